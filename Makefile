@@ -1,0 +1,77 @@
+# The two that matter: make run, make test.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+# Tools are pinned here and built beside the code, so go.mod holds only what the program itself needs.
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI := .bin/golangci-lint-$(GOLANGCI_VERSION)
+# The whole suite under -race takes minutes on two cores; a test that hangs must still end.
+TEST_TIMEOUT ?= 20m
+TESTFLAGS ?=
+FUZZTIME ?= 30s
+BENCHTIME ?= 3s
+
+.PHONY: help
+help: ## Show this help
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: run
+run: build ## Run the whole system: trust up, data in .trust, Ctrl-C stops it
+	bin/trust up
+
+.PHONY: build
+build: ## Build bin/trust
+	$(GO) build -trimpath -o bin/trust ./cmd/trust
+
+.PHONY: test
+test: ## Run all tests with the race detector; they start their own Postgres
+	$(GO) test -race -count=1 -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) ./...
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (default 30s)
+	@found=0; \
+	for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; found=1; \
+			$(GO) test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) "$$package"; \
+		done; \
+	done; \
+	[ "$$found" = 1 ] || { echo "no fuzz target was found" >&2; exit 1; }
+
+.PHONY: bench
+bench: ## Run all benchmarks for BENCHTIME each (default 3s)
+	$(GO) test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) -timeout=60m ./...
+
+.PHONY: lint
+lint: $(GOLANGCI) ## Run the linters of .golangci.yml
+	$(GOLANGCI) run ./...
+
+.PHONY: fmt
+fmt: $(GOLANGCI) ## Format the code (gofumpt, gci)
+	$(GOLANGCI) fmt
+
+.PHONY: verify
+verify: $(GOLANGCI) ## Check go.mod, format, go vet, and that nothing released has changed
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+	$(GOLANGCI) fmt --diff
+	$(GO) vet ./...
+	@# The wire form of an event, and a migration, are frozen with the release that first holds them.
+	@tag=$$(git describe --tags --abbrev=0 2>/dev/null || true); \
+	if [ -z "$$tag" ]; then \
+		echo "no release yet: no event and no migration is frozen"; \
+	else \
+		changed=$$(git diff --no-renames --diff-filter=MDT --name-only "$$tag" -- domain/testdata/events 'migrations/*.sql'); \
+		[ -z "$$changed" ] || { echo "changed since $$tag, and must not be:" >&2; echo "$$changed" >&2; exit 1; }; \
+	fi
+
+.PHONY: ci
+ci: verify lint test ## Everything a change must pass
+
+$(GOLANGCI):
+	mkdir -p .bin
+	GOBIN=$(CURDIR)/.bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv .bin/golangci-lint $@
