@@ -1,0 +1,171 @@
+set local role trust_owner;
+
+-- Each read table is written by its projector alone and can be rebuilt from the log beside the live one. Programs name the view;
+-- a rebuild makes the table's next version and points the view at it. No foreign keys and no checks: a read table accepts all
+-- history.
+
+create table trust.checkpoints (
+    projection  text        not null primary key,
+    position    bigint      not null default 0,
+    epoch       bigint      not null default 0,
+    state       text        not null default 'stopped' check (state in ('stopped', 'running', 'halted')),
+    error       text,
+    error_since timestamptz,
+    seen_at     timestamptz
+);
+comment on table trust.checkpoints is 'how far each projection has come; moved in the transaction that writes its rows';
+comment on column trust.checkpoints.projection is 'name of the projection';
+comment on column trust.checkpoints.position is 'every event up to here is in the read table';
+comment on column trust.checkpoints.epoch is 'number of the leadership; a worker of an older one writes nothing';
+comment on column trust.checkpoints.state is 'stopped, running, or halted at the event after position';
+comment on column trust.checkpoints.error is 'why it halted; null: it did not';
+comment on column trust.checkpoints.error_since is 'when it halted';
+comment on column trust.checkpoints.seen_at is 'last sign of life of its leader';
+comment on index trust.checkpoints_pkey is 'one projection''s progress';
+insert into trust.checkpoints (projection) values ('municipalities'), ('users'), ('consents');
+
+create table trust.municipalities_v1 (
+    id            uuid        not null,
+    code          text        not null,
+    name          text        not null,
+    province      text        not null,
+    category      text        not null,
+    district_code text        not null,
+    population    integer,
+    contact_email text        not null,
+    is_active     boolean     not null,
+    created_at    timestamptz not null,
+    updated_at    timestamptz not null,
+    version       integer     not null,
+    position      bigint      not null,
+    constraint municipalities_v1_pkey primary key (id)
+);
+comment on table trust.municipalities_v1 is 'municipalities as they are; public, so without row-level security';
+comment on column trust.municipalities_v1.id is 'the municipality, which is the tenant';
+comment on column trust.municipalities_v1.code is 'code of the Municipal Demarcation Board';
+comment on column trust.municipalities_v1.name is 'unique name';
+comment on column trust.municipalities_v1.province is 'one of nine';
+comment on column trust.municipalities_v1.category is 'A metropolitan, B local, C district; empty: not said';
+comment on column trust.municipalities_v1.district_code is 'of the district a local municipality lies in; empty: none';
+comment on column trust.municipalities_v1.population is 'people; null: not said';
+comment on column trust.municipalities_v1.contact_email is 'a role''s mailbox; empty: none';
+comment on column trust.municipalities_v1.is_active is 'takes registrations and sign-ins';
+comment on column trust.municipalities_v1.created_at is 'when it was registered';
+comment on column trust.municipalities_v1.updated_at is 'when it last changed';
+comment on column trust.municipalities_v1.version is 'of its stream: the ETag';
+comment on column trust.municipalities_v1.position is 'of its newest event';
+comment on index trust.municipalities_v1_pkey is 'one by id; list, newest first';
+create index municipalities_v1_code_idx on trust.municipalities_v1 (code);
+comment on index trust.municipalities_v1_code_idx is 'one by code';
+
+create table trust.users_v1 (
+    id                 uuid        not null,
+    tenant_id          uuid        not null,
+    municipality_code  text        not null,
+    email              text        not null,
+    full_name          text        not null,
+    phone              text        not null,
+    preferred_language text        not null,
+    role               text        not null,
+    is_active          boolean     not null,
+    is_erased          boolean     not null,
+    created_at         timestamptz not null,
+    updated_at         timestamptz not null,
+    version            integer     not null,
+    position           bigint      not null,
+    constraint users_v1_pkey primary key (tenant_id, id)
+);
+comment on table trust.users_v1 is 'users as they are';
+comment on column trust.users_v1.id is 'the user';
+comment on column trust.users_v1.tenant_id is 'the user''s municipality, or SALGA';
+comment on column trust.users_v1.municipality_code is 'its code';
+comment on column trust.users_v1.email is 'as given; empty: erased';
+comment on column trust.users_v1.full_name is 'as given; empty: erased';
+comment on column trust.users_v1.phone is 'E.164; empty: none, or erased';
+comment on column trust.users_v1.preferred_language is 'en, zu or af';
+comment on column trust.users_v1.role is 'one of five';
+comment on column trust.users_v1.is_active is 'may sign in and act';
+comment on column trust.users_v1.is_erased is 'the person''s key was destroyed';
+comment on column trust.users_v1.created_at is 'when registered';
+comment on column trust.users_v1.updated_at is 'when last changed';
+comment on column trust.users_v1.version is 'of the user''s stream: the ETag';
+comment on column trust.users_v1.position is 'of the user''s newest event';
+comment on index trust.users_v1_pkey is 'one by id; a tenant''s users, newest first';
+create index users_v1_email_idx on trust.users_v1 (tenant_id, lower(email));
+comment on index trust.users_v1_email_idx is 'exact look-up by e-mail';
+create index users_v1_phone_idx on trust.users_v1 (tenant_id, phone) where phone <> '';
+comment on index trust.users_v1_phone_idx is 'exact look-up by phone';
+
+create table trust.consents_v1 (
+    id              uuid        not null,
+    tenant_id       uuid        not null,
+    subject_id      uuid        not null,
+    purpose         text        not null,
+    notice_version  integer     not null,
+    wording         text        not null,
+    sha256          text        not null,
+    language        text        not null,
+    consented       boolean     not null,
+    channel         text        not null,
+    given_by        text        not null,
+    recorded_by     uuid,
+    evidence_sha256 text        not null,
+    given_at        timestamptz not null,
+    recorded_at     timestamptz not null,
+    withdrawn_at    timestamptz,
+    decided         bigint      not null,
+    position        bigint      not null,
+    constraint consents_v1_pkey primary key (tenant_id, id)
+);
+comment on table trust.consents_v1 is 'every recorded decision and what became of it, as known now';
+comment on column trust.consents_v1.id is 'the decision';
+comment on column trust.consents_v1.tenant_id is 'the subject''s municipality';
+comment on column trust.consents_v1.subject_id is 'whose decision it is';
+comment on column trust.consents_v1.purpose is 'code of the purpose';
+comment on column trust.consents_v1.notice_version is 'version of the wording shown';
+comment on column trust.consents_v1.wording is 'the words shown';
+comment on column trust.consents_v1.sha256 is 'of the words shown';
+comment on column trust.consents_v1.language is 'as shown';
+comment on column trust.consents_v1.consented is 'granted, or refused';
+comment on column trust.consents_v1.channel is 'how it reached us';
+comment on column trust.consents_v1.given_by is 'self or competent_person';
+comment on column trust.consents_v1.recorded_by is 'the account that recorded it';
+comment on column trust.consents_v1.evidence_sha256 is 'of the artefact that proves it; empty: none';
+comment on column trust.consents_v1.given_at is 'when the person said so';
+comment on column trust.consents_v1.recorded_at is 'when the log learned of it';
+comment on column trust.consents_v1.withdrawn_at is 'when the withdrawal was given; null: it was not';
+comment on column trust.consents_v1.decided is 'position of the grant or refusal';
+comment on column trust.consents_v1.position is 'position of the newest event about it';
+comment on index trust.consents_v1_pkey is 'one by id';
+create index consents_v1_subject_idx on trust.consents_v1 (tenant_id, subject_id, decided desc);
+comment on index trust.consents_v1_subject_idx is 'a subject''s decisions, newest first';
+
+create view trust.municipalities with (security_invoker = true) as select * from trust.municipalities_v1;
+create view trust.users with (security_invoker = true) as select * from trust.users_v1;
+create view trust.consents with (security_invoker = true) as select * from trust.consents_v1;
+
+grant select on trust.checkpoints to trust_query, trust_projector;
+grant update on trust.checkpoints to trust_projector;
+grant select on trust.municipalities_v1, trust.users_v1, trust.consents_v1 to trust_query;
+grant select on trust.municipalities, trust.users, trust.consents to trust_query;
+grant select, insert, update, delete on trust.municipalities_v1, trust.users_v1, trust.consents_v1 to trust_projector;
+grant select, insert, update, delete on trust.municipalities, trust.users, trust.consents to trust_projector;
+
+do $$
+declare
+    name text;
+begin
+    foreach name in array array['users_v1', 'consents_v1'] loop
+        execute format('alter table trust.%I enable row level security', name);
+        execute format('alter table trust.%I force row level security', name);
+        execute format('create policy owner_all on trust.%I to trust_owner using (true) with check (true)', name);
+        execute format('create policy projector_all on trust.%I to trust_projector using (true) with check (true)', name);
+        execute format('create policy own_tenant on trust.%I for select to trust_query using (tenant_id = trust.tenant())', name);
+    end loop;
+end
+$$;
+
+---- create above / drop below ----
+
+drop view trust.consents, trust.users, trust.municipalities;
+drop table trust.consents_v1, trust.users_v1, trust.municipalities_v1, trust.checkpoints;

@@ -1,0 +1,78 @@
+package migrations
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/tern/v2/migrate"
+)
+
+// Twelve tries with pauses that grow to half a second last about four seconds: longer than any real migration that touches
+// roles, and short enough that a file which is simply wrong does not look like a hang.
+const (
+	maxTries = 12
+	maxPause = 500 * time.Millisecond
+)
+
+// retryConflicts repeats try while it loses a race against a migration of another database in the same cluster.
+//
+// Roles belong to the cluster, and tern's advisory lock to one database, so two databases being migrated at once both
+// find a role missing and both create it. No lock that every allowed role can take spans databases, and holding one in
+// a database of its own would ask for a right to connect there. Losing is harmless, because a file and its version
+// number are one transaction; so we lose, and try again.
+func retryConflicts(ctx context.Context, try func() error) error {
+	pause := 10 * time.Millisecond
+	for n := 1; ; n++ {
+		err := try()
+		if err == nil || n == maxTries || !isConflict(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-time.After(pause/2 + rand.N(pause)): // apart, or the losers would meet again
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// isConflict tells errors that say "somebody else changed a shared catalog just now" from errors in a file.
+func isConflict(err error) bool {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return false
+	}
+	switch pg.Code {
+	case "23505": // unique_violation: the other transaction inserted the same role or membership first
+		return pg.SchemaName == "pg_catalog"
+	case "42710": // duplicate_object: it committed between the file's "if not exists" and its "create role"
+		return true
+	case "40P01": // deadlock_detected: both changed the same roles, in another order
+		return true
+	case "XX000": // internal_error: this is how Postgres reports two GRANTs on one catalog row; never translated
+		return strings.HasPrefix(pg.Message, "tuple concurrently ")
+	default:
+		return false
+	}
+}
+
+// describe adds what tern's errors leave out: the line of the file (after its template ran), and what a version out of
+// range means.
+func describe(err error) error {
+	var version migrate.BadVersionError
+	if errors.As(err, &version) {
+		return fmt.Errorf("%w: %w", ErrNewerDatabase, err)
+	}
+	var failed migrate.MigrationPgError
+	if !errors.As(err, &failed) || failed.PgError == nil || failed.Position < 1 {
+		return err
+	}
+	text := []rune(failed.Sql) // Postgres counts characters, not bytes
+	before := string(text[:min(int(failed.Position)-1, len(text))])
+	return fmt.Errorf("line %d of %w", 1+strings.Count(before, "\n"), err)
+}

@@ -1,0 +1,44 @@
+package localpg
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+)
+
+// Account is the operating system's user that initdb and postgres run as.
+type Account struct {
+	UID, GID int
+	Drop     bool // the current user is root, and the commands must change to this account
+}
+
+// ServerAccount is the current user, except for root, as which Postgres refuses to run: then it is the user postgres, or
+// nobody where that does not exist.
+func ServerAccount() (Account, error) {
+	if os.Geteuid() != 0 {
+		return Account{UID: os.Geteuid(), GID: os.Getegid()}, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		found, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, uidErr := strconv.Atoi(found.Uid)
+		gid, gidErr := strconv.Atoi(found.Gid)
+		if err := errors.Join(uidErr, gidErr); err != nil {
+			return Account{}, fmt.Errorf("user %s: %w", name, err)
+		}
+		return Account{UID: uid, GID: gid, Drop: true}, nil
+	}
+	return Account{}, errors.New("Postgres does not run as root, and there is neither a user postgres nor nobody to run it as")
+}
+
+// give makes the account the owner of path.
+func (a Account) give(path string) error {
+	if !a.Drop {
+		return nil // it is ours already
+	}
+	return os.Chown(path, a.UID, a.GID)
+}

@@ -1,0 +1,27 @@
+//go:build unix
+
+package localpg
+
+import (
+	"io/fs"
+	"os/exec"
+	"syscall"
+)
+
+// apply makes cmd run as the account, in a process group of its own: a Ctrl-C on the terminal goes to the whole group,
+// and must not stop the database before the processes that use it.
+func (a Account) apply(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if a.Drop {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(a.UID), Gid: uint32(a.GID)}
+	}
+}
+
+// owner tells whose a file is.
+func owner(info fs.FileInfo) (uid, gid int, known bool) {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, 0, false
+	}
+	return int(stat.Uid), int(stat.Gid), true
+}

@@ -1,0 +1,105 @@
+// Package localpg makes and runs a private Postgres cluster from the binaries that are installed on this machine.
+//
+// Owns: one folder with a cluster (its data, and normally its socket), the server's settings, and the user it runs as.
+//
+// Guarantees: the cluster is made completely or not at all. The superuser's password never stands on a command line or
+// in an environment. The server's own log holds no statement, parameter or row (personal data), whatever a client does.
+// The server listens on 127.0.0.1 and on a socket that only its own user (and root) can open. Started with StartBound, it ends when
+// the process that started it ends, however that ends.
+//
+// Fails how: without Postgres >= 15 Find answers with one sentence that says what to install. After kill -9 of the
+// server Postgres itself clears its stale lock file and recovers, but a restart can fail ("pre-existing shared memory
+// block is still in use") until the last orphaned backend has noticed, normally within a second: whoever restarts, retries.
+//
+// Not here: restarts and backoff (the supervisor), schemas (package migrations), where passwords are kept (the caller).
+package localpg
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strconv"
+)
+
+// Config says which cluster is wanted. Dir, Binaries, Port and Password are required.
+type Config struct {
+	Dir      string   // the cluster's folder; another is used when the server's user cannot reach it (see Place)
+	Binaries Binaries // from Find
+	Port     int      // TCP port, and part of the socket's name (see FreePort)
+	Password string   // the superuser's; used when the cluster is made, and in URLs
+	User     string   // the superuser's name; "postgres" when empty
+
+	Settings map[string]string // server settings that replace or extend the defaults of this package
+	NoSync   bool              // makes the cluster without fsync: for clusters that a crash may destroy
+}
+
+// Cluster is a cluster on disk; it may or may not exist yet, and may or may not be running. Its methods are safe for
+// concurrent use, but only one process may use one Dir.
+type Cluster struct {
+	Dir       string  // where it really is: holds data/, the data directory
+	SocketDir string  // holds the socket .s.PGSQL.<port>; short enough for every system
+	Port      int     // as configured
+	User      string  // the superuser
+	RunsAs    Account // the operating system's user of the server
+
+	config Config
+}
+
+// New settles where the cluster lives and as whom it runs. It may make empty parent folders, and nothing else.
+func New(config Config) (*Cluster, error) {
+	switch {
+	case config.Dir == "":
+		return nil, errors.New("local postgres: no folder given")
+	case config.Binaries.Dir == "":
+		return nil, errors.New("local postgres: no binaries given")
+	case config.Port < 1 || config.Port > 65535:
+		return nil, fmt.Errorf("local postgres: port %d is not between 1 and 65535", config.Port)
+	case config.Password == "":
+		return nil, errors.New("local postgres: no password given")
+	}
+	if config.User == "" {
+		config.User = "postgres"
+	}
+	account, err := ServerAccount()
+	if err != nil {
+		return nil, fmt.Errorf("local postgres: %w", err)
+	}
+	dir, account, err := Place(config.Dir, account, fallbackBases()...)
+	if err != nil {
+		return nil, fmt.Errorf("local postgres: %w", err)
+	}
+	socketDir, err := placeSocket(dir, account)
+	if err != nil {
+		return nil, fmt.Errorf("local postgres: %w", err)
+	}
+	return &Cluster{
+		Dir: dir, SocketDir: socketDir, Port: config.Port, User: config.User, RunsAs: account, config: config,
+	}, nil
+}
+
+// Exists tells whether the cluster has been made.
+func (c *Cluster) Exists() bool { return holdsCluster(c.Dir) }
+
+// URL is the superuser's connection string for a database over TCP. It contains the password.
+func (c *Cluster) URL(database string) string {
+	u := url.URL{
+		Scheme: "postgres", User: url.UserPassword(c.User, c.config.Password),
+		Host: "127.0.0.1:" + strconv.Itoa(c.Port), Path: "/" + database,
+		RawQuery: "sslmode=disable", // loopback; the private server has no certificate
+	}
+	return u.String()
+}
+
+// SocketURL is URL over the unix socket: faster than TCP, and only for the server's user and root.
+func (c *Cluster) SocketURL(database string) string {
+	u := url.URL{
+		Scheme: "postgres", User: url.UserPassword(c.User, c.config.Password), Path: "/" + database,
+		RawQuery: url.Values{"host": {c.SocketDir}, "port": {strconv.Itoa(c.Port)}}.Encode(),
+	}
+	return u.String()
+}
+
+func (c *Cluster) dataDir() string { return dataDir(c.Dir) }
+
+func dataDir(dir string) string { return filepath.Join(dir, "data") }

@@ -1,0 +1,232 @@
+package localpg_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/salga-trust/engine/migrations/localpg"
+)
+
+// safeBuffer collects a server's log, which is written by another goroutine.
+type safeBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func start(t *testing.T, cluster *localpg.Cluster, log io.Writer) *localpg.Server {
+	t.Helper()
+	server, err := cluster.Start(testContext(t), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopAtEnd(t, server)
+	return server
+}
+
+// stopAtEnd is not a kill, which would leave shared memory behind on the machine.
+func stopAtEnd(t *testing.T, server *localpg.Server) {
+	t.Helper()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := server.Stop(ctx); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+}
+
+func TestClusterServesOverTCPAndSocketWithItsPasswordOnly(t *testing.T) {
+	t.Parallel()
+	config := config(t)
+	cluster := newCluster(t, config)
+	server := start(t, cluster, nil)
+
+	const facts = `select current_setting('server_encoding'), current_setting('data_checksums'), current_setting('TimeZone'),
+		current_setting('log_error_verbosity'), current_setting('log_min_error_statement'),
+		current_setting('log_parameter_max_length'), current_setting('log_parameter_max_length_on_error'), lower('É')`
+	for name, url := range map[string]string{"TCP": cluster.URL("postgres"), "socket": cluster.SocketURL("postgres")} {
+		got, err := psql(t, config, url, facts)
+		if want := "UTF8|on|UTC|terse|panic|0|0|é\n"; err != nil || got != want {
+			t.Errorf("%s: got %q, %v; want %q", name, got, err, want)
+		}
+		wrong := strings.ReplaceAll(url, config.Password, "wrong")
+		if got, err := psql(t, config, wrong, facts); err == nil {
+			t.Errorf("%s: a wrong password was accepted: %q", name, got)
+		}
+	}
+	if err := server.Stop(testContext(t)); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if err := server.Stop(testContext(t)); err != nil {
+		t.Errorf("stop again: %v", err)
+	}
+}
+
+func TestServerLogHoldsNothingAClientSent(t *testing.T) {
+	t.Parallel()
+	config := config(t)
+	cluster := newCluster(t, config)
+	log := &safeBuffer{}
+	start(t, cluster, log)
+
+	const secret = "thandi@example.org"
+	_, err := psql(t, config, cluster.SocketURL("postgres"),
+		`create temp table person (email text primary key); insert into person values ('`+secret+`'), ('`+secret+`')`)
+	if err == nil {
+		t.Fatal("the duplicate was accepted")
+	}
+	eventually(t, "the error is logged", func() bool { return strings.Contains(log.String(), "duplicate key value") })
+	if strings.Contains(log.String(), secret) {
+		t.Errorf("the log holds what the client sent:\n%s", log)
+	}
+}
+
+func TestClusterRestartsAfterKillOfPostmaster(t *testing.T) {
+	t.Parallel()
+	config := config(t)
+	cluster := newCluster(t, config)
+	server := start(t, cluster, nil)
+	if _, err := psql(t, config, cluster.URL("postgres"), "create table kept as select 7 as seven"); err != nil {
+		t.Fatal(err)
+	}
+	server.Kill()
+	if _, err := os.Stat(filepath.Join(cluster.Dir, "data", "postmaster.pid")); err != nil {
+		t.Fatalf("the kill left no stale lock file, so this test would prove nothing: %v", err)
+	}
+
+	// Orphaned backends may hold the shared memory for a moment, so we retry, as the supervisor does.
+	var again *localpg.Server
+	eventually(t, "the cluster starts again", func() bool {
+		var err error
+		again, err = cluster.Start(testContext(t), nil)
+		return err == nil
+	})
+	stopAtEnd(t, again)
+	got, err := psql(t, config, cluster.URL("postgres"), "select seven from kept")
+	if err != nil || got != "7\n" {
+		t.Errorf("after the restart: %q, %v", got, err)
+	}
+}
+
+func TestInitKeepsAnExistingClusterAndFinishesAKilledOne(t *testing.T) {
+	t.Parallel()
+	config := config(t)
+	cluster, err := localpg.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{cluster.Dir, filepath.Join(cluster.Dir, "data.new", "base")} { // what a kill leaves
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := cluster.Init(testContext(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := os.ReadDir(cluster.Dir)
+	if err != nil || len(entries) != 1 || entries[0].Name() != "data" {
+		t.Errorf("the folder holds %v, %v; want data alone: no password file, no half-made cluster", entries, err)
+	}
+	start(t, cluster, nil)
+}
+
+func TestInitRefusesAFolderWithOtherThings(t *testing.T) {
+	t.Parallel()
+	config := config(t)
+	if err := os.MkdirAll(filepath.Join(config.Dir, "thesis"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cluster, err := localpg.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.Init(testContext(t)); err == nil || !strings.Contains(err.Error(), "not empty (thesis)") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestStartSaysWhyTheServerEnded(t *testing.T) {
+	t.Parallel()
+	config := config(t)
+	taken, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = taken.Close() })
+	_, port, err := net.SplitHostPort(taken.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if config.Port, err = strconv.Atoi(port); err != nil {
+		t.Fatal(err)
+	}
+	_, err = newCluster(t, config).Start(testContext(t), nil)
+	if err == nil || !strings.Contains(err.Error(), "could not bind") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWaitReadyEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	cluster, err := localpg.New(config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := cluster.WaitReady(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestClusterWithALongNameKeepsAShortSocket(t *testing.T) {
+	t.Parallel()
+	config := config(t)
+	config.Dir = filepath.Join(config.Dir, strings.Repeat("long", 30))
+	cluster := newCluster(t, config)
+	t.Cleanup(func() { _ = os.RemoveAll(cluster.SocketDir) })
+	start(t, cluster, nil)
+	if got, err := psql(t, config, cluster.SocketURL("postgres"), "select 1"); err != nil || got != "1\n" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestNewRefusesAHalfConfig(t *testing.T) {
+	t.Parallel()
+	whole := config(t)
+	for name, spoil := range map[string]func(*localpg.Config){
+		"no folder":   func(c *localpg.Config) { c.Dir = "" },
+		"no binaries": func(c *localpg.Config) { c.Binaries = localpg.Binaries{} },
+		"no port":     func(c *localpg.Config) { c.Port = 0 },
+		"no password": func(c *localpg.Config) { c.Password = "" },
+	} {
+		half := whole
+		spoil(&half)
+		if _, err := localpg.New(half); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package localpg
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// oldest is the first major version whose views can be security_invoker and whose schema public is closed to strangers;
+// the schema needs both.
+const oldest = 15
+
+// ErrNotFound is the whole answer to "there is no Postgres here": one sentence that says what to do.
+var ErrNotFound = fmt.Errorf("no Postgres >= %d found: install it (Debian: apt-get install postgresql) or set DATABASE_URL", oldest)
+
+// Binaries is a folder with postgres and initdb of one version.
+type Binaries struct {
+	Dir   string // absolute, symbolic links resolved
+	Major int    // 15, 16 …
+}
+
+// Find looks on PATH, then in the folders distributions use, the newest version first. It answers ErrNotFound otherwise.
+func Find() (Binaries, error) {
+	var dirs []string
+	if onPath, err := exec.LookPath("postgres"); err == nil {
+		if real, err := filepath.EvalSymlinks(onPath); err == nil { // initdb is beside the real file, not beside a link
+			dirs = append(dirs, filepath.Dir(real))
+		}
+	}
+	return FindIn(append(dirs, packagedDirs()...)...)
+}
+
+// FindIn takes the first of dirs that holds a complete Postgres of a supported version.
+func FindIn(dirs ...string) (Binaries, error) {
+	for _, dir := range dirs {
+		if found, err := inspect(dir); err == nil {
+			return found, nil
+		}
+	}
+	return Binaries{}, ErrNotFound
+}
+
+// packagedDirs lists the folders of packaged servers, which distributions keep off PATH, the newest version first.
+func packagedDirs() []string {
+	var dirs []string
+	for _, pattern := range []string{
+		"/usr/lib/postgresql/*/bin",                          // Debian, Ubuntu, Gentoo
+		"/usr/pgsql-*/bin",                                   // PGDG on Red Hat and SUSE
+		"/usr/lib/postgresql*/bin",                           // SUSE
+		"/usr/libexec/postgresql*",                           // Alpine
+		"/usr/local/pgsql/bin",                               // built from source
+		"/opt/homebrew/opt/postgresql@*/bin",                 // Homebrew on Apple silicon
+		"/usr/local/opt/postgresql@*/bin",                    // Homebrew on Intel
+		"/Applications/Postgres.app/Contents/Versions/*/bin", // Postgres.app
+	} {
+		matches, err := filepath.Glob(pattern)
+		if err != nil {
+			continue // only a malformed pattern does this, and the tests run every one of them
+		}
+		slices.SortFunc(matches, func(a, b string) int { return cmp.Compare(lastNumber(b), lastNumber(a)) })
+		dirs = append(dirs, matches...)
+	}
+	return dirs
+}
+
+// lastNumber reads the major version out of a folder's name, as a number: 9.6 is older than 15.
+func lastNumber(dir string) int {
+	digits := regexp.MustCompile(`(\d+)[^/\d]*(\.\d+)?(/bin)?$`).FindStringSubmatch(dir)
+	if digits == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(digits[1])
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// inspect asks the binary itself for its version; a folder's name proves nothing.
+func inspect(dir string) (Binaries, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return Binaries{}, err
+	}
+	if _, err := exec.LookPath(filepath.Join(dir, "initdb")); err != nil {
+		return Binaries{}, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) //nolint:forbidigo // asks a program for its version
+	defer cancel()
+	out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").Output()
+	if err != nil {
+		return Binaries{}, err
+	}
+	major, err := parseMajor(string(out))
+	if err != nil {
+		return Binaries{}, err
+	}
+	if major < oldest {
+		return Binaries{}, fmt.Errorf("postgres %d is too old", major)
+	}
+	return Binaries{Dir: dir, Major: major}, nil
+}
+
+// parseMajor reads "postgres (PostgreSQL) 15.18 (Debian …)" and "postgres (PostgreSQL) 19devel".
+func parseMajor(version string) (int, error) {
+	match := regexp.MustCompile(`\(PostgreSQL\) (\d+)`).FindStringSubmatch(version)
+	if match == nil {
+		return 0, errors.New("not a version of Postgres: " + version)
+	}
+	return strconv.Atoi(match[1])
+}
+
+func (b Binaries) path(name string) string { return filepath.Join(b.Dir, name) }

@@ -1,0 +1,106 @@
+package localpg_test
+
+import (
+	"context"
+	"crypto/rand"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/salga-trust/engine/migrations/localpg"
+)
+
+// roleVariable turns this test binary, started again, into one of the processes that the tests need as parents.
+const roleVariable = "LOCALPG_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	switch role := os.Getenv(roleVariable); role {
+	case "":
+		m.Run()
+	case "parent of a cluster":
+		playClusterParent()
+	case "parent of a sleeper":
+		playSleeperParent()
+	default:
+		panic("unknown role " + role)
+	}
+}
+
+// patience bounds what a loaded machine may take.
+const patience = time.Minute
+
+func testContext(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually polls until condition holds, or fails the test.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never happened: %s", what)
+		}
+	}
+}
+
+// newFolder makes a folder with a short name that every user can pass through, unlike t.TempDir.
+func newFolder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "localpg-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func mustFind(t *testing.T) localpg.Binaries {
+	t.Helper()
+	found, err := localpg.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// config asks for a cluster that starts fast.
+func config(t *testing.T) localpg.Config {
+	t.Helper()
+	port, err := localpg.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return localpg.Config{
+		Dir: filepath.Join(newFolder(t), "pg"), Binaries: mustFind(t), Port: port, Password: rand.Text(), NoSync: true,
+		Settings: map[string]string{"fsync": "off", "shared_buffers": "16MB"},
+	}
+}
+
+// newCluster makes a cluster that is not running.
+func newCluster(t *testing.T, config localpg.Config) *localpg.Cluster {
+	t.Helper()
+	cluster, err := localpg.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.Init(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	return cluster
+}
+
+// psql runs a statement over TCP or the socket, as a client would.
+func psql(t *testing.T, config localpg.Config, url, sql string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(testContext(t), filepath.Join(config.Binaries.Dir, "psql"), "-XAtq", url, "-c", sql)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}

@@ -1,0 +1,50 @@
+package localpg_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+
+	"github.com/salga-trust/engine/migrations/localpg"
+)
+
+// playSleeperParent is the parent of a child that would sleep for long.
+func playSleeperParent() {
+	cmd := exec.CommandContext(context.Background(), "sleep", "600")
+	if err := localpg.StartBound(cmd, syscall.SIGKILL); err != nil {
+		panic(err)
+	}
+	fmt.Println(cmd.Process.Pid)
+	_ = cmd.Wait()
+}
+
+// playClusterParent is the parent of a server.
+func playClusterParent() {
+	ctx := context.Background()
+	port, err := strconv.Atoi(os.Getenv("PORT"))
+	if err != nil {
+		panic(err)
+	}
+	found, err := localpg.Find()
+	if err != nil {
+		panic(err)
+	}
+	cluster, err := localpg.New(localpg.Config{
+		Dir: os.Getenv("DIR"), Binaries: found, Port: port, Password: os.Getenv("PASSWORD"), NoSync: true,
+	})
+	if err != nil {
+		panic(err)
+	}
+	if err := cluster.Init(ctx); err != nil {
+		panic(err)
+	}
+	server, err := cluster.Start(ctx, os.Stderr)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(server.PID())
+	<-server.Ended()
+}

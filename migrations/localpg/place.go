@@ -1,0 +1,166 @@
+package localpg
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// fallbackBases hold the clusters that cannot live where they were wanted. /var/tmp, not /tmp: a database must survive
+// a reboot.
+func fallbackBases() []string { return []string{"/var/lib/trust-engine", "/var/tmp/trust-engine"} }
+
+// Place chooses the folder for a cluster that is wanted in a folder and served by an account, and says as whom the
+// server must run. That is the wanted folder itself, unless the account has to be changed to and cannot pass through
+// one of the parents (think of /root, mode 0700): then it is BASE/<short hash of the wanted path> under the first of the
+// fallback bases that can be used.
+//
+// A cluster that exists wins over one that would have to be made, wherever permissions have moved meanwhile: starting an
+// empty database beside a full one would look like the loss of all data. It is served by its owner.
+func Place(wanted string, account Account, fallbacks ...string) (string, Account, error) {
+	wanted, err := resolve(wanted)
+	if err != nil {
+		return "", account, err
+	}
+	if !account.Drop {
+		return wanted, account, nil
+	}
+	candidates := []string{wanted}
+	for _, base := range fallbacks {
+		candidates = append(candidates, filepath.Join(base, shortHash(wanted)))
+	}
+	for _, dir := range candidates {
+		if holdsCluster(dir) {
+			return serveExisting(dir, account)
+		}
+	}
+
+	if err := os.MkdirAll(filepath.Dir(wanted), 0o755); err != nil {
+		return "", account, err
+	}
+	failed := reachable(wanted, account)
+	if failed == nil {
+		return wanted, account, nil
+	}
+	for i, base := range fallbacks {
+		err := privateDir(base, 0o755, account)
+		if err == nil {
+			err = reachable(candidates[i+1], account)
+		}
+		if err == nil {
+			return candidates[i+1], account, nil
+		}
+		failed = errors.Join(failed, err)
+	}
+	return "", account, fmt.Errorf("no folder that user %d can use: %w", account.UID, failed)
+}
+
+// serveExisting keeps a cluster with the user who owns it, who need not be the one we would choose today.
+func serveExisting(dir string, account Account) (string, Account, error) {
+	info, err := os.Stat(dataDir(dir))
+	if err != nil {
+		return "", account, err
+	}
+	if uid, gid, known := owner(info); known && uid != 0 {
+		account.UID, account.GID = uid, gid
+	}
+	if err := reachable(dir, account); err != nil {
+		return "", account, fmt.Errorf("the cluster in %s cannot be served: %w", dir, err)
+	}
+	return dir, account, nil
+}
+
+// reachable tells whether the account may pass through every parent of dir. It reads the permission bits alone: access
+// control lists that grant more are not seen, and cost a fallback at worst.
+func reachable(dir string, account Account) error {
+	for parent := filepath.Dir(dir); ; parent = filepath.Dir(parent) {
+		info, err := os.Stat(parent)
+		if err != nil {
+			return err
+		}
+		if !searchable(info, account) {
+			return fmt.Errorf("user %d may not pass through %s (%s)", account.UID, parent, info.Mode())
+		}
+		if parent == filepath.Dir(parent) {
+			return nil
+		}
+	}
+}
+
+// searchable applies Unix's rule: the first class that fits decides, even when a later one would allow more.
+func searchable(info fs.FileInfo, account Account) bool {
+	uid, gid, known := owner(info)
+	switch mode := info.Mode().Perm(); {
+	case !known:
+		return true
+	case uid == account.UID:
+		return mode&0o100 != 0
+	case gid == account.GID:
+		return mode&0o010 != 0
+	default:
+		return mode&0o001 != 0
+	}
+}
+
+// privateDir makes dir, or accepts the one that is there if nobody but us and the account could have prepared it: in a
+// folder like /tmp anybody may have been faster.
+func privateDir(dir string, mode fs.FileMode, account Account) error {
+	if err := os.MkdirAll(dir, mode); err != nil {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	uid, _, known := owner(info)
+	if !info.IsDir() || known && uid != os.Geteuid() && uid != account.UID || info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%s exists, but others can write to it", dir)
+	}
+	return nil
+}
+
+// longestSocketDir leaves room for "/.s.PGSQL.65535" within the 104 bytes that the strictest system (macOS, BSD) allows
+// for a socket's path; Linux allows 108.
+const longestSocketDir = 104 - 1 - len("/.s.PGSQL.65535")
+
+// placeSocket keeps the socket with the cluster, or in a short folder of its own when the cluster's name is too long.
+func placeSocket(dir string, account Account) (string, error) {
+	if len(dir) <= longestSocketDir {
+		return dir, nil
+	}
+	short := filepath.Join("/tmp", "trust-"+shortHash(dir))
+	if err := privateDir(short, 0o700, account); err != nil {
+		return "", err
+	}
+	return short, account.give(short)
+}
+
+// resolve gives the absolute path without symbolic links, for a path whose last parts need not exist.
+func resolve(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if !errors.Is(err, fs.ErrNotExist) || path == filepath.Dir(path) {
+		return real, err
+	}
+	parent, err := resolve(filepath.Dir(path))
+	return filepath.Join(parent, filepath.Base(path)), err
+}
+
+// shortHash names a folder after a path: 48 bits keep the few clusters of one machine apart.
+func shortHash(path string) string {
+	sum := sha256.Sum256([]byte(path))
+	return hex.EncodeToString(sum[:6])
+}
+
+// holdsCluster looks for the file that Postgres itself takes as the sign of a data directory.
+func holdsCluster(dir string) bool {
+	_, err := os.Stat(filepath.Join(dataDir(dir), "PG_VERSION"))
+	return err == nil
+}

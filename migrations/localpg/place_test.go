@@ -1,0 +1,161 @@
+package localpg_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/salga-trust/engine/migrations/localpg"
+)
+
+// stranger is neither root nor whoever runs the tests; only permission bits for others apply.
+func stranger() localpg.Account {
+	return localpg.Account{UID: 54321, GID: 54321, Drop: true}
+}
+
+func mkdir(t *testing.T, mode os.FileMode, parts ...string) string {
+	t.Helper()
+	dir := filepath.Join(parts...)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, mode); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// mustPlace fails the test on an error and drops the account.
+func mustPlace(t *testing.T, wanted string, who localpg.Account, fallbacks ...string) string {
+	t.Helper()
+	dir, _, err := localpg.Place(wanted, who, fallbacks...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestPlaceTakesTheWantedFolderWhenItsUserCanReachIt(t *testing.T) {
+	t.Parallel()
+	root := newFolder(t)
+	wanted := filepath.Join(root, "new", "pg")
+	if got := mustPlace(t, wanted, stranger(), filepath.Join(root, "fallback")); got != wanted {
+		t.Errorf("got %s, want %s", got, wanted)
+	}
+}
+
+func TestPlaceFallsBackBehindAClosedParent(t *testing.T) {
+	t.Parallel()
+	root := newFolder(t)
+	closed := mkdir(t, 0o700, root, "closed")
+	fallback := filepath.Join(root, "fallback")
+	got := mustPlace(t, filepath.Join(closed, "deep", "pg"), stranger(), fallback)
+	if filepath.Dir(got) != fallback {
+		t.Errorf("got %s, want a folder in %s", got, fallback)
+	}
+	if again := mustPlace(t, filepath.Join(closed, "deep", "pg"), stranger(), fallback); again != got {
+		t.Errorf("the second call gave %s, not %s", again, got)
+	}
+	if other := mustPlace(t, filepath.Join(closed, "other", "pg"), stranger(), fallback); other == got {
+		t.Errorf("two wanted folders share %s", got)
+	}
+}
+
+func TestPlaceLeavesACurrentUserWhereItIs(t *testing.T) {
+	t.Parallel()
+	root := newFolder(t)
+	wanted := filepath.Join(mkdir(t, 0o700, root, "closed"), "pg")
+	who := stranger()
+	who.Drop = false
+	if got := mustPlace(t, wanted, who, filepath.Join(root, "fallback")); got != wanted {
+		t.Errorf("got %s, want %s", got, wanted)
+	}
+}
+
+func TestPlaceLooksThroughSymbolicLinks(t *testing.T) {
+	t.Parallel()
+	root := newFolder(t)
+	closed := mkdir(t, 0o700, root, "closed")
+	link := filepath.Join(root, "link")
+	if err := os.Symlink(closed, link); err != nil {
+		t.Fatal(err)
+	}
+	fallback := filepath.Join(root, "fallback")
+	if got := mustPlace(t, filepath.Join(link, "pg"), stranger(), fallback); filepath.Dir(got) != fallback {
+		t.Errorf("got %s, which the link hides behind a closed folder", got)
+	}
+}
+
+func TestPlaceKeepsAnExistingClusterWhereItIs(t *testing.T) {
+	t.Parallel()
+	root := newFolder(t)
+	closed := mkdir(t, 0o700, root, "closed")
+	wanted, fallback := filepath.Join(closed, "pg"), filepath.Join(root, "fallback")
+	used := mustPlace(t, wanted, stranger(), fallback)
+	writeCluster(t, used)
+	mkdir(t, 0o755, closed) // now the wanted folder could be reached
+	if got := mustPlace(t, wanted, stranger(), fallback); got != used {
+		t.Errorf("got %s, an empty folder beside the cluster in %s", got, used)
+	}
+}
+
+func TestPlaceRefusesToStartEmptyBesideAClusterItCannotReach(t *testing.T) {
+	t.Parallel()
+	root := newFolder(t)
+	wanted := filepath.Join(mkdir(t, 0o755, root, "shut"), "pg")
+	writeCluster(t, wanted)
+	mkdir(t, 0o600, root, "shut") // not even its owner may pass
+	if os.Geteuid() == 0 {
+		if err := os.Chown(filepath.Join(wanted, "data"), 54321, 54321); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, _, err := localpg.Place(wanted, stranger(), filepath.Join(root, "fallback"))
+	if os.Geteuid() != 0 && err == nil {
+		return // without root's rights the cluster behind the closed folder cannot even be seen
+	}
+	if err == nil || !strings.Contains(err.Error(), "cannot be served") {
+		t.Errorf("got %s, %v", dir, err)
+	}
+}
+
+func TestPlaceServesAClusterAsItsOwner(t *testing.T) {
+	t.Parallel()
+	wanted := filepath.Join(newFolder(t), "pg")
+	writeCluster(t, wanted)
+	want := os.Geteuid()
+	if want == 0 {
+		want = 65533
+		if err := os.Chown(filepath.Join(wanted, "data"), want, want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, who, err := localpg.Place(wanted, stranger())
+	if err != nil || who.UID != want || !who.Drop {
+		t.Errorf("got %+v, %v; want user %d", who, err, want)
+	}
+}
+
+func TestPlaceDoesNotTrustAFallbackThatOthersCanWrite(t *testing.T) {
+	t.Parallel()
+	root := newFolder(t)
+	wanted := filepath.Join(mkdir(t, 0o700, root, "closed"), "pg")
+	open := mkdir(t, 0o777, root, "open")
+	safe := filepath.Join(root, "safe")
+	if got := mustPlace(t, wanted, stranger(), open, safe); filepath.Dir(got) != safe {
+		t.Errorf("got %s", got)
+	}
+	if dir, _, err := localpg.Place(wanted, stranger(), open); err == nil {
+		t.Errorf("got %s, want an error", dir)
+	}
+}
+
+// writeCluster makes what marks a data directory.
+func writeCluster(t *testing.T, dir string) {
+	t.Helper()
+	data := mkdir(t, 0o755, dir, "data")
+	if err := os.WriteFile(filepath.Join(data, "PG_VERSION"), []byte("15\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,112 @@
+// Package migrations holds the database's schema as numbered SQL files and brings a database up to them.
+//
+// Owns: the *.sql files, the version table public.schema_version, and the order in which files run.
+//
+// Guarantees: each file runs in one transaction together with its version number (unless the file itself opts out with
+// tern's disable-tx line), so a killed migration leaves the version before it. Any number of processes may call Up at
+// once, on one database or on several databases of one cluster. Up never goes down. Unqualified names in a file
+// resolve to nothing but pg_catalog.
+//
+// Fails how: a file that fails is named, with its line, and the database stays at the version before it. A database
+// that is newer than the binary is refused.
+//
+// Not here: which role may see what (the SQL files say), and when to migrate (cmd/trust decides).
+//
+// Note for authors: files are Go templates, so a literal {{ must be written {{ "{{" }}. A file may "set local role" and
+// need not set it back: Up does, before the version is written.
+package migrations
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/tern/v2/migrate"
+)
+
+//go:embed *.sql
+var files embed.FS
+
+// versionTable has one row with the number of the last file that ran.
+const versionTable = "public.schema_version"
+
+// ErrNewerDatabase says that the database has files this binary does not know: run a newer binary.
+var ErrNewerDatabase = errors.New("the database is newer than this binary")
+
+// Applied says what one call of Up did.
+type Applied struct {
+	From, To int32    // version before and after; equal when there was nothing to do
+	Names    []string // the files that ran, in order
+}
+
+// Up runs every embedded file the database at databaseURL does not have yet. The role in databaseURL must be allowed to
+// create roles and to create in the database. Up opens its own connection and its own transactions, and waits as long
+// as ctx lets it for another Up on the same database. On error the returned Applied is empty.
+func Up(ctx context.Context, databaseURL string) (Applied, error) {
+	return UpFrom(ctx, databaseURL, files)
+}
+
+// UpFrom is Up with files from fsys (its *.sql at the root, numbered from 1 without a gap).
+func UpFrom(ctx context.Context, databaseURL string, fsys fs.FS) (Applied, error) {
+	config, err := pgx.ParseConfig(databaseURL)
+	if err != nil {
+		return Applied{}, fmt.Errorf("migrate: %w", err)
+	}
+	// A start-up parameter survives the "reset all" that tern runs after each file. Empty, so that a file cannot depend
+	// on, or be tricked by, whatever search path the database or the role has.
+	config.RuntimeParams["search_path"] = ""
+	config.RuntimeParams["application_name"] = "trust-migrate"
+
+	run := &run{config: config, files: fsys}
+	if err := retryConflicts(ctx, func() error { return run.attempt(ctx) }); err != nil {
+		return Applied{}, fmt.Errorf("migrate: %w", describe(err))
+	}
+	return run.applied, nil
+}
+
+// Current tells the version the database has (0: never migrated) and the one this binary wants. It changes nothing and
+// takes no lock; the role of conn needs SELECT on public.schema_version and nothing else.
+func Current(ctx context.Context, conn *pgx.Conn) (have, want int32, err error) {
+	names, err := migrate.FindMigrations(files)
+	if err != nil {
+		return 0, 0, fmt.Errorf("embedded migrations: %w", err)
+	}
+	want = int32(len(names))
+
+	// Asked of the catalog, because selecting from a missing table would abort the caller's transaction.
+	var exists bool
+	const find = `select exists (select from pg_catalog.pg_tables where schemaname = 'public' and tablename = 'schema_version')`
+	if err := conn.QueryRow(ctx, find).Scan(&exists); err != nil {
+		return 0, want, fmt.Errorf("look for %s: %w", versionTable, err)
+	}
+	if !exists {
+		return 0, want, nil
+	}
+	if err := conn.QueryRow(ctx, "select version from "+versionTable).Scan(&have); err != nil {
+		return 0, want, fmt.Errorf("read %s: %w", versionTable, err)
+	}
+	return have, want, nil
+}
+
+// Hash is the SHA-256, in hex, of the embedded files' names and contents: two binaries with one hash make one schema.
+func Hash() (string, error) {
+	names, err := migrate.FindMigrations(files)
+	if err != nil {
+		return "", fmt.Errorf("embedded migrations: %w", err)
+	}
+	sum := sha256.New()
+	for _, name := range names {
+		body, err := files.ReadFile(name)
+		if err != nil {
+			return "", fmt.Errorf("embedded migrations: %w", err)
+		}
+		fmt.Fprintf(sum, "%s %d\n", name, len(body))
+		sum.Write(body)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}

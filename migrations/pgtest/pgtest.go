@@ -1,0 +1,155 @@
+// Package pgtest gives each test a Postgres database of its own: real, migrated, empty, and gone afterwards.
+//
+// Owns: one private cluster per test binary, made at the first use, or the server that TEST_DATABASE_URL names; in it a
+// migrated template, and a clone of that for each test.
+//
+// Guarantees: tests never share a database, nor skip. Sessions start with an empty search_path, so an unqualified name
+// fails here and not in production. The private cluster ends with the test binary, even when that panics or is killed;
+// the folder of a killed one is swept by the next run.
+//
+// Fails how: without Postgres >= 15 a test fails with the one sentence that says what to install. A test that keeps a
+// pool's connection fails at its end, and does not hang.
+//
+// Not here: rows. A test makes its own through the code under test.
+//
+// TEST_DATABASE_URL must be a URL of a superuser. Templates stay in such a server (trust_template_<hash of the
+// migrations>), to be used again; a killed test may leave a database there (trust_test_…).
+package pgtest
+
+import (
+	"context"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// The roles that the first migration makes; see ARCHITECTURE.md, database roles.
+const (
+	Superuser = ""                // the superuser of the cluster, whom no policy holds back
+	Owner     = "trust_owner"     // owns the tables
+	Append    = "trust_append"    // owns the append function
+	Projector = "trust_projector" // reads all tenants' events, writes read tables
+	Query     = "trust_query"     // reads one tenant
+)
+
+// patience bounds every single step of this package. A loaded two-core machine takes seconds where an idle one takes
+// milliseconds; a step that needs a minute hangs.
+const patience = time.Minute
+
+// Main runs the package's tests and stops the cluster after them. Every package that uses pgtest has
+//
+//	func TestMain(m *testing.M) { pgtest.Main(m) }
+func Main(m *testing.M) {
+	shared.allow()
+	defer shared.stop()
+	m.Run() // the testing package exits with the code that m keeps
+}
+
+// DB is one test's database.
+type DB struct {
+	name  string
+	admin *url.URL // how the superuser reaches the server
+}
+
+// New gives the test a migrated database without rows, and drops it when the test ends.
+func New(t testing.TB) *DB {
+	t.Helper()
+	server := shared.use(t)
+	template, err := server.template()
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	return server.create(t, template)
+}
+
+// Fresh gives the superuser's URL of a database that was never migrated, and drops it when the test ends. Its sessions
+// have Postgres's usual search_path.
+func Fresh(t testing.TB) string {
+	t.Helper()
+	db := shared.use(t).create(t, "template0")
+	return db.address("").String()
+}
+
+// Name is the database's name.
+func (db *DB) Name() string { return db.name }
+
+// URL connects to the database as the superuser and switches to role (Superuser: stays) while the session starts, with an empty
+// search_path; both survive "reset all". It works for pgx, libpq and database/sql.
+func (db *DB) URL(role string) string {
+	options := "-c search_path="
+	if role != Superuser {
+		options += " -c role=" + role
+	}
+	return db.address(options).String()
+}
+
+// Pool opens a pool of connections in role, and closes it when the test ends.
+func (db *DB) Pool(t testing.TB, role string) *pgxpool.Pool {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), db.URL(role))
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(func() { closePool(t, pool) })
+	if err := pool.Ping(t.Context()); err != nil {
+		t.Fatalf("pgtest: connect as %q: %v", role, err)
+	}
+	return pool
+}
+
+// Conn opens one connection in role, and closes it when the test ends.
+func (db *DB) Conn(t testing.TB, role string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), db.URL(role))
+	if err != nil {
+		t.Fatalf("pgtest: connect as %q: %v", role, err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := cleanupContext()
+		defer cancel()
+		_ = conn.Close(ctx) // a test may have closed or broken it on purpose
+	})
+	return conn
+}
+
+// Superuser is Conn for the superuser: to look behind the policies, or to break things.
+func (db *DB) Superuser(t testing.TB) *pgx.Conn {
+	t.Helper()
+	return db.Conn(t, Superuser)
+}
+
+// address is the superuser's URL of this database with the given start-up options.
+func (db *DB) address(options string) *url.URL {
+	u := *db.admin
+	u.Path = "/" + db.name
+	query := u.Query()
+	if options != "" {
+		query.Set("options", options)
+	}
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // libpq does not read + as a space
+	return &u
+}
+
+// closePool waits for the pool's connections to come back, which for a leaked one would be for ever.
+func closePool(t testing.TB, pool *pgxpool.Pool) {
+	t.Helper()
+	closed := make(chan struct{})
+	go func() {
+		pool.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Errorf("pgtest: %d connections were never given back to their pool", pool.Stat().AcquiredConns())
+	}
+}
+
+// cleanupContext replaces t.Context, which has ended when cleanups run.
+func cleanupContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), patience)
+}

@@ -1,0 +1,64 @@
+package pgtest
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/migrations"
+)
+
+// templateLock keeps test binaries that share one server from building one template together: "trusttpl" in ASCII.
+const templateLock = 0x7472757374_74706c
+
+// template gives the name of the migrated template, made by the first test binary that needs it.
+func (s *server) template() (string, error) {
+	s.once.Do(func() {
+		ctx, cancel := cleanupContext()
+		defer cancel()
+		s.templateDB, s.templateErr = s.buildTemplate(ctx)
+	})
+	return s.templateDB, s.templateErr
+}
+
+// buildTemplate migrates under another name and renames at the end, so a template that exists is complete.
+func (s *server) buildTemplate(ctx context.Context) (string, error) {
+	hash, err := migrations.Hash()
+	if err != nil {
+		return "", err
+	}
+	name := "trust_template_" + hash[:16]
+
+	lock, err := pgx.Connect(ctx, s.url.String())
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = lock.Close(context.WithoutCancel(ctx)) }() // and with it the lock
+	if _, err := lock.Exec(ctx, "select pg_advisory_lock($1)", int64(templateLock)); err != nil {
+		return "", err
+	}
+	var exists bool
+	if err := lock.QueryRow(ctx, "select exists (select from pg_database where datname = $1)", name).Scan(&exists); err != nil {
+		return "", err
+	}
+	if exists {
+		return name, nil
+	}
+
+	building := DB{name: name + "_building", admin: s.url}
+	if err := s.exec(ctx, "drop database if exists %s with (force)", building.name); err != nil {
+		return "", err
+	}
+	if err := s.exec(ctx, "create database %s template template0", building.name); err != nil {
+		return "", err
+	}
+	if _, err := migrations.Up(ctx, building.address("").String()); err != nil {
+		return "", fmt.Errorf("make the template: %w", err)
+	}
+	// Nobody may connect to it any more: cloning fails while somebody does.
+	if err := s.exec(ctx, "alter database %s with allow_connections false is_template true", building.name); err != nil {
+		return "", err
+	}
+	return name, s.exec(ctx, "alter database %s rename to %s", building.name, name)
+}

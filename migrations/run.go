@@ -1,0 +1,75 @@
+package migrations
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/tern/v2/migrate"
+)
+
+// resetRole ends every file. tern writes the version after the file, in the same transaction, and its "reset all" does
+// not undo "set role" (nor "set local role"); the version table is the migrating role's, not the schema owner's.
+const resetRole = "\n;\nreset role;\n"
+
+// run is one call of Up, over all its attempts.
+type run struct {
+	config  *pgx.ConnConfig
+	files   fs.FS
+	applied Applied
+
+	begun   bool   // a file of ours has begun, in this or an earlier attempt
+	current string // the file that runs now: it counts once the next one begins, or all are through
+}
+
+// attempt runs what is missing on a connection of its own, whose end also frees tern's advisory lock, whatever happened.
+func (r *run) attempt(ctx context.Context) error {
+	r.current = "" // rolled back, if an earlier attempt left one
+	conn, err := pgx.ConnectConfig(ctx, r.config)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+
+	migrator, err := migrate.NewMigrator(ctx, conn, versionTable)
+	if err != nil {
+		return fmt.Errorf("prepare %s: %w", versionTable, err)
+	}
+	if err := migrator.LoadMigrations(r.files); err != nil {
+		return fmt.Errorf("load files: %w", err)
+	}
+	for _, file := range migrator.Migrations {
+		file.UpSQL += resetRole
+	}
+	migrator.OnStart = func(number int32, name, _, _ string) { r.started(number, name) }
+	if err := migrator.Migrate(ctx); err != nil {
+		return err
+	}
+	r.finished(int32(len(migrator.Migrations)))
+	return nil
+}
+
+// started notes that a file begins, and so that the one before it is through.
+func (r *run) started(number int32, name string) {
+	if !r.begun {
+		r.begun, r.applied.From = true, number-1
+	}
+	r.count()
+	r.current = name
+}
+
+// finished notes that the database is at version.
+func (r *run) finished(version int32) {
+	if !r.begun {
+		r.applied.From = version
+	}
+	r.count()
+	r.applied.To = version
+}
+
+func (r *run) count() {
+	if r.current != "" {
+		r.applied.Names = append(r.applied.Names, r.current)
+	}
+}
