@@ -1,0 +1,34 @@
+package domain
+
+// MaxReadSubjects is how many subjects a PersonalDataRead names; beyond it the filter stands for them.
+const MaxReadSubjects = 100
+
+// PersonalDataRead says that an actor read other people's personal data: one per request, appended before the answer leaves
+// (POPIA s19, s22, s23(1)(b)).
+type PersonalDataRead struct {
+	Route    string            `json:"route"`
+	Fields   string            `json:"fields"` // the group of fields: "profile", "consents", "history" …
+	Head     int64             `json:"head"`   // the log's head when it was read
+	Subjects []UserID          `json:"subjects,omitempty"`
+	Filter   map[string]string `json:"filter,omitempty"` // with the names of personal filters only, never their values
+}
+
+// TenantMismatch says that a request named another tenant than its token: a mistake in a client, or somebody trying doors.
+type TenantMismatch struct {
+	Route string   `json:"route"`
+	Named TenantID `json:"named"` // the tenant that the request named; the event is in the token's
+}
+
+// EventType implements Event.
+func (*TenantMismatch) EventType() string { return "access.tenant_mismatch.v1" }
+
+// EventType implements Event.
+func (*PersonalDataRead) EventType() string { return "personal_data.read.v1" }
+
+// SubjectID gives the one person whose data was read; nobody when they were several.
+func (e *PersonalDataRead) SubjectID() UserID {
+	if len(e.Subjects) != 1 {
+		return UserID{}
+	}
+	return e.Subjects[0]
+}

@@ -1,0 +1,76 @@
+package domain
+
+import (
+	"slices"
+
+	"github.com/google/uuid"
+)
+
+// Events of a tenant's stream of admins. It exists for one rule that spans many users: a tenant never loses its last admin, also
+// not by two requests at once. Both expect this stream's version, so one of them is decided again.
+type (
+	// AdminAdded says that an active account administers the tenant from now on.
+	AdminAdded struct {
+		User UserID `json:"user_id"`
+	}
+	// AdminRemoved says that it does so no longer.
+	AdminRemoved struct {
+		User UserID `json:"user_id"`
+	}
+)
+
+// EventType implements Event.
+func (*AdminAdded) EventType() string { return "admin.added.v1" }
+
+// EventType implements Event.
+func (*AdminRemoved) EventType() string { return "admin.removed.v1" }
+
+// RecordID gives the account the event is about.
+func (e *AdminAdded) RecordID() uuid.UUID { return e.User.UUID }
+
+// RecordID gives the account the event is about.
+func (e *AdminRemoved) RecordID() uuid.UUID { return e.User.UUID }
+
+// SubjectID gives the account the event is about.
+func (e *AdminAdded) SubjectID() UserID { return e.User }
+
+// SubjectID gives the account the event is about.
+func (e *AdminRemoved) SubjectID() UserID { return e.User }
+
+// Admins is who administers a tenant.
+type Admins struct {
+	Users   []UserID
+	Version int
+}
+
+// Evolve gives the state after one more event.
+func (a Admins) Evolve(r Recorded) Admins {
+	switch e := r.Event.(type) {
+	case *AdminAdded:
+		a.Users = append(a.Users[:len(a.Users):len(a.Users)], e.User)
+	case *AdminRemoved:
+		a.Users = slices.DeleteFunc(slices.Clone(a.Users), func(u UserID) bool { return u == e.User })
+	}
+	a.Version = r.Version
+	return a
+}
+
+// Add gives the event that makes a user an admin, or none if they are one.
+func (a Admins) Add(user UserID) []Event {
+	if slices.Contains(a.Users, user) {
+		return nil
+	}
+	return []Event{&AdminAdded{User: user}}
+}
+
+// Remove gives the event that a user is an admin no longer, none if they are not one, and refuses for the last.
+func (a Admins) Remove(user UserID) ([]Event, error) {
+	switch {
+	case !slices.Contains(a.Users, user):
+		return nil, nil
+	case len(a.Users) == 1:
+		return nil, Refuse(CodeLastAdmin, "This is the last admin of this municipality: appoint another one first.")
+	default:
+		return []Event{&AdminRemoved{User: user}}, nil
+	}
+}

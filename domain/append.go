@@ -1,0 +1,165 @@
+package domain
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Append is one atomic addition to the log: events in one or more streams, what must still be true for them, and the side
+// writes that stand or fall with them. All streams belong to one tenant.
+type Append struct {
+	ID     uuid.UUID // names the append for ever: sending it again changes nothing and gives the stored positions
+	Tenant TenantID
+	Actor  UserID // zero: nobody known
+	// ActorTenant is the actor's own tenant, whose keys seal the origin; zero: Tenant.
+	ActorTenant TenantID
+	Origin      Origin
+	Metadata    Metadata
+	Writes      []Write
+	Expects     []Expectation // streams that were looked at and must not have moved
+	Side        []SideWrite
+}
+
+// AnyVersion as an expected version means that the stream's version does not matter.
+const AnyVersion = -1
+
+// Write adds events to one stream.
+type Write struct {
+	Stream   Stream
+	Expected int // the version the decision was made on; 0: the stream must not exist
+	Events   []Event
+}
+
+// Expectation demands that a stream, of this or of another tenant, still has the version a decision was made on.
+type Expectation struct {
+	Tenant  TenantID
+	Stream  Stream
+	Version int
+}
+
+// Appended is what an append left in the log.
+type Appended struct {
+	Events []Recorded // in order; personal parts as they were given, or withheld for a repeat
+	// Repeat is true when the append was already in the log: Events are the stored ones.
+	Repeat bool
+}
+
+// Position is the last position of the append, or 0 when it held no events.
+func (a Appended) Position() int64 {
+	if len(a.Events) == 0 {
+		return 0
+	}
+	return a.Events[len(a.Events)-1].Position
+}
+
+// SideWrite changes the command side's own tables in the same transaction, under the same outcome.
+type SideWrite interface{ sideWrite() }
+
+// ClaimKind is a kind of value that may be held once within a tenant.
+type ClaimKind string
+
+// The kinds of claims. Municipalities' claims are held in the platform tenant.
+const (
+	EmailClaim            ClaimKind = "email"
+	MunicipalityCodeClaim ClaimKind = "municipality_code"
+	MunicipalityNameClaim ClaimKind = "municipality_name"
+)
+
+// Claim is a value held at most once within a tenant. Only its keyed digest is stored. Value is in canonical form.
+type Claim struct {
+	Tenant TenantID
+	Kind   ClaimKind
+	Value  string
+}
+
+// The side writes.
+type (
+	// TakeClaim takes a claim for a holder; a claim held by another makes the append fail with *ClaimTakenError.
+	TakeClaim struct {
+		Claim  Claim
+		Holder uuid.UUID
+	}
+	// ReleaseClaim gives a claim up, if the holder has it.
+	ReleaseClaim struct {
+		Claim  Claim
+		Holder uuid.UUID
+	}
+	// SetCredential sets what a user signs in with. Verifier is an Argon2id hash in PHC form. An empty field keeps what there is.
+	SetCredential struct {
+		User     UserID
+		Email    string
+		Verifier string
+	}
+	// DeleteCredential takes away the means of signing in.
+	DeleteCredential struct{ User UserID }
+	// CreateSubjectKey makes the key that a subject's personal data is sealed under. Made at registration only; a key that
+	// exists or was destroyed makes the append fail.
+	CreateSubjectKey struct{ Subject UserID }
+	// CreateTenantKey makes the key that wraps a tenant's subject keys. Made when the municipality is registered.
+	CreateTenantKey struct{ Tenant TenantID }
+	// CreateMonthKey makes the append's tenant's key of a month, which seals where unknown actors came from.
+	CreateMonthKey struct{ Month time.Time }
+	// DestroySubjectKey destroys a subject's key, leaving a tombstone.
+	DestroySubjectKey struct{ Subject UserID }
+	// StartSession opens a family of refresh tokens; Token is the SHA-256 of the first one's id.
+	StartSession struct {
+		Session   uuid.UUID
+		User      UserID
+		Token     [32]byte
+		ExpiresAt time.Time
+	}
+	// RotateSession replaces the current token of a session. If From is not the current one the append fails with
+	// *SessionStaleError.
+	RotateSession struct {
+		Session   uuid.UUID
+		From, To  [32]byte
+		ExpiresAt time.Time
+	}
+	// EndSession ends one session; one that has ended already is left as it is.
+	EndSession struct{ Session uuid.UUID }
+	// EndSessions ends all sessions of a user, but for Except if it is not zero.
+	EndSessions struct {
+		User   UserID
+		Except uuid.UUID
+	}
+)
+
+func (TakeClaim) sideWrite()         {}
+func (ReleaseClaim) sideWrite()      {}
+func (SetCredential) sideWrite()     {}
+func (DeleteCredential) sideWrite()  {}
+func (CreateSubjectKey) sideWrite()  {}
+func (CreateTenantKey) sideWrite()   {}
+func (CreateMonthKey) sideWrite()    {}
+func (DestroySubjectKey) sideWrite() {}
+func (StartSession) sideWrite()      {}
+func (RotateSession) sideWrite()     {}
+func (EndSession) sideWrite()        {}
+func (EndSessions) sideWrite()       {}
+
+// ConflictError says that a stream has moved since the decision was made. Load again and decide afresh.
+type ConflictError struct {
+	Stream           Stream
+	Expected, Actual int
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("stream %s %s is at version %d, not %d", e.Stream.Type, e.Stream.ID, e.Actual, e.Expected)
+}
+
+// ClaimTakenError says that another holds the claim.
+type ClaimTakenError struct{ Kind ClaimKind }
+
+func (e *ClaimTakenError) Error() string { return fmt.Sprintf("another holds this %s", e.Kind) }
+
+// SessionStaleError says that the token shown is not the session's current one.
+type SessionStaleError struct{}
+
+func (*SessionStaleError) Error() string { return "this is not the session's current token" }
+
+// KeyExistsError says that a key of this name exists or existed.
+type KeyExistsError struct{}
+
+func (*KeyExistsError) Error() string { return "a key of this name exists or was destroyed" }

@@ -1,0 +1,393 @@
+package domain_test
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/domain/domaintest"
+)
+
+// at reads an instant, and the empty text as no bound.
+func at(text string) time.Time {
+	if text == "" {
+		return time.Time{}
+	}
+	return domaintest.Clock(text)
+}
+
+func TestAPaperGrantOf1MarchRecordedOn6March(t *testing.T) {
+	t.Parallel()
+	history := domaintest.History(consents(), domaintest.At("2026-03-06 11:00", domaintest.PaperGrant())) // given on 1 March, 9:30
+	for name, c := range map[string]struct {
+		at, knownAt    string
+		allowed, known bool
+	}{
+		"before it was given":                              {"2026-03-01 09:29", "", false, false},
+		"from the instant it was given":                    {"2026-03-01 09:30", "", true, true},
+		"on 2 March, as we know today":                     {"2026-03-02", "", true, true},
+		"on 2 March, as we knew then":                      {"2026-03-02", "2026-03-02", false, false},
+		"on 2 March, as we knew just before it came in":    {"2026-03-02", "2026-03-06 10:59", false, false},
+		"on 2 March, as we knew in the instant it came":    {"2026-03-02", "2026-03-06 11:00", true, true},
+		"today, as we know today":                          {"", "", true, true},
+		"today, as we knew on 2 March":                     {"", "2026-03-02", false, false},
+		"on 1 March before it was given, as we know today": {"2026-03-01", "2026-12-31", false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			allowed, by, decided := domain.ConsentsAt(history, at(c.at), at(c.knownAt)).Check("newsletter")
+			if allowed != c.allowed || decided != c.known || (decided && by.Position != 1) {
+				t.Errorf("allowed %t, decided %t", allowed, decided)
+			}
+		})
+	}
+}
+
+func TestAWithdrawalHoldsFromWhenItWasGiven(t *testing.T) {
+	t.Parallel()
+	dated := withdrawn(1)
+	dated.GivenAt = domaintest.Clock("2026-04-10") // by letter, which came in ten days later
+	history := domaintest.History(consents(), domaintest.At("2026-03-01", granted(1)), domaintest.At("2026-04-20", dated))
+	for name, c := range map[string]struct {
+		at, knownAt string
+		allowed     bool
+		withdrawnAt string
+	}{
+		"before the withdrawal, as we know today": {"2026-04-09", "", true, ""},
+		"after it was given, as we know today":    {"2026-04-15", "", false, "2026-04-10"},
+		"after it was given, as we knew then":     {"2026-04-15", "2026-04-15", true, ""},
+		"after it came in":                        {"2026-04-21", "2026-04-21", false, "2026-04-10"},
+		"in the instant it was given":             {"2026-04-10", "", false, "2026-04-10"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			state := domain.ConsentsAt(history, at(c.at), at(c.knownAt))
+			allowed, _, _ := state.Check("newsletter")
+			record, ok := state.Record(domaintest.Consent(1))
+			if !ok || allowed != c.allowed || !record.WithdrawnAt.Equal(at(c.withdrawnAt)) {
+				t.Errorf("allowed %t, withdrawn at %s", allowed, record.WithdrawnAt)
+			}
+		})
+	}
+}
+
+func TestAGrantThatComesInLateDoesNotUndoALaterWithdrawal(t *testing.T) {
+	t.Parallel()
+	late := domaintest.PaperGrant() // given on 1 March 9:30
+	late.ConsentID = domaintest.Consent(2)
+	history := domaintest.History(consents(), domaintest.At("2026-03-02", granted(1)),
+		domaintest.At("2026-03-04", withdrawn(1)), domaintest.At("2026-03-06", late))
+	state := domain.ConsentsAt(history, time.Time{}, time.Time{})
+	if allowed, by, _ := state.Check("newsletter"); allowed || by.Position != 2 {
+		t.Errorf("allowed %t by position %d", allowed, by.Position)
+	}
+	if r, _ := state.Record(domaintest.Consent(2)); !r.WithdrawnAt.Equal(domaintest.Clock("2026-03-04")) {
+		t.Errorf("the late grant is withdrawn at %s", r.WithdrawnAt)
+	}
+}
+
+func TestARefusalThatWasGivenLaterOnPaperEndsWhatWasGrantedBefore(t *testing.T) {
+	t.Parallel()
+	late := domaintest.PaperGrant() // given on 1 March, recorded on the 6th; a refusal of the 4th came in before it
+	history := domaintest.History(consents(), domaintest.At("2026-03-04", refused(2)), domaintest.At("2026-03-06", late))
+	state := domain.ConsentsAt(history, time.Time{}, time.Time{})
+	if allowed, by, _ := state.Check("newsletter"); allowed || by.Position != 1 {
+		t.Errorf("allowed %t by position %d", allowed, by.Position)
+	}
+	if _, ok := state.InForce("newsletter"); ok {
+		t.Error("a grant before the refusal is in force")
+	}
+	if allowed, _, _ := domain.ConsentsAt(history, domaintest.Clock("2026-03-02"), time.Time{}).Check("newsletter"); !allowed {
+		t.Error("and yet it was in force until then")
+	}
+}
+
+func TestARecordHoldsTheWholeDecision(t *testing.T) {
+	t.Parallel()
+	want := domaintest.PaperGrant()
+	history := domaintest.History(consents(), domaintest.At("2026-03-06", want))
+	got, ok := domain.ConsentsAt(history, time.Time{}, time.Time{}).InForce("newsletter")
+	if !ok {
+		t.Fatal("not in force")
+	}
+	if diff := domaintest.Diff(domain.Consent{
+		ID: want.ConsentID, Subject: domaintest.Thandi(), Tenant: domaintest.Msunduzi(), Purpose: want.Purpose,
+		NoticeVersion: 1, Wording: want.Wording, SHA256: want.SHA256, Language: want.Language, Consented: true,
+		Channel: domain.Paper, GivenBy: domain.ByCompetentPerson, RecordedBy: domaintest.Clerk(),
+		EvidenceSHA256: want.EvidenceSHA256, GivenAt: want.GivenAt, RecordedAt: domaintest.Clock("2026-03-06"), Position: 1,
+	}, got); diff != "" {
+		t.Errorf("record (-want +got):\n%s", diff)
+	}
+}
+
+// Properties.
+
+func purposes() []string { return []string{"newsletter", "research", "whatsapp_news"} }
+
+// anyHistory draws what a log may hold: positions follow recorded time, effective time is at most recorded time.
+func anyHistory(t *rapid.T, backDated bool) []domain.Recorded {
+	n := rapid.IntRange(0, 25).Draw(t, "events")
+	clock := domaintest.Clock("2026-03-01")
+	history := make([]domain.Recorded, 0, n)
+	for i := 1; i <= n; i++ {
+		clock = clock.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "minutes on")) * time.Minute)
+		effective := clock
+		if backDated {
+			effective = clock.Add(-time.Duration(rapid.IntRange(0, 8).Draw(t, "minutes back")) * time.Minute)
+		}
+		purpose := rapid.SampledFrom(purposes()).Draw(t, "purpose")
+		d := domain.Decision{ConsentID: domaintest.Consent(i), Purpose: purpose, NoticeVersion: 1, GivenAt: effective}
+		var e domain.Event
+		switch rapid.IntRange(0, 4).Draw(t, "kind") {
+		case 0, 1:
+			e = &domain.ConsentGranted{Decision: d}
+		case 2:
+			e = &domain.ConsentRefused{Decision: d}
+		default:
+			e = &domain.ConsentWithdrawn{
+				ConsentID: domaintest.Consent(rapid.IntRange(1, i).Draw(t, "of")), Purpose: purpose, GivenAt: effective,
+			}
+		}
+		history = append(history, domain.Recorded{
+			Position: int64(i), Stream: consents(), Version: i, Subject: domaintest.Thandi(), Event: e,
+			EffectiveAt: effective, RecordedAt: clock,
+		})
+	}
+	return history
+}
+
+// anyInstant draws an instant around the histories' time, or no bound.
+func anyInstant(t *rapid.T, label string) time.Time {
+	minutes := rapid.IntRange(-10, 80).Draw(t, label)
+	if minutes > 70 {
+		return time.Time{}
+	}
+	return domaintest.Clock("2026-03-01").Add(time.Duration(minutes) * time.Minute)
+}
+
+func demandSame(t *rapid.T, what string, want, got domain.Consents) {
+	t.Helper()
+	if diff := domaintest.Diff(want, got); diff != "" {
+		t.Fatalf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+func TestConsentsDoNotDependOnTheOrderOfTheInput(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		history := anyHistory(t, true)
+		at, known := anyInstant(t, "at"), anyInstant(t, "known at")
+		want := domain.ConsentsAt(history, at, known)
+		shuffled := rapid.Permutation(history).Draw(t, "order")
+		kept := slices.Clone(shuffled)
+		demandSame(t, "another order", want, domain.ConsentsAt(shuffled, at, known))
+		if diff := domaintest.Diff(kept, shuffled); diff != "" {
+			t.Fatalf("the input was changed:\n%s", diff)
+		}
+	})
+}
+
+func TestWhatIsRecordedLaterOrHoldsLaterNeverMatters(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		history := anyHistory(t, true)
+		at, known := anyInstant(t, "at"), anyInstant(t, "known at")
+		full := domain.ConsentsAt(history, at, known)
+		then := slices.DeleteFunc(slices.Clone(history), func(r domain.Recorded) bool {
+			return (!known.IsZero() && r.RecordedAt.After(known)) || (!at.IsZero() && r.EffectiveAt.After(at))
+		})
+		demandSame(t, "the log as it was then", full, domain.ConsentsAt(then, at, known))
+		demandSame(t, "the log as it was then, without bounds", full, domain.ConsentsAt(then, time.Time{}, time.Time{}))
+	})
+}
+
+// oracle is a second, slower telling of the rules, in words of their definition.
+type oracle struct {
+	allowed   map[string]bool
+	withdrawn map[domain.ConsentID]time.Time
+}
+
+// fold goes through events one by one, in the order given.
+func fold(events []domain.Recorded) oracle {
+	o := oracle{allowed: map[string]bool{}, withdrawn: map[domain.ConsentID]time.Time{}}
+	open := map[string][]domain.ConsentID{}
+	for _, r := range events {
+		switch e := r.Event.(type) {
+		case *domain.ConsentGranted:
+			o.allowed[e.Purpose], o.withdrawn[e.ConsentID] = true, time.Time{}
+			open[e.Purpose] = append(open[e.Purpose], e.ConsentID)
+		case *domain.ConsentRefused:
+			o.allowed[e.Purpose], o.withdrawn[e.ConsentID] = false, time.Time{}
+		case *domain.ConsentWithdrawn:
+			o.allowed[e.Purpose] = false
+			for _, id := range open[e.Purpose] {
+				o.withdrawn[id] = r.EffectiveAt
+			}
+			delete(open, e.Purpose)
+		}
+	}
+	return o
+}
+
+func (o oracle) agree(t *rapid.T, c domain.Consents) {
+	t.Helper()
+	for _, p := range purposes() {
+		if allowed, _, _ := c.Check(p); allowed != o.allowed[p] {
+			t.Fatalf("%s: allowed %t, by the oracle %t", p, allowed, o.allowed[p])
+		}
+	}
+	if len(c.Records()) != len(o.withdrawn) {
+		t.Fatalf("%d records, by the oracle %d", len(c.Records()), len(o.withdrawn))
+	}
+	for _, r := range c.Records() {
+		if want, ok := o.withdrawn[r.ID]; !ok || !r.WithdrawnAt.Equal(want) {
+			t.Fatalf("consent %s: withdrawn at %s, by the oracle %s", r.ID, r.WithdrawnAt, want)
+		}
+	}
+}
+
+func TestWithoutBackDatingTheStateAtAnInstantIsTheLogFoldedUntilThen(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		history := anyHistory(t, false)
+		until := anyInstant(t, "at")
+		var prefix []domain.Recorded
+		for _, r := range history {
+			if until.IsZero() || !r.RecordedAt.After(until) {
+				prefix = append(prefix, r)
+			}
+		}
+		state := domain.ConsentsAt(history, until, time.Time{})
+		fold(prefix).agree(t, state)
+		demandSame(t, "known then and known today", state, domain.ConsentsAt(history, until, until))
+	})
+}
+
+func TestTheStateIsTheFoldInOrderOfEffectiveTimeAndPosition(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		history := anyHistory(t, true)
+		at, known := anyInstant(t, "at"), anyInstant(t, "known at")
+		var visible []domain.Recorded
+		for _, r := range history {
+			if (at.IsZero() || !r.EffectiveAt.After(at)) && (known.IsZero() || !r.RecordedAt.After(known)) {
+				visible = append(visible, r)
+			}
+		}
+		slices.SortFunc(visible, func(a, b domain.Recorded) int {
+			return cmp.Or(a.EffectiveAt.Compare(b.EffectiveAt), cmp.Compare(a.Position, b.Position))
+		})
+		fold(visible).agree(t, domain.ConsentsAt(history, at, known))
+	})
+}
+
+func TestInvariantsOfConsents(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		demandInvariants(t, domain.ConsentsAt(anyHistory(t, true), anyInstant(t, "at"), anyInstant(t, "known at")))
+	})
+}
+
+// demandInvariants holds for every history, possible or not.
+func demandInvariants(t *rapid.T, c domain.Consents) {
+	t.Helper()
+	for _, r := range c.Records() {
+		if r.Withdrawn() && (r.WithdrawnAt.Before(r.GivenAt) || !r.Consented) {
+			t.Fatalf("consent %s, given %s, consented %t, is withdrawn at %s", r.ID, r.GivenAt, r.Consented, r.WithdrawnAt)
+		}
+		if got, ok := c.Record(r.ID); !ok || domaintest.Diff(r, got) != "" {
+			t.Fatalf("consent %s is not found by its id", r.ID)
+		}
+	}
+	for _, p := range purposes() {
+		allowed, by, decided := c.Check(p)
+		in, ok := c.InForce(p)
+		if allowed != ok || (allowed && !decided) {
+			t.Fatalf("%s: allowed %t, decided %t, in force %t", p, allowed, decided, ok)
+		}
+		if !ok {
+			continue
+		}
+		if in.Purpose != p || !in.Consented || in.Withdrawn() || in.Position != by.Position {
+			t.Fatalf("%s: in force is %+v", p, in)
+		}
+		for _, r := range c.Records() { // at most one: no other open grant is as new
+			if r.ID != in.ID && r.Purpose == p && r.Consented && !r.Withdrawn() && r.GivenAt.After(in.GivenAt) {
+				t.Fatalf("%s: consent %s is newer than the one in force", p, r.ID)
+			}
+		}
+	}
+}
+
+// What Decide lets through must have the effect that was wished for, whatever came before.
+func TestWhatIsDecidedTakesEffect(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		purpose := domaintest.Newsletter()
+		now := domaintest.Clock("2026-03-31 23:00") // the second notice comes an hour later
+		var history []domain.Recorded
+		for i := range rapid.IntRange(1, 20).Draw(t, "wishes") {
+			now = now.Add(time.Duration(rapid.IntRange(0, 30).Draw(t, "minutes on")) * time.Minute)
+			given := time.Time{}
+			if back := rapid.IntRange(-1, 90).Draw(t, "minutes back"); back >= 0 {
+				given = now.Add(-time.Duration(back) * time.Minute)
+			}
+			events, err := anyWish(t, i+1, given).decide(history, purpose, now)
+			if err != nil {
+				continue
+			}
+			effective := cmp.Or(given, now)
+			before := domain.ConsentsAt(history, effective, time.Time{})
+			for _, e := range events {
+				n := len(history) + 1
+				history = append(history, domain.Recorded{
+					Position: int64(n), Version: n, Stream: consents(), Event: e, EffectiveAt: effective, RecordedAt: now,
+				})
+				demandEffect(t, e, before, domain.ConsentsAt(history, effective, time.Time{}))
+			}
+			demandInvariants(t, domain.ConsentsAt(history, time.Time{}, time.Time{}))
+		}
+	})
+}
+
+func demandEffect(t *rapid.T, e domain.Event, before, after domain.Consents) {
+	t.Helper()
+	was, _, _ := before.Check("newsletter")
+	is, _, _ := after.Check("newsletter")
+	ok := true
+	switch e.(type) {
+	case *domain.ConsentGranted:
+		ok = is
+	case *domain.ConsentRefused:
+		ok = !was && !is
+	case *domain.ConsentWithdrawn:
+		ok = !is
+	}
+	if !ok {
+		t.Fatalf("after %s: allowed %t, before %t", e.EventType(), is, was)
+	}
+}
+
+type anyone struct {
+	decide func([]domain.Recorded, domain.Purpose, time.Time) ([]domain.Event, error)
+}
+
+func anyWish(t *rapid.T, n int, given time.Time) anyone {
+	if rapid.IntRange(0, 2).Draw(t, "withdraw") == 0 {
+		w := domain.WithdrawConsent{ID: domaintest.Consent(rapid.IntRange(1, n).Draw(t, "of")), GivenAt: given}
+		return anyone{func(h []domain.Recorded, _ domain.Purpose, now time.Time) ([]domain.Event, error) {
+			return w.Decide(h, now)
+		}}
+	}
+	c := domain.RecordConsent{
+		ID: domaintest.Consent(n), Purpose: "newsletter", Language: rapid.SampledFrom(domain.Languages()).Draw(t, "language"),
+		Consented: rapid.Bool().Draw(t, "consented"), Channel: domain.Paper, GivenAt: given,
+		Evidence: &domain.Evidence{SHA256: domain.WordingHash("scan"), Reference: fmt.Sprint("form ", n)},
+	}
+	return anyone{c.Decide}
+}

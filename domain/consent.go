@@ -1,0 +1,111 @@
+package domain
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Events of a subject's consent stream.
+type (
+	// Decision is what a grant and a refusal have in common: who decided what, on which words, how and when.
+	Decision struct {
+		ConsentID     ConsentID `json:"consent_id"`
+		Purpose       string    `json:"purpose"`
+		NoticeVersion int       `json:"notice_version"`
+		Wording       string    `json:"wording"` // as shown
+		SHA256        string    `json:"sha256"`  // of the wording as shown
+		Language      Language  `json:"language"`
+		Channel       Channel   `json:"channel"`
+		// GivenAt is when the person said so, if that was stated; else it is when the event was recorded.
+		GivenAt    time.Time `json:"given_at,omitzero"`
+		RecordedBy string    `json:"recorded_by"` // BySelf or ByStaff; who exactly is the event's actor
+		GivenBy    string    `json:"given_by"`    // BySelf or ByCompetentPerson
+		Basis      Basis     `json:"basis"`
+		// EvidenceSHA256 is the hash of the scanned form, the recording or whatever else proves it.
+		EvidenceSHA256 string                  `json:"evidence_sha256,omitempty"`
+		Private        Personal[DecisionFacts] `json:"-"`
+	}
+	// DecisionFacts may identify a person.
+	DecisionFacts struct {
+		EvidenceReference string           `json:"evidence_reference,omitempty"`
+		CompetentPerson   *CompetentPerson `json:"competent_person,omitempty"`
+	}
+	// CompetentPerson consents for a child or another who cannot (POPIA s1, s35).
+	CompetentPerson struct {
+		Name      string `json:"name"`
+		Relation  string `json:"relation"`
+		Authority string `json:"authority"` // reference of what gives them the authority
+	}
+	// ConsentGranted says yes.
+	ConsentGranted struct{ Decision }
+	// ConsentRefused says no; a fact of its own.
+	ConsentRefused struct{ Decision }
+	// ConsentWithdrawn takes a yes back (POPIA s11(2)(b)): every grant for the purpose that holds until then ends.
+	ConsentWithdrawn struct {
+		ConsentID  ConsentID                 `json:"consent_id"`
+		Purpose    string                    `json:"purpose"`
+		GivenAt    time.Time                 `json:"given_at,omitzero"`
+		RecordedBy string                    `json:"recorded_by"`
+		Private    Personal[WithdrawalFacts] `json:"-"`
+	}
+	// WithdrawalFacts is free text, which may identify a person.
+	WithdrawalFacts struct {
+		Reason string `json:"reason,omitempty"`
+	}
+)
+
+// Who recorded or gave a decision.
+const (
+	BySelf            = "self"
+	ByStaff           = "staff"
+	ByCompetentPerson = "competent_person"
+)
+
+// EventType implements Event.
+func (*ConsentGranted) EventType() string { return "consent.granted.v1" }
+
+// EventType implements Event.
+func (*ConsentRefused) EventType() string { return "consent.refused.v1" }
+
+// EventType implements Event.
+func (*ConsentWithdrawn) EventType() string { return "consent.withdrawn.v1" }
+
+func (d *Decision) personal() Part         { return &d.Private }
+func (e *ConsentWithdrawn) personal() Part { return &e.Private }
+
+// RecordID gives the consent the event is about.
+func (d *Decision) RecordID() uuid.UUID { return d.ConsentID.UUID }
+
+// RecordID gives the consent the event is about.
+func (e *ConsentWithdrawn) RecordID() uuid.UUID { return e.ConsentID.UUID }
+
+// EffectiveAt gives the stated instant of the decision.
+func (d *Decision) EffectiveAt() time.Time { return d.GivenAt }
+
+// EffectiveAt gives the stated instant of the withdrawal.
+func (e *ConsentWithdrawn) EffectiveAt() time.Time { return e.GivenAt }
+
+// Consent is one recorded decision and what became of it.
+type Consent struct {
+	ID             ConsentID
+	Subject        UserID
+	Tenant         TenantID
+	Purpose        string
+	NoticeVersion  int
+	Wording        string
+	SHA256         string
+	Language       Language
+	Consented      bool
+	Channel        Channel
+	GivenBy        string
+	RecordedBy     UserID // the actor
+	EvidenceSHA256 string
+	GivenAt        time.Time
+	RecordedAt     time.Time
+	WithdrawnAt    time.Time // zero: not withdrawn
+	Position       int64     // of the newest event about this record
+}
+
+// Withdrawn tells whether the grant was taken back.
+func (c Consent) Withdrawn() bool { return !c.WithdrawnAt.IsZero() }

@@ -1,0 +1,208 @@
+package domain
+
+import (
+	"strings"
+	"time"
+)
+
+// Prompt is how old a decision may be and still count as made just now, on the web, without evidence: a form left open.
+const Prompt = 5 * time.Minute
+
+// RecordConsent is the wish to record a decision of a subject about a purpose.
+type RecordConsent struct {
+	ID            ConsentID
+	Purpose       string
+	Description   string // what the client showed; empty: the registry's wording
+	Language      Language
+	Consented     bool
+	Channel       Channel   // empty: Web
+	GivenAt       time.Time // zero: now
+	NoticeVersion int       // what was shown; 0: the one in force
+	Evidence      *Evidence
+	GivenBy       *CompetentPerson // nil: the subject
+	ByStaff       bool
+}
+
+// Evidence proves a decision: a hash of the artefact and where it is kept.
+type Evidence struct{ SHA256, Reference string }
+
+// Decide gives the grant or the refusal. history is the subject's consent stream, purpose the one in force for the tenant (the
+// zero Purpose when there is none), now the instant of asking.
+func (c RecordConsent) Decide(history []Recorded, purpose Purpose, now time.Time) ([]Event, error) {
+	if c.Channel == "" {
+		c.Channel = Web
+	}
+	c.GivenAt = stated(c.GivenAt)
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	if err := c.timely(now); err != nil {
+		return nil, err
+	}
+	notice, err := c.notice(purpose)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.possible(ConsentsAt(history, c.GivenAt, time.Time{}), notice); err != nil {
+		return nil, err
+	}
+	d := c.decision(notice)
+	if c.Consented {
+		return []Event{&ConsentGranted{d}}, nil
+	}
+	return []Event{&ConsentRefused{d}}, nil
+}
+
+func (c RecordConsent) validate() error {
+	var f Faults
+	OneOf(&f, "language", c.Language, Languages())
+	OneOf(&f, "channel", c.Channel, Channels())
+	if c.Purpose == "" {
+		f.Add("purpose", "required", "Say for which purpose.")
+	}
+	if e := c.Evidence; e != nil {
+		if !sha256Pattern.MatchString(e.SHA256) {
+			f.Add("evidence.sha256", "invalid", "Give the SHA-256 of the artefact in 64 lower-case hexadecimal digits.")
+		}
+		f.required("evidence.reference", e.Reference)
+	}
+	if p := c.GivenBy; p != nil {
+		f.Name("given_by.name", p.Name, MinName)
+		f.required("given_by.relation", p.Relation)
+		f.required("given_by.authority", p.Authority)
+	}
+	return f.Err()
+}
+
+func (f *Faults) required(field, text string) {
+	if strings.TrimSpace(text) == "" {
+		f.Add(field, "required", "This must not be empty.")
+	}
+	f.Text(field, text, MaxReference)
+}
+
+// timely checks when the decision was made: not in the future, and long ago only with evidence from outside the web.
+func (c RecordConsent) timely(now time.Time) error {
+	if c.GivenAt.After(now) {
+		return Refuse(CodeGivenInFuture, "A decision cannot be given in the future.")
+	}
+	if c.GivenAt.IsZero() || now.Sub(c.GivenAt) <= Prompt {
+		return nil
+	}
+	if c.Channel == Web || c.Evidence == nil {
+		return Refuse(CodeEvidenceRequired,
+			"A decision given more than 5 minutes ago needs another channel than web, and evidence.")
+	}
+	return nil
+}
+
+// notice finds the wording that the decision is about.
+func (c RecordConsent) notice(p Purpose) (Notice, error) {
+	switch {
+	case !p.Exists():
+		return Notice{}, Refuse(CodeUnknownPurpose, "This municipality has no such purpose.")
+	case p.Retired:
+		return Notice{}, Refuse(CodeUnknownPurpose, "This purpose was retired.")
+	case p.Basis != ConsentBasis:
+		return Notice{}, Refuse(CodePurposeNotConsent,
+			"Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to consent to.")
+	case p.CompetentPerson && c.GivenBy == nil && c.Consented:
+		return Notice{}, Refuse(CodeCompetentPerson,
+			"For a child a competent person must consent (POPIA s35): give given_by.")
+	}
+	n := p.Current() // not NoticeAt(now): our clock and the log's may differ
+	if !c.GivenAt.IsZero() {
+		n = p.NoticeAt(c.GivenAt)
+	}
+	if c.NoticeVersion != 0 && c.NoticeVersion != n.Version {
+		return Notice{}, Refuse(CodeNoticeChanged, "Notice version %d was in force then; show that one.", n.Version)
+	}
+	if c.Description != "" && TidyName(c.Description) != TidyName(n.Texts[c.Language]) {
+		return Notice{}, Refuse(CodeWordingMismatch, "The purpose's wording in this language says something else.")
+	}
+	return n, nil
+}
+
+// possible checks against what was in force when the decision was made.
+func (c RecordConsent) possible(then Consents, n Notice) error {
+	in, ok := then.InForce(c.Purpose)
+	// A tenant's own purpose may shadow the default with a first notice of its own: same number, other words.
+	unchanged := in.NoticeVersion == n.Version && in.SHA256 == n.SHA256[in.Language]
+	if !ok || (c.Consented && !unchanged) {
+		return nil
+	}
+	refusal := Refuse(CodeAlreadyGranted, "A consent for this purpose under this notice is in force.")
+	if !c.Consented {
+		refusal = Refuse(CodeInForce, "A consent for this purpose is in force: withdraw it instead.")
+	}
+	refusal.ConsentID = in.ID
+	return refusal
+}
+
+func (c RecordConsent) decision(n Notice) Decision {
+	d := Decision{
+		ConsentID: c.ID, Purpose: c.Purpose, NoticeVersion: n.Version, Wording: n.Texts[c.Language],
+		SHA256: n.SHA256[c.Language], Language: c.Language, Channel: c.Channel, GivenAt: c.GivenAt,
+		RecordedBy: recordedBy(c.ByStaff), GivenBy: BySelf, Basis: ConsentBasis,
+	}
+	var facts DecisionFacts
+	if c.Evidence != nil {
+		d.EvidenceSHA256, facts.EvidenceReference = c.Evidence.SHA256, c.Evidence.Reference
+	}
+	if c.GivenBy != nil {
+		d.GivenBy, facts.CompetentPerson = ByCompetentPerson, c.GivenBy
+	}
+	if facts != (DecisionFacts{}) {
+		d.Private = Known(facts)
+	}
+	return d
+}
+
+// WithdrawConsent is the wish to take a grant back.
+type WithdrawConsent struct {
+	ID      ConsentID
+	Reason  string
+	GivenAt time.Time // zero: now
+	ByStaff bool
+}
+
+// Decide gives the withdrawal, or none when the grant was withdrawn before: the first withdrawal stands.
+func (c WithdrawConsent) Decide(history []Recorded, now time.Time) ([]Event, error) {
+	c.GivenAt = stated(c.GivenAt)
+	var f Faults
+	f.Text("reason", c.Reason, MaxReason)
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	consent, ok := ConsentsAt(history, time.Time{}, time.Time{}).Record(c.ID)
+	switch {
+	case !ok:
+		return nil, Refuse(CodeNotFound, "There is no such consent.")
+	case !consent.Consented:
+		return nil, Refuse(CodeNotGranted, "This is a refusal: there is nothing to withdraw.")
+	case consent.Withdrawn():
+		return nil, nil
+	case c.GivenAt.After(now):
+		return nil, Refuse(CodeGivenInFuture, "A withdrawal cannot be given in the future.")
+	case !c.GivenAt.IsZero() && c.GivenAt.Before(consent.GivenAt):
+		f.Add("given_at", "invalid", "A withdrawal cannot be given before the consent itself.")
+		return nil, f.Err()
+	}
+	e := &ConsentWithdrawn{
+		ConsentID: c.ID, Purpose: consent.Purpose, GivenAt: c.GivenAt, RecordedBy: recordedBy(c.ByStaff),
+	}
+	if c.Reason != "" {
+		e.Private = Known(WithdrawalFacts{Reason: c.Reason})
+	}
+	return []Event{e}, nil
+}
+
+func recordedBy(staff bool) string {
+	if staff {
+		return ByStaff
+	}
+	return BySelf
+}
+
+// stated gives an instant as the log keeps it: UTC, microseconds. So payload and effective time agree.
+func stated(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }

@@ -1,0 +1,123 @@
+package domaintest
+
+import (
+	"time"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// Examples gives one event of every type with every field filled in, in the order of domain/registry.go.
+func Examples() []domain.Event {
+	var all []domain.Event
+	all = append(all, municipalityExamples()...)
+	all = append(all, userExamples()...)
+	all = append(all, consentExamples()...)
+	all = append(all, purposeExamples()...)
+	return append(all, sessionExamples()...)
+}
+
+func municipalityExamples() []domain.Event {
+	return []domain.Event{
+		&domain.MunicipalityRegistered{
+			Code: "NC084", Name: "!Kheis Local Municipality", Province: "Northern Cape", Category: "B", DistrictCode: "DC8",
+			Population: new(16637), ContactEmail: "info@kheis.example.org.za",
+		},
+		&domain.MunicipalityDetailsChanged{
+			Name:         &domain.Change[string]{Old: "!Kheis Local Municipality", New: "!Kheis Munisipaliteit"},
+			ContactEmail: &domain.Change[string]{Old: "info@kheis.example.org.za", New: "amptenaar@kheis.example.org.za"},
+			Population:   &domain.Change[*int]{Old: new(16637), New: new(16700)},
+		},
+		&domain.MunicipalityDeactivated{},
+		&domain.MunicipalityReactivated{},
+	}
+}
+
+func userExamples() []domain.Event {
+	return []domain.Event{
+		&domain.UserRegistered{
+			MunicipalityCode: "LIM343", Role: domain.Citizen, PreferredLanguage: domain.English,
+			Person: domain.Known(domain.PersonFacts{
+				Email: "Thilidzi.Nemavhola@example.co.za", FullName: "Ṱhilidzi Ṋemavhola", Phone: "+27821234567",
+			}),
+		},
+		&domain.UserProfileChanged{
+			Fields:            []string{"full_name", "phone", "preferred_language"},
+			PreferredLanguage: &domain.Change[domain.Language]{Old: domain.English, New: domain.Afrikaans},
+			Person: domain.Known(domain.ProfileChanges{
+				FullName: &domain.Change[string]{Old: "Siobhan O'Reilly", New: "Siobhan O'Reilly-van der Merwe"},
+				Phone:    &domain.Change[string]{Old: "+27821234567", New: "+27731234567"},
+			}),
+		},
+		&domain.UserEmailChanged{
+			Email: domain.Known(domain.Change[string]{Old: "thandi@example.co.za", New: "thandi.nkosi+stad@example.co.za"}),
+		},
+		&domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: domain.FieldWorker, New: domain.Manager}},
+		&domain.UserPasswordChanged{},
+		&domain.UserDeactivated{Cause: domain.CauseConsentWithdrawn},
+		&domain.UserReactivated{},
+		&domain.UserErased{},
+		&domain.TenantMismatch{Route: "GET /api/v1/users/me", Named: domain.TenantID{UUID: ID(0x1, 2)}},
+		&domain.AdminAdded{User: domain.UserID{UUID: ID(0x3, 1)}},
+		&domain.AdminRemoved{User: domain.UserID{UUID: ID(0x3, 1)}},
+	}
+}
+
+// PaperGrant is a grant given on paper on 1 March 2026 by a child's guardian.
+func PaperGrant() *domain.ConsentGranted {
+	return &domain.ConsentGranted{Decision: domain.Decision{
+		ConsentID: Consent(1), Purpose: "newsletter", NoticeVersion: 1, Wording: NewsletterWords,
+		SHA256: domain.WordingHash(NewsletterWords), Language: domain.English, Channel: domain.Paper,
+		GivenAt: Clock("2026-03-01 09:30"), RecordedBy: domain.ByStaff, GivenBy: domain.ByCompetentPerson,
+		Basis: domain.ConsentBasis, EvidenceSHA256: domain.WordingHash("scan of form 17"),
+		Private: domain.Known(domain.DecisionFacts{
+			EvidenceReference: "box 4, form 17",
+			CompetentPerson: &domain.CompetentPerson{
+				Name: "Nomvula Nkosi", Relation: "mother", Authority: "birth certificate 26-0417",
+			},
+		}),
+	}}
+}
+
+func consentExamples() []domain.Event {
+	refused := PaperGrant().Decision
+	refused.ConsentID, refused.Language = Consent(2), domain.Zulu
+	refused.Wording, refused.SHA256 = NewsletterWordsZu, domain.WordingHash(NewsletterWordsZu)
+	refused.GivenAt = time.Date(2026, 3, 2, 8, 0, 0, 123456000, time.UTC)
+	return []domain.Event{
+		PaperGrant(),
+		&domain.ConsentRefused{Decision: refused},
+		&domain.ConsentWithdrawn{
+			ConsentID: Consent(1), Purpose: "newsletter", GivenAt: Clock("2026-05-04 14:05"), RecordedBy: domain.BySelf,
+			Private: domain.Known(domain.WithdrawalFacts{Reason: "My neighbour <Piet & Co> reads my post."}),
+		},
+	}
+}
+
+func purposeExamples() []domain.Event {
+	texts := NewsletterTexts(NewsletterWords)
+	hashes := map[domain.Language]string{}
+	for l, text := range texts {
+		hashes[l] = domain.WordingHash(text)
+	}
+	return []domain.Event{
+		&domain.PurposeDefined{
+			Code: "child_programme", Basis: domain.ConsentBasis, Special: true, Retention: "2 years after the programme",
+			CompetentPerson: true,
+		},
+		&domain.PurposeNoticePublished{Code: "newsletter", Notice: 1, Texts: texts, SHA256: hashes},
+		&domain.PurposeRetired{Code: "newsletter"},
+	}
+}
+
+func sessionExamples() []domain.Event {
+	return []domain.Event{
+		&domain.SessionStarted{SessionID: ID(0x9, 1), ExpiresAt: Clock("2026-03-13 08:00")},
+		&domain.SessionEnded{SessionID: ID(0x9, 1), Scope: domain.ScopeOne, Cause: domain.CauseLogout},
+		&domain.SessionReuseDetected{SessionID: ID(0x9, 1)},
+		&domain.SignInFailed{Count: 7, Cause: "password"},
+		&domain.PersonalDataRead{
+			Route: "GET /api/v1/users", Fields: "profile", Head: 4711, Subjects: []domain.UserID{Thandi(), Clerk()},
+			Filter: map[string]string{"role": "citizen", "email": ""},
+		},
+	}
+}

@@ -1,0 +1,147 @@
+package domain
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Event is a fact about one aggregate. Implementations are pointers to plain structs whose JSON is the payload; what identifies a person
+// stands in a Personal field tagged `json:"-"`.
+type Event interface {
+	// EventType is the explicit, versioned name, such as "consent.granted.v1". It is never derived from a Go type.
+	EventType() string
+}
+
+// Optional faces of an event.
+type (
+	// holdsPersonal is implemented by events with a personal part.
+	holdsPersonal interface{ personal() Part }
+	// aboutRecord is implemented by events about a record within the stream; without it the record is the stream's own id.
+	aboutRecord interface{ RecordID() uuid.UUID }
+	// aboutSubject is implemented by events whose stream does not name the person they are about.
+	aboutSubject interface{ SubjectID() UserID }
+	// effective is implemented by events that hold from an instant that somebody stated; without it, or when it is zero, an
+	// event holds from when it was recorded.
+	effective interface{ EffectiveAt() time.Time }
+)
+
+// StreamType is a kind of aggregate.
+type StreamType string
+
+// The kinds of streams. What a stream's id names stands beside each.
+const (
+	MunicipalityStream StreamType = "municipality" // the tenant
+	UserStream         StreamType = "user"         // the user
+	AdminsStream       StreamType = "admins"       // the tenant
+	ConsentStream      StreamType = "consent"      // the subject: all their consents
+	PurposeStream      StreamType = "purpose"      // tenant and purpose code, see PurposeID
+	SessionStream      StreamType = "session"      // the user: all their sessions and sign-in failures
+	AccessStream       StreamType = "access"       // one request: that read personal data, or that knocked at another tenant's door
+)
+
+// Stream names one aggregate's events within a tenant.
+type Stream struct {
+	Type StreamType
+	ID   uuid.UUID
+}
+
+// AboutPerson tells whether the stream's id names a subject.
+func (s Stream) AboutPerson() bool {
+	return s.Type == UserStream || s.Type == ConsentStream || s.Type == SessionStream
+}
+
+// Subject is the person the stream is about, or the zero id.
+func (s Stream) Subject() UserID {
+	if s.AboutPerson() {
+		return UserID{s.ID}
+	}
+	return UserID{}
+}
+
+// MunicipalityOf names the stream of a tenant's own municipality.
+func MunicipalityOf(t TenantID) Stream { return Stream{MunicipalityStream, t.UUID} }
+
+// UserOf names the stream of a user.
+func UserOf(u UserID) Stream { return Stream{UserStream, u.UUID} }
+
+// AdminsOf names the stream of a tenant's admins.
+func AdminsOf(t TenantID) Stream { return Stream{AdminsStream, t.UUID} }
+
+// ConsentsOf names the stream of all consents of a subject.
+func ConsentsOf(u UserID) Stream { return Stream{ConsentStream, u.UUID} }
+
+// SessionsOf names the stream of all sessions of a user.
+func SessionsOf(u UserID) Stream { return Stream{SessionStream, u.UUID} }
+
+// PurposeOf names the stream of a purpose of a tenant. Its id is derived from tenant and code (RFC 9562 §5.5), so the stream's
+// first version can exist once only and a purpose is found without an index.
+func PurposeOf(t TenantID, code string) Stream {
+	return Stream{PurposeStream, uuid.NewSHA1(t.UUID, []byte("purpose:"+code))}
+}
+
+// Recorded is an event as it stands in the log.
+type Recorded struct {
+	Position    int64
+	Tenant      TenantID
+	Stream      Stream
+	Version     int // within the stream, from 1
+	EventID     uuid.UUID
+	AppendID    uuid.UUID
+	Ordinal     int    // within the append, from 1
+	Subject     UserID // zero: about nobody
+	Record      uuid.UUID
+	Actor       UserID // zero: nobody known
+	Event       Event
+	Metadata    Metadata
+	Origin      Personal[Origin]
+	EffectiveAt time.Time // when it holds from
+	RecordedAt  time.Time // never runs backwards against Position
+}
+
+// Metadata says how an event came about. Nothing in it identifies a person.
+type Metadata struct {
+	ActorRole   string    `json:"actor_role"` // a Role, "system" (an operator's command) or "anonymous"
+	Correlation uuid.UUID `json:"correlation,omitzero"`
+	Causation   uuid.UUID `json:"causation,omitzero"`
+	// Fingerprint is the keyed hash of the request, in hexadecimal, of commands that carried an Idempotency-Key.
+	Fingerprint string `json:"fingerprint,omitempty"`
+	// Command names what was asked, such as "consent.grant".
+	Command string `json:"command,omitempty"`
+}
+
+// Actor roles that are not accounts.
+const (
+	RoleSystem    = "system"
+	RoleAnonymous = "anonymous"
+)
+
+// Origin is where a request came from: sealed under the actor's key.
+type Origin struct {
+	IP        string `json:"ip,omitempty"`
+	UserAgent string `json:"user_agent,omitempty"`
+}
+
+// RecordOf gives the record an event is about.
+func RecordOf(e Event, s Stream) uuid.UUID {
+	if r, ok := e.(aboutRecord); ok && r.RecordID() != uuid.Nil {
+		return r.RecordID()
+	}
+	return s.ID
+}
+
+// SubjectOf gives the person an event is about, or the zero id.
+func SubjectOf(e Event, s Stream) UserID {
+	if a, ok := e.(aboutSubject); ok {
+		return a.SubjectID()
+	}
+	return s.Subject()
+}
+
+// EffectiveOf gives the stated instant from which the event holds; zero: from when it is recorded.
+func EffectiveOf(e Event) time.Time {
+	if t, ok := e.(effective); ok {
+		return t.EffectiveAt()
+	}
+	return time.Time{}
+}

@@ -1,0 +1,241 @@
+package domain
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Basis is the ground of POPIA s11(1) that processing for a purpose rests on.
+type Basis string
+
+// The six grounds, in the order of s11(1)(a) to (f).
+const (
+	ConsentBasis       Basis = "consent"
+	ContractBasis      Basis = "contract"
+	LegalObligation    Basis = "legal_obligation"
+	SubjectInterest    Basis = "subject_interest"
+	PublicLawDuty      Basis = "public_law_duty"
+	LegitimateInterest Basis = "legitimate_interest"
+)
+
+// Bases lists the grounds in the order of s11(1).
+func Bases() []Basis {
+	return []Basis{ConsentBasis, ContractBasis, LegalObligation, SubjectInterest, PublicLawDuty, LegitimateInterest}
+}
+
+// Events of a purpose's stream.
+type (
+	// PurposeDefined brings a purpose into being. Its first notice follows in the same append.
+	PurposeDefined struct {
+		Code      string `json:"code"`
+		Basis     Basis  `json:"basis"`
+		Special   bool   `json:"special_personal_information"` // POPIA s26
+		Retention string `json:"retention"`
+		// CompetentPerson: the subjects are children, so a competent person must consent (POPIA s35(1)(a)).
+		CompetentPerson bool `json:"competent_person_required,omitempty"`
+	}
+	// PurposeNoticePublished holds one version of the wording, in every language.
+	PurposeNoticePublished struct {
+		Code   string              `json:"code"`
+		Notice int                 `json:"notice_version"` // 1, 2, 3 …
+		Texts  map[Language]string `json:"texts"`
+		SHA256 map[Language]string `json:"sha256"` // of the UTF-8 text, hexadecimal
+	}
+	// PurposeRetired ends a purpose: nothing more is recorded for it.
+	PurposeRetired struct {
+		Code string `json:"code"`
+	}
+)
+
+// EventType implements Event.
+func (*PurposeDefined) EventType() string { return "purpose.defined.v1" }
+
+// EventType implements Event.
+func (*PurposeNoticePublished) EventType() string { return "purpose.notice_published.v1" }
+
+// EventType implements Event.
+func (*PurposeRetired) EventType() string { return "purpose.retired.v1" }
+
+// Notice is one version of a purpose's wording.
+type Notice struct {
+	Version     int
+	Texts       map[Language]string
+	SHA256      map[Language]string
+	PublishedAt time.Time
+}
+
+// Purpose is the state its events fold into.
+type Purpose struct {
+	Tenant          TenantID // the platform tenant: a default for all municipalities
+	Code            string
+	Basis           Basis
+	Special         bool
+	Retention       string
+	CompetentPerson bool
+	Notices         []Notice // oldest first, at least one once defined
+	Retired         bool
+	Version         int
+}
+
+// Exists tells whether the purpose was ever defined.
+func (p Purpose) Exists() bool { return p.Code != "" }
+
+// Evolve gives the state after one more event.
+func (p Purpose) Evolve(r Recorded) Purpose {
+	switch e := r.Event.(type) {
+	case *PurposeDefined:
+		p = Purpose{
+			Tenant: r.Tenant, Code: e.Code, Basis: e.Basis, Special: e.Special, Retention: e.Retention,
+			CompetentPerson: e.CompetentPerson,
+		}
+	case *PurposeNoticePublished:
+		p.Notices = append(p.Notices[:len(p.Notices):len(p.Notices)],
+			Notice{Version: e.Notice, Texts: e.Texts, SHA256: e.SHA256, PublishedAt: r.RecordedAt})
+	case *PurposeRetired:
+		p.Retired = true
+	}
+	p.Version = r.Version
+	return p
+}
+
+// Current is the newest notice.
+func (p Purpose) Current() Notice { return p.Notices[len(p.Notices)-1] }
+
+// NoticeAt is the notice in force at an instant. A decision on paper may be older than this system: before the first
+// publication the first notice counts.
+func (p Purpose) NoticeAt(t time.Time) Notice {
+	in := p.Notices[0]
+	for _, n := range p.Notices[1:] {
+		if !n.PublishedAt.After(t) {
+			in = n
+		}
+	}
+	return in
+}
+
+// DefinePurpose is the wish to define a purpose with its first notice.
+type DefinePurpose struct {
+	Code            string
+	Basis           Basis
+	Special         bool
+	Retention       string
+	CompetentPerson bool
+	Texts           map[Language]string
+}
+
+// Decide gives the definition and its first notice. The code is lower-cased.
+func (c DefinePurpose) Decide(p Purpose) ([]Event, error) {
+	code := strings.ToLower(strings.TrimSpace(c.Code))
+	var f Faults
+	if !purposePattern.MatchString(code) || len(code) > MaxPurposeCode {
+		f.Add("code", "invalid", "A purpose's code is lower-case words joined by underscores, at most 64 characters.")
+	}
+	OneOf(&f, "basis", c.Basis, Bases())
+	if strings.TrimSpace(c.Retention) == "" {
+		f.Add("retention", "required", "Say how long data for this purpose is kept (POPIA s14).")
+	}
+	f.Text("retention", c.Retention, MaxRetention)
+	f.texts("notice.texts", c.Texts)
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	if p.Exists() || code == PlatformRegistrationCode {
+		return nil, Refuse(CodePurposeTaken, "A purpose with this code exists already.")
+	}
+	return []Event{
+		&PurposeDefined{
+			Code: code, Basis: c.Basis, Special: c.Special, Retention: c.Retention, CompetentPerson: c.CompetentPerson,
+		},
+		notice(code, 1, c.Texts),
+	}, nil
+}
+
+// PublishNotice gives the event with the next version of the wording, or none when the words are the same.
+func (p Purpose) PublishNotice(texts map[Language]string) ([]Event, error) {
+	var f Faults
+	f.texts("texts", texts)
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	switch {
+	case !p.Exists():
+		return nil, Refuse(CodeUnknownPurpose, "This municipality has no such purpose.")
+	case p.Retired:
+		return nil, Refuse(CodeUnknownPurpose, "This purpose was retired.")
+	}
+	next := notice(p.Code, p.Current().Version+1, texts)
+	if same(next.SHA256, p.Current().SHA256) {
+		return nil, nil
+	}
+	return []Event{next}, nil
+}
+
+// Retire gives the event that ends the purpose, or none when it has ended or never began.
+func (p Purpose) Retire() []Event {
+	if p.Retired || !p.Exists() {
+		return nil
+	}
+	return []Event{&PurposeRetired{Code: p.Code}}
+}
+
+func (f *Faults) texts(field string, texts map[Language]string) {
+	for _, l := range Languages() {
+		name := field + "." + string(l)
+		if utf8.RuneCountInString(strings.TrimSpace(texts[l])) == 0 {
+			f.Add(name, "required", "Give the wording in every language.")
+		}
+		f.Text(name, texts[l], MaxNotice)
+	}
+	for l := range texts {
+		if !l.Valid() {
+			f.Add(field, "invalid", "The languages are en, zu and af.")
+		}
+	}
+}
+
+func notice(code string, version int, texts map[Language]string) *PurposeNoticePublished {
+	n := &PurposeNoticePublished{
+		Code: code, Notice: version, Texts: map[Language]string{}, SHA256: map[Language]string{},
+	}
+	for l, text := range texts {
+		text = strings.TrimSpace(text)
+		n.Texts[l], n.SHA256[l] = text, WordingHash(text)
+	}
+	return n
+}
+
+// WordingHash is the SHA-256 of a wording's UTF-8 bytes, in hexadecimal.
+func WordingHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+func same(a, b map[Language]string) bool {
+	for _, l := range Languages() {
+		if a[l] != b[l] {
+			return false
+		}
+	}
+	return true
+}
+
+// PlatformRegistrationCode is the purpose that every account rests on.
+const PlatformRegistrationCode = "platform_registration"
+
+// PlatformRegistration is the built-in purpose of every registration. It is part of the program, not of the log, because nobody
+// could register an account to define it; a new wording is a new notice version here.
+func PlatformRegistration() Purpose {
+	first := notice(PlatformRegistrationCode, 1, map[Language]string{
+		English:   "To register you on the municipal services platform, and to use your e-mail address, name and phone number to identify you and to contact you about the services you ask for.",
+		Zulu:      "Ukukubhalisa enkundleni yezinsiza zikamasipala, nokusebenzisa ikheli lakho le-imeyili, igama nenombolo yocingo ukuze sikwazi ukukubona nokuxhumana nawe ngezinsiza ozicelayo.",
+		Afrikaans: "Om u op die munisipale diensteplatform te registreer, en om u e-posadres, naam en telefoonnommer te gebruik om u te identifiseer en met u te skakel oor die dienste wat u aanvra.",
+	})
+	return Purpose{
+		Tenant: PlatformTenant(), Code: PlatformRegistrationCode, Basis: ConsentBasis,
+		Retention: "until the account is closed; proof of consent 3 years longer",
+		Notices:   []Notice{{Version: 1, Texts: first.Texts, SHA256: first.SHA256}},
+	}
+}

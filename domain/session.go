@@ -1,0 +1,70 @@
+package domain
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Events of a user's session stream. Sessions are not folded: which are open stands in the command side's own table, written in
+// the same append.
+type (
+	// SessionStarted says that somebody signed in.
+	SessionStarted struct {
+		SessionID uuid.UUID `json:"session_id"`
+		ExpiresAt time.Time `json:"expires_at"`
+	}
+	// SessionEnded says that one session, all, or all others ended.
+	SessionEnded struct {
+		SessionID uuid.UUID `json:"session_id,omitzero"` // zero with scope "all"; the one that goes on with scope "others"
+		Scope     string    `json:"scope"`               // ScopeOne, ScopeAll or ScopeOthers
+		Cause     string    `json:"cause"`
+	}
+	// SessionReuseDetected says that an old refresh token was shown again: it was stolen, or its holder was. The whole family
+	// ends.
+	SessionReuseDetected struct {
+		SessionID uuid.UUID `json:"session_id"`
+	}
+	// SignInFailed says that sign-in to a known account failed. At most one is recorded a minute and account, with the number
+	// of failures since the last, so that strangers cannot fill the log.
+	SignInFailed struct {
+		Count int    `json:"count"`
+		Cause string `json:"cause"` // "password", "account_inactive", "municipality_inactive"
+	}
+)
+
+// What a SessionEnded ends.
+const (
+	ScopeOne    = "one"
+	ScopeAll    = "all"
+	ScopeOthers = "others"
+)
+
+// Why sessions end.
+const (
+	CauseLogout          = "logout"
+	CausePasswordChanged = "password_changed"
+	CauseDeactivated     = "deactivated"
+	CauseReuse           = "reuse"
+)
+
+// EventType implements Event.
+func (*SessionStarted) EventType() string { return "session.started.v1" }
+
+// EventType implements Event.
+func (*SessionEnded) EventType() string { return "session.ended.v1" }
+
+// EventType implements Event.
+func (*SessionReuseDetected) EventType() string { return "session.reuse_detected.v1" }
+
+// EventType implements Event.
+func (*SignInFailed) EventType() string { return "session.sign_in_failed.v1" }
+
+// RecordID gives the session the event is about.
+func (e *SessionStarted) RecordID() uuid.UUID { return e.SessionID }
+
+// RecordID gives the session the event is about; none when all end.
+func (e *SessionEnded) RecordID() uuid.UUID { return e.SessionID }
+
+// RecordID gives the session the event is about.
+func (e *SessionReuseDetected) RecordID() uuid.UUID { return e.SessionID }

@@ -1,0 +1,8 @@
+package domain
+
+// Account is what sign-in finds by an e-mail address.
+type Account struct {
+	Tenant   TenantID
+	User     UserID
+	Verifier string // Argon2id hash in PHC form
+}

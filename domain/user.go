@@ -1,0 +1,300 @@
+package domain
+
+import (
+	"cmp"
+	"strings"
+	"time"
+)
+
+// Events of a user's stream.
+type (
+	// UserRegistered brings an account into being: a citizen's by registration, staff's by an admin.
+	UserRegistered struct {
+		MunicipalityCode  string                `json:"municipality_code"`
+		Role              Role                  `json:"role"`
+		PreferredLanguage Language              `json:"preferred_language"`
+		Person            Personal[PersonFacts] `json:"-"`
+	}
+	// PersonFacts identify a person.
+	PersonFacts struct {
+		Email    string `json:"email"`
+		FullName string `json:"full_name"`
+		Phone    string `json:"phone,omitempty"` // E.164
+	}
+	// UserProfileChanged holds old and new of each field that changed, and no other; Fields names them all, because the
+	// personal ones are sealed.
+	UserProfileChanged struct {
+		Fields            []string                 `json:"fields"`
+		PreferredLanguage *Change[Language]        `json:"preferred_language,omitempty"`
+		Person            Personal[ProfileChanges] `json:"-"`
+	}
+	// ProfileChanges are the personal fields that changed.
+	ProfileChanges struct {
+		FullName *Change[string] `json:"full_name,omitempty"`
+		Phone    *Change[string] `json:"phone,omitempty"`
+	}
+	// UserEmailChanged replaces the address a person signs in with.
+	UserEmailChanged struct {
+		Email Personal[Change[string]] `json:"-"`
+	}
+	// UserRoleChanged gives an account another role.
+	UserRoleChanged struct {
+		Role Change[Role] `json:"role"`
+	}
+	// UserPasswordChanged says that the password was replaced. It holds no hash: credentials are not history.
+	UserPasswordChanged struct{}
+	// UserDeactivated closes an account.
+	UserDeactivated struct {
+		Cause string `json:"cause"` // CauseAdmin or CauseConsentWithdrawn
+	}
+	// UserReactivated opens it again.
+	UserReactivated struct{}
+	// UserErased says that the person's key was destroyed (POPIA s24(1)(b), s14(4)).
+	UserErased struct{}
+)
+
+// Why an account was deactivated.
+const (
+	CauseAdmin            = "admin"
+	CauseConsentWithdrawn = "consent_withdrawn"
+)
+
+// EventType implements Event.
+func (*UserRegistered) EventType() string { return "user.registered.v1" }
+
+// EventType implements Event.
+func (*UserProfileChanged) EventType() string { return "user.profile_changed.v1" }
+
+// EventType implements Event.
+func (*UserEmailChanged) EventType() string { return "user.email_changed.v1" }
+
+// EventType implements Event.
+func (*UserRoleChanged) EventType() string { return "user.role_changed.v1" }
+
+// EventType implements Event.
+func (*UserPasswordChanged) EventType() string { return "user.password_changed.v1" }
+
+// EventType implements Event.
+func (*UserDeactivated) EventType() string { return "user.deactivated.v1" }
+
+// EventType implements Event.
+func (*UserReactivated) EventType() string { return "user.reactivated.v1" }
+
+// EventType implements Event.
+func (*UserErased) EventType() string { return "user.erased.v1" }
+
+func (e *UserRegistered) personal() Part     { return &e.Person }
+func (e *UserProfileChanged) personal() Part { return &e.Person }
+func (e *UserEmailChanged) personal() Part   { return &e.Email }
+
+// User is the state its events fold into. Of an erased user the personal fields are empty and Erased is true.
+type User struct {
+	ID                UserID
+	Tenant            TenantID
+	MunicipalityCode  string
+	Role              Role
+	PreferredLanguage Language
+	Email             string
+	FullName          string
+	Phone             string
+	Active            bool
+	Erased            bool
+	CreatedAt         time.Time
+	UpdatedAt         time.Time
+	Version           int
+}
+
+// Exists tells whether the user was ever registered.
+func (u User) Exists() bool { return u.Version > 0 }
+
+// Evolve gives the state after one more event.
+func (u User) Evolve(r Recorded) User {
+	switch e := r.Event.(type) {
+	case *UserRegistered:
+		person, _ := e.Person.Get()
+		u = User{
+			ID: UserID{r.Stream.ID}, Tenant: r.Tenant, MunicipalityCode: e.MunicipalityCode, Role: e.Role,
+			PreferredLanguage: e.PreferredLanguage, Email: person.Email, FullName: person.FullName, Phone: person.Phone,
+			Active: true, Erased: e.Person.State() == Erased, CreatedAt: r.RecordedAt,
+		}
+	case *UserProfileChanged:
+		u = u.withProfile(e)
+	case *UserEmailChanged:
+		if change, ok := e.Email.Get(); ok {
+			u.Email = change.New
+		}
+	case *UserRoleChanged:
+		u.Role = e.Role.New
+	case *UserDeactivated:
+		u.Active = false
+	case *UserReactivated:
+		u.Active = true
+	case *UserErased:
+		u.Active, u.Erased = false, true
+		u.Email, u.FullName, u.Phone = "", "", ""
+	}
+	u.Version, u.UpdatedAt = r.Version, r.RecordedAt
+	return u
+}
+
+func (u User) withProfile(e *UserProfileChanged) User {
+	if e.PreferredLanguage != nil {
+		u.PreferredLanguage = e.PreferredLanguage.New
+	}
+	person, _ := e.Person.Get()
+	if person.FullName != nil {
+		u.FullName = person.FullName.New
+	}
+	if person.Phone != nil {
+		u.Phone = person.Phone.New
+	}
+	return u
+}
+
+// RegisterUser is the wish to register a person. Phone is in E.164 form or empty.
+type RegisterUser struct {
+	MunicipalityCode       string
+	Role                   Role
+	Email, FullName, Phone string
+	Password               string
+	PreferredLanguage      Language // empty: English
+}
+
+// Validate gives every fault of the input.
+func (c RegisterUser) Validate() error {
+	var f Faults
+	c.PreferredLanguage = cmp.Or(c.PreferredLanguage, English)
+	f.Email("email", c.Email)
+	f.Password("password", c.Password)
+	f.Name("full_name", c.FullName, MinName)
+	f.Phone("phone", c.Phone)
+	OneOf(&f, "role", c.Role, Roles())
+	OneOf(&f, "preferred_language", c.PreferredLanguage, Languages())
+	return f.Err()
+}
+
+// Decide gives the event of a valid wish.
+func (c RegisterUser) Decide() ([]Event, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return []Event{&UserRegistered{
+		MunicipalityCode: c.MunicipalityCode, Role: c.Role, PreferredLanguage: cmp.Or(c.PreferredLanguage, English),
+		Person: Known(PersonFacts{Email: c.Email, FullName: c.FullName, Phone: c.Phone}),
+	}}, nil
+}
+
+// ChangeProfile is the wish to change one's own details; a nil field stays as it is, an empty phone removes it.
+type ChangeProfile struct {
+	FullName, Phone, Email *string
+	PreferredLanguage      *Language
+}
+
+// Decide gives one event for the profile and one for the e-mail address, each only if something differs.
+func (c ChangeProfile) Decide(u User) ([]Event, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	if u.Erased {
+		return nil, Refuse(CodeSubjectErased, "This person's data was erased.")
+	}
+	var events []Event
+	if e := c.profile(u); len(e.Fields) > 0 {
+		events = append(events, e)
+	}
+	if c.Email != nil && *c.Email != u.Email {
+		events = append(events, &UserEmailChanged{Email: Known(Change[string]{u.Email, *c.Email})})
+	}
+	return events, nil
+}
+
+func (c ChangeProfile) profile(u User) *UserProfileChanged {
+	e := &UserProfileChanged{}
+	var person ProfileChanges
+	if c.FullName != nil && *c.FullName != u.FullName {
+		e.Fields = append(e.Fields, "full_name")
+		person.FullName = &Change[string]{u.FullName, *c.FullName}
+	}
+	if c.Phone != nil && *c.Phone != u.Phone {
+		e.Fields = append(e.Fields, "phone")
+		person.Phone = &Change[string]{u.Phone, *c.Phone}
+	}
+	if c.PreferredLanguage != nil && *c.PreferredLanguage != u.PreferredLanguage {
+		e.Fields = append(e.Fields, "preferred_language")
+		e.PreferredLanguage = &Change[Language]{u.PreferredLanguage, *c.PreferredLanguage}
+	}
+	if person != (ProfileChanges{}) {
+		e.Person = Known(person)
+	}
+	return e
+}
+
+func (c ChangeProfile) validate() error {
+	var f Faults
+	if c.FullName != nil {
+		f.Name("full_name", *c.FullName, MinName)
+	}
+	if c.Phone != nil {
+		f.Phone("phone", *c.Phone)
+	}
+	if c.Email != nil {
+		f.Email("email", *c.Email)
+	}
+	if c.PreferredLanguage != nil {
+		OneOf(&f, "preferred_language", *c.PreferredLanguage, Languages())
+	}
+	return f.Err()
+}
+
+// Deactivate gives the event that closes the account, or none when it is closed.
+func (u User) Deactivate(cause string) []Event {
+	if !u.Active {
+		return nil
+	}
+	return []Event{&UserDeactivated{Cause: cause}}
+}
+
+// Reactivate gives the event that opens the account again, or none when it is open. An account that was closed because its owner
+// took back the consent it rests on needs that consent anew: cause is why it was closed, consents what the owner has decided by
+// now.
+func (u User) Reactivate(cause string, consents Consents) ([]Event, error) {
+	switch _, inForce := consents.InForce(PlatformRegistrationCode); {
+	case u.Erased:
+		return nil, Refuse(CodeSubjectErased, "This person's data was erased.")
+	case u.Active:
+		return nil, nil
+	case cause == CauseConsentWithdrawn && !inForce:
+		return nil, Refuse(CodeConsentRequired, "This person took back the consent their account rests on; it must be given anew.")
+	default:
+		return []Event{&UserReactivated{}}, nil
+	}
+}
+
+// DeactivationCause is why an account was closed last, from its history.
+func DeactivationCause(history []Recorded) (cause string) {
+	for _, r := range history {
+		if e, ok := r.Event.(*UserDeactivated); ok {
+			cause = e.Cause
+		}
+	}
+	return cause
+}
+
+// ChangeRole gives the event that gives the account another role, or none when it has that role.
+func (u User) ChangeRole(role Role) ([]Event, error) {
+	var f Faults
+	OneOf(&f, "role", role, Roles())
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	if u.Erased {
+		return nil, Refuse(CodeSubjectErased, "This person's data was erased.")
+	}
+	if u.Role == role {
+		return nil, nil
+	}
+	return []Event{&UserRoleChanged{Role: Change[Role]{u.Role, role}}}, nil
+}
+
+// TidyName trims a name and folds runs of blanks.
+func TidyName(name string) string { return strings.Join(strings.Fields(name), " ") }

@@ -1,0 +1,187 @@
+package domain
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Role says what an account may do. A municipality's manager is its information officer (POPIA s55).
+type Role string
+
+// The five roles. Platform admins are admins of the platform tenant.
+const (
+	Citizen     Role = "citizen"
+	FieldWorker Role = "field_worker"
+	Manager     Role = "manager"
+	Admin       Role = "admin"
+	SAPSLiaison Role = "saps_liaison"
+)
+
+// Roles lists every role, least powerful first.
+func Roles() []Role { return []Role{Citizen, FieldWorker, Manager, Admin, SAPSLiaison} }
+
+// Valid tells whether the role is one of the five.
+func (r Role) Valid() bool { return slices.Contains(Roles(), r) }
+
+// Language is a language that a person is addressed in and a notice is shown in.
+type Language string
+
+// The three languages of the platform.
+const (
+	English   Language = "en"
+	Zulu      Language = "zu"
+	Afrikaans Language = "af"
+)
+
+// Languages lists every language.
+func Languages() []Language { return []Language{English, Zulu, Afrikaans} }
+
+// Valid tells whether the language is one of the three.
+func (l Language) Valid() bool { return slices.Contains(Languages(), l) }
+
+// Channel is the way a decision reached us.
+type Channel string
+
+// The channels on which a person can decide.
+const (
+	Web      Channel = "web"
+	Counter  Channel = "counter"
+	Phone    Channel = "phone"
+	WhatsApp Channel = "whatsapp"
+	USSD     Channel = "ussd"
+	Paper    Channel = "paper"
+)
+
+// Channels lists every channel.
+func Channels() []Channel { return []Channel{Web, Counter, Phone, WhatsApp, USSD, Paper} }
+
+// Valid tells whether the channel is one of the six.
+func (c Channel) Valid() bool { return slices.Contains(Channels(), c) }
+
+// Provinces lists the nine provinces by their official English names.
+func Provinces() []string {
+	return []string{
+		"Eastern Cape", "Free State", "Gauteng", "KwaZulu-Natal", "Limpopo", "Mpumalanga", "Northern Cape", "North West",
+		"Western Cape",
+	}
+}
+
+// Limits on lengths, in characters. An e-mail address: RFC 5321 §4.5.3.1.3 less the angle brackets.
+const (
+	MaxEmail           = 254
+	MaxName            = 100
+	MinName            = 2
+	MinPassword        = 8
+	MaxPassword        = 128
+	MaxReason          = 1000
+	MaxIdempotencyKey  = 128
+	MaxUserAgent       = 200
+	MaxNotice          = 5000
+	MaxRetention       = 500
+	MaxPurposeCode     = 64
+	MaxReference       = 500
+	MaxMunicipalPeople = 100_000_000
+)
+
+var (
+	// One @, no spaces, a dotted domain whose labels are letters (of any script, with their marks), digits and hyphens; the last
+	// label starts with a letter. Deliverability is not a question of syntax.
+	emailPattern   = regexp.MustCompile(`^[^\s@<>"(),:;\\\[\]\x00-\x1f\x7f]{1,64}@(?:[\p{L}\p{N}](?:[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}])?\.)+\p{L}[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}]$`)
+	phonePattern   = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`) // E.164
+	codePattern    = regexp.MustCompile(`^[A-Z0-9]{2,10}$`)
+	purposePattern = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
+	sha256Pattern  = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
+
+// CanonicalEmail is the form in which addresses are compared: letter case does not matter.
+func CanonicalEmail(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
+
+// CanonicalName is the form in which names of municipalities are compared: letter case and repeated blanks do not matter.
+func CanonicalName(name string) string {
+	return strings.ToLower(strings.Join(strings.Fields(name), " "))
+}
+
+// Email checks the syntax of an e-mail address.
+func (f *Faults) Email(field, email string) {
+	local, _, _ := strings.Cut(email, "@")
+	switch {
+	case email == "":
+		f.Add(field, "required", "Give an e-mail address.")
+	case utf8.RuneCountInString(email) > MaxEmail:
+		f.Add(field, "too_long", "An e-mail address has at most 254 characters.")
+	case !visible(email), !emailPattern.MatchString(email), strings.HasPrefix(local, "."), strings.HasSuffix(local, "."), strings.Contains(email, ".."):
+		f.Add(field, "invalid", "This is not an e-mail address.")
+	}
+}
+
+// Name checks the name of a person or place: minLen to 100 characters, some of them letters or digits, no angle brackets and no
+// control characters, those that turn the direction of text included: they would falsify an audit's line.
+func (f *Faults) Name(field, name string, minLen int) {
+	switch {
+	case utf8.RuneCountInString(TidyName(name)) < minLen: // blanks are no name
+		f.Add(field, "too_short", "Give at least "+strconv.Itoa(minLen)+" characters.")
+	case utf8.RuneCountInString(name) > MaxName:
+		f.Add(field, "too_long", "Give at most 100 characters.")
+	case strings.ContainsAny(name, "<>"), !printable(name), strings.ContainsFunc(name, turnsText), !strings.ContainsFunc(name, letterOrDigit):
+		f.Add(field, "invalid", "A name has letters or digits, no control characters and no angle brackets.")
+	}
+}
+
+// Password checks a new password's length.
+func (f *Faults) Password(field, password string) {
+	switch n := utf8.RuneCountInString(password); {
+	case n < MinPassword:
+		f.Add(field, "too_short", "A password has at least 8 characters.")
+	case n > MaxPassword:
+		f.Add(field, "too_long", "A password has at most 128 characters.")
+	}
+}
+
+// Phone checks a phone number in E.164 form; empty is allowed.
+func (f *Faults) Phone(field, phone string) {
+	if phone != "" && !phonePattern.MatchString(phone) {
+		f.Add(field, "invalid", "Give a phone number like +27821234567 or 082 123 4567.")
+	}
+}
+
+// Text checks free text: at most limit characters, printable.
+func (f *Faults) Text(field, text string, limit int) {
+	switch {
+	case utf8.RuneCountInString(text) > limit:
+		f.Add(field, "too_long", "Give at most "+strconv.Itoa(limit)+" characters.")
+	case !printable(strings.NewReplacer("\n", " ", "\t", " ", "\r", " ").Replace(text)): // blanks, lest halves of a character join
+		f.Add(field, "invalid", "Control characters are not allowed.")
+	}
+}
+
+// OneOf checks that a value is in a closed list.
+func OneOf[T ~string](f *Faults, field string, value T, allowed []T) {
+	if slices.Contains(allowed, value) {
+		return
+	}
+	names := make([]string, len(allowed))
+	for i, a := range allowed {
+		names[i] = string(a)
+	}
+	f.Add(field, "invalid", "Give one of: "+strings.Join(names, ", ")+".")
+}
+
+func printable(s string) bool {
+	if !utf8.ValidString(s) {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == '\ufffd' })
+}
+
+// visible tells whether every character is seen: no blanks of any script, nothing of zero width.
+func visible(s string) bool {
+	return printable(s) && !strings.ContainsFunc(s, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) })
+}
+
+func turnsText(r rune) bool { return unicode.Is(unicode.Bidi_Control, r) }
+
+func letterOrDigit(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
