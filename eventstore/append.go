@@ -1,0 +1,237 @@
+package eventstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// Append implements commands.Store: it encodes and seals on the caller's goroutine, waits its turn in the group commit, and reads
+// the outcome.
+func (s *Store) Append(ctx context.Context, a domain.Append) (domain.Appended, error) {
+	e, err := s.prepare(ctx, a)
+	if err != nil {
+		return domain.Appended{}, err
+	}
+	out, err := s.appender.append(ctx, e)
+	if err != nil {
+		return domain.Appended{}, err
+	}
+	switch out.outcome {
+	case added:
+		return e.appended(out), nil
+	case repeated:
+		// In all tenants: who registers a municipality again gives it another id.
+		events, err := s.FindAppend(ctx, domain.TenantID{}, a.ID)
+		return domain.Appended{Events: events, Repeat: true}, err
+	default:
+		return domain.Appended{}, e.refusal(out)
+	}
+}
+
+// entry is an append ready to be written: encoded and sealed.
+type entry struct {
+	domain.Append
+	streams []look
+	events  []draft
+	side    []sideRow
+	touches []touch
+}
+
+// look is a stream that the append depends on.
+type look struct {
+	tenant   domain.TenantID
+	stream   domain.Stream
+	expected int
+}
+
+// draft is an event that lacks only its place.
+type draft struct {
+	domain.Recorded
+	look     int // index of its stream
+	offset   int // in its stream, from 1
+	payload  []byte
+	sealed   []byte
+	metadata []byte
+}
+
+func (s *Store) prepare(ctx context.Context, a domain.Append) (*entry, error) {
+	if a.Tenant.IsZero() {
+		return nil, errNoTenant
+	}
+	e := &entry{Append: a}
+	made, err := s.prepareSide(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	metadata, err := json.Marshal(a.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	sealer, err := s.sealerFor(ctx, a, made)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range a.Writes {
+		e.streams = append(e.streams, look{a.Tenant, w.Stream, w.Expected})
+		e.touches = append(e.touches, touchStream(w.Stream, true))
+		for i, event := range w.Events {
+			d, err := sealer.draft(event, w.Stream)
+			if err != nil {
+				return nil, err
+			}
+			d.look, d.offset, d.Ordinal, d.metadata = len(e.streams)-1, i+1, len(e.events)+1, metadata
+			e.events = append(e.events, d)
+		}
+	}
+	for _, x := range a.Expects {
+		e.streams = append(e.streams, look{x.Tenant, x.Stream, x.Version})
+		e.touches = append(e.touches, touchStream(x.Stream, false))
+	}
+	return e, nil
+}
+
+// sealer seals the events of one append.
+type sealer struct {
+	append    domain.Append
+	keys      map[uuid.UUID]foundKey
+	origin    []byte    // plain; nil: none
+	originKey uuid.UUID // which key seals it
+}
+
+// sealerFor gets the keys that an append needs: the subjects' for personal parts, the actor's for the origin.
+func (s *Store) sealerFor(ctx context.Context, a domain.Append, made map[uuid.UUID]foundKey) (*sealer, error) {
+	sealer := &sealer{append: a, keys: made}
+	if a.Origin != (domain.Origin{}) && len(a.Writes) > 0 {
+		var err error
+		if sealer.origin, err = json.Marshal(a.Origin); err != nil {
+			return nil, err
+		}
+		sealer.originKey = a.Actor.UUID
+		if a.Actor.IsZero() {
+			if sealer.originKey, err = s.month(ctx, a.Tenant); err != nil {
+				return nil, err
+			}
+		}
+	}
+	actorTenant := a.ActorTenant
+	if actorTenant.IsZero() {
+		actorTenant = a.Tenant
+	}
+	if sealer.origin != nil {
+		if err := s.need(ctx, sealer.keys, actorTenant, sealer.originKey); err != nil {
+			return nil, err
+		}
+	}
+	for _, w := range a.Writes {
+		for _, event := range w.Events {
+			if subject := domain.SubjectOf(event, w.Stream); domain.HasPersonal(event) {
+				if err := s.need(ctx, sealer.keys, a.Tenant, subject.UUID); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return sealer, nil
+}
+
+func (s *Store) need(ctx context.Context, keys map[uuid.UUID]foundKey, tenant domain.TenantID, id uuid.UUID) error {
+	if _, ok := keys[id]; ok {
+		return nil
+	}
+	found, err := s.keys.get(ctx, tenant, id)
+	if err != nil {
+		return err
+	}
+	switch key := found[id]; {
+	case key.destroyed:
+		return domain.Refuse(domain.CodeSubjectErased, "This person's data was erased.")
+	case !key.usable:
+		return fmt.Errorf("%w: %s in tenant %s", errNoKey, id, tenant)
+	default:
+		keys[id] = key
+		return nil
+	}
+}
+
+// month gives the tenant's key of the current month, making it if there is none: it seals where unknown actors came from.
+func (s *Store) month(ctx context.Context, tenant domain.TenantID) (uuid.UUID, error) {
+	now := s.now()
+	id := monthID(tenant, now)
+	found, err := s.keys.get(ctx, tenant, id)
+	if err != nil || found[id].usable {
+		return id, err
+	}
+	_, err = s.Append(ctx, domain.Append{ID: uuid.New(), Tenant: tenant, Side: []domain.SideWrite{domain.CreateMonthKey{Month: now}}})
+	if _, exists := errors.AsType[*domain.KeyExistsError](err); exists {
+		err = nil
+	}
+	return id, err
+}
+
+func (s *sealer) draft(event domain.Event, stream domain.Stream) (draft, error) {
+	payload, personal, err := domain.Encode(event)
+	if err != nil {
+		return draft{}, err
+	}
+	d := draft{payload: payload}
+	d.Tenant, d.Stream, d.Event = s.append.Tenant, stream, event
+	d.EventID, d.AppendID = uuid.Must(uuid.NewV7()), s.append.ID
+	d.Subject, d.Record, d.Actor = domain.SubjectOf(event, stream), domain.RecordOf(event, stream), s.append.Actor
+	d.Metadata, d.EffectiveAt = s.append.Metadata, domain.EffectiveOf(event).UTC().Truncate(time.Microsecond) // as it is stored
+	if personal == nil && s.origin == nil {
+		return d, nil
+	}
+	at := placeOf(d.Tenant, d.EventID, event.EventType(), payload)
+	if personal != nil {
+		key := d.Subject.UUID
+		d.sealed = appendPart(d.sealed, subjectPart, key, s.keys[key].box, personal, at)
+	}
+	if s.origin != nil {
+		d.sealed = appendPart(d.sealed, originPart, s.originKey, s.keys[s.originKey].box, s.origin, at)
+		d.Origin = domain.Known(s.append.Origin)
+	}
+	return d, nil
+}
+
+// appended gives the events with their places.
+func (e *entry) appended(out result) domain.Appended {
+	events := make([]domain.Recorded, len(e.events))
+	for i, d := range e.events {
+		r := d.Recorded
+		r.Position = out.first + int64(i)
+		r.Version = out.versions[d.look] + d.offset
+		r.RecordedAt = out.at
+		if r.EffectiveAt.IsZero() || r.EffectiveAt.After(out.at) {
+			r.EffectiveAt = out.at
+		}
+		events[i] = r
+	}
+	return domain.Appended{Events: events}
+}
+
+// refusal says why an append was not added.
+func (e *entry) refusal(out result) error {
+	switch out.outcome {
+	case conflicting:
+		for i, l := range e.streams {
+			if l.expected >= 0 && l.expected != out.versions[i] {
+				return &domain.ConflictError{Stream: l.stream, Expected: l.expected, Actual: out.versions[i]}
+			}
+		}
+	case claimTaken:
+		return &domain.ClaimTakenError{Kind: e.claimKind(out.side)}
+	case sessionStale:
+		return &domain.SessionStaleError{}
+	case keyExists:
+		return &domain.KeyExistsError{}
+	case added, repeated: // no refusals
+	}
+	return fmt.Errorf("the append has an unknown outcome %d", out.outcome)
+}

@@ -1,0 +1,192 @@
+package eventstore
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// appender is the group commit. One caller at a time leads: it takes everything that waits, writes it in one call of
+// trust.append, and hands the lead to the first of those who came meanwhile. There is no timer: a lone caller leads at once, on
+// its own goroutine, and a batch is as large as what arrived during the last commit.
+type appender struct {
+	pool     *pgxpool.Pool
+	patience time.Duration
+
+	mu      sync.Mutex
+	waiting []*waiter
+	leading bool
+}
+
+// waiter is an append in the queue. Its turn is either to lead or to read its result.
+type waiter struct {
+	entry  *entry
+	turn   chan struct{}
+	lead   bool
+	done   bool
+	result result
+	err    error
+}
+
+const (
+	maxWaiting = 4096            // appends in the queue; beyond it the answer is "overloaded"
+	maxBatch   = 512             // appends in one call
+	patience   = 5 * time.Second // how long a batch is sent again to a database that is away
+)
+
+func newAppender(pool *pgxpool.Pool) *appender { return &appender{pool: pool, patience: patience} }
+
+// append writes one entry, together with whatever else waits. When ctx ends before the entry was taken into a batch it is
+// withdrawn; after that the outcome is awaited, because it can no longer be prevented.
+func (a *appender) append(ctx context.Context, e *entry) (result, error) {
+	w := &waiter{entry: e, turn: make(chan struct{}, 1)}
+	if !a.enqueue(w) {
+		return result{}, domain.Refuse(domain.CodeOverloaded, "Too many requests wait to be written; try again.")
+	}
+	for {
+		select {
+		case <-w.turn:
+		case <-ctx.Done():
+			if a.withdraw(w) {
+				return result{}, unavailable(ctx.Err())
+			}
+			<-w.turn
+		}
+		if w.done { // read only after a turn, which is what makes another goroutine's finish visible here
+			return w.result, w.err
+		}
+		a.flush(context.WithoutCancel(ctx))
+	}
+}
+
+// enqueue puts an entry in the queue, and gives it the lead if nobody has it. It refuses when the queue is full.
+func (a *appender) enqueue(w *waiter) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.waiting) >= maxWaiting {
+		return false
+	}
+	a.waiting = append(a.waiting, w)
+	if !a.leading {
+		a.leading = true
+		w.giveLead()
+	}
+	return true
+}
+
+func (w *waiter) giveLead() {
+	w.lead = true
+	w.turn <- struct{}{}
+}
+
+func (w *waiter) finish(r result, err error) {
+	w.result, w.err, w.done = r, err, true
+	w.turn <- struct{}{}
+}
+
+// withdraw takes an entry out of the queue, unless it leads or is being written.
+func (a *appender) withdraw(w *waiter) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if w.lead {
+		return false
+	}
+	for i, other := range a.waiting {
+		if other == w {
+			a.waiting = append(a.waiting[:i:i], a.waiting[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// flush writes one batch, in which the leader is the first, and hands the lead on.
+func (a *appender) flush(ctx context.Context) {
+	batch := a.take()
+	defer a.handOn()
+	ctx, cancel := context.WithTimeout(ctx, a.patience)
+	defer cancel()
+	a.write(ctx, batch)
+}
+
+func (a *appender) handOn() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.waiting) == 0 {
+		a.leading = false
+		return
+	}
+	a.waiting[0].giveLead()
+}
+
+// take removes from the queue, in order, what may share a batch: no two appends that touch one thing, if one of them writes it.
+// The first always may, so the leader's own append is in its batch.
+func (a *appender) take() []*waiter {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	batch := make([]*waiter, 0, min(len(a.waiting), maxBatch))
+	left := a.waiting[:0]
+	touched := make(map[touch]struct{}, 4*cap(batch))
+	for _, w := range a.waiting {
+		if len(batch) == maxBatch || clashes(touched, w.entry.touches) {
+			left = append(left, w)
+			continue
+		}
+		for _, t := range w.entry.touches {
+			touched[t] = struct{}{}
+		}
+		batch = append(batch, w)
+	}
+	clear(a.waiting[len(left):])
+	a.waiting = left
+	return batch
+}
+
+// write sends a batch until it has an answer. A batch that fails as a whole is halved, so that one bad append cannot fail its
+// neighbours.
+func (a *appender) write(ctx context.Context, batch []*waiter) {
+	results, err := a.send(ctx, batch)
+	switch {
+	case err == nil:
+		for i, w := range batch {
+			w.finish(results[i], nil)
+		}
+	case len(batch) == 1 || away(err):
+		for _, w := range batch {
+			w.finish(result{}, unavailable(fmt.Errorf("append: %w", err)))
+		}
+	default:
+		half := len(batch) / 2
+		a.write(ctx, batch[:half])
+		a.write(ctx, batch[half:])
+	}
+}
+
+// send writes a batch, again on a new connection while the database is away: append ids make that safe, because what was
+// committed before the connection broke comes back as a repeat.
+func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) {
+	entries := make([]*entry, len(batch))
+	for i, w := range batch {
+		entries[i] = w.entry
+	}
+	args, err := arguments(entries)
+	if err != nil {
+		return nil, err
+	}
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		results, err := call(ctx, a.pool, entries, args)
+		if err == nil || !away(err) {
+			return results, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}

@@ -1,0 +1,186 @@
+package eventstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// touch is something that appends of one batch may not share if one of them writes it.
+type touch struct {
+	kind  string
+	id    string
+	write bool
+}
+
+func touchStream(s domain.Stream, write bool) touch {
+	return touch{kind: string(s.Type), id: string(s.ID[:]), write: write}
+}
+
+func touchID(kind string, id uuid.UUID) touch {
+	return touch{kind: kind, id: string(id[:]), write: true}
+}
+
+func clashes(touched map[touch]struct{}, with []touch) bool {
+	for _, t := range with {
+		other := t
+		other.write = true
+		if _, ok := touched[other]; ok {
+			return true
+		}
+		if other.write = false; !t.write {
+			continue
+		}
+		if _, ok := touched[other]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// outcome is what trust.append says of one append.
+type outcome int16
+
+// The outcomes, as trust.append numbers them.
+const (
+	added outcome = iota
+	repeated
+	conflicting
+	claimTaken
+	sessionStale
+	keyExists
+)
+
+// result is the outcome of one append.
+type result struct {
+	outcome  outcome
+	side     int   // which side write, where one is the reason
+	first    int64 // position of its first event
+	versions []int // of its streams before
+	at       time.Time
+}
+
+// sides gives the batch's side writes as JSON; nil when there are none.
+func sides(entries []*entry) ([]byte, error) {
+	var rows []sideRow
+	for i, e := range entries {
+		for _, r := range e.side {
+			r.Append = i + 1
+			rows = append(rows, r)
+		}
+	}
+	if rows == nil {
+		return nil, nil
+	}
+	return json.Marshal(rows)
+}
+
+const (
+	callAppend    = `select outcomes, firsts, versions, at from trust.append` + parameters
+	callAppendOne = `select outcomes, firsts, versions, at from trust.append_one` + parameters
+	parameters    = `($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`
+)
+
+// arrays are what trust.append takes. None may be nil: that would be null.
+type arrays struct {
+	id, tenant       []uuid.UUID
+	events           []int32
+	sAppend          []int32
+	sTenant, sID     []uuid.UUID
+	sType            []string
+	sExpected        []int32
+	eStream, eOffset []int32
+	eOrdinal         []int32
+	eID, eRecord     []uuid.UUID
+	eType            []string
+	eSubject, eActor []pgtype.UUID
+	ePayload         []string
+	eSealed          [][]byte
+	eMetadata        []string
+	eEffective       []pgtype.Timestamptz
+}
+
+func newArrays(entries []*entry) *arrays {
+	n, streams, events := len(entries), 0, 0
+	for _, e := range entries {
+		streams, events = streams+len(e.streams), events+len(e.events)
+	}
+	return &arrays{
+		id: make([]uuid.UUID, 0, n), tenant: make([]uuid.UUID, 0, n), events: make([]int32, 0, n),
+		sAppend: make([]int32, 0, streams), sTenant: make([]uuid.UUID, 0, streams), sID: make([]uuid.UUID, 0, streams),
+		sType: make([]string, 0, streams), sExpected: make([]int32, 0, streams),
+		eStream: make([]int32, 0, events), eOffset: make([]int32, 0, events), eOrdinal: make([]int32, 0, events),
+		eID: make([]uuid.UUID, 0, events), eRecord: make([]uuid.UUID, 0, events), eType: make([]string, 0, events),
+		eSubject: make([]pgtype.UUID, 0, events), eActor: make([]pgtype.UUID, 0, events),
+		ePayload: make([]string, 0, events), eSealed: make([][]byte, 0, events), eMetadata: make([]string, 0, events),
+		eEffective: make([]pgtype.Timestamptz, 0, events),
+	}
+}
+
+// arguments lays a batch out in the arrays that trust.append takes; indexes count from 1, as Postgres does.
+func arguments(entries []*entry) ([]any, error) {
+	a := newArrays(entries)
+	for i, e := range entries {
+		a.id, a.tenant = append(a.id, e.ID), append(a.tenant, e.Tenant.UUID)
+		a.events = append(a.events, int32(len(e.events)))
+		base := int32(len(a.sID))
+		for _, l := range e.streams {
+			a.sAppend, a.sTenant = append(a.sAppend, int32(i+1)), append(a.sTenant, l.tenant.UUID)
+			a.sType, a.sID = append(a.sType, string(l.stream.Type)), append(a.sID, l.stream.ID)
+			a.sExpected = append(a.sExpected, int32(l.expected))
+		}
+		for _, d := range e.events {
+			a.eStream, a.eOffset = append(a.eStream, base+int32(d.look)+1), append(a.eOffset, int32(d.offset))
+			a.eOrdinal, a.eID = append(a.eOrdinal, int32(d.Ordinal)), append(a.eID, d.EventID)
+			a.eType = append(a.eType, d.Event.EventType())
+			a.eSubject, a.eActor = append(a.eSubject, nullable(d.Subject)), append(a.eActor, nullable(d.Actor))
+			a.eRecord = append(a.eRecord, d.Record)
+			a.ePayload, a.eMetadata = append(a.ePayload, string(d.payload)), append(a.eMetadata, string(d.metadata))
+			a.eSealed = append(a.eSealed, d.sealed)
+			a.eEffective = append(a.eEffective, pgtype.Timestamptz{Time: d.EffectiveAt, Valid: !d.EffectiveAt.IsZero()})
+		}
+	}
+	side, err := sides(entries)
+	return []any{
+		a.id, a.tenant, a.events, a.sAppend, a.sTenant, a.sType, a.sID, a.sExpected, a.eStream, a.eOffset, a.eOrdinal,
+		a.eID, a.eType, a.eSubject, a.eRecord, a.eActor, a.ePayload, a.eSealed, a.eMetadata, a.eEffective, side,
+	}, err
+}
+
+func nullable(u domain.UserID) pgtype.UUID { return pgtype.UUID{Bytes: u.UUID, Valid: !u.IsZero()} }
+
+// call sends a batch once and gives one result for each entry.
+func call(ctx context.Context, pool *pgxpool.Pool, entries []*entry, args []any) ([]result, error) {
+	var outcomes []int16
+	var firsts []int64
+	var versions []int32
+	var at time.Time
+	sql := callAppend
+	if len(entries) == 1 {
+		sql = callAppendOne
+	}
+	if err := pool.QueryRow(ctx, sql, args...).Scan(&outcomes, &firsts, &versions, &at); err != nil {
+		return nil, err
+	}
+	if len(outcomes) != len(entries) || len(firsts) != len(entries) {
+		return nil, fmt.Errorf("trust.append gave %d outcomes for %d appends", len(outcomes), len(entries))
+	}
+	results := make([]result, len(entries))
+	next := 0
+	for i, e := range entries {
+		r := result{outcome: outcome(outcomes[i] % 10), side: int(outcomes[i] / 10), first: firsts[i], at: at.UTC()}
+		for range e.streams {
+			r.versions = append(r.versions, int(versions[next]))
+			next++
+		}
+		results[i] = r
+	}
+	return results, nil
+}

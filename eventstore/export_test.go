@@ -1,0 +1,42 @@
+package eventstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// What tests need to see of the inside.
+const (
+	MaxWaiting    = maxWaiting
+	KeyMemory     = keyMemory
+	CallAppend    = callAppend
+	CallAppendOne = callAppendOne
+)
+
+// Waiting tells how many appends wait for a batch; those of the batch that is being written do not.
+func (s *Store) Waiting() int {
+	s.appender.mu.Lock()
+	defer s.appender.mu.Unlock()
+	return len(s.appender.waiting)
+}
+
+// SetPatience sets how long a batch is sent again to a database that is away. Nobody may append meanwhile.
+func (s *Store) SetPatience(d time.Duration) { s.appender.patience = d }
+
+// Leading tells whether somebody writes a batch.
+func (s *Store) Leading() bool {
+	s.appender.mu.Lock()
+	defer s.appender.mu.Unlock()
+	return s.appender.leading
+}
+
+// Arguments gives what trust.append is called with for one append.
+func (s *Store) Arguments(ctx context.Context, a domain.Append) ([]any, error) {
+	e, err := s.prepare(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return arguments([]*entry{e})
+}

@@ -1,0 +1,201 @@
+package eventstore
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// Query says which events to find. A zero field asks for nothing.
+type Query struct {
+	Tenant  domain.TenantID // zero: every tenant that the transaction's role sees
+	Subject domain.UserID   // the person that events are about
+	Actor   domain.UserID   // who did it
+	Record  uuid.UUID       // the record that events are about
+	Seen    domain.UserID   // reads of personal data that covered this person, or may have: see PersonalDataRead; needs Tenant
+	Types   []string        // registered event types; nil: all
+	After   int64           // positions above this one
+	UpTo    int64           // positions up to this one; 0: up to the head
+	From    time.Time       // recorded at this instant or later
+	To      time.Time       // recorded before this instant
+	Newest  bool            // newest first; else oldest first
+	Limit   int             // at most so many; 0: all
+	Sealed  bool            // open nothing and ask for no key: for a role that sees none
+}
+
+// PositionAt gives the newest position that was recorded at an instant or before it; 0: none. In the last few milliseconds an
+// event may still be on its way into the log, so only the position names a state for good.
+func PositionAt(ctx context.Context, db Querier, instant time.Time) (position int64, err error) {
+	err = db.QueryRow(ctx, "select trust.position_at($1)", instant.UTC()).Scan(&position)
+	return position, unavailable(err)
+}
+
+// Find reads events, personal parts and origins opened with keys read in the same transaction: what row-level security hides
+// stays withheld, what was destroyed is erased. The caller brings the transaction, and with it role, tenant and snapshot. An
+// event type that is not registered is a *domain.UnknownEventError.
+func (r *Reader) Find(ctx context.Context, tx pgx.Tx, q Query) ([]domain.Recorded, error) {
+	for _, t := range q.Types { // which stand in the statement's text, so that partial indexes count
+		if !slices.Contains(domain.EventTypes(), t) {
+			return nil, &domain.UnknownEventError{Type: t}
+		}
+	}
+	if q.Types != nil && len(q.Types) == 0 {
+		return nil, nil
+	}
+	after, upTo, err := q.bounds(ctx, tx)
+	if err != nil || upTo <= after {
+		return nil, err
+	}
+	sql, args := q.statement(after, upTo)
+	// Planned anew each time, with the values in sight: a plan for any values would read a whole tenant to find one person.
+	rows, err := collect(tx.Query(ctx, sql, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...))
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	if q.Sealed {
+		return withheld(rows)
+	}
+	keys, err := r.keys(ctx, tx, rows, subjectPart, originPart)
+	if err != nil {
+		return nil, err
+	}
+	return decodeAll(rows, openWith(keys), openWith(keys))
+}
+
+// bounds gives the positions: time never runs backwards against position, so instants are positions.
+func (q Query) bounds(ctx context.Context, tx pgx.Tx) (after, upTo int64, err error) {
+	after, upTo = max(q.After, 0), q.UpTo
+	if upTo <= 0 {
+		upTo = math.MaxInt64
+	}
+	if !q.From.IsZero() {
+		p, err := PositionAt(ctx, tx, justBefore(q.From))
+		if err != nil {
+			return 0, 0, err
+		}
+		after = max(after, p)
+	}
+	if !q.To.IsZero() {
+		p, err := PositionAt(ctx, tx, justBefore(q.To))
+		if err != nil {
+			return 0, 0, err
+		}
+		upTo = min(upTo, p)
+	}
+	return after, upTo, nil
+}
+
+// justBefore is the last microsecond, the log's unit, before an instant.
+func justBefore(t time.Time) time.Time {
+	return t.Add(time.Microsecond - 1).Truncate(time.Microsecond).Add(-time.Microsecond)
+}
+
+const readType = "personal_data.read.v1"
+
+// statement gives the SQL. Each shape stands on an index that has what it asks for and then position, so that a page of a person's, an
+// actor's or a record's events costs what it holds; a page of some types costs what stands between them.
+func (q Query) statement(after, upTo int64) (sql string, args []any) {
+	var limit *int
+	if q.Limit > 0 {
+		limit = &q.Limit
+	}
+	s := statement{args: []any{limit}, order: " order by position limit $1"}
+	if q.Newest {
+		s.order = " order by position desc limit $1"
+	}
+	if after > 0 {
+		s.and(" and position > " + s.arg(after))
+	}
+	if upTo < math.MaxInt64 {
+		s.and(" and position <= " + s.arg(upTo))
+	}
+	if len(q.Types) > 0 {
+		s.and(" and event_type in ('" + strings.Join(q.Types, "', '") + "')")
+	}
+	everywhere := q.Tenant.IsZero()
+	if !everywhere {
+		s.and(" and tenant_id = " + s.arg(q.Tenant.UUID))
+	}
+	if !q.Subject.IsZero() {
+		s.and(" and subject_id = " + s.arg(q.Subject.UUID))
+	}
+	if !q.Actor.IsZero() {
+		s.and(" and actor_id = " + s.arg(q.Actor.UUID))
+	}
+	if q.Record != uuid.Nil {
+		s.and(" and record_id = " + s.arg(q.Record))
+	}
+	switch {
+	case !q.Seen.IsZero():
+		return s.seen(q.Seen), s.args
+	case everywhere && q.Subject.IsZero() && (!q.Actor.IsZero() || q.Record != uuid.Nil):
+		return s.inEachTenant(), s.args
+	default:
+		return "select " + columns + " from trust.events where true" + s.conditions + s.order, s.args
+	}
+}
+
+type statement struct {
+	conditions, order string
+	args              []any
+}
+
+func (s *statement) and(condition string) { s.conditions += condition }
+
+func (s *statement) arg(value any) string {
+	s.args = append(s.args, value)
+	return "$" + string(rune('0'+len(s.args))) // at most 8
+}
+
+// seen finds the reads of one person alone by the person, and those of several among the few that name nobody.
+func (s *statement) seen(person domain.UserID) string {
+	id := s.arg(person.UUID)
+	text := s.arg(person.String())
+	const one = "(select " + columns + " from trust.events where event_type = '" + readType + "'"
+	return one + " and subject_id = " + id + s.conditions + s.order + ") union all " +
+		one + " and subject_id is null and (payload -> 'subjects' is null or strpos((payload -> 'subjects')::text, " + text + ") > 0)" +
+		s.conditions + s.order + ")" + s.order
+}
+
+// inEachTenant asks tenant by tenant, because the indexes begin with one. The tenants are found by leaping from one to the next.
+func (s *statement) inEachTenant() string {
+	return `with recursive tenants (id) as (
+			(select tenant_id from trust.events order by tenant_id limit 1)
+			union all
+			select (select e.tenant_id from trust.events e where e.tenant_id > t.id order by e.tenant_id limit 1)
+			from tenants t where t.id is not null)
+		select ` + columns + ` from (select e.* from tenants t, lateral (
+			select * from trust.events where tenant_id = t.id` + s.conditions + s.order + `) e) found` + s.order
+}
+
+// Place is where a reader of streams stands: behind a version of a stream. The zero Place is before everything.
+type Place struct {
+	Stream  uuid.UUID
+	Version int
+}
+
+// InStreams reads up to limit events of one kind of stream of a tenant behind a place, at positions up to upTo: stream by stream in
+// order of their ids, each in its own order. only, unless it is zero, is the one stream to read. Nothing is opened.
+func (r *Reader) InStreams(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kind domain.StreamType, only uuid.UUID,
+	behind Place, upTo int64, limit int,
+) ([]domain.Recorded, error) {
+	sql := `select ` + columns + ` from trust.events where tenant_id = $1 and stream_type = $2
+		and (stream_id, version) > ($3, $4) and position <= $5`
+	args := []any{tenant.UUID, string(kind), behind.Stream, behind.Version, upTo, limit}
+	if only != uuid.Nil {
+		sql += " and stream_id = $7"
+		args = append(args, only)
+	}
+	rows, err := collect(tx.Query(ctx, sql+" order by stream_id, version limit $6", args...))
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return withheld(rows)
+}

@@ -1,0 +1,143 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// keyring gives the keys that personal data is sealed under, read with the caller's rights: a key that row-level security hides
+// is no key here.
+type keyring struct {
+	vault *vault
+	fetch func(ctx context.Context, tenant domain.TenantID, ids []uuid.UUID) ([]keyRow, error)
+
+	mu    sync.Mutex
+	known map[uuid.UUID]knownKey
+}
+
+type knownKey struct {
+	key    foundKey
+	tenant domain.TenantID // whose it is: what row-level security hides is not given from memory either
+	until  time.Time       // forget it then; zero: never, because keys of tenants and months are not destroyed with a person
+}
+
+// foundKey is what a look-up gives: a usable key, one that was destroyed, or neither when there is none to be seen.
+type foundKey struct {
+	box       box
+	usable    bool
+	destroyed bool
+}
+
+const (
+	// keyMemory is how long a person's key is remembered: an erased person's key must be gone from every process within 2 s.
+	keyMemory = time.Second
+	// maxKnownKeys bounds the memory.
+	maxKnownKeys = 20_000
+)
+
+func newKeyring(v *vault, fetch func(context.Context, domain.TenantID, []uuid.UUID) ([]keyRow, error)) *keyring {
+	return &keyring{vault: v, fetch: fetch, known: map[uuid.UUID]knownKey{}}
+}
+
+// get gives keys of one tenant.
+func (k *keyring) get(ctx context.Context, tenant domain.TenantID, ids ...uuid.UUID) (map[uuid.UUID]foundKey, error) {
+	found := make(map[uuid.UUID]foundKey, len(ids))
+	missing := k.recall(tenant, ids, found)
+	if len(missing) == 0 {
+		return found, nil
+	}
+	rows, err := k.fetch(ctx, tenant, missing)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		key, err := k.unwrap(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		found[r.id] = key
+		k.remember(r, key)
+	}
+	return found, nil
+}
+
+func (k *keyring) recall(tenant domain.TenantID, ids []uuid.UUID, found map[uuid.UUID]foundKey) (missing []uuid.UUID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := time.Now()
+	for _, id := range ids {
+		if known, ok := k.known[id]; ok && known.tenant == tenant && (known.until.IsZero() || now.Before(known.until)) {
+			found[id] = known.key
+		} else if !slices.Contains(missing, id) {
+			missing = append(missing, id)
+		}
+	}
+	return missing
+}
+
+func (k *keyring) remember(r keyRow, key foundKey) {
+	if !key.usable {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.known) >= maxKnownKeys {
+		clear(k.known)
+	}
+	known := knownKey{key: key, tenant: r.tenant}
+	if r.kind == subjectKey {
+		known.until = time.Now().Add(keyMemory)
+	}
+	k.known[r.id] = known
+}
+
+func (k *keyring) unwrap(ctx context.Context, r keyRow) (foundKey, error) {
+	if r.wrapped == nil {
+		return foundKey{destroyed: true}, nil
+	}
+	above := k.vault.master
+	if r.kind != tenantKey {
+		var err error
+		if above, err = k.tenant(ctx, r.tenant); err != nil {
+			return foundKey{}, err
+		}
+	}
+	b, err := r.unwrap(above)
+	return foundKey{box: b, usable: true}, err
+}
+
+// tenant gives the key that wraps a tenant's other keys.
+func (k *keyring) tenant(ctx context.Context, t domain.TenantID) (box, error) {
+	found, err := k.get(ctx, t, t.UUID)
+	if err != nil {
+		return box{}, err
+	}
+	key := found[t.UUID]
+	if !key.usable {
+		return box{}, fmt.Errorf("tenant %s has no key", t)
+	}
+	return key.box, nil
+}
+
+const keyColumns = "key_id, tenant_id, kind, wrapped"
+
+func scanKey(row pgx.CollectableRow) (r keyRow, err error) {
+	err = row.Scan((*[16]byte)(&r.id), (*[16]byte)(&r.tenant.UUID), &r.kind, &r.wrapped)
+	return r, err
+}
+
+// monthID names a tenant's key of a month.
+func monthID(t domain.TenantID, at time.Time) uuid.UUID {
+	return uuid.NewSHA1(t.UUID, []byte("month:"+at.UTC().Format("2006-01")))
+}
+
+var errNoKey = errors.New("there is no key to seal under")

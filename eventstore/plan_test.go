@@ -1,0 +1,231 @@
+package eventstore_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/migrations/pgtest"
+)
+
+// What is asked all the time must be answered from an index, however long the log is. auto_explain gives the plans of the very
+// statements that run, those inside functions too, and on connections whose plans were made when the log was nearly empty.
+func TestHotQueriesUseTheirIndex(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := &plans{}
+	w.store = p.open(t, w.db)
+	p.projector = p.connect(t, w.db, pgtest.Projector)
+	user := w.register(t, w.tenant, "one@example.org")
+	done := must(t)(w.store.Append(t.Context(), grant(w.tenant, user, 0)))
+	hot := func() { w.everything(t, p, user, done.Events[0]) }
+	for range 8 { // from the sixth call on Postgres may keep a plan
+		w.appendBoth(t)
+	}
+	hot()
+	w.fillLog(t, 20_000)
+	p.forget()
+	w.appendBoth(t) // with the plans of the short log: the appender's connection may live for months
+	p.check(t, "before the table was analysed", appendPlans())
+
+	w.exec(t, "analyze trust.events")
+	p.forget()
+	for range 8 {
+		w.appendBoth(t)
+		hot()
+	}
+	p.check(t, "afterwards", append(appendPlans(), readPlans()...))
+}
+
+// wanted says which index a statement must use.
+type wanted struct{ what, text, index string }
+
+func appendPlans() []wanted {
+	return []wanted{
+		{"head, in every append", "order by e.position desc limit 1", "events_pkey"},
+		{"append id, of a batch", "e.append_id = a.id", "events_append_key"},
+		{"versions, of a batch", "e.stream_id = s.id", "events_stream_key"},
+		{"append id, alone", "e.append_id = a_id[1]", "events_append_key"},
+		{"versions, alone", "e.stream_id = s_id[k]", "events_stream_key"},
+	}
+}
+
+func readPlans() []wanted {
+	return []wanted{
+		{"load streams", "s (type, id)", "events_stream_key"},
+		{"load all streams of a kind", "tenant_id = $1 and stream_type = $2 order by", "events_stream_key"},
+		{"which stream holds a record", "record_id = $2", "events_record_idx"},
+		{"was this append made", "where append_id = $1 order by ordinal", "events_append_key"},
+		{"everything about some people", "subject_id = any($1)", "events_subject_idx"},
+		{"a range of positions", "position > $1 and position <= $2", "events_pkey"},
+		{"a range of a tenant's positions", "tenant_id = $1 and position > $2", "events_tenant_idx"},
+		{"a range of an actor's positions", "actor_id = $2 and position > $3", "events_actor_idx"},
+	}
+}
+
+// everything reads in all ways.
+func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.Recorded) {
+	t.Helper()
+	for _, err := range []error{
+		second(w.store.LoadPersonal(t.Context(), w.tenant, domain.UserOf(user), domain.ConsentsOf(user))),
+		second(w.store.LoadAll(t.Context(), w.tenant, domain.PurposeStream)),
+		second(w.store.FindAppend(t.Context(), w.tenant, e.AppendID)),
+		second(w.store.Head(t.Context())),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := w.store.StreamOf(t.Context(), w.tenant, e.Record); err != nil {
+		t.Fatal(err)
+	}
+	err := pgx.BeginFunc(t.Context(), p.projector, func(tx pgx.Tx) error {
+		reader, err := eventstore.NewReader(t.Context(), tx, []byte(masterKey))
+		if err != nil {
+			return err
+		}
+		_, err = reader.Range(t.Context(), tx, 0, 3)
+		if err != nil {
+			return err
+		}
+		_, err = reader.Streams(t.Context(), tx, domain.ConsentStream, []domain.UserID{user}, 1000)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = pgx.BeginFunc(t.Context(), p.pool, func(tx pgx.Tx) error { // what audit and replay ask
+		if _, err := tx.Exec(t.Context(), asTenant, w.tenant.String()); err != nil {
+			return err
+		}
+		for _, c := range []struct {
+			sql  string
+			args []any
+		}{
+			{"select payload from trust.events where tenant_id = $1 and position > $2 order by position limit 50", []any{w.tenant.UUID, 10}},
+			{"select payload from trust.events where tenant_id = $1 and actor_id = $2 and position > $3 order by position limit 50", []any{w.tenant.UUID, user.UUID, 0}},
+		} {
+			rows, err := tx.Query(t.Context(), c.sql, c.args...)
+			if err != nil {
+				return err
+			}
+			if _, err := pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// appendBoth appends alone and in a batch.
+func (w *world) appendBoth(t *testing.T) {
+	t.Helper()
+	release := w.lock(t)
+	first, answers := w.gather(t, grant(w.tenant, someone(), 0), grant(w.tenant, someone(), 0))
+	release()
+	for _, from := range append(answers, first) {
+		if got := receive(t, from); got.err != nil {
+			t.Fatal(got.err)
+		}
+	}
+}
+
+// fillLog adds events behind the store's back, ten to a stream, of 400 tenants.
+func (w *world) fillLog(t testing.TB, n int) {
+	t.Helper()
+	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
+			subject_id, record_id, actor_id, payload, metadata, effective_at, recorded_at)
+		select h.position + g + 1, case when g / 10 % 400 = 0 then $1::uuid else md5('tenant' || g / 10 % 400)::uuid end, 'consent', s.id, g % 10 + 1,
+			gen_random_uuid(), gen_random_uuid(), 1, 'consent.granted.v1', s.id, gen_random_uuid(), md5('actor' || g % 50)::uuid,
+			'{}', '{}', h.recorded_at, h.recorded_at
+		from trust.head() h, generate_series(0, $2::bigint - 1) g, lateral (select md5('stream' || g / 10)::uuid) s (id)`, w.tenant.UUID, n)
+}
+
+// plans collects what auto_explain says of the statements on its connections.
+type plans struct {
+	mu    sync.Mutex
+	found []string
+
+	pool, projector *pgxpool.Pool
+}
+
+func (p *plans) open(t *testing.T, db *pgtest.DB) *eventstore.Store {
+	t.Helper()
+	p.pool = p.connect(t, db, pgtest.Query)
+	store, err := eventstore.Open(t.Context(), p.pool, []byte(masterKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	return store
+}
+
+func (p *plans) connect(t *testing.T, db *pgtest.DB, role string) *pgxpool.Pool {
+	t.Helper()
+	config, err := pgxpool.ParseConfig(db.URL(role))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.MaxConns = 1
+	config.ConnConfig.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		if strings.Contains(n.Message, "Query Text:") {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.found = append(p.found, n.Message)
+		}
+	}
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `set role none; load 'auto_explain'; set auto_explain.log_min_duration = 0;
+			set auto_explain.log_nested_statements = on; set client_min_messages = log; set role `+role)
+		return err
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func (p *plans) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.found = nil
+}
+
+func (p *plans) check(t *testing.T, when string, wants []wanted) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, plan := range p.found {
+		if strings.Contains(plan, "Seq Scan on events") {
+			t.Errorf("%s, the whole log is read: %s", when, plan)
+		}
+	}
+	for _, want := range wants {
+		found := 0
+		for _, plan := range p.found {
+			if !strings.Contains(plan, want.text) {
+				continue
+			}
+			if found++; !strings.Contains(plan, want.index) {
+				t.Errorf("%s, %s: without %s: %s", when, want.what, want.index, plan)
+			}
+		}
+		if found == 0 {
+			t.Errorf("%s, %s: no such statement ran", when, want.what)
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package eventstore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// Querier is what pools, connections and transactions have in common.
+type Querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// Reader reads events across tenants, for projectors and verification. The caller brings the transaction, and with it the role
+// and the snapshot. A Reader is safe for use by several goroutines.
+type Reader struct{ vault *vault }
+
+// NewReader makes a reader that can open what was sealed under the master key. Errors: ErrWrongMasterKey, CodeUnavailable.
+func NewReader(ctx context.Context, db Querier, masterKey []byte) (*Reader, error) {
+	v, err := openVault(ctx, db, masterKey)
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{vault: v}, nil
+}
+
+const selectRange = `select ` + columns + ` from trust.events where position > $1 and position <= $2 order by position`
+
+// Range reads the events with after < position ≤ upTo in order, personal parts opened. It fails unless it finds every single
+// position: nothing is ever skipped.
+func (r *Reader) Range(ctx context.Context, tx pgx.Tx, after, upTo int64) ([]domain.Recorded, error) {
+	found, err := tx.Query(ctx, selectRange, after, upTo)
+	rows, err := collectN(max(upTo-after, 0), found, err)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	for i, row := range rows {
+		if want := after + int64(i) + 1; row.Position != want {
+			return nil, &GapError{Want: want, Got: row.Position}
+		}
+	}
+	if found := after + int64(len(rows)); found != max(upTo, after) {
+		return nil, &GapError{Want: found + 1}
+	}
+	return r.open(ctx, tx, rows)
+}
+
+// Streams reads all events of one kind of stream of some subjects up to a position, in order of position, personal parts opened.
+func (r *Reader) Streams(ctx context.Context, tx pgx.Tx, kind domain.StreamType, subjects []domain.UserID, upTo int64) ([]domain.Recorded, error) {
+	ids := make([]uuid.UUID, len(subjects))
+	for i, s := range subjects {
+		ids[i] = s.UUID
+	}
+	rows, err := collect(tx.Query(ctx, `select `+columns+` from trust.events
+		where subject_id = any($1) and stream_type = $2 and position <= $3 order by position`, ids, string(kind), upTo))
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return r.open(ctx, tx, rows)
+}
+
+// open opens rows with keys read in the same transaction, so an erasure either happened before all of it or after. Origins stay
+// withheld: no read table holds them.
+func (r *Reader) open(ctx context.Context, tx pgx.Tx, rows []row) ([]domain.Recorded, error) {
+	keys, err := r.keys(ctx, tx, rows, subjectPart)
+	if err != nil {
+		return nil, err
+	}
+	return decodeAll(rows, openWith(keys), withhold)
+}
+
+// keys gives the keys that some kinds of rows' parts name, as far as the transaction's role sees them.
+func (r *Reader) keys(ctx context.Context, tx pgx.Tx, rows []row, kinds ...byte) (map[uuid.UUID]foundKey, error) {
+	ids, err := keysOf(rows, kinds...)
+	if err != nil {
+		return nil, err
+	}
+	ring := newKeyring(r.vault, func(ctx context.Context, _ domain.TenantID, ids []uuid.UUID) ([]keyRow, error) {
+		found, err := tx.Query(ctx, "select "+keyColumns+" from trust.keys where key_id = any($1)", ids)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		keys, err := pgx.CollectRows(found, scanKey)
+		return keys, unavailable(err)
+	})
+	return ring.get(ctx, domain.TenantID{}, ids...)
+}
+
+// Head gives the newest position of the log; 0 when it is empty.
+func Head(ctx context.Context, db Querier) (position int64, err error) {
+	err = db.QueryRow(ctx, "select position from trust.head()").Scan(&position)
+	return position, unavailable(err)
+}
+
+// GapError says that a position is missing where every one must be: the log is damaged, or was read by a role that does not see
+// all of it.
+type GapError struct {
+	Want int64
+	Got  int64 // 0: nothing more came
+}
+
+func (e *GapError) Error() string {
+	if e.Got == 0 {
+		return fmt.Sprintf("position %d is missing from the log", e.Want)
+	}
+	return fmt.Sprintf("position %d is missing from the log: found %d", e.Want, e.Got)
+}

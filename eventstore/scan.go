@@ -1,0 +1,201 @@
+package eventstore
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// columns of trust.events, in the order that scan reads them.
+const columns = `position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
+	subject_id, record_id, actor_id, payload, sealed, metadata, effective_at, recorded_at`
+
+// row is a row of trust.events: everything but what the payload and the sealed parts say.
+type row struct {
+	domain.Recorded
+	eventType string
+	payload   []byte
+	sealed    []byte
+	metadata  []byte
+}
+
+var errTextFormat = errors.New("events must be read in the binary format")
+
+// inBinary makes sure of the format that scan reads. Text and json are the same in either.
+func inBinary(rows pgx.Rows) error {
+	for _, f := range rows.FieldDescriptions() {
+		if f.Format != pgx.BinaryFormatCode && f.DataTypeOID != pgtype.JSONOID && f.DataTypeOID != pgtype.TextOID {
+			return errTextFormat
+		}
+	}
+	return nil
+}
+
+// scan reads a row from its binary form: decoding by hand is what lets a projector read as fast as the database gives.
+func scan(v [][]byte) (r row) {
+	r.Position = int64(binary.BigEndian.Uint64(v[0]))
+	r.Tenant = domain.TenantID{UUID: id(v[1])}
+	r.Stream = domain.Stream{Type: domain.StreamType(v[2]), ID: id(v[3])}
+	r.Version = int(int32(binary.BigEndian.Uint32(v[4])))
+	r.EventID, r.AppendID = id(v[5]), id(v[6])
+	r.Ordinal = int(int16(binary.BigEndian.Uint16(v[7])))
+	r.eventType = string(v[8])
+	r.Subject, r.Record, r.Actor = domain.UserID{UUID: id(v[9])}, id(v[10]), domain.UserID{UUID: id(v[11])}
+	// RawValues are valid until the next row only: one copy holds all three.
+	kept := make([]byte, 0, len(v[12])+len(v[13])+len(v[14]))
+	kept = append(append(append(kept, v[12]...), v[13]...), v[14]...)
+	a, b := len(v[12]), len(v[12])+len(v[13])
+	r.payload, r.metadata = kept[:a], kept[b:]
+	if v[13] != nil {
+		r.sealed = kept[a:b]
+	}
+	r.EffectiveAt, r.RecordedAt = instant(v[15]), instant(v[16])
+	return r
+}
+
+func id(v []byte) (u uuid.UUID) {
+	copy(u[:], v) // null stays the zero id
+	return u
+}
+
+// instant reads a timestamptz: microseconds since 2000-01-01.
+func instant(v []byte) time.Time {
+	const from1970 = 946_684_800_000_000
+	return time.UnixMicro(int64(binary.BigEndian.Uint64(v)) + from1970).UTC()
+}
+
+// collect reads all rows.
+func collect(rows pgx.Rows, err error) ([]row, error) { return collectN(0, rows, err) }
+
+// collectN reads all rows, about so many.
+func collectN(about int64, rows pgx.Rows, err error) ([]row, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := make([]row, 0, about)
+	for rows.Next() {
+		if len(all) == 0 {
+			if err := inBinary(rows); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, scan(rows.RawValues()))
+	}
+	return all, rows.Err()
+}
+
+// opener says what became of one kind of part of a row's sealed column.
+type opener func(r *row, kind byte) (plain []byte, state domain.PersonalState, err error)
+
+// decode turns a row into the recorded event.
+func (r *row) decode(subject, origin opener) (domain.Recorded, error) {
+	open := func() ([]byte, domain.PersonalState, error) { return subject(r, subjectPart) }
+	event, err := domain.Decode(r.eventType, r.payload, open)
+	if err != nil {
+		return domain.Recorded{}, fmt.Errorf("event at position %d: %w", r.Position, err)
+	}
+	if err := json.Unmarshal(r.metadata, &r.Metadata); err != nil {
+		return domain.Recorded{}, fmt.Errorf("metadata at position %d: %w", r.Position, err)
+	}
+	r.Event = event
+	plain, state, err := origin(r, originPart)
+	if r.Origin.SetState(state); err == nil && state == domain.Open {
+		err = r.Origin.SetBytes(plain)
+	}
+	if err != nil {
+		return domain.Recorded{}, fmt.Errorf("origin at position %d: %w", r.Position, err)
+	}
+	return r.Recorded, nil
+}
+
+// decodeAll decodes rows, each with the same openers; many of them on all cores.
+func decodeAll(rows []row, subject, origin opener) ([]domain.Recorded, error) {
+	const worthSharing = 256
+	events := make([]domain.Recorded, len(rows))
+	decode := func(from, to int) (err error) {
+		for i := from; i < to && err == nil; i++ {
+			events[i], err = rows[i].decode(subject, origin)
+		}
+		return err
+	}
+	parts := min(runtime.GOMAXPROCS(0), max(len(rows)/worthSharing, 1))
+	errs := make([]error, parts)
+	var working sync.WaitGroup
+	for p := range parts {
+		from, to := p*len(rows)/parts, (p+1)*len(rows)/parts
+		if p == parts-1 {
+			errs[p] = decode(from, to)
+			break
+		}
+		working.Go(func() { errs[p] = decode(from, to) })
+	}
+	working.Wait()
+	for _, err := range errs { // the first in order of position
+		if err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
+}
+
+// withhold opens nothing.
+func withhold(r *row, kind byte) ([]byte, domain.PersonalState, error) {
+	if _, found, err := findPart(r.sealed, kind); !found {
+		return nil, domain.Absent, err
+	}
+	return nil, domain.Withheld, nil
+}
+
+// openWith opens with the keys given. A key that is not among them leaves its part withheld.
+func openWith(keys map[uuid.UUID]foundKey) opener {
+	return func(r *row, kind byte) ([]byte, domain.PersonalState, error) { return r.open(kind, keys) }
+}
+
+// withheld decodes rows without opening anything.
+func withheld(rows []row) ([]domain.Recorded, error) { return decodeAll(rows, withhold, withhold) }
+
+func (r *row) open(kind byte, keys map[uuid.UUID]foundKey) ([]byte, domain.PersonalState, error) {
+	p, found, err := findPart(r.sealed, kind)
+	if err != nil || !found {
+		return nil, domain.Absent, err
+	}
+	switch key := keys[p.key]; {
+	case key.destroyed:
+		return nil, domain.Erased, nil
+	case !key.usable:
+		return nil, domain.Withheld, nil
+	default:
+		plain, err := key.box.open(p.ciphertext, placeOf(r.Tenant, r.EventID, r.eventType, r.payload).additional(kind, p.key))
+		return plain, domain.Open, err
+	}
+}
+
+// keysOf lists the keys that some kinds of rows' parts name.
+func keysOf(rows []row, kinds ...byte) ([]uuid.UUID, error) {
+	var ids []uuid.UUID
+	seen := map[uuid.UUID]bool{}
+	for i := range rows {
+		for _, kind := range kinds {
+			p, found, err := findPart(rows[i].sealed, kind)
+			if err != nil {
+				return nil, fmt.Errorf("event at position %d: %w", rows[i].Position, err)
+			}
+			if found && !seen[p.key] {
+				seen[p.key] = true
+				ids = append(ids, p.key)
+			}
+		}
+	}
+	return ids, nil
+}

@@ -1,0 +1,511 @@
+package eventstore_test
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/migrations/pgtest"
+)
+
+// marks are values that identify a person: registration's, and those of the other events that hold any.
+func marks() []string {
+	return []string{
+		"marked@example.org", "remarked@example.org", "Ṱhilivhali Marked", "Renamed Marked", "+27821234567", "+27830000001",
+		"203.0.113.7", "marked-agent", "a marked reference", "a marked reason", "Marked Guardian",
+	}
+}
+
+// lifeOf registers a person and does everything that holds something personal.
+func (w *world) lifeOf(t testing.TB) domain.UserID {
+	t.Helper()
+	user := w.register(t, w.tenant, "marked@example.org")
+	decision := granted()
+	decision.Private = domain.Known(domain.DecisionFacts{
+		EvidenceReference: "a marked reference", CompetentPerson: &domain.CompetentPerson{Name: "Marked Guardian"},
+	})
+	withdrawn := &domain.ConsentWithdrawn{
+		ConsentID: decision.ConsentID, Purpose: decision.Purpose, RecordedBy: domain.BySelf,
+		Private: domain.Known(domain.WithdrawalFacts{Reason: "a marked reason"}),
+	}
+	origin := domain.Origin{IP: "203.0.113.7", UserAgent: "marked-agent"}
+	must(t)(w.store.Append(t.Context(), domain.Append{
+		ID: newID(), Tenant: w.tenant, Actor: user, Origin: origin,
+		Writes: []domain.Write{
+			{Stream: domain.UserOf(user), Expected: 1, Events: []domain.Event{
+				&domain.UserProfileChanged{Fields: []string{"full_name", "phone"}, Person: domain.Known(domain.ProfileChanges{
+					FullName: &domain.Change[string]{Old: "Ṱhilivhali Marked", New: "Renamed Marked"},
+					Phone:    &domain.Change[string]{Old: "+27821234567", New: "+27830000001"},
+				})},
+				&domain.UserEmailChanged{Email: domain.Known(domain.Change[string]{Old: "marked@example.org", New: "remarked@example.org"})},
+			}},
+			{Stream: domain.ConsentsOf(user), Events: []domain.Event{decision, withdrawn}},
+		},
+		Side: []domain.SideWrite{
+			domain.ReleaseClaim{Claim: emailClaim(w.tenant, "marked@example.org"), Holder: user.UUID},
+			domain.TakeClaim{Claim: emailClaim(w.tenant, "remarked@example.org"), Holder: user.UUID},
+			domain.SetCredential{User: user, Email: "remarked@example.org"},
+		},
+	}))
+	must(t)(w.store.Append(t.Context(), domain.Append{ // by nobody known: sealed under the tenant's key of the month
+		ID: newID(), Tenant: w.tenant, Origin: origin,
+		Writes: []domain.Write{{Stream: domain.SessionsOf(user), Events: []domain.Event{&domain.SignInFailed{Count: 1, Cause: "password"}}}},
+	}))
+	return user
+}
+
+func lifeStreams(user domain.UserID) []domain.Stream {
+	return []domain.Stream{domain.UserOf(user), domain.ConsentsOf(user), domain.SessionsOf(user)}
+}
+
+// personal gives the state of each personal part of events: the subject's and the origin's.
+func personal(events []domain.Recorded) (subject, origin []domain.PersonalState) {
+	for _, r := range events {
+		switch e := r.Event.(type) {
+		case *domain.UserRegistered:
+			subject = append(subject, e.Person.State())
+		case *domain.UserProfileChanged:
+			subject = append(subject, e.Person.State())
+		case *domain.UserEmailChanged:
+			subject = append(subject, e.Email.State())
+		case *domain.ConsentGranted:
+			subject = append(subject, e.Private.State())
+		case *domain.ConsentWithdrawn:
+			subject = append(subject, e.Private.State())
+		}
+		origin = append(origin, r.Origin.State())
+	}
+	return subject, origin
+}
+
+func allAre(states []domain.PersonalState, want domain.PersonalState, n int) bool {
+	for _, s := range states {
+		if s != want {
+			return false
+		}
+	}
+	return len(states) == n
+}
+
+// text writes out everything in events, personal parts too.
+func text(events []domain.Recorded) string {
+	var b strings.Builder
+	for _, r := range events {
+		origin, _ := r.Origin.Get()
+		fmt.Fprintf(&b, "%+v %+v\n", r.Event, origin)
+		switch e := r.Event.(type) {
+		case *domain.UserProfileChanged:
+			person, _ := e.Person.Get()
+			fmt.Fprintf(&b, "%+v %+v\n", person.FullName, person.Phone)
+		case *domain.ConsentGranted:
+			private, _ := e.Private.Get()
+			fmt.Fprintf(&b, "%+v\n", private.CompetentPerson)
+		}
+	}
+	return b.String()
+}
+
+func TestNothingThatIdentifiesAPersonIsReadableInAnyTable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	user := w.lifeOf(t)
+
+	events, err := w.store.LoadPersonal(t.Context(), w.tenant, lifeStreams(user)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := text(events)
+	for _, mark := range marks() {
+		if !strings.Contains(given, mark) {
+			t.Errorf("LoadPersonal does not give %q back", mark)
+		}
+	}
+	if _, origin := personal(events); !allAre(origin, domain.Open, 6) {
+		t.Errorf("origins %v, want all open", origin)
+	}
+
+	values := 0
+	for table, rows := range w.dump(t) {
+		for _, row := range rows {
+			values++
+			for _, mark := range marks() {
+				if strings.Contains(row, mark) || strings.Contains(row, hex.EncodeToString([]byte(mark))) {
+					t.Errorf("%s holds %q: %s", table, mark, row)
+				}
+			}
+		}
+	}
+	if values < 10 {
+		t.Errorf("%d rows were searched", values)
+	}
+	w.exec(t, "insert into trust.secrets values ('marked-agent', '\\x00'), ('planted', convert_to('x203.0.113.7x', 'utf8'))")
+	if dump := fmt.Sprint(w.dump(t)); !strings.Contains(dump, "marked-agent") || !strings.Contains(dump, hex.EncodeToString([]byte("203.0.113.7"))) {
+		t.Error("the search does not find what was planted")
+	}
+}
+
+func TestLoadWithholdsWhatIsPersonal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	user := w.lifeOf(t)
+	events, err := w.store.Load(t.Context(), w.tenant, lifeStreams(user)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if subject, origin := personal(events); !allAre(subject, domain.Withheld, 5) || !allAre(origin, domain.Withheld, 6) {
+		t.Errorf("subject %v, origin %v; want all withheld", subject, origin)
+	}
+	if given := text(events); strings.Contains(given, "arked") || strings.Contains(given, "203.0.113.7") {
+		t.Errorf("it gives %s", given)
+	}
+}
+
+// readAll reads the whole log as a projector does.
+func (w *world) readAll(t testing.TB) ([]domain.Recorded, error) {
+	t.Helper()
+	tx, err := w.db.Conn(t, pgtest.Projector).BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	reader, err := eventstore.NewReader(t.Context(), tx, []byte(masterKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, err := eventstore.Head(t.Context(), tx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reader.Range(t.Context(), tx, 0, head)
+}
+
+// Whoever holds the database but not the keys may change any byte. What was tampered with never opens, and the error says where and
+// not what.
+func TestASealedPartOpensOnlyWhereItWasSealed(t *testing.T) {
+	t.Parallel()
+	const part = 1 + 16 + 4 // kind, key, length
+	for _, c := range []struct {
+		name, sql string
+		positions []int64 // any of which the error may name
+		withheld  bool    // the tenant's own reader sees no such key, so for it the part stays withheld
+	}{
+		{"swapped between two events of one person", `update trust.events e set sealed = o.sealed from trust.events o
+			where (e.position, o.position) in (($1::bigint, $1 + 1), ($1 + 1, $1))`, []int64{3, 4}, false},
+		{"moved to another tenant", `update trust.events set tenant_id = gen_random_uuid() where position = $1`, []int64{3}, true},
+		{"moved to another tenant with its key", `with moved as (update trust.keys k set tenant_id = o.tenant_id from trust.keys o
+			where k.kind = 'subject' and o.kind = 'tenant' and k.tenant_id <> o.tenant_id)
+			update trust.events set tenant_id = '00000000-0000-7000-8000-000000000001' where position = $1`, nil, true},
+		{"under another person's key id", `update trust.events set sealed = overlay(sealed placing
+			(select uuid_send(key_id) from trust.keys where kind = 'subject' order by created_at desc limit 1) from 2)
+			where position = $1`, []int64{3}, false},
+		{"under the id of a key that is not there", `update trust.events set sealed = overlay(sealed placing uuid_send(gen_random_uuid()) from 2)
+			where position = $1`, nil, true},
+		{"cut off by one byte", `update trust.events set sealed = substr(sealed, 1, length(sealed) - 1) where position = $1`, []int64{3}, false},
+		{"cut off within its head", `update trust.events set sealed = substr(sealed, 1, 20) where position = $1`, []int64{3}, false},
+		{"cut off behind its head", fmt.Sprintf(`update trust.events set sealed = substr(sealed, 1, %d) where position = $1`, part), []int64{3}, false},
+		{"said to be shorter than it is", `update trust.events set sealed = set_byte(sealed, 20, get_byte(sealed, 20) - 1) where position = $1`, []int64{3}, false},
+		{"said to be of length 0", `update trust.events set sealed = overlay(sealed placing '\x00000000' from 18) where position = $1`, []int64{3}, false},
+		{"a bit flipped in the nonce", fmt.Sprintf(`update trust.events set sealed = set_bit(sealed, %d, 1 - get_bit(sealed, %[1]d)) where position = $1`, 8*part), []int64{3}, false},
+		{"a bit flipped in the ciphertext", fmt.Sprintf(`update trust.events set sealed = set_bit(sealed, %d, 1 - get_bit(sealed, %[1]d)) where position = $1`, 8*(part+15)), []int64{3}, false},
+		{"one byte of the payload changed", `update trust.events set payload = replace(payload::text, '"fields"', '"fields" ')::json where position = $1`, []int64{3}, false},
+		{"a value of the payload changed", `update trust.events set payload = replace(payload::text, 'phone', 'fax')::json where position = $1`, []int64{3}, false},
+		{"another event type", `update trust.events set event_type = 'user.registered.v1' where position = $1`, []int64{3}, false},
+		{"another event type of the same form", `update trust.events set event_type = 'consent.refused.v1' where position = $1 + 2`, []int64{5}, false},
+		{"another event id", `update trust.events set event_id = gen_random_uuid() where position = $1`, []int64{3}, false},
+		{"the kinds of its two parts swapped", `update trust.events set sealed = set_byte(set_byte(sealed, 0, 2),
+			21 + get_byte(sealed, 19) * 256 + get_byte(sealed, 20), 1) where position = $1`, []int64{3}, false},
+		{"the origin in the place of the subject's part", `update trust.events set sealed = set_byte(substr(sealed,
+			22 + get_byte(sealed, 19) * 256 + get_byte(sealed, 20)), 0, 1) where position = $1`, []int64{3}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := &world{db: pgtest.New(t)} // whose log is broken at the end, so it is not checked
+			w.store, w.admin = open(t, w.db), &admin{conn: w.db.Superuser(t)}
+			w.tenant = w.municipality(t, "CPT")
+			user := w.lifeOf(t) // at positions 2 to 7
+			w.register(t, w.tenant, "other@example.org")
+			w.exec(t, "set session_replication_role = replica") // no triggers
+			const victim = "select string_agg(e::text, '' order by position) from trust.events e"
+			before := query[string](t, w, victim)
+			w.exec(t, c.sql, int64(3))
+			if query[string](t, w, victim) == before {
+				t.Fatal("the attack changed nothing")
+			}
+
+			events, err := w.readAll(t)
+			w.neverOpens(t, "the reader", events, err, c.positions)
+			tenant := domain.TenantID{UUID: query[[16]byte](t, w, "select tenant_id from trust.events where position = 3")}
+			fresh := open(t, w.db) // which remembers no key
+			events, err = fresh.LoadPersonal(t.Context(), tenant, lifeStreams(user)...)
+			if c.withheld && err == nil {
+				if subject, _ := personal(at(events, 3)); !allAre(subject, domain.Withheld, 1) {
+					t.Errorf("the tenant's reader gives states %v, want withheld", subject)
+				}
+				return
+			}
+			w.neverOpens(t, "the tenant's reader", events, err, c.positions)
+		})
+	}
+}
+
+func at(events []domain.Recorded, position int64) []domain.Recorded {
+	for _, e := range events {
+		if e.Position == position {
+			return []domain.Recorded{e}
+		}
+	}
+	return nil
+}
+
+// neverOpens fails the test unless err names one of the positions and no value. Without positions the part may stay withheld.
+func (w *world) neverOpens(t *testing.T, who string, events []domain.Recorded, err error, positions []int64) {
+	t.Helper()
+	if err == nil {
+		subject, _ := personal(at(events, 3))
+		if len(positions) > 0 || !allAre(subject, domain.Withheld, 1) {
+			t.Errorf("%s opened it, or passed it over: states %v", who, subject)
+		}
+		return
+	}
+	named := len(positions) == 0
+	for _, p := range positions {
+		named = named || strings.Contains(err.Error(), fmt.Sprintf("position %d", p))
+	}
+	if !named {
+		t.Errorf("%s does not say where: %v", who, err)
+	}
+	for _, mark := range marks() {
+		if strings.Contains(err.Error(), mark) {
+			t.Errorf("%s says what: %v", who, err)
+		}
+	}
+}
+
+func TestAPersonWhoseKeyIsDestroyedIsErasedEverywhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	user := w.lifeOf(t)
+	other := open(t, w.db) // another process, which remembers the key
+	if events, err := other.LoadPersonal(t.Context(), w.tenant, domain.UserOf(user)); err != nil || !strings.Contains(text(events), "arked") {
+		t.Fatalf("%s, %v", text(events), err)
+	}
+	must(t)(w.store.Append(t.Context(), domain.Append{
+		ID: newID(), Tenant: w.tenant, Actor: user, Origin: domain.Origin{IP: "203.0.113.7"},
+		Writes: []domain.Write{{Stream: domain.UserOf(user), Expected: 3, Events: []domain.Event{&domain.UserErased{}}}},
+		Side:   []domain.SideWrite{domain.DestroySubjectKey{Subject: user}},
+	}))
+	erased := time.Now()
+
+	for name, store := range map[string]*eventstore.Store{"the same process": w.store, "another process": other} {
+		erasedIn := func() bool {
+			events, err := store.LoadPersonal(t.Context(), w.tenant, lifeStreams(user)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			subject, _ := personal(events)
+			return allAre(subject, domain.Erased, 5)
+		}
+		await(t, name+" forgets the key", erasedIn)
+		events, err := store.LoadPersonal(t.Context(), w.tenant, lifeStreams(user)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, origin := personal(events)
+		if n := len(origin); !allAre(origin[:n-2], domain.Erased, 5) || origin[n-2] != domain.Open || origin[n-1] != domain.Erased {
+			t.Errorf("%s: origins %v; want erased but for the unknown actor's", name, origin)
+		}
+		if given := text(events); strings.Contains(given, "Marked") || strings.Contains(given, "marked@") {
+			t.Errorf("%s still gives %s", name, given)
+		}
+	}
+	if took := time.Since(erased); eventstore.KeyMemory > 2*time.Second {
+		t.Errorf("keys are remembered for %s (here %s), which is longer than 2 s", eventstore.KeyMemory, took)
+	}
+
+	events, err := w.readAll(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if subject, _ := personal(events); !allAre(subject, domain.Erased, 5) {
+		t.Errorf("the reader gives states %v, want all erased", subject)
+	}
+	if events, err = w.store.Load(t.Context(), w.tenant, domain.UserOf(user)); err != nil || len(events) != 4 {
+		t.Errorf("Load gives %d events, %v", len(events), err)
+	}
+	if account := domain.Fold[domain.User](events); !account.Erased || account.Active {
+		t.Errorf("folded: %+v", account)
+	}
+}
+
+func TestAnAppendThatNeedsADestroyedKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	user := w.register(t, w.tenant, "one@example.org")
+	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.DestroySubjectKey{Subject: user})))
+	store := open(t, w.db)
+	personalPart := grant(w.tenant, user, 0)
+	personalPart.Writes[0].Events[0].(*domain.ConsentGranted).Private = domain.Known(domain.DecisionFacts{EvidenceReference: "x"})
+	asActor := grant(w.tenant, someone(), 0)
+	asActor.Actor, asActor.Origin = user, domain.Origin{IP: "203.0.113.7"}
+	before := w.dump(t)
+	for _, a := range []domain.Append{personalPart, asActor} {
+		_, err := store.Append(t.Context(), a)
+		refused(t, err, domain.CodeSubjectErased)
+	}
+	w.unchanged(t, before)
+	must(t)(store.Append(t.Context(), grant(w.tenant, user, 0))) // one without anything personal needs no key
+}
+
+func TestAKeyIsNeverMadeOnDemand(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := grant(w.tenant, someone(), 0)
+	a.Writes[0].Events[0].(*domain.ConsentGranted).Private = domain.Known(domain.DecisionFacts{EvidenceReference: "x"})
+	before := w.dump(t)
+	if _, err := w.store.Append(t.Context(), a); err == nil {
+		t.Error("it was sealed under a key that nobody made")
+	}
+	stranger := registration(domain.TenantID{UUID: newID()}, "x")
+	if _, err := w.store.Append(t.Context(), stranger); err == nil {
+		t.Error("a person was registered in a tenant without a key")
+	}
+	w.unchanged(t, before)
+}
+
+func TestAWrongMasterKeyIsRefusedAndWritesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	before := w.dump(t)
+	wrong := []byte(masterKey + ".")
+	if _, err := eventstore.Open(t.Context(), w.db.Pool(t, pgtest.Query), wrong); !errors.Is(err, eventstore.ErrWrongMasterKey) {
+		t.Errorf("the store says %v", err)
+	}
+	if _, err := eventstore.NewReader(t.Context(), w.db.Conn(t, pgtest.Projector), wrong); !errors.Is(err, eventstore.ErrWrongMasterKey) {
+		t.Errorf("the reader says %v", err)
+	}
+	w.unchanged(t, before)
+}
+
+func TestAllWhoOpenAFreshDatabaseAtOnceAgree(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	stores := make([]*eventstore.Store, 6)
+	errs := make([]error, len(stores))
+	var wg sync.WaitGroup
+	for i := range stores {
+		pool := db.Pool(t, pgtest.Query)
+		wg.Go(func() { stores[i], errs[i] = eventstore.Open(t.Context(), pool, []byte(masterKey)) })
+	}
+	wg.Wait()
+	for i, store := range stores {
+		if errs[i] != nil {
+			t.Fatal(errs[i])
+		}
+		t.Cleanup(store.Close)
+		if store.Digest("x", "y") != stores[0].Digest("x", "y") {
+			t.Error("two processes have different lookup keys")
+		}
+	}
+	if stores[0].Digest("xy") == stores[0].Digest("x", "y") || stores[0].Digest("x", "y") == stores[0].Digest("y", "x") {
+		t.Error("the digest does not tell parts apart")
+	}
+	w := &world{db: db, store: stores[0], admin: &admin{conn: db.Superuser(t)}}
+	if n := query[int](t, w, "select count(*) from trust.keys"); n != 1 {
+		t.Errorf("%d keys, want the platform's", n)
+	}
+	if n := query[int](t, w, "select count(*) from trust.secrets"); n != 2 {
+		t.Errorf("%d secrets, want 2", n)
+	}
+	// What one has sealed another opens.
+	w.tenant = w.municipality(t, "CPT")
+	user := w.register(t, w.tenant, "marked@example.org")
+	events, err := stores[5].LoadPersonal(t.Context(), w.tenant, domain.UserOf(user))
+	if err != nil || !strings.Contains(text(events), "marked@example.org") {
+		t.Errorf("%s, %v", text(events), err)
+	}
+	checkLog(t, db)
+}
+
+func TestTheKeyOfAMonthIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	stores := []*eventstore.Store{w.store, open(t, w.db)}
+	var wg sync.WaitGroup
+	for i := range 12 {
+		wg.Go(func() {
+			_, err := stores[i%2].Append(t.Context(), domain.Append{
+				ID: newID(), Tenant: w.tenant, Origin: domain.Origin{IP: "203.0.113.7"},
+				Writes: grant(w.tenant, someone(), 0).Writes,
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := query[int](t, w, "select count(*) from trust.keys where kind = 'month'"); n != 1 {
+		t.Errorf("%d keys, want 1", n)
+	}
+}
+
+// A platform's admin acts in a municipality: where from is sealed under the admin's own key, which the municipality does not see.
+func TestTheOriginOfAnActorOfAnotherTenantIsWithheldFromThisOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	platform := domain.PlatformTenant()
+	admin := w.register(t, platform, "admin@example.org")
+	user := w.register(t, w.tenant, "marked@example.org")
+	a := grant(w.tenant, user, 0)
+	a.Actor, a.ActorTenant, a.Origin = admin, platform, domain.Origin{IP: "198.51.100.9"}
+	must(t)(w.store.Append(t.Context(), a))
+
+	for name, store := range map[string]*eventstore.Store{"a process that just used the key": w.store, "another": open(t, w.db)} {
+		events, err := store.LoadPersonal(t.Context(), w.tenant, domain.ConsentsOf(user), domain.UserOf(user))
+		if err != nil || len(events) != 2 {
+			t.Fatalf("%d events, %v", len(events), err)
+		}
+		if _, origin := personal(events); origin[0] != domain.Open || origin[1] != domain.Withheld {
+			t.Errorf("%s: origins %v, want open and withheld", name, origin)
+		}
+		if _, err := store.LoadPersonal(t.Context(), platform, domain.UserOf(admin)); err != nil { // warms the key in the other tenant
+			t.Fatal(err)
+		}
+		events, err = store.LoadPersonal(t.Context(), w.tenant, domain.ConsentsOf(user))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, origin := personal(events); origin[0] != domain.Withheld {
+			t.Errorf("%s gives the key of another tenant from memory", name)
+		}
+	}
+}
+
+func TestAReaderStopsAtAGap(t *testing.T) {
+	t.Parallel()
+	w := &world{db: pgtest.New(t)} // not newWorld: the log is broken on purpose
+	w.store, w.admin = open(t, w.db), &admin{conn: w.db.Superuser(t)}
+	w.tenant = w.municipality(t, "CPT")
+	for range 4 {
+		must(t)(w.store.Append(t.Context(), grant(w.tenant, someone(), 0)))
+	}
+	w.exec(t, "set session_replication_role = replica")
+	w.exec(t, "delete from trust.events where position = 3")
+	_, err := w.readAll(t)
+	if gap := failed[*eventstore.GapError](t, err); gap.Want != 3 || gap.Got != 4 {
+		t.Errorf("got %+v", gap)
+	}
+	w.exec(t, "update trust.events set event_type = 'weather.changed.v1' where position = 2")
+	w.exec(t, "delete from trust.events where position > 2")
+	_, err = w.readAll(t)
+	if got := failed[*domain.UnknownEventError](t, err); !strings.Contains(err.Error(), "position 2") {
+		t.Errorf("got %v (%+v)", err, got)
+	}
+}

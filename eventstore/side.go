@@ -1,0 +1,125 @@
+package eventstore
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// sideRow is a side write as trust.append takes it, in JSON.
+type sideRow struct {
+	Append  int       `json:"append"` // from 1
+	N       int       `json:"n"`      // in its append, from 0
+	Kind    string    `json:"kind"`
+	Tenant  uuid.UUID `json:"tenant"`
+	ID      uuid.UUID `json:"id,omitzero"`
+	Name    string    `json:"name,omitempty"`
+	Owner   uuid.UUID `json:"owner,omitzero"`
+	Digest  bytea     `json:"digest,omitempty"`
+	Token   bytea     `json:"token,omitempty"`
+	Value   string    `json:"value,omitempty"`
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// bytea is written to JSON the way Postgres reads it.
+type bytea []byte
+
+// MarshalText implements encoding.TextMarshaler.
+func (b bytea) MarshalText() ([]byte, error) {
+	return append([]byte(`\x`), hex.EncodeToString(b)...), nil
+}
+
+// prepareSide turns an append's side writes into rows and gives the keys that it makes, for its own events to be sealed under.
+func (s *Store) prepareSide(ctx context.Context, e *entry) (map[uuid.UUID]foundKey, error) {
+	made := map[uuid.UUID]foundKey{}
+	for n, w := range e.Side {
+		r := sideRow{N: n, Tenant: e.Tenant.UUID}
+		var err error
+		switch w := w.(type) {
+		case domain.CreateSubjectKey:
+			err = s.createKey(ctx, e, &r, w.Subject.UUID, e.Tenant, subjectKey, made)
+		case domain.CreateTenantKey:
+			err = s.createKey(ctx, e, &r, w.Tenant.UUID, w.Tenant, tenantKey, made)
+		case domain.CreateMonthKey:
+			err = s.createKey(ctx, e, &r, monthID(e.Tenant, w.Month), e.Tenant, monthKey, made)
+		default:
+			err = s.side(e, &r, w)
+		}
+		if err != nil {
+			return nil, err
+		}
+		e.side = append(e.side, r)
+	}
+	return made, nil
+}
+
+func (s *Store) createKey(ctx context.Context, e *entry, r *sideRow, id uuid.UUID, tenant domain.TenantID, kind string, made map[uuid.UUID]foundKey) error {
+	above := s.vault.master
+	if kind != tenantKey {
+		var err error
+		if above, err = s.keys.tenant(ctx, tenant); err != nil {
+			return err
+		}
+	}
+	b, row, err := makeKey(id, tenant, kind, above)
+	if err != nil {
+		return err
+	}
+	r.Kind, r.ID, r.Tenant, r.Name, r.Token = "create_key", id, tenant.UUID, kind, row.wrapped
+	made[id] = foundKey{box: b, usable: true}
+	e.touches = append(e.touches, touchID("key", id))
+	return nil
+}
+
+func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
+	switch w := w.(type) {
+	case domain.TakeClaim:
+		s.claim(e, r, "take_claim", w.Claim, w.Holder)
+	case domain.ReleaseClaim:
+		s.claim(e, r, "release_claim", w.Claim, w.Holder)
+	case domain.SetCredential:
+		r.Kind, r.ID, r.Value = "set_credential", w.User.UUID, w.Verifier
+		if w.Email != "" {
+			digest := s.loginDigest(w.Email)
+			r.Digest = digest[:]
+		}
+	case domain.DeleteCredential:
+		r.Kind, r.ID = "delete_credential", w.User.UUID
+	case domain.DestroySubjectKey:
+		r.Kind, r.ID = "destroy_key", w.Subject.UUID
+	case domain.StartSession:
+		r.Kind, r.ID, r.Owner, r.Token, r.Expires = "start_session", w.Session, w.User.UUID, w.Token[:], w.ExpiresAt
+	case domain.RotateSession:
+		r.Kind, r.ID, r.Digest, r.Token, r.Expires = "rotate_session", w.Session, w.From[:], w.To[:], w.ExpiresAt
+		e.touches = append(e.touches, touchID("session", w.Session), touch{kind: "sessions"})
+	case domain.EndSession:
+		r.Kind, r.ID = "end_session", w.Session
+		e.touches = append(e.touches, touchID("session", w.Session))
+	case domain.EndSessions:
+		r.Kind, r.Owner, r.ID = "end_sessions", w.User.UUID, w.Except
+		// A rotation does not say whose session it is, so none shares a batch with this: it would be judged before it.
+		e.touches = append(e.touches, touch{kind: "sessions", write: true})
+	default:
+		return fmt.Errorf("unknown side write %T", w)
+	}
+	return nil
+}
+
+func (s *Store) claim(e *entry, r *sideRow, kind string, c domain.Claim, holder uuid.UUID) {
+	digest := s.claimDigest(c)
+	r.Kind, r.Tenant, r.Name, r.Digest, r.ID = kind, c.Tenant.UUID, string(c.Kind), digest[:], holder
+	e.touches = append(e.touches, touch{kind: "claim", id: string(c.Tenant.UUID[:]) + string(digest[:]), write: true})
+}
+
+// claimKind is the kind of the claim that a side write takes.
+func (e *entry) claimKind(n int) domain.ClaimKind {
+	if take, ok := e.Side[n].(domain.TakeClaim); ok {
+		return take.Claim.Kind
+	}
+	return ""
+}

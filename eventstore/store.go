@@ -1,0 +1,271 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// Store is the log as commands see it. It implements commands.Store. Make it with Open; it is safe for use by many goroutines.
+type Store struct {
+	pool     *pgxpool.Pool // reads
+	writes   *pgxpool.Pool // the appender's, so that it never queues behind readers
+	vault    *vault
+	keys     *keyring
+	appender *appender
+	now      func() time.Time
+}
+
+// Open proves the master key and makes the platform tenant's key if there is none. The pool connects as trust_query; it stays the
+// caller's, but lends its configuration to a small pool for appends, which Close ends. Errors: ErrWrongMasterKey, CodeUnavailable.
+func Open(ctx context.Context, pool *pgxpool.Pool, masterKey []byte) (*Store, error) {
+	v, err := openVault(ctx, pool, masterKey)
+	if err != nil {
+		return nil, err
+	}
+	config := pool.Config()
+	config.MaxConns, config.MinConns = 2, 1 // one batch is written at a time; the other is for when a connection broke
+	params := config.ConnConfig.RuntimeParams
+	params["enable_seqscan"], params["enable_bitmapscan"] = "off", "off" // see trust.append
+	writes, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{pool: pool, writes: writes, vault: v, appender: newAppender(writes), now: time.Now}
+	s.keys = newKeyring(v, s.fetchKeys)
+	platform := domain.PlatformTenant()
+	_, err = s.Append(ctx, domain.Append{
+		ID: uuid.New(), Tenant: platform, Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: platform}},
+	})
+	if _, exists := errors.AsType[*domain.KeyExistsError](err); exists {
+		err = nil
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close lets go of the appender's connections.
+func (s *Store) Close() { s.writes.Close() }
+
+// Digest implements commands.Store.
+func (s *Store) Digest(parts ...string) [32]byte { return s.vault.digest(parts...) }
+
+// Head implements commands.Store.
+func (s *Store) Head(ctx context.Context) (int64, error) { return Head(ctx, s.pool) }
+
+var errNoTenant = errors.New("a query needs a tenant")
+
+// asTenant runs statements for one tenant, in one round trip and one transaction: a batch without BEGIN is an implicit
+// transaction, so the tenant set in it is gone when the connection goes back to the pool.
+func (s *Store) asTenant(ctx context.Context, tenant domain.TenantID, queue func(*pgx.Batch)) error {
+	if tenant.IsZero() {
+		return errNoTenant
+	}
+	batch := &pgx.Batch{}
+	batch.Queue("select set_config('trust.tenant', $1, true)", tenant.String())
+	queue(batch)
+	return unavailable(s.pool.SendBatch(ctx, batch).Close())
+}
+
+// rowsInto reads events into a slice.
+func rowsInto(dst *[]row) func(pgx.Rows) error {
+	return func(rows pgx.Rows) (err error) {
+		*dst, err = collect(rows, nil)
+		return err
+	}
+}
+
+const selectStreams = `select ` + columns + ` from unnest($2::text[], $3::uuid[]) s (type, id)
+	join trust.events on tenant_id = $1 and stream_type = s.type and stream_id = s.id order by position`
+
+// load queues the query for some streams.
+func load(b *pgx.Batch, tenant domain.TenantID, streams []domain.Stream, dst *[]row) {
+	types, ids := make([]string, len(streams)), make([]uuid.UUID, len(streams))
+	for i, s := range streams {
+		types[i], ids[i] = string(s.Type), s.ID
+	}
+	b.Queue(selectStreams, tenant.UUID, types, ids).Query(rowsInto(dst))
+}
+
+// Load implements commands.Store.
+func (s *Store) Load(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
+	var rows []row
+	if err := s.asTenant(ctx, tenant, func(b *pgx.Batch) { load(b, tenant, streams, &rows) }); err != nil {
+		return nil, err
+	}
+	return withheld(rows)
+}
+
+// LoadPersonal implements commands.Store.
+func (s *Store) LoadPersonal(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
+	var rows []row
+	if err := s.asTenant(ctx, tenant, func(b *pgx.Batch) { load(b, tenant, streams, &rows) }); err != nil {
+		return nil, err
+	}
+	ids, err := keysOf(rows, subjectPart, originPart)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.keys.get(ctx, tenant, ids...)
+	if err != nil {
+		return nil, err
+	}
+	return decodeAll(rows, openWith(keys), openWith(keys))
+}
+
+// LoadSession implements commands.Store. It also warms the keys of the users it loads, for the append that mostly follows.
+func (s *Store) LoadSession(ctx context.Context, tenant domain.TenantID, session uuid.UUID, streams ...domain.Stream) (events []domain.Recorded, open bool, err error) {
+	var rows []row
+	var keys []keyRow
+	err = s.asTenant(ctx, tenant, func(b *pgx.Batch) {
+		load(b, tenant, streams, &rows)
+		b.Queue("select exists (select from trust.sessions where session_id = $1 and expires_at > clock_timestamp())", session).
+			QueryRow(func(r pgx.Row) error { return r.Scan(&open) })
+		queueKeys(b, subjectsOf(streams), &keys)
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	for _, r := range keys {
+		key, err := s.keys.unwrap(ctx, r)
+		if err != nil {
+			return nil, false, err
+		}
+		s.keys.remember(r, key)
+	}
+	events, err = withheld(rows)
+	return events, open, err
+}
+
+func subjectsOf(streams []domain.Stream) []uuid.UUID {
+	var ids []uuid.UUID
+	for _, s := range streams {
+		if s.AboutPerson() {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids
+}
+
+// LoadAll implements commands.Store.
+func (s *Store) LoadAll(ctx context.Context, tenant domain.TenantID, kind domain.StreamType) ([]domain.Recorded, error) {
+	var rows []row
+	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) {
+		b.Queue(`select `+columns+` from trust.events where tenant_id = $1 and stream_type = $2 order by position`,
+			tenant.UUID, string(kind)).Query(rowsInto(&rows))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return withheld(rows)
+}
+
+// StreamOf implements commands.Store.
+func (s *Store) StreamOf(ctx context.Context, tenant domain.TenantID, record uuid.UUID) (stream domain.Stream, found bool, err error) {
+	err = s.asTenant(ctx, tenant, func(b *pgx.Batch) {
+		b.Queue(`select stream_type, stream_id from trust.events where tenant_id = $1 and record_id = $2
+			order by position limit 1`, tenant.UUID, record).QueryRow(func(r pgx.Row) error {
+			return optional(r.Scan((*string)(&stream.Type), (*[16]byte)(&stream.ID)), &found)
+		})
+	})
+	return stream, found, err
+}
+
+// FindAppend implements commands.Store.
+func (s *Store) FindAppend(ctx context.Context, tenant domain.TenantID, id uuid.UUID) ([]domain.Recorded, error) {
+	if tenant.IsZero() {
+		var found *uuid.UUID
+		if err := s.pool.QueryRow(ctx, "select trust.append_tenant($1)", id).Scan(&found); err != nil || found == nil {
+			return nil, unavailable(err)
+		}
+		tenant.UUID = *found
+	}
+	var rows []row
+	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) {
+		b.Queue(`select `+columns+` from trust.events where append_id = $1 order by ordinal`, id).Query(rowsInto(&rows))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return withheld(rows)
+}
+
+// Holder implements commands.Store.
+func (s *Store) Holder(ctx context.Context, c domain.Claim) (holder uuid.UUID, held bool, err error) {
+	digest := s.claimDigest(c)
+	err = s.asTenant(ctx, c.Tenant, func(b *pgx.Batch) {
+		b.Queue("select holder from trust.claims where tenant_id = $1 and kind = $2 and digest = $3",
+			c.Tenant.UUID, string(c.Kind), digest[:]).QueryRow(func(r pgx.Row) error {
+			return optional(r.Scan((*[16]byte)(&holder)), &held)
+		})
+	})
+	return holder, held, err
+}
+
+// Accounts implements commands.Store.
+func (s *Store) Accounts(ctx context.Context, email string, tenant domain.TenantID) ([]domain.Account, error) {
+	digest := s.loginDigest(email)
+	var within *uuid.UUID
+	if !tenant.IsZero() {
+		within = &tenant.UUID
+	}
+	rows, err := s.pool.Query(ctx, "select tenant_id, user_id, verifier from trust.sign_in($1, $2)", digest[:], within)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	accounts, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (a domain.Account, err error) {
+		err = r.Scan((*[16]byte)(&a.Tenant.UUID), (*[16]byte)(&a.User.UUID), &a.Verifier)
+		return a, err
+	})
+	return accounts, unavailable(err)
+}
+
+// Verifier implements commands.Store.
+func (s *Store) Verifier(ctx context.Context, tenant domain.TenantID, user domain.UserID) (string, error) {
+	var verifier *string
+	err := s.pool.QueryRow(ctx, "select trust.verifier($1, $2)", user.UUID, tenant.UUID).Scan(&verifier)
+	if err != nil || verifier == nil {
+		return "", unavailable(err)
+	}
+	return *verifier, nil
+}
+
+func (s *Store) fetchKeys(ctx context.Context, tenant domain.TenantID, ids []uuid.UUID) ([]keyRow, error) {
+	var rows []keyRow
+	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) { queueKeys(b, ids, &rows) })
+	return rows, err
+}
+
+func queueKeys(b *pgx.Batch, ids []uuid.UUID, dst *[]keyRow) {
+	if len(ids) == 0 {
+		return
+	}
+	b.Queue("select "+keyColumns+" from trust.keys where key_id = any($1)", ids).Query(func(rows pgx.Rows) (err error) {
+		*dst, err = pgx.CollectRows(rows, scanKey)
+		return err
+	})
+}
+
+func (s *Store) claimDigest(c domain.Claim) [32]byte {
+	return s.vault.digest("claim", string(c.Kind), c.Value)
+}
+
+func (s *Store) loginDigest(email string) [32]byte { return s.vault.digest("login", email) }
+
+// optional turns "no rows" into not found.
+func optional(err error, found *bool) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	*found = err == nil
+	return err
+}

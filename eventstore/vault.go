@@ -1,0 +1,138 @@
+package eventstore
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// ErrWrongMasterKey says that the master key is not the one this database was first used with.
+var ErrWrongMasterKey = errors.New("the master key does not belong to this database")
+
+const (
+	keySize   = 32 // AES-256
+	nonceSize = 12
+)
+
+// box seals under one key with AES-256-GCM; what it gives is nonce | ciphertext.
+type box struct{ cipher.AEAD }
+
+func newBox(key []byte) (box, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return box{}, err
+	}
+	gcm, err := cipher.NewGCM(block)
+	return box{gcm}, err
+}
+
+func (b box) seal(plain, additional []byte) []byte {
+	sealed := make([]byte, nonceSize, nonceSize+len(plain)+b.Overhead())
+	rand.Read(sealed) // never fails: crypto/rand
+	return b.Seal(sealed, sealed[:nonceSize], plain, additional)
+}
+
+func (b box) open(sealed, additional []byte) ([]byte, error) {
+	if len(sealed) < nonceSize {
+		return nil, errors.New("truncated ciphertext")
+	}
+	return b.Open(nil, sealed[:nonceSize], sealed[nonceSize:], additional)
+}
+
+// vault knows the master key and the lookup key of one installation.
+type vault struct {
+	master box
+	lookup []byte
+}
+
+// openVault proves the master key against the installation's secrets, which the first process to come makes.
+func openVault(ctx context.Context, db Querier, masterKey []byte) (*vault, error) {
+	derived, err := hkdf.Key(sha256.New, masterKey, nil, "salga trust engine master key v1", keySize)
+	if err != nil {
+		return nil, err
+	}
+	v := &vault{}
+	if v.master, err = newBox(derived); err != nil {
+		return nil, err
+	}
+	if _, err := v.secret(ctx, db, "check", []byte("salga trust engine")); err != nil {
+		return nil, err
+	}
+	v.lookup, err = v.secret(ctx, db, "lookup", newKey())
+	return v, err
+}
+
+// secret gives the installation's secret of a name, storing the candidate if there is none.
+func (v *vault) secret(ctx context.Context, db Querier, name string, candidate []byte) ([]byte, error) {
+	additional := []byte("secret|" + name)
+	var stored []byte
+	err := db.QueryRow(ctx, "select trust.secret_once($1, $2)", name, v.master.seal(candidate, additional)).Scan(&stored)
+	if err != nil {
+		return nil, fmt.Errorf("read the secret %q: %w", name, unavailable(err))
+	}
+	plain, err := v.master.open(stored, additional)
+	if err != nil {
+		return nil, ErrWrongMasterKey
+	}
+	return plain, nil
+}
+
+// digest is HMAC-SHA-256 under the lookup key; parts are told apart by their lengths.
+func (v *vault) digest(parts ...string) [32]byte {
+	mac := hmac.New(sha256.New, v.lookup)
+	for _, p := range parts {
+		fmt.Fprintf(mac, "%d:%s", len(p), p)
+	}
+	return [32]byte(mac.Sum(nil))
+}
+
+// keyRow is a row of trust.keys.
+type keyRow struct {
+	id      uuid.UUID
+	tenant  domain.TenantID
+	kind    string
+	wrapped []byte // nil: destroyed
+}
+
+// The kinds of keys.
+const (
+	subjectKey = "subject"
+	tenantKey  = "tenant"
+	monthKey   = "month"
+)
+
+func newKey() []byte {
+	key := make([]byte, keySize)
+	rand.Read(key) // never fails: crypto/rand
+	return key
+}
+
+func wrapAdditional(id uuid.UUID, tenant domain.TenantID, kind string) []byte {
+	return []byte("key|" + kind + "|" + tenant.String() + "|" + id.String())
+}
+
+// makeKey makes a key and its row, wrapped under the next key up.
+func makeKey(id uuid.UUID, tenant domain.TenantID, kind string, above box) (box, keyRow, error) {
+	key := newKey()
+	b, err := newBox(key)
+	return b, keyRow{id, tenant, kind, above.seal(key, wrapAdditional(id, tenant, kind))}, err
+}
+
+// unwrap gives the key of a row.
+func (r keyRow) unwrap(above box) (box, error) {
+	key, err := above.open(r.wrapped, wrapAdditional(r.id, r.tenant, r.kind))
+	if err != nil {
+		return box{}, fmt.Errorf("unwrap %s key %s: %w", r.kind, r.id, err)
+	}
+	return newBox(key)
+}
