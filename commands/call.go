@@ -1,0 +1,101 @@
+package commands
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// Call is who asks, and how. Its zero value is an anonymous caller.
+type Call struct {
+	Tenant      domain.TenantID
+	User        domain.UserID // zero: nobody signed in
+	Session     uuid.UUID
+	Origin      domain.Origin
+	Key         string    // Idempotency-Key; empty: none
+	IfMatch     int       // the version that a change is meant for; 0: any, -1: one that never was
+	Correlation uuid.UUID // of the request
+
+	actor  domain.User // as Authenticate found it
+	system bool
+}
+
+// System is the caller of an operator's command, who may do what a tenant's admin may.
+func System(tenant domain.TenantID) Call { return Call{Tenant: tenant, system: true} }
+
+// Role is the caller's role as of Authenticate, not as of when a token was made.
+func (c Call) Role() domain.Role { return c.actor.Role }
+
+// Actor is the caller's account as of Authenticate, without what is personal.
+func (c Call) Actor() domain.User { return c.actor }
+
+func (c Call) roleName() string {
+	switch {
+	case c.system:
+		return domain.RoleSystem
+	case c.User.IsZero():
+		return domain.RoleAnonymous
+	default:
+		return string(c.actor.Role)
+	}
+}
+
+// isStaff tells whether the caller may act for others of the own tenant.
+func (c Call) isStaff() bool {
+	switch c.actor.Role {
+	case domain.FieldWorker, domain.Manager, domain.Admin:
+		return true
+	default:
+		return c.system
+	}
+}
+
+// isPlatformAdmin tells whether the caller administers all municipalities.
+func (c Call) isPlatformAdmin() bool {
+	return c.Tenant.IsPlatform() && (c.system || c.actor.Role == domain.Admin)
+}
+
+// Subject gives whose consents a call is about: the caller's own, or those of another person of the tenant, which only staff may
+// ask for.
+func (c Call) Subject(asked domain.UserID) (domain.UserID, error) {
+	if asked.IsZero() || asked == c.User {
+		return c.User, nil
+	}
+	if !c.isStaff() {
+		return domain.UserID{}, domain.Refuse(domain.CodeForbidden, "Only staff may act for another person.")
+	}
+	return asked, nil
+}
+
+// Authenticate checks that the session is open and that account and municipality are active, now. The Call it gives knows the
+// caller's current role.
+func (h *Handler) Authenticate(ctx context.Context, call Call) (Call, error) {
+	user, municipality := domain.UserOf(call.User), domain.MunicipalityOf(call.Tenant)
+	events, open, err := h.Store.LoadSession(ctx, call.Tenant, call.Session, user, municipality)
+	if err != nil {
+		return Call{}, err
+	}
+	call.actor = domain.Fold[domain.User](of(events, user))
+	switch m := domain.Fold[domain.Municipality](of(events, municipality)); {
+	case !call.actor.Exists(), !open && call.actor.Active:
+		return Call{}, domain.Refuse(domain.CodeSessionEnded, "This session has ended: sign in again.")
+	case !call.actor.Active:
+		return Call{}, domain.Refuse(domain.CodeAccountInactive, "This account is not active.")
+	case !call.Tenant.IsPlatform() && !m.Active:
+		return Call{}, domain.Refuse(domain.CodeMunicipalityInactive, "This municipality is not active.")
+	}
+	return call, nil
+}
+
+// of picks the events of one stream.
+func of(events []domain.Recorded, s domain.Stream) []domain.Recorded {
+	var picked []domain.Recorded
+	for _, e := range events {
+		if e.Stream == s {
+			picked = append(picked, e)
+		}
+	}
+	return picked
+}

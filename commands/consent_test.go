@@ -1,0 +1,312 @@
+package commands_test
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/migrations/pgtest"
+)
+
+func TestAGrantIsAllowedUntilItIsWithdrawn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	call := w.citizen(t, "CPT", "one@example.co.za")
+	before := w.check(t, call, "sms_alert", time.Time{}, time.Time{})
+	granted, err := w.RecordConsent(t.Context(), call, smsAlert())
+	ok(t, err)
+	if c := granted.Value; !c.Consented || c.Wording != "sms_alert ngesiZulu." || c.NoticeVersion != 1 || c.Withdrawn() || c.Channel != domain.Web {
+		t.Errorf("granted %+v", c)
+	}
+	_, err = w.RecordConsent(t.Context(), call, smsAlert())
+	refused(t, err, domain.CodeAlreadyGranted)
+	refusal := smsAlert()
+	refusal.Consented = false
+	_, err = w.RecordConsent(t.Context(), call, refusal)
+	refused(t, err, domain.CodeInForce)
+	between := w.check(t, call, "sms_alert", time.Time{}, time.Time{})
+
+	withdrawn, err := w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: granted.Value.ID, Reason: "too many"})
+	ok(t, err)
+	after := w.check(t, call, "sms_alert", time.Time{}, time.Time{})
+	then := w.check(t, call, "sms_alert", granted.Value.GivenAt, time.Time{})
+	if before.Allowed || before.Decided || !between.Allowed || after.Allowed || !after.Decided || !then.Allowed {
+		t.Errorf("allowed before %v, between %v, after %v, for then %v", before.Allowed, between.Allowed, after.Allowed, then.Allowed)
+	}
+	w.unchanged(t, func() {
+		again, err := w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: granted.Value.ID})
+		ok(t, err)
+		if again.Value != withdrawn.Value || again.Position != withdrawn.Position {
+			t.Errorf("again %+v, first %+v", again, withdrawn)
+		}
+	})
+	refusedConsent, err := w.RecordConsent(t.Context(), call, refusal)
+	ok(t, err)
+	_, err = w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: refusedConsent.Value.ID})
+	refused(t, err, domain.CodeNotGranted)
+}
+
+func (w *world) check(t *testing.T, call commands.Call, purpose string, at, known time.Time) commands.Check {
+	t.Helper()
+	c, err := w.CheckConsent(t.Context(), call, domain.UserID{}, purpose, at, known)
+	ok(t, err)
+	return c
+}
+
+func TestAPaperGrantShowsBothClocks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	citizen := w.citizen(t, "CPT", "one@example.co.za")
+	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
+	paper := smsAlert()
+	paper.Subject, paper.Channel, paper.GivenAt = citizen.User, domain.Paper, at(-5*24*time.Hour)
+	_, err := w.RecordConsent(t.Context(), clerk, paper)
+	refused(t, err, domain.CodeEvidenceRequired)
+	paper.Evidence = evidence()
+	granted, err := w.RecordConsent(t.Context(), clerk, paper)
+	ok(t, err)
+	if granted.Value.RecordedBy != clerk.User || granted.Value.Subject != citizen.User {
+		t.Errorf("recorded %+v", granted.Value)
+	}
+	day := at(-3 * 24 * time.Hour)
+	if !w.check(t, citizen, "sms_alert", day, time.Time{}).Allowed {
+		t.Error("as known today it was in force then")
+	}
+	if w.check(t, citizen, "sms_alert", day, day).Allowed {
+		t.Error("as known then it was not")
+	}
+}
+
+func TestAConsentIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	call := w.citizen(t, "CPT", "one@example.co.za")
+	other := w.citizen(t, "CPT", "two@example.co.za")
+	for name, c := range map[string]struct {
+		change func(*commands.RecordConsent)
+		want   domain.Code
+	}{
+		"for an unknown purpose":          {func(c *commands.RecordConsent) { c.Purpose = "nope" }, domain.CodeUnknownPurpose},
+		"for no purpose":                  {func(c *commands.RecordConsent) { c.Purpose = "" }, domain.CodeInvalid},
+		"for a purpose of another basis":  {func(c *commands.RecordConsent) { c.Purpose = "account_billing" }, domain.CodePurposeNotConsent},
+		"with false wording":              {func(c *commands.RecordConsent) { c.Description = "We sell it." }, domain.CodeWordingMismatch},
+		"under an old notice":             {func(c *commands.RecordConsent) { c.NoticeVersion = 9 }, domain.CodeNoticeChanged},
+		"given in the future":             {func(c *commands.RecordConsent) { c.GivenAt = at(time.Hour) }, domain.CodeGivenInFuture},
+		"given long ago on the web":       {func(c *commands.RecordConsent) { c.GivenAt = at(-time.Hour) }, domain.CodeEvidenceRequired},
+		"for a child by the child":        {func(c *commands.RecordConsent) { c.Purpose = "child_programme" }, domain.CodeCompetentPerson},
+		"in a language not shown":         {func(c *commands.RecordConsent) { c.Language = "xh" }, domain.CodeInvalid},
+		"on an unknown channel":           {func(c *commands.RecordConsent) { c.Channel = "pigeon" }, domain.CodeInvalid},
+		"for another person by a citizen": {func(c *commands.RecordConsent) { c.Subject = other.User }, domain.CodeForbidden},
+	} {
+		t.Run(name, func(t *testing.T) {
+			command := smsAlert()
+			c.change(&command)
+			w.unchanged(t, func() {
+				_, err := w.RecordConsent(t.Context(), call, command)
+				refused(t, err, c.want)
+			})
+		})
+	}
+}
+
+func TestStaffActOnlyWithinTheirMunicipality(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.municipality(t, "JHB", "City of Johannesburg")
+	stranger := w.citizen(t, "JHB", "one@example.co.za")
+	granted, err := w.RecordConsent(t.Context(), stranger, smsAlert())
+	ok(t, err)
+	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
+	other := smsAlert()
+	other.Subject = stranger.User
+	_, err = w.RecordConsent(t.Context(), clerk, other)
+	refused(t, err, domain.CodeNotFound)
+	_, err = w.WithdrawConsent(t.Context(), clerk, commands.WithdrawConsent{Consent: granted.Value.ID})
+	refused(t, err, domain.CodeNotFound)
+	_, err = w.CheckConsent(t.Context(), clerk, stranger.User, "sms_alert", time.Time{}, time.Time{})
+	refused(t, err, domain.CodeNotFound)
+	citizen := w.citizen(t, "CPT", "two@example.co.za")
+	_, err = w.WithdrawConsent(t.Context(), citizen, commands.WithdrawConsent{Consent: granted.Value.ID})
+	refused(t, err, domain.CodeNotFound)
+}
+
+func TestWithdrawingTheConsentToRegistrationClosesTheAccount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	call := w.citizen(t, "CPT", "one@example.co.za")
+	events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(call.User))
+	ok(t, err)
+	before := w.head(t)
+	done, err := w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: domain.ConsentID{UUID: events[0].Record}})
+	ok(t, err)
+	if !done.Value.Withdrawn() || done.Position != before+3 {
+		t.Errorf("withdrawn %v at %d, want the append's last position %d", done.Value.Withdrawn(), done.Position, before+3)
+	}
+	_, err = w.Authenticate(t.Context(), call)
+	refused(t, err, domain.CodeAccountInactive)
+	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "one@example.co.za", Password: password})
+	refused(t, err, domain.CodeInvalidCredentials)
+}
+
+func TestARetriedConsentGivesTheFirstAnswerEvenAfterItWasWithdrawn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	call := w.citizen(t, "CPT", "one@example.co.za")
+	keyed := call
+	keyed.Key = newKey()
+	first, err := w.RecordConsent(t.Context(), keyed, smsAlert())
+	ok(t, err)
+	_, err = w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: first.Value.ID})
+	ok(t, err)
+	w.unchanged(t, func() {
+		again, err := w.RecordConsent(t.Context(), keyed, smsAlert())
+		ok(t, err)
+		if again != first {
+			t.Errorf("again %+v, first %+v", again, first)
+		}
+		other := smsAlert()
+		other.Language = domain.English
+		_, err = w.RecordConsent(t.Context(), keyed, other)
+		refused(t, err, domain.CodeIdempotencyKeyReused)
+		_, err = w.WithdrawConsent(t.Context(), keyed, commands.WithdrawConsent{Consent: first.Value.ID})
+		refused(t, err, domain.CodeIdempotencyKeyReused)
+	})
+}
+
+func TestOneKeyUsedByManyAtOnceAppendsOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	call := w.citizen(t, "CPT", "one@example.co.za")
+	call.Key = newKey()
+	before := w.head(t)
+	var wg sync.WaitGroup
+	answers := make(chan commands.Answer[domain.Consent], 8)
+	for range cap(answers) {
+		wg.Go(func() {
+			answer, err := w.RecordConsent(t.Context(), call, smsAlert())
+			if err != nil {
+				t.Error(err)
+			}
+			answers <- answer
+		})
+	}
+	wg.Wait()
+	first := <-answers
+	for range cap(answers) - 1 {
+		if again := <-answers; again != first {
+			t.Errorf("again %+v, first %+v", again, first)
+		}
+	}
+	if head := w.head(t); head != before+1 {
+		t.Errorf("the log grew by %d events", head-before)
+	}
+}
+
+func TestAPurposeThatChangesElsewhereIsNoticedAtOnce(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	w := &world{clock: &clock{at: time.Now()}}
+	w.Handler, w.store = handler(t, db, w.clock)
+	w.cpt = w.municipality(t, "CPT", "City of Cape Town")
+	elsewhere, _ := handler(t, db, w.clock)
+	platform := commands.System(domain.PlatformTenant())
+	_, err := w.DefinePurpose(t.Context(), platform, purpose("sms_alert", domain.ConsentBasis))
+	ok(t, err)
+	call := w.citizen(t, "CPT", "one@example.co.za")
+	_, err = w.RecordConsent(t.Context(), call, smsAlert()) // the default is in memory now
+	ok(t, err)
+
+	own := purpose("sms_alert", domain.ConsentBasis)
+	own.Texts = texts("our own")
+	_, err = elsewhere.DefinePurpose(t.Context(), commands.System(w.cpt), own)
+	ok(t, err)
+	call2 := w.citizen(t, "CPT", "two@example.co.za")
+	granted, err := w.RecordConsent(t.Context(), call2, smsAlert())
+	ok(t, err)
+	if granted.Value.Wording != "our own ngesiZulu." {
+		t.Errorf("the wording recorded is %q", granted.Value.Wording)
+	}
+	inForce, err := w.Purposes(t.Context(), w.cpt)
+	ok(t, err)
+	if len(inForce) != 2 || inForce[1].Tenant != w.cpt {
+		t.Errorf("in force: %+v", inForce)
+	}
+}
+
+func TestMunicipalitiesHaveUniqueCodesAndNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	platform := commands.System(domain.PlatformTenant())
+	register := func(code, name string) error {
+		_, err := w.RegisterMunicipality(t.Context(), platform, domain.RegisterMunicipality{Code: code, Name: name, Province: "Gauteng"})
+		return err
+	}
+	refused(t, register("cpt", "Another"), domain.CodeCodeTaken)
+	refused(t, register("ETH", "city of  CAPE town"), domain.CodeNameTaken)
+	refused(t, register("salga", "SALGA"), domain.CodeCodeTaken)
+	ok(t, register("ETH", "eThekwini"))
+	_, err := w.RegisterMunicipality(t.Context(), w.staff(t, domain.Admin, "admin@example.co.za"), domain.RegisterMunicipality{})
+	refused(t, err, domain.CodeForbidden)
+
+	name := "eThekwini"
+	_, err = w.ChangeMunicipality(t.Context(), platform, w.cpt, domain.ChangeMunicipality{Name: &name})
+	refused(t, err, domain.CodeNameTaken)
+	name = "Cape Town"
+	changed, err := w.ChangeMunicipality(t.Context(), platform, w.cpt, domain.ChangeMunicipality{Name: &name})
+	ok(t, err)
+	if changed.Value.Name != name || changed.Value.Code != "CPT" {
+		t.Errorf("changed %+v", changed.Value)
+	}
+	ok(t, register("OLD", "City of Cape Town")) // the old name is free
+
+	keyed := platform
+	keyed.Key = newKey()
+	first, err := w.RegisterMunicipality(t.Context(), keyed, domain.RegisterMunicipality{Code: "BUF", Name: "Buffalo City", Province: "Eastern Cape"})
+	ok(t, err)
+	again, err := w.RegisterMunicipality(t.Context(), keyed, domain.RegisterMunicipality{Code: "BUF", Name: "Buffalo City", Province: "Eastern Cape"})
+	ok(t, err)
+	if again != first {
+		t.Errorf("again %+v, first %+v", again, first)
+	}
+}
+
+func TestAGrantUnderANewerNoticeSupersedesTheOldOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	platform := commands.System(domain.PlatformTenant())
+	call := w.citizen(t, "CPT", "one@example.co.za")
+	old, err := w.RecordConsent(t.Context(), call, smsAlert())
+	ok(t, err)
+	published, err := w.PublishNotice(t.Context(), platform, "sms_alert", texts("new words"))
+	ok(t, err)
+	if published.Value.Current().Version != 2 {
+		t.Errorf("published version %d", published.Value.Current().Version)
+	}
+	w.unchanged(t, func() {
+		_, err := w.PublishNotice(t.Context(), platform, "sms_alert", texts("new words"))
+		ok(t, err)
+	})
+	shownOld := smsAlert()
+	shownOld.NoticeVersion = 1
+	_, err = w.RecordConsent(t.Context(), call, shownOld)
+	refused(t, err, domain.CodeNoticeChanged)
+	renewed, err := w.RecordConsent(t.Context(), call, smsAlert())
+	ok(t, err)
+	if renewed.Value.NoticeVersion != 2 || renewed.Value.Wording != "new words ngesiZulu." {
+		t.Errorf("renewed %+v", renewed.Value)
+	}
+	_, err = w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: old.Value.ID}) // ends both
+	ok(t, err)
+	if w.check(t, call, "sms_alert", time.Time{}, time.Time{}).Allowed {
+		t.Error("a withdrawal of the superseded grant left the new one in force")
+	}
+
+	_, err = w.RetirePurpose(t.Context(), platform, "sms_alert")
+	ok(t, err)
+	_, err = w.RecordConsent(t.Context(), call, smsAlert())
+	refused(t, err, domain.CodeUnknownPurpose)
+	_, err = w.RetirePurpose(t.Context(), w.staff(t, domain.Admin, "admin@example.co.za"), "newsletter")
+	refused(t, err, domain.CodeUnknownPurpose) // a default is not theirs to retire
+}

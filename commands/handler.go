@@ -1,0 +1,174 @@
+package commands
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/alexedwards/argon2id"
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// Handler carries out commands. Make it with New.
+type Handler struct {
+	Store Store
+
+	now      func() time.Time
+	newID    func() uuid.UUID
+	hasher   *hasher
+	failures *failures
+	purposes *purposeCache
+	sessions time.Duration
+}
+
+// Config is what a Handler needs besides the log.
+type Config struct {
+	Now      func() time.Time // nil: the clock
+	NewID    func() uuid.UUID // nil: UUIDv7
+	Argon2id *argon2id.Params // nil: the library's default cost
+	Hashes   int              // how many passwords are hashed at once; 0: one
+	Sessions time.Duration    // how long a refresh token lives; 0: 7 days
+}
+
+// New makes a Handler.
+func New(store Store, c Config) *Handler {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.NewID == nil {
+		c.NewID = func() uuid.UUID { return uuid.Must(uuid.NewV7()) }
+	}
+	if c.Argon2id == nil {
+		c.Argon2id = argon2id.DefaultParams
+	}
+	if c.Sessions == 0 {
+		c.Sessions = 7 * 24 * time.Hour
+	}
+	now := func() time.Time { return c.Now().UTC().Truncate(time.Microsecond) } // what Postgres can keep
+	return &Handler{
+		Store: store, now: now, newID: c.NewID, hasher: newHasher(max(c.Hashes, 1), c.Argon2id),
+		failures: newFailures(now), purposes: newPurposeCache(), sessions: c.Sessions,
+	}
+}
+
+// Answer is what a command gives back: the thing as the command left it, and the position of the newest event behind it.
+type Answer[T any] struct {
+	Value    T
+	Position int64
+}
+
+// maxTries bounds how often a command is decided again because a stream moved under it.
+const maxTries = 16
+
+// request names a command for execute.
+type request struct {
+	name   string          // such as "consent.record"
+	tenant domain.TenantID // whose log it appends to; zero: not known before
+	scope  string          // who the idempotency key belongs to
+	body   any             // what was asked, for the fingerprint; passwords left out
+}
+
+// decision loads and decides: it gives the append, without its id and metadata, or one without writes when nothing is to be done.
+type decision func(ctx context.Context, call Call) (domain.Append, error)
+
+// execute carries out a command: found under its idempotency key it gives what stands in the log and decides nothing; else it
+// loads, decides and appends, again when a stream moved in between.
+func (h *Handler) execute(ctx context.Context, call Call, r request, decide decision) (domain.Appended, error) {
+	id, fingerprint, err := h.identify(call, r)
+	if err != nil {
+		return domain.Appended{}, err
+	}
+	if call.Key != "" {
+		found, err := h.Store.FindAppend(ctx, r.tenant, id)
+		if err != nil || len(found) > 0 {
+			return h.repeat(found, fingerprint, err)
+		}
+	}
+	for range maxTries {
+		a, err := decide(ctx, call)
+		if err != nil || (len(a.Writes) == 0 && len(a.Side) == 0) {
+			return domain.Appended{}, err
+		}
+		a.ID = id
+		a.Metadata = domain.Metadata{
+			ActorRole: call.roleName(), Correlation: call.Correlation, Fingerprint: fingerprint, Command: r.name,
+		}
+		h.attribute(call, &a)
+		done, err := h.Store.Append(ctx, a)
+		if conflict, ok := errors.AsType[*domain.ConflictError](err); ok {
+			if call, err = h.refresh(ctx, call, conflict.Stream); err != nil {
+				return domain.Appended{}, err
+			}
+			continue
+		}
+		if err == nil && done.Repeat {
+			return h.repeat(done.Events, fingerprint, nil)
+		}
+		return done, err
+	}
+	return domain.Appended{}, domain.Refuse(domain.CodeBusy, "Too much happens to this at once; try again.")
+}
+
+// attribute says who did it, and makes the append depend on the account being as it was when the caller was authenticated.
+func (h *Handler) attribute(call Call, a *domain.Append) {
+	a.Origin = call.Origin
+	if call.User.IsZero() {
+		return
+	}
+	a.Actor, a.ActorTenant = call.User, call.Tenant
+	own := domain.UserOf(call.User)
+	for _, w := range a.Writes {
+		if w.Stream == own {
+			return
+		}
+	}
+	a.Expects = append(a.Expects, domain.Expectation{Tenant: call.Tenant, Stream: own, Version: call.actor.Version})
+}
+
+// refresh forgets what a conflict has shown to be out of date.
+func (h *Handler) refresh(ctx context.Context, call Call, moved domain.Stream) (Call, error) {
+	h.purposes.forget(moved)
+	if !call.User.IsZero() && moved == domain.UserOf(call.User) {
+		return h.Authenticate(ctx, call)
+	}
+	return call, nil
+}
+
+func (h *Handler) repeat(found []domain.Recorded, fingerprint string, err error) (domain.Appended, error) {
+	if err != nil {
+		return domain.Appended{}, err
+	}
+	if found[0].Metadata.Fingerprint != fingerprint {
+		return domain.Appended{}, domain.Refuse(domain.CodeIdempotencyKeyReused,
+			"This idempotency key was used for another request.")
+	}
+	return domain.Appended{Events: found, Repeat: true}, nil
+}
+
+// identify gives the append's id and the request's fingerprint: both from the idempotency key, or a new id and no fingerprint.
+func (h *Handler) identify(call Call, r request) (uuid.UUID, string, error) {
+	if call.Key == "" {
+		return h.newID(), "", nil
+	}
+	if len([]rune(call.Key)) > domain.MaxIdempotencyKey {
+		var f domain.Faults
+		f.Add("Idempotency-Key", "too_long", "An idempotency key has at most 128 characters.")
+		return uuid.Nil, "", f.Err()
+	}
+	body, err := json.Marshal(r.body)
+	if err != nil {
+		return uuid.Nil, "", err
+	}
+	sum := h.Store.Digest("append", r.scope, call.Key)
+	id := uuid.UUID(sum[:16])
+	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80 // UUIDv8, RFC 9562 §5.8
+	print := h.Store.Digest("fingerprint", r.name, string(body))
+	return id, hex.EncodeToString(print[:16]), nil
+}
+
+// scopeOf is whose idempotency keys a caller's are.
+func scopeOf(call Call) string { return "user:" + call.Tenant.String() + ":" + call.User.String() }

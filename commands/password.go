@@ -1,0 +1,65 @@
+package commands
+
+import (
+	"context"
+	"time"
+
+	"github.com/alexedwards/argon2id"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// hashPatience is how long a request waits for its turn to hash a password before it is told that the system is busy.
+const hashPatience = 2 * time.Second
+
+// hasher hashes and compares passwords with Argon2id (RFC 9106), a bounded number at once: each costs 64 MiB and a core.
+type hasher struct {
+	turns  chan struct{}
+	params *argon2id.Params
+	dummy  string
+}
+
+func newHasher(atOnce int, params *argon2id.Params) *hasher {
+	dummy, err := argon2id.CreateHash("a password that nobody has", params)
+	if err != nil {
+		panic(err) // only the system's random source can fail
+	}
+	return &hasher{turns: make(chan struct{}, atOnce), params: params, dummy: dummy}
+}
+
+func (h *hasher) hash(ctx context.Context, password string) (string, error) {
+	if err := h.wait(ctx); err != nil {
+		return "", err
+	}
+	defer h.done()
+	return argon2id.CreateHash(password, h.params)
+}
+
+// matches compares a password with a hash; an empty hash costs the same and never matches.
+func (h *hasher) matches(ctx context.Context, password, verifier string) (bool, error) {
+	if err := h.wait(ctx); err != nil {
+		return false, err
+	}
+	defer h.done()
+	known := verifier != ""
+	if !known {
+		verifier = h.dummy
+	}
+	ok, err := argon2id.ComparePasswordAndHash(password, verifier)
+	return ok && known, err
+}
+
+func (h *hasher) wait(ctx context.Context) error {
+	patience := time.NewTimer(hashPatience)
+	defer patience.Stop()
+	select {
+	case h.turns <- struct{}{}:
+		return nil
+	case <-patience.C:
+		return domain.Refuse(domain.CodeOverloaded, "Too many people sign in or register at this moment; try again.")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (h *hasher) done() { <-h.turns }

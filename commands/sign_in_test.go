@@ -1,0 +1,176 @@
+package commands_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+func TestEveryFailedSignInLooksTheSame(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.municipality(t, "JHB", "City of Johannesburg")
+	w.citizen(t, "CPT", "one@example.co.za")
+	w.citizen(t, "CPT", "two@example.co.za")
+	w.citizen(t, "JHB", "two@example.co.za")
+	for name, c := range map[string]commands.SignIn{
+		"an unknown address":          {Email: "nobody@example.co.za", Password: password},
+		"a wrong password":            {Email: "one@example.co.za", Password: "wrong password"},
+		"an empty password":           {Email: "one@example.co.za"},
+		"another municipality":        {Email: "one@example.co.za", Password: password, MunicipalityCode: "JHB"},
+		"an unknown municipality":     {Email: "one@example.co.za", Password: password, MunicipalityCode: "NOPE"},
+		"two accounts, none of which": {Email: "two@example.co.za", Password: password},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := w.SignIn(t.Context(), commands.Call{}, c)
+			refused(t, err, domain.CodeInvalidCredentials)
+		})
+	}
+	_, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "ONE@example.co.za", Password: password})
+	ok(t, err)
+	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "two@example.co.za", Password: password, MunicipalityCode: "jhb"})
+	ok(t, err)
+}
+
+func TestFailedSignInsAreRecordedAtMostOnceAMinuteWithTheirNumber(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	call := w.citizen(t, "CPT", "one@example.co.za")
+	fail := func() {
+		_, err := w.SignIn(t.Context(), commands.Call{Origin: domain.Origin{IP: "203.0.113.9"}},
+			commands.SignIn{Email: "one@example.co.za", Password: "wrong"})
+		refused(t, err, domain.CodeInvalidCredentials)
+	}
+	for range 4 {
+		fail()
+	}
+	w.clock.advance(61 * time.Second)
+	fail()
+	w.unchanged(t, func() {
+		_, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "stranger@example.co.za", Password: "x"})
+		refused(t, err, domain.CodeInvalidCredentials)
+	})
+	var counts []int
+	events, err := w.store.Load(t.Context(), w.cpt, domain.SessionsOf(call.User))
+	ok(t, err)
+	for _, e := range events {
+		if f, is := e.Event.(*domain.SignInFailed); is {
+			counts = append(counts, f.Count)
+		}
+	}
+	if len(counts) != 2 || counts[0] != 1 || counts[1] != 4 {
+		t.Errorf("recorded counts %v, want 1 and 4", counts)
+	}
+}
+
+func TestARefreshTokenIsGoodOnceAndItsReuseEndsTheFamily(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.citizen(t, "CPT", "one@example.co.za")
+	first, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "one@example.co.za", Password: password})
+	ok(t, err)
+	refresh := func(token uuid.UUID) (commands.Grant, error) {
+		return w.Refresh(t.Context(), commands.Call{Tenant: first.Tenant, User: first.User, Session: first.Session}, token)
+	}
+	second, err := refresh(first.Token)
+	ok(t, err)
+	third, err := refresh(second.Token)
+	ok(t, err)
+	_, err = refresh(first.Token) // stolen
+	refused(t, err, domain.CodeSessionEnded)
+	_, err = refresh(third.Token) // the holder's
+	refused(t, err, domain.CodeSessionEnded)
+	_, err = w.Authenticate(t.Context(), commands.Call{Tenant: first.Tenant, User: first.User, Session: first.Session})
+	refused(t, err, domain.CodeSessionEnded)
+
+	other := w.signedIn(t, "CPT", "one@example.co.za") // a new family is not touched
+	ok(t, w.SignOut(t.Context(), other))
+	w.unchanged(t, func() { ok(t, w.SignOut(t.Context(), other)) })
+	_, err = w.Authenticate(t.Context(), other)
+	refused(t, err, domain.CodeSessionEnded)
+}
+
+func TestAnotherPasswordEndsAllOtherSessions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	mine := w.citizen(t, "CPT", "one@example.co.za")
+	other := w.signedIn(t, "CPT", "one@example.co.za")
+	_, err := w.ChangePassword(t.Context(), mine, commands.ChangePassword{Current: "wrong", New: "another password"})
+	refused(t, err, domain.CodePasswordWrong)
+	_, err = w.ChangePassword(t.Context(), mine, commands.ChangePassword{Current: password, New: "short"})
+	refused(t, err, domain.CodeInvalid)
+	_, err = w.ChangePassword(t.Context(), mine, commands.ChangePassword{Current: password, New: "another password"})
+	ok(t, err)
+	_, err = w.Authenticate(t.Context(), other)
+	refused(t, err, domain.CodeSessionEnded)
+	_, err = w.Authenticate(t.Context(), mine)
+	ok(t, err)
+	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "one@example.co.za", Password: password})
+	refused(t, err, domain.CodeInvalidCredentials)
+	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "one@example.co.za", Password: "another password"})
+	ok(t, err)
+}
+
+func TestPeopleOfAClosedMunicipalityAreTurnedAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	call := w.citizen(t, "CPT", "one@example.co.za")
+	_, err := w.SetMunicipalityActive(t.Context(), commands.System(domain.PlatformTenant()), w.cpt, false)
+	ok(t, err)
+	_, err = w.Authenticate(t.Context(), call)
+	refused(t, err, domain.CodeMunicipalityInactive)
+	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "one@example.co.za", Password: password})
+	refused(t, err, domain.CodeInvalidCredentials)
+}
+
+func TestANewAddressMovesSignInAndFreesTheOldOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	call := w.citizen(t, "CPT", "old@example.co.za")
+	w.citizen(t, "CPT", "taken@example.co.za")
+	change := func(email, current string) error {
+		_, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{Email: &email, CurrentPassword: current})
+		return err
+	}
+	refused(t, change("new@example.co.za", "wrong"), domain.CodePasswordWrong)
+	refused(t, change("taken@example.co.za", password), domain.CodeEmailTaken)
+	ok(t, change("new@example.co.za", password))
+	call = w.signedIn(t, "CPT", "new@example.co.za")
+	ok(t, change("NEW@example.co.za", password)) // only letter case
+	_, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "old@example.co.za", Password: password})
+	refused(t, err, domain.CodeInvalidCredentials)
+	w.citizen(t, "CPT", "old@example.co.za")
+	me, err := w.Me(t.Context(), call)
+	ok(t, err)
+	if me.Value.Email != "NEW@example.co.za" {
+		t.Errorf("the address is %s", me.Value.Email)
+	}
+}
+
+func TestAChangeMeantForAnotherVersionIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	call := w.citizen(t, "CPT", "one@example.co.za")
+	name := "Another Name"
+	call.IfMatch = 7
+	_, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{FullName: &name})
+	refused(t, err, domain.CodeStale)
+	call.IfMatch = 1
+	me, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{FullName: &name})
+	ok(t, err)
+	if me.Value.FullName != name || me.Value.Version != 2 {
+		t.Errorf("changed to %+v", me.Value)
+	}
+	call = w.call(t, commands.Grant{Tenant: call.Tenant, User: call.User, Session: call.Session})
+	w.unchanged(t, func() {
+		same, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{FullName: &name})
+		ok(t, err)
+		if same.Position != me.Position {
+			t.Errorf("unchanged gives position %d, want %d", same.Position, me.Position)
+		}
+	})
+}

@@ -1,0 +1,128 @@
+package commands
+
+import (
+	"context"
+	"time"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// ChangeRole gives an account of the own tenant another role. Errors: forbidden, not_found, stale, validation_failed, last_admin,
+// subject_erased.
+func (h *Handler) ChangeRole(ctx context.Context, call Call, id domain.UserID, role domain.Role) (Answer[domain.User], error) {
+	return h.changeStaff(ctx, call, "user.change_role", id, role, func(s *staffChange) ([]domain.Event, error) {
+		events, err := s.user.ChangeRole(role)
+		if err != nil || len(events) == 0 {
+			return nil, err
+		}
+		return events, s.administer(s.user.Active && role == domain.Admin)
+	})
+}
+
+// DeactivateUser closes an account and ends its sessions, so its next request is refused. Errors: forbidden, not_found, stale,
+// last_admin.
+func (h *Handler) DeactivateUser(ctx context.Context, call Call, id domain.UserID) (Answer[domain.User], error) {
+	return h.changeStaff(ctx, call, "user.deactivate", id, nil, func(s *staffChange) ([]domain.Event, error) {
+		events := s.user.Deactivate(domain.CauseAdmin)
+		if len(events) == 0 {
+			return nil, nil
+		}
+		endSessions(&s.append, id)
+		return events, s.administer(false)
+	})
+}
+
+// ReactivateUser opens an account again. Errors: forbidden, not_found, stale, consent_required, subject_erased.
+func (h *Handler) ReactivateUser(ctx context.Context, call Call, id domain.UserID) (Answer[domain.User], error) {
+	return h.changeStaff(ctx, call, "user.reactivate", id, nil, func(s *staffChange) ([]domain.Event, error) {
+		events, err := s.user.Reactivate(s.closedBy, s.consents)
+		if err != nil || len(events) == 0 {
+			return nil, err
+		}
+		return events, s.administer(s.user.Role == domain.Admin)
+	})
+}
+
+// staffChange is what an admin's change of an account is decided on, and the append it becomes.
+type staffChange struct {
+	user     domain.User
+	closedBy string
+	consents domain.Consents
+	admins   domain.Admins
+	append   domain.Append
+}
+
+// administer adds to the append what makes the user an admin, or an admin no longer. It expects the version of the stream of
+// admins either way, so that of two changes at once the second is decided on what the first left.
+func (s *staffChange) administer(admin bool) error {
+	events := s.admins.Add(s.user.ID)
+	if !admin {
+		var err error
+		if events, err = s.admins.Remove(s.user.ID); err != nil {
+			return err
+		}
+	}
+	if len(events) > 0 {
+		s.append.Writes = append(s.append.Writes, domain.Write{
+			Stream: domain.AdminsOf(s.user.Tenant), Expected: s.admins.Version, Events: events,
+		})
+	}
+	return nil
+}
+
+func (h *Handler) changeStaff(ctx context.Context, call Call, name string, id domain.UserID, body any,
+	decide func(*staffChange) ([]domain.Event, error),
+) (Answer[domain.User], error) {
+	if !call.system && call.actor.Role != domain.Admin {
+		return Answer[domain.User]{}, domain.Refuse(domain.CodeForbidden, "Only an admin may change accounts of others.")
+	}
+	person, consents, admins := domain.UserOf(id), domain.ConsentsOf(id), domain.AdminsOf(call.Tenant)
+	r := request{name: name, tenant: call.Tenant, scope: scopeOf(call), body: []any{id, body}}
+	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
+		history, err := h.Store.Load(ctx, call.Tenant, person, consents, admins)
+		if err != nil {
+			return domain.Append{}, err
+		}
+		s := &staffChange{
+			user:     domain.Fold[domain.User](of(history, person)),
+			closedBy: domain.DeactivationCause(of(history, person)),
+			consents: domain.ConsentsAt(of(history, consents), time.Time{}, time.Time{}),
+			admins:   domain.Fold[domain.Admins](of(history, admins)),
+			append:   domain.Append{Tenant: call.Tenant},
+		}
+		if !s.user.Exists() {
+			return domain.Append{}, domain.Refuse(domain.CodeNotFound, "There is no such user.")
+		}
+		if err := matching(call, s.user.Version); err != nil {
+			return domain.Append{}, err
+		}
+		events, err := decide(s)
+		if err != nil || len(events) == 0 {
+			return domain.Append{}, err
+		}
+		// The user first: its newest event is what the answer's version follows from.
+		s.append.Writes = append([]domain.Write{{Stream: person, Expected: s.user.Version, Events: events}}, s.append.Writes...)
+		return s.append, nil
+	})
+	if err != nil {
+		return Answer[domain.User]{}, err
+	}
+	if len(done.Events) > 0 {
+		return h.userAnswer(ctx, call.Tenant, done)
+	}
+	user, events, err := h.person(ctx, call.Tenant, id)
+	if err != nil {
+		return Answer[domain.User]{}, err
+	}
+	return Answer[domain.User]{Value: user, Position: events[len(events)-1].Position}, nil
+}
+
+// endSessions adds to an append what ends all sessions of a closed account.
+func endSessions(a *domain.Append, user domain.UserID) {
+	a.Writes = append(a.Writes, domain.Write{
+		Stream: domain.SessionsOf(user), Expected: domain.AnyVersion, Events: []domain.Event{
+			&domain.SessionEnded{Scope: domain.ScopeAll, Cause: domain.CauseDeactivated},
+		},
+	})
+	a.Side = append(a.Side, domain.EndSessions{User: user})
+}

@@ -1,0 +1,121 @@
+package commands_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+func TestChangesOfAnAccountTakeEffectOnItsNextRequest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.staff(t, domain.Admin, "admin@example.co.za")
+	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
+	changed, err := w.ChangeRole(t.Context(), admin, clerk.User, domain.Citizen)
+	ok(t, err)
+	if changed.Value.Role != domain.Citizen {
+		t.Errorf("the role is %s", changed.Value.Role)
+	}
+	again, err := w.Authenticate(t.Context(), clerk)
+	ok(t, err)
+	if again.Role() != domain.Citizen {
+		t.Errorf("the next request has role %s", again.Role())
+	}
+	w.unchanged(t, func() {
+		same, err := w.ChangeRole(t.Context(), admin, clerk.User, domain.Citizen)
+		ok(t, err)
+		if same.Position != changed.Position {
+			t.Errorf("unchanged gives position %d, want %d", same.Position, changed.Position)
+		}
+	})
+	_, err = w.DeactivateUser(t.Context(), admin, clerk.User)
+	ok(t, err)
+	_, err = w.Authenticate(t.Context(), clerk)
+	refused(t, err, domain.CodeAccountInactive)
+	_, err = w.ReactivateUser(t.Context(), admin, clerk.User)
+	ok(t, err)
+	_, err = w.Authenticate(t.Context(), clerk)
+	refused(t, err, domain.CodeSessionEnded) // the old session stays ended
+	w.signedIn(t, "CPT", "clerk@example.co.za")
+}
+
+func TestOnlyAdminsOfTheSameMunicipalityChangeAccounts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.municipality(t, "JHB", "City of Johannesburg")
+	admin := w.staff(t, domain.Admin, "admin@example.co.za")
+	manager := w.staff(t, domain.Manager, "manager@example.co.za")
+	stranger := w.citizen(t, "JHB", "one@example.co.za")
+	_, err := w.ChangeRole(t.Context(), manager, admin.User, domain.Citizen)
+	refused(t, err, domain.CodeForbidden)
+	_, err = w.ChangeRole(t.Context(), admin, stranger.User, domain.Admin)
+	refused(t, err, domain.CodeNotFound)
+	_, err = w.ChangeRole(t.Context(), admin, manager.User, "mayor")
+	refused(t, err, domain.CodeInvalid)
+}
+
+func TestATenantKeepsItsLastAdminAlsoAgainstRequestsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.staff(t, domain.Admin, "first@example.co.za")
+	_, err := w.DeactivateUser(t.Context(), first, first.User)
+	refused(t, err, domain.CodeLastAdmin)
+	_, err = w.ChangeRole(t.Context(), first, first.User, domain.Manager)
+	refused(t, err, domain.CodeLastAdmin)
+
+	for round := range 5 {
+		second := w.staff(t, domain.Admin, "second"+string(rune('a'+round))+"@example.co.za")
+		var wg sync.WaitGroup
+		errs := make([]error, 2)
+		for i, pair := range [][2]commands.Call{{first, second}, {second, first}} {
+			wg.Go(func() { _, errs[i] = w.ChangeRole(t.Context(), pair[0], pair[1].User, domain.Manager) })
+		}
+		wg.Wait()
+		won := 0
+		for _, err := range errs {
+			if err == nil {
+				won++
+				continue
+			}
+			e, is := errors.AsType[*domain.Error](err)
+			if !is || (e.Code != domain.CodeLastAdmin && e.Code != domain.CodeForbidden) {
+				t.Fatal(err)
+			}
+		}
+		events, err := w.store.Load(t.Context(), w.cpt, domain.AdminsOf(w.cpt))
+		ok(t, err)
+		admins := domain.Fold[domain.Admins](events).Users
+		if won != 1 || len(admins) != 1 {
+			t.Fatalf("%d demotions succeeded, %d admins are left", won, len(admins))
+		}
+		if admins[0] == second.User {
+			first = second
+		}
+		first = w.call(t, commands.Grant{Tenant: first.Tenant, User: first.User, Session: first.Session})
+	}
+}
+
+func TestAnAccountClosedByItsOwnerNeedsTheirConsentAnew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.staff(t, domain.Admin, "admin@example.co.za")
+	citizen := w.citizen(t, "CPT", "one@example.co.za")
+	events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(citizen.User))
+	ok(t, err)
+	_, err = w.WithdrawConsent(t.Context(), citizen, commands.WithdrawConsent{Consent: domain.ConsentID{UUID: events[0].Record}})
+	ok(t, err)
+	_, err = w.ReactivateUser(t.Context(), admin, citizen.User)
+	refused(t, err, domain.CodeConsentRequired)
+	_, err = w.RecordConsent(t.Context(), admin, commands.RecordConsent{
+		Subject: citizen.User, Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu, Consented: true, Channel: domain.Counter,
+	})
+	ok(t, err)
+	opened, err := w.ReactivateUser(t.Context(), admin, citizen.User)
+	ok(t, err)
+	if !opened.Value.Active {
+		t.Error("the account is not active")
+	}
+}
