@@ -1,0 +1,77 @@
+package projections
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// ahead reads the range after the one that is being folded, so that with a backlog this process decodes while Postgres writes.
+// Events never change, so what was read is what would be read later. A range that cannot be read is read again when its turn
+// comes, which is when the failure counts.
+type ahead struct {
+	projector *projector
+	conn      *pgx.Conn
+	reading   chan read // holds one; nil: nothing is being read
+}
+
+type read struct {
+	span   span
+	events []domain.Recorded
+}
+
+// start begins to read the range after s, if the log goes on.
+func (a *ahead) start(ctx context.Context, s span) {
+	next := make(chan read, 1)
+	a.reading = next
+	go func() {
+		next <- a.read(ctx, s)
+	}()
+}
+
+// take gives the events of a range if they are what was read.
+func (a *ahead) take(s span) ([]domain.Recorded, bool) {
+	if a.reading == nil {
+		return nil, false
+	}
+	got := <-a.reading
+	a.reading = nil
+	return got.events, got.span == s
+}
+
+func (a *ahead) read(ctx context.Context, s span) read {
+	var err error
+	if a.conn == nil || a.conn.IsClosed() {
+		if a.conn, err = pgx.ConnectConfig(ctx, session(a.projector.database, "ahead", 10*time.Second, deadAfter)); err != nil {
+			return read{}
+		}
+	}
+	var got read
+	_ = pgx.BeginTxFunc(ctx, a.conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		head, err := eventstore.Head(ctx, tx)
+		if err != nil {
+			return err
+		}
+		next := span{After: s.UpTo, UpTo: min(head, s.UpTo+(s.UpTo-s.After))}
+		if next.UpTo == next.After {
+			return nil
+		}
+		if got.events, err = a.projector.reader.Range(ctx, tx, next.After, next.UpTo); err == nil {
+			got.span = next
+		}
+		return err
+	})
+	return got
+}
+
+// end waits for what is being read.
+func (a *ahead) end(ctx context.Context) {
+	if a.reading != nil {
+		<-a.reading
+	}
+	closeConn(ctx, a.conn)
+}

@@ -1,0 +1,126 @@
+package projections
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// AuditScope says whose events an audit shows, and whether personal values are opened. The zero scope shows nothing.
+type AuditScope struct {
+	tenant domain.TenantID // zero: all, if sealed
+	sealed bool
+}
+
+// ScopeOf gives what an account of the viewer's tenant sees that asks for a tenant, or with the zero id for no one in particular:
+// the own tenant's events, opened; the platform's accounts see every tenant's, sealed, and their own tenant's opened when they name
+// it. Error: forbidden.
+func ScopeOf(viewer, asked domain.TenantID) (AuditScope, error) {
+	switch {
+	case viewer.IsZero():
+	case asked == viewer, asked.IsZero() && !viewer.IsPlatform():
+		return AuditScope{tenant: viewer}, nil
+	case viewer.IsPlatform():
+		return AuditScope{tenant: asked, sealed: true}, nil
+	}
+	return AuditScope{}, domain.Refuse(domain.CodeForbidden, "You may read the audit log of your own municipality only.")
+}
+
+// Sealed tells whether personal values stay sealed.
+func (s AuditScope) Sealed() bool { return s.sealed }
+
+// AuditFilter narrows an audit down; a zero field does not.
+type AuditFilter struct {
+	Operation Operation
+	Table     string
+	Record    uuid.UUID
+	User      domain.UserID // who did it
+	From      time.Time     // recorded at this instant or later
+	To        time.Time     // recorded before this instant
+}
+
+// AuditEntry is one event as an auditor reads it.
+type AuditEntry struct {
+	ID        uuid.UUID // of the event
+	Timestamp time.Time // when it was recorded
+	Tenant    domain.TenantID
+	User      domain.UserID // who did it; zero: an operator, or nobody known
+	UserRole  string
+	Subject   domain.UserID // the person it is about; zero: nobody
+	Operation Operation
+	Table     string
+	Record    uuid.UUID
+	Changes   []FieldChange
+	Origin    domain.Personal[domain.Origin] // IP address and user agent
+	EventType string
+	Position  int64
+}
+
+// Audit lists events as changes of records, newest first. Errors: validation_failed, unavailable.
+func (r *Readings) Audit(ctx context.Context, scope AuditScope, filter AuditFilter, page Page) (Listing[AuditEntry], error) {
+	types, err := filter.types()
+	if err != nil {
+		return Listing[AuditEntry]{}, err
+	}
+	events, err := r.newest(ctx, scope, eventstore.Query{
+		Actor: filter.User, Record: filter.Record, From: filter.From, To: filter.To, Types: types,
+	}, page)
+	if err != nil {
+		return Listing[AuditEntry]{}, err
+	}
+	entries := make([]AuditEntry, len(events))
+	for i, e := range events {
+		if entries[i], err = auditEntry(e); err != nil {
+			return Listing[AuditEntry]{}, err
+		}
+	}
+	return listing(entries, nil, page, func(e AuditEntry) (AuditEntry, string) { return e, positionCursor(e.Position) })
+}
+
+func auditEntry(r domain.Recorded) (AuditEntry, error) {
+	entry, err := entryOf(r.Event)
+	return AuditEntry{
+		ID: r.EventID, Timestamp: r.RecordedAt, Tenant: r.Tenant, User: r.Actor, UserRole: r.Metadata.ActorRole, Subject: r.Subject,
+		Operation: entry.operation, Table: entry.table, Record: r.Record, Changes: entry.changes, Origin: r.Origin,
+		EventType: r.Event.EventType(), Position: r.Position,
+	}, err
+}
+
+// types gives the event types of an operation on a table; nil: all.
+func (f AuditFilter) types() ([]string, error) {
+	if f.Operation == "" && f.Table == "" {
+		return nil, nil
+	}
+	found := []string{}
+	var tables []string
+	for _, name := range domain.EventTypes() {
+		event, err := domain.Decode(name, []byte("{}"), nil)
+		if err != nil {
+			return nil, err
+		}
+		entry, err := entryOf(event)
+		if err != nil {
+			return nil, err
+		}
+		if (f.Operation == "" || f.Operation == entry.operation) && (f.Table == "" || f.Table == entry.table) {
+			found = append(found, name)
+		}
+		if !slices.Contains(tables, entry.table) {
+			tables = append(tables, entry.table)
+		}
+	}
+	slices.Sort(tables)
+	var faults domain.Faults
+	if f.Operation != "" {
+		domain.OneOf(&faults, "operation", f.Operation, Operations())
+	}
+	if f.Table != "" {
+		domain.OneOf(&faults, "table_name", f.Table, tables)
+	}
+	return found, faults.Err()
+}

@@ -1,0 +1,255 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// consents is the read table of every recorded decision and what became of it, as known now.
+type consents struct{}
+
+// consentRow is a decision and where in the log it stands, which is the order of lists.
+type consentRow struct {
+	domain.Consent
+	Decided int64
+}
+
+// Name implements Projection.
+func (consents) Name() string { return "consents" }
+
+// Handles implements Projection.
+func (consents) Handles(event domain.Event) (bool, error) {
+	switch event.(type) {
+	case *domain.ConsentGranted, *domain.ConsentRefused, *domain.ConsentWithdrawn:
+		return true, nil
+	case *domain.MunicipalityRegistered, *domain.MunicipalityDetailsChanged, *domain.MunicipalityDeactivated,
+		*domain.MunicipalityReactivated,
+		*domain.UserRegistered, *domain.UserProfileChanged, *domain.UserEmailChanged, *domain.UserRoleChanged,
+		*domain.UserPasswordChanged, *domain.UserDeactivated, *domain.UserReactivated, *domain.UserErased,
+		*domain.PurposeDefined, *domain.PurposeNoticePublished, *domain.PurposeRetired,
+		*domain.SessionStarted, *domain.SessionEnded, *domain.SessionReuseDetected, *domain.SignInFailed,
+		*domain.AdminAdded, *domain.AdminRemoved, *domain.PersonalDataRead, *domain.TenantMismatch:
+		return false, nil
+	}
+	return false, &domain.UnknownEventError{Type: event.EventType()}
+}
+
+// Fold implements Projection.
+//
+// A decision that holds from when it was recorded comes last in the fold of its subject, so it touches no other record and is
+// folded alone. A withdrawal, or a decision given before it was recorded, may touch any: such a subject is folded again from the
+// first event on.
+func (c consents) Fold(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, events []domain.Recorded, upTo int64) error {
+	mine, err := handled(c, events)
+	if err != nil || len(mine) == 0 {
+		return err
+	}
+	again, err := loadHistories(ctx, tx, r, mine, upTo)
+	if err != nil {
+		return err
+	}
+	rows := make([]consentRow, 0, len(mine))
+	for i := range mine {
+		if _, ok := again[streamOf(mine[i])]; !ok {
+			rows = append(rows, foldConsents(mine[i:i+1])...)
+		}
+	}
+	for _, history := range again {
+		rows = append(rows, foldConsents(history)...)
+	}
+	return writeConsents(ctx, tx, rows)
+}
+
+func isWithdrawal(e *domain.Recorded) bool {
+	_, ok := e.Event.(*domain.ConsentWithdrawn)
+	return ok
+}
+
+func touchesOthers(e *domain.Recorded) bool {
+	return isWithdrawal(e) || e.EffectiveAt.Before(e.RecordedAt)
+}
+
+// loadHistories gives all consent events, up to a position, of the subjects that must be folded again. A history that begins in
+// the page is all in the page.
+func loadHistories(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, page []domain.Recorded, upTo int64) (map[stream][]domain.Recorded, error) {
+	again := make(map[stream][]domain.Recorded)
+	for i := range page {
+		if touchesOthers(&page[i]) {
+			again[streamOf(page[i])] = nil
+		}
+	}
+	for i := range page {
+		key := streamOf(page[i])
+		if history, ok := again[key]; ok && (page[i].Version == 1 || len(history) > 0) {
+			again[key] = append(history, page[i])
+		}
+	}
+	var older []domain.UserID
+	for key, history := range again {
+		if len(history) == 0 {
+			older = append(older, domain.UserID{UUID: key.id})
+		}
+	}
+	if len(older) == 0 {
+		return again, nil
+	}
+	events, err := r.Streams(ctx, tx, domain.ConsentStream, older, upTo)
+	if err != nil {
+		return nil, fmt.Errorf("load consent histories: %w", err)
+	}
+	for _, e := range events {
+		again[streamOf(e)] = append(again[streamOf(e)], e)
+	}
+	return again, nil
+}
+
+// foldConsents gives one subject's rows: all of them if the history is whole.
+func foldConsents(history []domain.Recorded) []consentRow {
+	decided := make(map[uuid.UUID]int64, len(history))
+	for i := range history {
+		if !isWithdrawal(&history[i]) {
+			decided[history[i].Record] = history[i].Position
+		}
+	}
+	records := domain.ConsentsAt(history, time.Time{}, time.Time{}).Records()
+	rows := make([]consentRow, len(records))
+	for i, c := range records {
+		rows[i] = consentRow{Consent: c, Decided: decided[c.ID.UUID]}
+	}
+	return rows
+}
+
+func writeConsents(ctx context.Context, tx pgx.Tx, rows []consentRow) error {
+	const sql = `insert into trust.consents (id, tenant_id, subject_id, purpose, notice_version, wording, sha256, language,
+			consented, channel, given_by, recorded_by, evidence_sha256, given_at, recorded_at, withdrawn_at, decided, position)
+		select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::integer[], $6::text[], $7::text[], $8::text[],
+			$9::boolean[], $10::text[], $11::text[], $12::uuid[], $13::text[], $14::timestamptz[], $15::timestamptz[],
+			$16::timestamptz[], $17::bigint[], $18::bigint[])
+		on conflict (tenant_id, id) do update set subject_id = excluded.subject_id, purpose = excluded.purpose,
+			notice_version = excluded.notice_version, wording = excluded.wording, sha256 = excluded.sha256,
+			language = excluded.language, consented = excluded.consented, channel = excluded.channel,
+			given_by = excluded.given_by, recorded_by = excluded.recorded_by, evidence_sha256 = excluded.evidence_sha256,
+			given_at = excluded.given_at, recorded_at = excluded.recorded_at, withdrawn_at = excluded.withdrawn_at,
+			decided = excluded.decided, position = excluded.position`
+	_, err := tx.Exec(ctx, sql,
+		column(rows, func(r consentRow) [16]byte { return r.ID.UUID }),
+		column(rows, func(r consentRow) [16]byte { return r.Tenant.UUID }),
+		column(rows, func(r consentRow) [16]byte { return r.Subject.UUID }),
+		column(rows, func(r consentRow) string { return r.Purpose }),
+		column(rows, func(r consentRow) int32 { return int32(r.NoticeVersion) }),
+		column(rows, func(r consentRow) string { return r.Wording }),
+		column(rows, func(r consentRow) string { return r.SHA256 }),
+		column(rows, func(r consentRow) string { return string(r.Language) }),
+		column(rows, func(r consentRow) bool { return r.Consented }),
+		column(rows, func(r consentRow) string { return string(r.Channel) }),
+		column(rows, func(r consentRow) string { return r.GivenBy }),
+		column(rows, func(r consentRow) *[16]byte {
+			if r.RecordedBy.IsZero() {
+				return nil
+			}
+			return (*[16]byte)(&r.RecordedBy.UUID)
+		}),
+		column(rows, func(r consentRow) string { return r.EvidenceSHA256 }),
+		column(rows, func(r consentRow) time.Time { return r.GivenAt }),
+		column(rows, func(r consentRow) time.Time { return r.RecordedAt }),
+		column(rows, func(r consentRow) *time.Time {
+			if !r.Withdrawn() {
+				return nil
+			}
+			return &r.WithdrawnAt
+		}),
+		column(rows, func(r consentRow) int64 { return r.Decided }),
+		column(rows, func(r consentRow) int64 { return r.Position }))
+	if err != nil {
+		return fmt.Errorf("write consents: %w", err)
+	}
+	return nil
+}
+
+const consentColumns = `c.id, c.tenant_id, c.subject_id, c.purpose, c.notice_version, c.wording, c.sha256, c.language,
+	c.consented, c.channel, c.given_by, c.recorded_by, c.evidence_sha256, c.given_at, c.recorded_at, c.withdrawn_at, c.decided,
+	c.position`
+
+func scanConsent(r pgx.CollectableRow) (consentRow, error) {
+	var c consentRow
+	var recordedBy *uuid.UUID
+	var withdrawnAt *time.Time
+	err := r.Scan(&c.ID.UUID, &c.Tenant.UUID, &c.Subject.UUID, &c.Purpose, &c.NoticeVersion, &c.Wording, &c.SHA256, &c.Language,
+		&c.Consented, &c.Channel, &c.GivenBy, &recordedBy, &c.EvidenceSHA256, &c.GivenAt, &c.RecordedAt, &withdrawnAt,
+		&c.Decided, &c.Position)
+	c.GivenAt, c.RecordedAt = c.GivenAt.UTC(), c.RecordedAt.UTC()
+	if recordedBy != nil {
+		c.RecordedBy.UUID = *recordedBy
+	}
+	if withdrawnAt != nil {
+		c.WithdrawnAt = withdrawnAt.UTC()
+	}
+	return c, err
+}
+
+// Consent gives one decision of a tenant, or not_found; also when it is not of the subject, unless that is zero.
+func (q *Queries) Consent(ctx context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID) (domain.Consent, error) {
+	const sql = `select ` + consentColumns + ` from trust.consents c where c.tenant_id = $1 and c.id = $2`
+	w := where{args: []any{tenant.UUID, id.UUID}}
+	if !subject.IsZero() {
+		w.and("c.subject_id = %s", subject.UUID)
+	}
+	found, err := inTenant(ctx, q, tenant, sql+w.sql(), w.args, scanConsent)
+	if err != nil {
+		return domain.Consent{}, err
+	}
+	r, err := only(found, "There is no such consent.")
+	return r.Consent, err
+}
+
+// Consents lists a subject's decisions, withdrawn ones too, the one recorded last first.
+func (q *Queries) Consents(ctx context.Context, tenant domain.TenantID, subject domain.UserID, page Page) (Listing[domain.Consent], error) {
+	const sql = `select ` + consentColumns + ` from trust.consents c where c.tenant_id = $1 and c.subject_id = $2`
+	w := where{args: []any{tenant.UUID, subject.UUID}}
+	if page.After != "" {
+		after, err := page.afterPosition()
+		if err != nil {
+			return Listing[domain.Consent]{}, err
+		}
+		w.and("c.decided < %s", after)
+	}
+	rows, err := inTenant(ctx, q, tenant, sql+w.sql()+` order by c.decided desc limit `+w.arg(page.limit()+1), w.args, scanConsent)
+	return listing(rows, err, page, func(r consentRow) (domain.Consent, string) { return r.Consent, positionCursor(r.Decided) })
+}
+
+// consentsReplay folds each subject's whole history at once.
+type consentsReplay struct{ subjects map[stream][]domain.Recorded }
+
+func (consents) replay() replay { return &consentsReplay{subjects: map[stream][]domain.Recorded{}} }
+
+func (c *consentsReplay) fold(events []domain.Recorded) error {
+	mine, err := handled(consents{}, events)
+	for _, e := range mine {
+		c.subjects[streamOf(e)] = append(c.subjects[streamOf(e)], e)
+	}
+	return err
+}
+
+func (*consentsReplay) later([]domain.Recorded) {}
+
+func (c *consentsReplay) compare(ctx context.Context, tx pgx.Tx) error {
+	const sql = `select ` + consentColumns + ` from trust.consents c order by c.tenant_id, c.id`
+	key := func(r consentRow) stream { return stream{r.Tenant.UUID, r.ID.UUID} }
+	want := make(map[stream]consentRow)
+	for _, history := range c.subjects {
+		for _, r := range foldConsents(history) {
+			want[key(r)] = r
+		}
+	}
+	return compare(ctx, tx, comparison[consentRow, stream]{
+		name: "consents", sql: sql, scan: scanConsent, key: key, want: want,
+		id: func(k stream) uuid.UUID { return k.id },
+	})
+}

@@ -1,0 +1,86 @@
+package projections_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
+)
+
+// read appends that a clerk read data of some people.
+func (w *world) read(t testing.TB, tenant domain.TenantID, clerk domain.UserID, filter map[string]string, people ...domain.UserID) int64 {
+	t.Helper()
+	done, err := w.store.Append(t.Context(), domain.Append{
+		ID: newID(), Tenant: tenant, Actor: clerk, Metadata: domain.Metadata{ActorRole: string(domain.Manager)},
+		Writes: []domain.Write{{Stream: domain.Stream{Type: domain.AccessStream, ID: newID()}, Events: []domain.Event{
+			&domain.PersonalDataRead{Route: "GET /api/v1/users", Fields: "profile", Head: 7, Subjects: people, Filter: filter},
+		}}},
+	})
+	must(t, err)
+	return done.Position()
+}
+
+func TestExposureFindsEveryReadThatCoveredAPerson(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	other := w.municipality(t, "JHB")
+	anna, bheki, clerk, chief := newUser(), newUser(), newUser(), newUser()
+	alone := w.read(t, w.tenant, clerk, nil, anna)
+	listed := w.read(t, w.tenant, chief, nil, bheki, anna)
+	filtered := w.read(t, w.tenant, clerk, map[string]string{"role": "citizen"})
+	ofBheki := w.read(t, w.tenant, clerk, map[string]string{"subject_id": anna.String()}, bheki, chief)
+	w.read(t, other, clerk, nil, anna)
+	w.grant(t, w.tenant, anna) // about her, but no read
+	ctx, r := t.Context(), w.readings(t)
+	type seen struct {
+		Position int64
+		Matched  projections.Matched
+	}
+	ask := func(f projections.ExposureFilter) (found []seen) {
+		t.Helper()
+		list, err := r.Exposure(ctx, w.tenant, f, projections.Page{})
+		must(t, err)
+		for _, e := range list.Items {
+			found = append(found, seen{e.Position, e.Matched})
+		}
+		return found
+	}
+	all := []seen{{filtered, projections.MatchedFilter}, {listed, projections.MatchedList}, {alone, projections.MatchedSubject}}
+	if diff := cmp.Diff(all, ask(projections.ExposureFilter{Subject: anna})); diff != "" {
+		t.Errorf("who saw her (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]seen{{ofBheki, ""}, {filtered, ""}, {alone, ""}}, ask(projections.ExposureFilter{Actor: clerk})); diff != "" {
+		t.Errorf("whom the clerk saw (-want +got):\n%s", diff)
+	}
+	list, err := r.Exposure(ctx, w.tenant, projections.ExposureFilter{Subject: anna}, projections.Page{})
+	must(t, err)
+	e := list.Items[1]
+	if e.Actor != chief || e.ActorRole != "manager" || e.Route != "GET /api/v1/users" || e.Fields != "profile" || e.Head != 7 ||
+		!slices.Equal(e.Subjects, []domain.UserID{bheki, anna}) || e.Timestamp.IsZero() {
+		t.Errorf("an entry: %+v", e)
+	}
+	if list.Items[0].Filter["role"] != "citizen" {
+		t.Errorf("a filter: %+v", list.Items[0])
+	}
+	from, to := list.Items[1].Timestamp, list.Items[0].Timestamp
+	if diff := cmp.Diff(all[1:2], ask(projections.ExposureFilter{Subject: anna, From: from, To: to})); diff != "" {
+		t.Errorf("in a period (-want +got):\n%s", diff)
+	}
+	ids := pages(t, 1, func(p projections.Page) (projections.Listing[projections.ExposureEntry], error) {
+		return r.Exposure(ctx, w.tenant, projections.ExposureFilter{Subject: anna}, p)
+	}, func(e projections.ExposureEntry) string { return e.EventID.String() })
+	if len(ids) != 3 {
+		t.Errorf("pages give %v", ids)
+	}
+	for _, f := range []projections.ExposureFilter{{}, {Subject: anna, Actor: clerk}} {
+		if _, err := r.Exposure(ctx, w.tenant, f, projections.Page{}); !refused(err, domain.CodeInvalid) {
+			t.Errorf("%+v gives %v", f, err)
+		}
+	}
+	if _, err := r.Exposure(ctx, domain.TenantID{}, projections.ExposureFilter{Subject: anna}, projections.Page{}); err == nil {
+		t.Error("the zero tenant is taken")
+	}
+}

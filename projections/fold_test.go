@@ -1,0 +1,204 @@
+package projections_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+	"pgregory.net/rapid"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/projections"
+)
+
+type unknownEvent struct{}
+
+func (unknownEvent) EventType() string { return "future.thing.v1" }
+
+func TestEveryProjectionNamesEveryEventType(t *testing.T) {
+	t.Parallel()
+	handled := map[string]int{}
+	for _, p := range projections.All() {
+		if byName, ok := projections.ByName(p.Name()); !ok || byName != p {
+			t.Errorf("ByName(%q) finds %v", p.Name(), byName)
+		}
+		for _, name := range domain.EventTypes() {
+			event, err := domain.Decode(name, []byte("{}"), nil)
+			must(t, err)
+			ok, err := p.Handles(event)
+			if err != nil {
+				t.Errorf("%s neither handles nor ignores %s", p.Name(), name)
+			}
+			if ok {
+				handled[p.Name()]++
+			}
+		}
+		if _, err := p.Handles(unknownEvent{}); !errors.As(err, new(*domain.UnknownEventError)) {
+			t.Errorf("%s passes over an event type that nobody knows: %v", p.Name(), err)
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"municipalities": 4, "users": 8, "consents": 3}, handled); diff != "" {
+		t.Errorf("number of handled types (-want +got):\n%s", diff)
+	}
+	if _, ok := projections.ByName("nobody"); ok {
+		t.Error("ByName finds what is not there")
+	}
+}
+
+// folder folds pages by hand, as a worker does.
+type folder struct {
+	w      *world
+	conn   *pgx.Conn
+	reader *eventstore.Reader
+}
+
+func newFolder(t *testing.T, w *world) *folder {
+	t.Helper()
+	conn := w.db.Conn(t, pgtest.Projector)
+	reader, err := eventstore.NewReader(t.Context(), conn, []byte(masterKey))
+	must(t, err)
+	return &folder{w: w, conn: conn, reader: reader}
+}
+
+// fold folds the next n events of a projection, or up to the head, and tells whether there are more.
+func (f *folder) fold(ctx context.Context, p projections.Projection, n int64) (more bool, err error) {
+	err = pgx.BeginFunc(ctx, f.conn, func(tx pgx.Tx) error {
+		var from, head int64
+		if err := tx.QueryRow(ctx, `select c.position, h.position from trust.checkpoints c, trust.head() h
+			where c.projection = $1`, p.Name()).Scan(&from, &head); err != nil {
+			return err
+		}
+		upTo := min(from+n, head)
+		more = upTo < head
+		events, err := f.reader.Range(ctx, tx, from, upTo)
+		if err != nil {
+			return err
+		}
+		if err := p.Fold(ctx, tx, f.reader, events, upTo); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, "update trust.checkpoints set position = $2 where projection = $1", p.Name(), upTo)
+		return err
+	})
+	return more, err
+}
+
+// Random histories of consents, legal or not, given when they were recorded or before, folded in pages of random sizes: after
+// every page the table is what one fold of the whole log gives, which is what Verify compares with.
+func TestConsentsInPagesEqualOneFold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	f := newFolder(t, w)
+	consents := projection(t, "consents")
+	conn := w.db.Conn(t, pgtest.Projector)
+	rapid.Check(t, func(r *rapid.T) {
+		subjects := []domain.UserID{newUser(), newUser()}
+		for _, e := range rapid.SliceOfN(randomDecision(), 1, 12).Draw(r, "history") {
+			w.append(t, w.tenant, domain.ConsentsOf(subjects[e.subject]), e.event())
+		}
+		for more := true; more; {
+			var err error
+			more, err = f.fold(t.Context(), consents, rapid.Int64Range(1, 6).Draw(r, "page"))
+			if err != nil {
+				r.Fatal(err)
+			}
+			if err := projections.Verify(t.Context(), conn, w.reader, nil); err != nil {
+				r.Fatal(err)
+			}
+		}
+	})
+}
+
+// drawn is one random event of a consent stream; ago is how long before now it was given, 0: not stated.
+type drawn struct {
+	subject int
+	kind    string
+	purpose string
+	ago     time.Duration
+}
+
+func randomDecision() *rapid.Generator[drawn] {
+	return rapid.Custom(func(r *rapid.T) drawn {
+		return drawn{
+			subject: rapid.IntRange(0, 1).Draw(r, "subject"),
+			kind:    rapid.SampledFrom([]string{"grant", "grant", "refuse", "withdraw"}).Draw(r, "kind"),
+			purpose: rapid.SampledFrom([]string{"sms_alert", "newsletter"}).Draw(r, "purpose"),
+			ago:     time.Duration(rapid.SampledFrom([]int{0, 0, 0, 1, 2, 3, 5}).Draw(r, "hours ago")) * time.Hour,
+		}
+	})
+}
+
+func (d drawn) event() domain.Event {
+	var givenAt time.Time
+	if d.ago > 0 {
+		givenAt = time.Now().Add(-d.ago)
+	}
+	switch made := decision(d.purpose, givenAt); d.kind {
+	case "grant":
+		return &domain.ConsentGranted{Decision: made}
+	case "refuse":
+		return &domain.ConsentRefused{Decision: made}
+	default:
+		return &domain.ConsentWithdrawn{ConsentID: made.ConsentID, Purpose: d.purpose, GivenAt: givenAt, RecordedBy: domain.BySelf}
+	}
+}
+
+func TestAnErasedUsersRowStaysBlank(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	f := newFolder(t, w)
+	users := projection(t, "users")
+	all := func() {
+		t.Helper()
+		_, err := f.fold(t.Context(), users, 1000)
+		must(t, err)
+	}
+	known, unknown := w.register(t, w.tenant, "known"), newUser()
+	all()
+	// This one is registered, changed and erased before the projector sees any of it.
+	w.appendSide(t, w.tenant, domain.UserOf(unknown), []domain.SideWrite{domain.CreateSubjectKey{Subject: unknown}},
+		&domain.UserRegistered{Role: domain.Citizen, Person: domain.Known(domain.PersonFacts{Email: "u@example.org", FullName: "U"})})
+	w.append(t, w.tenant, domain.UserOf(unknown), &domain.UserEmailChanged{Email: domain.Known(domain.Change[string]{New: "v@example.org"})})
+	w.append(t, w.tenant, domain.UserOf(known), &domain.UserProfileChanged{
+		Fields: []string{"full_name"}, Person: domain.Known(domain.ProfileChanges{FullName: &domain.Change[string]{New: "Changed"}}),
+	})
+	w.erase(t, known)
+	w.erase(t, unknown)
+	w.check(t) // the table is behind the erasure: the row still names the person, and Verify knows why
+	all()
+	w.check(t)
+	for _, id := range []domain.UserID{known, unknown} {
+		u, err := w.queries.User(t.Context(), w.tenant, id)
+		must(t, err)
+		if !u.Erased || u.Active || u.Email != "" || u.FullName != "" || u.Phone != "" {
+			t.Errorf("an erased user reads %+v", u)
+		}
+	}
+}
+
+func (w *world) erase(t *testing.T, user domain.UserID) {
+	t.Helper()
+	w.appendSide(t, w.tenant, domain.UserOf(user), []domain.SideWrite{domain.DestroySubjectKey{Subject: user}}, &domain.UserErased{})
+}
+
+func TestAFoldRefusesToGoOnFromARowThatIsNotTheOneBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	f := newFolder(t, w)
+	users := projection(t, "users")
+	user := w.register(t, w.tenant, "a")
+	_, err := f.fold(t.Context(), users, 1000)
+	must(t, err)
+	w.append(t, w.tenant, domain.UserOf(user), &domain.UserDeactivated{Cause: domain.CauseAdmin})
+	_, err = w.db.Superuser(t).Exec(t.Context(), "update trust.users_v1 set version = 7")
+	must(t, err)
+	var order *projections.OrderError
+	if _, err := f.fold(t.Context(), users, 1000); !errors.As(err, &order) || order.Version != 2 || order.After != 7 {
+		t.Errorf("fold gives %v", err)
+	}
+}

@@ -1,0 +1,124 @@
+package projections_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/projections"
+)
+
+// An event that cannot be decoded, among many that can: the projector comes to stand directly before it, says so, and goes on by
+// itself when the cause is fixed.
+func TestAnUndecodableEventHaltsDirectlyBeforeItAndNowhereElse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 20 {
+		w.register(t, w.tenant, "a")
+	}
+	bad := w.insertUnknown(t)
+	for range 20 {
+		w.register(t, w.tenant, "b")
+	}
+	config := w.config(t)
+	config.PageSize = 8
+	run(t, projections.NewWorker(config, projection(t, "users")))
+	eventually(t, "users halts", func() bool { return w.status(t, "users").State == projections.Halted })
+	s := w.status(t, "users")
+	if s.Position != bad-1 || s.ErrorSince == nil || s.Lag != 21 || !strings.Contains(s.Error, "future.thing.v1") {
+		t.Errorf("status %+v, the bad event is %d", s, bad)
+	}
+	users, err := w.queries.Users(t.Context(), w.tenant, projections.UserFilter{Q: "b@"}, projections.Page{})
+	must(t, err)
+	if len(users.Items) != 0 {
+		t.Errorf("%d users from behind the event", len(users.Items))
+	}
+	w.rename(t, bad, "session.started.v1") // as a program that knows the type would read it
+	w.caughtUp(t, "users")
+	if s := w.status(t, "users"); s.State != projections.Running || s.Error != "" || s.ErrorSince != nil {
+		t.Errorf("status %+v", s)
+	}
+}
+
+func TestAHaltedProjectorStillHaltsAfterARestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	bad := w.insertUnknown(t)
+	stop := w.work(t, projection(t, "users"))
+	eventually(t, "users halts", func() bool { return w.status(t, "users").State == projections.Halted })
+	since := w.status(t, "users").ErrorSince
+	stop()
+	if s := w.status(t, "users"); s.State != projections.Stopped || s.Error == "" {
+		t.Errorf("status after a stop %+v", s)
+	}
+	w.work(t, projection(t, "users"))
+	eventually(t, "users halts again", func() bool { return w.status(t, "users").State == projections.Halted })
+	if s := w.status(t, "users"); !s.ErrorSince.Equal(*since) {
+		t.Errorf("halted since %v, then since %v", since, s.ErrorSince)
+	}
+	w.rename(t, bad, "session.started.v1")
+	w.caughtUp(t, "users")
+}
+
+func TestARefusedRowHaltsWithoutTellingItsValues(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.register(t, w.tenant, "visible-only-to-the-person")
+	_, err := w.db.Superuser(t).Exec(t.Context(), "alter table trust.users_v1 add constraint no_mail check (email = '')")
+	must(t, err)
+	w.work(t, projection(t, "users"))
+	eventually(t, "users halts", func() bool { return w.status(t, "users").State == projections.Halted })
+	s := w.status(t, "users")
+	if strings.Contains(s.Error, "visible") || !strings.Contains(s.Error, "23514") || !strings.Contains(s.Error, "no_mail") {
+		t.Errorf("status %+v", s)
+	}
+	_, err = w.db.Superuser(t).Exec(t.Context(), "alter table trust.users_v1 drop constraint no_mail")
+	must(t, err)
+	w.caughtUp(t, "users")
+}
+
+func TestAGapInTheLogHalts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.register(t, w.tenant, "a")
+	w.force(t, "update trust.events set position = position + 1 where position = $1", w.head(t))
+	w.register(t, w.tenant, "b")
+	w.work(t, projection(t, "users"))
+	eventually(t, "users halts", func() bool { return w.status(t, "users").State == projections.Halted })
+	if s := w.status(t, "users"); s.Position != 1 || !strings.Contains(s.Error, "position 2") {
+		t.Errorf("status %+v", s)
+	}
+	w.force(t, "update trust.events set position = position - 1 where position > 1")
+	w.caughtUp(t, "users")
+}
+
+// insertUnknown puts an event of a type from the future behind the head.
+func (w *world) insertUnknown(t *testing.T) (position int64) {
+	t.Helper()
+	const sql = `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal,
+			event_type, record_id, payload, metadata, effective_at, recorded_at)
+		select position + 1, $1, 'session', $2, 1, $3, $4, 1, 'future.thing.v1', $2, '{}', '{}', recorded_at, recorded_at
+		from trust.head() returning position`
+	must(t, w.db.Superuser(t).QueryRow(t.Context(), sql, w.tenant.UUID, newID(), newID(), newID()).Scan(&position))
+	return position
+}
+
+func (w *world) rename(t *testing.T, position int64, eventType string) {
+	t.Helper()
+	w.force(t, "update trust.events set event_type = $2 where position = $1", position, eventType)
+}
+
+// force changes what cannot be changed.
+func (w *world) force(t *testing.T, sql string, args ...any) {
+	t.Helper()
+	err := pgx.BeginFunc(t.Context(), w.db.Superuser(t), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), "set local session_replication_role = replica"); err != nil {
+			return err
+		}
+		_, err := tx.Exec(context.WithoutCancel(t.Context()), sql, args...)
+		return err
+	})
+	must(t, err)
+}

@@ -1,0 +1,130 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// Readings answers from the log itself, without a read table, so an answer includes every event that was acknowledged before the
+// question. Its methods may be called from many goroutines. Each opens one read-only transaction on one snapshot. Who may ask, and
+// that asking is recorded, is for the caller.
+type Readings struct {
+	pool   *pgxpool.Pool
+	reader *eventstore.Reader
+}
+
+// NewReadings makes readings on a pool that connects as trust_query.
+func NewReadings(pool *pgxpool.Pool, reader *eventstore.Reader) *Readings {
+	return &Readings{pool: pool, reader: reader}
+}
+
+// asTenant reads under the row-level security of one tenant.
+func (r *Readings) asTenant(ctx context.Context, tenant domain.TenantID, read func(pgx.Tx) error) error {
+	if tenant.IsZero() {
+		return errors.New("a reading without a tenant")
+	}
+	return r.begin(ctx, "select set_config('trust.tenant', $1, true)", []any{tenant.String()}, read)
+}
+
+// asPlatform reads the events of all tenants without a key to open them.
+func (r *Readings) asPlatform(ctx context.Context, read func(pgx.Tx) error) error {
+	return r.begin(ctx, "set local role trust_audit", nil, read)
+}
+
+func (r *Readings) begin(ctx context.Context, first string, args []any, read func(pgx.Tx) error) error {
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	return unavailable(pgx.BeginTxFunc(ctx, r.pool, options, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, first, args...); err != nil {
+			return fmt.Errorf("begin a reading: %w", err)
+		}
+		return read(tx)
+	}))
+}
+
+// HistoryEntry is one consent event of a person, in full.
+type HistoryEntry struct {
+	Position   int64
+	EventID    uuid.UUID
+	EventType  string
+	RecordedAt time.Time     // when the log learned of it
+	GivenAt    time.Time     // when the person said so: from when it holds
+	Actor      domain.UserID // who recorded it; zero: an operator
+	ActorRole  string
+	ConsentID  domain.ConsentID
+	Purpose    string
+	RecordedBy string // domain.BySelf or ByStaff
+
+	// Of a grant or a refusal; zero for a withdrawal.
+	NoticeVersion  int
+	Wording        string // as shown
+	SHA256         string // of the wording as shown
+	Language       domain.Language
+	Channel        domain.Channel
+	GivenBy        string
+	Basis          domain.Basis
+	EvidenceSHA256 string
+
+	// Personal tells what can be said of the fields below: Absent, there never were any; Open; Erased; or Withheld.
+	Personal          domain.PersonalState
+	EvidenceReference string
+	CompetentPerson   *domain.CompetentPerson
+	Reason            string // of a withdrawal
+}
+
+// History gives every consent event of one person of a tenant, oldest first. It is empty for a person the tenant does not have,
+// and stays whole after an erasure, but for what identifies the person.
+func (r *Readings) History(ctx context.Context, tenant domain.TenantID, subject domain.UserID) ([]HistoryEntry, error) {
+	if subject.IsZero() {
+		return nil, errors.New("a history of nobody")
+	}
+	var events []domain.Recorded
+	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) (err error) {
+		events, err = r.reader.Find(ctx, tx, eventstore.Query{Tenant: tenant, Subject: subject, Types: []string{
+			(*domain.ConsentGranted)(nil).EventType(), (*domain.ConsentRefused)(nil).EventType(), (*domain.ConsentWithdrawn)(nil).EventType(),
+		}})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]HistoryEntry, len(events))
+	for i, e := range events {
+		entries[i] = historyEntry(e)
+	}
+	return entries, nil
+}
+
+func historyEntry(r domain.Recorded) HistoryEntry {
+	h := HistoryEntry{
+		Position: r.Position, EventID: r.EventID, EventType: r.Event.EventType(), RecordedAt: r.RecordedAt, GivenAt: r.EffectiveAt,
+		Actor: r.Actor, ActorRole: r.Metadata.ActorRole,
+	}
+	switch e := r.Event.(type) {
+	case *domain.ConsentGranted:
+		h.decided(e.Decision)
+	case *domain.ConsentRefused:
+		h.decided(e.Decision)
+	case *domain.ConsentWithdrawn:
+		h.ConsentID, h.Purpose, h.RecordedBy = e.ConsentID, e.Purpose, e.RecordedBy
+		facts, _ := e.Private.Get()
+		h.Personal, h.Reason = e.Private.State(), facts.Reason
+	}
+	return h
+}
+
+func (h *HistoryEntry) decided(d domain.Decision) {
+	h.ConsentID, h.Purpose, h.RecordedBy = d.ConsentID, d.Purpose, d.RecordedBy
+	h.NoticeVersion, h.Wording, h.SHA256, h.Language = d.NoticeVersion, d.Wording, d.SHA256, d.Language
+	h.Channel, h.GivenBy, h.Basis, h.EvidenceSHA256 = d.Channel, d.GivenBy, d.Basis, d.EvidenceSHA256
+	facts, _ := d.Private.Get()
+	h.Personal, h.EvidenceReference, h.CompetentPerson = d.Private.State(), facts.EvidenceReference, facts.CompetentPerson
+}

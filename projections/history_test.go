@@ -1,0 +1,114 @@
+package projections_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/domain/domaintest"
+	"github.com/salga-trust/engine/projections"
+)
+
+func TestAHistoryIsEveryDecisionInFull(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	anna := w.register(t, w.tenant, "anna")
+	w.grant(t, w.tenant, w.register(t, w.tenant, "bheki"))
+	paper := domaintest.PaperGrant()
+	w.example(t, anna, paper)
+	w.example(t, anna, &domain.ConsentRefused{Decision: decision("sms_alert", time.Time{})})
+	w.example(t, anna, &domain.ConsentWithdrawn{
+		ConsentID: paper.ConsentID, Purpose: paper.Purpose, RecordedBy: domain.BySelf,
+		Private: domain.Known(domain.WithdrawalFacts{Reason: "enough"}),
+	})
+	got, err := w.readings(t).History(t.Context(), w.tenant, anna)
+	must(t, err)
+	if len(got) != 3 {
+		t.Fatalf("%d entries", len(got))
+	}
+	facts, _ := paper.Private.Get()
+	want := []projections.HistoryEntry{
+		{
+			EventType: "consent.granted.v1", GivenAt: paper.GivenAt, Actor: anna, ActorRole: "citizen", ConsentID: paper.ConsentID,
+			Purpose: paper.Purpose, RecordedBy: paper.RecordedBy, NoticeVersion: 1, Wording: paper.Wording, SHA256: paper.SHA256,
+			Language: paper.Language, Channel: domain.Paper, GivenBy: domain.ByCompetentPerson, Basis: domain.ConsentBasis,
+			EvidenceSHA256: paper.EvidenceSHA256, Personal: domain.Open, EvidenceReference: facts.EvidenceReference,
+			CompetentPerson: facts.CompetentPerson,
+		},
+		{
+			EventType: "consent.refused.v1", GivenAt: got[1].RecordedAt, Actor: anna, ActorRole: "citizen", ConsentID: got[1].ConsentID,
+			Purpose: "sms_alert", RecordedBy: domain.BySelf, NoticeVersion: 1, Wording: "words", SHA256: domain.WordingHash("words"),
+			Language: domain.English, Channel: domain.Paper, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
+		},
+		{
+			EventType: "consent.withdrawn.v1", GivenAt: got[2].RecordedAt, Actor: anna, ActorRole: "citizen", ConsentID: paper.ConsentID,
+			Purpose: paper.Purpose, RecordedBy: domain.BySelf, Personal: domain.Open, Reason: "enough",
+		},
+	}
+	ignored := cmpopts.IgnoreFields(projections.HistoryEntry{}, "Position", "EventID", "RecordedAt")
+	if diff := cmp.Diff(want, got, ignored); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for i, e := range got {
+		if e.EventID == uuid.Nil || e.RecordedAt.IsZero() || i > 0 && e.Position <= got[i-1].Position {
+			t.Errorf("entry %+v", e)
+		}
+	}
+	// After the erasure all of it is there but what identifies the person.
+	w.erase(t, anna)
+	for i := range want {
+		if want[i].Personal == domain.Open {
+			want[i].Personal = domain.Erased
+		}
+		want[i].EvidenceReference, want[i].CompetentPerson, want[i].Reason = "", nil, ""
+	}
+	got, err = w.readings(t).History(t.Context(), w.tenant, anna)
+	must(t, err)
+	if diff := cmp.Diff(want, got, ignored); diff != "" {
+		t.Errorf("erased (-want +got):\n%s", diff)
+	}
+}
+
+func TestAHistoryIsOfTheOwnTenant(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	anna := w.register(t, w.tenant, "anna")
+	w.grant(t, w.tenant, anna)
+	other := w.municipality(t, "JHB")
+	if got, err := w.readings(t).History(t.Context(), other, anna); err != nil || len(got) != 0 {
+		t.Errorf("another tenant reads %d entries, %v", len(got), err)
+	}
+	for _, c := range []struct {
+		tenant  domain.TenantID
+		subject domain.UserID
+	}{{domain.TenantID{}, anna}, {w.tenant, domain.UserID{}}} {
+		if _, err := w.readings(t).History(t.Context(), c.tenant, c.subject); err == nil {
+			t.Errorf("a history of %+v", c)
+		}
+	}
+}
+
+func TestReadingsWithoutADatabaseAreUnavailable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pool, err := pgxpool.New(t.Context(), "postgres://nobody@127.0.0.1:1/nothing?connect_timeout=1")
+	must(t, err)
+	t.Cleanup(pool.Close)
+	r := projections.NewReadings(pool, w.reader)
+	scope, err := projections.ScopeOf(domain.PlatformTenant(), domain.TenantID{})
+	must(t, err)
+	_, history := r.History(t.Context(), w.tenant, newUser())
+	_, replay := r.Replay(t.Context(), w.tenant, projections.ReplayQuery{}, nil)
+	_, position := r.PositionAt(t.Context(), time.Now())
+	_, audit := r.Audit(t.Context(), scope, projections.AuditFilter{}, projections.Page{})
+	for _, err := range []error{history, replay, position, audit} {
+		if !refused(err, domain.CodeUnavailable) {
+			t.Errorf("without a database: %v", err)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Of any number of copies of a projector one leads; the others stand by and try every 500 ms.
+//
+// Who leads holds a session advisory lock on a connection that Postgres ends after 1.5 s of silence, and pings it every 500 ms:
+// a leader that is killed loses the lock at once, one that is stopped or cut off loses it in 1.5 s. What a leader that slept
+// does on waking is held off by the epoch: each new leader raises it, and a checkpoint moves only under the epoch that stands.
+
+// errDeposed says that another leads now, or may.
+var errDeposed = errors.New("lost the leadership")
+
+// lockSpace is the first half of the advisory locks' keys, so that they meet no others. The append lock has a key of one part.
+const lockSpace = 7267412
+
+type leadership struct {
+	conn     *pgx.Conn
+	name     string
+	epoch    int64
+	position int64
+}
+
+// campaign connects and waits until it leads.
+func campaign(ctx context.Context, p *projector) (*leadership, error) {
+	const try = `select pg_catalog.pg_try_advisory_lock($1, $2)`
+	conn, err := pgx.ConnectConfig(ctx, session(p.database, "leader", deadAfter, deadAfter))
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	l := &leadership{conn: conn, name: p.Name()}
+	key := fnv.New32a()
+	_, _ = key.Write([]byte(p.Name()))
+	for {
+		var won bool
+		if err = conn.QueryRow(ctx, try, lockSpace, int32(key.Sum32())).Scan(&won); err != nil {
+			break
+		}
+		if won {
+			if err = l.enter(ctx); err == nil {
+				return l, nil
+			}
+			break
+		}
+		sleep(ctx, pulse)
+	}
+	closeConn(ctx, l.conn)
+	return nil, fmt.Errorf("wait to lead: %w", err)
+}
+
+// enter begins a new epoch. A projector that halted is still halted until it comes past the event.
+func (l *leadership) enter(ctx context.Context) error {
+	const sql = `update trust.checkpoints set epoch = epoch + 1, seen_at = clock_timestamp(),
+			state = case when error is null then 'running' else 'halted' end
+		where projection = $1 returning epoch, position`
+	return l.conn.QueryRow(ctx, sql, l.name).Scan(&l.epoch, &l.position)
+}
+
+// hold pings until the leadership or ctx ends. At most once a second it also leaves a sign of life; never waiting for the
+// transaction that moves the checkpoint, which leaves one itself.
+func (l *leadership) hold(ctx context.Context) error {
+	const ping = `with sign as (
+			update trust.checkpoints set seen_at = clock_timestamp() where projection = (
+				select projection from trust.checkpoints
+				where projection = $1 and epoch = $2 and seen_at < clock_timestamp() - interval '1 second'
+				for update skip locked))
+		select epoch from trust.checkpoints where projection = $1`
+	tick := time.NewTicker(pulse)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		var epoch int64
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadAfter) // a cut-off ping would close the connection
+		err := l.conn.QueryRow(within, ping, l.name, l.epoch).Scan(&epoch)
+		cancel()
+		if ctx.Err() == nil && (err != nil || epoch != l.epoch) {
+			return errors.Join(errDeposed, err)
+		}
+	}
+}
+
+// leave says that the projector stopped, if it still leads, and gives up the lock by closing the connection.
+func (l *leadership) leave(ctx context.Context) {
+	const sql = `update trust.checkpoints set state = 'stopped', seen_at = clock_timestamp() where projection = $1 and epoch = $2`
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
+	defer cancel()
+	_, _ = l.conn.Exec(within, sql, l.name, l.epoch) // without it the silence tells
+	closeConn(ctx, l.conn)
+}

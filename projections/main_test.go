@@ -1,0 +1,230 @@
+package projections_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/projections"
+)
+
+// TestMain runs the tests, or, when a test started this binary as a worker, the worker: see process_test.go.
+func TestMain(m *testing.M) {
+	if url := os.Getenv(childURL); url != "" {
+		runChild(url)
+		return
+	}
+	pgtest.Main(m)
+}
+
+const (
+	masterKey = "a master key of at least thirty-two characters"
+	patience  = 30 * time.Second
+)
+
+// world is a database of one test with a municipality in it.
+type world struct {
+	db      *pgtest.DB
+	store   *eventstore.Store
+	queries *projections.Queries
+	reader  *eventstore.Reader
+	tenant  domain.TenantID
+}
+
+// newWorld makes a world. When the test ends, the log and the read tables are verified.
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	db := pgtest.New(t)
+	pool := db.Pool(t, pgtest.Query)
+	store, err := eventstore.Open(t.Context(), pool, []byte(masterKey))
+	must(t, err)
+	t.Cleanup(store.Close)
+	w := &world{db: db, store: store, queries: projections.NewQueries(pool)}
+	w.reader, err = eventstore.NewReader(t.Context(), db.Conn(t, pgtest.Projector), []byte(masterKey))
+	must(t, err)
+	w.tenant = w.municipality(t, "CPT")
+	return w
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// verify gives what Verify says.
+func (w *world) verify(t testing.TB) error {
+	t.Helper()
+	return projections.Verify(t.Context(), w.db.Conn(t, pgtest.Projector), w.reader, nil)
+}
+
+// check verifies every invariant.
+func (w *world) check(t testing.TB) {
+	t.Helper()
+	must(t, w.verify(t))
+}
+
+func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
+
+func newUser() domain.UserID { return domain.UserID{UUID: newID()} }
+
+// append adds events to one stream, whatever its version, and gives the position of the last.
+func (w *world) append(t testing.TB, tenant domain.TenantID, stream domain.Stream, events ...domain.Event) int64 {
+	t.Helper()
+	return w.appendSide(t, tenant, stream, nil, events...)
+}
+
+func (w *world) appendSide(t testing.TB, tenant domain.TenantID, stream domain.Stream, side []domain.SideWrite, events ...domain.Event) int64 {
+	t.Helper()
+	appended, err := w.store.Append(t.Context(), domain.Append{
+		ID: newID(), Tenant: tenant, Actor: stream.Subject(), Side: side,
+		Writes: []domain.Write{{Stream: stream, Expected: domain.AnyVersion, Events: events}},
+	})
+	must(t, err)
+	return appended.Position()
+}
+
+func (w *world) municipality(t testing.TB, code string) domain.TenantID {
+	t.Helper()
+	id := domain.TenantID{UUID: newID()}
+	w.appendSide(t, id, domain.MunicipalityOf(id), []domain.SideWrite{domain.CreateTenantKey{Tenant: id}},
+		&domain.MunicipalityRegistered{Code: code, Name: "Municipality " + code, Province: "Gauteng", Category: "B"})
+	return id
+}
+
+func (w *world) register(t testing.TB, tenant domain.TenantID, name string) domain.UserID {
+	t.Helper()
+	user := newUser()
+	w.appendSide(t, tenant, domain.UserOf(user), []domain.SideWrite{domain.CreateSubjectKey{Subject: user}},
+		&domain.UserRegistered{
+			MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
+			Person: domain.Known(domain.PersonFacts{Email: name + "@Example.org", FullName: "Ṱhilivhali " + name, Phone: "+27821234567"}),
+		})
+	return user
+}
+
+func decision(purpose string, givenAt time.Time) domain.Decision {
+	return domain.Decision{
+		ConsentID: domain.ConsentID{UUID: newID()}, Purpose: purpose, NoticeVersion: 1, Wording: "words", Language: domain.English,
+		SHA256: domain.WordingHash("words"), Channel: domain.Paper, GivenAt: givenAt, RecordedBy: domain.BySelf,
+		GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
+	}
+}
+
+// grant records a consent for "sms_alert" and gives its id.
+func (w *world) grant(t testing.TB, tenant domain.TenantID, subject domain.UserID) domain.ConsentID {
+	t.Helper()
+	e := &domain.ConsentGranted{Decision: decision("sms_alert", time.Time{})}
+	w.append(t, tenant, domain.ConsentsOf(subject), e)
+	return e.ConsentID
+}
+
+func (w *world) head(t testing.TB) int64 {
+	t.Helper()
+	head, err := w.store.Head(t.Context())
+	must(t, err)
+	return head
+}
+
+func projection(t testing.TB, name string) projections.Projection {
+	t.Helper()
+	p, ok := projections.ByName(name)
+	if !ok {
+		t.Fatalf("there is no projection %q", name)
+	}
+	return p
+}
+
+func (w *world) config(t testing.TB) projections.WorkerConfig {
+	t.Helper()
+	return projections.WorkerConfig{
+		DatabaseURL: w.db.URL(pgtest.Projector), MasterKey: []byte(masterKey),
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+}
+
+// work runs projections until the test ends or stop is called, which waits.
+func (w *world) work(t testing.TB, ps ...projections.Projection) (stop func()) {
+	t.Helper()
+	return run(t, projections.NewWorker(w.config(t), ps...))
+}
+
+func run(t testing.TB, worker *projections.Worker) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- worker.Run(ctx) }()
+	stopped := false
+	stop = func() {
+		cancel()
+		if stopped {
+			return
+		}
+		stopped = true
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("worker: %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("the worker does not stop")
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+// caughtUp waits until a table holds the whole log, and verifies everything.
+func (w *world) caughtUp(t testing.TB, name string) {
+	t.Helper()
+	head := w.head(t)
+	eventually(t, fmt.Sprintf("%s reaches %d", name, head), func() bool {
+		err := w.queries.WaitFor(t.Context(), name, head)
+		if err != nil && !errors.Is(err, domain.Refuse(domain.CodeReadModelBehind, "")) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	w.check(t)
+}
+
+// eventually polls a condition.
+func eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %s", what, patience)
+		}
+	}
+}
+
+func (w *world) status(t testing.TB, name string) projections.ProjectionStatus {
+	t.Helper()
+	status, err := w.queries.Status(t.Context())
+	must(t, err)
+	for _, p := range status.Projections {
+		if p.Name == name {
+			return p
+		}
+	}
+	t.Fatalf("no status of %q", name)
+	return projections.ProjectionStatus{}
+}
+
+// epoch is the number of the users projection's newest leadership.
+func (w *world) epoch(t testing.TB) (epoch int64) {
+	t.Helper()
+	must(t, w.db.Conn(t, pgtest.Projector).QueryRow(t.Context(),
+		"select epoch from trust.checkpoints where projection = 'users'").Scan(&epoch))
+	return epoch
+}

@@ -1,0 +1,198 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// municipalities is the read table of municipalities as they are. It is public.
+type municipalities struct{}
+
+type municipalityRow = row[domain.Municipality]
+
+// Name implements Projection.
+func (municipalities) Name() string { return "municipalities" }
+
+// Handles implements Projection.
+func (municipalities) Handles(event domain.Event) (bool, error) {
+	switch event.(type) {
+	case *domain.MunicipalityRegistered, *domain.MunicipalityDetailsChanged, *domain.MunicipalityDeactivated,
+		*domain.MunicipalityReactivated:
+		return true, nil
+	case *domain.UserRegistered, *domain.UserProfileChanged, *domain.UserEmailChanged, *domain.UserRoleChanged,
+		*domain.UserPasswordChanged, *domain.UserDeactivated, *domain.UserReactivated, *domain.UserErased,
+		*domain.ConsentGranted, *domain.ConsentRefused, *domain.ConsentWithdrawn,
+		*domain.PurposeDefined, *domain.PurposeNoticePublished, *domain.PurposeRetired,
+		*domain.SessionStarted, *domain.SessionEnded, *domain.SessionReuseDetected, *domain.SignInFailed,
+		*domain.AdminAdded, *domain.AdminRemoved, *domain.PersonalDataRead, *domain.TenantMismatch:
+		return false, nil
+	}
+	return false, &domain.UnknownEventError{Type: event.EventType()}
+}
+
+// Fold implements Projection.
+func (m municipalities) Fold(ctx context.Context, tx pgx.Tx, _ *eventstore.Reader, events []domain.Recorded, _ int64) error {
+	mine, err := handled(m, events)
+	if err != nil || len(mine) == 0 {
+		return err
+	}
+	rows, err := loadMunicipalities(ctx, tx, older(mine))
+	if err != nil {
+		return err
+	}
+	if err := evolve(rows, mine); err != nil {
+		return err
+	}
+	return writeMunicipalities(ctx, tx, slices.Collect(maps.Values(rows)))
+}
+
+const municipalityColumns = `m.id, m.code, m.name, m.province, m.category, m.district_code, m.population, m.contact_email,
+	m.is_active, m.created_at, m.updated_at, m.version, m.position`
+
+func scanMunicipality(r pgx.CollectableRow) (municipalityRow, error) {
+	var m domain.Municipality
+	var position int64
+	err := r.Scan(&m.ID.UUID, &m.Code, &m.Name, &m.Province, &m.Category, &m.DistrictCode, &m.Population, &m.ContactEmail,
+		&m.Active, &m.CreatedAt, &m.UpdatedAt, &m.Version, &position)
+	m.CreatedAt, m.UpdatedAt = m.CreatedAt.UTC(), m.UpdatedAt.UTC()
+	return municipalityRow{State: m, Version: m.Version, Position: position}, err
+}
+
+func municipalityKey(r municipalityRow) stream { return stream{r.State.ID.UUID, r.State.ID.UUID} }
+
+func loadMunicipalities(ctx context.Context, tx pgx.Tx, keys []stream) (map[stream]municipalityRow, error) {
+	const sql = `select ` + municipalityColumns + ` from trust.municipalities m where m.id = any($1::uuid[])`
+	loaded := make(map[stream]municipalityRow, len(keys))
+	if len(keys) == 0 {
+		return loaded, nil
+	}
+	found, err := tx.Query(ctx, sql, column(keys, func(k stream) [16]byte { return k.id }))
+	if err != nil {
+		return nil, fmt.Errorf("load municipalities: %w", err)
+	}
+	rows, err := pgx.CollectRows(found, scanMunicipality)
+	if err != nil {
+		return nil, fmt.Errorf("load municipalities: %w", err)
+	}
+	for _, r := range rows {
+		loaded[municipalityKey(r)] = r
+	}
+	return loaded, nil
+}
+
+func writeMunicipalities(ctx context.Context, tx pgx.Tx, rows []municipalityRow) error {
+	const sql = `insert into trust.municipalities (id, code, name, province, category, district_code, population, contact_email,
+			is_active, created_at, updated_at, version, position)
+		select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::integer[], $8::text[],
+			$9::boolean[], $10::timestamptz[], $11::timestamptz[], $12::integer[], $13::bigint[])
+		on conflict (id) do update set code = excluded.code, name = excluded.name, province = excluded.province,
+			category = excluded.category, district_code = excluded.district_code, population = excluded.population,
+			contact_email = excluded.contact_email, is_active = excluded.is_active, created_at = excluded.created_at,
+			updated_at = excluded.updated_at, version = excluded.version, position = excluded.position`
+	_, err := tx.Exec(ctx, sql,
+		column(rows, func(r municipalityRow) [16]byte { return r.State.ID.UUID }),
+		column(rows, func(r municipalityRow) string { return r.State.Code }),
+		column(rows, func(r municipalityRow) string { return r.State.Name }),
+		column(rows, func(r municipalityRow) string { return r.State.Province }),
+		column(rows, func(r municipalityRow) string { return r.State.Category }),
+		column(rows, func(r municipalityRow) string { return r.State.DistrictCode }),
+		column(rows, func(r municipalityRow) *int { return r.State.Population }),
+		column(rows, func(r municipalityRow) string { return r.State.ContactEmail }),
+		column(rows, func(r municipalityRow) bool { return r.State.Active }),
+		column(rows, func(r municipalityRow) time.Time { return r.State.CreatedAt }),
+		column(rows, func(r municipalityRow) time.Time { return r.State.UpdatedAt }),
+		column(rows, func(r municipalityRow) int32 { return int32(r.Version) }),
+		column(rows, func(r municipalityRow) int64 { return r.Position }))
+	if err != nil {
+		return fmt.Errorf("write municipalities: %w", err)
+	}
+	return nil
+}
+
+// MunicipalityFilter narrows a list of municipalities; zero fields do not. Q finds part of a name or the start of a code, letter
+// case not minding.
+type MunicipalityFilter struct {
+	Active                *bool
+	Province, Category, Q string
+}
+
+// Municipality gives one municipality by its id or its code, or not_found.
+func (q *Queries) Municipality(ctx context.Context, idOrCode string) (domain.Municipality, error) {
+	const byID = `select ` + municipalityColumns + ` from trust.municipalities m where m.id = $1`
+	const byCode = `select ` + municipalityColumns + ` from trust.municipalities m where m.code = $1`
+	sql, arg := byCode, any(strings.ToUpper(idOrCode))
+	if id, err := uuid.Parse(idOrCode); err == nil {
+		sql, arg = byID, id
+	}
+	found, err := public(ctx, q, sql, []any{arg}, scanMunicipality)
+	if err != nil {
+		return domain.Municipality{}, err
+	}
+	r, err := only(found, "There is no such municipality.")
+	return r.State, err
+}
+
+// Municipalities lists municipalities, newest first.
+func (q *Queries) Municipalities(ctx context.Context, f MunicipalityFilter, page Page) (Listing[domain.Municipality], error) {
+	var w where
+	if f.Active != nil {
+		w.and("m.is_active = %s", *f.Active)
+	}
+	if f.Province != "" {
+		w.and("m.province = %s", f.Province)
+	}
+	if f.Category != "" {
+		w.and("m.category = %s", f.Category)
+	}
+	if f.Q != "" {
+		w.and("(strpos(lower(m.name), lower(%[1]s)) > 0 or starts_with(m.code, upper(%[1]s)))", f.Q)
+	}
+	if page.After != "" {
+		after, err := page.afterID()
+		if err != nil {
+			return Listing[domain.Municipality]{}, err
+		}
+		w.and("m.id < %s", after)
+	}
+	sql := `select ` + municipalityColumns + ` from trust.municipalities m where true` + w.sql() +
+		` order by m.id desc limit ` + w.arg(page.limit()+1)
+	rows, err := public(ctx, q, sql, w.args, scanMunicipality)
+	return listing(rows, err, page, func(r municipalityRow) (domain.Municipality, string) {
+		return r.State, idCursor(r.State.ID.UUID)
+	})
+}
+
+// municipalitiesReplay folds the log's municipalities in memory.
+type municipalitiesReplay struct{ rows map[stream]municipalityRow }
+
+func (municipalities) replay() replay {
+	return &municipalitiesReplay{rows: map[stream]municipalityRow{}}
+}
+
+func (m *municipalitiesReplay) fold(events []domain.Recorded) error {
+	mine, err := handled(municipalities{}, events)
+	if err != nil {
+		return err
+	}
+	return evolve(m.rows, mine)
+}
+
+func (*municipalitiesReplay) later([]domain.Recorded) {}
+
+func (m *municipalitiesReplay) compare(ctx context.Context, tx pgx.Tx) error {
+	const sql = `select ` + municipalityColumns + ` from trust.municipalities m order by m.id`
+	return compare(ctx, tx, comparison[municipalityRow, stream]{
+		name: "municipalities", sql: sql, scan: scanMunicipality, key: municipalityKey, want: m.rows,
+		id: func(k stream) uuid.UUID { return k.id },
+	})
+}

@@ -1,0 +1,131 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// Projection folds the log into one read table.
+type Projection interface {
+	// Name is the projection's name, that of its table and its checkpoint.
+	Name() string
+	// Handles tells whether an event changes the table. A type that the projection does not name, neither as handled nor as
+	// ignored, is a *domain.UnknownEventError.
+	Handles(event domain.Event) (bool, error)
+	// Fold brings the table from the position before events to upTo, the position of the last of them, in the caller's
+	// transaction. events are the whole log in that range. Folding a range twice leaves the rows of folding it once.
+	Fold(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, events []domain.Recorded, upTo int64) error
+
+	// replay makes an empty in-memory table for Verify.
+	replay() replay
+}
+
+// All lists every projection.
+func All() []Projection { return []Projection{municipalities{}, users{}, consents{}} }
+
+// ByName finds a projection.
+func ByName(name string) (Projection, bool) {
+	for _, p := range All() {
+		if p.Name() == name {
+			return p, true
+		}
+	}
+	return nil, false
+}
+
+// handled picks the events that a projection handles.
+func handled(p Projection, events []domain.Recorded) ([]domain.Recorded, error) {
+	count := 0
+	for i := range events {
+		ok, err := p.Handles(events[i].Event)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			count++
+		}
+	}
+	if count == len(events) {
+		return events, nil
+	}
+	mine := make([]domain.Recorded, 0, count) // events are large: no growing, no copying what is not needed
+	for i := range events {
+		if ok, _ := p.Handles(events[i].Event); ok {
+			mine = append(mine, events[i])
+		}
+	}
+	return mine, nil
+}
+
+// row is one aggregate's state as its newest event left it.
+type row[S any] struct {
+	State    S
+	Version  int
+	Position int64
+}
+
+// evolve folds events into the rows of their streams. An event that does not follow the row's version means that the table and
+// the log have parted; it is never folded.
+func evolve[S interface {
+	Evolve(r domain.Recorded) S
+}](rows map[stream]row[S], events []domain.Recorded) error {
+	for _, e := range events {
+		key := streamOf(e)
+		r := rows[key]
+		if e.Version == 1 {
+			r = row[S]{}
+		}
+		if e.Version != r.Version+1 {
+			return &OrderError{Position: e.Position, Version: e.Version, After: r.Version}
+		}
+		rows[key] = row[S]{State: r.State.Evolve(e), Version: e.Version, Position: e.Position}
+	}
+	return nil
+}
+
+// OrderError says that an event does not follow what its read table or its range holds.
+type OrderError struct {
+	Position int64
+	Version  int // of the event in its stream
+	After    int // version that the table holds
+}
+
+func (e *OrderError) Error() string {
+	return fmt.Sprintf("event %d is version %d of its stream, the read table holds version %d", e.Position, e.Version, e.After)
+}
+
+// stream names a stream of one kind across tenants.
+type stream struct{ tenant, id [16]byte }
+
+func streamOf(e domain.Recorded) stream { return stream{e.Tenant.UUID, e.Stream.ID} }
+
+// older lists the streams whose first event in the page is not their first event ever: those have rows to load.
+func older(events []domain.Recorded) []stream {
+	seen := make(map[stream]bool, len(events))
+	var found []stream
+	for _, e := range events {
+		key := streamOf(e)
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		if e.Version > 1 {
+			found = append(found, key)
+		}
+	}
+	return found
+}
+
+// column makes the array of one column of many rows.
+func column[R, V any](rows []R, value func(R) V) []V {
+	values := make([]V, len(rows))
+	for i, r := range rows {
+		values[i] = value(r)
+	}
+	return values
+}

@@ -1,0 +1,163 @@
+package projections
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// Queries reads the read tables. Its methods may be called from many goroutines.
+type Queries struct {
+	pool  *pgxpool.Pool
+	await awaiter
+}
+
+// NewQueries makes queries on a pool that connects as trust_query.
+func NewQueries(pool *pgxpool.Pool) *Queries {
+	q := &Queries{pool: pool}
+	q.await.look = q.checkpoints
+	return q
+}
+
+// Page asks for part of a list: at most Limit items (1 to 100; 0: 50) after the cursor After (empty: from the start).
+type Page struct {
+	Limit int
+	After string
+}
+
+// Listing is part of a list. Next is the cursor of what follows; empty: nothing does.
+type Listing[T any] struct {
+	Items []T
+	Next  string
+}
+
+const (
+	defaultLimit = 50
+	maxLimit     = 100
+)
+
+func (p Page) limit() int {
+	if p.Limit <= 0 {
+		return defaultLimit
+	}
+	return min(p.Limit, maxLimit)
+}
+
+// afterID decodes a cursor made by idCursor.
+func (p Page) afterID() (uuid.UUID, error) {
+	raw, err := base64.RawURLEncoding.DecodeString(p.After)
+	if err != nil || len(raw) != len(uuid.UUID{}) {
+		return uuid.UUID{}, malformedCursor()
+	}
+	return uuid.UUID(raw), nil
+}
+
+// afterPosition decodes a cursor made by positionCursor.
+func (p Page) afterPosition() (int64, error) {
+	raw, err := base64.RawURLEncoding.DecodeString(p.After)
+	if err != nil || len(raw) != 8 {
+		return 0, malformedCursor()
+	}
+	return int64(binary.BigEndian.Uint64(raw)), nil
+}
+
+func idCursor(id uuid.UUID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+
+func positionCursor(position int64) string {
+	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, uint64(position)))
+}
+
+func malformedCursor() error {
+	var f domain.Faults
+	f.Add("after", "invalid", "Give the value of next from the page before, or nothing.")
+	return f.Err()
+}
+
+// listing makes a page of rows, which are one more than the page holds if there is a next page.
+func listing[R, T any](rows []R, err error, page Page, item func(R) (T, string)) (Listing[T], error) {
+	if err != nil {
+		return Listing[T]{}, err
+	}
+	l := Listing[T]{Items: make([]T, 0, len(rows))}
+	for i, r := range rows {
+		if i == page.limit() {
+			break
+		}
+		value, cursor := item(r)
+		l.Items = append(l.Items, value)
+		l.Next = cursor
+	}
+	if len(rows) <= page.limit() {
+		l.Next = ""
+	}
+	return l, nil
+}
+
+// only gives the single row that was found, or not_found.
+func only[R any](rows []R, absent string) (R, error) {
+	if len(rows) == 0 {
+		var none R
+		return none, domain.Refuse(domain.CodeNotFound, "%s", absent)
+	}
+	return rows[0], nil
+}
+
+// where collects conditions and their arguments.
+type where struct {
+	conditions strings.Builder
+	args       []any
+}
+
+// and adds a condition; %s (or %[1]s) in it stands for the argument.
+func (w *where) and(condition string, arg any) {
+	w.conditions.WriteString(" and " + fmt.Sprintf(condition, w.arg(arg)))
+}
+
+// arg adds an argument and gives its placeholder.
+func (w *where) arg(value any) string {
+	w.args = append(w.args, value)
+	return fmt.Sprintf("$%d", len(w.args))
+}
+
+func (w *where) sql() string { return w.conditions.String() }
+
+// inTenant runs a query under the row-level security of one tenant. Setting and query go as one batch: one round trip, one
+// transaction, at whose end the setting is gone, so a pooled connection carries no tenant to its next user.
+func inTenant[R any](ctx context.Context, q *Queries, tenant domain.TenantID, sql string, args []any,
+	scan pgx.RowToFunc[R],
+) ([]R, error) {
+	const setTenant = `select set_config('trust.tenant', $1, true)`
+	if tenant.IsZero() {
+		return nil, errors.New("a query without a tenant")
+	}
+	var batch pgx.Batch
+	batch.Queue(setTenant, tenant.String())
+	var rows []R
+	batch.Queue(sql, args...).Query(func(found pgx.Rows) (err error) {
+		rows, err = pgx.CollectRows(found, scan)
+		return err
+	})
+	if err := q.pool.SendBatch(ctx, &batch).Close(); err != nil {
+		return nil, unavailable(err)
+	}
+	return rows, nil
+}
+
+// public runs a query on what belongs to no tenant.
+func public[R any](ctx context.Context, q *Queries, sql string, args []any, scan pgx.RowToFunc[R]) ([]R, error) {
+	found, err := q.pool.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	rows, err := pgx.CollectRows(found, scan)
+	return rows, unavailable(err)
+}

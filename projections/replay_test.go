@@ -1,0 +1,191 @@
+package projections_test
+
+import (
+	"bytes"
+	"errors"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"pgregory.net/rapid"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/projections"
+)
+
+func replay(t testing.TB, r *projections.Readings, tenant domain.TenantID, q projections.ReplayQuery) (rows []domain.Consent, position int64) {
+	t.Helper()
+	position, err := r.Replay(t.Context(), tenant, q, func(c domain.Consent) error {
+		rows = append(rows, c)
+		return nil
+	})
+	must(t, err)
+	return rows, position
+}
+
+// wholeLog reads every event of every tenant.
+func (w *world) wholeLog(t testing.TB, conn *pgx.Conn) (events []domain.Recorded) {
+	t.Helper()
+	head := w.head(t)
+	must(t, pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) (err error) {
+		events, err = w.reader.Range(t.Context(), tx, 0, head)
+		return err
+	}))
+	return events
+}
+
+// naive is what a replay must give: the whole log filtered and folded in memory.
+func naive(log []domain.Recorded, tenant domain.TenantID, q projections.ReplayQuery) (rows []domain.Consent) {
+	people := map[uuid.UUID][]domain.Recorded{}
+	for _, e := range log {
+		if e.Tenant == tenant && e.Stream.Type == domain.ConsentStream && (q.Position == 0 || e.Position <= q.Position) &&
+			(q.Subject.IsZero() || e.Subject == q.Subject) {
+			people[e.Stream.ID] = append(people[e.Stream.ID], e)
+		}
+	}
+	ids := slices.SortedFunc(maps.Keys(people), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
+	for _, id := range ids {
+		for _, c := range domain.ConsentsAt(people[id], q.At, q.KnownAt).Records() {
+			if q.Purpose == "" || c.Purpose == q.Purpose {
+				rows = append(rows, c)
+			}
+		}
+	}
+	return rows
+}
+
+// Random histories in two tenants, asked at random instants of both clocks or at random positions: a replay is what one fold of the
+// whole log gives, and asked again at the position it named, it gives the same rows in the same order.
+func TestAReplayIsAFoldOfTheWholeLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	tenants := []domain.TenantID{w.tenant, w.municipality(t, "JHB")}
+	conn, r := w.db.Conn(t, pgtest.Projector), w.readings(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		tenant := rapid.SampledFrom(tenants).Draw(rt, "tenant")
+		subjects := []domain.UserID{newUser(), newUser()}
+		for _, e := range rapid.SliceOfN(randomDecision(), 1, 8).Draw(rt, "history") {
+			w.append(t, tenant, domain.ConsentsOf(subjects[e.subject]), e.event())
+		}
+		log := w.wholeLog(t, conn)
+		instant := func(name string) time.Time {
+			e := rapid.SampledFrom(log).Draw(rt, name)
+			switch rapid.IntRange(0, 3).Draw(rt, name+", which") {
+			case 0:
+				return time.Time{}
+			case 1:
+				return e.EffectiveAt
+			case 2:
+				return e.RecordedAt.Add(-time.Microsecond)
+			default:
+				return e.RecordedAt
+			}
+		}
+		q := projections.ReplayQuery{At: instant("at"), Purpose: rapid.SampledFrom([]string{"", "", "sms_alert"}).Draw(rt, "purpose")}
+		if rapid.Bool().Draw(rt, "by position") {
+			q.Position = rapid.SampledFrom(log).Draw(rt, "position").Position
+		} else {
+			q.KnownAt = instant("known at")
+		}
+		if rapid.IntRange(0, 3).Draw(rt, "of one") == 0 {
+			q.Subject = subjects[0]
+		}
+		got, position := replay(t, r, tenant, q)
+		if diff := cmp.Diff(naive(log, tenant, q), got); diff != "" {
+			rt.Fatalf("%+v (-want +got):\n%s", q, diff)
+		}
+		w.register(t, tenant, "meanwhile")
+		w.grant(t, tenant, newUser())
+		if position == 0 {
+			return // asked about before the first event
+		}
+		q.KnownAt, q.Position = time.Time{}, position
+		again, same := replay(t, r, tenant, q)
+		if same != position || cmp.Diff(got, again) != "" {
+			rt.Fatalf("again at %d: %s", same, cmp.Diff(got, again))
+		}
+	})
+}
+
+func TestAReplayGoesOnOverItsPages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, n := range []int{499, 1, 1, 1200, 3} { // of one person each, around the page of 500
+		events := make([]domain.Event, n)
+		for i := range events {
+			events[i] = &domain.ConsentGranted{Decision: decision("sms_alert", time.Time{})}
+		}
+		w.append(t, w.tenant, domain.ConsentsOf(newUser()), events...)
+	}
+	got, position := replay(t, w.readings(t), w.tenant, projections.ReplayQuery{})
+	want := naive(w.wholeLog(t, w.db.Conn(t, pgtest.Projector)), w.tenant, projections.ReplayQuery{})
+	if len(got) != 1704 || position != w.head(t) {
+		t.Errorf("%d rows at %d", len(got), position)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What was on paper on 1 March and typed in on 6 March held on 2 March as we know today, and not as we knew then.
+func TestAReplayTellsWhatHeldFromWhatWasKnown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.readings(t)
+	anna := newUser()
+	given := time.Now().Add(-96 * time.Hour).UTC().Truncate(time.Microsecond)
+	before, _ := r.PositionAt(t.Context(), time.Time{})
+	e := &domain.ConsentGranted{Decision: decision("sms_alert", given)}
+	w.append(t, w.tenant, domain.ConsentsOf(anna), e)
+	dayAfter := given.Add(24 * time.Hour)
+	if rows, at := replay(t, r, w.tenant, projections.ReplayQuery{At: dayAfter}); len(rows) != 1 || rows[0].ID != e.ConsentID || at != w.head(t) {
+		t.Errorf("as known today: %+v at %d", rows, at)
+	}
+	if rows, at := replay(t, r, w.tenant, projections.ReplayQuery{At: dayAfter, KnownAt: dayAfter}); len(rows) != 0 || at != 0 {
+		t.Errorf("as known then: %+v at %d", rows, at)
+	}
+	if rows, _ := replay(t, r, w.tenant, projections.ReplayQuery{At: dayAfter, Position: before}); len(rows) != 0 {
+		t.Errorf("one position before: %+v", rows)
+	}
+	if rows, _ := replay(t, r, w.tenant, projections.ReplayQuery{At: given.Add(-time.Microsecond)}); len(rows) != 0 {
+		t.Errorf("before it was given: %+v", rows)
+	}
+	w.append(t, w.tenant, domain.ConsentsOf(anna), &domain.ConsentWithdrawn{ConsentID: e.ConsentID, Purpose: "sms_alert"})
+	if rows, _ := replay(t, r, w.tenant, projections.ReplayQuery{}); len(rows) != 1 || !rows[0].Withdrawn() {
+		t.Errorf("withdrawn: %+v", rows)
+	}
+}
+
+func TestAReplayEndsWithItsReadersError(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.grant(t, w.tenant, newUser())
+	w.grant(t, w.tenant, newUser())
+	full, calls := errors.New("the reader has gone"), 0
+	_, err := w.readings(t).Replay(t.Context(), w.tenant, projections.ReplayQuery{}, func(domain.Consent) error {
+		calls++
+		return full
+	})
+	if !errors.Is(err, full) || calls != 1 {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+}
+
+func TestAReplayRefusesPositionsThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	none := func(domain.Consent) error { t.Error("a row"); return nil }
+	for _, q := range []projections.ReplayQuery{{Position: -1}, {Position: w.head(t) + 1}, {Position: 1, KnownAt: time.Now()}} {
+		if _, err := w.readings(t).Replay(t.Context(), w.tenant, q, none); !refused(err, domain.CodeInvalid) {
+			t.Errorf("%+v gives %v", q, err)
+		}
+	}
+	if _, err := w.readings(t).Replay(t.Context(), domain.TenantID{}, projections.ReplayQuery{}, none); err == nil {
+		t.Error("the zero tenant is replayed")
+	}
+}

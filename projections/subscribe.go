@@ -1,0 +1,124 @@
+package projections
+
+import (
+	"context"
+	stdsql "database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	wmsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// Contract towards watermill-sql v3.1.0, read in its source. Its transaction does nothing but look for the next range: on
+// Close, or when the deadline passes, it commits though the handler still runs, and a nack sends again within the same
+// transaction. So the handler has a transaction of its own and always acks, also on failure: an ack moves nothing, and the next
+// look yields the range again. The subscriber is never blocked by a handler that waits: pauses are the BackoffManager's, which
+// v3 asks once after each look, before a wait that ends on Close.
+
+// topic names the log to Watermill.
+const topic = "trust.events"
+
+// span is a message: the positions after < p ≤ upTo.
+type span struct {
+	After int64 `json:"after"`
+	UpTo  int64 `json:"up_to"`
+}
+
+// project subscribes and folds until term ends.
+func (p *projector) project(term context.Context, depose context.CancelCauseFunc, epoch int64) error {
+	// Watermill's transaction is idle while the handler runs; the limit frees its locks should this process stand still.
+	db := stdlib.OpenDB(*session(p.database, "poll", 0, 10*time.Second))
+	db.SetMaxOpenConns(1)
+	defer func() { _ = db.Close() }()
+	pace := &pace{full: int64(p.config.PageSize)}
+	wake, hush := p.bell.subscribe()
+	defer hush()
+	noDeadline := time.Duration(math.MaxInt64) // 0 is refused; on expiry it would send again while the handler runs
+	logger := watermill.NewSlogLoggerWithLevelMapping(p.logger, map[slog.Level]slog.Level{
+		slog.LevelInfo: slog.LevelDebug, slog.LevelDebug: watermill.LevelTrace, slog.LevelError: slog.LevelDebug, // we log failures
+	})
+	subscriber, err := wmsql.NewSubscriber(db, wmsql.SubscriberConfig{
+		ConsumerGroup:  p.Name(),
+		AckDeadline:    &noDeadline,
+		SchemaAdapter:  ranges{pace: pace},
+		OffsetsAdapter: checkpoints{},
+		BackoffManager: pauses{term: term, pace: pace, wake: wake, poll: p.config.PollEvery, logger: p.logger},
+	}, logger)
+	if err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: goodbye}, logger)
+	if err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	h := &handler{projector: p, term: term, depose: depose, epoch: epoch, pace: pace, ahead: ahead{projector: p}}
+	defer h.end()
+	router.AddConsumerHandler(p.Name(), topic, subscriber, h.handle)
+	return router.Run(term)
+}
+
+// ranges is the events table as a Watermill topic.
+type ranges struct{ pace *pace }
+
+var errReadOnly = errors.New("events are appended by package eventstore alone")
+
+// InsertQuery implements the schema adapter: Watermill publishes nothing here.
+func (ranges) InsertQuery(string, message.Messages) (wmsql.Query, error) {
+	return wmsql.Query{}, errReadOnly
+}
+
+// SelectQuery gives the next range: no row when there is nothing new. One statement, so one snapshot; it takes no lock.
+func (r ranges) SelectQuery(_, group string, _ wmsql.OffsetsAdapter) wmsql.Query {
+	const sql = `select c.position, least(h.position, c.position + $2)
+		from trust.checkpoints c, (select position from trust.events order by position desc limit 1) h
+		where c.projection = $1 and c.position < h.position`
+	return wmsql.Query{Query: sql, Args: []any{group, r.pace.size()}}
+}
+
+// UnmarshalMessage makes the message of a range.
+func (ranges) UnmarshalMessage(found wmsql.Scanner) (wmsql.Row, error) {
+	var s span
+	if err := found.Scan(&s.After, &s.UpTo); err != nil {
+		return wmsql.Row{}, err
+	}
+	payload, err := json.Marshal(s)
+	if err != nil {
+		return wmsql.Row{}, err
+	}
+	return wmsql.Row{Offset: s.UpTo, Msg: message.NewMessage(watermill.NewUUID(), payload)}, nil
+}
+
+// SchemaInitializingQueries gives none: migrations own every table.
+func (ranges) SchemaInitializingQueries(string) []wmsql.Query { return nil }
+
+// SubscribeIsolationLevel is pinned, whatever the server's default is.
+func (ranges) SubscribeIsolationLevel() stdsql.IsolationLevel { return stdsql.LevelReadCommitted }
+
+// checkpoints keeps no offsets: the handler moves the checkpoint in its own transaction.
+type checkpoints struct{}
+
+// AckMessageQuery does nothing; v3 insists on a statement.
+func (checkpoints) AckMessageQuery(string, wmsql.Row, string) wmsql.Query {
+	return wmsql.Query{Query: "select"}
+}
+
+// ConsumedMessageQuery is empty, so it is not run.
+func (checkpoints) ConsumedMessageQuery(string, wmsql.Row, string, []byte) wmsql.Query {
+	return wmsql.Query{}
+}
+
+// NextOffsetQuery is not asked: SelectQuery looks at the checkpoint itself.
+func (checkpoints) NextOffsetQuery(string, string) wmsql.Query { return wmsql.Query{} }
+
+// SchemaInitializingQueries gives none: migrations own every table.
+func (checkpoints) SchemaInitializingQueries(string) []wmsql.Query { return nil }
+
+// BeforeSubscribingQueries gives none: migrations insert each checkpoint.
+func (checkpoints) BeforeSubscribingQueries(string, string) []wmsql.Query { return nil }

@@ -1,0 +1,215 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// users is the read table of users as they are. An erased user's row stays, blank.
+type users struct{}
+
+type userRow = row[domain.User]
+
+// Name implements Projection.
+func (users) Name() string { return "users" }
+
+// Handles implements Projection.
+func (users) Handles(event domain.Event) (bool, error) {
+	switch event.(type) {
+	case *domain.UserRegistered, *domain.UserProfileChanged, *domain.UserEmailChanged, *domain.UserRoleChanged,
+		*domain.UserPasswordChanged, *domain.UserDeactivated, *domain.UserReactivated, *domain.UserErased:
+		return true, nil
+	case *domain.MunicipalityRegistered, *domain.MunicipalityDetailsChanged, *domain.MunicipalityDeactivated,
+		*domain.MunicipalityReactivated,
+		*domain.ConsentGranted, *domain.ConsentRefused, *domain.ConsentWithdrawn,
+		*domain.PurposeDefined, *domain.PurposeNoticePublished, *domain.PurposeRetired,
+		*domain.SessionStarted, *domain.SessionEnded, *domain.SessionReuseDetected, *domain.SignInFailed,
+		*domain.AdminAdded, *domain.AdminRemoved, *domain.PersonalDataRead, *domain.TenantMismatch:
+		return false, nil
+	}
+	return false, &domain.UnknownEventError{Type: event.EventType()}
+}
+
+// Fold implements Projection.
+func (u users) Fold(ctx context.Context, tx pgx.Tx, _ *eventstore.Reader, events []domain.Recorded, _ int64) error {
+	mine, err := handled(u, events)
+	if err != nil || len(mine) == 0 {
+		return err
+	}
+	rows, err := loadUsers(ctx, tx, older(mine))
+	if err != nil {
+		return err
+	}
+	if err := evolve(rows, mine); err != nil {
+		return err
+	}
+	return writeUsers(ctx, tx, slices.Collect(maps.Values(rows)))
+}
+
+const userColumns = `u.id, u.tenant_id, u.municipality_code, u.email, u.full_name, u.phone, u.preferred_language, u.role,
+	u.is_active, u.is_erased, u.created_at, u.updated_at, u.version, u.position`
+
+func scanUser(r pgx.CollectableRow) (userRow, error) {
+	var u domain.User
+	var position int64
+	err := r.Scan(&u.ID.UUID, &u.Tenant.UUID, &u.MunicipalityCode, &u.Email, &u.FullName, &u.Phone, &u.PreferredLanguage,
+		&u.Role, &u.Active, &u.Erased, &u.CreatedAt, &u.UpdatedAt, &u.Version, &position)
+	u.CreatedAt, u.UpdatedAt = u.CreatedAt.UTC(), u.UpdatedAt.UTC()
+	return userRow{State: u, Version: u.Version, Position: position}, err
+}
+
+func loadUsers(ctx context.Context, tx pgx.Tx, keys []stream) (map[stream]userRow, error) {
+	const sql = `select ` + userColumns + ` from unnest($1::uuid[], $2::uuid[]) k (tenant_id, id)
+		join trust.users u on u.tenant_id = k.tenant_id and u.id = k.id`
+	loaded := make(map[stream]userRow, len(keys))
+	if len(keys) == 0 {
+		return loaded, nil
+	}
+	found, err := tx.Query(ctx, sql, column(keys, func(k stream) [16]byte { return k.tenant }),
+		column(keys, func(k stream) [16]byte { return k.id }))
+	if err != nil {
+		return nil, fmt.Errorf("load users: %w", err)
+	}
+	rows, err := pgx.CollectRows(found, scanUser)
+	if err != nil {
+		return nil, fmt.Errorf("load users: %w", err)
+	}
+	for _, r := range rows {
+		loaded[userKey(r)] = r
+	}
+	return loaded, nil
+}
+
+func userKey(r userRow) stream { return stream{r.State.Tenant.UUID, r.State.ID.UUID} }
+
+func writeUsers(ctx context.Context, tx pgx.Tx, rows []userRow) error {
+	const sql = `insert into trust.users (id, tenant_id, municipality_code, email, full_name, phone, preferred_language, role,
+			is_active, is_erased, created_at, updated_at, version, position)
+		select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+			$9::boolean[], $10::boolean[], $11::timestamptz[], $12::timestamptz[], $13::integer[], $14::bigint[])
+		on conflict (tenant_id, id) do update set municipality_code = excluded.municipality_code, email = excluded.email,
+			full_name = excluded.full_name, phone = excluded.phone, preferred_language = excluded.preferred_language,
+			role = excluded.role, is_active = excluded.is_active, is_erased = excluded.is_erased,
+			created_at = excluded.created_at, updated_at = excluded.updated_at, version = excluded.version,
+			position = excluded.position`
+	_, err := tx.Exec(ctx, sql,
+		column(rows, func(r userRow) [16]byte { return r.State.ID.UUID }),
+		column(rows, func(r userRow) [16]byte { return r.State.Tenant.UUID }),
+		column(rows, func(r userRow) string { return r.State.MunicipalityCode }),
+		column(rows, func(r userRow) string { return r.State.Email }),
+		column(rows, func(r userRow) string { return r.State.FullName }),
+		column(rows, func(r userRow) string { return r.State.Phone }),
+		column(rows, func(r userRow) string { return string(r.State.PreferredLanguage) }),
+		column(rows, func(r userRow) string { return string(r.State.Role) }),
+		column(rows, func(r userRow) bool { return r.State.Active }),
+		column(rows, func(r userRow) bool { return r.State.Erased }),
+		column(rows, func(r userRow) time.Time { return r.State.CreatedAt }),
+		column(rows, func(r userRow) time.Time { return r.State.UpdatedAt }),
+		column(rows, func(r userRow) int32 { return int32(r.Version) }),
+		column(rows, func(r userRow) int64 { return r.Position }))
+	if err != nil {
+		return fmt.Errorf("write users: %w", err)
+	}
+	return nil
+}
+
+// UserFilter narrows a list of users; zero fields do not. Q finds part of a name or an address, Email and Phone the whole,
+// letter case not minding.
+type UserFilter struct {
+	Role            domain.Role
+	Active          *bool
+	Q, Email, Phone string
+}
+
+// User gives one user of a tenant, or not_found.
+func (q *Queries) User(ctx context.Context, tenant domain.TenantID, id domain.UserID) (domain.User, error) {
+	const sql = `select ` + userColumns + ` from trust.users u where u.tenant_id = $1 and u.id = $2`
+	found, err := inTenant(ctx, q, tenant, sql, []any{tenant.UUID, id.UUID}, scanUser)
+	if err != nil {
+		return domain.User{}, err
+	}
+	r, err := only(found, "There is no such user.")
+	return r.State, err
+}
+
+// Users lists a tenant's users, newest first.
+func (q *Queries) Users(ctx context.Context, tenant domain.TenantID, f UserFilter, page Page) (Listing[domain.User], error) {
+	w := where{args: []any{tenant.UUID}}
+	if f.Role != "" {
+		w.and("u.role = %s", string(f.Role))
+	}
+	if f.Active != nil {
+		w.and("u.is_active = %s", *f.Active)
+	}
+	if f.Email != "" {
+		w.and("lower(u.email) = lower(%s)", f.Email)
+	}
+	if f.Phone != "" {
+		w.and("u.phone = %s and u.phone <> ''", f.Phone)
+	}
+	if f.Q != "" {
+		w.and("strpos(lower(u.full_name) || ' ' || lower(u.email), lower(%s)) > 0", f.Q)
+	}
+	if page.After != "" {
+		after, err := page.afterID()
+		if err != nil {
+			return Listing[domain.User]{}, err
+		}
+		w.and("u.id < %s", after)
+	}
+	sql := `select ` + userColumns + ` from trust.users u where u.tenant_id = $1` + w.sql() +
+		` order by u.id desc limit ` + w.arg(page.limit()+1)
+	rows, err := inTenant(ctx, q, tenant, sql, w.args, scanUser)
+	return listing(rows, err, page, func(r userRow) (domain.User, string) { return r.State, idCursor(r.State.ID.UUID) })
+}
+
+// usersReplay folds the log's users in memory.
+type usersReplay struct {
+	rows map[stream]userRow
+	// erasing are users erased in the log after the table's checkpoint: their key is gone already, their row not yet blank.
+	erasing map[stream]bool
+}
+
+func (users) replay() replay {
+	return &usersReplay{rows: map[stream]userRow{}, erasing: map[stream]bool{}}
+}
+
+func (u *usersReplay) fold(events []domain.Recorded) error {
+	mine, err := handled(users{}, events)
+	if err != nil {
+		return err
+	}
+	return evolve(u.rows, mine)
+}
+
+func (u *usersReplay) later(events []domain.Recorded) {
+	for _, e := range events {
+		if _, erased := e.Event.(*domain.UserErased); erased {
+			u.erasing[streamOf(e)] = true
+		}
+	}
+}
+
+func (u *usersReplay) compare(ctx context.Context, tx pgx.Tx) error {
+	const sql = `select ` + userColumns + ` from trust.users u order by u.tenant_id, u.id`
+	return compare(ctx, tx, comparison[userRow, stream]{
+		name: "users", sql: sql, scan: scanUser, key: userKey, want: u.rows,
+		id: func(k stream) uuid.UUID { return k.id },
+		ease: func(k stream, want, have userRow) userRow {
+			if u.erasing[k] {
+				s := &want.State
+				s.Email, s.FullName, s.Phone, s.Erased = have.State.Email, have.State.FullName, have.State.Phone, have.State.Erased
+			}
+			return want
+		},
+	})
+}

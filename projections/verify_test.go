@@ -1,0 +1,114 @@
+package projections_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/projections"
+)
+
+func TestVerifyFindsWhatIsNotAsTheLogSays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	f := newFolder(t, w)
+	user := w.register(t, w.tenant, "marked")
+	w.grant(t, w.tenant, user)
+	w.append(t, w.tenant, domain.UserOf(user), &domain.UserDeactivated{Cause: domain.CauseAdmin})
+	for _, p := range projections.All() {
+		_, err := f.fold(t.Context(), p, 1000)
+		must(t, err)
+	}
+	w.check(t)
+	for _, c := range damages(w.tenant) {
+		w.force(t, c.do)
+		err := w.verify(t)
+		var d *projections.Difference
+		if !errors.As(err, &d) || d.Position != c.position || d.Projection != c.projection || !strings.Contains(d.What, c.what) {
+			t.Errorf("%s: Verify gives %v", c.name, err)
+		}
+		if err != nil && (strings.Contains(err.Error(), "marked") || strings.Contains(err.Error(), "secret")) {
+			t.Errorf("%s: the difference tells a value: %v", c.name, err)
+		}
+		if c.mend != "" {
+			w.force(t, c.mend)
+			w.check(t)
+		}
+	}
+}
+
+// damage is something that must not happen to a database of four events, how to undo it, and what Verify says of it.
+type damage struct {
+	name, do, mend string
+	position       int64
+	projection     string
+	what           string
+}
+
+func damages(tenant domain.TenantID) []damage {
+	const stranger = "00000000-0000-0000-0000-000000000007"
+	return []damage{
+		{
+			"another value", "update trust.users_v1 set full_name = full_name || 'x'",
+			"update trust.users_v1 set full_name = left(full_name, -1)", 0, "users", "FullName differs",
+		},
+		{
+			"another time", "update trust.consents_v1 set recorded_at = recorded_at + interval '1 microsecond'",
+			"update trust.consents_v1 set recorded_at = recorded_at - interval '1 microsecond'", 0, "consents", "RecordedAt differs",
+		},
+		{
+			"another recorder", "update trust.consents_v1 set recorded_by = tenant_id",
+			"update trust.consents_v1 set recorded_by = subject_id", 0, "consents", "RecordedBy differs",
+		},
+		{
+			"a row too many", "insert into trust.municipalities_v1 select '" + stranger +
+				"', code, name, province, category, district_code, population, contact_email, is_active, created_at, updated_at, version, position from trust.municipalities_v1",
+			"delete from trust.municipalities_v1 where id = '" + stranger + "'", 0, "municipalities", "is not in the log",
+		},
+		{
+			"a row too few", "create table trust.kept as select * from trust.users_v1; delete from trust.users_v1",
+			"insert into trust.users_v1 select * from trust.kept", 0, "users", "is missing",
+		},
+		{
+			"a version left out", "update trust.events set version = 3 where position = 4",
+			"update trust.events set version = 2 where position = 4", 4, "", "version 3 of its stream follows version 1",
+		},
+		{
+			"time running backwards", "update trust.events set recorded_at = recorded_at - interval '1 day' where position = 3",
+			"update trust.events set recorded_at = recorded_at + interval '1 day' where position = 3", 3, "", "recorded before",
+		},
+		{
+			"a position left out", "update trust.events set position = 5 where position = 4",
+			"update trust.events set position = 4 where position = 5", 4, "", "position 4 is missing",
+		},
+		{
+			"no tenant", "update trust.events set tenant_id = '00000000-0000-0000-0000-000000000000' where position = 3",
+			"update trust.events set tenant_id = '" + tenant.String() + "' where position = 3", 3, "", "has no tenant",
+		},
+		{
+			"an unknown type", "update trust.events set event_type = 'future.thing.v1' where position = 3",
+			"update trust.events set event_type = 'consent.granted.v1' where position = 3", 3, "", "unknown event type",
+		},
+		{
+			"a payload of another kind", `update trust.events set payload = '{"cause":"secret","cause":7}' where position = 4`,
+			`update trust.events set payload = '{"cause":"admin"}' where position = 4`, 4, "", "does not fit",
+		},
+		{
+			"a broken seal", "update trust.events set sealed = overlay(sealed placing '\\x00'::bytea from octet_length(sealed)) where position = 2",
+			"", 2, "", "cannot be read",
+		},
+	}
+}
+
+func TestVerifyReportsProgress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.register(t, w.tenant, "a")
+	var done, total int64
+	must(t, projections.Verify(t.Context(), w.db.Pool(t, pgtest.Projector), w.reader, func(d, n int64) { done, total = d, n }))
+	if done != 2 || total != 2 {
+		t.Errorf("progress ended at %d of %d", done, total)
+	}
+}
