@@ -1,0 +1,124 @@
+package http
+
+import (
+	"context"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+type registerInput struct {
+	Body registerBody
+}
+
+type registerBody struct {
+	Email             string               `json:"email" doc:"At most 254 characters."`
+	Password          string               `json:"password" doc:"8 to 128 characters."`
+	FullName          string               `json:"full_name" doc:"2 to 100 characters."`
+	Phone             string               `json:"phone,omitempty" doc:"E.164 or South African national form."`
+	PreferredLanguage string               `json:"preferred_language,omitempty" doc:"en (default), zu or af."`
+	MunicipalityCode  string               `json:"municipality_code"`
+	Consent           *registerConsentBody `json:"consent,omitempty" needed:"true"`
+}
+
+type registerConsentBody struct {
+	Purpose            string `json:"purpose,omitempty" needed:"true" doc:"platform_registration"`
+	PurposeDescription string `json:"purpose_description,omitempty" doc:"The wording that was shown."`
+	Language           string `json:"language,omitempty" needed:"true" doc:"en, zu or af: as shown."`
+	Consented          bool   `json:"consented,omitempty" needed:"true"`
+}
+
+// person implements concerns.
+func (in *registerInput) person() string { return domain.CanonicalEmail(in.Body.Email) }
+
+func (s *server) register(ctx context.Context, call commands.Call, in *registerInput) (*userChanged, error) {
+	b := in.Body
+	c := commands.Register{
+		Email: b.Email, Password: b.Password, FullName: b.FullName, Phone: b.Phone,
+		PreferredLanguage: domain.Language(b.PreferredLanguage), MunicipalityCode: b.MunicipalityCode,
+	}
+	if b.Consent != nil {
+		c.Consent = &commands.RegisterConsent{
+			Purpose: b.Consent.Purpose, Description: b.Consent.PurposeDescription,
+			Language: domain.Language(b.Consent.Language), Consented: b.Consent.Consented,
+		}
+	}
+	return userAnswer(s.config.Commands.Register(ctx, call, c))
+}
+
+type loginInput struct {
+	Body struct {
+		Email            string `json:"email"`
+		Password         string `json:"password"`
+		MunicipalityCode string `json:"municipality_code,omitempty" doc:"Needed if registered in more than one municipality."`
+	} `nameHint:"LoginBody"`
+}
+
+// person implements concerns.
+func (in *loginInput) person() string { return domain.CanonicalEmail(in.Body.Email) }
+
+type tokensOutput struct {
+	Position string `header:"Event-Position"`
+	Body     struct {
+		AccessToken  string `json:"access_token"`
+		RefreshToken string `json:"refresh_token"`
+		TokenType    string `json:"token_type" enum:"bearer"`
+		ExpiresIn    int    `json:"expires_in" doc:"Seconds that the access token is valid."`
+	} `nameHint:"Tokens"`
+}
+
+func (s *server) login(ctx context.Context, call commands.Call, in *loginInput) (*tokensOutput, error) {
+	g, err := s.config.Commands.SignIn(ctx, call, commands.SignIn{
+		Email: in.Body.Email, Password: in.Body.Password, MunicipalityCode: in.Body.MunicipalityCode,
+	})
+	return s.tokens(ctx, g, err)
+}
+
+func (s *server) tokens(ctx context.Context, g commands.Grant, err error) (*tokensOutput, error) {
+	if err != nil {
+		return nil, err
+	}
+	traceOf(ctx).user = g.User
+	var out tokensOutput
+	if g.Position > 0 {
+		out.Position = position(g.Position)
+	}
+	b := &out.Body
+	b.TokenType, b.ExpiresIn = "bearer", int(s.config.Tokens.Access.Seconds())
+	b.AccessToken, b.RefreshToken, err = s.config.Tokens.issue(g)
+	return &out, err
+}
+
+type refreshInput struct {
+	Body struct {
+		RefreshToken string `json:"refresh_token"`
+	} `nameHint:"RefreshBody"`
+}
+
+func (s *server) refresh(ctx context.Context, call commands.Call, in *refreshInput) (*tokensOutput, error) {
+	call, b, err := s.holder(ctx, call, in)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.config.Commands.Refresh(ctx, call, b.id)
+	return s.tokens(ctx, g, err)
+}
+
+func (s *server) logout(ctx context.Context, call commands.Call, in *refreshInput) (*struct{}, error) {
+	call, _, err := s.holder(ctx, call, in)
+	if err != nil {
+		return nil, err
+	}
+	return &struct{}{}, s.config.Commands.SignOut(ctx, call)
+}
+
+// holder makes the caller of who shows a refresh token.
+func (s *server) holder(ctx context.Context, call commands.Call, in *refreshInput) (commands.Call, bearer, error) {
+	b, err := s.config.Tokens.verify(refreshToken, in.Body.RefreshToken)
+	if err != nil {
+		return call, b, err
+	}
+	traceOf(ctx).user = b.user
+	call.Tenant, call.User, call.Session = b.tenant, b.user, b.session
+	return call, b, nil
+}

@@ -1,0 +1,252 @@
+package http
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+// consentBody is a recorded decision in answers.
+type consentBody struct {
+	ID                 uuid.UUID       `json:"id" format:"uuid"`
+	SubjectID          uuid.UUID       `json:"subject_id" format:"uuid"`
+	Purpose            string          `json:"purpose"`
+	PurposeDescription string          `json:"purpose_description" doc:"The wording as shown."`
+	Language           domain.Language `json:"language" enum:"en,zu,af"`
+	Consented          bool            `json:"consented" doc:"false: a refusal."`
+	ConsentedAt        *instant        `json:"consented_at" nullable:"true" doc:"When the person said yes; null for a refusal."`
+	Withdrawn          bool            `json:"withdrawn"`
+	WithdrawnAt        *instant        `json:"withdrawn_at" nullable:"true"`
+	Channel            domain.Channel  `json:"channel" enum:"web,counter,phone,whatsapp,ussd,paper"`
+	GivenAt            instant         `json:"given_at" doc:"When the person decided."`
+	RecordedAt         instant         `json:"recorded_at" doc:"When the log learned of it."`
+	NoticeVersion      int             `json:"notice_version"`
+	Position           int64           `json:"position" doc:"Of the newest event about it."`
+}
+
+func consentOf(c domain.Consent) consentBody {
+	b := consentBody{
+		ID: c.ID.UUID, SubjectID: c.Subject.UUID, Purpose: c.Purpose, PurposeDescription: c.Wording, Language: c.Language,
+		Consented: c.Consented, Withdrawn: c.Withdrawn(), WithdrawnAt: whenever(c.WithdrawnAt), Channel: c.Channel,
+		GivenAt: instant(c.GivenAt), RecordedAt: instant(c.RecordedAt), NoticeVersion: c.NoticeVersion, Position: c.Position,
+	}
+	if c.Consented {
+		b.ConsentedAt = whenever(c.GivenAt)
+	}
+	return b
+}
+
+type consentOutput struct {
+	Body consentBody
+}
+
+type consentChanged struct {
+	Position string `header:"Event-Position"`
+	Body     consentBody
+}
+
+func consentAnswer(a commands.Answer[domain.Consent], err error) (*consentChanged, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &consentChanged{Position: position(a.Position), Body: consentOf(a.Value)}, nil
+}
+
+type recordConsentInput struct {
+	Body recordConsentBody
+}
+
+type recordConsentBody struct {
+	SubjectID          string        `json:"subject_id,omitempty" doc:"Another person of the own tenant; only for staff."`
+	Purpose            string        `json:"purpose" doc:"A code of the registry."`
+	PurposeDescription string        `json:"purpose_description,omitempty" doc:"The wording that was shown; must be the registry's."`
+	Language           string        `json:"language" doc:"en, zu or af: as shown."`
+	Consented          bool          `json:"consented" doc:"false records a refusal."`
+	Channel            string        `json:"channel,omitempty" doc:"web (default), counter, phone, whatsapp, ussd or paper."`
+	GivenAt            *time.Time    `json:"given_at,omitempty" doc:"More than 5 minutes ago needs another channel than web, and evidence."`
+	NoticeVersion      int           `json:"notice_version,omitempty" minimum:"1" doc:"The version that was shown."`
+	Evidence           *evidenceBody `json:"evidence,omitempty"`
+	GivenBy            *givenByBody  `json:"given_by,omitempty" doc:"A competent person who decides for the subject (POPIA s35)."`
+}
+
+type evidenceBody struct {
+	SHA256    string `json:"sha256" doc:"64 lower-case hexadecimal digits."`
+	Reference string `json:"reference" doc:"Where it is kept."`
+}
+
+type givenByBody struct {
+	Name      string `json:"name"`
+	Relation  string `json:"relation"`
+	Authority string `json:"authority" doc:"Reference of what gives them the authority."`
+}
+
+func (b recordConsentBody) command() (commands.RecordConsent, error) {
+	var f domain.Faults
+	c := commands.RecordConsent{
+		Subject: domain.UserID{UUID: optionalID(&f, "subject_id", b.SubjectID)}, Purpose: b.Purpose,
+		Description: b.PurposeDescription, Language: domain.Language(b.Language), Consented: b.Consented,
+		Channel: domain.Channel(b.Channel), GivenAt: given(&f, b.GivenAt), NoticeVersion: b.NoticeVersion,
+	}
+	if b.Evidence != nil {
+		c.Evidence = &domain.Evidence{SHA256: b.Evidence.SHA256, Reference: b.Evidence.Reference}
+	}
+	if b.GivenBy != nil {
+		c.GivenBy = &domain.CompetentPerson{Name: b.GivenBy.Name, Relation: b.GivenBy.Relation, Authority: b.GivenBy.Authority}
+	}
+	return c, f.Err()
+}
+
+// given reads when somebody said something; zero: now. No living person decided anything before 1900.
+func given(f *domain.Faults, at *time.Time) time.Time {
+	if at == nil {
+		return time.Time{}
+	}
+	if at.Year() < 1900 {
+		f.Add("given_at", "invalid", "Give the instant at which the person said so.")
+	}
+	return *at
+}
+
+func (s *server) recordConsent(ctx context.Context, call commands.Call, in *recordConsentInput) (*consentChanged, error) {
+	c, err := in.Body.command()
+	if err != nil {
+		return nil, err
+	}
+	return consentAnswer(s.config.Commands.RecordConsent(ctx, call, c))
+}
+
+type withdrawConsentInput struct {
+	ID   string `path:"id"`
+	Body *struct {
+		Reason  string     `json:"reason,omitempty"`
+		GivenAt *time.Time `json:"given_at,omitempty" doc:"When the person said so; missing: now."`
+	} `nameHint:"WithdrawConsentBody"`
+}
+
+func (s *server) withdrawConsent(ctx context.Context, call commands.Call, in *withdrawConsentInput) (*consentChanged, error) {
+	id, err := namedID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	c := commands.WithdrawConsent{Consent: domain.ConsentID{UUID: id}}
+	if in.Body != nil {
+		var f domain.Faults
+		c.Reason, c.GivenAt = in.Body.Reason, given(&f, in.Body.GivenAt)
+		if err := f.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return consentAnswer(s.config.Commands.WithdrawConsent(ctx, call, c))
+}
+
+type consentsInput struct {
+	Paging
+	SubjectID string `query:"subject_id" doc:"Another person of the own tenant; only for staff."`
+}
+
+type consentsOutput struct {
+	Body listBody[consentBody]
+}
+
+func (s *server) consents(ctx context.Context, call commands.Call, in *consentsInput) (*consentsOutput, error) {
+	subject, err := subjectOf(call, in.SubjectID)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.config.Queries.Consents(ctx, call.Tenant, subject, in.page())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.shown(ctx, call, "list_consents", list.Items...); err != nil {
+		return nil, err
+	}
+	return &consentsOutput{Body: listOf(list, consentOf)}, nil
+}
+
+// subjectOf reads whose consents are asked for; the caller's own if nobody is named.
+func subjectOf(call commands.Call, text string) (domain.UserID, error) {
+	var f domain.Faults
+	asked := domain.UserID{UUID: optionalID(&f, "subject_id", text)}
+	if err := f.Err(); err != nil {
+		return domain.UserID{}, err
+	}
+	return call.Subject(asked)
+}
+
+type consentInput struct {
+	ID string `path:"id"`
+}
+
+func (s *server) consent(ctx context.Context, call commands.Call, in *consentInput) (*consentOutput, error) {
+	id, err := namedID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	whose := call.User
+	if staff.allows(call) {
+		whose = domain.UserID{} // anybody of the tenant
+	}
+	c, err := s.config.Queries.Consent(ctx, call.Tenant, whose, domain.ConsentID{UUID: id})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.shown(ctx, call, "get_consent", c); err != nil {
+		return nil, err
+	}
+	return &consentOutput{Body: consentOf(c)}, nil
+}
+
+// shown records that the caller is about to see another person's consents (POPIA s19, s23(1)(b)).
+func (s *server) shown(ctx context.Context, call commands.Call, id string, consents ...domain.Consent) error {
+	if len(consents) == 0 || consents[0].Subject == call.User { // all are of one subject
+		return nil
+	}
+	r := s.routes[id]
+	return s.config.Commands.RecordRead(ctx, call, domain.PersonalDataRead{
+		Route: r.method + " " + r.path, Fields: "consents", Subjects: []domain.UserID{consents[0].Subject},
+	})
+}
+
+type checkConsentInput struct {
+	SubjectID string    `query:"subject_id" doc:"Another person of the own tenant; only for staff."`
+	Purpose   string    `query:"purpose" required:"true"`
+	At        time.Time `query:"at" doc:"Missing: now."`
+	KnownAt   time.Time `query:"known_at" doc:"Missing: now."`
+}
+
+type checkConsentOutput struct {
+	Body struct {
+		Allowed   bool         `json:"allowed"`
+		DecidedBy *decidedBody `json:"decided_by" doc:"null: nothing was ever decided."`
+	} `nameHint:"Check"`
+}
+
+type decidedBody struct {
+	EventID   uuid.UUID `json:"event_id" format:"uuid"`
+	EventType string    `json:"event_type"`
+	Position  int64     `json:"position"`
+	At        instant   `json:"at" doc:"When it holds from."`
+}
+
+func (s *server) checkConsent(ctx context.Context, call commands.Call, in *checkConsentInput) (*checkConsentOutput, error) {
+	subject, err := subjectOf(call, in.SubjectID)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.config.Commands.CheckConsent(ctx, call, subject, in.Purpose, in.At, in.KnownAt)
+	if err != nil {
+		return nil, err
+	}
+	var out checkConsentOutput
+	out.Body.Allowed = c.Allowed
+	if c.Decided {
+		out.Body.DecidedBy = &decidedBody{
+			EventID: c.By.EventID, EventType: c.By.Event.EventType(), Position: c.By.Position, At: instant(c.By.EffectiveAt),
+		}
+	}
+	return &out, nil
+}

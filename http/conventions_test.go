@@ -1,0 +1,501 @@
+package http_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/salga-trust/engine/domain"
+	apphttp "github.com/salga-trust/engine/http"
+)
+
+func TestTheTenantHeader(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.citizen("thandi@example.org")
+	p.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", p.tenant).want(200)
+	p.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", strings.ToUpper(p.tenant)).want(200)
+	p.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", w.tenants["CPT"].String()).wantProblem(403, domain.CodeTenantMismatch)
+	p.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", "KZN225").wantProblem(400, "malformed")
+	w.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", "KZN225").wantProblem(401, domain.CodeNotSignedIn)
+	w.send("GET", "/api/v1/municipalities", "", "X-Tenant-ID", "whatever").want(200)
+}
+
+func TestMinEventPosition(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.staff(domain.Admin, "SALGA")
+	w.queries.reached = 1_000
+	for _, l := range apphttp.Lines() {
+		path, body := sample(l)
+		if l.Waits == "" {
+			if a := p.send(l.Method, path, body, "Min-Event-Position", "rubbish"); a.faults()["Min-Event-Position"] != "" {
+				t.Errorf("%s looks at Min-Event-Position: %s", l.ID, a.raw)
+			}
+			continue
+		}
+		for _, malformed := range []string{"rubbish", "-1", "1.5", "99999999999999999999", "0x10", "1 2"} {
+			a := p.send(l.Method, path, body, "Min-Event-Position", malformed).wantProblem(422, domain.CodeInvalid)
+			if a.faults()["Min-Event-Position"] != "invalid" {
+				t.Errorf("%s: the header is not named: %s", l.ID, a.raw)
+			}
+		}
+		if a := p.send(l.Method, path, body, "Min-Event-Position", "1"); a.status >= 500 {
+			t.Errorf("%s: %s", l.ID, a.raw)
+		}
+		p.send(l.Method, path, body, "Min-Event-Position", "1000000").wantProblem(503, domain.CodeReadModelBehind)
+	}
+	for _, projection := range []string{"consents", "municipalities"} {
+		if !slices.Contains(w.queries.waited, projection) {
+			t.Errorf("nobody waited for %s", projection)
+		}
+	}
+}
+
+func TestIfMatch(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int{
+		"": 0, "*": 0, `"1"`: 1, `"12"`: 12, `W/"3"`: 3, ` "4" `: 4,
+		`"0"`: -1, `"-1"`: -1, `"01"`: -1, `"+1"`: -1, `"abc"`: -1, `""`: -1, `"99999999999999999999"`: -1,
+	} {
+		if got, err := apphttp.IfMatch(text); err != nil || got != want {
+			t.Errorf("%q: %d %v, want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"1", `"1`, `1"`, `"1", "2"`, `w/"1"`, `"a"b"`, "rubbish", `"a b"`, `**`} {
+		if _, err := apphttp.IfMatch(text); err == nil {
+			t.Errorf("%q was accepted", text)
+		}
+	}
+
+	w := newWorld(t)
+	p := w.citizen("thandi@example.org")
+	first := p.send("GET", "/api/v1/users/me", "").want(200).header.Get("ETag")
+	if first != `"1"` {
+		t.Errorf("ETag %q", first)
+	}
+	changed := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "If-Match", first).want(200)
+	if changed.header.Get("ETag") != `"2"` {
+		t.Errorf("ETag %q after a change", changed.header.Get("ETag"))
+	}
+	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`, "If-Match", first).wantProblem(412, domain.CodeStale)
+	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`, "If-Match", `"0"`).wantProblem(412, domain.CodeStale)
+	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`, "If-Match", "2").wantProblem(400, "malformed")
+	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`, "If-Match", "*").want(200)
+	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Three"}`, "If-Match", `W/"3"`).want(200)
+	if a := p.send("GET", "/api/v1/users/me", "").want(200); a.text("full_name") != "Thandi Three" || a.header.Get("ETag") != `"4"` {
+		t.Errorf("%s %v", a.raw, a.header)
+	}
+
+	admin := w.staff(domain.Admin, "SALGA")
+	path := "/api/v1/municipalities/" + w.tenants["CPT"].String()
+	if a := w.send("GET", path, "").want(200); a.header.Get("ETag") != `"1"` {
+		t.Errorf("ETag %q", a.header.Get("ETag"))
+	}
+	for _, change := range []struct{ method, path, body string }{
+		{"PATCH", path, `{"population":5}`}, {"POST", path + "/deactivate", ""}, {"POST", path + "/reactivate", ""},
+	} {
+		admin.send(change.method, change.path, change.body, "If-Match", `"9"`).wantProblem(412, domain.CodeStale)
+	}
+	admin.send("PATCH", path, `{"population":5}`, "If-Match", `"1"`).want(200)
+}
+
+func TestIdempotencyKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.citizen("thandi@example.org")
+	consent := p.send("GET", "/api/v1/consents", "").want(200).items()[0]["id"].(string)
+
+	first := w.send("POST", "/api/v1/auth/register", registration("b@example.org"), "Idempotency-Key", "k1").want(201)
+	head := len(w.store.events())
+	again := w.send("POST", "/api/v1/auth/register", registration("b@example.org"), "Idempotency-Key", "k1").want(201)
+	if again.header.Get("Event-Position") != first.header.Get("Event-Position") || again.raw != first.raw || len(w.store.events()) != head {
+		t.Errorf("a repeat is not the first answer: %s %s", first.raw, again.raw)
+	}
+	other := strings.Replace(registration("b@example.org"), "Thandi", "Somebody", 1)
+	w.send("POST", "/api/v1/auth/register", other, "Idempotency-Key", "k1").wantProblem(422, domain.CodeIdempotencyKeyReused)
+	w.send("POST", "/api/v1/auth/register", registration("b@example.org"), "Idempotency-Key", "k2").wantProblem(409, domain.CodeEmailTaken)
+	a := w.send("POST", "/api/v1/auth/register", registration("c@example.org"), "Idempotency-Key", strings.Repeat("é", 129)).wantProblem(422, domain.CodeInvalid)
+	if a.faults()["Idempotency-Key"] != "too_long" {
+		t.Errorf("the key is not named: %s", a.raw)
+	}
+	w.send("POST", "/api/v1/auth/register", registration("c@example.org"), "Idempotency-Key", strings.Repeat("é", 128)).want(201)
+
+	name := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "Idempotency-Key", "k1").want(200)
+	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`).want(200)
+	if a := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "Idempotency-Key", "k1").want(200); a.raw != name.raw ||
+		a.header.Get("Event-Position") != name.header.Get("Event-Position") || a.header.Get("ETag") != name.header.Get("ETag") {
+		t.Errorf("a repeat is not the first answer: %s %s", name.raw, a.raw)
+	}
+
+	// These ignore the key.
+	body := `{"email":"thandi@example.org","password":"` + password + `"}`
+	one, two := w.send("POST", "/api/v1/auth/login", body, "Idempotency-Key", "k"), w.send("POST", "/api/v1/auth/login", body, "Idempotency-Key", "k")
+	if one.want(200).text("access_token") == two.want(200).text("access_token") {
+		t.Error("login remembers keys")
+	}
+	change := `{"current_password":"` + password + `","new_password":"` + password + `"}`
+	at := p.send("PUT", "/api/v1/users/me/password", change, "Idempotency-Key", "k").want(204).header.Get("Event-Position")
+	if p.send("PUT", "/api/v1/users/me/password", change, "Idempotency-Key", "k").want(204).header.Get("Event-Position") == at {
+		t.Error("password remembers keys")
+	}
+
+	gone := p.send("POST", "/api/v1/consents/"+consent+"/withdraw", "", "Idempotency-Key", "w").want(200)
+	if gone.json["withdrawn"] != true || gone.text("withdrawn_at") == "" {
+		t.Errorf("not withdrawn: %s", gone.raw)
+	}
+}
+
+func TestSecurityHeaders(t *testing.T) {
+	t.Parallel()
+	want := map[string]string{
+		"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "X-XSS-Protection": "0",
+		"Referrer-Policy": "strict-origin-when-cross-origin", "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+	}
+	w := newWorld(t)
+	requests := []string{"/health", "/docs", "/openapi.json", "/api/v1/users/me", "/nothing", "/api/v1/municipalities?limit=0", "/%00"}
+	for _, path := range requests {
+		a := w.send("GET", path, "")
+		for name, value := range want {
+			if a.header.Get(name) != value {
+				t.Errorf("%s: %s %q", path, name, a.header.Get(name))
+			}
+		}
+		if !strings.Contains(a.header.Get("Content-Security-Policy"), "default-src 'self'") {
+			t.Errorf("%s: policy %q", path, a.header.Get("Content-Security-Policy"))
+		}
+		if a.header.Get("Strict-Transport-Security") != "" {
+			t.Errorf("%s: HSTS outside production", path)
+		}
+		if strings.HasPrefix(path, "/api/") && a.header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: may be cached", path)
+		}
+	}
+	w = newWorld(t, func(c *apphttp.Config) { c.Environment = "production" })
+	if got := w.send("GET", "/health", "").header.Get("Strict-Transport-Security"); got != "max-age=31536000; includeSubDomains" {
+		t.Errorf("HSTS %q", got)
+	}
+}
+
+func TestCORS(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	preflight := func(origin, method, headers string) *answer {
+		return w.send("OPTIONS", "/api/v1/consents", "", "Origin", origin, "Access-Control-Request-Method", method, "Access-Control-Request-Headers", headers)
+	}
+	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+		a := preflight("http://localhost:3000", method, "authorization,content-type,x-tenant-id,idempotency-key,if-match,min-event-position")
+		if a.status >= 300 || a.header.Get("Access-Control-Allow-Origin") != "http://localhost:3000" || a.header.Get("Access-Control-Allow-Credentials") != "true" {
+			t.Errorf("%s: %d %v", method, a.status, a.header)
+		}
+	}
+	for _, origin := range []string{"http://evil.example", "null", "http://localhost:3000.evil.example", "https://localhost:3000", "http://localhost:30000"} {
+		for _, a := range []*answer{preflight(origin, "GET", ""), w.send("GET", "/api/v1/municipalities", "", "Origin", origin)} {
+			if a.header.Get("Access-Control-Allow-Origin") != "" {
+				t.Errorf("%s is allowed: %v", origin, a.header)
+			}
+		}
+	}
+	a := w.send("GET", "/api/v1/municipalities", "", "Origin", "http://localhost:3000")
+	exposed := strings.ToLower(a.header.Get("Access-Control-Expose-Headers"))
+	for _, name := range []string{"etag", "event-position", "x-request-id", "retry-after"} {
+		if !strings.Contains(exposed, name) {
+			t.Errorf("%s is not exposed: %q", name, exposed)
+		}
+	}
+	if !slices.Contains(a.header.Values("Vary"), "Origin") {
+		t.Error("no Vary: Origin")
+	}
+	none := newWorld(t, func(c *apphttp.Config) { c.AllowedOrigins = nil })
+	if a := none.send("GET", "/api/v1/municipalities", "", "Origin", "http://localhost:3000"); a.header.Get("Access-Control-Allow-Origin") != "" {
+		t.Error("no origins means all origins")
+	}
+}
+
+func TestHalfSetConfigurationsAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	whole := func() apphttp.Config {
+		return apphttp.Config{
+			Commands: w.handler, Queries: w.queries, Ready: func(contextOf) apphttp.ReadyState { return apphttp.ReadyState{} },
+			Logger: discard(), Metrics: prometheus.NewRegistry(), Version: "0.1.0", Tokens: tokens(),
+		}
+	}
+	if _, err := apphttp.New(whole()); err != nil {
+		t.Fatalf("a whole configuration is refused: %v", err)
+	}
+	for name, spoil := range map[string]func(*apphttp.Config){
+		"no commands":       func(c *apphttp.Config) { c.Commands = nil },
+		"no queries":        func(c *apphttp.Config) { c.Queries = nil },
+		"no readiness":      func(c *apphttp.Config) { c.Ready = nil },
+		"no logger":         func(c *apphttp.Config) { c.Logger = nil },
+		"no metrics":        func(c *apphttp.Config) { c.Metrics = nil },
+		"no version":        func(c *apphttp.Config) { c.Version = "" },
+		"no secret":         func(c *apphttp.Config) { c.Tokens.Secret = nil },
+		"a short secret":    func(c *apphttp.Config) { c.Tokens.Secret = []byte(strings.Repeat("x", 31)) },
+		"no issuer":         func(c *apphttp.Config) { c.Tokens.Issuer = "" },
+		"no audience":       func(c *apphttp.Config) { c.Tokens.Audience = "" },
+		"no lifetime":       func(c *apphttp.Config) { c.Tokens.Access = 0 },
+		"all origins":       func(c *apphttp.Config) { c.AllowedOrigins = []string{"*"} },
+		"a pattern":         func(c *apphttp.Config) { c.AllowedOrigins = []string{"https://*.example.org"} },
+		"an origin's path":  func(c *apphttp.Config) { c.AllowedOrigins = []string{"https://example.org/x"} },
+		"no origin at all":  func(c *apphttp.Config) { c.AllowedOrigins = []string{"example.org"} },
+		"an empty origin":   func(c *apphttp.Config) { c.AllowedOrigins = []string{""} },
+		"an origin's slash": func(c *apphttp.Config) { c.AllowedOrigins = []string{"https://example.org/"} },
+	} {
+		c := whole()
+		spoil(&c)
+		if _, err := apphttp.New(c); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestRequestIDs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.citizen("thandi@example.org")
+	mine := uuid.NewString()
+	if a := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "X-Request-ID", mine).want(200); a.header.Get("X-Request-ID") != mine {
+		t.Errorf("not the client's: %q", a.header.Get("X-Request-ID"))
+	}
+	events := w.store.events()
+	if got := events[len(events)-1].Metadata.Correlation.String(); got != mine {
+		t.Errorf("the event's correlation is %s", got)
+	}
+	for _, text := range []string{"", "rubbish", uuid.Nil.String(), strings.ReplaceAll(mine, "-", ""), mine + "\r\nX: y"} {
+		a := w.send("GET", "/health", "", "X-Request-ID", text)
+		if _, err := uuid.Parse(a.header.Get("X-Request-ID")); err != nil || a.header.Get("X-Request-ID") == text {
+			t.Errorf("%q became %q", text, a.header.Get("X-Request-ID"))
+		}
+	}
+}
+
+func TestOrigins(t *testing.T) {
+	t.Parallel()
+	proxies := func(c *apphttp.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} }
+	for name, c := range map[string]struct {
+		settings              []func(*apphttp.Config)
+		peer, forwarded, want string
+	}{
+		"nobody is believed unless it is said":   {nil, "10.0.0.1:5", "198.51.100.7", "10.0.0.1"},
+		"a proxy of ours is believed":            {[]func(*apphttp.Config){proxies}, "10.0.0.1:5", "198.51.100.7", "198.51.100.7"},
+		"what came before the proxies is not":    {[]func(*apphttp.Config){proxies}, "10.0.0.1:5", "1.2.3.4, 198.51.100.7, 10.0.0.2", "198.51.100.7"},
+		"a stranger is not believed":             {[]func(*apphttp.Config){proxies}, "203.0.113.9:5", "198.51.100.7", "203.0.113.9"},
+		"rubbish is not believed":                {[]func(*apphttp.Config){proxies}, "10.0.0.1:5", "rubbish", "10.0.0.1"},
+		"IPv4 in IPv6 is IPv4":                   {nil, "[::ffff:198.51.100.7]:5", "", "198.51.100.7"},
+		"IPv6":                                   {nil, "[2001:db8::1]:5", "", "2001:db8::1"},
+		"a peer that is no address leaves empty": {nil, "pipe", "", ""},
+	} {
+		w := newWorld(t, c.settings...)
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/api/v1/auth/register", strings.NewReader(registration("a@example.org")))
+		r.RemoteAddr = c.peer
+		r.Header.Set("X-Forwarded-For", c.forwarded)
+		r.Header.Set("User-Agent", "a\x01b\xffc"+strings.Repeat("ö", 300))
+		w.do(r).want(201)
+		events := w.store.events()
+		got, _ := events[len(events)-1].Origin.Get()
+		if got.IP != c.want {
+			t.Errorf("%s: %q, want %q", name, got.IP, c.want)
+		}
+		if agent := []rune(got.UserAgent); len(agent) != 200 || !strings.HasPrefix(got.UserAgent, "abcö") {
+			t.Errorf("user agent %q", got.UserAgent)
+		}
+	}
+}
+
+func TestLimiter(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	take := apphttp.NewLimiter(3, time.Minute, func() time.Time { return now })
+	for i := range 3 {
+		if _, ok := take("a"); !ok {
+			t.Fatalf("number %d is refused", i+1)
+		}
+		now = now.Add(10 * time.Second)
+	}
+	for range 5 {
+		if wait, ok := take("a"); ok || wait != 30*time.Second {
+			t.Fatalf("the fourth: %v %v, want to wait 30 s", wait, ok)
+		}
+	}
+	if _, ok := take("b"); !ok {
+		t.Error("another is refused too")
+	}
+	now = now.Add(30 * time.Second)
+	if _, ok := take("a"); !ok {
+		t.Error("refused after the minute")
+	}
+	if wait, ok := take("a"); ok || wait != 10*time.Second {
+		t.Errorf("more than 3 in a minute: %v %v", wait, ok)
+	}
+	for i := range 250_000 { // strangers cannot take all memory; those who wait are not let through by it for long
+		take(uuid.UUID{byte(i), byte(i >> 8), byte(i >> 16)}.String())
+	}
+}
+
+func limited(c *apphttp.Config) { c.RateLimit = true }
+
+func TestRateLimits(t *testing.T) {
+	t.Parallel()
+	login := func(email string) string { return `{"email":"` + email + `","password":"x"}` }
+
+	t.Run("sign-in to an account", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, limited)
+		for _, email := range []string{"a@example.org", "A@example.org", " a@example.org ", "a@Example.org", "a@example.org"} {
+			w.send("POST", "/api/v1/auth/login", login(email)).want(401)
+		}
+		a := w.send("POST", "/api/v1/auth/login", login("a@example.org")).wantProblem(429, "rate_limited")
+		if a.header.Get("Retry-After") != "60" {
+			t.Errorf("Retry-After %q", a.header.Get("Retry-After"))
+		}
+		w.send("POST", "/api/v1/auth/login", login("b@example.org")).want(401)
+		w.later(time.Minute)
+		w.send("POST", "/api/v1/auth/login", login("a@example.org")).want(401)
+	})
+	t.Run("sign-in from an address", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, limited)
+		for range 30 {
+			w.send("POST", "/api/v1/auth/login", login(uuid.NewString()+"@example.org")).want(401)
+		}
+		w.send("POST", "/api/v1/auth/login", login("b@example.org")).wantProblem(429, "rate_limited")
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/api/v1/auth/login", strings.NewReader(login("b@example.org")))
+		r.RemoteAddr = "198.51.100.7:1"
+		w.do(r).want(401)
+	})
+	t.Run("registration of an e-mail address", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, limited)
+		w.send("POST", "/api/v1/auth/register", registration("a@example.org")).want(201)
+		w.send("POST", "/api/v1/auth/register", registration("a@example.org")).want(409)
+		w.send("POST", "/api/v1/auth/register", registration("A@example.org")).want(409)
+		a := w.send("POST", "/api/v1/auth/register", registration("a@example.org")).wantProblem(429, "rate_limited")
+		if a.header.Get("Retry-After") != "3600" {
+			t.Errorf("Retry-After %q", a.header.Get("Retry-After"))
+		}
+		for i := range 26 {
+			w.send("POST", "/api/v1/auth/register", registration(uuid.NewString()+"@example.org")).want(201)
+			_ = i
+		}
+		w.send("POST", "/api/v1/auth/register", registration("z@example.org")).wantProblem(429, "rate_limited")
+	})
+	t.Run("everything else of an account", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, limited)
+		p, q := w.citizen("a@example.org"), w.citizen("b@example.org")
+		for range 59 {
+			p.send("GET", "/api/v1/users/me", "").want(200)
+		}
+		p.send("GET", "/api/v1/consents", "").want(200)
+		p.send("GET", "/api/v1/users/me", "").wantProblem(429, "rate_limited")
+		p.send("PATCH", "/api/v1/users/me", `{}`).wantProblem(429, "rate_limited")
+		q.send("GET", "/api/v1/users/me", "").want(200)
+		w.send("GET", "/health", "").want(200)
+	})
+	t.Run("what needs no account", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, limited, func(c *apphttp.Config) {
+			c.Limits = apphttp.DefaultLimits()
+			c.Limits.Address = apphttp.Limit{Count: 2, Per: time.Minute}
+		})
+		w.send("GET", "/api/v1/municipalities", "").want(200)
+		w.send("GET", "/api/v1/purposes", "").want(200)
+		w.send("GET", "/api/v1/municipalities", "", "X-Forwarded-For", "1.2.3.4").wantProblem(429, "rate_limited")
+		for _, path := range []string{"/health", "/ready", "/metrics", "/docs", "/openapi.json"} {
+			w.send("GET", path, "").want(200)
+		}
+	})
+	t.Run("IPv6 by its /64", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, limited, func(c *apphttp.Config) {
+			c.Limits = apphttp.DefaultLimits()
+			c.Limits.Address = apphttp.Limit{Count: 1, Per: time.Minute}
+		})
+		for i, peer := range []string{"[2001:db8::1]:1", "[2001:db8::ffff:2]:1", "[2001:db8:0:1::1]:1"} {
+			r := httptest.NewRequestWithContext(t.Context(), "GET", "/api/v1/municipalities", http.NoBody)
+			r.RemoteAddr = peer
+			w.do(r).want([]int{200, 429, 200}[i])
+		}
+	})
+	t.Run("off", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		for range 100 {
+			w.send("POST", "/api/v1/auth/login", login("a@example.org")).want(401)
+		}
+	})
+}
+
+func TestHealthAndReadiness(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.store.fail(domain.Refuse(domain.CodeUnavailable, "away"))
+	if a := w.send("GET", "/health", "").want(200); strings.TrimSpace(a.raw) != `{"status":"healthy","version":"0.1.0"}` {
+		t.Errorf("health: %s", a.raw)
+	}
+	if a := w.send("GET", "/ready", "").want(200); strings.TrimSpace(a.raw) != `{"status":"ready"}` {
+		t.Errorf("ready: %s", a.raw)
+	}
+	w.ready = apphttp.ReadyState{Projectors: []apphttp.ProjectorState{{Name: "users", State: "halted"}, {Name: "consents", State: "behind"}}}
+	if a := w.send("GET", "/ready", "").want(200); strings.TrimSpace(a.raw) !=
+		`{"status":"degraded","projectors":[{"name":"users","state":"halted"},{"name":"consents","state":"behind"}]}` {
+		t.Errorf("degraded: %s", a.raw)
+	}
+	for _, part := range []string{"database", "migrations", "keys", "importing"} {
+		w.ready.Failed = []string{part}
+		if a := w.send("GET", "/ready", "").wantProblem(503, domain.CodeUnavailable); !strings.Contains(a.text("detail"), part) || a.faults()[part] != "not_ready" {
+			t.Errorf("%s is not named: %s", part, a.raw)
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.send("GET", "/api/v1/municipalities/"+uuid.NewString(), "").want(404)
+	w.send("GET", "/nothing/"+uuid.NewString(), "").want(404)
+	w.send("BREW", "/api/v1/municipalities", "")
+	a := w.send("GET", "/metrics", "").want(200)
+	for _, line := range []string{
+		`trust_http_requests_total{method="GET",route="/api/v1/municipalities/{id}",status="404"} 1`,
+		`trust_http_requests_total{method="GET",route="unmatched",status="404"} 1`,
+		`trust_http_requests_total{method="other",route="unmatched",status="405"} 1`,
+		`trust_http_request_duration_seconds_count{method="GET",route="/api/v1/municipalities/{id}"} 1`,
+	} {
+		if !strings.Contains(a.raw, line) {
+			t.Errorf("no %s in\n%s", line, a.raw)
+		}
+	}
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", http.NoBody)
+	r.RemoteAddr = "198.51.100.7:1"
+	w.do(r).wantProblem(403, domain.CodeForbidden)
+	w = newWorld(t, func(c *apphttp.Config) { c.ScrapeFrom = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")} })
+	w.do(r).want(200)
+}
+
+func TestTheAccessLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.citizen("thandi@example.org")
+	a := p.send("GET", "/api/v1/consents?limit=7", "").want(200)
+	line := lineWith(w.log.String(), a.header.Get("X-Request-ID"))
+	for _, part := range []string{`"method":"GET"`, `"route":"/api/v1/consents"`, `"status":200`, `"took":`, `"user":"` + p.id[len(p.id)-8:] + `"`} {
+		if !strings.Contains(line, part) {
+			t.Errorf("no %s in %s", part, line)
+		}
+	}
+	for _, secret := range []string{"limit", p.id, "example.org", p.access, "Thandi"} {
+		if strings.Contains(w.log.String(), secret) {
+			t.Errorf("%s in the log: %s", secret, lineWith(w.log.String(), secret))
+		}
+	}
+}

@@ -1,0 +1,463 @@
+package http_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+	apphttp "github.com/salga-trust/engine/http"
+	"github.com/salga-trust/engine/projections"
+)
+
+var _ commands.Store = (*fakeStore)(nil)
+
+// fakeStore is the log in memory. It keeps the contract of commands.Store: versions, expectations, claims, sessions, appends that
+// are repeated, tenants apart, personal parts withheld.
+type fakeStore struct {
+	now func() time.Time
+
+	mu       sync.Mutex
+	log      []stored
+	claims   map[domain.Claim]uuid.UUID
+	accounts map[domain.UserID]fakeAccount
+	keys     map[uuid.UUID]bool
+	sessions map[uuid.UUID]fakeSession
+	failing  error // what every method answers, if set
+	full     error // what Append answers, if set
+}
+
+type stored struct {
+	domain.Recorded // without Event
+	eventType       string
+	payload, sealed []byte
+}
+
+type fakeAccount struct {
+	domain.Account
+	email string
+}
+
+type fakeSession struct {
+	user    domain.UserID
+	token   [32]byte
+	expires time.Time
+}
+
+func newFakeStore(now func() time.Time) *fakeStore {
+	return &fakeStore{
+		now: now, claims: map[domain.Claim]uuid.UUID{}, accounts: map[domain.UserID]fakeAccount{}, keys: map[uuid.UUID]bool{},
+		sessions: map[uuid.UUID]fakeSession{},
+	}
+}
+
+func (s *fakeStore) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failing = err
+}
+
+func (s *fakeStore) failAppends(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = err
+}
+
+func (s *fakeStore) Load(_ context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
+	return s.read(tenant, false, func(e stored) bool { return slices.Contains(streams, e.Stream) })
+}
+
+func (s *fakeStore) LoadPersonal(_ context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
+	return s.read(tenant, true, func(e stored) bool { return slices.Contains(streams, e.Stream) })
+}
+
+func (s *fakeStore) LoadSession(ctx context.Context, tenant domain.TenantID, session uuid.UUID, streams ...domain.Stream) ([]domain.Recorded, bool, error) {
+	events, err := s.Load(ctx, tenant, streams...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, ok := s.sessions[session]
+	return events, ok && s.now().Before(f.expires), err
+}
+
+func (s *fakeStore) LoadAll(_ context.Context, tenant domain.TenantID, kind domain.StreamType) ([]domain.Recorded, error) {
+	return s.read(tenant, false, func(e stored) bool { return e.Stream.Type == kind })
+}
+
+func (s *fakeStore) read(tenant domain.TenantID, personal bool, wanted func(stored) bool) ([]domain.Recorded, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failing != nil {
+		return nil, s.failing
+	}
+	if tenant.IsZero() {
+		return nil, errors.New("a query without a tenant")
+	}
+	var found []domain.Recorded
+	for _, e := range s.log {
+		if e.Tenant == tenant && wanted(e) {
+			found = append(found, e.decode(personal))
+		}
+	}
+	return found, nil
+}
+
+func (e stored) decode(personal bool) domain.Recorded {
+	event, err := domain.Decode(e.eventType, e.payload, func() ([]byte, domain.PersonalState, error) {
+		switch {
+		case e.sealed == nil:
+			return nil, domain.Absent, nil
+		case !personal:
+			return nil, domain.Withheld, nil
+		default:
+			return e.sealed, domain.Open, nil
+		}
+	})
+	if err != nil {
+		panic(err)
+	}
+	r := e.Recorded
+	r.Event = event
+	return r
+}
+
+func (s *fakeStore) StreamOf(_ context.Context, tenant domain.TenantID, record uuid.UUID) (domain.Stream, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.log {
+		if e.Tenant == tenant && e.Record == record {
+			return e.Stream, true, s.failing
+		}
+	}
+	return domain.Stream{}, false, s.failing
+}
+
+func (s *fakeStore) FindAppend(_ context.Context, tenant domain.TenantID, id uuid.UUID) ([]domain.Recorded, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []domain.Recorded
+	for _, e := range s.log {
+		if e.AppendID == id && (tenant.IsZero() || e.Tenant == tenant) {
+			found = append(found, e.decode(false))
+		}
+	}
+	return found, s.failing
+}
+
+func (s *fakeStore) Append(_ context.Context, a domain.Append) (domain.Appended, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failing != nil {
+		return domain.Appended{}, s.failing
+	}
+	if s.full != nil {
+		return domain.Appended{}, s.full
+	}
+	if a.ID == uuid.Nil || a.Tenant.IsZero() {
+		return domain.Appended{}, errors.New("an append without id or tenant")
+	}
+	if found := s.appended(a.ID); len(found) > 0 {
+		return domain.Appended{Events: found, Repeat: true}, nil
+	}
+	if err := s.check(a); err != nil {
+		return domain.Appended{}, err
+	}
+	claims, accounts, sessions := maps.Clone(s.claims), maps.Clone(s.accounts), maps.Clone(s.sessions)
+	if err := s.side(a); err != nil {
+		s.claims, s.accounts, s.sessions = claims, accounts, sessions
+		return domain.Appended{}, err
+	}
+	var done domain.Appended
+	for _, w := range a.Writes {
+		for _, e := range w.Events {
+			r := s.record(a, w.Stream, e, len(done.Events)+1)
+			done.Events = append(done.Events, r)
+		}
+	}
+	return done, nil
+}
+
+func (s *fakeStore) appended(id uuid.UUID) []domain.Recorded {
+	var found []domain.Recorded
+	for _, e := range s.log {
+		if e.AppendID == id {
+			found = append(found, e.decode(false))
+		}
+	}
+	return found
+}
+
+func (s *fakeStore) record(a domain.Append, stream domain.Stream, event domain.Event, ordinal int) domain.Recorded {
+	payload, sealed, err := domain.Encode(event)
+	if err != nil {
+		panic(err)
+	}
+	now := s.now()
+	r := domain.Recorded{
+		Position: int64(len(s.log) + 1), Tenant: a.Tenant, Stream: stream, Version: s.version(a.Tenant, stream) + 1,
+		EventID: uuid.Must(uuid.NewV7()), AppendID: a.ID, Ordinal: ordinal, Subject: domain.SubjectOf(event, stream),
+		Record: domain.RecordOf(event, stream), Actor: a.Actor, Metadata: a.Metadata, Origin: domain.Known(a.Origin),
+		EffectiveAt: domain.EffectiveOf(event), RecordedAt: now,
+	}
+	if r.EffectiveAt.IsZero() {
+		r.EffectiveAt = now
+	}
+	e := stored{Recorded: r, eventType: event.EventType(), payload: payload, sealed: sealed}
+	s.log = append(s.log, e)
+	return e.decode(true)
+}
+
+func (s *fakeStore) version(tenant domain.TenantID, stream domain.Stream) int {
+	n := 0
+	for _, e := range s.log {
+		if e.Tenant == tenant && e.Stream == stream {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *fakeStore) check(a domain.Append) error {
+	for _, w := range a.Writes {
+		if is := s.version(a.Tenant, w.Stream); w.Expected != domain.AnyVersion && w.Expected != is {
+			return &domain.ConflictError{Stream: w.Stream, Expected: w.Expected, Actual: is}
+		}
+	}
+	for _, x := range a.Expects {
+		if is := s.version(x.Tenant, x.Stream); x.Version != is {
+			return &domain.ConflictError{Stream: x.Stream, Expected: x.Version, Actual: is}
+		}
+	}
+	return nil
+}
+
+func (s *fakeStore) side(a domain.Append) error {
+	for _, side := range a.Side {
+		switch w := side.(type) {
+		case domain.TakeClaim:
+			if holder, held := s.claims[w.Claim]; held && holder != w.Holder {
+				return &domain.ClaimTakenError{Kind: w.Claim.Kind}
+			}
+			s.claims[w.Claim] = w.Holder
+		case domain.ReleaseClaim:
+			if s.claims[w.Claim] == w.Holder {
+				delete(s.claims, w.Claim)
+			}
+		case domain.SetCredential:
+			c := s.accounts[w.User]
+			c.Tenant, c.User = a.Tenant, w.User
+			if w.Email != "" {
+				c.email = w.Email
+			}
+			if w.Verifier != "" {
+				c.Verifier = w.Verifier
+			}
+			s.accounts[w.User] = c
+		case domain.CreateSubjectKey:
+			if s.keys[w.Subject.UUID] {
+				return &domain.KeyExistsError{}
+			}
+			s.keys[w.Subject.UUID] = true
+		case domain.CreateTenantKey:
+			s.keys[w.Tenant.UUID] = true
+		case domain.StartSession:
+			s.sessions[w.Session] = fakeSession{w.User, w.Token, w.ExpiresAt}
+		case domain.RotateSession:
+			f, ok := s.sessions[w.Session]
+			if !ok || f.token != w.From {
+				return &domain.SessionStaleError{}
+			}
+			s.sessions[w.Session] = fakeSession{f.user, w.To, w.ExpiresAt}
+		case domain.EndSession:
+			delete(s.sessions, w.Session)
+		case domain.EndSessions:
+			maps.DeleteFunc(s.sessions, func(id uuid.UUID, f fakeSession) bool { return f.user == w.User && id != w.Except })
+		default:
+			return errors.New("a side write that nobody expected here")
+		}
+	}
+	return nil
+}
+
+func (s *fakeStore) Holder(_ context.Context, claim domain.Claim) (uuid.UUID, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	holder, held := s.claims[claim]
+	return holder, held, s.failing
+}
+
+func (s *fakeStore) Accounts(_ context.Context, email string, tenant domain.TenantID) ([]domain.Account, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []domain.Account
+	for _, a := range s.accounts {
+		if a.email == email && (tenant.IsZero() || a.Tenant == tenant) && len(found) < 2 {
+			found = append(found, a.Account)
+		}
+	}
+	return found, s.failing
+}
+
+func (s *fakeStore) Verifier(_ context.Context, tenant domain.TenantID, user domain.UserID) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.accounts[user]; a.Tenant == tenant {
+		return a.Verifier, s.failing
+	}
+	return "", s.failing
+}
+
+func (s *fakeStore) Digest(parts ...string) [32]byte {
+	return sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+}
+
+func (s *fakeStore) Head(context.Context) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int64(len(s.log)), s.failing
+}
+
+// events gives the whole log.
+func (s *fakeStore) events() []domain.Recorded {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]domain.Recorded, len(s.log))
+	for i, e := range s.log {
+		all[i] = e.decode(true)
+	}
+	return all
+}
+
+// fakeQueries folds the log at each query: read tables that are never behind, but as far as behind says.
+type fakeQueries struct {
+	store   *fakeStore
+	mu      sync.Mutex
+	reached int64 // 0: the head
+	waited  []string
+}
+
+func (q *fakeQueries) Municipality(ctx context.Context, idOrCode string) (domain.Municipality, error) {
+	list, err := q.Municipalities(ctx, projections.MunicipalityFilter{}, projections.Page{Limit: 1000})
+	if err != nil {
+		return domain.Municipality{}, err
+	}
+	for _, m := range list.Items {
+		if m.ID.String() == idOrCode || m.Code == strings.ToUpper(idOrCode) {
+			return m, nil
+		}
+	}
+	return domain.Municipality{}, domain.Refuse(domain.CodeNotFound, "There is no such municipality.")
+}
+
+func (q *fakeQueries) Municipalities(_ context.Context, f projections.MunicipalityFilter, page projections.Page) (projections.Listing[domain.Municipality], error) {
+	var all []domain.Municipality
+	byID := map[domain.TenantID]domain.Municipality{}
+	for _, e := range q.store.events() {
+		if e.Stream.Type == domain.MunicipalityStream {
+			byID[e.Tenant] = byID[e.Tenant].Evolve(e)
+		}
+	}
+	for _, m := range byID {
+		if (f.Active == nil || *f.Active == m.Active) && (f.Province == "" || f.Province == m.Province) &&
+			(f.Category == "" || f.Category == m.Category) && strings.Contains(strings.ToLower(m.Name), strings.ToLower(f.Q)) {
+			all = append(all, m)
+		}
+	}
+	slices.SortFunc(all, func(a, b domain.Municipality) int { return strings.Compare(b.ID.String(), a.ID.String()) })
+	return cut(all, page, func(m domain.Municipality) string { return m.ID.String() }), q.store.failing
+}
+
+func (q *fakeQueries) User(ctx context.Context, tenant domain.TenantID, id domain.UserID) (domain.User, error) {
+	list, err := q.Users(ctx, tenant, projections.UserFilter{}, projections.Page{Limit: 1000})
+	if err != nil {
+		return domain.User{}, err
+	}
+	for _, u := range list.Items {
+		if u.ID == id {
+			return u, nil
+		}
+	}
+	return domain.User{}, domain.Refuse(domain.CodeNotFound, "There is no such user.")
+}
+
+func (q *fakeQueries) Users(_ context.Context, tenant domain.TenantID, f projections.UserFilter, _ projections.Page) (projections.Listing[domain.User], error) {
+	byID := map[domain.UserID]domain.User{}
+	for _, e := range q.store.events() {
+		if e.Tenant == tenant && e.Stream.Type == domain.UserStream {
+			id := domain.UserID{UUID: e.Stream.ID}
+			byID[id] = byID[id].Evolve(e)
+		}
+	}
+	var all []domain.User
+	for _, u := range byID {
+		if (f.Role == "" || f.Role == u.Role) && (f.Email == "" || strings.EqualFold(f.Email, u.Email)) && (f.Phone == "" || f.Phone == u.Phone) {
+			all = append(all, u)
+		}
+	}
+	slices.SortFunc(all, func(a, b domain.User) int { return strings.Compare(b.ID.String(), a.ID.String()) })
+	return projections.Listing[domain.User]{Items: all}, nil
+}
+
+func (q *fakeQueries) all(tenant domain.TenantID) []domain.Consent {
+	subjects := map[domain.UserID][]domain.Recorded{}
+	for _, e := range q.store.events() {
+		if e.Tenant == tenant && e.Stream.Type == domain.ConsentStream {
+			subjects[e.Subject] = append(subjects[e.Subject], e)
+		}
+	}
+	var all []domain.Consent
+	for _, history := range subjects {
+		all = append(all, domain.ConsentsAt(history, time.Time{}, time.Time{}).Records()...)
+	}
+	slices.SortFunc(all, func(a, b domain.Consent) int { return strings.Compare(b.ID.String(), a.ID.String()) })
+	return all
+}
+
+func (q *fakeQueries) Consent(_ context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID) (domain.Consent, error) {
+	for _, c := range q.all(tenant) {
+		if c.ID == id && (subject.IsZero() || subject == c.Subject) {
+			return c, nil
+		}
+	}
+	return domain.Consent{}, domain.Refuse(domain.CodeNotFound, "There is no such consent.")
+}
+
+func (q *fakeQueries) Consents(_ context.Context, tenant domain.TenantID, subject domain.UserID, page projections.Page) (projections.Listing[domain.Consent], error) {
+	mine := slices.DeleteFunc(q.all(tenant), func(c domain.Consent) bool { return c.Subject != subject })
+	return cut(mine, page, func(c domain.Consent) string { return c.ID.String() }), q.store.failing
+}
+
+func cut[T any](items []T, page projections.Page, cursor func(T) string) projections.Listing[T] {
+	if page.After != "" {
+		at := slices.IndexFunc(items, func(item T) bool { return cursor(item) == page.After })
+		items = items[at+1:]
+	}
+	if len(items) <= page.Limit {
+		return projections.Listing[T]{Items: items}
+	}
+	return projections.Listing[T]{Items: items[:page.Limit], Next: cursor(items[page.Limit-1])}
+}
+
+func (q *fakeQueries) WaitFor(_ context.Context, projection string, position int64) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waited = append(q.waited, projection)
+	if q.reached > 0 && position > q.reached {
+		return domain.Refuse(domain.CodeReadModelBehind, "The read table has not reached position %d yet.", position)
+	}
+	return nil
+}
+
+// nilQueries panics.
+type nilQueries struct{ apphttp.Queries }
+
+func (nilQueries) Municipalities(context.Context, projections.MunicipalityFilter, projections.Page) (projections.Listing[domain.Municipality], error) {
+	panic("deliberate")
+}

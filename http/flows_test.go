@@ -1,0 +1,477 @@
+package http_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+func TestRegister(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.send("POST", "/api/v1/auth/register", registration("Thandi@Example.org")).want(201)
+	for name, want := range map[string]any{
+		"email": "Thandi@Example.org", "full_name": "Thandi Ṱhaba", "phone": "+27821234567", "preferred_language": "zu", "role": "citizen",
+		"is_active": true, "municipality_code": "KZN225", "tenant_id": w.tenants["KZN225"].String(), "created_at": "2026-03-01T12:00:00.000000Z",
+	} {
+		if a.json[name] != want {
+			t.Errorf("%s is %v, want %v", name, a.json[name], want)
+		}
+	}
+	if id, err := uuid.Parse(a.text("id")); err != nil || id.Version() != 7 {
+		t.Errorf("id %q", a.text("id"))
+	}
+	if a.header.Get("ETag") != `"1"` || a.header.Get("Event-Position") != "4" {
+		t.Errorf("headers %v", a.header)
+	}
+	if strings.Contains(a.raw, "password") || strings.Contains(a.raw, "argon2") {
+		t.Errorf("a password in the answer: %s", a.raw)
+	}
+	change := func(old, new string) string { return strings.Replace(registration("b@example.org"), old, new, 1) }
+	for name, c := range map[string]struct {
+		body   string
+		status int
+		code   domain.Code
+	}{
+		"the same address in other letters": {registration("tHANDI@eXAMPLE.ORG"), 409, domain.CodeEmailTaken},
+		"no such municipality":              {change("kzn225", "NONE"), 404, domain.CodeUnknownMunicipality},
+		"no municipality":                   {change("kzn225", ""), 404, domain.CodeUnknownMunicipality},
+		"SALGA itself":                      {change("kzn225", "salga"), 404, domain.CodeUnknownMunicipality},
+		"no consent":                        {strings.Split(registration("b@example.org"), `,"consent"`)[0] + "}", 422, domain.CodeConsentRequired},
+		"consent null":                      {strings.Split(registration("b@example.org"), `"consent"`)[0] + `"consent":null}`, 422, domain.CodeConsentRequired},
+		"consent not given":                 {change("true", "false"), 422, domain.CodeConsentRequired},
+		"consent to something else":         {change("platform_registration", "newsletter"), 422, domain.CodeConsentRequired},
+		"other words":                       {change(`"language":"zu","consented"`, `"purpose_description":"Whatever","language":"zu","consented"`), 422, domain.CodeWordingMismatch},
+		"an unknown language of consent":    {change(`"language":"zu","consented"`, `"language":"xh","consented"`), 422, domain.CodeInvalid},
+		"a role of one's own":               {change("{", `{"role":"admin",`), 422, domain.CodeInvalid},
+		"a short password":                  {change(password, "1234567"), 422, domain.CodeInvalid},
+	} {
+		a := w.send("POST", "/api/v1/auth/register", c.body)
+		if a.status != c.status || a.text("code") != string(c.code) {
+			t.Errorf("%s: %d %s", name, a.status, a.raw)
+		}
+	}
+	admin := w.staff(domain.Admin, "SALGA")
+	admin.send("POST", "/api/v1/municipalities/"+w.tenants["KZN225"].String()+"/deactivate", "").want(200)
+	w.send("POST", "/api/v1/auth/register", registration("c@example.org")).wantProblem(400, domain.CodeMunicipalityInactive)
+}
+
+func TestSignIn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.citizen("thandi@example.org")
+	login := func(email, pass, code string) *answer {
+		return w.send("POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":%q,"password":%q,"municipality_code":%q}`, email, pass, code))
+	}
+	a := login("THANDI@example.org", password, "").want(200)
+	if a.text("token_type") != "bearer" || a.json["expires_in"] != float64(1800) || len(a.json) != 4 {
+		t.Errorf("answer %s", a.raw)
+	}
+	login("thandi@example.org", password, "Kzn225").want(200)
+	failures := map[string]*answer{
+		"wrong password":           login("thandi@example.org", password+"x", ""),
+		"unknown address":          login("nobody@example.org", password, ""),
+		"another municipality":     login("thandi@example.org", password, "CPT"),
+		"an unknown municipality":  login("thandi@example.org", password, "NONE"),
+		"nothing":                  login("", "", ""),
+		"what no address may have": login("a b@@", password, ""),
+	}
+	other := strings.Replace(registration("thandi@example.org"), "kzn225", "CPT", 1)
+	w.send("POST", "/api/v1/auth/register", other).want(201)
+	failures["an address with two accounts"] = login("thandi@example.org", password, "")
+	login("thandi@example.org", password, "CPT").want(200)
+	for name, a := range failures {
+		a.wantProblem(401, domain.CodeInvalidCredentials)
+		if a.raw != failures["nothing"].raw || !strings.Contains(a.text("detail"), "municipality_code") {
+			t.Errorf("%s: another answer: %s", name, a.raw)
+		}
+	}
+	for _, body := range []string{`{}`, `{"email":"a@example.org"}`, `{"password":"x"}`, `{"email":null,"password":"x"}`} {
+		w.send("POST", "/api/v1/auth/login", body).wantProblem(422, domain.CodeInvalid)
+	}
+}
+
+func TestSessions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.citizen("thandi@example.org")
+	refresh := func(token string) *answer {
+		return w.send("POST", "/api/v1/auth/refresh", fmt.Sprintf(`{"refresh_token":%q}`, token))
+	}
+	refresh(p.access).wantProblem(401, domain.CodeInvalidToken)
+	refresh("").wantProblem(401, domain.CodeInvalidToken)
+	second := refresh(p.rotating).want(200)
+	third := refresh(second.text("refresh_token")).want(200)
+	me := func(token string) *answer {
+		return w.send("GET", "/api/v1/users/me", "", "Authorization", "bearer "+token)
+	}
+	me(third.text("access_token")).want(200)
+
+	refresh(p.rotating).wantProblem(401, domain.CodeSessionEnded) // reuse ends the family
+	refresh(third.text("refresh_token")).wantProblem(401, domain.CodeSessionEnded)
+	me(third.text("access_token")).wantProblem(401, domain.CodeSessionEnded)
+
+	q := w.signIn("thandi@example.org", "KZN225", p.id, p.tenant)
+	logout := fmt.Sprintf(`{"refresh_token":%q}`, q.rotating)
+	if a := w.send("POST", "/api/v1/auth/logout", logout).want(204); a.raw != "" {
+		t.Errorf("a body: %q", a.raw)
+	}
+	w.send("POST", "/api/v1/auth/logout", logout).want(204)
+	q.send("GET", "/api/v1/users/me", "").wantProblem(401, domain.CodeSessionEnded)
+
+	r := w.signIn("thandi@example.org", "KZN225", p.id, p.tenant)
+	w.later(30 * time.Minute)
+	r.send("GET", "/api/v1/users/me", "").wantProblem(401, domain.CodeInvalidToken)
+	again := refresh(r.rotating).want(200)
+	w.later(7*24*time.Hour + time.Second)
+	refresh(again.text("refresh_token")).wantProblem(401, domain.CodeInvalidToken)
+}
+
+func TestOwnAccount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.citizen("thandi@example.org")
+	w.citizen("taken@example.org")
+	patch := func(body string) *answer { return p.send("PATCH", "/api/v1/users/me", body) }
+
+	before := patch(`{}`).want(200)
+	if before.header.Get("Event-Position") == "" || before.header.Get("ETag") != `"1"` {
+		t.Errorf("nothing changed: %v", before.header)
+	}
+	a := patch(`{"phone":null,"preferred_language":"af","full_name":"Thandi  Nkosi"}`).want(200)
+	if a.json["phone"] != nil || a.text("preferred_language") != "af" || a.text("full_name") != "Thandi Nkosi" {
+		t.Errorf("changed: %s", a.raw)
+	}
+	patch(`{"phone":"0821234567"}`).want(200)
+	if a := patch(`{"phone":""}`).want(200); a.json["phone"] != nil {
+		t.Errorf("an empty phone stays: %s", a.raw)
+	}
+	patch(`{"phone":5}`).wantProblem(422, domain.CodeInvalid)
+	for _, body := range []string{`{"role":"admin"}`, `{"is_active":false}`, `{"id":"x"}`, `{"tenant_id":"x"}`} {
+		patch(body).wantProblem(422, domain.CodeInvalid)
+	}
+	patch(`{"email":"new@example.org"}`).wantProblem(401, domain.CodePasswordWrong)
+	patch(`{"email":"new@example.org","current_password":"wrong"}`).wantProblem(401, domain.CodePasswordWrong)
+	patch(fmt.Sprintf(`{"email":"TAKEN@example.org","current_password":%q}`, password)).wantProblem(409, domain.CodeEmailTaken)
+	patch(fmt.Sprintf(`{"email":"new@example.org","current_password":%q}`, password)).want(200)
+	w.signIn("new@example.org", "KZN225", p.id, p.tenant)
+
+	other := w.signIn("new@example.org", "KZN225", p.id, p.tenant)
+	put := func(body string) *answer { return p.send("PUT", "/api/v1/users/me/password", body) }
+	put(`{"current_password":"wrong","new_password":"another password"}`).wantProblem(401, domain.CodePasswordWrong)
+	put(fmt.Sprintf(`{"current_password":%q,"new_password":"short"}`, password)).wantProblem(422, domain.CodeInvalid)
+	put(`{}`).wantProblem(422, domain.CodeInvalid)
+	if a := put(fmt.Sprintf(`{"current_password":%q,"new_password":"another password"}`, password)).want(204); a.header.Get("Event-Position") == "" {
+		t.Error("no Event-Position")
+	}
+	p.send("GET", "/api/v1/users/me", "").want(200)
+	other.send("GET", "/api/v1/users/me", "").wantProblem(401, domain.CodeSessionEnded)
+}
+
+func TestMunicipalities(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.staff(domain.Admin, "SALGA")
+	p := w.citizen("thandi@example.org")
+	post := func(body string) *answer { return admin.send("POST", "/api/v1/municipalities", body) }
+	a := post(`{"name":"!Kheis","code":"nc084","province":"Northern Cape","category":"B","district_code":"DC8","population":16637,"contact_email":"info@kheis.example"}`).want(201)
+	for name, want := range map[string]any{
+		"name": "!Kheis", "code": "NC084", "province": "Northern Cape", "category": "B", "district_code": "DC8", "population": float64(16637),
+		"contact_email": "info@kheis.example", "is_active": true,
+	} {
+		if a.json[name] != want {
+			t.Errorf("%s is %v, want %v", name, a.json[name], want)
+		}
+	}
+	post(`{"name":"Another","code":"NC084","province":"Northern Cape"}`).wantProblem(409, domain.CodeCodeTaken)
+	post(`{"name":"!KHEIS","code":"XX1","province":"Northern Cape"}`).wantProblem(409, domain.CodeNameTaken)
+	post(`{"name":"Salga","code":"salga","province":"Gauteng"}`).wantProblem(409, domain.CodeCodeTaken)
+	faults := post(`{"name":"x","code":"!","province":"Atlantis","category":"Z","population":-1,"contact_email":"no"}`).wantProblem(422, domain.CodeInvalid).faults()
+	if len(faults) != 6 {
+		t.Errorf("faults %v", faults)
+	}
+	path := "/api/v1/municipalities/" + a.text("id")
+	for _, same := range []string{path, "/api/v1/municipalities/NC084", "/api/v1/municipalities/nc084"} {
+		if one := w.send("GET", same, "").want(200); one.text("id") != a.text("id") || one.header.Get("ETag") != `"1"` {
+			t.Errorf("%s: %s", same, one.raw)
+		}
+	}
+	for _, absent := range []string{uuid.NewString(), "NONE", "SALGA", uuid.Nil.String(), domain.PlatformTenant().String()} {
+		w.send("GET", "/api/v1/municipalities/"+absent, "").wantProblem(404, domain.CodeNotFound)
+	}
+	if n := len(w.send("GET", "/api/v1/municipalities", "").want(200).items()); n != 3 {
+		t.Errorf("%d municipalities", n)
+	}
+	for query, want := range map[string]int{
+		"?province=Northern+Cape": 1, "?province=Gauteng": 0, "?category=B": 1, "?category=A": 0, "?q=kheis": 1, "?q=%21Kheis": 1, "?q=nothing": 0,
+		"?is_active=true": 3, "?is_active=false": 0, "?is_active=": 3, "?limit=": 3, "?after=": 3, "?limit=100": 3,
+	} {
+		if n := len(w.send("GET", "/api/v1/municipalities"+query, "").want(200).items()); n != want {
+			t.Errorf("%s: %d, want %d", query, n, want)
+		}
+	}
+	for _, query := range []string{"?limit=0", "?limit=101", "?limit=-1", "?limit=abc", "?limit=1.5", "?is_active=maybe", "?is_active=1", "?province=Atlantis", "?category=Z"} {
+		w.send("GET", "/api/v1/municipalities"+query, "").wantProblem(422, domain.CodeInvalid)
+	}
+	seen, after := map[string]bool{}, ""
+	for range 3 {
+		page := w.send("GET", "/api/v1/municipalities?limit=1&after="+after, "").want(200)
+		seen[page.items()[0]["id"].(string)] = true
+		after = page.text("next")
+	}
+	if len(seen) != 3 || after != "" {
+		t.Errorf("pages: %v, after %q", seen, after)
+	}
+
+	b := admin.send("PATCH", path, `{"contact_email":null,"population":1,"name":"!Kheis Local"}`).want(200)
+	if b.json["contact_email"] != nil || b.json["population"] != float64(1) || b.header.Get("Event-Position") == "" {
+		t.Errorf("changed: %s", b.raw)
+	}
+	for _, body := range []string{`{"code":"X"}`, `{"province":"Gauteng"}`, `{"is_active":false}`} {
+		admin.send("PATCH", path, body).wantProblem(422, domain.CodeInvalid)
+	}
+	for _, absent := range []string{uuid.NewString(), "NC084", "rubbish"} {
+		admin.send("PATCH", "/api/v1/municipalities/"+absent, `{"population":1}`).wantProblem(404, domain.CodeNotFound)
+		admin.send("POST", "/api/v1/municipalities/"+absent+"/deactivate", "").wantProblem(404, domain.CodeNotFound)
+	}
+
+	own := "/api/v1/municipalities/" + p.tenant
+	first := admin.send("POST", own+"/deactivate", "").want(200)
+	if again := admin.send("POST", own+"/deactivate", "{}").want(200); again.raw != first.raw || again.header.Get("Event-Position") != first.header.Get("Event-Position") {
+		t.Errorf("a second time: %s", again.raw)
+	}
+	p.send("GET", "/api/v1/users/me", "").wantProblem(403, domain.CodeMunicipalityInactive)
+	w.send("POST", "/api/v1/auth/refresh", fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).wantProblem(403, domain.CodeMunicipalityInactive)
+	w.send("POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":"thandi@example.org","password":%q}`, password)).wantProblem(401, domain.CodeInvalidCredentials)
+	admin.send("POST", own+"/reactivate", "").want(200)
+	p.send("GET", "/api/v1/users/me", "").want(200)
+}
+
+// define defines a purpose of a tenant.
+func (w *world) define(tenant domain.TenantID, code string, change ...func(*domain.DefinePurpose)) {
+	w.t.Helper()
+	wish := domain.DefinePurpose{
+		Code: code, Basis: domain.ConsentBasis, Retention: "until withdrawn",
+		Texts: map[domain.Language]string{domain.English: "To send you the newsletter.", domain.Zulu: "Iphephandaba.", domain.Afrikaans: "Die nuusbrief."},
+	}
+	for _, c := range change {
+		c(&wish)
+	}
+	if _, err := w.handler.DefinePurpose(w.t.Context(), commands.System(tenant), wish); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func TestPurposes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	w.define(w.tenants["KZN225"], "library")
+	w.define(w.tenants["KZN225"], "newsletter", func(d *domain.DefinePurpose) { d.Retention = "one year" })
+	names := func(query string) string {
+		var all []string
+		a := w.send("GET", "/api/v1/purposes"+query, "").want(200)
+		for _, item := range a.items() {
+			all = append(all, item["code"].(string)+":"+item["retention"].(string)[:3])
+		}
+		if _, ok := a.json["next"]; !ok || a.json["next"] != nil {
+			t.Errorf("next: %s", a.raw)
+		}
+		return strings.Join(all, " ")
+	}
+	for query, want := range map[string]string{
+		"":                          "newsletter:unt platform_registration:unt",
+		"?municipality_code=CPT":    "newsletter:unt platform_registration:unt",
+		"?municipality_code=kzn225": "library:unt newsletter:one platform_registration:unt",
+	} {
+		if got := names(query); got != want {
+			t.Errorf("%q: %q, want %q", query, got, want)
+		}
+	}
+	w.send("GET", "/api/v1/purposes?municipality_code=NONE", "").wantProblem(404, domain.CodeUnknownMunicipality)
+	item := w.send("GET", "/api/v1/purposes", "").items()[0]
+	notice := item["notice"].(map[string]any)
+	if item["basis"] != "consent" || item["special_personal_information"] != false || notice["version"] != float64(1) ||
+		notice["texts"].(map[string]any)["zu"] != "Iphephandaba." || notice["sha256"].(map[string]any)["zu"] != domain.WordingHash("Iphephandaba.") {
+		t.Errorf("%v", item)
+	}
+}
+
+func TestConsents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	w.define(domain.PlatformTenant(), "meter_readings", func(d *domain.DefinePurpose) { d.Basis = domain.PublicLawDuty })
+	w.define(domain.PlatformTenant(), "child_programme", func(d *domain.DefinePurpose) { d.CompetentPerson = true })
+	p := w.citizen("thandi@example.org")
+	post := func(body string) *answer { return p.send("POST", "/api/v1/consents", body) }
+
+	a := post(`{"purpose":"newsletter","language":"af","consented":true}`).want(201)
+	for name, want := range map[string]any{
+		"subject_id": p.id, "purpose": "newsletter", "purpose_description": "Die nuusbrief.", "language": "af", "consented": true,
+		"consented_at": "2026-03-01T12:00:00.000000Z", "withdrawn": false, "withdrawn_at": nil, "channel": "web",
+		"given_at": "2026-03-01T12:00:00.000000Z", "recorded_at": "2026-03-01T12:00:00.000000Z", "notice_version": float64(1),
+	} {
+		if a.json[name] != want {
+			t.Errorf("%s is %v, want %v", name, a.json[name], want)
+		}
+	}
+	if fmt.Sprint(a.json["position"]) != a.header.Get("Event-Position") {
+		t.Errorf("position %v, header %q", a.json["position"], a.header.Get("Event-Position"))
+	}
+	if again := post(`{"purpose":"newsletter","language":"af","consented":true}`).wantProblem(409, domain.CodeAlreadyGranted); again.text("consent_id") != a.text("id") {
+		t.Errorf("no consent_id: %s", again.raw)
+	}
+	if again := post(`{"purpose":"newsletter","language":"af","consented":false}`).wantProblem(409, domain.CodeInForce); again.text("consent_id") != a.text("id") {
+		t.Errorf("no consent_id: %s", again.raw)
+	}
+	for body, code := range map[string]domain.Code{
+		`{"purpose":"nothing","language":"en","consented":true}`:                                                        domain.CodeUnknownPurpose,
+		`{"purpose":"meter_readings","language":"en","consented":true}`:                                                 domain.CodePurposeNotConsent,
+		`{"purpose":"child_programme","language":"en","consented":true}`:                                                domain.CodeCompetentPerson,
+		`{"purpose":"newsletter","language":"en","consented":true,"purpose_description":"else"}`:                        domain.CodeWordingMismatch,
+		`{"purpose":"newsletter","language":"en","consented":true,"given_at":"2026-03-01T12:00:01Z"}`:                   domain.CodeGivenInFuture,
+		`{"purpose":"newsletter","language":"en","consented":true,"given_at":"2026-03-01T11:00:00Z"}`:                   domain.CodeEvidenceRequired,
+		`{"purpose":"newsletter","language":"xx","consented":true}`:                                                     domain.CodeInvalid,
+		`{"purpose":"newsletter","language":"en"}`:                                                                      domain.CodeInvalid,
+		`{"purpose":"newsletter","language":"en","consented":null}`:                                                     domain.CodeInvalid,
+		`{"language":"en","consented":true}`:                                                                            domain.CodeInvalid,
+		`{"purpose":"newsletter","language":"en","consented":true,"subject_id":"rubbish"}`:                              domain.CodeInvalid,
+		`{"purpose":"newsletter","language":"en","consented":true,"subject_id":"00000000-0000-0000-0000-000000000000"}`: domain.CodeInvalid,
+		`{"purpose":"newsletter","language":"en","consented":true,"notice_version":0}`:                                  domain.CodeInvalid,
+		`{"purpose":"newsletter","language":"en","consented":true,"notice_version":1e30}`:                               domain.CodeInvalid,
+		`{"purpose":"newsletter","language":"en","consented":true,"channel":"smoke"}`:                                   domain.CodeInvalid,
+		`{"purpose":"newsletter","language":"en","consented":true,"given_at":"yesterday"}`:                              domain.CodeInvalid,
+		`{"purpose":"newsletter","language":"en","consented":true,"evidence":{}}`:                                       domain.CodeInvalid,
+		`{"purpose":"newsletter","language":"en","consented":true,"evidence":{"sha256":"x","reference":"y","extra":1}}`: domain.CodeInvalid,
+	} {
+		post(body).wantProblem(422, code)
+	}
+	post(`{"purpose":"newsletter","language":"en","consented":true,"notice_version":2}`).wantProblem(409, domain.CodeNoticeChanged)
+	other := w.citizen("sipho@example.org")
+	post(`{"purpose":"newsletter","language":"en","consented":true,"subject_id":"`+other.id+`"}`).wantProblem(403, domain.CodeForbidden)
+	post(`{"purpose":"child_programme","language":"en","consented":true,"given_by":{"name":"Gogo Nkosi","relation":"guardian","authority":"order 12/2025"}}`).want(201)
+	refusal := other.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"en","consented":false,"subject_id":"`+other.id+`"}`).want(201)
+	if refusal.json["consented"] != false || refusal.json["consented_at"] != nil || refusal.text("given_at") == "" {
+		t.Errorf("refusal: %s", refusal.raw)
+	}
+	other.send("POST", "/api/v1/consents/"+refusal.text("id")+"/withdraw", "").wantProblem(409, domain.CodeNotGranted)
+
+	check := func(query string) *answer { return p.send("GET", "/api/v1/consents/check"+query, "") }
+	yes := check("?purpose=newsletter").want(200)
+	decided := yes.json["decided_by"].(map[string]any)
+	if yes.json["allowed"] != true || decided["event_type"] != "consent.granted.v1" || decided["position"] != a.json["position"] ||
+		decided["at"] != "2026-03-01T12:00:00.000000Z" || decided["event_id"] == "" {
+		t.Errorf("check: %s", yes.raw)
+	}
+	if no := check("?purpose=nothing").want(200); strings.TrimSpace(no.raw) != `{"allowed":false,"decided_by":null}` {
+		t.Errorf("check: %s", no.raw)
+	}
+	if before := check("?purpose=newsletter&at=2026-03-01T11:59:59Z").want(200); before.json["allowed"] != false {
+		t.Errorf("check before: %s", before.raw)
+	}
+	if before := check("?purpose=newsletter&known_at=2026-03-01T13:59:59%2B02:00").want(200); before.json["allowed"] != false {
+		t.Errorf("check as known before: %s", before.raw)
+	}
+	for _, query := range []string{"", "?purpose=", "?purpose=newsletter&at=yesterday", "?purpose=newsletter&known_at=2026-13-01T00:00:00Z", "?purpose=newsletter&subject_id=rubbish"} {
+		check(query).wantProblem(422, domain.CodeInvalid)
+	}
+	check("?purpose=newsletter&subject_id="+other.id).wantProblem(403, domain.CodeForbidden)
+
+	w.later(10 * time.Minute)
+	path := "/api/v1/consents/" + a.text("id")
+	other.send("POST", path+"/withdraw", "").wantProblem(404, domain.CodeNotFound)
+	p.send("POST", path+"/withdraw", `{"given_at":"2026-03-01T15:00:00Z"}`).wantProblem(422, domain.CodeGivenInFuture)
+	gone := p.send("POST", path+"/withdraw", `{"reason":"no longer"}`).want(200)
+	if gone.json["withdrawn"] != true || gone.text("withdrawn_at") != "2026-03-01T12:10:00.000000Z" {
+		t.Errorf("withdrawn: %s", gone.raw)
+	}
+	w.later(10 * time.Minute)
+	if again := p.send("POST", path+"/withdraw", "").want(200); again.raw != gone.raw || again.header.Get("Event-Position") != gone.header.Get("Event-Position") {
+		t.Errorf("a second time: %s", again.raw)
+	}
+	for _, absent := range []string{uuid.NewString(), "rubbish", uuid.Nil.String()} {
+		p.send("POST", "/api/v1/consents/"+absent+"/withdraw", "").wantProblem(404, domain.CodeNotFound)
+		p.send("GET", "/api/v1/consents/"+absent, "").wantProblem(404, domain.CodeNotFound)
+	}
+}
+
+func TestWhoSeesWhoseConsents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	p, q := w.citizen("thandi@example.org"), w.citizen("sipho@example.org")
+	clerk, stranger, liaison := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Admin, "CPT"), w.staff(domain.SAPSLiaison, "KZN225")
+	mine := p.send("GET", "/api/v1/consents", "").want(200).items()
+	if len(mine) != 1 || mine[0]["purpose"] != "platform_registration" || mine[0]["language"] != "zu" {
+		t.Fatalf("own consents: %v", mine)
+	}
+	one := "/api/v1/consents/" + mine[0]["id"].(string)
+	list, check := "/api/v1/consents?subject_id="+p.id, "/api/v1/consents/check?purpose=platform_registration&subject_id="+p.id
+
+	reads := func() int {
+		n := 0
+		for _, e := range w.store.events() {
+			if _, ok := e.Event.(*domain.PersonalDataRead); ok {
+				n++
+			}
+		}
+		return n
+	}
+	for _, path := range []string{one, list, check} {
+		p.send("GET", path, "").want(200)
+	}
+	if reads() != 0 {
+		t.Error("looking at oneself was recorded as a read")
+	}
+	for _, who := range []*person{q, liaison} {
+		who.send("GET", one, "").wantProblem(404, domain.CodeNotFound)
+		who.send("GET", list, "").wantProblem(403, domain.CodeForbidden)
+		who.send("GET", check, "").wantProblem(403, domain.CodeForbidden)
+	}
+	stranger.send("GET", one, "").wantProblem(404, domain.CodeNotFound)
+	stranger.send("GET", check, "").wantProblem(404, domain.CodeNotFound)
+	absent := stranger.send("GET", "/api/v1/consents?subject_id="+uuid.NewString(), "").want(200)
+	if got := stranger.send("GET", list, "").want(200); got.raw != absent.raw || len(got.items()) != 0 {
+		t.Errorf("another tenant's subject is not like an absent one: %s", got.raw)
+	}
+	stranger.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"en","consented":true,"subject_id":"`+p.id+`"}`).wantProblem(404, domain.CodeNotFound)
+	stranger.send("POST", one+"/withdraw", "").wantProblem(404, domain.CodeNotFound)
+	if reads() != 0 {
+		t.Error("what was not shown was recorded as a read")
+	}
+
+	clerk.send("GET", check, "").want(200)
+	if reads() != 0 {
+		t.Error("a check was recorded as a read")
+	}
+	clerk.send("GET", one, "").want(200)
+	clerk.send("GET", list, "").want(200)
+	if reads() != 2 {
+		t.Errorf("%d reads recorded, want 2", reads())
+	}
+	events := w.store.events()
+	last := events[len(events)-1]
+	read := last.Event.(*domain.PersonalDataRead)
+	if read.Route != "GET /api/v1/consents" || read.Fields != "consents" || read.Subjects[0].String() != p.id || last.Actor.String() != clerk.id {
+		t.Errorf("recorded %+v", read)
+	}
+	clerk.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"en","consented":true,"channel":"counter","subject_id":"`+p.id+`"}`).want(201)
+	if len(clerk.send("GET", "/api/v1/consents", "").want(200).items()) != 0 {
+		t.Error("staff see others' consents as their own")
+	}
+
+	// What cannot be recorded is not shown.
+	w.store.failAppends(domain.Refuse(domain.CodeOverloaded, "full"))
+	for _, path := range []string{one, list} {
+		if a := clerk.send("GET", path, "").wantProblem(503, domain.CodeOverloaded); strings.Contains(a.raw, "platform_registration") {
+			t.Errorf("shown: %s", a.raw)
+		}
+	}
+}

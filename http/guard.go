@@ -1,0 +1,248 @@
+package http
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+// Headers of this API.
+const (
+	headerKey         = "Idempotency-Key"
+	headerPosition    = "Event-Position"
+	headerMinPosition = "Min-Event-Position"
+	headerTenant      = "X-Tenant-ID"
+	headerRequestID   = "X-Request-ID"
+	headerIfMatch     = "If-Match"
+)
+
+const maxBody = 1 << 20 // bytes
+
+type callKey struct{}
+
+// callOf is who asks, as the guard found out.
+func callOf(ctx context.Context) commands.Call {
+	call, _ := ctx.Value(callKey{}).(commands.Call)
+	return call
+}
+
+// guard lets through what a route's line in the table allows, in this order: address, rate, caller, permission, headers, body.
+func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
+		trace := traceOf(ctx)
+		trace.route, trace.id = rt.path, rt.id
+		call, err := s.admit(ctx, rt, r)
+		if err == nil && op.RequestBody != nil {
+			err = readBody(w, r)
+		}
+		if err != nil {
+			s.problemOf(ctx, err, rt.statuses).write(w)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, callKey{}, call)))
+	})
+}
+
+func (s *server) admit(ctx context.Context, rt *route, r *http.Request) (commands.Call, error) {
+	trace := traceOf(ctx)
+	if rt.who == scraper && !contains(s.config.ScrapeFrom, trace.address) {
+		return commands.Call{}, domain.Refuse(domain.CodeForbidden, "Metrics are not for this address.")
+	}
+	if err := pass(s.gates[rt.rate].address, addressKey(trace.address)); err != nil {
+		return commands.Call{}, err
+	}
+	call := commands.Call{Origin: origin(r, trace.address), Correlation: trace.correlation}
+	if rt.who.account() {
+		var err error
+		if call, err = s.authenticate(ctx, rt, r, call); err != nil {
+			return commands.Call{}, err
+		}
+		if !rt.who.allows(call) {
+			return commands.Call{}, domain.Refuse(domain.CodeForbidden, "This is for: %s.", rt.who)
+		}
+	}
+	if rt.command() {
+		call.Key = r.Header.Get(headerKey)
+	}
+	if rt.versioned {
+		var err error
+		if call.IfMatch, err = ifMatch(r.Header.Values(headerIfMatch)); err != nil {
+			return commands.Call{}, err
+		}
+	}
+	return call, s.wait(ctx, rt, r)
+}
+
+// authenticate finds the caller by their access token, and from the log what they may now.
+func (s *server) authenticate(ctx context.Context, rt *route, r *http.Request, call commands.Call) (commands.Call, error) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return call, domain.Refuse(domain.CodeNotSignedIn, "Sign in, and send the access token as Authorization: Bearer.")
+	}
+	b, err := s.config.Tokens.verify(accessToken, strings.TrimSpace(token))
+	if err != nil {
+		return call, err
+	}
+	traceOf(ctx).user = b.user
+	if err := pass(s.gates[rt.rate].person, b.user.String()); err != nil {
+		return call, err
+	}
+	call.Tenant, call.User, call.Session = b.tenant, b.user, b.session
+	if call, err = s.config.Commands.Authenticate(ctx, call); err != nil {
+		return call, err
+	}
+	return call, s.sameTenant(ctx, rt, call, r.Header.Get(headerTenant))
+}
+
+// sameTenant checks a tenant header against the token, which alone decides. Naming another tenant is recorded.
+func (s *server) sameTenant(ctx context.Context, rt *route, call commands.Call, header string) error {
+	if header == "" {
+		return nil
+	}
+	id, ok := parseID(header)
+	if !ok {
+		return domain.Refuse(codeMalformed, "X-Tenant-ID is not an id.")
+	}
+	if id != call.Tenant.UUID {
+		mismatch := domain.TenantMismatch{Route: rt.method + " " + rt.path, Named: domain.TenantID{UUID: id}}
+		if err := s.config.Commands.RecordTenantMismatch(ctx, call, mismatch); err != nil {
+			return err
+		}
+		return domain.Refuse(domain.CodeTenantMismatch, "X-Tenant-ID is not the tenant of your token.")
+	}
+	return nil
+}
+
+// wait waits until what a query reads has reached the position that the client knows of.
+func (s *server) wait(ctx context.Context, rt *route, r *http.Request) error {
+	text := r.Header.Get(headerMinPosition)
+	if text == "" || rt.waits == "" {
+		return nil
+	}
+	least, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || least < 0 {
+		var f domain.Faults
+		f.Add(headerMinPosition, "invalid", "Give the Event-Position of an answer.")
+		return f.Err()
+	}
+	if rt.waits != logItself {
+		return s.config.Queries.WaitFor(ctx, rt.waits, least)
+	}
+	head, err := s.config.Commands.Store.Head(ctx)
+	if err == nil && head < least { // a position that was given out is in the log
+		err = domain.Refuse(domain.CodeReadModelBehind, "The log has not reached this position.")
+	}
+	return err
+}
+
+// entityTag matches one entity tag, weak or strong (RFC 9110 §8.8.3).
+var entityTag = regexp.MustCompile(`^(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"$`)
+
+// ownVersion matches what etag puts between the quotes.
+var ownVersion = regexp.MustCompile(`^[1-9][0-9]{0,8}$`)
+
+// noVersion is the version of a tag that is well-formed and none of ours: it matches nothing.
+const noVersion = -1
+
+// ifMatch gives the version that a change is meant for; 0: any. A weak tag counts as strong: proxies that compress weaken ours.
+func ifMatch(headers []string) (int, error) {
+	text := strings.TrimSpace(strings.Join(headers, ","))
+	if text == "" || text == "*" {
+		return 0, nil
+	}
+	found := entityTag.FindStringSubmatch(text)
+	if found == nil {
+		return 0, domain.Refuse(codeMalformed, "If-Match must be the ETag of one answer.")
+	}
+	if !ownVersion.MatchString(found[1]) {
+		return noVersion, nil
+	}
+	return strconv.Atoi(found[1])
+}
+
+// readBody reads the whole body, so that what comes after meets no network.
+func readBody(w http.ResponseWriter, r *http.Request) error {
+	if r.ContentLength > maxBody {
+		return tooLarge()
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return tooLarge()
+	}
+	if err != nil {
+		return domain.Refuse(codeMalformed, "The body did not arrive.").Because(err)
+	}
+	if len(body) > 0 && !isJSON(r.Header.Get("Content-Type")) {
+		return unsupportedMedia()
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return nil
+}
+
+func isJSON(contentType string) bool {
+	if contentType == "" {
+		return true
+	}
+	media, parameters, err := mime.ParseMediaType(contentType)
+	charset := parameters["charset"]
+	return err == nil && (media == "application/json" || (strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json"))) &&
+		(charset == "" || strings.EqualFold(charset, "utf-8"))
+}
+
+// pass counts a request at a gate; nil lets everything through.
+func pass(gate *limiter, key string) error {
+	if gate == nil {
+		return nil
+	}
+	if wait, ok := gate.take(key); !ok {
+		return newProblem(domain.Refuse(codeRateLimited, "Too many requests; try again later."), nil).retry(wait)
+	}
+	return nil
+}
+
+// concerns is implemented by inputs that name the person whose limit they count against.
+type concerns interface{ person() string }
+
+func (s *server) limitPerson(rt *route, in any) *problem {
+	c, ok := in.(concerns)
+	if !ok {
+		return nil
+	}
+	p, _ := errors.AsType[*problem](pass(s.gates[rt.rate].person, c.person()))
+	return p
+}
+
+// requestTrace is what is known of a request on its way: for the log and for origins.
+type requestTrace struct {
+	correlation uuid.UUID
+	address     netip.Addr
+	route       string        // its pattern
+	id          string        // of the route in the table
+	user        domain.UserID // zero: nobody, or not yet known
+	began       time.Time
+}
+
+type traceKey struct{}
+
+func traceOf(ctx context.Context) *requestTrace {
+	if t, ok := ctx.Value(traceKey{}).(*requestTrace); ok {
+		return t
+	}
+	return &requestTrace{}
+}

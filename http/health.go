@@ -1,0 +1,58 @@
+package http
+
+import (
+	"context"
+	"strings"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+// ReadyState is what keeps the system from serving well.
+type ReadyState struct {
+	Failed     []string         // parts without which it cannot serve: database, migrations, keys, importing
+	Projectors []ProjectorState // those that are not up to date
+}
+
+// ProjectorState is a projector that is not up to date.
+type ProjectorState struct {
+	Name  string `json:"name"`
+	State string `json:"state" doc:"behind or halted"`
+}
+
+type healthOutput struct {
+	Body struct {
+		Status  string `json:"status" enum:"healthy"`
+		Version string `json:"version"`
+	} `nameHint:"Health"`
+}
+
+func (s *server) health(context.Context, commands.Call, *struct{}) (*healthOutput, error) {
+	var out healthOutput
+	out.Body.Status, out.Body.Version = "healthy", s.config.Version
+	return &out, nil
+}
+
+type readyOutput struct {
+	Body struct {
+		Status     string           `json:"status" enum:"ready,degraded"`
+		Projectors []ProjectorState `json:"projectors,omitempty" nullable:"false" doc:"Those that are behind or halted."`
+	} `nameHint:"Ready"`
+}
+
+func (s *server) ready(ctx context.Context, _ commands.Call, _ *struct{}) (*readyOutput, error) {
+	state := s.config.Ready(ctx)
+	if len(state.Failed) > 0 {
+		e := domain.Refuse(domain.CodeUnavailable, "Not ready: %s.", strings.Join(state.Failed, ", "))
+		for _, part := range state.Failed {
+			e.Fields = append(e.Fields, domain.FieldError{Field: part, Code: "not_ready", Message: "This part is not ready."})
+		}
+		return nil, e
+	}
+	var out readyOutput
+	out.Body.Status = "ready"
+	if len(state.Projectors) > 0 {
+		out.Body.Status, out.Body.Projectors = "degraded", state.Projectors
+	}
+	return &out, nil
+}

@@ -1,0 +1,199 @@
+package http
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// trace begins a request: its correlation id is the client's X-Request-ID if that is a UUID, else a new one.
+func (s *server) trace(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, ok := parseID(r.Header.Get(headerRequestID))
+		if !ok || id == uuid.Nil {
+			id = uuid.Must(uuid.NewV7())
+		}
+		w.Header().Set(headerRequestID, id.String())
+		t := &requestTrace{
+			correlation: id, address: clientAddress(r, s.config.TrustedProxies), route: unmatched, began: s.config.Now(),
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), traceKey{}, t)))
+	})
+}
+
+// unmatched is the route of requests that have none.
+const unmatched = "unmatched"
+
+// observe counts and logs a request when it is over: no query string, no body, nothing that identifies a person.
+func (s *server) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		defer s.note(r, seen)
+		next.ServeHTTP(seen, r)
+	})
+}
+
+func (s *server) note(r *http.Request, seen middleware.WrapResponseWriter) {
+	t := traceOf(r.Context())
+	status, took := seen.Status(), s.config.Now().Sub(t.began)
+	if status == 0 { // nothing was written: net/http sends 200, or the connection was cut
+		status = http.StatusOK
+	}
+	method := knownMethod(r.Method)
+	s.requests.count.WithLabelValues(method, t.route, strconv.Itoa(status)).Inc()
+	s.requests.seconds.WithLabelValues(method, t.route).Observe(took.Seconds())
+	level := slog.LevelInfo
+	if route, known := s.routes[t.id]; known && route.rate == unlimited { // probes come every few seconds
+		level = slog.LevelDebug
+	}
+	s.config.Logger.LogAttrs(r.Context(), level, "request",
+		slog.String("method", method), slog.String("route", t.route), slog.Int("status", status),
+		slog.Duration("took", took), slog.String("correlation", t.correlation.String()), slog.String("user", short(t.user)))
+}
+
+// short is enough of a user's id to follow them through the log: its end, since a UUIDv7 begins with the time.
+func short(u domain.UserID) string {
+	if u.IsZero() {
+		return ""
+	}
+	text := u.String()
+	return text[len(text)-8:]
+}
+
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	default:
+		return "other"
+	}
+}
+
+// recover makes a 500 of a panic.
+func (s *server) recover(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer s.rescue(w, r)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// rescue must be deferred itself: only so does recover see the panic.
+func (s *server) rescue(w http.ResponseWriter, r *http.Request) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if cause == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+		panic(cause)
+	}
+	t := traceOf(r.Context())
+	s.config.Logger.LogAttrs(r.Context(), slog.LevelError, "panic",
+		slog.String("correlation", t.correlation.String()), slog.String("route", t.route), slog.Any("cause", cause),
+		slog.String("stack", string(debug.Stack())))
+	if seen, ok := w.(middleware.WrapResponseWriter); !ok || seen.Status() == 0 {
+		internalProblem().write(w)
+	}
+}
+
+// secure sets the security headers.
+func (s *server) secure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("X-XSS-Protection", "0")
+		h.Set("Referrer-Policy", "strict-origin-when-cross-origin")
+		h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
+		h.Set("Content-Security-Policy", contentPolicy)
+		if s.config.Environment == production {
+			h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+		}
+		if strings.HasPrefix(r.URL.Path, "/api/") {
+			h.Set("Cache-Control", "no-store") // personal data stays out of caches
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+const (
+	production    = "production"
+	contentPolicy = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+// wellFormed refuses paths and queries that are no text, or that no database can hold.
+func wellFormed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		query, err := url.ParseQuery(r.URL.RawQuery)
+		ok := err == nil && isText(r.URL.Path)
+		for name, values := range query {
+			ok = ok && isText(name)
+			for _, value := range values {
+				ok = ok && isText(value)
+			}
+		}
+		if !ok {
+			newProblem(domain.Refuse(codeMalformed, "Path and query must be UTF-8 without NUL, percent-encoded."), nil).write(w)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+
+func (s *server) notFound(w http.ResponseWriter, _ *http.Request) {
+	newProblem(domain.Refuse(domain.CodeNotFound, "There is nothing at this path."), nil).write(w)
+}
+
+func (s *server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
+		asked := method
+		if asked == http.MethodHead {
+			asked = http.MethodGet // see middleware.GetHead
+		}
+		if s.router.Match(chi.NewRouteContext(), asked, r.URL.Path) {
+			w.Header().Add("Allow", method)
+		}
+	}
+	newProblem(domain.Refuse(codeMethodNotAllowed, "This path does not take this method; see Allow."), nil).write(w)
+}
+
+type requestMetrics struct {
+	count   *prometheus.CounterVec
+	seconds *prometheus.HistogramVec
+}
+
+func newRequestMetrics(registry *prometheus.Registry) (*requestMetrics, error) {
+	m := &requestMetrics{
+		count: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "trust_http_requests_total", Help: "Requests answered, by method, route and status.",
+		}, []string{"method", "route", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "trust_http_request_duration_seconds", Help: "Time to answer, by method and route.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}, []string{"method", "route"}),
+	}
+	for _, c := range []prometheus.Collector{m.count, m.seconds} {
+		if err := registry.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (s *server) metrics() http.Handler {
+	return promhttp.HandlerFor(s.config.Metrics, promhttp.HandlerOpts{})
+}

@@ -1,0 +1,157 @@
+package http
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
+)
+
+// municipalityBody is a municipality in answers.
+type municipalityBody struct {
+	ID           uuid.UUID `json:"id" format:"uuid"`
+	Code         string    `json:"code"`
+	Name         string    `json:"name"`
+	Province     string    `json:"province"`
+	Category     *string   `json:"category" doc:"A, B or C; null: not said."`
+	DistrictCode *string   `json:"district_code"`
+	Population   *int      `json:"population"`
+	ContactEmail *string   `json:"contact_email"`
+	IsActive     bool      `json:"is_active"`
+	CreatedAt    instant   `json:"created_at"`
+	UpdatedAt    instant   `json:"updated_at"`
+}
+
+func municipalityOf(m domain.Municipality) municipalityBody {
+	return municipalityBody{
+		ID: m.ID.UUID, Code: m.Code, Name: m.Name, Province: m.Province, Category: orNull(m.Category),
+		DistrictCode: orNull(m.DistrictCode), Population: m.Population, ContactEmail: orNull(m.ContactEmail), IsActive: m.Active,
+		CreatedAt: instant(m.CreatedAt), UpdatedAt: instant(m.UpdatedAt),
+	}
+}
+
+type municipalityOutput struct {
+	ETag string `header:"ETag"`
+	Body municipalityBody
+}
+
+type municipalityChanged struct {
+	ETag     string `header:"ETag"`
+	Position string `header:"Event-Position"`
+	Body     municipalityBody
+}
+
+func municipalityAnswer(a commands.Answer[domain.Municipality], err error) (*municipalityChanged, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &municipalityChanged{
+		ETag: etag(a.Value.Version), Position: position(a.Position), Body: municipalityOf(a.Value),
+	}, nil
+}
+
+type registerMunicipalityInput struct {
+	Body struct {
+		Name         string `json:"name" doc:"Unique; 3 to 100 characters."`
+		Code         string `json:"code" doc:"Unique; 2 to 10 letters and digits, upper-cased."`
+		Province     string `json:"province" doc:"One of the nine, by its English name."`
+		Category     string `json:"category,omitempty" doc:"A, B or C."`
+		DistrictCode string `json:"district_code,omitempty"`
+		Population   *int   `json:"population,omitempty"`
+		ContactEmail string `json:"contact_email,omitempty"`
+	} `nameHint:"RegisterMunicipalityBody"`
+}
+
+func (s *server) registerMunicipality(ctx context.Context, call commands.Call, in *registerMunicipalityInput) (*municipalityChanged, error) {
+	b := in.Body
+	return municipalityAnswer(s.config.Commands.RegisterMunicipality(ctx, call, domain.RegisterMunicipality{
+		Code: b.Code, Name: b.Name, Province: b.Province, Category: b.Category, DistrictCode: b.DistrictCode,
+		Population: b.Population, ContactEmail: b.ContactEmail,
+	}))
+}
+
+type municipalitiesInput struct {
+	Paging
+	IsActive string `query:"is_active" enum:"true,false"`
+	Province string `query:"province" doc:"One of the nine, by its English name."`
+	Category string `query:"category" doc:"A, B or C."`
+	Q        string `query:"q" doc:"Part of the name, or beginning of the code."`
+}
+
+type municipalitiesOutput struct {
+	Body listBody[municipalityBody]
+}
+
+func (s *server) municipalities(ctx context.Context, _ commands.Call, in *municipalitiesInput) (*municipalitiesOutput, error) {
+	var f domain.Faults
+	if in.Province != "" {
+		domain.OneOf(&f, "province", in.Province, domain.Provinces())
+	}
+	if in.Category != "" {
+		domain.OneOf(&f, "category", in.Category, []string{"A", "B", "C"})
+	}
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	list, err := s.config.Queries.Municipalities(ctx, projections.MunicipalityFilter{
+		Active: optionalBool(in.IsActive), Province: in.Province, Category: in.Category, Q: in.Q,
+	}, in.page())
+	if err != nil {
+		return nil, err
+	}
+	return &municipalitiesOutput{Body: listOf(list, municipalityOf)}, nil
+}
+
+type municipalityInput struct {
+	ID string `path:"id" doc:"Id, or code in any letter case."`
+}
+
+func (s *server) municipality(ctx context.Context, _ commands.Call, in *municipalityInput) (*municipalityOutput, error) {
+	m, err := s.config.Queries.Municipality(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &municipalityOutput{ETag: etag(m.Version), Body: municipalityOf(m)}, nil
+}
+
+type changeMunicipalityInput struct {
+	ID   string `path:"id"`
+	Body struct {
+		Name         *string   `json:"name,omitempty" doc:"Unique; 3 to 100 characters."`
+		ContactEmail clearable `json:"contact_email,omitzero" doc:"null or empty: none."`
+		Population   *int      `json:"population,omitempty"`
+	} `nameHint:"ChangeMunicipalityBody"`
+}
+
+func (s *server) changeMunicipality(ctx context.Context, call commands.Call, in *changeMunicipalityInput) (*municipalityChanged, error) {
+	id, err := namedID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return municipalityAnswer(s.config.Commands.ChangeMunicipality(ctx, call, domain.TenantID{UUID: id}, domain.ChangeMunicipality{
+		Name: in.Body.Name, ContactEmail: in.Body.ContactEmail.pointer(), Population: in.Body.Population,
+	}))
+}
+
+type oneMunicipalityInput struct {
+	ID string `path:"id"`
+}
+
+func (s *server) deactivateMunicipality(ctx context.Context, call commands.Call, in *oneMunicipalityInput) (*municipalityChanged, error) {
+	return s.setMunicipalityActive(ctx, call, in, false)
+}
+
+func (s *server) reactivateMunicipality(ctx context.Context, call commands.Call, in *oneMunicipalityInput) (*municipalityChanged, error) {
+	return s.setMunicipalityActive(ctx, call, in, true)
+}
+
+func (s *server) setMunicipalityActive(ctx context.Context, call commands.Call, in *oneMunicipalityInput, active bool) (*municipalityChanged, error) {
+	id, err := namedID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return municipalityAnswer(s.config.Commands.SetMunicipalityActive(ctx, call, domain.TenantID{UUID: id}, active))
+}

@@ -1,0 +1,171 @@
+package http
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+const schemaPrefix = "#/components/schemas/"
+
+func apiConfig(version string) huma.Config {
+	format := jsonFormat()
+	c := huma.DefaultConfig("SALGA Trust Engine", version)
+	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", "" // served from our own table
+	c.CreateHooks = nil                                   // no $schema links in answers
+	c.Formats = map[string]huma.Format{"application/json": format, "json": format}
+	c.DefaultFormat = "application/json"
+	c.Transformers = []huma.Transformer{translate}
+	c.Info.Description = "Accounts, consent under POPIA (Act 4 of 2013) and an audit trail for South African municipalities."
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "The access token of login or refresh."},
+	}
+	return c
+}
+
+// operation makes the description of a route from its line in the table; huma adds what the handler's types say.
+func operation(r *route) *huma.Operation {
+	status := r.status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	op := &huma.Operation{
+		OperationID: r.id, Method: r.method, Path: r.path, Summary: r.summary, DefaultStatus: status,
+		Description: "For: " + string(r.who) + ".", Tags: []string{tag(r.path)},
+		MaxBodyBytes: -1, BodyReadTimeout: -1, // the guard has read the body
+		Parameters: headersOf(r), Responses: map[string]*huma.Response{}, Hidden: r.hidden,
+	}
+	if r.who.account() {
+		op.Security = []map[string][]string{{"bearer": {}}}
+	}
+	if r.raw != nil {
+		op.Responses["200"] = &huma.Response{Description: r.summary}
+	}
+	byStatus := map[int][]string{}
+	for _, code := range refusals(r) {
+		s, ok := r.statuses[code]
+		if !ok {
+			s = statuses()[code]
+		}
+		byStatus[s] = append(byStatus[s], string(code))
+	}
+	for s, codes := range byStatus {
+		slices.Sort(codes)
+		op.Responses[strconv.Itoa(s)] = &huma.Response{
+			Description: http.StatusText(s) + ": " + strings.Join(slices.Compact(codes), ", "),
+			Content:     map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: schemaPrefix + problemName}}},
+		}
+	}
+	return op
+}
+
+func tag(path string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(path, "/api/v1/"), "/")
+	if strings.HasPrefix(path, "/api/") {
+		return name
+	}
+	return "operations"
+}
+
+// refusals lists the codes that a route may answer with.
+func refusals(r *route) []domain.Code {
+	codes := append([]domain.Code{codeMalformed, codeInternal}, r.codes...)
+	if r.who == scraper || (r.who.account() && r.who != signedIn) {
+		codes = append(codes, domain.CodeForbidden)
+	}
+	if r.who.account() {
+		codes = append(codes, domain.CodeNotSignedIn, domain.CodeInvalidToken, domain.CodeSessionEnded,
+			domain.CodeAccountInactive, domain.CodeMunicipalityInactive, domain.CodeTenantMismatch)
+	}
+	if r.rate != unlimited {
+		codes = append(codes, codeRateLimited, domain.CodeUnavailable)
+	}
+	if r.waits != "" {
+		codes = append(codes, domain.CodeReadModelBehind, domain.CodeInvalid)
+	}
+	if r.command() {
+		codes = append(codes, codeTooLarge, codeUnsupportedMedia, domain.CodeInvalid, domain.CodeIdempotencyKeyReused,
+			domain.CodeBusy, domain.CodeOverloaded)
+	}
+	if r.versioned {
+		codes = append(codes, domain.CodeStale)
+	}
+	return codes
+}
+
+// headersOf lists the headers that a route takes by its line in the table.
+func headersOf(r *route) []*huma.Param {
+	var params []*huma.Param
+	add := func(name, description string, schema huma.Schema) {
+		params = append(params, &huma.Param{Name: name, In: "header", Description: description, Schema: &schema})
+	}
+	if r.who.account() {
+		add(headerTenant, "Optional; must be the tenant of the token.", huma.Schema{Type: huma.TypeString, Format: "uuid"})
+	}
+	if r.waits != "" {
+		least := 0.0
+		add(headerMinPosition, "Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.",
+			huma.Schema{Type: huma.TypeInteger, Format: "int64", Minimum: &least})
+	}
+	if r.command() {
+		most := domain.MaxIdempotencyKey
+		add(headerKey, "The same key and body gives the first answer again. Ignored by login, refresh, logout and password.",
+			huma.Schema{Type: huma.TypeString, MaxLength: &most})
+	}
+	if r.versioned {
+		add(headerIfMatch, "ETag of the version that the change is meant for; else 412.", huma.Schema{Type: huma.TypeString})
+	}
+	return params
+}
+
+const problemName = "Problem"
+
+// document gives the finished OpenAPI document.
+func document(api *huma.OpenAPI) ([]byte, error) {
+	schemas := api.Components.Schemas
+	delete(schemas.Map(), "ErrorModel") // huma's own, which no answer has
+	delete(schemas.Map(), "ErrorDetail")
+	schemas.Schema(reflect.TypeFor[problem](), true, problemName)
+	finish(schemas)
+	for _, item := range api.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
+			if op != nil {
+				nameHeaders(op)
+			}
+		}
+	}
+	return json.Marshal(api)
+}
+
+// nameHeaders adds the headers that every answer has.
+func nameHeaders(op *huma.Operation) {
+	for _, status := range slices.Collect(maps.Keys(op.Responses)) {
+		response := op.Responses[status]
+		if response.Headers == nil {
+			response.Headers = map[string]*huma.Header{}
+		}
+		response.Headers[headerRequestID] = &huma.Header{
+			Description: "Correlation id of the request.", Schema: &huma.Schema{Type: huma.TypeString, Format: "uuid"},
+		}
+		if status == "429" || status == "503" {
+			response.Headers["Retry-After"] = &huma.Header{
+				Description: "Seconds to wait.", Schema: &huma.Schema{Type: huma.TypeInteger},
+			}
+		}
+	}
+}
+
+func (s *server) openapi() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(s.document)
+	})
+}

@@ -1,0 +1,338 @@
+package http_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/salga-trust/engine/domain"
+	apphttp "github.com/salga-trust/engine/http"
+)
+
+const adminRole = domain.Admin
+
+// spec is the OpenAPI document.
+type spec struct{ tree map[string]any }
+
+func openapi(t *testing.T, w *world) spec {
+	t.Helper()
+	a := w.send("GET", "/openapi.json", "").want(200)
+	return spec{a.json}
+}
+
+func (s spec) operation(l apphttp.Line) map[string]any {
+	item, _ := s.tree["paths"].(map[string]any)[l.Path].(map[string]any)
+	op, _ := item[strings.ToLower(l.Method)].(map[string]any)
+	return op
+}
+
+// resolve follows a reference.
+func (s spec) resolve(schema map[string]any) map[string]any {
+	ref, ok := schema["$ref"].(string)
+	if !ok {
+		return schema
+	}
+	var at any = s.tree
+	for part := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
+		at = at.(map[string]any)[part]
+	}
+	return at.(map[string]any)
+}
+
+type bodyField struct {
+	path []string
+	kind string
+}
+
+// bodyFields lists the fields of a route's body, nested ones too.
+func (s spec) bodyFields(l apphttp.Line) []bodyField {
+	body := s.operation(l)["requestBody"].(map[string]any)
+	schema := body["content"].(map[string]any)["application/json"].(map[string]any)["schema"].(map[string]any)
+	return s.fields(nil, s.resolve(schema))
+}
+
+func (s spec) fields(at []string, schema map[string]any) []bodyField {
+	var found []bodyField
+	for name, property := range schema["properties"].(map[string]any) {
+		p := s.resolve(property.(map[string]any))
+		path := append(slices.Clone(at), name)
+		kind, _ := p["type"].(string)
+		if kinds, ok := p["type"].([]any); ok {
+			kind = kinds[0].(string)
+		}
+		found = append(found, bodyField{path, kind})
+		if kind == "object" {
+			found = append(found, s.fields(path, p)...)
+		}
+	}
+	return found
+}
+
+func TestTheDocumentIsWholeAndTrue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	doc := openapi(t, w)
+	info := doc.tree["info"].(map[string]any)
+	if v, _ := doc.tree["openapi"].(string); !strings.HasPrefix(v, "3.1") || info["title"] != "SALGA Trust Engine" || info["version"] != "0.1.0" {
+		t.Errorf("openapi %v, info %v", doc.tree["openapi"], info)
+	}
+	documented, ids := 0, map[string]bool{}
+	for _, l := range apphttp.Lines() {
+		op := doc.operation(l)
+		if l.Hidden {
+			continue
+		}
+		documented++
+		if op == nil {
+			t.Errorf("%s %s is not in the document", l.Method, l.Path)
+			continue
+		}
+		id, _ := op["operationId"].(string)
+		if id != l.ID || ids[id] || op["summary"] == "" {
+			t.Errorf("%s: operationId %q, summary %q", l.ID, id, op["summary"])
+		}
+		ids[id] = true
+		checkOperation(t, doc, l, op)
+	}
+	listed := 0
+	for _, item := range doc.tree["paths"].(map[string]any) {
+		for method := range item.(map[string]any) {
+			if slices.Contains([]string{"get", "post", "put", "patch", "delete"}, method) {
+				listed++
+			}
+		}
+	}
+	if listed != documented {
+		t.Errorf("the document has %d operations, the table %d", listed, documented)
+	}
+	checkRefs(t, doc, doc.tree)
+	text, _ := json.Marshal(doc.tree)
+	for _, foreign := range []string{"ErrorModel", "ErrorDetail", "$schema"} {
+		if strings.Contains(string(text), foreign) {
+			t.Errorf("%s in the document, which no answer has", foreign)
+		}
+	}
+}
+
+func checkOperation(t *testing.T, doc spec, l apphttp.Line, op map[string]any) {
+	t.Helper()
+	responses := op["responses"].(map[string]any)
+	says := func(status int, code string) {
+		r, ok := responses[fmt.Sprint(status)].(map[string]any)
+		if !ok || !strings.Contains(r["description"].(string), code) {
+			t.Errorf("%s: %d %s is not documented", l.ID, status, code)
+			return
+		}
+		content, _ := r["content"].(map[string]any)["application/problem+json"].(map[string]any)
+		if content == nil || content["schema"].(map[string]any)["$ref"] != "#/components/schemas/Problem" {
+			t.Errorf("%s: %d is not documented as a problem", l.ID, status)
+		}
+	}
+	says(500, "internal")
+	says(400, "malformed")
+	if l.Account {
+		says(401, "not_signed_in")
+		says(403, "tenant_mismatch")
+		if _, ok := op["security"]; !ok {
+			t.Errorf("%s: no security", l.ID)
+		}
+	}
+	if l.Limited {
+		says(429, "rate_limited")
+		says(503, "unavailable")
+	}
+	if l.Waits != "" {
+		says(503, "read_model_behind")
+	}
+	if l.Command {
+		says(422, "idempotency_key_reused")
+		says(413, "too_large")
+	}
+	if l.Versioned {
+		says(412, "stale")
+	}
+	success := 0
+	for status, r := range responses {
+		if status[0] == '2' {
+			success++
+			if l.Command && status != "204" && !strings.Contains(l.Path, "/auth/log") && !strings.Contains(l.Path, "/auth/refresh") {
+				if _, ok := r.(map[string]any)["headers"].(map[string]any)["Event-Position"]; !ok {
+					t.Errorf("%s: no Event-Position", l.ID)
+				}
+			}
+		}
+		if r.(map[string]any)["description"] == "" {
+			t.Errorf("%s: %s has no description", l.ID, status)
+		}
+	}
+	if success != 1 {
+		t.Errorf("%s: %d successes", l.ID, success)
+	}
+	for _, name := range pathParameters(l.Path) {
+		if !slices.ContainsFunc(op["parameters"].([]any), func(p any) bool {
+			m := doc.resolve(p.(map[string]any))
+			return m["in"] == "path" && m["name"] == name && m["required"] == true
+		}) {
+			t.Errorf("%s: path parameter %s is not documented", l.ID, name)
+		}
+	}
+}
+
+func pathParameters(path string) []string {
+	var names []string
+	for part := range strings.SplitSeq(path, "/") {
+		if strings.HasPrefix(part, "{") {
+			names = append(names, strings.Trim(part, "{}"))
+		}
+	}
+	return names
+}
+
+// checkRefs follows every reference.
+func checkRefs(t *testing.T, doc spec, at any) {
+	t.Helper()
+	switch v := at.(type) {
+	case map[string]any:
+		if _, ok := v["$ref"].(string); ok && doc.resolve(v) == nil {
+			t.Errorf("a reference to nothing: %v", v["$ref"])
+		}
+		for _, inner := range v {
+			checkRefs(t, doc, inner)
+		}
+	case []any:
+		for _, inner := range v {
+			checkRefs(t, doc, inner)
+		}
+	}
+}
+
+// TestAnswersAreAsDocumented compares answers with their schemas: every field there, none more, null only where it may be.
+func TestAnswersAreAsDocumented(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	doc := openapi(t, w)
+	p := w.citizen("thandi@example.org")
+	admin := w.staff(adminRole, "SALGA")
+	for _, c := range []struct {
+		who                    *person
+		id, method, path, body string
+		status                 int
+	}{
+		{p, "get_me", "GET", "/api/v1/users/me", "", 200},
+		{p, "change_me", "PATCH", "/api/v1/users/me", `{"phone":null}`, 200},
+		{p, "list_consents", "GET", "/api/v1/consents", "", 200},
+		{p, "check_consent", "GET", "/api/v1/consents/check?purpose=platform_registration", "", 200},
+		{p, "check_consent", "GET", "/api/v1/consents/check?purpose=nothing", "", 200},
+		{p, "list_purposes", "GET", "/api/v1/purposes?municipality_code=kzn225", "", 200},
+		{p, "list_municipalities", "GET", "/api/v1/municipalities?limit=1", "", 200},
+		{p, "get_municipality", "GET", "/api/v1/municipalities/cpt", "", 200},
+		{admin, "register_municipality", "POST", "/api/v1/municipalities", `{"name":"Ethekwini","code":"ETH","province":"KwaZulu-Natal","category":"A","population":4}`, 201},
+		{p, "login", "POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":"thandi@example.org","password":%q}`, password), 200},
+		{p, "health", "GET", "/health", "", 200},
+		{p, "ready", "GET", "/ready", "", 200},
+	} {
+		a := c.who.send(c.method, c.path, c.body).want(c.status)
+		at := slices.IndexFunc(apphttp.Lines(), func(l apphttp.Line) bool { return l.ID == c.id })
+		response := doc.operation(apphttp.Lines()[at])["responses"].(map[string]any)[fmt.Sprint(c.status)].(map[string]any)
+		schema := response["content"].(map[string]any)["application/json"].(map[string]any)["schema"].(map[string]any)
+		doc.conforms(t, c.path, schema, a.json)
+	}
+	problem := map[string]any{"$ref": "#/components/schemas/Problem"}
+	doc.conforms(t, "problem", problem, w.send("GET", "/api/v1/users/me", "").json)
+	doc.conforms(t, "problem with fields", problem, w.send("POST", "/api/v1/auth/register", "{}").want(422).json)
+}
+
+func (s spec) conforms(t *testing.T, where string, schema map[string]any, value any) {
+	t.Helper()
+	if either, ok := schema["anyOf"].([]any); ok {
+		if value == nil {
+			return
+		}
+		schema = either[0].(map[string]any)
+	}
+	schema = s.resolve(schema)
+	kinds, ok := schema["type"].([]any)
+	if !ok {
+		kinds = []any{schema["type"]}
+	}
+	is := map[bool]any{true: "null"}[value == nil]
+	switch v := value.(type) {
+	case string:
+		is = "string"
+	case bool:
+		is = "boolean"
+	case float64:
+		is = "integer"
+	case []any:
+		is = "array"
+		for _, item := range v {
+			s.conforms(t, where+"[]", schema["items"].(map[string]any), item)
+		}
+	case map[string]any:
+		is = "object"
+		properties, _ := schema["properties"].(map[string]any)
+		if properties == nil {
+			break
+		}
+		for name, inner := range v {
+			p, ok := properties[name].(map[string]any)
+			if !ok {
+				t.Errorf("%s: %s is not documented", where, name)
+				continue
+			}
+			s.conforms(t, where+"."+name, p, inner)
+		}
+		for _, name := range schema["required"].([]any) {
+			if _, ok := v[name.(string)]; !ok {
+				t.Errorf("%s: %s is missing", where, name)
+			}
+		}
+	}
+	if !slices.Contains(kinds, is) {
+		t.Errorf("%s: is %v, documented as %v", where, is, kinds)
+	}
+	if allowed, ok := schema["enum"].([]any); ok && value != nil && !slices.Contains(allowed, value) {
+		t.Errorf("%s: %v is none of %v", where, value, allowed)
+	}
+}
+
+func TestTheDocumentationPageNeedsNoOtherHost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.send("GET", "/docs", "").want(200)
+	if !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") || !strings.Contains(a.raw, "swagger-ui") {
+		t.Errorf("no page: %s", a.raw)
+	}
+	if strings.Contains(a.raw, "//") {
+		t.Errorf("the page names another host: %s", a.raw)
+	}
+	if strings.Contains(a.raw, "<script>") || strings.Contains(a.raw, "onload") {
+		t.Error("the page has an inline script, which its policy does not allow")
+	}
+	policy := a.header.Get("Content-Security-Policy")
+	if !strings.Contains(policy, "default-src 'self'") || strings.Contains(policy, "http") || strings.Contains(policy, "script-src") {
+		t.Errorf("policy %q", policy)
+	}
+	for part := range strings.SplitSeq(a.raw, `"`) {
+		if !strings.HasPrefix(part, "docs/") {
+			continue
+		}
+		asset := w.send("GET", "/"+part, "").want(200)
+		packed := w.send("GET", "/"+part, "", "Accept-Encoding", "gzip, br").want(200)
+		if asset.raw == "" || asset.header.Get("Content-Type") == "" {
+			t.Errorf("%s is empty", part)
+		}
+		if packed.header.Get("Content-Encoding") == "gzip" && len(packed.raw) >= len(asset.raw) {
+			t.Errorf("%s is not packed", part)
+		}
+		if got := http.DetectContentType([]byte(asset.raw)); strings.HasSuffix(part, ".png") != (got == "image/png") {
+			t.Errorf("%s is %s", part, got)
+		}
+	}
+	if strings.Contains(w.send("GET", "/docs/start.js", "").raw, "http") {
+		t.Error("the start script names another host")
+	}
+}

@@ -1,0 +1,127 @@
+package http
+
+import (
+	"context"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+// purposeBody is a purpose in answers, with the wording to show before anyone consents.
+type purposeBody struct {
+	Code      string       `json:"code"`
+	Basis     domain.Basis `json:"basis" enum:"consent,contract,legal_obligation,subject_interest,public_law_duty,legitimate_interest"`
+	Special   bool         `json:"special_personal_information" doc:"POPIA s26"`
+	Retention string       `json:"retention"`
+	Notice    noticeBody   `json:"notice"`
+}
+
+type noticeBody struct {
+	Version int               `json:"version"`
+	Texts   map[string]string `json:"texts" doc:"By language: en, zu, af."`
+	SHA256  map[string]string `json:"sha256" doc:"Of each text's UTF-8 bytes, hexadecimal."`
+}
+
+func purposeOf(p domain.Purpose) purposeBody {
+	n := p.Current()
+	return purposeBody{
+		Code: p.Code, Basis: p.Basis, Special: p.Special, Retention: p.Retention,
+		Notice: noticeBody{Version: n.Version, Texts: byLanguage(n.Texts), SHA256: byLanguage(n.SHA256)},
+	}
+}
+
+func byLanguage(texts map[domain.Language]string) map[string]string {
+	named := make(map[string]string, len(texts))
+	for l, text := range texts {
+		named[string(l)] = text
+	}
+	return named
+}
+
+type purposesInput struct {
+	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; missing: the defaults for all."`
+}
+
+type purposesOutput struct {
+	Body listBody[purposeBody]
+}
+
+func (s *server) purposes(ctx context.Context, _ commands.Call, in *purposesInput) (*purposesOutput, error) {
+	tenant := domain.PlatformTenant()
+	if in.MunicipalityCode != "" {
+		var err error
+		if tenant, err = s.config.Commands.TenantOf(ctx, in.MunicipalityCode); err != nil {
+			return nil, err
+		}
+	}
+	purposes, err := s.config.Commands.Purposes(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	out := purposesOutput{Body: listBody[purposeBody]{Items: make([]purposeBody, len(purposes))}}
+	for i, p := range purposes {
+		out.Body.Items[i] = purposeOf(p)
+	}
+	return &out, nil
+}
+
+type purposeChanged struct {
+	Position string `header:"Event-Position"`
+	Body     purposeBody
+}
+
+func purposeAnswer(a commands.Answer[domain.Purpose], err error) (*purposeChanged, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &purposeChanged{Position: position(a.Position), Body: purposeOf(a.Value)}, nil
+}
+
+// textsBody is a wording in every language.
+type textsBody struct {
+	English   string `json:"en"`
+	Zulu      string `json:"zu"`
+	Afrikaans string `json:"af"`
+}
+
+func (b textsBody) texts() map[domain.Language]string {
+	return map[domain.Language]string{domain.English: b.English, domain.Zulu: b.Zulu, domain.Afrikaans: b.Afrikaans}
+}
+
+type definePurposeInput struct {
+	Body struct {
+		Code      string `json:"code" doc:"Lower-case words joined by underscores."`
+		Basis     string `json:"basis" doc:"consent, contract, legal_obligation, subject_interest, public_law_duty or legitimate_interest."`
+		Special   bool   `json:"special_personal_information" doc:"POPIA s26"`
+		Retention string `json:"retention" doc:"How long data for this purpose is kept (POPIA s14)."`
+		Notice    struct {
+			Texts textsBody `json:"texts"`
+		} `json:"notice"`
+	} `nameHint:"DefinePurposeBody"`
+}
+
+func (s *server) definePurpose(ctx context.Context, call commands.Call, in *definePurposeInput) (*purposeChanged, error) {
+	b := in.Body
+	return purposeAnswer(s.config.Commands.DefinePurpose(ctx, call, domain.DefinePurpose{
+		Code: b.Code, Basis: domain.Basis(b.Basis), Special: b.Special, Retention: b.Retention, Texts: b.Notice.Texts.texts(),
+	}))
+}
+
+type publishNoticeInput struct {
+	Code string `path:"code"`
+	Body struct {
+		Texts textsBody `json:"texts"`
+	} `nameHint:"PublishNoticeBody"`
+}
+
+func (s *server) publishNotice(ctx context.Context, call commands.Call, in *publishNoticeInput) (*purposeChanged, error) {
+	return purposeAnswer(s.config.Commands.PublishNotice(ctx, call, in.Code, in.Body.Texts.texts()))
+}
+
+type retirePurposeInput struct {
+	Code string `path:"code"`
+}
+
+func (s *server) retirePurpose(ctx context.Context, call commands.Call, in *retirePurposeInput) (*purposeChanged, error) {
+	return purposeAnswer(s.config.Commands.RetirePurpose(ctx, call, in.Code))
+}

@@ -1,0 +1,233 @@
+package http_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/alexedwards/argon2id"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+	apphttp "github.com/salga-trust/engine/http"
+	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/projections"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+const masterKey = "a master key of at least thirty-two characters"
+
+// newRealWorld is newWorld on Postgres, with projectors at work. When the test ends, log and read tables are verified.
+func newRealWorld(t *testing.T) (*world, *pgxpool.Pool) {
+	t.Helper()
+	db := pgtest.New(t)
+	pool := db.Pool(t, pgtest.Query)
+	store, err := eventstore.Open(t.Context(), pool, []byte(masterKey))
+	must(t, err)
+	t.Cleanup(store.Close)
+	w := &world{t: t, log: &safeBuffer{}, tenants: map[string]domain.TenantID{}}
+	w.handler = commands.New(store, commands.Config{
+		Hashes: 4, Argon2id: &argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 8, KeyLength: 16},
+	})
+	w.api, err = apphttp.New(apphttp.Config{
+		Commands: w.handler, Queries: projections.NewQueries(pool), Version: "0.1.0", Metrics: prometheus.NewRegistry(),
+		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
+		Ready:  func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },
+		Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
+	})
+	must(t, err)
+	work(t, db)
+	for _, code := range []string{"KZN225", "CPT"} {
+		a, err := w.handler.RegisterMunicipality(t.Context(), commands.System(domain.PlatformTenant()), domain.RegisterMunicipality{
+			Code: code, Name: "Municipality " + code, Province: "Gauteng",
+		})
+		must(t, err)
+		w.tenants[code] = a.Value.ID
+	}
+	return w, pool
+}
+
+// work runs all projectors until the test ends, and then compares every table with the log.
+func work(t *testing.T, db *pgtest.DB) {
+	t.Helper()
+	reader, err := eventstore.NewReader(t.Context(), db.Conn(t, pgtest.Projector), []byte(masterKey))
+	must(t, err)
+	verifier := db.Conn(t, pgtest.Projector)
+	worker := projections.NewWorker(projections.WorkerConfig{
+		DatabaseURL: db.URL(pgtest.Projector), MasterKey: []byte(masterKey), Logger: discard(),
+	}, projections.All()...)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- worker.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		must(t, <-ended)
+		must(t, projections.Verify(context.WithoutCancel(ctx), verifier, reader, nil))
+	})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOnTheRealLog walks through the system with nothing in between, reading what it wrote by Min-Event-Position.
+func TestOnTheRealLog(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	admin := w.staff(domain.Admin, "SALGA")
+	w.define(domain.PlatformTenant(), "newsletter")
+
+	made := admin.send("POST", "/api/v1/municipalities", `{"name":"!Kheis","code":"nc084","province":"Northern Cape","population":16637}`).want(201)
+	seen := w.send("GET", "/api/v1/municipalities/nc084", "", "Min-Event-Position", made.header.Get("Event-Position")).want(200)
+	if strings.TrimSpace(seen.raw) != strings.TrimSpace(made.raw) || seen.header.Get("ETag") != made.header.Get("ETag") {
+		t.Errorf("command and query differ: %s %s", made.raw, seen.raw)
+	}
+	admin.send("POST", "/api/v1/municipalities", `{"name":"Another","code":"NC084","province":"Gauteng"}`).wantProblem(409, domain.CodeCodeTaken)
+	admin.send("POST", "/api/v1/municipalities", `{"name":"!KHEIS","code":"NC085","province":"Gauteng"}`).wantProblem(409, domain.CodeNameTaken)
+	for query, want := range map[string]int{"?q=kheis": 1, "?q=%25": 0, "?q=_": 0, "?province=Gauteng": 2, "?is_active=false": 0, "?limit=2": 2, "?q=%5C%27%22": 0} {
+		if n := len(w.send("GET", "/api/v1/municipalities"+query, "").want(200).items()); n != want {
+			t.Errorf("%s: %d, want %d", query, n, want)
+		}
+	}
+	w.send("GET", "/api/v1/municipalities?after=rubbish", "").wantProblem(422, domain.CodeInvalid)
+	w.send("GET", "/api/v1/municipalities", "", "Min-Event-Position", "999999").wantProblem(503, domain.CodeReadModelBehind)
+
+	first := w.send("POST", "/api/v1/auth/register", registration("thandi@example.org"), "Idempotency-Key", "k").want(201)
+	again := w.send("POST", "/api/v1/auth/register", registration("thandi@example.org"), "Idempotency-Key", "k").want(201)
+	if again.raw != first.raw || again.header.Get("Event-Position") != first.header.Get("Event-Position") {
+		t.Errorf("a repeat is not the first answer: %s %s", first.raw, again.raw)
+	}
+	w.send("POST", "/api/v1/auth/register", registration("THANDI@example.org")).wantProblem(409, domain.CodeEmailTaken)
+	p := w.signIn("thandi@example.org", "KZN225", first.text("id"), first.text("tenant_id"))
+	if me := p.send("GET", "/api/v1/users/me", "").want(200); me.raw != first.raw {
+		t.Errorf("me: %s, registered %s", me.raw, first.raw)
+	}
+	p.send("PATCH", "/api/v1/users/me", fmt.Sprintf(`{"email":"t@example.org","phone":null,"current_password":%q}`, password), "If-Match", `"1"`).want(200)
+	p.send("PATCH", "/api/v1/users/me", `{"phone":"0820000000"}`, "If-Match", `"1"`).wantProblem(412, domain.CodeStale)
+
+	granted := p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":true}`).want(201)
+	one := "/api/v1/consents/" + granted.text("id")
+	if got := p.send("GET", one, "", "Min-Event-Position", granted.header.Get("Event-Position")).want(200); got.raw != granted.raw {
+		t.Errorf("command and query differ: %s %s", granted.raw, got.raw)
+	}
+	gone := p.send("POST", one+"/withdraw", `{"reason":"no longer"}`).want(200)
+	list := p.send("GET", "/api/v1/consents?limit=1", "", "Min-Event-Position", gone.header.Get("Event-Position")).want(200)
+	if items := list.items(); len(items) != 1 || items[0]["withdrawn"] != true || list.text("next") == "" {
+		t.Errorf("list: %s", list.raw)
+	}
+	p.send("GET", "/api/v1/consents?after=rubbish", "").wantProblem(422, domain.CodeInvalid)
+
+	clerk := w.staff(domain.FieldWorker, "KZN225")
+	stranger := w.staff(domain.Manager, "CPT")
+	clerk.send("GET", one, "").want(200)
+	clerk.send("GET", "/api/v1/consents?subject_id="+p.id, "").want(200)
+	clerk.send("GET", "/api/v1/consents/check?purpose=newsletter&subject_id="+p.id, "").want(200)
+	stranger.send("GET", one, "").wantProblem(404, domain.CodeNotFound)
+	stranger.send("POST", one+"/withdraw", "").wantProblem(404, domain.CodeNotFound)
+	stranger.send("GET", "/api/v1/consents/check?purpose=newsletter&subject_id="+p.id, "").wantProblem(404, domain.CodeNotFound)
+
+	account := p.send("GET", "/api/v1/consents", "").want(200).items()[1]["id"].(string)
+	p.send("POST", "/api/v1/consents/"+account+"/withdraw", "").want(200) // closes the account
+	p.send("GET", "/api/v1/users/me", "").wantProblem(403, domain.CodeAccountInactive)
+	if failed := w.log.failures(); failed != "" {
+		t.Errorf("something failed: %s", failed)
+	}
+}
+
+// TestAtOnce sends what can be granted once from many at once.
+func TestAtOnce(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	p := w.citizen("thandi@example.org")
+	const many = 8
+	statuses := func(send func() *answer) []int {
+		got := make([]int, many)
+		var all sync.WaitGroup
+		for i := range many {
+			all.Go(func() { got[i] = send().status })
+		}
+		all.Wait()
+		slices.Sort(got)
+		return got
+	}
+	want := func(what string, got []int, first, others int) {
+		t.Helper()
+		if slices.Sort(got); got[0] != first || slices.ContainsFunc(got[1:], func(s int) bool { return s != others }) {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	want("grants", statuses(func() *answer {
+		return p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":true}`)
+	}), 201, 409)
+	want("registrations", statuses(func() *answer {
+		return w.send("POST", "/api/v1/auth/register", registration("sipho@example.org"))
+	}), 201, 409)
+	want("repeats", statuses(func() *answer {
+		return w.send("POST", "/api/v1/auth/register", registration("ayanda@example.org"), "Idempotency-Key", "k")
+	}), 201, 201)
+	want("refreshes", statuses(func() *answer {
+		return w.send("POST", "/api/v1/auth/refresh", fmt.Sprintf(`{"refresh_token":%q}`, p.rotating))
+	}), 200, 401)
+	if failed := w.log.failures(); failed != "" {
+		t.Errorf("something failed: %s", failed)
+	}
+}
+
+// TestTheRealDatabaseIsAway cuts the pool off.
+func TestTheRealDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	w, pool := newRealWorld(t)
+	p := w.citizen("thandi@example.org")
+	for _, c := range pool.AcquireAllIdle(t.Context()) {
+		must(t, c.Conn().Close(t.Context()))
+		c.Release()
+	}
+	p.send("GET", "/api/v1/users/me", "").want(200) // connections that broke are replaced
+	w.send("GET", "/health", "").want(200)
+}
+
+// TestOverTheWire sends what httptest's recorder cannot: a real connection, keep-alive, and a client that goes away.
+func TestOverTheWire(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	server := httptest.NewServer(w.api)
+	t.Cleanup(server.Close)
+	for range 3 {
+		r, err := http.NewRequestWithContext(t.Context(), "POST", server.URL+"/api/v1/auth/register", strings.NewReader(registration(uuid.NewString()+"@example.org")))
+		must(t, err)
+		r.Header.Set("Content-Type", "application/json")
+		a, err := server.Client().Do(r)
+		must(t, err)
+		if a.StatusCode != 201 || a.Header.Get("Etag") != `"1"` || a.Header.Get("Event-Position") == "" {
+			t.Errorf("%d %v", a.StatusCode, a.Header)
+		}
+		must(t, a.Body.Close())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	r, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/api/v1/municipalities", http.NoBody)
+	must(t, err)
+	r.Header.Set("Min-Event-Position", "1000000")
+	go cancel()
+	if a, err := server.Client().Do(r); err == nil {
+		_ = a.Body.Close()
+	}
+	if failed := w.log.failures(); failed != "" {
+		t.Errorf("a client that goes away is no failure of ours: %s", failed)
+	}
+}

@@ -1,0 +1,296 @@
+package http
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+// route is one line of the table.
+type route struct {
+	id     string // of the operation in the document
+	method string
+	path   string
+	who    who  // may use it
+	rate   rate // how often
+	// waits names what a query reads: a projection, or logItself; it answers no sooner than that has reached Min-Event-Position.
+	waits     string
+	versioned bool                // honours If-Match
+	status    int                 // of a success; 0: 200
+	summary   string              // for the document
+	codes     []domain.Code       // refusals besides those that follow from the rest of the line, for the document
+	statuses  map[domain.Code]int // where the table of statuses does not fit
+	hidden    bool                // not in the document
+
+	serve serve                      // made with on
+	raw   func(*server) http.Handler // or what is not JSON
+}
+
+type serve func(s *server, api huma.API, r *route, op huma.Operation)
+
+// logItself is what a query reads that reads no read table.
+const logItself = "log"
+
+// routes is the table of all routes: what is not in it does not exist.
+func routes() []route {
+	const api = "/api/v1"
+	return []route{
+		{
+			id: "health", method: "GET", path: "/health", who: everyone, rate: unlimited, serve: on((*server).health),
+			summary: "Is the process alive? Touches nothing.",
+		},
+		{
+			id: "ready", method: "GET", path: "/ready", who: everyone, rate: unlimited, serve: on((*server).ready),
+			summary: "Can it serve? 503 names the part that cannot.", codes: []domain.Code{domain.CodeUnavailable},
+		},
+		{
+			id: "metrics", method: "GET", path: "/metrics", who: scraper, rate: unlimited, raw: (*server).metrics,
+			summary: "Metrics for Prometheus",
+		},
+		{
+			id: "docs", method: "GET", path: "/docs", who: everyone, rate: unlimited, raw: (*server).docs,
+			summary: "This documentation as a page",
+		},
+		{
+			id: "docs_asset", method: "GET", path: "/docs/{asset}", who: everyone, rate: unlimited, raw: (*server).docsAsset,
+			hidden: true,
+		},
+		{
+			id: "openapi", method: "GET", path: "/openapi.json", who: everyone, rate: unlimited, raw: (*server).openapi,
+			summary: "This documentation as OpenAPI 3.1",
+		},
+
+		{
+			id: "register", method: "POST", path: api + "/auth/register", who: everyone, rate: registerRate, status: 201,
+			serve: on((*server).register), summary: "Register as a citizen, with the consent this rests on",
+			codes: []domain.Code{
+				domain.CodeUnknownMunicipality, domain.CodeMunicipalityInactive, domain.CodeConsentRequired,
+				domain.CodeWordingMismatch, domain.CodeEmailTaken, domain.CodeOverloaded,
+			},
+			statuses: map[domain.Code]int{domain.CodeMunicipalityInactive: http.StatusBadRequest},
+		},
+		{
+			id: "login", method: "POST", path: api + "/auth/login", who: everyone, rate: loginRate,
+			serve: on((*server).login), summary: "Sign in",
+			codes: []domain.Code{domain.CodeInvalidCredentials, domain.CodeOverloaded},
+		},
+		{
+			id: "refresh", method: "POST", path: api + "/auth/refresh", who: holder, rate: publicRate,
+			serve: on((*server).refresh), summary: "Exchange a refresh token for a new pair of tokens",
+			codes: []domain.Code{
+				domain.CodeInvalidToken, domain.CodeSessionEnded, domain.CodeAccountInactive, domain.CodeMunicipalityInactive,
+			},
+		},
+		{
+			id: "logout", method: "POST", path: api + "/auth/logout", who: holder, rate: publicRate, status: 204,
+			serve: on((*server).logout), summary: "End the session of a refresh token",
+			codes: []domain.Code{domain.CodeInvalidToken},
+		},
+
+		{
+			id: "get_me", method: "GET", path: api + "/users/me", who: signedIn, rate: accountRate, waits: logItself,
+			serve: on((*server).me), summary: "The own account",
+		},
+		{
+			id: "change_me", method: "PATCH", path: api + "/users/me", who: signedIn, rate: accountRate, versioned: true,
+			serve: on((*server).changeMe), summary: "Change own details; a new e-mail address needs current_password",
+			codes: []domain.Code{domain.CodePasswordWrong, domain.CodeEmailTaken, domain.CodeOverloaded},
+		},
+		{
+			id: "change_password", method: "PUT", path: api + "/users/me/password", who: signedIn, rate: accountRate, status: 204,
+			serve: on((*server).changePassword), summary: "Change the own password; all other sessions end",
+			codes: []domain.Code{domain.CodePasswordWrong, domain.CodeOverloaded},
+		},
+
+		{
+			id: "list_users", method: "GET", path: api + "/users", who: staff, rate: accountRate, waits: "users",
+			serve: on((*server).users), summary: "Accounts of the own municipality, newest first; field workers by exact email or phone",
+			codes: []domain.Code{domain.CodeInvalid},
+		},
+		{
+			id: "get_user", method: "GET", path: api + "/users/{id}", who: overseers, rate: accountRate, waits: "users",
+			serve: on((*server).user), summary: "One account of the own municipality", codes: []domain.Code{domain.CodeNotFound},
+		},
+		{
+			id: "create_user", method: "POST", path: api + "/users", who: admins, rate: accountRate, status: 201,
+			serve: on((*server).createUser), summary: "Make an account of staff",
+			codes: []domain.Code{domain.CodeEmailTaken, domain.CodeOverloaded},
+		},
+		{
+			id: "change_role", method: "PUT", path: api + "/users/{id}/role", who: admins, rate: accountRate, versioned: true,
+			serve: on((*server).changeRole), summary: "Give an account another role; the last admin stays one",
+			codes: []domain.Code{domain.CodeNotFound, domain.CodeLastAdmin, domain.CodeSubjectErased},
+		},
+		{
+			id: "deactivate_user", method: "POST", path: api + "/users/{id}/deactivate", who: admins, rate: accountRate,
+			versioned: true, serve: on((*server).deactivateUser), summary: "Close an account; its sessions end",
+			codes: []domain.Code{domain.CodeNotFound, domain.CodeLastAdmin},
+		},
+		{
+			id: "reactivate_user", method: "POST", path: api + "/users/{id}/reactivate", who: admins, rate: accountRate,
+			versioned: true, serve: on((*server).reactivateUser), summary: "Open an account again",
+			codes: []domain.Code{domain.CodeNotFound, domain.CodeConsentRequired, domain.CodeSubjectErased},
+		},
+
+		{
+			id: "register_municipality", method: "POST", path: api + "/municipalities", who: platformAdmins, rate: accountRate,
+			status: 201, serve: on((*server).registerMunicipality), summary: "Register a municipality",
+			codes: []domain.Code{domain.CodeCodeTaken, domain.CodeNameTaken},
+		},
+		{
+			id: "list_municipalities", method: "GET", path: api + "/municipalities", who: everyone, rate: publicRate,
+			waits: "municipalities", serve: on((*server).municipalities), summary: "Municipalities, newest first",
+			codes: []domain.Code{domain.CodeInvalid},
+		},
+		{
+			id: "get_municipality", method: "GET", path: api + "/municipalities/{id}", who: everyone, rate: publicRate,
+			waits: "municipalities", serve: on((*server).municipality), summary: "One municipality, by id or code",
+			codes: []domain.Code{domain.CodeNotFound},
+		},
+		{
+			id: "change_municipality", method: "PATCH", path: api + "/municipalities/{id}", who: platformAdmins, rate: accountRate,
+			versioned: true, serve: on((*server).changeMunicipality), summary: "Change a municipality's details",
+			codes: []domain.Code{domain.CodeNotFound, domain.CodeNameTaken},
+		},
+		{
+			id: "deactivate_municipality", method: "POST", path: api + "/municipalities/{id}/deactivate", who: platformAdmins,
+			rate: accountRate, versioned: true, serve: on((*server).deactivateMunicipality),
+			summary: "Close a municipality: no registrations, no sign-ins", codes: []domain.Code{domain.CodeNotFound},
+		},
+		{
+			id: "reactivate_municipality", method: "POST", path: api + "/municipalities/{id}/reactivate", who: platformAdmins,
+			rate: accountRate, versioned: true, serve: on((*server).reactivateMunicipality),
+			summary: "Open a municipality again", codes: []domain.Code{domain.CodeNotFound},
+		},
+
+		{
+			id: "list_purposes", method: "GET", path: api + "/purposes", who: everyone, rate: publicRate, waits: logItself,
+			serve: on((*server).purposes), summary: "The purposes in force, with the wording to show",
+			codes: []domain.Code{domain.CodeUnknownMunicipality},
+		},
+
+		{
+			id: "define_purpose", method: "POST", path: api + "/purposes", who: admins, rate: accountRate, status: 201,
+			serve:   on((*server).definePurpose),
+			summary: "Define a purpose of the own municipality; SALGA's admins define defaults for all",
+			codes:   []domain.Code{domain.CodePurposeTaken},
+		},
+		{
+			id: "publish_notice", method: "POST", path: api + "/purposes/{code}/notices", who: admins, rate: accountRate, status: 201,
+			serve: on((*server).publishNotice), summary: "Publish the next version of a purpose's wording",
+			codes: []domain.Code{domain.CodeUnknownPurpose}, statuses: map[domain.Code]int{domain.CodeUnknownPurpose: http.StatusNotFound},
+		},
+		{
+			id: "retire_purpose", method: "POST", path: api + "/purposes/{code}/retire", who: admins, rate: accountRate,
+			serve: on((*server).retirePurpose), summary: "End a purpose: nothing more is recorded for it",
+			codes: []domain.Code{domain.CodeUnknownPurpose}, statuses: map[domain.Code]int{domain.CodeUnknownPurpose: http.StatusNotFound},
+		},
+
+		{
+			id: "record_consent", method: "POST", path: api + "/consents", who: signedIn, rate: accountRate, status: 201,
+			serve: on((*server).recordConsent), summary: "Record a grant or a refusal; staff also of another person",
+			codes: []domain.Code{
+				domain.CodeForbidden, domain.CodeNotFound, domain.CodeUnknownPurpose, domain.CodePurposeNotConsent,
+				domain.CodeWordingMismatch, domain.CodeNoticeChanged, domain.CodeAlreadyGranted, domain.CodeInForce,
+				domain.CodeEvidenceRequired, domain.CodeCompetentPerson, domain.CodeGivenInFuture, domain.CodeSubjectErased,
+			},
+		},
+		{
+			id: "list_consents", method: "GET", path: api + "/consents", who: signedIn, rate: accountRate, waits: "consents",
+			serve: on((*server).consents), summary: "Consents, withdrawn ones too, newest first",
+			codes: []domain.Code{domain.CodeForbidden, domain.CodeInvalid},
+		},
+		{
+			id: "check_consent", method: "GET", path: api + "/consents/check", who: signedIn, rate: accountRate, waits: logItself,
+			serve:   on((*server).checkConsent),
+			summary: "May personal data be processed for this purpose, at an instant, as known at an instant?",
+			codes:   []domain.Code{domain.CodeForbidden, domain.CodeNotFound, domain.CodeInvalid},
+		},
+		{
+			id: "get_consent", method: "GET", path: api + "/consents/{id}", who: signedIn, rate: accountRate, waits: "consents",
+			serve: on((*server).consent), summary: "One consent", codes: []domain.Code{domain.CodeNotFound},
+		},
+		{
+			id: "withdraw_consent", method: "POST", path: api + "/consents/{id}/withdraw", who: signedIn, rate: accountRate,
+			serve: on((*server).withdrawConsent), summary: "Take a consent back; a second time changes nothing",
+			codes: []domain.Code{domain.CodeNotFound, domain.CodeNotGranted, domain.CodeGivenInFuture, domain.CodeSubjectErased},
+		},
+	}
+}
+
+var routeID = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+
+func (r *route) validate() error {
+	switch {
+	case !routeID.MatchString(r.id):
+		return fmt.Errorf("%s %s needs an id", r.method, r.path)
+	case !r.who.known():
+		return fmt.Errorf("%s: nobody said who may use it", r.id)
+	case r.rate == "":
+		return fmt.Errorf("%s: nobody said how often it may be used", r.id)
+	case r.rate == accountRate && !r.who.account():
+		return errors.New(r.id + ": a limit by account, and no account")
+	case r.waits != "" && r.command():
+		return errors.New(r.id + ": commands wait for no read table")
+	case r.waits == "" && !r.command() && r.rate != unlimited:
+		return errors.New(r.id + ": a query reads a projection or the log")
+	case (r.serve == nil) == (r.raw == nil):
+		return errors.New(r.id + ": needs one handler")
+	}
+	return nil
+}
+
+// command tells whether the route changes something.
+func (r *route) command() bool { return r.method != http.MethodGet }
+
+// who may use a route.
+type who string
+
+// Permissions. The zero value is none, so that a route without one is noticed.
+const (
+	everyone       who = "everyone"
+	scraper        who = "scrape address"
+	holder         who = "holder of a refresh token" // which the handler verifies
+	signedIn       who = "signed in"
+	staff          who = "field_worker, manager, admin"
+	overseers      who = "manager, admin"
+	admins         who = "admin"
+	platformAdmins who = "platform admin"
+)
+
+func (w who) known() bool {
+	switch w {
+	case everyone, scraper, holder, signedIn, staff, overseers, admins, platformAdmins:
+		return true
+	default:
+		return false
+	}
+}
+
+// account tells whether one must be signed in.
+func (w who) account() bool { return w != everyone && w != scraper && w != holder }
+
+// allows tells whether a signed-in caller may, by the role of this moment.
+func (w who) allows(call commands.Call) bool {
+	role := call.Role()
+	switch w {
+	case signedIn:
+		return true
+	case staff:
+		return role == domain.FieldWorker || role == domain.Manager || role == domain.Admin
+	case overseers:
+		return role == domain.Manager || role == domain.Admin
+	case admins:
+		return role == domain.Admin
+	case platformAdmins:
+		return role == domain.Admin && call.Tenant.IsPlatform()
+	default:
+		return false
+	}
+}

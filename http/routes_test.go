@@ -1,0 +1,311 @@
+package http_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/salga-trust/engine/domain"
+	apphttp "github.com/salga-trust/engine/http"
+)
+
+// sample gives a request for a line of the route table that is well-formed, if about nothing that exists.
+func sample(l apphttp.Line) (path, body string) {
+	path = strings.ReplaceAll(l.Path, "{id}", "01890a5d-ac96-774b-bcce-b302099a8057")
+	path = strings.ReplaceAll(path, "{asset}", "start.js")
+	path = strings.ReplaceAll(path, "{code}", "newsletter")
+	switch l.ID {
+	case "list_users":
+		path += "?email=nobody@example.org"
+	case "check_consent":
+		path += "?purpose=newsletter"
+	case "register":
+		body = registration("sample@example.org")
+	case "login":
+		body = `{"email":"nobody@example.org","password":"not the password"}`
+	case "refresh", "logout":
+		body = `{"refresh_token":"x"}`
+	case "change_me":
+		body = `{"full_name":"Another Name"}`
+	case "change_password":
+		body = `{"current_password":"not the password","new_password":"a new password"}`
+	case "register_municipality":
+		body = `{"name":"Ethekwini","code":"ETH","province":"KwaZulu-Natal"}`
+	case "change_municipality":
+		body = `{"population":5}`
+	case "record_consent":
+		body = `{"purpose":"newsletter","language":"en","consented":true}`
+	case "create_user":
+		body = `{"email":"staff@example.org","password":"a good password","full_name":"Sipho Zulu","role":"manager"}`
+	case "change_role":
+		body = `{"role":"manager"}`
+	case "define_purpose":
+		body = `{"code":"car_washing","basis":"consent","special_personal_information":false,"retention":"1 year","notice":{"texts":{"en":"a","zu":"b","af":"c"}}}`
+	case "publish_notice":
+		body = `{"texts":{"en":"a","zu":"b","af":"c"}}`
+	case "withdraw_consent":
+		body = `{"reason":"changed my mind"}`
+	}
+	return path, body
+}
+
+func TestRouteTable(t *testing.T) {
+	t.Parallel()
+	if err := apphttp.FirstFault("", ""); err != nil {
+		t.Errorf("the table has a hole: %v", err)
+	}
+	for id, spoils := range map[string][]string{
+		"get_me": {"who", "unknown who", "rate", "handler", "waits", "id"}, "register": {"who", "rate", "handler", "id"}, "metrics": {"who"},
+	} {
+		for _, spoil := range spoils {
+			if apphttp.FirstFault(id, spoil) == nil {
+				t.Errorf("%s without %s was not noticed", id, spoil)
+			}
+		}
+	}
+	if n := len(apphttp.Lines()); n < 24 {
+		t.Errorf("only %d routes", n)
+	}
+}
+
+func TestNobodyGetsInWithoutAnAccessToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.citizen("thandi@example.org")
+	for _, l := range apphttp.Lines() {
+		if !l.Account {
+			continue
+		}
+		path, body := sample(l)
+		for name, c := range map[string]struct {
+			header string
+			code   domain.Code
+		}{
+			"no token":        {"", domain.CodeNotSignedIn},
+			"another scheme":  {"Basic dGhhbmRpOng=", domain.CodeNotSignedIn},
+			"only the scheme": {"Bearer ", domain.CodeNotSignedIn},
+			"rubbish":         {"Bearer rubbish", domain.CodeInvalidToken},
+			"a refresh token": {"Bearer " + p.rotating, domain.CodeInvalidToken},
+		} {
+			t.Run(l.ID+" with "+name, func(t *testing.T) {
+				a := w.send(l.Method, path, body, "Authorization", c.header)
+				a.t = t
+				a.wantProblem(401, c.code)
+				if a.header.Get("WWW-Authenticate") != "Bearer" {
+					t.Error("no WWW-Authenticate")
+				}
+			})
+		}
+	}
+}
+
+func TestPermissionsFollowTheRoleOfThisMoment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	callers := map[string]*person{
+		"citizen":        w.citizen("thandi@example.org"),
+		"field_worker":   w.staff(domain.FieldWorker, "KZN225"),
+		"manager":        w.staff(domain.Manager, "KZN225"),
+		"tenant admin":   w.staff(domain.Admin, "KZN225"),
+		"saps_liaison":   w.staff(domain.SAPSLiaison, "KZN225"),
+		"SALGA's worker": w.staff(domain.FieldWorker, "SALGA"),
+		"platform admin": w.staff(domain.Admin, "SALGA"),
+	}
+	for _, l := range apphttp.Lines() {
+		if !l.Account {
+			continue
+		}
+		for name, p := range callers {
+			path, body := sample(l)
+			a := p.send(l.Method, path, body)
+			forbidden := !slices.Contains(may(l.Who), name)
+			if got := a.status == 403; got != forbidden {
+				t.Errorf("%s as %s: status %d, forbidden should be %v: %s", l.ID, name, a.status, forbidden, a.raw)
+			}
+			if forbidden {
+				a.wantProblem(403, domain.CodeForbidden)
+				if !strings.HasPrefix(a.text("detail"), "This is for") {
+					t.Errorf("%s as %s: the guard let it through: %s", l.ID, name, a.raw)
+				}
+				p.send(l.Method, path, "{", "If-Match", "rubbish").wantProblem(403, domain.CodeForbidden) // before all else
+			}
+		}
+	}
+}
+
+// may lists the callers whom a permission lets through, written down a second time.
+func may(who string) []string {
+	lists := map[string][]string{
+		"signed in": {
+			"citizen", "field_worker", "manager", "tenant admin", "saps_liaison", "SALGA's worker", "platform admin",
+		},
+		"field_worker, manager, admin": {"field_worker", "manager", "tenant admin", "SALGA's worker", "platform admin"},
+		"manager, admin":               {"manager", "tenant admin", "platform admin"},
+		"admin":                        {"tenant admin", "platform admin"},
+		"platform admin":               {"platform admin"},
+	}
+	return lists[who]
+}
+
+func TestTheTokensRoleIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.citizen("thandi@example.org")
+	claims := claimsOf(t, p.access)
+	claims["role"] = "admin"
+	claims["tenant_id"] = domain.PlatformTenant().String()
+	token := forge(t, jwt.SigningMethodHS256, []byte(secret), claims) // even signed with the secret: that account is not there
+	w.send("POST", "/api/v1/municipalities", `{"name":"Ethekwini","code":"ETH","province":"KwaZulu-Natal"}`,
+		"Authorization", "Bearer "+token).wantProblem(401, domain.CodeSessionEnded)
+	claims["tenant_id"] = p.tenant
+	token = forge(t, jwt.SigningMethodHS256, []byte(secret), claims)
+	w.send("POST", "/api/v1/municipalities", `{"name":"Ethekwini","code":"ETH","province":"KwaZulu-Natal"}`,
+		"Authorization", "Bearer "+token).wantProblem(403, domain.CodeForbidden)
+}
+
+func TestUnknownPathsAndMethods(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, path := range []string{"/", "/api/v1", "/api/v1/", "/api/v2/users/me", "/api/v1/nothing", "/docs/../health2", "/docs/embed.go", "/schemas/Problem.json", "/openapi.yaml"} {
+		w.send("GET", path, "").wantProblem(404, domain.CodeNotFound)
+	}
+	for path, c := range map[string]struct {
+		method string
+		allow  []string
+	}{
+		"/api/v1/users/me":       {"DELETE", []string{"GET", "HEAD", "PATCH"}},
+		"/api/v1/auth/login":     {"GET", []string{"POST"}},
+		"/api/v1/municipalities": {"PUT", []string{"GET", "HEAD", "POST"}},
+		"/api/v1/consents/check": {"POST", []string{"GET", "HEAD"}},
+		"/health":                {"POST", []string{"GET", "HEAD"}},
+		"/api/v1/consents":       {"OPTIONS", []string{"GET", "HEAD", "POST"}},
+	} {
+		a := w.send(c.method, path, "").wantProblem(405, "method_not_allowed")
+		if got := strings.Join(a.header.Values("Allow"), " "); got != strings.Join(c.allow, " ") {
+			t.Errorf("%s %s: Allow %q, want %q", c.method, path, got, c.allow)
+		}
+	}
+	if a := w.send("HEAD", "/health", ""); a.status != 200 {
+		t.Errorf("HEAD /health: %d", a.status)
+	}
+}
+
+// shapes are bodies that no route takes, whatever it does.
+func TestBodiesOfTheWrongShape(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.staff(domain.Admin, "SALGA")
+	for _, l := range apphttp.Lines() {
+		path, body := sample(l)
+		if body == "" {
+			continue
+		}
+		t.Run(l.ID, func(t *testing.T) {
+			send := func(body string, headers ...string) *answer {
+				a := p.send(l.Method, path, body, headers...)
+				a.t = t
+				return a
+			}
+			for _, malformed := range []string{"{", `{"email":`, "nonsense", body + "x", body + body, `{"a":"` + "\xff\xfe" + `"}`, `{"purpose":"a\u0000b"}`, "\ufeff" + body} {
+				send(malformed).wantProblem(400, "malformed")
+			}
+			for _, other := range []string{"[]", `"text"`, "12", "true", "null", "[" + body + "]"} {
+				send(other).wantProblem(422, domain.CodeInvalid)
+			}
+			unknown := strings.Replace(body, "{", `{"is_admin":true,`, 1)
+			if a := send(unknown).wantProblem(422, domain.CodeInvalid); a.faults()["is_admin"] != "unknown_field" {
+				t.Errorf("unknown field not named: %s", a.raw)
+			}
+			upper := strings.Replace(body, `{"`, `{"X`, 1)
+			send(upper).wantProblem(422, domain.CodeInvalid)
+			send(`{"x":"`+strings.Repeat("a", 1<<20)+`"}`).wantProblem(413, "too_large")
+			streamed := httptest.NewRequestWithContext(t.Context(), l.Method, path, io.MultiReader(strings.NewReader(body), strings.NewReader(strings.Repeat(" ", 1<<20))))
+			streamed.Header.Set("Authorization", "Bearer "+p.access)
+			w.do(streamed).wantProblem(413, "too_large")
+			for _, contentType := range []string{"text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/cbor", "rubbish", "application/json; charset=utf-16"} {
+				send(body, "Content-Type", contentType).wantProblem(415, "unsupported_media_type")
+			}
+			for _, contentType := range []string{"application/json; charset=UTF-8", "Application/JSON", "application/merge-patch+json"} {
+				if a := send(body, "Content-Type", contentType); a.status == 415 {
+					t.Errorf("%s was refused", contentType)
+				}
+			}
+		})
+	}
+}
+
+func TestLetterCaseOfFieldNamesMatters(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, name := range []string{"Email", "EMAIL", "eMail"} {
+		body := strings.Replace(registration("a@example.org"), `"email"`, fmt.Sprintf("%q", name), 1)
+		w.send("POST", "/api/v1/auth/register", body).wantProblem(422, domain.CodeInvalid)
+	}
+	w.send("POST", "/api/v1/auth/login", `{"email":"a@example.org","pa`+"\u017f\u017f"+`word":"x","password":"y"}`).wantProblem(422, domain.CodeInvalid)
+}
+
+// TestEveryFieldOfTheWrongType goes through the document: each field of each body gets each type that is not its own.
+func TestEveryFieldOfTheWrongType(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.staff(domain.Admin, "SALGA")
+	doc := openapi(t, w)
+	tried := 0
+	for _, l := range apphttp.Lines() {
+		path, body := sample(l)
+		if body == "" {
+			continue
+		}
+		for _, f := range doc.bodyFields(l) {
+			for kind, value := range map[string]any{
+				"string": "MARK", "integer": 7.5, "boolean": true, "object": map[string]any{"x": "y"}, "array": []any{"z"},
+			} {
+				if f.kind == kind {
+					continue
+				}
+				tree := map[string]any{}
+				if err := json.Unmarshal([]byte(body), &tree); err != nil {
+					t.Fatal(err)
+				}
+				setField(tree, f.path, value)
+				changed, _ := json.Marshal(tree)
+				a := p.send(l.Method, path, string(changed)).wantProblem(422, domain.CodeInvalid)
+				if _, named := a.faults()[strings.Join(f.path, ".")]; !named {
+					t.Errorf("%s: %v as %s: field not named: %s", l.ID, f.path, kind, a.raw)
+				}
+				tried++
+			}
+		}
+	}
+	if tried < 100 {
+		t.Errorf("only %d fields were tried", tried)
+	}
+}
+
+func setField(tree map[string]any, path []string, value any) {
+	for _, name := range path[:len(path)-1] {
+		inner, ok := tree[name].(map[string]any)
+		if !ok {
+			inner = map[string]any{}
+			tree[name] = inner
+		}
+		tree = inner
+	}
+	tree[path[len(path)-1]] = value
+}
+
+func TestOptionalFieldsMayBeNull(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	body := strings.NewReplacer(`"082 123 4567"`, "null", `"preferred_language":"zu"`, `"preferred_language":null`).Replace(registration("a@example.org"))
+	a := w.send("POST", "/api/v1/auth/register", body).want(201)
+	if a.json["phone"] != nil || a.text("preferred_language") != "en" {
+		t.Errorf("null did not count as absent: %s", a.raw)
+	}
+}

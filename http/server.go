@@ -1,0 +1,202 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/go-chi/cors"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
+)
+
+// Config is what the server needs. Fields without a remark must be set.
+type Config struct {
+	Commands *commands.Handler
+	Queries  Queries
+	Tokens   Tokens
+	Ready    func(ctx context.Context) ReadyState
+	Logger   *slog.Logger
+	Metrics  *prometheus.Registry
+	Version  string
+
+	AllowedOrigins []string       // of browsers' pages; empty: none. Never "*"
+	Environment    string         // "production" adds Strict-Transport-Security
+	Debug          bool           // every refusal is logged, not only failures
+	RateLimit      bool           // false: no limits, for load tests
+	Limits         Limits         // zero: DefaultLimits
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; empty: nobody's
+	ScrapeFrom     []netip.Prefix // who may read /metrics; empty: this machine
+	Now            func() time.Time
+}
+
+// Queries is what the server needs of the read tables. Package projections implements it.
+//
+// What is absent is a *domain.Error with CodeNotFound, a database that is away one with CodeUnavailable.
+type Queries interface {
+	// Municipality finds one by its id or its code.
+	Municipality(ctx context.Context, idOrCode string) (domain.Municipality, error)
+	Municipalities(ctx context.Context, f projections.MunicipalityFilter, page projections.Page) (projections.Listing[domain.Municipality], error)
+	// User gives one user of a tenant, or not_found.
+	User(ctx context.Context, tenant domain.TenantID, id domain.UserID) (domain.User, error)
+	Users(ctx context.Context, tenant domain.TenantID, f projections.UserFilter, page projections.Page) (projections.Listing[domain.User], error)
+	// Consent finds one decision of a tenant; not_found also when it is not of the subject, unless that is zero.
+	Consent(ctx context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID) (domain.Consent, error)
+	Consents(ctx context.Context, tenant domain.TenantID, subject domain.UserID, page projections.Page) (projections.Listing[domain.Consent], error)
+	// WaitFor waits until a projection has reached a position, at most 2 s; then read_model_behind.
+	WaitFor(ctx context.Context, projection string, position int64) error
+}
+
+type server struct {
+	config   Config
+	gates    map[rate]gates
+	requests *requestMetrics
+	document []byte            // the OpenAPI document
+	routes   map[string]*route // by id
+	router   *chi.Mux
+}
+
+// New makes the handler of the whole API. It refuses settings that are set half, and a route table with a hole in it.
+func New(config Config) (http.Handler, error) {
+	if err := config.complete(); err != nil {
+		return nil, fmt.Errorf("http: %w", err)
+	}
+	s := &server{
+		config: config, gates: newGates(config.Limits, config.RateLimit, config.Now), routes: map[string]*route{},
+		router: chi.NewRouter(),
+	}
+	var err error
+	if s.requests, err = newRequestMetrics(config.Metrics); err != nil {
+		return nil, fmt.Errorf("http: %w", err)
+	}
+	s.router.Use(middleware.GetHead)
+	s.router.NotFound(s.notFound)
+	s.router.MethodNotAllowed(s.methodNotAllowed)
+	if err := s.mount(); err != nil {
+		return nil, fmt.Errorf("http: %w", err)
+	}
+	return s.wrap(s.router), nil
+}
+
+// wrap puts around all routes what every request gets, outermost first.
+func (s *server) wrap(next http.Handler) http.Handler {
+	next = wellFormed(next)
+	if len(s.config.AllowedOrigins) > 0 { // the library takes an empty list for "all"
+		next = cors.Handler(s.corsOptions())(next)
+	}
+	return s.trace(s.observe(s.secure(s.recover(next))))
+}
+
+func (s *server) corsOptions() cors.Options {
+	return cors.Options{
+		AllowedOrigins:   s.config.AllowedOrigins,
+		AllowedMethods:   []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
+		AllowedHeaders:   []string{"Authorization", "Content-Type", headerTenant, headerKey, headerIfMatch, headerMinPosition, headerRequestID},
+		ExposedHeaders:   []string{"ETag", headerPosition, headerRequestID, "Retry-After"},
+		AllowCredentials: true,
+		MaxAge:           600,
+	}
+}
+
+// mount makes the routes of the table, and the OpenAPI document from them.
+func (s *server) mount() error {
+	table := routes()
+	for i := range table {
+		r := &table[i]
+		if err := r.validate(); err != nil {
+			return err
+		}
+		if s.routes[r.id] != nil {
+			return fmt.Errorf("two routes with the id %s", r.id)
+		}
+		s.routes[r.id] = r
+	}
+	api := huma.NewAPI(apiConfig(s.config.Version), adapter{s})
+	for i := range table {
+		r := &table[i]
+		op := operation(r)
+		if r.raw != nil {
+			s.router.Method(r.method, r.path, s.guard(r, op, r.raw(s)))
+			if !r.hidden {
+				api.OpenAPI().AddOperation(op)
+			}
+			continue
+		}
+		r.serve(s, api, r, *op)
+	}
+	var err error
+	s.document, err = document(api.OpenAPI())
+	return err
+}
+
+// adapter lets huma make its routes behind our guard.
+type adapter struct{ s *server }
+
+// Handle implements huma.Adapter.
+func (a adapter) Handle(op *huma.Operation, handle func(huma.Context)) {
+	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(humachi.NewContext(op, r, w)) })
+	a.s.router.Method(op.Method, op.Path, a.s.guard(a.s.routes[op.OperationID], op, next))
+}
+
+// ServeHTTP implements huma.Adapter.
+func (a adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.s.router.ServeHTTP(w, r) }
+
+// on makes a route of a handler.
+func on[I, O any](handle func(*server, context.Context, commands.Call, *I) (*O, error)) serve {
+	return func(s *server, api huma.API, r *route, op huma.Operation) {
+		huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
+			if p := s.limitPerson(r, in); p != nil {
+				return nil, p
+			}
+			out, err := handle(s, ctx, callOf(ctx), in)
+			if err != nil {
+				return nil, s.problemOf(ctx, err, r.statuses)
+			}
+			return out, nil
+		})
+	}
+}
+
+func (c *Config) complete() error {
+	switch {
+	case c.Commands == nil || c.Queries == nil || c.Ready == nil || c.Logger == nil || c.Metrics == nil || c.Version == "":
+		return errors.New("commands, queries, readiness, logger, metrics and version must be given")
+	}
+	for _, origin := range c.AllowedOrigins {
+		u, err := url.Parse(origin)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Scheme+"://"+u.Host != origin ||
+			u.Hostname() == "*" {
+			return errors.New("an allowed origin must be like https://portal.example.org, and never a pattern")
+		}
+		for _, letter := range origin {
+			if letter == '*' {
+				return errors.New("an allowed origin is never a pattern")
+			}
+		}
+	}
+	if c.Limits == (Limits{}) {
+		c.Limits = DefaultLimits()
+	}
+	if len(c.ScrapeFrom) == 0 {
+		c.ScrapeFrom = loopback()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Tokens.Now == nil {
+		c.Tokens.Now = c.Now
+	}
+	return c.Tokens.validate()
+}

@@ -1,0 +1,196 @@
+package http
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// jsonFormat is JSON as this API takes and gives it.
+func jsonFormat() huma.Format {
+	return huma.Format{
+		Marshal: func(w io.Writer, v any) error {
+			encoder := json.NewEncoder(w)
+			encoder.SetEscapeHTML(false)
+			return encoder.Encode(v)
+		},
+		Unmarshal: strictJSON,
+	}
+}
+
+var (
+	errNotUTF8 = errors.New("not UTF-8")
+	errNul     = errors.New("a text has a NUL in it")
+)
+
+// unfit begins the message of a value that passed the schema but does not fit its Go type; the field's name follows.
+const unfit = "unfit:"
+
+// strictJSON is json.Unmarshal without its leniences: bytes that are not UTF-8 and NUL in texts are errors, and a name in other
+// letters than the field's is another name. Its errors hold nothing of the input.
+func strictJSON(data []byte, v any) error {
+	if !utf8.Valid(data) {
+		return errNotUTF8
+	}
+	err := json.Unmarshal(data, v)
+	if fault, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return errors.New(unfit + fault.Field)
+	}
+	if err != nil {
+		return errors.New("malformed")
+	}
+	if tree, ok := v.(*any); ok {
+		return estrange(*tree)
+	}
+	return nil
+}
+
+// alien is put before names that can be no field's, so that the schema does not take them for one in other letter case.
+const alien = "\x00"
+
+// fieldName matches the names of this API's fields, and little that could be a secret put in the wrong place.
+var fieldName = regexp.MustCompile(`^([a-z][a-z_]{0,39}|sha256)$`)
+
+func estrange(tree any) error {
+	switch v := tree.(type) {
+	case string:
+		if strings.ContainsRune(v, 0) {
+			return errNul
+		}
+	case []any:
+		for _, item := range v {
+			if err := estrange(item); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		var strange []string
+		for name, item := range v {
+			if err := estrange(item); err != nil {
+				return err
+			}
+			if !fieldName.MatchString(name) {
+				strange = append(strange, name)
+			}
+		}
+		for _, name := range strange {
+			v[alien+name] = v[name]
+			delete(v, name)
+		}
+	}
+	return nil
+}
+
+// translate makes our problem of huma's error model, which repeats offending values and whole bodies. It is a huma.Transformer.
+func translate(_ huma.Context, _ string, body any) (any, error) {
+	m, ok := body.(*huma.ErrorModel)
+	if !ok {
+		return body, nil
+	}
+	switch m.Status {
+	case http.StatusBadRequest:
+		return newProblem(domain.Refuse(codeMalformed, "The body is not valid JSON in UTF-8."), nil), nil
+	case http.StatusUnsupportedMediaType:
+		return newProblem(unsupportedMedia(), nil), nil
+	case http.StatusRequestEntityTooLarge:
+		return newProblem(tooLarge(), nil), nil
+	case http.StatusUnprocessableEntity:
+		var f domain.Faults
+		seen := map[string]bool{}
+		for _, d := range m.Errors {
+			field, code, message := fault(d)
+			if !seen[field] {
+				f.Add(field, code, message)
+			}
+			seen[field] = true
+		}
+		if e, ok := errors.AsType[*domain.Error](f.Err()); ok {
+			return newProblem(e, nil), nil
+		}
+	}
+	p := internalProblem() // huma has no other statuses; should it have one, the body must not contradict it
+	p.Status, p.Title = m.Status, http.StatusText(m.Status)
+	return p, nil
+}
+
+// fault names the field of one of huma's details and says in our words what is wrong with it. Nothing of the input passes.
+func fault(d *huma.ErrorDetail) (field, code, message string) {
+	field = safeField(d.Location)
+	switch {
+	case d.Message == validation.MsgUnexpectedProperty:
+		return field, "unknown_field", "There is no such field here."
+	case strings.HasPrefix(d.Message, requiredPrefix):
+		name := strings.TrimSuffix(strings.TrimPrefix(d.Message, requiredPrefix), " to be present")
+		if field != "body" {
+			name = field + "." + name
+		}
+		return name, "required", "This must be given."
+	case strings.HasSuffix(d.Message, "parameter is missing"):
+		return field, "required", "This must be given."
+	case strings.HasPrefix(d.Message, unfit):
+		if name := strings.TrimPrefix(d.Message, unfit); name != "" {
+			field = name
+		}
+		return field, "invalid", "This value is out of range or of another type."
+	}
+	if words, ok := wrongTypes()[d.Message]; ok {
+		return field, "wrong_type", words
+	}
+	for _, prefix := range []string{"expected value to be one of", "expected number", "expected length", "expected array length"} {
+		if strings.HasPrefix(d.Message, prefix) { // made from the schema alone
+			return field, "invalid", strings.ToUpper(d.Message[:1]) + d.Message[1:] + "."
+		}
+	}
+	if strings.Contains(d.Message, "date") {
+		return field, "invalid", "Give an instant in RFC 3339, such as 2026-03-01T12:00:00Z; in a query write + as %2B."
+	}
+	return field, "invalid", "This value is not valid."
+}
+
+const requiredPrefix = "expected required property "
+
+func wrongTypes() map[string]string {
+	return map[string]string{
+		validation.MsgExpectedString:  "Give a text.",
+		validation.MsgExpectedBoolean: "Give true or false.",
+		validation.MsgExpectedNumber:  "Give a number.",
+		validation.MsgExpectedInteger: "Give a whole number.",
+		validation.MsgExpectedObject:  "Give an object.",
+		validation.MsgExpectedArray:   "Give a list.",
+		"invalid integer":             "Give a whole number.",
+		"invalid boolean":             "Give true or false.",
+	}
+}
+
+// safeField gives the name of the field at one of huma's locations. Names that the client made up are not repeated unless they
+// look like a field's.
+func safeField(location string) string {
+	where, name, _ := strings.Cut(location, ".")
+	if where != "body" {
+		return name // of our own parameter
+	}
+	for part := range strings.SplitSeq(name, ".") {
+		part, _, _ = strings.Cut(part, "[")
+		if !fieldName.MatchString(part) {
+			return "body"
+		}
+	}
+	return name
+}
+
+func unsupportedMedia() *domain.Error {
+	return domain.Refuse(codeUnsupportedMedia, "Send the body as application/json.")
+}
+
+func tooLarge() *domain.Error {
+	return domain.Refuse(codeTooLarge, "A body has at most 1 MiB.")
+}

@@ -1,0 +1,146 @@
+package http
+
+import (
+	"context"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
+)
+
+type usersInput struct {
+	Paging
+	Role     string `query:"role" enum:"citizen,field_worker,manager,admin,saps_liaison"`
+	IsActive string `query:"is_active" enum:"true,false"`
+	Q        string `query:"q" doc:"Part of the name or of the e-mail address."`
+	Email    string `query:"email" doc:"The whole address, in any letter case."`
+	Phone    string `query:"phone" doc:"The whole number, E.164 or South African national form; write + as %2B."`
+}
+
+type usersOutput struct {
+	Body listBody[userBody]
+}
+
+// users lists accounts of the own tenant. At a counter one person is looked up, so field workers must name the address or the
+// number exactly.
+func (s *server) users(ctx context.Context, call commands.Call, in *usersInput) (*usersOutput, error) {
+	if call.Role() == domain.FieldWorker && in.Email == "" && in.Phone == "" {
+		return nil, domain.Refuse(domain.CodeForbidden, "Field workers look people up by their exact email or phone.")
+	}
+	list, err := s.config.Queries.Users(ctx, call.Tenant, projections.UserFilter{
+		Role: domain.Role(in.Role), Active: optionalBool(in.IsActive), Q: in.Q, Email: in.Email, Phone: commands.E164(in.Phone),
+	}, in.page())
+	if err != nil {
+		return nil, err
+	}
+	filter := map[string]string{"role": in.Role, "is_active": in.IsActive, "q": masked(in.Q), "email": masked(in.Email), "phone": masked(in.Phone)}
+	if err := s.shownProfiles(ctx, call, "list_users", filter, list.Items...); err != nil {
+		return nil, err
+	}
+	return &usersOutput{Body: listOf(list, userOf)}, nil
+}
+
+type oneUserInput struct {
+	ID string `path:"id"`
+}
+
+func (in oneUserInput) user() (domain.UserID, error) {
+	id, err := namedID(in.ID)
+	return domain.UserID{UUID: id}, err
+}
+
+func (s *server) user(ctx context.Context, call commands.Call, in *oneUserInput) (*userOutput, error) {
+	id, err := in.user()
+	if err != nil {
+		return nil, err
+	}
+	u, err := s.config.Queries.User(ctx, call.Tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.shownProfiles(ctx, call, "get_user", nil, u); err != nil {
+		return nil, err
+	}
+	return &userOutput{ETag: etag(u.Version), Body: userOf(u)}, nil
+}
+
+// shownProfiles records that the caller is about to see other people's profiles (POPIA s19, s23(1)(b)).
+func (s *server) shownProfiles(ctx context.Context, call commands.Call, route string, filter map[string]string, users ...domain.User) error {
+	var others []domain.UserID
+	for _, u := range users {
+		if u.ID != call.User {
+			others = append(others, u.ID)
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	for name, value := range filter {
+		if value == "" {
+			delete(filter, name)
+		}
+	}
+	r := s.routes[route]
+	return s.config.Commands.RecordRead(ctx, call, domain.PersonalDataRead{
+		Route: r.method + " " + r.path, Fields: "profile", Subjects: others, Filter: filter,
+	})
+}
+
+// masked stands for a value in a filter that identifies a person: the record of a read names the filter only.
+func masked(value string) string {
+	if value == "" {
+		return ""
+	}
+	return "given"
+}
+
+type createUserInput struct {
+	Body struct {
+		Email             string `json:"email" doc:"At most 254 characters."`
+		Password          string `json:"password" doc:"8 to 128 characters."`
+		FullName          string `json:"full_name" doc:"2 to 100 characters."`
+		Phone             string `json:"phone,omitempty" doc:"E.164 or South African national form."`
+		PreferredLanguage string `json:"preferred_language,omitempty" doc:"en (default), zu or af."`
+		MunicipalityCode  string `json:"municipality_code,omitempty" doc:"The own one; missing: the own one."`
+		Role              string `json:"role" doc:"citizen, field_worker, manager, admin or saps_liaison."`
+	} `nameHint:"CreateUserBody"`
+}
+
+func (s *server) createUser(ctx context.Context, call commands.Call, in *createUserInput) (*userChanged, error) {
+	b := in.Body
+	return userAnswer(s.config.Commands.CreateUser(ctx, call, commands.CreateUser{
+		Email: b.Email, Password: b.Password, FullName: b.FullName, Phone: b.Phone,
+		PreferredLanguage: domain.Language(b.PreferredLanguage), MunicipalityCode: b.MunicipalityCode, Role: domain.Role(b.Role),
+	}))
+}
+
+type changeRoleInput struct {
+	ID   string `path:"id"`
+	Body struct {
+		Role string `json:"role" doc:"citizen, field_worker, manager, admin or saps_liaison."`
+	} `nameHint:"ChangeRoleBody"`
+}
+
+func (s *server) changeRole(ctx context.Context, call commands.Call, in *changeRoleInput) (*userChanged, error) {
+	id, err := oneUserInput{in.ID}.user()
+	if err != nil {
+		return nil, err
+	}
+	return userAnswer(s.config.Commands.ChangeRole(ctx, call, id, domain.Role(in.Body.Role)))
+}
+
+func (s *server) deactivateUser(ctx context.Context, call commands.Call, in *oneUserInput) (*userChanged, error) {
+	id, err := in.user()
+	if err != nil {
+		return nil, err
+	}
+	return userAnswer(s.config.Commands.DeactivateUser(ctx, call, id))
+}
+
+func (s *server) reactivateUser(ctx context.Context, call commands.Call, in *oneUserInput) (*userChanged, error) {
+	id, err := in.user()
+	if err != nil {
+		return nil, err
+	}
+	return userAnswer(s.config.Commands.ReactivateUser(ctx, call, id))
+}

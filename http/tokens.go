@@ -1,0 +1,116 @@
+package http
+
+import (
+	"errors"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+// Tokens says how tokens are made and checked.
+type Tokens struct {
+	Secret   []byte        // at least 32 bytes
+	Issuer   string        // claim iss
+	Audience string        // claim aud
+	Access   time.Duration // how long an access token lives; a refresh token lives as long as its session
+	Now      func() time.Time
+}
+
+// What a token is for.
+const (
+	accessToken  = "access"
+	refreshToken = "refresh"
+)
+
+const minSecret = 32 // bytes: as long as HS256's output (RFC 7518 §3.2)
+
+// claims are those of both kinds of token. A refresh token has no role; its id is the secret that a session is continued with.
+type claims struct {
+	Tenant  string      `json:"tenant_id"`
+	Role    domain.Role `json:"role,omitempty"`
+	Session string      `json:"sid"`
+	Type    string      `json:"type"`
+	jwt.RegisteredClaims
+}
+
+// bearer is what a valid token says. The role in it is for clients: permissions are decided on the current one.
+type bearer struct {
+	tenant  domain.TenantID
+	user    domain.UserID
+	session uuid.UUID
+	id      uuid.UUID
+}
+
+func (t Tokens) validate() error {
+	switch {
+	case len(t.Secret) < minSecret:
+		return errors.New("the token secret must have at least 32 characters")
+	case t.Issuer == "" || t.Audience == "":
+		return errors.New("tokens need an issuer and an audience") // an empty one would not be checked
+	case t.Access <= 0:
+		return errors.New("access tokens need a lifetime")
+	}
+	return nil
+}
+
+// issue makes the pair of tokens for an open session.
+func (t Tokens) issue(g commands.Grant) (access, refresh string, err error) {
+	access, err = t.sign(accessToken, g, uuid.New(), t.Now().Add(t.Access))
+	if err != nil {
+		return "", "", err
+	}
+	refresh, err = t.sign(refreshToken, g, g.Token, g.ExpiresAt)
+	return access, refresh, err
+}
+
+func (t Tokens) sign(kind string, g commands.Grant, id uuid.UUID, expires time.Time) (string, error) {
+	c := claims{
+		Tenant: g.Tenant.String(), Session: g.Session.String(), Type: kind,
+		RegisteredClaims: jwt.RegisteredClaims{
+			Subject: g.User.String(), ID: id.String(), Issuer: t.Issuer, Audience: jwt.ClaimStrings{t.Audience},
+			IssuedAt: jwt.NewNumericDate(t.Now()), ExpiresAt: jwt.NewNumericDate(expires),
+		},
+	}
+	if kind == accessToken {
+		c.Role = g.Role
+	}
+	return jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(t.Secret)
+}
+
+// verify reads a token of one kind. Every fault is the same invalid_token.
+func (t Tokens) verify(kind, text string) (bearer, error) {
+	var c claims
+	_, err := jwt.NewParser( // the library checks only what it is asked to
+		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
+		jwt.WithIssuer(t.Issuer),
+		jwt.WithAudience(t.Audience),
+		jwt.WithExpirationRequired(),
+		jwt.WithStrictDecoding(),
+		jwt.WithTimeFunc(t.Now),
+	).ParseWithClaims(text, &c, func(*jwt.Token) (any, error) { return t.Secret, nil })
+	if err != nil {
+		return bearer{}, invalidToken(err)
+	}
+	if c.Type != kind || c.IssuedAt == nil {
+		return bearer{}, invalidToken(errors.New("a token of another type, or without iat"))
+	}
+	var ids [4]uuid.UUID
+	for i, text := range []string{c.Tenant, c.Subject, c.Session, c.ID} {
+		id, ok := parseID(text)
+		if !ok || id == uuid.Nil {
+			return bearer{}, invalidToken(errors.New("a claim that is missing or no id"))
+		}
+		ids[i] = id
+	}
+	return bearer{
+		tenant: domain.TenantID{UUID: ids[0]}, user: domain.UserID{UUID: ids[1]}, session: ids[2], id: ids[3],
+	}, nil
+}
+
+func invalidToken(cause error) *domain.Error {
+	return domain.Refuse(domain.CodeInvalidToken, "This token is not valid here, or has expired.").Because(cause)
+}

@@ -1,0 +1,95 @@
+package http
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+// userBody is an account in answers.
+type userBody struct {
+	ID                uuid.UUID       `json:"id" format:"uuid"`
+	TenantID          uuid.UUID       `json:"tenant_id" format:"uuid"`
+	MunicipalityCode  string          `json:"municipality_code"`
+	Email             string          `json:"email"`
+	FullName          string          `json:"full_name"`
+	Phone             *string         `json:"phone" doc:"E.164; null: none."`
+	PreferredLanguage domain.Language `json:"preferred_language" enum:"en,zu,af"`
+	Role              domain.Role     `json:"role" enum:"citizen,field_worker,manager,admin,saps_liaison"`
+	IsActive          bool            `json:"is_active"`
+	CreatedAt         instant         `json:"created_at"`
+	UpdatedAt         instant         `json:"updated_at"`
+}
+
+func userOf(u domain.User) userBody {
+	return userBody{
+		ID: u.ID.UUID, TenantID: u.Tenant.UUID, MunicipalityCode: u.MunicipalityCode, Email: u.Email, FullName: u.FullName,
+		Phone: orNull(u.Phone), PreferredLanguage: u.PreferredLanguage, Role: u.Role, IsActive: u.Active,
+		CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
+	}
+}
+
+type userOutput struct {
+	ETag string `header:"ETag"`
+	Body userBody
+}
+
+type userChanged struct {
+	ETag     string `header:"ETag"`
+	Position string `header:"Event-Position"`
+	Body     userBody
+}
+
+func userAnswer(a commands.Answer[domain.User], err error) (*userChanged, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &userChanged{ETag: etag(a.Value.Version), Position: position(a.Position), Body: userOf(a.Value)}, nil
+}
+
+func (s *server) me(ctx context.Context, call commands.Call, _ *struct{}) (*userOutput, error) {
+	a, err := s.config.Commands.Me(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	return &userOutput{ETag: etag(a.Value.Version), Body: userOf(a.Value)}, nil
+}
+
+type changeMeInput struct {
+	Body struct {
+		FullName          *string   `json:"full_name,omitempty" doc:"2 to 100 characters."`
+		Phone             clearable `json:"phone,omitzero" doc:"E.164 or South African national form; null or empty: none."`
+		PreferredLanguage *string   `json:"preferred_language,omitempty" doc:"en, zu or af."`
+		Email             *string   `json:"email,omitempty" doc:"A new one needs current_password."`
+		CurrentPassword   string    `json:"current_password,omitempty"`
+	} `nameHint:"ChangeMeBody"`
+}
+
+func (s *server) changeMe(ctx context.Context, call commands.Call, in *changeMeInput) (*userChanged, error) {
+	b := in.Body
+	return userAnswer(s.config.Commands.ChangeProfile(ctx, call, commands.ChangeProfile{
+		FullName: b.FullName, Phone: b.Phone.pointer(), PreferredLanguage: (*domain.Language)(b.PreferredLanguage), Email: b.Email,
+		CurrentPassword: b.CurrentPassword,
+	}))
+}
+
+type changePasswordInput struct {
+	Body struct {
+		CurrentPassword string `json:"current_password"`
+		NewPassword     string `json:"new_password" doc:"8 to 128 characters."`
+	} `nameHint:"ChangePasswordBody"`
+}
+
+type nothingChanged struct {
+	Position string `header:"Event-Position"`
+}
+
+func (s *server) changePassword(ctx context.Context, call commands.Call, in *changePasswordInput) (*nothingChanged, error) {
+	at, err := s.config.Commands.ChangePassword(ctx, call, commands.ChangePassword{
+		Current: in.Body.CurrentPassword, New: in.Body.NewPassword,
+	})
+	return &nothingChanged{Position: position(at)}, err
+}

@@ -1,0 +1,154 @@
+package http
+
+import (
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
+)
+
+// instant is a time in answers: RFC 3339, UTC, always six digits of a second.
+type instant time.Time
+
+const instantForm = "2006-01-02T15:04:05.000000Z"
+
+func (t instant) MarshalJSON() ([]byte, error) {
+	return []byte(strconv.Quote(time.Time(t).UTC().Format(instantForm))), nil
+}
+
+// Schema implements huma.SchemaProvider.
+func (instant) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
+}
+
+// whenever gives an instant, nil for the zero time.
+func whenever(t time.Time) *instant {
+	if t.IsZero() {
+		return nil
+	}
+	return new(instant(t))
+}
+
+// orNull gives a text, nil for an empty one.
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// clearable is a text field of a change: absent it stays, null or empty takes the value away.
+type clearable struct {
+	given bool
+	text  string
+}
+
+func (c *clearable) UnmarshalJSON(b []byte) error {
+	c.given = true
+	if string(b) == "null" {
+		return nil
+	}
+	return strictJSON(b, &c.text)
+}
+
+// Schema implements huma.SchemaProvider.
+func (clearable) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Nullable: true}
+}
+
+func (c clearable) pointer() *string {
+	if !c.given {
+		return nil
+	}
+	return &c.text
+}
+
+// listBody is part of a list.
+type listBody[T any] struct {
+	Items []T     `json:"items" nullable:"false"`
+	Next  *string `json:"next" doc:"Cursor for after; null: this is the end."`
+}
+
+func listOf[R, T any](l projections.Listing[R], item func(R) T) listBody[T] {
+	body := listBody[T]{Items: make([]T, len(l.Items)), Next: orNull(l.Next)}
+	for i, r := range l.Items {
+		body.Items[i] = item(r)
+	}
+	return body
+}
+
+// Paging is what every list takes. It is exported for huma, which passes over embedded structs that are not.
+type Paging struct {
+	Limit int    `query:"limit" minimum:"1" maximum:"100" default:"50" doc:"At most so many items."`
+	After string `query:"after" doc:"next of the page before; empty: from the start."`
+}
+
+func (p Paging) page() projections.Page { return projections.Page{Limit: p.Limit, After: p.After} }
+
+// etag names a version of something; see ifMatch for the way back.
+func etag(version int) string { return strconv.Quote(strconv.Itoa(version)) }
+
+func position(p int64) string { return strconv.FormatInt(p, 10) }
+
+// optionalBool reads a true or false that the schema has checked; empty: nil.
+func optionalBool(text string) *bool {
+	if text == "" {
+		return nil
+	}
+	return new(text == "true")
+}
+
+// namedID reads an id that names one of something in a path. What is no id names nothing.
+func namedID(text string) (uuid.UUID, error) {
+	id, ok := parseID(text)
+	if !ok {
+		return uuid.Nil, domain.Refuse(domain.CodeNotFound, "There is nothing with this id.")
+	}
+	return id, nil
+}
+
+// optionalID reads an id in a field or parameter; an absent one is zero, the zero id itself is a fault.
+func optionalID(f *domain.Faults, field, text string) uuid.UUID {
+	if text == "" {
+		return uuid.Nil
+	}
+	id, ok := parseID(text)
+	if !ok || id == uuid.Nil {
+		f.Add(field, "invalid", "Give an id in the form 8-4-4-4-12 hexadecimal digits.")
+	}
+	return id
+}
+
+// parseID accepts the one form that ids are written in.
+func parseID(text string) (uuid.UUID, bool) {
+	id, err := uuid.Parse(text)
+	return id, err == nil && len(text) == len(uuid.UUID{}.String())
+}
+
+// finish completes the document where huma cannot: fields tagged needed are required, but the domain says so in its own
+// words (consent_required), and a pointer to an object that is always there may be null.
+func finish(registry huma.Registry) {
+	for name, schema := range registry.Map() {
+		t := registry.TypeFromRef(schemaPrefix + name)
+		if t == nil || t.Kind() != reflect.Struct {
+			continue
+		}
+		for field := range t.Fields() {
+			name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if field.Tag.Get("needed") == "true" {
+				schema.Required = append(schema.Required, name)
+			}
+			if of := schema.Properties[name]; of != nil && of.Ref != "" && field.Type.Kind() == reflect.Pointer && options == "" {
+				schema.Properties[name] = &huma.Schema{
+					AnyOf: []*huma.Schema{{Ref: of.Ref}, {Type: "null"}}, Description: of.Description,
+				}
+			}
+		}
+	}
+}
