@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+type adminCreateCmd struct {
+	Municipality string `required:"" placeholder:"CODE" help:"Code of the municipality, or SALGA for an admin of the platform."`
+	Email        string `required:"" placeholder:"ADDRESS" help:"What the admin signs in with."`
+	FullName     string `default:"Administrator" placeholder:"NAME" help:"Name of the person (default Administrator)."`
+}
+
+// Run makes the account; one that exists stays as it is. The password is asked for twice without echo on a terminal, else it is the
+// first line of standard input.
+func (a adminCreateCmd) Run(p *program) error {
+	c, err := p.config()
+	if err != nil {
+		return err
+	}
+	if err := c.need(secrets{master: true}); err != nil {
+		return err
+	}
+	password, err := readPassword(p)
+	if err != nil {
+		return err
+	}
+	e, err := openCommandSide(p)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	made, err := createAdmin(p.ctx, e.handler, a.Municipality, a.Email, a.FullName, password)
+	if err != nil {
+		return err
+	}
+	text := "admin of %s made; sign in with this e-mail address and the password you gave\n"
+	if !made {
+		text = "an account with this e-mail address exists in %s already; nothing was changed\n"
+	}
+	_, err = fmt.Fprintf(p.stdout, text, strings.ToUpper(a.Municipality))
+	return err
+}
+
+// createAdmin tells whether it made the account; false: the address has one already.
+func createAdmin(ctx context.Context, handler *commands.Handler, municipality, email, name, password string) (bool, error) {
+	tenant, err := handler.TenantOf(ctx, municipality)
+	if err != nil {
+		return false, err
+	}
+	err = insist(ctx, func(ctx context.Context) error {
+		_, err := handler.CreateUser(ctx, commands.System(tenant), commands.CreateUser{
+			Email: email, Password: password, FullName: name, Role: domain.Admin,
+		})
+		return err
+	})
+	if refusal, ok := errors.AsType[*domain.Error](err); ok && refusal.Code == domain.CodeEmailTaken {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func readPassword(p *program) (string, error) {
+	if isTerminal(p.stdin) {
+		return askPassword(p)
+	}
+	line, err := bufio.NewReader(io.LimitReader(p.stdin, 4096)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", unreachable(err, "cannot read the password from standard input")
+	}
+	if line = strings.TrimRight(line, "\r\n"); line == "" {
+		return "", wrongUsage("no password came on standard input; write it there on one line, or run this on a terminal")
+	}
+	return line, nil
+}
+
+// askPassword puts the questions on standard error, so that standard output can be redirected.
+func askPassword(p *program) (string, error) {
+	first, err := ask(p, "Password (at least 8 characters): ")
+	if err != nil {
+		return "", err
+	}
+	again, err := ask(p, "Once more: ")
+	if err != nil {
+		return "", err
+	}
+	if first != again {
+		return "", wrongUsage("the two passwords differ; start again")
+	}
+	return first, nil
+}
+
+// ask reads one line without echo. A Ctrl-C leaves the terminal as it was.
+func ask(p *program, question string) (string, error) {
+	if _, err := fmt.Fprint(p.stderr, question); err != nil {
+		return "", err
+	}
+	terminal := int(p.stdin.Fd())
+	before, err := term.GetState(terminal)
+	if err != nil {
+		return "", unreachable(err, "cannot read the password from the terminal")
+	}
+	type answer struct {
+		typed []byte
+		err   error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		typed, err := term.ReadPassword(terminal)
+		answers <- answer{typed, err}
+	}()
+	var got answer
+	select {
+	case got = <-answers:
+	case <-p.ctx.Done():
+		got.err = errors.Join(p.ctx.Err(), term.Restore(terminal, before))
+	}
+	_, _ = fmt.Fprintln(p.stderr) // the line break that was typed had no echo either
+	if got.err != nil {
+		return "", unreachable(got.err, "no password was given; nothing was changed")
+	}
+	return string(got.typed), nil
+}

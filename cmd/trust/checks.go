@@ -1,0 +1,121 @@
+package main
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// The database roles that running processes switch to; see ARCHITECTURE.md, database roles.
+const (
+	roleQuery     = "trust_query"
+	roleProjector = "trust_projector"
+)
+
+// secrets are the keys a command cannot do without.
+type secrets struct{ secret, master bool }
+
+// need refuses keys that are missing.
+func (c *config) need(s secrets) error {
+	for _, key := range []struct {
+		name, value string
+		needed      bool
+	}{{"SECRET_KEY", c.secretKey, s.secret}, {"MASTER_KEY", c.masterKey, s.master}} {
+		if key.needed && key.value == "" {
+			return wrongUsage("%s is not set; set it to at least %d random characters, or run trust up, which makes one", key.name, minKey)
+		}
+	}
+	return nil
+}
+
+// needOwner gives the owner's address.
+func (c *config) needOwner() (string, error) {
+	if c.databaseURL == "" {
+		return "", wrongUsage("DATABASE_URL is not set; set it, or run trust up, which runs its own Postgres")
+	}
+	return withRole(c.databaseURL, "")
+}
+
+// needAPI gives the address under which the API, import and administration work.
+func (c *config) needAPI() (string, error) { return c.roleURL("DATABASE_URL_API", c.apiURL, roleQuery) }
+
+// needProjector gives the address under which projectors and checks work.
+func (c *config) needProjector() (string, error) {
+	return c.roleURL("DATABASE_URL_PROJECTOR", c.projectorURL, roleProjector)
+}
+
+func (c *config) roleURL(name, given, role string) (string, error) {
+	switch {
+	case given != "":
+		return withRole(given, "")
+	case c.production:
+		return "", wrongUsage("%s is not set; production does not derive it from the owner's DATABASE_URL: set it to a login that is in %s only", name, role)
+	case c.databaseURL == "":
+		return "", wrongUsage("neither %s nor DATABASE_URL is set; set one, or run trust up, which runs its own Postgres", name)
+	default:
+		return withRole(c.databaseURL, role)
+	}
+}
+
+// parseDatabaseURL checks the form; an empty address is fine. The address is never repeated, because it may hold a password.
+func parseDatabaseURL(name, address string) (*url.URL, error) {
+	if address == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(address)
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
+		return nil, wrongUsage("%s is not of the form postgres://user:password@host:port/database; correct it", name)
+	}
+	return u, nil
+}
+
+// withRole makes sessions start with an empty search path and, unless role is empty, switched to a role. Both are start-up options,
+// so that they also survive "reset all".
+func withRole(address, role string) (string, error) {
+	u, err := parseDatabaseURL("DATABASE_URL", address)
+	if err != nil {
+		return "", err
+	}
+	query := u.Query()
+	options := strings.TrimSpace(query.Get("options") + " -c search_path=")
+	if role != "" {
+		options += " -c role=" + role
+	}
+	query.Set("options", options)
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // libpq does not read + as a blank
+	return u.String(), nil
+}
+
+// place names a database without user and password.
+func place(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "the database"
+	}
+	host := u.Host
+	if host == "" {
+		host = u.Query().Get("host")
+	}
+	return host + u.Path
+}
+
+// checkOrigin accepts https://host[:port], and http for the own machine except in production.
+func checkOrigin(origin string, production bool) error {
+	if strings.Contains(origin, "*") {
+		return wrongUsage("ALLOWED_ORIGINS holds *; name every origin instead")
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || u.Path != "" ||
+		u.RawQuery != "" || u.Fragment != "" {
+		return wrongUsage("an entry of ALLOWED_ORIGINS is not of the form https://host or https://host:port; correct it")
+	}
+	local := slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
+	switch {
+	case u.Scheme == "https" || local && !production:
+		return nil
+	case production:
+		return wrongUsage("an entry of ALLOWED_ORIGINS is not https; production takes no other (the default is http://localhost:3000)")
+	default:
+		return wrongUsage("an entry of ALLOWED_ORIGINS is not https; plain http is for localhost only")
+	}
+}

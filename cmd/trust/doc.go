@@ -1,0 +1,15 @@
+// Command trust is the SALGA Trust Engine: one binary that serves, projects, imports, checks and supervises.
+//
+// Owns: the command line and its exit codes, configuration (flags, environment, .env, DATA_DIR/env), signals and processes,
+// the folder DATA_DIR, the import of CSV files, and which part is given to which.
+//
+// Guarantees: the exit code says what kind of answer it is (0 done, 1 the thing asked about is not so, 2 wrong usage, 3 could
+// not reach what it needs). A half-set security setting refuses to start. No secret, no password in a URL and no personal data
+// is ever printed or logged, except the first admin's password on a terminal. What trust up starts ends with it, however it ends.
+//
+// Fails how: one line on standard error that says what to do next. A part of trust up that dies is started again; one that
+// refuses its configuration stops all of it.
+//
+// Not here: rules (package domain), what may be asked (package commands), the log (package eventstore), read tables and their
+// workers (package projections), routes (package http), schema and private Postgres (package migrations). Nothing imports this.
+package main

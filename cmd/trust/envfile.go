@@ -1,0 +1,62 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// pair is a variable and its value.
+type pair struct{ name, value string }
+
+// envFileHead stands above what trust up made.
+const envFileHead = `# Made by trust up, and read by every trust command for what is not set elsewhere. It holds the keys to all personal data:
+# keep a copy of it in a safe place, apart from copies of the database. Without MASTER_KEY the database cannot be read.
+`
+
+// keepInEnvFile sets variables in an env file, and leaves its other lines as they are. The file is replaced as a whole, on disk
+// before it takes its name, and only its owner can read it: keys that were used and then lost in a crash would lose all data.
+func keepInEnvFile(path string, values ...pair) error {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		text, err = []byte(envFileHead), nil
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
+	for _, v := range values {
+		lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, v.name+"=") })
+		lines = append(lines, v.name+"="+v.value)
+	}
+	return writeWhole(path, strings.Join(lines, "\n")+"\n")
+}
+
+// writeWhole replaces a file, mode 0600.
+func writeWhole(path, text string) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // made with mode 0600
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(file.Name())
+		}
+	}()
+	_, err = file.WriteString(text)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(file.Name(), path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// home is the folder DATA_DIR, held by one trust up at a time.
+type home struct {
+	dir  string
+	lock *os.File
+}
+
+// openHome makes the folder, takes its lock and clears what a killed supervisor left. The lock ends with the process, however
+// that ends; the pid in it is for the sentence of the next one only.
+func openHome(dir string) (*home, error) {
+	h := &home{dir: dir}
+	// Others may pass through, because Postgres run by root works as another user; each thing inside has its own mode.
+	for _, path := range []string{dir, h.runDir()} {
+		if err := os.MkdirAll(path, 0o711); err != nil {
+			return nil, unreachable(err, "cannot make the folder DATA_DIR; set it to one that can be written to")
+		}
+	}
+	var err error
+	if h.lock, err = os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return nil, unreachable(err, "cannot write to DATA_DIR; set it to a folder that can be written to")
+	}
+	if err := syscall.Flock(int(h.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		defer h.close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, unreachable(nil, "trust up runs on %s already%s; stop it first, or set another DATA_DIR", dir, h.holder())
+		}
+		return nil, unreachable(err, "cannot lock %s", h.lock.Name())
+	}
+	if err := errors.Join(h.lock.Truncate(0), writeAt(h.lock, strconv.Itoa(os.Getpid())+"\n"), h.clear()); err != nil {
+		h.close()
+		return nil, unreachable(err, "cannot prepare %s", dir)
+	}
+	return h, nil
+}
+
+func writeAt(f *os.File, text string) error {
+	_, err := f.WriteAt([]byte(text), 0)
+	return err
+}
+
+// holder names the process that has the lock, if it wrote its number down.
+func (h *home) holder() string {
+	text := make([]byte, 20)
+	n, _ := h.lock.ReadAt(text, 0)
+	if pid := strings.TrimSpace(string(text[:n])); pid != "" {
+		return " (process " + pid + ")"
+	}
+	return ""
+}
+
+// close gives the folder up.
+func (h *home) close() { _ = h.lock.Close() }
+
+func (h *home) runDir() string { return filepath.Join(h.dir, "run") }
+
+func (h *home) pidFile(name string) string { return filepath.Join(h.runDir(), name+".pid") }
+
+// clear removes pid files whose processes were killed together with their supervisor.
+func (h *home) clear() error {
+	files, err := filepath.Glob(filepath.Join(h.runDir(), "*.pid*"))
+	for _, file := range files {
+		err = errors.Join(err, os.Remove(file))
+	}
+	return err
+}
+
+// started writes a part's pid file; a reader sees the whole number or no file.
+func (h *home) started(name string, pid int) error {
+	whole, growing := h.pidFile(name), h.pidFile(name)+".new"
+	if err := os.WriteFile(growing, []byte(strconv.Itoa(pid)+"\n"), 0o644); err != nil {
+		return fmt.Errorf("pid file: %w", err)
+	}
+	return os.Rename(growing, whole)
+}
+
+// ended removes a part's pid file.
+func (h *home) ended(name string) error {
+	if err := os.Remove(h.pidFile(name)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

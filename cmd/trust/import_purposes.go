@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+type importPurposesCmd struct {
+	File string `arg:"" help:"CSV file with the columns code, lawful_basis, special_personal_information, retention, description_en, description_zu, description_af."`
+}
+
+// purposeColumns are the columns without which a purpose cannot be defined.
+func purposeColumns() []string {
+	return []string{
+		"code", "lawful_basis", "special_personal_information", "retention", "description_en", "description_zu", "description_af",
+	}
+}
+
+// Run defines what the file lists as defaults for all municipalities, through the same command as HTTP.
+func (i importPurposesCmd) Run(p *program) error {
+	rows, bad, err := readCSVFile(i.File, purposeColumns())
+	if err != nil {
+		return err
+	}
+	e, err := openCommandSide(p)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	return importPurposes(p, e.handler, rows, bad)
+}
+
+// importPurposes defines rows and tells what became of them.
+func importPurposes(p *program, handler *commands.Handler, rows []csvRow, bad []badRow) error {
+	wishes, bad := purposeWishes(handler, rows, bad)
+	bar := newProgress(p.stderr, int64(len(wishes)), "purposes")
+	t, err := runImport(p.ctx, wishes, bad, func() { _ = bar.Add(1) })
+	_ = bar.Finish() // drawing is all it does
+	if err != nil {
+		return unreachable(err, "the import stopped after %d purposes; repeat it", t.added+t.unchanged)
+	}
+	return t.tell(p.stdout, p.stderr, "purposes", "defined")
+}
+
+// purposeWishes reads the rows. A code that exists is unchanged, also when it was retired: new wording is published over HTTP.
+func purposeWishes(handler *commands.Handler, rows []csvRow, bad []badRow) ([]wish, []badRow) {
+	seen := map[string]int{}
+	var wishes []wish
+	for _, row := range rows {
+		c, err := purpose(row)
+		if err != nil {
+			bad = append(bad, badRow{row.line, err.Error()})
+			continue
+		}
+		if first, twice := seen[c.Code]; twice {
+			bad = append(bad, badRow{row.line, fmt.Sprintf("code: it stands on line %d already", first)})
+			continue
+		}
+		seen[c.Code] = row.line
+		wishes = append(wishes, wish{line: row.line, standing: domain.CodePurposeTaken, do: func(ctx context.Context) error {
+			_, err := handler.DefinePurpose(ctx, commands.System(domain.PlatformTenant()), c)
+			return err
+		}})
+	}
+	return wishes, bad
+}
+
+// purpose understands one row; the rules on its values are the command's.
+func purpose(row csvRow) (domain.DefinePurpose, error) {
+	c := domain.DefinePurpose{
+		Code: strings.ToLower(row.fields["code"]), Retention: row.fields["retention"],
+		Texts: map[domain.Language]string{},
+	}
+	if c.Code == "" {
+		return c, errors.New("code: it is empty")
+	}
+	var err error
+	if c.Basis, c.CompetentPerson, err = lawfulBasis(row.fields["lawful_basis"]); err != nil {
+		return c, err
+	}
+	switch strings.ToLower(row.fields["special_personal_information"]) {
+	case "yes":
+		c.Special = true
+	case "no":
+	default:
+		return c, errors.New("special_personal_information: it is neither yes nor no")
+	}
+	for _, l := range domain.Languages() {
+		if c.Texts[l] = row.fields["description_"+string(l)]; c.Texts[l] == "" {
+			return c, fmt.Errorf("description_%s: it is empty", l)
+		}
+	}
+	return c, nil
+}
+
+var (
+	groundPattern = regexp.MustCompile(`(?i)\bs\.?\s*11\s*\(1\)\s*\(([a-f])\)`)
+	childPattern  = regexp.MustCompile(`(?i)\bs\.?\s*35\b`)
+)
+
+// lawfulBasis reads a text such as "s11(1)(a) consent, with s35(1)(a) consent of a competent person" (POPIA): the ground by its
+// letter, and whether the data is a child's. A text with two grounds is refused, because what a withdrawal does depends on it.
+func lawfulBasis(text string) (domain.Basis, bool, error) {
+	grounds := groundPattern.FindAllStringSubmatch(text, -1)
+	if len(grounds) != 1 {
+		return "", false, errors.New("lawful_basis: it does not name one ground of POPIA s11(1), such as s11(1)(a)")
+	}
+	letter := strings.ToLower(grounds[0][1])[0]
+	return domain.Bases()[letter-'a'], childPattern.MatchString(text), nil
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the grammar: one field a command, each in a file of its own.
+type cli struct {
+	Up      upCmd      `cmd:"" help:"Run everything on a bare machine: Postgres, migrations, import, API, projectors."`
+	Serve   serveCmd   `cmd:"" help:"Run the API alone."`
+	Project projectCmd `cmd:"" help:"Run projector workers: users, consents, municipalities, or all."`
+	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up to date."`
+	Import  struct {
+		Municipalities importMunicipalitiesCmd `cmd:"" help:"Register municipalities; repeatable."`
+		Purposes       importPurposesCmd       `cmd:"" help:"Define purposes for all municipalities; repeatable."`
+	} `cmd:"" help:"Import a CSV file."`
+	Admin struct {
+		Create adminCreateCmd `cmd:"" help:"Make an admin of a municipality, or of SALGA; repeatable."`
+	} `cmd:"" help:"Manage admins."`
+	Status  statusCmd  `cmd:"" help:"Show the log's head and each projector; exit 1 when one is halted."`
+	Verify  verifyCmd  `cmd:"" help:"Re-read the whole log and compare the read tables with it; exit 1 at the first difference."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+	Prepare prepareCmd `cmd:"" hidden:"" help:"What trust up does before anything else; part names one step."`
+
+	Settings flags `embed:""`
+}
+
+// program is what a command runs with.
+type program struct {
+	ctx      context.Context // ends at SIGINT and SIGTERM
+	settings settings
+	stdin    *os.File
+	stdout   *os.File
+	stderr   *os.File
+}
+
+// config checks the configuration.
+func (p *program) config() (*config, error) { return newConfig(p.settings) }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:])
+	stop()
+	if code == exitUsage && os.Getenv(partVariable) != "" {
+		code = exitRefused
+	}
+	os.Exit(code)
+}
+
+// run parses and runs one command, and gives its exit code.
+func run(ctx context.Context, args []string) int {
+	var grammar cli
+	parser, err := kong.New(&grammar, kong.Name("trust"), kong.Vars(meanings()),
+		kong.Description("SALGA Trust Engine: consent under POPIA for South African municipalities."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		kong.ExplicitGroups([]kong.Group{{
+			Key: "settings", Title: "Settings, also as environment variables (--http-addr is HTTP_ADDR):",
+		}}))
+	if err != nil {
+		return report(err)
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		return report(usageError(err))
+	}
+	s, err := readSettings(flagValues(parsed), os.Environ())
+	if err != nil {
+		return report(err)
+	}
+	p := &program{ctx: ctx, settings: s, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	return report(parsed.Run(p))
+}
+
+// usageError turns the parser's error into one line that says where help is.
+func usageError(err error) error {
+	command := "trust"
+	if parse, ok := errors.AsType[*kong.ParseError](err); ok && parse.Context != nil {
+		if selected := parse.Context.Selected(); selected != nil {
+			command = "trust " + selected.Path()
+		}
+	}
+	return wrongUsage("%v; see %s --help", err, strings.TrimSpace(command))
+}
+
+// flagValues gives the settings among the flags that were given, by the names of their variables.
+func flagValues(parsed *kong.Context) map[string]string {
+	given := map[string]string{}
+	for _, flag := range parsed.Flags() {
+		if flag.Group != nil && flag.Group.Key == "settings" && flag.Set {
+			given[variableOf(flag.Name)] = fmt.Sprint(flag.Target.Interface())
+		}
+	}
+	return given
+}
+
+// variableOf gives the environment variable of a flag.
+func variableOf(flag string) string { return strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
+
+// meanings are the flags' help texts.
+func meanings() map[string]string {
+	texts := map[string]string{}
+	for _, v := range variables() {
+		texts[v.name] = v.meaning
+		if v.fallback != "" {
+			texts[v.name] += " (default " + v.fallback + ")"
+		}
+	}
+	return texts
+}
+
+// report prints an error on one line, and gives the exit code.
+func report(err error) int {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "trust: "+oneLine(err))
+	}
+	return exitCode(err)
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/migrations"
+)
+
+type migrateCmd struct {
+	Status bool `help:"Only tell the version there is and the version there should be; exit 1 when they differ."`
+}
+
+// Run brings the schema up to date, or tells how far it is.
+func (m migrateCmd) Run(p *program) error {
+	c, err := p.config()
+	if err != nil {
+		return err
+	}
+	address, err := c.needOwner()
+	if err != nil {
+		return err
+	}
+	if m.Status {
+		return migrationStatus(p, address)
+	}
+	done, err := migrations.Up(p.ctx, address)
+	if err != nil {
+		return unreachable(err, "the schema could not be brought up to date")
+	}
+	for _, name := range done.Names {
+		if _, err := fmt.Fprintln(p.stdout, "applied", name); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(p.stdout, "schema version %d (was %d)\n", done.To, done.From)
+	return err
+}
+
+func migrationStatus(p *program, address string) error {
+	conn, err := pgx.Connect(p.ctx, address)
+	if err != nil {
+		return unreachable(err, "the database does not answer; is it running, and is DATABASE_URL right?")
+	}
+	defer func() { _ = conn.Close(p.ctx) }()
+	have, want, err := migrations.Current(p.ctx, conn)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(p.stdout, "schema version %d of %d\n", have, want); err != nil {
+		return err
+	}
+	switch {
+	case have < want:
+		return notSo("the schema is %d migrations behind; run trust migrate", want-have)
+	case have > want:
+		return notSo("the database is newer than this program; run a newer trust")
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+//go:embed data/municipalities.csv data/purposes.csv
+var firstData embed.FS
+
+// credit is what Statistics South Africa asks of who uses its figures; data/README.md says more.
+const credit = "Source: Statistics South Africa, Census 2022; own processing."
+
+// prepareCmd is what trust up does once before the parts run, as processes of its own: a supervisor holds no database connection.
+type prepareCmd struct {
+	Step string `arg:"" enum:"schema,contents" help:"schema or contents."`
+}
+
+// Run does one step. Both can be repeated.
+func (s prepareCmd) Run(p *program) error {
+	c, err := p.config()
+	if err != nil {
+		return err
+	}
+	if s.Step == "schema" {
+		return prepareSchema(p, c)
+	}
+	return prepareContents(p, c)
+}
+
+// prepareSchema makes the database in a private server that has none yet, and brings its schema up to date.
+func prepareSchema(p *program, c *config) error {
+	address, err := c.needOwner()
+	if err != nil {
+		return err
+	}
+	if ownServer(c.settings) {
+		if err := makeDatabase(p.ctx, address); err != nil {
+			return unreachable(err, "cannot make the database")
+		}
+	}
+	return migrateCmd{}.Run(p)
+}
+
+// makeDatabase makes the database that an address names if there is none.
+func makeDatabase(ctx context.Context, address string) error {
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		return err
+	}
+	wanted := config.Database
+	config.Database = "postgres"
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	var exists bool
+	if err := conn.QueryRow(ctx, "select exists (select from pg_catalog.pg_database where datname = $1)", wanted).Scan(&exists); err != nil || exists {
+		return err
+	}
+	_, err = conn.Exec(ctx, "create database "+pgx.Identifier{wanted}.Sanitize())
+	return err
+}
+
+// prepareContents registers the municipalities, defines the default purposes and makes the first platform admin.
+func prepareContents(p *program, c *config) error {
+	e, err := openCommandSide(p)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	if _, err := fmt.Fprintln(p.stdout, "importing municipalities and purposes. "+credit); err != nil {
+		return err
+	}
+	refused := errors.Join(
+		importEmbedded("municipalities", []string{"code", "name", "province"}, func(rows []csvRow, bad []badRow) error {
+			return importMunicipalities(p, e.handler, rows, bad)
+		}),
+		importEmbedded("purposes", purposeColumns(), func(rows []csvRow, bad []badRow) error {
+			return importPurposes(p, e.handler, rows, bad)
+		}))
+	made, err := createAdmin(p.ctx, e.handler, "SALGA", c.settings.get("ADMIN_EMAIL"), "Administrator", c.settings.get("ADMIN_PASSWORD"))
+	if err != nil {
+		return errors.Join(err, refused)
+	}
+	if made {
+		_, err = fmt.Fprintln(p.stdout, "first platform admin: made")
+	}
+	return errors.Join(refused, err)
+}
+
+func importEmbedded(name string, columns []string, do func([]csvRow, []badRow) error) error {
+	text, err := firstData.ReadFile("data/" + name + ".csv")
+	if err != nil {
+		return err
+	}
+	rows, bad, err := parseCSV(text, columns)
+	if err != nil {
+		return err
+	}
+	return do(rows, bad)
+}
+
+// contents does the first import, unless it was done, and notes that it is done.
+func (s *supervisor) contents(ctx context.Context, p *program, c *config) error {
+	if importedInto(c) == s.databaseMark(c) {
+		return nil
+	}
+	err := s.step(ctx, p, "contents")
+	if failed, ok := errors.AsType[*failure](err); ok && failed.code == exitNotSo {
+		s.log.WarnContext(ctx, "not everything was imported; what was refused is said above")
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	return writeWhole(c.importedFile(), s.databaseMark(c)+"\n")
+}
+
+// forgetOthers removes the note of an import into another database, so that the API does not take it for this one's.
+func (s *supervisor) forgetOthers(c *config) error {
+	if mark := importedInto(c); mark == "" || mark == s.databaseMark(c) {
+		return nil
+	}
+	return os.Remove(c.importedFile())
+}
+
+// importedInto gives the mark of the database that the first import was done for; empty: none yet. The import is not repeated with
+// each start: an admin who was renamed or removed since, or a purpose that was retired, must not come back.
+func importedInto(c *config) string {
+	text, err := os.ReadFile(c.importedFile())
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// databaseMark tells databases apart by where they are, without anything secret.
+func (s *supervisor) databaseMark(c *config) string {
+	if s.server != nil {
+		return postgresPart // the port may change
+	}
+	sum := sha256.Sum256([]byte(place(c.databaseURL)))
+	return hex.EncodeToString(sum[:8])
+}
+
+// awaitReadyAnswer asks the API until it says that it is ready; false when ctx ends first.
+func awaitReadyAnswer(ctx context.Context, address string) bool {
+	client := &http.Client{Timeout: 5 * time.Second}
+	for {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachableAddress(address)+"/ready", nil)
+		if err != nil {
+			return false
+		}
+		if answer, err := client.Do(request); err == nil {
+			_ = answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				return true
+			}
+		}
+		if !wait(ctx, 50*time.Millisecond) {
+			return false
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/salga-trust/engine/projections"
+)
+
+type projectCmd struct {
+	Names []string `arg:"" name:"name" help:"users, consents, municipalities, or all."`
+}
+
+// Run works until a signal comes. A second process for the same projection stands by and takes over.
+func (pr projectCmd) Run(p *program) error {
+	chosen, err := chooseProjections(pr.Names)
+	if err != nil {
+		return err
+	}
+	c, err := p.config()
+	if err != nil {
+		return err
+	}
+	if err := c.need(secrets{master: true}); err != nil {
+		return err
+	}
+	address, err := c.needProjector()
+	if err != nil {
+		return err
+	}
+	worker := projections.NewWorker(projections.WorkerConfig{
+		DatabaseURL: address, MasterKey: []byte(c.masterKey), PageSize: c.pageSize,
+		Logger: newLogger(p.stderr, c, "project-"+strings.Join(pr.Names, "+")),
+	}, chosen...)
+	return explain(worker.Run(p.ctx))
+}
+
+// projectorNames lists the projections, each of which trust up gives a process.
+func projectorNames() []string {
+	var names []string
+	for _, projection := range projections.All() {
+		names = append(names, projection.Name())
+	}
+	return names
+}
+
+// chooseProjections finds projections by name, each once.
+func chooseProjections(names []string) ([]projections.Projection, error) {
+	if slices.Contains(names, "all") {
+		return projections.All(), nil
+	}
+	var chosen []projections.Projection
+	for i, name := range names {
+		projection, ok := projections.ByName(name)
+		if !ok {
+			return nil, wrongUsage("there is no projector %q; give some of: %s, all", name, strings.Join(projectorNames(), ", "))
+		}
+		if !slices.Contains(names[:i], name) {
+			chosen = append(chosen, projection)
+		}
+	}
+	return chosen, nil
+}

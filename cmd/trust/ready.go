@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	apphttp "github.com/salga-trust/engine/http"
+	"github.com/salga-trust/engine/migrations"
+	"github.com/salga-trust/engine/projections"
+)
+
+const (
+	// readyPatience bounds one look: an orchestrator's probe waits a second by default, and "slow" is an answer too.
+	readyPatience = 900 * time.Millisecond
+	// behindAfter is how long a projector may take for an event before it counts as behind: what a query waits for it.
+	behindAfter = 2 * time.Second
+)
+
+// readiness tells what keeps the system from serving well. The keys need no look: the API is not in place before they are proven.
+type readiness struct {
+	pool    *pgxpool.Pool
+	queries *projections.Queries
+	started string // file that is there once the first import is done; empty: nobody imports
+
+	mu       sync.Mutex
+	imported bool             // once true, always
+	goal     int64            // position at which the first import is projected; 0: not known yet
+	waiting  map[string]await // by projector: what it has still to reach
+}
+
+// await is a position and since when it is waited for.
+type await struct {
+	position int64
+	since    time.Time
+}
+
+func newReadiness(c *config, pool *pgxpool.Pool, queries *projections.Queries) *readiness {
+	r := &readiness{pool: pool, queries: queries, waiting: map[string]await{}}
+	if os.Getenv(partVariable) != "" {
+		r.started = c.importedFile()
+	}
+	return r
+}
+
+// look is asked at each GET /ready.
+func (r *readiness) look(ctx context.Context) apphttp.ReadyState {
+	ctx, cancel := context.WithTimeout(ctx, readyPatience)
+	defer cancel()
+	conn, err := r.pool.Acquire(ctx)
+	if err != nil {
+		return apphttp.ReadyState{Failed: []string{"database"}}
+	}
+	have, want, err := migrations.Current(ctx, conn.Conn())
+	conn.Release()
+	if err != nil {
+		return apphttp.ReadyState{Failed: []string{"database"}}
+	}
+	if have < want {
+		return apphttp.ReadyState{Failed: []string{"migrations"}}
+	}
+	status, err := r.queries.Status(ctx)
+	if err != nil {
+		return apphttp.ReadyState{Failed: []string{"database"}}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	state := apphttp.ReadyState{Projectors: r.late(status, time.Now())}
+	if !r.isImported(status) {
+		state.Failed = append(state.Failed, "importing")
+	}
+	return state
+}
+
+// isImported tells whether the municipalities of the first import can be read. Without trust up nobody promised an import.
+func (r *readiness) isImported(status projections.Status) bool {
+	if r.imported || r.started == "" {
+		return true
+	}
+	if _, err := os.Stat(r.started); err != nil {
+		return false
+	}
+	if r.goal == 0 {
+		r.goal = status.Head
+	}
+	for _, p := range status.Projections {
+		// A halted projector must not keep the API from its clients.
+		if p.Name == "municipalities" && p.Position < r.goal && p.State != projections.Halted {
+			return false
+		}
+	}
+	r.imported = true
+	return true
+}
+
+// late finds the projectors that are behind: halted, or not at work with work to do, or too slow for the queries.
+func (r *readiness) late(status projections.Status, now time.Time) []apphttp.ProjectorState {
+	var late []apphttp.ProjectorState
+	for _, p := range status.Projections {
+		state := ""
+		goal, known := r.waiting[p.Name]
+		switch {
+		case p.State == projections.Halted:
+			state = "halted"
+		case p.Lag == 0:
+			delete(r.waiting, p.Name)
+		case p.State == projections.Stopped:
+			state = "behind"
+		case !known || p.Position >= goal.position:
+			r.waiting[p.Name] = await{status.Head, now}
+		case now.Sub(goal.since) > behindAfter:
+			state = "behind"
+		}
+		if state != "" {
+			late = append(late, apphttp.ProjectorState{Name: p.Name, State: state})
+		}
+	}
+	return late
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+type serveCmd struct{}
+
+// Time limits of the server. A handler may stream a replay for minutes, so writing has no limit of its own; a client that does
+// not send its request, or holds an idle connection, has one.
+const (
+	headerPatience = 5 * time.Second
+	bodyPatience   = 30 * time.Second
+	idlePatience   = 2 * time.Minute
+	stopPatience   = 10 * time.Second // less than the grace that trust up gives
+	maxHeader      = 32 << 10
+)
+
+// Run listens at once, answers "not ready" until the log is open, and serves until a signal comes; then it finishes the requests
+// it has.
+func (serveCmd) Run(p *program) error {
+	c, err := p.config()
+	if err != nil {
+		return err
+	}
+	if err := c.need(secrets{secret: true, master: true}); err != nil {
+		return err
+	}
+	address, err := c.needAPI()
+	if err != nil {
+		return err
+	}
+	log := newLogger(p.stderr, c, "serve")
+	listener, err := (&net.ListenConfig{}).Listen(p.ctx, "tcp", c.httpAddr)
+	if err != nil {
+		return unreachable(err, "cannot listen on HTTP_ADDR; end what listens there, or set another address")
+	}
+	current := &swap{}
+	current.use(starting("database"))
+	server := &http.Server{
+		Handler: current, ReadHeaderTimeout: headerPatience, ReadTimeout: bodyPatience, IdleTimeout: idlePatience,
+		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	log.Info("listening", slog.String("address", listener.Addr().String()))
+	ctx, stop := context.WithCancelCause(p.ctx)
+	defer stop(nil)
+	opened := make(chan func(), 1)
+	go func() {
+		closer, err := openAPI(ctx, c, address, log, current)
+		if err != nil && ctx.Err() == nil {
+			stop(err)
+		}
+		opened <- closer
+	}()
+	err = serveUntil(ctx, server, listener)
+	if closer := <-opened; closer != nil {
+		closer()
+	}
+	log.Info("stopped")
+	return err
+}
+
+// serveUntil serves until ctx ends, and then gives requests under way some time. Its error is why ctx ended, unless a signal was.
+func serveUntil(ctx context.Context, server *http.Server, listener net.Listener) error {
+	broken := make(chan error, 1)
+	go func() { broken <- server.Serve(listener) }()
+	select {
+	case err := <-broken:
+		return unreachable(err, "the server stopped")
+	case <-ctx.Done():
+	}
+	patience, done := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
+	defer done()
+	if err := server.Shutdown(patience); err != nil {
+		_ = server.Close() // what is still open after that long is cut
+	}
+	if failed, ok := errors.AsType[*failure](context.Cause(ctx)); ok {
+		return failed
+	}
+	return nil
+}
+
+// swap is a handler that can be replaced while requests come.
+type swap struct{ handler atomic.Pointer[http.Handler] }
+
+func (s *swap) use(h http.Handler) { s.handler.Store(&h) }
+
+// ServeHTTP hands on to the handler of the moment.
+func (s *swap) ServeHTTP(w http.ResponseWriter, r *http.Request) { (*s.handler.Load()).ServeHTTP(w, r) }

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// starting answers while the log is not open: healthy, as the process lives, and not ready. part is what is waited for.
+func starting(part string) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"status":"healthy","version":"`+version+`"}`+"\n")
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, `{"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable",`+
+			`"detail":"Not ready: `+part+`.","errors":[{"field":"`+part+`","code":"not_ready","message":"This part is not ready."}]}`+"\n")
+	})
+	return mux
+}
+
+// openAPI opens the log, as soon as the database answers and has its schema, and puts the API in place. It gives what closes the
+// log again. It fails for what waiting does not mend.
+func openAPI(ctx context.Context, c *config, address string, log *slog.Logger, current *swap) (closer func(), err error) {
+	pool, err := openPool(ctx, address, c.poolSize)
+	if err != nil {
+		return nil, err
+	}
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		e, err := newCommandSide(ctx, c, pool)
+		if err == nil {
+			handler, err := newAPI(c, e, log)
+			if err != nil {
+				e.close()
+				return nil, err
+			}
+			current.use(handler)
+			return e.close, nil
+		}
+		if failed, ok := errors.AsType[*failure](err); !ok || failed.code != exitUnreachable || ctx.Err() != nil {
+			pool.Close()
+			return nil, err
+		}
+		part := "database"
+		if isUnmigrated(err) {
+			part = "migrations"
+		}
+		current.use(starting(part))
+		log.WarnContext(ctx, "waiting", slog.String("for", part), slog.String("why", oneLine(err)))
+		if !wait(ctx, pause) {
+			pool.Close()
+			return nil, ctx.Err()
+		}
+	}
+}

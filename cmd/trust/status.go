@@ -1,0 +1,72 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/salga-trust/engine/projections"
+)
+
+type statusCmd struct {
+	JSON bool `name:"json" help:"Print one JSON object."`
+}
+
+// Run shows how far the log and each projector are.
+func (s statusCmd) Run(p *program) error {
+	c, err := p.config()
+	if err != nil {
+		return err
+	}
+	address, err := c.needAPI()
+	if err != nil {
+		return err
+	}
+	pool, err := openPool(p.ctx, address, 2)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	status, err := projections.NewQueries(pool).Status(p.ctx)
+	if err != nil {
+		return explain(err)
+	}
+	if s.JSON {
+		err = json.NewEncoder(p.stdout).Encode(status)
+	} else {
+		err = writeStatus(p, status)
+	}
+	if err != nil {
+		return err
+	}
+	var halted []string
+	for _, projection := range status.Projections {
+		if projection.State == projections.Halted {
+			halted = append(halted, projection.Name)
+		}
+	}
+	if len(halted) > 0 {
+		return notSo("halted: %s; the errors above say why, and a projector goes on by itself once its cause is mended", strings.Join(halted, ", "))
+	}
+	return nil
+}
+
+func writeStatus(p *program, status projections.Status) error {
+	table := tabwriter.NewWriter(p.stdout, 0, 4, 2, ' ', 0)
+	if _, err := fmt.Fprintf(table, "log\t%d\nprojector\tposition\tlag\tstate\tlast seen\terror\n", status.Head); err != nil {
+		return err
+	}
+	for _, projection := range status.Projections {
+		seen := "never"
+		if projection.SeenAt != nil {
+			seen = projection.SeenAt.UTC().Format(time.RFC3339)
+		}
+		if _, err := fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\n", projection.Name, projection.Position, projection.Lag,
+			projection.State, seen, projection.Error); err != nil {
+			return err
+		}
+	}
+	return table.Flush()
+}

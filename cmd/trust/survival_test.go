@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// What is acknowledged stays, whatever is killed: 32 clients send 5 000 commands and retry what got no answer under its
+// idempotency key, while Postgres, the API and each projector are killed again and again.
+func TestNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
+	t.Parallel()
+	const clients, commands, kills = 32, 5000, 15
+	s := newSite(t, "RATE_LIMIT=off")
+	s.start("up")
+	eventually(t, "the system is ready", s.ready)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	people := make([]*client, clients)
+	for i := range people { // in peace: hashing passwords is not what this is about
+		people[i] = newClient("http://" + s.addr)
+		if err := people[i].person(ctx, "CPT", fmt.Sprintf("resident%d@example.co.za", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := &acknowledged{positions: map[int64]string{}}
+	var over atomic.Bool
+	var killing, working sync.WaitGroup
+	killing.Go(func() {
+		if n := s.killAtRandom(t, &over, done); n < kills {
+			t.Errorf("the load was over after %d kills: too few to mean anything", n)
+		}
+	})
+	for i, c := range people {
+		n := commands / clients
+		if i < commands%clients {
+			n++
+		}
+		working.Go(func() {
+			if err := c.decide(ctx, t, n, done); err != nil {
+				t.Errorf("client %d: %v", i, err)
+			}
+		})
+	}
+	working.Wait()
+	over.Store(true)
+	killing.Wait()
+
+	eventually(t, "all is up again by itself", s.ready)
+	if len(done.positions) != commands {
+		t.Errorf("%d commands were acknowledged, of %d", len(done.positions), commands)
+	}
+	s.matches(t, done)
+	s.run("verify").expect(t, exitDone, "events verified")
+	s.run("status").expect(t, exitDone, "running")
+}
+
+// killAtRandom kills one part after another until the load is over, letting the load go on in between.
+func (s *site) killAtRandom(t *testing.T, over *atomic.Bool, done *acknowledged) (kills int) {
+	t.Helper()
+	names := []string{"postgres", "serve", "project-users", "project-consents", "project-municipalities"}
+	random := rand.New(rand.NewPCG(1, 2))
+	for !over.Load() {
+		name := names[kills%len(names)]
+		if pid := s.pids()[name]; pid != 0 && syscall.Kill(pid, syscall.SIGKILL) == nil {
+			kills++
+		}
+		// The next one after some more commands got through, so that each kill meets a working system.
+		target := done.count() + 150 + random.IntN(150)
+		for !over.Load() && done.count() < target && t.Context().Err() == nil {
+			time.Sleep(5 * time.Millisecond) // the pause of a poll
+		}
+	}
+	t.Logf("killed %d processes during the load", kills)
+	return kills
+}
+
+func (a *acknowledged) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.positions)
+}
+
+// matches compares what was acknowledged with the log: each position holds just that event, and no consent event was added that
+// nobody was told of.
+func (s *site) matches(t *testing.T, done *acknowledged) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), s.kept()["DATABASE_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	rows, err := conn.Query(t.Context(), `select position, record_id::text || case event_type when 'consent.granted.v1' then ' granted' else ' withdrawn' end
+		from trust.events where event_type in ('consent.granted.v1', 'consent.withdrawn.v1')
+		and payload ->> 'purpose' = 'sms_alert' order by position`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var position int64
+	var what string
+	found := 0
+	_, err = pgx.ForEachRow(rows, []any{&position, &what}, func() error {
+		found++
+		if done.positions[position] != what {
+			t.Errorf("position %d holds %s, acknowledged was %q", position, what, done.positions[position])
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found != len(done.positions) {
+		t.Errorf("the log holds %d of these events, acknowledged were %d", found, len(done.positions))
+	}
+}

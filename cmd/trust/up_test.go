@@ -1,0 +1,241 @@
+package main
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/salga-trust/engine/migrations/pgtest"
+)
+
+// One system through its whole life: making a cluster is too dear to make one for each sentence.
+func TestUp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	up := s.start("up")
+	for _, step := range []struct {
+		name string
+		do   func(*testing.T, *site, *running) *running
+	}{
+		{"everything runs on a bare machine", upFromNothing},
+		{"a second one on the same folder is refused", upTwice},
+		{"status and verify are content", upIsHealthy},
+		{"whatever is killed comes back", upHeals},
+		{"SIGTERM leaves nothing behind", upStops},
+		{"the next start goes on with the same data", upGoesOn},
+		{"kill -9 of the supervisor leaves nothing behind", upIsKilled},
+		{"another master key is refused", upWithOtherKey},
+		{"a lost master key is not made anew", upWithoutKey},
+	} {
+		if !t.Run(step.name, func(t *testing.T) {
+			up = step.do(t, s, up)
+		}) {
+			t.Logf("trust up said:\n%s", up.said)
+			return
+		}
+	}
+}
+
+func upFromNothing(t *testing.T, s *site, up *running) *running {
+	eventually(t, "it says where everything is", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
+	if !s.ready() {
+		t.Fatal("it says that it is ready, and /ready does not")
+	}
+	if n := s.municipalities(); n != 257 {
+		t.Errorf("%d municipalities", n)
+	}
+	want := []string{"postgres", "project-consents", "project-municipalities", "project-users", "serve"}
+	pids := s.pids()
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(pids))); diff != "" {
+		t.Error(diff)
+	}
+	for name, pid := range pids {
+		if !alive(pid) {
+			t.Errorf("%s.pid names no living process", name)
+		}
+	}
+	kept := s.kept()
+	names := []string{"ADMIN_EMAIL", "ADMIN_PASSWORD", "DATABASE_URL", "MASTER_KEY", "SECRET_KEY"}
+	if diff := cmp.Diff(names, slices.Sorted(maps.Keys(kept))); diff != "" {
+		t.Error(diff)
+	}
+	info, err := os.Stat(s.data("env"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode of env: %v %v", info.Mode(), err)
+	}
+	for _, name := range []string{"ADMIN_PASSWORD", "MASTER_KEY", "SECRET_KEY"} {
+		if strings.Contains(up.said.String(), kept[name]) {
+			t.Errorf("%s was printed where no terminal is", name)
+		}
+	}
+	for _, part := range []string{credit, "http://" + s.addr + "/docs", "257 registered, 0 unchanged, 0 refused", s.data("env")} {
+		if !strings.Contains(up.said.String(), part) {
+			t.Errorf("it does not say %q", part)
+		}
+	}
+	if code := s.signIn(kept["ADMIN_EMAIL"], kept["ADMIN_PASSWORD"], "SALGA"); code != 200 {
+		t.Errorf("the first admin's sign-in answers %d", code)
+	}
+	return up
+}
+
+func upTwice(t *testing.T, s *site, up *running) *running {
+	s.run("up").expect(t, exitUnreachable, "trust up runs on "+s.data("")+" already (process ")
+	if up.ended() || !s.ready() {
+		t.Error("that disturbed the first one")
+	}
+	return up
+}
+
+func upIsHealthy(t *testing.T, s *site, up *running) *running {
+	s.run("status").expect(t, exitDone, "municipalities")
+	s.run("verify").expect(t, exitDone, "events verified")
+	s.run("migrate", "--status").expect(t, exitDone, "schema version")
+	return up
+}
+
+func upHeals(t *testing.T, s *site, up *running) *running {
+	for name, pid := range s.pids() {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		eventually(t, name+" is back", func() bool {
+			now := s.pids()[name]
+			return now != 0 && now != pid && alive(now) && s.ready()
+		})
+	}
+	s.run("verify").expect(t, exitDone, "events verified")
+	return up
+}
+
+func upStops(t *testing.T, s *site, up *running) *running {
+	if code := up.stop(t, syscall.SIGTERM); code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+	if left := s.leftovers(); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+	if pids := s.pids(); len(pids) > 0 {
+		t.Errorf("pid files left behind: %v", pids)
+	}
+	return up
+}
+
+func upGoesOn(t *testing.T, s *site, _ *running) *running {
+	before := s.kept()
+	up := s.start("up")
+	eventually(t, "it is ready again", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
+	if strings.Contains(up.said.String(), "importing") {
+		t.Error("it imported again")
+	}
+	if n := s.municipalities(); n != 257 {
+		t.Errorf("%d municipalities", n)
+	}
+	if diff := cmp.Diff(before, s.kept()); diff != "" {
+		t.Error(diff)
+	}
+	if code := s.signIn(before["ADMIN_EMAIL"], before["ADMIN_PASSWORD"], "SALGA"); code != 200 {
+		t.Errorf("the first admin's sign-in answers %d", code)
+	}
+	return up
+}
+
+func upIsKilled(t *testing.T, s *site, up *running) *running {
+	if code := up.stop(t, syscall.SIGKILL); code != -1 {
+		t.Errorf("exit code %d", code)
+	}
+	s.noneLeft()
+	return up
+}
+
+func upWithOtherKey(t *testing.T, s *site, up *running) *running {
+	wrong := s.with("MASTER_KEY=" + strings.Repeat("wrong-", 8))
+	o := wrong.run("up")
+	o.expect(t, exitUsage, "MASTER_KEY is not the one that this database was made with")
+	if strings.Contains(o.stdout+o.stderr, "wrong-wrong") {
+		t.Error("it printed the key")
+	}
+	s.noneLeft()
+	return up
+}
+
+func upWithoutKey(t *testing.T, s *site, up *running) *running {
+	text, err := os.ReadFile(s.data("env"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	without := slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool { return strings.HasPrefix(line, "MASTER_KEY=") })
+	if err := os.WriteFile(s.data("env"), []byte(strings.Join(without, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.run("up").expect(t, exitUsage, "but no MASTER_KEY")
+	if _, made := s.kept()["MASTER_KEY"]; made {
+		t.Error("it made another one")
+	}
+	return up
+}
+
+// A first start that is killed anywhere is simply repeated.
+func TestUpFinishesAFirstStartThatWasKilled(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for _, stage := range []struct {
+		name    string
+		reached func(*running) bool
+	}{
+		{"the keys are made", func(*running) bool { _, err := os.Stat(s.data("env")); return err == nil }},
+		{"Postgres starts", func(*running) bool { return s.pids()["postgres"] != 0 }},
+		{"the schema is made", func(*running) bool { return s.pids()["prepare"] != 0 }},
+		{"the import runs", func(up *running) bool { return strings.Contains(up.said.String(), "importing") }},
+	} {
+		up := s.start("up")
+		eventually(t, stage.name, func() bool { return stage.reached(up) || up.ended() })
+		if up.stop(t, syscall.SIGKILL) != -1 {
+			t.Fatalf("it ended by itself before %s:\n%s", stage.name, up.said)
+		}
+	}
+	up := s.start("up")
+	eventually(t, "it is ready", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
+	if n := s.municipalities(); n != 257 {
+		t.Errorf("%d municipalities", n)
+	}
+	kept := s.kept()
+	if code := s.signIn(kept["ADMIN_EMAIL"], kept["ADMIN_PASSWORD"], "SALGA"); code != 200 {
+		t.Errorf("the first admin's sign-in answers %d", code)
+	}
+	if code := up.stop(t, syscall.SIGINT); code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+	s.noneLeft()
+}
+
+func TestUpOnAGivenDatabase(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "DATABASE_URL="+pgtest.Fresh(t), "ADMIN_EMAIL=first@salga.example", "ADMIN_PASSWORD=given from outside")
+	up := s.start("up")
+	eventually(t, "it is ready", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
+	if pid := s.pids()["postgres"]; pid != 0 {
+		t.Errorf("it runs a Postgres: %d", pid)
+	}
+	kept := s.kept()
+	if diff := cmp.Diff([]string{"ADMIN_EMAIL", "MASTER_KEY", "SECRET_KEY"}, slices.Sorted(maps.Keys(kept))); diff != "" {
+		t.Error(diff)
+	}
+	if code := s.signIn("first@salga.example", "given from outside", "SALGA"); code != 200 {
+		t.Errorf("the first admin's sign-in answers %d", code)
+	}
+	if strings.Contains(up.said.String(), "given from outside") {
+		t.Error("it printed the password")
+	}
+	if code := up.stop(t, syscall.SIGINT); code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+	s.noneLeft()
+	s.with("MASTER_KEY="+strings.Repeat("wrong-", 8)).run("up").expect(t, exitUsage, "MASTER_KEY is not the one")
+	s.noneLeft()
+}

@@ -1,0 +1,73 @@
+package main
+
+// variable is one setting: its environment variable, what it is without one, and what it means. The flag has the same name in
+// lower case with hyphens. A test compares this list with .env.example.
+type variable struct {
+	name     string
+	fallback string // as it would stand in the environment; empty: unset
+	meaning  string
+	secret   bool // has no flag: every user of a machine can read its processes' arguments
+}
+
+// variables lists every setting, each of which stands in .env.example.
+func variables() []variable {
+	return []variable{
+		{name: "DATABASE_URL", meaning: "the owner's address: migrate, rebuild, backup; unset: trust up runs its own Postgres"},
+		{name: "DATABASE_URL_API", meaning: "the API's address, a login in trust_query; unset: DATABASE_URL switched to that role"},
+		{name: "DATABASE_URL_PROJECTOR", meaning: "the projectors' address, a login in trust_projector; unset: likewise"},
+		{name: "SECRET_KEY", secret: true, meaning: "signs access tokens, at least 32 characters; trust up makes and keeps one"},
+		{name: "MASTER_KEY", secret: true, meaning: "wraps the tenants' keys, at least 32 characters; trust up makes and keeps one"},
+		{name: "ADMIN_EMAIL", fallback: "admin@salga.example", meaning: "e-mail address of the first platform admin that trust up makes"},
+		{name: "ADMIN_PASSWORD", secret: true, meaning: "that admin's first password; unset: trust up makes and keeps one"},
+		{name: "ENVIRONMENT", fallback: "development", meaning: "development, test or production"},
+		{name: "DEBUG", fallback: "false", meaning: "true logs more; refused in production"},
+		{name: "HTTP_ADDR", fallback: "127.0.0.1:8000", meaning: "where the API listens"},
+		{name: "ALLOWED_ORIGINS", fallback: "http://localhost:3000", meaning: "origins of browsers' pages that may call the API, separated by commas; never *"},
+		{name: "ALGORITHM", fallback: "HS256", meaning: "of access tokens; HS256 is the only one"},
+		{name: "ACCESS_TOKEN_EXPIRE_MINUTES", fallback: "30", meaning: "life of an access token"},
+		{name: "REFRESH_TOKEN_EXPIRE_DAYS", fallback: "7", meaning: "life of a refresh token"},
+		{name: "REDIS_URL", meaning: "keeps rate limits for several API processes; unset: each keeps its own in memory"},
+		{name: "RATE_LIMIT", fallback: "on", meaning: "on, or off for load tests; off is refused in production"},
+		{name: "RATE_LIMIT_LOGIN_ACCOUNT", fallback: "5", meaning: "sign-ins a minute and account"},
+		{name: "RATE_LIMIT_LOGIN_ADDRESS", fallback: "30", meaning: "sign-ins a minute and address"},
+		{name: "RATE_LIMIT_REGISTER_EMAIL", fallback: "3", meaning: "registrations an hour and e-mail address"},
+		{name: "RATE_LIMIT_REGISTER_ADDRESS", fallback: "30", meaning: "registrations an hour and address"},
+		{name: "RATE_LIMIT_ACCOUNT", fallback: "60", meaning: "all other requests a minute and account"},
+		{name: "RATE_LIMIT_ADDRESS", fallback: "600", meaning: "requests that need no account a minute and address"},
+		{name: "TRUSTED_PROXIES", meaning: "networks of proxies whose X-Forwarded-For is believed, separated by commas"},
+		{name: "METRICS_FROM", fallback: "127.0.0.0/8,::1/128", meaning: "networks that may read /metrics, separated by commas"},
+		{name: "DATA_DIR", fallback: ".trust", meaning: "what trust up keeps: env, run/*.pid, its Postgres"},
+		{name: "LOG_FORMAT", fallback: "text", meaning: "text or json; logs go to standard error"},
+		{name: "POOL_SIZE", fallback: "16", meaning: "database connections of the API, beside the two that append"},
+		{name: "PAGE_SIZE", fallback: "5000", meaning: "events that a projector folds at once, at most"},
+	}
+}
+
+// flags gives every setting that is no secret a flag on every command. The field names are documentation; flag names count.
+type flags struct {
+	DatabaseURL          string `name:"database-url" group:"settings" placeholder:"URL" help:"${DATABASE_URL}"`
+	DatabaseURLAPI       string `name:"database-url-api" group:"settings" placeholder:"URL" help:"${DATABASE_URL_API}"`
+	DatabaseURLProjector string `name:"database-url-projector" group:"settings" placeholder:"URL" help:"${DATABASE_URL_PROJECTOR}"`
+	AdminEmail           string `name:"admin-email" group:"settings" placeholder:"ADDRESS" help:"${ADMIN_EMAIL}"`
+	Environment          string `name:"environment" group:"settings" placeholder:"NAME" help:"${ENVIRONMENT}"`
+	Debug                bool   `name:"debug" group:"settings" help:"${DEBUG}"`
+	HTTPAddr             string `name:"http-addr" group:"settings" placeholder:"HOST:PORT" help:"${HTTP_ADDR}"`
+	AllowedOrigins       string `name:"allowed-origins" group:"settings" placeholder:"LIST" help:"${ALLOWED_ORIGINS}"`
+	Algorithm            string `name:"algorithm" group:"settings" placeholder:"NAME" help:"${ALGORITHM}"`
+	AccessTokenMinutes   string `name:"access-token-expire-minutes" group:"settings" placeholder:"N" help:"${ACCESS_TOKEN_EXPIRE_MINUTES}"`
+	RefreshTokenDays     string `name:"refresh-token-expire-days" group:"settings" placeholder:"N" help:"${REFRESH_TOKEN_EXPIRE_DAYS}"`
+	RedisURL             string `name:"redis-url" group:"settings" placeholder:"URL" help:"${REDIS_URL}"`
+	RateLimit            string `name:"rate-limit" group:"settings" placeholder:"on|off" help:"${RATE_LIMIT}"`
+	LimitLoginAccount    string `name:"rate-limit-login-account" group:"settings" placeholder:"N" help:"${RATE_LIMIT_LOGIN_ACCOUNT}"`
+	LimitLoginAddress    string `name:"rate-limit-login-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_LOGIN_ADDRESS}"`
+	LimitRegisterEmail   string `name:"rate-limit-register-email" group:"settings" placeholder:"N" help:"${RATE_LIMIT_REGISTER_EMAIL}"`
+	LimitRegisterAddress string `name:"rate-limit-register-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_REGISTER_ADDRESS}"`
+	LimitAccount         string `name:"rate-limit-account" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ACCOUNT}"`
+	LimitAddress         string `name:"rate-limit-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ADDRESS}"`
+	TrustedProxies       string `name:"trusted-proxies" group:"settings" placeholder:"LIST" help:"${TRUSTED_PROXIES}"`
+	MetricsFrom          string `name:"metrics-from" group:"settings" placeholder:"LIST" help:"${METRICS_FROM}"`
+	DataDir              string `name:"data-dir" group:"settings" placeholder:"FOLDER" help:"${DATA_DIR}"`
+	LogFormat            string `name:"log-format" group:"settings" placeholder:"text|json" help:"${LOG_FORMAT}"`
+	PoolSize             string `name:"pool-size" group:"settings" placeholder:"N" help:"${POOL_SIZE}"`
+	PageSize             string `name:"page-size" group:"settings" placeholder:"N" help:"${PAGE_SIZE}"`
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/projections"
+)
+
+type verifyCmd struct{}
+
+// Run re-reads the whole log and compares the read tables with it.
+func (verifyCmd) Run(p *program) error {
+	c, err := p.config()
+	if err != nil {
+		return err
+	}
+	if err := c.need(secrets{master: true}); err != nil {
+		return err
+	}
+	address, err := c.needProjector()
+	if err != nil {
+		return err
+	}
+	pool, err := openPool(p.ctx, address, 2)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	reader, err := eventstore.NewReader(p.ctx, pool, []byte(c.masterKey))
+	if err != nil {
+		return explain(err)
+	}
+	bar := newProgress(p.stderr, -1, "events")
+	var events int64
+	err = projections.Verify(p.ctx, pool, reader, func(done, total int64) {
+		events = total
+		bar.ChangeMax64(total)
+		_ = bar.Set64(done) // drawing is all it does
+	})
+	_ = bar.Finish()
+	if difference, ok := errors.AsType[*projections.Difference](err); ok {
+		return notSo("%v; the read table can be made anew from the log, the log itself only from a backup", difference)
+	}
+	if err != nil {
+		return explain(err)
+	}
+	_, err = fmt.Fprintf(p.stdout, "%d events verified: positions and versions without a gap, read tables equal to a replay\n", events)
+	return err
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"runtime"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// commandSide is the log opened for commands.
+type commandSide struct {
+	pool    *pgxpool.Pool
+	store   *eventstore.Store
+	handler *commands.Handler
+}
+
+// openCommandSide opens the log for a command of an operator: no waiting, a database that is away is an answer.
+func openCommandSide(p *program) (*commandSide, error) {
+	c, err := p.config()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.need(secrets{master: true}); err != nil {
+		return nil, err
+	}
+	address, err := c.needAPI()
+	if err != nil {
+		return nil, err
+	}
+	pool, err := openPool(p.ctx, address, c.poolSize)
+	if err != nil {
+		return nil, err
+	}
+	e, err := newCommandSide(p.ctx, c, pool)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// newCommandSide proves the master key and makes the handler of all commands. The pool becomes its own if it succeeds.
+func newCommandSide(ctx context.Context, c *config, pool *pgxpool.Pool) (*commandSide, error) {
+	store, err := eventstore.Open(ctx, pool, []byte(c.masterKey))
+	if err != nil {
+		return nil, explain(err)
+	}
+	handler := commands.New(store, commands.Config{Hashes: runtime.GOMAXPROCS(0), Sessions: c.refreshTTL})
+	return &commandSide{pool: pool, store: store, handler: handler}, nil
+}
+
+func (e *commandSide) close() {
+	e.store.Close()
+	e.pool.Close()
+}
+
+// openPool makes a pool, which connects when it is used first.
+func openPool(ctx context.Context, address string, size int) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(address)
+	if err != nil {
+		// Without the cause, which quotes the address.
+		return nil, wrongUsage("a database address cannot be understood; check DATABASE_URL and its variants")
+	}
+	config.MaxConns = int32(size)
+	config.ConnConfig.RuntimeParams["application_name"] = "trust"
+	config.AfterConnect = refusePower
+	return pgxpool.NewWithConfig(ctx, config)
+}
+
+// refusePower refuses a session that no row-level security holds back: then one forgotten condition shows one tenant's people to
+// another.
+func refusePower(ctx context.Context, conn *pgx.Conn) error {
+	const sql = `select rolsuper or rolbypassrls from pg_catalog.pg_roles where rolname = current_user`
+	var powerful bool
+	if err := conn.QueryRow(ctx, sql).Scan(&powerful); err != nil {
+		return err
+	}
+	if powerful {
+		return wrongUsage("a database address connects as a superuser or past row-level security; " +
+			"give DATABASE_URL_API and DATABASE_URL_PROJECTOR logins in trust_query and trust_projector only")
+	}
+	return nil
+}
+
+// explain adds to an error of the database side what to do.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, eventstore.ErrWrongMasterKey):
+		return wrongUsage("MASTER_KEY is not the one that this database was made with; set that one")
+	case isUnmigrated(err): // also when the connection failed because the role to switch to is not there
+		return unreachable(err, "the database has not the schema it should have; run trust migrate")
+	case isAway(err):
+		return unreachable(err, "the database does not answer; is it running, and is its address right?")
+	default:
+		return err
+	}
+}
