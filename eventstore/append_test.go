@@ -323,6 +323,25 @@ func TestAnExpiredSessionIsNotOpen(t *testing.T) {
 	w.isOpen(t, session, false)
 }
 
+func TestSigningInSweepsUpTheUsersExpiredSessions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	user, stranger := someone(), someone()
+	for _, u := range []domain.UserID{user, stranger} {
+		must(t)(w.store.Append(t.Context(), side(w.tenant, domain.StartSession{
+			Session: newID(), User: u, Token: token("old"), ExpiresAt: time.Now().Add(-time.Second),
+		})))
+	}
+	w.start(t, user, "a")
+	w.start(t, user, "b") // beside the first, which is open
+	if n := query[int](t, w, "select count(*) from trust.sessions where user_id = $1", user.UUID); n != 2 {
+		t.Errorf("the user has %d sessions, want the two open ones", n)
+	}
+	if n := query[int](t, w, "select count(*) from trust.sessions where user_id = $1", stranger.UUID); n != 1 {
+		t.Errorf("another user has %d sessions, want the one that is theirs", n)
+	}
+}
+
 func TestEndSessionsEndsAllOfAUserButTheOneExcepted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

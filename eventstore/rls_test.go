@@ -408,7 +408,7 @@ func TestEachRoleCallsOnlyItsFunctions(t *testing.T) {
 		}
 	}
 	caller := w.db.Conn(t, pgtest.Query)
-	for _, sql := range []string{`select trust.side_writes('[]', '{}')`, `select trust.side_outcomes('[]', '{}')`} {
+	for _, sql := range []string{`select trust.side_writes('[]', '{}', now())`, `select trust.side_outcomes('[]', '{}')`} {
 		if _, err := caller.Exec(t.Context(), sql); sqlState(err) != denied {
 			t.Errorf("%s: %v", sql, err)
 		}

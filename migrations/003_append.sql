@@ -87,7 +87,7 @@ begin
         perform pg_notify('trust_events', (next - 1)::text);
     end if;
     if side is not null then
-        perform trust.side_writes(side, added);
+        perform trust.side_writes(side, added, at);
     end if;
 end
 $$;
@@ -153,7 +153,7 @@ begin
         perform pg_notify('trust_events', (head + a_events[1])::text);
     end if;
     if side is not null then
-        perform trust.side_writes(side, array[true]);
+        perform trust.side_writes(side, array[true], at);
     end if;
 end
 $$;
@@ -194,7 +194,7 @@ end
 $$;
 comment on function trust.side_outcomes is 'part of trust.append: which side writes cannot be made';
 
-create function trust.side_writes(side json, added boolean[]) returns void
+create function trust.side_writes(side json, added boolean[], at timestamptz) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
@@ -227,6 +227,8 @@ begin
                 update trust.keys k set wrapped = null, destroyed_at = clock_timestamp()
                 where k.key_id = w.id and k.destroyed_at is null;
             when 'start_session' then
+                -- Who signs in again sweeps up what expired: sessions that nobody ended leave no rows for ever.
+                delete from trust.sessions s where s.user_id = w.owner and s.expires_at < at;
                 insert into trust.sessions (session_id, tenant_id, user_id, token, expires_at)
                 values (w.id, w.tenant, w.owner, w.token, w.expires);
             when 'rotate_session' then
