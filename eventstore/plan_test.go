@@ -44,6 +44,32 @@ func TestHotQueriesUseTheirIndex(t *testing.T) {
 	p.check(t, "afterwards", append(appendPlans(), readPlans()...))
 }
 
+// A generic plan that hashes a tenant's events to find one stream looks cheap as long as the tenant is small, and then stays.
+func TestAStreamIsLoadedByItsIndexInATenantThatHoldsTheWholeLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := &plans{}
+	w.store = p.open(t, w.db)
+	load := func(what string) {
+		t.Helper()
+		p.forget()
+		for range 8 { // from the sixth call on Postgres may keep a plan
+			if _, err := w.store.Load(t.Context(), w.tenant, domain.ConsentsOf(someone()), domain.UserOf(someone())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.check(t, what, readPlans()[:1])
+	}
+	load("on a short log")
+	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
+			subject_id, record_id, payload, metadata, effective_at, recorded_at)
+		select h.position + g, $1, 'consent', s.id, 1, s.id, s.id, 1, 'consent.granted.v1', s.id, s.id, '{}', '{}', h.recorded_at, h.recorded_at
+		from trust.head() h, generate_series(1, 5000) g, lateral (select gen_random_uuid() id where g > 0) s`, w.tenant.UUID)
+	load("before the table was analysed")
+	w.exec(t, "analyze trust.events")
+	load("afterwards")
+}
+
 // wanted says which index a statement must use.
 type wanted struct{ what, text, index string }
 
