@@ -91,7 +91,7 @@ func (h *Handler) execute(ctx context.Context, call Call, r request, decide deci
 	for range maxTries {
 		a, err := decide(ctx, call)
 		if err != nil || (len(a.Writes) == 0 && len(a.Side) == 0) {
-			return domain.Appended{}, err
+			return h.overtaken(ctx, call, r, id, fingerprint, err)
 		}
 		a.ID = id
 		a.Metadata = domain.Metadata{
@@ -111,6 +111,19 @@ func (h *Handler) execute(ctx context.Context, call Call, r request, decide deci
 		return done, err
 	}
 	return domain.Appended{}, domain.Refuse(domain.CodeBusy, "Too much happens to this at once; try again.")
+}
+
+// overtaken is for a command that is refused, or finds nothing to do: perhaps because of itself, sent twice at once under one key.
+// Then what the other one did is the answer.
+func (h *Handler) overtaken(ctx context.Context, call Call, r request, id uuid.UUID, fingerprint string, refusal error) (domain.Appended, error) {
+	if call.Key == "" {
+		return domain.Appended{}, refusal
+	}
+	found, err := h.Store.FindAppend(ctx, r.tenant, id)
+	if err != nil || len(found) == 0 {
+		return domain.Appended{}, firstErr(refusal, err)
+	}
+	return h.repeat(found, fingerprint, nil)
 }
 
 // attribute says who did it, and makes the append depend on the account being as it was when the caller was authenticated.
