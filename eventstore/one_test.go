@@ -3,6 +3,7 @@ package eventstore_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -20,7 +21,9 @@ func TestBothAppendFunctionsAgree(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	seen := map[int16]int{}
-	rapid.Check(t, func(r *rapid.T) {
+	every := []int16{failedCall, 0, 1, 2, 3, 4, 5}
+	unseen := func(outcome int16) bool { return seen[outcome] == 0 }
+	trials := func(r *rapid.T) {
 		w.exec(t, "delete from trust.claims; delete from trust.credentials; delete from trust.sessions") // they are compared whole
 		g := newGenerator(w.tenant)
 		for range rapid.IntRange(1, 15).Draw(r, "appends") {
@@ -36,11 +39,12 @@ func TestBothAppendFunctionsAgree(t *testing.T) {
 			}
 			seen[one.outcome]++
 		}
-	})
-	for _, outcome := range []int16{failedCall, 0, 1, 2, 3, 4, 5} {
-		if seen[outcome] == 0 {
-			t.Errorf("outcome %d never came up: %v", outcome, seen)
-		}
+	}
+	for round := 0; round == 0 || (round < 10 && slices.ContainsFunc(every, unseen)); round++ { // a rare outcome may need more luck
+		rapid.Check(t, trials)
+	}
+	if slices.ContainsFunc(every, unseen) {
+		t.Errorf("not every outcome came up: %v", seen)
 	}
 }
 

@@ -30,7 +30,10 @@ func (s *server) buildTemplate(ctx context.Context) (string, error) {
 	}
 	name := "trust_template_" + hash[:16]
 
-	lock, err := pgx.Connect(ctx, s.url.String())
+	// An advisory lock is of one database, and binaries that share a server may have been given different ones.
+	common := *s.url
+	common.Path = "/postgres"
+	lock, err := pgx.Connect(ctx, common.String())
 	if err != nil {
 		return "", err
 	}
