@@ -30,6 +30,17 @@ type tally struct {
 	bad              []badRow
 }
 
+// carryOut imports what was read, with a progress bar, and tells what became of it and of the bad rows.
+func carryOut(p *program, what, verb string, wishes []wish, bad []badRow) error {
+	bar := newProgress(p.stderr, int64(len(wishes)), what)
+	t, err := runImport(p.ctx, wishes, bad, func() { _ = bar.Add(1) })
+	_ = bar.Finish() // drawing is all it does
+	if err != nil {
+		return unreachable(err, "the import stopped after %d %s; repeat it", t.added+t.unchanged, what)
+	}
+	return t.tell(p.stdout, p.stderr, what, verb)
+}
+
 // runImport carries out the wishes, importAtOnce at a time, and adds those that are refused to bad. It fails when the database
 // stays away; what went in until then stays, and the import can be repeated.
 func runImport(ctx context.Context, wishes []wish, bad []badRow, step func()) (tally, error) {

@@ -33,13 +33,7 @@ func (i importMunicipalitiesCmd) Run(p *program) error {
 // importMunicipalities registers rows and tells what became of them.
 func importMunicipalities(p *program, handler *commands.Handler, rows []csvRow, bad []badRow) error {
 	wishes, bad := municipalityWishes(handler, rows, bad)
-	bar := newProgress(p.stderr, int64(len(wishes)), "municipalities")
-	t, err := runImport(p.ctx, wishes, bad, func() { _ = bar.Add(1) })
-	_ = bar.Finish() // drawing is all it does
-	if err != nil {
-		return unreachable(err, "the import stopped after %d municipalities; repeat it", t.added+t.unchanged)
-	}
-	return t.tell(p.stdout, p.stderr, "municipalities", "registered")
+	return carryOut(p, "municipalities", "registered", wishes, bad)
 }
 
 // municipalityWishes reads the rows. A code that exists is unchanged, whatever else the row says: details are changed over HTTP.

@@ -39,13 +39,7 @@ func (i importPurposesCmd) Run(p *program) error {
 // importPurposes defines rows and tells what became of them.
 func importPurposes(p *program, handler *commands.Handler, rows []csvRow, bad []badRow) error {
 	wishes, bad := purposeWishes(handler, rows, bad)
-	bar := newProgress(p.stderr, int64(len(wishes)), "purposes")
-	t, err := runImport(p.ctx, wishes, bad, func() { _ = bar.Add(1) })
-	_ = bar.Finish() // drawing is all it does
-	if err != nil {
-		return unreachable(err, "the import stopped after %d purposes; repeat it", t.added+t.unchanged)
-	}
-	return t.tell(p.stdout, p.stderr, "purposes", "defined")
+	return carryOut(p, "purposes", "defined", wishes, bad)
 }
 
 // purposeWishes reads the rows. A code that exists is unchanged, also when it was retired: new wording is published over HTTP.
