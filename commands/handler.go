@@ -121,7 +121,7 @@ func (h *Handler) overtaken(ctx context.Context, call Call, r request, id uuid.U
 	}
 	found, err := h.Store.FindAppend(ctx, r.tenant, id)
 	if err != nil || len(found) == 0 {
-		return domain.Appended{}, firstErr(refusal, err)
+		return domain.Appended{}, firstErr(err, refusal) // a look that failed tells nothing, so neither may a refusal stand
 	}
 	return h.repeat(found, fingerprint, nil)
 }
