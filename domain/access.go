@@ -11,6 +11,13 @@ type PersonalDataRead struct {
 	Head     int64             `json:"head"`   // the log's head when it was read
 	Subjects []UserID          `json:"subjects,omitempty"`
 	Filter   map[string]string `json:"filter,omitempty"` // with the names of personal filters only, never their values
+	// Private is sealed under the subject's key, or under the tenant's of the month when there is not one subject alone.
+	Private Personal[ReadFacts] `json:"-"`
+}
+
+// ReadFacts is free text, which may identify a person.
+type ReadFacts struct {
+	Reason string `json:"reason,omitempty"` // why it was read, where one has to say so
 }
 
 // TenantMismatch says that a request named another tenant than its token: a mistake in a client, or somebody trying doors.
@@ -24,6 +31,8 @@ func (*TenantMismatch) EventType() string { return "access.tenant_mismatch.v1" }
 
 // EventType implements Event.
 func (*PersonalDataRead) EventType() string { return "personal_data.read.v1" }
+
+func (e *PersonalDataRead) personal() Part { return &e.Private }
 
 // SubjectID gives the one person whose data was read; nobody when they were several.
 func (e *PersonalDataRead) SubjectID() UserID {

@@ -103,9 +103,11 @@ type sealer struct {
 	keys      map[uuid.UUID]foundKey
 	origin    []byte    // plain; nil: none
 	originKey uuid.UUID // which key seals it
+	nobodys   uuid.UUID // which key seals a personal part of an event about no person alone
 }
 
-// sealerFor gets the keys that an append needs: the subjects' for personal parts, the actor's for the origin.
+// sealerFor gets the keys that an append needs: the subjects' for personal parts, the actor's for the origin; the tenant's of the
+// month for either where nobody is known.
 func (s *Store) sealerFor(ctx context.Context, a domain.Append, made map[uuid.UUID]foundKey) (*sealer, error) {
 	sealer := &sealer{append: a, keys: made}
 	if a.Origin != (domain.Origin{}) && len(a.Writes) > 0 {
@@ -131,10 +133,19 @@ func (s *Store) sealerFor(ctx context.Context, a domain.Append, made map[uuid.UU
 	}
 	for _, w := range a.Writes {
 		for _, event := range w.Events {
-			if subject := domain.SubjectOf(event, w.Stream); domain.HasPersonal(event) {
-				if err := s.need(ctx, sealer.keys, a.Tenant, subject.UUID); err != nil {
+			if !domain.HasPersonal(event) {
+				continue
+			}
+			key := domain.SubjectOf(event, w.Stream).UUID
+			if key == uuid.Nil {
+				var err error
+				if key, err = s.month(ctx, a.Tenant); err != nil {
 					return nil, err
 				}
+				sealer.nobodys = key
+			}
+			if err := s.need(ctx, sealer.keys, a.Tenant, key); err != nil {
+				return nil, err
 			}
 		}
 	}
@@ -191,6 +202,9 @@ func (s *sealer) draft(event domain.Event, stream domain.Stream) (draft, error) 
 	at := placeOf(d.Tenant, d.EventID, event.EventType(), payload)
 	if personal != nil {
 		key := d.Subject.UUID
+		if d.Subject.IsZero() {
+			key = s.nobodys
+		}
 		d.sealed = appendPart(d.sealed, subjectPart, key, s.keys[key].box, personal, at)
 	}
 	if s.origin != nil {

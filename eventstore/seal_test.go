@@ -509,3 +509,24 @@ func TestAReaderStopsAtAGap(t *testing.T) {
 		t.Errorf("got %v (%+v)", err, got)
 	}
 }
+
+// Why somebody read the data of several people is sealed although there is no one person whose key could seal it.
+func TestWhatIsAboutSeveralPeopleIsSealedUnderTheTenantsKeyOfTheMonth(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	read := &domain.PersonalDataRead{Route: "trust replay", Fields: "profile", Private: domain.Known(domain.ReadFacts{Reason: "about Marked"})}
+	stream := domain.Stream{Type: domain.AccessStream, ID: newID()}
+	done := must(t)(w.store.Append(t.Context(), domain.Append{
+		ID: newID(), Tenant: w.tenant, Writes: []domain.Write{{Stream: stream, Events: []domain.Event{read}}},
+	}))
+	if n := query[int](t, w, "select count(*) from trust.events where payload::text like '%Marked%' or sealed::text like '%'||encode('Marked', 'hex')||'%'"); n != 0 {
+		t.Error("the reason is in plain")
+	}
+	events, err := open(t, w.db).LoadPersonal(t.Context(), w.tenant, stream)
+	if err != nil || len(events) != len(done.Events) {
+		t.Fatalf("%d events, %v", len(events), err)
+	}
+	if facts, _ := events[0].Event.(*domain.PersonalDataRead).Private.Get(); facts.Reason != "about Marked" {
+		t.Errorf("opened: %+v", facts)
+	}
+}

@@ -78,7 +78,7 @@ func entryOf(event domain.Event) (entry, error) {
 	case *domain.SignInFailed:
 		return entry{Create, "sign_in_failures", payload(e)}, nil
 	case *domain.PersonalDataRead:
-		return entry{Read, "personal_data", payload(e)}, nil
+		return entry{Read, "personal_data", append(payload(e), personal(e.Private, "reason")...)}, nil
 	case *domain.TenantMismatch:
 		return entry{Create, "tenant_mismatches", payload(e)}, nil
 	}

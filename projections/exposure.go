@@ -44,6 +44,7 @@ type ExposureEntry struct {
 	Head      int64  // the log's head when it was read
 	Subjects  []domain.UserID
 	Filter    map[string]string
+	Reason    domain.Personal[domain.ReadFacts]
 	Matched   Matched // empty when an actor was asked for
 }
 
@@ -71,7 +72,7 @@ func exposureEntry(r domain.Recorded, subject domain.UserID) ExposureEntry {
 		Position: r.Position, EventID: r.EventID, Timestamp: r.RecordedAt, Actor: r.Actor, ActorRole: r.Metadata.ActorRole,
 	}
 	if e, ok := r.Event.(*domain.PersonalDataRead); ok {
-		x.Route, x.Fields, x.Head, x.Subjects, x.Filter = e.Route, e.Fields, e.Head, e.Subjects, e.Filter
+		x.Route, x.Fields, x.Head, x.Subjects, x.Filter, x.Reason = e.Route, e.Fields, e.Head, e.Subjects, e.Filter, e.Private
 	}
 	switch {
 	case subject.IsZero():

@@ -117,7 +117,8 @@ func sessionExamples() []domain.Event {
 		&domain.SignInFailed{Count: 7, Cause: "password"},
 		&domain.PersonalDataRead{
 			Route: "GET /api/v1/users", Fields: "profile", Head: 4711, Subjects: []domain.UserID{Thandi(), Clerk()},
-			Filter: map[string]string{"role": "citizen", "email": ""},
+			Filter:  map[string]string{"role": "citizen", "email": ""},
+			Private: domain.Known(domain.ReadFacts{Reason: "complaint 2026/114"}),
 		},
 	}
 }
