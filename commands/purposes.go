@@ -127,6 +127,21 @@ func (h *Handler) Purposes(ctx context.Context, tenant domain.TenantID) ([]domai
 	return slices.SortedFunc(maps.Values(all), func(a, b domain.Purpose) int { return cmp.Compare(a.Code, b.Code) }), nil
 }
 
+// KnownPurpose refuses a code that no purpose ever had for a tenant; a retired one is known. Error: unknown_purpose.
+func (h *Handler) KnownPurpose(ctx context.Context, tenant domain.TenantID, code string) error {
+	p, expects, cached, err := h.purpose(ctx, tenant, code)
+	if err == nil && !p.Exists() && cached { // another process may have defined it meanwhile
+		for _, x := range expects {
+			h.purposes.forget(x.Stream)
+		}
+		p, _, _, err = h.purpose(ctx, tenant, code)
+	}
+	if err == nil && !p.Exists() {
+		err = domain.Refuse(domain.CodeUnknownPurpose, "This municipality never had such a purpose.")
+	}
+	return err
+}
+
 // purpose gives the purpose in force for a tenant (the zero Purpose when there is none) and what must still hold when a
 // decision on it is appended. cached tells that it came from memory; a refusal on that ground is to be decided again.
 func (h *Handler) purpose(ctx context.Context, tenant domain.TenantID, code string) (p domain.Purpose, expects []domain.Expectation, cached bool, err error) {

@@ -15,6 +15,15 @@ func (h *Handler) Me(ctx context.Context, call Call) (Answer[domain.User], error
 	return Answer[domain.User]{Value: user, Position: events[len(events)-1].Position}, nil
 }
 
+// KnownPerson refuses an id that is no person's of a tenant. Who was erased is known. Error: not_found.
+func (h *Handler) KnownPerson(ctx context.Context, tenant domain.TenantID, id domain.UserID) error {
+	events, err := h.Store.Load(ctx, tenant, domain.UserOf(id))
+	if err == nil && len(events) == 0 {
+		err = domain.Refuse(domain.CodeNotFound, "There is no such person.")
+	}
+	return err
+}
+
 // person loads one account with its personal fields.
 func (h *Handler) person(ctx context.Context, tenant domain.TenantID, id domain.UserID) (domain.User, []domain.Recorded, error) {
 	events, err := h.Store.LoadPersonal(ctx, tenant, domain.UserOf(id))

@@ -25,6 +25,10 @@ type consentBody struct {
 	GivenAt            instant         `json:"given_at" doc:"When the person decided."`
 	RecordedAt         instant         `json:"recorded_at" doc:"When the log learned of it."`
 	NoticeVersion      int             `json:"notice_version"`
+	SHA256             string          `json:"sha256" doc:"Of the wording as shown."`
+	GivenBy            string          `json:"given_by" enum:"self,competent_person" doc:"Who decided (POPIA s35)."`
+	RecordedBy         *uuid.UUID      `json:"recorded_by" format:"uuid" doc:"The account that recorded it; null: an operator."`
+	EvidenceSHA256     *string         `json:"evidence_sha256" doc:"Of the scanned form, or whatever else proves it; null: none."`
 	Position           int64           `json:"position" doc:"Of the newest event about it."`
 }
 
@@ -32,7 +36,9 @@ func consentOf(c domain.Consent) consentBody {
 	b := consentBody{
 		ID: c.ID.UUID, SubjectID: c.Subject.UUID, Purpose: c.Purpose, PurposeDescription: c.Wording, Language: c.Language,
 		Consented: c.Consented, Withdrawn: c.Withdrawn(), WithdrawnAt: whenever(c.WithdrawnAt), Channel: c.Channel,
-		GivenAt: instant(c.GivenAt), RecordedAt: instant(c.RecordedAt), NoticeVersion: c.NoticeVersion, Position: c.Position,
+		GivenAt: instant(c.GivenAt), RecordedAt: instant(c.RecordedAt), NoticeVersion: c.NoticeVersion,
+		SHA256: c.SHA256, GivenBy: c.GivenBy, RecordedBy: idOrNull(c.RecordedBy.UUID), EvidenceSHA256: orNull(c.EvidenceSHA256),
+		Position: c.Position,
 	}
 	if c.Consented {
 		b.ConsentedAt = whenever(c.GivenAt)
@@ -161,8 +167,10 @@ func (s *server) consents(ctx context.Context, call commands.Call, in *consentsI
 	if err != nil {
 		return nil, err
 	}
-	if err := s.shown(ctx, call, "list_consents", list.Items...); err != nil {
-		return nil, err
+	if len(list.Items) > 0 { // all are the subject's
+		if err := s.recordRead(ctx, call, "consents", nil, subject); err != nil {
+			return nil, err
+		}
 	}
 	return &consentsOutput{Body: listOf(list, consentOf)}, nil
 }
@@ -194,21 +202,10 @@ func (s *server) consent(ctx context.Context, call commands.Call, in *consentInp
 	if err != nil {
 		return nil, err
 	}
-	if err := s.shown(ctx, call, "get_consent", c); err != nil {
+	if err := s.recordRead(ctx, call, "consents", nil, c.Subject); err != nil {
 		return nil, err
 	}
 	return &consentOutput{Body: consentOf(c)}, nil
-}
-
-// shown records that the caller is about to see another person's consents (POPIA s19, s23(1)(b)).
-func (s *server) shown(ctx context.Context, call commands.Call, id string, consents ...domain.Consent) error {
-	if len(consents) == 0 || consents[0].Subject == call.User { // all are of one subject
-		return nil
-	}
-	r := s.routes[id]
-	return s.config.Commands.RecordRead(ctx, call, domain.PersonalDataRead{
-		Route: r.method + " " + r.path, Fields: "consents", Subjects: []domain.UserID{consents[0].Subject},
-	})
 }
 
 type checkConsentInput struct {

@@ -461,3 +461,45 @@ type nilQueries struct{ apphttp.Queries }
 func (nilQueries) Municipalities(context.Context, projections.MunicipalityFilter, projections.Page) (projections.Listing[domain.Municipality], error) {
 	panic("deliberate")
 }
+
+// fakeReadings reads the log in memory, as far as permissions and shapes need it; what the readings say is tested on Postgres.
+type fakeReadings struct {
+	store *fakeStore
+	// between, if it is set, is called before each consent of a replay.
+	between func() error
+}
+
+func (r *fakeReadings) History(_ context.Context, tenant domain.TenantID, subject domain.UserID) (history []projections.HistoryEntry, err error) {
+	for _, e := range r.store.events() {
+		if e.Tenant == tenant && e.Stream == domain.ConsentsOf(subject) {
+			history = append(history, projections.HistoryEntry{Position: e.Position, EventID: e.EventID, EventType: e.Event.EventType(), Actor: e.Actor})
+		}
+	}
+	return history, nil
+}
+
+func (r *fakeReadings) Resolve(ctx context.Context, _ time.Time, _ int64) (int64, error) {
+	return r.store.Head(ctx)
+}
+
+func (r *fakeReadings) Replay(_ context.Context, tenant domain.TenantID, _ projections.ReplayQuery, each func(domain.Consent) error) error {
+	for _, c := range (&fakeQueries{store: r.store}).all(tenant) {
+		if r.between != nil {
+			if err := r.between(); err != nil {
+				return err
+			}
+		}
+		if err := each(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *fakeReadings) Exposure(context.Context, domain.TenantID, projections.ExposureFilter, projections.Page) (projections.Listing[projections.ExposureEntry], error) {
+	return projections.Listing[projections.ExposureEntry]{}, nil
+}
+
+func (r *fakeReadings) Audit(context.Context, projections.AuditScope, projections.AuditFilter, projections.Page) (projections.Listing[projections.AuditEntry], error) {
+	return projections.Listing[projections.AuditEntry]{}, nil
+}

@@ -49,6 +49,12 @@ func operation(r *route) *huma.Operation {
 	if r.raw != nil {
 		op.Responses["200"] = &huma.Response{Description: r.summary}
 	}
+	if len(r.formats) > 0 {
+		op.Responses["200"] = &huma.Response{Description: r.summary, Content: map[string]*huma.MediaType{}}
+		for _, f := range r.formats {
+			op.Responses["200"].Content[f.mediaType()] = &huma.MediaType{Schema: f.schema()}
+		}
+	}
 	byStatus := map[int][]string{}
 	for _, code := range refusals(r) {
 		s, ok := r.statuses[code]

@@ -41,8 +41,10 @@ func newRealWorld(t *testing.T) (*world, *pgxpool.Pool) {
 	w.handler = commands.New(store, commands.Config{
 		Hashes: 4, Argon2id: &argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 8, KeyLength: 16},
 	})
+	reader, err := eventstore.NewReader(t.Context(), pool, []byte(masterKey))
+	must(t, err)
 	w.api, err = apphttp.New(apphttp.Config{
-		Commands: w.handler, Queries: projections.NewQueries(pool), Version: "0.1.0", Metrics: prometheus.NewRegistry(),
+		Commands: w.handler, Queries: projections.NewQueries(pool), Readings: projections.NewReadings(pool, reader), Version: "0.1.0", Metrics: prometheus.NewRegistry(),
 		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
 		Ready:  func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },
 		Logger: slog.New(slog.NewJSONHandler(w.log, nil)),

@@ -27,6 +27,7 @@ type route struct {
 	codes     []domain.Code       // refusals besides those that follow from the rest of the line, for the document
 	statuses  map[domain.Code]int // where the table of statuses does not fit
 	hidden    bool                // not in the document
+	formats   []Format            // of an answer that is not only JSON
 
 	serve serve                      // made with on
 	raw   func(*server) http.Handler // or what is not JSON
@@ -220,6 +221,29 @@ func routes() []route {
 			id: "withdraw_consent", method: "POST", path: api + "/consents/{id}/withdraw", who: signedIn, rate: accountRate,
 			serve: on((*server).withdrawConsent), summary: "Take a consent back; a second time changes nothing",
 			codes: []domain.Code{domain.CodeNotFound, domain.CodeNotGranted, domain.CodeGivenInFuture, domain.CodeSubjectErased},
+		},
+
+		{
+			id: "subject_history", method: "GET", path: api + "/compliance/subjects/{id}/history", who: overseers, rate: accountRate,
+			waits: logItself, serve: on((*server).history), summary: "Every consent event of one person, oldest first, in full",
+			codes: []domain.Code{domain.CodeNotFound},
+		},
+		{
+			id: "export_consents", method: "GET", path: api + "/compliance/consents", who: overseers, rate: accountRate,
+			waits: logItself, serve: on((*server).export), formats: []Format{JSON, CSV, NDJSON},
+			summary: "The state of all consents of the municipality at an instant, replayed from events and streamed",
+			codes:   []domain.Code{domain.CodeInvalid, domain.CodeUnknownPurpose, domain.CodeOverloaded},
+		},
+		{
+			id: "exposure", method: "GET", path: api + "/compliance/exposure", who: overseers, rate: accountRate,
+			waits: logItself, serve: on((*server).exposure),
+			summary: "Who read a person's data, or whose data an account read, newest first",
+			codes:   []domain.Code{domain.CodeInvalid},
+		},
+		{
+			id: "audit_log", method: "GET", path: api + "/audit-logs", who: overseers, rate: accountRate, waits: logItself,
+			serve: on((*server).auditLog), summary: "What happened, newest first; SALGA's admins see other tenants' with personal values sealed",
+			codes: []domain.Code{domain.CodeForbidden, domain.CodeInvalid},
 		},
 	}
 }

@@ -23,6 +23,8 @@ func sample(l apphttp.Line) (path, body string) {
 	switch l.ID {
 	case "list_users":
 		path += "?email=nobody@example.org"
+	case "exposure":
+		path += "?subject_id=01890a5d-ac96-774b-bcce-b302099a8057"
 	case "check_consent":
 		path += "?purpose=newsletter"
 	case "register":

@@ -26,6 +26,7 @@ import (
 type Config struct {
 	Commands *commands.Handler
 	Queries  Queries
+	Readings Readings
 	Tokens   Tokens
 	Ready    func(ctx context.Context) ReadyState
 	Logger   *slog.Logger
@@ -59,10 +60,21 @@ type Queries interface {
 	WaitFor(ctx context.Context, projection string, position int64) error
 }
 
+// Readings is what the server needs of the log itself, for officers. Package projections implements it.
+type Readings interface {
+	History(ctx context.Context, tenant domain.TenantID, subject domain.UserID) ([]projections.HistoryEntry, error)
+	// Resolve gives the position that a replay is about.
+	Resolve(ctx context.Context, knownAt time.Time, position int64) (int64, error)
+	Replay(ctx context.Context, tenant domain.TenantID, q projections.ReplayQuery, each func(domain.Consent) error) error
+	Exposure(ctx context.Context, tenant domain.TenantID, f projections.ExposureFilter, page projections.Page) (projections.Listing[projections.ExposureEntry], error)
+	Audit(ctx context.Context, scope projections.AuditScope, f projections.AuditFilter, page projections.Page) (projections.Listing[projections.AuditEntry], error)
+}
+
 type server struct {
 	config   Config
 	gates    map[rate]gates
 	requests *requestMetrics
+	exports  chan struct{}     // one for each export that runs
 	document []byte            // the OpenAPI document
 	routes   map[string]*route // by id
 	router   *chi.Mux
@@ -75,7 +87,7 @@ func New(config Config) (http.Handler, error) {
 	}
 	s := &server{
 		config: config, gates: newGates(config.Limits, config.RateLimit, config.Now), routes: map[string]*route{},
-		router: chi.NewRouter(),
+		exports: make(chan struct{}, exportsAtOnce), router: chi.NewRouter(),
 	}
 	var err error
 	if s.requests, err = newRequestMetrics(config.Metrics); err != nil {
@@ -104,7 +116,7 @@ func (s *server) corsOptions() cors.Options {
 		AllowedOrigins:   s.config.AllowedOrigins,
 		AllowedMethods:   []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
 		AllowedHeaders:   []string{"Authorization", "Content-Type", headerTenant, headerKey, headerIfMatch, headerMinPosition, headerRequestID},
-		ExposedHeaders:   []string{"ETag", headerPosition, headerRequestID, "Retry-After"},
+		ExposedHeaders:   []string{"ETag", "Content-Disposition", headerPosition, headerRequestID, "Retry-After"},
 		AllowCredentials: true,
 		MaxAge:           600,
 	}
@@ -171,8 +183,8 @@ func on[I, O any](handle func(*server, context.Context, commands.Call, *I) (*O, 
 
 func (c *Config) complete() error {
 	switch {
-	case c.Commands == nil || c.Queries == nil || c.Ready == nil || c.Logger == nil || c.Metrics == nil || c.Version == "":
-		return errors.New("commands, queries, readiness, logger, metrics and version must be given")
+	case c.Commands == nil || c.Queries == nil || c.Readings == nil || c.Ready == nil || c.Logger == nil || c.Metrics == nil || c.Version == "":
+		return errors.New("commands, queries, readings, readiness, logger, metrics and version must be given")
 	}
 	for _, origin := range c.AllowedOrigins {
 		u, err := url.Parse(origin)

@@ -34,7 +34,11 @@ func (s *server) users(ctx context.Context, call commands.Call, in *usersInput) 
 		return nil, err
 	}
 	filter := map[string]string{"role": in.Role, "is_active": in.IsActive, "q": masked(in.Q), "email": masked(in.Email), "phone": masked(in.Phone)}
-	if err := s.shownProfiles(ctx, call, "list_users", filter, list.Items...); err != nil {
+	people := make([]domain.UserID, len(list.Items))
+	for i, u := range list.Items {
+		people[i] = u.ID
+	}
+	if err := s.recordRead(ctx, call, "profile", filter, people...); err != nil {
 		return nil, err
 	}
 	return &usersOutput{Body: listOf(list, userOf)}, nil
@@ -58,40 +62,10 @@ func (s *server) user(ctx context.Context, call commands.Call, in *oneUserInput)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.shownProfiles(ctx, call, "get_user", nil, u); err != nil {
+	if err := s.recordRead(ctx, call, "profile", nil, u.ID); err != nil {
 		return nil, err
 	}
 	return &userOutput{ETag: etag(u.Version), Body: userOf(u)}, nil
-}
-
-// shownProfiles records that the caller is about to see other people's profiles (POPIA s19, s23(1)(b)).
-func (s *server) shownProfiles(ctx context.Context, call commands.Call, route string, filter map[string]string, users ...domain.User) error {
-	var others []domain.UserID
-	for _, u := range users {
-		if u.ID != call.User {
-			others = append(others, u.ID)
-		}
-	}
-	if len(others) == 0 {
-		return nil
-	}
-	for name, value := range filter {
-		if value == "" {
-			delete(filter, name)
-		}
-	}
-	r := s.routes[route]
-	return s.config.Commands.RecordRead(ctx, call, domain.PersonalDataRead{
-		Route: r.method + " " + r.path, Fields: "profile", Subjects: others, Filter: filter,
-	})
-}
-
-// masked stands for a value in a filter that identifies a person: the record of a read names the filter only.
-func masked(value string) string {
-	if value == "" {
-		return ""
-	}
-	return "given"
 }
 
 type createUserInput struct {

@@ -43,6 +43,14 @@ func orNull(s string) *string {
 	return &s
 }
 
+// idOrNull gives an id, nil for the zero id.
+func idOrNull(id uuid.UUID) *uuid.UUID {
+	if id == uuid.Nil {
+		return nil
+	}
+	return &id
+}
+
 // clearable is a text field of a change: absent it stays, null or empty takes the value away.
 type clearable struct {
 	given bool

@@ -29,14 +29,15 @@ const (
 
 // world is the whole API on a log in memory, with a clock that stands still.
 type world struct {
-	t       testing.TB
-	store   *fakeStore
-	queries *fakeQueries
-	handler *commands.Handler
-	api     http.Handler
-	log     *safeBuffer
-	ready   apphttp.ReadyState
-	tenants map[string]domain.TenantID // by code
+	t        testing.TB
+	store    *fakeStore
+	queries  *fakeQueries
+	readings *fakeReadings
+	handler  *commands.Handler
+	api      http.Handler
+	log      *safeBuffer
+	ready    apphttp.ReadyState
+	tenants  map[string]domain.TenantID // by code
 
 	mu  sync.Mutex
 	now time.Time
@@ -75,12 +76,12 @@ func newWorld(t testing.TB, settings ...func(*apphttp.Config)) *world {
 	t.Helper()
 	w := &world{t: t, log: &safeBuffer{}, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), tenants: map[string]domain.TenantID{}}
 	w.store = newFakeStore(w.clock)
-	w.queries = &fakeQueries{store: w.store}
+	w.queries, w.readings = &fakeQueries{store: w.store}, &fakeReadings{store: w.store}
 	w.handler = commands.New(w.store, commands.Config{
 		Now: w.clock, Hashes: 4, Argon2id: &argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 8, KeyLength: 16},
 	})
 	config := apphttp.Config{
-		Commands: w.handler, Queries: w.queries, Version: "0.1.0", Now: w.clock, Metrics: prometheus.NewRegistry(),
+		Commands: w.handler, Queries: w.queries, Readings: w.readings, Version: "0.1.0", Now: w.clock, Metrics: prometheus.NewRegistry(),
 		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: 30 * time.Minute},
 		Ready:  func(context.Context) apphttp.ReadyState { return w.ready },
 		Logger: slog.New(slog.NewJSONHandler(w.log, nil)), AllowedOrigins: []string{"http://localhost:3000"},
@@ -192,7 +193,7 @@ func (w *world) do(r *http.Request) *answer {
 	rec := httptest.NewRecorder()
 	w.api.ServeHTTP(rec, r)
 	a := &answer{t: w.t, what: r.Method + " " + r.URL.Path, status: rec.Code, header: rec.Header(), raw: rec.Body.String(), log: w.log}
-	if strings.Contains(rec.Header().Get("Content-Type"), "json") {
+	if media := rec.Header().Get("Content-Type"); strings.Contains(media, "json") && !strings.Contains(media, "ndjson") {
 		if err := json.Unmarshal(rec.Body.Bytes(), &a.json); err != nil {
 			w.t.Fatalf("%s: not JSON: %q", a.what, a.raw)
 		}

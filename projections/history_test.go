@@ -103,8 +103,8 @@ func TestReadingsWithoutADatabaseAreUnavailable(t *testing.T) {
 	scope, err := projections.ScopeOf(domain.PlatformTenant(), domain.TenantID{})
 	must(t, err)
 	_, history := r.History(t.Context(), w.tenant, newUser())
-	_, replay := r.Replay(t.Context(), w.tenant, projections.ReplayQuery{}, nil)
-	_, position := r.PositionAt(t.Context(), time.Now())
+	replay := r.Replay(t.Context(), w.tenant, projections.ReplayQuery{}, nil)
+	_, position := r.Resolve(t.Context(), time.Now(), 0)
 	_, audit := r.Audit(t.Context(), scope, projections.AuditFilter{}, projections.Page{})
 	for _, err := range []error{history, replay, position, audit} {
 		if !refused(err, domain.CodeUnavailable) {

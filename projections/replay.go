@@ -11,11 +11,10 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// ReplayQuery says which state of a tenant's consents to replay: what held at At, as known at KnownAt or at exactly a position.
+// ReplayQuery says which state of a tenant's consents to replay: what held at At, as known at exactly a position.
 type ReplayQuery struct {
 	At       time.Time     // zero: at the end of what was known
-	KnownAt  time.Time     // zero: now
-	Position int64         // known up to this position; 0: KnownAt decides. Not both
+	Position int64         // known up to this position, which Resolve gave; 0: nothing was known
 	Subject  domain.UserID // of one person; zero: of all
 	Purpose  string        // for one purpose; empty: for all
 }
@@ -23,57 +22,38 @@ type ReplayQuery struct {
 // replayPage is how many events a replay reads at once. At the longest wording that is some ten megabytes.
 const replayPage = 500
 
-// PositionAt gives the position that KnownAt stands for: the newest that was recorded by then; the head for the zero time. A
-// caller that must name the position before the first row asks here, and replays at that position.
-func (r *Readings) PositionAt(ctx context.Context, knownAt time.Time) (int64, error) {
-	if knownAt.IsZero() {
-		return eventstore.Head(ctx, r.pool)
+// Resolve gives the position that "as known at" means: the position given; the newest that was recorded by the instant, 0 if none
+// was; with neither (0 and the zero time) the head. Errors: validation_failed, unavailable.
+func (r *Readings) Resolve(ctx context.Context, knownAt time.Time, position int64) (int64, error) {
+	var f domain.Faults
+	switch {
+	case position != 0 && !knownAt.IsZero():
+		f.Add("position", "invalid", "Give position or known_at, not both.")
+		return 0, f.Err()
+	case !knownAt.IsZero():
+		return eventstore.PositionAt(ctx, r.pool, knownAt)
 	}
-	return eventstore.PositionAt(ctx, r.pool, knownAt)
+	head, err := eventstore.Head(ctx, r.pool)
+	switch {
+	case err != nil || position == 0:
+		return head, err
+	case position < 0:
+		f.Add("position", "invalid", "Positions count from 1.")
+	case position > head:
+		f.Add("position", "invalid", "The log has not reached this position.")
+	}
+	return position, f.Err()
 }
 
 // Replay folds all consents of a tenant, refused and withdrawn ones too, and hands each to the function given: person by person in
 // order of their ids, each person's in order of (effective time, position). It reads nothing but events, opens nothing personal,
-// and holds one page and one person's events in memory. The position it gives is the one it was resolved to: replayed at that
-// position, with the same At, the same rows come in the same order for ever. An error of the function ends the replay and comes
-// back as it is. Errors: validation_failed, unavailable.
-func (r *Readings) Replay(ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error) (position int64, err error) {
-	err = r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
-		if position, err = q.resolve(ctx, tx); err != nil {
-			return err
-		}
-		return r.replay(ctx, tx, tenant, q, position, each)
-	})
-	return position, err
+// and holds one page and one person's events in memory. The same question gives the same rows in the same order for ever. An
+// error of the function ends the replay and comes back as it is. Error: unavailable.
+func (r *Readings) Replay(ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error) error {
+	return r.asTenant(ctx, tenant, func(tx pgx.Tx) error { return r.replay(ctx, tx, tenant, q, each) })
 }
 
-func (q ReplayQuery) resolve(ctx context.Context, tx pgx.Tx) (int64, error) {
-	head, err := eventstore.Head(ctx, tx)
-	if err != nil {
-		return 0, err
-	}
-	var f domain.Faults
-	switch {
-	case q.Position != 0 && !q.KnownAt.IsZero():
-		f.Add("position", "invalid", "Give position or known_at, not both.")
-	case q.Position < 0:
-		f.Add("position", "invalid", "Positions count from 1.")
-	case q.Position > head:
-		f.Add("position", "invalid", "The log has not reached this position.")
-	}
-	switch err := f.Err(); {
-	case err != nil:
-		return 0, err
-	case q.Position != 0:
-		return q.Position, nil
-	case !q.KnownAt.IsZero():
-		return eventstore.PositionAt(ctx, tx, q.KnownAt)
-	default:
-		return head, nil
-	}
-}
-
-func (r *Readings) replay(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, upTo int64, each func(domain.Consent) error) error {
+func (r *Readings) replay(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error) error {
 	var history []domain.Recorded // of one person
 	give := func() error {
 		for _, c := range domain.ConsentsAt(history, q.At, time.Time{}).Records() {
@@ -87,7 +67,7 @@ func (r *Readings) replay(ctx context.Context, tx pgx.Tx, tenant domain.TenantID
 		return nil
 	}
 	for behind := (eventstore.Place{}); ; {
-		page, err := r.reader.InStreams(ctx, tx, tenant, domain.ConsentStream, q.Subject.UUID, behind, upTo, replayPage)
+		page, err := r.reader.InStreams(ctx, tx, tenant, domain.ConsentStream, q.Subject.UUID, behind, q.Position, replayPage)
 		if err != nil {
 			return err
 		}

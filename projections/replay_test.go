@@ -18,13 +18,21 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-func replay(t testing.TB, r *projections.Readings, tenant domain.TenantID, q projections.ReplayQuery) (rows []domain.Consent, position int64) {
+// question is a replay as a person asks for it: Position and KnownAt as Resolve takes them.
+type question struct {
+	projections.ReplayQuery
+	KnownAt time.Time
+}
+
+func replay(t testing.TB, r *projections.Readings, tenant domain.TenantID, q question) (rows []domain.Consent, position int64) {
 	t.Helper()
-	position, err := r.Replay(t.Context(), tenant, q, func(c domain.Consent) error {
+	position, err := r.Resolve(t.Context(), q.KnownAt, q.Position)
+	must(t, err)
+	q.Position = position
+	must(t, r.Replay(t.Context(), tenant, q.ReplayQuery, func(c domain.Consent) error {
 		rows = append(rows, c)
 		return nil
-	})
-	must(t, err)
+	}))
 	return rows, position
 }
 
@@ -40,7 +48,7 @@ func (w *world) wholeLog(t testing.TB, conn *pgx.Conn) (events []domain.Recorded
 }
 
 // naive is what a replay must give: the whole log filtered and folded in memory.
-func naive(log []domain.Recorded, tenant domain.TenantID, q projections.ReplayQuery) (rows []domain.Consent) {
+func naive(log []domain.Recorded, tenant domain.TenantID, q question) (rows []domain.Consent) {
 	people := map[uuid.UUID][]domain.Recorded{}
 	for _, e := range log {
 		if e.Tenant == tenant && e.Stream.Type == domain.ConsentStream && (q.Position == 0 || e.Position <= q.Position) &&
@@ -86,7 +94,8 @@ func TestAReplayIsAFoldOfTheWholeLog(t *testing.T) {
 				return e.RecordedAt
 			}
 		}
-		q := projections.ReplayQuery{At: instant("at"), Purpose: rapid.SampledFrom([]string{"", "", "sms_alert"}).Draw(rt, "purpose")}
+		var q question
+		q.At, q.Purpose = instant("at"), rapid.SampledFrom([]string{"", "", "sms_alert"}).Draw(rt, "purpose")
 		if rapid.Bool().Draw(rt, "by position") {
 			q.Position = rapid.SampledFrom(log).Draw(rt, "position").Position
 		} else {
@@ -102,7 +111,7 @@ func TestAReplayIsAFoldOfTheWholeLog(t *testing.T) {
 		w.register(t, tenant, "meanwhile")
 		w.grant(t, tenant, newUser())
 		if position == 0 {
-			return // asked about before the first event
+			return // asked about before the first event, which no position names
 		}
 		q.KnownAt, q.Position = time.Time{}, position
 		again, same := replay(t, r, tenant, q)
@@ -122,8 +131,8 @@ func TestAReplayGoesOnOverItsPages(t *testing.T) {
 		}
 		w.append(t, w.tenant, domain.ConsentsOf(newUser()), events...)
 	}
-	got, position := replay(t, w.readings(t), w.tenant, projections.ReplayQuery{})
-	want := naive(w.wholeLog(t, w.db.Conn(t, pgtest.Projector)), w.tenant, projections.ReplayQuery{})
+	got, position := replay(t, w.readings(t), w.tenant, question{})
+	want := naive(w.wholeLog(t, w.db.Conn(t, pgtest.Projector)), w.tenant, question{})
 	if len(got) != 1704 || position != w.head(t) {
 		t.Errorf("%d rows at %d", len(got), position)
 	}
@@ -139,24 +148,24 @@ func TestAReplayTellsWhatHeldFromWhatWasKnown(t *testing.T) {
 	r := w.readings(t)
 	anna := newUser()
 	given := time.Now().Add(-96 * time.Hour).UTC().Truncate(time.Microsecond)
-	before, _ := r.PositionAt(t.Context(), time.Time{})
+	before := w.head(t)
 	e := &domain.ConsentGranted{Decision: decision("sms_alert", given)}
 	w.append(t, w.tenant, domain.ConsentsOf(anna), e)
 	dayAfter := given.Add(24 * time.Hour)
-	if rows, at := replay(t, r, w.tenant, projections.ReplayQuery{At: dayAfter}); len(rows) != 1 || rows[0].ID != e.ConsentID || at != w.head(t) {
+	if rows, at := replay(t, r, w.tenant, question{ReplayQuery: projections.ReplayQuery{At: dayAfter}}); len(rows) != 1 || rows[0].ID != e.ConsentID || at != w.head(t) {
 		t.Errorf("as known today: %+v at %d", rows, at)
 	}
-	if rows, at := replay(t, r, w.tenant, projections.ReplayQuery{At: dayAfter, KnownAt: dayAfter}); len(rows) != 0 || at != 0 {
+	if rows, at := replay(t, r, w.tenant, question{projections.ReplayQuery{At: dayAfter}, dayAfter}); len(rows) != 0 || at != 0 {
 		t.Errorf("as known then: %+v at %d", rows, at)
 	}
-	if rows, _ := replay(t, r, w.tenant, projections.ReplayQuery{At: dayAfter, Position: before}); len(rows) != 0 {
+	if rows, _ := replay(t, r, w.tenant, question{ReplayQuery: projections.ReplayQuery{At: dayAfter, Position: before}}); len(rows) != 0 {
 		t.Errorf("one position before: %+v", rows)
 	}
-	if rows, _ := replay(t, r, w.tenant, projections.ReplayQuery{At: given.Add(-time.Microsecond)}); len(rows) != 0 {
+	if rows, _ := replay(t, r, w.tenant, question{ReplayQuery: projections.ReplayQuery{At: given.Add(-time.Microsecond)}}); len(rows) != 0 {
 		t.Errorf("before it was given: %+v", rows)
 	}
 	w.append(t, w.tenant, domain.ConsentsOf(anna), &domain.ConsentWithdrawn{ConsentID: e.ConsentID, Purpose: "sms_alert"})
-	if rows, _ := replay(t, r, w.tenant, projections.ReplayQuery{}); len(rows) != 1 || !rows[0].Withdrawn() {
+	if rows, _ := replay(t, r, w.tenant, question{}); len(rows) != 1 || !rows[0].Withdrawn() {
 		t.Errorf("withdrawn: %+v", rows)
 	}
 }
@@ -167,7 +176,7 @@ func TestAReplayEndsWithItsReadersError(t *testing.T) {
 	w.grant(t, w.tenant, newUser())
 	w.grant(t, w.tenant, newUser())
 	full, calls := errors.New("the reader has gone"), 0
-	_, err := w.readings(t).Replay(t.Context(), w.tenant, projections.ReplayQuery{}, func(domain.Consent) error {
+	err := w.readings(t).Replay(t.Context(), w.tenant, projections.ReplayQuery{Position: w.head(t)}, func(domain.Consent) error {
 		calls++
 		return full
 	})
@@ -179,13 +188,17 @@ func TestAReplayEndsWithItsReadersError(t *testing.T) {
 func TestAReplayRefusesPositionsThatAreNotThere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	none := func(domain.Consent) error { t.Error("a row"); return nil }
-	for _, q := range []projections.ReplayQuery{{Position: -1}, {Position: w.head(t) + 1}, {Position: 1, KnownAt: time.Now()}} {
-		if _, err := w.readings(t).Replay(t.Context(), w.tenant, q, none); !refused(err, domain.CodeInvalid) {
+	r, head := w.readings(t), w.head(t)
+	for _, q := range []struct {
+		knownAt  time.Time
+		position int64
+	}{{position: -1}, {position: head + 1}, {time.Now(), 1}} {
+		if _, err := r.Resolve(t.Context(), q.knownAt, q.position); !refused(err, domain.CodeInvalid) {
 			t.Errorf("%+v gives %v", q, err)
 		}
 	}
-	if _, err := w.readings(t).Replay(t.Context(), domain.TenantID{}, projections.ReplayQuery{}, none); err == nil {
+	none := func(domain.Consent) error { t.Error("a row"); return nil }
+	if err := r.Replay(t.Context(), domain.TenantID{}, projections.ReplayQuery{Position: head}, none); err == nil {
 		t.Error("the zero tenant is replayed")
 	}
 }

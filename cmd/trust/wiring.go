@@ -10,13 +10,15 @@ import (
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/projections"
 )
 
 // commandSide is the log opened for commands.
 type commandSide struct {
-	pool    *pgxpool.Pool
-	store   *eventstore.Store
-	handler *commands.Handler
+	pool     *pgxpool.Pool
+	store    *eventstore.Store
+	handler  *commands.Handler
+	readings *projections.Readings
 }
 
 // openCommandSide opens the log for a command of an operator: no waiting, a database that is away is an answer.
@@ -50,8 +52,13 @@ func newCommandSide(ctx context.Context, c *config, pool *pgxpool.Pool) (*comman
 	if err != nil {
 		return nil, explain(err)
 	}
+	reader, err := eventstore.NewReader(ctx, pool, []byte(c.masterKey))
+	if err != nil {
+		store.Close()
+		return nil, explain(err)
+	}
 	handler := commands.New(store, commands.Config{Hashes: runtime.GOMAXPROCS(0), Sessions: c.refreshTTL})
-	return &commandSide{pool: pool, store: store, handler: handler}, nil
+	return &commandSide{pool: pool, store: store, handler: handler, readings: projections.NewReadings(pool, reader)}, nil
 }
 
 func (e *commandSide) close() {

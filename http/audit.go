@@ -1,0 +1,133 @@
+package http
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
+)
+
+// auditBody is one event as an auditor reads it.
+type auditBody struct {
+	ID        uuid.UUID             `json:"id" format:"uuid" doc:"Of the event."`
+	Timestamp instant               `json:"timestamp"`
+	TenantID  uuid.UUID             `json:"tenant_id" format:"uuid"`
+	UserID    *uuid.UUID            `json:"user_id" format:"uuid" doc:"Who did it; null: an operator, or nobody known."`
+	UserRole  string                `json:"user_role" doc:"Their role at that moment; also system or anonymous."`
+	Operation string                `json:"operation" enum:"CREATE,READ,UPDATE,DELETE"`
+	TableName string                `json:"table_name"`
+	RecordID  uuid.UUID             `json:"record_id" format:"uuid"`
+	SubjectID *uuid.UUID            `json:"subject_id" format:"uuid" doc:"The person it is about; null: nobody."`
+	Changes   map[string]changeBody `json:"changes" nullable:"false" doc:"By field."`
+	IPAddress *string               `json:"ip_address" doc:"sealed or erased instead, where it cannot be shown."`
+	UserAgent *string               `json:"user_agent" doc:"sealed or erased instead, where it cannot be shown."`
+	EventType string                `json:"event_type"`
+	Position  int64                 `json:"position"`
+}
+
+// changeBody is what became of one field.
+type changeBody struct {
+	Old      any           `json:"old" doc:"null: there was none. Of a personal field that cannot be shown: sealed or erased."`
+	New      any           `json:"new" doc:"null: there is none now. Of a personal field that cannot be shown: sealed or erased."`
+	Personal personalState `json:"personal"`
+}
+
+func auditOf(e projections.AuditEntry) auditBody {
+	b := auditBody{
+		ID: e.ID, Timestamp: instant(e.Timestamp), TenantID: e.Tenant.UUID, UserID: idOrNull(e.User.UUID), UserRole: e.UserRole,
+		Operation: string(e.Operation), TableName: e.Table, RecordID: e.Record, SubjectID: idOrNull(e.Subject.UUID),
+		Changes: map[string]changeBody{}, EventType: e.EventType, Position: e.Position,
+	}
+	for _, c := range e.Changes {
+		change := changeBody{Old: c.Old, New: c.New, Personal: stateOf(c.Personal)}
+		if hidden(c.Personal) {
+			change.New = change.Personal
+			if e.Operation == projections.Update {
+				change.Old = change.Personal
+			}
+		}
+		b.Changes[c.Field] = change
+	}
+	b.IPAddress, b.UserAgent = originOf(e.Origin)
+	return b
+}
+
+func hidden(s domain.PersonalState) bool { return s == domain.Withheld || s == domain.Erased }
+
+func originOf(origin domain.Personal[domain.Origin]) (address, agent *string) {
+	if state := origin.State(); hidden(state) {
+		return new(string(stateOf(state))), new(string(stateOf(state)))
+	}
+	from, _ := origin.Get()
+	return orNull(from.IP), orNull(from.UserAgent)
+}
+
+type auditInput struct {
+	Paging
+	Period
+	Operation string `query:"operation" enum:"CREATE,READ,UPDATE,DELETE"`
+	TableName string `query:"table_name" doc:"Such as users, consents, purposes, personal_data."`
+	RecordID  string `query:"record_id"`
+	UserID    string `query:"user_id" doc:"Who did it."`
+	TenantID  string `query:"tenant_id" doc:"The own one; SALGA's admins may name another or none for all, and see personal values sealed."`
+}
+
+type auditOutput struct {
+	Body listBody[auditBody]
+}
+
+// auditLog lists what happened, newest first.
+func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInput) (*auditOutput, error) {
+	var f domain.Faults
+	filter := projections.AuditFilter{
+		Operation: projections.Operation(in.Operation), Table: in.TableName, Record: optionalID(&f, "record_id", in.RecordID),
+		User: domain.UserID{UUID: optionalID(&f, "user_id", in.UserID)}, From: in.From, To: in.To,
+	}
+	asked := domain.TenantID{UUID: optionalID(&f, "tenant_id", in.TenantID)}
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	if !platformAdmins.allows(call) && asked.IsZero() {
+		asked = call.Tenant
+	}
+	if !platformAdmins.allows(call) && asked != call.Tenant {
+		return nil, domain.Refuse(domain.CodeForbidden, "You may read the audit log of your own tenant only.")
+	}
+	scope, err := projections.ScopeOf(call.Tenant, asked)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.config.Readings.Audit(ctx, scope, filter, in.page())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.recordRead(ctx, call, "audit", in.named(), shownIn(list.Items)...); err != nil {
+		return nil, err
+	}
+	return &auditOutput{Body: listOf(list, auditOf)}, nil
+}
+
+// named is the filter for the record of the read.
+func (in *auditInput) named() map[string]string {
+	return map[string]string{
+		"operation": in.Operation, "table_name": in.TableName, "record_id": in.RecordID, "user_id": in.UserID, "from": text(in.From), "to": text(in.To),
+	}
+}
+
+// shownIn lists the people of whom entries show what is personal: in changes the one they are about, in origins the one who did it.
+func shownIn(entries []projections.AuditEntry) (people []domain.UserID) {
+	for _, e := range entries {
+		for _, c := range e.Changes {
+			if c.Personal == domain.Open {
+				people = append(people, e.Subject)
+			}
+		}
+		if from, open := e.Origin.Get(); open && from != (domain.Origin{}) {
+			people = append(people, e.User)
+		}
+	}
+	return people
+}

@@ -1,0 +1,305 @@
+package http_test
+
+import (
+	"bufio"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/domain"
+	apphttp "github.com/salga-trust/engine/http"
+)
+
+// reads gives the reads that the log has recorded, as one exposure of an actor shows them.
+func (p *person) reads(query string) []map[string]any {
+	p.w.t.Helper()
+	return p.send("GET", "/api/v1/compliance/exposure?"+query, "").want(200).items()
+}
+
+// The question of the Information Regulator: what had this person agreed to on that date, in which words, who recorded it, and who
+// has looked since?
+func TestAnOfficerAnswersTheRegulator(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	thandi := w.citizen("thandi@example.org")
+	clerk, officer := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225")
+	given := time.Now().Add(-72 * time.Hour).UTC().Format(time.RFC3339)
+	paper := clerk.send("POST", "/api/v1/consents", fmt.Sprintf(`{"subject_id":%q,"purpose":"newsletter","language":"zu","consented":true,
+		"channel":"paper","given_at":%q,"evidence":{"sha256":%q,"reference":"box 4, form 17"}}`, thandi.id, given, strings.Repeat("ab", 32))).want(201)
+	thandi.send("POST", "/api/v1/consents/"+paper.text("id")+"/withdraw", `{"reason":"too many"}`).want(200)
+	clerk.send("GET", "/api/v1/consents?subject_id="+thandi.id, "", "Min-Event-Position", paper.header.Get("Event-Position")).want(200)
+
+	history := officer.send("GET", "/api/v1/compliance/subjects/"+thandi.id+"/history", "").want(200).items()
+	if len(history) != 3 {
+		t.Fatalf("%d events, want 3: %v", len(history), history)
+	}
+	form := history[1]
+	for field, want := range map[string]any{
+		"event_type": "consent.granted.v1", "purpose": "newsletter", "purpose_description": "Iphephandaba.", "language": "zu", "channel": "paper",
+		"actor": clerk.id, "actor_role": "field_worker", "recorded_by": "staff", "given_by": "self", "evidence_reference": "box 4, form 17",
+		"evidence_sha256": strings.Repeat("ab", 32), "personal": "open", "consent_id": paper.text("id"), "notice_version": 1.0,
+		"sha256": domain.WordingHash("Iphephandaba."), "reason": nil, "competent_person": nil,
+	} {
+		if form[field] != want {
+			t.Errorf("%s is %v, want %v", field, form[field], want)
+		}
+	}
+	if gone := history[2]; gone["event_type"] != "consent.withdrawn.v1" || gone["reason"] != "too many" || gone["actor"] != thandi.id || gone["notice_version"] != nil {
+		t.Errorf("withdrawn: %v", gone)
+	}
+
+	state := func(query string) map[string]any {
+		t.Helper()
+		for _, item := range officer.send("GET", "/api/v1/compliance/consents?"+query, "").want(200).items() {
+			if item["id"] == paper.text("id") {
+				return item
+			}
+		}
+		return nil
+	}
+	then := time.Now().Add(-48 * time.Hour).UTC().Format(time.RFC3339)
+	if c := state("as_of=" + then); c == nil || c["withdrawn"] != false || c["recorded_by"] != clerk.id {
+		t.Errorf("two days ago, as known today: %v", c)
+	}
+	if c := state("as_of=" + then + "&known_at=" + then); c != nil {
+		t.Errorf("two days ago, as known then: %v", c)
+	}
+	if c := state("purpose=Newsletter"); c == nil || c["withdrawn"] != true {
+		t.Errorf("now: %v", c)
+	}
+
+	looked := officer.reads("subject_id=" + thandi.id + "&from=" + given)
+	var routes []string
+	for _, r := range looked {
+		routes = append(routes, fmt.Sprint(r["actor"], " ", r["route"], " ", r["matched"]))
+	}
+	if want := []string{
+		officer.id + " GET /api/v1/compliance/consents filter", officer.id + " GET /api/v1/compliance/consents filter",
+		officer.id + " GET /api/v1/compliance/consents filter", officer.id + " GET /api/v1/compliance/subjects/{id}/history subject",
+		clerk.id + " GET /api/v1/consents subject",
+	}; !slices.Equal(routes, want) {
+		t.Errorf("looked: %q", routes)
+	}
+	if by := officer.reads("actor_id=" + clerk.id); len(by) != 1 || by[0]["subjects"].([]any)[0] != thandi.id || by[0]["matched"] != nil {
+		t.Errorf("the clerk saw %v", by)
+	}
+	if none := officer.reads("subject_id=" + thandi.id + "&to=" + given); len(none) != 0 {
+		t.Errorf("before anything happened: %v", none)
+	}
+	if failed := w.log.failures(); failed != "" {
+		t.Errorf("something failed: %s", failed)
+	}
+}
+
+func TestOtherMunicipalitiesAreNotAnOfficersBusiness(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	thandi := w.citizen("thandi@example.org")
+	stranger, admin := w.staff(domain.Manager, "CPT"), w.staff(domain.Admin, "CPT")
+	there := stranger.send("GET", "/api/v1/compliance/subjects/"+thandi.id+"/history", "").wantProblem(404, domain.CodeNotFound)
+	absent := stranger.send("GET", "/api/v1/compliance/subjects/"+uuid.NewString()+"/history", "").wantProblem(404, domain.CodeNotFound)
+	if there.raw != absent.raw {
+		t.Errorf("%s is not %s", there.raw, absent.raw)
+	}
+	if n := len(stranger.send("GET", "/api/v1/compliance/consents", "").want(200).items()); n != 0 {
+		t.Errorf("%d consents of another municipality", n)
+	}
+	if n := len(stranger.reads("subject_id=" + thandi.id)); n != 1 { // the own export, which might have covered anybody
+		t.Errorf("%d reads in another municipality", n)
+	}
+	for _, p := range []*person{stranger, admin} {
+		for _, tenant := range []string{thandi.tenant, domain.PlatformTenant().String(), uuid.NewString()} {
+			p.send("GET", "/api/v1/audit-logs?tenant_id="+tenant, "").wantProblem(403, domain.CodeForbidden)
+		}
+		for _, e := range p.send("GET", "/api/v1/audit-logs?tenant_id="+p.tenant, "").want(200).items() {
+			if e["tenant_id"] != p.tenant {
+				t.Errorf("another tenant's event: %v", e)
+			}
+		}
+	}
+	for _, e := range stranger.send("GET", "/api/v1/audit-logs?record_id="+thandi.id, "").want(200).items() {
+		t.Errorf("another tenant's event: %v", e)
+	}
+}
+
+func TestAnExportIsTheSameAgain(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	officer := w.staff(domain.Manager, "KZN225")
+	for i := range 3 {
+		p := w.citizen(fmt.Sprintf("p%d@example.org", i))
+		p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":true}`).want(201)
+	}
+	get := func(query string) *answer {
+		return officer.send("GET", "/api/v1/compliance/consents?"+query, "").want(200)
+	}
+	for _, format := range []string{"json", "csv", "ndjson"} {
+		first := get("format=" + format)
+		at := first.header.Get("Event-Position")
+		w.citizen(format+"@example.org").send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":false}`).want(201)
+		if again := get("format=" + format + "&position=" + at); again.raw != first.raw || again.header.Get("Event-Position") != at {
+			t.Errorf("%s: the same position gives\n%s\nand not\n%s", format, again.raw, first.raw)
+		}
+		if now := get("format=" + format); now.raw == first.raw {
+			t.Errorf("%s: a new consent does not show", format)
+		}
+	}
+
+	whole := get("")
+	items := whole.items()
+	if len(items) != 12 || whole.json["count"] != 12.0 || whole.header.Get("Event-Position") != fmt.Sprint(whole.json["position"]) || whole.json["as_of"] != nil {
+		t.Errorf("whole: %d items, count %v, position %v", len(items), whole.json["count"], whole.json["position"])
+	}
+	if n := len(get("purpose=newsletter").items()); n != 6 {
+		t.Errorf("%d of one purpose, want 6", n)
+	}
+	lines := strings.Split(strings.TrimSpace(get("format=ndjson&position="+whole.header.Get("Event-Position")).raw), "\n")
+	if want := fmt.Sprintf(`{"end":true,"count":12,"position":%s}`, whole.header.Get("Event-Position")); lines[12] != want {
+		t.Errorf("the last line is %s, want %s", lines[12], want)
+	}
+	table := get("format=csv&position=" + whole.header.Get("Event-Position"))
+	if !strings.HasPrefix(table.header.Get("Content-Type"), "text/csv") || !strings.Contains(table.header.Get("Content-Disposition"), ".csv") {
+		t.Errorf("headers %v", table.header)
+	}
+	rows, err := csv.NewReader(strings.NewReader(table.raw)).ReadAll()
+	must(t, err)
+	for i, item := range items { // the three formats say the same
+		var line map[string]any
+		must(t, json.Unmarshal([]byte(lines[i]), &line))
+		for c, name := range rows[0] {
+			if _, known := item[name]; !known || fmt.Sprint(line[name]) != fmt.Sprint(item[name]) {
+				t.Errorf("row %d: %s is %v in json and %v in ndjson", i, name, item[name], line[name])
+			}
+			want := fmt.Sprint(item[name])
+			if item[name] == nil {
+				want = ""
+			}
+			if rows[i+1][c] != want {
+				t.Errorf("row %d: %s is %q in csv and %q in json", i, name, rows[i+1][c], want)
+			}
+		}
+		if len(rows[0]) != len(item) {
+			t.Errorf("%d columns, %d fields", len(rows[0]), len(item))
+		}
+	}
+
+	for query, code := range map[string]domain.Code{
+		"position=999999": domain.CodeInvalid, "position=0": domain.CodeInvalid, "position=x": domain.CodeInvalid, "format=xml": domain.CodeInvalid,
+		"as_of=yesterday": domain.CodeInvalid, "position=1&known_at=2026-01-01T00:00:00Z": domain.CodeInvalid,
+		"purpose=newsleter": domain.CodeUnknownPurpose,
+	} {
+		officer.send("GET", "/api/v1/compliance/consents?"+query, "").wantProblem(422, code)
+	}
+}
+
+// A municipality's own words may begin with what a spreadsheet runs.
+func TestACellIsNeverAFormula(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for i, formula := range []string{`=HYPERLINK("http://x.invalid";"y")`, "+1+1", "-2", "@SUM(1)", "\t=1", "plain, with \"quotes\"\nand lines"} {
+		var out strings.Builder
+		x, err := apphttp.NewConsentExport(&out, apphttp.CSV, 7, time.Time{}, true)
+		must(t, err)
+		must(t, x.Write(domain.Consent{Wording: formula}, apphttp.Revealed{FullName: formula}))
+		must(t, x.Close())
+		rows, err := csv.NewReader(strings.NewReader(out.String())).ReadAll()
+		must(t, err)
+		want := "'" + formula
+		if i == 5 {
+			want = formula
+		}
+		if got := rows[1][3]; got != want {
+			t.Errorf("%q became %q", formula, got)
+		}
+		if got := rows[1][len(rows[1])-3]; got != want {
+			t.Errorf("a name %q became %q", formula, got)
+		}
+	}
+	_ = w
+}
+
+// Over a real connection: what was begun and cannot be ended is cut off, and what was not begun is a problem.
+func TestAnExportThatFailsIsNotTakenForAWholeOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	officer := w.staff(domain.Manager, "KZN225")
+	for i := range 400 { // more than what is buffered
+		w.define(w.tenants["KZN225"], fmt.Sprintf("purpose_%d", i))
+		officer.send("POST", "/api/v1/consents", fmt.Sprintf(`{"purpose":"purpose_%d","language":"en","consented":true}`, i)).want(201)
+		w.later(2 * time.Second)
+	}
+	server := httptest.NewServer(w.api)
+	t.Cleanup(server.Close)
+	get := func(format string) (int, error) {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/api/v1/compliance/consents?format="+format, http.NoBody)
+		must(t, err)
+		r.Header.Set("Authorization", "Bearer "+officer.access)
+		a, err := server.Client().Do(r)
+		must(t, err)
+		defer func() { _ = a.Body.Close() }()
+		_, err = io.Copy(io.Discard, bufio.NewReader(a.Body))
+		return a.StatusCode, err
+	}
+	for _, format := range []string{"json", "csv", "ndjson"} {
+		left := 350
+		w.readings.between = func() error {
+			if left--; left < 0 {
+				return errors.New("deliberate")
+			}
+			return nil
+		}
+		if status, err := get(format); status != 200 || err == nil {
+			t.Errorf("%s: status %d, %v: a client takes it for whole", format, status, err)
+		}
+		left = 0
+		if status, err := get(format); status != 500 || err != nil {
+			t.Errorf("%s: status %d, %v, want a problem", format, status, err)
+		}
+		w.readings.between = nil
+		if status, err := get(format); status != 200 || err != nil {
+			t.Errorf("%s: status %d, %v, want all of it", format, status, err)
+		}
+	}
+}
+
+func TestOnlySomeExportsRunAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	officer := w.staff(domain.Manager, "KZN225")
+	w.citizen("thandi@example.org")
+	running, end := make(chan struct{}), make(chan struct{})
+	w.readings.between = func() error {
+		running <- struct{}{}
+		<-end
+		return nil
+	}
+	ended := make(chan int)
+	for range 4 {
+		go func() { ended <- officer.send("GET", "/api/v1/compliance/consents", "").status }()
+		<-running
+	}
+	a := officer.send("GET", "/api/v1/compliance/consents?format=csv", "").wantProblem(503, domain.CodeOverloaded)
+	if a.header.Get("Event-Position") != "" || a.header.Get("Content-Disposition") != "" {
+		t.Errorf("headers of a success: %v", a.header)
+	}
+	close(end)
+	for range 4 {
+		if status := <-ended; status != 200 {
+			t.Errorf("status %d", status)
+		}
+	}
+	go func() { <-running }()
+	officer.send("GET", "/api/v1/compliance/consents", "").want(200)
+}
