@@ -9,6 +9,12 @@ import (
 // RecordRead appends that the caller is about to be shown other people's personal data: call it after reading and before the
 // answer leaves (POPIA s19, s22, s23(1)(b)). More than domain.MaxReadSubjects subjects are left to the filter.
 func (h *Handler) RecordRead(ctx context.Context, call Call, read domain.PersonalDataRead) error {
+	var f domain.Faults
+	facts, _ := read.Private.Get()
+	f.Text("reason", facts.Reason, domain.MaxReason)
+	if err := f.Err(); err != nil {
+		return err
+	}
 	if len(read.Subjects) > domain.MaxReadSubjects {
 		read.Subjects = nil
 	}

@@ -25,10 +25,12 @@ type cli struct {
 	Admin struct {
 		Create adminCreateCmd `cmd:"" help:"Make an admin of a municipality, or of SALGA; repeatable."`
 	} `cmd:"" help:"Manage admins."`
-	Status  statusCmd  `cmd:"" help:"Show the log's head and each projector; exit 1 when one is halted."`
-	Verify  verifyCmd  `cmd:"" help:"Re-read the whole log and compare the read tables with it; exit 1 at the first difference."`
-	Version versionCmd `cmd:"" help:"Print the version."`
-	Prepare prepareCmd `cmd:"" hidden:"" help:"What trust up does before anything else; part names one step."`
+	Status   statusCmd   `cmd:"" help:"Show the log's head and each projector; exit 1 when one is halted."`
+	Replay   replayCmd   `cmd:"" help:"Replay what people had agreed to at an instant, as known at an instant."`
+	Exposure exposureCmd `cmd:"" help:"List who read a person's data, or whose data an account read."`
+	Verify   verifyCmd   `cmd:"" help:"Re-read the whole log and compare the read tables with it; exit 1 at the first difference."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Prepare  prepareCmd  `cmd:"" hidden:"" help:"What trust up does before anything else; part names one step."`
 
 	Settings flags `embed:""`
 }

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
+)
+
+type exposureCmd struct {
+	Tenant  string    `required:"" placeholder:"CODE" help:"Code of the municipality."`
+	Subject uuid.UUID `placeholder:"ID" xor:"who" required:"" help:"Who saw this person?"`
+	Actor   uuid.UUID `placeholder:"ID" xor:"who" required:"" help:"Whom did this account see?"`
+	From    moment    `placeholder:"TIME" help:"Reads at this instant or later."`
+	To      moment    `placeholder:"TIME" help:"Reads before this instant."`
+}
+
+// Run lists reads of personal data, newest first. It shows ids and routes, and so leaves no trace itself.
+func (x exposureCmd) Run(p *program) error {
+	e, err := openCommandSide(p)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	tenant, err := e.handler.TenantOf(p.ctx, x.Tenant)
+	if err != nil {
+		return explain(err)
+	}
+	filter := projections.ExposureFilter{Subject: domain.UserID{UUID: x.Subject}, Actor: domain.UserID{UUID: x.Actor}, From: x.From.Time, To: x.To.Time}
+	known := filter.Subject
+	if known.IsZero() {
+		known = filter.Actor
+	}
+	if err := e.handler.KnownPerson(p.ctx, tenant, known); err != nil {
+		return err
+	}
+	page, count := projections.Page{Limit: 100}, 0
+	for {
+		list, err := e.readings.Exposure(p.ctx, tenant, filter, page)
+		if err != nil {
+			return explain(err)
+		}
+		for _, read := range list.Items {
+			if err := writeExposure(p, read, count == 0); err != nil {
+				return err
+			}
+			count++
+		}
+		if page.After = list.Next; page.After == "" {
+			break
+		}
+	}
+	_, err = fmt.Fprintf(p.stdout, "%d reads\n", count)
+	return err
+}
+
+const exposureRow = "%-20s  %-36s  %-12s  %-7s  %-44s  %-18s  %s\n"
+
+func writeExposure(p *program, x projections.ExposureEntry, first bool) error {
+	if first {
+		if _, err := fmt.Fprintf(p.stdout, exposureRow, "WHEN", "WHO", "ROLE", "MATCHED", "ROUTE", "FIELDS", "SUBJECTS, FILTER, REASON"); err != nil {
+			return err
+		}
+	}
+	who := x.Actor.String()
+	if x.Actor.IsZero() {
+		who = "an operator"
+	}
+	var more []string
+	for _, s := range x.Subjects {
+		more = append(more, s.String())
+	}
+	for _, name := range slices.Sorted(maps.Keys(x.Filter)) {
+		more = append(more, name+"="+x.Filter[name])
+	}
+	if facts, open := x.Reason.Get(); open {
+		more = append(more, "because: "+facts.Reason)
+	}
+	_, err := fmt.Fprintf(p.stdout, exposureRow, seconds(x.Timestamp), who, x.ActorRole, cmp.Or(string(x.Matched), "-"), x.Route, x.Fields,
+		strings.Join(more, ", "))
+	return err
+}

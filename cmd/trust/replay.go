@@ -1,0 +1,231 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+	apphttp "github.com/salga-trust/engine/http"
+	"github.com/salga-trust/engine/projections"
+)
+
+type replayCmd struct {
+	Tenant   string    `required:"" placeholder:"CODE" help:"Code of the municipality."`
+	Subject  uuid.UUID `placeholder:"ID" help:"Only of this person."`
+	Purpose  string    `placeholder:"CODE" help:"Only for this purpose."`
+	AsOf     moment    `placeholder:"TIME" help:"What held at this instant, such as 2026-03-03T12:00:00Z (default: at the end of what was known)."`
+	KnownAt  moment    `placeholder:"TIME" help:"As known at this instant (default: now)."`
+	Position int64     `placeholder:"N" help:"As known at this position, which an earlier replay named: the same again."`
+	Format   string    `enum:"table,csv,ndjson" default:"table" help:"table, csv or ndjson (default table)."`
+	Reveal   bool      `help:"Show who the people are. The log keeps that you looked, and why."`
+	Reason   string    `placeholder:"TEXT" help:"Why you look; needed by --reveal."`
+}
+
+// Run replays the state of consents from the log. CSV and NDJSON are, byte for byte, what the API answers.
+func (r replayCmd) Run(p *program) error {
+	if r.Reveal != (strings.TrimSpace(r.Reason) != "") {
+		return wrongUsage("--reveal needs --reason, and --reason is for --reveal")
+	}
+	e, err := openCommandSide(p)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	tenant, q, err := r.question(p, e)
+	if err != nil {
+		return err
+	}
+	if r.Reveal {
+		if err := r.record(p, e, tenant, q); err != nil {
+			return err
+		}
+	}
+	if err := r.write(p, e, tenant, q); err != nil {
+		return explain(err)
+	}
+	_, err = fmt.Fprintf(p.stderr, "replayed at position %d; --position %d gives the same again\n", q.Position, q.Position)
+	return err
+}
+
+// question checks what is asked against what there is: an answer about a person or a purpose that is not there would look like
+// one about somebody who never decided anything.
+func (r replayCmd) question(p *program, e *commandSide) (tenant domain.TenantID, q projections.ReplayQuery, err error) {
+	q = projections.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID{UUID: r.Subject}, Purpose: strings.ToLower(r.Purpose)}
+	if tenant, err = e.handler.TenantOf(p.ctx, r.Tenant); err != nil {
+		return tenant, q, explain(err)
+	}
+	if !q.Subject.IsZero() {
+		if err := e.handler.KnownPerson(p.ctx, tenant, q.Subject); err != nil {
+			return tenant, q, err
+		}
+	}
+	if q.Purpose != "" {
+		if err := e.handler.KnownPurpose(p.ctx, tenant, q.Purpose); err != nil {
+			return tenant, q, err
+		}
+	}
+	q.Position, err = e.readings.Resolve(p.ctx, r.KnownAt.Time, r.Position)
+	return tenant, q, err
+}
+
+// record keeps in the log that an operator is about to see who the people are, before anything is shown.
+func (r replayCmd) record(p *program, e *commandSide, tenant domain.TenantID, q projections.ReplayQuery) error {
+	read := domain.PersonalDataRead{
+		Route: "trust replay", Fields: "consents, profile", Filter: map[string]string{"position": fmt.Sprint(q.Position)},
+		Private: domain.Known(domain.ReadFacts{Reason: r.Reason}),
+	}
+	if !q.Subject.IsZero() {
+		read.Subjects = []domain.UserID{q.Subject}
+	}
+	if q.Purpose != "" {
+		read.Filter["purpose"] = q.Purpose
+	}
+	if !q.At.IsZero() {
+		read.Filter["as_of"] = q.At.UTC().Format(time.RFC3339Nano)
+	}
+	return e.handler.RecordRead(p.ctx, commands.System(tenant), read)
+}
+
+// moment is an instant on the command line.
+type moment struct{ time.Time }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *moment) UnmarshalText(text []byte) error {
+	t, err := time.Parse(time.RFC3339Nano, string(text))
+	if err != nil {
+		return errors.New("give an instant, with its zone, such as 2026-03-03T12:00:00+02:00")
+	}
+	m.Time = t
+	return nil
+}
+
+// consentWriter is a document of consents being written.
+type consentWriter interface {
+	Write(c domain.Consent, person apphttp.Revealed) error
+	Close() error
+}
+
+func (r replayCmd) write(p *program, e *commandSide, tenant domain.TenantID, q projections.ReplayQuery) error {
+	var out consentWriter = &consentTable{out: p.stdout, people: r.Reveal}
+	if r.Format != "table" {
+		var err error
+		if out, err = apphttp.NewConsentExport(p.stdout, apphttp.Format(r.Format), q.Position, q.At, r.Reveal); err != nil {
+			return err
+		}
+	}
+	names := nameless
+	if r.Reveal {
+		names = func(people []domain.UserID) (map[domain.UserID]domain.User, error) {
+			return e.readings.People(p.ctx, tenant, people)
+		}
+	}
+	batch := &batch{out: out, names: names}
+	if err := e.readings.Replay(p.ctx, tenant, q, batch.add); err != nil {
+		return err
+	}
+	if err := batch.flush(); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// batch holds a few consents back, so that the people they are of are looked up together.
+type batch struct {
+	out   consentWriter
+	names func([]domain.UserID) (map[domain.UserID]domain.User, error)
+	held  []domain.Consent
+}
+
+const batchSize = 500
+
+func nameless([]domain.UserID) (map[domain.UserID]domain.User, error) { return nil, nil }
+
+func (b *batch) add(c domain.Consent) error {
+	if b.held = append(b.held, c); len(b.held) < batchSize {
+		return nil
+	}
+	return b.flush()
+}
+
+func (b *batch) flush() error {
+	var ids []domain.UserID
+	for _, c := range b.held {
+		if len(ids) == 0 || ids[len(ids)-1] != c.Subject { // a replay goes person by person
+			ids = append(ids, c.Subject)
+		}
+	}
+	people, err := b.names(ids)
+	if err != nil {
+		return err
+	}
+	for _, c := range b.held {
+		if err := b.out.Write(c, revealed(people[c.Subject])); err != nil {
+			return err
+		}
+	}
+	b.held = b.held[:0]
+	return nil
+}
+
+func revealed(u domain.User) apphttp.Revealed {
+	if u.Erased {
+		return apphttp.Revealed{FullName: "erased", Email: "erased", Phone: "erased"}
+	}
+	return apphttp.Revealed{FullName: u.FullName, Email: u.Email, Phone: u.Phone}
+}
+
+// consentTable is a document for people: of fixed columns, so that it needs to hold nothing back.
+type consentTable struct {
+	out    io.Writer
+	people bool
+	count  int
+}
+
+const tableRow = "%-36s  %-20s  %-20s  %-24s  %-9s  %-20s  %-36s  %-2s  %6s  %s\n"
+
+// Write adds one line. The wording is the last column, because it is as long as it is.
+func (t *consentTable) Write(c domain.Consent, person apphttp.Revealed) error {
+	if t.count == 0 {
+		if err := t.row("SUBJECT", "GIVEN", "RECORDED", "PURPOSE", "DECISION", "WITHDRAWN", "RECORDED BY", "IN", "NOTICE", "WORDING"); err != nil {
+			return err
+		}
+	}
+	t.count++
+	decision, withdrawn, by, who := "refused", "", "an operator", c.Subject.String()
+	if c.Consented {
+		decision = "granted"
+	}
+	if c.Withdrawn() {
+		withdrawn = seconds(c.WithdrawnAt)
+	}
+	if !c.RecordedBy.IsZero() {
+		by = c.RecordedBy.String()
+	}
+	if t.people {
+		who += "  " + fmt.Sprintf("%-30s  %-34s  %-13s", person.FullName, person.Email, person.Phone)
+	}
+	return t.row(who, seconds(c.GivenAt), seconds(c.RecordedAt), c.Purpose, decision, withdrawn, by, string(c.Language),
+		fmt.Sprint(c.NoticeVersion), strings.Join(strings.Fields(c.Wording), " "))
+}
+
+func (t *consentTable) row(cells ...any) error {
+	if t.people && t.count == 0 {
+		cells[0] = fmt.Sprintf("%-36s  %-30s  %-34s  %-13s", cells[0], "NAME", "E-MAIL", "PHONE")
+	}
+	_, err := fmt.Fprintf(t.out, tableRow, cells...)
+	return err
+}
+
+// Close says how many there were.
+func (t *consentTable) Close() error {
+	_, err := fmt.Fprintf(t.out, "%d consents\n", t.count)
+	return err
+}
+
+func seconds(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
