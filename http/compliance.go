@@ -180,6 +180,15 @@ func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureI
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+	for _, named := range []domain.UserID{filter.Subject, filter.Actor} {
+		if named.IsZero() {
+			continue
+		}
+		// Reads of more people than are named may have covered anybody, but not somebody who is not there.
+		if err := s.config.Commands.KnownPerson(ctx, call.Tenant, named); err != nil {
+			return nil, err
+		}
+	}
 	list, err := s.config.Readings.Exposure(ctx, call.Tenant, filter, in.page())
 	if err != nil {
 		return nil, err

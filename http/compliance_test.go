@@ -115,9 +115,10 @@ func TestOtherMunicipalitiesAreNotAnOfficersBusiness(t *testing.T) {
 	if n := len(stranger.send("GET", "/api/v1/compliance/consents", "").want(200).items()); n != 0 {
 		t.Errorf("%d consents of another municipality", n)
 	}
-	if n := len(stranger.reads("subject_id=" + thandi.id)); n != 1 { // the own export, which might have covered anybody
-		t.Errorf("%d reads in another municipality", n)
-	}
+	stranger.send("GET", "/api/v1/compliance/exposure?subject_id="+thandi.id, "").wantProblem(404, domain.CodeNotFound)
+	stranger.send("GET", "/api/v1/compliance/exposure?actor_id="+thandi.id, "").wantProblem(404, domain.CodeNotFound)
+	stranger.send("GET", "/api/v1/compliance/exposure", "").wantProblem(422, domain.CodeInvalid)
+	stranger.send("GET", "/api/v1/compliance/exposure?actor_id="+stranger.id+"&subject_id="+stranger.id, "").wantProblem(422, domain.CodeInvalid)
 	for _, p := range []*person{stranger, admin} {
 		for _, tenant := range []string{thandi.tenant, domain.PlatformTenant().String(), uuid.NewString()} {
 			p.send("GET", "/api/v1/audit-logs?tenant_id="+tenant, "").wantProblem(403, domain.CodeForbidden)

@@ -93,8 +93,7 @@ type givenByBody struct {
 func (b recordConsentBody) command() (commands.RecordConsent, error) {
 	var f domain.Faults
 	c := commands.RecordConsent{
-		Subject: domain.UserID{UUID: optionalID(&f, "subject_id", b.SubjectID)}, Purpose: b.Purpose,
-		Description: b.PurposeDescription, Language: domain.Language(b.Language), Consented: b.Consented,
+		Purpose: b.Purpose, Description: b.PurposeDescription, Language: domain.Language(b.Language), Consented: b.Consented,
 		Channel: domain.Channel(b.Channel), GivenAt: given(&f, b.GivenAt), NoticeVersion: b.NoticeVersion,
 	}
 	if b.Evidence != nil {
@@ -120,6 +119,9 @@ func given(f *domain.Faults, at *time.Time) time.Time {
 func (s *server) recordConsent(ctx context.Context, call commands.Call, in *recordConsentInput) (*consentChanged, error) {
 	c, err := in.Body.command()
 	if err != nil {
+		return nil, err
+	}
+	if c.Subject, err = subjectOf(ctx, call, in.Body.SubjectID); err != nil {
 		return nil, err
 	}
 	return consentAnswer(s.config.Commands.RecordConsent(ctx, call, c))
@@ -159,7 +161,7 @@ type consentsOutput struct {
 }
 
 func (s *server) consents(ctx context.Context, call commands.Call, in *consentsInput) (*consentsOutput, error) {
-	subject, err := subjectOf(call, in.SubjectID)
+	subject, err := subjectOf(ctx, call, in.SubjectID)
 	if err != nil {
 		return nil, err
 	}
@@ -176,13 +178,18 @@ func (s *server) consents(ctx context.Context, call commands.Call, in *consentsI
 }
 
 // subjectOf reads whose consents are asked for; the caller's own if nobody is named.
-func subjectOf(call commands.Call, text string) (domain.UserID, error) {
+func subjectOf(ctx context.Context, call commands.Call, text string) (domain.UserID, error) {
 	var f domain.Faults
 	asked := domain.UserID{UUID: optionalID(&f, "subject_id", text)}
-	if err := f.Err(); err != nil {
+	switch err := f.Err(); {
+	case err != nil:
 		return domain.UserID{}, err
+	case asked.IsZero():
+		return call.User, nil
+	case asked != call.User && reachOf(ctx) < ownTenant:
+		return domain.UserID{}, domain.Refuse(domain.CodeForbidden, "Only staff may act for another person.")
 	}
-	return call.Subject(asked)
+	return asked, nil
 }
 
 type consentInput struct {
@@ -195,7 +202,7 @@ func (s *server) consent(ctx context.Context, call commands.Call, in *consentInp
 		return nil, err
 	}
 	whose := call.User
-	if staff.allows(call) {
+	if reachOf(ctx) >= ownTenant {
 		whose = domain.UserID{} // anybody of the tenant
 	}
 	c, err := s.config.Queries.Consent(ctx, call.Tenant, whose, domain.ConsentID{UUID: id})
@@ -230,7 +237,7 @@ type decidedBody struct {
 }
 
 func (s *server) checkConsent(ctx context.Context, call commands.Call, in *checkConsentInput) (*checkConsentOutput, error) {
-	subject, err := subjectOf(call, in.SubjectID)
+	subject, err := subjectOf(ctx, call, in.SubjectID)
 	if err != nil {
 		return nil, err
 	}

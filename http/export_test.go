@@ -1,20 +1,30 @@
 package http
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Line is what tests see of a line of the route table.
 type Line struct {
 	ID, Method, Path, Waits, Who             string
 	Account, SignedIn, Command, PlatformOnly bool
 	Versioned, Raw, Hidden, Limited          bool
+	Reaches                                  map[string]string // by party
 }
 
 // Lines is the route table.
 func Lines() []Line {
 	var lines []Line
 	for _, r := range routes() {
+		reaches := map[string]string{}
+		for _, p := range parties() {
+			reaches[string(p)] = r.who.reach(p).String()
+		}
 		lines = append(lines, Line{
-			ID: r.id, Method: r.method, Path: r.path, Waits: r.waits, Who: string(r.who), Account: r.who.account(), SignedIn: r.who == signedIn,
+			Reaches: reaches,
+			ID:      r.id, Method: r.method, Path: r.path, Waits: r.waits, Who: string(r.who), Account: r.who.account(), SignedIn: r.who == self || r.who == selfOrStaff,
 			Command: r.command(), PlatformOnly: r.who == platformAdmins, Versioned: r.versioned, Raw: r.raw != nil, Hidden: r.hidden,
 			Limited: r.rate != unlimited,
 		})
@@ -82,3 +92,48 @@ func (t Tokens) Verify(kind, text string) error {
 
 // StrictJSON is strictJSON.
 func StrictJSON(data []byte, v any) error { return strictJSON(data, v) }
+
+// PermissionsPage is docs/permissions.md.
+func PermissionsPage() string {
+	var page strings.Builder
+	page.WriteString(permissionsIntroduction)
+	row := func(cells ...string) { page.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
+	head := []string{"route"}
+	for _, p := range parties() {
+		head = append(head, string(p))
+	}
+	row(head...)
+	row(slices.Repeat([]string{"---"}, len(head))...)
+	for _, r := range routes() {
+		if r.hidden {
+			continue
+		}
+		cells := []string{"`" + r.method + " " + strings.TrimPrefix(r.path, "/api/v1") + "`"}
+		for _, p := range parties() {
+			cell := map[reach]string{nothing: "–", own: "own", ownTenant: "own tenant", everything: "all"}[r.who.reach(p)]
+			if r.who == holder {
+				cell = "own session"
+			}
+			if r.who == scraper {
+				cell = "by address"
+			}
+			cells = append(cells, cell)
+		}
+		row(cells...)
+	}
+	return page.String()
+}
+
+const permissionsIntroduction = `# Who may do what
+
+Made from the table in [http/permissions.go](../http/permissions.go), which the server asks at every request; a test calls every cell over
+HTTP. Paths are below ` + "`/api/v1`" + `, but for the first ones. Roles are those of this moment, not those of the token.
+
+- **–**: 403 (401 for who is not signed in). **own**: the own account and what is about oneself. **own tenant**: everything of the own
+  municipality, or of SALGA for its own people. **all**: of every municipality.
+- What lies beyond somebody's reach answers exactly as if it were not there.
+- *platform admin* is an admin of SALGA. What they see of municipalities in the audit log has personal values sealed.
+- Field workers find people by their exact e-mail address or phone number only.
+- *own session*: whoever holds the refresh token. *by address*: from the networks in ` + "`METRICS_FROM`" + `.
+
+`

@@ -46,7 +46,7 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 		ctx := r.Context()
 		trace := traceOf(ctx)
 		trace.route, trace.id = rt.path, rt.id
-		call, err := s.admit(ctx, rt, r)
+		call, reach, err := s.admit(ctx, rt, r)
 		if err == nil && op.RequestBody != nil {
 			err = readBody(w, r)
 		}
@@ -54,38 +54,37 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 			s.problemOf(ctx, err, rt.statuses).write(w)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, callKey{}, call)))
+		ctx = context.WithValue(context.WithValue(ctx, callKey{}, call), reachKey{}, reach)
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
-func (s *server) admit(ctx context.Context, rt *route, r *http.Request) (commands.Call, error) {
+func (s *server) admit(ctx context.Context, rt *route, r *http.Request) (call commands.Call, reach reach, err error) {
 	trace := traceOf(ctx)
 	if rt.who == scraper && !contains(s.config.ScrapeFrom, trace.address) {
-		return commands.Call{}, domain.Refuse(domain.CodeForbidden, "Metrics are not for this address.")
+		return call, nothing, domain.Refuse(domain.CodeForbidden, "Metrics are not for this address.")
 	}
 	if err := pass(s.gates[rt.rate].address, addressKey(trace.address)); err != nil {
-		return commands.Call{}, err
+		return call, nothing, err
 	}
-	call := commands.Call{Origin: origin(r, trace.address), Correlation: trace.correlation}
+	call = commands.Call{Origin: origin(r, trace.address), Correlation: trace.correlation}
 	if rt.who.account() {
-		var err error
 		if call, err = s.authenticate(ctx, rt, r, call); err != nil {
-			return commands.Call{}, err
+			return call, nothing, err
 		}
-		if !rt.who.allows(call) {
-			return commands.Call{}, domain.Refuse(domain.CodeForbidden, "This is for: %s.", rt.who)
-		}
+	}
+	if reach = rt.reaches[partyOf(call)]; reach == nothing {
+		return call, nothing, domain.Refuse(domain.CodeForbidden, "This is for: %s.", rt.who)
 	}
 	if rt.command() {
 		call.Key = r.Header.Get(headerKey)
 	}
 	if rt.versioned {
-		var err error
 		if call.IfMatch, err = ifMatch(r.Header.Values(headerIfMatch)); err != nil {
-			return commands.Call{}, err
+			return call, nothing, err
 		}
 	}
-	return call, s.wait(ctx, rt, r)
+	return call, reach, s.wait(ctx, rt, r)
 }
 
 // authenticate finds the caller by their access token, and from the log what they may now.

@@ -84,7 +84,7 @@ func tag(path string) string {
 // refusals lists the codes that a route may answer with.
 func refusals(r *route) []domain.Code {
 	codes := append([]domain.Code{codeMalformed, codeInternal}, r.codes...)
-	if r.who == scraper || (r.who.account() && r.who != signedIn) {
+	if r.who == scraper || (r.who.account() && r.who != self) {
 		codes = append(codes, domain.CodeForbidden)
 	}
 	if r.who.account() {

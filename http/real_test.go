@@ -80,7 +80,7 @@ func work(t *testing.T, db *pgtest.DB) {
 	})
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 )
 
@@ -17,7 +16,7 @@ type route struct {
 	id     string // of the operation in the document
 	method string
 	path   string
-	who    who  // may use it
+	who    who  // may use it, see permissions
 	rate   rate // how often
 	// waits names what a query reads: a projection, or logItself; it answers no sooner than that has reached Min-Event-Position.
 	waits     string
@@ -31,6 +30,8 @@ type route struct {
 
 	serve serve                      // made with on
 	raw   func(*server) http.Handler // or what is not JSON
+
+	reaches map[party]reach // what permissions says of who, looked up once
 }
 
 type serve func(s *server, api huma.API, r *route, op huma.Operation)
@@ -95,16 +96,16 @@ func routes() []route {
 		},
 
 		{
-			id: "get_me", method: "GET", path: api + "/users/me", who: signedIn, rate: accountRate, waits: logItself,
+			id: "get_me", method: "GET", path: api + "/users/me", who: self, rate: accountRate, waits: logItself,
 			serve: on((*server).me), summary: "The own account",
 		},
 		{
-			id: "change_me", method: "PATCH", path: api + "/users/me", who: signedIn, rate: accountRate, versioned: true,
+			id: "change_me", method: "PATCH", path: api + "/users/me", who: self, rate: accountRate, versioned: true,
 			serve: on((*server).changeMe), summary: "Change own details; a new e-mail address needs current_password",
 			codes: []domain.Code{domain.CodePasswordWrong, domain.CodeEmailTaken, domain.CodeOverloaded},
 		},
 		{
-			id: "change_password", method: "PUT", path: api + "/users/me/password", who: signedIn, rate: accountRate, status: 204,
+			id: "change_password", method: "PUT", path: api + "/users/me/password", who: self, rate: accountRate, status: 204,
 			serve: on((*server).changePassword), summary: "Change the own password; all other sessions end",
 			codes: []domain.Code{domain.CodePasswordWrong, domain.CodeOverloaded},
 		},
@@ -194,7 +195,7 @@ func routes() []route {
 		},
 
 		{
-			id: "record_consent", method: "POST", path: api + "/consents", who: signedIn, rate: accountRate, status: 201,
+			id: "record_consent", method: "POST", path: api + "/consents", who: selfOrStaff, rate: accountRate, status: 201,
 			serve: on((*server).recordConsent), summary: "Record a grant or a refusal; staff also of another person",
 			codes: []domain.Code{
 				domain.CodeForbidden, domain.CodeNotFound, domain.CodeUnknownPurpose, domain.CodePurposeNotConsent,
@@ -203,22 +204,22 @@ func routes() []route {
 			},
 		},
 		{
-			id: "list_consents", method: "GET", path: api + "/consents", who: signedIn, rate: accountRate, waits: "consents",
+			id: "list_consents", method: "GET", path: api + "/consents", who: selfOrStaff, rate: accountRate, waits: "consents",
 			serve: on((*server).consents), summary: "Consents, withdrawn ones too, newest first",
 			codes: []domain.Code{domain.CodeForbidden, domain.CodeInvalid},
 		},
 		{
-			id: "check_consent", method: "GET", path: api + "/consents/check", who: signedIn, rate: accountRate, waits: logItself,
+			id: "check_consent", method: "GET", path: api + "/consents/check", who: selfOrStaff, rate: accountRate, waits: logItself,
 			serve:   on((*server).checkConsent),
 			summary: "May personal data be processed for this purpose, at an instant, as known at an instant?",
 			codes:   []domain.Code{domain.CodeForbidden, domain.CodeNotFound, domain.CodeInvalid},
 		},
 		{
-			id: "get_consent", method: "GET", path: api + "/consents/{id}", who: signedIn, rate: accountRate, waits: "consents",
+			id: "get_consent", method: "GET", path: api + "/consents/{id}", who: selfOrStaff, rate: accountRate, waits: "consents",
 			serve: on((*server).consent), summary: "One consent", codes: []domain.Code{domain.CodeNotFound},
 		},
 		{
-			id: "withdraw_consent", method: "POST", path: api + "/consents/{id}/withdraw", who: signedIn, rate: accountRate,
+			id: "withdraw_consent", method: "POST", path: api + "/consents/{id}/withdraw", who: selfOrStaff, rate: accountRate,
 			serve: on((*server).withdrawConsent), summary: "Take a consent back; a second time changes nothing",
 			codes: []domain.Code{domain.CodeNotFound, domain.CodeNotGranted, domain.CodeGivenInFuture, domain.CodeSubjectErased},
 		},
@@ -238,10 +239,10 @@ func routes() []route {
 			id: "exposure", method: "GET", path: api + "/compliance/exposure", who: overseers, rate: accountRate,
 			waits: logItself, serve: on((*server).exposure),
 			summary: "Who read a person's data, or whose data an account read, newest first",
-			codes:   []domain.Code{domain.CodeInvalid},
+			codes:   []domain.Code{domain.CodeInvalid, domain.CodeNotFound},
 		},
 		{
-			id: "audit_log", method: "GET", path: api + "/audit-logs", who: overseers, rate: accountRate, waits: logItself,
+			id: "audit_log", method: "GET", path: api + "/audit-logs", who: auditors, rate: accountRate, waits: logItself,
 			serve: on((*server).auditLog), summary: "What happened, newest first; SALGA's admins see other tenants' with personal values sealed",
 			codes: []domain.Code{domain.CodeForbidden, domain.CodeInvalid},
 		},
@@ -272,49 +273,3 @@ func (r *route) validate() error {
 
 // command tells whether the route changes something.
 func (r *route) command() bool { return r.method != http.MethodGet }
-
-// who may use a route.
-type who string
-
-// Permissions. The zero value is none, so that a route without one is noticed.
-const (
-	everyone       who = "everyone"
-	scraper        who = "scrape address"
-	holder         who = "holder of a refresh token" // which the handler verifies
-	signedIn       who = "signed in"
-	staff          who = "field_worker, manager, admin"
-	overseers      who = "manager, admin"
-	admins         who = "admin"
-	platformAdmins who = "platform admin"
-)
-
-func (w who) known() bool {
-	switch w {
-	case everyone, scraper, holder, signedIn, staff, overseers, admins, platformAdmins:
-		return true
-	default:
-		return false
-	}
-}
-
-// account tells whether one must be signed in.
-func (w who) account() bool { return w != everyone && w != scraper && w != holder }
-
-// allows tells whether a signed-in caller may, by the role of this moment.
-func (w who) allows(call commands.Call) bool {
-	role := call.Role()
-	switch w {
-	case signedIn:
-		return true
-	case staff:
-		return role == domain.FieldWorker || role == domain.Manager || role == domain.Admin
-	case overseers:
-		return role == domain.Manager || role == domain.Admin
-	case admins:
-		return role == domain.Admin
-	case platformAdmins:
-		return role == domain.Admin && call.Tenant.IsPlatform()
-	default:
-		return false
-	}
-}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 
@@ -105,54 +104,6 @@ func TestNobodyGetsInWithoutAnAccessToken(t *testing.T) {
 			})
 		}
 	}
-}
-
-func TestPermissionsFollowTheRoleOfThisMoment(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	callers := map[string]*person{
-		"citizen":        w.citizen("thandi@example.org"),
-		"field_worker":   w.staff(domain.FieldWorker, "KZN225"),
-		"manager":        w.staff(domain.Manager, "KZN225"),
-		"tenant admin":   w.staff(domain.Admin, "KZN225"),
-		"saps_liaison":   w.staff(domain.SAPSLiaison, "KZN225"),
-		"SALGA's worker": w.staff(domain.FieldWorker, "SALGA"),
-		"platform admin": w.staff(domain.Admin, "SALGA"),
-	}
-	for _, l := range apphttp.Lines() {
-		if !l.Account {
-			continue
-		}
-		for name, p := range callers {
-			path, body := sample(l)
-			a := p.send(l.Method, path, body)
-			forbidden := !slices.Contains(may(l.Who), name)
-			if got := a.status == 403; got != forbidden {
-				t.Errorf("%s as %s: status %d, forbidden should be %v: %s", l.ID, name, a.status, forbidden, a.raw)
-			}
-			if forbidden {
-				a.wantProblem(403, domain.CodeForbidden)
-				if !strings.HasPrefix(a.text("detail"), "This is for") {
-					t.Errorf("%s as %s: the guard let it through: %s", l.ID, name, a.raw)
-				}
-				p.send(l.Method, path, "{", "If-Match", "rubbish").wantProblem(403, domain.CodeForbidden) // before all else
-			}
-		}
-	}
-}
-
-// may lists the callers whom a permission lets through, written down a second time.
-func may(who string) []string {
-	lists := map[string][]string{
-		"signed in": {
-			"citizen", "field_worker", "manager", "tenant admin", "saps_liaison", "SALGA's worker", "platform admin",
-		},
-		"field_worker, manager, admin": {"field_worker", "manager", "tenant admin", "SALGA's worker", "platform admin"},
-		"manager, admin":               {"manager", "tenant admin", "platform admin"},
-		"admin":                        {"tenant admin", "platform admin"},
-		"platform admin":               {"platform admin"},
-	}
-	return lists[who]
 }
 
 func TestTheTokensRoleIsNotBelieved(t *testing.T) {

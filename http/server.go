@@ -133,6 +133,7 @@ func (s *server) mount() error {
 		if s.routes[r.id] != nil {
 			return fmt.Errorf("two routes with the id %s", r.id)
 		}
+		r.reaches = permissions()[r.who]
 		s.routes[r.id] = r
 	}
 	api := huma.NewAPI(apiConfig(s.config.Version), adapter{s})

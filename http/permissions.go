@@ -1,0 +1,113 @@
+package http
+
+import (
+	"context"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+// who may use a route: a name in the table of permissions. The zero value is none, so that a route without one is noticed.
+type who string
+
+// The permissions.
+const (
+	everyone       who = "everyone"
+	scraper        who = "scrape address"
+	holder         who = "holder of a refresh token" // which the handler verifies
+	self           who = "signed in"
+	selfOrStaff    who = "signed in; staff for others"
+	staff          who = "field_worker, manager, admin"
+	overseers      who = "manager, admin"
+	auditors       who = "manager, admin; platform admin for all"
+	admins         who = "admin"
+	platformAdmins who = "platform admin"
+)
+
+// reach is how far somebody gets by a route. What lies beyond answers as if it were not there.
+type reach int
+
+// The reaches, each within the next.
+const (
+	nothing    reach = iota // 403
+	own                     // the own account, and what is about oneself
+	ownTenant               // everything of the own municipality, or of SALGA for its people
+	everything              // of every municipality
+)
+
+// party is a role, but that an admin of SALGA is one of their own.
+type party string
+
+const (
+	anonymous     party = "anonymous"
+	platformAdmin party = "platform admin"
+)
+
+// parties lists all of them.
+func parties() []party {
+	all := []party{anonymous}
+	for _, role := range domain.Roles() {
+		all = append(all, party(role))
+	}
+	return append(all, platformAdmin)
+}
+
+func partyOf(call commands.Call) party {
+	switch {
+	case call.User.IsZero():
+		return anonymous
+	case call.Tenant.IsPlatform() && call.Role() == domain.Admin:
+		return platformAdmin
+	default:
+		return party(call.Role())
+	}
+}
+
+// permissions is the table that says, for each who, how far each party reaches; who is not named reaches nothing. The guard asks it
+// at every request, the page docs/permissions.md is made of it, and a test calls every route as every party for what is their own,
+// their municipality's, another's and SALGA's.
+func permissions() map[who]map[party]reach {
+	const (
+		citizen, worker, manager = party(domain.Citizen), party(domain.FieldWorker), party(domain.Manager)
+		admin, liaison           = party(domain.Admin), party(domain.SAPSLiaison)
+	)
+	open := map[party]reach{
+		anonymous: everything, citizen: everything, worker: everything, manager: everything, admin: everything,
+		liaison: everything, platformAdmin: everything,
+	}
+	return map[who]map[party]reach{
+		everyone:       open,
+		scraper:        open, // of the addresses in METRICS_FROM
+		holder:         open, // of the session of that token
+		self:           {citizen: own, worker: own, manager: own, admin: own, liaison: own, platformAdmin: own},
+		selfOrStaff:    {citizen: own, worker: ownTenant, manager: ownTenant, admin: ownTenant, liaison: own, platformAdmin: ownTenant},
+		staff:          {worker: ownTenant, manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
+		overseers:      {manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
+		auditors:       {manager: ownTenant, admin: ownTenant, platformAdmin: everything},
+		admins:         {admin: ownTenant, platformAdmin: ownTenant},
+		platformAdmins: {platformAdmin: everything},
+	}
+}
+
+// reach gives how far a party gets.
+func (w who) reach(p party) reach { return permissions()[w][p] }
+
+func (w who) known() bool {
+	_, known := permissions()[w]
+	return known
+}
+
+// account tells whether one must be signed in.
+func (w who) account() bool { return w.known() && w.reach(anonymous) == nothing }
+
+type reachKey struct{}
+
+// reachOf is how far the caller of a request gets, as the guard found out.
+func reachOf(ctx context.Context) reach {
+	r, _ := ctx.Value(reachKey{}).(reach)
+	return r
+}
+
+func (r reach) String() string {
+	return [...]string{nothing: "nothing", own: "own", ownTenant: "own tenant", everything: "everything"}[r]
+}
