@@ -196,6 +196,7 @@ func TestTheAuditRoleSeesEveryTenantAndNoKey(t *testing.T) {
 	}
 }
 
+// The officers' questions against 200 000 events.
 func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -203,18 +204,21 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 	pool := p.connect(t, w.db, pgtest.Query)
 	user := w.register(t, w.tenant, "one@example.org")
 	actor := domain.UserID{UUID: query[uuid.UUID](t, w, "select md5('actor7')::uuid")}
-	w.fillLog(t, 15_000)
+	w.fillLog(t, 150_000)
 	w.exec(t, `insert into trust.events select (select position from trust.head()) + row_number() over (order by position), $1, stream_type, md5('own' || position)::uuid, 1, gen_random_uuid(),
 			gen_random_uuid(), 1, event_type, md5('own' || position)::uuid, gen_random_uuid(), actor_id, payload, null, metadata,
 			effective_at, recorded_at
-		from trust.events where position > (select position - 15000 from trust.head()) and position % 3 = 0`, w.tenant.UUID) // a large tenant, and many small
-	for n := range 5 { // among 20 000 others
+		from trust.events where position > (select position - 150000 from trust.head()) and position % 3 = 0`, w.tenant.UUID) // a large tenant, and many small
+	for n := range 5 { // among 200 000 others
 		w.exec(t, `insert into trust.events select position + 1, $1, 'access', gen_random_uuid(), 1, gen_random_uuid(), gen_random_uuid(), 1,
 			'personal_data.read.v1', null, gen_random_uuid(), null, case $2::int when 0 then '{}' else '{"subjects":[]}' end::json, null, '{}',
 			recorded_at, recorded_at from trust.head()`, w.tenant.UUID, n)
 	}
+	if n := query[int](t, w, "select count(*) from trust.events"); n < 200_000 {
+		t.Fatalf("%d events are no log", n)
+	}
 	w.exec(t, "analyze trust.events")
-	record := domain.UserID{UUID: query[uuid.UUID](t, w, "select record_id from trust.events where position = 9000")}.UUID
+	record := domain.UserID{UUID: query[uuid.UUID](t, w, "select record_id from trust.events where position = 90000")}.UUID
 	now := time.Now()
 	for name, c := range map[string]struct {
 		q     eventstore.Query
@@ -256,7 +260,7 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 			if _, err := tx.Exec(t.Context(), asTenant, w.tenant.String()); err != nil {
 				return err
 			}
-			_, err = reader.InStreams(t.Context(), tx, w.tenant, domain.ConsentStream, uuid.Nil, eventstore.Place{}, 15_000, 20)
+			_, err = reader.InStreams(t.Context(), tx, w.tenant, domain.ConsentStream, uuid.Nil, eventstore.Place{}, 150_000, 20)
 			return err
 		})
 		if err != nil {
