@@ -24,6 +24,7 @@ func newAPI(c *config, e *commandSide, log *slog.Logger) (http.Handler, error) {
 	metrics := prometheus.NewRegistry()
 	for _, collector := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		newProgressMetrics(queries),
 	} {
 		if err := metrics.Register(collector); err != nil {
 			return nil, err

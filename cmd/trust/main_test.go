@@ -216,6 +216,28 @@ func (s *site) get(path string, into any) int {
 	return answer.StatusCode
 }
 
+// metrics scrapes the API: values by name and labels.
+func (s *site) metrics() map[string]string {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+s.addr+"/metrics", nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, _ := io.ReadAll(answer.Body)
+	values := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if at := strings.LastIndex(line, " "); at > 0 && line[0] != '#' {
+			values[line[:at]] = strings.TrimSpace(line[at:])
+		}
+	}
+	return values
+}
+
 // ready tells whether the API says "ready", and not "degraded".
 func (s *site) ready() bool {
 	var answer struct{ Status string }

@@ -96,6 +96,16 @@ func upIsHealthy(t *testing.T, s *site, up *running) *running {
 	s.run("status").expect(t, exitDone, "municipalities")
 	s.run("verify").expect(t, exitDone, "events verified")
 	s.run("migrate", "--status").expect(t, exitDone, "schema version")
+	eventually(t, "the metrics tell that every projector runs, and has caught up", func() bool {
+		metrics := s.metrics()
+		head := metrics["trust_log_position"]
+		for _, name := range projectorNames() {
+			if metrics[`trust_projection_state{projection="`+name+`",state="running"}`] != "1" || metrics[`trust_projection_position{projection="`+name+`"}`] != head {
+				return false
+			}
+		}
+		return head != ""
+	})
 	return up
 }
 

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/salga-trust/engine/projections"
+)
+
+// progress tells Prometheus how far the log and each read table are, as trust status does. It asks the database when it is scraped,
+// and says nothing when that does not answer.
+type progress struct {
+	queries                *projections.Queries
+	log, projection, state *prometheus.Desc
+}
+
+func newProgressMetrics(queries *projections.Queries) *progress {
+	return &progress{
+		queries:    queries,
+		log:        prometheus.NewDesc("trust_log_position", "Newest position of the log.", nil, nil),
+		projection: prometheus.NewDesc("trust_projection_position", "Position that a read table has reached.", []string{"projection"}, nil),
+		state: prometheus.NewDesc("trust_projection_state", "1 for the state that a projector is in: running, halted or stopped.",
+			[]string{"projection", "state"}, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *progress) Describe(out chan<- *prometheus.Desc) {
+	out <- m.log
+	out <- m.projection
+	out <- m.state
+}
+
+// Collect implements prometheus.Collector.
+func (m *progress) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	status, err := m.queries.Status(ctx)
+	if err != nil {
+		return
+	}
+	gauge := func(what *prometheus.Desc, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(what, prometheus.GaugeValue, value, labels...)
+	}
+	gauge(m.log, float64(status.Head))
+	for _, p := range status.Projections {
+		gauge(m.projection, float64(p.Position), p.Name)
+		for _, state := range []string{projections.Running, projections.Halted, projections.Stopped} {
+			is := 0.0
+			if p.State == state {
+				is = 1
+			}
+			gauge(m.state, is, p.Name, state)
+		}
+	}
+}
