@@ -9,29 +9,76 @@ import (
 	"testing"
 )
 
-// The README's tour works as it is written: its blocks, in their order, in one shell, against a fresh system.
-func TestTheTourOfTheReadmeWorksAsWritten(t *testing.T) {
+// What a page tells its readers to type works as it is written: its blocks, in their order, in one shell, against a fresh system.
+func TestEveryPageWorksAsWritten(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
+	for page, least := range map[string]int{"README.md": 5, "docs/officer.md": 9, "docs/developer.md": 6} {
+		t.Run(page, func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(filepath.Join(root, page))
+			if err != nil {
+				t.Fatal(err)
+			}
+			blocks := regexp.MustCompile("(?s)```sh tour\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+			if len(blocks) < least {
+				t.Fatalf("the page has %d blocks", len(blocks))
+			}
+			var script strings.Builder
+			script.WriteString("set -euo pipefail\n")
+			for _, b := range blocks {
+				script.WriteString(b[1])
+			}
+			s := newSite(t)
+			s.start("up")
+			eventually(t, "the system is ready", s.ready)
+			tour := exec.CommandContext(t.Context(), "bash", "-x")
+			tour.Stdin, tour.Dir = strings.NewReader(script.String()), s.dir
+			tour.Env = append(s.env, "BASE=http://"+s.addr, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
+			if said, err := tour.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, said)
+			}
+		})
 	}
-	blocks := regexp.MustCompile("(?s)```sh tour\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
-	if len(blocks) < 5 {
-		t.Fatalf("the tour has %d blocks", len(blocks))
+}
+
+// Links of the documentation lead somewhere.
+func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
+	t.Parallel()
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil || len(pages) < 5 {
+		t.Fatalf("%d pages, %v", len(pages), err)
 	}
-	var script strings.Builder
-	script.WriteString("set -euo pipefail\n")
-	for _, b := range blocks {
-		script.WriteString(b[1])
+	for _, page := range append(pages, filepath.Join(root, "README.md"), filepath.Join(root, "ARCHITECTURE.md"), filepath.Join(root, "CONTRIBUTING.md")) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(string(text), -1) {
+			path, anchor, _ := strings.Cut(link[1], "#")
+			if strings.Contains(path, "://") {
+				continue
+			}
+			target := page
+			if path != "" {
+				target = filepath.Join(filepath.Dir(page), path)
+			}
+			found, err := os.ReadFile(target)
+			if info, isThere := os.Stat(target); isThere == nil && info.IsDir() {
+				continue
+			}
+			if err != nil || (anchor != "" && !strings.Contains(headings(string(found)), "\n"+anchor+"\n")) {
+				t.Errorf("%s: %s leads nowhere", filepath.Base(page), link[1])
+			}
+		}
 	}
-	s := newSite(t)
-	s.start("up")
-	eventually(t, "the system is ready", s.ready)
-	tour := exec.CommandContext(t.Context(), "bash", "-x")
-	tour.Stdin, tour.Dir = strings.NewReader(script.String()), s.dir
-	tour.Env = append(s.env, "BASE=http://"+s.addr, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
-	if said, err := tour.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, said)
+}
+
+// headings gives the anchors of a page, each on a line.
+func headings(page string) string {
+	anchors := "\n"
+	for _, h := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(page, -1) {
+		name := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(h[1]), "")
+		anchors += strings.ReplaceAll(name, " ", "-") + "\n"
 	}
+	return anchors
 }
