@@ -1,7 +1,7 @@
 // Command trust is the SALGA Trust Engine: one binary that serves, projects, imports, checks and supervises.
 //
 // Owns: the command line and its exit codes, configuration (flags, environment, .env, DATA_DIR/env), signals and processes,
-// the folder DATA_DIR, the import of CSV files, and which part is given to which.
+// the folder DATA_DIR, the import of CSV files, people made up for development, and which part is given to which.
 //
 // Guarantees: the exit code says what kind of answer it is (0 done, 1 the thing asked about is not so, 2 wrong usage, 3 could
 // not reach what it needs). A half-set security setting refuses to start. No secret, no password in a URL and no personal data

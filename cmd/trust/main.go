@@ -25,6 +25,7 @@ type cli struct {
 	Admin struct {
 		Create adminCreateCmd `cmd:"" help:"Make an admin of a municipality, or of SALGA; repeatable."`
 	} `cmd:"" help:"Manage admins."`
+	Seed     seedCmd     `cmd:"" help:"Fill a development system with made-up residents; repeatable."`
 	Status   statusCmd   `cmd:"" help:"Show the log's head and each projector; exit 1 when one is halted."`
 	Replay   replayCmd   `cmd:"" help:"Replay what people had agreed to at an instant, as known at an instant."`
 	Exposure exposureCmd `cmd:"" help:"List who read a person's data, or whose data an account read."`

@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-//go:embed data/municipalities.csv data/purposes.csv
+//go:embed data/municipalities.csv data/purposes.csv data/names.csv
 var firstData embed.FS
 
 // credit is what Statistics South Africa asks of who uses its figures; data/README.md says more.

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+// office is a municipality's, with its staff.
+type office struct {
+	share
+	tenant domain.TenantID
+
+	mu    sync.Mutex
+	clerk *commands.Call // the field worker, signed in; nil: not needed so far
+}
+
+// officials are the roles that each office has somebody for: one who records paper, and those whom a developer may want to be.
+func officials() []domain.Role {
+	return []domain.Role{domain.Admin, domain.Manager, domain.FieldWorker}
+}
+
+// email is what an official signs in with.
+func (o *office) email(role domain.Role, seed uint64) string {
+	return fmt.Sprintf("%s.%s.%d@example.org", strings.ReplaceAll(string(role), "_", "."), strings.ToLower(o.municipality), seed)
+}
+
+// anybody is a caller from here: the log shall tell these people from others.
+func anybody() commands.Call { return commands.Call{Origin: domain.Origin{UserAgent: "trust seed"}} }
+
+// key names one thing to be done, so that it is done once however often it is asked for.
+func (s *seeder) key(municipality string, who, what any) string {
+	return fmt.Sprintf("seed-%d-%s-%v-%v", s.seed, municipality, who, what)
+}
+
+// employ makes the staff, as the operator who runs this.
+func (s *seeder) employ(ctx context.Context, o *office) error {
+	for i, role := range officials() {
+		call := commands.System(o.tenant)
+		call.Origin, call.Key = anybody().Origin, s.key(o.municipality, role, "account")
+		person := s.names.madeUp(s.seed, o.municipality, -i) // nobody who lives there has such a number
+		err := insist(ctx, func(ctx context.Context) error {
+			_, err := s.handler.CreateUser(ctx, call, commands.CreateUser{
+				Email: o.email(role, s.seed), Password: seedPassword, FullName: person.name, Phone: person.phone,
+				PreferredLanguage: person.language, Role: role,
+			})
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.sum.staff++
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// live has a resident register and then decide what is not in the log yet. It tells whether they are new.
+func (s *seeder) live(ctx context.Context, o *office, r resident) (bool, error) {
+	account, position, err := s.register(ctx, r)
+	if err != nil {
+		return false, err
+	}
+	added, todo := position > s.before, r.decisions
+	if !added {
+		// Each decision is one event after the one of registration. Without this look a repeated run would sign everybody in.
+		history, err := s.consents(ctx, account)
+		if err != nil {
+			return false, err
+		}
+		todo = todo[min(len(todo), max(0, len(history)-1)):]
+	}
+	var self commands.Call
+	for _, d := range todo {
+		var by commands.Call
+		switch {
+		case d.form != nil:
+			by, err = s.clerkOf(ctx, o)
+		case self.User.IsZero():
+			self, err = s.signIn(ctx, r.email, r.municipality)
+			by = self
+		default:
+			by = self
+		}
+		if err != nil {
+			return added, err
+		}
+		by.Key = s.key(r.municipality, r.number, d.purpose+"-"+d.kind.String())
+		if err := s.decide(ctx, by, account, r, d); err != nil {
+			return added, err
+		}
+	}
+	return added, nil
+}
+
+// register gives the account, and the position where it stands in the log.
+func (s *seeder) register(ctx context.Context, r resident) (account domain.User, position int64, err error) {
+	call := anybody()
+	call.Key = s.key(r.municipality, r.number, "account")
+	err = insist(ctx, func(ctx context.Context) error {
+		answer, err := s.handler.Register(ctx, call, commands.Register{
+			Email: r.email, Password: seedPassword, FullName: r.name, Phone: r.phone, PreferredLanguage: r.language,
+			MunicipalityCode: r.municipality,
+			Consent: &commands.RegisterConsent{
+				Purpose: domain.PlatformRegistrationCode, Language: r.language, Consented: true,
+			},
+		})
+		account, position = answer.Value, answer.Position
+		return err
+	})
+	return account, position, err
+}
+
+// clerkOf gives the field worker of an office, who signs in once.
+func (s *seeder) clerkOf(ctx context.Context, o *office) (commands.Call, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.clerk == nil {
+		call, err := s.signIn(ctx, o.email(domain.FieldWorker, s.seed), o.municipality)
+		if err != nil {
+			return commands.Call{}, err
+		}
+		o.clerk = &call
+	}
+	return *o.clerk, nil
+}
+
+// signIn opens a session and gives the caller that HTTP would make of its token.
+func (s *seeder) signIn(ctx context.Context, email, municipality string) (call commands.Call, err error) {
+	err = insist(ctx, func(ctx context.Context) error {
+		granted, err := s.handler.SignIn(ctx, anybody(), commands.SignIn{
+			Email: email, Password: seedPassword, MunicipalityCode: municipality,
+		})
+		if err != nil {
+			return err
+		}
+		call = anybody()
+		call.Tenant, call.User, call.Session = granted.Tenant, granted.User, granted.Session
+		call, err = s.handler.Authenticate(ctx, call)
+		return err
+	})
+	return call, err
+}
+
+// decide carries out one decision of a resident, by themselves or by the clerk who has their form.
+func (s *seeder) decide(ctx context.Context, by commands.Call, account domain.User, r resident, d decision) error {
+	if d.kind == withdraws {
+		return s.withdraw(ctx, by, account, d)
+	}
+	c := commands.RecordConsent{Subject: account.ID, Purpose: d.purpose, Language: r.language, Consented: d.kind == grants}
+	if d.form != nil {
+		c.Channel, c.GivenAt, c.GivenBy = domain.Paper, d.form.signed(time.Now()), d.form.givenBy
+		c.Evidence = &domain.Evidence{SHA256: d.form.sha256(), Reference: d.form.reference}
+	}
+	return insist(ctx, func(ctx context.Context) error {
+		_, err := s.handler.RecordConsent(ctx, by, c)
+		return err
+	})
+}
+
+// withdraw takes back the grant for a purpose, unless a developer has done so since.
+func (s *seeder) withdraw(ctx context.Context, by commands.Call, account domain.User, d decision) error {
+	history, err := s.consents(ctx, account)
+	if err != nil {
+		return err
+	}
+	grant, ok := domain.ConsentsAt(history, time.Time{}, time.Time{}).InForce(d.purpose)
+	if !ok {
+		return nil
+	}
+	return insist(ctx, func(ctx context.Context) error {
+		_, err := s.handler.WithdrawConsent(ctx, by, commands.WithdrawConsent{Consent: grant.ID, Reason: d.reason})
+		return err
+	})
+}
+
+// consents gives what the log has of a resident's decisions.
+func (s *seeder) consents(ctx context.Context, account domain.User) (history []domain.Recorded, err error) {
+	err = insist(ctx, func(ctx context.Context) error {
+		history, err = s.handler.Store.Load(ctx, account.Tenant, domain.ConsentsOf(account.ID))
+		return err
+	})
+	return history, err
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// name is a given name or a surname.
+type name struct {
+	text, ascii    string
+	language, code string // a language or community by its name, and its code by BCP 47
+}
+
+// nameList is what people are named from.
+type nameList struct {
+	given    []name
+	surnames map[string][]name // by the name of the language
+}
+
+// embeddedNames reads the built-in names.
+func embeddedNames() (nameList, error) {
+	n := nameList{surnames: map[string][]name{}}
+	err := importEmbedded("names", []string{"kind", "name", "language", "language_code", "ascii"}, func(rows []csvRow, bad []badRow) error {
+		for _, b := range bad {
+			return fmt.Errorf("the built-in names: line %d: %s", b.line, b.reason)
+		}
+		for _, row := range rows {
+			one := name{row.fields["name"], row.fields["ascii"], row.fields["language"], row.fields["language_code"]}
+			if row.fields["kind"] == "given" {
+				n.given = append(n.given, one)
+			} else {
+				n.surnames[one.language] = append(n.surnames[one.language], one)
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// share is how many of the people live in a municipality.
+type share struct {
+	municipality string
+	people       int
+}
+
+// embeddedShares spreads people over the built-in municipalities.
+func embeddedShares(people int) (shares []share, err error) {
+	err = importEmbedded("municipalities", []string{"code", "category", "population"}, func(rows []csvRow, _ []badRow) error {
+		shares, err = spread(rows, people)
+		return err
+	})
+	return shares, err
+}
+
+// spread divides people over the municipalities by population: the whole parts of the exact shares, and what is then left to those
+// with the largest remainders, the first in the file of equals. It lists who gets somebody. A district's people are those of its
+// local municipalities, so only metropolitan (A) and local (B) municipalities count.
+func spread(rows []csvRow, people int) ([]share, error) {
+	type claim struct{ index, remainder int }
+	var shares []share
+	var populations []int
+	total := 0
+	for _, row := range rows {
+		m, err := municipality(row)
+		if err != nil {
+			return nil, fmt.Errorf("municipalities, line %d: %w", row.line, err)
+		}
+		if (m.Category == "A" || m.Category == "B") && m.Population != nil {
+			shares = append(shares, share{municipality: m.Code})
+			populations = append(populations, *m.Population)
+			total += *m.Population
+		}
+	}
+	left, claims := people, make([]claim, len(shares))
+	for i, population := range populations {
+		exact := people * population // in units of 1/total of a person; maxPeople keeps it far from an overflow
+		shares[i].people, claims[i] = exact/total, claim{i, exact % total}
+		left -= shares[i].people
+	}
+	slices.SortStableFunc(claims, func(a, b claim) int { return cmp.Compare(b.remainder, a.remainder) })
+	for _, c := range claims[:left] {
+		shares[c.index].people++
+	}
+	return slices.DeleteFunc(shares, func(s share) bool { return s.people == 0 }), nil
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/salga-trust/engine/projections"
+)
+
+func TestSeedIsRefusedInProduction(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, testSecret, testMaster, "ENVIRONMENT=production", "ALLOWED_ORIGINS=https://a.example", "DATABASE_URL=postgres://o@127.0.0.1:1/trust")
+	s.run("seed", "--people", "5").expect(t, exitUsage, "ENVIRONMENT is production, where nobody is made up; seed a development system")
+	for _, people := range []string{"0", "-3", "10000001"} {
+		s.with("ENVIRONMENT=development").run("seed", "--people="+people).expect(t, exitUsage, "--people is not a number from 1 to 10000000")
+	}
+}
+
+// A system is seeded as it should be, however often it takes: refused before the import, stopped on the way, repeated, with more.
+func TestSeed(t *testing.T) {
+	t.Parallel()
+	s, _ := onDatabase(t)
+	seed := func(people string) outcome { return s.run("seed", "--people", people, "--seed", "4") }
+	seed("60").expect(t, exitNotSo, "is not there; run trust up, or trust import municipalities, first")
+	s.run("import", "municipalities", absolute(t, "data/municipalities.csv")).expect(t, exitDone, "257 registered")
+	seed("60").expect(t, exitNotSo, "is not there; run trust up, or trust import purposes, first")
+	s.run("import", "purposes", absolute(t, "data/purposes.csv")).expect(t, exitDone, "20 defined")
+	before := s.status().Head
+
+	first := s.start("seed", "--people", "60", "--seed", "4")
+	eventually(t, "some of them are there", func() bool { return s.status().Head > before+300 })
+	if code := first.stop(t, syscall.SIGINT); code == exitUnreachable {
+		if !strings.Contains(first.said.String(), "run it again with the same arguments to go on") {
+			t.Errorf("stopped it says: %s", first.said)
+		}
+	} else if code != exitDone { // it may have been faster than the signal
+		t.Errorf("stopped it exits with %d", code)
+	}
+	seed("60").expect(t, exitDone, "60 people (")
+	head := s.status().Head
+	seed("60").expect(t, exitDone, "60 people (0 new)")
+	if again := s.status().Head; again != head {
+		t.Errorf("repeated it appended %d events", again-head)
+	}
+	seed("75").expect(t, exitDone, "75 people (15 new)")
+
+	s.checkActors()
+	s.start("project", "all")
+	eventually(t, "the read tables have caught up", func() bool {
+		status := s.status()
+		lag := int64(0)
+		for _, p := range status.Projections {
+			lag += p.Lag
+		}
+		return lag == 0
+	})
+	s.run("verify").expect(t, exitDone, "events verified")
+	s.start("serve")
+	eventually(t, "the API is ready", s.ready)
+	for _, official := range []string{"admin", "manager", "field.worker"} {
+		if status := s.signIn(official+".jhb.4@example.org", seedPassword, "JHB"); status != http.StatusOK {
+			t.Errorf("%s signs in with status %d", official, status)
+		}
+	}
+}
+
+// What a resident decides is done by them, what came on paper by a field worker, and accounts of staff by the operator.
+func (s *site) checkActors() {
+	s.t.Helper()
+	want := map[string]string{
+		"user.registered.v1 citizen by citizen": "", "consent.granted.v1 web by citizen": "", "consent.refused.v1 web by citizen": "",
+		"consent.withdrawn.v1 - by citizen": "", "consent.granted.v1 paper by field_worker": "",
+	}
+	rows, err := connect(s.t, s).Query(s.t.Context(), `
+		select e.event_type || ' ' || coalesce(e.payload->>'channel', e.payload->>'role', '-') || ' by ' || case
+			when e.actor_id is null then e.metadata->>'actor_role' when e.actor_id = e.subject_id then 'citizen'
+			else (select u.payload->>'role' from trust.events u where u.stream_id = e.actor_id and u.event_type = 'user.registered.v1') end,
+			count(*), count(*) filter (where e.effective_at < e.recorded_at)
+		from trust.events e where e.stream_type in ('user', 'consent') and e.event_type <> 'user.deactivated.v1' group by 1`)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var what string
+		var count, earlier int
+		if err := rows.Scan(&what, &count, &earlier); err != nil {
+			s.t.Fatal(err)
+		}
+		delete(want, what)
+		if paper := strings.Contains(what, "paper"); (paper && earlier != count) || (!paper && earlier != 0) {
+			s.t.Errorf("%s: %d of %d were given before they were recorded", what, earlier, count)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		s.t.Fatal(err)
+	}
+	for what := range want {
+		s.t.Errorf("nothing is there like: %s", what)
+	}
+}
+
+// status is what trust status says.
+func (s *site) status() projections.Status {
+	s.t.Helper()
+	var status projections.Status
+	o := s.run("status", "--json")
+	if err := json.Unmarshal([]byte(o.stdout), &status); err != nil {
+		s.t.Fatal(err, o.stderr)
+	}
+	return status
+}
+
+func absolute(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
