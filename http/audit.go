@@ -16,16 +16,16 @@ type auditBody struct {
 	Timestamp instant               `json:"timestamp"`
 	TenantID  uuid.UUID             `json:"tenant_id" format:"uuid"`
 	UserID    *uuid.UUID            `json:"user_id" format:"uuid" doc:"Who did it; null: an operator, or nobody known."`
-	UserRole  string                `json:"user_role" doc:"Their role at that moment; also system or anonymous."`
-	Operation string                `json:"operation" enum:"CREATE,READ,UPDATE,DELETE"`
-	TableName string                `json:"table_name"`
+	UserRole  string                `json:"user_role" doc:"Their role at that moment; also system or anonymous." example:"citizen"`
+	Operation string                `json:"operation" enum:"CREATE,READ,UPDATE,DELETE" example:"UPDATE"`
+	TableName string                `json:"table_name" example:"consents"`
 	RecordID  uuid.UUID             `json:"record_id" format:"uuid"`
 	SubjectID *uuid.UUID            `json:"subject_id" format:"uuid" doc:"The person it is about; null: nobody."`
-	Changes   map[string]changeBody `json:"changes" nullable:"false" doc:"By field."`
-	IPAddress *string               `json:"ip_address" doc:"sealed or erased instead, where it cannot be shown."`
-	UserAgent *string               `json:"user_agent" doc:"sealed or erased instead, where it cannot be shown."`
-	EventType string                `json:"event_type"`
-	Position  int64                 `json:"position"`
+	Changes   map[string]changeBody `json:"changes" nullable:"false" doc:"By field." example:"{\"withdrawn\":{\"old\":false,\"new\":true,\"personal\":\"none\"}}"`
+	IPAddress *string               `json:"ip_address" doc:"sealed or erased instead, where it cannot be shown." example:"196.25.1.1"`
+	UserAgent *string               `json:"user_agent" doc:"sealed or erased instead, where it cannot be shown." example:"Mozilla/5.0"`
+	EventType string                `json:"event_type" example:"consent.withdrawn.v1"`
+	Position  int64                 `json:"position" example:"1043"`
 }
 
 // changeBody is what became of one field.

@@ -12,20 +12,20 @@ type registerInput struct {
 }
 
 type registerBody struct {
-	Email             string               `json:"email" doc:"At most 254 characters."`
-	Password          string               `json:"password" doc:"8 to 128 characters."`
-	FullName          string               `json:"full_name" doc:"2 to 100 characters."`
-	Phone             string               `json:"phone,omitempty" doc:"E.164 or South African national form."`
-	PreferredLanguage string               `json:"preferred_language,omitempty" doc:"en (default), zu or af."`
-	MunicipalityCode  string               `json:"municipality_code"`
+	Email             string               `json:"email" doc:"At most 254 characters." example:"nomsa@example.org"`
+	Password          string               `json:"password" doc:"8 to 128 characters." example:"correct horse battery"`
+	FullName          string               `json:"full_name" doc:"2 to 100 characters." example:"Nomsa Dlamini"`
+	Phone             string               `json:"phone,omitempty" doc:"E.164 or South African national form." example:"082 123 4567"`
+	PreferredLanguage string               `json:"preferred_language,omitempty" doc:"en (default), zu or af." example:"zu"`
+	MunicipalityCode  string               `json:"municipality_code" example:"CPT"`
 	Consent           *registerConsentBody `json:"consent,omitempty" needed:"true"`
 }
 
 type registerConsentBody struct {
-	Purpose            string `json:"purpose,omitempty" needed:"true" doc:"platform_registration"`
+	Purpose            string `json:"purpose,omitempty" needed:"true" doc:"platform_registration" example:"platform_registration"`
 	PurposeDescription string `json:"purpose_description,omitempty" doc:"The wording that was shown."`
-	Language           string `json:"language,omitempty" needed:"true" doc:"en, zu or af: as shown."`
-	Consented          bool   `json:"consented,omitempty" needed:"true"`
+	Language           string `json:"language,omitempty" needed:"true" doc:"en, zu or af: as shown." example:"zu"`
+	Consented          bool   `json:"consented,omitempty" needed:"true" example:"true"`
 }
 
 // person implements concerns.
@@ -48,9 +48,9 @@ func (s *server) register(ctx context.Context, call commands.Call, in *registerI
 
 type loginInput struct {
 	Body struct {
-		Email            string `json:"email"`
-		Password         string `json:"password"`
-		MunicipalityCode string `json:"municipality_code,omitempty" doc:"Needed if registered in more than one municipality."`
+		Email            string `json:"email" example:"nomsa@example.org"`
+		Password         string `json:"password" example:"correct horse battery"`
+		MunicipalityCode string `json:"municipality_code,omitempty" doc:"Needed if registered in more than one municipality." example:"CPT"`
 	} `nameHint:"LoginBody"`
 }
 
@@ -60,10 +60,10 @@ func (in *loginInput) person() string { return domain.CanonicalEmail(in.Body.Ema
 type tokensOutput struct {
 	Position string `header:"Event-Position"`
 	Body     struct {
-		AccessToken  string `json:"access_token"`
-		RefreshToken string `json:"refresh_token"`
+		AccessToken  string `json:"access_token" example:"eyJhbGciOiJIUzI1NiJ9.e30.YWNjZXNz"`
+		RefreshToken string `json:"refresh_token" example:"eyJhbGciOiJIUzI1NiJ9.e30.cmVmcmVzaA"`
 		TokenType    string `json:"token_type" enum:"bearer"`
-		ExpiresIn    int    `json:"expires_in" doc:"Seconds that the access token is valid."`
+		ExpiresIn    int    `json:"expires_in" doc:"Seconds that the access token is valid." example:"1800"`
 	} `nameHint:"Tokens"`
 }
 
@@ -91,7 +91,7 @@ func (s *server) tokens(ctx context.Context, g commands.Grant, err error) (*toke
 
 type refreshInput struct {
 	Body struct {
-		RefreshToken string `json:"refresh_token"`
+		RefreshToken string `json:"refresh_token" example:"eyJhbGciOiJIUzI1NiJ9.e30.cmVmcmVzaA"`
 	} `nameHint:"RefreshBody"`
 }
 

@@ -21,36 +21,36 @@ import (
 
 // historyBody is one consent event of a person, in full.
 type historyBody struct {
-	Position   int64      `json:"position"`
+	Position   int64      `json:"position" example:"1042"`
 	EventID    uuid.UUID  `json:"event_id" format:"uuid"`
-	EventType  string     `json:"event_type"`
+	EventType  string     `json:"event_type" example:"consent.granted.v1"`
 	RecordedAt instant    `json:"recorded_at" doc:"When the log learned of it."`
 	GivenAt    instant    `json:"given_at" doc:"When the person said so: from when it holds."`
 	Actor      *uuid.UUID `json:"actor" format:"uuid" doc:"The account that recorded it; null: an operator."`
-	ActorRole  string     `json:"actor_role" doc:"The actor's role at that moment."`
-	RecordedBy string     `json:"recorded_by" enum:"self,staff"`
+	ActorRole  string     `json:"actor_role" doc:"The actor's role at that moment." example:"field_worker"`
+	RecordedBy string     `json:"recorded_by" enum:"self,staff" example:"staff"`
 	ConsentID  uuid.UUID  `json:"consent_id" format:"uuid"`
-	Purpose    string     `json:"purpose"`
+	Purpose    string     `json:"purpose" example:"sms_alert"`
 
-	NoticeVersion      *int    `json:"notice_version" doc:"This and what follows up to evidence_sha256: null for a withdrawal."`
-	PurposeDescription *string `json:"purpose_description" doc:"The wording as shown."`
-	SHA256             *string `json:"sha256" doc:"Of the wording as shown."`
-	Language           *string `json:"language" enum:"en,zu,af"`
-	Channel            *string `json:"channel" enum:"web,counter,phone,whatsapp,ussd,paper"`
-	GivenBy            *string `json:"given_by" enum:"self,competent_person"`
-	Basis              *string `json:"basis" doc:"The ground of POPIA s11."`
-	EvidenceSHA256     *string `json:"evidence_sha256" doc:"null also where there is no evidence."`
+	NoticeVersion      *int    `json:"notice_version" doc:"This and what follows up to evidence_sha256: null for a withdrawal." example:"1"`
+	PurposeDescription *string `json:"purpose_description" doc:"The wording as shown." example:"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi."`
+	SHA256             *string `json:"sha256" doc:"Of the wording as shown." example:"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"`
+	Language           *string `json:"language" enum:"en,zu,af" example:"zu"`
+	Channel            *string `json:"channel" enum:"web,counter,phone,whatsapp,ussd,paper" example:"paper"`
+	GivenBy            *string `json:"given_by" enum:"self,competent_person" example:"competent_person"`
+	Basis              *string `json:"basis" doc:"The ground of POPIA s11." example:"consent"`
+	EvidenceSHA256     *string `json:"evidence_sha256" doc:"null also where there is no evidence." example:"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`
 
-	Personal          personalState        `json:"personal"`
-	EvidenceReference *string              `json:"evidence_reference" doc:"Where the evidence is kept."`
+	Personal          personalState        `json:"personal" example:"open"`
+	EvidenceReference *string              `json:"evidence_reference" doc:"Where the evidence is kept." example:"form 114"`
 	CompetentPerson   *competentPersonBody `json:"competent_person" doc:"Who decided for the subject (POPIA s35)."`
 	Reason            *string              `json:"reason" doc:"Of a withdrawal."`
 }
 
 type competentPersonBody struct {
-	Name      string `json:"name"`
-	Relation  string `json:"relation"`
-	Authority string `json:"authority" doc:"Reference of what gives them the authority."`
+	Name      string `json:"name" example:"Thandi Dlamini"`
+	Relation  string `json:"relation" example:"mother"`
+	Authority string `json:"authority" doc:"Reference of what gives them the authority." example:"birth certificate"`
 }
 
 // personalState says what can be said of fields that identify a person.
@@ -122,18 +122,18 @@ func (s *server) history(ctx context.Context, call commands.Call, in *historyInp
 }
 
 type exposureBody struct {
-	Position  int64             `json:"position"`
+	Position  int64             `json:"position" example:"1050"`
 	EventID   uuid.UUID         `json:"event_id" format:"uuid"`
 	Timestamp instant           `json:"timestamp"`
 	Actor     *uuid.UUID        `json:"actor" format:"uuid" doc:"The account that read; null: an operator."`
-	ActorRole string            `json:"actor_role" doc:"The actor's role at that moment."`
-	Route     string            `json:"route"`
-	Fields    string            `json:"fields" doc:"The group of fields that was shown."`
-	Head      int64             `json:"head" doc:"The log's newest position at that moment: what there was to see."`
-	Subjects  []uuid.UUID       `json:"subjects" nullable:"false" doc:"Whose data was shown; empty: of more people than are named, see filter."`
-	Filter    map[string]string `json:"filter" nullable:"false" doc:"What was asked for; values that identify a person are left out."`
+	ActorRole string            `json:"actor_role" doc:"The actor's role at that moment." example:"manager"`
+	Route     string            `json:"route" example:"GET /api/v1/users"`
+	Fields    string            `json:"fields" doc:"The group of fields that was shown." example:"profile"`
+	Head      int64             `json:"head" doc:"The log's newest position at that moment: what there was to see." example:"1049"`
+	Subjects  []uuid.UUID       `json:"subjects" format:"uuid" nullable:"false" doc:"Whose data was shown; empty: of more people than are named, see filter."`
+	Filter    map[string]string `json:"filter" nullable:"false" doc:"What was asked for; values that identify a person are left out." example:"{\"email\":\"given\"}"`
 	Reason    *string           `json:"reason" doc:"Why, where one has to say so."`
-	Matched   *string           `json:"matched" enum:"subject,list,filter" doc:"Why this is about subject_id: named alone, named among others, or perhaps covered by the filter."`
+	Matched   *string           `json:"matched" enum:"subject,list,filter" doc:"Why this is about subject_id: named alone, named among others, or perhaps covered by the filter." example:"subject"`
 }
 
 func exposureOf(x projections.ExposureEntry) exposureBody {

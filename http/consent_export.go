@@ -39,7 +39,9 @@ func (f Format) mediaType() string {
 // schema describes the document to clients.
 func (f Format) schema() *huma.Schema {
 	consent := &huma.Schema{Ref: schemaPrefix + "ConsentBody"}
-	whole := &huma.Schema{Type: huma.TypeInteger, Format: "int64"}
+	whole := func(example int) *huma.Schema {
+		return &huma.Schema{Type: huma.TypeInteger, Format: "int64", Examples: []any{example}}
+	}
 	switch f {
 	case CSV:
 		return &huma.Schema{Type: huma.TypeString, Description: "A header line with the names of a consent's fields, and a line for each consent."}
@@ -49,8 +51,8 @@ func (f Format) schema() *huma.Schema {
 		return &huma.Schema{
 			Type: huma.TypeObject, AdditionalProperties: false, Required: []string{"position", "as_of", "items", "count"},
 			Properties: map[string]*huma.Schema{
-				"position": whole, "as_of": {Type: huma.TypeString, Format: "date-time", Nullable: true, Description: "As asked for."},
-				"items": {Type: huma.TypeArray, Items: consent}, "count": whole,
+				"position": whole(1050), "as_of": {Type: huma.TypeString, Format: "date-time", Nullable: true, Description: "As asked for."},
+				"items": {Type: huma.TypeArray, Items: consent}, "count": whole(1),
 			},
 		}
 	}

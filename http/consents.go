@@ -14,22 +14,22 @@ import (
 type consentBody struct {
 	ID                 uuid.UUID       `json:"id" format:"uuid"`
 	SubjectID          uuid.UUID       `json:"subject_id" format:"uuid"`
-	Purpose            string          `json:"purpose"`
-	PurposeDescription string          `json:"purpose_description" doc:"The wording as shown."`
-	Language           domain.Language `json:"language" enum:"en,zu,af"`
-	Consented          bool            `json:"consented" doc:"false: a refusal."`
-	ConsentedAt        *instant        `json:"consented_at" nullable:"true" doc:"When the person said yes; null for a refusal."`
-	Withdrawn          bool            `json:"withdrawn"`
+	Purpose            string          `json:"purpose" example:"sms_alert"`
+	PurposeDescription string          `json:"purpose_description" doc:"The wording as shown." example:"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi."`
+	Language           domain.Language `json:"language" enum:"en,zu,af" example:"zu"`
+	Consented          bool            `json:"consented" doc:"false: a refusal." example:"true"`
+	ConsentedAt        *instant        `json:"consented_at" nullable:"true" doc:"When the person said yes; null for a refusal." example:"2026-03-01T12:00:00.000000Z"`
+	Withdrawn          bool            `json:"withdrawn" example:"false"`
 	WithdrawnAt        *instant        `json:"withdrawn_at" nullable:"true"`
 	Channel            domain.Channel  `json:"channel" enum:"web,counter,phone,whatsapp,ussd,paper"`
 	GivenAt            instant         `json:"given_at" doc:"When the person decided."`
 	RecordedAt         instant         `json:"recorded_at" doc:"When the log learned of it."`
-	NoticeVersion      int             `json:"notice_version"`
-	SHA256             string          `json:"sha256" doc:"Of the wording as shown."`
+	NoticeVersion      int             `json:"notice_version" example:"1"`
+	SHA256             string          `json:"sha256" doc:"Of the wording as shown." example:"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"`
 	GivenBy            string          `json:"given_by" enum:"self,competent_person" doc:"Who decided (POPIA s35)."`
 	RecordedBy         *uuid.UUID      `json:"recorded_by" format:"uuid" doc:"The account that recorded it; null: an operator."`
 	EvidenceSHA256     *string         `json:"evidence_sha256" doc:"Of the scanned form, or whatever else proves it; null: none."`
-	Position           int64           `json:"position" doc:"Of the newest event about it."`
+	Position           int64           `json:"position" doc:"Of the newest event about it." example:"1042"`
 }
 
 func consentOf(c domain.Consent) consentBody {
@@ -68,10 +68,10 @@ type recordConsentInput struct {
 
 type recordConsentBody struct {
 	SubjectID          string        `json:"subject_id,omitempty" doc:"Another person of the own tenant; only for staff."`
-	Purpose            string        `json:"purpose" doc:"A code of the registry."`
+	Purpose            string        `json:"purpose" doc:"A code of the registry." example:"sms_alert"`
 	PurposeDescription string        `json:"purpose_description,omitempty" doc:"The wording that was shown; must be the registry's."`
-	Language           string        `json:"language" doc:"en, zu or af: as shown."`
-	Consented          bool          `json:"consented" doc:"false records a refusal."`
+	Language           string        `json:"language" doc:"en, zu or af: as shown." example:"zu"`
+	Consented          bool          `json:"consented" doc:"false records a refusal." example:"true"`
 	Channel            string        `json:"channel,omitempty" doc:"web (default), counter, phone, whatsapp, ussd or paper."`
 	GivenAt            *time.Time    `json:"given_at,omitempty" doc:"More than 5 minutes ago needs another channel than web, and evidence."`
 	NoticeVersion      int           `json:"notice_version,omitempty" minimum:"1" doc:"The version that was shown."`
@@ -80,14 +80,14 @@ type recordConsentBody struct {
 }
 
 type evidenceBody struct {
-	SHA256    string `json:"sha256" doc:"64 lower-case hexadecimal digits."`
-	Reference string `json:"reference" doc:"Where it is kept."`
+	SHA256    string `json:"sha256" doc:"64 lower-case hexadecimal digits." example:"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`
+	Reference string `json:"reference" doc:"Where it is kept." example:"form 114"`
 }
 
 type givenByBody struct {
-	Name      string `json:"name"`
-	Relation  string `json:"relation"`
-	Authority string `json:"authority" doc:"Reference of what gives them the authority."`
+	Name      string `json:"name" example:"Thandi Dlamini"`
+	Relation  string `json:"relation" example:"mother"`
+	Authority string `json:"authority" doc:"Reference of what gives them the authority." example:"birth certificate"`
 }
 
 func (b recordConsentBody) command() (commands.RecordConsent, error) {
@@ -130,7 +130,7 @@ func (s *server) recordConsent(ctx context.Context, call commands.Call, in *reco
 type withdrawConsentInput struct {
 	ID   string `path:"id"`
 	Body *struct {
-		Reason  string     `json:"reason,omitempty"`
+		Reason  string     `json:"reason,omitempty" example:"too many messages"`
 		GivenAt *time.Time `json:"given_at,omitempty" doc:"When the person said so; missing: now."`
 	} `nameHint:"WithdrawConsentBody"`
 }
@@ -217,22 +217,22 @@ func (s *server) consent(ctx context.Context, call commands.Call, in *consentInp
 
 type checkConsentInput struct {
 	SubjectID string    `query:"subject_id" doc:"Another person of the own tenant; only for staff."`
-	Purpose   string    `query:"purpose" required:"true"`
+	Purpose   string    `query:"purpose" required:"true" example:"sms_alert"`
 	At        time.Time `query:"at" doc:"Missing: now."`
 	KnownAt   time.Time `query:"known_at" doc:"Missing: now."`
 }
 
 type checkConsentOutput struct {
 	Body struct {
-		Allowed   bool         `json:"allowed"`
+		Allowed   bool         `json:"allowed" example:"true"`
 		DecidedBy *decidedBody `json:"decided_by" doc:"null: nothing was ever decided."`
 	} `nameHint:"Check"`
 }
 
 type decidedBody struct {
 	EventID   uuid.UUID `json:"event_id" format:"uuid"`
-	EventType string    `json:"event_type"`
-	Position  int64     `json:"position"`
+	EventType string    `json:"event_type" example:"consent.granted.v1"`
+	Position  int64     `json:"position" example:"1042"`
 	At        instant   `json:"at" doc:"When it holds from."`
 }
 

@@ -34,7 +34,7 @@ func TestMinEventPosition(t *testing.T) {
 	p := w.staff(domain.Admin, "SALGA")
 	w.queries.reached = 1_000
 	for _, l := range apphttp.Lines() {
-		path, body := sample(l)
+		path, body := w.sample(l)
 		if l.Waits == "" {
 			if a := p.send(l.Method, path, body, "Min-Event-Position", "rubbish"); a.faults()["Min-Event-Position"] != "" {
 				t.Errorf("%s looks at Min-Event-Position: %s", l.ID, a.raw)

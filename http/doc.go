@@ -13,5 +13,6 @@
 // Not here: rules of any kind (packages domain and commands), queries (package projections), the process and its settings
 // (cmd/trust).
 //
-// To add a route: one line in routes.go and its handler. The permission, limits, waiting, and documentation follow from the line.
+// To add a route: one line in routes.go and its handler, with a tag `example:"…"` on each field of its body and answer. The
+// permission, limits, waiting, and documentation follow from these; New refuses a route without an example.
 package http

@@ -1,9 +1,12 @@
 package http
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 )
 
 // Line is what tests see of a line of the route table.
@@ -137,3 +140,18 @@ HTTP. Paths are below ` + "`/api/v1`" + `, but for the first ones. Roles are tho
 - *own session*: whoever holds the refresh token. *by address*: from the networks in ` + "`METRICS_FROM`" + `.
 
 `
+
+// Sentences is sentences, by the code's text.
+func Sentences() map[string]string {
+	named := map[string]string{}
+	for code, sentence := range sentences() {
+		named[string(code)] = sentence
+	}
+	return named
+}
+
+// FromTags is exampleOf for the schema of a value's type.
+func FromTags(v any) (any, error) {
+	schemas := huma.NewMapRegistry(schemaPrefix, huma.DefaultSchemaNamer)
+	return exampleOf(schemas, "it", schemas.Schema(reflect.TypeOf(v), true, "It"))
+}

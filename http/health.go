@@ -16,14 +16,14 @@ type ReadyState struct {
 
 // ProjectorState is a projector that is not up to date.
 type ProjectorState struct {
-	Name  string `json:"name"`
-	State string `json:"state" doc:"behind or halted"`
+	Name  string `json:"name" example:"users"`
+	State string `json:"state" doc:"behind or halted" example:"behind"`
 }
 
 type healthOutput struct {
 	Body struct {
 		Status  string `json:"status" enum:"healthy"`
-		Version string `json:"version"`
+		Version string `json:"version" example:"1.0.0"`
 	} `nameHint:"Health"`
 }
 

@@ -13,14 +13,14 @@ import (
 // municipalityBody is a municipality in answers.
 type municipalityBody struct {
 	ID           uuid.UUID `json:"id" format:"uuid"`
-	Code         string    `json:"code"`
-	Name         string    `json:"name"`
-	Province     string    `json:"province"`
-	Category     *string   `json:"category" doc:"A, B or C; null: not said."`
+	Code         string    `json:"code" example:"CPT"`
+	Name         string    `json:"name" example:"City of Cape Town"`
+	Province     string    `json:"province" example:"Western Cape"`
+	Category     *string   `json:"category" doc:"A, B or C; null: not said." example:"A"`
 	DistrictCode *string   `json:"district_code"`
-	Population   *int      `json:"population"`
-	ContactEmail *string   `json:"contact_email"`
-	IsActive     bool      `json:"is_active"`
+	Population   *int      `json:"population" example:"4772846"`
+	ContactEmail *string   `json:"contact_email" example:"info@capetown.example.org"`
+	IsActive     bool      `json:"is_active" example:"true"`
 	CreatedAt    instant   `json:"created_at"`
 	UpdatedAt    instant   `json:"updated_at"`
 }
@@ -55,12 +55,12 @@ func municipalityAnswer(a commands.Answer[domain.Municipality], err error) (*mun
 
 type registerMunicipalityInput struct {
 	Body struct {
-		Name         string `json:"name" doc:"Unique; 3 to 100 characters."`
-		Code         string `json:"code" doc:"Unique; 2 to 10 letters and digits, upper-cased."`
-		Province     string `json:"province" doc:"One of the nine, by its English name."`
-		Category     string `json:"category,omitempty" doc:"A, B or C."`
+		Name         string `json:"name" doc:"Unique; 3 to 100 characters." example:"Ethekwini"`
+		Code         string `json:"code" doc:"Unique; 2 to 10 letters and digits, upper-cased." example:"ETH"`
+		Province     string `json:"province" doc:"One of the nine, by its English name." example:"KwaZulu-Natal"`
+		Category     string `json:"category,omitempty" doc:"A, B or C." example:"A"`
 		DistrictCode string `json:"district_code,omitempty"`
-		Population   *int   `json:"population,omitempty"`
+		Population   *int   `json:"population,omitempty" example:"4239901"`
 		ContactEmail string `json:"contact_email,omitempty"`
 	} `nameHint:"RegisterMunicipalityBody"`
 }
@@ -121,8 +121,8 @@ type changeMunicipalityInput struct {
 	ID   string `path:"id"`
 	Body struct {
 		Name         *string   `json:"name,omitempty" doc:"Unique; 3 to 100 characters."`
-		ContactEmail clearable `json:"contact_email,omitzero" doc:"null or empty: none."`
-		Population   *int      `json:"population,omitempty"`
+		ContactEmail clearable `json:"contact_email,omitzero" doc:"null or empty: none." example:"info@ethekwini.example.org"`
+		Population   *int      `json:"population,omitempty" example:"4239901"`
 	} `nameHint:"ChangeMunicipalityBody"`
 }
 

@@ -2,6 +2,7 @@ package http
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"reflect"
@@ -135,20 +136,35 @@ func headersOf(r *route) []*huma.Param {
 const problemName = "Problem"
 
 // document gives the finished OpenAPI document.
-func document(api *huma.OpenAPI) ([]byte, error) {
+func document(api *huma.OpenAPI, routes map[string]*route) ([]byte, error) {
 	schemas := api.Components.Schemas
 	delete(schemas.Map(), "ErrorModel") // huma's own, which no answer has
 	delete(schemas.Map(), "ErrorDetail")
 	schemas.Schema(reflect.TypeFor[problem](), true, problemName)
+	schemas.Map()[problemName].Properties["code"].Enum = allCodes()
 	finish(schemas)
+	var faults []error
 	for _, item := range api.Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
 			if op != nil {
 				nameHeaders(op)
+				faults = append(faults, exemplify(schemas, op, routes[op.OperationID]))
 			}
 		}
 	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
 	return json.Marshal(api)
+}
+
+// allCodes lists every code that an answer may have.
+func allCodes() []any {
+	var codes []any
+	for _, code := range slices.Sorted(maps.Keys(statuses())) {
+		codes = append(codes, code)
+	}
+	return codes
 }
 
 // nameHeaders adds the headers that every answer has.

@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/salga-trust/engine/domain"
 	apphttp "github.com/salga-trust/engine/http"
@@ -17,10 +20,13 @@ const adminRole = domain.Admin
 // spec is the OpenAPI document.
 type spec struct{ tree map[string]any }
 
-func openapi(t *testing.T, w *world) spec {
+// openapi reads it as clients do, once for each world.
+func openapi(t testing.TB, w *world) spec {
 	t.Helper()
-	a := w.send("GET", "/openapi.json", "").want(200)
-	return spec{a.json}
+	if w.spec.tree == nil {
+		w.spec.tree = w.send("GET", "/openapi.json", "").want(200).json
+	}
+	return w.spec
 }
 
 func (s spec) operation(l apphttp.Line) map[string]any {
@@ -47,11 +53,17 @@ type bodyField struct {
 	kind string
 }
 
+// bodyOf gives what the document says of a route's body; nil: it has none.
+func (s spec) bodyOf(l apphttp.Line) map[string]any {
+	body, _ := s.operation(l)["requestBody"].(map[string]any)
+	content, _ := body["content"].(map[string]any)
+	media, _ := content["application/json"].(map[string]any)
+	return media
+}
+
 // bodyFields lists the fields of a route's body, nested ones too.
 func (s spec) bodyFields(l apphttp.Line) []bodyField {
-	body := s.operation(l)["requestBody"].(map[string]any)
-	schema := body["content"].(map[string]any)["application/json"].(map[string]any)["schema"].(map[string]any)
-	return s.fields(nil, s.resolve(schema))
+	return s.fields(nil, s.resolve(s.bodyOf(l)["schema"].(map[string]any)))
 }
 
 func (s spec) fields(at []string, schema map[string]any) []bodyField {
@@ -254,6 +266,9 @@ func (s spec) conforms(t *testing.T, where string, schema map[string]any, value 
 		schema = either[0].(map[string]any)
 	}
 	schema = s.resolve(schema)
+	if schema["type"] == nil {
+		return // anything
+	}
 	kinds, ok := schema["type"].([]any)
 	if !ok {
 		kinds = []any{schema["type"]}
@@ -262,6 +277,7 @@ func (s spec) conforms(t *testing.T, where string, schema map[string]any, value 
 	switch v := value.(type) {
 	case string:
 		is = "string"
+		checkFormat(t, where, schema["format"], v)
 	case bool:
 		is = "boolean"
 	case float64:
@@ -285,7 +301,8 @@ func (s spec) conforms(t *testing.T, where string, schema map[string]any, value 
 			}
 			s.conforms(t, where+"."+name, p, inner)
 		}
-		for _, name := range schema["required"].([]any) {
+		required, _ := schema["required"].([]any)
+		for _, name := range required {
 			if _, ok := v[name.(string)]; !ok {
 				t.Errorf("%s: %s is missing", where, name)
 			}
@@ -296,6 +313,20 @@ func (s spec) conforms(t *testing.T, where string, schema map[string]any, value 
 	}
 	if allowed, ok := schema["enum"].([]any); ok && value != nil && !slices.Contains(allowed, value) {
 		t.Errorf("%s: %v is none of %v", where, value, allowed)
+	}
+}
+
+func checkFormat(t *testing.T, where string, format any, text string) {
+	t.Helper()
+	var err error
+	switch format {
+	case "uuid":
+		_, err = uuid.Parse(text)
+	case "date-time":
+		_, err = time.Parse(time.RFC3339, text)
+	}
+	if err != nil {
+		t.Errorf("%s: %q is no %s", where, text, format)
 	}
 }
 

@@ -35,6 +35,7 @@ func TestThePageOfPermissionsIsTheTable(t *testing.T) {
 
 // cell is one route called by one party about one target.
 type cell struct {
+	w *world
 	apphttp.Line
 	party  string
 	target string
@@ -57,7 +58,7 @@ func absent() thing {
 
 // request gives the request of a route about a thing, and whether the route names things at all.
 func (c cell) request(about thing) (path, body string, names bool) {
-	path, body = sample(c.Line)
+	path, body = c.w.sample(c.Line)
 	named := map[string]func(){
 		"list_users": func() { path = c.Path + "?email=" + about.email },
 		"create_user": func() {
@@ -100,7 +101,7 @@ func (c cell) request(about thing) (path, body string, names bool) {
 		code := strings.ToUpper("M" + uuid.NewString()[:8])
 		body = fmt.Sprintf(`{"name":"Municipality %s","code":%q,"province":"Gauteng"}`, code, code)
 	case "define_purpose":
-		body = strings.Replace(body, "car_washing", purposeCode(), 1)
+		body = strings.Replace(body, "event_news", purposeCode(), 1)
 	}
 	return path, body, false
 }
@@ -136,7 +137,7 @@ func TestEveryCellOfThePermissionsIsTrue(t *testing.T) {
 	for _, l := range apphttp.Lines() {
 		for party, reach := range l.Reaches {
 			for _, target := range targets() {
-				c := cell{Line: l, party: party, target: target}
+				c := cell{w: w, Line: l, party: party, target: target}
 				cast.play(&c, l.Command && reach != "nothing")
 				c.call(t, w)
 				called++

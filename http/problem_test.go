@@ -133,7 +133,7 @@ func TestTheDatabaseIsAway(t *testing.T) {
 	p := w.citizen("thandi@example.org")
 	w.store.fail(domain.Refuse(domain.CodeUnavailable, "The database does not answer; try again shortly."))
 	for _, l := range apphttp.Lines() {
-		path, body := sample(l)
+		path, body := w.sample(l)
 		switch l.ID {
 		case "health", "ready", "metrics", "docs", "docs_asset", "openapi":
 			p.send(l.Method, path, body).want(200)
@@ -180,7 +180,7 @@ func TestNothingIsEchoed(t *testing.T) {
 		`"2026-` + mark + `"`, `"` + strings.Repeat(mark, 500) + `"`, markNumber + "." + markNumber, `"` + mark + `<b>"`,
 	}
 	for _, l := range apphttp.Lines() {
-		path, body := sample(l)
+		path, body := w.sample(l)
 		if body != "" {
 			for _, whole := range []string{
 				mark, `"` + mark + `"`, `["` + mark + `"]`, `{"` + mark + `":1}`, `{"password":"` + mark, `{"password":"` + mark + `"}x` + mark,

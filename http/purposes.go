@@ -9,17 +9,17 @@ import (
 
 // purposeBody is a purpose in answers, with the wording to show before anyone consents.
 type purposeBody struct {
-	Code      string       `json:"code"`
+	Code      string       `json:"code" example:"sms_alert"`
 	Basis     domain.Basis `json:"basis" enum:"consent,contract,legal_obligation,subject_interest,public_law_duty,legitimate_interest"`
-	Special   bool         `json:"special_personal_information" doc:"POPIA s26"`
-	Retention string       `json:"retention"`
+	Special   bool         `json:"special_personal_information" doc:"POPIA s26" example:"false"`
+	Retention string       `json:"retention" example:"until consent is withdrawn; proof of consent 3 years longer"`
 	Notice    noticeBody   `json:"notice"`
 }
 
 type noticeBody struct {
-	Version int               `json:"version"`
-	Texts   map[string]string `json:"texts" doc:"By language: en, zu, af."`
-	SHA256  map[string]string `json:"sha256" doc:"Of each text's UTF-8 bytes, hexadecimal."`
+	Version int               `json:"version" example:"1"`
+	Texts   map[string]string `json:"texts" doc:"By language: en, zu, af." example:"{\"en\":\"To send you SMS alerts about water and electricity interruptions.\",\"zu\":\"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.\",\"af\":\"Om SMS-kennisgewings oor water- en kragonderbrekings aan u te stuur.\"}"`
+	SHA256  map[string]string `json:"sha256" doc:"Of each text's UTF-8 bytes, hexadecimal." example:"{\"en\":\"1c31e3af462d98d0d2af3cefc4abc7a34d63efa7ac23e4c65afb9065bc0b9dd4\",\"zu\":\"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e\",\"af\":\"7abb6b08158307913f6b1584f1e7d1a02e25071291b0c233516b3ded27311e1f\"}"`
 }
 
 func purposeOf(p domain.Purpose) purposeBody {
@@ -79,9 +79,9 @@ func purposeAnswer(a commands.Answer[domain.Purpose], err error) (*purposeChange
 
 // textsBody is a wording in every language.
 type textsBody struct {
-	English   string `json:"en"`
-	Zulu      string `json:"zu"`
-	Afrikaans string `json:"af"`
+	English   string `json:"en" example:"To tell you about events"`
+	Zulu      string `json:"zu" example:"Ukukwazisa ngemicimbi"`
+	Afrikaans string `json:"af" example:"Om jou van geleenthede te vertel"`
 }
 
 func (b textsBody) texts() map[domain.Language]string {
@@ -90,10 +90,10 @@ func (b textsBody) texts() map[domain.Language]string {
 
 type definePurposeInput struct {
 	Body struct {
-		Code      string `json:"code" doc:"Lower-case words joined by underscores."`
-		Basis     string `json:"basis" doc:"consent, contract, legal_obligation, subject_interest, public_law_duty or legitimate_interest."`
-		Special   bool   `json:"special_personal_information" doc:"POPIA s26"`
-		Retention string `json:"retention" doc:"How long data for this purpose is kept (POPIA s14)."`
+		Code      string `json:"code" doc:"Lower-case words joined by underscores." example:"event_news"`
+		Basis     string `json:"basis" doc:"consent, contract, legal_obligation, subject_interest, public_law_duty or legitimate_interest." example:"consent"`
+		Special   bool   `json:"special_personal_information" doc:"POPIA s26" example:"false"`
+		Retention string `json:"retention" doc:"How long data for this purpose is kept (POPIA s14)." example:"1 year after the last event"`
 		Notice    struct {
 			Texts textsBody `json:"texts"`
 		} `json:"notice"`

@@ -14,8 +14,10 @@ import (
 	apphttp "github.com/salga-trust/engine/http"
 )
 
-// sample gives a request for a line of the route table that is well-formed, if about nothing that exists.
-func sample(l apphttp.Line) (path, body string) {
+// sample gives a request for a line of the route table that is well-formed, if about nothing that exists: its body is the
+// document's example.
+func (w *world) sample(l apphttp.Line) (path, body string) {
+	w.t.Helper()
 	path = strings.ReplaceAll(l.Path, "{id}", "01890a5d-ac96-774b-bcce-b302099a8057")
 	path = strings.ReplaceAll(path, "{asset}", "start.js")
 	path = strings.ReplaceAll(path, "{code}", "newsletter")
@@ -26,32 +28,13 @@ func sample(l apphttp.Line) (path, body string) {
 		path += "?subject_id=01890a5d-ac96-774b-bcce-b302099a8057"
 	case "check_consent":
 		path += "?purpose=newsletter"
-	case "register":
-		body = registration("sample@example.org")
-	case "login":
-		body = `{"email":"nobody@example.org","password":"not the password"}`
-	case "refresh", "logout":
-		body = `{"refresh_token":"x"}`
-	case "change_me":
-		body = `{"full_name":"Another Name"}`
-	case "change_password":
-		body = `{"current_password":"not the password","new_password":"a new password"}`
-	case "register_municipality":
-		body = `{"name":"Ethekwini","code":"ETH","province":"KwaZulu-Natal"}`
-	case "change_municipality":
-		body = `{"population":5}`
-	case "record_consent":
-		body = `{"purpose":"newsletter","language":"en","consented":true}`
-	case "create_user":
-		body = `{"email":"staff@example.org","password":"a good password","full_name":"Sipho Zulu","role":"manager"}`
-	case "change_role":
-		body = `{"role":"manager"}`
-	case "define_purpose":
-		body = `{"code":"car_washing","basis":"consent","special_personal_information":false,"retention":"1 year","notice":{"texts":{"en":"a","zu":"b","af":"c"}}}`
-	case "publish_notice":
-		body = `{"texts":{"en":"a","zu":"b","af":"c"}}`
-	case "withdraw_consent":
-		body = `{"reason":"changed my mind"}`
+	}
+	if example := openapi(w.t, w).bodyOf(l)["example"]; example != nil {
+		text, err := json.Marshal(example)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		body = string(text)
 	}
 	return path, body
 }
@@ -83,7 +66,7 @@ func TestNobodyGetsInWithoutAnAccessToken(t *testing.T) {
 		if !l.Account {
 			continue
 		}
-		path, body := sample(l)
+		path, body := w.sample(l)
 		for name, c := range map[string]struct {
 			header string
 			code   domain.Code
@@ -155,7 +138,7 @@ func TestBodiesOfTheWrongShape(t *testing.T) {
 	w := newWorld(t)
 	p := w.staff(domain.Admin, "SALGA")
 	for _, l := range apphttp.Lines() {
-		path, body := sample(l)
+		path, body := w.sample(l)
 		if body == "" {
 			continue
 		}
@@ -211,7 +194,7 @@ func TestEveryFieldOfTheWrongType(t *testing.T) {
 	doc := openapi(t, w)
 	tried := 0
 	for _, l := range apphttp.Lines() {
-		path, body := sample(l)
+		path, body := w.sample(l)
 		if body == "" {
 			continue
 		}

@@ -150,7 +150,7 @@ func (s *server) mount() error {
 		r.serve(s, api, r, *op)
 	}
 	var err error
-	s.document, err = document(api.OpenAPI())
+	s.document, err = document(api.OpenAPI(), s.routes)
 	return err
 }
 

@@ -70,13 +70,13 @@ func (s *server) user(ctx context.Context, call commands.Call, in *oneUserInput)
 
 type createUserInput struct {
 	Body struct {
-		Email             string `json:"email" doc:"At most 254 characters."`
-		Password          string `json:"password" doc:"8 to 128 characters."`
-		FullName          string `json:"full_name" doc:"2 to 100 characters."`
+		Email             string `json:"email" doc:"At most 254 characters." example:"sipho@example.org"`
+		Password          string `json:"password" doc:"8 to 128 characters." example:"correct horse battery"`
+		FullName          string `json:"full_name" doc:"2 to 100 characters." example:"Sipho Zulu"`
 		Phone             string `json:"phone,omitempty" doc:"E.164 or South African national form."`
-		PreferredLanguage string `json:"preferred_language,omitempty" doc:"en (default), zu or af."`
+		PreferredLanguage string `json:"preferred_language,omitempty" doc:"en (default), zu or af." example:"zu"`
 		MunicipalityCode  string `json:"municipality_code,omitempty" doc:"The own one; missing: the own one."`
-		Role              string `json:"role" doc:"citizen, field_worker, manager, admin or saps_liaison."`
+		Role              string `json:"role" doc:"citizen, field_worker, manager, admin or saps_liaison." example:"manager"`
 	} `nameHint:"CreateUserBody"`
 }
 
@@ -91,7 +91,7 @@ func (s *server) createUser(ctx context.Context, call commands.Call, in *createU
 type changeRoleInput struct {
 	ID   string `path:"id"`
 	Body struct {
-		Role string `json:"role" doc:"citizen, field_worker, manager, admin or saps_liaison."`
+		Role string `json:"role" doc:"citizen, field_worker, manager, admin or saps_liaison." example:"manager"`
 	} `nameHint:"ChangeRoleBody"`
 }
 

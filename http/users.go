@@ -13,13 +13,13 @@ import (
 type userBody struct {
 	ID                uuid.UUID       `json:"id" format:"uuid"`
 	TenantID          uuid.UUID       `json:"tenant_id" format:"uuid"`
-	MunicipalityCode  string          `json:"municipality_code"`
-	Email             string          `json:"email"`
-	FullName          string          `json:"full_name"`
-	Phone             *string         `json:"phone" doc:"E.164; null: none."`
-	PreferredLanguage domain.Language `json:"preferred_language" enum:"en,zu,af"`
-	Role              domain.Role     `json:"role" enum:"citizen,field_worker,manager,admin,saps_liaison"`
-	IsActive          bool            `json:"is_active"`
+	MunicipalityCode  string          `json:"municipality_code" example:"CPT"`
+	Email             string          `json:"email" example:"nomsa@example.org"`
+	FullName          string          `json:"full_name" example:"Nomsa Dlamini"`
+	Phone             *string         `json:"phone" doc:"E.164; null: none." example:"+27821234567"`
+	PreferredLanguage domain.Language `json:"preferred_language" enum:"en,zu,af" example:"zu"`
+	Role              domain.Role     `json:"role" enum:"citizen,field_worker,manager,admin,saps_liaison" example:"citizen"`
+	IsActive          bool            `json:"is_active" example:"true"`
 	CreatedAt         instant         `json:"created_at"`
 	UpdatedAt         instant         `json:"updated_at"`
 }
@@ -60,7 +60,7 @@ func (s *server) me(ctx context.Context, call commands.Call, _ *struct{}) (*user
 
 type changeMeInput struct {
 	Body struct {
-		FullName          *string   `json:"full_name,omitempty" doc:"2 to 100 characters."`
+		FullName          *string   `json:"full_name,omitempty" doc:"2 to 100 characters." example:"Nomsa Zulu"`
 		Phone             clearable `json:"phone,omitzero" doc:"E.164 or South African national form; null or empty: none."`
 		PreferredLanguage *string   `json:"preferred_language,omitempty" doc:"en, zu or af."`
 		Email             *string   `json:"email,omitempty" doc:"A new one needs current_password."`
@@ -78,8 +78,8 @@ func (s *server) changeMe(ctx context.Context, call commands.Call, in *changeMeI
 
 type changePasswordInput struct {
 	Body struct {
-		CurrentPassword string `json:"current_password"`
-		NewPassword     string `json:"new_password" doc:"8 to 128 characters."`
+		CurrentPassword string `json:"current_password" example:"correct horse battery"`
+		NewPassword     string `json:"new_password" doc:"8 to 128 characters." example:"staple of another battery"`
 	} `nameHint:"ChangePasswordBody"`
 }
 

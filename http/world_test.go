@@ -38,6 +38,7 @@ type world struct {
 	log      *safeBuffer
 	ready    apphttp.ReadyState
 	tenants  map[string]domain.TenantID // by code
+	spec     spec                       // see openapi
 
 	mu  sync.Mutex
 	now time.Time

@@ -1,0 +1,188 @@
+package http
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// The examples of the document. Those of bodies and answers are made from the tags `example:"…"` of their fields, so that a type
+// has its example wherever it is used; those of problems from the codes that a route may answer with. A route without an example
+// is a hole in the table: New refuses it.
+
+const (
+	exampleInstant = "2026-03-01T12:00:00.000000Z"
+	exampleID      = "01890a5d-ac96-774b-bcce-b302099a8057"
+)
+
+// exemplify gives an operation an example of its body, of its success, and of a problem for each code.
+func exemplify(schemas huma.Registry, op *huma.Operation, r *route) error {
+	var faults []error
+	if op.RequestBody != nil {
+		faults = append(faults, exemplifyContent(schemas, r.id+": body", op.RequestBody.Content))
+	}
+	for _, status := range slices.Sorted(maps.Keys(op.Responses)) {
+		if status[0] == '2' {
+			faults = append(faults, exemplifyContent(schemas, r.id+": answer", op.Responses[status].Content))
+		}
+	}
+	for _, code := range refusals(r) {
+		p := exampleProblem(schemas, op, r, code)
+		content := op.Responses[strconv.Itoa(p.Status)].Content[problemType]
+		if content.Examples == nil {
+			content.Examples = map[string]*huma.Example{}
+		}
+		content.Examples[string(code)] = &huma.Example{Value: p}
+	}
+	return errors.Join(faults...)
+}
+
+// exemplifyContent leaves what was set by hand, and what is not JSON, as it is.
+func exemplifyContent(schemas huma.Registry, where string, content map[string]*huma.MediaType) (err error) {
+	media := content["application/json"]
+	if media == nil || media.Schema == nil || media.Example != nil || media.Examples != nil {
+		return nil
+	}
+	media.Example, err = exampleOf(schemas, where, media.Schema)
+	return err
+}
+
+// exampleOf makes an example from what the schema says: its tag, its fields, or what follows from its type. Ids, instants, the
+// values of an enumeration and what may be null need no tag.
+func exampleOf(schemas huma.Registry, where string, s *huma.Schema) (any, error) {
+	switch {
+	case s == nil:
+		return nil, fmt.Errorf("%s: it refers to a schema that is not in the document", where)
+	case len(s.Examples) > 0:
+		return s.Examples[0], nil
+	case s.Ref != "":
+		return exampleOf(schemas, where, schemas.SchemaFromRef(s.Ref))
+	case len(s.AnyOf) > 0:
+		return exampleOf(schemas, where, s.AnyOf[0])
+	case s.Nullable, s.Type == "":
+		return nil, nil //nolint:nilnil // the example is null
+	case len(s.Enum) > 0:
+		return s.Enum[0], nil
+	case s.Format == "date-time":
+		return exampleInstant, nil
+	case s.Format == "uuid":
+		return exampleID, nil
+	case s.Type == huma.TypeArray:
+		item, err := exampleOf(schemas, where+"[]", s.Items)
+		return []any{item}, err
+	case s.Type == huma.TypeObject && s.Properties != nil:
+		return exampleObject(schemas, where, s)
+	}
+	return nil, fmt.Errorf(`%s: give it a tag example:"…"`, where)
+}
+
+// exampleObject has all required fields, and those others that have a tag.
+func exampleObject(schemas huma.Registry, where string, s *huma.Schema) (any, error) {
+	object := map[string]any{}
+	var faults []error
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+		field := s.Properties[name]
+		if !slices.Contains(s.Required, name) && len(field.Examples) == 0 {
+			continue
+		}
+		value, err := exampleOf(schemas, where+"."+name, field)
+		object[name] = value
+		faults = append(faults, err)
+	}
+	return object, errors.Join(faults...)
+}
+
+// exampleProblem is made as real ones are.
+func exampleProblem(schemas huma.Registry, op *huma.Operation, r *route, code domain.Code) *problem {
+	e := domain.Refuse(code, "%s", sentences()[code])
+	switch {
+	case code == domain.CodeForbidden && r.who == scraper:
+		e = domain.Refuse(code, "Metrics are not for this address.")
+	case code == domain.CodeForbidden && r.who != self && r.who != selfOrStaff:
+		e = domain.Refuse(code, "This is for: %s.", r.who)
+	case code == domain.CodeInvalid:
+		e.Fields = []domain.FieldError{exampleFault(schemas, op, r)}
+	case code == domain.CodeAlreadyGranted || code == domain.CodeInForce:
+		e.ConsentID = domain.ConsentID{UUID: uuid.MustParse(exampleID)}
+	}
+	return newProblem(e, r.statuses)
+}
+
+// exampleFault names something that the operation takes.
+func exampleFault(schemas huma.Registry, op *huma.Operation, r *route) domain.FieldError {
+	if op.RequestBody != nil {
+		if body := op.RequestBody.Content["application/json"]; body != nil && body.Schema.Ref != "" {
+			if required := schemas.SchemaFromRef(body.Schema.Ref).Required; len(required) > 0 {
+				return domain.FieldError{Field: required[0], Code: "required", Message: "This must be given."}
+			}
+		}
+	}
+	for _, p := range op.Parameters {
+		switch {
+		case p.In == "query" && p.Required:
+			return domain.FieldError{Field: p.Name, Code: "required", Message: "This must be given."}
+		case p.In == "query":
+			return domain.FieldError{Field: p.Name, Code: "invalid", Message: "This value is not valid."}
+		}
+	}
+	if r.command() {
+		return domain.FieldError{Field: headerKey, Code: "too_long", Message: "An idempotency key has at most 128 characters."}
+	}
+	return domain.FieldError{Field: headerMinPosition, Code: "invalid", Message: "Give the Event-Position of an answer."}
+}
+
+// sentences gives for each code a sentence that it comes with. A test fails for a code without one, and for a sentence that is
+// said nowhere.
+func sentences() map[domain.Code]string {
+	return map[domain.Code]string{
+		codeMalformed:        "The body is not valid JSON in UTF-8.",
+		codeUnsupportedMedia: "Send the body as application/json.",
+		codeTooLarge:         "A body has at most 1 MiB.",
+		codeMethodNotAllowed: "This path does not take this method; see Allow.",
+		codeRateLimited:      "Too many requests; try again later.",
+		codeInternal:         "Something went wrong on our side. Tell us the X-Request-ID of this answer.",
+
+		domain.CodeInvalid:              "The input is not valid; see errors.",
+		domain.CodeNotFound:             "There is nothing with this id.",
+		domain.CodeForbidden:            "Only staff may act for another person.",
+		domain.CodeNotSignedIn:          "Sign in, and send the access token as Authorization: Bearer.",
+		domain.CodeInvalidCredentials:   "Invalid credentials. If you are registered in more than one municipality, give municipality_code.",
+		domain.CodeInvalidToken:         "This token is not valid here, or has expired.",
+		domain.CodeSessionEnded:         "This session has ended: sign in again.",
+		domain.CodeAccountInactive:      "This account is not active.",
+		domain.CodeUnknownMunicipality:  "There is no municipality with this code.",
+		domain.CodeMunicipalityInactive: "This municipality is not active.",
+		domain.CodeEmailTaken:           "An account with this e-mail address exists in this municipality.",
+		domain.CodeCodeTaken:            "Another municipality has this code.",
+		domain.CodeNameTaken:            "Another municipality has this name.",
+		domain.CodeConsentRequired:      "An account needs consent to the purpose platform_registration.",
+		domain.CodeUnknownPurpose:       "This municipality has no such purpose.",
+		domain.CodePurposeTaken:         "A purpose with this code exists already.",
+		domain.CodePurposeNotConsent:    "Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to consent to.",
+		domain.CodeWordingMismatch:      "The purpose's wording in this language says something else.",
+		domain.CodeNoticeChanged:        "Notice version 2 was in force then; show that one.",
+		domain.CodeAlreadyGranted:       "A consent for this purpose under this notice is in force.",
+		domain.CodeInForce:              "A consent for this purpose is in force: withdraw it instead.",
+		domain.CodeNotGranted:           "This is a refusal: there is nothing to withdraw.",
+		domain.CodeEvidenceRequired:     "A decision given more than 5 minutes ago needs another channel than web, and evidence.",
+		domain.CodeCompetentPerson:      "For a child a competent person must consent (POPIA s35): give given_by.",
+		domain.CodeGivenInFuture:        "A decision cannot be given in the future.",
+		domain.CodeLastAdmin:            "This is the last admin of this municipality: appoint another one first.",
+		domain.CodePasswordWrong:        "The current password is wrong.",
+		domain.CodeIdempotencyKeyReused: "This idempotency key was used for another request.",
+		domain.CodeStale:                "This has changed since you read it: read it again.",
+		domain.CodeTenantMismatch:       "X-Tenant-ID is not the tenant of your token.",
+		domain.CodeOverloaded:           "Too many requests wait to be written; try again.",
+		domain.CodeUnavailable:          "The database does not answer; try again shortly.",
+		domain.CodeBusy:                 "Too much happens to this at once; try again.",
+		domain.CodeReadModelBehind:      "The log has not reached this position.",
+		domain.CodeSubjectErased:        "This person's data was erased.",
+	}
+}
