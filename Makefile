@@ -8,6 +8,9 @@ GO ?= go
 # Tools are pinned here and built beside the code, so go.mod holds only what the program itself needs.
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .bin/golangci-lint-$(GOLANGCI_VERSION)
+OAPI_VERSION := v2.8.2
+OAPI := .bin/oapi-codegen-$(OAPI_VERSION)
+CLIENT := -config http/client/generate/config.yaml http/client/openapi.json
 # The whole suite under -race takes minutes on two cores; a test that hangs must still end.
 TEST_TIMEOUT ?= 20m
 TESTFLAGS ?=
@@ -53,12 +56,18 @@ lint: $(GOLANGCI) ## Run the linters of .golangci.yml
 fmt: $(GOLANGCI) ## Format the code (gofumpt, gci)
 	$(GOLANGCI) fmt
 
+.PHONY: client
+client: $(OAPI) ## Make http/client anew from the document that the API serves
+	$(GO) test ./http -count=1 -run '^TestTheClientsDocumentIsTheServedOne$$' -update
+	$(OAPI) -o http/client/client.gen.go $(CLIENT)
+
 .PHONY: verify
-verify: $(GOLANGCI) ## Check go.mod, format, go vet, and that nothing released has changed
+verify: $(GOLANGCI) $(OAPI) ## Check go.mod, format, go vet, the client, and that nothing released has changed
 	$(GO) mod tidy -diff
 	$(GO) mod verify
 	$(GOLANGCI) fmt --diff
 	$(GO) vet ./...
+	$(OAPI) $(CLIENT) | diff http/client/client.gen.go - || { echo "run make client" >&2; exit 1; }
 	@# The wire form of an event, and a migration, are frozen with the release that first holds them.
 	@tag=$$(git describe --tags --abbrev=0 2>/dev/null || true); \
 	if [ -z "$$tag" ]; then \
@@ -75,3 +84,8 @@ $(GOLANGCI):
 	mkdir -p .bin
 	GOBIN=$(CURDIR)/.bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv .bin/golangci-lint $@
+
+$(OAPI):
+	mkdir -p .bin
+	GOBIN=$(CURDIR)/.bin $(GO) install github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@$(OAPI_VERSION)
+	mv .bin/oapi-codegen $@

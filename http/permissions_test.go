@@ -15,7 +15,7 @@ import (
 	apphttp "github.com/salga-trust/engine/http"
 )
 
-var update = flag.Bool("update", false, "write docs/permissions.md from the table of permissions")
+var update = flag.Bool("update", false, "write what is made of the program: docs/permissions.md, client/openapi.json")
 
 const permissionsPage = "../docs/permissions.md"
 

@@ -81,6 +81,8 @@ func rules() map[string]rule {
 			never:    []string{"os", "database", "syscall"},
 			testOurs: []string{given, "eventstore", pgtest, schema}, testOthers: append([]string{argon}, withDatabase...),
 		},
+		// For programs of others: it must not bring the server along.
+		"http/client": {others: []string{uuid}, never: []string{"os", "database", "syscall"}},
 		"migrations": {
 			others:   []string{pgx, "github.com/jackc/tern/v2"},
 			never:    []string{"os", "net", "database", "syscall"},
@@ -97,7 +99,7 @@ func rules() map[string]rule {
 				"golang.org/x/term", "github.com/redis/go-redis/v9", "github.com/prometheus/client_golang",
 				argon,
 			},
-			testOurs: []string{pgtest}, testOthers: withDatabase,
+			testOurs: []string{pgtest, "http/client"}, testOthers: withDatabase,
 		},
 	}
 }

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	api "github.com/salga-trust/engine/http/client" // load_test.go has a client of its own
+)
+
+// journey is the README's tour, walked by the generated client alone. A chapter leaves here what later ones need.
+type journey struct {
+	t      *testing.T
+	site   *site
+	email  string
+	nobody *api.Client
+	nomsa  *api.Client // the citizen, once she has signed in
+
+	account *api.UserBody    // hers, in Cape Town
+	consent *api.ConsentBody // hers to alerts by SMS
+	newest  int64            // position of what happened last
+}
+
+const journeyPassword = "correct horse battery"
+
+func TestTheClientWalksTheTourOfTheReadme(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.start("up")
+	eventually(t, "the system is ready", s.ready)
+	j := &journey{t: t, site: s, email: "nomsa@example.org", nobody: api.New("http://" + s.addr)}
+	for _, chapter := range []func(){
+		j.anybodyLooks, j.sheRegisters, j.sheAgrees, j.sheTakesItBack, j.aFormFromThreeDaysAgo, j.theSameAddressElsewhere,
+		j.anOfficerFindsHer,
+	} {
+		chapter()
+	}
+}
+
+// ok ends the journey at an error.
+func (j *journey) ok(err error) {
+	j.t.Helper()
+	if err != nil {
+		j.t.Fatal(err)
+	}
+}
+
+// refused checks a refusal's code.
+func (j *journey) refused(err error, code api.ProblemCode) {
+	j.t.Helper()
+	if api.CodeOf(err) != code {
+		j.t.Errorf("got %v, want %s", err, code)
+	}
+}
+
+// signIn gives the client of somebody with an account.
+func (j *journey) signIn(email, municipality string) *api.Client {
+	j.t.Helper()
+	tokens, err := j.nobody.Login(j.t.Context(), api.LoginBody{
+		Email: email, Password: journeyPassword, MunicipalityCode: &municipality,
+	}, nil)
+	j.ok(err)
+	return j.nobody.As(tokens.Body.AccessToken)
+}
+
+// register registers her address in a municipality.
+func (j *journey) register(municipality string) (*api.Answer[api.UserBody], error) {
+	return j.nobody.Register(j.t.Context(), api.RegisterBody{
+		Email: j.email, Password: journeyPassword, FullName: "Nomsa Dlamini", PreferredLanguage: new("zu"), MunicipalityCode: municipality,
+		Consent: api.RegisterConsentBody{Purpose: "platform_registration", Language: "zu", Consented: true},
+	}, nil)
+}
+
+// check asks whether her data may be processed.
+func (j *journey) check(want bool, p api.CheckConsentParams) *api.DecidedBody {
+	j.t.Helper()
+	check, err := j.nomsa.CheckConsent(j.t.Context(), &p)
+	j.ok(err)
+	if check.Body.Allowed != want {
+		j.t.Errorf("%s: allowed %v, want %v: %+v", p.Purpose, check.Body.Allowed, want, check.Body.DecidedBy)
+	}
+	return check.Body.DecidedBy
+}
+
+func (j *journey) anybodyLooks() {
+	found, err := j.nobody.ListMunicipalities(j.t.Context(), &api.ListMunicipalitiesParams{Q: new("cape town")})
+	j.ok(err)
+	if m := found.Body.Items; len(m) != 1 || m[0].Name != "City of Cape Town" || found.Body.Next != nil {
+		j.t.Errorf("municipalities: %+v", found.Body)
+	}
+	purposes, err := j.nobody.ListPurposes(j.t.Context(), &api.ListPurposesParams{MunicipalityCode: new("CPT")})
+	j.ok(err)
+	for _, p := range purposes.Body.Items {
+		if p.Code == "sms_alert" && strings.HasPrefix(p.Notice.Texts["zu"], "Ukukuthumelela izaziso ze-SMS") {
+			return
+		}
+	}
+	j.t.Errorf("no sms_alert in isiZulu: %+v", purposes.Body.Items)
+}
+
+func (j *journey) sheRegisters() {
+	account, err := j.register("CPT")
+	j.ok(err)
+	if u := account.Body; u.MunicipalityCode != "CPT" || u.Role != api.UserBodyRoleCitizen || u.Phone != nil || account.Position() == 0 {
+		j.t.Errorf("registered: %+v", account)
+	}
+	j.account, j.newest = &account.Body, account.Position()
+	j.nomsa = j.signIn(j.email, "CPT")
+	me, err := j.nomsa.GetMe(j.t.Context(), nil)
+	j.ok(err)
+	if me.Body != *j.account || me.ETag() == "" {
+		j.t.Errorf("she is %+v, and registered %+v", me, j.account)
+	}
+}
+
+func (j *journey) sheAgrees() {
+	agree := api.RecordConsentBody{Purpose: "sms_alert", Language: "zu", Consented: true}
+	once := &api.RecordConsentParams{IdempotencyKey: new("sms, yes")}
+	first, err := j.nomsa.RecordConsent(j.t.Context(), agree, once)
+	j.ok(err)
+	if c := first.Body; !c.Consented || c.ConsentedAt == nil || !strings.HasPrefix(c.PurposeDescription, "Ukukuthumelela izaziso ze-SMS") {
+		j.t.Errorf("granted: %+v", c)
+	}
+	again, err := j.nomsa.RecordConsent(j.t.Context(), agree, once)
+	j.ok(err)
+	if again.Body.ID != first.Body.ID || again.Position() != first.Position() {
+		j.t.Errorf("sent again it is another: %+v, %+v", again, first)
+	}
+	_, err = j.nomsa.RecordConsent(j.t.Context(), agree, nil)
+	j.refused(err, api.ProblemCodeAlreadyGranted)
+	j.consent, j.newest = &first.Body, first.Position()
+	j.check(true, api.CheckConsentParams{Purpose: "sms_alert"})
+}
+
+func (j *journey) sheTakesItBack() {
+	withdrawn, err := j.nomsa.WithdrawConsent(j.t.Context(), j.consent.ID.String(), &api.WithdrawConsentBody{
+		Reason: new("too many messages"),
+	}, nil)
+	j.ok(err)
+	if !withdrawn.Body.Withdrawn || withdrawn.Body.WithdrawnAt == nil {
+		j.t.Errorf("withdrawn: %+v", withdrawn.Body)
+	}
+	j.newest = withdrawn.Position()
+	if by := j.check(false, api.CheckConsentParams{Purpose: "sms_alert"}); by == nil || by.EventType != "consent.withdrawn.v1" {
+		j.t.Errorf("decided by %+v", by)
+	}
+	j.check(true, api.CheckConsentParams{Purpose: "sms_alert", At: &j.consent.RecordedAt})
+}
+
+// The two clocks: three days ago it was allowed, as we know today; as we knew then, it was not.
+func (j *journey) aFormFromThreeDaysAgo() {
+	then := time.Now().Add(-3 * 24 * time.Hour)
+	form, err := j.nomsa.RecordConsent(j.t.Context(), api.RecordConsentBody{
+		Purpose: "newsletter", Language: "zu", Consented: true, Channel: new("paper"), GivenAt: &then,
+		Evidence: &api.EvidenceBody{SHA256: strings.Repeat("9f86d081", 8), Reference: "form 114"},
+	}, nil)
+	j.ok(err)
+	if form.Body.Channel != api.ConsentBodyChannelPaper || form.Body.RecordedAt.Sub(form.Body.GivenAt) < 71*time.Hour {
+		j.t.Errorf("form: %+v", form.Body)
+	}
+	j.newest = form.Position()
+	j.check(true, api.CheckConsentParams{Purpose: "newsletter", At: &then})
+	if by := j.check(false, api.CheckConsentParams{Purpose: "newsletter", At: &then, KnownAt: &then}); by != nil {
+		j.t.Errorf("known then: %+v", by)
+	}
+	list, err := j.nomsa.ListConsents(j.t.Context(), &api.ListConsentsParams{MinEventPosition: &j.newest})
+	j.ok(err)
+	if len(list.Body.Items) != 3 { // with the one her account rests on
+		j.t.Errorf("her consents: %+v", list.Body.Items)
+	}
+}
+
+func (j *journey) theSameAddressElsewhere() {
+	other, err := j.register("JHB")
+	j.ok(err)
+	if other.Body.MunicipalityCode != "JHB" || other.Body.ID == j.account.ID {
+		j.t.Errorf("in Johannesburg she is %+v", other.Body)
+	}
+	j.newest = other.Position()
+	_, err = j.register("CPT")
+	j.refused(err, api.ProblemCodeEmailTaken)
+}
+
+// anOfficerFindsHer in Cape Town, and only there.
+func (j *journey) anOfficerFindsHer() {
+	officer := j.officer("CPT")
+	found, err := officer.ListUsers(j.t.Context(), &api.ListUsersParams{Email: &j.email, MinEventPosition: &j.newest})
+	j.ok(err)
+	if len(found.Body.Items) != 1 || found.Body.Items[0] != *j.account {
+		j.t.Errorf("the officer finds %+v, not %+v", found.Body.Items, j.account)
+	}
+	_, err = j.nomsa.ListUsers(j.t.Context(), nil)
+	j.refused(err, api.ProblemCodeForbidden)
+}
+
+// officer signs in as a manager of a municipality, whom its first admin has made.
+func (j *journey) officer(municipality string) *api.Client {
+	j.t.Helper()
+	j.site.feed(journeyPassword+"\n", "admin", "create", "--municipality", municipality, "--email", "admin@example.org").expect(j.t, exitDone, "made")
+	admin := j.signIn("admin@example.org", municipality)
+	made, err := admin.CreateUser(j.t.Context(), api.CreateUserBody{
+		Email: "officer@example.org", Password: journeyPassword, FullName: "Sipho Zulu", Role: "manager",
+	}, nil)
+	j.ok(err)
+	j.newest = made.Position()
+	return j.signIn("officer@example.org", municipality)
+}

@@ -1,0 +1,127 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Client speaks to one API, as nobody or as one who is signed in.
+type Client struct {
+	base  string
+	token string
+	// HTTP sends the requests; New sets http.DefaultClient. It has no time limit: contexts have.
+	HTTP *http.Client
+}
+
+// New makes a client for the API at an address such as https://trust.example.org.
+func New(base string) *Client {
+	return &Client{base: strings.TrimRight(base, "/"), HTTP: http.DefaultClient}
+}
+
+// As gives the same client for the holder of an access token.
+func (c *Client) As(accessToken string) *Client {
+	other := *c
+	other.token = accessToken
+	return &other
+}
+
+// Answer is a success.
+type Answer[T any] struct {
+	Status int
+	Header http.Header
+	Body   T
+}
+
+// ETag names the version of what was answered, for IfMatch; empty: it has none.
+func (a *Answer[T]) ETag() string { return a.Header.Get("ETag") }
+
+// Position is that of the newest event of a command, for MinEventPosition of queries that are to see it; 0: nothing happened.
+func (a *Answer[T]) Position() int64 {
+	position, _ := strconv.ParseInt(a.Header.Get("Event-Position"), 10, 64) // absent: 0
+	return position
+}
+
+// request is what the generated methods fill.
+type request struct {
+	method, path string
+	query        url.Values
+	header       http.Header
+	body         any // nil: none
+}
+
+func newRequest(method, path string) *request {
+	return &request{method: method, path: path, query: url.Values{}, header: http.Header{}}
+}
+
+// text writes a parameter as the API reads it.
+func text(v any) string {
+	if at, ok := v.(time.Time); ok {
+		return at.Format(time.RFC3339Nano)
+	}
+	return fmt.Sprint(v)
+}
+
+// send reads the whole answer.
+func send[T any](ctx context.Context, c *Client, r *request) (*Answer[T], error) {
+	stream, err := c.open(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = stream.Body.Close() }()
+	answer := &Answer[T]{Status: stream.Status, Header: stream.Header}
+	if stream.Status == http.StatusNoContent {
+		return answer, nil
+	}
+	if err := json.NewDecoder(stream.Body).Decode(&answer.Body); err != nil {
+		return nil, fmt.Errorf("client: answer to %s %s: %w", r.method, r.path, err)
+	}
+	return answer, nil
+}
+
+// open leaves the body of a success to be read.
+func (c *Client) open(ctx context.Context, r *request) (*Answer[io.ReadCloser], error) {
+	sent, err := c.build(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	response, err := c.HTTP.Do(sent)
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	if response.StatusCode < 200 || response.StatusCode > 299 {
+		defer func() { _ = response.Body.Close() }()
+		return nil, errorOf(response)
+	}
+	return &Answer[io.ReadCloser]{Status: response.StatusCode, Header: response.Header, Body: response.Body}, nil
+}
+
+func (c *Client) build(ctx context.Context, r *request) (*http.Request, error) {
+	address := c.base + r.path
+	if len(r.query) > 0 {
+		address += "?" + r.query.Encode()
+	}
+	var body bytes.Buffer
+	if r.body != nil {
+		r.header.Set("Content-Type", "application/json")
+		if err := json.NewEncoder(&body).Encode(r.body); err != nil {
+			return nil, err
+		}
+	}
+	sent, err := http.NewRequestWithContext(ctx, r.method, address, &body)
+	if err != nil {
+		return nil, err
+	}
+	sent.Header = r.header
+	if c.token != "" {
+		sent.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	return sent, nil
+}

@@ -1,0 +1,91 @@
+package client_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/salga-trust/engine/http/client"
+)
+
+// said is what a server got.
+type said struct{ line, token, key, body string }
+
+// serve answers every request alike, and keeps the last one.
+func serve(t *testing.T, status int, header http.Header, body string) (*client.Client, *said) {
+	t.Helper()
+	var last said
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent, _ := io.ReadAll(r.Body)
+		last = said{r.Method + " " + r.RequestURI, r.Header.Get("Authorization"), r.Header.Get("Idempotency-Key"), strings.TrimSpace(string(sent))}
+		for name, values := range header {
+			w.Header()[name] = values
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}))
+	t.Cleanup(server.Close)
+	return client.New(server.URL + "/"), &last
+}
+
+func TestARequestSaysWhatItWasGiven(t *testing.T) {
+	t.Parallel()
+	c, last := serve(t, http.StatusOK, http.Header{"Event-Position": {"7"}, "Etag": {`"2"`}}, `{"allowed":true,"decided_by":null,"of_a_later_release":1}`)
+	at := time.Date(2026, 3, 1, 14, 0, 0, 5000, time.FixedZone("SAST", 2*60*60))
+	check, err := c.As("secret").CheckConsent(t.Context(), &client.CheckConsentParams{Purpose: "a&b", At: &at})
+	if err != nil || !check.Body.Allowed || check.Body.DecidedBy != nil || check.Position() != 7 || check.ETag() != `"2"` {
+		t.Errorf("%+v, %v", check, err)
+	}
+	if want := "GET /api/v1/consents/check?at=2026-03-01T14%3A00%3A00.000005%2B02%3A00&purpose=a%26b"; last.line != want || last.token != "Bearer secret" {
+		t.Errorf("got %+v, want %s", last, want)
+	}
+	_, err = c.WithdrawConsent(t.Context(), "a/b", nil, &client.WithdrawConsentParams{IdempotencyKey: new("k")})
+	if want := (said{"POST /api/v1/consents/a%2Fb/withdraw", "", "k", ""}); err != nil || *last != want {
+		t.Errorf("got %+v, %v, want %+v", last, err, want)
+	}
+	_, err = c.ChangeRole(t.Context(), "x", client.ChangeRoleBody{Role: "manager"}, nil)
+	if err != nil || last.body != `{"role":"manager"}` {
+		t.Errorf("got %+v, %v", last, err)
+	}
+}
+
+func TestARefusalIsATypedError(t *testing.T) {
+	t.Parallel()
+	c, _ := serve(t, http.StatusServiceUnavailable, http.Header{"Retry-After": {"5"}, "X-Request-Id": {"id"}},
+		`{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"Try again.","code":"unavailable","errors":[{"field":"database","code":"not_ready","message":"No."}]}`)
+	_, err := c.Ready(t.Context())
+	refusal, ok := errors.AsType[*client.Error](fmt.Errorf("wrapped: %w", err))
+	if !ok || client.CodeOf(err) != client.ProblemCodeUnavailable || refusal.Status != 503 || refusal.RetryAfter() != 5*time.Second ||
+		refusal.Header.Get("X-Request-ID") != "id" || err.Error() != "503 unavailable: Try again.; database: No." {
+		t.Errorf("%+v", err)
+	}
+}
+
+func TestWhatIsNoAnswerOfTheAPIIsAnErrorToo(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		want   string
+	}{
+		"a proxy's page":      {http.StatusBadGateway, "<html>", "502 Bad Gateway: This is no answer of the API."},
+		"JSON of others":      {http.StatusForbidden, `{"detail":"x"}`, "403 Forbidden: This is no answer of the API."},
+		"a success, cut off":  {http.StatusOK, `{"status":`, "client: answer to GET /health: unexpected EOF"},
+		"a success in HTML":   {http.StatusOK, `<html>`, "client: answer to GET /health: invalid character"},
+		"a redirect to login": {http.StatusNotModified, ``, "304 Not Modified: This is no answer of the API."},
+	} {
+		api, _ := serve(t, c.status, nil, c.body)
+		_, err := api.Health(t.Context())
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) || client.CodeOf(err) != "" {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+	}
+	if _, err := client.New("http://127.0.0.1:1").Health(t.Context()); err == nil || client.CodeOf(err) != "" {
+		t.Errorf("nobody there: %v", err)
+	}
+}
