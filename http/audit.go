@@ -15,12 +15,12 @@ type auditBody struct {
 	ID        uuid.UUID             `json:"id" format:"uuid" doc:"Of the event."`
 	Timestamp instant               `json:"timestamp"`
 	TenantID  uuid.UUID             `json:"tenant_id" format:"uuid"`
-	UserID    *uuid.UUID            `json:"user_id" format:"uuid" doc:"Who did it; null: an operator, or nobody known."`
+	UserID    *uuid.UUID            `json:"user_id" nullable:"true" format:"uuid" doc:"Who did it; null: an operator, or nobody known."`
 	UserRole  string                `json:"user_role" doc:"Their role at that moment; also system or anonymous." example:"citizen"`
 	Operation string                `json:"operation" enum:"CREATE,READ,UPDATE,DELETE" example:"UPDATE"`
 	TableName string                `json:"table_name" example:"consents"`
 	RecordID  uuid.UUID             `json:"record_id" format:"uuid"`
-	SubjectID *uuid.UUID            `json:"subject_id" format:"uuid" doc:"The person it is about; null: nobody."`
+	SubjectID *uuid.UUID            `json:"subject_id" nullable:"true" format:"uuid" doc:"The person it is about; null: nobody."`
 	Changes   map[string]changeBody `json:"changes" nullable:"false" doc:"By field." example:"{\"withdrawn\":{\"old\":false,\"new\":true,\"personal\":\"none\"}}"`
 	IPAddress *string               `json:"ip_address" doc:"sealed or erased instead, where it cannot be shown." example:"196.25.1.1"`
 	UserAgent *string               `json:"user_agent" doc:"sealed or erased instead, where it cannot be shown." example:"Mozilla/5.0"`

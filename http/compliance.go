@@ -26,7 +26,7 @@ type historyBody struct {
 	EventType  string     `json:"event_type" example:"consent.granted.v1"`
 	RecordedAt instant    `json:"recorded_at" doc:"When the log learned of it."`
 	GivenAt    instant    `json:"given_at" doc:"When the person said so: from when it holds."`
-	Actor      *uuid.UUID `json:"actor" format:"uuid" doc:"The account that recorded it; null: an operator."`
+	Actor      *uuid.UUID `json:"actor" nullable:"true" format:"uuid" doc:"The account that recorded it; null: an operator."`
 	ActorRole  string     `json:"actor_role" doc:"The actor's role at that moment." example:"field_worker"`
 	RecordedBy string     `json:"recorded_by" enum:"self,staff" example:"staff"`
 	ConsentID  uuid.UUID  `json:"consent_id" format:"uuid"`
@@ -125,7 +125,7 @@ type exposureBody struct {
 	Position  int64             `json:"position" example:"1050"`
 	EventID   uuid.UUID         `json:"event_id" format:"uuid"`
 	Timestamp instant           `json:"timestamp"`
-	Actor     *uuid.UUID        `json:"actor" format:"uuid" doc:"The account that read; null: an operator."`
+	Actor     *uuid.UUID        `json:"actor" nullable:"true" format:"uuid" doc:"The account that read; null: an operator."`
 	ActorRole string            `json:"actor_role" doc:"The actor's role at that moment." example:"manager"`
 	Route     string            `json:"route" example:"GET /api/v1/users"`
 	Fields    string            `json:"fields" doc:"The group of fields that was shown." example:"profile"`

@@ -27,7 +27,7 @@ type consentBody struct {
 	NoticeVersion      int             `json:"notice_version" example:"1"`
 	SHA256             string          `json:"sha256" doc:"Of the wording as shown." example:"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"`
 	GivenBy            string          `json:"given_by" enum:"self,competent_person" doc:"Who decided (POPIA s35)."`
-	RecordedBy         *uuid.UUID      `json:"recorded_by" format:"uuid" doc:"The account that recorded it; null: an operator."`
+	RecordedBy         *uuid.UUID      `json:"recorded_by" nullable:"true" format:"uuid" doc:"The account that recorded it; null: an operator."`
 	EvidenceSHA256     *string         `json:"evidence_sha256" doc:"Of the scanned form, or whatever else proves it; null: none."`
 	Position           int64           `json:"position" doc:"Of the newest event about it." example:"1042"`
 }

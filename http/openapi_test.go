@@ -246,15 +246,30 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{p, "health", "GET", "/health", "", 200},
 		{p, "ready", "GET", "/ready", "", 200},
 	} {
-		a := c.who.send(c.method, c.path, c.body).want(c.status)
-		at := slices.IndexFunc(apphttp.Lines(), func(l apphttp.Line) bool { return l.ID == c.id })
-		response := doc.operation(apphttp.Lines()[at])["responses"].(map[string]any)[fmt.Sprint(c.status)].(map[string]any)
-		schema := response["content"].(map[string]any)["application/json"].(map[string]any)["schema"].(map[string]any)
-		doc.conforms(t, c.path, schema, a.json)
+		doc.answered(t, c.id, c.who.send(c.method, c.path, c.body).want(c.status))
 	}
 	problem := map[string]any{"$ref": "#/components/schemas/Problem"}
 	doc.conforms(t, "problem", problem, w.send("GET", "/api/v1/users/me", "").json)
 	doc.conforms(t, "problem with fields", problem, w.send("POST", "/api/v1/auth/register", "{}").want(422).json)
+}
+
+// answered compares an answer in JSON with what the document says of its route and status.
+func (s spec) answered(t *testing.T, id string, a *answer) {
+	t.Helper()
+	at := slices.IndexFunc(apphttp.Lines(), func(l apphttp.Line) bool { return l.ID == id })
+	response, ok := s.operation(apphttp.Lines()[at])["responses"].(map[string]any)[fmt.Sprint(a.status)].(map[string]any)
+	if !ok {
+		t.Errorf("%s: status %d is not documented", id, a.status)
+		return
+	}
+	content, _ := response["content"].(map[string]any)
+	media, _ := content["application/json"].(map[string]any)
+	switch schema, documented := media["schema"].(map[string]any); {
+	case documented:
+		s.conforms(t, id, schema, a.json)
+	case a.json != nil && a.header.Get("Content-Type") == "application/json":
+		t.Errorf("%s: JSON that is not documented", id)
+	}
 }
 
 func (s spec) conforms(t *testing.T, where string, schema map[string]any, value any) {
@@ -291,6 +306,12 @@ func (s spec) conforms(t *testing.T, where string, schema map[string]any, value 
 		is = "object"
 		properties, _ := schema["properties"].(map[string]any)
 		if properties == nil {
+			each, _ := schema["additionalProperties"].(map[string]any)
+			for name, inner := range v {
+				if each != nil {
+					s.conforms(t, where+"."+name, each, inner)
+				}
+			}
 			break
 		}
 		for name, inner := range v {

@@ -97,7 +97,7 @@ func rules() map[string]rule {
 			others: []string{
 				pgx, "github.com/alecthomas/kong", "github.com/joho/godotenv", "github.com/schollz/progressbar/v3",
 				"golang.org/x/term", "github.com/redis/go-redis/v9", "github.com/prometheus/client_golang",
-				argon,
+				argon, uuid,
 			},
 			testOurs: []string{pgtest, "http/client"}, testOthers: withDatabase,
 		},

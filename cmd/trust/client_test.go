@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ type journey struct {
 	email  string
 	nobody *api.Client
 	nomsa  *api.Client // the citizen, once she has signed in
+	office *api.Client // an officer of her municipality, once there is one
 
 	account *api.UserBody    // hers, in Cape Town
 	consent *api.ConsentBody // hers to alerts by SMS
@@ -31,7 +33,7 @@ func TestTheClientWalksTheTourOfTheReadme(t *testing.T) {
 	j := &journey{t: t, site: s, email: "nomsa@example.org", nobody: api.New("http://" + s.addr)}
 	for _, chapter := range []func(){
 		j.anybodyLooks, j.sheRegisters, j.sheAgrees, j.sheTakesItBack, j.aFormFromThreeDaysAgo, j.theSameAddressElsewhere,
-		j.anOfficerFindsHer,
+		j.anOfficerFindsHer, j.anOfficerAnswersForHer,
 	} {
 		chapter()
 	}
@@ -183,13 +185,60 @@ func (j *journey) theSameAddressElsewhere() {
 
 // anOfficerFindsHer in Cape Town, and only there.
 func (j *journey) anOfficerFindsHer() {
-	officer := j.officer("CPT")
-	found, err := officer.ListUsers(j.t.Context(), &api.ListUsersParams{Email: &j.email, MinEventPosition: &j.newest})
+	j.office = j.officer("CPT")
+	found, err := j.office.ListUsers(j.t.Context(), &api.ListUsersParams{Email: &j.email, MinEventPosition: &j.newest})
 	j.ok(err)
 	if len(found.Body.Items) != 1 || found.Body.Items[0] != *j.account {
 		j.t.Errorf("the officer finds %+v, not %+v", found.Body.Items, j.account)
 	}
 	_, err = j.nomsa.ListUsers(j.t.Context(), nil)
+	j.refused(err, api.ProblemCodeForbidden)
+}
+
+// anOfficerAnswersForHer: what had she agreed to when she had just agreed, in which words, who recorded it, who has looked?
+func (j *journey) anOfficerAnswersForHer() {
+	history, err := j.office.SubjectHistory(j.t.Context(), j.account.ID.String(), nil)
+	j.ok(err)
+	events := history.Body.Items
+	if len(events) != 4 || events[1].EventID == events[2].EventID || events[2].Reason == nil || *events[2].Reason != "too many messages" {
+		j.t.Fatalf("her history: %+v", events)
+	}
+	granted := events[1]
+	if *granted.PurposeDescription != j.consent.PurposeDescription || *granted.SHA256 != j.consent.SHA256 || *granted.Actor != j.account.ID {
+		j.t.Errorf("granted: %+v", granted)
+	}
+
+	then := func(format api.ExportConsentsParamsFormat) string {
+		export, err := j.office.ExportConsents(j.t.Context(), &api.ExportConsentsParams{
+			AsOf: &j.consent.RecordedAt, Position: &j.newest, Purpose: new("sms_alert"), Format: &format,
+		})
+		j.ok(err)
+		defer func() { _ = export.Body.Close() }()
+		text, err := io.ReadAll(export.Body)
+		j.ok(err)
+		if export.Position() != j.newest {
+			j.t.Errorf("the export stands at %d, asked for at %d", export.Position(), j.newest)
+		}
+		return string(text)
+	}
+	if lines := then(api.ExportConsentsParamsFormatNdjson); !strings.Contains(lines, `"withdrawn":false`) || !strings.Contains(lines, `{"end":true,"count":1,`) {
+		j.t.Errorf("when she had just agreed: %s", lines)
+	}
+	if first, second := then(api.ExportConsentsParamsFormatCsv), then(api.ExportConsentsParamsFormatCsv); first != second {
+		j.t.Errorf("asked twice: %s and %s", first, second)
+	}
+
+	looked, err := j.office.Exposure(j.t.Context(), &api.ExposureParams{SubjectID: new(j.account.ID.String())})
+	j.ok(err)
+	if reads := looked.Body.Items; len(reads) != 5 || reads[3].Route != "GET /api/v1/compliance/subjects/{id}/history" || reads[4].Fields != "profile" {
+		j.t.Errorf("who has looked: %+v", reads)
+	}
+	log, err := j.office.AuditLog(j.t.Context(), &api.AuditLogParams{RecordID: new(j.consent.ID.String())})
+	j.ok(err)
+	if entries := log.Body.Items; len(entries) != 2 || entries[0].Changes["withdrawn"].New != true || *entries[1].UserID != j.account.ID {
+		j.t.Errorf("the audit of her consent: %+v", entries)
+	}
+	_, err = j.nomsa.SubjectHistory(j.t.Context(), j.account.ID.String(), nil)
 	j.refused(err, api.ProblemCodeForbidden)
 }
 

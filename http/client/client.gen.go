@@ -245,7 +245,7 @@ type AuditBody struct {
 	RecordID uuid.UUID `json:"record_id"`
 
 	// SubjectID The person it is about; null: nobody.
-	SubjectID uuid.UUID `json:"subject_id"`
+	SubjectID *uuid.UUID `json:"subject_id"`
 
 	// TableName Examples: consents
 	TableName string    `json:"table_name"`
@@ -258,7 +258,7 @@ type AuditBody struct {
 	UserAgent *string `json:"user_agent"`
 
 	// UserID Who did it; null: an operator, or nobody known.
-	UserID uuid.UUID `json:"user_id"`
+	UserID *uuid.UUID `json:"user_id"`
 
 	// UserRole Their role at that moment; also system or anonymous.
 	//
@@ -406,7 +406,7 @@ type ConsentBody struct {
 	RecordedAt time.Time `json:"recorded_at"`
 
 	// RecordedBy The account that recorded it; null: an operator.
-	RecordedBy uuid.UUID `json:"recorded_by"`
+	RecordedBy *uuid.UUID `json:"recorded_by"`
 
 	// SHA256 Of the wording as shown.
 	//
@@ -515,7 +515,7 @@ type EvidenceBody struct {
 // ExposureBody defines model for ExposureBody.
 type ExposureBody struct {
 	// Actor The account that read; null: an operator.
-	Actor uuid.UUID `json:"actor"`
+	Actor *uuid.UUID `json:"actor"`
 
 	// ActorRole The actor's role at that moment.
 	//
@@ -602,7 +602,7 @@ type History struct {
 // HistoryBody defines model for HistoryBody.
 type HistoryBody struct {
 	// Actor The account that recorded it; null: an operator.
-	Actor uuid.UUID `json:"actor"`
+	Actor *uuid.UUID `json:"actor"`
 
 	// ActorRole The actor's role at that moment.
 	//
