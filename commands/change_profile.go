@@ -80,12 +80,9 @@ func moveEmail(user domain.User, email string) []domain.SideWrite {
 	if from == to {
 		return nil // only letter case differs
 	}
-	claim := domain.Claim{Tenant: user.Tenant, Kind: domain.EmailClaim}
-	release, take := claim, claim
-	release.Value, take.Value = from, to
 	return []domain.SideWrite{
-		domain.TakeClaim{Claim: take, Holder: user.ID.UUID},
-		domain.ReleaseClaim{Claim: release, Holder: user.ID.UUID},
+		domain.TakeClaim{Claim: emailClaim(user.Tenant, to), Holder: user.ID.UUID},
+		domain.ReleaseClaim{Claim: emailClaim(user.Tenant, from), Holder: user.ID.UUID},
 		domain.SetCredential{User: user.ID, Email: to},
 	}
 }

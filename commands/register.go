@@ -117,7 +117,7 @@ func (h *Handler) CreateUser(ctx context.Context, call Call, c CreateUser) (Answ
 
 // addUser appends a new user with claim, credential and key; more adds what else belongs to it.
 func (h *Handler) addUser(ctx context.Context, call Call, r request, id domain.UserID, person domain.RegisterUser, more func(*domain.Append) error) (Answer[domain.User], error) {
-	claim := domain.Claim{Tenant: call.Tenant, Kind: domain.EmailClaim, Value: domain.CanonicalEmail(person.Email)}
+	claim := emailClaim(call.Tenant, person.Email)
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
 		if _, held, err := h.Store.Holder(ctx, claim); err != nil || held {
 			return domain.Append{}, firstErr(err, emailTaken()) // before the costly hash; the append itself decides
@@ -187,4 +187,8 @@ func firstErr(errs ...error) error {
 		}
 	}
 	return nil
+}
+
+func emailClaim(tenant domain.TenantID, email string) domain.Claim {
+	return domain.Claim{Tenant: tenant, Kind: domain.EmailClaim, Value: domain.CanonicalEmail(email)}
 }

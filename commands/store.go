@@ -24,7 +24,7 @@ type Store interface {
 	StreamOf(ctx context.Context, tenant domain.TenantID, record uuid.UUID) (stream domain.Stream, found bool, err error)
 
 	// Append adds to the log, all or nothing. Errors: *domain.ConflictError, *domain.ClaimTakenError,
-	// *domain.SessionStaleError, *domain.KeyExistsError, CodeOverloaded, CodeUnavailable (nothing is known of the outcome:
+	// *domain.SessionStaleError, *domain.KeyExistsError, *domain.StaffRecordError, CodeOverloaded, CodeUnavailable (nothing is known of the outcome:
 	// the same append may be sent again), CodeSubjectErased (a key it needs was destroyed).
 	Append(ctx context.Context, a domain.Append) (domain.Appended, error)
 	// FindAppend gives the events of an append made before, none if there is none. A zero tenant looks in all.

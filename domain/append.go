@@ -103,6 +103,9 @@ type (
 	CreateMonthKey struct{ Month time.Time }
 	// DestroySubjectKey destroys a subject's key, leaving a tombstone.
 	DestroySubjectKey struct{ Subject UserID }
+	// DemandNoActs makes the append fail with *StaffRecordError if the user ever did anything about another person: nobody erases
+	// their own trail. It is judged under the lock of the append, so no act slips in between.
+	DemandNoActs struct{ User UserID }
 	// StartSession opens a family of refresh tokens; Token is the SHA-256 of the first one's id.
 	StartSession struct {
 		Session   uuid.UUID
@@ -134,6 +137,7 @@ func (CreateSubjectKey) sideWrite()  {}
 func (CreateTenantKey) sideWrite()   {}
 func (CreateMonthKey) sideWrite()    {}
 func (DestroySubjectKey) sideWrite() {}
+func (DemandNoActs) sideWrite()      {}
 func (StartSession) sideWrite()      {}
 func (RotateSession) sideWrite()     {}
 func (EndSession) sideWrite()        {}
@@ -163,3 +167,8 @@ func (*SessionStaleError) Error() string { return "this is not the session's cur
 type KeyExistsError struct{}
 
 func (*KeyExistsError) Error() string { return "a key of this name exists or was destroyed" }
+
+// StaffRecordError says that a user acted on another person's data, so that their own must stay.
+type StaffRecordError struct{}
+
+func (*StaffRecordError) Error() string { return "this user acted on another person's data" }

@@ -206,3 +206,14 @@ func recordedBy(staff bool) string {
 
 // stated gives an instant as the log keeps it: UTC, microseconds. So payload and effective time agree.
 func stated(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+// WithdrawAll gives the withdrawals of every purpose that a grant holds for: of who is erased nothing may be processed any longer.
+func WithdrawAll(history []Recorded, byStaff bool) (events []Event) {
+	now := ConsentsAt(history, time.Time{}, time.Time{})
+	for _, c := range now.Records() {
+		if in, ok := now.InForce(c.Purpose); ok && in.ID == c.ID {
+			events = append(events, &ConsentWithdrawn{ConsentID: c.ID, Purpose: c.Purpose, RecordedBy: recordedBy(byStaff)})
+		}
+	}
+	return events
+}

@@ -45,6 +45,9 @@ const (
 	CodeBusy                 Code = "busy"
 	CodeReadModelBehind      Code = "read_model_behind"
 	CodeSubjectErased        Code = "subject_erased"
+	CodeRetentionHold        Code = "retention_hold"
+	CodeStaffRecordKept      Code = "staff_record_kept"
+	CodeRequestClosed        Code = "request_closed"
 )
 
 // Error is a refusal: a stable code for programs, a sentence for people, and a cause that only the log sees. Neither the

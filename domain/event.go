@@ -37,6 +37,7 @@ const (
 	ConsentStream      StreamType = "consent"      // the subject: all their consents
 	PurposeStream      StreamType = "purpose"      // tenant and purpose code, see PurposeID
 	SessionStream      StreamType = "session"      // the user: all their sessions and sign-in failures
+	RightsStream       StreamType = "rights"       // the subject: their requests, and holds on their data
 	AccessStream       StreamType = "access"       // one request: that read personal data, or that knocked at another tenant's door
 )
 
@@ -48,7 +49,7 @@ type Stream struct {
 
 // AboutPerson tells whether the stream's id names a subject.
 func (s Stream) AboutPerson() bool {
-	return s.Type == UserStream || s.Type == ConsentStream || s.Type == SessionStream
+	return s.Type == UserStream || s.Type == ConsentStream || s.Type == SessionStream || s.Type == RightsStream
 }
 
 // Subject is the person the stream is about, or the zero id.
@@ -73,6 +74,9 @@ func ConsentsOf(u UserID) Stream { return Stream{ConsentStream, u.UUID} }
 
 // SessionsOf names the stream of all sessions of a user.
 func SessionsOf(u UserID) Stream { return Stream{SessionStream, u.UUID} }
+
+// RightsOf names the stream of a subject's requests and of holds on their data.
+func RightsOf(u UserID) Stream { return Stream{RightsStream, u.UUID} }
 
 // PurposeOf names the stream of a purpose of a tenant. Its id is derived from tenant and code (RFC 9562 §5.5), so the stream's
 // first version can exist once only and a purpose is found without an index.

@@ -35,6 +35,11 @@ func eventTypes() map[string]func(payload []byte) (Event, error) {
 		"session.ended.v1":                decode[SessionEnded],
 		"session.reuse_detected.v1":       decode[SessionReuseDetected],
 		"session.sign_in_failed.v1":       decode[SignInFailed],
+		"rights.request_lodged.v1":        decode[RequestLodged],
+		"rights.request_fulfilled.v1":     decode[RequestFulfilled],
+		"rights.request_refused.v1":       decode[RequestRefused],
+		"rights.hold_placed.v1":           decode[HoldPlaced],
+		"rights.hold_lifted.v1":           decode[HoldLifted],
 		"personal_data.read.v1":           decode[PersonalDataRead],
 	}
 }

@@ -313,8 +313,8 @@ func TestNothingPersonalEntersThePayload(t *testing.T) {
 			t.Errorf("%s: %d of %d personal texts are sealed", eventType, got, marks)
 		}
 	}
-	if checked != 7 {
-		t.Errorf("%d types have a personal part, expected 7: user.registered, .profile_changed, .email_changed, consent.* and personal_data.read", checked)
+	if checked != 12 {
+		t.Errorf("%d types have a personal part, expected 12: user.registered, .profile_changed, .email_changed, consent.*, rights.* and personal_data.read", checked)
 	}
 }
 

@@ -245,6 +245,8 @@ func (e *entry) refusal(out result) error {
 		return &domain.SessionStaleError{}
 	case keyExists:
 		return &domain.KeyExistsError{}
+	case staffRecord:
+		return &domain.StaffRecordError{}
 	case added, repeated: // no refusals
 	}
 	return fmt.Errorf("the append has an unknown outcome %d", out.outcome)

@@ -56,6 +56,7 @@ const (
 	claimTaken
 	sessionStale
 	keyExists
+	staffRecord
 )
 
 // result is the outcome of one append.

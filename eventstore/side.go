@@ -90,6 +90,8 @@ func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
 		}
 	case domain.DeleteCredential:
 		r.Kind, r.ID = "delete_credential", w.User.UUID
+	case domain.DemandNoActs:
+		r.Kind, r.ID = "demand_no_acts", w.User.UUID
 	case domain.DestroySubjectKey:
 		r.Kind, r.ID = "destroy_key", w.Subject.UUID
 	case domain.StartSession:

@@ -105,7 +105,7 @@ func exampleProblem(schemas huma.Registry, op *huma.Operation, r *route, code do
 	switch {
 	case code == domain.CodeForbidden && r.who == scraper:
 		e = domain.Refuse(code, "Metrics are not for this address.")
-	case code == domain.CodeForbidden && r.who != self && r.who != selfOrStaff:
+	case code == domain.CodeForbidden && r.who != self && r.who != selfOrStaff && r.who != selfOrOverseers:
 		e = domain.Refuse(code, "This is for: %s.", r.who)
 	case code == domain.CodeInvalid:
 		e.Fields = []domain.FieldError{exampleFault(schemas, op, r)}
@@ -184,5 +184,8 @@ func sentences() map[domain.Code]string {
 		domain.CodeBusy:                 "Too much happens to this at once; try again.",
 		domain.CodeReadModelBehind:      "The log has not reached this position.",
 		domain.CodeSubjectErased:        "This person's data was erased.",
+		domain.CodeRetentionHold:        "A retention hold keeps this person's data; the erasure waits until it is lifted.",
+		domain.CodeStaffRecordKept:      "This account acted on other people's data; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).",
+		domain.CodeRequestClosed:        "This request was closed before.",
 	}
 }

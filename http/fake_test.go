@@ -503,3 +503,17 @@ func (r *fakeReadings) Exposure(context.Context, domain.TenantID, projections.Ex
 func (r *fakeReadings) Audit(context.Context, projections.AuditScope, projections.AuditFilter, projections.Page) (projections.Listing[projections.AuditEntry], error) {
 	return projections.Listing[projections.AuditEntry]{}, nil
 }
+
+func (r *fakeReadings) Dossier(_ context.Context, tenant domain.TenantID, person domain.UserID) (projections.Dossier, error) {
+	d := projections.Dossier{Position: int64(len(r.store.events()))}
+	for _, e := range r.store.events() {
+		if e.Tenant == tenant && e.Stream == domain.UserOf(person) {
+			d.Profile = d.Profile.Evolve(e)
+		}
+	}
+	return d, nil
+}
+
+func (r *fakeReadings) Requests(context.Context, domain.TenantID, domain.RequestStatus, projections.Page) (projections.Listing[domain.Request], error) {
+	return projections.Listing[domain.Request]{}, nil
+}

@@ -17,6 +17,8 @@ type Limits struct {
 	LoginAddress    Limit // sign-ins from an address
 	RegisterEmail   Limit // registrations of an e-mail address
 	RegisterAddress Limit // registrations from an address: kiosks, carrier NAT
+	Export          Limit // exports of one's own data
+	Erasure         Limit // erasures of oneself, once the password was right
 	Account         Limit // everything else of an account
 	Address         Limit // everything that needs no account, from an address
 }
@@ -28,6 +30,8 @@ func DefaultLimits() Limits {
 		LoginAddress:    Limit{30, time.Minute},
 		RegisterEmail:   Limit{3, time.Hour},
 		RegisterAddress: Limit{30, time.Hour},
+		Export:          Limit{5, time.Hour},
+		Erasure:         Limit{1, 24 * time.Hour},
 		Account:         Limit{60, time.Minute},
 		Address:         Limit{600, time.Minute},
 	}
@@ -69,6 +73,18 @@ func (l *limiter) take(key string) (wait time.Duration, ok bool) {
 	return 0, true
 }
 
+// giveBack takes back the newest one that was counted.
+func (l *limiter) giveBack(key string) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.seen[key]); n > 0 {
+		l.seen[key] = l.seen[key][:n-1]
+	}
+}
+
 // current drops the times that are too long ago to count.
 func (l *limiter) current(times []time.Time, now time.Time) []time.Time {
 	for len(times) > 0 && now.Sub(times[0]) >= l.limit.Per {
@@ -100,6 +116,8 @@ const (
 	unlimited    rate = "unlimited" // what watches us, and the documentation
 	publicRate   rate = "public"    // by address
 	accountRate  rate = "account"   // by account
+	exportRate   rate = "export"    // by account
+	erasureRate  rate = "erasure"   // by account; the handler asks its own gate, since only some attempts count
 	loginRate    rate = "login"     // by address and by the account that is tried
 	registerRate rate = "register"  // by address and by e-mail address
 )
@@ -115,6 +133,8 @@ func newGates(l Limits, on bool, now func() time.Time) map[rate]gates {
 	return map[rate]gates{
 		publicRate:   {address: public},
 		accountRate:  {person: newLimiter(l.Account, now)},
+		exportRate:   {person: newLimiter(l.Export, now)},
+		erasureRate:  {person: newLimiter(l.Erasure, now)},
 		loginRate:    {address: newLimiter(l.LoginAddress, now), person: newLimiter(l.LoginAccount, now)},
 		registerRate: {address: newLimiter(l.RegisterAddress, now), person: newLimiter(l.RegisterEmail, now)},
 	}

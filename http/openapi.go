@@ -56,6 +56,11 @@ func operation(r *route) *huma.Operation {
 			op.Responses["200"].Content[f.mediaType()] = &huma.MediaType{Schema: f.schema()}
 		}
 	}
+	if r.media != "" {
+		op.Responses["200"] = &huma.Response{Description: r.summary, Content: map[string]*huma.MediaType{
+			r.media: {Schema: &huma.Schema{Type: huma.TypeString}},
+		}}
+	}
 	byStatus := map[int][]string{}
 	for _, code := range refusals(r) {
 		s, ok := r.statuses[code]

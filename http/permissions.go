@@ -12,16 +12,17 @@ type who string
 
 // The permissions.
 const (
-	everyone       who = "everyone"
-	scraper        who = "scrape address"
-	holder         who = "holder of a refresh token" // which the handler verifies
-	self           who = "signed in"
-	selfOrStaff    who = "signed in; staff for others"
-	staff          who = "field_worker, manager, admin"
-	overseers      who = "manager, admin"
-	auditors       who = "manager, admin; platform admin for all"
-	admins         who = "admin"
-	platformAdmins who = "platform admin"
+	everyone        who = "everyone"
+	scraper         who = "scrape address"
+	holder          who = "holder of a refresh token" // which the handler verifies
+	self            who = "signed in"
+	selfOrStaff     who = "signed in; staff for others"
+	selfOrOverseers who = "signed in; manager, admin for others"
+	staff           who = "field_worker, manager, admin"
+	overseers       who = "manager, admin"
+	auditors        who = "manager, admin; platform admin for all"
+	admins          who = "admin"
+	platformAdmins  who = "platform admin"
 )
 
 // reach is how far somebody gets by a route. What lies beyond answers as if it were not there.
@@ -76,16 +77,17 @@ func permissions() map[who]map[party]reach {
 		liaison: everything, platformAdmin: everything,
 	}
 	return map[who]map[party]reach{
-		everyone:       open,
-		scraper:        open, // of the addresses in METRICS_FROM
-		holder:         open, // of the session of that token
-		self:           {citizen: own, worker: own, manager: own, admin: own, liaison: own, platformAdmin: own},
-		selfOrStaff:    {citizen: own, worker: ownTenant, manager: ownTenant, admin: ownTenant, liaison: own, platformAdmin: ownTenant},
-		staff:          {worker: ownTenant, manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
-		overseers:      {manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
-		auditors:       {manager: ownTenant, admin: ownTenant, platformAdmin: everything},
-		admins:         {admin: ownTenant, platformAdmin: ownTenant},
-		platformAdmins: {platformAdmin: everything},
+		everyone:        open,
+		scraper:         open, // of the addresses in METRICS_FROM
+		holder:          open, // of the session of that token
+		self:            {citizen: own, worker: own, manager: own, admin: own, liaison: own, platformAdmin: own},
+		selfOrStaff:     {citizen: own, worker: ownTenant, manager: ownTenant, admin: ownTenant, liaison: own, platformAdmin: ownTenant},
+		selfOrOverseers: {citizen: own, worker: own, manager: ownTenant, admin: ownTenant, liaison: own, platformAdmin: ownTenant},
+		staff:           {worker: ownTenant, manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
+		overseers:       {manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
+		auditors:        {manager: ownTenant, admin: ownTenant, platformAdmin: everything},
+		admins:          {admin: ownTenant, platformAdmin: ownTenant},
+		platformAdmins:  {platformAdmin: everything},
 	}
 }
 

@@ -46,6 +46,7 @@ type cell struct {
 // thing is what a request may name: a person, and what is theirs.
 type thing struct {
 	user, email, consent, tenant, code, purpose string
+	request, hold, certificate                  string
 }
 
 // targets are whose things a party asks for.
@@ -53,7 +54,10 @@ func targets() []string { return []string{"own", "same tenant", "other tenant", 
 
 // absent is a thing that there is nowhere.
 func absent() thing {
-	return thing{uuid.NewString(), "nobody@example.org", uuid.NewString(), uuid.NewString(), "NONE1", "no_such_purpose"}
+	return thing{
+		uuid.NewString(), "nobody@example.org", uuid.NewString(), uuid.NewString(), "NONE1", "no_such_purpose",
+		uuid.NewString(), uuid.NewString(), uuid.NewString(),
+	}
 }
 
 // request gives the request of a route about a thing, and whether the route names things at all.
@@ -79,6 +83,14 @@ func (c cell) request(about thing) (path, body string, names bool) {
 		"get_consent":      func() { path = "/api/v1/consents/" + about.consent },
 		"withdraw_consent": func() { path = "/api/v1/consents/" + about.consent + "/withdraw" },
 		"exposure":         func() { path = c.Path + "?subject_id=" + about.user },
+		"get_certificate":  func() { path = strings.Replace(c.Path, "{id}", about.certificate, 1) },
+		"lodge_request":    func() { body = fmt.Sprintf(`{"kind":"objection","subject_id":%q}`, about.user) },
+		"get_rights":       func() { path = c.Path + "?subject_id=" + about.user },
+		"request_data":     func() { path = strings.Replace(c.Path, "{id}", about.request, 1) },
+		"fulfil_request":   func() { path = strings.Replace(c.Path, "{id}", about.request, 1) },
+		"refuse_request":   func() { path = strings.Replace(c.Path, "{id}", about.request, 1) },
+		"place_hold":       func() { body = fmt.Sprintf(`{"subject_id":%q,"reason":"case 114"}`, about.user) },
+		"lift_hold":        func() { path = strings.Replace(c.Path, "{id}", about.hold, 1) },
 		"audit_log":        func() { path = c.Path + "?tenant_id=" + about.tenant },
 	}
 	if name := named[c.ID]; name != nil {
@@ -91,6 +103,8 @@ func (c cell) request(about thing) (path, body string, names bool) {
 	switch c.ID {
 	case "register":
 		body = registration(fresh())
+	case "delete_account":
+		body = fmt.Sprintf(`{"confirmation":"DELETE MY ACCOUNT","password":%q}`, password)
 	case "change_password":
 		body = fmt.Sprintf(`{"current_password":%q,"new_password":"a new password"}`, password)
 	case "login":
@@ -218,12 +232,24 @@ func (w *world) head() string {
 
 // cast gives callers and what they ask for: the same for questions, others each time for what changes something.
 type cast struct {
-	w       *world
-	callers map[string]*person // by party
-	things  map[string]thing   // by code of the tenant, or id of their owner
+	w           *world
+	callers     map[string]*person // by party
+	things      map[string]thing   // by code of the tenant, or id of their owner
+	certificate string             // of somebody who is gone
 }
 
-func newCast(w *world) *cast { return &cast{w, map[string]*person{}, map[string]thing{}} }
+func newCast(w *world) *cast {
+	k := &cast{w: w, callers: map[string]*person{}, things: map[string]thing{}}
+	gone := k.person("CPT", domain.Citizen)
+	k.certificate = gone.erase().text("certificate_id")
+	return k
+}
+
+// erase has a person erase themselves.
+func (p *person) erase() *answer {
+	p.w.t.Helper()
+	return p.send("DELETE", "/api/v1/data-rights/delete-account", fmt.Sprintf(`{"confirmation":"DELETE MY ACCOUNT","password":%q}`, password)).want(200)
+}
 
 // play gives a cell its caller and its target.
 func (k *cast) play(c *cell, anew bool) {
@@ -276,12 +302,19 @@ func (k *cast) tenant(code string) domain.TenantID {
 // person makes an account and signs it in.
 func (k *cast) person(code string, role domain.Role) *person {
 	k.w.t.Helper()
-	email, tenant := fresh(), k.tenant(code)
-	a, err := k.w.handler.CreateUser(k.w.t.Context(), commands.System(tenant), commands.CreateUser{
+	email := fresh()
+	id := k.account(code, role, email)
+	return k.w.signIn(email, code, id.String(), k.tenant(code).String())
+}
+
+// account makes an account.
+func (k *cast) account(code string, role domain.Role, email string) domain.UserID {
+	k.w.t.Helper()
+	a, err := k.w.handler.CreateUser(k.w.t.Context(), commands.System(k.tenant(code)), commands.CreateUser{
 		Email: email, Password: password, FullName: "Thandi Ṱhavhani", Role: role,
 	})
 	must(k.w.t, err)
-	return k.w.signIn(email, code, a.Value.ID.String(), tenant.String())
+	return a.Value.ID
 }
 
 // thing is a person and what is theirs: a consent, and a purpose of their tenant.
@@ -293,7 +326,13 @@ func (k *cast) thing(code string, p *person) thing {
 		k.w.define(tenant, purpose)
 	}
 	consent := p.send("POST", "/api/v1/consents", fmt.Sprintf(`{"purpose":%q,"language":"en","consented":true}`, purposes[0])).want(201)
-	return thing{user: p.id, email: p.email, consent: consent.text("id"), tenant: p.tenant, code: code, purpose: purposes[1]}
+	request := p.send("POST", "/api/v1/data-rights/requests", `{"kind":"access"}`).want(201)
+	hold, err := k.w.handler.PlaceHold(k.w.t.Context(), commands.System(tenant), k.account(code, domain.Citizen, fresh()), "case 114")
+	must(k.w.t, err)
+	return thing{
+		user: p.id, email: p.email, consent: consent.text("id"), tenant: p.tenant, code: code, purpose: purposes[1],
+		request: request.text("id"), hold: hold.Value.ID.String(), certificate: k.certificate,
+	}
 }
 
 func (k *cast) municipality() string {

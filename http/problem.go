@@ -69,6 +69,9 @@ func statuses() map[domain.Code]int {
 		domain.CodeBusy:                 http.StatusServiceUnavailable,
 		domain.CodeReadModelBehind:      http.StatusServiceUnavailable,
 		domain.CodeSubjectErased:        http.StatusConflict,
+		domain.CodeRetentionHold:        http.StatusConflict,
+		domain.CodeStaffRecordKept:      http.StatusConflict,
+		domain.CodeRequestClosed:        http.StatusConflict,
 	}
 }
 

@@ -53,7 +53,7 @@ func contract() map[int]string {
 		403: "forbidden account_inactive municipality_inactive tenant_mismatch",
 		404: "not_found unknown_municipality",
 		409: `email_taken code_taken name_taken purpose_taken already_granted in_force not_granted notice_changed last_admin
-			subject_erased`,
+			subject_erased retention_hold staff_record_kept request_closed`,
 		412: "stale",
 		422: `validation_failed consent_required unknown_purpose purpose_not_consent_based wording_mismatch evidence_required
 			competent_person_required given_at_in_future idempotency_key_reused`,

@@ -27,6 +27,7 @@ type route struct {
 	statuses  map[domain.Code]int // where the table of statuses does not fit
 	hidden    bool                // not in the document
 	formats   []Format            // of an answer that is not only JSON
+	media     string              // of an answer that is not JSON at all
 
 	serve serve                      // made with on
 	raw   func(*server) http.Handler // or what is not JSON
@@ -222,6 +223,71 @@ func routes() []route {
 			id: "withdraw_consent", method: "POST", path: api + "/consents/{id}/withdraw", who: selfOrStaff, rate: accountRate,
 			serve: on((*server).withdrawConsent), summary: "Take a consent back; a second time changes nothing",
 			codes: []domain.Code{domain.CodeNotFound, domain.CodeNotGranted, domain.CodeGivenInFuture, domain.CodeSubjectErased},
+		},
+
+		{
+			id: "my_data", method: "GET", path: api + "/data-rights/my-data", who: self, rate: exportRate, waits: logItself,
+			serve: on((*server).myData), summary: "Everything there is about oneself (POPIA s23)",
+		},
+		{
+			id: "my_data_page", method: "GET", path: api + "/data-rights/my-data/page", who: self, rate: exportRate, waits: logItself,
+			serve: on((*server).myPage), media: "text/html; charset=utf-8",
+			summary: "The same as a page to read and print, in English, isiZulu or Afrikaans",
+		},
+		{
+			id: "delete_account", method: "DELETE", path: api + "/data-rights/delete-account", who: self, rate: accountRate,
+			serve: on((*server).eraseMe), summary: "Be gone: everything that identifies oneself is destroyed for good",
+			codes: []domain.Code{
+				domain.CodePasswordWrong, domain.CodeRetentionHold, domain.CodeStaffRecordKept, domain.CodeLastAdmin, domain.CodeSubjectErased,
+			},
+		},
+		{
+			id: "get_certificate", method: "GET", path: api + "/data-rights/certificates/{id}", who: everyone, rate: publicRate,
+			waits: logItself, serve: on((*server).certificate), summary: "The certificate of an erasure, which names nobody",
+			codes: []domain.Code{domain.CodeNotFound},
+		},
+		{
+			id: "lodge_request", method: "POST", path: api + "/data-rights/requests", who: selfOrStaff, rate: accountRate, status: 201,
+			serve: on((*server).lodgeRequest), summary: "Ask for access, correction or erasure, or object (POPIA s11(3), s23, s24)",
+			codes: []domain.Code{domain.CodeForbidden, domain.CodeNotFound, domain.CodeSubjectErased},
+		},
+		{
+			id: "list_requests", method: "GET", path: api + "/data-rights/requests", who: overseers, rate: accountRate, waits: logItself,
+			serve: on((*server).tenantRequests), summary: "The municipality's requests of one status, those due first",
+			codes: []domain.Code{domain.CodeInvalid},
+		},
+		{
+			id: "get_rights", method: "GET", path: api + "/data-rights/subject", who: selfOrOverseers, rate: accountRate, waits: logItself,
+			serve: on((*server).rights), summary: "One person's requests, and holds on their data",
+			codes: []domain.Code{domain.CodeForbidden, domain.CodeNotFound},
+		},
+		{
+			id: "request_data", method: "GET", path: api + "/data-rights/requests/{id}/data", who: overseers, rate: accountRate,
+			waits: logItself, serve: on((*server).requestData), summary: "Everything there is about who asked for access, to hand to them",
+			codes: []domain.Code{domain.CodeNotFound},
+		},
+		{
+			id: "fulfil_request", method: "POST", path: api + "/data-rights/requests/{id}/fulfil", who: overseers, rate: accountRate,
+			serve: on((*server).fulfilRequest), summary: "Close a request as fulfilled; an erasure is carried out by it, which takes an admin",
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeRequestClosed, domain.CodeRetentionHold, domain.CodeStaffRecordKept, domain.CodeLastAdmin,
+				domain.CodeSubjectErased,
+			},
+		},
+		{
+			id: "refuse_request", method: "POST", path: api + "/data-rights/requests/{id}/refuse", who: overseers, rate: accountRate,
+			serve: on((*server).refuseRequest), summary: "Close a request as refused, on a ground",
+			codes: []domain.Code{domain.CodeNotFound, domain.CodeRequestClosed, domain.CodeSubjectErased},
+		},
+		{
+			id: "place_hold", method: "POST", path: api + "/data-rights/holds", who: overseers, rate: accountRate, status: 201,
+			serve: on((*server).placeHold), summary: "Keep a person's data from being erased",
+			codes: []domain.Code{domain.CodeNotFound, domain.CodeSubjectErased},
+		},
+		{
+			id: "lift_hold", method: "POST", path: api + "/data-rights/holds/{id}/lift", who: overseers, rate: accountRate,
+			serve: on((*server).liftHold), summary: "End a hold; a second time changes nothing",
+			codes: []domain.Code{domain.CodeNotFound, domain.CodeSubjectErased},
 		},
 
 		{

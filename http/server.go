@@ -66,6 +66,9 @@ type Readings interface {
 	// Resolve gives the position that a replay is about.
 	Resolve(ctx context.Context, knownAt time.Time, position int64) (int64, error)
 	Replay(ctx context.Context, tenant domain.TenantID, q projections.ReplayQuery, each func(domain.Consent) error) error
+	Dossier(ctx context.Context, tenant domain.TenantID, person domain.UserID) (projections.Dossier, error)
+	// Requests lists a tenant's requests of a status, those that are due first.
+	Requests(ctx context.Context, tenant domain.TenantID, status domain.RequestStatus, page projections.Page) (projections.Listing[domain.Request], error)
 	Exposure(ctx context.Context, tenant domain.TenantID, f projections.ExposureFilter, page projections.Page) (projections.Listing[projections.ExposureEntry], error)
 	Audit(ctx context.Context, scope projections.AuditScope, f projections.AuditFilter, page projections.Page) (projections.Listing[projections.AuditEntry], error)
 }

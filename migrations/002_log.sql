@@ -32,8 +32,8 @@ create table trust.events (
 comment on table trust.events is 'The only truth. Insert-only; positions 1, 2, 3 … without a gap, in commit order';
 comment on column trust.events.position is 'place in the whole log; whoever sees a position sees everything below it';
 comment on column trust.events.tenant_id is 'the municipality (or SALGA) whose event it is';
-comment on column trust.events.stream_type is 'kind of aggregate: municipality, user, consent, purpose, session, access';
-comment on column trust.events.stream_id is 'the aggregate: municipality, user, subject, purpose, user, request';
+comment on column trust.events.stream_type is 'kind of aggregate: municipality, user, consent, purpose, session, rights, access';
+comment on column trust.events.stream_id is 'the aggregate: municipality, user, subject, purpose, user, subject, request';
 comment on column trust.events.version is 'place in the stream: 1, 2, 3 … without a gap';
 comment on column trust.events.event_id is 'UUIDv7; bound into the sealed part';
 comment on column trust.events.append_id is 'names the append; derived from the caller''s idempotency key if there was one';

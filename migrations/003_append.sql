@@ -13,7 +13,7 @@ set local role trust_owner;
 -- s_expected -1 means any version. side is a JSON array of side writes, each naming its append, or null.
 --
 -- outcomes: 0 added, 1 repeat of an append in the log, 2 a stream has another version, 3 a claim is taken, 4 the session's token
--- is not the current one, 5 the key exists or was destroyed; 3 to 5 plus ten times the number of the side write in its append,
+-- is not the current one, 5 the key exists or was destroyed, 6 the user acted on another's data; 3 to 6 plus ten times the number of the side write in its append,
 -- from 0. firsts: first position of each added append, 0 when it has no
 -- events. versions: of each stream before this batch.
 create function trust.append(
@@ -186,6 +186,11 @@ begin
                 if exists (select from trust.keys k where k.key_id = w.id) then
                     outcomes[w.append] := 5 + 10 * w.n;
                 end if;
+            when 'demand_no_acts' then
+                if exists (select from trust.events e where e.tenant_id = w.tenant and e.actor_id = w.id
+                           and (e.event_type = 'personal_data.read.v1' or e.subject_id <> w.id)) then
+                    outcomes[w.append] := 6 + 10 * w.n;
+                end if;
             else
         end case;
     end loop;
@@ -235,6 +240,8 @@ begin
                 update trust.sessions s set token = w.token, expires_at = w.expires where s.session_id = w.id;
             when 'end_session' then
                 delete from trust.sessions s where s.session_id = w.id;
+            when 'demand_no_acts' then
+                null; -- judged above
             when 'end_sessions' then
                 delete from trust.sessions s where s.user_id = w.owner and s.session_id is distinct from w.id;
             else

@@ -26,6 +26,10 @@ create index events_reads_idx on trust.events (tenant_id, position)
 where event_type = 'personal_data.read.v1' and subject_id is null;
 comment on index trust.events_reads_idx is 'who saw this person: the reads of several people at once';
 
+create index events_requests_idx on trust.events (tenant_id, position)
+where event_type in ('rights.request_lodged.v1', 'rights.request_fulfilled.v1', 'rights.request_refused.v1');
+comment on index trust.events_requests_idx is 'a tenant''s requests of data subjects';
+
 -- Looks across tenants: a tenant's own positions have gaps, and halving needs every one. Plans are kept from the first call,
 -- perhaps on an empty log, hence the settings.
 create function trust.position_at(instant timestamptz) returns bigint

@@ -77,6 +77,16 @@ func entryOf(event domain.Event) (entry, error) {
 		return entry{Update, "sessions", turned("reuse_detected", true)}, nil
 	case *domain.SignInFailed:
 		return entry{Create, "sign_in_failures", payload(e)}, nil
+	case *domain.RequestLodged:
+		return entry{Create, "data_rights_requests", append(payload(e), personal(e.Private, "text")...)}, nil
+	case *domain.RequestFulfilled:
+		return entry{Update, "data_rights_requests", slices.Concat(payload(e), changed("status", domain.RequestOpen, domain.RequestDone), personal(e.Private, "text"))}, nil
+	case *domain.RequestRefused:
+		return entry{Update, "data_rights_requests", slices.Concat(payload(e), changed("status", domain.RequestOpen, domain.RequestDeclined), personal(e.Private, "text"))}, nil
+	case *domain.HoldPlaced:
+		return entry{Create, "retention_holds", append(payload(e), personal(e.Private, "text")...)}, nil
+	case *domain.HoldLifted:
+		return entry{Update, "retention_holds", slices.Concat(payload(e), turned("lifted", true), personal(e.Private, "text"))}, nil
 	case *domain.PersonalDataRead:
 		return entry{Read, "personal_data", append(payload(e), personal(e.Private, "reason")...)}, nil
 	case *domain.TenantMismatch:
@@ -107,14 +117,16 @@ func userEntry(event domain.Event) entry {
 	case *domain.UserReactivated:
 		return entry{Update, table, turned("is_active", true)}
 	case *domain.UserErased:
-		return entry{Delete, table, nil}
+		return entry{Delete, table, payload(e)}
 	default:
 		return entry{Update, table, payload(e)}
 	}
 }
 
-func turned(field string, to bool) []FieldChange {
-	return []FieldChange{{Field: field, Old: !to, New: to}}
+func turned(field string, to bool) []FieldChange { return changed(field, !to, to) }
+
+func changed(field string, from, to any) []FieldChange {
+	return []FieldChange{{Field: field, Old: from, New: to}}
 }
 
 func decided(consented bool, d domain.Decision) []FieldChange {

@@ -35,7 +35,8 @@ func (consents) Handles(event domain.Event) (bool, error) {
 		*domain.UserPasswordChanged, *domain.UserDeactivated, *domain.UserReactivated, *domain.UserErased,
 		*domain.PurposeDefined, *domain.PurposeNoticePublished, *domain.PurposeRetired,
 		*domain.SessionStarted, *domain.SessionEnded, *domain.SessionReuseDetected, *domain.SignInFailed,
-		*domain.AdminAdded, *domain.AdminRemoved, *domain.PersonalDataRead, *domain.TenantMismatch:
+		*domain.AdminAdded, *domain.AdminRemoved, *domain.PersonalDataRead, *domain.TenantMismatch,
+		*domain.RequestLodged, *domain.RequestFulfilled, *domain.RequestRefused, *domain.HoldPlaced, *domain.HoldLifted:
 		return false, nil
 	}
 	return false, &domain.UnknownEventError{Type: event.EventType()}

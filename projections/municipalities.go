@@ -34,7 +34,8 @@ func (municipalities) Handles(event domain.Event) (bool, error) {
 		*domain.ConsentGranted, *domain.ConsentRefused, *domain.ConsentWithdrawn,
 		*domain.PurposeDefined, *domain.PurposeNoticePublished, *domain.PurposeRetired,
 		*domain.SessionStarted, *domain.SessionEnded, *domain.SessionReuseDetected, *domain.SignInFailed,
-		*domain.AdminAdded, *domain.AdminRemoved, *domain.PersonalDataRead, *domain.TenantMismatch:
+		*domain.AdminAdded, *domain.AdminRemoved, *domain.PersonalDataRead, *domain.TenantMismatch,
+		*domain.RequestLodged, *domain.RequestFulfilled, *domain.RequestRefused, *domain.HoldPlaced, *domain.HoldLifted:
 		return false, nil
 	}
 	return false, &domain.UnknownEventError{Type: event.EventType()}

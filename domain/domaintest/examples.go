@@ -3,6 +3,8 @@ package domaintest
 import (
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/salga-trust/engine/domain"
 )
 
@@ -13,7 +15,23 @@ func Examples() []domain.Event {
 	all = append(all, userExamples()...)
 	all = append(all, consentExamples()...)
 	all = append(all, purposeExamples()...)
+	all = append(all, rightsExamples()...)
 	return append(all, sessionExamples()...)
+}
+
+func rightsExamples() []domain.Event {
+	request, hold := domain.RequestID{UUID: ID(0xa, 1)}, domain.HoldID{UUID: ID(0xb, 1)}
+	text := func(text string) domain.Personal[domain.FreeText] { return domain.Known(domain.FreeText{Text: text}) }
+	return []domain.Event{
+		&domain.RequestLodged{
+			RequestID: request, Kind: domain.CorrectionRequest, LodgedBy: domain.ByStaff, DueOn: "2026-04-07",
+			Private: text("my surname is Ṋemavhola"),
+		},
+		&domain.RequestFulfilled{RequestID: request, Kind: domain.CorrectionRequest, Private: text("corrected at the counter")},
+		&domain.RequestRefused{RequestID: request, Kind: domain.AccessRequest, Ground: domain.GroundIdentity, Private: text("no document was shown")},
+		&domain.HoldPlaced{HoldID: hold, Private: text("case 114/2026 in the High Court")},
+		&domain.HoldLifted{HoldID: hold, Private: text("case 114/2026 was settled")},
+	}
 }
 
 func municipalityExamples() []domain.Event {
@@ -55,7 +73,11 @@ func userExamples() []domain.Event {
 		&domain.UserPasswordChanged{},
 		&domain.UserDeactivated{Cause: domain.CauseConsentWithdrawn},
 		&domain.UserReactivated{},
-		&domain.UserErased{},
+		&domain.UserErased{
+			Cause: domain.CauseRequest, RequestID: domain.RequestID{UUID: ID(0xa, 1)}, Keys: []uuid.UUID{Thandi().UUID},
+			Destroyed: []domain.Remnant{domain.RemnantProfile, domain.RemnantFreeText, domain.RemnantOrigins, domain.RemnantCredentials, domain.RemnantSessions},
+			Kept:      []domain.Remnant{domain.RemnantConsents, domain.RemnantAudit, domain.RemnantStatistics},
+		},
 		&domain.TenantMismatch{Route: "GET /api/v1/users/me", Named: domain.TenantID{UUID: ID(0x1, 2)}},
 		&domain.AdminAdded{User: domain.UserID{UUID: ID(0x3, 1)}},
 		&domain.AdminRemoved{User: domain.UserID{UUID: ID(0x3, 1)}},

@@ -21,6 +21,12 @@ const (
 	AuditBodyOperationUPDATE AuditBodyOperation = "UPDATE"
 )
 
+// Defines values for CertificateBodyCause.
+const (
+	CertificateBodyCauseRequest CertificateBodyCause = "request"
+	CertificateBodyCauseSelf    CertificateBodyCause = "self"
+)
+
 // Defines values for ChangeBodyPersonal.
 const (
 	ChangeBodyPersonalErased ChangeBodyPersonal = "erased"
@@ -50,6 +56,12 @@ const (
 	ConsentBodyLanguageAf ConsentBodyLanguage = "af"
 	ConsentBodyLanguageEn ConsentBodyLanguage = "en"
 	ConsentBodyLanguageZu ConsentBodyLanguage = "zu"
+)
+
+// Defines values for ErasureBodyCause.
+const (
+	ErasureBodyCauseRequest ErasureBodyCause = "request"
+	ErasureBodyCauseSelf    ErasureBodyCause = "self"
 )
 
 // Defines values for ExposureBodyMatched.
@@ -101,6 +113,13 @@ const (
 	HistoryBodyRecordedByStaff HistoryBodyRecordedBy = "staff"
 )
 
+// Defines values for LookBodyMatched.
+const (
+	LookBodyMatchedFilter  LookBodyMatched = "filter"
+	LookBodyMatchedList    LookBodyMatched = "list"
+	LookBodyMatchedSubject LookBodyMatched = "subject"
+)
+
 // Defines values for ProblemCode.
 const (
 	ProblemCodeAccountInactive         ProblemCode = "account_inactive"
@@ -133,7 +152,10 @@ const (
 	ProblemCodePurposeTaken            ProblemCode = "purpose_taken"
 	ProblemCodeRateLimited             ProblemCode = "rate_limited"
 	ProblemCodeReadModelBehind         ProblemCode = "read_model_behind"
+	ProblemCodeRequestClosed           ProblemCode = "request_closed"
+	ProblemCodeRetentionHold           ProblemCode = "retention_hold"
 	ProblemCodeSessionEnded            ProblemCode = "session_ended"
+	ProblemCodeStaffRecordKept         ProblemCode = "staff_record_kept"
 	ProblemCodeStale                   ProblemCode = "stale"
 	ProblemCodeSubjectErased           ProblemCode = "subject_erased"
 	ProblemCodeTenantMismatch          ProblemCode = "tenant_mismatch"
@@ -160,6 +182,39 @@ const (
 const (
 	ReadyStatusDegraded ReadyStatus = "degraded"
 	ReadyStatusReady    ReadyStatus = "ready"
+)
+
+// Defines values for RemnantBodyWhat.
+const (
+	RemnantBodyWhatAudit       RemnantBodyWhat = "audit"
+	RemnantBodyWhatConsents    RemnantBodyWhat = "consents"
+	RemnantBodyWhatCredentials RemnantBodyWhat = "credentials"
+	RemnantBodyWhatFreeText    RemnantBodyWhat = "free_text"
+	RemnantBodyWhatOrigins     RemnantBodyWhat = "origins"
+	RemnantBodyWhatProfile     RemnantBodyWhat = "profile"
+	RemnantBodyWhatSessions    RemnantBodyWhat = "sessions"
+	RemnantBodyWhatStatistics  RemnantBodyWhat = "statistics"
+)
+
+// Defines values for RequestBodyKind.
+const (
+	RequestBodyKindAccess     RequestBodyKind = "access"
+	RequestBodyKindCorrection RequestBodyKind = "correction"
+	RequestBodyKindErasure    RequestBodyKind = "erasure"
+	RequestBodyKindObjection  RequestBodyKind = "objection"
+)
+
+// Defines values for RequestBodyLodgedBy.
+const (
+	RequestBodyLodgedBySelf  RequestBodyLodgedBy = "self"
+	RequestBodyLodgedByStaff RequestBodyLodgedBy = "staff"
+)
+
+// Defines values for RequestBodyStatus.
+const (
+	RequestBodyStatusFulfilled RequestBodyStatus = "fulfilled"
+	RequestBodyStatusOpen      RequestBodyStatus = "open"
+	RequestBodyStatusRefused   RequestBodyStatus = "refused"
 )
 
 // Defines values for TokensTokenType.
@@ -196,6 +251,20 @@ const (
 	ExportConsentsParamsFormatCsv    ExportConsentsParamsFormat = "csv"
 	ExportConsentsParamsFormatJSON   ExportConsentsParamsFormat = "json"
 	ExportConsentsParamsFormatNdjson ExportConsentsParamsFormat = "ndjson"
+)
+
+// Defines values for MyDataPageParamsLanguage.
+const (
+	MyDataPageParamsLanguageAf MyDataPageParamsLanguage = "af"
+	MyDataPageParamsLanguageEn MyDataPageParamsLanguage = "en"
+	MyDataPageParamsLanguageZu MyDataPageParamsLanguage = "zu"
+)
+
+// Defines values for ListRequestsParamsStatus.
+const (
+	ListRequestsParamsStatusFulfilled ListRequestsParamsStatus = "fulfilled"
+	ListRequestsParamsStatusOpen      ListRequestsParamsStatus = "open"
+	ListRequestsParamsStatusRefused   ListRequestsParamsStatus = "refused"
 )
 
 // Defines values for ListMunicipalitiesParamsIsActive.
@@ -268,6 +337,33 @@ type AuditBody struct {
 
 // AuditBodyOperation Examples: UPDATE
 type AuditBodyOperation string
+
+// CertificateBody defines model for CertificateBody.
+type CertificateBody struct {
+	Cause         CertificateBodyCause `json:"cause"`
+	CertificateID uuid.UUID            `json:"certificate_id"`
+	Destroyed     []RemnantBody        `json:"destroyed"`
+	ErasedAt      time.Time            `json:"erased_at"`
+	Kept          []RemnantBody        `json:"kept"`
+
+	// Keys Ids of the keys that were destroyed.
+	Keys []uuid.UUID `json:"keys"`
+
+	// Position Of the erasure in the log.
+	//
+	// Examples: 1043
+	Position int64 `json:"position"`
+
+	// RequestID The request that was fulfilled; null: the person did it themselves.
+	RequestID *uuid.UUID `json:"request_id"`
+
+	// SubjectID The id that history goes on to use for nobody known.
+	SubjectID uuid.UUID `json:"subject_id"`
+	TenantID  uuid.UUID `json:"tenant_id"`
+}
+
+// CertificateBodyCause defines model for CertificateBody.Cause.
+type CertificateBodyCause string
 
 // ChangeBody defines model for ChangeBody.
 type ChangeBody struct {
@@ -499,6 +595,49 @@ type DefinePurposeBody struct {
 	SpecialPersonalInformation bool `json:"special_personal_information"`
 }
 
+// EraseBody defines model for EraseBody.
+type EraseBody struct {
+	// Confirmation DELETE MY ACCOUNT
+	//
+	// Examples: DELETE MY ACCOUNT
+	Confirmation string `json:"confirmation"`
+
+	// Password Examples: correct horse battery
+	Password string `json:"password"`
+}
+
+// ErasureBody defines model for ErasureBody.
+type ErasureBody struct {
+	Cause         ErasureBodyCause `json:"cause"`
+	CertificateID uuid.UUID        `json:"certificate_id"`
+	Destroyed     []RemnantBody    `json:"destroyed"`
+	ErasedAt      time.Time        `json:"erased_at"`
+	Kept          []RemnantBody    `json:"kept"`
+
+	// Keys Ids of the keys that were destroyed.
+	Keys []uuid.UUID `json:"keys"`
+
+	// Position Of the erasure in the log.
+	//
+	// Examples: 1043
+	Position int64 `json:"position"`
+
+	// ReadTables By table: done, or pending: within moments.
+	//
+	// Examples: {"users":"done"}
+	ReadTables map[string]string `json:"read_tables"`
+
+	// RequestID The request that was fulfilled; null: the person did it themselves.
+	RequestID *uuid.UUID `json:"request_id"`
+
+	// SubjectID The id that history goes on to use for nobody known.
+	SubjectID uuid.UUID `json:"subject_id"`
+	TenantID  uuid.UUID `json:"tenant_id"`
+}
+
+// ErasureBodyCause defines model for ErasureBody.Cause.
+type ErasureBodyCause string
+
 // EvidenceBody defines model for EvidenceBody.
 type EvidenceBody struct {
 	// Reference Where it is kept.
@@ -567,6 +706,12 @@ type FieldError struct {
 	Code    string `json:"code"`
 	Field   string `json:"field"`
 	Message string `json:"message"`
+}
+
+// FulfilRequestBody defines model for FulfilRequestBody.
+type FulfilRequestBody struct {
+	// Note Examples: corrected at the counter
+	Note *string `json:"note,omitempty"`
 }
 
 // GivenByBody defines model for GivenByBody.
@@ -697,6 +842,30 @@ type HistoryBodyPersonal string
 // HistoryBodyRecordedBy Examples: staff
 type HistoryBodyRecordedBy string
 
+// HoldBody defines model for HoldBody.
+type HoldBody struct {
+	ID uuid.UUID `json:"id"`
+
+	// LiftedAt null: it holds.
+	LiftedAt *time.Time `json:"lifted_at"`
+	PlacedAt time.Time  `json:"placed_at"`
+
+	// Position Of the newest event about it.
+	//
+	// Examples: 1043
+	Position int64 `json:"position"`
+
+	// Reason null when erased.
+	Reason    *string   `json:"reason"`
+	SubjectID uuid.UUID `json:"subject_id"`
+}
+
+// LiftHoldBody defines model for LiftHoldBody.
+type LiftHoldBody struct {
+	// Reason Examples: case 114/2026 was settled
+	Reason string `json:"reason"`
+}
+
 // ListBodyAuditBody defines model for ListBodyAuditBody.
 type ListBodyAuditBody struct {
 	Items []AuditBody `json:"items"`
@@ -737,12 +906,36 @@ type ListBodyPurposeBody struct {
 	Next *string `json:"next"`
 }
 
+// ListBodyRequestBody defines model for ListBodyRequestBody.
+type ListBodyRequestBody struct {
+	Items []RequestBody `json:"items"`
+
+	// Next Cursor for after; null: this is the end.
+	Next *string `json:"next"`
+}
+
 // ListBodyUserBody defines model for ListBodyUserBody.
 type ListBodyUserBody struct {
 	Items []UserBody `json:"items"`
 
 	// Next Cursor for after; null: this is the end.
 	Next *string `json:"next"`
+}
+
+// LodgeRequestBody defines model for LodgeRequestBody.
+type LodgeRequestBody struct {
+	// Details What exactly.
+	//
+	// Examples: My surname is spelt Ṋemavhola.
+	Details *string `json:"details,omitempty"`
+
+	// Kind access, correction, erasure or objection.
+	//
+	// Examples: correction
+	Kind string `json:"kind"`
+
+	// SubjectID Another person of the own tenant; only for staff.
+	SubjectID *string `json:"subject_id,omitempty"`
 }
 
 // LoginBody defines model for LoginBody.
@@ -758,6 +951,33 @@ type LoginBody struct {
 	// Password Examples: correct horse battery
 	Password string `json:"password"`
 }
+
+// LookBody defines model for LookBody.
+type LookBody struct {
+	// Actor The account that read; null: an operator.
+	Actor *uuid.UUID `json:"actor"`
+
+	// ActorRole Examples: manager
+	ActorRole string `json:"actor_role"`
+
+	// Fields The group of fields that was shown.
+	//
+	// Examples: profile
+	Fields string `json:"fields"`
+
+	// Matched The person alone, the person among others, or a filter that may have covered them.
+	Matched LookBodyMatched `json:"matched"`
+
+	// Position Examples: 1043
+	Position int64 `json:"position"`
+
+	// Route Examples: GET /api/v1/users/{id}
+	Route     string    `json:"route"`
+	Timestamp time.Time `json:"timestamp"`
+}
+
+// LookBodyMatched The person alone, the person among others, or a filter that may have covered them.
+type LookBodyMatched string
 
 // MunicipalityBody defines model for MunicipalityBody.
 type MunicipalityBody struct {
@@ -789,6 +1009,34 @@ type MunicipalityBody struct {
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
+// MyDataBody defines model for MyDataBody.
+type MyDataBody struct {
+	// Activity What this person did, and what was done about them; what identifies others is sealed.
+	Activity []AuditBody `json:"activity"`
+
+	// Consents As they stand, in the words that were shown.
+	Consents        []ConsentBody `json:"consents"`
+	ExportTimestamp time.Time     `json:"export_timestamp"`
+
+	// Holds Why some of it has to be kept.
+	Holds []HoldBody `json:"holds"`
+
+	// Position Of the log: what there was when this was made.
+	//
+	// Examples: 1043
+	Position int64    `json:"position"`
+	Profile  UserBody `json:"profile"`
+
+	// Reads Who looked at this person's data, when, by which route.
+	Reads []LookBody `json:"reads"`
+
+	// Recipients Everybody who had access (s23(1)(b)), by account.
+	Recipients []RecipientBody `json:"recipients"`
+
+	// Requests What was asked for under the law.
+	Requests []RequestBody `json:"requests"`
+}
+
 // NoticeBody defines model for NoticeBody.
 type NoticeBody struct {
 	// SHA256 Of each text's UTF-8 bytes, hexadecimal.
@@ -808,6 +1056,15 @@ type NoticeBody struct {
 // NoticeStruct defines model for NoticeStruct.
 type NoticeStruct struct {
 	Texts TextsBody `json:"texts"`
+}
+
+// PlaceHoldBody defines model for PlaceHoldBody.
+type PlaceHoldBody struct {
+	// Reason Examples: case 114/2026 in the High Court
+	Reason string `json:"reason"`
+
+	// SubjectID Whose data must be kept.
+	SubjectID uuid.UUID `json:"subject_id"`
 }
 
 // Problem defines model for Problem.
@@ -881,6 +1138,20 @@ type Ready struct {
 // ReadyStatus defines model for Ready.Status.
 type ReadyStatus string
 
+// RecipientBody defines model for RecipientBody.
+type RecipientBody struct {
+	// Actor null: an operator.
+	Actor *uuid.UUID `json:"actor"`
+
+	// ActorRole Examples: manager
+	ActorRole string    `json:"actor_role"`
+	First     time.Time `json:"first"`
+	Last      time.Time `json:"last"`
+
+	// Reads Examples: 3
+	Reads int64 `json:"reads"`
+}
+
 // RecordConsentBody defines model for RecordConsentBody.
 type RecordConsentBody struct {
 	// Channel web (default), counter, phone, whatsapp, ussd or paper.
@@ -922,6 +1193,15 @@ type RecordConsentBody struct {
 type RefreshBody struct {
 	// RefreshToken Examples: eyJhbGciOiJIUzI1NiJ9.e30.cmVmcmVzaA
 	RefreshToken string `json:"refresh_token"`
+}
+
+// RefuseRequestBody defines model for RefuseRequestBody.
+type RefuseRequestBody struct {
+	// Ground identity_not_proved, legal_obligation, lawful_purpose, paia_ground or unfounded.
+	//
+	// Examples: identity_not_proved
+	Ground string  `json:"ground"`
+	Note   *string `json:"note,omitempty"`
 }
 
 // RegisterBody defines model for RegisterBody.
@@ -1002,6 +1282,62 @@ type RegisterMunicipalityBody struct {
 	//
 	// Examples: KwaZulu-Natal
 	Province string `json:"province"`
+}
+
+// RemnantBody defines model for RemnantBody.
+type RemnantBody struct {
+	What RemnantBodyWhat `json:"what"`
+
+	// Why Examples: Name, e-mail address and phone number, now and ever: unreadable, because their key is gone (POPIA s14(4)).
+	Why string `json:"why"`
+}
+
+// RemnantBodyWhat defines model for RemnantBody.What.
+type RemnantBodyWhat string
+
+// RequestBody defines model for RequestBody.
+type RequestBody struct {
+	ClosedAt *time.Time `json:"closed_at"`
+
+	// Details What exactly was asked for; null also when erased.
+	Details *string `json:"details"`
+
+	// DueOn A day: 30 days by the South African calendar.
+	//
+	// Examples: 2026-03-31
+	DueOn string `json:"due_on"`
+
+	// Ground Of a refusal; null: none.
+	Ground   *string             `json:"ground"`
+	ID       uuid.UUID           `json:"id"`
+	Kind     RequestBodyKind     `json:"kind"`
+	LodgedAt time.Time           `json:"lodged_at"`
+	LodgedBy RequestBodyLodgedBy `json:"lodged_by"`
+
+	// Note Of who closed it; null also when erased.
+	Note *string `json:"note"`
+
+	// Position Of the newest event about it.
+	//
+	// Examples: 1043
+	Position  int64             `json:"position"`
+	Status    RequestBodyStatus `json:"status"`
+	SubjectID uuid.UUID         `json:"subject_id"`
+}
+
+// RequestBodyKind defines model for RequestBody.Kind.
+type RequestBodyKind string
+
+// RequestBodyLodgedBy defines model for RequestBody.LodgedBy.
+type RequestBodyLodgedBy string
+
+// RequestBodyStatus defines model for RequestBody.Status.
+type RequestBodyStatus string
+
+// Rights defines model for Rights.
+type Rights struct {
+	Holds    []HoldBody    `json:"holds"`
+	Requests []RequestBody `json:"requests"`
 }
 
 // TextsBody defines model for TextsBody.
@@ -1262,6 +1598,130 @@ type WithdrawConsentParams struct {
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// GetCertificateParams defines parameters for GetCertificate.
+type GetCertificateParams struct {
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+}
+
+// DeleteAccountParams defines parameters for DeleteAccount.
+type DeleteAccountParams struct {
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// PlaceHoldParams defines parameters for PlaceHold.
+type PlaceHoldParams struct {
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// LiftHoldParams defines parameters for LiftHold.
+type LiftHoldParams struct {
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// MyDataParams defines parameters for MyData.
+type MyDataParams struct {
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+}
+
+// MyDataPageParams defines parameters for MyDataPage.
+type MyDataPageParams struct {
+	// Language Missing: the preferred language of the account.
+	Language *MyDataPageParamsLanguage `form:"language,omitempty" json:"language,omitempty"`
+
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+}
+
+// MyDataPageParamsLanguage defines parameters for MyDataPage.
+type MyDataPageParamsLanguage string
+
+// ListRequestsParams defines parameters for ListRequests.
+type ListRequestsParams struct {
+	// Limit At most so many items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the page before; empty: from the start.
+	After  *string                   `form:"after,omitempty" json:"after,omitempty"`
+	Status *ListRequestsParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+}
+
+// ListRequestsParamsStatus defines parameters for ListRequests.
+type ListRequestsParamsStatus string
+
+// LodgeRequestParams defines parameters for LodgeRequest.
+type LodgeRequestParams struct {
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// RequestDataParams defines parameters for RequestData.
+type RequestDataParams struct {
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+}
+
+// FulfilRequestParams defines parameters for FulfilRequest.
+type FulfilRequestParams struct {
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// RefuseRequestParams defines parameters for RefuseRequest.
+type RefuseRequestParams struct {
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// GetRightsParams defines parameters for GetRights.
+type GetRightsParams struct {
+	// SubjectID Another person of the own tenant; only for officers.
+	SubjectID *string `form:"subject_id,omitempty" json:"subject_id,omitempty"`
+
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 }
 
 // ListMunicipalitiesParams defines parameters for ListMunicipalities.
@@ -1799,6 +2259,242 @@ func (c *Client) WithdrawConsent(ctx context.Context, id string, body *WithdrawC
 		}
 	}
 	return send[ConsentBody](ctx, c, r)
+}
+
+// GetCertificate: The certificate of an erasure, which names nobody
+//
+// For: everyone.
+//
+//	GET /api/v1/data-rights/certificates/{id}
+func (c *Client) GetCertificate(ctx context.Context, id string, params *GetCertificateParams) (*Answer[CertificateBody], error) {
+	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/data-rights/certificates/%s", url.PathEscape(text(id))))
+	if params != nil {
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+	}
+	return send[CertificateBody](ctx, c, r)
+}
+
+// DeleteAccount: Be gone: everything that identifies oneself is destroyed for good
+//
+// For: signed in.
+//
+//	DELETE /api/v1/data-rights/delete-account
+func (c *Client) DeleteAccount(ctx context.Context, body EraseBody, params *DeleteAccountParams) (*Answer[ErasureBody], error) {
+	r := newRequest(http.MethodDelete, "/api/v1/data-rights/delete-account")
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[ErasureBody](ctx, c, r)
+}
+
+// PlaceHold: Keep a person's data from being erased
+//
+// For: manager, admin.
+//
+//	POST /api/v1/data-rights/holds
+func (c *Client) PlaceHold(ctx context.Context, body PlaceHoldBody, params *PlaceHoldParams) (*Answer[HoldBody], error) {
+	r := newRequest(http.MethodPost, "/api/v1/data-rights/holds")
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[HoldBody](ctx, c, r)
+}
+
+// LiftHold: End a hold; a second time changes nothing
+//
+// For: manager, admin.
+//
+//	POST /api/v1/data-rights/holds/{id}/lift
+func (c *Client) LiftHold(ctx context.Context, id string, body LiftHoldBody, params *LiftHoldParams) (*Answer[HoldBody], error) {
+	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/data-rights/holds/%s/lift", url.PathEscape(text(id))))
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[HoldBody](ctx, c, r)
+}
+
+// MyData: Everything there is about oneself (POPIA s23)
+//
+// For: signed in.
+//
+//	GET /api/v1/data-rights/my-data
+func (c *Client) MyData(ctx context.Context, params *MyDataParams) (*Answer[MyDataBody], error) {
+	r := newRequest(http.MethodGet, "/api/v1/data-rights/my-data")
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+	}
+	return send[MyDataBody](ctx, c, r)
+}
+
+// MyDataPage: The same as a page to read and print, in English, isiZulu or Afrikaans
+//
+// For: signed in.
+//
+//	GET /api/v1/data-rights/my-data/page
+func (c *Client) MyDataPage(ctx context.Context, params *MyDataPageParams) (*Answer[io.ReadCloser], error) {
+	r := newRequest(http.MethodGet, "/api/v1/data-rights/my-data/page")
+	if params != nil {
+		if params.Language != nil {
+			r.query.Set("language", text(*params.Language))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+	}
+	return c.open(ctx, r)
+}
+
+// ListRequests: The municipality's requests of one status, those due first
+//
+// For: manager, admin.
+//
+//	GET /api/v1/data-rights/requests
+func (c *Client) ListRequests(ctx context.Context, params *ListRequestsParams) (*Answer[ListBodyRequestBody], error) {
+	r := newRequest(http.MethodGet, "/api/v1/data-rights/requests")
+	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
+		if params.Status != nil {
+			r.query.Set("status", text(*params.Status))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+	}
+	return send[ListBodyRequestBody](ctx, c, r)
+}
+
+// LodgeRequest: Ask for access, correction or erasure, or object (POPIA s11(3), s23, s24)
+//
+// For: signed in; staff for others.
+//
+//	POST /api/v1/data-rights/requests
+func (c *Client) LodgeRequest(ctx context.Context, body LodgeRequestBody, params *LodgeRequestParams) (*Answer[RequestBody], error) {
+	r := newRequest(http.MethodPost, "/api/v1/data-rights/requests")
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[RequestBody](ctx, c, r)
+}
+
+// RequestData: Everything there is about who asked for access, to hand to them
+//
+// For: manager, admin.
+//
+//	GET /api/v1/data-rights/requests/{id}/data
+func (c *Client) RequestData(ctx context.Context, id string, params *RequestDataParams) (*Answer[MyDataBody], error) {
+	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/data-rights/requests/%s/data", url.PathEscape(text(id))))
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+	}
+	return send[MyDataBody](ctx, c, r)
+}
+
+// FulfilRequest: Close a request as fulfilled; an erasure is carried out by it, which takes an admin
+//
+// For: manager, admin.
+//
+//	POST /api/v1/data-rights/requests/{id}/fulfil
+func (c *Client) FulfilRequest(ctx context.Context, id string, body *FulfilRequestBody, params *FulfilRequestParams) (*Answer[RequestBody], error) {
+	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/data-rights/requests/%s/fulfil", url.PathEscape(text(id))))
+	if body != nil {
+		r.body = body
+	}
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[RequestBody](ctx, c, r)
+}
+
+// RefuseRequest: Close a request as refused, on a ground
+//
+// For: manager, admin.
+//
+//	POST /api/v1/data-rights/requests/{id}/refuse
+func (c *Client) RefuseRequest(ctx context.Context, id string, body RefuseRequestBody, params *RefuseRequestParams) (*Answer[RequestBody], error) {
+	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/data-rights/requests/%s/refuse", url.PathEscape(text(id))))
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[RequestBody](ctx, c, r)
+}
+
+// GetRights: One person's requests, and holds on their data
+//
+// For: signed in; manager, admin for others.
+//
+//	GET /api/v1/data-rights/subject
+func (c *Client) GetRights(ctx context.Context, params *GetRightsParams) (*Answer[Rights], error) {
+	r := newRequest(http.MethodGet, "/api/v1/data-rights/subject")
+	if params != nil {
+		if params.SubjectID != nil {
+			r.query.Set("subject_id", text(*params.SubjectID))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+	}
+	return send[Rights](ctx, c, r)
 }
 
 // ListMunicipalities: Municipalities, newest first

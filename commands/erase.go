@@ -1,0 +1,127 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// EraseMe is a person's wish to be gone.
+type EraseMe struct {
+	Confirmation string `json:"-"`
+	Password     string `json:"-"`
+}
+
+// EraseConfirmation is what a person has to write to be erased.
+const EraseConfirmation = "DELETE MY ACCOUNT"
+
+// Certificate proves an erasure. It identifies nobody.
+type Certificate struct {
+	ID        uuid.UUID // of the append
+	Tenant    domain.TenantID
+	Subject   domain.UserID
+	ErasedAt  time.Time
+	Position  int64
+	Destroyed []domain.Remnant
+	Kept      []domain.Remnant
+	Keys      []uuid.UUID
+	Cause     string
+	Request   domain.RequestID // zero: the person did it themselves
+}
+
+// EraseMe erases the caller: their key is destroyed, and with it everything that identifies them in the log, in one append with the
+// loss of credentials, claims and sessions, and the withdrawal of what they had consented to. Errors: validation_failed,
+// password_wrong, retention_hold, staff_record_kept, last_admin.
+func (h *Handler) EraseMe(ctx context.Context, call Call, c EraseMe) (Certificate, error) {
+	if c.Confirmation != EraseConfirmation {
+		var f domain.Faults
+		f.Add("confirmation", "invalid", "Write "+EraseConfirmation+".")
+		return Certificate{}, f.Err()
+	}
+	call.Key = "" // a second time there is nobody left to ask
+	r := request{name: "user.erase", tenant: call.Tenant}
+	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
+		if err := h.checkPassword(ctx, call, c.Password); err != nil {
+			return domain.Append{}, err
+		}
+		return h.erasure(ctx, call, call.User, domain.BySelf, domain.RequestID{})
+	})
+	return certificateOf(done.Events, staffRecord(err))
+}
+
+// erasure decides on everything that an erasure depends on, and gives its append.
+func (h *Handler) erasure(ctx context.Context, call Call, subject domain.UserID, cause string, request domain.RequestID) (domain.Append, error) {
+	person, consents, rights := domain.UserOf(subject), domain.ConsentsOf(subject), domain.RightsOf(subject)
+	admins := domain.AdminsOf(call.Tenant)
+	events, err := h.Store.LoadPersonal(ctx, call.Tenant, person, consents, rights, admins)
+	if err != nil {
+		return domain.Append{}, err
+	}
+	user, asked := domain.Fold[domain.User](of(events, person)), domain.Fold[domain.Rights](of(events, rights))
+	if !user.Exists() {
+		return domain.Append{}, domain.Refuse(domain.CodeNotFound, "There is no such user.")
+	}
+	erased, err := user.Erase(asked, cause, request)
+	if err != nil {
+		return domain.Append{}, err
+	}
+	administers := domain.Fold[domain.Admins](of(events, admins))
+	removed, err := administers.Remove(subject)
+	if err != nil {
+		return domain.Append{}, err
+	}
+	history := of(events, consents)
+	a := domain.Append{
+		Tenant:  call.Tenant,
+		Writes:  []domain.Write{{Stream: person, Expected: user.Version, Events: erased}},
+		Expects: []domain.Expectation{{Tenant: call.Tenant, Stream: rights, Version: asked.Version}},
+		Side: []domain.SideWrite{
+			domain.DemandNoActs{User: subject},
+			domain.DestroySubjectKey{Subject: subject},
+			domain.DeleteCredential{User: subject},
+			domain.ReleaseClaim{Claim: emailClaim(call.Tenant, user.Email), Holder: subject.UUID},
+		},
+	}
+	if withdrawn := domain.WithdrawAll(history, subject != call.User); len(withdrawn) > 0 {
+		a.Writes = append(a.Writes, domain.Write{Stream: consents, Expected: len(history), Events: withdrawn})
+	}
+	if len(removed) > 0 {
+		a.Writes = append(a.Writes, domain.Write{Stream: admins, Expected: administers.Version, Events: removed})
+	}
+	endSessions(&a, subject)
+	return a, nil
+}
+
+// staffRecord says in the words of the contract that a trail must stay.
+func staffRecord(err error) error {
+	if _, is := errors.AsType[*domain.StaffRecordError](err); is {
+		return domain.Refuse(domain.CodeStaffRecordKept,
+			"This account acted on other people's data; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).")
+	}
+	return err
+}
+
+// Certificate gives the certificate of an erasure. Error: not_found.
+func (h *Handler) Certificate(ctx context.Context, id uuid.UUID) (Certificate, error) {
+	events, err := h.Store.FindAppend(ctx, domain.TenantID{}, id)
+	return certificateOf(events, err)
+}
+
+func certificateOf(events []domain.Recorded, err error) (Certificate, error) {
+	if err != nil {
+		return Certificate{}, err
+	}
+	for _, r := range events {
+		if e, is := r.Event.(*domain.UserErased); is {
+			return Certificate{
+				ID: r.AppendID, Tenant: r.Tenant, Subject: r.Subject, ErasedAt: r.RecordedAt, Position: events[len(events)-1].Position,
+				Destroyed: e.Destroyed, Kept: e.Kept, Keys: e.Keys, Cause: e.Cause, Request: e.RequestID,
+			}, nil
+		}
+	}
+	return Certificate{}, domain.Refuse(domain.CodeNotFound, "There is no such certificate.")
+}

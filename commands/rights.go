@@ -1,0 +1,198 @@
+package commands
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// LodgeRequest is the wish for what the law gives a person: for oneself, or recorded by staff for somebody of the own tenant.
+type LodgeRequest struct {
+	Subject domain.UserID      `json:"subject_id,omitzero"`
+	Kind    domain.RequestKind `json:"kind"`
+	Details string             `json:"details,omitempty"`
+}
+
+// LodgeRequest lodges it. Errors: validation_failed, forbidden, not_found, subject_erased.
+func (h *Handler) LodgeRequest(ctx context.Context, call Call, c LodgeRequest) (Answer[domain.Request], error) {
+	subject, err := call.Subject(c.Subject)
+	if err != nil {
+		return Answer[domain.Request]{}, err
+	}
+	id := domain.RequestID{UUID: h.newID()}
+	wish := domain.LodgeRequest{ID: id, Kind: c.Kind, Details: c.Details, ByStaff: subject != call.User}
+	rights, done, err := h.changeRights(ctx, call, "rights.lodge", subject, c, func(domain.Rights) ([]domain.Event, error) {
+		return wish.Decide(h.now())
+	})
+	if err != nil {
+		return Answer[domain.Request]{}, err
+	}
+	q, _ := rights.Request(domain.RequestID{UUID: done.Events[0].Record})
+	return Answer[domain.Request]{Value: q, Position: done.Position()}, nil
+}
+
+// FulfilRequest closes a request: its subject got what they asked for. An erasure is carried out by it, which only an admin may
+// do. Errors: validation_failed, forbidden, not_found, request_closed; of an erasure also subject_erased, retention_hold,
+// staff_record_kept, last_admin.
+func (h *Handler) FulfilRequest(ctx context.Context, call Call, id domain.RequestID, note string) (Answer[domain.Request], error) {
+	subject, err := h.subjectOfRecord(ctx, call, id.UUID, "There is no such request.")
+	if err != nil {
+		return Answer[domain.Request]{}, err
+	}
+	return h.closeRequest(ctx, call, "rights.fulfil", subject, id, note, func(r domain.Rights) ([]domain.Event, error) { return r.Fulfil(id, note) })
+}
+
+// RefuseRequest closes a request on a ground. Errors: validation_failed, not_found, request_closed.
+func (h *Handler) RefuseRequest(ctx context.Context, call Call, id domain.RequestID, ground domain.Ground, note string) (Answer[domain.Request], error) {
+	subject, err := h.subjectOfRecord(ctx, call, id.UUID, "There is no such request.")
+	if err != nil {
+		return Answer[domain.Request]{}, err
+	}
+	body := []any{ground, note}
+	return h.closeRequest(ctx, call, "rights.refuse", subject, id, body, func(r domain.Rights) ([]domain.Event, error) {
+		return r.RefuseRequest(id, ground, note)
+	})
+}
+
+func (h *Handler) closeRequest(ctx context.Context, call Call, name string, subject domain.UserID, id domain.RequestID, body any,
+	decide func(domain.Rights) ([]domain.Event, error),
+) (Answer[domain.Request], error) {
+	rights, done, err := h.changeRights(ctx, call, name, subject, []any{id, body}, decide)
+	if err != nil {
+		return Answer[domain.Request]{}, err
+	}
+	q, _ := rights.Request(id)
+	return Answer[domain.Request]{Value: q, Position: max(done.Position(), q.Position)}, nil
+}
+
+// PlaceHold keeps a person's data from being erased. Errors: validation_failed, not_found, subject_erased.
+func (h *Handler) PlaceHold(ctx context.Context, call Call, subject domain.UserID, reason string) (Answer[domain.Hold], error) {
+	wish := domain.PlaceHold{ID: domain.HoldID{UUID: h.newID()}, Reason: reason}
+	rights, done, err := h.changeRights(ctx, call, "rights.hold", subject, []any{subject, reason}, func(domain.Rights) ([]domain.Event, error) {
+		return wish.Decide()
+	})
+	if err != nil {
+		return Answer[domain.Hold]{}, err
+	}
+	hold, _ := rights.Hold(domain.HoldID{UUID: done.Events[0].Record})
+	return Answer[domain.Hold]{Value: hold, Position: done.Position()}, nil
+}
+
+// LiftHold ends a hold; a second time changes nothing. Errors: validation_failed, not_found.
+func (h *Handler) LiftHold(ctx context.Context, call Call, id domain.HoldID, reason string) (Answer[domain.Hold], error) {
+	subject, err := h.subjectOfRecord(ctx, call, id.UUID, "There is no such hold.")
+	if err != nil {
+		return Answer[domain.Hold]{}, err
+	}
+	rights, done, err := h.changeRights(ctx, call, "rights.lift", subject, []any{id, reason}, func(r domain.Rights) ([]domain.Event, error) {
+		return r.Lift(id, reason)
+	})
+	if err != nil {
+		return Answer[domain.Hold]{}, err
+	}
+	hold, _ := rights.Hold(id)
+	return Answer[domain.Hold]{Value: hold, Position: max(done.Position(), hold.Position)}, nil
+}
+
+// Rights gives a person's requests and holds, opened. Error: not_found.
+func (h *Handler) Rights(ctx context.Context, tenant domain.TenantID, subject domain.UserID) (domain.Rights, error) {
+	if err := h.KnownPerson(ctx, tenant, subject); err != nil {
+		return domain.Rights{}, err
+	}
+	events, err := h.Store.LoadPersonal(ctx, tenant, domain.RightsOf(subject))
+	return domain.Fold[domain.Rights](events), err
+}
+
+// RightsRequest gives one request; whose it is, is for the caller to check. Error: not_found.
+func (h *Handler) RightsRequest(ctx context.Context, call Call, id domain.RequestID) (domain.Request, error) {
+	subject, err := h.subjectOfRecord(ctx, call, id.UUID, "There is no such request.")
+	if err != nil {
+		return domain.Request{}, err
+	}
+	rights, err := h.Rights(ctx, call.Tenant, subject)
+	q, _ := rights.Request(id)
+	return q, err
+}
+
+// changeRights decides on a person's stream of rights and gives what it folds into after the change, or as it stands.
+func (h *Handler) changeRights(ctx context.Context, call Call, name string, subject domain.UserID, body any,
+	decide func(domain.Rights) ([]domain.Event, error),
+) (domain.Rights, domain.Appended, error) {
+	stream, person := domain.RightsOf(subject), domain.UserOf(subject)
+	var history []domain.Recorded
+	r := request{name: name, tenant: call.Tenant, scope: scopeOf(call), body: body}
+	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
+		events, err := h.Store.LoadPersonal(ctx, call.Tenant, stream, person)
+		if err != nil {
+			return domain.Append{}, err
+		}
+		history = of(events, stream)
+		user, rights := domain.Fold[domain.User](of(events, person)), domain.Fold[domain.Rights](history)
+		if !user.Exists() {
+			return domain.Append{}, domain.Refuse(domain.CodeNotFound, "There is no such person.")
+		}
+		decided, err := decide(rights)
+		if err != nil || len(decided) == 0 {
+			return domain.Append{}, err
+		}
+		return h.rightsAppend(ctx, call, user, rights, decided)
+	})
+	if err = staffRecord(err); err != nil {
+		return domain.Rights{}, domain.Appended{}, err
+	}
+	if done.Repeat {
+		if history, err = h.Store.LoadPersonal(ctx, call.Tenant, stream); err != nil {
+			return domain.Rights{}, domain.Appended{}, err
+		}
+		history = until(history, done.Position())
+	} else {
+		history = append(history, of(done.Events, stream)...)
+	}
+	done.Events = rightsFirst(done.Events)
+	return domain.Fold[domain.Rights](history), done, nil
+}
+
+// rightsAppend gives the append of a decision; the fulfilment of an erasure carries it out.
+func (h *Handler) rightsAppend(ctx context.Context, call Call, user domain.User, rights domain.Rights, decided []domain.Event) (domain.Append, error) {
+	write := domain.Write{Stream: domain.RightsOf(user.ID), Expected: rights.Version, Events: decided}
+	fulfilled, is := decided[0].(*domain.RequestFulfilled)
+	if is && fulfilled.Kind == domain.ErasureRequest {
+		if !call.system && call.actor.Role != domain.Admin {
+			return domain.Append{}, domain.Refuse(domain.CodeForbidden, "Only an admin may erase a person.")
+		}
+		a, err := h.erasure(ctx, call, user.ID, domain.CauseRequest, fulfilled.RequestID)
+		fulfilled.Private = domain.Personal[domain.FreeText]{} // its key goes with this very append
+		a.Expects = nil                                        // the stream of rights is written
+		a.Writes = append(a.Writes, write)
+		return a, err
+	}
+	if user.Erased {
+		return domain.Append{}, domain.Refuse(domain.CodeSubjectErased, "This person's data was erased.")
+	}
+	return domain.Append{
+		Tenant: call.Tenant, Writes: []domain.Write{write},
+		Expects: []domain.Expectation{{Tenant: call.Tenant, Stream: domain.UserOf(user.ID), Version: user.Version}},
+	}, nil
+}
+
+// subjectOfRecord finds whose request or hold it is.
+func (h *Handler) subjectOfRecord(ctx context.Context, call Call, id uuid.UUID, absent string) (domain.UserID, error) {
+	stream, found, err := h.Store.StreamOf(ctx, call.Tenant, id)
+	if err == nil && (!found || stream.Type != domain.RightsStream) {
+		err = domain.Refuse(domain.CodeNotFound, "%s", absent)
+	}
+	return stream.Subject(), err
+}
+
+// rightsFirst puts the event about the rights first: an answer is about that.
+func rightsFirst(events []domain.Recorded) []domain.Recorded {
+	for i, e := range events {
+		if e.Stream.Type == domain.RightsStream {
+			first := []domain.Recorded{e}
+			return append(append(first, events[:i]...), events[i+1:]...)
+		}
+	}
+	return events
+}

@@ -1,0 +1,317 @@
+package domain
+
+import (
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Events of a subject's stream of data rights: the requests they lodged (POPIA s11(3), s23, s24), and retention holds on what is
+// kept about them. Both stand in one stream, so an erasure that is decided on it sees every hold.
+type (
+	// RequestLodged says that somebody asked for what the law gives them.
+	RequestLodged struct {
+		RequestID RequestID          `json:"request_id"`
+		Kind      RequestKind        `json:"kind"`
+		LodgedBy  string             `json:"lodged_by"` // BySelf or ByStaff
+		DueOn     Date               `json:"due_on"`
+		Private   Personal[FreeText] `json:"-"`
+	}
+	// RequestFulfilled says that they got it.
+	RequestFulfilled struct {
+		RequestID RequestID          `json:"request_id"`
+		Kind      RequestKind        `json:"kind"`
+		Private   Personal[FreeText] `json:"-"`
+	}
+	// RequestRefused says that they did not, and on which ground.
+	RequestRefused struct {
+		RequestID RequestID          `json:"request_id"`
+		Kind      RequestKind        `json:"kind"`
+		Ground    Ground             `json:"ground"`
+		Private   Personal[FreeText] `json:"-"`
+	}
+	// HoldPlaced says that what is kept about a person must be kept, so that an erasure has to wait (POPIA s14(1)).
+	HoldPlaced struct {
+		HoldID  HoldID             `json:"hold_id"`
+		Private Personal[FreeText] `json:"-"`
+	}
+	// HoldLifted ends it.
+	HoldLifted struct {
+		HoldID  HoldID             `json:"hold_id"`
+		Private Personal[FreeText] `json:"-"`
+	}
+	// FreeText may identify a person.
+	FreeText struct {
+		Text string `json:"text"`
+	}
+)
+
+// RequestID names a request, HoldID a hold.
+type (
+	RequestID struct{ uuid.UUID }
+	HoldID    struct{ uuid.UUID }
+)
+
+// RequestKind is what is asked for.
+type RequestKind string
+
+// The kinds of requests.
+const (
+	AccessRequest     RequestKind = "access"     // s23
+	CorrectionRequest RequestKind = "correction" // s24(1)(a)
+	ErasureRequest    RequestKind = "erasure"    // s24(1)(b)
+	ObjectionRequest  RequestKind = "objection"  // s11(3)
+)
+
+// RequestKinds lists them.
+func RequestKinds() []RequestKind {
+	return []RequestKind{AccessRequest, CorrectionRequest, ErasureRequest, ObjectionRequest}
+}
+
+// Ground is why a request is refused.
+type Ground string
+
+// The grounds of a refusal.
+const (
+	GroundIdentity  Ground = "identity_not_proved" // s23(1), s24 with reg 3
+	GroundLaw       Ground = "legal_obligation"    // a law demands the record: s14(1)(a), s11(1)(c)
+	GroundPurpose   Ground = "lawful_purpose"      // the record is still needed for what it was made for: s14(1)(b)
+	GroundPAIA      Ground = "paia_ground"         // a ground of refusal of PAIA: s23(4)
+	GroundUnfounded Ground = "unfounded"           // the data is right, or there is none
+)
+
+// Grounds lists them.
+func Grounds() []Ground {
+	return []Ground{GroundIdentity, GroundLaw, GroundPurpose, GroundPAIA, GroundUnfounded}
+}
+
+// EventType implements Event.
+func (*RequestLodged) EventType() string { return "rights.request_lodged.v1" }
+
+// EventType implements Event.
+func (*RequestFulfilled) EventType() string { return "rights.request_fulfilled.v1" }
+
+// EventType implements Event.
+func (*RequestRefused) EventType() string { return "rights.request_refused.v1" }
+
+// EventType implements Event.
+func (*HoldPlaced) EventType() string { return "rights.hold_placed.v1" }
+
+// EventType implements Event.
+func (*HoldLifted) EventType() string { return "rights.hold_lifted.v1" }
+
+func (e *RequestLodged) personal() Part    { return &e.Private }
+func (e *RequestFulfilled) personal() Part { return &e.Private }
+func (e *RequestRefused) personal() Part   { return &e.Private }
+func (e *HoldPlaced) personal() Part       { return &e.Private }
+func (e *HoldLifted) personal() Part       { return &e.Private }
+
+// RecordID gives the request the event is about.
+func (e *RequestLodged) RecordID() uuid.UUID { return e.RequestID.UUID }
+
+// RecordID gives the request the event is about.
+func (e *RequestFulfilled) RecordID() uuid.UUID { return e.RequestID.UUID }
+
+// RecordID gives the request the event is about.
+func (e *RequestRefused) RecordID() uuid.UUID { return e.RequestID.UUID }
+
+// RecordID gives the hold the event is about.
+func (e *HoldPlaced) RecordID() uuid.UUID { return e.HoldID.UUID }
+
+// RecordID gives the hold the event is about.
+func (e *HoldLifted) RecordID() uuid.UUID { return e.HoldID.UUID }
+
+// RequestStatus is what became of a request.
+type RequestStatus string
+
+// The states of a request.
+const (
+	RequestOpen     RequestStatus = "open"
+	RequestDone     RequestStatus = "fulfilled"
+	RequestDeclined RequestStatus = "refused"
+)
+
+// Request is a request and what became of it.
+type Request struct {
+	ID       RequestID
+	Subject  UserID
+	Kind     RequestKind
+	Status   RequestStatus
+	LodgedBy string // BySelf or ByStaff
+	LodgedAt time.Time
+	DueOn    Date
+	ClosedAt time.Time // zero: open
+	Ground   Ground    // of a refusal
+	Details  Personal[FreeText]
+	Note     Personal[FreeText] // of who closed it
+	Position int64              // of the newest event about it
+}
+
+// Hold is a retention hold.
+type Hold struct {
+	ID       HoldID
+	Subject  UserID
+	PlacedAt time.Time
+	LiftedAt time.Time // zero: it holds
+	Reason   Personal[FreeText]
+	Position int64
+}
+
+// Lifted tells whether it holds no longer.
+func (h Hold) Lifted() bool { return !h.LiftedAt.IsZero() }
+
+// Rights is a subject's requests and the holds on their data, each in the order they came.
+type Rights struct {
+	Requests []Request
+	Holds    []Hold
+	Version  int
+}
+
+// Evolve gives the state after one more event.
+func (s Rights) Evolve(r Recorded) Rights {
+	s.Requests, s.Holds = slices.Clone(s.Requests), slices.Clone(s.Holds)
+	switch e := r.Event.(type) {
+	case *RequestLodged:
+		s.Requests = append(s.Requests, Request{
+			ID: e.RequestID, Subject: r.Subject, Kind: e.Kind, Status: RequestOpen, LodgedBy: e.LodgedBy, LodgedAt: r.RecordedAt,
+			DueOn: e.DueOn, Details: e.Private, Position: r.Position,
+		})
+	case *RequestFulfilled:
+		s.close(e.RequestID, r, RequestDone, "", e.Private)
+	case *RequestRefused:
+		s.close(e.RequestID, r, RequestDeclined, e.Ground, e.Private)
+	case *HoldPlaced:
+		s.Holds = append(s.Holds, Hold{ID: e.HoldID, Subject: r.Subject, PlacedAt: r.RecordedAt, Reason: e.Private, Position: r.Position})
+	case *HoldLifted:
+		for i := range s.Holds {
+			if s.Holds[i].ID == e.HoldID {
+				s.Holds[i].LiftedAt, s.Holds[i].Position = r.RecordedAt, r.Position
+			}
+		}
+	}
+	s.Version = r.Version
+	return s
+}
+
+func (s Rights) close(id RequestID, r Recorded, status RequestStatus, ground Ground, note Personal[FreeText]) {
+	for i := range s.Requests {
+		if q := &s.Requests[i]; q.ID == id {
+			q.Status, q.Ground, q.ClosedAt, q.Note, q.Position = status, ground, r.RecordedAt, note, r.Position
+		}
+	}
+}
+
+// Request gives one request.
+func (s Rights) Request(id RequestID) (Request, bool) {
+	i := slices.IndexFunc(s.Requests, func(q Request) bool { return q.ID == id })
+	if i < 0 {
+		return Request{}, false
+	}
+	return s.Requests[i], true
+}
+
+// Hold gives one hold.
+func (s Rights) Hold(id HoldID) (Hold, bool) {
+	i := slices.IndexFunc(s.Holds, func(h Hold) bool { return h.ID == id })
+	if i < 0 {
+		return Hold{}, false
+	}
+	return s.Holds[i], true
+}
+
+// Held tells whether anything on the subject's data must be kept.
+func (s Rights) Held() bool {
+	return slices.ContainsFunc(s.Holds, func(h Hold) bool { return !h.Lifted() })
+}
+
+// LodgeRequest is the wish for what the law gives a subject.
+type LodgeRequest struct {
+	ID      RequestID
+	Kind    RequestKind
+	Details string // what exactly; may be empty
+	ByStaff bool
+}
+
+// Decide gives the event. The request is due in 30 days by the South African calendar (POPIA regulations 2018, reg 3; PAIA s25).
+func (c LodgeRequest) Decide(now time.Time) ([]Event, error) {
+	var f Faults
+	OneOf(&f, "kind", c.Kind, RequestKinds())
+	f.Text("details", c.Details, MaxReason)
+	return []Event{&RequestLodged{
+		RequestID: c.ID, Kind: c.Kind, LodgedBy: recordedBy(c.ByStaff), DueOn: DueDate(now), Private: freeText(c.Details),
+	}}, f.Err()
+}
+
+// Fulfil closes an open request; closed as fulfilled before, nothing is to be done.
+func (s Rights) Fulfil(id RequestID, note string) ([]Event, error) {
+	var f Faults
+	f.Text("note", note, MaxReason)
+	q, err := s.closable(id, RequestDone, f)
+	if err != nil || q.Status == RequestDone {
+		return nil, err
+	}
+	return []Event{&RequestFulfilled{RequestID: id, Kind: q.Kind, Private: freeText(note)}}, nil
+}
+
+// RefuseRequest closes an open request on a ground; closed as refused before, nothing is to be done.
+func (s Rights) RefuseRequest(id RequestID, ground Ground, note string) ([]Event, error) {
+	var f Faults
+	OneOf(&f, "ground", ground, Grounds())
+	f.Text("note", note, MaxReason)
+	q, err := s.closable(id, RequestDeclined, f)
+	if err != nil || q.Status == RequestDeclined {
+		return nil, err
+	}
+	return []Event{&RequestRefused{RequestID: id, Kind: q.Kind, Ground: ground, Private: freeText(note)}}, nil
+}
+
+// closable gives a request that is open, or was closed in the very way that is asked for.
+func (s Rights) closable(id RequestID, as RequestStatus, f Faults) (Request, error) {
+	q, ok := s.Request(id)
+	switch err := f.Err(); {
+	case err != nil:
+		return Request{}, err
+	case !ok:
+		return Request{}, Refuse(CodeNotFound, "There is no such request.")
+	case q.Status != RequestOpen && q.Status != as:
+		return Request{}, Refuse(CodeRequestClosed, "This request was closed before.")
+	}
+	return q, nil
+}
+
+// PlaceHold is the wish that a subject's data is kept.
+type PlaceHold struct {
+	ID     HoldID
+	Reason string
+}
+
+// Decide gives the event.
+func (c PlaceHold) Decide() ([]Event, error) {
+	var f Faults
+	f.required("reason", c.Reason)
+	return []Event{&HoldPlaced{HoldID: c.ID, Private: freeText(c.Reason)}}, f.Err()
+}
+
+// Lift ends a hold; one that was lifted stays so.
+func (s Rights) Lift(id HoldID, reason string) ([]Event, error) {
+	var f Faults
+	f.required("reason", reason)
+	h, ok := s.Hold(id)
+	switch err := f.Err(); {
+	case err != nil:
+		return nil, err
+	case !ok:
+		return nil, Refuse(CodeNotFound, "There is no such hold.")
+	case h.Lifted():
+		return nil, nil
+	}
+	return []Event{&HoldLifted{HoldID: id, Private: freeText(reason)}}, nil
+}
+
+func freeText(text string) Personal[FreeText] {
+	if text == "" {
+		return Personal[FreeText]{}
+	}
+	return Known(FreeText{text})
+}

@@ -1,0 +1,116 @@
+package http
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+// CertificateBody proves an erasure. Nothing in it identifies anybody. It is exported for huma, see Paging.
+type CertificateBody struct {
+	CertificateID uuid.UUID     `json:"certificate_id" format:"uuid"`
+	TenantID      uuid.UUID     `json:"tenant_id" format:"uuid"`
+	SubjectID     uuid.UUID     `json:"subject_id" format:"uuid" doc:"The id that history goes on to use for nobody known."`
+	ErasedAt      instant       `json:"erased_at"`
+	Position      int64         `json:"position" doc:"Of the erasure in the log." example:"1043"`
+	Cause         string        `json:"cause" enum:"self,request"`
+	RequestID     *uuid.UUID    `json:"request_id" nullable:"true" format:"uuid" doc:"The request that was fulfilled; null: the person did it themselves."`
+	Keys          []uuid.UUID   `json:"keys" nullable:"false" format:"uuid" doc:"Ids of the keys that were destroyed."`
+	Destroyed     []remnantBody `json:"destroyed" nullable:"false"`
+	Kept          []remnantBody `json:"kept" nullable:"false"`
+}
+
+// remnantBody is something that was destroyed, or is kept, and why.
+type remnantBody struct {
+	What domain.Remnant `json:"what" enum:"profile,free_text,origins,credentials,sessions,consents,audit,statistics"`
+	Why  string         `json:"why" example:"Name, e-mail address and phone number, now and ever: unreadable, because their key is gone (POPIA s14(4))."`
+}
+
+func remnantOf(r domain.Remnant) remnantBody { return remnantBody{What: r, Why: whyOf(r)} }
+
+// whyOf says in a sentence what becomes of something at an erasure.
+func whyOf(r domain.Remnant) string {
+	return map[domain.Remnant]string{
+		domain.RemnantProfile:     "Name, e-mail address and phone number, now and ever: unreadable, because their key is gone (POPIA s14(4)).",
+		domain.RemnantFreeText:    "Reasons, details, references to evidence, competent persons: unreadable, because their key is gone.",
+		domain.RemnantOrigins:     "Network addresses and programs this person came from: unreadable, because their key is gone.",
+		domain.RemnantCredentials: "The password's hash and the claim on the e-mail address: deleted; the address may register again.",
+		domain.RemnantSessions:    "All sessions: ended.",
+		domain.RemnantConsents:    "That somebody agreed to what, when and in which words: proof the municipality has to keep (POPIA s11(2)(a)). It names nobody.",
+		domain.RemnantAudit:       "That somebody did what and when: a record of processing (POPIA s14(1), s17, s19). It names nobody.",
+		domain.RemnantStatistics:  "Counts, which identify nobody (POPIA s14(2)).",
+	}[r]
+}
+
+func certificateBodyOf(c commands.Certificate) CertificateBody {
+	return CertificateBody{
+		CertificateID: c.ID, TenantID: c.Tenant.UUID, SubjectID: c.Subject.UUID, ErasedAt: instant(c.ErasedAt), Position: c.Position,
+		Cause: c.Cause, RequestID: idOrNull(c.Request.UUID), Keys: c.Keys, Destroyed: each(c.Destroyed, remnantOf), Kept: each(c.Kept, remnantOf),
+	}
+}
+
+type eraseInput struct {
+	Body struct {
+		Confirmation string `json:"confirmation" doc:"DELETE MY ACCOUNT" example:"DELETE MY ACCOUNT"`
+		Password     string `json:"password" example:"correct horse battery"`
+	} `nameHint:"EraseBody"`
+}
+
+type eraseOutput struct {
+	Position string `header:"Event-Position"`
+	Body     erasureBody
+}
+
+// erasureBody is a certificate, and how far the read tables are.
+type erasureBody struct {
+	CertificateBody
+	ReadTables map[string]string `json:"read_tables" doc:"By table: done, or pending: within moments." example:"{\"users\":\"done\"}"`
+}
+
+// eraseMe erases the caller. It counts against the limit of one a day only once the password was right.
+func (s *server) eraseMe(ctx context.Context, call commands.Call, in *eraseInput) (*eraseOutput, error) {
+	gate := s.gates[erasureRate].person
+	if err := pass(gate, call.User.String()); err != nil {
+		return nil, err
+	}
+	c, err := s.config.Commands.EraseMe(ctx, call, commands.EraseMe{Confirmation: in.Body.Confirmation, Password: in.Body.Password})
+	if e, refused := errors.AsType[*domain.Error](err); refused && (e.Code == domain.CodeInvalid || e.Code == domain.CodePasswordWrong) {
+		gate.giveBack(call.User.String())
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &eraseOutput{Position: position(c.Position), Body: erasureBody{CertificateBody: certificateBodyOf(c), ReadTables: map[string]string{}}}
+	for _, table := range []string{"users", "consents"} {
+		out.Body.ReadTables[table] = "done"
+		if s.config.Queries.WaitFor(ctx, table, c.Position) != nil {
+			out.Body.ReadTables[table] = "pending"
+		}
+	}
+	return out, nil
+}
+
+type certificateInput struct {
+	ID string `path:"id"`
+}
+
+type certificateOutput struct {
+	Body CertificateBody
+}
+
+// certificate gives the certificate of an erasure to whoever knows its id: the person has no account any more.
+func (s *server) certificate(ctx context.Context, _ commands.Call, in *certificateInput) (*certificateOutput, error) {
+	id, err := namedID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.config.Commands.Certificate(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &certificateOutput{Body: certificateBodyOf(c)}, nil
+}

@@ -1,0 +1,141 @@
+package http
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
+)
+
+// myDataBody is everything there is about one person (POPIA s23).
+type myDataBody struct {
+	ExportTimestamp instant         `json:"export_timestamp"`
+	Position        int64           `json:"position" doc:"Of the log: what there was when this was made." example:"1043"`
+	Profile         userBody        `json:"profile"`
+	Consents        []consentBody   `json:"consents" nullable:"false" doc:"As they stand, in the words that were shown."`
+	Requests        []requestBody   `json:"requests" nullable:"false" doc:"What was asked for under the law."`
+	Holds           []holdBody      `json:"holds" nullable:"false" doc:"Why some of it has to be kept."`
+	Activity        []auditBody     `json:"activity" nullable:"false" doc:"What this person did, and what was done about them; what identifies others is sealed."`
+	Reads           []lookBody      `json:"reads" nullable:"false" doc:"Who looked at this person's data, when, by which route."`
+	Recipients      []recipientBody `json:"recipients" nullable:"false" doc:"Everybody who had access (s23(1)(b)), by account."`
+}
+
+// lookBody is one look of somebody else at a person's data.
+type lookBody struct {
+	Timestamp instant    `json:"timestamp"`
+	Actor     *uuid.UUID `json:"actor" nullable:"true" format:"uuid" doc:"The account that read; null: an operator."`
+	ActorRole string     `json:"actor_role" example:"manager"`
+	Route     string     `json:"route" example:"GET /api/v1/users/{id}"`
+	Fields    string     `json:"fields" doc:"The group of fields that was shown." example:"profile"`
+	Matched   string     `json:"matched" enum:"subject,list,filter" doc:"The person alone, the person among others, or a filter that may have covered them."`
+	Position  int64      `json:"position" example:"1043"`
+}
+
+// recipientBody is somebody who had access to a person's data.
+type recipientBody struct {
+	Actor     *uuid.UUID `json:"actor" nullable:"true" format:"uuid" doc:"null: an operator."`
+	ActorRole string     `json:"actor_role" example:"manager"`
+	Reads     int        `json:"reads" example:"3"`
+	First     instant    `json:"first"`
+	Last      instant    `json:"last"`
+}
+
+func myDataOf(d projections.Dossier, at time.Time) myDataBody {
+	b := myDataBody{
+		ExportTimestamp: instant(at), Position: d.Position, Profile: userOf(d.Profile), Consents: each(d.Consents, consentOf),
+		Requests: each(d.Rights.Requests, requestOf), Holds: each(d.Rights.Holds, holdOf), Activity: each(d.Activity, auditOf),
+		Reads: each(d.Reads, lookOf), Recipients: []recipientBody{},
+	}
+	byAccount := map[uuid.UUID]recipientBody{}
+	for _, x := range d.Reads {
+		r, known := byAccount[x.Actor.UUID]
+		if !known {
+			r = recipientBody{Actor: idOrNull(x.Actor.UUID), ActorRole: x.ActorRole, First: instant(x.Timestamp)}
+		}
+		r.Reads, r.Last = r.Reads+1, instant(x.Timestamp)
+		byAccount[x.Actor.UUID] = r
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(byAccount), func(a, b uuid.UUID) int { return cmp.Compare(a.String(), b.String()) }) {
+		b.Recipients = append(b.Recipients, byAccount[id])
+	}
+	return b
+}
+
+func lookOf(x projections.ExposureEntry) lookBody {
+	return lookBody{
+		Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID), ActorRole: x.ActorRole, Route: x.Route, Fields: x.Fields,
+		Matched: string(x.Matched), Position: x.Position,
+	}
+}
+
+type myDataOutput struct {
+	Body myDataBody
+}
+
+// myData gives the caller everything about themselves.
+func (s *server) myData(ctx context.Context, call commands.Call, _ *struct{}) (*myDataOutput, error) {
+	d, err := s.config.Readings.Dossier(ctx, call.Tenant, call.User)
+	if err != nil {
+		return nil, err
+	}
+	return &myDataOutput{Body: myDataOf(d, s.config.Now())}, nil
+}
+
+type myPageInput struct {
+	Language string `query:"language" enum:"en,zu,af" doc:"Missing: the preferred language of the account."`
+}
+
+type myPageOutput struct {
+	ContentType string `header:"Content-Type"`
+	Body        []byte
+}
+
+// myPage is myData as a page that a person can read and print.
+func (s *server) myPage(ctx context.Context, call commands.Call, in *myPageInput) (*myPageOutput, error) {
+	d, err := s.config.Readings.Dossier(ctx, call.Tenant, call.User)
+	if err != nil {
+		return nil, err
+	}
+	language := cmp.Or(domain.Language(in.Language), d.Profile.PreferredLanguage, domain.English)
+	page, err := renderMyData(myDataOf(d, s.config.Now()), language)
+	return &myPageOutput{ContentType: "text/html; charset=utf-8", Body: page}, err
+}
+
+// each converts the items of a list, which is never null.
+func each[T, B any](items []T, item func(T) B) []B {
+	all := make([]B, len(items))
+	for i, t := range items {
+		all[i] = item(t)
+	}
+	return all
+}
+
+type requestDataInput struct {
+	ID string `path:"id"`
+}
+
+// requestData gives an officer the data for somebody who asked for access and has no account to fetch it with.
+func (s *server) requestData(ctx context.Context, call commands.Call, in *requestDataInput) (*myDataOutput, error) {
+	q, err := s.request(ctx, call, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if q.Kind != domain.AccessRequest {
+		return nil, domain.Refuse(domain.CodeNotFound, "This is not a request for access.")
+	}
+	d, err := s.config.Readings.Dossier(ctx, call.Tenant, q.Subject)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.recordRead(ctx, call, "everything", map[string]string{"request_id": q.ID.String()}, q.Subject); err != nil {
+		return nil, err
+	}
+	return &myDataOutput{Body: myDataOf(d, s.config.Now())}, nil
+}

@@ -1,0 +1,236 @@
+package http
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+// requestBody is a data subject's request in answers.
+type requestBody struct {
+	ID        uuid.UUID            `json:"id" format:"uuid"`
+	SubjectID uuid.UUID            `json:"subject_id" format:"uuid"`
+	Kind      domain.RequestKind   `json:"kind" enum:"access,correction,erasure,objection"`
+	Status    domain.RequestStatus `json:"status" enum:"open,fulfilled,refused"`
+	LodgedBy  string               `json:"lodged_by" enum:"self,staff"`
+	LodgedAt  instant              `json:"lodged_at"`
+	DueOn     domain.Date          `json:"due_on" doc:"A day: 30 days by the South African calendar." example:"2026-03-31"`
+	ClosedAt  *instant             `json:"closed_at" nullable:"true"`
+	Ground    *string              `json:"ground" doc:"Of a refusal; null: none."`
+	Details   *string              `json:"details" doc:"What exactly was asked for; null also when erased."`
+	Note      *string              `json:"note" doc:"Of who closed it; null also when erased."`
+	Position  int64                `json:"position" doc:"Of the newest event about it." example:"1043"`
+}
+
+func requestOf(q domain.Request) requestBody {
+	return requestBody{
+		ID: q.ID.UUID, SubjectID: q.Subject.UUID, Kind: q.Kind, Status: q.Status, LodgedBy: q.LodgedBy, LodgedAt: instant(q.LodgedAt),
+		DueOn: q.DueOn, ClosedAt: whenever(q.ClosedAt), Ground: orNull(string(q.Ground)), Details: textOrNull(q.Details),
+		Note: textOrNull(q.Note), Position: q.Position,
+	}
+}
+
+func textOrNull(p domain.Personal[domain.FreeText]) *string {
+	free, _ := p.Get()
+	return orNull(free.Text)
+}
+
+// holdBody is a retention hold in answers.
+type holdBody struct {
+	ID        uuid.UUID `json:"id" format:"uuid"`
+	SubjectID uuid.UUID `json:"subject_id" format:"uuid"`
+	PlacedAt  instant   `json:"placed_at"`
+	LiftedAt  *instant  `json:"lifted_at" nullable:"true" doc:"null: it holds."`
+	Reason    *string   `json:"reason" doc:"null when erased."`
+	Position  int64     `json:"position" doc:"Of the newest event about it." example:"1043"`
+}
+
+func holdOf(h domain.Hold) holdBody {
+	return holdBody{
+		ID: h.ID.UUID, SubjectID: h.Subject.UUID, PlacedAt: instant(h.PlacedAt), LiftedAt: whenever(h.LiftedAt),
+		Reason: textOrNull(h.Reason), Position: h.Position,
+	}
+}
+
+type requestChanged struct {
+	Position string `header:"Event-Position"`
+	Body     requestBody
+}
+
+func requestAnswer(a commands.Answer[domain.Request], err error) (*requestChanged, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &requestChanged{Position: position(a.Position), Body: requestOf(a.Value)}, nil
+}
+
+type lodgeInput struct {
+	Body struct {
+		SubjectID string `json:"subject_id,omitempty" doc:"Another person of the own tenant; only for staff."`
+		Kind      string `json:"kind" doc:"access, correction, erasure or objection." example:"correction"`
+		Details   string `json:"details,omitempty" doc:"What exactly." example:"My surname is spelt Ṋemavhola."`
+	} `nameHint:"LodgeRequestBody"`
+}
+
+func (s *server) lodgeRequest(ctx context.Context, call commands.Call, in *lodgeInput) (*requestChanged, error) {
+	subject, err := subjectOf(ctx, call, in.Body.SubjectID)
+	if err != nil {
+		return nil, err
+	}
+	return requestAnswer(s.config.Commands.LodgeRequest(ctx, call, commands.LodgeRequest{
+		Subject: subject, Kind: domain.RequestKind(in.Body.Kind), Details: in.Body.Details,
+	}))
+}
+
+type rightsInput struct {
+	SubjectID string `query:"subject_id" doc:"Another person of the own tenant; only for officers."`
+}
+
+type rightsOutput struct {
+	Body struct {
+		Requests []requestBody `json:"requests" nullable:"false"`
+		Holds    []holdBody    `json:"holds" nullable:"false"`
+	} `nameHint:"Rights"`
+}
+
+// rights gives one person's requests and holds.
+func (s *server) rights(ctx context.Context, call commands.Call, in *rightsInput) (*rightsOutput, error) {
+	subject, err := subjectOf(ctx, call, in.SubjectID)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.config.Commands.Rights(ctx, call.Tenant, subject)
+	if err != nil {
+		return nil, err
+	}
+	if len(r.Requests)+len(r.Holds) > 0 {
+		if err := s.recordRead(ctx, call, "requests", nil, subject); err != nil {
+			return nil, err
+		}
+	}
+	var out rightsOutput
+	out.Body.Requests, out.Body.Holds = each(r.Requests, requestOf), each(r.Holds, holdOf)
+	return &out, nil
+}
+
+type requestsInput struct {
+	Paging
+	Status string `query:"status" enum:"open,fulfilled,refused" default:"open"`
+}
+
+type requestsOutput struct {
+	Body listBody[requestBody]
+}
+
+// tenantRequests lists the municipality's requests, those that are due first.
+func (s *server) tenantRequests(ctx context.Context, call commands.Call, in *requestsInput) (*requestsOutput, error) {
+	list, err := s.config.Readings.Requests(ctx, call.Tenant, domain.RequestStatus(in.Status), in.page())
+	if err != nil {
+		return nil, err
+	}
+	people := make([]domain.UserID, len(list.Items))
+	for i, q := range list.Items {
+		people[i] = q.Subject
+	}
+	if err := s.recordRead(ctx, call, "requests", map[string]string{"status": in.Status}, people...); err != nil {
+		return nil, err
+	}
+	return &requestsOutput{Body: listOf(list, requestOf)}, nil
+}
+
+// request finds a request that the caller may see: their own, or with the reach of an officer anybody's of the municipality.
+func (s *server) request(ctx context.Context, call commands.Call, text string) (domain.Request, error) {
+	id, err := namedID(text)
+	if err != nil {
+		return domain.Request{}, err
+	}
+	q, err := s.config.Commands.RightsRequest(ctx, call, domain.RequestID{UUID: id})
+	if err == nil && q.Subject != call.User && reachOf(ctx) < ownTenant {
+		err = domain.Refuse(domain.CodeNotFound, "There is no such request.")
+	}
+	return q, err
+}
+
+type fulfilInput struct {
+	ID   string `path:"id"`
+	Body *struct {
+		Note string `json:"note,omitempty" example:"corrected at the counter"`
+	} `nameHint:"FulfilRequestBody"`
+}
+
+func (s *server) fulfilRequest(ctx context.Context, call commands.Call, in *fulfilInput) (*requestChanged, error) {
+	id, err := namedID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	note := ""
+	if in.Body != nil {
+		note = in.Body.Note
+	}
+	return requestAnswer(s.config.Commands.FulfilRequest(ctx, call, domain.RequestID{UUID: id}, note))
+}
+
+type refuseInput struct {
+	ID   string `path:"id"`
+	Body struct {
+		Ground string `json:"ground" doc:"identity_not_proved, legal_obligation, lawful_purpose, paia_ground or unfounded." example:"identity_not_proved"`
+		Note   string `json:"note,omitempty"`
+	} `nameHint:"RefuseRequestBody"`
+}
+
+func (s *server) refuseRequest(ctx context.Context, call commands.Call, in *refuseInput) (*requestChanged, error) {
+	id, err := namedID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return requestAnswer(s.config.Commands.RefuseRequest(ctx, call, domain.RequestID{UUID: id}, domain.Ground(in.Body.Ground), in.Body.Note))
+}
+
+type holdChanged struct {
+	Position string `header:"Event-Position"`
+	Body     holdBody
+}
+
+func holdAnswer(a commands.Answer[domain.Hold], err error) (*holdChanged, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &holdChanged{Position: position(a.Position), Body: holdOf(a.Value)}, nil
+}
+
+type placeHoldInput struct {
+	Body struct {
+		SubjectID string `json:"subject_id" doc:"Whose data must be kept." format:"uuid"`
+		Reason    string `json:"reason" example:"case 114/2026 in the High Court"`
+	} `nameHint:"PlaceHoldBody"`
+}
+
+func (s *server) placeHold(ctx context.Context, call commands.Call, in *placeHoldInput) (*holdChanged, error) {
+	var f domain.Faults
+	subject := domain.UserID{UUID: optionalID(&f, "subject_id", in.Body.SubjectID)}
+	if in.Body.SubjectID == "" {
+		f.Add("subject_id", "required", "This must be given.")
+	}
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	return holdAnswer(s.config.Commands.PlaceHold(ctx, call, subject, in.Body.Reason))
+}
+
+type liftHoldInput struct {
+	ID   string `path:"id"`
+	Body struct {
+		Reason string `json:"reason" example:"case 114/2026 was settled"`
+	} `nameHint:"LiftHoldBody"`
+}
+
+func (s *server) liftHold(ctx context.Context, call commands.Call, in *liftHoldInput) (*holdChanged, error) {
+	id, err := namedID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return holdAnswer(s.config.Commands.LiftHold(ctx, call, domain.HoldID{UUID: id}, in.Body.Reason))
+}

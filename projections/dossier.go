@@ -1,0 +1,142 @@
+package projections
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// Dossier is everything that the log holds about one person, at one position (POPIA s23).
+type Dossier struct {
+	Position int64
+	Profile  domain.User
+	Consents []domain.Consent // as they stand
+	Rights   domain.Rights    // their requests, and holds on their data
+	// Activity is everything that they did and that was done about them, in the order of the log. What identifies others is
+	// withheld: where somebody else did it from, and whom else it was about.
+	Activity []AuditEntry
+	Reads    []ExposureEntry // of their data, in the order of the log
+}
+
+// Dossier reads everything about a person of a tenant in one snapshot. Error: unavailable.
+func (r *Readings) Dossier(ctx context.Context, tenant domain.TenantID, person domain.UserID) (Dossier, error) {
+	var d Dossier
+	var about, by, seen []domain.Recorded
+	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) (err error) {
+		if d.Position, err = eventstore.Head(ctx, tx); err != nil {
+			return err
+		}
+		for _, find := range []struct {
+			into *[]domain.Recorded
+			q    eventstore.Query
+		}{{&about, eventstore.Query{Subject: person}}, {&by, eventstore.Query{Actor: person}}, {&seen, eventstore.Query{
+			Seen: person, Types: []string{(*domain.PersonalDataRead)(nil).EventType()},
+		}}} {
+			find.q.Tenant, find.q.UpTo = tenant, d.Position
+			if *find.into, err = r.reader.Find(ctx, tx, find.q); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return Dossier{}, err
+	}
+	var decided []domain.Recorded
+	for _, e := range about {
+		switch e.Stream.Type {
+		case domain.UserStream:
+			d.Profile = d.Profile.Evolve(e)
+		case domain.ConsentStream:
+			decided = append(decided, e)
+		case domain.RightsStream:
+			d.Rights = d.Rights.Evolve(e)
+		}
+	}
+	d.Consents = domain.ConsentsAt(decided, time.Time{}, time.Time{}).Records()
+	for _, e := range seen {
+		if e.Actor != person {
+			d.Reads = append(d.Reads, exposureEntry(e, person))
+		}
+	}
+	d.Activity, err = activity(person, append(about, by...))
+	return d, err
+}
+
+func activity(person domain.UserID, events []domain.Recorded) ([]AuditEntry, error) {
+	slices.SortFunc(events, func(a, b domain.Recorded) int { return cmp.Compare(a.Position, b.Position) })
+	events = slices.CompactFunc(events, func(a, b domain.Recorded) bool { return a.Position == b.Position })
+	entries := make([]AuditEntry, 0, len(events))
+	for _, r := range events {
+		entry, err := auditEntry(r)
+		if err != nil {
+			return nil, err
+		}
+		if entry.User != person {
+			entry.Origin = withheldOf(entry.Origin)
+		}
+		if entry.Subject != person {
+			entry.Changes = withholdChanges(entry.Changes)
+		}
+		entries = append(entries, entry)
+	}
+	return entries, nil
+}
+
+func withheldOf(o domain.Personal[domain.Origin]) domain.Personal[domain.Origin] {
+	if o.State() == domain.Open {
+		o.SetState(domain.Withheld)
+	}
+	return o
+}
+
+// withholdChanges hides the values that identify somebody, and the ids of others in lists of people.
+func withholdChanges(changes []FieldChange) []FieldChange {
+	hidden := slices.Clone(changes)
+	for i, c := range hidden {
+		if _, people := c.New.([]domain.UserID); people || c.Personal == domain.Open {
+			hidden[i] = FieldChange{Field: c.Field, Personal: domain.Withheld}
+		}
+	}
+	return hidden
+}
+
+// Requests lists a tenant's requests of one status, those that are due first. There are few: they are folded from the log.
+// Errors: validation_failed, unavailable.
+func (r *Readings) Requests(ctx context.Context, tenant domain.TenantID, status domain.RequestStatus, page Page) (Listing[domain.Request], error) {
+	var after domain.RequestID
+	if page.After != "" {
+		id, err := page.afterID()
+		if err != nil {
+			return Listing[domain.Request]{}, err
+		}
+		after.UUID = id
+	}
+	var events []domain.Recorded
+	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) (err error) {
+		events, err = r.reader.Find(ctx, tx, eventstore.Query{Tenant: tenant, Types: []string{
+			(*domain.RequestLodged)(nil).EventType(), (*domain.RequestFulfilled)(nil).EventType(), (*domain.RequestRefused)(nil).EventType(),
+		}})
+		return err
+	})
+	if err != nil {
+		return Listing[domain.Request]{}, err
+	}
+	var all domain.Rights
+	for _, e := range events {
+		all = all.Evolve(e)
+	}
+	behind := func(a, b domain.Request) int {
+		return cmp.Or(cmp.Compare(a.DueOn, b.DueOn), cmp.Compare(a.ID.String(), b.ID.String()))
+	}
+	last, more := all.Request(after) // whatever its status is by now
+	due := slices.DeleteFunc(all.Requests, func(q domain.Request) bool { return q.Status != status || (more && behind(q, last) <= 0) })
+	slices.SortFunc(due, behind)
+	return listing(due[:min(len(due), page.limit()+1)], nil, page, func(q domain.Request) (domain.Request, string) { return q, idCursor(q.ID.UUID) })
+}
