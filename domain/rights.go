@@ -238,9 +238,12 @@ func (c LodgeRequest) Decide(now time.Time) ([]Event, error) {
 	var f Faults
 	OneOf(&f, "kind", c.Kind, RequestKinds())
 	f.Text("details", c.Details, MaxReason)
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
 	return []Event{&RequestLodged{
 		RequestID: c.ID, Kind: c.Kind, LodgedBy: recordedBy(c.ByStaff), DueOn: DueDate(now), Private: freeText(c.Details),
-	}}, f.Err()
+	}}, nil
 }
 
 // Fulfil closes an open request; closed as fulfilled before, nothing is to be done.
@@ -290,7 +293,10 @@ type PlaceHold struct {
 func (c PlaceHold) Decide() ([]Event, error) {
 	var f Faults
 	f.required("reason", c.Reason)
-	return []Event{&HoldPlaced{HoldID: c.ID, Private: freeText(c.Reason)}}, f.Err()
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	return []Event{&HoldPlaced{HoldID: c.ID, Private: freeText(c.Reason)}}, nil
 }
 
 // Lift ends a hold; one that was lifted stays so.
