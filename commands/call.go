@@ -79,7 +79,7 @@ func (h *Handler) Authenticate(ctx context.Context, call Call) (Call, error) {
 	}
 	call.actor = domain.Fold[domain.User](of(events, user))
 	switch m := domain.Fold[domain.Municipality](of(events, municipality)); {
-	case !call.actor.Exists(), !open && call.actor.Active:
+	case !call.actor.Exists(), call.actor.Erased, !open && call.actor.Active:
 		return Call{}, domain.Refuse(domain.CodeSessionEnded, "This session has ended: sign in again.")
 	case !call.actor.Active:
 		return Call{}, domain.Refuse(domain.CodeAccountInactive, "This account is not active.")

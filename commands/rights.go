@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -142,7 +143,7 @@ func (h *Handler) changeRights(ctx context.Context, call Call, name string, subj
 	if err = staffRecord(err); err != nil {
 		return domain.Rights{}, domain.Appended{}, err
 	}
-	if done.Repeat {
+	if done.Repeat || hasErased(done.Events) { // then what was loaded before is open, and must not be shown any more
 		if history, err = h.Store.LoadPersonal(ctx, call.Tenant, stream); err != nil {
 			return domain.Rights{}, domain.Appended{}, err
 		}
@@ -195,4 +196,11 @@ func rightsFirst(events []domain.Recorded) []domain.Recorded {
 		}
 	}
 	return events
+}
+
+func hasErased(events []domain.Recorded) bool {
+	return slices.ContainsFunc(events, func(r domain.Recorded) bool {
+		_, is := r.Event.(*domain.UserErased)
+		return is
+	})
 }

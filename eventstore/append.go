@@ -25,6 +25,11 @@ func (s *Store) Append(ctx context.Context, a domain.Append) (domain.Appended, e
 	}
 	switch out.outcome {
 	case added:
+		for _, w := range a.Side {
+			if destroyed, is := w.(domain.DestroySubjectKey); is {
+				s.keys.forget(a.Tenant, destroyed.Subject.UUID)
+			}
+		}
 		return e.appended(out), nil
 	case repeated:
 		// In all tenants: who registers a municipality again gives it another id.

@@ -28,6 +28,7 @@ type knownKey struct {
 	key    foundKey
 	tenant domain.TenantID // whose it is: what row-level security hides is not given from memory either
 	until  time.Time       // forget it then; zero: never, because keys of tenants and months are not destroyed with a person
+	gone   bool            // this process destroyed it: what another goroutine read a moment before is not remembered over it
 }
 
 // foundKey is what a look-up gives: a usable key, one that was destroyed, or neither when there is none to be seen.
@@ -93,11 +94,21 @@ func (k *keyring) remember(r keyRow, key foundKey) {
 	if len(k.known) >= maxKnownKeys {
 		clear(k.known)
 	}
+	if k.known[r.id].gone {
+		return
+	}
 	known := knownKey{key: key, tenant: r.tenant}
 	if r.kind == subjectKey {
 		known.until = time.Now().Add(keyMemory)
 	}
 	k.known[r.id] = known
+}
+
+// forget knows a key as destroyed from now on. Other processes forget it within keyMemory.
+func (k *keyring) forget(tenant domain.TenantID, id uuid.UUID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.known[id] = knownKey{key: foundKey{destroyed: true}, tenant: tenant, gone: true}
 }
 
 func (k *keyring) unwrap(ctx context.Context, r keyRow) (foundKey, error) {

@@ -1,0 +1,378 @@
+package http_test
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+	apphttp "github.com/salga-trust/engine/http"
+)
+
+const farewell = `{"confirmation":"DELETE MY ACCOUNT","password":"correct horse battery staple"}`
+
+// marks are what identifies the person of these tests: every text that must be nowhere once they are erased.
+func marks() []string {
+	return []string{"marked@example.org", "moved@example.org", "Markedname", "Renamed-Marked", "+27821239876", "marked reason", "marked box", "Marked Guardian", "marked-agent", "marked details", "marked note", "marked hold"}
+}
+
+// livesMarked registers somebody in KZN225 who does everything that leaves something of them in the log.
+func (w *world) livesMarked(clerk, officer *person) *person {
+	w.t.Helper()
+	body := strings.NewReplacer("Thandi Ṱhaba", "Thandi Markedname", "082 123 4567", "082 123 9876").Replace(registration("marked@example.org"))
+	a := w.send("POST", "/api/v1/auth/register", body, "User-Agent", "marked-agent/1").want(201)
+	p := w.signIn("marked@example.org", "KZN225", a.text("id"), a.text("tenant_id"))
+	agent := []string{"User-Agent", "marked-agent/1"}
+	p.send("PATCH", "/api/v1/users/me", fmt.Sprintf(`{"email":"moved@example.org","full_name":"Thandi Renamed-Marked","current_password":%q}`, password), agent...).want(200)
+	given := time.Now().Add(-48 * time.Hour).UTC().Format(time.RFC3339)
+	paper := clerk.send("POST", "/api/v1/consents", fmt.Sprintf(`{"subject_id":%q,"purpose":"newsletter","language":"zu","consented":true,"channel":"paper","given_at":%q,
+		"evidence":{"sha256":%q,"reference":"marked box 7"},"given_by":{"name":"Marked Guardian","relation":"mother","authority":"birth certificate"}}`,
+		p.id, given, strings.Repeat("ab", 32))).want(201)
+	p.send("POST", "/api/v1/consents/"+paper.text("id")+"/withdraw", `{"reason":"marked reason"}`, agent...).want(200)
+	p.send("POST", "/api/v1/consents", `{"purpose":"library","language":"zu","consented":true}`, agent...).want(201)
+	request := p.send("POST", "/api/v1/data-rights/requests", `{"kind":"correction","details":"marked details"}`, agent...).want(201)
+	officer.send("POST", "/api/v1/data-rights/requests/"+request.text("id")+"/fulfil", `{"note":"marked note"}`).want(200)
+	hold := officer.send("POST", "/api/v1/data-rights/holds", fmt.Sprintf(`{"subject_id":%q,"reason":"marked hold"}`, p.id)).want(201)
+	p.send("DELETE", "/api/v1/data-rights/delete-account", farewell, agent...).wantProblem(409, domain.CodeRetentionHold)
+	officer.send("POST", "/api/v1/data-rights/holds/"+hold.text("id")+"/lift", `{"reason":"marked hold, settled"}`).want(200)
+	return p
+}
+
+// looks gives every answer that could show a person to who may look.
+func (w *world) looks(p, officer, platform *person) map[string]string {
+	w.t.Helper()
+	answers := map[string]string{}
+	for _, path := range []string{
+		"users", "users?q=marked", "users?email=moved@example.org", "users?phone=" + url.QueryEscape("+27821239876"), "users/" + p.id,
+		"consents?subject_id=" + p.id, "compliance/subjects/" + p.id + "/history", "compliance/consents", "compliance/exposure?subject_id=" + p.id,
+		"audit-logs?limit=100", "audit-logs?record_id=" + p.id, "audit-logs?user_id=" + p.id, "data-rights/subject?subject_id=" + p.id,
+		"data-rights/requests?status=fulfilled", "consents/check?purpose=library&subject_id=" + p.id,
+	} {
+		answers[path] = officer.send("GET", "/api/v1/"+path, "", "Min-Event-Position", w.head()).want(200).raw
+	}
+	answers["the platform's audit"] = platform.send("GET", "/api/v1/audit-logs?limit=100&tenant_id="+p.tenant, "").want(200).raw
+	return answers
+}
+
+func TestAnErasedPersonIsGoneAndTheirHistoryStays(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	w.define(domain.PlatformTenant(), "library")
+	clerk, officer, platform := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225"), w.staff(domain.Admin, "SALGA")
+	p := w.livesMarked(clerk, officer)
+	before := w.looks(p, officer, platform)
+	all := strings.Join([]string{before["users/"+p.id], before["compliance/subjects/"+p.id+"/history"], before["audit-logs?limit=100"], before["data-rights/subject?subject_id="+p.id]}, "\n")
+	for _, mark := range marks() { // so that the search can fail
+		if !strings.Contains(all, mark) {
+			t.Errorf("%q shows nowhere before the erasure", mark)
+		}
+		if strings.Contains(before["the platform's audit"], mark) {
+			t.Errorf("%q shows to SALGA", mark)
+		}
+	}
+	export := before["compliance/consents"]
+
+	p.send("DELETE", "/api/v1/data-rights/delete-account", `{"confirmation":"delete my account","password":"x"}`).wantProblem(422, domain.CodeInvalid)
+	p.send("DELETE", "/api/v1/data-rights/delete-account", `{"confirmation":"DELETE MY ACCOUNT","password":"x"}`).wantProblem(401, domain.CodePasswordWrong)
+	gone := p.send("DELETE", "/api/v1/data-rights/delete-account", farewell, "User-Agent", "marked-agent/1").want(200)
+	for _, what := range []string{`"what":"profile"`, `"what":"credentials"`, `"what":"consents"`, "s11(2)(a)", `"read_tables":{"consents":"done","users":"done"}`} {
+		if !strings.Contains(gone.raw, what) {
+			t.Errorf("the answer lacks %s: %s", what, gone.raw)
+		}
+	}
+
+	for path, raw := range w.looks(p, officer, platform) {
+		for _, mark := range marks() {
+			if strings.Contains(raw, mark) {
+				t.Errorf("%q shows in %s: %s", mark, path, raw)
+			}
+		}
+	}
+	p.send("GET", "/api/v1/users/me", "").wantProblem(401, domain.CodeSessionEnded)
+	p.send("DELETE", "/api/v1/data-rights/delete-account", farewell).wantProblem(401, domain.CodeSessionEnded)
+	w.send("POST", "/api/v1/auth/refresh", fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).wantProblem(401, domain.CodeSessionEnded)
+	w.send("POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":"moved@example.org","password":%q}`, password)).wantProblem(401, domain.CodeInvalidCredentials)
+
+	history := officer.send("GET", "/api/v1/compliance/subjects/"+p.id+"/history", "").want(200).items()
+	if len(history) != 6 || history[1]["personal"] != "erased" || history[1]["purpose_description"] != "Iphephandaba." || history[1]["competent_person"] != nil {
+		t.Errorf("history: %v", history) // registration, the form, its withdrawal, the library, and the two that the erasure ended
+	}
+	check := officer.send("GET", "/api/v1/consents/check?purpose=library&subject_id="+p.id, "").want(200)
+	if check.json["allowed"] != false {
+		t.Errorf("it is still allowed: %s", check.raw)
+	}
+	deleted := officer.audit("record_id=" + p.id + "&operation=DELETE&table_name=users")
+	if len(deleted) != 1 || deleted[0]["event_type"] != "user.erased.v1" || deleted[0]["ip_address"] != "erased" {
+		t.Errorf("the audit of the erasure: %v", deleted)
+	}
+	made := officer.audit("record_id=" + p.id + "&operation=CREATE&table_name=users")
+	if changed(made[0], "email") != [3]any{nil, "erased", "erased"} {
+		t.Errorf("the audit of the registration: %v", made)
+	}
+	certificate := w.send("GET", "/api/v1/data-rights/certificates/"+gone.text("certificate_id"), "").want(200)
+	if certificate.text("subject_id") != p.id || certificate.json["position"] != gone.json["position"] || certificate.text("cause") != "self" {
+		t.Errorf("certificate: %s", certificate.raw)
+	}
+	w.send("GET", "/api/v1/data-rights/certificates/"+p.id, "").wantProblem(404, domain.CodeNotFound)
+	// The past is as it was: the same export at a position of before, byte for byte.
+	at := export[strings.Index(export, ":")+1 : strings.Index(export, ",")]
+	if again := officer.send("GET", "/api/v1/compliance/consents?position="+at, "").want(200).raw; again != export {
+		t.Errorf("the export at %s was\n%s\nand is\n%s", at, export, again)
+	}
+	for path, body := range map[string]string{
+		"consents":             `{"purpose":"library","language":"zu","consented":true,"subject_id":"` + p.id + `"}`,
+		"data-rights/requests": `{"kind":"access","subject_id":"` + p.id + `"}`,
+		"data-rights/holds":    `{"subject_id":"` + p.id + `","reason":"x"}`,
+	} {
+		officer.send("POST", "/api/v1/"+path, body).wantProblem(409, domain.CodeSubjectErased)
+	}
+	again := w.send("POST", "/api/v1/auth/register", registration("moved@example.org")).want(201) // the address is free
+	if again.text("id") == p.id {
+		t.Error("the same account again")
+	}
+	if failed := w.log.failures(); failed != "" {
+		t.Errorf("something failed: %s", failed)
+	}
+}
+
+func TestWhoCannotSignInIsErasedOnARequest(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	w.define(domain.PlatformTenant(), "library")
+	clerk, officer, admin := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225"), w.staff(domain.Admin, "KZN225")
+	p := w.livesMarked(clerk, officer)
+	admin.send("POST", "/api/v1/users/"+p.id+"/deactivate", "").want(200)
+	asked := clerk.send("POST", "/api/v1/data-rights/requests", fmt.Sprintf(`{"kind":"erasure","subject_id":%q,"details":"at the counter"}`, p.id)).want(201)
+	if asked.text("lodged_by") != "staff" || asked.text("status") != "open" || asked.text("due_on") == "" {
+		t.Errorf("lodged: %s", asked.raw)
+	}
+	open := officer.send("GET", "/api/v1/data-rights/requests", "").want(200).items()
+	if len(open) != 1 || open[0]["id"] != asked.text("id") {
+		t.Errorf("open: %v", open)
+	}
+	one := "/api/v1/data-rights/requests/" + asked.text("id")
+	officer.send("POST", one+"/fulfil", "").wantProblem(403, domain.CodeForbidden) // a manager erases nobody
+	hold := officer.send("POST", "/api/v1/data-rights/holds", fmt.Sprintf(`{"subject_id":%q,"reason":"case 114"}`, p.id)).want(201)
+	admin.send("POST", one+"/fulfil", "").wantProblem(409, domain.CodeRetentionHold)
+	officer.send("POST", "/api/v1/data-rights/holds/"+hold.text("id")+"/lift", `{"reason":"settled"}`).want(200)
+	done := admin.send("POST", one+"/fulfil", "", "Idempotency-Key", "k").want(200)
+	again := admin.send("POST", one+"/fulfil", "", "Idempotency-Key", "k").want(200)
+	if done.text("status") != "fulfilled" || again.raw != done.raw {
+		t.Errorf("fulfilled: %s, repeated: %s", done.raw, again.raw)
+	}
+	admin.send("POST", one+"/fulfil", "").want(200) // a second time changes nothing
+	admin.send("POST", one+"/refuse", `{"ground":"unfounded"}`).wantProblem(409, domain.CodeRequestClosed)
+	for _, raw := range w.looks(p, officer, w.staff(domain.Admin, "SALGA")) {
+		for _, mark := range marks() {
+			if strings.Contains(raw, mark) {
+				t.Errorf("%q shows: %s", mark, raw)
+			}
+		}
+	}
+}
+
+func TestATrailIsNotErased(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	citizen, clerk, manager, admin := w.citizen("thandi@example.org"), w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225"), w.staff(domain.Admin, "KZN225")
+	clerk.send("POST", "/api/v1/consents", fmt.Sprintf(`{"subject_id":%q,"purpose":"newsletter","language":"zu","consented":true,"channel":"counter"}`, citizen.id)).want(201)
+	manager.send("GET", "/api/v1/users?email=thandi@example.org", "", "Min-Event-Position", w.head()).want(200) // only looked
+	for name, p := range map[string]*person{"a clerk who recorded": clerk, "a manager who looked": manager} {
+		p.send("DELETE", "/api/v1/data-rights/delete-account", farewell).wantProblem(409, domain.CodeStaffRecordKept)
+		asked := p.send("POST", "/api/v1/data-rights/requests", `{"kind":"erasure"}`).want(201)
+		if a := admin.send("POST", "/api/v1/data-rights/requests/"+asked.text("id")+"/fulfil", ""); a.status != 409 || a.text("code") != string(domain.CodeStaffRecordKept) {
+			t.Errorf("%s: %s", name, a.raw)
+		}
+	}
+	fresh := w.staff(domain.Admin, "CPT")
+	fresh.send("DELETE", "/api/v1/data-rights/delete-account", farewell).wantProblem(409, domain.CodeLastAdmin)
+	// The same person is a citizen there: that account goes, the other one stays.
+	w.send("POST", "/api/v1/auth/register", strings.Replace(registration(clerk.email), `"municipality_code":"kzn225"`, `"municipality_code":"cpt"`, 1)).want(201)
+	other := w.signIn(clerk.email, "CPT", "", "")
+	other.send("DELETE", "/api/v1/data-rights/delete-account", farewell).want(200)
+	clerk.send("GET", "/api/v1/users/me", "").want(200)
+}
+
+func TestAnErasureIsTriedOnceADay(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *apphttp.Config) { c.RateLimit = true })
+	p := w.staff(domain.Admin, "KZN225")
+	try := func(body string) *answer { return p.send("DELETE", "/api/v1/data-rights/delete-account", body) }
+	try(`{"confirmation":"no","password":"x"}`).wantProblem(422, domain.CodeInvalid)
+	try(`{"confirmation":"DELETE MY ACCOUNT","password":"x"}`).wantProblem(401, domain.CodePasswordWrong)
+	try(farewell).wantProblem(409, domain.CodeLastAdmin)
+	if a := try(farewell).wantProblem(429, "rate_limited"); a.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	w.later(25 * time.Hour)
+	w.signIn(p.email, "KZN225", p.id, p.tenant).send("DELETE", "/api/v1/data-rights/delete-account", farewell).wantProblem(409, domain.CodeLastAdmin)
+	c := w.citizen("thandi@example.org")
+	for range 5 {
+		c.send("GET", "/api/v1/data-rights/my-data", "").want(200)
+	}
+	c.send("GET", "/api/v1/data-rights/my-data", "").wantProblem(429, "rate_limited")
+	c.send("GET", "/api/v1/data-rights/my-data/page", "").wantProblem(429, "rate_limited")
+}
+
+// Whatever wins, the end is the same: nobody identifies the person, and log and read tables agree.
+func TestAnErasureAgainstEverythingElseAtOnce(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	w.define(domain.PlatformTenant(), "library")
+	officer, platform := w.staff(domain.Manager, "KZN225"), w.staff(domain.Admin, "SALGA")
+	for round := range 6 {
+		email := fmt.Sprintf("marked%d@example.org", round)
+		p := w.citizen(email)
+		p.send("POST", "/api/v1/consents", `{"purpose":"library","language":"zu","consented":true}`).want(201)
+		against := []func() *answer{
+			func() *answer {
+				return p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":true}`)
+			},
+			func() *answer {
+				return p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Renamed-Marked","phone":"0821239876"}`)
+			},
+			func() *answer { return officer.send("GET", "/api/v1/users/"+p.id, "") },
+			func() *answer { return officer.send("GET", "/api/v1/compliance/subjects/"+p.id+"/history", "") },
+			func() *answer {
+				return w.send("POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":%q,"password":%q}`, email, password))
+			},
+			func() *answer {
+				return w.send("POST", "/api/v1/auth/refresh", fmt.Sprintf(`{"refresh_token":%q}`, p.rotating))
+			},
+			func() *answer {
+				return p.send("POST", "/api/v1/data-rights/requests", `{"kind":"objection","details":"marked details"}`)
+			},
+			func() *answer { return p.send("DELETE", "/api/v1/data-rights/delete-account", farewell) },
+		}
+		var all sync.WaitGroup
+		erased := make([]int, 2)
+		all.Go(func() { erased[0] = p.send("DELETE", "/api/v1/data-rights/delete-account", farewell).status })
+		for i, send := range against {
+			all.Go(func() {
+				status := send().status
+				if status >= 500 {
+					t.Errorf("round %d, the %d. against it: status %d", round, i, status)
+				}
+				if i == len(against)-1 {
+					erased[1] = status
+				}
+			})
+		}
+		all.Wait()
+		slices.Sort(erased)
+		if erased[0] != 200 || (erased[1] != 401 && erased[1] != 409) {
+			t.Errorf("round %d: two erasures at once: %v", round, erased)
+		}
+		for path, raw := range w.looks(p, officer, platform) {
+			for _, mark := range append(marks(), email) {
+				if strings.Contains(raw, mark) {
+					t.Errorf("round %d: %q shows in %s", round, mark, path)
+				}
+			}
+		}
+		p.send("GET", "/api/v1/users/me", "").wantProblem(401, domain.CodeSessionEnded)
+		w.send("POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":%q,"password":%q}`, email, password)).wantProblem(401, domain.CodeInvalidCredentials)
+		if check := officer.send("GET", "/api/v1/consents/check?purpose=newsletter&subject_id="+p.id, "").want(200); check.json["allowed"] != false {
+			t.Errorf("round %d: still allowed: %s", round, check.raw)
+		}
+	}
+	if failed := w.log.failures(); failed != "" {
+		t.Errorf("something failed: %s", failed)
+	}
+}
+
+// Everything the log holds on a person is in what they get, and nothing that identifies another.
+func TestMyDataIsEverythingAboutMe(t *testing.T) {
+	t.Parallel()
+	w, pool := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	w.define(domain.PlatformTenant(), "library")
+	clerk, officer := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225")
+	p := w.livesMarked(clerk, officer)
+	officer.send("GET", "/api/v1/users?email=moved@example.org", "", "Min-Event-Position", w.head(), "User-Agent", "officers-agent").want(200)
+	officer.send("GET", "/api/v1/compliance/consents", "").want(200)
+	neighbour := w.citizen("neighbour@example.org")
+
+	mine := p.send("GET", "/api/v1/data-rights/my-data", "").want(200)
+	for _, mark := range marks() {
+		if !strings.Contains(mine.raw, mark) {
+			t.Errorf("%q is missing", mark)
+		}
+	}
+	var positions []int64
+	for _, part := range []string{"activity", "reads"} {
+		for _, e := range mine.json[part].([]any) {
+			positions = append(positions, int64(e.(map[string]any)["position"].(float64)))
+		}
+	}
+	for _, e := range tenantsLog(t, pool, p.tenant) {
+		mineToo := e.Subject.String() == p.id || e.Actor.String() == p.id
+		if mineToo && !slices.Contains(positions, e.Position) {
+			t.Errorf("position %d, %s, is missing", e.Position, e.Event.EventType())
+		}
+		read, is := e.Event.(*domain.PersonalDataRead)
+		if is && e.Tenant.String() == p.tenant && len(read.Subjects) == 0 && !slices.Contains(positions, e.Position) {
+			t.Errorf("the read at %d may have covered me, and is missing", e.Position)
+		}
+	}
+	for _, others := range []string{"officers-agent", "neighbour@example.org", neighbour.id, clerk.email, officer.email} {
+		if strings.Contains(mine.raw, others) {
+			t.Errorf("%q of somebody else shows: %s", others, mine.raw)
+		}
+	}
+	recipients := mine.json["recipients"].([]any)
+	if len(recipients) != 1 || recipients[0].(map[string]any)["actor"] != officer.id || recipients[0].(map[string]any)["reads"] != 2.0 {
+		t.Errorf("recipients: %v", recipients)
+	}
+	for language, title := range map[string]string{"en": "Your personal data", "zu": "Imininingwane yakho yomuntu siqu", "af": "U persoonlike data"} {
+		page := p.send("GET", "/api/v1/data-rights/my-data/page?language="+language, "").want(200)
+		for _, text := range []string{title, `lang="` + language + `"`, "Renamed-Marked", "Iphephandaba.", "GET /api/v1/users", "marked reason"} {
+			if !strings.Contains(page.raw, text) {
+				t.Errorf("%s: %q is missing: %s", language, text, page.raw)
+			}
+		}
+		if strings.Contains(page.raw, "ZgotmplZ") || !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") {
+			t.Errorf("%s: %s", language, page.header.Get("Content-Type"))
+		}
+	}
+	script := w.citizen("script@example.org")
+	granted := script.send("POST", "/api/v1/consents", `{"purpose":"library","language":"zu","consented":true}`).want(201)
+	script.send("POST", "/api/v1/consents/"+granted.text("id")+"/withdraw", `{"reason":"<script>alert(1)</script>"}`).want(200)
+	if page := script.send("GET", "/api/v1/data-rights/my-data/page", "").want(200); strings.Contains(page.raw, "<script") || !strings.Contains(page.raw, "&lt;script") {
+		t.Errorf("a reason runs: %s", page.raw)
+	}
+	asked := clerk.send("POST", "/api/v1/data-rights/requests", fmt.Sprintf(`{"kind":"access","subject_id":%q}`, p.id)).want(201)
+	given := officer.send("GET", "/api/v1/data-rights/requests/"+asked.text("id")+"/data", "").want(200)
+	if !strings.Contains(given.raw, "Renamed-Marked") || len(officer.reads("subject_id="+p.id+"&from="+asked.text("lodged_at"))) != 1 {
+		t.Errorf("for who has no account to fetch it with: %s", given.raw)
+	}
+	officer.send("GET", "/api/v1/data-rights/requests/"+uuid.NewString()+"/data", "").wantProblem(404, domain.CodeNotFound)
+}
+
+// tenantsLog reads every event of a tenant.
+func tenantsLog(t *testing.T, pool *pgxpool.Pool, tenant string) (events []domain.Recorded) {
+	t.Helper()
+	reader, err := eventstore.NewReader(t.Context(), pool, []byte(masterKey))
+	must(t, err)
+	must(t, pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), "select set_config('trust.tenant', $1, true)", tenant); err != nil {
+			return err
+		}
+		events, err = reader.Find(t.Context(), tx, eventstore.Query{Tenant: domain.TenantID{UUID: uuid.MustParse(tenant)}})
+		return err
+	}))
+	return events
+}
