@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -109,8 +110,9 @@ func (h *Handler) signInFailed(ctx context.Context, call Call, user domain.UserI
 				&domain.SignInFailed{Count: count, Cause: cause},
 			}}},
 		}
-		if _, err := h.Store.Append(ctx, a); err != nil {
-			return err
+		_, err := h.Store.Append(ctx, a)
+		if refusal, is := errors.AsType[*domain.Error](err); err != nil && (!is || refusal.Code != domain.CodeSubjectErased) {
+			return err // of who was erased a moment ago nothing is recorded
 		}
 	}
 	return invalidCredentials()

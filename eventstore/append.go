@@ -120,11 +120,8 @@ func (s *Store) sealerFor(ctx context.Context, a domain.Append, made map[uuid.UU
 		if sealer.origin, err = json.Marshal(a.Origin); err != nil {
 			return nil, err
 		}
-		sealer.originKey = a.Actor.UUID
-		if a.Actor.IsZero() {
-			if sealer.originKey, err = s.month(ctx, a.Tenant); err != nil {
-				return nil, err
-			}
+		if sealer.originKey, err = s.originKey(ctx, a); err != nil {
+			return nil, err
 		}
 	}
 	actorTenant := a.ActorTenant
@@ -155,6 +152,22 @@ func (s *Store) sealerFor(ctx context.Context, a domain.Append, made map[uuid.UU
 		}
 	}
 	return sealer, nil
+}
+
+// originKey names the key for where an append came from: the actor's; of somebody unknown the subject's, because it may be the
+// subject who mistyped a password; else the tenant's of the month.
+func (s *Store) originKey(ctx context.Context, a domain.Append) (uuid.UUID, error) {
+	if !a.Actor.IsZero() {
+		return a.Actor.UUID, nil
+	}
+	for _, w := range a.Writes {
+		for _, event := range w.Events {
+			if subject := domain.SubjectOf(event, w.Stream); !subject.IsZero() {
+				return subject.UUID, nil
+			}
+		}
+	}
+	return s.month(ctx, a.Tenant)
 }
 
 func (s *Store) need(ctx context.Context, keys map[uuid.UUID]foundKey, tenant domain.TenantID, id uuid.UUID) error {

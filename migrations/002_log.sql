@@ -122,6 +122,12 @@ comment on column trust.keys.created_at is 'when it was made';
 comment on column trust.keys.destroyed_at is 'when it was destroyed; null: usable';
 comment on index trust.keys_pkey is 'the key that a sealed part names';
 
+-- What was deleted or replaced here must be gone from the pages soon, not when a fifth of the table is dead: a dead row still holds it,
+-- and a page's image carries it into the WAL. Any dead row is reason enough, within a minute (autovacuum_naptime).
+alter table trust.claims set (autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0, vacuum_index_cleanup = on);
+alter table trust.credentials set (autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0, vacuum_index_cleanup = on);
+alter table trust.keys set (autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0, vacuum_index_cleanup = on);
+
 -- Secrets of the installation, made at first use.
 create table trust.secrets (
     name    text  not null primary key,

@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/migrations/localpg"
 )
@@ -46,6 +49,151 @@ func TestPersonalDataStandsInTheReadTablesAlone(t *testing.T) {
 		if !strings.Contains(everything, marks[what]) {
 			t.Errorf("the %s is not in the table of users either", what)
 		}
+	}
+}
+
+// Once a person is erased, nothing of them is left in what the database, the program and Postgres write or answer from then on.
+func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "RATE_LIMIT=off", "DEBUG=true")
+	up := s.start("up")
+	eventually(t, "the system is ready", s.ready)
+	c := newClient("http://" + s.addr)
+	marks := map[string]string{
+		"e-mail": "marked.resident@example.co.za", "new e-mail": "marked.other@example.co.za", "name": "Ṱhilivhali Markedname",
+		"phone": "+27821239876", "password": "marked horse battery", "user agent": "marked-agent/1.0", "reason": "marked reason",
+		"evidence": "marked box 7", "wrong value": "marked-wrong-language", "refused wording": "marked wording",
+		"competent person": "Marked Guardian", "injection": "marked'; drop table trust.events; --",
+	}
+	c.http.Transport = agent{marks["user agent"]}
+	livesMarked(t, c, marks)
+	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").expect(t, exitDone, "made")
+	officer := s.signedIn("officer@example.org", "a good password", "CPT")
+	me, err := c.send(t.Context(), "GET", "/api/v1/users/me", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := me.text("id")
+	eventually(t, "the read tables have followed", s.caughtUp)
+
+	before := s.everywhere(t, up, officer, id)
+	for what, place := range map[string]string{ // so that the search can fail
+		"e-mail": "audit", "new e-mail": "a dump", "name": "a dump", "phone": "a list of users", "user agent": "audit", "reason": "history",
+		"evidence": "history", "competent person": "history",
+	} {
+		if !strings.Contains(before[place], marks[what]) {
+			t.Errorf("the %s is not in %s before the erasure", what, place)
+		}
+	}
+	if !strings.Contains(before["trust replay --reveal"], marks["name"]) {
+		t.Error("trust replay --reveal shows no name before the erasure")
+	}
+	var wrapped []byte
+	db := connect(t, s.with("DATABASE_URL="+s.kept()["DATABASE_URL"]))
+	if err := db.QueryRow(t.Context(), "select wrapped from trust.keys where key_id = $1", id).Scan(&wrapped); err != nil {
+		t.Fatal(err)
+	}
+	marks["wrapped key"] = string(wrapped)
+
+	gone, err := c.send(t.Context(), "DELETE", "/api/v1/data-rights/delete-account", "", map[string]any{
+		"confirmation": "DELETE MY ACCOUNT", "password": marks["password"],
+	})
+	if err != nil || gone.status != 200 {
+		t.Fatalf("%+v %v", gone, err)
+	}
+	eventually(t, "the read tables have followed", s.caughtUp)
+	// What autovacuum does within a minute, because these tables ask for it.
+	for _, table := range []string{"users_v1", "keys", "credentials", "claims"} {
+		var asks bool
+		must(t, db.QueryRow(t.Context(), "select 'autovacuum_vacuum_threshold=0' = any(reloptions) from pg_class where oid = ('trust.' || $1)::regclass", table).Scan(&asks))
+		if !asks {
+			t.Errorf("nothing vacuums %s soon", table)
+		}
+		_, err := db.Exec(t.Context(), "vacuum (index_cleanup on) trust."+table)
+		must(t, err)
+	}
+	for _, sql := range []string{
+		"alter system set wal_compression = off", "select pg_reload_conf()", // or the search would find nothing in it
+		"select pg_switch_wal()", "checkpoint", // from here on the first change of a page writes all of it to the WAL
+	} {
+		_, err := db.Exec(t.Context(), sql)
+		must(t, err)
+	}
+	var segment string
+	must(t, db.QueryRow(t.Context(), "select pg_walfile_name(pg_current_wal_insert_lsn())").Scan(&segment))
+	for i := range 3 {
+		s.citizen(fmt.Sprintf("somebody.else%d@example.org", i), "Somebody Else")
+		eventually(t, "the read tables have followed", s.caughtUp)
+	}
+	officer.call("POST", "consents", `{"purpose":"sms_alert","language":"zu","consented":true}`)
+	eventually(t, "the read tables have followed", s.caughtUp)
+	s.run("verify").expect(t, exitDone, "events verified")
+
+	after := s.everywhere(t, up, officer, id)
+	after["the WAL"] = s.wal(t, db, segment)
+	if !strings.Contains(after["the WAL"], "Somebody Else") {
+		t.Error("the search in the WAL finds nothing at all")
+	}
+	for what, mark := range marks {
+		for place, text := range after {
+			if strings.Contains(text, mark) {
+				t.Errorf("the %s is in %s", what, place)
+			}
+		}
+	}
+	if !strings.Contains(after["history"], id) || !strings.Contains(after["audit"], "user.erased.v1") {
+		t.Errorf("that there was somebody is gone too: %s", after["history"])
+	}
+}
+
+// everywhere gives all that could show a person, by its name.
+func (s *site) everywhere(t *testing.T, up *running, officer *account, id string) map[string]string {
+	t.Helper()
+	get := func(path string) string { return string(officer.call("GET", path, "")) }
+	metrics := ""
+	for name, value := range s.metrics() {
+		metrics += name + value
+	}
+	reveal := s.run("replay", "--tenant", "CPT", "--format", "csv", "--reveal", "--reason", "a test")
+	return map[string]string{
+		"a dump": s.dump(t), "a log": up.said.String() + s.postgresLog(t), "the metrics": metrics,
+		"a list of users": get("users?limit=100"), "a user": get("users/" + id), "consents": get("consents?subject_id=" + id),
+		"history": get("compliance/subjects/"+id+"/history") + id, "an export": get("compliance/consents?format=csv"),
+		"exposure": get("compliance/exposure?subject_id=" + id), "audit": get("audit-logs?limit=100&record_id="+id) + get("audit-logs?limit=100"),
+		"their requests": get("data-rights/subject?subject_id=" + id), "trust replay --reveal": reveal.stdout + reveal.stderr,
+		"trust exposure": s.run("exposure", "--tenant", "CPT", "--subject", id).stdout,
+	}
+}
+
+// wal gives the bytes of the WAL from the beginning of a segment on. What stands behind its end is old: segments are used again.
+func (s *site) wal(t *testing.T, db *pgx.Conn, from string) string {
+	t.Helper()
+	var last string
+	var end int
+	const sql = "select file_name, file_offset from pg_walfile_name_offset(pg_current_wal_flush_lsn())"
+	must(t, db.QueryRow(t.Context(), sql).Scan(&last, &end))
+	files, err := filepath.Glob(s.data("postgres/data/pg_wal/*"))
+	must(t, err)
+	var all strings.Builder
+	for _, file := range files {
+		name := filepath.Base(file)
+		if len(name) != len(from) || name < from || name > last {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		must(t, err)
+		if name == last {
+			text = text[:end]
+		}
+		all.Write(text)
+	}
+	return all.String()
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
