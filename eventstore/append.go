@@ -265,6 +265,9 @@ func (e *entry) refusal(out result) error {
 		return &domain.KeyExistsError{}
 	case staffRecord:
 		return &domain.StaffRecordError{}
+	case masterKeyChanged:
+		// Sent again it may reach a process that has the new key.
+		return domain.Refuse(domain.CodeUnavailable, "This process works with a key that was replaced; try again.").Because(ErrMasterKeyChanged)
 	case added, repeated: // no refusals
 	}
 	return fmt.Errorf("the append has an unknown outcome %d", out.outcome)

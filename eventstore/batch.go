@@ -57,6 +57,7 @@ const (
 	sessionStale
 	keyExists
 	staffRecord
+	masterKeyChanged
 )
 
 // result is the outcome of one append.

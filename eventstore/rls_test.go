@@ -390,6 +390,9 @@ func TestEachRoleCallsOnlyItsFunctions(t *testing.T) {
 		"head":          {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
 		"position_at":   {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
 		"secret_once":   {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
+		"in_force":      {pgtest.Append},
+		"under_master":  {pgtest.Owner, pgtest.Append},
+		"rewrap":        {pgtest.Owner, pgtest.Append},
 	}
 	functions := query[[]string](t, w, `select array_agg(proname::text order by proname) from pg_proc
 		where pronamespace = 'trust'::regnamespace and prosecdef or pronamespace = 'trust'::regnamespace and proowner = 'trust_append'::regrole`)

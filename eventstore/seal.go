@@ -63,20 +63,21 @@ type part struct {
 	ciphertext []byte
 }
 
-// findPart gives one kind of part; found is false when the column has none.
+// findPart gives one kind of part; found is false when the column has none. A column that holds anything but its parts, each at most
+// once and in order, is refused as a whole: nobody seals such a one.
 func findPart(sealed []byte, kind byte) (p part, found bool, err error) {
-	for len(sealed) > 0 {
-		if len(sealed) < partHeader {
+	for last := byte(0); len(sealed) > 0; {
+		if len(sealed) < partHeader || sealed[0] <= last || sealed[0] > originPart {
 			return part{}, false, errSealedForm
 		}
 		n := int(binary.BigEndian.Uint32(sealed[17:partHeader]))
 		if n > len(sealed)-partHeader {
 			return part{}, false, errSealedForm
 		}
-		if sealed[0] == kind {
-			return part{uuid.UUID(sealed[1:17]), sealed[partHeader : partHeader+n]}, true, nil
+		if last = sealed[0]; last == kind {
+			p, found = part{uuid.UUID(sealed[1:17]), sealed[partHeader : partHeader+n]}, true
 		}
 		sealed = sealed[partHeader+n:]
 	}
-	return part{}, false, nil
+	return p, found, nil
 }

@@ -71,6 +71,9 @@ func (s *Store) createKey(ctx context.Context, e *entry, r *sideRow, id uuid.UUI
 		return err
 	}
 	r.Kind, r.ID, r.Tenant, r.Name, r.Token = "create_key", id, tenant.UUID, kind, row.wrapped
+	if kind == tenantKey {
+		r.Digest = s.vault.proof
+	}
 	made[id] = foundKey{box: b, usable: true}
 	e.touches = append(e.touches, touchID("key", id))
 	return nil

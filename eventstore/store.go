@@ -23,7 +23,8 @@ type Store struct {
 }
 
 // Open proves the master key and makes the platform tenant's key if there is none. The pool connects as trust_query; it stays the
-// caller's, but lends its configuration to a small pool for appends, which Close ends. Errors: ErrWrongMasterKey, CodeUnavailable.
+// caller's, but lends its configuration to a small pool for appends, which Close ends. Errors: ErrWrongMasterKey,
+// ErrMasterKeyChanged, CodeUnavailable.
 func Open(ctx context.Context, pool *pgxpool.Pool, masterKey []byte) (*Store, error) {
 	v, err := openVault(ctx, pool, masterKey)
 	if err != nil {

@@ -16,8 +16,12 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// ErrWrongMasterKey says that the master key is not the one this database was first used with.
-var ErrWrongMasterKey = errors.New("the master key does not belong to this database")
+var (
+	// ErrWrongMasterKey says that the master key is not the one this database is under.
+	ErrWrongMasterKey = errors.New("the master key does not belong to this database")
+	// ErrMasterKeyChanged says that the master key was the right one when this process started, and was changed since.
+	ErrMasterKeyChanged = errors.New("the master key was changed since this process started")
+)
 
 const (
 	keySize   = 32 // AES-256
@@ -52,39 +56,46 @@ func (b box) open(sealed, additional []byte) ([]byte, error) {
 // vault knows the master key and the lookup key of one installation.
 type vault struct {
 	master box
+	proof  []byte // the ciphertext of the secret "check": names the master key in force, see trust.in_force
 	lookup []byte
+}
+
+const checkSecret, lookupSecret = "check", "lookup"
+
+// masterBox derives the box that wraps tenants' keys and secrets.
+func masterBox(masterKey []byte) (box, error) {
+	derived, err := hkdf.Key(sha256.New, masterKey, nil, "salga trust engine master key v1", keySize)
+	if err != nil {
+		return box{}, err
+	}
+	return newBox(derived)
 }
 
 // openVault proves the master key against the installation's secrets, which the first process to come makes.
 func openVault(ctx context.Context, db Querier, masterKey []byte) (*vault, error) {
-	derived, err := hkdf.Key(sha256.New, masterKey, nil, "salga trust engine master key v1", keySize)
-	if err != nil {
-		return nil, err
-	}
 	v := &vault{}
-	if v.master, err = newBox(derived); err != nil {
+	var err error
+	if v.master, err = masterBox(masterKey); err != nil {
 		return nil, err
 	}
-	if _, err := v.secret(ctx, db, "check", []byte("salga trust engine")); err != nil {
+	if _, v.proof, err = v.secret(ctx, db, checkSecret, []byte("salga trust engine")); err != nil {
 		return nil, err
 	}
-	v.lookup, err = v.secret(ctx, db, "lookup", newKey())
+	v.lookup, _, err = v.secret(ctx, db, lookupSecret, newKey())
 	return v, err
 }
 
-// secret gives the installation's secret of a name, storing the candidate if there is none.
-func (v *vault) secret(ctx context.Context, db Querier, name string, candidate []byte) ([]byte, error) {
-	additional := []byte("secret|" + name)
-	var stored []byte
-	err := db.QueryRow(ctx, "select trust.secret_once($1, $2)", name, v.master.seal(candidate, additional)).Scan(&stored)
+// secret gives the installation's secret of a name, storing the candidate if there is none, and its ciphertext.
+func (v *vault) secret(ctx context.Context, db Querier, name string, candidate []byte) (plain, stored []byte, err error) {
+	sealed := v.master.seal(candidate, secretAdditional(name))
+	err = db.QueryRow(ctx, "select trust.secret_once($1, $2, $3)", name, sealed, v.proof).Scan(&stored)
 	if err != nil {
-		return nil, fmt.Errorf("read the secret %q: %w", name, unavailable(err))
+		return nil, nil, fmt.Errorf("read the secret %q: %w", name, unavailable(err))
 	}
-	plain, err := v.master.open(stored, additional)
-	if err != nil {
-		return nil, ErrWrongMasterKey
+	if plain, err = v.master.open(stored, secretAdditional(name)); err != nil { // nothing stored: the proof was out of date
+		return nil, nil, ErrWrongMasterKey
 	}
-	return plain, nil
+	return plain, stored, nil
 }
 
 // digest is HMAC-SHA-256 under the lookup key; parts are told apart by their lengths.
@@ -116,6 +127,8 @@ func newKey() []byte {
 	rand.Read(key) // never fails: crypto/rand
 	return key
 }
+
+func secretAdditional(name string) []byte { return []byte("secret|" + name) }
 
 func wrapAdditional(id uuid.UUID, tenant domain.TenantID, kind string) []byte {
 	return []byte("key|" + kind + "|" + tenant.String() + "|" + id.String())

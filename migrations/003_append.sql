@@ -13,9 +13,9 @@ set local role trust_owner;
 -- s_expected -1 means any version. side is a JSON array of side writes, each naming its append, or null.
 --
 -- outcomes: 0 added, 1 repeat of an append in the log, 2 a stream has another version, 3 a claim is taken, 4 the session's token
--- is not the current one, 5 the key exists or was destroyed, 6 the user acted on another's data; 3 to 6 plus ten times the number of the side write in its append,
--- from 0. firsts: first position of each added append, 0 when it has no
--- events. versions: of each stream before this batch.
+-- is not the current one, 5 the key exists or was destroyed, 6 the user acted on another's data, 7 the tenant's key is wrapped under a
+-- master key that is no longer in force; 3 to 7 plus ten times the number of the side write in its append, from 0. firsts: first
+-- position of each added append, 0 when it has no events. versions: of each stream before this batch.
 create function trust.append(
     a_id uuid[], a_tenant uuid[], a_events integer[],
     s_append integer[], s_tenant uuid[], s_type text[], s_id uuid[], s_expected integer[],
@@ -185,6 +185,8 @@ begin
             when 'create_key' then
                 if exists (select from trust.keys k where k.key_id = w.id) then
                     outcomes[w.append] := 5 + 10 * w.n;
+                elsif w.name = 'tenant' and not trust.in_force(w.digest) then
+                    outcomes[w.append] := 7 + 10 * w.n;
                 end if;
             when 'demand_no_acts' then
                 if exists (select from trust.events e where e.tenant_id = w.tenant and e.actor_id = w.id
@@ -291,16 +293,33 @@ begin atomic
 end;
 comment on function trust.head is 'the newest event of the whole log';
 
--- The first process to use an installation makes its secrets; every other gets the same.
-create function trust.secret_once(secret_name text, candidate bytea) returns bytea
+-- Tells by the ciphertext of the secret "check" whether the master key that a process proved is still the one in force: that
+-- ciphertext has a nonce of its own, and changes with each rotation and with nothing else. Ask under the lock, which a rotation holds.
+create function trust.in_force(proof bytea) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select exists (select from trust.secrets s where s.name = 'check' and s.wrapped = in_force.proof);
+end;
+comment on function trust.in_force is 'whether a process still works with the master key in force';
+
+-- The first process to use an installation makes its secrets; every other gets the same. "check" comes first, and its ciphertext is
+-- the proof for the others; null: the master key was changed since the caller proved it.
+create function trust.secret_once(secret_name text, candidate bytea, proof bytea) returns bytea
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     stored bytea;
 begin
-    insert into trust.secrets (name, wrapped) values (secret_name, candidate) on conflict do nothing;
     select s.wrapped into stored from trust.secrets s where s.name = secret_name;
+    if stored is null then
+        perform pg_advisory_xact_lock(7267411);
+        insert into trust.secrets (name, wrapped)
+        select secret_name, candidate where secret_name = 'check' or trust.in_force(proof)
+        on conflict do nothing;
+        select s.wrapped into stored from trust.secrets s where s.name = secret_name;
+    end if;
     return stored;
 end
 $$;
@@ -315,11 +334,12 @@ begin
     for signature in
         select p.oid::regprocedure::text from pg_proc p
         where p.pronamespace = 'trust'::regnamespace
-          and p.proname in ('append', 'append_one', 'side_outcomes', 'side_writes', 'sign_in', 'verifier', 'append_tenant', 'head', 'secret_once')
+          and p.proname in ('append', 'append_one', 'side_outcomes', 'side_writes', 'sign_in', 'verifier', 'append_tenant', 'head', 'in_force',
+                            'secret_once')
     loop
         execute format('revoke all on function %s from public', signature);
         execute format('alter function %s owner to trust_append', signature);
-        if signature not like '%side_%' then
+        if signature not like '%side_%' and signature not like '%in_force%' then
             execute format('grant execute on function %s to trust_query', signature);
         end if;
     end loop;
@@ -331,4 +351,4 @@ revoke create on schema trust from trust_append;
 ---- create above / drop below ----
 
 drop function trust.append, trust.append_one, trust.side_outcomes, trust.side_writes, trust.sign_in, trust.verifier, trust.append_tenant,
-    trust.head, trust.secret_once;
+    trust.head, trust.secret_once, trust.in_force;

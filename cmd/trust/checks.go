@@ -6,14 +6,15 @@ import (
 	"strings"
 )
 
-// The database roles that running processes switch to; see ARCHITECTURE.md, database roles.
+// The database roles that processes switch to; see ARCHITECTURE.md, database roles.
 const (
+	roleOwner     = "trust_owner" // for one command: trust keys rotate
 	roleQuery     = "trust_query"
 	roleProjector = "trust_projector"
 )
 
 // secrets are the keys a command cannot do without.
-type secrets struct{ secret, master bool }
+type secrets struct{ secret, master, newMaster bool }
 
 // need refuses keys that are missing.
 func (c *config) need(s secrets) error {
@@ -24,6 +25,9 @@ func (c *config) need(s secrets) error {
 		if key.needed && key.value == "" {
 			return wrongUsage("%s is not set; set it to at least %d random characters, or run trust up, which makes one", key.name, minKey)
 		}
+	}
+	if s.newMaster && c.newMasterKey == "" {
+		return wrongUsage("NEW_MASTER_KEY is not set; set it to the key to change to, of at least %d random characters", minKey)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type config struct {
 	projectorURL string
 	secretKey    string
 	masterKey    string
+	newMasterKey string // to change to
 
 	production bool
 	debug      bool
@@ -83,8 +84,8 @@ func (c *config) readMode(s settings) (err error) {
 }
 
 func (c *config) readSecrets(s settings) error {
-	c.secretKey, c.masterKey = s.get("SECRET_KEY"), s.get("MASTER_KEY")
-	for _, name := range []string{"SECRET_KEY", "MASTER_KEY"} {
+	c.secretKey, c.masterKey, c.newMasterKey = s.get("SECRET_KEY"), s.get("MASTER_KEY"), s.get("NEW_MASTER_KEY")
+	for _, name := range []string{"SECRET_KEY", "MASTER_KEY", "NEW_MASTER_KEY"} {
 		value := s.get(name)
 		if value == "" {
 			continue // whether it is needed depends on the command
@@ -98,6 +99,9 @@ func (c *config) readSecrets(s settings) error {
 	}
 	if c.secretKey != "" && c.secretKey == c.masterKey {
 		return wrongUsage("SECRET_KEY and MASTER_KEY are the same; give each its own, so that losing one does not lose both")
+	}
+	if c.secretKey != "" && c.secretKey == c.newMasterKey {
+		return wrongUsage("SECRET_KEY and NEW_MASTER_KEY are the same; give each its own, so that losing one does not lose both")
 	}
 	var faults domain.Faults
 	faults.Email("ADMIN_EMAIL", s.get("ADMIN_EMAIL"))

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // pair is a variable and its value.
@@ -18,9 +19,18 @@ const envFileHead = `# Made by trust up, and read by every trust command for wha
 # keep a copy of it in a safe place, apart from copies of the database. Without MASTER_KEY the database cannot be read.
 `
 
-// keepInEnvFile sets variables in an env file, and leaves its other lines as they are. The file is replaced as a whole, on disk
-// before it takes its name, and only its owner can read it: keys that were used and then lost in a crash would lose all data.
+// keepInEnvFile sets variables in an env file, removes those with an empty value, and leaves its other lines as they are. The file is
+// replaced as a whole, on disk before it takes its name, and only its owner can read it: keys that were used and then lost in a crash
+// would lose all data. One process at a time does this, so that none writes over what another one keeps.
 func keepInEnvFile(path string, values ...pair) error {
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer func() { _ = folder.Close() }() // which gives the lock up
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("lock the folder of %s: %w", path, err)
+	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		text, err = []byte(envFileHead), nil
@@ -31,7 +41,9 @@ func keepInEnvFile(path string, values ...pair) error {
 	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
 	for _, v := range values {
 		lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, v.name+"=") })
-		lines = append(lines, v.name+"="+v.value)
+		if v.value != "" {
+			lines = append(lines, v.name+"="+v.value)
+		}
 	}
 	return writeWhole(path, strings.Join(lines, "\n")+"\n")
 }

@@ -25,6 +25,9 @@ type cli struct {
 	Admin struct {
 		Create adminCreateCmd `cmd:"" help:"Make an admin of a municipality, or of SALGA; repeatable."`
 	} `cmd:"" help:"Manage admins."`
+	Keys struct {
+		Rotate keysRotateCmd `cmd:"" help:"Change the master key from MASTER_KEY to NEW_MASTER_KEY; repeatable."`
+	} `cmd:"" help:"Manage the keys that personal data is sealed under."`
 	Seed     seedCmd     `cmd:"" help:"Fill a development system with made-up residents; repeatable."`
 	Status   statusCmd   `cmd:"" help:"Show the log's head and each projector; exit 1 when one is halted."`
 	Replay   replayCmd   `cmd:"" help:"Replay what people had agreed to at an instant, as known at an instant."`

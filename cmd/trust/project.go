@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -32,7 +33,18 @@ func (pr projectCmd) Run(p *program) error {
 		DatabaseURL: address, MasterKey: []byte(c.masterKey), PageSize: c.pageSize,
 		Logger: newLogger(p.stderr, c, "project-"+strings.Join(pr.Names, "+")),
 	}, chosen...)
-	return explain(worker.Run(p.ctx))
+	pool, err := openPool(p.ctx, address, 1)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	ctx, stop := context.WithCancelCause(p.ctx)
+	defer stop(nil)
+	go func() { stop(watchMasterKey(ctx, pool, c, false)) }()
+	if err := worker.Run(ctx); err != nil {
+		return c.explain(err)
+	}
+	return whyEnded(ctx)
 }
 
 // projectorNames lists the projections, each of which trust up gives a process.

@@ -50,17 +50,21 @@ func (serveCmd) Run(p *program) error {
 	log.Info("listening", slog.String("address", listener.Addr().String()))
 	ctx, stop := context.WithCancelCause(p.ctx)
 	defer stop(nil)
-	opened := make(chan func(), 1)
+	opened := make(chan *commandSide, 1)
 	go func() {
-		closer, err := openAPI(ctx, c, address, log, current)
+		e, err := openAPI(ctx, c, address, log, current)
+		if err == nil {
+			err = watchMasterKey(ctx, e.pool, c, true)
+		}
 		if err != nil && ctx.Err() == nil {
 			stop(err)
 		}
-		opened <- closer
+		opened <- e
 	}()
 	err = serveUntil(ctx, server, listener)
-	if closer := <-opened; closer != nil {
-		closer()
+	stop(nil)
+	if e := <-opened; e != nil {
+		e.close()
 	}
 	log.Info("stopped")
 	return err
@@ -80,6 +84,11 @@ func serveUntil(ctx context.Context, server *http.Server, listener net.Listener)
 	if err := server.Shutdown(patience); err != nil {
 		_ = server.Close() // what is still open after that long is cut
 	}
+	return whyEnded(ctx)
+}
+
+// whyEnded gives the failure that ended ctx; nil: a signal did.
+func whyEnded(ctx context.Context) error {
 	if failed, ok := errors.AsType[*failure](context.Cause(ctx)); ok {
 		return failed
 	}

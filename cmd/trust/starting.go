@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/salga-trust/engine/eventstore"
 )
 
 // starting answers while the log is not open: healthy, as the process lives, and not ready. part is what is waited for.
@@ -26,9 +28,9 @@ func starting(part string) http.Handler {
 	return mux
 }
 
-// openAPI opens the log, as soon as the database answers and has its schema, and puts the API in place. It gives what closes the
-// log again. It fails for what waiting does not mend.
-func openAPI(ctx context.Context, c *config, address string, log *slog.Logger, current *swap) (closer func(), err error) {
+// openAPI opens the log, as soon as the database answers and has its schema, and puts the API in place. It fails for what waiting
+// does not mend, such as a key that was read when the process started.
+func openAPI(ctx context.Context, c *config, address string, log *slog.Logger, current *swap) (opened *commandSide, err error) {
 	pool, err := openPool(ctx, address, c.poolSize)
 	if err != nil {
 		return nil, err
@@ -42,9 +44,9 @@ func openAPI(ctx context.Context, c *config, address string, log *slog.Logger, c
 				return nil, err
 			}
 			current.use(handler)
-			return e.close, nil
+			return e, nil
 		}
-		if failed, ok := errors.AsType[*failure](err); !ok || failed.code != exitUnreachable || ctx.Err() != nil {
+		if failed, ok := errors.AsType[*failure](err); !ok || failed.code != exitUnreachable || errors.Is(err, eventstore.ErrWrongMasterKey) || ctx.Err() != nil {
 			pool.Close()
 			return nil, err
 		}

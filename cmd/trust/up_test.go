@@ -26,6 +26,7 @@ func TestUp(t *testing.T) {
 		{"a second one on the same folder is refused", upTwice},
 		{"status and verify are content", upIsHealthy},
 		{"whatever is killed comes back", upHeals},
+		{"the master key is changed while it runs", upRotates},
 		{"SIGTERM leaves nothing behind", upStops},
 		{"the next start goes on with the same data", upGoesOn},
 		{"kill -9 of the supervisor leaves nothing behind", upIsKilled},
@@ -123,6 +124,34 @@ func upHeals(t *testing.T, s *site, up *running) *running {
 	return up
 }
 
+func upRotates(t *testing.T, s *site, up *running) *running {
+	before, parts := s.kept(), s.pids()
+	s.with("NEW_MASTER_KEY="+nextMaster).run("keys", "rotate").expect(t, exitDone, "260 keys re-wrapped under the new master key, which is MASTER_KEY in "+s.data("env"))
+	after := s.kept()
+	if after["MASTER_KEY"] != nextMaster {
+		t.Error("the new key is not kept")
+	}
+	if after["MASTER_KEY"] = before["MASTER_KEY"]; !maps.Equal(before, after) {
+		t.Errorf("something else changed: %v", slices.Sorted(maps.Keys(after)))
+	}
+	eventually(t, "every part that knew the old key was started again", func() bool {
+		for name, pid := range s.pids() {
+			if (pid == parts[name]) != (name == postgresPart) {
+				return false
+			}
+		}
+		return len(s.pids()) == len(parts) && s.ready()
+	})
+	if me := s.signedIn(after["ADMIN_EMAIL"], after["ADMIN_PASSWORD"], "SALGA"); field(t, me.call("GET", "users/me", ""), "full_name") != "Administrator" {
+		t.Error("the first admin's name does not read as before")
+	}
+	s.run("import", "municipalities", s.file("late.csv", "code,name,province\nLATE1,A Late One,Gauteng\n")).expect(t, exitDone, "1 registered")
+	s.run("verify").expect(t, exitDone, "events verified")
+	s.with("MASTER_KEY="+before["MASTER_KEY"]).run("verify").expect(t, exitUsage, "MASTER_KEY is not the one")
+	s.with("NEW_MASTER_KEY="+nextMaster).run("keys", "rotate").expect(t, exitDone, "nothing to do")
+	return up
+}
+
 func upStops(t *testing.T, s *site, up *running) *running {
 	if code := up.stop(t, syscall.SIGTERM); code != exitDone {
 		t.Errorf("exit code %d", code)
@@ -143,7 +172,7 @@ func upGoesOn(t *testing.T, s *site, _ *running) *running {
 	if strings.Contains(up.said.String(), "importing") {
 		t.Error("it imported again")
 	}
-	if n := s.municipalities(); n != 257 {
+	if n := s.municipalities(); n != 258 {
 		t.Errorf("%d municipalities", n)
 	}
 	if diff := cmp.Diff(before, s.kept()); diff != "" {

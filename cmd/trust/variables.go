@@ -17,6 +17,7 @@ func variables() []variable {
 		{name: "DATABASE_URL_PROJECTOR", meaning: "the projectors' address, a login in trust_projector; unset: likewise"},
 		{name: "SECRET_KEY", secret: true, meaning: "signs access tokens, at least 32 characters; trust up makes and keeps one"},
 		{name: "MASTER_KEY", secret: true, meaning: "wraps the tenants' keys, at least 32 characters; trust up makes and keeps one"},
+		{name: "NEW_MASTER_KEY", secret: true, meaning: "the master key to change to: trust keys rotate"},
 		{name: "ADMIN_EMAIL", fallback: "admin@salga.example", meaning: "e-mail address of the first platform admin that trust up makes"},
 		{name: "ADMIN_PASSWORD", secret: true, meaning: "that admin's first password; unset: trust up makes and keeps one"},
 		{name: "ENVIRONMENT", fallback: "development", meaning: "development, test or production"},

@@ -30,7 +30,7 @@ func (verifyCmd) Run(p *program) error {
 	defer pool.Close()
 	reader, err := eventstore.NewReader(p.ctx, pool, []byte(c.masterKey))
 	if err != nil {
-		return explain(err)
+		return c.explain(err)
 	}
 	bar := newProgress(p.stderr, -1, "events")
 	var events int64

@@ -50,12 +50,12 @@ func openCommandSide(p *program) (*commandSide, error) {
 func newCommandSide(ctx context.Context, c *config, pool *pgxpool.Pool) (*commandSide, error) {
 	store, err := eventstore.Open(ctx, pool, []byte(c.masterKey))
 	if err != nil {
-		return nil, explain(err)
+		return nil, c.explain(err)
 	}
 	reader, err := eventstore.NewReader(ctx, pool, []byte(c.masterKey))
 	if err != nil {
 		store.Close()
-		return nil, explain(err)
+		return nil, c.explain(err)
 	}
 	handler := commands.New(store, commands.Config{Hashes: runtime.GOMAXPROCS(0), Sessions: c.refreshTTL})
 	return &commandSide{pool: pool, store: store, handler: handler, readings: projections.NewReadings(pool, reader)}, nil
@@ -94,11 +94,32 @@ func refusePower(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
+// explain is explain for who has just proven the master key, or failed to. One that trust up keeps is looked up once more: trust keys
+// rotate may have changed it since this process read it, or be about to.
+func (c *config) explain(err error) error {
+	if !errors.Is(err, eventstore.ErrWrongMasterKey) || !c.keepsMasterKey() {
+		return explain(err)
+	}
+	kept, readErr := readEnvFile(c.envFile())
+	switch {
+	case readErr != nil:
+		return readErr
+	case kept["NEW_MASTER_KEY"] != "":
+		return unreachable(err, "the change of the master key was begun and is not finished: run trust keys rotate")
+	case kept["MASTER_KEY"] != c.masterKey:
+		return unreachable(err, "the master key was changed while this process started; start it again")
+	default:
+		return explain(err)
+	}
+}
+
 // explain adds to an error of the database side what to do.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, eventstore.ErrWrongMasterKey):
-		return wrongUsage("MASTER_KEY is not the one that this database was made with; set that one")
+		return wrongUsage("MASTER_KEY is not the one that this database was made with, or changed to by trust keys rotate; set that one")
+	case errors.Is(err, eventstore.ErrMasterKeyChanged):
+		return masterKeyChanged()
 	case isUnmigrated(err): // also when the connection failed because the role to switch to is not there
 		return unreachable(err, "the database has not the schema it should have; run trust migrate")
 	case isAway(err):

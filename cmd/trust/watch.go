@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// lookAtKey is how often a running process looks whether its master key is still the one in force.
+const lookAtKey = time.Second
+
+// watchMasterKey ends when ctx does, or with an error when the master key is not, or no longer, the one in force. A process with an
+// old key goes on with the keys it remembers, but would fail one request or event after the other. Whoever started it starts it again,
+// and it reads its settings afresh. proven tells that the key was right a moment ago.
+func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *config, proven bool) error {
+	for {
+		switch _, err := eventstore.NewReader(ctx, pool, []byte(c.masterKey)); {
+		case err == nil:
+			proven = true
+		case !errors.Is(err, eventstore.ErrWrongMasterKey): // the database is away: others say so
+		case proven:
+			return masterKeyChanged()
+		default:
+			return c.explain(err)
+		}
+		if !wait(ctx, lookAtKey) {
+			return nil
+		}
+	}
+}
+
+func masterKeyChanged() error {
+	return unreachable(nil, "the master key was changed while this process ran; set MASTER_KEY to the new one and start it again")
+}
