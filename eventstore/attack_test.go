@@ -175,10 +175,15 @@ func TestASealedPartOpensOnlyWhereItWasSealed(t *testing.T) {
 			w := &world{db: pgtest.New(t)} // whose log is broken at the end, so it is not checked
 			w.store, w.admin = open(t, w.db), &admin{conn: w.db.Superuser(t)}
 			w.tenant = w.municipality(t, "CPT")
-			user := w.lifeOf(t)                          // at positions 2 to 7
-			w.register(t, w.tenant, "other@example.org") // 8
-			other := w.municipality(t, "JHB")            // 9
-			w.register(t, other, "other@example.org")    // 10
+			user := w.lifeOf(t)                                // at positions 2 to 7
+			w.register(t, w.tenant, "other@example.org")       // 8
+			other := w.municipality(t, "JHB")                  // 9
+			w.register(t, other, "other@example.org")          // 10
+			must(t)(w.store.Append(t.Context(), domain.Append{ // 11: about nobody, by nobody known, so under the key of the month
+				ID: newID(), Tenant: w.tenant, Origin: domain.Origin{IP: "203.0.113.7"}, Writes: []domain.Write{{
+					Stream: domain.Stream{Type: domain.AccessStream, ID: newID()}, Events: []domain.Event{&domain.TenantMismatch{Route: "GET /"}},
+				}},
+			}))
 			w.everythingOpens(t, user)
 
 			w.exec(t, "set session_replication_role = replica") // no triggers
