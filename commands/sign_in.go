@@ -59,7 +59,11 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Grant, error
 	case !open:
 		return Grant{}, h.signInFailed(ctx, call, account.User, "municipality_inactive")
 	}
-	return h.startSession(ctx, call, u)
+	g, err := h.startSession(ctx, call, u)
+	if refusal, is := errors.AsType[*domain.Error](err); is && (refusal.Code == domain.CodeSessionEnded || refusal.Code == domain.CodeAccountInactive) {
+		err = invalidCredentials() // closed or erased while the password was checked
+	}
+	return g, err
 }
 
 // account finds the one account meant; the zero account when there is none or more than one.

@@ -47,11 +47,11 @@ type (
 	}
 )
 
-// RequestID names a request, HoldID a hold.
-type (
-	RequestID struct{ uuid.UUID }
-	HoldID    struct{ uuid.UUID }
-)
+// RequestID names a request.
+type RequestID struct{ uuid.UUID }
+
+// HoldID names a hold.
+type HoldID struct{ uuid.UUID }
 
 // RequestKind is what is asked for.
 type RequestKind string

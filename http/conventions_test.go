@@ -232,18 +232,21 @@ func TestHalfSetConfigurationsAreRefused(t *testing.T) {
 		t.Fatalf("a whole configuration is refused: %v", err)
 	}
 	for name, spoil := range map[string]func(*apphttp.Config){
-		"no commands":       func(c *apphttp.Config) { c.Commands = nil },
-		"no queries":        func(c *apphttp.Config) { c.Queries = nil },
-		"no readings":       func(c *apphttp.Config) { c.Readings = nil },
-		"no readiness":      func(c *apphttp.Config) { c.Ready = nil },
-		"no logger":         func(c *apphttp.Config) { c.Logger = nil },
-		"no metrics":        func(c *apphttp.Config) { c.Metrics = nil },
-		"no version":        func(c *apphttp.Config) { c.Version = "" },
-		"no secret":         func(c *apphttp.Config) { c.Tokens.Secret = nil },
-		"a short secret":    func(c *apphttp.Config) { c.Tokens.Secret = []byte(strings.Repeat("x", 31)) },
-		"no issuer":         func(c *apphttp.Config) { c.Tokens.Issuer = "" },
-		"no audience":       func(c *apphttp.Config) { c.Tokens.Audience = "" },
-		"no lifetime":       func(c *apphttp.Config) { c.Tokens.Access = 0 },
+		"no commands":    func(c *apphttp.Config) { c.Commands = nil },
+		"no queries":     func(c *apphttp.Config) { c.Queries = nil },
+		"no readings":    func(c *apphttp.Config) { c.Readings = nil },
+		"no readiness":   func(c *apphttp.Config) { c.Ready = nil },
+		"no logger":      func(c *apphttp.Config) { c.Logger = nil },
+		"no metrics":     func(c *apphttp.Config) { c.Metrics = nil },
+		"no version":     func(c *apphttp.Config) { c.Version = "" },
+		"no secret":      func(c *apphttp.Config) { c.Tokens.Secret = nil },
+		"a short secret": func(c *apphttp.Config) { c.Tokens.Secret = []byte(strings.Repeat("x", 31)) },
+		"no issuer":      func(c *apphttp.Config) { c.Tokens.Issuer = "" },
+		"no audience":    func(c *apphttp.Config) { c.Tokens.Audience = "" },
+		"no lifetime":    func(c *apphttp.Config) { c.Tokens.Access = 0 },
+		"a limit forgotten": func(c *apphttp.Config) {
+			c.RateLimit, c.Limits = true, apphttp.Limits{Account: apphttp.Limit{Count: 1, Per: 1}}
+		},
 		"all origins":       func(c *apphttp.Config) { c.AllowedOrigins = []string{"*"} },
 		"a pattern":         func(c *apphttp.Config) { c.AllowedOrigins = []string{"https://*.example.org"} },
 		"an origin's path":  func(c *apphttp.Config) { c.AllowedOrigins = []string{"https://example.org/x"} },

@@ -226,6 +226,17 @@ func TestAnErasureIsTriedOnceADay(t *testing.T) {
 	c.send("GET", "/api/v1/data-rights/my-data/page", "").wantProblem(429, "rate_limited")
 }
 
+// A projector that is halted keeps the person in its table until it goes on: the answer says so.
+func TestAnErasureSaysWhatIsPending(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.citizen("thandi@example.org")
+	w.queries.reached = 1
+	if gone := p.erase(); gone.json["read_tables"].(map[string]any)["users"] != "pending" {
+		t.Errorf("erased: %s", gone.raw)
+	}
+}
+
 // Whatever wins, the end is the same: nobody identifies the person, and log and read tables agree.
 func TestAnErasureAgainstEverythingElseAtOnce(t *testing.T) {
 	t.Parallel()

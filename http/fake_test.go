@@ -39,6 +39,7 @@ type stored struct {
 	domain.Recorded // without Event
 	eventType       string
 	payload, sealed []byte
+	erased          bool
 }
 
 type fakeAccount struct {
@@ -114,6 +115,8 @@ func (e stored) decode(personal bool) domain.Recorded {
 		switch {
 		case e.sealed == nil:
 			return nil, domain.Absent, nil
+		case e.erased:
+			return nil, domain.Erased, nil
 		case !personal:
 			return nil, domain.Withheld, nil
 		default:
@@ -265,6 +268,21 @@ func (s *fakeStore) side(a domain.Append) error {
 				return &domain.KeyExistsError{}
 			}
 			s.keys[w.Subject.UUID] = true
+		case domain.DestroySubjectKey:
+			s.keys[w.Subject.UUID] = false
+			for i := range s.log {
+				if s.log[i].Subject == w.Subject {
+					s.log[i].erased = true
+				}
+			}
+		case domain.DeleteCredential:
+			delete(s.accounts, w.User)
+		case domain.DemandNoActs:
+			for _, e := range s.log {
+				if e.Actor == w.User && !e.Subject.IsZero() && e.Subject != w.User {
+					return &domain.StaffRecordError{}
+				}
+			}
 		case domain.CreateTenantKey:
 			s.keys[w.Tenant.UUID] = true
 		case domain.StartSession:

@@ -37,6 +37,18 @@ func DefaultLimits() Limits {
 	}
 }
 
+// whole tells whether every limit lets something through: one that was forgotten would refuse everything.
+func (l Limits) whole() bool {
+	for _, one := range []Limit{
+		l.LoginAccount, l.LoginAddress, l.RegisterEmail, l.RegisterAddress, l.Export, l.Erasure, l.Account, l.Address,
+	} {
+		if one.Count < 1 || one.Per <= 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // limiter counts in memory: in any stretch of Per, at most Count are let through. What is refused is not counted, so the time to
 // wait is exact.
 type limiter struct {

@@ -205,6 +205,9 @@ func (c *Config) complete() error {
 	if c.Limits == (Limits{}) {
 		c.Limits = DefaultLimits()
 	}
+	if c.RateLimit && !c.Limits.whole() {
+		return errors.New("every limit must allow something")
+	}
 	if len(c.ScrapeFrom) == 0 {
 		c.ScrapeFrom = loopback()
 	}

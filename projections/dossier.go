@@ -50,12 +50,12 @@ func (r *Readings) Dossier(ctx context.Context, tenant domain.TenantID, person d
 	}
 	var decided []domain.Recorded
 	for _, e := range about {
-		switch e.Stream.Type {
-		case domain.UserStream:
+		switch e.Stream {
+		case domain.UserOf(person):
 			d.Profile = d.Profile.Evolve(e)
-		case domain.ConsentStream:
+		case domain.ConsentsOf(person):
 			decided = append(decided, e)
-		case domain.RightsStream:
+		case domain.RightsOf(person):
 			d.Rights = d.Rights.Evolve(e)
 		}
 	}

@@ -47,6 +47,8 @@ func newAPI(c *config, e *commandSide, log *slog.Logger) (http.Handler, error) {
 			LoginAddress:    apphttp.Limit{Count: c.limits.loginAddress, Per: time.Minute},
 			RegisterEmail:   apphttp.Limit{Count: c.limits.registerEmail, Per: time.Hour},
 			RegisterAddress: apphttp.Limit{Count: c.limits.registerAddress, Per: time.Hour},
+			Export:          apphttp.Limit{Count: c.limits.export, Per: time.Hour},
+			Erasure:         apphttp.Limit{Count: c.limits.erasure, Per: 24 * time.Hour},
 			Account:         apphttp.Limit{Count: c.limits.account, Per: time.Minute},
 			Address:         apphttp.Limit{Count: c.limits.address, Per: time.Minute},
 		},

@@ -47,7 +47,7 @@ type config struct {
 
 // limits are the numbers of requests that one account or address may make within the time that its variable names.
 type limits struct {
-	loginAccount, loginAddress, registerEmail, registerAddress, account, address int
+	loginAccount, loginAddress, registerEmail, registerAddress, export, erasure, account, address int
 }
 
 // newConfig checks every setting and gives the first fault, in one sentence that repeats no value of a secret.
@@ -181,6 +181,8 @@ func (c *config) readLimits(s settings) error {
 		"RATE_LIMIT_LOGIN_ADDRESS":    &c.limits.loginAddress,
 		"RATE_LIMIT_REGISTER_EMAIL":   &c.limits.registerEmail,
 		"RATE_LIMIT_REGISTER_ADDRESS": &c.limits.registerAddress,
+		"RATE_LIMIT_EXPORT":           &c.limits.export,
+		"RATE_LIMIT_ERASURE":          &c.limits.erasure,
 		"RATE_LIMIT_ACCOUNT":          &c.limits.account,
 		"RATE_LIMIT_ADDRESS":          &c.limits.address,
 	})

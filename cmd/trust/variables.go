@@ -33,6 +33,8 @@ func variables() []variable {
 		{name: "RATE_LIMIT_LOGIN_ADDRESS", fallback: "30", meaning: "sign-ins a minute and address"},
 		{name: "RATE_LIMIT_REGISTER_EMAIL", fallback: "3", meaning: "registrations an hour and e-mail address"},
 		{name: "RATE_LIMIT_REGISTER_ADDRESS", fallback: "30", meaning: "registrations an hour and address"},
+		{name: "RATE_LIMIT_EXPORT", fallback: "5", meaning: "exports of one's own data an hour and account"},
+		{name: "RATE_LIMIT_ERASURE", fallback: "1", meaning: "erasures of oneself a day and account, once the password was right"},
 		{name: "RATE_LIMIT_ACCOUNT", fallback: "60", meaning: "all other requests a minute and account"},
 		{name: "RATE_LIMIT_ADDRESS", fallback: "600", meaning: "requests that need no account a minute and address"},
 		{name: "TRUSTED_PROXIES", meaning: "networks of proxies whose X-Forwarded-For is believed, separated by commas"},
@@ -63,6 +65,8 @@ type flags struct {
 	LimitLoginAddress    string `name:"rate-limit-login-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_LOGIN_ADDRESS}"`
 	LimitRegisterEmail   string `name:"rate-limit-register-email" group:"settings" placeholder:"N" help:"${RATE_LIMIT_REGISTER_EMAIL}"`
 	LimitRegisterAddress string `name:"rate-limit-register-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_REGISTER_ADDRESS}"`
+	LimitExport          string `name:"rate-limit-export" group:"settings" placeholder:"N" help:"${RATE_LIMIT_EXPORT}"`
+	LimitErasure         string `name:"rate-limit-erasure" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ERASURE}"`
 	LimitAccount         string `name:"rate-limit-account" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ACCOUNT}"`
 	LimitAddress         string `name:"rate-limit-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ADDRESS}"`
 	TrustedProxies       string `name:"trusted-proxies" group:"settings" placeholder:"LIST" help:"${TRUSTED_PROXIES}"`
