@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/projections"
 )
 
@@ -121,4 +122,31 @@ func (w *world) force(t *testing.T, sql string, args ...any) {
 		return err
 	})
 	must(t, err)
+}
+
+// Erased while the projector was halted, killed or away: whatever it had of the person goes as soon as it goes on, and what it had
+// not seen it never learns.
+func TestAProjectorThatGoesOnForgetsWhoWasErasedMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	seen := w.register(t, w.tenant, "seen")
+	stop := w.work(t, projection(t, "users"))
+	w.caughtUp(t, "users")
+	bad := w.insertUnknown(t)
+	unseen := w.register(t, w.tenant, "unseen")
+	eventually(t, "users halts", func() bool { return w.status(t, "users").State == projections.Halted })
+	w.erase(t, seen)
+	stop()
+	w.erase(t, unseen)
+	w.work(t, projection(t, "users"))
+	eventually(t, "users halts again", func() bool { return w.status(t, "users").State == projections.Halted })
+	w.rename(t, bad, "session.started.v1")
+	w.caughtUp(t, "users")
+	for _, id := range []domain.UserID{seen, unseen} {
+		u, err := w.queries.User(t.Context(), w.tenant, id)
+		must(t, err)
+		if !u.Erased || u.Email != "" || u.FullName != "" {
+			t.Errorf("an erased user reads %+v", u)
+		}
+	}
 }

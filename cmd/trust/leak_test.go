@@ -24,12 +24,7 @@ func TestPersonalDataStandsInTheReadTablesAlone(t *testing.T) {
 	up := s.start("up")
 	eventually(t, "the system is ready", s.ready)
 	c := newClient("http://" + s.addr)
-	marks := map[string]string{
-		"e-mail": "marked.resident@example.co.za", "new e-mail": "marked.other@example.co.za", "name": "Ṱhilivhali Markedname",
-		"phone": "+27821239876", "password": "marked horse battery", "user agent": "marked-agent/1.0", "reason": "marked reason",
-		"evidence": "marked box 7", "wrong value": "marked-wrong-language", "refused wording": "marked wording",
-		"competent person": "Marked Guardian", "injection": "marked'; drop table trust.events; --",
-	}
+	marks := markedLife()
 	c.http.Transport = agent{marks["user agent"]}
 	livesMarked(t, c, marks)
 	var users struct{ Status string }
@@ -59,12 +54,7 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	up := s.start("up")
 	eventually(t, "the system is ready", s.ready)
 	c := newClient("http://" + s.addr)
-	marks := map[string]string{
-		"e-mail": "marked.resident@example.co.za", "new e-mail": "marked.other@example.co.za", "name": "Ṱhilivhali Markedname",
-		"phone": "+27821239876", "password": "marked horse battery", "user agent": "marked-agent/1.0", "reason": "marked reason",
-		"evidence": "marked box 7", "wrong value": "marked-wrong-language", "refused wording": "marked wording",
-		"competent person": "Marked Guardian", "injection": "marked'; drop table trust.events; --",
-	}
+	marks := markedLife()
 	c.http.Transport = agent{marks["user agent"]}
 	livesMarked(t, c, marks)
 	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").expect(t, exitDone, "made")
@@ -202,6 +192,16 @@ type agent struct{ name string }
 func (a agent) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.Header.Set("User-Agent", a.name)
 	return http.DefaultTransport.RoundTrip(r)
+}
+
+// markedLife is what livesMarked leaves behind, by what it is.
+func markedLife() map[string]string {
+	return map[string]string{
+		"e-mail": "marked.resident@example.co.za", "new e-mail": "marked.other@example.co.za", "name": "Ṱhilivhali Markedname",
+		"phone": "+27821239876", "password": "marked horse battery", "user agent": "marked-agent/1.0", "reason": "marked reason",
+		"evidence": "marked box 7", "wrong value": "marked-wrong-language", "refused wording": "marked wording",
+		"competent person": "Marked Guardian", "injection": "marked'; drop table trust.events; --",
+	}
 }
 
 // livesMarked does everything with marked values that a person can: right and wrong.
