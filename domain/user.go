@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 // Events of a user's stream.
@@ -51,39 +49,12 @@ type (
 	}
 	// UserReactivated opens it again.
 	UserReactivated struct{}
-	// UserErased says that the person's key was destroyed, in the same transaction (POPIA s24(1)(b), s14(4)). It is the
-	// certificate of the erasure, which its event id names: nothing in it identifies anybody.
-	UserErased struct {
-		Cause     string      `json:"cause"`               // BySelf, or CauseRequest
-		RequestID RequestID   `json:"request_id,omitzero"` // the request that was fulfilled
-		Keys      []uuid.UUID `json:"keys"`                // ids of the keys that were destroyed
-		Destroyed []Remnant   `json:"destroyed"`
-		Kept      []Remnant   `json:"kept"`
-	}
 )
 
 // Why an account was deactivated.
 const (
 	CauseAdmin            = "admin"
 	CauseConsentWithdrawn = "consent_withdrawn"
-)
-
-// CauseRequest is why a person was erased who did not do it themselves: a request that was lodged.
-const CauseRequest = "request"
-
-// Remnant names something that there was about a person when they were erased.
-type Remnant string
-
-// What an erasure destroys, and what it keeps.
-const (
-	RemnantProfile     Remnant = "profile"     // name, e-mail address, phone number: every value they ever had
-	RemnantFreeText    Remnant = "free_text"   // reasons, evidence references, competent persons, details of requests
-	RemnantOrigins     Remnant = "origins"     // from which addresses and programs the person came
-	RemnantCredentials Remnant = "credentials" // what they signed in with, and the claim on the e-mail address
-	RemnantSessions    Remnant = "sessions"    // their open sessions
-	RemnantConsents    Remnant = "consents"    // that somebody agreed to what, when, in which words: s11(2)(a)
-	RemnantAudit       Remnant = "audit"       // that somebody did what, when: s14(1)(a), s17, s19
-	RemnantStatistics  Remnant = "statistics"  // counts, which identify nobody: s14(2)
 )
 
 // EventType implements Event.
@@ -106,9 +77,6 @@ func (*UserDeactivated) EventType() string { return "user.deactivated.v1" }
 
 // EventType implements Event.
 func (*UserReactivated) EventType() string { return "user.reactivated.v1" }
-
-// EventType implements Event.
-func (*UserErased) EventType() string { return "user.erased.v1" }
 
 func (e *UserRegistered) personal() Part     { return &e.Person }
 func (e *UserProfileChanged) personal() Part { return &e.Person }
@@ -325,19 +293,3 @@ func (u User) ChangeRole(role Role) ([]Event, error) {
 
 // TidyName trims a name and folds runs of blanks.
 func TidyName(name string) string { return strings.Join(strings.Fields(name), " ") }
-
-// Erase gives the event that erases a person for good. Held data is kept, and its erasure refused until the holds are lifted.
-// Errors: subject_erased, retention_hold.
-func (u User) Erase(rights Rights, cause string, request RequestID) ([]Event, error) {
-	switch {
-	case u.Erased:
-		return nil, Refuse(CodeSubjectErased, "This person's data was erased.")
-	case rights.Held():
-		return nil, Refuse(CodeRetentionHold, "A retention hold keeps this person's data; the erasure waits until it is lifted.")
-	}
-	return []Event{&UserErased{
-		Cause: cause, RequestID: request, Keys: []uuid.UUID{u.ID.UUID},
-		Destroyed: []Remnant{RemnantProfile, RemnantFreeText, RemnantOrigins, RemnantCredentials, RemnantSessions},
-		Kept:      []Remnant{RemnantConsents, RemnantAudit, RemnantStatistics},
-	}}, nil
-}

@@ -1,0 +1,87 @@
+package http
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
+)
+
+type exposureBody struct {
+	Position  int64             `json:"position" example:"1050"`
+	EventID   uuid.UUID         `json:"event_id" format:"uuid"`
+	Timestamp instant           `json:"timestamp"`
+	Actor     *uuid.UUID        `json:"actor" nullable:"true" format:"uuid" doc:"The account that read; null: an operator."`
+	ActorRole string            `json:"actor_role" doc:"The actor's role at that moment." example:"manager"`
+	Route     string            `json:"route" example:"GET /api/v1/users"`
+	Fields    string            `json:"fields" doc:"The group of fields that was shown." example:"profile"`
+	Head      int64             `json:"head" doc:"The log's newest position at that moment: what there was to see." example:"1049"`
+	Subjects  []uuid.UUID       `json:"subjects" format:"uuid" nullable:"false" doc:"Whose data was shown; empty: of more people than are named, see filter."`
+	Filter    map[string]string `json:"filter" nullable:"false" doc:"What was asked for; values that identify a person are left out." example:"{\"email\":\"given\"}"`
+	Reason    *string           `json:"reason" doc:"Why, where one has to say so."`
+	Matched   *string           `json:"matched" enum:"subject,list,filter" doc:"Why this is about subject_id: named alone, named among others, or perhaps covered by the filter." example:"subject"`
+}
+
+func exposureOf(x projections.ExposureEntry) exposureBody {
+	facts, _ := x.Reason.Get()
+	b := exposureBody{
+		Position: x.Position, EventID: x.EventID, Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID), ActorRole: x.ActorRole,
+		Route: x.Route, Fields: x.Fields, Head: x.Head, Subjects: make([]uuid.UUID, len(x.Subjects)), Filter: x.Filter,
+		Reason: orNull(facts.Reason), Matched: orNull(string(x.Matched)),
+	}
+	for i, subject := range x.Subjects {
+		b.Subjects[i] = subject.UUID
+	}
+	if b.Filter == nil {
+		b.Filter = map[string]string{}
+	}
+	return b
+}
+
+// Period is a stretch of time in a query. It is exported for huma, see Paging.
+type Period struct {
+	From time.Time `query:"from" doc:"Recorded at this instant or later."`
+	To   time.Time `query:"to" doc:"Recorded before this instant."`
+}
+
+type exposureInput struct {
+	Paging
+	Period
+	SubjectID string `query:"subject_id" doc:"Who saw this person? Give this or actor_id."`
+	ActorID   string `query:"actor_id" doc:"Whom did this account see?"`
+}
+
+type exposureOutput struct {
+	Body listBody[exposureBody]
+}
+
+// exposure lists who read whose personal data. It shows ids and routes, nothing personal, and so is not recorded itself.
+func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureInput) (*exposureOutput, error) {
+	var f domain.Faults
+	filter := projections.ExposureFilter{
+		Subject: domain.UserID{UUID: optionalID(&f, "subject_id", in.SubjectID)},
+		Actor:   domain.UserID{UUID: optionalID(&f, "actor_id", in.ActorID)},
+		From:    in.From, To: in.To,
+	}
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	for _, named := range []domain.UserID{filter.Subject, filter.Actor} {
+		if named.IsZero() {
+			continue
+		}
+		// Reads of more people than are named may have covered anybody, but not somebody who is not there.
+		if err := s.config.Commands.KnownPerson(ctx, call.Tenant, named); err != nil {
+			return nil, err
+		}
+	}
+	list, err := s.config.Readings.Exposure(ctx, call.Tenant, filter, in.page())
+	if err != nil {
+		return nil, err
+	}
+	return &exposureOutput{Body: listOf(list, exposureOf)}, nil
+}

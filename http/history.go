@@ -1,0 +1,114 @@
+package http
+
+import (
+	"context"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
+)
+
+// historyBody is one consent event of a person, in full.
+type historyBody struct {
+	Position   int64      `json:"position" example:"1042"`
+	EventID    uuid.UUID  `json:"event_id" format:"uuid"`
+	EventType  string     `json:"event_type" example:"consent.granted.v1"`
+	RecordedAt instant    `json:"recorded_at" doc:"When the log learned of it."`
+	GivenAt    instant    `json:"given_at" doc:"When the person said so: from when it holds."`
+	Actor      *uuid.UUID `json:"actor" nullable:"true" format:"uuid" doc:"The account that recorded it; null: an operator."`
+	ActorRole  string     `json:"actor_role" doc:"The actor's role at that moment." example:"field_worker"`
+	RecordedBy string     `json:"recorded_by" enum:"self,staff" example:"staff"`
+	ConsentID  uuid.UUID  `json:"consent_id" format:"uuid"`
+	Purpose    string     `json:"purpose" example:"sms_alert"`
+
+	NoticeVersion      *int    `json:"notice_version" doc:"This and what follows up to evidence_sha256: null for a withdrawal." example:"1"`
+	PurposeDescription *string `json:"purpose_description" doc:"The wording as shown." example:"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi."`
+	SHA256             *string `json:"sha256" doc:"Of the wording as shown." example:"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"`
+	Language           *string `json:"language" enum:"en,zu,af" example:"zu"`
+	Channel            *string `json:"channel" enum:"web,counter,phone,whatsapp,ussd,paper" example:"paper"`
+	GivenBy            *string `json:"given_by" enum:"self,competent_person" example:"competent_person"`
+	Basis              *string `json:"basis" doc:"The ground of POPIA s11." example:"consent"`
+	EvidenceSHA256     *string `json:"evidence_sha256" doc:"null also where there is no evidence." example:"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`
+
+	Personal          personalState        `json:"personal" example:"open"`
+	EvidenceReference *string              `json:"evidence_reference" doc:"Where the evidence is kept." example:"form 114"`
+	CompetentPerson   *competentPersonBody `json:"competent_person" doc:"Who decided for the subject (POPIA s35)."`
+	Reason            *string              `json:"reason" doc:"Of a withdrawal."`
+}
+
+type competentPersonBody struct {
+	Name      string `json:"name" example:"Thandi Dlamini"`
+	Relation  string `json:"relation" example:"mother"`
+	Authority string `json:"authority" doc:"Reference of what gives them the authority." example:"birth certificate"`
+}
+
+// personalState says what can be said of fields that identify a person.
+type personalState string
+
+// Schema implements huma.SchemaProvider.
+func (personalState) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{
+		Type: huma.TypeString, Enum: []any{"none", "open", "sealed", "erased"},
+		Description: "Of the fields that identify a person: there never were any, they are shown, they are sealed from you, or their key was destroyed.",
+	}
+}
+
+func stateOf(s domain.PersonalState) personalState {
+	return [...]personalState{domain.Absent: "none", domain.Open: "open", domain.Erased: "erased", domain.Withheld: "sealed"}[s]
+}
+
+func historyOf(h projections.HistoryEntry) historyBody {
+	b := historyBody{
+		Position: h.Position, EventID: h.EventID, EventType: h.EventType, RecordedAt: instant(h.RecordedAt), GivenAt: instant(h.GivenAt),
+		Actor: idOrNull(h.Actor.UUID), ActorRole: h.ActorRole, RecordedBy: h.RecordedBy, ConsentID: h.ConsentID.UUID, Purpose: h.Purpose,
+		PurposeDescription: orNull(h.Wording), SHA256: orNull(h.SHA256), Language: orNull(string(h.Language)),
+		Channel: orNull(string(h.Channel)), GivenBy: orNull(h.GivenBy), Basis: orNull(string(h.Basis)),
+		EvidenceSHA256: orNull(h.EvidenceSHA256), Personal: stateOf(h.Personal), EvidenceReference: orNull(h.EvidenceReference),
+		Reason: orNull(h.Reason),
+	}
+	if h.NoticeVersion > 0 {
+		b.NoticeVersion = &h.NoticeVersion
+	}
+	if p := h.CompetentPerson; p != nil {
+		b.CompetentPerson = &competentPersonBody{Name: p.Name, Relation: p.Relation, Authority: p.Authority}
+	}
+	return b
+}
+
+type historyInput struct {
+	ID string `path:"id"`
+}
+
+type historyOutput struct {
+	Body struct {
+		Items []historyBody `json:"items" nullable:"false"`
+	} `nameHint:"History"`
+}
+
+// history gives every consent event of one person, oldest first. It is whole also for a person who was erased.
+func (s *server) history(ctx context.Context, call commands.Call, in *historyInput) (*historyOutput, error) {
+	id, err := namedID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	subject := domain.UserID{UUID: id}
+	if err := s.config.Commands.KnownPerson(ctx, call.Tenant, subject); err != nil {
+		return nil, err
+	}
+	entries, err := s.config.Readings.History(ctx, call.Tenant, subject)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.recordRead(ctx, call, "history", nil, subject); err != nil {
+		return nil, err
+	}
+	var out historyOutput
+	out.Body.Items = make([]historyBody, len(entries))
+	for i, h := range entries {
+		out.Body.Items[i] = historyOf(h)
+	}
+	return &out, nil
+}

@@ -1,0 +1,137 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
+)
+
+type exportInput struct {
+	AsOf     time.Time `query:"as_of" doc:"What held at this instant; missing: at the end of what was known."`
+	KnownAt  time.Time `query:"known_at" doc:"As known at this instant; missing: now."`
+	Position int64     `query:"position" minimum:"1" doc:"As known at this position, which an earlier answer named: the same bytes again."`
+	Purpose  string    `query:"purpose" doc:"Only for this purpose."`
+	Format   string    `query:"format" enum:"json,csv,ndjson" default:"json"`
+}
+
+type exportOutput struct {
+	Position    string `header:"Event-Position" doc:"The position that the question was resolved to."`
+	ContentType string `header:"Content-Type"`
+	Disposition string `header:"Content-Disposition"`
+	Body        func(huma.Context)
+}
+
+// exportsAtOnce is how many exports run at the same time: each holds a connection and a snapshot while it streams.
+const exportsAtOnce = 4
+
+// export streams the state of all consents of the tenant, replayed from events, in constant memory.
+func (s *server) export(ctx context.Context, call commands.Call, in *exportInput) (*exportOutput, error) {
+	q := projections.ReplayQuery{At: in.AsOf, Purpose: strings.ToLower(in.Purpose)}
+	if q.Purpose != "" {
+		if err := s.config.Commands.KnownPurpose(ctx, call.Tenant, q.Purpose); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if q.Position, err = s.config.Readings.Resolve(ctx, in.KnownAt, in.Position); err != nil {
+		return nil, err
+	}
+	filter := map[string]string{"purpose": q.Purpose, "as_of": text(in.AsOf), "position": position(q.Position)}
+	if err := s.recordReadOfAll(ctx, call, "consents", filter); err != nil {
+		return nil, err
+	}
+	format := Format(in.Format)
+	out := &exportOutput{
+		Position: position(q.Position), ContentType: format.mediaType(),
+		Disposition: fmt.Sprintf(`attachment; filename="consents-%d.%s"`, q.Position, format),
+	}
+	out.Body = func(c huma.Context) {
+		_, w := humachi.Unwrap(c)
+		s.stream(ctx, call, q, format, w)
+	}
+	return out, nil
+}
+
+// stream writes the export. What fails before the first byte is a problem like any other; after it only the connection can say so.
+func (s *server) stream(ctx context.Context, call commands.Call, q projections.ReplayQuery, format Format, w http.ResponseWriter) {
+	select {
+	case s.exports <- struct{}{}:
+		defer func() { <-s.exports }()
+	default:
+		s.refuse(ctx, w, domain.Refuse(domain.CodeOverloaded, "Enough exports are running; try again later."))
+		return
+	}
+	slow := &patient{to: w, control: http.NewResponseController(w)}
+	err := s.replay(ctx, call, q, format, slow)
+	switch {
+	case err == nil:
+		slow.done()
+	case !slow.began:
+		s.refuse(ctx, w, err)
+	default:
+		s.log(ctx, slog.LevelWarn, "an export was cut off", err)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// refuse answers with a problem where headers of a success were set.
+func (s *server) refuse(ctx context.Context, w http.ResponseWriter, err error) {
+	for _, name := range []string{headerPosition, "Content-Disposition"} {
+		w.Header().Del(name)
+	}
+	s.problemOf(ctx, err, nil).write(w)
+}
+
+func (s *server) replay(ctx context.Context, call commands.Call, q projections.ReplayQuery, format Format, w io.Writer) error {
+	x, err := NewConsentExport(w, format, q.Position, q.At, false)
+	if err != nil {
+		return err
+	}
+	err = s.config.Readings.Replay(ctx, call.Tenant, q, func(c domain.Consent) error { return x.Write(c, Revealed{}) })
+	if err != nil {
+		return err
+	}
+	return x.Close()
+}
+
+// patient gives a client some time for each piece: as long as it reads, an export may take; one that stopped reading lets go of
+// the connection to the database.
+type patient struct {
+	to      io.Writer
+	control *http.ResponseController
+	began   bool
+}
+
+const patience = 30 * time.Second
+
+// Write implements io.Writer.
+func (p *patient) Write(b []byte) (int, error) {
+	p.began = true
+	if err := p.control.SetWriteDeadline(time.Now().Add(patience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return p.to.Write(b)
+}
+
+// done lets the connection serve other requests.
+func (p *patient) done() { _ = p.control.SetWriteDeadline(time.Time{}) }
+
+// text gives an instant as answers write it; nothing for the zero time.
+func text(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(instantForm)
+}
