@@ -33,7 +33,7 @@ func TestTheClientWalksTheTourOfTheReadme(t *testing.T) {
 	j := &journey{t: t, site: s, email: "nomsa@example.org", nobody: api.New("http://" + s.addr)}
 	for _, chapter := range []func(){
 		j.anybodyLooks, j.sheRegisters, j.sheAgrees, j.sheTakesItBack, j.aFormFromThreeDaysAgo, j.theSameAddressElsewhere,
-		j.anOfficerFindsHer, j.anOfficerAnswersForHer,
+		j.anOfficerFindsHer, j.anOfficerAnswersForHer, j.sheGoes,
 	} {
 		chapter()
 	}
@@ -240,6 +240,39 @@ func (j *journey) anOfficerAnswersForHer() {
 	}
 	_, err = j.nomsa.SubjectHistory(j.t.Context(), j.account.ID.String(), nil)
 	j.refused(err, api.ProblemCodeForbidden)
+}
+
+// sheGoes: she takes everything about herself along, and is erased; what she agreed to stays, of nobody known.
+func (j *journey) sheGoes() {
+	mine, err := j.nomsa.MyData(j.t.Context(), nil)
+	j.ok(err)
+	if d := mine.Body; d.Profile.Email != j.email || len(d.Consents) != 3 || len(d.Reads) != 6 || len(d.Recipients) != 1 {
+		j.t.Errorf("her data: %+v", d)
+	}
+	page, err := j.nomsa.MyDataPage(j.t.Context(), nil)
+	j.ok(err)
+	text, err := io.ReadAll(page.Body)
+	j.ok(err)
+	j.ok(page.Body.Close())
+	if !strings.Contains(string(text), `<html lang="zu">`) || !strings.Contains(string(text), "Nomsa Dlamini") {
+		j.t.Errorf("her page: %s", text)
+	}
+	_, err = j.nomsa.DeleteAccount(j.t.Context(), api.EraseBody{Confirmation: "DELETE MY ACCOUNT", Password: "wrong"}, nil)
+	j.refused(err, api.ProblemCodePasswordWrong)
+	gone, err := j.nomsa.DeleteAccount(j.t.Context(), api.EraseBody{Confirmation: "DELETE MY ACCOUNT", Password: journeyPassword}, nil)
+	j.ok(err)
+	certificate, err := j.nobody.GetCertificate(j.t.Context(), gone.Body.CertificateID.String(), nil)
+	j.ok(err)
+	if certificate.Body.SubjectID != j.account.ID || certificate.Body.Position != gone.Position() {
+		j.t.Errorf("certificate %+v of %+v", certificate.Body, gone.Body)
+	}
+	_, err = j.nomsa.GetMe(j.t.Context(), nil)
+	j.refused(err, api.ProblemCodeSessionEnded)
+	history, err := j.office.SubjectHistory(j.t.Context(), j.account.ID.String(), nil)
+	j.ok(err)
+	if events := history.Body.Items; len(events) != 6 || events[2].Reason != nil || events[2].Personal != "erased" {
+		j.t.Errorf("her history: %+v", events)
+	}
 }
 
 // officer signs in as a manager of a municipality, whom its first admin has made.
