@@ -53,11 +53,14 @@ func certificateBodyOf(c commands.Certificate) CertificateBody {
 	}
 }
 
+// eraseInput has a body that may be missing: some clients send none with DELETE, and are to learn what is required.
 type eraseInput struct {
-	Body struct {
-		Confirmation string `json:"confirmation" doc:"DELETE MY ACCOUNT" example:"DELETE MY ACCOUNT"`
-		Password     string `json:"password" example:"correct horse battery"`
-	} `nameHint:"EraseBody"`
+	Body *eraseBody
+}
+
+type eraseBody struct {
+	Confirmation string `json:"confirmation" doc:"DELETE MY ACCOUNT" example:"DELETE MY ACCOUNT"`
+	Password     string `json:"password" example:"correct horse battery"`
 }
 
 type eraseOutput struct {
@@ -73,6 +76,9 @@ type erasureBody struct {
 
 // eraseMe erases the caller. It counts against the limit of one a day only once the password was right.
 func (s *server) eraseMe(ctx context.Context, call commands.Call, in *eraseInput) (*eraseOutput, error) {
+	if in.Body == nil {
+		in.Body = &eraseBody{}
+	}
 	gate := s.gates[erasureRate].person
 	if err := pass(gate, call.User.String()); err != nil {
 		return nil, err

@@ -82,6 +82,7 @@ func TestAnErasedPersonIsGoneAndTheirHistoryStays(t *testing.T) {
 	}
 	export := before["compliance/consents"]
 
+	p.send("DELETE", "/api/v1/data-rights/delete-account", "").wantProblem(422, domain.CodeInvalid)
 	p.send("DELETE", "/api/v1/data-rights/delete-account", `{"confirmation":"delete my account","password":"x"}`).wantProblem(422, domain.CodeInvalid)
 	p.send("DELETE", "/api/v1/data-rights/delete-account", `{"confirmation":"DELETE MY ACCOUNT","password":"x"}`).wantProblem(401, domain.CodePasswordWrong)
 	gone := p.send("DELETE", "/api/v1/data-rights/delete-account", farewell, "User-Agent", "marked-agent/1").want(200)

@@ -257,9 +257,9 @@ func (j *journey) sheGoes() {
 	if !strings.Contains(string(text), `<html lang="zu">`) || !strings.Contains(string(text), "Nomsa Dlamini") {
 		j.t.Errorf("her page: %s", text)
 	}
-	_, err = j.nomsa.DeleteAccount(j.t.Context(), api.EraseBody{Confirmation: "DELETE MY ACCOUNT", Password: "wrong"}, nil)
+	_, err = j.nomsa.DeleteAccount(j.t.Context(), &api.EraseBody{Confirmation: "DELETE MY ACCOUNT", Password: "wrong"}, nil)
 	j.refused(err, api.ProblemCodePasswordWrong)
-	gone, err := j.nomsa.DeleteAccount(j.t.Context(), api.EraseBody{Confirmation: "DELETE MY ACCOUNT", Password: journeyPassword}, nil)
+	gone, err := j.nomsa.DeleteAccount(j.t.Context(), &api.EraseBody{Confirmation: "DELETE MY ACCOUNT", Password: journeyPassword}, nil)
 	j.ok(err)
 	certificate, err := j.nobody.GetCertificate(j.t.Context(), gone.Body.CertificateID.String(), nil)
 	j.ok(err)

@@ -2281,9 +2281,11 @@ func (c *Client) GetCertificate(ctx context.Context, id string, params *GetCerti
 // For: signed in.
 //
 //	DELETE /api/v1/data-rights/delete-account
-func (c *Client) DeleteAccount(ctx context.Context, body EraseBody, params *DeleteAccountParams) (*Answer[ErasureBody], error) {
+func (c *Client) DeleteAccount(ctx context.Context, body *EraseBody, params *DeleteAccountParams) (*Answer[ErasureBody], error) {
 	r := newRequest(http.MethodDelete, "/api/v1/data-rights/delete-account")
-	r.body = body
+	if body != nil {
+		r.body = body
+	}
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
