@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgtype"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/domain"
 )
@@ -159,7 +158,7 @@ func arguments(entries []*entry) ([]any, error) {
 func nullable(u domain.UserID) pgtype.UUID { return pgtype.UUID{Bytes: u.UUID, Valid: !u.IsZero()} }
 
 // call sends a batch once and gives one result for each entry.
-func call(ctx context.Context, pool *pgxpool.Pool, entries []*entry, args []any) ([]result, error) {
+func call(ctx context.Context, db Querier, entries []*entry, args []any) ([]result, error) {
 	var outcomes []int16
 	var firsts []int64
 	var versions []int32
@@ -168,7 +167,7 @@ func call(ctx context.Context, pool *pgxpool.Pool, entries []*entry, args []any)
 	if len(entries) == 1 {
 		sql = callAppendOne
 	}
-	if err := pool.QueryRow(ctx, sql, args...).Scan(&outcomes, &firsts, &versions, &at); err != nil {
+	if err := db.QueryRow(ctx, sql, args...).Scan(&outcomes, &firsts, &versions, &at); err != nil {
 		return nil, err
 	}
 	if len(outcomes) != len(entries) || len(firsts) != len(entries) {

@@ -69,14 +69,21 @@ func UpFrom(ctx context.Context, databaseURL string, fsys fs.FS) (Applied, error
 	return run.applied, nil
 }
 
+// Known is the version this binary brings a database to.
+func Known() (int32, error) {
+	names, err := migrate.FindMigrations(files)
+	if err != nil {
+		return 0, fmt.Errorf("embedded migrations: %w", err)
+	}
+	return int32(len(names)), nil
+}
+
 // Current tells the version the database has (0: never migrated) and the one this binary wants. It changes nothing and
 // takes no lock; the role of conn needs SELECT on public.schema_version and nothing else.
 func Current(ctx context.Context, conn *pgx.Conn) (have, want int32, err error) {
-	names, err := migrate.FindMigrations(files)
-	if err != nil {
-		return 0, 0, fmt.Errorf("embedded migrations: %w", err)
+	if want, err = Known(); err != nil {
+		return 0, 0, err
 	}
-	want = int32(len(names))
 
 	// Asked of the catalog, because selecting from a missing table would abort the caller's transaction.
 	var exists bool

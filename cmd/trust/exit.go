@@ -117,3 +117,9 @@ func isUnmigrated(err error) bool {
 		return false
 	}
 }
+
+// isClosed tells whether a database lets nobody in but its owner, as a restore leaves it until it is finished.
+func isClosed(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "42501" && strings.Contains(pg.Message, "schema trust") // insufficient_privilege
+}

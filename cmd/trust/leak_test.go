@@ -252,11 +252,16 @@ func livesMarked(t *testing.T, c *client, marks map[string]string) {
 // dump gives what pg_dump writes.
 func (s *site) dump(t *testing.T, more ...string) string {
 	t.Helper()
+	return dumpOf(t, s.kept()["DATABASE_URL"], more...)
+}
+
+func dumpOf(t *testing.T, address string, more ...string) string {
+	t.Helper()
 	found, err := localpg.Find()
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"--dbname=" + s.kept()["DATABASE_URL"], "--schema=trust"}, more...)
+	args := append([]string{"--dbname=" + address, "--schema=trust"}, more...)
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(found.Dir, "pg_dump"), args...)
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint

@@ -51,8 +51,11 @@ func openAPI(ctx context.Context, c *config, address string, log *slog.Logger, c
 			return nil, err
 		}
 		part := "database"
-		if isUnmigrated(err) {
+		switch {
+		case isUnmigrated(err):
 			part = "migrations"
+		case isClosed(err):
+			part = "restore"
 		}
 		current.use(starting(part))
 		log.WarnContext(ctx, "waiting", slog.String("for", part), slog.String("why", oneLine(err)))

@@ -122,6 +122,8 @@ func explain(err error) error {
 		return masterKeyChanged()
 	case isUnmigrated(err): // also when the connection failed because the role to switch to is not there
 		return unreachable(err, "the database has not the schema it should have; run trust migrate")
+	case isClosed(err):
+		return unreachable(err, "a restore into this database has not come to its end; wait for it, or restore into a new database")
 	case isAway(err):
 		return unreachable(err, "the database does not answer; is it running, and is its address right?")
 	default:

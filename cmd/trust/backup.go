@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/migrations"
+)
+
+type backupCmd struct {
+	To   string `required:"" placeholder:"FOLDER" help:"Where to; made if it is not there. It must not hold a backup."`
+	Keys bool   `help:"Write the keys alone: small, to be taken often and kept briefly."`
+}
+
+// Run writes the log and the keys, or the keys alone, as of one instant. It reads as the owner and needs no key: what is sealed
+// stays sealed, what is wrapped stays wrapped.
+func (b backupCmd) Run(p *program) error {
+	c, err := p.config()
+	if err != nil {
+		return err
+	}
+	address, err := c.needOwner()
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.Connect(p.ctx, address)
+	if err != nil {
+		return unreachable(err, "the database does not answer; is it running, and is DATABASE_URL right?")
+	}
+	defer func() { _ = conn.Close(p.ctx) }()
+	schema, err := schemaOf(p, conn)
+	if err != nil {
+		return err
+	}
+	if err := freshFolder(b.To); err != nil {
+		return err
+	}
+	snapshot, err := eventstore.BeginBackup(p.ctx, conn)
+	if err != nil {
+		return explain(err)
+	}
+	defer snapshot.Close(p.ctx)
+	return b.write(p, snapshot, schema)
+}
+
+// schemaOf gives the version of a database that this program knows.
+func schemaOf(p *program, conn *pgx.Conn) (int32, error) {
+	have, want, err := migrations.Current(p.ctx, conn)
+	switch {
+	case err != nil:
+		return 0, explain(err)
+	case have == 0:
+		return 0, notSo("there is nothing in this database: it was never migrated")
+	case have > want:
+		return 0, notSo("the database is newer than this program; run a newer trust")
+	default:
+		return have, nil
+	}
+}
+
+// write writes the data, and then the manifests, which make a backup of it.
+func (b backupCmd) write(p *program, snapshot *eventstore.Backup, schema int32) error {
+	var done []manifest
+	for _, name := range []string{eventsFile, keysFile} {
+		if b.Keys && name == eventsFile {
+			continue
+		}
+		m := manifest{
+			Format: backupFormat, Holds: name, Schema: schema, Position: snapshot.Head(), CreatedAt: time.Now().UTC(), Program: version,
+		}
+		var err error
+		m.SHA256, err = writeData(dataPath(b.To, name), func(w io.Writer) (err error) {
+			m.Rows, err = b.fill(p, snapshot, name, w)
+			return explain(err)
+		})
+		if err != nil {
+			return err
+		}
+		done = append(done, m)
+	}
+	for _, m := range done {
+		if err := writeManifest(b.To, m); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(p.stdout, "backup of position %d in %s: %s\n", snapshot.Head(), b.To, counts(done...))
+	return err
+}
+
+func (backupCmd) fill(p *program, snapshot *eventstore.Backup, name string, w io.Writer) (map[string]int64, error) {
+	if name == keysFile {
+		return snapshot.WriteKeys(p.ctx, w)
+	}
+	bar := newProgress(p.stderr, snapshot.Head(), "events")
+	defer func() { _ = bar.Finish() }() // drawing is all it does
+	return snapshot.WriteEvents(p.ctx, countLines{w, bar})
+}
+
+// countLines moves a bar by the lines that go through.
+type countLines struct {
+	to  io.Writer
+	bar *progressbar.ProgressBar
+}
+
+// Write hands on.
+func (c countLines) Write(text []byte) (int, error) {
+	_ = c.bar.Add(bytes.Count(text, []byte("\n"))) // drawing is all it does
+	return c.to.Write(text)
+}
+
+// counts says what backups hold.
+func counts(of ...manifest) string {
+	text := ""
+	for _, m := range of {
+		for _, what := range []string{"events", "keys", "credentials", "claims", "erasures"} {
+			if n, held := m.Rows[what]; held {
+				text += fmt.Sprintf(", %d %s", n, what)
+			}
+		}
+	}
+	return text[2:]
+}

@@ -1,0 +1,126 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// Backup reads what cannot be made anew, as of one instant. Make it with BeginBackup and end it with Close; it is for one
+// goroutine.
+//
+// What it writes is what pg_dump writes of tables: a line that names table and columns, the rows as COPY gives them, and a line
+// with \. alone. So it can be read without this program, and bytes of json survive.
+type Backup struct {
+	tx   pgx.Tx
+	head int64
+}
+
+// erasures is not a table: it is the certificates of all erasures, which travel with the tombstones.
+const erasures = "erasures"
+
+// keyTables are what belongs to people's keys: it is secret, and goes when they are erased. Sessions are not kept.
+func keyTables() []string { return []string{"keys", "secrets", "credentials", "claims"} }
+
+// BeginBackup takes the snapshot. The connection's login is a member of trust_owner.
+func BeginBackup(ctx context.Context, conn *pgx.Conn) (*Backup, error) {
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	b := &Backup{tx: tx}
+	_, err = tx.Exec(ctx, `set local role trust_owner; set local datestyle = 'ISO, YMD'; set local timezone = 'UTC';
+		set local bytea_output = 'hex'`)
+	if err == nil {
+		b.head, err = Head(ctx, tx)
+	}
+	if err != nil {
+		b.Close(ctx)
+		return nil, unavailable(err)
+	}
+	return b, nil
+}
+
+// Close ends it.
+func (b *Backup) Close(ctx context.Context) { _ = b.tx.Rollback(context.WithoutCancel(ctx)) }
+
+// Head is the newest position in the snapshot.
+func (b *Backup) Head() int64 { return b.head }
+
+// WriteEvents writes the log, and gives how many rows of what it wrote. Nothing in it is readable that identifies a person.
+func (b *Backup) WriteEvents(ctx context.Context, w io.Writer) (map[string]int64, error) {
+	n, err := b.table(ctx, w, "events", " order by position")
+	return map[string]int64{"events": n}, err
+}
+
+// WriteKeys writes keys with their tombstones, secrets, credentials, claims, and the certificates of erasures, and gives how many
+// rows of each.
+func (b *Backup) WriteKeys(ctx context.Context, w io.Writer) (map[string]int64, error) {
+	rows := map[string]int64{}
+	for _, table := range keyTables() {
+		n, err := b.table(ctx, w, table, "")
+		if err != nil {
+			return nil, err
+		}
+		rows[table] = n
+	}
+	// By the tombstones, because an index leads from a person to their events and none to a type of event.
+	n, err := b.section(ctx, w, erasures, erasureColumns, `select x.* from trust.keys k, lateral (
+		select `+erasureColumns+` from trust.events e
+		where e.subject_id = k.key_id and e.event_type = '`+erasedType()+`' order by position limit 1) x
+		where k.kind = 'subject' and k.destroyed_at is not null`)
+	rows[erasures] = n
+	return rows, err
+}
+
+const erasureColumns = "tenant_id, stream_id, append_id, payload, position, recorded_at"
+
+func erasedType() string { return (*domain.UserErased)(nil).EventType() }
+
+// table writes a whole table, with the columns that the database gives it.
+func (b *Backup) table(ctx context.Context, w io.Writer, table, order string) (int64, error) {
+	const sql = `select string_agg(attname, ', ' order by attnum) from pg_catalog.pg_attribute
+		where attrelid = $1::text::regclass and attnum > 0 and not attisdropped`
+	var columns string
+	if err := b.tx.QueryRow(ctx, sql, "trust."+table).Scan(&columns); err != nil {
+		return 0, fmt.Errorf("columns of %s: %w", table, unavailable(err))
+	}
+	return b.section(ctx, w, table, columns, "select "+columns+" from trust."+table+order)
+}
+
+// section writes what a query gives. A query, because COPY of a table does not go under row-level security.
+func (b *Backup) section(ctx context.Context, w io.Writer, name, columns, query string) (int64, error) {
+	if _, err := io.WriteString(w, headerOf(name, columns)); err != nil {
+		return 0, err
+	}
+	tag, err := b.tx.Conn().PgConn().CopyTo(ctx, w, "copy ("+query+") to stdout")
+	if err != nil {
+		return 0, fmt.Errorf("copy %s: %w", name, unavailable(err))
+	}
+	_, err = io.WriteString(w, endOfRows)
+	return tag.RowsAffected(), err
+}
+
+const endOfRows = "\\.\n"
+
+func headerOf(name, columns string) string {
+	return "COPY trust." + name + " (" + columns + ") FROM stdin;\n"
+}
+
+// columnsOf reads a header back. The names become part of statements, so nothing but names is let through.
+func columnsOf(header, name string) (string, error) {
+	match := regexp.MustCompile(`^COPY trust\.` + name + ` \(([a-z_0-9]+(?:, [a-z_0-9]+)*)\) FROM stdin;\n$`).FindStringSubmatch(header)
+	if match == nil {
+		return "", fmt.Errorf("%w: the part %s does not begin where it should", ErrNoBackup, name)
+	}
+	return match[1], nil
+}
+
+// ErrNoBackup says that what is read is not what a Backup wrote, or not all of it.
+var ErrNoBackup = errors.New("this is not a whole backup")

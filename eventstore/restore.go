@@ -1,0 +1,213 @@
+package eventstore
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Restore fills an empty database from a backup, in one transaction: until Finish it changes nothing that anybody sees. Meanwhile,
+// and for good if it does not come to its end, the database is closed to everybody but its owner. Use it in this order: ReadKeys,
+// Prove, ReadEvents, Settle, Erasures (and LoadLog, AppendAsOf for each), Finish; end it with Close. It is for one goroutine.
+type Restore struct {
+	tx     pgx.Tx
+	events int64 // rows read
+}
+
+// ErrNotEmpty says that somebody uses the database already.
+var ErrNotEmpty = errors.New("the database is not empty")
+
+// ErrOtherKeys says that people or tenants of the log have neither a key nor a tombstone in what was read.
+var ErrOtherKeys = errors.New("these keys do not belong to these events")
+
+// others are the roles that running processes have.
+const others = "trust_query, trust_projector, trust_audit"
+
+// CheckEmpty gives ErrNotEmpty when the database holds events, keys or secrets. It need not have been migrated.
+func CheckEmpty(ctx context.Context, conn *pgx.Conn) error {
+	const sql = `select exists (select from pg_catalog.pg_tables where schemaname = 'trust' and tablename = 'events')`
+	var migrated bool
+	if err := conn.QueryRow(ctx, sql).Scan(&migrated); err != nil || !migrated {
+		return unavailable(err)
+	}
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return checkEmpty(ctx, tx) })
+}
+
+// checkEmpty looks as the owner, whom it leaves in place.
+func checkEmpty(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, "set local role trust_owner"); err != nil {
+		return unavailable(err)
+	}
+	const sql = `select exists (select from trust.events) or exists (select from trust.keys) or exists (select from trust.secrets)`
+	var used bool
+	if err := tx.QueryRow(ctx, sql).Scan(&used); err != nil {
+		return unavailable(err)
+	}
+	if used {
+		return ErrNotEmpty
+	}
+	return nil
+}
+
+// BeginRestore closes a migrated, empty database and begins. The connection's login is a member of trust_owner and trust_append.
+// Error: ErrNotEmpty.
+func BeginRestore(ctx context.Context, conn *pgx.Conn) (*Restore, error) {
+	// Committed at once, and taken back by Finish alone: a restore that is killed leaves a database that no process can open.
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if err := lockLog(ctx, tx); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "revoke usage on schema trust from "+others)
+		return unavailable(err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	r := &Restore{tx: tx}
+	// Again, because somebody may have been in between: another restore, or an API that had come first.
+	if err = lockLog(ctx, tx); err == nil {
+		_, err = tx.Exec(ctx, "set local role trust_append")
+	}
+	if err != nil {
+		r.Close(ctx)
+		return nil, unavailable(err)
+	}
+	return r, nil
+}
+
+// lockLog takes the lock of trust.append and looks whether the database is empty.
+func lockLog(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(7267411)"); err != nil {
+		return unavailable(err)
+	}
+	return checkEmpty(ctx, tx)
+}
+
+// Close undoes all that was not finished.
+func (r *Restore) Close(ctx context.Context) { _ = r.tx.Rollback(context.WithoutCancel(ctx)) }
+
+// ReadKeys reads what WriteKeys wrote. Error: ErrNoBackup.
+func (r *Restore) ReadKeys(ctx context.Context, from io.Reader) error {
+	const certificates = `create temp table erasures (tenant_id uuid not null, stream_id uuid not null, append_id uuid not null,
+		payload json not null, position bigint not null, recorded_at timestamptz not null)`
+	if _, err := r.tx.Exec(ctx, certificates); err != nil {
+		return unavailable(err)
+	}
+	in := bufio.NewReader(from)
+	for _, table := range keyTables() {
+		if _, err := r.section(ctx, in, table, "trust."+table, nil); err != nil {
+			return err
+		}
+	}
+	if _, err := r.section(ctx, in, erasures, "pg_temp.erasures", nil); err != nil {
+		return err
+	}
+	return atEnd(in)
+}
+
+// Prove proves the master key against the secrets that were read. Errors: ErrWrongMasterKey, ErrNoBackup.
+func (r *Restore) Prove(ctx context.Context, masterKey []byte) error {
+	count := func() (n int, err error) {
+		err = r.tx.QueryRow(ctx, "select count(*) from trust.secrets").Scan(&n)
+		return n, unavailable(err)
+	}
+	before, err := count()
+	if err != nil {
+		return err
+	}
+	if _, err := NewReader(ctx, r.tx, masterKey); err != nil {
+		return err
+	}
+	after, err := count()
+	if err == nil && after != before { // a secret that is not there is made, and a new one fits nothing
+		err = fmt.Errorf("%w: it lacks a secret", ErrNoBackup)
+	}
+	return err
+}
+
+// ReadEvents reads what WriteEvents wrote; progress is told of each number of rows. Error: ErrNoBackup.
+func (r *Restore) ReadEvents(ctx context.Context, from io.Reader, progress func(rows int64)) (err error) {
+	in := bufio.NewReader(from)
+	if r.events, err = r.section(ctx, in, "events", "trust.events", progress); err != nil {
+		return err
+	}
+	return atEnd(in)
+}
+
+// section reads one section into a table, by way of a temporary one: COPY does not go into a table under row-level security. Of
+// the columns it needs those that there are in both, so that a newer schema takes an older backup.
+func (r *Restore) section(ctx context.Context, in *bufio.Reader, name, table string, progress func(int64)) (total int64, err error) {
+	header, err := in.ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	columns, err := columnsOf(header, name)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := r.tx.Exec(ctx, "create temp table incoming as select "+columns+" from "+table+" with no data"); err != nil {
+		return 0, fmt.Errorf("read %s: %w", name, unavailable(err))
+	}
+	var chunk bytes.Buffer
+	for end := false; !end; {
+		var rows int64
+		if rows, end, err = nextRows(in, &chunk); err != nil {
+			return 0, fmt.Errorf("read %s: %w", name, err)
+		}
+		if err := r.store(ctx, &chunk, table, columns); err != nil {
+			return 0, fmt.Errorf("read %s: %w", name, unavailable(err))
+		}
+		if total += rows; progress != nil {
+			progress(rows)
+		}
+	}
+	_, err = r.tx.Exec(ctx, "drop table pg_temp.incoming")
+	return total, unavailable(err)
+}
+
+// store takes some rows in.
+func (r *Restore) store(ctx context.Context, rows io.Reader, table, columns string) error {
+	if _, err := r.tx.Conn().PgConn().CopyFrom(ctx, rows, "copy pg_temp.incoming from stdin"); err != nil {
+		return err
+	}
+	_, err := r.tx.Exec(ctx, "insert into "+table+" ("+columns+") select "+columns+" from pg_temp.incoming; truncate pg_temp.incoming")
+	return err
+}
+
+// chunkSize is about how many bytes are taken in at once.
+const chunkSize = 4 << 20
+
+// nextRows reads whole rows until a chunk is full, or the end of the section.
+func nextRows(in *bufio.Reader, chunk *bytes.Buffer) (rows int64, end bool, err error) {
+	chunk.Reset()
+	for chunk.Len() < chunkSize {
+		line, err := in.ReadBytes('\n')
+		switch {
+		case errors.Is(err, io.EOF):
+			return 0, false, fmt.Errorf("%w: it ends too early", ErrNoBackup)
+		case err != nil:
+			return 0, false, err
+		case string(line) == endOfRows:
+			return rows, true, nil
+		}
+		chunk.Write(line)
+		rows++
+	}
+	return rows, false, nil
+}
+
+func atEnd(in *bufio.Reader) error {
+	if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: it goes on after its end", ErrNoBackup)
+	}
+	return nil
+}

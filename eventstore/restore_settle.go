@@ -1,0 +1,131 @@
+package eventstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// Settle checks that the log is whole up to a position, drops what belongs to nobody in it (of people who registered after a backup
+// whose keys are newer), and checks that everybody in it has a key or a tombstone. Errors: ErrNoBackup, ErrOtherKeys.
+func (r *Restore) Settle(ctx context.Context, head int64) error {
+	var first, last int64
+	err := r.tx.QueryRow(ctx, "select coalesce(min(position), 1), coalesce(max(position), 0) from trust.events").Scan(&first, &last)
+	if err != nil {
+		return unavailable(err)
+	}
+	if first != 1 || last != head || r.events != head { // positions are unique, so as many as the last one are all
+		return fmt.Errorf("%w: it has %d events from %d to %d, and should have 1 to %d", ErrNoBackup, r.events, first, last, head)
+	}
+	if err := r.dropStrays(ctx); err != nil {
+		return err
+	}
+	var keyless int64
+	err = r.tx.QueryRow(ctx, `select count(*) from trust.events e
+		where e.version = 1 and e.stream_type in ('user', 'municipality')
+		and not exists (select from trust.keys k where k.key_id = e.stream_id)`).Scan(&keyless)
+	if err == nil && keyless > 0 {
+		err = fmt.Errorf("%w: %d people or municipalities have none", ErrOtherKeys, keyless)
+	}
+	return unavailable(err)
+}
+
+// dropStrays: a key of somebody who is not in the log opens nothing, and who has no key owns nothing.
+func (r *Restore) dropStrays(ctx context.Context) error {
+	statements := []struct {
+		sql  string
+		args []any
+	}{
+		{`delete from trust.keys k where k.kind = 'subject' and not exists (select from trust.events e
+			where e.tenant_id = k.tenant_id and e.stream_type = 'user' and e.stream_id = k.key_id and e.version = 1)`, nil},
+		{
+			`delete from trust.keys k where k.kind <> 'subject' and k.tenant_id <> $1 and not exists (select from trust.events e
+			where e.tenant_id = k.tenant_id and e.stream_type = 'municipality' and e.stream_id = k.tenant_id and e.version = 1)`,
+			[]any{domain.PlatformTenant().UUID},
+		},
+		{`delete from trust.credentials c where not exists (select from trust.keys k where k.key_id = c.user_id and k.wrapped is not null)`, nil},
+		{`delete from trust.claims c where not exists (select from trust.keys k where k.key_id = c.holder and k.wrapped is not null)`, nil},
+	}
+	for _, s := range statements {
+		if _, err := r.tx.Exec(ctx, s.sql, s.args...); err != nil {
+			return unavailable(err)
+		}
+	}
+	return nil
+}
+
+// Erasures gives the erasures that happened after the backup of the events: the keys have a tombstone, and the log knows of
+// nothing. They come in their order, with their event as it was and the id of their append, which is the certificate's.
+func (r *Restore) Erasures(ctx context.Context) ([]domain.Recorded, error) {
+	found, err := r.tx.Query(ctx, `select x.tenant_id, x.stream_id, x.append_id, x.payload, x.recorded_at from pg_temp.erasures x
+		where exists (select from trust.keys k where k.key_id = x.stream_id and k.destroyed_at is not null)
+		and not exists (select from trust.events e where e.subject_id = x.stream_id and e.event_type = $1)
+		order by x.position`, erasedType())
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	past, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (e domain.Recorded, err error) {
+		var payload []byte
+		err = row.Scan((*[16]byte)(&e.Tenant.UUID), (*[16]byte)(&e.Subject.UUID), (*[16]byte)(&e.AppendID), &payload, &e.RecordedAt)
+		if err != nil {
+			return e, err
+		}
+		e.Stream = domain.UserOf(e.Subject)
+		e.Event, err = domain.Decode(erasedType(), payload, func() ([]byte, domain.PersonalState, error) { return nil, domain.Absent, nil })
+		return e, err
+	})
+	return past, unavailable(err)
+}
+
+// LoadLog gives all events of some streams of one tenant, in order of position, personal parts withheld.
+func (r *Restore) LoadLog(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
+	var rows []row
+	b := &pgx.Batch{}
+	load(b, tenant, streams, &rows)
+	if err := r.tx.SendBatch(ctx, b).Close(); err != nil {
+		return nil, unavailable(err)
+	}
+	return withheld(rows)
+}
+
+// AppendAsOf adds to the log what was lost: it holds from an instant in the past, and is recorded now. It takes no personal parts,
+// for which there is no key any more.
+func (r *Restore) AppendAsOf(ctx context.Context, a domain.Append, at time.Time) error {
+	e, err := (&Store{now: time.Now}).prepare(ctx, a)
+	if err != nil {
+		return err
+	}
+	for i := range e.events {
+		e.events[i].EffectiveAt = at.UTC()
+	}
+	args, err := arguments([]*entry{e})
+	if err != nil {
+		return err
+	}
+	results, err := call(ctx, r.tx, []*entry{e}, args)
+	if err != nil {
+		return unavailable(err)
+	}
+	if results[0].outcome != added {
+		return e.refusal(results[0])
+	}
+	return nil
+}
+
+// Finish makes everything visible at once, opens the database to the others, and gives the newest position.
+func (r *Restore) Finish(ctx context.Context) (head int64, err error) {
+	if head, err = Head(ctx, r.tx); err != nil {
+		return 0, err
+	}
+	// Statistics, so that the first queries have good plans.
+	_, err = r.tx.Exec(ctx, "set local role trust_owner; grant usage on schema trust to "+others+
+		"; analyze trust.events, trust.keys, trust.credentials, trust.claims")
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	return head, unavailable(r.tx.Commit(ctx))
+}
