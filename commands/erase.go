@@ -24,7 +24,7 @@ type Certificate struct {
 	ID        uuid.UUID // of the append
 	Tenant    domain.TenantID
 	Subject   domain.UserID
-	ErasedAt  time.Time
+	ErasedAt  time.Time // from when it holds; after a restore that is earlier than when the log has it from
 	Position  int64
 	Destroyed []domain.Remnant
 	Kept      []domain.Remnant
@@ -118,7 +118,7 @@ func certificateOf(events []domain.Recorded, err error) (Certificate, error) {
 	for _, r := range events {
 		if e, is := r.Event.(*domain.UserErased); is {
 			return Certificate{
-				ID: r.AppendID, Tenant: r.Tenant, Subject: r.Subject, ErasedAt: r.RecordedAt, Position: events[len(events)-1].Position,
+				ID: r.AppendID, Tenant: r.Tenant, Subject: r.Subject, ErasedAt: r.EffectiveAt, Position: events[len(events)-1].Position,
 				Destroyed: e.Destroyed, Kept: e.Kept, Keys: e.Keys, Cause: e.Cause, Request: e.RequestID,
 			}, nil
 		}
