@@ -496,7 +496,7 @@ func (r *fakeReadings) History(_ context.Context, tenant domain.TenantID, subjec
 	return history, nil
 }
 
-func (r *fakeReadings) Resolve(ctx context.Context, _ time.Time, _ int64) (int64, error) {
+func (r *fakeReadings) Resolve(ctx context.Context, _ domain.TenantID, _ time.Time, _ int64) (int64, error) {
 	return r.store.Head(ctx)
 }
 

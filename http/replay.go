@@ -45,7 +45,7 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 		}
 	}
 	var err error
-	if q.Position, err = s.config.Readings.Resolve(ctx, in.KnownAt, in.Position); err != nil {
+	if q.Position, err = s.config.Readings.Resolve(ctx, call.Tenant, in.KnownAt, in.Position); err != nil {
 		return nil, err
 	}
 	filter := map[string]string{"purpose": q.Purpose, "as_of": text(in.AsOf), "position": position(q.Position)}

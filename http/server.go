@@ -64,7 +64,7 @@ type Queries interface {
 type Readings interface {
 	History(ctx context.Context, tenant domain.TenantID, subject domain.UserID) ([]projections.HistoryEntry, error)
 	// Resolve gives the position that a replay is about.
-	Resolve(ctx context.Context, knownAt time.Time, position int64) (int64, error)
+	Resolve(ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64) (int64, error)
 	Replay(ctx context.Context, tenant domain.TenantID, q projections.ReplayQuery, each func(domain.Consent) error) error
 	Dossier(ctx context.Context, tenant domain.TenantID, person domain.UserID) (projections.Dossier, error)
 	// Requests lists a tenant's requests of a status, those that are due first.

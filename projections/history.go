@@ -88,9 +88,7 @@ func (r *Readings) History(ctx context.Context, tenant domain.TenantID, subject 
 	}
 	var events []domain.Recorded
 	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) (err error) {
-		events, err = r.reader.Find(ctx, tx, eventstore.Query{Tenant: tenant, Subject: subject, Types: []string{
-			(*domain.ConsentGranted)(nil).EventType(), (*domain.ConsentRefused)(nil).EventType(), (*domain.ConsentWithdrawn)(nil).EventType(),
-		}})
+		events, err = r.reader.Find(ctx, tx, eventstore.Query{Tenant: tenant, Subject: subject, Types: consentTypes()})
 		return err
 	})
 	if err != nil {
@@ -127,4 +125,11 @@ func (h *HistoryEntry) decided(d domain.Decision) {
 	h.Channel, h.GivenBy, h.Basis, h.EvidenceSHA256 = d.Channel, d.GivenBy, d.Basis, d.EvidenceSHA256
 	facts, _ := d.Private.Get()
 	h.Personal, h.EvidenceReference, h.CompetentPerson = d.Private.State(), facts.EvidenceReference, facts.CompetentPerson
+}
+
+// consentTypes are the events that say what people agreed to.
+func consentTypes() []string {
+	return []string{
+		(*domain.ConsentGranted)(nil).EventType(), (*domain.ConsentRefused)(nil).EventType(), (*domain.ConsentWithdrawn)(nil).EventType(),
+	}
 }

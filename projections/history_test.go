@@ -104,7 +104,7 @@ func TestReadingsWithoutADatabaseAreUnavailable(t *testing.T) {
 	must(t, err)
 	_, history := r.History(t.Context(), w.tenant, newUser())
 	replay := r.Replay(t.Context(), w.tenant, projections.ReplayQuery{}, nil)
-	_, position := r.Resolve(t.Context(), time.Now(), 0)
+	_, position := r.Resolve(t.Context(), w.tenant, time.Now(), 0)
 	_, audit := r.Audit(t.Context(), scope, projections.AuditFilter{}, projections.Page{})
 	for _, err := range []error{history, replay, position, audit} {
 		if !refused(err, domain.CodeUnavailable) {

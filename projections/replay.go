@@ -22,18 +22,42 @@ type ReplayQuery struct {
 // replayPage is how many events a replay reads at once. At the longest wording that is some ten megabytes.
 const replayPage = 500
 
-// Resolve gives the position that "as known at" means: the position given; the newest that was recorded by the instant, 0 if none
-// was; with neither (0 and the zero time) the head. Errors: validation_failed, unavailable.
-func (r *Readings) Resolve(ctx context.Context, knownAt time.Time, position int64) (int64, error) {
+// Resolve gives the position that "as known at" means for a tenant's consents: the position given; else of the newest of their
+// events that was recorded by the instant, or with the zero time, up to now. So what happens besides, such as the record of the
+// question itself, does not change the answer, and the same question has the same answer to the byte until somebody decides
+// something. 0: nothing was known. Errors: validation_failed, unavailable.
+func (r *Readings) Resolve(ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64) (resolved int64, err error) {
+	err = r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
+		if resolved, err = resolve(ctx, tx, knownAt, position); err != nil || position != 0 {
+			return err
+		}
+		newest, err := r.reader.Find(ctx, tx, eventstore.Query{
+			Tenant: tenant, Types: consentTypes(), UpTo: resolved, Newest: true, Limit: 1, Sealed: true,
+		})
+		switch {
+		case err != nil || resolved == 0:
+			return err
+		case len(newest) == 0:
+			resolved = 1 // as good as any: nothing was decided by then
+		default:
+			resolved = newest[0].Position
+		}
+		return nil
+	})
+	return resolved, err
+}
+
+// resolve gives the position that was given, or that an instant stands for.
+func resolve(ctx context.Context, tx pgx.Tx, knownAt time.Time, position int64) (int64, error) {
 	var f domain.Faults
 	switch {
 	case position != 0 && !knownAt.IsZero():
 		f.Add("position", "invalid", "Give position or known_at, not both.")
 		return 0, f.Err()
 	case !knownAt.IsZero():
-		return eventstore.PositionAt(ctx, r.pool, knownAt)
+		return eventstore.PositionAt(ctx, tx, knownAt)
 	}
-	head, err := eventstore.Head(ctx, r.pool)
+	head, err := eventstore.Head(ctx, tx)
 	switch {
 	case err != nil || position == 0:
 		return head, err

@@ -26,7 +26,7 @@ type question struct {
 
 func replay(t testing.TB, r *projections.Readings, tenant domain.TenantID, q question) (rows []domain.Consent, position int64) {
 	t.Helper()
-	position, err := r.Resolve(t.Context(), q.KnownAt, q.Position)
+	position, err := r.Resolve(t.Context(), tenant, q.KnownAt, q.Position)
 	must(t, err)
 	q.Position = position
 	must(t, r.Replay(t.Context(), tenant, q.ReplayQuery, func(c domain.Consent) error {
@@ -193,7 +193,7 @@ func TestAReplayRefusesPositionsThatAreNotThere(t *testing.T) {
 		knownAt  time.Time
 		position int64
 	}{{position: -1}, {position: head + 1}, {time.Now(), 1}} {
-		if _, err := r.Resolve(t.Context(), q.knownAt, q.position); !refused(err, domain.CodeInvalid) {
+		if _, err := r.Resolve(t.Context(), w.tenant, q.knownAt, q.position); !refused(err, domain.CodeInvalid) {
 			t.Errorf("%+v gives %v", q, err)
 		}
 	}

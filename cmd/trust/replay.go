@@ -70,7 +70,7 @@ func (r replayCmd) question(p *program, e *commandSide) (tenant domain.TenantID,
 			return tenant, q, err
 		}
 	}
-	q.Position, err = e.readings.Resolve(p.ctx, r.KnownAt.Time, r.Position)
+	q.Position, err = e.readings.Resolve(p.ctx, tenant, r.KnownAt.Time, r.Position)
 	return tenant, q, err
 }
 
