@@ -93,6 +93,21 @@ func TestTheAuditTellsWhatChangedFromWhatToWhat(t *testing.T) {
 	}
 }
 
+func TestAMunicipalitySeesWhatSALGADidToIt(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	manager, platform := w.staff(domain.Manager, "KZN225"), w.staff(domain.Admin, "SALGA")
+	platform.send("PATCH", "/api/v1/municipalities/"+manager.tenant, `{"population":679766}`).want(200)
+	platform.send("PATCH", "/api/v1/municipalities/"+w.tenants["CPT"].String(), `{"population":4772846}`).want(200)
+	entries := manager.audit("table_name=municipalities&operation=UPDATE")
+	if len(entries) != 1 || changed(entries[0], "population") != [3]any{nil, 679766.0, "none"} || entries[0]["user_id"] != platform.id {
+		t.Fatalf("the municipality sees %v", entries)
+	}
+	if e := entries[0]; e["ip_address"] != "sealed" || e["user_role"] != "admin" { // from where is not its business
+		t.Errorf("the municipality sees %v", e)
+	}
+}
+
 func TestTheAuditIsReadPageByPage(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)
