@@ -73,6 +73,8 @@ func (s *server) stream(ctx context.Context, call commands.Call, q projections.R
 		s.refuse(ctx, w, domain.Refuse(domain.CodeOverloaded, "Enough exports are running; try again later."))
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
 	slow := &patient{to: w, control: http.NewResponseController(w)}
 	err := s.replay(ctx, call, q, format, slow)
 	switch {
@@ -114,7 +116,10 @@ type patient struct {
 	began   bool
 }
 
-const patience = 30 * time.Second
+const (
+	patience = 30 * time.Second // for each piece
+	longest  = 15 * time.Minute // for all: the snapshot keeps the whole database from being vacuumed
+)
 
 // Write implements io.Writer.
 func (p *patient) Write(b []byte) (int, error) {
