@@ -18,8 +18,8 @@ type RestoredLog interface {
 }
 
 // ReapplyErasure erases a person again who was erased after the backup that is being restored: same certificate, same cause, as
-// of the same instant. What they had consented to is withdrawn, an open request for it closed. It asks nothing: neither a hold nor being the last admin brings back a
-// person whose key is gone. One who is not in the log, or erased in it, stays as they are.
+// of the same instant. What they had consented to is withdrawn, an open request for it closed. It asks nothing: neither a hold nor
+// being the last admin brings back a person whose key is gone. One who is not in the log, or erased in it, stays as they are.
 func ReapplyErasure(ctx context.Context, log RestoredLog, past domain.Recorded) error {
 	erased, is := past.Event.(*domain.UserErased)
 	if !is {

@@ -115,7 +115,7 @@ func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInpu
 // named is the filter for the record of the read.
 func (in *auditInput) named() map[string]string {
 	return map[string]string{
-		"operation": in.Operation, "table_name": in.TableName, "record_id": in.RecordID, "user_id": in.UserID, "from": text(in.From), "to": text(in.To),
+		"operation": in.Operation, "table_name": in.TableName, "record_id": in.RecordID, "user_id": in.UserID, "from": printed(whenever(in.From)), "to": printed(whenever(in.To)),
 	}
 }
 

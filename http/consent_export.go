@@ -64,7 +64,6 @@ func (f Format) schema() *huma.Schema {
 type ConsentExport struct {
 	format   Format
 	position int64
-	asOf     time.Time
 	people   bool // each row tells who the subject is
 	out      *bufio.Writer
 	json     *json.Encoder // onto out
@@ -73,7 +72,7 @@ type ConsentExport struct {
 	count    int64
 }
 
-// Revealed is who the subject of a consent is; its fields are empty for somebody whose data was erased.
+// Revealed is who the subject of a consent is; of somebody whose data was erased, each field says so.
 type Revealed struct {
 	FullName string `json:"full_name"`
 	Email    string `json:"email"`
@@ -89,7 +88,7 @@ type exportRow struct {
 // NewConsentExport begins a document about the state at a position, as of an instant; the zero instant is the end of what was
 // known. With people, every row tells who the subject is.
 func NewConsentExport(w io.Writer, format Format, position int64, asOf time.Time, people bool) (*ConsentExport, error) {
-	x := &ConsentExport{format: format, position: position, asOf: asOf, people: people, out: bufio.NewWriterSize(w, exportBuffer)}
+	x := &ConsentExport{format: format, position: position, people: people, out: bufio.NewWriterSize(w, exportBuffer)}
 	x.json, x.csv, x.columns = json.NewEncoder(x.out), csv.NewWriter(x.out), csvColumns(people)
 	x.json.SetEscapeHTML(false)
 	switch format {
@@ -165,17 +164,17 @@ func csvColumns(people bool) []csvColumn {
 		{"purpose_description", func(r exportRow) string { return r.PurposeDescription }},
 		{"language", func(r exportRow) string { return string(r.Language) }},
 		{"consented", func(r exportRow) string { return strconv.FormatBool(r.Consented) }},
-		{"consented_at", func(r exportRow) string { return csvInstant(r.ConsentedAt) }},
+		{"consented_at", func(r exportRow) string { return printed(r.ConsentedAt) }},
 		{"withdrawn", func(r exportRow) string { return strconv.FormatBool(r.Withdrawn) }},
-		{"withdrawn_at", func(r exportRow) string { return csvInstant(r.WithdrawnAt) }},
+		{"withdrawn_at", func(r exportRow) string { return printed(r.WithdrawnAt) }},
 		{"channel", func(r exportRow) string { return string(r.Channel) }},
-		{"given_at", func(r exportRow) string { return csvInstant(&r.GivenAt) }},
-		{"recorded_at", func(r exportRow) string { return csvInstant(&r.RecordedAt) }},
+		{"given_at", func(r exportRow) string { return printed(&r.GivenAt) }},
+		{"recorded_at", func(r exportRow) string { return printed(&r.RecordedAt) }},
 		{"notice_version", func(r exportRow) string { return strconv.Itoa(r.NoticeVersion) }},
 		{"sha256", func(r exportRow) string { return r.SHA256 }},
 		{"given_by", func(r exportRow) string { return r.GivenBy }},
-		{"recorded_by", func(r exportRow) string { return csvText(r.RecordedBy) }},
-		{"evidence_sha256", func(r exportRow) string { return csvText(r.EvidenceSHA256) }},
+		{"recorded_by", func(r exportRow) string { return printed(r.RecordedBy) }},
+		{"evidence_sha256", func(r exportRow) string { return printed(r.EvidenceSHA256) }},
 		{"position", func(r exportRow) string { return position(r.Position) }},
 	}
 	if people {
@@ -200,15 +199,8 @@ func harmless(cell string) string {
 	return cell
 }
 
-func csvInstant(t *instant) string {
-	if t == nil {
-		return ""
-	}
-	return time.Time(*t).UTC().Format(instantForm)
-}
-
-// csvText gives a value, nothing for null.
-func csvText[T any](v *T) string {
+// printed gives a value, nothing for null.
+func printed[T any](v *T) string {
 	if v == nil {
 		return ""
 	}

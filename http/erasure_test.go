@@ -25,6 +25,15 @@ func marks() []string {
 	return []string{"marked@example.org", "moved@example.org", "Markedname", "Renamed-Marked", "+27821239876", "marked reason", "marked box", "Marked Guardian", "marked-agent", "marked details", "marked note", "marked hold"}
 }
 
+// rightsWorld is a real world with the two purposes that marked people decide about.
+func rightsWorld(t *testing.T) (*world, *pgxpool.Pool) {
+	t.Helper()
+	w, pool := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	w.define(domain.PlatformTenant(), "library")
+	return w, pool
+}
+
 // livesMarked registers somebody in KZN225 who does everything that leaves something of them in the log.
 func (w *world) livesMarked(clerk, officer *person) *person {
 	w.t.Helper()
@@ -65,9 +74,7 @@ func (w *world) looks(p, officer, platform *person) map[string]string {
 
 func TestAnErasedPersonIsGoneAndTheirHistoryStays(t *testing.T) {
 	t.Parallel()
-	w, _ := newRealWorld(t)
-	w.define(domain.PlatformTenant(), "newsletter")
-	w.define(domain.PlatformTenant(), "library")
+	w, _ := rightsWorld(t)
 	clerk, officer, platform := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225"), w.staff(domain.Admin, "SALGA")
 	p := w.livesMarked(clerk, officer)
 	before := w.looks(p, officer, platform)
@@ -148,9 +155,7 @@ func TestAnErasedPersonIsGoneAndTheirHistoryStays(t *testing.T) {
 
 func TestWhoCannotSignInIsErasedOnARequest(t *testing.T) {
 	t.Parallel()
-	w, _ := newRealWorld(t)
-	w.define(domain.PlatformTenant(), "newsletter")
-	w.define(domain.PlatformTenant(), "library")
+	w, _ := rightsWorld(t)
 	clerk, officer, admin := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225"), w.staff(domain.Admin, "KZN225")
 	p := w.livesMarked(clerk, officer)
 	admin.send("POST", "/api/v1/users/"+p.id+"/deactivate", "").want(200)
@@ -241,9 +246,7 @@ func TestAnErasureSaysWhatIsPending(t *testing.T) {
 // Whatever wins, the end is the same: nobody identifies the person, and log and read tables agree.
 func TestAnErasureAgainstEverythingElseAtOnce(t *testing.T) {
 	t.Parallel()
-	w, _ := newRealWorld(t)
-	w.define(domain.PlatformTenant(), "newsletter")
-	w.define(domain.PlatformTenant(), "library")
+	w, _ := rightsWorld(t)
 	officer, platform := w.staff(domain.Manager, "KZN225"), w.staff(domain.Admin, "SALGA")
 	for round := range 6 {
 		email := fmt.Sprintf("marked%d@example.org", round)
@@ -309,9 +312,7 @@ func TestAnErasureAgainstEverythingElseAtOnce(t *testing.T) {
 // Everything the log holds on a person is in what they get, and nothing that identifies another.
 func TestMyDataIsEverythingAboutMe(t *testing.T) {
 	t.Parallel()
-	w, pool := newRealWorld(t)
-	w.define(domain.PlatformTenant(), "newsletter")
-	w.define(domain.PlatformTenant(), "library")
+	w, pool := rightsWorld(t)
 	clerk, officer := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225")
 	p := w.livesMarked(clerk, officer)
 	officer.send("GET", "/api/v1/users?email=moved@example.org", "", "Min-Event-Position", w.head(), "User-Agent", "officers-agent").want(200)

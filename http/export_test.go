@@ -11,10 +11,10 @@ import (
 
 // Line is what tests see of a line of the route table.
 type Line struct {
-	ID, Method, Path, Waits, Who             string
-	Account, SignedIn, Command, PlatformOnly bool
-	Versioned, Raw, Hidden, Limited          bool
-	Reaches                                  map[string]string // by party
+	ID, Method, Path, Waits         string
+	Account, Command                bool
+	Versioned, Raw, Hidden, Limited bool
+	Reaches                         map[string]string // by party
 }
 
 // Lines is the route table.
@@ -27,8 +27,8 @@ func Lines() []Line {
 		}
 		lines = append(lines, Line{
 			Reaches: reaches,
-			ID:      r.id, Method: r.method, Path: r.path, Waits: r.waits, Who: string(r.who), Account: r.who.account(), SignedIn: r.who == self || r.who == selfOrStaff,
-			Command: r.command(), PlatformOnly: r.who == platformAdmins, Versioned: r.versioned, Raw: r.raw != nil, Hidden: r.hidden,
+			ID:      r.id, Method: r.method, Path: r.path, Waits: r.waits, Account: r.who.account(),
+			Command: r.command(), Versioned: r.versioned, Raw: r.raw != nil, Hidden: r.hidden,
 			Limited: r.rate != unlimited,
 		})
 	}

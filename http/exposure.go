@@ -30,11 +30,8 @@ func exposureOf(x projections.ExposureEntry) exposureBody {
 	facts, _ := x.Reason.Get()
 	b := exposureBody{
 		Position: x.Position, EventID: x.EventID, Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID), ActorRole: x.ActorRole,
-		Route: x.Route, Fields: x.Fields, Head: x.Head, Subjects: make([]uuid.UUID, len(x.Subjects)), Filter: x.Filter,
+		Route: x.Route, Fields: x.Fields, Head: x.Head, Subjects: each(x.Subjects, func(u domain.UserID) uuid.UUID { return u.UUID }), Filter: x.Filter,
 		Reason: orNull(facts.Reason), Matched: orNull(string(x.Matched)),
-	}
-	for i, subject := range x.Subjects {
-		b.Subjects[i] = subject.UUID
 	}
 	if b.Filter == nil {
 		b.Filter = map[string]string{}

@@ -106,9 +106,6 @@ func (s *server) history(ctx context.Context, call commands.Call, in *historyInp
 		return nil, err
 	}
 	var out historyOutput
-	out.Body.Items = make([]historyBody, len(entries))
-	for i, h := range entries {
-		out.Body.Items[i] = historyOf(h)
-	}
+	out.Body.Items = each(entries, historyOf)
 	return &out, nil
 }

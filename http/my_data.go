@@ -108,22 +108,17 @@ func (s *server) myPage(ctx context.Context, call commands.Call, in *myPageInput
 	return &myPageOutput{ContentType: "text/html; charset=utf-8", Body: page}, err
 }
 
-// each converts the items of a list, which is never null.
-func each[T, B any](items []T, item func(T) B) []B {
-	all := make([]B, len(items))
-	for i, t := range items {
-		all[i] = item(t)
-	}
-	return all
-}
-
 type requestDataInput struct {
 	ID string `path:"id"`
 }
 
 // requestData gives an officer the data for somebody who asked for access and has no account to fetch it with.
 func (s *server) requestData(ctx context.Context, call commands.Call, in *requestDataInput) (*myDataOutput, error) {
-	q, err := s.request(ctx, call, in.ID)
+	id, err := namedID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	q, err := s.config.Commands.RightsRequest(ctx, call, domain.RequestID{UUID: id})
 	if err != nil {
 		return nil, err
 	}

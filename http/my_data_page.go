@@ -14,16 +14,19 @@ var pages embed.FS
 
 // myDataPage is the template of the page.
 var myDataPage = template.Must(template.New("my_data.html").Funcs(template.FuncMap{ //nolint:gochecknoglobals // parsed once, never written
-	"when": func(t instant) string {
-		return time.Time(t).In(time.FixedZone("SAST", 2*60*60)).Format("2006-01-02 15:04")
-	},
+	"when": localTime,
 	"maybe": func(t *instant) string {
 		if t == nil {
 			return ""
 		}
-		return time.Time(*t).In(time.FixedZone("SAST", 2*60*60)).Format("2006-01-02 15:04")
+		return localTime(*t)
 	},
 }).ParseFS(pages, "my_data.html"))
+
+// localTime is an instant as a clock in South Africa showed it.
+func localTime(t instant) string {
+	return time.Time(t).In(time.FixedZone("SAST", 2*60*60)).Format("2006-01-02 15:04")
+}
 
 // renderMyData makes the page in a language. Everything of the person is escaped by the template.
 func renderMyData(data myDataBody, language domain.Language) ([]byte, error) {

@@ -48,7 +48,7 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 	if q.Position, err = s.config.Readings.Resolve(ctx, call.Tenant, in.KnownAt, in.Position); err != nil {
 		return nil, err
 	}
-	filter := map[string]string{"purpose": q.Purpose, "as_of": text(in.AsOf), "position": position(q.Position)}
+	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(whenever(in.AsOf)), "position": position(q.Position)}
 	if err := s.recordReadOfAll(ctx, call, "consents", filter); err != nil {
 		return nil, err
 	}
@@ -132,11 +132,3 @@ func (p *patient) Write(b []byte) (int, error) {
 
 // done lets the connection serve other requests.
 func (p *patient) done() { _ = p.control.SetWriteDeadline(time.Time{}) }
-
-// text gives an instant as answers write it; nothing for the zero time.
-func text(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(instantForm)
-}

@@ -131,27 +131,11 @@ func (s *server) tenantRequests(ctx context.Context, call commands.Call, in *req
 	if err != nil {
 		return nil, err
 	}
-	people := make([]domain.UserID, len(list.Items))
-	for i, q := range list.Items {
-		people[i] = q.Subject
-	}
+	people := each(list.Items, func(q domain.Request) domain.UserID { return q.Subject })
 	if err := s.recordRead(ctx, call, "requests", map[string]string{"status": in.Status}, people...); err != nil {
 		return nil, err
 	}
 	return &requestsOutput{Body: listOf(list, requestOf)}, nil
-}
-
-// request finds a request that the caller may see: their own, or with the reach of an officer anybody's of the municipality.
-func (s *server) request(ctx context.Context, call commands.Call, text string) (domain.Request, error) {
-	id, err := namedID(text)
-	if err != nil {
-		return domain.Request{}, err
-	}
-	q, err := s.config.Commands.RightsRequest(ctx, call, domain.RequestID{UUID: id})
-	if err == nil && q.Subject != call.User && reachOf(ctx) < ownTenant {
-		err = domain.Refuse(domain.CodeNotFound, "There is no such request.")
-	}
-	return q, err
 }
 
 type fulfilInput struct {

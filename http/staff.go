@@ -34,10 +34,7 @@ func (s *server) users(ctx context.Context, call commands.Call, in *usersInput) 
 		return nil, err
 	}
 	filter := map[string]string{"role": in.Role, "is_active": in.IsActive, "q": masked(in.Q), "email": masked(in.Email), "phone": masked(in.Phone)}
-	people := make([]domain.UserID, len(list.Items))
-	for i, u := range list.Items {
-		people[i] = u.ID
-	}
+	people := each(list.Items, func(u domain.User) domain.UserID { return u.ID })
 	if err := s.recordRead(ctx, call, "profile", filter, people...); err != nil {
 		return nil, err
 	}

@@ -19,8 +19,10 @@ type instant time.Time
 const instantForm = "2006-01-02T15:04:05.000000Z"
 
 func (t instant) MarshalJSON() ([]byte, error) {
-	return []byte(strconv.Quote(time.Time(t).UTC().Format(instantForm))), nil
+	return []byte(strconv.Quote(t.String())), nil
 }
+
+func (t instant) String() string { return time.Time(t).UTC().Format(instantForm) }
 
 // Schema implements huma.SchemaProvider.
 func (instant) Schema(huma.Registry) *huma.Schema {
@@ -84,11 +86,16 @@ type listBody[T any] struct {
 }
 
 func listOf[R, T any](l projections.Listing[R], item func(R) T) listBody[T] {
-	body := listBody[T]{Items: make([]T, len(l.Items)), Next: orNull(l.Next)}
-	for i, r := range l.Items {
-		body.Items[i] = item(r)
+	return listBody[T]{Items: each(l.Items, item), Next: orNull(l.Next)}
+}
+
+// each converts the items of a list, which is never null.
+func each[T, B any](items []T, item func(T) B) []B {
+	all := make([]B, len(items))
+	for i, t := range items {
+		all[i] = item(t)
 	}
-	return body
+	return all
 }
 
 // Paging is what every list takes. It is exported for huma, which passes over embedded structs that are not.

@@ -29,9 +29,9 @@ func (b backupCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	conn, err := pgx.Connect(p.ctx, address)
+	conn, err := connectOwner(p, address)
 	if err != nil {
-		return unreachable(err, "the database does not answer; is it running, and is DATABASE_URL right?")
+		return err
 	}
 	defer func() { _ = conn.Close(p.ctx) }()
 	schema, err := schemaOf(p, conn)

@@ -39,9 +39,9 @@ func (m migrateCmd) Run(p *program) error {
 }
 
 func migrationStatus(p *program, address string) error {
-	conn, err := pgx.Connect(p.ctx, address)
+	conn, err := connectOwner(p, address)
 	if err != nil {
-		return unreachable(err, "the database does not answer; is it running, and is DATABASE_URL right?")
+		return err
 	}
 	defer func() { _ = conn.Close(p.ctx) }()
 	have, want, err := migrations.Current(p.ctx, conn)
@@ -59,4 +59,13 @@ func migrationStatus(p *program, address string) error {
 	default:
 		return nil
 	}
+}
+
+// connectOwner connects to the database that DATABASE_URL names.
+func connectOwner(p *program, address string) (*pgx.Conn, error) {
+	conn, err := pgx.Connect(p.ctx, address)
+	if err != nil {
+		return nil, unreachable(err, "the database does not answer; is it running, and is DATABASE_URL right?")
+	}
+	return conn, nil
 }
