@@ -148,26 +148,64 @@ create view trust.consents with (security_invoker = true) as select * from trust
 
 grant select on trust.checkpoints to trust_query, trust_projector;
 grant update on trust.checkpoints to trust_projector;
-grant select on trust.municipalities_v1, trust.users_v1, trust.consents_v1 to trust_query;
 grant select on trust.municipalities, trust.users, trust.consents to trust_query;
-grant select, insert, update, delete on trust.municipalities_v1, trust.users_v1, trust.consents_v1 to trust_projector;
 grant select, insert, update, delete on trust.municipalities, trust.users, trust.consents to trust_projector;
 
-do $$
-declare
-    name text;
+-- Lets a version of a read table be used. It comes last: COPY does not work under row-level security.
+create function trust.open_version(version regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
 begin
-    foreach name in array array['users_v1', 'consents_v1'] loop
-        execute format('alter table trust.%I enable row level security', name);
-        execute format('alter table trust.%I force row level security', name);
-        execute format('create policy owner_all on trust.%I to trust_owner using (true) with check (true)', name);
-        execute format('create policy projector_all on trust.%I to trust_projector using (true) with check (true)', name);
-        execute format('create policy own_tenant on trust.%I for select to trust_query using (tenant_id = trust.tenant())', name);
-    end loop;
+    execute format('grant select on %s to trust_query', version);
+    execute format('grant select, insert, update, delete on %s to trust_projector', version);
+    if exists (select from pg_attribute where attrelid = version and attname = 'tenant_id') then
+        execute format('alter table %s enable row level security', version);
+        execute format('alter table %s force row level security', version);
+        execute format('create policy owner_all on %s to trust_owner using (true) with check (true)', version);
+        execute format('create policy projector_all on %s to trust_projector using (true) with check (true)', version);
+        execute format('create policy own_tenant on %s for select to trust_query using (tenant_id = trust.tenant())', version);
+    end if;
 end
 $$;
+comment on function trust.open_version is 'gives the rights and policies of a read table';
+revoke all on function trust.open_version from public;
+
+select trust.open_version('trust.municipalities_v1'), trust.open_version('trust.users_v1'), trust.open_version('trust.consents_v1');
+
+-- Gives a version that was filled the indexes and settings of the one before. Indexes bear their table's name in their own.
+create function trust.index_version(version regclass, before regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    old_name text := (select relname from pg_class where oid = before);
+    new_name text := (select relname from pg_class where oid = version);
+    settings text := (select array_to_string(reloptions, ', ') from pg_class where oid = before);
+    i        record;
+begin
+    for i in
+        select replace(x.relname, old_name, new_name) as name, replace(pg_get_indexdef(x.oid), old_name, new_name) as definition,
+            indisprimary, obj_description(x.oid, 'pg_class') as meaning
+        from pg_index join pg_class x on x.oid = indexrelid
+        where indrelid = before
+    loop
+        execute i.definition;
+        if i.indisprimary then
+            execute format('alter table %s add constraint %I primary key using index %2$I', version, i.name);
+        end if;
+        execute format('comment on index trust.%I is %L', i.name, i.meaning);
+    end loop;
+    if settings is not null then
+        execute format('alter table %s set (%s)', version, settings);
+    end if;
+end
+$$;
+comment on function trust.index_version is 'gives the indexes and settings that another version has';
+revoke all on function trust.index_version from public;
 
 ---- create above / drop below ----
 
+drop function trust.index_version, trust.open_version;
 drop view trust.consents, trust.users, trust.municipalities;
 drop table trust.consents_v1, trust.users_v1, trust.municipalities_v1, trust.checkpoints;

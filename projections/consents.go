@@ -13,7 +13,7 @@ import (
 )
 
 // consents is the read table of every recorded decision and what became of it, as known now.
-type consents struct{}
+type consents struct{ table string }
 
 // consentRow is a decision and where in the log it stands, which is the order of lists.
 type consentRow struct {
@@ -65,7 +65,7 @@ func (c consents) Fold(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, eve
 	for _, history := range again {
 		rows = append(rows, foldConsents(history)...)
 	}
-	return writeConsents(ctx, tx, rows)
+	return consentsTable().upsert(ctx, tx, c.table, rows)
 }
 
 func isWithdrawal(e *domain.Recorded) bool {
@@ -127,51 +127,48 @@ func foldConsents(history []domain.Recorded) []consentRow {
 	return rows
 }
 
-func writeConsents(ctx context.Context, tx pgx.Tx, rows []consentRow) error {
-	const sql = `insert into trust.consents (id, tenant_id, subject_id, purpose, notice_version, wording, sha256, language,
-			consented, channel, given_by, recorded_by, evidence_sha256, given_at, recorded_at, withdrawn_at, decided, position)
-		select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::integer[], $6::text[], $7::text[], $8::text[],
-			$9::boolean[], $10::text[], $11::text[], $12::uuid[], $13::text[], $14::timestamptz[], $15::timestamptz[],
-			$16::timestamptz[], $17::bigint[], $18::bigint[])
-		on conflict (tenant_id, id) do update set subject_id = excluded.subject_id, purpose = excluded.purpose,
-			notice_version = excluded.notice_version, wording = excluded.wording, sha256 = excluded.sha256,
-			language = excluded.language, consented = excluded.consented, channel = excluded.channel,
-			given_by = excluded.given_by, recorded_by = excluded.recorded_by, evidence_sha256 = excluded.evidence_sha256,
-			given_at = excluded.given_at, recorded_at = excluded.recorded_at, withdrawn_at = excluded.withdrawn_at,
-			decided = excluded.decided, position = excluded.position`
-	_, err := tx.Exec(ctx, sql,
-		column(rows, func(r consentRow) [16]byte { return r.ID.UUID }),
-		column(rows, func(r consentRow) [16]byte { return r.Tenant.UUID }),
-		column(rows, func(r consentRow) [16]byte { return r.Subject.UUID }),
-		column(rows, func(r consentRow) string { return r.Purpose }),
-		column(rows, func(r consentRow) int32 { return int32(r.NoticeVersion) }),
-		column(rows, func(r consentRow) string { return r.Wording }),
-		column(rows, func(r consentRow) string { return r.SHA256 }),
-		column(rows, func(r consentRow) string { return string(r.Language) }),
-		column(rows, func(r consentRow) bool { return r.Consented }),
-		column(rows, func(r consentRow) string { return string(r.Channel) }),
-		column(rows, func(r consentRow) string { return r.GivenBy }),
-		column(rows, func(r consentRow) *[16]byte {
-			if r.RecordedBy.IsZero() {
-				return nil
-			}
-			return (*[16]byte)(&r.RecordedBy.UUID)
-		}),
-		column(rows, func(r consentRow) string { return r.EvidenceSHA256 }),
-		column(rows, func(r consentRow) time.Time { return r.GivenAt }),
-		column(rows, func(r consentRow) time.Time { return r.RecordedAt }),
-		column(rows, func(r consentRow) *time.Time {
-			if !r.Withdrawn() {
-				return nil
-			}
-			return &r.WithdrawnAt
-		}),
-		column(rows, func(r consentRow) int64 { return r.Decided }),
-		column(rows, func(r consentRow) int64 { return r.Position }))
-	if err != nil {
-		return fmt.Errorf("write consents: %w", err)
+func (consents) into(version string) Projection { return consents{version} }
+
+func (consents) source() source {
+	table := consentsTable()
+	return source{kind: domain.ConsentStream, columns: table.names(), key: table.key, rows: func(history []domain.Recorded) ([][]any, error) {
+		return table.values(foldConsents(history)...), nil
+	}}
+}
+
+// forget does nothing: no column identifies a person.
+func (consents) forget(context.Context, pgx.Tx, int64, int64) error { return nil }
+
+func consentsTable() readTable[consentRow] {
+	return readTable[consentRow]{key: []string{"tenant_id", "id"}, columns: []column[consentRow]{
+		col("id", "uuid", func(r consentRow) [16]byte { return r.ID.UUID }),
+		col("tenant_id", "uuid", func(r consentRow) [16]byte { return r.Tenant.UUID }),
+		col("subject_id", "uuid", func(r consentRow) [16]byte { return r.Subject.UUID }),
+		col("purpose", "text", func(r consentRow) string { return r.Purpose }),
+		col("notice_version", "integer", func(r consentRow) int32 { return int32(r.NoticeVersion) }),
+		col("wording", "text", func(r consentRow) string { return r.Wording }),
+		col("sha256", "text", func(r consentRow) string { return r.SHA256 }),
+		col("language", "text", func(r consentRow) string { return string(r.Language) }),
+		col("consented", "boolean", func(r consentRow) bool { return r.Consented }),
+		col("channel", "text", func(r consentRow) string { return string(r.Channel) }),
+		col("given_by", "text", func(r consentRow) string { return r.GivenBy }),
+		col("recorded_by", "uuid", func(r consentRow) *[16]byte { return unlessZero([16]byte(r.RecordedBy.UUID)) }),
+		col("evidence_sha256", "text", func(r consentRow) string { return r.EvidenceSHA256 }),
+		col("given_at", "timestamptz", func(r consentRow) time.Time { return r.GivenAt }),
+		col("recorded_at", "timestamptz", func(r consentRow) time.Time { return r.RecordedAt }),
+		col("withdrawn_at", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.WithdrawnAt) }),
+		col("decided", "bigint", func(r consentRow) int64 { return r.Decided }),
+		col("position", "bigint", func(r consentRow) int64 { return r.Position }),
+	}}
+}
+
+// unlessZero gives nil for the zero value: null in the table.
+func unlessZero[V comparable](v V) *V {
+	var zero V
+	if v == zero {
+		return nil
 	}
-	return nil
+	return &v
 }
 
 const consentColumns = `c.id, c.tenant_id, c.subject_id, c.purpose, c.notice_version, c.wording, c.sha256, c.language,

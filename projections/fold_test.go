@@ -181,7 +181,7 @@ func TestAnErasedUsersRowStaysBlank(t *testing.T) {
 	}
 }
 
-func (w *world) erase(t *testing.T, user domain.UserID) {
+func (w *world) erase(t testing.TB, user domain.UserID) {
 	t.Helper()
 	w.appendSide(t, w.tenant, domain.UserOf(user), []domain.SideWrite{domain.DestroySubjectKey{Subject: user}}, &domain.UserErased{})
 }

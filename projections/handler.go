@@ -32,6 +32,16 @@ type handler struct {
 // errMoved says that the checkpoint is neither before the range nor behind it: somebody else moved it. The next look tells.
 var errMoved = errors.New("the checkpoint was moved")
 
+// orMoved tells that the range was no longer the next one, if that is why it could not be folded: a rebuild brings the table forward.
+func (h *handler) orMoved(s span, cause error) error {
+	const look = `select position <> $2 from trust.checkpoints where projection = $1`
+	var moved bool
+	if h.connect() == nil && h.conn.QueryRow(h.term, look, h.Name(), s.After).Scan(&moved) == nil && moved {
+		return errMoved
+	}
+	return cause
+}
+
 var errPanicked = errors.New("the projection panicked; the log has the stack")
 
 // handle folds a range. It never fails towards Watermill: see subscribe.go.
@@ -49,7 +59,7 @@ func (h *handler) handle(m *message.Message) error {
 	case errors.Is(err, errDeposed):
 		h.depose(err)
 	case err != nil:
-		h.failed(s, err)
+		h.failed(s, h.orMoved(s, err))
 	default:
 		h.pace.succeeded(s)
 		h.said = ""

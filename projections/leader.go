@@ -19,8 +19,19 @@ import (
 // errDeposed says that another leads now, or may.
 var errDeposed = errors.New("lost the leadership")
 
-// lockSpace is the first half of the advisory locks' keys, so that they meet no others. The append lock has a key of one part.
-const lockSpace = 7267412
+// The first half of the advisory locks' keys, so that they meet no others: for who leads, and for who rebuilds. The append lock has a key
+// of one part.
+const (
+	leaderSpace  = 7267412
+	rebuildSpace = 7267413
+)
+
+// lockKey is the second half.
+func lockKey(projection string) int32 {
+	key := fnv.New32a()
+	_, _ = key.Write([]byte(projection))
+	return int32(key.Sum32())
+}
 
 type leadership struct {
 	conn     *pgx.Conn
@@ -37,11 +48,9 @@ func campaign(ctx context.Context, p *projector) (*leadership, error) {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	l := &leadership{conn: conn, name: p.Name()}
-	key := fnv.New32a()
-	_, _ = key.Write([]byte(p.Name()))
 	for {
 		var won bool
-		if err = conn.QueryRow(ctx, try, lockSpace, int32(key.Sum32())).Scan(&won); err != nil {
+		if err = conn.QueryRow(ctx, try, leaderSpace, lockKey(p.Name())).Scan(&won); err != nil {
 			break
 		}
 		if won {

@@ -16,7 +16,7 @@ import (
 )
 
 // municipalities is the read table of municipalities as they are. It is public.
-type municipalities struct{}
+type municipalities struct{ table string }
 
 type municipalityRow = row[domain.Municipality]
 
@@ -47,14 +47,14 @@ func (m municipalities) Fold(ctx context.Context, tx pgx.Tx, _ *eventstore.Reade
 	if err != nil || len(mine) == 0 {
 		return err
 	}
-	rows, err := loadMunicipalities(ctx, tx, older(mine))
+	rows, err := m.load(ctx, tx, older(mine))
 	if err != nil {
 		return err
 	}
 	if err := evolve(rows, mine); err != nil {
 		return err
 	}
-	return writeMunicipalities(ctx, tx, slices.Collect(maps.Values(rows)))
+	return municipalitiesTable().upsert(ctx, tx, m.table, slices.Collect(maps.Values(rows)))
 }
 
 const municipalityColumns = `m.id, m.code, m.name, m.province, m.category, m.district_code, m.population, m.contact_email,
@@ -71,13 +71,13 @@ func scanMunicipality(r pgx.CollectableRow) (municipalityRow, error) {
 
 func municipalityKey(r municipalityRow) stream { return stream{r.State.ID.UUID, r.State.ID.UUID} }
 
-func loadMunicipalities(ctx context.Context, tx pgx.Tx, keys []stream) (map[stream]municipalityRow, error) {
-	const sql = `select ` + municipalityColumns + ` from trust.municipalities m where m.id = any($1::uuid[])`
+func (m municipalities) load(ctx context.Context, tx pgx.Tx, keys []stream) (map[stream]municipalityRow, error) {
+	sql := `select ` + municipalityColumns + ` from ` + m.table + ` m where m.id = any($1::uuid[])`
 	loaded := make(map[stream]municipalityRow, len(keys))
 	if len(keys) == 0 {
 		return loaded, nil
 	}
-	found, err := tx.Query(ctx, sql, column(keys, func(k stream) [16]byte { return k.id }))
+	found, err := tx.Query(ctx, sql, each(keys, func(k stream) [16]byte { return k.id }))
 	if err != nil {
 		return nil, fmt.Errorf("load municipalities: %w", err)
 	}
@@ -91,33 +91,35 @@ func loadMunicipalities(ctx context.Context, tx pgx.Tx, keys []stream) (map[stre
 	return loaded, nil
 }
 
-func writeMunicipalities(ctx context.Context, tx pgx.Tx, rows []municipalityRow) error {
-	const sql = `insert into trust.municipalities (id, code, name, province, category, district_code, population, contact_email,
-			is_active, created_at, updated_at, version, position)
-		select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::integer[], $8::text[],
-			$9::boolean[], $10::timestamptz[], $11::timestamptz[], $12::integer[], $13::bigint[])
-		on conflict (id) do update set code = excluded.code, name = excluded.name, province = excluded.province,
-			category = excluded.category, district_code = excluded.district_code, population = excluded.population,
-			contact_email = excluded.contact_email, is_active = excluded.is_active, created_at = excluded.created_at,
-			updated_at = excluded.updated_at, version = excluded.version, position = excluded.position`
-	_, err := tx.Exec(ctx, sql,
-		column(rows, func(r municipalityRow) [16]byte { return r.State.ID.UUID }),
-		column(rows, func(r municipalityRow) string { return r.State.Code }),
-		column(rows, func(r municipalityRow) string { return r.State.Name }),
-		column(rows, func(r municipalityRow) string { return r.State.Province }),
-		column(rows, func(r municipalityRow) string { return r.State.Category }),
-		column(rows, func(r municipalityRow) string { return r.State.DistrictCode }),
-		column(rows, func(r municipalityRow) *int { return r.State.Population }),
-		column(rows, func(r municipalityRow) string { return r.State.ContactEmail }),
-		column(rows, func(r municipalityRow) bool { return r.State.Active }),
-		column(rows, func(r municipalityRow) time.Time { return r.State.CreatedAt }),
-		column(rows, func(r municipalityRow) time.Time { return r.State.UpdatedAt }),
-		column(rows, func(r municipalityRow) int32 { return int32(r.Version) }),
-		column(rows, func(r municipalityRow) int64 { return r.Position }))
-	if err != nil {
-		return fmt.Errorf("write municipalities: %w", err)
-	}
-	return nil
+func (municipalities) into(version string) Projection { return municipalities{version} }
+
+func (municipalities) source() source {
+	table := municipalitiesTable()
+	return source{kind: domain.MunicipalityStream, columns: table.names(), key: table.key, rows: func(history []domain.Recorded) ([][]any, error) {
+		r, err := evolveWhole[domain.Municipality](history)
+		return table.values(r), err
+	}}
+}
+
+// forget does nothing: nobody is in it.
+func (municipalities) forget(context.Context, pgx.Tx, int64, int64) error { return nil }
+
+func municipalitiesTable() readTable[municipalityRow] {
+	return readTable[municipalityRow]{key: []string{"id"}, columns: []column[municipalityRow]{
+		col("id", "uuid", func(r municipalityRow) [16]byte { return r.State.ID.UUID }),
+		col("code", "text", func(r municipalityRow) string { return r.State.Code }),
+		col("name", "text", func(r municipalityRow) string { return r.State.Name }),
+		col("province", "text", func(r municipalityRow) string { return r.State.Province }),
+		col("category", "text", func(r municipalityRow) string { return r.State.Category }),
+		col("district_code", "text", func(r municipalityRow) string { return r.State.DistrictCode }),
+		col("population", "integer", func(r municipalityRow) *int { return r.State.Population }),
+		col("contact_email", "text", func(r municipalityRow) string { return r.State.ContactEmail }),
+		col("is_active", "boolean", func(r municipalityRow) bool { return r.State.Active }),
+		col("created_at", "timestamptz", func(r municipalityRow) time.Time { return r.State.CreatedAt }),
+		col("updated_at", "timestamptz", func(r municipalityRow) time.Time { return r.State.UpdatedAt }),
+		col("version", "integer", func(r municipalityRow) int32 { return int32(r.Version) }),
+		col("position", "bigint", func(r municipalityRow) int64 { return r.Position }),
+	}}
 }
 
 // MunicipalityFilter narrows a list of municipalities; zero fields do not. Q finds part of a name or the start of a code, letter

@@ -23,10 +23,32 @@ type Projection interface {
 
 	// replay makes an empty in-memory table for Verify.
 	replay() replay
+
+	// into is the same projection onto a version of its table. Without it, a projection writes to the view, and so to the version
+	// that is read.
+	into(version string) Projection
+	// source is what makes the rows anew.
+	source() source
+	// forget blanks, in all versions of the table, whom the log erases at the positions after < p ≤ upTo.
+	forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error
+}
+
+// source says what makes the rows of a read table: each stream of one kind makes its own, and no other kind makes any.
+type source struct {
+	kind    domain.StreamType
+	columns []string
+	key     []string // columns of the primary key
+	// rows gives a stream's rows from all its events, as COPY takes them: in the order of columns.
+	rows func(history []domain.Recorded) ([][]any, error)
 }
 
 // All lists every projection.
-func All() []Projection { return []Projection{municipalities{}, users{}, consents{}} }
+func All() []Projection {
+	return []Projection{municipalities{view("municipalities")}, users{view("users")}, consents{view("consents")}}
+}
+
+// view names the view that stands for the version of a read table that is read.
+func view(projection string) string { return "trust." + projection }
 
 // ByName finds a projection.
 func ByName(name string) (Projection, bool) {
@@ -88,6 +110,15 @@ func evolve[S interface {
 	return nil
 }
 
+// evolveWhole folds all events of one stream.
+func evolveWhole[S interface {
+	Evolve(r domain.Recorded) S
+}](history []domain.Recorded) (row[S], error) {
+	rows := make(map[stream]row[S], 1)
+	err := evolve(rows, history)
+	return rows[streamOf(history[0])], err
+}
+
 // OrderError says that an event does not follow what its read table or its range holds.
 type OrderError struct {
 	Position int64
@@ -119,13 +150,4 @@ func older(events []domain.Recorded) []stream {
 		}
 	}
 	return found
-}
-
-// column makes the array of one column of many rows.
-func column[R, V any](rows []R, value func(R) V) []V {
-	values := make([]V, len(rows))
-	for i, r := range rows {
-		values[i] = value(r)
-	}
-	return values
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // users is the read table of users as they are. An erased user's row stays, blank.
-type users struct{}
+type users struct{ table string }
 
 type userRow = row[domain.User]
 
@@ -41,19 +41,44 @@ func (users) Handles(event domain.Event) (bool, error) {
 }
 
 // Fold implements Projection.
-func (u users) Fold(ctx context.Context, tx pgx.Tx, _ *eventstore.Reader, events []domain.Recorded, _ int64) error {
+func (u users) Fold(ctx context.Context, tx pgx.Tx, _ *eventstore.Reader, events []domain.Recorded, upTo int64) error {
 	mine, err := handled(u, events)
 	if err != nil || len(mine) == 0 {
 		return err
 	}
-	rows, err := loadUsers(ctx, tx, older(mine))
+	rows, err := u.load(ctx, tx, older(mine))
 	if err != nil {
 		return err
 	}
 	if err := evolve(rows, mine); err != nil {
 		return err
 	}
-	return writeUsers(ctx, tx, slices.Collect(maps.Values(rows)))
+	if err := usersTable().upsert(ctx, tx, u.table, slices.Collect(maps.Values(rows))); err != nil {
+		return err
+	}
+	if u.table != view("users") || !slices.ContainsFunc(mine, erases) {
+		return nil
+	}
+	return u.forget(ctx, tx, mine[0].Position-1, upTo)
+}
+
+func erases(e domain.Recorded) bool {
+	_, ok := e.Event.(*domain.UserErased)
+	return ok
+}
+
+func (users) forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error {
+	const sql = `update %s u set email = '', full_name = '', phone = '', is_erased = true
+		from trust.events e
+		where e.position > $1 and e.position <= $2 and e.event_type = $3
+			and u.tenant_id = e.tenant_id and u.id = e.stream_id and not u.is_erased`
+	all, err := versions(ctx, tx, "users")
+	for _, version := range all { // in the one that is read they are blank, and nothing is done
+		if _, err = tx.Exec(ctx, fmt.Sprintf(sql, version), after, upTo, (*domain.UserErased)(nil).EventType()); err != nil {
+			return fmt.Errorf("blank erased users in %s: %w", version, err)
+		}
+	}
+	return err
 }
 
 const userColumns = `u.id, u.tenant_id, u.municipality_code, u.email, u.full_name, u.phone, u.preferred_language, u.role,
@@ -68,15 +93,15 @@ func scanUser(r pgx.CollectableRow) (userRow, error) {
 	return userRow{State: u, Version: u.Version, Position: position}, err
 }
 
-func loadUsers(ctx context.Context, tx pgx.Tx, keys []stream) (map[stream]userRow, error) {
-	const sql = `select ` + userColumns + ` from unnest($1::uuid[], $2::uuid[]) k (tenant_id, id)
-		join trust.users u on u.tenant_id = k.tenant_id and u.id = k.id`
+func (u users) load(ctx context.Context, tx pgx.Tx, keys []stream) (map[stream]userRow, error) {
+	sql := `select ` + userColumns + ` from unnest($1::uuid[], $2::uuid[]) k (tenant_id, id)
+		join ` + u.table + ` u on u.tenant_id = k.tenant_id and u.id = k.id`
 	loaded := make(map[stream]userRow, len(keys))
 	if len(keys) == 0 {
 		return loaded, nil
 	}
-	found, err := tx.Query(ctx, sql, column(keys, func(k stream) [16]byte { return k.tenant }),
-		column(keys, func(k stream) [16]byte { return k.id }))
+	found, err := tx.Query(ctx, sql, each(keys, func(k stream) [16]byte { return k.tenant }),
+		each(keys, func(k stream) [16]byte { return k.id }))
 	if err != nil {
 		return nil, fmt.Errorf("load users: %w", err)
 	}
@@ -92,35 +117,33 @@ func loadUsers(ctx context.Context, tx pgx.Tx, keys []stream) (map[stream]userRo
 
 func userKey(r userRow) stream { return stream{r.State.Tenant.UUID, r.State.ID.UUID} }
 
-func writeUsers(ctx context.Context, tx pgx.Tx, rows []userRow) error {
-	const sql = `insert into trust.users (id, tenant_id, municipality_code, email, full_name, phone, preferred_language, role,
-			is_active, is_erased, created_at, updated_at, version, position)
-		select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-			$9::boolean[], $10::boolean[], $11::timestamptz[], $12::timestamptz[], $13::integer[], $14::bigint[])
-		on conflict (tenant_id, id) do update set municipality_code = excluded.municipality_code, email = excluded.email,
-			full_name = excluded.full_name, phone = excluded.phone, preferred_language = excluded.preferred_language,
-			role = excluded.role, is_active = excluded.is_active, is_erased = excluded.is_erased,
-			created_at = excluded.created_at, updated_at = excluded.updated_at, version = excluded.version,
-			position = excluded.position`
-	_, err := tx.Exec(ctx, sql,
-		column(rows, func(r userRow) [16]byte { return r.State.ID.UUID }),
-		column(rows, func(r userRow) [16]byte { return r.State.Tenant.UUID }),
-		column(rows, func(r userRow) string { return r.State.MunicipalityCode }),
-		column(rows, func(r userRow) string { return r.State.Email }),
-		column(rows, func(r userRow) string { return r.State.FullName }),
-		column(rows, func(r userRow) string { return r.State.Phone }),
-		column(rows, func(r userRow) string { return string(r.State.PreferredLanguage) }),
-		column(rows, func(r userRow) string { return string(r.State.Role) }),
-		column(rows, func(r userRow) bool { return r.State.Active }),
-		column(rows, func(r userRow) bool { return r.State.Erased }),
-		column(rows, func(r userRow) time.Time { return r.State.CreatedAt }),
-		column(rows, func(r userRow) time.Time { return r.State.UpdatedAt }),
-		column(rows, func(r userRow) int32 { return int32(r.Version) }),
-		column(rows, func(r userRow) int64 { return r.Position }))
-	if err != nil {
-		return fmt.Errorf("write users: %w", err)
-	}
-	return nil
+func (users) into(version string) Projection { return users{version} }
+
+func (users) source() source {
+	table := usersTable()
+	return source{kind: domain.UserStream, columns: table.names(), key: table.key, rows: func(history []domain.Recorded) ([][]any, error) {
+		r, err := evolveWhole[domain.User](history)
+		return table.values(r), err
+	}}
+}
+
+func usersTable() readTable[userRow] {
+	return readTable[userRow]{key: []string{"tenant_id", "id"}, columns: []column[userRow]{
+		col("id", "uuid", func(r userRow) [16]byte { return r.State.ID.UUID }),
+		col("tenant_id", "uuid", func(r userRow) [16]byte { return r.State.Tenant.UUID }),
+		col("municipality_code", "text", func(r userRow) string { return r.State.MunicipalityCode }),
+		col("email", "text", func(r userRow) string { return r.State.Email }),
+		col("full_name", "text", func(r userRow) string { return r.State.FullName }),
+		col("phone", "text", func(r userRow) string { return r.State.Phone }),
+		col("preferred_language", "text", func(r userRow) string { return string(r.State.PreferredLanguage) }),
+		col("role", "text", func(r userRow) string { return string(r.State.Role) }),
+		col("is_active", "boolean", func(r userRow) bool { return r.State.Active }),
+		col("is_erased", "boolean", func(r userRow) bool { return r.State.Erased }),
+		col("created_at", "timestamptz", func(r userRow) time.Time { return r.State.CreatedAt }),
+		col("updated_at", "timestamptz", func(r userRow) time.Time { return r.State.UpdatedAt }),
+		col("version", "integer", func(r userRow) int32 { return int32(r.Version) }),
+		col("position", "bigint", func(r userRow) int64 { return r.Position }),
+	}}
 }
 
 // UserFilter narrows a list of users; zero fields do not. Q finds part of a name or an address, Email and Phone the whole,
@@ -194,7 +217,7 @@ func (u *usersReplay) fold(events []domain.Recorded) error {
 
 func (u *usersReplay) later(events []domain.Recorded) {
 	for _, e := range events {
-		if _, erased := e.Event.(*domain.UserErased); erased {
+		if erases(e) {
 			u.erasing[streamOf(e)] = true
 		}
 	}

@@ -61,6 +61,9 @@ func Verify(ctx context.Context, db Beginner, r *eventstore.Reader, progress fun
 		return fmt.Errorf("verify: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if err := keepVersions(ctx, tx); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
 	head, err := eventstore.Head(ctx, tx)
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)

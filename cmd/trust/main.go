@@ -33,6 +33,7 @@ type cli struct {
 	Replay   replayCmd   `cmd:"" help:"Replay what people had agreed to at an instant, as known at an instant."`
 	Exposure exposureCmd `cmd:"" help:"List who read a person's data, or whose data an account read."`
 	Verify   verifyCmd   `cmd:"" help:"Re-read the whole log and compare the read tables with it; exit 1 at the first difference."`
+	Rebuild  rebuildCmd  `cmd:"" help:"Make read tables anew from the log, beside those that are read, and switch to them."`
 	Backup   backupCmd   `cmd:"" help:"Write the log and the keys to a folder, or the keys alone."`
 	Restore  restoreCmd  `cmd:"" help:"Fill a new database from a backup; who was erased since stays erased."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`

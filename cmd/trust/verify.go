@@ -40,8 +40,10 @@ func (verifyCmd) Run(p *program) error {
 		_ = bar.Set64(done) // drawing is all it does
 	})
 	_ = bar.Finish()
-	if difference, ok := errors.AsType[*projections.Difference](err); ok {
-		return notSo("%v; the read table can be made anew from the log, the log itself only from a backup", difference)
+	if difference, ok := errors.AsType[*projections.Difference](err); ok && difference.Projection != "" {
+		return notSo("%v; trust rebuild %s makes the table anew from the log", difference, difference.Projection)
+	} else if ok {
+		return notSo("%v; the log can be made anew only from a backup", difference)
 	}
 	if err != nil {
 		return explain(err)

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/projections"
+)
+
+type rebuildCmd struct {
+	Names    []string `arg:"" name:"name" help:"users, consents, municipalities, or all."`
+	DropKept bool     `help:"Rebuild nothing, but drop the versions of the tables that rebuilds have kept."`
+}
+
+// Run makes read tables anew from the log, one after another, while they are read and followed.
+func (r rebuildCmd) Run(p *program) error {
+	chosen, err := chooseProjections(r.Names)
+	if err != nil {
+		return err
+	}
+	c, err := p.config()
+	if err != nil {
+		return err
+	}
+	if err := c.need(secrets{master: true}); err != nil {
+		return err
+	}
+	pool, err := openOwnerPool(p.ctx, c)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if r.DropKept {
+		return dropKept(p, pool, chosen)
+	}
+	reader, err := eventstore.NewReader(p.ctx, pool, []byte(c.masterKey))
+	if err != nil {
+		return c.explain(err)
+	}
+	for _, projection := range chosen {
+		if err := rebuild(p, pool, reader, projection); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openOwnerPool makes a pool that works as the owner of the tables.
+func openOwnerPool(ctx context.Context, c *config) (*pgxpool.Pool, error) {
+	if _, err := c.needOwner(); err != nil {
+		return nil, err
+	}
+	address, err := withRole(c.databaseURL, roleOwner)
+	if err != nil {
+		return nil, err
+	}
+	return openPool(ctx, address, 2)
+}
+
+func rebuild(p *program, pool *pgxpool.Pool, reader *eventstore.Reader, projection projections.Projection) error {
+	bar := newProgress(p.stderr, -1, projection.Name())
+	done, err := projections.Rebuild(p.ctx, pool, reader, projection, func(stage projections.Stage, done, total int64) {
+		bar.Describe(projection.Name() + ": " + string(stage))
+		if total > 0 {
+			bar.ChangeMax64(total)
+			_ = bar.Set64(done) // drawing is all it does
+		}
+	})
+	_ = bar.Finish()
+	if err != nil {
+		return notRebuilt(err)
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s rebuilt up to position %d: %d rows copied; %s; the table before is kept as %s until the next rebuild, or trust rebuild %[1]s --drop-kept\n",
+		projection.Name(), done.Position, done.Rows, whatWasWrong(done.Wrong), done.Kept)
+	return err
+}
+
+func whatWasWrong(w projections.Wrong) string {
+	if w.None() {
+		return "the table before had every row as the log says"
+	}
+	return fmt.Sprintf("in the table before %d rows were missing, %d too many and %d different, the first of all these %s", w.Missing, w.Extra, w.Changed, w.First)
+}
+
+func notRebuilt(err error) error {
+	var (
+		gap     *eventstore.GapError
+		order   *projections.OrderError
+		unknown *domain.UnknownEventError
+	)
+	switch {
+	case errors.Is(err, projections.ErrRebuilding):
+		return notSo("%v; wait for it to end", err)
+	case errors.As(err, &gap), errors.As(err, &order), errors.As(err, &unknown):
+		return notSo("%v; nothing was changed", err)
+	case errors.Is(err, context.Canceled):
+		return unreachable(nil, "stopped before its end; nothing was changed")
+	default:
+		return explain(err)
+	}
+}
+
+func dropKept(p *program, pool *pgxpool.Pool, chosen []projections.Projection) error {
+	for _, projection := range chosen {
+		dropped, err := projections.DropKept(p.ctx, pool, projection)
+		if err != nil {
+			return explain(err)
+		}
+		for _, name := range dropped {
+			if _, err := fmt.Fprintf(p.stdout, "%s dropped\n", name); err != nil {
+				return err
+			}
+		}
+		if len(dropped) == 0 {
+			if _, err := fmt.Fprintf(p.stdout, "%s: nothing was kept\n", projection.Name()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

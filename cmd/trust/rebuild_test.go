@@ -1,0 +1,88 @@
+package main
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+func TestRebuild(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "RATE_LIMIT=off")
+	s.start("up")
+	eventually(t, "the system is ready", s.ready)
+	s.run("seed", "--people", "60", "--seed", "3").expect(t, exitDone, "people")
+	eventually(t, "the read tables have followed", s.caughtUp)
+	s = s.with("DATABASE_URL=" + s.kept()["DATABASE_URL"])
+	db := connect(t, s)
+
+	o := s.run("rebuild", "all")
+	for _, name := range []string{"users", "consents", "municipalities"} {
+		o.expect(t, exitDone, name+" rebuilt up to position ")
+		o.expect(t, exitDone, "kept as trust."+name+"_v1")
+	}
+	if strings.Count(o.stdout, "had every row as the log says") != 3 || o.stderr != "" {
+		t.Errorf("stdout: %s\nstderr: %s", o.stdout, o.stderr)
+	}
+	s.run("verify").expect(t, exitDone, "events verified")
+	s.run("rebuild", "all", "--drop-kept").expect(t, exitDone, "trust.users_v1 dropped")
+	s.run("rebuild", "users", "--drop-kept").expect(t, exitDone, "users: nothing was kept")
+
+	_, err := db.Exec(t.Context(), "delete from trust.users where id = (select id from trust.users limit 1); update trust.users set full_name = 'Omega'")
+	must(t, err)
+	s.run("verify").expect(t, exitNotSo, "trust rebuild users")
+	o = s.run("rebuild", "users")
+	o.expect(t, exitDone, "in the table before 1 rows were missing, 0 too many and ")
+	if strings.Contains(o.stdout, "Omega") {
+		t.Errorf("it shows a value: %s", o.stdout)
+	}
+	s.run("verify").expect(t, exitDone, "events verified")
+	if status := s.run("status"); status.code != exitDone || !s.ready() {
+		t.Errorf("afterwards: %+v", status)
+	}
+	s.citizen("late@example.org", "Late Comer")
+	eventually(t, "the read tables follow", s.caughtUp)
+	s.run("verify").expect(t, exitDone, "events verified")
+
+	s.run("rebuild", "nobody").expect(t, exitUsage, `there is no projector "nobody"`)
+	s.run("rebuild").expect(t, exitUsage, "trust rebuild --help")
+	s.with("MASTER_KEY="+strings.Repeat("wrong-", 8)).run("rebuild", "users").expect(t, exitUsage, "MASTER_KEY is not the one")
+}
+
+// A rebuild that is killed, or stopped, leaves nothing behind, and what was is read on.
+func TestARebuildThatIsKilledLeavesWhatWas(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "RATE_LIMIT=off")
+	s.start("up")
+	eventually(t, "the system is ready", s.ready)
+	s = s.with("DATABASE_URL=" + s.kept()["DATABASE_URL"])
+	db, look := connect(t, s), connect(t, s)
+	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+		tx, err := db.BeginTx(t.Context(), pgx.TxOptions{})
+		must(t, err)
+		_, err = tx.Exec(t.Context(), "lock table trust.users in access share mode") // so that it gets as far as the switch, and waits
+		must(t, err)
+		going := s.start("rebuild", "users")
+		eventually(t, "the rebuild waits for the lock", func() (waits bool) {
+			must(t, look.QueryRow(t.Context(), "select exists (select from pg_locks where mode = 'AccessExclusiveLock' and not granted)").Scan(&waits))
+			return waits
+		})
+		if code := going.stop(t, sig); sig == syscall.SIGTERM && (code != exitUnreachable || !strings.Contains(going.said.String(), "nothing was changed")) {
+			t.Errorf("exit code %d: %s", code, going.said)
+		}
+		eventually(t, "Postgres has noticed", func() (gone bool) {
+			must(t, look.QueryRow(t.Context(), "select not exists (select from pg_locks where mode = 'AccessExclusiveLock')").Scan(&gone))
+			return gone
+		})
+		must(t, tx.Rollback(t.Context()))
+		var versions int
+		must(t, look.QueryRow(t.Context(), `select count(*) from pg_class where relkind = 'r' and relname like 'users\_v%'`).Scan(&versions))
+		if versions != 1 {
+			t.Errorf("after %s there are %d versions", sig, versions)
+		}
+		s.run("verify").expect(t, exitDone, "events verified")
+	}
+	s.run("rebuild", "users").expect(t, exitDone, "kept as trust.users_v1")
+}

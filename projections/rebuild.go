@@ -1,0 +1,246 @@
+package projections
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// A rebuild is one transaction, so one that is killed leaves what was. It
+//
+//  1. makes the next version of the table and copies into it the rows of all events up to the head of one snapshot, stream by
+//     stream, in memory for a page;
+//  2. compares it with the version that is read, which goes on being read and followed;
+//  3. follows the log until it is close behind the head;
+//  4. takes the view's lock, follows to the projector's checkpoint, points the view at the new version, commits.
+//
+// Nobody waits for it but in the last step. A projector that is behind, or halted, is brought to where the new version stands.
+
+// Stage is what a rebuild is doing.
+type Stage string
+
+// The stages, in their order.
+const (
+	Copying   Stage = "copying"
+	Indexing  Stage = "indexing"
+	Comparing Stage = "comparing"
+	Following Stage = "following"
+	Switching Stage = "switching"
+	Waiting   Stage = "waiting for who reads the table" // between two tries of Switching
+)
+
+// Report is told what a rebuild does, and how much of how many events it has done where it counts them.
+type Report func(stage Stage, done, total int64)
+
+// Rebuilt says what a rebuild did.
+type Rebuilt struct {
+	Position int64  // every event up to here is in the table
+	Rows     int64  // how many it copied
+	Kept     string // the version before, which nobody reads any more
+	Wrong    Wrong  // what was not so in that one
+}
+
+// Wrong counts the rows of a read table that are not what the log says, as far as the table had followed it.
+type Wrong struct {
+	Missing, Extra, Changed int64
+	First                   uuid.UUID // the smallest id among them
+}
+
+// None tells whether every row was right.
+func (w Wrong) None() bool { return w == Wrong{} }
+
+// ErrRebuilding says that the same read table is being rebuilt already.
+var ErrRebuilding = errors.New("this read table is being rebuilt already")
+
+// closeBehind is how many events may be left to fold when the readers are made to wait: some hundredths of a second.
+const closeBehind = 500
+
+// Rebuild makes a read table anew from the log beside the one that is read, and switches to it. db gives two connections in the role
+// trust_owner. An event that cannot be folded, or a log with a gap, ends it; then nothing is changed.
+func Rebuild(ctx context.Context, db Beginner, r *eventstore.Reader, p Projection, report Report) (Rebuilt, error) {
+	b := rebuild{Projection: p, db: db, reader: r, report: report}
+	err := pgx.BeginTxFunc(ctx, db, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		b.tx = tx
+		for _, step := range []func(context.Context) error{b.begin, b.copy, b.index, b.compare, b.follow, b.change} {
+			if err := step(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return Rebuilt{}, fmt.Errorf("rebuild %s: %w", p.Name(), err)
+	}
+	return b.done, nil
+}
+
+// rebuild is one in the making. done.Position is how far the next version is.
+type rebuild struct {
+	Projection
+	db     Beginner
+	reader *eventstore.Reader
+	report Report
+	tx     pgx.Tx
+	next   string // version
+	done   Rebuilt
+}
+
+// begin makes the next version, empty and without indexes. Checks are not taken over: a read table accepts all history.
+func (b *rebuild) begin(ctx context.Context) (err error) {
+	const claim = `select pg_catalog.pg_try_advisory_xact_lock($1, $2)`
+	const create = `create table %s (like %s including all excluding indexes excluding constraints)`
+	var alone bool
+	if err := b.tx.QueryRow(ctx, claim, rebuildSpace, lockKey(b.Name())).Scan(&alone); err != nil {
+		return err
+	}
+	if !alone {
+		return ErrRebuilding
+	}
+	if b.done.Kept, err = liveVersion(ctx, b.tx, b.Name()); err != nil {
+		return err
+	}
+	all, err := versions(ctx, b.tx, b.Name())
+	if err != nil {
+		return err
+	}
+	b.next = nextVersion(b.Name(), all)
+	return b.exec(ctx, create, b.next, b.done.Kept)
+}
+
+// copy fills the next version from a snapshot of the log. The keys are of the same snapshot, so whoever is erased in it is erased in
+// the log up to Position, and the other way round.
+func (b *rebuild) copy(ctx context.Context) error {
+	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	return pgx.BeginTxFunc(ctx, b.db, snapshot, func(log pgx.Tx) (err error) {
+		source := b.source()
+		var total int64
+		if b.done.Position, total, err = b.reader.Count(ctx, log, source.kind); err != nil {
+			return err
+		}
+		reading, stop := context.WithCancel(ctx)
+		pages := readHistories(reading, b.reader, log, source.kind)
+		defer func() {
+			stop()
+			for range pages.events { // until the reader has let go of its transaction
+			}
+		}()
+		rows := &rowSource{source: source, pages: pages, folded: func(n int64) { b.report(Copying, n, total) }}
+		table := pgx.Identifier(strings.Split(b.next, "."))
+		b.done.Rows, err = b.tx.CopyFrom(ctx, table, source.columns, rows)
+		return cmp.Or(rows.err, err) // COPY hands the first on as text alone
+	})
+}
+
+func (b *rebuild) index(ctx context.Context) error {
+	b.report(Indexing, 0, 0)
+	return b.exec(ctx, `select trust.index_version('%[1]s', '%[2]s'), trust.open_version('%[1]s'); analyze %[1]s`, b.next, b.done.Kept)
+}
+
+// compare counts what is wrong in the version that is read. The two are at different positions, so a row that changed in between is
+// left out: each bears the position of its newest event.
+func (b *rebuild) compare(ctx context.Context) error {
+	const sql = `select count(*) filter (where o.position is null), count(*) filter (where n.position is null),
+			count(*) filter (where n.position is not null and o.position is not null), min(coalesce(n.id, o.id)::text)
+		from %s n full join %s o using (%s), trust.checkpoints c
+		where c.projection = $1 and coalesce(n.position <= c.position, true) and coalesce(o.position <= $2, true)
+			and n is distinct from o`
+	b.report(Comparing, 0, 0)
+	if err := b.exec(ctx, "set local work_mem = '64MB'"); err != nil {
+		return err
+	}
+	wrong, first := &b.done.Wrong, (*string)(nil)
+	statement := fmt.Sprintf(sql, b.next, b.done.Kept, strings.Join(b.source().key, ", "))
+	err := b.tx.QueryRow(ctx, statement, b.Name(), b.done.Position).Scan(&wrong.Missing, &wrong.Extra, &wrong.Changed, &first)
+	if err != nil || first == nil {
+		return err
+	}
+	wrong.First, err = uuid.Parse(*first)
+	return err
+}
+
+// follow folds what the log has gained, as a projector does, until little is left.
+func (b *rebuild) follow(ctx context.Context) error {
+	for {
+		head, err := eventstore.Head(ctx, b.tx)
+		if err != nil {
+			return err
+		}
+		b.report(Following, b.done.Position, head)
+		if head-b.done.Position <= closeBehind {
+			return nil
+		}
+		if err := b.foldTo(ctx, min(head, b.done.Position+defaultPage)); err != nil {
+			return err
+		}
+	}
+}
+
+func (b *rebuild) foldTo(ctx context.Context, upTo int64) error {
+	if upTo <= b.done.Position {
+		return nil
+	}
+	events, err := b.reader.Range(ctx, b.tx, b.done.Position, upTo)
+	if err != nil {
+		return err
+	}
+	if err := b.into(b.next).Fold(ctx, b.tx, b.reader, events, upTo); err != nil {
+		return err
+	}
+	b.done.Position = upTo
+	return nil
+}
+
+// change points the view at the next version, and drops those that were kept until now.
+func (b *rebuild) change(ctx context.Context) error {
+	const look = `select position from trust.checkpoints where projection = $1 for update`
+	const move = `update trust.checkpoints set position = $2, error = null, error_since = null,
+			state = case state when 'halted' then 'running' else state end
+		where projection = $1`
+	for {
+		b.report(Switching, 0, 0)
+		held, err := lockView(ctx, b.tx, b.Name())
+		if err != nil {
+			return err
+		}
+		if held {
+			break
+		}
+		b.report(Waiting, 0, 0)
+		sleep(ctx, pulse)
+		if err := b.follow(ctx); err != nil {
+			return err
+		}
+	}
+	// A page with nothing for this table does not touch the view: the checkpoint's own lock holds it off.
+	var checkpoint int64
+	if err := b.tx.QueryRow(ctx, look, b.Name()).Scan(&checkpoint); err != nil {
+		return err
+	}
+	if err := b.foldTo(ctx, checkpoint); err != nil {
+		return err
+	}
+	if err := b.forget(ctx, b.tx, checkpoint, b.done.Position); err != nil { // the projector will not come past these
+		return err
+	}
+	if err := b.exec(ctx, "create or replace view %s with (security_invoker = true) as select * from %s", view(b.Name()), b.next); err != nil {
+		return err
+	}
+	if _, err := dropAllBut(ctx, b.tx, b.Name(), b.next, b.done.Kept); err != nil {
+		return err
+	}
+	_, err := b.tx.Exec(ctx, move, b.Name(), b.done.Position)
+	return err
+}
+
+// exec runs statements that are made of names which this package made.
+func (b *rebuild) exec(ctx context.Context, format string, names ...any) error {
+	_, err := b.tx.Exec(ctx, fmt.Sprintf(format, names...))
+	return err
+}

@@ -1,0 +1,89 @@
+package projections
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// histories is a reader that goes on while what it read is folded and copied.
+type histories struct {
+	events chan []domain.Recorded // whole streams; closed at the end
+	err    error                  // why it ended, if not at the end; to be read after events is closed
+}
+
+// readHistories begins to read every stream of one kind. It ends with ctx.
+func readHistories(ctx context.Context, r *eventstore.Reader, tx pgx.Tx, kind domain.StreamType) *histories {
+	h := &histories{events: make(chan []domain.Recorded)}
+	go func() {
+		defer close(h.events)
+		h.err = r.Histories(ctx, tx, kind, defaultPage, func(page []domain.Recorded) error {
+			select {
+			case h.events <- page:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+	return h
+}
+
+// rowSource gives COPY the rows of all streams, folding one stream at a time.
+type rowSource struct {
+	source source
+	pages  *histories
+	folded func(events int64)
+
+	count int64
+	page  []domain.Recorded // what is left of it
+	rows  [][]any           // of the stream folded last: what is left of them, the first being the current
+	err   error
+}
+
+// Next implements pgx.CopyFromSource.
+func (s *rowSource) Next() bool {
+	if len(s.rows) > 0 {
+		s.rows = s.rows[1:]
+	}
+	for len(s.rows) == 0 && s.err == nil {
+		if len(s.page) > 0 {
+			s.err = s.fold()
+			continue
+		}
+		s.folded(s.count)
+		var more bool
+		if s.page, more = <-s.pages.events; !more {
+			s.err = s.pages.err
+			return false
+		}
+		s.count += int64(len(s.page))
+	}
+	return s.err == nil
+}
+
+// fold folds the page's first stream.
+func (s *rowSource) fold() (err error) {
+	n := 1
+	for n < len(s.page) && streamOf(s.page[n]) == streamOf(s.page[0]) {
+		n++
+	}
+	history := s.page[:n]
+	s.page = s.page[n:]
+	for i, e := range history {
+		if e.Version != i+1 {
+			return &OrderError{Position: e.Position, Version: e.Version, After: i}
+		}
+	}
+	s.rows, err = s.source.rows(history)
+	return err
+}
+
+// Values implements pgx.CopyFromSource.
+func (s *rowSource) Values() ([]any, error) { return s.rows[0], nil }
+
+// Err implements pgx.CopyFromSource.
+func (s *rowSource) Err() error { return s.err }

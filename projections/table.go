@@ -1,0 +1,69 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// readTable says how rows of type R stand in a read table.
+type readTable[R any] struct {
+	key     []string // columns of the primary key
+	columns []column[R]
+}
+
+// column is one column of a read table and where a row has its value.
+type column[R any] struct {
+	name, sqlType string
+	value         func(R) any
+	values        func([]R) any // a slice of the column's Go type, which pgx sends as one array
+}
+
+func col[R, V any](name, sqlType string, value func(R) V) column[R] {
+	return column[R]{
+		name: name, sqlType: sqlType,
+		value:  func(r R) any { return value(r) },
+		values: func(rows []R) any { return each(rows, value) },
+	}
+}
+
+// each collects one value of each row.
+func each[R, V any](rows []R, value func(R) V) []V {
+	values := make([]V, len(rows))
+	for i, r := range rows {
+		values[i] = value(r)
+	}
+	return values
+}
+
+// names lists the columns.
+func (t readTable[R]) names() []string {
+	return each(t.columns, func(c column[R]) string { return c.name })
+}
+
+// values gives rows as COPY takes them.
+func (t readTable[R]) values(rows ...R) [][]any {
+	return each(rows, func(r R) []any {
+		return each(t.columns, func(c column[R]) any { return c.value(r) })
+	})
+}
+
+// upsert writes rows, each of another key, in one statement.
+func (t readTable[R]) upsert(ctx context.Context, tx pgx.Tx, into string, rows []R) error {
+	if _, err := tx.Exec(ctx, t.upsertInto(into), each(t.columns, func(c column[R]) any { return c.values(rows) })...); err != nil {
+		return fmt.Errorf("write %s: %w", into, err)
+	}
+	return nil
+}
+
+func (t readTable[R]) upsertInto(table string) string {
+	arrays, changes := make([]string, len(t.columns)), make([]string, len(t.columns))
+	for i, c := range t.columns {
+		arrays[i] = fmt.Sprintf("$%d::%s[]", i+1, c.sqlType)
+		changes[i] = fmt.Sprintf("%[1]s = excluded.%[1]s", c.name)
+	}
+	return fmt.Sprintf("insert into %s (%s) select * from unnest(%s) on conflict (%s) do update set %s", table,
+		strings.Join(t.names(), ", "), strings.Join(arrays, ", "), strings.Join(t.key, ", "), strings.Join(changes, ", "))
+}

@@ -1,0 +1,121 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// A read table stands in the database in versions, trust.users_v1, trust.users_v2 and so on. The view trust.users names the one
+// that is read and followed; a rebuild makes the next and keeps the one before. Who changes what the view names, or drops a
+// version, holds the view's lock, so nobody is in between.
+
+// liveVersion gives the version that a projection's view names.
+func liveVersion(ctx context.Context, tx pgx.Tx, projection string) (name string, err error) {
+	const sql = `select 'trust.' || c.relname from pg_catalog.pg_rewrite r
+		join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_rewrite'::regclass and d.objid = r.oid
+			and d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid <> r.ev_class
+		join pg_catalog.pg_class c on c.oid = d.refobjid
+		where r.ev_class = $1::text::regclass limit 1`
+	if err := tx.QueryRow(ctx, sql, view(projection)).Scan(&name); err != nil {
+		return "", fmt.Errorf("which version is %s: %w", view(projection), err)
+	}
+	return name, nil
+}
+
+// versions lists all versions of a read table.
+func versions(ctx context.Context, tx pgx.Tx, projection string) ([]string, error) {
+	const sql = `select 'trust.' || c.relname from pg_catalog.pg_class c
+		where c.relnamespace = 'trust'::regnamespace and c.relkind = 'r' and c.relname ~ $1 order by c.oid`
+	found, err := tx.Query(ctx, sql, "^"+projection+"_v[0-9]+$")
+	if err != nil {
+		return nil, fmt.Errorf("versions of %s: %w", view(projection), err)
+	}
+	names, err := pgx.CollectRows(found, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("versions of %s: %w", view(projection), err)
+	}
+	return names, nil
+}
+
+// nextVersion makes the name of the next version.
+func nextVersion(projection string, all []string) string {
+	newest := 0
+	for _, name := range all {
+		if n, err := strconv.Atoi(regexp.MustCompile(`[0-9]+$`).FindString(name)); err == nil {
+			newest = max(newest, n)
+		}
+	}
+	return fmt.Sprintf("%s_v%d", view(projection), newest+1)
+}
+
+// keepVersions keeps rebuilds from switching until the transaction ends. It must be the transaction's first statement: a snapshot of
+// before a switch does not see the rows that the view names after it.
+func keepVersions(ctx context.Context, tx pgx.Tx) error {
+	for _, p := range All() {
+		if _, err := tx.Exec(ctx, "lock table "+view(p.Name())+" in access share mode"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lockView keeps everybody from a read table until the transaction ends. It tries for a second, because who comes later waits behind it.
+func lockView(ctx context.Context, tx pgx.Tx, projection string) (held bool, err error) {
+	const notAvailable = "55P03"
+	err = pgx.BeginFunc(ctx, tx, func(try pgx.Tx) error {
+		_, err := try.Exec(ctx, "set local lock_timeout = '1s'; lock table "+view(projection)+" in access exclusive mode; set local lock_timeout = 0")
+		return err
+	})
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == notAvailable {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// dropAllBut drops the versions that are not to be kept, and names them. The view must be locked.
+func dropAllBut(ctx context.Context, tx pgx.Tx, projection string, keep ...string) (dropped []string, err error) {
+	all, err := versions(ctx, tx, projection)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range all {
+		if slices.Contains(keep, name) {
+			continue
+		}
+		if _, err := tx.Exec(ctx, "drop table "+name); err != nil {
+			return nil, fmt.Errorf("drop %s: %w", name, err)
+		}
+		dropped = append(dropped, name)
+	}
+	return dropped, nil
+}
+
+// DropKept drops the versions of a read table that rebuilds have kept, and names them.
+func DropKept(ctx context.Context, db Beginner, p Projection) (dropped []string, err error) {
+	err = pgx.BeginTxFunc(ctx, db, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		for {
+			held, err := lockView(ctx, tx, p.Name())
+			if err != nil {
+				return err
+			}
+			if held {
+				break
+			}
+			sleep(ctx, pulse)
+		}
+		live, err := liveVersion(ctx, tx, p.Name())
+		if err != nil {
+			return err
+		}
+		dropped, err = dropAllBut(ctx, tx, p.Name(), live)
+		return err
+	})
+	return dropped, err
+}
