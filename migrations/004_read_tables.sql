@@ -1,7 +1,7 @@
 set local role trust_owner;
 
--- Each read table is written by its projector alone and can be rebuilt from the log beside the live one. Programs name the view;
--- a rebuild makes the table's next version and points the view at it. No foreign keys and no checks: a read table accepts all
+-- Each read table is written by its projector alone and can be rebuilt from the log beside the one that is read. Programs name the view;
+-- a rebuild makes the table's next version, users_v2 after users_v1, and points the view at it. No foreign keys and no checks: a read table accepts all
 -- history.
 
 create table trust.checkpoints (
@@ -151,6 +151,18 @@ grant update on trust.checkpoints to trust_projector;
 grant select on trust.municipalities, trust.users, trust.consents to trust_query;
 grant select, insert, update, delete on trust.municipalities, trust.users, trust.consents to trust_projector;
 
+-- A migration that changes a read table asks this for it: after rebuilds it has another name.
+create function trust.live_version(read_table text) returns regclass
+language sql stable strict
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select d.refobjid::regclass from pg_rewrite r
+    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.ev_class
+    where r.ev_class = to_regclass(format('trust.%I', read_table)) limit 1;
+end;
+comment on function trust.live_version is 'the version of a read table that its view names';
+revoke all on function trust.live_version from public;
+
 -- Lets a version of a read table be used. It comes last: COPY does not work under row-level security.
 create function trust.open_version(version regclass) returns void
 language plpgsql
@@ -206,6 +218,6 @@ revoke all on function trust.index_version from public;
 
 ---- create above / drop below ----
 
-drop function trust.index_version, trust.open_version;
+drop function trust.index_version, trust.open_version, trust.live_version;
 drop view trust.consents, trust.users, trust.municipalities;
 drop table trust.consents_v1, trust.users_v1, trust.municipalities_v1, trust.checkpoints;

@@ -18,12 +18,7 @@ import (
 
 // liveVersion gives the version that a projection's view names.
 func liveVersion(ctx context.Context, tx pgx.Tx, projection string) (name string, err error) {
-	const sql = `select 'trust.' || c.relname from pg_catalog.pg_rewrite r
-		join pg_catalog.pg_depend d on d.classid = 'pg_catalog.pg_rewrite'::regclass and d.objid = r.oid
-			and d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid <> r.ev_class
-		join pg_catalog.pg_class c on c.oid = d.refobjid
-		where r.ev_class = $1::text::regclass limit 1`
-	if err := tx.QueryRow(ctx, sql, view(projection)).Scan(&name); err != nil {
+	if err := tx.QueryRow(ctx, "select trust.live_version($1)::text", projection).Scan(&name); err != nil {
 		return "", fmt.Errorf("which version is %s: %w", view(projection), err)
 	}
 	return name, nil
