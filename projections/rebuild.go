@@ -33,7 +33,7 @@ const (
 	Comparing Stage = "comparing"
 	Following Stage = "following"
 	Switching Stage = "switching"
-	Waiting   Stage = "waiting for who reads the table" // between two tries of Switching
+	Waiting   Stage = "waiting for who reads the table" // for a second and more, in order to switch; it goes on following
 )
 
 // Report is told what a rebuild does, and how much of how many events it has done where it counts them.
@@ -203,20 +203,9 @@ func (b *rebuild) change(ctx context.Context) error {
 	const move = `update trust.checkpoints set position = $2, error = null, error_since = null,
 			state = case state when 'halted' then 'running' else state end
 		where projection = $1`
-	for {
-		b.report(Switching, 0, 0)
-		held, err := lockView(ctx, b.tx, b.Name())
-		if err != nil {
-			return err
-		}
-		if held {
-			break
-		}
-		b.report(Waiting, 0, 0)
-		sleep(ctx, pulse)
-		if err := b.follow(ctx); err != nil {
-			return err
-		}
+	b.report(Switching, 0, 0)
+	if err := lockView(ctx, b.tx, b.Name(), b.wait); err != nil {
+		return err
 	}
 	// A page with nothing for this table does not touch the view: the checkpoint's own lock holds it off.
 	var checkpoint int64
@@ -237,6 +226,12 @@ func (b *rebuild) change(ctx context.Context) error {
 	}
 	_, err := b.tx.Exec(ctx, move, b.Name(), b.done.Position)
 	return err
+}
+
+// wait goes on following while somebody holds the table.
+func (b *rebuild) wait(ctx context.Context) error {
+	b.report(Waiting, 0, 0)
+	return b.follow(ctx)
 }
 
 // exec runs statements that are made of names which this package made.

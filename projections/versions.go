@@ -61,17 +61,24 @@ func keepVersions(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// lockView keeps everybody from a read table until the transaction ends. It tries for a second, because who comes later waits behind it.
-func lockView(ctx context.Context, tx pgx.Tx, projection string) (held bool, err error) {
+// lockView keeps everybody from a read table until the transaction ends. It tries for a second at a time, because who comes later waits
+// behind it, and does something else in between.
+func lockView(ctx context.Context, tx pgx.Tx, projection string, between func(context.Context) error) error {
+	const sql = "set local lock_timeout = '1s'; lock table %s in access exclusive mode; set local lock_timeout to default"
 	const notAvailable = "55P03"
-	err = pgx.BeginFunc(ctx, tx, func(try pgx.Tx) error {
-		_, err := try.Exec(ctx, "set local lock_timeout = '1s'; lock table "+view(projection)+" in access exclusive mode; set local lock_timeout = 0")
-		return err
-	})
-	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == notAvailable {
-		return false, nil
+	for {
+		err := pgx.BeginFunc(ctx, tx, func(try pgx.Tx) error {
+			_, err := try.Exec(ctx, fmt.Sprintf(sql, view(projection)))
+			return err
+		})
+		if refused, ok := errors.AsType[*pgconn.PgError](err); !ok || refused.Code != notAvailable {
+			return err
+		}
+		sleep(ctx, pulse)
+		if err := between(ctx); err != nil {
+			return err
+		}
 	}
-	return err == nil, err
 }
 
 // dropAllBut drops the versions that are not to be kept, and names them. The view must be locked.
@@ -95,15 +102,9 @@ func dropAllBut(ctx context.Context, tx pgx.Tx, projection string, keep ...strin
 // DropKept drops the versions of a read table that rebuilds have kept, and names them.
 func DropKept(ctx context.Context, db Beginner, p Projection) (dropped []string, err error) {
 	err = pgx.BeginTxFunc(ctx, db, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		for {
-			held, err := lockView(ctx, tx, p.Name())
-			if err != nil {
-				return err
-			}
-			if held {
-				break
-			}
-			sleep(ctx, pulse)
+		nothing := func(ctx context.Context) error { return ctx.Err() }
+		if err := lockView(ctx, tx, p.Name(), nothing); err != nil {
+			return err
 		}
 		live, err := liveVersion(ctx, tx, p.Name())
 		if err != nil {

@@ -257,7 +257,7 @@ func TestMigrateStatusAndVerify(t *testing.T) {
 }
 
 // connect opens a connection as the superuser of the site's database.
-func connect(t *testing.T, s *site) *pgx.Conn {
+func connect(t testing.TB, s *site) *pgx.Conn {
 	t.Helper()
 	for _, variable := range s.env {
 		if address, ok := strings.CutPrefix(variable, "DATABASE_URL="); ok {

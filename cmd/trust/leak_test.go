@@ -181,7 +181,7 @@ func (s *site) wal(t *testing.T, db *pgx.Conn, from string) string {
 	return all.String()
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -50,14 +50,14 @@ const patience = 90 * time.Second
 
 // site is a folder in which commands run, with their own DATA_DIR and environment.
 type site struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	addr string
 	env  []string
 }
 
 // newSite makes a folder that the user postgres can pass through, or the cluster would live elsewhere.
-func newSite(t *testing.T, env ...string) *site {
+func newSite(t testing.TB, env ...string) *site {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
@@ -106,7 +106,7 @@ func (s *site) feed(stdin string, args ...string) outcome {
 }
 
 // expect checks an exit code and a part of what a command said; a refusal is one line.
-func (o outcome) expect(t *testing.T, code int, part string) {
+func (o outcome) expect(t testing.TB, code int, part string) {
 	t.Helper()
 	if o.code != code || !strings.Contains(o.stdout+o.stderr, part) {
 		t.Errorf("exit code %d, want %d with %q\nstdout: %s\nstderr: %s", o.code, code, part, o.stdout, o.stderr)
@@ -143,7 +143,7 @@ func (s *site) start(args ...string) *running {
 }
 
 // stop sends a signal and waits for the end.
-func (r *running) stop(t *testing.T, sig syscall.Signal) int {
+func (r *running) stop(t testing.TB, sig syscall.Signal) int {
 	t.Helper()
 	_ = r.cmd.Process.Signal(sig) // fails only when it has ended
 	select {
@@ -183,7 +183,7 @@ func (b *safeBuffer) String() string {
 }
 
 // eventually polls until something holds.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; {
 		if holds() {

@@ -46,7 +46,7 @@ func (c *account) call(method, path, body string) []byte {
 }
 
 // field gives one text of an answer.
-func field(t *testing.T, answer []byte, name string) string {
+func field(t testing.TB, answer []byte, name string) string {
 	t.Helper()
 	var fields map[string]any
 	if err := json.Unmarshal(answer, &fields); err != nil {
