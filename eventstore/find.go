@@ -188,7 +188,7 @@ func (r *Reader) InStreams(ctx context.Context, tx pgx.Tx, tenant domain.TenantI
 ) ([]domain.Recorded, error) {
 	sql := `select ` + columns + ` from trust.events where tenant_id = $1 and stream_type = $2
 		and (stream_id, version) > ($3, $4) and position <= $5`
-	args := []any{tenant.UUID, string(kind), behind.Stream, behind.Version, upTo, limit}
+	args := []any{[16]byte(tenant.UUID), string(kind), behind.Stream, behind.Version, upTo, limit}
 	if only != uuid.Nil {
 		sql += " and stream_id = $7"
 		args = append(args, only)

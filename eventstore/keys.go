@@ -18,7 +18,7 @@ import (
 // is no key here.
 type keyring struct {
 	vault *vault
-	fetch func(ctx context.Context, tenant domain.TenantID, ids []uuid.UUID) ([]keyRow, error)
+	fetch func(ctx context.Context, tenant domain.TenantID, ids [][16]byte) ([]keyRow, error)
 
 	mu    sync.Mutex
 	known map[uuid.UUID]knownKey
@@ -45,7 +45,7 @@ const (
 	maxKnownKeys = 20_000
 )
 
-func newKeyring(v *vault, fetch func(context.Context, domain.TenantID, []uuid.UUID) ([]keyRow, error)) *keyring {
+func newKeyring(v *vault, fetch func(context.Context, domain.TenantID, [][16]byte) ([]keyRow, error)) *keyring {
 	return &keyring{vault: v, fetch: fetch, known: map[uuid.UUID]knownKey{}}
 }
 
@@ -71,14 +71,14 @@ func (k *keyring) get(ctx context.Context, tenant domain.TenantID, ids ...uuid.U
 	return found, nil
 }
 
-func (k *keyring) recall(tenant domain.TenantID, ids []uuid.UUID, found map[uuid.UUID]foundKey) (missing []uuid.UUID) {
+func (k *keyring) recall(tenant domain.TenantID, ids []uuid.UUID, found map[uuid.UUID]foundKey) (missing [][16]byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := time.Now()
 	for _, id := range ids {
 		if known, ok := k.known[id]; ok && known.tenant == tenant && (known.until.IsZero() || now.Before(known.until)) {
 			found[id] = known.key
-		} else if !slices.Contains(missing, id) {
+		} else if !slices.Contains(missing, [16]byte(id)) {
 			missing = append(missing, id)
 		}
 	}
@@ -136,7 +136,7 @@ func (k *keyring) tenant(ctx context.Context, t domain.TenantID) (box, error) {
 	if len(k.recall(t, []uuid.UUID{t.UUID}, found)) == 0 {
 		return found[t.UUID].box, nil
 	}
-	rows, err := k.fetch(ctx, t, []uuid.UUID{t.UUID})
+	rows, err := k.fetch(ctx, t, [][16]byte{t.UUID})
 	if err != nil {
 		return box{}, err
 	}

@@ -51,7 +51,7 @@ func (r *Reader) Range(ctx context.Context, tx pgx.Tx, after, upTo int64) ([]dom
 
 // Streams reads all events of one kind of stream of some subjects up to a position, in order of position, personal parts opened.
 func (r *Reader) Streams(ctx context.Context, tx pgx.Tx, kind domain.StreamType, subjects []domain.UserID, upTo int64) ([]domain.Recorded, error) {
-	ids := make([]uuid.UUID, len(subjects))
+	ids := make([][16]byte, len(subjects))
 	for i, s := range subjects {
 		ids[i] = s.UUID
 	}
@@ -79,7 +79,7 @@ func (r *Reader) keys(ctx context.Context, tx pgx.Tx, rows []row, kinds ...byte)
 	if err != nil {
 		return nil, err
 	}
-	ring := newKeyring(r.vault, func(ctx context.Context, _ domain.TenantID, ids []uuid.UUID) ([]keyRow, error) {
+	ring := newKeyring(r.vault, func(ctx context.Context, _ domain.TenantID, ids [][16]byte) ([]keyRow, error) {
 		found, err := tx.Query(ctx, "select "+keyColumns+" from trust.keys where key_id = any($1)", ids)
 		if err != nil {
 			return nil, unavailable(err)

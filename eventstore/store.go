@@ -94,11 +94,11 @@ const selectStreams = `select e.* from unnest($2::text[], $3::uuid[]) s (type, i
 
 // load queues the query for some streams.
 func load(b *pgx.Batch, tenant domain.TenantID, streams []domain.Stream, dst *[]row) {
-	types, ids := make([]string, len(streams)), make([]uuid.UUID, len(streams))
+	types, ids := make([]string, len(streams)), make([][16]byte, len(streams))
 	for i, s := range streams {
 		types[i], ids[i] = string(s.Type), s.ID
 	}
-	b.Queue(selectStreams, tenant.UUID, types, ids).Query(rowsInto(dst))
+	b.Queue(selectStreams, [16]byte(tenant.UUID), types, ids).Query(rowsInto(dst))
 }
 
 // Load implements commands.Store.
@@ -133,7 +133,7 @@ func (s *Store) LoadSession(ctx context.Context, tenant domain.TenantID, session
 	var keys []keyRow
 	err = s.asTenant(ctx, tenant, func(b *pgx.Batch) {
 		load(b, tenant, streams, &rows)
-		b.Queue("select exists (select from trust.sessions where session_id = $1 and expires_at > clock_timestamp())", session).
+		b.Queue("select exists (select from trust.sessions where session_id = $1 and expires_at > clock_timestamp())", [16]byte(session)).
 			QueryRow(func(r pgx.Row) error { return r.Scan(&open) })
 		queueKeys(b, subjectsOf(streams), &keys)
 	})
@@ -151,8 +151,8 @@ func (s *Store) LoadSession(ctx context.Context, tenant domain.TenantID, session
 	return events, open, err
 }
 
-func subjectsOf(streams []domain.Stream) []uuid.UUID {
-	var ids []uuid.UUID
+func subjectsOf(streams []domain.Stream) [][16]byte {
+	var ids [][16]byte
 	for _, s := range streams {
 		if s.AboutPerson() {
 			ids = append(ids, s.ID)
@@ -166,7 +166,7 @@ func (s *Store) LoadAll(ctx context.Context, tenant domain.TenantID, kind domain
 	var rows []row
 	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) {
 		b.Queue(`select `+columns+` from trust.events where tenant_id = $1 and stream_type = $2 order by position`,
-			tenant.UUID, string(kind)).Query(rowsInto(&rows))
+			[16]byte(tenant.UUID), string(kind)).Query(rowsInto(&rows))
 	})
 	if err != nil {
 		return nil, err
@@ -178,7 +178,7 @@ func (s *Store) LoadAll(ctx context.Context, tenant domain.TenantID, kind domain
 func (s *Store) StreamOf(ctx context.Context, tenant domain.TenantID, record uuid.UUID) (stream domain.Stream, found bool, err error) {
 	err = s.asTenant(ctx, tenant, func(b *pgx.Batch) {
 		b.Queue(`select stream_type, stream_id from trust.events where tenant_id = $1 and record_id = $2
-			order by position limit 1`, tenant.UUID, record).QueryRow(func(r pgx.Row) error {
+			order by position limit 1`, [16]byte(tenant.UUID), [16]byte(record)).QueryRow(func(r pgx.Row) error {
 			return optional(r.Scan((*string)(&stream.Type), (*[16]byte)(&stream.ID)), &found)
 		})
 	})
@@ -196,7 +196,7 @@ func (s *Store) FindAppend(ctx context.Context, tenant domain.TenantID, id uuid.
 	}
 	var rows []row
 	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) {
-		b.Queue(`select `+columns+` from trust.events where append_id = $1 order by ordinal`, id).Query(rowsInto(&rows))
+		b.Queue(`select `+columns+` from trust.events where append_id = $1 order by ordinal`, [16]byte(id)).Query(rowsInto(&rows))
 	})
 	if err != nil {
 		return nil, err
@@ -209,7 +209,7 @@ func (s *Store) Holder(ctx context.Context, c domain.Claim) (holder uuid.UUID, h
 	digest := s.claimDigest(c)
 	err = s.asTenant(ctx, c.Tenant, func(b *pgx.Batch) {
 		b.Queue("select holder from trust.claims where tenant_id = $1 and kind = $2 and digest = $3",
-			c.Tenant.UUID, string(c.Kind), digest[:]).QueryRow(func(r pgx.Row) error {
+			[16]byte(c.Tenant.UUID), string(c.Kind), digest[:]).QueryRow(func(r pgx.Row) error {
 			return optional(r.Scan((*[16]byte)(&holder)), &held)
 		})
 	})
@@ -237,20 +237,20 @@ func (s *Store) Accounts(ctx context.Context, email string, tenant domain.Tenant
 // Verifier implements commands.Store.
 func (s *Store) Verifier(ctx context.Context, tenant domain.TenantID, user domain.UserID) (string, error) {
 	var verifier *string
-	err := s.pool.QueryRow(ctx, "select trust.verifier($1, $2)", user.UUID, tenant.UUID).Scan(&verifier)
+	err := s.pool.QueryRow(ctx, "select trust.verifier($1, $2)", [16]byte(user.UUID), [16]byte(tenant.UUID)).Scan(&verifier)
 	if err != nil || verifier == nil {
 		return "", unavailable(err)
 	}
 	return *verifier, nil
 }
 
-func (s *Store) fetchKeys(ctx context.Context, tenant domain.TenantID, ids []uuid.UUID) ([]keyRow, error) {
+func (s *Store) fetchKeys(ctx context.Context, tenant domain.TenantID, ids [][16]byte) ([]keyRow, error) {
 	var rows []keyRow
 	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) { queueKeys(b, ids, &rows) })
 	return rows, err
 }
 
-func queueKeys(b *pgx.Batch, ids []uuid.UUID, dst *[]keyRow) {
+func queueKeys(b *pgx.Batch, ids [][16]byte, dst *[]keyRow) {
 	if len(ids) == 0 {
 		return
 	}
