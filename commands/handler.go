@@ -75,18 +75,13 @@ type request struct {
 // decision loads and decides: it gives the append, without its id and metadata, or one without writes when nothing is to be done.
 type decision func(ctx context.Context, call Call) (domain.Append, error)
 
-// execute carries out a command: found under its idempotency key it gives what stands in the log and decides nothing; else it
-// loads, decides and appends, again when a stream moved in between.
+// execute carries out a command: it loads, decides and appends, again when a stream moved in between. One that was carried out before
+// under its idempotency key gets what stands in the log, whatever was decided now: the log says so when asked to append, and overtaken
+// looks when there is nothing to append.
 func (h *Handler) execute(ctx context.Context, call Call, r request, decide decision) (domain.Appended, error) {
 	id, fingerprint, err := h.identify(call, r)
 	if err != nil {
 		return domain.Appended{}, err
-	}
-	if call.Key != "" {
-		found, err := h.Store.FindAppend(ctx, r.tenant, id)
-		if err != nil || len(found) > 0 {
-			return h.repeat(found, fingerprint, err)
-		}
 	}
 	for range maxTries {
 		a, err := decide(ctx, call)
@@ -113,8 +108,8 @@ func (h *Handler) execute(ctx context.Context, call Call, r request, decide deci
 	return domain.Appended{}, domain.Refuse(domain.CodeBusy, "Too much happens to this at once; try again.")
 }
 
-// overtaken is for a command that is refused, or finds nothing to do: perhaps because of itself, sent twice at once under one key.
-// Then what the other one did is the answer.
+// overtaken is for a command that is refused, or finds nothing to do: perhaps because of itself, sent before, or twice at once, under
+// one key. Then what the other one did is the answer.
 func (h *Handler) overtaken(ctx context.Context, call Call, r request, id uuid.UUID, fingerprint string, refusal error) (domain.Appended, error) {
 	if call.Key == "" {
 		return domain.Appended{}, refusal
