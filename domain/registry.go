@@ -56,6 +56,12 @@ func EventTypes() []string {
 	return names
 }
 
+// Knows tells whether an event type is registered.
+func Knows(eventType string) bool {
+	_, ok := registry[eventType]
+	return ok
+}
+
 // Encode gives an event's payload and, for an event with a readable personal part, the bytes to seal. It refuses an event that
 // is not registered, so nothing enters the log that could not be read back.
 func Encode(e Event) (payload, personal []byte, err error) {

@@ -28,12 +28,45 @@ func NewReader(ctx context.Context, db Querier, masterKey []byte) (*Reader, erro
 	return &Reader{vault: v}, nil
 }
 
-const selectRange = `select ` + columns + ` from trust.events where position > $1 and position <= $2 order by position`
+// rowsOf is what connections and transactions have in common.
+type rowsOf interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+const inRange = ` from trust.events where position > $1 and position <= $2 order by position`
 
 // Range reads the events with after < position ≤ upTo in order, personal parts opened. It fails unless it finds every single
 // position: nothing is ever skipped.
-func (r *Reader) Range(ctx context.Context, tx pgx.Tx, after, upTo int64) ([]domain.Recorded, error) {
-	found, err := tx.Query(ctx, selectRange, after, upTo)
+func (r *Reader) Range(ctx context.Context, db rowsOf, after, upTo int64) ([]domain.Recorded, error) {
+	found, err := db.Query(ctx, "select "+columns+inRange, after, upTo)
+	rows, err := everyRow(after, upTo, found, err)
+	if err != nil {
+		return nil, err
+	}
+	return r.open(ctx, db, rows)
+}
+
+// RangeOf is Range for the events of one kind of stream alone. It fails likewise, also for an event of another kind whose type this
+// program does not know: that program is too old for the log.
+func (r *Reader) RangeOf(ctx context.Context, db rowsOf, kind domain.StreamType, after, upTo int64) ([]domain.Recorded, error) {
+	found, err := db.Query(ctx, "select "+columnsOfKind+inRange, after, upTo, string(kind))
+	rows, err := everyRow(after, upTo, found, err)
+	if err != nil {
+		return nil, err
+	}
+	mine := rows[:0]
+	for _, row := range rows {
+		if row.Stream.Type == kind {
+			mine = append(mine, row)
+		} else if !domain.Knows(row.eventType) {
+			return nil, fmt.Errorf("event at position %d: %w", row.Position, &domain.UnknownEventError{Type: row.eventType})
+		}
+	}
+	return r.open(ctx, db, mine)
+}
+
+// everyRow collects the rows of a range, every single one.
+func everyRow(after, upTo int64, found pgx.Rows, err error) ([]row, error) {
 	rows, err := collectN(max(upTo-after, 0), found, err)
 	if err != nil {
 		return nil, unavailable(err)
@@ -46,7 +79,7 @@ func (r *Reader) Range(ctx context.Context, tx pgx.Tx, after, upTo int64) ([]dom
 	if found := after + int64(len(rows)); found != max(upTo, after) {
 		return nil, &GapError{Want: found + 1}
 	}
-	return r.open(ctx, tx, rows)
+	return rows, nil
 }
 
 // Streams reads all events of one kind of stream of some subjects up to a position, in order of position, personal parts opened.
@@ -63,10 +96,10 @@ func (r *Reader) Streams(ctx context.Context, tx pgx.Tx, kind domain.StreamType,
 	return r.open(ctx, tx, rows)
 }
 
-// open opens rows with keys read in the same transaction, so an erasure either happened before all of it or after. Origins stay
-// withheld: no read table holds them.
-func (r *Reader) open(ctx context.Context, tx pgx.Tx, rows []row) ([]domain.Recorded, error) {
-	keys, err := r.keys(ctx, tx, rows, subjectPart)
+// open opens rows with keys read in one statement, so an erasure either happened before all of it or after. Origins stay withheld:
+// no read table holds them.
+func (r *Reader) open(ctx context.Context, db rowsOf, rows []row) ([]domain.Recorded, error) {
+	keys, err := r.keys(ctx, db, rows, subjectPart)
 	if err != nil {
 		return nil, err
 	}
@@ -74,13 +107,13 @@ func (r *Reader) open(ctx context.Context, tx pgx.Tx, rows []row) ([]domain.Reco
 }
 
 // keys gives the keys that some kinds of rows' parts name, as far as the transaction's role sees them.
-func (r *Reader) keys(ctx context.Context, tx pgx.Tx, rows []row, kinds ...byte) (map[uuid.UUID]foundKey, error) {
+func (r *Reader) keys(ctx context.Context, db rowsOf, rows []row, kinds ...byte) (map[uuid.UUID]foundKey, error) {
 	ids, err := keysOf(rows, kinds...)
 	if err != nil {
 		return nil, err
 	}
 	ring := newKeyring(r.vault, func(ctx context.Context, _ domain.TenantID, ids [][16]byte) ([]keyRow, error) {
-		found, err := tx.Query(ctx, "select "+keyColumns+" from trust.keys where key_id = any($1)", ids)
+		found, err := db.Query(ctx, "select "+keyColumns+" from trust.keys where key_id = any($1)", ids)
 		if err != nil {
 			return nil, unavailable(err)
 		}

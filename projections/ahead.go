@@ -60,7 +60,7 @@ func (a *ahead) read(ctx context.Context, s span) read {
 		if next.UpTo == next.After {
 			return nil
 		}
-		if got.events, err = a.projector.reader.Range(ctx, tx, next.After, next.UpTo); err == nil {
+		if got.events, err = a.projector.reader.RangeOf(ctx, tx, a.projector.source().kind, next.After, next.UpTo); err == nil {
 			got.span = next
 		}
 		return err

@@ -24,33 +24,15 @@ type consentRow struct {
 // Name implements Projection.
 func (consents) Name() string { return "consents" }
 
-// Handles implements Projection.
-func (consents) Handles(event domain.Event) (bool, error) {
-	switch event.(type) {
-	case *domain.ConsentGranted, *domain.ConsentRefused, *domain.ConsentWithdrawn:
-		return true, nil
-	case *domain.MunicipalityRegistered, *domain.MunicipalityDetailsChanged, *domain.MunicipalityDeactivated,
-		*domain.MunicipalityReactivated,
-		*domain.UserRegistered, *domain.UserProfileChanged, *domain.UserEmailChanged, *domain.UserRoleChanged,
-		*domain.UserPasswordChanged, *domain.UserDeactivated, *domain.UserReactivated, *domain.UserErased,
-		*domain.PurposeDefined, *domain.PurposeNoticePublished, *domain.PurposeRetired,
-		*domain.SessionStarted, *domain.SessionEnded, *domain.SessionReuseDetected, *domain.SignInFailed,
-		*domain.AdminAdded, *domain.AdminRemoved, *domain.PersonalDataRead, *domain.TenantMismatch,
-		*domain.RequestLodged, *domain.RequestFulfilled, *domain.RequestRefused, *domain.HoldPlaced, *domain.HoldLifted:
-		return false, nil
-	}
-	return false, &domain.UnknownEventError{Type: event.EventType()}
-}
-
 // Fold implements Projection.
 //
 // A decision that holds from when it was recorded comes last in the fold of its subject, so it touches no other record and is
 // folded alone. A withdrawal, or a decision given before it was recorded, may touch any: such a subject is folded again from the
 // first event on.
 func (c consents) Fold(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, events []domain.Recorded, upTo int64) error {
-	mine, err := handled(c, events)
-	if err != nil || len(mine) == 0 {
-		return err
+	mine := ofKind(c.source().kind, events)
+	if len(mine) == 0 {
+		return nil
 	}
 	again, err := loadHistories(ctx, tx, r, mine, upTo)
 	if err != nil {
@@ -228,11 +210,10 @@ type consentsReplay struct{ subjects map[stream][]domain.Recorded }
 func (consents) replay() replay { return &consentsReplay{subjects: map[stream][]domain.Recorded{}} }
 
 func (c *consentsReplay) fold(events []domain.Recorded) error {
-	mine, err := handled(consents{}, events)
-	for _, e := range mine {
+	for _, e := range ofKind(domain.ConsentStream, events) {
 		c.subjects[streamOf(e)] = append(c.subjects[streamOf(e)], e)
 	}
-	return err
+	return nil
 }
 
 func (*consentsReplay) later([]domain.Recorded) {}

@@ -12,8 +12,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/jackc/pgx/v5"
-
-	"github.com/salga-trust/engine/eventstore"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // handler folds ranges during one leadership, one at a time.
@@ -86,6 +85,15 @@ func (h *handler) fold(s span) (err error) {
 	if err := h.connect(); err != nil {
 		return err
 	}
+	if !ok {
+		if events, err = h.reader.RangeOf(h.term, h.conn, h.source().kind, s.After, s.UpTo); err != nil {
+			return err
+		}
+	}
+	if len(events) == 0 { // nothing for this table, so there is nothing to do at once
+		_, err := h.advance(h.conn, s)
+		return err
+	}
 	tx, err := h.conn.BeginTx(h.term, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	if err != nil {
 		return err
@@ -95,36 +103,39 @@ func (h *handler) fold(s span) (err error) {
 			h.rollback(tx)
 		}
 	}()
-	if !ok {
-		if events, err = h.reader.Range(h.term, tx, s.After, s.UpTo); err != nil {
-			return err
-		}
-	}
-	if int64(len(events)) != s.UpTo-s.After || events[0].Position != s.After+1 {
-		return &eventstore.GapError{Want: s.After + 1}
-	}
 	if err := h.Fold(h.term, tx, h.reader, events, s.UpTo); err != nil {
 		return err
 	}
-	if done, err := h.advance(tx, s); err != nil || done {
+	done, err := h.advance(tx, s)
+	if err != nil {
 		return err
+	}
+	if done {
+		h.rollback(tx)
+		return nil
 	}
 	return tx.Commit(h.term)
 }
 
+// database is what a connection and a transaction have in common.
+type database interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
 // advance moves the checkpoint, if it stands where the range begins and the epoch is ours. done tells that the range was
-// folded before, so this transaction must not be committed.
-func (h *handler) advance(tx pgx.Tx, s span) (done bool, err error) {
+// folded before, so what was folded now must not be committed.
+func (h *handler) advance(db database, s span) (done bool, err error) {
 	const move = `update trust.checkpoints set position = $3, seen_at = clock_timestamp(), state = 'running', error = null,
 			error_since = null
 		where projection = $1 and position = $2 and epoch = $4`
 	const look = `select c.position, c.epoch from trust.checkpoints c where c.projection = $1`
-	moved, err := tx.Exec(h.term, move, h.Name(), s.After, s.UpTo, h.epoch)
+	moved, err := db.Exec(h.term, move, h.Name(), s.After, s.UpTo, h.epoch)
 	if err != nil || moved.RowsAffected() == 1 {
 		return false, err
 	}
 	var position, epoch int64
-	if err := tx.QueryRow(h.term, look, h.Name()).Scan(&position, &epoch); err != nil {
+	if err := db.QueryRow(h.term, look, h.Name()).Scan(&position, &epoch); err != nil {
 		return false, err
 	}
 	switch {
@@ -133,7 +144,6 @@ func (h *handler) advance(tx pgx.Tx, s span) (done bool, err error) {
 	case position < s.UpTo:
 		return false, errMoved
 	}
-	h.rollback(tx)
 	return true, nil
 }
 

@@ -23,29 +23,11 @@ type municipalityRow = row[domain.Municipality]
 // Name implements Projection.
 func (municipalities) Name() string { return "municipalities" }
 
-// Handles implements Projection.
-func (municipalities) Handles(event domain.Event) (bool, error) {
-	switch event.(type) {
-	case *domain.MunicipalityRegistered, *domain.MunicipalityDetailsChanged, *domain.MunicipalityDeactivated,
-		*domain.MunicipalityReactivated:
-		return true, nil
-	case *domain.UserRegistered, *domain.UserProfileChanged, *domain.UserEmailChanged, *domain.UserRoleChanged,
-		*domain.UserPasswordChanged, *domain.UserDeactivated, *domain.UserReactivated, *domain.UserErased,
-		*domain.ConsentGranted, *domain.ConsentRefused, *domain.ConsentWithdrawn,
-		*domain.PurposeDefined, *domain.PurposeNoticePublished, *domain.PurposeRetired,
-		*domain.SessionStarted, *domain.SessionEnded, *domain.SessionReuseDetected, *domain.SignInFailed,
-		*domain.AdminAdded, *domain.AdminRemoved, *domain.PersonalDataRead, *domain.TenantMismatch,
-		*domain.RequestLodged, *domain.RequestFulfilled, *domain.RequestRefused, *domain.HoldPlaced, *domain.HoldLifted:
-		return false, nil
-	}
-	return false, &domain.UnknownEventError{Type: event.EventType()}
-}
-
 // Fold implements Projection.
 func (m municipalities) Fold(ctx context.Context, tx pgx.Tx, _ *eventstore.Reader, events []domain.Recorded, _ int64) error {
-	mine, err := handled(m, events)
-	if err != nil || len(mine) == 0 {
-		return err
+	mine := ofKind(m.source().kind, events)
+	if len(mine) == 0 {
+		return nil
 	}
 	rows, err := m.load(ctx, tx, older(mine))
 	if err != nil {
@@ -183,11 +165,7 @@ func (municipalities) replay() replay {
 }
 
 func (m *municipalitiesReplay) fold(events []domain.Recorded) error {
-	mine, err := handled(municipalities{}, events)
-	if err != nil {
-		return err
-	}
-	return evolve(m.rows, mine)
+	return evolve(m.rows, ofKind(domain.MunicipalityStream, events))
 }
 
 func (*municipalitiesReplay) later([]domain.Recorded) {}

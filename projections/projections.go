@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,11 +15,8 @@ import (
 type Projection interface {
 	// Name is the projection's name, that of its table and its checkpoint.
 	Name() string
-	// Handles tells whether an event changes the table. A type that the projection does not name, neither as handled nor as
-	// ignored, is a *domain.UnknownEventError.
-	Handles(event domain.Event) (bool, error)
-	// Fold brings the table from the position before events to upTo, the position of the last of them, in the caller's
-	// transaction. events are the whole log in that range. Folding a range twice leaves the rows of folding it once.
+	// Fold brings the table from the position before events to upTo in the caller's transaction. events are those of the range that
+	// are of its kind of stream; others are passed over. Folding a range twice leaves the rows of folding it once.
 	Fold(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, events []domain.Recorded, upTo int64) error
 
 	// replay makes an empty in-memory table for Verify.
@@ -60,28 +58,13 @@ func ByName(name string) (Projection, bool) {
 	return nil, false
 }
 
-// handled picks the events that a projection handles.
-func handled(p Projection, events []domain.Recorded) ([]domain.Recorded, error) {
-	count := 0
-	for i := range events {
-		ok, err := p.Handles(events[i].Event)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			count++
-		}
+// ofKind picks the events of one kind of stream.
+func ofKind(kind domain.StreamType, events []domain.Recorded) []domain.Recorded {
+	other := func(e domain.Recorded) bool { return e.Stream.Type != kind }
+	if !slices.ContainsFunc(events, other) {
+		return events
 	}
-	if count == len(events) {
-		return events, nil
-	}
-	mine := make([]domain.Recorded, 0, count) // events are large: no growing, no copying what is not needed
-	for i := range events {
-		if ok, _ := p.Handles(events[i].Event); ok {
-			mine = append(mine, events[i])
-		}
-	}
-	return mine, nil
+	return slices.DeleteFunc(slices.Clone(events), other)
 }
 
 // row is one aggregate's state as its newest event left it.

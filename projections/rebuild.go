@@ -186,7 +186,7 @@ func (b *rebuild) foldTo(ctx context.Context, upTo int64) error {
 	if upTo <= b.done.Position {
 		return nil
 	}
-	events, err := b.reader.Range(ctx, b.tx, b.done.Position, upTo)
+	events, err := b.reader.RangeOf(ctx, b.tx, b.source().kind, b.done.Position, upTo)
 	if err != nil {
 		return err
 	}

@@ -22,29 +22,11 @@ type userRow = row[domain.User]
 // Name implements Projection.
 func (users) Name() string { return "users" }
 
-// Handles implements Projection.
-func (users) Handles(event domain.Event) (bool, error) {
-	switch event.(type) {
-	case *domain.UserRegistered, *domain.UserProfileChanged, *domain.UserEmailChanged, *domain.UserRoleChanged,
-		*domain.UserPasswordChanged, *domain.UserDeactivated, *domain.UserReactivated, *domain.UserErased:
-		return true, nil
-	case *domain.MunicipalityRegistered, *domain.MunicipalityDetailsChanged, *domain.MunicipalityDeactivated,
-		*domain.MunicipalityReactivated,
-		*domain.ConsentGranted, *domain.ConsentRefused, *domain.ConsentWithdrawn,
-		*domain.PurposeDefined, *domain.PurposeNoticePublished, *domain.PurposeRetired,
-		*domain.SessionStarted, *domain.SessionEnded, *domain.SessionReuseDetected, *domain.SignInFailed,
-		*domain.AdminAdded, *domain.AdminRemoved, *domain.PersonalDataRead, *domain.TenantMismatch,
-		*domain.RequestLodged, *domain.RequestFulfilled, *domain.RequestRefused, *domain.HoldPlaced, *domain.HoldLifted:
-		return false, nil
-	}
-	return false, &domain.UnknownEventError{Type: event.EventType()}
-}
-
 // Fold implements Projection.
 func (u users) Fold(ctx context.Context, tx pgx.Tx, _ *eventstore.Reader, events []domain.Recorded, upTo int64) error {
-	mine, err := handled(u, events)
-	if err != nil || len(mine) == 0 {
-		return err
+	mine := ofKind(u.source().kind, events)
+	if len(mine) == 0 {
+		return nil
 	}
 	rows, err := u.load(ctx, tx, older(mine))
 	if err != nil {
@@ -208,11 +190,7 @@ func (users) replay() replay {
 }
 
 func (u *usersReplay) fold(events []domain.Recorded) error {
-	mine, err := handled(users{}, events)
-	if err != nil {
-		return err
-	}
-	return evolve(u.rows, mine)
+	return evolve(u.rows, ofKind(domain.UserStream, events))
 }
 
 func (u *usersReplay) later(events []domain.Recorded) {

@@ -185,16 +185,17 @@ func TestAWorkerOutlivesTheLossOfEveryConnection(t *testing.T) {
 func TestAPanicHaltsAndTheProjectorGoesOnAfterwards(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.register(t, w.tenant, "a")
 	var broken atomic.Bool
 	broken.Store(true)
-	w.work(t, folding{Projection: projection(t, "users"), before: func(_ context.Context, _ pgx.Tx, events []domain.Recorded) error {
+	w.work(t, folding{Projection: projection(t, "users"), before: func(context.Context, pgx.Tx, []domain.Recorded) error {
 		if broken.Load() {
 			panic("a value that nobody should read")
 		}
 		return nil
 	}})
 	eventually(t, "users halts", func() bool { return w.status(t, "users").State == projections.Halted })
-	if s := w.status(t, "users"); strings.Contains(s.Error, "nobody should read") || !strings.Contains(s.Error, "event 1: ") {
+	if s := w.status(t, "users"); strings.Contains(s.Error, "nobody should read") || !strings.Contains(s.Error, "event 2: ") {
 		t.Errorf("status %+v", s)
 	}
 	broken.Store(false)
