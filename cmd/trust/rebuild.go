@@ -75,16 +75,16 @@ func rebuild(p *program, pool *pgxpool.Pool, reader *eventstore.Reader, projecti
 	if err != nil {
 		return notRebuilt(err)
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s rebuilt up to position %d: %d rows copied; %s; the table before is kept as %s until the next rebuild, or trust rebuild %[1]s --drop-kept\n",
-		projection.Name(), done.Position, done.Rows, whatWasWrong(done.Wrong), done.Kept)
+	_, err = fmt.Fprintf(p.stdout, "%s rebuilt up to position %d: %d rows; the table before %s, and is kept as %s (trust rebuild %[1]s --drop-kept)\n",
+		projection.Name(), done.Position, done.Rows, judge(done.Wrong), done.Kept)
 	return err
 }
 
-func whatWasWrong(w projections.Wrong) string {
+func judge(w projections.Wrong) string {
 	if w.None() {
-		return "the table before had every row as the log says"
+		return "was as the log says"
 	}
-	return fmt.Sprintf("in the table before %d rows were missing, %d too many and %d different, the first of all these %s", w.Missing, w.Extra, w.Changed, w.First)
+	return fmt.Sprintf("was not as the log says (rows missing %d, too many %d, different %d; the first %s)", w.Missing, w.Extra, w.Changed, w.First)
 }
 
 func notRebuilt(err error) error {
