@@ -13,7 +13,8 @@ import (
 // streams of one kind have. It fails unless every position is there.
 func (r *Reader) Count(ctx context.Context, tx pgx.Tx, kind domain.StreamType) (head, events int64, err error) {
 	const count = `select count(*), count(*) filter (where stream_type = $1) from trust.events`
-	const missing = `select min(n) from (select position, row_number() over (order by position) n from trust.events) e where position <> n`
+	const missing = `select coalesce(min(n) filter (where position <> n), count(*) + 1)
+		from (select position, row_number() over (order by position) n from trust.events) e`
 	if head, err = Head(ctx, tx); err != nil {
 		return 0, 0, err
 	}

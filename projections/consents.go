@@ -30,7 +30,7 @@ func (consents) Name() string { return "consents" }
 // folded alone. A withdrawal, or a decision given before it was recorded, may touch any: such a subject is folded again from the
 // first event on.
 func (c consents) Fold(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, events []domain.Recorded, upTo int64) error {
-	mine := ofKind(c.source().kind, events)
+	mine := ofKind(domain.ConsentStream, events)
 	if len(mine) == 0 {
 		return nil
 	}

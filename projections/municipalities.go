@@ -25,7 +25,7 @@ func (municipalities) Name() string { return "municipalities" }
 
 // Fold implements Projection.
 func (m municipalities) Fold(ctx context.Context, tx pgx.Tx, _ *eventstore.Reader, events []domain.Recorded, _ int64) error {
-	mine := ofKind(m.source().kind, events)
+	mine := ofKind(domain.MunicipalityStream, events)
 	if len(mine) == 0 {
 		return nil
 	}

@@ -24,7 +24,7 @@ func (users) Name() string { return "users" }
 
 // Fold implements Projection.
 func (u users) Fold(ctx context.Context, tx pgx.Tx, _ *eventstore.Reader, events []domain.Recorded, upTo int64) error {
-	mine := ofKind(u.source().kind, events)
+	mine := ofKind(domain.UserStream, events)
 	if len(mine) == 0 {
 		return nil
 	}
