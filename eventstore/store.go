@@ -127,15 +127,17 @@ func (s *Store) LoadPersonal(ctx context.Context, tenant domain.TenantID, stream
 	return decodeAll(rows, openWith(keys), openWith(keys))
 }
 
-// LoadSession implements commands.Store. It also warms the keys of the users it loads, for the append that mostly follows.
+// LoadSession implements commands.Store. It also fetches the keys of the users it loads, for the append that mostly follows, unless it
+// remembers them.
 func (s *Store) LoadSession(ctx context.Context, tenant domain.TenantID, session uuid.UUID, streams ...domain.Stream) (events []domain.Recorded, open bool, err error) {
 	var rows []row
 	var keys []keyRow
+	unknown := s.keys.recall(tenant, subjectsOf(streams), map[uuid.UUID]foundKey{})
 	err = s.asTenant(ctx, tenant, func(b *pgx.Batch) {
 		load(b, tenant, streams, &rows)
 		b.Queue("select exists (select from trust.sessions where session_id = $1 and expires_at > clock_timestamp())", [16]byte(session)).
 			QueryRow(func(r pgx.Row) error { return r.Scan(&open) })
-		queueKeys(b, subjectsOf(streams), &keys)
+		queueKeys(b, unknown, &keys)
 	})
 	if err != nil {
 		return nil, false, err
@@ -151,8 +153,8 @@ func (s *Store) LoadSession(ctx context.Context, tenant domain.TenantID, session
 	return events, open, err
 }
 
-func subjectsOf(streams []domain.Stream) [][16]byte {
-	var ids [][16]byte
+func subjectsOf(streams []domain.Stream) []uuid.UUID {
+	var ids []uuid.UUID
 	for _, s := range streams {
 		if s.AboutPerson() {
 			ids = append(ids, s.ID)
