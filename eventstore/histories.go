@@ -32,13 +32,13 @@ func (r *Reader) Count(ctx context.Context, tx pgx.Tx, kind domain.StreamType) (
 	return 0, 0, gap
 }
 
-// Histories reads every stream of one kind, in order of tenant, stream and version, personal parts opened, and hands them on in
-// pages of about so many events: no stream stands in two. The transaction must hold one snapshot. It takes memory for a page and
-// for the longest stream.
-func (r *Reader) Histories(ctx context.Context, tx pgx.Tx, kind domain.StreamType, page int, each func([]domain.Recorded) error) error {
-	const declare = `declare histories no scroll cursor for select ` + columns + ` from trust.events where stream_type = $1
-		order by tenant_id, stream_id, version`
-	if _, err := tx.Exec(ctx, declare, string(kind)); err != nil {
+// Histories reads every stream of one kind up to a position, in order of tenant, stream and version, personal parts opened, and hands
+// them on in pages of about so many events: no stream stands in two. The transaction must hold one snapshot. It takes memory for a
+// page and for the longest stream.
+func (r *Reader) Histories(ctx context.Context, tx pgx.Tx, kind domain.StreamType, upTo int64, page int, each func([]domain.Recorded) error) error {
+	const declare = `declare histories no scroll cursor for select ` + columns + ` from trust.events
+		where stream_type = $1 and position <= $2 order by tenant_id, stream_id, version`
+	if _, err := tx.Exec(ctx, declare, string(kind), upTo); err != nil {
 		return unavailable(err)
 	}
 	fetch := fmt.Sprintf("fetch %d from histories", page)

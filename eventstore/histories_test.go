@@ -25,7 +25,7 @@ func (w *world) histories(t *testing.T, kind domain.StreamType, page int) (pages
 		if head, count, err = reader.Count(t.Context(), tx, kind); err != nil {
 			return err
 		}
-		return reader.Histories(t.Context(), tx, kind, page, func(events []domain.Recorded) error {
+		return reader.Histories(t.Context(), tx, kind, head, page, func(events []domain.Recorded) error {
 			pages = append(pages, events)
 			return nil
 		})

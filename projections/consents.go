@@ -112,17 +112,20 @@ func foldConsents(history []domain.Recorded) []consentRow {
 func (consents) into(version string) Projection { return consents{version} }
 
 func (consents) source() source {
-	table := consentsTable()
-	return source{kind: domain.ConsentStream, columns: table.names(), key: table.key, rows: func(history []domain.Recorded) ([][]any, error) {
-		return table.values(foldConsents(history)...), nil
-	}}
+	return sourceOf(domain.ConsentStream, consentsTable(), wholeConsents, nil)
 }
 
 // forget does nothing: no column identifies a person.
 func (consents) forget(context.Context, pgx.Tx, int64, int64) error { return nil }
 
+func wholeConsents(history []domain.Recorded) ([]consentRow, error) {
+	return foldConsents(history), nil
+}
+
+func consentKey(r consentRow) stream { return stream{r.Tenant.UUID, r.ID.UUID} }
+
 func consentsTable() readTable[consentRow] {
-	return readTable[consentRow]{key: []string{"tenant_id", "id"}, columns: []column[consentRow]{
+	return readTable[consentRow]{name: "consents", key: []string{"tenant_id", "id"}, stream: [2]string{"tenant_id", "subject_id"}, scan: scanConsent, keyOf: consentKey, columns: []column[consentRow]{
 		col("id", "uuid", func(r consentRow) [16]byte { return r.ID.UUID }),
 		col("tenant_id", "uuid", func(r consentRow) [16]byte { return r.Tenant.UUID }),
 		col("subject_id", "uuid", func(r consentRow) [16]byte { return r.Subject.UUID }),
@@ -202,33 +205,4 @@ func (q *Queries) Consents(ctx context.Context, tenant domain.TenantID, subject 
 	}
 	rows, err := inTenant(ctx, q, tenant, sql+w.sql()+` order by c.decided desc limit `+w.arg(page.limit()+1), w.args, scanConsent)
 	return listing(rows, err, page, func(r consentRow) (domain.Consent, string) { return r.Consent, positionCursor(r.Decided) })
-}
-
-// consentsReplay folds each subject's whole history at once.
-type consentsReplay struct{ subjects map[stream][]domain.Recorded }
-
-func (consents) replay() replay { return &consentsReplay{subjects: map[stream][]domain.Recorded{}} }
-
-func (c *consentsReplay) fold(events []domain.Recorded) error {
-	for _, e := range ofKind(domain.ConsentStream, events) {
-		c.subjects[streamOf(e)] = append(c.subjects[streamOf(e)], e)
-	}
-	return nil
-}
-
-func (*consentsReplay) later([]domain.Recorded) {}
-
-func (c *consentsReplay) compare(ctx context.Context, tx pgx.Tx) error {
-	const sql = `select ` + consentColumns + ` from trust.consents c order by c.tenant_id, c.id`
-	key := func(r consentRow) stream { return stream{r.Tenant.UUID, r.ID.UUID} }
-	want := make(map[stream]consentRow)
-	for _, history := range c.subjects {
-		for _, r := range foldConsents(history) {
-			want[key(r)] = r
-		}
-	}
-	return compare(ctx, tx, comparison[consentRow, stream]{
-		name: "consents", sql: sql, scan: scanConsent, key: key, want: want,
-		id: func(k stream) uuid.UUID { return k.id },
-	})
 }

@@ -76,18 +76,14 @@ func (m municipalities) load(ctx context.Context, tx pgx.Tx, keys []stream) (map
 func (municipalities) into(version string) Projection { return municipalities{version} }
 
 func (municipalities) source() source {
-	table := municipalitiesTable()
-	return source{kind: domain.MunicipalityStream, columns: table.names(), key: table.key, rows: func(history []domain.Recorded) ([][]any, error) {
-		r, err := evolveWhole[domain.Municipality](history)
-		return table.values(r), err
-	}}
+	return sourceOf(domain.MunicipalityStream, municipalitiesTable(), evolveWhole[domain.Municipality], nil)
 }
 
 // forget does nothing: nobody is in it.
 func (municipalities) forget(context.Context, pgx.Tx, int64, int64) error { return nil }
 
 func municipalitiesTable() readTable[municipalityRow] {
-	return readTable[municipalityRow]{key: []string{"id"}, columns: []column[municipalityRow]{
+	return readTable[municipalityRow]{name: "municipalities", key: []string{"id"}, stream: [2]string{"id", "id"}, scan: scanMunicipality, keyOf: municipalityKey, columns: []column[municipalityRow]{
 		col("id", "uuid", func(r municipalityRow) [16]byte { return r.State.ID.UUID }),
 		col("code", "text", func(r municipalityRow) string { return r.State.Code }),
 		col("name", "text", func(r municipalityRow) string { return r.State.Name }),
@@ -154,26 +150,5 @@ func (q *Queries) Municipalities(ctx context.Context, f MunicipalityFilter, page
 	rows, err := public(ctx, q, sql, w.args, scanMunicipality)
 	return listing(rows, err, page, func(r municipalityRow) (domain.Municipality, string) {
 		return r.State, idCursor(r.State.ID.UUID)
-	})
-}
-
-// municipalitiesReplay folds the log's municipalities in memory.
-type municipalitiesReplay struct{ rows map[stream]municipalityRow }
-
-func (municipalities) replay() replay {
-	return &municipalitiesReplay{rows: map[stream]municipalityRow{}}
-}
-
-func (m *municipalitiesReplay) fold(events []domain.Recorded) error {
-	return evolve(m.rows, ofKind(domain.MunicipalityStream, events))
-}
-
-func (*municipalitiesReplay) later([]domain.Recorded) {}
-
-func (m *municipalitiesReplay) compare(ctx context.Context, tx pgx.Tx) error {
-	const sql = `select ` + municipalityColumns + ` from trust.municipalities m order by m.id`
-	return compare(ctx, tx, comparison[municipalityRow, stream]{
-		name: "municipalities", sql: sql, scan: scanMunicipality, key: municipalityKey, want: m.rows,
-		id: func(k stream) uuid.UUID { return k.id },
 	})
 }

@@ -19,9 +19,6 @@ type Projection interface {
 	// are of its kind of stream; others are passed over. Folding a range twice leaves the rows of folding it once.
 	Fold(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, events []domain.Recorded, upTo int64) error
 
-	// replay makes an empty in-memory table for Verify.
-	replay() replay
-
 	// into is the same projection onto a version of its table. Without it, a projection writes to the view, and so to the version
 	// that is read.
 	into(version string) Projection
@@ -35,9 +32,41 @@ type Projection interface {
 type source struct {
 	kind    domain.StreamType
 	columns []string
-	key     []string // columns of the primary key
+	key     []string  // columns of the primary key
+	stream  [2]string // columns that name the stream which made a row: its tenant, its id
 	// rows gives a stream's rows from all its events, as COPY takes them: in the order of columns.
 	rows func(history []domain.Recorded) ([][]any, error)
+	// verify compares the rows of whole streams, one after another, with those of the table, and gives how many there are. Of who is being
+	// erased the table may be behind.
+	verify func(ctx context.Context, tx pgx.Tx, events []domain.Recorded, erasing map[stream]bool) (int64, error)
+}
+
+// sourceOf makes a source of what a stream's rows are. ease adapts the row wanted of somebody who is being erased; nil: no need.
+func sourceOf[R any](kind domain.StreamType, t readTable[R], whole func(history []domain.Recorded) ([]R, error), ease func(want, have R) R) source {
+	return source{
+		kind: kind, columns: t.names(), key: t.key, stream: t.stream,
+		rows: func(history []domain.Recorded) ([][]any, error) {
+			rows, err := whole(history)
+			return t.values(rows), err
+		},
+		verify: func(ctx context.Context, tx pgx.Tx, events []domain.Recorded, erasing map[stream]bool) (int64, error) {
+			histories, streams := byStream(events)
+			var wanted []R
+			for _, history := range histories {
+				rows, err := whole(history)
+				if err != nil {
+					return 0, &Difference{Position: history[0].Position, What: t.name + " cannot fold this stream: " + describe(err), cause: err}
+				}
+				wanted = append(wanted, rows...)
+			}
+			return t.verify(ctx, tx, streams, wanted, func(want, have R) R {
+				if ease != nil && erasing[t.keyOf(want)] {
+					return ease(want, have)
+				}
+				return want
+			})
+		},
+	}
 }
 
 // All lists every projection.
@@ -93,13 +122,13 @@ func evolve[S interface {
 	return nil
 }
 
-// evolveWhole folds all events of one stream.
+// evolveWhole gives the one row of a stream from all its events.
 func evolveWhole[S interface {
 	Evolve(r domain.Recorded) S
-}](history []domain.Recorded) (row[S], error) {
+}](history []domain.Recorded) ([]row[S], error) {
 	rows := make(map[stream]row[S], 1)
 	err := evolve(rows, history)
-	return rows[streamOf(history[0])], err
+	return []row[S]{rows[streamOf(history[0])]}, err
 }
 
 // OrderError says that an event does not follow what its read table or its range holds.
@@ -117,6 +146,19 @@ func (e *OrderError) Error() string {
 type stream struct{ tenant, id [16]byte }
 
 func streamOf(e domain.Recorded) stream { return stream{e.Tenant.UUID, e.Stream.ID} }
+
+// byStream cuts the histories of streams that stand one after another.
+func byStream(events []domain.Recorded) (histories [][]domain.Recorded, streams []stream) {
+	for len(events) > 0 {
+		n := 1
+		for n < len(events) && streamOf(events[n]) == streamOf(events[0]) {
+			n++
+		}
+		histories, streams = append(histories, events[:n]), append(streams, streamOf(events[0]))
+		events = events[n:]
+	}
+	return histories, streams
+}
 
 // older lists the streams whose first event in the page is not their first event ever: those have rows to load.
 func older(events []domain.Recorded) []stream {

@@ -125,7 +125,7 @@ func (b *rebuild) copy(ctx context.Context) error {
 			return err
 		}
 		reading, stop := context.WithCancel(ctx)
-		pages := readHistories(reading, b.reader, log, source.kind)
+		pages := readHistories(reading, b.reader, log, source.kind, b.done.Position)
 		defer func() {
 			stop()
 			for range pages.events { // until the reader has let go of its transaction

@@ -15,12 +15,12 @@ type histories struct {
 	err    error                  // why it ended, if not at the end; to be read after events is closed
 }
 
-// readHistories begins to read every stream of one kind. It ends with ctx.
-func readHistories(ctx context.Context, r *eventstore.Reader, tx pgx.Tx, kind domain.StreamType) *histories {
+// readHistories begins to read every stream of one kind up to a position. It ends with ctx.
+func readHistories(ctx context.Context, r *eventstore.Reader, tx pgx.Tx, kind domain.StreamType, upTo int64) *histories {
 	h := &histories{events: make(chan []domain.Recorded)}
 	go func() {
 		defer close(h.events)
-		h.err = r.Histories(ctx, tx, kind, defaultPage, func(page []domain.Recorded) error {
+		h.err = r.Histories(ctx, tx, kind, upTo, defaultPage, func(page []domain.Recorded) error {
 			select {
 			case h.events <- page:
 				return nil
@@ -38,10 +38,10 @@ type rowSource struct {
 	pages  *histories
 	folded func(events int64)
 
-	count int64
-	page  []domain.Recorded // what is left of it
-	rows  [][]any           // of the stream folded last: what is left of them, the first being the current
-	err   error
+	count     int64
+	histories [][]domain.Recorded // what is left of a page
+	rows      [][]any             // of the stream folded last: what is left of them, the first being the current
+	err       error
 }
 
 // Next implements pgx.CopyFromSource.
@@ -50,29 +50,26 @@ func (s *rowSource) Next() bool {
 		s.rows = s.rows[1:]
 	}
 	for len(s.rows) == 0 && s.err == nil {
-		if len(s.page) > 0 {
+		if len(s.histories) > 0 {
 			s.err = s.fold()
 			continue
 		}
 		s.folded(s.count)
-		var more bool
-		if s.page, more = <-s.pages.events; !more {
+		page, more := <-s.pages.events
+		if !more {
 			s.err = s.pages.err
 			return false
 		}
-		s.count += int64(len(s.page))
+		s.count += int64(len(page))
+		s.histories, _ = byStream(page)
 	}
 	return s.err == nil
 }
 
-// fold folds the page's first stream.
+// fold folds the page's next stream.
 func (s *rowSource) fold() (err error) {
-	n := 1
-	for n < len(s.page) && streamOf(s.page[n]) == streamOf(s.page[0]) {
-		n++
-	}
-	history := s.page[:n]
-	s.page = s.page[n:]
+	history := s.histories[0]
+	s.histories = s.histories[1:]
 	for i, e := range history {
 		if e.Version != i+1 {
 			return &OrderError{Position: e.Position, Version: e.Version, After: i}

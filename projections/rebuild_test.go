@@ -498,8 +498,8 @@ func TestASwitchWaitsForWhoReadsOnASnapshot(t *testing.T) {
 		reached := make(chan struct{})
 		conn := w.db.Conn(t, pgtest.Projector)
 		go func() {
-			verified <- projections.Verify(t.Context(), conn, w.reader, func(done, total int64) {
-				if done == total { // the log is read, the tables not yet
+			verified <- projections.Verify(t.Context(), conn, w.reader, func(what string, done, total int64) {
+				if what == "the log" && done == total { // the tables are not yet read
 					close(reached)
 					<-waited
 				}

@@ -10,8 +10,12 @@ import (
 
 // readTable says how rows of type R stand in a read table.
 type readTable[R any] struct {
-	key     []string // columns of the primary key
+	name    string
+	key     []string  // columns of the primary key
+	stream  [2]string // columns that name the stream which made a row: its tenant, its id
 	columns []column[R]
+	scan    pgx.RowToFunc[R] // of all columns, in their order
+	keyOf   func(R) stream   // the tenant and id of a row
 }
 
 // column is one column of a read table and where a row has its value.
@@ -44,7 +48,7 @@ func (t readTable[R]) names() []string {
 }
 
 // values gives rows as COPY takes them.
-func (t readTable[R]) values(rows ...R) [][]any {
+func (t readTable[R]) values(rows []R) [][]any {
 	return each(rows, func(r R) []any {
 		return each(t.columns, func(c column[R]) any { return c.value(r) })
 	})

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
@@ -102,15 +101,18 @@ func userKey(r userRow) stream { return stream{r.State.Tenant.UUID, r.State.ID.U
 func (users) into(version string) Projection { return users{version} }
 
 func (users) source() source {
-	table := usersTable()
-	return source{kind: domain.UserStream, columns: table.names(), key: table.key, rows: func(history []domain.Recorded) ([][]any, error) {
-		r, err := evolveWhole[domain.User](history)
-		return table.values(r), err
-	}}
+	return sourceOf(domain.UserStream, usersTable(), evolveWhole[domain.User], stillNamed)
+}
+
+// stillNamed is what the table may say of somebody who is erased in the log and not yet in the table: what it says, in what was personal.
+func stillNamed(want, have userRow) userRow {
+	s := &want.State
+	s.Email, s.FullName, s.Phone, s.Erased = have.State.Email, have.State.FullName, have.State.Phone, have.State.Erased
+	return want
 }
 
 func usersTable() readTable[userRow] {
-	return readTable[userRow]{key: []string{"tenant_id", "id"}, columns: []column[userRow]{
+	return readTable[userRow]{name: "users", key: []string{"tenant_id", "id"}, stream: [2]string{"tenant_id", "id"}, scan: scanUser, keyOf: userKey, columns: []column[userRow]{
 		col("id", "uuid", func(r userRow) [16]byte { return r.State.ID.UUID }),
 		col("tenant_id", "uuid", func(r userRow) [16]byte { return r.State.Tenant.UUID }),
 		col("municipality_code", "text", func(r userRow) string { return r.State.MunicipalityCode }),
@@ -176,42 +178,4 @@ func (q *Queries) Users(ctx context.Context, tenant domain.TenantID, f UserFilte
 		` order by u.id desc limit ` + w.arg(page.limit()+1)
 	rows, err := inTenant(ctx, q, tenant, sql, w.args, scanUser)
 	return listing(rows, err, page, func(r userRow) (domain.User, string) { return r.State, idCursor(r.State.ID.UUID) })
-}
-
-// usersReplay folds the log's users in memory.
-type usersReplay struct {
-	rows map[stream]userRow
-	// erasing are users erased in the log after the table's checkpoint: their key is gone already, their row not yet blank.
-	erasing map[stream]bool
-}
-
-func (users) replay() replay {
-	return &usersReplay{rows: map[stream]userRow{}, erasing: map[stream]bool{}}
-}
-
-func (u *usersReplay) fold(events []domain.Recorded) error {
-	return evolve(u.rows, ofKind(domain.UserStream, events))
-}
-
-func (u *usersReplay) later(events []domain.Recorded) {
-	for _, e := range events {
-		if erases(e) {
-			u.erasing[streamOf(e)] = true
-		}
-	}
-}
-
-func (u *usersReplay) compare(ctx context.Context, tx pgx.Tx) error {
-	const sql = `select ` + userColumns + ` from trust.users u order by u.tenant_id, u.id`
-	return compare(ctx, tx, comparison[userRow, stream]{
-		name: "users", sql: sql, scan: scanUser, key: userKey, want: u.rows,
-		id: func(k stream) uuid.UUID { return k.id },
-		ease: func(k stream, want, have userRow) userRow {
-			if u.erasing[k] {
-				s := &want.State
-				s.Email, s.FullName, s.Phone, s.Erased = have.State.Email, have.State.FullName, have.State.Phone, have.State.Erased
-			}
-			return want
-		},
-	})
 }

@@ -34,8 +34,9 @@ func (verifyCmd) Run(p *program) error {
 	}
 	bar := newProgress(p.stderr, -1, "events")
 	var events int64
-	err = projections.Verify(p.ctx, pool, reader, func(done, total int64) {
-		events = total
+	err = projections.Verify(p.ctx, pool, reader, func(what string, done, total int64) {
+		events = max(events, total) // the log comes first, and has the most
+		bar.Describe(what)
 		bar.ChangeMax64(total)
 		_ = bar.Set64(done) // drawing is all it does
 	})

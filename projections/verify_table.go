@@ -1,0 +1,120 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// verifyTable compares a read table with a replay of its streams up to its checkpoint, stream by stream.
+func verifyTable(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, p Projection, progress func(string, int64, int64)) error {
+	var checkpoint int64
+	err := tx.QueryRow(ctx, `select position from trust.checkpoints where projection = $1`, p.Name()).Scan(&checkpoint)
+	if err != nil {
+		return fmt.Errorf("verify: checkpoint of %s: %w", p.Name(), err)
+	}
+	source := p.source()
+	_, total, err := r.Count(ctx, tx, source.kind)
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	erasing, err := erasedAfter(ctx, tx, checkpoint)
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	var done, rows int64
+	err = r.Histories(ctx, tx, source.kind, checkpoint, verifyPage, func(events []domain.Recorded) error {
+		n, err := source.verify(ctx, tx, events, erasing)
+		if err != nil {
+			return err
+		}
+		rows += n
+		done += int64(len(events))
+		progress(p.Name(), done, max(total, done))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("verify %s: %w", p.Name(), err)
+	}
+	return noMore(ctx, tx, p, checkpoint, rows)
+}
+
+// erasedAfter gives who was erased in the log after a checkpoint: their key is gone already, their row not yet blank.
+func erasedAfter(ctx context.Context, tx pgx.Tx, checkpoint int64) (map[stream]bool, error) {
+	const sql = `select tenant_id, stream_id from trust.events where position > $1 and event_type = $2`
+	found, err := tx.Query(ctx, sql, checkpoint, (*domain.UserErased)(nil).EventType())
+	if err != nil {
+		return nil, err
+	}
+	erased := map[stream]bool{}
+	var s stream
+	_, err = pgx.ForEachRow(found, []any{&s.tenant, &s.id}, func() error {
+		erased[s] = true
+		return nil
+	})
+	return erased, err
+}
+
+// noMore finds a row of a stream that the log does not have, if the table has more rows than were found right.
+func noMore(ctx context.Context, tx pgx.Tx, p Projection, checkpoint, right int64) error {
+	const sql = `select t.id from %[1]s t where not exists (
+			select from trust.events e where e.tenant_id = t.%[2]s and e.stream_type = $1 and e.stream_id = t.%[3]s
+				and e.version = 1 and e.position <= $2)
+		order by t.id limit 1`
+	var rows int64
+	if err := tx.QueryRow(ctx, "select count(*) from "+view(p.Name())).Scan(&rows); err != nil {
+		return fmt.Errorf("verify %s: %w", p.Name(), err)
+	}
+	if rows == right {
+		return nil
+	}
+	source, id := p.source(), uuid.UUID{}
+	statement := fmt.Sprintf(sql, view(p.Name()), source.stream[0], source.stream[1])
+	if err := tx.QueryRow(ctx, statement, string(source.kind), checkpoint).Scan((*[16]byte)(&id)); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("verify %s: %w", p.Name(), err)
+	}
+	return &Difference{Projection: p.Name(), ID: id, What: "is not in the log"}
+}
+
+// verify compares the rows wanted of some streams with all that the table has of them, and gives how many there are. ease adapts what
+// is wanted.
+func (t readTable[R]) verify(ctx context.Context, tx pgx.Tx, streams []stream, wanted []R, ease func(want, have R) R) (int64, error) {
+	sql := fmt.Sprintf(`select %s from unnest($1::uuid[], $2::uuid[]) k (of_tenant, of_stream) join %s t on t.%s = k.of_tenant and t.%s = k.of_stream`,
+		strings.Join(t.names(), ", "), view(t.name), t.stream[0], t.stream[1])
+	found, err := tx.Query(ctx, sql, each(streams, func(s stream) [16]byte { return s.tenant }), each(streams, func(s stream) [16]byte { return s.id }))
+	if err != nil {
+		return 0, err
+	}
+	rows, err := pgx.CollectRows(found, t.scan)
+	if err != nil {
+		return 0, err
+	}
+	there := make(map[stream]R, len(rows))
+	for _, r := range rows {
+		there[t.keyOf(r)] = r
+	}
+	differs := func(key stream, what string) error { return &Difference{Projection: t.name, ID: key.id, What: what} }
+	for _, want := range wanted {
+		key := t.keyOf(want)
+		have, ok := there[key]
+		if !ok {
+			return 0, differs(key, "is missing")
+		}
+		if field := differing(reflect.ValueOf(ease(want, have)), reflect.ValueOf(have)); field != "" {
+			return 0, differs(key, field+" differs from the log")
+		}
+		delete(there, key)
+	}
+	for key := range there {
+		return 0, differs(key, "is not in the log")
+	}
+	return int64(len(wanted)), nil
+}
