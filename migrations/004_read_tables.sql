@@ -1,8 +1,8 @@
 set local role trust_owner;
 
--- Each read table is written by its projector alone and can be rebuilt from the log beside the one that is read. Programs name the view;
--- a rebuild makes the table's next version, users_v2 after users_v1, and points the view at it. No foreign keys and no checks: a read table accepts all
--- history.
+-- Each read table is written by its projector alone and can be rebuilt from the log beside the one that is read. Programs name the
+-- view; a rebuild makes the table's next version, users_v2 after users_v1, and points the view at it. No foreign keys and no checks:
+-- a read table accepts all history.
 
 create table trust.checkpoints (
     projection  text        not null primary key,

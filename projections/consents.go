@@ -125,26 +125,29 @@ func wholeConsents(history []domain.Recorded) ([]consentRow, error) {
 func consentKey(r consentRow) stream { return stream{r.Tenant.UUID, r.ID.UUID} }
 
 func consentsTable() readTable[consentRow] {
-	return readTable[consentRow]{name: "consents", key: []string{"tenant_id", "id"}, stream: [2]string{"tenant_id", "subject_id"}, scan: scanConsent, keyOf: consentKey, columns: []column[consentRow]{
-		col("id", "uuid", func(r consentRow) [16]byte { return r.ID.UUID }),
-		col("tenant_id", "uuid", func(r consentRow) [16]byte { return r.Tenant.UUID }),
-		col("subject_id", "uuid", func(r consentRow) [16]byte { return r.Subject.UUID }),
-		col("purpose", "text", func(r consentRow) string { return r.Purpose }),
-		col("notice_version", "integer", func(r consentRow) int32 { return int32(r.NoticeVersion) }),
-		col("wording", "text", func(r consentRow) string { return r.Wording }),
-		col("sha256", "text", func(r consentRow) string { return r.SHA256 }),
-		col("language", "text", func(r consentRow) string { return string(r.Language) }),
-		col("consented", "boolean", func(r consentRow) bool { return r.Consented }),
-		col("channel", "text", func(r consentRow) string { return string(r.Channel) }),
-		col("given_by", "text", func(r consentRow) string { return r.GivenBy }),
-		col("recorded_by", "uuid", func(r consentRow) *[16]byte { return unlessZero([16]byte(r.RecordedBy.UUID)) }),
-		col("evidence_sha256", "text", func(r consentRow) string { return r.EvidenceSHA256 }),
-		col("given_at", "timestamptz", func(r consentRow) time.Time { return r.GivenAt }),
-		col("recorded_at", "timestamptz", func(r consentRow) time.Time { return r.RecordedAt }),
-		col("withdrawn_at", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.WithdrawnAt) }),
-		col("decided", "bigint", func(r consentRow) int64 { return r.Decided }),
-		col("position", "bigint", func(r consentRow) int64 { return r.Position }),
-	}}
+	return readTable[consentRow]{
+		name: "consents", key: []string{"tenant_id", "id"}, stream: [2]string{"tenant_id", "subject_id"}, scan: scanConsent, keyOf: consentKey,
+		columns: []column[consentRow]{
+			col("id", "uuid", func(r consentRow) [16]byte { return r.ID.UUID }),
+			col("tenant_id", "uuid", func(r consentRow) [16]byte { return r.Tenant.UUID }),
+			col("subject_id", "uuid", func(r consentRow) [16]byte { return r.Subject.UUID }),
+			col("purpose", "text", func(r consentRow) string { return r.Purpose }),
+			col("notice_version", "integer", func(r consentRow) int32 { return int32(r.NoticeVersion) }),
+			col("wording", "text", func(r consentRow) string { return r.Wording }),
+			col("sha256", "text", func(r consentRow) string { return r.SHA256 }),
+			col("language", "text", func(r consentRow) string { return string(r.Language) }),
+			col("consented", "boolean", func(r consentRow) bool { return r.Consented }),
+			col("channel", "text", func(r consentRow) string { return string(r.Channel) }),
+			col("given_by", "text", func(r consentRow) string { return r.GivenBy }),
+			col("recorded_by", "uuid", func(r consentRow) *[16]byte { return unlessZero([16]byte(r.RecordedBy.UUID)) }),
+			col("evidence_sha256", "text", func(r consentRow) string { return r.EvidenceSHA256 }),
+			col("given_at", "timestamptz", func(r consentRow) time.Time { return r.GivenAt }),
+			col("recorded_at", "timestamptz", func(r consentRow) time.Time { return r.RecordedAt }),
+			col("withdrawn_at", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.WithdrawnAt) }),
+			col("decided", "bigint", func(r consentRow) int64 { return r.Decided }),
+			col("position", "bigint", func(r consentRow) int64 { return r.Position }),
+		},
+	}
 }
 
 // unlessZero gives nil for the zero value: null in the table.
@@ -155,10 +158,6 @@ func unlessZero[V comparable](v V) *V {
 	}
 	return &v
 }
-
-const consentColumns = `c.id, c.tenant_id, c.subject_id, c.purpose, c.notice_version, c.wording, c.sha256, c.language,
-	c.consented, c.channel, c.given_by, c.recorded_by, c.evidence_sha256, c.given_at, c.recorded_at, c.withdrawn_at, c.decided,
-	c.position`
 
 func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 	var c consentRow
@@ -179,7 +178,7 @@ func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 
 // Consent gives one decision of a tenant, or not_found; also when it is not of the subject, unless that is zero.
 func (q *Queries) Consent(ctx context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID) (domain.Consent, error) {
-	const sql = `select ` + consentColumns + ` from trust.consents c where c.tenant_id = $1 and c.id = $2`
+	sql := `select ` + consentsTable().list() + ` from trust.consents c where c.tenant_id = $1 and c.id = $2`
 	w := where{args: []any{tenant.UUID, id.UUID}}
 	if !subject.IsZero() {
 		w.and("c.subject_id = %s", subject.UUID)
@@ -194,7 +193,7 @@ func (q *Queries) Consent(ctx context.Context, tenant domain.TenantID, subject d
 
 // Consents lists a subject's decisions, withdrawn ones too, the one recorded last first.
 func (q *Queries) Consents(ctx context.Context, tenant domain.TenantID, subject domain.UserID, page Page) (Listing[domain.Consent], error) {
-	const sql = `select ` + consentColumns + ` from trust.consents c where c.tenant_id = $1 and c.subject_id = $2`
+	sql := `select ` + consentsTable().list() + ` from trust.consents c where c.tenant_id = $1 and c.subject_id = $2`
 	w := where{args: []any{tenant.UUID, subject.UUID}}
 	if page.After != "" {
 		after, err := page.afterPosition()

@@ -6,8 +6,9 @@
 //
 // Guarantees: every event is folded exactly once into each table, in the log's order: rows and checkpoint move in one
 // transaction, the checkpoint by compare-and-set under the leader's epoch. Nothing is ever skipped. A read table equals a replay
-// of the log by package domain, and Verify proves it; Rebuild makes one anew beside the one that is read. A query sees one tenant's rows: row-level security holds it to that. A reading
-// answers from the log on one snapshot; the platform's audit of all tenants runs in a role that sees no key, so it opens nothing.
+// of the log by package domain, and Verify proves it; Rebuild makes one anew beside the one that is read. A query sees one
+// tenant's rows: row-level security holds it to that. A reading answers from the log on one snapshot; the platform's audit of all
+// tenants runs in a role that sees no key, so it opens nothing.
 //
 // Fails how: an event that cannot be folded halts its projector directly before it, visibly (see Status), and the projector goes
 // on by itself once the cause is fixed. A database that is away is waited for. A worker that lost its leadership writes nothing.

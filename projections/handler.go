@@ -31,16 +31,6 @@ type handler struct {
 // errMoved says that the checkpoint is neither before the range nor behind it: somebody else moved it. The next look tells.
 var errMoved = errors.New("the checkpoint was moved")
 
-// orMoved tells that the range was no longer the next one, if that is why it could not be folded: a rebuild brings the table forward.
-func (h *handler) orMoved(s span, cause error) error {
-	const look = `select position <> $2 from trust.checkpoints where projection = $1`
-	var moved bool
-	if h.connect() == nil && h.conn.QueryRow(h.term, look, h.Name(), s.After).Scan(&moved) == nil && moved {
-		return errMoved
-	}
-	return cause
-}
-
 var errPanicked = errors.New("the projection panicked; the log has the stack")
 
 // handle folds a range. It never fails towards Watermill: see subscribe.go.
@@ -145,6 +135,16 @@ func (h *handler) advance(db database, s span) (done bool, err error) {
 		return false, errMoved
 	}
 	return true, nil
+}
+
+// orMoved tells that the range was no longer the next one, if that is why it could not be folded: a rebuild brings the table forward.
+func (h *handler) orMoved(s span, cause error) error {
+	const look = `select position <> $2 from trust.checkpoints where projection = $1`
+	var moved bool
+	if h.connect() == nil && h.conn.QueryRow(h.term, look, h.Name(), s.After).Scan(&moved) == nil && moved {
+		return errMoved
+	}
+	return cause
 }
 
 // failed narrows the range, or, when it is down to one event that cannot be folded, halts visibly at that event.

@@ -2,7 +2,6 @@ package projections
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -29,7 +28,7 @@ func (m municipalities) Fold(ctx context.Context, tx pgx.Tx, _ *eventstore.Reade
 	if len(mine) == 0 {
 		return nil
 	}
-	rows, err := m.load(ctx, tx, older(mine))
+	rows, err := municipalitiesTable().ofStreams(ctx, tx, m.table, older(mine))
 	if err != nil {
 		return err
 	}
@@ -38,9 +37,6 @@ func (m municipalities) Fold(ctx context.Context, tx pgx.Tx, _ *eventstore.Reade
 	}
 	return municipalitiesTable().upsert(ctx, tx, m.table, slices.Collect(maps.Values(rows)))
 }
-
-const municipalityColumns = `m.id, m.code, m.name, m.province, m.category, m.district_code, m.population, m.contact_email,
-	m.is_active, m.created_at, m.updated_at, m.version, m.position`
 
 func scanMunicipality(r pgx.CollectableRow) (municipalityRow, error) {
 	var m domain.Municipality
@@ -53,26 +49,6 @@ func scanMunicipality(r pgx.CollectableRow) (municipalityRow, error) {
 
 func municipalityKey(r municipalityRow) stream { return stream{r.State.ID.UUID, r.State.ID.UUID} }
 
-func (m municipalities) load(ctx context.Context, tx pgx.Tx, keys []stream) (map[stream]municipalityRow, error) {
-	sql := `select ` + municipalityColumns + ` from ` + m.table + ` m where m.id = any($1::uuid[])`
-	loaded := make(map[stream]municipalityRow, len(keys))
-	if len(keys) == 0 {
-		return loaded, nil
-	}
-	found, err := tx.Query(ctx, sql, each(keys, func(k stream) [16]byte { return k.id }))
-	if err != nil {
-		return nil, fmt.Errorf("load municipalities: %w", err)
-	}
-	rows, err := pgx.CollectRows(found, scanMunicipality)
-	if err != nil {
-		return nil, fmt.Errorf("load municipalities: %w", err)
-	}
-	for _, r := range rows {
-		loaded[municipalityKey(r)] = r
-	}
-	return loaded, nil
-}
-
 func (municipalities) into(version string) Projection { return municipalities{version} }
 
 func (municipalities) source() source {
@@ -83,21 +59,24 @@ func (municipalities) source() source {
 func (municipalities) forget(context.Context, pgx.Tx, int64, int64) error { return nil }
 
 func municipalitiesTable() readTable[municipalityRow] {
-	return readTable[municipalityRow]{name: "municipalities", key: []string{"id"}, stream: [2]string{"id", "id"}, scan: scanMunicipality, keyOf: municipalityKey, columns: []column[municipalityRow]{
-		col("id", "uuid", func(r municipalityRow) [16]byte { return r.State.ID.UUID }),
-		col("code", "text", func(r municipalityRow) string { return r.State.Code }),
-		col("name", "text", func(r municipalityRow) string { return r.State.Name }),
-		col("province", "text", func(r municipalityRow) string { return r.State.Province }),
-		col("category", "text", func(r municipalityRow) string { return r.State.Category }),
-		col("district_code", "text", func(r municipalityRow) string { return r.State.DistrictCode }),
-		col("population", "integer", func(r municipalityRow) *int { return r.State.Population }),
-		col("contact_email", "text", func(r municipalityRow) string { return r.State.ContactEmail }),
-		col("is_active", "boolean", func(r municipalityRow) bool { return r.State.Active }),
-		col("created_at", "timestamptz", func(r municipalityRow) time.Time { return r.State.CreatedAt }),
-		col("updated_at", "timestamptz", func(r municipalityRow) time.Time { return r.State.UpdatedAt }),
-		col("version", "integer", func(r municipalityRow) int32 { return int32(r.Version) }),
-		col("position", "bigint", func(r municipalityRow) int64 { return r.Position }),
-	}}
+	return readTable[municipalityRow]{
+		name: "municipalities", key: []string{"id"}, stream: [2]string{"id", "id"}, scan: scanMunicipality, keyOf: municipalityKey,
+		columns: []column[municipalityRow]{
+			col("id", "uuid", func(r municipalityRow) [16]byte { return r.State.ID.UUID }),
+			col("code", "text", func(r municipalityRow) string { return r.State.Code }),
+			col("name", "text", func(r municipalityRow) string { return r.State.Name }),
+			col("province", "text", func(r municipalityRow) string { return r.State.Province }),
+			col("category", "text", func(r municipalityRow) string { return r.State.Category }),
+			col("district_code", "text", func(r municipalityRow) string { return r.State.DistrictCode }),
+			col("population", "integer", func(r municipalityRow) *int { return r.State.Population }),
+			col("contact_email", "text", func(r municipalityRow) string { return r.State.ContactEmail }),
+			col("is_active", "boolean", func(r municipalityRow) bool { return r.State.Active }),
+			col("created_at", "timestamptz", func(r municipalityRow) time.Time { return r.State.CreatedAt }),
+			col("updated_at", "timestamptz", func(r municipalityRow) time.Time { return r.State.UpdatedAt }),
+			col("version", "integer", func(r municipalityRow) int32 { return int32(r.Version) }),
+			col("position", "bigint", func(r municipalityRow) int64 { return r.Position }),
+		},
+	}
 }
 
 // MunicipalityFilter narrows a list of municipalities; zero fields do not. Q finds part of a name or the start of a code, letter
@@ -109,8 +88,8 @@ type MunicipalityFilter struct {
 
 // Municipality gives one municipality by its id or its code, or not_found.
 func (q *Queries) Municipality(ctx context.Context, idOrCode string) (domain.Municipality, error) {
-	const byID = `select ` + municipalityColumns + ` from trust.municipalities m where m.id = $1`
-	const byCode = `select ` + municipalityColumns + ` from trust.municipalities m where m.code = $1`
+	byID := `select ` + municipalitiesTable().list() + ` from trust.municipalities m where m.id = $1`
+	byCode := `select ` + municipalitiesTable().list() + ` from trust.municipalities m where m.code = $1`
 	sql, arg := byCode, any(strings.ToUpper(idOrCode))
 	if id, err := uuid.Parse(idOrCode); err == nil {
 		sql, arg = byID, id
@@ -145,7 +124,7 @@ func (q *Queries) Municipalities(ctx context.Context, f MunicipalityFilter, page
 		}
 		w.and("m.id < %s", after)
 	}
-	sql := `select ` + municipalityColumns + ` from trust.municipalities m where true` + w.sql() +
+	sql := `select ` + municipalitiesTable().list() + ` from trust.municipalities m where true` + w.sql() +
 		` order by m.id desc limit ` + w.arg(page.limit()+1)
 	rows, err := public(ctx, q, sql, w.args, scanMunicipality)
 	return listing(rows, err, page, func(r municipalityRow) (domain.Municipality, string) {

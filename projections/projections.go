@@ -103,32 +103,42 @@ type row[S any] struct {
 	Position int64
 }
 
-// evolve folds events into the rows of their streams. An event that does not follow the row's version means that the table and
-// the log have parted; it is never folded.
-func evolve[S interface {
-	Evolve(r domain.Recorded) S
-}](rows map[stream]row[S], events []domain.Recorded) error {
+// evolver is an aggregate's state.
+type evolver[S any] interface{ Evolve(r domain.Recorded) S }
+
+// follow gives the row after an event. An event that does not follow the row's version means that the table and the log have parted;
+// it is never folded.
+func follow[S evolver[S]](r row[S], e domain.Recorded) (row[S], error) {
+	if e.Version == 1 {
+		r = row[S]{}
+	}
+	if e.Version != r.Version+1 {
+		return r, &OrderError{Position: e.Position, Version: e.Version, After: r.Version}
+	}
+	return row[S]{State: r.State.Evolve(e), Version: e.Version, Position: e.Position}, nil
+}
+
+// evolve folds events into the rows of their streams.
+func evolve[S evolver[S]](rows map[stream]row[S], events []domain.Recorded) (err error) {
 	for _, e := range events {
 		key := streamOf(e)
-		r := rows[key]
-		if e.Version == 1 {
-			r = row[S]{}
+		if rows[key], err = follow(rows[key], e); err != nil {
+			return err
 		}
-		if e.Version != r.Version+1 {
-			return &OrderError{Position: e.Position, Version: e.Version, After: r.Version}
-		}
-		rows[key] = row[S]{State: r.State.Evolve(e), Version: e.Version, Position: e.Position}
 	}
 	return nil
 }
 
 // evolveWhole gives the one row of a stream from all its events.
-func evolveWhole[S interface {
-	Evolve(r domain.Recorded) S
-}](history []domain.Recorded) ([]row[S], error) {
-	rows := make(map[stream]row[S], 1)
-	err := evolve(rows, history)
-	return []row[S]{rows[streamOf(history[0])]}, err
+func evolveWhole[S evolver[S]](history []domain.Recorded) ([]row[S], error) {
+	var r row[S]
+	var err error
+	for _, e := range history {
+		if r, err = follow(r, e); err != nil {
+			return nil, err
+		}
+	}
+	return []row[S]{r}, nil
 }
 
 // OrderError says that an event does not follow what its read table or its range holds.

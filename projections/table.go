@@ -47,6 +47,32 @@ func (t readTable[R]) names() []string {
 	return each(t.columns, func(c column[R]) string { return c.name })
 }
 
+// list is the columns as a query names them.
+func (t readTable[R]) list() string { return strings.Join(t.names(), ", ") }
+
+// ofStreams reads the rows that some streams have made, from the view or from a version.
+func (t readTable[R]) ofStreams(ctx context.Context, tx pgx.Tx, from string, streams []stream) (map[stream]R, error) {
+	rows := make(map[stream]R, len(streams))
+	if len(streams) == 0 {
+		return rows, nil
+	}
+	sql := fmt.Sprintf(`select %s from unnest($1::uuid[], $2::uuid[]) k (of_tenant, of_stream)
+		join %s t on t.%s = k.of_tenant and t.%s = k.of_stream`, t.list(), from, t.stream[0], t.stream[1])
+	found, err := tx.Query(ctx, sql, each(streams, func(s stream) [16]byte { return s.tenant }),
+		each(streams, func(s stream) [16]byte { return s.id }))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", from, err)
+	}
+	all, err := pgx.CollectRows(found, t.scan)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", from, err)
+	}
+	for _, r := range all {
+		rows[t.keyOf(r)] = r
+	}
+	return rows, nil
+}
+
 // values gives rows as COPY takes them.
 func (t readTable[R]) values(rows []R) [][]any {
 	return each(rows, func(r R) []any {
@@ -69,5 +95,5 @@ func (t readTable[R]) upsertInto(table string) string {
 		changes[i] = fmt.Sprintf("%[1]s = excluded.%[1]s", c.name)
 	}
 	return fmt.Sprintf("insert into %s (%s) select * from unnest(%s) on conflict (%s) do update set %s", table,
-		strings.Join(t.names(), ", "), strings.Join(arrays, ", "), strings.Join(t.key, ", "), strings.Join(changes, ", "))
+		t.list(), strings.Join(arrays, ", "), strings.Join(t.key, ", "), strings.Join(changes, ", "))
 }

@@ -27,7 +27,7 @@ func (u users) Fold(ctx context.Context, tx pgx.Tx, _ *eventstore.Reader, events
 	if len(mine) == 0 {
 		return nil
 	}
-	rows, err := u.load(ctx, tx, older(mine))
+	rows, err := usersTable().ofStreams(ctx, tx, u.table, older(mine))
 	if err != nil {
 		return err
 	}
@@ -54,16 +54,16 @@ func (users) forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error {
 		where e.position > $1 and e.position <= $2 and e.event_type = $3
 			and u.tenant_id = e.tenant_id and u.id = e.stream_id and not u.is_erased`
 	all, err := versions(ctx, tx, "users")
+	if err != nil {
+		return err
+	}
 	for _, version := range all { // in the one that is read they are blank, and nothing is done
-		if _, err = tx.Exec(ctx, fmt.Sprintf(sql, version), after, upTo, (*domain.UserErased)(nil).EventType()); err != nil {
+		if _, err := tx.Exec(ctx, fmt.Sprintf(sql, version), after, upTo, (*domain.UserErased)(nil).EventType()); err != nil {
 			return fmt.Errorf("blank erased users in %s: %w", version, err)
 		}
 	}
-	return err
+	return nil
 }
-
-const userColumns = `u.id, u.tenant_id, u.municipality_code, u.email, u.full_name, u.phone, u.preferred_language, u.role,
-	u.is_active, u.is_erased, u.created_at, u.updated_at, u.version, u.position`
 
 func scanUser(r pgx.CollectableRow) (userRow, error) {
 	var u domain.User
@@ -72,28 +72,6 @@ func scanUser(r pgx.CollectableRow) (userRow, error) {
 		&u.Role, &u.Active, &u.Erased, &u.CreatedAt, &u.UpdatedAt, &u.Version, &position)
 	u.CreatedAt, u.UpdatedAt = u.CreatedAt.UTC(), u.UpdatedAt.UTC()
 	return userRow{State: u, Version: u.Version, Position: position}, err
-}
-
-func (u users) load(ctx context.Context, tx pgx.Tx, keys []stream) (map[stream]userRow, error) {
-	sql := `select ` + userColumns + ` from unnest($1::uuid[], $2::uuid[]) k (tenant_id, id)
-		join ` + u.table + ` u on u.tenant_id = k.tenant_id and u.id = k.id`
-	loaded := make(map[stream]userRow, len(keys))
-	if len(keys) == 0 {
-		return loaded, nil
-	}
-	found, err := tx.Query(ctx, sql, each(keys, func(k stream) [16]byte { return k.tenant }),
-		each(keys, func(k stream) [16]byte { return k.id }))
-	if err != nil {
-		return nil, fmt.Errorf("load users: %w", err)
-	}
-	rows, err := pgx.CollectRows(found, scanUser)
-	if err != nil {
-		return nil, fmt.Errorf("load users: %w", err)
-	}
-	for _, r := range rows {
-		loaded[userKey(r)] = r
-	}
-	return loaded, nil
 }
 
 func userKey(r userRow) stream { return stream{r.State.Tenant.UUID, r.State.ID.UUID} }
@@ -112,22 +90,25 @@ func stillNamed(want, have userRow) userRow {
 }
 
 func usersTable() readTable[userRow] {
-	return readTable[userRow]{name: "users", key: []string{"tenant_id", "id"}, stream: [2]string{"tenant_id", "id"}, scan: scanUser, keyOf: userKey, columns: []column[userRow]{
-		col("id", "uuid", func(r userRow) [16]byte { return r.State.ID.UUID }),
-		col("tenant_id", "uuid", func(r userRow) [16]byte { return r.State.Tenant.UUID }),
-		col("municipality_code", "text", func(r userRow) string { return r.State.MunicipalityCode }),
-		col("email", "text", func(r userRow) string { return r.State.Email }),
-		col("full_name", "text", func(r userRow) string { return r.State.FullName }),
-		col("phone", "text", func(r userRow) string { return r.State.Phone }),
-		col("preferred_language", "text", func(r userRow) string { return string(r.State.PreferredLanguage) }),
-		col("role", "text", func(r userRow) string { return string(r.State.Role) }),
-		col("is_active", "boolean", func(r userRow) bool { return r.State.Active }),
-		col("is_erased", "boolean", func(r userRow) bool { return r.State.Erased }),
-		col("created_at", "timestamptz", func(r userRow) time.Time { return r.State.CreatedAt }),
-		col("updated_at", "timestamptz", func(r userRow) time.Time { return r.State.UpdatedAt }),
-		col("version", "integer", func(r userRow) int32 { return int32(r.Version) }),
-		col("position", "bigint", func(r userRow) int64 { return r.Position }),
-	}}
+	return readTable[userRow]{
+		name: "users", key: []string{"tenant_id", "id"}, stream: [2]string{"tenant_id", "id"}, scan: scanUser, keyOf: userKey,
+		columns: []column[userRow]{
+			col("id", "uuid", func(r userRow) [16]byte { return r.State.ID.UUID }),
+			col("tenant_id", "uuid", func(r userRow) [16]byte { return r.State.Tenant.UUID }),
+			col("municipality_code", "text", func(r userRow) string { return r.State.MunicipalityCode }),
+			col("email", "text", func(r userRow) string { return r.State.Email }),
+			col("full_name", "text", func(r userRow) string { return r.State.FullName }),
+			col("phone", "text", func(r userRow) string { return r.State.Phone }),
+			col("preferred_language", "text", func(r userRow) string { return string(r.State.PreferredLanguage) }),
+			col("role", "text", func(r userRow) string { return string(r.State.Role) }),
+			col("is_active", "boolean", func(r userRow) bool { return r.State.Active }),
+			col("is_erased", "boolean", func(r userRow) bool { return r.State.Erased }),
+			col("created_at", "timestamptz", func(r userRow) time.Time { return r.State.CreatedAt }),
+			col("updated_at", "timestamptz", func(r userRow) time.Time { return r.State.UpdatedAt }),
+			col("version", "integer", func(r userRow) int32 { return int32(r.Version) }),
+			col("position", "bigint", func(r userRow) int64 { return r.Position }),
+		},
+	}
 }
 
 // UserFilter narrows a list of users; zero fields do not. Q finds part of a name or an address, Email and Phone the whole,
@@ -140,7 +121,7 @@ type UserFilter struct {
 
 // User gives one user of a tenant, or not_found.
 func (q *Queries) User(ctx context.Context, tenant domain.TenantID, id domain.UserID) (domain.User, error) {
-	const sql = `select ` + userColumns + ` from trust.users u where u.tenant_id = $1 and u.id = $2`
+	sql := `select ` + usersTable().list() + ` from trust.users u where u.tenant_id = $1 and u.id = $2`
 	found, err := inTenant(ctx, q, tenant, sql, []any{tenant.UUID, id.UUID}, scanUser)
 	if err != nil {
 		return domain.User{}, err
@@ -174,7 +155,7 @@ func (q *Queries) Users(ctx context.Context, tenant domain.TenantID, f UserFilte
 		}
 		w.and("u.id < %s", after)
 	}
-	sql := `select ` + userColumns + ` from trust.users u where u.tenant_id = $1` + w.sql() +
+	sql := `select ` + usersTable().list() + ` from trust.users u where u.tenant_id = $1` + w.sql() +
 		` order by u.id desc limit ` + w.arg(page.limit()+1)
 	rows, err := inTenant(ctx, q, tenant, sql, w.args, scanUser)
 	return listing(rows, err, page, func(r userRow) (domain.User, string) { return r.State, idCursor(r.State.ID.UUID) })

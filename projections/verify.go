@@ -57,36 +57,38 @@ func Verify(ctx context.Context, db Beginner, r *eventstore.Reader, progress fun
 	if err := keepVersions(ctx, tx); err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	if err := verifyLog(ctx, tx, r, progress); err != nil {
+	events, err := verifyLog(ctx, tx, r, progress)
+	if err != nil {
 		return err
 	}
 	for _, p := range All() {
-		if err := verifyTable(ctx, tx, r, p, progress); err != nil {
+		if err := verifyTable(ctx, tx, r, p, events[p.source().kind], progress); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func verifyLog(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, progress func(string, int64, int64)) error {
+// verifyLog checks the log alone, and gives how many events each kind of stream has.
+func verifyLog(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, progress func(string, int64, int64)) (map[domain.StreamType]int64, error) {
 	head, err := eventstore.Head(ctx, tx)
 	if err != nil {
-		return fmt.Errorf("verify: %w", err)
+		return nil, fmt.Errorf("verify: %w", err)
 	}
-	var log logCheck
+	log := logCheck{events: map[domain.StreamType]int64{}}
 	for done := int64(0); done < head; {
 		upTo := min(done+verifyPage, head)
 		events, err := r.Range(ctx, tx, done, upTo)
 		if err != nil {
-			return unreadable(ctx, tx, r, done, upTo, err)
+			return nil, unreadable(ctx, tx, r, done, upTo, err)
 		}
 		if err := log.check(events); err != nil {
-			return err
+			return nil, err
 		}
 		done = upTo
 		progress("the log", done, head)
 	}
-	return verifyVersions(ctx, tx)
+	return log.events, verifyVersions(ctx, tx)
 }
 
 // verifyVersions finds the first stream whose versions are not 1, 2, 3 … in order of position. Postgres does it along the streams'
@@ -131,6 +133,7 @@ func unreadable(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, after, upT
 type logCheck struct {
 	position   int64
 	recordedAt time.Time
+	events     map[domain.StreamType]int64
 }
 
 func (c *logCheck) check(events []domain.Recorded) error {
@@ -148,6 +151,7 @@ func (c *logCheck) check(events []domain.Recorded) error {
 			return &Difference{Position: e.Position, What: what}
 		}
 		c.position, c.recordedAt = e.Position, e.RecordedAt
+		c.events[e.Stream.Type]++
 	}
 	return nil
 }

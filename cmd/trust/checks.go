@@ -40,6 +40,14 @@ func (c *config) needOwner() (string, error) {
 	return withRole(c.databaseURL, "")
 }
 
+// needSchemaOwner gives the address under which one works as the owner of the tables, and as nothing more.
+func (c *config) needSchemaOwner() (string, error) {
+	if _, err := c.needOwner(); err != nil {
+		return "", err
+	}
+	return withRole(c.databaseURL, roleOwner)
+}
+
 // needAPI gives the address under which the API, import and administration work.
 func (c *config) needAPI() (string, error) { return c.roleURL("DATABASE_URL_API", c.apiURL, roleQuery) }
 

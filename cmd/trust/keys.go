@@ -65,10 +65,7 @@ func (c *config) needRotation() (string, error) {
 	} else if c.newMasterKey == c.masterKey {
 		return "", wrongUsage("MASTER_KEY and NEW_MASTER_KEY are the same; give the key to change to as NEW_MASTER_KEY")
 	}
-	if _, err := c.needOwner(); err != nil {
-		return "", err
-	}
-	return withRole(c.databaseURL, roleOwner)
+	return c.needSchemaOwner()
 }
 
 // rotate re-wraps, and gives how many keys and secrets; 0: none had to be.

@@ -27,16 +27,20 @@ func (r rebuildCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := c.need(secrets{master: true}); err != nil {
+	address, err := c.needSchemaOwner()
+	if err != nil {
 		return err
 	}
-	pool, err := openOwnerPool(p.ctx, c)
+	pool, err := openPool(p.ctx, address, 2)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
 	if r.DropKept {
 		return dropKept(p, pool, chosen)
+	}
+	if err := c.need(secrets{master: true}); err != nil {
+		return err
 	}
 	reader, err := eventstore.NewReader(p.ctx, pool, []byte(c.masterKey))
 	if err != nil {
@@ -48,18 +52,6 @@ func (r rebuildCmd) Run(p *program) error {
 		}
 	}
 	return nil
-}
-
-// openOwnerPool makes a pool that works as the owner of the tables.
-func openOwnerPool(ctx context.Context, c *config) (*pgxpool.Pool, error) {
-	if _, err := c.needOwner(); err != nil {
-		return nil, err
-	}
-	address, err := withRole(c.databaseURL, roleOwner)
-	if err != nil {
-		return nil, err
-	}
-	return openPool(ctx, address, 2)
 }
 
 func rebuild(p *program, pool *pgxpool.Pool, reader *eventstore.Reader, projection projections.Projection) error {
