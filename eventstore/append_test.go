@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/migrations/pgtest"
 )
 
 func TestAnAppendIsAddedOnlyAtTheVersionItWasDecidedOn(t *testing.T) {
@@ -211,7 +212,7 @@ func TestOfManyThatTakeOneClaimAtOnceExactlyOneWins(t *testing.T) {
 		appends = append(appends, takes(w.tenant, newID(), claim))
 		answers = append(answers, w.background(t.Context(), appends[i]))
 	}
-	await(t, "five wait behind the first", func() bool { return w.store.Waiting() == 5 })
+	pgtest.Eventually(t, "five wait behind the first", func() bool { return w.store.Waiting() == 5 })
 	release()
 	winners := 0
 	for i, from := range answers {
@@ -364,13 +365,13 @@ func TestARotationBehindTheEndOfAllSessionsIsStale(t *testing.T) {
 	session := w.start(t, user, "first")
 	release := w.lock(t)
 	first := w.background(t.Context(), grant(w.tenant, someone(), 0))
-	await(t, "the first leads", func() bool { return w.store.Leading() && w.store.Waiting() == 0 })
+	pgtest.Eventually(t, "the first leads", func() bool { return w.store.Leading() && w.store.Waiting() == 0 })
 	end := w.background(t.Context(), side(w.tenant, domain.EndSessions{User: user}))
-	await(t, "the end waits", func() bool { return w.store.Waiting() == 1 })
+	pgtest.Eventually(t, "the end waits", func() bool { return w.store.Waiting() == 1 })
 	rotation := w.background(t.Context(), side(w.tenant, domain.RotateSession{
 		Session: session, From: token("first"), To: token("second"), ExpiresAt: time.Now().Add(time.Hour),
 	}))
-	await(t, "the rotation waits", func() bool { return w.store.Waiting() == 2 })
+	pgtest.Eventually(t, "the rotation waits", func() bool { return w.store.Waiting() == 2 })
 	release()
 	for _, from := range []<-chan answer{first, end} {
 		if got := receive(t, from); got.err != nil {
@@ -591,13 +592,9 @@ func TestTheTimeOfRecordingNeverRunsBackwards(t *testing.T) {
 		t.Errorf("alone: recorded at %s, effective at %s; want %s", one.RecordedAt, one.EffectiveAt, ahead)
 	}
 	release := w.lock(t)
-	var answers []<-chan answer
-	for range 3 {
-		answers = append(answers, w.background(t.Context(), grant(w.tenant, someone(), 0)))
-	}
-	await(t, "two share a batch", func() bool { return w.store.Waiting() == 2 })
+	first, batch := w.gather(t, grant(w.tenant, someone(), 0), grant(w.tenant, someone(), 0))
 	release()
-	for _, from := range answers {
+	for _, from := range append(batch, first) {
 		got := receive(t, from)
 		if got.err != nil || !got.done.Events[0].RecordedAt.Equal(ahead) {
 			t.Errorf("in a batch: %+v", got)

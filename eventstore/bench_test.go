@@ -78,7 +78,7 @@ func barePool(b *testing.B, w *world, callers int) *pgxpool.Pool {
 		b.Fatal(err)
 	}
 	b.Cleanup(pool.Close)
-	await(b, "every connection is open", func() bool { return pool.Stat().IdleConns() == int32(callers) })
+	pgtest.Eventually(b, "every connection is open", func() bool { return pool.Stat().IdleConns() == int32(callers) })
 	return pool
 }
 

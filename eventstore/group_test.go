@@ -26,7 +26,6 @@ import (
 func TestManyCallersSeeOneHistory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store.SetPatience(time.Minute)
 	h := &history{world: w, claims: map[string]uuid.UUID{}, taken: map[string]bool{}}
 	for range 4 {
 		h.hot = append(h.hot, someone())
@@ -161,10 +160,10 @@ func (h *history) check(t *testing.T) {
 func (w *world) gather(t *testing.T, others ...domain.Append) (first <-chan answer, answers []<-chan answer) {
 	t.Helper()
 	first = w.background(t.Context(), grant(w.tenant, someone(), 0))
-	await(t, "the first waits for the lock", func() bool { return len(w.blocked(t)) == 1 && w.store.Waiting() == 0 })
+	pgtest.Eventually(t, "the first waits for the lock", func() bool { return len(w.blocked(t)) == 1 && w.store.Waiting() == 0 })
 	for i, a := range others {
 		answers = append(answers, w.background(t.Context(), a))
-		await(t, "the next waits behind it", func() bool { return w.store.Waiting() == i+1 })
+		pgtest.Eventually(t, "the next waits behind it", func() bool { return w.store.Waiting() == i+1 })
 	}
 	return first, answers
 }
@@ -183,7 +182,6 @@ func (w *world) added(t *testing.T, a domain.Append, from <-chan answer) domain.
 func TestAnAppendThatFailsInTheDatabaseFailsAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store.SetPatience(time.Minute)
 	for _, c := range []struct {
 		name string
 		side domain.SideWrite
@@ -225,7 +223,6 @@ func TestAnAppendThatFailsInTheDatabaseFailsAlone(t *testing.T) {
 func TestTwoAppendsOfOneIDOnSeveralStreamsAreAddedOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store.SetPatience(time.Minute)
 	release := w.lock(t)
 	a, b, c := grant(w.tenant, someone(), 0), grant(w.tenant, someone(), 0), grant(w.tenant, someone(), 0)
 	b.ID = a.ID // nothing else in common, so they share the batch and hit the unique key
@@ -252,7 +249,7 @@ func TestAFullQueueAnswersAtOnceAndLosesNothing(t *testing.T) {
 	for i := range answers {
 		answers[i] = w.background(t.Context(), grant(w.tenant, someone(), 0))
 	}
-	await(t, "the queue is full", func() bool { return w.store.Waiting() == eventstore.MaxWaiting })
+	pgtest.Eventually(t, "the queue is full", func() bool { return w.store.Waiting() == eventstore.MaxWaiting })
 	for range 3 { // while the lock is held, so nothing but the queue can answer
 		a := grant(w.tenant, someone(), 0)
 		_, err := w.store.Append(t.Context(), a)
@@ -278,7 +275,6 @@ func TestAFullQueueAnswersAtOnceAndLosesNothing(t *testing.T) {
 func TestWhoStopsWaitingIsWithdrawn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store.SetPatience(time.Minute)
 	release := w.lock(t)
 	first, _ := w.gather(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -287,7 +283,7 @@ func TestWhoStopsWaitingIsWithdrawn(t *testing.T) {
 	staysAnswer := w.background(t.Context(), stays)
 	expired, stop := context.WithDeadline(t.Context(), time.Now())
 	defer stop()
-	await(t, "both wait", func() bool { return w.store.Waiting() == 2 })
+	pgtest.Eventually(t, "both wait", func() bool { return w.store.Waiting() == 2 })
 	late := grant(w.tenant, someone(), 0)
 	_, err := w.store.Append(expired, late)
 	refused(t, err, domain.CodeUnavailable)
@@ -311,12 +307,11 @@ func TestWhoStopsWaitingIsWithdrawn(t *testing.T) {
 func TestWhoStopsWaitingTooLateGetsTheOutcome(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store.SetPatience(time.Minute)
 	release := w.lock(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	a := grant(w.tenant, someone(), 0)
 	from := w.background(ctx, a)
-	await(t, "it waits for the lock", func() bool { return len(w.blocked(t)) == 1 })
+	pgtest.Eventually(t, "it waits for the lock", func() bool { return len(w.blocked(t)) == 1 })
 	cancel()
 	release()
 	w.added(t, a, from)
@@ -333,7 +328,7 @@ func (w *world) secondBatch(t *testing.T, appends ...domain.Append) (answers []<
 		_, err := next.Exec(t.Context(), "select pg_advisory_lock(7267411)")
 		locked <- err
 	}()
-	await(t, "the test queues for the lock behind the first append", func() bool { return len(w.blocked(t)) == 2 })
+	pgtest.Eventually(t, "the test queues for the lock behind the first append", func() bool { return len(w.blocked(t)) == 2 })
 	releaseFirst()
 	if got := receive(t, first); got.err != nil {
 		t.Error(got.err)
@@ -341,7 +336,7 @@ func (w *world) secondBatch(t *testing.T, appends ...domain.Append) (answers []<
 	if err := receive(t, locked); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the batch waits for the lock", func() bool { return len(w.blocked(t)) == 1 && w.store.Waiting() == 0 })
+	pgtest.Eventually(t, "the batch waits for the lock", func() bool { return len(w.blocked(t)) == 1 && w.store.Waiting() == 0 })
 	return answers, func() {
 		t.Helper()
 		if _, err := next.Exec(t.Context(), "select pg_advisory_unlock(7267411)"); err != nil {
@@ -353,7 +348,6 @@ func (w *world) secondBatch(t *testing.T, appends ...domain.Append) (answers []<
 func TestABatchWhoseConnectionIsKilledIsSentAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store.SetPatience(time.Minute)
 	appends := []domain.Append{
 		grant(w.tenant, someone(), 0), takes(w.tenant, newID(), emailClaim(w.tenant, "x")), registration(w.tenant, "y"),
 	}
@@ -363,7 +357,7 @@ func TestABatchWhoseConnectionIsKilledIsSentAgain(t *testing.T) {
 		if !query[bool](t, w, "select pg_terminate_backend($1)", victim) {
 			t.Fatal("the backend is gone already")
 		}
-		await(t, "the batch comes again", func() bool { p := w.blocked(t); return len(p) == 1 && p[0] != victim })
+		pgtest.Eventually(t, "the batch comes again", func() bool { p := w.blocked(t); return len(p) == 1 && p[0] != victim })
 	}
 	release()
 	for i, a := range appends {
@@ -381,7 +375,6 @@ func TestABatchWhoseCommitWasNotHeardOfIsFoundInTheLog(t *testing.T) {
 	w := newWorld(t)
 	l := &line{}
 	w.store = openOver(t, w.db, l)
-	w.store.SetPatience(time.Minute)
 	session := newID()
 	rotation := side(w.tenant, domain.RotateSession{Session: session, From: token("first"), To: token("second"), ExpiresAt: time.Now().Add(time.Hour)})
 	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.StartSession{
@@ -415,11 +408,10 @@ func TestALoneAppendWhoseCommitWasNotHeardOfIsFoundInTheLog(t *testing.T) {
 	w := newWorld(t)
 	l := &line{}
 	w.store = openOver(t, w.db, l)
-	w.store.SetPatience(time.Minute)
 	release := w.lock(t)
 	a := registration(w.tenant, "x")
 	from := w.background(t.Context(), a)
-	await(t, "it waits for the lock", func() bool { return len(w.blocked(t)) == 1 })
+	pgtest.Eventually(t, "it waits for the lock", func() bool { return len(w.blocked(t)) == 1 })
 	l.swallow.Store(true)
 	release()
 	if done := w.added(t, a, from); !done.Repeat || done.Position() != 2 {
@@ -448,10 +440,10 @@ func TestADatabaseThatIsAwayForTooLongIsUnavailable(t *testing.T) {
 	refused(t, err, domain.CodeUnavailable)
 	w.unchanged(t, before)
 	l.mend()
-	store.SetPatience(time.Minute)
+	store.SetPatience(pgtest.Patience)
 	for _, a := range appends {
 		var done domain.Appended
-		await(t, "the append goes through", func() bool { // reads are not sent again: a broken connection in the pool shows
+		pgtest.Eventually(t, "the append goes through", func() bool { // reads are not sent again: a broken connection in the pool shows
 			if done, err = store.Append(t.Context(), a); err != nil {
 				refused(t, err, domain.CodeUnavailable)
 			}
@@ -466,7 +458,6 @@ func TestADatabaseThatIsAwayForAWhileIsWaitedFor(t *testing.T) {
 	w := newWorld(t)
 	l := &line{}
 	over := &world{store: openOver(t, w.db, l)}
-	over.store.SetPatience(time.Minute)
 	l.cut()
 	var appends []domain.Append
 	var answers []<-chan answer
@@ -474,7 +465,7 @@ func TestADatabaseThatIsAwayForAWhileIsWaitedFor(t *testing.T) {
 		a := grant(w.tenant, someone(), 0)
 		appends, answers = append(appends, a), append(answers, over.background(t.Context(), a))
 	}
-	await(t, "the database was asked several times", func() bool { return l.refused.Load() > 3 })
+	pgtest.Eventually(t, "the database was asked several times", func() bool { return l.refused.Load() > 3 })
 	l.mend()
 	for i, a := range appends {
 		w.added(t, a, answers[i])
@@ -485,7 +476,6 @@ func TestADatabaseThatIsAwayForAWhileIsWaitedFor(t *testing.T) {
 func TestCancelledCallersLoseNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store.SetPatience(time.Minute)
 	for range 60 {
 		const callers = 16
 		appends, answers := make([]domain.Append, callers), make([]<-chan answer, callers)
@@ -510,7 +500,7 @@ func TestCancelledCallersLoseNothing(t *testing.T) {
 		}
 		must(t)(w.store.Append(t.Context(), grant(w.tenant, someone(), 0)))
 	}
-	await(t, "nobody leads or waits", func() bool { return !w.store.Leading() && w.store.Waiting() == 0 })
+	pgtest.Eventually(t, "nobody leads or waits", func() bool { return !w.store.Leading() && w.store.Waiting() == 0 })
 }
 
 // line is the network between a store and its database, for a test to break.
@@ -536,12 +526,7 @@ func openOver(t testing.TB, db *pgtest.DB, l *line) *eventstore.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	store, err := eventstore.Open(t.Context(), pool, []byte(masterKey))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(store.Close)
-	return store
+	return openOn(t, pool, masterKey)
 }
 
 func (l *line) dial(ctx context.Context, network, address string) (net.Conn, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
@@ -45,11 +46,18 @@ func newWorld(t testing.TB) *world {
 
 func open(t testing.TB, db *pgtest.DB) *eventstore.Store {
 	t.Helper()
-	store, err := eventstore.Open(t.Context(), db.Pool(t, pgtest.Query), []byte(masterKey))
+	return openOn(t, db.Pool(t, pgtest.Query), masterKey)
+}
+
+// openOn opens a store that waits for its database as long as a test does.
+func openOn(t testing.TB, pool *pgxpool.Pool, key string) *eventstore.Store {
+	t.Helper()
+	store, err := eventstore.Open(t.Context(), pool, []byte(key))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
+	store.SetPatience(pgtest.Patience)
 	return store
 }
 
@@ -146,18 +154,6 @@ func failed[E error](t testing.TB, err error) E {
 	return e
 }
 
-// await returns once a condition holds: it asks again every millisecond, for a minute.
-func await(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	again := time.NewTicker(time.Millisecond)
-	defer again.Stop()
-	for deadline := time.Now().Add(time.Minute); !holds(); <-again.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("in a minute it did not happen that %s", what)
-		}
-	}
-}
-
 // query gives one value, as the superuser sees it.
 func query[T any](t testing.TB, w *world, sql string, args ...any) (value T) {
 	t.Helper()
@@ -240,8 +236,8 @@ func receive[T any](t testing.TB, from <-chan T) (value T) {
 	t.Helper()
 	select {
 	case value = <-from:
-	case <-time.After(time.Minute):
-		t.Fatal("no answer in a minute: a waiter hangs")
+	case <-time.After(pgtest.Patience):
+		t.Fatalf("no answer in %s: a waiter hangs", pgtest.Patience)
 	}
 	return value
 }

@@ -190,12 +190,7 @@ type plans struct {
 func (p *plans) open(t *testing.T, db *pgtest.DB) *eventstore.Store {
 	t.Helper()
 	p.pool = p.connect(t, db, pgtest.Query)
-	store, err := eventstore.Open(t.Context(), p.pool, []byte(masterKey))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(store.Close)
-	return store
+	return openOn(t, p.pool, masterKey)
 }
 
 func (p *plans) connect(t *testing.T, db *pgtest.DB, role string) *pgxpool.Pool {

@@ -49,12 +49,7 @@ func (w *world) mustRotate(t testing.TB, master, next string) int {
 // openUnder opens the store with another key than the usual one.
 func (w *world) openUnder(t testing.TB, key string) *eventstore.Store {
 	t.Helper()
-	store, err := eventstore.Open(t.Context(), w.db.Pool(t, pgtest.Query), []byte(key))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(store.Close)
-	return store
+	return openOn(t, w.db.Pool(t, pgtest.Query), key)
 }
 
 // wrappedByMaster names what a rotation changes.
@@ -195,9 +190,9 @@ func TestAProcessWithTheOldKeyMakesNoTenantsKeyAfterARotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	waiting := w.background(t.Context(), newTenant("JHB")) // prepared under the old key, before the commit
-	await(t, "it waits for the rotation", func() bool { return len(w.blocked(t)) == 1 })
+	pgtest.Eventually(t, "it waits for the rotation", func() bool { return len(w.blocked(t)) == 1 })
 	inBatch, neighbour := w.background(t.Context(), newTenant("EKU")), w.background(t.Context(), grant(w.tenant, user, 0))
-	await(t, "two more wait for it", func() bool { return w.store.Waiting() == 2 })
+	pgtest.Eventually(t, "two more wait for it", func() bool { return w.store.Waiting() == 2 })
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +220,7 @@ func TestARotationWaitsForTheAppendsBeforeItAndReWrapsTheKeysTheyMade(t *testing
 	w := newWorld(t)
 	release := w.lock(t)
 	before := w.background(t.Context(), newTenant("JHB"))
-	await(t, "the append waits", func() bool { return len(w.blocked(t)) == 1 })
+	pgtest.Eventually(t, "the append waits", func() bool { return len(w.blocked(t)) == 1 })
 	counts := make(chan int, 1)
 	owner := w.db.Conn(t, pgtest.Owner)
 	go func() {
@@ -235,7 +230,7 @@ func TestARotationWaitsForTheAppendsBeforeItAndReWrapsTheKeysTheyMade(t *testing
 		}
 		counts <- n
 	}()
-	await(t, "the rotation waits behind it", func() bool { return len(w.blocked(t)) == 2 })
+	pgtest.Eventually(t, "the rotation waits behind it", func() bool { return len(w.blocked(t)) == 2 })
 	release()
 	if got := receive(t, before); got.err != nil {
 		t.Error(got.err)

@@ -211,7 +211,7 @@ func TestAPersonWhoseKeyIsDestroyedIsErasedEverywhere(t *testing.T) {
 			subject, _ := personal(events)
 			return allAre(subject, domain.Erased, 5)
 		}
-		await(t, name+" forgets the key", erasedIn)
+		pgtest.Eventually(t, name+" forgets the key", erasedIn)
 		events, err := store.LoadPersonal(t.Context(), w.tenant, lifeStreams(user)...)
 		if err != nil {
 			t.Fatal(err)

@@ -26,10 +26,7 @@ func TestMain(m *testing.M) {
 	pgtest.Main(m)
 }
 
-const (
-	masterKey = "a master key of at least thirty-two characters"
-	patience  = 30 * time.Second
-)
+const masterKey = "a master key of at least thirty-two characters"
 
 // world is a database of one test with a municipality in it.
 type world struct {
@@ -176,7 +173,7 @@ func run(t testing.TB, worker *projections.Worker) (stop func()) {
 			if err != nil {
 				t.Errorf("worker: %v", err)
 			}
-		case <-time.After(patience):
+		case <-time.After(pgtest.Patience):
 			t.Error("the worker does not stop")
 		}
 	}
@@ -188,7 +185,7 @@ func run(t testing.TB, worker *projections.Worker) (stop func()) {
 func (w *world) caughtUp(t testing.TB, name string) {
 	t.Helper()
 	head := w.head(t)
-	eventually(t, fmt.Sprintf("%s reaches %d", name, head), func() bool {
+	pgtest.Eventually(t, fmt.Sprintf("%s reaches %d", name, head), func() bool {
 		err := w.queries.WaitFor(t.Context(), name, head)
 		if err != nil && !errors.Is(err, domain.Refuse(domain.CodeReadModelBehind, "")) {
 			t.Fatal(err)
@@ -196,16 +193,6 @@ func (w *world) caughtUp(t testing.TB, name string) {
 		return err == nil
 	})
 	w.check(t)
-}
-
-// eventually polls a condition.
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !condition(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %s", what, patience)
-		}
-	}
 }
 
 func (w *world) status(t testing.TB, name string) projections.ProjectionStatus {

@@ -74,7 +74,7 @@ func TestALeaderKilledBetweenFoldAndCommitIsReplaced(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	child := w.child(t, "kill")
-	eventually(t, "the child leads", func() bool { return w.epoch(t) >= 1 })
+	pgtest.Eventually(t, "the child leads", func() bool { return w.epoch(t) >= 1 })
 	w.caughtUp(t, "users")
 	w.registerTogether(t)
 	if err := child.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
@@ -91,11 +91,11 @@ func TestALeaderThatStandsStillLosesItsLeadershipAndWritesNothingOnWaking(t *tes
 	t.Parallel()
 	w := newWorld(t)
 	child := w.child(t, "stop")
-	eventually(t, "the child leads", func() bool { return w.epoch(t) >= 1 })
+	pgtest.Eventually(t, "the child leads", func() bool { return w.epoch(t) >= 1 })
 	w.caughtUp(t, "users")
 	stop := w.work(t, projection(t, "users")) // stands by
 	w.registerTogether(t)                     // the child stops itself between fold and commit
-	eventually(t, "the standby leads", func() bool { return w.epoch(t) >= 2 })
+	pgtest.Eventually(t, "the standby leads", func() bool { return w.epoch(t) >= 2 })
 	w.caughtUp(t, "users")
 	seen := w.head(t)
 
@@ -103,7 +103,7 @@ func TestALeaderThatStandsStillLosesItsLeadershipAndWritesNothingOnWaking(t *tes
 	w.registerTogether(t)
 	w.caughtUp(t, "users")
 	super := w.db.Superuser(t)
-	eventually(t, "the child stands by", func() (standing bool) {
+	pgtest.Eventually(t, "the child stands by", func() (standing bool) {
 		must(t, super.QueryRow(t.Context(), `select count(*) = 2 from pg_stat_activity
 			where datname = current_database() and application_name = 'trust-projector-leader'`).Scan(&standing))
 		return standing

@@ -206,7 +206,7 @@ func TestAHaltedProjectorGoesOnAfterARebuild(t *testing.T) {
 	_, err := w.db.Superuser(t).Exec(t.Context(), "update trust.users_v1 set version = 7")
 	must(t, err)
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserDeactivated{Cause: domain.CauseAdmin})
-	eventually(t, "the projector halts", func() bool { return w.status(t, "users").State == projections.Halted })
+	pgtest.Eventually(t, "the projector halts", func() bool { return w.status(t, "users").State == projections.Halted })
 	newRebuilder(t, w).rebuild(t, "users")
 	if s := w.status(t, "users"); s.State == projections.Halted || s.Error != "" || s.Position != w.head(t) {
 		t.Errorf("after the rebuild: %+v", s)

@@ -117,7 +117,7 @@ func TestNothingIsSkippedWhenAnAppendIsHeldOpen(t *testing.T) {
 		later <- user
 	}()
 	super := w.db.Superuser(t)
-	eventually(t, "the later append waits", func() (waits bool) {
+	pgtest.Eventually(t, "the later append waits", func() (waits bool) {
 		must(t, super.QueryRow(t.Context(), "select exists (select from pg_locks where locktype = 'advisory' and not granted)").Scan(&waits))
 		return waits
 	})
@@ -194,7 +194,7 @@ func TestAPanicHaltsAndTheProjectorGoesOnAfterwards(t *testing.T) {
 		}
 		return nil
 	}})
-	eventually(t, "users halts", func() bool { return w.status(t, "users").State == projections.Halted })
+	pgtest.Eventually(t, "users halts", func() bool { return w.status(t, "users").State == projections.Halted })
 	if s := w.status(t, "users"); strings.Contains(s.Error, "nobody should read") || !strings.Contains(s.Error, "event 2: ") {
 		t.Errorf("status %+v", s)
 	}
@@ -301,7 +301,7 @@ func TestAWorkerStopsWithinTwoSeconds(t *testing.T) {
 	}
 	var left int
 	super := w.db.Superuser(t)
-	eventually(t, "every connection is gone", func() bool {
+	pgtest.Eventually(t, "every connection is gone", func() bool {
 		must(t, super.QueryRow(t.Context(), `select count(*) from pg_stat_activity
 			where datname = current_database() and application_name like 'trust-projector-%'`).Scan(&left))
 		return left == 0

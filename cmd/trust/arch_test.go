@@ -88,7 +88,7 @@ func rules() map[string]rule {
 			never:    []string{"os", "net", "database", "syscall"},
 			testOurs: []string{pgtest}, testOthers: withDatabase,
 		},
-		"migrations/localpg": {never: []string{"net/http", "database"}, testOthers: withDatabase},
+		"migrations/localpg": {never: []string{"net/http", "database"}, testOurs: []string{pgtest}, testOthers: withDatabase},
 		"migrations/pgtest": {
 			ours: []string{"migrations", "migrations/localpg"}, others: []string{pgx}, testOthers: withDatabase, testsOnly: true,
 		},

@@ -21,7 +21,7 @@ func TestAnErasedPersonStaysErasedThoughTheBackupIsOlder(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off")
 	s.start("up")
-	eventually(t, "the system is ready", s.ready)
+	pgtest.Eventually(t, "the system is ready", s.ready)
 	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").expect(t, exitDone, "made")
 	officer := s.signedIn("officer@example.org", "a good password", "CPT")
 	anna, lindi := s.citizen("marked.anna@example.org", "Anna Markedname"), s.citizen("marked.lindi@example.org", "Lindi Markedtoo")
@@ -123,8 +123,8 @@ func (s *site) opens() {
 	s.t.Helper()
 	s.start("project", "all")
 	s.start("serve")
-	eventually(s.t, "it is ready", s.ready)
-	eventually(s.t, "the read tables have caught up", func() bool {
+	pgtest.Eventually(s.t, "it is ready", s.ready)
+	pgtest.Eventually(s.t, "the read tables have caught up", func() bool {
 		for _, p := range s.status().Projections {
 			if p.Lag != 0 {
 				return false
@@ -294,7 +294,7 @@ func TestABackupThatIsKilledIsNone(t *testing.T) {
 	s := small(t)
 	waits, release := trap(t, s.address(), "trust.claims") // the last of what is written
 	backup := s.start("backup", "--to", "half")
-	eventually(t, "it has come to the claims", waits)
+	pgtest.Eventually(t, "it has come to the claims", waits)
 	backup.stop(t, syscall.SIGKILL)
 	release()
 	if _, err := os.Stat(filepath.Join(s.dir, "half", "events.copy.gz")); err != nil {
@@ -313,13 +313,13 @@ func TestARestoreThatIsKilledLeavesADatabaseThatDoesNotOpen(t *testing.T) {
 	half.run("migrate").expect(t, exitDone, "schema version")
 	waits, release := trap(t, database, "trust.claims") // after keys and secrets
 	restore := half.start("restore", "--from", "full")
-	eventually(t, "it is in the middle", waits)
+	pgtest.Eventually(t, "it is in the middle", waits)
 	restore.stop(t, syscall.SIGKILL)
 	release()
 
 	half.run("status").expect(t, exitUnreachable, "a restore into this database has not come to its end")
 	half.start("serve")
-	eventually(t, "the API says why it does not open", func() bool {
+	pgtest.Eventually(t, "the API says why it does not open", func() bool {
 		var problem struct{ Errors []struct{ Field string } }
 		return half.get("/ready", &problem) == http.StatusServiceUnavailable && len(problem.Errors) == 1 && problem.Errors[0].Field == "restore"
 	})
@@ -329,5 +329,5 @@ func TestARestoreThatIsKilledLeavesADatabaseThatDoesNotOpen(t *testing.T) {
 	s.into(pgtest.Fresh(t)).run("restore", "--from", "full").expect(t, exitDone, "2 events")
 	half.run("restore", "--from", "full").expect(t, exitDone, "2 events")
 	half.start("project", "all")
-	eventually(t, "the API that waited opens", half.ready)
+	pgtest.Eventually(t, "the API that waited opens", half.ready)
 }

@@ -222,7 +222,7 @@ func TestMigrateStatusAndVerify(t *testing.T) {
 	s.run("import", "municipalities", s.file("m.csv", "code,name,province\nA1,Alpha,Gauteng\nA2,Beta,Gauteng\n")).expect(t, exitDone, "2 registered")
 	s.run("status").expect(t, exitDone, "log")
 	project := s.start("project", "all")
-	eventually(t, "the read tables have caught up", func() bool {
+	pgtest.Eventually(t, "the read tables have caught up", func() bool {
 		var status projections.Status
 		if err := json.Unmarshal([]byte(s.run("status", "--json").stdout), &status); err != nil {
 			t.Fatal(err)
@@ -288,17 +288,17 @@ func TestServeWaitsForItsDatabase(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, testSecret, testMaster, "DATABASE_URL="+pgtest.Fresh(t))
 	serve := s.start("serve")
-	eventually(t, "it is healthy", func() bool { return s.get("/health", nil) == http.StatusOK })
+	pgtest.Eventually(t, "it is healthy", func() bool { return s.get("/health", nil) == http.StatusOK })
 	var problem struct {
 		Code   string
 		Errors []struct{ Field string }
 	}
-	eventually(t, "it waits for the schema", func() bool {
+	pgtest.Eventually(t, "it waits for the schema", func() bool {
 		code := s.get("/ready", &problem)
 		return code == http.StatusServiceUnavailable && len(problem.Errors) == 1 && problem.Errors[0].Field == "migrations"
 	})
 	s.run("migrate").expect(t, exitDone, "schema version")
-	eventually(t, "it goes on by itself", func() bool { return s.get("/ready", nil) == http.StatusOK })
+	pgtest.Eventually(t, "it goes on by itself", func() bool { return s.get("/ready", nil) == http.StatusOK })
 	if code := serve.stop(t, syscall.SIGTERM); code != exitDone {
 		t.Errorf("exit code %d", code)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	api "github.com/salga-trust/engine/http/client" // load_test.go has a client of its own
+	"github.com/salga-trust/engine/migrations/pgtest"
 )
 
 // journey is the README's tour, walked by the generated client alone. A chapter leaves here what later ones need.
@@ -29,7 +30,7 @@ func TestTheClientWalksTheTourOfTheReadme(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.start("up")
-	eventually(t, "the system is ready", s.ready)
+	pgtest.Eventually(t, "the system is ready", s.ready)
 	j := &journey{t: t, site: s, email: "nomsa@example.org", nobody: api.New("http://" + s.addr)}
 	for _, chapter := range []func(){
 		j.anybodyLooks, j.sheRegisters, j.sheAgrees, j.sheTakesItBack, j.aFormFromThreeDaysAgo, j.theSameAddressElsewhere,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/migrations/pgtest"
 )
 
 // BenchmarkConsentOverHTTP has 64 clerks record consents of people at the counter, through the built program as trust up runs it: clients,
@@ -22,13 +23,13 @@ func BenchmarkConsentOverHTTP(b *testing.B) {
 	const callers, commands = 64, 6400
 	s := newSite(b, "RATE_LIMIT=off")
 	s.start("up")
-	eventually(b, "the system is ready", s.ready)
+	pgtest.Eventually(b, "the system is ready", s.ready)
 	clerks, store := s.clerks(b, callers), s.openStore(b)
 	var overHTTP, bare float64 // the best of the rounds: other processes only slow down
 	var took []time.Duration
 	for b.Loop() {
 		queues := slices.Collect(slices.Chunk(s.queue(b, store, commands), commands/callers))
-		eventually(b, "the projectors have nothing to do", s.caughtUp)
+		pgtest.Eventually(b, "the projectors have nothing to do", s.caughtUp)
 		each := make([][]time.Duration, callers)
 		began := time.Now()
 		atOnce(b, callers, func(i int) error { return clerks[i].serve(b.Context(), queues[i], &each[i]) })

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/migrations/pgtest"
 )
 
 const (
@@ -59,13 +61,13 @@ func TestKeysRotateChangesTheMasterKeyAndNothingElse(t *testing.T) {
 	next := s.with(asNext)
 	next.start("project", "all")
 	next.start("serve")
-	eventually(t, "the system is ready under the new key", next.ready)
+	pgtest.Eventually(t, "the system is ready under the new key", next.ready)
 	boss := next.signedIn("boss@cpt.example", "a good password", "CPT")
 	if name := field(t, boss.call("GET", "users/me", ""), "full_name"); name != "Ṱhilivhali Boss" {
 		t.Errorf("the admin's name reads %q", name)
 	}
 	next.run("import", "municipalities", next.file("m2.csv", "code,name,province\nJHB,City of Johannesburg,Gauteng\n")).expect(t, exitDone, "1 registered")
-	eventually(t, "the log is verified", func() bool { return next.run("verify").code == exitDone })
+	pgtest.Eventually(t, "the log is verified", func() bool { return next.run("verify").code == exitDone })
 }
 
 func TestKeysRotateRefusesKeysThatAreNotRightAndChangesNothing(t *testing.T) {
@@ -123,14 +125,14 @@ func (s *site) killRotation(t *testing.T, hold, release string) {
 		t.Fatal(err)
 	}
 	rotation := s.with(toNext).start("keys", "rotate")
-	eventually(t, "the rotation waits for the lock", func() bool { return waits(t, watcher) || rotation.ended() })
+	pgtest.Eventually(t, "the rotation waits for the lock", func() bool { return waits(t, watcher) || rotation.ended() })
 	if rotation.stop(t, syscall.SIGKILL) != -1 {
 		t.Fatalf("it ended by itself:\n%s", rotation.said)
 	}
 	if _, err := holder.Exec(t.Context(), release); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "nothing of it is left", func() bool {
+	pgtest.Eventually(t, "nothing of it is left", func() bool {
 		var n int
 		err := watcher.QueryRow(t.Context(), "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'trust'").Scan(&n)
 		return err == nil && n == 0
@@ -267,9 +269,9 @@ func TestAProcessThatRunsWhileTheMasterKeyIsChangedAsksToBeStartedAgain(t *testi
 	s := peopled(t)
 	project := s.start("project", "all")
 	conn := connect(t, s)
-	eventually(t, "the projectors have looked at the key", func() bool { return watchers(t, conn) == 1 })
+	pgtest.Eventually(t, "the projectors have looked at the key", func() bool { return watchers(t, conn) == 1 })
 	serve := s.start("serve")
-	eventually(t, "the system is ready", s.ready)
+	pgtest.Eventually(t, "the system is ready", s.ready)
 	s.with(toNext).run("keys", "rotate").expect(t, exitDone, "re-wrapped")
 	for name, process := range map[string]*running{"serve": serve, "project": project} {
 		<-process.exited

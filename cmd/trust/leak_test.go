@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/migrations/localpg"
+	"github.com/salga-trust/engine/migrations/pgtest"
 )
 
 // A registered person's e-mail address, name, phone and address are in the read tables, which rebuild and erasure cover, and
@@ -22,13 +23,13 @@ func TestPersonalDataStandsInTheReadTablesAlone(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off", "DEBUG=true")
 	up := s.start("up")
-	eventually(t, "the system is ready", s.ready)
+	pgtest.Eventually(t, "the system is ready", s.ready)
 	c := newClient("http://" + s.addr)
 	marks := markedLife()
 	c.http.Transport = agent{marks["user agent"]}
 	livesMarked(t, c, marks)
 	var users struct{ Status string }
-	eventually(t, "the read tables have followed", func() bool { return s.get("/ready", &users) == 200 && users.Status == "ready" })
+	pgtest.Eventually(t, "the read tables have followed", func() bool { return s.get("/ready", &users) == 200 && users.Status == "ready" })
 
 	tables := s.dump(t, "--exclude-table-data=trust.users_v1")
 	everything := s.dump(t)
@@ -52,7 +53,7 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off", "DEBUG=true")
 	up := s.start("up")
-	eventually(t, "the system is ready", s.ready)
+	pgtest.Eventually(t, "the system is ready", s.ready)
 	c := newClient("http://" + s.addr)
 	marks := markedLife()
 	c.http.Transport = agent{marks["user agent"]}
@@ -64,7 +65,7 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := me.text("id")
-	eventually(t, "the read tables have followed", s.caughtUp)
+	pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
 	s.run("rebuild", "users").expect(t, exitDone, "kept as trust.users_v1") // so that there is a version that nobody reads
 
 	before := s.everywhere(t, up, officer, id)
@@ -92,7 +93,7 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	if err != nil || gone.status != 200 {
 		t.Fatalf("%+v %v", gone, err)
 	}
-	eventually(t, "the read tables have followed", s.caughtUp)
+	pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
 	// What autovacuum does within a minute, because these tables ask for it.
 	for _, table := range []string{"users_v1", "users_v2", "keys", "credentials", "claims"} {
 		var asks bool
@@ -114,10 +115,10 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	must(t, db.QueryRow(t.Context(), "select pg_walfile_name(pg_current_wal_insert_lsn())").Scan(&segment))
 	for i := range 3 {
 		s.citizen(fmt.Sprintf("somebody.else%d@example.org", i), "Somebody Else")
-		eventually(t, "the read tables have followed", s.caughtUp)
+		pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
 	}
 	officer.call("POST", "consents", `{"purpose":"sms_alert","language":"zu","consented":true}`)
-	eventually(t, "the read tables have followed", s.caughtUp)
+	pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
 	s.run("verify").expect(t, exitDone, "events verified")
 
 	after := s.everywhere(t, up, officer, id)

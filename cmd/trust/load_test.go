@@ -114,6 +114,7 @@ func (c *client) person(ctx context.Context, municipality, email string) error {
 type acknowledged struct {
 	mu        sync.Mutex
 	positions map[int64]string // position → consent id and what was done
+	more      chan struct{}    // holds something after there were more of them
 }
 
 func (a *acknowledged) note(t testing.TB, r reply, what string) {
@@ -124,6 +125,16 @@ func (a *acknowledged) note(t testing.TB, r reply, what string) {
 		t.Errorf("position %d was acknowledged for %s and for %s", r.position, other, what)
 	}
 	a.positions[r.position] = what
+	select {
+	case a.more <- struct{}{}:
+	default:
+	}
+}
+
+func (a *acknowledged) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.positions)
 }
 
 // decide grants and withdraws one purpose again and again, n commands in all, and notes what was acknowledged.

@@ -45,9 +45,6 @@ func TestMain(m *testing.M) {
 	pgtest.Main(m)
 }
 
-// patience bounds every wait: a loaded two-core machine takes seconds where an idle one takes milliseconds.
-const patience = 90 * time.Second
-
 // site is a folder in which commands run, with their own DATA_DIR and environment.
 type site struct {
 	t    testing.TB
@@ -93,7 +90,7 @@ func (s *site) run(args ...string) outcome { return s.feed("", args...) }
 // feed is run with something on standard input.
 func (s *site) feed(stdin string, args ...string) outcome {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), pgtest.Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
 	var stdout, stderr bytes.Buffer
@@ -148,9 +145,9 @@ func (r *running) stop(t testing.TB, sig syscall.Signal) int {
 	_ = r.cmd.Process.Signal(sig) // fails only when it has ended
 	select {
 	case <-r.exited:
-	case <-time.After(patience):
+	case <-time.After(pgtest.Patience):
 		_ = r.cmd.Process.Kill()
-		t.Errorf("it did not end within %s of %s", patience, sig)
+		t.Errorf("it did not end within %s of %s", pgtest.Patience, sig)
 		<-r.exited
 	}
 	return r.cmd.ProcessState.ExitCode()
@@ -180,20 +177,6 @@ func (b *safeBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.text.String()
-}
-
-// eventually polls until something holds.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); ; {
-		if holds() {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-		time.Sleep(20 * time.Millisecond) // the pause of a poll, not a wait for something to have happened
-	}
 }
 
 // get gives the status of a GET and decodes the answer's JSON into into, unless that is nil.
@@ -332,7 +315,7 @@ func (s *site) leftovers() []string {
 
 func (s *site) noneLeft() {
 	s.t.Helper()
-	eventually(s.t, "no process is left", func() bool { return len(s.leftovers()) == 0 })
+	pgtest.Eventually(s.t, "no process is left", func() bool { return len(s.leftovers()) == 0 })
 }
 
 func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }

@@ -6,15 +6,17 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/migrations/pgtest"
 )
 
 func TestRebuild(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off")
 	s.start("up")
-	eventually(t, "the system is ready", s.ready)
+	pgtest.Eventually(t, "the system is ready", s.ready)
 	s.run("seed", "--people", "60", "--seed", "3").expect(t, exitDone, "people")
-	eventually(t, "the read tables have followed", s.caughtUp)
+	pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
 	s = s.with("DATABASE_URL=" + s.kept()["DATABASE_URL"])
 	db := connect(t, s)
 
@@ -43,7 +45,7 @@ func TestRebuild(t *testing.T) {
 		t.Errorf("afterwards: %+v", status)
 	}
 	s.citizen("late@example.org", "Late Comer")
-	eventually(t, "the read tables follow", s.caughtUp)
+	pgtest.Eventually(t, "the read tables follow", s.caughtUp)
 	s.run("verify").expect(t, exitDone, "events verified")
 
 	s.run("rebuild", "nobody").expect(t, exitUsage, `there is no projector "nobody"`)
@@ -56,7 +58,7 @@ func TestARebuildThatIsKilledLeavesWhatWas(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off")
 	s.start("up")
-	eventually(t, "the system is ready", s.ready)
+	pgtest.Eventually(t, "the system is ready", s.ready)
 	s = s.with("DATABASE_URL=" + s.kept()["DATABASE_URL"])
 	db, look := connect(t, s), connect(t, s)
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
@@ -65,14 +67,14 @@ func TestARebuildThatIsKilledLeavesWhatWas(t *testing.T) {
 		_, err = tx.Exec(t.Context(), "lock table trust.users in access share mode") // so that it gets as far as the switch, and waits
 		must(t, err)
 		going := s.start("rebuild", "users")
-		eventually(t, "the rebuild waits for the lock", func() (waits bool) {
+		pgtest.Eventually(t, "the rebuild waits for the lock", func() (waits bool) {
 			must(t, look.QueryRow(t.Context(), "select exists (select from pg_locks where mode = 'AccessExclusiveLock' and not granted)").Scan(&waits))
 			return waits
 		})
 		if code := going.stop(t, sig); sig == syscall.SIGTERM && (code != exitUnreachable || !strings.Contains(going.said.String(), "nothing was changed")) {
 			t.Errorf("exit code %d: %s", code, going.said)
 		}
-		eventually(t, "Postgres has noticed", func() (gone bool) {
+		pgtest.Eventually(t, "Postgres has noticed", func() (gone bool) {
 			must(t, look.QueryRow(t.Context(), "select not exists (select from pg_locks where mode = 'AccessExclusiveLock')").Scan(&gone))
 			return gone
 		})

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/salga-trust/engine/migrations/pgtest"
 )
 
 // account sends requests to a site.
@@ -78,7 +80,7 @@ func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.start("up")
-	eventually(t, "the system is ready", s.ready)
+	pgtest.Eventually(t, "the system is ready", s.ready)
 	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").expect(t, exitDone, "admin of CPT made")
 	officer, nomsa := s.signedIn("officer@example.org", "a good password", "CPT"), s.citizen("nomsa@example.org", "Nomsa Ṱhavhani")
 	s.citizen("somebody@example.org", "Somebody Else")

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/salga-trust/engine/migrations/pgtest"
 	"github.com/salga-trust/engine/projections"
 )
 
@@ -32,7 +33,7 @@ func TestSeed(t *testing.T) {
 	before := s.status().Head
 
 	first := s.start("seed", "--people", "60", "--seed", "4")
-	eventually(t, "some of them are there", func() bool { return s.status().Head > before+300 })
+	pgtest.Eventually(t, "some of them are there", func() bool { return s.status().Head > before+300 })
 	if code := first.stop(t, syscall.SIGINT); code == exitUnreachable {
 		if !strings.Contains(first.said.String(), "run it again with the same arguments to go on") {
 			t.Errorf("stopped it says: %s", first.said)
@@ -50,10 +51,10 @@ func TestSeed(t *testing.T) {
 
 	s.checkActors()
 	s.start("project", "all")
-	eventually(t, "the read tables have caught up", s.caughtUp)
+	pgtest.Eventually(t, "the read tables have caught up", s.caughtUp)
 	s.run("verify").expect(t, exitDone, "events verified")
 	s.start("serve")
-	eventually(t, "the API is ready", s.ready)
+	pgtest.Eventually(t, "the API is ready", s.ready)
 	for _, official := range []string{"admin", "manager", "field.worker"} {
 		if status := s.signIn(official+".jhb.4@example.org", seedPassword, "JHB"); status != http.StatusOK {
 			t.Errorf("%s signs in with status %d", official, status)

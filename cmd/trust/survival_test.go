@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/migrations/pgtest"
 )
 
 // What is acknowledged stays, whatever is killed: 32 clients send 5 000 commands and retry what got no answer under its
@@ -20,7 +21,7 @@ func TestNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 	const clients, commands, kills = 32, 5000, 15
 	s := newSite(t, "RATE_LIMIT=off")
 	s.start("up")
-	eventually(t, "the system is ready", s.ready)
+	pgtest.Eventually(t, "the system is ready", s.ready)
 
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -31,11 +32,12 @@ func TestNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	done := &acknowledged{positions: map[int64]string{}}
-	var over atomic.Bool
+	done := &acknowledged{positions: map[int64]string{}, more: make(chan struct{}, 1)}
+	load, over := context.WithCancel(ctx)
+	defer over()
 	var killing, working sync.WaitGroup
 	killing.Go(func() {
-		if n := s.killAtRandom(t, &over, done); n < kills {
+		if n := s.killAtRandom(load, t, done); n < kills {
 			t.Errorf("the load was over after %d kills: too few to mean anything", n)
 		}
 	})
@@ -51,10 +53,10 @@ func TestNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 		})
 	}
 	working.Wait()
-	over.Store(true)
+	over()
 	killing.Wait()
 
-	eventually(t, "all is up again by itself", s.ready)
+	pgtest.Eventually(t, "all is up again by itself", s.ready)
 	if len(done.positions) != commands {
 		t.Errorf("%d commands were acknowledged, of %d", len(done.positions), commands)
 	}
@@ -64,29 +66,26 @@ func TestNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 }
 
 // killAtRandom kills one part after another until the load is over, letting the load go on in between.
-func (s *site) killAtRandom(t *testing.T, over *atomic.Bool, done *acknowledged) (kills int) {
+func (s *site) killAtRandom(load context.Context, t *testing.T, done *acknowledged) (kills int) {
 	t.Helper()
 	names := []string{"postgres", "serve", "project-users", "project-consents", "project-municipalities"}
 	random := rand.New(rand.NewPCG(1, 2))
-	for !over.Load() {
+	for load.Err() == nil {
 		name := names[kills%len(names)]
 		if pid := s.pids()[name]; pid != 0 && syscall.Kill(pid, syscall.SIGKILL) == nil {
 			kills++
 		}
 		// The next one after some more commands got through, so that each kill meets a working system.
 		target := done.count() + 150 + random.IntN(150)
-		for !over.Load() && done.count() < target && t.Context().Err() == nil {
-			time.Sleep(5 * time.Millisecond) // the pause of a poll
+		for done.count() < target && load.Err() == nil {
+			select {
+			case <-done.more:
+			case <-load.Done():
+			}
 		}
 	}
 	t.Logf("killed %d processes during the load", kills)
 	return kills
-}
-
-func (a *acknowledged) count() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.positions)
 }
 
 // matches compares what was acknowledged with the log: each position holds just that event, and no consent event was added that

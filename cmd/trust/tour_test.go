@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/salga-trust/engine/migrations/pgtest"
 )
 
 // What a page tells its readers to type works as it is written: its blocks, in their order, in one shell, against a fresh system.
@@ -31,7 +33,7 @@ func TestEveryPageWorksAsWritten(t *testing.T) {
 			}
 			s := newSite(t)
 			s.start("up")
-			eventually(t, "the system is ready", s.ready)
+			pgtest.Eventually(t, "the system is ready", s.ready)
 			tour := exec.CommandContext(t.Context(), "bash", "-x")
 			tour.Stdin, tour.Dir = strings.NewReader(script.String()), s.dir
 			tour.Env = append(s.env, "BASE=http://"+s.addr, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))

@@ -43,7 +43,7 @@ func TestUp(t *testing.T) {
 }
 
 func upFromNothing(t *testing.T, s *site, up *running) *running {
-	eventually(t, "it says where everything is", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
+	pgtest.Eventually(t, "it says where everything is", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
 	if !s.ready() {
 		t.Fatal("it says that it is ready, and /ready does not")
 	}
@@ -97,7 +97,7 @@ func upIsHealthy(t *testing.T, s *site, up *running) *running {
 	s.run("status").expect(t, exitDone, "municipalities")
 	s.run("verify").expect(t, exitDone, "events verified")
 	s.run("migrate", "--status").expect(t, exitDone, "schema version")
-	eventually(t, "the metrics tell that every projector runs, and has caught up", func() bool {
+	pgtest.Eventually(t, "the metrics tell that every projector runs, and has caught up", func() bool {
 		metrics := s.metrics()
 		head := metrics["trust_log_position"]
 		for _, name := range projectorNames() {
@@ -115,7 +115,7 @@ func upHeals(t *testing.T, s *site, up *running) *running {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		eventually(t, name+" is back", func() bool {
+		pgtest.Eventually(t, name+" is back", func() bool {
 			now := s.pids()[name]
 			return now != 0 && now != pid && alive(now) && s.ready()
 		})
@@ -134,7 +134,7 @@ func upRotates(t *testing.T, s *site, up *running) *running {
 	if after["MASTER_KEY"] = before["MASTER_KEY"]; !maps.Equal(before, after) {
 		t.Errorf("something else changed: %v", slices.Sorted(maps.Keys(after)))
 	}
-	eventually(t, "every part that knew the old key was started again", func() bool {
+	pgtest.Eventually(t, "every part that knew the old key was started again", func() bool {
 		for name, pid := range s.pids() {
 			if (pid == parts[name]) != (name == postgresPart) {
 				return false
@@ -168,7 +168,7 @@ func upStops(t *testing.T, s *site, up *running) *running {
 func upGoesOn(t *testing.T, s *site, _ *running) *running {
 	before := s.kept()
 	up := s.start("up")
-	eventually(t, "it is ready again", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
+	pgtest.Eventually(t, "it is ready again", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
 	if strings.Contains(up.said.String(), "importing") {
 		t.Error("it imported again")
 	}
@@ -233,13 +233,13 @@ func TestUpFinishesAFirstStartThatWasKilled(t *testing.T) {
 		{"the import runs", func(up *running) bool { return strings.Contains(up.said.String(), "importing") }},
 	} {
 		up := s.start("up")
-		eventually(t, stage.name, func() bool { return stage.reached(up) || up.ended() })
+		pgtest.Eventually(t, stage.name, func() bool { return stage.reached(up) || up.ended() })
 		if up.stop(t, syscall.SIGKILL) != -1 {
 			t.Fatalf("it ended by itself before %s:\n%s", stage.name, up.said)
 		}
 	}
 	up := s.start("up")
-	eventually(t, "it is ready", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
+	pgtest.Eventually(t, "it is ready", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
 	if n := s.municipalities(); n != 257 {
 		t.Errorf("%d municipalities", n)
 	}
@@ -257,7 +257,7 @@ func TestUpOnAGivenDatabase(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "DATABASE_URL="+pgtest.Fresh(t), "ADMIN_EMAIL=first@salga.example", "ADMIN_PASSWORD=given from outside")
 	up := s.start("up")
-	eventually(t, "it is ready", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
+	pgtest.Eventually(t, "it is ready", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
 	if pid := s.pids()["postgres"]; pid != 0 {
 		t.Errorf("it runs a Postgres: %d", pid)
 	}

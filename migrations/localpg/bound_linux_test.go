@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/salga-trust/engine/migrations/localpg"
+	"github.com/salga-trust/engine/migrations/pgtest"
 )
 
 func TestChildEndsWhenItsParentIsKilled(t *testing.T) {
@@ -24,7 +25,7 @@ func TestChildEndsWhenItsParentIsKilled(t *testing.T) {
 		t.Fatal("the child does not run")
 	}
 	kill(t, parent)
-	eventually(t, "the child has ended", func() bool { return !alive(pid) })
+	pgtest.Eventually(t, "the child has ended", func() bool { return !alive(pid) })
 }
 
 func TestClusterEndsWhenItsParentIsKilled(t *testing.T) {
@@ -41,7 +42,7 @@ func TestClusterEndsWhenItsParentIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	kill(t, parent)
-	eventually(t, "the postmaster has ended", func() bool { return !alive(pid) })
+	pgtest.Eventually(t, "the postmaster has ended", func() bool { return !alive(pid) })
 	_, err = os.Stat(filepath.Join(cluster.Dir, "data", "postmaster.pid"))
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the server did not shut down in order: %v", err)

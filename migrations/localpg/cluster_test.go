@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/salga-trust/engine/migrations/localpg"
+	"github.com/salga-trust/engine/migrations/pgtest"
 )
 
 // safeBuffer collects a server's log, which is written by another goroutine.
@@ -48,7 +49,7 @@ func start(t *testing.T, cluster *localpg.Cluster, log io.Writer) *localpg.Serve
 func stopAtEnd(t *testing.T, server *localpg.Server) {
 	t.Helper()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), pgtest.Patience)
 		defer cancel()
 		if err := server.Stop(ctx); err != nil {
 			t.Errorf("stop: %v", err)
@@ -96,7 +97,7 @@ func TestServerLogHoldsNothingAClientSent(t *testing.T) {
 	if err == nil {
 		t.Fatal("the duplicate was accepted")
 	}
-	eventually(t, "the error is logged", func() bool { return strings.Contains(log.String(), "duplicate key value") })
+	pgtest.Eventually(t, "the error is logged", func() bool { return strings.Contains(log.String(), "duplicate key value") })
 	if strings.Contains(log.String(), secret) {
 		t.Errorf("the log holds what the client sent:\n%s", log)
 	}
@@ -117,7 +118,7 @@ func TestClusterRestartsAfterKillOfPostmaster(t *testing.T) {
 
 	// Orphaned backends may hold the shared memory for a moment, so we retry, as the supervisor does.
 	var again *localpg.Server
-	eventually(t, "the cluster starts again", func() bool {
+	pgtest.Eventually(t, "the cluster starts again", func() bool {
 		var err error
 		again, err = cluster.Start(testContext(t), nil)
 		return err == nil

@@ -7,9 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/salga-trust/engine/migrations/localpg"
+	"github.com/salga-trust/engine/migrations/pgtest"
 )
 
 // roleVariable turns this test binary, started again, into one of the processes that the tests need as parents.
@@ -28,24 +28,11 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// patience bounds what a loaded machine may take.
-const patience = time.Minute
-
 func testContext(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), pgtest.Patience)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// eventually polls until condition holds, or fails the test.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !condition(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never happened: %s", what)
-		}
-	}
 }
 
 // newFolder makes a folder with a short name that every user can pass through, unlike t.TempDir.

@@ -1,7 +1,7 @@
 // Package pgtest gives each test a Postgres database of its own: real, migrated, empty, and gone afterwards.
 //
 // Owns: one private cluster per test binary, made at the first use, or the server that TEST_DATABASE_URL names; in it a
-// migrated template, and a clone of that for each test.
+// migrated template, and a clone of that for each test. Also how a test waits for what other processes do, and how long.
 //
 // Guarantees: tests never share a database, nor skip. Sessions start with an empty search_path, so an unqualified name
 // fails here and not in production. The private cluster ends with the test binary, even when that panics or is killed;
@@ -35,10 +35,6 @@ const (
 	Projector = "trust_projector" // reads all tenants' events, writes read tables
 	Query     = "trust_query"     // reads one tenant
 )
-
-// patience bounds every single step of this package. A loaded two-core machine takes seconds where an idle one takes
-// milliseconds; a step that needs a minute hangs.
-const patience = time.Minute
 
 // Main runs the package's tests and stops the cluster after them. Every package that uses pgtest has
 //
@@ -151,5 +147,5 @@ func closePool(t testing.TB, pool *pgxpool.Pool) {
 
 // cleanupContext replaces t.Context, which has ended when cleanups run.
 func cleanupContext() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), patience)
+	return context.WithTimeout(context.Background(), Patience)
 }

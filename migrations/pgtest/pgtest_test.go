@@ -200,7 +200,7 @@ func TestAPanicLeavesNoServer(t *testing.T) {
 	if err != nil || len(homes) != 1 {
 		t.Fatalf("folders %v, %v: this test looks in the wrong place", homes, err)
 	}
-	eventually(t, "the server has shut down", func() bool {
+	pgtest.Eventually(t, "the server has shut down", func() bool {
 		_, err := os.Stat(filepath.Join(homes[0], "pg", "data", "postmaster.pid"))
 		return os.IsNotExist(err)
 	})
@@ -240,7 +240,7 @@ func TestAnInterruptLeavesNoServer(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the server runs", func() bool { _, err := os.Stat(ready); return err == nil })
+	pgtest.Eventually(t, "the server runs", func() bool { _, err := os.Stat(ready); return err == nil })
 	lockFiles, err := filepath.Glob(filepath.Join(tmp, "trust-pgtest-*", "pg", "data", "postmaster.pid"))
 	if err != nil || len(lockFiles) != 1 {
 		t.Fatalf("servers %v, %v", lockFiles, err)
@@ -249,7 +249,7 @@ func TestAnInterruptLeavesNoServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	eventually(t, "the server has shut down", func() bool { _, err := os.Stat(lockFiles[0]); return os.IsNotExist(err) })
+	pgtest.Eventually(t, "the server has shut down", func() bool { _, err := os.Stat(lockFiles[0]); return os.IsNotExist(err) })
 }
 
 // again runs one test of this binary in a process of its own.
@@ -259,14 +259,4 @@ func again(t *testing.T, test string, env ...string) (string, error) {
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
-}
-
-// eventually polls until condition holds, or fails the test.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never happened: %s", what)
-		}
-	}
 }

@@ -49,7 +49,7 @@ func startPrivate() (_ *private, err error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	if err := p.cluster.Init(ctx); err != nil {
 		return nil, err

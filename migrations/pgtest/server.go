@@ -121,7 +121,7 @@ func (s *server) close() {
 func (s *server) create(t testing.TB, template string) *DB {
 	t.Helper()
 	db := &DB{name: "trust_test_" + strings.ToLower(rand.Text()[:12]), admin: s.url}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
 	if err := s.exec(ctx, "create database %s template %s"+s.strategy(), db.name, template); err != nil {
 		t.Fatalf("pgtest: create database: %v", err)
