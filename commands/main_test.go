@@ -44,11 +44,12 @@ func newWorld(t *testing.T) *world {
 // handler is one more process on the same database.
 func handler(t *testing.T, db *pgtest.DB, c *clock) (*commands.Handler, *eventstore.Store) {
 	t.Helper()
-	store, err := eventstore.Open(t.Context(), db.Pool(t, pgtest.Query), []byte("a master key of at least thirty-two characters"))
+	store, err := eventstore.Open(t.Context(), db.Pool(t, pgtest.Query), []byte("a master key of at least thirty-two characters"),
+		eventstore.WithPatience(pgtest.Patience))
 	ok(t, err)
 	t.Cleanup(store.Close)
 	cheap := &argon2id.Params{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32}
-	return commands.New(store, commands.Config{Now: c.now, Argon2id: cheap, Hashes: 2}), store
+	return commands.New(store, commands.Config{Now: c.now, Argon2id: cheap, Hashes: 8}), store
 }
 
 type clock struct {

@@ -216,7 +216,7 @@ func TestOfManyThatTakeOneClaimAtOnceExactlyOneWins(t *testing.T) {
 	release()
 	winners := 0
 	for i, from := range answers {
-		got := receive(t, from)
+		got := pgtest.Receive(t, from)
 		if got.err == nil {
 			winners++
 			w.holder(t, claim, appends[i].Side[0].(domain.TakeClaim).Holder)
@@ -374,11 +374,11 @@ func TestARotationBehindTheEndOfAllSessionsIsStale(t *testing.T) {
 	pgtest.Eventually(t, "the rotation waits", func() bool { return w.store.Waiting() == 2 })
 	release()
 	for _, from := range []<-chan answer{first, end} {
-		if got := receive(t, from); got.err != nil {
+		if got := pgtest.Receive(t, from); got.err != nil {
 			t.Error(got.err)
 		}
 	}
-	failed[*domain.SessionStaleError](t, receive(t, rotation).err)
+	failed[*domain.SessionStaleError](t, pgtest.Receive(t, rotation).err)
 	w.isOpen(t, session, false)
 }
 
@@ -595,7 +595,7 @@ func TestTheTimeOfRecordingNeverRunsBackwards(t *testing.T) {
 	first, batch := w.gather(t, grant(w.tenant, someone(), 0), grant(w.tenant, someone(), 0))
 	release()
 	for _, from := range append(batch, first) {
-		got := receive(t, from)
+		got := pgtest.Receive(t, from)
 		if got.err != nil || !got.done.Events[0].RecordedAt.Equal(ahead) {
 			t.Errorf("in a batch: %+v", got)
 		}

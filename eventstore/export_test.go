@@ -2,7 +2,6 @@ package eventstore
 
 import (
 	"context"
-	"time"
 
 	"github.com/salga-trust/engine/domain"
 )
@@ -21,9 +20,6 @@ func (s *Store) Waiting() int {
 	defer s.appender.mu.Unlock()
 	return len(s.appender.waiting)
 }
-
-// SetPatience sets how long a batch is sent again to a database that is away. Nobody may append meanwhile.
-func (s *Store) SetPatience(d time.Duration) { s.appender.patience = d }
 
 // Leading tells whether somebody writes a batch.
 func (s *Store) Leading() bool {

@@ -171,7 +171,7 @@ func (w *world) gather(t *testing.T, others ...domain.Append) (first <-chan answ
 // added fails the test unless an append came to be added.
 func (w *world) added(t *testing.T, a domain.Append, from <-chan answer) domain.Appended {
 	t.Helper()
-	got := receive(t, from)
+	got := pgtest.Receive(t, from)
 	if got.err != nil {
 		t.Fatal(got.err)
 	}
@@ -201,7 +201,7 @@ func TestAnAppendThatFailsInTheDatabaseFailsAlone(t *testing.T) {
 			}
 			first, answers := w.gather(t, appends...)
 			release()
-			if got := receive(t, first); got.err != nil {
+			if got := pgtest.Receive(t, first); got.err != nil {
 				t.Error(got.err)
 			}
 			for i, from := range answers {
@@ -209,7 +209,7 @@ func TestAnAppendThatFailsInTheDatabaseFailsAlone(t *testing.T) {
 					w.added(t, appends[i], from)
 					continue
 				}
-				got := receive(t, from)
+				got := pgtest.Receive(t, from)
 				if pg := failed[*pgconn.PgError](t, got.err); pg.Code[:2] != "23" {
 					t.Errorf("%s: got %v", c.name, got.err)
 				}
@@ -229,11 +229,11 @@ func TestTwoAppendsOfOneIDOnSeveralStreamsAreAddedOnce(t *testing.T) {
 	first, answers := w.gather(t, a, b, c)
 	release()
 	w.added(t, c, answers[2])
-	one, two := receive(t, answers[0]), receive(t, answers[1])
+	one, two := pgtest.Receive(t, answers[0]), pgtest.Receive(t, answers[1])
 	if one.err != nil || two.err != nil || one.done.Repeat == two.done.Repeat || one.done.Position() != two.done.Position() {
 		t.Errorf("got %+v and %+v", one, two)
 	}
-	if got := receive(t, first); got.err != nil {
+	if got := pgtest.Receive(t, first); got.err != nil {
 		t.Error(got.err)
 	}
 }
@@ -241,7 +241,6 @@ func TestTwoAppendsOfOneIDOnSeveralStreamsAreAddedOnce(t *testing.T) {
 func TestAFullQueueAnswersAtOnceAndLosesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store.SetPatience(10 * time.Minute)
 	release := w.lock(t)
 	before := w.head(t)
 	first, _ := w.gather(t)
@@ -257,9 +256,9 @@ func TestAFullQueueAnswersAtOnceAndLosesNothing(t *testing.T) {
 		w.absent(t, a)
 	}
 	release()
-	positions := map[int64]bool{receive(t, first).done.Position(): true}
+	positions := map[int64]bool{pgtest.Receive(t, first).done.Position(): true}
 	for _, from := range answers {
-		got := receive(t, from)
+		got := pgtest.Receive(t, from)
 		if got.err != nil {
 			t.Fatal(got.err)
 		}
@@ -288,14 +287,14 @@ func TestWhoStopsWaitingIsWithdrawn(t *testing.T) {
 	_, err := w.store.Append(expired, late)
 	refused(t, err, domain.CodeUnavailable)
 	cancel()
-	if got := receive(t, goneAnswer); !errors.Is(got.err, context.Canceled) {
+	if got := pgtest.Receive(t, goneAnswer); !errors.Is(got.err, context.Canceled) {
 		t.Errorf("got %+v", got)
 	}
 	if n := w.store.Waiting(); n != 1 {
 		t.Errorf("%d wait, want 1", n)
 	}
 	release()
-	if got := receive(t, first); got.err != nil {
+	if got := pgtest.Receive(t, first); got.err != nil {
 		t.Error(got.err)
 	}
 	w.added(t, stays, staysAnswer)
@@ -330,10 +329,10 @@ func (w *world) secondBatch(t *testing.T, appends ...domain.Append) (answers []<
 	}()
 	pgtest.Eventually(t, "the test queues for the lock behind the first append", func() bool { return len(w.blocked(t)) == 2 })
 	releaseFirst()
-	if got := receive(t, first); got.err != nil {
+	if got := pgtest.Receive(t, first); got.err != nil {
 		t.Error(got.err)
 	}
-	if err := receive(t, locked); err != nil {
+	if err := pgtest.Receive(t, locked); err != nil {
 		t.Fatal(err)
 	}
 	pgtest.Eventually(t, "the batch waits for the lock", func() bool { return len(w.blocked(t)) == 1 && w.store.Waiting() == 0 })
@@ -423,24 +422,33 @@ func TestADatabaseThatIsAwayForTooLongIsUnavailable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	l := &line{}
-	store := openOver(t, w.db, l)
-	store.SetPatience(200 * time.Millisecond)
+	pool := poolOver(t, w.db, l)
+	var store *eventstore.Store
+	var err error
+	pgtest.Eventually(t, "the store opens", func() bool { // that is an append, which a slow machine may keep waiting
+		store, err = eventstore.Open(t.Context(), pool, []byte(masterKey), eventstore.WithPatience(time.Second))
+		return err == nil
+	})
+	t.Cleanup(store.Close)
+	over := &world{store: store}
 	before := w.dump(t)
 	l.cut()
 	appends := []domain.Append{
 		grant(w.tenant, someone(), 0), takes(w.tenant, newID(), emailClaim(w.tenant, "x")), registration(w.tenant, "y"),
 	}
+	var answers []<-chan answer
 	for _, a := range appends {
-		_, err := store.Append(t.Context(), a)
-		refused(t, err, domain.CodeUnavailable)
+		answers = append(answers, over.background(t.Context(), a))
 	}
-	_, err := store.Load(t.Context(), w.tenant, domain.MunicipalityOf(w.tenant))
+	for _, from := range answers {
+		refused(t, pgtest.Receive(t, from).err, domain.CodeUnavailable)
+	}
+	_, err = store.Load(t.Context(), w.tenant, domain.MunicipalityOf(w.tenant))
 	refused(t, err, domain.CodeUnavailable)
 	_, err = store.Head(t.Context())
 	refused(t, err, domain.CodeUnavailable)
 	w.unchanged(t, before)
 	l.mend()
-	store.SetPatience(pgtest.Patience)
 	for _, a := range appends {
 		var done domain.Appended
 		pgtest.Eventually(t, "the append goes through", func() bool { // reads are not sent again: a broken connection in the pool shows
@@ -490,7 +498,7 @@ func TestCancelledCallersLoseNothing(t *testing.T) {
 			answers[i] = w.background(ctx, appends[i])
 		}
 		for i, from := range answers {
-			got := receive(t, from)
+			got := pgtest.Receive(t, from)
 			if got.err == nil {
 				w.present(t, got.done, appends[i])
 				continue
@@ -516,6 +524,11 @@ type line struct {
 // openOver opens a store whose connections go over a line.
 func openOver(t testing.TB, db *pgtest.DB, l *line) *eventstore.Store {
 	t.Helper()
+	return openOn(t, poolOver(t, db, l), masterKey)
+}
+
+func poolOver(t testing.TB, db *pgtest.DB, l *line) *pgxpool.Pool {
+	t.Helper()
 	config, err := pgxpool.ParseConfig(db.URL(pgtest.Query))
 	if err != nil {
 		t.Fatal(err)
@@ -526,7 +539,7 @@ func openOver(t testing.TB, db *pgtest.DB, l *line) *eventstore.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	return openOn(t, pool, masterKey)
+	return pool
 }
 
 func (l *line) dial(ctx context.Context, network, address string) (net.Conn, error) {

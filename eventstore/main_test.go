@@ -52,12 +52,11 @@ func open(t testing.TB, db *pgtest.DB) *eventstore.Store {
 // openOn opens a store that waits for its database as long as a test does.
 func openOn(t testing.TB, pool *pgxpool.Pool, key string) *eventstore.Store {
 	t.Helper()
-	store, err := eventstore.Open(t.Context(), pool, []byte(key))
+	store, err := eventstore.Open(t.Context(), pool, []byte(key), eventstore.WithPatience(pgtest.Patience))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
-	store.SetPatience(pgtest.Patience)
 	return store
 }
 
@@ -231,22 +230,11 @@ func (w *world) background(ctx context.Context, a domain.Append) <-chan answer {
 	return answers
 }
 
-// receive takes an answer that must come.
-func receive[T any](t testing.TB, from <-chan T) (value T) {
-	t.Helper()
-	select {
-	case value = <-from:
-	case <-time.After(pgtest.Patience):
-		t.Fatalf("no answer in %s: a waiter hangs", pgtest.Patience)
-	}
-	return value
-}
-
 // checkLog checks what must hold of any log after any test: no gap, contiguous versions, time never backwards, every event of a
 // tenant and decodable.
 func checkLog(t testing.TB, db *pgtest.DB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), pgtest.Patience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, db.URL(pgtest.Projector))
 	if err != nil {

@@ -36,7 +36,7 @@ func TestNothingIsSkippedWhenAnEarlierAppendCommitsLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	reader.readAll(t) // A is
-	if err := <-appended; err != nil {
+	if err := pgtest.Receive(t, appended); err != nil {
 		t.Fatal(err)
 	}
 	reader.readAll(t) // and B, above it
@@ -144,12 +144,13 @@ func (w *world) awaitBlocked(t *testing.T, o *opened) {
 	t.Helper()
 	conn := w.db.Superuser(t)
 	pid := o.tx.Conn().PgConn().PID()
-	for blocked := false; !blocked; {
+	pgtest.Eventually(t, "it waits", func() (blocked bool) {
 		err := conn.QueryRow(t.Context(), "select exists (select from pg_locks where pid = $1 and not granted)", pid).Scan(&blocked)
 		if err != nil {
 			t.Fatal(err)
 		}
-	}
+		return blocked
+	})
 }
 
 func (w *world) head(t testing.TB) int64 {

@@ -162,7 +162,7 @@ func (w *world) appendBoth(t *testing.T) {
 	first, answers := w.gather(t, grant(w.tenant, someone(), 0), grant(w.tenant, someone(), 0))
 	release()
 	for _, from := range append(answers, first) {
-		if got := receive(t, from); got.err != nil {
+		if got := pgtest.Receive(t, from); got.err != nil {
 			t.Fatal(got.err)
 		}
 	}

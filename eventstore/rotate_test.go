@@ -196,9 +196,9 @@ func TestAProcessWithTheOldKeyMakesNoTenantsKeyAfterARotation(t *testing.T) {
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	stale(t, receive(t, waiting).err)
-	stale(t, receive(t, inBatch).err)
-	if got := receive(t, neighbour); got.err != nil {
+	stale(t, pgtest.Receive(t, waiting).err)
+	stale(t, pgtest.Receive(t, inBatch).err)
+	if got := pgtest.Receive(t, neighbour); got.err != nil {
 		t.Errorf("its neighbour in the batch: %v", got.err)
 	}
 
@@ -232,10 +232,10 @@ func TestARotationWaitsForTheAppendsBeforeItAndReWrapsTheKeysTheyMade(t *testing
 	}()
 	pgtest.Eventually(t, "the rotation waits behind it", func() bool { return len(w.blocked(t)) == 2 })
 	release()
-	if got := receive(t, before); got.err != nil {
+	if got := pgtest.Receive(t, before); got.err != nil {
 		t.Error(got.err)
 	}
-	if n := receive(t, counts); n != 5 {
+	if n := pgtest.Receive(t, counts); n != 5 {
 		t.Errorf("%d re-wrapped, want the keys of three tenants and two secrets", n)
 	}
 	w.mustRotate(t, nextKey, masterKey)

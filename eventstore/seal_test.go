@@ -300,7 +300,9 @@ func TestAllWhoOpenAFreshDatabaseAtOnceAgree(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range stores {
 		pool := db.Pool(t, pgtest.Query)
-		wg.Go(func() { stores[i], errs[i] = eventstore.Open(t.Context(), pool, []byte(masterKey)) })
+		wg.Go(func() {
+			stores[i], errs[i] = eventstore.Open(t.Context(), pool, []byte(masterKey), eventstore.WithPatience(pgtest.Patience))
+		})
 	}
 	wg.Wait()
 	for i, store := range stores {

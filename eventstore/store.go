@@ -22,10 +22,16 @@ type Store struct {
 	now      func() time.Time
 }
 
+// Option changes what Open makes.
+type Option func(*Store)
+
+// WithPatience sets how long appends are sent again to a database that is away or does not answer; 5 seconds without it.
+func WithPatience(d time.Duration) Option { return func(s *Store) { s.appender.patience = d } }
+
 // Open proves the master key and makes the platform tenant's key if there is none. The pool connects as trust_query; it stays the
 // caller's, but lends its configuration to a small pool for appends, which Close ends. Errors: ErrWrongMasterKey,
 // ErrMasterKeyChanged, CodeUnavailable.
-func Open(ctx context.Context, pool *pgxpool.Pool, masterKey []byte) (*Store, error) {
+func Open(ctx context.Context, pool *pgxpool.Pool, masterKey []byte, options ...Option) (*Store, error) {
 	v, err := openVault(ctx, pool, masterKey)
 	if err != nil {
 		return nil, err
@@ -40,6 +46,9 @@ func Open(ctx context.Context, pool *pgxpool.Pool, masterKey []byte) (*Store, er
 	}
 	s := &Store{pool: pool, writes: writes, vault: v, appender: newAppender(writes), now: time.Now}
 	s.keys = newKeyring(v, s.fetchKeys)
+	for _, option := range options {
+		option(s)
+	}
 	platform := domain.PlatformTenant()
 	_, err = s.Append(ctx, domain.Append{
 		ID: uuid.New(), Tenant: platform, Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: platform}},

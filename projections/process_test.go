@@ -2,6 +2,7 @@ package projections_test
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -18,7 +19,8 @@ import (
 )
 
 // The tests here start this test binary again as a worker process of the users projection, so that it can be stopped and killed
-// for real. The child raises the signal it is told between fold and commit, at the first page that has more than one event.
+// for real. The child raises the signal it is told between fold and commit, at the first page that has more than one event, and goes on
+// when its standard input ends: a signal to stop may arrive after it was sent.
 const (
 	childURL    = "PROJECTIONS_CHILD_URL"
 	childSignal = "PROJECTIONS_CHILD_SIGNAL"
@@ -32,7 +34,11 @@ func runChild(url string) {
 		DatabaseURL: url, MasterKey: []byte(masterKey), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}, folding{Projection: users, after: func(_ context.Context, _ pgx.Tx, events []domain.Recorded) error {
 		if s, ok := signals[os.Getenv(childSignal)]; ok && len(events) > 1 && !raised.Swap(true) {
-			return syscall.Kill(os.Getpid(), s)
+			if err := syscall.Kill(os.Getpid(), s); err != nil {
+				return err
+			}
+			_, err := io.Copy(io.Discard, os.Stdin)
+			return err
 		}
 		return nil
 	}})
@@ -41,17 +47,20 @@ func runChild(url string) {
 	}
 }
 
-func (w *world) child(t *testing.T, signal string) *exec.Cmd {
+// child starts a worker process. goOn lets it go on after its signal.
+func (w *world) child(t *testing.T, signal string) (cmd *exec.Cmd, goOn func()) {
 	t.Helper()
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0]) // killed below, before the database goes
+	cmd = exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0]) // killed below, before the database goes
 	cmd.Env = append(os.Environ(), childURL+"="+w.db.URL(pgtest.Projector), childSignal+"="+signal)
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+	input, err := cmd.StdinPipe()
+	must(t, err)
 	must(t, cmd.Start())
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	return cmd
+	return cmd, func() { must(t, input.Close()) }
 }
 
 // registerTogether appends several users in one transaction, so that one page holds them.
@@ -73,7 +82,7 @@ func (w *world) registerTogether(t *testing.T) {
 func TestALeaderKilledBetweenFoldAndCommitIsReplaced(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	child := w.child(t, "kill")
+	child, _ := w.child(t, "kill")
 	pgtest.Eventually(t, "the child leads", func() bool { return w.epoch(t) >= 1 })
 	w.caughtUp(t, "users")
 	w.registerTogether(t)
@@ -90,7 +99,7 @@ func TestALeaderKilledBetweenFoldAndCommitIsReplaced(t *testing.T) {
 func TestALeaderThatStandsStillLosesItsLeadershipAndWritesNothingOnWaking(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	child := w.child(t, "stop")
+	child, goOn := w.child(t, "stop")
 	pgtest.Eventually(t, "the child leads", func() bool { return w.epoch(t) >= 1 })
 	w.caughtUp(t, "users")
 	stop := w.work(t, projection(t, "users")) // stands by
@@ -99,6 +108,7 @@ func TestALeaderThatStandsStillLosesItsLeadershipAndWritesNothingOnWaking(t *tes
 	w.caughtUp(t, "users")
 	seen := w.head(t)
 
+	goOn()
 	must(t, child.Process.Signal(syscall.SIGCONT))
 	w.registerTogether(t)
 	w.caughtUp(t, "users")
@@ -108,7 +118,7 @@ func TestALeaderThatStandsStillLosesItsLeadershipAndWritesNothingOnWaking(t *tes
 			where datname = current_database() and application_name = 'trust-projector-leader'`).Scan(&standing))
 		return standing
 	})
-	if s := w.status(t, "users"); s.State != projections.Running || s.Position < seen {
+	if s := w.becomes(t, "users", projections.Running); s.Position < seen {
 		t.Errorf("status %+v", s)
 	}
 	stop()

@@ -206,7 +206,7 @@ func TestAHaltedProjectorGoesOnAfterARebuild(t *testing.T) {
 	_, err := w.db.Superuser(t).Exec(t.Context(), "update trust.users_v1 set version = 7")
 	must(t, err)
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserDeactivated{Cause: domain.CauseAdmin})
-	pgtest.Eventually(t, "the projector halts", func() bool { return w.status(t, "users").State == projections.Halted })
+	w.becomes(t, "users", projections.Halted)
 	newRebuilder(t, w).rebuild(t, "users")
 	if s := w.status(t, "users"); s.State == projections.Halted || s.Error != "" || s.Position != w.head(t) {
 		t.Errorf("after the rebuild: %+v", s)
@@ -228,7 +228,7 @@ func TestARebuildIsNeverBehindTheProjector(t *testing.T) {
 		}
 	}
 	got := r.rebuild(t, "users")
-	if text := w.text(t, "users"); got.Position != w.head(t) || strings.Count(text, "during switching@") != 2 || got.Rows != 0 {
+	if text := w.text(t, "users"); got.Position != w.head(t) || strings.Count(text, "during switching@E") != 2 || got.Rows != 0 {
 		t.Errorf("%+v\n%s", got, text)
 	}
 }
@@ -255,7 +255,7 @@ func TestASwitchNeverMovesACheckpointBack(t *testing.T) {
 		}()
 	}
 	got := r.rebuild(t, "users")
-	must(t, <-committed)
+	must(t, pgtest.Receive(t, committed))
 	if s := w.status(t, "users"); s.Position != w.head(t) || got.Position != s.Position {
 		t.Errorf("the checkpoint stands at %d and the table at %d, the log at %d", s.Position, got.Position, w.head(t))
 	}
@@ -276,7 +276,7 @@ func TestAProjectorDoesNotHaltAtWhatARebuildHasFolded(t *testing.T) {
 	user := w.register(t, w.tenant, "a")
 	w.caughtUp(t, "users")
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserDeactivated{Cause: domain.CauseAdmin})
-	<-folds
+	pgtest.Receive(t, folds)
 	newRebuilder(t, w).rebuild(t, "users")
 	go func() {
 		for range folds { // of the next tries, if the test is slow and Postgres ended the first
@@ -429,7 +429,7 @@ func TestNobodyNoticesARebuild(t *testing.T) {
 	}
 	cancel()
 	for range 3 {
-		if err := <-failed; err != nil {
+		if err := pgtest.Receive(t, failed); err != nil {
 			t.Error(err)
 		}
 	}
@@ -461,7 +461,13 @@ func TestARebuildThatIsBrokenOffLeavesWhatWas(t *testing.T) {
 				t.Errorf("it left %v", got)
 			}
 			w.check(t)
-			r.rebuild(t, "users")
+			pgtest.Eventually(t, "Postgres has noticed", func() bool {
+				_, err := r.try(t.Context(), t, "users")
+				if !errors.Is(err, projections.ErrRebuilding) {
+					must(t, err)
+				}
+				return err == nil
+			})
 		})
 	}
 }
@@ -510,7 +516,7 @@ func TestASwitchWaitsForWhoReadsOnASnapshot(t *testing.T) {
 	_, err := r.try(t.Context(), t, "users")
 	goOn() // had it not waited
 	must(t, err)
-	if err := <-verified; err != nil {
+	if err := pgtest.Receive(t, verified); err != nil {
 		t.Errorf("a verification meanwhile: %v", err)
 	}
 }

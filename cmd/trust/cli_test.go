@@ -69,7 +69,7 @@ func TestWrongUsageExitsWith2AndOneLine(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := s.with(c.env...).run(c.args...)
+			o := s.with("DATA_DIR=" + t.TempDir()).with(c.env...).run(c.args...) // trust up takes a folder for itself
 			o.expect(t, exitUsage, c.want)
 			if strings.Count(o.stderr, "\n") != 1 {
 				t.Errorf("not one line: %q", o.stderr)
@@ -251,7 +251,7 @@ func TestMigrateStatusAndVerify(t *testing.T) {
 	if strings.Contains(o.stderr, "Omega") {
 		t.Errorf("it shows a value: %s", o.stderr)
 	}
-	tamper("update trust.checkpoints set state = 'halted', error = 'it does not fold', error_since = now(), seen_at = now() where projection = 'users'")
+	tamper("update trust.checkpoints set state = 'halted', error = 'it does not fold', error_since = now(), seen_at = now() + interval '1 hour' where projection = 'users'")
 	s.run("status").expect(t, exitNotSo, "halted: users")
 	s.with("MASTER_KEY="+strings.Repeat("wrong-", 8)).run("verify").expect(t, exitUsage, "MASTER_KEY is not the one")
 }

@@ -56,6 +56,12 @@ func (j *journey) refused(err error, code api.ProblemCode) {
 	}
 }
 
+// followed waits for the read tables longer than the API does, which promises an answer after two seconds on any machine.
+func (j *journey) followed() {
+	j.t.Helper()
+	pgtest.Eventually(j.t, "the read tables have followed", j.site.caughtUp)
+}
+
 // signIn gives the client of somebody with an account.
 func (j *journey) signIn(email, municipality string) *api.Client {
 	j.t.Helper()
@@ -166,6 +172,7 @@ func (j *journey) aFormFromThreeDaysAgo() {
 	if by := j.check(false, api.CheckConsentParams{Purpose: "newsletter", At: &then, KnownAt: &then}); by != nil {
 		j.t.Errorf("known then: %+v", by)
 	}
+	j.followed()
 	list, err := j.nomsa.ListConsents(j.t.Context(), &api.ListConsentsParams{MinEventPosition: &j.newest})
 	j.ok(err)
 	if len(list.Body.Items) != 3 { // with the one her account rests on
@@ -187,6 +194,7 @@ func (j *journey) theSameAddressElsewhere() {
 // anOfficerFindsHer in Cape Town, and only there.
 func (j *journey) anOfficerFindsHer() {
 	j.office = j.officer("CPT")
+	j.followed()
 	found, err := j.office.ListUsers(j.t.Context(), &api.ListUsersParams{Email: &j.email, MinEventPosition: &j.newest})
 	j.ok(err)
 	if len(found.Body.Items) != 1 || found.Body.Items[0] != *j.account {

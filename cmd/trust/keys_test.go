@@ -274,7 +274,7 @@ func TestAProcessThatRunsWhileTheMasterKeyIsChangedAsksToBeStartedAgain(t *testi
 	pgtest.Eventually(t, "the system is ready", s.ready)
 	s.with(toNext).run("keys", "rotate").expect(t, exitDone, "re-wrapped")
 	for name, process := range map[string]*running{"serve": serve, "project": project} {
-		<-process.exited
+		pgtest.Receive(t, process.exited)
 		if code := process.cmd.ProcessState.ExitCode(); code != exitUnreachable || !strings.Contains(process.said.String(), "the master key was changed while this process ran") {
 			t.Errorf("%s: exit code %d", name, code)
 		}

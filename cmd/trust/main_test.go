@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -60,13 +62,20 @@ func newSite(t testing.TB, env ...string) *site {
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	port, err := localpg.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := "127.0.0.1:" + strconv.Itoa(port)
+	addr := freeAddress()
 	base := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HTTP_ADDR=" + addr, "DATA_DIR=" + filepath.Join(dir, "data")}
 	return &site{t: t, dir: dir, addr: addr, env: append(base, env...)}
+}
+
+// freeAddress gives an address with a port below those that the system gives away: nobody takes it before the site does.
+func freeAddress() string {
+	for {
+		port := 20_000 + rand.IntN(12_000)
+		if listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}); err == nil {
+			_ = listener.Close()
+			return "127.0.0.1:" + strconv.Itoa(port)
+		}
+	}
 }
 
 // with is the site with more in the environment.

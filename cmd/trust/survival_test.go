@@ -92,10 +92,12 @@ func (s *site) killAtRandom(load context.Context, t *testing.T, done *acknowledg
 // nobody was told of.
 func (s *site) matches(t *testing.T, done *acknowledged) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), s.kept()["DATABASE_URL"])
-	if err != nil {
-		t.Fatal(err)
-	}
+	var conn *pgx.Conn
+	pgtest.Eventually(t, "Postgres takes connections", func() (taken bool) { // it may have been killed last
+		var err error
+		conn, err = pgx.Connect(t.Context(), s.kept()["DATABASE_URL"])
+		return err == nil
+	})
 	defer conn.Close(context.WithoutCancel(t.Context()))
 	rows, err := conn.Query(t.Context(), `select position, record_id::text || case event_type when 'consent.granted.v1' then ' granted' else ' withdrawn' end
 		from trust.events where event_type in ('consent.granted.v1', 'consent.withdrawn.v1')

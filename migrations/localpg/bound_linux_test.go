@@ -32,7 +32,7 @@ func TestClusterEndsWhenItsParentIsKilled(t *testing.T) {
 	t.Parallel()
 	config := config(t)
 	parent, said := startParent(t, "parent of a cluster",
-		"DIR="+config.Dir, "PORT="+strconv.Itoa(config.Port), "PASSWORD="+config.Password)
+		"DIR="+config.Dir, "PASSWORD="+config.Password)
 	pid := mustNumber(t, said)
 	cluster, err := localpg.New(config)
 	if err != nil {

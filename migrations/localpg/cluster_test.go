@@ -60,6 +60,11 @@ func stopAtEnd(t *testing.T, server *localpg.Server) {
 func TestClusterServesOverTCPAndSocketWithItsPasswordOnly(t *testing.T) {
 	t.Parallel()
 	config := config(t)
+	delete(config.Settings, "listen_addresses")
+	var err error
+	if config.Port, err = localpg.FreePort(); err != nil {
+		t.Fatal(err)
+	}
 	cluster := newCluster(t, config)
 	server := start(t, cluster, nil)
 
@@ -108,7 +113,7 @@ func TestClusterRestartsAfterKillOfPostmaster(t *testing.T) {
 	config := config(t)
 	cluster := newCluster(t, config)
 	server := start(t, cluster, nil)
-	if _, err := psql(t, config, cluster.URL("postgres"), "create table kept as select 7 as seven"); err != nil {
+	if _, err := psql(t, config, cluster.SocketURL("postgres"), "create table kept as select 7 as seven"); err != nil {
 		t.Fatal(err)
 	}
 	server.Kill()
@@ -124,7 +129,7 @@ func TestClusterRestartsAfterKillOfPostmaster(t *testing.T) {
 		return err == nil
 	})
 	stopAtEnd(t, again)
-	got, err := psql(t, config, cluster.URL("postgres"), "select seven from kept")
+	got, err := psql(t, config, cluster.SocketURL("postgres"), "select seven from kept")
 	if err != nil || got != "7\n" {
 		t.Errorf("after the restart: %q, %v", got, err)
 	}
@@ -184,6 +189,7 @@ func TestStartSaysWhyTheServerEnded(t *testing.T) {
 	if config.Port, err = strconv.Atoi(port); err != nil {
 		t.Fatal(err)
 	}
+	delete(config.Settings, "listen_addresses")
 	_, err = newCluster(t, config).Start(testContext(t), nil)
 	if err == nil || !strings.Contains(err.Error(), "could not bind") {
 		t.Errorf("got %v", err)

@@ -92,7 +92,7 @@ func inspect(dir string) (Binaries, error) {
 	if _, err := exec.LookPath(filepath.Join(dir, "initdb")); err != nil {
 		return Binaries{}, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) //nolint:forbidigo // asks a program for its version
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) //nolint:forbidigo // asks a program for its version
 	defer cancel()
 	out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").Output()
 	if err != nil {

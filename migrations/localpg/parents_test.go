@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
 	"syscall"
 
 	"github.com/salga-trust/engine/migrations/localpg"
@@ -24,16 +23,13 @@ func playSleeperParent() {
 // playClusterParent is the parent of a server.
 func playClusterParent() {
 	ctx := context.Background()
-	port, err := strconv.Atoi(os.Getenv("PORT"))
-	if err != nil {
-		panic(err)
-	}
 	found, err := localpg.Find()
 	if err != nil {
 		panic(err)
 	}
 	cluster, err := localpg.New(localpg.Config{
-		Dir: os.Getenv("DIR"), Binaries: found, Port: port, Password: os.Getenv("PASSWORD"), NoSync: true,
+		Dir: os.Getenv("DIR"), Binaries: found, Port: 5432, Password: os.Getenv("PASSWORD"), NoSync: true,
+		Settings: map[string]string{"listen_addresses": ""},
 	})
 	if err != nil {
 		panic(err)

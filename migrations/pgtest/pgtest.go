@@ -130,6 +130,9 @@ func (db *DB) address(options string) *url.URL {
 	return &u
 }
 
+// giveBack is how long a pool's connections may take to come back: pgx takes 15 seconds to end one whose query was cut off.
+const giveBack = 25 * time.Second
+
 // closePool waits for the pool's connections to come back, which for a leaked one would be for ever.
 func closePool(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
@@ -140,7 +143,7 @@ func closePool(t testing.TB, pool *pgxpool.Pool) {
 	}()
 	select {
 	case <-closed:
-	case <-time.After(10 * time.Second):
+	case <-time.After(giveBack):
 		t.Errorf("pgtest: %d connections were never given back to their pool", pool.Stat().AcquiredConns())
 	}
 }

@@ -22,3 +22,15 @@ func Eventually(t testing.TB, what string, holds func() bool) {
 		}
 	}
 }
+
+// Receive takes a value that must come, and fails the test when it does not within Patience. A channel that is closed gives the
+// zero value.
+func Receive[T any](t testing.TB, from <-chan T) (value T) {
+	t.Helper()
+	select {
+	case value = <-from:
+	case <-time.After(Patience):
+		t.Fatalf("nothing came within %s", Patience)
+	}
+	return value
+}
