@@ -44,17 +44,17 @@ func (h *handler) handle(m *message.Message) error {
 	began := time.Now()
 	err := h.fold(s)
 	switch {
-	case h.term.Err() != nil:
-	case errors.Is(err, errDeposed):
-		h.depose(err)
-	case err != nil:
-		h.failed(s, h.orMoved(s, err))
-	default:
+	case err == nil: // also when the term has just ended: it was committed
 		h.pace.succeeded(s)
 		h.said = ""
 		if h.config.Committed != nil {
 			h.config.Committed(h.Name(), s.After, s.UpTo, time.Since(began))
 		}
+	case h.term.Err() != nil:
+	case errors.Is(err, errDeposed):
+		h.depose(err)
+	default:
+		h.failed(s, h.orMoved(s, err))
 	}
 	return nil
 }
@@ -154,7 +154,7 @@ func (h *handler) failed(s span, cause error) {
 	passes := passing(cause) || errors.Is(cause, errMoved) || lost && !errors.Is(cause, errPanicked)
 	if single := h.pace.failed(s, passes); !passes && single {
 		why = fmt.Sprintf("event %d: %s", s.UpTo, why)
-		h.halt(why)
+		h.halt(s.After, why)
 	} else if !passes {
 		return // narrowing
 	}
@@ -165,13 +165,14 @@ func (h *handler) failed(s span, cause error) {
 	}
 }
 
-func (h *handler) halt(why string) {
+// halt makes the halt visible, unless a rebuild has just brought the table past the event.
+func (h *handler) halt(at int64, why string) {
 	const sql = `update trust.checkpoints set state = 'halted', error = $3, error_since = coalesce(error_since, clock_timestamp()),
 			seen_at = clock_timestamp()
-		where projection = $1 and epoch = $2 and (state <> 'halted' or error is distinct from $3)`
+		where projection = $1 and epoch = $2 and position = $4 and (state <> 'halted' or error is distinct from $3)`
 	err := h.connect()
 	if err == nil {
-		_, err = h.conn.Exec(h.term, sql, h.Name(), h.epoch, why)
+		_, err = h.conn.Exec(h.term, sql, h.Name(), h.epoch, why, at)
 	}
 	if err != nil {
 		h.logger.Warn("cannot tell that the projector halted", slog.String("error", describe(err)))
