@@ -138,6 +138,12 @@ comment on column trust.secrets.name is 'lookup: keys the digests of claims and 
 comment on column trust.secrets.wrapped is 'the secret under AES-256-GCM of the master key';
 comment on index trust.secrets_pkey is 'a secret by name';
 
+-- ANALYZE copies values into pg_statistic, where they would outlive a destroyed key or a replaced one.
+alter table trust.claims alter digest set statistics 0;
+alter table trust.credentials alter login_digest set statistics 0, alter verifier set statistics 0;
+alter table trust.keys alter wrapped set statistics 0;
+alter table trust.secrets alter wrapped set statistics 0;
+
 -- Sessions: one row per open family of refresh tokens.
 create table trust.sessions (
     session_id uuid        not null,

@@ -140,7 +140,7 @@ func (q *Queries) Users(ctx context.Context, tenant domain.TenantID, f UserFilte
 		w.and("u.is_active = %s", *f.Active)
 	}
 	if f.Email != "" {
-		w.and("lower(u.email) = lower(%s)", f.Email)
+		w.and("u.email_folded = lower(%s) and u.email_folded <> ''", f.Email)
 	}
 	if f.Phone != "" {
 		w.and("u.phone = %s and u.phone <> ''", f.Phone)
@@ -155,8 +155,11 @@ func (q *Queries) Users(ctx context.Context, tenant domain.TenantID, f UserFilte
 		}
 		w.and("u.id < %s", after)
 	}
-	sql := `select ` + usersTable().list() + ` from trust.users u where u.tenant_id = $1` + w.sql() +
-		` order by u.id desc limit ` + w.arg(page.limit()+1)
+	sql := `select ` + usersTable().list() + ` from trust.users u where u.tenant_id = $1` + w.sql()
+	if f.Email != "" || f.Phone != "" { // found first and then sorted, or the planner walks all users in the order that is asked for
+		sql = `with u as materialized (` + sql + `) select * from u`
+	}
+	sql += ` order by u.id desc limit ` + w.arg(page.limit()+1)
 	rows, err := inTenant(ctx, q, tenant, sql, w.args, scanUser)
 	return listing(rows, err, page, func(r userRow) (domain.User, string) { return r.State, idCursor(r.State.ID.UUID) })
 }
