@@ -201,7 +201,7 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := &plans{}
-	pool := p.connect(t, w.db, pgtest.Query)
+	pool := p.Pool(t, w.db, pgtest.Query)
 	user := w.register(t, w.tenant, "one@example.org")
 	actor := domain.UserID{UUID: query[uuid.UUID](t, w, "select md5('actor7')::uuid")}
 	w.fillLog(t, 150_000)
@@ -242,7 +242,7 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 		if c.q.Sealed {
 			first, args = asAudit, nil
 		}
-		p.forget()
+		p.Forget()
 		for range 7 { // from the sixth on Postgres might keep a plan, and must not
 			if _, err := find(t, pool, first, args, c.q); err != nil && !strings.Contains(err.Error(), "decode") {
 				t.Fatalf("%s: %v", name, err)
@@ -250,7 +250,7 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 		}
 		p.check(t, name, []wanted{{name, "order by position desc limit $1", c.index}})
 	}
-	p.forget()
+	p.Forget()
 	for range 7 {
 		err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
 			reader, err := eventstore.NewReader(t.Context(), tx, []byte(masterKey))

@@ -1,13 +1,10 @@
 package eventstore_test
 
 import (
-	"context"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/domain"
@@ -22,7 +19,7 @@ func TestHotQueriesUseTheirIndex(t *testing.T) {
 	w := newWorld(t)
 	p := &plans{}
 	w.store = p.open(t, w.db)
-	p.projector = p.connect(t, w.db, pgtest.Projector)
+	p.projector = p.Pool(t, w.db, pgtest.Projector)
 	user := w.register(t, w.tenant, "one@example.org")
 	done := must(t)(w.store.Append(t.Context(), grant(w.tenant, user, 0)))
 	hot := func() { w.everything(t, p, user, done.Events[0]) }
@@ -31,12 +28,12 @@ func TestHotQueriesUseTheirIndex(t *testing.T) {
 	}
 	hot()
 	w.fillLog(t, 20_000)
-	p.forget()
+	p.Forget()
 	w.appendBoth(t) // with the plans of the short log: the appender's connection may live for months
 	p.check(t, "before the table was analysed", appendPlans())
 
 	w.exec(t, "analyze trust.events")
-	p.forget()
+	p.Forget()
 	for range 8 {
 		w.appendBoth(t)
 		hot()
@@ -52,7 +49,7 @@ func TestAStreamIsLoadedByItsIndexInATenantThatHoldsTheWholeLog(t *testing.T) {
 	w.store = p.open(t, w.db)
 	load := func(what string) {
 		t.Helper()
-		p.forget()
+		p.Forget()
 		for range 8 { // from the sixth call on Postgres may keep a plan
 			if _, err := w.store.Load(t.Context(), w.tenant, domain.ConsentsOf(someone()), domain.UserOf(someone())); err != nil {
 				t.Fatal(err)
@@ -179,73 +176,32 @@ func (w *world) fillLog(t testing.TB, n int) {
 		from trust.head() h, generate_series(0, $2::bigint - 1) g, lateral (select md5('stream' || g / 10)::uuid) s (id)`, w.tenant.UUID, n)
 }
 
-// plans collects what auto_explain says of the statements on its connections.
+// plans are those of a store's reads and of a projector's.
 type plans struct {
-	mu    sync.Mutex
-	found []string
+	pgtest.Plans
 
 	pool, projector *pgxpool.Pool
 }
 
 func (p *plans) open(t *testing.T, db *pgtest.DB) *eventstore.Store {
 	t.Helper()
-	p.pool = p.connect(t, db, pgtest.Query)
+	p.pool = p.Pool(t, db, pgtest.Query)
 	return openOn(t, p.pool, masterKey)
-}
-
-func (p *plans) connect(t *testing.T, db *pgtest.DB, role string) *pgxpool.Pool {
-	t.Helper()
-	config, err := pgxpool.ParseConfig(db.URL(role))
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.MaxConns = 1
-	config.ConnConfig.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
-		if strings.Contains(n.Message, "Query Text:") {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.found = append(p.found, n.Message)
-		}
-	}
-	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, `set role none; load 'auto_explain'; set auto_explain.log_min_duration = 0;
-			set auto_explain.log_nested_statements = on; set client_min_messages = log; set role `+role)
-		return err
-	}
-	pool, err := pgxpool.NewWithConfig(t.Context(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
-	return pool
-}
-
-func (p *plans) forget() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.found = nil
 }
 
 func (p *plans) check(t *testing.T, when string, wants []wanted) {
 	t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, plan := range p.found {
-		if strings.Contains(plan, "Seq Scan on events") {
-			t.Errorf("%s, the whole log is read: %s", when, plan)
-		}
+	for _, plan := range p.Of("Seq Scan on events") {
+		t.Errorf("%s, the whole log is read: %s", when, plan)
 	}
 	for _, want := range wants {
-		found := 0
-		for _, plan := range p.found {
-			if !strings.Contains(plan, want.text) {
-				continue
-			}
-			if found++; !strings.Contains(plan, want.index) {
+		found := p.Of(want.text)
+		for _, plan := range found {
+			if !strings.Contains(plan, want.index) {
 				t.Errorf("%s, %s: without %s: %s", when, want.what, want.index, plan)
 			}
 		}
-		if found == 0 {
+		if len(found) == 0 {
 			t.Errorf("%s, %s: no such statement ran", when, want.what)
 		}
 	}

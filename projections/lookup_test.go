@@ -1,15 +1,9 @@
 package projections_test
 
 import (
-	"context"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/migrations/pgtest"
 	"github.com/salga-trust/engine/projections"
@@ -20,8 +14,8 @@ import (
 func TestAPersonIsFoundByAnIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	seen := &plans{}
-	queries := projections.NewQueries(seen.connect(t, w.db))
+	plans := &pgtest.Plans{}
+	queries := projections.NewQueries(plans.Pool(t, w.db, pgtest.Query))
 	_, err := w.db.Superuser(t).Exec(t.Context(), `insert into trust.users (id, tenant_id, municipality_code, email, full_name, phone,
 			preferred_language, role, is_active, is_erased, created_at, updated_at, version, position)
 		select gen_random_uuid(), $1, 'CPT', case when n % 10 = 0 then '' else 'Person' || n || '@example.org' end, 'Person ' || n,
@@ -33,13 +27,13 @@ func TestAPersonIsFoundByAnIndex(t *testing.T) {
 			"users_v1_email_idx": {Email: "PERSON777@example.org"}, "users_v1_phone_idx": {Phone: "+27820000777"},
 		} {
 			for range 8 { // from the sixth call on Postgres may keep a plan
-				seen.forget()
+				plans.Forget()
 				list, err := queries.Users(t.Context(), w.tenant, filter, projections.Page{Limit: 1})
 				must(t, err)
 				if len(list.Items) != 1 || list.Items[0].FullName != "Person 777" {
 					t.Fatalf("found %+v", list)
 				}
-				if plan := seen.one(t, "trust.users"); !strings.Contains(plan, index) {
+				if plan := plans.Of("trust.users"); len(plan) != 1 || !strings.Contains(plan[0], index) {
 					t.Fatalf("%s, without %s: %s", when, index, plan)
 				}
 			}
@@ -78,53 +72,4 @@ func TestNoIndexOrStatisticKeepsWhatAnErasureBlanks(t *testing.T) {
 			}
 		}
 	}
-}
-
-// plans collects what auto_explain says of the statements on its connections.
-type plans struct {
-	mu    sync.Mutex
-	found []string
-}
-
-func (p *plans) connect(t *testing.T, db *pgtest.DB) *pgxpool.Pool {
-	t.Helper()
-	config, err := pgxpool.ParseConfig(db.URL(pgtest.Query))
-	must(t, err)
-	config.MaxConns = 1
-	config.ConnConfig.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.found = append(p.found, n.Message)
-	}
-	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, `set role none; load 'auto_explain'; set auto_explain.log_min_duration = 0;
-			set client_min_messages = log; set role `+pgtest.Query)
-		return err
-	}
-	pool, err := pgxpool.NewWithConfig(t.Context(), config)
-	must(t, err)
-	t.Cleanup(pool.Close)
-	return pool
-}
-
-func (p *plans) forget() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.found = nil
-}
-
-// one gives the plan of the one statement that has a text in it.
-func (p *plans) one(t *testing.T, text string) (plan string) {
-	t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, found := range p.found {
-		if strings.Contains(found, text) {
-			plan += found
-		}
-	}
-	if strings.Count(plan, "Query Text:") != 1 {
-		t.Fatalf("not one statement about %s: %s", text, plan)
-	}
-	return plan
 }
