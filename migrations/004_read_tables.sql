@@ -95,6 +95,8 @@ comment on column trust.users_v1.email_folded is 'in lower case: under row-level
 comment on index trust.users_v1_pkey is 'one by id; a tenant''s users, newest first';
 -- As for trust.keys: of who is erased, or has changed their name, no dead row is left after a minute.
 alter table trust.users_v1 set (autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0, vacuum_index_cleanup = on);
+create index users_v1_role_idx on trust.users_v1 (tenant_id, role, id);
+comment on index trust.users_v1_role_idx is 'a tenant''s staff, newest first';
 -- Hash indexes: where the pages of a btree divide, it keeps values of rows that were long since changed or removed.
 create index users_v1_email_idx on trust.users_v1 using hash (email_folded) where email_folded <> '';
 comment on index trust.users_v1_email_idx is 'exact look-up by e-mail';

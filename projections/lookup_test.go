@@ -5,12 +5,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/migrations/pgtest"
 	"github.com/salga-trust/engine/projections"
 )
 
-// Who is asked for by address or number is found by an index, however many people a municipality has: row-level security keeps an
-// index from being used by a comparison that may leak, and a planner that knows nothing of the values likes to walk everybody.
+// Who is asked for by address, number or role is found by an index, however many people a municipality has: row-level security keeps
+// an index from being used by a comparison that may leak, and a planner that knows nothing of the values likes to walk everybody.
 func TestAPersonIsFoundByAnIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -19,12 +20,13 @@ func TestAPersonIsFoundByAnIndex(t *testing.T) {
 	_, err := w.db.Superuser(t).Exec(t.Context(), `insert into trust.users (id, tenant_id, municipality_code, email, full_name, phone,
 			preferred_language, role, is_active, is_erased, created_at, updated_at, version, position)
 		select gen_random_uuid(), $1, 'CPT', case when n % 10 = 0 then '' else 'Person' || n || '@example.org' end, 'Person ' || n,
-			case when n % 10 = 0 then '' else '+2782' || lpad(n::text, 7, '0') end, 'en', 'citizen', true, n % 10 = 0, now(), now(), 1, n + 1
+			case when n % 10 = 0 then '' else '+2782' || lpad(n::text, 7, '0') end, 'en', case n when 777 then 'admin' else 'citizen' end, true, n % 10 = 0, now(), now(), 1, n + 1
 		from generate_series(1, 30000) n`, w.tenant.UUID)
 	must(t, err)
 	for _, when := range []string{"before the table was analysed", "afterwards"} {
 		for index, filter := range map[string]projections.UserFilter{
 			"users_v1_email_idx": {Email: "PERSON777@example.org"}, "users_v1_phone_idx": {Phone: "+27820000777"},
+			"users_v1_role_idx": {Role: domain.Admin},
 		} {
 			for range 8 { // from the sixth call on Postgres may keep a plan
 				plans.Forget()
