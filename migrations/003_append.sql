@@ -84,7 +84,8 @@ begin
              e (stream, offs, ordinal, id, type, subject, record, actor, payload, sealed, metadata, effective),
              lateral (select s_type[e.stream]) s (type)
         where added[s_append[e.stream]];
-        perform pg_notify('trust_events', (next - 1)::text);
+        perform pg_notify('trust_events', (select string_agg(distinct s_type[e.stream], ',') from unnest(e_stream) e (stream)
+                                           where added[s_append[e.stream]]));
     end if;
     if side is not null then
         perform trust.side_writes(side, added, at);
@@ -150,7 +151,8 @@ begin
                 e_ordinal[k], e_type[k], e_subject[k], e_record[k], e_actor[k], e_payload[k]::json, e_sealed[k],
                 e_metadata[k]::json, least(coalesce(e_effective[k], at), at), at);
         end loop;
-        perform pg_notify('trust_events', (head + a_events[1])::text);
+        perform pg_notify('trust_events', case when a_events[1] = 1 then s_type[j]
+                                          else (select string_agg(distinct s_type[k], ',') from unnest(e_stream) k) end);
     end if;
     if side is not null then
         perform trust.side_writes(side, array[true], at);

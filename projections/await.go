@@ -13,9 +13,12 @@ const (
 	awaitAtMost = 2 * time.Second
 	// awaitLook is how often checkpoints are looked at while somebody waits: about the time a projector needs to follow.
 	awaitLook = 5 * time.Millisecond
+	// awaitWake is after how many looks the projector is woken: one that the append has woken is there by then.
+	awaitWake = 2
 )
 
-// WaitFor waits until a projection's table holds every event up to a position: at most 2 s, then read_model_behind.
+// WaitFor waits until a projection's table holds every event up to a position: at most 2 s, then read_model_behind. A projector that
+// nothing up to there concerned is in no hurry, so it is woken.
 func (q *Queries) WaitFor(ctx context.Context, projection string, position int64) error {
 	if _, ok := ByName(projection); !ok {
 		return fmt.Errorf("wait for an unknown projection %q", projection)
@@ -42,6 +45,7 @@ func (q *Queries) WaitFor(ctx context.Context, projection string, position int64
 // awaiter lets any number of waiters share one loop, which runs only while somebody waits.
 type awaiter struct {
 	look func(ctx context.Context) (map[string]int64, error)
+	wake func(ctx context.Context, projection string)
 
 	mu      sync.Mutex
 	waiters map[*waiter]struct{}
@@ -51,6 +55,7 @@ type awaiter struct {
 type waiter struct {
 	projection string
 	position   int64
+	looks      int        // in vain
 	done       chan error // holds one
 }
 
@@ -79,8 +84,10 @@ func (a *awaiter) run(ctx context.Context) {
 	for a.wanted() {
 		look, cancel := context.WithTimeout(ctx, awaitAtMost)
 		reached, err := a.look(look)
+		for projection := range a.tell(reached, err) {
+			a.wake(look, projection)
+		}
 		cancel()
-		a.tell(reached, err)
 		<-tick.C
 	}
 }
@@ -93,13 +100,18 @@ func (a *awaiter) wanted() bool {
 	return a.running
 }
 
-func (a *awaiter) tell(reached map[string]int64, err error) {
+// tell tells who need not wait any longer, and gives the projections to wake.
+func (a *awaiter) tell(reached map[string]int64, err error) (late map[string]bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	late = make(map[string]bool)
 	for w := range a.waiters {
 		if err != nil || reached[w.projection] >= w.position {
 			w.done <- err
 			delete(a.waiters, w)
+		} else if w.looks++; w.looks == awaitWake {
+			late[w.projection] = true
 		}
 	}
+	return late
 }

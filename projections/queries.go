@@ -24,7 +24,7 @@ type Queries struct {
 // NewQueries makes queries on a pool that connects as trust_query.
 func NewQueries(pool *pgxpool.Pool) *Queries {
 	q := &Queries{pool: pool}
-	q.await.look = q.checkpoints
+	q.await.look, q.await.wake = q.checkpoints, q.wake
 	return q
 }
 

@@ -52,6 +52,13 @@ func (q *Queries) Status(ctx context.Context) (Status, error) {
 	return s, unavailable(err)
 }
 
+// wake wakes a projector, as an append of its kind does. If it cannot, the projector comes by itself.
+func (q *Queries) wake(ctx context.Context, projection string) {
+	if p, ok := ByName(projection); ok {
+		_, _ = q.pool.Exec(ctx, "select pg_notify('trust_events', $1)", string(p.source().kind))
+	}
+}
+
 // checkpoints reads every projection's position.
 func (q *Queries) checkpoints(ctx context.Context) (map[string]int64, error) {
 	const sql = `select c.projection, c.position from trust.checkpoints c`

@@ -38,7 +38,7 @@ func (p *projector) project(term context.Context, depose context.CancelCauseFunc
 	db.SetMaxOpenConns(1)
 	defer func() { _ = db.Close() }()
 	pace := &pace{full: int64(p.config.PageSize)}
-	wake, hush := p.bell.subscribe()
+	wake, hush := p.bell.subscribe(p.source().kind)
 	defer hush()
 	noDeadline := time.Duration(math.MaxInt64) // 0 is refused; on expiry it would send again while the handler runs
 	logger := watermill.NewSlogLoggerWithLevelMapping(p.logger, map[slog.Level]slog.Level{

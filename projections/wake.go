@@ -3,29 +3,34 @@ package projections
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
 )
 
-// bell wakes every projector of this process when the log has grown. A lost connection only means that they poll meanwhile.
+// bell wakes the projectors of this process when the log has grown by what concerns them. What does not they go past when they poll:
+// most appends concern one of them. A lost connection only means that all poll meanwhile.
 type bell struct {
 	logger *slog.Logger
 
 	mu        sync.Mutex
-	listeners map[chan struct{}]struct{}
+	listeners map[chan struct{}]domain.StreamType
 }
 
 // subscribe gives a channel that holds one wake-up, so none is lost between a look and the wait after it.
-func (b *bell) subscribe() (wake <-chan struct{}, hush func()) {
+func (b *bell) subscribe(kind domain.StreamType) (wake <-chan struct{}, hush func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.listeners == nil {
-		b.listeners = make(map[chan struct{}]struct{})
+		b.listeners = make(map[chan struct{}]domain.StreamType)
 	}
 	c := make(chan struct{}, 1)
-	b.listeners[c] = struct{}{}
+	b.listeners[c] = kind
 	return c, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -33,10 +38,15 @@ func (b *bell) subscribe() (wake <-chan struct{}, hush func()) {
 	}
 }
 
-func (b *bell) ring() {
+// ring wakes the projectors of some kinds of streams, as a notification lists them. An empty list wakes all.
+func (b *bell) ring(list string) {
+	kinds := strings.Split(list, ",")
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for c := range b.listeners {
+	for c, kind := range b.listeners {
+		if list != "" && !slices.Contains(kinds, string(kind)) {
+			continue
+		}
 		select {
 		case c <- struct{}{}:
 		default: // it has yet to answer the last one
@@ -44,7 +54,7 @@ func (b *bell) ring() {
 	}
 }
 
-// listen rings for every notification until ctx ends, connecting again when the connection breaks.
+// listen rings for notifications until ctx ends, connecting again when the connection breaks.
 func (b *bell) listen(ctx context.Context, config *pgx.ConnConfig) {
 	said := ""
 	for ctx.Err() == nil {
@@ -69,13 +79,17 @@ func (b *bell) hear(ctx context.Context, config *pgx.ConnConfig) error {
 	if _, err := conn.Exec(ctx, "listen trust_events"); err != nil {
 		return err
 	}
+	b.ring("") // for what came before listening
 	for {
-		b.ring() // first of all for what came before listening
 		wait, cancel := context.WithTimeout(ctx, deaf)
-		_, err := conn.WaitForNotification(wait)
+		n, err := conn.WaitForNotification(wait)
 		quiet := wait.Err() != nil
 		cancel()
-		if err != nil && quiet && ctx.Err() == nil {
+		if err == nil {
+			b.ring(n.Payload)
+			continue
+		}
+		if quiet && ctx.Err() == nil {
 			err = conn.Ping(ctx)
 		}
 		if err != nil {

@@ -283,10 +283,29 @@ func TestANotificationWakesAnIdleProjector(t *testing.T) {
 	w := newWorld(t)
 	config := w.config(t)
 	config.PollEvery = time.Hour
-	run(t, projections.NewWorker(config, projection(t, "users")))
+	run(t, projections.NewWorker(config, projections.All()...))
 	for range 5 {
+		user := w.register(t, w.tenant, "a") // alone
+		followed := func(name string) func() bool {
+			return func() bool { return w.status(t, name).Position == w.head(t) }
+		}
+		pgtest.Eventually(t, "users follows", followed("users"))
+		w.grant(t, w.tenant, user)
+		pgtest.Eventually(t, "consents follows", followed("consents"))
+		w.registerTogether(t) // and in a batch of several
+		pgtest.Eventually(t, "users follows", followed("users"))
+	}
+}
+
+func TestWhoWaitsForATableWakesAProjectorThatNothingConcerned(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	config := w.config(t)
+	config.PollEvery = time.Hour
+	run(t, projections.NewWorker(config, projection(t, "municipalities")))
+	for range 3 {
 		w.register(t, w.tenant, "a")
-		w.caughtUp(t, "users")
+		w.caughtUp(t, "municipalities")
 	}
 }
 
