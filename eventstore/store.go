@@ -1,8 +1,10 @@
 package eventstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,8 +40,8 @@ func Open(ctx context.Context, pool *pgxpool.Pool, masterKey []byte, options ...
 	}
 	config := pool.Config()
 	config.MaxConns, config.MinConns = 2, 1 // one batch is written at a time; the other is for when a connection broke
-	params := config.ConnConfig.RuntimeParams
-	params["enable_seqscan"], params["enable_bitmapscan"] = "off", "off" // see trust.append
+	PlanByIndex(config.ConnConfig)
+	config.ConnConfig.RuntimeParams["enable_sort"] = "off" // see trust.append
 	writes, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, err
@@ -74,6 +76,20 @@ func (s *Store) Head(ctx context.Context) (int64, error) { return Head(ctx, s.po
 
 var errNoTenant = errors.New("a query needs a tenant")
 
+// PlanByIndex makes the sessions of a connection use indexes, whatever the statistics say: for those that append to the log or follow
+// it. Postgres keeps a plan until statistics are renewed, a minute perhaps; one that was made while the log was nearly empty would read
+// all of it until then. jit is off because what is switched off counts as very dear where there is no other way.
+func PlanByIndex(config *pgx.ConnConfig) {
+	for _, setting := range []string{"enable_seqscan", "enable_bitmapscan", "jit"} {
+		config.RuntimeParams[setting] = "off"
+	}
+}
+
+// setTenant comes first in every transaction of asTenant. The statements after it have one good plan whatever their arguments, so none
+// is planned twice; it is the one along the index that has their order, so none is sorted. See PlanByIndex.
+const setTenant = `select set_config('trust.tenant', $1, true), set_config('plan_cache_mode', 'force_generic_plan', true),
+	set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true)`
+
 // asTenant runs statements for one tenant, in one round trip and one transaction: a batch without BEGIN is an implicit
 // transaction, so the tenant set in it is gone when the connection goes back to the pool.
 func (s *Store) asTenant(ctx context.Context, tenant domain.TenantID, queue func(*pgx.Batch)) error {
@@ -81,25 +97,25 @@ func (s *Store) asTenant(ctx context.Context, tenant domain.TenantID, queue func
 		return errNoTenant
 	}
 	batch := &pgx.Batch{}
-	// These statements have one good plan whatever their arguments, so none is planned twice.
-	batch.Queue("select set_config('trust.tenant', $1, true), set_config('plan_cache_mode', 'force_generic_plan', true)", tenant.String())
+	batch.Queue(setTenant, tenant.String())
 	queue(batch)
 	return unavailable(s.pool.SendBatch(ctx, batch).Close())
 }
 
-// rowsInto reads events into a slice.
+// rowsInto reads events into a slice, in order of position: here, for along an index they come stream by stream.
 func rowsInto(dst *[]row) func(pgx.Rows) error {
 	return func(rows pgx.Rows) (err error) {
 		*dst, err = collect(rows, nil)
+		slices.SortFunc(*dst, func(a, b row) int { return cmp.Compare(a.Position, b.Position) })
 		return err
 	}
 }
 
-// The sort within keeps Postgres from joining any other way than stream by stream along their index: its generic plan would read
+// The order within keeps Postgres from joining any other way than stream by stream along their index: its generic plan would read
 // the whole tenant and hash it.
 const selectStreams = `select e.* from unnest($2::text[], $3::uuid[]) s (type, id), lateral (
 	select ` + columns + ` from trust.events
-	where tenant_id = $1 and stream_type = s.type and stream_id = s.id order by version) e order by position`
+	where tenant_id = $1 and stream_type = s.type and stream_id = s.id order by version) e`
 
 // load queues the query for some streams.
 func load(b *pgx.Batch, tenant domain.TenantID, streams []domain.Stream, dst *[]row) {
@@ -176,7 +192,7 @@ func subjectsOf(streams []domain.Stream) []uuid.UUID {
 func (s *Store) LoadAll(ctx context.Context, tenant domain.TenantID, kind domain.StreamType) ([]domain.Recorded, error) {
 	var rows []row
 	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) {
-		b.Queue(`select `+columns+` from trust.events where tenant_id = $1 and stream_type = $2 order by position`,
+		b.Queue(`select `+columns+` from trust.events where tenant_id = $1 and stream_type = $2 order by stream_id, version`,
 			[16]byte(tenant.UUID), string(kind)).Query(rowsInto(&rows))
 	})
 	if err != nil {

@@ -7,7 +7,7 @@ set local role trust_owner;
 -- session or key: the caller sees to it, the unique keys are the backstop.
 --
 -- Plans are kept from the first call, perhaps on an empty log, and must be the ones for a large log: call this on a connection
--- with enable_seqscan and enable_bitmapscan off.
+-- with enable_seqscan, enable_bitmapscan and enable_sort off.
 --
 -- Arrays: a_* one element per append; s_* one per stream looked at, naming its append; e_* one per event, naming its stream.
 -- s_expected -1 means any version. side is a JSON array of side writes, each naming its append, or null.

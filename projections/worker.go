@@ -93,6 +93,7 @@ func (w *Worker) Run(ctx context.Context) error {
 // transaction, for so long; 0: never.
 func session(database *pgx.ConnConfig, use string, idle, inTransaction time.Duration) *pgx.ConnConfig {
 	c := database.Copy()
+	eventstore.PlanByIndex(c)
 	c.RuntimeParams["application_name"] = "trust-projector-" + use
 	c.RuntimeParams["idle_session_timeout"] = strconv.FormatInt(idle.Milliseconds(), 10)
 	c.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(inTransaction.Milliseconds(), 10)

@@ -18,14 +18,18 @@ type Plans struct {
 	found []string
 }
 
-// Pool opens a pool of one connection in role, whose plans are collected: Postgres may keep a plan from a statement's sixth call on.
-func (p *Plans) Pool(t testing.TB, db *DB, role string) *pgxpool.Pool {
+// Pool opens a pool of one connection in role, with settings of its own, whose plans are collected: Postgres may keep a plan from a
+// statement's sixth call on.
+func (p *Plans) Pool(t testing.TB, db *DB, role string, settings ...func(*pgx.ConnConfig)) *pgxpool.Pool {
 	t.Helper()
 	config, err := pgxpool.ParseConfig(db.URL(role))
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
 	config.MaxConns = 1
+	for _, set := range settings {
+		set(config.ConnConfig)
+	}
 	config.ConnConfig.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if strings.Contains(n.Message, "Query Text:") {
 			p.mu.Lock()
