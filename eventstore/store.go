@@ -78,7 +78,7 @@ var errNoTenant = errors.New("a query needs a tenant")
 
 // PlanByIndex makes the sessions of a connection use indexes, whatever the statistics say: for those that append to the log or follow
 // it. Postgres keeps a plan until statistics are renewed, a minute perhaps; one that was made while the log was nearly empty would read
-// all of it until then. jit is off because what is switched off counts as very dear where there is no other way.
+// all of it until then (ADR 16). jit is off because what is switched off counts as very dear where there is no other way.
 func PlanByIndex(config *pgx.ConnConfig) {
 	for _, setting := range []string{"enable_seqscan", "enable_bitmapscan", "jit"} {
 		config.RuntimeParams[setting] = "off"
