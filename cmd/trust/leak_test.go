@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -188,6 +190,19 @@ func (s *site) readableWAL(t *testing.T, db *pgx.Conn) *pgx.Conn {
 		t.Fatalf("pages are still compressed: %s", compression)
 	}
 	pgtest.Eventually(t, "the system is ready again", s.ready)
+	pgtest.Eventually(t, "the API has let go of its dead connections", func() bool { // which it notices when it uses them
+		var asking sync.WaitGroup
+		var failed atomic.Bool
+		for range 32 {
+			asking.Go(func() {
+				if s.get("/api/v1/municipalities?limit=1", nil) != http.StatusOK {
+					failed.Store(true)
+				}
+			})
+		}
+		asking.Wait()
+		return !failed.Load()
+	})
 	return db
 }
 
