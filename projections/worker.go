@@ -38,7 +38,7 @@ const (
 )
 
 // Worker runs projectors in this process, each with its own leadership, connections and Watermill subscriber; one LISTEN
-// connection wakes them all.
+// connection wakes those that an append concerns.
 type Worker struct {
 	config      WorkerConfig
 	projections []Projection

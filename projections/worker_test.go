@@ -297,6 +297,23 @@ func TestANotificationWakesAnIdleProjector(t *testing.T) {
 	}
 }
 
+// See ADR 16.
+func TestAProjectorsPlansDoNotDependOnStatistics(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.register(t, w.tenant, "a")
+	settings := make(chan string, 1)
+	w.work(t, folding{Projection: projection(t, "users"), after: times(1, func(ctx context.Context, tx pgx.Tx) error {
+		var setting string
+		err := tx.QueryRow(ctx, "select current_setting('enable_seqscan') || current_setting('enable_bitmapscan')").Scan(&setting)
+		settings <- setting
+		return err
+	})})
+	if got := pgtest.Receive(t, settings); got != "offoff" {
+		t.Errorf("scans are %s", got)
+	}
+}
+
 func TestWhoWaitsForATableWakesAProjectorThatNothingConcerned(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

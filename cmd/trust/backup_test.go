@@ -124,14 +124,7 @@ func (s *site) opens() {
 	s.start("project", "all")
 	s.start("serve")
 	pgtest.Eventually(s.t, "it is ready", s.ready)
-	pgtest.Eventually(s.t, "the read tables have caught up", func() bool {
-		for _, p := range s.status().Projections {
-			if p.Lag != 0 {
-				return false
-			}
-		}
-		return true
-	})
+	pgtest.Eventually(s.t, "the read tables have caught up", s.caughtUp)
 }
 
 // small makes a database with two municipalities and its backup in the folder full.
