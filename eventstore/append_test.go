@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/salga-trust/engine/domain"
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 func TestAnAppendIsAddedOnlyAtTheVersionItWasDecidedOn(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 // A benchmark gives both sides the same server with the same settings. pgtest's private clusters run with fsync off, where a commit

@@ -10,7 +10,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 // histories reads every history of one kind in pages of so many events.

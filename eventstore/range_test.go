@@ -6,7 +6,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 // The events of one kind are those that the whole range has of it, opened; and an event that nobody knows, or one that is missing, is no

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/salga-trust/engine/domain"
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections"
 )
 

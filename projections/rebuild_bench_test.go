@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections"
 )
 

@@ -39,7 +39,7 @@ func rules() map[string]rule {
 	const (
 		uuid, pgx      = "github.com/google/uuid", "github.com/jackc/pgx/v5"
 		cmp, rapid     = "github.com/google/go-cmp", "pgregory.net/rapid"
-		pgtest, schema = "migrations/pgtest", "migrations"
+		pgtest, schema = "internal/pgtest", "migrations"
 		given          = "domain/domaintest"
 		argon          = "github.com/alexedwards/argon2id"
 	)
@@ -88,12 +88,12 @@ func rules() map[string]rule {
 			never:    []string{"os", "net", "database", "syscall"},
 			testOurs: []string{pgtest}, testOthers: withDatabase,
 		},
-		"migrations/localpg": {never: []string{"net/http", "database"}, testOurs: []string{pgtest}, testOthers: withDatabase},
-		"migrations/pgtest": {
-			ours: []string{"migrations", "migrations/localpg"}, others: []string{pgx}, testOthers: withDatabase, testsOnly: true,
+		"internal/localpg": {never: []string{"net/http", "database"}, testOurs: []string{pgtest}, testOthers: withDatabase},
+		"internal/pgtest": {
+			ours: []string{"migrations", "internal/localpg"}, others: []string{pgx}, testOthers: withDatabase, testsOnly: true,
 		},
 		"cmd/trust": {
-			ours: []string{"domain", "commands", "eventstore", "projections", "http", "migrations", "migrations/localpg"},
+			ours: []string{"domain", "commands", "eventstore", "projections", "http", "migrations", "internal/localpg"},
 			others: []string{
 				pgx, "github.com/alecthomas/kong", "github.com/joho/godotenv", "github.com/schollz/progressbar/v3",
 				"golang.org/x/term", "github.com/redis/go-redis/v9", "github.com/prometheus/client_golang",
@@ -147,7 +147,7 @@ func TestDependencyRuleReportsPlantedViolations(t *testing.T) {
 		"third party":             {plant("commands", add("github.com/jackc/pgx/v5/pgxpool")), "commands imports github.com/jackc/pgx/v5/pgxpool"},
 		"third party, alike":      {plant("domain", add("github.com/google/uuidx")), "domain imports github.com/google/uuidx"},
 		"standard library":        {plant("commands", add("net/http")), "commands imports net/http"},
-		"test helper":             {plant("projections", add(modulePath+"/migrations/pgtest")), "projections imports " + modulePath + "/migrations/pgtest"},
+		"test helper":             {plant("projections", add(modulePath+"/internal/pgtest")), "projections imports " + modulePath + "/internal/pgtest"},
 		"command":                 {plant("http", add(modulePath+"/cmd/trust")), "http imports " + modulePath + "/cmd/trust"},
 		"third party in a test":   {plant("domain", func(p *listed) { p.TestImports = []string{"github.com/jackc/pgx/v5"} }), "a test of domain imports github.com/jackc/pgx/v5"},
 		"own package in an xtest": {plant("domain", func(p *listed) { p.XTestImports = []string{modulePath + "/http"} }), "a test of domain imports " + modulePath + "/http"},

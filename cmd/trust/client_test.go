@@ -7,7 +7,7 @@ import (
 	"time"
 
 	api "github.com/salga-trust/engine/http/client" // load_test.go has a client of its own
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 // journey is the README's tour, walked by the generated client alone. A chapter leaves here what later ones need.

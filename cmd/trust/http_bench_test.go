@@ -13,7 +13,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 // BenchmarkConsentOverHTTP has 64 clerks record consents of people at the counter, through the built program as trust up runs it: clients,

@@ -16,8 +16,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/salga-trust/engine/migrations/localpg"
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/localpg"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 // A registered person's e-mail address, name, phone and address are in the read tables, which rebuild and erasure cover, and

@@ -21,8 +21,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/salga-trust/engine/migrations/localpg"
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/localpg"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 // binary is the real program, built once; a global, because TestMain can hand on nothing else.

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/salga-trust/engine/migrations/localpg"
+	"github.com/salga-trust/engine/internal/localpg"
 )
 
 // part is one process of the system.

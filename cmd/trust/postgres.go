@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/salga-trust/engine/migrations/localpg"
+	"github.com/salga-trust/engine/internal/localpg"
 )
 
 // postgresPart names the private server's pid file; databaseName the database in it.

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 // account sends requests to a site.

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections"
 )
 

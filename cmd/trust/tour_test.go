@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 // What a page tells its readers to type works as it is written: its blocks, in their order, in one shell, against a fresh system.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 // One system through its whole life: making a cluster is too dear to make one for each sentence.

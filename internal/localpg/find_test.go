@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/salga-trust/engine/migrations/localpg"
+	"github.com/salga-trust/engine/internal/localpg"
 )
 
 func TestFindGivesASupportedVersion(t *testing.T) {

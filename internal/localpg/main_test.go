@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/salga-trust/engine/migrations/localpg"
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/localpg"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 // roleVariable turns this test binary, started again, into one of the processes that the tests need as parents.

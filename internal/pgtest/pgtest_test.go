@@ -12,8 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/migrations"
-	"github.com/salga-trust/engine/migrations/pgtest"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/salga-trust/engine/migrations/localpg"
+	"github.com/salga-trust/engine/internal/localpg"
 )
 
 // folderPrefix names the clusters' folders in the temporary folder; sweep removes what bears it.

@@ -7,7 +7,7 @@ import (
 	"os/exec"
 	"syscall"
 
-	"github.com/salga-trust/engine/migrations/localpg"
+	"github.com/salga-trust/engine/internal/localpg"
 )
 
 // playSleeperParent is the parent of a child that would sleep for long.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/salga-trust/engine/migrations/localpg"
+	"github.com/salga-trust/engine/internal/localpg"
 )
 
 // stranger is neither root nor whoever runs the tests; only permission bits for others apply.

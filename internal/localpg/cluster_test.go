@@ -13,8 +13,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/salga-trust/engine/migrations/localpg"
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/localpg"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 // safeBuffer collects a server's log, which is written by another goroutine.

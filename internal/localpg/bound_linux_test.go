@@ -13,8 +13,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/salga-trust/engine/migrations/localpg"
-	"github.com/salga-trust/engine/migrations/pgtest"
+	"github.com/salga-trust/engine/internal/localpg"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 func TestChildEndsWhenItsParentIsKilled(t *testing.T) {
