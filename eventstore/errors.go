@@ -41,3 +41,6 @@ func away(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, context.DeadlineExceeded) || pgconn.SafeToRetry(err) || strings.Contains(err.Error(), "conn closed")
 }
+
+// Unavailable turns an error that says "the database is away" into CodeUnavailable, and leaves every other as it is.
+func Unavailable(err error) error { return unavailable(err) }

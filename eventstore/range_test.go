@@ -29,7 +29,7 @@ func TestARangeOfOneKindIsThatPartOfTheWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	for kind, count := range map[domain.StreamType]int{domain.UserStream: 2, domain.ConsentStream: 2, domain.MunicipalityStream: 1, domain.RightsStream: 0} {
-		part, err := reader.RangeOf(t.Context(), conn, kind, 0, 5)
+		part, err := reader.RangeOf(t.Context(), conn, []domain.StreamType{kind}, 0, 5)
 		if err != nil || len(part) != count {
 			t.Fatalf("%s: %d events, %v", kind, len(part), err)
 		}
@@ -48,7 +48,7 @@ func TestARangeOfOneKindIsThatPartOfTheWhole(t *testing.T) {
 		w.exec(t, "set session_replication_role = replica")
 		w.exec(t, sql)
 		for _, kind := range []domain.StreamType{domain.UserStream, domain.MunicipalityStream} {
-			if _, err := reader.RangeOf(t.Context(), conn, kind, 0, 5); !check(kind, err) {
+			if _, err := reader.RangeOf(t.Context(), conn, []domain.StreamType{kind}, 0, 5); !check(kind, err) {
 				t.Errorf("after %s, %s reads %v", sql, kind, err)
 			}
 		}

@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -12,6 +13,7 @@ import (
 
 // Querier is what pools, connections and transactions have in common.
 type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
@@ -28,16 +30,11 @@ func NewReader(ctx context.Context, db Querier, masterKey []byte) (*Reader, erro
 	return &Reader{vault: v}, nil
 }
 
-// rowsOf is what connections and transactions have in common.
-type rowsOf interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-}
-
 const inRange = ` from trust.events where position > $1 and position <= $2 order by position`
 
 // Range reads the events with after < position ≤ upTo in order, personal parts opened. It fails unless it finds every single
 // position: nothing is ever skipped.
-func (r *Reader) Range(ctx context.Context, db rowsOf, after, upTo int64) ([]domain.Recorded, error) {
+func (r *Reader) Range(ctx context.Context, db Querier, after, upTo int64) ([]domain.Recorded, error) {
 	found, err := db.Query(ctx, "select "+columns+inRange, after, upTo)
 	rows, err := everyRow(after, upTo, found, err)
 	if err != nil {
@@ -46,23 +43,32 @@ func (r *Reader) Range(ctx context.Context, db rowsOf, after, upTo int64) ([]dom
 	return r.open(ctx, db, rows)
 }
 
-// RangeOf is Range for the events of one kind of stream alone. It fails likewise, also for an event of another kind whose type this
-// program does not know: that program is too old for the log.
-func (r *Reader) RangeOf(ctx context.Context, db rowsOf, kind domain.StreamType, after, upTo int64) ([]domain.Recorded, error) {
-	found, err := db.Query(ctx, "select "+columnsOfKind+inRange, after, upTo, string(kind))
+// RangeOf is Range for the events of some kinds of streams alone; of all when none is named. It fails likewise, also for
+// an event of another kind whose type this program does not know: that program is too old for the log.
+func (r *Reader) RangeOf(ctx context.Context, db Querier, kinds []domain.StreamType, after, upTo int64) ([]domain.Recorded, error) {
+	if len(kinds) == 0 {
+		return r.Range(ctx, db, after, upTo)
+	}
+
+	names := make([]string, len(kinds))
+	for i, kind := range kinds {
+		names[i] = string(kind)
+	}
+	found, err := db.Query(ctx, "select "+columnsOfKinds+inRange, after, upTo, names)
 	rows, err := everyRow(after, upTo, found, err)
 	if err != nil {
 		return nil, err
 	}
-	mine := rows[:0]
+
+	wanted := rows[:0]
 	for _, row := range rows {
-		if row.Stream.Type == kind {
-			mine = append(mine, row)
+		if slices.Contains(kinds, row.Stream.Type) {
+			wanted = append(wanted, row)
 		} else if !domain.Knows(row.eventType) {
 			return nil, fmt.Errorf("event at position %d: %w", row.Position, &domain.UnknownEventError{Type: row.eventType})
 		}
 	}
-	return r.open(ctx, db, mine)
+	return r.open(ctx, db, wanted)
 }
 
 // everyRow collects the rows of a range, every single one.
@@ -99,7 +105,7 @@ func (r *Reader) Streams(ctx context.Context, tx pgx.Tx, kind domain.StreamType,
 
 // open opens rows with keys read in one statement, so an erasure either happened before all of it or after. Origins stay withheld:
 // no read table holds them.
-func (r *Reader) open(ctx context.Context, db rowsOf, rows []row) ([]domain.Recorded, error) {
+func (r *Reader) open(ctx context.Context, db Querier, rows []row) ([]domain.Recorded, error) {
 	keys, err := r.keys(ctx, db, rows, subjectPart)
 	if err != nil {
 		return nil, err
@@ -108,7 +114,7 @@ func (r *Reader) open(ctx context.Context, db rowsOf, rows []row) ([]domain.Reco
 }
 
 // keys gives the keys that some kinds of rows' parts name, as far as the transaction's role sees them.
-func (r *Reader) keys(ctx context.Context, db rowsOf, rows []row, kinds ...byte) (map[uuid.UUID]foundKey, error) {
+func (r *Reader) keys(ctx context.Context, db Querier, rows []row, kinds ...byte) (map[uuid.UUID]foundKey, error) {
 	ids, err := keysOf(rows, kinds...)
 	if err != nil {
 		return nil, err

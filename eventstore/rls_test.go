@@ -281,7 +281,7 @@ func mayWrite(role, table, verb string) bool {
 		return false
 	}
 	readTable := regexp.MustCompile(`^trust\.(municipalities|users|consents)_v\d+$`).MatchString(table)
-	return (readTable && verb != "truncate") || (table == "trust.checkpoints" && verb == "update")
+	return (readTable && verb != "truncate") || (table == "trust.checkpoints" && (verb == "update" || verb == "insert"))
 }
 
 func TestRolesWriteNothingButWhatIsTheirs(t *testing.T) {

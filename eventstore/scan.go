@@ -22,9 +22,9 @@ const (
 	identity = `position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
 	subject_id, record_id, actor_id`
 	times = ", effective_at, recorded_at"
-	// columnsOfKind leaves out what is long of events that are not of the kind of stream $3.
-	columnsOfKind = identity + `, case when stream_type = $3 then payload else '{}' end, case when stream_type = $3 then sealed end,
-	case when stream_type = $3 then metadata else '{}' end` + times
+	// columnsOfKinds leaves out what is long of events that are not of the kinds of streams $3.
+	columnsOfKinds = identity + `, case when stream_type = any($3) then payload else '{}' end,
+	case when stream_type = any($3) then sealed end, case when stream_type = any($3) then metadata else '{}' end` + times
 )
 
 // row is a row of trust.events: everything but what the payload and the sealed parts say.

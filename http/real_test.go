@@ -21,6 +21,7 @@ import (
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/follow"
 	apphttp "github.com/salga-trust/engine/http"
 	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections"
@@ -68,9 +69,9 @@ func work(t *testing.T, db *pgtest.DB) {
 	reader, err := eventstore.NewReader(t.Context(), db.Conn(t, pgtest.Projector), []byte(masterKey))
 	must(t, err)
 	verifier := db.Conn(t, pgtest.Projector)
-	worker := projections.NewWorker(projections.WorkerConfig{
+	worker := follow.NewWorker(follow.Config{
 		DatabaseURL: db.URL(pgtest.Projector), MasterKey: []byte(masterKey), Logger: discard(),
-	}, projections.All()...)
+	}, projections.Followers()...)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- worker.Run(ctx) }()

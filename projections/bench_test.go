@@ -15,8 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/internal/pgtest"
-	"github.com/salga-trust/engine/projections"
 )
 
 // benchEvents is how many grants each contender projects. Stock watermill-sql costs more a page the longer the backlog is.
@@ -79,7 +79,7 @@ func benchOurs(b *testing.B, w *world, name string) time.Duration {
 			close(done)
 		}
 	}
-	stop := run(b, projections.NewWorker(config, projection(b, name)))
+	stop := run(b, follow.NewWorker(config, projection(b, name)))
 	<-done
 	took := time.Since(began)
 	stop()
@@ -183,7 +183,7 @@ func BenchmarkAppendToVisible(b *testing.B) {
 	pages := make(chan page, 100_000)
 	config := w.config(b)
 	config.Committed = func(_ string, _, upTo int64, _ time.Duration) { pages <- page{upTo, time.Now()} }
-	stop := run(b, projections.NewWorker(config, projection(b, "consents")))
+	stop := run(b, follow.NewWorker(config, projection(b, "consents")))
 	w.caughtUp(b, "consents")
 	began := map[int64]time.Time{}
 	tick := time.NewTicker(5 * time.Millisecond)

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
-	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/follow"
 )
 
 // consents is the read table of every recorded decision and what became of it, as known now.
@@ -24,24 +24,24 @@ type consentRow struct {
 // Name implements Projection.
 func (consents) Name() string { return "consents" }
 
-// Fold implements Projection.
+// Kinds implements Projection.
+func (p consents) Kinds() []domain.StreamType { return []domain.StreamType{p.source().kind} }
+
+// Apply implements Projection.
 //
 // A decision that holds from when it was recorded comes last in the fold of its subject, so it touches no other record and is
 // folded alone. A withdrawal, or a decision given before it was recorded, may touch any: such a subject is folded again from the
 // first event on.
-func (c consents) Fold(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, events []domain.Recorded, upTo int64) error {
-	mine := ofKind(domain.ConsentStream, events)
-	if len(mine) == 0 {
-		return nil
-	}
-	again, err := loadHistories(ctx, tx, r, mine, upTo)
+func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, upTo int64) error {
+	again, err := loadHistories(ctx, tx, events, upTo)
 	if err != nil {
 		return err
 	}
-	rows := make([]consentRow, 0, len(mine))
-	for i := range mine {
-		if _, ok := again[streamOf(mine[i])]; !ok {
-			rows = append(rows, foldConsents(mine[i:i+1])...)
+
+	rows := make([]consentRow, 0, len(events))
+	for i := range events {
+		if _, ok := again[streamOf(events[i])]; !ok {
+			rows = append(rows, foldConsents(events[i:i+1])...)
 		}
 	}
 	for _, history := range again {
@@ -61,7 +61,7 @@ func touchesOthers(e *domain.Recorded) bool {
 
 // loadHistories gives all consent events, up to a position, of the subjects that must be folded again. A history that begins in
 // the page is all in the page.
-func loadHistories(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, page []domain.Recorded, upTo int64) (map[stream][]domain.Recorded, error) {
+func loadHistories(ctx context.Context, tx follow.Tx, page []domain.Recorded, upTo int64) (map[stream][]domain.Recorded, error) {
 	again := make(map[stream][]domain.Recorded)
 	for i := range page {
 		if touchesOthers(&page[i]) {
@@ -83,7 +83,7 @@ func loadHistories(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, page []
 	if len(older) == 0 {
 		return again, nil
 	}
-	events, err := r.Streams(ctx, tx, domain.ConsentStream, older, upTo)
+	events, err := tx.Log.Streams(ctx, tx, domain.ConsentStream, older, upTo)
 	if err != nil {
 		return nil, fmt.Errorf("load consent histories: %w", err)
 	}

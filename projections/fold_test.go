@@ -3,6 +3,7 @@ package projections_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections"
 )
@@ -47,20 +49,21 @@ func (f *folder) fold(ctx context.Context, p projections.Projection, n int64) (m
 	err = pgx.BeginFunc(ctx, f.conn, func(tx pgx.Tx) error {
 		var from, head int64
 		if err := tx.QueryRow(ctx, `select c.position, h.position from trust.checkpoints c, trust.head() h
-			where c.projection = $1`, p.Name()).Scan(&from, &head); err != nil {
+			where c.follower = $1`, p.Name()).Scan(&from, &head); err != nil {
 			return err
 		}
 		upTo := min(from+n, head)
 		more = upTo < head
-		events, err := f.reader.Range(ctx, tx, from, upTo)
+		events, err := f.reader.RangeOf(ctx, tx, p.Kinds(), from, upTo)
 		if err != nil {
 			return err
 		}
-		if err := p.Fold(ctx, tx, f.reader, events, upTo); err != nil {
-			return err
+		if len(events) > 0 {
+			if err := p.Apply(ctx, follow.Tx{Tx: tx, Log: f.reader}, events, upTo); err != nil {
+				return err
+			}
 		}
-		_, err = tx.Exec(ctx, "update trust.checkpoints set position = $2 where projection = $1", p.Name(), upTo)
-		return err
+		return follow.Advance(ctx, tx, p.Name(), upTo)
 	})
 	return more, err
 }
@@ -174,8 +177,8 @@ func TestAFoldRefusesToGoOnFromARowThatIsNotTheOneBefore(t *testing.T) {
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserDeactivated{Cause: domain.CauseAdmin})
 	_, err = w.db.Superuser(t).Exec(t.Context(), "update trust.users_v1 set version = 7")
 	must(t, err)
-	var order *projections.OrderError
-	if _, err := f.fold(t.Context(), users, 1000); !errors.As(err, &order) || order.Version != 2 || order.After != 7 {
+	_, err = f.fold(t.Context(), users, 1000)
+	if order, ok := errors.AsType[*follow.Fault](err); !ok || !strings.Contains(order.Text, "is version 2") || !strings.Contains(order.Text, "holds version 7") {
 		t.Errorf("fold gives %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/projections"
 )
 
@@ -25,8 +26,8 @@ func TestAnUndecodableEventHaltsDirectlyBeforeItAndNowhereElse(t *testing.T) {
 	}
 	config := w.config(t)
 	config.PageSize = 8
-	run(t, projections.NewWorker(config, projection(t, "users")))
-	s := w.becomes(t, "users", projections.Halted)
+	run(t, follow.NewWorker(config, projection(t, "users")))
+	s := w.becomes(t, "users", follow.Halted)
 	if s.Position != bad-1 || s.ErrorSince == nil || s.Lag != 21 || !strings.Contains(s.Error, "future.thing.v1") {
 		t.Errorf("status %+v, the bad event is %d", s, bad)
 	}
@@ -37,7 +38,7 @@ func TestAnUndecodableEventHaltsDirectlyBeforeItAndNowhereElse(t *testing.T) {
 	}
 	w.rename(t, bad, "session.started.v1") // as a program that knows the type would read it
 	w.caughtUp(t, "users")
-	if s := w.becomes(t, "users", projections.Running); s.Error != "" || s.ErrorSince != nil {
+	if s := w.becomes(t, "users", follow.Running); s.Error != "" || s.ErrorSince != nil {
 		t.Errorf("status %+v", s)
 	}
 }
@@ -47,13 +48,13 @@ func TestAHaltedProjectorStillHaltsAfterARestart(t *testing.T) {
 	w := newWorld(t)
 	bad := w.insertUnknown(t)
 	stop := w.work(t, projection(t, "users"))
-	since := w.becomes(t, "users", projections.Halted).ErrorSince
+	since := w.becomes(t, "users", follow.Halted).ErrorSince
 	stop()
-	if s := w.becomes(t, "users", projections.Stopped); s.Error == "" {
+	if s := w.becomes(t, "users", follow.Stopped); s.Error == "" {
 		t.Errorf("status after a stop %+v", s)
 	}
 	w.work(t, projection(t, "users"))
-	if s := w.becomes(t, "users", projections.Halted); !s.ErrorSince.Equal(*since) {
+	if s := w.becomes(t, "users", follow.Halted); !s.ErrorSince.Equal(*since) {
 		t.Errorf("halted since %v, then since %v", since, s.ErrorSince)
 	}
 	w.rename(t, bad, "session.started.v1")
@@ -67,7 +68,7 @@ func TestARefusedRowHaltsWithoutTellingItsValues(t *testing.T) {
 	_, err := w.db.Superuser(t).Exec(t.Context(), "alter table trust.users_v1 add constraint no_mail check (email = '')")
 	must(t, err)
 	w.work(t, projection(t, "users"))
-	s := w.becomes(t, "users", projections.Halted)
+	s := w.becomes(t, "users", follow.Halted)
 	if strings.Contains(s.Error, "visible") || !strings.Contains(s.Error, "23514") || !strings.Contains(s.Error, "no_mail") {
 		t.Errorf("status %+v", s)
 	}
@@ -83,7 +84,7 @@ func TestAGapInTheLogHalts(t *testing.T) {
 	w.force(t, "update trust.events set position = position + 1 where position = $1", w.head(t))
 	w.register(t, w.tenant, "b")
 	w.work(t, projection(t, "users"))
-	if s := w.becomes(t, "users", projections.Halted); s.Position != 1 || !strings.Contains(s.Error, "position 2") {
+	if s := w.becomes(t, "users", follow.Halted); s.Position != 1 || !strings.Contains(s.Error, "position 2") {
 		t.Errorf("status %+v", s)
 	}
 	w.force(t, "update trust.events set position = position - 1 where position > 1")
@@ -129,12 +130,12 @@ func TestAProjectorThatGoesOnForgetsWhoWasErasedMeanwhile(t *testing.T) {
 	w.caughtUp(t, "users")
 	bad := w.insertUnknown(t)
 	unseen := w.register(t, w.tenant, "unseen")
-	w.becomes(t, "users", projections.Halted)
+	w.becomes(t, "users", follow.Halted)
 	w.erase(t, seen)
 	stop()
 	w.erase(t, unseen)
 	w.work(t, projection(t, "users"))
-	w.becomes(t, "users", projections.Halted)
+	w.becomes(t, "users", follow.Halted)
 	w.rename(t, bad, "session.started.v1")
 	w.caughtUp(t, "users")
 	for _, id := range []domain.UserID{seen, unseen} {

@@ -42,7 +42,7 @@ func (r *Readings) asPlatform(ctx context.Context, read func(pgx.Tx) error) erro
 
 func (r *Readings) begin(ctx context.Context, first string, args []any, read func(pgx.Tx) error) error {
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	return unavailable(pgx.BeginTxFunc(ctx, r.pool, options, func(tx pgx.Tx) error {
+	return eventstore.Unavailable(pgx.BeginTxFunc(ctx, r.pool, options, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, first, args...); err != nil {
 			return fmt.Errorf("begin a reading: %w", err)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections"
 )
@@ -31,12 +32,13 @@ const masterKey = "a master key of at least thirty-two characters"
 
 // world is a database of one test with a municipality in it.
 type world struct {
-	db      *pgtest.DB
-	pool    *pgxpool.Pool // as trust_query
-	store   *eventstore.Store
-	queries *projections.Queries
-	reader  *eventstore.Reader
-	tenant  domain.TenantID
+	db       *pgtest.DB
+	pool     *pgxpool.Pool // as trust_query
+	store    *eventstore.Store
+	queries  *projections.Queries
+	observer *follow.Observer
+	reader   *eventstore.Reader
+	tenant   domain.TenantID
 }
 
 // newWorld makes a world. When the test ends, the log and the read tables are verified.
@@ -47,7 +49,10 @@ func newWorld(t testing.TB) *world {
 	store, err := eventstore.Open(t.Context(), pool, []byte(masterKey), eventstore.WithPatience(pgtest.Patience))
 	must(t, err)
 	t.Cleanup(store.Close)
-	w := &world{db: db, pool: pool, store: store, queries: projections.NewQueries(pool)}
+	w := &world{
+		db: db, pool: pool, store: store, queries: projections.NewQueries(pool),
+		observer: follow.NewObserver(pool, projections.Followers()...),
+	}
 	w.reader, err = eventstore.NewReader(t.Context(), db.Conn(t, pgtest.Projector), []byte(masterKey))
 	must(t, err)
 	w.tenant = w.municipality(t, "CPT")
@@ -144,21 +149,21 @@ func projection(t testing.TB, name string) projections.Projection {
 	return p
 }
 
-func (w *world) config(t testing.TB) projections.WorkerConfig {
+func (w *world) config(t testing.TB) follow.Config {
 	t.Helper()
-	return projections.WorkerConfig{
+	return follow.Config{
 		DatabaseURL: w.db.URL(pgtest.Projector), MasterKey: []byte(masterKey),
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 }
 
 // work runs projections until the test ends or stop is called, which waits.
-func (w *world) work(t testing.TB, ps ...projections.Projection) (stop func()) {
+func (w *world) work(t testing.TB, ps ...follow.Follower) (stop func()) {
 	t.Helper()
-	return run(t, projections.NewWorker(w.config(t), ps...))
+	return run(t, follow.NewWorker(w.config(t), ps...))
 }
 
-func run(t testing.TB, worker *projections.Worker) (stop func()) {
+func run(t testing.TB, worker *follow.Worker) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -198,24 +203,24 @@ func (w *world) caughtUp(t testing.TB, name string) {
 	w.check(t)
 }
 
-func (w *world) status(t testing.TB, name string) projections.ProjectionStatus {
+func (w *world) status(t testing.TB, name string) follow.FollowerStatus {
 	t.Helper()
-	status, err := w.queries.Status(t.Context())
+	status, err := w.observer.Status(t.Context())
 	must(t, err)
-	for _, p := range status.Projections {
+	for _, p := range status.Followers {
 		if p.Name == name {
 			return p
 		}
 	}
 	t.Fatalf("no status of %q", name)
-	return projections.ProjectionStatus{}
+	return follow.FollowerStatus{}
 }
 
 // becomes waits until a projector is in a state, and gives the status that says so. One that works may seem stopped for a moment: a
 // slow machine may keep it from giving a sign of life.
-func (w *world) becomes(t testing.TB, name, state string) (s projections.ProjectionStatus) {
+func (w *world) becomes(t testing.TB, name string, state follow.State) (s follow.FollowerStatus) {
 	t.Helper()
-	pgtest.Eventually(t, name+" is "+state, func() bool {
+	pgtest.Eventually(t, fmt.Sprintf("%s is %s", name, state), func() bool {
 		s = w.status(t, name)
 		return s.State == state
 	})
@@ -225,6 +230,6 @@ func (w *world) becomes(t testing.TB, name, state string) (s projections.Project
 // epoch is the number of the users projection's newest leadership.
 func (w *world) epoch(t testing.TB) (epoch int64) {
 	t.Helper()
-	must(t, w.pool.QueryRow(t.Context(), "select epoch from trust.checkpoints where projection = 'users'").Scan(&epoch))
+	must(t, w.pool.QueryRow(t.Context(), "select epoch from trust.checkpoints where follower = 'users'").Scan(&epoch))
 	return epoch
 }

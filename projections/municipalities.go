@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
-	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/follow"
 )
 
 // municipalities is the read table of municipalities as they are. It is public.
@@ -22,17 +22,16 @@ type municipalityRow = row[domain.Municipality]
 // Name implements Projection.
 func (municipalities) Name() string { return "municipalities" }
 
-// Fold implements Projection.
-func (m municipalities) Fold(ctx context.Context, tx pgx.Tx, _ *eventstore.Reader, events []domain.Recorded, _ int64) error {
-	mine := ofKind(domain.MunicipalityStream, events)
-	if len(mine) == 0 {
-		return nil
-	}
-	rows, err := municipalitiesTable().ofStreams(ctx, tx, m.table, older(mine))
+// Kinds implements Projection.
+func (p municipalities) Kinds() []domain.StreamType { return []domain.StreamType{p.source().kind} }
+
+// Apply implements Projection.
+func (m municipalities) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, _ int64) error {
+	rows, err := municipalitiesTable().ofStreams(ctx, tx, m.table, older(events))
 	if err != nil {
 		return err
 	}
-	if err := evolve(rows, mine); err != nil {
+	if err := evolve(rows, events); err != nil {
 		return err
 	}
 	return municipalitiesTable().upsert(ctx, tx, m.table, slices.Collect(maps.Values(rows)))

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections"
 )
@@ -30,7 +31,7 @@ func runChild(url string) {
 	signals := map[string]syscall.Signal{"stop": syscall.SIGSTOP, "kill": syscall.SIGKILL}
 	var raised atomic.Bool
 	users, _ := projections.ByName("users")
-	worker := projections.NewWorker(projections.WorkerConfig{
+	worker := follow.NewWorker(follow.Config{
 		DatabaseURL: url, MasterKey: []byte(masterKey), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}, folding{Projection: users, after: func(_ context.Context, _ pgx.Tx, events []domain.Recorded) error {
 		if s, ok := signals[os.Getenv(childSignal)]; ok && len(events) > 1 && !raised.Swap(true) {
@@ -115,10 +116,10 @@ func TestALeaderThatStandsStillLosesItsLeadershipAndWritesNothingOnWaking(t *tes
 	super := w.db.Superuser(t)
 	pgtest.Eventually(t, "the child stands by", func() (standing bool) {
 		must(t, super.QueryRow(t.Context(), `select count(*) = 2 from pg_stat_activity
-			where datname = current_database() and application_name = 'trust-projector-leader'`).Scan(&standing))
+			where datname = current_database() and application_name = 'trust-follow-leader'`).Scan(&standing))
 		return standing
 	})
-	if s := w.becomes(t, "users", projections.Running); s.Position < seen {
+	if s := w.becomes(t, "users", follow.Running); s.Position < seen {
 		t.Errorf("status %+v", s)
 	}
 	stop()

@@ -3,21 +3,17 @@ package projections
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
-	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/follow"
 )
 
-// Projection folds the log into one read table.
+// Projection is a follower that folds the log into one read table of its name. Applying a range twice leaves the rows of
+// applying it once.
 type Projection interface {
-	// Name is the projection's name, that of its table and its checkpoint.
-	Name() string
-	// Fold brings the table from the position before events to upTo in the caller's transaction. events are those of the range that
-	// are of its kind of stream; others are passed over. Folding a range twice leaves the rows of folding it once.
-	Fold(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, events []domain.Recorded, upTo int64) error
+	follow.Follower
 
 	// into is the same projection onto a version of its table. Without it, a projection writes to the view, and so to the version
 	// that is read.
@@ -55,7 +51,7 @@ func sourceOf[R any](kind domain.StreamType, t readTable[R], whole func(history 
 			for _, history := range histories {
 				rows, err := whole(history)
 				if err != nil {
-					return 0, &Difference{Position: history[0].Position, What: t.name + " cannot fold this stream: " + describe(err), cause: err}
+					return 0, &Difference{Position: history[0].Position, What: t.name + " cannot fold this stream: " + follow.Describe(err), cause: err}
 				}
 				wanted = append(wanted, rows...)
 			}
@@ -74,6 +70,16 @@ func All() []Projection {
 	return []Projection{municipalities{view("municipalities")}, users{view("users")}, consents{view("consents")}}
 }
 
+// Followers lists every projection as what it is to the log.
+func Followers() []follow.Follower {
+	all := All()
+	followers := make([]follow.Follower, len(all))
+	for i, p := range all {
+		followers[i] = p
+	}
+	return followers
+}
+
 // view names the view that stands for the version of a read table that is read.
 func view(projection string) string { return "trust." + projection }
 
@@ -87,15 +93,6 @@ func ByName(name string) (Projection, bool) {
 	return nil, false
 }
 
-// ofKind picks the events of one kind of stream.
-func ofKind(kind domain.StreamType, events []domain.Recorded) []domain.Recorded {
-	other := func(e domain.Recorded) bool { return e.Stream.Type != kind }
-	if !slices.ContainsFunc(events, other) {
-		return events
-	}
-	return slices.DeleteFunc(slices.Clone(events), other)
-}
-
 // row is one aggregate's state as its newest event left it.
 type row[S any] struct {
 	State    S
@@ -106,14 +103,14 @@ type row[S any] struct {
 // evolver is an aggregate's state.
 type evolver[S any] interface{ Evolve(r domain.Recorded) S }
 
-// follow gives the row after an event. An event that does not follow the row's version means that the table and the log have parted;
-// it is never folded.
-func follow[S evolver[S]](r row[S], e domain.Recorded) (row[S], error) {
+// next returns the row after an event. An event that does not follow the row's version means that the table and the log
+// have parted; it is never folded.
+func next[S evolver[S]](r row[S], e domain.Recorded) (row[S], error) {
 	if e.Version == 1 {
 		r = row[S]{}
 	}
 	if e.Version != r.Version+1 {
-		return r, &OrderError{Position: e.Position, Version: e.Version, After: r.Version}
+		return r, outOfOrder(e, r.Version)
 	}
 	return row[S]{State: r.State.Evolve(e), Version: e.Version, Position: e.Position}, nil
 }
@@ -122,34 +119,29 @@ func follow[S evolver[S]](r row[S], e domain.Recorded) (row[S], error) {
 func evolve[S evolver[S]](rows map[stream]row[S], events []domain.Recorded) (err error) {
 	for _, e := range events {
 		key := streamOf(e)
-		if rows[key], err = follow(rows[key], e); err != nil {
+		if rows[key], err = next(rows[key], e); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// evolveWhole gives the one row of a stream from all its events.
+// evolveWhole returns the one row of a stream from all its events.
 func evolveWhole[S evolver[S]](history []domain.Recorded) ([]row[S], error) {
 	var r row[S]
 	var err error
 	for _, e := range history {
-		if r, err = follow(r, e); err != nil {
+		if r, err = next(r, e); err != nil {
 			return nil, err
 		}
 	}
 	return []row[S]{r}, nil
 }
 
-// OrderError says that an event does not follow what its read table or its range holds.
-type OrderError struct {
-	Position int64
-	Version  int // of the event in its stream
-	After    int // version that the table holds
-}
-
-func (e *OrderError) Error() string {
-	return fmt.Sprintf("event %d is version %d of its stream, the read table holds version %d", e.Position, e.Version, e.After)
+// outOfOrder says that an event does not follow the version that its read table holds.
+func outOfOrder(e domain.Recorded, held int) error {
+	return &follow.Fault{Text: fmt.Sprintf("event %d is version %d of its stream, the read table holds version %d",
+		e.Position, e.Version, held)}
 }
 
 // stream names a stream of one kind across tenants.

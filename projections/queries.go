@@ -13,19 +13,27 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/follow"
 )
 
 // Queries reads the read tables. Its methods may be called from many goroutines.
 type Queries struct {
-	pool  *pgxpool.Pool
-	await awaiter
+	pool     *pgxpool.Pool
+	observer *follow.Observer
 }
 
 // NewQueries makes queries on a pool that connects as trust_query.
 func NewQueries(pool *pgxpool.Pool) *Queries {
-	q := &Queries{pool: pool}
-	q.await.look, q.await.wake = q.checkpoints, q.wake
-	return q
+	return &Queries{pool: pool, observer: follow.NewObserver(pool, Followers()...)}
+}
+
+// WaitFor waits until a read table holds every event up to a position: at most 2 s, then read_model_behind.
+func (q *Queries) WaitFor(ctx context.Context, table string, position int64) error {
+	if _, ok := ByName(table); !ok {
+		return fmt.Errorf("wait for an unknown read table %q", table)
+	}
+	return q.observer.WaitFor(ctx, table, position)
 }
 
 // Page asks for part of a list: at most Limit items (1 to 100; 0: 50) after the cursor After (empty: from the start).
@@ -147,7 +155,7 @@ func inTenant[R any](ctx context.Context, q *Queries, tenant domain.TenantID, sq
 		return err
 	})
 	if err := q.pool.SendBatch(ctx, &batch).Close(); err != nil {
-		return nil, unavailable(err)
+		return nil, eventstore.Unavailable(err)
 	}
 	return rows, nil
 }
@@ -156,8 +164,8 @@ func inTenant[R any](ctx context.Context, q *Queries, tenant domain.TenantID, sq
 func public[R any](ctx context.Context, q *Queries, sql string, args []any, scan pgx.RowToFunc[R]) ([]R, error) {
 	found, err := q.pool.Query(ctx, sql, args...)
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, eventstore.Unavailable(err)
 	}
 	rows, err := pgx.CollectRows(found, scan)
-	return rows, unavailable(err)
+	return rows, eventstore.Unavailable(err)
 }

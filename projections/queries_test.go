@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections"
 )
@@ -265,13 +266,13 @@ func TestWaitFor(t *testing.T) {
 func TestStatusBeforeAnythingRuns(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	status, err := w.queries.Status(t.Context())
+	status, err := w.observer.Status(t.Context())
 	must(t, err)
-	if status.Head != 1 || len(status.Projections) != len(projections.All()) {
+	if status.Head != 1 || len(status.Followers) != len(projections.All()) {
 		t.Fatalf("status %+v", status)
 	}
-	for _, p := range status.Projections {
-		if p.State != projections.Stopped || p.Lag != 1 || p.SeenAt != nil {
+	for _, p := range status.Followers {
+		if p.State != follow.Stopped || p.Lag != 1 || p.SeenAt != nil {
 			t.Errorf("status %+v", p)
 		}
 	}
@@ -281,9 +282,9 @@ func TestASilentProjectorCountsAsStopped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	_, err := w.db.Superuser(t).Exec(t.Context(), `update trust.checkpoints
-		set state = 'running', seen_at = clock_timestamp() - interval '6 seconds' where projection = 'users'`)
+		set state = 'running', seen_at = clock_timestamp() - interval '6 seconds' where follower = 'users'`)
 	must(t, err)
-	if s := w.status(t, "users"); s.State != projections.Stopped {
+	if s := w.status(t, "users"); s.State != follow.Stopped {
 		t.Errorf("status %+v", s)
 	}
 }
@@ -296,7 +297,7 @@ func TestADatabaseThatIsAwayIsUnavailable(t *testing.T) {
 	q := projections.NewQueries(pool)
 	_, one := q.Municipality(t.Context(), "CPT")
 	_, many := q.Users(t.Context(), domain.PlatformTenant(), projections.UserFilter{}, projections.Page{})
-	_, status := q.Status(t.Context())
+	_, status := follow.NewObserver(pool, projections.Followers()...).Status(t.Context())
 	for _, err := range []error{one, many, status, q.WaitFor(t.Context(), "users", 1)} {
 		if !refused(err, domain.CodeUnavailable) {
 			t.Errorf("without a database: %v", err)

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/follow"
 )
 
 // A rebuild is one transaction, so one that is killed leaves what was. It
@@ -62,6 +63,9 @@ var ErrRebuilding = errors.New("this read table is being rebuilt already")
 // closeBehind is how many events may be left to fold when the readers are made to wait: some hundredths of a second.
 const closeBehind = 500
 
+// rebuildSpace is the first half of an advisory lock's key, so that it meets no others.
+const rebuildSpace = 7267413
+
 // Rebuild makes a read table anew from the log beside the one that is read, and switches to it. db gives two connections in the role
 // trust_owner. An event that cannot be folded, or a log with a gap, ends it; then nothing is changed.
 func Rebuild(ctx context.Context, db Beginner, r *eventstore.Reader, p Projection, report Report) (Rebuilt, error) {
@@ -94,10 +98,10 @@ type rebuild struct {
 
 // begin makes the next version, empty and without indexes. Checks are not taken over: a read table accepts all history.
 func (b *rebuild) begin(ctx context.Context) (err error) {
-	const claim = `select pg_catalog.pg_try_advisory_xact_lock($1, $2)`
+	const claim = `select pg_catalog.pg_try_advisory_xact_lock($1, pg_catalog.hashtext($2))`
 	const create = `create table %s (like %s including all excluding indexes excluding constraints)`
 	var alone bool
-	if err := b.tx.QueryRow(ctx, claim, rebuildSpace, lockKey(b.Name())).Scan(&alone); err != nil {
+	if err := b.tx.QueryRow(ctx, claim, rebuildSpace, b.Name()).Scan(&alone); err != nil {
 		return err
 	}
 	if !alone {
@@ -148,16 +152,20 @@ func (b *rebuild) index(ctx context.Context) error {
 func (b *rebuild) compare(ctx context.Context) error {
 	const sql = `select count(*) filter (where o.position is null), count(*) filter (where n.position is null),
 			count(*) filter (where n.position is not null and o.position is not null), min(coalesce(n.id, o.id)::text)
-		from %s n full join %s o using (%s), trust.checkpoints c
-		where c.projection = $1 and coalesce(n.position <= c.position, true) and coalesce(o.position <= $2, true)
-			and n is distinct from o`
+		from %s n full join %s o using (%s)
+		where coalesce(n.position <= $1, true) and coalesce(o.position <= $2, true) and n is distinct from o`
+
 	b.report(Comparing, 0, 0)
+	checkpoint, err := follow.Position(ctx, b.tx, b.Name()) // before the rows: what they have gained since is left out
+	if err != nil {
+		return err
+	}
 	if err := b.exec(ctx, "set local work_mem = '64MB'"); err != nil {
 		return err
 	}
 	wrong, first := &b.done.Wrong, (*string)(nil)
 	statement := fmt.Sprintf(sql, b.next, b.done.Kept, strings.Join(b.source().key, ", "))
-	err := b.tx.QueryRow(ctx, statement, b.Name(), b.done.Position).Scan(&wrong.Missing, &wrong.Extra, &wrong.Changed, &first)
+	err = b.tx.QueryRow(ctx, statement, checkpoint, b.done.Position).Scan(&wrong.Missing, &wrong.Extra, &wrong.Changed, &first)
 	if err != nil || first == nil {
 		return err
 	}
@@ -176,7 +184,7 @@ func (b *rebuild) follow(ctx context.Context) error {
 		if head-b.done.Position <= closeBehind {
 			return nil
 		}
-		if err := b.foldTo(ctx, min(head, b.done.Position+defaultPage)); err != nil {
+		if err := b.foldTo(ctx, min(head, b.done.Position+pageSize)); err != nil {
 			return err
 		}
 	}
@@ -186,12 +194,14 @@ func (b *rebuild) foldTo(ctx context.Context, upTo int64) error {
 	if upTo <= b.done.Position {
 		return nil
 	}
-	events, err := b.reader.RangeOf(ctx, b.tx, b.source().kind, b.done.Position, upTo)
+	events, err := b.reader.RangeOf(ctx, b.tx, b.Kinds(), b.done.Position, upTo)
 	if err != nil {
 		return err
 	}
-	if err := b.into(b.next).Fold(ctx, b.tx, b.reader, events, upTo); err != nil {
-		return err
+	if len(events) > 0 {
+		if err := b.into(b.next).Apply(ctx, follow.Tx{Tx: b.tx, Log: b.reader}, events, upTo); err != nil {
+			return err
+		}
 	}
 	b.done.Position = upTo
 	return nil
@@ -199,17 +209,13 @@ func (b *rebuild) foldTo(ctx context.Context, upTo int64) error {
 
 // change points the view at the next version, and drops those that were kept until now.
 func (b *rebuild) change(ctx context.Context) error {
-	const look = `select position from trust.checkpoints where projection = $1 for update`
-	const move = `update trust.checkpoints set position = $2, error = null, error_since = null,
-			state = case state when 'halted' then 'running' else state end
-		where projection = $1`
 	b.report(Switching, 0, 0)
 	if err := lockView(ctx, b.tx, b.Name(), b.wait); err != nil {
 		return err
 	}
 	// A page with nothing for this table does not touch the view: the checkpoint's own lock holds it off.
-	var checkpoint int64
-	if err := b.tx.QueryRow(ctx, look, b.Name()).Scan(&checkpoint); err != nil {
+	checkpoint, err := follow.Hold(ctx, b.tx, b.Name())
+	if err != nil {
 		return err
 	}
 	if err := b.foldTo(ctx, checkpoint); err != nil {
@@ -224,8 +230,7 @@ func (b *rebuild) change(ctx context.Context) error {
 	if _, err := dropAllBut(ctx, b.tx, b.Name(), b.next, b.done.Kept); err != nil {
 		return err
 	}
-	_, err := b.tx.Exec(ctx, move, b.Name(), b.done.Position)
-	return err
+	return follow.Advance(ctx, b.tx, b.Name(), b.done.Position)
 }
 
 // wait goes on following while somebody holds the table.

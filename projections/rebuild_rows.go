@@ -20,7 +20,7 @@ func readHistories(ctx context.Context, r *eventstore.Reader, tx pgx.Tx, kind do
 	h := &histories{events: make(chan []domain.Recorded)}
 	go func() {
 		defer close(h.events)
-		h.err = r.Histories(ctx, tx, kind, upTo, defaultPage, func(page []domain.Recorded) error {
+		h.err = r.Histories(ctx, tx, kind, upTo, pageSize, func(page []domain.Recorded) error {
 			select {
 			case h.events <- page:
 				return nil
@@ -72,7 +72,7 @@ func (s *rowSource) fold() (err error) {
 	s.histories = s.histories[1:]
 	for i, e := range history {
 		if e.Version != i+1 {
-			return &OrderError{Position: e.Position, Version: e.Version, After: i}
+			return outOfOrder(e, i)
 		}
 	}
 	s.rows, err = s.source.rows(history)

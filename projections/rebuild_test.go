@@ -17,6 +17,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections"
 )
@@ -102,7 +103,7 @@ func TestARebuiltTableIsTheOneBefore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.live(t)
-	w.work(t, projections.All()...)
+	w.work(t, projections.Followers()...)
 	r := newRebuilder(t, w)
 	for name, rows := range map[string]int64{"municipalities": 2, "users": 3, "consents": 4} {
 		w.caughtUp(t, name)
@@ -175,7 +176,7 @@ func TestARebuildMendsWhatIsWrongAndCountsIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.live(t)
-	w.work(t, projections.All()...)
+	w.work(t, projections.Followers()...)
 	for _, p := range projections.All() {
 		w.caughtUp(t, p.Name())
 	}
@@ -206,9 +207,9 @@ func TestAHaltedProjectorGoesOnAfterARebuild(t *testing.T) {
 	_, err := w.db.Superuser(t).Exec(t.Context(), "update trust.users_v1 set version = 7")
 	must(t, err)
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserDeactivated{Cause: domain.CauseAdmin})
-	w.becomes(t, "users", projections.Halted)
+	w.becomes(t, "users", follow.Halted)
 	newRebuilder(t, w).rebuild(t, "users")
-	if s := w.status(t, "users"); s.State == projections.Halted || s.Error != "" || s.Position != w.head(t) {
+	if s := w.status(t, "users"); s.State == follow.Halted || s.Error != "" || s.Position != w.head(t) {
 		t.Errorf("after the rebuild: %+v", s)
 	}
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserReactivated{})
@@ -243,7 +244,7 @@ func TestASwitchNeverMovesACheckpointBack(t *testing.T) {
 		w.municipality(t, "JHB")
 		tx, err := w.db.Superuser(t).Begin(t.Context())
 		must(t, err)
-		_, err = tx.Exec(t.Context(), "update trust.checkpoints set position = $1 where projection = 'users'", w.head(t))
+		_, err = tx.Exec(t.Context(), "update trust.checkpoints set position = $1 where follower = 'users'", w.head(t))
 		must(t, err)
 		go func() {
 			waits := false
@@ -286,7 +287,7 @@ func TestAProjectorDoesNotHaltAtWhatARebuildHasFolded(t *testing.T) {
 	defer close(folds)
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserReactivated{})
 	for head := w.head(t); w.status(t, "users").Position < head; {
-		if s := w.status(t, "users"); s.State == projections.Halted || s.Error != "" {
+		if s := w.status(t, "users"); s.State == follow.Halted || s.Error != "" {
 			t.Fatalf("it halted: %+v", s)
 		}
 	}
@@ -380,7 +381,7 @@ func TestNobodyNoticesARebuild(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	r := newRebuilder(t, w)
-	w.work(t, projections.All()...)
+	w.work(t, projections.Followers()...)
 	var people []domain.UserID
 	for range 20 {
 		user := w.register(t, w.tenant, "a")
@@ -448,7 +449,7 @@ func TestARebuildThatIsBrokenOffLeavesWhatWas(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.live(t)
-			w.work(t, projections.All()...)
+			w.work(t, projections.Followers()...)
 			w.caughtUp(t, "users")
 			r := newRebuilder(t, w)
 			ctx, cancel := context.WithCancel(t.Context())
@@ -525,7 +526,7 @@ func TestARebuildRefusesADamagedLog(t *testing.T) {
 	t.Parallel()
 	var gap *eventstore.GapError
 	var unknown *domain.UnknownEventError
-	var order *projections.OrderError
+	var order *follow.Fault
 	for what, damage := range map[string]struct {
 		sql string
 		as  any

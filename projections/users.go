@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
-	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/follow"
 )
 
 // users is the read table of users as they are. An erased user's row stays, blank.
@@ -21,26 +21,25 @@ type userRow = row[domain.User]
 // Name implements Projection.
 func (users) Name() string { return "users" }
 
-// Fold implements Projection.
-func (u users) Fold(ctx context.Context, tx pgx.Tx, _ *eventstore.Reader, events []domain.Recorded, upTo int64) error {
-	mine := ofKind(domain.UserStream, events)
-	if len(mine) == 0 {
-		return nil
-	}
-	rows, err := usersTable().ofStreams(ctx, tx, u.table, older(mine))
+// Kinds implements Projection.
+func (p users) Kinds() []domain.StreamType { return []domain.StreamType{p.source().kind} }
+
+// Apply implements Projection.
+func (u users) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, upTo int64) error {
+	rows, err := usersTable().ofStreams(ctx, tx, u.table, older(events))
 	if err != nil {
 		return err
 	}
-	if err := evolve(rows, mine); err != nil {
+	if err := evolve(rows, events); err != nil {
 		return err
 	}
 	if err := usersTable().upsert(ctx, tx, u.table, slices.Collect(maps.Values(rows))); err != nil {
 		return err
 	}
-	if u.table != view("users") || !slices.ContainsFunc(mine, erases) {
+	if u.table != view("users") || !slices.ContainsFunc(events, erases) {
 		return nil
 	}
-	return u.forget(ctx, tx, mine[0].Position-1, upTo)
+	return u.forget(ctx, tx, events[0].Position-1, upTo)
 }
 
 func erases(e domain.Recorded) bool {

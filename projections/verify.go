@@ -13,6 +13,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/follow"
 )
 
 // Difference is the first thing that is not as the log's contract or a replay says. It names ids and columns, never a value.
@@ -38,8 +39,8 @@ type Beginner interface {
 	BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error)
 }
 
-// verifyPage is how many events Verify reads at once.
-const verifyPage = 5000
+// pageSize is how many events Verify and Rebuild read at once.
+const pageSize = 5000
 
 // Verify re-reads the whole log on one snapshot, in a transaction of its own: positions and versions without a gap, time never
 // running backwards, every event decodable and of a tenant, and every read table equal to a replay up to its checkpoint. The
@@ -77,7 +78,7 @@ func verifyLog(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, progress fu
 	}
 	log := logCheck{events: map[domain.StreamType]int64{}}
 	for done := int64(0); done < head; {
-		upTo := min(done+verifyPage, head)
+		upTo := min(done+pageSize, head)
 		events, err := r.Range(ctx, tx, done, upTo)
 		if err != nil {
 			return nil, unreadable(ctx, tx, r, done, upTo, err)
@@ -126,7 +127,7 @@ func unreadable(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, after, upT
 			after = middle
 		}
 	}
-	return &Difference{Position: upTo, What: describe(err), cause: err}
+	return &Difference{Position: upTo, What: follow.Describe(err), cause: err}
 }
 
 // logCheck checks what must hold from one event to the next.

@@ -11,15 +11,15 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/follow"
 )
 
 // verifyTable compares a read table with a replay of its streams up to its checkpoint, stream by stream.
 // total is how many events such streams have in the log.
 func verifyTable(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, p Projection, total int64, progress func(string, int64, int64)) error {
-	var checkpoint int64
-	err := tx.QueryRow(ctx, `select position from trust.checkpoints where projection = $1`, p.Name()).Scan(&checkpoint)
+	checkpoint, err := follow.Position(ctx, tx, p.Name())
 	if err != nil {
-		return fmt.Errorf("verify: checkpoint of %s: %w", p.Name(), err)
+		return fmt.Errorf("verify: %w", err)
 	}
 	source := p.source()
 	erasing, err := erasedAfter(ctx, tx, checkpoint)
@@ -27,7 +27,7 @@ func verifyTable(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, p Project
 		return fmt.Errorf("verify: %w", err)
 	}
 	var done, rows int64
-	err = r.Histories(ctx, tx, source.kind, checkpoint, verifyPage, func(events []domain.Recorded) error {
+	err = r.Histories(ctx, tx, source.kind, checkpoint, pageSize, func(events []domain.Recorded) error {
 		n, err := source.verify(ctx, tx, events, erasing)
 		if err != nil {
 			return err

@@ -79,8 +79,8 @@ func damages(tenant domain.TenantID) []damage {
 			"delete from trust.consents_v1 where id = '" + stranger + "'", 0, "consents", "is not in the log",
 		},
 		{
-			"a row before its time", "update trust.checkpoints set position = 1 where projection = 'users'",
-			"update trust.checkpoints set position = 4 where projection = 'users'", 0, "users", "is not in the log",
+			"a row before its time", "update trust.checkpoints set position = 1 where follower = 'users'",
+			"update trust.checkpoints set position = 4 where follower = 'users'", 0, "users", "is not in the log",
 		},
 		{
 			"versions in another order", `update trust.events set version = 9 where position = 2; update trust.events set version = 1 where position = 4;

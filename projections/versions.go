@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -74,7 +75,10 @@ func lockView(ctx context.Context, tx pgx.Tx, projection string, between func(co
 		if refused, ok := errors.AsType[*pgconn.PgError](err); !ok || refused.Code != notAvailable {
 			return err
 		}
-		sleep(ctx, pulse)
+		select {
+		case <-time.After(time.Second / 2):
+		case <-ctx.Done():
+		}
 		if err := between(ctx); err != nil {
 			return err
 		}

@@ -12,23 +12,24 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections"
 )
 
-// folding does something before or after a projection folds a page, in its transaction.
+// folding does something before or after a projection applies a page, in its transaction.
 type folding struct {
 	projections.Projection
 	before, after func(ctx context.Context, tx pgx.Tx, events []domain.Recorded) error
 }
 
-func (f folding) Fold(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, events []domain.Recorded, upTo int64) error {
+func (f folding) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, upTo int64) error {
 	if f.before != nil {
 		if err := f.before(ctx, tx, events); err != nil {
 			return err
 		}
 	}
-	if err := f.Projection.Fold(ctx, tx, r, events, upTo); err != nil || f.after == nil {
+	if err := f.Projection.Apply(ctx, tx, events, upTo); err != nil || f.after == nil {
 		return err
 	}
 	return f.after(ctx, tx, events)
@@ -48,14 +49,14 @@ func times(n int32, do func(context.Context, pgx.Tx) error) func(context.Context
 func TestAllProjectionsInOneWorkerFollowTheLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.work(t, projections.All()...)
+	w.work(t, projections.Followers()...)
 	user := w.register(t, w.tenant, "early")
 	consent := w.grant(t, w.tenant, user)
 	w.append(t, w.tenant, domain.ConsentsOf(user), &domain.ConsentWithdrawn{ConsentID: consent, Purpose: "sms_alert"})
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Admin}})
 	for _, p := range projections.All() {
 		w.caughtUp(t, p.Name())
-		if s := w.becomes(t, p.Name(), projections.Running); s.Lag != 0 || s.Error != "" {
+		if s := w.becomes(t, p.Name(), follow.Running); s.Lag != 0 || s.Error != "" {
 			t.Errorf("status %+v", s)
 		}
 	}
@@ -86,7 +87,7 @@ func TestABacklogIsFoldedInFullPages(t *testing.T) {
 		}
 		largest.Store(max(largest.Load(), upTo-after))
 	}
-	run(t, projections.NewWorker(config, projection(t, "users")))
+	run(t, follow.NewWorker(config, projection(t, "users")))
 	w.caughtUp(t, "users")
 	w.register(t, w.tenant, "live")
 	w.caughtUp(t, "users")
@@ -173,12 +174,12 @@ func TestAConnectionLostBetweenFoldAndCommitIsNoHalt(t *testing.T) {
 func TestAWorkerOutlivesTheLossOfEveryConnection(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.work(t, projections.All()...)
+	w.work(t, projections.Followers()...)
 	w.caughtUp(t, "users")
 	super := w.db.Superuser(t)
 	for range 3 {
 		_, err := super.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity
-			where datname = current_database() and application_name like 'trust-projector-%'`)
+			where datname = current_database() and application_name like 'trust-follow-%'`)
 		must(t, err)
 		w.register(t, w.tenant, "a")
 		for _, p := range projections.All() {
@@ -199,12 +200,12 @@ func TestAPanicHaltsAndTheProjectorGoesOnAfterwards(t *testing.T) {
 		}
 		return nil
 	}})
-	if s := w.becomes(t, "users", projections.Halted); strings.Contains(s.Error, "nobody should read") || !strings.Contains(s.Error, "event 2: ") {
+	if s := w.becomes(t, "users", follow.Halted); strings.Contains(s.Error, "nobody should read") || !strings.Contains(s.Error, "event 2: ") {
 		t.Errorf("status %+v", s)
 	}
 	broken.Store(false)
 	w.caughtUp(t, "users")
-	if s := w.becomes(t, "users", projections.Running); s.Error != "" || s.ErrorSince != nil {
+	if s := w.becomes(t, "users", follow.Running); s.Error != "" || s.ErrorSince != nil {
 		t.Errorf("status %+v", s)
 	}
 }
@@ -217,7 +218,7 @@ func TestTwoWorkersOfOneProjectionFoldEachEventOnce(t *testing.T) {
 	for i := range folded {
 		config := w.config(t)
 		config.Committed = func(_ string, after, upTo int64, _ time.Duration) { folded[i].Add(upTo - after) }
-		stops = append(stops, run(t, projections.NewWorker(config, projection(t, "users"))))
+		stops = append(stops, run(t, follow.NewWorker(config, projection(t, "users"))))
 	}
 	for range 20 {
 		w.register(t, w.tenant, "a")
@@ -256,9 +257,9 @@ func TestAForeignEpochIsObeyed(t *testing.T) {
 			t.Error("committed under an epoch that was over")
 		}
 	}
-	run(t, projections.NewWorker(config, folding{Projection: projection(t, "users"), after: times(1, func(ctx context.Context, _ pgx.Tx) error {
+	run(t, follow.NewWorker(config, folding{Projection: projection(t, "users"), after: times(1, func(ctx context.Context, _ pgx.Tx) error {
 		// As if another had become leader meanwhile: what was folded under the old epoch must not be committed.
-		_, err := super.Exec(ctx, "update trust.checkpoints set epoch = epoch + 1 where projection = 'users'")
+		_, err := super.Exec(ctx, "update trust.checkpoints set epoch = epoch + 1 where follower = 'users'")
 		return err
 	})}))
 	w.register(t, w.tenant, "a")
@@ -275,7 +276,7 @@ func (w *world) caughtUpByWorker(t *testing.T) {
 	stop := w.work(t, projection(t, "users"))
 	w.caughtUp(t, "users")
 	stop()
-	w.becomes(t, "users", projections.Stopped)
+	w.becomes(t, "users", follow.Stopped)
 }
 
 func TestANotificationWakesAnIdleProjector(t *testing.T) {
@@ -283,7 +284,7 @@ func TestANotificationWakesAnIdleProjector(t *testing.T) {
 	w := newWorld(t)
 	config := w.config(t)
 	config.PollEvery = time.Hour
-	run(t, projections.NewWorker(config, projections.All()...))
+	run(t, follow.NewWorker(config, projections.Followers()...))
 	for range 5 {
 		user := w.register(t, w.tenant, "a") // alone
 		followed := func(name string) func() bool {
@@ -319,7 +320,7 @@ func TestWhoWaitsForATableWakesAProjectorThatNothingConcerned(t *testing.T) {
 	w := newWorld(t)
 	config := w.config(t)
 	config.PollEvery = time.Hour
-	run(t, projections.NewWorker(config, projection(t, "municipalities")))
+	run(t, follow.NewWorker(config, projection(t, "municipalities")))
 	for range 3 {
 		w.register(t, w.tenant, "a")
 		w.caughtUp(t, "municipalities")
@@ -333,17 +334,17 @@ func TestAWorkerThatWaitsForAnHourStops(t *testing.T) {
 	config.PollEvery = time.Hour
 	super := w.db.Superuser(t)
 	pgtest.Eventually(t, "it says that it stops", func() bool { // it tries for a second: on a slow machine perhaps in vain
-		stop := run(t, projections.NewWorker(config, projections.All()...))
+		stop := run(t, follow.NewWorker(config, projections.Followers()...))
 		w.caughtUp(t, "users")
 		stop()
-		var state string
-		must(t, super.QueryRow(t.Context(), "select state from trust.checkpoints where projection = 'users'").Scan(&state))
-		return state == projections.Stopped
+		var state follow.State
+		must(t, super.QueryRow(t.Context(), "select state from trust.checkpoints where follower = 'users'").Scan(&state))
+		return state == follow.Stopped
 	})
 	var left int
 	pgtest.Eventually(t, "every connection is gone", func() bool {
 		must(t, super.QueryRow(t.Context(), `select count(*) from pg_stat_activity
-			where datname = current_database() and application_name like 'trust-projector-%'`).Scan(&left))
+			where datname = current_database() and application_name like 'trust-follow-%'`).Scan(&left))
 		return left == 0
 	})
 }
@@ -353,7 +354,7 @@ func TestAWrongMasterKeyEndsTheWorker(t *testing.T) {
 	w := newWorld(t)
 	config := w.config(t)
 	config.MasterKey = []byte("another key of at least thirty-two characters")
-	err := projections.NewWorker(config, projection(t, "users")).Run(t.Context())
+	err := follow.NewWorker(config, projection(t, "users")).Run(t.Context())
 	if !errors.Is(err, eventstore.ErrWrongMasterKey) {
 		t.Errorf("Run gives %v", err)
 	}

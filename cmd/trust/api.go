@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/salga-trust/engine/eventstore/follow"
 	apphttp "github.com/salga-trust/engine/http"
 	"github.com/salga-trust/engine/projections"
 )
@@ -20,11 +21,11 @@ const (
 
 // newAPI gives the routes of the API on an open log.
 func newAPI(c *config, e *commandSide, log *slog.Logger) (http.Handler, error) {
-	queries := projections.NewQueries(e.pool)
+	queries, observer := projections.NewQueries(e.pool), follow.NewObserver(e.pool, followers()...)
 	metrics := prometheus.NewRegistry()
 	for _, collector := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newProgressMetrics(queries),
+		newProgressMetrics(observer),
 	} {
 		if err := metrics.Register(collector); err != nil {
 			return nil, err
@@ -38,7 +39,7 @@ func newAPI(c *config, e *commandSide, log *slog.Logger) (http.Handler, error) {
 		environment = "production"
 	}
 	return apphttp.New(apphttp.Config{
-		Commands: e.handler, Queries: queries, Readings: e.readings, Ready: newReadiness(c, e.pool, queries).look, Logger: log, Metrics: metrics,
+		Commands: e.handler, Queries: queries, Readings: e.readings, Ready: newReadiness(c, e.pool, observer).look, Logger: log, Metrics: metrics,
 		Tokens:  apphttp.Tokens{Secret: []byte(c.secretKey), Issuer: tokenIssuer, Audience: tokenAudience, Access: c.accessTTL},
 		Version: version, AllowedOrigins: c.origins, Environment: environment, Debug: c.debug, RateLimit: c.rateLimit,
 		TrustedProxies: c.proxies, ScrapeFrom: c.scrapers,

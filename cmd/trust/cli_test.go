@@ -242,7 +242,7 @@ func TestMigrateStatusAndVerify(t *testing.T) {
 	if strings.Contains(o.stderr, "Omega") {
 		t.Errorf("it shows a value: %s", o.stderr)
 	}
-	tamper("update trust.checkpoints set state = 'halted', error = 'it does not fold', error_since = now(), seen_at = now() + interval '1 hour' where projection = 'users'")
+	tamper("update trust.checkpoints set state = 'halted', error = 'it does not fold', error_since = now(), seen_at = now() + interval '1 hour' where follower = 'users'")
 	s.run("status").expect(t, exitNotSo, "halted: users")
 	s.with("MASTER_KEY="+strings.Repeat("wrong-", 8)).run("verify").expect(t, exitUsage, "MASTER_KEY is not the one")
 }

@@ -10,13 +10,15 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/salga-trust/engine/projections"
 )
 
 // cli is the grammar: one field a command, each in a file of its own.
 type cli struct {
 	Up      upCmd      `cmd:"" help:"Run everything on a bare machine: Postgres, migrations, import, API, projectors."`
 	Serve   serveCmd   `cmd:"" help:"Run the API alone."`
-	Project projectCmd `cmd:"" help:"Run projector workers: users, consents, municipalities, or all."`
+	Project projectCmd `cmd:"" help:"Run what follows the log: ${followers}, or all."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up to date."`
 	Import  struct {
 		Municipalities importMunicipalitiesCmd `cmd:"" help:"Register municipalities; repeatable."`
@@ -113,9 +115,12 @@ func flagValues(parsed *kong.Context) map[string]string {
 // variableOf gives the environment variable of a flag.
 func variableOf(flag string) string { return strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
 
-// meanings are the flags' help texts.
+// meanings are the variables of help texts: each setting's meaning, and the lists of names.
 func meanings() map[string]string {
-	texts := map[string]string{}
+	texts := map[string]string{
+		"followers": strings.Join(namesOf(followers()), ", "),
+		"tables":    strings.Join(namesOf(projections.All()), ", "),
+	}
 	for _, v := range variables() {
 		texts[v.name] = v.meaning
 		if v.fallback != "" {

@@ -6,19 +6,19 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/eventstore/follow"
 )
 
-// progress tells Prometheus how far the log and each read table are, as trust status does. It asks the database when it is scraped,
+// progress tells Prometheus how far the log and each follower are, as trust status does. It asks the database when it is scraped,
 // and says nothing when that does not answer.
 type progress struct {
-	queries                *projections.Queries
+	observer               *follow.Observer
 	log, projection, state *prometheus.Desc
 }
 
-func newProgressMetrics(queries *projections.Queries) *progress {
+func newProgressMetrics(observer *follow.Observer) *progress {
 	return &progress{
-		queries:    queries,
+		observer:   observer,
 		log:        prometheus.NewDesc("trust_log_position", "Newest position of the log.", nil, nil),
 		projection: prometheus.NewDesc("trust_projection_position", "Position that a read table has reached.", []string{"projection"}, nil),
 		state: prometheus.NewDesc("trust_projection_state", "1 for the state that a projector is in: running, halted or stopped.",
@@ -37,7 +37,7 @@ func (m *progress) Describe(out chan<- *prometheus.Desc) {
 func (m *progress) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	status, err := m.queries.Status(ctx)
+	status, err := m.observer.Status(ctx)
 	if err != nil {
 		return
 	}
@@ -45,14 +45,14 @@ func (m *progress) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(what, prometheus.GaugeValue, value, labels...)
 	}
 	gauge(m.log, float64(status.Head))
-	for _, p := range status.Projections {
+	for _, p := range status.Followers {
 		gauge(m.projection, float64(p.Position), p.Name)
-		for _, state := range []string{projections.Running, projections.Halted, projections.Stopped} {
+		for _, state := range []follow.State{follow.Running, follow.Halted, follow.Stopped} {
 			is := 0.0
 			if p.State == state {
 				is = 1
 			}
-			gauge(m.state, is, p.Name, state)
+			gauge(m.state, is, p.Name, string(state))
 		}
 	}
 }

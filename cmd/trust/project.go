@@ -2,19 +2,18 @@ package main
 
 import (
 	"context"
-	"slices"
 	"strings"
 
-	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/eventstore/follow"
 )
 
 type projectCmd struct {
-	Names []string `arg:"" name:"name" help:"users, consents, municipalities, or all."`
+	Names []string `arg:"" name:"name" help:"${followers}, or all."`
 }
 
-// Run works until a signal comes. A second process for the same projection stands by and takes over.
+// Run works until a signal comes. A second process for the same follower stands by and takes over.
 func (pr projectCmd) Run(p *program) error {
-	chosen, err := chooseProjections(pr.Names)
+	chosen, err := choose(followers(), pr.Names)
 	if err != nil {
 		return err
 	}
@@ -29,7 +28,7 @@ func (pr projectCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	worker := projections.NewWorker(projections.WorkerConfig{
+	worker := follow.NewWorker(follow.Config{
 		DatabaseURL: address, MasterKey: []byte(c.masterKey), PageSize: c.pageSize,
 		Logger: newLogger(p.stderr, c, "project-"+strings.Join(pr.Names, "+")),
 	}, chosen...)
@@ -45,31 +44,4 @@ func (pr projectCmd) Run(p *program) error {
 		return c.explain(err)
 	}
 	return whyEnded(ctx)
-}
-
-// projectorNames lists the projections, each of which trust up gives a process.
-func projectorNames() []string {
-	var names []string
-	for _, projection := range projections.All() {
-		names = append(names, projection.Name())
-	}
-	return names
-}
-
-// chooseProjections finds projections by name, each once.
-func chooseProjections(names []string) ([]projections.Projection, error) {
-	if slices.Contains(names, "all") {
-		return projections.All(), nil
-	}
-	var chosen []projections.Projection
-	for i, name := range names {
-		projection, ok := projections.ByName(name)
-		if !ok {
-			return nil, wrongUsage("there is no projector %q; give some of: %s, all", name, strings.Join(projectorNames(), ", "))
-		}
-		if !slices.Contains(names[:i], name) {
-			chosen = append(chosen, projection)
-		}
-	}
-	return chosen, nil
 }

@@ -8,9 +8,9 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/salga-trust/engine/eventstore/follow"
 	apphttp "github.com/salga-trust/engine/http"
 	"github.com/salga-trust/engine/migrations"
-	"github.com/salga-trust/engine/projections"
 )
 
 const (
@@ -22,9 +22,9 @@ const (
 
 // readiness tells what keeps the system from serving well. The keys need no look: the API is not in place before they are proven.
 type readiness struct {
-	pool    *pgxpool.Pool
-	queries *projections.Queries
-	started string // file that is there once the first import is done; empty: nobody imports
+	pool     *pgxpool.Pool
+	observer *follow.Observer
+	started  string // file that is there once the first import is done; empty: nobody imports
 
 	mu       sync.Mutex
 	imported bool             // once true, always
@@ -38,8 +38,8 @@ type await struct {
 	since    time.Time
 }
 
-func newReadiness(c *config, pool *pgxpool.Pool, queries *projections.Queries) *readiness {
-	r := &readiness{pool: pool, queries: queries, waiting: map[string]await{}}
+func newReadiness(c *config, pool *pgxpool.Pool, observer *follow.Observer) *readiness {
+	r := &readiness{pool: pool, observer: observer, waiting: map[string]await{}}
 	if os.Getenv(partVariable) != "" {
 		r.started = c.importedFile()
 	}
@@ -62,7 +62,7 @@ func (r *readiness) look(ctx context.Context) apphttp.ReadyState {
 	if have < want {
 		return apphttp.ReadyState{Failed: []string{"migrations"}}
 	}
-	status, err := r.queries.Status(ctx)
+	status, err := r.observer.Status(ctx)
 	if err != nil {
 		return apphttp.ReadyState{Failed: []string{"database"}}
 	}
@@ -76,7 +76,7 @@ func (r *readiness) look(ctx context.Context) apphttp.ReadyState {
 }
 
 // isImported tells whether the municipalities of the first import can be read. Without trust up nobody promised an import.
-func (r *readiness) isImported(status projections.Status) bool {
+func (r *readiness) isImported(status follow.Status) bool {
 	if r.imported || r.started == "" {
 		return true
 	}
@@ -86,9 +86,9 @@ func (r *readiness) isImported(status projections.Status) bool {
 	if r.goal == 0 {
 		r.goal = status.Head
 	}
-	for _, p := range status.Projections {
+	for _, p := range status.Followers {
 		// A halted projector must not keep the API from its clients.
-		if p.Name == "municipalities" && p.Position < r.goal && p.State != projections.Halted {
+		if p.Name == "municipalities" && p.Position < r.goal && p.State != follow.Halted {
 			return false
 		}
 	}
@@ -97,17 +97,17 @@ func (r *readiness) isImported(status projections.Status) bool {
 }
 
 // late finds the projectors that are behind: halted, or not at work with work to do, or too slow for the queries.
-func (r *readiness) late(status projections.Status, now time.Time) []apphttp.ProjectorState {
+func (r *readiness) late(status follow.Status, now time.Time) []apphttp.ProjectorState {
 	var late []apphttp.ProjectorState
-	for _, p := range status.Projections {
+	for _, p := range status.Followers {
 		state := ""
 		goal, known := r.waiting[p.Name]
 		switch {
-		case p.State == projections.Halted:
+		case p.State == follow.Halted:
 			state = "halted"
 		case p.Lag == 0:
 			delete(r.waiting, p.Name)
-		case p.State == projections.Stopped:
+		case p.State == follow.Stopped:
 			state = "behind"
 		case !known || p.Position >= goal.position:
 			r.waiting[p.Name] = await{status.Head, now}

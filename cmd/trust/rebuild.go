@@ -9,17 +9,18 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/projections"
 )
 
 type rebuildCmd struct {
-	Names    []string `arg:"" name:"name" help:"users, consents, municipalities, or all."`
+	Names    []string `arg:"" name:"name" help:"${tables}, or all."`
 	DropKept bool     `help:"Rebuild nothing, but drop the versions of the tables that rebuilds have kept."`
 }
 
 // Run makes read tables anew from the log, one after another, while they are read and followed.
 func (r rebuildCmd) Run(p *program) error {
-	chosen, err := chooseProjections(r.Names)
+	chosen, err := choose(projections.All(), r.Names)
 	if err != nil {
 		return err
 	}
@@ -82,13 +83,13 @@ func judge(w projections.Wrong) string {
 func notRebuilt(err error) error {
 	var (
 		gap     *eventstore.GapError
-		order   *projections.OrderError
+		fault   *follow.Fault
 		unknown *domain.UnknownEventError
 	)
 	switch {
 	case errors.Is(err, projections.ErrRebuilding):
 		return notSo("%v; wait for it to end", err)
-	case errors.As(err, &gap), errors.As(err, &order), errors.As(err, &unknown):
+	case errors.As(err, &gap), errors.As(err, &fault), errors.As(err, &unknown):
 		return notSo("%v; nothing was changed", err)
 	case errors.Is(err, context.Canceled):
 		return unreachable(nil, "stopped before its end; nothing was changed")

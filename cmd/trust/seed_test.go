@@ -8,8 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/internal/pgtest"
-	"github.com/salga-trust/engine/projections"
 )
 
 func TestSeedIsRefusedInProduction(t *testing.T) {
@@ -100,7 +100,7 @@ func (s *site) checkActors() {
 
 // caughtUp tells whether every read table has reached the log's head.
 func (s *site) caughtUp() bool {
-	for _, p := range s.status().Projections {
+	for _, p := range s.status().Followers {
 		if p.Lag > 0 {
 			return false
 		}
@@ -109,9 +109,9 @@ func (s *site) caughtUp() bool {
 }
 
 // status is what trust status says.
-func (s *site) status() projections.Status {
+func (s *site) status() follow.Status {
 	s.t.Helper()
-	var status projections.Status
+	var status follow.Status
 	o := s.run("status", "--json")
 	if err := json.Unmarshal([]byte(o.stdout), &status); err != nil {
 		s.t.Fatal(err, o.stderr)

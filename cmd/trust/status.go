@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/eventstore/follow"
 )
 
 type statusCmd struct {
@@ -29,7 +29,7 @@ func (s statusCmd) Run(p *program) error {
 		return err
 	}
 	defer pool.Close()
-	status, err := projections.NewQueries(pool).Status(p.ctx)
+	status, err := follow.NewObserver(pool, followers()...).Status(p.ctx)
 	if err != nil {
 		return explain(err)
 	}
@@ -42,9 +42,9 @@ func (s statusCmd) Run(p *program) error {
 		return err
 	}
 	var halted []string
-	for _, projection := range status.Projections {
-		if projection.State == projections.Halted {
-			halted = append(halted, projection.Name)
+	for _, f := range status.Followers {
+		if f.State == follow.Halted {
+			halted = append(halted, f.Name)
 		}
 	}
 	if len(halted) > 0 {
@@ -53,18 +53,17 @@ func (s statusCmd) Run(p *program) error {
 	return nil
 }
 
-func writeStatus(p *program, status projections.Status) error {
+func writeStatus(p *program, status follow.Status) error {
 	table := tabwriter.NewWriter(p.stdout, 0, 4, 2, ' ', 0)
 	if _, err := fmt.Fprintf(table, "log\t%d\nprojector\tposition\tlag\tstate\tlast seen\terror\n", status.Head); err != nil {
 		return err
 	}
-	for _, projection := range status.Projections {
+	for _, f := range status.Followers {
 		seen := "never"
-		if projection.SeenAt != nil {
-			seen = projection.SeenAt.UTC().Format(time.RFC3339)
+		if f.SeenAt != nil {
+			seen = f.SeenAt.UTC().Format(time.RFC3339)
 		}
-		if _, err := fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\n", projection.Name, projection.Position, projection.Lag,
-			projection.State, seen, projection.Error); err != nil {
+		if _, err := fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\n", f.Name, f.Position, f.Lag, f.State, seen, f.Error); err != nil {
 			return err
 		}
 	}

@@ -88,7 +88,7 @@ func (s *supervisor) launch(p *program, from settled) error {
 		return err
 	}
 	s.start(&s.serve, serve)
-	for _, name := range projectorNames() {
+	for _, name := range namesOf(followers()) {
 		worker, err := p.own("project-"+name, "project", name)
 		if err != nil {
 			return err

@@ -99,7 +99,7 @@ func upIsHealthy(t *testing.T, s *site, up *running) *running {
 	pgtest.Eventually(t, "the metrics tell that every projector runs, and has caught up", func() bool {
 		metrics := s.metrics()
 		head := metrics["trust_log_position"]
-		for _, name := range projectorNames() {
+		for _, name := range namesOf(followers()) {
 			if metrics[`trust_projection_state{projection="`+name+`",state="running"}`] != "1" || metrics[`trust_projection_position{projection="`+name+`"}`] != head {
 				return false
 			}

@@ -1,4 +1,4 @@
-package projections
+package follow
 
 import (
 	"context"
@@ -13,24 +13,24 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// bell wakes the projectors of this process when the log has grown by what concerns them. What does not they go past when they poll:
-// most appends concern one of them. A lost connection only means that all poll meanwhile.
+// bell wakes the followers of this process when the log has grown by events that they want. They skip other appends at their
+// next poll: most appends concern one follower. While its connection is lost, all poll.
 type bell struct {
 	logger *slog.Logger
 
 	mu        sync.Mutex
-	listeners map[chan struct{}]domain.StreamType
+	listeners map[chan struct{}][]domain.StreamType
 }
 
-// subscribe gives a channel that holds one wake-up, so none is lost between a look and the wait after it.
-func (b *bell) subscribe(kind domain.StreamType) (wake <-chan struct{}, hush func()) {
+// subscribe returns a channel that holds one wake-up, so none is lost between a look and the wait after it.
+func (b *bell) subscribe(kinds []domain.StreamType) (wake <-chan struct{}, hush func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.listeners == nil {
-		b.listeners = make(map[chan struct{}]domain.StreamType)
+		b.listeners = make(map[chan struct{}][]domain.StreamType)
 	}
 	c := make(chan struct{}, 1)
-	b.listeners[c] = kind
+	b.listeners[c] = kinds
 	return c, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -38,13 +38,14 @@ func (b *bell) subscribe(kind domain.StreamType) (wake <-chan struct{}, hush fun
 	}
 }
 
-// ring wakes the projectors of some kinds of streams, as a notification lists them. An empty list wakes all.
+// ring wakes the followers of some kinds of streams, as a notification lists them. An empty list wakes all.
 func (b *bell) ring(list string) {
-	kinds := strings.Split(list, ",")
+	grown := strings.Split(list, ",")
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for c, kind := range b.listeners {
-		if list != "" && !slices.Contains(kinds, string(kind)) {
+	for c, kinds := range b.listeners {
+		wanted := func(kind string) bool { return slices.Contains(kinds, domain.StreamType(kind)) }
+		if list != "" && len(kinds) > 0 && !slices.ContainsFunc(grown, wanted) {
 			continue
 		}
 		select {
@@ -54,14 +55,23 @@ func (b *bell) ring(list string) {
 	}
 }
 
+// listOf names kinds of streams as a notification does; empty: all.
+func listOf(kinds []domain.StreamType) string {
+	names := make([]string, len(kinds))
+	for i, kind := range kinds {
+		names[i] = string(kind)
+	}
+	return strings.Join(names, ",")
+}
+
 // listen rings for notifications until ctx ends, connecting again when the connection breaks.
 func (b *bell) listen(ctx context.Context, config *pgx.ConnConfig) {
 	said := ""
 	for ctx.Err() == nil {
 		err := b.hear(ctx, config)
-		if why := describe(err); ctx.Err() == nil && why != said {
+		if why := Describe(err); ctx.Err() == nil && why != said {
 			said = why
-			b.logger.WarnContext(ctx, "no wake-ups: projectors poll until they are back", slog.String("error", why))
+			b.logger.WarnContext(ctx, "no wake-ups: followers poll until they are back", slog.String("error", why))
 		}
 		sleep(ctx, time.Second)
 	}

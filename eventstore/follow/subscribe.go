@@ -1,4 +1,4 @@
-package projections
+package follow
 
 import (
 	"context"
@@ -31,25 +31,27 @@ type span struct {
 	UpTo  int64 `json:"up_to"`
 }
 
-// project subscribes and folds until term ends.
-func (p *projector) project(term context.Context, depose context.CancelCauseFunc, epoch int64) error {
+// follow subscribes and applies until term ends.
+func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, epoch int64) error {
 	// Watermill's transaction is idle while the handler runs; the limit frees its locks should this process stand still.
-	db := stdlib.OpenDB(*session(p.database, "poll", 0, 10*time.Second))
+	db := stdlib.OpenDB(*session(r.database, "poll", 0, 10*time.Second))
 	db.SetMaxOpenConns(1)
 	defer func() { _ = db.Close() }()
-	pace := &pace{full: int64(p.config.PageSize)}
-	wake, hush := p.bell.subscribe(p.source().kind)
+
+	pace := &pace{full: int64(r.config.PageSize)}
+	wake, hush := r.bell.subscribe(r.Kinds())
 	defer hush()
+
 	noDeadline := time.Duration(math.MaxInt64) // 0 is refused; on expiry it would send again while the handler runs
-	logger := watermill.NewSlogLoggerWithLevelMapping(p.logger, map[slog.Level]slog.Level{
+	logger := watermill.NewSlogLoggerWithLevelMapping(r.logger, map[slog.Level]slog.Level{
 		slog.LevelInfo: slog.LevelDebug, slog.LevelDebug: watermill.LevelTrace, slog.LevelError: slog.LevelDebug, // we log failures
 	})
 	subscriber, err := wmsql.NewSubscriber(db, wmsql.SubscriberConfig{
-		ConsumerGroup:  p.Name(),
+		ConsumerGroup:  r.Name(),
 		AckDeadline:    &noDeadline,
 		SchemaAdapter:  ranges{pace: pace},
-		OffsetsAdapter: checkpoints{},
-		BackoffManager: pauses{term: term, pace: pace, wake: wake, poll: p.config.PollEvery, logger: p.logger},
+		OffsetsAdapter: offsets{},
+		BackoffManager: pauses{ended: term.Done(), pace: pace, wake: wake, poll: r.config.PollEvery, logger: r.logger},
 	}, logger)
 	if err != nil {
 		return fmt.Errorf("subscribe: %w", err)
@@ -58,9 +60,13 @@ func (p *projector) project(term context.Context, depose context.CancelCauseFunc
 	if err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
-	h := &handler{projector: p, term: term, depose: depose, epoch: epoch, pace: pace, ahead: ahead{projector: p}}
-	defer h.end()
-	router.AddConsumerHandler(p.Name(), topic, subscriber, h.handle)
+
+	h := &handler{runner: r, depose: depose, epoch: epoch, pace: pace, ahead: ahead{runner: r}}
+	defer h.end(term)
+	router.AddConsumerHandler(r.Name(), topic, subscriber, func(m *message.Message) error {
+		h.handle(term, m)
+		return nil
+	})
 	return router.Run(term)
 }
 
@@ -74,11 +80,11 @@ func (ranges) InsertQuery(string, message.Messages) (wmsql.Query, error) {
 	return wmsql.Query{}, errReadOnly
 }
 
-// SelectQuery gives the next range: no row when there is nothing new. One statement, so one snapshot; it takes no lock.
+// SelectQuery asks for the next range: no row when there is nothing new. One statement, so one snapshot; it takes no lock.
 func (r ranges) SelectQuery(_, group string, _ wmsql.OffsetsAdapter) wmsql.Query {
 	const sql = `select c.position, least(h.position, c.position + $2)
 		from trust.checkpoints c, (select position from trust.events order by position desc limit 1) h
-		where c.projection = $1 and c.position < h.position`
+		where c.follower = $1 and c.position < h.position`
 	return wmsql.Query{Query: sql, Args: []any{group, r.pace.size()}}
 }
 
@@ -95,30 +101,30 @@ func (ranges) UnmarshalMessage(found wmsql.Scanner) (wmsql.Row, error) {
 	return wmsql.Row{Offset: s.UpTo, Msg: message.NewMessage(watermill.NewUUID(), payload)}, nil
 }
 
-// SchemaInitializingQueries gives none: migrations own every table.
+// SchemaInitializingQueries lists none: migrations own every table.
 func (ranges) SchemaInitializingQueries(string) []wmsql.Query { return nil }
 
 // SubscribeIsolationLevel is pinned, whatever the server's default is.
 func (ranges) SubscribeIsolationLevel() stdsql.IsolationLevel { return stdsql.LevelReadCommitted }
 
-// checkpoints keeps no offsets: the handler moves the checkpoint in its own transaction.
-type checkpoints struct{}
+// offsets keeps none: the handler moves the checkpoint in its own transaction.
+type offsets struct{}
 
 // AckMessageQuery does nothing; v3 insists on a statement.
-func (checkpoints) AckMessageQuery(string, wmsql.Row, string) wmsql.Query {
+func (offsets) AckMessageQuery(string, wmsql.Row, string) wmsql.Query {
 	return wmsql.Query{Query: "select"}
 }
 
 // ConsumedMessageQuery is empty, so it is not run.
-func (checkpoints) ConsumedMessageQuery(string, wmsql.Row, string, []byte) wmsql.Query {
+func (offsets) ConsumedMessageQuery(string, wmsql.Row, string, []byte) wmsql.Query {
 	return wmsql.Query{}
 }
 
 // NextOffsetQuery is not asked: SelectQuery looks at the checkpoint itself.
-func (checkpoints) NextOffsetQuery(string, string) wmsql.Query { return wmsql.Query{} }
+func (offsets) NextOffsetQuery(string, string) wmsql.Query { return wmsql.Query{} }
 
-// SchemaInitializingQueries gives none: migrations own every table.
-func (checkpoints) SchemaInitializingQueries(string) []wmsql.Query { return nil }
+// SchemaInitializingQueries lists none: migrations own every table.
+func (offsets) SchemaInitializingQueries(string) []wmsql.Query { return nil }
 
-// BeforeSubscribingQueries gives none: migrations insert each checkpoint.
-func (checkpoints) BeforeSubscribingQueries(string, string) []wmsql.Query { return nil }
+// BeforeSubscribingQueries lists none: a leader makes its checkpoint when it begins.
+func (offsets) BeforeSubscribingQueries(string, string) []wmsql.Query { return nil }

@@ -1,4 +1,4 @@
-package projections
+package follow
 
 import (
 	"context"
@@ -10,13 +10,13 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// ahead reads the range after the one that is being folded, so that with a backlog this process decodes while Postgres writes.
+// ahead reads the range after the one that is being applied, so that with a backlog this process decodes while Postgres writes.
 // Events never change, so what was read is what would be read later. A range that cannot be read is read again when its turn
 // comes, which is when the failure counts.
 type ahead struct {
-	projector *projector
-	conn      *pgx.Conn
-	reading   chan read // holds one; nil: nothing is being read
+	runner  *runner
+	conn    *pgx.Conn
+	reading chan read // holds one; nil: nothing is being read
 }
 
 type read struct {
@@ -33,7 +33,7 @@ func (a *ahead) start(ctx context.Context, s span) {
 	}()
 }
 
-// take gives the events of a range if they are what was read.
+// take returns the events of a range if they are what was read.
 func (a *ahead) take(s span) ([]domain.Recorded, bool) {
 	if a.reading == nil {
 		return nil, false
@@ -46,7 +46,7 @@ func (a *ahead) take(s span) ([]domain.Recorded, bool) {
 func (a *ahead) read(ctx context.Context, s span) read {
 	var err error
 	if a.conn == nil || a.conn.IsClosed() {
-		if a.conn, err = pgx.ConnectConfig(ctx, session(a.projector.database, "ahead", 10*time.Second, deadAfter)); err != nil {
+		if a.conn, err = pgx.ConnectConfig(ctx, session(a.runner.database, "ahead", 10*time.Second, deadAfter)); err != nil {
 			return read{}
 		}
 	}
@@ -60,7 +60,7 @@ func (a *ahead) read(ctx context.Context, s span) read {
 		if next.UpTo == next.After {
 			return nil
 		}
-		if got.events, err = a.projector.reader.RangeOf(ctx, tx, a.projector.source().kind, next.After, next.UpTo); err == nil {
+		if got.events, err = a.runner.read(ctx, tx, next); err == nil {
 			got.span = next
 		}
 		return err

@@ -1,39 +1,37 @@
-package projections
+package follow
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
 )
 
 const (
 	awaitAtMost = 2 * time.Second
-	// awaitLook is how often checkpoints are looked at while somebody waits: about the time a projector needs to follow.
+	// awaitLook is how often checkpoints are looked at while somebody waits: about the time that a follower needs.
 	awaitLook = 5 * time.Millisecond
-	// awaitWake is after how many looks the projector is woken: one that the append has woken is there by then.
+	// awaitWake is after how many looks the follower is woken: one that the append has woken is there by then.
 	awaitWake = 2
 )
 
-// WaitFor waits until a projection's table holds every event up to a position: at most 2 s, then read_model_behind. A projector that
-// nothing up to there concerned is in no hurry, so it is woken.
-func (q *Queries) WaitFor(ctx context.Context, projection string, position int64) error {
-	if _, ok := ByName(projection); !ok {
-		return fmt.Errorf("wait for an unknown projection %q", projection)
-	}
+// WaitFor waits until a follower is at a position: at most 2 s, then read_model_behind. A follower that wants nothing up
+// to there is in no hurry, so it is woken. Errors: read_model_behind, unavailable.
+func (o *Observer) WaitFor(ctx context.Context, follower string, position int64) error {
 	if position <= 0 {
 		return nil
 	}
 	timeout, cancel := context.WithTimeout(ctx, awaitAtMost)
 	defer cancel()
-	w := &waiter{projection: projection, position: position, done: make(chan error, 1)}
-	q.await.add(ctx, w)
-	defer q.await.remove(w)
+
+	w := &waiter{follower: follower, position: position, done: make(chan error, 1)}
+	o.await.add(ctx, w)
+	defer o.await.remove(w)
 	select {
 	case err := <-w.done:
-		return unavailable(err)
+		return eventstore.Unavailable(err)
 	case <-timeout.Done():
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -45,7 +43,7 @@ func (q *Queries) WaitFor(ctx context.Context, projection string, position int64
 // awaiter lets any number of waiters share one loop, which runs only while somebody waits.
 type awaiter struct {
 	look func(ctx context.Context) (map[string]int64, error)
-	wake func(ctx context.Context, projection string)
+	wake func(ctx context.Context, follower string)
 
 	mu      sync.Mutex
 	waiters map[*waiter]struct{}
@@ -53,10 +51,10 @@ type awaiter struct {
 }
 
 type waiter struct {
-	projection string
-	position   int64
-	looks      int        // in vain
-	done       chan error // holds one
+	follower string
+	position int64
+	looks    int        // in vain
+	done     chan error // holds one
 }
 
 func (a *awaiter) add(ctx context.Context, w *waiter) {
@@ -84,8 +82,8 @@ func (a *awaiter) run(ctx context.Context) {
 	for a.wanted() {
 		look, cancel := context.WithTimeout(ctx, awaitAtMost)
 		reached, err := a.look(look)
-		for projection := range a.tell(reached, err) {
-			a.wake(look, projection)
+		for follower := range a.tell(reached, err) {
+			a.wake(look, follower)
 		}
 		cancel()
 		<-tick.C
@@ -100,17 +98,17 @@ func (a *awaiter) wanted() bool {
 	return a.running
 }
 
-// tell tells who need not wait any longer, and gives the projections to wake.
+// tell releases those who need not wait any longer, and returns the followers to wake.
 func (a *awaiter) tell(reached map[string]int64, err error) (late map[string]bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	late = make(map[string]bool)
 	for w := range a.waiters {
-		if err != nil || reached[w.projection] >= w.position {
+		if err != nil || reached[w.follower] >= w.position {
 			w.done <- err
 			delete(a.waiters, w)
 		} else if w.looks++; w.looks == awaitWake {
-			late[w.projection] = true
+			late[w.follower] = true
 		}
 	}
 	return late

@@ -1,4 +1,4 @@
-package projections
+package follow
 
 import (
 	"context"
@@ -10,26 +10,24 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Of any number of copies of a projector one leads; the others stand by and try every 500 ms.
+// Of any number of copies of a follower one leads; the others stand by and try every 500 ms.
 //
-// Who leads holds a session advisory lock on a connection that Postgres ends after 1.5 s of silence, and pings it every 500 ms:
-// a leader that is killed loses the lock at once, one that is stopped or cut off loses it in 1.5 s. What a leader that slept
-// does on waking is held off by the epoch: each new leader raises it, and a checkpoint moves only under the epoch that stands.
+// The leader holds a session advisory lock on a connection that Postgres ends after 1.5 s of silence, and pings it every
+// 500 ms: a leader that is killed loses the lock at once, one that is stopped or cut off loses it in 1.5 s. What a leader
+// that slept does on waking is held off by the epoch: each new leader raises it, and a checkpoint moves only under the
+// epoch that stands.
 
 // errDeposed says that another leads now, or may.
 var errDeposed = errors.New("lost the leadership")
 
-// The first half of the advisory locks' keys, so that they meet no others: for who leads, and for who rebuilds. The append lock has a key
-// of one part.
-const (
-	leaderSpace  = 7267412
-	rebuildSpace = 7267413
-)
+// leaderSpace is the first half of the advisory locks' keys, so that they meet no others. The append lock has a key of
+// one part.
+const leaderSpace = 7267412
 
 // lockKey is the second half.
-func lockKey(projection string) int32 {
+func lockKey(follower string) int32 {
 	key := fnv.New32a()
-	_, _ = key.Write([]byte(projection))
+	_, _ = key.Write([]byte(follower))
 	return int32(key.Sum32())
 }
 
@@ -41,16 +39,18 @@ type leadership struct {
 }
 
 // campaign connects and waits until it leads.
-func campaign(ctx context.Context, p *projector) (*leadership, error) {
+func campaign(ctx context.Context, r *runner) (*leadership, error) {
 	const try = `select pg_catalog.pg_try_advisory_lock($1, $2)`
-	conn, err := pgx.ConnectConfig(ctx, session(p.database, "leader", deadAfter, deadAfter))
+
+	conn, err := pgx.ConnectConfig(ctx, session(r.database, "leader", deadAfter, deadAfter))
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	l := &leadership{conn: conn, name: p.Name()}
+
+	l := &leadership{conn: conn, name: r.Name()}
 	for {
 		var won bool
-		if err = conn.QueryRow(ctx, try, leaderSpace, lockKey(p.Name())).Scan(&won); err != nil {
+		if err = conn.QueryRow(ctx, try, leaderSpace, lockKey(r.Name())).Scan(&won); err != nil {
 			break
 		}
 		if won {
@@ -65,11 +65,15 @@ func campaign(ctx context.Context, p *projector) (*leadership, error) {
 	return nil, fmt.Errorf("wait to lead: %w", err)
 }
 
-// enter begins a new epoch. A projector that halted is still halted until it comes past the event.
+// enter begins a new epoch. A follower that halted is still halted until it comes past the event.
 func (l *leadership) enter(ctx context.Context) error {
 	const sql = `update trust.checkpoints set epoch = epoch + 1, seen_at = clock_timestamp(),
 			state = case when error is null then 'running' else 'halted' end
-		where projection = $1 returning epoch, position`
+		where follower = $1 returning epoch, position`
+
+	if _, err := l.conn.Exec(ctx, makeCheckpoint, l.name); err != nil {
+		return err
+	}
 	return l.conn.QueryRow(ctx, sql, l.name).Scan(&l.epoch, &l.position)
 }
 
@@ -77,11 +81,12 @@ func (l *leadership) enter(ctx context.Context) error {
 // transaction that moves the checkpoint, which leaves one itself.
 func (l *leadership) hold(ctx context.Context) error {
 	const ping = `with sign as (
-			update trust.checkpoints set seen_at = clock_timestamp() where projection = (
-				select projection from trust.checkpoints
-				where projection = $1 and epoch = $2 and seen_at < clock_timestamp() - interval '1 second'
+			update trust.checkpoints set seen_at = clock_timestamp() where follower = (
+				select follower from trust.checkpoints
+				where follower = $1 and epoch = $2 and seen_at < clock_timestamp() - interval '1 second'
 				for update skip locked))
-		select epoch from trust.checkpoints where projection = $1`
+		select epoch from trust.checkpoints where follower = $1`
+
 	tick := time.NewTicker(pulse)
 	defer tick.Stop()
 	for {
@@ -90,8 +95,10 @@ func (l *leadership) hold(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
+
 		var epoch int64
-		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadAfter) // a cut-off ping would close the connection
+		// Not ctx itself: its end would cut off the ping, and so close the connection.
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadAfter)
 		err := l.conn.QueryRow(within, ping, l.name, l.epoch).Scan(&epoch)
 		cancel()
 		if ctx.Err() == nil && (err != nil || epoch != l.epoch) {
@@ -100,9 +107,10 @@ func (l *leadership) hold(ctx context.Context) error {
 	}
 }
 
-// leave says that the projector stopped, if it still leads, and gives up the lock by closing the connection.
+// leave says that the follower stopped, if it still leads, and gives up the lock by closing the connection.
 func (l *leadership) leave(ctx context.Context) {
-	const sql = `update trust.checkpoints set state = 'stopped', seen_at = clock_timestamp() where projection = $1 and epoch = $2`
+	const sql = `update trust.checkpoints set state = 'stopped', seen_at = clock_timestamp() where follower = $1 and epoch = $2`
+
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 	defer cancel()
 	_, _ = l.conn.Exec(within, sql, l.name, l.epoch) // without it the silence tells

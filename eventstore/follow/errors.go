@@ -1,4 +1,4 @@
-package projections
+package follow
 
 import (
 	"context"
@@ -32,11 +32,11 @@ func passing(err error) bool {
 		errors.Is(err, domain.Refuse(domain.CodeUnavailable, ""))
 }
 
-// describe says what is wrong for operators. Only texts known to hold no value of an event or a row are repeated.
-func describe(err error) string {
+// Describe says what is wrong for operators. Only texts known to hold no value of an event or a row are repeated.
+func Describe(err error) string {
 	var (
 		unknown   *domain.UnknownEventError
-		order     *OrderError
+		fault     *Fault
 		gap       *eventstore.GapError
 		refused   *pgconn.PgError
 		malformed *json.SyntaxError
@@ -45,8 +45,8 @@ func describe(err error) string {
 	switch {
 	case errors.As(err, &unknown):
 		return unknown.Error()
-	case errors.As(err, &order):
-		return order.Error()
+	case errors.As(err, &fault):
+		return fault.Error()
 	case errors.As(err, &gap):
 		return gap.Error()
 	case errors.Is(err, errDeposed):
@@ -75,12 +75,4 @@ func innermost(err error) error {
 		}
 		err = inner
 	}
-}
-
-// unavailable makes a refusal of what keeps the database from answering; other errors, and nil, stay as they are.
-func unavailable(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || !passing(err) {
-		return err
-	}
-	return domain.Refuse(domain.CodeUnavailable, "The database does not answer; try again shortly.").Because(err)
 }

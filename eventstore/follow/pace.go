@@ -1,7 +1,6 @@
-package projections
+package follow
 
 import (
-	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -11,7 +10,7 @@ import (
 
 const (
 	firstPause = 50 * time.Millisecond
-	// longestPause is how long a halted projector takes, at most, to notice that its cause is fixed.
+	// longestPause is how long a halted follower takes, at most, to notice that its cause is fixed.
 	longestPause = 5 * time.Second
 )
 
@@ -59,7 +58,7 @@ func (p *pace) succeeded(s span) {
 	}
 }
 
-// pause gives the pause that is due, once.
+// pause returns the pause that is due, once.
 func (p *pace) pause() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -78,7 +77,7 @@ func (p *pace) lost() time.Duration {
 
 // pauses decides how long the subscriber waits before it looks again.
 type pauses struct {
-	term   context.Context //nolint:containedctx // v3 passes none; it ends the wait below
+	ended  <-chan struct{} // the leadership: v3 passes no context, and the wait below must end
 	pace   *pace
 	wake   <-chan struct{}
 	poll   time.Duration
@@ -89,8 +88,10 @@ type pauses struct {
 // cannot end this wait, so the end of the term does. Every other pause is v3's to wait, which ends when it closes.
 func (p pauses) HandleError(_ watermill.LoggerAdapter, nothing bool, err error) time.Duration {
 	if err != nil {
-		if p.term.Err() == nil {
-			p.logger.Warn("cannot look for events", slog.String("error", describe(err)))
+		select {
+		case <-p.ended:
+		default:
+			p.logger.Warn("cannot look for events", slog.String("error", Describe(err)))
 		}
 		return p.pace.lost()
 	}
@@ -102,7 +103,7 @@ func (p pauses) HandleError(_ watermill.LoggerAdapter, nothing bool, err error) 
 	select {
 	case <-p.wake:
 	case <-timer.C:
-	case <-p.term.Done():
+	case <-p.ended:
 	}
 	return 0
 }

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/salga-trust/engine/eventstore/follow"
+	"github.com/salga-trust/engine/projections"
+)
+
+// followers lists everything that follows the log. Each has a process of its own under trust up, a name that trust
+// project takes, and a line in trust status. To add one, add it here.
+func followers() []follow.Follower {
+	return projections.Followers()
+}
+
+// namesOf lists the names of followers, as help texts and errors show them.
+func namesOf[F follow.Follower](all []F) []string {
+	names := make([]string, len(all))
+	for i, f := range all {
+		names[i] = f.Name()
+	}
+	return names
+}
+
+// choose finds followers by name, each once; "all" stands for all.
+func choose[F follow.Follower](from []F, names []string) ([]F, error) {
+	known, wanted := namesOf(from), map[string]bool{}
+	for _, name := range names {
+		if name != "all" && !slices.Contains(known, name) {
+			return nil, wrongUsage("there is no %q; give some of: %s, all", name, strings.Join(known, ", "))
+		}
+		wanted[name] = true
+	}
+
+	var chosen []F
+	for _, f := range from {
+		if wanted["all"] || wanted[f.Name()] {
+			chosen = append(chosen, f)
+		}
+	}
+	return chosen, nil
+}

@@ -1,0 +1,228 @@
+package follow
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// handler applies ranges during one leadership, one at a time.
+type handler struct {
+	*runner
+	depose context.CancelCauseFunc
+	epoch  int64
+	pace   *pace
+	ahead  ahead
+
+	busy sync.Mutex // held while a range is applied: Watermill stops waiting for it after a while
+	conn *pgx.Conn
+	said string // the last failure that was logged
+}
+
+// errMoved says that the checkpoint is neither before the range nor behind it: somebody else moved it. The next look tells.
+var errMoved = errors.New("the checkpoint was moved")
+
+var errPanicked = errors.New("the follower panicked; the log has the stack")
+
+// handle applies a range. term is the leadership; the message's own context ends later. It never fails towards
+// Watermill: see subscribe.go.
+func (h *handler) handle(term context.Context, m *message.Message) {
+	var s span
+	if err := json.Unmarshal(m.Payload, &s); err != nil {
+		return // cannot be: it was made by ranges.UnmarshalMessage
+	}
+	h.busy.Lock()
+	defer h.busy.Unlock()
+
+	began := time.Now()
+	err := h.apply(term, s)
+	switch {
+	case err == nil: // also when the term has just ended: it was committed
+		h.pace.succeeded(s)
+		h.said = ""
+		if h.config.Committed != nil {
+			h.config.Committed(h.Name(), s.After, s.UpTo, time.Since(began))
+		}
+	case term.Err() != nil:
+	case errors.Is(err, errDeposed):
+		h.depose(err)
+	default:
+		h.failed(term, s, h.orMoved(term, s, err))
+	}
+}
+
+// apply brings the follower and its checkpoint from s.After to s.UpTo in one transaction.
+func (h *handler) apply(term context.Context, s span) error {
+	events, err := h.events(term, s)
+	if err != nil {
+		return err
+	}
+	if len(events) == 0 { // nothing that it wants, so there is nothing to do at once
+		_, err := h.advance(term, h.conn, s)
+		return err
+	}
+
+	tx, err := h.conn.BeginTx(term, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	if err != nil {
+		return err
+	}
+	done, err := h.applyIn(term, tx, events, s)
+	if err != nil || done {
+		h.rollback(term, tx)
+		return err
+	}
+	return tx.Commit(term)
+}
+
+// events reads a range, unless it was read ahead, and begins to read the next.
+func (h *handler) events(term context.Context, s span) ([]domain.Recorded, error) {
+	events, ok := h.ahead.take(s)
+	if s.UpTo-s.After == h.pace.full { // so there may be a backlog
+		h.ahead.start(term, s)
+	}
+	if err := h.connect(term); err != nil || ok {
+		return events, err
+	}
+	return h.read(term, h.conn, s)
+}
+
+// applyIn applies events and moves the checkpoint. done tells that this was done before. A panic of the follower is an
+// error like others.
+func (h *handler) applyIn(term context.Context, tx pgx.Tx, events []domain.Recorded, s span) (done bool, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			h.logger.Error("follower panicked", slog.String("stack", string(debug.Stack())))
+			err = errPanicked
+			h.close(term) // whatever state the transaction is in
+		}
+	}()
+	if err := h.Apply(term, Tx{Tx: tx, Log: h.reader}, events, s.UpTo); err != nil {
+		return false, err
+	}
+	return h.advance(term, tx, s)
+}
+
+// database is what a connection and a transaction have in common.
+type database interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// advance moves the checkpoint, if it stands where the range begins and the epoch is ours. done tells that the range was
+// applied before, so what was applied now must not be committed.
+func (h *handler) advance(term context.Context, db database, s span) (done bool, err error) {
+	const move = `update trust.checkpoints set position = $3, seen_at = clock_timestamp(), state = 'running', error = null,
+			error_since = null
+		where follower = $1 and position = $2 and epoch = $4`
+	const look = `select c.position, c.epoch from trust.checkpoints c where c.follower = $1`
+
+	moved, err := db.Exec(term, move, h.Name(), s.After, s.UpTo, h.epoch)
+	if err != nil || moved.RowsAffected() == 1 {
+		return false, err
+	}
+
+	var position, epoch int64
+	if err := db.QueryRow(term, look, h.Name()).Scan(&position, &epoch); err != nil {
+		return false, err
+	}
+	switch {
+	case epoch != h.epoch:
+		return false, errDeposed
+	case position < s.UpTo:
+		return false, errMoved
+	}
+	return true, nil
+}
+
+// orMoved tells that the range was no longer the next one, if that is why it could not be applied: a rebuild brings the
+// table forward.
+func (h *handler) orMoved(term context.Context, s span, cause error) error {
+	const look = `select position <> $2 from trust.checkpoints where follower = $1`
+
+	var moved bool
+	if h.connect(term) == nil && h.conn.QueryRow(term, look, h.Name(), s.After).Scan(&moved) == nil && moved {
+		return errMoved
+	}
+	return cause
+}
+
+// failed narrows the range, or, when it is down to one event that cannot be applied, halts visibly at that event.
+func (h *handler) failed(term context.Context, s span, cause error) {
+	why := Describe(cause)
+	lost := h.conn == nil || h.conn.IsClosed()
+	passes := passing(cause) || errors.Is(cause, errMoved) || lost && !errors.Is(cause, errPanicked)
+
+	if single := h.pace.failed(s, passes); !passes && single {
+		why = fmt.Sprintf("event %d: %s", s.UpTo, why)
+		h.halt(term, s.After, why)
+	} else if !passes {
+		return // narrowing
+	}
+	if why != h.said {
+		h.said = why
+		h.logger.Error("cannot follow", slog.Int64("after", s.After), slog.Int64("up_to", s.UpTo),
+			slog.String("error", why), slog.Bool("halted", !passes))
+	}
+}
+
+// halt makes the halt visible, unless a rebuild has just brought the table past the event.
+func (h *handler) halt(term context.Context, at int64, why string) {
+	const sql = `update trust.checkpoints set state = 'halted', error = $3, error_since = coalesce(error_since, clock_timestamp()),
+			seen_at = clock_timestamp()
+		where follower = $1 and epoch = $2 and position = $4 and (state <> 'halted' or error is distinct from $3)`
+
+	err := h.connect(term)
+	if err == nil {
+		_, err = h.conn.Exec(term, sql, h.Name(), h.epoch, why, at)
+	}
+	if err != nil {
+		h.logger.Warn("cannot tell that the follower halted", slog.String("error", Describe(err)))
+	}
+}
+
+// connect makes sure of a connection. Postgres ends it if this process stands still within a transaction.
+func (h *handler) connect(term context.Context) (err error) {
+	if h.conn == nil || h.conn.IsClosed() {
+		h.conn, err = pgx.ConnectConfig(term, session(h.database, "apply", 0, deadAfter))
+	}
+	return err
+}
+
+func (h *handler) rollback(term context.Context, tx pgx.Tx) {
+	within, cancel := context.WithTimeout(context.WithoutCancel(term), goodbye)
+	defer cancel()
+	if err := tx.Rollback(within); err != nil {
+		h.close(term)
+	}
+}
+
+// end waits for the range being applied, which the end of the term cuts short.
+func (h *handler) end(term context.Context) {
+	h.busy.Lock()
+	defer h.busy.Unlock()
+	h.ahead.end(term)
+	h.close(term)
+}
+
+func (h *handler) close(term context.Context) { closeConn(term, h.conn) }
+
+// closeConn closes a connection, also after ctx has ended; nil is none.
+func closeConn(ctx context.Context, conn *pgx.Conn) {
+	if conn == nil {
+		return
+	}
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
+	defer cancel()
+	_ = conn.Close(within) // whatever it says, it is gone
+}

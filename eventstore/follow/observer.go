@@ -1,0 +1,108 @@
+package follow
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// Observer tells how far followers are, and waits for them. Its methods may be called from many goroutines.
+type Observer struct {
+	pool      *pgxpool.Pool
+	followers []Follower
+	await     awaiter
+}
+
+// NewObserver makes an observer of some followers on a pool that connects as trust_query.
+func NewObserver(pool *pgxpool.Pool, followers ...Follower) *Observer {
+	o := &Observer{pool: pool, followers: followers}
+	o.await.look, o.await.wake = o.positions, o.wake
+	return o
+}
+
+// State is what a follower is doing.
+type State string
+
+// The states.
+const (
+	Running State = "running"
+	Halted  State = "halted" // at the event after its position
+	Stopped State = "stopped"
+)
+
+// silence is how long a follower gives no sign of life before it counts as stopped. It gives one at least every 1.5 s.
+const silence = 5 * time.Second
+
+// Status is how far the log and each follower are.
+type Status struct {
+	Head      int64            `json:"head"`
+	Followers []FollowerStatus `json:"projections"` // as status --json has called them from the beginning
+}
+
+// FollowerStatus is how far one follower is. Lag counts events. Error is why it halted.
+type FollowerStatus struct {
+	Name       string     `json:"name"`
+	Position   int64      `json:"position"`
+	Lag        int64      `json:"lag"`
+	State      State      `json:"state"`
+	Error      string     `json:"error,omitempty"`
+	ErrorSince *time.Time `json:"error_since,omitempty"`
+	SeenAt     *time.Time `json:"seen_at,omitempty"`
+}
+
+// Status reads how far the log and each follower are, in order of name. One that never ran is stopped at the beginning.
+// Error: unavailable.
+func (o *Observer) Status(ctx context.Context) (Status, error) {
+	const sql = `select h.position, f.name, coalesce(c.position, 0), h.position - coalesce(c.position, 0),
+			case when c.seen_at >= clock_timestamp() - $2::interval then c.state else 'stopped' end,
+			coalesce(c.error, ''), c.error_since, c.seen_at
+		from unnest($1::text[]) f (name) left join trust.checkpoints c on c.follower = f.name, trust.head() h
+		order by f.name`
+
+	names := make([]string, len(o.followers))
+	for i, f := range o.followers {
+		names[i] = f.Name()
+	}
+	found, err := o.pool.Query(ctx, sql, names, silence)
+	if err != nil {
+		return Status{}, eventstore.Unavailable(err)
+	}
+
+	var s Status
+	s.Followers, err = pgx.CollectRows(found, func(r pgx.CollectableRow) (f FollowerStatus, err error) {
+		err = r.Scan(&s.Head, &f.Name, &f.Position, &f.Lag, &f.State, &f.Error, &f.ErrorSince, &f.SeenAt)
+		return f, err
+	})
+	return s, eventstore.Unavailable(err)
+}
+
+// wake wakes a follower, as an append of a kind that it wants does. If it cannot, the follower comes by itself.
+func (o *Observer) wake(ctx context.Context, name string) {
+	for _, f := range o.followers {
+		if f.Name() == name {
+			_, _ = o.pool.Exec(ctx, "select pg_notify('trust_events', $1)", listOf(f.Kinds()))
+		}
+	}
+}
+
+// positions reads every follower's position.
+func (o *Observer) positions(ctx context.Context) (map[string]int64, error) {
+	const sql = `select c.follower, c.position from trust.checkpoints c`
+	found, err := o.pool.Query(ctx, sql)
+	if err != nil {
+		return nil, err
+	}
+
+	reached := make(map[string]int64)
+	var name string
+	var position int64
+	_, err = pgx.ForEachRow(found, []any{&name, &position}, func() error {
+		reached[name] = position
+		return nil
+	})
+	return reached, err
+}

@@ -1,0 +1,175 @@
+package follow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// Config says how followers run in one process.
+type Config struct {
+	// DatabaseURL connects as trust_projector, directly: sessions, locks and LISTEN do not survive a pooler.
+	DatabaseURL string
+	MasterKey   []byte
+	// PageSize is how many events a transaction takes, at most; 0: 5000.
+	PageSize int
+	// PollEvery is the longest that an idle follower sleeps without a wake-up; 0: 250 ms.
+	PollEvery time.Duration
+	// Logger is slog.Default() when nil.
+	Logger *slog.Logger
+	// Committed, if set, is told of every page after its commit: the positions after < p ≤ upTo and how long it took.
+	Committed func(follower string, after, upTo int64, took time.Duration)
+}
+
+const (
+	defaultPage = 5000
+	defaultPoll = 250 * time.Millisecond
+	// deadAfter is how long Postgres waits for a silent leader, or for one that stands still within a transaction.
+	deadAfter = 1500 * time.Millisecond
+	// pulse is how often a leader shows that it lives and a standby tries to lead: a third of deadAfter.
+	pulse = 500 * time.Millisecond
+	// goodbye bounds what a stopping follower still says to the database.
+	goodbye = time.Second
+)
+
+// Worker runs followers in this process, each with its own leadership, connections and Watermill subscriber; one LISTEN
+// connection wakes those that an append concerns.
+type Worker struct {
+	config    Config
+	followers []Follower
+}
+
+// NewWorker makes a worker for one or more followers.
+func NewWorker(config Config, followers ...Follower) *Worker {
+	if config.PageSize <= 0 {
+		config.PageSize = defaultPage
+	}
+	if config.PollEvery <= 0 {
+		config.PollEvery = defaultPoll
+	}
+	if config.Logger == nil {
+		config.Logger = slog.Default()
+	}
+	return &Worker{config: config, followers: followers}
+}
+
+// Run follows the log until ctx ends, which is no error, and then returns within about two seconds. It returns early
+// only for what waiting cannot mend: a database URL, a login or a master key that is wrong.
+func (w *Worker) Run(ctx context.Context) error {
+	database, err := pgx.ParseConfig(w.config.DatabaseURL)
+	if err != nil {
+		return errors.New("the followers' database URL is not valid") // without its text, which may hold a password
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+
+	var listening sync.WaitGroup
+	defer listening.Wait()
+	bell := &bell{logger: w.config.Logger}
+	listening.Go(func() { bell.listen(ctx, session(database, "listen", 0, 0)) })
+
+	errs := make([]error, len(w.followers))
+	var running sync.WaitGroup
+	for i, f := range w.followers {
+		r := &runner{
+			Follower: f, config: w.config, database: database, bell: bell,
+			logger: w.config.Logger.With(slog.String("follower", f.Name())),
+		}
+		running.Go(func() {
+			if errs[i] = r.run(ctx); errs[i] != nil {
+				cancel(errs[i])
+			}
+		})
+	}
+	running.Wait()
+	cancel(nil)
+	return errors.Join(errs...)
+}
+
+// session is a configuration for one kind of connection. Postgres ends the session after standing idle, or idle within
+// a transaction, for so long; 0: never.
+func session(database *pgx.ConnConfig, use string, idle, inTransaction time.Duration) *pgx.ConnConfig {
+	c := database.Copy()
+	eventstore.PlanByIndex(c)
+	c.RuntimeParams["application_name"] = "trust-follow-" + use
+	c.RuntimeParams["idle_session_timeout"] = strconv.FormatInt(idle.Milliseconds(), 10)
+	c.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(inTransaction.Milliseconds(), 10)
+	return c
+}
+
+// runner runs one follower: it waits to lead, then leads until it is deposed or stopped, again and again.
+type runner struct {
+	Follower
+	config   Config
+	database *pgx.ConnConfig
+	bell     *bell
+	logger   *slog.Logger
+	reader   *eventstore.Reader
+}
+
+func (r *runner) run(ctx context.Context) error {
+	said := "" // an outage is told once, not twice a second
+	for {
+		err := r.serve(ctx)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it was told to stop
+		}
+		if !passing(err) && !errors.Is(err, errDeposed) {
+			return fmt.Errorf("follower %s: %w", r.Name(), err)
+		}
+
+		if why := Describe(err); why != said {
+			said = why
+			r.logger.WarnContext(ctx, "follower starts over", slog.String("why", why))
+		}
+		sleep(ctx, pulse)
+	}
+}
+
+// serve is one leadership from candidacy to end.
+func (r *runner) serve(ctx context.Context) error {
+	lead, err := campaign(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer lead.leave(ctx)
+
+	if r.reader == nil {
+		if r.reader, err = eventstore.NewReader(ctx, lead.conn, r.config.MasterKey); err != nil {
+			return err
+		}
+	}
+	r.logger.InfoContext(ctx, "follower leads", slog.Int64("epoch", lead.epoch), slog.Int64("position", lead.position))
+
+	term, cancel := context.WithCancelCause(ctx)
+	var holding sync.WaitGroup
+	holding.Go(func() { cancel(lead.hold(term)) })
+	err = r.follow(term, cancel, lead.epoch)
+	cancel(err)
+	holding.Wait()
+	return context.Cause(term)
+}
+
+// read reads a range: the events that the follower wants.
+func (r *runner) read(ctx context.Context, db eventstore.Querier, s span) ([]domain.Recorded, error) {
+	return r.reader.RangeOf(ctx, db, r.Kinds(), s.After, s.UpTo)
+}
+
+// sleep waits, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
