@@ -42,6 +42,7 @@ const (
 	CodeTenantMismatch       Code = "tenant_mismatch"
 	CodeOverloaded           Code = "overloaded"
 	CodeUnavailable          Code = "unavailable"
+	CodeTimeout              Code = "timeout"
 	CodeBusy                 Code = "busy"
 	CodeReadModelBehind      Code = "read_model_behind"
 	CodeSubjectErased        Code = "subject_erased"

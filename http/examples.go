@@ -181,6 +181,7 @@ func sentences() map[domain.Code]string {
 		domain.CodeTenantMismatch:       "X-Tenant-ID is not the tenant of your token.",
 		domain.CodeOverloaded:           "Too many requests wait to be written; try again.",
 		domain.CodeUnavailable:          "The database does not answer; try again shortly.",
+		domain.CodeTimeout:              "This took the database too long; try again shortly.",
 		domain.CodeBusy:                 "Too much happens to this at once; try again.",
 		domain.CodeReadModelBehind:      "The log has not reached this position.",
 		domain.CodeSubjectErased:        "This person's data was erased.",

@@ -98,7 +98,7 @@ func refusals(r *route) []domain.Code {
 			domain.CodeAccountInactive, domain.CodeMunicipalityInactive, domain.CodeTenantMismatch)
 	}
 	if r.rate != unlimited {
-		codes = append(codes, codeRateLimited, domain.CodeUnavailable)
+		codes = append(codes, codeRateLimited, domain.CodeUnavailable, domain.CodeTimeout)
 	}
 	if r.waits != "" {
 		codes = append(codes, domain.CodeReadModelBehind, domain.CodeInvalid)

@@ -155,6 +155,7 @@ func checkOperation(t *testing.T, doc spec, l apphttp.Line, op map[string]any) {
 	if l.Limited {
 		says(429, "rate_limited")
 		says(503, "unavailable")
+		says(503, "timeout")
 	}
 	if l.Waits != "" {
 		says(503, "read_model_behind")

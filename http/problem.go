@@ -66,6 +66,7 @@ func statuses() map[domain.Code]int {
 		domain.CodeTenantMismatch:       http.StatusForbidden,
 		domain.CodeOverloaded:           http.StatusServiceUnavailable,
 		domain.CodeUnavailable:          http.StatusServiceUnavailable,
+		domain.CodeTimeout:              http.StatusServiceUnavailable,
 		domain.CodeBusy:                 http.StatusServiceUnavailable,
 		domain.CodeReadModelBehind:      http.StatusServiceUnavailable,
 		domain.CodeSubjectErased:        http.StatusConflict,

@@ -57,7 +57,7 @@ func contract() map[int]string {
 		412: "stale",
 		422: `validation_failed consent_required unknown_purpose purpose_not_consent_based wording_mismatch evidence_required
 			competent_person_required given_at_in_future idempotency_key_reused`,
-		503: "overloaded unavailable busy read_model_behind",
+		503: "overloaded unavailable timeout busy read_model_behind",
 	}
 }
 

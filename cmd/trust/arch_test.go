@@ -60,13 +60,13 @@ func rules() map[string]rule {
 			testOurs: []string{given, "eventstore", pgtest}, testOthers: withDatabase,
 		},
 		"eventstore": {
-			ours:     []string{"domain"},
+			ours:     []string{"domain", "internal/pg"},
 			others:   []string{pgx, uuid},
 			never:    []string{"os", "net/http", "database", "syscall"},
 			testOurs: []string{given, "commands", pgtest, schema}, testOthers: withDatabase,
 		},
 		"projections": {
-			ours:     []string{"domain", "eventstore"},
+			ours:     []string{"domain", "eventstore", "internal/pg"},
 			others:   []string{pgx, uuid, "github.com/ThreeDotsLabs/watermill", "github.com/ThreeDotsLabs/watermill-sql/v3"},
 			never:    []string{"os", "net/http", "syscall"},
 			testOurs: []string{given, "commands", pgtest, schema}, testOthers: withDatabase,
@@ -89,11 +89,16 @@ func rules() map[string]rule {
 			testOurs: []string{pgtest}, testOthers: withDatabase,
 		},
 		"internal/localpg": {never: []string{"net/http", "database"}, testOurs: []string{pgtest}, testOthers: withDatabase},
+		"internal/pg": {
+			others:   []string{pgx, "github.com/jackc/pgerrcode", "github.com/cenkalti/backoff/v5"},
+			never:    []string{"os", "net/http", "database"},
+			testOurs: []string{pgtest}, testOthers: withDatabase,
+		},
 		"internal/pgtest": {
 			ours: []string{"migrations", "internal/localpg"}, others: []string{pgx}, testOthers: withDatabase, testsOnly: true,
 		},
 		"cmd/trust": {
-			ours: []string{"domain", "commands", "eventstore", "projections", "http", "migrations", "internal/localpg"},
+			ours: []string{"domain", "commands", "eventstore", "projections", "http", "migrations", "internal/localpg", "internal/pg"},
 			others: []string{
 				pgx, "github.com/alecthomas/kong", "github.com/joho/godotenv", "github.com/schollz/progressbar/v3",
 				"golang.org/x/term", "github.com/redis/go-redis/v9", "github.com/prometheus/client_golang",

@@ -159,6 +159,7 @@ const (
 	ProblemCodeStale                   ProblemCode = "stale"
 	ProblemCodeSubjectErased           ProblemCode = "subject_erased"
 	ProblemCodeTenantMismatch          ProblemCode = "tenant_mismatch"
+	ProblemCodeTimeout                 ProblemCode = "timeout"
 	ProblemCodeTooLarge                ProblemCode = "too_large"
 	ProblemCodeUnavailable             ProblemCode = "unavailable"
 	ProblemCodeUnknownMunicipality     ProblemCode = "unknown_municipality"

@@ -1,0 +1,36 @@
+package pg
+
+import (
+	"context"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// Backoff paces attempts: each pause is about twice the one before, up to the longest, and no two processes keep in step.
+// It belongs to one goroutine.
+type Backoff struct{ pauses backoff.ExponentialBackOff }
+
+// NewBackoff makes a backoff whose pauses grow from first to longest.
+func NewBackoff(first, longest time.Duration) *Backoff {
+	return &Backoff{backoff.ExponentialBackOff{
+		InitialInterval: first, MaxInterval: longest, Multiplier: 2,
+		RandomizationFactor: backoff.DefaultRandomizationFactor,
+	}}
+}
+
+// Wait pauses before the next attempt. It returns false if ctx ended first: then there is none.
+func (b *Backoff) Wait(ctx context.Context) bool {
+	timer := time.NewTimer(b.pauses.NextBackOff())
+	defer timer.Stop()
+
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Reset makes the next pause the first again, after an attempt that went well.
+func (b *Backoff) Reset() { b.pauses.Reset() }

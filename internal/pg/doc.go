@@ -1,0 +1,13 @@
+// Package pg is how this program talks to Postgres, whatever it asks.
+//
+// Owns: what an error of the database means for whoever asked, pools that outlive a failover, the pause between two attempts,
+// queries under one tenant's row-level security, and SQL conditions with their arguments.
+//
+// Guarantees: an error means the same everywhere. A connection on which the server said that it cannot serve is used no more;
+// if it said that it is no primary or shuts down, no connection of its pool is.
+//
+// Fails how: it makes no sentences for clients; callers turn a Trouble into their own refusals.
+//
+// Not here: SQL of the log (package eventstore) or of read tables (package projections), schemas (package migrations), servers
+// (internal/localpg).
+package pg
