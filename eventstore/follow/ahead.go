@@ -8,6 +8,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // ahead reads the range after the one that is being applied, so that with a backlog this process decodes while Postgres writes.
@@ -73,5 +74,5 @@ func (a *ahead) end(ctx context.Context) {
 	if a.reading != nil {
 		<-a.reading
 	}
-	closeConn(ctx, a.conn)
+	pg.Close(ctx, a.conn)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // handler applies ranges during one leadership, one at a time.
@@ -58,7 +59,7 @@ func (h *handler) handle(term context.Context, m *message.Message) {
 	case errors.Is(err, errDeposed):
 		h.depose(err)
 	default:
-		h.failed(term, s, h.orMoved(term, s, err))
+		h.failed(term, s, h.orMoved(term, s, err), time.Since(began))
 	}
 }
 
@@ -158,21 +159,26 @@ func (h *handler) orMoved(term context.Context, s span, cause error) error {
 }
 
 // failed narrows the range, or, when it is down to one event that cannot be applied, halts visibly at that event.
-func (h *handler) failed(term context.Context, s span, cause error) {
-	why := Describe(cause)
-	lost := h.conn == nil || h.conn.IsClosed()
-	passes := passing(cause) || errors.Is(cause, errMoved) || lost && !errors.Is(cause, errPanicked)
+func (h *handler) failed(term context.Context, s span, cause error, took time.Duration) {
+	found := judge(cause, h.conn == nil || h.conn.IsClosed(), took)
+	if found == hopeless {
+		h.depose(cause)
+		return
+	}
 
-	if single := h.pace.failed(s, passes); !passes && single {
+	why := Describe(cause)
+	halted := h.pace.failed(s, found)
+	if halted {
 		why = fmt.Sprintf("event %d: %s", s.UpTo, why)
 		h.halt(term, s.After, why)
-	} else if !passes {
+	} else if found == atFault {
 		return // narrowing
 	}
+
 	if why != h.said {
 		h.said = why
 		h.logger.Error("cannot follow", slog.Int64("after", s.After), slog.Int64("up_to", s.UpTo),
-			slog.String("error", why), slog.Bool("halted", !passes))
+			slog.String("error", why), slog.Bool("halted", halted))
 	}
 }
 
@@ -215,14 +221,4 @@ func (h *handler) end(term context.Context) {
 	h.close(term)
 }
 
-func (h *handler) close(term context.Context) { closeConn(term, h.conn) }
-
-// closeConn closes a connection, also after ctx has ended; nil is none.
-func closeConn(ctx context.Context, conn *pgx.Conn) {
-	if conn == nil {
-		return
-	}
-	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
-	defer cancel()
-	_ = conn.Close(within) // whatever it says, it is gone
-}
+func (h *handler) close(term context.Context) { pg.Close(term, h.conn) }

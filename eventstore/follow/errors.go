@@ -5,31 +5,57 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
-// passing tells whether an error says something about the database or the network at this moment, not about an event: trying
-// again may help, and no event is to blame.
-func passing(err error) bool {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		switch refused.Code[:2] {
-		case "08", "40", "53", "55", "57", "58": // connection, serialization, resources, locks, operator, system
-			return true
-		}
-		return refused.Code == "25P03" // idle in transaction for too long
+// verdict is what a failure says about the range that failed.
+type verdict int
+
+const (
+	// atFault: an event of the range cannot be applied.
+	atFault verdict = iota
+	// weather: the database was in trouble; no event is to blame.
+	weather
+	// tooSlow: the database ended a statement or a transaction that took too long. Weather, unless it happens again.
+	tooSlow
+	// hopeless: the database refuses this program as it is configured.
+	hopeless
+)
+
+// judge tells what a failure says. lost tells that the connection is gone, took how long the attempt went on.
+func judge(err error, lost bool, took time.Duration) verdict {
+	if errors.Is(err, errPanicked) {
+		return atFault
 	}
-	var network net.Error
-	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled) || pgconn.SafeToRetry(err) ||
-		errors.Is(err, domain.Refuse(domain.CodeUnavailable, ""))
+	switch pg.Classify(err) {
+	case pg.Settings:
+		return hopeless
+	case pg.Ours:
+		return tooSlow
+	case pg.Away, pg.Again:
+		if lost && took > deadAfter {
+			return tooSlow // Postgres ends a transaction that stands still, and its last words may be lost
+		}
+		return weather
+	case pg.None:
+	}
+	if lost || errors.Is(err, errMoved) || errors.Is(err, context.Canceled) {
+		return weather
+	}
+	return atFault
+}
+
+// passes tells whether a leadership that ended so may begin again.
+func passes(err error) bool {
+	trouble := pg.Classify(err)
+	return trouble != pg.None && trouble != pg.Settings || errors.Is(err, errDeposed) || errors.Is(err, context.Canceled)
 }
 
 // Describe says what is wrong for operators. Only texts known to hold no value of an event or a row are repeated.
@@ -61,10 +87,10 @@ func Describe(err error) string {
 	case errors.As(err, &mistyped):
 		return "the event's JSON does not fit its type at " + mistyped.Field
 	}
-	if passing(err) {
+	if pg.Classify(err) != pg.None {
 		return fmt.Sprintf("the database does not answer (%T)", innermost(err))
 	}
-	return fmt.Sprintf("it cannot be read or folded (%T)", innermost(err))
+	return fmt.Sprintf("it cannot be read or applied (%T)", innermost(err))
 }
 
 func innermost(err error) error {

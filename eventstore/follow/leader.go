@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // Of any number of copies of a follower one leads; the others stand by and try every 500 ms.
@@ -61,7 +63,7 @@ func campaign(ctx context.Context, r *runner) (*leadership, error) {
 		}
 		sleep(ctx, pulse)
 	}
-	closeConn(ctx, l.conn)
+	pg.Close(ctx, l.conn)
 	return nil, fmt.Errorf("wait to lead: %w", err)
 }
 
@@ -114,5 +116,5 @@ func (l *leadership) leave(ctx context.Context) {
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 	defer cancel()
 	_, _ = l.conn.Exec(within, sql, l.name, l.epoch) // without it the silence tells
-	closeConn(ctx, l.conn)
+	pg.Close(ctx, l.conn)
 }

@@ -6,12 +6,16 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
+
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 const (
 	firstPause = 50 * time.Millisecond
-	// longestPause is how long a halted follower takes, at most, to notice that its cause is fixed.
+	// longestPause is about how long a halted follower takes, at most, to notice that its cause is mended.
 	longestPause = 5 * time.Second
+	// tooOften is how often the same event may be too slow before it counts as at fault.
+	tooOften = 3
 )
 
 // pace is how large the next range may be and how long to wait before it. After a failure the next range is half of the failed
@@ -23,8 +27,14 @@ type pace struct {
 	mu      sync.Mutex
 	page    int64 // 0: full
 	suspect int64 // last position of the narrowest range that failed
-	next    time.Duration
+	slow    span  // the range that was too slow last
+	times   int   // how often it was, one time after the other
+	backoff *pg.Backoff
 	pausing time.Duration // 0: no pause is due
+}
+
+func newPace(full int) *pace {
+	return &pace{full: int64(full), backoff: pg.NewBackoff(firstPause, longestPause)}
 }
 
 func (p *pace) size() int64 {
@@ -36,23 +46,37 @@ func (p *pace) size() int64 {
 	return p.page
 }
 
-// failed narrows after a failure; pause asks to wait first, each time twice as long. It tells whether the range was one event.
-func (p *pace) failed(s span, pause bool) (single bool) {
+// failed narrows after a failure, and makes a pause due, each time longer, when there is nothing to narrow or no event to
+// blame. It tells whether the follower is to halt: the range is one event, and that is at fault.
+func (p *pace) failed(s span, found verdict) (halt bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.page, p.suspect = max((s.UpTo-s.After)/2, 1), s.UpTo
-	single = s.UpTo-s.After == 1
-	if pause || single {
-		p.next = min(max(2*p.next, firstPause), longestPause)
-		p.pausing = p.next
+
+	single := s.UpTo-s.After == 1
+	switch found {
+	case atFault:
+		halt = single
+	case tooSlow:
+		if p.slow != s {
+			p.slow, p.times = s, 0
+		}
+		p.times++
+		halt = single && p.times >= tooOften
+	case weather, hopeless:
 	}
-	return single
+
+	p.page, p.suspect = max((s.UpTo-s.After)/2, 1), s.UpTo
+	if single || found != atFault {
+		p.pausing = p.backoff.Next()
+	}
+	return halt
 }
 
 func (p *pace) succeeded(s span) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.next = 0
+	p.backoff.Reset()
+	p.times = 0
 	if s.UpTo >= p.suspect {
 		p.page = 0
 	}
@@ -71,8 +95,7 @@ func (p *pace) pause() time.Duration {
 func (p *pace) lost() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.next = min(max(2*p.next, firstPause), longestPause)
-	return p.next
+	return p.backoff.Next()
 }
 
 // pauses decides how long the subscriber waits before it looks again.

@@ -38,7 +38,7 @@ func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, ep
 	db.SetMaxOpenConns(1)
 	defer func() { _ = db.Close() }()
 
-	pace := &pace{full: int64(r.config.PageSize)}
+	pace := newPace(r.config.PageSize)
 	wake, hush := r.bell.subscribe(r.Kinds())
 	defer hush()
 

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // bell wakes the followers of this process when the log has grown by events that they want. They skip other appends at their
@@ -85,7 +86,7 @@ func (b *bell) hear(ctx context.Context, config *pgx.ConnConfig) error {
 	if err != nil {
 		return err
 	}
-	defer closeConn(ctx, conn)
+	defer pg.Close(ctx, conn)
 	if _, err := conn.Exec(ctx, "listen trust_events"); err != nil {
 		return err
 	}

@@ -123,7 +123,7 @@ func (r *runner) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // it was told to stop
 		}
-		if !passing(err) && !errors.Is(err, errDeposed) {
+		if !passes(err) {
 			return fmt.Errorf("follower %s: %w", r.Name(), err)
 		}
 

@@ -19,9 +19,12 @@ func NewBackoff(first, longest time.Duration) *Backoff {
 	}}
 }
 
+// Next returns the next pause, for a caller that does not wait itself.
+func (b *Backoff) Next() time.Duration { return b.pauses.NextBackOff() }
+
 // Wait pauses before the next attempt. It returns false if ctx ended first: then there is none.
 func (b *Backoff) Wait(ctx context.Context) bool {
-	timer := time.NewTimer(b.pauses.NextBackOff())
+	timer := time.NewTimer(b.Next())
 	defer timer.Stop()
 
 	select {
