@@ -34,7 +34,7 @@ type Query struct {
 // event may still be on its way into the log, so only the position names a state for good.
 func PositionAt(ctx context.Context, db Querier, instant time.Time) (position int64, err error) {
 	err = db.QueryRow(ctx, "select trust.position_at($1)", instant.UTC()).Scan(&position)
-	return position, unavailable(err)
+	return position, Unavailable(err)
 }
 
 // Find reads events, personal parts and origins opened with keys read in the same transaction: what row-level security hides
@@ -57,7 +57,7 @@ func (r *Reader) Find(ctx context.Context, tx pgx.Tx, q Query) ([]domain.Recorde
 	// Planned anew each time, with the values in sight: a plan for any values would read a whole tenant to find one person.
 	rows, err := collect(tx.Query(ctx, sql, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...))
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, Unavailable(err)
 	}
 	if q.Sealed {
 		return withheld(rows)
@@ -188,7 +188,7 @@ func (r *Reader) InStreams(ctx context.Context, tx pgx.Tx, tenant domain.TenantI
 	}
 	rows, err := collect(tx.Query(ctx, sql+" order by stream_id, version limit $6", args...))
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, Unavailable(err)
 	}
 	return withheld(rows)
 }
