@@ -5,31 +5,24 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // passing tells whether an error says something about the database or the network at this moment, not about an event: trying
 // again may help, and no event is to blame.
 func passing(err error) bool {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		switch refused.Code[:2] {
-		case "08", "40", "53", "55", "57", "58": // connection, serialization, resources, locks, operator, system
-			return true
-		}
-		return refused.Code == "25P03" // idle in transaction for too long
+	switch pg.Classify(err) {
+	case pg.Away, pg.Again, pg.Ours:
+		return true
+	default:
+		return errors.Is(err, context.Canceled) || errors.Is(err, domain.Refuse(domain.CodeUnavailable, ""))
 	}
-	var network net.Error
-	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, net.ErrClosed) || errors.Is(err, context.Canceled) || pgconn.SafeToRetry(err) ||
-		errors.Is(err, domain.Refuse(domain.CodeUnavailable, ""))
 }
 
 // describe says what is wrong for operators. Only texts known to hold no value of an event or a row are repeated.
@@ -79,8 +72,5 @@ func innermost(err error) error {
 
 // unavailable makes a refusal of what keeps the database from answering; other errors, and nil, stay as they are.
 func unavailable(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || !passing(err) {
-		return err
-	}
-	return domain.Refuse(domain.CodeUnavailable, "The database does not answer; try again shortly.").Because(err)
+	return eventstore.Unavailable(err)
 }
