@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // Append implements commands.Store: it encodes and seals on the caller's goroutine, waits its turn in the group commit, and reads
@@ -68,7 +69,7 @@ type draft struct {
 
 func (s *Store) prepare(ctx context.Context, a domain.Append) (*entry, error) {
 	if a.Tenant.IsZero() {
-		return nil, errNoTenant
+		return nil, pg.ErrNoTenant
 	}
 	e := &entry{Append: a}
 	made, err := s.prepareSide(ctx, e)
@@ -178,7 +179,8 @@ func (s *Store) need(ctx context.Context, keys map[uuid.UUID]foundKey, tenant do
 	if err != nil {
 		return err
 	}
-	switch key := found[id]; {
+	key := found[id]
+	switch {
 	case key.destroyed:
 		return domain.Refuse(domain.CodeSubjectErased, "This person's data was erased.")
 	case !key.usable:

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // appender is the group commit. One caller at a time leads: it takes everything that waits, writes it in one call of
@@ -53,7 +54,7 @@ func (a *appender) append(ctx context.Context, e *entry) (result, error) {
 		case <-w.turn:
 		case <-ctx.Done():
 			if a.withdraw(w) {
-				return result{}, unavailable(ctx.Err())
+				return result{}, Unavailable(ctx.Err())
 			}
 			<-w.turn
 		}
@@ -148,7 +149,7 @@ func (a *appender) take() []*waiter {
 }
 
 // write sends a batch until it has an answer. A batch that fails as a whole is halved, so that one bad append cannot fail its
-// neighbours.
+// neighbours; but not when the database is to blame, which would refuse each half as well.
 func (a *appender) write(ctx context.Context, batch []*waiter) {
 	results, err := a.send(ctx, batch)
 	switch {
@@ -156,9 +157,9 @@ func (a *appender) write(ctx context.Context, batch []*waiter) {
 		for i, w := range batch {
 			w.finish(results[i], nil)
 		}
-	case len(batch) == 1 || away(err):
+	case len(batch) == 1 || pg.Classify(err) != pg.None:
 		for _, w := range batch {
-			w.finish(result{}, unavailable(fmt.Errorf("append: %w", err)))
+			w.finish(result{}, Unavailable(fmt.Errorf("append: %w", err)))
 		}
 	default:
 		half := len(batch) / 2
@@ -167,8 +168,8 @@ func (a *appender) write(ctx context.Context, batch []*waiter) {
 	}
 }
 
-// send writes a batch, again on a new connection while the database is away: append ids make that safe, because what was
-// committed before the connection broke comes back as a repeat.
+// send writes a batch, again on a new connection while the database is away, and on the same one when the batch met another
+// transaction: append ids make that safe, because what was committed before the connection broke comes back as a repeat.
 func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) {
 	entries := make([]*entry, len(batch))
 	for i, w := range batch {
@@ -178,14 +179,14 @@ func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) 
 	if err != nil {
 		return nil, err
 	}
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+
+	pauses := pg.NewBackoff(10*time.Millisecond, 500*time.Millisecond)
+	for {
 		results, err := call(ctx, a.pool, entries, args)
-		if err == nil || !away(err) {
+		if trouble := pg.Classify(err); trouble != pg.Away && trouble != pg.Again {
 			return results, err
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if !pauses.Wait(ctx) {
 			return nil, err
 		}
 	}

@@ -32,7 +32,7 @@ func keyTables() []string { return []string{"keys", "secrets", "credentials", "c
 func BeginBackup(ctx context.Context, conn *pgx.Conn) (*Backup, error) {
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, Unavailable(err)
 	}
 	b := &Backup{tx: tx}
 	_, err = tx.Exec(ctx, `set local role trust_owner; set local datestyle = 'ISO, YMD'; set local timezone = 'UTC';
@@ -42,7 +42,7 @@ func BeginBackup(ctx context.Context, conn *pgx.Conn) (*Backup, error) {
 	}
 	if err != nil {
 		b.Close(ctx)
-		return nil, unavailable(err)
+		return nil, Unavailable(err)
 	}
 	return b, nil
 }
@@ -89,7 +89,7 @@ func (b *Backup) table(ctx context.Context, w io.Writer, table, order string) (i
 		where attrelid = $1::text::regclass and attnum > 0 and not attisdropped`
 	var columns string
 	if err := b.tx.QueryRow(ctx, sql, "trust."+table).Scan(&columns); err != nil {
-		return 0, fmt.Errorf("columns of %s: %w", table, unavailable(err))
+		return 0, fmt.Errorf("columns of %s: %w", table, Unavailable(err))
 	}
 	return b.section(ctx, w, table, columns, "select "+columns+" from trust."+table+order)
 }
@@ -101,7 +101,7 @@ func (b *Backup) section(ctx context.Context, w io.Writer, name, columns, query 
 	}
 	tag, err := b.tx.Conn().PgConn().CopyTo(ctx, w, "copy ("+query+") to stdout")
 	if err != nil {
-		return 0, fmt.Errorf("copy %s: %w", name, unavailable(err))
+		return 0, fmt.Errorf("copy %s: %w", name, Unavailable(err))
 	}
 	_, err = io.WriteString(w, endOfRows)
 	return tag.RowsAffected(), err

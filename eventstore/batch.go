@@ -59,6 +59,11 @@ const (
 	masterKeyChanged
 )
 
+// sideStep packs into an outcome which side write is the reason for it: trust.append answers outcome + sideStep * side.
+const sideStep = 10
+
+const _ = uint(sideStep - 1 - masterKeyChanged) // does not compile once an outcome would be taken for a side write
+
 // result is the outcome of one append.
 type result struct {
 	outcome  outcome
@@ -177,7 +182,7 @@ func call(ctx context.Context, db Querier, entries []*entry, args []any) ([]resu
 	results := make([]result, len(entries))
 	next := 0
 	for i, e := range entries {
-		r := result{outcome: outcome(outcomes[i] % 10), side: int(outcomes[i] / 10), first: firsts[i], at: at.UTC()}
+		r := result{outcome: outcome(outcomes[i] % sideStep), side: int(outcomes[i] / sideStep), first: firsts[i], at: at.UTC()}
 		for range e.streams {
 			r.versions = append(r.versions, int(versions[next]))
 			next++

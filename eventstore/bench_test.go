@@ -58,6 +58,44 @@ func concurrently(b *testing.B, callers int, work func(context.Context) error) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
 
+// BenchmarkAppendOne compares the two append functions for a lone caller, in turn on one connection and one log.
+func BenchmarkAppendOne(b *testing.B) {
+	w := newWorld(b)
+	config, err := pgx.ParseConfig(w.db.URL(pgtest.Query))
+	if err != nil {
+		b.Fatal(err)
+	}
+	eventstore.PlanByIndex(config)
+	config.RuntimeParams["enable_sort"] = "off"
+	conn, err := pgx.ConnectConfig(b.Context(), config)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close(b.Context())
+
+	took := map[string]time.Duration{}
+	for i := 0; b.Loop(); i++ {
+		calls := []string{eventstore.CallAppendOne, eventstore.CallAppend}
+		for j := range calls {
+			sql := calls[(i+j)%2]
+			args, err := w.store.Arguments(b.Context(), grant(w.tenant, someone(), 0))
+			if err != nil {
+				b.Fatal(err)
+			}
+			began := time.Now()
+			if _, err := conn.Exec(b.Context(), sql, args...); err != nil {
+				b.Fatal(err)
+			}
+			took[sql] += time.Since(began)
+		}
+	}
+
+	one, many := took[eventstore.CallAppendOne], took[eventstore.CallAppend]
+	b.ReportMetric(float64(one.Microseconds())/float64(b.N), "one-µs")
+	b.ReportMetric(float64(many.Microseconds())/float64(b.N), "many-µs")
+	b.ReportMetric(float64(many)/float64(one), "many/one")
+}
+
 // barePool connects as superuser to a copy of the events table whose position is a sequence.
 func barePool(b *testing.B, w *world, callers int) *pgxpool.Pool {
 	b.Helper()

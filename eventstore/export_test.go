@@ -2,6 +2,7 @@ package eventstore
 
 import (
 	"context"
+	"time"
 
 	"github.com/salga-trust/engine/domain"
 )
@@ -27,6 +28,9 @@ func (s *Store) Leading() bool {
 	defer s.appender.mu.Unlock()
 	return s.appender.leading
 }
+
+// SetPatience is WithPatience for a store that is open; nothing may be on its way.
+func (s *Store) SetPatience(d time.Duration) { s.appender.patience = d }
 
 // Arguments gives what trust.append is called with for one append.
 func (s *Store) Arguments(ctx context.Context, a domain.Append) ([]any, error) {

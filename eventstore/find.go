@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // Query says which events to find. A zero field asks for nothing.
@@ -33,7 +34,7 @@ type Query struct {
 // event may still be on its way into the log, so only the position names a state for good.
 func PositionAt(ctx context.Context, db Querier, instant time.Time) (position int64, err error) {
 	err = db.QueryRow(ctx, "select trust.position_at($1)", instant.UTC()).Scan(&position)
-	return position, unavailable(err)
+	return position, Unavailable(err)
 }
 
 // Find reads events, personal parts and origins opened with keys read in the same transaction: what row-level security hides
@@ -56,7 +57,7 @@ func (r *Reader) Find(ctx context.Context, tx pgx.Tx, q Query) ([]domain.Recorde
 	// Planned anew each time, with the values in sight: a plan for any values would read a whole tenant to find one person.
 	rows, err := collect(tx.Query(ctx, sql, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...))
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, Unavailable(err)
 	}
 	if q.Sealed {
 		return withheld(rows)
@@ -105,62 +106,55 @@ func (q Query) statement(after, upTo int64) (sql string, args []any) {
 	if q.Limit > 0 {
 		limit = &q.Limit
 	}
-	s := statement{args: []any{limit}, order: " order by position limit $1"}
+	s := statement{Where: pg.Where{Args: []any{limit}}, order: " order by position limit $1"}
 	if q.Newest {
 		s.order = " order by position desc limit $1"
 	}
 	if after > 0 {
-		s.and(" and position > " + s.arg(after))
+		s.And("position > %s", after)
 	}
 	if upTo < math.MaxInt64 {
-		s.and(" and position <= " + s.arg(upTo))
+		s.And("position <= %s", upTo)
 	}
 	if len(q.Types) > 0 {
-		s.and(" and event_type in ('" + strings.Join(q.Types, "', '") + "')")
+		s.And("event_type in ('" + strings.Join(q.Types, "', '") + "')")
 	}
 	everywhere := q.Tenant.IsZero()
 	if !everywhere {
-		s.and(" and tenant_id = " + s.arg(q.Tenant.UUID))
+		s.And("tenant_id = %s", q.Tenant.UUID)
 	}
 	if !q.Subject.IsZero() {
-		s.and(" and subject_id = " + s.arg(q.Subject.UUID))
+		s.And("subject_id = %s", q.Subject.UUID)
 	}
 	if !q.Actor.IsZero() {
-		s.and(" and actor_id = " + s.arg(q.Actor.UUID))
+		s.And("actor_id = %s", q.Actor.UUID)
 	}
 	if q.Record != uuid.Nil {
-		s.and(" and record_id = " + s.arg(q.Record))
+		s.And("record_id = %s", q.Record)
 	}
 	switch {
 	case !q.Seen.IsZero():
-		return s.seen(q.Seen), s.args
+		return s.seen(q.Seen), s.Args
 	case everywhere && q.Subject.IsZero() && (!q.Actor.IsZero() || q.Record != uuid.Nil):
-		return s.inEachTenant(), s.args
+		return s.inEachTenant(), s.Args
 	default:
-		return "select " + columns + " from trust.events where true" + s.conditions + s.order, s.args
+		return "select " + columns + " from trust.events where true" + s.SQL() + s.order, s.Args
 	}
 }
 
 type statement struct {
-	conditions, order string
-	args              []any
-}
-
-func (s *statement) and(condition string) { s.conditions += condition }
-
-func (s *statement) arg(value any) string {
-	s.args = append(s.args, value)
-	return "$" + string(rune('0'+len(s.args))) // at most 8
+	pg.Where
+	order string
 }
 
 // seen finds the reads of one person alone by the person, and those of several among the few that name nobody.
 func (s *statement) seen(person domain.UserID) string {
-	id := s.arg(person.UUID)
-	text := s.arg(person.String())
+	id := s.Arg(person.UUID)
+	text := s.Arg(person.String())
 	const one = "(select " + columns + " from trust.events where event_type = '" + readType + "'"
-	return one + " and subject_id = " + id + s.conditions + s.order + ") union all " +
+	return one + " and subject_id = " + id + s.SQL() + s.order + ") union all " +
 		one + " and subject_id is null and (payload -> 'subjects' is null or strpos((payload -> 'subjects')::text, " + text + ") > 0)" +
-		s.conditions + s.order + ")" + s.order
+		s.SQL() + s.order + ")" + s.order
 }
 
 // inEachTenant asks tenant by tenant, because the indexes begin with one. The tenants are found by leaping from one to the next.
@@ -171,7 +165,7 @@ func (s *statement) inEachTenant() string {
 			select (select e.tenant_id from trust.events e where e.tenant_id > t.id order by e.tenant_id limit 1)
 			from tenants t where t.id is not null)
 		select ` + columns + ` from (select e.* from tenants t, lateral (
-			select * from trust.events where tenant_id = t.id` + s.conditions + s.order + `) e) found` + s.order
+			select * from trust.events where tenant_id = t.id` + s.SQL() + s.order + `) e) found` + s.order
 }
 
 // Place is where a reader of streams stands: behind a version of a stream. The zero Place is before everything.
@@ -194,7 +188,7 @@ func (r *Reader) InStreams(ctx context.Context, tx pgx.Tx, tenant domain.TenantI
 	}
 	rows, err := collect(tx.Query(ctx, sql+" order by stream_id, version limit $6", args...))
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, Unavailable(err)
 	}
 	return withheld(rows)
 }

@@ -116,7 +116,10 @@ func TestFindFiltersByEverythingAtOnce(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
-	if _, err := find(t, w.db.Pool(t, pgtest.Query), asTenant, []any{w.tenant.String()}, eventstore.Query{Types: []string{"no.such.v1"}}); !errors.As(err, new(*domain.UnknownEventError)) {
+
+	unknown := eventstore.Query{Types: []string{"no.such.v1"}}
+	_, err := find(t, w.db.Pool(t, pgtest.Query), asTenant, []any{w.tenant.String()}, unknown)
+	if _, is := errors.AsType[*domain.UnknownEventError](err); !is {
 		t.Errorf("a type that is not registered: %v", err)
 	}
 }

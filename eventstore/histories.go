@@ -20,14 +20,14 @@ func (r *Reader) Count(ctx context.Context, tx pgx.Tx, kind domain.StreamType) (
 	}
 	var all int64
 	if err := tx.QueryRow(ctx, count, string(kind)).Scan(&all, &events); err != nil {
-		return 0, 0, unavailable(err)
+		return 0, 0, Unavailable(err)
 	}
 	if all == head {
 		return head, events, nil
 	}
 	gap := &GapError{}
 	if err := tx.QueryRow(ctx, missing).Scan(&gap.Want); err != nil {
-		return 0, 0, unavailable(err)
+		return 0, 0, Unavailable(err)
 	}
 	return 0, 0, gap
 }
@@ -39,7 +39,7 @@ func (r *Reader) Histories(ctx context.Context, tx pgx.Tx, kind domain.StreamTyp
 	const declare = `declare histories no scroll cursor for select ` + columns + ` from trust.events
 		where stream_type = $1 and position <= $2 order by tenant_id, stream_id, version`
 	if _, err := tx.Exec(ctx, declare, string(kind), upTo); err != nil {
-		return unavailable(err)
+		return Unavailable(err)
 	}
 	fetch := fmt.Sprintf("fetch %d from histories", page)
 	var rest []row // of a stream that goes on in the next page
@@ -47,7 +47,7 @@ func (r *Reader) Histories(ctx context.Context, tx pgx.Tx, kind domain.StreamTyp
 		found, err := tx.Query(ctx, fetch)
 		fetched, err := collectN(int64(page), found, err)
 		if err != nil {
-			return unavailable(err)
+			return Unavailable(err)
 		}
 		rows := append(rest, fetched...)
 		whole, last := len(rows), len(fetched) < page
@@ -65,7 +65,7 @@ func (r *Reader) Histories(ctx context.Context, tx pgx.Tx, kind domain.StreamTyp
 		}
 		if last {
 			_, err := tx.Exec(ctx, "close histories")
-			return unavailable(err)
+			return Unavailable(err)
 		}
 		rest = append([]row(nil), rows[whole:]...)
 	}

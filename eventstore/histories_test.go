@@ -118,8 +118,8 @@ func TestCountNamesThePositionThatIsMissing(t *testing.T) {
 	}
 	missing := func(err error, want int64) {
 		t.Helper()
-		var gap *eventstore.GapError
-		if !errors.As(err, &gap) || gap.Want != want {
+		gap, is := errors.AsType[*eventstore.GapError](err)
+		if !is || gap.Want != want {
 			t.Errorf("got %v, want position %d", err, want)
 		}
 	}

@@ -54,10 +54,11 @@ func TestARangeOfOneKindIsThatPartOfTheWhole(t *testing.T) {
 		}
 	}
 	damage("update trust.events set event_type = 'future.thing.v1' where position = 5", func(_ domain.StreamType, err error) bool {
-		return errors.As(err, new(*domain.UnknownEventError))
+		_, is := errors.AsType[*domain.UnknownEventError](err)
+		return is
 	})
 	damage("delete from trust.events where position = 5", func(_ domain.StreamType, err error) bool {
-		var gap *eventstore.GapError
-		return errors.As(err, &gap) && gap.Want == 5
+		gap, is := errors.AsType[*eventstore.GapError](err)
+		return is && gap.Want == 5
 	})
 }

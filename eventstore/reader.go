@@ -75,7 +75,7 @@ func (r *Reader) RangeOf(ctx context.Context, db Querier, kinds []domain.StreamT
 func everyRow(after, upTo int64, found pgx.Rows, err error) ([]row, error) {
 	rows, err := collectN(max(upTo-after, 0), found, err)
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, Unavailable(err)
 	}
 	for i, row := range rows {
 		if want := after + int64(i) + 1; row.Position != want {
@@ -98,7 +98,7 @@ func (r *Reader) Streams(ctx context.Context, tx pgx.Tx, kind domain.StreamType,
 	rows, err := collect(tx.Query(ctx, `select `+columns+` from trust.events
 		where subject_id = any($1) and stream_type = $2 and position <= $3 order by position`, pgx.QueryExecModeCacheDescribe, ids, string(kind), upTo))
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, Unavailable(err)
 	}
 	return r.open(ctx, tx, rows)
 }
@@ -122,10 +122,10 @@ func (r *Reader) keys(ctx context.Context, db Querier, rows []row, kinds ...byte
 	ring := newKeyring(r.vault, func(ctx context.Context, _ domain.TenantID, ids [][16]byte) ([]keyRow, error) {
 		found, err := db.Query(ctx, "select "+keyColumns+" from trust.keys where key_id = any($1)", ids)
 		if err != nil {
-			return nil, unavailable(err)
+			return nil, Unavailable(err)
 		}
 		keys, err := pgx.CollectRows(found, scanKey)
-		return keys, unavailable(err)
+		return keys, Unavailable(err)
 	})
 	return ring.get(ctx, domain.TenantID{}, ids...)
 }
@@ -133,7 +133,7 @@ func (r *Reader) keys(ctx context.Context, db Querier, rows []row, kinds ...byte
 // Head gives the newest position of the log; 0 when it is empty.
 func Head(ctx context.Context, db Querier) (position int64, err error) {
 	err = db.QueryRow(ctx, "select position from trust.head()").Scan(&position)
-	return position, unavailable(err)
+	return position, Unavailable(err)
 }
 
 // GapError says that a position is missing where every one must be: the log is damaged, or was read by a role that does not see

@@ -33,7 +33,7 @@ func CheckEmpty(ctx context.Context, conn *pgx.Conn) error {
 	const sql = `select exists (select from pg_catalog.pg_tables where schemaname = 'trust' and tablename = 'events')`
 	var migrated bool
 	if err := conn.QueryRow(ctx, sql).Scan(&migrated); err != nil || !migrated {
-		return unavailable(err)
+		return Unavailable(err)
 	}
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return checkEmpty(ctx, tx) })
 }
@@ -41,12 +41,12 @@ func CheckEmpty(ctx context.Context, conn *pgx.Conn) error {
 // checkEmpty looks as the owner, whom it leaves in place.
 func checkEmpty(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, "set local role trust_owner"); err != nil {
-		return unavailable(err)
+		return Unavailable(err)
 	}
 	const sql = `select exists (select from trust.events) or exists (select from trust.keys) or exists (select from trust.secrets)`
 	var used bool
 	if err := tx.QueryRow(ctx, sql).Scan(&used); err != nil {
-		return unavailable(err)
+		return Unavailable(err)
 	}
 	if used {
 		return ErrNotEmpty
@@ -63,14 +63,14 @@ func BeginRestore(ctx context.Context, conn *pgx.Conn) (*Restore, error) {
 			return err
 		}
 		_, err := tx.Exec(ctx, "revoke usage on schema trust from "+others)
-		return unavailable(err)
+		return Unavailable(err)
 	})
 	if err != nil {
 		return nil, err
 	}
 	tx, err := conn.Begin(ctx)
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, Unavailable(err)
 	}
 	r := &Restore{tx: tx}
 	// Again, because somebody may have been in between: another restore, or an API that had come first.
@@ -79,7 +79,7 @@ func BeginRestore(ctx context.Context, conn *pgx.Conn) (*Restore, error) {
 	}
 	if err != nil {
 		r.Close(ctx)
-		return nil, unavailable(err)
+		return nil, Unavailable(err)
 	}
 	return r, nil
 }
@@ -87,7 +87,7 @@ func BeginRestore(ctx context.Context, conn *pgx.Conn) (*Restore, error) {
 // lockLog takes the lock of trust.append and looks whether the database is empty.
 func lockLog(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(7267411)"); err != nil {
-		return unavailable(err)
+		return Unavailable(err)
 	}
 	return checkEmpty(ctx, tx)
 }
@@ -100,7 +100,7 @@ func (r *Restore) ReadKeys(ctx context.Context, from io.Reader) error {
 	const certificates = `create temp table erasures (tenant_id uuid not null, stream_id uuid not null, append_id uuid not null,
 		payload json not null, position bigint not null, recorded_at timestamptz not null)`
 	if _, err := r.tx.Exec(ctx, certificates); err != nil {
-		return unavailable(err)
+		return Unavailable(err)
 	}
 	in := bufio.NewReader(from)
 	for _, table := range keyTables() {
@@ -118,7 +118,7 @@ func (r *Restore) ReadKeys(ctx context.Context, from io.Reader) error {
 func (r *Restore) Prove(ctx context.Context, masterKey []byte) error {
 	count := func() (n int, err error) {
 		err = r.tx.QueryRow(ctx, "select count(*) from trust.secrets").Scan(&n)
-		return n, unavailable(err)
+		return n, Unavailable(err)
 	}
 	before, err := count()
 	if err != nil {
@@ -155,7 +155,7 @@ func (r *Restore) section(ctx context.Context, in *bufio.Reader, name, table str
 		return 0, err
 	}
 	if _, err := r.tx.Exec(ctx, "create temp table incoming as select "+columns+" from "+table+" with no data"); err != nil {
-		return 0, fmt.Errorf("read %s: %w", name, unavailable(err))
+		return 0, fmt.Errorf("read %s: %w", name, Unavailable(err))
 	}
 	var chunk bytes.Buffer
 	for end := false; !end; {
@@ -164,14 +164,14 @@ func (r *Restore) section(ctx context.Context, in *bufio.Reader, name, table str
 			return 0, fmt.Errorf("read %s: %w", name, err)
 		}
 		if err := r.store(ctx, &chunk, table, columns); err != nil {
-			return 0, fmt.Errorf("read %s: %w", name, unavailable(err))
+			return 0, fmt.Errorf("read %s: %w", name, Unavailable(err))
 		}
 		if total += rows; progress != nil {
 			progress(rows)
 		}
 	}
 	_, err = r.tx.Exec(ctx, "drop table pg_temp.incoming")
-	return total, unavailable(err)
+	return total, Unavailable(err)
 }
 
 // store takes some rows in.

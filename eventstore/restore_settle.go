@@ -16,7 +16,7 @@ func (r *Restore) Settle(ctx context.Context, head int64) error {
 	var first, last int64
 	err := r.tx.QueryRow(ctx, "select coalesce(min(position), 1), coalesce(max(position), 0) from trust.events").Scan(&first, &last)
 	if err != nil {
-		return unavailable(err)
+		return Unavailable(err)
 	}
 	if first != 1 || last != head || r.events != head { // positions are unique, so as many as the last one are all
 		return fmt.Errorf("%w: it has %d events from %d to %d, and should have 1 to %d", ErrNoBackup, r.events, first, last, head)
@@ -31,7 +31,7 @@ func (r *Restore) Settle(ctx context.Context, head int64) error {
 	if err == nil && keyless > 0 {
 		err = fmt.Errorf("%w: %d people or municipalities have none", ErrOtherKeys, keyless)
 	}
-	return unavailable(err)
+	return Unavailable(err)
 }
 
 // dropStrays: a key of somebody who is not in the log opens nothing, and who has no key owns nothing.
@@ -52,7 +52,7 @@ func (r *Restore) dropStrays(ctx context.Context) error {
 	}
 	for _, s := range statements {
 		if _, err := r.tx.Exec(ctx, s.sql, s.args...); err != nil {
-			return unavailable(err)
+			return Unavailable(err)
 		}
 	}
 	return nil
@@ -66,7 +66,7 @@ func (r *Restore) Erasures(ctx context.Context) ([]domain.Recorded, error) {
 		and not exists (select from trust.events e where e.subject_id = x.stream_id and e.event_type = $1)
 		order by x.position`, erasedType())
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, Unavailable(err)
 	}
 	past, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (e domain.Recorded, err error) {
 		var payload []byte
@@ -78,7 +78,7 @@ func (r *Restore) Erasures(ctx context.Context) ([]domain.Recorded, error) {
 		e.Event, err = domain.Decode(erasedType(), payload, func() ([]byte, domain.PersonalState, error) { return nil, domain.Absent, nil })
 		return e, err
 	})
-	return past, unavailable(err)
+	return past, Unavailable(err)
 }
 
 // LoadLog gives all events of some streams of one tenant, in order of position, personal parts withheld.
@@ -87,7 +87,7 @@ func (r *Restore) LoadLog(ctx context.Context, tenant domain.TenantID, streams .
 	b := &pgx.Batch{}
 	load(b, tenant, streams, &rows)
 	if err := r.tx.SendBatch(ctx, b).Close(); err != nil {
-		return nil, unavailable(err)
+		return nil, Unavailable(err)
 	}
 	return withheld(rows)
 }
@@ -108,7 +108,7 @@ func (r *Restore) AppendAsOf(ctx context.Context, a domain.Append, at time.Time)
 	}
 	results, err := call(ctx, r.tx, []*entry{e}, args)
 	if err != nil {
-		return unavailable(err)
+		return Unavailable(err)
 	}
 	if results[0].outcome != added {
 		return e.refusal(results[0])
@@ -125,7 +125,7 @@ func (r *Restore) Finish(ctx context.Context) (head int64, err error) {
 	_, err = r.tx.Exec(ctx, "set local role trust_owner; grant usage on schema trust to "+others+
 		"; analyze trust.events, trust.keys, trust.credentials, trust.claims")
 	if err != nil {
-		return 0, unavailable(err)
+		return 0, Unavailable(err)
 	}
-	return head, unavailable(r.tx.Commit(ctx))
+	return head, Unavailable(r.tx.Commit(ctx))
 }

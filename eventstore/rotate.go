@@ -36,7 +36,8 @@ func Rotate(ctx context.Context, tx pgx.Tx, master, next []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	switch check := checkOf(all); {
+	check := checkOf(all)
+	switch {
 	case check == nil:
 		return 0, ErrNoKeys
 	case check.opens(to):
@@ -84,7 +85,7 @@ func (w wrapped) opens(b box) bool {
 func underMaster(ctx context.Context, tx pgx.Tx) ([]wrapped, error) {
 	rows, err := tx.Query(ctx, "select name, key_id, tenant_id, wrapped from trust.under_master()")
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, Unavailable(err)
 	}
 	all, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (w wrapped, err error) {
 		var name *string
@@ -96,7 +97,7 @@ func underMaster(ctx context.Context, tx pgx.Tx) ([]wrapped, error) {
 		}
 		return w, err
 	})
-	return all, unavailable(err)
+	return all, Unavailable(err)
 }
 
 func checkOf(all []wrapped) *wrapped {
@@ -131,7 +132,7 @@ func rewrap(ctx context.Context, tx pgx.Tx, all []wrapped, plain map[string][]by
 		}
 	}
 	_, err := tx.Exec(ctx, "select trust.rewrap($1, $2, $3, $4)", ids, keys, names, secrets)
-	return unavailable(err)
+	return Unavailable(err)
 }
 
 // proveRewrapped reads back what was written, and compares: a mistake must show before the commit, not when a key is needed.

@@ -177,7 +177,8 @@ func (r *row) open(kind byte, keys map[uuid.UUID]foundKey) ([]byte, domain.Perso
 	if err != nil || !found {
 		return nil, domain.Absent, err
 	}
-	switch key := keys[p.key]; {
+	key := keys[p.key]
+	switch {
 	case key.destroyed:
 		return nil, domain.Erased, nil
 	case !key.usable:

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // Store is the log as commands see it. It implements commands.Store. Make it with Open; it is safe for use by many goroutines.
@@ -42,7 +43,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, masterKey []byte, options ...
 	config.MaxConns, config.MinConns = 2, 1 // one batch is written at a time; the other is for when a connection broke
 	PlanByIndex(config.ConnConfig)
 	config.ConnConfig.RuntimeParams["enable_sort"] = "off" // see trust.append
-	writes, err := pgxpool.NewWithConfig(ctx, config)
+	writes, err := pg.Connect(ctx, config, pool)
 	if err != nil {
 		return nil, err
 	}
@@ -74,8 +75,6 @@ func (s *Store) Digest(parts ...string) [32]byte { return s.vault.digest(parts..
 // Head implements commands.Store.
 func (s *Store) Head(ctx context.Context) (int64, error) { return Head(ctx, s.pool) }
 
-var errNoTenant = errors.New("a query needs a tenant")
-
 // PlanByIndex makes the sessions of a connection use indexes, whatever the statistics say: for those that append to the log or follow
 // it. Postgres keeps a plan until statistics are renewed, a minute perhaps; one that was made while the log was nearly empty would read
 // all of it until then (ADR 16). jit is off because what is switched off counts as very dear where there is no other way.
@@ -87,19 +86,12 @@ func PlanByIndex(config *pgx.ConnConfig) {
 
 // setTenant comes first in every transaction of asTenant. The statements after it have one good plan whatever their arguments, so none
 // is planned twice; it is the one along the index that has their order, so none is sorted. See PlanByIndex.
-const setTenant = `select set_config('trust.tenant', $1, true), set_config('plan_cache_mode', 'force_generic_plan', true),
+const setTenant = pg.SetTenant + `, set_config('plan_cache_mode', 'force_generic_plan', true),
 	set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true)`
 
-// asTenant runs statements for one tenant, in one round trip and one transaction: a batch without BEGIN is an implicit
-// transaction, so the tenant set in it is gone when the connection goes back to the pool.
+// asTenant runs statements for one tenant, in one round trip and one transaction.
 func (s *Store) asTenant(ctx context.Context, tenant domain.TenantID, queue func(*pgx.Batch)) error {
-	if tenant.IsZero() {
-		return errNoTenant
-	}
-	batch := &pgx.Batch{}
-	batch.Queue(setTenant, tenant.String())
-	queue(batch)
-	return unavailable(s.pool.SendBatch(ctx, batch).Close())
+	return Unavailable(pg.InTenant(ctx, s.pool, tenant.UUID, setTenant, queue))
 }
 
 // rowsInto reads events into a slice, in order of position: here, for along an index they come stream by stream.
@@ -217,7 +209,7 @@ func (s *Store) FindAppend(ctx context.Context, tenant domain.TenantID, id uuid.
 	if tenant.IsZero() {
 		var found *uuid.UUID
 		if err := s.pool.QueryRow(ctx, "select trust.append_tenant($1)", id).Scan(&found); err != nil || found == nil {
-			return nil, unavailable(err)
+			return nil, Unavailable(err)
 		}
 		tenant.UUID = *found
 	}
@@ -252,13 +244,13 @@ func (s *Store) Accounts(ctx context.Context, email string, tenant domain.Tenant
 	}
 	rows, err := s.pool.Query(ctx, "select tenant_id, user_id, verifier from trust.sign_in($1, $2)", digest[:], within)
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, Unavailable(err)
 	}
 	accounts, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (a domain.Account, err error) {
 		err = r.Scan((*[16]byte)(&a.Tenant.UUID), (*[16]byte)(&a.User.UUID), &a.Verifier)
 		return a, err
 	})
-	return accounts, unavailable(err)
+	return accounts, Unavailable(err)
 }
 
 // Verifier implements commands.Store.
@@ -266,7 +258,7 @@ func (s *Store) Verifier(ctx context.Context, tenant domain.TenantID, user domai
 	var verifier *string
 	err := s.pool.QueryRow(ctx, "select trust.verifier($1, $2)", [16]byte(user.UUID), [16]byte(tenant.UUID)).Scan(&verifier)
 	if err != nil || verifier == nil {
-		return "", unavailable(err)
+		return "", Unavailable(err)
 	}
 	return *verifier, nil
 }

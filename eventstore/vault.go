@@ -90,7 +90,7 @@ func (v *vault) secret(ctx context.Context, db Querier, name string, candidate [
 	sealed := v.master.seal(candidate, secretAdditional(name))
 	err = db.QueryRow(ctx, "select trust.secret_once($1, $2, $3)", name, sealed, v.proof).Scan(&stored)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the secret %q: %w", name, unavailable(err))
+		return nil, nil, fmt.Errorf("read the secret %q: %w", name, Unavailable(err))
 	}
 	if plain, err = v.master.open(stored, secretAdditional(name)); err != nil { // nothing stored: the proof was out of date
 		return nil, nil, ErrWrongMasterKey

@@ -10,6 +10,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore/follow"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // consents is the read table of every recorded decision and what became of it, as known now.
@@ -179,11 +180,11 @@ func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 // Consent gives one decision of a tenant, or not_found; also when it is not of the subject, unless that is zero.
 func (q *Queries) Consent(ctx context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID) (domain.Consent, error) {
 	sql := `select ` + consentsTable().list() + ` from trust.consents c where c.tenant_id = $1 and c.id = $2`
-	w := where{args: []any{tenant.UUID, id.UUID}}
+	w := pg.Where{Args: []any{tenant.UUID, id.UUID}}
 	if !subject.IsZero() {
-		w.and("c.subject_id = %s", subject.UUID)
+		w.And("c.subject_id = %s", subject.UUID)
 	}
-	found, err := inTenant(ctx, q, tenant, sql+w.sql(), w.args, scanConsent)
+	found, err := inTenant(ctx, q, tenant, sql+w.SQL(), w.Args, scanConsent)
 	if err != nil {
 		return domain.Consent{}, err
 	}
@@ -194,14 +195,15 @@ func (q *Queries) Consent(ctx context.Context, tenant domain.TenantID, subject d
 // Consents lists a subject's decisions, withdrawn ones too, the one recorded last first.
 func (q *Queries) Consents(ctx context.Context, tenant domain.TenantID, subject domain.UserID, page Page) (Listing[domain.Consent], error) {
 	sql := `select ` + consentsTable().list() + ` from trust.consents c where c.tenant_id = $1 and c.subject_id = $2`
-	w := where{args: []any{tenant.UUID, subject.UUID}}
+	w := pg.Where{Args: []any{tenant.UUID, subject.UUID}}
 	if page.After != "" {
 		after, err := page.afterPosition()
 		if err != nil {
 			return Listing[domain.Consent]{}, err
 		}
-		w.and("c.decided < %s", after)
+		w.And("c.decided < %s", after)
 	}
-	rows, err := inTenant(ctx, q, tenant, sql+w.sql()+` order by c.decided desc limit `+w.arg(page.limit()+1), w.args, scanConsent)
+	sql += w.SQL() + ` order by c.decided desc limit ` + w.Arg(page.limit()+1)
+	rows, err := inTenant(ctx, q, tenant, sql, w.Args, scanConsent)
 	return listing(rows, err, page, func(r consentRow) (domain.Consent, string) { return r.Consent, positionCursor(r.Decided) })
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // Readings answers from the log itself, without a read table, so an answer includes every event that was acknowledged before the
@@ -32,7 +33,7 @@ func (r *Readings) asTenant(ctx context.Context, tenant domain.TenantID, read fu
 	if tenant.IsZero() {
 		return errors.New("a reading without a tenant")
 	}
-	return r.begin(ctx, "select set_config('trust.tenant', $1, true)", []any{tenant.String()}, read)
+	return r.begin(ctx, pg.SetTenant, []any{tenant.String()}, read)
 }
 
 // asPlatform reads the events of all tenants without a key to open them.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore/follow"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // municipalities is the read table of municipalities as they are. It is public.
@@ -103,29 +104,29 @@ func (q *Queries) Municipality(ctx context.Context, idOrCode string) (domain.Mun
 
 // Municipalities lists municipalities, newest first.
 func (q *Queries) Municipalities(ctx context.Context, f MunicipalityFilter, page Page) (Listing[domain.Municipality], error) {
-	var w where
+	var w pg.Where
 	if f.Active != nil {
-		w.and("m.is_active = %s", *f.Active)
+		w.And("m.is_active = %s", *f.Active)
 	}
 	if f.Province != "" {
-		w.and("m.province = %s", f.Province)
+		w.And("m.province = %s", f.Province)
 	}
 	if f.Category != "" {
-		w.and("m.category = %s", f.Category)
+		w.And("m.category = %s", f.Category)
 	}
 	if f.Q != "" {
-		w.and("(strpos(lower(m.name), lower(%[1]s)) > 0 or starts_with(m.code, upper(%[1]s)))", f.Q)
+		w.And("(strpos(lower(m.name), lower(%[1]s)) > 0 or starts_with(m.code, upper(%[1]s)))", f.Q)
 	}
 	if page.After != "" {
 		after, err := page.afterID()
 		if err != nil {
 			return Listing[domain.Municipality]{}, err
 		}
-		w.and("m.id < %s", after)
+		w.And("m.id < %s", after)
 	}
-	sql := `select ` + municipalitiesTable().list() + ` from trust.municipalities m where true` + w.sql() +
-		` order by m.id desc limit ` + w.arg(page.limit()+1)
-	rows, err := public(ctx, q, sql, w.args, scanMunicipality)
+	sql := `select ` + municipalitiesTable().list() + ` from trust.municipalities m where true` + w.SQL() +
+		` order by m.id desc limit ` + w.Arg(page.limit()+1)
+	rows, err := public(ctx, q, sql, w.Args, scanMunicipality)
 	return listing(rows, err, page, func(r municipalityRow) (domain.Municipality, string) {
 		return r.State, idCursor(r.State.ID.UUID)
 	})

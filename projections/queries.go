@@ -2,11 +2,9 @@ package projections
 
 import (
 	"context"
+	"fmt"
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -15,6 +13,7 @@ import (
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/follow"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // Queries reads the read tables. Its methods may be called from many goroutines.
@@ -119,42 +118,18 @@ func only[R any](rows []R, absent string) (R, error) {
 	return rows[0], nil
 }
 
-// where collects conditions and their arguments.
-type where struct {
-	conditions strings.Builder
-	args       []any
-}
-
-// and adds a condition; %s (or %[1]s) in it stands for the argument.
-func (w *where) and(condition string, arg any) {
-	w.conditions.WriteString(" and " + fmt.Sprintf(condition, w.arg(arg)))
-}
-
-// arg adds an argument and gives its placeholder.
-func (w *where) arg(value any) string {
-	w.args = append(w.args, value)
-	return fmt.Sprintf("$%d", len(w.args))
-}
-
-func (w *where) sql() string { return w.conditions.String() }
-
-// inTenant runs a query under the row-level security of one tenant. Setting and query go as one batch: one round trip, one
-// transaction, at whose end the setting is gone, so a pooled connection carries no tenant to its next user.
+// inTenant runs a query under the row-level security of one tenant.
 func inTenant[R any](ctx context.Context, q *Queries, tenant domain.TenantID, sql string, args []any,
 	scan pgx.RowToFunc[R],
 ) ([]R, error) {
-	const setTenant = `select set_config('trust.tenant', $1, true)`
-	if tenant.IsZero() {
-		return nil, errors.New("a query without a tenant")
-	}
-	var batch pgx.Batch
-	batch.Queue(setTenant, tenant.String())
 	var rows []R
-	batch.Queue(sql, args...).Query(func(found pgx.Rows) (err error) {
-		rows, err = pgx.CollectRows(found, scan)
-		return err
+	err := pg.InTenant(ctx, q.pool, tenant.UUID, pg.SetTenant, func(b *pgx.Batch) {
+		b.Queue(sql, args...).Query(func(found pgx.Rows) (err error) {
+			rows, err = pgx.CollectRows(found, scan)
+			return err
+		})
 	})
-	if err := q.pool.SendBatch(ctx, &batch).Close(); err != nil {
+	if err != nil {
 		return nil, eventstore.Unavailable(err)
 	}
 	return rows, nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore/follow"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // users is the read table of users as they are. An erased user's row stays, blank.
@@ -131,34 +132,34 @@ func (q *Queries) User(ctx context.Context, tenant domain.TenantID, id domain.Us
 
 // Users lists a tenant's users, newest first.
 func (q *Queries) Users(ctx context.Context, tenant domain.TenantID, f UserFilter, page Page) (Listing[domain.User], error) {
-	w := where{args: []any{tenant.UUID}}
+	w := pg.Where{Args: []any{tenant.UUID}}
 	if f.Role != "" {
-		w.and("u.role = %s", string(f.Role))
+		w.And("u.role = %s", string(f.Role))
 	}
 	if f.Active != nil {
-		w.and("u.is_active = %s", *f.Active)
+		w.And("u.is_active = %s", *f.Active)
 	}
 	if f.Email != "" {
-		w.and("u.email_folded = lower(%s) and u.email_folded <> ''", f.Email)
+		w.And("u.email_folded = lower(%s) and u.email_folded <> ''", f.Email)
 	}
 	if f.Phone != "" {
-		w.and("u.phone = %s and u.phone <> ''", f.Phone)
+		w.And("u.phone = %s and u.phone <> ''", f.Phone)
 	}
 	if f.Q != "" {
-		w.and("strpos(lower(u.full_name) || ' ' || lower(u.email), lower(%s)) > 0", f.Q)
+		w.And("strpos(lower(u.full_name) || ' ' || lower(u.email), lower(%s)) > 0", f.Q)
 	}
 	if page.After != "" {
 		after, err := page.afterID()
 		if err != nil {
 			return Listing[domain.User]{}, err
 		}
-		w.and("u.id < %s", after)
+		w.And("u.id < %s", after)
 	}
-	sql := `select ` + usersTable().list() + ` from trust.users u where u.tenant_id = $1` + w.sql()
+	sql := `select ` + usersTable().list() + ` from trust.users u where u.tenant_id = $1` + w.SQL()
 	if f.Email != "" || f.Phone != "" { // found first and then sorted, or the planner walks all users in the order that is asked for
 		sql = `with u as materialized (` + sql + `) select * from u`
 	}
-	sql += ` order by u.id desc limit ` + w.arg(page.limit()+1)
-	rows, err := inTenant(ctx, q, tenant, sql, w.args, scanUser)
+	sql += ` order by u.id desc limit ` + w.Arg(page.limit()+1)
+	rows, err := inTenant(ctx, q, tenant, sql, w.Args, scanUser)
 	return listing(rows, err, page, func(r userRow) (domain.User, string) { return r.State, idCursor(r.State.ID.UUID) })
 }

@@ -1,15 +1,14 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // The exit codes of every command.
@@ -70,7 +69,7 @@ func exitCode(err error) int {
 		switch refusal.Code {
 		case domain.CodeInvalid:
 			return exitUsage
-		case domain.CodeUnavailable, domain.CodeOverloaded, domain.CodeBusy:
+		case domain.CodeUnavailable, domain.CodeTimeout, domain.CodeOverloaded, domain.CodeBusy:
 			return exitUnreachable
 		default:
 			return exitNotSo
@@ -81,20 +80,16 @@ func exitCode(err error) int {
 
 // isAway tells whether an error means that the database does not answer now, and may later.
 func isAway(err error) bool {
-	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[net.Error](err); ok {
-		return true
-	}
 	if refusal, ok := errors.AsType[*domain.Error](err); ok {
-		return refusal.Code == domain.CodeUnavailable || refusal.Code == domain.CodeOverloaded
+		return refusal.Code == domain.CodeUnavailable || refusal.Code == domain.CodeTimeout || refusal.Code == domain.CodeOverloaded
 	}
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		// Class 57 is operator intervention: shutting down, starting up. Class 08 is a broken connection; 53 no resources.
-		return strings.HasPrefix(pg.Code, "57P") || strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "53")
+
+	switch pg.Classify(err) {
+	case pg.Away, pg.Again, pg.Ours:
+		return true
+	default:
+		return false
 	}
-	return errors.Is(err, context.DeadlineExceeded)
 }
 
 // oneLine makes an error fit on the one line that a caller reads.
@@ -104,15 +99,15 @@ func oneLine(err error) string {
 
 // isUnmigrated tells whether something is missing that migrations make: a schema, table, function, column or role.
 func isUnmigrated(err error) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
+	refused, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		return false
 	}
-	switch pg.Code {
+	switch refused.Code {
 	case "3F000", "42P01", "42883", "42703": // invalid_schema_name, undefined_table, undefined_function, undefined_column
 		return true
 	case "22023": // invalid_parameter_value: role "trust_query" does not exist, said when a session starts
-		return strings.Contains(pg.Message, "role")
+		return strings.Contains(refused.Message, "role")
 	default:
 		return false
 	}
@@ -120,6 +115,6 @@ func isUnmigrated(err error) bool {
 
 // isClosed tells whether a database lets nobody in but its owner, as a restore leaves it until it is finished.
 func isClosed(err error) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pg.Code == "42501" && strings.Contains(pg.Message, "schema trust") // insufficient_privilege
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && refused.Code == "42501" && strings.Contains(refused.Message, "schema trust") // insufficient_privilege
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // importAtOnce is how many rows are on their way at the same time: enough for the log's appender to write several in one
@@ -90,16 +91,15 @@ func runImport(ctx context.Context, wishes []wish, bad []badRow, step func()) (t
 // insist repeats what fails because the database is away or overloaded for a while: a restart of Postgres takes seconds.
 func insist(ctx context.Context, do func(context.Context) error) error {
 	const patience = 15 * time.Second
-	started, pause := time.Now(), 50*time.Millisecond
+	started, pauses := time.Now(), pg.NewBackoff(50*time.Millisecond, time.Second)
 	for {
 		err := do(ctx)
 		if err == nil || !isAway(err) || time.Since(started) > patience {
 			return err
 		}
-		if !wait(ctx, pause) {
+		if !pauses.Wait(ctx) {
 			return err
 		}
-		pause = min(2*pause, time.Second)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // starting answers while the log is not open: healthy, as the process lives, and not ready. part is what is waited for.
@@ -35,7 +36,8 @@ func openAPI(ctx context.Context, c *config, address string, log *slog.Logger, c
 	if err != nil {
 		return nil, err
 	}
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+	pauses := pg.NewBackoff(50*time.Millisecond, 2*time.Second)
+	for {
 		e, err := newCommandSide(ctx, c, pool)
 		if err == nil {
 			handler, err := newAPI(c, e, log)
@@ -46,7 +48,7 @@ func openAPI(ctx context.Context, c *config, address string, log *slog.Logger, c
 			current.use(handler)
 			return e, nil
 		}
-		if failed, ok := errors.AsType[*failure](err); !ok || failed.code != exitUnreachable || errors.Is(err, eventstore.ErrWrongMasterKey) || ctx.Err() != nil {
+		if !passes(err) || ctx.Err() != nil {
 			pool.Close()
 			return nil, err
 		}
@@ -59,9 +61,16 @@ func openAPI(ctx context.Context, c *config, address string, log *slog.Logger, c
 		}
 		current.use(starting(part))
 		log.WarnContext(ctx, "waiting", slog.String("for", part), slog.String("why", oneLine(err)))
-		if !wait(ctx, pause) {
+		if !pauses.Wait(ctx) {
 			pool.Close()
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// passes tells whether what keeps the log from being opened may mend itself: a server that starts, migrations or a restore on their
+// way, but neither a key nor a login that is wrong.
+func passes(err error) bool {
+	failed, ok := errors.AsType[*failure](err)
+	return ok && failed.code == exitUnreachable && !errors.Is(err, eventstore.ErrWrongMasterKey) && pg.Classify(err) != pg.Settings
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/internal/pg"
 	"github.com/salga-trust/engine/projections"
 )
 
@@ -76,7 +77,7 @@ func openPool(ctx context.Context, address string, size int) (*pgxpool.Pool, err
 	config.MaxConns = int32(size)
 	config.ConnConfig.RuntimeParams["application_name"] = "trust"
 	config.AfterConnect = refusePower
-	return pgxpool.NewWithConfig(ctx, config)
+	return pg.Connect(ctx, config)
 }
 
 // refusePower refuses a session that no row-level security holds back: then one forgotten condition shows one tenant's people to
@@ -124,6 +125,8 @@ func explain(err error) error {
 		return unreachable(err, "the database has not the schema it should have; run trust migrate")
 	case isClosed(err):
 		return unreachable(err, "a restore into this database has not come to its end; wait for it, or restore into a new database")
+	case pg.Classify(err) == pg.Settings:
+		return unreachable(err, "the database refuses this program as it is configured; correct its address, or the login")
 	case isAway(err):
 		return unreachable(err, "the database does not answer; is it running, and is its address right?")
 	default:

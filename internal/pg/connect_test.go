@@ -3,6 +3,7 @@ package pg_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgerrcode"
@@ -15,7 +16,15 @@ import (
 )
 
 // server is a name that leads to one database, and after a failover to another.
-type server struct{ name string }
+type server struct{ name atomic.Value }
+
+func at(db *pgtest.DB) *server {
+	s := &server{}
+	s.moveTo(db)
+	return s
+}
+
+func (s *server) moveTo(db *pgtest.DB) { s.name.Store(db.Name()) }
 
 func (s *server) pool(t *testing.T, url string, beside ...*pgxpool.Pool) *pgxpool.Pool {
 	t.Helper()
@@ -24,7 +33,7 @@ func (s *server) pool(t *testing.T, url string, beside ...*pgxpool.Pool) *pgxpoo
 		t.Fatal(err)
 	}
 	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
-		c.Database = s.name
+		c.Database = s.name.Load().(string)
 		return nil
 	}
 	pool, err := pg.Connect(t.Context(), config, beside...)
@@ -38,13 +47,13 @@ func (s *server) pool(t *testing.T, url string, beside ...*pgxpool.Pool) *pgxpoo
 func TestAfterAFailoverReadersReadFromTheNewServer(t *testing.T) {
 	t.Parallel()
 	before, after := pgtest.New(t), pgtest.New(t)
-	where := &server{before.Name()}
+	where := at(before)
 	reads := where.pool(t, before.URL(pgtest.Superuser))
 	writes := where.pool(t, before.URL(pgtest.Superuser), reads)
 	answers(t, reads, before)
 	answers(t, writes, before)
 
-	where.name = after.Name()
+	where.moveTo(after)
 	answers(t, reads, before) // nothing has told it yet
 
 	refuses(t, writes, "start transaction read only; create temporary table t ()", pgerrcode.ReadOnlySQLTransaction)
@@ -55,12 +64,12 @@ func TestAfterAFailoverReadersReadFromTheNewServer(t *testing.T) {
 func TestAServerThatShutsDownIsLeftByThePoolThatHears(t *testing.T) {
 	t.Parallel()
 	before, after := pgtest.New(t), pgtest.New(t)
-	where := &server{before.Name()}
+	where := at(before)
 	pool := where.pool(t, before.URL(pgtest.Superuser))
 	idle, busy := acquire(t, pool), acquire(t, pool)
 	idle.Release()
 
-	where.name = after.Name()
+	where.moveTo(after)
 	refuses(t, busy, "select pg_terminate_backend(pg_backend_pid()), pg_sleep(60)", pgerrcode.AdminShutdown)
 	busy.Release()
 	answers(t, pool, after)
@@ -69,7 +78,7 @@ func TestAServerThatShutsDownIsLeftByThePoolThatHears(t *testing.T) {
 func TestAFullDiskCostsOneConnection(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	pool := (&server{db.Name()}).pool(t, db.URL(pgtest.Superuser))
+	pool := at(db).pool(t, db.URL(pgtest.Superuser))
 	other, full := acquire(t, pool), acquire(t, pool)
 	serving, failing := other.Conn().PgConn().PID(), full.Conn()
 
@@ -90,7 +99,7 @@ func TestAFullDiskCostsOneConnection(t *testing.T) {
 func TestAnErrorOfAStatementCostsNoConnection(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	pool := (&server{db.Name()}).pool(t, db.URL(pgtest.Superuser))
+	pool := at(db).pool(t, db.URL(pgtest.Superuser))
 	conn := acquire(t, pool)
 	defer conn.Release()
 

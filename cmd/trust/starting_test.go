@@ -1,0 +1,35 @@
+package main
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/salga-trust/engine/internal/pgtest"
+)
+
+func TestWhatTheServerRefusesIsNotWaitedForAtTheStart(t *testing.T) {
+	t.Parallel()
+	address, err := url.Parse(pgtest.Fresh(t))
+	must(t, err)
+	absent, unreached := *address, *address
+	absent.Path = "/no_such_database"
+	unreached.Host = freeAddress()
+
+	for name, c := range map[string]struct {
+		address url.URL
+		says    string
+		passes  bool
+	}{
+		"a database that is not there": {absent, `database "no_such_database" does not exist`, false},
+		"a server that is not there":   {unreached, "is it running", true},
+	} {
+		pool, err := openPool(t.Context(), c.address.String(), 1)
+		must(t, err)
+		err = explain(pool.Ping(t.Context()))
+		pool.Close()
+		if exitCode(err) != exitUnreachable || !strings.Contains(err.Error(), c.says) || passes(err) != c.passes {
+			t.Errorf("%s: exit code %d, waited for: %t, %v", name, exitCode(err), passes(err), err)
+		}
+	}
+}

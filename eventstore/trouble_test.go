@@ -1,0 +1,138 @@
+package eventstore_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/internal/pgtest"
+)
+
+// impatient opens a store that soon gives up.
+func impatient(t *testing.T, w *world) *world {
+	t.Helper()
+	store := openOn(t, w.db.Pool(t, pgtest.Query), masterKey)
+	store.SetPatience(time.Second)
+	return &world{db: w.db, store: store, admin: w.admin, tenant: w.tenant}
+}
+
+func TestAReadOnlyServerIsUnavailableAndItsConnectionsAreNotKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	over := impatient(t, w)
+	name := pgx.Identifier{w.db.Name()}.Sanitize()
+
+	// A session keeps the default that it began with: until it ends, that server is read-only for it.
+	w.exec(t, "alter database "+name+" set default_transaction_read_only = on")
+	w.exec(t, `select pg_terminate_backend(pid, 60000) from pg_stat_activity
+		where datname = current_database() and pid <> pg_backend_pid()`)
+	pgtest.Eventually(t, "it says that the database does not answer", func() bool {
+		_, err := over.store.Append(t.Context(), grant(w.tenant, someone(), 0))
+		refused(t, err, domain.CodeUnavailable)
+		said, ok := errors.AsType[*pgconn.PgError](err)
+		return ok && said.Code == pgerrcode.ReadOnlySQLTransaction
+	})
+
+	w.exec(t, "alter database "+name+" reset default_transaction_read_only")
+	a := grant(w.tenant, someone(), 0)
+	w.present(t, must(t)(over.store.Append(t.Context(), a)), a)
+}
+
+func TestAfterAFailoverTheStoreReadsFromTheNewServer(t *testing.T) {
+	t.Parallel()
+	before, after := newWorld(t), newWorld(t)
+	var address atomic.Value // a name that leads to one server, and then to the other
+	address.Store(before.db.Name())
+	config, err := pgxpool.ParseConfig(before.db.URL(pgtest.Query))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+		c.Database = address.Load().(string)
+		return nil
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	store := openOn(t, pool, masterKey)
+	withdrawn := grant(before.tenant, someone(), 0)
+	must(t)(store.Append(t.Context(), withdrawn))
+
+	address.Store(after.db.Name())
+	before.eachAppend(t, "raise sqlstate '25006'")
+	if got, err := store.Load(t.Context(), before.tenant, withdrawn.Writes[0].Stream); err != nil || len(got) != 1 {
+		t.Errorf("nothing has told it yet, but it reads %v (%v)", got, err)
+	}
+	a := grant(after.tenant, someone(), 0)
+	after.present(t, must(t)(store.Append(t.Context(), a)), a)
+	if got, err := store.Load(t.Context(), before.tenant, withdrawn.Writes[0].Stream); err != nil || len(got) != 0 {
+		t.Errorf("it still reads %v from the server before (%v)", got, err)
+	}
+}
+
+func TestABatchIsNotHalvedWhenTheDiskIsFull(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	over := impatient(t, w)
+	w.eachAppend(t, "raise sqlstate '53100'")
+
+	const callers = 64
+	var answers []<-chan answer
+	for range callers {
+		answers = append(answers, over.background(t.Context(), grant(w.tenant, someone(), 0)))
+	}
+	for _, from := range answers {
+		refused(t, pgtest.Receive(t, from).err, domain.CodeUnavailable)
+	}
+	if calls := query[int](t, w, "select last_value from public.calls"); calls > callers/2 {
+		t.Errorf("the full disk was tried %d times for %d appends", calls, callers)
+	}
+
+	w.exec(t, "drop trigger trouble on trust.events")
+	must(t)(over.store.Append(t.Context(), grant(w.tenant, someone(), 0)))
+}
+
+func TestABatchThatMetAnotherTransactionIsSentAgain(t *testing.T) {
+	t.Parallel()
+	for _, state := range []string{pgerrcode.SerializationFailure, pgerrcode.DeadlockDetected, pgerrcode.LockNotAvailable} {
+		w := newWorld(t)
+		w.eachAppend(t, "if call < 4 then raise sqlstate '"+state+"'; end if")
+		a := grant(w.tenant, someone(), 0)
+		w.present(t, must(t)(w.store.Append(t.Context(), a)), a)
+	}
+}
+
+func TestAnAppendThatTakesTooLongSaysSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.eachAppend(t, "raise sqlstate '57014'")
+	_, err := w.store.Append(t.Context(), grant(w.tenant, someone(), 0))
+	refused(t, err, domain.CodeTimeout)
+	if calls := query[int](t, w, "select last_value from public.calls"); calls != 1 {
+		t.Errorf("it was tried %d times", calls)
+	}
+}
+
+// eachAppend makes the server do something in the place of each append of an event, and count.
+func (w *world) eachAppend(t *testing.T, do string) {
+	t.Helper()
+	w.exec(t, `create sequence public.calls;
+		create function public.trouble() returns trigger language plpgsql security definer as $$
+		declare
+			call bigint := nextval('public.calls');
+		begin
+			`+do+`;
+			return null;
+		end $$;
+		create trigger trouble before insert on trust.events for each statement execute function public.trouble()`)
+}
