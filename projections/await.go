@@ -33,7 +33,7 @@ func (q *Queries) WaitFor(ctx context.Context, projection string, position int64
 	defer q.await.remove(w)
 	select {
 	case err := <-w.done:
-		return unavailable(err)
+		return Unavailable(err)
 	case <-timeout.Done():
 		if ctx.Err() != nil {
 			return ctx.Err()

@@ -196,12 +196,12 @@ func (q *Queries) Consents(ctx context.Context, tenant domain.TenantID, subject 
 	sql := `select ` + consentsTable().list() + ` from trust.consents c where c.tenant_id = $1 and c.subject_id = $2`
 	w := where{args: []any{tenant.UUID, subject.UUID}}
 	if page.After != "" {
-		after, err := page.afterPosition()
+		after, err := page.AfterPosition()
 		if err != nil {
 			return Listing[domain.Consent]{}, err
 		}
 		w.and("c.decided < %s", after)
 	}
-	rows, err := inTenant(ctx, q, tenant, sql+w.sql()+` order by c.decided desc limit `+w.arg(page.limit()+1), w.args, scanConsent)
-	return listing(rows, err, page, func(r consentRow) (domain.Consent, string) { return r.Consent, positionCursor(r.Decided) })
+	rows, err := inTenant(ctx, q, tenant, sql+w.sql()+` order by c.decided desc limit `+w.arg(page.Fetch()), w.args, scanConsent)
+	return List(rows, err, page, func(r consentRow) (domain.Consent, string) { return r.Consent, PositionCursor(r.Decided) })
 }

@@ -77,8 +77,8 @@ func innermost(err error) error {
 	}
 }
 
-// unavailable makes a refusal of what keeps the database from answering; other errors, and nil, stay as they are.
-func unavailable(err error) error {
+// Unavailable makes a refusal of what keeps the database from answering; other errors, and nil, stay as they are.
+func Unavailable(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || !passing(err) {
 		return err
 	}

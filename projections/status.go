@@ -43,13 +43,13 @@ func (q *Queries) Status(ctx context.Context) (Status, error) {
 	var s Status
 	found, err := q.pool.Query(ctx, sql, silence)
 	if err != nil {
-		return s, unavailable(err)
+		return s, Unavailable(err)
 	}
 	s.Projections, err = pgx.CollectRows(found, func(r pgx.CollectableRow) (p ProjectionStatus, err error) {
 		err = r.Scan(&s.Head, &p.Name, &p.Position, &p.Lag, &p.State, &p.Error, &p.ErrorSince, &p.SeenAt)
 		return p, err
 	})
-	return s, unavailable(err)
+	return s, Unavailable(err)
 }
 
 // wake wakes a projector, as an append of its kind does. If it cannot, the projector comes by itself.

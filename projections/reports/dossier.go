@@ -1,4 +1,4 @@
-package projections
+package reports
 
 import (
 	"cmp"
@@ -25,7 +25,7 @@ type Dossier struct {
 }
 
 // Dossier reads everything about a person of a tenant in one snapshot. Error: unavailable.
-func (r *Readings) Dossier(ctx context.Context, tenant domain.TenantID, person domain.UserID) (Dossier, error) {
+func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person domain.UserID) (Dossier, error) {
 	var d Dossier
 	var about, by, seen []domain.Recorded
 	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) (err error) {

@@ -1,4 +1,4 @@
-package projections
+package reports
 
 import (
 	"reflect"

@@ -1,4 +1,4 @@
-package projections
+package reports
 
 import (
 	"context"
@@ -26,7 +26,7 @@ const replayPage = 500
 // events that was recorded by the instant, or with the zero time, up to now. So what happens besides, such as the record of the
 // question itself, does not change the answer, and the same question has the same answer to the byte until somebody decides
 // something. 0: nothing was known. Errors: validation_failed, unavailable.
-func (r *Readings) Resolve(ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64) (resolved int64, err error) {
+func (r *Reports) Resolve(ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64) (resolved int64, err error) {
 	err = r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
 		if resolved, err = resolve(ctx, tx, knownAt, position); err != nil || position != 0 {
 			return err
@@ -73,11 +73,11 @@ func resolve(ctx context.Context, tx pgx.Tx, knownAt time.Time, position int64) 
 // order of their ids, each person's in order of (effective time, position). It reads nothing but events, opens nothing personal,
 // and holds one page and one person's events in memory. The same question gives the same rows in the same order for ever. An
 // error of the function ends the replay and comes back as it is. Error: unavailable.
-func (r *Readings) Replay(ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error) error {
+func (r *Reports) Replay(ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error) error {
 	return r.asTenant(ctx, tenant, func(tx pgx.Tx) error { return r.replay(ctx, tx, tenant, q, each) })
 }
 
-func (r *Readings) replay(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error) error {
+func (r *Reports) replay(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error) error {
 	var history []domain.Recorded // of one person
 	give := func() error {
 		for _, c := range domain.ConsentsAt(history, q.At, time.Time{}).Records() {

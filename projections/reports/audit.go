@@ -1,4 +1,4 @@
-package projections
+package reports
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/projections"
 )
 
 // AuditScope says whose events an audit shows, and whether personal values are opened. The zero scope shows nothing.
@@ -62,24 +63,24 @@ type AuditEntry struct {
 }
 
 // Audit lists events as changes of records, newest first. Errors: validation_failed, unavailable.
-func (r *Readings) Audit(ctx context.Context, scope AuditScope, filter AuditFilter, page Page) (Listing[AuditEntry], error) {
+func (r *Reports) Audit(ctx context.Context, scope AuditScope, filter AuditFilter, page projections.Page) (projections.Listing[AuditEntry], error) {
 	types, err := filter.types()
 	if err != nil {
-		return Listing[AuditEntry]{}, err
+		return projections.Listing[AuditEntry]{}, err
 	}
 	events, err := r.newest(ctx, scope, eventstore.Query{
 		Actor: filter.User, Record: filter.Record, From: filter.From, To: filter.To, Types: types,
 	}, page)
 	if err != nil {
-		return Listing[AuditEntry]{}, err
+		return projections.Listing[AuditEntry]{}, err
 	}
 	entries := make([]AuditEntry, len(events))
 	for i, e := range events {
 		if entries[i], err = auditEntry(e); err != nil {
-			return Listing[AuditEntry]{}, err
+			return projections.Listing[AuditEntry]{}, err
 		}
 	}
-	return listing(entries, nil, page, func(e AuditEntry) (AuditEntry, string) { return e, positionCursor(e.Position) })
+	return projections.List(entries, nil, page, func(e AuditEntry) (AuditEntry, string) { return e, projections.PositionCursor(e.Position) })
 }
 
 func auditEntry(r domain.Recorded) (AuditEntry, error) {
