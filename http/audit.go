@@ -45,7 +45,7 @@ func auditOf(e reports.AuditEntry) auditBody {
 		change := changeBody{Old: c.Old, New: c.New, Personal: stateOf(c.Personal)}
 		if hidden(c.Personal) {
 			change.New = change.Personal
-			if e.Operation == reports.Update {
+			if e.Operation == domain.OpUpdate {
 				change.Old = change.Personal
 			}
 		}
@@ -83,7 +83,7 @@ type auditOutput struct {
 func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInput) (*auditOutput, error) {
 	var f domain.Faults
 	filter := reports.AuditFilter{
-		Operation: reports.Operation(in.Operation), Table: in.TableName, Record: optionalID(&f, "record_id", in.RecordID),
+		Operation: domain.Operation(in.Operation), Table: in.TableName, Record: optionalID(&f, "record_id", in.RecordID),
 		User: domain.UserID{UUID: optionalID(&f, "user_id", in.UserID)}, From: in.From, To: in.To,
 	}
 	asked := domain.TenantID{UUID: optionalID(&f, "tenant_id", in.TenantID)}

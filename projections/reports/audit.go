@@ -37,7 +37,7 @@ func (s AuditScope) Sealed() bool { return s.sealed }
 
 // AuditFilter narrows an audit down; a zero field does not.
 type AuditFilter struct {
-	Operation Operation
+	Operation domain.Operation
 	Table     string
 	Record    uuid.UUID
 	User      domain.UserID // who did it
@@ -53,10 +53,10 @@ type AuditEntry struct {
 	User      domain.UserID // who did it; zero: an operator, or nobody known
 	UserRole  string
 	Subject   domain.UserID // the person it is about; zero: nobody
-	Operation Operation
+	Operation domain.Operation
 	Table     string
 	Record    uuid.UUID
-	Changes   []FieldChange
+	Changes   []domain.FieldChange
 	Origin    domain.Personal[domain.Origin] // IP address and user agent
 	EventType string
 	Position  int64
@@ -74,51 +74,43 @@ func (r *Reports) Audit(ctx context.Context, scope AuditScope, filter AuditFilte
 	if err != nil {
 		return projections.Listing[AuditEntry]{}, err
 	}
-	entries := make([]AuditEntry, len(events))
-	for i, e := range events {
-		if entries[i], err = auditEntry(e); err != nil {
-			return projections.Listing[AuditEntry]{}, err
-		}
-	}
-	return projections.List(entries, nil, page, func(e AuditEntry) (AuditEntry, string) { return e, projections.PositionCursor(e.Position) })
+	return projections.List(events, nil, page, func(r domain.Recorded) (AuditEntry, string) {
+		return auditEntry(r), projections.PositionCursor(r.Position)
+	})
 }
 
-func auditEntry(r domain.Recorded) (AuditEntry, error) {
-	entry, err := entryOf(r.Event)
+func auditEntry(r domain.Recorded) AuditEntry {
+	eventType := r.Event.EventType()
+	operation, table := domain.OperationOf(eventType)
 	return AuditEntry{
 		ID: r.EventID, Timestamp: r.RecordedAt, Tenant: r.Tenant, User: r.Actor, UserRole: r.Metadata.ActorRole, Subject: r.Subject,
-		Operation: entry.operation, Table: entry.table, Record: r.Record, Changes: entry.changes, Origin: r.Origin,
-		EventType: r.Event.EventType(), Position: r.Position,
-	}, err
+		Operation: operation, Table: table, Record: r.Record, Changes: domain.ChangesOf(r.Event), Origin: r.Origin,
+		EventType: eventType, Position: r.Position,
+	}
 }
 
-// types gives the event types of an operation on a table; nil: all.
+// types returns the event types of an operation on a table; nil: all.
 func (f AuditFilter) types() ([]string, error) {
 	if f.Operation == "" && f.Table == "" {
 		return nil, nil
 	}
+
 	found := []string{}
 	var tables []string
 	for _, name := range domain.EventTypes() {
-		event, err := domain.Decode(name, []byte("{}"), nil)
-		if err != nil {
-			return nil, err
-		}
-		entry, err := entryOf(event)
-		if err != nil {
-			return nil, err
-		}
-		if (f.Operation == "" || f.Operation == entry.operation) && (f.Table == "" || f.Table == entry.table) {
+		operation, table := domain.OperationOf(name)
+		if (f.Operation == "" || f.Operation == operation) && (f.Table == "" || f.Table == table) {
 			found = append(found, name)
 		}
-		if !slices.Contains(tables, entry.table) {
-			tables = append(tables, entry.table)
+		if !slices.Contains(tables, table) {
+			tables = append(tables, table)
 		}
 	}
 	slices.Sort(tables)
+
 	var faults domain.Faults
 	if f.Operation != "" {
-		domain.OneOf(&faults, "operation", f.Operation, Operations())
+		domain.OneOf(&faults, "operation", f.Operation, domain.Operations())
 	}
 	if f.Table != "" {
 		domain.OneOf(&faults, "table_name", f.Table, tables)

@@ -70,10 +70,10 @@ func TestEveryEventTypeReadsInTheAudit(t *testing.T) {
 			t.Errorf("%s came from %+v", name, e.Origin)
 		}
 		for _, c := range e.Changes {
-			if c.Old != nil && e.Operation == reports.Create || c.New == nil && c.Old == nil && c.Field != "password" {
+			if c.Old != nil && e.Operation == domain.OpCreate || c.New == nil && c.Old == nil && c.Field != "password" {
 				t.Errorf("%s, %s: %v to %v", name, c.Field, c.Old, c.New)
 			}
-			if c.Old == nil && e.Operation == reports.Update && slices.Contains([]string{"full_name", "phone", "email", "name", "role", "is_active"}, c.Field) {
+			if c.Old == nil && e.Operation == domain.OpUpdate && slices.Contains([]string{"full_name", "phone", "email", "name", "role", "is_active"}, c.Field) {
 				t.Errorf("%s says nothing of what %s was", name, c.Field)
 			}
 		}
@@ -157,13 +157,13 @@ func TestTheAuditOpensPersonalValuesForTheOwnTenantOnly(t *testing.T) {
 			t.Errorf("the platform sees %q", s)
 		}
 	}
-	sealed := []reports.FieldChange{}
+	sealed := []domain.FieldChange{}
 	for _, c := range one[0].Changes {
 		if c.Personal == domain.Withheld {
 			sealed = append(sealed, c)
 		}
 	}
-	want := []reports.FieldChange{{Field: "email", Personal: domain.Withheld}, {Field: "full_name", Personal: domain.Withheld}, {Field: "phone", Personal: domain.Withheld}}
+	want := []domain.FieldChange{{Field: "email", Personal: domain.Withheld}, {Field: "full_name", Personal: domain.Withheld}, {Field: "phone", Personal: domain.Withheld}}
 	if diff := cmp.Diff(want, sealed); diff != "" {
 		t.Errorf("sealed fields (-want +got):\n%s", diff)
 	}
@@ -185,7 +185,7 @@ func TestTheAuditOpensPersonalValuesForTheOwnTenantOnly(t *testing.T) {
 			}
 		}
 	}
-	if marked < 10 || erased[0].Operation != reports.Delete || erased[1].Origin.State() != domain.Erased {
+	if marked < 10 || erased[0].Operation != domain.OpDelete || erased[1].Origin.State() != domain.Erased {
 		t.Errorf("%d fields are marked as erased, %+v", marked, erased[0])
 	}
 }
@@ -207,10 +207,10 @@ func TestAnAuditFiltersAndPages(t *testing.T) {
 	}
 	for want, filter := range map[string]reports.AuditFilter{
 		"user.password_changed consent.withdrawn consent.granted user.registered municipality.registered": {},
-		"consent.granted user.registered municipality.registered":                                         {Operation: reports.Create},
+		"consent.granted user.registered municipality.registered":                                         {Operation: domain.OpCreate},
 		"consent.withdrawn consent.granted":                                                               {Table: "consents"},
-		"consent.withdrawn":                                                                               {Table: "consents", Operation: reports.Update},
-		"":                                                                                                {Table: "consents", Operation: reports.Read},
+		"consent.withdrawn":                                                                               {Table: "consents", Operation: domain.OpUpdate},
+		"":                                                                                                {Table: "consents", Operation: domain.OpRead},
 		"consent.withdrawn consent.granted ":                                                              {Record: id.UUID},
 		"user.password_changed consent.withdrawn consent.granted user.registered": {User: anna},
 		"user.password_changed consent.withdrawn":                                 {From: all[1].Timestamp},

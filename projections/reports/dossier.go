@@ -65,19 +65,16 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 			d.Reads = append(d.Reads, exposureEntry(e, person))
 		}
 	}
-	d.Activity, err = activity(person, append(about, by...))
-	return d, err
+	d.Activity = activity(person, append(about, by...))
+	return d, nil
 }
 
-func activity(person domain.UserID, events []domain.Recorded) ([]AuditEntry, error) {
+func activity(person domain.UserID, events []domain.Recorded) []AuditEntry {
 	slices.SortFunc(events, func(a, b domain.Recorded) int { return cmp.Compare(a.Position, b.Position) })
 	events = slices.CompactFunc(events, func(a, b domain.Recorded) bool { return a.Position == b.Position })
 	entries := make([]AuditEntry, 0, len(events))
 	for _, r := range events {
-		entry, err := auditEntry(r)
-		if err != nil {
-			return nil, err
-		}
+		entry := auditEntry(r)
 		if entry.User != person {
 			entry.Origin = withheldOf(entry.Origin)
 		}
@@ -86,7 +83,7 @@ func activity(person domain.UserID, events []domain.Recorded) ([]AuditEntry, err
 		}
 		entries = append(entries, entry)
 	}
-	return entries, nil
+	return entries
 }
 
 func withheldOf(o domain.Personal[domain.Origin]) domain.Personal[domain.Origin] {
@@ -97,11 +94,11 @@ func withheldOf(o domain.Personal[domain.Origin]) domain.Personal[domain.Origin]
 }
 
 // withholdChanges hides the values that identify somebody, and the ids of others in lists of people.
-func withholdChanges(changes []FieldChange) []FieldChange {
+func withholdChanges(changes []domain.FieldChange) []domain.FieldChange {
 	hidden := slices.Clone(changes)
 	for i, c := range hidden {
 		if _, people := c.New.([]domain.UserID); people || c.Personal == domain.Open {
-			hidden[i] = FieldChange{Field: c.Field, Personal: domain.Withheld}
+			hidden[i] = domain.FieldChange{Field: c.Field, Personal: domain.Withheld}
 		}
 	}
 	return hidden
