@@ -18,9 +18,9 @@ type AuditScope struct {
 	sealed bool
 }
 
-// ScopeOf gives what an account of the viewer's tenant sees that asks for a tenant, or with the zero id for no one in particular:
-// the own tenant's events, opened; the platform's accounts see every tenant's, sealed, and their own tenant's opened when they name
-// it. Error: forbidden.
+// ScopeOf returns what an account of the viewer's tenant sees when it asks for a tenant, or with the zero id for none in
+// particular: the events of its own tenant, opened. The platform's accounts see those of every tenant, sealed, and those of
+// their own tenant opened if they ask for it. Error: forbidden.
 func ScopeOf(viewer, asked domain.TenantID) (AuditScope, error) {
 	switch {
 	case viewer.IsZero():
@@ -68,12 +68,14 @@ func (r *Reports) Audit(ctx context.Context, scope AuditScope, filter AuditFilte
 	if err != nil {
 		return projections.Listing[AuditEntry]{}, err
 	}
+
 	events, err := r.newest(ctx, scope, eventstore.Query{
 		Actor: filter.User, Record: filter.Record, From: filter.From, To: filter.To, Types: types,
 	}, page)
 	if err != nil {
 		return projections.Listing[AuditEntry]{}, err
 	}
+
 	return projections.List(events, nil, page, func(r domain.Recorded) (AuditEntry, string) {
 		return auditEntry(r), projections.PositionCursor(r.Position)
 	})

@@ -48,6 +48,7 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 	if err != nil {
 		return Dossier{}, err
 	}
+
 	var decided []domain.Recorded
 	for _, e := range about {
 		switch e.Stream {
@@ -59,6 +60,7 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 			d.Rights = d.Rights.Evolve(e)
 		}
 	}
+
 	d.Consents = domain.ConsentsAt(decided, time.Time{}, time.Time{}).Records()
 	for _, e := range seen {
 		if e.Actor != person {
@@ -72,6 +74,7 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 func activity(person domain.UserID, events []domain.Recorded) []AuditEntry {
 	slices.SortFunc(events, func(a, b domain.Recorded) int { return cmp.Compare(a.Position, b.Position) })
 	events = slices.CompactFunc(events, func(a, b domain.Recorded) bool { return a.Position == b.Position })
+
 	entries := make([]AuditEntry, 0, len(events))
 	for _, r := range events {
 		entry := auditEntry(r)

@@ -56,6 +56,7 @@ func (r *Reports) Exposure(ctx context.Context, tenant domain.TenantID, filter E
 		f.Add("subject_id", "invalid", "Give either subject_id or actor_id.")
 		return projections.Listing[ExposureEntry]{}, f.Err()
 	}
+
 	events, err := r.newest(ctx, AuditScope{tenant: tenant}, eventstore.Query{
 		Tenant: tenant, Seen: filter.Subject, Actor: filter.Actor, From: filter.From, To: filter.To,
 		Types: []string{(*domain.PersonalDataRead)(nil).EventType()},
@@ -63,6 +64,7 @@ func (r *Reports) Exposure(ctx context.Context, tenant domain.TenantID, filter E
 	if err != nil {
 		return projections.Listing[ExposureEntry]{}, err
 	}
+
 	return projections.List(events, nil, page, func(e domain.Recorded) (ExposureEntry, string) {
 		return exposureEntry(e, filter.Subject), projections.PositionCursor(e.Position)
 	})
@@ -75,6 +77,7 @@ func exposureEntry(r domain.Recorded, subject domain.UserID) ExposureEntry {
 	if e, ok := r.Event.(*domain.PersonalDataRead); ok {
 		x.Route, x.Fields, x.Head, x.Subjects, x.Filter, x.Reason = e.Route, e.Fields, e.Head, e.Subjects, e.Filter, e.Private
 	}
+
 	switch {
 	case subject.IsZero():
 	case r.Subject == subject:
@@ -98,11 +101,13 @@ func (r *Reports) newest(ctx context.Context, scope AuditScope, q eventstore.Que
 			return nil, nil
 		}
 	}
+
 	q.Newest, q.Limit, q.Tenant, q.Sealed = true, page.Fetch(), scope.tenant, scope.sealed
 	read := func(tx pgx.Tx) (err error) {
 		events, err = r.reader.Find(ctx, tx, q)
 		return err
 	}
+
 	switch {
 	case scope.sealed:
 		err = r.asPlatform(ctx, read)

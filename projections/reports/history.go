@@ -42,7 +42,7 @@ type HistoryEntry struct {
 	Reason            string // of a withdrawal
 }
 
-// History gives every consent event of one person of a tenant, oldest first. It is empty for a person the tenant does not have,
+// History returns every consent event of one person of a tenant, oldest first. It is empty for a person the tenant does not have,
 // and stays whole after an erasure, but for what identifies the person.
 func (r *Reports) History(ctx context.Context, tenant domain.TenantID, subject domain.UserID) ([]HistoryEntry, error) {
 	if subject.IsZero() {

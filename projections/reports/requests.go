@@ -23,6 +23,7 @@ func (r *Reports) Requests(ctx context.Context, tenant domain.TenantID, status d
 		}
 		after.UUID = id
 	}
+
 	var events []domain.Recorded
 	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) (err error) {
 		events, err = r.reader.Find(ctx, tx, eventstore.Query{Tenant: tenant, Types: []string{
@@ -33,10 +34,12 @@ func (r *Reports) Requests(ctx context.Context, tenant domain.TenantID, status d
 	if err != nil {
 		return projections.Listing[domain.Request]{}, err
 	}
+
 	var all domain.Rights
 	for _, e := range events {
 		all = all.Evolve(e)
 	}
+
 	behind := func(a, b domain.Request) int {
 		return cmp.Or(cmp.Compare(a.DueOn, b.DueOn), cmp.Compare(a.ID.String(), b.ID.String()))
 	}
