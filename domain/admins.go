@@ -25,6 +25,10 @@ func (*AdminAdded) EventType() string { return "admin.added.v1" }
 // EventType implements Event.
 func (*AdminRemoved) EventType() string { return "admin.removed.v1" }
 
+func (e *AdminRemoved) changes() []FieldChange {
+	return []FieldChange{{Field: "user_id", Old: e.User}}
+}
+
 // RecordID gives the account the event is about.
 func (e *AdminAdded) RecordID() uuid.UUID { return e.User.UUID }
 

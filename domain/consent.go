@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -73,6 +74,26 @@ func (*ConsentWithdrawn) EventType() string { return "consent.withdrawn.v1" }
 
 func (d *Decision) personal() Part         { return &d.Private }
 func (e *ConsentWithdrawn) personal() Part { return &e.Private }
+
+func (e *ConsentGranted) changes() []FieldChange { return e.decided(true) }
+func (e *ConsentRefused) changes() []FieldChange { return e.decided(false) }
+
+func (e *ConsentWithdrawn) changes() []FieldChange {
+	return append(fieldsOf(e, "consent_id", "purpose"), turned("withdrawn", true))
+}
+
+func (d *Decision) decided(consented bool) []FieldChange {
+	var sealed []string // which of both there are
+	if d.EvidenceSHA256 != "" {
+		sealed = append(sealed, "evidence_reference")
+	}
+	if d.GivenBy == ByCompetentPerson {
+		sealed = append(sealed, "competent_person")
+	}
+
+	first := []FieldChange{{Field: "consented", New: consented}}
+	return slices.Concat(first, payloadFields(d), d.Private.fieldsNamed(sealed...))
+}
 
 // RecordID gives the consent the event is about.
 func (d *Decision) RecordID() uuid.UUID { return d.ConsentID.UUID }

@@ -24,6 +24,9 @@ type (
 	// effective is implemented by events that hold from an instant that somebody stated; without it, or when it is zero, an
 	// event holds from when it was recorded.
 	effective interface{ EffectiveAt() time.Time }
+	// tellsChanges is implemented by events that change more than the fields they hold, or other ones; without it an event reads
+	// in the audit as the fields it holds.
+	tellsChanges interface{ changes() []FieldChange }
 )
 
 // StreamType is a kind of aggregate.

@@ -42,6 +42,14 @@ func (*MunicipalityDeactivated) EventType() string { return "municipality.deacti
 // EventType implements Event.
 func (*MunicipalityReactivated) EventType() string { return "municipality.reactivated.v1" }
 
+func (*MunicipalityDeactivated) changes() []FieldChange {
+	return []FieldChange{turned("is_active", false)}
+}
+
+func (*MunicipalityReactivated) changes() []FieldChange {
+	return []FieldChange{turned("is_active", true)}
+}
+
 // Municipality is the state its events fold into.
 type Municipality struct {
 	ID           TenantID

@@ -44,6 +44,8 @@ type Part interface {
 	SetBytes(plain []byte) error
 	// SetState marks a part that cannot be read.
 	SetState(state PersonalState)
+	// fields returns what the part says of each of its fields.
+	fields() []FieldChange
 }
 
 // Bytes implements Part.

@@ -59,6 +59,8 @@ func (*PurposeNoticePublished) EventType() string { return "purpose.notice_publi
 // EventType implements Event.
 func (*PurposeRetired) EventType() string { return "purpose.retired.v1" }
 
+func (*PurposeRetired) changes() []FieldChange { return []FieldChange{turned("retired", true)} }
+
 // Notice is one version of a purpose's wording.
 type Notice struct {
 	Version     int

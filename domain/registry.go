@@ -7,41 +7,56 @@ import (
 )
 
 // eventTypes is the list of every event type ever released. A released line is never changed or removed: a new version of an
-// event is a new type with a line of its own. testdata/events holds the frozen wire form of each.
-func eventTypes() map[string]func(payload []byte) (Event, error) {
-	return map[string]func([]byte) (Event, error){
-		"municipality.registered.v1":      decode[MunicipalityRegistered],
-		"municipality.details_changed.v1": decode[MunicipalityDetailsChanged],
-		"municipality.deactivated.v1":     decode[MunicipalityDeactivated],
-		"municipality.reactivated.v1":     decode[MunicipalityReactivated],
-		"user.registered.v1":              decode[UserRegistered],
-		"user.profile_changed.v1":         decode[UserProfileChanged],
-		"user.email_changed.v1":           decode[UserEmailChanged],
-		"user.role_changed.v1":            decode[UserRoleChanged],
-		"user.password_changed.v1":        decode[UserPasswordChanged],
-		"user.deactivated.v1":             decode[UserDeactivated],
-		"user.reactivated.v1":             decode[UserReactivated],
-		"user.erased.v1":                  decode[UserErased],
-		"admin.added.v1":                  decode[AdminAdded],
-		"admin.removed.v1":                decode[AdminRemoved],
-		"access.tenant_mismatch.v1":       decode[TenantMismatch],
-		"consent.granted.v1":              decode[ConsentGranted],
-		"consent.refused.v1":              decode[ConsentRefused],
-		"consent.withdrawn.v1":            decode[ConsentWithdrawn],
-		"purpose.defined.v1":              decode[PurposeDefined],
-		"purpose.notice_published.v1":     decode[PurposeNoticePublished],
-		"purpose.retired.v1":              decode[PurposeRetired],
-		"session.started.v1":              decode[SessionStarted],
-		"session.ended.v1":                decode[SessionEnded],
-		"session.reuse_detected.v1":       decode[SessionReuseDetected],
-		"session.sign_in_failed.v1":       decode[SignInFailed],
-		"rights.request_lodged.v1":        decode[RequestLodged],
-		"rights.request_fulfilled.v1":     decode[RequestFulfilled],
-		"rights.request_refused.v1":       decode[RequestRefused],
-		"rights.hold_placed.v1":           decode[HoldPlaced],
-		"rights.hold_lifted.v1":           decode[HoldLifted],
-		"personal_data.read.v1":           decode[PersonalDataRead],
+// event is a new type with a line of its own: its struct, and as what the audit shows it, an operation on a record of a table.
+// testdata/events holds the frozen wire form of each.
+func eventTypes() map[string]registration {
+	return map[string]registration{
+		"municipality.registered.v1":      registered[MunicipalityRegistered](OpCreate, "municipalities"),
+		"municipality.details_changed.v1": registered[MunicipalityDetailsChanged](OpUpdate, "municipalities"),
+		"municipality.deactivated.v1":     registered[MunicipalityDeactivated](OpUpdate, "municipalities"),
+		"municipality.reactivated.v1":     registered[MunicipalityReactivated](OpUpdate, "municipalities"),
+		"user.registered.v1":              registered[UserRegistered](OpCreate, "users"),
+		"user.profile_changed.v1":         registered[UserProfileChanged](OpUpdate, "users"),
+		"user.email_changed.v1":           registered[UserEmailChanged](OpUpdate, "users"),
+		"user.role_changed.v1":            registered[UserRoleChanged](OpUpdate, "users"),
+		"user.password_changed.v1":        registered[UserPasswordChanged](OpUpdate, "users"),
+		"user.deactivated.v1":             registered[UserDeactivated](OpUpdate, "users"),
+		"user.reactivated.v1":             registered[UserReactivated](OpUpdate, "users"),
+		"user.erased.v1":                  registered[UserErased](OpDelete, "users"),
+		"admin.added.v1":                  registered[AdminAdded](OpCreate, "admins"),
+		"admin.removed.v1":                registered[AdminRemoved](OpDelete, "admins"),
+		"access.tenant_mismatch.v1":       registered[TenantMismatch](OpCreate, "tenant_mismatches"),
+		"consent.granted.v1":              registered[ConsentGranted](OpCreate, "consents"),
+		"consent.refused.v1":              registered[ConsentRefused](OpCreate, "consents"),
+		"consent.withdrawn.v1":            registered[ConsentWithdrawn](OpUpdate, "consents"),
+		"purpose.defined.v1":              registered[PurposeDefined](OpCreate, "purposes"),
+		"purpose.notice_published.v1":     registered[PurposeNoticePublished](OpCreate, "notices"),
+		"purpose.retired.v1":              registered[PurposeRetired](OpUpdate, "purposes"),
+		"session.started.v1":              registered[SessionStarted](OpCreate, "sessions"),
+		"session.ended.v1":                registered[SessionEnded](OpDelete, "sessions"),
+		"session.reuse_detected.v1":       registered[SessionReuseDetected](OpUpdate, "sessions"),
+		"session.sign_in_failed.v1":       registered[SignInFailed](OpCreate, "sign_in_failures"),
+		"rights.request_lodged.v1":        registered[RequestLodged](OpCreate, "data_rights_requests"),
+		"rights.request_fulfilled.v1":     registered[RequestFulfilled](OpUpdate, "data_rights_requests"),
+		"rights.request_refused.v1":       registered[RequestRefused](OpUpdate, "data_rights_requests"),
+		"rights.hold_placed.v1":           registered[HoldPlaced](OpCreate, "retention_holds"),
+		"rights.hold_lifted.v1":           registered[HoldLifted](OpUpdate, "retention_holds"),
+		"personal_data.read.v1":           registered[PersonalDataRead](OpRead, "personal_data"),
 	}
+}
+
+// registration is what has to be known of an event type besides its struct.
+type registration struct {
+	construct func() Event
+	operation Operation
+	table     string
+}
+
+func registered[T any, P interface {
+	*T
+	Event
+}](operation Operation, table string) registration {
+	return registration{construct: func() Event { return P(new(T)) }, operation: operation, table: table}
 }
 
 var registry = eventTypes() //nolint:gochecknoglobals // built once from the list above and never written
@@ -60,6 +75,13 @@ func EventTypes() []string {
 func Knows(eventType string) bool {
 	_, ok := registry[eventType]
 	return ok
+}
+
+// OperationOf tells what an event of a type does, and to a record of which table, as an auditor reads it. Both are empty for a
+// type that is not registered.
+func OperationOf(eventType string) (operation Operation, table string) {
+	r := registry[eventType]
+	return r.operation, r.table
 }
 
 // Encode gives an event's payload and, for an event with a readable personal part, the bytes to seal. It refuses an event that
@@ -85,14 +107,15 @@ type Opener func() (plain []byte, state PersonalState, err error)
 
 // Decode gives the event that was stored. An unknown type or version is an *UnknownEventError.
 func Decode(eventType string, payload []byte, open Opener) (Event, error) {
-	decoder, ok := registry[eventType]
+	r, ok := registry[eventType]
 	if !ok {
 		return nil, &UnknownEventError{Type: eventType}
 	}
-	event, err := decoder(payload)
-	if err != nil {
+	event := r.construct()
+	if err := json.Unmarshal(payload, event); err != nil {
 		return nil, fmt.Errorf("decode %s: %w", eventType, err)
 	}
+
 	h, ok := event.(holdsPersonal)
 	if !ok || open == nil {
 		return event, nil
@@ -105,17 +128,6 @@ func Decode(eventType string, payload []byte, open Opener) (Event, error) {
 		h.personal().SetState(state)
 	} else if err := h.personal().SetBytes(plain); err != nil {
 		return nil, fmt.Errorf("decode the personal part of %s: %w", eventType, err)
-	}
-	return event, nil
-}
-
-func decode[T any, P interface {
-	*T
-	Event
-}](payload []byte) (Event, error) {
-	event := P(new(T))
-	if err := json.Unmarshal(payload, event); err != nil {
-		return nil, err
 	}
 	return event, nil
 }

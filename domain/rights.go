@@ -107,6 +107,16 @@ func (e *RequestRefused) personal() Part   { return &e.Private }
 func (e *HoldPlaced) personal() Part       { return &e.Private }
 func (e *HoldLifted) personal() Part       { return &e.Private }
 
+func (e *RequestFulfilled) changes() []FieldChange {
+	return append(fieldsOf(e), FieldChange{Field: "status", Old: RequestOpen, New: RequestDone})
+}
+
+func (e *RequestRefused) changes() []FieldChange {
+	return append(fieldsOf(e), FieldChange{Field: "status", Old: RequestOpen, New: RequestDeclined})
+}
+
+func (e *HoldLifted) changes() []FieldChange { return append(fieldsOf(e), turned("lifted", true)) }
+
 // RecordID gives the request the event is about.
 func (e *RequestLodged) RecordID() uuid.UUID { return e.RequestID.UUID }
 

@@ -60,6 +60,10 @@ func (*SessionReuseDetected) EventType() string { return "session.reuse_detected
 // EventType implements Event.
 func (*SignInFailed) EventType() string { return "session.sign_in_failed.v1" }
 
+func (*SessionReuseDetected) changes() []FieldChange {
+	return []FieldChange{turned("reuse_detected", true)}
+}
+
 // RecordID gives the session the event is about.
 func (e *SessionStarted) RecordID() uuid.UUID { return e.SessionID }
 

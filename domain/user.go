@@ -2,6 +2,7 @@ package domain
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -81,6 +82,28 @@ func (*UserReactivated) EventType() string { return "user.reactivated.v1" }
 func (e *UserRegistered) personal() Part     { return &e.Person }
 func (e *UserProfileChanged) personal() Part { return &e.Person }
 func (e *UserEmailChanged) personal() Part   { return &e.Email }
+
+func (e *UserProfileChanged) changes() []FieldChange {
+	sealed := slices.DeleteFunc(slices.Clone(e.Fields), func(field string) bool { return field == "preferred_language" })
+	return append(payloadFields(e, "fields"), e.Person.fieldsNamed(sealed...)...)
+}
+
+func (e *UserEmailChanged) changes() []FieldChange {
+	c := FieldChange{Field: "email", Personal: e.Email.State()}
+	if email, open := e.Email.Get(); open {
+		c.Old, c.New = email.Old, email.New
+	}
+	return []FieldChange{c}
+}
+
+// changes says that the password changed, and nothing of it.
+func (*UserPasswordChanged) changes() []FieldChange { return []FieldChange{{Field: "password"}} }
+
+func (e *UserDeactivated) changes() []FieldChange {
+	return append(fieldsOf(e), turned("is_active", false))
+}
+
+func (*UserReactivated) changes() []FieldChange { return []FieldChange{turned("is_active", true)} }
 
 // User is the state its events fold into. Of an erased user the personal fields are empty and Erased is true.
 type User struct {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
-	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/projections/reports"
 )
 
 // auditBody is one event as an auditor reads it.
@@ -35,7 +35,7 @@ type changeBody struct {
 	Personal personalState `json:"personal"`
 }
 
-func auditOf(e projections.AuditEntry) auditBody {
+func auditOf(e reports.AuditEntry) auditBody {
 	b := auditBody{
 		ID: e.ID, Timestamp: instant(e.Timestamp), TenantID: e.Tenant.UUID, UserID: idOrNull(e.User.UUID), UserRole: e.UserRole,
 		Operation: string(e.Operation), TableName: e.Table, RecordID: e.Record, SubjectID: idOrNull(e.Subject.UUID),
@@ -45,7 +45,7 @@ func auditOf(e projections.AuditEntry) auditBody {
 		change := changeBody{Old: c.Old, New: c.New, Personal: stateOf(c.Personal)}
 		if hidden(c.Personal) {
 			change.New = change.Personal
-			if e.Operation == projections.Update {
+			if e.Operation == domain.OpUpdate {
 				change.Old = change.Personal
 			}
 		}
@@ -82,8 +82,8 @@ type auditOutput struct {
 // auditLog lists what happened, newest first.
 func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInput) (*auditOutput, error) {
 	var f domain.Faults
-	filter := projections.AuditFilter{
-		Operation: projections.Operation(in.Operation), Table: in.TableName, Record: optionalID(&f, "record_id", in.RecordID),
+	filter := reports.AuditFilter{
+		Operation: domain.Operation(in.Operation), Table: in.TableName, Record: optionalID(&f, "record_id", in.RecordID),
 		User: domain.UserID{UUID: optionalID(&f, "user_id", in.UserID)}, From: in.From, To: in.To,
 	}
 	asked := domain.TenantID{UUID: optionalID(&f, "tenant_id", in.TenantID)}
@@ -98,11 +98,11 @@ func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInpu
 			return nil, domain.Refuse(domain.CodeForbidden, "You may read the audit log of your own tenant only.")
 		}
 	}
-	scope, err := projections.ScopeOf(call.Tenant, asked)
+	scope, err := reports.ScopeOf(call.Tenant, asked)
 	if err != nil {
 		return nil, err
 	}
-	list, err := s.config.Readings.Audit(ctx, scope, filter, in.page())
+	list, err := s.config.Reports.Audit(ctx, scope, filter, in.page())
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func (in *auditInput) named() map[string]string {
 }
 
 // shownIn lists the people of whom entries show what is personal: in changes the one they are about, in origins the one who did it.
-func shownIn(entries []projections.AuditEntry) (people []domain.UserID) {
+func shownIn(entries []reports.AuditEntry) (people []domain.UserID) {
 	for _, e := range entries {
 		for _, c := range e.Changes {
 			if c.Personal == domain.Open {

@@ -256,7 +256,7 @@ func TestAnExportThatFailsIsNotTakenForAWholeOne(t *testing.T) {
 	}
 	for _, format := range []string{"json", "csv", "ndjson"} {
 		left := 350
-		w.readings.between = func() error {
+		w.reports.between = func() error {
 			if left--; left < 0 {
 				return errors.New("deliberate")
 			}
@@ -269,7 +269,7 @@ func TestAnExportThatFailsIsNotTakenForAWholeOne(t *testing.T) {
 		if status, err := get(format); status != 500 || err != nil {
 			t.Errorf("%s: status %d, %v, want a problem", format, status, err)
 		}
-		w.readings.between = nil
+		w.reports.between = nil
 		if status, err := get(format); status != 200 || err != nil {
 			t.Errorf("%s: status %d, %v, want all of it", format, status, err)
 		}
@@ -282,7 +282,7 @@ func TestOnlySomeExportsRunAtOnce(t *testing.T) {
 	officer := w.staff(domain.Manager, "KZN225")
 	w.citizen("thandi@example.org")
 	running, end := make(chan struct{}), make(chan struct{})
-	w.readings.between = func() error {
+	w.reports.between = func() error {
 		running <- struct{}{}
 		<-end
 		return nil

@@ -224,7 +224,7 @@ func TestHalfSetConfigurationsAreRefused(t *testing.T) {
 	w := newWorld(t)
 	whole := func() apphttp.Config {
 		return apphttp.Config{
-			Commands: w.handler, Queries: w.queries, Readings: w.readings, Ready: func(contextOf) apphttp.ReadyState { return apphttp.ReadyState{} },
+			Commands: w.handler, Queries: w.queries, Reports: w.reports, Ready: func(contextOf) apphttp.ReadyState { return apphttp.ReadyState{} },
 			Logger: discard(), Metrics: prometheus.NewRegistry(), Version: "0.1.0", Tokens: tokens(),
 		}
 	}
@@ -234,7 +234,7 @@ func TestHalfSetConfigurationsAreRefused(t *testing.T) {
 	for name, spoil := range map[string]func(*apphttp.Config){
 		"no commands":    func(c *apphttp.Config) { c.Commands = nil },
 		"no queries":     func(c *apphttp.Config) { c.Queries = nil },
-		"no readings":    func(c *apphttp.Config) { c.Readings = nil },
+		"no reports":     func(c *apphttp.Config) { c.Reports = nil },
 		"no readiness":   func(c *apphttp.Config) { c.Ready = nil },
 		"no logger":      func(c *apphttp.Config) { c.Logger = nil },
 		"no metrics":     func(c *apphttp.Config) { c.Metrics = nil },

@@ -8,7 +8,7 @@ import (
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
-	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/projections/reports"
 )
 
 type exposureBody struct {
@@ -26,7 +26,7 @@ type exposureBody struct {
 	Matched   *string           `json:"matched" enum:"subject,list,filter" doc:"Why this is about subject_id: named alone, named among others, or perhaps covered by the filter." example:"subject"`
 }
 
-func exposureOf(x projections.ExposureEntry) exposureBody {
+func exposureOf(x reports.ExposureEntry) exposureBody {
 	facts, _ := x.Reason.Get()
 	b := exposureBody{
 		Position: x.Position, EventID: x.EventID, Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID), ActorRole: x.ActorRole,
@@ -59,7 +59,7 @@ type exposureOutput struct {
 // exposure lists who read whose personal data. It shows ids and routes, nothing personal, and so is not recorded itself.
 func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureInput) (*exposureOutput, error) {
 	var f domain.Faults
-	filter := projections.ExposureFilter{
+	filter := reports.ExposureFilter{
 		Subject: domain.UserID{UUID: optionalID(&f, "subject_id", in.SubjectID)},
 		Actor:   domain.UserID{UUID: optionalID(&f, "actor_id", in.ActorID)},
 		From:    in.From, To: in.To,
@@ -76,7 +76,7 @@ func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureI
 			return nil, err
 		}
 	}
-	list, err := s.config.Readings.Exposure(ctx, call.Tenant, filter, in.page())
+	list, err := s.config.Reports.Exposure(ctx, call.Tenant, filter, in.page())
 	if err != nil {
 		return nil, err
 	}

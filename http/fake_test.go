@@ -16,6 +16,7 @@ import (
 	"github.com/salga-trust/engine/domain"
 	apphttp "github.com/salga-trust/engine/http"
 	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/projections/reports"
 )
 
 var _ commands.Store = (*fakeStore)(nil)
@@ -480,27 +481,27 @@ func (nilQueries) Municipalities(context.Context, projections.MunicipalityFilter
 	panic("deliberate")
 }
 
-// fakeReadings reads the log in memory, as far as permissions and shapes need it; what the readings say is tested on Postgres.
-type fakeReadings struct {
+// fakeReports reads the log in memory, as far as permissions and shapes need it; what the reports say is tested on Postgres.
+type fakeReports struct {
 	store *fakeStore
 	// between, if it is set, is called before each consent of a replay.
 	between func() error
 }
 
-func (r *fakeReadings) History(_ context.Context, tenant domain.TenantID, subject domain.UserID) (history []projections.HistoryEntry, err error) {
+func (r *fakeReports) History(_ context.Context, tenant domain.TenantID, subject domain.UserID) (history []reports.HistoryEntry, err error) {
 	for _, e := range r.store.events() {
 		if e.Tenant == tenant && e.Stream == domain.ConsentsOf(subject) {
-			history = append(history, projections.HistoryEntry{Position: e.Position, EventID: e.EventID, EventType: e.Event.EventType(), Actor: e.Actor})
+			history = append(history, reports.HistoryEntry{Position: e.Position, EventID: e.EventID, EventType: e.Event.EventType(), Actor: e.Actor})
 		}
 	}
 	return history, nil
 }
 
-func (r *fakeReadings) Resolve(ctx context.Context, _ domain.TenantID, _ time.Time, _ int64) (int64, error) {
+func (r *fakeReports) Resolve(ctx context.Context, _ domain.TenantID, _ time.Time, _ int64) (int64, error) {
 	return r.store.Head(ctx)
 }
 
-func (r *fakeReadings) Replay(_ context.Context, tenant domain.TenantID, _ projections.ReplayQuery, each func(domain.Consent) error) error {
+func (r *fakeReports) Replay(_ context.Context, tenant domain.TenantID, _ reports.ReplayQuery, each func(domain.Consent) error) error {
 	for _, c := range (&fakeQueries{store: r.store}).all(tenant) {
 		if r.between != nil {
 			if err := r.between(); err != nil {
@@ -514,16 +515,16 @@ func (r *fakeReadings) Replay(_ context.Context, tenant domain.TenantID, _ proje
 	return nil
 }
 
-func (r *fakeReadings) Exposure(context.Context, domain.TenantID, projections.ExposureFilter, projections.Page) (projections.Listing[projections.ExposureEntry], error) {
-	return projections.Listing[projections.ExposureEntry]{}, nil
+func (r *fakeReports) Exposure(context.Context, domain.TenantID, reports.ExposureFilter, projections.Page) (projections.Listing[reports.ExposureEntry], error) {
+	return projections.Listing[reports.ExposureEntry]{}, nil
 }
 
-func (r *fakeReadings) Audit(context.Context, projections.AuditScope, projections.AuditFilter, projections.Page) (projections.Listing[projections.AuditEntry], error) {
-	return projections.Listing[projections.AuditEntry]{}, nil
+func (r *fakeReports) Audit(context.Context, reports.AuditScope, reports.AuditFilter, projections.Page) (projections.Listing[reports.AuditEntry], error) {
+	return projections.Listing[reports.AuditEntry]{}, nil
 }
 
-func (r *fakeReadings) Dossier(_ context.Context, tenant domain.TenantID, person domain.UserID) (projections.Dossier, error) {
-	d := projections.Dossier{Position: int64(len(r.store.events()))}
+func (r *fakeReports) Dossier(_ context.Context, tenant domain.TenantID, person domain.UserID) (reports.Dossier, error) {
+	d := reports.Dossier{Position: int64(len(r.store.events()))}
 	for _, e := range r.store.events() {
 		if e.Tenant == tenant && e.Stream == domain.UserOf(person) {
 			d.Profile = d.Profile.Evolve(e)
@@ -532,6 +533,6 @@ func (r *fakeReadings) Dossier(_ context.Context, tenant domain.TenantID, person
 	return d, nil
 }
 
-func (r *fakeReadings) Requests(context.Context, domain.TenantID, domain.RequestStatus, projections.Page) (projections.Listing[domain.Request], error) {
+func (r *fakeReports) Requests(context.Context, domain.TenantID, domain.RequestStatus, projections.Page) (projections.Listing[domain.Request], error) {
 	return projections.Listing[domain.Request]{}, nil
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
-	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/projections/reports"
 )
 
 // historyBody is one consent event of a person, in full.
@@ -60,7 +60,7 @@ func stateOf(s domain.PersonalState) personalState {
 	return [...]personalState{domain.Absent: "none", domain.Open: "open", domain.Erased: "erased", domain.Withheld: "sealed"}[s]
 }
 
-func historyOf(h projections.HistoryEntry) historyBody {
+func historyOf(h reports.HistoryEntry) historyBody {
 	b := historyBody{
 		Position: h.Position, EventID: h.EventID, EventType: h.EventType, RecordedAt: instant(h.RecordedAt), GivenAt: instant(h.GivenAt),
 		Actor: idOrNull(h.Actor.UUID), ActorRole: h.ActorRole, RecordedBy: h.RecordedBy, ConsentID: h.ConsentID.UUID, Purpose: h.Purpose,
@@ -98,7 +98,7 @@ func (s *server) history(ctx context.Context, call commands.Call, in *historyInp
 	if err := s.config.Commands.KnownPerson(ctx, call.Tenant, subject); err != nil {
 		return nil, err
 	}
-	entries, err := s.config.Readings.History(ctx, call.Tenant, subject)
+	entries, err := s.config.Reports.History(ctx, call.Tenant, subject)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
-	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/projections/reports"
 )
 
 // myDataBody is everything there is about one person (POPIA s23).
@@ -47,7 +47,7 @@ type recipientBody struct {
 	Last      instant    `json:"last"`
 }
 
-func myDataOf(d projections.Dossier, at time.Time) myDataBody {
+func myDataOf(d reports.Dossier, at time.Time) myDataBody {
 	b := myDataBody{
 		ExportTimestamp: instant(at), Position: d.Position, Profile: userOf(d.Profile), Consents: each(d.Consents, consentOf),
 		Requests: each(d.Rights.Requests, requestOf), Holds: each(d.Rights.Holds, holdOf), Activity: each(d.Activity, auditOf),
@@ -68,7 +68,7 @@ func myDataOf(d projections.Dossier, at time.Time) myDataBody {
 	return b
 }
 
-func lookOf(x projections.ExposureEntry) lookBody {
+func lookOf(x reports.ExposureEntry) lookBody {
 	return lookBody{
 		Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID), ActorRole: x.ActorRole, Route: x.Route, Fields: x.Fields,
 		Matched: string(x.Matched), Position: x.Position,
@@ -81,7 +81,7 @@ type myDataOutput struct {
 
 // myData gives the caller everything about themselves.
 func (s *server) myData(ctx context.Context, call commands.Call, _ *struct{}) (*myDataOutput, error) {
-	d, err := s.config.Readings.Dossier(ctx, call.Tenant, call.User)
+	d, err := s.config.Reports.Dossier(ctx, call.Tenant, call.User)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ type myPageOutput struct {
 
 // myPage is myData as a page that a person can read and print.
 func (s *server) myPage(ctx context.Context, call commands.Call, in *myPageInput) (*myPageOutput, error) {
-	d, err := s.config.Readings.Dossier(ctx, call.Tenant, call.User)
+	d, err := s.config.Reports.Dossier(ctx, call.Tenant, call.User)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (s *server) requestData(ctx context.Context, call commands.Call, in *reques
 	if q.Kind != domain.AccessRequest {
 		return nil, domain.Refuse(domain.CodeNotFound, "This is not a request for access.")
 	}
-	d, err := s.config.Readings.Dossier(ctx, call.Tenant, q.Subject)
+	d, err := s.config.Reports.Dossier(ctx, call.Tenant, q.Subject)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ import (
 	apphttp "github.com/salga-trust/engine/http"
 	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/projections/reports"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -46,7 +47,7 @@ func newRealWorld(t *testing.T) (*world, *pgxpool.Pool) {
 	reader, err := eventstore.NewReader(t.Context(), pool, []byte(masterKey))
 	must(t, err)
 	w.api, err = apphttp.New(apphttp.Config{
-		Commands: w.handler, Queries: slowly{projections.NewQueries(pool)}, Readings: projections.NewReadings(pool, reader), Version: "0.1.0", Metrics: prometheus.NewRegistry(),
+		Commands: w.handler, Queries: slowly{projections.NewQueries(pool)}, Reports: reports.New(pool, reader), Version: "0.1.0", Metrics: prometheus.NewRegistry(),
 		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
 		Ready:  func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },
 		Logger: slog.New(slog.NewJSONHandler(w.log, nil)),

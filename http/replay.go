@@ -15,7 +15,7 @@ import (
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
-	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/projections/reports"
 )
 
 type exportInput struct {
@@ -38,14 +38,14 @@ const exportsAtOnce = 4
 
 // export streams the state of all consents of the tenant, replayed from events, in constant memory.
 func (s *server) export(ctx context.Context, call commands.Call, in *exportInput) (*exportOutput, error) {
-	q := projections.ReplayQuery{At: in.AsOf, Purpose: strings.ToLower(in.Purpose)}
+	q := reports.ReplayQuery{At: in.AsOf, Purpose: strings.ToLower(in.Purpose)}
 	if q.Purpose != "" {
 		if err := s.config.Commands.KnownPurpose(ctx, call.Tenant, q.Purpose); err != nil {
 			return nil, err
 		}
 	}
 	var err error
-	if q.Position, err = s.config.Readings.Resolve(ctx, call.Tenant, in.KnownAt, in.Position); err != nil {
+	if q.Position, err = s.config.Reports.Resolve(ctx, call.Tenant, in.KnownAt, in.Position); err != nil {
 		return nil, err
 	}
 	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(whenever(in.AsOf)), "position": position(q.Position)}
@@ -65,7 +65,7 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 }
 
 // stream writes the export. What fails before the first byte is a problem like any other; after it only the connection can say so.
-func (s *server) stream(ctx context.Context, call commands.Call, q projections.ReplayQuery, format Format, w http.ResponseWriter) {
+func (s *server) stream(ctx context.Context, call commands.Call, q reports.ReplayQuery, format Format, w http.ResponseWriter) {
 	select {
 	case s.exports <- struct{}{}:
 		defer func() { <-s.exports }()
@@ -96,12 +96,12 @@ func (s *server) refuse(ctx context.Context, w http.ResponseWriter, err error) {
 	s.problemOf(ctx, err, nil).write(w)
 }
 
-func (s *server) replay(ctx context.Context, call commands.Call, q projections.ReplayQuery, format Format, w io.Writer) error {
+func (s *server) replay(ctx context.Context, call commands.Call, q reports.ReplayQuery, format Format, w io.Writer) error {
 	x, err := NewConsentExport(w, format, q.Position, q.At, false)
 	if err != nil {
 		return err
 	}
-	err = s.config.Readings.Replay(ctx, call.Tenant, q, func(c domain.Consent) error { return x.Write(c, Revealed{}) })
+	err = s.config.Reports.Replay(ctx, call.Tenant, q, func(c domain.Consent) error { return x.Write(c, Revealed{}) })
 	if err != nil {
 		return err
 	}

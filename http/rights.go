@@ -127,7 +127,7 @@ type requestsOutput struct {
 
 // tenantRequests lists the municipality's requests, those that are due first.
 func (s *server) tenantRequests(ctx context.Context, call commands.Call, in *requestsInput) (*requestsOutput, error) {
-	list, err := s.config.Readings.Requests(ctx, call.Tenant, domain.RequestStatus(in.Status), in.page())
+	list, err := s.config.Reports.Requests(ctx, call.Tenant, domain.RequestStatus(in.Status), in.page())
 	if err != nil {
 		return nil, err
 	}

@@ -20,13 +20,14 @@ import (
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/projections/reports"
 )
 
 // Config is what the server needs. Fields without a remark must be set.
 type Config struct {
 	Commands *commands.Handler
 	Queries  Queries
-	Readings Readings
+	Reports  Reports
 	Tokens   Tokens
 	Ready    func(ctx context.Context) ReadyState
 	Logger   *slog.Logger
@@ -60,17 +61,17 @@ type Queries interface {
 	WaitFor(ctx context.Context, projection string, position int64) error
 }
 
-// Readings is what the server needs of the log itself, for officers. Package projections implements it.
-type Readings interface {
-	History(ctx context.Context, tenant domain.TenantID, subject domain.UserID) ([]projections.HistoryEntry, error)
+// Reports is what the server needs of the log itself, for officers. Package projections/reports implements it.
+type Reports interface {
+	History(ctx context.Context, tenant domain.TenantID, subject domain.UserID) ([]reports.HistoryEntry, error)
 	// Resolve gives the position that a replay is about.
 	Resolve(ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64) (int64, error)
-	Replay(ctx context.Context, tenant domain.TenantID, q projections.ReplayQuery, each func(domain.Consent) error) error
-	Dossier(ctx context.Context, tenant domain.TenantID, person domain.UserID) (projections.Dossier, error)
+	Replay(ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery, each func(domain.Consent) error) error
+	Dossier(ctx context.Context, tenant domain.TenantID, person domain.UserID) (reports.Dossier, error)
 	// Requests lists a tenant's requests of a status, those that are due first.
 	Requests(ctx context.Context, tenant domain.TenantID, status domain.RequestStatus, page projections.Page) (projections.Listing[domain.Request], error)
-	Exposure(ctx context.Context, tenant domain.TenantID, f projections.ExposureFilter, page projections.Page) (projections.Listing[projections.ExposureEntry], error)
-	Audit(ctx context.Context, scope projections.AuditScope, f projections.AuditFilter, page projections.Page) (projections.Listing[projections.AuditEntry], error)
+	Exposure(ctx context.Context, tenant domain.TenantID, f reports.ExposureFilter, page projections.Page) (projections.Listing[reports.ExposureEntry], error)
+	Audit(ctx context.Context, scope reports.AuditScope, f reports.AuditFilter, page projections.Page) (projections.Listing[reports.AuditEntry], error)
 }
 
 type server struct {
@@ -187,8 +188,8 @@ func on[I, O any](handle func(*server, context.Context, commands.Call, *I) (*O, 
 
 func (c *Config) complete() error {
 	switch {
-	case c.Commands == nil || c.Queries == nil || c.Readings == nil || c.Ready == nil || c.Logger == nil || c.Metrics == nil || c.Version == "":
-		return errors.New("commands, queries, readings, readiness, logger, metrics and version must be given")
+	case c.Commands == nil || c.Queries == nil || c.Reports == nil || c.Ready == nil || c.Logger == nil || c.Metrics == nil || c.Version == "":
+		return errors.New("commands, queries, reports, readiness, logger, metrics and version must be given")
 	}
 	for _, origin := range c.AllowedOrigins {
 		u, err := url.Parse(origin)

@@ -29,16 +29,16 @@ const (
 
 // world is the whole API on a log in memory, with a clock that stands still.
 type world struct {
-	t        testing.TB
-	store    *fakeStore
-	queries  *fakeQueries
-	readings *fakeReadings
-	handler  *commands.Handler
-	api      http.Handler
-	log      *safeBuffer
-	ready    apphttp.ReadyState
-	tenants  map[string]domain.TenantID // by code
-	spec     spec                       // see openapi
+	t       testing.TB
+	store   *fakeStore
+	queries *fakeQueries
+	reports *fakeReports
+	handler *commands.Handler
+	api     http.Handler
+	log     *safeBuffer
+	ready   apphttp.ReadyState
+	tenants map[string]domain.TenantID // by code
+	spec    spec                       // see openapi
 
 	mu  sync.Mutex
 	now time.Time
@@ -77,12 +77,12 @@ func newWorld(t testing.TB, settings ...func(*apphttp.Config)) *world {
 	t.Helper()
 	w := &world{t: t, log: &safeBuffer{}, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), tenants: map[string]domain.TenantID{}}
 	w.store = newFakeStore(w.clock)
-	w.queries, w.readings = &fakeQueries{store: w.store}, &fakeReadings{store: w.store}
+	w.queries, w.reports = &fakeQueries{store: w.store}, &fakeReports{store: w.store}
 	w.handler = commands.New(w.store, commands.Config{
 		Now: w.clock, Hashes: 4, Argon2id: &argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 8, KeyLength: 16},
 	})
 	config := apphttp.Config{
-		Commands: w.handler, Queries: w.queries, Readings: w.readings, Version: "0.1.0", Now: w.clock, Metrics: prometheus.NewRegistry(),
+		Commands: w.handler, Queries: w.queries, Reports: w.reports, Version: "0.1.0", Now: w.clock, Metrics: prometheus.NewRegistry(),
 		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: 30 * time.Minute},
 		Ready:  func(context.Context) apphttp.ReadyState { return w.ready },
 		Logger: slog.New(slog.NewJSONHandler(w.log, nil)), AllowedOrigins: []string{"http://localhost:3000"},

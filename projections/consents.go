@@ -197,13 +197,12 @@ func (q *Queries) Consents(ctx context.Context, tenant domain.TenantID, subject 
 	sql := `select ` + consentsTable().list() + ` from trust.consents c where c.tenant_id = $1 and c.subject_id = $2`
 	w := pg.Where{Args: []any{tenant.UUID, subject.UUID}}
 	if page.After != "" {
-		after, err := page.afterPosition()
+		after, err := page.AfterPosition()
 		if err != nil {
 			return Listing[domain.Consent]{}, err
 		}
 		w.And("c.decided < %s", after)
 	}
-	sql += w.SQL() + ` order by c.decided desc limit ` + w.Arg(page.limit()+1)
-	rows, err := inTenant(ctx, q, tenant, sql, w.Args, scanConsent)
-	return listing(rows, err, page, func(r consentRow) (domain.Consent, string) { return r.Consent, positionCursor(r.Decided) })
+	rows, err := inTenant(ctx, q, tenant, sql+w.SQL()+` order by c.decided desc limit `+w.Arg(page.Fetch()), w.Args, scanConsent)
+	return List(rows, err, page, func(r consentRow) (domain.Consent, string) { return r.Consent, PositionCursor(r.Decided) })
 }

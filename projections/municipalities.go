@@ -118,16 +118,16 @@ func (q *Queries) Municipalities(ctx context.Context, f MunicipalityFilter, page
 		w.And("(strpos(lower(m.name), lower(%[1]s)) > 0 or starts_with(m.code, upper(%[1]s)))", f.Q)
 	}
 	if page.After != "" {
-		after, err := page.afterID()
+		after, err := page.AfterID()
 		if err != nil {
 			return Listing[domain.Municipality]{}, err
 		}
 		w.And("m.id < %s", after)
 	}
 	sql := `select ` + municipalitiesTable().list() + ` from trust.municipalities m where true` + w.SQL() +
-		` order by m.id desc limit ` + w.Arg(page.limit()+1)
+		` order by m.id desc limit ` + w.Arg(page.Fetch())
 	rows, err := public(ctx, q, sql, w.Args, scanMunicipality)
-	return listing(rows, err, page, func(r municipalityRow) (domain.Municipality, string) {
-		return r.State, idCursor(r.State.ID.UUID)
+	return List(rows, err, page, func(r municipalityRow) (domain.Municipality, string) {
+		return r.State, IDCursor(r.State.ID.UUID)
 	})
 }

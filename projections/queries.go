@@ -3,10 +3,7 @@ package projections
 import (
 	"context"
 	"fmt"
-	"encoding/base64"
-	"encoding/binary"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -33,80 +30,6 @@ func (q *Queries) WaitFor(ctx context.Context, table string, position int64) err
 		return fmt.Errorf("wait for an unknown read table %q", table)
 	}
 	return q.observer.WaitFor(ctx, table, position)
-}
-
-// Page asks for part of a list: at most Limit items (1 to 100; 0: 50) after the cursor After (empty: from the start).
-type Page struct {
-	Limit int
-	After string
-}
-
-// Listing is part of a list. Next is the cursor of what follows; empty: nothing does.
-type Listing[T any] struct {
-	Items []T
-	Next  string
-}
-
-const (
-	defaultLimit = 50
-	maxLimit     = 100
-)
-
-func (p Page) limit() int {
-	if p.Limit <= 0 {
-		return defaultLimit
-	}
-	return min(p.Limit, maxLimit)
-}
-
-// afterID decodes a cursor made by idCursor.
-func (p Page) afterID() (uuid.UUID, error) {
-	raw, err := base64.RawURLEncoding.DecodeString(p.After)
-	if err != nil || len(raw) != len(uuid.UUID{}) {
-		return uuid.UUID{}, malformedCursor()
-	}
-	return uuid.UUID(raw), nil
-}
-
-// afterPosition decodes a cursor made by positionCursor.
-func (p Page) afterPosition() (int64, error) {
-	raw, err := base64.RawURLEncoding.DecodeString(p.After)
-	if err != nil || len(raw) != 8 {
-		return 0, malformedCursor()
-	}
-	return int64(binary.BigEndian.Uint64(raw)), nil
-}
-
-func idCursor(id uuid.UUID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
-
-func positionCursor(position int64) string {
-	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, uint64(position)))
-}
-
-func malformedCursor() error {
-	var f domain.Faults
-	f.Add("after", "invalid", "Give the value of next from the page before, or nothing.")
-	return f.Err()
-}
-
-// listing makes a page of rows, which are one more than the page holds if there is a next page.
-func listing[R, T any](rows []R, err error, page Page, item func(R) (T, string)) (Listing[T], error) {
-	if err != nil {
-		return Listing[T]{}, err
-	}
-	l := Listing[T]{Items: make([]T, 0, len(rows))}
-	for i, r := range rows {
-		if i == page.limit() {
-			break
-		}
-		value, cursor := item(r)
-		l.Items = append(l.Items, value)
-		l.Next = cursor
-	}
-	if len(rows) <= page.limit() {
-		l.Next = ""
-	}
-	return l, nil
 }
 
 // only gives the single row that was found, or not_found.

@@ -149,7 +149,7 @@ func (q *Queries) Users(ctx context.Context, tenant domain.TenantID, f UserFilte
 		w.And("strpos(lower(u.full_name) || ' ' || lower(u.email), lower(%s)) > 0", f.Q)
 	}
 	if page.After != "" {
-		after, err := page.afterID()
+		after, err := page.AfterID()
 		if err != nil {
 			return Listing[domain.User]{}, err
 		}
@@ -159,7 +159,7 @@ func (q *Queries) Users(ctx context.Context, tenant domain.TenantID, f UserFilte
 	if f.Email != "" || f.Phone != "" { // found first and then sorted, or the planner walks all users in the order that is asked for
 		sql = `with u as materialized (` + sql + `) select * from u`
 	}
-	sql += ` order by u.id desc limit ` + w.Arg(page.limit()+1)
+	sql += ` order by u.id desc limit ` + w.Arg(page.Fetch())
 	rows, err := inTenant(ctx, q, tenant, sql, w.Args, scanUser)
-	return listing(rows, err, page, func(r userRow) (domain.User, string) { return r.State, idCursor(r.State.ID.UUID) })
+	return List(rows, err, page, func(r userRow) (domain.User, string) { return r.State, IDCursor(r.State.ID.UUID) })
 }

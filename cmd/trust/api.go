@@ -39,7 +39,7 @@ func newAPI(c *config, e *commandSide, log *slog.Logger) (http.Handler, error) {
 		environment = "production"
 	}
 	return apphttp.New(apphttp.Config{
-		Commands: e.handler, Queries: queries, Readings: e.readings, Ready: newReadiness(c, e.pool, observer).look, Logger: log, Metrics: metrics,
+		Commands: e.handler, Queries: queries, Reports: e.reports, Ready: newReadiness(c, e.pool, observer).look, Logger: log, Metrics: metrics,
 		Tokens:  apphttp.Tokens{Secret: []byte(c.secretKey), Issuer: tokenIssuer, Audience: tokenAudience, Access: c.accessTTL},
 		Version: version, AllowedOrigins: c.origins, Environment: environment, Debug: c.debug, RateLimit: c.rateLimit,
 		TrustedProxies: c.proxies, ScrapeFrom: c.scrapers,

@@ -71,8 +71,14 @@ func rules() map[string]rule {
 			never:    []string{"os", "net/http", "syscall"},
 			testOurs: []string{given, "commands", pgtest, schema}, testOthers: withDatabase,
 		},
+		"projections/reports": {
+			ours:     []string{"domain", "eventstore", "projections"},
+			others:   []string{pgx, uuid},
+			never:    []string{"os", "net/http", "syscall"},
+			testOurs: []string{given, pgtest}, testOthers: withDatabase,
+		},
 		"http": {
-			ours: []string{"domain", "commands", "projections"},
+			ours: []string{"domain", "commands", "projections", "projections/reports"},
 			others: []string{
 				uuid, "github.com/go-chi/chi/v5", "github.com/danielgtaylor/huma/v2", "github.com/go-chi/cors",
 				"github.com/go-chi/httprate", "github.com/redis/go-redis/v9", "github.com/swaggest/swgui",
@@ -98,7 +104,7 @@ func rules() map[string]rule {
 			ours: []string{"migrations", "internal/localpg"}, others: []string{pgx}, testOthers: withDatabase, testsOnly: true,
 		},
 		"cmd/trust": {
-			ours: []string{"domain", "commands", "eventstore", "projections", "http", "migrations", "internal/localpg", "internal/pg"},
+			ours: []string{"domain", "commands", "eventstore", "projections", "projections/reports", "http", "migrations", "internal/localpg", "internal/pg"},
 			others: []string{
 				pgx, "github.com/alecthomas/kong", "github.com/joho/godotenv", "github.com/schollz/progressbar/v3",
 				"golang.org/x/term", "github.com/redis/go-redis/v9", "github.com/prometheus/client_golang",

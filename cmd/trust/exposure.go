@@ -11,6 +11,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/projections/reports"
 )
 
 type exposureCmd struct {
@@ -32,7 +33,7 @@ func (x exposureCmd) Run(p *program) error {
 	if err != nil {
 		return explain(err)
 	}
-	filter := projections.ExposureFilter{Subject: domain.UserID{UUID: x.Subject}, Actor: domain.UserID{UUID: x.Actor}, From: x.From.Time, To: x.To.Time}
+	filter := reports.ExposureFilter{Subject: domain.UserID{UUID: x.Subject}, Actor: domain.UserID{UUID: x.Actor}, From: x.From.Time, To: x.To.Time}
 	known := filter.Subject
 	if known.IsZero() {
 		known = filter.Actor
@@ -42,7 +43,7 @@ func (x exposureCmd) Run(p *program) error {
 	}
 	page, count := projections.Page{Limit: 100}, 0
 	for {
-		list, err := e.readings.Exposure(p.ctx, tenant, filter, page)
+		list, err := e.reports.Exposure(p.ctx, tenant, filter, page)
 		if err != nil {
 			return explain(err)
 		}
@@ -62,7 +63,7 @@ func (x exposureCmd) Run(p *program) error {
 
 const exposureRow = "%-20s  %-36s  %-12s  %-7s  %-44s  %-18s  %s\n"
 
-func writeExposure(p *program, x projections.ExposureEntry, first bool) error {
+func writeExposure(p *program, x reports.ExposureEntry, first bool) error {
 	if first {
 		if _, err := fmt.Fprintf(p.stdout, exposureRow, "WHEN", "WHO", "ROLE", "MATCHED", "ROUTE", "FIELDS", "SUBJECTS, FILTER, REASON"); err != nil {
 			return err

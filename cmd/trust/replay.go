@@ -12,7 +12,7 @@ import (
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 	apphttp "github.com/salga-trust/engine/http"
-	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/projections/reports"
 )
 
 type replayCmd struct {
@@ -55,8 +55,8 @@ func (r replayCmd) Run(p *program) error {
 
 // question checks what is asked against what there is: an answer about a person or a purpose that is not there would look like
 // one about somebody who never decided anything.
-func (r replayCmd) question(p *program, e *commandSide) (tenant domain.TenantID, q projections.ReplayQuery, err error) {
-	q = projections.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID{UUID: r.Subject}, Purpose: strings.ToLower(r.Purpose)}
+func (r replayCmd) question(p *program, e *commandSide) (tenant domain.TenantID, q reports.ReplayQuery, err error) {
+	q = reports.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID{UUID: r.Subject}, Purpose: strings.ToLower(r.Purpose)}
 	if tenant, err = e.handler.TenantOf(p.ctx, r.Tenant); err != nil {
 		return tenant, q, explain(err)
 	}
@@ -70,12 +70,12 @@ func (r replayCmd) question(p *program, e *commandSide) (tenant domain.TenantID,
 			return tenant, q, err
 		}
 	}
-	q.Position, err = e.readings.Resolve(p.ctx, tenant, r.KnownAt.Time, r.Position)
+	q.Position, err = e.reports.Resolve(p.ctx, tenant, r.KnownAt.Time, r.Position)
 	return tenant, q, err
 }
 
 // record keeps in the log that an operator is about to see who the people are, before anything is shown.
-func (r replayCmd) record(p *program, e *commandSide, tenant domain.TenantID, q projections.ReplayQuery) error {
+func (r replayCmd) record(p *program, e *commandSide, tenant domain.TenantID, q reports.ReplayQuery) error {
 	read := domain.PersonalDataRead{
 		Route: "trust replay", Fields: "consents, profile", Filter: map[string]string{"position": fmt.Sprint(q.Position)},
 		Private: domain.Known(domain.ReadFacts{Reason: r.Reason}),
@@ -111,7 +111,7 @@ type consentWriter interface {
 	Close() error
 }
 
-func (r replayCmd) write(p *program, e *commandSide, tenant domain.TenantID, q projections.ReplayQuery) error {
+func (r replayCmd) write(p *program, e *commandSide, tenant domain.TenantID, q reports.ReplayQuery) error {
 	var out consentWriter = &consentTable{out: p.stdout, people: r.Reveal}
 	if r.Format != "table" {
 		var err error
@@ -122,11 +122,11 @@ func (r replayCmd) write(p *program, e *commandSide, tenant domain.TenantID, q p
 	names := nameless
 	if r.Reveal {
 		names = func(people []domain.UserID) (map[domain.UserID]domain.User, error) {
-			return e.readings.People(p.ctx, tenant, people)
+			return e.reports.People(p.ctx, tenant, people)
 		}
 	}
 	batch := &batch{out: out, names: names}
-	if err := e.readings.Replay(p.ctx, tenant, q, batch.add); err != nil {
+	if err := e.reports.Replay(p.ctx, tenant, q, batch.add); err != nil {
 		return err
 	}
 	if err := batch.flush(); err != nil {

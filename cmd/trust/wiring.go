@@ -11,15 +11,15 @@ import (
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/internal/pg"
-	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/projections/reports"
 )
 
 // commandSide is the log opened for commands.
 type commandSide struct {
-	pool     *pgxpool.Pool
-	store    *eventstore.Store
-	handler  *commands.Handler
-	readings *projections.Readings
+	pool    *pgxpool.Pool
+	store   *eventstore.Store
+	handler *commands.Handler
+	reports *reports.Reports
 }
 
 // openCommandSide opens the log for a command of an operator: no waiting, a database that is away is an answer.
@@ -59,7 +59,7 @@ func newCommandSide(ctx context.Context, c *config, pool *pgxpool.Pool) (*comman
 		return nil, c.explain(err)
 	}
 	handler := commands.New(store, commands.Config{Hashes: runtime.GOMAXPROCS(0), Sessions: c.refreshTTL})
-	return &commandSide{pool: pool, store: store, handler: handler, readings: projections.NewReadings(pool, reader)}, nil
+	return &commandSide{pool: pool, store: store, handler: handler, reports: reports.New(pool, reader)}, nil
 }
 
 func (e *commandSide) close() {

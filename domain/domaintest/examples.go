@@ -1,6 +1,7 @@
 package domaintest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -8,15 +9,22 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Examples gives one event of every type with every field filled in, in the order of domain/registry.go.
+// Examples returns one event of every type with every field filled in: those that follow, whose values have a meaning, and of
+// every other type what Filled makes.
 func Examples() []domain.Event {
-	var all []domain.Event
-	all = append(all, municipalityExamples()...)
-	all = append(all, userExamples()...)
-	all = append(all, consentExamples()...)
-	all = append(all, purposeExamples()...)
-	all = append(all, rightsExamples()...)
-	return append(all, sessionExamples()...)
+	all := slices.Concat(municipalityExamples(), userExamples(), consentExamples(), purposeExamples(), rightsExamples(),
+		sessionExamples())
+
+	given := map[string]bool{}
+	for _, e := range all {
+		given[e.EventType()] = true
+	}
+	for _, eventType := range domain.EventTypes() {
+		if !given[eventType] {
+			all = append(all, Filled(eventType))
+		}
+	}
+	return all
 }
 
 func rightsExamples() []domain.Event {

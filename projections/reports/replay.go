@@ -1,4 +1,4 @@
-package projections
+package reports
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 // ReplayQuery says which state of a tenant's consents to replay: what held at At, as known at exactly a position.
 type ReplayQuery struct {
 	At       time.Time     // zero: at the end of what was known
-	Position int64         // known up to this position, which Resolve gave; 0: nothing was known
+	Position int64         // known up to this position, which Resolve returned; 0: nothing was known
 	Subject  domain.UserID // of one person; zero: of all
 	Purpose  string        // for one purpose; empty: for all
 }
@@ -22,11 +22,11 @@ type ReplayQuery struct {
 // replayPage is how many events a replay reads at once. At the longest wording that is some ten megabytes.
 const replayPage = 500
 
-// Resolve gives the position that "as known at" means for a tenant's consents: the position given; else of the newest of their
+// Resolve returns the position that "as known at" means for a tenant's consents: the position given; else of the newest of their
 // events that was recorded by the instant, or with the zero time, up to now. So what happens besides, such as the record of the
 // question itself, does not change the answer, and the same question has the same answer to the byte until somebody decides
 // something. 0: nothing was known. Errors: validation_failed, unavailable.
-func (r *Readings) Resolve(ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64) (resolved int64, err error) {
+func (r *Reports) Resolve(ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64) (resolved int64, err error) {
 	err = r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
 		if resolved, err = resolve(ctx, tx, knownAt, position); err != nil || position != 0 {
 			return err
@@ -47,7 +47,7 @@ func (r *Readings) Resolve(ctx context.Context, tenant domain.TenantID, knownAt 
 	return resolved, err
 }
 
-// resolve gives the position that was given, or that an instant stands for.
+// resolve returns the position that was given, or that an instant stands for.
 func resolve(ctx context.Context, tx pgx.Tx, knownAt time.Time, position int64) (int64, error) {
 	var f domain.Faults
 	switch {
@@ -57,6 +57,7 @@ func resolve(ctx context.Context, tx pgx.Tx, knownAt time.Time, position int64) 
 	case !knownAt.IsZero():
 		return eventstore.PositionAt(ctx, tx, knownAt)
 	}
+
 	head, err := eventstore.Head(ctx, tx)
 	switch {
 	case err != nil || position == 0:
@@ -73,13 +74,13 @@ func resolve(ctx context.Context, tx pgx.Tx, knownAt time.Time, position int64) 
 // order of their ids, each person's in order of (effective time, position). It reads nothing but events, opens nothing personal,
 // and holds one page and one person's events in memory. The same question gives the same rows in the same order for ever. An
 // error of the function ends the replay and comes back as it is. Error: unavailable.
-func (r *Readings) Replay(ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error) error {
+func (r *Reports) Replay(ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error) error {
 	return r.asTenant(ctx, tenant, func(tx pgx.Tx) error { return r.replay(ctx, tx, tenant, q, each) })
 }
 
-func (r *Readings) replay(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error) error {
+func (r *Reports) replay(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error) error {
 	var history []domain.Recorded // of one person
-	give := func() error {
+	emit := func() error {
 		for _, c := range domain.ConsentsAt(history, q.At, time.Time{}).Records() {
 			if q.Purpose != "" && c.Purpose != q.Purpose {
 				continue
@@ -90,14 +91,16 @@ func (r *Readings) replay(ctx context.Context, tx pgx.Tx, tenant domain.TenantID
 		}
 		return nil
 	}
+
 	for behind := (eventstore.Place{}); ; {
 		page, err := r.reader.InStreams(ctx, tx, tenant, domain.ConsentStream, q.Subject.UUID, behind, q.Position, replayPage)
 		if err != nil {
 			return err
 		}
+
 		for _, e := range page {
 			if e.Stream.ID != behind.Stream && behind.Stream != uuid.Nil {
-				if err := give(); err != nil {
+				if err := emit(); err != nil {
 					return err
 				}
 				clear(history) // lets go of the events
@@ -106,8 +109,9 @@ func (r *Readings) replay(ctx context.Context, tx pgx.Tx, tenant domain.TenantID
 			history = append(history, e)
 			behind = eventstore.Place{Stream: e.Stream.ID, Version: e.Version}
 		}
+
 		if len(page) < replayPage {
-			return give()
+			return emit()
 		}
 	}
 }

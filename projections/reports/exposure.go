@@ -1,4 +1,4 @@
-package projections
+package reports
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/projections"
 )
 
 // ExposureFilter asks who saw a person, or whom an account saw: exactly one of both.
@@ -49,21 +50,23 @@ type ExposureEntry struct {
 }
 
 // Exposure lists the reads of personal data in a tenant, newest first. Errors: validation_failed, unavailable.
-func (r *Readings) Exposure(ctx context.Context, tenant domain.TenantID, filter ExposureFilter, page Page) (Listing[ExposureEntry], error) {
+func (r *Reports) Exposure(ctx context.Context, tenant domain.TenantID, filter ExposureFilter, page projections.Page) (projections.Listing[ExposureEntry], error) {
 	if filter.Subject.IsZero() == filter.Actor.IsZero() {
 		var f domain.Faults
 		f.Add("subject_id", "invalid", "Give either subject_id or actor_id.")
-		return Listing[ExposureEntry]{}, f.Err()
+		return projections.Listing[ExposureEntry]{}, f.Err()
 	}
+
 	events, err := r.newest(ctx, AuditScope{tenant: tenant}, eventstore.Query{
 		Tenant: tenant, Seen: filter.Subject, Actor: filter.Actor, From: filter.From, To: filter.To,
 		Types: []string{(*domain.PersonalDataRead)(nil).EventType()},
 	}, page)
 	if err != nil {
-		return Listing[ExposureEntry]{}, err
+		return projections.Listing[ExposureEntry]{}, err
 	}
-	return listing(events, nil, page, func(e domain.Recorded) (ExposureEntry, string) {
-		return exposureEntry(e, filter.Subject), positionCursor(e.Position)
+
+	return projections.List(events, nil, page, func(e domain.Recorded) (ExposureEntry, string) {
+		return exposureEntry(e, filter.Subject), projections.PositionCursor(e.Position)
 	})
 }
 
@@ -74,6 +77,7 @@ func exposureEntry(r domain.Recorded, subject domain.UserID) ExposureEntry {
 	if e, ok := r.Event.(*domain.PersonalDataRead); ok {
 		x.Route, x.Fields, x.Head, x.Subjects, x.Filter, x.Reason = e.Route, e.Fields, e.Head, e.Subjects, e.Filter, e.Private
 	}
+
 	switch {
 	case subject.IsZero():
 	case r.Subject == subject:
@@ -87,9 +91,9 @@ func exposureEntry(r domain.Recorded, subject domain.UserID) ExposureEntry {
 }
 
 // newest finds a page of events, newest first, and one more if there is one.
-func (r *Readings) newest(ctx context.Context, scope AuditScope, q eventstore.Query, page Page) (events []domain.Recorded, err error) {
+func (r *Reports) newest(ctx context.Context, scope AuditScope, q eventstore.Query, page projections.Page) (events []domain.Recorded, err error) {
 	if page.After != "" {
-		after, err := page.afterPosition()
+		after, err := page.AfterPosition()
 		if err != nil {
 			return nil, err
 		}
@@ -97,16 +101,18 @@ func (r *Readings) newest(ctx context.Context, scope AuditScope, q eventstore.Qu
 			return nil, nil
 		}
 	}
-	q.Newest, q.Limit, q.Tenant, q.Sealed = true, page.limit()+1, scope.tenant, scope.sealed
+
+	q.Newest, q.Limit, q.Tenant, q.Sealed = true, page.Fetch(), scope.tenant, scope.sealed
 	read := func(tx pgx.Tx) (err error) {
 		events, err = r.reader.Find(ctx, tx, q)
 		return err
 	}
+
 	switch {
 	case scope.sealed:
 		err = r.asPlatform(ctx, read)
 	case scope.tenant.IsZero():
-		err = errors.New("a reading without a tenant")
+		err = errors.New("a report without a tenant")
 	default:
 		err = r.asTenant(ctx, scope.tenant, read)
 	}

@@ -1,55 +1,16 @@
-package projections
+package reports
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
-	"github.com/salga-trust/engine/internal/pg"
 )
-
-// Readings answers from the log itself, without a read table, so an answer includes every event that was acknowledged before the
-// question. Its methods may be called from many goroutines. Each opens one read-only transaction on one snapshot. Who may ask, and
-// that asking is recorded, is for the caller.
-type Readings struct {
-	pool   *pgxpool.Pool
-	reader *eventstore.Reader
-}
-
-// NewReadings makes readings on a pool that connects as trust_query.
-func NewReadings(pool *pgxpool.Pool, reader *eventstore.Reader) *Readings {
-	return &Readings{pool: pool, reader: reader}
-}
-
-// asTenant reads under the row-level security of one tenant.
-func (r *Readings) asTenant(ctx context.Context, tenant domain.TenantID, read func(pgx.Tx) error) error {
-	if tenant.IsZero() {
-		return errors.New("a reading without a tenant")
-	}
-	return r.begin(ctx, pg.SetTenant, []any{tenant.String()}, read)
-}
-
-// asPlatform reads the events of all tenants without a key to open them.
-func (r *Readings) asPlatform(ctx context.Context, read func(pgx.Tx) error) error {
-	return r.begin(ctx, "set local role trust_audit", nil, read)
-}
-
-func (r *Readings) begin(ctx context.Context, first string, args []any, read func(pgx.Tx) error) error {
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	return eventstore.Unavailable(pgx.BeginTxFunc(ctx, r.pool, options, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, first, args...); err != nil {
-			return fmt.Errorf("begin a reading: %w", err)
-		}
-		return read(tx)
-	}))
-}
 
 // HistoryEntry is one consent event of a person, in full.
 type HistoryEntry struct {
@@ -81,9 +42,9 @@ type HistoryEntry struct {
 	Reason            string // of a withdrawal
 }
 
-// History gives every consent event of one person of a tenant, oldest first. It is empty for a person the tenant does not have,
+// History returns every consent event of one person of a tenant, oldest first. It is empty for a person the tenant does not have,
 // and stays whole after an erasure, but for what identifies the person.
-func (r *Readings) History(ctx context.Context, tenant domain.TenantID, subject domain.UserID) ([]HistoryEntry, error) {
+func (r *Reports) History(ctx context.Context, tenant domain.TenantID, subject domain.UserID) ([]HistoryEntry, error) {
 	if subject.IsZero() {
 		return nil, errors.New("a history of nobody")
 	}

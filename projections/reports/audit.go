@@ -1,4 +1,4 @@
-package projections
+package reports
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/projections"
 )
 
 // AuditScope says whose events an audit shows, and whether personal values are opened. The zero scope shows nothing.
@@ -17,9 +18,9 @@ type AuditScope struct {
 	sealed bool
 }
 
-// ScopeOf gives what an account of the viewer's tenant sees that asks for a tenant, or with the zero id for no one in particular:
-// the own tenant's events, opened; the platform's accounts see every tenant's, sealed, and their own tenant's opened when they name
-// it. Error: forbidden.
+// ScopeOf returns what an account of the viewer's tenant sees when it asks for a tenant, or with the zero id for none in
+// particular: the events of its own tenant, opened. The platform's accounts see those of every tenant, sealed, and those of
+// their own tenant opened if they ask for it. Error: forbidden.
 func ScopeOf(viewer, asked domain.TenantID) (AuditScope, error) {
 	switch {
 	case viewer.IsZero():
@@ -36,7 +37,7 @@ func (s AuditScope) Sealed() bool { return s.sealed }
 
 // AuditFilter narrows an audit down; a zero field does not.
 type AuditFilter struct {
-	Operation Operation
+	Operation domain.Operation
 	Table     string
 	Record    uuid.UUID
 	User      domain.UserID // who did it
@@ -52,72 +53,66 @@ type AuditEntry struct {
 	User      domain.UserID // who did it; zero: an operator, or nobody known
 	UserRole  string
 	Subject   domain.UserID // the person it is about; zero: nobody
-	Operation Operation
+	Operation domain.Operation
 	Table     string
 	Record    uuid.UUID
-	Changes   []FieldChange
+	Changes   []domain.FieldChange
 	Origin    domain.Personal[domain.Origin] // IP address and user agent
 	EventType string
 	Position  int64
 }
 
 // Audit lists events as changes of records, newest first. Errors: validation_failed, unavailable.
-func (r *Readings) Audit(ctx context.Context, scope AuditScope, filter AuditFilter, page Page) (Listing[AuditEntry], error) {
+func (r *Reports) Audit(ctx context.Context, scope AuditScope, filter AuditFilter, page projections.Page) (projections.Listing[AuditEntry], error) {
 	types, err := filter.types()
 	if err != nil {
-		return Listing[AuditEntry]{}, err
+		return projections.Listing[AuditEntry]{}, err
 	}
+
 	events, err := r.newest(ctx, scope, eventstore.Query{
 		Actor: filter.User, Record: filter.Record, From: filter.From, To: filter.To, Types: types,
 	}, page)
 	if err != nil {
-		return Listing[AuditEntry]{}, err
+		return projections.Listing[AuditEntry]{}, err
 	}
-	entries := make([]AuditEntry, len(events))
-	for i, e := range events {
-		if entries[i], err = auditEntry(e); err != nil {
-			return Listing[AuditEntry]{}, err
-		}
-	}
-	return listing(entries, nil, page, func(e AuditEntry) (AuditEntry, string) { return e, positionCursor(e.Position) })
+
+	return projections.List(events, nil, page, func(r domain.Recorded) (AuditEntry, string) {
+		return auditEntry(r), projections.PositionCursor(r.Position)
+	})
 }
 
-func auditEntry(r domain.Recorded) (AuditEntry, error) {
-	entry, err := entryOf(r.Event)
+func auditEntry(r domain.Recorded) AuditEntry {
+	eventType := r.Event.EventType()
+	operation, table := domain.OperationOf(eventType)
 	return AuditEntry{
 		ID: r.EventID, Timestamp: r.RecordedAt, Tenant: r.Tenant, User: r.Actor, UserRole: r.Metadata.ActorRole, Subject: r.Subject,
-		Operation: entry.operation, Table: entry.table, Record: r.Record, Changes: entry.changes, Origin: r.Origin,
-		EventType: r.Event.EventType(), Position: r.Position,
-	}, err
+		Operation: operation, Table: table, Record: r.Record, Changes: domain.ChangesOf(r.Event), Origin: r.Origin,
+		EventType: eventType, Position: r.Position,
+	}
 }
 
-// types gives the event types of an operation on a table; nil: all.
+// types returns the event types of an operation on a table; nil: all.
 func (f AuditFilter) types() ([]string, error) {
 	if f.Operation == "" && f.Table == "" {
 		return nil, nil
 	}
+
 	found := []string{}
 	var tables []string
 	for _, name := range domain.EventTypes() {
-		event, err := domain.Decode(name, []byte("{}"), nil)
-		if err != nil {
-			return nil, err
-		}
-		entry, err := entryOf(event)
-		if err != nil {
-			return nil, err
-		}
-		if (f.Operation == "" || f.Operation == entry.operation) && (f.Table == "" || f.Table == entry.table) {
+		operation, table := domain.OperationOf(name)
+		if (f.Operation == "" || f.Operation == operation) && (f.Table == "" || f.Table == table) {
 			found = append(found, name)
 		}
-		if !slices.Contains(tables, entry.table) {
-			tables = append(tables, entry.table)
+		if !slices.Contains(tables, table) {
+			tables = append(tables, table)
 		}
 	}
 	slices.Sort(tables)
+
 	var faults domain.Faults
 	if f.Operation != "" {
-		domain.OneOf(&faults, "operation", f.Operation, Operations())
+		domain.OneOf(&faults, "operation", f.Operation, domain.Operations())
 	}
 	if f.Table != "" {
 		domain.OneOf(&faults, "table_name", f.Table, tables)

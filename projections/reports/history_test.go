@@ -1,4 +1,4 @@
-package projections_test
+package reports_test
 
 import (
 	"testing"
@@ -12,6 +12,7 @@ import (
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/domain/domaintest"
 	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/projections/reports"
 )
 
 func TestAHistoryIsEveryDecisionInFull(t *testing.T) {
@@ -26,13 +27,13 @@ func TestAHistoryIsEveryDecisionInFull(t *testing.T) {
 		ConsentID: paper.ConsentID, Purpose: paper.Purpose, RecordedBy: domain.BySelf,
 		Private: domain.Known(domain.WithdrawalFacts{Reason: "enough"}),
 	})
-	got, err := w.readings(t).History(t.Context(), w.tenant, anna)
+	got, err := w.reports.History(t.Context(), w.tenant, anna)
 	must(t, err)
 	if len(got) != 3 {
 		t.Fatalf("%d entries", len(got))
 	}
 	facts, _ := paper.Private.Get()
-	want := []projections.HistoryEntry{
+	want := []reports.HistoryEntry{
 		{
 			EventType: "consent.granted.v1", GivenAt: paper.GivenAt, Actor: anna, ActorRole: "citizen", ConsentID: paper.ConsentID,
 			Purpose: paper.Purpose, RecordedBy: paper.RecordedBy, NoticeVersion: 1, Wording: paper.Wording, SHA256: paper.SHA256,
@@ -50,7 +51,7 @@ func TestAHistoryIsEveryDecisionInFull(t *testing.T) {
 			Purpose: paper.Purpose, RecordedBy: domain.BySelf, Personal: domain.Open, Reason: "enough",
 		},
 	}
-	ignored := cmpopts.IgnoreFields(projections.HistoryEntry{}, "Position", "EventID", "RecordedAt")
+	ignored := cmpopts.IgnoreFields(reports.HistoryEntry{}, "Position", "EventID", "RecordedAt")
 	if diff := cmp.Diff(want, got, ignored); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -67,7 +68,7 @@ func TestAHistoryIsEveryDecisionInFull(t *testing.T) {
 		}
 		want[i].EvidenceReference, want[i].CompetentPerson, want[i].Reason = "", nil, ""
 	}
-	got, err = w.readings(t).History(t.Context(), w.tenant, anna)
+	got, err = w.reports.History(t.Context(), w.tenant, anna)
 	must(t, err)
 	if diff := cmp.Diff(want, got, ignored); diff != "" {
 		t.Errorf("erased (-want +got):\n%s", diff)
@@ -80,32 +81,32 @@ func TestAHistoryIsOfTheOwnTenant(t *testing.T) {
 	anna := w.register(t, w.tenant, "anna")
 	w.grant(t, w.tenant, anna)
 	other := w.municipality(t, "JHB")
-	if got, err := w.readings(t).History(t.Context(), other, anna); err != nil || len(got) != 0 {
+	if got, err := w.reports.History(t.Context(), other, anna); err != nil || len(got) != 0 {
 		t.Errorf("another tenant reads %d entries, %v", len(got), err)
 	}
 	for _, c := range []struct {
 		tenant  domain.TenantID
 		subject domain.UserID
 	}{{domain.TenantID{}, anna}, {w.tenant, domain.UserID{}}} {
-		if _, err := w.readings(t).History(t.Context(), c.tenant, c.subject); err == nil {
+		if _, err := w.reports.History(t.Context(), c.tenant, c.subject); err == nil {
 			t.Errorf("a history of %+v", c)
 		}
 	}
 }
 
-func TestReadingsWithoutADatabaseAreUnavailable(t *testing.T) {
+func TestReportsWithoutADatabaseAreUnavailable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	pool, err := pgxpool.New(t.Context(), "postgres://nobody@127.0.0.1:1/nothing?connect_timeout=1")
 	must(t, err)
 	t.Cleanup(pool.Close)
-	r := projections.NewReadings(pool, w.reader)
-	scope, err := projections.ScopeOf(domain.PlatformTenant(), domain.TenantID{})
+	r := reports.New(pool, w.reader)
+	scope, err := reports.ScopeOf(domain.PlatformTenant(), domain.TenantID{})
 	must(t, err)
 	_, history := r.History(t.Context(), w.tenant, newUser())
-	replay := r.Replay(t.Context(), w.tenant, projections.ReplayQuery{}, nil)
+	replay := r.Replay(t.Context(), w.tenant, reports.ReplayQuery{}, nil)
 	_, position := r.Resolve(t.Context(), w.tenant, time.Now(), 0)
-	_, audit := r.Audit(t.Context(), scope, projections.AuditFilter{}, projections.Page{})
+	_, audit := r.Audit(t.Context(), scope, reports.AuditFilter{}, projections.Page{})
 	for _, err := range []error{history, replay, position, audit} {
 		if !refused(err, domain.CodeUnavailable) {
 			t.Errorf("without a database: %v", err)

@@ -1,4 +1,4 @@
-package projections
+package reports
 
 import (
 	"cmp"
@@ -25,7 +25,7 @@ type Dossier struct {
 }
 
 // Dossier reads everything about a person of a tenant in one snapshot. Error: unavailable.
-func (r *Readings) Dossier(ctx context.Context, tenant domain.TenantID, person domain.UserID) (Dossier, error) {
+func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person domain.UserID) (Dossier, error) {
 	var d Dossier
 	var about, by, seen []domain.Recorded
 	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) (err error) {
@@ -48,6 +48,7 @@ func (r *Readings) Dossier(ctx context.Context, tenant domain.TenantID, person d
 	if err != nil {
 		return Dossier{}, err
 	}
+
 	var decided []domain.Recorded
 	for _, e := range about {
 		switch e.Stream {
@@ -59,25 +60,24 @@ func (r *Readings) Dossier(ctx context.Context, tenant domain.TenantID, person d
 			d.Rights = d.Rights.Evolve(e)
 		}
 	}
+
 	d.Consents = domain.ConsentsAt(decided, time.Time{}, time.Time{}).Records()
 	for _, e := range seen {
 		if e.Actor != person {
 			d.Reads = append(d.Reads, exposureEntry(e, person))
 		}
 	}
-	d.Activity, err = activity(person, append(about, by...))
-	return d, err
+	d.Activity = activity(person, append(about, by...))
+	return d, nil
 }
 
-func activity(person domain.UserID, events []domain.Recorded) ([]AuditEntry, error) {
+func activity(person domain.UserID, events []domain.Recorded) []AuditEntry {
 	slices.SortFunc(events, func(a, b domain.Recorded) int { return cmp.Compare(a.Position, b.Position) })
 	events = slices.CompactFunc(events, func(a, b domain.Recorded) bool { return a.Position == b.Position })
+
 	entries := make([]AuditEntry, 0, len(events))
 	for _, r := range events {
-		entry, err := auditEntry(r)
-		if err != nil {
-			return nil, err
-		}
+		entry := auditEntry(r)
 		if entry.User != person {
 			entry.Origin = withheldOf(entry.Origin)
 		}
@@ -86,7 +86,7 @@ func activity(person domain.UserID, events []domain.Recorded) ([]AuditEntry, err
 		}
 		entries = append(entries, entry)
 	}
-	return entries, nil
+	return entries
 }
 
 func withheldOf(o domain.Personal[domain.Origin]) domain.Personal[domain.Origin] {
@@ -97,11 +97,11 @@ func withheldOf(o domain.Personal[domain.Origin]) domain.Personal[domain.Origin]
 }
 
 // withholdChanges hides the values that identify somebody, and the ids of others in lists of people.
-func withholdChanges(changes []FieldChange) []FieldChange {
+func withholdChanges(changes []domain.FieldChange) []domain.FieldChange {
 	hidden := slices.Clone(changes)
 	for i, c := range hidden {
 		if _, people := c.New.([]domain.UserID); people || c.Personal == domain.Open {
-			hidden[i] = FieldChange{Field: c.Field, Personal: domain.Withheld}
+			hidden[i] = domain.FieldChange{Field: c.Field, Personal: domain.Withheld}
 		}
 	}
 	return hidden

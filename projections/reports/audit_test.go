@@ -1,4 +1,4 @@
-package projections_test
+package reports_test
 
 import (
 	"encoding/json"
@@ -11,21 +11,16 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/domain/domaintest"
-	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/projections/reports"
 )
 
-func (w *world) readings(t testing.TB) *projections.Readings {
+// audit returns what a viewer sees in one page.
+func (w *world) audit(t testing.TB, viewer, asked domain.TenantID, filter reports.AuditFilter) []reports.AuditEntry {
 	t.Helper()
-	return projections.NewReadings(w.db.Pool(t, pgtest.Query), w.reader)
-}
-
-// audit gives what a viewer sees in one page.
-func (w *world) audit(t testing.TB, viewer, asked domain.TenantID, filter projections.AuditFilter) []projections.AuditEntry {
-	t.Helper()
-	scope, err := projections.ScopeOf(viewer, asked)
+	scope, err := reports.ScopeOf(viewer, asked)
 	must(t, err)
-	list, err := w.readings(t).Audit(t.Context(), scope, filter, projections.Page{Limit: 100})
+	list, err := w.reports.Audit(t.Context(), scope, filter, projections.Page{Limit: 100})
 	must(t, err)
 	return list.Items
 }
@@ -59,8 +54,8 @@ func TestEveryEventTypeReadsInTheAudit(t *testing.T) {
 			t.Errorf("there is no example of %s", name)
 		}
 	}
-	byType := map[string]projections.AuditEntry{}
-	for _, e := range w.audit(t, w.tenant, domain.TenantID{}, projections.AuditFilter{User: anna}) {
+	byType := map[string]reports.AuditEntry{}
+	for _, e := range w.audit(t, w.tenant, domain.TenantID{}, reports.AuditFilter{User: anna}) {
 		if _, seen := byType[e.EventType]; !seen {
 			byType[e.EventType] = e
 		}
@@ -75,10 +70,10 @@ func TestEveryEventTypeReadsInTheAudit(t *testing.T) {
 			t.Errorf("%s came from %+v", name, e.Origin)
 		}
 		for _, c := range e.Changes {
-			if c.Old != nil && e.Operation == projections.Create || c.New == nil && c.Old == nil && c.Field != "password" {
+			if c.Old != nil && e.Operation == domain.OpCreate || c.New == nil && c.Old == nil && c.Field != "password" {
 				t.Errorf("%s, %s: %v to %v", name, c.Field, c.Old, c.New)
 			}
-			if c.Old == nil && e.Operation == projections.Update && slices.Contains([]string{"full_name", "phone", "email", "name", "role", "is_active"}, c.Field) {
+			if c.Old == nil && e.Operation == domain.OpUpdate && slices.Contains([]string{"full_name", "phone", "email", "name", "role", "is_active"}, c.Field) {
 				t.Errorf("%s says nothing of what %s was", name, c.Field)
 			}
 		}
@@ -135,7 +130,7 @@ func TestTheAuditOpensPersonalValuesForTheOwnTenantOnly(t *testing.T) {
 	for _, e := range domaintest.Examples() {
 		w.example(t, anna, e)
 	}
-	text := func(entries []projections.AuditEntry) string {
+	text := func(entries []reports.AuditEntry) string {
 		var b strings.Builder
 		for _, e := range entries {
 			changes, err := json.Marshal(e.Changes)
@@ -146,15 +141,15 @@ func TestTheAuditOpensPersonalValuesForTheOwnTenantOnly(t *testing.T) {
 		return b.String()
 	}
 	secrets := []string{"anna@Example.org", "Ṱhilidzi", "+27731234567", "thandi.nkosi+stad@example.co.za", "box 4, form 17", "Nomvula", "My neighbour", "203.0.113.7", "marked-agent"}
-	own := text(w.audit(t, w.tenant, domain.TenantID{}, projections.AuditFilter{}))
+	own := text(w.audit(t, w.tenant, domain.TenantID{}, reports.AuditFilter{}))
 	for _, s := range secrets {
 		if !strings.Contains(own, s) {
 			t.Errorf("the own tenant does not see %q", s)
 		}
 	}
 	platform := domain.PlatformTenant()
-	all, one := w.audit(t, platform, domain.TenantID{}, projections.AuditFilter{}), w.audit(t, platform, other, projections.AuditFilter{})
-	if len(one) != 2 || len(all) < 20 || !slices.ContainsFunc(all, func(e projections.AuditEntry) bool { return e.Tenant == other }) {
+	all, one := w.audit(t, platform, domain.TenantID{}, reports.AuditFilter{}), w.audit(t, platform, other, reports.AuditFilter{})
+	if len(one) != 2 || len(all) < 20 || !slices.ContainsFunc(all, func(e reports.AuditEntry) bool { return e.Tenant == other }) {
 		t.Errorf("the platform sees %d events of one tenant, %d of all", len(one), len(all))
 	}
 	for _, s := range secrets {
@@ -162,18 +157,18 @@ func TestTheAuditOpensPersonalValuesForTheOwnTenantOnly(t *testing.T) {
 			t.Errorf("the platform sees %q", s)
 		}
 	}
-	sealed := []projections.FieldChange{}
+	sealed := []domain.FieldChange{}
 	for _, c := range one[0].Changes {
 		if c.Personal == domain.Withheld {
 			sealed = append(sealed, c)
 		}
 	}
-	want := []projections.FieldChange{{Field: "email", Personal: domain.Withheld}, {Field: "full_name", Personal: domain.Withheld}, {Field: "phone", Personal: domain.Withheld}}
+	want := []domain.FieldChange{{Field: "email", Personal: domain.Withheld}, {Field: "full_name", Personal: domain.Withheld}, {Field: "phone", Personal: domain.Withheld}}
 	if diff := cmp.Diff(want, sealed); diff != "" {
 		t.Errorf("sealed fields (-want +got):\n%s", diff)
 	}
 	w.erase(t, anna)
-	erased := w.audit(t, w.tenant, w.tenant, projections.AuditFilter{})
+	erased := w.audit(t, w.tenant, w.tenant, reports.AuditFilter{})
 	for _, s := range secrets {
 		if strings.Contains(text(erased), s) {
 			t.Errorf("after the erasure %q is still there", s)
@@ -190,7 +185,7 @@ func TestTheAuditOpensPersonalValuesForTheOwnTenantOnly(t *testing.T) {
 			}
 		}
 	}
-	if marked < 10 || erased[0].Operation != projections.Delete || erased[1].Origin.State() != domain.Erased {
+	if marked < 10 || erased[0].Operation != domain.OpDelete || erased[1].Origin.State() != domain.Erased {
 		t.Errorf("%d fields are marked as erased, %+v", marked, erased[0])
 	}
 }
@@ -202,20 +197,20 @@ func TestAnAuditFiltersAndPages(t *testing.T) {
 	id := w.grant(t, w.tenant, anna)
 	w.append(t, w.tenant, domain.ConsentsOf(anna), &domain.ConsentWithdrawn{ConsentID: id, Purpose: "sms_alert", RecordedBy: domain.BySelf})
 	w.append(t, w.tenant, domain.UserOf(anna), &domain.UserPasswordChanged{})
-	all := w.audit(t, w.tenant, domain.TenantID{}, projections.AuditFilter{})
-	types := func(entries []projections.AuditEntry) string {
+	all := w.audit(t, w.tenant, domain.TenantID{}, reports.AuditFilter{})
+	types := func(entries []reports.AuditEntry) string {
 		var names []string
 		for _, e := range entries {
 			names = append(names, strings.TrimSuffix(e.EventType, ".v1"))
 		}
 		return strings.Join(names, " ")
 	}
-	for want, filter := range map[string]projections.AuditFilter{
+	for want, filter := range map[string]reports.AuditFilter{
 		"user.password_changed consent.withdrawn consent.granted user.registered municipality.registered": {},
-		"consent.granted user.registered municipality.registered":                                         {Operation: projections.Create},
+		"consent.granted user.registered municipality.registered":                                         {Operation: domain.OpCreate},
 		"consent.withdrawn consent.granted":                                                               {Table: "consents"},
-		"consent.withdrawn":                                                                               {Table: "consents", Operation: projections.Update},
-		"":                                                                                                {Table: "consents", Operation: projections.Read},
+		"consent.withdrawn":                                                                               {Table: "consents", Operation: domain.OpUpdate},
+		"":                                                                                                {Table: "consents", Operation: domain.OpRead},
 		"consent.withdrawn consent.granted ":                                                              {Record: id.UUID},
 		"user.password_changed consent.withdrawn consent.granted user.registered": {User: anna},
 		"user.password_changed consent.withdrawn":                                 {From: all[1].Timestamp},
@@ -225,24 +220,24 @@ func TestAnAuditFiltersAndPages(t *testing.T) {
 			t.Errorf("%+v gives %q, want %q", filter, got, want)
 		}
 	}
-	r := w.readings(t)
-	scope, err := projections.ScopeOf(w.tenant, w.tenant)
+	r := w.reports
+	scope, err := reports.ScopeOf(w.tenant, w.tenant)
 	must(t, err)
-	ids := pages(t, 2, func(p projections.Page) (projections.Listing[projections.AuditEntry], error) {
-		return r.Audit(t.Context(), scope, projections.AuditFilter{}, p)
-	}, func(e projections.AuditEntry) string { return e.ID.String() })
+	ids := pages(t, 2, func(p projections.Page) (projections.Listing[reports.AuditEntry], error) {
+		return r.Audit(t.Context(), scope, reports.AuditFilter{}, p)
+	}, func(e reports.AuditEntry) string { return e.ID.String() })
 	if len(ids) != 5 || ids[0] != all[0].ID.String() {
 		t.Errorf("pages give %v", ids)
 	}
-	for _, filter := range []projections.AuditFilter{{Operation: "DROP"}, {Table: "passwords"}} {
+	for _, filter := range []reports.AuditFilter{{Operation: "DROP"}, {Table: "passwords"}} {
 		if _, err := r.Audit(t.Context(), scope, filter, projections.Page{}); !refused(err, domain.CodeInvalid) {
 			t.Errorf("%+v gives %v", filter, err)
 		}
 	}
-	if _, err := r.Audit(t.Context(), scope, projections.AuditFilter{}, projections.Page{After: "!"}); !refused(err, domain.CodeInvalid) {
+	if _, err := r.Audit(t.Context(), scope, reports.AuditFilter{}, projections.Page{After: "!"}); !refused(err, domain.CodeInvalid) {
 		t.Errorf("a malformed cursor: %v", err)
 	}
-	if list, err := r.Audit(t.Context(), scope, projections.AuditFilter{}, projections.Page{After: "AAAAAAAAAAE"}); err != nil || len(list.Items) != 0 {
+	if list, err := r.Audit(t.Context(), scope, reports.AuditFilter{}, projections.Page{After: "AAAAAAAAAAE"}); err != nil || len(list.Items) != 0 {
 		t.Errorf("after the first position: %d, %v", len(list.Items), err)
 	}
 }
@@ -252,7 +247,7 @@ func TestAnotherTenantsAuditIsForbidden(t *testing.T) {
 	w := newWorld(t)
 	other, platform := domain.TenantID{UUID: newID()}, domain.PlatformTenant()
 	for _, c := range []struct{ viewer, asked domain.TenantID }{{w.tenant, other}, {w.tenant, platform}, {domain.TenantID{}, other}, {}} {
-		if _, err := projections.ScopeOf(c.viewer, c.asked); !refused(err, domain.CodeForbidden) {
+		if _, err := reports.ScopeOf(c.viewer, c.asked); !refused(err, domain.CodeForbidden) {
 			t.Errorf("%s asks for %s: %v", c.viewer, c.asked, err)
 		}
 	}
@@ -260,12 +255,12 @@ func TestAnotherTenantsAuditIsForbidden(t *testing.T) {
 		viewer, asked domain.TenantID
 		sealed        bool
 	}{{w.tenant, w.tenant, false}, {w.tenant, domain.TenantID{}, false}, {platform, platform, false}, {platform, other, true}, {platform, domain.TenantID{}, true}} {
-		scope, err := projections.ScopeOf(c.viewer, c.asked)
+		scope, err := reports.ScopeOf(c.viewer, c.asked)
 		if err != nil || scope.Sealed() != c.sealed {
 			t.Errorf("%s asks for %s: sealed %t, %v", c.viewer, c.asked, scope.Sealed(), err)
 		}
 	}
-	if _, err := w.readings(t).Audit(t.Context(), projections.AuditScope{}, projections.AuditFilter{}, projections.Page{}); err == nil {
+	if _, err := w.reports.Audit(t.Context(), reports.AuditScope{}, reports.AuditFilter{}, projections.Page{}); err == nil {
 		t.Error("the zero scope reads")
 	}
 }

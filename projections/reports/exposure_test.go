@@ -1,4 +1,4 @@
-package projections_test
+package reports_test
 
 import (
 	"slices"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/projections/reports"
 )
 
 // read appends that a clerk read data of some people.
@@ -34,12 +35,12 @@ func TestExposureFindsEveryReadThatCoveredAPerson(t *testing.T) {
 	ofBheki := w.read(t, w.tenant, clerk, map[string]string{"subject_id": anna.String()}, bheki, chief)
 	w.read(t, other, clerk, nil, anna)
 	w.grant(t, w.tenant, anna) // about her, but no read
-	ctx, r := t.Context(), w.readings(t)
+	ctx, r := t.Context(), w.reports
 	type seen struct {
 		Position int64
-		Matched  projections.Matched
+		Matched  reports.Matched
 	}
-	ask := func(f projections.ExposureFilter) (found []seen) {
+	ask := func(f reports.ExposureFilter) (found []seen) {
 		t.Helper()
 		list, err := r.Exposure(ctx, w.tenant, f, projections.Page{})
 		must(t, err)
@@ -48,14 +49,14 @@ func TestExposureFindsEveryReadThatCoveredAPerson(t *testing.T) {
 		}
 		return found
 	}
-	all := []seen{{filtered, projections.MatchedFilter}, {listed, projections.MatchedList}, {alone, projections.MatchedSubject}}
-	if diff := cmp.Diff(all, ask(projections.ExposureFilter{Subject: anna})); diff != "" {
+	all := []seen{{filtered, reports.MatchedFilter}, {listed, reports.MatchedList}, {alone, reports.MatchedSubject}}
+	if diff := cmp.Diff(all, ask(reports.ExposureFilter{Subject: anna})); diff != "" {
 		t.Errorf("who saw her (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]seen{{ofBheki, ""}, {filtered, ""}, {alone, ""}}, ask(projections.ExposureFilter{Actor: clerk})); diff != "" {
+	if diff := cmp.Diff([]seen{{ofBheki, ""}, {filtered, ""}, {alone, ""}}, ask(reports.ExposureFilter{Actor: clerk})); diff != "" {
 		t.Errorf("whom the clerk saw (-want +got):\n%s", diff)
 	}
-	list, err := r.Exposure(ctx, w.tenant, projections.ExposureFilter{Subject: anna}, projections.Page{})
+	list, err := r.Exposure(ctx, w.tenant, reports.ExposureFilter{Subject: anna}, projections.Page{})
 	must(t, err)
 	e := list.Items[1]
 	if e.Actor != chief || e.ActorRole != "manager" || e.Route != "GET /api/v1/users" || e.Fields != "profile" || e.Head != 7 ||
@@ -66,21 +67,21 @@ func TestExposureFindsEveryReadThatCoveredAPerson(t *testing.T) {
 		t.Errorf("a filter: %+v", list.Items[0])
 	}
 	from, to := list.Items[1].Timestamp, list.Items[0].Timestamp
-	if diff := cmp.Diff(all[1:2], ask(projections.ExposureFilter{Subject: anna, From: from, To: to})); diff != "" {
+	if diff := cmp.Diff(all[1:2], ask(reports.ExposureFilter{Subject: anna, From: from, To: to})); diff != "" {
 		t.Errorf("in a period (-want +got):\n%s", diff)
 	}
-	ids := pages(t, 1, func(p projections.Page) (projections.Listing[projections.ExposureEntry], error) {
-		return r.Exposure(ctx, w.tenant, projections.ExposureFilter{Subject: anna}, p)
-	}, func(e projections.ExposureEntry) string { return e.EventID.String() })
+	ids := pages(t, 1, func(p projections.Page) (projections.Listing[reports.ExposureEntry], error) {
+		return r.Exposure(ctx, w.tenant, reports.ExposureFilter{Subject: anna}, p)
+	}, func(e reports.ExposureEntry) string { return e.EventID.String() })
 	if len(ids) != 3 {
 		t.Errorf("pages give %v", ids)
 	}
-	for _, f := range []projections.ExposureFilter{{}, {Subject: anna, Actor: clerk}} {
+	for _, f := range []reports.ExposureFilter{{}, {Subject: anna, Actor: clerk}} {
 		if _, err := r.Exposure(ctx, w.tenant, f, projections.Page{}); !refused(err, domain.CodeInvalid) {
 			t.Errorf("%+v gives %v", f, err)
 		}
 	}
-	if _, err := r.Exposure(ctx, domain.TenantID{}, projections.ExposureFilter{Subject: anna}, projections.Page{}); err == nil {
+	if _, err := r.Exposure(ctx, domain.TenantID{}, reports.ExposureFilter{Subject: anna}, projections.Page{}); err == nil {
 		t.Error("the zero tenant is taken")
 	}
 }

@@ -1,4 +1,4 @@
-package projections_test
+package reports_test
 
 import (
 	"bytes"
@@ -15,16 +15,16 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/internal/pgtest"
-	"github.com/salga-trust/engine/projections"
+	"github.com/salga-trust/engine/projections/reports"
 )
 
 // question is a replay as a person asks for it: Position and KnownAt as Resolve takes them.
 type question struct {
-	projections.ReplayQuery
+	reports.ReplayQuery
 	KnownAt time.Time
 }
 
-func replay(t testing.TB, r *projections.Readings, tenant domain.TenantID, q question) (rows []domain.Consent, position int64) {
+func replay(t testing.TB, r *reports.Reports, tenant domain.TenantID, q question) (rows []domain.Consent, position int64) {
 	t.Helper()
 	position, err := r.Resolve(t.Context(), tenant, q.KnownAt, q.Position)
 	must(t, err)
@@ -73,12 +73,13 @@ func TestAReplayIsAFoldOfTheWholeLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	tenants := []domain.TenantID{w.tenant, w.municipality(t, "JHB")}
-	conn, r := w.db.Conn(t, pgtest.Projector), w.readings(t)
+	conn, r := w.db.Conn(t, pgtest.Projector), w.reports
 	rapid.Check(t, func(rt *rapid.T) {
 		tenant := rapid.SampledFrom(tenants).Draw(rt, "tenant")
 		subjects := []domain.UserID{newUser(), newUser()}
-		for _, e := range rapid.SliceOfN(randomDecision(), 1, 8).Draw(rt, "history") {
-			w.append(t, tenant, domain.ConsentsOf(subjects[e.subject]), e.event())
+		for range rapid.IntRange(1, 8).Draw(rt, "events") {
+			subject := rapid.SampledFrom(subjects).Draw(rt, "subject")
+			w.append(t, tenant, domain.ConsentsOf(subject), randomDecision(rt))
 		}
 		log := w.wholeLog(t, conn)
 		instant := func(name string) time.Time {
@@ -121,6 +122,25 @@ func TestAReplayIsAFoldOfTheWholeLog(t *testing.T) {
 	})
 }
 
+// randomDecision draws an event of a consent stream, given now or some hours ago.
+func randomDecision(rt *rapid.T) domain.Event {
+	purpose := rapid.SampledFrom([]string{"sms_alert", "newsletter"}).Draw(rt, "purpose")
+	var givenAt time.Time // not stated
+	if ago := rapid.SampledFrom([]int{0, 0, 0, 1, 2, 3, 5}).Draw(rt, "hours ago"); ago > 0 {
+		givenAt = time.Now().Add(-time.Duration(ago) * time.Hour)
+	}
+
+	made := decision(purpose, givenAt)
+	switch rapid.SampledFrom([]string{"grant", "grant", "refuse", "withdraw"}).Draw(rt, "kind") {
+	case "grant":
+		return &domain.ConsentGranted{Decision: made}
+	case "refuse":
+		return &domain.ConsentRefused{Decision: made}
+	default:
+		return &domain.ConsentWithdrawn{ConsentID: made.ConsentID, Purpose: purpose, GivenAt: givenAt, RecordedBy: domain.BySelf}
+	}
+}
+
 func TestAReplayGoesOnOverItsPages(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -131,7 +151,7 @@ func TestAReplayGoesOnOverItsPages(t *testing.T) {
 		}
 		w.append(t, w.tenant, domain.ConsentsOf(newUser()), events...)
 	}
-	got, position := replay(t, w.readings(t), w.tenant, question{})
+	got, position := replay(t, w.reports, w.tenant, question{})
 	want := naive(w.wholeLog(t, w.db.Conn(t, pgtest.Projector)), w.tenant, question{})
 	if len(got) != 1704 || position != w.head(t) {
 		t.Errorf("%d rows at %d", len(got), position)
@@ -145,23 +165,23 @@ func TestAReplayGoesOnOverItsPages(t *testing.T) {
 func TestAReplayTellsWhatHeldFromWhatWasKnown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	r := w.readings(t)
+	r := w.reports
 	anna := newUser()
 	given := time.Now().Add(-96 * time.Hour).UTC().Truncate(time.Microsecond)
 	before := w.head(t)
 	e := &domain.ConsentGranted{Decision: decision("sms_alert", given)}
 	w.append(t, w.tenant, domain.ConsentsOf(anna), e)
 	dayAfter := given.Add(24 * time.Hour)
-	if rows, at := replay(t, r, w.tenant, question{ReplayQuery: projections.ReplayQuery{At: dayAfter}}); len(rows) != 1 || rows[0].ID != e.ConsentID || at != w.head(t) {
+	if rows, at := replay(t, r, w.tenant, question{ReplayQuery: reports.ReplayQuery{At: dayAfter}}); len(rows) != 1 || rows[0].ID != e.ConsentID || at != w.head(t) {
 		t.Errorf("as known today: %+v at %d", rows, at)
 	}
-	if rows, at := replay(t, r, w.tenant, question{projections.ReplayQuery{At: dayAfter}, dayAfter}); len(rows) != 0 || at != 0 {
+	if rows, at := replay(t, r, w.tenant, question{reports.ReplayQuery{At: dayAfter}, dayAfter}); len(rows) != 0 || at != 0 {
 		t.Errorf("as known then: %+v at %d", rows, at)
 	}
-	if rows, _ := replay(t, r, w.tenant, question{ReplayQuery: projections.ReplayQuery{At: dayAfter, Position: before}}); len(rows) != 0 {
+	if rows, _ := replay(t, r, w.tenant, question{ReplayQuery: reports.ReplayQuery{At: dayAfter, Position: before}}); len(rows) != 0 {
 		t.Errorf("one position before: %+v", rows)
 	}
-	if rows, _ := replay(t, r, w.tenant, question{ReplayQuery: projections.ReplayQuery{At: given.Add(-time.Microsecond)}}); len(rows) != 0 {
+	if rows, _ := replay(t, r, w.tenant, question{ReplayQuery: reports.ReplayQuery{At: given.Add(-time.Microsecond)}}); len(rows) != 0 {
 		t.Errorf("before it was given: %+v", rows)
 	}
 	w.append(t, w.tenant, domain.ConsentsOf(anna), &domain.ConsentWithdrawn{ConsentID: e.ConsentID, Purpose: "sms_alert"})
@@ -176,7 +196,7 @@ func TestAReplayEndsWithItsReadersError(t *testing.T) {
 	w.grant(t, w.tenant, newUser())
 	w.grant(t, w.tenant, newUser())
 	full, calls := errors.New("the reader has gone"), 0
-	err := w.readings(t).Replay(t.Context(), w.tenant, projections.ReplayQuery{Position: w.head(t)}, func(domain.Consent) error {
+	err := w.reports.Replay(t.Context(), w.tenant, reports.ReplayQuery{Position: w.head(t)}, func(domain.Consent) error {
 		calls++
 		return full
 	})
@@ -188,7 +208,7 @@ func TestAReplayEndsWithItsReadersError(t *testing.T) {
 func TestAReplayRefusesPositionsThatAreNotThere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	r, head := w.readings(t), w.head(t)
+	r, head := w.reports, w.head(t)
 	for _, q := range []struct {
 		knownAt  time.Time
 		position int64
@@ -198,7 +218,7 @@ func TestAReplayRefusesPositionsThatAreNotThere(t *testing.T) {
 		}
 	}
 	none := func(domain.Consent) error { t.Error("a row"); return nil }
-	if err := r.Replay(t.Context(), domain.TenantID{}, projections.ReplayQuery{Position: head}, none); err == nil {
+	if err := r.Replay(t.Context(), domain.TenantID{}, reports.ReplayQuery{Position: head}, none); err == nil {
 		t.Error("the zero tenant is replayed")
 	}
 }

@@ -1,0 +1,132 @@
+package domain
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Operation is what an event does to a record, as an auditor reads it.
+type Operation string
+
+// The four operations.
+const (
+	OpCreate Operation = "CREATE"
+	OpRead   Operation = "READ"
+	OpUpdate Operation = "UPDATE"
+	OpDelete Operation = "DELETE"
+)
+
+// Operations lists the four.
+func Operations() []Operation { return []Operation{OpCreate, OpRead, OpUpdate, OpDelete} }
+
+// FieldChange is what an event says of one field. Old is nil for what was created or read, and where there was no value.
+type FieldChange struct {
+	Field    string
+	Old, New any // as they encode to JSON
+
+	// Personal is Absent for a field that identifies nobody, and Open for a personal one that is shown. Erased or Withheld: neither
+	// value is here.
+	Personal PersonalState
+}
+
+// ChangesOf returns what an event says of the fields of its record: its own account of it, or else every field that it holds,
+// personal ones included.
+func ChangesOf(e Event) []FieldChange {
+	if own, ok := e.(tellsChanges); ok {
+		return own.changes()
+	}
+	return fieldsOf(e)
+}
+
+// turned is the change of a field that an event turns on or off.
+func turned(field string, to bool) FieldChange { return FieldChange{Field: field, Old: !to, New: to} }
+
+// fieldsOf returns every field of an event but those named: first those of the payload, then the personal ones.
+func fieldsOf(e Event, except ...string) []FieldChange {
+	changes := payloadFields(e, except...)
+	if h, ok := e.(holdsPersonal); ok {
+		changes = append(changes, h.personal().fields()...)
+	}
+	return changes
+}
+
+// payloadFields returns every field that a struct has in JSON, under its name there: the new value, or of a Change both.
+func payloadFields(of any, except ...string) (changes []FieldChange) {
+	v := reflect.ValueOf(of).Elem()
+	for i := range v.NumField() {
+		field, value := v.Type().Field(i), v.Field(i)
+		name, option, _ := strings.Cut(field.Tag.Get("json"), ",")
+
+		switch {
+		case field.Anonymous:
+			changes = append(changes, payloadFields(value.Addr().Interface(), except...)...)
+		case name == "-", slices.Contains(except, name), option != "" && value.IsZero():
+		default:
+			changes = append(changes, fieldChange(name, value))
+		}
+	}
+	return changes
+}
+
+func fieldChange(name string, value reflect.Value) FieldChange {
+	if value.Kind() == reflect.Pointer && !value.IsNil() {
+		value = value.Elem()
+	}
+
+	if c, ok := value.Interface().(oldAndNew); ok {
+		before, after := c.values()
+		return FieldChange{Field: name, Old: plain(before), New: plain(after)}
+	}
+	return FieldChange{Field: name, New: plain(value.Interface())}
+}
+
+// oldAndNew is a Change, whatever it is of.
+type oldAndNew interface{ values() (before, after any) }
+
+func (c Change[T]) values() (before, after any) { return c.Old, c.New }
+
+// plain returns the value that a pointer points to, nil for a nil pointer, and any other value as it is.
+func plain(value any) any {
+	v := reflect.ValueOf(value)
+	switch {
+	case v.Kind() != reflect.Pointer:
+		return value
+	case v.IsNil():
+		return nil
+	default:
+		return v.Elem().Interface()
+	}
+}
+
+// fields implements Part.
+func (p *Personal[T]) fields() []FieldChange { return p.fieldsNamed(fieldNames[T]()...) }
+
+// fieldsNamed returns the fields of the part. Of one that cannot be read, these are the names given.
+func (p *Personal[T]) fieldsNamed(sealed ...string) (changes []FieldChange) {
+	switch p.state {
+	case Absent:
+		return nil
+
+	case Open:
+		changes = payloadFields(&p.value)
+		for i := range changes {
+			changes[i].Personal = Open
+		}
+
+	case Erased, Withheld:
+		for _, name := range sealed {
+			changes = append(changes, FieldChange{Field: name, Personal: p.state})
+		}
+	}
+	return changes
+}
+
+// fieldNames lists the names that the fields of a struct have in JSON.
+func fieldNames[T any]() (names []string) {
+	for field := range reflect.TypeFor[T]().Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
+}

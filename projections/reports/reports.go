@@ -1,0 +1,50 @@
+package reports
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/internal/pg"
+)
+
+// Reports answers from the log itself, without a read table, so an answer includes every event that was acknowledged before the
+// question. Its methods may be called from many goroutines. Each opens one read-only transaction on one snapshot. Who may ask, and
+// that asking is recorded, is for the caller.
+type Reports struct {
+	pool   *pgxpool.Pool
+	reader *eventstore.Reader
+}
+
+// New makes reports on a pool that connects as trust_query.
+func New(pool *pgxpool.Pool, reader *eventstore.Reader) *Reports {
+	return &Reports{pool: pool, reader: reader}
+}
+
+// asTenant reads under the row-level security of one tenant.
+func (r *Reports) asTenant(ctx context.Context, tenant domain.TenantID, read func(pgx.Tx) error) error {
+	if tenant.IsZero() {
+		return errors.New("a report without a tenant")
+	}
+	return r.begin(ctx, pg.SetTenant, []any{tenant.String()}, read)
+}
+
+// asPlatform reads the events of all tenants without a key to open them.
+func (r *Reports) asPlatform(ctx context.Context, read func(pgx.Tx) error) error {
+	return r.begin(ctx, "set local role trust_audit", nil, read)
+}
+
+func (r *Reports) begin(ctx context.Context, first string, args []any, read func(pgx.Tx) error) error {
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	return eventstore.Unavailable(pgx.BeginTxFunc(ctx, r.pool, options, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, first, args...); err != nil {
+			return fmt.Errorf("begin a report: %w", err)
+		}
+		return read(tx)
+	}))
+}
