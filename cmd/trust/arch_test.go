@@ -63,7 +63,7 @@ func rules() map[string]rule {
 			ours:     []string{"domain", "internal/pg"},
 			others:   []string{pgx, uuid},
 			never:    []string{"os", "net/http", "database", "syscall"},
-			testOurs: []string{given, "commands", pgtest, schema}, testOthers: withDatabase,
+			testOurs: []string{given, "commands", pgtest, schema}, testOthers: append([]string{"github.com/jackc/pgerrcode"}, withDatabase...),
 		},
 		"projections": {
 			ours:     []string{"domain", "eventstore", "internal/pg"},
