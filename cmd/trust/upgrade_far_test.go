@@ -1,0 +1,354 @@
+//go:build far
+
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/salga-trust/engine/internal/pgtest"
+)
+
+// The database is that of testdata/upgrade/5b32fc4, whose README.md says how it was made. It is as old as a database in use
+// can be, so every form that was ever stored must be read by every later program.
+//
+// Whoever changes a stored form (a table, an event, a read table, the way something is sealed or hashed) adds a step that
+// proves the change on this database, at the place in the order where it can be seen.
+func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
+	t.Parallel()
+	u := restoreDump(t, "5b32fc4")
+	for _, step := range []func(){
+		u.isMigrated,
+		u.isVerified,
+		u.isOpened,
+		u.acceptsOldPasswords,
+		u.answersAsBefore,
+		u.printsAsBefore,
+		u.followsWhatIsNew,
+		u.isRebuilt,
+		u.isVerified,
+	} {
+		step()
+	}
+}
+
+// upgrade is an old system in a new database, run by this program.
+type upgrade struct {
+	*site
+	before struct {
+		Position  int64                      // of the log's head when the dump was made
+		People    map[string]json.RawMessage // how to sign in, by the names that the questions use
+		Questions []question
+		Commands  []struct {
+			Args   []string
+			Stdout string
+		}
+	}
+	tokens map[string]string // of people, by the same names
+}
+
+// question is a request to the API, and one of: the answer, its checksum, its length over all pages, a refusal's status.
+type question struct {
+	As   string // empty: nobody
+	Path string
+	Key  string          // Idempotency-Key
+	Body json.RawMessage // empty: a GET
+
+	Answer       any
+	SHA256       string
+	Pages, Items int
+	Status       int
+}
+
+// restoreDump fills a database as an operator would: the cluster's roles first, then the dump.
+func restoreDump(t *testing.T, commit string) *upgrade {
+	t.Helper()
+	folder, database := filepath.Join("testdata", "upgrade", commit), pgtest.Fresh(t)
+	environment, err := os.ReadFile(filepath.Join(folder, "system.env"))
+	must(t, err)
+	variables := append(strings.Split(string(environment), "\n"), "DATABASE_URL="+database, "RATE_LIMIT=off")
+	u := &upgrade{site: newSite(t, variables...), tokens: map[string]string{}}
+
+	text, err := os.ReadFile(filepath.Join(folder, "expected.json"))
+	must(t, err)
+	must(t, json.Unmarshal(text, &u.before))
+
+	conn, err := pgx.Connect(t.Context(), database)
+	must(t, err)
+	defer func() { must(t, conn.Close(t.Context())) }()
+	makeRoles(t, conn, filepath.Join(folder, "roles.sql"))
+	fill(t, conn, filepath.Join(folder, "system.sql.gz"))
+
+	return u
+}
+
+// makeRoles runs a file of one statement a line. The cluster is shared with other tests, which may have made the roles, or be
+// about to.
+func makeRoles(t *testing.T, conn *pgx.Conn, path string) {
+	t.Helper()
+	statements, err := os.ReadFile(path)
+	must(t, err)
+
+	for statement := range strings.Lines(string(statements)) {
+		_, err := conn.Exec(t.Context(), statement)
+		refused, ok := errors.AsType[*pgconn.PgError](err)
+		exists := ok && (refused.Code == "42710" || refused.Code == "23505") // duplicate_object, unique_violation
+		if err != nil && !exists {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+}
+
+// fill runs a dump of nothing but SQL in one transaction.
+func fill(t *testing.T, conn *pgx.Conn, path string) {
+	t.Helper()
+	file, err := os.Open(path)
+	must(t, err)
+	defer func() { _ = file.Close() }()
+	unpacked, err := gzip.NewReader(file)
+	must(t, err)
+	dump, err := io.ReadAll(unpacked)
+	must(t, err)
+
+	_, err = conn.PgConn().Exec(t.Context(), string(dump)).ReadAll()
+	must(t, err)
+}
+
+// do runs a command that must succeed, and returns what it prints.
+func (u *upgrade) do(args ...string) string {
+	u.t.Helper()
+	o := u.run(args...)
+	if o.code != 0 {
+		u.t.Fatalf("trust %v: exit code %d\nstdout: %s\nstderr: %s", args, o.code, o.stdout, o.stderr)
+	}
+	return o.stdout
+}
+
+func (u *upgrade) isMigrated() {
+	u.do("migrate")
+	u.do("migrate", "--status")
+
+	if head := u.status().Head; head != u.before.Position {
+		u.t.Errorf("the log's head is at %d, and was at %d", head, u.before.Position)
+	}
+}
+
+// isVerified re-reads the whole log, with what was appended since, and compares the read tables with it.
+func (u *upgrade) isVerified() {
+	want := fmt.Sprintf("%d events verified", u.status().Head)
+	if said := u.do("verify"); !strings.Contains(said, want) {
+		u.t.Errorf("it says %q, not %q", said, want)
+	}
+}
+
+func (u *upgrade) isOpened() { u.opens() }
+
+func (u *upgrade) acceptsOldPasswords() {
+	for _, name := range slices.Sorted(maps.Keys(u.before.People)) {
+		answer, status := u.ask(question{Path: "auth/login", Body: u.before.People[name]}, "")
+		if status != http.StatusOK {
+			u.t.Fatalf("%s cannot sign in: %d %s", name, status, answer)
+		}
+		u.tokens[name] = field(u.t, answer, "access_token")
+	}
+}
+
+// answersAsBefore asks in the order in which the old program was asked: what people asked first shows in no answer to them.
+func (u *upgrade) answersAsBefore() {
+	for _, q := range u.before.Questions {
+		var wrong []string
+		switch {
+		case q.Pages > 0:
+			wrong = u.countsAsBefore(q)
+		case q.SHA256 != "":
+			wrong = u.isTheSameDocument(q)
+		case q.Status != 0:
+			if _, status := u.ask(q, ""); status != q.Status {
+				wrong = []string{fmt.Sprintf("status %d, was %d", status, q.Status)}
+			}
+		default:
+			wrong = differences("", beforeUpgrade(q.Answer, u.before.Position), beforeUpgrade(u.answer(q, ""), u.before.Position))
+		}
+		for _, difference := range wrong {
+			u.t.Errorf("%s asks %s: %s", q.As, q.Path, difference)
+		}
+	}
+}
+
+// countsAsBefore follows a list to its end.
+func (u *upgrade) countsAsBefore(q question) (wrong []string) {
+	pages, items := 0, 0
+	for next, more := "", true; more; pages++ {
+		page, _ := u.answer(q, "&after="+next).(map[string]any)
+		entries, _ := page["items"].([]any)
+		items += len(entries)
+		next, more = page["next"].(string)
+	}
+
+	if pages != q.Pages || items != q.Items {
+		wrong = append(wrong, fmt.Sprintf("%d pages with %d items, were %d with %d", pages, items, q.Pages, q.Items))
+	}
+	return wrong
+}
+
+func (u *upgrade) isTheSameDocument(q question) (wrong []string) {
+	document, status := u.ask(q, "")
+	sum := sha256.Sum256(document)
+	if hex.EncodeToString(sum[:]) != q.SHA256 {
+		wrong = append(wrong, fmt.Sprintf("not byte for byte what it was (status %d):\n%s", status, document))
+	}
+	return wrong
+}
+
+// answer returns a success as decoded JSON; more is appended to the path.
+func (u *upgrade) answer(q question, more string) (decoded any) {
+	u.t.Helper()
+	text, status := u.ask(q, more)
+	if status > 299 {
+		u.t.Fatalf("%s asks %s: %d %s", q.As, q.Path, status, text)
+	}
+	must(u.t, json.Unmarshal(text, &decoded))
+	return decoded
+}
+
+// ask sends a question and returns the answer's bytes and status.
+func (u *upgrade) ask(q question, more string) ([]byte, int) {
+	u.t.Helper()
+	method := http.MethodGet
+	if len(q.Body) > 0 {
+		method = http.MethodPost
+	}
+	request, err := http.NewRequestWithContext(u.t.Context(), method, "http://"+u.addr+"/api/v1/"+q.Path+more, bytes.NewReader(q.Body))
+	must(u.t, err)
+	request.Header.Set("Content-Type", "application/json")
+	if q.As != "" {
+		request.Header.Set("Authorization", "Bearer "+u.tokens[q.As])
+	}
+	if q.Key != "" {
+		request.Header.Set("Idempotency-Key", q.Key)
+	}
+
+	answer, err := http.DefaultClient.Do(request)
+	must(u.t, err)
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	must(u.t, err)
+	return text, answer.StatusCode
+}
+
+func (u *upgrade) printsAsBefore() {
+	for _, command := range u.before.Commands {
+		if said := u.do(command.Args...); said != command.Stdout {
+			u.t.Errorf("trust %v prints\n%s\nand printed\n%s", command.Args, said, command.Stdout)
+		}
+	}
+}
+
+// followsWhatIsNew appends to the old streams, and to new ones, and looks for it in the read tables.
+func (u *upgrade) followsWhatIsNew() {
+	citizen := &account{s: u.site, token: u.tokens["nomsa"]}
+	consent := field(u.t, citizen.call("POST", "consents", `{"purpose":"whatsapp_care","language":"zu","consented":true}`), "id")
+	stranger := u.citizen("after.upgrade@example.org", "After Upgrade")
+	if at, err := strconv.ParseInt(citizen.position, 10, 64); err != nil || at <= u.before.Position {
+		u.t.Errorf("the consent stands at %q, and the old log ends at %d", citizen.position, u.before.Position)
+	}
+
+	pgtest.Eventually(u.t, "the read tables have followed", u.caughtUp)
+	if list := citizen.call("GET", "consents?limit=100", ""); !bytes.Contains(list, []byte(consent)) {
+		u.t.Errorf("the consent %s is not in the read table: %s", consent, list)
+	}
+	officer := &account{s: u.site, token: u.tokens["officer"]}
+	if list := officer.call("GET", "users?limit=100", ""); !bytes.Contains(list, []byte(stranger.id)) {
+		u.t.Errorf("the citizen %s is not in the read table: %s", stranger.id, list)
+	}
+}
+
+// isRebuilt makes every read table anew. One was rebuilt by the old program, which has kept what it had before; of another one
+// nothing was kept.
+func (u *upgrade) isRebuilt() {
+	said := u.do("rebuild", "all")
+	if strings.Count(said, "was as the log says") != strings.Count(said, "rebuilt up to position") || !strings.Contains(said, "users rebuilt") {
+		u.t.Errorf("it says %q", said)
+	}
+
+	pgtest.Eventually(u.t, "it is ready", u.ready)
+	pgtest.Eventually(u.t, "the read tables have followed", u.caughtUp)
+}
+
+// beforeUpgrade leaves out of an answer what came after a position: the questions themselves, sign-ins above all.
+func beforeUpgrade(value any, position int64) any {
+	switch v := value.(type) {
+	case map[string]any:
+		kept := map[string]any{}
+		for name, field := range v {
+			if name != "export_timestamp" && !isAfter(field, name, position) {
+				kept[name] = beforeUpgrade(field, position)
+			}
+		}
+		return kept
+	case []any:
+		kept := []any{}
+		for _, item := range v {
+			if fields, ok := item.(map[string]any); !ok || !isAfter(fields["position"], "position", position) {
+				kept = append(kept, beforeUpgrade(item, position))
+			}
+		}
+		return kept
+	default:
+		return value
+	}
+}
+
+func isAfter(value any, name string, position int64) bool {
+	at, ok := value.(float64)
+	return ok && name == "position" && int64(at) > position
+}
+
+// differences lists where an answer is no longer what it was. A field that is new is none: clients pass it over.
+func differences(at string, want, got any) (found []string) {
+	switch was := want.(type) {
+	case map[string]any:
+		is, ok := got.(map[string]any)
+		if !ok {
+			return []string{fmt.Sprintf("%s is %v, was %v", at, got, want)}
+		}
+		for _, name := range slices.Sorted(maps.Keys(was)) {
+			if value, ok := is[name]; ok {
+				found = append(found, differences(at+"."+name, was[name], value)...)
+			} else {
+				found = append(found, fmt.Sprintf("%s.%s is missing, was %v", at, name, was[name]))
+			}
+		}
+	case []any:
+		is, ok := got.([]any)
+		if !ok || len(is) != len(was) {
+			return []string{fmt.Sprintf("%s is %v, was %v", at, got, want)}
+		}
+		for i := range was {
+			found = append(found, differences(fmt.Sprintf("%s[%d]", at, i), was[i], is[i])...)
+		}
+	default:
+		if !reflect.DeepEqual(want, got) {
+			found = append(found, fmt.Sprintf("%s is %v, was %v", at, got, want))
+		}
+	}
+	return found
+}
