@@ -1,6 +1,8 @@
 package http
 
 import (
+	"net/http"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -81,6 +83,11 @@ func EdgeCodes() []string {
 
 // IfMatch is ifMatch.
 func IfMatch(headers ...string) (int, error) { return ifMatch(headers) }
+
+// ClientAddress is clientAddress.
+func ClientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
+	return clientAddress(r, trusted)
+}
 
 // NewLimiter is newLimiter; the function is its take.
 func NewLimiter(count int, per time.Duration, now func() time.Time) func(string) (time.Duration, bool) {
