@@ -180,7 +180,7 @@ func (c cell) call(t *testing.T, w *world, doc spec) {
 	if c.Reaches[c.party] == "nothing" {
 		want, code := 403, domain.CodeForbidden
 		if c.party == "anonymous" {
-			want, code = 401, domain.CodeNotSignedIn
+			want, code = 401, "not_signed_in"
 		}
 		send(path, "{", "If-Match", "rubbish").wantProblem(want, code) // before all else
 		if a := send(path, body).wantProblem(want, code); want == 403 && !strings.HasPrefix(a.text("detail"), "This is for") {
@@ -191,7 +191,7 @@ func (c cell) call(t *testing.T, w *world, doc spec) {
 	if !names && c.Account {
 		a := send(path, body, "X-Tenant-ID", c.about.tenant)
 		if c.about.tenant != c.caller.tenant {
-			a.wantProblem(403, domain.CodeTenantMismatch)
+			a.wantProblem(403, "tenant_mismatch")
 			return
 		}
 		c.succeeds(t, doc, what, a)
