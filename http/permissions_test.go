@@ -129,7 +129,8 @@ func purposeCode() string {
 
 // sees tells whether a thing is within a reach.
 func (c cell) sees() bool {
-	switch reach := c.Reaches[c.party]; {
+	reach := c.Reaches[c.party]
+	switch {
 	case strings.HasSuffix(c.ID, "_municipality") && c.about.tenant == domain.PlatformTenant().String():
 		return false // SALGA is no municipality
 	case reach == "everything":
