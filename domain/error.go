@@ -8,12 +8,11 @@ import (
 // Code is the stable name of a refusal. Clients branch on it; it never changes once released.
 type Code string
 
-// The refusals of the system. Package http maps each to a status; a test fails for a code without one.
+// The refusals of the system. Each has a line in Refusals below; a test fails for a code without one.
 const (
 	CodeInvalid              Code = "validation_failed"
 	CodeNotFound             Code = "not_found"
 	CodeForbidden            Code = "forbidden"
-	CodeNotSignedIn          Code = "not_signed_in"
 	CodeInvalidCredentials   Code = "invalid_credentials"
 	CodeInvalidToken         Code = "invalid_token"
 	CodeSessionEnded         Code = "session_ended"
@@ -39,7 +38,6 @@ const (
 	CodePasswordWrong        Code = "password_wrong"
 	CodeIdempotencyKeyReused Code = "idempotency_key_reused"
 	CodeStale                Code = "stale"
-	CodeTenantMismatch       Code = "tenant_mismatch"
 	CodeOverloaded           Code = "overloaded"
 	CodeUnavailable          Code = "unavailable"
 	CodeTimeout              Code = "timeout"
@@ -50,6 +48,93 @@ const (
 	CodeStaffRecordKept      Code = "staff_record_kept"
 	CodeRequestClosed        Code = "request_closed"
 )
+
+// Class is the kind of a refusal: enough to answer by for a package that does not know the code.
+type Class int
+
+// The classes of refusals. Package http maps each to a status.
+const (
+	// ClassInvalid is for input that is at fault in itself.
+	ClassInvalid Class = iota + 1
+	// ClassUnauthenticated is for a caller who did not prove who they are.
+	ClassUnauthenticated
+	// ClassForbidden is for a caller who is known, and may not.
+	ClassForbidden
+	// ClassAbsent is for a thing that does not exist, or not for this caller.
+	ClassAbsent
+	// ClassConflict is for a command that the present state does not allow.
+	ClassConflict
+	// ClassStale is for a command that was meant for an earlier version.
+	ClassStale
+	// ClassUnavailable is for what may succeed a little later.
+	ClassUnavailable
+)
+
+// Refusal describes a code.
+type Refusal struct {
+	Class Class
+	// Example is a sentence that the code comes with somewhere, for documentation.
+	Example string
+}
+
+// Refusals describes every code. This is all that a new one needs: its status and its place in the API's
+// document follow.
+func Refusals() map[Code]Refusal {
+	return map[Code]Refusal{
+		CodeInvalid:   {ClassInvalid, "The input is not valid; see errors."},
+		CodeNotFound:  {ClassAbsent, "There is nothing with this id."},
+		CodeForbidden: {ClassForbidden, "Only staff may act for another person."},
+		CodeInvalidCredentials: {
+			ClassUnauthenticated,
+			"Invalid credentials. If you are registered in more than one municipality, give municipality_code.",
+		},
+		CodeInvalidToken:         {ClassUnauthenticated, "This token is not valid here, or has expired."},
+		CodeSessionEnded:         {ClassUnauthenticated, "This session has ended: sign in again."},
+		CodeAccountInactive:      {ClassForbidden, "This account is not active."},
+		CodeUnknownMunicipality:  {ClassAbsent, "There is no municipality with this code."},
+		CodeMunicipalityInactive: {ClassForbidden, "This municipality is not active."},
+		CodeEmailTaken:           {ClassConflict, "An account with this e-mail address exists in this municipality."},
+		CodeCodeTaken:            {ClassConflict, "Another municipality has this code."},
+		CodeNameTaken:            {ClassConflict, "Another municipality has this name."},
+		CodeConsentRequired:      {ClassInvalid, "An account needs consent to the purpose platform_registration."},
+		CodeUnknownPurpose:       {ClassInvalid, "This municipality has no such purpose."},
+		CodePurposeTaken:         {ClassConflict, "A purpose with this code exists already."},
+		CodePurposeNotConsent: {
+			ClassInvalid,
+			"Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to consent to.",
+		},
+		CodeWordingMismatch: {ClassInvalid, "The purpose's wording in this language says something else."},
+		CodeNoticeChanged:   {ClassConflict, "Notice version 2 was in force then; show that one."},
+		CodeAlreadyGranted:  {ClassConflict, "A consent for this purpose under this notice is in force."},
+		CodeInForce:         {ClassConflict, "A consent for this purpose is in force: withdraw it instead."},
+		CodeNotGranted:      {ClassConflict, "This is a refusal: there is nothing to withdraw."},
+		CodeEvidenceRequired: {
+			ClassInvalid,
+			"A decision given more than 5 minutes ago needs another channel than web, and evidence.",
+		},
+		CodeCompetentPerson:      {ClassInvalid, "For a child a competent person must consent (POPIA s35): give given_by."},
+		CodeGivenInFuture:        {ClassInvalid, "A decision cannot be given in the future."},
+		CodeLastAdmin:            {ClassConflict, "This is the last admin of this municipality: appoint another one first."},
+		CodePasswordWrong:        {ClassUnauthenticated, "The current password is wrong."},
+		CodeIdempotencyKeyReused: {ClassInvalid, "This idempotency key was used for another request."},
+		CodeStale:                {ClassStale, "This has changed since you read it: read it again."},
+		CodeOverloaded:           {ClassUnavailable, "Too many requests wait to be written; try again."},
+		CodeUnavailable:          {ClassUnavailable, "The database does not answer; try again shortly."},
+		CodeTimeout:              {ClassUnavailable, "This took the database too long; try again shortly."},
+		CodeBusy:                 {ClassUnavailable, "Too much happens to this at once; try again."},
+		CodeReadModelBehind:      {ClassUnavailable, "The log has not reached this position."},
+		CodeSubjectErased:        {ClassConflict, "This person's data was erased."},
+		CodeRetentionHold: {
+			ClassConflict,
+			"A retention hold keeps this person's data; the erasure waits until it is lifted.",
+		},
+		CodeStaffRecordKept: {
+			ClassConflict,
+			"This account acted on other people's data; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).",
+		},
+		CodeRequestClosed: {ClassConflict, "This request was closed before."},
+	}
+}
 
 // Error is a refusal: a stable code for programs, a sentence for people, and a cause that only the log sees. Neither the
 // message nor the field errors ever repeat the value that was refused.

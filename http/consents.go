@@ -181,9 +181,11 @@ func (s *server) consents(ctx context.Context, call commands.Call, in *consentsI
 func subjectOf(ctx context.Context, call commands.Call, text string) (domain.UserID, error) {
 	var f domain.Faults
 	asked := domain.UserID{UUID: optionalID(&f, "subject_id", text)}
-	switch err := f.Err(); {
-	case err != nil:
+	if err := f.Err(); err != nil {
 		return domain.UserID{}, err
+	}
+
+	switch {
 	case asked.IsZero():
 		return call.User, nil
 	case asked != call.User && reachOf(ctx) < ownTenant:

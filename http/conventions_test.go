@@ -22,9 +22,9 @@ func TestTheTenantHeader(t *testing.T) {
 	p := w.citizen("thandi@example.org")
 	p.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", p.tenant).want(200)
 	p.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", strings.ToUpper(p.tenant)).want(200)
-	p.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", w.tenants["CPT"].String()).wantProblem(403, domain.CodeTenantMismatch)
+	p.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", w.tenants["CPT"].String()).wantProblem(403, "tenant_mismatch")
 	p.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", "KZN225").wantProblem(400, "malformed")
-	w.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", "KZN225").wantProblem(401, domain.CodeNotSignedIn)
+	w.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", "KZN225").wantProblem(401, "not_signed_in")
 	w.send("GET", "/api/v1/municipalities", "", "X-Tenant-ID", "whatever").want(200)
 }
 

@@ -101,7 +101,8 @@ func exampleObject(schemas huma.Registry, where string, s *huma.Schema) (any, er
 
 // exampleProblem is made as real ones are.
 func exampleProblem(schemas huma.Registry, op *huma.Operation, r *route, code domain.Code) *problem {
-	e := domain.Refuse(code, "%s", sentences()[code])
+	described, _ := refusalOf(code)
+	e := domain.Refuse(code, "%s", described.example)
 	switch {
 	case code == domain.CodeForbidden && r.who == scraper:
 		e = domain.Refuse(code, "Metrics are not for this address.")
@@ -136,57 +137,4 @@ func exampleFault(schemas huma.Registry, op *huma.Operation, r *route) domain.Fi
 		return domain.FieldError{Field: headerKey, Code: "too_long", Message: "An idempotency key has at most 128 characters."}
 	}
 	return domain.FieldError{Field: headerMinPosition, Code: "invalid", Message: "Give the Event-Position of an answer."}
-}
-
-// sentences gives for each code a sentence that it comes with. A test fails for a code without one, and for a sentence that is
-// said nowhere.
-func sentences() map[domain.Code]string {
-	return map[domain.Code]string{
-		codeMalformed:        "The body is not valid JSON in UTF-8.",
-		codeUnsupportedMedia: "Send the body as application/json.",
-		codeTooLarge:         "A body has at most 1 MiB.",
-		codeMethodNotAllowed: "This path does not take this method; see Allow.",
-		codeRateLimited:      "Too many requests; try again later.",
-		codeInternal:         "Something went wrong on our side. Tell us the X-Request-ID of this answer.",
-
-		domain.CodeInvalid:              "The input is not valid; see errors.",
-		domain.CodeNotFound:             "There is nothing with this id.",
-		domain.CodeForbidden:            "Only staff may act for another person.",
-		domain.CodeNotSignedIn:          "Sign in, and send the access token as Authorization: Bearer.",
-		domain.CodeInvalidCredentials:   "Invalid credentials. If you are registered in more than one municipality, give municipality_code.",
-		domain.CodeInvalidToken:         "This token is not valid here, or has expired.",
-		domain.CodeSessionEnded:         "This session has ended: sign in again.",
-		domain.CodeAccountInactive:      "This account is not active.",
-		domain.CodeUnknownMunicipality:  "There is no municipality with this code.",
-		domain.CodeMunicipalityInactive: "This municipality is not active.",
-		domain.CodeEmailTaken:           "An account with this e-mail address exists in this municipality.",
-		domain.CodeCodeTaken:            "Another municipality has this code.",
-		domain.CodeNameTaken:            "Another municipality has this name.",
-		domain.CodeConsentRequired:      "An account needs consent to the purpose platform_registration.",
-		domain.CodeUnknownPurpose:       "This municipality has no such purpose.",
-		domain.CodePurposeTaken:         "A purpose with this code exists already.",
-		domain.CodePurposeNotConsent:    "Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to consent to.",
-		domain.CodeWordingMismatch:      "The purpose's wording in this language says something else.",
-		domain.CodeNoticeChanged:        "Notice version 2 was in force then; show that one.",
-		domain.CodeAlreadyGranted:       "A consent for this purpose under this notice is in force.",
-		domain.CodeInForce:              "A consent for this purpose is in force: withdraw it instead.",
-		domain.CodeNotGranted:           "This is a refusal: there is nothing to withdraw.",
-		domain.CodeEvidenceRequired:     "A decision given more than 5 minutes ago needs another channel than web, and evidence.",
-		domain.CodeCompetentPerson:      "For a child a competent person must consent (POPIA s35): give given_by.",
-		domain.CodeGivenInFuture:        "A decision cannot be given in the future.",
-		domain.CodeLastAdmin:            "This is the last admin of this municipality: appoint another one first.",
-		domain.CodePasswordWrong:        "The current password is wrong.",
-		domain.CodeIdempotencyKeyReused: "This idempotency key was used for another request.",
-		domain.CodeStale:                "This has changed since you read it: read it again.",
-		domain.CodeTenantMismatch:       "X-Tenant-ID is not the tenant of your token.",
-		domain.CodeOverloaded:           "Too many requests wait to be written; try again.",
-		domain.CodeUnavailable:          "The database does not answer; try again shortly.",
-		domain.CodeTimeout:              "This took the database too long; try again shortly.",
-		domain.CodeBusy:                 "Too much happens to this at once; try again.",
-		domain.CodeReadModelBehind:      "The log has not reached this position.",
-		domain.CodeSubjectErased:        "This person's data was erased.",
-		domain.CodeRetentionHold:        "A retention hold keeps this person's data; the erasure waits until it is lifted.",
-		domain.CodeStaffRecordKept:      "This account acted on other people's data; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).",
-		domain.CodeRequestClosed:        "This request was closed before.",
-	}
 }

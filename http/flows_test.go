@@ -33,7 +33,7 @@ func TestRegister(t *testing.T) {
 	if strings.Contains(a.raw, "password") || strings.Contains(a.raw, "argon2") {
 		t.Errorf("a password in the answer: %s", a.raw)
 	}
-	change := func(old, new string) string { return strings.Replace(registration("b@example.org"), old, new, 1) }
+	change := func(from, to string) string { return strings.Replace(registration("b@example.org"), from, to, 1) }
 	for name, c := range map[string]struct {
 		body   string
 		status int

@@ -91,7 +91,7 @@ func (s *server) admit(ctx context.Context, rt *route, r *http.Request) (call co
 func (s *server) authenticate(ctx context.Context, rt *route, r *http.Request, call commands.Call) (commands.Call, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return call, domain.Refuse(domain.CodeNotSignedIn, "Sign in, and send the access token as Authorization: Bearer.")
+		return call, domain.Refuse(codeNotSignedIn, "Sign in, and send the access token as Authorization: Bearer.")
 	}
 	b, err := s.config.Tokens.verify(accessToken, strings.TrimSpace(token))
 	if err != nil {
@@ -122,7 +122,7 @@ func (s *server) sameTenant(ctx context.Context, rt *route, call commands.Call, 
 		if err := s.config.Commands.RecordTenantMismatch(ctx, call, mismatch); err != nil {
 			return err
 		}
-		return domain.Refuse(domain.CodeTenantMismatch, "X-Tenant-ID is not the tenant of your token.")
+		return domain.Refuse(codeTenantMismatch, "X-Tenant-ID is not the tenant of your token.")
 	}
 	return nil
 }

@@ -63,10 +63,7 @@ func operation(r *route) *huma.Operation {
 	}
 	byStatus := map[int][]string{}
 	for _, code := range refusals(r) {
-		s, ok := r.statuses[code]
-		if !ok {
-			s = statuses()[code]
-		}
+		s := newProblem(domain.Refuse(code, ""), r.statuses).Status
 		byStatus[s] = append(byStatus[s], string(code))
 	}
 	for s, codes := range byStatus {
@@ -94,8 +91,8 @@ func refusals(r *route) []domain.Code {
 		codes = append(codes, domain.CodeForbidden)
 	}
 	if r.who.account() {
-		codes = append(codes, domain.CodeNotSignedIn, domain.CodeInvalidToken, domain.CodeSessionEnded,
-			domain.CodeAccountInactive, domain.CodeMunicipalityInactive, domain.CodeTenantMismatch)
+		codes = append(codes, codeNotSignedIn, domain.CodeInvalidToken, domain.CodeSessionEnded,
+			domain.CodeAccountInactive, domain.CodeMunicipalityInactive, codeTenantMismatch)
 	}
 	if r.rate != unlimited {
 		codes = append(codes, codeRateLimited, domain.CodeUnavailable, domain.CodeTimeout)
@@ -165,9 +162,12 @@ func document(api *huma.OpenAPI, routes map[string]*route) ([]byte, error) {
 
 // allCodes lists every code that an answer may have.
 func allCodes() []any {
-	var codes []any
-	for _, code := range slices.Sorted(maps.Keys(statuses())) {
-		codes = append(codes, code)
+	known := slices.AppendSeq(slices.Collect(maps.Keys(edgeRefusals())), maps.Keys(domain.Refusals()))
+	slices.Sort(known)
+
+	codes := make([]any, len(known))
+	for i, code := range known {
+		codes[i] = code
 	}
 	return codes
 }

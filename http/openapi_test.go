@@ -265,7 +265,8 @@ func (s spec) answered(t *testing.T, id string, a *answer) {
 	}
 	content, _ := response["content"].(map[string]any)
 	media, _ := content["application/json"].(map[string]any)
-	switch schema, documented := media["schema"].(map[string]any); {
+	schema, documented := media["schema"].(map[string]any)
+	switch {
 	case documented:
 		s.conforms(t, id, schema, a.json)
 	case a.json != nil && a.header.Get("Content-Type") == "application/json":

@@ -1,8 +1,10 @@
 package http_test
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -63,43 +65,24 @@ func absent() thing {
 // request gives the request of a route about a thing, and whether the route names things at all.
 func (c cell) request(about thing) (path, body string, names bool) {
 	path, body = c.w.sample(c.Line)
-	named := map[string]func(){
-		"list_users": func() { path = c.Path + "?email=" + about.email },
-		"create_user": func() {
-			body = fmt.Sprintf(`{"email":%q,"password":%q,"full_name":"Sipho Zulu","role":"citizen","municipality_code":%q}`, fresh(), password, about.code)
-		},
-		"get_municipality":        func() { path = "/api/v1/municipalities/" + about.code },
-		"change_municipality":     func() { path = "/api/v1/municipalities/" + about.tenant },
-		"deactivate_municipality": func() { path = "/api/v1/municipalities/" + about.tenant + "/deactivate" },
-		"reactivate_municipality": func() { path = "/api/v1/municipalities/" + about.tenant + "/reactivate" },
-		"list_purposes":           func() { path = c.Path + "?municipality_code=" + about.code },
-		"publish_notice":          func() { path = strings.Replace(c.Path, "{code}", about.purpose, 1) },
-		"retire_purpose":          func() { path = strings.Replace(c.Path, "{code}", about.purpose, 1) },
-		"record_consent": func() {
-			body = fmt.Sprintf(`{"purpose":"newsletter","language":"en","consented":true,"subject_id":%q}`, about.user)
-		},
-		"list_consents":    func() { path = c.Path + "?subject_id=" + about.user },
-		"check_consent":    func() { path = c.Path + "?purpose=newsletter&subject_id=" + about.user },
-		"get_consent":      func() { path = "/api/v1/consents/" + about.consent },
-		"withdraw_consent": func() { path = "/api/v1/consents/" + about.consent + "/withdraw" },
-		"exposure":         func() { path = c.Path + "?subject_id=" + about.user },
-		"get_certificate":  func() { path = strings.Replace(c.Path, "{id}", about.certificate, 1) },
-		"lodge_request":    func() { body = fmt.Sprintf(`{"kind":"objection","subject_id":%q}`, about.user) },
-		"get_rights":       func() { path = c.Path + "?subject_id=" + about.user },
-		"request_data":     func() { path = strings.Replace(c.Path, "{id}", about.request, 1) },
-		"fulfil_request":   func() { path = strings.Replace(c.Path, "{id}", about.request, 1) },
-		"refuse_request":   func() { path = strings.Replace(c.Path, "{id}", about.request, 1) },
-		"place_hold":       func() { body = fmt.Sprintf(`{"subject_id":%q,"reason":"case 114"}`, about.user) },
-		"lift_hold":        func() { path = strings.Replace(c.Path, "{id}", about.hold, 1) },
-		"audit_log":        func() { path = c.Path + "?tenant_id=" + about.tenant },
+	switch c.ID {
+	case "create_user":
+		body = fmt.Sprintf(`{"email":%q,"password":%q,"full_name":"Sipho Zulu","role":"citizen","municipality_code":%q}`,
+			fresh(), password, about.code)
+		return path, body, true
+	case "record_consent":
+		body = strings.Replace(body, "sms_alert", "newsletter", 1)
+	case "get_municipality":
+		return "/api/v1/municipalities/" + about.code, body, true
 	}
-	if name := named[c.ID]; name != nil {
-		name()
+
+	path, inPath := c.aboutInPath(path, about)
+	path, inQuery := c.aboutInQuery(path, about)
+	body, inBody := c.aboutInBody(body, about)
+	if inPath || inQuery || inBody {
 		return path, body, true
 	}
-	if strings.Contains(c.Path, "{id}") {
-		return strings.Replace(c.Path, "{id}", about.user, 1), body, true
-	}
+
 	switch c.ID {
 	case "register":
 		body = registration(fresh())
@@ -120,6 +103,67 @@ func (c cell) request(about thing) (path, body string, names bool) {
 	return path, body, false
 }
 
+// aboutInPath has the path name a thing by the segment before its id, so that a new route of a known thing needs nothing here.
+func (c cell) aboutInPath(path string, about thing) (string, bool) {
+	things := map[string]string{
+		"users": about.user, "subjects": about.user, "municipalities": about.tenant, "consents": about.consent,
+		"requests": about.request, "holds": about.hold, "certificates": about.certificate,
+	}
+	before, after, named := strings.Cut(c.Path, "/{id}")
+	if named {
+		id, known := things[before[strings.LastIndex(before, "/")+1:]]
+		if !known {
+			c.w.t.Fatalf("%s: say here which thing the id in %s is of", c.ID, c.Path)
+		}
+		return before + "/" + id + after, true
+	}
+	if strings.Contains(c.Path, "{code}") {
+		return strings.Replace(c.Path, "{code}", about.purpose, 1), true
+	}
+	return path, false
+}
+
+// aboutInQuery has the query name a thing, if the document knows a parameter for it.
+func (c cell) aboutInQuery(path string, about thing) (string, bool) {
+	whole, err := url.Parse(path)
+	must(c.w.t, err)
+
+	parameters, _ := openapi(c.w.t, c.w).operation(c.Line)["parameters"].([]any)
+	known := map[string]string{
+		"subject_id": about.user, "email": about.email, "tenant_id": about.tenant, "municipality_code": about.code,
+	}
+	query, named := whole.Query(), false
+	for _, p := range parameters {
+		parameter := p.(map[string]any)
+		if value, is := known[parameter["name"].(string)]; is && parameter["in"] == "query" {
+			query.Set(parameter["name"].(string), value)
+			named = true
+		}
+	}
+	whole.RawQuery = query.Encode()
+	return whole.String(), named
+}
+
+// aboutInBody has the body name a person, if the document knows a field for it.
+func (c cell) aboutInBody(body string, about thing) (string, bool) {
+	doc := openapi(c.w.t, c.w)
+	media := doc.bodyOf(c.Line)
+	if media == nil {
+		return body, false
+	}
+	properties, _ := doc.resolve(media["schema"].(map[string]any))["properties"].(map[string]any)
+	if properties["subject_id"] == nil {
+		return body, false
+	}
+
+	var fields map[string]any
+	must(c.w.t, json.Unmarshal([]byte(body), &fields))
+	fields["subject_id"] = about.user
+	changed, err := json.Marshal(fields)
+	must(c.w.t, err)
+	return string(changed), true
+}
+
 func fresh() string { return uuid.NewString() + "@example.org" }
 
 func purposeCode() string {
@@ -129,7 +173,8 @@ func purposeCode() string {
 
 // sees tells whether a thing is within a reach.
 func (c cell) sees() bool {
-	switch reach := c.Reaches[c.party]; {
+	reach := c.Reaches[c.party]
+	switch {
 	case strings.HasSuffix(c.ID, "_municipality") && c.about.tenant == domain.PlatformTenant().String():
 		return false // SALGA is no municipality
 	case reach == "everything":
@@ -180,7 +225,7 @@ func (c cell) call(t *testing.T, w *world, doc spec) {
 	if c.Reaches[c.party] == "nothing" {
 		want, code := 403, domain.CodeForbidden
 		if c.party == "anonymous" {
-			want, code = 401, domain.CodeNotSignedIn
+			want, code = 401, "not_signed_in"
 		}
 		send(path, "{", "If-Match", "rubbish").wantProblem(want, code) // before all else
 		if a := send(path, body).wantProblem(want, code); want == 403 && !strings.HasPrefix(a.text("detail"), "This is for") {
@@ -191,7 +236,7 @@ func (c cell) call(t *testing.T, w *world, doc spec) {
 	if !names && c.Account {
 		a := send(path, body, "X-Tenant-ID", c.about.tenant)
 		if c.about.tenant != c.caller.tenant {
-			a.wantProblem(403, domain.CodeTenantMismatch)
+			a.wantProblem(403, "tenant_mismatch")
 			return
 		}
 		c.succeeds(t, doc, what, a)

@@ -14,66 +14,66 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Refusals that only this package knows.
+// Refusals that only this package knows. Each has a line in edgeRefusals.
 const (
 	codeMalformed        domain.Code = "malformed"
 	codeUnsupportedMedia domain.Code = "unsupported_media_type"
 	codeTooLarge         domain.Code = "too_large"
 	codeMethodNotAllowed domain.Code = "method_not_allowed"
+	codeNotSignedIn      domain.Code = "not_signed_in"
+	codeTenantMismatch   domain.Code = "tenant_mismatch"
 	codeRateLimited      domain.Code = "rate_limited"
 	codeInternal         domain.Code = "internal"
 )
 
-// statuses gives every refusal its status. A test fails for a code of package domain without one.
-func statuses() map[domain.Code]int {
-	return map[domain.Code]int{
-		codeMalformed:        http.StatusBadRequest,
-		codeUnsupportedMedia: http.StatusUnsupportedMediaType,
-		codeTooLarge:         http.StatusRequestEntityTooLarge,
-		codeMethodNotAllowed: http.StatusMethodNotAllowed,
-		codeRateLimited:      http.StatusTooManyRequests,
-		codeInternal:         http.StatusInternalServerError,
+// refusal is how a code is answered: its status, and a sentence that it comes with, for the document.
+type refusal struct {
+	status  int
+	example string
+}
 
-		domain.CodeInvalid:              http.StatusUnprocessableEntity,
-		domain.CodeNotFound:             http.StatusNotFound,
-		domain.CodeForbidden:            http.StatusForbidden,
-		domain.CodeNotSignedIn:          http.StatusUnauthorized,
-		domain.CodeInvalidCredentials:   http.StatusUnauthorized,
-		domain.CodeInvalidToken:         http.StatusUnauthorized,
-		domain.CodeSessionEnded:         http.StatusUnauthorized,
-		domain.CodeAccountInactive:      http.StatusForbidden,
-		domain.CodeUnknownMunicipality:  http.StatusNotFound,
-		domain.CodeMunicipalityInactive: http.StatusForbidden, // 400 where nobody is signed in: see route.statuses
-		domain.CodeEmailTaken:           http.StatusConflict,
-		domain.CodeCodeTaken:            http.StatusConflict,
-		domain.CodeNameTaken:            http.StatusConflict,
-		domain.CodeConsentRequired:      http.StatusUnprocessableEntity,
-		domain.CodeUnknownPurpose:       http.StatusUnprocessableEntity,
-		domain.CodePurposeTaken:         http.StatusConflict,
-		domain.CodePurposeNotConsent:    http.StatusUnprocessableEntity,
-		domain.CodeWordingMismatch:      http.StatusUnprocessableEntity,
-		domain.CodeNoticeChanged:        http.StatusConflict,
-		domain.CodeAlreadyGranted:       http.StatusConflict,
-		domain.CodeInForce:              http.StatusConflict,
-		domain.CodeNotGranted:           http.StatusConflict,
-		domain.CodeEvidenceRequired:     http.StatusUnprocessableEntity,
-		domain.CodeCompetentPerson:      http.StatusUnprocessableEntity,
-		domain.CodeGivenInFuture:        http.StatusUnprocessableEntity,
-		domain.CodeLastAdmin:            http.StatusConflict,
-		domain.CodePasswordWrong:        http.StatusUnauthorized,
-		domain.CodeIdempotencyKeyReused: http.StatusUnprocessableEntity,
-		domain.CodeStale:                http.StatusPreconditionFailed,
-		domain.CodeTenantMismatch:       http.StatusForbidden,
-		domain.CodeOverloaded:           http.StatusServiceUnavailable,
-		domain.CodeUnavailable:          http.StatusServiceUnavailable,
-		domain.CodeTimeout:              http.StatusServiceUnavailable,
-		domain.CodeBusy:                 http.StatusServiceUnavailable,
-		domain.CodeReadModelBehind:      http.StatusServiceUnavailable,
-		domain.CodeSubjectErased:        http.StatusConflict,
-		domain.CodeRetentionHold:        http.StatusConflict,
-		domain.CodeStaffRecordKept:      http.StatusConflict,
-		domain.CodeRequestClosed:        http.StatusConflict,
+func edgeRefusals() map[domain.Code]refusal {
+	return map[domain.Code]refusal{
+		codeMalformed:        {http.StatusBadRequest, "The body is not valid JSON in UTF-8."},
+		codeUnsupportedMedia: {http.StatusUnsupportedMediaType, "Send the body as application/json."},
+		codeTooLarge:         {http.StatusRequestEntityTooLarge, "A body has at most 1 MiB."},
+		codeMethodNotAllowed: {http.StatusMethodNotAllowed, "This path does not take this method; see Allow."},
+		codeNotSignedIn:      {http.StatusUnauthorized, "Sign in, and send the access token as Authorization: Bearer."},
+		codeTenantMismatch:   {http.StatusForbidden, "X-Tenant-ID is not the tenant of your token."},
+		codeRateLimited:      {http.StatusTooManyRequests, "Too many requests; try again later."},
+		codeInternal:         {http.StatusInternalServerError, "Something went wrong on our side. Tell us the X-Request-ID of this answer."},
 	}
+}
+
+// refusalOf returns how a code is answered, unless a route's line says otherwise.
+func refusalOf(code domain.Code) (found refusal, known bool) {
+	if found, known = edgeRefusals()[code]; known {
+		return found, true
+	}
+
+	described, known := domain.Refusals()[code]
+	return refusal{status: statusOf(described.Class), example: described.Example}, known
+}
+
+// statusOf returns the status of a class; 0 for none.
+func statusOf(class domain.Class) int {
+	switch class {
+	case domain.ClassInvalid:
+		return http.StatusUnprocessableEntity
+	case domain.ClassUnauthenticated:
+		return http.StatusUnauthorized
+	case domain.ClassForbidden:
+		return http.StatusForbidden
+	case domain.ClassAbsent:
+		return http.StatusNotFound
+	case domain.ClassConflict:
+		return http.StatusConflict
+	case domain.ClassStale:
+		return http.StatusPreconditionFailed
+	case domain.ClassUnavailable:
+		return http.StatusServiceUnavailable
+	}
+	return 0
 }
 
 // retryAfter is when to try again what failed for a passing reason.
@@ -113,13 +113,15 @@ const problemType = "application/problem+json"
 
 // newProblem makes the answer to a refusal. exceptions are a route's own statuses.
 func newProblem(e *domain.Error, exceptions map[domain.Code]int) *problem {
-	status, ok := exceptions[e.Code]
-	if !ok {
-		status, ok = statuses()[e.Code]
-	}
-	if !ok {
+	found, known := refusalOf(e.Code)
+	if !known {
 		return internalProblem()
 	}
+	status := found.status
+	if own, ok := exceptions[e.Code]; ok {
+		status = own
+	}
+
 	p := &problem{
 		Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: e.Message, Code: e.Code, Errors: e.Fields,
 		headers: http.Header{},

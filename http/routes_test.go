@@ -71,9 +71,9 @@ func TestNobodyGetsInWithoutAnAccessToken(t *testing.T) {
 			header string
 			code   domain.Code
 		}{
-			"no token":        {"", domain.CodeNotSignedIn},
-			"another scheme":  {"Basic dGhhbmRpOng=", domain.CodeNotSignedIn},
-			"only the scheme": {"Bearer ", domain.CodeNotSignedIn},
+			"no token":        {"", "not_signed_in"},
+			"another scheme":  {"Basic dGhhbmRpOng=", "not_signed_in"},
+			"only the scheme": {"Bearer ", "not_signed_in"},
 			"rubbish":         {"Bearer rubbish", domain.CodeInvalidToken},
 			"a refresh token": {"Bearer " + p.rotating, domain.CodeInvalidToken},
 		} {

@@ -1,12 +1,17 @@
 package http
 
 import (
+	"maps"
+	"net/http"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/salga-trust/engine/domain"
 )
 
 // Line is what tests see of a line of the route table.
@@ -61,26 +66,22 @@ func FirstFault(id, spoil string) error {
 	return nil
 }
 
-// StatusOf gives a code's status.
-func StatusOf(code string) (int, bool) {
-	for c, status := range statuses() {
-		if string(c) == code {
-			return status, true
-		}
-	}
-	return 0, false
+// RefusalOf is refusalOf.
+func RefusalOf(code domain.Code) (status int, example string) {
+	r, _ := refusalOf(code)
+	return r.status, r.example
 }
 
 // EdgeCodes are the codes that only this package knows.
-func EdgeCodes() []string {
-	return []string{
-		string(codeMalformed), string(codeUnsupportedMedia), string(codeTooLarge), string(codeMethodNotAllowed),
-		string(codeRateLimited), string(codeInternal),
-	}
-}
+func EdgeCodes() []domain.Code { return slices.Sorted(maps.Keys(edgeRefusals())) }
 
 // IfMatch is ifMatch.
 func IfMatch(headers ...string) (int, error) { return ifMatch(headers) }
+
+// ClientAddress is clientAddress.
+func ClientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
+	return clientAddress(r, trusted)
+}
 
 // NewLimiter is newLimiter; the function is its take.
 func NewLimiter(count int, per time.Duration, now func() time.Time) func(string) (time.Duration, bool) {
@@ -140,15 +141,6 @@ HTTP. Paths are below ` + "`/api/v1`" + `, but for the first ones. Roles are tho
 - *own session*: whoever holds the refresh token. *by address*: from the networks in ` + "`METRICS_FROM`" + `.
 
 `
-
-// Sentences is sentences, by the code's text.
-func Sentences() map[string]string {
-	named := map[string]string{}
-	for code, sentence := range sentences() {
-		named[string(code)] = sentence
-	}
-	return named
-}
 
 // FromTags is exampleOf for the schema of a value's type.
 func FromTags(v any) (any, error) {
