@@ -180,3 +180,30 @@ func (h *Handler) identify(call Call, r request) (uuid.UUID, string, error) {
 
 // scopeOf is whose idempotency keys a caller's are.
 func scopeOf(call Call) string { return "user:" + call.Tenant.String() + ":" + call.User.String() }
+
+// until cuts events off after a position.
+func until(events []domain.Recorded, position int64) []domain.Recorded {
+	for i, e := range events {
+		if e.Position > position {
+			return events[:i]
+		}
+	}
+	return events
+}
+
+// matching refuses a change that was meant for another version.
+func matching(call Call, version int) error {
+	if call.IfMatch != 0 && call.IfMatch != version {
+		return domain.Refuse(domain.CodeStale, "This has changed since you read it: read it again.")
+	}
+	return nil
+}
+
+func firstErr(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

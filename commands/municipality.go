@@ -134,15 +134,6 @@ func (h *Handler) tenantOf(ctx context.Context, code string) (domain.TenantID, b
 	return domain.TenantID{UUID: id}, found, err
 }
 
-// TenantOf is tenantOf for operators and queries; an unknown code is unknown_municipality.
-func (h *Handler) TenantOf(ctx context.Context, code string) (domain.TenantID, error) {
-	id, found, err := h.tenantOf(ctx, code)
-	if err == nil && !found {
-		err = domain.Refuse(domain.CodeUnknownMunicipality, "There is no municipality with this code.")
-	}
-	return id, err
-}
-
 // openMunicipality finds the municipality that a person wants to register in. SALGA itself takes no registrations.
 func (h *Handler) openMunicipality(ctx context.Context, code string) (domain.Municipality, error) {
 	id, err := h.TenantOf(ctx, code)

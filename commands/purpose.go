@@ -1,10 +1,7 @@
 package commands
 
 import (
-	"cmp"
 	"context"
-	"maps"
-	"slices"
 	"sync"
 
 	"github.com/google/uuid"
@@ -102,44 +99,6 @@ func (h *Handler) changePurpose(ctx context.Context, call Call, name, code strin
 	return Answer[domain.Purpose]{
 		Value: domain.Fold[domain.Purpose](history), Position: history[len(history)-1].Position,
 	}, nil
-}
-
-// Purposes lists the purposes in force for a tenant, by code: the built-in one, the tenant's own, and the defaults that the
-// tenant has none of its own for. A retired one of its own hides the default and is not listed.
-func (h *Handler) Purposes(ctx context.Context, tenant domain.TenantID) ([]domain.Purpose, error) {
-	all := map[string]domain.Purpose{}
-	for _, t := range []domain.TenantID{domain.PlatformTenant(), tenant} { // the tenant's own come last and win
-		events, err := h.Store.LoadAll(ctx, t, domain.PurposeStream)
-		if err != nil {
-			return nil, err
-		}
-		byStream := map[domain.Stream]domain.Purpose{}
-		for _, e := range events {
-			byStream[e.Stream] = byStream[e.Stream].Evolve(e)
-		}
-		for _, p := range byStream {
-			all[p.Code] = p
-		}
-	}
-	builtIn := domain.PlatformRegistration()
-	all[builtIn.Code] = builtIn
-	maps.DeleteFunc(all, func(_ string, p domain.Purpose) bool { return p.Retired })
-	return slices.SortedFunc(maps.Values(all), func(a, b domain.Purpose) int { return cmp.Compare(a.Code, b.Code) }), nil
-}
-
-// KnownPurpose refuses a code that no purpose ever had for a tenant; a retired one is known. Error: unknown_purpose.
-func (h *Handler) KnownPurpose(ctx context.Context, tenant domain.TenantID, code string) error {
-	p, expects, cached, err := h.purpose(ctx, tenant, code)
-	if err == nil && !p.Exists() && cached { // another process may have defined it meanwhile
-		for _, x := range expects {
-			h.purposes.forget(x.Stream)
-		}
-		p, _, _, err = h.purpose(ctx, tenant, code)
-	}
-	if err == nil && !p.Exists() {
-		err = domain.Refuse(domain.CodeUnknownPurpose, "This municipality never had such a purpose.")
-	}
-	return err
 }
 
 // purpose gives the purpose in force for a tenant (the zero Purpose when there is none) and what must still hold when a

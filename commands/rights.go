@@ -97,26 +97,6 @@ func (h *Handler) LiftHold(ctx context.Context, call Call, id domain.HoldID, rea
 	return Answer[domain.Hold]{Value: hold, Position: max(done.Position(), hold.Position)}, nil
 }
 
-// Rights gives a person's requests and holds, opened. Error: not_found.
-func (h *Handler) Rights(ctx context.Context, tenant domain.TenantID, subject domain.UserID) (domain.Rights, error) {
-	if err := h.KnownPerson(ctx, tenant, subject); err != nil {
-		return domain.Rights{}, err
-	}
-	events, err := h.Store.LoadPersonal(ctx, tenant, domain.RightsOf(subject))
-	return domain.Fold[domain.Rights](events), err
-}
-
-// RightsRequest gives one request; whose it is, is for the caller to check. Error: not_found.
-func (h *Handler) RightsRequest(ctx context.Context, call Call, id domain.RequestID) (domain.Request, error) {
-	subject, err := h.subjectOfRecord(ctx, call, id.UUID, "There is no such request.")
-	if err != nil {
-		return domain.Request{}, err
-	}
-	rights, err := h.Rights(ctx, call.Tenant, subject)
-	q, _ := rights.Request(id)
-	return q, err
-}
-
 // changeRights decides on a person's stream of rights and gives what it folds into after the change, or as it stands.
 func (h *Handler) changeRights(ctx context.Context, call Call, name string, subject domain.UserID, body any,
 	decide func(domain.Rights) ([]domain.Event, error),

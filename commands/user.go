@@ -5,9 +5,6 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/nyaruka/phonenumbers"
-	"golang.org/x/text/unicode/norm"
-
 	"github.com/salga-trust/engine/domain"
 )
 
@@ -150,6 +147,171 @@ func (h *Handler) addUser(ctx context.Context, call Call, r request, id domain.U
 	return h.userAnswer(ctx, call.Tenant, done)
 }
 
+// ChangeProfile is a person's wish to change their own details; nil fields stay.
+type ChangeProfile struct {
+	FullName          *string          `json:"full_name,omitempty"`
+	Phone             *string          `json:"phone,omitempty"`
+	PreferredLanguage *domain.Language `json:"preferred_language,omitempty"`
+	Email             *string          `json:"email,omitempty"`
+	CurrentPassword   string           `json:"-"` // a new e-mail address needs it
+}
+
+// ChangeProfile changes the caller's own details. A new e-mail address moves claim and credential in the same append. Errors:
+// validation_failed, stale, password_wrong, email_taken.
+func (h *Handler) ChangeProfile(ctx context.Context, call Call, c ChangeProfile) (Answer[domain.User], error) {
+	r := request{name: "user.change_profile", tenant: call.Tenant, scope: scopeOf(call), body: c}
+	checked := false
+	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
+		user, _, err := h.person(ctx, call.Tenant, call.User)
+		if err != nil {
+			return domain.Append{}, err
+		}
+		if err := matching(call, user.Version); err != nil {
+			return domain.Append{}, err
+		}
+		events, err := c.tidy().Decide(user)
+		if err != nil || len(events) == 0 {
+			return domain.Append{}, err
+		}
+		a := domain.Append{
+			Tenant: call.Tenant,
+			Writes: []domain.Write{{Stream: domain.UserOf(call.User), Expected: user.Version, Events: events}},
+		}
+		if _, moves := events[len(events)-1].(*domain.UserEmailChanged); !moves {
+			return a, nil
+		}
+		if !checked {
+			if err := h.checkPassword(ctx, call, c.CurrentPassword); err != nil {
+				return domain.Append{}, err
+			}
+			checked = true
+		}
+		a.Side = moveEmail(user, tidy(*c.Email))
+		return a, nil
+	})
+	if _, taken := errors.AsType[*domain.ClaimTakenError](err); taken {
+		return Answer[domain.User]{}, emailTaken().Because(err)
+	}
+	if err != nil {
+		return Answer[domain.User]{}, err
+	}
+	if len(done.Events) == 0 {
+		return h.Me(ctx, call)
+	}
+	return h.userAnswer(ctx, call.Tenant, done)
+}
+
+func (c ChangeProfile) tidy() domain.ChangeProfile {
+	d := domain.ChangeProfile{PreferredLanguage: c.PreferredLanguage}
+	if c.FullName != nil {
+		d.FullName = new(domain.TidyName(tidy(*c.FullName)))
+	}
+	if c.Phone != nil {
+		d.Phone = new(E164(*c.Phone))
+	}
+	if c.Email != nil {
+		d.Email = new(tidy(*c.Email))
+	}
+	return d
+}
+
+func moveEmail(user domain.User, email string) []domain.SideWrite {
+	from, to := domain.CanonicalEmail(user.Email), domain.CanonicalEmail(email)
+	if from == to {
+		return nil // only letter case differs
+	}
+	return []domain.SideWrite{
+		domain.TakeClaim{Claim: emailClaim(user.Tenant, to), Holder: user.ID.UUID},
+		domain.ReleaseClaim{Claim: emailClaim(user.Tenant, from), Holder: user.ID.UUID},
+		domain.SetCredential{User: user.ID, Email: to},
+	}
+}
+
+// ChangePassword is a person's wish for another password.
+type ChangePassword struct {
+	Current string `json:"-"`
+	New     string `json:"-"`
+}
+
+// ChangePassword replaces the caller's password and ends all their other sessions. Errors: validation_failed, password_wrong.
+func (h *Handler) ChangePassword(ctx context.Context, call Call, c ChangePassword) (int64, error) {
+	var f domain.Faults
+	f.Password("new_password", c.New)
+	if err := f.Err(); err != nil {
+		return 0, err
+	}
+	call.Key = "" // a password is never fingerprinted
+	r := request{name: "user.change_password", tenant: call.Tenant}
+	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
+		if err := h.checkPassword(ctx, call, c.Current); err != nil {
+			return domain.Append{}, err
+		}
+		verifier, err := h.hasher.hash(ctx, c.New)
+		if err != nil {
+			return domain.Append{}, err
+		}
+		return domain.Append{
+			Tenant: call.Tenant,
+			Writes: []domain.Write{
+				{Stream: domain.UserOf(call.User), Expected: call.actor.Version, Events: []domain.Event{&domain.UserPasswordChanged{}}},
+				{Stream: domain.SessionsOf(call.User), Expected: domain.AnyVersion, Events: []domain.Event{&domain.SessionEnded{
+					SessionID: call.Session, Scope: domain.ScopeOthers, Cause: domain.CausePasswordChanged,
+				}}},
+			},
+			Side: []domain.SideWrite{
+				domain.SetCredential{User: call.User, Verifier: verifier},
+				domain.EndSessions{User: call.User, Except: call.Session},
+			},
+		}, nil
+	})
+	return done.Position(), err
+}
+
+// checkPassword refuses a wrong password of the signed-in caller.
+func (h *Handler) checkPassword(ctx context.Context, call Call, password string) error {
+	verifier, err := h.Store.Verifier(ctx, call.Tenant, call.User)
+	if err != nil {
+		return err
+	}
+	ok, err := h.hasher.matches(ctx, password, verifier)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return domain.Refuse(domain.CodePasswordWrong, "The current password is wrong.")
+	}
+	return nil
+}
+
+// person loads one account with its personal fields.
+func (h *Handler) person(ctx context.Context, tenant domain.TenantID, id domain.UserID) (domain.User, []domain.Recorded, error) {
+	events, err := h.Store.LoadPersonal(ctx, tenant, domain.UserOf(id))
+	if err != nil {
+		return domain.User{}, nil, err
+	}
+	user := domain.Fold[domain.User](events)
+	if !user.Exists() {
+		return domain.User{}, nil, domain.Refuse(domain.CodeNotFound, "There is no such user.")
+	}
+	return user, events, nil
+}
+
+// userAnswer gives the account as an append left it, which for a repeat may be long ago.
+func (h *Handler) userAnswer(ctx context.Context, tenant domain.TenantID, done domain.Appended) (Answer[domain.User], error) {
+	for _, e := range done.Events {
+		if e.Stream.Type != domain.UserStream {
+			continue
+		}
+		events, err := h.Store.LoadPersonal(ctx, tenant, e.Stream)
+		if err != nil {
+			return Answer[domain.User]{}, err
+		}
+		user := domain.Fold[domain.User](until(events, done.Position()))
+		return Answer[domain.User]{Value: user, Position: done.Position()}, nil
+	}
+	return Answer[domain.User]{}, domain.Refuse(domain.CodeIdempotencyKeyReused, "This idempotency key was used for another request.")
+}
+
 func emailTaken() *domain.Error {
 	return domain.Refuse(domain.CodeEmailTaken, "An account with this e-mail address exists in this municipality.")
 }
@@ -162,31 +324,6 @@ func newPerson(email, password, name, phone string, language domain.Language) do
 		Email: tidy(email), Password: password, FullName: domain.TidyName(tidy(name)), Phone: E164(phone),
 		PreferredLanguage: language,
 	}
-}
-
-// tidy trims text and puts it in Unicode form C, so that one spelling of Ṱ is one value.
-func tidy(text string) string { return norm.NFC.String(strings.TrimSpace(text)) }
-
-// E164 gives a phone number in E.164 form; what is no valid number of any country comes back as it is, for the domain to refuse.
-func E164(phone string) string {
-	phone = strings.TrimSpace(phone)
-	if phone == "" {
-		return ""
-	}
-	n, err := phonenumbers.Parse(phone, "ZA")
-	if err != nil || !phonenumbers.IsPossibleNumber(n) {
-		return "invalid"
-	}
-	return phonenumbers.Format(n, phonenumbers.E164)
-}
-
-func firstErr(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func emailClaim(tenant domain.TenantID, email string) domain.Claim {
