@@ -12,13 +12,13 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// EraseMe is a person's wish to be gone.
+// EraseMe asks to erase the caller's account and everything that identifies them.
 type EraseMe struct {
 	Confirmation string `json:"-"`
 	Password     string `json:"-"`
 }
 
-// EraseConfirmation is what a person has to write to be erased.
+// EraseConfirmation is the text that confirms the wish to be erased.
 const EraseConfirmation = "DELETE MY ACCOUNT"
 
 // Certificate proves an erasure. It identifies nobody.
@@ -27,7 +27,6 @@ type Certificate struct {
 	Tenant    domain.TenantID
 	Subject   domain.UserID
 	ErasedAt  time.Time // from when it holds; after a restore that is earlier than when the log has it from
-	Position  int64
 	Destroyed []domain.Remnant
 	Kept      []domain.Remnant
 	Keys      []uuid.UUID
@@ -35,15 +34,17 @@ type Certificate struct {
 	Request   domain.RequestID // zero: the person did it themselves
 }
 
-// EraseMe erases the caller: their key is destroyed, and with it everything that identifies them in the log, in one append with the
-// loss of credentials, claims and sessions, and the withdrawal of what they had consented to. Errors: validation_failed,
-// password_wrong, retention_hold, staff_record_kept, last_admin.
-func (h *Handler) EraseMe(ctx context.Context, call Call, c EraseMe) (Certificate, error) {
+// EraseMe erases the caller: their key is destroyed, and with it everything that identifies them in
+// the log, in one append with the loss of credentials, claims and sessions, and the withdrawal of
+// everything they had consented to. Errors: validation_failed, password_wrong, retention_hold,
+// staff_record_kept, last_admin.
+func (h *Handler) EraseMe(ctx context.Context, call Call, c EraseMe) (Answer[Certificate], error) {
 	if c.Confirmation != EraseConfirmation {
 		var f domain.Faults
 		f.Add("confirmation", "invalid", "Write "+EraseConfirmation+".")
-		return Certificate{}, f.Err()
+		return Answer[Certificate]{}, f.Err()
 	}
+
 	call.Key = "" // a second time there is nobody left to ask
 	r := request{name: "user.erase", tenant: call.Tenant}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
@@ -55,14 +56,17 @@ func (h *Handler) EraseMe(ctx context.Context, call Call, c EraseMe) (Certificat
 	return certificateOf(done.Events, staffRecord(err))
 }
 
-// erasure decides on everything that an erasure depends on, and gives its append.
-func (h *Handler) erasure(ctx context.Context, call Call, subject domain.UserID, cause string, request domain.RequestID) (domain.Append, error) {
+// erasure decides on everything that an erasure depends on, and returns its append.
+func (h *Handler) erasure(
+	ctx context.Context, call Call, subject domain.UserID, cause string, request domain.RequestID,
+) (domain.Append, error) {
 	person, consents, rights := domain.UserOf(subject), domain.ConsentsOf(subject), domain.RightsOf(subject)
 	admins := domain.AdminsOf(call.Tenant)
 	events, err := h.Store.LoadPersonal(ctx, call.Tenant, person, consents, rights, admins)
 	if err != nil {
 		return domain.Append{}, err
 	}
+
 	user, asked := domain.Fold[domain.User](of(events, person)), domain.Fold[domain.Rights](of(events, rights))
 	if !user.Exists() {
 		return domain.Append{}, domain.Refuse(domain.CodeNotFound, "There is no such user.")
@@ -76,7 +80,7 @@ func (h *Handler) erasure(ctx context.Context, call Call, subject domain.UserID,
 	if err != nil {
 		return domain.Append{}, err
 	}
-	history := of(events, consents)
+
 	a := domain.Append{
 		Tenant:  call.Tenant,
 		Writes:  []domain.Write{{Stream: person, Expected: user.Version, Events: erased}},
@@ -88,6 +92,7 @@ func (h *Handler) erasure(ctx context.Context, call Call, subject domain.UserID,
 			domain.ReleaseClaim{Claim: emailClaim(call.Tenant, user.Email), Holder: subject.UUID},
 		},
 	}
+	history := of(events, consents)
 	if withdrawn := domain.WithdrawAll(history, subject != call.User); len(withdrawn) > 0 {
 		a.Writes = append(a.Writes, domain.Write{Stream: consents, Expected: len(history), Events: withdrawn})
 	}
@@ -107,52 +112,63 @@ func staffRecord(err error) error {
 	return err
 }
 
-func certificateOf(events []domain.Recorded, err error) (Certificate, error) {
+func certificateOf(events []domain.Recorded, err error) (Answer[Certificate], error) {
 	if err != nil {
-		return Certificate{}, err
+		return Answer[Certificate]{}, err
 	}
+
 	for _, r := range events {
 		if e, is := r.Event.(*domain.UserErased); is {
-			return Certificate{
-				ID: r.AppendID, Tenant: r.Tenant, Subject: r.Subject, ErasedAt: r.EffectiveAt, Position: events[len(events)-1].Position,
+			c := Certificate{
+				ID: r.AppendID, Tenant: r.Tenant, Subject: r.Subject, ErasedAt: r.EffectiveAt,
 				Destroyed: e.Destroyed, Kept: e.Kept, Keys: e.Keys, Cause: e.Cause, Request: e.RequestID,
-			}, nil
+			}
+			return Answer[Certificate]{Value: c, Position: events[len(events)-1].Position}, nil
 		}
 	}
-	return Certificate{}, domain.Refuse(domain.CodeNotFound, "There is no such certificate.")
+
+	return Answer[Certificate]{}, domain.Refuse(domain.CodeNotFound, "There is no such certificate.")
 }
 
-// RestoredLog is what a re-applied erasure needs of a log that is being restored. Package eventstore implements it.
+// RestoredLog is the log that is being restored, as far as an erasure is applied to it again. Package
+// eventstore implements it.
 type RestoredLog interface {
-	// LoadLog gives all events of some streams of one tenant, in order of position, personal parts withheld.
+	// LoadLog returns all events of some streams of one tenant, in order of position, personal parts
+	// withheld.
 	LoadLog(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error)
-	// AppendAsOf adds to the log what holds from an instant in the past. Errors: as Store.Append.
+	// AppendAsOf appends as of an instant in the past. Errors: as Store.Append.
 	AppendAsOf(ctx context.Context, a domain.Append, at time.Time) error
 }
 
-// ReapplyErasure erases a person again who was erased after the backup that is being restored: same certificate, same cause, as
-// of the same instant. What they had consented to is withdrawn, an open request for it closed. It asks nothing: neither a hold nor
-// being the last admin brings back a person whose key is gone. One who is not in the log, or erased in it, stays as they are.
+// ReapplyErasure erases a person again who was erased after the backup that is being restored: same
+// certificate, same cause, as of the same instant. Their consents are withdrawn, an open request for
+// it is closed. It asks nothing: neither a hold nor being the last admin brings back a person whose
+// key is gone. A person who is not in the log, or erased in it, stays as they are.
 func ReapplyErasure(ctx context.Context, log RestoredLog, past domain.Recorded) error {
 	erased, is := past.Event.(*domain.UserErased)
 	if !is {
 		return fmt.Errorf("%s is no erasure", past.Event.EventType())
 	}
+
 	person, consents := domain.UserOf(past.Subject), domain.ConsentsOf(past.Subject)
 	rights, admins := domain.RightsOf(past.Subject), domain.AdminsOf(past.Tenant)
 	events, err := log.LoadLog(ctx, past.Tenant, person, consents, rights, admins)
 	if err != nil {
 		return err
 	}
+
 	user := domain.Fold[domain.User](of(events, person))
 	if !user.Exists() || user.Erased {
 		return nil
 	}
+
 	a := domain.Append{
 		ID: past.AppendID, Tenant: past.Tenant,
 		Metadata: domain.Metadata{ActorRole: domain.RoleSystem, Command: "restore"},
 		Writes:   []domain.Write{{Stream: person, Expected: user.Version, Events: []domain.Event{erased}}},
-		Side:     []domain.SideWrite{domain.DestroySubjectKey{Subject: past.Subject}, domain.DeleteCredential{User: past.Subject}},
+		Side: []domain.SideWrite{
+			domain.DestroySubjectKey{Subject: past.Subject}, domain.DeleteCredential{User: past.Subject},
+		},
 	}
 	history := of(events, consents)
 	if withdrawn := domain.WithdrawAll(history, erased.Cause != domain.BySelf); len(withdrawn) > 0 {
@@ -167,5 +183,6 @@ func ReapplyErasure(ctx context.Context, log RestoredLog, past domain.Recorded) 
 		fulfilled := []domain.Event{&domain.RequestFulfilled{RequestID: q.ID, Kind: q.Kind}}
 		a.Writes = append(a.Writes, domain.Write{Stream: rights, Expected: asked.Version, Events: fulfilled})
 	}
+
 	return log.AppendAsOf(ctx, a, past.RecordedAt)
 }

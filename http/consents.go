@@ -241,7 +241,9 @@ func (s *server) checkConsent(ctx context.Context, call commands.Call, in *check
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.config.Commands.CheckConsent(ctx, call, subject, in.Purpose, in.At, in.KnownAt)
+	c, err := s.config.Commands.CheckConsent(ctx, call, commands.CheckConsent{
+		Subject: subject, Purpose: in.Purpose, At: in.At, KnownAt: in.KnownAt,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -118,8 +118,8 @@ func (s *server) sameTenant(ctx context.Context, rt *route, call commands.Call, 
 		return domain.Refuse(codeMalformed, "X-Tenant-ID is not an id.")
 	}
 	if id != call.Tenant.UUID {
-		mismatch := domain.TenantMismatch{Route: rt.method + " " + rt.path, Named: domain.TenantID{UUID: id}}
-		if err := s.config.Commands.RecordTenantMismatch(ctx, call, mismatch); err != nil {
+		mismatch := commands.RecordTenantMismatch{Route: rt.method + " " + rt.path, Named: domain.TenantID{UUID: id}}
+		if _, err := s.config.Commands.RecordTenantMismatch(ctx, call, mismatch); err != nil {
 			return err
 		}
 		return domain.Refuse(domain.CodeTenantMismatch, "X-Tenant-ID is not the tenant of your token.")
