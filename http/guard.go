@@ -76,6 +76,7 @@ func (s *server) admit(ctx context.Context, rt *route, r *http.Request) (call co
 	if reach = rt.reaches[partyOf(call)]; reach == nothing {
 		return call, nothing, domain.Refuse(domain.CodeForbidden, "This is for: %s.", rt.who)
 	}
+	call.SelfOnly = reach < ownTenant
 	if rt.command() {
 		call.Key = r.Header.Get(headerKey)
 	}

@@ -76,7 +76,7 @@ type lodgeInput struct {
 }
 
 func (s *server) lodgeRequest(ctx context.Context, call commands.Call, in *lodgeInput) (*requestChanged, error) {
-	subject, err := subjectOf(ctx, call, in.Body.SubjectID)
+	subject, err := subjectOf(call, in.Body.SubjectID)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ type rightsOutput struct {
 
 // rights gives one person's requests and holds.
 func (s *server) rights(ctx context.Context, call commands.Call, in *rightsInput) (*rightsOutput, error) {
-	subject, err := subjectOf(ctx, call, in.SubjectID)
+	subject, err := subjectOf(call, in.SubjectID)
 	if err != nil {
 		return nil, err
 	}
