@@ -9,7 +9,7 @@ import (
 )
 
 // Store is the log as commands need it. Package eventstore implements it; the two do not know each
-// other.
+// other. Package storetest says as tests what every implementation must do.
 //
 // Every method sees only the tenant it is asked about. A database that is away is a *domain.Error
 // with CodeUnavailable.
