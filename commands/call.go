@@ -8,7 +8,7 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Call is who asks, and how. Its zero value is an anonymous caller.
+// Call is the caller and the circumstances of a call. Its zero value is an anonymous caller.
 type Call struct {
 	Tenant      domain.TenantID
 	User        domain.UserID // zero: nobody signed in
@@ -16,6 +16,7 @@ type Call struct {
 	Origin      domain.Origin
 	Key         string    // Idempotency-Key; empty: none
 	IfMatch     int       // the version that a change is meant for; 0: any, -1: one that never was
+	SelfOnly    bool      // the caller acts for nobody else here, whatever their role
 	Correlation uuid.UUID // of the request
 
 	actor  domain.User // as Authenticate found it
@@ -28,7 +29,7 @@ func System(tenant domain.TenantID) Call { return Call{Tenant: tenant, system: t
 // Role is the caller's role as of Authenticate, not as of when a token was made.
 func (c Call) Role() domain.Role { return c.actor.Role }
 
-// Actor is the caller's account as of Authenticate, without what is personal.
+// Actor is the caller's account as of Authenticate, without its personal fields.
 func (c Call) Actor() domain.User { return c.actor }
 
 func (c Call) roleName() string {
@@ -42,43 +43,20 @@ func (c Call) roleName() string {
 	}
 }
 
-// isStaff tells whether the caller may act for others of the own tenant.
-func (c Call) isStaff() bool {
-	switch c.actor.Role {
-	case domain.FieldWorker, domain.Manager, domain.Admin:
-		return true
-	default:
-		return c.system
-	}
-}
-
-// isPlatformAdmin tells whether the caller administers all municipalities.
-func (c Call) isPlatformAdmin() bool {
-	return c.Tenant.IsPlatform() && (c.system || c.actor.Role == domain.Admin)
-}
-
-// Subject gives whose consents a call is about: the caller's own, or those of another person of the tenant, which only staff may
-// ask for.
-func (c Call) Subject(asked domain.UserID) (domain.UserID, error) {
-	if asked.IsZero() || asked == c.User {
-		return c.User, nil
-	}
-	if !c.isStaff() {
-		return domain.UserID{}, domain.Refuse(domain.CodeForbidden, "Only staff may act for another person.")
-	}
-	return asked, nil
-}
-
-// Authenticate checks that the session is open and that account and municipality are active, now. The Call it gives knows the
-// caller's current role.
+// Authenticate checks that the session is open and that account and municipality are active, now.
+// The Call it returns knows the caller's current role. Errors: session_ended, account_inactive,
+// municipality_inactive.
 func (h *Handler) Authenticate(ctx context.Context, call Call) (Call, error) {
 	user, municipality := domain.UserOf(call.User), domain.MunicipalityOf(call.Tenant)
 	events, open, err := h.Store.LoadSession(ctx, call.Tenant, call.Session, user, municipality)
 	if err != nil {
 		return Call{}, err
 	}
+
 	call.actor = domain.Fold[domain.User](of(events, user))
-	switch m := domain.Fold[domain.Municipality](of(events, municipality)); {
+	m := domain.Fold[domain.Municipality](of(events, municipality))
+
+	switch {
 	case !call.actor.Exists(), call.actor.Erased, !open && call.actor.Active:
 		return Call{}, domain.Refuse(domain.CodeSessionEnded, "This session has ended: sign in again.")
 	case !call.actor.Active:

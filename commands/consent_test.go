@@ -50,7 +50,7 @@ func TestAGrantIsAllowedUntilItIsWithdrawn(t *testing.T) {
 
 func (w *world) check(t *testing.T, call commands.Call, purpose string, at, known time.Time) commands.Check {
 	t.Helper()
-	c, err := w.CheckConsent(t.Context(), call, domain.UserID{}, purpose, at, known)
+	c, err := w.CheckConsent(t.Context(), call, commands.CheckConsent{Purpose: purpose, At: at, KnownAt: known})
 	ok(t, err)
 	return c
 }
@@ -125,7 +125,7 @@ func TestStaffActOnlyWithinTheirMunicipality(t *testing.T) {
 	refused(t, err, domain.CodeNotFound)
 	_, err = w.WithdrawConsent(t.Context(), clerk, commands.WithdrawConsent{Consent: granted.Value.ID})
 	refused(t, err, domain.CodeNotFound)
-	_, err = w.CheckConsent(t.Context(), clerk, stranger.User, "sms_alert", time.Time{}, time.Time{})
+	_, err = w.CheckConsent(t.Context(), clerk, commands.CheckConsent{Subject: stranger.User, Purpose: "sms_alert"})
 	refused(t, err, domain.CodeNotFound)
 	citizen := w.citizen(t, "CPT", "two@example.co.za")
 	_, err = w.WithdrawConsent(t.Context(), citizen, commands.WithdrawConsent{Consent: granted.Value.ID})
@@ -251,10 +251,10 @@ func TestMunicipalitiesHaveUniqueCodesAndNames(t *testing.T) {
 	refused(t, err, domain.CodeForbidden)
 
 	name := "eThekwini"
-	_, err = w.ChangeMunicipality(t.Context(), platform, w.cpt, domain.ChangeMunicipality{Name: &name})
+	_, err = w.ChangeMunicipality(t.Context(), platform, commands.ChangeMunicipality{Municipality: w.cpt, Details: domain.ChangeMunicipality{Name: &name}})
 	refused(t, err, domain.CodeNameTaken)
 	name = "Cape Town"
-	changed, err := w.ChangeMunicipality(t.Context(), platform, w.cpt, domain.ChangeMunicipality{Name: &name})
+	changed, err := w.ChangeMunicipality(t.Context(), platform, commands.ChangeMunicipality{Municipality: w.cpt, Details: domain.ChangeMunicipality{Name: &name}})
 	ok(t, err)
 	if changed.Value.Name != name || changed.Value.Code != "CPT" {
 		t.Errorf("changed %+v", changed.Value)
@@ -279,13 +279,13 @@ func TestAGrantUnderANewerNoticeSupersedesTheOldOne(t *testing.T) {
 	call := w.citizen(t, "CPT", "one@example.co.za")
 	old, err := w.RecordConsent(t.Context(), call, smsAlert())
 	ok(t, err)
-	published, err := w.PublishNotice(t.Context(), platform, "sms_alert", texts("new words"))
+	published, err := w.PublishNotice(t.Context(), platform, commands.PublishNotice{Code: "sms_alert", Texts: texts("new words")})
 	ok(t, err)
 	if published.Value.Current().Version != 2 {
 		t.Errorf("published version %d", published.Value.Current().Version)
 	}
 	w.unchanged(t, func() {
-		_, err := w.PublishNotice(t.Context(), platform, "sms_alert", texts("new words"))
+		_, err := w.PublishNotice(t.Context(), platform, commands.PublishNotice{Code: "sms_alert", Texts: texts("new words")})
 		ok(t, err)
 	})
 	shownOld := smsAlert()
@@ -303,10 +303,10 @@ func TestAGrantUnderANewerNoticeSupersedesTheOldOne(t *testing.T) {
 		t.Error("a withdrawal of the superseded grant left the new one in force")
 	}
 
-	_, err = w.RetirePurpose(t.Context(), platform, "sms_alert")
+	_, err = w.RetirePurpose(t.Context(), platform, commands.RetirePurpose{Code: "sms_alert"})
 	ok(t, err)
 	_, err = w.RecordConsent(t.Context(), call, smsAlert())
 	refused(t, err, domain.CodeUnknownPurpose)
-	_, err = w.RetirePurpose(t.Context(), w.staff(t, domain.Admin, "admin@example.co.za"), "newsletter")
+	_, err = w.RetirePurpose(t.Context(), w.staff(t, domain.Admin, "admin@example.co.za"), commands.RetirePurpose{Code: "newsletter"})
 	refused(t, err, domain.CodeUnknownPurpose) // a default is not theirs to retire
 }

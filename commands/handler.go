@@ -48,14 +48,17 @@ func New(store Store, c Config) *Handler {
 	if c.Sessions == 0 {
 		c.Sessions = 7 * 24 * time.Hour
 	}
-	now := func() time.Time { return c.Now().UTC().Truncate(time.Microsecond) } // what Postgres can keep
+
+	now := func() time.Time { return c.Now().UTC().Truncate(time.Microsecond) } // the precision of Postgres
+
 	return &Handler{
 		Store: store, now: now, newID: c.NewID, hasher: newHasher(max(c.Hashes, 1), c.Argon2id),
 		failures: newFailures(now), purposes: newPurposeCache(), sessions: c.Sessions,
 	}
 }
 
-// Answer is what a command gives back: the thing as the command left it, and the position of the newest event behind it.
+// Answer is the result of a command: the thing as the command left it, and the position of the
+// newest event behind it.
 type Answer[T any] struct {
 	Value    T
 	Position int64
@@ -68,65 +71,83 @@ const maxTries = 16
 type request struct {
 	name   string          // such as "consent.record"
 	tenant domain.TenantID // whose log it appends to; zero: not known before
-	scope  string          // who the idempotency key belongs to
-	body   any             // what was asked, for the fingerprint; passwords left out
+	scope  string          // whose idempotency keys these are
+
+	// body is the command for the fingerprint, without passwords. Its JSON must not change from one
+	// release to the next: a client that repeats a command across an upgrade would be told that its
+	// key was used for another one.
+	body any
 }
 
-// decision loads and decides: it gives the append, without its id and metadata, or one without writes when nothing is to be done.
+// decision loads and decides. It returns the append, without id and metadata, or one without writes
+// when nothing is to be done.
 type decision func(ctx context.Context, call Call) (domain.Append, error)
 
-// execute carries out a command: it loads, decides and appends, again when a stream moved in between. One that was carried out before
-// under its idempotency key gets what stands in the log, whatever was decided now: the log says so when asked to append, and overtaken
-// looks when there is nothing to append.
+// execute carries out a command: it loads, decides and appends, again when a stream moved in
+// between. A command that was carried out before under its idempotency key is answered with its
+// stored events, whatever was decided now: the log says so when asked to append, and overtaken looks
+// when there is nothing to append.
 func (h *Handler) execute(ctx context.Context, call Call, r request, decide decision) (domain.Appended, error) {
 	id, fingerprint, err := h.identify(call, r)
 	if err != nil {
 		return domain.Appended{}, err
 	}
+
 	for range maxTries {
 		a, err := decide(ctx, call)
 		if err != nil || (len(a.Writes) == 0 && len(a.Side) == 0) {
 			return h.overtaken(ctx, call, r, id, fingerprint, err)
 		}
+
 		a.ID = id
 		a.Metadata = domain.Metadata{
 			ActorRole: call.roleName(), Correlation: call.Correlation, Fingerprint: fingerprint, Command: r.name,
 		}
-		h.attribute(call, &a)
+		attribute(call, &a)
+
 		done, err := h.Store.Append(ctx, a)
-		if conflict, ok := errors.AsType[*domain.ConflictError](err); ok {
+		if conflict, moved := errors.AsType[*domain.ConflictError](err); moved {
 			if call, err = h.refresh(ctx, call, conflict.Stream); err != nil {
 				return domain.Appended{}, err
 			}
 			continue
 		}
 		if err == nil && done.Repeat {
-			return h.repeat(done.Events, fingerprint, nil)
+			return repeat(done.Events, fingerprint)
 		}
 		return done, err
 	}
+
 	return domain.Appended{}, domain.Refuse(domain.CodeBusy, "Too much happens to this at once; try again.")
 }
 
-// overtaken is for a command that is refused, or finds nothing to do: perhaps because of itself, sent before, or twice at once, under
-// one key. Then what the other one did is the answer.
-func (h *Handler) overtaken(ctx context.Context, call Call, r request, id uuid.UUID, fingerprint string, refusal error) (domain.Appended, error) {
+// overtaken answers for a command that is refused or finds nothing to do. An earlier delivery of the
+// same request may be the cause; if so, its result is the answer.
+func (h *Handler) overtaken(
+	ctx context.Context, call Call, r request, id uuid.UUID, fingerprint string, refusal error,
+) (domain.Appended, error) {
 	if call.Key == "" {
 		return domain.Appended{}, refusal
 	}
+
 	found, err := h.Store.FindAppend(ctx, r.tenant, id)
-	if err != nil || len(found) == 0 {
-		return domain.Appended{}, firstErr(err, refusal) // a look that failed tells nothing, so neither may a refusal stand
+	if err != nil {
+		return domain.Appended{}, err // nothing was learnt, so the refusal may not stand either
 	}
-	return h.repeat(found, fingerprint, nil)
+	if len(found) == 0 {
+		return domain.Appended{}, refusal
+	}
+	return repeat(found, fingerprint)
 }
 
-// attribute says who did it, and makes the append depend on the account being as it was when the caller was authenticated.
-func (h *Handler) attribute(call Call, a *domain.Append) {
+// attribute names the caller as the actor, and makes the append depend on the account being as it
+// was when the caller was authenticated.
+func attribute(call Call, a *domain.Append) {
 	a.Origin = call.Origin
 	if call.User.IsZero() {
 		return
 	}
+
 	a.Actor, a.ActorTenant = call.User, call.Tenant
 	own := domain.UserOf(call.User)
 	for _, w := range a.Writes {
@@ -137,7 +158,7 @@ func (h *Handler) attribute(call Call, a *domain.Append) {
 	a.Expects = append(a.Expects, domain.Expectation{Tenant: call.Tenant, Stream: own, Version: call.actor.Version})
 }
 
-// refresh forgets what a conflict has shown to be out of date.
+// refresh forgets the state that a conflict has shown to be out of date.
 func (h *Handler) refresh(ctx context.Context, call Call, moved domain.Stream) (Call, error) {
 	h.purposes.forget(moved)
 	if !call.User.IsZero() && moved == domain.UserOf(call.User) {
@@ -146,37 +167,61 @@ func (h *Handler) refresh(ctx context.Context, call Call, moved domain.Stream) (
 	return call, nil
 }
 
-func (h *Handler) repeat(found []domain.Recorded, fingerprint string, err error) (domain.Appended, error) {
-	if err != nil {
-		return domain.Appended{}, err
-	}
+// repeat answers with the events of an earlier delivery, if that was the same request.
+func repeat(found []domain.Recorded, fingerprint string) (domain.Appended, error) {
 	if found[0].Metadata.Fingerprint != fingerprint {
-		return domain.Appended{}, domain.Refuse(domain.CodeIdempotencyKeyReused,
-			"This idempotency key was used for another request.")
+		return domain.Appended{}, keyReused()
 	}
 	return domain.Appended{Events: found, Repeat: true}, nil
 }
 
-// identify gives the append's id and the request's fingerprint: both from the idempotency key, or a new id and no fingerprint.
+func keyReused() *domain.Error {
+	return domain.Refuse(domain.CodeIdempotencyKeyReused, "This idempotency key was used for another request.")
+}
+
+// identify returns the append's id and the request's fingerprint: both made from the idempotency
+// key, or a new id and no fingerprint.
 func (h *Handler) identify(call Call, r request) (uuid.UUID, string, error) {
 	if call.Key == "" {
 		return h.newID(), "", nil
 	}
+
 	if len([]rune(call.Key)) > domain.MaxIdempotencyKey {
 		var f domain.Faults
 		f.Add("Idempotency-Key", "too_long", "An idempotency key has at most 128 characters.")
 		return uuid.Nil, "", f.Err()
 	}
+
 	body, err := json.Marshal(r.body)
 	if err != nil {
 		return uuid.Nil, "", err
 	}
+
 	sum := h.Store.Digest("append", r.scope, call.Key)
 	id := uuid.UUID(sum[:16])
 	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80 // UUIDv8, RFC 9562 §5.8
-	print := h.Store.Digest("fingerprint", r.name, string(body))
-	return id, hex.EncodeToString(print[:16]), nil
+
+	fingerprint := h.Store.Digest("fingerprint", r.name, string(body))
+	return id, hex.EncodeToString(fingerprint[:16]), nil
 }
 
-// scopeOf is whose idempotency keys a caller's are.
+// scopeOf separates the idempotency keys of one caller from everybody else's.
 func scopeOf(call Call) string { return "user:" + call.Tenant.String() + ":" + call.User.String() }
+
+// until cuts events off after a position.
+func until(events []domain.Recorded, position int64) []domain.Recorded {
+	for i, e := range events {
+		if e.Position > position {
+			return events[:i]
+		}
+	}
+	return events
+}
+
+// matching refuses a change that was meant for another version.
+func matching(call Call, version int) error {
+	if call.IfMatch != 0 && call.IfMatch != version {
+		return domain.Refuse(domain.CodeStale, "This has changed since you read it: read it again.")
+	}
+	return nil
+}

@@ -126,14 +126,14 @@ func (w *world) staff(t *testing.T, role domain.Role, email string) commands.Cal
 
 func (w *world) signedIn(t *testing.T, municipality, email string) commands.Call {
 	t.Helper()
-	grant, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: email, Password: password, MunicipalityCode: municipality})
+	signedIn, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: email, Password: password, MunicipalityCode: municipality})
 	ok(t, err)
-	return w.call(t, grant)
+	return w.call(t, signedIn.Value)
 }
 
-func (w *world) call(t *testing.T, g commands.Grant) commands.Call {
+func (w *world) call(t *testing.T, s commands.Session) commands.Call {
 	t.Helper()
-	call, err := w.Authenticate(t.Context(), commands.Call{Tenant: g.Tenant, User: g.User, Session: g.Session})
+	call, err := w.Authenticate(t.Context(), commands.Call{Tenant: s.Tenant, User: s.User, Session: s.ID})
 	ok(t, err)
 	return call
 }

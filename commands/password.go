@@ -9,10 +9,12 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// hashPatience is how long a request waits for its turn to hash a password before it is told that the system is busy.
+// hashPatience is how long a request waits for its turn to hash a password before it is told that the
+// system is busy.
 const hashPatience = 2 * time.Second
 
-// hasher hashes and compares passwords with Argon2id (RFC 9106), a bounded number at once: each costs 64 MiB and a core.
+// hasher hashes and compares passwords with Argon2id (RFC 9106), a bounded number at once: each costs
+// 64 MiB and a core.
 type hasher struct {
 	turns  chan struct{}
 	params *argon2id.Params
@@ -32,6 +34,7 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer h.done()
+
 	return argon2id.CreateHash(password, h.params)
 }
 
@@ -41,10 +44,12 @@ func (h *hasher) matches(ctx context.Context, password, verifier string) (bool, 
 		return false, err
 	}
 	defer h.done()
+
 	known := verifier != ""
 	if !known {
 		verifier = h.dummy
 	}
+
 	ok, err := argon2id.ComparePasswordAndHash(password, verifier)
 	return ok && known, err
 }
@@ -52,6 +57,7 @@ func (h *hasher) matches(ctx context.Context, password, verifier string) (bool, 
 func (h *hasher) wait(ctx context.Context) error {
 	patience := time.NewTimer(hashPatience)
 	defer patience.Stop()
+
 	select {
 	case h.turns <- struct{}{}:
 		return nil

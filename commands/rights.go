@@ -9,126 +9,133 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// LodgeRequest is the wish for what the law gives a person: for oneself, or recorded by staff for somebody of the own tenant.
+// LodgeRequest asks for what the law grants a person: for the caller, or recorded by staff for
+// somebody of their tenant.
 type LodgeRequest struct {
 	Subject domain.UserID      `json:"subject_id,omitzero"`
 	Kind    domain.RequestKind `json:"kind"`
 	Details string             `json:"details,omitempty"`
 }
 
-// LodgeRequest lodges it. Errors: validation_failed, forbidden, not_found, subject_erased.
+// LodgeRequest lodges the request. Errors: validation_failed, forbidden, not_found, subject_erased.
 func (h *Handler) LodgeRequest(ctx context.Context, call Call, c LodgeRequest) (Answer[domain.Request], error) {
 	subject, err := call.Subject(c.Subject)
 	if err != nil {
 		return Answer[domain.Request]{}, err
 	}
+
 	id := domain.RequestID{UUID: h.newID()}
 	wish := domain.LodgeRequest{ID: id, Kind: c.Kind, Details: c.Details, ByStaff: subject != call.User}
-	rights, done, err := h.changeRights(ctx, call, "rights.lodge", subject, c, func(domain.Rights) ([]domain.Event, error) {
-		return wish.Decide(h.now())
-	})
+	decide := func(domain.Rights) ([]domain.Event, error) { return wish.Decide(h.now()) }
+	rights, done, err := h.changeRights(ctx, call, "rights.lodge", subject, c, decide)
 	if err != nil {
 		return Answer[domain.Request]{}, err
 	}
+
 	q, _ := rights.Request(domain.RequestID{UUID: done.Events[0].Record})
 	return Answer[domain.Request]{Value: q, Position: done.Position()}, nil
 }
 
-// FulfilRequest closes a request: its subject got what they asked for. An erasure is carried out by it, which only an admin may
-// do. Errors: validation_failed, forbidden, not_found, request_closed; of an erasure also subject_erased, retention_hold,
-// staff_record_kept, last_admin.
-func (h *Handler) FulfilRequest(ctx context.Context, call Call, id domain.RequestID, note string) (Answer[domain.Request], error) {
-	subject, err := h.subjectOfRecord(ctx, call, id.UUID, "There is no such request.")
-	if err != nil {
-		return Answer[domain.Request]{}, err
-	}
-	return h.closeRequest(ctx, call, "rights.fulfil", subject, id, note, func(r domain.Rights) ([]domain.Event, error) { return r.Fulfil(id, note) })
+// FulfilRequest asks to close a request because its subject got what they asked for.
+type FulfilRequest struct {
+	Request domain.RequestID
+	Note    string
 }
 
-// RefuseRequest closes a request on a ground. Errors: validation_failed, not_found, request_closed.
-func (h *Handler) RefuseRequest(ctx context.Context, call Call, id domain.RequestID, ground domain.Ground, note string) (Answer[domain.Request], error) {
-	subject, err := h.subjectOfRecord(ctx, call, id.UUID, "There is no such request.")
-	if err != nil {
-		return Answer[domain.Request]{}, err
-	}
-	body := []any{ground, note}
-	return h.closeRequest(ctx, call, "rights.refuse", subject, id, body, func(r domain.Rights) ([]domain.Event, error) {
-		return r.RefuseRequest(id, ground, note)
-	})
+// FulfilRequest closes the request. An erasure is carried out by it, which only an admin may do.
+// Errors: validation_failed, forbidden, not_found, request_closed; of an erasure also subject_erased,
+// retention_hold, staff_record_kept, last_admin.
+func (h *Handler) FulfilRequest(ctx context.Context, call Call, c FulfilRequest) (Answer[domain.Request], error) {
+	decide := func(r domain.Rights) ([]domain.Event, error) { return r.Fulfil(c.Request, c.Note) }
+	return h.closeRequest(ctx, call, "rights.fulfil", c.Request, c.Note, decide)
 }
 
-func (h *Handler) closeRequest(ctx context.Context, call Call, name string, subject domain.UserID, id domain.RequestID, body any,
+// RefuseRequest asks to close a request on a ground.
+type RefuseRequest struct {
+	Request domain.RequestID
+	Ground  domain.Ground
+	Note    string
+}
+
+// RefuseRequest closes the request. Errors: validation_failed, not_found, request_closed.
+func (h *Handler) RefuseRequest(ctx context.Context, call Call, c RefuseRequest) (Answer[domain.Request], error) {
+	decide := func(r domain.Rights) ([]domain.Event, error) { return r.RefuseRequest(c.Request, c.Ground, c.Note) }
+	return h.closeRequest(ctx, call, "rights.refuse", c.Request, []any{c.Ground, c.Note}, decide)
+}
+
+func (h *Handler) closeRequest(ctx context.Context, call Call, name string, id domain.RequestID, body any,
 	decide func(domain.Rights) ([]domain.Event, error),
 ) (Answer[domain.Request], error) {
+	subject, err := h.subjectOfRecord(ctx, call, id.UUID, "There is no such request.")
+	if err != nil {
+		return Answer[domain.Request]{}, err
+	}
 	rights, done, err := h.changeRights(ctx, call, name, subject, []any{id, body}, decide)
 	if err != nil {
 		return Answer[domain.Request]{}, err
 	}
+
 	q, _ := rights.Request(id)
 	return Answer[domain.Request]{Value: q, Position: max(done.Position(), q.Position)}, nil
 }
 
-// PlaceHold keeps a person's data from being erased. Errors: validation_failed, not_found, subject_erased.
-func (h *Handler) PlaceHold(ctx context.Context, call Call, subject domain.UserID, reason string) (Answer[domain.Hold], error) {
-	wish := domain.PlaceHold{ID: domain.HoldID{UUID: h.newID()}, Reason: reason}
-	rights, done, err := h.changeRights(ctx, call, "rights.hold", subject, []any{subject, reason}, func(domain.Rights) ([]domain.Event, error) {
-		return wish.Decide()
-	})
+// PlaceHold asks to keep a person's data from being erased.
+type PlaceHold struct {
+	Subject domain.UserID
+	Reason  string
+}
+
+// PlaceHold places the hold. Errors: validation_failed, not_found, subject_erased.
+func (h *Handler) PlaceHold(ctx context.Context, call Call, c PlaceHold) (Answer[domain.Hold], error) {
+	wish := domain.PlaceHold{ID: domain.HoldID{UUID: h.newID()}, Reason: c.Reason}
+	decide := func(domain.Rights) ([]domain.Event, error) { return wish.Decide() }
+	rights, done, err := h.changeRights(ctx, call, "rights.hold", c.Subject, []any{c.Subject, c.Reason}, decide)
 	if err != nil {
 		return Answer[domain.Hold]{}, err
 	}
+
 	hold, _ := rights.Hold(domain.HoldID{UUID: done.Events[0].Record})
 	return Answer[domain.Hold]{Value: hold, Position: done.Position()}, nil
 }
 
-// LiftHold ends a hold; a second time changes nothing. Errors: validation_failed, not_found.
-func (h *Handler) LiftHold(ctx context.Context, call Call, id domain.HoldID, reason string) (Answer[domain.Hold], error) {
-	subject, err := h.subjectOfRecord(ctx, call, id.UUID, "There is no such hold.")
+// LiftHold asks to end a hold.
+type LiftHold struct {
+	Hold   domain.HoldID
+	Reason string
+}
+
+// LiftHold ends the hold; a second time changes nothing. Errors: validation_failed, not_found.
+func (h *Handler) LiftHold(ctx context.Context, call Call, c LiftHold) (Answer[domain.Hold], error) {
+	subject, err := h.subjectOfRecord(ctx, call, c.Hold.UUID, "There is no such hold.")
 	if err != nil {
 		return Answer[domain.Hold]{}, err
 	}
-	rights, done, err := h.changeRights(ctx, call, "rights.lift", subject, []any{id, reason}, func(r domain.Rights) ([]domain.Event, error) {
-		return r.Lift(id, reason)
-	})
+
+	decide := func(r domain.Rights) ([]domain.Event, error) { return r.Lift(c.Hold, c.Reason) }
+	rights, done, err := h.changeRights(ctx, call, "rights.lift", subject, []any{c.Hold, c.Reason}, decide)
 	if err != nil {
 		return Answer[domain.Hold]{}, err
 	}
-	hold, _ := rights.Hold(id)
+
+	hold, _ := rights.Hold(c.Hold)
 	return Answer[domain.Hold]{Value: hold, Position: max(done.Position(), hold.Position)}, nil
 }
 
-// Rights gives a person's requests and holds, opened. Error: not_found.
-func (h *Handler) Rights(ctx context.Context, tenant domain.TenantID, subject domain.UserID) (domain.Rights, error) {
-	if err := h.KnownPerson(ctx, tenant, subject); err != nil {
-		return domain.Rights{}, err
-	}
-	events, err := h.Store.LoadPersonal(ctx, tenant, domain.RightsOf(subject))
-	return domain.Fold[domain.Rights](events), err
-}
-
-// RightsRequest gives one request; whose it is, is for the caller to check. Error: not_found.
-func (h *Handler) RightsRequest(ctx context.Context, call Call, id domain.RequestID) (domain.Request, error) {
-	subject, err := h.subjectOfRecord(ctx, call, id.UUID, "There is no such request.")
-	if err != nil {
-		return domain.Request{}, err
-	}
-	rights, err := h.Rights(ctx, call.Tenant, subject)
-	q, _ := rights.Request(id)
-	return q, err
-}
-
-// changeRights decides on a person's stream of rights and gives what it folds into after the change, or as it stands.
+// changeRights decides on a person's stream of rights. It returns the state after the change, or as
+// it stands when there was nothing to change.
 func (h *Handler) changeRights(ctx context.Context, call Call, name string, subject domain.UserID, body any,
 	decide func(domain.Rights) ([]domain.Event, error),
 ) (domain.Rights, domain.Appended, error) {
 	stream, person := domain.RightsOf(subject), domain.UserOf(subject)
 	var history []domain.Recorded
+
 	r := request{name: name, tenant: call.Tenant, scope: scopeOf(call), body: body}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
 		events, err := h.Store.LoadPersonal(ctx, call.Tenant, stream, person)
 		if err != nil {
 			return domain.Append{}, err
 		}
+
 		history = of(events, stream)
 		user, rights := domain.Fold[domain.User](of(events, person)), domain.Fold[domain.Rights](history)
 		if !user.Exists() {
@@ -138,12 +145,14 @@ func (h *Handler) changeRights(ctx context.Context, call Call, name string, subj
 		if err != nil || len(decided) == 0 {
 			return domain.Append{}, err
 		}
+
 		return h.rightsAppend(ctx, call, user, rights, decided)
 	})
 	if err = staffRecord(err); err != nil {
 		return domain.Rights{}, domain.Appended{}, err
 	}
-	if done.Repeat || hasErased(done.Events) { // then what was loaded before is open, and must not be shown any more
+
+	if done.Repeat || hasErased(done.Events) { // the events loaded before are open, and must not be shown any more
 		if history, err = h.Store.LoadPersonal(ctx, call.Tenant, stream); err != nil {
 			return domain.Rights{}, domain.Appended{}, err
 		}
@@ -155,13 +164,16 @@ func (h *Handler) changeRights(ctx context.Context, call Call, name string, subj
 	return domain.Fold[domain.Rights](history), done, nil
 }
 
-// rightsAppend gives the append of a decision; the fulfilment of an erasure carries it out.
-func (h *Handler) rightsAppend(ctx context.Context, call Call, user domain.User, rights domain.Rights, decided []domain.Event) (domain.Append, error) {
+// rightsAppend returns the append of a decision; the fulfilment of an erasure carries it out.
+func (h *Handler) rightsAppend(
+	ctx context.Context, call Call, user domain.User, rights domain.Rights, decided []domain.Event,
+) (domain.Append, error) {
 	write := domain.Write{Stream: domain.RightsOf(user.ID), Expected: rights.Version, Events: decided}
+
 	fulfilled, is := decided[0].(*domain.RequestFulfilled)
 	if is && fulfilled.Kind == domain.ErasureRequest {
-		if !call.system && call.actor.Role != domain.Admin {
-			return domain.Append{}, domain.Refuse(domain.CodeForbidden, "Only an admin may erase a person.")
+		if err := call.demandAdmin("erase a person"); err != nil {
+			return domain.Append{}, err
 		}
 		a, err := h.erasure(ctx, call, user.ID, domain.CauseRequest, fulfilled.RequestID)
 		fulfilled.Private = domain.Personal[domain.FreeText]{} // its key goes with this very append
@@ -169,6 +181,7 @@ func (h *Handler) rightsAppend(ctx context.Context, call Call, user domain.User,
 		a.Writes = append(a.Writes, write)
 		return a, err
 	}
+
 	if user.Erased {
 		return domain.Append{}, domain.Refuse(domain.CodeSubjectErased, "This person's data was erased.")
 	}
@@ -178,7 +191,7 @@ func (h *Handler) rightsAppend(ctx context.Context, call Call, user domain.User,
 	}, nil
 }
 
-// subjectOfRecord finds whose request or hold it is.
+// subjectOfRecord finds the person whom a request or hold is about.
 func (h *Handler) subjectOfRecord(ctx context.Context, call Call, id uuid.UUID, absent string) (domain.UserID, error) {
 	stream, found, err := h.Store.StreamOf(ctx, call.Tenant, id)
 	if err == nil && (!found || stream.Type != domain.RightsStream) {

@@ -7,34 +7,50 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// ChangeRole gives an account of the own tenant another role. Errors: forbidden, not_found, stale, validation_failed, last_admin,
+// ChangeRole asks for another role for an account of the caller's tenant.
+type ChangeRole struct {
+	User domain.UserID
+	Role domain.Role
+}
+
+// ChangeRole changes it. Errors: forbidden, not_found, stale, validation_failed, last_admin,
 // subject_erased.
-func (h *Handler) ChangeRole(ctx context.Context, call Call, id domain.UserID, role domain.Role) (Answer[domain.User], error) {
-	return h.changeStaff(ctx, call, "user.change_role", id, role, func(s *staffChange) ([]domain.Event, error) {
-		events, err := s.user.ChangeRole(role)
+func (h *Handler) ChangeRole(ctx context.Context, call Call, c ChangeRole) (Answer[domain.User], error) {
+	return h.changeStaff(ctx, call, "user.change_role", c.User, c.Role, func(s *staffChange) ([]domain.Event, error) {
+		events, err := s.user.ChangeRole(c.Role)
 		if err != nil || len(events) == 0 {
 			return nil, err
 		}
-		return events, s.administer(s.user.Active && role == domain.Admin)
+		return events, s.administer(s.user.Active && c.Role == domain.Admin)
 	})
 }
 
-// DeactivateUser closes an account and ends its sessions, so its next request is refused. Errors: forbidden, not_found, stale,
-// last_admin.
-func (h *Handler) DeactivateUser(ctx context.Context, call Call, id domain.UserID) (Answer[domain.User], error) {
-	return h.changeStaff(ctx, call, "user.deactivate", id, nil, func(s *staffChange) ([]domain.Event, error) {
+// DeactivateUser asks to close an account of the caller's tenant.
+type DeactivateUser struct {
+	User domain.UserID
+}
+
+// DeactivateUser closes it and ends its sessions, so its next request is refused. Errors: forbidden,
+// not_found, stale, last_admin.
+func (h *Handler) DeactivateUser(ctx context.Context, call Call, c DeactivateUser) (Answer[domain.User], error) {
+	return h.changeStaff(ctx, call, "user.deactivate", c.User, nil, func(s *staffChange) ([]domain.Event, error) {
 		events := s.user.Deactivate(domain.CauseAdmin)
 		if len(events) == 0 {
 			return nil, nil
 		}
-		endSessions(&s.append, id)
+		endSessions(&s.change, c.User)
 		return events, s.administer(false)
 	})
 }
 
-// ReactivateUser opens an account again. Errors: forbidden, not_found, stale, consent_required, subject_erased.
-func (h *Handler) ReactivateUser(ctx context.Context, call Call, id domain.UserID) (Answer[domain.User], error) {
-	return h.changeStaff(ctx, call, "user.reactivate", id, nil, func(s *staffChange) ([]domain.Event, error) {
+// ReactivateUser asks to open an account of the caller's tenant again.
+type ReactivateUser struct {
+	User domain.UserID
+}
+
+// ReactivateUser opens it. Errors: forbidden, not_found, stale, consent_required, subject_erased.
+func (h *Handler) ReactivateUser(ctx context.Context, call Call, c ReactivateUser) (Answer[domain.User], error) {
+	return h.changeStaff(ctx, call, "user.reactivate", c.User, nil, func(s *staffChange) ([]domain.Event, error) {
 		events, err := s.user.Reactivate(s.closedBy, s.consents)
 		if err != nil || len(events) == 0 {
 			return nil, err
@@ -43,17 +59,19 @@ func (h *Handler) ReactivateUser(ctx context.Context, call Call, id domain.UserI
 	})
 }
 
-// staffChange is what an admin's change of an account is decided on, and the append it becomes.
+// staffChange is the state that an admin's change of an account is decided on, and the append that
+// the change becomes.
 type staffChange struct {
 	user     domain.User
 	closedBy string
 	consents domain.Consents
 	admins   domain.Admins
-	append   domain.Append
+	change   domain.Append
 }
 
-// administer adds to the append what makes the user an admin, or an admin no longer. It expects the version of the stream of
-// admins either way, so that of two changes at once the second is decided on what the first left.
+// administer makes the user an admin, or an admin no longer. The append expects the version of the
+// stream of admins either way, so that of two changes at once the second is decided on the first's
+// result.
 func (s *staffChange) administer(admin bool) error {
 	events := s.admins.Add(s.user.ID)
 	if !admin {
@@ -62,8 +80,9 @@ func (s *staffChange) administer(admin bool) error {
 			return err
 		}
 	}
+
 	if len(events) > 0 {
-		s.append.Writes = append(s.append.Writes, domain.Write{
+		s.change.Writes = append(s.change.Writes, domain.Write{
 			Stream: domain.AdminsOf(s.user.Tenant), Expected: s.admins.Version, Events: events,
 		})
 	}
@@ -73,9 +92,10 @@ func (s *staffChange) administer(admin bool) error {
 func (h *Handler) changeStaff(ctx context.Context, call Call, name string, id domain.UserID, body any,
 	decide func(*staffChange) ([]domain.Event, error),
 ) (Answer[domain.User], error) {
-	if !call.system && call.actor.Role != domain.Admin {
-		return Answer[domain.User]{}, domain.Refuse(domain.CodeForbidden, "Only an admin may change accounts of others.")
+	if err := call.demandAdmin("change accounts of others"); err != nil {
+		return Answer[domain.User]{}, err
 	}
+
 	person, consents, admins := domain.UserOf(id), domain.ConsentsOf(id), domain.AdminsOf(call.Tenant)
 	r := request{name: name, tenant: call.Tenant, scope: scopeOf(call), body: []any{id, body}}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
@@ -83,12 +103,13 @@ func (h *Handler) changeStaff(ctx context.Context, call Call, name string, id do
 		if err != nil {
 			return domain.Append{}, err
 		}
+
 		s := &staffChange{
 			user:     domain.Fold[domain.User](of(history, person)),
 			closedBy: domain.DeactivationCause(of(history, person)),
 			consents: domain.ConsentsAt(of(history, consents), time.Time{}, time.Time{}),
 			admins:   domain.Fold[domain.Admins](of(history, admins)),
-			append:   domain.Append{Tenant: call.Tenant},
+			change:   domain.Append{Tenant: call.Tenant},
 		}
 		if !s.user.Exists() {
 			return domain.Append{}, domain.Refuse(domain.CodeNotFound, "There is no such user.")
@@ -96,28 +117,27 @@ func (h *Handler) changeStaff(ctx context.Context, call Call, name string, id do
 		if err := matching(call, s.user.Version); err != nil {
 			return domain.Append{}, err
 		}
+
 		events, err := decide(s)
 		if err != nil || len(events) == 0 {
 			return domain.Append{}, err
 		}
-		// The user first: its newest event is what the answer's version follows from.
-		s.append.Writes = append([]domain.Write{{Stream: person, Expected: s.user.Version, Events: events}}, s.append.Writes...)
-		return s.append, nil
+
+		// The user first: the answer's version follows from its newest event.
+		s.change.Writes = append([]domain.Write{{Stream: person, Expected: s.user.Version, Events: events}}, s.change.Writes...)
+		return s.change, nil
 	})
 	if err != nil {
 		return Answer[domain.User]{}, err
 	}
+
 	if len(done.Events) > 0 {
 		return h.userAnswer(ctx, call.Tenant, done)
 	}
-	user, events, err := h.person(ctx, call.Tenant, id)
-	if err != nil {
-		return Answer[domain.User]{}, err
-	}
-	return Answer[domain.User]{Value: user, Position: events[len(events)-1].Position}, nil
+	return h.userNow(ctx, call.Tenant, id)
 }
 
-// endSessions adds to an append what ends all sessions of a closed account.
+// endSessions adds to an append the end of all sessions of a closed account.
 func endSessions(a *domain.Append, user domain.UserID) {
 	a.Writes = append(a.Writes, domain.Write{
 		Stream: domain.SessionsOf(user), Expected: domain.AnyVersion, Events: []domain.Event{

@@ -14,7 +14,7 @@ func TestChangesOfAnAccountTakeEffectOnItsNextRequest(t *testing.T) {
 	w := newWorld(t)
 	admin := w.staff(t, domain.Admin, "admin@example.co.za")
 	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
-	changed, err := w.ChangeRole(t.Context(), admin, clerk.User, domain.Citizen)
+	changed, err := w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: clerk.User, Role: domain.Citizen})
 	ok(t, err)
 	if changed.Value.Role != domain.Citizen {
 		t.Errorf("the role is %s", changed.Value.Role)
@@ -25,17 +25,17 @@ func TestChangesOfAnAccountTakeEffectOnItsNextRequest(t *testing.T) {
 		t.Errorf("the next request has role %s", again.Role())
 	}
 	w.unchanged(t, func() {
-		same, err := w.ChangeRole(t.Context(), admin, clerk.User, domain.Citizen)
+		same, err := w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: clerk.User, Role: domain.Citizen})
 		ok(t, err)
 		if same.Position != changed.Position {
 			t.Errorf("unchanged gives position %d, want %d", same.Position, changed.Position)
 		}
 	})
-	_, err = w.DeactivateUser(t.Context(), admin, clerk.User)
+	_, err = w.DeactivateUser(t.Context(), admin, commands.DeactivateUser{User: clerk.User})
 	ok(t, err)
 	_, err = w.Authenticate(t.Context(), clerk)
 	refused(t, err, domain.CodeAccountInactive)
-	_, err = w.ReactivateUser(t.Context(), admin, clerk.User)
+	_, err = w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: clerk.User})
 	ok(t, err)
 	_, err = w.Authenticate(t.Context(), clerk)
 	refused(t, err, domain.CodeSessionEnded) // the old session stays ended
@@ -49,11 +49,11 @@ func TestOnlyAdminsOfTheSameMunicipalityChangeAccounts(t *testing.T) {
 	admin := w.staff(t, domain.Admin, "admin@example.co.za")
 	manager := w.staff(t, domain.Manager, "manager@example.co.za")
 	stranger := w.citizen(t, "JHB", "one@example.co.za")
-	_, err := w.ChangeRole(t.Context(), manager, admin.User, domain.Citizen)
+	_, err := w.ChangeRole(t.Context(), manager, commands.ChangeRole{User: admin.User, Role: domain.Citizen})
 	refused(t, err, domain.CodeForbidden)
-	_, err = w.ChangeRole(t.Context(), admin, stranger.User, domain.Admin)
+	_, err = w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: stranger.User, Role: domain.Admin})
 	refused(t, err, domain.CodeNotFound)
-	_, err = w.ChangeRole(t.Context(), admin, manager.User, "mayor")
+	_, err = w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: manager.User, Role: "mayor"})
 	refused(t, err, domain.CodeInvalid)
 }
 
@@ -61,9 +61,9 @@ func TestATenantKeepsItsLastAdminAlsoAgainstRequestsAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	first := w.staff(t, domain.Admin, "first@example.co.za")
-	_, err := w.DeactivateUser(t.Context(), first, first.User)
+	_, err := w.DeactivateUser(t.Context(), first, commands.DeactivateUser{User: first.User})
 	refused(t, err, domain.CodeLastAdmin)
-	_, err = w.ChangeRole(t.Context(), first, first.User, domain.Manager)
+	_, err = w.ChangeRole(t.Context(), first, commands.ChangeRole{User: first.User, Role: domain.Manager})
 	refused(t, err, domain.CodeLastAdmin)
 
 	for round := range 5 {
@@ -71,7 +71,9 @@ func TestATenantKeepsItsLastAdminAlsoAgainstRequestsAtOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		errs := make([]error, 2)
 		for i, pair := range [][2]commands.Call{{first, second}, {second, first}} {
-			wg.Go(func() { _, errs[i] = w.ChangeRole(t.Context(), pair[0], pair[1].User, domain.Manager) })
+			wg.Go(func() {
+				_, errs[i] = w.ChangeRole(t.Context(), pair[0], commands.ChangeRole{User: pair[1].User, Role: domain.Manager})
+			})
 		}
 		wg.Wait()
 		won := 0
@@ -94,7 +96,7 @@ func TestATenantKeepsItsLastAdminAlsoAgainstRequestsAtOnce(t *testing.T) {
 		if admins[0] == second.User {
 			first = second
 		}
-		first = w.call(t, commands.Grant{Tenant: first.Tenant, User: first.User, Session: first.Session})
+		first = w.call(t, commands.Session{ID: first.Session, Tenant: first.Tenant, User: first.User})
 	}
 }
 
@@ -107,13 +109,13 @@ func TestAnAccountClosedByItsOwnerNeedsTheirConsentAnew(t *testing.T) {
 	ok(t, err)
 	_, err = w.WithdrawConsent(t.Context(), citizen, commands.WithdrawConsent{Consent: domain.ConsentID{UUID: events[0].Record}})
 	ok(t, err)
-	_, err = w.ReactivateUser(t.Context(), admin, citizen.User)
+	_, err = w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
 	refused(t, err, domain.CodeConsentRequired)
 	_, err = w.RecordConsent(t.Context(), admin, commands.RecordConsent{
 		Subject: citizen.User, Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu, Consented: true, Channel: domain.Counter,
 	})
 	ok(t, err)
-	opened, err := w.ReactivateUser(t.Context(), admin, citizen.User)
+	opened, err := w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
 	ok(t, err)
 	if !opened.Value.Active {
 		t.Error("the account is not active")

@@ -8,36 +8,43 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Store is what commands need of the log. Package eventstore implements it; the two do not know each other.
+// Store is the log as commands need it. Package eventstore implements it; the two do not know each
+// other. Package storetest says as tests what every implementation must do.
 //
-// Every method sees only the tenant it is given. A database that is away is a *domain.Error with CodeUnavailable.
+// Every method sees only the tenant it is asked about. A database that is away is a *domain.Error
+// with CodeUnavailable.
 type Store interface {
-	// Load gives all events of some streams of one tenant, as of one snapshot, in order of position, personal parts withheld.
+	// Load returns all events of some streams of one tenant, as of one snapshot, in order of position,
+	// personal parts withheld.
 	Load(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error)
 	// LoadPersonal is Load with personal parts opened, or marked as erased.
 	LoadPersonal(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error)
-	// LoadSession is Load, and tells from the same snapshot whether a session is open.
-	LoadSession(ctx context.Context, tenant domain.TenantID, session uuid.UUID, streams ...domain.Stream) (events []domain.Recorded, open bool, err error)
-	// LoadAll gives the events of all streams of a kind.
+	// LoadSession is Load, and reports from the same snapshot whether a session is open.
+	LoadSession(ctx context.Context, tenant domain.TenantID, session uuid.UUID, streams ...domain.Stream,
+	) (events []domain.Recorded, open bool, err error)
+	// LoadAll returns the events of all streams of a kind.
 	LoadAll(ctx context.Context, tenant domain.TenantID, kind domain.StreamType) ([]domain.Recorded, error)
 	// StreamOf finds the stream that holds a record, such as a consent.
 	StreamOf(ctx context.Context, tenant domain.TenantID, record uuid.UUID) (stream domain.Stream, found bool, err error)
 
 	// Append adds to the log, all or nothing. Errors: *domain.ConflictError, *domain.ClaimTakenError,
-	// *domain.SessionStaleError, *domain.KeyExistsError, *domain.StaffRecordError, CodeOverloaded, CodeUnavailable (nothing is known of the outcome:
-	// the same append may be sent again), CodeSubjectErased (a key it needs was destroyed).
+	// *domain.SessionStaleError, *domain.KeyExistsError, *domain.StaffRecordError, CodeOverloaded,
+	// CodeUnavailable (the outcome is unknown: the same append may be sent again), CodeSubjectErased (a
+	// key it needs was destroyed).
 	Append(ctx context.Context, a domain.Append) (domain.Appended, error)
-	// FindAppend gives the events of an append made before, none if there is none. A zero tenant looks in all.
+	// FindAppend returns the events of an append made before, none if there is none. A zero tenant looks
+	// in all.
 	FindAppend(ctx context.Context, tenant domain.TenantID, id uuid.UUID) ([]domain.Recorded, error)
 
-	// Holder gives who holds a claim.
+	// Holder returns the holder of a claim.
 	Holder(ctx context.Context, claim domain.Claim) (holder uuid.UUID, held bool, err error)
-	// Accounts gives the accounts with an e-mail address, at most two; a zero tenant looks in all.
+	// Accounts returns the accounts with an e-mail address, at most two; a zero tenant looks in all.
 	Accounts(ctx context.Context, email string, tenant domain.TenantID) ([]domain.Account, error)
-	// Verifier gives the password hash of one account; empty: it cannot sign in.
+	// Verifier returns the password hash of one account; empty: it cannot sign in.
 	Verifier(ctx context.Context, tenant domain.TenantID, user domain.UserID) (string, error)
 
-	// Digest is a keyed hash that is the same for the life of the installation and tells nothing to who lacks the key.
+	// Digest is a keyed hash that is the same for the life of the installation and means nothing without
+	// the key.
 	Digest(parts ...string) [32]byte
 	// Head is the newest position of the whole log.
 	Head(ctx context.Context) (int64, error)

@@ -68,24 +68,24 @@ type tokensOutput struct {
 }
 
 func (s *server) login(ctx context.Context, call commands.Call, in *loginInput) (*tokensOutput, error) {
-	g, err := s.config.Commands.SignIn(ctx, call, commands.SignIn{
+	a, err := s.config.Commands.SignIn(ctx, call, commands.SignIn{
 		Email: in.Body.Email, Password: in.Body.Password, MunicipalityCode: in.Body.MunicipalityCode,
 	})
-	return s.tokens(ctx, g, err)
+	return s.tokens(ctx, a, err)
 }
 
-func (s *server) tokens(ctx context.Context, g commands.Grant, err error) (*tokensOutput, error) {
+func (s *server) tokens(ctx context.Context, a commands.Answer[commands.Session], err error) (*tokensOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	traceOf(ctx).user = g.User
+	traceOf(ctx).user = a.Value.User
 	var out tokensOutput
-	if g.Position > 0 {
-		out.Position = position(g.Position)
+	if a.Position > 0 {
+		out.Position = position(a.Position)
 	}
 	b := &out.Body
 	b.TokenType, b.ExpiresIn = "bearer", int(s.config.Tokens.Access.Seconds())
-	b.AccessToken, b.RefreshToken, err = s.config.Tokens.issue(g)
+	b.AccessToken, b.RefreshToken, err = s.config.Tokens.issue(a.Value)
 	return &out, err
 }
 
@@ -100,8 +100,8 @@ func (s *server) refresh(ctx context.Context, call commands.Call, in *refreshInp
 	if err != nil {
 		return nil, err
 	}
-	g, err := s.config.Commands.Refresh(ctx, call, b.id)
-	return s.tokens(ctx, g, err)
+	a, err := s.config.Commands.RefreshSession(ctx, call, commands.RefreshSession{Token: b.id})
+	return s.tokens(ctx, a, err)
 }
 
 func (s *server) logout(ctx context.Context, call commands.Call, in *refreshInput) (*struct{}, error) {
@@ -109,7 +109,8 @@ func (s *server) logout(ctx context.Context, call commands.Call, in *refreshInpu
 	if err != nil {
 		return nil, err
 	}
-	return &struct{}{}, s.config.Commands.SignOut(ctx, call)
+	_, err = s.config.Commands.SignOut(ctx, call, commands.SignOut{})
+	return &struct{}{}, err
 }
 
 // holder makes the caller of who shows a refresh token.

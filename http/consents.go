@@ -121,7 +121,7 @@ func (s *server) recordConsent(ctx context.Context, call commands.Call, in *reco
 	if err != nil {
 		return nil, err
 	}
-	if c.Subject, err = subjectOf(ctx, call, in.Body.SubjectID); err != nil {
+	if c.Subject, err = subjectOf(call, in.Body.SubjectID); err != nil {
 		return nil, err
 	}
 	return consentAnswer(s.config.Commands.RecordConsent(ctx, call, c))
@@ -161,7 +161,7 @@ type consentsOutput struct {
 }
 
 func (s *server) consents(ctx context.Context, call commands.Call, in *consentsInput) (*consentsOutput, error) {
-	subject, err := subjectOf(ctx, call, in.SubjectID)
+	subject, err := subjectOf(call, in.SubjectID)
 	if err != nil {
 		return nil, err
 	}
@@ -177,21 +177,15 @@ func (s *server) consents(ctx context.Context, call commands.Call, in *consentsI
 	return &consentsOutput{Body: listOf(list, consentOf)}, nil
 }
 
-// subjectOf reads whose consents are asked for; the caller's own if nobody is named.
-func subjectOf(ctx context.Context, call commands.Call, text string) (domain.UserID, error) {
+// subjectOf reads the id of the person asked about; the caller if nobody is named.
+func subjectOf(call commands.Call, text string) (domain.UserID, error) {
 	var f domain.Faults
 	asked := domain.UserID{UUID: optionalID(&f, "subject_id", text)}
 	if err := f.Err(); err != nil {
 		return domain.UserID{}, err
 	}
 
-	switch {
-	case asked.IsZero():
-		return call.User, nil
-	case asked != call.User && reachOf(ctx) < ownTenant:
-		return domain.UserID{}, domain.Refuse(domain.CodeForbidden, "Only staff may act for another person.")
-	}
-	return asked, nil
+	return call.Subject(asked)
 }
 
 type consentInput struct {
@@ -204,7 +198,7 @@ func (s *server) consent(ctx context.Context, call commands.Call, in *consentInp
 		return nil, err
 	}
 	whose := call.User
-	if reachOf(ctx) >= ownTenant {
+	if call.ActsForOthers() {
 		whose = domain.UserID{} // anybody of the tenant
 	}
 	c, err := s.config.Queries.Consent(ctx, call.Tenant, whose, domain.ConsentID{UUID: id})
@@ -239,11 +233,13 @@ type decidedBody struct {
 }
 
 func (s *server) checkConsent(ctx context.Context, call commands.Call, in *checkConsentInput) (*checkConsentOutput, error) {
-	subject, err := subjectOf(ctx, call, in.SubjectID)
+	subject, err := subjectOf(call, in.SubjectID)
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.config.Commands.CheckConsent(ctx, call, subject, in.Purpose, in.At, in.KnownAt)
+	c, err := s.config.Commands.CheckConsent(ctx, call, commands.CheckConsent{
+		Subject: subject, Purpose: in.Purpose, At: in.At, KnownAt: in.KnownAt,
+	})
 	if err != nil {
 		return nil, err
 	}

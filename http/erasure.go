@@ -46,9 +46,10 @@ func whyOf(r domain.Remnant) string {
 	}[r]
 }
 
-func certificateBodyOf(c commands.Certificate) CertificateBody {
+func certificateBodyOf(a commands.Answer[commands.Certificate]) CertificateBody {
+	c := a.Value
 	return CertificateBody{
-		CertificateID: c.ID, TenantID: c.Tenant.UUID, SubjectID: c.Subject.UUID, ErasedAt: instant(c.ErasedAt), Position: c.Position,
+		CertificateID: c.ID, TenantID: c.Tenant.UUID, SubjectID: c.Subject.UUID, ErasedAt: instant(c.ErasedAt), Position: a.Position,
 		Cause: c.Cause, RequestID: idOrNull(c.Request.UUID), Keys: c.Keys, Destroyed: each(c.Destroyed, remnantOf), Kept: each(c.Kept, remnantOf),
 	}
 }
@@ -83,17 +84,17 @@ func (s *server) eraseMe(ctx context.Context, call commands.Call, in *eraseInput
 	if err := pass(gate, call.User.String()); err != nil {
 		return nil, err
 	}
-	c, err := s.config.Commands.EraseMe(ctx, call, commands.EraseMe{Confirmation: in.Body.Confirmation, Password: in.Body.Password})
+	a, err := s.config.Commands.EraseMe(ctx, call, commands.EraseMe{Confirmation: in.Body.Confirmation, Password: in.Body.Password})
 	if e, refused := errors.AsType[*domain.Error](err); refused && (e.Code == domain.CodeInvalid || e.Code == domain.CodePasswordWrong) {
 		gate.giveBack(call.User.String())
 	}
 	if err != nil {
 		return nil, err
 	}
-	out := &eraseOutput{Position: position(c.Position), Body: erasureBody{CertificateBody: certificateBodyOf(c), ReadTables: map[string]string{}}}
+	out := &eraseOutput{Position: position(a.Position), Body: erasureBody{CertificateBody: certificateBodyOf(a), ReadTables: map[string]string{}}}
 	for _, table := range []string{"users", "consents"} {
 		out.Body.ReadTables[table] = "done"
-		if s.config.Queries.WaitFor(ctx, table, c.Position) != nil {
+		if s.config.Queries.WaitFor(ctx, table, a.Position) != nil {
 			out.Body.ReadTables[table] = "pending"
 		}
 	}
@@ -114,9 +115,9 @@ func (s *server) certificate(ctx context.Context, _ commands.Call, in *certifica
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.config.Commands.Certificate(ctx, id)
+	a, err := s.config.Commands.Certificate(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return &certificateOutput{Body: certificateBodyOf(c)}, nil
+	return &certificateOutput{Body: certificateBodyOf(a)}, nil
 }

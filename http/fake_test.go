@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/commands/storetest"
 	"github.com/salga-trust/engine/domain"
 	apphttp "github.com/salga-trust/engine/http"
 	"github.com/salga-trust/engine/projections"
@@ -59,6 +61,11 @@ func newFakeStore(now func() time.Time) *fakeStore {
 		now: now, claims: map[domain.Claim]uuid.UUID{}, accounts: map[domain.UserID]fakeAccount{}, keys: map[uuid.UUID]bool{},
 		sessions: map[uuid.UUID]fakeSession{},
 	}
+}
+
+func TestTheLogInMemoryKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	storetest.Exercise(t, func(*testing.T) commands.Store { return newFakeStore(time.Now) })
 }
 
 func (s *fakeStore) fail(err error) {
@@ -233,6 +240,15 @@ func (s *fakeStore) check(a domain.Append) error {
 		if is := s.version(a.Tenant, w.Stream); w.Expected != domain.AnyVersion && w.Expected != is {
 			return &domain.ConflictError{Stream: w.Stream, Expected: w.Expected, Actual: is}
 		}
+		for _, e := range w.Events {
+			_, sealed, err := domain.Encode(e)
+			if usable, known := s.keys[domain.SubjectOf(e, w.Stream).UUID]; sealed != nil && known && !usable {
+				return domain.Refuse(domain.CodeSubjectErased, "This person's data was erased.")
+			}
+			if err != nil {
+				return err
+			}
+		}
 	}
 	for _, x := range a.Expects {
 		if is := s.version(x.Tenant, x.Stream); x.Version != is {
@@ -265,7 +281,7 @@ func (s *fakeStore) side(a domain.Append) error {
 			}
 			s.accounts[w.User] = c
 		case domain.CreateSubjectKey:
-			if s.keys[w.Subject.UUID] {
+			if _, made := s.keys[w.Subject.UUID]; made {
 				return &domain.KeyExistsError{}
 			}
 			s.keys[w.Subject.UUID] = true

@@ -76,6 +76,7 @@ func (s *server) admit(ctx context.Context, rt *route, r *http.Request) (call co
 	if reach = rt.reaches[partyOf(call)]; reach == nothing {
 		return call, nothing, domain.Refuse(domain.CodeForbidden, "This is for: %s.", rt.who)
 	}
+	call.SelfOnly = reach < ownTenant
 	if rt.command() {
 		call.Key = r.Header.Get(headerKey)
 	}
@@ -118,8 +119,8 @@ func (s *server) sameTenant(ctx context.Context, rt *route, call commands.Call, 
 		return domain.Refuse(codeMalformed, "X-Tenant-ID is not an id.")
 	}
 	if id != call.Tenant.UUID {
-		mismatch := domain.TenantMismatch{Route: rt.method + " " + rt.path, Named: domain.TenantID{UUID: id}}
-		if err := s.config.Commands.RecordTenantMismatch(ctx, call, mismatch); err != nil {
+		mismatch := commands.RecordTenantMismatch{Route: rt.method + " " + rt.path, Named: domain.TenantID{UUID: id}}
+		if _, err := s.config.Commands.RecordTenantMismatch(ctx, call, mismatch); err != nil {
 			return err
 		}
 		return domain.Refuse(codeTenantMismatch, "X-Tenant-ID is not the tenant of your token.")

@@ -131,8 +131,11 @@ func (s *server) changeMunicipality(ctx context.Context, call commands.Call, in 
 	if err != nil {
 		return nil, err
 	}
-	return municipalityAnswer(s.config.Commands.ChangeMunicipality(ctx, call, domain.TenantID{UUID: id}, domain.ChangeMunicipality{
-		Name: in.Body.Name, ContactEmail: in.Body.ContactEmail.pointer(), Population: in.Body.Population,
+	return municipalityAnswer(s.config.Commands.ChangeMunicipality(ctx, call, commands.ChangeMunicipality{
+		Municipality: domain.TenantID{UUID: id},
+		Details: domain.ChangeMunicipality{
+			Name: in.Body.Name, ContactEmail: in.Body.ContactEmail.pointer(), Population: in.Body.Population,
+		},
 	}))
 }
 
@@ -153,5 +156,7 @@ func (s *server) setMunicipalityActive(ctx context.Context, call commands.Call, 
 	if err != nil {
 		return nil, err
 	}
-	return municipalityAnswer(s.config.Commands.SetMunicipalityActive(ctx, call, domain.TenantID{UUID: id}, active))
+	return municipalityAnswer(s.config.Commands.SetMunicipalityActive(ctx, call, commands.SetMunicipalityActive{
+		Municipality: domain.TenantID{UUID: id}, Active: active,
+	}))
 }

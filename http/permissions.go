@@ -57,7 +57,7 @@ func partyOf(call commands.Call) party {
 	switch {
 	case call.User.IsZero():
 		return anonymous
-	case call.Tenant.IsPlatform() && call.Role() == domain.Admin:
+	case call.IsPlatformAdmin():
 		return platformAdmin
 	default:
 		return party(call.Role())

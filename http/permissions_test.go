@@ -372,7 +372,9 @@ func (k *cast) thing(code string, p *person) thing {
 	}
 	consent := p.send("POST", "/api/v1/consents", fmt.Sprintf(`{"purpose":%q,"language":"en","consented":true}`, purposes[0])).want(201)
 	request := p.send("POST", "/api/v1/data-rights/requests", `{"kind":"access"}`).want(201)
-	hold, err := k.w.handler.PlaceHold(k.w.t.Context(), commands.System(tenant), k.account(code, domain.Citizen, fresh()), "case 114")
+	hold, err := k.w.handler.PlaceHold(k.w.t.Context(), commands.System(tenant), commands.PlaceHold{
+		Subject: k.account(code, domain.Citizen, fresh()), Reason: "case 114",
+	})
 	must(k.w.t, err)
 	return thing{
 		user: p.id, email: p.email, consent: consent.text("id"), tenant: p.tenant, code: code, purpose: purposes[1],

@@ -115,7 +115,9 @@ type publishNoticeInput struct {
 }
 
 func (s *server) publishNotice(ctx context.Context, call commands.Call, in *publishNoticeInput) (*purposeChanged, error) {
-	return purposeAnswer(s.config.Commands.PublishNotice(ctx, call, in.Code, in.Body.Texts.texts()))
+	return purposeAnswer(s.config.Commands.PublishNotice(ctx, call, commands.PublishNotice{
+		Code: in.Code, Texts: in.Body.Texts.texts(),
+	}))
 }
 
 type retirePurposeInput struct {
@@ -123,5 +125,5 @@ type retirePurposeInput struct {
 }
 
 func (s *server) retirePurpose(ctx context.Context, call commands.Call, in *retirePurposeInput) (*purposeChanged, error) {
-	return purposeAnswer(s.config.Commands.RetirePurpose(ctx, call, in.Code))
+	return purposeAnswer(s.config.Commands.RetirePurpose(ctx, call, commands.RetirePurpose{Code: in.Code}))
 }

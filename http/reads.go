@@ -28,9 +28,10 @@ func (s *server) recordRead(ctx context.Context, call commands.Call, fields stri
 func (s *server) recordReadOfAll(ctx context.Context, call commands.Call, fields string, filter map[string]string, people ...domain.UserID) error {
 	maps.DeleteFunc(filter, func(_, value string) bool { return value == "" })
 	route := s.routes[traceOf(ctx).id]
-	return s.config.Commands.RecordRead(ctx, call, domain.PersonalDataRead{
+	_, err := s.config.Commands.RecordRead(ctx, call, commands.RecordRead{
 		Route: route.method + " " + route.path, Fields: fields, Subjects: people, Filter: filter,
 	})
+	return err
 }
 
 // masked stands for a value in a filter that identifies a person: the record of a read names the filter only.

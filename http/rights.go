@@ -76,7 +76,7 @@ type lodgeInput struct {
 }
 
 func (s *server) lodgeRequest(ctx context.Context, call commands.Call, in *lodgeInput) (*requestChanged, error) {
-	subject, err := subjectOf(ctx, call, in.Body.SubjectID)
+	subject, err := subjectOf(call, in.Body.SubjectID)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ type rightsOutput struct {
 
 // rights gives one person's requests and holds.
 func (s *server) rights(ctx context.Context, call commands.Call, in *rightsInput) (*rightsOutput, error) {
-	subject, err := subjectOf(ctx, call, in.SubjectID)
+	subject, err := subjectOf(call, in.SubjectID)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,9 @@ func (s *server) fulfilRequest(ctx context.Context, call commands.Call, in *fulf
 	if in.Body != nil {
 		note = in.Body.Note
 	}
-	return requestAnswer(s.config.Commands.FulfilRequest(ctx, call, domain.RequestID{UUID: id}, note))
+	return requestAnswer(s.config.Commands.FulfilRequest(ctx, call, commands.FulfilRequest{
+		Request: domain.RequestID{UUID: id}, Note: note,
+	}))
 }
 
 type refuseInput struct {
@@ -170,7 +172,9 @@ func (s *server) refuseRequest(ctx context.Context, call commands.Call, in *refu
 	if err != nil {
 		return nil, err
 	}
-	return requestAnswer(s.config.Commands.RefuseRequest(ctx, call, domain.RequestID{UUID: id}, domain.Ground(in.Body.Ground), in.Body.Note))
+	return requestAnswer(s.config.Commands.RefuseRequest(ctx, call, commands.RefuseRequest{
+		Request: domain.RequestID{UUID: id}, Ground: domain.Ground(in.Body.Ground), Note: in.Body.Note,
+	}))
 }
 
 type holdChanged struct {
@@ -201,7 +205,7 @@ func (s *server) placeHold(ctx context.Context, call commands.Call, in *placeHol
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	return holdAnswer(s.config.Commands.PlaceHold(ctx, call, subject, in.Body.Reason))
+	return holdAnswer(s.config.Commands.PlaceHold(ctx, call, commands.PlaceHold{Subject: subject, Reason: in.Body.Reason}))
 }
 
 type liftHoldInput struct {
@@ -216,5 +220,7 @@ func (s *server) liftHold(ctx context.Context, call commands.Call, in *liftHoldI
 	if err != nil {
 		return nil, err
 	}
-	return holdAnswer(s.config.Commands.LiftHold(ctx, call, domain.HoldID{UUID: id}, in.Body.Reason))
+	return holdAnswer(s.config.Commands.LiftHold(ctx, call, commands.LiftHold{
+		Hold: domain.HoldID{UUID: id}, Reason: in.Body.Reason,
+	}))
 }

@@ -97,7 +97,7 @@ func (s *server) changeRole(ctx context.Context, call commands.Call, in *changeR
 	if err != nil {
 		return nil, err
 	}
-	return userAnswer(s.config.Commands.ChangeRole(ctx, call, id, domain.Role(in.Body.Role)))
+	return userAnswer(s.config.Commands.ChangeRole(ctx, call, commands.ChangeRole{User: id, Role: domain.Role(in.Body.Role)}))
 }
 
 func (s *server) deactivateUser(ctx context.Context, call commands.Call, in *oneUserInput) (*userChanged, error) {
@@ -105,7 +105,7 @@ func (s *server) deactivateUser(ctx context.Context, call commands.Call, in *one
 	if err != nil {
 		return nil, err
 	}
-	return userAnswer(s.config.Commands.DeactivateUser(ctx, call, id))
+	return userAnswer(s.config.Commands.DeactivateUser(ctx, call, commands.DeactivateUser{User: id}))
 }
 
 func (s *server) reactivateUser(ctx context.Context, call commands.Call, in *oneUserInput) (*userChanged, error) {
@@ -113,5 +113,5 @@ func (s *server) reactivateUser(ctx context.Context, call commands.Call, in *one
 	if err != nil {
 		return nil, err
 	}
-	return userAnswer(s.config.Commands.ReactivateUser(ctx, call, id))
+	return userAnswer(s.config.Commands.ReactivateUser(ctx, call, commands.ReactivateUser{User: id}))
 }

@@ -58,25 +58,25 @@ func (t Tokens) validate() error {
 }
 
 // issue makes the pair of tokens for an open session.
-func (t Tokens) issue(g commands.Grant) (access, refresh string, err error) {
-	access, err = t.sign(accessToken, g, uuid.New(), t.Now().Add(t.Access))
+func (t Tokens) issue(o commands.Session) (access, refresh string, err error) {
+	access, err = t.sign(accessToken, o, uuid.New(), t.Now().Add(t.Access))
 	if err != nil {
 		return "", "", err
 	}
-	refresh, err = t.sign(refreshToken, g, g.Token, g.ExpiresAt)
+	refresh, err = t.sign(refreshToken, o, o.Token, o.ExpiresAt)
 	return access, refresh, err
 }
 
-func (t Tokens) sign(kind string, g commands.Grant, id uuid.UUID, expires time.Time) (string, error) {
+func (t Tokens) sign(kind string, o commands.Session, id uuid.UUID, expires time.Time) (string, error) {
 	c := claims{
-		Tenant: g.Tenant.String(), Session: g.Session.String(), Type: kind,
+		Tenant: o.Tenant.String(), Session: o.ID.String(), Type: kind,
 		RegisteredClaims: jwt.RegisteredClaims{
-			Subject: g.User.String(), ID: id.String(), Issuer: t.Issuer, Audience: jwt.ClaimStrings{t.Audience},
+			Subject: o.User.String(), ID: id.String(), Issuer: t.Issuer, Audience: jwt.ClaimStrings{t.Audience},
 			IssuedAt: jwt.NewNumericDate(t.Now()), ExpiresAt: jwt.NewNumericDate(expires),
 		},
 	}
 	if kind == accessToken {
-		c.Role = g.Role
+		c.Role = o.Role
 	}
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(t.Secret)
 }

@@ -88,8 +88,8 @@ type nothingChanged struct {
 }
 
 func (s *server) changePassword(ctx context.Context, call commands.Call, in *changePasswordInput) (*nothingChanged, error) {
-	at, err := s.config.Commands.ChangePassword(ctx, call, commands.ChangePassword{
+	a, err := s.config.Commands.ChangePassword(ctx, call, commands.ChangePassword{
 		Current: in.Body.CurrentPassword, New: in.Body.NewPassword,
 	})
-	return &nothingChanged{Position: position(at)}, err
+	return &nothingChanged{Position: position(a.Position)}, err
 }

@@ -57,8 +57,9 @@ func rules() map[string]rule {
 			ours:     []string{"domain"},
 			others:   []string{uuid, argon, "github.com/nyaruka/phonenumbers", "golang.org/x/text"},
 			never:    []string{"os", "net", "database", "syscall"},
-			testOurs: []string{given, "eventstore", pgtest}, testOthers: withDatabase,
+			testOurs: []string{given, "eventstore", pgtest, "commands/storetest"}, testOthers: withDatabase,
 		},
+		"commands/storetest": {ours: []string{"domain", "commands"}, others: []string{uuid}, testsOnly: true},
 		"eventstore": {
 			ours:     []string{"domain", "internal/pg"},
 			others:   []string{pgx, uuid},
@@ -85,7 +86,7 @@ func rules() map[string]rule {
 				"github.com/prometheus/client_golang", jwtPath, "golang.org/x/text",
 			},
 			never:    []string{"os", "database", "syscall"},
-			testOurs: []string{given, "eventstore", pgtest, schema}, testOthers: append([]string{argon}, withDatabase...),
+			testOurs: []string{given, "commands/storetest", "eventstore", pgtest, schema}, testOthers: append([]string{argon}, withDatabase...),
 		},
 		// For programs of others: it must not bring the server along.
 		"http/client": {others: []string{uuid}, never: []string{"os", "database", "syscall"}},

@@ -76,9 +76,9 @@ func (r replayCmd) question(p *program, e *commandSide) (tenant domain.TenantID,
 
 // record keeps in the log that an operator is about to see who the people are, before anything is shown.
 func (r replayCmd) record(p *program, e *commandSide, tenant domain.TenantID, q reports.ReplayQuery) error {
-	read := domain.PersonalDataRead{
+	read := commands.RecordRead{
 		Route: "trust replay", Fields: "consents, profile", Filter: map[string]string{"position": fmt.Sprint(q.Position)},
-		Private: domain.Known(domain.ReadFacts{Reason: r.Reason}),
+		Reason: r.Reason,
 	}
 	if !q.Subject.IsZero() {
 		read.Subjects = []domain.UserID{q.Subject}
@@ -89,7 +89,8 @@ func (r replayCmd) record(p *program, e *commandSide, tenant domain.TenantID, q 
 	if !q.At.IsZero() {
 		read.Filter["as_of"] = q.At.UTC().Format(time.RFC3339Nano)
 	}
-	return e.handler.RecordRead(p.ctx, commands.System(tenant), read)
+	_, err := e.handler.RecordRead(p.ctx, commands.System(tenant), read)
+	return err
 }
 
 // moment is an instant on the command line.

@@ -134,14 +134,15 @@ func (s *seeder) clerkOf(ctx context.Context, o *office) (commands.Call, error) 
 // signIn opens a session and gives the caller that HTTP would make of its token.
 func (s *seeder) signIn(ctx context.Context, email, municipality string) (call commands.Call, err error) {
 	err = insist(ctx, func(ctx context.Context) error {
-		granted, err := s.handler.SignIn(ctx, anybody(), commands.SignIn{
+		opened, err := s.handler.SignIn(ctx, anybody(), commands.SignIn{
 			Email: email, Password: seedPassword, MunicipalityCode: municipality,
 		})
 		if err != nil {
 			return err
 		}
 		call = anybody()
-		call.Tenant, call.User, call.Session = granted.Tenant, granted.User, granted.Session
+		session := opened.Value
+		call.Tenant, call.User, call.Session = session.Tenant, session.User, session.ID
 		call, err = s.handler.Authenticate(ctx, call)
 		return err
 	})

@@ -30,7 +30,7 @@ func TestAnErasureThatTheBackupDoesNotKnowIsAppliedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.staff(t, domain.Admin, "admin@example.co.za")
-	_, err := w.PlaceHold(t.Context(), commands.System(w.cpt), admin.User, "an inquiry")
+	_, err := w.PlaceHold(t.Context(), commands.System(w.cpt), commands.PlaceHold{Subject: admin.User, Reason: "an inquiry"})
 	ok(t, err)
 	request, err := w.LodgeRequest(t.Context(), admin, commands.LodgeRequest{Kind: domain.ErasureRequest})
 	ok(t, err)
@@ -72,7 +72,7 @@ func TestAnErasureThatTheBackupDoesNotKnowIsAppliedAgain(t *testing.T) {
 	}
 	certificate, err := w.Certificate(t.Context(), past.AppendID)
 	ok(t, err)
-	if certificate.Subject != admin.User || certificate.Cause != domain.CauseRequest {
+	if certificate.Value.Subject != admin.User || certificate.Value.Cause != domain.CauseRequest {
 		t.Errorf("the certificate: %+v", certificate)
 	}
 

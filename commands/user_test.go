@@ -43,7 +43,7 @@ func TestRegistrationIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	closed := w.municipality(t, "JHB", "City of Johannesburg")
-	_, err := w.SetMunicipalityActive(t.Context(), commands.System(domain.PlatformTenant()), closed, false)
+	_, err := w.SetMunicipalityActive(t.Context(), commands.System(domain.PlatformTenant()), commands.SetMunicipalityActive{Municipality: closed, Active: false})
 	ok(t, err)
 	w.citizen(t, "CPT", "taken@example.co.za")
 	for name, c := range map[string]struct {

@@ -7,9 +7,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// failures counts failed sign-ins, so that the log gets at most one event a minute and account: strangers must not be able to
-// fill it. Failures within the minute are counted into the next event; those that no later event follows are forgotten with
-// the process.
+// failures counts failed sign-ins, so that the log gets at most one event a minute and account:
+// strangers must not be able to fill it. Failures within the minute are counted into the next event;
+// those that no later event follows are forgotten with the process.
 type failures struct {
 	now func() time.Time
 
@@ -24,7 +24,8 @@ type failing struct {
 
 const (
 	failurePause = time.Minute
-	// maxFailing bounds the memory that strangers can take: when reached, accounts whose minute is over are dropped.
+	// maxFailing bounds the memory that strangers can take: when reached, accounts whose minute is over
+	// are dropped.
 	maxFailing = 10_000
 )
 
@@ -32,10 +33,11 @@ func newFailures(now func() time.Time) *failures {
 	return &failures{now: now, pending: map[domain.UserID]failing{}}
 }
 
-// note counts a failure and gives the number to record, 0 when this one is to be kept for later.
+// note counts a failure and returns the number to record, 0 when this one is to be kept for later.
 func (f *failures) note(user domain.UserID) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+
 	now := f.now()
 	p, known := f.pending[user]
 	if known && now.Sub(p.since) < failurePause {
@@ -43,6 +45,7 @@ func (f *failures) note(user domain.UserID) int {
 		f.pending[user] = p
 		return 0
 	}
+
 	if len(f.pending) >= maxFailing {
 		for u, p := range f.pending {
 			if now.Sub(p.since) >= failurePause {
@@ -50,6 +53,7 @@ func (f *failures) note(user domain.UserID) int {
 			}
 		}
 	}
+
 	f.pending[user] = failing{since: now}
 	return p.count + 1
 }

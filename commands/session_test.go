@@ -71,10 +71,13 @@ func TestARefreshTokenIsGoodOnceAndItsReuseEndsTheFamily(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.citizen(t, "CPT", "one@example.co.za")
-	first, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "one@example.co.za", Password: password})
+	signedIn, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "one@example.co.za", Password: password})
 	ok(t, err)
-	refresh := func(token uuid.UUID) (commands.Grant, error) {
-		return w.Refresh(t.Context(), commands.Call{Tenant: first.Tenant, User: first.User, Session: first.Session}, token)
+	first := signedIn.Value
+	family := commands.Call{Tenant: first.Tenant, User: first.User, Session: first.ID}
+	refresh := func(token uuid.UUID) (commands.Session, error) {
+		a, err := w.RefreshSession(t.Context(), family, commands.RefreshSession{Token: token})
+		return a.Value, err
 	}
 	second, err := refresh(first.Token)
 	ok(t, err)
@@ -84,12 +87,16 @@ func TestARefreshTokenIsGoodOnceAndItsReuseEndsTheFamily(t *testing.T) {
 	refused(t, err, domain.CodeSessionEnded)
 	_, err = refresh(third.Token) // the holder's
 	refused(t, err, domain.CodeSessionEnded)
-	_, err = w.Authenticate(t.Context(), commands.Call{Tenant: first.Tenant, User: first.User, Session: first.Session})
+	_, err = w.Authenticate(t.Context(), family)
 	refused(t, err, domain.CodeSessionEnded)
 
 	other := w.signedIn(t, "CPT", "one@example.co.za") // a new family is not touched
-	ok(t, w.SignOut(t.Context(), other))
-	w.unchanged(t, func() { ok(t, w.SignOut(t.Context(), other)) })
+	_, err = w.SignOut(t.Context(), other, commands.SignOut{})
+	ok(t, err)
+	w.unchanged(t, func() {
+		_, err := w.SignOut(t.Context(), other, commands.SignOut{})
+		ok(t, err)
+	})
 	_, err = w.Authenticate(t.Context(), other)
 	refused(t, err, domain.CodeSessionEnded)
 }
@@ -119,7 +126,7 @@ func TestPeopleOfAClosedMunicipalityAreTurnedAway(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	call := w.citizen(t, "CPT", "one@example.co.za")
-	_, err := w.SetMunicipalityActive(t.Context(), commands.System(domain.PlatformTenant()), w.cpt, false)
+	_, err := w.SetMunicipalityActive(t.Context(), commands.System(domain.PlatformTenant()), commands.SetMunicipalityActive{Municipality: w.cpt, Active: false})
 	ok(t, err)
 	_, err = w.Authenticate(t.Context(), call)
 	refused(t, err, domain.CodeMunicipalityInactive)
@@ -165,7 +172,7 @@ func TestAChangeMeantForAnotherVersionIsRefused(t *testing.T) {
 	if me.Value.FullName != name || me.Value.Version != 2 {
 		t.Errorf("changed to %+v", me.Value)
 	}
-	call = w.call(t, commands.Grant{Tenant: call.Tenant, User: call.User, Session: call.Session})
+	call = w.call(t, commands.Session{ID: call.Session, Tenant: call.Tenant, User: call.User})
 	w.unchanged(t, func() {
 		same, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{FullName: &name})
 		ok(t, err)

@@ -8,20 +8,26 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// RegisterMunicipality brings a tenant into being: its claims on code and name, and its key, in the same append. Only for platform
-// admins. Errors: validation_failed, forbidden, code_taken, name_taken.
-func (h *Handler) RegisterMunicipality(ctx context.Context, call Call, c domain.RegisterMunicipality) (Answer[domain.Municipality], error) {
-	if !call.isPlatformAdmin() {
-		return Answer[domain.Municipality]{}, platformAdminsOnly()
+// RegisterMunicipality brings a tenant into being: its claims on code and name, and its key, in the
+// same append. Only for platform admins. Errors: validation_failed, forbidden, code_taken,
+// name_taken.
+func (h *Handler) RegisterMunicipality(
+	ctx context.Context, call Call, c domain.RegisterMunicipality,
+) (Answer[domain.Municipality], error) {
+	if err := call.demandPlatformAdmin(); err != nil {
+		return Answer[domain.Municipality]{}, err
 	}
+
 	c.Name = tidy(c.Name)
 	id := domain.TenantID{UUID: h.newID()}
+
 	r := request{name: "municipality.register", scope: scopeOf(call), body: c}
 	done, err := h.execute(ctx, call, r, func(context.Context, Call) (domain.Append, error) {
 		events, err := c.Decide()
 		if err != nil {
 			return domain.Append{}, err
 		}
+
 		m := events[0].(*domain.MunicipalityRegistered)
 		return domain.Append{
 			Tenant: id,
@@ -36,17 +42,28 @@ func (h *Handler) RegisterMunicipality(ctx context.Context, call Call, c domain.
 	return h.municipalityAnswer(ctx, done, err)
 }
 
-// ChangeMunicipality changes details of a municipality. Only for platform admins. Errors: validation_failed, forbidden,
+// ChangeMunicipality asks for other details of a municipality.
+type ChangeMunicipality struct {
+	Municipality domain.TenantID
+	Details      domain.ChangeMunicipality
+}
+
+// ChangeMunicipality changes them. Only for platform admins. Errors: validation_failed, forbidden,
 // not_found, stale, name_taken.
-func (h *Handler) ChangeMunicipality(ctx context.Context, call Call, id domain.TenantID, c domain.ChangeMunicipality) (Answer[domain.Municipality], error) {
-	if c.Name != nil {
-		c.Name = new(tidy(*c.Name))
+func (h *Handler) ChangeMunicipality(
+	ctx context.Context, call Call, c ChangeMunicipality,
+) (Answer[domain.Municipality], error) {
+	id, details := c.Municipality, c.Details
+	if details.Name != nil {
+		details.Name = new(tidy(*details.Name))
 	}
-	return h.changeMunicipality(ctx, call, "municipality.change", id, c, func(m domain.Municipality, a *domain.Append) ([]domain.Event, error) {
-		events, err := c.Decide(m)
+
+	decide := func(m domain.Municipality, a *domain.Append) ([]domain.Event, error) {
+		events, err := details.Decide(m)
 		if err != nil || len(events) == 0 {
 			return nil, err
 		}
+
 		name := events[0].(*domain.MunicipalityDetailsChanged).Name
 		if name != nil && domain.CanonicalName(name.Old) != domain.CanonicalName(name.New) {
 			a.Side = []domain.SideWrite{
@@ -55,31 +72,44 @@ func (h *Handler) ChangeMunicipality(ctx context.Context, call Call, id domain.T
 			}
 		}
 		return events, nil
-	})
+	}
+	return h.changeMunicipality(ctx, call, "municipality.change", id, details, decide)
 }
 
-// SetMunicipalityActive opens or closes a municipality; one that already is so stays as it is. Only for platform admins. Errors:
-// forbidden, not_found, stale.
-func (h *Handler) SetMunicipalityActive(ctx context.Context, call Call, id domain.TenantID, active bool) (Answer[domain.Municipality], error) {
-	return h.changeMunicipality(ctx, call, "municipality.set_active", id, active, func(m domain.Municipality, _ *domain.Append) ([]domain.Event, error) {
-		return m.SetActive(active), nil
-	})
+// SetMunicipalityActive asks to open or close a municipality.
+type SetMunicipalityActive struct {
+	Municipality domain.TenantID
+	Active       bool
+}
+
+// SetMunicipalityActive opens or closes it; one that already is so stays as it is. Only for platform
+// admins. Errors: forbidden, not_found, stale.
+func (h *Handler) SetMunicipalityActive(
+	ctx context.Context, call Call, c SetMunicipalityActive,
+) (Answer[domain.Municipality], error) {
+	decide := func(m domain.Municipality, _ *domain.Append) ([]domain.Event, error) {
+		return m.SetActive(c.Active), nil
+	}
+	return h.changeMunicipality(ctx, call, "municipality.set_active", c.Municipality, c.Active, decide)
 }
 
 func (h *Handler) changeMunicipality(ctx context.Context, call Call, name string, id domain.TenantID, body any,
 	decide func(domain.Municipality, *domain.Append) ([]domain.Event, error),
 ) (Answer[domain.Municipality], error) {
-	if !call.isPlatformAdmin() {
-		return Answer[domain.Municipality]{}, platformAdminsOnly()
+	if err := call.demandPlatformAdmin(); err != nil {
+		return Answer[domain.Municipality]{}, err
 	}
+
 	stream := domain.MunicipalityOf(id)
-	r := request{name: name, tenant: id, scope: scopeOf(call), body: []any{id, body}}
 	var unchanged Answer[domain.Municipality]
+
+	r := request{name: name, tenant: id, scope: scopeOf(call), body: []any{id, body}}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
 		history, err := h.Store.Load(ctx, id, stream)
 		if err != nil {
 			return domain.Append{}, err
 		}
+
 		m := domain.Fold[domain.Municipality](history)
 		if !m.Exists() {
 			return domain.Append{}, domain.Refuse(domain.CodeNotFound, "There is no such municipality.")
@@ -87,23 +117,28 @@ func (h *Handler) changeMunicipality(ctx context.Context, call Call, name string
 		if err := matching(call, m.Version); err != nil {
 			return domain.Append{}, err
 		}
+
 		a := domain.Append{Tenant: id}
 		events, err := decide(m, &a)
 		if err != nil || len(events) == 0 {
 			unchanged = Answer[domain.Municipality]{Value: m, Position: history[len(history)-1].Position}
 			return domain.Append{}, err
 		}
+
 		a.Writes = []domain.Write{{Stream: stream, Expected: m.Version, Events: events}}
 		return a, nil
 	})
+
 	if err == nil && len(done.Events) == 0 {
 		return unchanged, nil
 	}
 	return h.municipalityAnswer(ctx, done, err)
 }
 
-// municipalityAnswer gives the municipality as an append left it.
-func (h *Handler) municipalityAnswer(ctx context.Context, done domain.Appended, err error) (Answer[domain.Municipality], error) {
+// municipalityAnswer returns the municipality as an append left it.
+func (h *Handler) municipalityAnswer(
+	ctx context.Context, done domain.Appended, err error,
+) (Answer[domain.Municipality], error) {
 	if taken, ok := errors.AsType[*domain.ClaimTakenError](err); ok {
 		code, what := domain.CodeCodeTaken, "code"
 		if taken.Kind == domain.MunicipalityNameClaim {
@@ -114,14 +149,15 @@ func (h *Handler) municipalityAnswer(ctx context.Context, done domain.Appended, 
 	if err != nil {
 		return Answer[domain.Municipality]{}, err
 	}
+
 	first := done.Events[0]
 	history, err := h.Store.Load(ctx, first.Tenant, first.Stream)
 	if err != nil {
 		return Answer[domain.Municipality]{}, err
 	}
-	return Answer[domain.Municipality]{
-		Value: domain.Fold[domain.Municipality](until(history, done.Position())), Position: done.Position(),
-	}, nil
+
+	m := domain.Fold[domain.Municipality](until(history, done.Position()))
+	return Answer[domain.Municipality]{Value: m, Position: done.Position()}, nil
 }
 
 // tenantOf finds the tenant with a code, whatever its letter case.
@@ -130,32 +166,27 @@ func (h *Handler) tenantOf(ctx context.Context, code string) (domain.TenantID, b
 	if code == domain.PlatformCode {
 		return domain.PlatformTenant(), true, nil
 	}
+
 	id, found, err := h.Store.Holder(ctx, codeClaim(code))
 	return domain.TenantID{UUID: id}, found, err
 }
 
-// TenantOf is tenantOf for operators and queries; an unknown code is unknown_municipality.
-func (h *Handler) TenantOf(ctx context.Context, code string) (domain.TenantID, error) {
-	id, found, err := h.tenantOf(ctx, code)
-	if err == nil && !found {
-		err = domain.Refuse(domain.CodeUnknownMunicipality, "There is no municipality with this code.")
-	}
-	return id, err
-}
-
-// openMunicipality finds the municipality that a person wants to register in. SALGA itself takes no registrations.
+// openMunicipality finds the municipality that a person wants to register in. SALGA itself takes no
+// registrations.
 func (h *Handler) openMunicipality(ctx context.Context, code string) (domain.Municipality, error) {
 	id, err := h.TenantOf(ctx, code)
 	if err != nil {
 		return domain.Municipality{}, err
 	}
 	if id.IsPlatform() {
-		return domain.Municipality{}, domain.Refuse(domain.CodeUnknownMunicipality, "There is no municipality with this code.")
+		return domain.Municipality{}, unknownMunicipality()
 	}
+
 	history, err := h.Store.Load(ctx, id, domain.MunicipalityOf(id))
 	if err != nil {
 		return domain.Municipality{}, err
 	}
+
 	m := domain.Fold[domain.Municipality](history)
 	if !m.Active {
 		return domain.Municipality{}, domain.Refuse(domain.CodeMunicipalityInactive, "This municipality takes no registrations.")
@@ -167,10 +198,12 @@ func (h *Handler) codeOf(ctx context.Context, tenant domain.TenantID) (string, e
 	if tenant.IsPlatform() {
 		return domain.PlatformCode, nil
 	}
+
 	history, err := h.Store.Load(ctx, tenant, domain.MunicipalityOf(tenant))
 	if err != nil {
 		return "", err
 	}
+
 	m := domain.Fold[domain.Municipality](history)
 	if !m.Exists() {
 		return "", domain.Refuse(domain.CodeUnknownMunicipality, "There is no such municipality.")
@@ -183,9 +216,11 @@ func codeClaim(code string) domain.Claim {
 }
 
 func nameClaim(name string) domain.Claim {
-	return domain.Claim{Tenant: domain.PlatformTenant(), Kind: domain.MunicipalityNameClaim, Value: domain.CanonicalName(name)}
+	return domain.Claim{
+		Tenant: domain.PlatformTenant(), Kind: domain.MunicipalityNameClaim, Value: domain.CanonicalName(name),
+	}
 }
 
-func platformAdminsOnly() *domain.Error {
-	return domain.Refuse(domain.CodeForbidden, "Only SALGA's admins may change municipalities.")
+func unknownMunicipality() *domain.Error {
+	return domain.Refuse(domain.CodeUnknownMunicipality, "There is no municipality with this code.")
 }

@@ -1,10 +1,7 @@
 package commands
 
 import (
-	"cmp"
 	"context"
-	"maps"
-	"slices"
 	"sync"
 
 	"github.com/google/uuid"
@@ -12,13 +9,13 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// DefinePurpose defines a purpose with its first notice: a tenant's own, or from the platform tenant a default for all. Errors:
-// validation_failed, forbidden, purpose_taken.
+// DefinePurpose defines a purpose with its first notice: a tenant's own, or from the platform tenant a
+// default for all. Errors: validation_failed, forbidden, purpose_taken.
 func (h *Handler) DefinePurpose(ctx context.Context, call Call, c domain.DefinePurpose) (Answer[domain.Purpose], error) {
-	if !call.system && call.actor.Role != domain.Admin {
-		return Answer[domain.Purpose]{}, domain.Refuse(domain.CodeForbidden, "Only an admin may define purposes.")
+	if err := call.demandAdmin("define purposes"); err != nil {
+		return Answer[domain.Purpose]{}, err
 	}
-	var purpose domain.Purpose
+
 	r := request{name: "purpose.define", tenant: call.Tenant, scope: scopeOf(call), body: c}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, _ Call) (domain.Append, error) {
 		events, err := c.Decide(domain.Purpose{}) // for the code in its canonical form
@@ -26,11 +23,13 @@ func (h *Handler) DefinePurpose(ctx context.Context, call Call, c domain.DefineP
 			return domain.Append{}, err
 		}
 		stream := domain.PurposeOf(call.Tenant, events[0].(*domain.PurposeDefined).Code)
+
 		history, err := h.Store.Load(ctx, call.Tenant, stream)
 		if err != nil {
 			return domain.Append{}, err
 		}
-		purpose = domain.Fold[domain.Purpose](history)
+
+		purpose := domain.Fold[domain.Purpose](history)
 		events, err = c.Decide(purpose)
 		return domain.Append{
 			Tenant: call.Tenant,
@@ -40,40 +39,54 @@ func (h *Handler) DefinePurpose(ctx context.Context, call Call, c domain.DefineP
 	if err != nil {
 		return Answer[domain.Purpose]{}, err
 	}
+
 	h.purposes.forget(done.Events[0].Stream)
 	return Answer[domain.Purpose]{Value: domain.Fold[domain.Purpose](done.Events), Position: done.Position()}, nil
 }
 
-// PublishNotice publishes the next version of a purpose's wording; the same words again change nothing. Errors:
-// validation_failed, forbidden, unknown_purpose.
-func (h *Handler) PublishNotice(ctx context.Context, call Call, code string, texts map[domain.Language]string) (Answer[domain.Purpose], error) {
-	return h.changePurpose(ctx, call, "purpose.publish_notice", code, texts, func(p domain.Purpose) ([]domain.Event, error) {
-		return p.PublishNotice(texts)
-	})
+// PublishNotice asks to publish the next version of a purpose's wording.
+type PublishNotice struct {
+	Code  string // of the purpose
+	Texts map[domain.Language]string
 }
 
-// RetirePurpose ends a purpose: nothing more is recorded for it. Retired again it stays so. Errors: forbidden, unknown_purpose.
-func (h *Handler) RetirePurpose(ctx context.Context, call Call, code string) (Answer[domain.Purpose], error) {
-	return h.changePurpose(ctx, call, "purpose.retire", code, nil, func(p domain.Purpose) ([]domain.Event, error) {
-		return p.Retire(), nil
-	})
+// PublishNotice publishes it; the same words again change nothing. Errors: validation_failed,
+// forbidden, unknown_purpose.
+func (h *Handler) PublishNotice(ctx context.Context, call Call, c PublishNotice) (Answer[domain.Purpose], error) {
+	decide := func(p domain.Purpose) ([]domain.Event, error) { return p.PublishNotice(c.Texts) }
+	return h.changePurpose(ctx, call, "purpose.publish_notice", c.Code, c.Texts, decide)
 }
 
-// changePurpose changes a purpose of the caller's own tenant. A default is not a municipality's to change.
+// RetirePurpose asks to end a purpose.
+type RetirePurpose struct {
+	Code string
+}
+
+// RetirePurpose ends it: nothing more is recorded for it. Retired again it stays so. Errors:
+// forbidden, unknown_purpose.
+func (h *Handler) RetirePurpose(ctx context.Context, call Call, c RetirePurpose) (Answer[domain.Purpose], error) {
+	decide := func(p domain.Purpose) ([]domain.Event, error) { return p.Retire(), nil }
+	return h.changePurpose(ctx, call, "purpose.retire", c.Code, nil, decide)
+}
+
+// changePurpose changes a purpose of the caller's own tenant. A municipality cannot change a default.
 func (h *Handler) changePurpose(ctx context.Context, call Call, name, code string, body any,
 	decide func(domain.Purpose) ([]domain.Event, error),
 ) (Answer[domain.Purpose], error) {
-	if !call.system && call.actor.Role != domain.Admin {
-		return Answer[domain.Purpose]{}, domain.Refuse(domain.CodeForbidden, "Only an admin may change purposes.")
+	if err := call.demandAdmin("change purposes"); err != nil {
+		return Answer[domain.Purpose]{}, err
 	}
+
 	stream := domain.PurposeOf(call.Tenant, code)
 	var history []domain.Recorded
+
 	r := request{name: name, tenant: call.Tenant, scope: scopeOf(call), body: []any{code, body}}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, _ Call) (domain.Append, error) {
 		var err error
 		if history, err = h.Store.Load(ctx, call.Tenant, stream); err != nil {
 			return domain.Append{}, err
 		}
+
 		purpose := domain.Fold[domain.Purpose](history)
 		if !purpose.Exists() {
 			return domain.Append{}, domain.Refuse(domain.CodeUnknownPurpose, "This tenant has no such purpose of its own.")
@@ -82,6 +95,7 @@ func (h *Handler) changePurpose(ctx context.Context, call Call, name, code strin
 		if err != nil || len(events) == 0 {
 			return domain.Append{}, err
 		}
+
 		return domain.Append{
 			Tenant: call.Tenant,
 			Writes: []domain.Write{{Stream: stream, Expected: purpose.Version, Events: events}},
@@ -91,6 +105,7 @@ func (h *Handler) changePurpose(ctx context.Context, call Call, name, code strin
 		return Answer[domain.Purpose]{}, err
 	}
 	h.purposes.forget(stream)
+
 	if done.Repeat {
 		if history, err = h.Store.Load(ctx, call.Tenant, stream); err != nil {
 			return Answer[domain.Purpose]{}, err
@@ -104,50 +119,16 @@ func (h *Handler) changePurpose(ctx context.Context, call Call, name, code strin
 	}, nil
 }
 
-// Purposes lists the purposes in force for a tenant, by code: the built-in one, the tenant's own, and the defaults that the
-// tenant has none of its own for. A retired one of its own hides the default and is not listed.
-func (h *Handler) Purposes(ctx context.Context, tenant domain.TenantID) ([]domain.Purpose, error) {
-	all := map[string]domain.Purpose{}
-	for _, t := range []domain.TenantID{domain.PlatformTenant(), tenant} { // the tenant's own come last and win
-		events, err := h.Store.LoadAll(ctx, t, domain.PurposeStream)
-		if err != nil {
-			return nil, err
-		}
-		byStream := map[domain.Stream]domain.Purpose{}
-		for _, e := range events {
-			byStream[e.Stream] = byStream[e.Stream].Evolve(e)
-		}
-		for _, p := range byStream {
-			all[p.Code] = p
-		}
-	}
-	builtIn := domain.PlatformRegistration()
-	all[builtIn.Code] = builtIn
-	maps.DeleteFunc(all, func(_ string, p domain.Purpose) bool { return p.Retired })
-	return slices.SortedFunc(maps.Values(all), func(a, b domain.Purpose) int { return cmp.Compare(a.Code, b.Code) }), nil
-}
-
-// KnownPurpose refuses a code that no purpose ever had for a tenant; a retired one is known. Error: unknown_purpose.
-func (h *Handler) KnownPurpose(ctx context.Context, tenant domain.TenantID, code string) error {
-	p, expects, cached, err := h.purpose(ctx, tenant, code)
-	if err == nil && !p.Exists() && cached { // another process may have defined it meanwhile
-		for _, x := range expects {
-			h.purposes.forget(x.Stream)
-		}
-		p, _, _, err = h.purpose(ctx, tenant, code)
-	}
-	if err == nil && !p.Exists() {
-		err = domain.Refuse(domain.CodeUnknownPurpose, "This municipality never had such a purpose.")
-	}
-	return err
-}
-
-// purpose gives the purpose in force for a tenant (the zero Purpose when there is none) and what must still hold when a
-// decision on it is appended. cached tells that it came from memory; a refusal on that ground is to be decided again.
-func (h *Handler) purpose(ctx context.Context, tenant domain.TenantID, code string) (p domain.Purpose, expects []domain.Expectation, cached bool, err error) {
+// purpose returns the purpose in force for a tenant (the zero Purpose when there is none) and the
+// expectations that a decision on it must be appended with. cached reports that it came from memory;
+// a refusal on that ground is to be decided again.
+func (h *Handler) purpose(
+	ctx context.Context, tenant domain.TenantID, code string,
+) (p domain.Purpose, expects []domain.Expectation, cached bool, err error) {
 	if code == domain.PlatformRegistrationCode {
 		return domain.PlatformRegistration(), nil, false, nil
 	}
+
 	own, ownCached, err := h.loadPurpose(ctx, tenant, code)
 	if err != nil {
 		return domain.Purpose{}, nil, false, err
@@ -156,6 +137,7 @@ func (h *Handler) purpose(ctx context.Context, tenant domain.TenantID, code stri
 	if own.Exists() || tenant.IsPlatform() {
 		return own, expects, ownCached, nil
 	}
+
 	platform := domain.PlatformTenant()
 	shared, sharedCached, err := h.loadPurpose(ctx, platform, code)
 	expects = append(expects, domain.Expectation{
@@ -169,23 +151,26 @@ func (h *Handler) loadPurpose(ctx context.Context, tenant domain.TenantID, code 
 	if p, ok := h.purposes.get(stream); ok {
 		return p, true, nil
 	}
+
 	history, err := h.Store.Load(ctx, tenant, stream)
 	if err != nil {
 		return domain.Purpose{}, false, err
 	}
+
 	p := domain.Fold[domain.Purpose](history)
 	h.purposes.put(stream, p)
 	return p, false, nil
 }
 
-// purposeCache keeps purposes in memory: they change rarely and every decision needs one. It is only a baseline: an append
-// expects the versions it was decided on, and a conflict forgets them.
+// purposeCache keeps purposes in memory: they change rarely and every decision needs one. It is only
+// a baseline: an append expects the versions it was decided on, and a conflict forgets them.
 type purposeCache struct {
 	mu    sync.RWMutex
 	known map[uuid.UUID]domain.Purpose // by stream; a purpose that does not exist is known too
 }
 
-// maxPurposes bounds the cache: 257 municipalities with 20 purposes each, and as much again for codes that do not exist.
+// maxPurposes bounds the cache: 257 municipalities with 20 purposes each, and as much again for codes
+// that do not exist.
 const maxPurposes = 10_000
 
 func newPurposeCache() *purposeCache { return &purposeCache{known: map[uuid.UUID]domain.Purpose{}} }
@@ -193,6 +178,7 @@ func newPurposeCache() *purposeCache { return &purposeCache{known: map[uuid.UUID
 func (c *purposeCache) get(s domain.Stream) (domain.Purpose, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
+
 	p, ok := c.known[s.ID]
 	return p, ok
 }
@@ -200,6 +186,7 @@ func (c *purposeCache) get(s domain.Stream) (domain.Purpose, bool) {
 func (c *purposeCache) put(s domain.Stream, p domain.Purpose) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+
 	if len(c.known) >= maxPurposes {
 		clear(c.known)
 	}
@@ -209,6 +196,7 @@ func (c *purposeCache) put(s domain.Stream, p domain.Purpose) {
 func (c *purposeCache) forget(streams ...domain.Stream) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+
 	for _, s := range streams {
 		delete(c.known, s.ID)
 	}

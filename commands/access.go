@@ -1,0 +1,70 @@
+package commands
+
+import (
+	"context"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// RecordRead asks to record that the caller is about to be shown other people's personal data.
+type RecordRead struct {
+	Route    string
+	Fields   string // the group of fields, such as "profile"
+	Subjects []domain.UserID
+	Filter   map[string]string // with the names of personal filters only, never their values
+	Reason   string            // why, where the caller has to say so
+}
+
+// RecordRead appends it: call it after reading and before the answer leaves (POPIA s19, s22,
+// s23(1)(b)). More than domain.MaxReadSubjects subjects are left to the filter.
+// Error: validation_failed.
+func (h *Handler) RecordRead(ctx context.Context, call Call, c RecordRead) (Answer[struct{}], error) {
+	var f domain.Faults
+	f.Text("reason", c.Reason, domain.MaxReason)
+	if err := f.Err(); err != nil {
+		return Answer[struct{}]{}, err
+	}
+
+	head, err := h.Store.Head(ctx)
+	if err != nil {
+		return Answer[struct{}]{}, err
+	}
+
+	read := domain.PersonalDataRead{Route: c.Route, Fields: c.Fields, Head: head, Filter: c.Filter}
+	if len(c.Subjects) <= domain.MaxReadSubjects {
+		read.Subjects = c.Subjects
+	}
+	if c.Reason != "" {
+		read.Private = domain.Known(domain.ReadFacts{Reason: c.Reason})
+	}
+	return h.recordAccess(ctx, call, "personal_data.read", &read)
+}
+
+// RecordTenantMismatch asks to record that the caller named another tenant than their own.
+type RecordTenantMismatch struct {
+	Route string
+	Named domain.TenantID
+}
+
+// RecordTenantMismatch appends it.
+func (h *Handler) RecordTenantMismatch(
+	ctx context.Context, call Call, c RecordTenantMismatch,
+) (Answer[struct{}], error) {
+	return h.recordAccess(ctx, call, "access.tenant_mismatch", &domain.TenantMismatch{Route: c.Route, Named: c.Named})
+}
+
+// recordAccess appends an event about one request, in a stream of its own.
+func (h *Handler) recordAccess(ctx context.Context, call Call, name string, event domain.Event) (Answer[struct{}], error) {
+	call.Key = "" // every request counts
+	r := request{name: name, tenant: call.Tenant}
+
+	done, err := h.execute(ctx, call, r, func(context.Context, Call) (domain.Append, error) {
+		return domain.Append{
+			Tenant: call.Tenant,
+			Writes: []domain.Write{{
+				Stream: domain.Stream{Type: domain.AccessStream, ID: h.newID()}, Events: []domain.Event{event},
+			}},
+		}, nil
+	})
+	return Answer[struct{}]{Position: done.Position()}, err
+}

@@ -1,0 +1,188 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// EraseMe asks to erase the caller's account and everything that identifies them.
+type EraseMe struct {
+	Confirmation string `json:"-"`
+	Password     string `json:"-"`
+}
+
+// EraseConfirmation is the text that confirms the wish to be erased.
+const EraseConfirmation = "DELETE MY ACCOUNT"
+
+// Certificate proves an erasure. It identifies nobody.
+type Certificate struct {
+	ID        uuid.UUID // of the append
+	Tenant    domain.TenantID
+	Subject   domain.UserID
+	ErasedAt  time.Time // from when it holds; after a restore that is earlier than when the log has it from
+	Destroyed []domain.Remnant
+	Kept      []domain.Remnant
+	Keys      []uuid.UUID
+	Cause     string
+	Request   domain.RequestID // zero: the person did it themselves
+}
+
+// EraseMe erases the caller: their key is destroyed, and with it everything that identifies them in
+// the log, in one append with the loss of credentials, claims and sessions, and the withdrawal of
+// everything they had consented to. Errors: validation_failed, password_wrong, retention_hold,
+// staff_record_kept, last_admin.
+func (h *Handler) EraseMe(ctx context.Context, call Call, c EraseMe) (Answer[Certificate], error) {
+	if c.Confirmation != EraseConfirmation {
+		var f domain.Faults
+		f.Add("confirmation", "invalid", "Write "+EraseConfirmation+".")
+		return Answer[Certificate]{}, f.Err()
+	}
+
+	call.Key = "" // a second time there is nobody left to ask
+	r := request{name: "user.erase", tenant: call.Tenant}
+	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
+		if err := h.checkPassword(ctx, call, c.Password); err != nil {
+			return domain.Append{}, err
+		}
+		return h.erasure(ctx, call, call.User, domain.BySelf, domain.RequestID{})
+	})
+	return certificateOf(done.Events, staffRecord(err))
+}
+
+// erasure decides on everything that an erasure depends on, and returns its append.
+func (h *Handler) erasure(
+	ctx context.Context, call Call, subject domain.UserID, cause string, request domain.RequestID,
+) (domain.Append, error) {
+	person, consents, rights := domain.UserOf(subject), domain.ConsentsOf(subject), domain.RightsOf(subject)
+	admins := domain.AdminsOf(call.Tenant)
+	events, err := h.Store.LoadPersonal(ctx, call.Tenant, person, consents, rights, admins)
+	if err != nil {
+		return domain.Append{}, err
+	}
+
+	user, asked := domain.Fold[domain.User](of(events, person)), domain.Fold[domain.Rights](of(events, rights))
+	if !user.Exists() {
+		return domain.Append{}, domain.Refuse(domain.CodeNotFound, "There is no such user.")
+	}
+	erased, err := user.Erase(asked, cause, request)
+	if err != nil {
+		return domain.Append{}, err
+	}
+	administers := domain.Fold[domain.Admins](of(events, admins))
+	removed, err := administers.Remove(subject)
+	if err != nil {
+		return domain.Append{}, err
+	}
+
+	a := domain.Append{
+		Tenant:  call.Tenant,
+		Writes:  []domain.Write{{Stream: person, Expected: user.Version, Events: erased}},
+		Expects: []domain.Expectation{{Tenant: call.Tenant, Stream: rights, Version: asked.Version}},
+		Side: []domain.SideWrite{
+			domain.DemandNoActs{User: subject},
+			domain.DestroySubjectKey{Subject: subject},
+			domain.DeleteCredential{User: subject},
+			domain.ReleaseClaim{Claim: emailClaim(call.Tenant, user.Email), Holder: subject.UUID},
+		},
+	}
+	history := of(events, consents)
+	if withdrawn := domain.WithdrawAll(history, subject != call.User); len(withdrawn) > 0 {
+		a.Writes = append(a.Writes, domain.Write{Stream: consents, Expected: len(history), Events: withdrawn})
+	}
+	if len(removed) > 0 {
+		a.Writes = append(a.Writes, domain.Write{Stream: admins, Expected: administers.Version, Events: removed})
+	}
+	endSessions(&a, subject)
+	return a, nil
+}
+
+// staffRecord says in the words of the contract that a trail must stay.
+func staffRecord(err error) error {
+	if _, is := errors.AsType[*domain.StaffRecordError](err); is {
+		return domain.Refuse(domain.CodeStaffRecordKept,
+			"This account acted on other people's data; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).")
+	}
+	return err
+}
+
+func certificateOf(events []domain.Recorded, err error) (Answer[Certificate], error) {
+	if err != nil {
+		return Answer[Certificate]{}, err
+	}
+
+	for _, r := range events {
+		if e, is := r.Event.(*domain.UserErased); is {
+			c := Certificate{
+				ID: r.AppendID, Tenant: r.Tenant, Subject: r.Subject, ErasedAt: r.EffectiveAt,
+				Destroyed: e.Destroyed, Kept: e.Kept, Keys: e.Keys, Cause: e.Cause, Request: e.RequestID,
+			}
+			return Answer[Certificate]{Value: c, Position: events[len(events)-1].Position}, nil
+		}
+	}
+
+	return Answer[Certificate]{}, domain.Refuse(domain.CodeNotFound, "There is no such certificate.")
+}
+
+// RestoredLog is the log that is being restored, as far as an erasure is applied to it again. Package
+// eventstore implements it.
+type RestoredLog interface {
+	// LoadLog returns all events of some streams of one tenant, in order of position, personal parts
+	// withheld.
+	LoadLog(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error)
+	// AppendAsOf appends as of an instant in the past. Errors: as Store.Append.
+	AppendAsOf(ctx context.Context, a domain.Append, at time.Time) error
+}
+
+// ReapplyErasure erases a person again who was erased after the backup that is being restored: same
+// certificate, same cause, as of the same instant. Their consents are withdrawn, an open request for
+// it is closed. It asks nothing: neither a hold nor being the last admin brings back a person whose
+// key is gone. A person who is not in the log, or erased in it, stays as they are.
+func ReapplyErasure(ctx context.Context, log RestoredLog, past domain.Recorded) error {
+	erased, is := past.Event.(*domain.UserErased)
+	if !is {
+		return fmt.Errorf("%s is no erasure", past.Event.EventType())
+	}
+
+	person, consents := domain.UserOf(past.Subject), domain.ConsentsOf(past.Subject)
+	rights, admins := domain.RightsOf(past.Subject), domain.AdminsOf(past.Tenant)
+	events, err := log.LoadLog(ctx, past.Tenant, person, consents, rights, admins)
+	if err != nil {
+		return err
+	}
+
+	user := domain.Fold[domain.User](of(events, person))
+	if !user.Exists() || user.Erased {
+		return nil
+	}
+
+	a := domain.Append{
+		ID: past.AppendID, Tenant: past.Tenant,
+		Metadata: domain.Metadata{ActorRole: domain.RoleSystem, Command: "restore"},
+		Writes:   []domain.Write{{Stream: person, Expected: user.Version, Events: []domain.Event{erased}}},
+		Side: []domain.SideWrite{
+			domain.DestroySubjectKey{Subject: past.Subject}, domain.DeleteCredential{User: past.Subject},
+		},
+	}
+	history := of(events, consents)
+	if withdrawn := domain.WithdrawAll(history, erased.Cause != domain.BySelf); len(withdrawn) > 0 {
+		a.Writes = append(a.Writes, domain.Write{Stream: consents, Expected: len(history), Events: withdrawn})
+	}
+	if administers := domain.Fold[domain.Admins](of(events, admins)); slices.Contains(administers.Users, past.Subject) {
+		removed := []domain.Event{&domain.AdminRemoved{User: past.Subject}}
+		a.Writes = append(a.Writes, domain.Write{Stream: admins, Expected: administers.Version, Events: removed})
+	}
+	asked := domain.Fold[domain.Rights](of(events, rights))
+	if q, lodged := asked.Request(erased.RequestID); lodged && q.Status == domain.RequestOpen {
+		fulfilled := []domain.Event{&domain.RequestFulfilled{RequestID: q.ID, Kind: q.Kind}}
+		a.Writes = append(a.Writes, domain.Write{Stream: rights, Expected: asked.Version, Events: fulfilled})
+	}
+
+	return log.AppendAsOf(ctx, a, past.RecordedAt)
+}

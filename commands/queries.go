@@ -1,0 +1,148 @@
+package commands
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// The methods in this file append nothing: see the package comment for why they stand here.
+
+// Me returns the caller's account from the log, personal fields included.
+func (h *Handler) Me(ctx context.Context, call Call) (Answer[domain.User], error) {
+	return h.userNow(ctx, call.Tenant, call.User)
+}
+
+// KnownPerson refuses an id that is no person's of a tenant. Somebody who was erased is known.
+// Error: not_found.
+func (h *Handler) KnownPerson(ctx context.Context, tenant domain.TenantID, id domain.UserID) error {
+	events, err := h.Store.Load(ctx, tenant, domain.UserOf(id))
+	if err == nil && len(events) == 0 {
+		err = domain.Refuse(domain.CodeNotFound, "There is no such person.")
+	}
+	return err
+}
+
+// CheckConsent asks "may personal data be processed for this purpose?".
+type CheckConsent struct {
+	Subject domain.UserID // zero: the caller
+	Purpose string
+	At      time.Time // when it has to hold; zero: now
+	KnownAt time.Time // as known when; zero: now
+}
+
+// Check is the answer to it.
+type Check struct {
+	Allowed bool
+	Decided bool            // false: nothing was ever decided
+	By      domain.Recorded // the event that decides
+}
+
+// CheckConsent answers from the log. It discloses nothing personal. Errors: forbidden, not_found.
+func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (Check, error) {
+	subject, err := call.Subject(c.Subject)
+	if err != nil {
+		return Check{}, err
+	}
+
+	stream, person := domain.ConsentsOf(subject), domain.UserOf(subject)
+	events, err := h.Store.Load(ctx, call.Tenant, stream, person)
+	if err != nil {
+		return Check{}, err
+	}
+	if len(of(events, person)) == 0 {
+		return Check{}, domain.Refuse(domain.CodeNotFound, "There is no such person.")
+	}
+
+	var check Check
+	check.Allowed, check.By, check.Decided = domain.ConsentsAt(of(events, stream), c.At, c.KnownAt).Check(c.Purpose)
+	return check, nil
+}
+
+// Purposes lists the purposes in force for a tenant, by code: the built-in one, the tenant's own, and
+// the defaults that the tenant has none of its own for. A retired one of its own hides the default
+// and is not listed.
+func (h *Handler) Purposes(ctx context.Context, tenant domain.TenantID) ([]domain.Purpose, error) {
+	all := map[string]domain.Purpose{}
+	for _, t := range []domain.TenantID{domain.PlatformTenant(), tenant} { // the tenant's own come last and win
+		events, err := h.Store.LoadAll(ctx, t, domain.PurposeStream)
+		if err != nil {
+			return nil, err
+		}
+
+		byStream := map[domain.Stream]domain.Purpose{}
+		for _, e := range events {
+			byStream[e.Stream] = byStream[e.Stream].Evolve(e)
+		}
+		for _, p := range byStream {
+			all[p.Code] = p
+		}
+	}
+
+	builtIn := domain.PlatformRegistration()
+	all[builtIn.Code] = builtIn
+	maps.DeleteFunc(all, func(_ string, p domain.Purpose) bool { return p.Retired })
+
+	byCode := func(a, b domain.Purpose) int { return cmp.Compare(a.Code, b.Code) }
+	return slices.SortedFunc(maps.Values(all), byCode), nil
+}
+
+// KnownPurpose refuses a code that no purpose ever had for a tenant; a retired one is known.
+// Error: unknown_purpose.
+func (h *Handler) KnownPurpose(ctx context.Context, tenant domain.TenantID, code string) error {
+	p, expects, cached, err := h.purpose(ctx, tenant, code)
+	if err == nil && !p.Exists() && cached { // another process may have defined it meanwhile
+		for _, x := range expects {
+			h.purposes.forget(x.Stream)
+		}
+		p, _, _, err = h.purpose(ctx, tenant, code)
+	}
+
+	if err == nil && !p.Exists() {
+		err = domain.Refuse(domain.CodeUnknownPurpose, "This municipality never had such a purpose.")
+	}
+	return err
+}
+
+// Rights returns a person's requests and holds, opened. Error: not_found.
+func (h *Handler) Rights(ctx context.Context, tenant domain.TenantID, subject domain.UserID) (domain.Rights, error) {
+	if err := h.KnownPerson(ctx, tenant, subject); err != nil {
+		return domain.Rights{}, err
+	}
+
+	events, err := h.Store.LoadPersonal(ctx, tenant, domain.RightsOf(subject))
+	return domain.Fold[domain.Rights](events), err
+}
+
+// RightsRequest returns one request; to check whose it is, is left to the caller. Error: not_found.
+func (h *Handler) RightsRequest(ctx context.Context, call Call, id domain.RequestID) (domain.Request, error) {
+	subject, err := h.subjectOfRecord(ctx, call, id.UUID, "There is no such request.")
+	if err != nil {
+		return domain.Request{}, err
+	}
+
+	rights, err := h.Rights(ctx, call.Tenant, subject)
+	q, _ := rights.Request(id)
+	return q, err
+}
+
+// Certificate returns the certificate of an erasure. Error: not_found.
+func (h *Handler) Certificate(ctx context.Context, id uuid.UUID) (Answer[Certificate], error) {
+	events, err := h.Store.FindAppend(ctx, domain.TenantID{}, id)
+	return certificateOf(events, err)
+}
+
+// TenantOf finds the tenant with a code, whatever its letter case. Error: unknown_municipality.
+func (h *Handler) TenantOf(ctx context.Context, code string) (domain.TenantID, error) {
+	id, found, err := h.tenantOf(ctx, code)
+	if err == nil && !found {
+		err = unknownMunicipality()
+	}
+	return id, err
+}

@@ -1,0 +1,219 @@
+package commands
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// Session is an open session, of which tokens are made.
+type Session struct {
+	ID        uuid.UUID
+	Tenant    domain.TenantID
+	User      domain.UserID
+	Role      domain.Role
+	Token     uuid.UUID // id of the refresh token that is valid now
+	ExpiresAt time.Time // of that token
+}
+
+// SignIn asks to open a session.
+type SignIn struct {
+	Email            string
+	Password         string
+	MunicipalityCode string // empty: wherever the address has an account, if it is only one
+}
+
+// SignIn opens a session. Every failure is the same invalid_credentials after the same work. A
+// failure on a known account is recorded.
+func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Session], error) {
+	account, err := h.account(ctx, c)
+	if err != nil {
+		return Answer[Session]{}, err
+	}
+
+	ok, err := h.hasher.matches(ctx, c.Password, account.Verifier)
+	if err != nil {
+		return Answer[Session]{}, err
+	}
+	if account.User.IsZero() {
+		return Answer[Session]{}, invalidCredentials()
+	}
+
+	call.Tenant = account.Tenant
+	user, municipality := domain.UserOf(account.User), domain.MunicipalityOf(account.Tenant)
+	events, err := h.Store.Load(ctx, account.Tenant, user, municipality)
+	if err != nil {
+		return Answer[Session]{}, err
+	}
+
+	u := domain.Fold[domain.User](of(events, user))
+	open := account.Tenant.IsPlatform() || domain.Fold[domain.Municipality](of(events, municipality)).Active
+	switch {
+	case !ok:
+		return Answer[Session]{}, h.signInFailed(ctx, call, account.User, "password")
+	case !u.Active:
+		return Answer[Session]{}, h.signInFailed(ctx, call, account.User, "account_inactive")
+	case !open:
+		return Answer[Session]{}, h.signInFailed(ctx, call, account.User, "municipality_inactive")
+	}
+
+	a, err := h.startSession(ctx, call, u)
+	if hasCode(err, domain.CodeSessionEnded) || hasCode(err, domain.CodeAccountInactive) {
+		err = invalidCredentials() // closed or erased while the password was checked
+	}
+	return a, err
+}
+
+// account finds the one account meant; the zero account when there is none or more than one.
+func (h *Handler) account(ctx context.Context, c SignIn) (domain.Account, error) {
+	var tenant domain.TenantID
+	if c.MunicipalityCode != "" {
+		id, found, err := h.tenantOf(ctx, c.MunicipalityCode)
+		if err != nil || !found {
+			return domain.Account{}, err
+		}
+		tenant = id
+	}
+
+	accounts, err := h.Store.Accounts(ctx, domain.CanonicalEmail(tidy(c.Email)), tenant)
+	if err != nil || len(accounts) != 1 {
+		return domain.Account{}, err
+	}
+	return accounts[0], nil
+}
+
+func (h *Handler) startSession(ctx context.Context, call Call, u domain.User) (Answer[Session], error) {
+	s := Session{
+		ID: h.newID(), Tenant: u.Tenant, User: u.ID, Role: u.Role,
+		Token:     uuid.New(), // a token's id is a secret: random
+		ExpiresAt: h.now().Add(h.sessions),
+	}
+	call.User, call.actor = u.ID, u
+	call.Key = ""
+
+	r := request{name: "session.start", tenant: u.Tenant}
+	done, err := h.execute(ctx, call, r, func(context.Context, Call) (domain.Append, error) {
+		return domain.Append{
+			Tenant: u.Tenant,
+			Writes: []domain.Write{{Stream: domain.SessionsOf(u.ID), Expected: domain.AnyVersion, Events: []domain.Event{
+				&domain.SessionStarted{SessionID: s.ID, ExpiresAt: s.ExpiresAt},
+			}}},
+			Side: []domain.SideWrite{domain.StartSession{
+				Session: s.ID, User: u.ID, Token: tokenDigest(s.Token), ExpiresAt: s.ExpiresAt,
+			}},
+		}, nil
+	})
+	return Answer[Session]{Value: s, Position: done.Position()}, err
+}
+
+func (h *Handler) signInFailed(ctx context.Context, call Call, user domain.UserID, cause string) error {
+	count := h.failures.note(user)
+	if count == 0 {
+		return invalidCredentials()
+	}
+
+	_, err := h.Store.Append(ctx, domain.Append{
+		ID: h.newID(), Tenant: call.Tenant, Origin: call.Origin,
+		Metadata: domain.Metadata{
+			ActorRole: domain.RoleAnonymous, Correlation: call.Correlation, Command: "session.start",
+		},
+		Writes: []domain.Write{{Stream: domain.SessionsOf(user), Expected: domain.AnyVersion, Events: []domain.Event{
+			&domain.SignInFailed{Count: count, Cause: cause},
+		}}},
+	})
+	if err != nil && !hasCode(err, domain.CodeSubjectErased) { // nothing is recorded about a person just erased
+		return err
+	}
+	return invalidCredentials()
+}
+
+func invalidCredentials() *domain.Error {
+	return domain.Refuse(domain.CodeInvalidCredentials,
+		"Invalid credentials. If you are registered in more than one municipality, give municipality_code.")
+}
+
+func hasCode(err error, code domain.Code) bool {
+	refusal, is := errors.AsType[*domain.Error](err)
+	return is && refusal.Code == code
+}
+
+// RefreshSession asks to exchange a refresh token of the caller's session.
+type RefreshSession struct {
+	Token uuid.UUID // its id
+}
+
+// RefreshSession exchanges a refresh token for the next of its family. A token that was exchanged
+// before ends the whole family: either the holder or a thief has an old one, and nobody can tell
+// which. Position is 0, for this is no event. Errors: session_ended, account_inactive,
+// municipality_inactive.
+func (h *Handler) RefreshSession(ctx context.Context, call Call, c RefreshSession) (Answer[Session], error) {
+	call.Key = ""
+	call, err := h.Authenticate(ctx, call)
+	if err != nil {
+		return Answer[Session]{}, err
+	}
+
+	s := Session{
+		ID: call.Session, Tenant: call.Tenant, User: call.User, Role: call.Role(),
+		Token: uuid.New(), ExpiresAt: h.now().Add(h.sessions),
+	}
+	r := request{name: "session.refresh", tenant: call.Tenant}
+	_, err = h.execute(ctx, call, r, func(context.Context, Call) (domain.Append, error) {
+		return domain.Append{
+			Tenant: call.Tenant,
+			Side: []domain.SideWrite{domain.RotateSession{
+				Session: call.Session, From: tokenDigest(c.Token), To: tokenDigest(s.Token), ExpiresAt: s.ExpiresAt,
+			}},
+		}, nil
+	})
+
+	if _, stale := errors.AsType[*domain.SessionStaleError](err); stale {
+		return Answer[Session]{}, h.reused(ctx, call)
+	}
+	return Answer[Session]{Value: s}, err
+}
+
+// reused ends the family of a token that was shown twice.
+func (h *Handler) reused(ctx context.Context, call Call) error {
+	_, err := h.endSession(ctx, call, domain.CauseReuse, &domain.SessionReuseDetected{SessionID: call.Session})
+	if err != nil {
+		return err
+	}
+	return domain.Refuse(domain.CodeSessionEnded, "This token was used before, so the session has ended: sign in again.")
+}
+
+// SignOut asks to end the caller's session.
+type SignOut struct{}
+
+// SignOut ends it; a session that has ended already stays ended.
+func (h *Handler) SignOut(ctx context.Context, call Call, _ SignOut) (Answer[struct{}], error) {
+	done, err := h.endSession(ctx, call, domain.CauseLogout)
+	return Answer[struct{}]{Position: done.Position()}, err
+}
+
+func (h *Handler) endSession(ctx context.Context, call Call, cause string, before ...domain.Event) (domain.Appended, error) {
+	user := domain.UserOf(call.User)
+	events, open, err := h.Store.LoadSession(ctx, call.Tenant, call.Session, user)
+	if err != nil || !open {
+		return domain.Appended{}, err
+	}
+
+	call.actor = domain.Fold[domain.User](events)
+	ended := &domain.SessionEnded{SessionID: call.Session, Scope: domain.ScopeOne, Cause: cause}
+
+	return h.Store.Append(ctx, domain.Append{
+		ID: h.newID(), Tenant: call.Tenant, Actor: call.User, Origin: call.Origin,
+		Metadata: domain.Metadata{ActorRole: call.roleName(), Correlation: call.Correlation, Command: "session.end"},
+		Writes: []domain.Write{
+			{Stream: domain.SessionsOf(call.User), Expected: domain.AnyVersion, Events: append(before, ended)},
+		},
+		Side: []domain.SideWrite{domain.EndSession{Session: call.Session}},
+	})
+}
+
+func tokenDigest(token uuid.UUID) [32]byte { return sha256.Sum256(token[:]) }

@@ -1,0 +1,494 @@
+// Package storetest is the contract of commands.Store as tests, for every implementation of it: the
+// log in Postgres, and the log in memory that the tests of package http run on.
+//
+// Owns: the promises that commands rest on. An implementation that lacks one decides differently from
+// the real log, and a test on it proves nothing.
+//
+// Guarantees: Exercise uses nothing but commands.Store, and a store of its own for each promise.
+//
+// Fails how: as a test, with the promise as its name.
+//
+// Not here: promises that only the real log makes: group commit, row-level security, sealing, a
+// database that is away (package eventstore).
+package storetest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
+)
+
+// Exercise runs the contract on the stores that open makes, each of them empty.
+func Exercise(t *testing.T, open func(*testing.T) commands.Store) {
+	t.Helper()
+	for promise, test := range map[string]func(*town){
+		"events are loaded in order, of the streams asked for": loadInOrder,
+		"personal parts are withheld unless asked for":         withholdPersonalParts,
+		"tenants are apart":                       keepTenantsApart,
+		"an append is sent twice and made once":   appendOnce,
+		"a stream that moved is a conflict":       demandVersions,
+		"a claim is held once":                    holdClaimsOnce,
+		"an append is whole or absent":            appendAllOrNothing,
+		"credentials are set, kept and deleted":   keepCredentials,
+		"a session is rotated and ended":          keepSessions,
+		"a destroyed key erases":                  eraseByKey,
+		"a trail is not erased":                   keepTrails,
+		"a digest is the same for the same parts": digestParts,
+	} {
+		t.Run(promise, func(t *testing.T) {
+			t.Parallel()
+			test(newTown(t, open(t)))
+		})
+	}
+}
+
+// town is a municipality on a store, without a resident.
+type town struct {
+	t *testing.T
+	commands.Store
+	tenant domain.TenantID
+}
+
+func newTown(t *testing.T, store commands.Store) *town {
+	t.Helper()
+	w := &town{t: t, Store: store}
+	w.tenant = w.found()
+	return w
+}
+
+// found makes a tenant with its key.
+func (w *town) found() domain.TenantID {
+	w.t.Helper()
+	tenant := domain.TenantID{UUID: newID()}
+	w.mustAppend(domain.Append{
+		Tenant: tenant,
+		Writes: []domain.Write{{Stream: domain.MunicipalityOf(tenant), Events: []domain.Event{
+			&domain.MunicipalityRegistered{Code: "NC084", Name: "!Kheis", Province: "Northern Cape"},
+		}}},
+		Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: tenant}},
+	})
+	return tenant
+}
+
+// resident is the append that makes a user: the event has a personal part, sealed under a new key.
+func (w *town) resident(id domain.UserID) domain.Append {
+	return domain.Append{
+		ID: newID(), Tenant: w.tenant,
+		Writes: []domain.Write{{Stream: domain.UserOf(id), Events: []domain.Event{&domain.UserRegistered{
+			MunicipalityCode: "NC084", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
+			Person: domain.Known(domain.PersonFacts{Email: "thandi@example.org", FullName: "Thandi Nkosi"}),
+		}}}},
+		Side: []domain.SideWrite{domain.CreateSubjectKey{Subject: id}},
+	}
+}
+
+// settle makes a user.
+func (w *town) settle() domain.UserID {
+	w.t.Helper()
+	id := domain.UserID{UUID: newID()}
+	w.mustAppend(w.resident(id))
+	return id
+}
+
+// change is an append of an event without a personal part.
+func (w *town) change(id domain.UserID, expected int) domain.Append {
+	return domain.Append{ID: newID(), Tenant: w.tenant, Writes: []domain.Write{
+		{Stream: domain.UserOf(id), Expected: expected, Events: []domain.Event{&domain.UserPasswordChanged{}}},
+	}}
+}
+
+// sides is an append of side writes alone.
+func (w *town) sides(side ...domain.SideWrite) domain.Append {
+	return domain.Append{ID: newID(), Tenant: w.tenant, Side: side}
+}
+
+func (w *town) mustAppend(a domain.Append) domain.Appended {
+	w.t.Helper()
+	if a.ID == uuid.Nil {
+		a.ID = newID()
+	}
+	done, err := w.Append(w.ctx(), a)
+	w.ok(err)
+	return done
+}
+
+func (w *town) load(streams ...domain.Stream) []domain.Recorded {
+	w.t.Helper()
+	events, err := w.Load(w.ctx(), w.tenant, streams...)
+	w.ok(err)
+	return events
+}
+
+func (w *town) head() int64 {
+	w.t.Helper()
+	head, err := w.Head(w.ctx())
+	w.ok(err)
+	return head
+}
+
+func (w *town) ctx() context.Context { return w.t.Context() }
+
+func (w *town) ok(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
+
+// refused fails the test unless an append fails with an error like as, which it sets, and leaves the
+// log as it was.
+func refused[E error](w *town, a domain.Append, as *E) {
+	w.t.Helper()
+	before := w.head()
+	_, err := w.Append(w.ctx(), a)
+
+	found, is := errors.AsType[E](err)
+	if !is {
+		w.t.Fatalf("got %v, want %T", err, *as)
+	}
+	*as = found
+	if after := w.head(); after != before {
+		w.t.Errorf("a refused append moved the head from %d to %d", before, after)
+	}
+}
+
+func loadInOrder(w *town) {
+	one, two := w.settle(), w.settle()
+	w.mustAppend(w.change(one, 1))
+	last := w.mustAppend(w.change(two, domain.AnyVersion))
+
+	events := w.load(domain.UserOf(two), domain.UserOf(one))
+	if len(events) != 4 {
+		w.t.Fatalf("%d events, want 4", len(events))
+	}
+	for i, e := range events {
+		if i > 0 && e.Position <= events[i-1].Position {
+			w.t.Errorf("position %d after %d", e.Position, events[i-1].Position)
+		}
+		if e.Tenant != w.tenant || e.EventID == uuid.Nil || e.AppendID == uuid.Nil || e.RecordedAt.IsZero() || e.EffectiveAt.IsZero() {
+			w.t.Errorf("an event lacks something: %+v", e)
+		}
+	}
+	if v := events[2].Version; v != 2 {
+		w.t.Errorf("version %d, want 2", v)
+	}
+	if w.head() != last.Position() || events[3].Position != last.Position() {
+		w.t.Errorf("the head is %d, the last event at %d, appended at %d", w.head(), events[3].Position, last.Position())
+	}
+
+	all, err := w.LoadAll(w.ctx(), w.tenant, domain.UserStream)
+	w.ok(err)
+	if len(all) != 4 {
+		w.t.Errorf("%d events of all users, want 4", len(all))
+	}
+	if none := w.load(domain.ConsentsOf(one)); len(none) != 0 {
+		w.t.Errorf("a stream that does not exist has %d events", len(none))
+	}
+}
+
+func withholdPersonalParts(w *town) {
+	id := w.settle()
+
+	closed := domain.Fold[domain.User](w.load(domain.UserOf(id)))
+	if closed.FullName != "" || closed.Role != domain.Citizen {
+		w.t.Errorf("loaded %+v", closed)
+	}
+	events, err := w.LoadPersonal(w.ctx(), w.tenant, domain.UserOf(id))
+	w.ok(err)
+	if open := domain.Fold[domain.User](events); open.FullName != "Thandi Nkosi" {
+		w.t.Errorf("opened %+v", open)
+	}
+}
+
+func keepTenantsApart(w *town) {
+	id, other := w.settle(), w.found()
+
+	events, err := w.Load(w.ctx(), other, domain.UserOf(id))
+	w.ok(err)
+	all, err := w.LoadAll(w.ctx(), other, domain.UserStream)
+	w.ok(err)
+	if len(events)+len(all) != 0 {
+		w.t.Errorf("another tenant sees %d and %d events", len(events), len(all))
+	}
+
+	stream, found, err := w.StreamOf(w.ctx(), w.tenant, id.UUID)
+	w.ok(err)
+	if !found || stream != domain.UserOf(id) {
+		w.t.Errorf("found %v %v", stream, found)
+	}
+	_, found, err = w.StreamOf(w.ctx(), other, id.UUID)
+	w.ok(err)
+	if found {
+		w.t.Error("another tenant finds a record")
+	}
+
+	if _, err := w.Load(w.ctx(), domain.TenantID{}, domain.UserOf(id)); err == nil {
+		w.t.Error("a query without a tenant is answered")
+	}
+	if _, err := w.Append(w.ctx(), domain.Append{ID: newID(), Writes: w.change(id, 1).Writes}); err == nil {
+		w.t.Error("an append without a tenant is made")
+	}
+}
+
+func appendOnce(w *town) {
+	id := domain.UserID{UUID: newID()}
+	a := w.resident(id)
+	first := w.mustAppend(a)
+	head := w.head()
+
+	// The expected version is out of date by now: a repeat is one before it is a conflict.
+	again := w.mustAppend(a)
+	if first.Repeat || !again.Repeat || len(again.Events) != 1 || again.Position() != first.Position() || w.head() != head {
+		w.t.Errorf("first %+v, again %+v", first, again)
+	}
+
+	for name, tenant := range map[string]domain.TenantID{"its tenant": w.tenant, "all tenants": {}} {
+		found, err := w.FindAppend(w.ctx(), tenant, a.ID)
+		w.ok(err)
+		if len(found) != 1 || found[0].Position != first.Position() {
+			w.t.Errorf("in %s: %+v", name, found)
+		}
+	}
+	for name, absent := range map[string]struct {
+		tenant domain.TenantID
+		id     uuid.UUID
+	}{"another tenant": {w.found(), a.ID}, "no append": {w.tenant, newID()}, "no append of anybody": {domain.TenantID{}, newID()}} {
+		found, err := w.FindAppend(w.ctx(), absent.tenant, absent.id)
+		w.ok(err)
+		if len(found) != 0 {
+			w.t.Errorf("in %s: %+v", name, found)
+		}
+	}
+}
+
+func demandVersions(w *town) {
+	id := w.settle()
+	own := domain.UserOf(id)
+
+	for _, expected := range []int{0, 2} {
+		var c *domain.ConflictError
+		refused(w, w.change(id, expected), &c)
+		if c.Stream != own || c.Expected != expected || c.Actual != 1 {
+			w.t.Errorf("conflict %+v", c)
+		}
+	}
+
+	// A stream that is only looked at, here of another tenant.
+	looked := w.change(id, 1)
+	elsewhere := w.found()
+	looked.Expects = []domain.Expectation{{Tenant: elsewhere, Stream: domain.MunicipalityOf(elsewhere), Version: 2}}
+	var c *domain.ConflictError
+	refused(w, looked, &c)
+	if c.Stream != domain.MunicipalityOf(elsewhere) || c.Actual != 1 {
+		w.t.Errorf("conflict %+v", c)
+	}
+	looked.ID, looked.Expects[0].Version = newID(), 1
+	w.mustAppend(looked)
+	w.mustAppend(w.change(id, domain.AnyVersion))
+}
+
+func holdClaimsOnce(w *town) {
+	claim := domain.Claim{Tenant: w.tenant, Kind: domain.EmailClaim, Value: "thandi@example.org"}
+	holder, rival := newID(), newID()
+	holds := func(want uuid.UUID) {
+		w.t.Helper()
+		got, held, err := w.Holder(w.ctx(), claim)
+		w.ok(err)
+		if got != want || held != (want != uuid.Nil) {
+			w.t.Errorf("held by %v (%v), want %v", got, held, want)
+		}
+	}
+
+	holds(uuid.Nil)
+	w.mustAppend(w.sides(domain.TakeClaim{Claim: claim, Holder: holder}))
+	holds(holder)
+	var taken *domain.ClaimTakenError
+	refused(w, w.sides(domain.TakeClaim{Claim: claim, Holder: rival}), &taken)
+	if taken.Kind != domain.EmailClaim {
+		w.t.Errorf("taken: %+v", taken)
+	}
+
+	w.mustAppend(w.sides(domain.ReleaseClaim{Claim: claim, Holder: rival}))
+	holds(holder)
+	w.mustAppend(w.sides(domain.ReleaseClaim{Claim: claim, Holder: holder}))
+	holds(uuid.Nil)
+	w.mustAppend(w.sides(domain.TakeClaim{Claim: claim, Holder: rival}))
+	holds(rival)
+}
+
+func appendAllOrNothing(w *town) {
+	id := w.settle()
+	free := domain.Claim{Tenant: w.tenant, Kind: domain.EmailClaim, Value: "free@example.org"}
+	taken := domain.Claim{Tenant: w.tenant, Kind: domain.EmailClaim, Value: "taken@example.org"}
+	w.mustAppend(w.sides(domain.TakeClaim{Claim: taken, Holder: newID()}))
+
+	spoilt := w.change(id, 1)
+	spoilt.Side = []domain.SideWrite{
+		domain.TakeClaim{Claim: free, Holder: id.UUID}, domain.TakeClaim{Claim: taken, Holder: id.UUID},
+	}
+	refused(w, spoilt, new(*domain.ClaimTakenError))
+	stale := w.change(id, 7)
+	stale.Side = []domain.SideWrite{domain.TakeClaim{Claim: free, Holder: id.UUID}}
+	refused(w, stale, new(*domain.ConflictError))
+
+	_, held, err := w.Holder(w.ctx(), free)
+	w.ok(err)
+	if held || len(w.load(domain.UserOf(id))) != 1 {
+		w.t.Error("a part of a refused append stayed")
+	}
+}
+
+func keepCredentials(w *town) {
+	const email = "thandi@example.org"
+	id, elsewhere := w.settle(), w.found()
+	accounts := func(tenant domain.TenantID) []domain.Account {
+		w.t.Helper()
+		found, err := w.Accounts(w.ctx(), email, tenant)
+		w.ok(err)
+		return found
+	}
+	verifies := func(tenant domain.TenantID, want string) {
+		w.t.Helper()
+		got, err := w.Verifier(w.ctx(), tenant, id)
+		w.ok(err)
+		if got != want {
+			w.t.Errorf("verifier %q, want %q", got, want)
+		}
+	}
+
+	w.mustAppend(w.sides(domain.SetCredential{User: id, Email: email, Verifier: "first"}))
+	for _, tenant := range []domain.TenantID{w.tenant, {}} {
+		if found := accounts(tenant); len(found) != 1 || found[0] != (domain.Account{Tenant: w.tenant, User: id, Verifier: "first"}) {
+			w.t.Errorf("accounts %+v", found)
+		}
+	}
+	if found := accounts(elsewhere); len(found) != 0 {
+		w.t.Errorf("another tenant has %+v", found)
+	}
+	verifies(elsewhere, "")
+
+	w.mustAppend(w.sides(domain.SetCredential{User: id, Verifier: "second"})) // the address stays
+	if found := accounts(w.tenant); len(found) != 1 || found[0].Verifier != "second" {
+		w.t.Errorf("accounts %+v", found)
+	}
+	verifies(w.tenant, "second")
+
+	for range 2 {
+		other := &town{t: w.t, Store: w.Store, tenant: w.found()}
+		other.mustAppend(other.sides(domain.SetCredential{User: other.settle(), Email: email, Verifier: "other"}))
+	}
+	if found := accounts(domain.TenantID{}); len(found) != 2 {
+		w.t.Errorf("%d of three accounts, want two", len(found))
+	}
+
+	w.mustAppend(w.sides(domain.DeleteCredential{User: id}))
+	verifies(w.tenant, "")
+	if found := accounts(w.tenant); len(found) != 0 {
+		w.t.Errorf("accounts %+v", found)
+	}
+}
+
+func keepSessions(w *town) {
+	id := w.settle()
+	soon := time.Now().Add(time.Hour)
+	a, b, c := newID(), newID(), newID()
+	open := func(session uuid.UUID, want bool) {
+		w.t.Helper()
+		events, is, err := w.LoadSession(w.ctx(), w.tenant, session, domain.UserOf(id))
+		w.ok(err)
+		if is != want || len(events) != 1 {
+			w.t.Errorf("open is %v with %d events, want %v with 1", is, len(events), want)
+		}
+	}
+	rotate := func(from, to byte) domain.Append {
+		return w.sides(domain.RotateSession{Session: a, From: [32]byte{from}, To: [32]byte{to}, ExpiresAt: soon})
+	}
+
+	open(a, false)
+	for _, session := range []uuid.UUID{a, b, c} {
+		w.mustAppend(w.sides(domain.StartSession{Session: session, User: id, Token: [32]byte{1}, ExpiresAt: soon}))
+		open(session, true)
+	}
+	expired := newID()
+	w.mustAppend(w.sides(domain.StartSession{Session: expired, User: id, ExpiresAt: time.Now().Add(-time.Hour)}))
+	open(expired, false)
+
+	w.mustAppend(rotate(1, 2))
+	refused(w, rotate(1, 3), new(*domain.SessionStaleError))
+	w.mustAppend(rotate(2, 3))
+
+	w.mustAppend(w.sides(domain.EndSession{Session: a}))
+	open(a, false)
+	refused(w, rotate(3, 4), new(*domain.SessionStaleError))
+	w.mustAppend(w.sides(domain.EndSession{Session: a})) // left as it is
+
+	w.mustAppend(w.sides(domain.EndSessions{User: id, Except: c}))
+	open(b, false)
+	open(c, true)
+	w.mustAppend(w.sides(domain.EndSessions{User: id}))
+	open(c, false)
+}
+
+func eraseByKey(w *town) {
+	id := w.settle()
+	rights := w.lodge(id, id)
+	refused(w, w.sides(domain.CreateSubjectKey{Subject: id}), new(*domain.KeyExistsError))
+
+	w.mustAppend(rights)
+	w.mustAppend(w.sides(domain.DestroySubjectKey{Subject: id}))
+	events, err := w.LoadPersonal(w.ctx(), w.tenant, domain.UserOf(id))
+	w.ok(err)
+	registered := events[0].Event.(*domain.UserRegistered)
+	if registered.Person.State() != domain.Erased {
+		w.t.Errorf("the personal part is %v", registered.Person.State())
+	}
+
+	// Nothing personal is recorded about them any more, and the key does not come back.
+	var e *domain.Error
+	refused(w, w.lodge(id, id), &e)
+	if e.Code != domain.CodeSubjectErased {
+		w.t.Errorf("refused with %s", e.Code)
+	}
+	refused(w, w.sides(domain.CreateSubjectKey{Subject: id}), new(*domain.KeyExistsError))
+}
+
+func keepTrails(w *town) {
+	clerk, citizen := w.settle(), w.settle()
+	w.mustAppend(w.lodge(clerk, clerk)) // about themselves
+	w.mustAppend(w.sides(domain.DemandNoActs{User: clerk}))
+
+	w.mustAppend(w.lodge(citizen, clerk))
+	refused(w, w.sides(domain.DemandNoActs{User: clerk}), new(*domain.StaffRecordError))
+	w.mustAppend(w.sides(domain.DemandNoActs{User: citizen}))
+}
+
+// lodge is an append about a person by an actor, with a personal part.
+func (w *town) lodge(about, by domain.UserID) domain.Append {
+	return domain.Append{
+		ID: newID(), Tenant: w.tenant, Actor: by, ActorTenant: w.tenant,
+		Writes: []domain.Write{{Stream: domain.RightsOf(about), Expected: domain.AnyVersion, Events: []domain.Event{
+			&domain.RequestLodged{
+				RequestID: domain.RequestID{UUID: newID()}, Kind: domain.CorrectionRequest, LodgedBy: domain.ByStaff,
+				DueOn: "2026-04-07", Private: domain.Known(domain.FreeText{Text: "my surname is Ṋemavhola"}),
+			},
+		}}},
+	}
+}
+
+func digestParts(w *town) {
+	one := w.Digest("a", "bc")
+	if w.Digest("a", "bc") != one {
+		w.t.Error("the same parts have two digests")
+	}
+	if w.Digest("ab", "c") == one || w.Digest("a", "bc", "") == one {
+		w.t.Error("other parts have the same digest")
+	}
+}

@@ -1,0 +1,376 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// Register asks for a person's account, with the consent it rests on.
+type Register struct {
+	Email             string           `json:"email"`
+	Password          string           `json:"-"`
+	FullName          string           `json:"full_name"`
+	Phone             string           `json:"phone"` // E.164 or South African national form
+	PreferredLanguage domain.Language  `json:"preferred_language"`
+	MunicipalityCode  string           `json:"municipality_code"`
+	Consent           *RegisterConsent `json:"consent"`
+}
+
+// RegisterConsent is the consent to the purpose platform_registration.
+type RegisterConsent struct {
+	Purpose     string          `json:"purpose"`
+	Description string          `json:"purpose_description"`
+	Language    domain.Language `json:"language"`
+	Consented   bool            `json:"consented"`
+}
+
+// Register makes an account for a citizen: user.registered and consent.granted in one append, so
+// there is never a user without consent. Errors: validation_failed, consent_required,
+// wording_mismatch, unknown_municipality, municipality_inactive, email_taken.
+func (h *Handler) Register(ctx context.Context, call Call, c Register) (Answer[domain.User], error) {
+	person := newPerson(c.Email, c.Password, c.FullName, c.Phone, c.PreferredLanguage)
+	person.Role = domain.Citizen
+	if err := person.Validate(); err != nil {
+		return Answer[domain.User]{}, err
+	}
+	if c.Consent == nil || !c.Consent.Consented || c.Consent.Purpose != domain.PlatformRegistrationCode {
+		return Answer[domain.User]{}, domain.Refuse(domain.CodeConsentRequired,
+			"An account needs consent to the purpose platform_registration.")
+	}
+
+	municipality, err := h.openMunicipality(ctx, c.MunicipalityCode)
+	if err != nil {
+		return Answer[domain.User]{}, err
+	}
+	person.MunicipalityCode = municipality.Code
+	id := domain.UserID{UUID: h.newID()}
+	call.Tenant = municipality.ID
+
+	r := request{
+		name: "user.register", tenant: municipality.ID, body: c,
+		scope: "register:" + municipality.ID.String() + ":" + domain.CanonicalEmail(person.Email),
+	}
+	return h.addUser(ctx, call, r, id, person, func(a *domain.Append) error {
+		municipality, err := h.openMunicipality(ctx, municipality.Code) // again: this runs afresh after a conflict
+		if err != nil {
+			return err
+		}
+
+		granted, err := domain.RecordConsent{
+			ID: domain.ConsentID{UUID: h.newID()}, Purpose: c.Consent.Purpose, Description: c.Consent.Description,
+			Language: c.Consent.Language, Consented: true,
+		}.Decide(nil, domain.PlatformRegistration(), h.now())
+
+		a.Actor = id
+		a.Writes = append(a.Writes, domain.Write{Stream: domain.ConsentsOf(id), Events: granted})
+		a.Expects = append(a.Expects, domain.Expectation{
+			Tenant: municipality.ID, Stream: domain.MunicipalityOf(municipality.ID), Version: municipality.Version,
+		})
+		return err
+	})
+}
+
+// CreateUser asks, as an admin or operator, for an account of staff. It carries no consent: staff are
+// registered because they work here.
+type CreateUser struct {
+	Email             string          `json:"email"`
+	Password          string          `json:"-"`
+	FullName          string          `json:"full_name"`
+	Phone             string          `json:"phone"`
+	PreferredLanguage domain.Language `json:"preferred_language"`
+	MunicipalityCode  string          `json:"municipality_code"`
+	Role              domain.Role     `json:"role"`
+}
+
+// CreateUser makes an account of staff in the caller's tenant. Errors: validation_failed, forbidden,
+// municipality_inactive, email_taken.
+func (h *Handler) CreateUser(ctx context.Context, call Call, c CreateUser) (Answer[domain.User], error) {
+	person := newPerson(c.Email, c.Password, c.FullName, c.Phone, c.PreferredLanguage)
+	person.Role = c.Role
+	if err := person.Validate(); err != nil {
+		return Answer[domain.User]{}, err
+	}
+	if err := call.demandAdmin("make accounts of staff"); err != nil {
+		return Answer[domain.User]{}, err
+	}
+
+	code, err := h.codeOf(ctx, call.Tenant)
+	if err != nil {
+		return Answer[domain.User]{}, err
+	}
+	if c.MunicipalityCode != "" && !strings.EqualFold(c.MunicipalityCode, code) {
+		return Answer[domain.User]{}, domain.Refuse(domain.CodeForbidden,
+			"An admin makes accounts in the own municipality only.")
+	}
+	person.MunicipalityCode = code
+	id := domain.UserID{UUID: h.newID()}
+
+	r := request{name: "user.create", tenant: call.Tenant, scope: scopeOf(call), body: c}
+	return h.addUser(ctx, call, r, id, person, func(a *domain.Append) error {
+		if c.Role == domain.Admin {
+			a.Writes = append(a.Writes, domain.Write{
+				Stream: domain.AdminsOf(call.Tenant), Expected: domain.AnyVersion,
+				Events: []domain.Event{&domain.AdminAdded{User: id}},
+			})
+		}
+		return nil
+	})
+}
+
+// addUser appends a new user with claim, credential and key; more adds whatever else belongs to it.
+func (h *Handler) addUser(
+	ctx context.Context, call Call, r request, id domain.UserID, person domain.RegisterUser, more func(*domain.Append) error,
+) (Answer[domain.User], error) {
+	claim := emailClaim(call.Tenant, person.Email)
+
+	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
+		// Before the costly hash; the append itself decides.
+		_, held, err := h.Store.Holder(ctx, claim)
+		if err != nil {
+			return domain.Append{}, err
+		}
+		if held {
+			return domain.Append{}, emailTaken()
+		}
+
+		events, err := person.Decide()
+		if err != nil {
+			return domain.Append{}, err
+		}
+		a := domain.Append{
+			Tenant: call.Tenant,
+			Writes: []domain.Write{{Stream: domain.UserOf(id), Events: events}},
+		}
+		if err := more(&a); err != nil {
+			return domain.Append{}, err
+		}
+
+		verifier, err := h.hasher.hash(ctx, person.Password)
+		a.Side = []domain.SideWrite{
+			domain.CreateSubjectKey{Subject: id},
+			domain.TakeClaim{Claim: claim, Holder: id.UUID},
+			domain.SetCredential{User: id, Email: claim.Value, Verifier: verifier},
+		}
+		return a, err
+	})
+
+	if _, taken := errors.AsType[*domain.ClaimTakenError](err); taken {
+		return Answer[domain.User]{}, emailTaken().Because(err)
+	}
+	if err != nil {
+		return Answer[domain.User]{}, err
+	}
+	return h.userAnswer(ctx, call.Tenant, done)
+}
+
+// ChangeProfile asks for other details of the caller's account; nil fields stay.
+type ChangeProfile struct {
+	FullName          *string          `json:"full_name,omitempty"`
+	Phone             *string          `json:"phone,omitempty"`
+	PreferredLanguage *domain.Language `json:"preferred_language,omitempty"`
+	Email             *string          `json:"email,omitempty"`
+	CurrentPassword   string           `json:"-"` // a new e-mail address needs it
+}
+
+// ChangeProfile changes the caller's details. A new e-mail address moves claim and credential in the
+// same append. Errors: validation_failed, stale, password_wrong, email_taken.
+func (h *Handler) ChangeProfile(ctx context.Context, call Call, c ChangeProfile) (Answer[domain.User], error) {
+	checked := false // a password is hashed once, however often the command is decided
+
+	r := request{name: "user.change_profile", tenant: call.Tenant, scope: scopeOf(call), body: c}
+	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
+		user, _, err := h.person(ctx, call.Tenant, call.User)
+		if err != nil {
+			return domain.Append{}, err
+		}
+		if err := matching(call, user.Version); err != nil {
+			return domain.Append{}, err
+		}
+
+		events, err := c.tidy().Decide(user)
+		if err != nil || len(events) == 0 {
+			return domain.Append{}, err
+		}
+		a := domain.Append{
+			Tenant: call.Tenant,
+			Writes: []domain.Write{{Stream: domain.UserOf(call.User), Expected: user.Version, Events: events}},
+		}
+		if _, moves := events[len(events)-1].(*domain.UserEmailChanged); !moves {
+			return a, nil
+		}
+
+		if !checked {
+			if err := h.checkPassword(ctx, call, c.CurrentPassword); err != nil {
+				return domain.Append{}, err
+			}
+			checked = true
+		}
+		a.Side = moveEmail(user, tidy(*c.Email))
+		return a, nil
+	})
+
+	if _, taken := errors.AsType[*domain.ClaimTakenError](err); taken {
+		return Answer[domain.User]{}, emailTaken().Because(err)
+	}
+	if err != nil {
+		return Answer[domain.User]{}, err
+	}
+	if len(done.Events) == 0 {
+		return h.userNow(ctx, call.Tenant, call.User)
+	}
+	return h.userAnswer(ctx, call.Tenant, done)
+}
+
+func (c ChangeProfile) tidy() domain.ChangeProfile {
+	d := domain.ChangeProfile{PreferredLanguage: c.PreferredLanguage}
+	if c.FullName != nil {
+		d.FullName = new(domain.TidyName(tidy(*c.FullName)))
+	}
+	if c.Phone != nil {
+		d.Phone = new(E164(*c.Phone))
+	}
+	if c.Email != nil {
+		d.Email = new(tidy(*c.Email))
+	}
+	return d
+}
+
+func moveEmail(user domain.User, email string) []domain.SideWrite {
+	from, to := domain.CanonicalEmail(user.Email), domain.CanonicalEmail(email)
+	if from == to {
+		return nil // only letter case differs
+	}
+	return []domain.SideWrite{
+		domain.TakeClaim{Claim: emailClaim(user.Tenant, to), Holder: user.ID.UUID},
+		domain.ReleaseClaim{Claim: emailClaim(user.Tenant, from), Holder: user.ID.UUID},
+		domain.SetCredential{User: user.ID, Email: to},
+	}
+}
+
+// ChangePassword asks for another password of the caller's account.
+type ChangePassword struct {
+	Current string `json:"-"`
+	New     string `json:"-"`
+}
+
+// ChangePassword replaces the caller's password and ends all their other sessions.
+// Errors: validation_failed, password_wrong.
+func (h *Handler) ChangePassword(ctx context.Context, call Call, c ChangePassword) (Answer[struct{}], error) {
+	var f domain.Faults
+	f.Password("new_password", c.New)
+	if err := f.Err(); err != nil {
+		return Answer[struct{}]{}, err
+	}
+
+	call.Key = "" // a password is never fingerprinted
+	own, sessions := domain.UserOf(call.User), domain.SessionsOf(call.User)
+
+	r := request{name: "user.change_password", tenant: call.Tenant}
+	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
+		if err := h.checkPassword(ctx, call, c.Current); err != nil {
+			return domain.Append{}, err
+		}
+		verifier, err := h.hasher.hash(ctx, c.New)
+		if err != nil {
+			return domain.Append{}, err
+		}
+
+		return domain.Append{
+			Tenant: call.Tenant,
+			Writes: []domain.Write{
+				{Stream: own, Expected: call.actor.Version, Events: []domain.Event{&domain.UserPasswordChanged{}}},
+				{Stream: sessions, Expected: domain.AnyVersion, Events: []domain.Event{&domain.SessionEnded{
+					SessionID: call.Session, Scope: domain.ScopeOthers, Cause: domain.CausePasswordChanged,
+				}}},
+			},
+			Side: []domain.SideWrite{
+				domain.SetCredential{User: call.User, Verifier: verifier},
+				domain.EndSessions{User: call.User, Except: call.Session},
+			},
+		}, nil
+	})
+	return Answer[struct{}]{Position: done.Position()}, err
+}
+
+// checkPassword refuses a wrong password of the signed-in caller.
+func (h *Handler) checkPassword(ctx context.Context, call Call, password string) error {
+	verifier, err := h.Store.Verifier(ctx, call.Tenant, call.User)
+	if err != nil {
+		return err
+	}
+
+	ok, err := h.hasher.matches(ctx, password, verifier)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return domain.Refuse(domain.CodePasswordWrong, "The current password is wrong.")
+	}
+	return nil
+}
+
+// person loads one account with its personal fields.
+func (h *Handler) person(
+	ctx context.Context, tenant domain.TenantID, id domain.UserID,
+) (domain.User, []domain.Recorded, error) {
+	events, err := h.Store.LoadPersonal(ctx, tenant, domain.UserOf(id))
+	if err != nil {
+		return domain.User{}, nil, err
+	}
+
+	user := domain.Fold[domain.User](events)
+	if !user.Exists() {
+		return domain.User{}, nil, domain.Refuse(domain.CodeNotFound, "There is no such user.")
+	}
+	return user, events, nil
+}
+
+// userNow returns an account as it stands.
+func (h *Handler) userNow(ctx context.Context, tenant domain.TenantID, id domain.UserID) (Answer[domain.User], error) {
+	user, events, err := h.person(ctx, tenant, id)
+	if err != nil {
+		return Answer[domain.User]{}, err
+	}
+	return Answer[domain.User]{Value: user, Position: events[len(events)-1].Position}, nil
+}
+
+// userAnswer returns the account as an append left it, which for a repeat may be long ago.
+func (h *Handler) userAnswer(
+	ctx context.Context, tenant domain.TenantID, done domain.Appended,
+) (Answer[domain.User], error) {
+	for _, e := range done.Events {
+		if e.Stream.Type != domain.UserStream {
+			continue
+		}
+
+		events, err := h.Store.LoadPersonal(ctx, tenant, e.Stream)
+		if err != nil {
+			return Answer[domain.User]{}, err
+		}
+		user := domain.Fold[domain.User](until(events, done.Position()))
+		return Answer[domain.User]{Value: user, Position: done.Position()}, nil
+	}
+
+	return Answer[domain.User]{}, keyReused()
+}
+
+func emailTaken() *domain.Error {
+	return domain.Refuse(domain.CodeEmailTaken, "An account with this e-mail address exists in this municipality.")
+}
+
+func newPerson(email, password, name, phone string, language domain.Language) domain.RegisterUser {
+	if language == "" {
+		language = domain.English
+	}
+	return domain.RegisterUser{
+		Email: tidy(email), Password: password, FullName: domain.TidyName(tidy(name)), Phone: E164(phone),
+		PreferredLanguage: language,
+	}
+}
+
+func emailClaim(tenant domain.TenantID, email string) domain.Claim {
+	return domain.Claim{Tenant: tenant, Kind: domain.EmailClaim, Value: domain.CanonicalEmail(email)}
+}
