@@ -91,15 +91,6 @@ func (c *Cluster) URL(database string) string {
 	return u.String()
 }
 
-// SocketURL is URL over the unix socket: faster than TCP, and only for the server's user and root.
-func (c *Cluster) SocketURL(database string) string {
-	u := url.URL{
-		Scheme: "postgres", User: url.UserPassword(c.User, c.config.Password), Path: "/" + database,
-		RawQuery: url.Values{"host": {c.SocketDir}, "port": {strconv.Itoa(c.Port)}}.Encode(),
-	}
-	return u.String()
-}
-
 func (c *Cluster) dataDir() string { return dataDir(c.Dir) }
 
 func dataDir(dir string) string { return filepath.Join(dir, "data") }

@@ -81,7 +81,7 @@ func open(databaseURL string) (*server, error) {
 		if s.private, err = startPrivate(); err != nil {
 			return nil, err
 		}
-		databaseURL = s.private.cluster.SocketURL("postgres")
+		databaseURL = SocketURL(s.private.cluster, "postgres")
 	}
 	if err := s.connect(databaseURL); err != nil {
 		s.close()
