@@ -8,6 +8,8 @@ GO ?= go
 # Tools are pinned here and built beside the code, so go.mod holds only what the program itself needs.
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .bin/golangci-lint-$(GOLANGCI_VERSION)
+DEADCODE_VERSION := v0.52.0
+DEADCODE := .bin/deadcode-$(DEADCODE_VERSION)
 OAPI_VERSION := v2.8.2
 OAPI := .bin/oapi-codegen-$(OAPI_VERSION)
 CLIENT := -config http/client/generate/config.yaml http/client/openapi.json
@@ -60,8 +62,10 @@ bench: ## Run all benchmarks for BENCHTIME each (default 3s)
 	$(GO) test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) -timeout=60m ./...
 
 .PHONY: lint
-lint: $(GOLANGCI) ## Run the linters of .golangci.yml
+lint: $(GOLANGCI) $(DEADCODE) ## Run the linters of .golangci.yml, and find what the program never calls
 	$(GOLANGCI) run ./...
+	@# What tests alone call is dead too. http/client is for programs of others, so the program does not hold it.
+	@dead=$$($(DEADCODE) ./cmd/trust); [ -z "$$dead" ] || { echo "$$dead" >&2; exit 1; }
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## Format the code (gofumpt, gci)
@@ -95,6 +99,11 @@ $(GOLANGCI):
 	mkdir -p .bin
 	GOBIN=$(CURDIR)/.bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv .bin/golangci-lint $@
+
+$(DEADCODE):
+	mkdir -p .bin
+	GOBIN=$(CURDIR)/.bin $(GO) install golang.org/x/tools/cmd/deadcode@$(DEADCODE_VERSION)
+	mv .bin/deadcode $@
 
 $(OAPI):
 	mkdir -p .bin

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/salga-trust/engine/domain"
 )
 
 // Line is what tests see of a line of the route table.
@@ -33,6 +35,15 @@ func Lines() []Line {
 		})
 	}
 	return lines
+}
+
+// parties lists all of them.
+func parties() []party {
+	all := []party{anonymous}
+	for _, role := range domain.Roles() {
+		all = append(all, party(role))
+	}
+	return append(all, platformAdmin)
 }
 
 // FirstFault gives the first fault of the route table, or of the line with this id after change has spoilt it.
