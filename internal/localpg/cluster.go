@@ -24,7 +24,7 @@ import (
 
 // Config says which cluster is wanted. Dir, Binaries, Port and Password are required.
 type Config struct {
-	Dir      string   // the cluster's folder; another is used when the server's user cannot reach it (see Place)
+	Dir      string   // the cluster's folder; another is used when the server's user cannot reach it (see ChooseDir)
 	Binaries Binaries // from Find
 	Port     int      // TCP port, and part of the socket's name (see FreePort)
 	Password string   // the superuser's; used when the cluster is made, and in URLs
@@ -65,11 +65,11 @@ func New(config Config) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("local postgres: %w", err)
 	}
-	dir, account, err := Place(config.Dir, account, fallbackBases()...)
+	dir, account, err := ChooseDir(config.Dir, account, fallbackBases()...)
 	if err != nil {
 		return nil, fmt.Errorf("local postgres: %w", err)
 	}
-	socketDir, err := placeSocket(dir, account)
+	socketDir, err := chooseSocketDir(dir, account)
 	if err != nil {
 		return nil, fmt.Errorf("local postgres: %w", err)
 	}

@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// Command gives the server, ready to start in the foreground; it logs to standard error. When ctx ends the server gets
+// Command returns the server, ready to start in the foreground; it logs to standard error. When ctx ends the server gets
 // SIGINT (a fast shutdown: sessions are cut, nothing committed is lost), and is killed if that takes a minute. Start it with
 // StartBound(cmd, syscall.SIGINT), or it outlives a parent that crashes.
 func (c *Cluster) Command(ctx context.Context) *exec.Cmd {

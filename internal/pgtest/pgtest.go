@@ -63,7 +63,7 @@ func New(t testing.TB) *DB {
 	return server.create(t, template)
 }
 
-// Fresh gives the superuser's URL of a database that was never migrated, and drops it when the test ends. Its sessions
+// Fresh returns the superuser's URL of a database that was never migrated, and drops it when the test ends. Its sessions
 // have Postgres's usual search_path.
 func Fresh(t testing.TB) string {
 	t.Helper()

@@ -35,7 +35,7 @@ func (l *lazy) allow() {
 	l.allowed = true
 }
 
-// use gives the server, or fails the test.
+// use returns the server, or fails the test.
 func (l *lazy) use(t testing.TB) *server {
 	t.Helper()
 	l.mu.Lock()

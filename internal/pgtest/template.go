@@ -15,7 +15,7 @@ import (
 // templateLock keeps test binaries that share one server from building one template together: "trusttpl" in ASCII.
 const templateLock = 0x7472757374_74706c
 
-// template gives the name of the migrated template, made by the first test binary that needs it.
+// template returns the name of the migrated template, made by the first test binary that needs it.
 func (s *server) template() (string, error) {
 	s.once.Do(func() {
 		ctx, cancel := cleanupContext()
