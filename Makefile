@@ -8,11 +8,15 @@ GO ?= go
 # Tools are pinned here and built beside the code, so go.mod holds only what the program itself needs.
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .bin/golangci-lint-$(GOLANGCI_VERSION)
+DEADCODE_VERSION := v0.52.0
+DEADCODE := .bin/deadcode-$(DEADCODE_VERSION)
 OAPI_VERSION := v2.8.2
 OAPI := .bin/oapi-codegen-$(OAPI_VERSION)
 CLIENT := -config http/client/generate/config.yaml http/client/openapi.json
-# The whole suite under -race takes minutes on two cores; a test that hangs must still end.
+# A test that hangs must still end. On two cores and with a warm build cache make test takes less than 10 minutes, make test-far
+# less than 30.
 TEST_TIMEOUT ?= 20m
+FAR_TIMEOUT ?= 40m
 TESTFLAGS ?=
 FUZZTIME ?= 30s
 BENCHTIME ?= 3s
@@ -30,8 +34,17 @@ build: ## Build bin/trust
 	$(GO) build -trimpath -o bin/trust ./cmd/trust
 
 .PHONY: test
-test: ## Run all tests with the race detector; they start their own Postgres
+test: ## Run the tests that need Go and Postgres alone, which they start themselves; with the race detector
 	$(GO) test -race -count=1 -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) ./...
+
+# A far test needs another program or many minutes: func TestFar… in a file …_far_test.go with //go:build far. Packages without
+# such a file are left out, or they would say that they have no tests to run.
+.PHONY: test-far
+test-far: ## Run the tests that need more programs or more time (CONTRIBUTING.md says which)
+	@packages=$$(find . -path './.*' -prune -o -name '*_far_test.go' -exec dirname {} + | sort -u); \
+	[ -n "$$packages" ] || { echo "no far test was found" >&2; exit 1; }; \
+	set -x; \
+	$(GO) test -race -count=1 -tags=far -run='^TestFar' -timeout=$(FAR_TIMEOUT) $(TESTFLAGS) $$packages
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (default 30s)
@@ -49,8 +62,10 @@ bench: ## Run all benchmarks for BENCHTIME each (default 3s)
 	$(GO) test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) -timeout=60m ./...
 
 .PHONY: lint
-lint: $(GOLANGCI) ## Run the linters of .golangci.yml
+lint: $(GOLANGCI) $(DEADCODE) ## Run the linters of .golangci.yml, and find what the program never calls
 	$(GOLANGCI) run ./...
+	@# What tests alone call is dead too. http/client is for programs of others, so the program does not hold it.
+	@dead=$$($(DEADCODE) ./cmd/trust); [ -z "$$dead" ] || { echo "$$dead" >&2; exit 1; }
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## Format the code (gofumpt, gci)
@@ -66,7 +81,7 @@ verify: $(GOLANGCI) $(OAPI) ## Check go.mod, format, go vet, the client, and tha
 	$(GO) mod tidy -diff
 	$(GO) mod verify
 	$(GOLANGCI) fmt --diff
-	$(GO) vet ./...
+	$(GO) vet -tags=far ./...
 	$(OAPI) $(CLIENT) | diff http/client/client.gen.go - || { echo "run make client" >&2; exit 1; }
 	@# The wire form of an event, and a migration, are frozen with the release that first holds them.
 	@tag=$$(git describe --tags --abbrev=0 2>/dev/null || true); \
@@ -78,12 +93,17 @@ verify: $(GOLANGCI) $(OAPI) ## Check go.mod, format, go vet, the client, and tha
 	fi
 
 .PHONY: ci
-ci: verify lint test ## Everything a change must pass
+ci: verify lint test test-far ## Everything a change must pass
 
 $(GOLANGCI):
 	mkdir -p .bin
 	GOBIN=$(CURDIR)/.bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv .bin/golangci-lint $@
+
+$(DEADCODE):
+	mkdir -p .bin
+	GOBIN=$(CURDIR)/.bin $(GO) install golang.org/x/tools/cmd/deadcode@$(DEADCODE_VERSION)
+	mv .bin/deadcode $@
 
 $(OAPI):
 	mkdir -p .bin

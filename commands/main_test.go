@@ -45,7 +45,7 @@ func newWorld(t *testing.T) *world {
 func handler(t *testing.T, db *pgtest.DB, c *clock) (*commands.Handler, *eventstore.Store) {
 	t.Helper()
 	store, err := eventstore.Open(t.Context(), db.Pool(t, pgtest.Query), []byte("a master key of at least thirty-two characters"),
-		eventstore.WithPatience(pgtest.Patience))
+		eventstore.Patience(pgtest.Patience))
 	ok(t, err)
 	t.Cleanup(store.Close)
 	cheap := &argon2id.Params{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32}

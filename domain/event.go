@@ -110,7 +110,6 @@ type Recorded struct {
 type Metadata struct {
 	ActorRole   string    `json:"actor_role"` // a Role, "system" (an operator's command) or "anonymous"
 	Correlation uuid.UUID `json:"correlation,omitzero"`
-	Causation   uuid.UUID `json:"causation,omitzero"`
 	// Fingerprint is the keyed hash of the request, in hexadecimal, of commands that carried an Idempotency-Key.
 	Fingerprint string `json:"fingerprint,omitempty"`
 	// Command names what was asked, such as "consent.grant".

@@ -25,9 +25,6 @@ const (
 // Known wraps a readable personal part.
 func Known[T any](value T) Personal[T] { return Personal[T]{value: value, state: Open} }
 
-// ErasedPart is a personal part whose key was destroyed.
-func ErasedPart[T any]() Personal[T] { return Personal[T]{state: Erased} }
-
 // Get gives the value and whether it is readable.
 func (p Personal[T]) Get() (T, bool) { return p.value, p.state == Open }
 

@@ -37,7 +37,7 @@ type waiter struct {
 const (
 	maxWaiting = 4096            // appends in the queue; beyond it the answer is "overloaded"
 	maxBatch   = 512             // appends in one call
-	patience   = 5 * time.Second // see WithPatience
+	patience   = 5 * time.Second // see Patience
 )
 
 func newAppender(pool *pgxpool.Pool) *appender { return &appender{pool: pool, patience: patience} }

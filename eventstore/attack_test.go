@@ -213,7 +213,7 @@ func TestASealedPartOpensOnlyWhereItWasSealed(t *testing.T) {
 // loadAfresh reads a person's life as a process does that remembers no key.
 func (w *world) loadAfresh(t testing.TB, tenant domain.TenantID, user domain.UserID) ([]domain.Recorded, error) {
 	t.Helper()
-	store, err := eventstore.Open(t.Context(), w.db.Pool(t, pgtest.Query), []byte(masterKey), eventstore.WithPatience(pgtest.Patience))
+	store, err := eventstore.Open(t.Context(), w.db.Pool(t, pgtest.Query), []byte(masterKey), eventstore.Patience(pgtest.Patience))
 	if err != nil {
 		return nil, err
 	}

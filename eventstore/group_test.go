@@ -426,7 +426,7 @@ func TestADatabaseThatIsAwayForTooLongIsUnavailable(t *testing.T) {
 	var store *eventstore.Store
 	var err error
 	pgtest.Eventually(t, "the store opens", func() bool { // that is an append, which a slow machine may keep waiting
-		store, err = eventstore.Open(t.Context(), pool, []byte(masterKey), eventstore.WithPatience(time.Second))
+		store, err = eventstore.Open(t.Context(), pool, []byte(masterKey), eventstore.Patience(time.Second))
 		return err == nil
 	})
 	t.Cleanup(store.Close)

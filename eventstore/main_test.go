@@ -52,7 +52,7 @@ func open(t testing.TB, db *pgtest.DB) *eventstore.Store {
 // openOn opens a store that waits for its database as long as a test does.
 func openOn(t testing.TB, pool *pgxpool.Pool, key string) *eventstore.Store {
 	t.Helper()
-	store, err := eventstore.Open(t.Context(), pool, []byte(key), eventstore.WithPatience(pgtest.Patience))
+	store, err := eventstore.Open(t.Context(), pool, []byte(key), eventstore.Patience(pgtest.Patience))
 	if err != nil {
 		t.Fatal(err)
 	}

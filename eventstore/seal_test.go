@@ -301,7 +301,7 @@ func TestAllWhoOpenAFreshDatabaseAtOnceAgree(t *testing.T) {
 	for i := range stores {
 		pool := db.Pool(t, pgtest.Query)
 		wg.Go(func() {
-			stores[i], errs[i] = eventstore.Open(t.Context(), pool, []byte(masterKey), eventstore.WithPatience(pgtest.Patience))
+			stores[i], errs[i] = eventstore.Open(t.Context(), pool, []byte(masterKey), eventstore.Patience(pgtest.Patience))
 		})
 	}
 	wg.Wait()

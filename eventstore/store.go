@@ -25,16 +25,14 @@ type Store struct {
 	now      func() time.Time
 }
 
-// Option changes what Open makes.
-type Option func(*Store)
-
-// WithPatience sets how long appends are sent again to a database that is away or does not answer; 5 seconds without it.
-func WithPatience(d time.Duration) Option { return func(s *Store) { s.appender.patience = d } }
+// Patience is how long appends are sent again to a database that is away or does not answer: 5 seconds, unless Open is
+// told otherwise.
+type Patience time.Duration
 
 // Open proves the master key and makes the platform tenant's key if there is none. The pool connects as trust_query; it stays the
 // caller's, but lends its configuration to a small pool for appends, which Close ends. Errors: ErrWrongMasterKey,
 // ErrMasterKeyChanged, CodeUnavailable.
-func Open(ctx context.Context, pool *pgxpool.Pool, masterKey []byte, options ...Option) (*Store, error) {
+func Open(ctx context.Context, pool *pgxpool.Pool, masterKey []byte, patience ...Patience) (*Store, error) {
 	v, err := openVault(ctx, pool, masterKey)
 	if err != nil {
 		return nil, err
@@ -49,8 +47,8 @@ func Open(ctx context.Context, pool *pgxpool.Pool, masterKey []byte, options ...
 	}
 	s := &Store{pool: pool, writes: writes, vault: v, appender: newAppender(writes), now: time.Now}
 	s.keys = newKeyring(v, s.fetchKeys)
-	for _, option := range options {
-		option(s)
+	for _, p := range patience {
+		s.appender.patience = time.Duration(p)
 	}
 	platform := domain.PlatformTenant()
 	_, err = s.Append(ctx, domain.Append{

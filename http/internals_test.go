@@ -40,6 +40,15 @@ func Lines() []Line {
 	return lines
 }
 
+// parties lists all of them.
+func parties() []party {
+	all := []party{anonymous}
+	for _, role := range domain.Roles() {
+		all = append(all, party(role))
+	}
+	return append(all, platformAdmin)
+}
+
 // FirstFault gives the first fault of the route table, or of the line with this id after change has spoilt it.
 func FirstFault(id, spoil string) error {
 	for _, r := range routes() {

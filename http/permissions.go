@@ -44,15 +44,6 @@ const (
 	platformAdmin party = "platform admin"
 )
 
-// parties lists all of them.
-func parties() []party {
-	all := []party{anonymous}
-	for _, role := range domain.Roles() {
-		all = append(all, party(role))
-	}
-	return append(all, platformAdmin)
-}
-
 func partyOf(call commands.Call) party {
 	switch {
 	case call.User.IsZero():

@@ -37,7 +37,7 @@ func newRealWorld(t *testing.T) (*world, *pgxpool.Pool) {
 	t.Helper()
 	db := pgtest.New(t)
 	pool := db.Pool(t, pgtest.Query)
-	store, err := eventstore.Open(t.Context(), pool, []byte(masterKey), eventstore.WithPatience(pgtest.Patience))
+	store, err := eventstore.Open(t.Context(), pool, []byte(masterKey), eventstore.Patience(pgtest.Patience))
 	must(t, err)
 	t.Cleanup(store.Close)
 	w := &world{t: t, log: &safeBuffer{}, tenants: map[string]domain.TenantID{}}

@@ -43,10 +43,11 @@ func retryConflicts(ctx context.Context, try func() error) error {
 
 // isConflict tells errors that say "somebody else changed a shared catalog just now" from errors in a file.
 func isConflict(err error) bool {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
 		return false
 	}
+
 	switch pg.Code {
 	case "23505": // unique_violation: the other transaction inserted the same role or membership first
 		return pg.SchemaName == "pg_catalog"
@@ -64,14 +65,14 @@ func isConflict(err error) bool {
 // describe adds what tern's errors leave out: the line of the file (after its template ran), and what a version out of
 // range means.
 func describe(err error) error {
-	var version migrate.BadVersionError
-	if errors.As(err, &version) {
+	if _, ok := errors.AsType[migrate.BadVersionError](err); ok {
 		return fmt.Errorf("%w: %w", ErrNewerDatabase, err)
 	}
-	var failed migrate.MigrationPgError
-	if !errors.As(err, &failed) || failed.PgError == nil || failed.Position < 1 {
+	failed, ok := errors.AsType[migrate.MigrationPgError](err)
+	if !ok || failed.PgError == nil || failed.Position < 1 {
 		return err
 	}
+
 	text := []rune(failed.Sql) // Postgres counts characters, not bytes
 	before := string(text[:min(int(failed.Position)-1, len(text))])
 	return fmt.Errorf("line %d of %w", 1+strings.Count(before, "\n"), err)

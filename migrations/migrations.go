@@ -18,9 +18,7 @@ package migrations
 
 import (
 	"context"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,6 +29,9 @@ import (
 
 //go:embed *.sql
 var files embed.FS
+
+// Files returns the schema: numbered files at the root.
+func Files() fs.FS { return files }
 
 // versionTable has one row with the number of the last file that ran.
 const versionTable = "public.schema_version"
@@ -48,7 +49,7 @@ type Applied struct {
 // create roles and to create in the database. Up opens its own connection and its own transactions, and waits as long
 // as ctx lets it for another Up on the same database. On error the returned Applied is empty.
 func Up(ctx context.Context, databaseURL string) (Applied, error) {
-	return UpFrom(ctx, databaseURL, files)
+	return UpFrom(ctx, databaseURL, Files())
 }
 
 // UpFrom is Up with files from fsys (its *.sql at the root, numbered from 1 without a gap).
@@ -98,22 +99,4 @@ func Current(ctx context.Context, conn *pgx.Conn) (have, want int32, err error) 
 		return 0, want, fmt.Errorf("read %s: %w", versionTable, err)
 	}
 	return have, want, nil
-}
-
-// Hash is the SHA-256, in hex, of the embedded files' names and contents: two binaries with one hash make one schema.
-func Hash() (string, error) {
-	names, err := migrate.FindMigrations(files)
-	if err != nil {
-		return "", fmt.Errorf("embedded migrations: %w", err)
-	}
-	sum := sha256.New()
-	for _, name := range names {
-		body, err := files.ReadFile(name)
-		if err != nil {
-			return "", fmt.Errorf("embedded migrations: %w", err)
-		}
-		fmt.Fprintf(sum, "%s %d\n", name, len(body))
-		sum.Write(body)
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
 }

@@ -257,14 +257,3 @@ func TestUpEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
-
-func TestHashIsStable(t *testing.T) {
-	t.Parallel()
-	one, err := migrations.Hash()
-	if err != nil || len(one) != 64 {
-		t.Fatalf("got %q, %v", one, err)
-	}
-	if two, err := migrations.Hash(); err != nil || two != one {
-		t.Errorf("got %q, then %q, %v", one, two, err)
-	}
-}

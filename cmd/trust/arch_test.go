@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,111 +24,20 @@ const (
 	root       = "../.."
 )
 
-// rule says what one package may import. Paths are prefixes that end where a path element ends.
-type rule struct {
-	ours   []string // packages of this module
-	others []string // packages of other modules
-	never  []string // of the standard library
-
-	testOurs, testOthers []string // what its tests may import besides
-	testsOnly            bool     // may itself be imported by tests only
-}
-
-// rules is the dependency rule of ARCHITECTURE.md: arrows go downwards only. A package that is missing here fails the test, and so
-// does a row without a package.
-func rules() map[string]rule {
-	const (
-		uuid, pgx      = "github.com/google/uuid", "github.com/jackc/pgx/v5"
-		cmp, rapid     = "github.com/google/go-cmp", "pgregory.net/rapid"
-		pgtest, schema = "internal/pgtest", "migrations"
-		given          = "domain/domaintest"
-		argon          = "github.com/alexedwards/argon2id"
-	)
-	testing := []string{uuid, cmp, rapid}
-	withDatabase := append([]string{pgx}, testing...)
-	return map[string]rule{
-		// Pure: no clock, no chance, no machine. What packages cannot tell, TestDomainIsPure does.
-		"domain": {
-			others:   []string{uuid},
-			never:    []string{"os", "net", "database", "log", "math/rand", "crypto/rand", "runtime", "syscall", "context", "io"},
-			testOurs: []string{given}, testOthers: testing,
-		},
-		"domain/domaintest": {ours: []string{"domain"}, others: []string{uuid, cmp}, testsOnly: true},
-		"commands": {
-			ours:     []string{"domain"},
-			others:   []string{uuid, argon, "github.com/nyaruka/phonenumbers", "golang.org/x/text"},
-			never:    []string{"os", "net", "database", "syscall"},
-			testOurs: []string{given, "eventstore", pgtest, "commands/storetest"}, testOthers: withDatabase,
-		},
-		"commands/storetest": {ours: []string{"domain", "commands"}, others: []string{uuid}, testsOnly: true},
-		"eventstore": {
-			ours:     []string{"domain", "internal/pg"},
-			others:   []string{pgx, uuid},
-			never:    []string{"os", "net/http", "database", "syscall"},
-			testOurs: []string{given, "commands", pgtest, schema}, testOthers: append([]string{"github.com/jackc/pgerrcode"}, withDatabase...),
-		},
-		"projections": {
-			ours:     []string{"domain", "eventstore", "internal/pg"},
-			others:   []string{pgx, uuid, "github.com/ThreeDotsLabs/watermill", "github.com/ThreeDotsLabs/watermill-sql/v3"},
-			never:    []string{"os", "net/http", "syscall"},
-			testOurs: []string{given, "commands", pgtest, schema}, testOthers: withDatabase,
-		},
-		"projections/reports": {
-			ours:     []string{"domain", "eventstore", "projections"},
-			others:   []string{pgx, uuid},
-			never:    []string{"os", "net/http", "syscall"},
-			testOurs: []string{given, pgtest}, testOthers: withDatabase,
-		},
-		"http": {
-			ours: []string{"domain", "commands", "projections", "projections/reports"},
-			others: []string{
-				uuid, "github.com/go-chi/chi/v5", "github.com/danielgtaylor/huma/v2", "github.com/go-chi/cors",
-				"github.com/go-chi/httprate", "github.com/redis/go-redis/v9", "github.com/swaggest/swgui",
-				"github.com/prometheus/client_golang", jwtPath, "golang.org/x/text",
-			},
-			never:    []string{"os", "database", "syscall"},
-			testOurs: []string{given, "commands/storetest", "eventstore", pgtest, schema}, testOthers: append([]string{argon}, withDatabase...),
-		},
-		// For programs of others: it must not bring the server along.
-		"http/client": {others: []string{uuid}, never: []string{"os", "database", "syscall"}},
-		"migrations": {
-			others:   []string{pgx, "github.com/jackc/tern/v2"},
-			never:    []string{"os", "net", "database", "syscall"},
-			testOurs: []string{pgtest}, testOthers: withDatabase,
-		},
-		"internal/localpg": {never: []string{"net/http", "database"}, testOurs: []string{pgtest}, testOthers: withDatabase},
-		"internal/pg": {
-			others:   []string{pgx, "github.com/jackc/pgerrcode", "github.com/cenkalti/backoff/v5"},
-			never:    []string{"os", "net/http", "database"},
-			testOurs: []string{pgtest}, testOthers: withDatabase,
-		},
-		"internal/pgtest": {
-			ours: []string{"migrations", "internal/localpg"}, others: []string{pgx}, testOthers: withDatabase, testsOnly: true,
-		},
-		"cmd/trust": {
-			ours: []string{"domain", "commands", "eventstore", "projections", "projections/reports", "http", "migrations", "internal/localpg", "internal/pg"},
-			others: []string{
-				pgx, "github.com/alecthomas/kong", "github.com/joho/godotenv", "github.com/schollz/progressbar/v3",
-				"golang.org/x/term", "github.com/redis/go-redis/v9", "github.com/prometheus/client_golang",
-				argon, uuid,
-			},
-			testOurs: []string{pgtest, "http/client"}, testOthers: withDatabase,
-		},
-	}
-}
-
 const jwtPath = "github.com/golang-jwt/jwt/v5"
 
 // listed is what we read of `go list -json`.
 type listed struct {
 	ImportPath                         string
-	Dir                                string
 	Imports, TestImports, XTestImports []string
 }
 
 func TestDependencyRule(t *testing.T) {
 	t.Parallel()
-	for _, fault := range faultsOf(rules(), listPackages(t)) {
+	modules := requiredModules(t)
+	rules := dependencyRule(t, modules)
+
+	for _, fault := range faultsOf(rules, modules, listPackages(t)) {
 		t.Error(fault)
 	}
 }
@@ -135,7 +45,9 @@ func TestDependencyRule(t *testing.T) {
 // A checker that checks nothing must be noticed.
 func TestDependencyRuleReportsPlantedViolations(t *testing.T) {
 	t.Parallel()
-	honest := listPackages(t)
+	modules, honest := requiredModules(t), listPackages(t)
+	rules := dependencyRule(t, modules)
+
 	plant := func(name string, change func(*listed)) []listed {
 		packages := slices.Clone(honest)
 		for i := range packages {
@@ -150,31 +62,68 @@ func TestDependencyRuleReportsPlantedViolations(t *testing.T) {
 	add := func(path string) func(*listed) {
 		return func(p *listed) { p.Imports = append(slices.Clone(p.Imports), path) }
 	}
+	drop := func(prefix string) func(*listed) {
+		return func(p *listed) {
+			p.Imports = slices.DeleteFunc(slices.Clone(p.Imports), func(path string) bool { return within(path, []string{prefix}) })
+		}
+	}
+	inTest := func(path string) func(*listed) { return func(p *listed) { p.TestImports = []string{path} } }
+	inXTest := func(path string) func(*listed) { return func(p *listed) { p.XTestImports = []string{path} } }
+	without := func(name string) []listed {
+		return slices.DeleteFunc(slices.Clone(honest), func(p listed) bool { return p.ImportPath == modulePath+"/"+name })
+	}
+
+	const uuid, pgx = "github.com/google/uuid", "github.com/jackc/pgx/v5"
 	cases := map[string]struct {
 		packages []listed
 		want     string
 	}{
-		"own package":             {plant("domain", add(modulePath+"/eventstore")), "domain imports " + modulePath + "/eventstore"},
-		"sideways":                {plant("commands", add(modulePath+"/eventstore")), "commands imports " + modulePath + "/eventstore"},
-		"third party":             {plant("commands", add("github.com/jackc/pgx/v5/pgxpool")), "commands imports github.com/jackc/pgx/v5/pgxpool"},
-		"third party, alike":      {plant("domain", add("github.com/google/uuidx")), "domain imports github.com/google/uuidx"},
-		"standard library":        {plant("commands", add("net/http")), "commands imports net/http"},
-		"test helper":             {plant("projections", add(modulePath+"/internal/pgtest")), "projections imports " + modulePath + "/internal/pgtest"},
+		"own package": {
+			plant("domain", add(modulePath+"/eventstore")),
+			"domain imports " + modulePath + "/eventstore",
+		},
+		"sideways": {
+			plant("commands", add(modulePath+"/eventstore")),
+			"commands imports " + modulePath + "/eventstore",
+		},
+		"third party":                {plant("commands", add(pgx+"/pgxpool")), "commands imports " + pgx + "/pgxpool"},
+		"third party, alike":         {plant("domain", add(uuid+"x")), "domain imports " + uuid + "x"},
+		"third party, not in go.mod": {plant("domain", add("example.org/x")), "domain imports example.org/x"},
+		"standard library":           {plant("commands", add("net/http")), "commands imports net/http"},
+		"testing in a program":       {plant("http", add("testing")), "http imports testing"},
+		"testing, by a part of it":   {plant("http", add("testing/fstest")), "http imports testing/fstest"},
+		"test helper": {
+			plant("projections", add(modulePath+"/internal/pgtest")),
+			"projections imports " + modulePath + "/internal/pgtest",
+		},
 		"command":                 {plant("http", add(modulePath+"/cmd/trust")), "http imports " + modulePath + "/cmd/trust"},
-		"third party in a test":   {plant("domain", func(p *listed) { p.TestImports = []string{"github.com/jackc/pgx/v5"} }), "a test of domain imports github.com/jackc/pgx/v5"},
-		"own package in an xtest": {plant("domain", func(p *listed) { p.XTestImports = []string{modulePath + "/http"} }), "a test of domain imports " + modulePath + "/http"},
-		"package without a rule":  {append(slices.Clone(honest), listed{ImportPath: modulePath + "/util"}), "util has no rule"},
-		"rule without a package":  {slices.DeleteFunc(slices.Clone(honest), func(p listed) bool { return p.ImportPath == modulePath+"/commands" }), "commands has a rule and does not exist"},
+		"third party in a test":   {plant("domain", inTest(pgx)), "a test of domain imports " + pgx},
+		"own package in an xtest": {plant("domain", inXTest(modulePath+"/http")), "a test of domain imports " + modulePath + "/http"},
+		"package without a rule": {
+			append(slices.Clone(honest), listed{ImportPath: modulePath + "/util"}),
+			"util has no rule",
+		},
+		"rule without a package":   {without("commands"), "commands has a rule and does not exist"},
+		"module that is not used":  {plant("domain", drop(uuid)), "domain may import " + uuid + " and does not"},
+		"package that is not used": {plant("http", drop(modulePath+"/commands")), "http may import commands and does not"},
+		"module that no test uses": {
+			plant("domain", inXTest("testing")),
+			"a test of domain may import pgregory.net/rapid and none does",
+		},
+		"package that no test uses": {
+			plant("domain", inXTest("testing")),
+			"a test of domain may import domain/domaintest and none does",
+		},
 	}
 	for name, c := range cases {
-		if faults := faultsOf(rules(), c.packages); !slices.Contains(faults, c.want) {
+		if faults := faultsOf(rules, modules, c.packages); !slices.Contains(faults, c.want) {
 			t.Errorf("%s: got %q, want %q", name, faults, c.want)
 		}
 	}
 }
 
-// faultsOf compares packages with their rules.
-func faultsOf(rules map[string]rule, packages []listed) []string {
+// faultsOf compares packages with their rules. What a rule allows must be used, or the rule says something untrue.
+func faultsOf(rules map[string]rule, modules []string, packages []listed) []string {
 	var faults []string
 	seen := map[string]bool{}
 	for _, p := range packages {
@@ -184,15 +133,32 @@ func faultsOf(rules map[string]rule, packages []listed) []string {
 			faults = append(faults, name+" has no rule")
 			continue
 		}
+
+		used, usedByTests := map[string]bool{}, map[string]bool{}
 		for _, path := range p.Imports {
-			if !allowed(path, r.ours, r.others, r.never) || rules[strings.TrimPrefix(path, modulePath+"/")].testsOnly && !r.testsOnly {
+			owner := ownerOf(path, modules)
+			used[owner] = true
+			forTests := rules[owner].testsOnly || within(path, []string{"testing"})
+			if !r.allows(path, owner) || forTests && !r.testsOnly {
 				faults = append(faults, name+" imports "+path)
 			}
 		}
 		for _, path := range slices.Concat(p.TestImports, p.XTestImports) {
-			ours := slices.Concat(r.ours, r.testOurs, []string{name})
-			if !allowed(path, ours, slices.Concat(r.others, r.testOthers), nil) {
+			owner := ownerOf(path, modules)
+			usedByTests[owner] = true
+			if owner != "" && owner != name && !slices.Contains(slices.Concat(r.allowed, r.testsBesides), owner) {
 				faults = append(faults, "a test of "+name+" imports "+path)
+			}
+		}
+
+		for _, allowed := range r.allowed {
+			if !used[allowed] {
+				faults = append(faults, name+" may import "+allowed+" and does not")
+			}
+		}
+		for _, allowed := range r.testsBesides {
+			if !usedByTests[allowed] {
+				faults = append(faults, "a test of "+name+" may import "+allowed+" and none does")
 			}
 		}
 	}
@@ -205,14 +171,30 @@ func faultsOf(rules map[string]rule, packages []listed) []string {
 	return faults
 }
 
-func allowed(path string, ours, others, never []string) bool {
+// allows tells whether a package may import a path that owner is responsible for.
+func (r rule) allows(path, owner string) bool {
+	if owner == "" {
+		return !within(path, r.never)
+	}
+	return slices.Contains(r.allowed, owner)
+}
+
+// ownerOf returns what a rule names for an import: our package, the module of others, or nothing for the standard library. The
+// longest module wins, as it does for the go command. What go.mod does not know is its own owner, which no rule allows.
+func ownerOf(path string, modules []string) string {
 	if name, own := strings.CutPrefix(path, modulePath+"/"); own {
-		return slices.Contains(ours, name)
+		return name
 	}
-	if first, _, _ := strings.Cut(path, "/"); strings.Contains(first, ".") {
-		return within(path, others)
+	if first, _, _ := strings.Cut(path, "/"); !strings.Contains(first, ".") {
+		return ""
 	}
-	return !within(path, never)
+	owner := ""
+	for _, module := range modules {
+		if len(module) > len(owner) && within(path, []string{module}) {
+			owner = module
+		}
+	}
+	return cmp.Or(owner, path)
 }
 
 // within tells whether path is one of the prefixes, or below one.
@@ -224,16 +206,10 @@ func within(path string, prefixes []string) bool {
 
 func listPackages(t *testing.T) []listed {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Dir,Imports,TestImports,XTestImports", "./...")
-	command.Dir = root
-	var complaint bytes.Buffer
-	command.Stderr = &complaint
-	out, err := command.Output()
-	if err != nil {
-		t.Fatalf("go list: %v: %s", err, complaint.String())
-	}
+	out := runGo(t, "list", "-tags=far", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
+
 	var packages []listed
-	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+	for decoder := json.NewDecoder(strings.NewReader(out)); ; {
 		var p listed
 		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
 			break
@@ -243,6 +219,20 @@ func listPackages(t *testing.T) []listed {
 		packages = append(packages, p)
 	}
 	return packages
+}
+
+// runGo returns what the go command says of this module.
+func runGo(t *testing.T, args ...string) string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "go", args...)
+	command.Dir = root
+	var complaint bytes.Buffer
+	command.Stderr = &complaint
+	out, err := command.Output()
+	if err != nil {
+		t.Fatalf("go %v: %v: %s", args, err, complaint.String())
+	}
+	return string(out)
 }
 
 // Tokens are made and read in one place.

@@ -8,8 +8,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"sync"
-	"testing"
 	"time"
 
 	"github.com/google/uuid"
@@ -107,55 +105,5 @@ func (c *client) person(ctx context.Context, municipality, email string) error {
 		return fmt.Errorf("login: %d %v %w", r.status, r.body["code"], err)
 	}
 	c.token = r.text("access_token")
-	return nil
-}
-
-// acknowledged is what the system promised to have written: positions, and whose.
-type acknowledged struct {
-	mu        sync.Mutex
-	positions map[int64]string // position → consent id and what was done
-	more      chan struct{}    // holds something after there were more of them
-}
-
-func (a *acknowledged) note(t testing.TB, r reply, what string) {
-	t.Helper()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if other, twice := a.positions[r.position]; twice || r.position == 0 {
-		t.Errorf("position %d was acknowledged for %s and for %s", r.position, other, what)
-	}
-	a.positions[r.position] = what
-	select {
-	case a.more <- struct{}{}:
-	default:
-	}
-}
-
-func (a *acknowledged) count() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.positions)
-}
-
-// decide grants and withdraws one purpose again and again, n commands in all, and notes what was acknowledged.
-func (c *client) decide(ctx context.Context, t testing.TB, n int, done *acknowledged) error {
-	t.Helper()
-	id := ""
-	for i := range n {
-		path, body := "/api/v1/consents", any(map[string]any{"purpose": "sms_alert", "language": "zu", "consented": true})
-		want, verb := http.StatusCreated, "granted"
-		if i%2 == 1 {
-			path, body, want, verb = "/api/v1/consents/"+id+"/withdraw", map[string]any{}, http.StatusOK, "withdrawn"
-		}
-		r, err := c.insist(ctx, "POST", path, body)
-		if err != nil {
-			return err
-		}
-		if r.status != want {
-			return fmt.Errorf("command %d: status %d, code %v", i, r.status, r.body["code"])
-		}
-		id = r.text("id")
-		done.note(t, r, id+" "+verb)
-	}
 	return nil
 }

@@ -49,7 +49,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	db := pgtest.New(t)
 	pool := db.Pool(t, pgtest.Query)
-	store, err := eventstore.Open(t.Context(), pool, []byte(masterKey), eventstore.WithPatience(pgtest.Patience))
+	store, err := eventstore.Open(t.Context(), pool, []byte(masterKey), eventstore.Patience(pgtest.Patience))
 	must(t, err)
 	t.Cleanup(store.Close)
 

@@ -88,7 +88,7 @@ func TestStartBoundGivesTheErrorOfStart(t *testing.T) {
 	}
 }
 
-// startParent runs this test binary in a role and gives the first line it prints.
+// startParent runs this test binary in a role and returns the first line it prints.
 func startParent(t *testing.T, role string, env ...string) (*exec.Cmd, string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])

@@ -24,7 +24,7 @@ import (
 
 // Config says which cluster is wanted. Dir, Binaries, Port and Password are required.
 type Config struct {
-	Dir      string   // the cluster's folder; another is used when the server's user cannot reach it (see Place)
+	Dir      string   // the cluster's folder; another is used when the server's user cannot reach it (see ChooseDir)
 	Binaries Binaries // from Find
 	Port     int      // TCP port, and part of the socket's name (see FreePort)
 	Password string   // the superuser's; used when the cluster is made, and in URLs
@@ -65,11 +65,11 @@ func New(config Config) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("local postgres: %w", err)
 	}
-	dir, account, err := Place(config.Dir, account, fallbackBases()...)
+	dir, account, err := ChooseDir(config.Dir, account, fallbackBases()...)
 	if err != nil {
 		return nil, fmt.Errorf("local postgres: %w", err)
 	}
-	socketDir, err := placeSocket(dir, account)
+	socketDir, err := chooseSocketDir(dir, account)
 	if err != nil {
 		return nil, fmt.Errorf("local postgres: %w", err)
 	}
@@ -87,15 +87,6 @@ func (c *Cluster) URL(database string) string {
 		Scheme: "postgres", User: url.UserPassword(c.User, c.config.Password),
 		Host: "127.0.0.1:" + strconv.Itoa(c.Port), Path: "/" + database,
 		RawQuery: "sslmode=disable", // loopback; the private server has no certificate
-	}
-	return u.String()
-}
-
-// SocketURL is URL over the unix socket: faster than TCP, and only for the server's user and root.
-func (c *Cluster) SocketURL(database string) string {
-	u := url.URL{
-		Scheme: "postgres", User: url.UserPassword(c.User, c.config.Password), Path: "/" + database,
-		RawQuery: url.Values{"host": {c.SocketDir}, "port": {strconv.Itoa(c.Port)}}.Encode(),
 	}
 	return u.String()
 }

@@ -35,9 +35,9 @@ func (b *safeBuffer) String() string {
 	return b.text.String()
 }
 
-func start(t *testing.T, cluster *localpg.Cluster, log io.Writer) *localpg.Server {
+func start(t *testing.T, cluster *localpg.Cluster, log io.Writer) *pgtest.Postmaster {
 	t.Helper()
-	server, err := cluster.Start(testContext(t), log)
+	server, err := pgtest.Start(testContext(t), cluster, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func start(t *testing.T, cluster *localpg.Cluster, log io.Writer) *localpg.Serve
 }
 
 // stopAtEnd is not a kill, which would leave shared memory behind on the machine.
-func stopAtEnd(t *testing.T, server *localpg.Server) {
+func stopAtEnd(t *testing.T, server *pgtest.Postmaster) {
 	t.Helper()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), pgtest.Patience)
@@ -71,7 +71,7 @@ func TestClusterServesOverTCPAndSocketWithItsPasswordOnly(t *testing.T) {
 	const facts = `select current_setting('server_encoding'), current_setting('data_checksums'), current_setting('TimeZone'),
 		current_setting('log_error_verbosity'), current_setting('log_min_error_statement'),
 		current_setting('log_parameter_max_length'), current_setting('log_parameter_max_length_on_error'), lower('É')`
-	for name, url := range map[string]string{"TCP": cluster.URL("postgres"), "socket": cluster.SocketURL("postgres")} {
+	for name, url := range map[string]string{"TCP": cluster.URL("postgres"), "socket": pgtest.SocketURL(cluster, "postgres")} {
 		got, err := psql(t, config, url, facts)
 		if want := "UTF8|on|UTC|terse|panic|0|0|é\n"; err != nil || got != want {
 			t.Errorf("%s: got %q, %v; want %q", name, got, err, want)
@@ -97,7 +97,7 @@ func TestServerLogHoldsNothingAClientSent(t *testing.T) {
 	start(t, cluster, log)
 
 	const secret = "thandi@example.org"
-	_, err := psql(t, config, cluster.SocketURL("postgres"),
+	_, err := psql(t, config, pgtest.SocketURL(cluster, "postgres"),
 		`create temp table person (email text primary key); insert into person values ('`+secret+`'), ('`+secret+`')`)
 	if err == nil {
 		t.Fatal("the duplicate was accepted")
@@ -113,7 +113,7 @@ func TestClusterRestartsAfterKillOfPostmaster(t *testing.T) {
 	config := config(t)
 	cluster := newCluster(t, config)
 	server := start(t, cluster, nil)
-	if _, err := psql(t, config, cluster.SocketURL("postgres"), "create table kept as select 7 as seven"); err != nil {
+	if _, err := psql(t, config, pgtest.SocketURL(cluster, "postgres"), "create table kept as select 7 as seven"); err != nil {
 		t.Fatal(err)
 	}
 	server.Kill()
@@ -122,14 +122,14 @@ func TestClusterRestartsAfterKillOfPostmaster(t *testing.T) {
 	}
 
 	// Orphaned backends may hold the shared memory for a moment, so we retry, as the supervisor does.
-	var again *localpg.Server
+	var again *pgtest.Postmaster
 	pgtest.Eventually(t, "the cluster starts again", func() bool {
 		var err error
-		again, err = cluster.Start(testContext(t), nil)
+		again, err = pgtest.Start(testContext(t), cluster, nil)
 		return err == nil
 	})
 	stopAtEnd(t, again)
-	got, err := psql(t, config, cluster.SocketURL("postgres"), "select seven from kept")
+	got, err := psql(t, config, pgtest.SocketURL(cluster, "postgres"), "select seven from kept")
 	if err != nil || got != "7\n" {
 		t.Errorf("after the restart: %q, %v", got, err)
 	}
@@ -190,7 +190,7 @@ func TestStartSaysWhyTheServerEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	delete(config.Settings, "listen_addresses")
-	_, err = newCluster(t, config).Start(testContext(t), nil)
+	_, err = pgtest.Start(testContext(t), newCluster(t, config), nil)
 	if err == nil || !strings.Contains(err.Error(), "could not bind") {
 		t.Errorf("got %v", err)
 	}
@@ -216,7 +216,7 @@ func TestClusterWithALongNameKeepsAShortSocket(t *testing.T) {
 	cluster := newCluster(t, config)
 	t.Cleanup(func() { _ = os.RemoveAll(cluster.SocketDir) })
 	start(t, cluster, nil)
-	if got, err := psql(t, config, cluster.SocketURL("postgres"), "select 1"); err != nil || got != "1\n" {
+	if got, err := psql(t, config, pgtest.SocketURL(cluster, "postgres"), "select 1"); err != nil || got != "1\n" {
 		t.Errorf("got %q, %v", got, err)
 	}
 }

@@ -30,8 +30,9 @@ type Binaries struct {
 func Find() (Binaries, error) {
 	var dirs []string
 	if onPath, err := exec.LookPath("postgres"); err == nil {
-		if real, err := filepath.EvalSymlinks(onPath); err == nil { // initdb is beside the real file, not beside a link
-			dirs = append(dirs, filepath.Dir(real))
+		// initdb is beside the real file, not beside a link.
+		if file, err := filepath.EvalSymlinks(onPath); err == nil {
+			dirs = append(dirs, filepath.Dir(file))
 		}
 	}
 	return FindIn(append(dirs, packagedDirs()...)...)

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/salga-trust/engine/internal/localpg"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 // playSleeperParent is the parent of a child that would sleep for long.
@@ -37,7 +38,7 @@ func playClusterParent() {
 	if err := cluster.Init(ctx); err != nil {
 		panic(err)
 	}
-	server, err := cluster.Start(ctx, os.Stderr)
+	server, err := pgtest.Start(ctx, cluster, os.Stderr)
 	if err != nil {
 		panic(err)
 	}

@@ -17,7 +17,7 @@ import (
 var errStarting = errors.New("the database system is starting up")
 
 // WaitReady returns when the server lets clients in, or with an error when ctx ends. It knows nothing of the process:
-// whoever started that should end ctx when the process ends (Start does).
+// the caller that started it ends ctx when the process ends.
 func (c *Cluster) WaitReady(ctx context.Context) error {
 	// The first probes are quick, because a start takes a tenth of a second; after that recovery may take minutes.
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {

@@ -1,7 +1,8 @@
 // Package pgtest gives each test a Postgres database of its own: real, migrated, empty, and gone afterwards.
 //
 // Owns: one private cluster per test binary, made at the first use, or the server that TEST_DATABASE_URL names; in it a
-// migrated template, and a clone of that for each test. Also how a test waits for what other processes do, and how long.
+// migrated template, and a clone of that for each test. How a test starts and stops a server (Postmaster), how it waits
+// for what other processes do, and how long.
 //
 // Guarantees: tests never share a database, nor skip. Sessions start with an empty search_path, so an unqualified name
 // fails here and not in production. The private cluster ends with the test binary, even when that panics or is killed;
@@ -62,7 +63,7 @@ func New(t testing.TB) *DB {
 	return server.create(t, template)
 }
 
-// Fresh gives the superuser's URL of a database that was never migrated, and drops it when the test ends. Its sessions
+// Fresh returns the superuser's URL of a database that was never migrated, and drops it when the test ends. Its sessions
 // have Postgres's usual search_path.
 func Fresh(t testing.TB) string {
 	t.Helper()

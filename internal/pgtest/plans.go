@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Plans collects how the statements on some pools were carried out: their text and plan, as auto_explain gives it, those inside
+// Plans collects how the statements on some pools were carried out: their text and plan, as auto_explain reports it, those inside
 // functions too. The zero Plans is ready. It may be used by many goroutines.
 type Plans struct {
 	mu    sync.Mutex
@@ -57,7 +57,7 @@ func (p *Plans) Forget() {
 	p.found = nil
 }
 
-// Of gives the plans of the statements that have a text in them; the empty text gives all.
+// Of returns the plans of the statements that have a text in them; the empty text returns all.
 func (p *Plans) Of(text string) (plans []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -19,7 +19,7 @@ type private struct {
 	home    string   // our folder: the lock, and the cluster's folder
 	lock    *os.File // held while we live, which is how sweep tells the living from the dead
 	cluster *localpg.Cluster
-	server  *localpg.Server
+	server  *Postmaster
 }
 
 // startPrivate makes and starts a cluster in a new folder.
@@ -54,7 +54,7 @@ func startPrivate() (_ *private, err error) {
 	if err := p.cluster.Init(ctx); err != nil {
 		return nil, err
 	}
-	p.server, err = p.cluster.Start(ctx, nil)
+	p.server, err = Start(ctx, p.cluster, nil)
 	return p, err
 }
 

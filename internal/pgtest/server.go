@@ -35,7 +35,7 @@ func (l *lazy) allow() {
 	l.allowed = true
 }
 
-// use gives the server, or fails the test.
+// use returns the server, or fails the test.
 func (l *lazy) use(t testing.TB) *server {
 	t.Helper()
 	l.mu.Lock()
@@ -81,7 +81,7 @@ func open(databaseURL string) (*server, error) {
 		if s.private, err = startPrivate(); err != nil {
 			return nil, err
 		}
-		databaseURL = s.private.cluster.SocketURL("postgres")
+		databaseURL = SocketURL(s.private.cluster, "postgres")
 	}
 	if err := s.connect(databaseURL); err != nil {
 		s.close()

@@ -2,7 +2,10 @@ package pgtest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io/fs"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,7 +15,7 @@ import (
 // templateLock keeps test binaries that share one server from building one template together: "trusttpl" in ASCII.
 const templateLock = 0x7472757374_74706c
 
-// template gives the name of the migrated template, made by the first test binary that needs it.
+// template returns the name of the migrated template, made by the first test binary that needs it.
 func (s *server) template() (string, error) {
 	s.once.Do(func() {
 		ctx, cancel := cleanupContext()
@@ -24,7 +27,7 @@ func (s *server) template() (string, error) {
 
 // buildTemplate migrates under another name and renames at the end, so a template that exists is complete.
 func (s *server) buildTemplate(ctx context.Context) (string, error) {
-	hash, err := migrations.Hash()
+	hash, err := hashOf(migrations.Files())
 	if err != nil {
 		return "", err
 	}
@@ -64,4 +67,22 @@ func (s *server) buildTemplate(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return name, s.exec(ctx, "alter database %s rename to %s", building.name, name)
+}
+
+// hashOf returns the SHA-256, in hexadecimal, of files' names and contents: two binaries with one hash make one schema.
+func hashOf(files fs.FS) (string, error) {
+	names, err := fs.Glob(files, "*.sql") // in order
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	for _, name := range names {
+		body, err := fs.ReadFile(files, name)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(sum, "%s %d\n", name, len(body))
+		sum.Write(body)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }

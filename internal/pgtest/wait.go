@@ -23,7 +23,7 @@ func Eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// Receive takes a value that must come, and fails the test when it does not within Patience. A channel that is closed gives the
+// Receive takes a value that must come, and fails the test when it does not within Patience. A channel that is closed yields the
 // zero value.
 func Receive[T any](t testing.TB, from <-chan T) (value T) {
 	t.Helper()

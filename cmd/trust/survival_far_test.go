@@ -1,9 +1,12 @@
+//go:build far
+
 package main
 
 import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,7 +19,7 @@ import (
 
 // What is acknowledged stays, whatever is killed: 32 clients send 5 000 commands and retry what got no answer under its
 // idempotency key, while Postgres, the API and each projector are killed again and again.
-func TestNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
+func TestFarNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 	t.Parallel()
 	const clients, commands, kills = 32, 5000, 15
 	s := newSite(t, "RATE_LIMIT=off")
@@ -121,4 +124,54 @@ func (s *site) matches(t *testing.T, done *acknowledged) {
 	if found != len(done.positions) {
 		t.Errorf("the log holds %d of these events, acknowledged were %d", found, len(done.positions))
 	}
+}
+
+// acknowledged is what the system promised to have written: positions, and whose.
+type acknowledged struct {
+	mu        sync.Mutex
+	positions map[int64]string // position → consent id and what was done
+	more      chan struct{}    // holds something after there were more of them
+}
+
+func (a *acknowledged) note(t testing.TB, r reply, what string) {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if other, twice := a.positions[r.position]; twice || r.position == 0 {
+		t.Errorf("position %d was acknowledged for %s and for %s", r.position, other, what)
+	}
+	a.positions[r.position] = what
+	select {
+	case a.more <- struct{}{}:
+	default:
+	}
+}
+
+func (a *acknowledged) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.positions)
+}
+
+// decide grants and withdraws one purpose again and again, n commands in all, and notes what was acknowledged.
+func (c *client) decide(ctx context.Context, t testing.TB, n int, done *acknowledged) error {
+	t.Helper()
+	id := ""
+	for i := range n {
+		path, body := "/api/v1/consents", any(map[string]any{"purpose": "sms_alert", "language": "zu", "consented": true})
+		want, verb := http.StatusCreated, "granted"
+		if i%2 == 1 {
+			path, body, want, verb = "/api/v1/consents/"+id+"/withdraw", map[string]any{}, http.StatusOK, "withdrawn"
+		}
+		r, err := c.insist(ctx, "POST", path, body)
+		if err != nil {
+			return err
+		}
+		if r.status != want {
+			return fmt.Errorf("command %d: status %d, code %v", i, r.status, r.body["code"])
+		}
+		id = r.text("id")
+		done.note(t, r, id+" "+verb)
+	}
+	return nil
 }

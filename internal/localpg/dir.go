@@ -14,14 +14,14 @@ import (
 // a reboot.
 func fallbackBases() []string { return []string{"/var/lib/trust-engine", "/var/tmp/trust-engine"} }
 
-// Place chooses the folder for a cluster that is wanted in a folder and served by an account, and says as whom the
-// server must run. That is the wanted folder itself, unless the account has to be changed to and cannot pass through
+// ChooseDir returns the folder for a cluster that is wanted in a folder and served by an account, and the account that
+// the server must run as. The folder is the wanted one, unless the account has to be changed to and cannot pass through
 // one of the parents (think of /root, mode 0700): then it is BASE/<short hash of the wanted path> under the first of the
 // fallback bases that can be used.
 //
 // A cluster that exists wins over one that would have to be made, wherever permissions have moved meanwhile: starting an
 // empty database beside a full one would look like the loss of all data. It is served by its owner.
-func Place(wanted string, account Account, fallbacks ...string) (string, Account, error) {
+func ChooseDir(wanted string, account Account, fallbacks ...string) (string, Account, error) {
 	wanted, err := resolve(wanted)
 	if err != nil {
 		return "", account, err
@@ -94,7 +94,8 @@ func reachable(dir string, account Account) error {
 // searchable applies Unix's rule: the first class that fits decides, even when a later one would allow more.
 func searchable(info fs.FileInfo, account Account) bool {
 	uid, gid, known := owner(info)
-	switch mode := info.Mode().Perm(); {
+	mode := info.Mode().Perm()
+	switch {
 	case !known:
 		return true
 	case uid == account.UID:
@@ -127,8 +128,8 @@ func privateDir(dir string, mode fs.FileMode, account Account) error {
 // for a socket's path; Linux allows 108.
 const longestSocketDir = 104 - 1 - len("/.s.PGSQL.65535")
 
-// placeSocket keeps the socket with the cluster, or in a short folder of its own when the cluster's name is too long.
-func placeSocket(dir string, account Account) (string, error) {
+// chooseSocketDir keeps the socket with the cluster, or in a short folder of its own when the cluster's name is too long.
+func chooseSocketDir(dir string, account Account) (string, error) {
 	if len(dir) <= longestSocketDir {
 		return dir, nil
 	}
@@ -139,16 +140,17 @@ func placeSocket(dir string, account Account) (string, error) {
 	return short, account.give(short)
 }
 
-// resolve gives the absolute path without symbolic links, for a path whose last parts need not exist.
+// resolve returns the absolute path without symbolic links, for a path whose last parts need not exist.
 func resolve(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
 	}
-	real, err := filepath.EvalSymlinks(path)
+	resolved, err := filepath.EvalSymlinks(path)
 	if !errors.Is(err, fs.ErrNotExist) || path == filepath.Dir(path) {
-		return real, err
+		return resolved, err
 	}
+
 	parent, err := resolve(filepath.Dir(path))
 	return filepath.Join(parent, filepath.Base(path)), err
 }

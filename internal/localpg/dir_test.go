@@ -26,54 +26,54 @@ func mkdir(t *testing.T, mode os.FileMode, parts ...string) string {
 	return dir
 }
 
-// mustPlace fails the test on an error and drops the account.
-func mustPlace(t *testing.T, wanted string, who localpg.Account, fallbacks ...string) string {
+// mustChooseDir fails the test on an error and drops the account.
+func mustChooseDir(t *testing.T, wanted string, who localpg.Account, fallbacks ...string) string {
 	t.Helper()
-	dir, _, err := localpg.Place(wanted, who, fallbacks...)
+	dir, _, err := localpg.ChooseDir(wanted, who, fallbacks...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return dir
 }
 
-func TestPlaceTakesTheWantedFolderWhenItsUserCanReachIt(t *testing.T) {
+func TestChooseDirTakesTheWantedFolderWhenItsUserCanReachIt(t *testing.T) {
 	t.Parallel()
 	root := newFolder(t)
 	wanted := filepath.Join(root, "new", "pg")
-	if got := mustPlace(t, wanted, stranger(), filepath.Join(root, "fallback")); got != wanted {
+	if got := mustChooseDir(t, wanted, stranger(), filepath.Join(root, "fallback")); got != wanted {
 		t.Errorf("got %s, want %s", got, wanted)
 	}
 }
 
-func TestPlaceFallsBackBehindAClosedParent(t *testing.T) {
+func TestChooseDirFallsBackBehindAClosedParent(t *testing.T) {
 	t.Parallel()
 	root := newFolder(t)
 	closed := mkdir(t, 0o700, root, "closed")
 	fallback := filepath.Join(root, "fallback")
-	got := mustPlace(t, filepath.Join(closed, "deep", "pg"), stranger(), fallback)
+	got := mustChooseDir(t, filepath.Join(closed, "deep", "pg"), stranger(), fallback)
 	if filepath.Dir(got) != fallback {
 		t.Errorf("got %s, want a folder in %s", got, fallback)
 	}
-	if again := mustPlace(t, filepath.Join(closed, "deep", "pg"), stranger(), fallback); again != got {
+	if again := mustChooseDir(t, filepath.Join(closed, "deep", "pg"), stranger(), fallback); again != got {
 		t.Errorf("the second call gave %s, not %s", again, got)
 	}
-	if other := mustPlace(t, filepath.Join(closed, "other", "pg"), stranger(), fallback); other == got {
+	if other := mustChooseDir(t, filepath.Join(closed, "other", "pg"), stranger(), fallback); other == got {
 		t.Errorf("two wanted folders share %s", got)
 	}
 }
 
-func TestPlaceLeavesACurrentUserWhereItIs(t *testing.T) {
+func TestChooseDirLeavesACurrentUserWhereItIs(t *testing.T) {
 	t.Parallel()
 	root := newFolder(t)
 	wanted := filepath.Join(mkdir(t, 0o700, root, "closed"), "pg")
 	who := stranger()
 	who.Drop = false
-	if got := mustPlace(t, wanted, who, filepath.Join(root, "fallback")); got != wanted {
+	if got := mustChooseDir(t, wanted, who, filepath.Join(root, "fallback")); got != wanted {
 		t.Errorf("got %s, want %s", got, wanted)
 	}
 }
 
-func TestPlaceLooksThroughSymbolicLinks(t *testing.T) {
+func TestChooseDirLooksThroughSymbolicLinks(t *testing.T) {
 	t.Parallel()
 	root := newFolder(t)
 	closed := mkdir(t, 0o700, root, "closed")
@@ -82,25 +82,25 @@ func TestPlaceLooksThroughSymbolicLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	fallback := filepath.Join(root, "fallback")
-	if got := mustPlace(t, filepath.Join(link, "pg"), stranger(), fallback); filepath.Dir(got) != fallback {
+	if got := mustChooseDir(t, filepath.Join(link, "pg"), stranger(), fallback); filepath.Dir(got) != fallback {
 		t.Errorf("got %s, which the link hides behind a closed folder", got)
 	}
 }
 
-func TestPlaceKeepsAnExistingClusterWhereItIs(t *testing.T) {
+func TestChooseDirKeepsAnExistingClusterWhereItIs(t *testing.T) {
 	t.Parallel()
 	root := newFolder(t)
 	closed := mkdir(t, 0o700, root, "closed")
 	wanted, fallback := filepath.Join(closed, "pg"), filepath.Join(root, "fallback")
-	used := mustPlace(t, wanted, stranger(), fallback)
+	used := mustChooseDir(t, wanted, stranger(), fallback)
 	writeCluster(t, used)
 	mkdir(t, 0o755, closed) // now the wanted folder could be reached
-	if got := mustPlace(t, wanted, stranger(), fallback); got != used {
+	if got := mustChooseDir(t, wanted, stranger(), fallback); got != used {
 		t.Errorf("got %s, an empty folder beside the cluster in %s", got, used)
 	}
 }
 
-func TestPlaceRefusesToStartEmptyBesideAClusterItCannotReach(t *testing.T) {
+func TestChooseDirRefusesToStartEmptyBesideAClusterItCannotReach(t *testing.T) {
 	t.Parallel()
 	root := newFolder(t)
 	wanted := filepath.Join(mkdir(t, 0o755, root, "shut"), "pg")
@@ -111,7 +111,7 @@ func TestPlaceRefusesToStartEmptyBesideAClusterItCannotReach(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	dir, _, err := localpg.Place(wanted, stranger(), filepath.Join(root, "fallback"))
+	dir, _, err := localpg.ChooseDir(wanted, stranger(), filepath.Join(root, "fallback"))
 	if os.Geteuid() != 0 && err == nil {
 		return // without root's rights the cluster behind the closed folder cannot even be seen
 	}
@@ -120,7 +120,7 @@ func TestPlaceRefusesToStartEmptyBesideAClusterItCannotReach(t *testing.T) {
 	}
 }
 
-func TestPlaceServesAClusterAsItsOwner(t *testing.T) {
+func TestChooseDirServesAClusterAsItsOwner(t *testing.T) {
 	t.Parallel()
 	wanted := filepath.Join(newFolder(t), "pg")
 	writeCluster(t, wanted)
@@ -131,22 +131,22 @@ func TestPlaceServesAClusterAsItsOwner(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, who, err := localpg.Place(wanted, stranger())
+	_, who, err := localpg.ChooseDir(wanted, stranger())
 	if err != nil || who.UID != want || !who.Drop {
 		t.Errorf("got %+v, %v; want user %d", who, err, want)
 	}
 }
 
-func TestPlaceDoesNotTrustAFallbackThatOthersCanWrite(t *testing.T) {
+func TestChooseDirDoesNotTrustAFallbackThatOthersCanWrite(t *testing.T) {
 	t.Parallel()
 	root := newFolder(t)
 	wanted := filepath.Join(mkdir(t, 0o700, root, "closed"), "pg")
 	open := mkdir(t, 0o777, root, "open")
 	safe := filepath.Join(root, "safe")
-	if got := mustPlace(t, wanted, stranger(), open, safe); filepath.Dir(got) != safe {
+	if got := mustChooseDir(t, wanted, stranger(), open, safe); filepath.Dir(got) != safe {
 		t.Errorf("got %s", got)
 	}
-	if dir, _, err := localpg.Place(wanted, stranger(), open); err == nil {
+	if dir, _, err := localpg.ChooseDir(wanted, stranger(), open); err == nil {
 		t.Errorf("got %s, want an error", dir)
 	}
 }
