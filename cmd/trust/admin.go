@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 )
@@ -75,10 +76,10 @@ func readPassword(p *program) (string, error) {
 	}
 	line, err := bufio.NewReader(io.LimitReader(p.stdin, 4096)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
-		return "", unreachable(err, "cannot read the password from standard input")
+		return "", exit.Unreachable(err, "cannot read the password from standard input")
 	}
 	if line = strings.TrimRight(line, "\r\n"); line == "" {
-		return "", wrongUsage("no password came on standard input; write it there on one line, or run this on a terminal")
+		return "", exit.WrongUsage("no password came on standard input; write it there on one line, or run this on a terminal")
 	}
 	return line, nil
 }
@@ -94,7 +95,7 @@ func askPassword(p *program) (string, error) {
 		return "", err
 	}
 	if first != again {
-		return "", wrongUsage("the two passwords differ; start again")
+		return "", exit.WrongUsage("the two passwords differ; start again")
 	}
 	return first, nil
 }
@@ -107,7 +108,7 @@ func ask(p *program, question string) (string, error) {
 	terminal := int(p.stdin.Fd())
 	before, err := term.GetState(terminal)
 	if err != nil {
-		return "", unreachable(err, "cannot read the password from the terminal")
+		return "", exit.Unreachable(err, "cannot read the password from the terminal")
 	}
 	type answer struct {
 		typed []byte
@@ -126,7 +127,7 @@ func ask(p *program, question string) (string, error) {
 	}
 	_, _ = fmt.Fprintln(p.stderr) // the line break that was typed had no echo either
 	if got.err != nil {
-		return "", unreachable(got.err, "no password was given; nothing was changed")
+		return "", exit.Unreachable(got.err, "no password was given; nothing was changed")
 	}
 	return string(got.typed), nil
 }

@@ -93,7 +93,10 @@ func rules() map[string]rule {
 			ours: []string{"migrations", "internal/localpg"}, others: []string{pgx}, testOthers: withDatabase, testsOnly: true,
 		},
 		"cmd/trust": {
-			ours: []string{"domain", "commands", "eventstore", "projections", "http", "migrations", "internal/localpg"},
+			ours: []string{
+				"domain", "commands", "eventstore", "projections", "http", "migrations", "internal/localpg",
+				"cmd/trust/internal/exit",
+			},
 			others: []string{
 				pgx, "github.com/alecthomas/kong", "github.com/joho/godotenv", "github.com/schollz/progressbar/v3",
 				"golang.org/x/term", "github.com/redis/go-redis/v9", "github.com/prometheus/client_golang",
@@ -101,6 +104,7 @@ func rules() map[string]rule {
 			},
 			testOurs: []string{pgtest, "http/client"}, testOthers: withDatabase,
 		},
+		"cmd/trust/internal/exit": {ours: []string{"domain", "eventstore"}, others: []string{pgx}, testOthers: testing},
 	}
 }
 

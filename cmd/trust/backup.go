@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/schollz/progressbar/v3"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/migrations"
 )
@@ -43,7 +44,7 @@ func (b backupCmd) Run(p *program) error {
 	}
 	snapshot, err := eventstore.BeginBackup(p.ctx, conn)
 	if err != nil {
-		return explain(err)
+		return exit.Explain(err)
 	}
 	defer snapshot.Close(p.ctx)
 	return b.write(p, snapshot, schema)
@@ -54,11 +55,11 @@ func schemaOf(p *program, conn *pgx.Conn) (int32, error) {
 	have, want, err := migrations.Current(p.ctx, conn)
 	switch {
 	case err != nil:
-		return 0, explain(err)
+		return 0, exit.Explain(err)
 	case have == 0:
-		return 0, notSo("there is nothing in this database: it was never migrated")
+		return 0, exit.NotSo("there is nothing in this database: it was never migrated")
 	case have > want:
-		return 0, notSo("the database is newer than this program; run a newer trust")
+		return 0, exit.NotSo("the database is newer than this program; run a newer trust")
 	default:
 		return have, nil
 	}
@@ -77,7 +78,7 @@ func (b backupCmd) write(p *program, snapshot *eventstore.Backup, schema int32) 
 		var err error
 		m.SHA256, err = writeData(dataPath(b.To, name), func(w io.Writer) (err error) {
 			m.Rows, err = b.fill(p, snapshot, name, w)
-			return explain(err)
+			return exit.Explain(err)
 		})
 		if err != nil {
 			return err

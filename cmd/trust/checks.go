@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 )
 
 // The database roles that processes switch to; see ARCHITECTURE.md, database roles.
@@ -23,11 +25,11 @@ func (c *config) need(s secrets) error {
 		needed      bool
 	}{{"SECRET_KEY", c.secretKey, s.secret}, {"MASTER_KEY", c.masterKey, s.master}} {
 		if key.needed && key.value == "" {
-			return wrongUsage("%s is not set; set it to at least %d random characters, or run trust up, which makes one", key.name, minKey)
+			return exit.WrongUsage("%s is not set; set it to at least %d random characters, or run trust up, which makes one", key.name, minKey)
 		}
 	}
 	if s.newMaster && c.newMasterKey == "" {
-		return wrongUsage("NEW_MASTER_KEY is not set; set it to the key to change to, of at least %d random characters", minKey)
+		return exit.WrongUsage("NEW_MASTER_KEY is not set; set it to the key to change to, of at least %d random characters", minKey)
 	}
 	return nil
 }
@@ -35,7 +37,7 @@ func (c *config) need(s secrets) error {
 // needOwner gives the owner's address.
 func (c *config) needOwner() (string, error) {
 	if c.databaseURL == "" {
-		return "", wrongUsage("DATABASE_URL is not set; set it, or run trust up, which runs its own Postgres")
+		return "", exit.WrongUsage("DATABASE_URL is not set; set it, or run trust up, which runs its own Postgres")
 	}
 	return withRole(c.databaseURL, "")
 }
@@ -61,9 +63,9 @@ func (c *config) roleURL(name, given, role string) (string, error) {
 	case given != "":
 		return withRole(given, "")
 	case c.production:
-		return "", wrongUsage("%s is not set; production does not derive it from the owner's DATABASE_URL: set it to a login that is in %s only", name, role)
+		return "", exit.WrongUsage("%s is not set; production does not derive it from the owner's DATABASE_URL: set it to a login that is in %s only", name, role)
 	case c.databaseURL == "":
-		return "", wrongUsage("neither %s nor DATABASE_URL is set; set one, or run trust up, which runs its own Postgres", name)
+		return "", exit.WrongUsage("neither %s nor DATABASE_URL is set; set one, or run trust up, which runs its own Postgres", name)
 	default:
 		return withRole(c.databaseURL, role)
 	}
@@ -76,7 +78,7 @@ func parseDatabaseURL(name, address string) (*url.URL, error) {
 	}
 	u, err := url.Parse(address)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
-		return nil, wrongUsage("%s is not of the form postgres://user:password@host:port/database; correct it", name)
+		return nil, exit.WrongUsage("%s is not of the form postgres://user:password@host:port/database; correct it", name)
 	}
 	return u, nil
 }
@@ -114,20 +116,20 @@ func place(address string) string {
 // checkOrigin accepts https://host[:port], and http for the own machine except in production.
 func checkOrigin(origin string, production bool) error {
 	if strings.Contains(origin, "*") {
-		return wrongUsage("ALLOWED_ORIGINS holds *; name every origin instead")
+		return exit.WrongUsage("ALLOWED_ORIGINS holds *; name every origin instead")
 	}
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || u.Path != "" ||
 		u.RawQuery != "" || u.Fragment != "" {
-		return wrongUsage("an entry of ALLOWED_ORIGINS is not of the form https://host or https://host:port; correct it")
+		return exit.WrongUsage("an entry of ALLOWED_ORIGINS is not of the form https://host or https://host:port; correct it")
 	}
 	local := slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
 	switch {
 	case u.Scheme == "https" || local && !production:
 		return nil
 	case production:
-		return wrongUsage("an entry of ALLOWED_ORIGINS is not https; production takes no other (the default is http://localhost:3000)")
+		return exit.WrongUsage("an entry of ALLOWED_ORIGINS is not https; production takes no other (the default is http://localhost:3000)")
 	default:
-		return wrongUsage("an entry of ALLOWED_ORIGINS is not https; plain http is for localhost only")
+		return exit.WrongUsage("an entry of ALLOWED_ORIGINS is not https; plain http is for localhost only")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/domain"
 )
 
@@ -67,19 +68,19 @@ func (c *config) readMode(s settings) (err error) {
 	case "production":
 		c.production = true
 	default:
-		return wrongUsage("ENVIRONMENT is neither development, test nor production; set one of them")
+		return exit.WrongUsage("ENVIRONMENT is neither development, test nor production; set one of them")
 	}
 	if c.debug, err = strconv.ParseBool(s.get("DEBUG")); err != nil {
-		return wrongUsage("DEBUG is neither true nor false; set one of them")
+		return exit.WrongUsage("DEBUG is neither true nor false; set one of them")
 	}
 	if c.production && c.debug {
-		return wrongUsage("DEBUG is refused in production; unset it")
+		return exit.WrongUsage("DEBUG is refused in production; unset it")
 	}
 	switch c.logFormat = s.get("LOG_FORMAT"); c.logFormat {
 	case "text", "json":
 		return nil
 	default:
-		return wrongUsage("LOG_FORMAT is neither text nor json; set one of them")
+		return exit.WrongUsage("LOG_FORMAT is neither text nor json; set one of them")
 	}
 }
 
@@ -91,17 +92,17 @@ func (c *config) readSecrets(s settings) error {
 			continue // whether it is needed depends on the command
 		}
 		if n := len([]rune(value)); n < minKey {
-			return wrongUsage("%s has %d characters; give it at least %d random ones", name, n, minKey)
+			return exit.WrongUsage("%s has %d characters; give it at least %d random ones", name, n, minKey)
 		}
 		if strings.Count(value, value[:1]) == len(value) {
-			return wrongUsage("%s is one character repeated; give it at least %d random ones", name, minKey)
+			return exit.WrongUsage("%s is one character repeated; give it at least %d random ones", name, minKey)
 		}
 	}
 	if c.secretKey != "" && c.secretKey == c.masterKey {
-		return wrongUsage("SECRET_KEY and MASTER_KEY are the same; give each its own, so that losing one does not lose both")
+		return exit.WrongUsage("SECRET_KEY and MASTER_KEY are the same; give each its own, so that losing one does not lose both")
 	}
 	if c.secretKey != "" && c.secretKey == c.newMasterKey {
-		return wrongUsage("SECRET_KEY and NEW_MASTER_KEY are the same; give each its own, so that losing one does not lose both")
+		return exit.WrongUsage("SECRET_KEY and NEW_MASTER_KEY are the same; give each its own, so that losing one does not lose both")
 	}
 	var faults domain.Faults
 	faults.Email("ADMIN_EMAIL", s.get("ADMIN_EMAIL"))
@@ -109,10 +110,10 @@ func (c *config) readSecrets(s settings) error {
 		faults.Password("ADMIN_PASSWORD", s.get("ADMIN_PASSWORD"))
 	}
 	if refusal, ok := errors.AsType[*domain.Error](faults.Err()); ok {
-		return wrongUsage("%s", reasonOf(refusal))
+		return exit.WrongUsage("%s", exit.Reason(refusal))
 	}
 	if s.get("ALGORITHM") != "HS256" {
-		return wrongUsage("ALGORITHM can only be HS256; unset it")
+		return exit.WrongUsage("ALGORITHM can only be HS256; unset it")
 	}
 	return nil
 }
@@ -126,7 +127,7 @@ func (c *config) readURLs(s settings) error {
 	}
 	c.redisURL = s.get("REDIS_URL")
 	if c.redisURL != "" && !strings.HasPrefix(c.redisURL, "redis://") && !strings.HasPrefix(c.redisURL, "rediss://") {
-		return wrongUsage("REDIS_URL does not start with redis:// or rediss://; correct it")
+		return exit.WrongUsage("REDIS_URL does not start with redis:// or rediss://; correct it")
 	}
 	return nil
 }
@@ -135,10 +136,10 @@ func (c *config) readHTTP(s settings) error {
 	c.httpAddr = s.get("HTTP_ADDR")
 	_, port, err := net.SplitHostPort(c.httpAddr)
 	if err != nil {
-		return wrongUsage("HTTP_ADDR is not HOST:PORT; give one like 127.0.0.1:8000")
+		return exit.WrongUsage("HTTP_ADDR is not HOST:PORT; give one like 127.0.0.1:8000")
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		return wrongUsage("the port of HTTP_ADDR is not a number from 0 to 65535; correct it")
+		return exit.WrongUsage("the port of HTTP_ADDR is not a number from 0 to 65535; correct it")
 	}
 	for origin := range strings.SplitSeq(s.get("ALLOWED_ORIGINS"), ",") {
 		origin = strings.TrimSpace(origin)
@@ -171,10 +172,10 @@ func (c *config) readLimits(s settings) error {
 		c.rateLimit = true
 	case "off":
 		if c.production {
-			return wrongUsage("RATE_LIMIT=off is refused in production; unset it")
+			return exit.WrongUsage("RATE_LIMIT=off is refused in production; unset it")
 		}
 	default:
-		return wrongUsage("RATE_LIMIT is neither on nor off; set one of them")
+		return exit.WrongUsage("RATE_LIMIT is neither on nor off; set one of them")
 	}
 	return s.numbers(1, 1_000_000, map[string]*int{
 		"RATE_LIMIT_LOGIN_ACCOUNT":    &c.limits.loginAccount,
@@ -210,7 +211,7 @@ func (s settings) numbers(least, most int, into map[string]*int) (err error) {
 func (s settings) number(name string, least, most int) (int, error) {
 	n, err := strconv.Atoi(s.get(name))
 	if err != nil || n < least || n > most {
-		return 0, wrongUsage("%s is not a number from %d to %d; correct it", name, least, most)
+		return 0, exit.WrongUsage("%s is not a number from %d to %d; correct it", name, least, most)
 	}
 	return n, nil
 }
@@ -230,7 +231,7 @@ func (s settings) networks(name string) ([]netip.Prefix, error) {
 			}
 		}
 		if err != nil {
-			return nil, wrongUsage("an entry of %s is no network like 10.0.0.0/8; correct it", name)
+			return nil, exit.WrongUsage("an entry of %s is no network like 10.0.0.0/8; correct it", name)
 		}
 		all = append(all, network)
 	}

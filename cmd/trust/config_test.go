@@ -10,6 +10,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 )
 
 // good is a configuration without a fault; each case spoils it.
@@ -115,7 +117,7 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 			continue
 		}
-		if code := exitCode(err); code != exitUsage {
+		if code := exit.CodeOf(err); code != exit.CodeUsage {
 			t.Errorf("%s: exit code %d", name, code)
 		}
 		for _, secret := range []string{"hunter2", "s3cret", "m4ster", "0123456789"} {

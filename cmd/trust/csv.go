@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 )
 
 // csvRow is one record of a CSV file, its fields by the names of the columns, blanks around them cut off.
@@ -31,11 +33,11 @@ const maxRecordLines = 200
 func readCSVFile(path string, required []string) ([]csvRow, []badRow, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, nil, unreachable(err, "cannot read the file; nothing was imported")
+		return nil, nil, exit.Unreachable(err, "cannot read the file; nothing was imported")
 	}
 	rows, bad, err := parseCSV(text, required)
 	if err != nil {
-		return nil, nil, wrongUsage("%s: %v; nothing was imported", path, err)
+		return nil, nil, exit.WrongUsage("%s: %v; nothing was imported", path, err)
 	}
 	return rows, bad, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/projections"
 )
@@ -30,7 +31,7 @@ func (x exposureCmd) Run(p *program) error {
 	defer e.close()
 	tenant, err := e.handler.TenantOf(p.ctx, x.Tenant)
 	if err != nil {
-		return explain(err)
+		return exit.Explain(err)
 	}
 	filter := projections.ExposureFilter{Subject: domain.UserID{UUID: x.Subject}, Actor: domain.UserID{UUID: x.Actor}, From: x.From.Time, To: x.To.Time}
 	known := filter.Subject
@@ -44,7 +45,7 @@ func (x exposureCmd) Run(p *program) error {
 	for {
 		list, err := e.readings.Exposure(p.ctx, tenant, filter, page)
 		if err != nil {
-			return explain(err)
+			return exit.Explain(err)
 		}
 		for _, read := range list.Items {
 			if err := writeExposure(p, read, count == 0); err != nil {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 )
 
 // home is the folder DATA_DIR, held by one trust up at a time.
@@ -24,23 +26,23 @@ func openHome(dir string) (*home, error) {
 	// Others may pass through, because Postgres run by root works as another user; each thing inside has its own mode.
 	for _, path := range []string{dir, h.runDir()} {
 		if err := os.MkdirAll(path, 0o711); err != nil {
-			return nil, unreachable(err, "cannot make the folder DATA_DIR; set it to one that can be written to")
+			return nil, exit.Unreachable(err, "cannot make the folder DATA_DIR; set it to one that can be written to")
 		}
 	}
 	var err error
 	if h.lock, err = os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return nil, unreachable(err, "cannot write to DATA_DIR; set it to a folder that can be written to")
+		return nil, exit.Unreachable(err, "cannot write to DATA_DIR; set it to a folder that can be written to")
 	}
 	if err := syscall.Flock(int(h.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		defer h.close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, unreachable(nil, "trust up runs on %s already%s; stop it first, or set another DATA_DIR", dir, h.holder())
+			return nil, exit.Unreachable(nil, "trust up runs on %s already%s; stop it first, or set another DATA_DIR", dir, h.holder())
 		}
-		return nil, unreachable(err, "cannot lock %s", h.lock.Name())
+		return nil, exit.Unreachable(err, "cannot lock %s", h.lock.Name())
 	}
 	if err := errors.Join(h.lock.Truncate(0), writeAt(h.lock, strconv.Itoa(os.Getpid())+"\n"), h.clear()); err != nil {
 		h.close()
-		return nil, unreachable(err, "cannot prepare %s", dir)
+		return nil, exit.Unreachable(err, "cannot prepare %s", dir)
 	}
 	return h, nil
 }

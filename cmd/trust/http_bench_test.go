@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/internal/pgtest"
@@ -66,7 +67,7 @@ func (s *site) clerks(b *testing.B, n int) []*client {
 	b.Helper()
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = n // a connection each, kept
-	s.feed("correct horse battery\n", "admin", "create", "--municipality", "CPT", "--email", "head@example.org").expect(b, exitDone, "made")
+	s.feed("correct horse battery\n", "admin", "create", "--municipality", "CPT", "--email", "head@example.org").expect(b, exit.CodeDone, "made")
 	head := s.signedIn("head@example.org", "correct horse battery", "CPT")
 	all := make([]*client, n)
 	for i := range n {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/domain"
 )
 
@@ -36,7 +37,7 @@ func carryOut(p *program, what, verb string, wishes []wish, bad []badRow) error 
 	t, err := runImport(p.ctx, wishes, bad, func() { _ = bar.Add(1) })
 	_ = bar.Finish() // drawing is all it does
 	if err != nil {
-		return unreachable(err, "the import stopped after %d %s; repeat it", t.added+t.unchanged, what)
+		return exit.Unreachable(err, "the import stopped after %d %s; repeat it", t.added+t.unchanged, what)
 	}
 	return t.tell(p.stdout, p.stderr, what, verb)
 }
@@ -58,8 +59,8 @@ func runImport(ctx context.Context, wishes []wish, bad []badRow, step func()) (t
 			t.added++
 		case refused && refusal.Code == w.standing:
 			t.unchanged++
-		case refused && !isAway(err) && refusal.Code != domain.CodeForbidden:
-			t.bad = append(t.bad, badRow{w.line, reasonOf(refusal)})
+		case refused && !exit.IsAway(err) && refusal.Code != domain.CodeForbidden:
+			t.bad = append(t.bad, badRow{w.line, exit.Reason(refusal)})
 		default:
 			stop(err)
 		}
@@ -93,7 +94,7 @@ func insist(ctx context.Context, do func(context.Context) error) error {
 	started, pause := time.Now(), 50*time.Millisecond
 	for {
 		err := do(ctx)
-		if err == nil || !isAway(err) || time.Since(started) > patience {
+		if err == nil || !exit.IsAway(err) || time.Since(started) > patience {
 			return err
 		}
 		if !wait(ctx, pause) {
@@ -115,21 +116,6 @@ func wait(ctx context.Context, pause time.Duration) bool {
 	}
 }
 
-// reasonOf is a refusal for a person: the faulty fields, or the sentence.
-func reasonOf(refusal *domain.Error) string {
-	if len(refusal.Fields) == 0 {
-		return refusal.Message
-	}
-	text := ""
-	for _, f := range refusal.Fields {
-		if text != "" {
-			text += " "
-		}
-		text += f.Field + ": " + f.Message
-	}
-	return text
-}
-
 // tell names the bad rows on standard error and the sums on standard output.
 func (t tally) tell(stdout, stderr io.Writer, what, verb string) error {
 	for _, b := range t.bad {
@@ -141,7 +127,7 @@ func (t tally) tell(stdout, stderr io.Writer, what, verb string) error {
 		return err
 	}
 	if len(t.bad) > 0 {
-		return notSo("%d rows were refused; correct them and import the file again", len(t.bad))
+		return exit.NotSo("%d rows were refused; correct them and import the file again", len(t.bad))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/joho/godotenv"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/eventstore"
 )
 
@@ -37,7 +38,7 @@ func (keysRotateCmd) Run(p *program) error {
 	}
 	if c.keepsMasterKey() {
 		if err := keepInEnvFile(c.envFile(), pair{"MASTER_KEY", c.newMasterKey}, pair{"NEW_MASTER_KEY", ""}); err != nil {
-			return unreachable(err, "the master key is changed, but could not be made MASTER_KEY in the file env in DATA_DIR; run this again")
+			return exit.Unreachable(err, "the master key is changed, but could not be made MASTER_KEY in the file env in DATA_DIR; run this again")
 		}
 	}
 	_, err = fmt.Fprintln(p.stdout, c.rotated(count))
@@ -57,13 +58,13 @@ func (c *config) needRotation() (string, error) {
 	}
 	if c.keepsMasterKey() {
 		if kept := c.settings.kept("NEW_MASTER_KEY"); kept != "" && kept != c.newMasterKey {
-			return "", wrongUsage("a change to another NEW_MASTER_KEY was begun, which %s keeps; unset this one and finish that change first", c.envFile())
+			return "", exit.WrongUsage("a change to another NEW_MASTER_KEY was begun, which %s keeps; unset this one and finish that change first", c.envFile())
 		}
 		if read, err := godotenv.Unmarshal("K=" + c.newMasterKey); err != nil || len(read) != 1 || read["K"] != c.newMasterKey {
-			return "", wrongUsage("NEW_MASTER_KEY has characters that %s cannot hold; make it of letters and digits", c.envFile())
+			return "", exit.WrongUsage("NEW_MASTER_KEY has characters that %s cannot hold; make it of letters and digits", c.envFile())
 		}
 	} else if c.newMasterKey == c.masterKey {
-		return "", wrongUsage("MASTER_KEY and NEW_MASTER_KEY are the same; give the key to change to as NEW_MASTER_KEY")
+		return "", exit.WrongUsage("MASTER_KEY and NEW_MASTER_KEY are the same; give the key to change to as NEW_MASTER_KEY")
 	}
 	return c.needSchemaOwner()
 }
@@ -72,7 +73,7 @@ func (c *config) needRotation() (string, error) {
 func rotate(ctx context.Context, c *config, pool *pgxpool.Pool) (count int, err error) {
 	tx, err := pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	if err != nil {
-		return 0, explain(err)
+		return 0, exit.Explain(err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after the commit it does nothing
 	if count, err = eventstore.Rotate(ctx, tx, []byte(c.masterKey), []byte(c.newMasterKey)); err != nil {
@@ -80,11 +81,11 @@ func rotate(ctx context.Context, c *config, pool *pgxpool.Pool) (count int, err 
 	}
 	if count > 0 && c.keepsMasterKey() {
 		if err := keepInEnvFile(c.envFile(), pair{"NEW_MASTER_KEY", c.newMasterKey}); err != nil {
-			return 0, unreachable(err, "the new key cannot be kept in the file env in DATA_DIR; nothing was changed")
+			return 0, exit.Unreachable(err, "the new key cannot be kept in the file env in DATA_DIR; nothing was changed")
 		}
 	}
 	if err := tx.Commit(ctx); err != nil {
-		return 0, unreachable(err, "it is not known whether the master key was changed; run this again with the same two keys")
+		return 0, exit.Unreachable(err, "it is not known whether the master key was changed; run this again with the same two keys")
 	}
 	return count, nil
 }
@@ -92,13 +93,13 @@ func rotate(ctx context.Context, c *config, pool *pgxpool.Pool) (count int, err 
 func rotationRefused(err error) error {
 	switch {
 	case errors.Is(err, eventstore.ErrWrongMasterKey):
-		return wrongUsage("neither MASTER_KEY nor NEW_MASTER_KEY is the one that this database is under; nothing was changed")
+		return exit.WrongUsage("neither MASTER_KEY nor NEW_MASTER_KEY is the one that this database is under; nothing was changed")
 	case errors.Is(err, eventstore.ErrNoKeys):
-		return notSo("the database has no keys yet, so there is nothing to change; start with the master key that you want")
-	case isUnmigrated(err), isAway(err), errors.Is(err, context.Canceled):
-		return explain(err)
+		return exit.NotSo("the database has no keys yet, so there is nothing to change; start with the master key that you want")
+	case exit.IsUnmigrated(err), exit.IsAway(err), errors.Is(err, context.Canceled):
+		return exit.Explain(err)
 	default:
-		return notSo("not every key opens, so nothing was changed: %v", err)
+		return exit.NotSo("not every key opens, so nothing was changed: %v", err)
 	}
 }
 

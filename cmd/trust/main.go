@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 )
 
 // cli is the grammar: one field a command, each in a file of its own.
@@ -58,8 +60,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:])
 	stop()
-	if code == exitUsage && os.Getenv(partVariable) != "" {
-		code = exitRefused
+	if code == exit.CodeUsage && os.Getenv(exit.PartVariable) != "" {
+		code = exit.CodeRefused
 	}
 	os.Exit(code)
 }
@@ -96,7 +98,7 @@ func usageError(err error) error {
 			command = "trust " + selected.Path()
 		}
 	}
-	return wrongUsage("%v; see %s --help", err, strings.TrimSpace(command))
+	return exit.WrongUsage("%v; see %s --help", err, strings.TrimSpace(command))
 }
 
 // flagValues gives the settings among the flags that were given, by the names of their variables.
@@ -128,7 +130,7 @@ func meanings() map[string]string {
 // report prints an error on one line, and gives the exit code.
 func report(err error) int {
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "trust: "+oneLine(err))
+		fmt.Fprintln(os.Stderr, "trust: "+exit.OneLine(err))
 	}
-	return exitCode(err)
+	return exit.CodeOf(err)
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/migrations"
 )
 
@@ -27,7 +28,7 @@ func (m migrateCmd) Run(p *program) error {
 	}
 	done, err := migrations.Up(p.ctx, address)
 	if err != nil {
-		return unreachable(err, "the schema could not be brought up to date")
+		return exit.Unreachable(err, "the schema could not be brought up to date")
 	}
 	for _, name := range done.Names {
 		if _, err := fmt.Fprintln(p.stdout, "applied", name); err != nil {
@@ -53,9 +54,9 @@ func migrationStatus(p *program, address string) error {
 	}
 	switch {
 	case have < want:
-		return notSo("the schema is %d migrations behind; run trust migrate", want-have)
+		return exit.NotSo("the schema is %d migrations behind; run trust migrate", want-have)
 	case have > want:
-		return notSo("the database is newer than this program; run a newer trust")
+		return exit.NotSo("the database is newer than this program; run a newer trust")
 	default:
 		return nil
 	}
@@ -65,7 +66,7 @@ func migrationStatus(p *program, address string) error {
 func connectOwner(p *program, address string) (*pgx.Conn, error) {
 	conn, err := pgx.Connect(p.ctx, address)
 	if err != nil {
-		return nil, unreachable(err, "the database does not answer; is it running, and is DATABASE_URL right?")
+		return nil, exit.Unreachable(err, "the database does not answer; is it running, and is DATABASE_URL right?")
 	}
 	return conn, nil
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
@@ -38,8 +39,8 @@ func (s *supervisor) keep(ctx context.Context, p part) {
 		if ctx.Err() != nil {
 			return
 		}
-		if codeOf(err) == exitRefused {
-			s.fail(wrongUsage("%s refuses its configuration; correct what it says above and start again", p.name))
+		if codeOf(err) == exit.CodeRefused {
+			s.fail(exit.WrongUsage("%s refuses its configuration; correct what it says above and start again", p.name))
 			return
 		}
 		if time.Since(started) > goodWhile {
@@ -62,7 +63,7 @@ func (s *supervisor) finish(ctx context.Context, p part) error {
 	for pause := firstPause; ; pause = min(2*pause, longPause) {
 		err := s.once(ctx, p)
 		code := codeOf(err)
-		if err == nil || ctx.Err() != nil || code == exitNotSo || code == exitRefused {
+		if err == nil || ctx.Err() != nil || code == exit.CodeNotSo || code == exit.CodeRefused {
 			return err
 		}
 		s.log.WarnContext(ctx, "a step failed; trying it again", slog.String("part", p.name), slog.String("how", how(err)), slog.Duration("in", pause))
@@ -120,10 +121,10 @@ func (s *supervisor) await(ctx context.Context, p part, cmd *exec.Cmd, ended <-c
 // codeOf gives the exit code of a process; -1: it was killed, or never started.
 func codeOf(err error) int {
 	if err == nil {
-		return exitDone
+		return exit.CodeDone
 	}
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return exit.ExitCode()
+	if ended, ok := errors.AsType[*exec.ExitError](err); ok {
+		return ended.ExitCode()
 	}
 	return -1
 }

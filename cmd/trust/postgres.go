@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
@@ -43,19 +44,19 @@ type privateServer struct {
 func newPrivateServer(dir, password string, port int, log io.Writer, all bool) (*privateServer, error) {
 	binaries, err := localpg.Find()
 	if err != nil {
-		return nil, unreachable(nil, "%v", err)
+		return nil, exit.Unreachable(nil, "%v", err)
 	}
 	cluster, err := localpg.New(localpg.Config{
 		Dir: filepath.Join(dir, postgresPart), Binaries: binaries, Port: port, Password: password,
 	})
 	if err != nil {
-		return nil, unreachable(err, "cannot prepare a Postgres in DATA_DIR")
+		return nil, exit.Unreachable(err, "cannot prepare a Postgres in DATA_DIR")
 	}
 	// A pipe of our own, and not one of package exec: after kill -9 orphaned backends hold it open for a moment, and exec would
 	// wait for them before it says that the server has ended.
 	from, to, err := os.Pipe()
 	if err != nil {
-		return nil, unreachable(err, "cannot make a pipe")
+		return nil, exit.Unreachable(err, "cannot make a pipe")
 	}
 	s := &privateServer{cluster: cluster, log: &serverLog{to: log, all: all}, pipe: to}
 	go func() { _, _ = io.Copy(s.log, from) }()
@@ -78,7 +79,7 @@ func (s *privateServer) part(fail func(error)) part {
 // ended hears that the server ended by itself. One that never worked will not work the next time either.
 func (s *privateServer) ended(fail func(error)) {
 	if n := s.ends.Add(1); n >= giveUpAfter && !s.ready.Load() {
-		fail(unreachable(nil, "Postgres does not start; its last words: %s", s.log.lastLine()))
+		fail(exit.Unreachable(nil, "Postgres does not start; its last words: %s", s.log.lastLine()))
 	}
 }
 
@@ -95,11 +96,11 @@ func (s *privateServer) awaitReady(ctx context.Context) error {
 func accessOf(address string) (port int, password string, err error) {
 	u, err := url.Parse(address)
 	if err != nil || u.User == nil {
-		return 0, "", wrongUsage("DATABASE_URL in the file env in DATA_DIR is not the one trust up made; restore that file from a copy")
+		return 0, "", exit.WrongUsage("DATABASE_URL in the file env in DATA_DIR is not the one trust up made; restore that file from a copy")
 	}
 	port, err = strconv.Atoi(u.Port())
 	if err != nil {
-		return 0, "", wrongUsage("DATABASE_URL in the file env in DATA_DIR has no port; restore that file from a copy")
+		return 0, "", exit.WrongUsage("DATABASE_URL in the file env in DATA_DIR has no port; restore that file from a copy")
 	}
 	password, _ = u.User.Password()
 	return port, password, nil

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 )
 
 //go:embed data/municipalities.csv data/purposes.csv data/names.csv
@@ -46,7 +48,7 @@ func prepareSchema(p *program, c *config) error {
 	}
 	if ownServer(c.settings) {
 		if err := makeDatabase(p.ctx, address); err != nil {
-			return unreachable(err, "cannot make the database")
+			return exit.Unreachable(err, "cannot make the database")
 		}
 	}
 	return migrateCmd{}.Run(p)
@@ -118,7 +120,7 @@ func (s *supervisor) contents(ctx context.Context, p *program, c *config) error 
 		return nil
 	}
 	err := s.step(ctx, p, "contents")
-	if failed, ok := errors.AsType[*failure](err); ok && failed.code == exitNotSo {
+	if failed, ok := errors.AsType[*exit.Error](err); ok && failed.Code == exit.CodeNotSo {
 		s.log.WarnContext(ctx, "not everything was imported; what was refused is said above")
 		err = nil
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/projections"
 )
 
@@ -65,7 +66,7 @@ func chooseProjections(names []string) ([]projections.Projection, error) {
 	for i, name := range names {
 		projection, ok := projections.ByName(name)
 		if !ok {
-			return nil, wrongUsage("there is no projector %q; give some of: %s, all", name, strings.Join(projectorNames(), ", "))
+			return nil, exit.WrongUsage("there is no projector %q; give some of: %s, all", name, strings.Join(projectorNames(), ", "))
 		}
 		if !slices.Contains(names[:i], name) {
 			chosen = append(chosen, projection)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	apphttp "github.com/salga-trust/engine/http"
 	"github.com/salga-trust/engine/migrations"
 	"github.com/salga-trust/engine/projections"
@@ -40,7 +41,7 @@ type await struct {
 
 func newReadiness(c *config, pool *pgxpool.Pool, queries *projections.Queries) *readiness {
 	r := &readiness{pool: pool, queries: queries, waiting: map[string]await{}}
-	if os.Getenv(partVariable) != "" {
+	if os.Getenv(exit.PartVariable) != "" {
 		r.started = c.importedFile()
 	}
 	return r

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/projections"
@@ -87,13 +88,13 @@ func notRebuilt(err error) error {
 	)
 	switch {
 	case errors.Is(err, projections.ErrRebuilding):
-		return notSo("%v; wait for it to end", err)
+		return exit.NotSo("%v; wait for it to end", err)
 	case errors.As(err, &gap), errors.As(err, &order), errors.As(err, &unknown):
-		return notSo("%v; nothing was changed", err)
+		return exit.NotSo("%v; nothing was changed", err)
 	case errors.Is(err, context.Canceled):
-		return unreachable(nil, "stopped before its end; nothing was changed")
+		return exit.Unreachable(nil, "stopped before its end; nothing was changed")
 	default:
-		return explain(err)
+		return exit.Explain(err)
 	}
 }
 
@@ -101,7 +102,7 @@ func dropKept(p *program, pool *pgxpool.Pool, chosen []projections.Projection) e
 	for _, projection := range chosen {
 		dropped, err := projections.DropKept(p.ctx, pool, projection)
 		if err != nil {
-			return explain(err)
+			return exit.Explain(err)
 		}
 		for _, name := range dropped {
 			if _, err := fmt.Fprintf(p.stdout, "%s dropped\n", name); err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 	apphttp "github.com/salga-trust/engine/http"
@@ -30,7 +31,7 @@ type replayCmd struct {
 // Run replays the state of consents from the log. CSV and NDJSON are, byte for byte, what the API answers.
 func (r replayCmd) Run(p *program) error {
 	if r.Reveal != (strings.TrimSpace(r.Reason) != "") {
-		return wrongUsage("--reveal needs --reason, and --reason is for --reveal")
+		return exit.WrongUsage("--reveal needs --reason, and --reason is for --reveal")
 	}
 	e, err := openCommandSide(p)
 	if err != nil {
@@ -47,7 +48,7 @@ func (r replayCmd) Run(p *program) error {
 		}
 	}
 	if err := r.write(p, e, tenant, q); err != nil {
-		return explain(err)
+		return exit.Explain(err)
 	}
 	_, err = fmt.Fprintf(p.stderr, "replayed at position %d; --position %d gives the same again\n", q.Position, q.Position)
 	return err
@@ -58,7 +59,7 @@ func (r replayCmd) Run(p *program) error {
 func (r replayCmd) question(p *program, e *commandSide) (tenant domain.TenantID, q projections.ReplayQuery, err error) {
 	q = projections.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID{UUID: r.Subject}, Purpose: strings.ToLower(r.Purpose)}
 	if tenant, err = e.handler.TenantOf(p.ctx, r.Tenant); err != nil {
-		return tenant, q, explain(err)
+		return tenant, q, exit.Explain(err)
 	}
 	if !q.Subject.IsZero() {
 		if err := e.handler.KnownPerson(p.ctx, tenant, q.Subject); err != nil {

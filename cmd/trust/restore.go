@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/migrations"
@@ -64,12 +65,12 @@ func (r restoreCmd) read() (s stored, err error) {
 		return s, err
 	}
 	if s.keys.Position < s.events.Position {
-		return s, notSo("the keys are older than the events (position %d, %d): who came between would be lost; give the keys that "+
+		return s, exit.NotSo("the keys are older than the events (position %d, %d): who came between would be lost; give the keys that "+
 			"were written with the events, or newer ones", s.keys.Position, s.events.Position)
 	}
 	known, err := migrations.Known()
 	if err == nil && max(s.events.Schema, s.keys.Schema) > known {
-		err = notSo("the backup is of schema %d, and this program knows %d; run a newer trust", max(s.events.Schema, s.keys.Schema), known)
+		err = exit.NotSo("the backup is of schema %d, and this program knows %d; run a newer trust", max(s.events.Schema, s.keys.Schema), known)
 	}
 	return s, err
 }
@@ -83,7 +84,7 @@ func emptyDatabase(p *program, address string) (*pgx.Conn, error) {
 		}
 	}
 	if err != nil {
-		return nil, unreachable(err, "the database does not answer and cannot be made; is DATABASE_URL right?")
+		return nil, exit.Unreachable(err, "the database does not answer and cannot be made; is DATABASE_URL right?")
 	}
 	err = eventstore.CheckEmpty(p.ctx, conn)
 	if err == nil {
@@ -151,13 +152,13 @@ func (s stored) fill(p *program, restore *eventstore.Restore, masterKey []byte) 
 func explainRestore(err error) error {
 	switch {
 	case errors.Is(err, eventstore.ErrNotEmpty):
-		return notSo("the database is not empty, and nothing is ever restored over something: name a new database in DATABASE_URL, " +
+		return exit.NotSo("the database is not empty, and nothing is ever restored over something: name a new database in DATABASE_URL, " +
 			"which need not be there yet")
 	case errors.Is(err, eventstore.ErrNoBackup), errors.Is(err, eventstore.ErrOtherKeys):
-		return notSo("%v; nothing was restored", err)
+		return exit.NotSo("%v; nothing was restored", err)
 	case errors.Is(err, migrations.ErrNewerDatabase):
-		return notSo("the database is newer than this program; run a newer trust")
+		return exit.NotSo("the database is newer than this program; run a newer trust")
 	default:
-		return explain(err)
+		return exit.Explain(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/alexedwards/argon2id"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 )
@@ -35,10 +36,10 @@ const (
 // a municipality are numbered within it. (Rarely a larger number gives a municipality one person less; one who is there stays.)
 func (c seedCmd) Run(p *program) error {
 	if p.settings.get("ENVIRONMENT") == "production" {
-		return wrongUsage("ENVIRONMENT is production, where nobody is made up; seed a development system")
+		return exit.WrongUsage("ENVIRONMENT is production, where nobody is made up; seed a development system")
 	}
 	if c.People < 1 || c.People > maxPeople {
-		return wrongUsage("--people is not a number from 1 to %d; correct it", maxPeople)
+		return exit.WrongUsage("--people is not a number from 1 to %d; correct it", maxPeople)
 	}
 	e, err := openCommandSide(p)
 	if err != nil {
@@ -93,10 +94,10 @@ func (c seedCmd) newSeeder(ctx context.Context, e *commandSide) (*seeder, error)
 	for _, one := range shares {
 		tenant, err := s.handler.TenantOf(ctx, one.municipality)
 		if refusal, ok := errors.AsType[*domain.Error](err); ok && refusal.Code == domain.CodeUnknownMunicipality {
-			return nil, notSo("the municipality %s is not there; run trust up, or trust import municipalities, first", one.municipality)
+			return nil, exit.NotSo("the municipality %s is not there; run trust up, or trust import municipalities, first", one.municipality)
 		}
 		if err != nil {
-			return nil, explain(err)
+			return nil, exit.Explain(err)
 		}
 		s.offices = append(s.offices, &office{share: one, tenant: tenant})
 	}
@@ -104,18 +105,18 @@ func (c seedCmd) newSeeder(ctx context.Context, e *commandSide) (*seeder, error)
 		return nil, err
 	}
 	s.before, err = s.handler.Store.Head(ctx)
-	return s, explain(err)
+	return s, exit.Explain(err)
 }
 
 // needPurposes refuses a system without the purposes that residents decide about.
 func (s *seeder) needPurposes(ctx context.Context) error {
 	purposes, err := s.handler.Purposes(ctx, domain.PlatformTenant())
 	if err != nil {
-		return explain(err)
+		return exit.Explain(err)
 	}
 	for _, h := range append(habits(), habit{purpose: childProgramme}) {
 		if !slices.ContainsFunc(purposes, func(p domain.Purpose) bool { return p.Code == h.purpose && p.Basis == domain.ConsentBasis }) {
-			return notSo("the default purpose %s is not there; run trust up, or trust import purposes, first", h.purpose)
+			return exit.NotSo("the default purpose %s is not there; run trust up, or trust import purposes, first", h.purpose)
 		}
 	}
 	return nil
@@ -223,9 +224,9 @@ func (s *seeder) summary() string {
 
 // stopped says how far it came and what to do. What is in the log stays.
 func (s *seeder) stopped(err error) error {
-	if refusal, ok := errors.AsType[*domain.Error](err); ok && exitCode(err) != exitUnreachable {
-		return notSo("the seed stopped after %d people, because something there was changed since it was made up: %s "+
-			"Mend that, or take another --seed", s.sum.people, reasonOf(refusal))
+	if refusal, ok := errors.AsType[*domain.Error](err); ok && exit.CodeOf(err) != exit.CodeUnreachable {
+		return exit.NotSo("the seed stopped after %d people, because something there was changed since it was made up: %s "+
+			"Mend that, or take another --seed", s.sum.people, exit.Reason(refusal))
 	}
-	return unreachable(err, "the seed stopped after %d people; run it again with the same arguments to go on", s.sum.people)
+	return exit.Unreachable(err, "the seed stopped after %d people; run it again with the same arguments to go on", s.sum.people)
 }

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 )
 
 type serveCmd struct{}
@@ -39,7 +41,7 @@ func (serveCmd) Run(p *program) error {
 	log := newLogger(p.stderr, c, "serve")
 	listener, err := (&net.ListenConfig{}).Listen(p.ctx, "tcp", c.httpAddr)
 	if err != nil {
-		return unreachable(err, "cannot listen on HTTP_ADDR; end what listens there, or set another address")
+		return exit.Unreachable(err, "cannot listen on HTTP_ADDR; end what listens there, or set another address")
 	}
 	current := &swap{}
 	current.use(starting("database"))
@@ -76,7 +78,7 @@ func serveUntil(ctx context.Context, server *http.Server, listener net.Listener)
 	go func() { broken <- server.Serve(listener) }()
 	select {
 	case err := <-broken:
-		return unreachable(err, "the server stopped")
+		return exit.Unreachable(err, "the server stopped")
 	case <-ctx.Done():
 	}
 	patience, done := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
@@ -89,7 +91,7 @@ func serveUntil(ctx context.Context, server *http.Server, listener net.Listener)
 
 // whyEnded gives the failure that ended ctx; nil: a signal did.
 func whyEnded(ctx context.Context) error {
-	if failed, ok := errors.AsType[*failure](context.Cause(ctx)); ok {
+	if failed, ok := errors.AsType[*exit.Error](context.Cause(ctx)); ok {
 		return failed
 	}
 	return nil

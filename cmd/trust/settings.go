@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/joho/godotenv"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 )
 
 // source is a place that a setting comes from.
@@ -88,7 +90,7 @@ func readEnvFile(path string) (map[string]string, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, unreachable(err, "cannot read %s; make it readable or remove it", path)
+		return nil, exit.Unreachable(err, "cannot read %s; make it readable or remove it", path)
 	}
 	values, err := godotenv.UnmarshalBytes(text)
 	if err == nil {
@@ -98,7 +100,7 @@ func readEnvFile(path string) (map[string]string, error) {
 	lines := strings.SplitAfter(string(text), "\n")
 	for n := len(lines) - 1; ; n-- {
 		if _, err := godotenv.Unmarshal(strings.Join(lines[:n], "")); err == nil {
-			return nil, wrongUsage("%s: line %d is not NAME=value; correct it", path, n+1)
+			return nil, exit.WrongUsage("%s: line %d is not NAME=value; correct it", path, n+1)
 		}
 	}
 }

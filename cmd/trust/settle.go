@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"io"
 	"os"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 )
 
 // settled is what a start of trust up begins with: a whole configuration, and the private server if there is to be one.
@@ -34,7 +36,7 @@ func settle(ctx context.Context, p *program, log io.Writer) (settled, error) {
 	}
 	if len(made) > 0 {
 		if err := keepInEnvFile(c.envFile(), made...); err != nil {
-			return settled{}, unreachable(err, "cannot keep what was made")
+			return settled{}, exit.Unreachable(err, "cannot keep what was made")
 		}
 	}
 	if p.settings, err = readSettings(p.settings.given[fromFlag], os.Environ()); err != nil {
@@ -100,7 +102,7 @@ func (s *settled) settleServer(ctx context.Context, c *config, log io.Writer) (a
 	if s.server.cluster.Exists() {
 		for _, name := range []string{"DATABASE_URL", "MASTER_KEY"} {
 			if c.settings.get(name) == "" {
-				return "", wrongUsage("there is a database in %s but no %s; restore %s from a copy, or move the database away to begin anew",
+				return "", exit.WrongUsage("there is a database in %s but no %s; restore %s from a copy, or move the database away to begin anew",
 					s.server.cluster.Dir, name, c.envFile())
 			}
 		}

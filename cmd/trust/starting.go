@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/eventstore"
 )
 
@@ -46,19 +47,19 @@ func openAPI(ctx context.Context, c *config, address string, log *slog.Logger, c
 			current.use(handler)
 			return e, nil
 		}
-		if failed, ok := errors.AsType[*failure](err); !ok || failed.code != exitUnreachable || errors.Is(err, eventstore.ErrWrongMasterKey) || ctx.Err() != nil {
+		if failed, ok := errors.AsType[*exit.Error](err); !ok || failed.Code != exit.CodeUnreachable || errors.Is(err, eventstore.ErrWrongMasterKey) || ctx.Err() != nil {
 			pool.Close()
 			return nil, err
 		}
 		part := "database"
 		switch {
-		case isUnmigrated(err):
+		case exit.IsUnmigrated(err):
 			part = "migrations"
-		case isClosed(err):
+		case exit.IsClosed(err):
 			part = "restore"
 		}
 		current.use(starting(part))
-		log.WarnContext(ctx, "waiting", slog.String("for", part), slog.String("why", oneLine(err)))
+		log.WarnContext(ctx, "waiting", slog.String("for", part), slog.String("why", exit.OneLine(err)))
 		if !wait(ctx, pause) {
 			pool.Close()
 			return nil, ctx.Err()

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/projections"
 )
 
@@ -31,7 +32,7 @@ func (s statusCmd) Run(p *program) error {
 	defer pool.Close()
 	status, err := projections.NewQueries(pool).Status(p.ctx)
 	if err != nil {
-		return explain(err)
+		return exit.Explain(err)
 	}
 	if s.JSON {
 		err = json.NewEncoder(p.stdout).Encode(status)
@@ -48,7 +49,7 @@ func (s statusCmd) Run(p *program) error {
 		}
 	}
 	if len(halted) > 0 {
-		return notSo("halted: %s; the errors above say why, and a projector goes on by itself once its cause is mended", strings.Join(halted, ", "))
+		return exit.NotSo("halted: %s; the errors above say why, and a projector goes on by itself once its cause is mended", strings.Join(halted, ", "))
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 )
 
 // supervisor starts the parts of the system, keeps them alive and stops them in order. It does none of their work.
@@ -80,13 +82,13 @@ func (s *supervisor) stopAll(again <-chan os.Signal) {
 func (p *program) own(name string, args ...string) (part, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return part{}, unreachable(err, "cannot find this program's own file")
+		return part{}, exit.Unreachable(err, "cannot find this program's own file")
 	}
 	return part{
 		name: name, stop: syscall.SIGTERM, grace: 15 * time.Second,
 		command: func(ctx context.Context) *exec.Cmd {
 			cmd := exec.CommandContext(ctx, self, args...)
-			cmd.Env = append(p.settings.asEnvironment(os.Environ()), partVariable+"="+name)
+			cmd.Env = append(p.settings.asEnvironment(os.Environ()), exit.PartVariable+"="+name)
 			cmd.Stdout, cmd.Stderr = p.stdout, p.stderr
 			return cmd
 		},

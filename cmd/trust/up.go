@@ -9,6 +9,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 )
 
 type upCmd struct{}
@@ -33,7 +35,7 @@ func (upCmd) Run(p *program) error {
 	}
 	if from.server != nil {
 		if err := from.server.cluster.Init(p.ctx); err != nil {
-			return interrupted(p.ctx, unreachable(err, "cannot make a Postgres in DATA_DIR"))
+			return interrupted(p.ctx, exit.Unreachable(err, "cannot make a Postgres in DATA_DIR"))
 		}
 	}
 	s := newSupervisor(home, newLogger(p.stderr, from.config, "up"), from.server)
@@ -52,7 +54,7 @@ func (upCmd) Run(p *program) error {
 
 // interrupted makes "stopped because somebody said so" a success.
 func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil && exitCode(err) != exitUsage {
+	if ctx.Err() != nil && exit.CodeOf(err) != exit.CodeUsage {
 		return nil
 	}
 	return err
@@ -81,7 +83,7 @@ func (s *supervisor) launch(p *program, from settled) error {
 		return cause(ctx, err)
 	}
 	if err := s.forgetOthers(from.config); err != nil {
-		return unreachable(err, "cannot prepare DATA_DIR")
+		return exit.Unreachable(err, "cannot prepare DATA_DIR")
 	}
 	serve, err := p.own("serve", "serve")
 	if err != nil {
@@ -117,10 +119,10 @@ func (s *supervisor) step(ctx context.Context, p *program, name string) error {
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err
-	case codeOf(err) == exitRefused:
-		return wrongUsage("the step %s refuses its configuration; correct what it says above and start again", name)
+	case codeOf(err) == exit.CodeRefused:
+		return exit.WrongUsage("the step %s refuses its configuration; correct what it says above and start again", name)
 	default:
-		return notSo("the step %s did not succeed; it says above why", name)
+		return exit.NotSo("the step %s did not succeed; it says above why", name)
 	}
 }
 
@@ -190,7 +192,7 @@ func awaitAddress(ctx context.Context, address string) error {
 			return listener.Close()
 		}
 		if time.Now().After(deadline) || !errors.Is(err, syscall.EADDRINUSE) {
-			return unreachable(err, "cannot listen on HTTP_ADDR; end what listens there, or set another address")
+			return exit.Unreachable(err, "cannot listen on HTTP_ADDR; end what listens there, or set another address")
 		}
 		if !wait(ctx, 100*time.Millisecond) {
 			return ctx.Err()

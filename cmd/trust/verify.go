@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/projections"
 )
@@ -42,12 +43,12 @@ func (verifyCmd) Run(p *program) error {
 	})
 	_ = bar.Finish()
 	if difference, ok := errors.AsType[*projections.Difference](err); ok && difference.Projection != "" {
-		return notSo("%v; trust rebuild %s makes the table anew from the log", difference, difference.Projection)
+		return exit.NotSo("%v; trust rebuild %s makes the table anew from the log", difference, difference.Projection)
 	} else if ok {
-		return notSo("%v; the log can be made anew only from a backup", difference)
+		return exit.NotSo("%v; the log can be made anew only from a backup", difference)
 	}
 	if err != nil {
-		return explain(err)
+		return exit.Explain(err)
 	}
 	_, err = fmt.Fprintf(p.stdout, "%d events verified: positions and versions without a gap, read tables equal to a replay\n", events)
 	return err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/eventstore"
 )
 
@@ -23,7 +24,7 @@ func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *config, proven b
 			proven = true
 		case !errors.Is(err, eventstore.ErrWrongMasterKey): // the database is away: others say so
 		case proven:
-			return masterKeyChanged()
+			return exit.Explain(eventstore.ErrMasterKeyChanged)
 		default:
 			return c.explain(err)
 		}
@@ -31,8 +32,4 @@ func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *config, proven b
 			return nil
 		}
 	}
-}
-
-func masterKeyChanged() error {
-	return unreachable(nil, "the master key was changed while this process ran; set MASTER_KEY to the new one and start it again")
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/projections"
@@ -71,7 +72,7 @@ func openPool(ctx context.Context, address string, size int) (*pgxpool.Pool, err
 	config, err := pgxpool.ParseConfig(address)
 	if err != nil {
 		// Without the cause, which quotes the address.
-		return nil, wrongUsage("a database address cannot be understood; check DATABASE_URL and its variants")
+		return nil, exit.WrongUsage("a database address cannot be understood; check DATABASE_URL and its variants")
 	}
 	config.MaxConns = int32(size)
 	config.ConnConfig.RuntimeParams["application_name"] = "trust"
@@ -88,7 +89,7 @@ func refusePower(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	if powerful {
-		return wrongUsage("a database address connects as a superuser or past row-level security; " +
+		return exit.WrongUsage("a database address connects as a superuser or past row-level security; " +
 			"give DATABASE_URL_API and DATABASE_URL_PROJECTOR logins in trust_query and trust_projector only")
 	}
 	return nil
@@ -98,35 +99,17 @@ func refusePower(ctx context.Context, conn *pgx.Conn) error {
 // rotate may have changed it since this process read it, or be about to.
 func (c *config) explain(err error) error {
 	if !errors.Is(err, eventstore.ErrWrongMasterKey) || !c.keepsMasterKey() {
-		return explain(err)
+		return exit.Explain(err)
 	}
 	kept, readErr := readEnvFile(c.envFile())
 	switch {
 	case readErr != nil:
 		return readErr
 	case kept["NEW_MASTER_KEY"] != "":
-		return unreachable(err, "the change of the master key was begun and is not finished: run trust keys rotate")
+		return exit.Unreachable(err, "the change of the master key was begun and is not finished: run trust keys rotate")
 	case kept["MASTER_KEY"] != c.masterKey:
-		return unreachable(err, "the master key was changed while this process started; start it again")
+		return exit.Unreachable(err, "the master key was changed while this process started; start it again")
 	default:
-		return explain(err)
-	}
-}
-
-// explain adds to an error of the database side what to do.
-func explain(err error) error {
-	switch {
-	case errors.Is(err, eventstore.ErrWrongMasterKey):
-		return wrongUsage("MASTER_KEY is not the one that this database was made with, or changed to by trust keys rotate; set that one")
-	case errors.Is(err, eventstore.ErrMasterKeyChanged):
-		return masterKeyChanged()
-	case isUnmigrated(err): // also when the connection failed because the role to switch to is not there
-		return unreachable(err, "the database has not the schema it should have; run trust migrate")
-	case isClosed(err):
-		return unreachable(err, "a restore into this database has not come to its end; wait for it, or restore into a new database")
-	case isAway(err):
-		return unreachable(err, "the database does not answer; is it running, and is its address right?")
-	default:
-		return err
+		return exit.Explain(err)
 	}
 }

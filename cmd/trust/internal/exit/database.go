@@ -1,0 +1,71 @@
+package exit
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// Explain adds to an error of the database side what to do.
+func Explain(err error) error {
+	switch {
+	case errors.Is(err, eventstore.ErrWrongMasterKey):
+		return WrongUsage("MASTER_KEY is not the one that this database was made with, or changed to by trust keys rotate; set that one")
+	case errors.Is(err, eventstore.ErrMasterKeyChanged):
+		return Unreachable(nil, "the master key was changed while this process ran; set MASTER_KEY to the new one and start it again")
+	case IsUnmigrated(err): // also when the connection failed because the role to switch to is not there
+		return Unreachable(err, "the database has not the schema it should have; run trust migrate")
+	case IsClosed(err):
+		return Unreachable(err, "a restore into this database has not come to its end; wait for it, or restore into a new database")
+	case IsAway(err):
+		return Unreachable(err, "the database does not answer; is it running, and is its address right?")
+	default:
+		return err
+	}
+}
+
+// IsAway tells whether an error means that the database does not answer now, and may later.
+func IsAway(err error) bool {
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	if refusal, ok := errors.AsType[*domain.Error](err); ok {
+		return refusal.Code == domain.CodeUnavailable || refusal.Code == domain.CodeOverloaded
+	}
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		// Class 57 is operator intervention: shutting down, starting up. Class 08 is a broken connection; 53 no resources.
+		return strings.HasPrefix(pg.Code, "57P") || strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "53")
+	}
+	return errors.Is(err, context.DeadlineExceeded)
+}
+
+// IsUnmigrated tells whether something is missing that migrations make: a schema, table, function, column or role.
+func IsUnmigrated(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return false
+	}
+	switch pg.Code {
+	case "3F000", "42P01", "42883", "42703": // invalid_schema_name, undefined_table, undefined_function, undefined_column
+		return true
+	case "22023": // invalid_parameter_value: role "trust_query" does not exist, said when a session starts
+		return strings.Contains(pg.Message, "role")
+	default:
+		return false
+	}
+}
+
+// IsClosed tells whether a database lets nobody in but its owner, as a restore leaves it until it is finished.
+func IsClosed(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "42501" && strings.Contains(pg.Message, "schema trust") // insufficient_privilege
+}
