@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 )
@@ -58,7 +59,7 @@ func createAdmin(ctx context.Context, handler *commands.Handler, municipality, e
 	if err != nil {
 		return false, err
 	}
-	err = insist(ctx, func(ctx context.Context) error {
+	err = retry.WhileAway(ctx, func(ctx context.Context) error {
 		_, err := handler.CreateUser(ctx, commands.System(tenant), commands.CreateUser{
 			Email: email, Password: password, FullName: name, Role: domain.Admin,
 		})

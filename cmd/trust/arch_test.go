@@ -95,7 +95,7 @@ func rules() map[string]rule {
 		"cmd/trust": {
 			ours: []string{
 				"domain", "commands", "eventstore", "projections", "http", "migrations", "internal/localpg",
-				"cmd/trust/internal/exit",
+				"cmd/trust/internal/exit", "cmd/trust/internal/retry", "cmd/trust/internal/wholefile",
 			},
 			others: []string{
 				pgx, "github.com/alecthomas/kong", "github.com/joho/godotenv", "github.com/schollz/progressbar/v3",
@@ -104,7 +104,9 @@ func rules() map[string]rule {
 			},
 			testOurs: []string{pgtest, "http/client"}, testOthers: withDatabase,
 		},
-		"cmd/trust/internal/exit": {ours: []string{"domain", "eventstore"}, others: []string{pgx}, testOthers: testing},
+		"cmd/trust/internal/exit":      {ours: []string{"domain", "eventstore"}, others: []string{pgx}, testOthers: testing},
+		"cmd/trust/internal/retry":     {ours: []string{"cmd/trust/internal/exit"}, testOthers: testing},
+		"cmd/trust/internal/wholefile": {testOthers: testing},
 	}
 }
 

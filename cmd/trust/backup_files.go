@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/wholefile"
 )
 
 // The two files of a backup. They are apart because they are kept differently: events for long, keys for a short time, so that an
@@ -87,7 +88,7 @@ func writeManifest(dir string, m manifest) error {
 	if err != nil {
 		return err
 	}
-	if err := writeWhole(manifestPath(dir, m.Holds), string(text)+"\n"); err != nil {
+	if err := wholefile.Write(manifestPath(dir, m.Holds), string(text)+"\n"); err != nil {
 		return exit.Unreachable(err, "cannot write the backup")
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/wholefile"
 )
 
 // pair is a variable and its value.
@@ -45,30 +47,5 @@ func keepInEnvFile(path string, values ...pair) error {
 			lines = append(lines, v.name+"="+v.value)
 		}
 	}
-	return writeWhole(path, strings.Join(lines, "\n")+"\n")
-}
-
-// writeWhole replaces a file, mode 0600.
-func writeWhole(path, text string) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // made with mode 0600
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(file.Name())
-		}
-	}()
-	_, err = file.WriteString(text)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := os.Rename(file.Name(), path); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return wholefile.Write(path, strings.Join(lines, "\n")+"\n")
 }

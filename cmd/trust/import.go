@@ -7,9 +7,9 @@ import (
 	"io"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/domain"
 )
 
@@ -70,7 +70,7 @@ func runImport(ctx context.Context, wishes []wish, bad []badRow, step func()) (t
 	for range min(importAtOnce, len(wishes)) {
 		workers.Go(func() {
 			for w := range todo {
-				note(w, insist(ctx, w.do))
+				note(w, retry.WhileAway(ctx, w.do))
 			}
 		})
 	}
@@ -86,34 +86,6 @@ func runImport(ctx context.Context, wishes []wish, bad []badRow, step func()) (t
 	workers.Wait()
 	slices.SortFunc(t.bad, func(a, b badRow) int { return a.line - b.line })
 	return t, context.Cause(ctx)
-}
-
-// insist repeats what fails because the database is away or overloaded for a while: a restart of Postgres takes seconds.
-func insist(ctx context.Context, do func(context.Context) error) error {
-	const patience = 15 * time.Second
-	started, pause := time.Now(), 50*time.Millisecond
-	for {
-		err := do(ctx)
-		if err == nil || !exit.IsAway(err) || time.Since(started) > patience {
-			return err
-		}
-		if !wait(ctx, pause) {
-			return err
-		}
-		pause = min(2*pause, time.Second)
-	}
-}
-
-// wait waits, and tells false when ctx ends first.
-func wait(ctx context.Context, pause time.Duration) bool {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // tell names the bad rows on standard error and the sums on standard output.

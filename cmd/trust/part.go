@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
@@ -50,7 +51,7 @@ func (s *supervisor) keep(ctx context.Context, p part) {
 		if p.died != nil {
 			p.died()
 		}
-		if !wait(ctx, pause) {
+		if !retry.Wait(ctx, pause) {
 			return
 		}
 		pause = min(2*pause, longPause)
@@ -67,7 +68,7 @@ func (s *supervisor) finish(ctx context.Context, p part) error {
 			return err
 		}
 		s.log.WarnContext(ctx, "a step failed; trying it again", slog.String("part", p.name), slog.String("how", how(err)), slog.Duration("in", pause))
-		if !wait(ctx, pause) {
+		if !retry.Wait(ctx, pause) {
 			return err
 		}
 	}

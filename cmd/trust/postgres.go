@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
@@ -113,7 +114,7 @@ func freePort(ctx context.Context, wanted int) (int, error) {
 		if err == nil {
 			return wanted, listener.Close()
 		}
-		if !wait(ctx, 100*time.Millisecond) {
+		if !retry.Wait(ctx, 100*time.Millisecond) {
 			return 0, ctx.Err()
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
+	"github.com/salga-trust/engine/cmd/trust/internal/wholefile"
 )
 
 //go:embed data/municipalities.csv data/purposes.csv data/names.csv
@@ -127,7 +129,7 @@ func (s *supervisor) contents(ctx context.Context, p *program, c *config) error 
 	if err != nil {
 		return err
 	}
-	return writeWhole(c.importedFile(), s.databaseMark(c)+"\n")
+	return wholefile.Write(c.importedFile(), s.databaseMark(c)+"\n")
 }
 
 // forgetOthers removes the note of an import into another database, so that the API does not take it for this one's.
@@ -171,7 +173,7 @@ func awaitReadyAnswer(ctx context.Context, address string) bool {
 				return true
 			}
 		}
-		if !wait(ctx, 50*time.Millisecond) {
+		if !retry.Wait(ctx, 50*time.Millisecond) {
 			return false
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 )
@@ -44,7 +45,7 @@ func (s *seeder) employ(ctx context.Context, o *office) error {
 		call := commands.System(o.tenant)
 		call.Origin, call.Key = anybody().Origin, s.key(o.municipality, role, "account")
 		person := s.names.madeUp(s.seed, o.municipality, -i) // nobody who lives there has such a number
-		err := insist(ctx, func(ctx context.Context) error {
+		err := retry.WhileAway(ctx, func(ctx context.Context) error {
 			_, err := s.handler.CreateUser(ctx, call, commands.CreateUser{
 				Email: o.email(role, s.seed), Password: seedPassword, FullName: person.name, Phone: person.phone,
 				PreferredLanguage: person.language, Role: role,
@@ -103,7 +104,7 @@ func (s *seeder) live(ctx context.Context, o *office, r resident) (bool, error) 
 func (s *seeder) register(ctx context.Context, r resident) (account domain.User, position int64, err error) {
 	call := anybody()
 	call.Key = s.key(r.municipality, r.number, "account")
-	err = insist(ctx, func(ctx context.Context) error {
+	err = retry.WhileAway(ctx, func(ctx context.Context) error {
 		answer, err := s.handler.Register(ctx, call, commands.Register{
 			Email: r.email, Password: seedPassword, FullName: r.name, Phone: r.phone, PreferredLanguage: r.language,
 			MunicipalityCode: r.municipality,
@@ -133,7 +134,7 @@ func (s *seeder) clerkOf(ctx context.Context, o *office) (commands.Call, error) 
 
 // signIn opens a session and gives the caller that HTTP would make of its token.
 func (s *seeder) signIn(ctx context.Context, email, municipality string) (call commands.Call, err error) {
-	err = insist(ctx, func(ctx context.Context) error {
+	err = retry.WhileAway(ctx, func(ctx context.Context) error {
 		granted, err := s.handler.SignIn(ctx, anybody(), commands.SignIn{
 			Email: email, Password: seedPassword, MunicipalityCode: municipality,
 		})
@@ -158,7 +159,7 @@ func (s *seeder) decide(ctx context.Context, by commands.Call, account domain.Us
 		c.Channel, c.GivenAt, c.GivenBy = domain.Paper, d.form.signed(time.Now()), d.form.givenBy
 		c.Evidence = &domain.Evidence{SHA256: d.form.sha256(), Reference: d.form.reference}
 	}
-	return insist(ctx, func(ctx context.Context) error {
+	return retry.WhileAway(ctx, func(ctx context.Context) error {
 		_, err := s.handler.RecordConsent(ctx, by, c)
 		return err
 	})
@@ -174,7 +175,7 @@ func (s *seeder) withdraw(ctx context.Context, by commands.Call, account domain.
 	if !ok {
 		return nil
 	}
-	return insist(ctx, func(ctx context.Context) error {
+	return retry.WhileAway(ctx, func(ctx context.Context) error {
 		_, err := s.handler.WithdrawConsent(ctx, by, commands.WithdrawConsent{Consent: grant.ID, Reason: d.reason})
 		return err
 	})
@@ -182,7 +183,7 @@ func (s *seeder) withdraw(ctx context.Context, by commands.Call, account domain.
 
 // consents gives what the log has of a resident's decisions.
 func (s *seeder) consents(ctx context.Context, account domain.User) (history []domain.Recorded, err error) {
-	err = insist(ctx, func(ctx context.Context) error {
+	err = retry.WhileAway(ctx, func(ctx context.Context) error {
 		history, err = s.handler.Store.Load(ctx, account.Tenant, domain.ConsentsOf(account.ID))
 		return err
 	})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/eventstore"
 )
 
@@ -60,7 +61,7 @@ func openAPI(ctx context.Context, c *config, address string, log *slog.Logger, c
 		}
 		current.use(starting(part))
 		log.WarnContext(ctx, "waiting", slog.String("for", part), slog.String("why", exit.OneLine(err)))
-		if !wait(ctx, pause) {
+		if !retry.Wait(ctx, pause) {
 			pool.Close()
 			return nil, ctx.Err()
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 )
 
 type upCmd struct{}
@@ -194,7 +195,7 @@ func awaitAddress(ctx context.Context, address string) error {
 		if time.Now().After(deadline) || !errors.Is(err, syscall.EADDRINUSE) {
 			return exit.Unreachable(err, "cannot listen on HTTP_ADDR; end what listens there, or set another address")
 		}
-		if !wait(ctx, 100*time.Millisecond) {
+		if !retry.Wait(ctx, 100*time.Millisecond) {
 			return ctx.Err()
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/eventstore"
 )
 
@@ -28,7 +29,7 @@ func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *config, proven b
 		default:
 			return c.explain(err)
 		}
-		if !wait(ctx, lookAtKey) {
+		if !retry.Wait(ctx, lookAtKey) {
 			return nil
 		}
 	}
