@@ -95,17 +95,22 @@ func rules() map[string]rule {
 		"cmd/trust": {
 			ours: []string{
 				"domain", "commands", "eventstore", "projections", "http", "migrations", "internal/localpg",
-				"cmd/trust/internal/exit", "cmd/trust/internal/retry", "cmd/trust/internal/wholefile",
+				"cmd/trust/internal/exit", "cmd/trust/internal/retry", "cmd/trust/internal/settings",
+				"cmd/trust/internal/wholefile",
 			},
 			others: []string{
-				pgx, "github.com/alecthomas/kong", "github.com/joho/godotenv", "github.com/schollz/progressbar/v3",
+				pgx, "github.com/alecthomas/kong", "github.com/schollz/progressbar/v3",
 				"golang.org/x/term", "github.com/redis/go-redis/v9", "github.com/prometheus/client_golang",
 				argon, uuid,
 			},
 			testOurs: []string{pgtest, "http/client"}, testOthers: withDatabase,
 		},
-		"cmd/trust/internal/exit":      {ours: []string{"domain", "eventstore"}, others: []string{pgx}, testOthers: testing},
-		"cmd/trust/internal/retry":     {ours: []string{"cmd/trust/internal/exit"}, testOthers: testing},
+		"cmd/trust/internal/exit":  {ours: []string{"domain", "eventstore"}, others: []string{pgx}, testOthers: testing},
+		"cmd/trust/internal/retry": {ours: []string{"cmd/trust/internal/exit"}, testOthers: testing},
+		"cmd/trust/internal/settings": {
+			ours:   []string{"domain", "cmd/trust/internal/exit", "cmd/trust/internal/wholefile"},
+			others: []string{"github.com/joho/godotenv"}, testOthers: append([]string{"github.com/alecthomas/kong"}, testing...),
+		},
 		"cmd/trust/internal/wholefile": {testOthers: testing},
 	}
 }

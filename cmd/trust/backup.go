@@ -26,7 +26,7 @@ func (b backupCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	address, err := c.needOwner()
+	address, err := c.NeedOwner()
 	if err != nil {
 		return err
 	}

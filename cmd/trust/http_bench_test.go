@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/internal/pgtest"
@@ -132,7 +133,7 @@ func (c *client) serve(ctx context.Context, people []string, took *[]time.Durati
 func (s *site) openStore(b *testing.B) *eventstore.Store {
 	b.Helper()
 	kept := s.kept()
-	address, err := withRole(kept["DATABASE_URL"], roleQuery)
+	address, err := (&settings.Config{DatabaseURL: kept["DATABASE_URL"]}).NeedAPI()
 	must(b, err)
 	pool, err := openPool(b.Context(), address, 4)
 	must(b, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
@@ -161,7 +162,7 @@ func (s *site) keptKeys(t *testing.T) *site {
 	if err := os.MkdirAll(s.data(""), 0o711); err != nil {
 		t.Fatal(err)
 	}
-	if err := keepInEnvFile(s.data("env"), pair{"MASTER_KEY", strings.TrimPrefix(testMaster, "MASTER_KEY=")}); err != nil {
+	if err := settings.Keep(s.data("env"), settings.Pair{Name: "MASTER_KEY", Value: strings.TrimPrefix(testMaster, "MASTER_KEY=")}); err != nil {
 		t.Fatal(err)
 	}
 	return s.with("MASTER_KEY=")

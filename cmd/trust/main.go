@@ -12,6 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 )
 
 // cli is the grammar: one field a command, each in a file of its own.
@@ -41,20 +42,20 @@ type cli struct {
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 	Prepare  prepareCmd  `cmd:"" hidden:"" help:"What trust up does before anything else; part names one step."`
 
-	Settings flags `embed:""`
+	Settings settings.Flags `embed:""`
 }
 
 // program is what a command runs with.
 type program struct {
 	ctx      context.Context // ends at SIGINT and SIGTERM
-	settings settings
+	settings settings.Settings
 	stdin    *os.File
 	stdout   *os.File
 	stderr   *os.File
 }
 
 // config checks the configuration.
-func (p *program) config() (*config, error) { return newConfig(p.settings) }
+func (p *program) config() (*settings.Config, error) { return settings.Check(p.settings) }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -69,7 +70,7 @@ func main() {
 // run parses and runs one command, and gives its exit code.
 func run(ctx context.Context, args []string) int {
 	var grammar cli
-	parser, err := kong.New(&grammar, kong.Name("trust"), kong.Vars(meanings()),
+	parser, err := kong.New(&grammar, kong.Name("trust"), kong.Vars(settings.Meanings()),
 		kong.Description("SALGA Trust Engine: consent under POPIA for South African municipalities."),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 		kong.ExplicitGroups([]kong.Group{{
@@ -82,7 +83,7 @@ func run(ctx context.Context, args []string) int {
 	if err != nil {
 		return report(usageError(err))
 	}
-	s, err := readSettings(flagValues(parsed), os.Environ())
+	s, err := settings.Read(flagValues(parsed), os.Environ())
 	if err != nil {
 		return report(err)
 	}
@@ -106,25 +107,10 @@ func flagValues(parsed *kong.Context) map[string]string {
 	given := map[string]string{}
 	for _, flag := range parsed.Flags() {
 		if flag.Group != nil && flag.Group.Key == "settings" && flag.Set {
-			given[variableOf(flag.Name)] = fmt.Sprint(flag.Target.Interface())
+			given[settings.VariableOf(flag.Name)] = fmt.Sprint(flag.Target.Interface())
 		}
 	}
 	return given
-}
-
-// variableOf gives the environment variable of a flag.
-func variableOf(flag string) string { return strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
-
-// meanings are the flags' help texts.
-func meanings() map[string]string {
-	texts := map[string]string{}
-	for _, v := range variables() {
-		texts[v.name] = v.meaning
-		if v.fallback != "" {
-			texts[v.name] += " (default " + v.fallback + ")"
-		}
-	}
-	return texts
 }
 
 // report prints an error on one line, and gives the exit code.

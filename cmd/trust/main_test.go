@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/internal/localpg"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
@@ -279,7 +280,7 @@ func (s *site) signIn(email, password, municipality string) int {
 // kept reads the variables that trust up keeps.
 func (s *site) kept() map[string]string {
 	s.t.Helper()
-	values, err := readEnvFile(s.data("env"))
+	values, err := settings.ReadEnvFile(s.data("env"))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ func (m migrateCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	address, err := c.needOwner()
+	address, err := c.NeedOwner()
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/retry"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/cmd/trust/internal/wholefile"
 )
 
@@ -43,12 +44,12 @@ func (s prepareCmd) Run(p *program) error {
 }
 
 // prepareSchema makes the database in a private server that has none yet, and brings its schema up to date.
-func prepareSchema(p *program, c *config) error {
-	address, err := c.needOwner()
+func prepareSchema(p *program, c *settings.Config) error {
+	address, err := c.NeedOwner()
 	if err != nil {
 		return err
 	}
-	if ownServer(c.settings) {
+	if c.Settings.OwnServer() {
 		if err := makeDatabase(p.ctx, address); err != nil {
 			return exit.Unreachable(err, "cannot make the database")
 		}
@@ -78,7 +79,7 @@ func makeDatabase(ctx context.Context, address string) error {
 }
 
 // prepareContents registers the municipalities, defines the default purposes and makes the first platform admin.
-func prepareContents(p *program, c *config) error {
+func prepareContents(p *program, c *settings.Config) error {
 	e, err := openCommandSide(p)
 	if err != nil {
 		return err
@@ -94,7 +95,7 @@ func prepareContents(p *program, c *config) error {
 		importEmbedded("purposes", purposeColumns(), func(rows []csvRow, bad []badRow) error {
 			return importPurposes(p, e.handler, rows, bad)
 		}))
-	made, err := createAdmin(p.ctx, e.handler, "SALGA", c.settings.get("ADMIN_EMAIL"), "Administrator", c.settings.get("ADMIN_PASSWORD"))
+	made, err := createAdmin(p.ctx, e.handler, "SALGA", c.Settings.Get("ADMIN_EMAIL"), "Administrator", c.Settings.Get("ADMIN_PASSWORD"))
 	if err != nil {
 		return errors.Join(err, refused)
 	}
@@ -117,7 +118,7 @@ func importEmbedded(name string, columns []string, do func([]csvRow, []badRow) e
 }
 
 // contents does the first import, unless it was done, and notes that it is done.
-func (s *supervisor) contents(ctx context.Context, p *program, c *config) error {
+func (s *supervisor) contents(ctx context.Context, p *program, c *settings.Config) error {
 	if importedInto(c) == s.databaseMark(c) {
 		return nil
 	}
@@ -129,21 +130,21 @@ func (s *supervisor) contents(ctx context.Context, p *program, c *config) error 
 	if err != nil {
 		return err
 	}
-	return wholefile.Write(c.importedFile(), s.databaseMark(c)+"\n")
+	return wholefile.Write(c.ImportedFile(), s.databaseMark(c)+"\n")
 }
 
 // forgetOthers removes the note of an import into another database, so that the API does not take it for this one's.
-func (s *supervisor) forgetOthers(c *config) error {
+func (s *supervisor) forgetOthers(c *settings.Config) error {
 	if mark := importedInto(c); mark == "" || mark == s.databaseMark(c) {
 		return nil
 	}
-	return os.Remove(c.importedFile())
+	return os.Remove(c.ImportedFile())
 }
 
 // importedInto gives the mark of the database that the first import was done for; empty: none yet. The import is not repeated with
 // each start: an admin who was renamed or removed since, or a purpose that was retired, must not come back.
-func importedInto(c *config) string {
-	text, err := os.ReadFile(c.importedFile())
+func importedInto(c *settings.Config) string {
+	text, err := os.ReadFile(c.ImportedFile())
 	if err != nil {
 		return ""
 	}
@@ -151,11 +152,11 @@ func importedInto(c *config) string {
 }
 
 // databaseMark tells databases apart by where they are, without anything secret.
-func (s *supervisor) databaseMark(c *config) string {
+func (s *supervisor) databaseMark(c *settings.Config) string {
 	if s.server != nil {
 		return postgresPart // the port may change
 	}
-	sum := sha256.Sum256([]byte(place(c.databaseURL)))
+	sum := sha256.Sum256([]byte(settings.HostAndName(c.DatabaseURL)))
 	return hex.EncodeToString(sum[:8])
 }
 

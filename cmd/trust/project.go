@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/projections"
 )
 
@@ -23,15 +24,15 @@ func (pr projectCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := c.need(secrets{master: true}); err != nil {
+	if err := c.Need(settings.Secrets{Master: true}); err != nil {
 		return err
 	}
-	address, err := c.needProjector()
+	address, err := c.NeedProjector()
 	if err != nil {
 		return err
 	}
 	worker := projections.NewWorker(projections.WorkerConfig{
-		DatabaseURL: address, MasterKey: []byte(c.masterKey), PageSize: c.pageSize,
+		DatabaseURL: address, MasterKey: []byte(c.MasterKey), PageSize: c.PageSize,
 		Logger: newLogger(p.stderr, c, "project-"+strings.Join(pr.Names, "+")),
 	}, chosen...)
 	pool, err := openPool(p.ctx, address, 1)
@@ -43,7 +44,7 @@ func (pr projectCmd) Run(p *program) error {
 	defer stop(nil)
 	go func() { stop(watchMasterKey(ctx, pool, c, false)) }()
 	if err := worker.Run(ctx); err != nil {
-		return c.explain(err)
+		return explainKey(c, err)
 	}
 	return whyEnded(ctx)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	apphttp "github.com/salga-trust/engine/http"
 	"github.com/salga-trust/engine/migrations"
 	"github.com/salga-trust/engine/projections"
@@ -39,10 +40,10 @@ type await struct {
 	since    time.Time
 }
 
-func newReadiness(c *config, pool *pgxpool.Pool, queries *projections.Queries) *readiness {
+func newReadiness(c *settings.Config, pool *pgxpool.Pool, queries *projections.Queries) *readiness {
 	r := &readiness{pool: pool, queries: queries, waiting: map[string]await{}}
 	if os.Getenv(exit.PartVariable) != "" {
-		r.started = c.importedFile()
+		r.started = c.ImportedFile()
 	}
 	return r
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/projections"
@@ -28,7 +29,7 @@ func (r rebuildCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	address, err := c.needSchemaOwner()
+	address, err := c.NeedSchemaOwner()
 	if err != nil {
 		return err
 	}
@@ -40,12 +41,12 @@ func (r rebuildCmd) Run(p *program) error {
 	if r.DropKept {
 		return dropKept(p, pool, chosen)
 	}
-	if err := c.need(secrets{master: true}); err != nil {
+	if err := c.Need(settings.Secrets{Master: true}); err != nil {
 		return err
 	}
-	reader, err := eventstore.NewReader(p.ctx, pool, []byte(c.masterKey))
+	reader, err := eventstore.NewReader(p.ctx, pool, []byte(c.MasterKey))
 	if err != nil {
-		return c.explain(err)
+		return explainKey(c, err)
 	}
 	for _, projection := range chosen {
 		if err := rebuild(p, pool, reader, projection); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/migrations"
@@ -26,10 +27,10 @@ func (r restoreCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := c.need(secrets{master: true}); err != nil {
+	if err := c.Need(settings.Secrets{Master: true}); err != nil {
 		return err
 	}
-	address, err := c.needOwner()
+	address, err := c.NeedOwner()
 	if err != nil {
 		return err
 	}
@@ -42,7 +43,7 @@ func (r restoreCmd) Run(p *program) error {
 		return err
 	}
 	defer func() { _ = conn.Close(p.ctx) }()
-	return from.into(p, conn, []byte(c.masterKey))
+	return from.into(p, conn, []byte(c.MasterKey))
 }
 
 // stored is a backup whose files are what was written.
@@ -98,13 +99,13 @@ func emptyDatabase(p *program, address string) (*pgx.Conn, error) {
 }
 
 // into carries it out.
-func (s stored) into(p *program, conn *pgx.Conn, masterKey []byte) error {
+func (s stored) into(p *program, conn *pgx.Conn, MasterKey []byte) error {
 	restore, err := eventstore.BeginRestore(p.ctx, conn)
 	if err != nil {
 		return explainRestore(err)
 	}
 	defer restore.Close(p.ctx)
-	again, err := s.fill(p, restore, masterKey)
+	again, err := s.fill(p, restore, MasterKey)
 	if err != nil {
 		return explainRestore(err)
 	}
@@ -118,12 +119,12 @@ func (s stored) into(p *program, conn *pgx.Conn, masterKey []byte) error {
 }
 
 // fill does all but the end. The keys come first: a wrong master key is told before the events are read.
-func (s stored) fill(p *program, restore *eventstore.Restore, masterKey []byte) (again int, err error) {
+func (s stored) fill(p *program, restore *eventstore.Restore, MasterKey []byte) (again int, err error) {
 	err = readData(dataPath(s.folders[keysFile], keysFile), func(r io.Reader) error { return restore.ReadKeys(p.ctx, r) })
 	if err != nil {
 		return 0, err
 	}
-	if err := restore.Prove(p.ctx, masterKey); err != nil {
+	if err := restore.Prove(p.ctx, MasterKey); err != nil {
 		return 0, err
 	}
 	bar := newProgress(p.stderr, s.events.Position, "events")

@@ -35,7 +35,7 @@ const (
 // with the same arguments it goes on where it was, and in the end changes nothing. With more people it adds the rest: the people of
 // a municipality are numbered within it. (Rarely a larger number gives a municipality one person less; one who is there stays.)
 func (c seedCmd) Run(p *program) error {
-	if p.settings.get("ENVIRONMENT") == "production" {
+	if p.settings.Get("ENVIRONMENT") == "production" {
 		return exit.WrongUsage("ENVIRONMENT is production, where nobody is made up; seed a development system")
 	}
 	if c.People < 1 || c.People > maxPeople {

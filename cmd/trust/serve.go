@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 )
 
 type serveCmd struct{}
@@ -31,15 +32,15 @@ func (serveCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := c.need(secrets{secret: true, master: true}); err != nil {
+	if err := c.Need(settings.Secrets{Secret: true, Master: true}); err != nil {
 		return err
 	}
-	address, err := c.needAPI()
+	address, err := c.NeedAPI()
 	if err != nil {
 		return err
 	}
 	log := newLogger(p.stderr, c, "serve")
-	listener, err := (&net.ListenConfig{}).Listen(p.ctx, "tcp", c.httpAddr)
+	listener, err := (&net.ListenConfig{}).Listen(p.ctx, "tcp", c.HTTPAddr)
 	if err != nil {
 		return exit.Unreachable(err, "cannot listen on HTTP_ADDR; end what listens there, or set another address")
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/retry"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore"
 )
 
@@ -32,8 +33,8 @@ func starting(part string) http.Handler {
 
 // openAPI opens the log, as soon as the database answers and has its schema, and puts the API in place. It fails for what waiting
 // does not mend, such as a key that was read when the process started.
-func openAPI(ctx context.Context, c *config, address string, log *slog.Logger, current *swap) (opened *commandSide, err error) {
-	pool, err := openPool(ctx, address, c.poolSize)
+func openAPI(ctx context.Context, c *settings.Config, address string, log *slog.Logger, current *swap) (opened *commandSide, err error) {
+	pool, err := openPool(ctx, address, c.PoolSize)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func (s statusCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	address, err := c.needAPI()
+	address, err := c.NeedAPI()
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func (p *program) own(name string, args ...string) (part, error) {
 		name: name, stop: syscall.SIGTERM, grace: 15 * time.Second,
 		command: func(ctx context.Context) *exec.Cmd {
 			cmd := exec.CommandContext(ctx, self, args...)
-			cmd.Env = append(p.settings.asEnvironment(os.Environ()), exit.PartVariable+"="+name)
+			cmd.Env = append(p.settings.AsEnvironment(os.Environ()), exit.PartVariable+"="+name)
 			cmd.Stdout, cmd.Stderr = p.stdout, p.stderr
 			return cmd
 		},

@@ -12,26 +12,27 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/retry"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 )
 
 type upCmd struct{}
 
 // Run starts everything, keeps it alive until a signal comes, and then stops it in order.
 func (upCmd) Run(p *program) error {
-	home, err := openHome(p.settings.dataDir)
+	home, err := openHome(p.settings.DataDir)
 	if err != nil {
 		return err
 	}
 	defer home.close()
 	// Read again now that nobody else writes there: another trust up may just have made what is missing here.
-	if p.settings, err = readSettings(p.settings.given[fromFlag], os.Environ()); err != nil {
+	if p.settings, err = p.settings.Again(os.Environ()); err != nil {
 		return err
 	}
 	from, err := settle(p.ctx, p, p.stderr)
 	if err != nil {
 		return interrupted(p.ctx, err)
 	}
-	if err := awaitAddress(p.ctx, from.config.httpAddr); err != nil {
+	if err := awaitAddress(p.ctx, from.config.HTTPAddr); err != nil {
 		return interrupted(p.ctx, err)
 	}
 	if from.server != nil {
@@ -136,7 +137,7 @@ func (s *supervisor) welcome(p *program, from settled) {
 		}
 		return
 	}
-	if !awaitReadyAnswer(ctx, from.config.httpAddr) {
+	if !awaitReadyAnswer(ctx, from.config.HTTPAddr) {
 		return
 	}
 	if err := announce(p, from); err != nil {
@@ -147,16 +148,16 @@ func (s *supervisor) welcome(p *program, from settled) {
 // announce prints the addresses. The admin's password is for the eyes of who sits before the terminal, not for files and pipes.
 func announce(p *program, from settled) error {
 	c := from.config
-	base := "http://" + reachableAddress(c.httpAddr)
-	signIn := fmt.Sprintf("%s in municipality SALGA; password: ADMIN_PASSWORD in %s", c.settings.get("ADMIN_EMAIL"), c.envFile())
+	base := "http://" + reachableAddress(c.HTTPAddr)
+	signIn := fmt.Sprintf("%s in municipality SALGA; password: ADMIN_PASSWORD in %s", c.Settings.Get("ADMIN_EMAIL"), c.EnvFile())
 	switch {
 	case from.given:
-		signIn = c.settings.get("ADMIN_EMAIL") + " in municipality SALGA; password: as given in ADMIN_PASSWORD"
+		signIn = c.Settings.Get("ADMIN_EMAIL") + " in municipality SALGA; password: as given in ADMIN_PASSWORD"
 	case isTerminal(p.stdout):
 		signIn = fmt.Sprintf("%s in municipality SALGA; password: %s (kept in %s)",
-			c.settings.get("ADMIN_EMAIL"), c.settings.get("ADMIN_PASSWORD"), c.envFile())
+			c.Settings.Get("ADMIN_EMAIL"), c.Settings.Get("ADMIN_PASSWORD"), c.EnvFile())
 	}
-	database := from.config.databaseURL
+	database := from.config.DatabaseURL
 	_, err := fmt.Fprintf(p.stdout, `ready
   API            %s/api/v1
   documentation  %s/docs
@@ -168,9 +169,9 @@ func announce(p *program, from settled) error {
 
 func describeDatabase(address string, server *privateServer) string {
 	if server == nil {
-		return place(address)
+		return settings.HostAndName(address)
 	}
-	return place(address) + " in " + server.cluster.Dir
+	return settings.HostAndName(address) + " in " + server.cluster.Dir
 }
 
 // reachableAddress replaces "every address of this machine" by one that a browser can open.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/projections"
 )
@@ -17,10 +18,10 @@ func (verifyCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := c.need(secrets{master: true}); err != nil {
+	if err := c.Need(settings.Secrets{Master: true}); err != nil {
 		return err
 	}
-	address, err := c.needProjector()
+	address, err := c.NeedProjector()
 	if err != nil {
 		return err
 	}
@@ -29,9 +30,9 @@ func (verifyCmd) Run(p *program) error {
 		return err
 	}
 	defer pool.Close()
-	reader, err := eventstore.NewReader(p.ctx, pool, []byte(c.masterKey))
+	reader, err := eventstore.NewReader(p.ctx, pool, []byte(c.MasterKey))
 	if err != nil {
-		return c.explain(err)
+		return explainKey(c, err)
 	}
 	bar := newProgress(p.stderr, -1, "events")
 	var events int64

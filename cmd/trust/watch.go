@@ -9,6 +9,7 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/retry"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore"
 )
 
@@ -18,16 +19,16 @@ const lookAtKey = time.Second
 // watchMasterKey ends when ctx does, or with an error when the master key is not, or no longer, the one in force. A process with an
 // old key goes on with the keys it remembers, but would fail one request or event after the other. Whoever started it starts it again,
 // and it reads its settings afresh. proven tells that the key was right a moment ago.
-func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *config, proven bool) error {
+func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *settings.Config, proven bool) error {
 	for {
-		switch _, err := eventstore.NewReader(ctx, pool, []byte(c.masterKey)); {
+		switch _, err := eventstore.NewReader(ctx, pool, []byte(c.MasterKey)); {
 		case err == nil:
 			proven = true
 		case !errors.Is(err, eventstore.ErrWrongMasterKey): // the database is away: others say so
 		case proven:
 			return exit.Explain(eventstore.ErrMasterKeyChanged)
 		default:
-			return c.explain(err)
+			return explainKey(c, err)
 		}
 		if !retry.Wait(ctx, lookAtKey) {
 			return nil

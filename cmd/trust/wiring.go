@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/projections"
@@ -28,14 +29,14 @@ func openCommandSide(p *program) (*commandSide, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.need(secrets{master: true}); err != nil {
+	if err := c.Need(settings.Secrets{Master: true}); err != nil {
 		return nil, err
 	}
-	address, err := c.needAPI()
+	address, err := c.NeedAPI()
 	if err != nil {
 		return nil, err
 	}
-	pool, err := openPool(p.ctx, address, c.poolSize)
+	pool, err := openPool(p.ctx, address, c.PoolSize)
 	if err != nil {
 		return nil, err
 	}
@@ -48,17 +49,17 @@ func openCommandSide(p *program) (*commandSide, error) {
 }
 
 // newCommandSide proves the master key and makes the handler of all commands. The pool becomes its own if it succeeds.
-func newCommandSide(ctx context.Context, c *config, pool *pgxpool.Pool) (*commandSide, error) {
-	store, err := eventstore.Open(ctx, pool, []byte(c.masterKey))
+func newCommandSide(ctx context.Context, c *settings.Config, pool *pgxpool.Pool) (*commandSide, error) {
+	store, err := eventstore.Open(ctx, pool, []byte(c.MasterKey))
 	if err != nil {
-		return nil, c.explain(err)
+		return nil, explainKey(c, err)
 	}
-	reader, err := eventstore.NewReader(ctx, pool, []byte(c.masterKey))
+	reader, err := eventstore.NewReader(ctx, pool, []byte(c.MasterKey))
 	if err != nil {
 		store.Close()
-		return nil, c.explain(err)
+		return nil, explainKey(c, err)
 	}
-	handler := commands.New(store, commands.Config{Hashes: runtime.GOMAXPROCS(0), Sessions: c.refreshTTL})
+	handler := commands.New(store, commands.Config{Hashes: runtime.GOMAXPROCS(0), Sessions: c.RefreshTTL})
 	return &commandSide{pool: pool, store: store, handler: handler, readings: projections.NewReadings(pool, reader)}, nil
 }
 
@@ -95,19 +96,19 @@ func refusePower(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// explain is explain for who has just proven the master key, or failed to. One that trust up keeps is looked up once more: trust keys
-// rotate may have changed it since this process read it, or be about to.
-func (c *config) explain(err error) error {
-	if !errors.Is(err, eventstore.ErrWrongMasterKey) || !c.keepsMasterKey() {
+// explainKey is exit.Explain for a command that has just proven the master key, or failed to. A key that trust up keeps is looked up
+// once more: trust keys rotate may have changed it since this process read it, or be about to.
+func explainKey(c *settings.Config, err error) error {
+	if !errors.Is(err, eventstore.ErrWrongMasterKey) || !c.KeepsMasterKey() {
 		return exit.Explain(err)
 	}
-	kept, readErr := readEnvFile(c.envFile())
+	kept, readErr := settings.ReadEnvFile(c.EnvFile())
 	switch {
 	case readErr != nil:
 		return readErr
 	case kept["NEW_MASTER_KEY"] != "":
 		return exit.Unreachable(err, "the change of the master key was begun and is not finished: run trust keys rotate")
-	case kept["MASTER_KEY"] != c.masterKey:
+	case kept["MASTER_KEY"] != c.MasterKey:
 		return exit.Unreachable(err, "the master key was changed while this process started; start it again")
 	default:
 		return exit.Explain(err)

@@ -1,9 +1,11 @@
-package main
+package settings
 
 import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/joho/godotenv"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 )
@@ -15,59 +17,83 @@ const (
 	roleProjector = "trust_projector"
 )
 
-// secrets are the keys a command cannot do without.
-type secrets struct{ secret, master, newMaster bool }
+// Secrets are the keys a command cannot do without.
+type Secrets struct{ Secret, Master, NewMaster bool }
 
-// need refuses keys that are missing.
-func (c *config) need(s secrets) error {
+// Need refuses keys that are missing.
+func (c *Config) Need(s Secrets) error {
 	for _, key := range []struct {
 		name, value string
 		needed      bool
-	}{{"SECRET_KEY", c.secretKey, s.secret}, {"MASTER_KEY", c.masterKey, s.master}} {
+	}{{"SECRET_KEY", c.SecretKey, s.Secret}, {"MASTER_KEY", c.MasterKey, s.Master}} {
 		if key.needed && key.value == "" {
 			return exit.WrongUsage("%s is not set; set it to at least %d random characters, or run trust up, which makes one", key.name, minKey)
 		}
 	}
-	if s.newMaster && c.newMasterKey == "" {
+	if s.NewMaster && c.NewMasterKey == "" {
 		return exit.WrongUsage("NEW_MASTER_KEY is not set; set it to the key to change to, of at least %d random characters", minKey)
 	}
 	return nil
 }
 
-// needOwner gives the owner's address.
-func (c *config) needOwner() (string, error) {
-	if c.databaseURL == "" {
+// NeedOwner returns the owner's address.
+func (c *Config) NeedOwner() (string, error) {
+	if c.DatabaseURL == "" {
 		return "", exit.WrongUsage("DATABASE_URL is not set; set it, or run trust up, which runs its own Postgres")
 	}
-	return withRole(c.databaseURL, "")
+	return withRole(c.DatabaseURL, "")
 }
 
-// needSchemaOwner gives the address under which one works as the owner of the tables, and as nothing more.
-func (c *config) needSchemaOwner() (string, error) {
-	if _, err := c.needOwner(); err != nil {
+// NeedSchemaOwner returns the address under which one works as the owner of the tables, and as nothing more.
+func (c *Config) NeedSchemaOwner() (string, error) {
+	if _, err := c.NeedOwner(); err != nil {
 		return "", err
 	}
-	return withRole(c.databaseURL, roleOwner)
+	return withRole(c.DatabaseURL, roleOwner)
 }
 
-// needAPI gives the address under which the API, import and administration work.
-func (c *config) needAPI() (string, error) { return c.roleURL("DATABASE_URL_API", c.apiURL, roleQuery) }
+// KeepsMasterKey tells whether the master key in use is the one in the file env in DATA_DIR.
+func (c *Config) KeepsMasterKey() bool {
+	_, from := c.Settings.find("MASTER_KEY")
+	return from == fromDataDir
+}
 
-// needProjector gives the address under which projectors and checks work.
-func (c *config) needProjector() (string, error) {
+// NeedRotation refuses keys that cannot be changed from or to, and returns the address under which they can be.
+func (c *Config) NeedRotation() (string, error) {
+	if err := c.Need(Secrets{Master: true, NewMaster: true}); err != nil {
+		return "", err
+	}
+	if c.KeepsMasterKey() {
+		if kept := c.Settings.Kept("NEW_MASTER_KEY"); kept != "" && kept != c.NewMasterKey {
+			return "", exit.WrongUsage("a change to another NEW_MASTER_KEY was begun, which %s keeps; unset this one and finish that change first", c.EnvFile())
+		}
+		if read, err := godotenv.Unmarshal("K=" + c.NewMasterKey); err != nil || len(read) != 1 || read["K"] != c.NewMasterKey {
+			return "", exit.WrongUsage("NEW_MASTER_KEY has characters that %s cannot hold; make it of letters and digits", c.EnvFile())
+		}
+	} else if c.NewMasterKey == c.MasterKey {
+		return "", exit.WrongUsage("MASTER_KEY and NEW_MASTER_KEY are the same; give the key to change to as NEW_MASTER_KEY")
+	}
+	return c.NeedSchemaOwner()
+}
+
+// NeedAPI returns the address under which the API, import and administration work.
+func (c *Config) NeedAPI() (string, error) { return c.roleURL("DATABASE_URL_API", c.apiURL, roleQuery) }
+
+// NeedProjector returns the address under which projectors and checks work.
+func (c *Config) NeedProjector() (string, error) {
 	return c.roleURL("DATABASE_URL_PROJECTOR", c.projectorURL, roleProjector)
 }
 
-func (c *config) roleURL(name, given, role string) (string, error) {
+func (c *Config) roleURL(name, given, role string) (string, error) {
 	switch {
 	case given != "":
 		return withRole(given, "")
-	case c.production:
+	case c.Production:
 		return "", exit.WrongUsage("%s is not set; production does not derive it from the owner's DATABASE_URL: set it to a login that is in %s only", name, role)
-	case c.databaseURL == "":
+	case c.DatabaseURL == "":
 		return "", exit.WrongUsage("neither %s nor DATABASE_URL is set; set one, or run trust up, which runs its own Postgres", name)
 	default:
-		return withRole(c.databaseURL, role)
+		return withRole(c.DatabaseURL, role)
 	}
 }
 
@@ -100,8 +126,8 @@ func withRole(address, role string) (string, error) {
 	return u.String(), nil
 }
 
-// place names a database without user and password.
-func place(address string) string {
+// HostAndName names a database without user and password.
+func HostAndName(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
 		return "the database"

@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"errors"
@@ -13,18 +13,18 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/wholefile"
 )
 
-// pair is a variable and its value.
-type pair struct{ name, value string }
+// Pair is a variable and its value.
+type Pair struct{ Name, Value string }
 
 // envFileHead stands above what trust up made.
 const envFileHead = `# Made by trust up, and read by every trust command for what is not set elsewhere. It holds the keys to all personal data:
 # keep a copy of it in a safe place, apart from copies of the database. Without MASTER_KEY the database cannot be read.
 `
 
-// keepInEnvFile sets variables in an env file, removes those with an empty value, and leaves its other lines as they are. The file is
+// Keep sets variables in an env file, removes those with an empty value, and leaves its other lines as they are. The file is
 // replaced as a whole, on disk before it takes its name, and only its owner can read it: keys that were used and then lost in a crash
 // would lose all data. One process at a time does this, so that none writes over what another one keeps.
-func keepInEnvFile(path string, values ...pair) error {
+func Keep(path string, values ...Pair) error {
 	folder, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -42,9 +42,9 @@ func keepInEnvFile(path string, values ...pair) error {
 	}
 	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
 	for _, v := range values {
-		lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, v.name+"=") })
-		if v.value != "" {
-			lines = append(lines, v.name+"="+v.value)
+		lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, v.Name+"=") })
+		if v.Value != "" {
+			lines = append(lines, v.Name+"="+v.Value)
 		}
 	}
 	return wholefile.Write(path, strings.Join(lines, "\n")+"\n")

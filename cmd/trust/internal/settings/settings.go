@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"errors"
@@ -24,16 +24,16 @@ const (
 	fromDefault     source = "the default"
 )
 
-// settings looks variables up, strongest source first. An empty value counts as unset everywhere: compose files hand unset
+// Settings looks variables up, strongest source first. An empty value counts as unset everywhere: compose files hand unset
 // variables on as empty ones.
-type settings struct {
+type Settings struct {
 	given   map[source]map[string]string
-	dataDir string
+	DataDir string
 }
 
-// readSettings reads the two files. Nothing is put into this process's environment.
-func readSettings(given map[string]string, environment []string) (settings, error) {
-	s := settings{given: map[source]map[string]string{fromFlag: given, fromEnvironment: {}, fromDefault: {}}}
+// Read reads the two files. Nothing is put into this process's environment.
+func Read(given map[string]string, environment []string) (Settings, error) {
+	s := Settings{given: map[source]map[string]string{fromFlag: given, fromEnvironment: {}, fromDefault: {}}}
 	for _, pair := range environment {
 		name, value, _ := strings.Cut(pair, "=")
 		s.given[fromEnvironment][name] = value
@@ -42,20 +42,20 @@ func readSettings(given map[string]string, environment []string) (settings, erro
 		s.given[fromDefault][v.name] = v.fallback
 	}
 	var err error
-	if s.given[fromDotEnv], err = readEnvFile(".env"); err != nil {
-		return settings{}, err
+	if s.given[fromDotEnv], err = ReadEnvFile(".env"); err != nil {
+		return Settings{}, err
 	}
 	// Where that file is cannot stand in that file.
-	s.dataDir, _ = s.find("DATA_DIR")
-	if s.given[fromDataDir], err = readEnvFile(filepath.Join(s.dataDir, "env")); err != nil {
-		return settings{}, err
+	s.DataDir, _ = s.find("DATA_DIR")
+	if s.given[fromDataDir], err = ReadEnvFile(filepath.Join(s.DataDir, "env")); err != nil {
+		return Settings{}, err
 	}
 	delete(s.given[fromDataDir], "DATA_DIR")
 	return s, nil
 }
 
-// find gives a variable's value and where it is from.
-func (s settings) find(name string) (string, source) {
+// find returns a variable's value and where it is from.
+func (s Settings) find(name string) (string, source) {
 	for _, from := range []source{fromFlag, fromEnvironment, fromDotEnv, fromDataDir, fromDefault} {
 		if value := s.given[from][name]; value != "" {
 			return value, from
@@ -64,17 +64,28 @@ func (s settings) find(name string) (string, source) {
 	return "", fromDefault
 }
 
-// get gives a variable's value.
-func (s settings) get(name string) string {
+// Get returns a variable's value.
+func (s Settings) Get(name string) string {
 	value, _ := s.find(name)
 	return value
 }
 
-// kept gives what the file env in DATA_DIR holds, whatever else is set.
-func (s settings) kept(name string) string { return s.given[fromDataDir][name] }
+// Kept returns what the file env in DATA_DIR holds, whatever else is set.
+func (s Settings) Kept(name string) string { return s.given[fromDataDir][name] }
 
-// asEnvironment is this process's environment with the flags that were given: how a child is told what its parent was told.
-func (s settings) asEnvironment(environment []string) []string {
+// Again reads the files once more, under the same flags: somebody may have written there meanwhile.
+func (s Settings) Again(environment []string) (Settings, error) {
+	return Read(s.given[fromFlag], environment)
+}
+
+// OwnServer tells whether the database is ours: no address is given, or only the one that we keep.
+func (s Settings) OwnServer() bool {
+	address, from := s.find("DATABASE_URL")
+	return from == fromDataDir || from == fromDefault || address == s.Kept("DATABASE_URL")
+}
+
+// AsEnvironment is this process's environment with the flags that were given: how a child is told what its parent was told.
+func (s Settings) AsEnvironment(environment []string) []string {
 	all := append([]string{}, environment...)
 	for name, value := range s.given[fromFlag] {
 		all = append(all, name+"="+value) // of two, the last one counts
@@ -82,9 +93,9 @@ func (s settings) asEnvironment(environment []string) []string {
 	return all
 }
 
-// readEnvFile reads NAME=value lines; a file that is not there has none. The library's errors quote the file, and so
+// ReadEnvFile reads NAME=value lines; a file that is not there has none. The library's errors quote the file, and so
 // secrets: they are replaced by the number of the line.
-func readEnvFile(path string) (map[string]string, error) {
+func ReadEnvFile(path string) (map[string]string, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
