@@ -95,8 +95,8 @@ func rules() map[string]rule {
 		"cmd/trust": {
 			ours: []string{
 				"domain", "commands", "eventstore", "projections", "http", "migrations", "internal/localpg",
-				"cmd/trust/internal/exit", "cmd/trust/internal/retry", "cmd/trust/internal/settings",
-				"cmd/trust/internal/wholefile",
+				"cmd/trust/data", "cmd/trust/internal/exit", "cmd/trust/internal/importer", "cmd/trust/internal/retry",
+				"cmd/trust/internal/settings", "cmd/trust/internal/wholefile",
 			},
 			others: []string{
 				pgx, "github.com/alecthomas/kong", "github.com/schollz/progressbar/v3",
@@ -105,7 +105,12 @@ func rules() map[string]rule {
 			},
 			testOurs: []string{pgtest, "http/client"}, testOthers: withDatabase,
 		},
-		"cmd/trust/internal/exit":  {ours: []string{"domain", "eventstore"}, others: []string{pgx}, testOthers: testing},
+		"cmd/trust/data":          {testOthers: testing},
+		"cmd/trust/internal/exit": {ours: []string{"domain", "eventstore"}, others: []string{pgx}, testOthers: testing},
+		"cmd/trust/internal/importer": {
+			ours:       []string{"domain", "commands", "cmd/trust/data", "cmd/trust/internal/exit", "cmd/trust/internal/retry"},
+			testOthers: testing,
+		},
 		"cmd/trust/internal/retry": {ours: []string{"cmd/trust/internal/exit"}, testOthers: testing},
 		"cmd/trust/internal/settings": {
 			ours:   []string{"domain", "cmd/trust/internal/exit", "cmd/trust/internal/wholefile"},

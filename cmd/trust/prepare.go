@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -14,17 +13,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/salga-trust/engine/cmd/trust/data"
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/importer"
 	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/cmd/trust/internal/wholefile"
+	"github.com/salga-trust/engine/commands"
 )
-
-//go:embed data/municipalities.csv data/purposes.csv data/names.csv
-var firstData embed.FS
-
-// credit is what Statistics South Africa asks of who uses its figures; data/README.md says more.
-const credit = "Source: Statistics South Africa, Census 2022; own processing."
 
 // prepareCmd is what trust up does once before the parts run, as processes of its own: a supervisor holds no database connection.
 type prepareCmd struct {
@@ -85,16 +81,12 @@ func prepareContents(p *program, c *settings.Config) error {
 		return err
 	}
 	defer e.close()
-	if _, err := fmt.Fprintln(p.stdout, "importing municipalities and purposes. "+credit); err != nil {
+	if _, err := fmt.Fprintln(p.stdout, "importing municipalities and purposes. "+data.Credit); err != nil {
 		return err
 	}
 	refused := errors.Join(
-		importEmbedded("municipalities", []string{"code", "name", "province"}, func(rows []csvRow, bad []badRow) error {
-			return importMunicipalities(p, e.handler, rows, bad)
-		}),
-		importEmbedded("purposes", purposeColumns(), func(rows []csvRow, bad []badRow) error {
-			return importPurposes(p, e.handler, rows, bad)
-		}))
+		importEmbedded(p, "municipalities", importer.MunicipalityColumns(), e.handler, importer.Municipalities),
+		importEmbedded(p, "purposes", importer.PurposeColumns(), e.handler, importer.Purposes))
 	made, err := createAdmin(p.ctx, e.handler, "SALGA", c.Settings.Get("ADMIN_EMAIL"), "Administrator", c.Settings.Get("ADMIN_PASSWORD"))
 	if err != nil {
 		return errors.Join(err, refused)
@@ -105,16 +97,15 @@ func prepareContents(p *program, c *settings.Config) error {
 	return errors.Join(refused, err)
 }
 
-func importEmbedded(name string, columns []string, do func([]csvRow, []badRow) error) error {
-	text, err := firstData.ReadFile("data/" + name + ".csv")
+func importEmbedded(
+	p *program, name string, columns []string, handler *commands.Handler,
+	read func(*commands.Handler, []importer.Row, []importer.BadRow) importer.Import,
+) error {
+	rows, bad, err := importer.Embedded(name, columns)
 	if err != nil {
 		return err
 	}
-	rows, bad, err := parseCSV(text, columns)
-	if err != nil {
-		return err
-	}
-	return do(rows, bad)
+	return p.carryOut(read(handler, rows, bad))
 }
 
 // contents does the first import, unless it was done, and notes that it is done.

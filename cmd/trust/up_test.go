@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/salga-trust/engine/cmd/trust/data"
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
@@ -73,7 +74,7 @@ func upFromNothing(t *testing.T, s *site, up *running) *running {
 			t.Errorf("%s was printed where no terminal is", name)
 		}
 	}
-	for _, part := range []string{credit, "http://" + s.addr + "/docs", "257 registered, 0 unchanged, 0 refused", s.data("env")} {
+	for _, part := range []string{data.Credit, "http://" + s.addr + "/docs", "257 registered, 0 unchanged, 0 refused", s.data("env")} {
 		if !strings.Contains(up.said.String(), part) {
 			t.Errorf("it does not say %q", part)
 		}
