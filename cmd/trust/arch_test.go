@@ -96,12 +96,12 @@ func rules() map[string]rule {
 			ours: []string{
 				"domain", "commands", "eventstore", "projections", "http", "migrations", "internal/localpg",
 				"cmd/trust/data", "cmd/trust/internal/exit", "cmd/trust/internal/importer", "cmd/trust/internal/retry",
-				"cmd/trust/internal/settings", "cmd/trust/internal/wholefile",
+				"cmd/trust/internal/seed", "cmd/trust/internal/settings", "cmd/trust/internal/wholefile",
 			},
 			others: []string{
 				pgx, "github.com/alecthomas/kong", "github.com/schollz/progressbar/v3",
 				"golang.org/x/term", "github.com/redis/go-redis/v9", "github.com/prometheus/client_golang",
-				argon, uuid,
+				uuid,
 			},
 			testOurs: []string{pgtest, "http/client"}, testOthers: withDatabase,
 		},
@@ -112,6 +112,12 @@ func rules() map[string]rule {
 			testOthers: testing,
 		},
 		"cmd/trust/internal/retry": {ours: []string{"cmd/trust/internal/exit"}, testOthers: testing},
+		"cmd/trust/internal/seed": {
+			ours: []string{
+				"domain", "commands", "cmd/trust/internal/exit", "cmd/trust/internal/importer", "cmd/trust/internal/retry",
+			},
+			others: []string{argon}, testOthers: testing,
+		},
 		"cmd/trust/internal/settings": {
 			ours:   []string{"domain", "cmd/trust/internal/exit", "cmd/trust/internal/wholefile"},
 			others: []string{"github.com/joho/godotenv"}, testOthers: append([]string{"github.com/alecthomas/kong"}, testing...),

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/seed"
 	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections"
 )
@@ -26,10 +27,10 @@ func TestSeedIsRefusedInProduction(t *testing.T) {
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	s, _ := onDatabase(t)
-	seed := func(people string) outcome { return s.run("seed", "--people", people, "--seed", "4") }
-	seed("60").expect(t, exit.CodeNotSo, "is not there; run trust up, or trust import municipalities, first")
+	again := func(people string) outcome { return s.run("seed", "--people", people, "--seed", "4") }
+	again("60").expect(t, exit.CodeNotSo, "is not there; run trust up, or trust import municipalities, first")
 	s.run("import", "municipalities", absolute(t, "data/municipalities.csv")).expect(t, exit.CodeDone, "257 registered")
-	seed("60").expect(t, exit.CodeNotSo, "is not there; run trust up, or trust import purposes, first")
+	again("60").expect(t, exit.CodeNotSo, "is not there; run trust up, or trust import purposes, first")
 	s.run("import", "purposes", absolute(t, "data/purposes.csv")).expect(t, exit.CodeDone, "20 defined")
 	before := s.status().Head
 
@@ -42,13 +43,13 @@ func TestSeed(t *testing.T) {
 	} else if code != exit.CodeDone { // it may have been faster than the signal
 		t.Errorf("stopped it exits with %d", code)
 	}
-	seed("60").expect(t, exit.CodeDone, "60 people (")
+	again("60").expect(t, exit.CodeDone, "60 people (")
 	head := s.status().Head
-	seed("60").expect(t, exit.CodeDone, "60 people (0 new)")
+	again("60").expect(t, exit.CodeDone, "60 people (0 new)")
 	if again := s.status().Head; again != head {
 		t.Errorf("repeated it appended %d events", again-head)
 	}
-	seed("75").expect(t, exit.CodeDone, "75 people (15 new)")
+	again("75").expect(t, exit.CodeDone, "75 people (15 new)")
 
 	s.checkActors()
 	s.start("project", "all")
@@ -57,7 +58,7 @@ func TestSeed(t *testing.T) {
 	s.start("serve")
 	pgtest.Eventually(t, "the API is ready", s.ready)
 	for _, official := range []string{"admin", "manager", "field.worker"} {
-		if status := s.signIn(official+".jhb.4@example.org", seedPassword, "JHB"); status != http.StatusOK {
+		if status := s.signIn(official+".jhb.4@example.org", seed.Password, "JHB"); status != http.StatusOK {
 			t.Errorf("%s signs in with status %d", official, status)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package seed
 
 import (
 	"regexp"
@@ -63,7 +63,7 @@ func TestSpreadOverTheCountryHasNoShareOffByOne(t *testing.T) {
 	if len(populations) != 213 || total != 62_027_506 { // as Statistics South Africa's table of provinces adds up
 		t.Errorf("%d municipalities, %d people", len(populations), total)
 	}
-	for _, people := range []int{1, 7, 60, 213, 5000, 99_999, maxPeople} {
+	for _, people := range []int{1, 7, 60, 213, 5000, 99_999, MaxPeople} {
 		shares, err := spread(rows, people)
 		if err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-package main
+package seed
 
 import (
 	"cmp"
@@ -78,7 +78,7 @@ func spread(rows []importer.Row, people int) ([]share, error) {
 	}
 	left, claims := people, make([]claim, len(shares))
 	for i, population := range populations {
-		exact := people * population // in units of 1/total of a person; maxPeople keeps it far from an overflow
+		exact := people * population // in units of 1/total of a person; MaxPeople keeps it far from an overflow
 		shares[i].people, claims[i] = exact/total, claim{i, exact % total}
 		left -= shares[i].people
 	}
