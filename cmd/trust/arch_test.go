@@ -94,16 +94,17 @@ func rules() map[string]rule {
 		},
 		"cmd/trust": {
 			ours: []string{
-				"domain", "commands", "eventstore", "projections", "http", "migrations", "internal/localpg",
+				"domain", "commands", "eventstore", "projections", "http", "migrations",
 				"cmd/trust/data", "cmd/trust/internal/exit", "cmd/trust/internal/importer", "cmd/trust/internal/retry",
-				"cmd/trust/internal/seed", "cmd/trust/internal/settings", "cmd/trust/internal/wholefile",
+				"cmd/trust/internal/seed", "cmd/trust/internal/settings", "cmd/trust/internal/supervise",
+				"cmd/trust/internal/wholefile",
 			},
 			others: []string{
 				pgx, "github.com/alecthomas/kong", "github.com/schollz/progressbar/v3",
 				"golang.org/x/term", "github.com/redis/go-redis/v9", "github.com/prometheus/client_golang",
 				uuid,
 			},
-			testOurs: []string{pgtest, "http/client"}, testOthers: withDatabase,
+			testOurs: []string{pgtest, "http/client", "internal/localpg"}, testOthers: withDatabase,
 		},
 		"cmd/trust/data":          {testOthers: testing},
 		"cmd/trust/internal/exit": {ours: []string{"domain", "eventstore"}, others: []string{pgx}, testOthers: testing},
@@ -121,6 +122,10 @@ func rules() map[string]rule {
 		"cmd/trust/internal/settings": {
 			ours:   []string{"domain", "cmd/trust/internal/exit", "cmd/trust/internal/wholefile"},
 			others: []string{"github.com/joho/godotenv"}, testOthers: append([]string{"github.com/alecthomas/kong"}, testing...),
+		},
+		"cmd/trust/internal/supervise": {
+			ours:       []string{"cmd/trust/internal/exit", "cmd/trust/internal/retry", "internal/localpg"},
+			testOthers: testing,
 		},
 		"cmd/trust/internal/wholefile": {testOthers: testing},
 	}

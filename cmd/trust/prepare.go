@@ -18,6 +18,7 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/importer"
 	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
+	"github.com/salga-trust/engine/cmd/trust/internal/supervise"
 	"github.com/salga-trust/engine/cmd/trust/internal/wholefile"
 	"github.com/salga-trust/engine/commands"
 )
@@ -109,11 +110,11 @@ func importEmbedded(
 }
 
 // contents does the first import, unless it was done, and notes that it is done.
-func (s *supervisor) contents(ctx context.Context, p *program, c *settings.Config) error {
-	if importedInto(c) == s.databaseMark(c) {
+func (s *system) contents(ctx context.Context) error {
+	if importedInto(s.from.config) == s.databaseMark() {
 		return nil
 	}
-	err := s.step(ctx, p, "contents")
+	err := s.step(ctx, "contents")
 	if failed, ok := errors.AsType[*exit.Error](err); ok && failed.Code == exit.CodeNotSo {
 		s.log.WarnContext(ctx, "not everything was imported; what was refused is said above")
 		err = nil
@@ -121,15 +122,15 @@ func (s *supervisor) contents(ctx context.Context, p *program, c *settings.Confi
 	if err != nil {
 		return err
 	}
-	return wholefile.Write(c.ImportedFile(), s.databaseMark(c)+"\n")
+	return wholefile.Write(s.from.config.ImportedFile(), s.databaseMark()+"\n")
 }
 
 // forgetOthers removes the note of an import into another database, so that the API does not take it for this one's.
-func (s *supervisor) forgetOthers(c *settings.Config) error {
-	if mark := importedInto(c); mark == "" || mark == s.databaseMark(c) {
+func (s *system) forgetOthers() error {
+	if mark := importedInto(s.from.config); mark == "" || mark == s.databaseMark() {
 		return nil
 	}
-	return os.Remove(c.ImportedFile())
+	return os.Remove(s.from.config.ImportedFile())
 }
 
 // importedInto gives the mark of the database that the first import was done for; empty: none yet. The import is not repeated with
@@ -143,11 +144,11 @@ func importedInto(c *settings.Config) string {
 }
 
 // databaseMark tells databases apart by where they are, without anything secret.
-func (s *supervisor) databaseMark(c *settings.Config) string {
-	if s.server != nil {
-		return postgresPart // the port may change
+func (s *system) databaseMark() string {
+	if s.from.server != nil {
+		return supervise.PostgresPart // the port may change
 	}
-	sum := sha256.Sum256([]byte(settings.HostAndName(c.DatabaseURL)))
+	sum := sha256.Sum256([]byte(settings.HostAndName(s.from.config.DatabaseURL)))
 	return hex.EncodeToString(sum[:8])
 }
 

@@ -5,16 +5,22 @@ import (
 	"context"
 	"crypto/rand"
 	"io"
+	"net/url"
 	"os"
+	"strconv"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
+	"github.com/salga-trust/engine/cmd/trust/internal/supervise"
 )
+
+// databaseName is the database in the private server.
+const databaseName = "trust"
 
 // settled is what a start of trust up begins with: a whole configuration, and the private server if there is to be one.
 type settled struct {
 	config *settings.Config
-	server *privateServer
+	server *supervise.Postgres
 	given  bool // the first admin's password came from outside, and is not ours to show
 }
 
@@ -88,20 +94,34 @@ func (s *settled) settleServer(ctx context.Context, c *settings.Config, log io.W
 			return "", err
 		}
 	}
-	if port, err = freePort(ctx, port); err != nil {
+	if port, err = supervise.FreePort(ctx, port); err != nil {
 		return "", err
 	}
 	//nolint:contextcheck // asking a binary for its version takes milliseconds and has a limit of its own
-	if s.server, err = newPrivateServer(c.DataDir, password, port, log, c.Debug); err != nil {
+	if s.server, err = supervise.NewPostgres(c.DataDir, password, port, log, c.Debug); err != nil {
 		return "", err
 	}
-	if s.server.cluster.Exists() {
+	if s.server.Cluster.Exists() {
 		for _, name := range []string{"DATABASE_URL", "MASTER_KEY"} {
 			if c.Settings.Get(name) == "" {
 				return "", exit.WrongUsage("there is a database in %s but no %s; restore %s from a copy, or move the database away to begin anew",
-					s.server.cluster.Dir, name, c.EnvFile())
+					s.server.Cluster.Dir, name, c.EnvFile())
 			}
 		}
 	}
-	return s.server.cluster.URL(databaseName), nil
+	return s.server.Cluster.URL(databaseName), nil
+}
+
+// accessOf reads port and password out of the address that trust up keeps.
+func accessOf(address string) (port int, password string, err error) {
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil {
+		return 0, "", exit.WrongUsage("DATABASE_URL in the file env in DATA_DIR is not the one trust up made; restore that file from a copy")
+	}
+	port, err = strconv.Atoi(u.Port())
+	if err != nil {
+		return 0, "", exit.WrongUsage("DATABASE_URL in the file env in DATA_DIR has no port; restore that file from a copy")
+	}
+	password, _ = u.User.Password()
+	return port, password, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/data"
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/supervise"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
@@ -137,7 +138,7 @@ func upRotates(t *testing.T, s *site, up *running) *running {
 	}
 	pgtest.Eventually(t, "every part that knew the old key was started again", func() bool {
 		for name, pid := range s.pids() {
-			if (pid == parts[name]) != (name == postgresPart) {
+			if (pid == parts[name]) != (name == supervise.PostgresPart) {
 				return false
 			}
 		}

@@ -1,4 +1,4 @@
-package main
+package supervise
 
 import (
 	"context"
@@ -14,13 +14,14 @@ import (
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
-// part is one process of the system.
-type part struct {
-	name    string // of its pid file
-	command func(context.Context) *exec.Cmd
-	stop    syscall.Signal // asks it to end; also what the kernel sends it when the supervisor is no more
-	grace   time.Duration  // how long it may take to end before it is killed
-	died    func()         // hears of each end that nobody asked for; nil: nobody does
+// Part is one process of the system.
+type Part struct {
+	Name    string // of its pid file
+	Command func(context.Context) *exec.Cmd
+	Stop    syscall.Signal // asks it to end; also what the kernel sends it when the supervisor is no more
+	Grace   time.Duration  // how long it may take to end before it is killed
+
+	died func() // hears of each end that nobody asked for; nil: nobody does
 }
 
 // How long a part that died waits for its next start: longer each time, and from the beginning after a good while up.
@@ -32,7 +33,7 @@ const (
 
 // keep runs a part until ctx ends, again whenever it ends by itself. A part that refuses its configuration would do so for ever:
 // that ends the supervisor.
-func (s *supervisor) keep(ctx context.Context, p part) {
+func (s *Supervisor) keep(ctx context.Context, p Part) {
 	pause := firstPause
 	for {
 		started := time.Now()
@@ -40,14 +41,14 @@ func (s *supervisor) keep(ctx context.Context, p part) {
 		if ctx.Err() != nil {
 			return
 		}
-		if codeOf(err) == exit.CodeRefused {
-			s.fail(exit.WrongUsage("%s refuses its configuration; correct what it says above and start again", p.name))
+		if ExitCode(err) == exit.CodeRefused {
+			s.Fail(exit.WrongUsage("%s refuses its configuration; correct what it says above and start again", p.Name))
 			return
 		}
 		if time.Since(started) > goodWhile {
 			pause = firstPause
 		}
-		s.log.WarnContext(ctx, "a part ended; starting it again", slog.String("part", p.name), slog.String("how", how(err)), slog.Duration("in", pause))
+		s.log.WarnContext(ctx, "a part ended; starting it again", slog.String("part", p.Name), slog.String("how", how(err)), slog.Duration("in", pause))
 		if p.died != nil {
 			p.died()
 		}
@@ -58,16 +59,16 @@ func (s *supervisor) keep(ctx context.Context, p part) {
 	}
 }
 
-// finish runs a part that ends by itself until it has done its work: again when it could not reach what it needs, and for good
+// Finish runs a part that ends by itself until it has done its work: again when it could not reach what it needs, and for good
 // when it answers anything else.
-func (s *supervisor) finish(ctx context.Context, p part) error {
+func (s *Supervisor) Finish(ctx context.Context, p Part) error {
 	for pause := firstPause; ; pause = min(2*pause, longPause) {
 		err := s.once(ctx, p)
-		code := codeOf(err)
+		code := ExitCode(err)
 		if err == nil || ctx.Err() != nil || code == exit.CodeNotSo || code == exit.CodeRefused {
 			return err
 		}
-		s.log.WarnContext(ctx, "a step failed; trying it again", slog.String("part", p.name), slog.String("how", how(err)), slog.Duration("in", pause))
+		s.log.WarnContext(ctx, "a step failed; trying it again", slog.String("part", p.Name), slog.String("how", how(err)), slog.Duration("in", pause))
 		if !retry.Wait(ctx, pause) {
 			return err
 		}
@@ -76,51 +77,51 @@ func (s *supervisor) finish(ctx context.Context, p part) error {
 
 // once runs a part from start to end. When ctx ends it asks the part to end, and kills it if that takes longer than its grace or
 // the supervisor is told to hurry. The pid file is there exactly while the process is.
-func (s *supervisor) once(ctx context.Context, p part) error {
+func (s *Supervisor) once(ctx context.Context, p Part) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	cmd := p.command(context.WithoutCancel(ctx)) // it is asked to end, below, and not just killed
+	cmd := p.Command(context.WithoutCancel(ctx)) // it is asked to end, below, and not just killed
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	// A group of its own: a Ctrl-C on the terminal is for the supervisor, which stops the parts in order.
 	cmd.SysProcAttr.Setpgid = true
-	if err := localpg.StartBound(cmd, p.stop); err != nil {
+	if err := localpg.StartBound(cmd, p.Stop); err != nil {
 		return err
 	}
-	pidErr := s.home.started(p.name, cmd.Process.Pid)
+	pidErr := s.home.started(p.Name, cmd.Process.Pid)
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	err := s.await(ctx, p, cmd, ended)
-	if fileErr := errors.Join(pidErr, s.home.ended(p.name)); fileErr != nil {
-		s.log.ErrorContext(ctx, "the pid file could not be written", slog.String("part", p.name), slog.String("error", fileErr.Error()))
+	if fileErr := errors.Join(pidErr, s.home.ended(p.Name)); fileErr != nil {
+		s.log.ErrorContext(ctx, "the pid file could not be written", slog.String("part", p.Name), slog.String("error", fileErr.Error()))
 	}
 	return err
 }
 
-func (s *supervisor) await(ctx context.Context, p part, cmd *exec.Cmd, ended <-chan error) error {
+func (s *Supervisor) await(ctx context.Context, p Part, cmd *exec.Cmd, ended <-chan error) error {
 	select {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
 	}
-	_ = cmd.Process.Signal(p.stop) // fails only when it has ended already
-	patience := time.NewTimer(p.grace)
+	_ = cmd.Process.Signal(p.Stop) // fails only when it has ended already
+	patience := time.NewTimer(p.Grace)
 	defer patience.Stop()
 	select {
 	case err := <-ended:
 		return err
 	case <-patience.C:
-		s.log.ErrorContext(ctx, "a part did not end when asked; killing it", slog.String("part", p.name))
+		s.log.ErrorContext(ctx, "a part did not end when asked; killing it", slog.String("part", p.Name))
 	case <-s.hurry:
 	}
 	_ = cmd.Process.Kill()
 	return <-ended
 }
 
-// codeOf gives the exit code of a process; -1: it was killed, or never started.
-func codeOf(err error) int {
+// ExitCode returns the exit code of a process; -1: it was killed, or never started.
+func ExitCode(err error) int {
 	if err == nil {
 		return exit.CodeDone
 	}
