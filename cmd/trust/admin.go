@@ -25,7 +25,7 @@ type adminCreateCmd struct {
 
 // Run makes the account; one that exists stays as it is. The password is asked for twice without echo on a terminal, else it is the
 // first line of standard input.
-func (a adminCreateCmd) Run(p *program) error {
+func (a adminCreateCmd) Run(ctx context.Context, p *program) error {
 	c, err := p.config()
 	if err != nil {
 		return err
@@ -33,16 +33,16 @@ func (a adminCreateCmd) Run(p *program) error {
 	if err := c.Need(settings.Secrets{Master: true}); err != nil {
 		return err
 	}
-	password, err := readPassword(p)
+	password, err := readPassword(ctx, p)
 	if err != nil {
 		return err
 	}
-	e, err := openCommandSide(p)
+	e, err := openCommandSide(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer e.close()
-	made, err := createAdmin(p.ctx, e.handler, a.Municipality, a.Email, a.FullName, password)
+	made, err := createAdmin(ctx, e.handler, a.Municipality, a.Email, a.FullName, password)
 	if err != nil {
 		return err
 	}
@@ -72,9 +72,9 @@ func createAdmin(ctx context.Context, handler *commands.Handler, municipality, e
 	return err == nil, err
 }
 
-func readPassword(p *program) (string, error) {
+func readPassword(ctx context.Context, p *program) (string, error) {
 	if isTerminal(p.stdin) {
-		return askPassword(p)
+		return askPassword(ctx, p)
 	}
 	line, err := bufio.NewReader(io.LimitReader(p.stdin, 4096)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -87,12 +87,12 @@ func readPassword(p *program) (string, error) {
 }
 
 // askPassword puts the questions on standard error, so that standard output can be redirected.
-func askPassword(p *program) (string, error) {
-	first, err := ask(p, "Password (at least 8 characters): ")
+func askPassword(ctx context.Context, p *program) (string, error) {
+	first, err := ask(ctx, p, "Password (at least 8 characters): ")
 	if err != nil {
 		return "", err
 	}
-	again, err := ask(p, "Once more: ")
+	again, err := ask(ctx, p, "Once more: ")
 	if err != nil {
 		return "", err
 	}
@@ -103,7 +103,7 @@ func askPassword(p *program) (string, error) {
 }
 
 // ask reads one line without echo. A Ctrl-C leaves the terminal as it was.
-func ask(p *program, question string) (string, error) {
+func ask(ctx context.Context, p *program, question string) (string, error) {
 	if _, err := fmt.Fprint(p.stderr, question); err != nil {
 		return "", err
 	}
@@ -124,8 +124,8 @@ func ask(p *program, question string) (string, error) {
 	var got answer
 	select {
 	case got = <-answers:
-	case <-p.ctx.Done():
-		got.err = errors.Join(p.ctx.Err(), term.Restore(terminal, before))
+	case <-ctx.Done():
+		got.err = errors.Join(ctx.Err(), term.Restore(terminal, before))
 	}
 	_, _ = fmt.Fprintln(p.stderr) // the line break that was typed had no echo either
 	if got.err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,13 +24,13 @@ type exposureCmd struct {
 }
 
 // Run lists reads of personal data, newest first. It shows ids and routes, and so leaves no trace itself.
-func (x exposureCmd) Run(p *program) error {
-	e, err := openCommandSide(p)
+func (x exposureCmd) Run(ctx context.Context, p *program) error {
+	e, err := openCommandSide(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer e.close()
-	tenant, err := e.handler.TenantOf(p.ctx, x.Tenant)
+	tenant, err := e.handler.TenantOf(ctx, x.Tenant)
 	if err != nil {
 		return exit.Explain(err)
 	}
@@ -38,12 +39,12 @@ func (x exposureCmd) Run(p *program) error {
 	if known.IsZero() {
 		known = filter.Actor
 	}
-	if err := e.handler.KnownPerson(p.ctx, tenant, known); err != nil {
+	if err := e.handler.KnownPerson(ctx, tenant, known); err != nil {
 		return err
 	}
 	page, count := projections.Page{Limit: 100}, 0
 	for {
-		list, err := e.readings.Exposure(p.ctx, tenant, filter, page)
+		list, err := e.readings.Exposure(ctx, tenant, filter, page)
 		if err != nil {
 			return exit.Explain(err)
 		}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+
 	"github.com/salga-trust/engine/cmd/trust/internal/importer"
 )
 
@@ -9,19 +11,19 @@ type importMunicipalitiesCmd struct {
 }
 
 // Run registers what the file lists, through the same command as HTTP.
-func (i importMunicipalitiesCmd) Run(p *program) error {
+func (i importMunicipalitiesCmd) Run(ctx context.Context, p *program) error {
 	rows, bad, err := importer.ReadFile(i.File, importer.MunicipalityColumns())
 	if err != nil {
 		return err
 	}
 
-	e, err := openCommandSide(p)
+	e, err := openCommandSide(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer e.close()
 
-	return p.carryOut(importer.Municipalities(e.handler, rows, bad))
+	return p.carryOut(ctx, importer.Municipalities(e.handler, rows, bad))
 }
 
 type importPurposesCmd struct {
@@ -29,25 +31,25 @@ type importPurposesCmd struct {
 }
 
 // Run defines what the file lists as defaults for all municipalities, through the same command as HTTP.
-func (i importPurposesCmd) Run(p *program) error {
+func (i importPurposesCmd) Run(ctx context.Context, p *program) error {
 	rows, bad, err := importer.ReadFile(i.File, importer.PurposeColumns())
 	if err != nil {
 		return err
 	}
 
-	e, err := openCommandSide(p)
+	e, err := openCommandSide(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer e.close()
 
-	return p.carryOut(importer.Purposes(e.handler, rows, bad))
+	return p.carryOut(ctx, importer.Purposes(e.handler, rows, bad))
 }
 
 // carryOut imports what was read, with a progress bar, and tells what became of it and of the bad rows.
-func (p *program) carryOut(i importer.Import) error {
+func (p *program) carryOut(ctx context.Context, i importer.Import) error {
 	bar := newProgress(p.stderr, int64(i.Len()), i.What)
-	done, err := i.CarryOut(p.ctx, func() { _ = bar.Add(1) })
+	done, err := i.CarryOut(ctx, func() { _ = bar.Add(1) })
 	_ = bar.Finish() // drawing is all it does
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ type keysRotateCmd struct{}
 // Run re-wraps all that the master key wraps under another one, in one transaction. Where trust up keeps the master key, it keeps the
 // new one there too: before the commit beside the old one, and after it in its place. So a kill at any point leaves the key that the
 // database is under on disk, and running this again finishes.
-func (keysRotateCmd) Run(p *program) error {
+func (keysRotateCmd) Run(ctx context.Context, p *program) error {
 	c, err := p.config()
 	if err != nil {
 		return err
@@ -27,12 +27,12 @@ func (keysRotateCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	pool, err := openPool(p.ctx, address, 1)
+	pool, err := openPool(ctx, address, 1)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	count, err := rotate(p.ctx, c, pool)
+	count, err := rotate(ctx, c, pool)
 	if err != nil {
 		return err
 	}

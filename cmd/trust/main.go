@@ -47,7 +47,6 @@ type cli struct {
 
 // program is what a command runs with.
 type program struct {
-	ctx      context.Context // ends at SIGINT and SIGTERM
 	settings settings.Settings
 	stdin    *os.File
 	stdout   *os.File
@@ -87,7 +86,8 @@ func run(ctx context.Context, args []string) int {
 	if err != nil {
 		return report(err)
 	}
-	p := &program{ctx: ctx, settings: s, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	p := &program{settings: s, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	parsed.BindTo(ctx, (*context.Context)(nil)) // ends at SIGINT and SIGTERM
 	return report(parsed.Run(p))
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -14,7 +15,7 @@ type migrateCmd struct {
 }
 
 // Run brings the schema up to date, or tells how far it is.
-func (m migrateCmd) Run(p *program) error {
+func (m migrateCmd) Run(ctx context.Context, p *program) error {
 	c, err := p.config()
 	if err != nil {
 		return err
@@ -24,9 +25,9 @@ func (m migrateCmd) Run(p *program) error {
 		return err
 	}
 	if m.Status {
-		return migrationStatus(p, address)
+		return migrationStatus(ctx, p, address)
 	}
-	done, err := migrations.Up(p.ctx, address)
+	done, err := migrations.Up(ctx, address)
 	if err != nil {
 		return exit.Unreachable(err, "the schema could not be brought up to date")
 	}
@@ -39,13 +40,13 @@ func (m migrateCmd) Run(p *program) error {
 	return err
 }
 
-func migrationStatus(p *program, address string) error {
-	conn, err := connectOwner(p, address)
+func migrationStatus(ctx context.Context, p *program, address string) error {
+	conn, err := connectOwner(ctx, address)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(p.ctx) }()
-	have, want, err := migrations.Current(p.ctx, conn)
+	defer func() { _ = conn.Close(ctx) }()
+	have, want, err := migrations.Current(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -63,8 +64,8 @@ func migrationStatus(p *program, address string) error {
 }
 
 // connectOwner connects to the database that DATABASE_URL names.
-func connectOwner(p *program, address string) (*pgx.Conn, error) {
-	conn, err := pgx.Connect(p.ctx, address)
+func connectOwner(ctx context.Context, address string) (*pgx.Conn, error) {
+	conn, err := pgx.Connect(ctx, address)
 	if err != nil {
 		return nil, exit.Unreachable(err, "the database does not answer; is it running, and is DATABASE_URL right?")
 	}

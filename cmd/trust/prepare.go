@@ -29,29 +29,29 @@ type prepareCmd struct {
 }
 
 // Run does one step. Both can be repeated.
-func (s prepareCmd) Run(p *program) error {
+func (s prepareCmd) Run(ctx context.Context, p *program) error {
 	c, err := p.config()
 	if err != nil {
 		return err
 	}
 	if s.Step == "schema" {
-		return prepareSchema(p, c)
+		return prepareSchema(ctx, p, c)
 	}
-	return prepareContents(p, c)
+	return prepareContents(ctx, p, c)
 }
 
 // prepareSchema makes the database in a private server that has none yet, and brings its schema up to date.
-func prepareSchema(p *program, c *settings.Config) error {
+func prepareSchema(ctx context.Context, p *program, c *settings.Config) error {
 	address, err := c.NeedOwner()
 	if err != nil {
 		return err
 	}
 	if c.Settings.OwnServer() {
-		if err := makeDatabase(p.ctx, address); err != nil {
+		if err := makeDatabase(ctx, address); err != nil {
 			return exit.Unreachable(err, "cannot make the database")
 		}
 	}
-	return migrateCmd{}.Run(p)
+	return migrateCmd{}.Run(ctx, p)
 }
 
 // makeDatabase makes the database that an address names if there is none.
@@ -76,8 +76,8 @@ func makeDatabase(ctx context.Context, address string) error {
 }
 
 // prepareContents registers the municipalities, defines the default purposes and makes the first platform admin.
-func prepareContents(p *program, c *settings.Config) error {
-	e, err := openCommandSide(p)
+func prepareContents(ctx context.Context, p *program, c *settings.Config) error {
+	e, err := openCommandSide(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -86,9 +86,9 @@ func prepareContents(p *program, c *settings.Config) error {
 		return err
 	}
 	refused := errors.Join(
-		importEmbedded(p, "municipalities", importer.MunicipalityColumns(), e.handler, importer.Municipalities),
-		importEmbedded(p, "purposes", importer.PurposeColumns(), e.handler, importer.Purposes))
-	made, err := createAdmin(p.ctx, e.handler, "SALGA", c.Settings.Get("ADMIN_EMAIL"), "Administrator", c.Settings.Get("ADMIN_PASSWORD"))
+		importEmbedded(ctx, p, "municipalities", importer.MunicipalityColumns(), e.handler, importer.Municipalities),
+		importEmbedded(ctx, p, "purposes", importer.PurposeColumns(), e.handler, importer.Purposes))
+	made, err := createAdmin(ctx, e.handler, "SALGA", c.Settings.Get("ADMIN_EMAIL"), "Administrator", c.Settings.Get("ADMIN_PASSWORD"))
 	if err != nil {
 		return errors.Join(err, refused)
 	}
@@ -99,14 +99,14 @@ func prepareContents(p *program, c *settings.Config) error {
 }
 
 func importEmbedded(
-	p *program, name string, columns []string, handler *commands.Handler,
+	ctx context.Context, p *program, name string, columns []string, handler *commands.Handler,
 	read func(*commands.Handler, []importer.Row, []importer.BadRow) importer.Import,
 ) error {
 	rows, bad, err := importer.Embedded(name, columns)
 	if err != nil {
 		return err
 	}
-	return p.carryOut(read(handler, rows, bad))
+	return p.carryOut(ctx, read(handler, rows, bad))
 }
 
 // contents does the first import, unless it was done, and notes that it is done.

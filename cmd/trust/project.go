@@ -15,7 +15,7 @@ type projectCmd struct {
 }
 
 // Run works until a signal comes. A second process for the same projection stands by and takes over.
-func (pr projectCmd) Run(p *program) error {
+func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	chosen, err := chooseProjections(pr.Names)
 	if err != nil {
 		return err
@@ -35,12 +35,12 @@ func (pr projectCmd) Run(p *program) error {
 		DatabaseURL: address, MasterKey: []byte(c.MasterKey), PageSize: c.PageSize,
 		Logger: newLogger(p.stderr, c, "project-"+strings.Join(pr.Names, "+")),
 	}, chosen...)
-	pool, err := openPool(p.ctx, address, 1)
+	pool, err := openPool(ctx, address, 1)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	ctx, stop := context.WithCancelCause(p.ctx)
+	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go func() { stop(watchMasterKey(ctx, pool, c, false)) }()
 	if err := worker.Run(ctx); err != nil {

@@ -20,7 +20,7 @@ type rebuildCmd struct {
 }
 
 // Run makes read tables anew from the log, one after another, while they are read and followed.
-func (r rebuildCmd) Run(p *program) error {
+func (r rebuildCmd) Run(ctx context.Context, p *program) error {
 	chosen, err := chooseProjections(r.Names)
 	if err != nil {
 		return err
@@ -33,32 +33,32 @@ func (r rebuildCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	pool, err := openPool(p.ctx, address, 2)
+	pool, err := openPool(ctx, address, 2)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
 	if r.DropKept {
-		return dropKept(p, pool, chosen)
+		return dropKept(ctx, p, pool, chosen)
 	}
 	if err := c.Need(settings.Secrets{Master: true}); err != nil {
 		return err
 	}
-	reader, err := eventstore.NewReader(p.ctx, pool, []byte(c.MasterKey))
+	reader, err := eventstore.NewReader(ctx, pool, []byte(c.MasterKey))
 	if err != nil {
 		return explainKey(c, err)
 	}
 	for _, projection := range chosen {
-		if err := rebuild(p, pool, reader, projection); err != nil {
+		if err := rebuild(ctx, p, pool, reader, projection); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func rebuild(p *program, pool *pgxpool.Pool, reader *eventstore.Reader, projection projections.Projection) error {
+func rebuild(ctx context.Context, p *program, pool *pgxpool.Pool, reader *eventstore.Reader, projection projections.Projection) error {
 	bar := newProgress(p.stderr, -1, projection.Name())
-	done, err := projections.Rebuild(p.ctx, pool, reader, projection, func(stage projections.Stage, done, total int64) {
+	done, err := projections.Rebuild(ctx, pool, reader, projection, func(stage projections.Stage, done, total int64) {
 		bar.Describe(projection.Name() + ": " + string(stage))
 		if total > 0 {
 			bar.ChangeMax64(total)
@@ -99,9 +99,9 @@ func notRebuilt(err error) error {
 	}
 }
 
-func dropKept(p *program, pool *pgxpool.Pool, chosen []projections.Projection) error {
+func dropKept(ctx context.Context, p *program, pool *pgxpool.Pool, chosen []projections.Projection) error {
 	for _, projection := range chosen {
-		dropped, err := projections.DropKept(p.ctx, pool, projection)
+		dropped, err := projections.DropKept(ctx, pool, projection)
 		if err != nil {
 			return exit.Explain(err)
 		}

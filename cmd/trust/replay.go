@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,25 +30,25 @@ type replayCmd struct {
 }
 
 // Run replays the state of consents from the log. CSV and NDJSON are, byte for byte, what the API answers.
-func (r replayCmd) Run(p *program) error {
+func (r replayCmd) Run(ctx context.Context, p *program) error {
 	if r.Reveal != (strings.TrimSpace(r.Reason) != "") {
 		return exit.WrongUsage("--reveal needs --reason, and --reason is for --reveal")
 	}
-	e, err := openCommandSide(p)
+	e, err := openCommandSide(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer e.close()
-	tenant, q, err := r.question(p, e)
+	tenant, q, err := r.question(ctx, e)
 	if err != nil {
 		return err
 	}
 	if r.Reveal {
-		if err := r.record(p, e, tenant, q); err != nil {
+		if err := r.record(ctx, e, tenant, q); err != nil {
 			return err
 		}
 	}
-	if err := r.write(p, e, tenant, q); err != nil {
+	if err := r.write(ctx, p, e, tenant, q); err != nil {
 		return exit.Explain(err)
 	}
 	_, err = fmt.Fprintf(p.stderr, "replayed at position %d; --position %d gives the same again\n", q.Position, q.Position)
@@ -56,27 +57,27 @@ func (r replayCmd) Run(p *program) error {
 
 // question checks what is asked against what there is: an answer about a person or a purpose that is not there would look like
 // one about somebody who never decided anything.
-func (r replayCmd) question(p *program, e *commandSide) (tenant domain.TenantID, q projections.ReplayQuery, err error) {
+func (r replayCmd) question(ctx context.Context, e *commandSide) (tenant domain.TenantID, q projections.ReplayQuery, err error) {
 	q = projections.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID{UUID: r.Subject}, Purpose: strings.ToLower(r.Purpose)}
-	if tenant, err = e.handler.TenantOf(p.ctx, r.Tenant); err != nil {
+	if tenant, err = e.handler.TenantOf(ctx, r.Tenant); err != nil {
 		return tenant, q, exit.Explain(err)
 	}
 	if !q.Subject.IsZero() {
-		if err := e.handler.KnownPerson(p.ctx, tenant, q.Subject); err != nil {
+		if err := e.handler.KnownPerson(ctx, tenant, q.Subject); err != nil {
 			return tenant, q, err
 		}
 	}
 	if q.Purpose != "" {
-		if err := e.handler.KnownPurpose(p.ctx, tenant, q.Purpose); err != nil {
+		if err := e.handler.KnownPurpose(ctx, tenant, q.Purpose); err != nil {
 			return tenant, q, err
 		}
 	}
-	q.Position, err = e.readings.Resolve(p.ctx, tenant, r.KnownAt.Time, r.Position)
+	q.Position, err = e.readings.Resolve(ctx, tenant, r.KnownAt.Time, r.Position)
 	return tenant, q, err
 }
 
 // record keeps in the log that an operator is about to see who the people are, before anything is shown.
-func (r replayCmd) record(p *program, e *commandSide, tenant domain.TenantID, q projections.ReplayQuery) error {
+func (r replayCmd) record(ctx context.Context, e *commandSide, tenant domain.TenantID, q projections.ReplayQuery) error {
 	read := domain.PersonalDataRead{
 		Route: "trust replay", Fields: "consents, profile", Filter: map[string]string{"position": fmt.Sprint(q.Position)},
 		Private: domain.Known(domain.ReadFacts{Reason: r.Reason}),
@@ -90,7 +91,7 @@ func (r replayCmd) record(p *program, e *commandSide, tenant domain.TenantID, q 
 	if !q.At.IsZero() {
 		read.Filter["as_of"] = q.At.UTC().Format(time.RFC3339Nano)
 	}
-	return e.handler.RecordRead(p.ctx, commands.System(tenant), read)
+	return e.handler.RecordRead(ctx, commands.System(tenant), read)
 }
 
 // moment is an instant on the command line.
@@ -112,7 +113,7 @@ type consentWriter interface {
 	Close() error
 }
 
-func (r replayCmd) write(p *program, e *commandSide, tenant domain.TenantID, q projections.ReplayQuery) error {
+func (r replayCmd) write(ctx context.Context, p *program, e *commandSide, tenant domain.TenantID, q projections.ReplayQuery) error {
 	var out consentWriter = &consentTable{out: p.stdout, people: r.Reveal}
 	if r.Format != "table" {
 		var err error
@@ -123,11 +124,11 @@ func (r replayCmd) write(p *program, e *commandSide, tenant domain.TenantID, q p
 	names := nameless
 	if r.Reveal {
 		names = func(people []domain.UserID) (map[domain.UserID]domain.User, error) {
-			return e.readings.People(p.ctx, tenant, people)
+			return e.readings.People(ctx, tenant, people)
 		}
 	}
 	batch := &batch{out: out, names: names}
-	if err := e.readings.Replay(p.ctx, tenant, q, batch.add); err != nil {
+	if err := e.readings.Replay(ctx, tenant, q, batch.add); err != nil {
 		return err
 	}
 	if err := batch.flush(); err != nil {

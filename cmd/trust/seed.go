@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
@@ -13,7 +14,7 @@ type seedCmd struct {
 }
 
 // Run makes up residents and staff, in a development system alone.
-func (s seedCmd) Run(p *program) error {
+func (s seedCmd) Run(ctx context.Context, p *program) error {
 	if p.settings.Get("ENVIRONMENT") == "production" {
 		return exit.WrongUsage("ENVIRONMENT is production, where nobody is made up; seed a development system")
 	}
@@ -21,18 +22,18 @@ func (s seedCmd) Run(p *program) error {
 		return exit.WrongUsage("--people is not a number from 1 to %d; correct it", seed.MaxPeople)
 	}
 
-	e, err := openCommandSide(p)
+	e, err := openCommandSide(ctx, p)
 	if err != nil {
 		return err
 	}
 	defer e.close()
 
-	seeder, err := seed.New(p.ctx, e.store, s.People, s.Seed)
+	seeder, err := seed.New(ctx, e.store, s.People, s.Seed)
 	if err != nil {
 		return err
 	}
 	bar := newProgress(p.stderr, int64(s.People), "people")
-	err = seeder.Run(p.ctx, func() { _ = bar.Add(1) })
+	err = seeder.Run(ctx, func() { _ = bar.Add(1) })
 	_ = bar.Finish() // drawing is all it does
 	if err != nil {
 		return err

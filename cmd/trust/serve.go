@@ -27,7 +27,7 @@ const (
 
 // Run listens at once, answers "not ready" until the log is open, and serves until a signal comes; then it finishes the requests
 // it has.
-func (serveCmd) Run(p *program) error {
+func (serveCmd) Run(ctx context.Context, p *program) error {
 	c, err := p.config()
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func (serveCmd) Run(p *program) error {
 		return err
 	}
 	log := newLogger(p.stderr, c, "serve")
-	listener, err := (&net.ListenConfig{}).Listen(p.ctx, "tcp", c.HTTPAddr)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.HTTPAddr)
 	if err != nil {
 		return exit.Unreachable(err, "cannot listen on HTTP_ADDR; end what listens there, or set another address")
 	}
@@ -51,7 +51,7 @@ func (serveCmd) Run(p *program) error {
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	log.Info("listening", slog.String("address", listener.Addr().String()))
-	ctx, stop := context.WithCancelCause(p.ctx)
+	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	opened := make(chan *commandSide, 1)
 	go func() {

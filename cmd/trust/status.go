@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -16,7 +17,7 @@ type statusCmd struct {
 }
 
 // Run shows how far the log and each projector are.
-func (s statusCmd) Run(p *program) error {
+func (s statusCmd) Run(ctx context.Context, p *program) error {
 	c, err := p.config()
 	if err != nil {
 		return err
@@ -25,12 +26,12 @@ func (s statusCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	pool, err := openPool(p.ctx, address, 2)
+	pool, err := openPool(ctx, address, 2)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	status, err := projections.NewQueries(pool).Status(p.ctx)
+	status, err := projections.NewQueries(pool).Status(ctx)
 	if err != nil {
 		return exit.Explain(err)
 	}

@@ -21,7 +21,7 @@ import (
 type upCmd struct{}
 
 // Run starts everything, keeps it alive until a signal comes, and then stops it in order.
-func (upCmd) Run(p *program) error {
+func (upCmd) Run(ctx context.Context, p *program) error {
 	home, err := supervise.OpenHome(p.settings.DataDir)
 	if err != nil {
 		return err
@@ -31,24 +31,24 @@ func (upCmd) Run(p *program) error {
 	if p.settings, err = p.settings.Again(os.Environ()); err != nil {
 		return err
 	}
-	from, err := settle(p.ctx, p, p.stderr)
+	from, err := settle(ctx, p, p.stderr)
 	if err != nil {
-		return interrupted(p.ctx, err)
+		return interrupted(ctx, err)
 	}
-	if err := awaitAddress(p.ctx, from.config.HTTPAddr); err != nil {
-		return interrupted(p.ctx, err)
+	if err := awaitAddress(ctx, from.config.HTTPAddr); err != nil {
+		return interrupted(ctx, err)
 	}
 	if from.server != nil {
-		if err := from.server.Cluster.Init(p.ctx); err != nil {
-			return interrupted(p.ctx, exit.Unreachable(err, "cannot make a Postgres in DATA_DIR"))
+		if err := from.server.Cluster.Init(ctx); err != nil {
+			return interrupted(ctx, exit.Unreachable(err, "cannot make a Postgres in DATA_DIR"))
 		}
 	}
 	log := newLogger(p.stderr, from.config, "up")
 	s := &system{program: p, from: from, log: log, parts: supervise.New(home, log)}
-	err = s.launch(p.ctx)
+	err = s.launch(ctx)
 	if err == nil {
 		select {
-		case <-p.ctx.Done():
+		case <-ctx.Done():
 		case err = <-s.parts.Failed():
 		}
 	}
@@ -56,7 +56,7 @@ func (upCmd) Run(p *program) error {
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGINT, syscall.SIGTERM) // a second one kills
 	s.parts.StopAll(again)
-	return interrupted(p.ctx, err)
+	return interrupted(ctx, err)
 }
 
 // system is what trust up runs.

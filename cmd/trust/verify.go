@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -13,7 +14,7 @@ import (
 type verifyCmd struct{}
 
 // Run re-reads the whole log and compares the read tables with it.
-func (verifyCmd) Run(p *program) error {
+func (verifyCmd) Run(ctx context.Context, p *program) error {
 	c, err := p.config()
 	if err != nil {
 		return err
@@ -25,18 +26,18 @@ func (verifyCmd) Run(p *program) error {
 	if err != nil {
 		return err
 	}
-	pool, err := openPool(p.ctx, address, 2)
+	pool, err := openPool(ctx, address, 2)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	reader, err := eventstore.NewReader(p.ctx, pool, []byte(c.MasterKey))
+	reader, err := eventstore.NewReader(ctx, pool, []byte(c.MasterKey))
 	if err != nil {
 		return explainKey(c, err)
 	}
 	bar := newProgress(p.stderr, -1, "events")
 	var events int64
-	err = projections.Verify(p.ctx, pool, reader, func(what string, done, total int64) {
+	err = projections.Verify(ctx, pool, reader, func(what string, done, total int64) {
 		events = max(events, total) // the log comes first, and has the most
 		bar.Describe(what)
 		bar.ChangeMax64(total)

@@ -24,7 +24,7 @@ type commandSide struct {
 }
 
 // openCommandSide opens the log for a command of an operator: no waiting, a database that is away is an answer.
-func openCommandSide(p *program) (*commandSide, error) {
+func openCommandSide(ctx context.Context, p *program) (*commandSide, error) {
 	c, err := p.config()
 	if err != nil {
 		return nil, err
@@ -36,11 +36,11 @@ func openCommandSide(p *program) (*commandSide, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool, err := openPool(p.ctx, address, c.PoolSize)
+	pool, err := openPool(ctx, address, c.PoolSize)
 	if err != nil {
 		return nil, err
 	}
-	e, err := newCommandSide(p.ctx, c, pool)
+	e, err := newCommandSide(ctx, c, pool)
 	if err != nil {
 		pool.Close()
 		return nil, err
