@@ -12,7 +12,6 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/retry"
-	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 )
@@ -26,23 +25,20 @@ type adminCreateCmd struct {
 // Run makes the account; one that exists stays as it is. The password is asked for twice without echo on a terminal, else it is the
 // first line of standard input.
 func (a adminCreateCmd) Run(ctx context.Context, p *program) error {
-	c, err := p.config()
-	if err != nil {
-		return err
-	}
-	if err := c.Need(settings.Secrets{Master: true}); err != nil {
+	if _, err := p.check(needs{commands: true}); err != nil { // before anything is asked
 		return err
 	}
 	password, err := readPassword(ctx, p)
 	if err != nil {
 		return err
 	}
-	e, err := openCommandSide(ctx, p)
+	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	made, err := createAdmin(ctx, e.handler, a.Municipality, a.Email, a.FullName, password)
+	defer o.close(ctx)
+
+	made, err := createAdmin(ctx, o.handler, a.Municipality, a.Email, a.FullName, password)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	apphttp "github.com/salga-trust/engine/http"
 	"github.com/salga-trust/engine/projections"
 )
@@ -20,8 +19,9 @@ const (
 )
 
 // newAPI gives the routes of the API on an open log.
-func newAPI(c *settings.Config, e *commandSide, log *slog.Logger) (http.Handler, error) {
-	queries := projections.NewQueries(e.pool)
+func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
+	c := o.config
+	queries := projections.NewQueries(o.pool)
 	metrics := prometheus.NewRegistry()
 	for _, collector := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -39,7 +39,7 @@ func newAPI(c *settings.Config, e *commandSide, log *slog.Logger) (http.Handler,
 		environment = "production"
 	}
 	return apphttp.New(apphttp.Config{
-		Commands: e.handler, Queries: queries, Readings: e.readings, Ready: newReadiness(c, e.pool, queries).look, Logger: log, Metrics: metrics,
+		Commands: o.handler, Queries: queries, Readings: o.readings, Ready: newReadiness(c, o.pool, queries).look, Logger: log, Metrics: metrics,
 		Tokens:  apphttp.Tokens{Secret: []byte(c.SecretKey), Issuer: tokenIssuer, Audience: tokenAudience, Access: c.AccessTTL},
 		Version: version, AllowedOrigins: c.Origins, Environment: environment, Debug: c.Debug, RateLimit: c.RateLimit,
 		TrustedProxies: c.Proxies, ScrapeFrom: c.Scrapers,

@@ -11,6 +11,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/migrations"
 )
@@ -23,27 +24,20 @@ type backupCmd struct {
 // Run writes the log and the keys, or the keys alone, as of one instant. It reads as the owner and needs no key: what is sealed
 // stays sealed, what is wrapped stays wrapped.
 func (b backupCmd) Run(ctx context.Context, p *program) error {
-	c, err := p.config()
+	o, err := p.open(ctx, needs{as: (*settings.Config).NeedOwner, conn: true})
 	if err != nil {
 		return err
 	}
-	address, err := c.NeedOwner()
-	if err != nil {
-		return err
-	}
-	conn, err := connectOwner(ctx, address)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	schema, err := schemaOf(ctx, conn)
+	defer o.close(ctx)
+
+	schema, err := schemaOf(ctx, o.conn)
 	if err != nil {
 		return err
 	}
 	if err := freshFolder(b.To); err != nil {
 		return err
 	}
-	snapshot, err := eventstore.BeginBackup(ctx, conn)
+	snapshot, err := eventstore.BeginBackup(ctx, o.conn)
 	if err != nil {
 		return exit.Explain(err)
 	}

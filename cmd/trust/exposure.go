@@ -25,12 +25,13 @@ type exposureCmd struct {
 
 // Run lists reads of personal data, newest first. It shows ids and routes, and so leaves no trace itself.
 func (x exposureCmd) Run(ctx context.Context, p *program) error {
-	e, err := openCommandSide(ctx, p)
+	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	tenant, err := e.handler.TenantOf(ctx, x.Tenant)
+	defer o.close(ctx)
+
+	tenant, err := o.handler.TenantOf(ctx, x.Tenant)
 	if err != nil {
 		return exit.Explain(err)
 	}
@@ -39,12 +40,12 @@ func (x exposureCmd) Run(ctx context.Context, p *program) error {
 	if known.IsZero() {
 		known = filter.Actor
 	}
-	if err := e.handler.KnownPerson(ctx, tenant, known); err != nil {
+	if err := o.handler.KnownPerson(ctx, tenant, known); err != nil {
 		return err
 	}
 	page, count := projections.Page{Limit: 100}, 0
 	for {
-		list, err := e.readings.Exposure(ctx, tenant, filter, page)
+		list, err := o.readings.Exposure(ctx, tenant, filter, page)
 		if err != nil {
 			return exit.Explain(err)
 		}

@@ -17,13 +17,13 @@ func (i importMunicipalitiesCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 
-	e, err := openCommandSide(ctx, p)
+	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
 		return err
 	}
-	defer e.close()
+	defer o.close(ctx)
 
-	return p.carryOut(ctx, importer.Municipalities(e.handler, rows, bad))
+	return p.carryOut(ctx, importer.Municipalities(o.handler, rows, bad))
 }
 
 type importPurposesCmd struct {
@@ -37,13 +37,13 @@ func (i importPurposesCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 
-	e, err := openCommandSide(ctx, p)
+	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
 		return err
 	}
-	defer e.close()
+	defer o.close(ctx)
 
-	return p.carryOut(ctx, importer.Purposes(e.handler, rows, bad))
+	return p.carryOut(ctx, importer.Purposes(o.handler, rows, bad))
 }
 
 // carryOut imports what was read, with a progress bar, and tells what became of it and of the bad rows.

@@ -19,20 +19,14 @@ type keysRotateCmd struct{}
 // new one there too: before the commit beside the old one, and after it in its place. So a kill at any point leaves the key that the
 // database is under on disk, and running this again finishes.
 func (keysRotateCmd) Run(ctx context.Context, p *program) error {
-	c, err := p.config()
+	o, err := p.open(ctx, needs{as: (*settings.Config).NeedRotation, pool: 1})
 	if err != nil {
 		return err
 	}
-	address, err := c.NeedRotation()
-	if err != nil {
-		return err
-	}
-	pool, err := openPool(ctx, address, 1)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	count, err := rotate(ctx, c, pool)
+	defer o.close(ctx)
+
+	c := o.config
+	count, err := rotate(ctx, c, o.pool)
 	if err != nil {
 		return err
 	}

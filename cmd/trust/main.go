@@ -53,9 +53,6 @@ type program struct {
 	stderr   *os.File
 }
 
-// config checks the configuration.
-func (p *program) config() (*settings.Config, error) { return settings.Check(p.settings) }
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:])

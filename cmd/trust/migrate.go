@@ -4,9 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/migrations"
 )
 
@@ -16,18 +15,16 @@ type migrateCmd struct {
 
 // Run brings the schema up to date, or tells how far it is.
 func (m migrateCmd) Run(ctx context.Context, p *program) error {
-	c, err := p.config()
-	if err != nil {
-		return err
-	}
-	address, err := c.NeedOwner()
-	if err != nil {
-		return err
-	}
 	if m.Status {
-		return migrationStatus(ctx, p, address)
+		return migrationStatus(ctx, p)
 	}
-	done, err := migrations.Up(ctx, address)
+
+	o, err := p.check(needs{as: (*settings.Config).NeedOwner})
+	if err != nil {
+		return err
+	}
+
+	done, err := migrations.Up(ctx, o.address)
 	if err != nil {
 		return exit.Unreachable(err, "the schema could not be brought up to date")
 	}
@@ -40,13 +37,14 @@ func (m migrateCmd) Run(ctx context.Context, p *program) error {
 	return err
 }
 
-func migrationStatus(ctx context.Context, p *program, address string) error {
-	conn, err := connectOwner(ctx, address)
+func migrationStatus(ctx context.Context, p *program) error {
+	o, err := p.open(ctx, needs{as: (*settings.Config).NeedOwner, conn: true})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(ctx) }()
-	have, want, err := migrations.Current(ctx, conn)
+	defer o.close(ctx)
+
+	have, want, err := migrations.Current(ctx, o.conn)
 	if err != nil {
 		return err
 	}
@@ -61,13 +59,4 @@ func migrationStatus(ctx context.Context, p *program, address string) error {
 	default:
 		return nil
 	}
-}
-
-// connectOwner connects to the database that DATABASE_URL names.
-func connectOwner(ctx context.Context, address string) (*pgx.Conn, error) {
-	conn, err := pgx.Connect(ctx, address)
-	if err != nil {
-		return nil, exit.Unreachable(err, "the database does not answer; is it running, and is DATABASE_URL right?")
-	}
-	return conn, nil
 }

@@ -30,24 +30,21 @@ type prepareCmd struct {
 
 // Run does one step. Both can be repeated.
 func (s prepareCmd) Run(ctx context.Context, p *program) error {
-	c, err := p.config()
-	if err != nil {
-		return err
-	}
 	if s.Step == "schema" {
-		return prepareSchema(ctx, p, c)
+		return prepareSchema(ctx, p)
 	}
-	return prepareContents(ctx, p, c)
+	return prepareContents(ctx, p)
 }
 
 // prepareSchema makes the database in a private server that has none yet, and brings its schema up to date.
-func prepareSchema(ctx context.Context, p *program, c *settings.Config) error {
-	address, err := c.NeedOwner()
+func prepareSchema(ctx context.Context, p *program) error {
+	o, err := p.check(needs{as: (*settings.Config).NeedOwner})
 	if err != nil {
 		return err
 	}
-	if c.Settings.OwnServer() {
-		if err := makeDatabase(ctx, address); err != nil {
+
+	if p.settings.OwnServer() {
+		if err := makeDatabase(ctx, o.address); err != nil {
 			return exit.Unreachable(err, "cannot make the database")
 		}
 	}
@@ -76,19 +73,20 @@ func makeDatabase(ctx context.Context, address string) error {
 }
 
 // prepareContents registers the municipalities, defines the default purposes and makes the first platform admin.
-func prepareContents(ctx context.Context, p *program, c *settings.Config) error {
-	e, err := openCommandSide(ctx, p)
+func prepareContents(ctx context.Context, p *program) error {
+	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
 		return err
 	}
-	defer e.close()
+	defer o.close(ctx)
+
 	if _, err := fmt.Fprintln(p.stdout, "importing municipalities and purposes. "+data.Credit); err != nil {
 		return err
 	}
 	refused := errors.Join(
-		importEmbedded(ctx, p, "municipalities", importer.MunicipalityColumns(), e.handler, importer.Municipalities),
-		importEmbedded(ctx, p, "purposes", importer.PurposeColumns(), e.handler, importer.Purposes))
-	made, err := createAdmin(ctx, e.handler, "SALGA", c.Settings.Get("ADMIN_EMAIL"), "Administrator", c.Settings.Get("ADMIN_PASSWORD"))
+		importEmbedded(ctx, p, "municipalities", importer.MunicipalityColumns(), o.handler, importer.Municipalities),
+		importEmbedded(ctx, p, "purposes", importer.PurposeColumns(), o.handler, importer.Purposes))
+	made, err := createAdmin(ctx, o.handler, "SALGA", p.settings.Get("ADMIN_EMAIL"), "Administrator", p.settings.Get("ADMIN_PASSWORD"))
 	if err != nil {
 		return errors.Join(err, refused)
 	}

@@ -20,29 +20,21 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	c, err := p.config()
+
+	o, err := p.open(ctx, needs{as: (*settings.Config).NeedProjector, keys: settings.Secrets{Master: true}, pool: 1})
 	if err != nil {
 		return err
 	}
-	if err := c.Need(settings.Secrets{Master: true}); err != nil {
-		return err
-	}
-	address, err := c.NeedProjector()
-	if err != nil {
-		return err
-	}
+	defer o.close(ctx)
+
+	c := o.config
 	worker := projections.NewWorker(projections.WorkerConfig{
-		DatabaseURL: address, MasterKey: []byte(c.MasterKey), PageSize: c.PageSize,
+		DatabaseURL: o.address, MasterKey: []byte(c.MasterKey), PageSize: c.PageSize,
 		Logger: newLogger(p.stderr, c, "project-"+strings.Join(pr.Names, "+")),
 	}, chosen...)
-	pool, err := openPool(ctx, address, 1)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	go func() { stop(watchMasterKey(ctx, pool, c, false)) }()
+	go func() { stop(watchMasterKey(ctx, o.pool, c, false)) }()
 	if err := worker.Run(ctx); err != nil {
 		return explainKey(c, err)
 	}

@@ -25,31 +25,18 @@ func (r rebuildCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	c, err := p.config()
+
+	o, err := p.open(ctx, needs{as: (*settings.Config).NeedSchemaOwner, pool: 2, reader: !r.DropKept})
 	if err != nil {
 		return err
 	}
-	address, err := c.NeedSchemaOwner()
-	if err != nil {
-		return err
-	}
-	pool, err := openPool(ctx, address, 2)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
+	defer o.close(ctx)
+
 	if r.DropKept {
-		return dropKept(ctx, p, pool, chosen)
-	}
-	if err := c.Need(settings.Secrets{Master: true}); err != nil {
-		return err
-	}
-	reader, err := eventstore.NewReader(ctx, pool, []byte(c.MasterKey))
-	if err != nil {
-		return explainKey(c, err)
+		return dropKept(ctx, p, o.pool, chosen)
 	}
 	for _, projection := range chosen {
-		if err := rebuild(ctx, p, pool, reader, projection); err != nil {
+		if err := rebuild(ctx, p, o.pool, o.reader, projection); err != nil {
 			return err
 		}
 	}

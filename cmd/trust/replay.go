@@ -34,21 +34,22 @@ func (r replayCmd) Run(ctx context.Context, p *program) error {
 	if r.Reveal != (strings.TrimSpace(r.Reason) != "") {
 		return exit.WrongUsage("--reveal needs --reason, and --reason is for --reveal")
 	}
-	e, err := openCommandSide(ctx, p)
+	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	tenant, q, err := r.question(ctx, e)
+	defer o.close(ctx)
+
+	tenant, q, err := r.question(ctx, o)
 	if err != nil {
 		return err
 	}
 	if r.Reveal {
-		if err := r.record(ctx, e, tenant, q); err != nil {
+		if err := r.record(ctx, o, tenant, q); err != nil {
 			return err
 		}
 	}
-	if err := r.write(ctx, p, e, tenant, q); err != nil {
+	if err := r.write(ctx, p, o, tenant, q); err != nil {
 		return exit.Explain(err)
 	}
 	_, err = fmt.Fprintf(p.stderr, "replayed at position %d; --position %d gives the same again\n", q.Position, q.Position)
@@ -57,27 +58,27 @@ func (r replayCmd) Run(ctx context.Context, p *program) error {
 
 // question checks what is asked against what there is: an answer about a person or a purpose that is not there would look like
 // one about somebody who never decided anything.
-func (r replayCmd) question(ctx context.Context, e *commandSide) (tenant domain.TenantID, q projections.ReplayQuery, err error) {
+func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.TenantID, q projections.ReplayQuery, err error) {
 	q = projections.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID{UUID: r.Subject}, Purpose: strings.ToLower(r.Purpose)}
-	if tenant, err = e.handler.TenantOf(ctx, r.Tenant); err != nil {
+	if tenant, err = o.handler.TenantOf(ctx, r.Tenant); err != nil {
 		return tenant, q, exit.Explain(err)
 	}
 	if !q.Subject.IsZero() {
-		if err := e.handler.KnownPerson(ctx, tenant, q.Subject); err != nil {
+		if err := o.handler.KnownPerson(ctx, tenant, q.Subject); err != nil {
 			return tenant, q, err
 		}
 	}
 	if q.Purpose != "" {
-		if err := e.handler.KnownPurpose(ctx, tenant, q.Purpose); err != nil {
+		if err := o.handler.KnownPurpose(ctx, tenant, q.Purpose); err != nil {
 			return tenant, q, err
 		}
 	}
-	q.Position, err = e.readings.Resolve(ctx, tenant, r.KnownAt.Time, r.Position)
+	q.Position, err = o.readings.Resolve(ctx, tenant, r.KnownAt.Time, r.Position)
 	return tenant, q, err
 }
 
 // record keeps in the log that an operator is about to see who the people are, before anything is shown.
-func (r replayCmd) record(ctx context.Context, e *commandSide, tenant domain.TenantID, q projections.ReplayQuery) error {
+func (r replayCmd) record(ctx context.Context, o *opened, tenant domain.TenantID, q projections.ReplayQuery) error {
 	read := domain.PersonalDataRead{
 		Route: "trust replay", Fields: "consents, profile", Filter: map[string]string{"position": fmt.Sprint(q.Position)},
 		Private: domain.Known(domain.ReadFacts{Reason: r.Reason}),
@@ -91,7 +92,7 @@ func (r replayCmd) record(ctx context.Context, e *commandSide, tenant domain.Ten
 	if !q.At.IsZero() {
 		read.Filter["as_of"] = q.At.UTC().Format(time.RFC3339Nano)
 	}
-	return e.handler.RecordRead(ctx, commands.System(tenant), read)
+	return o.handler.RecordRead(ctx, commands.System(tenant), read)
 }
 
 // moment is an instant on the command line.
@@ -113,7 +114,7 @@ type consentWriter interface {
 	Close() error
 }
 
-func (r replayCmd) write(ctx context.Context, p *program, e *commandSide, tenant domain.TenantID, q projections.ReplayQuery) error {
+func (r replayCmd) write(ctx context.Context, p *program, o *opened, tenant domain.TenantID, q projections.ReplayQuery) error {
 	var out consentWriter = &consentTable{out: p.stdout, people: r.Reveal}
 	if r.Format != "table" {
 		var err error
@@ -124,11 +125,11 @@ func (r replayCmd) write(ctx context.Context, p *program, e *commandSide, tenant
 	names := nameless
 	if r.Reveal {
 		names = func(people []domain.UserID) (map[domain.UserID]domain.User, error) {
-			return e.readings.People(ctx, tenant, people)
+			return o.readings.People(ctx, tenant, people)
 		}
 	}
 	batch := &batch{out: out, names: names}
-	if err := e.readings.Replay(ctx, tenant, q, batch.add); err != nil {
+	if err := o.readings.Replay(ctx, tenant, q, batch.add); err != nil {
 		return err
 	}
 	if err := batch.flush(); err != nil {

@@ -24,27 +24,21 @@ type restoreCmd struct {
 // Run fills an empty database, which it makes if there is none, and erases again whom the keys say to be erased. All becomes
 // visible at once; until then nobody but the owner can open the database.
 func (r restoreCmd) Run(ctx context.Context, p *program) error {
-	c, err := p.config()
+	o, err := p.check(needs{as: (*settings.Config).NeedOwner, keys: settings.Secrets{Master: true}})
 	if err != nil {
 		return err
 	}
-	if err := c.Need(settings.Secrets{Master: true}); err != nil {
-		return err
-	}
-	address, err := c.NeedOwner()
-	if err != nil {
-		return err
-	}
+
 	from, err := r.read()
 	if err != nil {
 		return err
 	}
-	conn, err := emptyDatabase(ctx, address)
+	conn, err := emptyDatabase(ctx, o.address)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	return from.into(ctx, p, conn, []byte(c.MasterKey))
+	return from.into(ctx, p, conn, []byte(o.config.MasterKey))
 }
 
 // stored is a backup whose files are what was written.

@@ -22,13 +22,13 @@ func (s seedCmd) Run(ctx context.Context, p *program) error {
 		return exit.WrongUsage("--people is not a number from 1 to %d; correct it", seed.MaxPeople)
 	}
 
-	e, err := openCommandSide(ctx, p)
+	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
 		return err
 	}
-	defer e.close()
+	defer o.close(ctx)
 
-	seeder, err := seed.New(ctx, e.store, s.People, s.Seed)
+	seeder, err := seed.New(ctx, o.store, s.People, s.Seed)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,19 +29,13 @@ const (
 // Run listens at once, answers "not ready" until the log is open, and serves until a signal comes; then it finishes the requests
 // it has.
 func (serveCmd) Run(ctx context.Context, p *program) error {
-	c, err := p.config()
+	o, err := p.check(needs{commands: true, keys: settings.Secrets{Secret: true}})
 	if err != nil {
 		return err
 	}
-	if err := c.Need(settings.Secrets{Secret: true, Master: true}); err != nil {
-		return err
-	}
-	address, err := c.NeedAPI()
-	if err != nil {
-		return err
-	}
-	log := newLogger(p.stderr, c, "serve")
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.HTTPAddr)
+
+	log := newLogger(p.stderr, o.config, "serve")
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.config.HTTPAddr)
 	if err != nil {
 		return exit.Unreachable(err, "cannot listen on HTTP_ADDR; end what listens there, or set another address")
 	}
@@ -53,22 +48,21 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 	log.Info("listening", slog.String("address", listener.Addr().String()))
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	opened := make(chan *commandSide, 1)
-	go func() {
-		e, err := openAPI(ctx, c, address, log, current)
+
+	var opening sync.WaitGroup
+	opening.Go(func() {
+		err := openAPI(ctx, o, log, current)
 		if err == nil {
-			err = watchMasterKey(ctx, e.pool, c, true)
+			err = watchMasterKey(ctx, o.pool, o.config, true)
 		}
 		if err != nil && ctx.Err() == nil {
 			stop(err)
 		}
-		opened <- e
-	}()
+	})
 	err = serveUntil(ctx, server, listener)
 	stop(nil)
-	if e := <-opened; e != nil {
-		e.close()
-	}
+	opening.Wait()
+	o.close(ctx)
 	log.Info("stopped")
 	return err
 }

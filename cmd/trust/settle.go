@@ -27,7 +27,7 @@ type settled struct {
 // settle completes the configuration: what is set nowhere is made, and kept in DATA_DIR/env before it is used for the first time,
 // so that a start that is killed half-way can be repeated.
 func settle(ctx context.Context, p *program, log io.Writer) (settled, error) {
-	c, err := p.config()
+	c, err := settings.Check(p.settings)
 	if err != nil {
 		return settled{}, err
 	}
@@ -50,7 +50,7 @@ func settle(ctx context.Context, p *program, log io.Writer) (settled, error) {
 	if p.settings, err = p.settings.Again(os.Environ()); err != nil {
 		return settled{}, err
 	}
-	if s.config, err = p.config(); err != nil {
+	if s.config, err = settings.Check(p.settings); err != nil {
 		return settled{}, err
 	}
 	for _, address := range []func() (string, error){s.config.NeedOwner, s.config.NeedAPI, s.config.NeedProjector} {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/retry"
-	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore"
 )
 
@@ -33,25 +32,23 @@ func starting(part string) http.Handler {
 
 // openAPI opens the log, as soon as the database answers and has its schema, and puts the API in place. It fails for what waiting
 // does not mend, such as a key that was read when the process started.
-func openAPI(ctx context.Context, c *settings.Config, address string, log *slog.Logger, current *swap) (opened *commandSide, err error) {
-	pool, err := openPool(ctx, address, c.PoolSize)
-	if err != nil {
-		return nil, err
+func openAPI(ctx context.Context, o *opened, log *slog.Logger, current *swap) (err error) {
+	if o.pool, err = openPool(ctx, o.address, o.config.PoolSize); err != nil {
+		return err
 	}
+
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		e, err := newCommandSide(ctx, c, pool)
+		err := o.openLog(ctx)
 		if err == nil {
-			handler, err := newAPI(c, e, log)
-			if err != nil {
-				e.close()
-				return nil, err
+			handler, err := newAPI(o, log)
+			if err == nil {
+				current.use(handler)
 			}
-			current.use(handler)
-			return e, nil
+			return err
 		}
+
 		if failed, ok := errors.AsType[*exit.Error](err); !ok || failed.Code != exit.CodeUnreachable || errors.Is(err, eventstore.ErrWrongMasterKey) || ctx.Err() != nil {
-			pool.Close()
-			return nil, err
+			return err
 		}
 		part := "database"
 		switch {
@@ -63,8 +60,7 @@ func openAPI(ctx context.Context, c *settings.Config, address string, log *slog.
 		current.use(starting(part))
 		log.WarnContext(ctx, "waiting", slog.String("for", part), slog.String("why", exit.OneLine(err)))
 		if !retry.Wait(ctx, pause) {
-			pool.Close()
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/projections"
 )
 
@@ -18,20 +19,13 @@ type statusCmd struct {
 
 // Run shows how far the log and each projector are.
 func (s statusCmd) Run(ctx context.Context, p *program) error {
-	c, err := p.config()
+	o, err := p.open(ctx, needs{as: (*settings.Config).NeedAPI, pool: 2})
 	if err != nil {
 		return err
 	}
-	address, err := c.NeedAPI()
-	if err != nil {
-		return err
-	}
-	pool, err := openPool(ctx, address, 2)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	status, err := projections.NewQueries(pool).Status(ctx)
+	defer o.close(ctx)
+
+	status, err := projections.NewQueries(o.pool).Status(ctx)
 	if err != nil {
 		return exit.Explain(err)
 	}

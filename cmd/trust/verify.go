@@ -7,7 +7,6 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
-	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/projections"
 )
 
@@ -15,29 +14,15 @@ type verifyCmd struct{}
 
 // Run re-reads the whole log and compares the read tables with it.
 func (verifyCmd) Run(ctx context.Context, p *program) error {
-	c, err := p.config()
+	o, err := p.open(ctx, needs{as: (*settings.Config).NeedProjector, pool: 2, reader: true})
 	if err != nil {
 		return err
 	}
-	if err := c.Need(settings.Secrets{Master: true}); err != nil {
-		return err
-	}
-	address, err := c.NeedProjector()
-	if err != nil {
-		return err
-	}
-	pool, err := openPool(ctx, address, 2)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	reader, err := eventstore.NewReader(ctx, pool, []byte(c.MasterKey))
-	if err != nil {
-		return explainKey(c, err)
-	}
+	defer o.close(ctx)
+
 	bar := newProgress(p.stderr, -1, "events")
 	var events int64
-	err = projections.Verify(ctx, pool, reader, func(what string, done, total int64) {
+	err = projections.Verify(ctx, o.pool, o.reader, func(what string, done, total int64) {
 		events = max(events, total) // the log comes first, and has the most
 		bar.Describe(what)
 		bar.ChangeMax64(total)
