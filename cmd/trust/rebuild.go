@@ -69,15 +69,13 @@ func judge(w projections.Wrong) string {
 }
 
 func notRebuilt(err error) error {
-	var (
-		gap     *eventstore.GapError
-		order   *projections.OrderError
-		unknown *domain.UnknownEventError
-	)
+	_, gap := errors.AsType[*eventstore.GapError](err)
+	_, order := errors.AsType[*projections.OrderError](err)
+	_, unknown := errors.AsType[*domain.UnknownEventError](err)
 	switch {
 	case errors.Is(err, projections.ErrRebuilding):
 		return exit.NotSo("%v; wait for it to end", err)
-	case errors.As(err, &gap), errors.As(err, &order), errors.As(err, &unknown):
+	case gap, order, unknown:
 		return exit.NotSo("%v; nothing was changed", err)
 	case errors.Is(err, context.Canceled):
 		return exit.Unreachable(nil, "stopped before its end; nothing was changed")
