@@ -39,13 +39,15 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Unreachable(err, "cannot listen on HTTP_ADDR; end what listens there, or set another address")
 	}
+
 	current := &swap{}
 	current.use(starting("database"))
 	server := &http.Server{
 		Handler: current, ReadHeaderTimeout: headerPatience, ReadTimeout: bodyPatience, IdleTimeout: idlePatience,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	log.Info("listening", slog.String("address", listener.Addr().String()))
+	log.InfoContext(ctx, "listening", slog.String("address", listener.Addr().String()))
+
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 
@@ -59,11 +61,12 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 			stop(err)
 		}
 	})
+
 	err = serveUntil(ctx, server, listener)
 	stop(nil)
 	opening.Wait()
 	o.close(ctx)
-	log.Info("stopped")
+	log.InfoContext(ctx, "stopped")
 	return err
 }
 

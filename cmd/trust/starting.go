@@ -47,9 +47,11 @@ func openAPI(ctx context.Context, o *opened, log *slog.Logger, current *swap) (e
 			return err
 		}
 
-		if failed, ok := errors.AsType[*exit.Error](err); !ok || failed.Code != exit.CodeUnreachable || errors.Is(err, eventstore.ErrWrongMasterKey) || ctx.Err() != nil {
+		failed, ok := errors.AsType[*exit.Error](err)
+		if !ok || failed.Code != exit.CodeUnreachable || errors.Is(err, eventstore.ErrWrongMasterKey) || ctx.Err() != nil {
 			return err
 		}
+
 		part := "database"
 		switch {
 		case exit.IsUnmigrated(err):
@@ -57,6 +59,7 @@ func openAPI(ctx context.Context, o *opened, log *slog.Logger, current *swap) (e
 		case exit.IsClosed(err):
 			part = "restore"
 		}
+
 		current.use(starting(part))
 		log.WarnContext(ctx, "waiting", slog.String("for", part), slog.String("why", exit.OneLine(err)))
 		if !retry.Wait(ctx, pause) {

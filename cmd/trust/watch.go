@@ -21,7 +21,8 @@ const lookAtKey = time.Second
 // and it reads its settings afresh. proven tells that the key was right a moment ago.
 func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *settings.Config, proven bool) error {
 	for {
-		switch _, err := eventstore.NewReader(ctx, pool, []byte(c.MasterKey)); {
+		_, err := eventstore.NewReader(ctx, pool, []byte(c.MasterKey))
+		switch {
 		case err == nil:
 			proven = true
 		case !errors.Is(err, eventstore.ErrWrongMasterKey): // the database is away: others say so
@@ -30,6 +31,7 @@ func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *settings.Config,
 		default:
 			return explainKey(c, err)
 		}
+
 		if !retry.Wait(ctx, lookAtKey) {
 			return nil
 		}
