@@ -44,7 +44,7 @@ func (upCmd) Run(ctx context.Context, p *program) error {
 		}
 	}
 	log := newLogger(p.stderr, from.config, "up")
-	s := &system{program: p, from: from, log: log, parts: supervise.New(home, log)}
+	s := &system{program: p, from: from, log: log, parts: supervise.New(ctx, home, log)}
 	err = s.launch(ctx)
 	if err == nil {
 		select {

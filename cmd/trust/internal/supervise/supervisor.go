@@ -19,11 +19,12 @@ type Supervisor struct {
 	hurry  chan struct{} // closed: no part is given time to end
 }
 
-// New returns a supervisor of nothing so far. Its parts are not children of the program's context: at a signal they end one
-// after the other, not all at once.
-func New(h *Home, log *slog.Logger) *Supervisor {
+// New returns a supervisor of nothing so far. Its parts outlive the end of ctx: at a signal they end one after the other,
+// not all at once.
+func New(ctx context.Context, h *Home, log *slog.Logger) *Supervisor {
+	ctx = context.WithoutCancel(ctx)
 	return &Supervisor{
-		Database: newGroup(), Clients: newGroup(), API: newGroup(),
+		Database: newGroup(ctx), Clients: newGroup(ctx), API: newGroup(ctx),
 		home: h, log: log, failed: make(chan error, 1), hurry: make(chan struct{}),
 	}
 }
@@ -34,8 +35,8 @@ type Group struct {
 	stop  func() // and waits
 }
 
-func newGroup() *Group {
-	ctx, cancel := context.WithCancel(context.Background())
+func newGroup(ctx context.Context) *Group {
+	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 
 	return &Group{
