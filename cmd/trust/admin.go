@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 )
@@ -22,24 +24,21 @@ type adminCreateCmd struct {
 
 // Run makes the account; one that exists stays as it is. The password is asked for twice without echo on a terminal, else it is the
 // first line of standard input.
-func (a adminCreateCmd) Run(p *program) error {
-	c, err := p.config()
+func (a adminCreateCmd) Run(ctx context.Context, p *program) error {
+	if _, err := p.check(needs{commands: true}); err != nil { // before anything is asked
+		return err
+	}
+	password, err := readPassword(ctx, p)
 	if err != nil {
 		return err
 	}
-	if err := c.need(secrets{master: true}); err != nil {
-		return err
-	}
-	password, err := readPassword(p)
+	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
 		return err
 	}
-	e, err := openCommandSide(p)
-	if err != nil {
-		return err
-	}
-	defer e.close()
-	made, err := createAdmin(p.ctx, e.handler, a.Municipality, a.Email, a.FullName, password)
+	defer o.close(ctx)
+
+	made, err := createAdmin(ctx, o.handler, a.Municipality, a.Email, a.FullName, password)
 	if err != nil {
 		return err
 	}
@@ -57,7 +56,7 @@ func createAdmin(ctx context.Context, handler *commands.Handler, municipality, e
 	if err != nil {
 		return false, err
 	}
-	err = insist(ctx, func(ctx context.Context) error {
+	err = retry.WhileAway(ctx, func(ctx context.Context) error {
 		_, err := handler.CreateUser(ctx, commands.System(tenant), commands.CreateUser{
 			Email: email, Password: password, FullName: name, Role: domain.Admin,
 		})
@@ -69,45 +68,45 @@ func createAdmin(ctx context.Context, handler *commands.Handler, municipality, e
 	return err == nil, err
 }
 
-func readPassword(p *program) (string, error) {
+func readPassword(ctx context.Context, p *program) (string, error) {
 	if isTerminal(p.stdin) {
-		return askPassword(p)
+		return askPassword(ctx, p)
 	}
 	line, err := bufio.NewReader(io.LimitReader(p.stdin, 4096)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
-		return "", unreachable(err, "cannot read the password from standard input")
+		return "", exit.Unreachable(err, "cannot read the password from standard input")
 	}
 	if line = strings.TrimRight(line, "\r\n"); line == "" {
-		return "", wrongUsage("no password came on standard input; write it there on one line, or run this on a terminal")
+		return "", exit.WrongUsage("no password came on standard input; write it there on one line, or run this on a terminal")
 	}
 	return line, nil
 }
 
 // askPassword puts the questions on standard error, so that standard output can be redirected.
-func askPassword(p *program) (string, error) {
-	first, err := ask(p, "Password (at least 8 characters): ")
+func askPassword(ctx context.Context, p *program) (string, error) {
+	first, err := ask(ctx, p, "Password (at least 8 characters): ")
 	if err != nil {
 		return "", err
 	}
-	again, err := ask(p, "Once more: ")
+	again, err := ask(ctx, p, "Once more: ")
 	if err != nil {
 		return "", err
 	}
 	if first != again {
-		return "", wrongUsage("the two passwords differ; start again")
+		return "", exit.WrongUsage("the two passwords differ; start again")
 	}
 	return first, nil
 }
 
 // ask reads one line without echo. A Ctrl-C leaves the terminal as it was.
-func ask(p *program, question string) (string, error) {
+func ask(ctx context.Context, p *program, question string) (string, error) {
 	if _, err := fmt.Fprint(p.stderr, question); err != nil {
 		return "", err
 	}
 	terminal := int(p.stdin.Fd())
 	before, err := term.GetState(terminal)
 	if err != nil {
-		return "", unreachable(err, "cannot read the password from the terminal")
+		return "", exit.Unreachable(err, "cannot read the password from the terminal")
 	}
 	type answer struct {
 		typed []byte
@@ -121,12 +120,12 @@ func ask(p *program, question string) (string, error) {
 	var got answer
 	select {
 	case got = <-answers:
-	case <-p.ctx.Done():
-		got.err = errors.Join(p.ctx.Err(), term.Restore(terminal, before))
+	case <-ctx.Done():
+		got.err = errors.Join(ctx.Err(), term.Restore(terminal, before))
 	}
 	_, _ = fmt.Fprintln(p.stderr) // the line break that was typed had no echo either
 	if got.err != nil {
-		return "", unreachable(got.err, "no password was given; nothing was changed")
+		return "", exit.Unreachable(got.err, "no password was given; nothing was changed")
 	}
 	return string(got.typed), nil
 }

@@ -20,8 +20,9 @@ const (
 )
 
 // newAPI gives the routes of the API on an open log.
-func newAPI(c *config, e *commandSide, log *slog.Logger) (http.Handler, error) {
-	queries, observer := projections.NewQueries(e.pool), follow.NewObserver(e.pool, followers()...)
+func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
+	c := o.config
+	queries, observer := projections.NewQueries(o.pool), follow.NewObserver(o.pool, followers()...)
 	metrics := prometheus.NewRegistry()
 	for _, collector := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -31,27 +32,27 @@ func newAPI(c *config, e *commandSide, log *slog.Logger) (http.Handler, error) {
 			return nil, err
 		}
 	}
-	if c.redisURL != "" {
+	if c.RedisURL != "" {
 		log.Warn("REDIS_URL is set, but this version keeps rate limits in the memory of each process")
 	}
 	environment := "development"
-	if c.production {
+	if c.Production {
 		environment = "production"
 	}
 	return apphttp.New(apphttp.Config{
-		Commands: e.handler, Queries: queries, Reports: e.reports, Ready: newReadiness(c, e.pool, observer).look, Logger: log, Metrics: metrics,
-		Tokens:  apphttp.Tokens{Secret: []byte(c.secretKey), Issuer: tokenIssuer, Audience: tokenAudience, Access: c.accessTTL},
-		Version: version, AllowedOrigins: c.origins, Environment: environment, Debug: c.debug, RateLimit: c.rateLimit,
-		TrustedProxies: c.proxies, ScrapeFrom: c.scrapers,
+		Commands: o.handler, Queries: queries, Reports: o.reports, Ready: newReadiness(c, o.pool, observer).look, Logger: log, Metrics: metrics,
+		Tokens:  apphttp.Tokens{Secret: []byte(c.SecretKey), Issuer: tokenIssuer, Audience: tokenAudience, Access: c.AccessTTL},
+		Version: version, AllowedOrigins: c.Origins, Environment: environment, Debug: c.Debug, RateLimit: c.RateLimit,
+		TrustedProxies: c.Proxies, ScrapeFrom: c.Scrapers,
 		Limits: apphttp.Limits{
-			LoginAccount:    apphttp.Limit{Count: c.limits.loginAccount, Per: time.Minute},
-			LoginAddress:    apphttp.Limit{Count: c.limits.loginAddress, Per: time.Minute},
-			RegisterEmail:   apphttp.Limit{Count: c.limits.registerEmail, Per: time.Hour},
-			RegisterAddress: apphttp.Limit{Count: c.limits.registerAddress, Per: time.Hour},
-			Export:          apphttp.Limit{Count: c.limits.export, Per: time.Hour},
-			Erasure:         apphttp.Limit{Count: c.limits.erasure, Per: 24 * time.Hour},
-			Account:         apphttp.Limit{Count: c.limits.account, Per: time.Minute},
-			Address:         apphttp.Limit{Count: c.limits.address, Per: time.Minute},
+			LoginAccount:    apphttp.Limit{Count: c.Limits.LoginAccount, Per: time.Minute},
+			LoginAddress:    apphttp.Limit{Count: c.Limits.LoginAddress, Per: time.Minute},
+			RegisterEmail:   apphttp.Limit{Count: c.Limits.RegisterEmail, Per: time.Hour},
+			RegisterAddress: apphttp.Limit{Count: c.Limits.RegisterAddress, Per: time.Hour},
+			Export:          apphttp.Limit{Count: c.Limits.Export, Per: time.Hour},
+			Erasure:         apphttp.Limit{Count: c.Limits.Erasure, Per: 24 * time.Hour},
+			Account:         apphttp.Limit{Count: c.Limits.Account, Per: time.Minute},
+			Address:         apphttp.Limit{Count: c.Limits.Address, Per: time.Minute},
 		},
 	})
 }

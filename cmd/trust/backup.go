@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -9,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/schollz/progressbar/v3"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/migrations"
 )
@@ -20,52 +23,45 @@ type backupCmd struct {
 
 // Run writes the log and the keys, or the keys alone, as of one instant. It reads as the owner and needs no key: what is sealed
 // stays sealed, what is wrapped stays wrapped.
-func (b backupCmd) Run(p *program) error {
-	c, err := p.config()
+func (b backupCmd) Run(ctx context.Context, p *program) error {
+	o, err := p.open(ctx, needs{as: (*settings.Config).NeedOwner, conn: true})
 	if err != nil {
 		return err
 	}
-	address, err := c.needOwner()
-	if err != nil {
-		return err
-	}
-	conn, err := connectOwner(p, address)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(p.ctx) }()
-	schema, err := schemaOf(p, conn)
+	defer o.close(ctx)
+
+	schema, err := schemaOf(ctx, o.conn)
 	if err != nil {
 		return err
 	}
 	if err := freshFolder(b.To); err != nil {
 		return err
 	}
-	snapshot, err := eventstore.BeginBackup(p.ctx, conn)
+	snapshot, err := eventstore.BeginBackup(ctx, o.conn)
 	if err != nil {
-		return explain(err)
+		return exit.Explain(err)
 	}
-	defer snapshot.Close(p.ctx)
-	return b.write(p, snapshot, schema)
+	defer snapshot.Close(ctx)
+	return b.write(ctx, p, snapshot, schema)
 }
 
 // schemaOf gives the version of a database that this program knows.
-func schemaOf(p *program, conn *pgx.Conn) (int32, error) {
-	have, want, err := migrations.Current(p.ctx, conn)
+func schemaOf(ctx context.Context, conn *pgx.Conn) (int32, error) {
+	have, want, err := migrations.Current(ctx, conn)
 	switch {
 	case err != nil:
-		return 0, explain(err)
+		return 0, exit.Explain(err)
 	case have == 0:
-		return 0, notSo("there is nothing in this database: it was never migrated")
+		return 0, exit.NotSo("there is nothing in this database: it was never migrated")
 	case have > want:
-		return 0, notSo("the database is newer than this program; run a newer trust")
+		return 0, exit.NotSo("the database is newer than this program; run a newer trust")
 	default:
 		return have, nil
 	}
 }
 
 // write writes the data, and then the manifests, which make a backup of it.
-func (b backupCmd) write(p *program, snapshot *eventstore.Backup, schema int32) error {
+func (b backupCmd) write(ctx context.Context, p *program, snapshot *eventstore.Backup, schema int32) error {
 	var done []manifest
 	for _, name := range []string{eventsFile, keysFile} {
 		if b.Keys && name == eventsFile {
@@ -76,8 +72,8 @@ func (b backupCmd) write(p *program, snapshot *eventstore.Backup, schema int32) 
 		}
 		var err error
 		m.SHA256, err = writeData(dataPath(b.To, name), func(w io.Writer) (err error) {
-			m.Rows, err = b.fill(p, snapshot, name, w)
-			return explain(err)
+			m.Rows, err = b.fill(ctx, p, snapshot, name, w)
+			return exit.Explain(err)
 		})
 		if err != nil {
 			return err
@@ -93,13 +89,13 @@ func (b backupCmd) write(p *program, snapshot *eventstore.Backup, schema int32) 
 	return err
 }
 
-func (backupCmd) fill(p *program, snapshot *eventstore.Backup, name string, w io.Writer) (map[string]int64, error) {
+func (backupCmd) fill(ctx context.Context, p *program, snapshot *eventstore.Backup, name string, w io.Writer) (map[string]int64, error) {
 	if name == keysFile {
-		return snapshot.WriteKeys(p.ctx, w)
+		return snapshot.WriteKeys(ctx, w)
 	}
 	bar := newProgress(p.stderr, snapshot.Head(), "events")
 	defer func() { _ = bar.Finish() }() // drawing is all it does
-	return snapshot.WriteEvents(p.ctx, countLines{w, bar})
+	return snapshot.WriteEvents(ctx, countLines{w, bar})
 }
 
 // countLines moves a bar by the lines that go through.

@@ -12,6 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/wholefile"
 )
 
 // The two files of a backup. They are apart because they are kept differently: events for long, keys for a short time, so that an
@@ -42,12 +45,12 @@ func manifestPath(dir, name string) string { return filepath.Join(dir, name+".js
 // freshFolder makes a folder in which there is no backup yet.
 func freshFolder(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return unreachable(err, "cannot make the folder %s", dir)
+		return exit.Unreachable(err, "cannot make the folder %s", dir)
 	}
 	for _, name := range []string{eventsFile, keysFile} {
 		for _, path := range []string{dataPath(dir, name), manifestPath(dir, name)} {
 			if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-				return notSo("%s holds a backup already, or what is left of one; name another folder", dir)
+				return exit.NotSo("%s holds a backup already, or what is left of one; name another folder", dir)
 			}
 		}
 	}
@@ -59,7 +62,7 @@ func writeData(path string, write func(io.Writer) error) (sum string, err error)
 	part := path + ".part"
 	file, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return "", unreachable(err, "cannot write the backup")
+		return "", exit.Unreachable(err, "cannot write the backup")
 	}
 	defer func() {
 		if err != nil {
@@ -71,7 +74,7 @@ func writeData(path string, write func(io.Writer) error) (sum string, err error)
 	packed, _ := gzip.NewWriterLevel(buffered, gzip.BestSpeed) // most of it is ciphertext; fails only for another level
 	err = write(packed)
 	if closing := errors.Join(packed.Close(), buffered.Flush(), file.Sync(), file.Close()); err == nil && closing != nil {
-		err = unreachable(closing, "cannot write the backup")
+		err = exit.Unreachable(closing, "cannot write the backup")
 	}
 	if err != nil {
 		return "", err
@@ -85,8 +88,8 @@ func writeManifest(dir string, m manifest) error {
 	if err != nil {
 		return err
 	}
-	if err := writeWhole(manifestPath(dir, m.Holds), string(text)+"\n"); err != nil {
-		return unreachable(err, "cannot write the backup")
+	if err := wholefile.Write(manifestPath(dir, m.Holds), string(text)+"\n"); err != nil {
+		return exit.Unreachable(err, "cannot write the backup")
 	}
 	return nil
 }
@@ -95,27 +98,27 @@ func writeManifest(dir string, m manifest) error {
 func readManifest(dir, name string) (m manifest, err error) {
 	text, err := os.ReadFile(manifestPath(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return m, notSo("there is no whole backup of %s in %s: %s.json is missing", name, dir, name)
+		return m, exit.NotSo("there is no whole backup of %s in %s: %s.json is missing", name, dir, name)
 	}
 	if err != nil {
-		return m, unreachable(err, "cannot read the backup")
+		return m, exit.Unreachable(err, "cannot read the backup")
 	}
 	if err := json.Unmarshal(text, &m); err != nil || m.Holds != name {
-		return m, notSo("%s is not what trust backup wrote", manifestPath(dir, name))
+		return m, exit.NotSo("%s is not what trust backup wrote", manifestPath(dir, name))
 	}
 	if m.Format != backupFormat {
-		return m, notSo("the backup of %s has format %d, and this program reads format %d; take the trust that wrote it (%s)",
+		return m, exit.NotSo("the backup of %s has format %d, and this program reads format %d; take the trust that wrote it (%s)",
 			name, m.Format, backupFormat, m.Program)
 	}
 	sum, err := sumOf(dataPath(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return m, notSo("there is no whole backup of %s in %s: %s.copy.gz is missing", name, dir, name)
+		return m, exit.NotSo("there is no whole backup of %s in %s: %s.copy.gz is missing", name, dir, name)
 	}
 	if err != nil {
-		return m, unreachable(err, "cannot read the backup")
+		return m, exit.Unreachable(err, "cannot read the backup")
 	}
 	if sum != m.SHA256 {
-		return m, notSo("%s is damaged: its SHA-256 is not the one that %s.json names; take another copy", dataPath(dir, name), name)
+		return m, exit.NotSo("%s is damaged: its SHA-256 is not the one that %s.json names; take another copy", dataPath(dir, name), name)
 	}
 	return m, nil
 }
@@ -137,12 +140,12 @@ func sumOf(path string) (string, error) {
 func readData(path string, read func(io.Reader) error) error {
 	file, err := os.Open(path)
 	if err != nil {
-		return unreachable(err, "cannot read the backup")
+		return exit.Unreachable(err, "cannot read the backup")
 	}
 	defer func() { _ = file.Close() }()
 	unpacked, err := gzip.NewReader(bufio.NewReaderSize(file, 1<<20))
 	if err != nil {
-		return unreachable(err, "cannot unpack the backup")
+		return exit.Unreachable(err, "cannot unpack the backup")
 	}
 	return read(unpacked)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
@@ -22,24 +23,24 @@ func TestAnErasedPersonStaysErasedThoughTheBackupIsOlder(t *testing.T) {
 	s := newSite(t, "RATE_LIMIT=off")
 	s.start("up")
 	pgtest.Eventually(t, "the system is ready", s.ready)
-	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").expect(t, exitDone, "made")
+	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").expect(t, exit.CodeDone, "made")
 	officer := s.signedIn("officer@example.org", "a good password", "CPT")
 	anna, lindi := s.citizen("marked.anna@example.org", "Anna Markedname"), s.citizen("marked.lindi@example.org", "Lindi Markedtoo")
 	s.citizen("bongi@example.org", "Bongi Unmarked")
 	agreed := field(t, anna.call("POST", "consents", `{"purpose":"sms_alert","language":"zu","consented":true}`), "id")
 	wish := field(t, lindi.call("POST", "data-rights/requests", `{"kind":"erasure","details":"marked details"}`), "id")
-	s.run("backup", "--to", "full").expect(t, exitDone, "backup of position")
+	s.run("backup", "--to", "full").expect(t, exit.CodeDone, "backup of position")
 
 	s.citizen("late@example.org", "Late Comer")
 	certificate := field(t, anna.call("DELETE", "data-rights/delete-account",
 		`{"confirmation":"DELETE MY ACCOUNT","password":"correct horse battery"}`), "certificate_id")
 	officer.call("POST", "data-rights/requests/"+wish+"/fulfil", `{}`)
-	s.run("backup", "--keys", "--to", "since").expect(t, exitDone, "2 erasures")
+	s.run("backup", "--keys", "--to", "since").expect(t, exit.CodeDone, "2 erasures")
 
 	restored := s.elsewhere(pgtest.Fresh(t))
-	restored.run("restore", "--from", "full", "--keys", "since").expect(t, exitDone, "erased again: 2")
+	restored.run("restore", "--from", "full", "--keys", "since").expect(t, exit.CodeDone, "erased again: 2")
 	restored.opens()
-	restored.run("verify").expect(t, exitDone, "events verified")
+	restored.run("verify").expect(t, exit.CodeDone, "events verified")
 	for email, want := range map[string]int{
 		"bongi@example.org": 200, "marked.anna@example.org": 401, "marked.lindi@example.org": 401, "late@example.org": 401,
 	} {
@@ -61,9 +62,9 @@ func TestAnErasedPersonStaysErasedThoughTheBackupIsOlder(t *testing.T) {
 
 	// What the page warns of: with the keys of then, everything is as it was then.
 	before := s.elsewhere(pgtest.Fresh(t))
-	before.run("restore", "--from", "full").expect(t, exitDone, "erased again: 0")
+	before.run("restore", "--from", "full").expect(t, exit.CodeDone, "erased again: 0")
 	before.opens()
-	before.run("verify").expect(t, exitDone, "events verified")
+	before.run("verify").expect(t, exit.CodeDone, "events verified")
 	before.signedIn("marked.anna@example.org", "correct horse battery", "CPT")
 }
 
@@ -132,8 +133,8 @@ func small(t *testing.T) *site {
 	t.Helper()
 	s, _ := onDatabase(t)
 	two := s.file("two.csv", "code,name,province\nA1,Alpha,Gauteng\nA2,Beta,Limpopo\n")
-	s.run("import", "municipalities", two).expect(t, exitDone, "2 registered")
-	s.run("backup", "--to", "full").expect(t, exitDone, "2 events")
+	s.run("import", "municipalities", two).expect(t, exit.CodeDone, "2 registered")
+	s.run("backup", "--to", "full").expect(t, exit.CodeDone, "2 events")
 	return s
 }
 
@@ -175,9 +176,9 @@ func TestABackupIsForItsOwnerAloneAndReplacesNone(t *testing.T) {
 			t.Errorf("%s: %v, %v", file.Name(), info.Mode(), err)
 		}
 	}
-	s.run("backup", "--to", "full").expect(t, exitNotSo, "holds a backup already")
-	s.run("backup", "--keys", "--to", "full").expect(t, exitNotSo, "holds a backup already")
-	s.with("DATABASE_URL="+pgtest.Fresh(t)).run("backup", "--to", "none").expect(t, exitNotSo, "never migrated")
+	s.run("backup", "--to", "full").expect(t, exit.CodeNotSo, "holds a backup already")
+	s.run("backup", "--keys", "--to", "full").expect(t, exit.CodeNotSo, "holds a backup already")
+	s.with("DATABASE_URL="+pgtest.Fresh(t)).run("backup", "--to", "none").expect(t, exit.CodeNotSo, "never migrated")
 }
 
 func TestARestoreThatIsRefusedLeavesNothing(t *testing.T) {
@@ -205,15 +206,15 @@ func TestARestoreThatIsRefusedLeavesNothing(t *testing.T) {
 		code   int
 		want   string
 	}{
-		"a flipped bit":    {"events.copy.gz", func(x string) string { return x[:80] + string(x[80]^1) + x[81:] }, nil, "", exitNotSo, "is damaged"},
-		"cut off":          {"keys.copy.gz", func(x string) string { return x[:len(x)-20] }, nil, "", exitNotSo, "is damaged"},
-		"another format":   {"events.json", replace(`"format": 1`, `"format": 2`), nil, "", exitNotSo, "has format 2"},
-		"a newer schema":   {"keys.json", replace(`"schema": `, `"schema": 9`), nil, "", exitNotSo, "run a newer trust"},
-		"no manifest":      {"events.json", replace(`"holds": "events"`, `"holds": "keys"`), nil, "", exitNotSo, "is not what trust backup wrote"},
-		"older keys":       {"keys.json", replace(`"position": 2`, `"position": 1`), nil, "", exitNotSo, "the keys are older than the events"},
-		"a missing event":  {"events.json", replace(`"position": 2`, `"position": 1`), nil, "", exitNotSo, "not a whole backup"},
-		"others' keys":     {"keys.json", replace("", ""), []string{"--keys", filepath.Join(other.dir, "full")}, "", exitNotSo, "do not belong to these events"},
-		"wrong master key": {"keys.json", replace("", ""), nil, "MASTER_KEY=" + strings.Repeat("wrong-", 8), exitUsage, "MASTER_KEY is not the one"},
+		"a flipped bit":    {"events.copy.gz", func(x string) string { return x[:80] + string(x[80]^1) + x[81:] }, nil, "", exit.CodeNotSo, "is damaged"},
+		"cut off":          {"keys.copy.gz", func(x string) string { return x[:len(x)-20] }, nil, "", exit.CodeNotSo, "is damaged"},
+		"another format":   {"events.json", replace(`"format": 1`, `"format": 2`), nil, "", exit.CodeNotSo, "has format 2"},
+		"a newer schema":   {"keys.json", replace(`"schema": `, `"schema": 9`), nil, "", exit.CodeNotSo, "run a newer trust"},
+		"no manifest":      {"events.json", replace(`"holds": "events"`, `"holds": "keys"`), nil, "", exit.CodeNotSo, "is not what trust backup wrote"},
+		"older keys":       {"keys.json", replace(`"position": 2`, `"position": 1`), nil, "", exit.CodeNotSo, "the keys are older than the events"},
+		"a missing event":  {"events.json", replace(`"position": 2`, `"position": 1`), nil, "", exit.CodeNotSo, "not a whole backup"},
+		"others' keys":     {"keys.json", replace("", ""), []string{"--keys", filepath.Join(other.dir, "full")}, "", exit.CodeNotSo, "do not belong to these events"},
+		"wrong master key": {"keys.json", replace("", ""), nil, "MASTER_KEY=" + strings.Repeat("wrong-", 8), exit.CodeUsage, "MASTER_KEY is not the one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -236,9 +237,9 @@ func TestARestoreThatIsRefusedLeavesNothing(t *testing.T) {
 func TestARestoreGoesIntoAnEmptyDatabaseOnlyAndMakesIt(t *testing.T) {
 	t.Parallel()
 	s := small(t)
-	s.run("restore", "--from", "full").expect(t, exitNotSo, "the database is not empty")
-	s.run("status").expect(t, exitDone, "log") // and is as open as before
-	s.run("restore", "--from", "nowhere").expect(t, exitNotSo, "there is no whole backup of keys in nowhere")
+	s.run("restore", "--from", "full").expect(t, exit.CodeNotSo, "the database is not empty")
+	s.run("status").expect(t, exit.CodeDone, "log") // and is as open as before
+	s.run("restore", "--from", "nowhere").expect(t, exit.CodeNotSo, "there is no whole backup of keys in nowhere")
 
 	conn := connect(t, s)
 	name := conn.Config().Database
@@ -248,8 +249,8 @@ func TestARestoreGoesIntoAnEmptyDatabaseOnlyAndMakesIt(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	made.run("restore", "--from", "full").expect(t, exitDone, "now at position 2: 2 events")
-	made.run("restore", "--from", "full").expect(t, exitNotSo, "the database is not empty")
+	made.run("restore", "--from", "full").expect(t, exit.CodeDone, "now at position 2: 2 events")
+	made.run("restore", "--from", "full").expect(t, exit.CodeNotSo, "the database is not empty")
 }
 
 // trap makes a statement on a table of a database wait until release; waits tells whether something is caught in it.
@@ -293,8 +294,8 @@ func TestABackupThatIsKilledIsNone(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(s.dir, "half", "events.copy.gz")); err != nil {
 		t.Errorf("it was killed before it had written anything: %v", err)
 	}
-	s.into(pgtest.Fresh(t)).run("restore", "--from", "half").expect(t, exitNotSo, "there is no whole backup of keys in half")
-	s.run("backup", "--to", "half").expect(t, exitNotSo, "what is left of one")
+	s.into(pgtest.Fresh(t)).run("restore", "--from", "half").expect(t, exit.CodeNotSo, "there is no whole backup of keys in half")
+	s.run("backup", "--to", "half").expect(t, exit.CodeNotSo, "what is left of one")
 }
 
 // Killed in the middle, a restore leaves a database that stays shut, until a restore comes to its end in it.
@@ -303,14 +304,14 @@ func TestARestoreThatIsKilledLeavesADatabaseThatDoesNotOpen(t *testing.T) {
 	s := small(t)
 	database := pgtest.Fresh(t)
 	half := s.into(database)
-	half.run("migrate").expect(t, exitDone, "schema version")
+	half.run("migrate").expect(t, exit.CodeDone, "schema version")
 	waits, release := trap(t, database, "trust.claims") // after keys and secrets
 	restore := half.start("restore", "--from", "full")
 	pgtest.Eventually(t, "it is in the middle", waits)
 	restore.stop(t, syscall.SIGKILL)
 	release()
 
-	half.run("status").expect(t, exitUnreachable, "a restore into this database has not come to its end")
+	half.run("status").expect(t, exit.CodeUnreachable, "a restore into this database has not come to its end")
 	half.start("serve")
 	pgtest.Eventually(t, "the API says why it does not open", func() bool {
 		var problem struct{ Errors []struct{ Field string } }
@@ -319,8 +320,8 @@ func TestARestoreThatIsKilledLeavesADatabaseThatDoesNotOpen(t *testing.T) {
 	if n := half.count(t, database, "select (select count(*) from trust.events) + (select count(*) from trust.secrets)"); n != 0 {
 		t.Errorf("%d rows are left", n)
 	}
-	s.into(pgtest.Fresh(t)).run("restore", "--from", "full").expect(t, exitDone, "2 events")
-	half.run("restore", "--from", "full").expect(t, exitDone, "2 events")
+	s.into(pgtest.Fresh(t)).run("restore", "--from", "full").expect(t, exit.CodeDone, "2 events")
+	half.run("restore", "--from", "full").expect(t, exit.CodeDone, "2 events")
 	half.start("project", "all")
 	pgtest.Eventually(t, "the API that waited opens", half.ready)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
@@ -48,7 +49,7 @@ func TestWrongUsageExitsWith2AndOneLine(t *testing.T) {
 		"unknown command":         {nil, []string{"dance"}, "dance"},
 		"unknown flag":            {nil, []string{"serve", "--fast"}, "--fast"},
 		"no projector":            {nil, []string{"project"}, "trust project --help"},
-		"unknown projector":       {nil, []string{"project", "users", "weather"}, `there is no projector "weather"`},
+		"unknown projector":       {nil, []string{"project", "users", "weather"}, `there is no follower "weather"`},
 		"import of something":     {nil, []string{"import", "weather", csv}, "weather"},
 		"import of nothing":       {nil, []string{"import", "purposes"}, "trust import purposes --help"},
 		"admin of nowhere":        {nil, []string{"admin", "create", "--email", "a@b.example"}, "--municipality"},
@@ -68,7 +69,7 @@ func TestWrongUsageExitsWith2AndOneLine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := s.with("DATA_DIR=" + t.TempDir()).with(c.env...).run(c.args...) // trust up takes a folder for itself
-			o.expect(t, exitUsage, c.want)
+			o.expect(t, exit.CodeUsage, c.want)
 			if strings.Count(o.stderr, "\n") != 1 {
 				t.Errorf("not one line: %q", o.stderr)
 			}
@@ -102,7 +103,7 @@ func TestWhatCannotBeReachedExitsWith3(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := s.run(c.args...)
-			o.expect(t, exitUnreachable, c.want)
+			o.expect(t, exit.CodeUnreachable, c.want)
 			if strings.Contains(o.stdout+o.stderr, "hunter2") {
 				t.Errorf("it shows a secret: %q", o.stderr)
 			}
@@ -114,12 +115,12 @@ func TestDotEnvIsReadAndItsMistakesAreNamedByLine(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.file(".env", "SECRET_KEY=short\n")
-	s.run("version").expect(t, exitDone, "trust "+version)
-	s.run("migrate").expect(t, exitUsage, "SECRET_KEY has 5 characters")
-	s.with("SECRET_KEY="+strings.Repeat("0123456789", 4)).run("migrate").expect(t, exitUsage, "DATABASE_URL is not set")
+	s.run("version").expect(t, exit.CodeDone, "trust "+version)
+	s.run("migrate").expect(t, exit.CodeUsage, "SECRET_KEY has 5 characters")
+	s.with("SECRET_KEY="+strings.Repeat("0123456789", 4)).run("migrate").expect(t, exit.CodeUsage, "DATABASE_URL is not set")
 	s.file(".env", "A=1\n\nhunter2 is my password\n")
 	o := s.run("version")
-	o.expect(t, exitUsage, ".env: line 3 is not NAME=value")
+	o.expect(t, exit.CodeUsage, ".env: line 3 is not NAME=value")
 	if strings.Contains(o.stderr, "hunter2") {
 		t.Errorf("it shows the file: %q", o.stderr)
 	}
@@ -130,8 +131,8 @@ func TestImportMunicipalities(t *testing.T) {
 	s, _ := onDatabase(t)
 	whole := s.file("whole.csv", "code,name,province,category,district_code,population,contact_email\n"+
 		"jhb,City of Johannesburg,Gauteng,A,,4803262,\nEC136,Emalahleni,Eastern Cape,B,DC13,128873,\nMP312,Emalahleni,Mpumalanga,B,DC31,,info@emalahleni.example\n")
-	s.run("import", "municipalities", whole).expect(t, exitDone, "municipalities: 3 registered, 0 unchanged, 0 refused")
-	s.run("import", "municipalities", whole).expect(t, exitDone, "municipalities: 0 registered, 3 unchanged, 0 refused")
+	s.run("import", "municipalities", whole).expect(t, exit.CodeDone, "municipalities: 3 registered, 0 unchanged, 0 refused")
+	s.run("import", "municipalities", whole).expect(t, exit.CodeDone, "municipalities: 0 registered, 3 unchanged, 0 refused")
 
 	o := s.run("import", "municipalities", s.file("broken.csv", strings.Join([]string{
 		"code,name,province,category,district_code,population,contact_email",
@@ -152,7 +153,7 @@ func TestImportMunicipalities(t *testing.T) {
 		"AA13,Khâi-Ṱoḓa,Northern Cape,B,DC1,,",         // 16: good
 		"JHB,City of Johannesburg,Gauteng,A,,4803262,", // 17: unchanged
 	}, "\n")))
-	o.expect(t, exitNotSo, "municipalities: 2 registered, 1 unchanged, 13 refused")
+	o.expect(t, exit.CodeNotSo, "municipalities: 2 registered, 1 unchanged, 13 refused")
 	for _, line := range []string{
 		"line 3: it has 3 fields instead of 7", "line 4: a quotation mark", "line 5: code:", "line 6: province:", "line 7: population:",
 		"line 8: population:", "line 9: contact_email:", "line 10: category:", "line 11: name:", "line 12: code:",
@@ -163,7 +164,7 @@ func TestImportMunicipalities(t *testing.T) {
 		}
 	}
 	s.run("import", "municipalities", s.file("narrow.csv", "code,name\nBB1,Beta\n")).
-		expect(t, exitUsage, "the column province is missing; nothing was imported")
+		expect(t, exit.CodeUsage, "the column province is missing; nothing was imported")
 }
 
 func TestImportPurposes(t *testing.T) {
@@ -171,8 +172,8 @@ func TestImportPurposes(t *testing.T) {
 	s, _ := onDatabase(t)
 	const head = "code,lawful_basis,special_personal_information,retention,description_en,description_zu,description_af\n"
 	whole := s.file("whole.csv", head+"NEWSLETTER,s11(1)(a) consent,no,until withdrawn,To write.,Ukubhala.,Om te skryf.\n")
-	s.run("import", "purposes", whole).expect(t, exitDone, "purposes: 1 defined, 0 unchanged, 0 refused")
-	s.run("import", "purposes", whole).expect(t, exitDone, "purposes: 0 defined, 1 unchanged, 0 refused")
+	s.run("import", "purposes", whole).expect(t, exit.CodeDone, "purposes: 1 defined, 0 unchanged, 0 refused")
+	s.run("import", "purposes", whole).expect(t, exit.CodeDone, "purposes: 0 defined, 1 unchanged, 0 refused")
 	o := s.run("import", "purposes", s.file("broken.csv", head+strings.Join([]string{
 		"P_ONE,s11(1)(e) public-law duty,yes,1 year,a,b,c",     // 2: good
 		"P_TWO,because,no,1 year,a,b,c",                        // 3: no basis
@@ -185,7 +186,7 @@ func TestImportPurposes(t *testing.T) {
 		"PLATFORM_REGISTRATION,s11(1)(a),no,1 year,a,b,c",      // 10: built in, so it stands already
 		"P_SEVEN,s11(1)(a) consent,no,1 year,\"a\nb\",b,\"c\"", // 11: good, on two lines
 	}, "\n")))
-	o.expect(t, exitNotSo, "purposes: 2 defined, 1 unchanged, 7 refused")
+	o.expect(t, exit.CodeNotSo, "purposes: 2 defined, 1 unchanged, 7 refused")
 	for _, line := range []string{
 		"line 3: lawful_basis:", "line 4: special_personal_information:", "line 5: description_zu:", "line 6: retention:", "line 7: code:",
 		"line 8: code:", "line 9: code: it stands on line 2 already",
@@ -200,32 +201,32 @@ func TestAdminCreate(t *testing.T) {
 	t.Parallel()
 	s, _ := onDatabase(t)
 	create := []string{"admin", "create", "--municipality", "salga", "--email", "boss@salga.example"}
-	s.feed("a good password\n", create...).expect(t, exitDone, "admin of SALGA made")
-	s.feed("another password\n", append(create, "--full-name", "Somebody Else")...).expect(t, exitDone, "exists in SALGA already; nothing was changed")
-	s.feed("short\n", "admin", "create", "--municipality", "SALGA", "--email", "new@salga.example").expect(t, exitUsage, "password")
-	s.feed("a good password\n", "admin", "create", "--municipality", "SALGA", "--email", "nobody").expect(t, exitUsage, "email")
-	s.feed("a good password\n", "admin", "create", "--municipality", "XYZ", "--email", "a@xyz.example").expect(t, exitNotSo, "There is no municipality with this code")
+	s.feed("a good password\n", create...).expect(t, exit.CodeDone, "admin of SALGA made")
+	s.feed("another password\n", append(create, "--full-name", "Somebody Else")...).expect(t, exit.CodeDone, "exists in SALGA already; nothing was changed")
+	s.feed("short\n", "admin", "create", "--municipality", "SALGA", "--email", "new@salga.example").expect(t, exit.CodeUsage, "password")
+	s.feed("a good password\n", "admin", "create", "--municipality", "SALGA", "--email", "nobody").expect(t, exit.CodeUsage, "email")
+	s.feed("a good password\n", "admin", "create", "--municipality", "XYZ", "--email", "a@xyz.example").expect(t, exit.CodeNotSo, "There is no municipality with this code")
 }
 
 func TestMigrateStatusAndVerify(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "DATABASE_URL="+pgtest.Fresh(t), testSecret, testMaster)
-	s.run("migrate", "--status").expect(t, exitNotSo, "schema version 0 of")
-	s.run("status").expect(t, exitUnreachable, "run trust migrate")
-	s.run("verify").expect(t, exitUnreachable, "run trust migrate")
-	s.run("migrate").expect(t, exitDone, "applied 001_roles.sql")
-	s.run("migrate").expect(t, exitDone, "schema version")
-	s.run("migrate", "--status").expect(t, exitDone, "schema version")
+	s.run("migrate", "--status").expect(t, exit.CodeNotSo, "schema version 0 of")
+	s.run("status").expect(t, exit.CodeUnreachable, "run trust migrate")
+	s.run("verify").expect(t, exit.CodeUnreachable, "run trust migrate")
+	s.run("migrate").expect(t, exit.CodeDone, "applied 001_roles.sql")
+	s.run("migrate").expect(t, exit.CodeDone, "schema version")
+	s.run("migrate", "--status").expect(t, exit.CodeDone, "schema version")
 
-	s.run("import", "municipalities", s.file("m.csv", "code,name,province\nA1,Alpha,Gauteng\nA2,Beta,Gauteng\n")).expect(t, exitDone, "2 registered")
-	s.run("status").expect(t, exitDone, "log")
+	s.run("import", "municipalities", s.file("m.csv", "code,name,province\nA1,Alpha,Gauteng\nA2,Beta,Gauteng\n")).expect(t, exit.CodeDone, "2 registered")
+	s.run("status").expect(t, exit.CodeDone, "log")
 	project := s.start("project", "all")
 	pgtest.Eventually(t, "the read tables have caught up", s.caughtUp)
 	if head := s.status().Head; head != 2 {
 		t.Errorf("the log ends at %d, want 2", head)
 	}
-	s.run("verify").expect(t, exitDone, "2 events verified")
-	if code := project.stop(t, syscall.SIGTERM); code != exitDone {
+	s.run("verify").expect(t, exit.CodeDone, "2 events verified")
+	if code := project.stop(t, syscall.SIGTERM); code != exit.CodeDone {
 		t.Errorf("exit code %d", code)
 	}
 
@@ -238,13 +239,13 @@ func TestMigrateStatusAndVerify(t *testing.T) {
 	}
 	tamper("update trust.municipalities_v1 set name = 'Omega' where code = 'A2'")
 	o := s.run("verify")
-	o.expect(t, exitNotSo, "read table municipalities")
+	o.expect(t, exit.CodeNotSo, "read table municipalities")
 	if strings.Contains(o.stderr, "Omega") {
 		t.Errorf("it shows a value: %s", o.stderr)
 	}
 	tamper("update trust.checkpoints set state = 'halted', error = 'it does not fold', error_since = now(), seen_at = now() + interval '1 hour' where follower = 'users'")
-	s.run("status").expect(t, exitNotSo, "halted: users")
-	s.with("MASTER_KEY="+strings.Repeat("wrong-", 8)).run("verify").expect(t, exitUsage, "MASTER_KEY is not the one")
+	s.run("status").expect(t, exit.CodeNotSo, "halted: users")
+	s.with("MASTER_KEY="+strings.Repeat("wrong-", 8)).run("verify").expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
 }
 
 // connect opens a connection as the superuser of the site's database.
@@ -270,7 +271,7 @@ func TestASuperuserIsRefused(t *testing.T) {
 	s, db := onDatabase(t)
 	powerful := s.with("DATABASE_URL_API="+db.URL(pgtest.Superuser), "DATABASE_URL_PROJECTOR="+db.URL(pgtest.Superuser))
 	for _, command := range []string{"serve", "status", "verify"} {
-		powerful.run(command).expect(t, exitUsage, "connects as a superuser")
+		powerful.run(command).expect(t, exit.CodeUsage, "connects as a superuser")
 	}
 }
 
@@ -288,9 +289,9 @@ func TestServeWaitsForItsDatabase(t *testing.T) {
 		code := s.get("/ready", &problem)
 		return code == http.StatusServiceUnavailable && len(problem.Errors) == 1 && problem.Errors[0].Field == "migrations"
 	})
-	s.run("migrate").expect(t, exitDone, "schema version")
+	s.run("migrate").expect(t, exit.CodeDone, "schema version")
 	pgtest.Eventually(t, "it goes on by itself", func() bool { return s.get("/ready", nil) == http.StatusOK })
-	if code := serve.stop(t, syscall.SIGTERM); code != exitDone {
+	if code := serve.stop(t, syscall.SIGTERM); code != exit.CodeDone {
 		t.Errorf("exit code %d", code)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	api "github.com/salga-trust/engine/http/client" // load_test.go has a client of its own
 	"github.com/salga-trust/engine/internal/pgtest"
 )
@@ -287,7 +288,7 @@ func (j *journey) sheGoes() {
 // officer signs in as a manager of a municipality, whom its first admin has made.
 func (j *journey) officer(municipality string) *api.Client {
 	j.t.Helper()
-	j.site.feed(journeyPassword+"\n", "admin", "create", "--municipality", municipality, "--email", "admin@example.org").expect(j.t, exitDone, "made")
+	j.site.feed(journeyPassword+"\n", "admin", "create", "--municipality", municipality, "--email", "admin@example.org").expect(j.t, exit.CodeDone, "made")
 	admin := j.signIn("admin@example.org", municipality)
 	made, err := admin.CreateUser(j.t.Context(), api.CreateUserBody{
 		Email: "officer@example.org", Password: journeyPassword, FullName: "Sipho Zulu", Role: "manager",

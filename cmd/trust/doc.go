@@ -1,7 +1,7 @@
 // Command trust is the SALGA Trust Engine: one binary that serves, projects, imports, checks and supervises.
 //
-// Owns: the command line and its exit codes, configuration (flags, environment, .env, DATA_DIR/env), signals and processes,
-// the folder DATA_DIR, the import of CSV files, people made up for development, and which part is given to which.
+// Owns: the command line, what each command opens (open.go) and prints, signals, which processes trust up runs, and which
+// part is handed to which.
 //
 // Guarantees: the exit code says what kind of answer it is (0 done, 1 the thing asked about is not so, 2 wrong usage, 3 could
 // not reach what it needs). A half-set security setting refuses to start. No secret, no password in a URL and no personal data
@@ -10,6 +10,9 @@
 // Fails how: one line on standard error that says what to do next. A part of trust up that dies is started again; one that
 // refuses its configuration stops all of it.
 //
-// Not here: rules (package domain), what may be asked (package commands), the log (package eventstore), read tables and their
-// workers (package projections), routes (package http), schema and private Postgres (package migrations). Nothing imports this.
+// Not here: exit codes and their sentences (package exit), the configuration (package settings), processes kept alive (package
+// supervise), the import of CSV files (package importer), people made up for development (package seed). Nor rules (package
+// domain), what may be asked (package commands), the log (package eventstore), read tables and their workers (package
+// projections), routes (package http), the schema (package migrations) and the private Postgres (package localpg). Nothing
+// imports this.
 package main

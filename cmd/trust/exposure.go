@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/projections"
 	"github.com/salga-trust/engine/projections/reports"
@@ -23,29 +25,30 @@ type exposureCmd struct {
 }
 
 // Run lists reads of personal data, newest first. It shows ids and routes, and so leaves no trace itself.
-func (x exposureCmd) Run(p *program) error {
-	e, err := openCommandSide(p)
+func (x exposureCmd) Run(ctx context.Context, p *program) error {
+	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	tenant, err := e.handler.TenantOf(p.ctx, x.Tenant)
+	defer o.close(ctx)
+
+	tenant, err := o.handler.TenantOf(ctx, x.Tenant)
 	if err != nil {
-		return explain(err)
+		return exit.Explain(err)
 	}
 	filter := reports.ExposureFilter{Subject: domain.UserID{UUID: x.Subject}, Actor: domain.UserID{UUID: x.Actor}, From: x.From.Time, To: x.To.Time}
 	known := filter.Subject
 	if known.IsZero() {
 		known = filter.Actor
 	}
-	if err := e.handler.KnownPerson(p.ctx, tenant, known); err != nil {
+	if err := o.handler.KnownPerson(ctx, tenant, known); err != nil {
 		return err
 	}
 	page, count := projections.Page{Limit: 100}, 0
 	for {
-		list, err := e.reports.Exposure(p.ctx, tenant, filter, page)
+		list, err := o.reports.Exposure(ctx, tenant, filter, page)
 		if err != nil {
-			return explain(err)
+			return exit.Explain(err)
 		}
 		for _, read := range list.Items {
 			if err := writeExposure(p, read, count == 0); err != nil {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/projections"
 )
@@ -23,12 +24,12 @@ func namesOf[F follow.Follower](all []F) []string {
 	return names
 }
 
-// choose finds followers by name, each once; "all" stands for all.
-func choose[F follow.Follower](from []F, names []string) ([]F, error) {
+// choose finds followers by name, each once; "all" stands for all. what is what they are called in a refusal.
+func choose[F follow.Follower](what string, from []F, names []string) ([]F, error) {
 	known, wanted := namesOf(from), map[string]bool{}
 	for _, name := range names {
 		if name != "all" && !slices.Contains(known, name) {
-			return nil, wrongUsage("there is no %q; give some of: %s, all", name, strings.Join(known, ", "))
+			return nil, exit.WrongUsage("there is no %s %q; give some of: %s, all", what, name, strings.Join(known, ", "))
 		}
 		wanted[name] = true
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/internal/pgtest"
@@ -66,7 +68,7 @@ func (s *site) clerks(b *testing.B, n int) []*client {
 	b.Helper()
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = n // a connection each, kept
-	s.feed("correct horse battery\n", "admin", "create", "--municipality", "CPT", "--email", "head@example.org").expect(b, exitDone, "made")
+	s.feed("correct horse battery\n", "admin", "create", "--municipality", "CPT", "--email", "head@example.org").expect(b, exit.CodeDone, "made")
 	head := s.signedIn("head@example.org", "correct horse battery", "CPT")
 	all := make([]*client, n)
 	for i := range n {
@@ -131,7 +133,7 @@ func (c *client) serve(ctx context.Context, people []string, took *[]time.Durati
 func (s *site) openStore(b *testing.B) *eventstore.Store {
 	b.Helper()
 	kept := s.kept()
-	address, err := withRole(kept["DATABASE_URL"], roleQuery)
+	address, err := (&settings.Config{DatabaseURL: kept["DATABASE_URL"]}).NeedAPI()
 	must(b, err)
 	pool, err := openPool(b.Context(), address, 4)
 	must(b, err)

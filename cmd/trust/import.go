@@ -2,146 +2,58 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"slices"
-	"sync"
-	"time"
 
-	"github.com/salga-trust/engine/domain"
-	"github.com/salga-trust/engine/internal/pg"
+	"github.com/salga-trust/engine/cmd/trust/internal/importer"
 )
 
-// importAtOnce is how many rows are on their way at the same time: enough for the log's appender to write several in one
-// transaction, few enough to leave the machine to others.
-const importAtOnce = 16
-
-// wish is one row, understood.
-type wish struct {
-	line int
-	do   func(context.Context) error
-	// standing is the refusal that means that the row went in before.
-	standing domain.Code
+type importMunicipalitiesCmd struct {
+	File string `arg:"" help:"CSV file with the columns code, name, province and, if known, category, district_code, population, contact_email."`
 }
 
-// tally counts what became of the rows.
-type tally struct {
-	added, unchanged int
-	bad              []badRow
+// Run registers what the file lists, through the same command as HTTP.
+func (i importMunicipalitiesCmd) Run(ctx context.Context, p *program) error {
+	rows, bad, err := importer.ReadFile(i.File, importer.MunicipalityColumns())
+	if err != nil {
+		return err
+	}
+
+	o, err := p.open(ctx, needs{commands: true})
+	if err != nil {
+		return err
+	}
+	defer o.close(ctx)
+
+	return p.carryOut(ctx, importer.Municipalities(o.handler, rows, bad))
+}
+
+type importPurposesCmd struct {
+	File string `arg:"" help:"CSV file with the columns code, lawful_basis, special_personal_information, retention, description_en, description_zu, description_af."`
+}
+
+// Run defines what the file lists as defaults for all municipalities, through the same command as HTTP.
+func (i importPurposesCmd) Run(ctx context.Context, p *program) error {
+	rows, bad, err := importer.ReadFile(i.File, importer.PurposeColumns())
+	if err != nil {
+		return err
+	}
+
+	o, err := p.open(ctx, needs{commands: true})
+	if err != nil {
+		return err
+	}
+	defer o.close(ctx)
+
+	return p.carryOut(ctx, importer.Purposes(o.handler, rows, bad))
 }
 
 // carryOut imports what was read, with a progress bar, and tells what became of it and of the bad rows.
-func carryOut(p *program, what, verb string, wishes []wish, bad []badRow) error {
-	bar := newProgress(p.stderr, int64(len(wishes)), what)
-	t, err := runImport(p.ctx, wishes, bad, func() { _ = bar.Add(1) })
+func (p *program) carryOut(ctx context.Context, i importer.Import) error {
+	bar := newProgress(p.stderr, int64(i.Len()), i.What)
+	done, err := i.CarryOut(ctx, func() { _ = bar.Add(1) })
 	_ = bar.Finish() // drawing is all it does
 	if err != nil {
-		return unreachable(err, "the import stopped after %d %s; repeat it", t.added+t.unchanged, what)
-	}
-	return t.tell(p.stdout, p.stderr, what, verb)
-}
-
-// runImport carries out the wishes, importAtOnce at a time, and adds those that are refused to bad. It fails when the database
-// stays away; what went in until then stays, and the import can be repeated.
-func runImport(ctx context.Context, wishes []wish, bad []badRow, step func()) (tally, error) {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	t := tally{bad: slices.Clone(bad)}
-	var mu sync.Mutex
-	note := func(w wish, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		step()
-		refusal, refused := errors.AsType[*domain.Error](err)
-		switch {
-		case err == nil:
-			t.added++
-		case refused && refusal.Code == w.standing:
-			t.unchanged++
-		case refused && !isAway(err) && refusal.Code != domain.CodeForbidden:
-			t.bad = append(t.bad, badRow{w.line, reasonOf(refusal)})
-		default:
-			stop(err)
-		}
-	}
-	todo := make(chan wish)
-	var workers sync.WaitGroup
-	for range min(importAtOnce, len(wishes)) {
-		workers.Go(func() {
-			for w := range todo {
-				note(w, insist(ctx, w.do))
-			}
-		})
-	}
-	for _, w := range wishes {
-		select {
-		case todo <- w:
-			continue
-		case <-ctx.Done():
-		}
-		break
-	}
-	close(todo)
-	workers.Wait()
-	slices.SortFunc(t.bad, func(a, b badRow) int { return a.line - b.line })
-	return t, context.Cause(ctx)
-}
-
-// insist repeats what fails because the database is away or overloaded for a while: a restart of Postgres takes seconds.
-func insist(ctx context.Context, do func(context.Context) error) error {
-	const patience = 15 * time.Second
-	started, pauses := time.Now(), pg.NewBackoff(50*time.Millisecond, time.Second)
-	for {
-		err := do(ctx)
-		if err == nil || !isAway(err) || time.Since(started) > patience {
-			return err
-		}
-		if !pauses.Wait(ctx) {
-			return err
-		}
-	}
-}
-
-// wait waits, and tells false when ctx ends first.
-func wait(ctx context.Context, pause time.Duration) bool {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// reasonOf is a refusal for a person: the faulty fields, or the sentence.
-func reasonOf(refusal *domain.Error) string {
-	if len(refusal.Fields) == 0 {
-		return refusal.Message
-	}
-	text := ""
-	for _, f := range refusal.Fields {
-		if text != "" {
-			text += " "
-		}
-		text += f.Field + ": " + f.Message
-	}
-	return text
-}
-
-// tell names the bad rows on standard error and the sums on standard output.
-func (t tally) tell(stdout, stderr io.Writer, what, verb string) error {
-	for _, b := range t.bad {
-		if _, err := fmt.Fprintf(stderr, "line %d: %s\n", b.line, b.reason); err != nil {
-			return err
-		}
-	}
-	if _, err := fmt.Fprintf(stdout, "%s: %d %s, %d unchanged, %d refused\n", what, t.added, verb, t.unchanged, len(t.bad)); err != nil {
 		return err
 	}
-	if len(t.bad) > 0 {
-		return notSo("%d rows were refused; correct them and import the file again", len(t.bad))
-	}
-	return nil
+
+	return done.Tell(p.stdout, p.stderr)
 }

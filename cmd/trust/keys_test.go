@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
@@ -33,9 +35,9 @@ func peopled(t *testing.T, env ...string) *site {
 	t.Helper()
 	s, _ := onDatabase(t)
 	s = s.with(env...)
-	s.run("import", "municipalities", s.file("m.csv", "code,name,province\nCPT,City of Cape Town,Western Cape\n")).expect(t, exitDone, "1 registered")
+	s.run("import", "municipalities", s.file("m.csv", "code,name,province\nCPT,City of Cape Town,Western Cape\n")).expect(t, exit.CodeDone, "1 registered")
 	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "boss@cpt.example", "--full-name", "Ṱhilivhali Boss").
-		expect(t, exitDone, "admin of CPT made")
+		expect(t, exit.CodeDone, "admin of CPT made")
 	return s
 }
 
@@ -44,7 +46,7 @@ func TestKeysRotateChangesTheMasterKeyAndNothingElse(t *testing.T) {
 	s := peopled(t)
 	before := s.keys()
 	o := s.with(toNext).run("keys", "rotate")
-	o.expect(t, exitDone, "4 keys re-wrapped under the new master key; give it to every process as MASTER_KEY")
+	o.expect(t, exit.CodeDone, "4 keys re-wrapped under the new master key; give it to every process as MASTER_KEY")
 	if strings.Count(o.stdout, "\n") != 1 || o.stderr != "" {
 		t.Errorf("not one line: %q %q", o.stdout, o.stderr)
 	}
@@ -52,11 +54,11 @@ func TestKeysRotateChangesTheMasterKeyAndNothingElse(t *testing.T) {
 	if before == after {
 		t.Error("nothing changed")
 	}
-	s.with(toNext).run("keys", "rotate").expect(t, exitDone, "nothing to do")
+	s.with(toNext).run("keys", "rotate").expect(t, exit.CodeDone, "nothing to do")
 	if s.keys() != after {
 		t.Error("the second time something changed")
 	}
-	s.run("verify").expect(t, exitUsage, "MASTER_KEY is not the one")
+	s.run("verify").expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
 
 	next := s.with(asNext)
 	next.start("project", "all")
@@ -66,8 +68,8 @@ func TestKeysRotateChangesTheMasterKeyAndNothingElse(t *testing.T) {
 	if name := field(t, boss.call("GET", "users/me", ""), "full_name"); name != "Ṱhilivhali Boss" {
 		t.Errorf("the admin's name reads %q", name)
 	}
-	next.run("import", "municipalities", next.file("m2.csv", "code,name,province\nJHB,City of Johannesburg,Gauteng\n")).expect(t, exitDone, "1 registered")
-	pgtest.Eventually(t, "the log is verified", func() bool { return next.run("verify").code == exitDone })
+	next.run("import", "municipalities", next.file("m2.csv", "code,name,province\nJHB,City of Johannesburg,Gauteng\n")).expect(t, exit.CodeDone, "1 registered")
+	pgtest.Eventually(t, "the log is verified", func() bool { return next.run("verify").code == exit.CodeDone })
 }
 
 func TestKeysRotateRefusesKeysThatAreNotRightAndChangesNothing(t *testing.T) {
@@ -91,7 +93,7 @@ func TestKeysRotateRefusesKeysThatAreNotRightAndChangesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := s.with(c.env...).run("keys", "rotate")
-			o.expect(t, exitUsage, c.want)
+			o.expect(t, exit.CodeUsage, c.want)
 			if strings.Count(o.stderr, "\n") != 1 || strings.Contains(o.stderr, "others-others") || strings.Contains(o.stderr, nextMaster) {
 				t.Errorf("not one line, or it shows a key: %q", o.stderr)
 			}
@@ -101,7 +103,7 @@ func TestKeysRotateRefusesKeysThatAreNotRightAndChangesNothing(t *testing.T) {
 		t.Error("something changed")
 	}
 	empty, _ := onDatabase(t)
-	empty.with(toNext).run("keys", "rotate").expect(t, exitNotSo, "the database has no keys yet")
+	empty.with(toNext).run("keys", "rotate").expect(t, exit.CodeNotSo, "the database has no keys yet")
 }
 
 // waits tells whether somebody's statement in the site's database waits for a lock.
@@ -148,10 +150,10 @@ func TestARotationThatIsKilledInTheMiddleHasChangedNothingAndIsSimplyRepeated(t 
 	if s.keys() != before {
 		t.Error("half a rotation is left")
 	}
-	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "two@cpt.example").expect(t, exitDone, "admin of CPT made")
-	s.with(asNext).run("verify").expect(t, exitUsage, "MASTER_KEY is not the one")
-	s.with(toNext).run("keys", "rotate").expect(t, exitDone, "4 keys re-wrapped")
-	s.with(asNext).feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "two@cpt.example").expect(t, exitDone, "exists in CPT already")
+	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "two@cpt.example").expect(t, exit.CodeDone, "admin of CPT made")
+	s.with(asNext).run("verify").expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
+	s.with(toNext).run("keys", "rotate").expect(t, exit.CodeDone, "4 keys re-wrapped")
+	s.with(asNext).feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "two@cpt.example").expect(t, exit.CodeDone, "exists in CPT already")
 }
 
 // keptKeys makes the site keep its master key as trust up does.
@@ -160,7 +162,7 @@ func (s *site) keptKeys(t *testing.T) *site {
 	if err := os.MkdirAll(s.data(""), 0o711); err != nil {
 		t.Fatal(err)
 	}
-	if err := keepInEnvFile(s.data("env"), pair{"MASTER_KEY", strings.TrimPrefix(testMaster, "MASTER_KEY=")}); err != nil {
+	if err := settings.Keep(s.data("env"), settings.Pair{Name: "MASTER_KEY", Value: strings.TrimPrefix(testMaster, "MASTER_KEY=")}); err != nil {
 		t.Fatal(err)
 	}
 	return s.with("MASTER_KEY=")
@@ -181,12 +183,12 @@ func TestARotationThatIsKilledAtItsCommitIsFinishedByTheNext(t *testing.T) {
 	if kept := s.kept(); kept["NEW_MASTER_KEY"] != nextMaster || kept["MASTER_KEY"] == nextMaster {
 		t.Errorf("it keeps %d variables, and not both keys", len(kept))
 	}
-	s.with(asNext).feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "boss@cpt.example").expect(t, exitDone, "exists in CPT already")
+	s.with(asNext).feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "boss@cpt.example").expect(t, exit.CodeDone, "exists in CPT already")
 	for _, command := range [][]string{{"serve"}, {"project", "users"}, {"verify"}} {
-		s.run(command...).expect(t, exitUnreachable, "is not finished: run trust keys rotate")
+		s.run(command...).expect(t, exit.CodeUnreachable, "is not finished: run trust keys rotate")
 	}
-	s.with("NEW_MASTER_KEY="+strings.Repeat("third-", 8)).run("keys", "rotate").expect(t, exitUsage, "a change to another NEW_MASTER_KEY was begun")
-	s.run("keys", "rotate").expect(t, exitDone, "nothing to do: all keys are wrapped under NEW_MASTER_KEY, which is MASTER_KEY in "+s.data("env"))
+	s.with("NEW_MASTER_KEY="+strings.Repeat("third-", 8)).run("keys", "rotate").expect(t, exit.CodeUsage, "a change to another NEW_MASTER_KEY was begun")
+	s.run("keys", "rotate").expect(t, exit.CodeDone, "nothing to do: all keys are wrapped under NEW_MASTER_KEY, which is MASTER_KEY in "+s.data("env"))
 	if kept := s.kept(); len(kept) != 1 || kept["MASTER_KEY"] != nextMaster {
 		t.Errorf("it keeps %d variables, and not the new key alone", len(kept))
 	}
@@ -194,7 +196,7 @@ func TestARotationThatIsKilledAtItsCommitIsFinishedByTheNext(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode of env: %v %v", info.Mode(), err)
 	}
-	s.run("status").expect(t, exitDone, "log")
+	s.run("status").expect(t, exit.CodeDone, "log")
 }
 
 func TestANewKeyThatTheEnvFileCannotHoldIsRefused(t *testing.T) {
@@ -204,7 +206,7 @@ func TestANewKeyThatTheEnvFileCannotHoldIsRefused(t *testing.T) {
 	before := s.keys()
 	for _, part := range []string{" # ", "$HOME", `'`, "\n"} {
 		s.with("NEW_MASTER_KEY="+part+strings.Repeat("next-", 4)+part+strings.Repeat("next-", 4)).run("keys", "rotate").
-			expect(t, exitUsage, "NEW_MASTER_KEY has characters that")
+			expect(t, exit.CodeUsage, "NEW_MASTER_KEY has characters that")
 	}
 	if s.keys() != before || len(s.kept()) != 1 {
 		t.Error("something changed")
@@ -235,7 +237,7 @@ func TestEveryCommandRefusesAMasterKeyThatIsNotTheDatabases(t *testing.T) {
 		for _, command := range commands {
 			t.Run(name+", "+command[0], func(t *testing.T) {
 				o := s.with(c.env).feed("a good password\n", command...)
-				o.expect(t, exitUsage, c.want)
+				o.expect(t, exit.CodeUsage, c.want)
 				if strings.Contains(o.stdout+o.stderr, "wrong-wrong") || strings.Contains(o.stdout+o.stderr, "others-others") {
 					t.Errorf("it shows the key: %q", o.stderr)
 				}
@@ -246,7 +248,7 @@ func TestEveryCommandRefusesAMasterKeyThatIsNotTheDatabases(t *testing.T) {
 		t.Error("something changed")
 	}
 	for i, command := range commands[2:] { // so that none of them refuses everything
-		if o := s.feed("a good password\n", command...); o.code == exitUsage {
+		if o := s.feed("a good password\n", command...); o.code == exit.CodeUsage {
 			t.Errorf("%d: with the right key it says %s", i, o.stderr)
 		}
 	}
@@ -272,10 +274,10 @@ func TestAProcessThatRunsWhileTheMasterKeyIsChangedAsksToBeStartedAgain(t *testi
 	pgtest.Eventually(t, "the projectors have looked at the key", func() bool { return watchers(t, conn) == 1 })
 	serve := s.start("serve")
 	pgtest.Eventually(t, "the system is ready", s.ready)
-	s.with(toNext).run("keys", "rotate").expect(t, exitDone, "re-wrapped")
+	s.with(toNext).run("keys", "rotate").expect(t, exit.CodeDone, "re-wrapped")
 	for name, process := range map[string]*running{"serve": serve, "project": project} {
 		pgtest.Receive(t, process.exited)
-		if code := process.cmd.ProcessState.ExitCode(); code != exitUnreachable || !strings.Contains(process.said.String(), "the master key was changed while this process ran") {
+		if code := process.cmd.ProcessState.ExitCode(); code != exit.CodeUnreachable || !strings.Contains(process.said.String(), "the master key was changed while this process ran") {
 			t.Errorf("%s: exit code %d", name, code)
 		}
 	}

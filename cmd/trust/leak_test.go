@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/localpg"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
@@ -60,7 +61,7 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	marks := markedLife()
 	c.http.Transport = agent{marks["user agent"]}
 	livesMarked(t, c, marks)
-	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").expect(t, exitDone, "made")
+	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").expect(t, exit.CodeDone, "made")
 	officer := s.signedIn("officer@example.org", "a good password", "CPT")
 	me, err := c.send(t.Context(), "GET", "/api/v1/users/me", "", nil)
 	if err != nil {
@@ -68,7 +69,7 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	}
 	id := me.text("id")
 	pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
-	s.run("rebuild", "users").expect(t, exitDone, "kept as trust.users_v1") // so that there is a version that nobody reads
+	s.run("rebuild", "users").expect(t, exit.CodeDone, "kept as trust.users_v1") // so that there is a version that nobody reads
 
 	before := s.everywhere(t, up, officer, id)
 	for what, place := range map[string]string{ // so that the search can fail
@@ -127,7 +128,7 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	}
 	officer.call("POST", "consents", `{"purpose":"sms_alert","language":"zu","consented":true}`)
 	pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
-	s.run("verify").expect(t, exitDone, "events verified")
+	s.run("verify").expect(t, exit.CodeDone, "events verified")
 
 	after := s.everywhere(t, up, officer, id)
 	after["the WAL"] = s.wal(t, db, segment)

@@ -11,6 +11,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/projections"
 )
 
@@ -41,27 +43,23 @@ type cli struct {
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 	Prepare  prepareCmd  `cmd:"" hidden:"" help:"What trust up does before anything else; part names one step."`
 
-	Settings flags `embed:""`
+	Settings settings.Flags `embed:""`
 }
 
 // program is what a command runs with.
 type program struct {
-	ctx      context.Context // ends at SIGINT and SIGTERM
-	settings settings
+	settings settings.Settings
 	stdin    *os.File
 	stdout   *os.File
 	stderr   *os.File
 }
 
-// config checks the configuration.
-func (p *program) config() (*config, error) { return newConfig(p.settings) }
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:])
 	stop()
-	if code == exitUsage && os.Getenv(partVariable) != "" {
-		code = exitRefused
+	if code == exit.CodeUsage && os.Getenv(exit.PartVariable) != "" {
+		code = exit.CodeRefused
 	}
 	os.Exit(code)
 }
@@ -69,7 +67,11 @@ func main() {
 // run parses and runs one command, and gives its exit code.
 func run(ctx context.Context, args []string) int {
 	var grammar cli
-	parser, err := kong.New(&grammar, kong.Name("trust"), kong.Vars(meanings()),
+	names := kong.Vars{
+		"followers": strings.Join(namesOf(followers()), ", "),
+		"tables":    strings.Join(namesOf(projections.All()), ", "),
+	}
+	parser, err := kong.New(&grammar, kong.Name("trust"), kong.Vars(settings.Meanings()), names,
 		kong.Description("SALGA Trust Engine: consent under POPIA for South African municipalities."),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 		kong.ExplicitGroups([]kong.Group{{
@@ -82,11 +84,12 @@ func run(ctx context.Context, args []string) int {
 	if err != nil {
 		return report(usageError(err))
 	}
-	s, err := readSettings(flagValues(parsed), os.Environ())
+	s, err := settings.Read(flagValues(parsed), os.Environ())
 	if err != nil {
 		return report(err)
 	}
-	p := &program{ctx: ctx, settings: s, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	p := &program{settings: s, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	parsed.BindTo(ctx, (*context.Context)(nil)) // ends at SIGINT and SIGTERM
 	return report(parsed.Run(p))
 }
 
@@ -98,7 +101,7 @@ func usageError(err error) error {
 			command = "trust " + selected.Path()
 		}
 	}
-	return wrongUsage("%v; see %s --help", err, strings.TrimSpace(command))
+	return exit.WrongUsage("%v; see %s --help", err, strings.TrimSpace(command))
 }
 
 // flagValues gives the settings among the flags that were given, by the names of their variables.
@@ -106,34 +109,16 @@ func flagValues(parsed *kong.Context) map[string]string {
 	given := map[string]string{}
 	for _, flag := range parsed.Flags() {
 		if flag.Group != nil && flag.Group.Key == "settings" && flag.Set {
-			given[variableOf(flag.Name)] = fmt.Sprint(flag.Target.Interface())
+			given[settings.VariableOf(flag.Name)] = fmt.Sprint(flag.Target.Interface())
 		}
 	}
 	return given
 }
 
-// variableOf gives the environment variable of a flag.
-func variableOf(flag string) string { return strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
-
-// meanings are the variables of help texts: each setting's meaning, and the lists of names.
-func meanings() map[string]string {
-	texts := map[string]string{
-		"followers": strings.Join(namesOf(followers()), ", "),
-		"tables":    strings.Join(namesOf(projections.All()), ", "),
-	}
-	for _, v := range variables() {
-		texts[v.name] = v.meaning
-		if v.fallback != "" {
-			texts[v.name] += " (default " + v.fallback + ")"
-		}
-	}
-	return texts
-}
-
 // report prints an error on one line, and gives the exit code.
 func report(err error) int {
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "trust: "+oneLine(err))
+		fmt.Fprintln(os.Stderr, "trust: "+exit.OneLine(err))
 	}
-	return exitCode(err)
+	return exit.CodeOf(err)
 }

@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/internal/localpg"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
@@ -105,7 +106,7 @@ func (s *site) feed(stdin string, args ...string) outcome {
 	var stdout, stderr bytes.Buffer
 	cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = s.dir, s.env, strings.NewReader(stdin), &stdout, &stderr
 	err := cmd.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || exit.ExitCode() < 0) {
+	if failed, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || failed.ExitCode() < 0) {
 		s.t.Fatalf("trust %v: %v\n%s", args, err, stderr.String())
 	}
 	return outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String()}
@@ -279,7 +280,7 @@ func (s *site) signIn(email, password, municipality string) int {
 // kept reads the variables that trust up keeps.
 func (s *site) kept() map[string]string {
 	s.t.Helper()
-	values, err := readEnvFile(s.data("env"))
+	values, err := settings.ReadEnvFile(s.data("env"))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -1,10 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/migrations"
 )
 
@@ -13,21 +14,19 @@ type migrateCmd struct {
 }
 
 // Run brings the schema up to date, or tells how far it is.
-func (m migrateCmd) Run(p *program) error {
-	c, err := p.config()
-	if err != nil {
-		return err
-	}
-	address, err := c.needOwner()
-	if err != nil {
-		return err
-	}
+func (m migrateCmd) Run(ctx context.Context, p *program) error {
 	if m.Status {
-		return migrationStatus(p, address)
+		return migrationStatus(ctx, p)
 	}
-	done, err := migrations.Up(p.ctx, address)
+
+	o, err := p.check(needs{as: (*settings.Config).NeedOwner})
 	if err != nil {
-		return unreachable(err, "the schema could not be brought up to date")
+		return err
+	}
+
+	done, err := migrations.Up(ctx, o.address)
+	if err != nil {
+		return exit.Unreachable(err, "the schema could not be brought up to date")
 	}
 	for _, name := range done.Names {
 		if _, err := fmt.Fprintln(p.stdout, "applied", name); err != nil {
@@ -38,13 +37,14 @@ func (m migrateCmd) Run(p *program) error {
 	return err
 }
 
-func migrationStatus(p *program, address string) error {
-	conn, err := connectOwner(p, address)
+func migrationStatus(ctx context.Context, p *program) error {
+	o, err := p.open(ctx, needs{as: (*settings.Config).NeedOwner, conn: true})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(p.ctx) }()
-	have, want, err := migrations.Current(p.ctx, conn)
+	defer o.close(ctx)
+
+	have, want, err := migrations.Current(ctx, o.conn)
 	if err != nil {
 		return err
 	}
@@ -53,19 +53,10 @@ func migrationStatus(p *program, address string) error {
 	}
 	switch {
 	case have < want:
-		return notSo("the schema is %d migrations behind; run trust migrate", want-have)
+		return exit.NotSo("the schema is %d migrations behind; run trust migrate", want-have)
 	case have > want:
-		return notSo("the database is newer than this program; run a newer trust")
+		return exit.NotSo("the database is newer than this program; run a newer trust")
 	default:
 		return nil
 	}
-}
-
-// connectOwner connects to the database that DATABASE_URL names.
-func connectOwner(p *program, address string) (*pgx.Conn, error) {
-	conn, err := pgx.Connect(p.ctx, address)
-	if err != nil {
-		return nil, unreachable(err, "the database does not answer; is it running, and is DATABASE_URL right?")
-	}
-	return conn, nil
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,13 +12,16 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/cmd/trust/data"
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/importer"
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
+	"github.com/salga-trust/engine/cmd/trust/internal/supervise"
+	"github.com/salga-trust/engine/cmd/trust/internal/wholefile"
+	"github.com/salga-trust/engine/commands"
 )
-
-//go:embed data/municipalities.csv data/purposes.csv data/names.csv
-var firstData embed.FS
-
-// credit is what Statistics South Africa asks of who uses its figures; data/README.md says more.
-const credit = "Source: Statistics South Africa, Census 2022; own processing."
 
 // prepareCmd is what trust up does once before the parts run, as processes of its own: a supervisor holds no database connection.
 type prepareCmd struct {
@@ -27,29 +29,26 @@ type prepareCmd struct {
 }
 
 // Run does one step. Both can be repeated.
-func (s prepareCmd) Run(p *program) error {
-	c, err := p.config()
-	if err != nil {
-		return err
-	}
+func (s prepareCmd) Run(ctx context.Context, p *program) error {
 	if s.Step == "schema" {
-		return prepareSchema(p, c)
+		return prepareSchema(ctx, p)
 	}
-	return prepareContents(p, c)
+	return prepareContents(ctx, p)
 }
 
 // prepareSchema makes the database in a private server that has none yet, and brings its schema up to date.
-func prepareSchema(p *program, c *config) error {
-	address, err := c.needOwner()
+func prepareSchema(ctx context.Context, p *program) error {
+	o, err := p.check(needs{as: (*settings.Config).NeedOwner})
 	if err != nil {
 		return err
 	}
-	if ownServer(c.settings) {
-		if err := makeDatabase(p.ctx, address); err != nil {
-			return unreachable(err, "cannot make the database")
+
+	if p.settings.OwnServer() {
+		if err := makeDatabase(ctx, o.address); err != nil {
+			return exit.Unreachable(err, "cannot make the database")
 		}
 	}
-	return migrateCmd{}.Run(p)
+	return migrateCmd{}.Run(ctx, p)
 }
 
 // makeDatabase makes the database that an address names if there is none.
@@ -74,23 +73,20 @@ func makeDatabase(ctx context.Context, address string) error {
 }
 
 // prepareContents registers the municipalities, defines the default purposes and makes the first platform admin.
-func prepareContents(p *program, c *config) error {
-	e, err := openCommandSide(p)
+func prepareContents(ctx context.Context, p *program) error {
+	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	if _, err := fmt.Fprintln(p.stdout, "importing municipalities and purposes. "+credit); err != nil {
+	defer o.close(ctx)
+
+	if _, err := fmt.Fprintln(p.stdout, "importing municipalities and purposes. "+data.Credit); err != nil {
 		return err
 	}
 	refused := errors.Join(
-		importEmbedded("municipalities", []string{"code", "name", "province"}, func(rows []csvRow, bad []badRow) error {
-			return importMunicipalities(p, e.handler, rows, bad)
-		}),
-		importEmbedded("purposes", purposeColumns(), func(rows []csvRow, bad []badRow) error {
-			return importPurposes(p, e.handler, rows, bad)
-		}))
-	made, err := createAdmin(p.ctx, e.handler, "SALGA", c.settings.get("ADMIN_EMAIL"), "Administrator", c.settings.get("ADMIN_PASSWORD"))
+		importEmbedded(ctx, p, "municipalities", importer.MunicipalityColumns(), o.handler, importer.Municipalities),
+		importEmbedded(ctx, p, "purposes", importer.PurposeColumns(), o.handler, importer.Purposes))
+	made, err := createAdmin(ctx, o.handler, "SALGA", p.settings.Get("ADMIN_EMAIL"), "Administrator", p.settings.Get("ADMIN_PASSWORD"))
 	if err != nil {
 		return errors.Join(err, refused)
 	}
@@ -100,46 +96,45 @@ func prepareContents(p *program, c *config) error {
 	return errors.Join(refused, err)
 }
 
-func importEmbedded(name string, columns []string, do func([]csvRow, []badRow) error) error {
-	text, err := firstData.ReadFile("data/" + name + ".csv")
+func importEmbedded(
+	ctx context.Context, p *program, name string, columns []string, handler *commands.Handler,
+	read func(*commands.Handler, []importer.Row, []importer.BadRow) importer.Import,
+) error {
+	rows, bad, err := importer.Embedded(name, columns)
 	if err != nil {
 		return err
 	}
-	rows, bad, err := parseCSV(text, columns)
-	if err != nil {
-		return err
-	}
-	return do(rows, bad)
+	return p.carryOut(ctx, read(handler, rows, bad))
 }
 
 // contents does the first import, unless it was done, and notes that it is done.
-func (s *supervisor) contents(ctx context.Context, p *program, c *config) error {
-	if importedInto(c) == s.databaseMark(c) {
+func (s *system) contents(ctx context.Context) error {
+	if importedInto(s.from.config) == s.databaseMark() {
 		return nil
 	}
-	err := s.step(ctx, p, "contents")
-	if failed, ok := errors.AsType[*failure](err); ok && failed.code == exitNotSo {
+	err := s.step(ctx, "contents")
+	if failed, ok := errors.AsType[*exit.Error](err); ok && failed.Code == exit.CodeNotSo {
 		s.log.WarnContext(ctx, "not everything was imported; what was refused is said above")
 		err = nil
 	}
 	if err != nil {
 		return err
 	}
-	return writeWhole(c.importedFile(), s.databaseMark(c)+"\n")
+	return wholefile.Write(s.from.config.ImportedFile(), s.databaseMark()+"\n")
 }
 
 // forgetOthers removes the note of an import into another database, so that the API does not take it for this one's.
-func (s *supervisor) forgetOthers(c *config) error {
-	if mark := importedInto(c); mark == "" || mark == s.databaseMark(c) {
+func (s *system) forgetOthers() error {
+	if mark := importedInto(s.from.config); mark == "" || mark == s.databaseMark() {
 		return nil
 	}
-	return os.Remove(c.importedFile())
+	return os.Remove(s.from.config.ImportedFile())
 }
 
 // importedInto gives the mark of the database that the first import was done for; empty: none yet. The import is not repeated with
 // each start: an admin who was renamed or removed since, or a purpose that was retired, must not come back.
-func importedInto(c *config) string {
-	text, err := os.ReadFile(c.importedFile())
+func importedInto(c *settings.Config) string {
+	text, err := os.ReadFile(c.ImportedFile())
 	if err != nil {
 		return ""
 	}
@@ -147,11 +142,11 @@ func importedInto(c *config) string {
 }
 
 // databaseMark tells databases apart by where they are, without anything secret.
-func (s *supervisor) databaseMark(c *config) string {
-	if s.server != nil {
-		return postgresPart // the port may change
+func (s *system) databaseMark() string {
+	if s.from.server != nil {
+		return supervise.PostgresPart // the port may change
 	}
-	sum := sha256.Sum256([]byte(place(c.databaseURL)))
+	sum := sha256.Sum256([]byte(settings.HostAndName(s.from.config.DatabaseURL)))
 	return hex.EncodeToString(sum[:8])
 }
 
@@ -169,7 +164,7 @@ func awaitReadyAnswer(ctx context.Context, address string) bool {
 				return true
 			}
 		}
-		if !wait(ctx, 50*time.Millisecond) {
+		if !retry.Wait(ctx, 50*time.Millisecond) {
 			return false
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore/follow"
 )
 
@@ -12,36 +13,28 @@ type projectCmd struct {
 }
 
 // Run works until a signal comes. A second process for the same follower stands by and takes over.
-func (pr projectCmd) Run(p *program) error {
-	chosen, err := choose(followers(), pr.Names)
+func (pr projectCmd) Run(ctx context.Context, p *program) error {
+	chosen, err := choose("follower", followers(), pr.Names)
 	if err != nil {
 		return err
 	}
-	c, err := p.config()
+
+	o, err := p.open(ctx, needs{as: (*settings.Config).NeedProjector, keys: settings.Secrets{Master: true}, pool: 1})
 	if err != nil {
 		return err
 	}
-	if err := c.need(secrets{master: true}); err != nil {
-		return err
-	}
-	address, err := c.needProjector()
-	if err != nil {
-		return err
-	}
+	defer o.close(ctx)
+
+	c := o.config
 	worker := follow.NewWorker(follow.Config{
-		DatabaseURL: address, MasterKey: []byte(c.masterKey), PageSize: c.pageSize,
+		DatabaseURL: o.address, MasterKey: []byte(c.MasterKey), PageSize: c.PageSize,
 		Logger: newLogger(p.stderr, c, "project-"+strings.Join(pr.Names, "+")),
 	}, chosen...)
-	pool, err := openPool(p.ctx, address, 1)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	ctx, stop := context.WithCancelCause(p.ctx)
+	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	go func() { stop(watchMasterKey(ctx, pool, c, false)) }()
+	go func() { stop(watchMasterKey(ctx, o.pool, c, false)) }()
 	if err := worker.Run(ctx); err != nil {
-		return c.explain(err)
+		return explainKey(c, err)
 	}
 	return whyEnded(ctx)
 }

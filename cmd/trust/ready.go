@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore/follow"
 	apphttp "github.com/salga-trust/engine/http"
 	"github.com/salga-trust/engine/migrations"
@@ -38,10 +40,10 @@ type await struct {
 	since    time.Time
 }
 
-func newReadiness(c *config, pool *pgxpool.Pool, observer *follow.Observer) *readiness {
+func newReadiness(c *settings.Config, pool *pgxpool.Pool, observer *follow.Observer) *readiness {
 	r := &readiness{pool: pool, observer: observer, waiting: map[string]await{}}
-	if os.Getenv(partVariable) != "" {
-		r.started = c.importedFile()
+	if os.Getenv(exit.PartVariable) != "" {
+		r.started = c.ImportedFile()
 	}
 	return r
 }

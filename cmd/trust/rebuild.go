@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/follow"
@@ -19,45 +21,32 @@ type rebuildCmd struct {
 }
 
 // Run makes read tables anew from the log, one after another, while they are read and followed.
-func (r rebuildCmd) Run(p *program) error {
-	chosen, err := choose(projections.All(), r.Names)
+func (r rebuildCmd) Run(ctx context.Context, p *program) error {
+	chosen, err := choose("read table", projections.All(), r.Names)
 	if err != nil {
 		return err
 	}
-	c, err := p.config()
+
+	o, err := p.open(ctx, needs{as: (*settings.Config).NeedSchemaOwner, pool: 2, reader: !r.DropKept})
 	if err != nil {
 		return err
 	}
-	address, err := c.needSchemaOwner()
-	if err != nil {
-		return err
-	}
-	pool, err := openPool(p.ctx, address, 2)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
+	defer o.close(ctx)
+
 	if r.DropKept {
-		return dropKept(p, pool, chosen)
-	}
-	if err := c.need(secrets{master: true}); err != nil {
-		return err
-	}
-	reader, err := eventstore.NewReader(p.ctx, pool, []byte(c.masterKey))
-	if err != nil {
-		return c.explain(err)
+		return dropKept(ctx, p, o.pool, chosen)
 	}
 	for _, projection := range chosen {
-		if err := rebuild(p, pool, reader, projection); err != nil {
+		if err := rebuild(ctx, p, o.pool, o.reader, projection); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func rebuild(p *program, pool *pgxpool.Pool, reader *eventstore.Reader, projection projections.Projection) error {
+func rebuild(ctx context.Context, p *program, pool *pgxpool.Pool, reader *eventstore.Reader, projection projections.Projection) error {
 	bar := newProgress(p.stderr, -1, projection.Name())
-	done, err := projections.Rebuild(p.ctx, pool, reader, projection, func(stage projections.Stage, done, total int64) {
+	done, err := projections.Rebuild(ctx, pool, reader, projection, func(stage projections.Stage, done, total int64) {
 		bar.Describe(projection.Name() + ": " + string(stage))
 		if total > 0 {
 			bar.ChangeMax64(total)
@@ -81,28 +70,26 @@ func judge(w projections.Wrong) string {
 }
 
 func notRebuilt(err error) error {
-	var (
-		gap     *eventstore.GapError
-		fault   *follow.Fault
-		unknown *domain.UnknownEventError
-	)
+	_, gap := errors.AsType[*eventstore.GapError](err)
+	_, fault := errors.AsType[*follow.Fault](err)
+	_, unknown := errors.AsType[*domain.UnknownEventError](err)
 	switch {
 	case errors.Is(err, projections.ErrRebuilding):
-		return notSo("%v; wait for it to end", err)
-	case errors.As(err, &gap), errors.As(err, &fault), errors.As(err, &unknown):
-		return notSo("%v; nothing was changed", err)
+		return exit.NotSo("%v; wait for it to end", err)
+	case gap, fault, unknown:
+		return exit.NotSo("%v; nothing was changed", err)
 	case errors.Is(err, context.Canceled):
-		return unreachable(nil, "stopped before its end; nothing was changed")
+		return exit.Unreachable(nil, "stopped before its end; nothing was changed")
 	default:
-		return explain(err)
+		return exit.Explain(err)
 	}
 }
 
-func dropKept(p *program, pool *pgxpool.Pool, chosen []projections.Projection) error {
+func dropKept(ctx context.Context, p *program, pool *pgxpool.Pool, chosen []projections.Projection) error {
 	for _, projection := range chosen {
-		dropped, err := projections.DropKept(p.ctx, pool, projection)
+		dropped, err := projections.DropKept(ctx, pool, projection)
 		if err != nil {
-			return explain(err)
+			return exit.Explain(err)
 		}
 		for _, name := range dropped {
 			if _, err := fmt.Fprintf(p.stdout, "%s dropped\n", name); err != nil {

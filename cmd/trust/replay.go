@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 	apphttp "github.com/salga-trust/engine/http"
@@ -28,26 +30,27 @@ type replayCmd struct {
 }
 
 // Run replays the state of consents from the log. CSV and NDJSON are, byte for byte, what the API answers.
-func (r replayCmd) Run(p *program) error {
+func (r replayCmd) Run(ctx context.Context, p *program) error {
 	if r.Reveal != (strings.TrimSpace(r.Reason) != "") {
-		return wrongUsage("--reveal needs --reason, and --reason is for --reveal")
+		return exit.WrongUsage("--reveal needs --reason, and --reason is for --reveal")
 	}
-	e, err := openCommandSide(p)
+	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	tenant, q, err := r.question(p, e)
+	defer o.close(ctx)
+
+	tenant, q, err := r.question(ctx, o)
 	if err != nil {
 		return err
 	}
 	if r.Reveal {
-		if err := r.record(p, e, tenant, q); err != nil {
+		if err := r.record(ctx, o, tenant, q); err != nil {
 			return err
 		}
 	}
-	if err := r.write(p, e, tenant, q); err != nil {
-		return explain(err)
+	if err := r.write(ctx, p, o, tenant, q); err != nil {
+		return exit.Explain(err)
 	}
 	_, err = fmt.Fprintf(p.stderr, "replayed at position %d; --position %d gives the same again\n", q.Position, q.Position)
 	return err
@@ -55,27 +58,27 @@ func (r replayCmd) Run(p *program) error {
 
 // question checks what is asked against what there is: an answer about a person or a purpose that is not there would look like
 // one about somebody who never decided anything.
-func (r replayCmd) question(p *program, e *commandSide) (tenant domain.TenantID, q reports.ReplayQuery, err error) {
+func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.TenantID, q reports.ReplayQuery, err error) {
 	q = reports.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID{UUID: r.Subject}, Purpose: strings.ToLower(r.Purpose)}
-	if tenant, err = e.handler.TenantOf(p.ctx, r.Tenant); err != nil {
-		return tenant, q, explain(err)
+	if tenant, err = o.handler.TenantOf(ctx, r.Tenant); err != nil {
+		return tenant, q, exit.Explain(err)
 	}
 	if !q.Subject.IsZero() {
-		if err := e.handler.KnownPerson(p.ctx, tenant, q.Subject); err != nil {
+		if err := o.handler.KnownPerson(ctx, tenant, q.Subject); err != nil {
 			return tenant, q, err
 		}
 	}
 	if q.Purpose != "" {
-		if err := e.handler.KnownPurpose(p.ctx, tenant, q.Purpose); err != nil {
+		if err := o.handler.KnownPurpose(ctx, tenant, q.Purpose); err != nil {
 			return tenant, q, err
 		}
 	}
-	q.Position, err = e.reports.Resolve(p.ctx, tenant, r.KnownAt.Time, r.Position)
+	q.Position, err = o.reports.Resolve(ctx, tenant, r.KnownAt.Time, r.Position)
 	return tenant, q, err
 }
 
 // record keeps in the log that an operator is about to see who the people are, before anything is shown.
-func (r replayCmd) record(p *program, e *commandSide, tenant domain.TenantID, q reports.ReplayQuery) error {
+func (r replayCmd) record(ctx context.Context, o *opened, tenant domain.TenantID, q reports.ReplayQuery) error {
 	read := commands.RecordRead{
 		Route: "trust replay", Fields: "consents, profile", Filter: map[string]string{"position": fmt.Sprint(q.Position)},
 		Reason: r.Reason,
@@ -89,7 +92,7 @@ func (r replayCmd) record(p *program, e *commandSide, tenant domain.TenantID, q 
 	if !q.At.IsZero() {
 		read.Filter["as_of"] = q.At.UTC().Format(time.RFC3339Nano)
 	}
-	_, err := e.handler.RecordRead(p.ctx, commands.System(tenant), read)
+	_, err := o.handler.RecordRead(ctx, commands.System(tenant), read)
 	return err
 }
 
@@ -112,7 +115,7 @@ type consentWriter interface {
 	Close() error
 }
 
-func (r replayCmd) write(p *program, e *commandSide, tenant domain.TenantID, q reports.ReplayQuery) error {
+func (r replayCmd) write(ctx context.Context, p *program, o *opened, tenant domain.TenantID, q reports.ReplayQuery) error {
 	var out consentWriter = &consentTable{out: p.stdout, people: r.Reveal}
 	if r.Format != "table" {
 		var err error
@@ -123,11 +126,11 @@ func (r replayCmd) write(p *program, e *commandSide, tenant domain.TenantID, q r
 	names := nameless
 	if r.Reveal {
 		names = func(people []domain.UserID) (map[domain.UserID]domain.User, error) {
-			return e.reports.People(p.ctx, tenant, people)
+			return o.reports.People(ctx, tenant, people)
 		}
 	}
 	batch := &batch{out: out, names: names}
-	if err := e.reports.Replay(p.ctx, tenant, q, batch.add); err != nil {
+	if err := o.reports.Replay(ctx, tenant, q, batch.add); err != nil {
 		return err
 	}
 	if err := batch.flush(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
@@ -81,7 +82,7 @@ func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 	s := newSite(t)
 	s.start("up")
 	pgtest.Eventually(t, "the system is ready", s.ready)
-	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").expect(t, exitDone, "admin of CPT made")
+	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").expect(t, exit.CodeDone, "admin of CPT made")
 	officer, nomsa := s.signedIn("officer@example.org", "a good password", "CPT"), s.citizen("nomsa@example.org", "Nomsa Ṱhavhani")
 	s.citizen("somebody@example.org", "Somebody Else")
 	then, day := time.Now().Add(-72*time.Hour).UTC().Format(time.RFC3339), time.Now().Add(-48*time.Hour).UTC().Format(time.RFC3339)
@@ -101,42 +102,42 @@ func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 			t.Errorf("%q shows without --reveal:\n%s", name, all.stdout)
 		}
 	}
-	replay("--subject", nomsa.id, "--as-of", day, "--known-at", day).expect(t, exitDone, "0 consents")
+	replay("--subject", nomsa.id, "--as-of", day, "--known-at", day).expect(t, exit.CodeDone, "0 consents")
 
 	for _, format := range []string{"csv", "ndjson"} {
 		over := officer.call("GET", "compliance/consents?purpose=sms_alert&format="+format, "")
 		here := replay("--purpose", "SMS_Alert", "--position", officer.position, "--format", format)
-		if here.code != exitDone || !bytes.Equal(over, []byte(here.stdout)) {
+		if here.code != exit.CodeDone || !bytes.Equal(over, []byte(here.stdout)) {
 			t.Errorf("%s: the command line says\n%s\nthe API says\n%s", format, here.stdout, over)
 		}
 	}
 
-	replay("--reveal", "--reason", "complaint 2026/114", "--subject", nomsa.id, "--format", "csv").expect(t, exitDone, "Nomsa Ṱhavhani,nomsa@example.org")
-	replay("--reveal", "--reason", "complaint 2026/115").expect(t, exitDone, "Somebody Else")
+	replay("--reveal", "--reason", "complaint 2026/114", "--subject", nomsa.id, "--format", "csv").expect(t, exit.CodeDone, "Nomsa Ṱhavhani,nomsa@example.org")
+	replay("--reveal", "--reason", "complaint 2026/115").expect(t, exit.CodeDone, "Somebody Else")
 	looked := s.run("exposure", "--tenant", "CPT", "--subject", nomsa.id)
 	for _, want := range []string{"an operator", "trust replay", "because: complaint 2026/114", "because: complaint 2026/115", officer.id, "4 reads"} {
 		if !strings.Contains(looked.stdout, want) {
 			t.Errorf("%q is missing:\n%s", want, looked.stdout)
 		}
 	}
-	s.run("exposure", "--tenant", "CPT", "--actor", officer.id).expect(t, exitDone, "2 reads")
-	s.run("verify").expect(t, exitDone, "events verified")
+	s.run("exposure", "--tenant", "CPT", "--actor", officer.id).expect(t, exit.CodeDone, "2 reads")
+	s.run("verify").expect(t, exit.CodeDone, "events verified")
 
 	for name, c := range map[string]struct {
 		code int
 		args []string
 		want string
 	}{
-		"no such tenant":       {exitNotSo, []string{"--tenant", "XYZ"}, "no municipality with this code"},
-		"nobody":               {exitNotSo, []string{"--subject", consent}, "no such person"},
-		"a typing error":       {exitNotSo, []string{"--purpose", "sms_alrt"}, "never had such a purpose"},
-		"no instant":           {exitUsage, []string{"--as-of", "3 March"}, "give an instant, with its zone"},
-		"both":                 {exitUsage, []string{"--known-at", day, "--position", "1"}, "position or known_at, not both"},
-		"a position to come":   {exitUsage, []string{"--position", "99999999"}, "has not reached this position"},
-		"names for no reason":  {exitUsage, []string{"--reveal"}, "--reveal needs --reason"},
-		"a reason for nothing": {exitUsage, []string{"--reason", "x"}, "--reason is for --reveal"},
-		"an endless reason":    {exitUsage, []string{"--reveal", "--reason", strings.Repeat("x", 5000)}, "reason"},
-		"another format":       {exitUsage, []string{"--format", "pdf"}, "--format"},
+		"no such tenant":       {exit.CodeNotSo, []string{"--tenant", "XYZ"}, "no municipality with this code"},
+		"nobody":               {exit.CodeNotSo, []string{"--subject", consent}, "no such person"},
+		"a typing error":       {exit.CodeNotSo, []string{"--purpose", "sms_alrt"}, "never had such a purpose"},
+		"no instant":           {exit.CodeUsage, []string{"--as-of", "3 March"}, "give an instant, with its zone"},
+		"both":                 {exit.CodeUsage, []string{"--known-at", day, "--position", "1"}, "position or known_at, not both"},
+		"a position to come":   {exit.CodeUsage, []string{"--position", "99999999"}, "has not reached this position"},
+		"names for no reason":  {exit.CodeUsage, []string{"--reveal"}, "--reveal needs --reason"},
+		"a reason for nothing": {exit.CodeUsage, []string{"--reason", "x"}, "--reason is for --reveal"},
+		"an endless reason":    {exit.CodeUsage, []string{"--reveal", "--reason", strings.Repeat("x", 5000)}, "reason"},
+		"another format":       {exit.CodeUsage, []string{"--format", "pdf"}, "--format"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/migrations"
@@ -20,28 +23,22 @@ type restoreCmd struct {
 
 // Run fills an empty database, which it makes if there is none, and erases again whom the keys say to be erased. All becomes
 // visible at once; until then nobody but the owner can open the database.
-func (r restoreCmd) Run(p *program) error {
-	c, err := p.config()
+func (r restoreCmd) Run(ctx context.Context, p *program) error {
+	o, err := p.check(needs{as: (*settings.Config).NeedOwner, keys: settings.Secrets{Master: true}})
 	if err != nil {
 		return err
 	}
-	if err := c.need(secrets{master: true}); err != nil {
-		return err
-	}
-	address, err := c.needOwner()
-	if err != nil {
-		return err
-	}
+
 	from, err := r.read()
 	if err != nil {
 		return err
 	}
-	conn, err := emptyDatabase(p, address)
+	conn, err := emptyDatabase(ctx, o.address)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(p.ctx) }()
-	return from.into(p, conn, []byte(c.masterKey))
+	defer func() { _ = conn.Close(ctx) }()
+	return from.into(ctx, p, conn, []byte(o.config.MasterKey))
 }
 
 // stored is a backup whose files are what was written.
@@ -64,50 +61,50 @@ func (r restoreCmd) read() (s stored, err error) {
 		return s, err
 	}
 	if s.keys.Position < s.events.Position {
-		return s, notSo("the keys are older than the events (position %d, %d): who came between would be lost; give the keys that "+
+		return s, exit.NotSo("the keys are older than the events (position %d, %d): who came between would be lost; give the keys that "+
 			"were written with the events, or newer ones", s.keys.Position, s.events.Position)
 	}
 	known, err := migrations.Known()
 	if err == nil && max(s.events.Schema, s.keys.Schema) > known {
-		err = notSo("the backup is of schema %d, and this program knows %d; run a newer trust", max(s.events.Schema, s.keys.Schema), known)
+		err = exit.NotSo("the backup is of schema %d, and this program knows %d; run a newer trust", max(s.events.Schema, s.keys.Schema), known)
 	}
 	return s, err
 }
 
 // emptyDatabase connects to a database of this schema that nobody has used.
-func emptyDatabase(p *program, address string) (*pgx.Conn, error) {
-	conn, err := pgx.Connect(p.ctx, address)
+func emptyDatabase(ctx context.Context, address string) (*pgx.Conn, error) {
+	conn, err := pgx.Connect(ctx, address)
 	if missing, ok := errors.AsType[*pgconn.PgError](err); ok && missing.Code == "3D000" { // invalid_catalog_name
-		if err = makeDatabase(p.ctx, address); err == nil {
-			conn, err = pgx.Connect(p.ctx, address)
+		if err = makeDatabase(ctx, address); err == nil {
+			conn, err = pgx.Connect(ctx, address)
 		}
 	}
 	if err != nil {
-		return nil, unreachable(err, "the database does not answer and cannot be made; is DATABASE_URL right?")
+		return nil, exit.Unreachable(err, "the database does not answer and cannot be made; is DATABASE_URL right?")
 	}
-	err = eventstore.CheckEmpty(p.ctx, conn)
+	err = eventstore.CheckEmpty(ctx, conn)
 	if err == nil {
-		_, err = migrations.Up(p.ctx, address)
+		_, err = migrations.Up(ctx, address)
 	}
 	if err != nil {
-		_ = conn.Close(p.ctx)
+		_ = conn.Close(ctx)
 		return nil, explainRestore(err)
 	}
 	return conn, nil
 }
 
 // into carries it out.
-func (s stored) into(p *program, conn *pgx.Conn, masterKey []byte) error {
-	restore, err := eventstore.BeginRestore(p.ctx, conn)
+func (s stored) into(ctx context.Context, p *program, conn *pgx.Conn, masterKey []byte) error {
+	restore, err := eventstore.BeginRestore(ctx, conn)
 	if err != nil {
 		return explainRestore(err)
 	}
-	defer restore.Close(p.ctx)
-	again, err := s.fill(p, restore, masterKey)
+	defer restore.Close(ctx)
+	again, err := s.fill(ctx, p, restore, masterKey)
 	if err != nil {
 		return explainRestore(err)
 	}
-	head, err := restore.Finish(p.ctx)
+	head, err := restore.Finish(ctx)
 	if err != nil {
 		return explainRestore(err)
 	}
@@ -117,31 +114,31 @@ func (s stored) into(p *program, conn *pgx.Conn, masterKey []byte) error {
 }
 
 // fill does all but the end. The keys come first: a wrong master key is told before the events are read.
-func (s stored) fill(p *program, restore *eventstore.Restore, masterKey []byte) (again int, err error) {
-	err = readData(dataPath(s.folders[keysFile], keysFile), func(r io.Reader) error { return restore.ReadKeys(p.ctx, r) })
+func (s stored) fill(ctx context.Context, p *program, restore *eventstore.Restore, masterKey []byte) (again int, err error) {
+	err = readData(dataPath(s.folders[keysFile], keysFile), func(r io.Reader) error { return restore.ReadKeys(ctx, r) })
 	if err != nil {
 		return 0, err
 	}
-	if err := restore.Prove(p.ctx, masterKey); err != nil {
+	if err := restore.Prove(ctx, masterKey); err != nil {
 		return 0, err
 	}
 	bar := newProgress(p.stderr, s.events.Position, "events")
 	err = readData(dataPath(s.folders[eventsFile], eventsFile), func(r io.Reader) error {
-		return restore.ReadEvents(p.ctx, r, func(rows int64) { _ = bar.Add64(rows) }) // drawing is all it does
+		return restore.ReadEvents(ctx, r, func(rows int64) { _ = bar.Add64(rows) }) // drawing is all it does
 	})
 	_ = bar.Finish() // likewise
 	if err != nil {
 		return 0, err
 	}
-	if err := restore.Settle(p.ctx, s.events.Position); err != nil {
+	if err := restore.Settle(ctx, s.events.Position); err != nil {
 		return 0, err
 	}
-	erased, err := restore.Erasures(p.ctx)
+	erased, err := restore.Erasures(ctx)
 	if err != nil {
 		return 0, err
 	}
 	for _, past := range erased {
-		if err := commands.ReapplyErasure(p.ctx, restore, past); err != nil {
+		if err := commands.ReapplyErasure(ctx, restore, past); err != nil {
 			return 0, err
 		}
 	}
@@ -151,13 +148,13 @@ func (s stored) fill(p *program, restore *eventstore.Restore, masterKey []byte) 
 func explainRestore(err error) error {
 	switch {
 	case errors.Is(err, eventstore.ErrNotEmpty):
-		return notSo("the database is not empty, and nothing is ever restored over something: name a new database in DATABASE_URL, " +
+		return exit.NotSo("the database is not empty, and nothing is ever restored over something: name a new database in DATABASE_URL, " +
 			"which need not be there yet")
 	case errors.Is(err, eventstore.ErrNoBackup), errors.Is(err, eventstore.ErrOtherKeys):
-		return notSo("%v; nothing was restored", err)
+		return exit.NotSo("%v; nothing was restored", err)
 	case errors.Is(err, migrations.ErrNewerDatabase):
-		return notSo("the database is newer than this program; run a newer trust")
+		return exit.NotSo("the database is newer than this program; run a newer trust")
 	default:
-		return explain(err)
+		return exit.Explain(err)
 	}
 }

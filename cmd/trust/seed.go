@@ -2,17 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"iter"
-	"runtime"
-	"slices"
-	"sync"
 
-	"github.com/alexedwards/argon2id"
-
-	"github.com/salga-trust/engine/commands"
-	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/seed"
 )
 
 type seedCmd struct {
@@ -20,212 +13,32 @@ type seedCmd struct {
 	Seed   uint64 `default:"1" placeholder:"S" help:"Another number makes up other people (default 1)."`
 }
 
-const (
-	// seedAtOnce is how many residents are at work at the same time: the log's appender writes what comes together in one
-	// transaction.
-	seedAtOnce = 64
-	// maxPeople is about a sixth of the country, and far from where the arithmetic of shares overflows.
-	maxPeople = 10_000_000
-	// seedPassword is everybody's who is made up, so that a developer can sign in as any of them.
-	seedPassword = "made up for development"
-)
+// Run makes up residents and staff, in a development system alone.
+func (s seedCmd) Run(ctx context.Context, p *program) error {
+	if p.settings.Get("ENVIRONMENT") == "production" {
+		return exit.WrongUsage("ENVIRONMENT is production, where nobody is made up; seed a development system")
+	}
+	if s.People < 1 || s.People > seed.MaxPeople {
+		return exit.WrongUsage("--people is not a number from 1 to %d; correct it", seed.MaxPeople)
+	}
 
-// Run makes up residents and staff. All they do goes through the same commands as HTTP, each as the person who does it. Repeated
-// with the same arguments it goes on where it was, and in the end changes nothing. With more people it adds the rest: the people of
-// a municipality are numbered within it. (Rarely a larger number gives a municipality one person less; one who is there stays.)
-func (c seedCmd) Run(p *program) error {
-	if p.settings.get("ENVIRONMENT") == "production" {
-		return wrongUsage("ENVIRONMENT is production, where nobody is made up; seed a development system")
-	}
-	if c.People < 1 || c.People > maxPeople {
-		return wrongUsage("--people is not a number from 1 to %d; correct it", maxPeople)
-	}
-	e, err := openCommandSide(p)
+	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
 		return err
 	}
-	defer e.close()
-	s, err := c.newSeeder(p.ctx, e)
+	defer o.close(ctx)
+
+	seeder, err := seed.New(ctx, o.store, s.People, s.Seed)
 	if err != nil {
 		return err
 	}
-	bar := newProgress(p.stderr, int64(c.People), "people")
-	err = s.run(p.ctx, func() { _ = bar.Add(1) })
+	bar := newProgress(p.stderr, int64(s.People), "people")
+	err = seeder.Run(ctx, func() { _ = bar.Add(1) })
 	_ = bar.Finish() // drawing is all it does
 	if err != nil {
-		return s.stopped(err)
+		return err
 	}
-	_, err = fmt.Fprintln(p.stdout, s.summary())
+
+	_, err = fmt.Fprintln(p.stdout, seeder.Summary())
 	return err
-}
-
-// seeder makes people up and has them act.
-type seeder struct {
-	handler *commands.Handler
-	names   nameList
-	seed    uint64
-	offices []*office
-	before  int64 // the log's head when this run began
-
-	mu  sync.Mutex // guards sum
-	sum seedSum
-}
-
-// seedSum counts who was made up, and what they have decided.
-type seedSum struct{ people, added, staff, grants, refusals, withdrawals, paper int }
-
-// newSeeder finds out that what seeding rests on was imported.
-func (c seedCmd) newSeeder(ctx context.Context, e *commandSide) (*seeder, error) {
-	s := &seeder{seed: c.Seed, handler: commands.New(e.store, commands.Config{
-		// The real cost would make an hour of 100 000 people. It protects passwords that somebody may steal and try out; this one
-		// stands in the source. A hash names its own parameters, so the API verifies it like any other.
-		Argon2id: &argon2id.Params{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32},
-		Hashes:   runtime.GOMAXPROCS(0),
-	})}
-	var err error
-	if s.names, err = embeddedNames(); err != nil {
-		return nil, err
-	}
-	shares, err := embeddedShares(c.People)
-	if err != nil {
-		return nil, err
-	}
-	for _, one := range shares {
-		tenant, err := s.handler.TenantOf(ctx, one.municipality)
-		if refusal, ok := errors.AsType[*domain.Error](err); ok && refusal.Code == domain.CodeUnknownMunicipality {
-			return nil, notSo("the municipality %s is not there; run trust up, or trust import municipalities, first", one.municipality)
-		}
-		if err != nil {
-			return nil, explain(err)
-		}
-		s.offices = append(s.offices, &office{share: one, tenant: tenant})
-	}
-	if err := s.needPurposes(ctx); err != nil {
-		return nil, err
-	}
-	s.before, err = s.handler.Store.Head(ctx)
-	return s, explain(err)
-}
-
-// needPurposes refuses a system without the purposes that residents decide about.
-func (s *seeder) needPurposes(ctx context.Context) error {
-	purposes, err := s.handler.Purposes(ctx, domain.PlatformTenant())
-	if err != nil {
-		return explain(err)
-	}
-	for _, h := range append(habits(), habit{purpose: childProgramme}) {
-		if !slices.ContainsFunc(purposes, func(p domain.Purpose) bool { return p.Code == h.purpose && p.Basis == domain.ConsentBasis }) {
-			return notSo("the default purpose %s is not there; run trust up, or trust import purposes, first", h.purpose)
-		}
-	}
-	return nil
-}
-
-// run makes the staff first, whom some residents need.
-func (s *seeder) run(ctx context.Context, step func()) error {
-	err := each(ctx, slices.Values(s.offices), s.employ)
-	if err != nil {
-		return err
-	}
-	return each(ctx, s.turns(), func(ctx context.Context, t turn) error {
-		r := s.names.madeUp(s.seed, t.office.municipality, t.number)
-		added, err := s.live(ctx, t.office, r)
-		if err == nil {
-			s.count(r, added)
-			step()
-		}
-		return err
-	})
-}
-
-// turn is whose turn it is to be made up: the resident with a number in the municipality of an office.
-type turn struct {
-	office *office
-	number int
-}
-
-// turns goes round the municipalities, one person of each at a time, so that the log mixes them as life would. Nothing is kept
-// for each person, however many there are.
-func (s *seeder) turns() iter.Seq[turn] {
-	return func(yield func(turn) bool) {
-		for number, more := 1, true; more; number++ {
-			more = false
-			for _, o := range s.offices {
-				if number > o.people {
-					continue
-				}
-				if more = true; !yield(turn{o, number}) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// each does something with all items, seedAtOnce at a time, and begins nothing new after the first error.
-func each[T any](ctx context.Context, items iter.Seq[T], do func(context.Context, T) error) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	todo := make(chan T)
-	var workers sync.WaitGroup
-	for range seedAtOnce {
-		workers.Go(func() {
-			for item := range todo {
-				if err := do(ctx, item); err != nil {
-					stop(err)
-				}
-			}
-		})
-	}
-	for item := range items {
-		select {
-		case todo <- item:
-			continue
-		case <-ctx.Done():
-		}
-		break
-	}
-	close(todo)
-	workers.Wait()
-	return context.Cause(ctx)
-}
-
-// count adds a resident who has done everything.
-func (s *seeder) count(r resident, added bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sum.people++
-	if added {
-		s.sum.added++
-	}
-	for _, d := range r.decisions {
-		switch d.kind {
-		case grants:
-			s.sum.grants++
-		case refuses:
-			s.sum.refusals++
-		case withdraws:
-			s.sum.withdrawals++
-		}
-		if d.form != nil {
-			s.sum.paper++
-		}
-	}
-}
-
-// summary is what there is now, and how to sign in.
-func (s *seeder) summary() string {
-	return fmt.Sprintf("%d people (%d new), %d staff in %d municipalities: %d grants (%d on paper), %d refusals, %d withdrawals; "+
-		"sign in as %s in %s with the password %q",
-		s.sum.people, s.sum.added, s.sum.staff, len(s.offices), s.sum.grants, s.sum.paper, s.sum.refusals, s.sum.withdrawals,
-		s.offices[0].email(domain.Manager, s.seed), s.offices[0].municipality, seedPassword)
-}
-
-// stopped says how far it came and what to do. What is in the log stays.
-func (s *seeder) stopped(err error) error {
-	if refusal, ok := errors.AsType[*domain.Error](err); ok && exitCode(err) != exitUnreachable {
-		return notSo("the seed stopped after %d people, because something there was changed since it was made up: %s "+
-			"Mend that, or take another --seed", s.sum.people, reasonOf(refusal))
-	}
-	return unreachable(err, "the seed stopped after %d people; run it again with the same arguments to go on", s.sum.people)
 }

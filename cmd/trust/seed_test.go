@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/seed"
 	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
@@ -15,9 +17,9 @@ import (
 func TestSeedIsRefusedInProduction(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, testSecret, testMaster, "ENVIRONMENT=production", "ALLOWED_ORIGINS=https://a.example", "DATABASE_URL=postgres://o@127.0.0.1:1/trust")
-	s.run("seed", "--people", "5").expect(t, exitUsage, "ENVIRONMENT is production, where nobody is made up; seed a development system")
+	s.run("seed", "--people", "5").expect(t, exit.CodeUsage, "ENVIRONMENT is production, where nobody is made up; seed a development system")
 	for _, people := range []string{"0", "-3", "10000001"} {
-		s.with("ENVIRONMENT=development").run("seed", "--people="+people).expect(t, exitUsage, "--people is not a number from 1 to 10000000")
+		s.with("ENVIRONMENT=development").run("seed", "--people="+people).expect(t, exit.CodeUsage, "--people is not a number from 1 to 10000000")
 	}
 }
 
@@ -25,38 +27,38 @@ func TestSeedIsRefusedInProduction(t *testing.T) {
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	s, _ := onDatabase(t)
-	seed := func(people string) outcome { return s.run("seed", "--people", people, "--seed", "4") }
-	seed("60").expect(t, exitNotSo, "is not there; run trust up, or trust import municipalities, first")
-	s.run("import", "municipalities", absolute(t, "data/municipalities.csv")).expect(t, exitDone, "257 registered")
-	seed("60").expect(t, exitNotSo, "is not there; run trust up, or trust import purposes, first")
-	s.run("import", "purposes", absolute(t, "data/purposes.csv")).expect(t, exitDone, "20 defined")
+	again := func(people string) outcome { return s.run("seed", "--people", people, "--seed", "4") }
+	again("60").expect(t, exit.CodeNotSo, "is not there; run trust up, or trust import municipalities, first")
+	s.run("import", "municipalities", absolute(t, "data/municipalities.csv")).expect(t, exit.CodeDone, "257 registered")
+	again("60").expect(t, exit.CodeNotSo, "is not there; run trust up, or trust import purposes, first")
+	s.run("import", "purposes", absolute(t, "data/purposes.csv")).expect(t, exit.CodeDone, "20 defined")
 	before := s.status().Head
 
 	first := s.start("seed", "--people", "60", "--seed", "4")
 	pgtest.Eventually(t, "some of them are there", func() bool { return s.status().Head > before+300 })
-	if code := first.stop(t, syscall.SIGINT); code == exitUnreachable {
+	if code := first.stop(t, syscall.SIGINT); code == exit.CodeUnreachable {
 		if !strings.Contains(first.said.String(), "run it again with the same arguments to go on") {
 			t.Errorf("stopped it says: %s", first.said)
 		}
-	} else if code != exitDone { // it may have been faster than the signal
+	} else if code != exit.CodeDone { // it may have been faster than the signal
 		t.Errorf("stopped it exits with %d", code)
 	}
-	seed("60").expect(t, exitDone, "60 people (")
+	again("60").expect(t, exit.CodeDone, "60 people (")
 	head := s.status().Head
-	seed("60").expect(t, exitDone, "60 people (0 new)")
+	again("60").expect(t, exit.CodeDone, "60 people (0 new)")
 	if again := s.status().Head; again != head {
 		t.Errorf("repeated it appended %d events", again-head)
 	}
-	seed("75").expect(t, exitDone, "75 people (15 new)")
+	again("75").expect(t, exit.CodeDone, "75 people (15 new)")
 
 	s.checkActors()
 	s.start("project", "all")
 	pgtest.Eventually(t, "the read tables have caught up", s.caughtUp)
-	s.run("verify").expect(t, exitDone, "events verified")
+	s.run("verify").expect(t, exit.CodeDone, "events verified")
 	s.start("serve")
 	pgtest.Eventually(t, "the API is ready", s.ready)
 	for _, official := range []string{"admin", "manager", "field.worker"} {
-		if status := s.signIn(official+".jhb.4@example.org", seedPassword, "JHB"); status != http.StatusOK {
+		if status := s.signIn(official+".jhb.4@example.org", seed.Password, "JHB"); status != http.StatusOK {
 			t.Errorf("%s signs in with status %d", official, status)
 		}
 	}

@@ -6,8 +6,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 )
 
 type serveCmd struct{}
@@ -24,49 +28,45 @@ const (
 
 // Run listens at once, answers "not ready" until the log is open, and serves until a signal comes; then it finishes the requests
 // it has.
-func (serveCmd) Run(p *program) error {
-	c, err := p.config()
+func (serveCmd) Run(ctx context.Context, p *program) error {
+	o, err := p.check(needs{commands: true, keys: settings.Secrets{Secret: true}})
 	if err != nil {
 		return err
 	}
-	if err := c.need(secrets{secret: true, master: true}); err != nil {
-		return err
-	}
-	address, err := c.needAPI()
+
+	log := newLogger(p.stderr, o.config, "serve")
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.config.HTTPAddr)
 	if err != nil {
-		return err
+		return exit.Unreachable(err, "cannot listen on HTTP_ADDR; end what listens there, or set another address")
 	}
-	log := newLogger(p.stderr, c, "serve")
-	listener, err := (&net.ListenConfig{}).Listen(p.ctx, "tcp", c.httpAddr)
-	if err != nil {
-		return unreachable(err, "cannot listen on HTTP_ADDR; end what listens there, or set another address")
-	}
+
 	current := &swap{}
 	current.use(starting("database"))
 	server := &http.Server{
 		Handler: current, ReadHeaderTimeout: headerPatience, ReadTimeout: bodyPatience, IdleTimeout: idlePatience,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	log.Info("listening", slog.String("address", listener.Addr().String()))
-	ctx, stop := context.WithCancelCause(p.ctx)
+	log.InfoContext(ctx, "listening", slog.String("address", listener.Addr().String()))
+
+	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	opened := make(chan *commandSide, 1)
-	go func() {
-		e, err := openAPI(ctx, c, address, log, current)
+
+	var opening sync.WaitGroup
+	opening.Go(func() {
+		err := openAPI(ctx, o, log, current)
 		if err == nil {
-			err = watchMasterKey(ctx, e.pool, c, true)
+			err = watchMasterKey(ctx, o.pool, o.config, true)
 		}
 		if err != nil && ctx.Err() == nil {
 			stop(err)
 		}
-		opened <- e
-	}()
+	})
+
 	err = serveUntil(ctx, server, listener)
 	stop(nil)
-	if e := <-opened; e != nil {
-		e.close()
-	}
-	log.Info("stopped")
+	opening.Wait()
+	o.close(ctx)
+	log.InfoContext(ctx, "stopped")
 	return err
 }
 
@@ -76,7 +76,7 @@ func serveUntil(ctx context.Context, server *http.Server, listener net.Listener)
 	go func() { broken <- server.Serve(listener) }()
 	select {
 	case err := <-broken:
-		return unreachable(err, "the server stopped")
+		return exit.Unreachable(err, "the server stopped")
 	case <-ctx.Done():
 	}
 	patience, done := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
@@ -89,7 +89,7 @@ func serveUntil(ctx context.Context, server *http.Server, listener net.Listener)
 
 // whyEnded gives the failure that ended ctx; nil: a signal did.
 func whyEnded(ctx context.Context) error {
-	if failed, ok := errors.AsType[*failure](context.Cause(ctx)); ok {
+	if failed, ok := errors.AsType[*exit.Error](context.Cause(ctx)); ok {
 		return failed
 	}
 	return nil

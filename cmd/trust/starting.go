@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/internal/pg"
 )
@@ -31,39 +32,37 @@ func starting(part string) http.Handler {
 
 // openAPI opens the log, as soon as the database answers and has its schema, and puts the API in place. It fails for what waiting
 // does not mend, such as a key that was read when the process started.
-func openAPI(ctx context.Context, c *config, address string, log *slog.Logger, current *swap) (opened *commandSide, err error) {
-	pool, err := openPool(ctx, address, c.poolSize)
-	if err != nil {
-		return nil, err
+func openAPI(ctx context.Context, o *opened, log *slog.Logger, current *swap) (err error) {
+	if o.pool, err = openPool(ctx, o.address, o.config.PoolSize); err != nil {
+		return err
 	}
+
 	pauses := pg.NewBackoff(50*time.Millisecond, 2*time.Second)
 	for {
-		e, err := newCommandSide(ctx, c, pool)
+		err := o.openLog(ctx)
 		if err == nil {
-			handler, err := newAPI(c, e, log)
-			if err != nil {
-				e.close()
-				return nil, err
+			handler, err := newAPI(o, log)
+			if err == nil {
+				current.use(handler)
 			}
-			current.use(handler)
-			return e, nil
+			return err
 		}
 		if !passes(err) || ctx.Err() != nil {
-			pool.Close()
-			return nil, err
+			return err
 		}
+
 		part := "database"
 		switch {
-		case isUnmigrated(err):
+		case exit.IsUnmigrated(err):
 			part = "migrations"
-		case isClosed(err):
+		case exit.IsClosed(err):
 			part = "restore"
 		}
+
 		current.use(starting(part))
-		log.WarnContext(ctx, "waiting", slog.String("for", part), slog.String("why", oneLine(err)))
+		log.WarnContext(ctx, "waiting", slog.String("for", part), slog.String("why", exit.OneLine(err)))
 		if !pauses.Wait(ctx) {
-			pool.Close()
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }
@@ -71,6 +70,6 @@ func openAPI(ctx context.Context, c *config, address string, log *slog.Logger, c
 // passes tells whether what keeps the log from being opened may mend itself: a server that starts, migrations or a restore on their
 // way, but neither a key nor a login that is wrong.
 func passes(err error) bool {
-	failed, ok := errors.AsType[*failure](err)
-	return ok && failed.code == exitUnreachable && !errors.Is(err, eventstore.ErrWrongMasterKey) && pg.Classify(err) != pg.Settings
+	failed, ok := errors.AsType[*exit.Error](err)
+	return ok && failed.Code == exit.CodeUnreachable && !errors.Is(err, eventstore.ErrWrongMasterKey) && pg.Classify(err) != pg.Settings
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
@@ -25,10 +26,10 @@ func TestWhatTheServerRefusesIsNotWaitedForAtTheStart(t *testing.T) {
 	} {
 		pool, err := openPool(t.Context(), c.address, 1)
 		must(t, err)
-		err = explain(pool.Ping(t.Context()))
+		err = exit.Explain(pool.Ping(t.Context()))
 		pool.Close()
-		if exitCode(err) != exitUnreachable || !strings.Contains(err.Error(), c.says) || passes(err) != c.passes {
-			t.Errorf("%s: exit code %d, waited for: %t, %v", name, exitCode(err), passes(err), err)
+		if exit.CodeOf(err) != exit.CodeUnreachable || !strings.Contains(err.Error(), c.says) || passes(err) != c.passes {
+			t.Errorf("%s: exit code %d, waited for: %t, %v", name, exit.CodeOf(err), passes(err), err)
 		}
 	}
 }

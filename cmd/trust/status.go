@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore/follow"
 )
 
@@ -15,23 +18,16 @@ type statusCmd struct {
 }
 
 // Run shows how far the log and each projector are.
-func (s statusCmd) Run(p *program) error {
-	c, err := p.config()
+func (s statusCmd) Run(ctx context.Context, p *program) error {
+	o, err := p.open(ctx, needs{as: (*settings.Config).NeedAPI, pool: 2})
 	if err != nil {
 		return err
 	}
-	address, err := c.needAPI()
+	defer o.close(ctx)
+
+	status, err := follow.NewObserver(o.pool, followers()...).Status(ctx)
 	if err != nil {
-		return err
-	}
-	pool, err := openPool(p.ctx, address, 2)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	status, err := follow.NewObserver(pool, followers()...).Status(p.ctx)
-	if err != nil {
-		return explain(err)
+		return exit.Explain(err)
 	}
 	if s.JSON {
 		err = json.NewEncoder(p.stdout).Encode(status)
@@ -48,7 +44,7 @@ func (s statusCmd) Run(p *program) error {
 		}
 	}
 	if len(halted) > 0 {
-		return notSo("halted: %s; the errors above say why, and a projector goes on by itself once its cause is mended", strings.Join(halted, ", "))
+		return exit.NotSo("halted: %s; the errors above say why, and a projector goes on by itself once its cause is mended", strings.Join(halted, ", "))
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
@@ -64,8 +65,8 @@ func TestFarNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 		t.Errorf("%d commands were acknowledged, of %d", len(done.positions), commands)
 	}
 	s.matches(t, done)
-	s.run("verify").expect(t, exitDone, "events verified")
-	s.run("status").expect(t, exitDone, "running")
+	s.run("verify").expect(t, exit.CodeDone, "events verified")
+	s.run("status").expect(t, exit.CodeDone, "running")
 }
 
 // killAtRandom kills one part after another until the load is over, letting the load go on in between.

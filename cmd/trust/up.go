@@ -4,55 +4,73 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
+	"github.com/salga-trust/engine/cmd/trust/internal/supervise"
 )
 
 type upCmd struct{}
 
 // Run starts everything, keeps it alive until a signal comes, and then stops it in order.
-func (upCmd) Run(p *program) error {
-	home, err := openHome(p.settings.dataDir)
+func (upCmd) Run(ctx context.Context, p *program) error {
+	home, err := supervise.OpenHome(p.settings.DataDir)
 	if err != nil {
 		return err
 	}
-	defer home.close()
+	defer home.Close()
 	// Read again now that nobody else writes there: another trust up may just have made what is missing here.
-	if p.settings, err = readSettings(p.settings.given[fromFlag], os.Environ()); err != nil {
+	if p.settings, err = p.settings.Again(os.Environ()); err != nil {
 		return err
 	}
-	from, err := settle(p.ctx, p, p.stderr)
+	from, err := settle(ctx, p, p.stderr)
 	if err != nil {
-		return interrupted(p.ctx, err)
+		return interrupted(ctx, err)
 	}
-	if err := awaitAddress(p.ctx, from.config.httpAddr); err != nil {
-		return interrupted(p.ctx, err)
+	if err := awaitAddress(ctx, from.config.HTTPAddr); err != nil {
+		return interrupted(ctx, err)
 	}
 	if from.server != nil {
-		if err := from.server.cluster.Init(p.ctx); err != nil {
-			return interrupted(p.ctx, unreachable(err, "cannot make a Postgres in DATA_DIR"))
+		if err := from.server.Cluster.Init(ctx); err != nil {
+			return interrupted(ctx, exit.Unreachable(err, "cannot make a Postgres in DATA_DIR"))
 		}
 	}
-	s := newSupervisor(home, newLogger(p.stderr, from.config, "up"), from.server)
-	again := make(chan os.Signal, 1)
-	err = s.launch(p, from)
+	log := newLogger(p.stderr, from.config, "up")
+	s := &system{program: p, from: from, log: log, parts: supervise.New(ctx, home, log)}
+	err = s.launch(ctx)
 	if err == nil {
 		select {
-		case <-p.ctx.Done():
-		case err = <-s.failed:
+		case <-ctx.Done():
+		case err = <-s.parts.Failed():
 		}
 	}
+
+	again := make(chan os.Signal, 1)
 	signal.Notify(again, syscall.SIGINT, syscall.SIGTERM) // a second one kills
-	s.stopAll(again)
-	return interrupted(p.ctx, err)
+	s.parts.StopAll(again)
+	return interrupted(ctx, err)
+}
+
+// system is what trust up runs.
+type system struct {
+	*program
+	from settled
+
+	log   *slog.Logger
+	parts *supervise.Supervisor
 }
 
 // interrupted makes "stopped because somebody said so" a success.
 func interrupted(ctx context.Context, err error) error {
-	if ctx.Err() != nil && exitCode(err) != exitUsage {
+	if ctx.Err() != nil && exit.CodeOf(err) != exit.CodeUsage {
 		return nil
 	}
 	return err
@@ -60,43 +78,63 @@ func interrupted(ctx context.Context, err error) error {
 
 // launch starts the parts in order: the database, its schema, then everything that uses it. It returns when all run; the first
 // import goes on meanwhile.
-func (s *supervisor) launch(p *program, from settled) error {
-	ctx, stop := context.WithCancelCause(p.ctx)
+func (s *system) launch(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go func() { // a part that refuses to work ends the waiting below
 		select {
-		case err := <-s.failed:
+		case err := <-s.parts.Failed():
 			stop(err)
-			s.fail(err)
+			s.parts.Fail(err)
 		case <-ctx.Done():
 		}
 	}()
-	if s.server != nil {
-		s.start(&s.server.group, s.server.part(s.fail))
-		if err := s.server.awaitReady(ctx); err != nil {
+
+	if s.from.server != nil {
+		s.parts.Keep(s.parts.Database, s.from.server.Part(s.parts.Fail))
+		if err := s.from.server.AwaitReady(ctx); err != nil {
 			return cause(ctx, err)
 		}
 	}
-	if err := s.step(ctx, p, "schema"); err != nil {
+
+	if err := s.step(ctx, "schema"); err != nil {
 		return cause(ctx, err)
 	}
-	if err := s.forgetOthers(from.config); err != nil {
-		return unreachable(err, "cannot prepare DATA_DIR")
+	if err := s.forgetOthers(); err != nil {
+		return exit.Unreachable(err, "cannot prepare DATA_DIR")
 	}
-	serve, err := p.own("serve", "serve")
+
+	serve, err := s.own("serve", "serve")
 	if err != nil {
 		return err
 	}
-	s.start(&s.serve, serve)
+	s.parts.Keep(s.parts.API, serve)
 	for _, name := range namesOf(followers()) {
-		worker, err := p.own("project-"+name, "project", name)
+		worker, err := s.own("project-"+name, "project", name)
 		if err != nil {
 			return err
 		}
-		s.start(&s.clients, worker)
+		s.parts.Keep(s.parts.Clients, worker)
 	}
-	s.clients.running.Go(func() { s.welcome(p, from) })
+	s.parts.Clients.Go(s.welcome)
 	return nil
+}
+
+// own returns a part that runs this program with other arguments.
+func (p *program) own(name string, args ...string) (supervise.Part, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return supervise.Part{}, exit.Unreachable(err, "cannot find this program's own file")
+	}
+	return supervise.Part{
+		Name: name, Stop: syscall.SIGTERM, Grace: 15 * time.Second,
+		Command: func(ctx context.Context) *exec.Cmd {
+			cmd := exec.CommandContext(ctx, self, args...)
+			cmd.Env = append(p.settings.AsEnvironment(os.Environ()), exit.PartVariable+"="+name)
+			cmd.Stdout, cmd.Stderr = p.stdout, p.stderr
+			return cmd
+		},
+	}, nil
 }
 
 // cause is why ctx ended, if it did, and else err.
@@ -108,66 +146,65 @@ func cause(ctx context.Context, err error) error {
 }
 
 // step does one step of the preparation in a process of its own, until it is done.
-func (s *supervisor) step(ctx context.Context, p *program, name string) error {
-	work, err := p.own("prepare", "prepare", name)
+func (s *system) step(ctx context.Context, name string) error {
+	work, err := s.own("prepare", "prepare", name)
 	if err != nil {
 		return err
 	}
-	err = s.finish(ctx, work)
+	err = s.parts.Finish(ctx, work)
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err
-	case codeOf(err) == exitRefused:
-		return wrongUsage("the step %s refuses its configuration; correct what it says above and start again", name)
+	case supervise.ExitCode(err) == exit.CodeRefused:
+		return exit.WrongUsage("the step %s refuses its configuration; correct what it says above and start again", name)
 	default:
-		return notSo("the step %s did not succeed; it says above why", name)
+		return exit.NotSo("the step %s did not succeed; it says above why", name)
 	}
 }
 
 // welcome does the first import, and says where everything is once it works.
-func (s *supervisor) welcome(p *program, from settled) {
-	ctx := s.clients.ctx
-	if err := s.contents(ctx, p, from.config); err != nil {
+func (s *system) welcome(ctx context.Context) {
+	if err := s.contents(ctx); err != nil {
 		if ctx.Err() == nil {
-			s.fail(err)
+			s.parts.Fail(err)
 		}
 		return
 	}
-	if !awaitReadyAnswer(ctx, from.config.httpAddr) {
+
+	if !awaitReadyAnswer(ctx, s.from.config.HTTPAddr) {
 		return
 	}
-	if err := announce(p, from); err != nil {
-		s.log.Warn("cannot write to standard output")
+	if err := s.announce(); err != nil {
+		s.log.WarnContext(ctx, "cannot write to standard output")
 	}
 }
 
 // announce prints the addresses. The admin's password is for the eyes of who sits before the terminal, not for files and pipes.
-func announce(p *program, from settled) error {
-	c := from.config
-	base := "http://" + reachableAddress(c.httpAddr)
-	signIn := fmt.Sprintf("%s in municipality SALGA; password: ADMIN_PASSWORD in %s", c.settings.get("ADMIN_EMAIL"), c.envFile())
+func (s *system) announce() error {
+	c := s.from.config
+	base := "http://" + reachableAddress(c.HTTPAddr)
+	signIn := fmt.Sprintf("%s in municipality SALGA; password: ADMIN_PASSWORD in %s", c.Settings.Get("ADMIN_EMAIL"), c.EnvFile())
 	switch {
-	case from.given:
-		signIn = c.settings.get("ADMIN_EMAIL") + " in municipality SALGA; password: as given in ADMIN_PASSWORD"
-	case isTerminal(p.stdout):
+	case s.from.given:
+		signIn = c.Settings.Get("ADMIN_EMAIL") + " in municipality SALGA; password: as given in ADMIN_PASSWORD"
+	case isTerminal(s.stdout):
 		signIn = fmt.Sprintf("%s in municipality SALGA; password: %s (kept in %s)",
-			c.settings.get("ADMIN_EMAIL"), c.settings.get("ADMIN_PASSWORD"), c.envFile())
+			c.Settings.Get("ADMIN_EMAIL"), c.Settings.Get("ADMIN_PASSWORD"), c.EnvFile())
 	}
-	database := from.config.databaseURL
-	_, err := fmt.Fprintf(p.stdout, `ready
+	_, err := fmt.Fprintf(s.stdout, `ready
   API            %s/api/v1
   documentation  %s/docs
   database       %s
   first admin    %s
-`, base, base, describeDatabase(database, from.server), signIn)
+`, base, base, describeDatabase(c.DatabaseURL, s.from.server), signIn)
 	return err
 }
 
-func describeDatabase(address string, server *privateServer) string {
+func describeDatabase(address string, server *supervise.Postgres) string {
 	if server == nil {
-		return place(address)
+		return settings.HostAndName(address)
 	}
-	return place(address) + " in " + server.cluster.Dir
+	return settings.HostAndName(address) + " in " + server.Cluster.Dir
 }
 
 // reachableAddress replaces "every address of this machine" by one that a browser can open.
@@ -190,9 +227,9 @@ func awaitAddress(ctx context.Context, address string) error {
 			return listener.Close()
 		}
 		if time.Now().After(deadline) || !errors.Is(err, syscall.EADDRINUSE) {
-			return unreachable(err, "cannot listen on HTTP_ADDR; end what listens there, or set another address")
+			return exit.Unreachable(err, "cannot listen on HTTP_ADDR; end what listens there, or set another address")
 		}
-		if !wait(ctx, 100*time.Millisecond) {
+		if !retry.Wait(ctx, 100*time.Millisecond) {
 			return ctx.Err()
 		}
 	}

@@ -10,6 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/salga-trust/engine/cmd/trust/data"
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/supervise"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
@@ -72,7 +75,7 @@ func upFromNothing(t *testing.T, s *site, up *running) *running {
 			t.Errorf("%s was printed where no terminal is", name)
 		}
 	}
-	for _, part := range []string{credit, "http://" + s.addr + "/docs", "257 registered, 0 unchanged, 0 refused", s.data("env")} {
+	for _, part := range []string{data.Credit, "http://" + s.addr + "/docs", "257 registered, 0 unchanged, 0 refused", s.data("env")} {
 		if !strings.Contains(up.said.String(), part) {
 			t.Errorf("it does not say %q", part)
 		}
@@ -84,7 +87,7 @@ func upFromNothing(t *testing.T, s *site, up *running) *running {
 }
 
 func upTwice(t *testing.T, s *site, up *running) *running {
-	s.run("up").expect(t, exitUnreachable, "trust up runs on "+s.data("")+" already (process ")
+	s.run("up").expect(t, exit.CodeUnreachable, "trust up runs on "+s.data("")+" already (process ")
 	if up.ended() {
 		t.Error("that ended the first one")
 	}
@@ -93,9 +96,9 @@ func upTwice(t *testing.T, s *site, up *running) *running {
 }
 
 func upIsHealthy(t *testing.T, s *site, up *running) *running {
-	s.run("status").expect(t, exitDone, "municipalities")
-	s.run("verify").expect(t, exitDone, "events verified")
-	s.run("migrate", "--status").expect(t, exitDone, "schema version")
+	s.run("status").expect(t, exit.CodeDone, "municipalities")
+	s.run("verify").expect(t, exit.CodeDone, "events verified")
+	s.run("migrate", "--status").expect(t, exit.CodeDone, "schema version")
 	pgtest.Eventually(t, "the metrics tell that every projector runs, and has caught up", func() bool {
 		metrics := s.metrics()
 		head := metrics["trust_log_position"]
@@ -119,13 +122,13 @@ func upHeals(t *testing.T, s *site, up *running) *running {
 			return now != 0 && now != pid && alive(now) && s.ready()
 		})
 	}
-	s.run("verify").expect(t, exitDone, "events verified")
+	s.run("verify").expect(t, exit.CodeDone, "events verified")
 	return up
 }
 
 func upRotates(t *testing.T, s *site, up *running) *running {
 	before, parts := s.kept(), s.pids()
-	s.with("NEW_MASTER_KEY="+nextMaster).run("keys", "rotate").expect(t, exitDone, "260 keys re-wrapped under the new master key, which is MASTER_KEY in "+s.data("env"))
+	s.with("NEW_MASTER_KEY="+nextMaster).run("keys", "rotate").expect(t, exit.CodeDone, "260 keys re-wrapped under the new master key, which is MASTER_KEY in "+s.data("env"))
 	after := s.kept()
 	if after["MASTER_KEY"] != nextMaster {
 		t.Error("the new key is not kept")
@@ -135,7 +138,7 @@ func upRotates(t *testing.T, s *site, up *running) *running {
 	}
 	pgtest.Eventually(t, "every part that knew the old key was started again", func() bool {
 		for name, pid := range s.pids() {
-			if (pid == parts[name]) != (name == postgresPart) {
+			if (pid == parts[name]) != (name == supervise.PostgresPart) {
 				return false
 			}
 		}
@@ -144,15 +147,15 @@ func upRotates(t *testing.T, s *site, up *running) *running {
 	if me := s.signedIn(after["ADMIN_EMAIL"], after["ADMIN_PASSWORD"], "SALGA"); field(t, me.call("GET", "users/me", ""), "full_name") != "Administrator" {
 		t.Error("the first admin's name does not read as before")
 	}
-	s.run("import", "municipalities", s.file("late.csv", "code,name,province\nLATE1,A Late One,Gauteng\n")).expect(t, exitDone, "1 registered")
-	s.run("verify").expect(t, exitDone, "events verified")
-	s.with("MASTER_KEY="+before["MASTER_KEY"]).run("verify").expect(t, exitUsage, "MASTER_KEY is not the one")
-	s.with("NEW_MASTER_KEY="+nextMaster).run("keys", "rotate").expect(t, exitDone, "nothing to do")
+	s.run("import", "municipalities", s.file("late.csv", "code,name,province\nLATE1,A Late One,Gauteng\n")).expect(t, exit.CodeDone, "1 registered")
+	s.run("verify").expect(t, exit.CodeDone, "events verified")
+	s.with("MASTER_KEY="+before["MASTER_KEY"]).run("verify").expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
+	s.with("NEW_MASTER_KEY="+nextMaster).run("keys", "rotate").expect(t, exit.CodeDone, "nothing to do")
 	return up
 }
 
 func upStops(t *testing.T, s *site, up *running) *running {
-	if code := up.stop(t, syscall.SIGTERM); code != exitDone {
+	if code := up.stop(t, syscall.SIGTERM); code != exit.CodeDone {
 		t.Errorf("exit code %d", code)
 	}
 	if left := s.leftovers(); len(left) > 0 {
@@ -194,7 +197,7 @@ func upIsKilled(t *testing.T, s *site, up *running) *running {
 func upWithOtherKey(t *testing.T, s *site, up *running) *running {
 	wrong := s.with("MASTER_KEY=" + strings.Repeat("wrong-", 8))
 	o := wrong.run("up")
-	o.expect(t, exitUsage, "MASTER_KEY is not the one that this database was made with")
+	o.expect(t, exit.CodeUsage, "MASTER_KEY is not the one that this database was made with")
 	if strings.Contains(o.stdout+o.stderr, "wrong-wrong") {
 		t.Error("it printed the key")
 	}
@@ -211,7 +214,7 @@ func upWithoutKey(t *testing.T, s *site, up *running) *running {
 	if err := os.WriteFile(s.data("env"), []byte(strings.Join(without, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.run("up").expect(t, exitUsage, "but no MASTER_KEY")
+	s.run("up").expect(t, exit.CodeUsage, "but no MASTER_KEY")
 	if _, made := s.kept()["MASTER_KEY"]; made {
 		t.Error("it made another one")
 	}
@@ -248,7 +251,7 @@ func TestUpFinishesAFirstStartThatWasKilled(t *testing.T) {
 	if code := s.signIn(kept["ADMIN_EMAIL"], kept["ADMIN_PASSWORD"], "SALGA"); code != 200 {
 		t.Errorf("the first admin's sign-in answers %d", code)
 	}
-	if code := up.stop(t, syscall.SIGINT); code != exitDone {
+	if code := up.stop(t, syscall.SIGINT); code != exit.CodeDone {
 		t.Errorf("exit code %d", code)
 	}
 	s.noneLeft()
@@ -272,10 +275,10 @@ func TestUpOnAGivenDatabase(t *testing.T) {
 	if strings.Contains(up.said.String(), "given from outside") {
 		t.Error("it printed the password")
 	}
-	if code := up.stop(t, syscall.SIGINT); code != exitDone {
+	if code := up.stop(t, syscall.SIGINT); code != exit.CodeDone {
 		t.Errorf("exit code %d", code)
 	}
 	s.noneLeft()
-	s.with("MASTER_KEY="+strings.Repeat("wrong-", 8)).run("up").expect(t, exitUsage, "MASTER_KEY is not the one")
+	s.with("MASTER_KEY="+strings.Repeat("wrong-", 8)).run("up").expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
 	s.noneLeft()
 }

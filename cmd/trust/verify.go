@@ -1,40 +1,28 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
-	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/projections"
 )
 
 type verifyCmd struct{}
 
 // Run re-reads the whole log and compares the read tables with it.
-func (verifyCmd) Run(p *program) error {
-	c, err := p.config()
+func (verifyCmd) Run(ctx context.Context, p *program) error {
+	o, err := p.open(ctx, needs{as: (*settings.Config).NeedProjector, pool: 2, reader: true})
 	if err != nil {
 		return err
 	}
-	if err := c.need(secrets{master: true}); err != nil {
-		return err
-	}
-	address, err := c.needProjector()
-	if err != nil {
-		return err
-	}
-	pool, err := openPool(p.ctx, address, 2)
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	reader, err := eventstore.NewReader(p.ctx, pool, []byte(c.masterKey))
-	if err != nil {
-		return c.explain(err)
-	}
+	defer o.close(ctx)
+
 	bar := newProgress(p.stderr, -1, "events")
 	var events int64
-	err = projections.Verify(p.ctx, pool, reader, func(what string, done, total int64) {
+	err = projections.Verify(ctx, o.pool, o.reader, func(what string, done, total int64) {
 		events = max(events, total) // the log comes first, and has the most
 		bar.Describe(what)
 		bar.ChangeMax64(total)
@@ -42,12 +30,12 @@ func (verifyCmd) Run(p *program) error {
 	})
 	_ = bar.Finish()
 	if difference, ok := errors.AsType[*projections.Difference](err); ok && difference.Projection != "" {
-		return notSo("%v; trust rebuild %s makes the table anew from the log", difference, difference.Projection)
+		return exit.NotSo("%v; trust rebuild %s makes the table anew from the log", difference, difference.Projection)
 	} else if ok {
-		return notSo("%v; the log can be made anew only from a backup", difference)
+		return exit.NotSo("%v; the log can be made anew only from a backup", difference)
 	}
 	if err != nil {
-		return explain(err)
+		return exit.Explain(err)
 	}
 	_, err = fmt.Fprintf(p.stdout, "%d events verified: positions and versions without a gap, read tables equal to a replay\n", events)
 	return err

@@ -7,6 +7,9 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore"
 )
 
@@ -16,23 +19,21 @@ const lookAtKey = time.Second
 // watchMasterKey ends when ctx does, or with an error when the master key is not, or no longer, the one in force. A process with an
 // old key goes on with the keys it remembers, but would fail one request or event after the other. Whoever started it starts it again,
 // and it reads its settings afresh. proven tells that the key was right a moment ago.
-func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *config, proven bool) error {
+func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *settings.Config, proven bool) error {
 	for {
-		switch _, err := eventstore.NewReader(ctx, pool, []byte(c.masterKey)); {
+		_, err := eventstore.NewReader(ctx, pool, []byte(c.MasterKey))
+		switch {
 		case err == nil:
 			proven = true
 		case !errors.Is(err, eventstore.ErrWrongMasterKey): // the database is away: others say so
 		case proven:
-			return masterKeyChanged()
+			return exit.Explain(eventstore.ErrMasterKeyChanged)
 		default:
-			return c.explain(err)
+			return explainKey(c, err)
 		}
-		if !wait(ctx, lookAtKey) {
+
+		if !retry.Wait(ctx, lookAtKey) {
 			return nil
 		}
 	}
-}
-
-func masterKeyChanged() error {
-	return unreachable(nil, "the master key was changed while this process ran; set MASTER_KEY to the new one and start it again")
 }

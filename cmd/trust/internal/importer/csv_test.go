@@ -1,4 +1,4 @@
-package main
+package importer
 
 import (
 	"strconv"
@@ -37,17 +37,17 @@ func TestCSVNamesBrokenRowsAndKeepsTheRest(t *testing.T) {
 		"only names of columns":     {"code,name\n", nil, nil},
 	}
 	for name, c := range cases {
-		rows, bad, err := parseCSV([]byte(c.text), []string{"code", "name"})
+		rows, bad, err := Parse([]byte(c.text), []string{"code", "name"})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		var gotRows, gotBad []string
 		for _, r := range rows {
-			gotRows = append(gotRows, strings.Join([]string{strconv.Itoa(r.line), r.fields["code"], r.fields["name"]}, ":"))
+			gotRows = append(gotRows, strings.Join([]string{strconv.Itoa(r.Line), r.Fields["code"], r.Fields["name"]}, ":"))
 		}
 		for i, b := range bad {
-			text := strconv.Itoa(b.line) + ":" + b.reason
+			text := strconv.Itoa(b.Line) + ":" + b.Reason
 			if i < len(c.bad) && strings.HasPrefix(text, c.bad[i]) {
 				text = c.bad[i]
 			}
@@ -78,7 +78,7 @@ func TestCSVRefusesFilesAsAWhole(t *testing.T) {
 		"a spreadsheet file": {"PK\x03\x04\x14\x00", "is missing"},
 	}
 	for name, c := range cases {
-		_, _, err := parseCSV([]byte(c.text), []string{"code", "name"})
+		_, _, err := Parse([]byte(c.text), []string{"code", "name"})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 		}
@@ -90,7 +90,7 @@ func FuzzCSV(f *testing.F) {
 	f.Add("code,name\nA,\"Al\npha\"\nB,Beta\n")
 	f.Add("code,name\n\"\n\"\n\"\n\"")
 	f.Fuzz(func(t *testing.T, text string) {
-		rows, bad, err := parseCSV([]byte(text), []string{"code"})
+		rows, bad, err := Parse([]byte(text), []string{"code"})
 		if err != nil {
 			return
 		}
@@ -100,10 +100,10 @@ func FuzzCSV(f *testing.F) {
 		}
 		last := 0
 		for _, r := range rows {
-			if r.line <= last || r.line > lines {
-				t.Fatalf("line %d after %d of %d", r.line, last, lines)
+			if r.Line <= last || r.Line > lines {
+				t.Fatalf("line %d after %d of %d", r.Line, last, lines)
 			}
-			last = r.line
+			last = r.Line
 		}
 	})
 }
@@ -118,11 +118,11 @@ func TestEmbeddedMunicipalitiesAreAllValidAndUnique(t *testing.T) {
 	names := uniqueNames(rows)
 	taken := map[string]string{}
 	for _, row := range rows {
-		c, err := municipality(row)
+		c, err := Municipality(row)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Name = names[row.line]
+		c.Name = names[row.Line]
 		if _, err := c.Decide(); err != nil {
 			t.Errorf("%s: %v", c.Code, err)
 		}
@@ -140,16 +140,16 @@ func TestEmbeddedMunicipalitiesAreAllValidAndUnique(t *testing.T) {
 
 func TestEmbeddedPurposesAreAllValid(t *testing.T) {
 	t.Parallel()
-	rows := embeddedRows(t, "purposes", purposeColumns())
+	rows := embeddedRows(t, "purposes", PurposeColumns())
 	bases := map[domain.Basis]int{}
 	var special, children []string
 	for _, row := range rows {
-		c, err := purpose(row)
+		c, err := Purpose(row)
 		if err != nil {
-			t.Fatalf("line %d: %v", row.line, err)
+			t.Fatalf("line %d: %v", row.Line, err)
 		}
 		if _, err := c.Decide(domain.Purpose{}); err != nil {
-			t.Errorf("line %d: %v", row.line, err)
+			t.Errorf("line %d: %v", row.Line, err)
 		}
 		bases[c.Basis]++
 		if c.Special {
@@ -198,13 +198,9 @@ func TestLawfulBasis(t *testing.T) {
 	}
 }
 
-func embeddedRows(t *testing.T, name string, columns []string) []csvRow {
+func embeddedRows(t *testing.T, name string, columns []string) []Row {
 	t.Helper()
-	text, err := firstData.ReadFile("data/" + name + ".csv")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows, bad, err := parseCSV(text, columns)
+	rows, bad, err := Embedded(name, columns)
 	if err != nil || len(bad) > 0 {
 		t.Fatal(err, bad)
 	}

@@ -1,4 +1,4 @@
-package main
+package importer
 
 import (
 	"context"
@@ -11,53 +11,35 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-type importPurposesCmd struct {
-	File string `arg:"" help:"CSV file with the columns code, lawful_basis, special_personal_information, retention, description_en, description_zu, description_af."`
-}
-
-// purposeColumns are the columns without which a purpose cannot be defined.
-func purposeColumns() []string {
+// PurposeColumns are the columns without which a purpose cannot be defined.
+func PurposeColumns() []string {
 	return []string{
 		"code", "lawful_basis", "special_personal_information", "retention", "description_en", "description_zu", "description_af",
 	}
 }
 
-// Run defines what the file lists as defaults for all municipalities, through the same command as HTTP.
-func (i importPurposesCmd) Run(p *program) error {
-	rows, bad, err := readCSVFile(i.File, purposeColumns())
-	if err != nil {
-		return err
-	}
-	e, err := openCommandSide(p)
-	if err != nil {
-		return err
-	}
-	defer e.close()
-	return importPurposes(p, e.handler, rows, bad)
-}
-
-// importPurposes defines rows and tells what became of them.
-func importPurposes(p *program, handler *commands.Handler, rows []csvRow, bad []badRow) error {
+// Purposes defines rows as defaults for all municipalities, through the same command as HTTP.
+func Purposes(handler *commands.Handler, rows []Row, bad []BadRow) Import {
 	wishes, bad := purposeWishes(handler, rows, bad)
-	return carryOut(p, "purposes", "defined", wishes, bad)
+	return Import{What: "purposes", verb: "defined", wishes: wishes, bad: bad}
 }
 
 // purposeWishes reads the rows. A code that exists is unchanged, also when it was retired: new wording is published over HTTP.
-func purposeWishes(handler *commands.Handler, rows []csvRow, bad []badRow) ([]wish, []badRow) {
+func purposeWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]wish, []BadRow) {
 	seen := map[string]int{}
 	var wishes []wish
 	for _, row := range rows {
-		c, err := purpose(row)
+		c, err := Purpose(row)
 		if err != nil {
-			bad = append(bad, badRow{row.line, err.Error()})
+			bad = append(bad, BadRow{row.Line, err.Error()})
 			continue
 		}
 		if first, twice := seen[c.Code]; twice {
-			bad = append(bad, badRow{row.line, fmt.Sprintf("code: it stands on line %d already", first)})
+			bad = append(bad, BadRow{row.Line, fmt.Sprintf("code: it stands on line %d already", first)})
 			continue
 		}
-		seen[c.Code] = row.line
-		wishes = append(wishes, wish{line: row.line, standing: domain.CodePurposeTaken, do: func(ctx context.Context) error {
+		seen[c.Code] = row.Line
+		wishes = append(wishes, wish{line: row.Line, standing: domain.CodePurposeTaken, do: func(ctx context.Context) error {
 			_, err := handler.DefinePurpose(ctx, commands.System(domain.PlatformTenant()), c)
 			return err
 		}})
@@ -65,20 +47,20 @@ func purposeWishes(handler *commands.Handler, rows []csvRow, bad []badRow) ([]wi
 	return wishes, bad
 }
 
-// purpose understands one row; the rules on its values are the command's.
-func purpose(row csvRow) (domain.DefinePurpose, error) {
+// Purpose understands one row; the rules on its values are the command's.
+func Purpose(row Row) (domain.DefinePurpose, error) {
 	c := domain.DefinePurpose{
-		Code: strings.ToLower(row.fields["code"]), Retention: row.fields["retention"],
+		Code: strings.ToLower(row.Fields["code"]), Retention: row.Fields["retention"],
 		Texts: map[domain.Language]string{},
 	}
 	if c.Code == "" {
 		return c, errors.New("code: it is empty")
 	}
 	var err error
-	if c.Basis, c.CompetentPerson, err = lawfulBasis(row.fields["lawful_basis"]); err != nil {
+	if c.Basis, c.CompetentPerson, err = lawfulBasis(row.Fields["lawful_basis"]); err != nil {
 		return c, err
 	}
-	switch strings.ToLower(row.fields["special_personal_information"]) {
+	switch strings.ToLower(row.Fields["special_personal_information"]) {
 	case "yes":
 		c.Special = true
 	case "no":
@@ -86,7 +68,7 @@ func purpose(row csvRow) (domain.DefinePurpose, error) {
 		return c, errors.New("special_personal_information: it is neither yes nor no")
 	}
 	for _, l := range domain.Languages() {
-		if c.Texts[l] = row.fields["description_"+string(l)]; c.Texts[l] == "" {
+		if c.Texts[l] = row.Fields["description_"+string(l)]; c.Texts[l] == "" {
 			return c, fmt.Errorf("description_%s: it is empty", l)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package seed
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 )
@@ -34,19 +35,19 @@ func (o *office) email(role domain.Role, seed uint64) string {
 func anybody() commands.Call { return commands.Call{Origin: domain.Origin{UserAgent: "trust seed"}} }
 
 // key names one thing to be done, so that it is done once however often it is asked for.
-func (s *seeder) key(municipality string, who, what any) string {
+func (s *Seeder) key(municipality string, who, what any) string {
 	return fmt.Sprintf("seed-%d-%s-%v-%v", s.seed, municipality, who, what)
 }
 
 // employ makes the staff, as the operator who runs this.
-func (s *seeder) employ(ctx context.Context, o *office) error {
+func (s *Seeder) employ(ctx context.Context, o *office) error {
 	for i, role := range officials() {
 		call := commands.System(o.tenant)
 		call.Origin, call.Key = anybody().Origin, s.key(o.municipality, role, "account")
 		person := s.names.madeUp(s.seed, o.municipality, -i) // nobody who lives there has such a number
-		err := insist(ctx, func(ctx context.Context) error {
+		err := retry.WhileAway(ctx, func(ctx context.Context) error {
 			_, err := s.handler.CreateUser(ctx, call, commands.CreateUser{
-				Email: o.email(role, s.seed), Password: seedPassword, FullName: person.name, Phone: person.phone,
+				Email: o.email(role, s.seed), Password: Password, FullName: person.name, Phone: person.phone,
 				PreferredLanguage: person.language, Role: role,
 			})
 			return err
@@ -62,7 +63,7 @@ func (s *seeder) employ(ctx context.Context, o *office) error {
 }
 
 // live has a resident register and then decide what is not in the log yet. It tells whether they are new.
-func (s *seeder) live(ctx context.Context, o *office, r resident) (bool, error) {
+func (s *Seeder) live(ctx context.Context, o *office, r resident) (bool, error) {
 	account, position, err := s.register(ctx, r)
 	if err != nil {
 		return false, err
@@ -100,12 +101,12 @@ func (s *seeder) live(ctx context.Context, o *office, r resident) (bool, error) 
 }
 
 // register gives the account, and the position where it stands in the log.
-func (s *seeder) register(ctx context.Context, r resident) (account domain.User, position int64, err error) {
+func (s *Seeder) register(ctx context.Context, r resident) (account domain.User, position int64, err error) {
 	call := anybody()
 	call.Key = s.key(r.municipality, r.number, "account")
-	err = insist(ctx, func(ctx context.Context) error {
+	err = retry.WhileAway(ctx, func(ctx context.Context) error {
 		answer, err := s.handler.Register(ctx, call, commands.Register{
-			Email: r.email, Password: seedPassword, FullName: r.name, Phone: r.phone, PreferredLanguage: r.language,
+			Email: r.email, Password: Password, FullName: r.name, Phone: r.phone, PreferredLanguage: r.language,
 			MunicipalityCode: r.municipality,
 			Consent: &commands.RegisterConsent{
 				Purpose: domain.PlatformRegistrationCode, Language: r.language, Consented: true,
@@ -118,7 +119,7 @@ func (s *seeder) register(ctx context.Context, r resident) (account domain.User,
 }
 
 // clerkOf gives the field worker of an office, who signs in once.
-func (s *seeder) clerkOf(ctx context.Context, o *office) (commands.Call, error) {
+func (s *Seeder) clerkOf(ctx context.Context, o *office) (commands.Call, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.clerk == nil {
@@ -132,10 +133,10 @@ func (s *seeder) clerkOf(ctx context.Context, o *office) (commands.Call, error) 
 }
 
 // signIn opens a session and gives the caller that HTTP would make of its token.
-func (s *seeder) signIn(ctx context.Context, email, municipality string) (call commands.Call, err error) {
-	err = insist(ctx, func(ctx context.Context) error {
+func (s *Seeder) signIn(ctx context.Context, email, municipality string) (call commands.Call, err error) {
+	err = retry.WhileAway(ctx, func(ctx context.Context) error {
 		opened, err := s.handler.SignIn(ctx, anybody(), commands.SignIn{
-			Email: email, Password: seedPassword, MunicipalityCode: municipality,
+			Email: email, Password: Password, MunicipalityCode: municipality,
 		})
 		if err != nil {
 			return err
@@ -150,7 +151,7 @@ func (s *seeder) signIn(ctx context.Context, email, municipality string) (call c
 }
 
 // decide carries out one decision of a resident, by themselves or by the clerk who has their form.
-func (s *seeder) decide(ctx context.Context, by commands.Call, account domain.User, r resident, d decision) error {
+func (s *Seeder) decide(ctx context.Context, by commands.Call, account domain.User, r resident, d decision) error {
 	if d.kind == withdraws {
 		return s.withdraw(ctx, by, account, d)
 	}
@@ -159,14 +160,14 @@ func (s *seeder) decide(ctx context.Context, by commands.Call, account domain.Us
 		c.Channel, c.GivenAt, c.GivenBy = domain.Paper, d.form.signed(time.Now()), d.form.givenBy
 		c.Evidence = &domain.Evidence{SHA256: d.form.sha256(), Reference: d.form.reference}
 	}
-	return insist(ctx, func(ctx context.Context) error {
+	return retry.WhileAway(ctx, func(ctx context.Context) error {
 		_, err := s.handler.RecordConsent(ctx, by, c)
 		return err
 	})
 }
 
 // withdraw takes back the grant for a purpose, unless a developer has done so since.
-func (s *seeder) withdraw(ctx context.Context, by commands.Call, account domain.User, d decision) error {
+func (s *Seeder) withdraw(ctx context.Context, by commands.Call, account domain.User, d decision) error {
 	history, err := s.consents(ctx, account)
 	if err != nil {
 		return err
@@ -175,15 +176,15 @@ func (s *seeder) withdraw(ctx context.Context, by commands.Call, account domain.
 	if !ok {
 		return nil
 	}
-	return insist(ctx, func(ctx context.Context) error {
+	return retry.WhileAway(ctx, func(ctx context.Context) error {
 		_, err := s.handler.WithdrawConsent(ctx, by, commands.WithdrawConsent{Consent: grant.ID, Reason: d.reason})
 		return err
 	})
 }
 
 // consents gives what the log has of a resident's decisions.
-func (s *seeder) consents(ctx context.Context, account domain.User) (history []domain.Recorded, err error) {
-	err = insist(ctx, func(ctx context.Context) error {
+func (s *Seeder) consents(ctx context.Context, account domain.User) (history []domain.Recorded, err error) {
+	err = retry.WhileAway(ctx, func(ctx context.Context) error {
 		history, err = s.handler.Store.Load(ctx, account.Tenant, domain.ConsentsOf(account.ID))
 		return err
 	})

@@ -1,4 +1,4 @@
-package main
+package supervise
 
 import (
 	"errors"
@@ -9,38 +9,40 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 )
 
-// home is the folder DATA_DIR, held by one trust up at a time.
-type home struct {
+// Home is the folder DATA_DIR, held by one trust up at a time.
+type Home struct {
 	dir  string
 	lock *os.File
 }
 
-// openHome makes the folder, takes its lock and clears what a killed supervisor left. The lock ends with the process, however
+// OpenHome makes the folder, takes its lock and clears what a killed supervisor left. The lock ends with the process, however
 // that ends; the pid in it is for the sentence of the next one only.
-func openHome(dir string) (*home, error) {
-	h := &home{dir: dir}
+func OpenHome(dir string) (*Home, error) {
+	h := &Home{dir: dir}
 	// Others may pass through, because Postgres run by root works as another user; each thing inside has its own mode.
 	for _, path := range []string{dir, h.runDir()} {
 		if err := os.MkdirAll(path, 0o711); err != nil {
-			return nil, unreachable(err, "cannot make the folder DATA_DIR; set it to one that can be written to")
+			return nil, exit.Unreachable(err, "cannot make the folder DATA_DIR; set it to one that can be written to")
 		}
 	}
 	var err error
 	if h.lock, err = os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return nil, unreachable(err, "cannot write to DATA_DIR; set it to a folder that can be written to")
+		return nil, exit.Unreachable(err, "cannot write to DATA_DIR; set it to a folder that can be written to")
 	}
 	if err := syscall.Flock(int(h.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		defer h.close()
+		defer h.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, unreachable(nil, "trust up runs on %s already%s; stop it first, or set another DATA_DIR", dir, h.holder())
+			return nil, exit.Unreachable(nil, "trust up runs on %s already%s; stop it first, or set another DATA_DIR", dir, h.holder())
 		}
-		return nil, unreachable(err, "cannot lock %s", h.lock.Name())
+		return nil, exit.Unreachable(err, "cannot lock %s", h.lock.Name())
 	}
 	if err := errors.Join(h.lock.Truncate(0), writeAt(h.lock, strconv.Itoa(os.Getpid())+"\n"), h.clear()); err != nil {
-		h.close()
-		return nil, unreachable(err, "cannot prepare %s", dir)
+		h.Close()
+		return nil, exit.Unreachable(err, "cannot prepare %s", dir)
 	}
 	return h, nil
 }
@@ -51,7 +53,7 @@ func writeAt(f *os.File, text string) error {
 }
 
 // holder names the process that has the lock, if it wrote its number down.
-func (h *home) holder() string {
+func (h *Home) holder() string {
 	text := make([]byte, 20)
 	n, _ := h.lock.ReadAt(text, 0)
 	if pid := strings.TrimSpace(string(text[:n])); pid != "" {
@@ -60,15 +62,15 @@ func (h *home) holder() string {
 	return ""
 }
 
-// close gives the folder up.
-func (h *home) close() { _ = h.lock.Close() }
+// Close gives the folder up.
+func (h *Home) Close() { _ = h.lock.Close() }
 
-func (h *home) runDir() string { return filepath.Join(h.dir, "run") }
+func (h *Home) runDir() string { return filepath.Join(h.dir, "run") }
 
-func (h *home) pidFile(name string) string { return filepath.Join(h.runDir(), name+".pid") }
+func (h *Home) pidFile(name string) string { return filepath.Join(h.runDir(), name+".pid") }
 
 // clear removes pid files whose processes were killed together with their supervisor.
-func (h *home) clear() error {
+func (h *Home) clear() error {
 	files, err := filepath.Glob(filepath.Join(h.runDir(), "*.pid*"))
 	for _, file := range files {
 		err = errors.Join(err, os.Remove(file))
@@ -77,7 +79,7 @@ func (h *home) clear() error {
 }
 
 // started writes a part's pid file; a reader sees the whole number or no file.
-func (h *home) started(name string, pid int) error {
+func (h *Home) started(name string, pid int) error {
 	whole, growing := h.pidFile(name), h.pidFile(name)+".new"
 	if err := os.WriteFile(growing, []byte(strconv.Itoa(pid)+"\n"), 0o644); err != nil {
 		return fmt.Errorf("pid file: %w", err)
@@ -86,7 +88,7 @@ func (h *home) started(name string, pid int) error {
 }
 
 // ended removes a part's pid file.
-func (h *home) ended(name string) error {
+func (h *Home) ended(name string) error {
 	if err := os.Remove(h.pidFile(name)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

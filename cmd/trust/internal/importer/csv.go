@@ -1,4 +1,4 @@
-package main
+package importer
 
 import (
 	"bytes"
@@ -9,40 +9,52 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/salga-trust/engine/cmd/trust/data"
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 )
 
-// csvRow is one record of a CSV file, its fields by the names of the columns, blanks around them cut off.
-type csvRow struct {
-	line   int // of the file, from 1; of its first line if it has several
-	fields map[string]string
+// Row is one record of a CSV file, its fields by the names of the columns, blanks around them cut off.
+type Row struct {
+	Line   int // of the file, from 1; of its first line if it has several
+	Fields map[string]string
 }
 
-// badRow is a record that cannot be taken, and why. The reason repeats no value.
-type badRow struct {
-	line   int
-	reason string
+// BadRow is a record that cannot be taken, and why. The reason repeats no value.
+type BadRow struct {
+	Line   int
+	Reason string
 }
 
 // maxRecordLines bounds how far the end of a quoted field is looked for: no text of ours has more lines, and a quote that was
 // never closed must not swallow the rest of the file.
 const maxRecordLines = 200
 
-// readCSVFile reads a file whole. It fails for a file that cannot be read or lacks a column; a broken row does not make it fail.
-func readCSVFile(path string, required []string) ([]csvRow, []badRow, error) {
+// ReadFile reads a file whole. It fails for a file that cannot be read or lacks a column; a broken row does not make it fail.
+func ReadFile(path string, required []string) ([]Row, []BadRow, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, nil, unreachable(err, "cannot read the file; nothing was imported")
+		return nil, nil, exit.Unreachable(err, "cannot read the file; nothing was imported")
 	}
-	rows, bad, err := parseCSV(text, required)
+	rows, bad, err := Parse(text, required)
 	if err != nil {
-		return nil, nil, wrongUsage("%s: %v; nothing was imported", path, err)
+		return nil, nil, exit.WrongUsage("%s: %v; nothing was imported", path, err)
 	}
 	return rows, bad, nil
 }
 
-// parseCSV reads records by RFC 4180, UTF-8 with or without a byte order mark. The standard library's reader alone would lose
+// Embedded reads a file that is built into the program.
+func Embedded(name string, required []string) ([]Row, []BadRow, error) {
+	text, err := data.Files.ReadFile(name + ".csv")
+	if err != nil {
+		return nil, nil, err
+	}
+	return Parse(text, required)
+}
+
+// Parse reads records by RFC 4180, UTF-8 with or without a byte order mark. The standard library's reader alone would lose
 // everything after a quote that is not closed, so it is given one record at a time.
-func parseCSV(text []byte, required []string) ([]csvRow, []badRow, error) {
+func Parse(text []byte, required []string) ([]Row, []BadRow, error) {
 	if bytes.HasPrefix(text, []byte{0xff, 0xfe}) || bytes.HasPrefix(text, []byte{0xfe, 0xff}) {
 		return nil, nil, errors.New("the file is UTF-16; save it as UTF-8")
 	}
@@ -52,8 +64,8 @@ func parseCSV(text []byte, required []string) ([]csvRow, []badRow, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var rows []csvRow
-	var bad []badRow
+	var rows []Row
+	var bad []BadRow
 	for next < len(lines) {
 		start := next
 		if strings.TrimSpace(lines[start]) == "" {
@@ -63,12 +75,12 @@ func parseCSV(text []byte, required []string) ([]csvRow, []badRow, error) {
 		fields, used, err := readRecord(lines[start:], len(columns))
 		next += used
 		if err != nil {
-			bad = append(bad, badRow{start + 1, err.Error()})
+			bad = append(bad, BadRow{start + 1, err.Error()})
 			continue
 		}
-		row := csvRow{line: start + 1, fields: map[string]string{}}
+		row := Row{Line: start + 1, Fields: map[string]string{}}
 		for i, column := range columns {
-			row.fields[column] = strings.TrimSpace(fields[i])
+			row.Fields[column] = strings.TrimSpace(fields[i])
 		}
 		rows = append(rows, row)
 	}

@@ -1,4 +1,4 @@
-package main
+package seed
 
 import (
 	"crypto/sha256"
@@ -110,7 +110,8 @@ func (n nameList) madeUp(seed uint64, municipality string, number int) resident 
 func (r *resident) decide(chance *rand.Rand, n nameList, surname name) {
 	var later []decision
 	for _, h := range habits() {
-		switch dice := chance.IntN(100); {
+		dice := chance.IntN(100)
+		switch {
 		case dice < h.grant:
 			d := decision{purpose: h.purpose, kind: grants}
 			if percent(chance, onPaper) {

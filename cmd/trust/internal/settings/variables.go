@@ -1,4 +1,6 @@
-package main
+package settings
+
+import "strings"
 
 // variable is one setting: its environment variable, what it is without one, and what it means. The flag has the same name in
 // lower case with hyphens. A test compares this list with .env.example.
@@ -46,8 +48,8 @@ func variables() []variable {
 	}
 }
 
-// flags gives every setting that is no secret a flag on every command. The field names are documentation; flag names count.
-type flags struct {
+// Flags gives every setting that is no secret a flag on every command. The field names are documentation; flag names count.
+type Flags struct {
 	DatabaseURL          string `name:"database-url" group:"settings" placeholder:"URL" help:"${DATABASE_URL}"`
 	DatabaseURLAPI       string `name:"database-url-api" group:"settings" placeholder:"URL" help:"${DATABASE_URL_API}"`
 	DatabaseURLProjector string `name:"database-url-projector" group:"settings" placeholder:"URL" help:"${DATABASE_URL_PROJECTOR}"`
@@ -75,4 +77,19 @@ type flags struct {
 	LogFormat            string `name:"log-format" group:"settings" placeholder:"text|json" help:"${LOG_FORMAT}"`
 	PoolSize             string `name:"pool-size" group:"settings" placeholder:"N" help:"${POOL_SIZE}"`
 	PageSize             string `name:"page-size" group:"settings" placeholder:"N" help:"${PAGE_SIZE}"`
+}
+
+// VariableOf returns the environment variable of a flag.
+func VariableOf(flag string) string { return strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
+
+// Meanings are the flags' help texts.
+func Meanings() map[string]string {
+	texts := map[string]string{}
+	for _, v := range variables() {
+		texts[v.name] = v.meaning
+		if v.fallback != "" {
+			texts[v.name] += " (default " + v.fallback + ")"
+		}
+	}
+	return texts
 }

@@ -1,4 +1,4 @@
-package main
+package seed
 
 import (
 	"regexp"
@@ -8,13 +8,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/importer"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 )
 
 func TestSpreadIsExactAndByPopulation(t *testing.T) {
 	t.Parallel()
-	rows, _, err := parseCSV([]byte(strings.Join([]string{
+	rows, _, err := importer.Parse([]byte(strings.Join([]string{
 		"code,name,province,category,district_code,population",
 		"AA1,Alpha,Gauteng,A,,500",
 		"DC1,District,Gauteng,C,,500", // the sum of its municipalities: it counts for nothing
@@ -50,7 +51,7 @@ func TestSpreadOverTheCountryHasNoShareOffByOne(t *testing.T) {
 	rows := embeddedRows(t, "municipalities", []string{"code"})
 	populations, total := map[string]int{}, 0
 	for _, row := range rows {
-		m, err := municipality(row)
+		m, err := importer.Municipality(row)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +63,7 @@ func TestSpreadOverTheCountryHasNoShareOffByOne(t *testing.T) {
 	if len(populations) != 213 || total != 62_027_506 { // as Statistics South Africa's table of provinces adds up
 		t.Errorf("%d municipalities, %d people", len(populations), total)
 	}
-	for _, people := range []int{1, 7, 60, 213, 5000, 99_999, maxPeople} {
+	for _, people := range []int{1, 7, 60, 213, 5000, 99_999, MaxPeople} {
 		shares, err := spread(rows, people)
 		if err != nil {
 			t.Fatal(err)
@@ -169,8 +170,8 @@ func TestResidentsDecideAboutPurposesThatRestOnConsent(t *testing.T) {
 		}
 	}
 	var consentBased []string
-	for _, row := range embeddedRows(t, "purposes", purposeColumns()) {
-		if p, err := purpose(row); err == nil && p.Basis == domain.ConsentBasis {
+	for _, row := range embeddedRows(t, "purposes", importer.PurposeColumns()) {
+		if p, err := importer.Purpose(row); err == nil && p.Basis == domain.ConsentBasis {
 			consentBased = append(consentBased, p.Code)
 		}
 	}
@@ -217,4 +218,13 @@ func testNames(t *testing.T) nameList {
 		t.Fatal(err)
 	}
 	return names
+}
+
+func embeddedRows(t *testing.T, name string, columns []string) []importer.Row {
+	t.Helper()
+	rows, bad, err := importer.Embedded(name, columns)
+	if err != nil || len(bad) > 0 {
+		t.Fatal(err, bad)
+	}
+	return rows
 }

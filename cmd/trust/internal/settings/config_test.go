@@ -1,4 +1,4 @@
-package main
+package settings
 
 import (
 	"os"
@@ -10,6 +10,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 )
 
 // good is a configuration without a fault; each case spoils it.
@@ -28,8 +30,8 @@ func goodInProduction() map[string]string {
 	return c
 }
 
-func settingsOf(values map[string]string) settings {
-	s := settings{given: map[source]map[string]string{fromFlag: values, fromDefault: {}}, dataDir: ".trust"}
+func settingsOf(values map[string]string) Settings {
+	s := Settings{given: map[source]map[string]string{fromFlag: values, fromDefault: {}}, DataDir: ".trust"}
 	for _, v := range variables() {
 		s.given[fromDefault][v.name] = v.fallback
 	}
@@ -38,17 +40,17 @@ func settingsOf(values map[string]string) settings {
 
 // wholeConfig asks for all that serve and project ask for.
 func wholeConfig(values map[string]string) error {
-	c, err := newConfig(settingsOf(values))
+	c, err := Check(settingsOf(values))
 	if err != nil {
 		return err
 	}
-	if err := c.need(secrets{secret: true, master: true}); err != nil {
+	if err := c.Need(Secrets{Secret: true, Master: true}); err != nil {
 		return err
 	}
-	if _, err := c.needAPI(); err != nil {
+	if _, err := c.NeedAPI(); err != nil {
 		return err
 	}
-	_, err = c.needProjector()
+	_, err = c.NeedProjector()
 	return err
 }
 
@@ -115,7 +117,7 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 			continue
 		}
-		if code := exitCode(err); code != exitUsage {
+		if code := exit.CodeOf(err); code != exit.CodeUsage {
 			t.Errorf("%s: exit code %d", name, code)
 		}
 		for _, secret := range []string{"hunter2", "s3cret", "m4ster", "0123456789"} {
@@ -128,12 +130,12 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 
 func TestAddressesAreDerivedBySwitchingRole(t *testing.T) {
 	t.Parallel()
-	c, err := newConfig(settingsOf(map[string]string{"DATABASE_URL": "postgres://owner:pw@db:5433/trust?sslmode=require&options=-c%20work_mem%3D8MB"}))
+	c, err := Check(settingsOf(map[string]string{"DATABASE_URL": "postgres://owner:pw@db:5433/trust?sslmode=require&options=-c%20work_mem%3D8MB"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]string{}
-	for name, need := range map[string]func() (string, error){"owner": c.needOwner, "api": c.needAPI, "projector": c.needProjector} {
+	for name, need := range map[string]func() (string, error){"owner": c.NeedOwner, "api": c.NeedAPI, "projector": c.NeedProjector} {
 		if got[name], err = need(); err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +154,7 @@ func TestAddressesAreDerivedBySwitchingRole(t *testing.T) {
 // What .env.example says is what the program does.
 func TestEnvExampleHasEveryVariableWithItsDefault(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(filepath.Join(root, ".env.example"))
+	text, err := os.ReadFile(filepath.Join("../../../..", ".env.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,15 +176,15 @@ func TestEnvExampleHasEveryVariableWithItsDefault(t *testing.T) {
 
 func TestEveryVariableButSecretsHasAFlag(t *testing.T) {
 	t.Parallel()
-	var grammar cli
-	parser, err := kong.New(&grammar, kong.Vars(meanings()))
+	var grammar Flags
+	parser, err := kong.New(&grammar, kong.Vars(Meanings()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var flagged, wanted []string
 	for _, flag := range parser.Model.Flags {
 		if flag.Group != nil && flag.Group.Key == "settings" {
-			flagged = append(flagged, variableOf(flag.Name))
+			flagged = append(flagged, VariableOf(flag.Name))
 		}
 	}
 	for _, v := range variables() {
@@ -205,7 +207,7 @@ func TestSettingsAreLookedUpInOrder(t *testing.T) {
 	s.given[fromDataDir] = map[string]string{"A": "kept", "B": "kept", "C": "kept", "D": "kept"}
 	s.given[fromDefault] = map[string]string{"D": "default", "E": "default"}
 	for name, want := range map[string]string{"A": "flag", "B": "environment", "C": ".env", "D": "kept", "E": "default", "F": ""} {
-		if got := s.get(name); got != want {
+		if got := s.Get(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
@@ -214,8 +216,8 @@ func TestSettingsAreLookedUpInOrder(t *testing.T) {
 func TestEnvFileKeepsWhatOthersWroteThere(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "env")
-	for _, values := range [][]pair{{{"A", "1"}, {"B", "2"}}, {{"B", "3"}, {"C", "4"}}} {
-		if err := keepInEnvFile(path, values...); err != nil {
+	for _, values := range [][]Pair{{{"A", "1"}, {"B", "2"}}, {{"B", "3"}, {"C", "4"}}} {
+		if err := Keep(path, values...); err != nil {
 			t.Fatal(err)
 		}
 	}

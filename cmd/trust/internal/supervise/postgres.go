@@ -1,11 +1,10 @@
-package main
+package supervise
 
 import (
 	"bytes"
 	"context"
 	"io"
 	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,60 +14,59 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
-// postgresPart names the private server's pid file; databaseName the database in it.
-const (
-	postgresPart = "postgres"
-	databaseName = "trust"
-)
+// PostgresPart names the private server's pid file, and its folder in DATA_DIR.
+const PostgresPart = "postgres"
 
 // giveUpAfter is how often the server may end before it was ready even once: with the pauses between, more than a minute. What a
 // predecessor that was just killed still holds is free long before that.
 const giveUpAfter = 20
 
-// privateServer is the Postgres that trust up runs when it is given none.
-type privateServer struct {
-	cluster *localpg.Cluster
-	log     *serverLog
-	pipe    *os.File // the server's standard error; log reads the other end
-	group   group
+// Postgres is the Postgres that trust up runs when it is given none.
+type Postgres struct {
+	Cluster *localpg.Cluster
+
+	log  *serverLog
+	pipe *os.File // the server's standard error; log reads the other end
 
 	ready atomic.Bool // it was, once
 	ends  atomic.Int32
 }
 
-// newPrivateServer settles where the cluster is. It changes nothing on disk but empty folders.
-func newPrivateServer(dir, password string, port int, log io.Writer, all bool) (*privateServer, error) {
+// NewPostgres settles where the cluster is. It changes nothing on disk but empty folders.
+func NewPostgres(dir, password string, port int, log io.Writer, all bool) (*Postgres, error) {
 	binaries, err := localpg.Find()
 	if err != nil {
-		return nil, unreachable(nil, "%v", err)
+		return nil, exit.Unreachable(nil, "%v", err)
 	}
 	cluster, err := localpg.New(localpg.Config{
-		Dir: filepath.Join(dir, postgresPart), Binaries: binaries, Port: port, Password: password,
+		Dir: filepath.Join(dir, PostgresPart), Binaries: binaries, Port: port, Password: password,
 	})
 	if err != nil {
-		return nil, unreachable(err, "cannot prepare a Postgres in DATA_DIR")
+		return nil, exit.Unreachable(err, "cannot prepare a Postgres in DATA_DIR")
 	}
 	// A pipe of our own, and not one of package exec: after kill -9 orphaned backends hold it open for a moment, and exec would
 	// wait for them before it says that the server has ended.
 	from, to, err := os.Pipe()
 	if err != nil {
-		return nil, unreachable(err, "cannot make a pipe")
+		return nil, exit.Unreachable(err, "cannot make a pipe")
 	}
-	s := &privateServer{cluster: cluster, log: &serverLog{to: log, all: all}, pipe: to}
+	s := &Postgres{Cluster: cluster, log: &serverLog{to: log, all: all}, pipe: to}
 	go func() { _, _ = io.Copy(s.log, from) }()
 	return s, nil
 }
 
-// part is the server for the supervisor. SIGINT is Postgres's fast shutdown: sessions are cut, nothing committed is lost.
-func (s *privateServer) part(fail func(error)) part {
-	return part{
-		name: postgresPart, stop: syscall.SIGINT, grace: time.Minute,
+// Part is the server for the supervisor. SIGINT is Postgres's fast shutdown: sessions are cut, nothing committed is lost.
+func (s *Postgres) Part(fail func(error)) Part {
+	return Part{
+		Name: PostgresPart, Stop: syscall.SIGINT, Grace: time.Minute,
 		died: func() { s.ended(fail) },
-		command: func(ctx context.Context) *exec.Cmd {
-			cmd := s.cluster.Command(ctx)
+		Command: func(ctx context.Context) *exec.Cmd {
+			cmd := s.Cluster.Command(ctx)
 			cmd.Stdout, cmd.Stderr = s.pipe, s.pipe
 			return cmd
 		},
@@ -76,43 +74,29 @@ func (s *privateServer) part(fail func(error)) part {
 }
 
 // ended hears that the server ended by itself. One that never worked will not work the next time either.
-func (s *privateServer) ended(fail func(error)) {
+func (s *Postgres) ended(fail func(error)) {
 	if n := s.ends.Add(1); n >= giveUpAfter && !s.ready.Load() {
-		fail(unreachable(nil, "Postgres does not start; its last words: %s", s.log.lastLine()))
+		fail(exit.Unreachable(nil, "Postgres does not start; its last words: %s", s.log.lastLine()))
 	}
 }
 
-// awaitReady returns when the server lets clients in, or ctx ends.
-func (s *privateServer) awaitReady(ctx context.Context) error {
-	if err := s.cluster.WaitReady(ctx); err != nil {
+// AwaitReady returns when the server lets clients in, or ctx ends.
+func (s *Postgres) AwaitReady(ctx context.Context) error {
+	if err := s.Cluster.WaitReady(ctx); err != nil {
 		return err
 	}
 	s.ready.Store(true)
 	return nil
 }
 
-// accessOf reads port and password out of the address that trust up keeps.
-func accessOf(address string) (port int, password string, err error) {
-	u, err := url.Parse(address)
-	if err != nil || u.User == nil {
-		return 0, "", wrongUsage("DATABASE_URL in the file env in DATA_DIR is not the one trust up made; restore that file from a copy")
-	}
-	port, err = strconv.Atoi(u.Port())
-	if err != nil {
-		return 0, "", wrongUsage("DATABASE_URL in the file env in DATA_DIR has no port; restore that file from a copy")
-	}
-	password, _ = u.User.Password()
-	return port, password, nil
-}
-
-// freePort keeps a port if it is free, or becomes free within a moment (a predecessor may be ending), and else takes another one.
-func freePort(ctx context.Context, wanted int) (int, error) {
+// FreePort keeps a port if it is free, or becomes free within a moment (a predecessor may be ending), and else takes another one.
+func FreePort(ctx context.Context, wanted int) (int, error) {
 	for deadline := time.Now().Add(5 * time.Second); wanted != 0 && time.Now().Before(deadline); {
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(wanted)))
 		if err == nil {
 			return wanted, listener.Close()
 		}
-		if !wait(ctx, 100*time.Millisecond) {
+		if !retry.Wait(ctx, 100*time.Millisecond) {
 			return 0, ctx.Err()
 		}
 	}

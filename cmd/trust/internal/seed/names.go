@@ -1,9 +1,11 @@
-package main
+package seed
 
 import (
 	"cmp"
 	"fmt"
 	"slices"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/importer"
 )
 
 // name is a given name or a surname.
@@ -21,21 +23,23 @@ type nameList struct {
 // embeddedNames reads the built-in names.
 func embeddedNames() (nameList, error) {
 	n := nameList{surnames: map[string][]name{}}
-	err := importEmbedded("names", []string{"kind", "name", "language", "language_code", "ascii"}, func(rows []csvRow, bad []badRow) error {
-		for _, b := range bad {
-			return fmt.Errorf("the built-in names: line %d: %s", b.line, b.reason)
+	rows, bad, err := importer.Embedded("names", []string{"kind", "name", "language", "language_code", "ascii"})
+	if err != nil {
+		return n, err
+	}
+	for _, b := range bad {
+		return n, fmt.Errorf("the built-in names: line %d: %s", b.Line, b.Reason)
+	}
+
+	for _, row := range rows {
+		one := name{row.Fields["name"], row.Fields["ascii"], row.Fields["language"], row.Fields["language_code"]}
+		if row.Fields["kind"] == "given" {
+			n.given = append(n.given, one)
+		} else {
+			n.surnames[one.language] = append(n.surnames[one.language], one)
 		}
-		for _, row := range rows {
-			one := name{row.fields["name"], row.fields["ascii"], row.fields["language"], row.fields["language_code"]}
-			if row.fields["kind"] == "given" {
-				n.given = append(n.given, one)
-			} else {
-				n.surnames[one.language] = append(n.surnames[one.language], one)
-			}
-		}
-		return nil
-	})
-	return n, err
+	}
+	return n, nil
 }
 
 // share is how many of the people live in a municipality.
@@ -45,26 +49,26 @@ type share struct {
 }
 
 // embeddedShares spreads people over the built-in municipalities.
-func embeddedShares(people int) (shares []share, err error) {
-	err = importEmbedded("municipalities", []string{"code", "category", "population"}, func(rows []csvRow, _ []badRow) error {
-		shares, err = spread(rows, people)
-		return err
-	})
-	return shares, err
+func embeddedShares(people int) ([]share, error) {
+	rows, _, err := importer.Embedded("municipalities", []string{"code", "category", "population"})
+	if err != nil {
+		return nil, err
+	}
+	return spread(rows, people)
 }
 
 // spread divides people over the municipalities by population: the whole parts of the exact shares, and what is then left to those
 // with the largest remainders, the first in the file of equals. It lists who gets somebody. A district's people are those of its
 // local municipalities, so only metropolitan (A) and local (B) municipalities count.
-func spread(rows []csvRow, people int) ([]share, error) {
+func spread(rows []importer.Row, people int) ([]share, error) {
 	type claim struct{ index, remainder int }
 	var shares []share
 	var populations []int
 	total := 0
 	for _, row := range rows {
-		m, err := municipality(row)
+		m, err := importer.Municipality(row)
 		if err != nil {
-			return nil, fmt.Errorf("municipalities, line %d: %w", row.line, err)
+			return nil, fmt.Errorf("municipalities, line %d: %w", row.Line, err)
 		}
 		if (m.Category == "A" || m.Category == "B") && m.Population != nil {
 			shares = append(shares, share{municipality: m.Code})
@@ -74,7 +78,7 @@ func spread(rows []csvRow, people int) ([]share, error) {
 	}
 	left, claims := people, make([]claim, len(shares))
 	for i, population := range populations {
-		exact := people * population // in units of 1/total of a person; maxPeople keeps it far from an overflow
+		exact := people * population // in units of 1/total of a person; MaxPeople keeps it far from an overflow
 		shares[i].people, claims[i] = exact/total, claim{i, exact % total}
 		left -= shares[i].people
 	}

@@ -1,0 +1,68 @@
+package exit
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/internal/pg"
+)
+
+// Explain adds to an error of the database side what to do.
+func Explain(err error) error {
+	switch {
+	case errors.Is(err, eventstore.ErrWrongMasterKey):
+		return WrongUsage("MASTER_KEY is not the one that this database was made with, or changed to by trust keys rotate; set that one")
+	case errors.Is(err, eventstore.ErrMasterKeyChanged):
+		return Unreachable(nil, "the master key was changed while this process ran; set MASTER_KEY to the new one and start it again")
+	case IsUnmigrated(err): // also when the connection failed because the role to switch to is not there
+		return Unreachable(err, "the database has not the schema it should have; run trust migrate")
+	case IsClosed(err):
+		return Unreachable(err, "a restore into this database has not come to its end; wait for it, or restore into a new database")
+	case pg.Classify(err) == pg.Settings:
+		return Unreachable(err, "the database refuses this program as it is configured; correct its address, or the login")
+	case IsAway(err):
+		return Unreachable(err, "the database does not answer; is it running, and is its address right?")
+	default:
+		return err
+	}
+}
+
+// IsAway tells whether an error means that the database does not answer now, and may later.
+func IsAway(err error) bool {
+	if refusal, ok := errors.AsType[*domain.Error](err); ok {
+		return refusal.Code == domain.CodeUnavailable || refusal.Code == domain.CodeTimeout || refusal.Code == domain.CodeOverloaded
+	}
+
+	switch pg.Classify(err) {
+	case pg.Away, pg.Again, pg.Ours:
+		return true
+	default:
+		return false
+	}
+}
+
+// IsUnmigrated tells whether something is missing that migrations make: a schema, table, function, column or role.
+func IsUnmigrated(err error) bool {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return false
+	}
+	switch refused.Code {
+	case "3F000", "42P01", "42883", "42703": // invalid_schema_name, undefined_table, undefined_function, undefined_column
+		return true
+	case "22023": // invalid_parameter_value: role "trust_query" does not exist, said when a session starts
+		return strings.Contains(refused.Message, "role")
+	default:
+		return false
+	}
+}
+
+// IsClosed tells whether a database lets nobody in but its owner, as a restore leaves it until it is finished.
+func IsClosed(err error) bool {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && refused.Code == "42501" && strings.Contains(refused.Message, "schema trust") // insufficient_privilege
+}

@@ -1,0 +1,109 @@
+// Package exit is how a command ends: its exit code, and the one line that says what to do next.
+//
+// Owns: the exit codes, the error that carries one, and the sentences for errors of the database.
+//
+// Guarantees: every error has a code. An error of this package repeats no secret, unless its cause does.
+//
+// Fails how: an error that it does not know counts as "could not reach what it needs".
+//
+// Not here: printing the line and ending the process (package main).
+package exit
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// The exit codes of every command.
+const (
+	CodeDone        = 0
+	CodeNotSo       = 1 // the thing asked about is not so
+	CodeUsage       = 2 // wrong usage, wrong configuration
+	CodeUnreachable = 3 // could not reach what it needs
+)
+
+// CodeRefused is CodeUsage of a part under trust up, which PartVariable in its environment names: EX_CONFIG of
+// sysexits.h. The Go runtime ends a program that panics with 2, and a part that crashed is to be started again,
+// while one that refuses its configuration is not.
+const (
+	CodeRefused  = 78
+	PartVariable = "TRUST_PART"
+)
+
+// Error is an error that knows its exit code. Its text is one line that says what to do next.
+type Error struct {
+	Code int
+	text string
+	err  error // the cause, shown after the text; nil: none
+}
+
+// Error implements error.
+func (f *Error) Error() string {
+	if f.err == nil {
+		return f.text
+	}
+	return f.text + ": " + f.err.Error()
+}
+
+// Unwrap returns the cause.
+func (f *Error) Unwrap() error { return f.err }
+
+// NotSo is the answer "no".
+func NotSo(format string, args ...any) error {
+	return &Error{Code: CodeNotSo, text: fmt.Sprintf(format, args...)}
+}
+
+// WrongUsage says that the command line or the configuration has to change.
+func WrongUsage(format string, args ...any) error {
+	return &Error{Code: CodeUsage, text: fmt.Sprintf(format, args...)}
+}
+
+// Unreachable says that something outside is missing, with its cause if that helps.
+func Unreachable(err error, format string, args ...any) error {
+	return &Error{Code: CodeUnreachable, text: fmt.Sprintf(format, args...), err: err}
+}
+
+// CodeOf returns the code of an error: its own, else by what it is about.
+func CodeOf(err error) int {
+	if err == nil {
+		return CodeDone
+	}
+	if f, ok := errors.AsType[*Error](err); ok {
+		return f.Code
+	}
+	if refusal, ok := errors.AsType[*domain.Error](err); ok {
+		switch refusal.Code {
+		case domain.CodeInvalid:
+			return CodeUsage
+		case domain.CodeUnavailable, domain.CodeTimeout, domain.CodeOverloaded, domain.CodeBusy:
+			return CodeUnreachable
+		default:
+			return CodeNotSo
+		}
+	}
+	return CodeUnreachable
+}
+
+// OneLine makes an error fit on the one line that a caller reads.
+func OneLine(err error) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
+}
+
+// Reason is a refusal for a person: the faulty fields, or the sentence.
+func Reason(refusal *domain.Error) string {
+	if len(refusal.Fields) == 0 {
+		return refusal.Message
+	}
+
+	text := ""
+	for _, f := range refusal.Fields {
+		if text != "" {
+			text += " "
+		}
+		text += f.Field + ": " + f.Message
+	}
+	return text
+}

@@ -1,0 +1,161 @@
+package settings
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/joho/godotenv"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+)
+
+// The database roles that processes switch to; see ARCHITECTURE.md, database roles.
+const (
+	roleOwner     = "trust_owner" // for one command: trust keys rotate
+	roleQuery     = "trust_query"
+	roleProjector = "trust_projector"
+)
+
+// Secrets are the keys a command cannot do without.
+type Secrets struct{ Secret, Master, NewMaster bool }
+
+// Need refuses keys that are missing.
+func (c *Config) Need(s Secrets) error {
+	for _, key := range []struct {
+		name, value string
+		needed      bool
+	}{{"SECRET_KEY", c.SecretKey, s.Secret}, {"MASTER_KEY", c.MasterKey, s.Master}} {
+		if key.needed && key.value == "" {
+			return exit.WrongUsage("%s is not set; set it to at least %d random characters, or run trust up, which makes one", key.name, minKey)
+		}
+	}
+	if s.NewMaster && c.NewMasterKey == "" {
+		return exit.WrongUsage("NEW_MASTER_KEY is not set; set it to the key to change to, of at least %d random characters", minKey)
+	}
+	return nil
+}
+
+// NeedOwner returns the owner's address.
+func (c *Config) NeedOwner() (string, error) {
+	if c.DatabaseURL == "" {
+		return "", exit.WrongUsage("DATABASE_URL is not set; set it, or run trust up, which runs its own Postgres")
+	}
+	return withRole(c.DatabaseURL, "")
+}
+
+// NeedSchemaOwner returns the address under which one works as the owner of the tables, and as nothing more.
+func (c *Config) NeedSchemaOwner() (string, error) {
+	if _, err := c.NeedOwner(); err != nil {
+		return "", err
+	}
+	return withRole(c.DatabaseURL, roleOwner)
+}
+
+// KeepsMasterKey tells whether the master key in use is the one in the file env in DATA_DIR.
+func (c *Config) KeepsMasterKey() bool {
+	_, from := c.Settings.find("MASTER_KEY")
+	return from == fromDataDir
+}
+
+// NeedRotation refuses keys that cannot be changed from or to, and returns the address under which they can be.
+func (c *Config) NeedRotation() (string, error) {
+	if err := c.Need(Secrets{Master: true, NewMaster: true}); err != nil {
+		return "", err
+	}
+	if c.KeepsMasterKey() {
+		if kept := c.Settings.Kept("NEW_MASTER_KEY"); kept != "" && kept != c.NewMasterKey {
+			return "", exit.WrongUsage("a change to another NEW_MASTER_KEY was begun, which %s keeps; unset this one and finish that change first", c.EnvFile())
+		}
+		if read, err := godotenv.Unmarshal("K=" + c.NewMasterKey); err != nil || len(read) != 1 || read["K"] != c.NewMasterKey {
+			return "", exit.WrongUsage("NEW_MASTER_KEY has characters that %s cannot hold; make it of letters and digits", c.EnvFile())
+		}
+	} else if c.NewMasterKey == c.MasterKey {
+		return "", exit.WrongUsage("MASTER_KEY and NEW_MASTER_KEY are the same; give the key to change to as NEW_MASTER_KEY")
+	}
+	return c.NeedSchemaOwner()
+}
+
+// NeedAPI returns the address under which the API, import and administration work.
+func (c *Config) NeedAPI() (string, error) { return c.roleURL("DATABASE_URL_API", c.apiURL, roleQuery) }
+
+// NeedProjector returns the address under which projectors and checks work.
+func (c *Config) NeedProjector() (string, error) {
+	return c.roleURL("DATABASE_URL_PROJECTOR", c.projectorURL, roleProjector)
+}
+
+func (c *Config) roleURL(name, given, role string) (string, error) {
+	switch {
+	case given != "":
+		return withRole(given, "")
+	case c.Production:
+		return "", exit.WrongUsage("%s is not set; production does not derive it from the owner's DATABASE_URL: set it to a login that is in %s only", name, role)
+	case c.DatabaseURL == "":
+		return "", exit.WrongUsage("neither %s nor DATABASE_URL is set; set one, or run trust up, which runs its own Postgres", name)
+	default:
+		return withRole(c.DatabaseURL, role)
+	}
+}
+
+// parseDatabaseURL checks the form; an empty address is fine. The address is never repeated, because it may hold a password.
+func parseDatabaseURL(name, address string) (*url.URL, error) {
+	if address == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(address)
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
+		return nil, exit.WrongUsage("%s is not of the form postgres://user:password@host:port/database; correct it", name)
+	}
+	return u, nil
+}
+
+// withRole makes sessions start with an empty search path and, unless role is empty, switched to a role. Both are start-up options,
+// so that they also survive "reset all".
+func withRole(address, role string) (string, error) {
+	u, err := parseDatabaseURL("DATABASE_URL", address)
+	if err != nil {
+		return "", err
+	}
+	query := u.Query()
+	options := strings.TrimSpace(query.Get("options") + " -c search_path=")
+	if role != "" {
+		options += " -c role=" + role
+	}
+	query.Set("options", options)
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // libpq does not read + as a blank
+	return u.String(), nil
+}
+
+// HostAndName names a database without user and password.
+func HostAndName(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "the database"
+	}
+	host := u.Host
+	if host == "" {
+		host = u.Query().Get("host")
+	}
+	return host + u.Path
+}
+
+// checkOrigin accepts https://host[:port], and http for the own machine except in production.
+func checkOrigin(origin string, production bool) error {
+	if strings.Contains(origin, "*") {
+		return exit.WrongUsage("ALLOWED_ORIGINS holds *; name every origin instead")
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || u.Path != "" ||
+		u.RawQuery != "" || u.Fragment != "" {
+		return exit.WrongUsage("an entry of ALLOWED_ORIGINS is not of the form https://host or https://host:port; correct it")
+	}
+	local := slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
+	switch {
+	case u.Scheme == "https" || local && !production:
+		return nil
+	case production:
+		return exit.WrongUsage("an entry of ALLOWED_ORIGINS is not https; production takes no other (the default is http://localhost:3000)")
+	default:
+		return exit.WrongUsage("an entry of ALLOWED_ORIGINS is not https; plain http is for localhost only")
+	}
+}

@@ -1,0 +1,253 @@
+package settings
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/domain"
+)
+
+// minKey is the least length of a secret, in characters: with 5 bits a character, as made here, 32 carry 160.
+const minKey = 32
+
+// Config is the whole configuration, checked. Which parts a command needs it asks for with Need and its like.
+type Config struct {
+	Settings Settings
+
+	DatabaseURL  string
+	apiURL       string // empty: derived, or not to be had
+	projectorURL string
+	SecretKey    string
+	MasterKey    string
+	NewMasterKey string // to change to
+
+	Production bool
+	Debug      bool
+	HTTPAddr   string
+	Origins    []string
+	AccessTTL  time.Duration
+	RefreshTTL time.Duration
+	RedisURL   string
+	RateLimit  bool
+	Limits     Limits
+	Proxies    []netip.Prefix // believed
+	Scrapers   []netip.Prefix // may read metrics
+
+	DataDir   string
+	LogFormat string
+	PoolSize  int
+	PageSize  int
+}
+
+// Limits are the numbers of requests that one account or address may make within the time that its variable names.
+type Limits struct {
+	LoginAccount, LoginAddress, RegisterEmail, RegisterAddress, Export, Erasure, Account, Address int
+}
+
+// Check checks every setting and returns the first fault, in one sentence that repeats no value of a secret.
+func Check(s Settings) (*Config, error) {
+	c := &Config{Settings: s, DataDir: s.DataDir}
+	for _, read := range []func(Settings) error{c.readMode, c.readSecrets, c.readURLs, c.readHTTP, c.readLimits, c.readSizes} {
+		if err := read(s); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (c *Config) readMode(s Settings) (err error) {
+	switch environment := s.Get("ENVIRONMENT"); environment {
+	case "development", "test":
+	case "production":
+		c.Production = true
+	default:
+		return exit.WrongUsage("ENVIRONMENT is neither development, test nor production; set one of them")
+	}
+	if c.Debug, err = strconv.ParseBool(s.Get("DEBUG")); err != nil {
+		return exit.WrongUsage("DEBUG is neither true nor false; set one of them")
+	}
+	if c.Production && c.Debug {
+		return exit.WrongUsage("DEBUG is refused in production; unset it")
+	}
+	switch c.LogFormat = s.Get("LOG_FORMAT"); c.LogFormat {
+	case "text", "json":
+		return nil
+	default:
+		return exit.WrongUsage("LOG_FORMAT is neither text nor json; set one of them")
+	}
+}
+
+func (c *Config) readSecrets(s Settings) error {
+	c.SecretKey, c.MasterKey, c.NewMasterKey = s.Get("SECRET_KEY"), s.Get("MASTER_KEY"), s.Get("NEW_MASTER_KEY")
+	for _, name := range []string{"SECRET_KEY", "MASTER_KEY", "NEW_MASTER_KEY"} {
+		value := s.Get(name)
+		if value == "" {
+			continue // whether it is needed depends on the command
+		}
+		if n := len([]rune(value)); n < minKey {
+			return exit.WrongUsage("%s has %d characters; give it at least %d random ones", name, n, minKey)
+		}
+		if strings.Count(value, value[:1]) == len(value) {
+			return exit.WrongUsage("%s is one character repeated; give it at least %d random ones", name, minKey)
+		}
+	}
+	if c.SecretKey != "" && c.SecretKey == c.MasterKey {
+		return exit.WrongUsage("SECRET_KEY and MASTER_KEY are the same; give each its own, so that losing one does not lose both")
+	}
+	if c.SecretKey != "" && c.SecretKey == c.NewMasterKey {
+		return exit.WrongUsage("SECRET_KEY and NEW_MASTER_KEY are the same; give each its own, so that losing one does not lose both")
+	}
+	var faults domain.Faults
+	faults.Email("ADMIN_EMAIL", s.Get("ADMIN_EMAIL"))
+	if s.Get("ADMIN_PASSWORD") != "" {
+		faults.Password("ADMIN_PASSWORD", s.Get("ADMIN_PASSWORD"))
+	}
+	if refusal, ok := errors.AsType[*domain.Error](faults.Err()); ok {
+		return exit.WrongUsage("%s", exit.Reason(refusal))
+	}
+	if s.Get("ALGORITHM") != "HS256" {
+		return exit.WrongUsage("ALGORITHM can only be HS256; unset it")
+	}
+	return nil
+}
+
+func (c *Config) readURLs(s Settings) error {
+	c.DatabaseURL, c.apiURL, c.projectorURL = s.Get("DATABASE_URL"), s.Get("DATABASE_URL_API"), s.Get("DATABASE_URL_PROJECTOR")
+	for _, name := range []string{"DATABASE_URL", "DATABASE_URL_API", "DATABASE_URL_PROJECTOR"} {
+		if _, err := parseDatabaseURL(name, s.Get(name)); err != nil {
+			return err
+		}
+	}
+	c.RedisURL = s.Get("REDIS_URL")
+	if c.RedisURL != "" && !strings.HasPrefix(c.RedisURL, "redis://") && !strings.HasPrefix(c.RedisURL, "rediss://") {
+		return exit.WrongUsage("REDIS_URL does not start with redis:// or rediss://; correct it")
+	}
+	return nil
+}
+
+func (c *Config) readHTTP(s Settings) error {
+	c.HTTPAddr = s.Get("HTTP_ADDR")
+	_, port, err := net.SplitHostPort(c.HTTPAddr)
+	if err != nil {
+		return exit.WrongUsage("HTTP_ADDR is not HOST:PORT; give one like 127.0.0.1:8000")
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return exit.WrongUsage("the port of HTTP_ADDR is not a number from 0 to 65535; correct it")
+	}
+	for origin := range strings.SplitSeq(s.Get("ALLOWED_ORIGINS"), ",") {
+		origin = strings.TrimSpace(origin)
+		if origin == "" {
+			continue
+		}
+		if err := checkOrigin(origin, c.Production); err != nil {
+			return err
+		}
+		c.Origins = append(c.Origins, origin)
+	}
+	if c.Proxies, err = s.networks("TRUSTED_PROXIES"); err != nil {
+		return err
+	}
+	if c.Scrapers, err = s.networks("METRICS_FROM"); err != nil {
+		return err
+	}
+	minutes, err := s.number("ACCESS_TOKEN_EXPIRE_MINUTES", 1, 24*60)
+	if err != nil {
+		return err
+	}
+	days, err := s.number("REFRESH_TOKEN_EXPIRE_DAYS", 1, 365)
+	c.AccessTTL, c.RefreshTTL = time.Duration(minutes)*time.Minute, time.Duration(days)*24*time.Hour
+	return err
+}
+
+func (c *Config) readLimits(s Settings) error {
+	switch s.Get("RATE_LIMIT") {
+	case "on":
+		c.RateLimit = true
+	case "off":
+		if c.Production {
+			return exit.WrongUsage("RATE_LIMIT=off is refused in production; unset it")
+		}
+	default:
+		return exit.WrongUsage("RATE_LIMIT is neither on nor off; set one of them")
+	}
+	return s.numbers(1, 1_000_000, map[string]*int{
+		"RATE_LIMIT_LOGIN_ACCOUNT":    &c.Limits.LoginAccount,
+		"RATE_LIMIT_LOGIN_ADDRESS":    &c.Limits.LoginAddress,
+		"RATE_LIMIT_REGISTER_EMAIL":   &c.Limits.RegisterEmail,
+		"RATE_LIMIT_REGISTER_ADDRESS": &c.Limits.RegisterAddress,
+		"RATE_LIMIT_EXPORT":           &c.Limits.Export,
+		"RATE_LIMIT_ERASURE":          &c.Limits.Erasure,
+		"RATE_LIMIT_ACCOUNT":          &c.Limits.Account,
+		"RATE_LIMIT_ADDRESS":          &c.Limits.Address,
+	})
+}
+
+func (c *Config) readSizes(s Settings) error {
+	if err := s.numbers(2, 1000, map[string]*int{"POOL_SIZE": &c.PoolSize}); err != nil {
+		return err
+	}
+	return s.numbers(1, 100_000, map[string]*int{"PAGE_SIZE": &c.PageSize})
+}
+
+// numbers reads several numbers with the same bounds.
+func (s Settings) numbers(least, most int, into map[string]*int) (err error) {
+	for _, v := range variables() { // in a fixed order, so that of two faults always the same is told
+		if target := into[v.name]; target != nil {
+			if *target, err = s.number(v.name, least, most); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s Settings) number(name string, least, most int) (int, error) {
+	n, err := strconv.Atoi(s.Get(name))
+	if err != nil || n < least || n > most {
+		return 0, exit.WrongUsage("%s is not a number from %d to %d; correct it", name, least, most)
+	}
+	return n, nil
+}
+
+// networks reads networks, separated by commas; an address alone is a network of one.
+func (s Settings) networks(name string) ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for text := range strings.SplitSeq(s.Get(name), ",") {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			var address netip.Addr
+			if address, err = netip.ParseAddr(text); err == nil {
+				network = netip.PrefixFrom(address, address.BitLen())
+			}
+		}
+		if err != nil {
+			return nil, exit.WrongUsage("an entry of %s is no network like 10.0.0.0/8; correct it", name)
+		}
+		all = append(all, network)
+	}
+	return all, nil
+}
+
+// EnvFile is where trust up keeps what it made.
+func (c *Config) EnvFile() string { return filepath.Join(c.DataDir, "env") }
+
+// ImportedFile is what trust up makes after the first import.
+func (c *Config) ImportedFile() string { return filepath.Join(c.DataDir, "imported") }
+
+// Level is the least level that is logged.
+func (c *Config) Level() slog.Level {
+	if c.Debug {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}

@@ -1,0 +1,117 @@
+package settings
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/joho/godotenv"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+)
+
+// source is a place that a setting comes from.
+type source string
+
+// The sources, strongest first.
+const (
+	fromFlag        source = "the command line"
+	fromEnvironment source = "the environment"
+	fromDotEnv      source = ".env"
+	fromDataDir     source = "the file env in DATA_DIR"
+	fromDefault     source = "the default"
+)
+
+// Settings looks variables up, strongest source first. An empty value counts as unset everywhere: compose files hand unset
+// variables on as empty ones.
+type Settings struct {
+	given   map[source]map[string]string
+	DataDir string
+}
+
+// Read reads the two files. Nothing is put into this process's environment.
+func Read(given map[string]string, environment []string) (Settings, error) {
+	s := Settings{given: map[source]map[string]string{fromFlag: given, fromEnvironment: {}, fromDefault: {}}}
+	for _, pair := range environment {
+		name, value, _ := strings.Cut(pair, "=")
+		s.given[fromEnvironment][name] = value
+	}
+	for _, v := range variables() {
+		s.given[fromDefault][v.name] = v.fallback
+	}
+	var err error
+	if s.given[fromDotEnv], err = ReadEnvFile(".env"); err != nil {
+		return Settings{}, err
+	}
+	// Where that file is cannot stand in that file.
+	s.DataDir, _ = s.find("DATA_DIR")
+	if s.given[fromDataDir], err = ReadEnvFile(filepath.Join(s.DataDir, "env")); err != nil {
+		return Settings{}, err
+	}
+	delete(s.given[fromDataDir], "DATA_DIR")
+	return s, nil
+}
+
+// find returns a variable's value and where it is from.
+func (s Settings) find(name string) (string, source) {
+	for _, from := range []source{fromFlag, fromEnvironment, fromDotEnv, fromDataDir, fromDefault} {
+		if value := s.given[from][name]; value != "" {
+			return value, from
+		}
+	}
+	return "", fromDefault
+}
+
+// Get returns a variable's value.
+func (s Settings) Get(name string) string {
+	value, _ := s.find(name)
+	return value
+}
+
+// Kept returns what the file env in DATA_DIR holds, whatever else is set.
+func (s Settings) Kept(name string) string { return s.given[fromDataDir][name] }
+
+// Again reads the files once more, under the same flags: somebody may have written there meanwhile.
+func (s Settings) Again(environment []string) (Settings, error) {
+	return Read(s.given[fromFlag], environment)
+}
+
+// OwnServer tells whether the database is ours: no address is given, or only the one that we keep.
+func (s Settings) OwnServer() bool {
+	address, from := s.find("DATABASE_URL")
+	return from == fromDataDir || from == fromDefault || address == s.Kept("DATABASE_URL")
+}
+
+// AsEnvironment is this process's environment with the flags that were given: how a child is told what its parent was told.
+func (s Settings) AsEnvironment(environment []string) []string {
+	all := append([]string{}, environment...)
+	for name, value := range s.given[fromFlag] {
+		all = append(all, name+"="+value) // of two, the last one counts
+	}
+	return all
+}
+
+// ReadEnvFile reads NAME=value lines; a file that is not there has none. The library's errors quote the file, and so
+// secrets: they are replaced by the number of the line.
+func ReadEnvFile(path string) (map[string]string, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, exit.Unreachable(err, "cannot read %s; make it readable or remove it", path)
+	}
+	values, err := godotenv.UnmarshalBytes(text)
+	if err == nil {
+		return values, nil
+	}
+	// The mistake is after the longest beginning that can be read; a beginning may end within a quoted value and so be unreadable.
+	lines := strings.SplitAfter(string(text), "\n")
+	for n := len(lines) - 1; ; n-- {
+		if _, err := godotenv.Unmarshal(strings.Join(lines[:n], "")); err == nil {
+			return nil, exit.WrongUsage("%s: line %d is not NAME=value; correct it", path, n+1)
+		}
+	}
+}

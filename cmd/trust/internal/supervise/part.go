@@ -1,0 +1,140 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/retry"
+	"github.com/salga-trust/engine/internal/localpg"
+)
+
+// Part is one process of the system.
+type Part struct {
+	Name    string // of its pid file
+	Command func(context.Context) *exec.Cmd
+	Stop    syscall.Signal // asks it to end; also what the kernel sends it when the supervisor is no more
+	Grace   time.Duration  // how long it may take to end before it is killed
+
+	died func() // hears of each end that nobody asked for; nil: nobody does
+}
+
+// How long a part that died waits for its next start: longer each time, and from the beginning after a good while up.
+const (
+	firstPause = 100 * time.Millisecond
+	longPause  = 5 * time.Second
+	goodWhile  = 30 * time.Second
+)
+
+// keep runs a part until ctx ends, again whenever it ends by itself. A part that refuses its configuration would do so for ever:
+// that ends the supervisor.
+func (s *Supervisor) keep(ctx context.Context, p Part) {
+	pause := firstPause
+	for {
+		started := time.Now()
+		err := s.once(ctx, p)
+		if ctx.Err() != nil {
+			return
+		}
+		if ExitCode(err) == exit.CodeRefused {
+			s.Fail(exit.WrongUsage("%s refuses its configuration; correct what it says above and start again", p.Name))
+			return
+		}
+		if time.Since(started) > goodWhile {
+			pause = firstPause
+		}
+		s.log.WarnContext(ctx, "a part ended; starting it again", slog.String("part", p.Name), slog.String("how", how(err)), slog.Duration("in", pause))
+		if p.died != nil {
+			p.died()
+		}
+		if !retry.Wait(ctx, pause) {
+			return
+		}
+		pause = min(2*pause, longPause)
+	}
+}
+
+// Finish runs a part that ends by itself until it has done its work: again when it could not reach what it needs, and for good
+// when it answers anything else.
+func (s *Supervisor) Finish(ctx context.Context, p Part) error {
+	for pause := firstPause; ; pause = min(2*pause, longPause) {
+		err := s.once(ctx, p)
+		code := ExitCode(err)
+		if err == nil || ctx.Err() != nil || code == exit.CodeNotSo || code == exit.CodeRefused {
+			return err
+		}
+		s.log.WarnContext(ctx, "a step failed; trying it again", slog.String("part", p.Name), slog.String("how", how(err)), slog.Duration("in", pause))
+		if !retry.Wait(ctx, pause) {
+			return err
+		}
+	}
+}
+
+// once runs a part from start to end. When ctx ends it asks the part to end, and kills it if that takes longer than its grace or
+// the supervisor is told to hurry. The pid file is there exactly while the process is.
+func (s *Supervisor) once(ctx context.Context, p Part) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	cmd := p.Command(context.WithoutCancel(ctx)) // it is asked to end, below, and not just killed
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	// A group of its own: a Ctrl-C on the terminal is for the supervisor, which stops the parts in order.
+	cmd.SysProcAttr.Setpgid = true
+	if err := localpg.StartBound(cmd, p.Stop); err != nil {
+		return err
+	}
+	pidErr := s.home.started(p.Name, cmd.Process.Pid)
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	err := s.await(ctx, p, cmd, ended)
+	if fileErr := errors.Join(pidErr, s.home.ended(p.Name)); fileErr != nil {
+		s.log.ErrorContext(ctx, "the pid file could not be written", slog.String("part", p.Name), slog.String("error", fileErr.Error()))
+	}
+	return err
+}
+
+func (s *Supervisor) await(ctx context.Context, p Part, cmd *exec.Cmd, ended <-chan error) error {
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	_ = cmd.Process.Signal(p.Stop) // fails only when it has ended already
+	patience := time.NewTimer(p.Grace)
+	defer patience.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-patience.C:
+		s.log.ErrorContext(ctx, "a part did not end when asked; killing it", slog.String("part", p.Name))
+	case <-s.hurry:
+	}
+	_ = cmd.Process.Kill()
+	return <-ended
+}
+
+// ExitCode returns the exit code of a process; -1: it was killed, or never started.
+func ExitCode(err error) int {
+	if err == nil {
+		return exit.CodeDone
+	}
+	if ended, ok := errors.AsType[*exec.ExitError](err); ok {
+		return ended.ExitCode()
+	}
+	return -1
+}
+
+// how says how a process ended.
+func how(err error) string {
+	if err == nil {
+		return "exit status 0"
+	}
+	return fmt.Sprint(err)
+}

@@ -1,0 +1,42 @@
+// Package wholefile replaces a file as a whole: a reader, and a crash, find the old one or the new one.
+//
+// Owns: nothing.
+//
+// Guarantees: the file is on disk before it takes its name, and only its owner can read it.
+//
+// Fails how: what was there stays, and nothing is left beside it.
+//
+// Not here: what stands in the file, and who may write it at once.
+package wholefile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Write replaces a file, mode 0600.
+func Write(path, text string) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // made with mode 0600
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(file.Name())
+		}
+	}()
+	_, err = file.WriteString(text)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(file.Name(), path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}

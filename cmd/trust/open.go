@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"runtime"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
+	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/internal/pg"
+	"github.com/salga-trust/engine/projections/reports"
+)
+
+// needs says what a command works with. What it does not name is neither checked nor opened.
+type needs struct {
+	as   func(*settings.Config) (string, error) // whose address: a method of Config
+	keys settings.Secrets
+
+	conn     bool // one connection
+	pool     int  // connections of a pool, at most
+	reader   bool // the log as it is read; proves the master key
+	commands bool // the log as commands work on it, under the API's address and a proven master key
+}
+
+// opened is what a command asked for. The rest is zero.
+type opened struct {
+	config  *settings.Config
+	address string
+
+	conn    *pgx.Conn
+	pool    *pgxpool.Pool
+	reader  *eventstore.Reader
+	store   *eventstore.Store
+	handler *commands.Handler
+	reports *reports.Reports
+}
+
+// check refuses a configuration that lacks what a command needs, and reaches for nothing.
+func (p *program) check(n needs) (*opened, error) {
+	c, err := settings.Check(p.settings)
+	if err != nil {
+		return nil, err
+	}
+
+	if n.reader || n.commands {
+		n.keys.Master = true
+	}
+	if err := c.Need(n.keys); err != nil {
+		return nil, err
+	}
+
+	if n.commands {
+		n.as = (*settings.Config).NeedAPI
+	}
+	address, err := n.as(c)
+	if err != nil {
+		return nil, err
+	}
+	return &opened{config: c, address: address}, nil
+}
+
+// open checks the configuration and opens what a command needs: no waiting, a database that is away is an answer.
+func (p *program) open(ctx context.Context, n needs) (*opened, error) {
+	o, err := p.check(n)
+	if err != nil {
+		return nil, err
+	}
+
+	if err := o.connect(ctx, n); err != nil {
+		o.close(ctx)
+		return nil, err
+	}
+	return o, nil
+}
+
+func (o *opened) connect(ctx context.Context, n needs) (err error) {
+	if n.conn {
+		if o.conn, err = pgx.Connect(ctx, o.address); err != nil {
+			return exit.Unreachable(err, "the database does not answer; is it running, and is DATABASE_URL right?")
+		}
+	}
+
+	if n.commands {
+		n.pool = o.config.PoolSize
+	}
+	if n.pool > 0 {
+		if o.pool, err = openPool(ctx, o.address, n.pool); err != nil {
+			return err
+		}
+	}
+
+	switch {
+	case n.commands:
+		return o.openLog(ctx)
+	case n.reader:
+		return o.openReader(ctx)
+	default:
+		return nil
+	}
+}
+
+// openReader proves the master key, and opens the log to be read.
+func (o *opened) openReader(ctx context.Context) (err error) {
+	if o.reader, err = eventstore.NewReader(ctx, o.pool, []byte(o.config.MasterKey)); err != nil {
+		return explainKey(o.config, err)
+	}
+	return nil
+}
+
+// openLog proves the master key, and opens the log for commands. When it fails it can be tried again.
+func (o *opened) openLog(ctx context.Context) error {
+	store, err := eventstore.Open(ctx, o.pool, []byte(o.config.MasterKey))
+	if err != nil {
+		return explainKey(o.config, err)
+	}
+	if err := o.openReader(ctx); err != nil {
+		store.Close()
+		return err
+	}
+
+	o.store = store
+	o.handler = commands.New(store, commands.Config{Hashes: runtime.GOMAXPROCS(0), Sessions: o.config.RefreshTTL})
+	o.reports = reports.New(o.pool, o.reader)
+	return nil
+}
+
+func (o *opened) close(ctx context.Context) {
+	if o.store != nil {
+		o.store.Close()
+	}
+	if o.pool != nil {
+		o.pool.Close()
+	}
+	if o.conn != nil {
+		_ = o.conn.Close(ctx)
+	}
+}
+
+// openPool makes a pool, which connects when it is used first.
+func openPool(ctx context.Context, address string, size int) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(address)
+	if err != nil {
+		// Without the cause, which quotes the address.
+		return nil, exit.WrongUsage("a database address cannot be understood; check DATABASE_URL and its variants")
+	}
+	config.MaxConns = int32(size)
+	config.ConnConfig.RuntimeParams["application_name"] = "trust"
+	config.AfterConnect = refusePower
+	return pg.Connect(ctx, config)
+}
+
+// refusePower refuses a session that no row-level security holds back: then one forgotten condition shows one tenant's people to
+// another.
+func refusePower(ctx context.Context, conn *pgx.Conn) error {
+	const sql = `select rolsuper or rolbypassrls from pg_catalog.pg_roles where rolname = current_user`
+	var powerful bool
+	if err := conn.QueryRow(ctx, sql).Scan(&powerful); err != nil {
+		return err
+	}
+	if powerful {
+		return exit.WrongUsage("a database address connects as a superuser or past row-level security; " +
+			"give DATABASE_URL_API and DATABASE_URL_PROJECTOR logins in trust_query and trust_projector only")
+	}
+	return nil
+}
+
+// explainKey is exit.Explain for a command that has just proven the master key, or failed to. A key that trust up keeps is looked up
+// once more: trust keys rotate may have changed it since this process read it, or be about to.
+func explainKey(c *settings.Config, err error) error {
+	if !errors.Is(err, eventstore.ErrWrongMasterKey) || !c.KeepsMasterKey() {
+		return exit.Explain(err)
+	}
+	kept, readErr := settings.ReadEnvFile(c.EnvFile())
+	switch {
+	case readErr != nil:
+		return readErr
+	case kept["NEW_MASTER_KEY"] != "":
+		return exit.Unreachable(err, "the change of the master key was begun and is not finished: run trust keys rotate")
+	case kept["MASTER_KEY"] != c.MasterKey:
+		return exit.Unreachable(err, "the master key was changed while this process started; start it again")
+	default:
+		return exit.Explain(err)
+	}
+}
