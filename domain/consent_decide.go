@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Prompt is how old a decision may be and still count as made just now, on the web, without evidence: a form left open.
-const Prompt = 5 * time.Minute
+// LateAfter is how old a decision may be and still count as made just now, on the web, without evidence: a form left open.
+const LateAfter = 5 * time.Minute
 
 // RecordConsent is the wish to record a decision of a subject about a purpose.
 type RecordConsent struct {
@@ -86,7 +86,7 @@ func (c RecordConsent) timely(now time.Time) error {
 	if c.GivenAt.After(now) {
 		return Refuse(CodeGivenInFuture, "A decision cannot be given in the future.")
 	}
-	if c.GivenAt.IsZero() || now.Sub(c.GivenAt) <= Prompt {
+	if c.GivenAt.IsZero() || now.Sub(c.GivenAt) <= LateAfter {
 		return nil
 	}
 	if c.Channel == Web || c.Evidence == nil {

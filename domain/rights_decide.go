@@ -49,7 +49,8 @@ func (s Rights) RefuseRequest(id RequestID, ground Ground, note string) ([]Event
 // closable gives a request that is open, or was closed in the very way that is asked for.
 func (s Rights) closable(id RequestID, as RequestStatus, f Faults) (Request, error) {
 	q, ok := s.Request(id)
-	switch err := f.Err(); {
+	err := f.Err()
+	switch {
 	case err != nil:
 		return Request{}, err
 	case !ok:
@@ -81,7 +82,8 @@ func (s Rights) Lift(id HoldID, reason string) ([]Event, error) {
 	var f Faults
 	f.required("reason", reason)
 	h, ok := s.Hold(id)
-	switch err := f.Err(); {
+	err := f.Err()
+	switch {
 	case err != nil:
 		return nil, err
 	case !ok:

@@ -276,7 +276,8 @@ func (u User) Deactivate(cause string) []Event {
 // took back the consent it rests on needs that consent anew: cause is why it was closed, consents what the owner has decided by
 // now.
 func (u User) Reactivate(cause string, consents Consents) ([]Event, error) {
-	switch _, inForce := consents.InForce(PlatformRegistrationCode); {
+	_, inForce := consents.InForce(PlatformRegistrationCode)
+	switch {
 	case u.Erased:
 		return nil, Refuse(CodeSubjectErased, "This person's data was erased.")
 	case u.Active:

@@ -133,7 +133,8 @@ func (f *Faults) Name(field, name string, minLen int) {
 
 // Password checks a new password's length.
 func (f *Faults) Password(field, password string) {
-	switch n := utf8.RuneCountInString(password); {
+	n := utf8.RuneCountInString(password)
+	switch {
 	case n < MinPassword:
 		f.Add(field, "too_short", "A password has at least 8 characters.")
 	case n > MaxPassword:

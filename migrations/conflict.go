@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/tern/v2/migrate"
+
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // Twelve tries with pauses that grow to half a second last about four seconds: longer than any real migration that touches
@@ -26,37 +27,34 @@ const (
 // a database of its own would ask for a right to connect there. Losing is harmless, because a file and its version
 // number are one transaction; so we lose, and try again.
 func retryConflicts(ctx context.Context, try func() error) error {
-	pause := 10 * time.Millisecond
+	pauses := pg.NewBackoff(10*time.Millisecond, maxPause)
 	for n := 1; ; n++ {
 		err := try()
 		if err == nil || n == maxTries || !isConflict(err) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !pauses.Wait(ctx) { // the losers wait for different times, or they would meet again
 			return errors.Join(err, ctx.Err())
-		case <-time.After(pause/2 + rand.N(pause)): // apart, or the losers would meet again
 		}
-		pause = min(2*pause, maxPause)
 	}
 }
 
 // isConflict tells errors that say "somebody else changed a shared catalog just now" from errors in a file.
 func isConflict(err error) bool {
-	pg, ok := errors.AsType[*pgconn.PgError](err)
+	refused, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		return false
 	}
 
-	switch pg.Code {
+	switch refused.Code {
 	case "23505": // unique_violation: the other transaction inserted the same role or membership first
-		return pg.SchemaName == "pg_catalog"
+		return refused.SchemaName == "pg_catalog"
 	case "42710": // duplicate_object: it committed between the file's "if not exists" and its "create role"
 		return true
 	case "40P01": // deadlock_detected: both changed the same roles, in another order
 		return true
 	case "XX000": // internal_error: this is how Postgres reports two GRANTs on one catalog row; never translated
-		return strings.HasPrefix(pg.Message, "tuple concurrently ")
+		return strings.HasPrefix(refused.Message, "tuple concurrently ")
 	default:
 		return false
 	}

@@ -178,7 +178,7 @@ func TestAFoldRefusesToGoOnFromARowThatIsNotTheOneBefore(t *testing.T) {
 	_, err = w.db.Superuser(t).Exec(t.Context(), "update trust.users_v1 set version = 7")
 	must(t, err)
 	_, err = f.fold(t.Context(), users, 1000)
-	if order, ok := errors.AsType[*follow.Fault](err); !ok || !strings.Contains(order.Text, "is version 2") || !strings.Contains(order.Text, "holds version 7") {
+	if order, ok := errors.AsType[*follow.PlainError](err); !ok || !strings.Contains(order.Text, "is version 2") || !strings.Contains(order.Text, "holds version 7") {
 		t.Errorf("fold gives %v", err)
 	}
 }

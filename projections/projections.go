@@ -140,7 +140,7 @@ func evolveWhole[S evolver[S]](history []domain.Recorded) ([]row[S], error) {
 
 // outOfOrder says that an event does not follow the version that its read table holds.
 func outOfOrder(e domain.Recorded, held int) error {
-	return &follow.Fault{Text: fmt.Sprintf("event %d is version %d of its stream, the read table holds version %d",
+	return &follow.PlainError{Text: fmt.Sprintf("event %d is version %d of its stream, the read table holds version %d",
 		e.Position, e.Version, held)}
 }
 

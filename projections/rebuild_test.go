@@ -526,7 +526,7 @@ func TestARebuildRefusesADamagedLog(t *testing.T) {
 	t.Parallel()
 	var gap *eventstore.GapError
 	var unknown *domain.UnknownEventError
-	var order *follow.Fault
+	var order *follow.PlainError
 	for what, damage := range map[string]struct {
 		sql string
 		as  any

@@ -101,7 +101,8 @@ func verifyVersions(ctx context.Context, tx pgx.Tx) error {
 		where version <> before + 1 or position <= earlier limit 1`
 	var position int64
 	var version, before int
-	switch err := tx.QueryRow(ctx, sql).Scan(&position, &version, &before); {
+	err := tx.QueryRow(ctx, sql).Scan(&position, &version, &before)
+	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil
 	case err != nil:
@@ -115,8 +116,7 @@ func verifyVersions(ctx context.Context, tx pgx.Tx) error {
 
 // unreadable finds the event that keeps a range from being read.
 func unreadable(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, after, upTo int64, err error) error {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) || ctx.Err() != nil {
+	if _, refused := errors.AsType[*pgconn.PgError](err); refused || ctx.Err() != nil {
 		return fmt.Errorf("verify: %w", err) // the transaction is over, and it is not an event's fault
 	}
 	for upTo-after > 1 {

@@ -83,7 +83,8 @@ func farFaults(t *testing.T, path, source string) []string {
 
 	var faults []string
 	far := strings.HasSuffix(path, "_far_test.go")
-	switch tag := buildTag(file); {
+	tag := buildTag(file)
+	switch {
 	case far && tag != "far":
 		faults = append(faults, path+" lacks //go:build far")
 	case !far && strings.Contains(tag, "far"):
@@ -95,7 +96,8 @@ func farFaults(t *testing.T, path, source string) []string {
 		if !ok || function.Recv != nil || !runByGoTest(function.Name.Name) {
 			continue
 		}
-		switch named := strings.HasPrefix(function.Name.Name, "TestFar"); {
+		named := strings.HasPrefix(function.Name.Name, "TestFar")
+		switch {
 		case far && !named:
 			faults = append(faults, path+": "+function.Name.Name+" does not begin with TestFar")
 		case !far && named:

@@ -71,7 +71,7 @@ func judge(w projections.Wrong) string {
 
 func notRebuilt(err error) error {
 	_, gap := errors.AsType[*eventstore.GapError](err)
-	_, fault := errors.AsType[*follow.Fault](err)
+	_, fault := errors.AsType[*follow.PlainError](err)
 	_, unknown := errors.AsType[*domain.UnknownEventError](err)
 	switch {
 	case errors.Is(err, projections.ErrRebuilding):

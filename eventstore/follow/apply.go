@@ -103,7 +103,7 @@ func (h *handler) events(term context.Context, s span) ([]domain.Recorded, error
 func (h *handler) applyIn(term context.Context, tx pgx.Tx, events []domain.Recorded, s span) (done bool, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			h.logger.Error("follower panicked", slog.String("stack", string(debug.Stack())))
+			h.logger.ErrorContext(term, "follower panicked", slog.String("stack", string(debug.Stack())))
 			err = errPanicked
 			h.close(term) // whatever state the transaction is in
 		}
@@ -177,7 +177,7 @@ func (h *handler) failed(term context.Context, s span, cause error, took time.Du
 
 	if why != h.said {
 		h.said = why
-		h.logger.Error("cannot follow", slog.Int64("after", s.After), slog.Int64("up_to", s.UpTo),
+		h.logger.ErrorContext(term, "cannot follow", slog.Int64("after", s.After), slog.Int64("up_to", s.UpTo),
 			slog.String("error", why), slog.Bool("halted", halted))
 	}
 }
@@ -193,7 +193,7 @@ func (h *handler) halt(term context.Context, at int64, why string) {
 		_, err = h.conn.Exec(term, sql, h.Name(), h.epoch, why, at)
 	}
 	if err != nil {
-		h.logger.Warn("cannot tell that the follower halted", slog.String("error", Describe(err)))
+		h.logger.WarnContext(term, "cannot tell that the follower halted", slog.String("error", Describe(err)))
 	}
 }
 

@@ -60,33 +60,31 @@ func passes(err error) bool {
 
 // Describe says what is wrong for operators. Only texts known to hold no value of an event or a row are repeated.
 func Describe(err error) string {
-	var (
-		unknown   *domain.UnknownEventError
-		fault     *Fault
-		gap       *eventstore.GapError
-		refused   *pgconn.PgError
-		malformed *json.SyntaxError
-		mistyped  *json.UnmarshalTypeError
-	)
-	switch {
-	case errors.As(err, &unknown):
+	for _, safe := range []error{errDeposed, errPanicked, errMoved} {
+		if errors.Is(err, safe) {
+			return safe.Error()
+		}
+	}
+	if unknown, ok := errors.AsType[*domain.UnknownEventError](err); ok {
 		return unknown.Error()
-	case errors.As(err, &fault):
-		return fault.Error()
-	case errors.As(err, &gap):
+	}
+	if plain, ok := errors.AsType[*PlainError](err); ok {
+		return plain.Error()
+	}
+	if gap, ok := errors.AsType[*eventstore.GapError](err); ok {
 		return gap.Error()
-	case errors.Is(err, errDeposed):
-		return errDeposed.Error()
-	case errors.Is(err, errPanicked), errors.Is(err, errMoved):
-		return innermost(err).Error()
-	case errors.As(err, &refused):
+	}
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return strings.TrimSpace(fmt.Sprintf("Postgres refused with SQLSTATE %s %s", refused.Code,
 			strings.Join([]string{refused.TableName, refused.ColumnName, refused.ConstraintName}, " ")))
-	case errors.As(err, &malformed):
+	}
+	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return "the event's JSON is malformed"
-	case errors.As(err, &mistyped):
+	}
+	if mistyped, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return "the event's JSON does not fit its type at " + mistyped.Field
 	}
+
 	if pg.Classify(err) != pg.None {
 		return fmt.Sprintf("the database does not answer (%T)", innermost(err))
 	}

@@ -95,7 +95,7 @@ func TestAPoisonedEventHaltsItsFollowerVisiblyAndNoOther(t *testing.T) {
 	w.run(t, diary{}, guarded{guard: func(_ context.Context, _ follow.Tx, events []domain.Recorded) error {
 		for _, e := range events {
 			if g, ok := e.Event.(*domain.ConsentGranted); ok && g.Purpose == "poison" && !mended.Load() {
-				return &follow.Fault{Text: "nobody can count that"}
+				return &follow.PlainError{Text: "nobody can count that"}
 			}
 		}
 		return nil

@@ -23,7 +23,7 @@ type Follower interface {
 	// tx may be done again, since it is called again for events whose commit was not heard of.
 	//
 	// An error undoes the transaction. Trouble with the database is waited out; any other error narrows the range down
-	// to the event at fault and halts the follower there until Apply succeeds. Status shows the text of a *Fault to
+	// to the event at fault and halts the follower there until Apply succeeds. Status shows the text of a *PlainError to
 	// operators; of an error of any other type it shows the type alone, since its text may hold personal data.
 	Apply(ctx context.Context, tx Tx, events []domain.Recorded, upTo int64) error
 }
@@ -34,12 +34,12 @@ type Tx struct {
 	Log *eventstore.Reader
 }
 
-// Fault is an error of a follower whose text holds no value of an event, so that status and logs may show it.
-type Fault struct {
+// PlainError is an error of a follower whose text holds no value of an event, so that status and logs may show it.
+type PlainError struct {
 	Text string
 	Err  error // the cause, not shown; nil: none
 }
 
-func (f *Fault) Error() string { return f.Text }
+func (e *PlainError) Error() string { return e.Text }
 
-func (f *Fault) Unwrap() error { return f.Err }
+func (e *PlainError) Unwrap() error { return e.Err }

@@ -104,16 +104,13 @@ func (w *world) config(t *testing.T) follow.Config {
 	}
 }
 
-// run runs followers in this process until the test ends or stop is called, which waits.
-func (w *world) run(t *testing.T, followers ...follow.Follower) (stop func()) {
+// run runs followers in this process until the test ends.
+func (w *world) run(t *testing.T, followers ...follow.Follower) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() {
-		ended <- follow.NewWorker(w.config(t), followers...).Run(ctx)
-		close(ended)
-	}()
-	stop = func() {
+	go func() { ended <- follow.NewWorker(w.config(t), followers...).Run(ctx) }()
+	t.Cleanup(func() {
 		cancel()
 		select {
 		case err := <-ended:
@@ -121,9 +118,7 @@ func (w *world) run(t *testing.T, followers ...follow.Follower) (stop func()) {
 		case <-time.After(pgtest.Patience):
 			t.Error("the worker does not stop")
 		}
-	}
-	t.Cleanup(stop)
-	return stop
+	})
 }
 
 // start runs the tally in a process of its own.

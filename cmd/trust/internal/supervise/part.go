@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
-	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/internal/localpg"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // Part is one process of the system.
@@ -34,7 +34,7 @@ const (
 // keep runs a part until ctx ends, again whenever it ends by itself. A part that refuses its configuration would do so for ever:
 // that ends the supervisor.
 func (s *Supervisor) keep(ctx context.Context, p Part) {
-	pause := firstPause
+	pauses := pg.NewBackoff(firstPause, longPause)
 	for {
 		started := time.Now()
 		err := s.once(ctx, p)
@@ -46,30 +46,30 @@ func (s *Supervisor) keep(ctx context.Context, p Part) {
 			return
 		}
 		if time.Since(started) > goodWhile {
-			pause = firstPause
+			pauses.Reset()
 		}
-		s.log.WarnContext(ctx, "a part ended; starting it again", slog.String("part", p.Name), slog.String("how", how(err)), slog.Duration("in", pause))
+		s.log.WarnContext(ctx, "a part ended; starting it again", slog.String("part", p.Name), slog.String("how", how(err)))
 		if p.died != nil {
 			p.died()
 		}
-		if !retry.Wait(ctx, pause) {
+		if !pauses.Wait(ctx) {
 			return
 		}
-		pause = min(2*pause, longPause)
 	}
 }
 
 // Finish runs a part that ends by itself until it has done its work: again when it could not reach what it needs, and for good
 // when it answers anything else.
 func (s *Supervisor) Finish(ctx context.Context, p Part) error {
-	for pause := firstPause; ; pause = min(2*pause, longPause) {
+	pauses := pg.NewBackoff(firstPause, longPause)
+	for {
 		err := s.once(ctx, p)
 		code := ExitCode(err)
 		if err == nil || ctx.Err() != nil || code == exit.CodeNotSo || code == exit.CodeRefused {
 			return err
 		}
-		s.log.WarnContext(ctx, "a step failed; trying it again", slog.String("part", p.Name), slog.String("how", how(err)), slog.Duration("in", pause))
-		if !retry.Wait(ctx, pause) {
+		s.log.WarnContext(ctx, "a step failed; trying it again", slog.String("part", p.Name), slog.String("how", how(err)))
+		if !pauses.Wait(ctx) {
 			return err
 		}
 	}
