@@ -7,10 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/tern/v2/migrate"
-
-	"github.com/salga-trust/engine/internal/pg"
 )
 
 // Twelve tries with pauses that grow to half a second last about four seconds: longer than any real migration that touches
@@ -27,16 +26,18 @@ const (
 // a database of its own would ask for a right to connect there. Losing is harmless, because a file and its version
 // number are one transaction; so we lose, and try again.
 func retryConflicts(ctx context.Context, try func() error) error {
-	pauses := pg.NewBackoff(10*time.Millisecond, maxPause)
-	for n := 1; ; n++ {
-		err := try()
-		if err == nil || n == maxTries || !isConflict(err) {
-			return err
-		}
-		if !pauses.Wait(ctx) { // the losers wait for different times, or they would meet again
-			return errors.Join(err, ctx.Err())
-		}
+	pauses := &backoff.ExponentialBackOff{
+		InitialInterval: 10 * time.Millisecond, MaxInterval: maxPause, Multiplier: 2,
+		RandomizationFactor: backoff.DefaultRandomizationFactor, // or the losers would meet again
 	}
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		err := try()
+		if err != nil && !isConflict(err) {
+			return struct{}{}, backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(pauses), backoff.WithMaxTries(maxTries), backoff.WithMaxElapsedTime(0))
+	return err
 }
 
 // isConflict tells errors that say "somebody else changed a shared catalog just now" from errors in a file.
