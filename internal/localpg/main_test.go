@@ -26,6 +26,8 @@ func TestMain(m *testing.M) {
 		playClusterParent()
 	case "parent of a sleeper":
 		playSleeperParent()
+	case "fetcher":
+		playFetcher()
 	default:
 		panic("unknown role " + role)
 	}
@@ -54,7 +56,7 @@ func newFolder(t *testing.T) string {
 
 func mustFind(t *testing.T) localpg.Binaries {
 	t.Helper()
-	found, err := localpg.Find()
+	found, err := localpg.FindOrFetch(t.Context(), os.Getenv("POSTGRES_ARCHIVE"), t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
