@@ -65,6 +65,9 @@ func newSite(t testing.TB, env ...string) *site {
 	}
 	addr := freeAddress()
 	base := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HTTP_ADDR=" + addr, "DATA_DIR=" + filepath.Join(dir, "data")}
+	if cache, err := os.UserCacheDir(); err == nil { // which keeps a fetched Postgres
+		base = append(base, "XDG_CACHE_HOME="+cache)
+	}
 	return &site{t: t, dir: dir, addr: addr, env: append(base, env...)}
 }
 
