@@ -10,8 +10,8 @@
 // the process that started it ends, however that ends. An installed Postgres wins over a fetched one; a fetched one is the
 // archive whose checksum stands in this program, is never fetched silently, and is there completely or not at all.
 //
-// Fails how: without Postgres >= 15, and without one that could be fetched, one sentence says what to install. After kill -9 of the
-// server Postgres itself clears its stale lock file and recovers, but a restart can fail ("pre-existing shared memory
+// Fails how: without Postgres >= 15, and without one that could be fetched, one sentence says what to install. After kill -9
+// of the server Postgres itself clears its stale lock file and recovers, but a restart can fail ("pre-existing shared memory
 // block is still in use") until the last orphaned backend has noticed, normally within a second: whoever restarts, retries.
 //
 // Not here: restarts and backoff (the supervisor), schemas (package migrations), where passwords are kept (the caller).
