@@ -207,13 +207,29 @@ func (f Fetcher) pack(ctx context.Context, dir string) (string, error) {
 		}
 	}()
 	if err := cmd.Wait(); err != nil {
-		return "", fmt.Errorf("npm pack: %w: %s", err, strings.Join(strings.Fields(complaint.String()), " "))
+		return "", fmt.Errorf("npm pack: %w: %s", because(ctx, err), npmReason(complaint.String()))
 	}
 	packed, err := filepath.Glob(filepath.Join(dir, "*.tgz"))
 	if err != nil || len(packed) != 1 {
 		return "", fmt.Errorf("npm pack made %d archives", len(packed))
 	}
 	return packed[0], nil
+}
+
+// npmReason shortens npm's complaint, which may hold a stack trace, to its code and its first sentence.
+func npmReason(complaint string) string {
+	var reason []string
+	for line := range strings.Lines(complaint) {
+		line = strings.TrimSpace(strings.TrimPrefix(line, "npm error"))
+		word, _, _ := strings.Cut(line, " ")
+		if word == "" || word == "syscall" || word == "errno" || word == "at" {
+			continue
+		}
+		if reason = append(reason, line); len(reason) == 2 {
+			break
+		}
+	}
+	return strings.Join(reason, ": ")
 }
 
 // download reads the archive from its address. An error names no address, which may hold a password.
@@ -306,9 +322,12 @@ func (f Fetcher) verify(archive string) error {
 // keepers are the folders that may keep what was fetched, the best first. Root's own cache folder is closed to the user as
 // whom root runs a server, so that root keeps it where such clusters live.
 func keepers() []string {
-	cache, err := os.UserCacheDir()
-	if err != nil || os.Geteuid() == 0 {
+	if os.Geteuid() == 0 {
 		return fallbackBases()
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil
 	}
 	return []string{filepath.Join(cache, "trust-engine")}
 }
@@ -319,7 +338,7 @@ func fetchBase() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var failed error
+	failed := errors.New("there is no folder to keep it in")
 	for _, base := range keepers() {
 		err := privateDir(base, 0o755, Account{UID: os.Geteuid()})
 		if err == nil && account.Drop {
@@ -328,7 +347,7 @@ func fetchBase() (string, error) {
 		if err == nil {
 			return base, nil
 		}
-		failed = errors.Join(failed, err)
+		failed = fmt.Errorf("%w: %w", failed, err)
 	}
 	return "", failed
 }

@@ -213,8 +213,9 @@ func TestTheNpmClientBringsTheArchiveAndLearnsNoSecret(t *testing.T) {
 		return "PATH=" + dir + ":/usr/bin:/bin"
 	}
 
-	out, err := inProcess(t, f, npm("echo 'npm error code ENOTFOUND' >&2\nexit 1\n")).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "npm pack: exit status 1: npm error code ENOTFOUND") {
+	const complaint = "printf 'npm error %s\\n' 'code ENOTFOUND' 'errno -3' 'no such host' 'at line 1' >&2; exit 1\n"
+	out, err := inProcess(t, f, npm(complaint)).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "npm pack: exit status 1: code ENOTFOUND: no such host\n") {
 		t.Errorf("no network: got %s, %v", out, err)
 	}
 	if left := contents(t, f.Base); !slices.Equal(left, []string{"lock"}) {
