@@ -18,6 +18,8 @@ CLIENT := -config http/client/generate/config.yaml http/client/openapi.json
 TEST_TIMEOUT ?= 20m
 FAR_TIMEOUT ?= 40m
 TESTFLAGS ?=
+# The race detector links with C. .ci/run sets it, and so fails without a C compiler.
+RACE ?= $(shell echo '\#include <stdlib.h>' | $$($(GO) env CC) -E - >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 30s
 BENCHTIME ?= 3s
 
@@ -34,8 +36,11 @@ build: ## Build bin/trust
 	$(GO) build -trimpath -o bin/trust ./cmd/trust
 
 .PHONY: test
-test: ## Run the tests that need Go and Postgres alone, which they start themselves; with the race detector
-	$(GO) test -race -count=1 -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) ./...
+test: ## Run the tests that need Go alone, against a Postgres they start themselves; with the race detector if there is a C compiler
+	@# Where none is installed one is fetched, once and before many test binaries ask for it.
+	@[ -n "$${TEST_DATABASE_URL:-}" ] || $(GO) run -trimpath ./cmd/trust prepare postgres
+	@[ -n "$(RACE)" ] || echo "make test: no C compiler with its headers: without the race detector" >&2
+	$(GO) test $(RACE) -count=1 -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) ./...
 
 # A far test needs another program or many minutes: func TestFar… in a file …_far_test.go with //go:build far. Packages without
 # such a file are left out, or they would say that they have no tests to run.

@@ -57,7 +57,7 @@ func TestNoIndexOrStatisticKeepsWhatAnErasureBlanks(t *testing.T) {
 		var analyzed, btrees []string
 		must(t, w.db.Superuser(t).QueryRow(t.Context(), `select
 			(select array_agg(attname::text order by attname) from pg_attribute
-				where attrelid = ('trust.' || $1)::regclass and attnum > 0 and attstattarget <> 0),
+				where attrelid = ('trust.' || $1)::regclass and attnum > 0 and attstattarget is distinct from 0),
 			(select array_agg(pg_get_indexdef(indexrelid)) from pg_index join pg_class x on x.oid = indexrelid join pg_am m on m.oid = relam
 				where indrelid = ('trust.' || $1)::regclass and amname <> 'hash')`, version).Scan(&analyzed, &btrees))
 		if len(analyzed) < 5 || len(btrees) < 1 {

@@ -141,7 +141,7 @@ func TestARebuiltTableIsBuiltAndGuardedAsTheOneBefore(t *testing.T) {
 			order by polname) from pg_policy where polrelid = c.oid),
 		'indexes', (select array_agg(row(pg_get_indexdef(indexrelid), indisprimary, obj_description(indexrelid, 'pg_class'))::text order by indexrelid)
 			from pg_index where indrelid = c.oid),
-		'constraints', (select array_agg(pg_get_constraintdef(oid) order by oid) from pg_constraint where conrelid = c.oid)))
+		'constraints', (select array_agg(pg_get_constraintdef(oid) order by pg_get_constraintdef(oid)) from pg_constraint where conrelid = c.oid)))
 		from pg_class c where c.oid = $1::text::regclass`
 	describe := func(table string) (text string) {
 		must(t, w.db.Superuser(t).QueryRow(t.Context(), shape, "trust."+table).Scan(&text))

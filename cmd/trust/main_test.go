@@ -65,6 +65,9 @@ func newSite(t testing.TB, env ...string) *site {
 	}
 	addr := freeAddress()
 	base := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HTTP_ADDR=" + addr, "DATA_DIR=" + filepath.Join(dir, "data")}
+	if cache, err := os.UserCacheDir(); err == nil { // which keeps a fetched Postgres
+		base = append(base, "XDG_CACHE_HOME="+cache)
+	}
 	return &site{t: t, dir: dir, addr: addr, env: append(base, env...)}
 }
 
@@ -130,7 +133,13 @@ type running struct {
 // start starts a command, which ends with the test at the latest, and with this process if that is killed.
 func (s *site) start(args ...string) *running {
 	s.t.Helper()
-	r := &running{cmd: exec.CommandContext(context.Background(), binary, args...), said: &safeBuffer{}, exited: make(chan struct{})}
+	return s.startProgram(exec.CommandContext(context.Background(), binary, args...))
+}
+
+// startProgram is start for a program that is prepared otherwise.
+func (s *site) startProgram(cmd *exec.Cmd) *running {
+	s.t.Helper()
+	r := &running{cmd: cmd, said: &safeBuffer{}, exited: make(chan struct{})}
 	r.cmd.Dir, r.cmd.Env, r.cmd.Stdout, r.cmd.Stderr = s.dir, s.env, r.said, r.said
 	r.cmd.WaitDelay = 5 * time.Second
 	if err := localpg.StartBound(r.cmd, syscall.SIGTERM); err != nil {
@@ -143,7 +152,7 @@ func (s *site) start(args ...string) *running {
 	s.t.Cleanup(func() {
 		r.stop(s.t, syscall.SIGTERM)
 		if s.t.Failed() {
-			s.t.Logf("trust %v said:\n%s", args, r.said)
+			s.t.Logf("%v said:\n%s", cmd.Args, r.said)
 		}
 	})
 	return r

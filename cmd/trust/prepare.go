@@ -24,16 +24,31 @@ import (
 )
 
 // prepareCmd is what trust up does once before the parts run, as processes of its own: a supervisor holds no database connection.
+// The step postgres is for make test: many test binaries run at once, and what they say while they fetch is not shown.
 type prepareCmd struct {
-	Step string `arg:"" enum:"schema,contents" help:"schema or contents."`
+	Step string `arg:"" enum:"schema,contents,postgres" help:"schema, contents or postgres."`
 }
 
-// Run does one step. Both can be repeated.
+// Run does one step. Each can be repeated.
 func (s prepareCmd) Run(ctx context.Context, p *program) error {
-	if s.Step == "schema" {
+	switch s.Step {
+	case "schema":
 		return prepareSchema(ctx, p)
+	case "postgres":
+		return preparePostgres(ctx, p)
+	default:
+		return prepareContents(ctx, p)
 	}
-	return prepareContents(ctx, p)
+}
+
+// preparePostgres finds or fetches the programs of a private server, and says which it would run.
+func preparePostgres(ctx context.Context, p *program) error {
+	found, err := supervise.FindPostgres(ctx, p.settings.Get("POSTGRES_ARCHIVE"), p.stderr)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "Postgres %s\n", found)
+	return err
 }
 
 // prepareSchema makes the database in a private server that has none yet, and brings its schema up to date.

@@ -97,8 +97,11 @@ func (s *settled) settleServer(ctx context.Context, c *settings.Config, log io.W
 	if port, err = supervise.FreePort(ctx, port); err != nil {
 		return "", err
 	}
-	//nolint:contextcheck // asking a binary for its version takes milliseconds and has a limit of its own
-	if s.server, err = supervise.NewPostgres(c.DataDir, password, port, log, c.Debug); err != nil {
+	binaries, err := supervise.FindPostgres(ctx, c.Settings.Get("POSTGRES_ARCHIVE"), log)
+	if err != nil {
+		return "", err
+	}
+	if s.server, err = supervise.NewPostgres(c.DataDir, password, port, binaries, log, c.Debug); err != nil {
 		return "", err
 	}
 	if s.server.Cluster.Exists() {

@@ -204,7 +204,7 @@ func describeDatabase(address string, server *supervise.Postgres) string {
 	if server == nil {
 		return settings.HostAndName(address)
 	}
-	return settings.HostAndName(address) + " in " + server.Cluster.Dir
+	return fmt.Sprintf("%s in %s\n  Postgres       %s", settings.HostAndName(address), server.Cluster.Dir, server.Binaries)
 }
 
 // reachableAddress replaces "every address of this machine" by one that a browser can open.

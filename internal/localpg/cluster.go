@@ -1,14 +1,17 @@
-// Package localpg makes and runs a private Postgres cluster from the binaries that are installed on this machine.
+// Package localpg makes and runs a private Postgres cluster from the binaries that are installed on this machine, or from
+// ones that it fetches where none are.
 //
-// Owns: one folder with a cluster (its data, and normally its socket), the server's settings, and the user it runs as.
+// Owns: one folder with a cluster (its data, and normally its socket), the server's settings, and the user it runs as; the
+// folder of a fetched Postgres.
 //
 // Guarantees: the cluster is made completely or not at all. The superuser's password never stands on a command line or
 // in an environment. The server's own log holds no statement, parameter or row (personal data), whatever a client does.
 // The server listens on 127.0.0.1 and on a socket that only its own user (and root) can open. Started with StartBound, it ends when
-// the process that started it ends, however that ends.
+// the process that started it ends, however that ends. An installed Postgres wins over a fetched one; a fetched one is the
+// archive whose checksum stands in this program, is never fetched silently, and is there completely or not at all.
 //
-// Fails how: without Postgres >= 15 Find answers with one sentence that says what to install. After kill -9 of the
-// server Postgres itself clears its stale lock file and recovers, but a restart can fail ("pre-existing shared memory
+// Fails how: without Postgres >= 15, and without one that could be fetched, one sentence says what to install. After kill -9
+// of the server Postgres itself clears its stale lock file and recovers, but a restart can fail ("pre-existing shared memory
 // block is still in use") until the last orphaned backend has noticed, normally within a second: whoever restarts, retries.
 //
 // Not here: restarts and backoff (the supervisor), schemas (package migrations), where passwords are kept (the caller).

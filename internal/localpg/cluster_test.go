@@ -72,12 +72,12 @@ func TestClusterServesOverTCPAndSocketWithItsPasswordOnly(t *testing.T) {
 		current_setting('log_error_verbosity'), current_setting('log_min_error_statement'),
 		current_setting('log_parameter_max_length'), current_setting('log_parameter_max_length_on_error'), lower('É')`
 	for name, url := range map[string]string{"TCP": cluster.URL("postgres"), "socket": pgtest.SocketURL(cluster, "postgres")} {
-		got, err := psql(t, config, url, facts)
+		got, err := ask(t, url, facts)
 		if want := "UTF8|on|UTC|terse|panic|0|0|é\n"; err != nil || got != want {
 			t.Errorf("%s: got %q, %v; want %q", name, got, err, want)
 		}
 		wrong := strings.ReplaceAll(url, config.Password, "wrong")
-		if got, err := psql(t, config, wrong, facts); err == nil {
+		if got, err := ask(t, wrong, facts); err == nil {
 			t.Errorf("%s: a wrong password was accepted: %q", name, got)
 		}
 	}
@@ -97,7 +97,7 @@ func TestServerLogHoldsNothingAClientSent(t *testing.T) {
 	start(t, cluster, log)
 
 	const secret = "thandi@example.org"
-	_, err := psql(t, config, pgtest.SocketURL(cluster, "postgres"),
+	_, err := ask(t, pgtest.SocketURL(cluster, "postgres"),
 		`create temp table person (email text primary key); insert into person values ('`+secret+`'), ('`+secret+`')`)
 	if err == nil {
 		t.Fatal("the duplicate was accepted")
@@ -113,7 +113,7 @@ func TestClusterRestartsAfterKillOfPostmaster(t *testing.T) {
 	config := config(t)
 	cluster := newCluster(t, config)
 	server := start(t, cluster, nil)
-	if _, err := psql(t, config, pgtest.SocketURL(cluster, "postgres"), "create table kept as select 7 as seven"); err != nil {
+	if _, err := ask(t, pgtest.SocketURL(cluster, "postgres"), "create table kept as select 7 as seven"); err != nil {
 		t.Fatal(err)
 	}
 	server.Kill()
@@ -129,7 +129,7 @@ func TestClusterRestartsAfterKillOfPostmaster(t *testing.T) {
 		return err == nil
 	})
 	stopAtEnd(t, again)
-	got, err := psql(t, config, pgtest.SocketURL(cluster, "postgres"), "select seven from kept")
+	got, err := ask(t, pgtest.SocketURL(cluster, "postgres"), "select seven from kept")
 	if err != nil || got != "7\n" {
 		t.Errorf("after the restart: %q, %v", got, err)
 	}
@@ -216,7 +216,7 @@ func TestClusterWithALongNameKeepsAShortSocket(t *testing.T) {
 	cluster := newCluster(t, config)
 	t.Cleanup(func() { _ = os.RemoveAll(cluster.SocketDir) })
 	start(t, cluster, nil)
-	if got, err := psql(t, config, pgtest.SocketURL(cluster, "postgres"), "select 1"); err != nil || got != "1\n" {
+	if got, err := ask(t, pgtest.SocketURL(cluster, "postgres"), "select 1"); err != nil || got != "1\n" {
 		t.Errorf("got %q, %v", got, err)
 	}
 }

@@ -26,7 +26,8 @@ type Binaries struct {
 	Major int    // 15, 16 …
 }
 
-// Find looks on PATH, then in the folders distributions use, the newest version first. It answers ErrNotFound otherwise.
+// Find looks on PATH, then in the folders distributions use, the newest version first, then for what was fetched before. It
+// answers ErrNotFound otherwise.
 func Find() (Binaries, error) {
 	var dirs []string
 	if onPath, err := exec.LookPath("postgres"); err == nil {
@@ -35,7 +36,7 @@ func Find() (Binaries, error) {
 			dirs = append(dirs, filepath.Dir(file))
 		}
 	}
-	return FindIn(append(dirs, packagedDirs()...)...)
+	return FindIn(slices.Concat(dirs, packagedDirs(), fetchedDirs())...)
 }
 
 // FindIn takes the first of dirs that holds a complete Postgres of a supported version.
@@ -116,6 +117,15 @@ func parseMajor(version string) (int, error) {
 		return 0, errors.New("not a version of Postgres: " + version)
 	}
 	return strconv.Atoi(match[1])
+}
+
+// String says where they are and where they came from.
+func (b Binaries) String() string {
+	text := fmt.Sprintf("%d in %s", b.Major, b.Dir)
+	if slices.Contains(fetchedDirs(), b.Dir) {
+		text += ", fetched: for development and trial"
+	}
+	return text
 }
 
 func (b Binaries) path(name string) string { return filepath.Join(b.Dir, name) }

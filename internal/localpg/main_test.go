@@ -1,12 +1,15 @@
 package localpg_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/salga-trust/engine/internal/localpg"
 	"github.com/salga-trust/engine/internal/pgtest"
@@ -23,6 +26,8 @@ func TestMain(m *testing.M) {
 		playClusterParent()
 	case "parent of a sleeper":
 		playSleeperParent()
+	case "fetcher":
+		playFetcher()
 	default:
 		panic("unknown role " + role)
 	}
@@ -51,7 +56,7 @@ func newFolder(t *testing.T) string {
 
 func mustFind(t *testing.T) localpg.Binaries {
 	t.Helper()
-	found, err := localpg.Find()
+	found, err := localpg.FindOrFetch(t.Context(), os.Getenv("POSTGRES_ARCHIVE"), t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,10 +85,23 @@ func newCluster(t *testing.T, config localpg.Config) *localpg.Cluster {
 	return cluster
 }
 
-// psql runs a statement over TCP or the socket, as a client would.
-func psql(t *testing.T, config localpg.Config, url, sql string) (string, error) {
+// ask runs statements over TCP or the socket, as a client would. It returns the rows as psql -At prints them.
+func ask(t *testing.T, url, sql string) (string, error) {
 	t.Helper()
-	cmd := exec.CommandContext(testContext(t), filepath.Join(config.Binaries.Dir, "psql"), "-XAtq", url, "-c", sql)
-	out, err := cmd.CombinedOutput()
-	return string(out), err
+	ctx := testContext(t)
+	conn, err := pgconn.Connect(ctx, url)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+
+	var out strings.Builder
+	results, err := conn.Exec(ctx, sql).ReadAll()
+	for _, result := range results {
+		for _, row := range result.Rows {
+			out.Write(bytes.Join(row, []byte("|")))
+			out.WriteByte('\n')
+		}
+	}
+	return out.String(), err
 }

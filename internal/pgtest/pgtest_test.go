@@ -112,19 +112,6 @@ func TestFreshWasNeverMigrated(t *testing.T) {
 	}
 }
 
-func TestURLWorksForLibpq(t *testing.T) {
-	t.Parallel()
-	psql, err := exec.LookPath("psql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), psql, "-XAt", pgtest.New(t).URL(pgtest.Owner),
-		"-c", "select current_user, current_setting('search_path')")
-	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "trust_owner|\n" {
-		t.Errorf("got %q, %v", out, err)
-	}
-}
-
 // The private cluster serves as somebody else's server here: two more test binaries share it, and build its template
 // at the same time.
 func TestBinariesShareAServer(t *testing.T) {

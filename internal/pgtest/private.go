@@ -63,7 +63,7 @@ func (p *private) makeHome() (err error) {
 	if p.home, err = os.MkdirTemp("", folderPrefix); err != nil {
 		return err
 	}
-	if p.lock, err = lockFolder(p.home); err != nil {
+	if p.lock, err = localpg.LockFolder(p.home); err != nil {
 		return fmt.Errorf("lock %s: %w", p.home, err)
 	}
 	return os.Chmod(p.home, 0o755)
@@ -99,7 +99,7 @@ func sweep(dir string) {
 		if err != nil || time.Since(info.ModTime()) < time.Minute {
 			continue // its owner may be about to lock it
 		}
-		lock, err := lockFolder(home)
+		lock, err := localpg.LockFolder(home)
 		if err != nil {
 			continue
 		}

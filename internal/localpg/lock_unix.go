@@ -1,6 +1,6 @@
 //go:build unix
 
-package pgtest
+package localpg
 
 import (
 	"errors"
@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// lockFolder takes the folder's lock, which the kernel frees when this process ends, however it ends. It does not wait
+// LockFolder takes the folder's lock, which the kernel frees when this process ends, however it ends. It does not wait
 // for an owner who lives.
-func lockFolder(dir string) (*os.File, error) {
+func LockFolder(dir string) (*os.File, error) {
 	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
