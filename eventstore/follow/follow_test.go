@@ -157,6 +157,39 @@ func TestAnEventThatIsTooSlowAThirdTimeHalts(t *testing.T) {
 	w.counted(t)
 }
 
+// Trouble with the database is waited out. But trouble that one event meets every time, while the leadership lives on beside
+// it, is that event's.
+func TestAnEventThatAlwaysMeetsTroubleHaltsVisibly(t *testing.T) {
+	t.Parallel()
+	for state, statement := range map[string]string{
+		"53400": "do $$ begin raise exception 'too large for a temporary file' using errcode = '53400'; end $$",
+		"55P03": "do $$ begin raise exception 'locked' using errcode = '55P03'; end $$",
+	} {
+		t.Run(state, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.grant(t, 2)
+			var mended atomic.Bool
+			w.run(t, guarded{guard: func(ctx context.Context, tx follow.Tx, _ []domain.Recorded) error {
+				if mended.Load() {
+					return nil
+				}
+				_, err := tx.Exec(ctx, statement)
+				return err
+			}})
+			if s := w.becomes(t, "tally", follow.Halted); !strings.Contains(s.Error, state) || s.Position != 1 {
+				t.Errorf("status %+v", s)
+			}
+
+			mended.Store(true)
+			w.counted(t)
+			if s := w.becomes(t, "tally", follow.Running); s.Error != "" {
+				t.Errorf("status %+v", s)
+			}
+		})
+	}
+}
+
 func TestAFollowerKilledGoesOnAtItsCheckpoint(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
