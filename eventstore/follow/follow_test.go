@@ -3,12 +3,14 @@ package follow_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/salga-trust/engine/domain"
@@ -187,6 +189,41 @@ func TestAnEventThatAlwaysMeetsTroubleHaltsVisibly(t *testing.T) {
 				t.Errorf("status %+v", s)
 			}
 		})
+	}
+}
+
+func TestWhatIsSetOnTheDatabaseDoesNotReachAFollower(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	settings := map[string]string{
+		"statement_timeout": "100ms", "lock_timeout": "100ms", "default_transaction_isolation": "serializable",
+		"client_encoding": "LATIN1", "row_security": "off",
+	}
+	for name, value := range settings {
+		sql := fmt.Sprintf("alter database %s set %s = '%s'", pgx.Identifier{w.db.Name()}.Sanitize(), name, value)
+		_, err := w.super.Exec(t.Context(), sql)
+		must(t, err)
+	}
+
+	w.run(t, guarded{guard: func(ctx context.Context, tx follow.Tx, _ []domain.Recorded) error {
+		if _, err := tx.Exec(ctx, "select pg_sleep(0.3)"); err != nil {
+			return err
+		}
+		for name, value := range settings {
+			var got string
+			if err := tx.QueryRow(ctx, "select current_setting($1)", name).Scan(&got); err != nil {
+				return err
+			}
+			if got == value {
+				return &follow.PlainError{Text: name + " is " + value}
+			}
+		}
+		return nil
+	}})
+	w.grant(t, 1)
+	w.counted(t)
+	if s := w.status(t, "tally"); s.Error != "" {
+		t.Errorf("status %+v", s)
 	}
 }
 
