@@ -98,7 +98,8 @@ func loadHistories(ctx context.Context, tx follow.Tx, page []domain.Recorded, up
 func foldConsents(history []domain.Recorded) []consentRow {
 	decided := make(map[uuid.UUID]int64, len(history))
 	for i := range history {
-		if !isWithdrawal(&history[i]) {
+		switch history[i].Event.(type) {
+		case *domain.ConsentGranted, *domain.ConsentRefused:
 			decided[history[i].Record] = history[i].Position
 		}
 	}

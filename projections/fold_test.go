@@ -47,11 +47,15 @@ func newFolder(t *testing.T, w *world) *folder {
 // fold folds the next n events of a projection, or up to the head, and tells whether there are more.
 func (f *folder) fold(ctx context.Context, p projections.Projection, n int64) (more bool, err error) {
 	err = pgx.BeginFunc(ctx, f.conn, func(tx pgx.Tx) error {
-		var from, head int64
-		if err := tx.QueryRow(ctx, `select c.position, h.position from trust.checkpoints c, trust.head() h
-			where c.follower = $1`, p.Name()).Scan(&from, &head); err != nil {
+		from, err := follow.Hold(ctx, tx, p.Name())
+		if err != nil {
 			return err
 		}
+		head, err := eventstore.Head(ctx, tx)
+		if err != nil {
+			return err
+		}
+
 		upTo := min(from+n, head)
 		more = upTo < head
 		events, err := f.reader.RangeOf(ctx, tx, p.Kinds(), from, upTo)

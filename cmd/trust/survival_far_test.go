@@ -72,7 +72,7 @@ func TestFarNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 // killAtRandom kills one part after another until the load is over, letting the load go on in between.
 func (s *site) killAtRandom(load context.Context, t *testing.T, done *acknowledged) (kills int) {
 	t.Helper()
-	names := []string{"postgres", "serve", "project-users", "project-consents", "project-municipalities"}
+	names := partsOfUp()
 	random := rand.New(rand.NewPCG(1, 2))
 	for load.Err() == nil {
 		name := names[kills%len(names)]

@@ -3,12 +3,14 @@ package follow_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/salga-trust/engine/domain"
@@ -155,6 +157,74 @@ func TestAnEventThatIsTooSlowAThirdTimeHalts(t *testing.T) {
 	}
 	slow.Store(0)
 	w.counted(t)
+}
+
+// Trouble with the database is waited out. But trouble that one event meets every time, while the leadership lives on beside
+// it, is that event's.
+func TestAnEventThatAlwaysMeetsTroubleHaltsVisibly(t *testing.T) {
+	t.Parallel()
+	for state, statement := range map[string]string{
+		"53400": "do $$ begin raise exception 'too large for a temporary file' using errcode = '53400'; end $$",
+		"55P03": "do $$ begin raise exception 'locked' using errcode = '55P03'; end $$",
+	} {
+		t.Run(state, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.grant(t, 2)
+			var mended atomic.Bool
+			w.run(t, guarded{guard: func(ctx context.Context, tx follow.Tx, _ []domain.Recorded) error {
+				if mended.Load() {
+					return nil
+				}
+				_, err := tx.Exec(ctx, statement)
+				return err
+			}})
+			if s := w.becomes(t, "tally", follow.Halted); !strings.Contains(s.Error, state) || s.Position != 1 {
+				t.Errorf("status %+v", s)
+			}
+
+			mended.Store(true)
+			w.counted(t)
+			if s := w.becomes(t, "tally", follow.Running); s.Error != "" {
+				t.Errorf("status %+v", s)
+			}
+		})
+	}
+}
+
+func TestWhatIsSetOnTheDatabaseDoesNotReachAFollower(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	settings := map[string]string{
+		"statement_timeout": "100ms", "lock_timeout": "100ms", "default_transaction_isolation": "serializable",
+		"client_encoding": "LATIN1", "row_security": "off",
+	}
+	for name, value := range settings {
+		sql := fmt.Sprintf("alter database %s set %s = '%s'", pgx.Identifier{w.db.Name()}.Sanitize(), name, value)
+		_, err := w.super.Exec(t.Context(), sql)
+		must(t, err)
+	}
+
+	w.run(t, guarded{guard: func(ctx context.Context, tx follow.Tx, _ []domain.Recorded) error {
+		if _, err := tx.Exec(ctx, "select pg_sleep(0.3)"); err != nil {
+			return err
+		}
+		for name, value := range settings {
+			var got string
+			if err := tx.QueryRow(ctx, "select current_setting($1)", name).Scan(&got); err != nil {
+				return err
+			}
+			if got == value {
+				return &follow.PlainError{Text: name + " is " + value}
+			}
+		}
+		return nil
+	}})
+	w.grant(t, 1)
+	w.counted(t)
+	if s := w.status(t, "tally"); s.Error != "" {
+		t.Errorf("status %+v", s)
+	}
 }
 
 func TestAFollowerKilledGoesOnAtItsCheckpoint(t *testing.T) {

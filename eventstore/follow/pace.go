@@ -16,6 +16,9 @@ const (
 	longestPause = 5 * time.Second
 	// tooOften is how often the same event may be too slow before it counts as at fault.
 	tooOften = 3
+	// tooLong is how many failures, one after the other, may be the weather while the leadership lives on beside them: the
+	// pauses between them are about six seconds. After that the event counts as at fault.
+	tooLong = 8
 )
 
 // pace is how large the next range may be and how long to wait before it. After a failure the next range is half of the failed
@@ -29,6 +32,7 @@ type pace struct {
 	suspect int64 // last position of the narrowest range that failed
 	slow    span  // the range that was too slow last
 	times   int   // how often it was, one time after the other
+	storms  int   // how often it was the weather, one time after the other
 	backoff *pg.Backoff
 	pausing time.Duration // 0: no pause is due
 }
@@ -47,7 +51,8 @@ func (p *pace) size() int64 {
 }
 
 // failed narrows after a failure, and makes a pause due, each time longer, when there is nothing to narrow or no event to
-// blame. It tells whether the follower is to halt: the range is one event, and that is at fault.
+// blame. It tells whether the follower is to halt: the range is one event, and that is at fault, or
+// has met trouble too often to blame that.
 func (p *pace) failed(s span, found verdict) (halt bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,7 +67,10 @@ func (p *pace) failed(s span, found verdict) (halt bool) {
 		}
 		p.times++
 		halt = single && p.times >= tooOften
-	case weather, hopeless:
+	case weather:
+		p.storms++
+		halt = single && p.storms >= tooLong
+	case hopeless:
 	}
 
 	p.page, p.suspect = max((s.UpTo-s.After)/2, 1), s.UpTo
@@ -76,7 +84,7 @@ func (p *pace) succeeded(s span) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.backoff.Reset()
-	p.times = 0
+	p.times, p.storms = 0, 0
 	if s.UpTo >= p.suspect {
 		p.page = 0
 	}

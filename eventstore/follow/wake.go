@@ -101,7 +101,9 @@ func (b *bell) hear(ctx context.Context, config *pgx.ConnConfig) error {
 			continue
 		}
 		if quiet && ctx.Err() == nil {
-			err = conn.Ping(ctx)
+			ping, cancel := context.WithTimeout(ctx, deadAfter)
+			err = conn.Ping(ping)
+			cancel()
 		}
 		if err != nil {
 			return err

@@ -96,10 +96,16 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 // session is a configuration for one kind of connection. Postgres ends the session after standing idle, or idle within
-// a transaction, for so long; 0: never.
+// a transaction, for so long; 0: never. What a follower relies on is pinned, whatever is set on the role or the database.
 func session(database *pgx.ConnConfig, use string, idle, inTransaction time.Duration) *pgx.ConnConfig {
 	c := database.Copy()
 	eventstore.PlanByIndex(c)
+	for name, value := range map[string]string{
+		"client_encoding": "UTF8", "default_transaction_isolation": "read committed", "row_security": "on",
+		"statement_timeout": "0", "lock_timeout": "0",
+	} {
+		c.RuntimeParams[name] = value
+	}
 	c.RuntimeParams["application_name"] = "trust-follow-" + use
 	c.RuntimeParams["idle_session_timeout"] = strconv.FormatInt(idle.Milliseconds(), 10)
 	c.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(inTransaction.Milliseconds(), 10)

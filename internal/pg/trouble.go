@@ -48,11 +48,14 @@ func Classify(err error) Trouble {
 	return None
 }
 
+// transactionTimeout is what Postgres says from version 17 on; pgerrcode does not know it yet.
+const transactionTimeout = "25P04"
+
 func classifyState(state string, connecting bool) Trouble {
 	switch state {
 	case pgerrcode.SerializationFailure, pgerrcode.DeadlockDetected, pgerrcode.LockNotAvailable:
 		return Again
-	case pgerrcode.QueryCanceled, pgerrcode.IdleInTransactionSessionTimeout:
+	case pgerrcode.QueryCanceled, pgerrcode.IdleInTransactionSessionTimeout, transactionTimeout:
 		return Ours
 	case pgerrcode.DatabaseDropped:
 		return Settings

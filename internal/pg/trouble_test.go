@@ -51,6 +51,7 @@ func TestWhatTheServerSaysIsClassified(t *testing.T) {
 
 		{pgerrcode.QueryCanceled, ours, ours},
 		{pgerrcode.IdleInTransactionSessionTimeout, ours, ours},
+		{"25P04", ours, ours}, // transaction_timeout, from Postgres 17 on
 
 		{pgerrcode.InvalidAuthorizationSpecification, settings, settings},
 		{pgerrcode.InvalidPassword, settings, settings},
