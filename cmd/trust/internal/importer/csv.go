@@ -87,7 +87,7 @@ func Parse(text []byte, required []string) ([]Row, []BadRow, error) {
 	return rows, bad, nil
 }
 
-// readHeader gives the columns' names in lower case, and the number of lines they take.
+// readHeader returns the columns' names in lower case, and the number of lines they take.
 func readHeader(lines, required []string) ([]string, int, error) {
 	first := 0
 	for first < len(lines) && strings.TrimSpace(lines[first]) == "" {

@@ -68,7 +68,7 @@ func Municipality(row Row) (domain.RegisterMunicipality, error) {
 	return c, nil
 }
 
-// uniqueNames gives each row's name by its line. Names are unique in the registry but not in the country: Emalahleni is a
+// uniqueNames returns each row's name by its line. Names are unique in the registry but not in the country: Emalahleni is a
 // municipality in two provinces. Like the Municipal Demarcation Board we then write "Name (CODE)", for each of them, so that
 // neither depends on the order of the file.
 func uniqueNames(rows []Row) map[int]string {

@@ -100,7 +100,7 @@ func (s *Seeder) live(ctx context.Context, o *office, r resident) (bool, error) 
 	return added, nil
 }
 
-// register gives the account, and the position where it stands in the log.
+// register returns the account, and the position where it stands in the log.
 func (s *Seeder) register(ctx context.Context, r resident) (account domain.User, position int64, err error) {
 	call := anybody()
 	call.Key = s.key(r.municipality, r.number, "account")
@@ -118,7 +118,7 @@ func (s *Seeder) register(ctx context.Context, r resident) (account domain.User,
 	return account, position, err
 }
 
-// clerkOf gives the field worker of an office, who signs in once.
+// clerkOf returns the field worker of an office, who signs in once.
 func (s *Seeder) clerkOf(ctx context.Context, o *office) (commands.Call, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -182,7 +182,7 @@ func (s *Seeder) withdraw(ctx context.Context, by commands.Call, account domain.
 	})
 }
 
-// consents gives what the log has of a resident's decisions.
+// consents returns what the log has of a resident's decisions.
 func (s *Seeder) consents(ctx context.Context, account domain.User) (history []domain.Recorded, err error) {
 	err = retry.WhileAway(ctx, func(ctx context.Context) error {
 		history, err = s.handler.Store.Load(ctx, account.Tenant, domain.ConsentsOf(account.ID))

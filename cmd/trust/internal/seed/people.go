@@ -49,7 +49,7 @@ type form struct {
 	givenBy   *domain.CompetentPerson // nil: the resident
 }
 
-// signed gives when the form was signed: at ten in the morning in South Africa.
+// signed returns when the form was signed: at ten in the morning in South Africa.
 func (f form) signed(now time.Time) time.Time {
 	return now.Truncate(24*time.Hour).AddDate(0, 0, -f.daysAgo).Add(8 * time.Hour)
 }
@@ -155,7 +155,7 @@ func (n nameList) competentPerson(chance *rand.Rand, surname name) *domain.Compe
 	}
 }
 
-// reason gives why somebody takes a consent back; half say nothing, as they may.
+// reason returns why somebody takes a consent back; half say nothing, as they may.
 func reason(chance *rand.Rand) string {
 	if !percent(chance, reasoned) {
 		return ""
@@ -163,7 +163,7 @@ func reason(chance *rand.Rand) string {
 	return pick(chance, []string{"too many messages", "I am moving away", "no longer interested", "I did not understand what it was for"})
 }
 
-// spoken gives the language that a person is addressed in: of the three there are, the one of the name, else English.
+// spoken returns the language that a person is addressed in: of the three there are, the one of the name, else English.
 func spoken(code string) domain.Language {
 	if l := domain.Language(code); l.Valid() {
 		return l
@@ -171,7 +171,7 @@ func spoken(code string) domain.Language {
 	return domain.English
 }
 
-// local gives a name as a part of an e-mail address: letters only.
+// local returns a name as a part of an e-mail address: letters only.
 func local(ascii string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsLetter(r) {
@@ -181,7 +181,7 @@ func local(ascii string) string {
 	}, ascii)
 }
 
-// mobile gives a valid South African mobile number in its national form. Somebody may have it; nothing is ever sent there.
+// mobile returns a valid South African mobile number in its national form. Somebody may have it; nothing is ever sent there.
 func mobile(chance *rand.Rand) string {
 	prefix := pick(chance, []string{"060", "061", "063", "071", "072", "073", "074", "076", "078", "079", "082", "083", "084"})
 	return fmt.Sprintf("%s %03d %04d", prefix, chance.IntN(1000), chance.IntN(10_000))
