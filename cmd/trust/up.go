@@ -22,6 +22,7 @@ type upCmd struct{}
 
 // Run starts everything, keeps it alive until a signal comes, and then stops it in order.
 func (upCmd) Run(ctx context.Context, p *program) error {
+	outliveReaders()
 	home, err := supervise.OpenHome(p.settings.DataDir)
 	if err != nil {
 		return err

@@ -32,6 +32,7 @@ func TestUp(t *testing.T) {
 		{"the master key is changed while it runs", upRotates},
 		{"SIGTERM leaves nothing behind", upStops},
 		{"the next start goes on with the same data", upGoesOn},
+		{"a terminal that closes leaves nothing behind", upHangsUp},
 		{"kill -9 of the supervisor leaves nothing behind", upIsKilled},
 		{"another master key is refused", upWithOtherKey},
 		{"a lost master key is not made anew", upWithoutKey},
@@ -154,8 +155,21 @@ func upRotates(t *testing.T, s *site, up *running) *running {
 	return up
 }
 
+func upHangsUp(t *testing.T, s *site, up *running) *running {
+	upEndsAt(t, s, up, syscall.SIGHUP)
+	up = s.start("up")
+	pgtest.Eventually(t, "it goes on", s.ready)
+	return up
+}
+
 func upStops(t *testing.T, s *site, up *running) *running {
-	if code := up.stop(t, syscall.SIGTERM); code != exit.CodeDone {
+	upEndsAt(t, s, up, syscall.SIGTERM)
+	return up
+}
+
+func upEndsAt(t *testing.T, s *site, up *running, sig syscall.Signal) {
+	t.Helper()
+	if code := up.stop(t, sig); code != exit.CodeDone {
 		t.Errorf("exit code %d", code)
 	}
 	if left := s.leftovers(); len(left) > 0 {
@@ -164,7 +178,6 @@ func upStops(t *testing.T, s *site, up *running) *running {
 	if pids := s.pids(); len(pids) > 0 {
 		t.Errorf("pid files left behind: %v", pids)
 	}
-	return up
 }
 
 func upGoesOn(t *testing.T, s *site, _ *running) *running {
