@@ -81,7 +81,7 @@ func (p *program) open(ctx context.Context, n needs) (*opened, error) {
 func (o *opened) connect(ctx context.Context, n needs) (err error) {
 	if n.conn {
 		if o.conn, err = pgx.Connect(ctx, o.address); err != nil {
-			return exit.Unreachable(err, "the database does not answer; is it running, and is DATABASE_URL right?")
+			return exit.Explain(err)
 		}
 	}
 
@@ -155,12 +155,20 @@ func openPool(ctx context.Context, address string, size int) (*pgxpool.Pool, err
 }
 
 // refusePower refuses a session that no row-level security holds back: then one forgotten condition shows one tenant's people to
-// another.
+// another. It also refuses one that has none of the schema's roles, which looks like a restore that is not finished.
 func refusePower(ctx context.Context, conn *pgx.Conn) error {
-	const sql = `select rolsuper or rolbypassrls from pg_catalog.pg_roles where rolname = current_user`
-	var powerful bool
-	if err := conn.QueryRow(ctx, sql).Scan(&powerful); err != nil {
+	const sql = `select rolsuper or rolbypassrls,
+		exists (select from pg_catalog.pg_roles r where r.rolname in ('trust_query', 'trust_projector', 'trust_owner'))
+		and not exists (select from pg_catalog.pg_roles r where r.rolname in ('trust_query', 'trust_projector', 'trust_owner')
+			and pg_catalog.pg_has_role(r.oid, 'usage'))
+		from pg_catalog.pg_roles where rolname = current_user`
+	var powerful, stranger bool
+	if err := conn.QueryRow(ctx, sql).Scan(&powerful, &stranger); err != nil {
 		return err
+	}
+	if stranger {
+		return exit.WrongUsage("the login of a database address is in none of the roles that the schema has; " +
+			"run grant trust_query to LOGIN for DATABASE_URL_API, grant trust_projector to LOGIN for DATABASE_URL_PROJECTOR")
 	}
 	if powerful {
 		return exit.WrongUsage("a database address connects as a superuser or past row-level security; " +

@@ -25,7 +25,11 @@ func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *settings.Config,
 		switch {
 		case err == nil:
 			proven = true
-		case !errors.Is(err, eventstore.ErrWrongMasterKey): // the database is away: others say so
+		case !errors.Is(err, eventstore.ErrWrongMasterKey):
+			// The database is away: others say so. A login that this program refuses it refuses for good.
+			if refused, ok := errors.AsType[*exit.Error](err); ok {
+				return refused
+			}
 		case proven:
 			return exit.Explain(eventstore.ErrMasterKeyChanged)
 		default:

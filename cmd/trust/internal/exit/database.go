@@ -24,6 +24,8 @@ func Explain(err error) error {
 		return Unreachable(err, "a restore into this database has not come to its end; wait for it, or restore into a new database")
 	case pg.Classify(err) == pg.Settings:
 		return Unreachable(err, "the database refuses this program as it is configured; correct its address, or the login")
+	case IsRefused(err):
+		return Unreachable(err, "the database refuses this login what it needs; give it the rights of its role (docs/operator.md, Configure)")
 	case IsAway(err):
 		return Unreachable(err, "the database does not answer; is it running, and is its address right?")
 	default:
@@ -59,6 +61,12 @@ func IsUnmigrated(err error) bool {
 	default:
 		return false
 	}
+}
+
+// IsRefused tells whether a login lacks a right: to connect, to switch to a role, or to what a role may do.
+func IsRefused(err error) bool {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && refused.Code == "42501" && !IsClosed(err) // insufficient_privilege
 }
 
 // IsClosed tells whether a database lets nobody in but its owner, as a restore leaves it until it is finished.
