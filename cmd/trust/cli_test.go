@@ -295,3 +295,31 @@ func TestServeWaitsForItsDatabase(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 }
+
+// An event that a newer release wrote is neither damage nor a fault of a server: each says to run a newer trust.
+func TestAProgramOlderThanTheLogSaysSoEverywhere(t *testing.T) {
+	t.Parallel()
+	s, db := onDatabase(t)
+	s.feed("correct horse battery\n", "admin", "create", "--municipality", "SALGA", "--email", "a@example.org").expect(t, exit.CodeDone, "made")
+	admin := db.Superuser(t)
+	_, err := admin.Exec(t.Context(), "set session_replication_role = replica; update trust.events set event_type = 'user.praised.v9' "+
+		"where event_type = 'user.registered.v1'")
+	must(t, err)
+
+	const want = `unknown event type "user.praised.v9": a newer release wrote it; run a newer trust`
+	for _, command := range [][]string{{"verify"}, {"rebuild", "users"}} {
+		o := s.run(command...)
+		o.expect(t, exit.CodeUsage, want)
+		if strings.Contains(o.stderr, "backup") {
+			t.Errorf("trust %v advises a restore, which throws events away: %s", command, o.stderr)
+		}
+	}
+
+	s.start("serve")
+	s.start("project", "all")
+	pgtest.Eventually(t, "the projector halts with that sentence", func() bool { return strings.Contains(s.run("status").stdout, want) })
+	pgtest.Eventually(t, "the API serves", func() bool { return s.get("/health", nil) == http.StatusOK })
+	pgtest.Eventually(t, "a sign-in that meets the event is 503", func() bool {
+		return s.signIn("a@example.org", "correct horse battery", "SALGA") == http.StatusServiceUnavailable
+	})
+}

@@ -86,7 +86,7 @@ func serveUntil(ctx context.Context, server *http.Server, listener net.Listener)
 	}
 	patience, done := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
 	defer done()
-	if err := server.Shutdown(patience); err != nil {
+	if server.Shutdown(patience) != nil {
 		_ = server.Close() // what is still open after that long is cut
 	}
 	return nil

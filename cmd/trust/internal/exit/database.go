@@ -13,6 +13,10 @@ import (
 
 // Explain adds to an error of the database side what to do.
 func Explain(err error) error {
+	if unknown, ok := errors.AsType[*domain.UnknownEventError](err); ok {
+		return WrongUsage("%v", unknown)
+	}
+
 	switch {
 	case errors.Is(err, eventstore.ErrWrongMasterKey):
 		return WrongUsage("MASTER_KEY is not the one that this database was made with, or changed to by trust keys rotate; set that one")
