@@ -50,10 +50,11 @@ func TestMain(m *testing.M) {
 
 // site is a folder in which commands run, with their own DATA_DIR and environment.
 type site struct {
-	t    testing.TB
-	dir  string
-	addr string
-	env  []string
+	t       testing.TB
+	program string
+	dir     string
+	addr    string
+	env     []string
 }
 
 // newSite makes a folder that the user postgres can pass through, or the cluster would live elsewhere.
@@ -65,7 +66,7 @@ func newSite(t testing.TB, env ...string) *site {
 	}
 	addr := freeAddress()
 	base := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HTTP_ADDR=" + addr, "DATA_DIR=" + filepath.Join(dir, "data")}
-	return &site{t: t, dir: dir, addr: addr, env: append(base, env...)}
+	return &site{t: t, program: binary, dir: dir, addr: addr, env: append(base, env...)}
 }
 
 // freeAddress gives an address with a port below those that the system gives away: nobody takes it before the site does.
@@ -102,7 +103,7 @@ func (s *site) feed(stdin string, args ...string) outcome {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), pgtest.Patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, s.program, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = s.dir, s.env, strings.NewReader(stdin), &stdout, &stderr
 	err := cmd.Run()
@@ -130,7 +131,7 @@ type running struct {
 // start starts a command, which ends with the test at the latest, and with this process if that is killed.
 func (s *site) start(args ...string) *running {
 	s.t.Helper()
-	r := &running{cmd: exec.CommandContext(context.Background(), binary, args...), said: &safeBuffer{}, exited: make(chan struct{})}
+	r := &running{cmd: exec.CommandContext(context.Background(), s.program, args...), said: &safeBuffer{}, exited: make(chan struct{})}
 	r.cmd.Dir, r.cmd.Env, r.cmd.Stdout, r.cmd.Stderr = s.dir, s.env, r.said, r.said
 	r.cmd.WaitDelay = 5 * time.Second
 	if err := localpg.StartBound(r.cmd, syscall.SIGTERM); err != nil {

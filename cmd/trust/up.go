@@ -121,9 +121,19 @@ func (s *system) launch(ctx context.Context) error {
 	return nil
 }
 
+// ownFile returns the file of the program that runs. On Linux it is the running one, also when a newer build has taken its name
+// since: parts of two releases on one schema would not fit together.
+func ownFile() (string, error) {
+	const running = "/proc/self/exe" // of the process that executes it, which until then is this one
+	if _, err := os.Stat(running); err == nil {
+		return running, nil
+	}
+	return os.Executable()
+}
+
 // own returns a part that runs this program with other arguments.
 func (p *program) own(name string, args ...string) (supervise.Part, error) {
-	self, err := os.Executable()
+	self, err := ownFile()
 	if err != nil {
 		return supervise.Part{}, exit.Unreachable(err, "cannot find this program's own file")
 	}
@@ -131,6 +141,7 @@ func (p *program) own(name string, args ...string) (supervise.Part, error) {
 		Name: name, Stop: syscall.SIGTERM, Grace: 15 * time.Second,
 		Command: func(ctx context.Context) *exec.Cmd {
 			cmd := exec.CommandContext(ctx, self, args...)
+			cmd.Args[0] = os.Args[0] // as ps shows it
 			cmd.Env = append(p.settings.AsEnvironment(os.Environ()), exit.PartVariable+"="+name)
 			cmd.Stdout, cmd.Stderr = p.stdout, p.stderr
 			return cmd

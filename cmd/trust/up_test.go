@@ -3,6 +3,7 @@ package main
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -33,6 +34,7 @@ func TestUp(t *testing.T) {
 		{"SIGTERM leaves nothing behind", upStops},
 		{"the next start goes on with the same data", upGoesOn},
 		{"a terminal that closes leaves nothing behind", upHangsUp},
+		{"upgrades of its programs change nothing before they are asked for", upOutlivesUpgrades},
 		{"kill -9 of the supervisor leaves nothing behind", upIsKilled},
 		{"another master key is refused", upWithOtherKey},
 		{"a lost master key is not made anew", upWithoutKey},
@@ -157,6 +159,45 @@ func upRotates(t *testing.T, s *site, up *running) *running {
 
 func upHangsUp(t *testing.T, s *site, up *running) *running {
 	upEndsAt(t, s, up, syscall.SIGHUP)
+	up = s.start("up")
+	pgtest.Eventually(t, "it goes on", s.ready)
+	return up
+}
+
+// Between two starts a newer Postgres was installed, and while it runs a newer build takes the program's name.
+func upOutlivesUpgrades(t *testing.T, s *site, up *running) *running {
+	upEndsAt(t, s, up, syscall.SIGTERM)
+	newer := filepath.Join(s.dir, "newer")
+	must(t, os.Mkdir(newer, 0o755))
+	for name, text := range map[string]string{"postgres": "#!/bin/sh\necho 'postgres (PostgreSQL) 99.1'\n", "initdb": "#!/bin/sh\n"} {
+		must(t, os.WriteFile(filepath.Join(newer, name), []byte(text), 0o755))
+	}
+	upgraded := s.with("PATH=" + newer + ":" + os.Getenv("PATH"))
+	upgraded.program = filepath.Join(s.dir, "trust")
+	program, err := os.ReadFile(binary)
+	must(t, err)
+	must(t, os.WriteFile(upgraded.program, program, 0o755))
+	up = upgraded.start("up")
+	pgtest.Eventually(t, "it goes on with the Postgres that made its database", func() bool { return s.ready() || up.ended() })
+
+	build := upgraded.program + ".new"
+	must(t, os.WriteFile(build, []byte("#!/bin/sh\nexit 1\n"), 0o755))
+	must(t, os.Rename(build, upgraded.program))
+	before := s.pids()["serve"]
+	must(t, syscall.Kill(before, syscall.SIGKILL))
+	pgtest.Eventually(t, "the API is back", func() bool {
+		now := s.pids()["serve"]
+		return now != 0 && now != before && s.ready()
+	})
+
+	// A cluster that no installed Postgres can serve is said at once.
+	upEndsAt(t, s, up, syscall.SIGTERM)
+	version := filepath.Join(s.data("postgres"), "data", "PG_VERSION")
+	made, err := os.ReadFile(version)
+	must(t, err)
+	must(t, os.WriteFile(version, []byte("14\n"), 0o600))
+	s.run("up").expect(t, exit.CodeUnreachable, "Postgres 14 made the database in "+s.data("postgres"))
+	must(t, os.WriteFile(version, made, 0o600))
 	up = s.start("up")
 	pgtest.Eventually(t, "it goes on", s.ready)
 	return up

@@ -39,15 +39,9 @@ type Postgres struct {
 
 // NewPostgres settles where the cluster is. It changes nothing on disk but empty folders.
 func NewPostgres(dir, password string, port int, log io.Writer, all bool) (*Postgres, error) {
-	binaries, err := localpg.Find()
+	cluster, err := clusterIn(localpg.Config{Dir: filepath.Join(dir, PostgresPart), Port: port, Password: password})
 	if err != nil {
-		return nil, exit.Unreachable(nil, "%v", err)
-	}
-	cluster, err := localpg.New(localpg.Config{
-		Dir: filepath.Join(dir, PostgresPart), Binaries: binaries, Port: port, Password: password,
-	})
-	if err != nil {
-		return nil, exit.Unreachable(err, "cannot prepare a Postgres in DATA_DIR")
+		return nil, err
 	}
 	// A pipe of our own, and not one of package exec: after kill -9 orphaned backends hold it open for a moment, and exec would
 	// wait for them before it says that the server has ended.
@@ -58,6 +52,37 @@ func NewPostgres(dir, password string, port int, log io.Writer, all bool) (*Post
 	s := &Postgres{Cluster: cluster, log: &serverLog{to: log, all: all}, pipe: to}
 	go func() { _, _ = io.Copy(s.log, from) }()
 	return s, nil
+}
+
+// clusterIn returns the cluster with binaries that can serve it: those of the version that made it, whichever come first on
+// PATH, and for one that is yet to be made the preferred ones.
+func clusterIn(config localpg.Config) (*localpg.Cluster, error) {
+	var err error
+	if config.Binaries, err = localpg.Find(); err != nil {
+		return nil, exit.Unreachable(nil, "%v", err)
+	}
+	cluster, err := localpg.New(config)
+	if err != nil {
+		return nil, exit.Unreachable(err, "cannot prepare a Postgres in DATA_DIR")
+	}
+	made, err := cluster.Major()
+	if err != nil {
+		return nil, exit.Unreachable(err, "cannot use the Postgres in DATA_DIR")
+	}
+	if made == 0 || made == config.Binaries.Major {
+		return cluster, nil
+	}
+
+	found := config.Binaries.Major
+	if config.Binaries, err = localpg.FindMajor(made); err != nil {
+		return nil, exit.Unreachable(nil, "Postgres %d made the database in %s and alone can serve it, and only Postgres %d is installed: "+
+			"install %[1]d too (Debian: apt-get install postgresql-%[1]d), then move by trust backup and trust restore (docs/backup.md)",
+			made, cluster.Dir, found)
+	}
+	if cluster, err = localpg.New(config); err != nil {
+		return nil, exit.Unreachable(err, "cannot prepare a Postgres in DATA_DIR")
+	}
+	return cluster, nil
 }
 
 // Part is the server for the supervisor. SIGINT is Postgres's fast shutdown: sessions are cut, nothing committed is lost.
