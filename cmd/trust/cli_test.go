@@ -13,6 +13,7 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/pgtest"
+	"github.com/salga-trust/engine/migrations"
 )
 
 const (
@@ -322,4 +323,38 @@ func TestAProgramOlderThanTheLogSaysSoEverywhere(t *testing.T) {
 	pgtest.Eventually(t, "a sign-in that meets the event is 503", func() bool {
 		return s.signIn("a@example.org", "correct horse battery", "SALGA") == http.StatusServiceUnavailable
 	})
+}
+
+func TestAnOldProgramOnANewerSchemaGoesOnOrSaysSo(t *testing.T) {
+	t.Parallel()
+	s, db := onDatabase(t)
+	admin := db.Superuser(t)
+	known, err := migrations.Known()
+	must(t, err)
+	_, err = admin.Exec(t.Context(), "update public.schema_version set version = version + 1")
+	must(t, err)
+	const newer = "the database is newer than this program; run a newer trust"
+	s = s.with("NEW_MASTER_KEY=" + nextMaster)
+	for _, command := range [][]string{
+		{"migrate"}, {"up"}, {"serve"}, {"project", "all"}, {"verify"}, {"rebuild", "all"}, {"keys", "rotate"},
+	} {
+		s.run(command...).expect(t, exit.CodeUsage, newer)
+	}
+
+	_, err = admin.Exec(t.Context(), "insert into public.schema_additive (version) values ($1)", known+1)
+	must(t, err)
+	serve, project := s.start("serve"), s.start("project", "all")
+	pgtest.Eventually(t, "it serves beside the newer release", s.ready)
+	for _, command := range [][]string{{"migrate"}, {"rebuild", "all"}, {"keys", "rotate"}} {
+		s.run(command...).expect(t, exit.CodeUsage, newer)
+	}
+
+	_, err = admin.Exec(t.Context(), "delete from public.schema_additive")
+	must(t, err)
+	for name, old := range map[string]*running{"serve": serve, "project": project} {
+		pgtest.Receive(t, old.exited)
+		if code := old.cmd.ProcessState.ExitCode(); code != exit.CodeUsage || !strings.Contains(old.said.String(), newer) {
+			t.Errorf("%s ended with %d:\n%s", name, code, old.said)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
@@ -64,7 +65,7 @@ func migrationStatus(ctx context.Context, p *program) error {
 
 // notMigrated says why the schema is not up to date: what keeps a program from its database, or a file that fails.
 func notMigrated(err error) error {
-	if pg.Classify(err) != pg.None || exit.IsRefused(err) {
+	if errors.Is(err, migrations.ErrNewerDatabase) || pg.Classify(err) != pg.None || exit.IsRefused(err) {
 		return exit.Explain(err)
 	}
 	return exit.Unreachable(err, "the schema could not be brought up to date")

@@ -13,6 +13,7 @@ import (
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/internal/pg"
+	"github.com/salga-trust/engine/migrations"
 	"github.com/salga-trust/engine/projections/reports"
 )
 
@@ -106,6 +107,9 @@ func (o *opened) connect(ctx context.Context, n needs) (err error) {
 
 // openReader proves the master key, and opens the log to be read.
 func (o *opened) openReader(ctx context.Context) (err error) {
+	if err := checkServes(ctx, o.pool); err != nil {
+		return exit.Explain(err)
+	}
 	if o.reader, err = eventstore.NewReader(ctx, o.pool, []byte(o.config.MasterKey)); err != nil {
 		return explainKey(o.config, err)
 	}
@@ -114,6 +118,9 @@ func (o *opened) openReader(ctx context.Context) (err error) {
 
 // openLog proves the master key, and opens the log for commands. When it fails it can be tried again.
 func (o *opened) openLog(ctx context.Context) error {
+	if err := checkServes(ctx, o.pool); err != nil {
+		return exit.Explain(err)
+	}
 	store, err := eventstore.Open(ctx, o.pool, []byte(o.config.MasterKey))
 	if err != nil {
 		return explainKey(o.config, err)
@@ -194,4 +201,20 @@ func explainKey(c *settings.Config, err error) error {
 	default:
 		return exit.Explain(err)
 	}
+}
+
+// checkServes refuses a database that is too new for this program to work on.
+func checkServes(ctx context.Context, pool *pgxpool.Pool) error {
+	return pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return migrations.CheckServes(ctx, conn.Conn()) })
+}
+
+// refuseNewer refuses a database that is newer at all, for a command that has to know all of it.
+func refuseNewer(ctx context.Context, pool *pgxpool.Pool) error {
+	return pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		have, want, err := migrations.Current(ctx, conn.Conn())
+		if err == nil && have > want {
+			err = migrations.ErrNewerDatabase
+		}
+		return exit.Explain(err)
+	})
 }

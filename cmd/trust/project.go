@@ -32,7 +32,7 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	// A login that cannot do this work is refused at once; a database that is away is waited for below.
 	asking, done := context.WithTimeout(ctx, time.Second)
 	defer done()
-	if refused, ok := errors.AsType[*exit.Error](o.pool.Ping(asking)); ok {
+	if refused, ok := errors.AsType[*exit.Error](exit.Explain(checkServes(asking, o.pool))); ok && refused.Code == exit.CodeUsage {
 		return refused
 	}
 

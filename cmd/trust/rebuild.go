@@ -32,6 +32,9 @@ func (r rebuildCmd) Run(ctx context.Context, p *program) error {
 	}
 	defer o.close(ctx)
 
+	if err := refuseNewer(ctx, o.pool); err != nil {
+		return err
+	}
 	if r.DropKept {
 		return dropKept(ctx, p, o.pool, chosen)
 	}

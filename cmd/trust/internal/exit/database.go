@@ -9,6 +9,7 @@ import (
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/internal/pg"
+	"github.com/salga-trust/engine/migrations"
 )
 
 // Explain adds to an error of the database side what to do.
@@ -18,6 +19,8 @@ func Explain(err error) error {
 	}
 
 	switch {
+	case errors.Is(err, migrations.ErrNewerDatabase):
+		return WrongUsage("the database is newer than this program; run a newer trust")
 	case errors.Is(err, eventstore.ErrWrongMasterKey):
 		return WrongUsage("MASTER_KEY is not the one that this database was made with, or changed to by trust keys rotate; set that one")
 	case errors.Is(err, eventstore.ErrMasterKeyChanged):
