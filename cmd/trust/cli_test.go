@@ -297,6 +297,18 @@ func TestServeWaitsForItsDatabase(t *testing.T) {
 	}
 }
 
+// DATA_DIR/env may hold the only master key: nothing may advise to remove it.
+func TestAnEnvFileThatCannotBeReadIsNotToBeRemoved(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	must(t, os.MkdirAll(s.data("env"), 0o700)) // cannot be read as a file, not even by root
+	o := s.run("up")
+	o.expect(t, exit.CodeUnreachable, "which may hold the only keys")
+	if strings.Contains(o.stderr, "remove") {
+		t.Errorf("it advises to remove it: %s", o.stderr)
+	}
+}
+
 // An event that a newer release wrote is neither damage nor a fault of a server: each says to run a newer trust.
 func TestAProgramOlderThanTheLogSaysSoEverywhere(t *testing.T) {
 	t.Parallel()

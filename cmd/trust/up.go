@@ -186,37 +186,68 @@ func (s *system) welcome(ctx context.Context) {
 	if !awaitReadyAnswer(ctx, s.from.config.HTTPAddr) {
 		return
 	}
-	if err := s.announce(); err != nil {
+	works, err := s.adminOpens(ctx)
+	if err != nil {
+		return // it was told to stop
+	}
+	if err := s.announce(works); err != nil {
 		s.log.WarnContext(ctx, "cannot write to standard output")
 	}
 }
 
-// announce prints the addresses. The admin's password is for the eyes of who sits before the terminal, not for files and pipes.
-func (s *system) announce() error {
+// adminOpens tells whether the first admin's password, as it is set or kept, opens the account: it may have been changed since, or
+// the database restored.
+func (s *system) adminOpens(ctx context.Context) (bool, error) {
+	prove, err := s.own("prepare", "prepare", "admin")
+	if err != nil {
+		return false, err
+	}
+	err = s.parts.Finish(ctx, prove)
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	return err == nil, nil
+}
+
+// announce prints the addresses. The admin's password is for the eyes of whoever sits before the terminal, not for files and
+// pipes, and is shown only while it works.
+func (s *system) announce(works bool) error {
 	c := s.from.config
+	kept, err := c.Settings.Again(os.Environ()) // the password is made after the settings were read
+	if err != nil {
+		return err
+	}
 	base := "http://" + reachableAddress(c.HTTPAddr)
 	signIn := fmt.Sprintf("%s in municipality SALGA; password: ADMIN_PASSWORD in %s", c.Settings.Get("ADMIN_EMAIL"), c.EnvFile())
 	switch {
+	case !works:
+		signIn = "made before, and its password is not the one that is set or kept here; another admin is made by\n" +
+			"                 trust admin create --municipality SALGA --email ADDRESS"
 	case s.from.given:
 		signIn = c.Settings.Get("ADMIN_EMAIL") + " in municipality SALGA; password: as given in ADMIN_PASSWORD"
 	case isTerminal(s.stdout):
 		signIn = fmt.Sprintf("%s in municipality SALGA; password: %s (kept in %s)",
-			c.Settings.Get("ADMIN_EMAIL"), c.Settings.Get("ADMIN_PASSWORD"), c.EnvFile())
+			c.Settings.Get("ADMIN_EMAIL"), kept.Get("ADMIN_PASSWORD"), c.EnvFile())
 	}
-	_, err := fmt.Fprintf(s.stdout, `ready
+	_, err = fmt.Fprintf(s.stdout, `ready
   API            %s/api/v1
   documentation  %s/docs
   database       %s
   first admin    %s
-`, base, base, describeDatabase(c.DatabaseURL, s.from.server), signIn)
+`, base, base, describeDatabase(c), signIn)
 	return err
 }
 
-func describeDatabase(address string, server *supervise.Postgres) string {
-	if server == nil {
-		return settings.HostAndName(address)
+// describeDatabase names the database, and the folder of one that trust up runs.
+func describeDatabase(c *settings.Config) string {
+	address := settings.HostAndName(c.DatabaseURL)
+	if !c.Settings.OwnServer() {
+		return address
 	}
-	return settings.HostAndName(address) + " in " + server.Cluster.Dir
+	if dir := supervise.Where(c.DataDir); dir != "" {
+		return address + " in " + dir
+	}
+	return address
 }
 
 // reachableAddress replaces "every address of this machine" by one that a browser can open.

@@ -157,10 +157,28 @@ func upRotates(t *testing.T, s *site, up *running) *running {
 	return up
 }
 
+// Meanwhile the first admin changed the password, and cleared the old one out of the file.
 func upHangsUp(t *testing.T, s *site, up *running) *running {
+	kept := s.kept()
+	admin := s.signedIn(kept["ADMIN_EMAIL"], kept["ADMIN_PASSWORD"], "SALGA")
+	admin.call("PUT", "users/me/password", `{"current_password":"`+kept["ADMIN_PASSWORD"]+`","new_password":"another one, of mine"}`)
 	upEndsAt(t, s, up, syscall.SIGHUP)
+
+	const changed = "its password is not the one that is set or kept here"
 	up = s.start("up")
-	pgtest.Eventually(t, "it goes on", s.ready)
+	pgtest.Eventually(t, "it says that the password is another", func() bool { return strings.Contains(up.said.String(), changed) || up.ended() })
+	upEndsAt(t, s, up, syscall.SIGTERM)
+
+	text, err := os.ReadFile(s.data("env"))
+	must(t, err)
+	cleared := strings.Replace(string(text), "ADMIN_PASSWORD="+kept["ADMIN_PASSWORD"]+"\n", "", 1)
+	must(t, os.WriteFile(s.data("env"), []byte(cleared), 0o600))
+	up = s.start("up")
+	pgtest.Eventually(t, "it says so again", func() bool { return strings.Contains(up.said.String(), changed) || up.ended() })
+	if made, is := s.kept()["ADMIN_PASSWORD"]; is {
+		t.Errorf("it made up another password, %q", made)
+	}
+	s.run("status").expect(t, exit.CodeDone, s.data("postgres"))
 	return up
 }
 
@@ -335,4 +353,19 @@ func TestUpOnAGivenDatabase(t *testing.T) {
 	s.noneLeft()
 	s.with("MASTER_KEY="+strings.Repeat("wrong-", 8)).run("up").expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
 	s.noneLeft()
+}
+
+// Such as one that was restored.
+func TestUpOnADatabaseWithAnAdminMakesNoOther(t *testing.T) {
+	t.Parallel()
+	s, _ := onDatabase(t)
+	s.feed("correct horse battery\n", "admin", "create", "--municipality", "SALGA", "--email", "own@example.org").expect(t, exit.CodeDone, "made")
+	up := s.start("up")
+	pgtest.Eventually(t, "it is ready", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
+	if !strings.Contains(up.said.String(), "its password is not the one that is set or kept here") {
+		t.Error("it announces a password")
+	}
+	if made, is := s.kept()["ADMIN_PASSWORD"]; is {
+		t.Errorf("it made up a password, %q", made)
+	}
 }

@@ -36,7 +36,7 @@ func (verifyCmd) Run(ctx context.Context, p *program) error {
 	if difference, ok := errors.AsType[*projections.Difference](err); ok && difference.Projection != "" {
 		return exit.NotSo("%v; trust rebuild %s makes the table anew from the log", difference, difference.Projection)
 	} else if ok {
-		return exit.NotSo("%v; the log can be made anew only from a backup", difference)
+		return exit.NotSo("%v; copy the database before anything else: the log can be made anew only from a backup", difference)
 	}
 	if err != nil {
 		return exit.Explain(err)

@@ -54,6 +54,22 @@ func NewPostgres(dir, password string, port int, log io.Writer, all bool) (*Post
 	return s, nil
 }
 
+// Where describes where the private server's database is, and why it is not in DATA_DIR if it is elsewhere; empty: nowhere
+// that can be seen.
+func Where(dataDir string) string {
+	wanted := filepath.Join(dataDir, PostgresPart)
+	dir, found, err := localpg.Locate(wanted)
+	if err != nil || !found {
+		return ""
+	}
+	if in, err := filepath.EvalSymlinks(wanted); err == nil {
+		if in, err = filepath.Abs(in); err == nil && in == dir {
+			return dir
+		}
+	}
+	return dir + " (not in DATA_DIR, a parent of which is closed to the user that Postgres runs as)"
+}
+
 // clusterIn returns the cluster with binaries that can serve it: those of the version that made it, whichever come first on
 // PATH, and for one that is yet to be made the preferred ones.
 func clusterIn(config localpg.Config) (*localpg.Cluster, error) {
