@@ -146,3 +146,29 @@ func (h *Handler) TenantOf(ctx context.Context, code string) (domain.TenantID, e
 	}
 	return id, err
 }
+
+// HasAdmin tells whether anybody administers a tenant.
+func (h *Handler) HasAdmin(ctx context.Context, tenant domain.TenantID) (bool, error) {
+	stream := domain.AdminsOf(tenant)
+	events, err := h.Store.Load(ctx, tenant, stream)
+	if err != nil {
+		return false, err
+	}
+	return len(domain.Fold[domain.Admins](of(events, stream)).Users) > 0, nil
+}
+
+// Opens tells whether an address and a password would be let in, and leaves no trace: for whoever runs the system, who has the
+// password.
+func (h *Handler) Opens(ctx context.Context, c SignIn) (bool, error) {
+	account, err := h.account(ctx, c)
+	if err != nil || account.User.IsZero() {
+		return false, err
+	}
+	ok, err := h.hasher.matches(ctx, c.Password, account.Verifier)
+	if err != nil || !ok {
+		return false, err
+	}
+	user := domain.UserOf(account.User)
+	events, err := h.Store.Load(ctx, account.Tenant, user)
+	return domain.Fold[domain.User](of(events, user)).Active, err
+}

@@ -43,6 +43,7 @@ const (
 	CodeTimeout              Code = "timeout"
 	CodeBusy                 Code = "busy"
 	CodeReadModelBehind      Code = "read_model_behind"
+	CodeNewerLog             Code = "newer_log"
 	CodeSubjectErased        Code = "subject_erased"
 	CodeRetentionHold        Code = "retention_hold"
 	CodeStaffRecordKept      Code = "staff_record_kept"
@@ -123,6 +124,7 @@ func Refusals() map[Code]Refusal {
 		CodeTimeout:              {ClassUnavailable, "This took the database too long; try again shortly."},
 		CodeBusy:                 {ClassUnavailable, "Too much happens to this at once; try again."},
 		CodeReadModelBehind:      {ClassUnavailable, "The log has not reached this position."},
+		CodeNewerLog:             {ClassUnavailable, "The log holds events of a newer release than this server: it is to be replaced; try again."},
 		CodeSubjectErased:        {ClassConflict, "This person's data was erased."},
 		CodeRetentionHold: {
 			ClassConflict,

@@ -136,7 +136,7 @@ func Decode(eventType string, payload []byte, open Opener) (Event, error) {
 type UnknownEventError struct{ Type string }
 
 func (e *UnknownEventError) Error() string {
-	return fmt.Sprintf("unknown event type %q: this program is older than the log it reads", e.Type)
+	return fmt.Sprintf("unknown event type %q: a newer release wrote it; run a newer trust", e.Type)
 }
 
 // HasPersonal tells whether an event holds a readable personal part, so that it needs its subject's key to be stored.

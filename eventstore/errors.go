@@ -2,6 +2,7 @@ package eventstore
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/internal/pg"
@@ -22,4 +23,15 @@ func Unavailable(err error) error {
 	default:
 		return err
 	}
+}
+
+// undecodable is the error of an event that cannot be decoded: CodeNewerLog when its type is not known, which is nobody's fault
+// but that this program is older than the log.
+func undecodable(position int64, err error) error {
+	err = fmt.Errorf("event at position %d: %w", position, err)
+	if _, unknown := errors.AsType[*domain.UnknownEventError](err); unknown {
+		return domain.Refuse(domain.CodeNewerLog, "The log holds events of a newer release than this server: it is to be replaced; try again.").
+			Because(err)
+	}
+	return err
 }

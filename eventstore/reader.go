@@ -65,7 +65,7 @@ func (r *Reader) RangeOf(ctx context.Context, db Querier, kinds []domain.StreamT
 		if slices.Contains(kinds, row.Stream.Type) {
 			wanted = append(wanted, row)
 		} else if !domain.Knows(row.eventType) {
-			return nil, fmt.Errorf("event at position %d: %w", row.Position, &domain.UnknownEventError{Type: row.eventType})
+			return nil, undecodable(row.Position, &domain.UnknownEventError{Type: row.eventType})
 		}
 	}
 	return r.open(ctx, db, wanted)

@@ -110,7 +110,7 @@ func (r *row) decode(subject, origin opener) (domain.Recorded, error) {
 	open := func() ([]byte, domain.PersonalState, error) { return subject(r, subjectPart) }
 	event, err := domain.Decode(r.eventType, r.payload, open)
 	if err != nil {
-		return domain.Recorded{}, fmt.Errorf("event at position %d: %w", r.Position, err)
+		return domain.Recorded{}, undecodable(r.Position, err)
 	}
 	if err := json.Unmarshal(r.metadata, &r.Metadata); err != nil {
 		return domain.Recorded{}, fmt.Errorf("metadata at position %d: %w", r.Position, err)

@@ -95,7 +95,7 @@ func refusals(r *route) []domain.Code {
 			domain.CodeAccountInactive, domain.CodeMunicipalityInactive, codeTenantMismatch)
 	}
 	if r.rate != unlimited {
-		codes = append(codes, codeRateLimited, domain.CodeUnavailable, domain.CodeTimeout)
+		codes = append(codes, codeRateLimited, domain.CodeUnavailable, domain.CodeTimeout, domain.CodeNewerLog)
 	}
 	if r.waits != "" {
 		codes = append(codes, domain.CodeReadModelBehind, domain.CodeInvalid)

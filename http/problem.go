@@ -78,8 +78,11 @@ func statusOf(class domain.Class) int {
 
 // retryAfter is when to try again what failed for a passing reason.
 func retryAfter(code domain.Code) time.Duration {
-	if code == domain.CodeUnavailable {
+	switch code {
+	case domain.CodeUnavailable:
 		return 5 * time.Second // a database that restarts
+	case domain.CodeNewerLog:
+		return 30 * time.Second // a rollout
 	}
 	return time.Second
 }

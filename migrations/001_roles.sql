@@ -8,12 +8,18 @@
 do $$
 declare
     role_name text;
+    -- From 16 on, a role that creates another one is its member, but may neither switch to it nor use its rights until it grants
+    -- itself that. A superuser may everything and is granted nothing.
+    modern    boolean := pg_catalog.current_setting('server_version_num')::integer >= 160000;
 begin
     foreach role_name in array array['trust_owner', 'trust_append', 'trust_projector', 'trust_query'] loop
         if not exists (select from pg_catalog.pg_roles where rolname = role_name) then
             execute pg_catalog.format('create role %I nologin nosuperuser nobypassrls noinherit', role_name);
         end if;
-        if not pg_catalog.pg_has_role(current_user, role_name, 'member') then
+        if modern and not (pg_catalog.pg_has_role(current_user, role_name, 'set')
+                           and pg_catalog.pg_has_role(current_user, role_name, 'usage')) then
+            execute pg_catalog.format('grant %I to current_user with inherit true, set true', role_name);
+        elsif not modern and not pg_catalog.pg_has_role(current_user, role_name, 'member') then
             execute pg_catalog.format('grant %I to current_user', role_name);
         end if;
     end loop;

@@ -67,6 +67,9 @@ func describe(err error) error {
 	if _, ok := errors.AsType[migrate.BadVersionError](err); ok {
 		return fmt.Errorf("%w: %w", ErrNewerDatabase, err)
 	}
+	if advice := onRoles(err); advice != "" {
+		return fmt.Errorf("%s: %w", advice, err)
+	}
 	failed, ok := errors.AsType[migrate.MigrationPgError](err)
 	if !ok || failed.PgError == nil || failed.Position < 1 {
 		return err
@@ -75,4 +78,21 @@ func describe(err error) error {
 	text := []rune(failed.Sql) // Postgres counts characters, not bytes
 	before := string(text[:min(int(failed.Position)-1, len(text))])
 	return fmt.Errorf("line %d of %w", 1+strings.Count(before, "\n"), err)
+}
+
+// onRoles says what a login lacks that may not have the schema's roles; empty: it is about something else.
+func onRoles(err error) string {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok || refused.Code != "42501" { // insufficient_privilege
+		return ""
+	}
+	switch {
+	case strings.HasPrefix(refused.Message, "permission denied to create role"):
+		return "this login may not create the roles of the schema; let a superuser run: alter role LOGIN createrole"
+	case strings.HasPrefix(refused.Message, "permission denied to grant role"): // from 16 on, when another login made them
+		return "another login made the roles of the schema; let a superuser run: grant trust_owner, trust_append, trust_projector, " +
+			"trust_query, trust_audit to LOGIN with admin option"
+	default:
+		return ""
+	}
 }

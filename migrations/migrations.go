@@ -8,11 +8,11 @@
 // resolve to nothing but pg_catalog.
 //
 // Fails how: a file that fails is named, with its line, and the database stays at the version before it. A database
-// that is newer than the binary is refused.
+// that is newer than the binary is refused; CheckServes says whether one may work on it nevertheless.
 //
 // Not here: which role may see what (the SQL files say), and when to migrate (cmd/trust decides).
 //
-// Note for authors: files are Go templates, so a literal {{ must be written {{ "{{" }}. A file may "set local role" and
+// Note for authors: a file that only adds begins with "-- additive" (ADR 17). Files are Go templates, so a literal {{ must be written {{ "{{" }}. A file may "set local role" and
 // need not set it back: Up does, before the version is written.
 package migrations
 
@@ -38,6 +38,32 @@ const versionTable = "public.schema_version"
 
 // ErrNewerDatabase says that the database has files this binary does not know: run a newer binary.
 var ErrNewerDatabase = errors.New("the database is newer than this binary")
+
+// mostAhead is how many additive migrations a database may be ahead of a program that works on it: about a release.
+const mostAhead = 10
+
+// CheckServes returns ErrNewerDatabase when a database is too new for this program to work on: it has files that this program
+// does not know, and more than a few, or one that does not only add. Being older is not judged here. The role of conn needs
+// SELECT on public.schema_version and public.schema_additive.
+func CheckServes(ctx context.Context, conn *pgx.Conn) error {
+	have, want, err := Current(ctx, conn)
+	if err != nil || have <= want {
+		return err
+	}
+	if have-want > mostAhead {
+		return ErrNewerDatabase
+	}
+
+	const count = "select count(*) from public.schema_additive where version > $1 and version <= $2"
+	var additive int32
+	if err := conn.QueryRow(ctx, count, want, have).Scan(&additive); err != nil {
+		return fmt.Errorf("read public.schema_additive: %w", err)
+	}
+	if additive < have-want {
+		return ErrNewerDatabase
+	}
+	return nil
+}
 
 // Applied says what one call of Up did.
 type Applied struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -256,4 +257,53 @@ func TestUpEndsWithItsContext(t *testing.T) {
 	if _, err := migrations.Up(ctx, pgtest.Fresh(t)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
+}
+
+func TestAProgramServesADatabaseThatIsAheadByAdditiveFilesOnly(t *testing.T) {
+	t.Parallel()
+	known, err := migrations.Known()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		more []string
+		want error
+	}{
+		"nothing new":       {nil, nil},
+		"two that add":      {[]string{"-- additive: a table\nselect 1;", "-- additive\nselect 1;"}, nil},
+		"one that does not": {[]string{"-- additive\nselect 1;", "select 1;"}, migrations.ErrNewerDatabase},
+		"too many":          {slices.Repeat([]string{"-- additive\nselect 1;"}, 11), migrations.ErrNewerDatabase},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := pgtest.Fresh(t)
+			if _, err := migrations.UpFrom(t.Context(), url, newerFiles(t, known, c.more...)); err != nil {
+				t.Fatal(err)
+			}
+			if err := migrations.CheckServes(t.Context(), connect(t, url)); !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+		})
+	}
+}
+
+// newerFiles are the real files and more after them, as a newer release has.
+func newerFiles(t *testing.T, known int32, more ...string) fs.FS {
+	t.Helper()
+	fsys := fstest.MapFS{}
+	names, err := fs.Glob(migrations.Files(), "*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		text, err := fs.ReadFile(migrations.Files(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fsys[name] = &fstest.MapFile{Data: text}
+	}
+	for i, text := range more {
+		fsys[fmt.Sprintf("%03d_newer.sql", int(known)+1+i)] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return fsys
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/tern/v2/migrate"
@@ -12,6 +13,10 @@ import (
 // resetRole ends every file. tern writes the version after the file, in the same transaction, and its "reset all" does
 // not undo "set role" (nor "set local role"); the version table is the migrating role's, not the schema owner's.
 const resetRole = "\n;\nreset role;\n"
+
+// additive begins a file that only adds: what a program that does not know the file relies on stays as it is. Files up to 008,
+// which makes the table that notes it, cannot.
+const additive = "-- additive"
 
 // run is one call of Up, over all its attempts.
 type run struct {
@@ -40,7 +45,11 @@ func (r *run) attempt(ctx context.Context) error {
 		return fmt.Errorf("load files: %w", err)
 	}
 	for _, file := range migrator.Migrations {
+		only := strings.HasPrefix(file.UpSQL, additive)
 		file.UpSQL += resetRole
+		if only {
+			file.UpSQL += fmt.Sprintf("insert into public.schema_additive (version) values (%d);\n", file.Sequence)
+		}
 	}
 	migrator.OnStart = func(number int32, name, _, _ string) { r.started(number, name) }
 	if err := migrator.Migrate(ctx); err != nil {

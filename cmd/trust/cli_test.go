@@ -13,6 +13,7 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/pgtest"
+	"github.com/salga-trust/engine/migrations"
 )
 
 const (
@@ -293,5 +294,79 @@ func TestServeWaitsForItsDatabase(t *testing.T) {
 	pgtest.Eventually(t, "it goes on by itself", func() bool { return s.get("/ready", nil) == http.StatusOK })
 	if code := serve.stop(t, syscall.SIGTERM); code != exit.CodeDone {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// DATA_DIR/env may hold the only master key: nothing may advise to remove it.
+func TestAnEnvFileThatCannotBeReadIsNotToBeRemoved(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	must(t, os.MkdirAll(s.data("env"), 0o700)) // cannot be read as a file, not even by root
+	o := s.run("up")
+	o.expect(t, exit.CodeUnreachable, "which may hold the only keys")
+	if strings.Contains(o.stderr, "remove") {
+		t.Errorf("it advises to remove it: %s", o.stderr)
+	}
+}
+
+// An event that a newer release wrote is neither damage nor a fault of a server: each says to run a newer trust.
+func TestAProgramOlderThanTheLogSaysSoEverywhere(t *testing.T) {
+	t.Parallel()
+	s, db := onDatabase(t)
+	s.feed("correct horse battery\n", "admin", "create", "--municipality", "SALGA", "--email", "a@example.org").expect(t, exit.CodeDone, "made")
+	admin := db.Superuser(t)
+	_, err := admin.Exec(t.Context(), "set session_replication_role = replica; update trust.events set event_type = 'user.praised.v9' "+
+		"where event_type = 'user.registered.v1'")
+	must(t, err)
+
+	const want = `unknown event type "user.praised.v9": a newer release wrote it; run a newer trust`
+	for _, command := range [][]string{{"verify"}, {"rebuild", "users"}} {
+		o := s.run(command...)
+		o.expect(t, exit.CodeUsage, want)
+		if strings.Contains(o.stderr, "backup") {
+			t.Errorf("trust %v advises a restore, which throws events away: %s", command, o.stderr)
+		}
+	}
+
+	s.start("serve")
+	s.start("project", "all")
+	pgtest.Eventually(t, "the projector halts with that sentence", func() bool { return strings.Contains(s.run("status").stdout, want) })
+	pgtest.Eventually(t, "the API serves", func() bool { return s.get("/health", nil) == http.StatusOK })
+	pgtest.Eventually(t, "a sign-in that meets the event is 503", func() bool {
+		return s.signIn("a@example.org", "correct horse battery", "SALGA") == http.StatusServiceUnavailable
+	})
+}
+
+func TestAnOldProgramOnANewerSchemaGoesOnOrSaysSo(t *testing.T) {
+	t.Parallel()
+	s, db := onDatabase(t)
+	admin := db.Superuser(t)
+	known, err := migrations.Known()
+	must(t, err)
+	_, err = admin.Exec(t.Context(), "update public.schema_version set version = version + 1")
+	must(t, err)
+	const newer = "the database is newer than this program; run a newer trust"
+	s = s.with("NEW_MASTER_KEY=" + nextMaster)
+	for _, command := range [][]string{
+		{"migrate"}, {"up"}, {"serve"}, {"project", "all"}, {"verify"}, {"rebuild", "all"}, {"keys", "rotate"},
+	} {
+		s.run(command...).expect(t, exit.CodeUsage, newer)
+	}
+
+	_, err = admin.Exec(t.Context(), "insert into public.schema_additive (version) values ($1)", known+1)
+	must(t, err)
+	serve, project := s.start("serve"), s.start("project", "all")
+	pgtest.Eventually(t, "it serves beside the newer release", s.ready)
+	for _, command := range [][]string{{"migrate"}, {"rebuild", "all"}, {"keys", "rotate"}} {
+		s.run(command...).expect(t, exit.CodeUsage, newer)
+	}
+
+	_, err = admin.Exec(t.Context(), "delete from public.schema_additive")
+	must(t, err)
+	for name, old := range map[string]*running{"serve": serve, "project": project} {
+		pgtest.Receive(t, old.exited)
+		if code := old.cmd.ProcessState.ExitCode(); code != exit.CodeUsage || !strings.Contains(old.said.String(), newer) {
+			t.Errorf("%s ended with %d:\n%s", name, code, old.said)
+		}
 	}
 }

@@ -25,6 +25,9 @@ func (keysRotateCmd) Run(ctx context.Context, p *program) error {
 	}
 	defer o.close(ctx)
 
+	if err := refuseNewer(ctx, o.pool); err != nil {
+		return err
+	}
 	c := o.config
 	count, err := rotate(ctx, c, o.pool)
 	if err != nil {

@@ -55,7 +55,7 @@ type program struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), stopSignals()...)
 	code := run(ctx, os.Args[1:])
 	stop()
 	if code == exit.CodeUsage && os.Getenv(exit.PartVariable) != "" {
@@ -63,6 +63,19 @@ func main() {
 	}
 	os.Exit(code)
 }
+
+// stopSignals are what asks a command to end: also that its terminal was closed, unless it was started to outlive that (nohup).
+func stopSignals() []os.Signal {
+	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
+}
+
+// outliveReaders lets a command that goes on survive the end of whatever reads its standard output or standard error: Go ends a
+// program that writes there with SIGPIPE, before it could stop what it runs or remove what it made.
+func outliveReaders() { signal.Ignore(syscall.SIGPIPE) }
 
 // run parses and runs one command, and gives its exit code.
 func run(ctx context.Context, args []string) int {
@@ -89,7 +102,7 @@ func run(ctx context.Context, args []string) int {
 		return report(err)
 	}
 	p := &program{settings: s, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
-	parsed.BindTo(ctx, (*context.Context)(nil)) // ends at SIGINT and SIGTERM
+	parsed.BindTo(ctx, (*context.Context)(nil)) // ends at SIGINT, SIGTERM and SIGHUP
 	return report(parsed.Run(p))
 }
 

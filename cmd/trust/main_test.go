@@ -50,10 +50,11 @@ func TestMain(m *testing.M) {
 
 // site is a folder in which commands run, with their own DATA_DIR and environment.
 type site struct {
-	t    testing.TB
-	dir  string
-	addr string
-	env  []string
+	t       testing.TB
+	program string
+	dir     string
+	addr    string
+	env     []string
 }
 
 // newSite makes a folder that the user postgres can pass through, or the cluster would live elsewhere.
@@ -68,7 +69,7 @@ func newSite(t testing.TB, env ...string) *site {
 	if cache, err := os.UserCacheDir(); err == nil { // which keeps a fetched Postgres
 		base = append(base, "XDG_CACHE_HOME="+cache)
 	}
-	return &site{t: t, dir: dir, addr: addr, env: append(base, env...)}
+	return &site{t: t, program: binary, dir: dir, addr: addr, env: append(base, env...)}
 }
 
 // freeAddress gives an address with a port below those that the system gives away: nobody takes it before the site does.
@@ -105,7 +106,7 @@ func (s *site) feed(stdin string, args ...string) outcome {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), pgtest.Patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, s.program, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = s.dir, s.env, strings.NewReader(stdin), &stdout, &stderr
 	err := cmd.Run()
@@ -133,7 +134,7 @@ type running struct {
 // start starts a command, which ends with the test at the latest, and with this process if that is killed.
 func (s *site) start(args ...string) *running {
 	s.t.Helper()
-	return s.startProgram(exec.CommandContext(context.Background(), binary, args...))
+	return s.startProgram(exec.CommandContext(context.Background(), s.program, args...))
 }
 
 // startProgram is start for a program that is prepared otherwise.

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
+	"github.com/salga-trust/engine/internal/pg"
 	"github.com/salga-trust/engine/migrations"
 )
 
@@ -26,7 +28,7 @@ func (m migrateCmd) Run(ctx context.Context, p *program) error {
 
 	done, err := migrations.Up(ctx, o.address)
 	if err != nil {
-		return exit.Unreachable(err, "the schema could not be brought up to date")
+		return notMigrated(err)
 	}
 	for _, name := range done.Names {
 		if _, err := fmt.Fprintln(p.stdout, "applied", name); err != nil {
@@ -59,4 +61,12 @@ func migrationStatus(ctx context.Context, p *program) error {
 	default:
 		return nil
 	}
+}
+
+// notMigrated says why the schema is not up to date: what keeps a program from its database, or a file that fails.
+func notMigrated(err error) error {
+	if errors.Is(err, migrations.ErrNewerDatabase) || pg.Classify(err) != pg.None || exit.IsRefused(err) {
+		return exit.Explain(err)
+	}
+	return exit.Unreachable(err, "the schema could not be brought up to date")
 }

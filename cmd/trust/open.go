@@ -13,6 +13,7 @@ import (
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/internal/pg"
+	"github.com/salga-trust/engine/migrations"
 	"github.com/salga-trust/engine/projections/reports"
 )
 
@@ -81,7 +82,7 @@ func (p *program) open(ctx context.Context, n needs) (*opened, error) {
 func (o *opened) connect(ctx context.Context, n needs) (err error) {
 	if n.conn {
 		if o.conn, err = pgx.Connect(ctx, o.address); err != nil {
-			return exit.Unreachable(err, "the database does not answer; is it running, and is DATABASE_URL right?")
+			return exit.Explain(err)
 		}
 	}
 
@@ -106,6 +107,9 @@ func (o *opened) connect(ctx context.Context, n needs) (err error) {
 
 // openReader proves the master key, and opens the log to be read.
 func (o *opened) openReader(ctx context.Context) (err error) {
+	if err := checkServes(ctx, o.pool); err != nil {
+		return exit.Explain(err)
+	}
 	if o.reader, err = eventstore.NewReader(ctx, o.pool, []byte(o.config.MasterKey)); err != nil {
 		return explainKey(o.config, err)
 	}
@@ -114,6 +118,9 @@ func (o *opened) openReader(ctx context.Context) (err error) {
 
 // openLog proves the master key, and opens the log for commands. When it fails it can be tried again.
 func (o *opened) openLog(ctx context.Context) error {
+	if err := checkServes(ctx, o.pool); err != nil {
+		return exit.Explain(err)
+	}
 	store, err := eventstore.Open(ctx, o.pool, []byte(o.config.MasterKey))
 	if err != nil {
 		return explainKey(o.config, err)
@@ -155,12 +162,20 @@ func openPool(ctx context.Context, address string, size int) (*pgxpool.Pool, err
 }
 
 // refusePower refuses a session that no row-level security holds back: then one forgotten condition shows one tenant's people to
-// another.
+// another. It also refuses one that has none of the schema's roles, which looks like a restore that is not finished.
 func refusePower(ctx context.Context, conn *pgx.Conn) error {
-	const sql = `select rolsuper or rolbypassrls from pg_catalog.pg_roles where rolname = current_user`
-	var powerful bool
-	if err := conn.QueryRow(ctx, sql).Scan(&powerful); err != nil {
+	const sql = `select rolsuper or rolbypassrls,
+		exists (select from pg_catalog.pg_roles r where r.rolname in ('trust_query', 'trust_projector', 'trust_owner'))
+		and not exists (select from pg_catalog.pg_roles r where r.rolname in ('trust_query', 'trust_projector', 'trust_owner')
+			and pg_catalog.pg_has_role(r.oid, 'usage'))
+		from pg_catalog.pg_roles where rolname = current_user`
+	var powerful, stranger bool
+	if err := conn.QueryRow(ctx, sql).Scan(&powerful, &stranger); err != nil {
 		return err
+	}
+	if stranger {
+		return exit.WrongUsage("the login of a database address is in none of the roles that the schema has; " +
+			"run grant trust_query to LOGIN for DATABASE_URL_API, grant trust_projector to LOGIN for DATABASE_URL_PROJECTOR")
 	}
 	if powerful {
 		return exit.WrongUsage("a database address connects as a superuser or past row-level security; " +
@@ -186,4 +201,20 @@ func explainKey(c *settings.Config, err error) error {
 	default:
 		return exit.Explain(err)
 	}
+}
+
+// checkServes refuses a database that is too new for this program to work on.
+func checkServes(ctx context.Context, pool *pgxpool.Pool) error {
+	return pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return migrations.CheckServes(ctx, conn.Conn()) })
+}
+
+// refuseNewer refuses a database that is newer at all, for a command that has to know all of it.
+func refuseNewer(ctx context.Context, pool *pgxpool.Pool) error {
+	return pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		have, want, err := migrations.Current(ctx, conn.Conn())
+		if err == nil && have > want {
+			err = migrations.ErrNewerDatabase
+		}
+		return exit.Explain(err)
+	})
 }

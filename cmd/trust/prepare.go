@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -26,7 +27,7 @@ import (
 // prepareCmd is what trust up does once before the parts run, as processes of its own: a supervisor holds no database connection.
 // The step postgres is for make test: many test binaries run at once, and what they say while they fetch is not shown.
 type prepareCmd struct {
-	Step string `arg:"" enum:"schema,contents,postgres" help:"schema, contents or postgres."`
+	Step string `arg:"" enum:"schema,contents,admin,postgres" help:"schema, contents, admin or postgres."`
 }
 
 // Run does one step. Each can be repeated.
@@ -36,8 +37,10 @@ func (s prepareCmd) Run(ctx context.Context, p *program) error {
 		return prepareSchema(ctx, p)
 	case "postgres":
 		return preparePostgres(ctx, p)
-	default:
+	case "contents":
 		return prepareContents(ctx, p)
+	default:
+		return proveAdmin(ctx, p)
 	}
 }
 
@@ -101,14 +104,49 @@ func prepareContents(ctx context.Context, p *program) error {
 	refused := errors.Join(
 		importEmbedded(ctx, p, "municipalities", importer.MunicipalityColumns(), o.handler, importer.Municipalities),
 		importEmbedded(ctx, p, "purposes", importer.PurposeColumns(), o.handler, importer.Purposes))
-	made, err := createAdmin(ctx, o.handler, "SALGA", p.settings.Get("ADMIN_EMAIL"), "Administrator", p.settings.Get("ADMIN_PASSWORD"))
+	return errors.Join(firstAdmin(ctx, p, o), refused)
+}
+
+// firstAdmin makes the first platform admin, unless there is one: a restored database has its own. A password that is set nowhere
+// is made and kept before it is used, so that a start that is killed here can be repeated.
+func firstAdmin(ctx context.Context, p *program, o *opened) error {
+	platform, err := o.handler.TenantOf(ctx, "SALGA")
 	if err != nil {
-		return errors.Join(err, refused)
+		return err
 	}
+	if has, err := o.handler.HasAdmin(ctx, platform); err != nil || has {
+		return err
+	}
+
+	password := p.settings.Get("ADMIN_PASSWORD")
+	if password == "" {
+		password = rand.Text()
+		if err := settings.Keep(o.config.EnvFile(), settings.Pair{Name: "ADMIN_PASSWORD", Value: password}); err != nil {
+			return exit.Unreachable(err, "cannot keep the first admin's password")
+		}
+	}
+
+	made, err := createAdmin(ctx, o.handler, "SALGA", p.settings.Get("ADMIN_EMAIL"), "Administrator", password)
 	if made {
 		_, err = fmt.Fprintln(p.stdout, "first platform admin: made")
 	}
-	return errors.Join(refused, err)
+	return err
+}
+
+// proveAdmin tells whether the first admin's password is still the one that is set.
+func proveAdmin(ctx context.Context, p *program) error {
+	o, err := p.open(ctx, needs{commands: true})
+	if err != nil {
+		return err
+	}
+	defer o.close(ctx)
+
+	email := p.settings.Get("ADMIN_EMAIL")
+	opens, err := o.handler.Opens(ctx, commands.SignIn{Email: email, Password: p.settings.Get("ADMIN_PASSWORD"), MunicipalityCode: "SALGA"})
+	if err == nil && !opens {
+		err = exit.NotSo("ADMIN_PASSWORD, as far as it is set, does not open the account %s in municipality SALGA", email)
+	}
+	return err
 }
 
 func importEmbedded(

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
+	"time"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore/follow"
 )
@@ -14,6 +17,7 @@ type projectCmd struct {
 
 // Run works until a signal comes. A second process for the same follower stands by and takes over.
 func (pr projectCmd) Run(ctx context.Context, p *program) error {
+	outliveReaders()
 	chosen, err := choose("follower", followers(), pr.Names)
 	if err != nil {
 		return err
@@ -25,16 +29,24 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	}
 	defer o.close(ctx)
 
+	// A login that cannot do this work is refused at once; a database that is away is waited for below.
+	asking, done := context.WithTimeout(ctx, time.Second)
+	defer done()
+	if refused, ok := errors.AsType[*exit.Error](exit.Explain(checkServes(asking, o.pool))); ok && refused.Code == exit.CodeUsage {
+		return refused
+	}
+
 	c := o.config
 	worker := follow.NewWorker(follow.Config{
 		DatabaseURL: o.address, MasterKey: []byte(c.MasterKey), PageSize: c.PageSize,
 		Logger: newLogger(p.stderr, c, "project-"+strings.Join(pr.Names, "+")),
 	}, chosen...)
+	told := ctx
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go func() { stop(watchMasterKey(ctx, o.pool, c, false)) }()
 	if err := worker.Run(ctx); err != nil {
 		return explainKey(c, err)
 	}
-	return whyEnded(ctx)
+	return whyEnded(told, ctx)
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
-	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/projections"
@@ -33,6 +32,9 @@ func (r rebuildCmd) Run(ctx context.Context, p *program) error {
 	}
 	defer o.close(ctx)
 
+	if err := refuseNewer(ctx, o.pool); err != nil {
+		return err
+	}
 	if r.DropKept {
 		return dropKept(ctx, p, o.pool, chosen)
 	}
@@ -72,11 +74,10 @@ func judge(w projections.Wrong) string {
 func notRebuilt(err error) error {
 	_, gap := errors.AsType[*eventstore.GapError](err)
 	_, fault := errors.AsType[*follow.PlainError](err)
-	_, unknown := errors.AsType[*domain.UnknownEventError](err)
 	switch {
 	case errors.Is(err, projections.ErrRebuilding):
 		return exit.NotSo("%v; wait for it to end", err)
-	case gap, fault, unknown:
+	case gap, fault:
 		return exit.NotSo("%v; nothing was changed", err)
 	case errors.Is(err, context.Canceled):
 		return exit.Unreachable(nil, "stopped before its end; nothing was changed")

@@ -80,7 +80,7 @@ func emptyDatabase(ctx context.Context, address string) (*pgx.Conn, error) {
 		}
 	}
 	if err != nil {
-		return nil, exit.Unreachable(err, "the database does not answer and cannot be made; is DATABASE_URL right?")
+		return nil, exit.Explain(err)
 	}
 	err = eventstore.CheckEmpty(ctx, conn)
 	if err == nil {

@@ -29,6 +29,7 @@ const (
 // Run listens at once, answers "not ready" until the log is open, and serves until a signal comes; then it finishes the requests
 // it has.
 func (serveCmd) Run(ctx context.Context, p *program) error {
+	outliveReaders()
 	o, err := p.check(needs{commands: true, keys: settings.Secrets{Secret: true}})
 	if err != nil {
 		return err
@@ -48,6 +49,7 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 	}
 	log.InfoContext(ctx, "listening", slog.String("address", listener.Addr().String()))
 
+	told := ctx
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 
@@ -63,6 +65,9 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 	})
 
 	err = serveUntil(ctx, server, listener)
+	if err == nil {
+		err = whyEnded(told, ctx)
+	}
 	stop(nil)
 	opening.Wait()
 	o.close(ctx)
@@ -70,7 +75,7 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 	return err
 }
 
-// serveUntil serves until ctx ends, and then gives requests under way some time. Its error is why ctx ended, unless a signal was.
+// serveUntil serves until ctx ends, and then gives requests under way some time. Its error is why serving ended before.
 func serveUntil(ctx context.Context, server *http.Server, listener net.Listener) error {
 	broken := make(chan error, 1)
 	go func() { broken <- server.Serve(listener) }()
@@ -81,18 +86,19 @@ func serveUntil(ctx context.Context, server *http.Server, listener net.Listener)
 	}
 	patience, done := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
 	defer done()
-	if err := server.Shutdown(patience); err != nil {
+	if server.Shutdown(patience) != nil {
 		_ = server.Close() // what is still open after that long is cut
 	}
-	return whyEnded(ctx)
+	return nil
 }
 
-// whyEnded gives the failure that ended ctx; nil: a signal did.
-func whyEnded(ctx context.Context) error {
-	if failed, ok := errors.AsType[*exit.Error](context.Cause(ctx)); ok {
-		return failed
+// whyEnded returns the failure that ended ctx, whatever it is; nil when a signal ended told, which is ctx's parent.
+func whyEnded(told, ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if told.Err() != nil || errors.Is(cause, context.Canceled) {
+		return nil
 	}
-	return nil
+	return exit.Explain(cause)
 }
 
 // swap is a handler that can be replaced while requests come.

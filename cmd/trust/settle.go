@@ -72,9 +72,6 @@ func missing(s settings.Settings) []settings.Pair {
 	if s.Kept("ADMIN_EMAIL") == "" {
 		made = append(made, settings.Pair{Name: "ADMIN_EMAIL", Value: s.Get("ADMIN_EMAIL")})
 	}
-	if s.Get("ADMIN_PASSWORD") == "" {
-		made = append(made, settings.Pair{Name: "ADMIN_PASSWORD", Value: rand.Text()})
-	}
 	return made
 }
 

@@ -68,8 +68,9 @@ func openAPI(ctx context.Context, o *opened, log *slog.Logger, current *swap) (e
 }
 
 // passes tells whether what keeps the log from being opened may mend itself: a server that starts, migrations or a restore on their
-// way, but neither a key nor a login that is wrong.
+// way, but neither a key nor a login that is wrong, or lacks a right.
 func passes(err error) bool {
 	failed, ok := errors.AsType[*exit.Error](err)
-	return ok && failed.Code == exit.CodeUnreachable && !errors.Is(err, eventstore.ErrWrongMasterKey) && pg.Classify(err) != pg.Settings
+	return ok && failed.Code == exit.CodeUnreachable && !errors.Is(err, eventstore.ErrWrongMasterKey) &&
+		pg.Classify(err) != pg.Settings && !exit.IsRefused(err)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/url"
 	"strings"
 	"testing"
@@ -32,4 +33,67 @@ func TestWhatTheServerRefusesIsNotWaitedForAtTheStart(t *testing.T) {
 			t.Errorf("%s: exit code %d, waited for: %t, %v", name, exit.CodeOf(err), passes(err), err)
 		}
 	}
+}
+
+// The first thing that serve asks a database for fails in a way that nobody foresaw.
+func TestServeThatCannotGoOnSaysWhyAndDoesNotEndWith0(t *testing.T) {
+	t.Parallel()
+	s, db := onDatabase(t)
+	_, err := db.Superuser(t).Exec(t.Context(), "revoke execute on function trust.secret_once from trust_query")
+	must(t, err)
+	s.run("serve").expect(t, exit.CodeUnreachable, "permission denied for function secret_once")
+	s.run("import", "municipalities", s.file("m.csv", "code,name,province\nA1,Alpha,Gauteng\n")).expect(t, exit.CodeUnreachable, "permission denied for function secret_once")
+}
+
+func TestALoginInNoRoleIsToldSoAndNotOfARestore(t *testing.T) {
+	t.Parallel()
+	s, db := onDatabase(t)
+	login := "stranger_" + db.Name()
+	admin := db.Superuser(t)
+	_, err := admin.Exec(t.Context(), "create role "+login+" login password 'stranger'")
+	must(t, err)
+	t.Cleanup(func() {
+		_, err := admin.Exec(context.WithoutCancel(t.Context()), "drop role "+login)
+		must(t, err)
+	})
+
+	address := as(t, db.URL(pgtest.Superuser), login, "stranger")
+	stranger := s.with("DATABASE_URL_API="+address, "DATABASE_URL_PROJECTOR="+address)
+	for _, command := range [][]string{{"serve"}, {"status"}, {"verify"}, {"project", "all"}} {
+		stranger.run(command...).expect(t, exit.CodeUsage, "is in none of the roles")
+	}
+}
+
+func TestAWrongPasswordIsNotAServerThatDoesNotRun(t *testing.T) {
+	t.Parallel()
+	s, db := onDatabase(t)
+	address := as(t, db.URL(pgtest.Superuser), "postgres", "wrong")
+	s = s.with("DATABASE_URL="+address, "NEW_MASTER_KEY="+nextMaster)
+	for _, command := range [][]string{
+		{"serve"},
+		{"project", "all"},
+		{"migrate"},
+		{"migrate", "--status"},
+		{"status"},
+		{"verify"},
+		{"rebuild", "all"},
+		{"keys", "rotate"},
+		{"backup", "--to", s.data("backup")},
+		{"import", "municipalities", s.file("m.csv", "code,name,province\nA1,Alpha,Gauteng\n")},
+	} {
+		o := s.run(command...)
+		o.expect(t, exit.CodeUnreachable, "password authentication failed")
+		if strings.Contains(o.stderr, "is it running") {
+			t.Errorf("trust %v asks whether the server runs: %s", command, o.stderr)
+		}
+	}
+}
+
+// as is an address for another login.
+func as(t *testing.T, address, login, password string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	must(t, err)
+	u.User = url.UserPassword(login, password)
+	return u.String()
 }

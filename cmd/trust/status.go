@@ -32,7 +32,7 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 	if s.JSON {
 		err = json.NewEncoder(p.stdout).Encode(status)
 	} else {
-		err = writeStatus(p, status)
+		err = writeStatus(p, o, status)
 	}
 	if err != nil {
 		return err
@@ -49,7 +49,15 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 	return nil
 }
 
-func writeStatus(p *program, status follow.Status) error {
+func writeStatus(p *program, o *opened, status follow.Status) error {
+	database := settings.HostAndName(o.address)
+	if o.config.Settings.OwnServer() {
+		database = describeDatabase(o.config)
+	}
+	if _, err := fmt.Fprintln(p.stdout, "database", database); err != nil {
+		return err
+	}
+
 	table := tabwriter.NewWriter(p.stdout, 0, 4, 2, ' ', 0)
 	if _, err := fmt.Fprintf(table, "log\t%d\nprojector\tposition\tlag\tstate\tlast seen\terror\n", status.Head); err != nil {
 		return err

@@ -22,6 +22,7 @@ type upCmd struct{}
 
 // Run starts everything, keeps it alive until a signal comes, and then stops it in order.
 func (upCmd) Run(ctx context.Context, p *program) error {
+	outliveReaders()
 	home, err := supervise.OpenHome(p.settings.DataDir)
 	if err != nil {
 		return err
@@ -120,9 +121,19 @@ func (s *system) launch(ctx context.Context) error {
 	return nil
 }
 
+// ownFile returns the file of the program that runs. On Linux it is the running one, also when a newer build has taken its name
+// since: parts of two releases on one schema would not fit together.
+func ownFile() (string, error) {
+	const running = "/proc/self/exe" // of the process that executes it, which until then is this one
+	if _, err := os.Stat(running); err == nil {
+		return running, nil
+	}
+	return os.Executable()
+}
+
 // own returns a part that runs this program with other arguments.
 func (p *program) own(name string, args ...string) (supervise.Part, error) {
-	self, err := os.Executable()
+	self, err := ownFile()
 	if err != nil {
 		return supervise.Part{}, exit.Unreachable(err, "cannot find this program's own file")
 	}
@@ -130,6 +141,7 @@ func (p *program) own(name string, args ...string) (supervise.Part, error) {
 		Name: name, Stop: syscall.SIGTERM, Grace: 15 * time.Second,
 		Command: func(ctx context.Context) *exec.Cmd {
 			cmd := exec.CommandContext(ctx, self, args...)
+			cmd.Args[0] = os.Args[0] // as ps shows it
 			cmd.Env = append(p.settings.AsEnvironment(os.Environ()), exit.PartVariable+"="+name)
 			cmd.Stdout, cmd.Stderr = p.stdout, p.stderr
 			return cmd
@@ -174,37 +186,73 @@ func (s *system) welcome(ctx context.Context) {
 	if !awaitReadyAnswer(ctx, s.from.config.HTTPAddr) {
 		return
 	}
-	if err := s.announce(); err != nil {
+	works, err := s.adminOpens(ctx)
+	if err != nil {
+		return // it was told to stop
+	}
+	if err := s.announce(works); err != nil {
 		s.log.WarnContext(ctx, "cannot write to standard output")
 	}
 }
 
-// announce prints the addresses. The admin's password is for the eyes of who sits before the terminal, not for files and pipes.
-func (s *system) announce() error {
+// adminOpens tells whether the first admin's password, as it is set or kept, opens the account: it may have been changed since, or
+// the database restored.
+func (s *system) adminOpens(ctx context.Context) (bool, error) {
+	prove, err := s.own("prepare", "prepare", "admin")
+	if err != nil {
+		return false, err
+	}
+	err = s.parts.Finish(ctx, prove)
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	return err == nil, nil
+}
+
+// announce prints the addresses. The admin's password is for the eyes of whoever sits before the terminal, not for files and
+// pipes, and is shown only while it works.
+func (s *system) announce(works bool) error {
 	c := s.from.config
+	kept, err := c.Settings.Again(os.Environ()) // the password is made after the settings were read
+	if err != nil {
+		return err
+	}
 	base := "http://" + reachableAddress(c.HTTPAddr)
 	signIn := fmt.Sprintf("%s in municipality SALGA; password: ADMIN_PASSWORD in %s", c.Settings.Get("ADMIN_EMAIL"), c.EnvFile())
 	switch {
+	case !works:
+		signIn = "made before, and its password is not the one that is set or kept here; another admin is made by\n" +
+			"                 trust admin create --municipality SALGA --email ADDRESS"
 	case s.from.given:
 		signIn = c.Settings.Get("ADMIN_EMAIL") + " in municipality SALGA; password: as given in ADMIN_PASSWORD"
 	case isTerminal(s.stdout):
 		signIn = fmt.Sprintf("%s in municipality SALGA; password: %s (kept in %s)",
-			c.Settings.Get("ADMIN_EMAIL"), c.Settings.Get("ADMIN_PASSWORD"), c.EnvFile())
+			c.Settings.Get("ADMIN_EMAIL"), kept.Get("ADMIN_PASSWORD"), c.EnvFile())
 	}
-	_, err := fmt.Fprintf(s.stdout, `ready
+
+	database := describeDatabase(c)
+	if s.from.server != nil {
+		database += fmt.Sprintf("\n  Postgres       %s", s.from.server.Binaries)
+	}
+	_, err = fmt.Fprintf(s.stdout, `ready
   API            %s/api/v1
   documentation  %s/docs
   database       %s
   first admin    %s
-`, base, base, describeDatabase(c.DatabaseURL, s.from.server), signIn)
+`, base, base, database, signIn)
 	return err
 }
 
-func describeDatabase(address string, server *supervise.Postgres) string {
-	if server == nil {
-		return settings.HostAndName(address)
+// describeDatabase names the database, and the folder of one that trust up runs.
+func describeDatabase(c *settings.Config) string {
+	address := settings.HostAndName(c.DatabaseURL)
+	if !c.Settings.OwnServer() {
+		return address
 	}
-	return fmt.Sprintf("%s in %s\n  Postgres       %s", settings.HostAndName(address), server.Cluster.Dir, server.Binaries)
+	if dir := supervise.Where(c.DataDir); dir != "" {
+		return address + " in " + dir
+	}
+	return address
 }
 
 // reachableAddress replaces "every address of this machine" by one that a browser can open.

@@ -3,6 +3,7 @@ package main
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -32,6 +33,8 @@ func TestUp(t *testing.T) {
 		{"the master key is changed while it runs", upRotates},
 		{"SIGTERM leaves nothing behind", upStops},
 		{"the next start goes on with the same data", upGoesOn},
+		{"a terminal that closes leaves nothing behind", upHangsUp},
+		{"upgrades of its programs change nothing before they are asked for", upOutlivesUpgrades},
 		{"kill -9 of the supervisor leaves nothing behind", upIsKilled},
 		{"another master key is refused", upWithOtherKey},
 		{"a lost master key is not made anew", upWithoutKey},
@@ -164,8 +167,78 @@ func upRotates(t *testing.T, s *site, up *running) *running {
 	return up
 }
 
+// Meanwhile the first admin changed the password, and cleared the old one out of the file.
+func upHangsUp(t *testing.T, s *site, up *running) *running {
+	kept := s.kept()
+	admin := s.signedIn(kept["ADMIN_EMAIL"], kept["ADMIN_PASSWORD"], "SALGA")
+	admin.call("PUT", "users/me/password", `{"current_password":"`+kept["ADMIN_PASSWORD"]+`","new_password":"another one, of mine"}`)
+	upEndsAt(t, s, up, syscall.SIGHUP)
+
+	const changed = "its password is not the one that is set or kept here"
+	up = s.start("up")
+	pgtest.Eventually(t, "it says that the password is another", func() bool { return strings.Contains(up.said.String(), changed) || up.ended() })
+	upEndsAt(t, s, up, syscall.SIGTERM)
+
+	text, err := os.ReadFile(s.data("env"))
+	must(t, err)
+	cleared := strings.Replace(string(text), "ADMIN_PASSWORD="+kept["ADMIN_PASSWORD"]+"\n", "", 1)
+	must(t, os.WriteFile(s.data("env"), []byte(cleared), 0o600))
+	up = s.start("up")
+	pgtest.Eventually(t, "it says so again", func() bool { return strings.Contains(up.said.String(), changed) || up.ended() })
+	if made, is := s.kept()["ADMIN_PASSWORD"]; is {
+		t.Errorf("it made up another password, %q", made)
+	}
+	s.run("status").expect(t, exit.CodeDone, s.data("postgres"))
+	return up
+}
+
+// Between two starts a newer Postgres was installed, and while it runs a newer build takes the program's name.
+func upOutlivesUpgrades(t *testing.T, s *site, up *running) *running {
+	upEndsAt(t, s, up, syscall.SIGTERM)
+	newer := filepath.Join(s.dir, "newer")
+	must(t, os.Mkdir(newer, 0o755))
+	for name, text := range map[string]string{"postgres": "#!/bin/sh\necho 'postgres (PostgreSQL) 99.1'\n", "initdb": "#!/bin/sh\n"} {
+		must(t, os.WriteFile(filepath.Join(newer, name), []byte(text), 0o755))
+	}
+	upgraded := s.with("PATH=" + newer + ":" + os.Getenv("PATH"))
+	upgraded.program = filepath.Join(s.dir, "trust")
+	program, err := os.ReadFile(binary)
+	must(t, err)
+	must(t, os.WriteFile(upgraded.program, program, 0o755))
+	up = upgraded.start("up")
+	pgtest.Eventually(t, "it goes on with the Postgres that made its database", func() bool { return s.ready() || up.ended() })
+
+	build := upgraded.program + ".new"
+	must(t, os.WriteFile(build, []byte("#!/bin/sh\nexit 1\n"), 0o755))
+	must(t, os.Rename(build, upgraded.program))
+	before := s.pids()["serve"]
+	must(t, syscall.Kill(before, syscall.SIGKILL))
+	pgtest.Eventually(t, "the API is back", func() bool {
+		now := s.pids()["serve"]
+		return now != 0 && now != before && s.ready()
+	})
+
+	// A cluster that no installed Postgres can serve is said at once.
+	upEndsAt(t, s, up, syscall.SIGTERM)
+	version := filepath.Join(s.data("postgres"), "data", "PG_VERSION")
+	made, err := os.ReadFile(version)
+	must(t, err)
+	must(t, os.WriteFile(version, []byte("14\n"), 0o600))
+	s.run("up").expect(t, exit.CodeUnreachable, "Postgres 14 made the database in "+s.data("postgres"))
+	must(t, os.WriteFile(version, made, 0o600))
+	up = s.start("up")
+	pgtest.Eventually(t, "it goes on", s.ready)
+	return up
+}
+
 func upStops(t *testing.T, s *site, up *running) *running {
-	if code := up.stop(t, syscall.SIGTERM); code != exit.CodeDone {
+	upEndsAt(t, s, up, syscall.SIGTERM)
+	return up
+}
+
+func upEndsAt(t *testing.T, s *site, up *running, sig syscall.Signal) {
+	t.Helper()
+	if code := up.stop(t, sig); code != exit.CodeDone {
 		t.Errorf("exit code %d", code)
 	}
 	if left := s.leftovers(); len(left) > 0 {
@@ -174,7 +247,6 @@ func upStops(t *testing.T, s *site, up *running) *running {
 	if pids := s.pids(); len(pids) > 0 {
 		t.Errorf("pid files left behind: %v", pids)
 	}
-	return up
 }
 
 func upGoesOn(t *testing.T, s *site, _ *running) *running {
@@ -291,4 +363,19 @@ func TestUpOnAGivenDatabase(t *testing.T) {
 	s.noneLeft()
 	s.with("MASTER_KEY="+strings.Repeat("wrong-", 8)).run("up").expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
 	s.noneLeft()
+}
+
+// Such as one that was restored.
+func TestUpOnADatabaseWithAnAdminMakesNoOther(t *testing.T) {
+	t.Parallel()
+	s, _ := onDatabase(t)
+	s.feed("correct horse battery\n", "admin", "create", "--municipality", "SALGA", "--email", "own@example.org").expect(t, exit.CodeDone, "made")
+	up := s.start("up")
+	pgtest.Eventually(t, "it is ready", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
+	if !strings.Contains(up.said.String(), "its password is not the one that is set or kept here") {
+		t.Error("it announces a password")
+	}
+	if made, is := s.kept()["ADMIN_PASSWORD"]; is {
+		t.Errorf("it made up a password, %q", made)
+	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
+	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/projections"
 )
 
@@ -29,10 +30,13 @@ func (verifyCmd) Run(ctx context.Context, p *program) error {
 		_ = bar.Set64(done) // drawing is all it does
 	})
 	_ = bar.Finish()
+	if _, newer := errors.AsType[*domain.UnknownEventError](err); newer {
+		return exit.WrongUsage("this program is older than the log and cannot judge it: %v", err)
+	}
 	if difference, ok := errors.AsType[*projections.Difference](err); ok && difference.Projection != "" {
 		return exit.NotSo("%v; trust rebuild %s makes the table anew from the log", difference, difference.Projection)
 	} else if ok {
-		return exit.NotSo("%v; the log can be made anew only from a backup", difference)
+		return exit.NotSo("%v; copy the database before anything else: the log can be made anew only from a backup", difference)
 	}
 	if err != nil {
 		return exit.Explain(err)

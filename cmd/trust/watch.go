@@ -11,21 +11,31 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/retry"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/migrations"
 )
 
 // lookAtKey is how often a running process looks whether its master key is still the one in force.
 const lookAtKey = time.Second
 
-// watchMasterKey ends when ctx does, or with an error when the master key is not, or no longer, the one in force. A process with an
+// watchMasterKey ends when ctx does, or with an error when the master key is not, or no longer, the one in force, or when a newer
+// release has changed the schema under this one. A process with an
 // old key goes on with the keys it remembers, but would fail one request or event after the other. Whoever started it starts it again,
 // and it reads its settings afresh. proven tells that the key was right a moment ago.
 func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *settings.Config, proven bool) error {
 	for {
+		if err := checkServes(ctx, pool); errors.Is(err, migrations.ErrNewerDatabase) {
+			return exit.Explain(err)
+		}
+
 		_, err := eventstore.NewReader(ctx, pool, []byte(c.MasterKey))
 		switch {
 		case err == nil:
 			proven = true
-		case !errors.Is(err, eventstore.ErrWrongMasterKey): // the database is away: others say so
+		case !errors.Is(err, eventstore.ErrWrongMasterKey):
+			// The database is away: others say so. A login that this program refuses it refuses for good.
+			if refused, ok := errors.AsType[*exit.Error](err); ok {
+				return refused
+			}
 		case proven:
 			return exit.Explain(eventstore.ErrMasterKeyChanged)
 		default:

@@ -142,6 +142,7 @@ const (
 	ProblemCodeMethodNotAllowed        ProblemCode = "method_not_allowed"
 	ProblemCodeMunicipalityInactive    ProblemCode = "municipality_inactive"
 	ProblemCodeNameTaken               ProblemCode = "name_taken"
+	ProblemCodeNewerLog                ProblemCode = "newer_log"
 	ProblemCodeNotFound                ProblemCode = "not_found"
 	ProblemCodeNotGranted              ProblemCode = "not_granted"
 	ProblemCodeNotSignedIn             ProblemCode = "not_signed_in"

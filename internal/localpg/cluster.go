@@ -20,9 +20,12 @@ package localpg
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // Config says which cluster is wanted. Dir, Binaries, Port and Password are required.
@@ -83,6 +86,22 @@ func New(config Config) (*Cluster, error) {
 
 // Exists tells whether the cluster has been made.
 func (c *Cluster) Exists() bool { return holdsCluster(c.Dir) }
+
+// Major is the major version of Postgres that made the cluster; 0: it does not exist yet.
+func (c *Cluster) Major() (int, error) {
+	text, err := os.ReadFile(filepath.Join(c.dataDir(), "PG_VERSION"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("local postgres: %w", err)
+	}
+	major, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0, fmt.Errorf("local postgres: the version of the cluster in %s cannot be read: %w", c.Dir, err)
+	}
+	return major, nil
+}
 
 // URL is the superuser's connection string for a database over TCP. It contains the password.
 func (c *Cluster) URL(database string) string {

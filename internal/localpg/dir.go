@@ -29,10 +29,7 @@ func ChooseDir(wanted string, account Account, fallbacks ...string) (string, Acc
 	if !account.Drop {
 		return wanted, account, nil
 	}
-	candidates := []string{wanted}
-	for _, base := range fallbacks {
-		candidates = append(candidates, filepath.Join(base, shortHash(wanted)))
-	}
+	candidates := candidates(wanted, fallbacks)
 	for _, dir := range candidates {
 		if holdsCluster(dir) {
 			return serveExisting(dir, account)
@@ -57,6 +54,29 @@ func ChooseDir(wanted string, account Account, fallbacks ...string) (string, Acc
 		failed = errors.Join(failed, err)
 	}
 	return "", account, fmt.Errorf("no folder that user %d can use: %w", account.UID, failed)
+}
+
+// Locate returns where the cluster is that was wanted in a folder: there, or where New put it because its user cannot pass
+// through a parent; found is false when there is none, or none that this user can see.
+func Locate(wanted string) (dir string, found bool, err error) {
+	if wanted, err = resolve(wanted); err != nil {
+		return "", false, err
+	}
+	for _, dir := range candidates(wanted, fallbackBases()) {
+		if holdsCluster(dir) {
+			return dir, true, nil
+		}
+	}
+	return "", false, nil
+}
+
+// candidates lists the folders that a cluster may be in: the wanted one, and one under each of the fallback bases.
+func candidates(wanted string, fallbacks []string) []string {
+	dirs := []string{wanted}
+	for _, base := range fallbacks {
+		dirs = append(dirs, filepath.Join(base, shortHash(wanted)))
+	}
+	return dirs
 }
 
 // serveExisting keeps a cluster with the user who owns it, who need not be the one we would choose today.

@@ -28,7 +28,23 @@ type Binaries struct {
 
 // Find looks on PATH, then in the folders distributions use, the newest version first, then for what was fetched before. It
 // answers ErrNotFound otherwise.
-func Find() (Binaries, error) {
+func Find() (Binaries, error) { return FindIn(installedDirs()...) }
+
+// FindMajor is Find for one major version: the only one that can serve a cluster which it made.
+func FindMajor(major int) (Binaries, error) { return FindMajorIn(major, installedDirs()...) }
+
+// FindMajorIn is FindIn for one major version.
+func FindMajorIn(major int, dirs ...string) (Binaries, error) {
+	for _, dir := range dirs {
+		if found, err := inspect(dir); err == nil && found.Major == major {
+			return found, nil
+		}
+	}
+	return Binaries{}, ErrNotFound
+}
+
+// installedDirs lists the folders in which a Postgres may be, the preferred one first.
+func installedDirs() []string {
 	var dirs []string
 	if onPath, err := exec.LookPath("postgres"); err == nil {
 		// initdb is beside the real file, not beside a link.
@@ -36,7 +52,7 @@ func Find() (Binaries, error) {
 			dirs = append(dirs, filepath.Dir(file))
 		}
 	}
-	return FindIn(slices.Concat(dirs, packagedDirs(), fetchedDirs())...)
+	return slices.Concat(dirs, packagedDirs(), fetchedDirs())
 }
 
 // FindIn takes the first of dirs that holds a complete Postgres of a supported version.

@@ -41,6 +41,18 @@ func TestFindInSaysInOneSentenceWhatToInstall(t *testing.T) {
 	}
 }
 
+func TestAClusterIsServedByTheVersionThatMadeIt(t *testing.T) {
+	t.Parallel()
+	newer, same := fakePostgres(t, "17.1", true), fakePostgres(t, "15.4", true)
+	found, err := localpg.FindMajorIn(15, newer, same)
+	if want := (localpg.Binaries{Dir: same, Major: 15}); err != nil || found != want {
+		t.Errorf("got %+v, %v; want %+v", found, err, want)
+	}
+	if _, err := localpg.FindMajorIn(16, newer, same); !errors.Is(err, localpg.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // fakePostgres makes a folder with a postgres that tells a version, and perhaps an initdb.
 func fakePostgres(t *testing.T, version string, complete bool) string {
 	t.Helper()

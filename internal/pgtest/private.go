@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"testing"
 	"time"
 
 	"github.com/salga-trust/engine/internal/localpg"
@@ -22,12 +23,20 @@ type private struct {
 	server  *Postmaster
 }
 
-// startPrivate makes and starts a cluster in a new folder.
-func startPrivate() (_ *private, err error) {
-	binaries, err := findBinaries()
+// Server starts a server of the test's own, and returns the superuser's URL of its database postgres: for what the shared
+// server cannot show, such as a cluster in which no migration has made its roles. It stops when the test ends.
+func Server(t testing.TB, binaries localpg.Binaries) string {
+	t.Helper()
+	p, err := startPrivate(binaries)
 	if err != nil {
-		return nil, err
+		t.Fatalf("pgtest: %v", err)
 	}
+	t.Cleanup(p.stop)
+	return SocketURL(p.cluster, "postgres")
+}
+
+// startPrivate makes and starts a cluster in a new folder.
+func startPrivate(binaries localpg.Binaries) (_ *private, err error) {
 	sweep(os.TempDir())
 	p := &private{}
 	defer func() {

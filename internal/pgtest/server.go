@@ -77,8 +77,11 @@ type server struct {
 func open(databaseURL string) (*server, error) {
 	s := &server{}
 	if databaseURL == "" {
-		var err error
-		if s.private, err = startPrivate(); err != nil {
+		binaries, err := findBinaries()
+		if err != nil {
+			return nil, err
+		}
+		if s.private, err = startPrivate(binaries); err != nil {
 			return nil, err
 		}
 		databaseURL = SocketURL(s.private.cluster, "postgres")

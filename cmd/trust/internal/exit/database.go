@@ -9,11 +9,18 @@ import (
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/internal/pg"
+	"github.com/salga-trust/engine/migrations"
 )
 
 // Explain adds to an error of the database side what to do.
 func Explain(err error) error {
+	if unknown, ok := errors.AsType[*domain.UnknownEventError](err); ok {
+		return WrongUsage("%v", unknown)
+	}
+
 	switch {
+	case errors.Is(err, migrations.ErrNewerDatabase):
+		return WrongUsage("the database is newer than this program; run a newer trust")
 	case errors.Is(err, eventstore.ErrWrongMasterKey):
 		return WrongUsage("MASTER_KEY is not the one that this database was made with, or changed to by trust keys rotate; set that one")
 	case errors.Is(err, eventstore.ErrMasterKeyChanged):
@@ -24,6 +31,8 @@ func Explain(err error) error {
 		return Unreachable(err, "a restore into this database has not come to its end; wait for it, or restore into a new database")
 	case pg.Classify(err) == pg.Settings:
 		return Unreachable(err, "the database refuses this program as it is configured; correct its address, or the login")
+	case IsRefused(err):
+		return Unreachable(err, "the database refuses this login what it needs; give it the rights of its role (docs/operator.md, Configure)")
 	case IsAway(err):
 		return Unreachable(err, "the database does not answer; is it running, and is its address right?")
 	default:
@@ -59,6 +68,12 @@ func IsUnmigrated(err error) bool {
 	default:
 		return false
 	}
+}
+
+// IsRefused tells whether a login lacks a right: to connect, to switch to a role, or to what a role may do.
+func IsRefused(err error) bool {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && refused.Code == "42501" && !IsClosed(err) // insufficient_privilege
 }
 
 // IsClosed tells whether a database lets nobody in but its owner, as a restore leaves it until it is finished.

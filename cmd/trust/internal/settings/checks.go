@@ -1,10 +1,12 @@
 package settings
 
 import (
+	"net"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/joho/godotenv"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
@@ -107,6 +109,26 @@ func parseDatabaseURL(name, address string) (*url.URL, error) {
 		return nil, exit.WrongUsage("%s is not of the form postgres://user:password@host:port/database; correct it", name)
 	}
 	return u, nil
+}
+
+// isPrivate tells whether what goes to a database can be read on no network: over TLS, a socket, or a loopback address, for
+// each server that the address names and each way to connect that it leaves open. It asks pgx, which also reads PGSSLMODE and
+// its like. An empty address is fine.
+func isPrivate(address string) bool {
+	if address == "" {
+		return true
+	}
+	config, err := pgconn.ParseConfig(address)
+	if err != nil {
+		return false
+	}
+
+	ways := append([]*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}}, config.Fallbacks...)
+	return !slices.ContainsFunc(ways, func(way *pgconn.FallbackConfig) bool {
+		network, _ := pgconn.NetworkAddress(way.Host, way.Port)
+		ip := net.ParseIP(way.Host)
+		return way.TLSConfig == nil && network != "unix" && way.Host != "localhost" && !ip.IsLoopback()
+	})
 }
 
 // withRole makes sessions start with an empty search path and, unless role is empty, switched to a role. Both are start-up options,

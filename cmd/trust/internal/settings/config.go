@@ -124,6 +124,10 @@ func (c *Config) readURLs(s Settings) error {
 		if _, err := parseDatabaseURL(name, s.Get(name)); err != nil {
 			return err
 		}
+		if c.Production && !isPrivate(s.Get(name)) {
+			return exit.WrongUsage("%s has no TLS, which production takes only on a socket or this machine's own address; "+
+				"add sslmode=verify-full (or at least require) to it", name)
+		}
 	}
 	c.RedisURL = s.Get("REDIS_URL")
 	if c.RedisURL != "" && !strings.HasPrefix(c.RedisURL, "redis://") && !strings.HasPrefix(c.RedisURL, "rediss://") {

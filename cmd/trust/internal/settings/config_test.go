@@ -24,8 +24,9 @@ func good() map[string]string {
 func goodInProduction() map[string]string {
 	c := good()
 	c["ENVIRONMENT"] = "production"
-	c["DATABASE_URL_API"] = "postgres://api:hunter2@db.example/trust"
-	c["DATABASE_URL_PROJECTOR"] = "postgres://projector:hunter2@db.example/trust"
+	c["DATABASE_URL"] += "?sslmode=verify-full"
+	c["DATABASE_URL_API"] = "postgres://api:hunter2@db.example/trust?sslmode=verify-full"
+	c["DATABASE_URL_PROJECTOR"] = "postgres://projector:hunter2@db.example/trust?sslmode=require"
 	c["ALLOWED_ORIGINS"] = "https://portal.example"
 	return c
 }
@@ -54,6 +55,20 @@ func wholeConfig(values map[string]string) error {
 	return err
 }
 
+func TestProductionTakesWhatNoNetworkCanRead(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{
+		"postgres://api@127.0.0.1/trust?sslmode=disable", "postgres://api@[::1]/trust", "postgres://api@localhost:5433/trust",
+		"postgres:///trust?host=/run/postgresql", "postgres://api@db.example/trust?sslmode=require",
+	} {
+		values := goodInProduction()
+		values["DATABASE_URL_PROJECTOR"] = address
+		if err := wholeConfig(values); err != nil {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
 func TestGoodConfigurationsAreAccepted(t *testing.T) {
 	t.Parallel()
 	for name, values := range map[string]map[string]string{"development": good(), "production": goodInProduction()} {
@@ -80,6 +95,10 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		"an asymmetric algorithm":   {good(), "ALGORITHM=RS256", "ALGORITHM can only be HS256"},
 		"unknown environment":       {good(), "ENVIRONMENT=staging", "ENVIRONMENT is neither"},
 		"debug is no bool":          {good(), "DEBUG=perhaps", "DEBUG is neither true nor false"},
+		"no TLS in production":      {goodInProduction(), "DATABASE_URL_API=postgres://api@db.example/trust", "DATABASE_URL_API has no TLS"},
+		"TLS if the server likes":   {goodInProduction(), "DATABASE_URL=postgres://o@db.example/trust?sslmode=prefer", "DATABASE_URL has no TLS"},
+		"TLS if it must be":         {goodInProduction(), "DATABASE_URL=postgres://o@db.example/trust?sslmode=allow", "DATABASE_URL has no TLS"},
+		"one server without TLS":    {goodInProduction(), "DATABASE_URL=postgres://o@127.0.0.1,db.example/t?sslmode=disable", "DATABASE_URL has no TLS"},
 		"debug in production":       {goodInProduction(), "DEBUG=true", "DEBUG is refused in production"},
 		"no limits in production":   {goodInProduction(), "RATE_LIMIT=off", "RATE_LIMIT=off is refused"},
 		"limits are maybe":          {good(), "RATE_LIMIT=maybe", "RATE_LIMIT is neither on nor off"},

@@ -101,7 +101,9 @@ func ReadEnvFile(path string) (map[string]string, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, exit.Unreachable(err, "cannot read %s; make it readable or remove it", path)
+		// Never that it can be removed: it may hold the only master key.
+		return nil, exit.Unreachable(err, "cannot read %s, which may hold the only keys to the data; run this as the user whose file it is, "+
+			"or set DATA_DIR", path)
 	}
 	values, err := godotenv.UnmarshalBytes(text)
 	if err == nil {

@@ -50,11 +50,10 @@ func FindPostgres(ctx context.Context, archive string, log io.Writer) (localpg.B
 
 // NewPostgres settles where the cluster is. It changes nothing on disk but empty folders.
 func NewPostgres(dir, password string, port int, binaries localpg.Binaries, log io.Writer, all bool) (*Postgres, error) {
-	cluster, err := localpg.New(localpg.Config{
-		Dir: filepath.Join(dir, PostgresPart), Binaries: binaries, Port: port, Password: password,
-	})
+	config := localpg.Config{Dir: filepath.Join(dir, PostgresPart), Binaries: binaries, Port: port, Password: password}
+	cluster, binaries, err := clusterIn(config)
 	if err != nil {
-		return nil, exit.Unreachable(err, "cannot prepare a Postgres in DATA_DIR")
+		return nil, err
 	}
 	// A pipe of our own, and not one of package exec: after kill -9 orphaned backends hold it open for a moment, and exec would
 	// wait for them before it says that the server has ended.
@@ -65,6 +64,49 @@ func NewPostgres(dir, password string, port int, binaries localpg.Binaries, log 
 	s := &Postgres{Cluster: cluster, Binaries: binaries, log: &serverLog{to: log, all: all}, pipe: to}
 	go func() { _, _ = io.Copy(s.log, from) }()
 	return s, nil
+}
+
+// Where describes where the private server's database is, and why it is not in DATA_DIR if it is elsewhere; empty: nowhere
+// that can be seen.
+func Where(dataDir string) string {
+	wanted := filepath.Join(dataDir, PostgresPart)
+	dir, found, err := localpg.Locate(wanted)
+	if err != nil || !found {
+		return ""
+	}
+	if in, err := filepath.EvalSymlinks(wanted); err == nil {
+		if in, err = filepath.Abs(in); err == nil && in == dir {
+			return dir
+		}
+	}
+	return dir + " (not in DATA_DIR, a parent of which is closed to the user that Postgres runs as)"
+}
+
+// clusterIn returns the cluster and binaries that can serve it: those of the version that made it, whichever come first on
+// PATH, and for one that is yet to be made those of config.
+func clusterIn(config localpg.Config) (*localpg.Cluster, localpg.Binaries, error) {
+	cluster, err := localpg.New(config)
+	if err != nil {
+		return nil, config.Binaries, exit.Unreachable(err, "cannot prepare a Postgres in DATA_DIR")
+	}
+	made, err := cluster.Major()
+	if err != nil {
+		return nil, config.Binaries, exit.Unreachable(err, "cannot use the Postgres in DATA_DIR")
+	}
+	if made == 0 || made == config.Binaries.Major {
+		return cluster, config.Binaries, nil
+	}
+
+	found := config.Binaries.Major
+	if config.Binaries, err = localpg.FindMajor(made); err != nil {
+		return nil, config.Binaries, exit.Unreachable(nil, "Postgres %d made the database in %s and alone can serve it, and only Postgres %d is installed: "+
+			"install %[1]d too (Debian: apt-get install postgresql-%[1]d), then move by trust backup and trust restore (docs/backup.md)",
+			made, cluster.Dir, found)
+	}
+	if cluster, err = localpg.New(config); err != nil {
+		return nil, config.Binaries, exit.Unreachable(err, "cannot prepare a Postgres in DATA_DIR")
+	}
+	return cluster, config.Binaries, nil
 }
 
 // Part is the server for the supervisor. SIGINT is Postgres's fast shutdown: sessions are cut, nothing committed is lost.
