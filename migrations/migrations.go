@@ -39,6 +39,9 @@ const versionTable = "public.schema_version"
 // ErrNewerDatabase says that the database has files this binary does not know: run a newer binary.
 var ErrNewerDatabase = errors.New("the database is newer than this binary")
 
+// ErrNotUTF8 says that the database stores text in an encoding that cannot hold every name.
+var ErrNotUTF8 = errors.New("the database's encoding is not UTF8")
+
 // Applied says what one call of Up did.
 type Applied struct {
 	From, To int32    // version before and after; equal when there was nothing to do

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
@@ -25,6 +26,9 @@ func (m migrateCmd) Run(ctx context.Context, p *program) error {
 	}
 
 	done, err := migrations.Up(ctx, o.address)
+	if errors.Is(err, migrations.ErrNotUTF8) {
+		return notUTF8(err)
+	}
 	if err != nil {
 		return exit.Unreachable(err, "the schema could not be brought up to date")
 	}
@@ -35,6 +39,11 @@ func (m migrateCmd) Run(ctx context.Context, p *program) error {
 	}
 	_, err = fmt.Fprintf(p.stdout, "schema version %d (was %d)\n", done.To, done.From)
 	return err
+}
+
+// notUTF8 says what to do about a database that cannot hold every name.
+func notUTF8(err error) error {
+	return exit.NotSo("%v; give DATABASE_URL one that was made with: create database NAME encoding 'UTF8' template template0", err)
 }
 
 func migrationStatus(ctx context.Context, p *program) error {
