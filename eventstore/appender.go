@@ -22,6 +22,8 @@ type appender struct {
 	mu      sync.Mutex
 	waiting []*waiter
 	leading bool
+
+	unheardUntil time.Time // the leader's; see call
 }
 
 // waiter is an append in the queue. Its turn is either to lead or to read its result.
@@ -38,6 +40,7 @@ const (
 	maxWaiting = 4096            // appends in the queue; beyond it the answer is "overloaded"
 	maxBatch   = 512             // appends in one call
 	patience   = 5 * time.Second // see Patience
+	unheardFor = time.Second     // how long nobody is woken after the queue of notifications was full
 )
 
 func newAppender(pool *pgxpool.Pool) *appender { return &appender{pool: pool, patience: patience} }
@@ -182,7 +185,7 @@ func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) 
 
 	pauses := pg.NewBackoff(10*time.Millisecond, 500*time.Millisecond)
 	for {
-		results, err := call(ctx, a.pool, entries, args)
+		results, err := a.call(ctx, entries, args)
 		if trouble := pg.Classify(err); trouble != pg.Away && trouble != pg.Again {
 			return results, err
 		}
@@ -190,4 +193,23 @@ func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) 
 			return nil, err
 		}
 	}
+}
+
+// call sends a batch once. When the cluster's queue of notifications is full it wakes nobody: followers come by themselves soon,
+// and what was decided is not lost for their sake.
+func (a *appender) call(ctx context.Context, entries []*entry, args []any) ([]result, error) {
+	if time.Now().Before(a.unheardUntil) {
+		return callUnheard(ctx, a.pool, entries, args)
+	}
+
+	results, err := call(ctx, a.pool, entries, args)
+	if !pg.IsQueueFull(err) {
+		return results, err
+	}
+
+	results, err = callUnheard(ctx, a.pool, entries, args)
+	if err == nil {
+		a.unheardUntil = time.Now().Add(unheardFor)
+	}
+	return results, err
 }
