@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,12 +29,14 @@ type appender struct {
 
 // waiter is an append in the queue. Its turn is either to lead or to read its result.
 type waiter struct {
-	entry  *entry
-	turn   chan struct{}
-	lead   bool
-	done   bool
-	result result
-	err    error
+	entry    *entry
+	deadline time.Time // when its caller is answered at the latest
+	turn     chan struct{}
+	lead     bool
+	sent     bool // perhaps it is in the log already
+	done     bool
+	result   result
+	err      error
 }
 
 const (
@@ -46,21 +49,33 @@ const (
 func newAppender(pool *pgxpool.Pool) *appender { return &appender{pool: pool, patience: patience} }
 
 // append writes one entry, together with whatever else waits. When ctx ends before the entry was taken into a batch it is
-// withdrawn; after that the outcome is awaited, because it can no longer be prevented.
+// withdrawn; after that the outcome is awaited, because it can no longer be prevented. Its patience includes the time in which
+// others before it wait for the database.
 func (a *appender) append(ctx context.Context, e *entry) (result, error) {
-	w := &waiter{entry: e, turn: make(chan struct{}, 1)}
+	w := &waiter{entry: e, deadline: time.Now().Add(a.patience), turn: make(chan struct{}, 1)}
 	if !a.enqueue(w) {
 		return result{}, domain.Refuse(domain.CodeOverloaded, "Too many requests wait to be written; try again.")
 	}
+
+	patience := time.NewTimer(time.Until(w.deadline))
+	defer patience.Stop()
+	gone := ctx.Done()
 	for {
 		select {
 		case <-w.turn:
-		case <-ctx.Done():
-			if a.withdraw(w) {
+		case <-gone:
+			if a.withdraw(w, false) {
 				return result{}, Unavailable(ctx.Err())
 			}
-			<-w.turn
+			gone = nil
+			continue
+		case <-patience.C:
+			if a.withdraw(w, true) {
+				return result{}, Unavailable(fmt.Errorf("append: %w", context.DeadlineExceeded))
+			}
+			continue
 		}
+
 		if w.done { // read only after a turn, which is what makes another goroutine's finish visible here
 			return w.result, w.err
 		}
@@ -93,13 +108,14 @@ func (w *waiter) finish(r result, err error) {
 	w.turn <- struct{}{}
 }
 
-// withdraw takes an entry out of the queue, unless it leads or is being written.
-func (a *appender) withdraw(w *waiter) bool {
+// withdraw takes an entry out of the queue, unless it leads, is being written, or was sent and that matters.
+func (a *appender) withdraw(w *waiter, evenIfSent bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if w.lead {
+	if w.lead || w.sent && !evenIfSent {
 		return false
 	}
+
 	for i, other := range a.waiting {
 		if other == w {
 			a.waiting = append(a.waiting[:i:i], a.waiting[i+1:]...)
@@ -109,13 +125,27 @@ func (a *appender) withdraw(w *waiter) bool {
 	return false
 }
 
-// flush writes one batch, in which the leader is the first, and hands the lead on.
+// flush writes one batch, in which the leader is the first, and hands the lead on. It tries until the first of the batch has to
+// be answered; those who came later go back to the queue.
 func (a *appender) flush(ctx context.Context) {
 	batch := a.take()
 	defer a.handOn()
-	ctx, cancel := context.WithTimeout(ctx, a.patience)
+
+	first := slices.MinFunc(batch, byDeadline)
+	ctx, cancel := context.WithDeadline(ctx, first.deadline)
 	defer cancel()
 	a.write(ctx, batch)
+}
+
+func byDeadline(a, b *waiter) int { return a.deadline.Compare(b.deadline) }
+
+// putBack returns an entry that was sent to the queue.
+func (a *appender) putBack(w *waiter) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w.lead, w.sent = false, true
+	a.waiting = append(a.waiting, w)
+	slices.SortStableFunc(a.waiting, byDeadline)
 }
 
 func (a *appender) handOn() {
@@ -162,7 +192,11 @@ func (a *appender) write(ctx context.Context, batch []*waiter) {
 		}
 	case len(batch) == 1 || pg.Classify(err) != pg.None:
 		for _, w := range batch {
-			w.finish(result{}, Unavailable(fmt.Errorf("append: %w", err)))
+			if ctx.Err() != nil && time.Now().Before(w.deadline) {
+				a.putBack(w)
+			} else {
+				w.finish(result{}, Unavailable(fmt.Errorf("append: %w", err)))
+			}
 		}
 	default:
 		half := len(batch) / 2

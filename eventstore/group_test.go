@@ -587,3 +587,52 @@ func (c *lineConn) Read(b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Those who wait behind others for a database that is away are answered as soon as those: none waits for its own turn on top.
+func TestInAnOutageEveryAppendIsAnsweredWithinItsPatience(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	l := &line{}
+	over := &world{store: openOver(t, w.db, l)}
+	const patience = 2 * time.Second
+	over.store.SetPatience(patience)
+	l.cut()
+
+	person := someone()
+	began := time.Now()
+	var answers []<-chan answer
+	for range 5 { // to one stream, so that no two share a batch
+		a := grant(w.tenant, person, domain.AnyVersion)
+		answers = append(answers, over.background(t.Context(), a))
+	}
+	for _, from := range answers {
+		refused(t, pgtest.Receive(t, from).err, domain.CodeUnavailable)
+	}
+	if took := time.Since(began); took >= 2*patience {
+		t.Errorf("the last was answered after %s, and their patience is %s", took, patience)
+	}
+}
+
+func TestWhoCameLaterIsNotRefusedWithWhoCameFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	l := &line{}
+	over := &world{store: openOver(t, w.db, l)}
+	appendWith := func(patience time.Duration) (domain.Append, <-chan answer) {
+		a := grant(w.tenant, someone(), 0)
+		over.store.SetPatience(patience)
+		return a, over.background(t.Context(), a)
+	}
+	l.cut()
+
+	_, leads := appendWith(time.Second)
+	pgtest.Eventually(t, "the database was asked", func() bool { return l.refused.Load() > 0 && over.store.Waiting() == 0 })
+	_, first := appendWith(2 * time.Second)
+	pgtest.Eventually(t, "the first waits", func() bool { return over.store.Waiting() == 1 })
+	later, last := appendWith(pgtest.Patience)
+	refused(t, pgtest.Receive(t, leads).err, domain.CodeUnavailable)
+	refused(t, pgtest.Receive(t, first).err, domain.CodeUnavailable)
+
+	l.mend()
+	w.added(t, later, last)
+}
