@@ -53,9 +53,15 @@ func Dial(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 // DialForReset is Dial for a session that says "reset all": its settings are parameters of the start, which survive that, but
 // which a pooler may refuse.
 func DialForReset(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
+	first, err := Dial(ctx, config) // a server refuses to start with what it does not know yet, so its version comes first
+	if err != nil {
+		return nil, err
+	}
+	version := serverVersion(first.PgConn())
+	Close(ctx, first)
+
 	config = config.Copy()
-	const oldest = 0 // transaction_timeout is no parameter that every server knows
-	addPins(config.RuntimeParams, oldest)
+	addPins(config.RuntimeParams, version)
 	atStart := config.RuntimeParams
 	config.RuntimeParams = maps.Clone(atStart)
 	Pin(config)
