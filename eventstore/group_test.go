@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -635,4 +636,58 @@ func TestWhoCameLaterIsNotRefusedWithWhoCameFirst(t *testing.T) {
 
 	l.mend()
 	w.added(t, later, last)
+}
+
+// An erasure demands that the person never did anything about another. An act that waits with it for the same turn counts.
+func TestAnActIsSeenByADemandThatComesRightAfterIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	act := grant(w.tenant, someone(), 0)
+	look := domain.Append{ID: newID(), Tenant: w.tenant, Writes: []domain.Write{{
+		Stream: domain.Stream{Type: domain.AccessStream, ID: newID()},
+		Events: []domain.Event{&domain.PersonalDataRead{Route: "r", Fields: "profile"}},
+	}}}
+	for _, acted := range []domain.Append{act, look} {
+		acted.Actor = someone()
+		own := grant(w.tenant, acted.Actor, 0)
+		own.Actor = acted.Actor
+		demand := domain.Append{ID: newID(), Tenant: w.tenant, Side: []domain.SideWrite{domain.DemandNoActs{User: acted.Actor}}}
+
+		release := w.lock(t)
+		first, answers := w.gather(t, own, acted, demand)
+		release()
+		if got := pgtest.Receive(t, first); got.err != nil {
+			t.Fatal(got.err)
+		}
+		w.added(t, own, answers[0])
+		w.added(t, acted, answers[1])
+		failed[*domain.StaffRecordError](t, pgtest.Receive(t, answers[2]).err)
+	}
+}
+
+func TestAnAppendThatIsTooLargeIsRefusedInWords(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	person := someone()
+	large := domain.Append{ID: newID(), Tenant: w.tenant, Writes: []domain.Write{{Stream: domain.ConsentsOf(person)}}}
+	for range 32_767 {
+		large.Writes[0].Events = append(large.Writes[0].Events, granted())
+	}
+	tooLarge := large
+	tooLarge.Writes = append(tooLarge.Writes[:1:1], domain.Write{Stream: domain.ConsentsOf(someone()), Events: []domain.Event{granted()}})
+	_, err := w.store.Append(t.Context(), tooLarge)
+	refused(t, err, domain.CodeInvalid)
+	if err == nil || !strings.Contains(err.Error(), "at most 32767 events, and this one has 32768") {
+		t.Errorf("it says %v", err)
+	}
+	if done := must(t)(w.store.Append(t.Context(), large)); len(done.Events) != 32_767 {
+		t.Errorf("%d events were added", len(done.Events))
+	}
+
+	sides := domain.Append{ID: newID(), Tenant: w.tenant}
+	for range 3_277 {
+		sides.Side = append(sides.Side, domain.EndSession{Session: newID()})
+	}
+	_, err = w.store.Append(t.Context(), sides)
+	refused(t, err, domain.CodeInvalid)
 }

@@ -176,3 +176,16 @@ func TestAFullQueueOfNotificationsStopsNoAppend(t *testing.T) {
 		t.Errorf("another limit is %v", err)
 	}
 }
+
+func TestWhatIsAcknowledgedIsOnDiskWhateverTheDatabaseSays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(t, "alter database "+w.db.Name()+" set synchronous_commit = off")
+	w.eachAppend(t, "if current_setting('synchronous_commit') <> 'on' then raise sqlstate '22000'; end if")
+	store := openOn(t, w.db.Pool(t, pgtest.Query), masterKey)
+	a := grant(w.tenant, someone(), 0)
+	_, err := store.Append(t.Context(), a)
+	if calls := query[int](t, w, "select last_value from public.calls"); err != nil || calls != 1 {
+		t.Errorf("appended %d times, %v", calls, err)
+	}
+}
