@@ -104,7 +104,8 @@ type (
 	// DestroySubjectKey destroys a subject's key, leaving a tombstone.
 	DestroySubjectKey struct{ Subject UserID }
 	// DemandNoActs makes the append fail with *StaffRecordError if the user ever did anything about another person: nobody erases
-	// their own trail. It is judged under the lock of the append, so no act slips in between.
+	// their own trail. It is judged under the lock of the append, and never in one batch with an act of theirs, so none slips in
+	// between.
 	DemandNoActs struct{ User UserID }
 	// StartSession opens a family of refresh tokens; Token is the SHA-256 of the first one's id.
 	StartSession struct {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -71,6 +72,9 @@ func (s *Store) prepare(ctx context.Context, a domain.Append) (*entry, error) {
 	if a.Tenant.IsZero() {
 		return nil, pg.ErrNoTenant
 	}
+	if err := checkSize(a); err != nil {
+		return nil, err
+	}
 	e := &entry{Append: a}
 	made, err := s.prepareSide(ctx, e)
 	if err != nil {
@@ -94,6 +98,7 @@ func (s *Store) prepare(ctx context.Context, a domain.Append) (*entry, error) {
 			}
 			d.look, d.offset, d.Ordinal, d.metadata = len(e.streams)-1, i+1, len(e.events)+1, metadata
 			e.events = append(e.events, d)
+			e.noteAct(d)
 		}
 	}
 	for _, x := range a.Expects {
@@ -102,6 +107,41 @@ func (s *Store) prepare(ctx context.Context, a domain.Append) (*entry, error) {
 	}
 	return e, nil
 }
+
+const (
+	maxEvents = math.MaxInt16                                      // of one append: its events are numbered by a smallint
+	maxSides  = (math.MaxInt16 - int(masterKeyChanged)) / sideStep // likewise; see sideStep
+)
+
+// checkSize refuses an append that is larger than trust.append can number.
+func checkSize(a domain.Append) error {
+	events := 0
+	for _, w := range a.Writes {
+		events += len(w.Events)
+	}
+
+	switch {
+	case events > maxEvents:
+		return domain.Refuse(domain.CodeInvalid, "One append holds at most %d events, and this one has %d.", maxEvents, events)
+	case len(a.Side) > maxSides:
+		return domain.Refuse(domain.CodeInvalid, "One append makes at most %d side writes, and this one has %d.", maxSides, len(a.Side))
+	default:
+		return nil
+	}
+}
+
+// noteAct keeps what somebody does about another person from sharing a batch with a DemandNoActs of theirs, which would be judged
+// by the log before the batch.
+func (e *entry) noteAct(d draft) {
+	read := d.Event.EventType() == (*domain.PersonalDataRead)(nil).EventType()
+	if e.Actor.IsZero() || !read && (d.Subject.IsZero() || d.Subject == e.Actor) {
+		return
+	}
+	e.touches = append(e.touches, touch{kind: acts, id: string(e.Actor.UUID[:])})
+}
+
+// acts is the kind of touch that stands for all that somebody does about others.
+const acts = "acts"
 
 // sealer seals the events of one append.
 type sealer struct {

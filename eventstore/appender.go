@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,42 +23,59 @@ type appender struct {
 	mu      sync.Mutex
 	waiting []*waiter
 	leading bool
+
+	unheardUntil time.Time // the leader's; see call
 }
 
 // waiter is an append in the queue. Its turn is either to lead or to read its result.
 type waiter struct {
-	entry  *entry
-	turn   chan struct{}
-	lead   bool
-	done   bool
-	result result
-	err    error
+	entry    *entry
+	deadline time.Time // when its caller is answered at the latest
+	turn     chan struct{}
+	lead     bool
+	sent     bool // perhaps it is in the log already
+	done     bool
+	result   result
+	err      error
 }
 
 const (
 	maxWaiting = 4096            // appends in the queue; beyond it the answer is "overloaded"
 	maxBatch   = 512             // appends in one call
 	patience   = 5 * time.Second // see Patience
+	unheardFor = time.Second     // how long nobody is woken after the queue of notifications was full
 )
 
 func newAppender(pool *pgxpool.Pool) *appender { return &appender{pool: pool, patience: patience} }
 
 // append writes one entry, together with whatever else waits. When ctx ends before the entry was taken into a batch it is
-// withdrawn; after that the outcome is awaited, because it can no longer be prevented.
+// withdrawn; after that the outcome is awaited, because it can no longer be prevented. Its patience includes the time in which
+// others before it wait for the database.
 func (a *appender) append(ctx context.Context, e *entry) (result, error) {
-	w := &waiter{entry: e, turn: make(chan struct{}, 1)}
+	w := &waiter{entry: e, deadline: time.Now().Add(a.patience), turn: make(chan struct{}, 1)}
 	if !a.enqueue(w) {
 		return result{}, domain.Refuse(domain.CodeOverloaded, "Too many requests wait to be written; try again.")
 	}
+
+	patience := time.NewTimer(time.Until(w.deadline))
+	defer patience.Stop()
+	gone := ctx.Done()
 	for {
 		select {
 		case <-w.turn:
-		case <-ctx.Done():
-			if a.withdraw(w) {
+		case <-gone:
+			if a.withdraw(w, false) {
 				return result{}, Unavailable(ctx.Err())
 			}
-			<-w.turn
+			gone = nil
+			continue
+		case <-patience.C:
+			if a.withdraw(w, true) {
+				return result{}, Unavailable(fmt.Errorf("append: %w", context.DeadlineExceeded))
+			}
+			continue
 		}
+
 		if w.done { // read only after a turn, which is what makes another goroutine's finish visible here
 			return w.result, w.err
 		}
@@ -90,13 +108,14 @@ func (w *waiter) finish(r result, err error) {
 	w.turn <- struct{}{}
 }
 
-// withdraw takes an entry out of the queue, unless it leads or is being written.
-func (a *appender) withdraw(w *waiter) bool {
+// withdraw takes an entry out of the queue, unless it leads, is being written, or was sent and that matters.
+func (a *appender) withdraw(w *waiter, evenIfSent bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if w.lead {
+	if w.lead || w.sent && !evenIfSent {
 		return false
 	}
+
 	for i, other := range a.waiting {
 		if other == w {
 			a.waiting = append(a.waiting[:i:i], a.waiting[i+1:]...)
@@ -106,13 +125,27 @@ func (a *appender) withdraw(w *waiter) bool {
 	return false
 }
 
-// flush writes one batch, in which the leader is the first, and hands the lead on.
+// flush writes one batch, in which the leader is the first, and hands the lead on. It tries until the first of the batch has to
+// be answered; those who came later go back to the queue.
 func (a *appender) flush(ctx context.Context) {
 	batch := a.take()
 	defer a.handOn()
-	ctx, cancel := context.WithTimeout(ctx, a.patience)
+
+	first := slices.MinFunc(batch, byDeadline)
+	ctx, cancel := context.WithDeadline(ctx, first.deadline)
 	defer cancel()
 	a.write(ctx, batch)
+}
+
+func byDeadline(a, b *waiter) int { return a.deadline.Compare(b.deadline) }
+
+// putBack returns an entry that was sent to the queue.
+func (a *appender) putBack(w *waiter) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w.lead, w.sent = false, true
+	a.waiting = append(a.waiting, w)
+	slices.SortStableFunc(a.waiting, byDeadline)
 }
 
 func (a *appender) handOn() {
@@ -159,7 +192,11 @@ func (a *appender) write(ctx context.Context, batch []*waiter) {
 		}
 	case len(batch) == 1 || pg.Classify(err) != pg.None:
 		for _, w := range batch {
-			w.finish(result{}, Unavailable(fmt.Errorf("append: %w", err)))
+			if ctx.Err() != nil && time.Now().Before(w.deadline) {
+				a.putBack(w)
+			} else {
+				w.finish(result{}, Unavailable(fmt.Errorf("append: %w", err)))
+			}
 		}
 	default:
 		half := len(batch) / 2
@@ -182,7 +219,7 @@ func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) 
 
 	pauses := pg.NewBackoff(10*time.Millisecond, 500*time.Millisecond)
 	for {
-		results, err := call(ctx, a.pool, entries, args)
+		results, err := a.call(ctx, entries, args)
 		if trouble := pg.Classify(err); trouble != pg.Away && trouble != pg.Again {
 			return results, err
 		}
@@ -190,4 +227,23 @@ func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) 
 			return nil, err
 		}
 	}
+}
+
+// call sends a batch once. When the cluster's queue of notifications is full it wakes nobody: followers come by themselves soon,
+// and what was decided is not lost for their sake.
+func (a *appender) call(ctx context.Context, entries []*entry, args []any) ([]result, error) {
+	if time.Now().Before(a.unheardUntil) {
+		return callUnheard(ctx, a.pool, entries, args)
+	}
+
+	results, err := call(ctx, a.pool, entries, args)
+	if !pg.IsQueueFull(err) {
+		return results, err
+	}
+
+	results, err = callUnheard(ctx, a.pool, entries, args)
+	if err == nil {
+		a.unheardUntil = time.Now().Add(unheardFor)
+	}
+	return results, err
 }

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/domain"
 )
@@ -163,28 +165,62 @@ func arguments(entries []*entry) ([]any, error) {
 
 func nullable(u domain.UserID) pgtype.UUID { return pgtype.UUID{Bytes: u.UUID, Valid: !u.IsZero()} }
 
-// call sends a batch once and gives one result for each entry.
+// call sends a batch once and returns one result for each entry.
 func call(ctx context.Context, db Querier, entries []*entry, args []any) ([]result, error) {
-	var outcomes []int16
-	var firsts []int64
-	var versions []int32
-	var at time.Time
-	sql := callAppend
-	if len(entries) == 1 {
-		sql = callAppendOne
-	}
-	if err := db.QueryRow(ctx, sql, args...).Scan(&outcomes, &firsts, &versions, &at); err != nil {
+	var said answer
+	if err := said.scan(db.QueryRow(ctx, callOf(entries), args...)); err != nil {
 		return nil, err
 	}
-	if len(outcomes) != len(entries) || len(firsts) != len(entries) {
-		return nil, fmt.Errorf("trust.append gave %d outcomes for %d appends", len(outcomes), len(entries))
+	return said.results(entries)
+}
+
+// callUnheard is call without waking anybody, in one round trip as well.
+func callUnheard(ctx context.Context, pool *pgxpool.Pool, entries []*entry, args []any) ([]result, error) {
+	var said answer
+	batch := &pgx.Batch{}
+	batch.Queue(beUnheard)
+	batch.Queue(callOf(entries), args...).QueryRow(said.scan)
+	if err := pool.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, err
 	}
+	return said.results(entries)
+}
+
+// beUnheard keeps trust.append from notifying until the transaction ends.
+const beUnheard = `select set_config('trust.notify', 'off', true)`
+
+func callOf(entries []*entry) string {
+	if len(entries) == 1 {
+		return callAppendOne
+	}
+	return callAppend
+}
+
+// answer is what trust.append says of a batch.
+type answer struct {
+	outcomes []int16
+	firsts   []int64
+	versions []int32
+	at       time.Time
+}
+
+func (a *answer) scan(row pgx.Row) error {
+	return row.Scan(&a.outcomes, &a.firsts, &a.versions, &a.at)
+}
+
+func (a *answer) results(entries []*entry) ([]result, error) {
+	if len(a.outcomes) != len(entries) || len(a.firsts) != len(entries) {
+		return nil, fmt.Errorf("trust.append gave %d outcomes for %d appends", len(a.outcomes), len(entries))
+	}
+
 	results := make([]result, len(entries))
 	next := 0
 	for i, e := range entries {
-		r := result{outcome: outcome(outcomes[i] % sideStep), side: int(outcomes[i] / sideStep), first: firsts[i], at: at.UTC()}
+		r := result{
+			outcome: outcome(a.outcomes[i] % sideStep), side: int(a.outcomes[i] / sideStep), first: a.firsts[i], at: a.at.UTC(),
+		}
 		for range e.streams {
-			r.versions = append(r.versions, int(versions[next]))
+			r.versions = append(r.versions, int(a.versions[next]))
 			next++
 		}
 		results[i] = r

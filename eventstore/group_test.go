@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -586,4 +587,107 @@ func (c *lineConn) Read(b []byte) (int, error) {
 		return 0, errors.Join(io.ErrUnexpectedEOF, c.Close())
 	}
 	return n, err
+}
+
+// Those who wait behind others for a database that is away are answered as soon as those: none waits for its own turn on top.
+func TestInAnOutageEveryAppendIsAnsweredWithinItsPatience(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	l := &line{}
+	over := &world{store: openOver(t, w.db, l)}
+	const patience = 2 * time.Second
+	over.store.SetPatience(patience)
+	l.cut()
+
+	person := someone()
+	began := time.Now()
+	var answers []<-chan answer
+	for range 5 { // to one stream, so that no two share a batch
+		a := grant(w.tenant, person, domain.AnyVersion)
+		answers = append(answers, over.background(t.Context(), a))
+	}
+	for _, from := range answers {
+		refused(t, pgtest.Receive(t, from).err, domain.CodeUnavailable)
+	}
+	if took := time.Since(began); took >= 2*patience {
+		t.Errorf("the last was answered after %s, and their patience is %s", took, patience)
+	}
+}
+
+func TestWhoCameLaterIsNotRefusedWithWhoCameFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	l := &line{}
+	over := &world{store: openOver(t, w.db, l)}
+	appendWith := func(patience time.Duration) (domain.Append, <-chan answer) {
+		a := grant(w.tenant, someone(), 0)
+		over.store.SetPatience(patience)
+		return a, over.background(t.Context(), a)
+	}
+	l.cut()
+
+	_, leads := appendWith(time.Second)
+	pgtest.Eventually(t, "the database was asked", func() bool { return l.refused.Load() > 0 && over.store.Waiting() == 0 })
+	_, first := appendWith(2 * time.Second)
+	pgtest.Eventually(t, "the first waits", func() bool { return over.store.Waiting() == 1 })
+	later, last := appendWith(pgtest.Patience)
+	refused(t, pgtest.Receive(t, leads).err, domain.CodeUnavailable)
+	refused(t, pgtest.Receive(t, first).err, domain.CodeUnavailable)
+
+	l.mend()
+	w.added(t, later, last)
+}
+
+// An erasure demands that the person never did anything about another. An act that waits with it for the same turn counts.
+func TestAnActIsSeenByADemandThatComesRightAfterIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	act := grant(w.tenant, someone(), 0)
+	look := domain.Append{ID: newID(), Tenant: w.tenant, Writes: []domain.Write{{
+		Stream: domain.Stream{Type: domain.AccessStream, ID: newID()},
+		Events: []domain.Event{&domain.PersonalDataRead{Route: "r", Fields: "profile"}},
+	}}}
+	for _, acted := range []domain.Append{act, look} {
+		acted.Actor = someone()
+		own := grant(w.tenant, acted.Actor, 0)
+		own.Actor = acted.Actor
+		demand := domain.Append{ID: newID(), Tenant: w.tenant, Side: []domain.SideWrite{domain.DemandNoActs{User: acted.Actor}}}
+
+		release := w.lock(t)
+		first, answers := w.gather(t, own, acted, demand)
+		release()
+		if got := pgtest.Receive(t, first); got.err != nil {
+			t.Fatal(got.err)
+		}
+		w.added(t, own, answers[0])
+		w.added(t, acted, answers[1])
+		failed[*domain.StaffRecordError](t, pgtest.Receive(t, answers[2]).err)
+	}
+}
+
+func TestAnAppendThatIsTooLargeIsRefusedInWords(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	person := someone()
+	large := domain.Append{ID: newID(), Tenant: w.tenant, Writes: []domain.Write{{Stream: domain.ConsentsOf(person)}}}
+	for range 32_767 {
+		large.Writes[0].Events = append(large.Writes[0].Events, granted())
+	}
+	tooLarge := large
+	tooLarge.Writes = append(tooLarge.Writes[:1:1], domain.Write{Stream: domain.ConsentsOf(someone()), Events: []domain.Event{granted()}})
+	_, err := w.store.Append(t.Context(), tooLarge)
+	refused(t, err, domain.CodeInvalid)
+	if err == nil || !strings.Contains(err.Error(), "at most 32767 events, and this one has 32768") {
+		t.Errorf("it says %v", err)
+	}
+	if done := must(t)(w.store.Append(t.Context(), large)); len(done.Events) != 32_767 {
+		t.Errorf("%d events were added", len(done.Events))
+	}
+
+	sides := domain.Append{ID: newID(), Tenant: w.tenant}
+	for range 3_277 {
+		sides.Side = append(sides.Side, domain.EndSession{Session: newID()})
+	}
+	_, err = w.store.Append(t.Context(), sides)
+	refused(t, err, domain.CodeInvalid)
 }

@@ -75,7 +75,7 @@ func BeginRestore(ctx context.Context, conn *pgx.Conn) (*Restore, error) {
 	r := &Restore{tx: tx}
 	// Again, because somebody may have been in between: another restore, or an API that had come first.
 	if err = lockLog(ctx, tx); err == nil {
-		_, err = tx.Exec(ctx, "set local role trust_append")
+		_, err = tx.Exec(ctx, beUnheard+"; set local role trust_append") // nobody is there to be woken
 	}
 	if err != nil {
 		r.Close(ctx)

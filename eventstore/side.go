@@ -95,6 +95,7 @@ func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
 		r.Kind, r.ID = "delete_credential", w.User.UUID
 	case domain.DemandNoActs:
 		r.Kind, r.ID = "demand_no_acts", w.User.UUID
+		e.touches = append(e.touches, touchID(acts, w.User.UUID)) // see noteAct
 	case domain.DestroySubjectKey:
 		r.Kind, r.ID = "destroy_key", w.Subject.UUID
 	case domain.StartSession:

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/internal/pg"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
@@ -135,4 +136,56 @@ func (w *world) eachAppend(t *testing.T, do string) {
 			return null;
 		end $$;
 		create trigger trouble before insert on trust.events for each statement execute function public.trouble()`)
+}
+
+// A full queue of notifications fails at commit. Postgres 15's holds 8 GB, so a trigger stands in for it, likewise at commit.
+func TestAFullQueueOfNotificationsStopsNoAppend(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(t, `create sequence public.refusals;
+		create function public.full_queue() returns trigger language plpgsql security definer as $$ begin
+			if current_setting('trust.notify', true) is distinct from 'off' then
+				perform nextval('public.refusals');
+				raise sqlstate '54000' using message = 'too many notifications in the NOTIFY queue';
+			end if;
+			return null;
+		end $$;
+		create constraint trigger full_queue after insert on trust.events deferrable initially deferred
+			for each row execute function public.full_queue()`)
+
+	lone := grant(w.tenant, someone(), 0)
+	w.present(t, must(t)(w.store.Append(t.Context(), lone)), lone)
+
+	const callers = 32
+	var appends []domain.Append
+	var answers []<-chan answer
+	for range callers {
+		a := grant(w.tenant, someone(), 0)
+		appends, answers = append(appends, a), append(answers, w.background(t.Context(), a))
+	}
+	for i, a := range appends {
+		w.added(t, a, answers[i])
+	}
+	if refused := query[int](t, w, "select last_value from public.refusals"); refused > callers/2 {
+		t.Errorf("it was tried %d times to wake somebody, for %d appends", refused, callers+1)
+	}
+
+	w.exec(t, "drop trigger full_queue on trust.events")
+	w.eachAppend(t, "raise sqlstate '54000'")
+	if _, err := w.store.Append(t.Context(), grant(w.tenant, someone(), 0)); !pg.IsQueueFull(err) {
+		t.Errorf("another limit is %v", err)
+	}
+}
+
+func TestWhatIsAcknowledgedIsOnDiskWhateverTheDatabaseSays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.exec(t, "alter database "+w.db.Name()+" set synchronous_commit = off")
+	w.eachAppend(t, "if current_setting('synchronous_commit') <> 'on' then raise sqlstate '22000'; end if")
+	store := openOn(t, w.db.Pool(t, pgtest.Query), masterKey)
+	a := grant(w.tenant, someone(), 0)
+	_, err := store.Append(t.Context(), a)
+	if calls := query[int](t, w, "select last_value from public.calls"); err != nil || calls != 1 {
+		t.Errorf("appended %d times, %v", calls, err)
+	}
 }

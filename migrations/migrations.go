@@ -39,6 +39,9 @@ const versionTable = "public.schema_version"
 // ErrNewerDatabase says that the database has files this binary does not know: run a newer binary.
 var ErrNewerDatabase = errors.New("the database is newer than this binary")
 
+// ErrNotUTF8 says that the database stores text in an encoding that cannot hold every name.
+var ErrNotUTF8 = errors.New("the database's encoding is not UTF8")
+
 // mostAhead is how many additive migrations a database may be ahead of a program that works on it: about a release.
 const mostAhead = 10
 

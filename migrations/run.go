@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/tern/v2/migrate"
+
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // resetRole ends every file. tern writes the version after the file, in the same transaction, and its "reset all" does
@@ -31,11 +33,15 @@ type run struct {
 // attempt runs what is missing on a connection of its own, whose end also frees tern's advisory lock, whatever happened.
 func (r *run) attempt(ctx context.Context) error {
 	r.current = "" // rolled back, if an earlier attempt left one
-	conn, err := pgx.ConnectConfig(ctx, r.config)
+	conn, err := pg.DialForReset(ctx, r.config)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+
+	if encoding := conn.PgConn().ParameterStatus("server_encoding"); encoding != "UTF8" {
+		return fmt.Errorf("%w but %s", ErrNotUTF8, encoding)
+	}
 
 	migrator, err := migrate.NewMigrator(ctx, conn, versionTable)
 	if err != nil {

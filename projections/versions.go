@@ -65,7 +65,7 @@ func keepVersions(ctx context.Context, tx pgx.Tx) error {
 // lockView keeps everybody from a read table until the transaction ends. It tries for a second at a time, because who comes later waits
 // behind it, and does something else in between.
 func lockView(ctx context.Context, tx pgx.Tx, projection string, between func(context.Context) error) error {
-	const sql = "set local lock_timeout = '1s'; lock table %s in access exclusive mode; set local lock_timeout to default"
+	const sql = "set local lock_timeout = '1s'; lock table %s in access exclusive mode; set local lock_timeout = 0"
 	const notAvailable = "55P03"
 	for {
 		err := pgx.BeginFunc(ctx, tx, func(try pgx.Tx) error {

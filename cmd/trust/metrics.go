@@ -12,14 +12,16 @@ import (
 // progress tells Prometheus how far the log and each follower are, as trust status does. It asks the database when it is scraped,
 // and says nothing when that does not answer.
 type progress struct {
-	observer               *follow.Observer
-	log, projection, state *prometheus.Desc
+	observer                              *follow.Observer
+	log, notifications, projection, state *prometheus.Desc
 }
 
 func newProgressMetrics(observer *follow.Observer) *progress {
 	return &progress{
-		observer:   observer,
-		log:        prometheus.NewDesc("trust_log_position", "Newest position of the log.", nil, nil),
+		observer: observer,
+		log:      prometheus.NewDesc("trust_log_position", "Newest position of the log.", nil, nil),
+		notifications: prometheus.NewDesc("trust_notification_queue_usage",
+			"How full Postgres's queue of notifications is, from 0 to 1.", nil, nil),
 		projection: prometheus.NewDesc("trust_projection_position", "Position that a read table has reached.", []string{"projection"}, nil),
 		state: prometheus.NewDesc("trust_projection_state", "1 for the state that a projector is in: running, halted or stopped.",
 			[]string{"projection", "state"}, nil),
@@ -29,6 +31,7 @@ func newProgressMetrics(observer *follow.Observer) *progress {
 // Describe implements prometheus.Collector.
 func (m *progress) Describe(out chan<- *prometheus.Desc) {
 	out <- m.log
+	out <- m.notifications
 	out <- m.projection
 	out <- m.state
 }
@@ -45,6 +48,7 @@ func (m *progress) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(what, prometheus.GaugeValue, value, labels...)
 	}
 	gauge(m.log, float64(status.Head))
+	gauge(m.notifications, status.Notifications)
 	for _, p := range status.Followers {
 		gauge(m.projection, float64(p.Position), p.Name)
 		for _, state := range []follow.State{follow.Running, follow.Halted, follow.Stopped} {

@@ -27,6 +27,9 @@ func (m migrateCmd) Run(ctx context.Context, p *program) error {
 	}
 
 	done, err := migrations.Up(ctx, o.address)
+	if errors.Is(err, migrations.ErrNotUTF8) {
+		return notUTF8(err)
+	}
 	if err != nil {
 		return notMigrated(err)
 	}
@@ -37,6 +40,11 @@ func (m migrateCmd) Run(ctx context.Context, p *program) error {
 	}
 	_, err = fmt.Fprintf(p.stdout, "schema version %d (was %d)\n", done.To, done.From)
 	return err
+}
+
+// notUTF8 says what to do about a database that cannot hold every name.
+func notUTF8(err error) error {
+	return exit.NotSo("%v; give DATABASE_URL one that was made with: create database NAME encoding 'UTF8' template template0", err)
 }
 
 func migrationStatus(ctx context.Context, p *program) error {

@@ -81,7 +81,7 @@ func (p *program) open(ctx context.Context, n needs) (*opened, error) {
 
 func (o *opened) connect(ctx context.Context, n needs) (err error) {
 	if n.conn {
-		if o.conn, err = pgx.Connect(ctx, o.address); err != nil {
+		if o.conn, err = dial(ctx, o.address); err != nil {
 			return exit.Explain(err)
 		}
 	}
@@ -146,6 +146,15 @@ func (o *opened) close(ctx context.Context) {
 	if o.conn != nil {
 		_ = o.conn.Close(ctx)
 	}
+}
+
+// dial opens one connection.
+func dial(ctx context.Context, address string) (*pgx.Conn, error) {
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		return nil, err
+	}
+	return pg.Dial(ctx, config)
 }
 
 // openPool makes a pool, which connects when it is used first.

@@ -22,6 +22,7 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/supervise"
 	"github.com/salga-trust/engine/cmd/trust/internal/wholefile"
 	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // prepareCmd is what trust up does once before the parts run, as processes of its own: a supervisor holds no database connection.
@@ -77,7 +78,7 @@ func makeDatabase(ctx context.Context, address string) error {
 	}
 	wanted := config.Database
 	config.Database = "postgres"
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := pg.Dial(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -86,7 +87,8 @@ func makeDatabase(ctx context.Context, address string) error {
 	if err := conn.QueryRow(ctx, "select exists (select from pg_catalog.pg_database where datname = $1)", wanted).Scan(&exists); err != nil || exists {
 		return err
 	}
-	_, err = conn.Exec(ctx, "create database "+pgx.Identifier{wanted}.Sanitize())
+	// Of template0, because template1 may have another encoding.
+	_, err = conn.Exec(ctx, "create database "+pgx.Identifier{wanted}.Sanitize()+" encoding 'UTF8' template template0")
 	return err
 }
 

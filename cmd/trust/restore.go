@@ -73,10 +73,10 @@ func (r restoreCmd) read() (s stored, err error) {
 
 // emptyDatabase connects to a database of this schema that nobody has used.
 func emptyDatabase(ctx context.Context, address string) (*pgx.Conn, error) {
-	conn, err := pgx.Connect(ctx, address)
+	conn, err := dial(ctx, address)
 	if missing, ok := errors.AsType[*pgconn.PgError](err); ok && missing.Code == "3D000" { // invalid_catalog_name
 		if err = makeDatabase(ctx, address); err == nil {
-			conn, err = pgx.Connect(ctx, address)
+			conn, err = dial(ctx, address)
 		}
 	}
 	if err != nil {
@@ -152,6 +152,8 @@ func explainRestore(err error) error {
 			"which need not be there yet")
 	case errors.Is(err, eventstore.ErrNoBackup), errors.Is(err, eventstore.ErrOtherKeys):
 		return exit.NotSo("%v; nothing was restored", err)
+	case errors.Is(err, migrations.ErrNotUTF8):
+		return notUTF8(err)
 	case errors.Is(err, migrations.ErrNewerDatabase):
 		return exit.NotSo("the database is newer than this program; run a newer trust")
 	default:

@@ -120,7 +120,7 @@ func upIsHealthy(t *testing.T, s *site, up *running) *running {
 				return false
 			}
 		}
-		return head != ""
+		return head != "" && metrics["trust_notification_queue_usage"] != ""
 	})
 	return up
 }

@@ -47,7 +47,7 @@ func (a *ahead) take(s span) ([]domain.Recorded, bool) {
 func (a *ahead) read(ctx context.Context, s span) read {
 	var err error
 	if a.conn == nil || a.conn.IsClosed() {
-		if a.conn, err = pgx.ConnectConfig(ctx, session(a.runner.database, "ahead", 10*time.Second, deadAfter)); err != nil {
+		if a.conn, err = pg.Dial(ctx, session(a.runner.database, "ahead", 10*time.Second, deadAfter)); err != nil {
 			return read{}
 		}
 	}

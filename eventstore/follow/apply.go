@@ -200,7 +200,7 @@ func (h *handler) halt(term context.Context, at int64, why string) {
 // connect makes sure of a connection. Postgres ends it if this process stands still within a transaction.
 func (h *handler) connect(term context.Context) (err error) {
 	if h.conn == nil || h.conn.IsClosed() {
-		h.conn, err = pgx.ConnectConfig(term, session(h.database, "apply", 0, deadAfter))
+		h.conn, err = pg.Dial(term, session(h.database, "apply", 0, deadAfter))
 	}
 	return err
 }

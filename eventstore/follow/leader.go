@@ -44,7 +44,7 @@ type leadership struct {
 func campaign(ctx context.Context, r *runner) (*leadership, error) {
 	const try = `select pg_catalog.pg_try_advisory_lock($1, $2)`
 
-	conn, err := pgx.ConnectConfig(ctx, session(r.database, "leader", deadAfter, deadAfter))
+	conn, err := pg.Dial(ctx, session(r.database, "leader", deadAfter, deadAfter))
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}

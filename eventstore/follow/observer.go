@@ -41,6 +41,8 @@ const silence = 5 * time.Second
 type Status struct {
 	Head      int64            `json:"head"`
 	Followers []FollowerStatus `json:"projections"` // as status --json has called them from the beginning
+	// Notifications is how full the cluster's queue of notifications is, from 0 to 1. When it is full appends wake nobody.
+	Notifications float64 `json:"-"`
 }
 
 // FollowerStatus is how far one follower is. Lag counts events. Error is why it halted.
@@ -59,7 +61,7 @@ type FollowerStatus struct {
 func (o *Observer) Status(ctx context.Context) (Status, error) {
 	const sql = `select h.position, f.name, coalesce(c.position, 0), h.position - coalesce(c.position, 0),
 			case when c.seen_at >= clock_timestamp() - $2::interval then c.state else 'stopped' end,
-			coalesce(c.error, ''), c.error_since, c.seen_at
+			coalesce(c.error, ''), c.error_since, c.seen_at, pg_notification_queue_usage()
 		from unnest($1::text[]) f (name) left join trust.checkpoints c on c.follower = f.name, trust.head() h
 		order by f.name`
 
@@ -74,7 +76,7 @@ func (o *Observer) Status(ctx context.Context) (Status, error) {
 
 	var s Status
 	s.Followers, err = pgx.CollectRows(found, func(r pgx.CollectableRow) (f FollowerStatus, err error) {
-		err = r.Scan(&s.Head, &f.Name, &f.Position, &f.Lag, &f.State, &f.Error, &f.ErrorSince, &f.SeenAt)
+		err = r.Scan(&s.Head, &f.Name, &f.Position, &f.Lag, &f.State, &f.Error, &f.ErrorSince, &f.SeenAt, &s.Notifications)
 		return f, err
 	})
 	return s, eventstore.Unavailable(err)

@@ -14,6 +14,8 @@ import (
 	wmsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // Contract towards watermill-sql v3.1.0, read in its source. Its transaction does nothing but look for the next range: on
@@ -34,7 +36,9 @@ type span struct {
 // follow subscribes and applies until term ends.
 func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, epoch int64) error {
 	// Watermill's transaction is idle while the handler runs; the limit frees its locks should this process stand still.
-	db := stdlib.OpenDB(*session(r.database, "poll", 0, 10*time.Second))
+	config := session(r.database, "poll", 0, 10*time.Second)
+	pg.Pin(config)
+	db := stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(1)
 	defer func() { _ = db.Close() }()
 

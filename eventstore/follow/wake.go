@@ -82,7 +82,7 @@ func (b *bell) listen(ctx context.Context, config *pgx.ConnConfig) {
 const deaf = 30 * time.Second
 
 func (b *bell) hear(ctx context.Context, config *pgx.ConnConfig) error {
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := pg.Dial(ctx, config)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Connect makes a pool, which connects when it is used first. A connection on which the server says that it is Away is closed.
+// Connect makes a pool of pinned sessions, which connects when it is used first. A connection on which the server says that it is Away is closed.
 // If it says that it is no primary or shuts down, every connection of the pool is dialled anew, and so is every one of the pools
 // beside it: a pool that only reads would not notice that it reads what a failover left behind.
 func Connect(ctx context.Context, config *pgxpool.Config, beside ...*pgxpool.Pool) (*pgxpool.Pool, error) {
@@ -33,6 +33,7 @@ func Connect(ctx context.Context, config *pgxpool.Config, beside ...*pgxpool.Poo
 		return err.Severity != "FATAL" && Classify(err) != Away
 	}
 
+	config.BeforeConnect = pinning(config.BeforeConnect)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, err

@@ -81,6 +81,13 @@ func classifyState(state string, connecting bool) Trouble {
 	}
 }
 
+// IsQueueFull tells whether a transaction that notifies failed because the cluster's queue of notifications is full. Other limits
+// have the same SQLSTATE, so the answer is a maybe: without notifying it fails again for those.
+func IsQueueFull(err error) bool {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && refused.Code == pgerrcode.ProgramLimitExceeded
+}
+
 // isBroken tells whether a connection ended or never came to be, which no server had the time to say.
 func isBroken(err error) bool {
 	if _, ok := errors.AsType[net.Error](err); ok { // context.DeadlineExceeded is one

@@ -1,0 +1,161 @@
+package pg
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Settings of a role or a database reach each session that does not set them itself. Every session that this package opens
+// therefore pins what this program relies on, in one message right after connecting, and with it whatever else its
+// configuration sets: poolers refuse most settings among the parameters of the start. default_transaction_read_only is never
+// pinned: with it an operator fences a database off.
+
+// forms are how values come and go, and what statements mean. Nothing else would be right, so nothing overrides them.
+func forms() map[string]string {
+	return map[string]string{
+		"client_encoding":               "UTF8", // or names would be stored as another encoding's characters
+		"DateStyle":                     "ISO, YMD",
+		"TimeZone":                      "UTC",
+		"standard_conforming_strings":   "on",
+		"default_transaction_isolation": "read committed", // trust.append must see what the last holder of its lock committed
+		"row_security":                  "on",             // off, a query of one tenant's rows is an error
+		"search_path":                   "",               // names of ours are whole, and regclass answers with whole names
+	}
+}
+
+// limits are off, unless the session's configuration names others.
+func limits(version int) []string {
+	names := []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"}
+	if version >= 17 {
+		names = append(names, "transaction_timeout")
+	}
+	return names
+}
+
+// durable makes a commit wait until it is on disk, and with synchronous standbys also on theirs: what was acknowledged must
+// outlive a crash. It leaves the one setting that is stronger.
+const durable = `select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') <> 'remote_apply'`
+
+// Dial opens a connection whose session is pinned.
+func Dial(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
+	config = config.Copy()
+	Pin(config)
+	return pgx.ConnectConfig(ctx, config)
+}
+
+// DialForReset is Dial for a session that says "reset all": its settings are parameters of the start, which survive that, but
+// which a pooler may refuse.
+func DialForReset(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
+	first, err := Dial(ctx, config) // a server refuses to start with what it does not know yet, so its version comes first
+	if err != nil {
+		return nil, err
+	}
+	version := serverVersion(first.PgConn())
+	Close(ctx, first)
+
+	config = config.Copy()
+	addPins(config.RuntimeParams, version)
+	atStart := config.RuntimeParams
+	config.RuntimeParams = maps.Clone(atStart)
+	Pin(config)
+	config.RuntimeParams = atStart
+	return pgx.ConnectConfig(ctx, config)
+}
+
+// byOther marks the context of a pool's hook that another one calls, which pins: a pool may be made of another's configuration.
+type byOther struct{}
+
+// pinning makes a pool's hook pin each connection, after the hook that there was. It is called with a copy of the configuration.
+func pinning(before func(context.Context, *pgx.ConnConfig) error) func(context.Context, *pgx.ConnConfig) error {
+	return func(ctx context.Context, config *pgx.ConnConfig) error {
+		if before != nil {
+			if err := before(context.WithValue(ctx, byOther{}, true), config); err != nil {
+				return err
+			}
+		}
+		if ctx.Value(byOther{}) == nil {
+			Pin(config)
+		}
+		return nil
+	}
+}
+
+// addPins adds to the settings of a session what is pinned.
+func addPins(settings map[string]string, version int) {
+	for name, value := range forms() {
+		maps.DeleteFunc(settings, func(other, _ string) bool { return strings.EqualFold(other, name) })
+		settings[name] = value
+	}
+	for _, name := range limits(version) {
+		if _, named := settings[name]; !named {
+			settings[name] = "0"
+		}
+	}
+}
+
+// Pin is for what dials by itself from a configuration, such as database/sql; Dial and Connect pin what they open.
+//
+// It moves the settings of a configuration from the parameters of the start to a message that follows it, together with what
+// is pinned.
+func Pin(config *pgx.ConnConfig) {
+	settings, atStart := map[string]string{}, map[string]string{}
+	for name, value := range config.RuntimeParams {
+		switch strings.ToLower(name) {
+		case "application_name", "options", "replication": // what poolers know, or what is no setting
+			atStart[name] = value
+		default:
+			settings[name] = value
+		}
+	}
+	config.RuntimeParams = atStart
+
+	then := config.AfterConnect
+	config.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		all := maps.Clone(settings)
+		addPins(all, serverVersion(conn))
+		if err := set(ctx, conn, all); err != nil || then == nil {
+			return err
+		}
+		return then(ctx, conn)
+	}
+}
+
+// set applies settings in one message. A time limit of the login may end it; but its first statement lifts that limit.
+func set(ctx context.Context, conn *pgconn.PgConn, settings map[string]string) (err error) {
+	calls := make([]string, 0, len(settings))
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		calls = append(calls, "set_config("+literal(name)+", "+literal(settings[name])+", false)")
+	}
+	message := "set statement_timeout = 0; select " + strings.Join(calls, ", ") + "; " + durable
+
+	const tries = 10
+	for range tries {
+		_, err = conn.Exec(ctx, message).ReadAll()
+		if said, ok := err.(*pgconn.PgError); !ok || said.Code != pgerrcode.QueryCanceled { //nolint:errorlint // as it came
+			return err
+		}
+	}
+	return err
+}
+
+// literal quotes a text, whatever standard_conforming_strings is yet.
+func literal(text string) string {
+	return " E'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
+}
+
+// serverVersion is the major version of the server, 0 if it does not say.
+func serverVersion(conn *pgconn.PgConn) int {
+	digits := conn.ParameterStatus("server_version")
+	if end := strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
+		digits = digits[:end]
+	}
+	version, _ := strconv.Atoi(digits) // a server that does not say has no setting that is newer than we need
+	return version
+}
