@@ -116,7 +116,7 @@ func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawCons
 	}
 
 	if len(done.Events) == 0 {
-		consent, _ := domain.ConsentsAt(history, time.Time{}, time.Time{}).Record(c.Consent)
+		consent, _ := domain.ConsentIn(history, c.Consent)
 		return Answer[domain.Consent]{Value: consent, Position: consent.Position}, nil
 	}
 	return h.consentAnswer(ctx, history, done)
@@ -191,7 +191,7 @@ func (h *Handler) consentAnswer(
 		history = append(history, of(done.Events, event.Stream)...)
 	}
 
-	consent, _ := domain.ConsentsAt(history, time.Time{}, time.Time{}).Record(domain.ConsentID{UUID: event.Record})
+	consent, _ := domain.ConsentIn(history, domain.ConsentID{UUID: event.Record})
 	return Answer[domain.Consent]{Value: consent, Position: done.Position()}, nil
 }
 
