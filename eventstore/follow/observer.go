@@ -43,7 +43,8 @@ type Status struct {
 	Followers []FollowerStatus `json:"projections"` // as status --json has called them from the beginning
 }
 
-// FollowerStatus is how far one follower is. Lag counts events. Error is why it halted.
+// FollowerStatus is how far one follower is. Lag counts events. Error is why it halted, or,
+// without ErrorSince, why its leader stepped down.
 type FollowerStatus struct {
 	Name       string     `json:"name"`
 	Position   int64      `json:"position"`
