@@ -86,17 +86,15 @@ func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawCons
 		ID: c.Consent, Reason: c.Reason, GivenAt: c.GivenAt.UTC().Truncate(time.Microsecond),
 		ByStaff: subject != call.User,
 	}
-	stream, person, admins := domain.ConsentsOf(subject), domain.UserOf(subject), domain.AdminsOf(call.Tenant)
+	stream := domain.ConsentsOf(subject)
 	var history []domain.Recorded
 
 	r := request{name: "consent.withdraw", tenant: call.Tenant, scope: scopeOf(call), body: c}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
-		events, err := h.Store.Load(ctx, call.Tenant, stream, person, admins)
-		if err != nil {
+		if history, err = h.Store.Load(ctx, call.Tenant, stream); err != nil {
 			return domain.Append{}, err
 		}
 
-		history = of(events, stream)
 		withdrawn, err := wish.Decide(history, h.now())
 		if err != nil || len(withdrawn) == 0 {
 			return domain.Append{}, err
@@ -107,16 +105,16 @@ func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawCons
 			Writes: []domain.Write{{Stream: stream, Expected: len(history), Events: withdrawn}},
 		}
 		if withdrawn[0].(*domain.ConsentWithdrawn).Purpose == domain.PlatformRegistrationCode {
-			closeAccount(&a, domain.Fold[domain.User](of(events, person)), domain.Fold[domain.Admins](of(events, admins)))
+			err = h.closeAccount(ctx, &a, subject)
 		}
-		return a, nil
+		return a, err
 	})
 	if err != nil {
 		return Answer[domain.Consent]{}, err
 	}
 
 	if len(done.Events) == 0 {
-		consent, _ := domain.ConsentsAt(history, time.Time{}, time.Time{}).Record(c.Consent)
+		consent, _ := domain.ConsentIn(history, c.Consent)
 		return Answer[domain.Consent]{Value: consent, Position: consent.Position}, nil
 	}
 	return h.consentAnswer(ctx, history, done)
@@ -191,30 +189,40 @@ func (h *Handler) consentAnswer(
 		history = append(history, of(done.Events, event.Stream)...)
 	}
 
-	consent, _ := domain.ConsentsAt(history, time.Time{}, time.Time{}).Record(domain.ConsentID{UUID: event.Record})
+	consent, _ := domain.ConsentIn(history, domain.ConsentID{UUID: event.Record})
 	return Answer[domain.Consent]{Value: consent, Position: done.Position()}, nil
 }
 
-// subjectOf finds the person who decided about a consent, without a read table.
+// subjectOf finds the person who decided about a consent, without a read table. Whoever acts for nobody else asks about their
+// own: whether it is theirs shows when their decisions are read.
 func (h *Handler) subjectOf(ctx context.Context, call Call, id domain.ConsentID) (domain.UserID, error) {
+	if !call.ActsForOthers() {
+		return call.User, nil
+	}
+
 	stream, found, err := h.Store.StreamOf(ctx, call.Tenant, id.UUID)
 	if err != nil {
 		return domain.UserID{}, err
 	}
-
-	subject := stream.Subject()
-	if !found || stream.Type != domain.ConsentStream || (subject != call.User && !call.ActsForOthers()) {
+	if !found || stream.Type != domain.ConsentStream {
 		return domain.UserID{}, domain.Refuse(domain.CodeNotFound, "There is no such consent.")
 	}
-	return subject, nil
+	return stream.Subject(), nil
 }
 
 // closeAccount adds to an append the closing of an account whose consent was withdrawn. This is
 // never refused, not even to a tenant's last admin: SALGA can appoint another.
-func closeAccount(a *domain.Append, user domain.User, admins domain.Admins) {
+func (h *Handler) closeAccount(ctx context.Context, a *domain.Append, id domain.UserID) error {
+	person, staff := domain.UserOf(id), domain.AdminsOf(a.Tenant)
+	history, err := h.Store.Load(ctx, a.Tenant, person, staff)
+	if err != nil {
+		return err
+	}
+	user, admins := domain.Fold[domain.User](of(history, person)), domain.Fold[domain.Admins](of(history, staff))
+
 	events := user.Deactivate(domain.CauseConsentWithdrawn)
 	if len(events) == 0 {
-		return
+		return nil
 	}
 
 	a.Writes = append(a.Writes, domain.Write{Stream: domain.UserOf(user.ID), Expected: user.Version, Events: events})
@@ -225,4 +233,5 @@ func closeAccount(a *domain.Append, user domain.User, admins domain.Admins) {
 		})
 	}
 	endSessions(a, user.ID)
+	return nil
 }

@@ -61,7 +61,7 @@ func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (
 	}
 
 	var check Check
-	check.Allowed, check.By, check.Decided = domain.ConsentsAt(of(events, stream), c.At, c.KnownAt).Check(c.Purpose)
+	check.Allowed, check.By, check.Decided = domain.ConsentsFor(c.Purpose, of(events, stream), c.At, c.KnownAt).Check(c.Purpose)
 	return check, nil
 }
 

@@ -43,7 +43,7 @@ func (c RecordConsent) Decide(history []Recorded, purpose Purpose, now time.Time
 	if err != nil {
 		return nil, err
 	}
-	if err := c.possible(ConsentsAt(history, c.GivenAt, time.Time{}), notice); err != nil {
+	if err := c.possible(ConsentsFor(c.Purpose, history, c.GivenAt, time.Time{}), notice); err != nil {
 		return nil, err
 	}
 	d := c.decision(notice)
@@ -174,7 +174,7 @@ func (c WithdrawConsent) Decide(history []Recorded, now time.Time) ([]Event, err
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	consent, ok := ConsentsAt(history, time.Time{}, time.Time{}).Record(c.ID)
+	consent, ok := ConsentIn(history, c.ID)
 	switch {
 	case !ok:
 		return nil, Refuse(CodeNotFound, "There is no such consent.")
@@ -211,7 +211,8 @@ func stated(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 func WithdrawAll(history []Recorded, byStaff bool) (events []Event) {
 	now := ConsentsAt(history, time.Time{}, time.Time{})
 	for _, c := range now.Records() {
-		if in, ok := now.InForce(c.Purpose); ok && in.ID == c.ID {
+		_, by, _ := now.Check(c.Purpose)
+		if in, ok := by.Event.(*ConsentGranted); ok && in.ConsentID == c.ID {
 			events = append(events, &ConsentWithdrawn{ConsentID: c.ID, Purpose: c.Purpose, RecordedBy: recordedBy(byStaff)})
 		}
 	}

@@ -251,6 +251,126 @@ func (o oracle) agree(t *rapid.T, c domain.Consents) {
 	}
 }
 
+// slow is the fold as one would write it first: each withdrawal looks through every record. It is obviously right, and quadratic.
+type slow struct {
+	records []domain.Consent
+	current map[string]domain.Recorded
+}
+
+func slowly(events []domain.Recorded, at, knownAt time.Time) slow {
+	var visible []domain.Recorded
+	for _, e := range events {
+		if (at.IsZero() || !e.EffectiveAt.After(at)) && (knownAt.IsZero() || !e.RecordedAt.After(knownAt)) {
+			visible = append(visible, e)
+		}
+	}
+	slices.SortStableFunc(visible, func(a, b domain.Recorded) int {
+		return cmp.Or(a.EffectiveAt.Compare(b.EffectiveAt), cmp.Compare(a.Position, b.Position))
+	})
+
+	s := slow{current: map[string]domain.Recorded{}}
+	for _, r := range visible {
+		switch e := r.Event.(type) {
+		case *domain.ConsentGranted:
+			s.decide(r, e.Decision, true)
+		case *domain.ConsentRefused:
+			s.decide(r, e.Decision, false)
+		case *domain.ConsentWithdrawn:
+			s.withdraw(r, e.Purpose)
+		}
+	}
+	return s
+}
+
+func (s *slow) decide(r domain.Recorded, d domain.Decision, consented bool) {
+	s.records = append(s.records, domain.Consent{
+		ID: d.ConsentID, Subject: r.Subject, Purpose: d.Purpose, NoticeVersion: d.NoticeVersion, Consented: consented,
+		GivenAt: r.EffectiveAt, RecordedAt: r.RecordedAt, Position: r.Position,
+	})
+	s.current[d.Purpose] = r
+}
+
+func (s *slow) withdraw(r domain.Recorded, purpose string) {
+	for i := range s.records {
+		rec := &s.records[i]
+		if rec.Purpose == purpose && rec.Consented && !rec.Withdrawn() {
+			rec.WithdrawnAt, rec.Position = r.EffectiveAt, max(rec.Position, r.Position)
+			s.current[purpose] = r
+		}
+	}
+}
+
+func (s *slow) of(purpose string) (records []domain.Consent) {
+	for _, r := range s.records {
+		if r.Purpose == purpose {
+			records = append(records, r)
+		}
+	}
+	return records
+}
+
+func TestTheFoldIsWhatTheSlowFoldIs(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		history := anyHistory(t, true)
+		at, known := anyInstant(t, "at"), anyInstant(t, "known at")
+		want, got := slowly(history, at, known), domain.ConsentsAt(history, at, known)
+		if diff := domaintest.Diff(want.records, got.Records()); diff != "" {
+			t.Fatalf("records (-slow +fold):\n%s", diff)
+		}
+
+		for _, p := range purposes() {
+			decides, ok := want.current[p]
+			alone := domain.ConsentsFor(p, history, at, known)
+			for _, c := range []domain.Consents{got, alone} {
+				if _, by, decided := c.Check(p); decided != ok || by.Position != decides.Position {
+					t.Fatalf("%s is decided %t at %d, by the slow fold %t at %d", p, decided, by.Position, ok, decides.Position)
+				}
+			}
+
+			if diff := domaintest.Diff(want.of(p), alone.Records()); diff != "" {
+				t.Fatalf("records for %s alone (-slow +fold):\n%s", p, diff)
+			}
+		}
+		for _, want := range slowly(history, time.Time{}, time.Time{}).records {
+			if got, ok := domain.ConsentIn(history, want.ID); !ok || domaintest.Diff(want, got) != "" {
+				t.Fatalf("consent %s alone is %+v, by the slow fold %+v", want.ID, got, want)
+			}
+		}
+	})
+}
+
+// One person may decide as often as they like. Ten times as many decisions take ten times as long, not a hundred times: then
+// this would take minutes.
+func TestAPersonWithVeryManyDecisionsIsFoldedInTime(t *testing.T) {
+	t.Parallel()
+	const n = 100_000
+	history := make([]domain.Recorded, 0, 2*n)
+	clock := domaintest.Clock("2026-03-01")
+	for i := range n {
+		clock = clock.Add(time.Second)
+		id := domain.ConsentID{}
+		id.UUID[0], id.UUID[1], id.UUID[2] = byte(i>>16), byte(i>>8), byte(i)
+		for j, e := range []domain.Event{
+			&domain.ConsentGranted{Decision: domain.Decision{ConsentID: id, Purpose: "newsletter"}},
+			&domain.ConsentWithdrawn{ConsentID: id, Purpose: "newsletter"},
+		} {
+			history = append(history, domain.Recorded{
+				Position: int64(2*i + j + 1), Version: 2*i + j + 1, Stream: consents(), Event: e, EffectiveAt: clock, RecordedAt: clock,
+			})
+		}
+	}
+
+	c := domain.ConsentsAt(history, time.Time{}, time.Time{})
+	last := c.Records()[n-1]
+	if !last.Withdrawn() || last.Position != 2*n {
+		t.Errorf("the last record is %+v", last)
+	}
+	if events := domain.WithdrawAll(history[:2*n-1], false); len(events) != 1 {
+		t.Errorf("%d withdrawals end one grant", len(events))
+	}
+}
+
 func TestWithoutBackDatingTheStateAtAnInstantIsTheLogFoldedUntilThen(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -146,6 +147,11 @@ func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.
 			return err
 		}
 		_, err = reader.Streams(t.Context(), tx, domain.ConsentStream, []domain.UserID{user}, 1000)
+		if err != nil {
+			return err
+		}
+		since := map[domain.UserID]time.Time{user: time.Unix(0, 0)}
+		_, err = reader.EffectiveSince(t.Context(), tx, (*domain.ConsentWithdrawn)(nil), since, 1000)
 		return err
 	})
 	if err != nil {

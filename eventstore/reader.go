@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -97,6 +98,29 @@ func (r *Reader) Streams(ctx context.Context, tx pgx.Tx, kind domain.StreamType,
 	// Planned anew each time: a plan from when the log was small would read all of it.
 	rows, err := collect(tx.Query(ctx, `select `+columns+` from trust.events
 		where subject_id = any($1) and stream_type = $2 and position <= $3 order by position`, pgx.QueryExecModeCacheDescribe, ids, string(kind), upTo))
+	if err != nil {
+		return nil, Unavailable(err)
+	}
+	return r.open(ctx, tx, rows)
+}
+
+// EffectiveSince reads the events of one type about some subjects that hold from an instant of each or later, up to a position, in
+// order of position, personal parts opened.
+func (r *Reader) EffectiveSince(
+	ctx context.Context, tx pgx.Tx, of domain.Event, since map[domain.UserID]time.Time, upTo int64,
+) ([]domain.Recorded, error) {
+	const sql = `select e.* from unnest($1::uuid[], $2::timestamptz[]) s (id, since), lateral (
+			select ` + columns + ` from trust.events
+			where subject_id = s.id and event_type = $3 and effective_at >= s.since and position <= $4) e
+		order by e.position`
+
+	ids, instants := make([][16]byte, 0, len(since)), make([]time.Time, 0, len(since))
+	for subject, instant := range since {
+		ids, instants = append(ids, subject.UUID), append(instants, instant)
+	}
+
+	// Planned anew each time: a plan from when the log was small would read all of it.
+	rows, err := collect(tx.Query(ctx, sql, pgx.QueryExecModeCacheDescribe, ids, instants, of.EventType(), upTo))
 	if err != nil {
 		return nil, Unavailable(err)
 	}

@@ -3,6 +3,8 @@ package projections
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,24 +30,24 @@ func (consents) Name() string { return "consents" }
 // Kinds implements Projection.
 func (p consents) Kinds() []domain.StreamType { return []domain.StreamType{p.source().kind} }
 
-// Apply implements Projection.
-//
-// A decision that holds from when it was recorded comes last in the fold of its subject, so it touches no other record and is
-// folded alone. A withdrawal, or a decision given before it was recorded, may touch any: such a subject is folded again from the
-// first event on.
-func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, upTo int64) error {
-	again, err := loadHistories(ctx, tx, events, upTo)
+// Apply implements Projection. It does no more than the page asks for, however much its people decided before: a withdrawal
+// changes the rows that it ends, and a decision that came in late is folded with the withdrawals that hold from later on.
+func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, _ int64) error {
+	ended, err := c.ended(ctx, tx, events)
+	if err != nil {
+		return err
+	}
+	later, err := laterWithdrawals(ctx, tx, events)
 	if err != nil {
 		return err
 	}
 
-	rows := make([]consentRow, 0, len(events))
-	for i := range events {
-		if _, ok := again[streamOf(events[i])]; !ok {
-			rows = append(rows, foldConsents(events[i:i+1])...)
-		}
+	histories := make(map[stream][]domain.Recorded)
+	for _, e := range append(later, events...) {
+		histories[streamOf(e)] = append(histories[streamOf(e)], e)
 	}
-	for _, history := range again {
+	rows := ended
+	for _, history := range histories {
 		rows = append(rows, foldConsents(history)...)
 	}
 	return consentsTable().upsert(ctx, tx, c.table, rows)
@@ -56,42 +58,81 @@ func isWithdrawal(e *domain.Recorded) bool {
 	return ok
 }
 
-func touchesOthers(e *domain.Recorded) bool {
-	return isWithdrawal(e) || e.EffectiveAt.Before(e.RecordedAt)
+// decisions names what a person decided about one purpose.
+type decisions struct {
+	stream
+
+	purpose string
 }
 
-// loadHistories gives all consent events, up to a position, of the subjects that must be folded again. A history that begins in
-// the page is all in the page.
-func loadHistories(ctx context.Context, tx follow.Tx, page []domain.Recorded, upTo int64) (map[stream][]domain.Recorded, error) {
-	again := make(map[stream][]domain.Recorded)
-	for i := range page {
-		if touchesOthers(&page[i]) {
-			again[streamOf(page[i])] = nil
+// ended reads the rows from before the page that its withdrawals end, or end earlier, and returns them as they become. A grant ends
+// with the first withdrawal after it, by effective time and position.
+func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) ([]consentRow, error) {
+	const from = ` from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[]) k (tenant, subject, purpose, since)
+		join %s t on t.tenant_id = k.tenant and t.subject_id = k.subject and t.purpose = k.purpose
+		where t.consented and t.decided < $5 and (t.withdrawn_at is null or t.withdrawn_at > k.since)`
+
+	withdrawals := make(map[decisions][]domain.Recorded)
+	for _, e := range page {
+		if w, ok := e.Event.(*domain.ConsentWithdrawn); ok {
+			key := decisions{streamOf(e), w.Purpose}
+			withdrawals[key] = append(withdrawals[key], e)
 		}
 	}
-	for i := range page {
-		key := streamOf(page[i])
-		if history, ok := again[key]; ok && (page[i].Version == 1 || len(history) > 0) {
-			again[key] = append(history, page[i])
-		}
+	if len(withdrawals) == 0 {
+		return nil, nil
 	}
-	var older []domain.UserID
-	for key, history := range again {
-		if len(history) == 0 {
-			older = append(older, domain.UserID{UUID: key.id})
-		}
+	keys, since := make([]decisions, 0, len(withdrawals)), make([]time.Time, 0, len(withdrawals))
+	for key, in := range withdrawals {
+		slices.SortStableFunc(in, func(a, b domain.Recorded) int { return a.EffectiveAt.Compare(b.EffectiveAt) })
+		keys, since = append(keys, key), append(since, in[0].EffectiveAt)
 	}
-	if len(older) == 0 {
-		return again, nil
-	}
-	events, err := tx.Log.Streams(ctx, tx, domain.ConsentStream, older, upTo)
+
+	found, err := tx.Query(ctx, fmt.Sprintf("select t."+strings.Join(consentsTable().names(), ", t.")+from, c.table),
+		each(keys, func(k decisions) [16]byte { return k.tenant }), each(keys, func(k decisions) [16]byte { return k.id }),
+		each(keys, func(k decisions) string { return k.purpose }), since, page[0].Position)
 	if err != nil {
-		return nil, fmt.Errorf("load consent histories: %w", err)
+		return nil, fmt.Errorf("read %s: %w", c.table, err)
 	}
-	for _, e := range events {
-		again[streamOf(e)] = append(again[streamOf(e)], e)
+	rows, err := pgx.CollectRows(found, scanConsent)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", c.table, err)
 	}
-	return again, nil
+
+	changed := rows[:0]
+	for _, r := range rows {
+		in := withdrawals[decisions{stream{r.Tenant.UUID, r.Subject.UUID}, r.Purpose}]
+		first, _ := slices.BinarySearchFunc(in, r.GivenAt, func(w domain.Recorded, given time.Time) int {
+			return w.EffectiveAt.Compare(given)
+		})
+		if first == len(in) || r.Withdrawn() && !in[first].EffectiveAt.Before(r.WithdrawnAt) {
+			continue
+		}
+		r.WithdrawnAt, r.Position = in[first].EffectiveAt, in[first].Position
+		changed = append(changed, r)
+	}
+	return changed, nil
+}
+
+// laterWithdrawals reads the withdrawals recorded before the page that may end what its people said to have granted before that.
+func laterWithdrawals(ctx context.Context, tx follow.Tx, page []domain.Recorded) ([]domain.Recorded, error) {
+	since := make(map[domain.UserID]time.Time)
+	for _, e := range page {
+		subject := domain.UserID{UUID: e.Stream.ID}
+		late := !isWithdrawal(&e) && e.EffectiveAt.Before(e.RecordedAt)
+		if earliest, ok := since[subject]; late && (!ok || e.EffectiveAt.Before(earliest)) {
+			since[subject] = e.EffectiveAt
+		}
+	}
+	if len(since) == 0 {
+		return nil, nil
+	}
+
+	events, err := tx.Log.EffectiveSince(ctx, tx, (*domain.ConsentWithdrawn)(nil), since, page[0].Position-1)
+	if err != nil {
+		return nil, fmt.Errorf("load withdrawals: %w", err)
+	}
+	return events, nil
 }
 
 // foldConsents gives one subject's rows: all of them if the history is whole.

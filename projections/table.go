@@ -3,6 +3,7 @@ package projections
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -80,10 +81,15 @@ func (t readTable[R]) values(rows []R) [][]any {
 	})
 }
 
-// upsert writes rows, each of another key, in one statement.
+// atOnce is how many rows a statement writes, at most, so that each ends in time.
+const atOnce = 5000
+
+// upsert writes rows, each of another key.
 func (t readTable[R]) upsert(ctx context.Context, tx pgx.Tx, into string, rows []R) error {
-	if _, err := tx.Exec(ctx, t.upsertInto(into), each(t.columns, func(c column[R]) any { return c.values(rows) })...); err != nil {
-		return fmt.Errorf("write %s: %w", into, err)
+	for some := range slices.Chunk(rows, atOnce) {
+		if _, err := tx.Exec(ctx, t.upsertInto(into), each(t.columns, func(c column[R]) any { return c.values(some) })...); err != nil {
+			return fmt.Errorf("write %s: %w", into, err)
+		}
 	}
 	return nil
 }

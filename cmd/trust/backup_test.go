@@ -238,7 +238,7 @@ func TestARestoreGoesIntoAnEmptyDatabaseOnlyAndMakesIt(t *testing.T) {
 	t.Parallel()
 	s := small(t)
 	s.run("restore", "--from", "full").expect(t, exit.CodeNotSo, "the database is not empty")
-	s.run("status").expect(t, exit.CodeDone, "log") // and is as open as before
+	s.run("status").expect(t, exit.CodeNotSo, "stopped: ") // and is as open as before
 	s.run("restore", "--from", "nowhere").expect(t, exit.CodeNotSo, "there is no whole backup of keys in nowhere")
 
 	conn := connect(t, s)

@@ -196,7 +196,7 @@ func TestARotationThatIsKilledAtItsCommitIsFinishedByTheNext(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode of env: %v %v", info.Mode(), err)
 	}
-	s.run("status").expect(t, exit.CodeDone, "log")
+	s.run("status").expect(t, exit.CodeNotSo, "stopped: ")
 }
 
 func TestANewKeyThatTheEnvFileCannotHoldIsRefused(t *testing.T) {

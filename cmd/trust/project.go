@@ -45,7 +45,12 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go func() { stop(watchMasterKey(ctx, o.pool, c, false)) }()
-	if err := worker.Run(ctx); err != nil {
+	err = worker.Run(ctx)
+	if errors.Is(err, follow.ErrWrongLogin) {
+		return exit.WrongUsage("the login of DATABASE_URL_PROJECTOR is not in the role trust_projector, so it may not follow the log; " +
+			"set a login that is")
+	}
+	if err != nil {
 		return explainKey(c, err)
 	}
 	return whyEnded(told, ctx)

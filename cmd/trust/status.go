@@ -37,14 +37,26 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	var halted []string
+	return stateOf(status)
+}
+
+// stateOf says no when a projector does not run.
+func stateOf(status follow.Status) error {
+	names := map[follow.State][]string{}
 	for _, f := range status.Followers {
-		if f.State == follow.Halted {
-			halted = append(halted, f.Name)
-		}
+		names[f.State] = append(names[f.State], f.Name)
 	}
-	if len(halted) > 0 {
-		return exit.NotSo("halted: %s; the errors above say why, and a projector goes on by itself once its cause is mended", strings.Join(halted, ", "))
+
+	var wrong []string
+	if halted := names[follow.Halted]; len(halted) > 0 {
+		wrong = append(wrong, "halted: "+strings.Join(halted, ", ")+
+			"; the errors above say why, and a projector goes on by itself once its cause is mended")
+	}
+	if stopped := names[follow.Stopped]; len(stopped) > 0 {
+		wrong = append(wrong, "stopped: "+strings.Join(stopped, ", ")+"; no process runs these, so start trust up or trust project")
+	}
+	if len(wrong) > 0 {
+		return exit.NotSo("%s", strings.Join(wrong, "; "))
 	}
 	return nil
 }

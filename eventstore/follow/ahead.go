@@ -34,14 +34,17 @@ func (a *ahead) start(ctx context.Context, s span) {
 	}()
 }
 
-// take returns the events of a range if they are what was read.
-func (a *ahead) take(s span) ([]domain.Recorded, bool) {
+// take returns the events of a range if they are what was read, else nil.
+func (a *ahead) take(s span) *[]domain.Recorded {
 	if a.reading == nil {
-		return nil, false
+		return nil
 	}
 	got := <-a.reading
 	a.reading = nil
-	return got.events, got.span == s
+	if got.span != s {
+		return nil
+	}
+	return &got.events
 }
 
 func (a *ahead) read(ctx context.Context, s span) read {

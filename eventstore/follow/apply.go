@@ -25,6 +25,7 @@ type handler struct {
 	epoch  int64
 	pace   *pace
 	ahead  ahead
+	*progress
 
 	busy sync.Mutex // held while a range is applied: Watermill stops waiting for it after a while
 	conn *pgx.Conn
@@ -46,26 +47,53 @@ func (h *handler) handle(term context.Context, m *message.Message) {
 	h.busy.Lock()
 	defer h.busy.Unlock()
 
+	h.works()
+	defer h.works() // Watermill's part of the step begins
 	began := time.Now()
-	err := h.apply(term, s)
+	ahead := h.ahead.take(s)
+	if s.UpTo-s.After >= h.pace.size() { // so there may be a backlog
+		h.ahead.start(term, s)
+	}
+	err := h.within(term, s, ahead)
 	switch {
 	case err == nil: // also when the term has just ended: it was committed
-		h.pace.succeeded(s)
+		h.pace.succeeded(s, time.Since(began))
 		h.said = ""
 		if h.config.Committed != nil {
 			h.config.Committed(h.Name(), s.After, s.UpTo, time.Since(began))
 		}
 	case term.Err() != nil:
-	case errors.Is(err, errDeposed):
+	case errors.Is(err, errDeposed), errors.Is(err, errSilent):
 		h.depose(err)
 	default:
-		h.failed(term, s, h.orMoved(term, s, err), time.Since(began))
+		lost := h.conn == nil || h.conn.IsClosed() // before orMoved connects again
+		took := time.Since(began)
+		h.failed(term, s, h.orMoved(term, s, err), lost, took)
 	}
 }
 
-// apply brings the follower and its checkpoint from s.After to s.UpTo in one transaction.
-func (h *handler) apply(term context.Context, s span) error {
-	events, err := h.events(term, s)
+// errTooLong says that a range took longer than any may, and no statement of it did.
+var errTooLong = fmt.Errorf("it takes longer than %s", applyAtMost)
+
+// within applies a range within the time that any may take.
+func (h *handler) within(term context.Context, s span, ahead *[]domain.Recorded) error {
+	within, cancel := context.WithTimeout(term, applyAtMost)
+	defer cancel()
+
+	err := h.apply(within, s, ahead)
+	if err != nil && within.Err() != nil && term.Err() == nil && !errors.Is(err, errSilent) {
+		return errTooLong
+	}
+	return err
+}
+
+// apply brings the follower and its checkpoint from s.After to s.UpTo in one transaction. ahead is what was read ahead; nil:
+// nothing was.
+func (h *handler) apply(term context.Context, s span, ahead *[]domain.Recorded) error {
+	if err := h.connect(term); err != nil {
+		return err
+	}
+	events, err := h.events(term, s, ahead)
 	if err != nil {
 		return err
 	}
@@ -86,14 +114,9 @@ func (h *handler) apply(term context.Context, s span) error {
 	return tx.Commit(term)
 }
 
-// events reads a range, unless it was read ahead, and begins to read the next.
-func (h *handler) events(term context.Context, s span) ([]domain.Recorded, error) {
-	events, ok := h.ahead.take(s)
-	if s.UpTo-s.After == h.pace.full { // so there may be a backlog
-		h.ahead.start(term, s)
-	}
-	if err := h.connect(term); err != nil || ok {
-		return events, err
+func (h *handler) events(term context.Context, s span, ahead *[]domain.Recorded) ([]domain.Recorded, error) {
+	if ahead != nil {
+		return *ahead, nil
 	}
 	return h.read(term, h.conn, s)
 }
@@ -159,14 +182,17 @@ func (h *handler) orMoved(term context.Context, s span, cause error) error {
 }
 
 // failed narrows the range, or, when it is down to one event that cannot be applied, halts visibly at that event.
-func (h *handler) failed(term context.Context, s span, cause error, took time.Duration) {
-	found := judge(cause, h.conn == nil || h.conn.IsClosed(), took)
+func (h *handler) failed(term context.Context, s span, cause error, lost bool, took time.Duration) {
+	found := judge(cause, lost, took)
 	if found == hopeless {
 		h.depose(cause)
 		return
 	}
 
 	why := Describe(cause)
+	if found == tooSlow && pg.Classify(cause) == pg.Away {
+		why = fmt.Sprintf("its transaction stood idle for longer than %s, and Postgres ended it", deadAfter)
+	}
 	halted := h.pace.failed(s, found)
 	if halted {
 		why = fmt.Sprintf("event %d: %s", s.UpTo, why)

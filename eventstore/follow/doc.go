@@ -8,8 +8,9 @@
 // epoch. Nothing is ever skipped. Of any number of copies of a follower one leads and the others stand by.
 //
 // Fails how: an event that cannot be applied halts its follower directly before it, visibly (see Status), and the
-// follower goes on by itself once the cause is mended. A database that is away is waited for. A worker that lost its
-// leadership writes nothing.
+// follower goes on by itself once the cause is mended. A database that is away is waited for. A leader that makes no
+// progress steps down and says so: nothing waits for ever (silence.go has the bounds). A worker that lost its leadership
+// writes nothing.
 //
 // Not here: what followers make of events (projections), how events are stored and read (eventstore).
 package follow

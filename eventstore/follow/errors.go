@@ -21,7 +21,7 @@ type verdict int
 const (
 	// atFault: an event of the range cannot be applied.
 	atFault verdict = iota
-	// weather: the database was in trouble; no event is to blame.
+	// weather: the database was in trouble; no event is to blame, unless it happens with the same one again and again.
 	weather
 	// tooSlow: the database ended a statement or a transaction that took too long. Weather, unless it happens again.
 	tooSlow
@@ -31,8 +31,11 @@ const (
 
 // judge tells what a failure says. lost tells that the connection is gone, took how long the attempt went on.
 func judge(err error, lost bool, took time.Duration) verdict {
-	if errors.Is(err, errPanicked) {
+	switch {
+	case errors.Is(err, errPanicked):
 		return atFault
+	case errors.Is(err, errTooLong):
+		return tooSlow
 	}
 	switch pg.Classify(err) {
 	case pg.Settings:
@@ -55,12 +58,16 @@ func judge(err error, lost bool, took time.Duration) verdict {
 // passes tells whether a leadership that ended so may begin again.
 func passes(err error) bool {
 	trouble := pg.Classify(err)
-	return trouble != pg.None && trouble != pg.Settings || errors.Is(err, errDeposed) || errors.Is(err, context.Canceled)
+	return trouble != pg.None && trouble != pg.Settings || errors.Is(err, errDeposed) || errors.Is(err, errStalled) ||
+		errors.Is(err, context.Canceled)
 }
+
+// stepsDown tells whether a leader gave up though its lock was held: somebody else may be better off.
+func stepsDown(err error) bool { return errors.Is(err, errSilent) || errors.Is(err, errStalled) }
 
 // Describe says what is wrong for operators. Only texts known to hold no value of an event or a row are repeated.
 func Describe(err error) string {
-	for _, safe := range []error{errDeposed, errPanicked, errMoved} {
+	for _, safe := range []error{errDeposed, errPanicked, errMoved, errSilent, errStalled, errTooLong} {
 		if errors.Is(err, safe) {
 			return safe.Error()
 		}

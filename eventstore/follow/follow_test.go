@@ -284,3 +284,13 @@ func TestAServerThatRefusesTheLoginEndsTheWorker(t *testing.T) {
 		t.Errorf("Run returns %v", err)
 	}
 }
+
+func TestALoginWithoutTheRoleEndsTheWorker(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	config := w.config(t)
+	config.DatabaseURL = w.db.URL(pgtest.Query)
+	if err := follow.NewWorker(config, tally{}).Run(t.Context()); !errors.Is(err, follow.ErrWrongLogin) {
+		t.Errorf("Run returns %v", err)
+	}
+}

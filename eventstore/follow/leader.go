@@ -48,9 +48,13 @@ func campaign(ctx context.Context, r *runner) (*leadership, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
+	if err := demandRole(ctx, conn); err != nil {
+		pg.Close(ctx, conn)
+		return nil, err
+	}
 
 	l := &leadership{conn: conn, name: r.Name()}
-	for {
+	for said := false; ; said = true {
 		var won bool
 		if err = conn.QueryRow(ctx, try, leaderSpace, lockKey(r.Name())).Scan(&won); err != nil {
 			break
@@ -61,16 +65,36 @@ func campaign(ctx context.Context, r *runner) (*leadership, error) {
 			}
 			break
 		}
+		if !said {
+			r.logger.InfoContext(ctx, "follower stands by: another process leads")
+		}
 		sleep(ctx, pulse)
 	}
 	pg.Close(ctx, l.conn)
 	return nil, fmt.Errorf("wait to lead: %w", err)
 }
 
-// enter begins a new epoch. A follower that halted is still halted until it comes past the event.
+// ErrWrongLogin says that the login may not follow the log, whatever else it may do.
+var ErrWrongLogin = errors.New("the login is not in the role trust_projector")
+
+func demandRole(ctx context.Context, conn *pgx.Conn) error {
+	const sql = `select pg_catalog.pg_has_role(current_user, 'trust_projector', 'usage')`
+	var has bool
+	if err := conn.QueryRow(ctx, sql).Scan(&has); err != nil {
+		return fmt.Errorf("look at the login: %w", err)
+	}
+	if !has {
+		return ErrWrongLogin
+	}
+	return nil
+}
+
+// enter begins a new epoch. A follower that halted is still halted until it comes past the event; why a leader before stepped
+// down is history.
 func (l *leadership) enter(ctx context.Context) error {
 	const sql = `update trust.checkpoints set epoch = epoch + 1, seen_at = clock_timestamp(),
-			state = case when error is null then 'running' else 'halted' end
+			state = case when error_since is null then 'running' else 'halted' end,
+			error = case when error_since is null then null else error end
 		where follower = $1 returning epoch, position`
 
 	if _, err := l.conn.Exec(ctx, makeCheckpoint, l.name); err != nil {
@@ -79,9 +103,9 @@ func (l *leadership) enter(ctx context.Context) error {
 	return l.conn.QueryRow(ctx, sql, l.name).Scan(&l.epoch, &l.position)
 }
 
-// hold pings until the leadership or ctx ends. At most once a second it also leaves a sign of life; never waiting for the
+// hold pings until the leadership or ctx ends, or the work makes no progress. At most once a second it also leaves a sign of life; never waiting for the
 // transaction that moves the checkpoint, which leaves one itself.
-func (l *leadership) hold(ctx context.Context) error {
+func (l *leadership) hold(ctx context.Context, progress *progress) error {
 	const ping = `with sign as (
 			update trust.checkpoints set seen_at = clock_timestamp() where follower = (
 				select follower from trust.checkpoints
@@ -106,15 +130,25 @@ func (l *leadership) hold(ctx context.Context) error {
 		if ctx.Err() == nil && (err != nil || epoch != l.epoch) {
 			return errors.Join(errDeposed, err)
 		}
+		if progress.stalled() {
+			return errStalled
+		}
 	}
 }
 
-// leave says that the follower stopped, if it still leads, and gives up the lock by closing the connection.
-func (l *leadership) leave(ctx context.Context) {
-	const sql = `update trust.checkpoints set state = 'stopped', seen_at = clock_timestamp() where follower = $1 and epoch = $2`
+// leave says that the follower stopped, if it still leads, and why if it stepped down; and gives up the lock by closing the
+// connection.
+func (l *leadership) leave(ctx context.Context, cause error) {
+	const sql = `update trust.checkpoints set state = 'stopped', seen_at = clock_timestamp(), error = coalesce(error, $3)
+		where follower = $1 and epoch = $2`
 
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 	defer cancel()
-	_, _ = l.conn.Exec(within, sql, l.name, l.epoch) // without it the silence tells
+	var why *string
+	if stepsDown(cause) {
+		text := "stepped down: " + Describe(cause)
+		why = &text
+	}
+	_, _ = l.conn.Exec(within, sql, l.name, l.epoch, why) // without it the silence tells
 	pg.Close(ctx, l.conn)
 }

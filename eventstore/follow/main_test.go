@@ -107,9 +107,14 @@ func (w *world) config(t *testing.T) follow.Config {
 // run runs followers in this process until the test ends.
 func (w *world) run(t *testing.T, followers ...follow.Follower) {
 	t.Helper()
+	runConfig(t, w.config(t), followers...)
+}
+
+func runConfig(t *testing.T, config follow.Config, followers ...follow.Follower) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- follow.NewWorker(w.config(t), followers...).Run(ctx) }()
+	go func() { ended <- follow.NewWorker(config, followers...).Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		select {

@@ -45,7 +45,8 @@ type Status struct {
 	Notifications float64 `json:"-"`
 }
 
-// FollowerStatus is how far one follower is. Lag counts events. Error is why it halted.
+// FollowerStatus is how far one follower is. Lag counts events. Error is why it halted, or,
+// without ErrorSince, why its leader stepped down.
 type FollowerStatus struct {
 	Name       string     `json:"name"`
 	Position   int64      `json:"position"`

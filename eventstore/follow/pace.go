@@ -1,6 +1,8 @@
 package follow
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -16,37 +18,45 @@ const (
 	longestPause = 5 * time.Second
 	// tooOften is how often the same event may be too slow before it counts as at fault.
 	tooOften = 3
-	// tooLong is how many failures, one after the other, may be the weather while the leadership lives on beside them: the
-	// pauses between them are about six seconds. After that the event counts as at fault.
-	tooLong = 8
+	// tooRough is how often it may meet trouble that is not its own: a server that answers all else was never in such trouble
+	// for half a minute.
+	tooRough = 12
+
+	// firstPage is how many events a leader begins with. A page that took less than quick is followed by one of twice the
+	// size, one that took longer than slow by half.
+	firstPage = 500
+	quick     = 400 * time.Millisecond
+	slow      = time.Second
 )
 
-// pace is how large the next range may be and how long to wait before it. After a failure the next range is half of the failed
-// one, down to the single event that is at fault, so that the checkpoint comes to stand directly before it; full pages return
-// once the failed range is behind.
+// pace is how large the next range may be and how long to wait before it: as large as takes about a second. After a failure the
+// next range is half of the failed one, and a tenth if that was too slow, down to the single event that is at fault, so that the
+// checkpoint comes to stand directly before it; pages grow again once the failed range is behind.
 type pace struct {
 	full int64
 
 	mu      sync.Mutex
-	page    int64 // 0: full
-	suspect int64 // last position of the narrowest range that failed
-	slow    span  // the range that was too slow last
-	times   int   // how often it was, one time after the other
-	storms  int   // how often it was the weather, one time after the other
+	page    int64
+	suspect int64   // last position of the narrowest range that failed
+	last    failure // the one before, since the last success
+	times   int     // how often it came, one time after the other
 	backoff *pg.Backoff
 	pausing time.Duration // 0: no pause is due
 }
 
+// failure is how which range failed.
+type failure struct {
+	span  span
+	found verdict
+}
+
 func newPace(full int) *pace {
-	return &pace{full: int64(full), backoff: pg.NewBackoff(firstPause, longestPause)}
+	return &pace{full: int64(full), page: min(int64(full), firstPage), backoff: pg.NewBackoff(firstPause, longestPause)}
 }
 
 func (p *pace) size() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.page == 0 {
-		return p.full
-	}
 	return p.page
 }
 
@@ -57,36 +67,40 @@ func (p *pace) failed(s span, found verdict) (halt bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 
-	single := s.UpTo-s.After == 1
+	if this := (failure{s, found}); p.last != this {
+		p.last, p.times = this, 0
+	}
+	p.times++
+
+	single, narrower := s.UpTo-s.After == 1, (s.UpTo-s.After)/2
 	switch found {
 	case atFault:
 		halt = single
 	case tooSlow:
-		if p.slow != s {
-			p.slow, p.times = s, 0
-		}
-		p.times++
 		halt = single && p.times >= tooOften
+		narrower /= 5
 	case weather:
-		p.storms++
-		halt = single && p.storms >= tooLong
+		halt = single && p.times >= tooRough
 	case hopeless:
 	}
 
-	p.page, p.suspect = max((s.UpTo-s.After)/2, 1), s.UpTo
+	p.page, p.suspect = max(narrower, 1), s.UpTo
 	if single || found != atFault {
 		p.pausing = p.backoff.Next()
 	}
 	return halt
 }
 
-func (p *pace) succeeded(s span) {
+func (p *pace) succeeded(s span, took time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.backoff.Reset()
-	p.times, p.storms = 0, 0
-	if s.UpTo >= p.suspect {
-		p.page = 0
+	p.last = failure{}
+	switch {
+	case took > slow:
+		p.page = max((s.UpTo-s.After)/2, 1)
+	case took < quick && s.UpTo >= p.suspect && s.UpTo-s.After >= p.page:
+		p.page = min(2*p.page, p.full)
 	}
 }
 
@@ -108,16 +122,22 @@ func (p *pace) lost() time.Duration {
 
 // pauses decides how long the subscriber waits before it looks again.
 type pauses struct {
-	ended  <-chan struct{} // the leadership: v3 passes no context, and the wait below must end
-	pace   *pace
-	wake   <-chan struct{}
-	poll   time.Duration
-	logger *slog.Logger
+	ended    <-chan struct{} // the leadership: v3 passes no context, and the wait below must end
+	depose   context.CancelCauseFunc
+	pace     *pace
+	progress *progress
+	wake     <-chan struct{}
+	poll     time.Duration
+	logger   *slog.Logger
 }
 
 // HandleError implements the backoff manager. With nothing new it waits here for a wake-up, bounded, and asks for no more; v3
 // cannot end this wait, so the end of the term does. Every other pause is v3's to wait, which ends when it closes.
 func (p pauses) HandleError(_ watermill.LoggerAdapter, nothing bool, err error) time.Duration {
+	p.progress.rests()
+	if errors.Is(err, errSilent) {
+		p.depose(err)
+	}
 	if err != nil {
 		select {
 		case <-p.ended:

@@ -34,7 +34,7 @@ type span struct {
 }
 
 // follow subscribes and applies until term ends.
-func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, epoch int64) error {
+func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, epoch int64, progress *progress) error {
 	// Watermill's transaction is idle while the handler runs; the limit frees its locks should this process stand still.
 	config := session(r.database, "poll", 0, 10*time.Second)
 	pg.Pin(config)
@@ -53,9 +53,11 @@ func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, ep
 	subscriber, err := wmsql.NewSubscriber(db, wmsql.SubscriberConfig{
 		ConsumerGroup:  r.Name(),
 		AckDeadline:    &noDeadline,
-		SchemaAdapter:  ranges{pace: pace},
+		SchemaAdapter:  ranges{pace: pace, progress: progress},
 		OffsetsAdapter: offsets{},
-		BackoffManager: pauses{ended: term.Done(), pace: pace, wake: wake, poll: r.config.PollEvery, logger: r.logger},
+		BackoffManager: pauses{
+			ended: term.Done(), depose: depose, pace: pace, progress: progress, wake: wake, poll: r.config.PollEvery, logger: r.logger,
+		},
 	}, logger)
 	if err != nil {
 		return fmt.Errorf("subscribe: %w", err)
@@ -65,7 +67,7 @@ func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, ep
 		return fmt.Errorf("subscribe: %w", err)
 	}
 
-	h := &handler{runner: r, depose: depose, epoch: epoch, pace: pace, ahead: ahead{runner: r}}
+	h := &handler{runner: r, depose: depose, epoch: epoch, pace: pace, ahead: ahead{runner: r}, progress: progress}
 	defer h.end(term)
 	router.AddConsumerHandler(r.Name(), topic, subscriber, func(m *message.Message) error {
 		h.handle(term, m)
@@ -75,7 +77,10 @@ func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, ep
 }
 
 // ranges is the events table as a Watermill topic.
-type ranges struct{ pace *pace }
+type ranges struct {
+	pace     *pace
+	progress *progress
+}
 
 var errReadOnly = errors.New("events are appended by package eventstore alone")
 
@@ -89,6 +94,7 @@ func (r ranges) SelectQuery(_, group string, _ wmsql.OffsetsAdapter) wmsql.Query
 	const sql = `select c.position, least(h.position, c.position + $2)
 		from trust.checkpoints c, (select position from trust.events order by position desc limit 1) h
 		where c.follower = $1 and c.position < h.position`
+	r.progress.works()
 	return wmsql.Query{Query: sql, Args: []any{group, r.pace.size()}}
 }
 

@@ -78,16 +78,24 @@ func (b *bell) listen(ctx context.Context, config *pgx.ConnConfig) {
 	}
 }
 
+func ping(ctx context.Context, conn *pgx.Conn) error {
+	within, cancel := context.WithTimeout(ctx, silentAfter)
+	defer cancel()
+	return conn.Ping(within)
+}
+
 // deaf is after how much silence the connection is tried: a dead one is silent too.
 const deaf = 30 * time.Second
 
 func (b *bell) hear(ctx context.Context, config *pgx.ConnConfig) error {
-	conn, err := pg.Dial(ctx, config)
+	within, cancel := context.WithTimeout(ctx, applyAtMost)
+	defer cancel()
+	conn, err := pg.Dial(within, config)
 	if err != nil {
 		return err
 	}
 	defer pg.Close(ctx, conn)
-	if _, err := conn.Exec(ctx, "listen trust_events"); err != nil {
+	if _, err := conn.Exec(within, "listen trust_events"); err != nil {
 		return err
 	}
 	b.ring("") // for what came before listening
@@ -101,9 +109,7 @@ func (b *bell) hear(ctx context.Context, config *pgx.ConnConfig) error {
 			continue
 		}
 		if quiet && ctx.Err() == nil {
-			ping, cancel := context.WithTimeout(ctx, deadAfter)
-			err = conn.Ping(ping)
-			cancel()
+			err = ping(ctx, conn)
 		}
 		if err != nil {
 			return err

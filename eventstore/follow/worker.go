@@ -20,7 +20,8 @@ type Config struct {
 	// DatabaseURL connects as trust_projector, directly: sessions, locks and LISTEN do not survive a pooler.
 	DatabaseURL string
 	MasterKey   []byte
-	// PageSize is how many events a transaction takes, at most; 0: 5000.
+	// PageSize is how many events a transaction takes, at most; 0: 5000. It takes fewer if they would take longer than about
+	// a second.
 	PageSize int
 	// PollEvery is the longest that an idle follower sleeps without a wake-up; 0: 250 ms.
 	PollEvery time.Duration
@@ -37,6 +38,8 @@ const (
 	deadAfter = 1500 * time.Millisecond
 	// pulse is how often a leader shows that it lives and a standby tries to lead: a third of deadAfter.
 	pulse = 500 * time.Millisecond
+	// aside is for how long a leader that stepped down leaves the lead to its standbys.
+	aside = 2 * deadAfter
 	// goodbye bounds what a stopping follower still says to the database.
 	goodbye = time.Second
 )
@@ -96,19 +99,18 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 // session is a configuration for one kind of connection. Postgres ends the session after standing idle, or idle within
-// a transaction, for so long; 0: never. What a follower relies on is pinned, whatever is set on the role or the database.
+// a transaction, for so long; 0: never. The other bounds are those of silence.go.
 func session(database *pgx.ConnConfig, use string, idle, inTransaction time.Duration) *pgx.ConnConfig {
 	c := database.Copy()
 	eventstore.PlanByIndex(c)
-	for name, value := range map[string]string{
-		"client_encoding": "UTF8", "default_transaction_isolation": "read committed", "row_security": "on",
-		"statement_timeout": "0", "lock_timeout": "0",
-	} {
-		c.RuntimeParams[name] = value
+	if use != "listen" { // which is silent by nature, and tried by a ping
+		listenFor(&c.Config)
 	}
 	c.RuntimeParams["application_name"] = "trust-follow-" + use
 	c.RuntimeParams["idle_session_timeout"] = strconv.FormatInt(idle.Milliseconds(), 10)
 	c.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(inTransaction.Milliseconds(), 10)
+	c.RuntimeParams["lock_timeout"] = strconv.FormatInt(lockedAtMost.Milliseconds(), 10)
+	c.RuntimeParams["statement_timeout"] = strconv.FormatInt(statementAtMost.Milliseconds(), 10)
 	return c
 }
 
@@ -137,17 +139,20 @@ func (r *runner) run(ctx context.Context) error {
 			said = why
 			r.logger.WarnContext(ctx, "follower starts over", slog.String("why", why))
 		}
+		if stepsDown(err) {
+			sleep(ctx, aside)
+		}
 		sleep(ctx, pulse)
 	}
 }
 
 // serve is one leadership from candidacy to end.
-func (r *runner) serve(ctx context.Context) error {
+func (r *runner) serve(ctx context.Context) (err error) {
 	lead, err := campaign(ctx, r)
 	if err != nil {
 		return err
 	}
-	defer lead.leave(ctx)
+	defer func() { lead.leave(ctx, err) }()
 
 	if r.reader == nil {
 		if r.reader, err = eventstore.NewReader(ctx, lead.conn, r.config.MasterKey); err != nil {
@@ -158,11 +163,22 @@ func (r *runner) serve(ctx context.Context) error {
 
 	term, cancel := context.WithCancelCause(ctx)
 	var holding sync.WaitGroup
-	holding.Go(func() { cancel(lead.hold(term)) })
-	err = r.follow(term, cancel, lead.epoch)
+	progress := &progress{}
+	holding.Go(func() { cancel(r.hold(term, lead, progress)) })
+	err = r.follow(term, cancel, lead.epoch, progress)
 	cancel(err)
 	holding.Wait()
 	return context.Cause(term)
+}
+
+// hold keeps the leadership while there is progress. What stands still cannot be told to end, so the lead is given up at once.
+func (r *runner) hold(term context.Context, lead *leadership, progress *progress) error {
+	err := lead.hold(term, progress)
+	if errors.Is(err, errStalled) {
+		r.logger.ErrorContext(term, "follower steps down", slog.String("why", Describe(err)))
+		lead.leave(term, err)
+	}
+	return err
 }
 
 // read reads a range: the events that the follower wants.
