@@ -83,8 +83,9 @@ func retryAfter(code domain.Code) time.Duration {
 		return 5 * time.Second // a database that restarts
 	case domain.CodeNewerLog:
 		return 30 * time.Second // a rollout
+	default:
+		return time.Second
 	}
-	return time.Second
 }
 
 // problem is the body of every answer that is not a success (RFC 9457).

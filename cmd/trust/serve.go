@@ -95,10 +95,10 @@ func serveUntil(ctx context.Context, server *http.Server, listener net.Listener)
 // whyEnded returns the failure that ended ctx, whatever it is; nil when a signal ended told, which is ctx's parent.
 func whyEnded(told, ctx context.Context) error {
 	cause := context.Cause(ctx)
-	if told.Err() != nil || errors.Is(cause, context.Canceled) {
-		return nil
+	if stopped := told.Err() != nil || errors.Is(cause, context.Canceled); !stopped {
+		return exit.Explain(cause)
 	}
-	return exit.Explain(cause)
+	return nil
 }
 
 // swap is a handler that can be replaced while requests come.
