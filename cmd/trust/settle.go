@@ -98,6 +98,7 @@ func (s *settled) settleServer(ctx context.Context, c *settings.Config, log io.W
 	if err != nil {
 		return "", err
 	}
+	//nolint:contextcheck // asking a binary for its version takes milliseconds and has a limit of its own
 	if s.server, err = supervise.NewPostgres(c.DataDir, password, port, binaries, log, c.Debug); err != nil {
 		return "", err
 	}
