@@ -12,8 +12,11 @@ import (
 	"github.com/salga-trust/engine/migrations"
 )
 
-// Explain adds to an error of the database side what to do.
+// Explain adds to an error of the database side what to do. One that says so already stays as it is.
 func Explain(err error) error {
+	if _, explained := errors.AsType[*Error](err); explained {
+		return err
+	}
 	if unknown, ok := errors.AsType[*domain.UnknownEventError](err); ok {
 		return WrongUsage("%v", unknown)
 	}
