@@ -29,7 +29,7 @@ func (s *Store) Leading() bool {
 	return s.appender.leading
 }
 
-// SetPatience is WithPatience for a store that is open; nothing may be on its way.
+// SetPatience is Patience for a store that is open; nothing may be on its way.
 func (s *Store) SetPatience(d time.Duration) { s.appender.patience = d }
 
 // Arguments gives what trust.append is called with for one append.

@@ -143,9 +143,7 @@ func (o *opened) close(ctx context.Context) {
 	if o.pool != nil {
 		o.pool.Close()
 	}
-	if o.conn != nil {
-		_ = o.conn.Close(ctx)
-	}
+	pg.Close(ctx, o.conn)
 }
 
 // dial opens one connection.
