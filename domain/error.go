@@ -41,6 +41,7 @@ const (
 	CodeOverloaded           Code = "overloaded"
 	CodeUnavailable          Code = "unavailable"
 	CodeTimeout              Code = "timeout"
+	CodeOutcomeUnknown       Code = "outcome_unknown"
 	CodeBusy                 Code = "busy"
 	CodeReadModelBehind      Code = "read_model_behind"
 	CodeNewerLog             Code = "newer_log"
@@ -122,10 +123,14 @@ func Refusals() map[Code]Refusal {
 		CodeOverloaded:           {ClassUnavailable, "Too many requests wait to be written; try again."},
 		CodeUnavailable:          {ClassUnavailable, "The database does not answer; try again shortly."},
 		CodeTimeout:              {ClassUnavailable, "This took the database too long; try again shortly."},
-		CodeBusy:                 {ClassUnavailable, "Too much happens to this at once; try again."},
-		CodeReadModelBehind:      {ClassUnavailable, "The log has not reached this position."},
-		CodeNewerLog:             {ClassUnavailable, "The log holds events of a newer release than this server: it is to be replaced; try again."},
-		CodeSubjectErased:        {ClassConflict, "This person's data was erased."},
+		CodeOutcomeUnknown: {
+			ClassUnavailable,
+			"It is not known whether this was carried out: send it again, under the same Idempotency-Key if it had one.",
+		},
+		CodeBusy:            {ClassUnavailable, "Too much happens to this at once; try again."},
+		CodeReadModelBehind: {ClassUnavailable, "The log has not reached this position."},
+		CodeNewerLog:        {ClassUnavailable, "The log holds events of a newer release than this server: it is to be replaced; try again."},
+		CodeSubjectErased:   {ClassConflict, "This person's data was erased."},
 		CodeRetentionHold: {
 			ClassConflict,
 			"A retention hold keeps this person's data; the erasure waits until it is lifted.",

@@ -39,20 +39,27 @@ const versionTable = "public.schema_version"
 // ErrNewerDatabase says that the database has files this binary does not know: run a newer binary.
 var ErrNewerDatabase = errors.New("the database is newer than this binary")
 
+// ErrOlderDatabase says that the database lacks files of this binary: it is to be migrated, or just is.
+var ErrOlderDatabase = errors.New("the database lacks migrations of this binary")
+
 // ErrNotUTF8 says that the database stores text in an encoding that cannot hold every name.
 var ErrNotUTF8 = errors.New("the database's encoding is not UTF8")
 
 // mostAhead is how many additive migrations a database may be ahead of a program that works on it: about a release.
 const mostAhead = 10
 
-// CheckServes returns ErrNewerDatabase when a database is too new for this program to work on: it has files that this program
-// does not know, and more than a few, or one that does not only add. Being older is not judged here. The role of conn needs
-// SELECT on public.schema_version and public.schema_additive.
+// CheckServes returns ErrOlderDatabase for a database that lacks files of this program, and ErrNewerDatabase for one that is too
+// new for it to work on: it has files that this program does not know, and more than a few, or one that does not only add. The
+// role of conn needs SELECT on public.schema_version and public.schema_additive.
 func CheckServes(ctx context.Context, conn *pgx.Conn) error {
 	have, want, err := Current(ctx, conn)
-	if err != nil || have <= want {
+	switch {
+	case err != nil || have == want:
 		return err
+	case have < want:
+		return ErrOlderDatabase
 	}
+
 	if have-want > mostAhead {
 		return ErrNewerDatabase
 	}
@@ -110,6 +117,9 @@ func Known() (int32, error) {
 
 // Current tells the version the database has (0: never migrated) and the one this binary wants. It changes nothing and
 // takes no lock; the role of conn needs SELECT on public.schema_version and nothing else.
+//
+// The version table is there a moment before the first file, which makes schema trust and lets others read the table. Whoever
+// may not read it before that has met a migration that just begins.
 func Current(ctx context.Context, conn *pgx.Conn) (have, want int32, err error) {
 	if want, err = Known(); err != nil {
 		return 0, 0, err
@@ -117,7 +127,10 @@ func Current(ctx context.Context, conn *pgx.Conn) (have, want int32, err error) 
 
 	// Asked of the catalog, because selecting from a missing table would abort the caller's transaction.
 	var exists bool
-	const find = `select exists (select from pg_catalog.pg_tables where schemaname = 'public' and tablename = 'schema_version')`
+	const find = `select exists (
+		select from pg_catalog.pg_class
+		where oid = to_regclass('public.schema_version')
+			and (pg_catalog.has_table_privilege(oid, 'select') or to_regnamespace('trust') is not null))`
 	if err := conn.QueryRow(ctx, find).Scan(&exists); err != nil {
 		return 0, want, fmt.Errorf("look for %s: %w", versionTable, err)
 	}

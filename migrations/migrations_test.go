@@ -106,6 +106,29 @@ func TestCurrentNeedsNothingButSelectOnTheVersion(t *testing.T) {
 	mustExec(t, super, "reset role")
 }
 
+// The version table is there before the first file has given anybody a right to read it.
+func TestCurrentIsZeroWhileTheFirstFileRuns(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, pgtest.Fresh(t))
+	role := pgx.Identifier{"waits_for_" + conn.Config().Database}.Sanitize()
+	mustExec(t, conn, "create table public.schema_version (version int4 not null); create role "+role+"; set role "+role)
+	t.Cleanup(func() {
+		if _, err := conn.Exec(context.Background(), "reset role; drop role "+role); err != nil {
+			t.Error(err)
+		}
+	})
+
+	have, _, err := migrations.Current(t.Context(), conn)
+	if err != nil || have != 0 {
+		t.Errorf("before: %d, %v", have, err)
+	}
+
+	mustExec(t, conn, "reset role; create schema trust; set role "+role)
+	if _, _, err := migrations.Current(t.Context(), conn); err == nil {
+		t.Error("a login that may not read the version of a migrated database is told that it has none")
+	}
+}
+
 func TestCurrentLeavesItsCallersTransactionWhole(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, pgtest.Fresh(t))
@@ -284,6 +307,15 @@ func TestAProgramServesADatabaseThatIsAheadByAdditiveFilesOnly(t *testing.T) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
 		})
+	}
+}
+
+func TestAProgramWaitsForTheMigrationsThatItBrings(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Fresh(t)
+	mustUp(t, url, files("create table public.first ()"))
+	if err := migrations.CheckServes(t.Context(), connect(t, url)); !errors.Is(err, migrations.ErrOlderDatabase) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -147,6 +147,7 @@ const (
 	ProblemCodeNotGranted              ProblemCode = "not_granted"
 	ProblemCodeNotSignedIn             ProblemCode = "not_signed_in"
 	ProblemCodeNoticeChanged           ProblemCode = "notice_changed"
+	ProblemCodeOutcomeUnknown          ProblemCode = "outcome_unknown"
 	ProblemCodeOverloaded              ProblemCode = "overloaded"
 	ProblemCodePasswordWrong           ProblemCode = "password_wrong"
 	ProblemCodePurposeNotConsentBased  ProblemCode = "purpose_not_consent_based"

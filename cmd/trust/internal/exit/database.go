@@ -59,6 +59,10 @@ func IsAway(err error) bool {
 
 // IsUnmigrated tells whether something is missing that migrations make: a schema, table, function, column or role.
 func IsUnmigrated(err error) bool {
+	if errors.Is(err, migrations.ErrOlderDatabase) {
+		return true
+	}
+
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
 		return false
