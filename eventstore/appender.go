@@ -19,6 +19,7 @@ import (
 type appender struct {
 	pool     *pgxpool.Pool
 	patience time.Duration
+	now      func() time.Time // this process's clock
 
 	mu      sync.Mutex
 	waiting []*waiter
@@ -46,7 +47,9 @@ const (
 	unheardFor = time.Second     // how long nobody is woken after the queue of notifications was full
 )
 
-func newAppender(pool *pgxpool.Pool) *appender { return &appender{pool: pool, patience: patience} }
+func newAppender(pool *pgxpool.Pool) *appender {
+	return &appender{pool: pool, patience: patience, now: time.Now}
+}
 
 // append writes one entry, together with whatever else waits. When ctx ends before the entry was taken into a batch it is
 // withdrawn; after that the outcome is awaited, because it can no longer be prevented. Its patience includes the time in which
@@ -233,15 +236,15 @@ func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) 
 // and what was decided is not lost for their sake.
 func (a *appender) call(ctx context.Context, entries []*entry, args []any) ([]result, error) {
 	if time.Now().Before(a.unheardUntil) {
-		return callUnheard(ctx, a.pool, entries, args)
+		return callUnheard(ctx, a.pool, a.now, entries, args)
 	}
 
-	results, err := call(ctx, a.pool, entries, args)
+	results, err := call(ctx, a.pool, a.now, entries, args)
 	if !pg.IsQueueFull(err) {
 		return results, err
 	}
 
-	results, err = callUnheard(ctx, a.pool, entries, args)
+	results, err = callUnheard(ctx, a.pool, a.now, entries, args)
 	if err == nil {
 		a.unheardUntil = time.Now().Add(unheardFor)
 	}

@@ -75,8 +75,8 @@ func (w *world) trial(t *testing.T, sql string, args []any, keep bool) trial {
 	var outcomes []int16
 	var firsts []int64
 	var versions []int32
-	var at time.Time
-	if err := tx.QueryRow(t.Context(), sql, args...).Scan(&outcomes, &firsts, &versions, &at); err != nil {
+	var at, clock time.Time
+	if err := tx.QueryRow(t.Context(), sql, args...).Scan(&outcomes, &firsts, &versions, &at, &clock); err != nil {
 		pg, ok := errors.AsType[*pgconn.PgError](err)
 		if !ok {
 			t.Fatal(err)
