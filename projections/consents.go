@@ -84,8 +84,12 @@ func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) 
 	}
 	keys, since := make([]decisions, 0, len(withdrawals)), make([]time.Time, 0, len(withdrawals))
 	for key, in := range withdrawals {
-		slices.SortStableFunc(in, func(a, b domain.Recorded) int { return a.EffectiveAt.Compare(b.EffectiveAt) })
-		keys, since = append(keys, key), append(since, in[0].EffectiveAt)
+		from := in[0].RecordedAt // all come after every decision before the page
+		if slices.ContainsFunc(in, domain.IsSaidBefore) {
+			slices.SortStableFunc(in, func(a, b domain.Recorded) int { return a.EffectiveAt.Compare(b.EffectiveAt) })
+			from = in[0].EffectiveAt
+		}
+		keys, since = append(keys, key), append(since, from)
 	}
 
 	found, err := tx.Query(ctx, fmt.Sprintf("select t."+strings.Join(consentsTable().names(), ", t.")+from, c.table),
@@ -102,10 +106,14 @@ func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) 
 	changed := rows[:0]
 	for _, r := range rows {
 		in := withdrawals[decisions{stream{r.Tenant.UUID, r.Subject.UUID}, r.Purpose}]
-		first, _ := slices.BinarySearchFunc(in, r.GivenAt, func(w domain.Recorded, given time.Time) int {
-			return w.EffectiveAt.Compare(given)
-		})
-		if first == len(in) || r.Withdrawn() && !in[first].EffectiveAt.Before(r.WithdrawnAt) {
+		first := 0
+		if slices.ContainsFunc(in, domain.IsSaidBefore) {
+			first, _ = slices.BinarySearchFunc(in, r.GivenAt, func(w domain.Recorded, given time.Time) int {
+				return w.EffectiveAt.Compare(given)
+			})
+		}
+		earlier := first < len(in) && domain.IsSaidBefore(in[first]) && in[first].EffectiveAt.Before(r.WithdrawnAt)
+		if first == len(in) || r.Withdrawn() && !earlier {
 			continue
 		}
 		r.WithdrawnAt, r.Position = in[first].EffectiveAt, in[first].Position
@@ -119,7 +127,7 @@ func laterWithdrawals(ctx context.Context, tx follow.Tx, page []domain.Recorded)
 	since := make(map[domain.UserID]time.Time)
 	for _, e := range page {
 		subject := domain.UserID{UUID: e.Stream.ID}
-		late := !isWithdrawal(&e) && e.EffectiveAt.Before(e.RecordedAt)
+		late := !isWithdrawal(&e) && domain.IsSaidBefore(e)
 		if earliest, ok := since[subject]; late && (!ok || e.EffectiveAt.Before(earliest)) {
 			since[subject] = e.EffectiveAt
 		}
