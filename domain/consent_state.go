@@ -120,14 +120,6 @@ func inOrder(events []held) []held {
 // isStated tells whether somebody stated when an event holds from; else it holds from when it was recorded.
 func isStated(e Event) bool { return !EffectiveOf(e).IsZero() }
 
-// IsSaidBefore tells of an event of a consent stream whether it claims to have been said before it was recorded: it may come
-// before others that are in the log already. One that does not comes after them all.
-func IsSaidBefore(e Recorded) bool { return isStated(e.Event) && e.EffectiveAt.Before(e.RecordedAt) }
-
-// IsStampedAhead tells whether an event was recorded while the newest of the log lay in the future of the clock: events before
-// it may hold from earlier than they say.
-func IsStampedAhead(e Recorded) bool { return !isStated(e.Event) && e.EffectiveAt.Before(e.RecordedAt) }
-
 // withdraw ends every grant for the purpose that still holds: the newest, and those it superseded.
 func (c *Consents) withdraw(open []int, purpose string, r *Recorded) {
 	for _, i := range open {

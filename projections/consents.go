@@ -31,8 +31,13 @@ func (consents) Name() string { return "consents" }
 func (p consents) Kinds() []domain.StreamType { return []domain.StreamType{p.source().kind} }
 
 // Apply implements Projection. It does no more than the page asks for, however much its people decided before: a withdrawal
-// changes the rows that it ends, and a decision that came in late is folded with the withdrawals that hold from later on.
-func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, _ int64) error {
+// changes the rows that it ends, and a decision that came in late is folded with the withdrawals that hold from later on. Only
+// where the log was ahead of the clock does an instant not tell the order, and the person's history is folded whole.
+func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, upTo int64) error {
+	whole, events, err := stampedAhead(ctx, tx, events, upTo)
+	if err != nil {
+		return err
+	}
 	ended, err := c.ended(ctx, tx, events)
 	if err != nil {
 		return err
@@ -43,7 +48,7 @@ func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recor
 	}
 
 	histories := make(map[stream][]domain.Recorded)
-	for _, e := range append(later, events...) {
+	for _, e := range slices.Concat(whole, later, events) {
 		histories[streamOf(e)] = append(histories[streamOf(e)], e)
 	}
 	rows := ended
@@ -51,6 +56,37 @@ func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recor
 		rows = append(rows, foldConsents(history)...)
 	}
 	return consentsTable().upsert(ctx, tx, c.table, rows)
+}
+
+// stampedAhead reads whole the histories of those of a page's people of whom something was recorded while the log was ahead of the
+// clock, and returns the events of the others as rest. It matters only for what holds from before it was recorded.
+func stampedAhead(ctx context.Context, tx follow.Tx, page []domain.Recorded, upTo int64) (whole, rest []domain.Recorded, err error) {
+	var early []domain.UserID
+	for _, e := range page {
+		if e.EffectiveAt.Before(e.RecordedAt) {
+			early = append(early, domain.UserID{UUID: e.Stream.ID})
+		}
+	}
+	if len(early) == 0 {
+		return nil, page, nil
+	}
+
+	subjects, err := tx.Log.StampedAhead(ctx, tx, domain.ConsentStream, early, upTo)
+	if err != nil {
+		return nil, nil, fmt.Errorf("look for what was stamped ahead: %w", err)
+	}
+	if len(subjects) == 0 {
+		return nil, page, nil
+	}
+	if whole, err = tx.Log.Streams(ctx, tx, domain.ConsentStream, subjects, upTo); err != nil {
+		return nil, nil, fmt.Errorf("load histories: %w", err)
+	}
+	for _, e := range page {
+		if !slices.Contains(subjects, domain.UserID{UUID: e.Stream.ID}) {
+			rest = append(rest, e)
+		}
+	}
+	return whole, rest, nil
 }
 
 func isWithdrawal(e *domain.Recorded) bool {
@@ -84,12 +120,8 @@ func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) 
 	}
 	keys, since := make([]decisions, 0, len(withdrawals)), make([]time.Time, 0, len(withdrawals))
 	for key, in := range withdrawals {
-		from := in[0].RecordedAt // all come after every decision before the page
-		if slices.ContainsFunc(in, domain.IsSaidBefore) {
-			slices.SortStableFunc(in, func(a, b domain.Recorded) int { return a.EffectiveAt.Compare(b.EffectiveAt) })
-			from = in[0].EffectiveAt
-		}
-		keys, since = append(keys, key), append(since, from)
+		slices.SortStableFunc(in, func(a, b domain.Recorded) int { return a.EffectiveAt.Compare(b.EffectiveAt) })
+		keys, since = append(keys, key), append(since, in[0].EffectiveAt)
 	}
 
 	found, err := tx.Query(ctx, fmt.Sprintf("select t."+strings.Join(consentsTable().names(), ", t.")+from, c.table),
@@ -106,14 +138,10 @@ func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) 
 	changed := rows[:0]
 	for _, r := range rows {
 		in := withdrawals[decisions{stream{r.Tenant.UUID, r.Subject.UUID}, r.Purpose}]
-		first := 0
-		if slices.ContainsFunc(in, domain.IsSaidBefore) {
-			first, _ = slices.BinarySearchFunc(in, r.GivenAt, func(w domain.Recorded, given time.Time) int {
-				return w.EffectiveAt.Compare(given)
-			})
-		}
-		earlier := first < len(in) && domain.IsSaidBefore(in[first]) && in[first].EffectiveAt.Before(r.WithdrawnAt)
-		if first == len(in) || r.Withdrawn() && !earlier {
+		first, _ := slices.BinarySearchFunc(in, r.GivenAt, func(w domain.Recorded, given time.Time) int {
+			return w.EffectiveAt.Compare(given)
+		})
+		if first == len(in) || r.Withdrawn() && !in[first].EffectiveAt.Before(r.WithdrawnAt) {
 			continue
 		}
 		r.WithdrawnAt, r.Position = in[first].EffectiveAt, in[first].Position
@@ -127,7 +155,7 @@ func laterWithdrawals(ctx context.Context, tx follow.Tx, page []domain.Recorded)
 	since := make(map[domain.UserID]time.Time)
 	for _, e := range page {
 		subject := domain.UserID{UUID: e.Stream.ID}
-		late := !isWithdrawal(&e) && domain.IsSaidBefore(e)
+		late := !isWithdrawal(&e) && e.EffectiveAt.Before(e.RecordedAt)
 		if earliest, ok := since[subject]; late && (!ok || e.EffectiveAt.Before(earliest)) {
 			since[subject] = e.EffectiveAt
 		}
