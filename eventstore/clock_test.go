@@ -1,10 +1,13 @@
 package eventstore_test
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 func TestNothingIsStampedWhileTheClocksDiffer(t *testing.T) {
@@ -77,5 +80,33 @@ func TestALogAheadOfTheClockGoesOnAndEventsHoldFromTheTrueInstant(t *testing.T) 
 	stored, err := w.store.Load(t.Context(), w.tenant, e.Stream)
 	if err != nil || !stored[0].EffectiveAt.Equal(e.EffectiveAt) || !stored[0].RecordedAt.Equal(e.RecordedAt) {
 		t.Errorf("the answer says %s and %s; stored is %+v, %v", e.EffectiveAt, e.RecordedAt, stored, err)
+	}
+}
+
+// Programs of the release before call both functions without their clock: they are answered as before, whatever it shows.
+func TestProgramsThatDoNotTellTheirClockGoOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	before := w.head(t)
+	for _, function := range []string{"append", "append_one"} {
+		args, err := w.store.Arguments(t.Context(), grant(w.tenant, someone(), 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		places := make([]string, len(args)-1)
+		for i := range places {
+			places[i] = "$" + strconv.Itoa(i+1)
+		}
+		sql := "select outcomes, firsts, versions, at from trust." + function + "(" + strings.Join(places, ", ") + ")"
+
+		var outcomes []int16
+		var firsts []int64
+		var versions []int32
+		var at time.Time
+		err = w.db.Conn(t, pgtest.Query).QueryRow(t.Context(), sql, args[:len(args)-1]...).Scan(&outcomes, &firsts, &versions, &at)
+		before++
+		if err != nil || outcomes[0] != 0 || firsts[0] != before || w.head(t) != before {
+			t.Errorf("%s: outcomes %d, first positions %d, at %s, %v", function, outcomes, firsts, at, err)
+		}
 	}
 }
