@@ -26,7 +26,7 @@ func clocksInWords(c eventstore.Clocks) []string {
 	var wrong []string
 	if c.Future > 0 {
 		wrong = append(wrong, fmt.Sprintf("recorded in the future: the newest event by %s, until %s; "+
-			"see "The clock was ahead" in docs/operator.md, it passes by itself", c.Future.Round(time.Second), c.Newest.Format(time.RFC3339)))
+			"see docs/operator.md, the clock was ahead, it passes by itself", c.Future.Round(time.Second), c.Newest.Format(time.RFC3339)))
 	}
 	if c.Differ() {
 		beside := "ahead of"
@@ -49,5 +49,5 @@ func notInFuture(ctx context.Context, db eventstore.Querier) error {
 		return nil
 	}
 	return exit.NotSo("recorded in the future: from position %d on, because the database's clock was ahead; "+
-		"all else is whole, so restore nothing: see "The clock was ahead" in docs/operator.md", first)
+		"all else is whole, so restore nothing: see docs/operator.md, the clock was ahead", first)
 }
