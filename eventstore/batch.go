@@ -175,12 +175,12 @@ func call(ctx context.Context, db Querier, entries []*entry, args []any) ([]resu
 }
 
 // callUnheard is call without waking anybody, in one round trip as well.
-func callUnheard(ctx context.Context, pool *pgxpool.Pool, entries []*entry, args []any) ([]result, error) {
+func callUnheard(ctx context.Context, conn *pgxpool.Conn, entries []*entry, args []any) ([]result, error) {
 	var said answer
 	batch := &pgx.Batch{}
 	batch.Queue(beUnheard)
 	batch.Queue(callOf(entries), args...).QueryRow(said.scan)
-	if err := pool.SendBatch(ctx, batch).Close(); err != nil {
+	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, err
 	}
 	return said.results(entries)

@@ -51,7 +51,12 @@ func Explain(err error) error {
 // IsAway tells whether an error means that the database does not answer now, and may later.
 func IsAway(err error) bool {
 	if refusal, ok := errors.AsType[*domain.Error](err); ok {
-		return refusal.Code == domain.CodeUnavailable || refusal.Code == domain.CodeTimeout || refusal.Code == domain.CodeOverloaded
+		switch refusal.Code {
+		case domain.CodeUnavailable, domain.CodeTimeout, domain.CodeOverloaded, domain.CodeOutcomeUnknown:
+			return true
+		default:
+			return false
+		}
 	}
 
 	switch pg.Classify(err) {

@@ -78,7 +78,7 @@ func CodeOf(err error) int {
 		switch refusal.Code {
 		case domain.CodeInvalid, domain.CodeNewerLog:
 			return CodeUsage
-		case domain.CodeUnavailable, domain.CodeTimeout, domain.CodeOverloaded, domain.CodeBusy:
+		case domain.CodeUnavailable, domain.CodeTimeout, domain.CodeOverloaded, domain.CodeOutcomeUnknown, domain.CodeBusy:
 			return CodeUnreachable
 		default:
 			return CodeNotSo
