@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 
 	"github.com/alexedwards/argon2id"
@@ -13,12 +14,17 @@ import (
 // system is busy.
 const hashPatience = 2 * time.Second
 
+// hashesRest is how long nobody hashes before the memory of the last ones is given back.
+const hashesRest = time.Second
+
 // hasher hashes and compares passwords with Argon2id (RFC 9106), a bounded number at once: each costs
-// 64 MiB and a core.
+// 64 MiB and a core. The collector is in no hurry with blocks of that size, and the system gets them back
+// later still; so once nobody hashes any more, they are collected and given back at once.
 type hasher struct {
-	turns  chan struct{}
-	params *argon2id.Params
-	dummy  string
+	turns   chan struct{}
+	release *time.Timer
+	params  *argon2id.Params
+	dummy   string
 }
 
 func newHasher(atOnce int, params *argon2id.Params) *hasher {
@@ -26,7 +32,9 @@ func newHasher(atOnce int, params *argon2id.Params) *hasher {
 	if err != nil {
 		panic(err) // only the system's random source can fail
 	}
-	return &hasher{turns: make(chan struct{}, atOnce), params: params, dummy: dummy}
+	return &hasher{
+		turns: make(chan struct{}, atOnce), release: time.AfterFunc(hashesRest, debug.FreeOSMemory), params: params, dummy: dummy,
+	}
 }
 
 func (h *hasher) hash(ctx context.Context, password string) (string, error) {
@@ -68,4 +76,7 @@ func (h *hasher) wait(ctx context.Context) error {
 	}
 }
 
-func (h *hasher) done() { <-h.turns }
+func (h *hasher) done() {
+	<-h.turns
+	h.release.Reset(hashesRest)
+}

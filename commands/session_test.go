@@ -1,6 +1,8 @@
 package commands_test
 
 import (
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -8,6 +10,7 @@ import (
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/internal/pgtest"
 )
 
 func TestEveryFailedSignInLooksTheSame(t *testing.T) {
@@ -179,5 +182,27 @@ func TestAChangeMeantForAnotherVersionIsRefused(t *testing.T) {
 		if same.Position != me.Position {
 			t.Errorf("unchanged gives position %d, want %d", same.Position, me.Position)
 		}
+	})
+}
+
+// Six sign-ins at once cost 64 MiB each; a process that kept that would be six times as large for the rest of its life.
+func TestTheMemoryOfSignInsIsGivenBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dear := commands.New(w.store, commands.Config{Hashes: 6})
+
+	var signing sync.WaitGroup
+	for range 6 {
+		signing.Go(func() {
+			_, err := dear.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "nobody@example.org", Password: "a guess of theirs"})
+			refused(t, err, domain.CodeInvalidCredentials)
+		})
+	}
+	signing.Wait()
+
+	pgtest.Eventually(t, "the process is as small as before", func() bool {
+		var memory runtime.MemStats
+		runtime.ReadMemStats(&memory)
+		return memory.HeapSys-memory.HeapReleased < 128<<20
 	})
 }

@@ -29,8 +29,9 @@ type Store interface {
 
 	// Append adds to the log, all or nothing. Errors: *domain.ConflictError, *domain.ClaimTakenError,
 	// *domain.SessionStaleError, *domain.KeyExistsError, *domain.StaffRecordError, CodeOverloaded,
-	// CodeUnavailable (the outcome is unknown: the same append may be sent again), CodeSubjectErased (a
-	// key it needs was destroyed).
+	// CodeUnavailable (it was not carried out), CodeOutcomeUnknown (it may have been, or may be yet: the same
+	// append may be sent again), CodeSubjectErased (a key it needs was destroyed). No refusal is of an append
+	// that comes into the log later.
 	Append(ctx context.Context, a domain.Append) (domain.Appended, error)
 	// FindAppend returns the events of an append made before, none if there is none. A zero tenant looks
 	// in all.

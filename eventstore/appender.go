@@ -26,6 +26,7 @@ type appender struct {
 	leading bool
 
 	unheardUntil time.Time // the leader's; see call
+	strays       []backend // the leader's; see endStrays
 }
 
 // waiter is an append in the queue. Its turn is either to lead or to read its result.
@@ -34,7 +35,7 @@ type waiter struct {
 	deadline time.Time // when its caller is answered at the latest
 	turn     chan struct{}
 	lead     bool
-	sent     bool // perhaps it is in the log already
+	sent     bool // it may be in the log already, or come into it; see mayStillCome
 	done     bool
 	result   result
 	err      error
@@ -74,7 +75,7 @@ func (a *appender) append(ctx context.Context, e *entry) (result, error) {
 			continue
 		case <-patience.C:
 			if a.withdraw(w, true) {
-				return result{}, Unavailable(fmt.Errorf("append: %w", context.DeadlineExceeded))
+				return result{}, w.unanswered(context.DeadlineExceeded)
 			}
 			continue
 		}
@@ -111,6 +112,15 @@ func (w *waiter) finish(r result, err error) {
 	w.turn <- struct{}{}
 }
 
+// unanswered is the error of an append that got no answer in time. One that was never sent is certainly not in the log.
+func (w *waiter) unanswered(err error) error {
+	err = fmt.Errorf("append: %w", err)
+	if w.sent {
+		return outcomeUnknown(err)
+	}
+	return Unavailable(err)
+}
+
 // withdraw takes an entry out of the queue, unless it leads, is being written, or was sent and that matters.
 func (a *appender) withdraw(w *waiter, evenIfSent bool) bool {
 	a.mu.Lock()
@@ -142,13 +152,22 @@ func (a *appender) flush(ctx context.Context) {
 
 func byDeadline(a, b *waiter) int { return a.deadline.Compare(b.deadline) }
 
-// putBack returns an entry that was sent to the queue.
+// putBack returns an entry whose batch got no answer to the queue.
 func (a *appender) putBack(w *waiter) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	w.lead, w.sent = false, true
+	w.lead = false
 	a.waiting = append(a.waiting, w)
 	slices.SortStableFunc(a.waiting, byDeadline)
+}
+
+// noteSent keeps in mind that a batch may be in the log, or come into it.
+func (a *appender) noteSent(batch []*waiter) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, w := range batch {
+		w.sent = true
+	}
 }
 
 func (a *appender) handOn() {
@@ -198,7 +217,7 @@ func (a *appender) write(ctx context.Context, batch []*waiter) {
 			if ctx.Err() != nil && time.Now().Before(w.deadline) {
 				a.putBack(w)
 			} else {
-				w.finish(result{}, Unavailable(fmt.Errorf("append: %w", err)))
+				w.finish(result{}, w.unanswered(err))
 			}
 		}
 	default:
@@ -209,7 +228,8 @@ func (a *appender) write(ctx context.Context, batch []*waiter) {
 }
 
 // send writes a batch, again on a new connection while the database is away, and on the same one when the batch met another
-// transaction: append ids make that safe, because what was committed before the connection broke comes back as a repeat.
+// transaction. Two things make that safe: no copy is on its way any more when the next is sent, and what was committed before
+// the connection broke comes back as a repeat. So an answer is final.
 func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) {
 	entries := make([]*entry, len(batch))
 	for i, w := range batch {
@@ -222,7 +242,7 @@ func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) 
 
 	pauses := pg.NewBackoff(10*time.Millisecond, 500*time.Millisecond)
 	for {
-		results, err := a.call(ctx, entries, args)
+		results, err := a.try(ctx, batch, entries, args)
 		if trouble := pg.Classify(err); trouble != pg.Away && trouble != pg.Again {
 			return results, err
 		}
@@ -232,19 +252,39 @@ func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) 
 	}
 }
 
-// call sends a batch once. When the cluster's queue of notifications is full it wakes nobody: followers come by themselves soon,
-// and what was decided is not lost for their sake.
-func (a *appender) call(ctx context.Context, entries []*entry, args []any) ([]result, error) {
-	if time.Now().Before(a.unheardUntil) {
-		return callUnheard(ctx, a.pool, a.now, entries, args)
+// try sends a batch once, when none that was sent before can come any more.
+func (a *appender) try(ctx context.Context, batch []*waiter, entries []*entry, args []any) ([]result, error) {
+	if err := a.endStrays(ctx); err != nil {
+		return nil, err
 	}
 
-	results, err := call(ctx, a.pool, a.now, entries, args)
+	conn, err := a.pool.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Release()
+
+	results, err := a.call(ctx, conn, entries, args)
+	if mayStillCome(err, conn) {
+		a.strays = append(a.strays, backendOf(conn))
+		a.noteSent(batch)
+	}
+	return results, err
+}
+
+// call sends a batch once. When the cluster's queue of notifications is full it wakes nobody: followers come by themselves soon,
+// and what was decided is not lost for their sake.
+func (a *appender) call(ctx context.Context, conn *pgxpool.Conn, entries []*entry, args []any) ([]result, error) {
+	if time.Now().Before(a.unheardUntil) {
+		return callUnheard(ctx, conn, a.now, entries, args)
+	}
+
+	results, err := call(ctx, conn, a.now, entries, args)
 	if !pg.IsQueueFull(err) {
 		return results, err
 	}
 
-	results, err = callUnheard(ctx, a.pool, a.now, entries, args)
+	results, err = callUnheard(ctx, conn, a.now, entries, args)
 	if err == nil {
 		a.unheardUntil = time.Now().Add(unheardFor)
 	}

@@ -181,14 +181,14 @@ func call(ctx context.Context, db Querier, now func() time.Time, entries []*entr
 
 // callUnheard is call without waking anybody, in one round trip as well.
 func callUnheard(
-	ctx context.Context, pool *pgxpool.Pool, now func() time.Time, entries []*entry, args []any,
+	ctx context.Context, conn *pgxpool.Conn, now func() time.Time, entries []*entry, args []any,
 ) ([]result, error) {
 	return stamped(now, args, func(args []any) ([]result, error) {
 		var said answer
 		batch := &pgx.Batch{}
 		batch.Queue(beUnheard)
 		batch.Queue(callOf(entries), args...).QueryRow(said.scan)
-		if err := pool.SendBatch(ctx, batch).Close(); err != nil {
+		if err := conn.SendBatch(ctx, batch).Close(); err != nil {
 			return nil, err
 		}
 		return said.results(entries)

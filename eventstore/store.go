@@ -41,6 +41,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, masterKey []byte, patience ..
 	config.MaxConns, config.MinConns = 2, 1 // one batch is written at a time; the other is for when a connection broke
 	PlanByIndex(config.ConnConfig)
 	config.ConnConfig.RuntimeParams["enable_sort"] = "off" // see trust.append
+	config.AfterConnect = noteBackend(config.AfterConnect)
 	writes, err := pg.Connect(ctx, config, pool)
 	if err != nil {
 		return nil, err

@@ -79,7 +79,7 @@ func statusOf(class domain.Class) int {
 // retryAfter is when to try again what failed for a passing reason.
 func retryAfter(code domain.Code) time.Duration {
 	switch code {
-	case domain.CodeUnavailable:
+	case domain.CodeUnavailable, domain.CodeOutcomeUnknown:
 		return 5 * time.Second // a database that restarts
 	case domain.CodeNewerLog, domain.CodeClockDiffers:
 		return 30 * time.Second // a rollout, an operator

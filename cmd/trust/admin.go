@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/google/uuid"
 	"golang.org/x/term"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
@@ -56,8 +57,11 @@ func createAdmin(ctx context.Context, handler *commands.Handler, municipality, e
 	if err != nil {
 		return false, err
 	}
+
+	call := commands.System(tenant)
+	call.Key = uuid.NewString() // or an account that was made unheard would be one that was there before
 	err = retry.WhileAway(ctx, func(ctx context.Context) error {
-		_, err := handler.CreateUser(ctx, commands.System(tenant), commands.CreateUser{
+		_, err := handler.CreateUser(ctx, call, commands.CreateUser{
 			Email: email, Password: password, FullName: name, Role: domain.Admin,
 		})
 		return err

@@ -120,29 +120,40 @@ func Pin(config *pgx.ConnConfig) {
 	config.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
 		all := maps.Clone(settings)
 		addPins(all, serverVersion(conn))
-		if err := set(ctx, conn, all); err != nil || then == nil {
+		backend, err := set(ctx, conn, all)
+		if err != nil {
 			return err
+		}
+
+		if backend != conn.PID() { // a pooler stands between
+			if err := refuseTransactionPooling(ctx, conn, &config.Config, backend); err != nil {
+				return err
+			}
+		}
+		if then == nil {
+			return nil
 		}
 		return then(ctx, conn)
 	}
 }
 
-// set applies settings in one message. A time limit of the login may end it; but its first statement lifts that limit.
-func set(ctx context.Context, conn *pgconn.PgConn, settings map[string]string) (err error) {
+// set applies settings in one message, and returns the server's process behind the connection. A time limit of the login may
+// end it; but its first statement lifts that limit.
+func set(ctx context.Context, conn *pgconn.PgConn, settings map[string]string) (backend uint32, err error) {
 	calls := make([]string, 0, len(settings))
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		calls = append(calls, "set_config("+literal(name)+", "+literal(settings[name])+", false)")
 	}
-	message := "set statement_timeout = 0; select " + strings.Join(calls, ", ") + "; " + durable
+	message := "set statement_timeout = 0; select " + strings.Join(calls, ", ") + "; " + durable + "; " + backendPID
 
 	const tries = 10
 	for range tries {
-		_, err = conn.Exec(ctx, message).ReadAll()
+		backend, err = ask(ctx, conn, message)
 		if said, ok := err.(*pgconn.PgError); !ok || said.Code != pgerrcode.QueryCanceled { //nolint:errorlint // as it came
-			return err
+			return backend, err
 		}
 	}
-	return err
+	return backend, err
 }
 
 // literal quotes a text, whatever standard_conforming_strings is yet.

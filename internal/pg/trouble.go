@@ -34,6 +34,9 @@ func Classify(err error) Trouble {
 		return None
 	}
 
+	if errors.Is(err, ErrTransactionPooling) {
+		return Settings
+	}
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return classifyState(refused.Code, connecting)

@@ -32,6 +32,11 @@ func Explain(err error) error {
 		return Unreachable(err, "the database has not the schema it should have; run trust migrate")
 	case IsClosed(err):
 		return Unreachable(err, "a restore into this database has not come to its end; wait for it, or restore into a new database")
+	case errors.Is(err, pg.ErrTransactionPooling):
+		return Unreachable(err, "set the pooler's pool_mode to session, or give an address that leads to Postgres directly")
+	case pg.IsStartRefused(err):
+		return Unreachable(err, "a pooler that takes no such settings answers at this address; give one that leads to Postgres directly, or "+
+			"take options out of it")
 	case pg.Classify(err) == pg.Settings:
 		return Unreachable(err, "the database refuses this program as it is configured; correct its address, or the login")
 	case IsRefused(err):
@@ -46,7 +51,12 @@ func Explain(err error) error {
 // IsAway tells whether an error means that the database does not answer now, and may later.
 func IsAway(err error) bool {
 	if refusal, ok := errors.AsType[*domain.Error](err); ok {
-		return refusal.Code == domain.CodeUnavailable || refusal.Code == domain.CodeTimeout || refusal.Code == domain.CodeOverloaded
+		switch refusal.Code {
+		case domain.CodeUnavailable, domain.CodeTimeout, domain.CodeOverloaded, domain.CodeOutcomeUnknown:
+			return true
+		default:
+			return false
+		}
 	}
 
 	switch pg.Classify(err) {

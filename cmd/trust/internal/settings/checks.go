@@ -131,19 +131,17 @@ func isPrivate(address string) bool {
 	})
 }
 
-// withRole makes sessions start with an empty search path and, unless role is empty, switched to a role. Both are start-up options,
-// so that they also survive "reset all".
+// withRole makes sessions switch to a role, unless it is empty. It is a setting by name and none of the start's options, which
+// poolers refuse.
 func withRole(address, role string) (string, error) {
 	u, err := parseDatabaseURL("DATABASE_URL", address)
 	if err != nil {
 		return "", err
 	}
 	query := u.Query()
-	options := strings.TrimSpace(query.Get("options") + " -c search_path=")
 	if role != "" {
-		options += " -c role=" + role
+		query.Set("role", role)
 	}
-	query.Set("options", options)
 	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // libpq does not read + as a blank
 	return u.String(), nil
 }

@@ -159,11 +159,11 @@ func TestAddressesAreDerivedBySwitchingRole(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const common = "postgres://owner:pw@db:5433/trust?options=-c%20work_mem%3D8MB%20-c%20search_path%3D"
+	const common = "postgres://owner:pw@db:5433/trust?options=-c%20work_mem%3D8MB"
 	want := map[string]string{
 		"owner":     common + "&sslmode=require",
-		"api":       common + "%20-c%20role%3Dtrust_query&sslmode=require",
-		"projector": common + "%20-c%20role%3Dtrust_projector&sslmode=require",
+		"api":       common + "&role=trust_query&sslmode=require",
+		"projector": common + "&role=trust_projector&sslmode=require",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
