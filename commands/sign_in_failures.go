@@ -40,7 +40,7 @@ func (f *failures) note(user domain.UserID) int {
 
 	now := f.now()
 	p, known := f.pending[user]
-	if known && now.Sub(p.since) < failurePause {
+	if known && !p.over(now) {
 		p.count++
 		f.pending[user] = p
 		return 0
@@ -48,7 +48,7 @@ func (f *failures) note(user domain.UserID) int {
 
 	if len(f.pending) >= maxFailing {
 		for u, p := range f.pending {
-			if now.Sub(p.since) >= failurePause {
+			if p.over(now) {
 				delete(f.pending, u)
 			}
 		}
@@ -57,3 +57,6 @@ func (f *failures) note(user domain.UserID) int {
 	f.pending[user] = failing{since: now}
 	return p.count + 1
 }
+
+// over tells whether the minute is over, also when the clock went back.
+func (p failing) over(now time.Time) bool { return now.Sub(p.since).Abs() >= failurePause }

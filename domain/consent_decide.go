@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -38,6 +39,9 @@ func (c RecordConsent) Decide(history []Recorded, purpose Purpose, now time.Time
 	}
 	if err := c.timely(now); err != nil {
 		return nil, err
+	}
+	if isAhead(c.Purpose, history, now) || purpose.isAhead(now) {
+		c.GivenAt = unlessJustNow(c.GivenAt, now)
 	}
 	notice, err := c.notice(purpose)
 	if err != nil {
@@ -182,11 +186,16 @@ func (c WithdrawConsent) Decide(history []Recorded, now time.Time) ([]Event, err
 		return nil, Refuse(CodeNotGranted, "This is a refusal: there is nothing to withdraw.")
 	case consent.Withdrawn():
 		return nil, nil
+	case consent.GivenAt.After(now) && !c.GivenAt.After(now):
+		c.GivenAt = time.Time{} // the clock ran ahead when it was given: the withdrawal comes after it all the same
 	case c.GivenAt.After(now):
 		return nil, Refuse(CodeGivenInFuture, "A withdrawal cannot be given in the future.")
 	case !c.GivenAt.IsZero() && c.GivenAt.Before(consent.GivenAt):
 		f.Add("given_at", "invalid", "A withdrawal cannot be given before the consent itself.")
 		return nil, f.Err()
+	}
+	if isAhead(consent.Purpose, history, now) {
+		c.GivenAt = unlessJustNow(c.GivenAt, now)
 	}
 	e := &ConsentWithdrawn{
 		ConsentID: c.ID, Purpose: consent.Purpose, GivenAt: c.GivenAt, RecordedBy: recordedBy(c.ByStaff),
@@ -202,6 +211,21 @@ func recordedBy(staff bool) string {
 		return ByStaff
 	}
 	return BySelf
+}
+
+// isAhead tells whether a decision about a purpose was stamped by a clock that ran ahead: it holds from later than now, but was
+// said by now.
+func isAhead(purpose string, history []Recorded, now time.Time) bool {
+	return slices.ContainsFunc(history, func(e Recorded) bool { return e.EffectiveAt.After(now) && purposeOf(e.Event) == purpose })
+}
+
+// unlessJustNow drops an instant that counts as just now. What says that it holds from when it is recorded comes after all that
+// was said before, also where that was stamped by a clock that ran ahead.
+func unlessJustNow(given, now time.Time) time.Time {
+	if now.Sub(given) <= LateAfter {
+		return time.Time{}
+	}
+	return given
 }
 
 // stated gives an instant as the log keeps it: UTC, microseconds. So payload and effective time agree.

@@ -3,17 +3,19 @@ package domain
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"time"
 )
 
 // Consents is what a subject had decided, at one instant, as known at one instant.
 type Consents struct {
-	records []Consent            // in the order of the fold
+	records []Consent            // in order of when they were given, then of position
 	current map[string]*Recorded // by purpose: the event that decides
 }
 
 // ConsentsAt folds a subject's consent events by two clocks: those that hold from at the latest `at` and were recorded at the
-// latest at `knownAt`, in order of (effective time, position). A zero time sets no bound. The events may come in any order.
+// latest at `knownAt`, in order of (effective time, position); see inOrder for a log whose clock ran backwards. A zero time sets
+// no bound. The events may come in any order.
 //
 // So a paper grant given on 1 March and recorded on 6 March is in force on 2 March as known today, and not as known on 2 March.
 func ConsentsAt(events []Recorded, at, knownAt time.Time) Consents {
@@ -27,35 +29,96 @@ func ConsentsFor(purpose string, events []Recorded, at, knownAt time.Time) Conse
 
 // foldConsents takes time in proportion to the events, and to sort those that came in late: one person may have very many.
 func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose string) bool) Consents {
-	var visible []*Recorded // they are large, and are sorted
+	known := map[string][]held{} // by purpose
 	for i := range events {
 		e := &events[i]
-		if (at.IsZero() || !e.EffectiveAt.After(at)) && (knownAt.IsZero() || !e.RecordedAt.After(knownAt)) && wanted(purposeOf(e.Event)) {
-			visible = append(visible, e)
+		if purpose := purposeOf(e.Event); purpose != "" && wanted(purpose) && (knownAt.IsZero() || !e.RecordedAt.After(knownAt)) {
+			known[purpose] = append(known[purpose], held{e, e.EffectiveAt})
 		}
 	}
-	slices.SortStableFunc(visible, func(a, b *Recorded) int {
-		return cmp.Or(a.EffectiveAt.Compare(b.EffectiveAt), cmp.Compare(a.Position, b.Position))
-	})
 
 	c := Consents{current: map[string]*Recorded{}}
-	open := map[string][]int{} // by purpose: which records are grants that still hold
-	for _, r := range visible {
-		switch e := r.Event.(type) {
-		case *ConsentGranted:
-			open[e.Purpose] = append(open[e.Purpose], len(c.records))
-			c.records = append(c.records, record(r, e.Decision, true))
-			c.current[e.Purpose] = r
-		case *ConsentRefused:
-			c.records = append(c.records, record(r, e.Decision, false))
-			c.current[e.Purpose] = r
-		case *ConsentWithdrawn:
-			c.withdraw(open[e.Purpose], e.Purpose, r)
-			delete(open, e.Purpose)
+	var decided []int64 // position of the decision in each record
+	for purpose, all := range known {
+		var open []int // which records are grants that still hold
+		for _, h := range inOrder(all) {
+			if !at.IsZero() && h.from.After(at) {
+				break
+			}
+
+			switch e := h.Event.(type) {
+			case *ConsentGranted:
+				open = append(open, len(c.records))
+				c.records, decided = append(c.records, record(h.Recorded, e.Decision, true)), append(decided, h.Position)
+				c.current[purpose] = h.Recorded
+			case *ConsentRefused:
+				c.records, decided = append(c.records, record(h.Recorded, e.Decision, false)), append(decided, h.Position)
+				c.current[purpose] = h.Recorded
+			case *ConsentWithdrawn:
+				c.withdraw(open, purpose, h.Recorded)
+				open = open[:0]
+			}
 		}
 	}
+
+	sort.Stable(byGivenAt{c.records, decided})
 	return c
 }
+
+// byGivenAt sorts records by when the decision was given, as stored, and by its position.
+type byGivenAt struct {
+	records []Consent
+	decided []int64
+}
+
+func (b byGivenAt) Len() int { return len(b.records) }
+
+func (b byGivenAt) Less(i, j int) bool {
+	return cmp.Or(b.records[i].GivenAt.Compare(b.records[j].GivenAt), cmp.Compare(b.decided[i], b.decided[j])) < 0
+}
+
+func (b byGivenAt) Swap(i, j int) {
+	b.records[i], b.records[j] = b.records[j], b.records[i]
+	b.decided[i], b.decided[j] = b.decided[j], b.decided[i]
+}
+
+// held is an event and from when it holds: from its effective time, or earlier where that cannot be.
+type held struct {
+	*Recorded
+
+	from time.Time
+}
+
+// inOrder returns what one person decided about one purpose in the order in which it counts: by effective time, then position.
+//
+// But somebody who says something now says it after everything they said before. So what stands before such an event in the log
+// and claims to hold only from later was stamped by a clock that ran ahead: it holds from that event's instant at the latest, and
+// comes before it. In a log whose clock never ran backwards there is no such event, and sorting is all there is to do.
+func inOrder(events []held) []held {
+	slices.SortFunc(events, func(a, b held) int { return cmp.Compare(a.Position, b.Position) })
+	byInstant := func(a, b held) int { return a.from.Compare(b.from) }
+
+	var latest time.Time
+	for i, e := range events {
+		if e.from.Before(latest) && !isStated(e.Event) {
+			before := events[:i]
+			slices.SortStableFunc(before, byInstant)
+			for j := i - 1; j >= 0 && before[j].from.After(e.from); j-- {
+				before[j].from = e.from
+			}
+			latest = e.from
+		}
+		if e.from.After(latest) {
+			latest = e.from
+		}
+	}
+
+	slices.SortStableFunc(events, byInstant)
+	return events
+}
+
+// isStated tells whether somebody stated when an event holds from; else it holds from when it was recorded.
+func isStated(e Event) bool { return !EffectiveOf(e).IsZero() }
 
 // withdraw ends every grant for the purpose that still holds: the newest, and those it superseded.
 func (c *Consents) withdraw(open []int, purpose string, r *Recorded) {
@@ -91,7 +154,7 @@ func record(r *Recorded, d Decision, consented bool) Consent {
 	}
 }
 
-// Records lists every decision, in the order of the fold.
+// Records lists every decision, in order of when it was given, as stored, and then of position.
 func (c Consents) Records() []Consent { return c.records }
 
 // Record gives one decision.

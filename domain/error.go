@@ -45,6 +45,7 @@ const (
 	CodeBusy                 Code = "busy"
 	CodeReadModelBehind      Code = "read_model_behind"
 	CodeNewerLog             Code = "newer_log"
+	CodeClockDiffers         Code = "clock_differs"
 	CodeSubjectErased        Code = "subject_erased"
 	CodeRetentionHold        Code = "retention_hold"
 	CodeStaffRecordKept      Code = "staff_record_kept"
@@ -130,7 +131,11 @@ func Refusals() map[Code]Refusal {
 		CodeBusy:            {ClassUnavailable, "Too much happens to this at once; try again."},
 		CodeReadModelBehind: {ClassUnavailable, "The log has not reached this position."},
 		CodeNewerLog:        {ClassUnavailable, "The log holds events of a newer release than this server: it is to be replaced; try again."},
-		CodeSubjectErased:   {ClassConflict, "This person's data was erased."},
+		CodeClockDiffers: {
+			ClassUnavailable,
+			"The clocks of this server and of its database are 24h0m0s apart, so nothing is recorded: the operator must set them right; try again then.",
+		},
+		CodeSubjectErased: {ClassConflict, "This person's data was erased."},
 		CodeRetentionHold: {
 			ClassConflict,
 			"A retention hold keeps this person's data; the erasure waits until it is lifted.",

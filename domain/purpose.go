@@ -3,6 +3,7 @@ package domain
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -95,12 +96,17 @@ func (p Purpose) Evolve(r Recorded) Purpose {
 		}
 	case *PurposeNoticePublished:
 		p.Notices = append(p.Notices[:len(p.Notices):len(p.Notices)],
-			Notice{Version: e.Notice, Texts: e.Texts, SHA256: e.SHA256, PublishedAt: r.RecordedAt})
+			Notice{Version: e.Notice, Texts: e.Texts, SHA256: e.SHA256, PublishedAt: r.EffectiveAt})
 	case *PurposeRetired:
 		p.Retired = true
 	}
 	p.Version = r.Version
 	return p
+}
+
+// isAhead tells whether a notice was stamped by a clock that ran ahead.
+func (p Purpose) isAhead(now time.Time) bool {
+	return slices.ContainsFunc(p.Notices, func(n Notice) bool { return n.PublishedAt.After(now) })
 }
 
 // Current is the newest notice.

@@ -184,7 +184,7 @@ func (s Rights) Evolve(r Recorded) Rights {
 	switch e := r.Event.(type) {
 	case *RequestLodged:
 		s.Requests = append(s.Requests, Request{
-			ID: e.RequestID, Subject: r.Subject, Kind: e.Kind, Status: RequestOpen, LodgedBy: e.LodgedBy, LodgedAt: r.RecordedAt,
+			ID: e.RequestID, Subject: r.Subject, Kind: e.Kind, Status: RequestOpen, LodgedBy: e.LodgedBy, LodgedAt: r.EffectiveAt,
 			DueOn: e.DueOn, Details: e.Private, Position: r.Position,
 		})
 	case *RequestFulfilled:
@@ -192,11 +192,11 @@ func (s Rights) Evolve(r Recorded) Rights {
 	case *RequestRefused:
 		s.close(e.RequestID, r, RequestDeclined, e.Ground, e.Private)
 	case *HoldPlaced:
-		s.Holds = append(s.Holds, Hold{ID: e.HoldID, Subject: r.Subject, PlacedAt: r.RecordedAt, Reason: e.Private, Position: r.Position})
+		s.Holds = append(s.Holds, Hold{ID: e.HoldID, Subject: r.Subject, PlacedAt: r.EffectiveAt, Reason: e.Private, Position: r.Position})
 	case *HoldLifted:
 		for i := range s.Holds {
 			if s.Holds[i].ID == e.HoldID {
-				s.Holds[i].LiftedAt, s.Holds[i].Position = r.RecordedAt, r.Position
+				s.Holds[i].LiftedAt, s.Holds[i].Position = r.EffectiveAt, r.Position
 			}
 		}
 	}
@@ -207,7 +207,7 @@ func (s Rights) Evolve(r Recorded) Rights {
 func (s Rights) close(id RequestID, r Recorded, status RequestStatus, ground Ground, note Personal[FreeText]) {
 	for i := range s.Requests {
 		if q := &s.Requests[i]; q.ID == id {
-			q.Status, q.Ground, q.ClosedAt, q.Note, q.Position = status, ground, r.RecordedAt, note, r.Position
+			q.Status, q.Ground, q.ClosedAt, q.Note, q.Position = status, ground, r.EffectiveAt, note, r.Position
 		}
 	}
 }

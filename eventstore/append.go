@@ -112,8 +112,8 @@ func (s *Store) prepare(ctx context.Context, a domain.Append) (*entry, error) {
 }
 
 const (
-	maxEvents = math.MaxInt16                                      // of one append: its events are numbered by a smallint
-	maxSides  = (math.MaxInt16 - int(masterKeyChanged)) / sideStep // likewise; see sideStep
+	maxEvents = math.MaxInt16                                  // of one append: its events are numbered by a smallint
+	maxSides  = (math.MaxInt16 - int(clocksDiffer)) / sideStep // likewise; see sideStep
 )
 
 // checkSize refuses an append that is larger than trust.append can number.
@@ -285,8 +285,8 @@ func (e *entry) appended(out result) domain.Appended {
 		r.Position = out.first + int64(i)
 		r.Version = out.versions[d.look] + d.offset
 		r.RecordedAt = out.at
-		if r.EffectiveAt.IsZero() || r.EffectiveAt.After(out.at) {
-			r.EffectiveAt = out.at
+		if r.EffectiveAt.IsZero() || r.EffectiveAt.After(out.clock) {
+			r.EffectiveAt = out.clock // which is earlier than at while the head of the log lies in the future
 		}
 		events[i] = r
 	}
@@ -313,6 +313,8 @@ func (e *entry) refusal(out result) error {
 	case masterKeyChanged:
 		// Sent again it may reach a process that has the new key.
 		return domain.Refuse(domain.CodeUnavailable, "This process works with a key that was replaced; try again.").Because(ErrMasterKeyChanged)
+	case clocksDiffer:
+		return clockRefusal(out.ahead)
 	case added, repeated: // no refusals
 	}
 	return fmt.Errorf("the append has an unknown outcome %d", out.outcome)

@@ -19,6 +19,7 @@ import (
 type appender struct {
 	pool     *pgxpool.Pool
 	patience time.Duration
+	now      func() time.Time // this process's clock
 
 	mu      sync.Mutex
 	waiting []*waiter
@@ -47,7 +48,9 @@ const (
 	unheardFor = time.Second     // how long nobody is woken after the queue of notifications was full
 )
 
-func newAppender(pool *pgxpool.Pool) *appender { return &appender{pool: pool, patience: patience} }
+func newAppender(pool *pgxpool.Pool) *appender {
+	return &appender{pool: pool, patience: patience, now: time.Now}
+}
 
 // append writes one entry, together with whatever else waits. When ctx ends before the entry was taken into a batch it is
 // withdrawn; after that the outcome is awaited, because it can no longer be prevented. Its patience includes the time in which
@@ -273,15 +276,15 @@ func (a *appender) try(ctx context.Context, batch []*waiter, entries []*entry, a
 // and what was decided is not lost for their sake.
 func (a *appender) call(ctx context.Context, conn *pgxpool.Conn, entries []*entry, args []any) ([]result, error) {
 	if time.Now().Before(a.unheardUntil) {
-		return callUnheard(ctx, conn, entries, args)
+		return callUnheard(ctx, conn, a.now, entries, args)
 	}
 
-	results, err := call(ctx, conn, entries, args)
+	results, err := call(ctx, conn, a.now, entries, args)
 	if !pg.IsQueueFull(err) {
 		return results, err
 	}
 
-	results, err = callUnheard(ctx, conn, entries, args)
+	results, err = callUnheard(ctx, conn, a.now, entries, args)
 	if err == nil {
 		a.unheardUntil = time.Now().Add(unheardFor)
 	}

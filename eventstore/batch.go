@@ -59,12 +59,13 @@ const (
 	keyExists
 	staffRecord
 	masterKeyChanged
+	clocksDiffer
 )
 
 // sideStep packs into an outcome which side write is the reason for it: trust.append answers outcome + sideStep * side.
 const sideStep = 10
 
-const _ = uint(sideStep - 1 - masterKeyChanged) // does not compile once an outcome would be taken for a side write
+const _ = uint(sideStep - 1 - clocksDiffer) // does not compile once an outcome would be taken for a side write
 
 // result is the outcome of one append.
 type result struct {
@@ -73,6 +74,8 @@ type result struct {
 	first    int64 // position of its first event
 	versions []int // of its streams before
 	at       time.Time
+	clock    time.Time     // the database's
+	ahead    time.Duration // by how much that was later than ours, where they differ
 }
 
 // sides gives the batch's side writes as JSON; nil when there are none.
@@ -91,9 +94,9 @@ func sides(entries []*entry) ([]byte, error) {
 }
 
 const (
-	callAppend    = `select outcomes, firsts, versions, at from trust.append` + parameters
-	callAppendOne = `select outcomes, firsts, versions, at from trust.append_one` + parameters
-	parameters    = `($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`
+	callAppend    = `select outcomes, firsts, versions, at, clock from trust.append` + parameters
+	callAppendOne = `select outcomes, firsts, versions, at, clock from trust.append_one` + parameters
+	parameters    = `($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`
 )
 
 // arrays are what trust.append takes. None may be nil: that would be null. Ids go as [16]byte, here and wherever it is hot: a
@@ -166,24 +169,30 @@ func arguments(entries []*entry) ([]any, error) {
 func nullable(u domain.UserID) pgtype.UUID { return pgtype.UUID{Bytes: u.UUID, Valid: !u.IsZero()} }
 
 // call sends a batch once and returns one result for each entry.
-func call(ctx context.Context, db Querier, entries []*entry, args []any) ([]result, error) {
-	var said answer
-	if err := said.scan(db.QueryRow(ctx, callOf(entries), args...)); err != nil {
-		return nil, err
-	}
-	return said.results(entries)
+func call(ctx context.Context, db Querier, now func() time.Time, entries []*entry, args []any) ([]result, error) {
+	return stamped(now, args, func(args []any) ([]result, error) {
+		var said answer
+		if err := said.scan(db.QueryRow(ctx, callOf(entries), args...)); err != nil {
+			return nil, err
+		}
+		return said.results(entries)
+	})
 }
 
 // callUnheard is call without waking anybody, in one round trip as well.
-func callUnheard(ctx context.Context, conn *pgxpool.Conn, entries []*entry, args []any) ([]result, error) {
-	var said answer
-	batch := &pgx.Batch{}
-	batch.Queue(beUnheard)
-	batch.Queue(callOf(entries), args...).QueryRow(said.scan)
-	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, err
-	}
-	return said.results(entries)
+func callUnheard(
+	ctx context.Context, conn *pgxpool.Conn, now func() time.Time, entries []*entry, args []any,
+) ([]result, error) {
+	return stamped(now, args, func(args []any) ([]result, error) {
+		var said answer
+		batch := &pgx.Batch{}
+		batch.Queue(beUnheard)
+		batch.Queue(callOf(entries), args...).QueryRow(said.scan)
+		if err := conn.SendBatch(ctx, batch).Close(); err != nil {
+			return nil, err
+		}
+		return said.results(entries)
+	})
 }
 
 // beUnheard keeps trust.append from notifying until the transaction ends.
@@ -202,10 +211,11 @@ type answer struct {
 	firsts   []int64
 	versions []int32
 	at       time.Time
+	clock    time.Time
 }
 
 func (a *answer) scan(row pgx.Row) error {
-	return row.Scan(&a.outcomes, &a.firsts, &a.versions, &a.at)
+	return row.Scan(&a.outcomes, &a.firsts, &a.versions, &a.at, &a.clock)
 }
 
 func (a *answer) results(entries []*entry) ([]result, error) {
@@ -218,6 +228,7 @@ func (a *answer) results(entries []*entry) ([]result, error) {
 	for i, e := range entries {
 		r := result{
 			outcome: outcome(a.outcomes[i] % sideStep), side: int(a.outcomes[i] / sideStep), first: a.firsts[i], at: a.at.UTC(),
+			clock: a.clock.UTC(),
 		}
 		for range e.streams {
 			r.versions = append(r.versions, int(a.versions[next]))

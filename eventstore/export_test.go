@@ -29,6 +29,9 @@ func (s *Store) Leading() bool {
 	return s.appender.leading
 }
 
+// SetClock gives the store another clock of this process.
+func (s *Store) SetClock(now func() time.Time) { s.now, s.appender.now = now, now }
+
 // SetPatience is Patience for a store that is open; nothing may be on its way.
 func (s *Store) SetPatience(d time.Duration) { s.appender.patience = d }
 
@@ -38,5 +41,6 @@ func (s *Store) Arguments(ctx context.Context, a domain.Append) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return arguments([]*entry{e})
+	args, err := arguments([]*entry{e})
+	return append(args, s.appender.now()), err
 }

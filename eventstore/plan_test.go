@@ -150,6 +150,9 @@ func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.
 		if err != nil {
 			return err
 		}
+		if _, err := reader.StampedAhead(t.Context(), tx, domain.ConsentStream, []domain.UserID{user}, 1000); err != nil {
+			return err
+		}
 		since := map[domain.UserID]time.Time{user: time.Unix(0, 0)}
 		_, err = reader.EffectiveSince(t.Context(), tx, (*domain.ConsentWithdrawn)(nil), since, 1000)
 		return err

@@ -104,6 +104,32 @@ func (r *Reader) Streams(ctx context.Context, tx pgx.Tx, kind domain.StreamType,
 	return r.open(ctx, tx, rows)
 }
 
+// StampedAhead returns those of some subjects of whom an event, up to a position, was recorded while the newest event of the log
+// lay in the future: it holds from before it was recorded, though nobody stated so.
+func (r *Reader) StampedAhead(
+	ctx context.Context, tx pgx.Tx, kind domain.StreamType, subjects []domain.UserID, upTo int64,
+) ([]domain.UserID, error) {
+	const sql = `select distinct subject_id from trust.events
+		where subject_id = any($1) and stream_type = $2 and position <= $3
+			and effective_at < recorded_at and payload ->> 'given_at' is null`
+
+	ids := make([][16]byte, len(subjects))
+	for i, s := range subjects {
+		ids[i] = s.UUID
+	}
+
+	// Planned anew each time: a plan from when the log was small would read all of it.
+	found, err := tx.Query(ctx, sql, pgx.QueryExecModeCacheDescribe, ids, string(kind), upTo)
+	if err != nil {
+		return nil, Unavailable(err)
+	}
+	ahead, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (u domain.UserID, err error) {
+		err = row.Scan(&u.UUID)
+		return u, err
+	})
+	return ahead, Unavailable(err)
+}
+
 // EffectiveSince reads the events of one type about some subjects that hold from an instant of each or later, up to a position, in
 // order of position, personal parts opened.
 func (r *Reader) EffectiveSince(

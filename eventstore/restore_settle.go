@@ -106,7 +106,7 @@ func (r *Restore) AppendAsOf(ctx context.Context, a domain.Append, at time.Time)
 	if err != nil {
 		return err
 	}
-	results, err := call(ctx, r.tx, []*entry{e}, args)
+	results, err := call(ctx, r.tx, time.Now, []*entry{e}, args)
 	if err != nil {
 		return Unavailable(err)
 	}

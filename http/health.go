@@ -12,6 +12,7 @@ import (
 type ReadyState struct {
 	Failed     []string         // parts without which it cannot serve: database, migrations, keys, importing
 	Projectors []ProjectorState // those that are not up to date
+	Warnings   []string         // what an operator has to see to while it serves: recorded_in_future, clock_differs
 }
 
 // ProjectorState is a projector that is not up to date.
@@ -37,6 +38,7 @@ type readyOutput struct {
 	Body struct {
 		Status     string           `json:"status" enum:"ready,degraded"`
 		Projectors []ProjectorState `json:"projectors,omitempty" nullable:"false" doc:"Those that are behind or halted."`
+		Warnings   []string         `json:"warnings,omitempty" nullable:"false" enum:"recorded_in_future,clock_differs" doc:"Trouble that an operator has to see to while the system serves. recorded_in_future: the newest event was recorded in the future of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded."`
 	} `nameHint:"Ready"`
 }
 
@@ -51,8 +53,8 @@ func (s *server) ready(ctx context.Context, _ commands.Call, _ *struct{}) (*read
 	}
 	var out readyOutput
 	out.Body.Status = "ready"
-	if len(state.Projectors) > 0 {
-		out.Body.Status, out.Body.Projectors = "degraded", state.Projectors
+	if len(state.Projectors) > 0 || len(state.Warnings) > 0 {
+		out.Body.Status, out.Body.Projectors, out.Body.Warnings = "degraded", state.Projectors, state.Warnings
 	}
 	return &out, nil
 }

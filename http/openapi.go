@@ -102,7 +102,7 @@ func refusals(r *route) []domain.Code {
 	}
 	if r.command() {
 		codes = append(codes, codeTooLarge, codeUnsupportedMedia, domain.CodeInvalid, domain.CodeIdempotencyKeyReused,
-			domain.CodeBusy, domain.CodeOverloaded, domain.CodeOutcomeUnknown)
+			domain.CodeBusy, domain.CodeOverloaded, domain.CodeOutcomeUnknown, domain.CodeClockDiffers)
 	}
 	if r.versioned {
 		codes = append(codes, domain.CodeStale)

@@ -81,8 +81,8 @@ func retryAfter(code domain.Code) time.Duration {
 	switch code {
 	case domain.CodeUnavailable, domain.CodeOutcomeUnknown:
 		return 5 * time.Second // a database that restarts
-	case domain.CodeNewerLog:
-		return 30 * time.Second // a rollout
+	case domain.CodeNewerLog, domain.CodeClockDiffers:
+		return 30 * time.Second // a rollout, an operator
 	default:
 		return time.Second
 	}

@@ -64,7 +64,7 @@ func contract() map[int]string {
 			competent_person_required given_at_in_future idempotency_key_reused`,
 		429: "rate_limited",
 		500: "internal",
-		503: "overloaded unavailable timeout busy read_model_behind newer_log",
+		503: "overloaded unavailable timeout busy read_model_behind newer_log clock_differs",
 	}
 }
 

@@ -31,8 +31,13 @@ func (consents) Name() string { return "consents" }
 func (p consents) Kinds() []domain.StreamType { return []domain.StreamType{p.source().kind} }
 
 // Apply implements Projection. It does no more than the page asks for, however much its people decided before: a withdrawal
-// changes the rows that it ends, and a decision that came in late is folded with the withdrawals that hold from later on.
-func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, _ int64) error {
+// changes the rows that it ends, and a decision that came in late is folded with the withdrawals that hold from later on. Only
+// where the log was ahead of the clock does an instant not tell the order, and the person's history is folded whole.
+func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, upTo int64) error {
+	whole, events, err := stampedAhead(ctx, tx, events, upTo)
+	if err != nil {
+		return err
+	}
 	ended, err := c.ended(ctx, tx, events)
 	if err != nil {
 		return err
@@ -43,7 +48,7 @@ func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recor
 	}
 
 	histories := make(map[stream][]domain.Recorded)
-	for _, e := range append(later, events...) {
+	for _, e := range slices.Concat(whole, later, events) {
 		histories[streamOf(e)] = append(histories[streamOf(e)], e)
 	}
 	rows := ended
@@ -51,6 +56,37 @@ func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recor
 		rows = append(rows, foldConsents(history)...)
 	}
 	return consentsTable().upsert(ctx, tx, c.table, rows)
+}
+
+// stampedAhead reads whole the histories of those of a page's people of whom something was recorded while the log was ahead of the
+// clock, and returns the events of the others as rest. It matters only for what holds from before it was recorded.
+func stampedAhead(ctx context.Context, tx follow.Tx, page []domain.Recorded, upTo int64) (whole, rest []domain.Recorded, err error) {
+	var early []domain.UserID
+	for _, e := range page {
+		if e.EffectiveAt.Before(e.RecordedAt) {
+			early = append(early, domain.UserID{UUID: e.Stream.ID})
+		}
+	}
+	if len(early) == 0 {
+		return nil, page, nil
+	}
+
+	subjects, err := tx.Log.StampedAhead(ctx, tx, domain.ConsentStream, early, upTo)
+	if err != nil {
+		return nil, nil, fmt.Errorf("look for what was stamped ahead: %w", err)
+	}
+	if len(subjects) == 0 {
+		return nil, page, nil
+	}
+	if whole, err = tx.Log.Streams(ctx, tx, domain.ConsentStream, subjects, upTo); err != nil {
+		return nil, nil, fmt.Errorf("load histories: %w", err)
+	}
+	for _, e := range page {
+		if !slices.Contains(subjects, domain.UserID{UUID: e.Stream.ID}) {
+			rest = append(rest, e)
+		}
+	}
+	return whole, rest, nil
 }
 
 func isWithdrawal(e *domain.Recorded) bool {

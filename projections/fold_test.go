@@ -117,10 +117,12 @@ func randomDecision() *rapid.Generator[drawn] {
 	})
 }
 
-func (d drawn) event() domain.Event {
+func (d drawn) event() domain.Event { return d.eventAt(time.Now()) }
+
+func (d drawn) eventAt(now time.Time) domain.Event {
 	var givenAt time.Time
 	if d.ago > 0 {
-		givenAt = time.Now().Add(-d.ago)
+		givenAt = now.Add(-d.ago)
 	}
 	switch made := decision(d.purpose, givenAt); d.kind {
 	case "grant":

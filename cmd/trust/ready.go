@@ -10,6 +10,7 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
+	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/follow"
 	apphttp "github.com/salga-trust/engine/http"
 	"github.com/salga-trust/engine/migrations"
@@ -68,9 +69,13 @@ func (r *readiness) look(ctx context.Context) apphttp.ReadyState {
 	if err != nil {
 		return apphttp.ReadyState{Failed: []string{"database"}}
 	}
+	clocks, err := eventstore.ReadClocks(ctx, r.pool)
+	if err != nil {
+		return apphttp.ReadyState{Failed: []string{"database"}}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	state := apphttp.ReadyState{Projectors: r.late(status, time.Now())}
+	state := apphttp.ReadyState{Projectors: r.late(status, time.Now()), Warnings: clockWarnings(clocks)}
 	if !r.isImported(status) {
 		state.Failed = append(state.Failed, "importing")
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
+	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/follow"
 )
 
@@ -29,6 +30,10 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Explain(err)
 	}
+	clocks, err := eventstore.ReadClocks(ctx, o.pool)
+	if err != nil {
+		return exit.Explain(err)
+	}
 	if s.JSON {
 		err = json.NewEncoder(p.stdout).Encode(status)
 	} else {
@@ -37,11 +42,11 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
-	return stateOf(status)
+	return stateOf(status, clocks)
 }
 
-// stateOf says no when a projector does not run.
-func stateOf(status follow.Status) error {
+// stateOf says no when a projector does not run, or a clock is or was wrong.
+func stateOf(status follow.Status, clocks eventstore.Clocks) error {
 	names := map[follow.State][]string{}
 	for _, f := range status.Followers {
 		names[f.State] = append(names[f.State], f.Name)
@@ -55,6 +60,7 @@ func stateOf(status follow.Status) error {
 	if stopped := names[follow.Stopped]; len(stopped) > 0 {
 		wrong = append(wrong, "stopped: "+strings.Join(stopped, ", ")+"; no process runs these, so start trust up or trust project")
 	}
+	wrong = append(wrong, clocksInWords(clocks)...)
 	if len(wrong) > 0 {
 		return exit.NotSo("%s", strings.Join(wrong, "; "))
 	}

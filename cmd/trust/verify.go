@@ -41,6 +41,8 @@ func (verifyCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Explain(err)
 	}
-	_, err = fmt.Fprintf(p.stdout, "%d events verified: positions and versions without a gap, read tables equal to a replay\n", events)
-	return err
+	if _, err = fmt.Fprintf(p.stdout, "%d events verified: positions and versions without a gap, read tables equal to a replay\n", events); err != nil {
+		return err
+	}
+	return notInFuture(ctx, o.pool)
 }

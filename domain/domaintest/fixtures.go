@@ -34,7 +34,7 @@ func Newsletter() domain.Purpose {
 	first := PurposeWith(func(*domain.DefinePurpose) {})
 	return first.Evolve(domain.Recorded{
 		Position: 9, Tenant: Msunduzi(), Stream: domain.PurposeOf(Msunduzi(), "newsletter"), Version: 3,
-		RecordedAt: Clock("2026-04-01"), Event: must(first.PublishNotice(NewsletterTexts(NewsletterNewWords)))[0],
+		RecordedAt: Clock("2026-04-01"), EffectiveAt: Clock("2026-04-01"), Event: must(first.PublishNotice(NewsletterTexts(NewsletterNewWords)))[0],
 	})
 }
 

@@ -109,7 +109,8 @@ func (l *leadership) hold(ctx context.Context, progress *progress) error {
 	const ping = `with sign as (
 			update trust.checkpoints set seen_at = clock_timestamp() where follower = (
 				select follower from trust.checkpoints
-				where follower = $1 and epoch = $2 and seen_at < clock_timestamp() - interval '1 second'
+				where follower = $1 and epoch = $2
+					and seen_at not between clock_timestamp() - interval '1 second' and clock_timestamp()
 				for update skip locked))
 		select epoch from trust.checkpoints where follower = $1`
 

@@ -35,6 +35,7 @@ const (
 )
 
 // silence is how long a follower gives no sign of life before it counts as stopped. It gives one at least every 1.5 s.
+// A sign from later than that ahead says nothing either: the database's clock went back.
 const silence = 5 * time.Second
 
 // Status is how far the log and each follower are.
@@ -61,7 +62,8 @@ type FollowerStatus struct {
 // Error: unavailable.
 func (o *Observer) Status(ctx context.Context) (Status, error) {
 	const sql = `select h.position, f.name, coalesce(c.position, 0), h.position - coalesce(c.position, 0),
-			case when c.seen_at >= clock_timestamp() - $2::interval then c.state else 'stopped' end,
+			case when c.seen_at >= clock_timestamp() - $2::interval
+				and (c.seen_at <= clock_timestamp() + $2::interval or c.state = 'halted') then c.state else 'stopped' end,
 			coalesce(c.error, ''), c.error_since, c.seen_at, pg_notification_queue_usage()
 		from unnest($1::text[]) f (name) left join trust.checkpoints c on c.follower = f.name, trust.head() h
 		order by f.name`

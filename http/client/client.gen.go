@@ -125,6 +125,7 @@ const (
 	ProblemCodeAccountInactive         ProblemCode = "account_inactive"
 	ProblemCodeAlreadyGranted          ProblemCode = "already_granted"
 	ProblemCodeBusy                    ProblemCode = "busy"
+	ProblemCodeClockDiffers            ProblemCode = "clock_differs"
 	ProblemCodeCodeTaken               ProblemCode = "code_taken"
 	ProblemCodeCompetentPersonRequired ProblemCode = "competent_person_required"
 	ProblemCodeConsentRequired         ProblemCode = "consent_required"
@@ -185,6 +186,12 @@ const (
 const (
 	ReadyStatusDegraded ReadyStatus = "degraded"
 	ReadyStatusReady    ReadyStatus = "ready"
+)
+
+// Defines values for ReadyWarnings.
+const (
+	ReadyWarningsClockDiffers     ReadyWarnings = "clock_differs"
+	ReadyWarningsRecordedInFuture ReadyWarnings = "recorded_in_future"
 )
 
 // Defines values for RemnantBodyWhat.
@@ -1136,10 +1143,16 @@ type Ready struct {
 	// Projectors Those that are behind or halted.
 	Projectors *[]ProjectorState `json:"projectors,omitempty"`
 	Status     ReadyStatus       `json:"status"`
+
+	// Warnings Trouble that an operator has to see to while the system serves. recorded_in_future: the newest event was recorded in the future of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded.
+	Warnings *[]ReadyWarnings `json:"warnings,omitempty"`
 }
 
 // ReadyStatus defines model for Ready.Status.
 type ReadyStatus string
+
+// ReadyWarnings defines model for Ready.Warnings.
+type ReadyWarnings string
 
 // RecipientBody defines model for RecipientBody.
 type RecipientBody struct {

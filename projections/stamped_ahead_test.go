@@ -1,0 +1,70 @@
+package projections_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"pgregory.net/rapid"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/internal/pgtest"
+	"github.com/salga-trust/engine/projections"
+)
+
+// Random histories of consents as a clock stamps them that jumps ahead, and back: after every page the table is what one fold of
+// the whole log returns.
+func TestConsentsInPagesEqualOneFoldThoughTheClockRanAhead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	f := newFolder(t, w)
+	consents := projection(t, "consents")
+	conn := w.db.Conn(t, pgtest.Projector)
+	super := replica(t, w)
+
+	clock := time.Now()
+	rapid.Check(t, func(r *rapid.T) {
+		clock = clock.Add(100 * time.Hour) // past all that was stamped before
+		subjects := []domain.UserID{newUser(), newUser()}
+		for _, d := range rapid.SliceOfN(randomDecision(), 1, 12).Draw(r, "history") {
+			jump := rapid.SampledFrom([]int{0, 0, 1, 4, 24}).Draw(r, "hours ahead")
+			clock = clock.Add(time.Minute)
+			w.stamp(t, super, subjects[d.subject], d, clock.Add(time.Duration(jump)*time.Hour))
+		}
+		for more := true; more; {
+			var err error
+			more, err = f.fold(t.Context(), consents, rapid.Int64Range(1, 6).Draw(r, "page"))
+			if err != nil {
+				r.Fatal(err)
+			}
+			if err := projections.Verify(t.Context(), conn, w.reader, nil); err != nil {
+				r.Fatal(err)
+			}
+		}
+	})
+}
+
+// replica connects as a superuser to whom the log's triggers do not apply.
+func replica(t testing.TB, w *world) *pgx.Conn {
+	t.Helper()
+	super := w.db.Superuser(t)
+	_, err := super.Exec(t.Context(), "set session_replication_role = replica")
+	must(t, err)
+	return super
+}
+
+// stamp appends a decision and stamps it as a database does whose clock shows that instant.
+func (w *world) stamp(t testing.TB, super *pgx.Conn, subject domain.UserID, d drawn, clock time.Time) {
+	t.Helper()
+	const sql = `update trust.events set effective_at = least($2::timestamptz, $3), recorded_at = greatest($3::timestamptz,
+			(select recorded_at from trust.events where position = $1 - 1)) where position = $1`
+
+	event := d.eventAt(clock)
+	position := w.append(t, w.tenant, domain.ConsentsOf(subject), event)
+	effective := domain.EffectiveOf(event)
+	if effective.IsZero() {
+		effective = clock
+	}
+	_, err := super.Exec(t.Context(), sql, position, effective, clock)
+	must(t, err)
+}
