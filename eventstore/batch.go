@@ -73,6 +73,8 @@ type result struct {
 	first    int64 // position of its first event
 	versions []int // of its streams before
 	at       time.Time
+	log      uuid.UUID // which log it was that answered
+	asked    time.Time // see logID
 }
 
 // sides gives the batch's side writes as JSON; nil when there are none.
@@ -91,8 +93,8 @@ func sides(entries []*entry) ([]byte, error) {
 }
 
 const (
-	callAppend    = `select outcomes, firsts, versions, at from trust.append` + parameters
-	callAppendOne = `select outcomes, firsts, versions, at from trust.append_one` + parameters
+	callAppend    = `select outcomes, firsts, versions, at, (select id from trust.log) from trust.append` + parameters
+	callAppendOne = `select outcomes, firsts, versions, at, (select id from trust.log) from trust.append_one` + parameters
 	parameters    = `($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`
 )
 
@@ -167,7 +169,7 @@ func nullable(u domain.UserID) pgtype.UUID { return pgtype.UUID{Bytes: u.UUID, V
 
 // call sends a batch once and returns one result for each entry.
 func call(ctx context.Context, db Querier, entries []*entry, args []any) ([]result, error) {
-	var said answer
+	said := answer{asked: time.Now()}
 	if err := said.scan(db.QueryRow(ctx, callOf(entries), args...)); err != nil {
 		return nil, err
 	}
@@ -176,7 +178,7 @@ func call(ctx context.Context, db Querier, entries []*entry, args []any) ([]resu
 
 // callUnheard is call without waking anybody, in one round trip as well.
 func callUnheard(ctx context.Context, pool *pgxpool.Pool, entries []*entry, args []any) ([]result, error) {
-	var said answer
+	said := answer{asked: time.Now()}
 	batch := &pgx.Batch{}
 	batch.Queue(beUnheard)
 	batch.Queue(callOf(entries), args...).QueryRow(said.scan)
@@ -202,10 +204,12 @@ type answer struct {
 	firsts   []int64
 	versions []int32
 	at       time.Time
+	log      [16]byte
+	asked    time.Time
 }
 
 func (a *answer) scan(row pgx.Row) error {
-	return row.Scan(&a.outcomes, &a.firsts, &a.versions, &a.at)
+	return row.Scan(&a.outcomes, &a.firsts, &a.versions, &a.at, &a.log)
 }
 
 func (a *answer) results(entries []*entry) ([]result, error) {
@@ -218,6 +222,7 @@ func (a *answer) results(entries []*entry) ([]result, error) {
 	for i, e := range entries {
 		r := result{
 			outcome: outcome(a.outcomes[i] % sideStep), side: int(a.outcomes[i] / sideStep), first: a.firsts[i], at: a.at.UTC(),
+			log: a.log, asked: a.asked,
 		}
 		for range e.streams {
 			r.versions = append(r.versions, int(a.versions[next]))
