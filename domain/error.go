@@ -44,6 +44,7 @@ const (
 	CodeOutcomeUnknown       Code = "outcome_unknown"
 	CodeBusy                 Code = "busy"
 	CodeReadModelBehind      Code = "read_model_behind"
+	CodeUnknownPosition      Code = "unknown_position"
 	CodeNewerLog             Code = "newer_log"
 	CodeSubjectErased        Code = "subject_erased"
 	CodeRetentionHold        Code = "retention_hold"
@@ -129,6 +130,7 @@ func Refusals() map[Code]Refusal {
 		},
 		CodeBusy:            {ClassUnavailable, "Too much happens to this at once; try again."},
 		CodeReadModelBehind: {ClassUnavailable, "The log has not reached this position."},
+		CodeUnknownPosition: {ClassInvalid, "The log has given out no such position: read again, without it."},
 		CodeNewerLog:        {ClassUnavailable, "The log holds events of a newer release than this server: it is to be replaced; try again."},
 		CodeSubjectErased:   {ClassConflict, "This person's data was erased."},
 		CodeRetentionHold: {
