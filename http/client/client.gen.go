@@ -124,6 +124,7 @@ const (
 const (
 	ProblemCodeAccountInactive         ProblemCode = "account_inactive"
 	ProblemCodeAlreadyGranted          ProblemCode = "already_granted"
+	ProblemCodeAnotherLog              ProblemCode = "another_log"
 	ProblemCodeBusy                    ProblemCode = "busy"
 	ProblemCodeCodeTaken               ProblemCode = "code_taken"
 	ProblemCodeCompetentPersonRequired ProblemCode = "competent_person_required"
@@ -165,6 +166,7 @@ const (
 	ProblemCodeTooLarge                ProblemCode = "too_large"
 	ProblemCodeUnavailable             ProblemCode = "unavailable"
 	ProblemCodeUnknownMunicipality     ProblemCode = "unknown_municipality"
+	ProblemCodeUnknownPosition         ProblemCode = "unknown_position"
 	ProblemCodeUnknownPurpose          ProblemCode = "unknown_purpose"
 	ProblemCodeUnsupportedMediaType    ProblemCode = "unsupported_media_type"
 	ProblemCodeValidationFailed        ProblemCode = "validation_failed"
@@ -1447,8 +1449,11 @@ type AuditLogParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // AuditLogParamsOperation defines parameters for AuditLog.
@@ -1456,24 +1461,36 @@ type AuditLogParamsOperation string
 
 // LoginParams defines parameters for Login.
 type LoginParams struct {
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // LogoutParams defines parameters for Logout.
 type LogoutParams struct {
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // RefreshParams defines parameters for Refresh.
 type RefreshParams struct {
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // RegisterParams defines parameters for Register.
 type RegisterParams struct {
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
@@ -1496,8 +1513,11 @@ type ExportConsentsParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ExportConsentsParamsFormat defines parameters for ExportConsents.
@@ -1526,8 +1546,11 @@ type ExposureParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // SubjectHistoryParams defines parameters for SubjectHistory.
@@ -1535,8 +1558,11 @@ type SubjectHistoryParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ListConsentsParams defines parameters for ListConsents.
@@ -1553,14 +1579,20 @@ type ListConsentsParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // RecordConsentParams defines parameters for RecordConsent.
 type RecordConsentParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1581,8 +1613,11 @@ type CheckConsentParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // GetConsentParams defines parameters for GetConsent.
@@ -1590,8 +1625,11 @@ type GetConsentParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // WithdrawConsentParams defines parameters for WithdrawConsent.
@@ -1599,20 +1637,29 @@ type WithdrawConsentParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // GetCertificateParams defines parameters for GetCertificate.
 type GetCertificateParams struct {
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // DeleteAccountParams defines parameters for DeleteAccount.
 type DeleteAccountParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1623,6 +1670,9 @@ type PlaceHoldParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
@@ -1631,6 +1681,9 @@ type PlaceHoldParams struct {
 type LiftHoldParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1641,8 +1694,11 @@ type MyDataParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // MyDataPageParams defines parameters for MyDataPage.
@@ -1653,8 +1709,11 @@ type MyDataPageParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // MyDataPageParamsLanguage defines parameters for MyDataPage.
@@ -1672,8 +1731,11 @@ type ListRequestsParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ListRequestsParamsStatus defines parameters for ListRequests.
@@ -1684,6 +1746,9 @@ type LodgeRequestParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
@@ -1693,14 +1758,20 @@ type RequestDataParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // FulfilRequestParams defines parameters for FulfilRequest.
 type FulfilRequestParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1710,6 +1781,9 @@ type FulfilRequestParams struct {
 type RefuseRequestParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1723,8 +1797,11 @@ type GetRightsParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ListMunicipalitiesParams defines parameters for ListMunicipalities.
@@ -1745,8 +1822,11 @@ type ListMunicipalitiesParams struct {
 	// Q Part of the name, or beginning of the code.
 	Q *string `form:"q,omitempty" json:"q,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ListMunicipalitiesParamsIsActive defines parameters for ListMunicipalities.
@@ -1757,20 +1837,29 @@ type RegisterMunicipalityParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // GetMunicipalityParams defines parameters for GetMunicipality.
 type GetMunicipalityParams struct {
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ChangeMunicipalityParams defines parameters for ChangeMunicipality.
 type ChangeMunicipalityParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1784,6 +1873,9 @@ type DeactivateMunicipalityParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
@@ -1795,6 +1887,9 @@ type DeactivateMunicipalityParams struct {
 type ReactivateMunicipalityParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1808,14 +1903,20 @@ type ListPurposesParams struct {
 	// MunicipalityCode In any letter case; missing: the defaults for all.
 	MunicipalityCode *string `form:"municipality_code,omitempty" json:"municipality_code,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // DefinePurposeParams defines parameters for DefinePurpose.
 type DefinePurposeParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1826,6 +1927,9 @@ type PublishNoticeParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
@@ -1834,6 +1938,9 @@ type PublishNoticeParams struct {
 type RetirePurposeParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1861,8 +1968,11 @@ type ListUsersParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ListUsersParamsRole defines parameters for ListUsers.
@@ -1876,6 +1986,9 @@ type CreateUserParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
@@ -1885,14 +1998,20 @@ type GetMeParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ChangeMeParams defines parameters for ChangeMe.
 type ChangeMeParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1906,6 +2025,9 @@ type ChangePasswordParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
@@ -1915,14 +2037,20 @@ type GetUserParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // DeactivateUserParams defines parameters for DeactivateUser.
 type DeactivateUserParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1936,6 +2064,9 @@ type ReactivateUserParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
@@ -1947,6 +2078,9 @@ type ReactivateUserParams struct {
 type ChangeRoleParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1996,6 +2130,9 @@ func (c *Client) AuditLog(ctx context.Context, params *AuditLogParams) (*Answer[
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[ListBodyAuditBody](ctx, c, r)
 }
@@ -2009,6 +2146,9 @@ func (c *Client) Login(ctx context.Context, body LoginBody, params *LoginParams)
 	r := newRequest(http.MethodPost, "/api/v1/auth/login")
 	r.body = body
 	if params != nil {
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2025,6 +2165,9 @@ func (c *Client) Logout(ctx context.Context, body RefreshBody, params *LogoutPar
 	r := newRequest(http.MethodPost, "/api/v1/auth/logout")
 	r.body = body
 	if params != nil {
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2041,6 +2184,9 @@ func (c *Client) Refresh(ctx context.Context, body RefreshBody, params *RefreshP
 	r := newRequest(http.MethodPost, "/api/v1/auth/refresh")
 	r.body = body
 	if params != nil {
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2057,6 +2203,9 @@ func (c *Client) Register(ctx context.Context, body RegisterBody, params *Regist
 	r := newRequest(http.MethodPost, "/api/v1/auth/register")
 	r.body = body
 	if params != nil {
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2092,6 +2241,9 @@ func (c *Client) ExportConsents(ctx context.Context, params *ExportConsentsParam
 		}
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 	}
 	return c.open(ctx, r)
@@ -2129,6 +2281,9 @@ func (c *Client) Exposure(ctx context.Context, params *ExposureParams) (*Answer[
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[ListBodyExposureBody](ctx, c, r)
 }
@@ -2146,6 +2301,9 @@ func (c *Client) SubjectHistory(ctx context.Context, id string, params *SubjectH
 		}
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 	}
 	return send[History](ctx, c, r)
@@ -2174,6 +2332,9 @@ func (c *Client) ListConsents(ctx context.Context, params *ListConsentsParams) (
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[ListBodyConsentBody](ctx, c, r)
 }
@@ -2189,6 +2350,9 @@ func (c *Client) RecordConsent(ctx context.Context, body RecordConsentBody, para
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2221,6 +2385,9 @@ func (c *Client) CheckConsent(ctx context.Context, params *CheckConsentParams) (
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[Check](ctx, c, r)
 }
@@ -2238,6 +2405,9 @@ func (c *Client) GetConsent(ctx context.Context, id string, params *GetConsentPa
 		}
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 	}
 	return send[ConsentBody](ctx, c, r)
@@ -2257,6 +2427,9 @@ func (c *Client) WithdrawConsent(ctx context.Context, id string, body *WithdrawC
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2275,6 +2448,9 @@ func (c *Client) GetCertificate(ctx context.Context, id string, params *GetCerti
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[CertificateBody](ctx, c, r)
 }
@@ -2292,6 +2468,9 @@ func (c *Client) DeleteAccount(ctx context.Context, body *EraseBody, params *Del
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2312,6 +2491,9 @@ func (c *Client) PlaceHold(ctx context.Context, body PlaceHoldBody, params *Plac
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2330,6 +2512,9 @@ func (c *Client) LiftHold(ctx context.Context, id string, body LiftHoldBody, par
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2352,6 +2537,9 @@ func (c *Client) MyData(ctx context.Context, params *MyDataParams) (*Answer[MyDa
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[MyDataBody](ctx, c, r)
 }
@@ -2372,6 +2560,9 @@ func (c *Client) MyDataPage(ctx context.Context, params *MyDataPageParams) (*Ans
 		}
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 	}
 	return c.open(ctx, r)
@@ -2400,6 +2591,9 @@ func (c *Client) ListRequests(ctx context.Context, params *ListRequestsParams) (
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[ListBodyRequestBody](ctx, c, r)
 }
@@ -2415,6 +2609,9 @@ func (c *Client) LodgeRequest(ctx context.Context, body LodgeRequestBody, params
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2437,6 +2634,9 @@ func (c *Client) RequestData(ctx context.Context, id string, params *RequestData
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[MyDataBody](ctx, c, r)
 }
@@ -2454,6 +2654,9 @@ func (c *Client) FulfilRequest(ctx context.Context, id string, body *FulfilReque
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2473,6 +2676,9 @@ func (c *Client) RefuseRequest(ctx context.Context, id string, body RefuseReques
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2497,6 +2703,9 @@ func (c *Client) GetRights(ctx context.Context, params *GetRightsParams) (*Answe
 		}
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 	}
 	return send[Rights](ctx, c, r)
@@ -2531,6 +2740,9 @@ func (c *Client) ListMunicipalities(ctx context.Context, params *ListMunicipalit
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[ListBodyMunicipalityBody](ctx, c, r)
 }
@@ -2546,6 +2758,9 @@ func (c *Client) RegisterMunicipality(ctx context.Context, body RegisterMunicipa
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2565,6 +2780,9 @@ func (c *Client) GetMunicipality(ctx context.Context, id string, params *GetMuni
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[MunicipalityBody](ctx, c, r)
 }
@@ -2580,6 +2798,9 @@ func (c *Client) ChangeMunicipality(ctx context.Context, id string, body ChangeM
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2602,6 +2823,9 @@ func (c *Client) DeactivateMunicipality(ctx context.Context, id string, params *
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2622,6 +2846,9 @@ func (c *Client) ReactivateMunicipality(ctx context.Context, id string, params *
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2647,6 +2874,9 @@ func (c *Client) ListPurposes(ctx context.Context, params *ListPurposesParams) (
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[ListBodyPurposeBody](ctx, c, r)
 }
@@ -2662,6 +2892,9 @@ func (c *Client) DefinePurpose(ctx context.Context, body DefinePurposeBody, para
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2682,6 +2915,9 @@ func (c *Client) PublishNotice(ctx context.Context, code string, body PublishNot
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2699,6 +2935,9 @@ func (c *Client) RetirePurpose(ctx context.Context, code string, params *RetireP
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2742,6 +2981,9 @@ func (c *Client) ListUsers(ctx context.Context, params *ListUsersParams) (*Answe
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[ListBodyUserBody](ctx, c, r)
 }
@@ -2757,6 +2999,9 @@ func (c *Client) CreateUser(ctx context.Context, body CreateUserBody, params *Cr
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2779,6 +3024,9 @@ func (c *Client) GetMe(ctx context.Context, params *GetMeParams) (*Answer[UserBo
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[UserBody](ctx, c, r)
 }
@@ -2794,6 +3042,9 @@ func (c *Client) ChangeMe(ctx context.Context, body ChangeMeBody, params *Change
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2817,6 +3068,9 @@ func (c *Client) ChangePassword(ctx context.Context, body ChangePasswordBody, pa
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2838,6 +3092,9 @@ func (c *Client) GetUser(ctx context.Context, id string, params *GetUserParams) 
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[UserBody](ctx, c, r)
 }
@@ -2852,6 +3109,9 @@ func (c *Client) DeactivateUser(ctx context.Context, id string, params *Deactiva
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2874,6 +3134,9 @@ func (c *Client) ReactivateUser(ctx context.Context, id string, params *Reactiva
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2895,6 +3158,9 @@ func (c *Client) ChangeRole(ctx context.Context, id string, body ChangeRoleBody,
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
