@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -49,4 +50,7 @@ type Store interface {
 	Digest(parts ...string) [32]byte
 	// Head is the newest position of the whole log.
 	Head(ctx context.Context) (int64, error)
+	// Log is the id of the log that positions are of, as it was age ago at most; with an error, as it was
+	// known last.
+	Log(ctx context.Context, age time.Duration) (uuid.UUID, error)
 }

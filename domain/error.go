@@ -44,6 +44,7 @@ const (
 	CodeOutcomeUnknown       Code = "outcome_unknown"
 	CodeBusy                 Code = "busy"
 	CodeReadModelBehind      Code = "read_model_behind"
+	CodeUnknownPosition      Code = "unknown_position"
 	CodeNewerLog             Code = "newer_log"
 	CodeClockDiffers         Code = "clock_differs"
 	CodeSubjectErased        Code = "subject_erased"
@@ -129,7 +130,8 @@ func Refusals() map[Code]Refusal {
 			"It is not known whether this was carried out: send it again, under the same Idempotency-Key if it had one.",
 		},
 		CodeBusy:            {ClassUnavailable, "Too much happens to this at once; try again."},
-		CodeReadModelBehind: {ClassUnavailable, "The log has not reached this position."},
+		CodeReadModelBehind: {ClassUnavailable, "The read table has not reached position 1234 yet."},
+		CodeUnknownPosition: {ClassInvalid, "The log has given out no such position: read again, without it."},
 		CodeNewerLog:        {ClassUnavailable, "The log holds events of a newer release than this server: it is to be replaced; try again."},
 		CodeClockDiffers: {
 			ClassUnavailable,

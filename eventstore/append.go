@@ -25,6 +25,7 @@ func (s *Store) Append(ctx context.Context, a domain.Append) (domain.Appended, e
 	if err != nil {
 		return domain.Appended{}, err
 	}
+	s.log.note(out.log, out.asked)
 	switch out.outcome {
 	case added:
 		for _, w := range a.Side {

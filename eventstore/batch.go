@@ -76,6 +76,8 @@ type result struct {
 	at       time.Time
 	clock    time.Time     // the database's
 	ahead    time.Duration // by how much that was later than ours, where they differ
+	log      uuid.UUID     // which log it was that answered
+	asked    time.Time     // see logID
 }
 
 // sides gives the batch's side writes as JSON; nil when there are none.
@@ -94,8 +96,8 @@ func sides(entries []*entry) ([]byte, error) {
 }
 
 const (
-	callAppend    = `select outcomes, firsts, versions, at, clock from trust.append` + parameters
-	callAppendOne = `select outcomes, firsts, versions, at, clock from trust.append_one` + parameters
+	callAppend    = `select outcomes, firsts, versions, at, clock, (select id from trust.log) from trust.append` + parameters
+	callAppendOne = `select outcomes, firsts, versions, at, clock, (select id from trust.log) from trust.append_one` + parameters
 	parameters    = `($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`
 )
 
@@ -171,7 +173,7 @@ func nullable(u domain.UserID) pgtype.UUID { return pgtype.UUID{Bytes: u.UUID, V
 // call sends a batch once and returns one result for each entry.
 func call(ctx context.Context, db Querier, now func() time.Time, entries []*entry, args []any) ([]result, error) {
 	return stamped(now, args, func(args []any) ([]result, error) {
-		var said answer
+		said := answer{asked: time.Now()}
 		if err := said.scan(db.QueryRow(ctx, callOf(entries), args...)); err != nil {
 			return nil, err
 		}
@@ -184,7 +186,7 @@ func callUnheard(
 	ctx context.Context, conn *pgxpool.Conn, now func() time.Time, entries []*entry, args []any,
 ) ([]result, error) {
 	return stamped(now, args, func(args []any) ([]result, error) {
-		var said answer
+		said := answer{asked: time.Now()}
 		batch := &pgx.Batch{}
 		batch.Queue(beUnheard)
 		batch.Queue(callOf(entries), args...).QueryRow(said.scan)
@@ -212,10 +214,12 @@ type answer struct {
 	versions []int32
 	at       time.Time
 	clock    time.Time
+	log      [16]byte
+	asked    time.Time
 }
 
 func (a *answer) scan(row pgx.Row) error {
-	return row.Scan(&a.outcomes, &a.firsts, &a.versions, &a.at, &a.clock)
+	return row.Scan(&a.outcomes, &a.firsts, &a.versions, &a.at, &a.clock, &a.log)
 }
 
 func (a *answer) results(entries []*entry) ([]result, error) {
@@ -228,7 +232,7 @@ func (a *answer) results(entries []*entry) ([]result, error) {
 	for i, e := range entries {
 		r := result{
 			outcome: outcome(a.outcomes[i] % sideStep), side: int(a.outcomes[i] / sideStep), first: a.firsts[i], at: a.at.UTC(),
-			clock: a.clock.UTC(),
+			clock: a.clock.UTC(), log: a.log, asked: a.asked,
 		}
 		for range e.streams {
 			r.versions = append(r.versions, int(a.versions[next]))

@@ -25,6 +25,11 @@ func Unavailable(err error) error {
 	}
 }
 
+// UnknownPosition refuses a position that the log has not given out.
+func UnknownPosition() error {
+	return domain.Refuse(domain.CodeUnknownPosition, "The log has given out no such position: read again, without it.")
+}
+
 // undecodable is the error of an event that cannot be decoded: CodeNewerLog when its type is not known, which is nobody's fault
 // but that this program is older than the log.
 func undecodable(position int64, err error) error {

@@ -79,7 +79,8 @@ func (w *world) trial(t *testing.T, sql string, args []any, keep bool) trial {
 	var firsts []int64
 	var versions []int32
 	var at, clock time.Time
-	if err := tx.QueryRow(t.Context(), sql, args...).Scan(&outcomes, &firsts, &versions, &at, &clock); err != nil {
+	var log [16]byte
+	if err := tx.QueryRow(t.Context(), sql, args...).Scan(&outcomes, &firsts, &versions, &at, &clock, &log); err != nil {
 		pg, ok := errors.AsType[*pgconn.PgError](err)
 		if !ok {
 			t.Fatal(err)

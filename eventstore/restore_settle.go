@@ -116,13 +116,22 @@ func (r *Restore) AppendAsOf(ctx context.Context, a domain.Append, at time.Time)
 	return nil
 }
 
-// Finish makes everything visible at once, opens the database to the others, and gives the newest position.
+// Finish makes everything visible at once, makes the log another one, opens the database to the others,
+// and gives the newest position.
 func (r *Restore) Finish(ctx context.Context) (head int64, err error) {
 	if head, err = Head(ctx, r.tx); err != nil {
 		return 0, err
 	}
+	if _, err = r.tx.Exec(ctx, "set local role trust_owner"); err != nil {
+		return 0, Unavailable(err)
+	}
+	// The positions are given out again: of those that the log had after the backup, and of the erasures that were repeated.
+	if _, _, err = RenewLog(ctx, r.tx); err != nil {
+		return 0, err
+	}
+
 	// Statistics, so that the first queries have good plans.
-	_, err = r.tx.Exec(ctx, "set local role trust_owner; grant usage on schema trust to "+others+
+	_, err = r.tx.Exec(ctx, "grant usage on schema trust to "+others+
 		"; analyze trust.events, trust.keys, trust.credentials, trust.claims")
 	if err != nil {
 		return 0, Unavailable(err)

@@ -388,6 +388,7 @@ func TestEachRoleCallsOnlyItsFunctions(t *testing.T) {
 		"verifier":      {pgtest.Append, pgtest.Query},
 		"append_tenant": {pgtest.Append, pgtest.Query},
 		"head":          {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
+		"event_at":      {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
 		"position_at":   {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
 		"secret_once":   {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
 		"in_force":      {pgtest.Append},

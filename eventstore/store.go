@@ -22,6 +22,7 @@ type Store struct {
 	vault    *vault
 	keys     *keyring
 	appender *appender
+	log      logID
 	now      func() time.Time
 }
 
@@ -70,9 +71,6 @@ func (s *Store) Close() { s.writes.Close() }
 
 // Digest implements commands.Store.
 func (s *Store) Digest(parts ...string) [32]byte { return s.vault.digest(parts...) }
-
-// Head implements commands.Store.
-func (s *Store) Head(ctx context.Context) (int64, error) { return Head(ctx, s.pool) }
 
 // PlanByIndex makes the sessions of a connection use indexes, whatever the statistics say: for those that append to the log or follow
 // it. Postgres keeps a plan until statistics are renewed, a minute perhaps; one that was made while the log was nearly empty would read

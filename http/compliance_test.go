@@ -200,7 +200,8 @@ func TestAnExportIsTheSameAgain(t *testing.T) {
 	}
 
 	for query, code := range map[string]domain.Code{
-		"position=999999": domain.CodeInvalid, "position=0": domain.CodeInvalid, "position=x": domain.CodeInvalid, "format=xml": domain.CodeInvalid,
+		"position=999999": domain.CodeUnknownPosition, "position=9223372036854775808": domain.CodeUnknownPosition,
+		"position=0": domain.CodeInvalid, "position=x": domain.CodeInvalid, "format=xml": domain.CodeInvalid,
 		"as_of=yesterday": domain.CodeInvalid, "position=1&known_at=2026-01-01T00:00:00Z": domain.CodeInvalid,
 		"purpose=newsleter": domain.CodeUnknownPurpose,
 	} {

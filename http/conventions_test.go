@@ -41,7 +41,7 @@ func TestMinEventPosition(t *testing.T) {
 			}
 			continue
 		}
-		for _, malformed := range []string{"rubbish", "-1", "1.5", "99999999999999999999", "0x10", "1 2"} {
+		for _, malformed := range []string{"rubbish", "-1", "1.5", "9999999999999999999x", "0x10", "1 2"} {
 			a := p.send(l.Method, path, body, "Min-Event-Position", malformed).wantProblem(422, domain.CodeInvalid)
 			if a.faults()["Min-Event-Position"] != "invalid" {
 				t.Errorf("%s: the header is not named: %s", l.ID, a.raw)
@@ -50,7 +50,15 @@ func TestMinEventPosition(t *testing.T) {
 		if a := p.send(l.Method, path, body, "Min-Event-Position", "1"); a.status >= 500 {
 			t.Errorf("%s: %s", l.ID, a.raw)
 		}
-		p.send(l.Method, path, body, "Min-Event-Position", "1000000").wantProblem(503, domain.CodeReadModelBehind)
+		for _, beyond := range []string{"9223372036854775808", "99999999999999999999", "0009223372036854775808"} {
+			p.send(l.Method, path, body, "Min-Event-Position", beyond).wantProblem(422, domain.CodeUnknownPosition)
+		}
+		ahead := p.send(l.Method, path, body, "Min-Event-Position", "1000000")
+		if l.Waits == "log" {
+			ahead.wantProblem(422, domain.CodeUnknownPosition)
+		} else {
+			ahead.wantProblem(503, domain.CodeReadModelBehind)
+		}
 	}
 	for _, projection := range []string{"consents", "municipalities"} {
 		if !slices.Contains(w.queries.waited, projection) {
@@ -191,7 +199,7 @@ func TestCORS(t *testing.T) {
 		return w.send("OPTIONS", "/api/v1/consents", "", "Origin", origin, "Access-Control-Request-Method", method, "Access-Control-Request-Headers", headers)
 	}
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
-		a := preflight("http://localhost:3000", method, "authorization,content-type,x-tenant-id,idempotency-key,if-match,min-event-position")
+		a := preflight("http://localhost:3000", method, "authorization,content-type,x-tenant-id,idempotency-key,if-match,min-event-position,event-log")
 		if a.status >= 300 || a.header.Get("Access-Control-Allow-Origin") != "http://localhost:3000" || a.header.Get("Access-Control-Allow-Credentials") != "true" {
 			t.Errorf("%s: %d %v", method, a.status, a.header)
 		}
@@ -205,7 +213,7 @@ func TestCORS(t *testing.T) {
 	}
 	a := w.send("GET", "/api/v1/municipalities", "", "Origin", "http://localhost:3000")
 	exposed := strings.ToLower(a.header.Get("Access-Control-Expose-Headers"))
-	for _, name := range []string{"etag", "event-position", "x-request-id", "retry-after"} {
+	for _, name := range []string{"etag", "event-position", "event-log", "x-request-id", "retry-after"} {
 		if !strings.Contains(exposed, name) {
 			t.Errorf("%s is not exposed: %q", name, exposed)
 		}

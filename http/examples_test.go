@@ -142,7 +142,7 @@ func sayings(t *testing.T) func(string) bool {
 	t.Helper()
 	var said []string
 	sentence := regexp.MustCompile(`^"[A-Z].* `)
-	for _, pkg := range []string{"domain", "commands", "eventstore", "projections", "http"} {
+	for _, pkg := range []string{"domain", "commands", "eventstore", "eventstore/follow", "projections", "http"} {
 		files, err := fs.Glob(os.DirFS("../"+pkg), "*.go")
 		if err != nil {
 			t.Fatal(err)

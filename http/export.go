@@ -90,7 +90,7 @@ func (s *server) stream(ctx context.Context, call commands.Call, q reports.Repla
 
 // refuse answers with a problem where headers of a success were set.
 func (s *server) refuse(ctx context.Context, w http.ResponseWriter, err error) {
-	for _, name := range []string{headerPosition, "Content-Disposition"} {
+	for _, name := range []string{headerPosition, headerLog, "Content-Disposition"} {
 		w.Header().Del(name)
 	}
 	s.problemOf(ctx, err, nil).write(w)

@@ -28,6 +28,7 @@ var _ commands.Store = (*fakeStore)(nil)
 type fakeStore struct {
 	now func() time.Time
 
+	logID    uuid.UUID
 	mu       sync.Mutex
 	log      []stored
 	claims   map[domain.Claim]uuid.UUID
@@ -58,7 +59,7 @@ type fakeSession struct {
 
 func newFakeStore(now func() time.Time) *fakeStore {
 	return &fakeStore{
-		now: now, claims: map[domain.Claim]uuid.UUID{}, accounts: map[domain.UserID]fakeAccount{}, keys: map[uuid.UUID]bool{},
+		now: now, logID: uuid.New(), claims: map[domain.Claim]uuid.UUID{}, accounts: map[domain.UserID]fakeAccount{}, keys: map[uuid.UUID]bool{},
 		sessions: map[uuid.UUID]fakeSession{},
 	}
 }
@@ -351,6 +352,12 @@ func (s *fakeStore) Verifier(_ context.Context, tenant domain.TenantID, user dom
 
 func (s *fakeStore) Digest(parts ...string) [32]byte {
 	return sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+}
+
+func (s *fakeStore) Log(context.Context, time.Duration) (uuid.UUID, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.logID, s.failing
 }
 
 func (s *fakeStore) Head(context.Context) (int64, error) {

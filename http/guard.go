@@ -25,6 +25,7 @@ const (
 	headerKey         = "Idempotency-Key"
 	headerPosition    = "Event-Position"
 	headerMinPosition = "Min-Event-Position"
+	headerLog         = "Event-Log"
 	headerTenant      = "X-Tenant-ID"
 	headerRequestID   = "X-Request-ID"
 	headerIfMatch     = "If-Match"
@@ -55,7 +56,8 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 			return
 		}
 		ctx = context.WithValue(context.WithValue(ctx, callKey{}, call), reachKey{}, reach)
-		next.ServeHTTP(w, r.WithContext(ctx))
+		named := &logNamer{ResponseWriter: w, log: func() (uuid.UUID, error) { return s.config.Commands.Store.Log(ctx, logAge) }}
+		next.ServeHTTP(named, r.WithContext(ctx))
 	})
 }
 
@@ -66,6 +68,11 @@ func (s *server) admit(ctx context.Context, rt *route, r *http.Request) (call co
 	}
 	if err := pass(s.gates[rt.rate].address, addressKey(trace.address)); err != nil {
 		return call, nothing, err
+	}
+	if rt.rate != unlimited {
+		if err := s.sameLog(ctx, r); err != nil {
+			return call, nothing, err
+		}
 	}
 	call = commands.Call{Origin: origin(r, trace.address), Correlation: trace.correlation}
 	if rt.who.account() {
@@ -130,8 +137,14 @@ func (s *server) sameTenant(ctx context.Context, rt *route, call commands.Call, 
 
 // wait waits until what a query reads has reached the position that the client knows of.
 func (s *server) wait(ctx context.Context, rt *route, r *http.Request) error {
+	if rt.waits == "" {
+		return nil
+	}
 	text := r.Header.Get(headerMinPosition)
-	if text == "" || rt.waits == "" {
+	if isBeyond(text) || isBeyond(r.URL.Query().Get("position")) {
+		return unknownPosition()
+	}
+	if text == "" {
 		return nil
 	}
 	least, err := strconv.ParseInt(text, 10, 64)
@@ -145,7 +158,7 @@ func (s *server) wait(ctx context.Context, rt *route, r *http.Request) error {
 	}
 	head, err := s.config.Commands.Store.Head(ctx)
 	if err == nil && head < least { // a position that was given out is in the log
-		err = domain.Refuse(domain.CodeReadModelBehind, "The log has not reached this position.")
+		err = unknownPosition()
 	}
 	return err
 }

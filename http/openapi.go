@@ -95,10 +95,10 @@ func refusals(r *route) []domain.Code {
 			domain.CodeAccountInactive, domain.CodeMunicipalityInactive, codeTenantMismatch)
 	}
 	if r.rate != unlimited {
-		codes = append(codes, codeRateLimited, domain.CodeUnavailable, domain.CodeTimeout, domain.CodeNewerLog)
+		codes = append(codes, codeAnotherLog, codeRateLimited, domain.CodeUnavailable, domain.CodeTimeout, domain.CodeNewerLog)
 	}
 	if r.waits != "" {
-		codes = append(codes, domain.CodeReadModelBehind, domain.CodeInvalid)
+		codes = append(codes, domain.CodeReadModelBehind, domain.CodeUnknownPosition, domain.CodeInvalid)
 	}
 	if r.command() {
 		codes = append(codes, codeTooLarge, codeUnsupportedMedia, domain.CodeInvalid, domain.CodeIdempotencyKeyReused,
@@ -121,8 +121,13 @@ func headersOf(r *route) []*huma.Param {
 	}
 	if r.waits != "" {
 		least := 0.0
-		add(headerMinPosition, "Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.",
+		add(headerMinPosition, "Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. "+
+			"Beyond the log's end: 422 unknown_position at once.",
 			huma.Schema{Type: huma.TypeInteger, Format: "int64", Minimum: &least})
+	}
+	if r.rate != unlimited {
+		add(headerLog, "The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.",
+			huma.Schema{Type: huma.TypeString, Format: "uuid"})
 	}
 	if r.command() {
 		most := domain.MaxIdempotencyKey
@@ -181,6 +186,11 @@ func nameHeaders(op *huma.Operation) {
 		}
 		response.Headers[headerRequestID] = &huma.Header{
 			Description: "Correlation id of the request.", Schema: &huma.Schema{Type: huma.TypeString, Format: "uuid"},
+		}
+		if response.Headers[headerPosition] != nil {
+			response.Headers[headerLog] = &huma.Header{
+				Description: "The log that the position is of.", Schema: &huma.Schema{Type: huma.TypeString, Format: "uuid"},
+			}
 		}
 		if status == "429" || status == "503" {
 			response.Headers["Retry-After"] = &huma.Header{

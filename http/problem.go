@@ -22,6 +22,7 @@ const (
 	codeMethodNotAllowed domain.Code = "method_not_allowed"
 	codeNotSignedIn      domain.Code = "not_signed_in"
 	codeTenantMismatch   domain.Code = "tenant_mismatch"
+	codeAnotherLog       domain.Code = "another_log"
 	codeRateLimited      domain.Code = "rate_limited"
 	codeInternal         domain.Code = "internal"
 )
@@ -40,6 +41,7 @@ func edgeRefusals() map[domain.Code]refusal {
 		codeMethodNotAllowed: {http.StatusMethodNotAllowed, "This path does not take this method; see Allow."},
 		codeNotSignedIn:      {http.StatusUnauthorized, "Sign in, and send the access token as Authorization: Bearer."},
 		codeTenantMismatch:   {http.StatusForbidden, "X-Tenant-ID is not the tenant of your token."},
+		codeAnotherLog:       {http.StatusConflict, "This is another log: forget the positions that you hold, and read again."},
 		codeRateLimited:      {http.StatusTooManyRequests, "Too many requests; try again later."},
 		codeInternal:         {http.StatusInternalServerError, "Something went wrong on our side. Tell us the X-Request-ID of this answer."},
 	}

@@ -56,12 +56,12 @@ func contract() map[int]string {
 		404: "not_found unknown_municipality",
 		405: "method_not_allowed",
 		409: `email_taken code_taken name_taken purpose_taken already_granted in_force not_granted notice_changed last_admin
-			subject_erased retention_hold staff_record_kept request_closed`,
+			subject_erased retention_hold staff_record_kept request_closed another_log`,
 		412: "stale",
 		413: "too_large",
 		415: "unsupported_media_type",
 		422: `validation_failed consent_required unknown_purpose purpose_not_consent_based wording_mismatch evidence_required
-			competent_person_required given_at_in_future idempotency_key_reused`,
+			competent_person_required given_at_in_future idempotency_key_reused unknown_position`,
 		429: "rate_limited",
 		500: "internal",
 		503: "overloaded unavailable timeout busy read_model_behind newer_log clock_differs",

@@ -126,7 +126,7 @@ func TestOnTheRealLog(t *testing.T) {
 		}
 	}
 	w.send("GET", "/api/v1/municipalities?after=rubbish", "").wantProblem(422, domain.CodeInvalid)
-	w.send("GET", "/api/v1/municipalities", "", "Min-Event-Position", strconv.Itoa(neverReached)).wantProblem(503, domain.CodeReadModelBehind)
+	w.send("GET", "/api/v1/municipalities", "", "Min-Event-Position", strconv.Itoa(neverReached)).wantProblem(422, domain.CodeUnknownPosition)
 
 	first := w.send("POST", "/api/v1/auth/register", registration("thandi@example.org"), "Idempotency-Key", "k").want(201)
 	again := w.send("POST", "/api/v1/auth/register", registration("thandi@example.org"), "Idempotency-Key", "k").want(201)

@@ -119,8 +119,8 @@ func (s *server) corsOptions() cors.Options {
 	return cors.Options{
 		AllowedOrigins:   s.config.AllowedOrigins,
 		AllowedMethods:   []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
-		AllowedHeaders:   []string{"Authorization", "Content-Type", headerTenant, headerKey, headerIfMatch, headerMinPosition, headerRequestID},
-		ExposedHeaders:   []string{"ETag", "Content-Disposition", headerPosition, headerRequestID, "Retry-After"},
+		AllowedHeaders:   []string{"Authorization", "Content-Type", headerTenant, headerKey, headerIfMatch, headerMinPosition, headerLog, headerRequestID},
+		ExposedHeaders:   []string{"ETag", "Content-Disposition", headerPosition, headerLog, headerRequestID, "Retry-After"},
 		AllowCredentials: true,
 		MaxAge:           600,
 	}

@@ -238,7 +238,8 @@ func TestWaitFor(t *testing.T) {
 	w.work(t, projection(t, "users"))
 	var waiting sync.WaitGroup
 	for range 20 {
-		position := w.head(t) + 1
+		w.register(t, w.tenant, "a")
+		position := w.head(t)
 		for range 3 {
 			waiting.Go(func() {
 				if err := w.queries.WaitFor(t.Context(), "users", position); err != nil && !refused(err, domain.CodeReadModelBehind) {
@@ -246,12 +247,15 @@ func TestWaitFor(t *testing.T) {
 				}
 			})
 		}
-		w.register(t, w.tenant, "a")
 	}
 	waiting.Wait()
 	must(t, w.queries.WaitFor(t.Context(), "consents", 0))
 	if err := w.queries.WaitFor(t.Context(), "consents", 1); !refused(err, domain.CodeReadModelBehind) {
 		t.Errorf("a projection that nobody runs: %v", err)
+	}
+	began := time.Now()
+	if err := w.queries.WaitFor(t.Context(), "users", w.head(t)+1); !refused(err, domain.CodeUnknownPosition) || time.Since(began) >= time.Second {
+		t.Errorf("a position beyond the head, after %s: %v", time.Since(began), err)
 	}
 	if err := w.queries.WaitFor(t.Context(), "nobody", 1); err == nil {
 		t.Error("a projection that does not exist is waited for")

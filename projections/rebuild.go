@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/google/uuid"
@@ -157,7 +158,10 @@ func (b *rebuild) compare(ctx context.Context) error {
 
 	b.report(Comparing, 0, 0)
 	checkpoint, err := follow.Position(ctx, b.tx, b.Name()) // before the rows: what they have gained since is left out
-	if err != nil {
+	upTo := b.done.Position
+	if isBackwards(err) {
+		checkpoint, upTo = b.done.Position, math.MaxInt64 // its rows of events that are no more are too many
+	} else if err != nil {
 		return err
 	}
 	if err := b.exec(ctx, "set local work_mem = '64MB'"); err != nil {
@@ -165,7 +169,7 @@ func (b *rebuild) compare(ctx context.Context) error {
 	}
 	wrong, first := &b.done.Wrong, (*string)(nil)
 	statement := fmt.Sprintf(sql, b.next, b.done.Kept, strings.Join(b.source().key, ", "))
-	err = b.tx.QueryRow(ctx, statement, checkpoint, b.done.Position).Scan(&wrong.Missing, &wrong.Extra, &wrong.Changed, &first)
+	err = b.tx.QueryRow(ctx, statement, checkpoint, upTo).Scan(&wrong.Missing, &wrong.Extra, &wrong.Changed, &first)
 	if err != nil || first == nil {
 		return err
 	}
@@ -215,7 +219,9 @@ func (b *rebuild) change(ctx context.Context) error {
 	}
 	// A page with nothing for this table does not touch the view: the checkpoint's own lock holds it off.
 	checkpoint, err := follow.Hold(ctx, b.tx, b.Name())
-	if err != nil {
+	if isBackwards(err) {
+		checkpoint = 0 // it is brought back to the log
+	} else if err != nil {
 		return err
 	}
 	if err := b.foldTo(ctx, checkpoint); err != nil {
@@ -237,6 +243,12 @@ func (b *rebuild) change(ctx context.Context) error {
 func (b *rebuild) wait(ctx context.Context) error {
 	b.report(Waiting, 0, 0)
 	return b.follow(ctx)
+}
+
+// isBackwards tells that a projector is ahead of its log, so that its checkpoint is no position of it.
+func isBackwards(err error) bool {
+	_, ok := errors.AsType[*follow.BackwardsError](err)
+	return ok
 }
 
 // exec runs statements that are made of names which this package made.

@@ -26,6 +26,9 @@ type Difference struct { //nolint:errname // what Verify finds, and an error onl
 }
 
 func (d *Difference) Error() string {
+	if d.Projection != "" && d.ID == uuid.Nil {
+		return fmt.Sprintf("read table %s: %s", d.Projection, d.What)
+	}
 	if d.Projection != "" {
 		return fmt.Sprintf("read table %s, row %s: %s", d.Projection, d.ID, d.What)
 	}

@@ -18,6 +18,9 @@ import (
 // total is how many events such streams have in the log.
 func verifyTable(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, p Projection, total int64, progress func(string, int64, int64)) error {
 	checkpoint, err := follow.Position(ctx, tx, p.Name())
+	if backwards, ok := errors.AsType[*follow.BackwardsError](err); ok {
+		return &Difference{Projection: p.Name(), What: backwards.Error(), cause: backwards}
+	}
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}

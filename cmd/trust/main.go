@@ -32,6 +32,9 @@ type cli struct {
 	Keys struct {
 		Rotate keysRotateCmd `cmd:"" help:"Change the master key from MASTER_KEY to NEW_MASTER_KEY; repeatable."`
 	} `cmd:"" help:"Manage the keys that personal data is sealed under."`
+	Log struct {
+		Renew logRenewCmd `cmd:"" help:"Tell clients that positions which they hold are of another log: after a failover that lost events."`
+	} `cmd:"" help:"Manage the log's id."`
 	Seed     seedCmd     `cmd:"" help:"Fill a development system with made-up residents; repeatable."`
 	Status   statusCmd   `cmd:"" help:"Show the log's head and each projector; exit 1 when one is halted."`
 	Replay   replayCmd   `cmd:"" help:"Replay what people had agreed to at an instant, as known at an instant."`

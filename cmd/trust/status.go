@@ -8,6 +8,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore"
@@ -34,10 +36,17 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Explain(err)
 	}
+	log, err := eventstore.LogID(ctx, o.pool)
+	if err != nil {
+		return exit.Explain(err)
+	}
 	if s.JSON {
-		err = json.NewEncoder(p.stdout).Encode(status)
+		err = json.NewEncoder(p.stdout).Encode(struct {
+			Log uuid.UUID `json:"log"`
+			follow.Status
+		}{log, status})
 	} else {
-		err = writeStatus(p, o, status)
+		err = writeStatus(p, o, log, status)
 	}
 	if err != nil {
 		return err
@@ -47,12 +56,19 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 
 // stateOf says no when a projector does not run, or a clock is or was wrong.
 func stateOf(status follow.Status, clocks eventstore.Clocks) error {
-	names := map[follow.State][]string{}
+	names, ahead := map[follow.State][]string{}, []string(nil)
 	for _, f := range status.Followers {
+		if f.Ahead {
+			ahead = append(ahead, f.Name)
+			continue
+		}
 		names[f.State] = append(names[f.State], f.Name)
 	}
 
 	var wrong []string
+	if len(ahead) > 0 {
+		wrong = append(wrong, "ahead of the log: "+strings.Join(ahead, ", ")+"; the log went backwards, so run trust log renew, and trust rebuild for each of these")
+	}
 	if halted := names[follow.Halted]; len(halted) > 0 {
 		wrong = append(wrong, "halted: "+strings.Join(halted, ", ")+
 			"; the errors above say why, and a projector goes on by itself once its cause is mended")
@@ -67,7 +83,7 @@ func stateOf(status follow.Status, clocks eventstore.Clocks) error {
 	return nil
 }
 
-func writeStatus(p *program, o *opened, status follow.Status) error {
+func writeStatus(p *program, o *opened, log uuid.UUID, status follow.Status) error {
 	database := settings.HostAndName(o.address)
 	if o.config.Settings.OwnServer() {
 		database = describeDatabase(o.config)
@@ -77,7 +93,7 @@ func writeStatus(p *program, o *opened, status follow.Status) error {
 	}
 
 	table := tabwriter.NewWriter(p.stdout, 0, 4, 2, ' ', 0)
-	if _, err := fmt.Fprintf(table, "log\t%d\nprojector\tposition\tlag\tstate\tlast seen\terror\n", status.Head); err != nil {
+	if _, err := fmt.Fprintf(table, "log\t%d\t%s\nprojector\tposition\tlag\tstate\tlast seen\terror\n", status.Head, log); err != nil {
 		return err
 	}
 	for _, f := range status.Followers {

@@ -49,6 +49,10 @@ func (h *handler) handle(term context.Context, m *message.Message) {
 
 	h.works()
 	defer h.works() // Watermill's part of the step begins
+	if s.UpTo <= s.After {
+		h.wentBackwards(term, &BackwardsError{Position: s.After, Head: s.UpTo})
+		return
+	}
 	began := time.Now()
 	ahead := h.ahead.take(s)
 	if s.UpTo-s.After >= h.pace.size() { // so there may be a backlog
@@ -98,7 +102,7 @@ func (h *handler) apply(term context.Context, s span, ahead *[]domain.Recorded) 
 		return err
 	}
 	if len(events) == 0 { // nothing that it wants, so there is nothing to do at once
-		_, err := h.advance(term, h.conn, s)
+		_, err := h.advance(term, h.conn, s, domain.Recorded{})
 		return err
 	}
 
@@ -134,7 +138,7 @@ func (h *handler) applyIn(term context.Context, tx pgx.Tx, events []domain.Recor
 	if err := h.Apply(term, Tx{Tx: tx, Log: h.reader}, events, s.UpTo); err != nil {
 		return false, err
 	}
-	return h.advance(term, tx, s)
+	return h.advance(term, tx, s, events[len(events)-1])
 }
 
 // database is what a connection and a transaction have in common.
@@ -143,24 +147,32 @@ type database interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// advance moves the checkpoint, if it stands where the range begins and the epoch is ours. done tells that the range was
-// applied before, so what was applied now must not be committed.
-func (h *handler) advance(term context.Context, db database, s span) (done bool, err error) {
-	const move = `update trust.checkpoints set position = $3, seen_at = clock_timestamp(), state = 'running', error = null,
-			error_since = null
-		where follower = $1 and position = $2 and epoch = $4`
-	const look = `select c.position, c.epoch from trust.checkpoints c where c.follower = $1`
+// advance moves the checkpoint, if it stands where the range begins, the epoch is ours, and the log holds the events that were
+// applied before the range and last in it: that may have been read ahead from a server that another has replaced since. done
+// tells that the range was applied before, so what was applied now must not be committed.
+func (h *handler) advance(term context.Context, db database, s span, last domain.Recorded) (done bool, err error) {
+	const move = `update trust.checkpoints c set position = $3, event_position = $3, event_id = trust.event_at($3),
+			seen_at = clock_timestamp(), state = 'running', error = null, error_since = null
+		from trust.head() h
+		where c.follower = $1 and c.position = $2 and c.epoch = $4 and not ` + isAhead + `
+			and ($5 = 0 or trust.event_at($5) = $6)`
+	const look = `select c.position, c.epoch, h.position, ` + isAhead + ` from trust.checkpoints c, trust.head() h where c.follower = $1`
 
-	moved, err := db.Exec(term, move, h.Name(), s.After, s.UpTo, h.epoch)
+	moved, err := db.Exec(term, move, h.Name(), s.After, s.UpTo, h.epoch, last.Position, [16]byte(last.EventID))
 	if err != nil || moved.RowsAffected() == 1 {
 		return false, err
 	}
 
-	var position, epoch int64
-	if err := db.QueryRow(term, look, h.Name()).Scan(&position, &epoch); err != nil {
+	var position, epoch, head int64
+	var ahead bool
+	if err := db.QueryRow(term, look, h.Name()).Scan(&position, &epoch, &head, &ahead); err != nil {
 		return false, err
 	}
 	switch {
+	case epoch == h.epoch && ahead:
+		return false, &BackwardsError{Position: position, Head: head}
+	case epoch == h.epoch && position == s.After:
+		return false, errMoved // the events are not those of this log any more: they are read again
 	case epoch != h.epoch:
 		return false, errDeposed
 	case position < s.UpTo:
@@ -183,6 +195,10 @@ func (h *handler) orMoved(term context.Context, s span, cause error) error {
 
 // failed narrows the range, or, when it is down to one event that cannot be applied, halts visibly at that event.
 func (h *handler) failed(term context.Context, s span, cause error, lost bool, took time.Duration) {
+	if backwards, ok := errors.AsType[*BackwardsError](cause); ok {
+		h.wentBackwards(term, backwards)
+		return
+	}
 	found := judge(cause, lost, took)
 	if found == hopeless {
 		h.depose(cause)
@@ -205,6 +221,29 @@ func (h *handler) failed(term context.Context, s span, cause error, lost bool, t
 		h.said = why
 		h.logger.ErrorContext(term, "cannot follow", slog.Int64("after", s.After), slog.Int64("up_to", s.UpTo),
 			slog.String("error", why), slog.Bool("halted", halted))
+	}
+}
+
+// wentBackwards halts for good, also when the log grows past the checkpoint: where the event that it stands at is not known, it is
+// made to be one that no log holds.
+func (h *handler) wentBackwards(term context.Context, cause *BackwardsError) {
+	const stay = `update trust.checkpoints set event_position = position, event_id = '00000000-0000-0000-0000-000000000000'
+		where follower = $1 and epoch = $2 and position = $3 and (event_id is null or event_position < position)`
+
+	h.pace.rest()
+	err := h.connect(term)
+	if err == nil && cause.Position > cause.Head {
+		_, err = h.conn.Exec(term, stay, h.Name(), h.epoch, cause.Position)
+	}
+	if err != nil {
+		return // it is found again with the next look
+	}
+	h.halt(term, cause.Position, cause.Error())
+
+	if h.said != cause.Error() {
+		h.said = cause.Error()
+		h.logger.ErrorContext(term, "cannot follow", slog.Int64("after", cause.Position), slog.String("error", h.said),
+			slog.Bool("halted", true))
 	}
 }
 

@@ -18,7 +18,8 @@ const (
 )
 
 // WaitFor waits until a follower is at a position: at most 2 s, then read_model_behind. A follower that wants nothing up
-// to there is in no hurry, so it is woken. Errors: read_model_behind, unavailable.
+// to there is in no hurry, so it is woken. A position beyond the log's head is refused at once. Errors: unknown_position,
+// read_model_behind, unavailable.
 func (o *Observer) WaitFor(ctx context.Context, follower string, position int64) error {
 	if position <= 0 {
 		return nil
@@ -42,7 +43,7 @@ func (o *Observer) WaitFor(ctx context.Context, follower string, position int64)
 
 // awaiter lets any number of waiters share one loop, which runs only while somebody waits.
 type awaiter struct {
-	look func(ctx context.Context) (map[string]int64, error)
+	look func(ctx context.Context) (reached map[string]int64, head int64, err error)
 	wake func(ctx context.Context, follower string)
 
 	mu      sync.Mutex
@@ -53,6 +54,7 @@ type awaiter struct {
 type waiter struct {
 	follower string
 	position int64
+	asked    bool       // was waiting before the last look began
 	looks    int        // in vain
 	done     chan error // holds one
 }
@@ -81,8 +83,8 @@ func (a *awaiter) run(ctx context.Context) {
 	defer tick.Stop()
 	for a.wanted() {
 		look, cancel := context.WithTimeout(ctx, awaitAtMost)
-		reached, err := a.look(look)
-		for follower := range a.tell(reached, err) {
+		reached, head, err := a.look(look)
+		for follower := range a.tell(reached, head, err) {
 			a.wake(look, follower)
 		}
 		cancel()
@@ -90,25 +92,35 @@ func (a *awaiter) run(ctx context.Context) {
 	}
 }
 
-// wanted tells whether somebody waits; if not, the loop has ended.
+// wanted tells whether somebody waits; if not, the loop has ended. It notes who waits before the look begins.
 func (a *awaiter) wanted() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	for w := range a.waiters {
+		w.asked = true
+	}
 	a.running = len(a.waiters) > 0
 	return a.running
 }
 
-// tell releases those who need not wait any longer, and returns the followers to wake.
-func (a *awaiter) tell(reached map[string]int64, err error) (late map[string]bool) {
+// tell releases those who need not wait any longer, and returns the followers to wake. Who came during the look may know of a
+// position that it did not see.
+func (a *awaiter) tell(reached map[string]int64, head int64, err error) (late map[string]bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	late = make(map[string]bool)
 	for w := range a.waiters {
-		if err != nil || reached[w.follower] >= w.position {
+		switch {
+		case err != nil || reached[w.follower] >= w.position:
 			w.done <- err
 			delete(a.waiters, w)
-		} else if w.looks++; w.looks == awaitWake {
-			late[w.follower] = true
+		case w.asked && w.position > head:
+			w.done <- eventstore.UnknownPosition()
+			delete(a.waiters, w)
+		default:
+			if w.looks++; w.looks == awaitWake {
+				late[w.follower] = true
+			}
 		}
 	}
 	return late

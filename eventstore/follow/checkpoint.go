@@ -2,37 +2,40 @@ package follow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// Position returns how far a follower is; 0 when it never ran.
+// Position returns how far a follower is; 0 when it never ran. With a *BackwardsError it is no position of this log.
 func Position(ctx context.Context, tx pgx.Tx, name string) (position int64, err error) {
-	const sql = `select coalesce(max(position), 0) from trust.checkpoints where follower = $1`
-	if err := tx.QueryRow(ctx, sql, name).Scan(&position); err != nil {
-		return 0, fmt.Errorf("checkpoint of %s: %w", name, err)
+	position, err = scanCheckpoint(tx.QueryRow(ctx, whereIs, name))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return position, fmt.Errorf("checkpoint of %s: %w", name, err)
 	}
 	return position, nil
 }
 
-// Hold returns how far a follower is, and keeps it from going on until the transaction ends.
+// Hold is Position, and keeps the follower from going on until the transaction ends.
 func Hold(ctx context.Context, tx pgx.Tx, name string) (position int64, err error) {
 	if _, err := tx.Exec(ctx, makeCheckpoint, name); err != nil {
 		return 0, fmt.Errorf("checkpoint of %s: %w", name, err)
 	}
 
-	const sql = `select position from trust.checkpoints where follower = $1 for update`
-	if err := tx.QueryRow(ctx, sql, name).Scan(&position); err != nil {
-		return 0, fmt.Errorf("checkpoint of %s: %w", name, err)
+	if position, err = scanCheckpoint(tx.QueryRow(ctx, whereIs+" for update of c", name)); err != nil {
+		return position, fmt.Errorf("checkpoint of %s: %w", name, err)
 	}
 	return position, nil
 }
 
-// Advance moves a follower that is held to a position up to which somebody else has done its work. One that had halted
-// before that runs again.
+// Advance moves a follower that is held to a position up to which somebody else has done its work; one that was ahead of its log,
+// back to it. One that had halted before that runs again.
 func Advance(ctx context.Context, tx pgx.Tx, name string, to int64) error {
-	const sql = `update trust.checkpoints set position = $2, error = null, error_since = null,
+	const sql = `update trust.checkpoints set position = $2, event_position = $2, event_id = trust.event_at($2), error = null, error_since = null,
 			state = case state when 'halted' then 'running' else state end
 		where follower = $1`
 	if _, err := tx.Exec(ctx, sql, name, to); err != nil {

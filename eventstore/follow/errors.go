@@ -75,6 +75,9 @@ func Describe(err error) string {
 	if unknown, ok := errors.AsType[*domain.UnknownEventError](err); ok {
 		return unknown.Error()
 	}
+	if backwards, ok := errors.AsType[*BackwardsError](err); ok {
+		return backwards.Error()
+	}
 	if plain, ok := errors.AsType[*PlainError](err); ok {
 		return plain.Error()
 	}

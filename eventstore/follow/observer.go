@@ -56,15 +56,17 @@ type FollowerStatus struct {
 	Error      string     `json:"error,omitempty"`
 	ErrorSince *time.Time `json:"error_since,omitempty"`
 	SeenAt     *time.Time `json:"seen_at,omitempty"`
+	// Ahead tells that it has applied what the log does not hold. It is halted then, whether a process runs it or not.
+	Ahead bool `json:"-"`
 }
 
 // Status reads how far the log and each follower are, in order of name. One that never ran is stopped at the beginning.
 // Error: unavailable.
 func (o *Observer) Status(ctx context.Context) (Status, error) {
-	const sql = `select h.position, f.name, coalesce(c.position, 0), h.position - coalesce(c.position, 0),
-			case when c.seen_at >= clock_timestamp() - $2::interval
+	const sql = `select h.position, f.name, coalesce(c.position, 0), greatest(h.position - coalesce(c.position, 0), 0),
+			case when ` + isAhead + ` then 'halted' when c.seen_at >= clock_timestamp() - $2::interval
 				and (c.seen_at <= clock_timestamp() + $2::interval or c.state = 'halted') then c.state else 'stopped' end,
-			coalesce(c.error, ''), c.error_since, c.seen_at, pg_notification_queue_usage()
+			coalesce(c.error, ''), c.error_since, c.seen_at, pg_notification_queue_usage(), coalesce(` + isAhead + `, false)
 		from unnest($1::text[]) f (name) left join trust.checkpoints c on c.follower = f.name, trust.head() h
 		order by f.name`
 
@@ -79,7 +81,10 @@ func (o *Observer) Status(ctx context.Context) (Status, error) {
 
 	var s Status
 	s.Followers, err = pgx.CollectRows(found, func(r pgx.CollectableRow) (f FollowerStatus, err error) {
-		err = r.Scan(&s.Head, &f.Name, &f.Position, &f.Lag, &f.State, &f.Error, &f.ErrorSince, &f.SeenAt, &s.Notifications)
+		err = r.Scan(&s.Head, &f.Name, &f.Position, &f.Lag, &f.State, &f.Error, &f.ErrorSince, &f.SeenAt, &s.Notifications, &f.Ahead)
+		if f.Ahead {
+			f.Error = (&BackwardsError{Position: f.Position, Head: s.Head}).Error()
+		}
 		return f, err
 	})
 	return s, eventstore.Unavailable(err)
@@ -94,20 +99,21 @@ func (o *Observer) wake(ctx context.Context, name string) {
 	}
 }
 
-// positions reads every follower's position.
-func (o *Observer) positions(ctx context.Context) (map[string]int64, error) {
-	const sql = `select c.follower, c.position from trust.checkpoints c`
+// positions reads the log's head and every follower's position, of one instant. One that is ahead of its log has reached nothing.
+func (o *Observer) positions(ctx context.Context) (reached map[string]int64, head int64, err error) {
+	const sql = `select h.position, coalesce(c.follower, ''), case when ` + isAhead + ` then 0 else coalesce(c.position, 0) end
+		from trust.head() h left join trust.checkpoints c on true`
 	found, err := o.pool.Query(ctx, sql)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 
-	reached := make(map[string]int64)
+	reached = make(map[string]int64)
 	var name string
 	var position int64
-	_, err = pgx.ForEachRow(found, []any{&name, &position}, func() error {
+	_, err = pgx.ForEachRow(found, []any{&head, &name, &position}, func() error {
 		reached[name] = position
 		return nil
 	})
-	return reached, err
+	return reached, head, err
 }

@@ -91,6 +91,13 @@ func (p *pace) failed(s span, found verdict) (halt bool) {
 	return halt
 }
 
+// rest makes a pause due, each time longer.
+func (p *pace) rest() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pausing = p.backoff.Next()
+}
+
 func (p *pace) succeeded(s span, took time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -27,7 +27,8 @@ import (
 // topic names the log to Watermill.
 const topic = "trust.events"
 
-// span is a message: the positions after < p ≤ upTo.
+// span is a message: the positions after < p ≤ upTo. One that ends where it begins, or before, says that the log went
+// backwards, and where it ends.
 type span struct {
 	After int64 `json:"after"`
 	UpTo  int64 `json:"up_to"`
@@ -91,9 +92,9 @@ func (ranges) InsertQuery(string, message.Messages) (wmsql.Query, error) {
 
 // SelectQuery asks for the next range: no row when there is nothing new. One statement, so one snapshot; it takes no lock.
 func (r ranges) SelectQuery(_, group string, _ wmsql.OffsetsAdapter) wmsql.Query {
-	const sql = `select c.position, least(h.position, c.position + $2)
-		from trust.checkpoints c, (select position from trust.events order by position desc limit 1) h
-		where c.follower = $1 and c.position < h.position`
+	const sql = `select c.position, case when a.ahead then least(h.position, c.position) else least(h.position, c.position + $2) end
+		from trust.checkpoints c, trust.head() h, lateral (select ` + isAhead + `) a (ahead)
+		where c.follower = $1 and (a.ahead or c.position < h.position)`
 	r.progress.works()
 	return wmsql.Query{Query: sql, Args: []any{group, r.pace.size()}}
 }

@@ -124,6 +124,7 @@ const (
 const (
 	ProblemCodeAccountInactive         ProblemCode = "account_inactive"
 	ProblemCodeAlreadyGranted          ProblemCode = "already_granted"
+	ProblemCodeAnotherLog              ProblemCode = "another_log"
 	ProblemCodeBusy                    ProblemCode = "busy"
 	ProblemCodeClockDiffers            ProblemCode = "clock_differs"
 	ProblemCodeCodeTaken               ProblemCode = "code_taken"
@@ -166,6 +167,7 @@ const (
 	ProblemCodeTooLarge                ProblemCode = "too_large"
 	ProblemCodeUnavailable             ProblemCode = "unavailable"
 	ProblemCodeUnknownMunicipality     ProblemCode = "unknown_municipality"
+	ProblemCodeUnknownPosition         ProblemCode = "unknown_position"
 	ProblemCodeUnknownPurpose          ProblemCode = "unknown_purpose"
 	ProblemCodeUnsupportedMediaType    ProblemCode = "unsupported_media_type"
 	ProblemCodeValidationFailed        ProblemCode = "validation_failed"
@@ -1460,8 +1462,11 @@ type AuditLogParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // AuditLogParamsOperation defines parameters for AuditLog.
@@ -1469,24 +1474,36 @@ type AuditLogParamsOperation string
 
 // LoginParams defines parameters for Login.
 type LoginParams struct {
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // LogoutParams defines parameters for Logout.
 type LogoutParams struct {
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // RefreshParams defines parameters for Refresh.
 type RefreshParams struct {
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // RegisterParams defines parameters for Register.
 type RegisterParams struct {
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
@@ -1509,8 +1526,11 @@ type ExportConsentsParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ExportConsentsParamsFormat defines parameters for ExportConsents.
@@ -1539,8 +1559,11 @@ type ExposureParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // SubjectHistoryParams defines parameters for SubjectHistory.
@@ -1548,8 +1571,11 @@ type SubjectHistoryParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ListConsentsParams defines parameters for ListConsents.
@@ -1566,14 +1592,20 @@ type ListConsentsParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // RecordConsentParams defines parameters for RecordConsent.
 type RecordConsentParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1594,8 +1626,11 @@ type CheckConsentParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // GetConsentParams defines parameters for GetConsent.
@@ -1603,8 +1638,11 @@ type GetConsentParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // WithdrawConsentParams defines parameters for WithdrawConsent.
@@ -1612,20 +1650,29 @@ type WithdrawConsentParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // GetCertificateParams defines parameters for GetCertificate.
 type GetCertificateParams struct {
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // DeleteAccountParams defines parameters for DeleteAccount.
 type DeleteAccountParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1636,6 +1683,9 @@ type PlaceHoldParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
@@ -1644,6 +1694,9 @@ type PlaceHoldParams struct {
 type LiftHoldParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1654,8 +1707,11 @@ type MyDataParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // MyDataPageParams defines parameters for MyDataPage.
@@ -1666,8 +1722,11 @@ type MyDataPageParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // MyDataPageParamsLanguage defines parameters for MyDataPage.
@@ -1685,8 +1744,11 @@ type ListRequestsParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ListRequestsParamsStatus defines parameters for ListRequests.
@@ -1697,6 +1759,9 @@ type LodgeRequestParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
@@ -1706,14 +1771,20 @@ type RequestDataParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // FulfilRequestParams defines parameters for FulfilRequest.
 type FulfilRequestParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1723,6 +1794,9 @@ type FulfilRequestParams struct {
 type RefuseRequestParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1736,8 +1810,11 @@ type GetRightsParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ListMunicipalitiesParams defines parameters for ListMunicipalities.
@@ -1758,8 +1835,11 @@ type ListMunicipalitiesParams struct {
 	// Q Part of the name, or beginning of the code.
 	Q *string `form:"q,omitempty" json:"q,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ListMunicipalitiesParamsIsActive defines parameters for ListMunicipalities.
@@ -1770,20 +1850,29 @@ type RegisterMunicipalityParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // GetMunicipalityParams defines parameters for GetMunicipality.
 type GetMunicipalityParams struct {
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ChangeMunicipalityParams defines parameters for ChangeMunicipality.
 type ChangeMunicipalityParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1797,6 +1886,9 @@ type DeactivateMunicipalityParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
@@ -1808,6 +1900,9 @@ type DeactivateMunicipalityParams struct {
 type ReactivateMunicipalityParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1821,14 +1916,20 @@ type ListPurposesParams struct {
 	// MunicipalityCode In any letter case; missing: the defaults for all.
 	MunicipalityCode *string `form:"municipality_code,omitempty" json:"municipality_code,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // DefinePurposeParams defines parameters for DefinePurpose.
 type DefinePurposeParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1839,6 +1940,9 @@ type PublishNoticeParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
@@ -1847,6 +1951,9 @@ type PublishNoticeParams struct {
 type RetirePurposeParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1874,8 +1981,11 @@ type ListUsersParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ListUsersParamsRole defines parameters for ListUsers.
@@ -1889,6 +1999,9 @@ type CreateUserParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
@@ -1898,14 +2011,20 @@ type GetMeParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ChangeMeParams defines parameters for ChangeMe.
 type ChangeMeParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1919,6 +2038,9 @@ type ChangePasswordParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
@@ -1928,14 +2050,20 @@ type GetUserParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind.
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // DeactivateUserParams defines parameters for DeactivateUser.
 type DeactivateUserParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -1949,6 +2077,9 @@ type ReactivateUserParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
@@ -1960,6 +2091,9 @@ type ReactivateUserParams struct {
 type ChangeRoleParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
@@ -2009,6 +2143,9 @@ func (c *Client) AuditLog(ctx context.Context, params *AuditLogParams) (*Answer[
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[ListBodyAuditBody](ctx, c, r)
 }
@@ -2022,6 +2159,9 @@ func (c *Client) Login(ctx context.Context, body LoginBody, params *LoginParams)
 	r := newRequest(http.MethodPost, "/api/v1/auth/login")
 	r.body = body
 	if params != nil {
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2038,6 +2178,9 @@ func (c *Client) Logout(ctx context.Context, body RefreshBody, params *LogoutPar
 	r := newRequest(http.MethodPost, "/api/v1/auth/logout")
 	r.body = body
 	if params != nil {
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2054,6 +2197,9 @@ func (c *Client) Refresh(ctx context.Context, body RefreshBody, params *RefreshP
 	r := newRequest(http.MethodPost, "/api/v1/auth/refresh")
 	r.body = body
 	if params != nil {
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2070,6 +2216,9 @@ func (c *Client) Register(ctx context.Context, body RegisterBody, params *Regist
 	r := newRequest(http.MethodPost, "/api/v1/auth/register")
 	r.body = body
 	if params != nil {
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2105,6 +2254,9 @@ func (c *Client) ExportConsents(ctx context.Context, params *ExportConsentsParam
 		}
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 	}
 	return c.open(ctx, r)
@@ -2142,6 +2294,9 @@ func (c *Client) Exposure(ctx context.Context, params *ExposureParams) (*Answer[
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[ListBodyExposureBody](ctx, c, r)
 }
@@ -2159,6 +2314,9 @@ func (c *Client) SubjectHistory(ctx context.Context, id string, params *SubjectH
 		}
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 	}
 	return send[History](ctx, c, r)
@@ -2187,6 +2345,9 @@ func (c *Client) ListConsents(ctx context.Context, params *ListConsentsParams) (
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[ListBodyConsentBody](ctx, c, r)
 }
@@ -2202,6 +2363,9 @@ func (c *Client) RecordConsent(ctx context.Context, body RecordConsentBody, para
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2234,6 +2398,9 @@ func (c *Client) CheckConsent(ctx context.Context, params *CheckConsentParams) (
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[Check](ctx, c, r)
 }
@@ -2251,6 +2418,9 @@ func (c *Client) GetConsent(ctx context.Context, id string, params *GetConsentPa
 		}
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 	}
 	return send[ConsentBody](ctx, c, r)
@@ -2270,6 +2440,9 @@ func (c *Client) WithdrawConsent(ctx context.Context, id string, body *WithdrawC
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2288,6 +2461,9 @@ func (c *Client) GetCertificate(ctx context.Context, id string, params *GetCerti
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[CertificateBody](ctx, c, r)
 }
@@ -2305,6 +2481,9 @@ func (c *Client) DeleteAccount(ctx context.Context, body *EraseBody, params *Del
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2325,6 +2504,9 @@ func (c *Client) PlaceHold(ctx context.Context, body PlaceHoldBody, params *Plac
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2343,6 +2525,9 @@ func (c *Client) LiftHold(ctx context.Context, id string, body LiftHoldBody, par
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2365,6 +2550,9 @@ func (c *Client) MyData(ctx context.Context, params *MyDataParams) (*Answer[MyDa
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[MyDataBody](ctx, c, r)
 }
@@ -2385,6 +2573,9 @@ func (c *Client) MyDataPage(ctx context.Context, params *MyDataPageParams) (*Ans
 		}
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 	}
 	return c.open(ctx, r)
@@ -2413,6 +2604,9 @@ func (c *Client) ListRequests(ctx context.Context, params *ListRequestsParams) (
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[ListBodyRequestBody](ctx, c, r)
 }
@@ -2428,6 +2622,9 @@ func (c *Client) LodgeRequest(ctx context.Context, body LodgeRequestBody, params
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2450,6 +2647,9 @@ func (c *Client) RequestData(ctx context.Context, id string, params *RequestData
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[MyDataBody](ctx, c, r)
 }
@@ -2467,6 +2667,9 @@ func (c *Client) FulfilRequest(ctx context.Context, id string, body *FulfilReque
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2486,6 +2689,9 @@ func (c *Client) RefuseRequest(ctx context.Context, id string, body RefuseReques
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2510,6 +2716,9 @@ func (c *Client) GetRights(ctx context.Context, params *GetRightsParams) (*Answe
 		}
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 	}
 	return send[Rights](ctx, c, r)
@@ -2544,6 +2753,9 @@ func (c *Client) ListMunicipalities(ctx context.Context, params *ListMunicipalit
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[ListBodyMunicipalityBody](ctx, c, r)
 }
@@ -2559,6 +2771,9 @@ func (c *Client) RegisterMunicipality(ctx context.Context, body RegisterMunicipa
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2578,6 +2793,9 @@ func (c *Client) GetMunicipality(ctx context.Context, id string, params *GetMuni
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[MunicipalityBody](ctx, c, r)
 }
@@ -2593,6 +2811,9 @@ func (c *Client) ChangeMunicipality(ctx context.Context, id string, body ChangeM
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2615,6 +2836,9 @@ func (c *Client) DeactivateMunicipality(ctx context.Context, id string, params *
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2635,6 +2859,9 @@ func (c *Client) ReactivateMunicipality(ctx context.Context, id string, params *
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2660,6 +2887,9 @@ func (c *Client) ListPurposes(ctx context.Context, params *ListPurposesParams) (
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[ListBodyPurposeBody](ctx, c, r)
 }
@@ -2675,6 +2905,9 @@ func (c *Client) DefinePurpose(ctx context.Context, body DefinePurposeBody, para
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2695,6 +2928,9 @@ func (c *Client) PublishNotice(ctx context.Context, code string, body PublishNot
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2712,6 +2948,9 @@ func (c *Client) RetirePurpose(ctx context.Context, code string, params *RetireP
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2755,6 +2994,9 @@ func (c *Client) ListUsers(ctx context.Context, params *ListUsersParams) (*Answe
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[ListBodyUserBody](ctx, c, r)
 }
@@ -2770,6 +3012,9 @@ func (c *Client) CreateUser(ctx context.Context, body CreateUserBody, params *Cr
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2792,6 +3037,9 @@ func (c *Client) GetMe(ctx context.Context, params *GetMeParams) (*Answer[UserBo
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[UserBody](ctx, c, r)
 }
@@ -2807,6 +3055,9 @@ func (c *Client) ChangeMe(ctx context.Context, body ChangeMeBody, params *Change
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2830,6 +3081,9 @@ func (c *Client) ChangePassword(ctx context.Context, body ChangePasswordBody, pa
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2851,6 +3105,9 @@ func (c *Client) GetUser(ctx context.Context, id string, params *GetUserParams) 
 		if params.MinEventPosition != nil {
 			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 	}
 	return send[UserBody](ctx, c, r)
 }
@@ -2865,6 +3122,9 @@ func (c *Client) DeactivateUser(ctx context.Context, id string, params *Deactiva
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
@@ -2887,6 +3147,9 @@ func (c *Client) ReactivateUser(ctx context.Context, id string, params *Reactiva
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
 		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
@@ -2908,6 +3171,9 @@ func (c *Client) ChangeRole(ctx context.Context, id string, body ChangeRoleBody,
 	if params != nil {
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 		if params.IdempotencyKey != nil {
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))

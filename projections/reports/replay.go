@@ -65,7 +65,7 @@ func resolve(ctx context.Context, tx pgx.Tx, knownAt time.Time, position int64) 
 	case position < 0:
 		f.Add("position", "invalid", "Positions count from 1.")
 	case position > head:
-		f.Add("position", "invalid", "The log has not reached this position.")
+		return 0, eventstore.UnknownPosition()
 	}
 	return position, f.Err()
 }

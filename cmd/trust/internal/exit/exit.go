@@ -76,7 +76,7 @@ func CodeOf(err error) int {
 	}
 	if refusal, ok := errors.AsType[*domain.Error](err); ok {
 		switch refusal.Code {
-		case domain.CodeInvalid, domain.CodeNewerLog:
+		case domain.CodeInvalid, domain.CodeUnknownPosition, domain.CodeNewerLog:
 			return CodeUsage
 		case domain.CodeUnavailable, domain.CodeTimeout, domain.CodeOverloaded, domain.CodeOutcomeUnknown, domain.CodeBusy,
 			domain.CodeClockDiffers:
