@@ -461,10 +461,9 @@ func TestWhatIsDecidedTakesEffect(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			effective := cmp.Or(given, now)
-			before := domain.ConsentsAt(history, effective, time.Time{})
 			for _, e := range events {
-				n := len(history) + 1
+				effective := cmp.Or(domain.EffectiveOf(e), now)
+				before, n := domain.ConsentsAt(history, effective, time.Time{}), len(history)+1
 				history = append(history, domain.Recorded{
 					Position: int64(n), Version: n, Stream: consents(), Event: e, EffectiveAt: effective, RecordedAt: now,
 				})
