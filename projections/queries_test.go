@@ -293,6 +293,20 @@ func TestASilentProjectorCountsAsStopped(t *testing.T) {
 	}
 }
 
+// After the database's clock went back, the last sign of a process that is gone lies in the future.
+func TestAProjectorWhoseLastSignLiesInTheFutureCountsAsStopped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.db.Superuser(t).Exec(t.Context(), `update trust.checkpoints
+		set state = 'running', seen_at = clock_timestamp() + interval '1 hour' where follower = 'users'`)
+	must(t, err)
+	if s := w.status(t, "users"); s.State != follow.Stopped {
+		t.Errorf("status %+v", s)
+	}
+	w.work(t, projection(t, "users"))
+	w.becomes(t, "users", follow.Running)
+}
+
 func TestADatabaseThatIsAwayIsUnavailable(t *testing.T) {
 	t.Parallel()
 	pool, err := pgxpool.New(t.Context(), "postgres://nobody@127.0.0.1:1/nothing?connect_timeout=1")
