@@ -27,7 +27,7 @@ type keyring struct {
 type knownKey struct {
 	key    foundKey
 	tenant domain.TenantID // whose it is: what row-level security hides is not given from memory either
-	until  time.Time       // forget it then; zero: never, because keys of tenants and months are not destroyed with a person
+	until  time.Time       // forget it then; zero: never
 	gone   bool            // this process destroyed it: what another goroutine read a moment before is not remembered over it
 }
 
@@ -39,7 +39,8 @@ type foundKey struct {
 }
 
 const (
-	// keyMemory is how long a person's key is remembered: an erased person's key must be gone from every process within 2 s.
+	// keyMemory is how long a key is remembered: an erased person's key must be gone from every process within 2 s, and
+	// what a failover lost must not be sealed under for longer, or nobody could ever open it.
 	keyMemory = time.Second
 	// maxKnownKeys bounds the memory.
 	maxKnownKeys = 20_000
@@ -97,11 +98,7 @@ func (k *keyring) remember(r keyRow, key foundKey) {
 	if k.known[r.id].gone {
 		return
 	}
-	known := knownKey{key: key, tenant: r.tenant}
-	if r.kind == subjectKey {
-		known.until = time.Now().Add(keyMemory)
-	}
-	k.known[r.id] = known
+	k.known[r.id] = knownKey{key: key, tenant: r.tenant, until: time.Now().Add(keyMemory)}
 }
 
 // forget knows a key as destroyed from now on. Other processes forget it within keyMemory.

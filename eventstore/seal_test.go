@@ -358,6 +358,36 @@ func TestTheKeyOfAMonthIsMadeOnce(t *testing.T) {
 	}
 }
 
+// What is sealed under a key that no database holds can never be opened: a failover may lose the key of the month, too.
+func TestAKeyThatAFailoverLostIsNotSealedUnderForLong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	visit := func() domain.Appended {
+		return must(t)(w.store.Append(t.Context(), domain.Append{
+			ID: newID(), Tenant: w.tenant, Origin: domain.Origin{IP: "203.0.113.7"}, Writes: []domain.Write{{
+				Stream: domain.Stream{Type: domain.AccessStream, ID: newID()}, Events: []domain.Event{&domain.TenantMismatch{Route: "GET /"}},
+			}},
+		}))
+	}
+	kept := visit().Position()
+	w.exec(t, "set session_replication_role = replica")
+	w.exec(t, fmt.Sprintf("delete from trust.events where position = %d; delete from trust.keys where kind = 'month'", kept))
+	w.exec(t, "set session_replication_role = origin")
+
+	pgtest.Eventually(t, "the key of the month is made anew", func() bool {
+		visit()
+		return query[int](t, w, "select count(*) from trust.keys where kind = 'month'") == 1
+	})
+	last := visit().Position()
+	found := w.find(t, eventstore.Query{Tenant: w.tenant, Newest: true, Limit: 1})
+	if e := found[len(found)-1]; e.Position != last || e.Origin.State() != domain.Open {
+		t.Errorf("at %d of %d where from is %v", e.Position, last, e.Origin.State())
+	}
+	w.exec(t, "set session_replication_role = replica") // those of the first second can be opened by nobody, as the check would say
+	w.exec(t, fmt.Sprintf("delete from trust.events where position >= %d", kept))
+	w.exec(t, "set session_replication_role = origin")
+}
+
 // A platform's admin acts in a municipality: where from is sealed under the admin's own key, which the municipality does not see.
 func TestTheOriginOfAnActorOfAnotherTenantIsWithheldFromThisOne(t *testing.T) {
 	t.Parallel()

@@ -90,7 +90,7 @@ func (r *readiness) isImported(status follow.Status) bool {
 	if _, err := os.Stat(r.started); err != nil {
 		return false
 	}
-	if r.goal == 0 {
+	if r.goal == 0 || r.goal > status.Head { // beyond the head: the log went backwards
 		r.goal = status.Head
 	}
 	for _, p := range status.Followers {

@@ -212,8 +212,13 @@ func TestAReplayRefusesPositionsThatAreNotThere(t *testing.T) {
 	for _, q := range []struct {
 		knownAt  time.Time
 		position int64
-	}{{position: -1}, {position: head + 1}, {time.Now(), 1}} {
-		if _, err := r.Resolve(t.Context(), w.tenant, q.knownAt, q.position); !refused(err, domain.CodeInvalid) {
+		want     domain.Code
+	}{
+		{position: -1, want: domain.CodeInvalid},
+		{position: head + 1, want: domain.CodeUnknownPosition},
+		{time.Now(), 1, domain.CodeInvalid},
+	} {
+		if _, err := r.Resolve(t.Context(), w.tenant, q.knownAt, q.position); !refused(err, q.want) {
 			t.Errorf("%+v gives %v", q, err)
 		}
 	}
