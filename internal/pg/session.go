@@ -115,12 +115,16 @@ func Pin(config *pgx.ConnConfig) {
 		}
 	}
 	config.RuntimeParams = atStart
+	limitConnect(&config.Config)
 
 	then := config.AfterConnect
 	config.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
 		all := maps.Clone(settings)
 		addPins(all, serverVersion(conn))
-		if err := set(ctx, conn, all); err != nil || then == nil {
+		if err := set(ctx, conn, all); err != nil {
+			return err
+		}
+		if err := endLimit(conn); err != nil || then == nil {
 			return err
 		}
 		return then(ctx, conn)
