@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -163,8 +164,9 @@ func dial(ctx context.Context, address string) (*pgx.Conn, error) {
 	return pg.Dial(ctx, config)
 }
 
-// openPool makes a pool, which connects when it is used first.
-func openPool(ctx context.Context, address string, size int) (*pgxpool.Pool, error) {
+// openPool makes a pool, which connects when it is used first. Its statements have a limit, if one is given and the address
+// names no other.
+func openPool(ctx context.Context, address string, size int, limit ...time.Duration) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(address)
 	if err != nil {
 		// Without the cause, which quotes the address.
@@ -172,6 +174,11 @@ func openPool(ctx context.Context, address string, size int) (*pgxpool.Pool, err
 	}
 	config.MaxConns = int32(size)
 	config.ConnConfig.RuntimeParams["application_name"] = "trust"
+	for _, d := range limit {
+		if _, named := config.ConnConfig.RuntimeParams["statement_timeout"]; !named {
+			config.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(d.Milliseconds(), 10)
+		}
+	}
 	config.AfterConnect = refusePower
 	return pg.Connect(ctx, config)
 }
