@@ -37,8 +37,9 @@ func (s *Store) Append(ctx context.Context, a domain.Append) (domain.Appended, e
 	case repeated:
 		// In all tenants: who registers a municipality again gives it another id.
 		events, err := s.FindAppend(ctx, domain.TenantID{}, a.ID)
-		if err == nil && len(events) == 0 { // as it is read from a server that lags behind the one it was written to
-			err = outcomeUnknown(nil)
+		lagging := err == nil && len(events) == 0 // as it is read from a server that lags behind the one it was written to
+		if lagging || pg.Classify(err) != pg.None {
+			err = outcomeUnknown(err)
 		}
 		return domain.Appended{Events: events, Repeat: true}, err
 	default:

@@ -56,7 +56,7 @@ func newAppender(pool *pgxpool.Pool) *appender {
 // withdrawn; after that the outcome is awaited, because it can no longer be prevented. Its patience includes the time in which
 // others before it wait for the database.
 func (a *appender) append(ctx context.Context, e *entry) (result, error) {
-	w := &waiter{entry: e, deadline: time.Now().Add(a.patience), turn: make(chan struct{}, 1)}
+	w := &waiter{entry: e, deadline: a.latest(ctx), turn: make(chan struct{}, 1)}
 	if !a.enqueue(w) {
 		return result{}, domain.Refuse(domain.CodeOverloaded, "Too many requests wait to be written; try again.")
 	}
@@ -85,6 +85,15 @@ func (a *appender) append(ctx context.Context, e *entry) (result, error) {
 		}
 		a.flush(context.WithoutCancel(ctx))
 	}
+}
+
+// latest is when a caller is answered at the latest: nobody hears an answer after the deadline of its request.
+func (a *appender) latest(ctx context.Context) time.Time {
+	latest := time.Now().Add(a.patience)
+	if asked, ok := ctx.Deadline(); ok && asked.Before(latest) {
+		return asked
+	}
+	return latest
 }
 
 // enqueue puts an entry in the queue, and gives it the lead if nobody has it. It refuses when the queue is full.

@@ -2,7 +2,6 @@ package http
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -73,14 +72,15 @@ func (s *server) stream(ctx context.Context, call commands.Call, q reports.Repla
 		s.refuse(ctx, w, domain.Refuse(domain.CodeOverloaded, "Enough exports are running; try again later."))
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, longest)
-	defer cancel()
-	slow := &patient{to: w, control: http.NewResponseController(w)}
-	err := s.replay(ctx, call, q, format, slow)
+	ctx, renew, end := s.eachPage(ctx)
+	defer end()
+	q.Page = renew
+
+	out := &progress{to: w, renew: renew}
+	err := s.replay(ctx, call, q, format, out)
 	switch {
 	case err == nil:
-		slow.done()
-	case !slow.began:
+	case !out.began:
 		s.refuse(ctx, w, err)
 	default:
 		s.log(ctx, slog.LevelWarn, "an export was cut off", err)
@@ -108,27 +108,17 @@ func (s *server) replay(ctx context.Context, call commands.Call, q reports.Repla
 	return x.Close()
 }
 
-// patient gives a client some time for each piece: as long as it reads, an export may take; one that stopped reading lets go of
-// the connection to the database.
-type patient struct {
-	to      io.Writer
-	control *http.ResponseController
-	began   bool
+// progress renews the time that an export has for a page whenever the client has taken a piece of it.
+type progress struct {
+	to    io.Writer
+	renew func()
+	began bool
 }
-
-const (
-	patience = 30 * time.Second // for each piece
-	longest  = 15 * time.Minute // for all: the snapshot keeps the whole database from being vacuumed
-)
 
 // Write implements io.Writer.
-func (p *patient) Write(b []byte) (int, error) {
+func (p *progress) Write(b []byte) (int, error) {
 	p.began = true
-	if err := p.control.SetWriteDeadline(time.Now().Add(patience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return 0, err
-	}
-	return p.to.Write(b)
+	n, err := p.to.Write(b)
+	p.renew()
+	return n, err
 }
-
-// done lets the connection serve other requests.
-func (p *patient) done() { _ = p.control.SetWriteDeadline(time.Time{}) }

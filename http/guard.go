@@ -47,6 +47,8 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 		ctx := r.Context()
 		trace := traceOf(ctx)
 		trace.route, trace.id = rt.path, rt.id
+		ctx, cancel := s.within(w, r)
+		defer cancel()
 		call, reach, err := s.admit(ctx, rt, r)
 		if err == nil && op.RequestBody != nil {
 			err = readBody(w, r)
@@ -55,6 +57,7 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 			s.problemOf(ctx, err, rt.statuses).write(w)
 			return
 		}
+		endReading(w)
 		ctx = context.WithValue(context.WithValue(ctx, callKey{}, call), reachKey{}, reach)
 		named := &logNamer{ResponseWriter: w, log: func() (uuid.UUID, error) { return s.config.Commands.Store.Log(ctx, logAge) }}
 		next.ServeHTTP(named, r.WithContext(ctx))
@@ -249,6 +252,7 @@ type requestTrace struct {
 	id          string        // of the route in the table
 	user        domain.UserID // zero: nobody, or not yet known
 	began       time.Time
+	gone        <-chan struct{} // closed when the client has left
 }
 
 type traceKey struct{}

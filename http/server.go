@@ -41,6 +41,7 @@ type Config struct {
 	Limits         Limits         // zero: DefaultLimits
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; empty: nobody's
 	ScrapeFrom     []netip.Prefix // who may read /metrics; empty: this machine
+	RequestTimeout time.Duration  // of each answer, and of each page of an export; zero: 10 s
 	Now            func() time.Time
 }
 
@@ -112,7 +113,7 @@ func (s *server) wrap(next http.Handler) http.Handler {
 	if len(s.config.AllowedOrigins) > 0 { // the library takes an empty list for "all"
 		next = cors.Handler(s.corsOptions())(next)
 	}
-	return s.trace(s.observe(s.secure(s.recover(next))))
+	return s.pace(s.trace(s.observe(s.secure(s.recover(next)))))
 }
 
 func (s *server) corsOptions() cors.Options {
@@ -211,6 +212,9 @@ func (c *Config) complete() error {
 	}
 	if len(c.ScrapeFrom) == 0 {
 		c.ScrapeFrom = loopback()
+	}
+	if c.RequestTimeout <= 0 {
+		c.RequestTimeout = defaultTimeout
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -43,7 +43,7 @@ func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 		Commands: o.handler, Queries: queries, Reports: o.reports, Ready: newReadiness(c, o.pool, observer).look, Logger: log, Metrics: metrics,
 		Tokens:  apphttp.Tokens{Secret: []byte(c.SecretKey), Issuer: tokenIssuer, Audience: tokenAudience, Access: c.AccessTTL},
 		Version: version, AllowedOrigins: c.Origins, Environment: environment, Debug: c.Debug, RateLimit: c.RateLimit,
-		TrustedProxies: c.Proxies, ScrapeFrom: c.Scrapers,
+		TrustedProxies: c.Proxies, ScrapeFrom: c.Scrapers, RequestTimeout: c.RequestTimeout,
 		Limits: apphttp.Limits{
 			LoginAccount:    apphttp.Limit{Count: c.Limits.LoginAccount, Per: time.Minute},
 			LoginAddress:    apphttp.Limit{Count: c.Limits.LoginAddress, Per: time.Minute},

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -65,6 +67,9 @@ func (p *program) check(n needs) (*opened, error) {
 	return &opened{config: c, address: address}, nil
 }
 
+// openLimit is how long opening what a command needs may take. A server that hangs does not answer, and that is an answer.
+const openLimit = 15 * time.Second
+
 // open checks the configuration and opens what a command needs: no waiting, a database that is away is an answer.
 func (p *program) open(ctx context.Context, n needs) (*opened, error) {
 	o, err := p.check(n)
@@ -107,6 +112,8 @@ func (o *opened) connect(ctx context.Context, n needs) (err error) {
 
 // openReader proves the master key, and opens the log to be read.
 func (o *opened) openReader(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, openLimit)
+	defer cancel()
 	if err := checkServes(ctx, o.pool); err != nil {
 		return exit.Explain(err)
 	}
@@ -118,6 +125,8 @@ func (o *opened) openReader(ctx context.Context) (err error) {
 
 // openLog proves the master key, and opens the log for commands. When it fails it can be tried again.
 func (o *opened) openLog(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openLimit)
+	defer cancel()
 	if err := checkServes(ctx, o.pool); err != nil {
 		return exit.Explain(err)
 	}
@@ -155,8 +164,9 @@ func dial(ctx context.Context, address string) (*pgx.Conn, error) {
 	return pg.Dial(ctx, config)
 }
 
-// openPool makes a pool, which connects when it is used first.
-func openPool(ctx context.Context, address string, size int) (*pgxpool.Pool, error) {
+// openPool makes a pool, which connects when it is used first. Its statements have a limit, if one is given and the address
+// names no other.
+func openPool(ctx context.Context, address string, size int, limit ...time.Duration) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(address)
 	if err != nil {
 		// Without the cause, which quotes the address.
@@ -164,6 +174,11 @@ func openPool(ctx context.Context, address string, size int) (*pgxpool.Pool, err
 	}
 	config.MaxConns = int32(size)
 	config.ConnConfig.RuntimeParams["application_name"] = "trust"
+	for _, d := range limit {
+		if _, named := config.ConnConfig.RuntimeParams["statement_timeout"]; !named {
+			config.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(d.Milliseconds(), 10)
+		}
+	}
 	config.AfterConnect = refusePower
 	return pg.Connect(ctx, config)
 }
@@ -217,11 +232,11 @@ func checkServes(ctx context.Context, pool *pgxpool.Pool) error {
 
 // refuseNewer refuses a database that is newer at all, for a command that has to know all of it.
 func refuseNewer(ctx context.Context, pool *pgxpool.Pool) error {
-	return pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+	return exit.Explain(pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
 		have, want, err := migrations.Current(ctx, conn.Conn())
 		if err == nil && have > want {
 			err = migrations.ErrNewerDatabase
 		}
-		return exit.Explain(err)
-	})
+		return err
+	}))
 }

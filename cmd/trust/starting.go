@@ -33,7 +33,7 @@ func starting(part string) http.Handler {
 // openAPI opens the log, as soon as the database answers and has its schema, and puts the API in place. It fails for what waiting
 // does not mend, such as a key that was read when the process started.
 func openAPI(ctx context.Context, o *opened, log *slog.Logger, current *swap) (err error) {
-	if o.pool, err = openPool(ctx, o.address, o.config.PoolSize); err != nil {
+	if o.pool, err = openPool(ctx, o.address, o.config.PoolSize, o.config.RequestTimeout); err != nil {
 		return err
 	}
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
@@ -96,4 +97,27 @@ func as(t *testing.T, address, login, password string) string {
 	must(t, err)
 	u.User = url.UserPassword(login, password)
 	return u.String()
+}
+
+// It listens, so that only an answer is missing.
+func TestACommandOnAServerThatHangsSaysThatItDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	s, db := onDatabase(t)
+	line := pgtest.NewLine(t, db.URL(pgtest.Superuser))
+	s = s.with("DATABASE_URL="+line.Over(db.URL(pgtest.Superuser)), "NEW_MASTER_KEY="+nextMaster)
+	line.Silence()
+
+	var asked sync.WaitGroup
+	for _, command := range [][]string{
+		{"migrate", "--status"},
+		{"status"},
+		{"verify"},
+		{"rebuild", "all"},
+		{"keys", "rotate"},
+		{"backup", "--to", s.data("backup")},
+		{"import", "municipalities", s.file("m.csv", "code,name,province\nA1,Alpha,Gauteng\n")},
+	} {
+		asked.Go(func() { s.run(command...).expect(t, exit.CodeUnreachable, "the database does not answer") })
+	}
+	asked.Wait()
 }

@@ -28,7 +28,9 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 	}
 	defer o.close(ctx)
 
-	status, err := follow.NewObserver(o.pool, followers()...).Status(ctx)
+	within, cancel := context.WithTimeout(ctx, openLimit)
+	defer cancel()
+	status, err := follow.NewObserver(o.pool, followers()...).Status(within)
 	if err != nil {
 		return exit.Explain(err)
 	}

@@ -23,14 +23,12 @@ const lookAtKey = time.Second
 // and it reads its settings afresh. proven tells that the key was right a moment ago.
 func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *settings.Config, proven bool) error {
 	for {
-		if err := checkServes(ctx, pool); errors.Is(err, migrations.ErrNewerDatabase) {
-			return exit.Explain(err)
-		}
-
-		_, err := eventstore.NewReader(ctx, pool, []byte(c.MasterKey))
+		err := lookAtMasterKey(ctx, pool, c)
 		switch {
 		case err == nil:
 			proven = true
+		case errors.Is(err, migrations.ErrNewerDatabase):
+			return exit.Explain(err)
 		case !errors.Is(err, eventstore.ErrWrongMasterKey):
 			// The database is away: others say so. A login that this program refuses it refuses for good.
 			if refused, ok := errors.AsType[*exit.Error](err); ok {
@@ -46,4 +44,15 @@ func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *settings.Config,
 			return nil
 		}
 	}
+}
+
+// lookAtMasterKey proves the master key once, on a database that this program can serve. A server that hangs is away.
+func lookAtMasterKey(ctx context.Context, pool *pgxpool.Pool, c *settings.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, openLimit)
+	defer cancel()
+	if err := checkServes(ctx, pool); errors.Is(err, migrations.ErrNewerDatabase) {
+		return err
+	}
+	_, err := eventstore.NewReader(ctx, pool, []byte(c.MasterKey))
+	return err
 }

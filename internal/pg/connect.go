@@ -3,7 +3,6 @@ package pg
 import (
 	"context"
 	"sync/atomic"
-	"time"
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
@@ -13,7 +12,8 @@ import (
 
 // Connect makes a pool of pinned sessions, which connects when it is used first. A connection on which the server says that it is Away is closed.
 // If it says that it is no primary or shuts down, every connection of the pool is dialled anew, and so is every one of the pools
-// beside it: a pool that only reads would not notice that it reads what a failover left behind.
+// beside it: a pool that only reads would not notice that it reads what a failover left behind. So is every connection of a
+// pool in which one is silent.
 func Connect(ctx context.Context, config *pgxpool.Config, beside ...*pgxpool.Pool) (*pgxpool.Pool, error) {
 	var made atomic.Pointer[pgxpool.Pool] // connections may be dialled before there is a pool to name
 	reset := func() {
@@ -33,6 +33,11 @@ func Connect(ctx context.Context, config *pgxpool.Config, beside ...*pgxpool.Poo
 		return err.Severity != "FATAL" && Classify(err) != Away
 	}
 
+	limitPool(config, func() {
+		if pool := made.Load(); pool != nil {
+			pool.Reset()
+		}
+	})
 	config.BeforeConnect = pinning(config.BeforeConnect)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -55,12 +60,11 @@ func hasMoved(state string) bool {
 
 // Close closes a connection, also after ctx has ended; nil is none.
 func Close(ctx context.Context, conn *pgx.Conn) {
-	const goodbye = time.Second // bounds what is still said to a server that may not listen
 	if conn == nil {
 		return
 	}
 
-	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeLimit)
 	defer cancel()
 	_ = conn.Close(within) // whatever it says, it is gone
 }

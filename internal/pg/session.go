@@ -115,6 +115,7 @@ func Pin(config *pgx.ConnConfig) {
 		}
 	}
 	config.RuntimeParams = atStart
+	limitConnect(&config.Config)
 
 	then := config.AfterConnect
 	config.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
@@ -130,8 +131,8 @@ func Pin(config *pgx.ConnConfig) {
 				return err
 			}
 		}
-		if then == nil {
-			return nil
+		if err := endLimit(conn); err != nil || then == nil {
+			return err
 		}
 		return then(ctx, conn)
 	}

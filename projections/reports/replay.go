@@ -17,6 +17,7 @@ type ReplayQuery struct {
 	Position int64         // known up to this position, which Resolve returned; 0: nothing was known
 	Subject  domain.UserID // of one person; zero: of all
 	Purpose  string        // for one purpose; empty: for all
+	Page     func()        // called after each page of events, however many it shows; nil: nobody waits
 }
 
 // replayPage is how many events a replay reads at once. At the longest wording that is some ten megabytes.
@@ -96,6 +97,10 @@ func (r *Reports) replay(ctx context.Context, tx pgx.Tx, tenant domain.TenantID,
 		page, err := r.reader.InStreams(ctx, tx, tenant, domain.ConsentStream, q.Subject.UUID, behind, q.Position, replayPage)
 		if err != nil {
 			return err
+		}
+
+		if q.Page != nil {
+			q.Page()
 		}
 
 		for _, e := range page {

@@ -31,6 +31,9 @@ type Config struct {
 	Production bool
 	Debug      bool
 	HTTPAddr   string
+
+	RequestTimeout time.Duration
+
 	Origins    []string
 	AccessTTL  time.Duration
 	RefreshTTL time.Duration
@@ -161,6 +164,9 @@ func (c *Config) readHTTP(s Settings) error {
 	if c.Scrapers, err = s.networks("METRICS_FROM"); err != nil {
 		return err
 	}
+	if c.RequestTimeout, err = s.duration("REQUEST_TIMEOUT", time.Second, 10*time.Minute); err != nil {
+		return err
+	}
 	minutes, err := s.number("ACCESS_TOKEN_EXPIRE_MINUTES", 1, 24*60)
 	if err != nil {
 		return err
@@ -218,6 +224,15 @@ func (s Settings) number(name string, least, most int) (int, error) {
 		return 0, exit.WrongUsage("%s is not a number from %d to %d; correct it", name, least, most)
 	}
 	return n, nil
+}
+
+// duration reads a time span like 10s.
+func (s Settings) duration(name string, least, most time.Duration) (time.Duration, error) {
+	d, err := time.ParseDuration(s.Get(name))
+	if err != nil || d < least || d > most {
+		return 0, exit.WrongUsage("%s is not a time span like 10s, from %s to %s; correct it", name, least, most)
+	}
+	return d, nil
 }
 
 // networks reads networks, separated by commas; an address alone is a network of one.

@@ -25,6 +25,7 @@ func variables() []variable {
 		{name: "ENVIRONMENT", fallback: "development", meaning: "development, test or production"},
 		{name: "DEBUG", fallback: "false", meaning: "true logs more; refused in production"},
 		{name: "HTTP_ADDR", fallback: "127.0.0.1:8000", meaning: "where the API listens"},
+		{name: "REQUEST_TIMEOUT", fallback: "10s", meaning: "how long an answer may take, or a page of an export; then 503"},
 		{name: "ALLOWED_ORIGINS", fallback: "http://localhost:3000", meaning: "origins of browsers' pages that may call the API, separated by commas; never *"},
 		{name: "ALGORITHM", fallback: "HS256", meaning: "of access tokens; HS256 is the only one"},
 		{name: "ACCESS_TOKEN_EXPIRE_MINUTES", fallback: "30", meaning: "life of an access token"},
@@ -58,6 +59,7 @@ type Flags struct {
 	Environment          string `name:"environment" group:"settings" placeholder:"NAME" help:"${ENVIRONMENT}"`
 	Debug                bool   `name:"debug" group:"settings" help:"${DEBUG}"`
 	HTTPAddr             string `name:"http-addr" group:"settings" placeholder:"HOST:PORT" help:"${HTTP_ADDR}"`
+	RequestTimeout       string `name:"request-timeout" group:"settings" placeholder:"TIME" help:"${REQUEST_TIMEOUT}"`
 	AllowedOrigins       string `name:"allowed-origins" group:"settings" placeholder:"LIST" help:"${ALLOWED_ORIGINS}"`
 	Algorithm            string `name:"algorithm" group:"settings" placeholder:"NAME" help:"${ALGORITHM}"`
 	AccessTokenMinutes   string `name:"access-token-expire-minutes" group:"settings" placeholder:"N" help:"${ACCESS_TOKEN_EXPIRE_MINUTES}"`
