@@ -25,6 +25,8 @@ type appender struct {
 	waiting []*waiter
 	leading bool
 
+	last lastAppend
+
 	unheardUntil time.Time // the leader's; see call
 	strays       []backend // the leader's; see endStrays
 }
@@ -252,6 +254,7 @@ func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) 
 	pauses := pg.NewBackoff(10*time.Millisecond, 500*time.Millisecond)
 	for {
 		results, err := a.try(ctx, batch, entries, args)
+		a.last.note(err)
 		if trouble := pg.Classify(err); trouble != pg.Away && trouble != pg.Again {
 			return results, err
 		}

@@ -21,11 +21,11 @@ func (s *server) atWork() time.Duration {
 }
 
 // within gives a request its deadline, also for its body to arrive.
-func (s *server) within(w http.ResponseWriter, r *http.Request) (context.Context, context.CancelFunc) {
+func (s *server) within(ctx context.Context, w http.ResponseWriter) (context.Context, context.CancelFunc) {
 	limit := s.atWork()
-	traceOf(r.Context()).gone = r.Context().Done()
+	traceOf(ctx).gone = ctx.Done()
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(limit)) // a recorder in tests has none
-	return context.WithTimeout(r.Context(), limit)
+	return context.WithTimeout(ctx, limit)
 }
 
 // endReading lifts the deadline for the body. It would end an answer that takes longer: net/http goes on reading, to see whether

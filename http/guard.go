@@ -47,7 +47,7 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 		ctx := r.Context()
 		trace := traceOf(ctx)
 		trace.route, trace.id = rt.path, rt.id
-		ctx, cancel := s.within(w, r)
+		ctx, cancel := s.within(ctx, w)
 		defer cancel()
 		call, reach, err := s.admit(ctx, rt, r)
 		if err == nil && op.RequestBody != nil {

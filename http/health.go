@@ -11,6 +11,7 @@ import (
 // ReadyState is what keeps the system from serving well.
 type ReadyState struct {
 	Failed     []string         // parts without which it cannot serve: database, migrations, keys, importing
+	Why        string           // in words for operators, where more is known than the part; no values
 	Projectors []ProjectorState // those that are not up to date
 	Warnings   []string         // what an operator has to see to while it serves: recorded_in_future, clock_differs
 }
@@ -46,6 +47,9 @@ func (s *server) ready(ctx context.Context, _ commands.Call, _ *struct{}) (*read
 	state := s.config.Ready(ctx)
 	if len(state.Failed) > 0 {
 		e := domain.Refuse(domain.CodeUnavailable, "Not ready: %s.", strings.Join(state.Failed, ", "))
+		if state.Why != "" {
+			e = domain.Refuse(domain.CodeUnavailable, "Not ready: %s (%s).", strings.Join(state.Failed, ", "), state.Why)
+		}
 		for _, part := range state.Failed {
 			e.Fields = append(e.Fields, domain.FieldError{Field: part, Code: "not_ready", Message: "This part is not ready."})
 		}

@@ -6,10 +6,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
-	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/follow"
 	apphttp "github.com/salga-trust/engine/http"
@@ -26,6 +26,7 @@ const (
 // readiness tells what keeps the system from serving well. The keys need no look: the API is not in place before they are proven.
 type readiness struct {
 	pool     *pgxpool.Pool
+	store    *eventstore.Store
 	observer *follow.Observer
 	started  string // file that is there once the first import is done; empty: nobody imports
 
@@ -41,10 +42,10 @@ type await struct {
 	since    time.Time
 }
 
-func newReadiness(c *settings.Config, pool *pgxpool.Pool, observer *follow.Observer) *readiness {
-	r := &readiness{pool: pool, observer: observer, waiting: map[string]await{}}
+func newReadiness(o *opened, observer *follow.Observer) *readiness {
+	r := &readiness{pool: o.pool, store: o.store, observer: observer, waiting: map[string]await{}}
 	if os.Getenv(exit.PartVariable) != "" {
-		r.started = c.ImportedFile()
+		r.started = o.config.ImportedFile()
 	}
 	return r
 }
@@ -53,17 +54,9 @@ func newReadiness(c *settings.Config, pool *pgxpool.Pool, observer *follow.Obser
 func (r *readiness) look(ctx context.Context) apphttp.ReadyState {
 	ctx, cancel := context.WithTimeout(ctx, readyPatience)
 	defer cancel()
-	conn, err := r.pool.Acquire(ctx)
-	if err != nil {
-		return apphttp.ReadyState{Failed: []string{"database"}}
-	}
-	have, want, err := migrations.Current(ctx, conn.Conn())
-	conn.Release()
-	if err != nil {
-		return apphttp.ReadyState{Failed: []string{"database"}}
-	}
-	if have < want {
-		return apphttp.ReadyState{Failed: []string{"migrations"}}
+
+	if failed, why := r.failing(ctx); failed != "" {
+		return apphttp.ReadyState{Failed: []string{failed}, Why: why}
 	}
 	status, err := r.observer.Status(ctx)
 	if err != nil {
@@ -73,6 +66,7 @@ func (r *readiness) look(ctx context.Context) apphttp.ReadyState {
 	if err != nil {
 		return apphttp.ReadyState{Failed: []string{"database"}}
 	}
+
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	state := apphttp.ReadyState{Projectors: r.late(status, time.Now()), Warnings: clockWarnings(clocks)}
@@ -80,6 +74,40 @@ func (r *readiness) look(ctx context.Context) apphttp.ReadyState {
 		state.Failed = append(state.Failed, "importing")
 	}
 	return state
+}
+
+// failing returns the part that keeps the database from serving, and why, if that is known. It tries no write: what appends met
+// tells as much.
+func (r *readiness) failing(ctx context.Context) (part, why string) {
+	conn, err := r.pool.Acquire(ctx)
+	if err != nil {
+		return "database", ""
+	}
+	defer conn.Release()
+
+	have, want, err := migrations.Current(ctx, conn.Conn())
+	if err != nil {
+		return "database", ""
+	}
+	if have < want {
+		return "migrations", ""
+	}
+
+	if why, err = takesNoWrites(ctx, conn.Conn()); err != nil || why != "" {
+		return "database", why
+	}
+	if why = r.store.Trouble(); why != "" {
+		return "database", why
+	}
+	return "", ""
+}
+
+// takesNoWrites returns why the server that answers takes no writes; empty: it does.
+func takesNoWrites(ctx context.Context, conn *pgx.Conn) (why string, err error) {
+	const sql = `select case when pg_catalog.pg_is_in_recovery() then 'the database is a standby, in recovery'
+		when current_setting('transaction_read_only')::boolean then 'the database is read-only' else '' end`
+	err = conn.QueryRow(ctx, sql).Scan(&why)
+	return why, err
 }
 
 // isImported tells whether the municipalities of the first import can be read. Without trust up nobody promised an import.

@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
@@ -34,30 +37,79 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Explain(err)
 	}
-	clocks, err := eventstore.ReadClocks(ctx, o.pool)
+	clocks, err := eventstore.ReadClocks(within, o.pool)
 	if err != nil {
 		return exit.Explain(err)
 	}
-	log, err := eventstore.LogID(ctx, o.pool)
+	log, err := eventstore.LogID(within, o.pool)
+	if err != nil {
+		return exit.Explain(err)
+	}
+	troubles, err := databaseTroubles(within, o)
 	if err != nil {
 		return exit.Explain(err)
 	}
 	if s.JSON {
 		err = json.NewEncoder(p.stdout).Encode(struct {
-			Log uuid.UUID `json:"log"`
+			Log      uuid.UUID `json:"log"`
+			Troubles []string  `json:"troubles,omitempty"`
 			follow.Status
-		}{log, status})
+		}{log, troubles, status})
 	} else {
 		err = writeStatus(p, o, log, status)
 	}
 	if err != nil {
 		return err
 	}
-	return stateOf(status, clocks)
+	return stateOf(status, append(troubles, clocksInWords(clocks)...))
 }
 
-// stateOf says no when a projector does not run, or a clock is or was wrong.
-func stateOf(status follow.Status, clocks eventstore.Clocks) error {
+// databaseTroubles returns what keeps the database from taking writes, as this command finds it, and as the API on HTTP_ADDR does,
+// which has met appends.
+func databaseTroubles(ctx context.Context, o *opened) ([]string, error) {
+	var why string
+	err := o.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) (err error) {
+		why, err = takesNoWrites(ctx, conn.Conn())
+		return err
+	})
+	if err != nil || why != "" {
+		return []string{why}, err
+	}
+
+	if why := apiTrouble(ctx, o.config.HTTPAddr); why != "" {
+		return []string{"the API on " + o.config.HTTPAddr + " says: " + why}, nil
+	}
+	return nil, nil
+}
+
+// apiTrouble returns what the API on an address says of its database when that keeps it from serving; empty when it serves, or
+// when nobody is there.
+func apiTrouble(ctx context.Context, address string) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*readyPatience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachableAddress(address)+"/ready", http.NoBody)
+	if err != nil {
+		return ""
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = answer.Body.Close() }()
+
+	var problem struct {
+		Detail string
+		Errors []struct{ Field string }
+	}
+	err = json.NewDecoder(io.LimitReader(answer.Body, 1<<16)).Decode(&problem)
+	if err != nil || answer.StatusCode != http.StatusServiceUnavailable || len(problem.Errors) == 0 || problem.Errors[0].Field != "database" {
+		return ""
+	}
+	return problem.Detail
+}
+
+// stateOf says no when a projector does not run, or something else is wrong.
+func stateOf(status follow.Status, troubles []string) error {
 	names, ahead := map[follow.State][]string{}, []string(nil)
 	for _, f := range status.Followers {
 		if f.Ahead {
@@ -78,7 +130,7 @@ func stateOf(status follow.Status, clocks eventstore.Clocks) error {
 	if stopped := names[follow.Stopped]; len(stopped) > 0 {
 		wrong = append(wrong, "stopped: "+strings.Join(stopped, ", ")+"; no process runs these, so start trust up or trust project")
 	}
-	wrong = append(wrong, clocksInWords(clocks)...)
+	wrong = append(wrong, troubles...)
 	if len(wrong) > 0 {
 		return exit.NotSo("%s", strings.Join(wrong, "; "))
 	}

@@ -116,7 +116,7 @@ type bound struct {
 }
 
 func (b bound) QueryRow(_ context.Context, sql string, args ...any) pgx.Row {
-	return b.pool.QueryRow(b.ctx, sql, args...)
+	return b.pool.QueryRow(b.ctx, sql, args...) //nolint:contextcheck // see ctx
 }
 
 func over(t *testing.T, address string) *pgxpool.Pool {
