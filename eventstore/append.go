@@ -38,7 +38,8 @@ func (s *Store) Append(ctx context.Context, a domain.Append) (domain.Appended, e
 		// In all tenants: who registers a municipality again gives it another id.
 		events, err := s.FindAppend(ctx, domain.TenantID{}, a.ID)
 		lagging := err == nil && len(events) == 0 // as it is read from a server that lags behind the one it was written to
-		if lagging || pg.Classify(err) != pg.None {
+		unread := err != nil && (ctx.Err() != nil || pg.Classify(err) != pg.None)
+		if lagging || unread {
 			err = outcomeUnknown(err)
 		}
 		return domain.Appended{Events: events, Repeat: true}, err

@@ -482,7 +482,9 @@ func TestADatabaseThatIsAwayForAWhileIsWaitedFor(t *testing.T) {
 }
 
 // Whoever cancels when: nobody hangs, the lead is never lost, and an error means that nothing was written.
-func TestCancelledCallersLoseNothing(t *testing.T) {
+// A caller who hangs up, or has to be answered in time, gets the outcome, or learns that nothing happened, or that it is not known; then
+// the same append sent again is added, or was.
+func TestCallersWhoGiveUpLoseNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for range 60 {
@@ -494,18 +496,31 @@ func TestCancelledCallersLoseNothing(t *testing.T) {
 			if i%2 == 0 {
 				appends[i] = grant(w.tenant, someone(), 0)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(5000))*time.Microsecond)
+
+			ctx, cancel := context.WithCancel(t.Context())
+			soon := time.Duration(rand.IntN(5000)) * time.Microsecond
+			if i%4 < 2 {
+				defer time.AfterFunc(soon, cancel).Stop()
+			} else {
+				ctx, cancel = context.WithTimeout(t.Context(), soon)
+			}
 			defer cancel()
 			answers[i] = w.background(ctx, appends[i])
 		}
+
 		for i, from := range answers {
 			got := pgtest.Receive(t, from)
-			if got.err == nil {
+			refusal, _ := errors.AsType[*domain.Error](got.err)
+			switch {
+			case got.err == nil:
 				w.present(t, got.done, appends[i])
-				continue
+			case refusal != nil && refusal.Code == domain.CodeOutcomeUnknown:
+				w.present(t, must(t)(w.store.Append(t.Context(), appends[i])), appends[i])
+			case errors.Is(got.err, context.Canceled), refusal != nil && refusal.Code == domain.CodeUnavailable:
+				w.absent(t, appends[i])
+			default:
+				t.Errorf("got %v", got.err)
 			}
-			refused(t, got.err, domain.CodeUnavailable)
-			w.absent(t, appends[i])
 		}
 		must(t)(w.store.Append(t.Context(), grant(w.tenant, someone(), 0)))
 	}
