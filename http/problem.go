@@ -173,6 +173,9 @@ func (s *server) problemOf(ctx context.Context, err error, exceptions map[domain
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}
+	if s.isCut(ctx, err) {
+		err = domain.Refuse(domain.CodeOutcomeUnknown, "%s", domain.Refusals()[domain.CodeOutcomeUnknown].Example).Because(err)
+	}
 	if e, ok := errors.AsType[*domain.Error](err); ok {
 		p := newProblem(e, exceptions)
 		level := slog.LevelDebug
@@ -193,6 +196,17 @@ func (s *server) problemOf(ctx context.Context, err error, exceptions map[domain
 	}
 	s.log(ctx, slog.LevelError, "failed", err)
 	return internalProblem()
+}
+
+// isCut tells whether a command ran out of time, at whatever it did then: it may have been carried out.
+func (s *server) isCut(ctx context.Context, err error) bool {
+	route := s.routes[traceOf(ctx).id]
+	if route == nil || !route.command() || !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return false
+	}
+
+	refusal, refused := errors.AsType[*domain.Error](err)
+	return !refused || refusal.Code == domain.CodeUnavailable || refusal.Code == domain.CodeTimeout
 }
 
 func (s *server) log(ctx context.Context, level slog.Level, what string, err error) {
