@@ -253,15 +253,23 @@ func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) 
 
 	pauses := pg.NewBackoff(10*time.Millisecond, 500*time.Millisecond)
 	for {
+		began := time.Now()
 		results, err := a.try(ctx, batch, entries, args)
+		took := time.Since(began)
 		a.last.note(err)
 		if trouble := pg.Classify(err); trouble != pg.Away && trouble != pg.Again {
 			return results, err
 		}
-		if !pauses.Wait(ctx) {
+		if !pauses.Wait(ctx) || endsWithin(ctx, 2*took) {
 			return nil, err
 		}
 	}
+}
+
+// endsWithin tells whether a try that takes so long would be cut: the answer is certain without it, and would be unknown after.
+func endsWithin(ctx context.Context, d time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) < d
 }
 
 // try sends a batch once, when none that was sent before can come any more.

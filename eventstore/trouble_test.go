@@ -35,11 +35,14 @@ func TestAReadOnlyServerIsUnavailableAndItsConnectionsAreNotKept(t *testing.T) {
 	w.exec(t, "alter database "+name+" set default_transaction_read_only = on")
 	w.exec(t, `select pg_terminate_backend(pid, 60000) from pg_stat_activity
 		where datname = current_database() and pid <> pg_backend_pid()`)
-	pgtest.Eventually(t, "it says that the database does not answer", func() bool {
+	pgtest.Eventually(t, "it says that the database is read-only, and refuses", func() bool {
 		_, err := over.store.Append(t.Context(), grant(w.tenant, someone(), 0))
-		refused(t, err, domain.CodeUnavailable)
+		if err == nil {
+			t.Fatal("a read-only server took an append")
+		}
 		said, ok := errors.AsType[*pgconn.PgError](err)
-		return ok && said.Code == pgerrcode.ReadOnlySQLTransaction
+		refusal, refused := errors.AsType[*domain.Error](err)
+		return ok && said.Code == pgerrcode.ReadOnlySQLTransaction && refused && refusal.Code == domain.CodeUnavailable
 	})
 
 	w.exec(t, "alter database "+name+" reset default_transaction_read_only")
