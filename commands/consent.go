@@ -38,16 +38,17 @@ func (h *Handler) RecordConsent(ctx context.Context, call Call, c RecordConsent)
 		Consented: c.Consented, Channel: c.Channel, GivenAt: c.GivenAt.UTC().Truncate(time.Microsecond),
 		NoticeVersion: c.NoticeVersion, Evidence: c.Evidence, GivenBy: c.GivenBy, ByStaff: subject != call.User,
 	}
-	stream := domain.ConsentsOf(subject)
 	var history []domain.Recorded
 
 	r := request{name: "consent.record", tenant: call.Tenant, scope: scopeOf(call), body: c}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
-		var expects []domain.Expectation
-		if history, expects, err = h.consents(ctx, call, subject); err != nil {
+		tail := domain.TailFor(subject, wish.Purpose, wish.GivenAt, time.Time{})
+		known, version, expects, err := h.consents(ctx, call, subject, tail)
+		if err != nil {
 			return domain.Append{}, err
 		}
 
+		history = known
 		events, on, err := h.decideConsent(ctx, call.Tenant, wish, history)
 		if err != nil {
 			return domain.Append{}, err
@@ -55,7 +56,7 @@ func (h *Handler) RecordConsent(ctx context.Context, call Call, c RecordConsent)
 
 		return domain.Append{
 			Tenant:  call.Tenant,
-			Writes:  []domain.Write{{Stream: stream, Expected: len(history), Events: events}},
+			Writes:  []domain.Write{{Stream: tail.Stream, Expected: version, Events: events}},
 			Expects: append(expects, on...),
 		}, nil
 	})
@@ -86,15 +87,17 @@ func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawCons
 		ID: c.Consent, Reason: c.Reason, GivenAt: c.GivenAt.UTC().Truncate(time.Microsecond),
 		ByStaff: subject != call.User,
 	}
-	stream := domain.ConsentsOf(subject)
+	tail := domain.TailOf(subject, c.Consent)
 	var history []domain.Recorded
 
 	r := request{name: "consent.withdraw", tenant: call.Tenant, scope: scopeOf(call), body: c}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
-		if history, err = h.Store.Load(ctx, call.Tenant, stream); err != nil {
+		known, version, err := h.Store.LoadTail(ctx, call.Tenant, tail)
+		if err != nil {
 			return domain.Append{}, err
 		}
 
+		history = known
 		withdrawn, err := wish.Decide(history, h.now())
 		if err != nil || len(withdrawn) == 0 {
 			return domain.Append{}, err
@@ -102,7 +105,7 @@ func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawCons
 
 		a := domain.Append{
 			Tenant: call.Tenant,
-			Writes: []domain.Write{{Stream: stream, Expected: len(history), Events: withdrawn}},
+			Writes: []domain.Write{{Stream: tail.Stream, Expected: version, Events: withdrawn}},
 		}
 		if withdrawn[0].(*domain.ConsentWithdrawn).Purpose == domain.PlatformRegistrationCode {
 			err = h.closeAccount(ctx, &a, subject)
@@ -120,32 +123,32 @@ func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawCons
 	return h.consentAnswer(ctx, history, done)
 }
 
-// consents loads a subject's consent stream and, when the subject is another person, makes sure that
-// they exist and were not erased.
+// consents loads what a decision of a subject rests on, and the version of their consent stream. When
+// the subject is another person, it makes sure that they exist and were not erased.
 func (h *Handler) consents(
-	ctx context.Context, call Call, subject domain.UserID,
-) ([]domain.Recorded, []domain.Expectation, error) {
-	stream, person := domain.ConsentsOf(subject), domain.UserOf(subject)
+	ctx context.Context, call Call, subject domain.UserID, tail domain.Tail,
+) (history []domain.Recorded, version int, expects []domain.Expectation, err error) {
 	if subject == call.User {
-		events, err := h.Store.Load(ctx, call.Tenant, stream)
-		return events, nil, err
+		history, version, err = h.Store.LoadTail(ctx, call.Tenant, tail)
+		return history, version, nil, err
 	}
 
-	events, err := h.Store.Load(ctx, call.Tenant, stream, person)
+	person := domain.UserOf(subject)
+	events, version, err := h.Store.LoadTail(ctx, call.Tenant, tail, person)
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, nil, err
 	}
 
 	user := domain.Fold[domain.User](of(events, person))
 	switch {
 	case !user.Exists():
-		return nil, nil, domain.Refuse(domain.CodeNotFound, "There is no such person.")
+		return nil, 0, nil, domain.Refuse(domain.CodeNotFound, "There is no such person.")
 	case user.Erased:
-		return nil, nil, domain.Refuse(domain.CodeSubjectErased, "This person's data was erased.")
+		return nil, 0, nil, domain.Refuse(domain.CodeSubjectErased, "This person's data was erased.")
 	}
 
-	expects := []domain.Expectation{{Tenant: call.Tenant, Stream: person, Version: user.Version}}
-	return of(events, stream), expects, nil
+	expects = []domain.Expectation{{Tenant: call.Tenant, Stream: person, Version: user.Version}}
+	return of(events, tail.Stream), version, expects, nil
 }
 
 // decideConsent decides on the purpose in memory, and again on the log's when that refuses: memory
@@ -180,11 +183,12 @@ func (h *Handler) consentAnswer(
 	event := done.Events[i]
 
 	if done.Repeat {
-		var err error
-		if history, err = h.Store.Load(ctx, event.Tenant, event.Stream); err != nil {
+		tail := domain.TailOf(event.Subject, domain.ConsentID{UUID: event.Record})
+		known, _, err := h.Store.LoadTail(ctx, event.Tenant, tail)
+		if err != nil {
 			return Answer[domain.Consent]{}, err
 		}
-		history = until(history, done.Position())
+		history = until(known, done.Position())
 	} else {
 		history = append(history, of(done.Events, event.Stream)...)
 	}

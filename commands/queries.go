@@ -51,8 +51,8 @@ func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (
 		return Check{}, err
 	}
 
-	stream, person := domain.ConsentsOf(subject), domain.UserOf(subject)
-	events, err := h.Store.Load(ctx, call.Tenant, stream, person)
+	tail, person := domain.TailFor(subject, c.Purpose, c.At, c.KnownAt), domain.UserOf(subject)
+	events, _, err := h.Store.LoadTail(ctx, call.Tenant, tail, person)
 	if err != nil {
 		return Check{}, err
 	}
@@ -61,7 +61,8 @@ func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (
 	}
 
 	var check Check
-	check.Allowed, check.By, check.Decided = domain.ConsentsFor(c.Purpose, of(events, stream), c.At, c.KnownAt).Check(c.Purpose)
+	decided := domain.ConsentsFor(c.Purpose, of(events, tail.Stream), c.At, c.KnownAt)
+	check.Allowed, check.By, check.Decided = decided.Check(c.Purpose)
 	return check, nil
 }
 

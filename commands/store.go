@@ -18,6 +18,10 @@ type Store interface {
 	// Load returns all events of some streams of one tenant, as of one snapshot, in order of position,
 	// personal parts withheld.
 	Load(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error)
+	// LoadTail returns the newest events that a tail asks for, of one stream, and beside them all of others: one
+	// snapshot where the first few suffice, and none newer than the stream's version, which it returns.
+	LoadTail(ctx context.Context, tenant domain.TenantID, tail domain.Tail, beside ...domain.Stream,
+	) (events []domain.Recorded, version int, err error)
 	// LoadPersonal is Load with personal parts opened, or marked as erased.
 	LoadPersonal(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error)
 	// LoadSession is Load, and reports from the same snapshot whether a session is open.

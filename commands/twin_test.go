@@ -17,13 +17,15 @@ type interposed struct {
 	event func()
 }
 
-func (s *interposed) Load(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
+func (s *interposed) LoadTail(
+	ctx context.Context, tenant domain.TenantID, tail domain.Tail, beside ...domain.Stream,
+) ([]domain.Recorded, int, error) {
 	if !s.after {
 		s.once.Do(s.event)
 	}
-	found, err := s.Store.Load(ctx, tenant, streams...)
+	found, version, err := s.Store.LoadTail(ctx, tenant, tail, beside...)
 	s.once.Do(s.event)
-	return found, err
+	return found, version, err
 }
 
 // A client sends a command twice at once under one key. Whether the second loads what it decides on before the first is appended or

@@ -44,3 +44,11 @@ func (s *Store) Arguments(ctx context.Context, a domain.Append) ([]any, error) {
 	args, err := arguments([]*entry{e})
 	return append(args, s.appender.now()), err
 }
+
+// TakeTurns takes every turn to load a long history.
+func (s *Store) TakeTurns(ctx context.Context) (release func(), err error) {
+	return func() { s.long.Release(longAtOnce) }, s.long.Acquire(ctx, longAtOnce)
+}
+
+// LongHistory is from how many events on a history waits for its turn.
+const LongHistory = longHistory

@@ -85,7 +85,7 @@ func (r *Restore) Erasures(ctx context.Context) ([]domain.Recorded, error) {
 func (r *Restore) LoadLog(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
 	var rows []row
 	b := &pgx.Batch{}
-	load(b, tenant, streams, &rows)
+	queueStreams(b, tenant, streams, nil, &rows)
 	if err := r.tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, Unavailable(err)
 	}

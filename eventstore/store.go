@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/internal/pg"
@@ -23,6 +24,7 @@ type Store struct {
 	keys     *keyring
 	appender *appender
 	log      logID
+	long     *semaphore.Weighted // turns to load a long history
 	now      func() time.Time
 }
 
@@ -48,6 +50,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, masterKey []byte, patience ..
 		return nil, err
 	}
 	s := &Store{pool: pool, writes: writes, vault: v, appender: newAppender(writes), now: time.Now}
+	s.long = semaphore.NewWeighted(longAtOnce)
 	s.keys = newKeyring(v, s.fetchKeys)
 	for _, p := range patience {
 		s.appender.patience = time.Duration(p)
@@ -104,51 +107,78 @@ func rowsInto(dst *[]row) func(pgx.Rows) error {
 // the whole tenant and hash it.
 const selectStreams = `select e.* from unnest($2::text[], $3::uuid[]) s (type, id), lateral (
 	select ` + columns + ` from trust.events
-	where tenant_id = $1 and stream_type = s.type and stream_id = s.id order by version) e`
+	where tenant_id = $1 and stream_type = s.type and stream_id = s.id order by version limit $4) e`
 
-// load queues the query for some streams.
-func load(b *pgx.Batch, tenant domain.TenantID, streams []domain.Stream, dst *[]row) {
+// queueStreams queues the query for some streams, for so many events of each; nil: all.
+func queueStreams(b *pgx.Batch, tenant domain.TenantID, streams []domain.Stream, limit *int, dst *[]row) {
 	types, ids := make([]string, len(streams)), make([][16]byte, len(streams))
 	for i, s := range streams {
 		types[i], ids[i] = string(s.Type), s.ID
 	}
-	b.Queue(selectStreams, [16]byte(tenant.UUID), types, ids).Query(rowsInto(dst))
+	b.Queue(selectStreams, [16]byte(tenant.UUID), types, ids, limit).Query(rowsInto(dst))
 }
+
+// load reads all of some streams, with more queries in the first round trip, and decodes them; long ones in their turn.
+func (s *Store) load(
+	ctx context.Context, tenant domain.TenantID, streams []domain.Stream, decode func([]row) ([]domain.Recorded, error),
+	also func(*pgx.Batch),
+) ([]domain.Recorded, error) {
+	var rows []row
+	limit := longHistory
+	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) {
+		also(b)
+		if len(streams) > 0 {
+			queueStreams(b, tenant, streams, &limit, &rows)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	if len(rows) >= longHistory { // of one of them some may be missing
+		if err := s.long.Acquire(ctx, 1); err != nil {
+			return nil, Unavailable(err)
+		}
+		defer s.long.Release(1)
+
+		rows = nil
+		err := s.asTenant(ctx, tenant, func(b *pgx.Batch) { queueStreams(b, tenant, streams, nil, &rows) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	return decode(rows)
+}
+
+func nothingElse(*pgx.Batch) {}
 
 // Load implements commands.Store.
 func (s *Store) Load(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
-	var rows []row
-	if err := s.asTenant(ctx, tenant, func(b *pgx.Batch) { load(b, tenant, streams, &rows) }); err != nil {
-		return nil, err
-	}
-	return withheld(rows)
+	return s.load(ctx, tenant, streams, withheld, nothingElse)
 }
 
 // LoadPersonal implements commands.Store.
 func (s *Store) LoadPersonal(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
-	var rows []row
-	if err := s.asTenant(ctx, tenant, func(b *pgx.Batch) { load(b, tenant, streams, &rows) }); err != nil {
-		return nil, err
+	opened := func(rows []row) ([]domain.Recorded, error) {
+		ids, err := keysOf(rows, subjectPart, originPart)
+		if err != nil {
+			return nil, err
+		}
+		keys, err := s.keys.get(ctx, tenant, ids...)
+		if err != nil {
+			return nil, err
+		}
+		return decodeAll(rows, openWith(keys), openWith(keys))
 	}
-	ids, err := keysOf(rows, subjectPart, originPart)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := s.keys.get(ctx, tenant, ids...)
-	if err != nil {
-		return nil, err
-	}
-	return decodeAll(rows, openWith(keys), openWith(keys))
+	return s.load(ctx, tenant, streams, opened, nothingElse)
 }
 
 // LoadSession implements commands.Store. It also fetches the keys of the users it loads, for the append that mostly follows, unless it
 // remembers them.
 func (s *Store) LoadSession(ctx context.Context, tenant domain.TenantID, session uuid.UUID, streams ...domain.Stream) (events []domain.Recorded, open bool, err error) {
-	var rows []row
 	var keys []keyRow
 	unknown := s.keys.recall(tenant, subjectsOf(streams), map[uuid.UUID]foundKey{})
-	err = s.asTenant(ctx, tenant, func(b *pgx.Batch) {
-		load(b, tenant, streams, &rows)
+	events, err = s.load(ctx, tenant, streams, withheld, func(b *pgx.Batch) {
 		b.Queue("select exists (select from trust.sessions where session_id = $1 and expires_at > clock_timestamp())", [16]byte(session)).
 			QueryRow(func(r pgx.Row) error { return r.Scan(&open) })
 		queueKeys(b, unknown, &keys)
@@ -163,8 +193,7 @@ func (s *Store) LoadSession(ctx context.Context, tenant domain.TenantID, session
 		}
 		s.keys.remember(r, key)
 	}
-	events, err = withheld(rows)
-	return events, open, err
+	return events, open, nil
 }
 
 func subjectsOf(streams []domain.Stream) []uuid.UUID {

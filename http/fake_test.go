@@ -85,6 +85,19 @@ func (s *fakeStore) Load(_ context.Context, tenant domain.TenantID, streams ...d
 	return s.read(tenant, false, func(e stored) bool { return slices.Contains(streams, e.Stream) })
 }
 
+func (s *fakeStore) LoadTail(
+	ctx context.Context, tenant domain.TenantID, tail domain.Tail, beside ...domain.Stream,
+) ([]domain.Recorded, int, error) {
+	events, err := s.Load(ctx, tenant, append(beside, tail.Stream)...)
+	version := 0
+	for _, e := range events {
+		if e.Stream == tail.Stream {
+			version = e.Version
+		}
+	}
+	return events, version, err
+}
+
 func (s *fakeStore) LoadPersonal(_ context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
 	return s.read(tenant, true, func(e stored) bool { return slices.Contains(streams, e.Stream) })
 }

@@ -29,6 +29,7 @@ func Exercise(t *testing.T, open func(*testing.T) commands.Store) {
 	t.Helper()
 	for promise, test := range map[string]func(*town){
 		"events are loaded in order, of the streams asked for": loadInOrder,
+		"a tail holds the newest decisions of a stream":        loadTails,
 		"personal parts are withheld unless asked for":         withholdPersonalParts,
 		"tenants are apart":                       keepTenantsApart,
 		"an append is sent twice and made once":   appendOnce,
@@ -191,6 +192,43 @@ func loadInOrder(w *town) {
 	}
 	if none := w.load(domain.ConsentsOf(one)); len(none) != 0 {
 		w.t.Errorf("a stream that does not exist has %d events", len(none))
+	}
+}
+
+func loadTails(w *town) {
+	id := w.settle()
+	stream := domain.ConsentsOf(id)
+	var last domain.Decision
+	for version, purpose := range []string{"newsletter", "research", "newsletter"} {
+		last = domain.Decision{ConsentID: domain.ConsentID{UUID: newID()}, Purpose: purpose}
+		w.mustAppend(domain.Append{Tenant: w.tenant, Writes: []domain.Write{
+			{Stream: stream, Expected: version, Events: []domain.Event{&domain.ConsentGranted{Decision: last}}},
+		}})
+	}
+
+	for _, tail := range []domain.Tail{
+		domain.TailFor(id, "newsletter", time.Time{}, time.Time{}), domain.TailOf(id, last.ConsentID),
+	} {
+		events, version, err := w.LoadTail(w.ctx(), w.tenant, tail, domain.UserOf(id))
+		w.ok(err)
+		var newest, beside int
+		for _, e := range events {
+			switch e.Stream {
+			case stream:
+				newest = e.Version
+			case domain.UserOf(id):
+				beside++
+			}
+		}
+		if version != 3 || newest != 3 || beside != 1 {
+			w.t.Errorf("version %d, newest event %d, %d events of the person", version, newest, beside)
+		}
+	}
+
+	_, version, err := w.LoadTail(w.ctx(), w.tenant, domain.TailFor(w.settle(), "newsletter", time.Time{}, time.Time{}))
+	w.ok(err)
+	if version != 0 {
+		w.t.Errorf("who never decided has version %d", version)
 	}
 }
 

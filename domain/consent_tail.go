@@ -1,0 +1,70 @@
+package domain
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Tail says which events of a subject's consent stream a question needs: the newest about one purpose, as far back as those
+// before cannot change the answer. One person may have very many, and mostly the last few decide.
+type Tail struct {
+	Stream  Stream
+	Purpose string    // empty: that of Record
+	Record  uuid.UUID // a decision in the stream
+	// Enough tells whether these events, in order of position and the newest about the purpose, suffice.
+	Enough func(newest []Recorded) bool
+}
+
+// TailFor is what ConsentsFor needs to say what is in force.
+func TailFor(subject UserID, purpose string, at, knownAt time.Time) Tail {
+	return Tail{
+		Stream: ConsentsOf(subject), Purpose: purpose,
+		Enough: func(newest []Recorded) bool { return settles(newest, at, knownAt) },
+	}
+}
+
+// TailOf is what ConsentIn needs.
+func TailOf(subject UserID, id ConsentID) Tail {
+	return Tail{
+		Stream: ConsentsOf(subject), Record: id.UUID,
+		Enough: func(newest []Recorded) bool {
+			consent, found := ConsentIn(newest, id)
+			return found && !consent.GivenAt.Before(newest[0].RecordedAt)
+		},
+	}
+}
+
+// settles tells whether events about one purpose decide what is in force, whatever came before them. Nothing holds from later than
+// it was recorded, and nothing before them was recorded later than the oldest of them; so a grant that holds from then or later
+// comes after everything before, and with it all that follows. A refusal does too, but after one it matters to a withdrawal whether
+// a grant was still open.
+func settles(newest []Recorded, at, knownAt time.Time) bool {
+	var known []held
+	for i := range newest {
+		if knownAt.IsZero() || !newest[i].RecordedAt.After(knownAt) {
+			known = append(known, held{&newest[i], newest[i].EffectiveAt})
+		}
+	}
+
+	refused := false
+	for _, h := range inOrder(known) {
+		if !at.IsZero() && h.from.After(at) {
+			break
+		}
+
+		after := !h.from.Before(newest[0].RecordedAt)
+		switch h.Event.(type) {
+		case *ConsentGranted:
+			if after {
+				return true
+			}
+			refused = false
+		case *ConsentRefused:
+			refused = after
+		case *ConsentWithdrawn:
+			refused = false
+		}
+	}
+	return refused
+}
