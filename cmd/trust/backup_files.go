@@ -15,6 +15,7 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/wholefile"
+	"github.com/salga-trust/engine/internal/owned"
 )
 
 // The two files of a backup. They are apart because they are kept differently: events for long, keys for a short time, so that an
@@ -47,6 +48,9 @@ func freshFolder(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return exit.Unreachable(err, "cannot make the folder %s", dir)
 	}
+	if err := owned.Folder(dir); err != nil {
+		return exit.Unreachable(err, "a backup holds keys and goes into a folder that nobody else can change; name another")
+	}
 	for _, name := range []string{eventsFile, keysFile} {
 		for _, path := range []string{dataPath(dir, name), manifestPath(dir, name)} {
 			if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -60,7 +64,7 @@ func freshFolder(dir string) error {
 // writeData writes a file, packed, under another name until it is whole, and gives the SHA-256 of what is on disk.
 func writeData(path string, write func(io.Writer) error) (sum string, err error) {
 	part := path + ".part"
-	file, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	file, err := owned.Create(part, 0o600)
 	if err != nil {
 		return "", exit.Unreachable(err, "cannot write the backup")
 	}

@@ -178,6 +178,18 @@ func TestABackupIsForItsOwnerAloneAndReplacesNone(t *testing.T) {
 	}
 	s.run("backup", "--to", "full").expect(t, exit.CodeNotSo, "holds a backup already")
 	s.run("backup", "--keys", "--to", "full").expect(t, exit.CodeNotSo, "holds a backup already")
+
+	planted, precious := filepath.Join(s.dir, "planted"), filepath.Join(s.dir, "precious")
+	must(t, os.WriteFile(precious, []byte("as it was"), 0o600))
+	must(t, os.Mkdir(planted, 0o700))
+	must(t, os.Symlink(precious, filepath.Join(planted, "events.copy.gz.part")))
+	s.run("backup", "--to", "planted").expect(t, exit.CodeDone, "")
+	if text, err := os.ReadFile(precious); err != nil || string(text) != "as it was" {
+		t.Errorf("what a planted link led to holds %q, %v", text, err)
+	}
+	must(t, os.Mkdir(filepath.Join(s.dir, "open"), 0o700))
+	must(t, os.Chmod(filepath.Join(s.dir, "open"), 0o777))
+	s.run("backup", "--to", "open").expect(t, exit.CodeUnreachable, "nobody else can change")
 	s.with("DATABASE_URL="+pgtest.Fresh(t)).run("backup", "--to", "none").expect(t, exit.CodeNotSo, "never migrated")
 }
 

@@ -309,6 +309,49 @@ func TestAnEnvFileThatCannotBeReadIsNotToBeRemoved(t *testing.T) {
 	}
 }
 
+// What another user of the machine could have prepared is neither believed nor written to.
+func TestWhatAnotherUserCouldHavePreparedIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		prepare func(s *site)
+		want    string
+	}{
+		"DATA_DIR that others can write to": {
+			func(s *site) { must(t, os.Chmod(s.data(""), 0o777)) }, "others can write to the folder",
+		},
+		"a folder run that leads elsewhere": {
+			func(s *site) { must(t, os.Symlink(os.TempDir(), s.data("run"))) }, "DATA_DIR must be a folder that nobody else can change",
+		},
+		"a lock that leads elsewhere": {
+			func(s *site) { must(t, os.Symlink(filepath.Join(s.dir, "precious"), s.data("lock"))) }, "cannot write to DATA_DIR",
+		},
+		"DATA_DIR/env that others can read": {
+			func(s *site) {
+				must(t, os.WriteFile(s.data("env"), nil, 0o600))
+				must(t, os.Chmod(s.data("env"), 0o604))
+			}, "lets others",
+		},
+		".env that others can write": {
+			func(s *site) {
+				path := filepath.Join(s.dir, ".env")
+				must(t, os.WriteFile(path, nil, 0o600))
+				must(t, os.Chmod(path, 0o606))
+			}, "lets others",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			must(t, os.MkdirAll(s.data(""), 0o700))
+			c.prepare(s)
+			s.run("up").expect(t, exit.CodeUnreachable, c.want)
+			if _, err := os.Lstat(filepath.Join(s.dir, "precious")); err == nil {
+				t.Error("it wrote where a link led")
+			}
+		})
+	}
+}
+
 // An event that a newer release wrote is neither damage nor a fault of a server: each says to run a newer trust.
 func TestAProgramOlderThanTheLogSaysSoEverywhere(t *testing.T) {
 	t.Parallel()

@@ -23,6 +23,7 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/internal/localpg"
+	"github.com/salga-trust/engine/internal/owned"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
@@ -290,7 +291,7 @@ func (s *site) signIn(email, password, municipality string) int {
 // kept reads the variables that trust up keeps.
 func (s *site) kept() map[string]string {
 	s.t.Helper()
-	values, err := settings.ReadEnvFile(s.data("env"))
+	values, err := settings.ReadEnvFile(s.data("env"), owned.Secret)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/internal/owned"
 	"github.com/salga-trust/engine/internal/pg"
 	"github.com/salga-trust/engine/migrations"
 	"github.com/salga-trust/engine/projections/reports"
@@ -212,7 +213,7 @@ func explainKey(c *settings.Config, err error) error {
 	if !errors.Is(err, eventstore.ErrWrongMasterKey) || !c.KeepsMasterKey() {
 		return exit.Explain(err)
 	}
-	kept, readErr := settings.ReadEnvFile(c.EnvFile())
+	kept, readErr := settings.ReadEnvFile(c.EnvFile(), owned.Secret)
 	switch {
 	case readErr != nil:
 		return readErr

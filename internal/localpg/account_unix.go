@@ -3,7 +3,6 @@
 package localpg
 
 import (
-	"io/fs"
 	"os/exec"
 	"syscall"
 )
@@ -15,13 +14,4 @@ func (a Account) apply(cmd *exec.Cmd) {
 	if a.Drop {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(a.UID), Gid: uint32(a.GID)}
 	}
-}
-
-// owner tells whose a file is.
-func owner(info fs.FileInfo) (uid, gid int, known bool) {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, 0, false
-	}
-	return int(stat.Uid), int(stat.Gid), true
 }

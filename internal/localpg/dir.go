@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/salga-trust/engine/internal/owned"
 )
 
 // fallbackBases hold the clusters that cannot live where they were wanted. /var/tmp, not /tmp: a database must survive
@@ -20,7 +22,8 @@ func fallbackBases() []string { return []string{"/var/lib/trust-engine", "/var/t
 // fallback bases that can be used.
 //
 // A cluster that exists wins over one that would have to be made, wherever permissions have moved meanwhile: starting an
-// empty database beside a full one would look like the loss of all data. It is served by its owner.
+// empty database beside a full one would look like the loss of all data. It is served by its owner. What another user could
+// have put there is no cluster of ours: the names of the fallbacks are easy to guess.
 func ChooseDir(wanted string, account Account, fallbacks ...string) (string, Account, error) {
 	wanted, err := resolve(wanted)
 	if err != nil {
@@ -30,9 +33,16 @@ func ChooseDir(wanted string, account Account, fallbacks ...string) (string, Acc
 		return wanted, account, nil
 	}
 	candidates := candidates(wanted, fallbacks)
-	for _, dir := range candidates {
-		if holdsCluster(dir) {
+	for i, dir := range candidates {
+		if !holdsCluster(dir) {
+			continue
+		}
+		err := owned.Folder(filepath.Dir(dir), account.UID)
+		if err == nil {
 			return serveExisting(dir, account)
+		}
+		if i == 0 {
+			return "", account, fmt.Errorf("the cluster in %s may be somebody else's: %w", dir, err)
 		}
 	}
 
@@ -62,8 +72,12 @@ func Locate(wanted string) (dir string, found bool, err error) {
 	if wanted, err = resolve(wanted); err != nil {
 		return "", false, err
 	}
+	var users []int
+	if account, err := ServerAccount(); err == nil {
+		users = []int{account.UID}
+	}
 	for _, dir := range candidates(wanted, fallbackBases()) {
-		if holdsCluster(dir) {
+		if holdsCluster(dir) && owned.Folder(filepath.Dir(dir), users...) == nil {
 			return dir, true, nil
 		}
 	}
@@ -85,7 +99,7 @@ func serveExisting(dir string, account Account) (string, Account, error) {
 	if err != nil {
 		return "", account, err
 	}
-	if uid, gid, known := owner(info); known && uid != 0 {
+	if uid, gid, known := owned.Of(info); known && uid != 0 {
 		account.UID, account.GID = uid, gid
 	}
 	if err := reachable(dir, account); err != nil {
@@ -113,7 +127,7 @@ func reachable(dir string, account Account) error {
 
 // searchable applies Unix's rule: the first class that fits decides, even when a later one would allow more.
 func searchable(info fs.FileInfo, account Account) bool {
-	uid, gid, known := owner(info)
+	uid, gid, known := owned.Of(info)
 	mode := info.Mode().Perm()
 	switch {
 	case !known:
@@ -133,15 +147,7 @@ func privateDir(dir string, mode fs.FileMode, account Account) error {
 	if err := os.MkdirAll(dir, mode); err != nil {
 		return err
 	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return err
-	}
-	uid, _, known := owner(info)
-	if !info.IsDir() || known && uid != os.Geteuid() && uid != account.UID || info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s exists, but others can write to it", dir)
-	}
-	return nil
+	return owned.Folder(dir, account.UID)
 }
 
 // longestSocketDir leaves room for "/.s.PGSQL.65535" within the 104 bytes that the strictest system (macOS, BSD) allows

@@ -151,6 +151,25 @@ func TestChooseDirDoesNotTrustAFallbackThatOthersCanWrite(t *testing.T) {
 	}
 }
 
+// The names of the fallbacks are easy to guess: whoever is faster than root could put a cluster there.
+func TestChooseDirAdoptsNoClusterThatOthersCouldHavePlanted(t *testing.T) {
+	t.Parallel()
+	root := newFolder(t)
+	wanted := filepath.Join(mkdir(t, 0o700, root, "closed"), "pg")
+	open := mkdir(t, 0o777, root, "open")
+	planted := filepath.Join(open, filepath.Base(mustChooseDir(t, wanted, stranger(), filepath.Join(root, "as before"))))
+	writeCluster(t, planted)
+	safe := filepath.Join(root, "safe")
+	if got := mustChooseDir(t, wanted, stranger(), open, safe); filepath.Dir(got) != safe {
+		t.Errorf("got %s, which anybody could have put there", got)
+	}
+
+	writeCluster(t, filepath.Join(open, "pg"))
+	if dir, _, err := localpg.ChooseDir(filepath.Join(open, "pg"), stranger()); err == nil || !strings.Contains(err.Error(), "somebody else's") {
+		t.Errorf("got %s, %v", dir, err)
+	}
+}
+
 // writeCluster makes what marks a data directory.
 func writeCluster(t *testing.T, dir string) {
 	t.Helper()

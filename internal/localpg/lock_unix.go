@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/salga-trust/engine/internal/owned"
 )
 
 // LockFolder takes the folder's lock, which the kernel frees when this process ends, however it ends. It does not wait
 // for an owner who lives.
 func LockFolder(dir string) (*os.File, error) {
-	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := owned.OpenLock(filepath.Join(dir, "lock"))
 	if err != nil {
 		return nil, err
 	}

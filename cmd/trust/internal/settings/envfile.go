@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/wholefile"
+	"github.com/salga-trust/engine/internal/owned"
 )
 
 // Pair is a variable and its value.
@@ -33,7 +34,7 @@ func Keep(path string, values ...Pair) error {
 	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX); err != nil {
 		return fmt.Errorf("lock the folder of %s: %w", path, err)
 	}
-	text, err := os.ReadFile(path)
+	text, err := owned.Read(path, owned.Secret)
 	if errors.Is(err, fs.ErrNotExist) {
 		text, err = []byte(envFileHead), nil
 	}

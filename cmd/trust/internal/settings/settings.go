@@ -3,13 +3,13 @@ package settings
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/joho/godotenv"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/internal/owned"
 )
 
 // source is a place that a setting comes from.
@@ -42,12 +42,12 @@ func Read(given map[string]string, environment []string) (Settings, error) {
 		s.given[fromDefault][v.name] = v.fallback
 	}
 	var err error
-	if s.given[fromDotEnv], err = ReadEnvFile(".env"); err != nil {
+	if s.given[fromDotEnv], err = ReadEnvFile(".env", owned.Plain); err != nil {
 		return Settings{}, err
 	}
 	// Where that file is cannot stand in that file.
 	s.DataDir, _ = s.find("DATA_DIR")
-	if s.given[fromDataDir], err = ReadEnvFile(filepath.Join(s.DataDir, "env")); err != nil {
+	if s.given[fromDataDir], err = ReadEnvFile(filepath.Join(s.DataDir, "env"), owned.Secret); err != nil {
 		return Settings{}, err
 	}
 	delete(s.given[fromDataDir], "DATA_DIR")
@@ -93,16 +93,17 @@ func (s Settings) AsEnvironment(environment []string) []string {
 	return all
 }
 
-// ReadEnvFile reads NAME=value lines; a file that is not there has none. The library's errors quote the file, and so
+// ReadEnvFile reads NAME=value lines; a file that is not there has none, one that another user could have written is refused. The
+// library's errors quote the file, and so
 // secrets: they are replaced by the number of the line.
-func ReadEnvFile(path string) (map[string]string, error) {
-	text, err := os.ReadFile(path)
+func ReadEnvFile(path string, kind owned.Kind) (map[string]string, error) {
+	text, err := owned.Read(path, kind)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		// Never that it can be removed: it may hold the only master key.
-		return nil, exit.Unreachable(err, "cannot read %s, which may hold the only keys to the data; run this as the user whose file it is, "+
+		return nil, exit.Unreachable(err, "%s is not read, which may hold the only keys to the data; run this as the user whose file it is, "+
 			"or set DATA_DIR", path)
 	}
 	values, err := godotenv.UnmarshalBytes(text)

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/internal/owned"
 )
 
 // Home is the folder DATA_DIR, held by one trust up at a time.
@@ -28,9 +29,12 @@ func OpenHome(dir string) (*Home, error) {
 		if err := os.MkdirAll(path, 0o711); err != nil {
 			return nil, exit.Unreachable(err, "cannot make the folder DATA_DIR; set it to one that can be written to")
 		}
+		if err := owned.Folder(path); err != nil {
+			return nil, exit.Unreachable(err, "DATA_DIR must be a folder that nobody else can change: run this as the user whose it is, or set another")
+		}
 	}
 	var err error
-	if h.lock, err = os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+	if h.lock, err = owned.OpenLock(filepath.Join(dir, "lock")); err != nil {
 		return nil, exit.Unreachable(err, "cannot write to DATA_DIR; set it to a folder that can be written to")
 	}
 	if err := syscall.Flock(int(h.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
@@ -81,7 +85,12 @@ func (h *Home) clear() error {
 // started writes a part's pid file; a reader sees the whole number or no file.
 func (h *Home) started(name string, pid int) error {
 	whole, growing := h.pidFile(name), h.pidFile(name)+".new"
-	if err := os.WriteFile(growing, []byte(strconv.Itoa(pid)+"\n"), 0o644); err != nil {
+	file, err := owned.Create(growing, 0o644)
+	if err != nil {
+		return fmt.Errorf("pid file: %w", err)
+	}
+	_, err = file.WriteString(strconv.Itoa(pid) + "\n")
+	if err := errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("pid file: %w", err)
 	}
 	return os.Rename(growing, whole)

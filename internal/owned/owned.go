@@ -1,0 +1,91 @@
+package owned
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+)
+
+// Kind is how closely a file is kept: the bits that its mode must not have.
+type Kind fs.FileMode
+
+// Kinds of files.
+const (
+	Secret Kind = 0o027 // its group may read it, for an operator who arranged that
+	Plain  Kind = 0o002 // its group may even write it: the umask of many systems lets it, where a user's group is the user's alone
+)
+
+// Folder refuses a folder that is not ours alone to write to. Folders of the users named are as good as ours. One that does not exist
+// is an error that is fs.ErrNotExist.
+func Folder(path string, users ...int) error {
+	info, err := ours(path, users)
+	if err != nil {
+		return err
+	}
+
+	if info.Mode()&fs.ModeSymlink != 0 {
+		if info, err = os.Stat(path); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a folder", path)
+	case !belongs(info, users):
+		return fmt.Errorf("%s leads to a folder of another user", path)
+	case info.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("others can write to the folder %s: chmod go-w it", path)
+	default:
+		return nil
+	}
+}
+
+// Read returns what stands in a file that nobody else could have written.
+func Read(path string, kind Kind) (_ []byte, err error) {
+	if _, err := ours(path, nil); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY|nonBlocking, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a file", path)
+	case !belongs(info, nil):
+		return nil, fmt.Errorf("%s leads to a file of another user", path)
+	case info.Mode().Perm()&fs.FileMode(kind) != 0:
+		return nil, fmt.Errorf("%s has the mode %s, which lets others change it or read it: chmod o-rw,g-w it", path, info.Mode().Perm())
+	}
+	return io.ReadAll(file)
+}
+
+// Create makes a file anew, in the place of what is there: a link is removed and not followed.
+func Create(path string, mode fs.FileMode) (*os.File, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+}
+
+// ours refuses what belongs to another user; a link as such, not where it leads.
+func ours(path string, users []int) (fs.FileInfo, error) {
+	info, err := os.Lstat(path)
+	if err == nil && !belongs(info, users) {
+		err = fmt.Errorf("%s belongs to another user", path)
+	}
+	return info, err
+}
+
+func belongs(info fs.FileInfo, users []int) bool {
+	uid, _, known := Of(info)
+	return !known || uid == 0 || uid == os.Geteuid() || slices.Contains(users, uid)
+}

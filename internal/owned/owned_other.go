@@ -1,0 +1,16 @@
+//go:build !unix
+
+package owned
+
+import (
+	"io/fs"
+	"os"
+)
+
+const nonBlocking = 0
+
+// Of does not know: without Unix users a file has no such owner.
+func Of(fs.FileInfo) (uid, gid int, known bool) { return 0, 0, false }
+
+// OpenLock opens a file to lock, and makes it if it is not there.
+func OpenLock(path string) (*os.File, error) { return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) }

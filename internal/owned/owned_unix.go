@@ -1,0 +1,26 @@
+//go:build unix
+
+package owned
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// nonBlocking keeps a pipe in the place of a file from holding its reader up.
+const nonBlocking = syscall.O_NONBLOCK
+
+// Of tells whose a file is.
+func Of(info fs.FileInfo) (uid, gid int, known bool) {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, 0, false
+	}
+	return int(stat.Uid), int(stat.Gid), true
+}
+
+// OpenLock opens a file to lock, and makes it if it is not there. A link in its place is refused.
+func OpenLock(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+}
