@@ -127,6 +127,41 @@ func TestAnAppendThatTakesTooLongSaysSo(t *testing.T) {
 	}
 }
 
+// The database does not get on with one append, and another waits for the same turn: nobody waits longer than their request, nor
+// longer than appends may take.
+func TestAnAppendIsAnsweredByTheSoonerOfItsPatienceAndItsRequestsDeadline(t *testing.T) {
+	t.Parallel()
+	const sooner = 2 * time.Second
+	for name, c := range map[string]struct{ patience, request time.Duration }{
+		"the request's deadline": {pgtest.Patience, sooner},
+		"the append's patience":  {sooner, pgtest.Patience},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			release := w.lock(t)
+			defer release()
+			w.store.SetPatience(c.patience)
+			ctx, cancel := context.WithTimeout(t.Context(), c.request)
+			defer cancel()
+
+			began, person := time.Now(), someone()
+			leads := w.background(ctx, grant(w.tenant, person, 0))
+			pgtest.Eventually(t, "the first is sent", func() bool { return len(w.blocked(t)) == 1 })
+			waits := w.background(ctx, grant(w.tenant, person, domain.AnyVersion))
+
+			refused(t, pgtest.Receive(t, leads).err, domain.CodeOutcomeUnknown)
+			// Its turn may come a moment before its deadline.
+			if err := pgtest.Receive(t, waits).err; !errors.Is(err, domain.Refuse(domain.CodeUnavailable, "")) {
+				refused(t, err, domain.CodeOutcomeUnknown)
+			}
+			if took := time.Since(began); took < sooner || took > 4*sooner {
+				t.Errorf("they were answered after %s, want %s", took, sooner)
+			}
+		})
+	}
+}
+
 // eachAppend makes the server do something in the place of each append of an event, and count.
 func (w *world) eachAppend(t *testing.T, do string) {
 	t.Helper()

@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/tern/v2/migrate"
@@ -45,6 +46,10 @@ var ErrOlderDatabase = errors.New("the database lacks migrations of this binary"
 // ErrNotUTF8 says that the database stores text in an encoding that cannot hold every name.
 var ErrNotUTF8 = errors.New("the database's encoding is not UTF8")
 
+// lookLimit is how long a look at the versions may take. It reads a row or two: a server that needs longer hangs. Migrations
+// themselves have no limit.
+const lookLimit = 10 * time.Second
+
 // mostAhead is how many additive migrations a database may be ahead of a program that works on it: about a release.
 const mostAhead = 10
 
@@ -52,6 +57,8 @@ const mostAhead = 10
 // new for it to work on: it has files that this program does not know, and more than a few, or one that does not only add. The
 // role of conn needs SELECT on public.schema_version and public.schema_additive.
 func CheckServes(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
 	have, want, err := Current(ctx, conn)
 	switch {
 	case err != nil || have == want:
@@ -124,6 +131,9 @@ func Current(ctx context.Context, conn *pgx.Conn) (have, want int32, err error) 
 	if want, err = Known(); err != nil {
 		return 0, 0, err
 	}
+
+	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	defer cancel()
 
 	// Asked of the catalog, because selecting from a missing table would abort the caller's transaction.
 	var exists bool

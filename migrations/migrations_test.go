@@ -129,6 +129,35 @@ func TestCurrentIsZeroWhileTheFirstFileRuns(t *testing.T) {
 	}
 }
 
+// An operator's command has one connection and nobody who waits for it but the operator.
+func TestALookAtTheVersionsOfADatabaseThatHangsEnds(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	for name, look := range map[string]func(*pgx.Conn) error{
+		"the version there is": func(conn *pgx.Conn) error {
+			_, _, err := migrations.Current(t.Context(), conn)
+			return err
+		},
+		"whether to work on it": func(conn *pgx.Conn) error { return migrations.CheckServes(t.Context(), conn) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			line := pgtest.NewLine(t, db.URL(pgtest.Query))
+			conn := connect(t, line.Over(db.URL(pgtest.Query)))
+			if err := look(conn); err != nil {
+				t.Fatal(err)
+			}
+
+			line.Silence()
+			ended := make(chan error, 1)
+			go func() { ended <- look(conn) }()
+			if err := pgtest.Receive(t, ended); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("it ended with %v", err)
+			}
+		})
+	}
+}
+
 func TestCurrentLeavesItsCallersTransactionWhole(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, pgtest.Fresh(t))

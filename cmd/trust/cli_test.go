@@ -63,6 +63,7 @@ func TestWrongUsageExitsWith2AndOneLine(t *testing.T) {
 		"debug in production":     {[]string{"ENVIRONMENT=production", "DEBUG=1"}, []string{"serve"}, "DEBUG is refused in production"},
 		"derived, in production":  {[]string{"ENVIRONMENT=production", "ALLOWED_ORIGINS=https://a.example"}, []string{"serve"}, "DATABASE_URL_API is not set"},
 		"derived, for trust up":   {[]string{"ENVIRONMENT=production", "ALLOWED_ORIGINS=https://a.example", "DATABASE_URL="}, []string{"up"}, "DATABASE_URL_API is not set"},
+		"no time for an answer":   {[]string{"REQUEST_TIMEOUT=0"}, []string{"serve"}, "REQUEST_TIMEOUT is not a time span like 10s"},
 		"any origin":              {[]string{"ALLOWED_ORIGINS=*"}, []string{"up"}, "ALLOWED_ORIGINS holds *"},
 		"a flag beats everything": {[]string{"LOG_FORMAT=json"}, []string{"serve", "--log-format", "pdf"}, "LOG_FORMAT is neither"},
 	}

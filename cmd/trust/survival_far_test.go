@@ -64,7 +64,7 @@ func TestFarNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 	if len(done.positions) != commands {
 		t.Errorf("%d commands were acknowledged, of %d", len(done.positions), commands)
 	}
-	s.matches(t, done)
+	s.matches(t, s.kept()["DATABASE_URL"], done)
 	s.run("verify").expect(t, exit.CodeDone, "events verified")
 	s.run("status").expect(t, exit.CodeDone, "running")
 }
@@ -94,12 +94,12 @@ func (s *site) killAtRandom(load context.Context, t *testing.T, done *acknowledg
 
 // matches compares what was acknowledged with the log: each position holds just that event, and no consent event was added that
 // nobody was told of.
-func (s *site) matches(t *testing.T, done *acknowledged) {
+func (s *site) matches(t *testing.T, database string, done *acknowledged) {
 	t.Helper()
 	var conn *pgx.Conn
 	pgtest.Eventually(t, "Postgres takes connections", func() (taken bool) { // it may have been killed last
 		var err error
-		conn, err = pgx.Connect(t.Context(), s.kept()["DATABASE_URL"])
+		conn, err = pgx.Connect(t.Context(), database)
 		return err == nil
 	})
 	defer conn.Close(context.WithoutCancel(t.Context()))

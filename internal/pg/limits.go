@@ -48,6 +48,7 @@ func endLimit(conn *pgconn.PgConn) error { return conn.Conn().SetDeadline(time.T
 func noticeSilence(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3})
+		limitUnheard(tcp)
 	}
 }
 

@@ -125,6 +125,12 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		"a log for printers":        {good(), "LOG_FORMAT=pdf", "LOG_FORMAT is neither"},
 		"no page":                   {good(), "PAGE_SIZE=0", "PAGE_SIZE is not a number"},
 		"a pool of one":             {good(), "POOL_SIZE=1", "POOL_SIZE is not a number"},
+		"no time for an answer":     {good(), "REQUEST_TIMEOUT=0", "REQUEST_TIMEOUT is not a time span like 10s"},
+		"less than no time":         {good(), "REQUEST_TIMEOUT=-1s", "REQUEST_TIMEOUT is not a time span like 10s"},
+		"a time without a unit":     {good(), "REQUEST_TIMEOUT=10", "REQUEST_TIMEOUT is not a time span like 10s"},
+		"a time in words":           {good(), "REQUEST_TIMEOUT=abc", "REQUEST_TIMEOUT is not a time span like 10s"},
+		"a time of days":            {good(), "REQUEST_TIMEOUT=100h", "from 1s to 10m0s"},
+		"a time too short to serve": {good(), "REQUEST_TIMEOUT=999ms", "from 1s to 10m0s"},
 		"an admin without address":  {good(), "ADMIN_EMAIL=admin", "ADMIN_EMAIL"},
 		"an admin's short password": {good(), "ADMIN_PASSWORD=hunter2", "ADMIN_PASSWORD"},
 	}
