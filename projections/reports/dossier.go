@@ -28,7 +28,7 @@ type Dossier struct {
 func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person domain.UserID) (Dossier, error) {
 	var d Dossier
 	var about, by, seen []domain.Recorded
-	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) (err error) {
+	err := r.wholePerson(ctx, tenant, func(tx pgx.Tx) (err error) {
 		if d.Position, err = eventstore.Head(ctx, tx); err != nil {
 			return err
 		}

@@ -49,7 +49,7 @@ func (r *Reports) History(ctx context.Context, tenant domain.TenantID, subject d
 		return nil, errors.New("a history of nobody")
 	}
 	var events []domain.Recorded
-	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) (err error) {
+	err := r.wholePerson(ctx, tenant, func(tx pgx.Tx) (err error) {
 		events, err = r.reader.Find(ctx, tx, eventstore.Query{Tenant: tenant, Subject: subject, Types: consentTypes()})
 		return err
 	})

@@ -1,6 +1,7 @@
 package reports_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -112,4 +113,23 @@ func TestReportsWithoutADatabaseAreUnavailable(t *testing.T) {
 			t.Errorf("without a database: %v", err)
 		}
 	}
+}
+
+func TestWhatIsReadWholeWaitsForItsTurn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	release, err := w.reports.TakeTurns(t.Context())
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := w.reports.History(ctx, w.tenant, newUser()); !refused(err, domain.CodeUnavailable) {
+		t.Errorf("a history: %v", err)
+	}
+	if _, err := w.reports.Dossier(ctx, w.tenant, newUser()); !refused(err, domain.CodeUnavailable) {
+		t.Errorf("a dossier: %v", err)
+	}
+
+	release()
+	_, err = w.reports.History(t.Context(), w.tenant, newUser())
+	must(t, err)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
@@ -19,11 +20,16 @@ import (
 type Reports struct {
 	pool   *pgxpool.Pool
 	reader *eventstore.Reader
+	whole  *semaphore.Weighted // turns to read everything about a person
 }
+
+// wholeAtOnce is how many reports on everything about one person are read at once: such a person may have very many events, all
+// of which are in memory then. A report that does not get its turn within the time of its request is unavailable.
+const wholeAtOnce = 2
 
 // New makes reports on a pool that connects as trust_query.
 func New(pool *pgxpool.Pool, reader *eventstore.Reader) *Reports {
-	return &Reports{pool: pool, reader: reader}
+	return &Reports{pool: pool, reader: reader, whole: semaphore.NewWeighted(wholeAtOnce)}
 }
 
 // asTenant reads under the row-level security of one tenant.
@@ -32,6 +38,16 @@ func (r *Reports) asTenant(ctx context.Context, tenant domain.TenantID, read fun
 		return errors.New("a report without a tenant")
 	}
 	return r.begin(ctx, pg.SetTenant, []any{tenant.String()}, read)
+}
+
+// wholePerson is asTenant for everything about one person, in its turn.
+func (r *Reports) wholePerson(ctx context.Context, tenant domain.TenantID, read func(pgx.Tx) error) error {
+	if err := r.whole.Acquire(ctx, 1); err != nil {
+		return eventstore.Unavailable(err)
+	}
+	defer r.whole.Release(1)
+
+	return r.asTenant(ctx, tenant, read)
 }
 
 // asPlatform reads the events of all tenants without a key to open them.

@@ -1,0 +1,8 @@
+package reports
+
+import "context"
+
+// TakeTurns takes every turn to read everything about a person.
+func (r *Reports) TakeTurns(ctx context.Context) (release func(), err error) {
+	return func() { r.whole.Release(wholeAtOnce) }, r.whole.Acquire(ctx, wholeAtOnce)
+}
