@@ -20,6 +20,7 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 // world is a system of one test, without HTTP and read tables: a command must need neither.
 type world struct {
 	*commands.Handler
+	db    *pgtest.DB
 	store *eventstore.Store
 	clock *clock
 	cpt   domain.TenantID
@@ -28,7 +29,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	db := pgtest.New(t)
-	w := &world{clock: &clock{at: time.Now()}}
+	w := &world{db: db, clock: &clock{at: time.Now()}}
 	w.Handler, w.store = handler(t, db, w.clock)
 	w.cpt = w.municipality(t, "CPT", "City of Cape Town")
 	for _, p := range []domain.DefinePurpose{

@@ -33,6 +33,9 @@ func (h *Handler) LodgeRequest(ctx context.Context, call Call, c LodgeRequest) (
 	}
 
 	q, _ := rights.Request(domain.RequestID{UUID: done.Events[0].Record})
+	if err := stillKnown(done, q.Details); err != nil {
+		return Answer[domain.Request]{}, err
+	}
 	return Answer[domain.Request]{Value: q, Position: done.Position()}, nil
 }
 
@@ -76,6 +79,9 @@ func (h *Handler) closeRequest(ctx context.Context, call Call, name string, id d
 	}
 
 	q, _ := rights.Request(id)
+	if err := stillKnown(done, q.Details, q.Note); err != nil {
+		return Answer[domain.Request]{}, err
+	}
 	return Answer[domain.Request]{Value: q, Position: max(done.Position(), q.Position)}, nil
 }
 
@@ -95,6 +101,9 @@ func (h *Handler) PlaceHold(ctx context.Context, call Call, c PlaceHold) (Answer
 	}
 
 	hold, _ := rights.Hold(domain.HoldID{UUID: done.Events[0].Record})
+	if err := stillKnown(done, hold.Reason); err != nil {
+		return Answer[domain.Hold]{}, err
+	}
 	return Answer[domain.Hold]{Value: hold, Position: done.Position()}, nil
 }
 
@@ -118,6 +127,9 @@ func (h *Handler) LiftHold(ctx context.Context, call Call, c LiftHold) (Answer[d
 	}
 
 	hold, _ := rights.Hold(c.Hold)
+	if err := stillKnown(done, hold.Reason); err != nil {
+		return Answer[domain.Hold]{}, err
+	}
 	return Answer[domain.Hold]{Value: hold, Position: max(done.Position(), hold.Position)}, nil
 }
 
@@ -209,6 +221,16 @@ func rightsFirst(events []domain.Recorded) []domain.Recorded {
 		}
 	}
 	return events
+}
+
+// stillKnown refuses the repeat of an answer that had texts which were erased since. The answer to an
+// erasure had none of them itself.
+func stillKnown(done domain.Appended, texts ...domain.Personal[domain.FreeText]) error {
+	gone := slices.ContainsFunc(texts, func(t domain.Personal[domain.FreeText]) bool { return t.State() == domain.Erased })
+	if done.Repeat && gone && !hasErased(done.Events) {
+		return subjectErased()
+	}
+	return nil
 }
 
 func hasErased(events []domain.Recorded) bool {

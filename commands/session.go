@@ -18,6 +18,7 @@ type Session struct {
 	User      domain.UserID
 	Role      domain.Role
 	Token     uuid.UUID // id of the refresh token that is valid now
+	IssuedAt  time.Time // when that token was made
 	ExpiresAt time.Time // of that token
 }
 
@@ -90,9 +91,10 @@ func (h *Handler) account(ctx context.Context, c SignIn) (domain.Account, error)
 func (h *Handler) startSession(ctx context.Context, call Call, u domain.User) (Answer[Session], error) {
 	s := Session{
 		ID: h.newID(), Tenant: u.Tenant, User: u.ID, Role: u.Role,
-		Token:     uuid.New(), // a token's id is a secret: random
-		ExpiresAt: h.now().Add(h.sessions),
+		Token: uuid.New(), // a token's id is a secret: random
 	}
+	s.IssuedAt = h.now()
+	s.ExpiresAt = s.IssuedAt.Add(h.sessions)
 	call.User, call.actor = u.ID, u
 	call.Key = ""
 
@@ -147,10 +149,11 @@ type RefreshSession struct {
 	Token uuid.UUID // its id
 }
 
-// RefreshSession exchanges a refresh token for the next of its family. A token that was exchanged
-// before ends the whole family: either the holder or a thief has an old one, and nobody can tell
-// which. Position is 0, for this is no event. Errors: session_ended, account_inactive,
-// municipality_inactive.
+// RefreshSession exchanges a refresh token for the next of its family. The token just exchanged
+// returns the same successor for 10 s, while that has not been used: two tabs may ask at once, and an
+// answer may be lost. Any other token that was exchanged before ends the whole family: either the
+// holder or a thief has an old one, and nobody can tell which. Position is 0, for this is no event.
+// Errors: session_ended, account_inactive, municipality_inactive.
 func (h *Handler) RefreshSession(ctx context.Context, call Call, c RefreshSession) (Answer[Session], error) {
 	call.Key = ""
 	call, err := h.Authenticate(ctx, call)
@@ -160,14 +163,15 @@ func (h *Handler) RefreshSession(ctx context.Context, call Call, c RefreshSessio
 
 	s := Session{
 		ID: call.Session, Tenant: call.Tenant, User: call.User, Role: call.Role(),
-		Token: uuid.New(), ExpiresAt: h.now().Add(h.sessions),
+		Token: h.successor(call.Session, c.Token),
 	}
+	expires := h.now().Add(h.sessions)
 	r := request{name: "session.refresh", tenant: call.Tenant}
 	_, err = h.execute(ctx, call, r, func(context.Context, Call) (domain.Append, error) {
 		return domain.Append{
 			Tenant: call.Tenant,
 			Side: []domain.SideWrite{domain.RotateSession{
-				Session: call.Session, From: tokenDigest(c.Token), To: tokenDigest(s.Token), ExpiresAt: s.ExpiresAt,
+				Session: call.Session, From: tokenDigest(c.Token), To: tokenDigest(s.Token), ExpiresAt: expires,
 			}},
 		}, nil
 	})
@@ -175,10 +179,32 @@ func (h *Handler) RefreshSession(ctx context.Context, call Call, c RefreshSessio
 	if _, stale := errors.AsType[*domain.SessionStaleError](err); stale {
 		return Answer[Session]{}, h.reused(ctx, call)
 	}
-	return Answer[Session]{Value: s}, err
+	if err != nil {
+		return Answer[Session]{}, err
+	}
+
+	// From the log and not from our clock, so that everybody who shows the same token gets the same successor.
+	var open bool
+	if s.ExpiresAt, open, err = h.Store.SessionExpires(ctx, call.Tenant, call.Session); err != nil {
+		return Answer[Session]{}, err
+	}
+	if !open {
+		return Answer[Session]{}, domain.Refuse(domain.CodeSessionEnded, "This session has ended: sign in again.")
+	}
+	s.IssuedAt = s.ExpiresAt.Add(-h.sessions)
+	return Answer[Session]{Value: s}, nil
 }
 
-// reused ends the family of a token that was shown twice.
+// successor is the id of the token that replaces another. It is derived, so that every process
+// returns the same one and none is stored; without the key it cannot be told from chance.
+func (h *Handler) successor(session, token uuid.UUID) uuid.UUID {
+	sum := h.Store.Digest("refresh", session.String(), token.String())
+	id := uuid.UUID(sum[:16])
+	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80 // UUIDv8, RFC 9562 §5.8
+	return id
+}
+
+// reused ends the family of a token that was shown again.
 func (h *Handler) reused(ctx context.Context, call Call) error {
 	_, err := h.endSession(ctx, call, domain.CauseReuse, &domain.SessionReuseDetected{SessionID: call.Session})
 	if err != nil {
@@ -206,7 +232,7 @@ func (h *Handler) endSession(ctx context.Context, call Call, cause string, befor
 	call.actor = domain.Fold[domain.User](events)
 	ended := &domain.SessionEnded{SessionID: call.Session, Scope: domain.ScopeOne, Cause: cause}
 
-	return h.Store.Append(ctx, domain.Append{
+	done, err := h.Store.Append(ctx, domain.Append{
 		ID: h.newID(), Tenant: call.Tenant, Actor: call.User, Origin: call.Origin,
 		Metadata: domain.Metadata{ActorRole: call.roleName(), Correlation: call.Correlation, Command: "session.end"},
 		Writes: []domain.Write{
@@ -214,6 +240,10 @@ func (h *Handler) endSession(ctx context.Context, call Call, cause string, befor
 		},
 		Side: []domain.SideWrite{domain.EndSession{Session: call.Session}},
 	})
+	if _, ended := errors.AsType[*domain.SessionStaleError](err); ended {
+		return domain.Appended{}, nil // by another request meanwhile, which recorded it
+	}
+	return done, err
 }
 
 func tokenDigest(token uuid.UUID) [32]byte { return sha256.Sum256(token[:]) }

@@ -104,6 +104,174 @@ func TestARefreshTokenIsGoodOnceAndItsReuseEndsTheFamily(t *testing.T) {
 	refused(t, err, domain.CodeSessionEnded)
 }
 
+// family is an open session of one's own, and a refresh of it by any process.
+func (w *world) family(t *testing.T, email string) (
+	first commands.Session, refresh func(*commands.Handler, uuid.UUID) (commands.Session, error),
+) {
+	t.Helper()
+	w.citizen(t, "CPT", email)
+	signedIn, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: email, Password: password})
+	ok(t, err)
+
+	first = signedIn.Value
+	holder := commands.Call{Tenant: first.Tenant, User: first.User, Session: first.ID}
+	return first, func(process *commands.Handler, token uuid.UUID) (commands.Session, error) {
+		a, err := process.RefreshSession(t.Context(), holder, commands.RefreshSession{Token: token})
+		return a.Value, err
+	}
+}
+
+// replacedAgo makes the last replacement of a session's token as old as that.
+func (w *world) replacedAgo(t *testing.T, session uuid.UUID, ago time.Duration) {
+	t.Helper()
+	_, err := w.db.Superuser(t).Exec(t.Context(),
+		"update trust.sessions set replaced_at = clock_timestamp() - $2::interval where session_id = $1", session, ago)
+	ok(t, err)
+}
+
+// recorded counts the events of a kind in the session stream of a user.
+func recorded[E domain.Event](t *testing.T, w *world, user domain.UserID) (n int) {
+	t.Helper()
+	events, err := w.store.Load(t.Context(), w.cpt, domain.SessionsOf(user))
+	ok(t, err)
+	for _, e := range events {
+		if _, is := e.Event.(E); is {
+			n++
+		}
+	}
+	return n
+}
+
+func TestRefreshesAtOnceOnTwoProcessesGetOneSuccessor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first, refresh := w.family(t, "one@example.co.za")
+	other, _ := handler(t, w.db, &clock{at: time.Now().Add(time.Second)})
+
+	got := make([]commands.Session, 20)
+	var tabs sync.WaitGroup
+	for i := range got {
+		tabs.Go(func() {
+			var err error
+			if got[i], err = refresh([]*commands.Handler{w.Handler, other}[i%2], first.Token); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	tabs.Wait()
+
+	for _, s := range got {
+		if s != got[0] || s.Token == first.Token {
+			t.Errorf("one got %+v, another %+v", got[0], s)
+		}
+	}
+	_, err := refresh(other, got[0].Token)
+	ok(t, err)
+}
+
+func TestARefreshWhoseAnswerWasLostIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first, refresh := w.family(t, "one@example.co.za")
+
+	lost, err := refresh(w.Handler, first.Token)
+	ok(t, err)
+	w.clock.advance(3 * time.Second)
+	w.replacedAgo(t, first.ID, 9*time.Second)
+	again, err := refresh(w.Handler, first.Token)
+	ok(t, err)
+
+	if again != lost {
+		t.Errorf("first %+v, then %+v", lost, again)
+	}
+}
+
+func TestAReplacedTokenEndsTheFamily(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for name, replaced := range map[string]time.Duration{
+		"after ten seconds": 11 * time.Second,
+		"after its ten seconds, asked for again within them":             10*time.Second + time.Millisecond,
+		"replaced while the clock ran a day ahead, which is right again": -24 * time.Hour,
+	} {
+		t.Run(name, func(t *testing.T) {
+			first, refresh := w.family(t, uuid.NewString()+"@example.co.za")
+			second, err := refresh(w.Handler, first.Token)
+			ok(t, err)
+			_, err = refresh(w.Handler, first.Token)
+			ok(t, err)
+
+			w.replacedAgo(t, first.ID, replaced)
+			_, err = refresh(w.Handler, first.Token)
+			refused(t, err, domain.CodeSessionEnded)
+			_, err = refresh(w.Handler, second.Token)
+			refused(t, err, domain.CodeSessionEnded)
+			if n := recorded[*domain.SessionReuseDetected](t, w, first.User); n != 1 {
+				t.Errorf("%d reuses recorded, want 1", n)
+			}
+		})
+	}
+}
+
+func TestTheEndOfASessionIsRecordedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first, refresh := w.family(t, "one@example.co.za")
+	other, _ := handler(t, w.db, w.clock)
+	second, err := refresh(w.Handler, first.Token)
+	ok(t, err)
+	_, err = refresh(w.Handler, second.Token)
+	ok(t, err)
+
+	var thieves sync.WaitGroup
+	for i := range 20 {
+		thieves.Go(func() {
+			_, err := refresh([]*commands.Handler{w.Handler, other}[i%2], first.Token)
+			refused(t, err, domain.CodeSessionEnded)
+		})
+	}
+	thieves.Wait()
+
+	reused, ended := recorded[*domain.SessionReuseDetected](t, w, first.User), recorded[*domain.SessionEnded](t, w, first.User)
+	if reused != 1 || ended != 1 {
+		t.Errorf("recorded %d reuses and %d ends, want one of each", reused, ended)
+	}
+}
+
+func TestSigningOutManyTimesAtOnceIsRecordedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	mine := w.citizen(t, "CPT", "one@example.co.za")
+
+	var tabs sync.WaitGroup
+	for range 20 {
+		tabs.Go(func() {
+			if _, err := w.SignOut(t.Context(), mine, commands.SignOut{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	tabs.Wait()
+
+	if n := recorded[*domain.SessionEnded](t, w, mine.User); n != 1 {
+		t.Errorf("%d ends recorded, want 1", n)
+	}
+}
+
+// The release before replaced tokens by random ones, and kept nothing of what it replaced.
+func TestASessionOfBeforeTheUpgradeGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first, refresh := w.family(t, "one@example.co.za")
+	_, err := w.db.Superuser(t).Exec(t.Context(), "update trust.sessions set replaced = null, replaced_at = null")
+	ok(t, err)
+
+	second, err := refresh(w.Handler, first.Token)
+	ok(t, err)
+	_, err = refresh(w.Handler, second.Token)
+	ok(t, err)
+}
+
 func TestAnotherPasswordEndsAllOtherSessions(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

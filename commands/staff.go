@@ -31,9 +31,12 @@ type DeactivateUser struct {
 }
 
 // DeactivateUser closes it and ends its sessions, so its next request is refused. Errors: forbidden,
-// not_found, stale, last_admin.
+// not_found, stale, last_admin, subject_erased.
 func (h *Handler) DeactivateUser(ctx context.Context, call Call, c DeactivateUser) (Answer[domain.User], error) {
 	return h.changeStaff(ctx, call, "user.deactivate", c.User, nil, func(s *staffChange) ([]domain.Event, error) {
+		if s.user.Erased {
+			return nil, subjectErased()
+		}
 		events := s.user.Deactivate(domain.CauseAdmin)
 		if len(events) == 0 {
 			return nil, nil

@@ -27,6 +27,9 @@ type Store interface {
 	// LoadSession is Load, and reports from the same snapshot whether a session is open.
 	LoadSession(ctx context.Context, tenant domain.TenantID, session uuid.UUID, streams ...domain.Stream,
 	) (events []domain.Recorded, open bool, err error)
+	// SessionExpires returns when the current token of an open session expires.
+	SessionExpires(ctx context.Context, tenant domain.TenantID, session uuid.UUID,
+	) (expires time.Time, open bool, err error)
 	// LoadAll returns the events of all streams of a kind.
 	LoadAll(ctx context.Context, tenant domain.TenantID, kind domain.StreamType) ([]domain.Recorded, error)
 	// StreamOf finds the stream that holds a record, such as a consent.

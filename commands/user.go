@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/salga-trust/engine/domain"
@@ -29,7 +30,8 @@ type RegisterConsent struct {
 
 // Register makes an account for a citizen: user.registered and consent.granted in one append, so
 // there is never a user without consent. Errors: validation_failed, consent_required,
-// wording_mismatch, unknown_municipality, municipality_inactive, email_taken.
+// wording_mismatch, unknown_municipality, municipality_inactive, email_taken; of a repeat
+// idempotency_key_reused, subject_erased.
 func (h *Handler) Register(ctx context.Context, call Call, c Register) (Answer[domain.User], error) {
 	person := newPerson(c.Email, c.Password, c.FullName, c.Phone, c.PreferredLanguage)
 	person.Role = domain.Citizen
@@ -41,20 +43,21 @@ func (h *Handler) Register(ctx context.Context, call Call, c Register) (Answer[d
 			"An account needs consent to the purpose platform_registration.")
 	}
 
-	municipality, err := h.openMunicipality(ctx, c.MunicipalityCode)
+	tenant, err := h.TenantOf(ctx, c.MunicipalityCode)
 	if err != nil {
 		return Answer[domain.User]{}, err
 	}
-	person.MunicipalityCode = municipality.Code
+	person.MunicipalityCode = strings.ToUpper(strings.TrimSpace(c.MunicipalityCode)) // as tenantOf found it
 	id := domain.UserID{UUID: h.newID()}
-	call.Tenant = municipality.ID
+	call.Tenant = tenant
 
 	r := request{
-		name: "user.register", tenant: municipality.ID, body: c,
-		scope: "register:" + municipality.ID.String() + ":" + domain.CanonicalEmail(person.Email),
+		name: "user.register", tenant: tenant, body: c,
+		scope: "register:" + tenant.String() + ":" + domain.CanonicalEmail(person.Email),
 	}
 	return h.addUser(ctx, call, r, id, person, func(a *domain.Append) error {
-		municipality, err := h.openMunicipality(ctx, municipality.Code) // again: this runs afresh after a conflict
+		// Only here: a registration that was carried out before the municipality closed is still answered.
+		municipality, err := h.openMunicipality(ctx, c.MunicipalityCode)
 		if err != nil {
 			return err
 		}
@@ -67,7 +70,7 @@ func (h *Handler) Register(ctx context.Context, call Call, c Register) (Answer[d
 		a.Actor = id
 		a.Writes = append(a.Writes, domain.Write{Stream: domain.ConsentsOf(id), Events: granted})
 		a.Expects = append(a.Expects, domain.Expectation{
-			Tenant: municipality.ID, Stream: domain.MunicipalityOf(municipality.ID), Version: municipality.Version,
+			Tenant: tenant, Stream: domain.MunicipalityOf(tenant), Version: municipality.Version,
 		})
 		return err
 	})
@@ -86,7 +89,7 @@ type CreateUser struct {
 }
 
 // CreateUser makes an account of staff in the caller's tenant. Errors: validation_failed, forbidden,
-// municipality_inactive, email_taken.
+// municipality_inactive, email_taken; of a repeat idempotency_key_reused, subject_erased.
 func (h *Handler) CreateUser(ctx context.Context, call Call, c CreateUser) (Answer[domain.User], error) {
 	person := newPerson(c.Email, c.Password, c.FullName, c.Phone, c.PreferredLanguage)
 	person.Role = c.Role
@@ -127,15 +130,6 @@ func (h *Handler) addUser(
 	claim := emailClaim(call.Tenant, person.Email)
 
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
-		// Before the costly hash; the append itself decides.
-		_, held, err := h.Store.Holder(ctx, claim)
-		if err != nil {
-			return domain.Append{}, err
-		}
-		if held {
-			return domain.Append{}, emailTaken()
-		}
-
 		events, err := person.Decide()
 		if err != nil {
 			return domain.Append{}, err
@@ -146,6 +140,15 @@ func (h *Handler) addUser(
 		}
 		if err := more(&a); err != nil {
 			return domain.Append{}, err
+		}
+
+		// Before the costly hash; the append itself decides.
+		_, held, err := h.Store.Holder(ctx, claim)
+		if err != nil {
+			return domain.Append{}, err
+		}
+		if held {
+			return domain.Append{}, emailTaken()
 		}
 
 		verifier, err := h.hasher.hash(ctx, person.Password)
@@ -163,7 +166,7 @@ func (h *Handler) addUser(
 	if err != nil {
 		return Answer[domain.User]{}, err
 	}
-	return h.userAnswer(ctx, call.Tenant, done)
+	return h.userAnswerTo(ctx, call.Tenant, done, person.Password)
 }
 
 // ChangeProfile asks for other details of the caller's account; nil fields stay.
@@ -176,7 +179,8 @@ type ChangeProfile struct {
 }
 
 // ChangeProfile changes the caller's details. A new e-mail address moves claim and credential in the
-// same append. Errors: validation_failed, stale, password_wrong, email_taken.
+// same append. Errors: validation_failed, stale, password_wrong, email_taken; of a repeat
+// idempotency_key_reused.
 func (h *Handler) ChangeProfile(ctx context.Context, call Call, c ChangeProfile) (Answer[domain.User], error) {
 	checked := false // a password is hashed once, however often the command is decided
 
@@ -221,7 +225,18 @@ func (h *Handler) ChangeProfile(ctx context.Context, call Call, c ChangeProfile)
 	if len(done.Events) == 0 {
 		return h.userNow(ctx, call.Tenant, call.User)
 	}
+	if movedEmail(done.Events) {
+		return h.userAnswerTo(ctx, call.Tenant, done, c.CurrentPassword)
+	}
 	return h.userAnswer(ctx, call.Tenant, done)
+}
+
+// movedEmail reports whether a change needed the current password.
+func movedEmail(events []domain.Recorded) bool {
+	return slices.ContainsFunc(events, func(r domain.Recorded) bool {
+		_, moved := r.Event.(*domain.UserEmailChanged)
+		return moved
+	})
 }
 
 func (c ChangeProfile) tidy() domain.ChangeProfile {
@@ -297,12 +312,7 @@ func (h *Handler) ChangePassword(ctx context.Context, call Call, c ChangePasswor
 
 // checkPassword refuses a wrong password of the signed-in caller.
 func (h *Handler) checkPassword(ctx context.Context, call Call, password string) error {
-	verifier, err := h.Store.Verifier(ctx, call.Tenant, call.User)
-	if err != nil {
-		return err
-	}
-
-	ok, err := h.hasher.matches(ctx, password, verifier)
+	ok, err := h.isPasswordOf(ctx, call.Tenant, call.User, password)
 	if err != nil {
 		return err
 	}
@@ -310,6 +320,17 @@ func (h *Handler) checkPassword(ctx context.Context, call Call, password string)
 		return domain.Refuse(domain.CodePasswordWrong, "The current password is wrong.")
 	}
 	return nil
+}
+
+// isPasswordOf reports whether an account signs in with this password, at the cost of one hash.
+func (h *Handler) isPasswordOf(
+	ctx context.Context, tenant domain.TenantID, user domain.UserID, password string,
+) (bool, error) {
+	verifier, err := h.Store.Verifier(ctx, tenant, user)
+	if err != nil {
+		return false, err
+	}
+	return h.hasher.matches(ctx, password, verifier)
 }
 
 // person loads one account with its personal fields.
@@ -337,7 +358,29 @@ func (h *Handler) userNow(ctx context.Context, tenant domain.TenantID, id domain
 	return Answer[domain.User]{Value: user, Position: events[len(events)-1].Position}, nil
 }
 
-// userAnswer returns the account as an append left it, which for a repeat may be long ago.
+// userAnswerTo is userAnswer to a command that held a password. A fingerprint keeps nothing of one, so
+// of a repeat it is compared with the account's: another one, or one that was changed since, is
+// another request.
+func (h *Handler) userAnswerTo(
+	ctx context.Context, tenant domain.TenantID, done domain.Appended, password string,
+) (Answer[domain.User], error) {
+	a, err := h.userAnswer(ctx, tenant, done)
+	if err != nil || !done.Repeat {
+		return a, err
+	}
+
+	same, err := h.isPasswordOf(ctx, tenant, a.Value.ID, password)
+	if err != nil {
+		return Answer[domain.User]{}, err
+	}
+	if !same {
+		return Answer[domain.User]{}, keyReused()
+	}
+	return a, nil
+}
+
+// userAnswer returns the account as an append left it, which for a repeat may be long ago. Of a person
+// erased since, that is known no more. Error: subject_erased.
 func (h *Handler) userAnswer(
 	ctx context.Context, tenant domain.TenantID, done domain.Appended,
 ) (Answer[domain.User], error) {
@@ -351,6 +394,9 @@ func (h *Handler) userAnswer(
 			return Answer[domain.User]{}, err
 		}
 		user := domain.Fold[domain.User](until(events, done.Position()))
+		if user.Erased {
+			return Answer[domain.User]{}, subjectErased()
+		}
 		return Answer[domain.User]{Value: user, Position: done.Position()}, nil
 	}
 
@@ -359,6 +405,10 @@ func (h *Handler) userAnswer(
 
 func emailTaken() *domain.Error {
 	return domain.Refuse(domain.CodeEmailTaken, "An account with this e-mail address exists in this municipality.")
+}
+
+func subjectErased() *domain.Error {
+	return domain.Refuse(domain.CodeSubjectErased, "This person's data was erased.")
 }
 
 func newPerson(email, password, name, phone string, language domain.Language) domain.RegisterUser {

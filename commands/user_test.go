@@ -130,3 +130,172 @@ func TestARetriedRegistrationGivesTheFirstAnswer(t *testing.T) {
 		refused(t, err, domain.CodeIdempotencyKeyReused)
 	})
 }
+
+// A password is in no fingerprint, so a repeat is compared with the account's.
+func TestARepeatWithAnotherPasswordIsAnotherRequest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const another = "another password"
+	admin := w.staff(t, domain.Admin, "admin@example.co.za")
+
+	register := func(key, password string) (domain.User, error) {
+		c := registration("CPT", key+"@example.co.za")
+		c.Password = password
+		a, err := w.Register(t.Context(), commands.Call{Key: key}, c)
+		return a.Value, err
+	}
+	create := func(key, password string) (domain.User, error) {
+		keyed := admin
+		keyed.Key = key
+		a, err := w.CreateUser(t.Context(), keyed, commands.CreateUser{
+			Email: key + "@example.co.za", Password: password, FullName: "Sipho Zulu", Role: domain.Manager,
+		})
+		return a.Value, err
+	}
+
+	for name, send := range map[string]func(key, password string) (domain.User, error){
+		"a registration": register, "an account of staff": create,
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := newKey()
+			first, err := send(key, password)
+			ok(t, err)
+
+			w.unchanged(t, func() {
+				_, err := send(key, another)
+				refused(t, err, domain.CodeIdempotencyKeyReused)
+				again, err := send(key, password)
+				ok(t, err)
+				if again != first {
+					t.Errorf("first %+v, again %+v", first, again)
+				}
+			})
+
+			mine := w.signedIn(t, "CPT", key+"@example.co.za")
+			_, err = w.ChangePassword(t.Context(), mine, commands.ChangePassword{Current: password, New: another})
+			ok(t, err)
+			w.unchanged(t, func() {
+				_, err := send(key, password)
+				refused(t, err, domain.CodeIdempotencyKeyReused)
+			})
+		})
+	}
+}
+
+func TestARepeatOfANewAddressWithAnotherPasswordIsAnotherRequest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	mine := w.citizen(t, "CPT", "old@example.co.za")
+	mine.Key = newKey()
+	change := func(current string) error {
+		_, err := w.ChangeProfile(t.Context(), mine, commands.ChangeProfile{Email: new("new@example.co.za"), CurrentPassword: current})
+		return err
+	}
+
+	ok(t, change(password))
+	w.unchanged(t, func() {
+		refused(t, change("another password"), domain.CodeIdempotencyKeyReused)
+		refused(t, change(""), domain.CodeIdempotencyKeyReused)
+		ok(t, change(password))
+	})
+}
+
+func TestARepeatAboutAnErasedPersonSaysThatTheyWereErased(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.staff(t, domain.Admin, "admin@example.co.za")
+	keyed := func() commands.Call {
+		c := admin
+		c.Key = newKey()
+		return c
+	}
+
+	registered, created, changed, lodged, held := commands.Call{Key: newKey()}, keyed(), keyed(), keyed(), keyed()
+	closed := keyed()
+	person, err := w.Register(t.Context(), registered, registration("CPT", "one@example.co.za"))
+	ok(t, err)
+	clerk := commands.CreateUser{Email: "two@example.co.za", Password: password, FullName: "Sipho Zulu", Role: domain.Manager}
+	staff, err := w.CreateUser(t.Context(), created, clerk)
+	ok(t, err)
+
+	repeats := map[string]func() error{
+		"a registration": func() error {
+			_, err := w.Register(t.Context(), registered, registration("CPT", "one@example.co.za"))
+			return err
+		},
+		"an account of staff": func() error {
+			_, err := w.CreateUser(t.Context(), created, clerk)
+			return err
+		},
+		"another role": func() error {
+			_, err := w.ChangeRole(t.Context(), changed, commands.ChangeRole{User: staff.Value.ID, Role: domain.FieldWorker})
+			return err
+		},
+		"a request": func() error {
+			_, err := w.LodgeRequest(t.Context(), lodged, commands.LodgeRequest{
+				Subject: person.Value.ID, Kind: domain.CorrectionRequest, Details: "my name",
+			})
+			return err
+		},
+		"a hold": func() error {
+			_, err := w.PlaceHold(t.Context(), held, commands.PlaceHold{Subject: person.Value.ID, Reason: "an inquiry"})
+			return err
+		},
+		"the closing of an account": func() error {
+			_, err := w.DeactivateUser(t.Context(), closed, commands.DeactivateUser{User: staff.Value.ID})
+			return err
+		},
+	}
+	for name, send := range repeats {
+		if err := send(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	rights, err := w.Rights(t.Context(), w.cpt, person.Value.ID)
+	ok(t, err)
+	_, err = w.LiftHold(t.Context(), admin, commands.LiftHold{Hold: rights.Holds[0].ID, Reason: "it is over"})
+	ok(t, err)
+
+	for _, id := range []domain.UserID{person.Value.ID, staff.Value.ID} {
+		request, err := w.LodgeRequest(t.Context(), admin, commands.LodgeRequest{Subject: id, Kind: domain.ErasureRequest})
+		ok(t, err)
+		fulfil := keyed()
+		first, err := w.FulfilRequest(t.Context(), fulfil, commands.FulfilRequest{Request: request.Value.ID})
+		ok(t, err)
+		again, err := w.FulfilRequest(t.Context(), fulfil, commands.FulfilRequest{Request: request.Value.ID})
+		ok(t, err)
+		if again.Position != first.Position {
+			t.Errorf("the erasure itself: first %+v, again %+v", first, again)
+		}
+	}
+
+	w.unchanged(t, func() {
+		for name, send := range repeats {
+			t.Run(name, func(t *testing.T) { refused(t, send(), domain.CodeSubjectErased) })
+		}
+		t.Run("the closing of an account that is gone", func(t *testing.T) {
+			_, err := w.DeactivateUser(t.Context(), admin, commands.DeactivateUser{User: staff.Value.ID})
+			refused(t, err, domain.CodeSubjectErased)
+		})
+	})
+}
+
+func TestARetriedRegistrationIsAnsweredAfterTheMunicipalityClosed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	call := commands.Call{Key: newKey()}
+	first, err := w.Register(t.Context(), call, registration(" cpt", "one@example.co.za"))
+	ok(t, err)
+	_, err = w.SetMunicipalityActive(t.Context(), commands.System(domain.PlatformTenant()), commands.SetMunicipalityActive{Municipality: w.cpt})
+	ok(t, err)
+
+	w.unchanged(t, func() {
+		again, err := w.Register(t.Context(), call, registration(" cpt", "one@example.co.za"))
+		ok(t, err)
+		if again != first || first.Value.MunicipalityCode != "CPT" {
+			t.Errorf("first %+v, again %+v", first, again)
+		}
+		_, err = w.Register(t.Context(), commands.Call{Key: newKey()}, registration("CPT", "two@example.co.za"))
+		refused(t, err, domain.CodeMunicipalityInactive)
+	})
+}

@@ -115,13 +115,14 @@ type (
 		ExpiresAt time.Time
 	}
 	// RotateSession replaces the current token of a session. If From is not the current one the append fails with
-	// *SessionStaleError.
+	// *SessionStaleError; but where To replaced From at most 10 s ago, it is as if it were this append, and changes nothing.
 	RotateSession struct {
 		Session   uuid.UUID
 		From, To  [32]byte
 		ExpiresAt time.Time
 	}
-	// EndSession ends one session; one that has ended already is left as it is.
+	// EndSession ends one session; one that has ended already makes the append fail with *SessionStaleError, so that an end
+	// is recorded once.
 	EndSession struct{ Session uuid.UUID }
 	// EndSessions ends all sessions of a user, but for Except if it is not zero.
 	EndSessions struct {
@@ -159,10 +160,12 @@ type ClaimTakenError struct{ Kind ClaimKind }
 
 func (e *ClaimTakenError) Error() string { return fmt.Sprintf("another holds this %s", e.Kind) }
 
-// SessionStaleError says that the token shown is not the session's current one.
+// SessionStaleError says that the token shown is not the session's current one, or that the session has ended.
 type SessionStaleError struct{}
 
-func (*SessionStaleError) Error() string { return "this is not the session's current token" }
+func (*SessionStaleError) Error() string {
+	return "this is not the session's current token, or the session has ended"
+}
 
 // KeyExistsError says that a key of this name exists or existed.
 type KeyExistsError struct{}

@@ -104,11 +104,12 @@ func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
 		r.Kind, r.ID, r.Digest, r.Token, r.Expires = "rotate_session", w.Session, w.From[:], w.To[:], w.ExpiresAt
 		e.touches = append(e.touches, touchID("session", w.Session), touch{kind: "sessions"})
 	case domain.EndSession:
-		r.Kind, r.ID = "end_session", w.Session
-		e.touches = append(e.touches, touchID("session", w.Session))
+		r.Kind, r.ID, r.Name = "end_session", w.Session, "once"
+		e.touches = append(e.touches, touchID("session", w.Session), touch{kind: "sessions"})
 	case domain.EndSessions:
 		r.Kind, r.Owner, r.ID = "end_sessions", w.User.UUID, w.Except
-		// A rotation does not say whose session it is, so none shares a batch with this: it would be judged before it.
+		// A rotation or an end does not say whose session it is, so none shares a batch with this: it would be judged
+		// before it.
 		e.touches = append(e.touches, touch{kind: "sessions", write: true})
 	default:
 		return fmt.Errorf("unknown side write %T", w)

@@ -196,6 +196,17 @@ func (s *Store) LoadSession(ctx context.Context, tenant domain.TenantID, session
 	return events, open, nil
 }
 
+// SessionExpires implements commands.Store.
+func (s *Store) SessionExpires(
+	ctx context.Context, tenant domain.TenantID, session uuid.UUID,
+) (expires time.Time, open bool, err error) {
+	err = s.asTenant(ctx, tenant, func(b *pgx.Batch) {
+		b.Queue("select expires_at from trust.sessions where session_id = $1 and expires_at > clock_timestamp()",
+			[16]byte(session)).QueryRow(func(r pgx.Row) error { return optional(r.Scan(&expires), &open) })
+	})
+	return expires.UTC(), open, err
+}
+
 func subjectsOf(streams []domain.Stream) []uuid.UUID {
 	var ids []uuid.UUID
 	for _, s := range streams {

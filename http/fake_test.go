@@ -55,6 +55,9 @@ type fakeSession struct {
 	user    domain.UserID
 	token   [32]byte
 	expires time.Time
+
+	replaced   [32]byte
+	replacedAt time.Time
 }
 
 func newFakeStore(now func() time.Time) *fakeStore {
@@ -108,6 +111,15 @@ func (s *fakeStore) LoadSession(ctx context.Context, tenant domain.TenantID, ses
 	defer s.mu.Unlock()
 	f, ok := s.sessions[session]
 	return events, ok && s.now().Before(f.expires), err
+}
+
+func (s *fakeStore) SessionExpires(
+	_ context.Context, _ domain.TenantID, session uuid.UUID,
+) (expires time.Time, open bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, ok := s.sessions[session]
+	return f.expires, ok && s.now().Before(f.expires), s.failing
 }
 
 func (s *fakeStore) LoadAll(_ context.Context, tenant domain.TenantID, kind domain.StreamType) ([]domain.Recorded, error) {
@@ -317,14 +329,20 @@ func (s *fakeStore) side(a domain.Append) error {
 		case domain.CreateTenantKey:
 			s.keys[w.Tenant.UUID] = true
 		case domain.StartSession:
-			s.sessions[w.Session] = fakeSession{w.User, w.Token, w.ExpiresAt}
+			s.sessions[w.Session] = fakeSession{user: w.User, token: w.Token, expires: w.ExpiresAt}
 		case domain.RotateSession:
 			f, ok := s.sessions[w.Session]
-			if !ok || f.token != w.From {
+			again := f.token == w.To && f.replaced == w.From && s.now().Sub(f.replacedAt).Abs() <= 10*time.Second
+			if !ok || f.token != w.From && !again {
 				return &domain.SessionStaleError{}
 			}
-			s.sessions[w.Session] = fakeSession{f.user, w.To, w.ExpiresAt}
+			if !again {
+				s.sessions[w.Session] = fakeSession{f.user, w.To, w.ExpiresAt, w.From, s.now()}
+			}
 		case domain.EndSession:
+			if _, ok := s.sessions[w.Session]; !ok {
+				return &domain.SessionStaleError{}
+			}
 			delete(s.sessions, w.Session)
 		case domain.EndSessions:
 			maps.DeleteFunc(s.sessions, func(id uuid.UUID, f fakeSession) bool { return f.user == w.User && id != w.Except })

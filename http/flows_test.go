@@ -107,6 +107,10 @@ func TestSessions(t *testing.T) {
 	refresh(p.access).wantProblem(401, domain.CodeInvalidToken)
 	refresh("").wantProblem(401, domain.CodeInvalidToken)
 	second := refresh(p.rotating).want(200)
+	lost := refresh(p.rotating).want(200) // as after a lost answer
+	if lost.text("refresh_token") != second.text("refresh_token") {
+		t.Error("the token just replaced returns another successor")
+	}
 	third := refresh(second.text("refresh_token")).want(200)
 	me := func(token string) *answer {
 		return w.send("GET", "/api/v1/users/me", "", "Authorization", "bearer "+token)

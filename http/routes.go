@@ -74,7 +74,7 @@ func routes() []route {
 			serve: on((*server).register), summary: "Register as a citizen, with the consent this rests on",
 			codes: []domain.Code{
 				domain.CodeUnknownMunicipality, domain.CodeMunicipalityInactive, domain.CodeConsentRequired,
-				domain.CodeWordingMismatch, domain.CodeEmailTaken, domain.CodeOverloaded,
+				domain.CodeWordingMismatch, domain.CodeEmailTaken, domain.CodeOverloaded, domain.CodeSubjectErased,
 			},
 			statuses: map[domain.Code]int{domain.CodeMunicipalityInactive: http.StatusBadRequest},
 		},
@@ -123,7 +123,7 @@ func routes() []route {
 		{
 			id: "create_user", method: "POST", path: api + "/users", who: admins, rate: accountRate, status: 201,
 			serve: on((*server).createUser), summary: "Make an account of staff",
-			codes: []domain.Code{domain.CodeEmailTaken, domain.CodeOverloaded},
+			codes: []domain.Code{domain.CodeEmailTaken, domain.CodeOverloaded, domain.CodeSubjectErased},
 		},
 		{
 			id: "change_role", method: "PUT", path: api + "/users/{id}/role", who: admins, rate: accountRate, versioned: true,
@@ -133,7 +133,7 @@ func routes() []route {
 		{
 			id: "deactivate_user", method: "POST", path: api + "/users/{id}/deactivate", who: admins, rate: accountRate,
 			versioned: true, serve: on((*server).deactivateUser), summary: "Close an account; its sessions end",
-			codes: []domain.Code{domain.CodeNotFound, domain.CodeLastAdmin},
+			codes: []domain.Code{domain.CodeNotFound, domain.CodeLastAdmin, domain.CodeSubjectErased},
 		},
 		{
 			id: "reactivate_user", method: "POST", path: api + "/users/{id}/reactivate", who: admins, rate: accountRate,

@@ -59,20 +59,21 @@ func (t Tokens) validate() error {
 
 // issue makes the pair of tokens for an open session.
 func (t Tokens) issue(o commands.Session) (access, refresh string, err error) {
-	access, err = t.sign(accessToken, o, uuid.New(), t.Now().Add(t.Access))
+	now := t.Now()
+	access, err = t.sign(accessToken, o, uuid.New(), now, now.Add(t.Access))
 	if err != nil {
 		return "", "", err
 	}
-	refresh, err = t.sign(refreshToken, o, o.Token, o.ExpiresAt)
+	refresh, err = t.sign(refreshToken, o, o.Token, o.IssuedAt, o.ExpiresAt)
 	return access, refresh, err
 }
 
-func (t Tokens) sign(kind string, o commands.Session, id uuid.UUID, expires time.Time) (string, error) {
+func (t Tokens) sign(kind string, o commands.Session, id uuid.UUID, issued, expires time.Time) (string, error) {
 	c := claims{
 		Tenant: o.Tenant.String(), Session: o.ID.String(), Type: kind,
 		RegisteredClaims: jwt.RegisteredClaims{
 			Subject: o.User.String(), ID: id.String(), Issuer: t.Issuer, Audience: jwt.ClaimStrings{t.Audience},
-			IssuedAt: jwt.NewNumericDate(t.Now()), ExpiresAt: jwt.NewNumericDate(expires),
+			IssuedAt: jwt.NewNumericDate(issued), ExpiresAt: jwt.NewNumericDate(expires),
 		},
 	}
 	if kind == accessToken {

@@ -436,7 +436,7 @@ func keepCredentials(w *town) {
 
 func keepSessions(w *town) {
 	id := w.settle()
-	soon := time.Now().Add(time.Hour)
+	soon := time.Now().Add(time.Hour).Truncate(time.Microsecond)
 	a, b, c := newID(), newID(), newID()
 	open := func(session uuid.UUID, want bool) {
 		w.t.Helper()
@@ -460,13 +460,24 @@ func keepSessions(w *town) {
 	open(expired, false)
 
 	w.mustAppend(rotate(1, 2))
+	w.mustAppend(rotate(1, 2)) // the token just replaced, for the same successor
 	refused(w, rotate(1, 3), new(*domain.SessionStaleError))
 	w.mustAppend(rotate(2, 3))
+	refused(w, rotate(1, 2), new(*domain.SessionStaleError)) // its successor was used
+
+	expires, is, err := w.SessionExpires(w.ctx(), w.tenant, a)
+	w.ok(err)
+	if !is || !expires.Equal(soon.UTC().Truncate(time.Microsecond)) {
+		w.t.Errorf("session %s expires at %s (open: %v), want %s", a, expires, is, soon)
+	}
 
 	w.mustAppend(w.sides(domain.EndSession{Session: a}))
 	open(a, false)
+	if _, is, err := w.SessionExpires(w.ctx(), w.tenant, a); err != nil || is {
+		w.t.Errorf("an ended session expires some time (%v)", err)
+	}
 	refused(w, rotate(3, 4), new(*domain.SessionStaleError))
-	w.mustAppend(w.sides(domain.EndSession{Session: a})) // left as it is
+	refused(w, w.sides(domain.EndSession{Session: a}), new(*domain.SessionStaleError))
 
 	w.mustAppend(w.sides(domain.EndSessions{User: id, Except: c}))
 	open(b, false)
