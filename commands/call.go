@@ -48,7 +48,7 @@ func (c Call) roleName() string {
 // municipality_inactive.
 func (h *Handler) Authenticate(ctx context.Context, call Call) (Call, error) {
 	user, municipality := domain.UserOf(call.User), domain.MunicipalityOf(call.Tenant)
-	events, open, err := h.Store.LoadSession(ctx, call.Tenant, call.Session, user, municipality)
+	events, open, err := h.Store.LoadSession(ctx, call.Tenant, call.User, call.Session, user, municipality)
 	if err != nil {
 		return Call{}, err
 	}

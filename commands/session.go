@@ -224,7 +224,7 @@ func (h *Handler) SignOut(ctx context.Context, call Call, _ SignOut) (Answer[str
 
 func (h *Handler) endSession(ctx context.Context, call Call, cause string, before ...domain.Event) (domain.Appended, error) {
 	user := domain.UserOf(call.User)
-	events, open, err := h.Store.LoadSession(ctx, call.Tenant, call.Session, user)
+	events, open, err := h.Store.LoadSession(ctx, call.Tenant, call.User, call.Session, user)
 	if err != nil || !open {
 		return domain.Appended{}, err
 	}

@@ -24,8 +24,8 @@ type Store interface {
 	) (events []domain.Recorded, version int, err error)
 	// LoadPersonal is Load with personal parts opened, or marked as erased.
 	LoadPersonal(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error)
-	// LoadSession is Load, and reports from the same snapshot whether a session is open.
-	LoadSession(ctx context.Context, tenant domain.TenantID, session uuid.UUID, streams ...domain.Stream,
+	// LoadSession is Load, and reports from the same snapshot whether a session is open and this user's.
+	LoadSession(ctx context.Context, tenant domain.TenantID, user domain.UserID, session uuid.UUID, streams ...domain.Stream,
 	) (events []domain.Recorded, open bool, err error)
 	// SessionExpires returns when the current token of an open session expires.
 	SessionExpires(ctx context.Context, tenant domain.TenantID, session uuid.UUID,

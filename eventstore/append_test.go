@@ -262,7 +262,8 @@ func token(of string) [32]byte { return sha256.Sum256([]byte(of)) }
 // isOpen asserts whether a session is open.
 func (w *world) isOpen(t testing.TB, session uuid.UUID, want bool) {
 	t.Helper()
-	if _, open, err := w.store.LoadSession(t.Context(), w.tenant, session); err != nil || open != want {
+	user := query[[16]byte](t, w, "select coalesce((select user_id from trust.sessions where session_id = $1), $1)", session)
+	if _, open, err := w.store.LoadSession(t.Context(), w.tenant, domain.UserID{UUID: user}, session); err != nil || open != want {
 		t.Errorf("session %s is open: %t (%v), want %t", session, open, err, want)
 	}
 }

@@ -246,7 +246,7 @@ func TestTheStoreNeedsATenantAndSeesNoOther(t *testing.T) {
 		"Load":         func() ([]domain.Recorded, error) { return w.store.Load(t.Context(), b, streams...) },
 		"LoadPersonal": func() ([]domain.Recorded, error) { return w.store.LoadPersonal(t.Context(), b, streams...) },
 		"LoadSession": func() ([]domain.Recorded, error) {
-			events, _, err := w.store.LoadSession(t.Context(), b, newID(), streams...)
+			events, _, err := w.store.LoadSession(t.Context(), b, user, newID(), streams...)
 			return events, err
 		},
 		"FindAppend": func() ([]domain.Recorded, error) {
@@ -270,7 +270,7 @@ func TestTheStoreNeedsATenantAndSeesNoOther(t *testing.T) {
 		t.Errorf("LoadAll gives %d events, %v", len(events), err)
 	}
 	session := query[[16]byte](t, w, "select session_id from trust.sessions where tenant_id = $1", a.UUID)
-	if _, open, err := w.store.LoadSession(t.Context(), b, session); err != nil || open {
+	if _, open, err := w.store.LoadSession(t.Context(), b, user, session); err != nil || open {
 		t.Errorf("a session of another tenant is open: %t, %v", open, err)
 	}
 }

@@ -175,11 +175,14 @@ func (s *Store) LoadPersonal(ctx context.Context, tenant domain.TenantID, stream
 
 // LoadSession implements commands.Store. It also fetches the keys of the users it loads, for the append that mostly follows, unless it
 // remembers them.
-func (s *Store) LoadSession(ctx context.Context, tenant domain.TenantID, session uuid.UUID, streams ...domain.Stream) (events []domain.Recorded, open bool, err error) {
+func (s *Store) LoadSession(
+	ctx context.Context, tenant domain.TenantID, user domain.UserID, session uuid.UUID, streams ...domain.Stream,
+) (events []domain.Recorded, open bool, err error) {
 	var keys []keyRow
 	unknown := s.keys.recall(tenant, subjectsOf(streams), map[uuid.UUID]foundKey{})
 	events, err = s.load(ctx, tenant, streams, withheld, func(b *pgx.Batch) {
-		b.Queue("select exists (select from trust.sessions where session_id = $1 and expires_at > clock_timestamp())", [16]byte(session)).
+		b.Queue(`select exists (select from trust.sessions
+			where session_id = $1 and user_id = $2 and expires_at > clock_timestamp())`, [16]byte(session), [16]byte(user.UUID)).
 			QueryRow(func(r pgx.Row) error { return r.Scan(&open) })
 		queueKeys(b, unknown, &keys)
 	})

@@ -105,12 +105,14 @@ func (s *fakeStore) LoadPersonal(_ context.Context, tenant domain.TenantID, stre
 	return s.read(tenant, true, func(e stored) bool { return slices.Contains(streams, e.Stream) })
 }
 
-func (s *fakeStore) LoadSession(ctx context.Context, tenant domain.TenantID, session uuid.UUID, streams ...domain.Stream) ([]domain.Recorded, bool, error) {
+func (s *fakeStore) LoadSession(
+	ctx context.Context, tenant domain.TenantID, user domain.UserID, session uuid.UUID, streams ...domain.Stream,
+) ([]domain.Recorded, bool, error) {
 	events, err := s.Load(ctx, tenant, streams...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f, ok := s.sessions[session]
-	return events, ok && s.now().Before(f.expires), err
+	return events, ok && f.user == user && s.now().Before(f.expires), err
 }
 
 func (s *fakeStore) SessionExpires(

@@ -137,6 +137,28 @@ func TestWhatTokensSay(t *testing.T) {
 	}
 }
 
+// Who has the key that signs tokens, and a session of their own, is still nobody else.
+func TestASigningKeyAloneMakesNobodyAnotherUser(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	thief, victim := w.citizen("thief@example.org"), w.staff(domain.Admin, "KZN225")
+	as := func(token string) string {
+		claims := claimsOf(t, token)
+		claims["sub"] = victim.id
+		return forge(t, jwt.SigningMethodHS256, []byte(secret), claims)
+	}
+
+	forged := *thief
+	forged.access = as(thief.access)
+	forged.send("GET", "/api/v1/users/me", "").wantProblem(401, domain.CodeSessionEnded)
+	stolen := `{"refresh_token":"` + as(thief.rotating) + `"}`
+	w.send("POST", "/api/v1/auth/refresh", stolen).wantProblem(401, domain.CodeSessionEnded)
+	w.send("POST", "/api/v1/auth/logout", stolen)
+
+	thief.send("GET", "/api/v1/users/me", "").want(200)
+	victim.send("GET", "/api/v1/users/me", "").want(200)
+}
+
 func FuzzTokens(f *testing.F) {
 	now := tokens().Now()
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{

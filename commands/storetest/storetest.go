@@ -440,7 +440,7 @@ func keepSessions(w *town) {
 	a, b, c := newID(), newID(), newID()
 	open := func(session uuid.UUID, want bool) {
 		w.t.Helper()
-		events, is, err := w.LoadSession(w.ctx(), w.tenant, session, domain.UserOf(id))
+		events, is, err := w.LoadSession(w.ctx(), w.tenant, id, session, domain.UserOf(id))
 		w.ok(err)
 		if is != want || len(events) != 1 {
 			w.t.Errorf("open is %v with %d events, want %v with 1", is, len(events), want)
@@ -454,6 +454,10 @@ func keepSessions(w *town) {
 	for _, session := range []uuid.UUID{a, b, c} {
 		w.mustAppend(w.sides(domain.StartSession{Session: session, User: id, Token: [32]byte{1}, ExpiresAt: soon}))
 		open(session, true)
+	}
+	other := w.settle()
+	if _, is, err := w.LoadSession(w.ctx(), w.tenant, other, a, domain.UserOf(other)); err != nil || is {
+		w.t.Errorf("another user's session is open: %v, %v", is, err)
 	}
 	expired := newID()
 	w.mustAppend(w.sides(domain.StartSession{Session: expired, User: id, ExpiresAt: time.Now().Add(-time.Hour)}))
