@@ -27,7 +27,9 @@ type trouble struct {
 func (l *lastAppend) note(err error) {
 	switch pg.Classify(err) {
 	case pg.Away, pg.Ours, pg.Settings:
-		l.trouble.Store(&trouble{time.Now(), inWords(err)})
+		if _, answered := errors.AsType[*pgconn.PgError](err); answered || l.why() == "" {
+			l.trouble.Store(&trouble{time.Now(), inWords(err)})
+		} // else what it said a moment ago tells more than that it is silent now
 	case pg.None, pg.Again: // it answered
 		l.trouble.Store(nil)
 	}
@@ -35,8 +37,10 @@ func (l *lastAppend) note(err error) {
 
 // Trouble returns why the database did not take the last append, for operators. It is empty when it took it, when there was none
 // yet, and when that was longer than 20 seconds ago.
-func (s *Store) Trouble() string {
-	last := s.appender.last.trouble.Load()
+func (s *Store) Trouble() string { return s.appender.last.why() }
+
+func (l *lastAppend) why() string {
+	last := l.trouble.Load()
 	if last == nil || time.Since(last.at) > troubleCounts {
 		return ""
 	}
