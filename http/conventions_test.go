@@ -168,7 +168,7 @@ func TestSecurityHeaders(t *testing.T) {
 		"Referrer-Policy": "strict-origin-when-cross-origin", "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 	}
 	w := newWorld(t)
-	requests := []string{"/health", "/docs", "/openapi.json", "/api/v1/users/me", "/nothing", "/api/v1/municipalities?limit=0", "/%00"}
+	requests := []string{"/health", "/", "/docs", "/openapi.json", "/api/v1/users/me", "/nothing", "/api/v1/municipalities?limit=0", "/%00"}
 	for _, path := range requests {
 		a := w.send("GET", path, "")
 		for name, value := range want {
@@ -422,7 +422,7 @@ func TestRateLimits(t *testing.T) {
 		w.send("GET", "/api/v1/municipalities", "").want(200)
 		w.send("GET", "/api/v1/purposes", "").want(200)
 		w.send("GET", "/api/v1/municipalities", "", "X-Forwarded-For", "1.2.3.4").wantProblem(429, "rate_limited")
-		for _, path := range []string{"/health", "/ready", "/metrics", "/docs", "/openapi.json"} {
+		for _, path := range []string{"/health", "/ready", "/metrics", "/", "/docs", "/openapi.json"} {
 			w.send("GET", path, "").want(200)
 		}
 	})
@@ -467,6 +467,41 @@ func TestHealthAndReadiness(t *testing.T) {
 		if a := w.send("GET", "/ready", "").wantProblem(503, domain.CodeUnavailable); !strings.Contains(a.text("detail"), part) || a.faults()[part] != "not_ready" {
 			t.Errorf("%s is not named: %s", part, a.raw)
 		}
+	}
+}
+
+func TestTheRootSaysWhereToLook(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	page := w.send("GET", "/", "", "Accept", "text/html,application/xhtml+xml,*/*;q=0.8").want(200)
+	if !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") {
+		t.Errorf("a browser gets %s", page.header.Get("Content-Type"))
+	}
+	places := w.send("GET", "/", "", "Accept", "*/*").want(200)
+	for _, path := range []string{"docs", "openapi.json", "ready"} {
+		if !strings.Contains(page.raw, `href="`+path+`"`) || !strings.Contains(places.raw, `"/`+path+`"`) {
+			t.Errorf("%s is named nowhere: %s %s", path, page.raw, places.raw)
+		}
+	}
+	for name, path := range places.json {
+		if text, ok := path.(string); ok && strings.HasPrefix(text, "/") && name != "api" {
+			w.send("GET", text, "").want(200)
+		}
+	}
+}
+
+func TestAFirstImportIsNotReadyAndNoTrouble(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ready.Failed = []string{"importing"}
+	w.send("GET", "/ready", "").wantProblem(503, domain.CodeUnavailable)
+	if log := w.log.String(); strings.Contains(log, `"level":"WARN"`) {
+		t.Errorf("a first start warns: %s", log)
+	}
+	w.ready.Failed = []string{"database", "importing"}
+	w.send("GET", "/ready", "").wantProblem(503, domain.CodeUnavailable)
+	if log := w.log.String(); !strings.Contains(log, `"level":"WARN"`) {
+		t.Errorf("a database that is away is not in the log: %s", log)
 	}
 }
 

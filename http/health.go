@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/salga-trust/engine/commands"
@@ -52,6 +53,9 @@ func (s *server) ready(ctx context.Context, _ commands.Call, _ *struct{}) (*read
 		}
 		for _, part := range state.Failed {
 			e.Fields = append(e.Fields, domain.FieldError{Field: part, Code: "not_ready", Message: "This part is not ready."})
+		}
+		if slices.Equal(state.Failed, []string{"importing"}) {
+			return nil, newProblem(e, nil) // unlogged: a first start takes its time, and needs nobody's attention
 		}
 		return nil, e
 	}

@@ -164,7 +164,7 @@ func TestTheDatabaseIsAway(t *testing.T) {
 	for _, l := range apphttp.Lines() {
 		path, body := w.sample(l)
 		switch l.ID {
-		case "health", "ready", "metrics", "docs", "docs_asset", "openapi":
+		case "health", "ready", "metrics", "root", "docs", "docs_asset", "openapi":
 			p.send(l.Method, path, body).want(200)
 		case "get_municipality": // the fake's list comes first
 		case "refresh":

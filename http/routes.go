@@ -57,6 +57,10 @@ func routes() []route {
 			summary: "Metrics for Prometheus",
 		},
 		{
+			id: "root", method: "GET", path: "/", who: everyone, rate: unlimited, raw: (*server).root,
+			hidden: true,
+		},
+		{
 			id: "docs", method: "GET", path: "/docs", who: everyone, rate: unlimited, raw: (*server).docs,
 			summary: "This documentation as a page",
 		},

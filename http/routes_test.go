@@ -108,7 +108,7 @@ func TestTheTokensRoleIsNotBelieved(t *testing.T) {
 func TestUnknownPathsAndMethods(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, path := range []string{"/", "/api/v1", "/api/v1/", "/api/v2/users/me", "/api/v1/nothing", "/docs/../health2", "/docs/embed.go", "/schemas/Problem.json", "/openapi.yaml"} {
+	for _, path := range []string{"//", "/api", "/api/v1", "/api/v1/", "/api/v2/users/me", "/api/v1/nothing", "/docs/../health2", "/docs/embed.go", "/schemas/Problem.json", "/openapi.yaml"} {
 		w.send("GET", path, "").wantProblem(404, domain.CodeNotFound)
 	}
 	for path, c := range map[string]struct {
@@ -120,6 +120,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		"/api/v1/municipalities": {"PUT", []string{"GET", "HEAD", "POST"}},
 		"/api/v1/consents/check": {"POST", []string{"GET", "HEAD"}},
 		"/health":                {"POST", []string{"GET", "HEAD"}},
+		"/":                      {"POST", []string{"GET", "HEAD"}},
 		"/api/v1/consents":       {"OPTIONS", []string{"GET", "HEAD", "POST"}},
 	} {
 		a := w.send(c.method, path, "").wantProblem(405, "method_not_allowed")

@@ -2,6 +2,7 @@ package projections_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -128,11 +129,16 @@ func TestVerifyReportsProgress(t *testing.T) {
 		_, err := f.fold(t.Context(), p, 1000)
 		must(t, err)
 	}
-	last := map[string][2]int64{}
+	want, last := map[string][2]int64{"the log": {2, 2}}, map[string][2]int64{}
+	for _, p := range projections.All() {
+		if kinds := p.Kinds(); slices.Contains(kinds, domain.UserStream) || slices.Contains(kinds, domain.MunicipalityStream) {
+			want[p.Name()] = [2]int64{1, 1} // the log has one event for it
+		}
+	}
 	must(t, projections.Verify(t.Context(), w.db.Pool(t, pgtest.Projector), w.reader, func(what string, done, total int64) {
 		last[what] = [2]int64{done, total}
 	}))
-	if diff := cmp.Diff(map[string][2]int64{"the log": {2, 2}, "users": {1, 1}, "municipalities": {1, 1}}, last); diff != "" {
+	if diff := cmp.Diff(want, last); diff != "" {
 		t.Errorf("progress ended at (-want +got):\n%s", diff)
 	}
 }

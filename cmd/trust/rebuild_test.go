@@ -9,6 +9,7 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/pgtest"
+	"github.com/salga-trust/engine/projections"
 )
 
 func TestRebuild(t *testing.T) {
@@ -22,11 +23,11 @@ func TestRebuild(t *testing.T) {
 	db := connect(t, s)
 
 	o := s.run("rebuild", "all")
-	for _, name := range []string{"users", "consents", "municipalities"} {
-		o.expect(t, exit.CodeDone, name+" rebuilt up to position ")
-		o.expect(t, exit.CodeDone, "kept as trust."+name+"_v1")
+	for _, table := range projections.All() {
+		o.expect(t, exit.CodeDone, table.Name()+" rebuilt up to position ")
+		o.expect(t, exit.CodeDone, "kept as trust."+table.Name()+"_v1")
 	}
-	if strings.Count(o.stdout, "was as the log says") != 3 || o.stderr != "" {
+	if strings.Count(o.stdout, "was as the log says") != len(projections.All()) || o.stderr != "" {
 		t.Errorf("stdout: %s\nstderr: %s", o.stdout, o.stderr)
 	}
 	s.run("verify").expect(t, exit.CodeDone, "events verified")

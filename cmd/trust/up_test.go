@@ -93,6 +93,9 @@ func upFromNothing(t *testing.T, s *site, up *running) *running {
 			t.Errorf("it does not say %q", part)
 		}
 	}
+	if said := up.said.String(); strings.Contains(said, "level=WARN") || strings.Contains(said, "level=ERROR") {
+		t.Errorf("a first start warns of its own making:\n%s", said)
+	}
 	if code := s.signIn(kept["ADMIN_EMAIL"], kept["ADMIN_PASSWORD"], "SALGA"); code != 200 {
 		t.Errorf("the first admin's sign-in answers %d", code)
 	}

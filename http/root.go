@@ -1,0 +1,46 @@
+package http
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// rootPage is for somebody who opened the address in a browser.
+const rootPage = `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>SALGA Trust Engine</title>
+</head>
+<body>
+<h1>SALGA Trust Engine</h1>
+<p>This is an API for programs. It runs.</p>
+<ul>
+<li><a href="docs">Documentation</a>, to read and to try</li>
+<li><a href="openapi.json">The OpenAPI document</a>, for generators</li>
+<li><a href="ready">Can it serve?</a></li>
+</ul>
+</body>
+</html>
+`
+
+// root says where to look: browsers get a page, everybody else JSON.
+func (s *server) root() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Vary", "Accept")
+		if strings.Contains(r.Header.Get("Accept"), "text/html") {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = io.WriteString(w, rootPage)
+			return
+		}
+
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]string{
+			"name": "SALGA Trust Engine", "version": s.config.Version, "api": "/api/v1", "documentation": "/docs",
+			"openapi": "/openapi.json", "health": "/health", "ready": "/ready",
+		})
+	})
+}
