@@ -68,15 +68,17 @@ func (h *Handler) RecordConsent(ctx context.Context, call Call, c RecordConsent)
 
 // WithdrawConsent asks to take a consent back.
 type WithdrawConsent struct {
-	Consent domain.ConsentID `json:"consent_id"`
-	Reason  string           `json:"reason,omitempty"`
-	GivenAt time.Time        `json:"given_at,omitzero"`
+	Consent  domain.ConsentID `json:"consent_id"`
+	Reason   string           `json:"reason,omitempty"`
+	GivenAt  time.Time        `json:"given_at,omitzero"`
+	Evidence *domain.Evidence `json:"evidence,omitempty"`
 }
 
-// WithdrawConsent takes a consent back; a second time changes nothing and the first stands.
-// Withdrawing platform_registration is never refused (POPIA s11(2)(b)): the same append closes the
-// account and ends its sessions. A consent of another tenant, or for a citizen of another person,
-// answers as an absent one. Errors: validation_failed, not_found, not_granted, given_at_in_future.
+// WithdrawConsent takes a consent back. A second time changes nothing, unless it was given earlier:
+// the earliest known stands. Withdrawing one's own platform_registration is never refused (POPIA
+// s11(2)(b)): see closeAccount. A consent of another tenant, or for a citizen of another person,
+// answers as an absent one. Errors: validation_failed, not_found, not_granted, given_at_in_future,
+// evidence_required; of another's platform_registration also forbidden, last_admin.
 func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawConsent) (Answer[domain.Consent], error) {
 	subject, err := h.subjectOf(ctx, call, c.Consent)
 	if err != nil {
@@ -85,7 +87,7 @@ func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawCons
 
 	wish := domain.WithdrawConsent{
 		ID: c.Consent, Reason: c.Reason, GivenAt: c.GivenAt.UTC().Truncate(time.Microsecond),
-		ByStaff: subject != call.User,
+		Evidence: c.Evidence, ByStaff: subject != call.User,
 	}
 	tail := domain.TailOf(subject, c.Consent)
 	var history []domain.Recorded
@@ -107,8 +109,8 @@ func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawCons
 			Tenant: call.Tenant,
 			Writes: []domain.Write{{Stream: tail.Stream, Expected: version, Events: withdrawn}},
 		}
-		if withdrawn[0].(*domain.ConsentWithdrawn).Purpose == domain.PlatformRegistrationCode {
-			err = h.closeAccount(ctx, &a, subject)
+		if w := withdrawn[0].(*domain.ConsentWithdrawn); w.Purpose == domain.PlatformRegistrationCode {
+			err = h.closeAccount(ctx, call, &a, subject, w)
 		}
 		return a, err
 	})
@@ -214,28 +216,51 @@ func (h *Handler) subjectOf(ctx context.Context, call Call, id domain.ConsentID)
 	return stream.Subject(), nil
 }
 
-// closeAccount adds to an append the closing of an account whose consent was withdrawn. This is
-// never refused, not even to a tenant's last admin: SALGA can appoint another.
-func (h *Handler) closeAccount(ctx context.Context, a *domain.Append, id domain.UserID) error {
-	person, staff := domain.UserOf(id), domain.AdminsOf(a.Tenant)
-	history, err := h.Store.Load(ctx, a.Tenant, person, staff)
+// closeAccount adds to an append what follows from withdrawing the consent that an account rests on:
+// the account is closed, its sessions end, and what was consented to through it is withdrawn as well,
+// because the person cannot withdraw it any more. To the person it is never refused, not even to a
+// tenant's last admin: SALGA can appoint another. For them only an admin can do it, with evidence, and
+// not to the last admin. Of an account that rests on a later consent nothing follows.
+func (h *Handler) closeAccount(
+	ctx context.Context, call Call, a *domain.Append, id domain.UserID, left *domain.ConsentWithdrawn,
+) error {
+	own := id == call.User
+	if !own {
+		if err := call.demandAdmin("take another person's consent to their account back"); err != nil {
+			return err
+		}
+		if left.EvidenceSHA256 == "" {
+			return domain.Refuse(domain.CodeEvidenceRequired, "Closing another person's account for them needs evidence.")
+		}
+	}
+
+	person, staff, consents := domain.UserOf(id), domain.AdminsOf(a.Tenant), domain.ConsentsOf(id)
+	history, err := h.Store.Load(ctx, a.Tenant, person, staff, consents)
 	if err != nil {
 		return err
 	}
 	user, admins := domain.Fold[domain.User](of(history, person)), domain.Fold[domain.Admins](of(history, staff))
 
-	events := user.Deactivate(domain.CauseConsentWithdrawn)
-	if len(events) == 0 {
+	withdrawn, leaves := left.CloseAccount(of(history, consents), h.now())
+	if !leaves {
 		return nil
 	}
-
-	a.Writes = append(a.Writes, domain.Write{Stream: domain.UserOf(user.ID), Expected: user.Version, Events: events})
-	if slices.Contains(admins.Users, user.ID) {
-		a.Writes = append(a.Writes, domain.Write{
-			Stream: domain.AdminsOf(user.Tenant), Expected: admins.Version,
-			Events: []domain.Event{&domain.AdminRemoved{User: user.ID}},
-		})
+	removed, err := admins.Remove(id)
+	if err != nil && own {
+		removed, err = []domain.Event{&domain.AdminRemoved{User: id}}, nil
 	}
-	endSessions(a, user.ID)
+	if err != nil {
+		return err
+	}
+
+	// The withdrawals belong to the stream that the append writes first.
+	a.Writes[0].Events = append(a.Writes[0].Events, withdrawn...)
+	if closed := user.Deactivate(domain.CauseConsentWithdrawn); len(closed) > 0 {
+		a.Writes = append(a.Writes, domain.Write{Stream: person, Expected: user.Version, Events: closed})
+		if len(removed) > 0 {
+			a.Writes = append(a.Writes, domain.Write{Stream: staff, Expected: admins.Version, Events: removed})
+		}
+		endSessions(a, id)
+	}
 	return nil
 }

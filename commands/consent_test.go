@@ -310,3 +310,211 @@ func TestAGrantUnderANewerNoticeSupersedesTheOldOne(t *testing.T) {
 	_, err = w.RetirePurpose(t.Context(), w.staff(t, domain.Admin, "admin@example.co.za"), commands.RetirePurpose{Code: "newsletter"})
 	refused(t, err, domain.CodeUnknownPurpose) // a default is not theirs to retire
 }
+
+// letter proves what somebody else says a person wrote.
+func letter() *domain.Evidence { return evidence() }
+
+// A letter of six days ago is found after a click of yesterday: every answer agrees that it was then.
+func TestAWithdrawalFoundLaterStandsFromWhenItWasGiven(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
+	citizen := w.citizen(t, "CPT", "one@example.co.za")
+	paper := smsAlert()
+	paper.Subject, paper.Channel, paper.GivenAt, paper.Evidence = citizen.User, domain.Paper, at(-10*24*time.Hour), evidence()
+	granted, err := w.RecordConsent(t.Context(), clerk, paper)
+	ok(t, err)
+	withdraw := func(call commands.Call, given time.Time, proof *domain.Evidence) (commands.Answer[domain.Consent], error) {
+		return w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: granted.Value.ID, GivenAt: given, Evidence: proof})
+	}
+
+	click, err := withdraw(citizen, at(-24*time.Hour), nil)
+	ok(t, err)
+	written := at(-6 * 24 * time.Hour)
+	w.unchanged(t, func() {
+		for _, given := range []time.Time{{}, at(-time.Hour), click.Value.WithdrawnAt} {
+			again, err := withdraw(clerk, given, nil)
+			ok(t, err)
+			if !again.Value.WithdrawnAt.Equal(click.Value.WithdrawnAt) || again.Position != click.Position {
+				t.Errorf("given at %s: %+v at %d", given, again.Value, again.Position)
+			}
+		}
+		_, err = withdraw(clerk, written, nil)
+		refused(t, err, domain.CodeEvidenceRequired)
+		_, err = withdraw(clerk, at(-11*24*time.Hour), letter())
+		refused(t, err, domain.CodeInvalid)
+	})
+
+	keyed := clerk
+	keyed.Key = newKey()
+	found, err := withdraw(keyed, written, letter())
+	ok(t, err)
+	again, err := withdraw(keyed, written, letter())
+	ok(t, err)
+	if !found.Value.WithdrawnAt.Equal(written.Truncate(time.Microsecond)) || again != found {
+		t.Errorf("found %+v, again %+v", found, again)
+	}
+
+	check := func(at, known time.Time) bool {
+		c, err := w.CheckConsent(t.Context(), citizen, commands.CheckConsent{Purpose: "sms_alert", At: at, KnownAt: known})
+		ok(t, err)
+		return c.Allowed
+	}
+	events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(citizen.User))
+	ok(t, err)
+	before := events[len(events)-1].RecordedAt.Add(-time.Microsecond)
+	if check(at(-5*24*time.Hour), time.Time{}) || !check(at(-7*24*time.Hour), time.Time{}) || !check(at(-5*24*time.Hour), before) {
+		t.Error("the letter does not hold from when it was written, or was known before it was found")
+	}
+}
+
+func TestWhoLeavesTakesBackWhatTheyGaveThroughTheirAccount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
+	citizen := w.citizen(t, "CPT", "one@example.co.za")
+	_, err := w.RecordConsent(t.Context(), citizen, smsAlert())
+	ok(t, err)
+	paper := commands.RecordConsent{
+		Subject: citizen.User, Purpose: "newsletter", Language: domain.Zulu, Consented: true, Channel: domain.Paper, Evidence: evidence(),
+	}
+	stays, err := w.RecordConsent(t.Context(), clerk, paper)
+	ok(t, err)
+
+	citizen.Key = newKey()
+	before := w.head(t)
+	left, err := w.WithdrawConsent(t.Context(), citizen, commands.WithdrawConsent{Consent: w.registrationOf(t, citizen.User)})
+	ok(t, err)
+	if left.Position != before+4 {
+		t.Errorf("at %d: want two withdrawals, the closing and the end of sessions after %d", left.Position, before)
+	}
+	staying, open, err := w.Staying(t.Context(), w.cpt, left)
+	ok(t, err)
+	if open || len(staying) != 1 || staying[0].ID != stays.Value.ID {
+		t.Errorf("open %t, staying %+v", open, staying)
+	}
+
+	for purpose, want := range map[string]bool{"sms_alert": false, "newsletter": true} {
+		c, err := w.CheckConsent(t.Context(), clerk, commands.CheckConsent{Subject: citizen.User, Purpose: purpose})
+		ok(t, err)
+		if c.Allowed != want {
+			t.Errorf("%s is allowed: %t", purpose, c.Allowed)
+		}
+		if e, is := c.By.Event.(*domain.ConsentWithdrawn); is && e.Cause != domain.CauseAccountClosed {
+			t.Errorf("withdrawn because of %q", e.Cause)
+		}
+	}
+	_, err = w.WithdrawConsent(t.Context(), clerk, commands.WithdrawConsent{Consent: stays.Value.ID})
+	ok(t, err)
+	then, _, err := w.Staying(t.Context(), w.cpt, left)
+	ok(t, err)
+	if len(then) != 1 {
+		t.Errorf("a repeat answers %+v, first %+v", then, staying)
+	}
+}
+
+func TestClosingAnotherPersonsAccountNeedsAnAdminAndEvidence(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	clerk := w.staff(t, domain.Manager, "clerk@example.co.za")
+	admin := w.staff(t, domain.Admin, "admin@example.co.za")
+	_, err := w.RecordConsent(t.Context(), admin, commands.RecordConsent{
+		Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu, Consented: true,
+	})
+	ok(t, err)
+	citizen := w.citizen(t, "CPT", "one@example.co.za")
+	second := w.staff(t, domain.Admin, "second@example.co.za")
+	take := func(by commands.Call, from domain.UserID, proof *domain.Evidence) error {
+		_, err := w.WithdrawConsent(t.Context(), by, commands.WithdrawConsent{Consent: w.registrationOf(t, from), Evidence: proof})
+		return err
+	}
+
+	w.unchanged(t, func() {
+		refused(t, take(clerk, citizen.User, letter()), domain.CodeForbidden)
+		refused(t, take(admin, citizen.User, nil), domain.CodeEvidenceRequired)
+	})
+	ok(t, take(admin, citizen.User, letter()))
+	_, err = w.Authenticate(t.Context(), citizen)
+	refused(t, err, domain.CodeAccountInactive)
+
+	_, err = w.DeactivateUser(t.Context(), admin, commands.DeactivateUser{User: second.User})
+	ok(t, err)
+	w.unchanged(t, func() {
+		refused(t, take(commands.System(w.cpt), admin.User, letter()), domain.CodeLastAdmin)
+	})
+	ok(t, take(admin, admin.User, nil)) // one's own is never refused
+}
+
+// registrationOf is the consent that an account rests on.
+func (w *world) registrationOf(t *testing.T, user domain.UserID) domain.ConsentID {
+	t.Helper()
+	events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(user))
+	ok(t, err)
+	in, found := domain.ConsentsAt(events, time.Time{}, time.Time{}).InForce(domain.PlatformRegistrationCode)
+	if !found {
+		t.Fatal("there is no consent to registration in force")
+	}
+	return in.ID
+}
+
+func TestALateWithdrawalOfAnEarlierRegistrationLeavesTheAccountOpen(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.staff(t, domain.Admin, "admin@example.co.za")
+	citizen := w.citizen(t, "CPT", "one@example.co.za")
+	first := w.registrationOf(t, citizen.User)
+	_, err := w.WithdrawConsent(t.Context(), citizen, commands.WithdrawConsent{Consent: first})
+	ok(t, err)
+	_, err = w.RecordConsent(t.Context(), admin, commands.RecordConsent{
+		Subject: citizen.User, Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu, Consented: true, Channel: domain.Counter,
+	})
+	ok(t, err)
+	_, err = w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
+	ok(t, err)
+	back := w.signedIn(t, "CPT", "one@example.co.za")
+
+	events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(citizen.User))
+	ok(t, err)
+	_, err = w.WithdrawConsent(t.Context(), admin, commands.WithdrawConsent{
+		Consent: first, GivenAt: events[0].EffectiveAt.Add(time.Microsecond), Evidence: letter(),
+	})
+	ok(t, err)
+	_, err = w.Authenticate(t.Context(), back)
+	ok(t, err)
+}
+
+func TestWordsOfAnAdminAreInUseSinceTheirPublicationUnlessStated(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.staff(t, domain.Admin, "admin@example.co.za")
+	paper := func(code string) error {
+		c := commands.RecordConsent{
+			Purpose: code, Language: domain.Zulu, Consented: true, Channel: domain.Paper, GivenAt: at(-6 * 24 * time.Hour), Evidence: evidence(),
+		}
+		_, err := w.RecordConsent(t.Context(), admin, c)
+		return err
+	}
+
+	_, err := w.DefinePurpose(t.Context(), admin, purpose("own_words", domain.ConsentBasis))
+	ok(t, err)
+	refused(t, paper("own_words"), domain.CodeNoticeChanged)
+	since := purpose("older_words", domain.ConsentBasis)
+	since.InUseSince = new(at(-7 * 24 * time.Hour))
+	_, err = w.DefinePurpose(t.Context(), admin, since)
+	ok(t, err)
+	ok(t, paper("older_words"))
+	ok(t, paper("sms_alert")) // a default, imported
+
+	before := w.head(t)
+	published, err := w.PublishNotice(t.Context(), admin, commands.PublishNotice{
+		Code: "own_words", Texts: texts("other words"), InUseSince: new(at(time.Hour)),
+	})
+	refused(t, err, domain.CodeInvalid)
+	_, err = w.PublishNotice(t.Context(), admin, commands.PublishNotice{
+		Code: "own_words", Texts: texts("other words"), InUseSince: new(at(-7 * 24 * time.Hour)),
+	})
+	refused(t, err, domain.CodeInvalid) // before the words that they replace
+	if published.Position != 0 || w.head(t) != before {
+		t.Error("something was published")
+	}
+}

@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -18,7 +19,7 @@ func (h *Handler) DefinePurpose(ctx context.Context, call Call, c domain.DefineP
 
 	r := request{name: "purpose.define", tenant: call.Tenant, scope: scopeOf(call), body: c}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, _ Call) (domain.Append, error) {
-		events, err := c.Decide(domain.Purpose{}) // for the code in its canonical form
+		events, err := c.Decide(domain.Purpose{}, h.now()) // for the code in its canonical form
 		if err != nil {
 			return domain.Append{}, err
 		}
@@ -30,7 +31,7 @@ func (h *Handler) DefinePurpose(ctx context.Context, call Call, c domain.DefineP
 		}
 
 		purpose := domain.Fold[domain.Purpose](history)
-		events, err = c.Decide(purpose)
+		events, err = c.Decide(purpose, h.now())
 		return domain.Append{
 			Tenant: call.Tenant,
 			Writes: []domain.Write{{Stream: stream, Expected: purpose.Version, Events: events}},
@@ -46,15 +47,22 @@ func (h *Handler) DefinePurpose(ctx context.Context, call Call, c domain.DefineP
 
 // PublishNotice asks to publish the next version of a purpose's wording.
 type PublishNotice struct {
-	Code  string // of the purpose
-	Texts map[domain.Language]string
+	Code       string // of the purpose
+	Texts      map[domain.Language]string
+	InUseSince *time.Time // nil: its publication
 }
 
 // PublishNotice publishes it; the same words again change nothing. Errors: validation_failed,
 // forbidden, unknown_purpose.
 func (h *Handler) PublishNotice(ctx context.Context, call Call, c PublishNotice) (Answer[domain.Purpose], error) {
-	decide := func(p domain.Purpose) ([]domain.Event, error) { return p.PublishNotice(c.Texts) }
-	return h.changePurpose(ctx, call, "purpose.publish_notice", c.Code, c.Texts, decide)
+	wish := domain.PublishNotice{Texts: c.Texts, InUseSince: c.InUseSince}
+	var body any = c.Texts
+	if c.InUseSince != nil {
+		body = wish // without it, the fingerprint is that of releases before
+	}
+
+	decide := func(p domain.Purpose) ([]domain.Event, error) { return wish.Decide(p, h.now()) }
+	return h.changePurpose(ctx, call, "purpose.publish_notice", c.Code, body, decide)
 }
 
 // RetirePurpose asks to end a purpose.

@@ -173,3 +173,33 @@ func (h *Handler) Opens(ctx context.Context, c SignIn) (bool, error) {
 	events, err := h.Store.Load(ctx, account.Tenant, user)
 	return domain.Fold[domain.User](of(events, user)).Active, err
 }
+
+// Staying returns the consents that stay in force though their person left: given on paper, say. It is
+// of the append that ends in withdrawn, or that the event at its position is of; open reports whether
+// that closed no account.
+func (h *Handler) Staying(
+	ctx context.Context, tenant domain.TenantID, withdrawn Answer[domain.Consent],
+) (stay []domain.Consent, open bool, err error) {
+	if withdrawn.Value.Purpose != domain.PlatformRegistrationCode {
+		return nil, true, nil
+	}
+
+	history, err := h.Store.Load(ctx, tenant, domain.ConsentsOf(withdrawn.Value.Subject))
+	if err != nil {
+		return nil, false, err
+	}
+	end := slices.IndexFunc(history, func(r domain.Recorded) bool { return r.Position > withdrawn.Position })
+	for end > 0 && end < len(history) && history[end].AppendID == history[end-1].AppendID {
+		end++
+	}
+	if end < 0 {
+		end = len(history)
+	}
+
+	then := domain.ConsentsAt(history[:end], time.Time{}, time.Time{})
+	_, open = then.InForce(domain.PlatformRegistrationCode)
+	if open {
+		return nil, true, nil
+	}
+	return then.AllInForce(), false, nil
+}

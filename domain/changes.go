@@ -42,9 +42,9 @@ func ChangesOf(e Event) []FieldChange {
 // turned is the change of a field that an event turns on or off.
 func turned(field string, to bool) FieldChange { return FieldChange{Field: field, Old: !to, New: to} }
 
-// fieldsOf returns every field of an event but those named: first those of the payload, then the personal ones.
-func fieldsOf(e Event, except ...string) []FieldChange {
-	changes := payloadFields(e, except...)
+// fieldsOf returns every field of an event: first those of the payload, then the personal ones.
+func fieldsOf(e Event) []FieldChange {
+	changes := payloadFields(e)
 	if h, ok := e.(holdsPersonal); ok {
 		changes = append(changes, h.personal().fields()...)
 	}

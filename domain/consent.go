@@ -44,17 +44,25 @@ type (
 	ConsentRefused struct{ Decision }
 	// ConsentWithdrawn takes a yes back (POPIA s11(2)(b)): every grant for the purpose that holds until then ends.
 	ConsentWithdrawn struct {
-		ConsentID  ConsentID                 `json:"consent_id"`
-		Purpose    string                    `json:"purpose"`
-		GivenAt    time.Time                 `json:"given_at,omitzero"`
-		RecordedBy string                    `json:"recorded_by"`
-		Private    Personal[WithdrawalFacts] `json:"-"`
+		ConsentID  ConsentID `json:"consent_id"`
+		Purpose    string    `json:"purpose"`
+		GivenAt    time.Time `json:"given_at,omitzero"`
+		RecordedBy string    `json:"recorded_by"`
+		// Cause is CauseAccountClosed, or empty: this very consent was taken back.
+		Cause string `json:"cause,omitempty"`
+		// EvidenceSHA256 is the hash of the letter, the recording or whatever else proves it.
+		EvidenceSHA256 string                    `json:"evidence_sha256,omitempty"`
+		Private        Personal[WithdrawalFacts] `json:"-"`
 	}
-	// WithdrawalFacts is free text, which may identify a person.
+	// WithdrawalFacts may identify a person.
 	WithdrawalFacts struct {
-		Reason string `json:"reason,omitempty"`
+		Reason            string `json:"reason,omitempty"`
+		EvidenceReference string `json:"evidence_reference,omitempty"`
 	}
 )
+
+// CauseAccountClosed is why a consent is withdrawn with the one that the account rested on.
+const CauseAccountClosed = "account_closed"
 
 // Who recorded or gave a decision.
 const (
@@ -79,7 +87,13 @@ func (e *ConsentGranted) changes() []FieldChange { return e.decided(true) }
 func (e *ConsentRefused) changes() []FieldChange { return e.decided(false) }
 
 func (e *ConsentWithdrawn) changes() []FieldChange {
-	return append(fieldsOf(e, "consent_id", "purpose"), turned("withdrawn", true))
+	sealed := []string{"reason"}
+	if e.EvidenceSHA256 != "" {
+		sealed = append(sealed, "evidence_reference")
+	}
+
+	payload := payloadFields(e, "consent_id", "purpose")
+	return append(append(payload, e.Private.fieldsNamed(sealed...)...), turned("withdrawn", true))
 }
 
 func (d *Decision) decided(consented bool) []FieldChange {

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -64,18 +65,23 @@ func (c RecordConsent) validate() error {
 	if c.Purpose == "" {
 		f.Add("purpose", "required", "Say for which purpose.")
 	}
-	if e := c.Evidence; e != nil {
-		if !sha256Pattern.MatchString(e.SHA256) {
-			f.Add("evidence.sha256", "invalid", "Give the SHA-256 of the artefact in 64 lower-case hexadecimal digits.")
-		}
-		f.required("evidence.reference", e.Reference)
-	}
+	f.evidence(c.Evidence)
 	if p := c.GivenBy; p != nil {
 		f.Name("given_by.name", p.Name, MinName)
 		f.required("given_by.relation", p.Relation)
 		f.required("given_by.authority", p.Authority)
 	}
 	return f.Err()
+}
+
+func (f *Faults) evidence(e *Evidence) {
+	if e == nil {
+		return
+	}
+	if !sha256Pattern.MatchString(e.SHA256) {
+		f.Add("evidence.sha256", "invalid", "Give the SHA-256 of the artefact in 64 lower-case hexadecimal digits.")
+	}
+	f.required("evidence.reference", e.Reference)
 }
 
 func (f *Faults) required(field, text string) {
@@ -116,10 +122,12 @@ func (c RecordConsent) notice(p Purpose) (Notice, error) {
 	}
 	n := p.Current() // not NoticeAt(now): our clock and the log's may differ
 	if !c.GivenAt.IsZero() {
-		n = p.NoticeAt(c.GivenAt)
+		if n = p.NoticeAt(c.GivenAt); n.Version == 0 {
+			return Notice{}, Refuse(CodeNoticeChanged, "No words of this purpose were in use then.")
+		}
 	}
 	if c.NoticeVersion != 0 && c.NoticeVersion != n.Version {
-		return Notice{}, Refuse(CodeNoticeChanged, "Notice version %d was in force then; show that one.", n.Version)
+		return Notice{}, Refuse(CodeNoticeChanged, "Notice version %d was in use then; show that one.", n.Version)
 	}
 	if c.Description != "" && TidyName(c.Description) != TidyName(n.Texts[c.Language]) {
 		return Notice{}, Refuse(CodeWordingMismatch, "The purpose's wording in this language says something else.")
@@ -164,46 +172,104 @@ func (c RecordConsent) decision(n Notice) Decision {
 
 // WithdrawConsent is the wish to take a grant back.
 type WithdrawConsent struct {
-	ID      ConsentID
-	Reason  string
-	GivenAt time.Time // zero: now
-	ByStaff bool
+	ID       ConsentID
+	Reason   string
+	GivenAt  time.Time // zero: now
+	Evidence *Evidence
+	ByStaff  bool
 }
 
-// Decide gives the withdrawal, or none when the grant was withdrawn before: the first withdrawal stands.
+// Decide gives the withdrawal. Of a grant that was withdrawn before, it gives one only if it was given earlier than that: the
+// earliest known stands.
 func (c WithdrawConsent) Decide(history []Recorded, now time.Time) ([]Event, error) {
 	c.GivenAt = stated(c.GivenAt)
 	var f Faults
 	f.Text("reason", c.Reason, MaxReason)
+	f.evidence(c.Evidence)
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+
 	consent, ok := ConsentIn(history, c.ID)
 	switch {
 	case !ok:
 		return nil, Refuse(CodeNotFound, "There is no such consent.")
 	case !consent.Consented:
 		return nil, Refuse(CodeNotGranted, "This is a refusal: there is nothing to withdraw.")
-	case consent.Withdrawn():
-		return nil, nil
 	case consent.GivenAt.After(now) && !c.GivenAt.After(now):
 		c.GivenAt = time.Time{} // the clock ran ahead when it was given: the withdrawal comes after it all the same
-	case c.GivenAt.After(now):
-		return nil, Refuse(CodeGivenInFuture, "A withdrawal cannot be given in the future.")
-	case !c.GivenAt.IsZero() && c.GivenAt.Before(consent.GivenAt):
-		f.Add("given_at", "invalid", "A withdrawal cannot be given before the consent itself.")
-		return nil, f.Err()
 	}
 	if isAhead(consent.Purpose, history, now) {
 		c.GivenAt = unlessJustNow(c.GivenAt, now)
 	}
+
+	if consent.Withdrawn() && (c.GivenAt.IsZero() || !c.GivenAt.Before(consent.WithdrawnAt)) {
+		return nil, nil
+	}
+	if err := c.timely(consent, now); err != nil {
+		return nil, err
+	}
+	return []Event{c.event(consent)}, nil
+}
+
+// timely checks when a withdrawal that changes something was given. For another person, what is said to have been long ago, or
+// before what is known already, needs evidence.
+func (c WithdrawConsent) timely(consent Consent, now time.Time) error {
+	long := !c.GivenAt.IsZero() && now.Sub(c.GivenAt) > LateAfter
+	switch {
+	case c.GivenAt.After(now):
+		return Refuse(CodeGivenInFuture, "A withdrawal cannot be given in the future.")
+	case !c.GivenAt.IsZero() && c.GivenAt.Before(consent.GivenAt):
+		var f Faults
+		f.Add("given_at", "invalid", "A withdrawal cannot be given before the consent itself.")
+		return f.Err()
+	case c.ByStaff && c.Evidence == nil && (long || consent.Withdrawn()):
+		return Refuse(CodeEvidenceRequired,
+			"For another person, a withdrawal given more than 5 minutes ago, or before the one that is known, needs evidence.")
+	}
+	return nil
+}
+
+func (c WithdrawConsent) event(consent Consent) *ConsentWithdrawn {
 	e := &ConsentWithdrawn{
 		ConsentID: c.ID, Purpose: consent.Purpose, GivenAt: c.GivenAt, RecordedBy: recordedBy(c.ByStaff),
 	}
-	if c.Reason != "" {
-		e.Private = Known(WithdrawalFacts{Reason: c.Reason})
+	facts := WithdrawalFacts{Reason: c.Reason}
+	if c.Evidence != nil {
+		e.EvidenceSHA256, facts.EvidenceReference = c.Evidence.SHA256, c.Evidence.Reference
 	}
-	return []Event{e}, nil
+	if facts != (WithdrawalFacts{}) {
+		e.Private = Known(facts)
+	}
+	return e
+}
+
+// CloseAccount gives the withdrawals that follow from one of the consent that an account rests on: of every consent that was
+// given through the account. One that was given before the person left was taken back with that; one given after it, now. None
+// if the person consented to the account again afterwards, so that it stays: left is false then.
+func (e *ConsentWithdrawn) CloseAccount(history []Recorded, now time.Time) (withdrawn []Event, left bool) {
+	from := e.GivenAt
+	if from.IsZero() {
+		from = now
+	}
+	last := Recorded{Event: e, Position: math.MaxInt64, EffectiveAt: from, RecordedAt: now}
+	if _, again := ConsentsFor(e.Purpose, append(history[:len(history):len(history)], last), time.Time{}, time.Time{}).InForce(e.Purpose); again {
+		return nil, false
+	}
+
+	for _, c := range ConsentsAt(history, time.Time{}, time.Time{}).AllInForce() {
+		if c.Purpose == e.Purpose || c.RecordedBy != c.Subject {
+			continue
+		}
+		w := &ConsentWithdrawn{
+			ConsentID: c.ID, Purpose: c.Purpose, GivenAt: e.GivenAt, RecordedBy: e.RecordedBy, Cause: CauseAccountClosed,
+		}
+		if c.GivenAt.After(e.GivenAt) {
+			w.GivenAt = time.Time{}
+		}
+		withdrawn = append(withdrawn, w)
+	}
+	return withdrawn, true
 }
 
 func recordedBy(staff bool) string {
@@ -233,12 +299,8 @@ func stated(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 // WithdrawAll gives the withdrawals of every purpose that a grant holds for: of who is erased nothing may be processed any longer.
 func WithdrawAll(history []Recorded, byStaff bool) (events []Event) {
-	now := ConsentsAt(history, time.Time{}, time.Time{})
-	for _, c := range now.Records() {
-		_, by, _ := now.Check(c.Purpose)
-		if in, ok := by.Event.(*ConsentGranted); ok && in.ConsentID == c.ID {
-			events = append(events, &ConsentWithdrawn{ConsentID: c.ID, Purpose: c.Purpose, RecordedBy: recordedBy(byStaff)})
-		}
+	for _, c := range ConsentsAt(history, time.Time{}, time.Time{}).AllInForce() {
+		events = append(events, &ConsentWithdrawn{ConsentID: c.ID, Purpose: c.Purpose, RecordedBy: recordedBy(byStaff)})
 	}
 	return events
 }

@@ -186,6 +186,16 @@ func (c Consents) InForce(purpose string) (Consent, bool) {
 	return c.Record(e.ConsentID)
 }
 
+// AllInForce lists the grants in force, one for each purpose at most, in the order of Records.
+func (c Consents) AllInForce() (in []Consent) {
+	for _, r := range c.records {
+		if e, ok := c.current[r.Purpose].Event.(*ConsentGranted); ok && e.ConsentID == r.ID {
+			in = append(in, r)
+		}
+	}
+	return in
+}
+
 // ConsentIn returns one decision as a subject's whole history leaves it.
 func ConsentIn(history []Recorded, id ConsentID) (Consent, bool) {
 	for i := range history {

@@ -327,6 +327,14 @@ func TestWithdrawing(t *testing.T) {
 	dated.GivenAt = domaintest.Clock("2026-02-10")
 	told := withdrawn(1)
 	told.RecordedBy, told.Private = domain.ByStaff, domain.Known(domain.WithdrawalFacts{Reason: "Te veel pos."})
+	earlier := withdrawn(1)
+	earlier.GivenAt = domaintest.Clock("2026-02-02")
+	letter := &domain.Evidence{SHA256: domain.WordingHash("a letter"), Reference: "box 5, letter 3"}
+	proved := withdrawn(1)
+	proved.GivenAt, proved.RecordedBy, proved.EvidenceSHA256 = earlier.GivenAt, domain.ByStaff, letter.SHA256
+	proved.Private = domain.Known(domain.WithdrawalFacts{EvidenceReference: letter.Reference})
+	moments := withdrawn(1)
+	moments.GivenAt, moments.RecordedBy = domaintest.Clock("2026-03-05 23:55"), domain.ByStaff
 
 	for name, c := range map[string]struct {
 		given []domaintest.Fact
@@ -346,9 +354,40 @@ func TestWithdrawing(t *testing.T) {
 			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-01")},
 			then: []domain.Event{func() domain.Event { e := withdrawn(1); e.GivenAt = domaintest.Clock("2026-02-01"); return e }()},
 		},
-		"a second time: the first stands":        {given: []domaintest.Fact{grant, gone}},
-		"a second time, with an earlier instant": {given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-02")}},
-		"a second time, in the future":           {given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2099-01-01")}},
+		"a second time: the first stands":    {given: []domaintest.Fact{grant, gone}},
+		"a second time, in the same instant": {given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-20"), ByStaff: true}},
+		"a second time, but given earlier": {
+			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt}, then: []domain.Event{earlier},
+		},
+		"a second time, but given earlier, by staff with evidence": {
+			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true, Evidence: letter},
+			then: []domain.Event{proved},
+		},
+		"a second time, but given earlier, by staff without evidence": {
+			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true},
+			code: domain.CodeEvidenceRequired,
+		},
+		"a second time, before the consent was given": {
+			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-01-31")}, fault: "given_at invalid",
+		},
+		"a third time, in between": {
+			given: []domaintest.Fact{grant, gone, domaintest.At("2026-02-21", earlier)}, wish: domain.WithdrawConsent{GivenAt: dated.GivenAt},
+		},
+		"long ago, by staff with evidence": {
+			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true, Evidence: letter},
+			then: []domain.Event{proved},
+		},
+		"long ago, by staff without evidence": {
+			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true}, code: domain.CodeEvidenceRequired,
+		},
+		"five minutes ago, by staff without evidence": {
+			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: moments.GivenAt, ByStaff: true}, then: []domain.Event{moments},
+		},
+		"with evidence that is none": {
+			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{Evidence: &domain.Evidence{SHA256: "AB", Reference: "x"}},
+			fault: "evidence.sha256 invalid",
+		},
+		"a second time, in the future": {given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2099-01-01")}},
 		"one that was superseded": {
 			given: []domaintest.Fact{grant, domaintest.At("2026-02-10", granted(2))}, then: []domain.Event{withdrawn(1)},
 		},
@@ -376,6 +415,71 @@ func TestWithdrawing(t *testing.T) {
 				story.Then(t, c.then...)
 			}
 		})
+	}
+}
+
+func TestTheEarliestWithdrawalKnownStandsAndAsKnownBeforeItTheFormer(t *testing.T) {
+	t.Parallel()
+	earlier := withdrawn(1)
+	earlier.GivenAt = domaintest.Clock("2026-02-04")
+	history := domaintest.History(consents(), domaintest.At("2026-02-01", granted(1)), domaintest.At("2026-02-09", withdrawn(1)),
+		domaintest.At("2026-02-10", earlier))
+
+	for _, c := range []struct {
+		at, known string
+		allowed   bool
+		withdrawn string
+	}{
+		{at: "2026-02-03", known: "2026-02-10", allowed: true},
+		{at: "2026-02-04", known: "2026-02-10", withdrawn: "2026-02-04"},
+		{at: "2026-02-08", known: "2026-02-10", withdrawn: "2026-02-04"},
+		{at: "2026-02-11", known: "2026-02-11", withdrawn: "2026-02-04"},
+		{at: "2026-02-08", known: "2026-02-09 12:00", allowed: true},
+		{at: "2026-02-09", known: "2026-02-09 12:00", withdrawn: "2026-02-09"},
+	} {
+		state := domain.ConsentsAt(history, domaintest.Clock(c.at), domaintest.Clock(c.known))
+		allowed, _, _ := state.Check("newsletter")
+		record, _ := state.Record(domaintest.Consent(1))
+		if allowed != c.allowed || record.Withdrawn() != (c.withdrawn != "") ||
+			record.Withdrawn() && !record.WithdrawnAt.Equal(domaintest.Clock(c.withdrawn)) {
+			t.Errorf("at %s as known at %s: allowed %t, withdrawn at %s", c.at, c.known, allowed, record.WithdrawnAt)
+		}
+	}
+}
+
+func TestWhoLeavesTakesBackWhatWasGivenThroughTheAccount(t *testing.T) {
+	t.Parallel()
+	decide := func(id int, purpose, by string) *domain.ConsentGranted {
+		return &domain.ConsentGranted{Decision: domain.Decision{ConsentID: domaintest.Consent(id), Purpose: purpose, RecordedBy: by}}
+	}
+	platform := decide(1, domain.PlatformRegistrationCode, domain.BySelf)
+	left := &domain.ConsentWithdrawn{
+		ConsentID: platform.ConsentID, Purpose: platform.Purpose, GivenAt: domaintest.Clock("2026-02-05"), RecordedBy: domain.ByStaff,
+	}
+	history := domaintest.History(consents(), domaintest.At("2026-02-01", platform, decide(2, "own", "")),
+		domaintest.At("2026-02-02", decide(3, "paper", "")), domaintest.At("2026-02-06", decide(4, "since", "")))
+	for i := range history {
+		if purposes := history[i].Event.(*domain.ConsentGranted).Purpose; purposes != "paper" {
+			history[i].Actor = history[i].Subject
+		}
+	}
+
+	withdrawn, leaves := left.CloseAccount(history, domaintest.Clock("2026-02-07"))
+	want := []domain.Event{
+		&domain.ConsentWithdrawn{
+			ConsentID: domaintest.Consent(2), Purpose: "own", GivenAt: left.GivenAt, RecordedBy: domain.ByStaff, Cause: domain.CauseAccountClosed,
+		},
+		&domain.ConsentWithdrawn{
+			ConsentID: domaintest.Consent(4), Purpose: "since", RecordedBy: domain.ByStaff, Cause: domain.CauseAccountClosed,
+		},
+	}
+	if diff := domaintest.Diff(want, withdrawn); diff != "" || !leaves {
+		t.Errorf("leaves %t, withdrawn (-want +got):\n%s", leaves, diff)
+	}
+
+	again := domaintest.History(consents(), domaintest.At("2026-02-01", platform), domaintest.At("2026-02-06", decide(5, platform.Purpose, "")))
+	if events, leaves := left.CloseAccount(again, domaintest.Clock("2026-02-07")); leaves || events != nil {
+		t.Error("a withdrawal from before a new consent to the account closes it")
 	}
 }
 

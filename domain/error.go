@@ -108,7 +108,7 @@ func Refusals() map[Code]Refusal {
 			"Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to consent to.",
 		},
 		CodeWordingMismatch: {ClassInvalid, "The purpose's wording in this language says something else."},
-		CodeNoticeChanged:   {ClassConflict, "Notice version 2 was in force then; show that one."},
+		CodeNoticeChanged:   {ClassConflict, "Notice version 2 was in use then; show that one."},
 		CodeAlreadyGranted:  {ClassConflict, "A consent for this purpose under this notice is in force."},
 		CodeInForce:         {ClassConflict, "A consent for this purpose is in force: withdraw it instead."},
 		CodeNotGranted:      {ClassConflict, "This is a refusal: there is nothing to withdraw."},

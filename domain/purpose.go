@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -44,6 +45,10 @@ type (
 		Notice int                 `json:"notice_version"` // 1, 2, 3 …
 		Texts  map[Language]string `json:"texts"`
 		SHA256 map[Language]string `json:"sha256"` // of the UTF-8 text, hexadecimal
+		// InUseSince is since when people are shown these words, which may be long before they were registered here. The zero
+		// instant: before everything. Nil: since the publication; but an operator's, from before there was this field, are
+		// the defaults, which are older than any log.
+		InUseSince *time.Time `json:"in_use_since,omitempty"`
 	}
 	// PurposeRetired ends a purpose: nothing more is recorded for it.
 	PurposeRetired struct {
@@ -68,6 +73,7 @@ type Notice struct {
 	Texts       map[Language]string
 	SHA256      map[Language]string
 	PublishedAt time.Time
+	InUseSince  time.Time // zero: before everything
 }
 
 // Purpose is the state its events fold into.
@@ -96,12 +102,23 @@ func (p Purpose) Evolve(r Recorded) Purpose {
 		}
 	case *PurposeNoticePublished:
 		p.Notices = append(p.Notices[:len(p.Notices):len(p.Notices)],
-			Notice{Version: e.Notice, Texts: e.Texts, SHA256: e.SHA256, PublishedAt: r.EffectiveAt})
+			Notice{Version: e.Notice, Texts: e.Texts, SHA256: e.SHA256, PublishedAt: r.EffectiveAt, InUseSince: e.inUseSince(r)})
 	case *PurposeRetired:
 		p.Retired = true
 	}
 	p.Version = r.Version
 	return p
+}
+
+func (e *PurposeNoticePublished) inUseSince(r Recorded) time.Time {
+	switch {
+	case e.InUseSince != nil:
+		return *e.InUseSince
+	case r.Metadata.ActorRole == RoleSystem:
+		return time.Time{}
+	default:
+		return r.EffectiveAt
+	}
 }
 
 // isAhead tells whether a notice was stamped by a clock that ran ahead.
@@ -112,12 +129,10 @@ func (p Purpose) isAhead(now time.Time) bool {
 // Current is the newest notice.
 func (p Purpose) Current() Notice { return p.Notices[len(p.Notices)-1] }
 
-// NoticeAt is the notice in force at an instant. A decision on paper may be older than this system: before the first
-// publication the first notice counts.
-func (p Purpose) NoticeAt(t time.Time) Notice {
-	in := p.Notices[0]
-	for _, n := range p.Notices[1:] {
-		if !n.PublishedAt.After(t) {
+// NoticeAt is the notice in use at an instant; the zero Notice before the first was.
+func (p Purpose) NoticeAt(t time.Time) (in Notice) {
+	for _, n := range p.Notices {
+		if !n.InUseSince.After(t) {
 			in = n
 		}
 	}
@@ -132,10 +147,11 @@ type DefinePurpose struct {
 	Retention       string
 	CompetentPerson bool
 	Texts           map[Language]string
+	InUseSince      *time.Time `json:",omitempty"` // of the first notice; nil: its publication
 }
 
-// Decide gives the definition and its first notice. The code is lower-cased.
-func (c DefinePurpose) Decide(p Purpose) ([]Event, error) {
+// Decide gives the definition and its first notice. The code is lower-cased. now is the instant of asking.
+func (c DefinePurpose) Decide(p Purpose, now time.Time) ([]Event, error) {
 	code := strings.ToLower(strings.TrimSpace(c.Code))
 	var f Faults
 	if !purposePattern.MatchString(code) || len(code) > MaxPurposeCode {
@@ -147,6 +163,7 @@ func (c DefinePurpose) Decide(p Purpose) ([]Event, error) {
 	}
 	f.Text("retention", c.Retention, MaxRetention)
 	f.texts("notice.texts", c.Texts)
+	f.inUseSince("notice.in_use_since", c.InUseSince, time.Time{}, now)
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
@@ -157,24 +174,33 @@ func (c DefinePurpose) Decide(p Purpose) ([]Event, error) {
 		&PurposeDefined{
 			Code: code, Basis: c.Basis, Special: c.Special, Retention: c.Retention, CompetentPerson: c.CompetentPerson,
 		},
-		notice(code, 1, c.Texts),
+		notice(code, 1, c.Texts, c.InUseSince),
 	}, nil
 }
 
-// PublishNotice gives the event with the next version of the wording, or none when the words are the same.
-func (p Purpose) PublishNotice(texts map[Language]string) ([]Event, error) {
+// PublishNotice is the wish to publish the next version of a purpose's wording.
+type PublishNotice struct {
+	Texts      map[Language]string
+	InUseSince *time.Time // nil: its publication
+}
+
+// Decide gives the event with the next version of the wording, or none when the words are the same. now is the instant of
+// asking.
+func (c PublishNotice) Decide(p Purpose, now time.Time) ([]Event, error) {
 	var f Faults
-	f.texts("texts", texts)
+	f.texts("texts", c.Texts)
+	switch {
+	case !p.Exists():
+		return nil, cmp.Or(f.Err(), error(Refuse(CodeUnknownPurpose, "This municipality has no such purpose.")))
+	case p.Retired:
+		return nil, cmp.Or(f.Err(), error(Refuse(CodeUnknownPurpose, "This purpose was retired.")))
+	}
+	f.inUseSince("in_use_since", c.InUseSince, p.Current().InUseSince, now)
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	switch {
-	case !p.Exists():
-		return nil, Refuse(CodeUnknownPurpose, "This municipality has no such purpose.")
-	case p.Retired:
-		return nil, Refuse(CodeUnknownPurpose, "This purpose was retired.")
-	}
-	next := notice(p.Code, p.Current().Version+1, texts)
+
+	next := notice(p.Code, p.Current().Version+1, c.Texts, c.InUseSince)
 	if same(next.SHA256, p.Current().SHA256) {
 		return nil, nil
 	}
@@ -204,9 +230,24 @@ func (f *Faults) texts(field string, texts map[Language]string) {
 	}
 }
 
-func notice(code string, version int, texts map[Language]string) *PurposeNoticePublished {
+// inUseSince checks since when a wording is in use: not in the future, for words are published when they are in use, and not
+// before the words that it replaces, which would never have been in use then.
+func (f *Faults) inUseSince(field string, since *time.Time, former, now time.Time) {
+	switch {
+	case since == nil:
+	case since.After(now):
+		f.Add(field, "invalid", "Words cannot be in use since an instant in the future: publish them then.")
+	case since.Before(former):
+		f.Add(field, "invalid", "These words cannot be in use since before the words that they replace.")
+	}
+}
+
+func notice(code string, version int, texts map[Language]string, since *time.Time) *PurposeNoticePublished {
 	n := &PurposeNoticePublished{
 		Code: code, Notice: version, Texts: map[Language]string{}, SHA256: map[Language]string{},
+	}
+	if since != nil {
+		n.InUseSince = new(stated(*since))
 	}
 	for l, text := range texts {
 		text = strings.TrimSpace(text)
@@ -240,7 +281,7 @@ func PlatformRegistration() Purpose {
 		English:   "To register you on the municipal services platform, and to use your e-mail address, name and phone number to identify you and to contact you about the services you ask for.",
 		Zulu:      "Ukukubhalisa enkundleni yezinsiza zikamasipala, nokusebenzisa ikheli lakho le-imeyili, igama nenombolo yocingo ukuze sikwazi ukukubona nokuxhumana nawe ngezinsiza ozicelayo.",
 		Afrikaans: "Om u op die munisipale diensteplatform te registreer, en om u e-posadres, naam en telefoonnommer te gebruik om u te identifiseer en met u te skakel oor die dienste wat u aanvra.",
-	})
+	}, &time.Time{})
 	return Purpose{
 		Tenant: PlatformTenant(), Code: PlatformRegistrationCode, Basis: ConsentBasis,
 		Retention: "until the account is closed; proof of consent 3 years longer",

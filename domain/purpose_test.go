@@ -1,8 +1,10 @@
 package domain_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/domain/domaintest"
@@ -67,7 +69,9 @@ func TestDefiningAPurposePublishesItsFirstNotice(t *testing.T) {
 			wish := newsletterWish()
 			c.wish(&wish)
 			domaintest.Given(newsletterStream()).
-				When(func(h []domain.Recorded) ([]domain.Event, error) { return wish.Decide(domain.Fold[domain.Purpose](h)) }).
+				When(func(h []domain.Recorded) ([]domain.Event, error) {
+					return wish.Decide(domain.Fold[domain.Purpose](h), domaintest.Clock("2026-06-01"))
+				}).
 				Then(t, &c.then, published(c.then.Code, 1, domaintest.NewsletterWords))
 		})
 	}
@@ -83,14 +87,14 @@ func TestAPurposeIsDefinedOnce(t *testing.T) {
 			t.Parallel()
 			domaintest.Given(newsletterStream(), given...).
 				When(func(h []domain.Recorded) ([]domain.Event, error) {
-					return newsletterWish().Decide(domain.Fold[domain.Purpose](h))
+					return newsletterWish().Decide(domain.Fold[domain.Purpose](h), domaintest.Clock("2026-06-01"))
 				}).
 				ThenRefused(t, domain.CodePurposeTaken)
 		})
 	}
 	wish := newsletterWish()
 	wish.Code = "Platform_Registration"
-	events, err := wish.Decide(domain.Purpose{})
+	events, err := wish.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01"))
 	domaintest.Refusal(t, events, err, domain.CodePurposeTaken)
 }
 
@@ -103,7 +107,7 @@ func TestPurposeCodes(t *testing.T) {
 	} {
 		wish := newsletterWish()
 		wish.Code = code
-		if _, err := wish.Decide(domain.Purpose{}); (err == nil) != ok {
+		if _, err := wish.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01")); (err == nil) != ok {
 			t.Errorf("code %q: %v", code, err)
 		}
 	}
@@ -116,7 +120,9 @@ func TestAPurposesFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T) 
 		Texts: map[domain.Language]string{domain.Zulu: "  ", domain.Afrikaans: "zq\x00", "xh": "zq"},
 	}
 	story := domaintest.Given(newsletterStream()).
-		When(func([]domain.Recorded) ([]domain.Event, error) { return wish.Decide(domain.Purpose{}) })
+		When(func([]domain.Recorded) ([]domain.Event, error) {
+			return wish.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01"))
+		})
 	story.ThenFaulty(t, "code invalid", "basis invalid", "retention required", "notice.texts.en required",
 		"notice.texts.zu required", "notice.texts.af invalid", "notice.texts invalid")
 	demandNoEcho(t, story.ThenRefused(t, domain.CodeInvalid), "zq", "xh")
@@ -126,12 +132,12 @@ func TestANoticeIsAsLongAsItMayBe(t *testing.T) {
 	t.Parallel()
 	wish := newsletterWish()
 	wish.Texts[domain.Zulu] = strings.Repeat("ṱ", domain.MaxNotice)
-	if _, err := wish.Decide(domain.Purpose{}); err != nil {
+	if _, err := wish.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01")); err != nil {
 		t.Errorf("5000 characters: %v", err)
 	}
 	wish.Texts[domain.Zulu] += "a"
 	wish.Retention = strings.Repeat("a", domain.MaxRetention+1)
-	_, err := wish.Decide(domain.Purpose{})
+	_, err := wish.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01"))
 	if diff := domaintest.Diff([]string{"retention too_long", "notice.texts.zu too_long"}, domaintest.FaultsOf(err)); diff != "" {
 		t.Error(diff)
 	}
@@ -141,7 +147,7 @@ func TestPublishingANotice(t *testing.T) {
 	t.Parallel()
 	publish := func(english string) func(h []domain.Recorded) ([]domain.Event, error) {
 		return func(h []domain.Recorded) ([]domain.Event, error) {
-			return domain.Fold[domain.Purpose](h).PublishNotice(domaintest.NewsletterTexts(english))
+			return domain.PublishNotice{Texts: domaintest.NewsletterTexts(english)}.Decide(domain.Fold[domain.Purpose](h), domaintest.Clock("2026-06-01"))
 		}
 	}
 	second := domaintest.At("2026-04-01", published("newsletter", 2, domaintest.NewsletterNewWords))
@@ -198,7 +204,7 @@ func TestRetiringAPurpose(t *testing.T) {
 func TestTheNoticeInForceAtAnInstant(t *testing.T) {
 	t.Parallel()
 	for instant, want := range map[string]int{
-		"1998-07-01":       1, // a form older than this system
+		"1998-07-01":       0, // before its words were in use
 		"2026-01-05":       1,
 		"2026-03-31 23:59": 1,
 		"2026-04-01":       2, // from the instant of publication on
@@ -225,8 +231,8 @@ func TestAPurposeIsWhatItsEventsSay(t *testing.T) {
 	want := domain.Purpose{
 		Tenant: domaintest.Msunduzi(), Code: "newsletter", Basis: domain.ConsentBasis, Retention: "until withdrawn",
 		Notices: []domain.Notice{
-			{Version: 1, Texts: first.Texts, SHA256: first.SHA256, PublishedAt: domaintest.Clock("2026-01-05")},
-			{Version: 2, Texts: second.Texts, SHA256: second.SHA256, PublishedAt: domaintest.Clock("2026-04-01")},
+			{Version: 1, Texts: first.Texts, SHA256: first.SHA256, PublishedAt: domaintest.Clock("2026-01-05"), InUseSince: domaintest.Clock("2026-01-05")},
+			{Version: 2, Texts: second.Texts, SHA256: second.SHA256, PublishedAt: domaintest.Clock("2026-04-01"), InUseSince: domaintest.Clock("2026-04-01")},
 		},
 		Retired: true, Version: 4,
 	}
@@ -267,5 +273,90 @@ func TestTheBuiltInPurposeCanBeConsentedToInEveryLanguage(t *testing.T) {
 	}
 	if diff := domaintest.Diff(want, p.Notices[0].SHA256); diff != "" {
 		t.Errorf("notice 1 was reworded (-released +now):\n%s", diff)
+	}
+}
+
+func TestWordsAreInUseSinceTheirPublicationOrAsStated(t *testing.T) {
+	t.Parallel()
+	now, day := domaintest.Clock("2026-06-01"), domaintest.Clock
+	long, operator := day("2024-01-01"), domain.Metadata{ActorRole: domain.RoleSystem}
+	publish := func(since *time.Time, by domain.Metadata) domain.Purpose {
+		e := published("newsletter", 1, domaintest.NewsletterWords)
+		e.InUseSince = since
+		return domain.Purpose{Code: "newsletter"}.Evolve(domain.Recorded{Event: e, EffectiveAt: day("2026-01-05"), Metadata: by, Version: 1})
+	}
+
+	for name, c := range map[string]struct {
+		p    domain.Purpose
+		want time.Time
+	}{
+		"nothing said":                   {publish(nil, domain.Metadata{ActorRole: "admin"}), day("2026-01-05")},
+		"long ago":                       {publish(&long, domain.Metadata{ActorRole: "admin"}), long},
+		"before everything":              {publish(&time.Time{}, domain.Metadata{ActorRole: "admin"}), time.Time{}},
+		"imported before there was this": {publish(nil, operator), time.Time{}},
+		"imported, and said":             {publish(&long, operator), long},
+		"the built-in one":               {domain.PlatformRegistration(), time.Time{}},
+	} {
+		if got := c.p.Notices[0].InUseSince; !got.Equal(c.want) {
+			t.Errorf("%s: in use since %s, want %s", name, got, c.want)
+		}
+	}
+
+	for name, c := range map[string]struct {
+		since   time.Time
+		refused bool
+	}{
+		"in the future":                     {now.Add(time.Microsecond), true},
+		"now":                               {now, false},
+		"since before the former":           {day("2026-01-04"), true},
+		"in the same instant as the former": {day("2026-01-05"), false},
+	} {
+		_, err := domain.PublishNotice{
+			Texts: domaintest.NewsletterTexts(domaintest.NewsletterNewWords), InUseSince: &c.since,
+		}.Decide(publish(nil, domain.Metadata{}), now)
+		if (err != nil) != c.refused {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestADecisionIsOnWordsThatWereInUseThen(t *testing.T) {
+	t.Parallel()
+	since := domaintest.Clock("2026-03-01")
+	next, err := domain.PublishNotice{
+		Texts: domaintest.NewsletterTexts(domaintest.NewsletterNewWords), InUseSince: &since,
+	}.Decide(domaintest.PurposeWith(func(*domain.DefinePurpose) {}), domaintest.Clock("2026-04-01"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := domaintest.PurposeWith(func(*domain.DefinePurpose) {}).
+		Evolve(domain.Recorded{Event: next[0], EffectiveAt: domaintest.Clock("2026-04-01")})
+
+	for _, c := range []struct {
+		given            string
+		version, becomes int
+	}{
+		{"2026-01-04 23:59", 0, 0}, // before there were any
+		{"2026-01-04 23:59", 1, 0},
+		{"2026-01-05", 0, 1},
+		{"2026-02-28", 1, 1},
+		{"2026-02-28", 2, 0},
+		{"2026-03-01", 0, 2}, // before they were published here
+		{"2026-03-01", 1, 0},
+		{"2026-03-01", 2, 2},
+		{"2026-03-01", 3, 0},
+	} {
+		events, err := domain.RecordConsent{
+			Purpose: "newsletter", Language: domain.English, Consented: true, Channel: domain.Paper, GivenAt: domaintest.Clock(c.given),
+			NoticeVersion: c.version, Evidence: &domain.Evidence{SHA256: domain.WordingHash("form"), Reference: "box 1"},
+		}.Decide(nil, p, domaintest.Clock("2026-04-02"))
+		switch {
+		case c.becomes == 0:
+			if !errors.Is(err, domain.Refuse(domain.CodeNoticeChanged, "")) {
+				t.Errorf("given %s on version %d: %v", c.given, c.version, err)
+			}
+		case err != nil || events[0].(*domain.ConsentGranted).NoticeVersion != c.becomes:
+			t.Errorf("given %s on version %d: %v, %v", c.given, c.version, events, err)
+		}
 	}
 }

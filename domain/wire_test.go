@@ -171,6 +171,26 @@ func writeGolden(t *testing.T, eventType string, payload, personal []byte) {
 	}
 }
 
+// Logs made before these fields were added hold the events without them: they are read, and sealed again, as they are.
+func TestAnEventOfBeforeItsOptionalFieldsIsTheSameOnTheWire(t *testing.T) {
+	t.Parallel()
+	const reason = `{"reason":"too many"}`
+	for eventType, payload := range map[string]string{
+		"consent.withdrawn.v1": `{"consent_id":"019c0000-0000-7000-8000-0000000c0001","purpose":"newsletter",` +
+			`"given_at":"2026-05-04T14:05:00Z","recorded_by":"self"}`,
+		"purpose.notice_published.v1": `{"code":"newsletter","notice_version":1,"texts":{"en":"x"},"sha256":{"en":"y"}}`,
+	} {
+		var plain []byte
+		if eventType == "consent.withdrawn.v1" {
+			plain = []byte(reason)
+		}
+		again, personal := mustEncode(t, mustDecode(t, eventType, []byte(payload), opens(plain)))
+		if string(again) != payload || !bytes.Equal(personal, plain) {
+			t.Errorf("%s became %s with %s", payload, again, personal)
+		}
+	}
+}
+
 func TestEveryGoldenFileIsOfARegisteredType(t *testing.T) {
 	t.Parallel()
 	files, err := os.ReadDir(goldenDir)

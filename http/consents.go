@@ -130,12 +130,25 @@ func (s *server) recordConsent(ctx context.Context, call commands.Call, in *reco
 type withdrawConsentInput struct {
 	ID   string `path:"id"`
 	Body *struct {
-		Reason  string     `json:"reason,omitempty" example:"too many messages"`
-		GivenAt *time.Time `json:"given_at,omitempty" doc:"When the person said so; missing: now."`
+		Reason   string        `json:"reason,omitempty" example:"too many messages"`
+		GivenAt  *time.Time    `json:"given_at,omitempty" doc:"When the person said so; missing: now."`
+		Evidence *evidenceBody `json:"evidence,omitempty" doc:"For another person: needed for more than 5 minutes ago, for what is earlier than the withdrawal that is known, and for platform_registration."`
 	} `nameHint:"WithdrawConsentBody"`
 }
 
-func (s *server) withdrawConsent(ctx context.Context, call commands.Call, in *withdrawConsentInput) (*consentChanged, error) {
+// WithdrawnConsent is consentBody under a name that huma looks into where it is embedded.
+type WithdrawnConsent = consentBody
+
+type consentWithdrawn struct {
+	Position string `header:"Event-Position"`
+	Body     struct {
+		WithdrawnConsent
+
+		Staying []consentBody `json:"staying" nullable:"true" doc:"Where it closed the account: the consents that were not given through it and stay in force. Staff can withdraw them. Else null."`
+	} `nameHint:"WithdrawnConsentBody"`
+}
+
+func (s *server) withdrawConsent(ctx context.Context, call commands.Call, in *withdrawConsentInput) (*consentWithdrawn, error) {
 	id, err := namedID(in.ID)
 	if err != nil {
 		return nil, err
@@ -147,8 +160,26 @@ func (s *server) withdrawConsent(ctx context.Context, call commands.Call, in *wi
 		if err := f.Err(); err != nil {
 			return nil, err
 		}
+		if e := in.Body.Evidence; e != nil {
+			c.Evidence = &domain.Evidence{SHA256: e.SHA256, Reference: e.Reference}
+		}
 	}
-	return consentAnswer(s.config.Commands.WithdrawConsent(ctx, call, c))
+
+	a, err := s.config.Commands.WithdrawConsent(ctx, call, c)
+	if err != nil {
+		return nil, err
+	}
+	staying, open, err := s.config.Commands.Staying(ctx, call.Tenant, a)
+	if err != nil {
+		return nil, err
+	}
+
+	out := consentWithdrawn{Position: position(a.Position)}
+	out.Body.WithdrawnConsent = consentOf(a.Value)
+	if !open {
+		out.Body.Staying = each(staying, consentOf)
+	}
+	return &out, nil
 }
 
 type consentsInput struct {

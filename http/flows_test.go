@@ -406,6 +406,52 @@ func TestConsents(t *testing.T) {
 	}
 }
 
+// What the account gave ends with it; what a clerk recorded stays, is listed, and staff can withdraw it.
+func TestWhoLeavesIsToldWhatStays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	w.define(domain.PlatformTenant(), "sms_alert")
+	p, clerk := w.citizen("thandi@example.org"), w.staff(domain.FieldWorker, "KZN225")
+	registration := p.send("GET", "/api/v1/consents", "").want(200).items()[0]["id"].(string)
+	own := p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"en","consented":true}`).want(201)
+	paper := clerk.send("POST", "/api/v1/consents",
+		fmt.Sprintf(`{"subject_id":%q,"purpose":"sms_alert","language":"en","consented":true,"channel":"counter"}`, p.id)).want(201)
+	if a := p.send("POST", "/api/v1/consents/"+own.text("id")+"/withdraw", "").want(200); a.json["staying"] != nil {
+		t.Errorf("nobody left: %s", a.raw)
+	}
+
+	left := p.send("POST", "/api/v1/consents/"+registration+"/withdraw", "").want(200)
+	staying, ok := left.json["staying"].([]any)
+	if !ok || len(staying) != 1 || staying[0].(map[string]any)["id"] != paper.text("id") {
+		t.Errorf("staying: %s", left.raw)
+	}
+	clerk.send("POST", "/api/v1/consents/"+paper.text("id")+"/withdraw", "").want(200)
+}
+
+func TestTheNoticeSaysSinceWhenItIsInUse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.staff(domain.Admin, "KZN225")
+	texts := `"texts":{"en":"One.","zu":"Okunye.","af":"Een."}`
+	define := func(code, since string) *answer {
+		return admin.send("POST", "/api/v1/purposes",
+			fmt.Sprintf(`{"code":%q,"basis":"consent","special_personal_information":false,"retention":"1 year","notice":{%s%s}}`, code, texts, since))
+	}
+	since := func(a *answer) any { return a.want(201).json["notice"].(map[string]any)["in_use_since"] }
+
+	for code, c := range map[string]struct{ stated, want string }{
+		"new_words":   {"", "2026-03-01T12:00:00.000000Z"},
+		"old_words":   {`,"in_use_since":"2024-01-01T00:00:00Z"`, "2024-01-01T00:00:00.000000Z"},
+		"first_words": {`,"in_use_since":"0001-01-01T00:00:00Z"`, "0001-01-01T00:00:00.000000Z"},
+	} {
+		if got := since(define(code, c.stated)); got != c.want {
+			t.Errorf("%s: %v, want %s", code, got, c.want)
+		}
+	}
+	define("library", `,"in_use_since":"2026-03-01T12:00:01Z"`).wantProblem(422, domain.CodeInvalid)
+}
+
 func TestWhoSeesWhoseConsents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -37,6 +37,7 @@ type historyBody struct {
 	EvidenceReference *string              `json:"evidence_reference" doc:"Where the evidence is kept." example:"form 114"`
 	CompetentPerson   *competentPersonBody `json:"competent_person" doc:"Who decided for the subject (POPIA s35)."`
 	Reason            *string              `json:"reason" doc:"Of a withdrawal."`
+	Cause             *string              `json:"cause" enum:"account_closed" nullable:"true" doc:"Of a withdrawal that followed from the closing of the account; else null."`
 }
 
 type competentPersonBody struct {
@@ -67,7 +68,7 @@ func historyOf(h reports.HistoryEntry) historyBody {
 		PurposeDescription: orNull(h.Wording), SHA256: orNull(h.SHA256), Language: orNull(string(h.Language)),
 		Channel: orNull(string(h.Channel)), GivenBy: orNull(h.GivenBy), Basis: orNull(string(h.Basis)),
 		EvidenceSHA256: orNull(h.EvidenceSHA256), Personal: stateOf(h.Personal), EvidenceReference: orNull(h.EvidenceReference),
-		Reason: orNull(h.Reason),
+		Reason: orNull(h.Reason), Cause: orNull(h.Cause),
 	}
 	if h.NoticeVersion > 0 {
 		b.NoticeVersion = &h.NoticeVersion

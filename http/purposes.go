@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"time"
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
@@ -17,16 +18,17 @@ type purposeBody struct {
 }
 
 type noticeBody struct {
-	Version int               `json:"version" example:"1"`
-	Texts   map[string]string `json:"texts" doc:"By language: en, zu, af." example:"{\"en\":\"To send you SMS alerts about water and electricity interruptions.\",\"zu\":\"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.\",\"af\":\"Om SMS-kennisgewings oor water- en kragonderbrekings aan u te stuur.\"}"`
-	SHA256  map[string]string `json:"sha256" doc:"Of each text's UTF-8 bytes, hexadecimal." example:"{\"en\":\"1c31e3af462d98d0d2af3cefc4abc7a34d63efa7ac23e4c65afb9065bc0b9dd4\",\"zu\":\"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e\",\"af\":\"7abb6b08158307913f6b1584f1e7d1a02e25071291b0c233516b3ded27311e1f\"}"`
+	Version    int               `json:"version" example:"1"`
+	Texts      map[string]string `json:"texts" doc:"By language: en, zu, af." example:"{\"en\":\"To send you SMS alerts about water and electricity interruptions.\",\"zu\":\"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.\",\"af\":\"Om SMS-kennisgewings oor water- en kragonderbrekings aan u te stuur.\"}"`
+	InUseSince instant           `json:"in_use_since" doc:"Since when people are shown these words; 0001-01-01T00:00:00Z: before everything."`
+	SHA256     map[string]string `json:"sha256" doc:"Of each text's UTF-8 bytes, hexadecimal." example:"{\"en\":\"1c31e3af462d98d0d2af3cefc4abc7a34d63efa7ac23e4c65afb9065bc0b9dd4\",\"zu\":\"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e\",\"af\":\"7abb6b08158307913f6b1584f1e7d1a02e25071291b0c233516b3ded27311e1f\"}"`
 }
 
 func purposeOf(p domain.Purpose) purposeBody {
 	n := p.Current()
 	return purposeBody{
 		Code: p.Code, Basis: p.Basis, Special: p.Special, Retention: p.Retention,
-		Notice: noticeBody{Version: n.Version, Texts: byLanguage(n.Texts), SHA256: byLanguage(n.SHA256)},
+		Notice: noticeBody{Version: n.Version, Texts: byLanguage(n.Texts), SHA256: byLanguage(n.SHA256), InUseSince: instant(n.InUseSince)},
 	}
 }
 
@@ -95,7 +97,8 @@ type definePurposeInput struct {
 		Special   bool   `json:"special_personal_information" doc:"POPIA s26" example:"false"`
 		Retention string `json:"retention" doc:"How long data for this purpose is kept (POPIA s14)." example:"1 year after the last event"`
 		Notice    struct {
-			Texts textsBody `json:"texts"`
+			Texts      textsBody  `json:"texts"`
+			InUseSince *time.Time `json:"in_use_since,omitempty" doc:"Since when people are shown these words, not in the future; missing: from now on. 0001-01-01T00:00:00Z: before everything."`
 		} `json:"notice"`
 	} `nameHint:"DefinePurposeBody"`
 }
@@ -104,19 +107,21 @@ func (s *server) definePurpose(ctx context.Context, call commands.Call, in *defi
 	b := in.Body
 	return purposeAnswer(s.config.Commands.DefinePurpose(ctx, call, domain.DefinePurpose{
 		Code: b.Code, Basis: domain.Basis(b.Basis), Special: b.Special, Retention: b.Retention, Texts: b.Notice.Texts.texts(),
+		InUseSince: b.Notice.InUseSince,
 	}))
 }
 
 type publishNoticeInput struct {
 	Code string `path:"code"`
 	Body struct {
-		Texts textsBody `json:"texts"`
+		Texts      textsBody  `json:"texts"`
+		InUseSince *time.Time `json:"in_use_since,omitempty" doc:"Since when people are shown these words: not in the future, and not before the words that they replace were; missing: from now on."`
 	} `nameHint:"PublishNoticeBody"`
 }
 
 func (s *server) publishNotice(ctx context.Context, call commands.Call, in *publishNoticeInput) (*purposeChanged, error) {
 	return purposeAnswer(s.config.Commands.PublishNotice(ctx, call, commands.PublishNotice{
-		Code: in.Code, Texts: in.Body.Texts.texts(),
+		Code: in.Code, Texts: in.Body.Texts.texts(), InUseSince: in.Body.InUseSince,
 	}))
 }
 

@@ -225,8 +225,11 @@ func routes() []route {
 		},
 		{
 			id: "withdraw_consent", method: "POST", path: api + "/consents/{id}/withdraw", who: selfOrStaff, rate: accountRate,
-			serve: on((*server).withdrawConsent), summary: "Take a consent back; a second time changes nothing",
-			codes: []domain.Code{domain.CodeNotFound, domain.CodeNotGranted, domain.CodeGivenInFuture, domain.CodeSubjectErased},
+			serve: on((*server).withdrawConsent), summary: "Take a consent back; a second time changes nothing, unless it was given earlier",
+			codes: []domain.Code{
+				domain.CodeForbidden, domain.CodeNotFound, domain.CodeNotGranted, domain.CodeGivenInFuture, domain.CodeEvidenceRequired,
+				domain.CodeLastAdmin, domain.CodeSubjectErased,
+			},
 		},
 
 		{

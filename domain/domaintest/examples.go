@@ -118,7 +118,10 @@ func consentExamples() []domain.Event {
 		&domain.ConsentRefused{Decision: refused},
 		&domain.ConsentWithdrawn{
 			ConsentID: Consent(1), Purpose: "newsletter", GivenAt: Clock("2026-05-04 14:05"), RecordedBy: domain.BySelf,
-			Private: domain.Known(domain.WithdrawalFacts{Reason: "My neighbour <Piet & Co> reads my post."}),
+			Cause: domain.CauseAccountClosed, EvidenceSHA256: domain.WordingHash("scan of a letter"),
+			Private: domain.Known(domain.WithdrawalFacts{
+				Reason: "My neighbour <Piet & Co> reads my post.", EvidenceReference: "box 5, letter 3",
+			}),
 		},
 	}
 }
@@ -134,7 +137,9 @@ func purposeExamples() []domain.Event {
 			Code: "child_programme", Basis: domain.ConsentBasis, Special: true, Retention: "2 years after the programme",
 			CompetentPerson: true,
 		},
-		&domain.PurposeNoticePublished{Code: "newsletter", Notice: 1, Texts: texts, SHA256: hashes},
+		&domain.PurposeNoticePublished{
+			Code: "newsletter", Notice: 1, Texts: texts, SHA256: hashes, InUseSince: new(Clock("2025-11-03")),
+		},
 		&domain.PurposeRetired{Code: "newsletter"},
 	}
 }

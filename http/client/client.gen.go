@@ -76,6 +76,11 @@ const (
 	HealthStatusHealthy HealthStatus = "healthy"
 )
 
+// Defines values for HistoryBodyCause.
+const (
+	HistoryBodyCauseAccountClosed HistoryBodyCause = "account_closed"
+)
+
 // Defines values for HistoryBodyChannel.
 const (
 	HistoryBodyChannelCounter  HistoryBodyChannel = "counter"
@@ -248,6 +253,29 @@ const (
 	UserBodyRoleFieldWorker UserBodyRole = "field_worker"
 	UserBodyRoleManager     UserBodyRole = "manager"
 	UserBodyRoleSapsLiaison UserBodyRole = "saps_liaison"
+)
+
+// Defines values for WithdrawnConsentBodyChannel.
+const (
+	WithdrawnConsentBodyChannelCounter  WithdrawnConsentBodyChannel = "counter"
+	WithdrawnConsentBodyChannelPaper    WithdrawnConsentBodyChannel = "paper"
+	WithdrawnConsentBodyChannelPhone    WithdrawnConsentBodyChannel = "phone"
+	WithdrawnConsentBodyChannelUssd     WithdrawnConsentBodyChannel = "ussd"
+	WithdrawnConsentBodyChannelWeb      WithdrawnConsentBodyChannel = "web"
+	WithdrawnConsentBodyChannelWhatsapp WithdrawnConsentBodyChannel = "whatsapp"
+)
+
+// Defines values for WithdrawnConsentBodyGivenBy.
+const (
+	WithdrawnConsentBodyGivenByCompetentPerson WithdrawnConsentBodyGivenBy = "competent_person"
+	WithdrawnConsentBodyGivenBySelf            WithdrawnConsentBodyGivenBy = "self"
+)
+
+// Defines values for WithdrawnConsentBodyLanguage.
+const (
+	WithdrawnConsentBodyLanguageAf WithdrawnConsentBodyLanguage = "af"
+	WithdrawnConsentBodyLanguageEn WithdrawnConsentBodyLanguage = "en"
+	WithdrawnConsentBodyLanguageZu WithdrawnConsentBodyLanguage = "zu"
 )
 
 // Defines values for AuditLogParamsOperation.
@@ -771,6 +799,9 @@ type HistoryBody struct {
 	// Examples: consent
 	Basis *string `json:"basis"`
 
+	// Cause Of a withdrawal that followed from the closing of the account; else null.
+	Cause *HistoryBodyCause `json:"cause"`
+
 	// Channel Examples: paper
 	Channel *HistoryBodyChannel `json:"channel"`
 
@@ -836,6 +867,9 @@ type HistoryBody struct {
 	// Examples: 73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e
 	SHA256 *string `json:"sha256"`
 }
+
+// HistoryBodyCause Of a withdrawal that followed from the closing of the account; else null.
+type HistoryBodyCause string
 
 // HistoryBodyChannel Examples: paper
 type HistoryBodyChannel string
@@ -1051,6 +1085,9 @@ type MyDataBody struct {
 
 // NoticeBody defines model for NoticeBody.
 type NoticeBody struct {
+	// InUseSince Since when people are shown these words; 0001-01-01T00:00:00Z: before everything.
+	InUseSince time.Time `json:"in_use_since"`
+
 	// SHA256 Of each text's UTF-8 bytes, hexadecimal.
 	//
 	// Examples: {"af":"7abb6b08158307913f6b1584f1e7d1a02e25071291b0c233516b3ded27311e1f","en":"1c31e3af462d98d0d2af3cefc4abc7a34d63efa7ac23e4c65afb9065bc0b9dd4","zu":"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"}
@@ -1067,7 +1104,9 @@ type NoticeBody struct {
 
 // NoticeStruct defines model for NoticeStruct.
 type NoticeStruct struct {
-	Texts TextsBody `json:"texts"`
+	// InUseSince Since when people are shown these words, not in the future; missing: from now on. 0001-01-01T00:00:00Z: before everything.
+	InUseSince *time.Time `json:"in_use_since,omitempty"`
+	Texts      TextsBody  `json:"texts"`
 }
 
 // PlaceHoldBody defines model for PlaceHoldBody.
@@ -1117,7 +1156,9 @@ type ProjectorState struct {
 
 // PublishNoticeBody defines model for PublishNoticeBody.
 type PublishNoticeBody struct {
-	Texts TextsBody `json:"texts"`
+	// InUseSince Since when people are shown these words: not in the future, and not before the words that they replace were; missing: from now on.
+	InUseSince *time.Time `json:"in_use_since,omitempty"`
+	Texts      TextsBody  `json:"texts"`
 }
 
 // PurposeBody defines model for PurposeBody.
@@ -1427,12 +1468,87 @@ type UserBodyRole string
 
 // WithdrawConsentBody defines model for WithdrawConsentBody.
 type WithdrawConsentBody struct {
+	// Evidence For another person: needed for more than 5 minutes ago, for what is earlier than the withdrawal that is known, and for platform_registration.
+	Evidence *EvidenceBody `json:"evidence,omitempty"`
+
 	// GivenAt When the person said so; missing: now.
 	GivenAt *time.Time `json:"given_at,omitempty"`
 
 	// Reason Examples: too many messages
 	Reason *string `json:"reason,omitempty"`
 }
+
+// WithdrawnConsentBody defines model for WithdrawnConsentBody.
+type WithdrawnConsentBody struct {
+	Channel WithdrawnConsentBodyChannel `json:"channel"`
+
+	// Consented false: a refusal.
+	//
+	// Examples: true
+	Consented bool `json:"consented"`
+
+	// ConsentedAt When the person said yes; null for a refusal.
+	//
+	// Examples: 2026-03-01T12:00:00.000000Z
+	ConsentedAt *time.Time `json:"consented_at"`
+
+	// EvidenceSHA256 Of the scanned form, or whatever else proves it; null: none.
+	EvidenceSHA256 *string `json:"evidence_sha256"`
+
+	// GivenAt When the person decided.
+	GivenAt time.Time `json:"given_at"`
+
+	// GivenBy Who decided (POPIA s35).
+	GivenBy WithdrawnConsentBodyGivenBy `json:"given_by"`
+	ID      uuid.UUID                   `json:"id"`
+
+	// Language Examples: zu
+	Language WithdrawnConsentBodyLanguage `json:"language"`
+
+	// NoticeVersion Examples: 1
+	NoticeVersion int64 `json:"notice_version"`
+
+	// Position Of the newest event about it.
+	//
+	// Examples: 1042
+	Position int64 `json:"position"`
+
+	// Purpose Examples: sms_alert
+	Purpose string `json:"purpose"`
+
+	// PurposeDescription The wording as shown.
+	//
+	// Examples: Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.
+	PurposeDescription string `json:"purpose_description"`
+
+	// RecordedAt When the log learned of it.
+	RecordedAt time.Time `json:"recorded_at"`
+
+	// RecordedBy The account that recorded it; null: an operator.
+	RecordedBy *uuid.UUID `json:"recorded_by"`
+
+	// SHA256 Of the wording as shown.
+	//
+	// Examples: 73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e
+	SHA256 string `json:"sha256"`
+
+	// Staying Where it closed the account: the consents that were not given through it and stay in force. Staff can withdraw them. Else null.
+	Staying   *[]ConsentBody `json:"staying"`
+	SubjectID uuid.UUID      `json:"subject_id"`
+
+	// Withdrawn Examples: false
+	Withdrawn   bool       `json:"withdrawn"`
+	WithdrawnAt *time.Time `json:"withdrawn_at"`
+}
+
+// WithdrawnConsentBodyChannel defines model for WithdrawnConsentBody.Channel.
+type WithdrawnConsentBodyChannel string
+
+// WithdrawnConsentBodyGivenBy Who decided (POPIA s35).
+type WithdrawnConsentBodyGivenBy string
+
+// WithdrawnConsentBodyLanguage Examples: zu
+type WithdrawnConsentBodyLanguage string
 
 // AuditLogParams defines parameters for AuditLog.
 type AuditLogParams struct {
@@ -2426,12 +2542,12 @@ func (c *Client) GetConsent(ctx context.Context, id string, params *GetConsentPa
 	return send[ConsentBody](ctx, c, r)
 }
 
-// WithdrawConsent: Take a consent back; a second time changes nothing
+// WithdrawConsent: Take a consent back; a second time changes nothing, unless it was given earlier
 //
 // For: signed in; staff for others.
 //
 //	POST /api/v1/consents/{id}/withdraw
-func (c *Client) WithdrawConsent(ctx context.Context, id string, body *WithdrawConsentBody, params *WithdrawConsentParams) (*Answer[ConsentBody], error) {
+func (c *Client) WithdrawConsent(ctx context.Context, id string, body *WithdrawConsentBody, params *WithdrawConsentParams) (*Answer[WithdrawnConsentBody], error) {
 	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/consents/%s/withdraw", url.PathEscape(text(id))))
 	if body != nil {
 		r.body = body
@@ -2447,7 +2563,7 @@ func (c *Client) WithdrawConsent(ctx context.Context, id string, body *WithdrawC
 			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
 		}
 	}
-	return send[ConsentBody](ctx, c, r)
+	return send[WithdrawnConsentBody](ctx, c, r)
 }
 
 // GetCertificate: The certificate of an erasure, which names nobody

@@ -26,13 +26,14 @@ type HistoryEntry struct {
 	RecordedBy string // domain.BySelf or ByStaff
 
 	// Of a grant or a refusal; zero for a withdrawal.
-	NoticeVersion  int
-	Wording        string // as shown
-	SHA256         string // of the wording as shown
-	Language       domain.Language
-	Channel        domain.Channel
-	GivenBy        string
-	Basis          domain.Basis
+	NoticeVersion int
+	Wording       string // as shown
+	SHA256        string // of the wording as shown
+	Language      domain.Language
+	Channel       domain.Channel
+	GivenBy       string
+	Basis         domain.Basis
+
 	EvidenceSHA256 string
 
 	// Personal tells what can be said of the fields below: Absent, there never were any; Open; Erased; or Withheld.
@@ -40,6 +41,8 @@ type HistoryEntry struct {
 	EvidenceReference string
 	CompetentPerson   *domain.CompetentPerson
 	Reason            string // of a withdrawal
+
+	Cause string // of a withdrawal: domain.CauseAccountClosed, or empty
 }
 
 // History returns every consent event of one person of a tenant, oldest first. It is empty for a person the tenant does not have,
@@ -77,6 +80,7 @@ func historyEntry(r domain.Recorded) HistoryEntry {
 		h.ConsentID, h.Purpose, h.RecordedBy = e.ConsentID, e.Purpose, e.RecordedBy
 		facts, _ := e.Private.Get()
 		h.Personal, h.Reason = e.Private.State(), facts.Reason
+		h.EvidenceSHA256, h.EvidenceReference, h.Cause = e.EvidenceSHA256, facts.EvidenceReference, e.Cause
 	}
 	return h
 }

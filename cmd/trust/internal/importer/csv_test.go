@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -148,7 +149,7 @@ func TestEmbeddedPurposesAreAllValid(t *testing.T) {
 		if err != nil {
 			t.Fatalf("line %d: %v", row.Line, err)
 		}
-		if _, err := c.Decide(domain.Purpose{}); err != nil {
+		if _, err := c.Decide(domain.Purpose{}, time.Now()); err != nil {
 			t.Errorf("line %d: %v", row.Line, err)
 		}
 		bases[c.Basis]++

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
@@ -51,7 +52,7 @@ func purposeWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]wish,
 func Purpose(row Row) (domain.DefinePurpose, error) {
 	c := domain.DefinePurpose{
 		Code: strings.ToLower(row.Fields["code"]), Retention: row.Fields["retention"],
-		Texts: map[domain.Language]string{},
+		Texts: map[domain.Language]string{}, InUseSince: &time.Time{}, // defaults are older than any log
 	}
 	if c.Code == "" {
 		return c, errors.New("code: it is empty")
