@@ -219,21 +219,12 @@ func (h *Handler) subjectOf(ctx context.Context, call Call, id domain.ConsentID)
 // closeAccount adds to an append what follows from withdrawing the consent that an account rests on:
 // the account is closed, its sessions end, and what was consented to through it is withdrawn as well,
 // because the person cannot withdraw it any more. To the person it is never refused, not even to a
-// tenant's last admin: SALGA can appoint another. For them only an admin can do it, with evidence, and
-// not to the last admin. Of an account that rests on a later consent nothing follows.
+// tenant's last admin: SALGA can appoint another. Somebody else needs evidence, for one of staff has to
+// be an admin, and cannot do it to the last admin. Of an account that rests on a later consent nothing follows.
 func (h *Handler) closeAccount(
 	ctx context.Context, call Call, a *domain.Append, id domain.UserID, left *domain.ConsentWithdrawn,
 ) error {
 	own := id == call.User
-	if !own {
-		if err := call.demandAdmin("take another person's consent to their account back"); err != nil {
-			return err
-		}
-		if left.EvidenceSHA256 == "" {
-			return domain.Refuse(domain.CodeEvidenceRequired, "Closing another person's account for them needs evidence.")
-		}
-	}
-
 	person, staff, consents := domain.UserOf(id), domain.AdminsOf(a.Tenant), domain.ConsentsOf(id)
 	history, err := h.Store.Load(ctx, a.Tenant, person, staff, consents)
 	if err != nil {
@@ -241,6 +232,11 @@ func (h *Handler) closeAccount(
 	}
 	user, admins := domain.Fold[domain.User](of(history, person)), domain.Fold[domain.Admins](of(history, staff))
 
+	if !own {
+		if err := mayClose(call, user, left); err != nil {
+			return err
+		}
+	}
 	withdrawn, leaves := left.CloseAccount(of(history, consents), h.now())
 	if !leaves {
 		return nil
@@ -261,6 +257,20 @@ func (h *Handler) closeAccount(
 			a.Writes = append(a.Writes, domain.Write{Stream: staff, Expected: admins.Version, Events: removed})
 		}
 		endSessions(a, id)
+	}
+	return nil
+}
+
+// mayClose refuses to close another person's account without evidence that they asked for it, and, unless it is an admin who
+// closes it, one of staff: a clerk must not rid a municipality of its officers.
+func mayClose(call Call, user domain.User, left *domain.ConsentWithdrawn) error {
+	if user.Role != domain.Citizen {
+		if err := call.demandAdmin("take back a colleague's consent to their account"); err != nil {
+			return err
+		}
+	}
+	if left.EvidenceSHA256 == "" {
+		return domain.Refuse(domain.CodeEvidenceRequired, "Closing another person's account for them needs evidence.")
 	}
 	return nil
 }

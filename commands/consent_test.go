@@ -413,7 +413,7 @@ func TestWhoLeavesTakesBackWhatTheyGaveThroughTheirAccount(t *testing.T) {
 	}
 }
 
-func TestClosingAnotherPersonsAccountNeedsAnAdminAndEvidence(t *testing.T) {
+func TestClosingAnotherPersonsAccountNeedsEvidenceAndThatOfStaffAnAdmin(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	clerk := w.staff(t, domain.Manager, "clerk@example.co.za")
@@ -430,10 +430,12 @@ func TestClosingAnotherPersonsAccountNeedsAnAdminAndEvidence(t *testing.T) {
 	}
 
 	w.unchanged(t, func() {
-		refused(t, take(clerk, citizen.User, letter()), domain.CodeForbidden)
-		refused(t, take(admin, citizen.User, nil), domain.CodeEvidenceRequired)
+		refused(t, take(clerk, citizen.User, nil), domain.CodeEvidenceRequired)
+		refused(t, take(clerk, admin.User, nil), domain.CodeForbidden)
+		refused(t, take(clerk, admin.User, letter()), domain.CodeForbidden)
+		refused(t, take(second, admin.User, nil), domain.CodeEvidenceRequired)
 	})
-	ok(t, take(admin, citizen.User, letter()))
+	ok(t, take(clerk, citizen.User, letter()))
 	_, err = w.Authenticate(t.Context(), citizen)
 	refused(t, err, domain.CodeAccountInactive)
 
