@@ -86,7 +86,7 @@ func TestAnOfficerAnswersTheRegulator(t *testing.T) {
 	}
 	if want := []string{
 		officer.id + " GET /api/v1/compliance/consents filter", officer.id + " GET /api/v1/compliance/consents filter",
-		officer.id + " GET /api/v1/compliance/consents filter", officer.id + " GET /api/v1/compliance/subjects/{id}/history subject",
+		officer.id + " GET /api/v1/compliance/subjects/{id}/history subject", // and not the export that lacked her
 		clerk.id + " GET /api/v1/consents subject",
 	}; !slices.Equal(routes, want) {
 		t.Errorf("looked: %q", routes)
@@ -297,6 +297,15 @@ func TestOnlySomeExportsRunAtOnce(t *testing.T) {
 	if a.header.Get("Event-Position") != "" || a.header.Get("Content-Disposition") != "" {
 		t.Errorf("headers of a success: %v", a.header)
 	}
+	looked := 0
+	for _, e := range w.store.events() {
+		if _, is := e.Event.(*domain.PersonalDataRead); is {
+			looked++
+		}
+	}
+	if looked != 4 {
+		t.Errorf("%d looks are recorded, want those of the 4 that run: who was refused saw nobody", looked)
+	}
 	close(end)
 	for range 4 {
 		if status := <-ended; status != 200 {
@@ -305,4 +314,58 @@ func TestOnlySomeExportsRunAtOnce(t *testing.T) {
 	}
 	go func() { <-running }()
 	officer.send("GET", "/api/v1/compliance/consents", "").want(200)
+}
+
+// The issue's own example: somebody who registered a minute ago was told of looks from before.
+func TestNobodyIsToldOfLooksThatCannotHaveCoveredThem(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	w.define(domain.PlatformTenant(), "library")
+	officer := w.staff(domain.Manager, "KZN225")
+	early := w.citizen("early@example.org")
+	before := officer.send("GET", "/api/v1/compliance/consents", "").want(200).header.Get("Event-Position")
+	officer.send("GET", "/api/v1/users", "", "Min-Event-Position", w.head()).want(200)
+	officer.send("GET", "/api/v1/audit-logs", "").want(200)
+	instant := time.Now().UTC().Format(time.RFC3339Nano)
+
+	thandi := w.citizen("thandi@example.org")
+	thandi.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":true}`).want(201)
+	told := func(p *person) (routes []string) {
+		t.Helper()
+		mine := p.send("GET", "/api/v1/data-rights/my-data", "").want(200)
+		for _, look := range mine.json["reads"].([]any) {
+			routes = append(routes, fmt.Sprint(look.(map[string]any)["route"]))
+		}
+		if recipients := mine.json["recipients"].([]any); len(recipients) != min(len(routes), 1) {
+			t.Errorf("recipients %v, of %d looks", recipients, len(routes))
+		}
+		if exposed := len(officer.reads("subject_id=" + p.id)); exposed != len(routes) {
+			t.Errorf("the exposure tells of %d looks, the person is told of %q", exposed, routes)
+		}
+		return routes
+	}
+	if routes := told(thandi); len(routes) != 0 {
+		t.Errorf("told of looks from before she was: %q", routes)
+	}
+
+	for _, query := range []string{"position=" + before, "purpose=library", "as_of=" + instant, "known_at=" + instant, "as_of=" + instant + "&format=csv"} {
+		officer.send("GET", "/api/v1/compliance/consents?"+query, "").want(200)
+	}
+	if routes := told(thandi); len(routes) != 0 {
+		t.Errorf("told of exports that lack her: %q", routes)
+	}
+	officer.send("GET", "/api/v1/compliance/consents?purpose=newsletter", "").want(200)
+	officer.send("GET", "/api/v1/compliance/consents", "").want(200)
+	if routes := told(thandi); len(routes) != 2 {
+		t.Errorf("told of %q, want both exports that she is in", routes)
+	}
+	if routes := told(early); len(routes) < 4 {
+		t.Errorf("who was there all along is told of %q", routes)
+	}
+
+	thandi.erase()
+	if exposed := officer.reads("subject_id=" + thandi.id); len(exposed) != 2 {
+		t.Errorf("once she is erased the exposure tells of %v", exposed)
+	}
 }

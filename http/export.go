@@ -47,8 +47,13 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 	if q.Position, err = s.config.Reports.Resolve(ctx, call.Tenant, in.KnownAt, in.Position); err != nil {
 		return nil, err
 	}
+	release, err := s.beginExport()
+	if err != nil {
+		return nil, err // and nobody was seen
+	}
 	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(whenever(in.AsOf)), "position": position(q.Position)}
 	if err := s.recordReadOfAll(ctx, call, "consents", filter); err != nil {
+		release()
 		return nil, err
 	}
 	format := Format(in.Format)
@@ -57,21 +62,25 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 		Disposition: fmt.Sprintf(`attachment; filename="consents-%d.%s"`, q.Position, format),
 	}
 	out.Body = func(c huma.Context) {
+		defer release()
 		_, w := humachi.Unwrap(c)
 		s.stream(ctx, call, q, format, w)
 	}
 	return out, nil
 }
 
-// stream writes the export. What fails before the first byte is a problem like any other; after it only the connection can say so.
-func (s *server) stream(ctx context.Context, call commands.Call, q reports.ReplayQuery, format Format, w http.ResponseWriter) {
+// beginExport lets one more export run, until it is released.
+func (s *server) beginExport() (release func(), err error) {
 	select {
 	case s.exports <- struct{}{}:
-		defer func() { <-s.exports }()
+		return func() { <-s.exports }, nil
 	default:
-		s.refuse(ctx, w, domain.Refuse(domain.CodeOverloaded, "Enough exports are running; try again later."))
-		return
+		return nil, domain.Refuse(domain.CodeOverloaded, "Enough exports are running; try again later.")
 	}
+}
+
+// stream writes the export. What fails before the first byte is a problem like any other; after it only the connection can say so.
+func (s *server) stream(ctx context.Context, call commands.Call, q reports.ReplayQuery, format Format, w http.ResponseWriter) {
 	ctx, renew, end := s.eachPage(ctx)
 	defer end()
 	q.Page = renew
