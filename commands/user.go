@@ -97,7 +97,7 @@ func (h *Handler) CreateUser(ctx context.Context, call Call, c CreateUser) (Answ
 		return Answer[domain.User]{}, err
 	}
 
-	code, err := h.codeOf(ctx, call.Tenant)
+	code, err := h.CodeOf(ctx, call.Tenant)
 	if err != nil {
 		return Answer[domain.User]{}, err
 	}
