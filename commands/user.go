@@ -32,7 +32,7 @@ type RegisterConsent struct {
 // wording_mismatch, unknown_municipality, municipality_inactive, email_taken.
 func (h *Handler) Register(ctx context.Context, call Call, c Register) (Answer[domain.User], error) {
 	person := newPerson(c.Email, c.Password, c.FullName, c.Phone, c.PreferredLanguage)
-	person.Role = domain.Citizen
+	person.Role, person.Consented = domain.Citizen, true
 	if err := person.Validate(); err != nil {
 		return Answer[domain.User]{}, err
 	}
@@ -86,7 +86,7 @@ type CreateUser struct {
 }
 
 // CreateUser makes an account of staff in the caller's tenant. Errors: validation_failed, forbidden,
-// municipality_inactive, email_taken.
+// consent_required (of a citizen), municipality_inactive, email_taken.
 func (h *Handler) CreateUser(ctx context.Context, call Call, c CreateUser) (Answer[domain.User], error) {
 	person := newPerson(c.Email, c.Password, c.FullName, c.Phone, c.PreferredLanguage)
 	person.Role = c.Role

@@ -123,12 +123,12 @@ func routes() []route {
 		{
 			id: "create_user", method: "POST", path: api + "/users", who: admins, rate: accountRate, status: 201,
 			serve: on((*server).createUser), summary: "Make an account of staff",
-			codes: []domain.Code{domain.CodeEmailTaken, domain.CodeOverloaded},
+			codes: []domain.Code{domain.CodeConsentRequired, domain.CodeEmailTaken, domain.CodeOverloaded},
 		},
 		{
 			id: "change_role", method: "PUT", path: api + "/users/{id}/role", who: admins, rate: accountRate, versioned: true,
 			serve: on((*server).changeRole), summary: "Give an account another role; the last admin stays one",
-			codes: []domain.Code{domain.CodeNotFound, domain.CodeLastAdmin, domain.CodeSubjectErased},
+			codes: []domain.Code{domain.CodeNotFound, domain.CodeLastAdmin, domain.CodeConsentRequired, domain.CodeSubjectErased},
 		},
 		{
 			id: "deactivate_user", method: "POST", path: api + "/users/{id}/deactivate", who: admins, rate: accountRate,
@@ -240,6 +240,12 @@ func routes() []route {
 			codes: []domain.Code{
 				domain.CodePasswordWrong, domain.CodeRetentionHold, domain.CodeStaffRecordKept, domain.CodeLastAdmin, domain.CodeSubjectErased,
 			},
+		},
+		{
+			id: "list_certificates", method: "GET", path: api + "/data-rights/certificates", who: auditors, rate: accountRate,
+			waits: logItself, serve: on((*server).certificates),
+			summary: "The certificates of erasures, newest first; SALGA's admins see every municipality's",
+			codes:   []domain.Code{domain.CodeForbidden, domain.CodeInvalid},
 		},
 		{
 			id: "get_certificate", method: "GET", path: api + "/data-rights/certificates/{id}", who: everyone, rate: publicRate,

@@ -438,7 +438,7 @@ type ChangePasswordBody struct {
 
 // ChangeRoleBody defines model for ChangeRoleBody.
 type ChangeRoleBody struct {
-	// Role citizen, field_worker, manager, admin or saps_liaison.
+	// Role field_worker, manager, admin or saps_liaison; citizen where the consent that takes is in force.
 	//
 	// Examples: manager
 	Role string `json:"role"`
@@ -564,7 +564,7 @@ type CreateUserBody struct {
 	// Examples: zu
 	PreferredLanguage *string `json:"preferred_language,omitempty"`
 
-	// Role citizen, field_worker, manager, admin or saps_liaison.
+	// Role field_worker, manager, admin or saps_liaison; citizens register themselves.
 	//
 	// Examples: manager
 	Role string `json:"role"`
@@ -881,6 +881,14 @@ type LiftHoldBody struct {
 // ListBodyAuditBody defines model for ListBodyAuditBody.
 type ListBodyAuditBody struct {
 	Items []AuditBody `json:"items"`
+
+	// Next Cursor for after; null: this is the end.
+	Next *string `json:"next"`
+}
+
+// ListBodyCertificateBody defines model for ListBodyCertificateBody.
+type ListBodyCertificateBody struct {
+	Items []CertificateBody `json:"items"`
 
 	// Next Cursor for after; null: this is the end.
 	Next *string `json:"next"`
@@ -1315,7 +1323,9 @@ type RemnantBodyWhat string
 
 // RequestBody defines model for RequestBody.
 type RequestBody struct {
-	ClosedAt *time.Time `json:"closed_at"`
+	// CertificateID Of the erasure that was carried out; null: none was.
+	CertificateID *uuid.UUID `json:"certificate_id"`
+	ClosedAt      *time.Time `json:"closed_at"`
 
 	// Details What exactly was asked for; null also when erased.
 	Details *string `json:"details"`
@@ -1655,6 +1665,27 @@ type WithdrawConsentParams struct {
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// ListCertificatesParams defines parameters for ListCertificates.
+type ListCertificatesParams struct {
+	// Limit At most so many items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the page before; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// TenantID The own one; SALGA's admins may name another or none for all.
+	TenantID *string `form:"tenant_id,omitempty" json:"tenant_id,omitempty"`
+
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // GetCertificateParams defines parameters for GetCertificate.
@@ -2448,6 +2479,36 @@ func (c *Client) WithdrawConsent(ctx context.Context, id string, body *WithdrawC
 		}
 	}
 	return send[ConsentBody](ctx, c, r)
+}
+
+// ListCertificates: The certificates of erasures, newest first; SALGA's admins see every municipality's
+//
+// For: manager, admin; platform admin for all.
+//
+//	GET /api/v1/data-rights/certificates
+func (c *Client) ListCertificates(ctx context.Context, params *ListCertificatesParams) (*Answer[ListBodyCertificateBody], error) {
+	r := newRequest(http.MethodGet, "/api/v1/data-rights/certificates")
+	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
+		if params.TenantID != nil {
+			r.query.Set("tenant_id", text(*params.TenantID))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ListBodyCertificateBody](ctx, c, r)
 }
 
 // GetCertificate: The certificate of an erasure, which names nobody
