@@ -3,6 +3,8 @@ package http_test
 import (
 	"fmt"
 	"net/url"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -415,10 +417,21 @@ func TestMyDataIsEverythingAboutMe(t *testing.T) {
 	}
 	for language, title := range map[string]string{"en": "Your personal data", "zu": "Imininingwane yakho yomuntu siqu", "af": "U persoonlike data"} {
 		page := p.send("GET", "/api/v1/data-rights/my-data/page?language="+language, "").want(200)
-		for _, text := range []string{title, `lang="` + language + `"`, "Renamed-Marked", "Iphephandaba.", "GET /api/v1/users", "marked reason"} {
+		for _, text := range []string{
+			title, `lang="` + language + `"`, "Renamed-Marked", "Iphephandaba.", "marked reason", "marked details", "marked hold", "Marked Guardian",
+			`name="viewport"`, "Africa/Johannesburg", "SAST",
+		} {
 			if !strings.Contains(page.raw, text) {
 				t.Errorf("%s: %q is missing: %s", language, text, page.raw)
 			}
+		}
+		for _, raw := range []string{"map[", "+0000", " UTC", "GET /", "sms_alert", "field_worker", "_at<", ".v1", "{", "citizen<", "<nil>"} {
+			if _, body, _ := strings.Cut(page.raw, "</style>"); strings.Contains(body, raw) {
+				t.Errorf("%s: %q is for programs: %s", language, raw, body)
+			}
+		}
+		if id := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-`).FindString(page.raw); id != "" {
+			t.Errorf("%s: an id shows: %s", language, id)
 		}
 		if strings.Contains(page.raw, "ZgotmplZ") || !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") {
 			t.Errorf("%s: %s", language, page.header.Get("Content-Type"))
@@ -436,6 +449,27 @@ func TestMyDataIsEverythingAboutMe(t *testing.T) {
 		t.Errorf("for who has no account to fetch it with: %s", given.raw)
 	}
 	officer.send("GET", "/api/v1/data-rights/requests/"+uuid.NewString()+"/data", "").wantProblem(404, domain.CodeNotFound)
+
+	page := officer.send("GET", "/api/v1/data-rights/requests/"+asked.text("id")+"/data/page", "").want(200)
+	if !strings.Contains(page.raw, "Renamed-Marked") || !strings.Contains(page.raw, `<html lang="zu">`) {
+		t.Errorf("the page for who has no account, in their language: %s", page.raw)
+	}
+	if n := len(officer.reads("subject_id=" + p.id + "&from=" + asked.text("lodged_at"))); n != 2 {
+		t.Errorf("%d looks are recorded, want that for the page, too", n)
+	}
+	if policy := page.header.Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "'sha256-") {
+		t.Errorf("the policy is %q", policy)
+	}
+	officer.send("GET", "/api/v1/data-rights/requests/"+uuid.NewString()+"/data/page", "").wantProblem(404, domain.CodeNotFound)
+	p.erase()
+	gone := officer.send("GET", "/api/v1/data-rights/requests/"+asked.text("id")+"/data/page?lang=en", "").want(200)
+	if strings.Contains(gone.raw, "Renamed-Marked") || !strings.Contains(gone.raw, "data was erased") {
+		t.Errorf("the page of who is erased: %s", gone.raw)
+	}
+	if keep := os.Getenv("KEEP_PAGES"); keep != "" {
+		must(t, os.WriteFile(keep+"/erased.html", []byte(gone.raw), 0o600))
+		must(t, os.WriteFile(keep+"/zu.html", []byte(page.raw), 0o600))
+	}
 }
 
 // tenantsLog reads every event of a tenant.

@@ -273,6 +273,11 @@ func routes() []route {
 			codes: []domain.Code{domain.CodeNotFound},
 		},
 		{
+			id: "request_data_page", method: "GET", path: api + "/data-rights/requests/{id}/data/page", who: overseers, rate: accountRate,
+			waits: logItself, serve: on((*server).requestPage), media: "text/html; charset=utf-8",
+			summary: "The same as a page to print and hand over, in the person's language", codes: []domain.Code{domain.CodeNotFound},
+		},
+		{
 			id: "fulfil_request", method: "POST", path: api + "/data-rights/requests/{id}/fulfil", who: overseers, rate: accountRate,
 			serve: on((*server).fulfilRequest), summary: "Close a request as fulfilled; an erasure is carried out by it, which takes an admin",
 			codes: []domain.Code{

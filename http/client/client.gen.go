@@ -265,6 +265,13 @@ const (
 	ExportConsentsParamsFormatNdjson ExportConsentsParamsFormat = "ndjson"
 )
 
+// Defines values for MyDataPageParamsLang.
+const (
+	MyDataPageParamsLangAf MyDataPageParamsLang = "af"
+	MyDataPageParamsLangEn MyDataPageParamsLang = "en"
+	MyDataPageParamsLangZu MyDataPageParamsLang = "zu"
+)
+
 // Defines values for MyDataPageParamsLanguage.
 const (
 	MyDataPageParamsLanguageAf MyDataPageParamsLanguage = "af"
@@ -277,6 +284,20 @@ const (
 	ListRequestsParamsStatusFulfilled ListRequestsParamsStatus = "fulfilled"
 	ListRequestsParamsStatusOpen      ListRequestsParamsStatus = "open"
 	ListRequestsParamsStatusRefused   ListRequestsParamsStatus = "refused"
+)
+
+// Defines values for RequestDataPageParamsLang.
+const (
+	RequestDataPageParamsLangAf RequestDataPageParamsLang = "af"
+	RequestDataPageParamsLangEn RequestDataPageParamsLang = "en"
+	RequestDataPageParamsLangZu RequestDataPageParamsLang = "zu"
+)
+
+// Defines values for RequestDataPageParamsLanguage.
+const (
+	RequestDataPageParamsLanguageAf RequestDataPageParamsLanguage = "af"
+	RequestDataPageParamsLanguageEn RequestDataPageParamsLanguage = "en"
+	RequestDataPageParamsLanguageZu RequestDataPageParamsLanguage = "zu"
 )
 
 // Defines values for ListMunicipalitiesParamsIsActive.
@@ -1747,7 +1768,10 @@ type MyDataParams struct {
 
 // MyDataPageParams defines parameters for MyDataPage.
 type MyDataPageParams struct {
-	// Language Missing: the preferred language of the account.
+	// Lang Missing: the preferred language of the person, else Accept-Language.
+	Lang *MyDataPageParamsLang `form:"lang,omitempty" json:"lang,omitempty"`
+
+	// Language The former name of lang.
 	Language *MyDataPageParamsLanguage `form:"language,omitempty" json:"language,omitempty"`
 
 	// XTenantID Optional; must be the tenant of the token.
@@ -1757,8 +1781,12 @@ type MyDataPageParams struct {
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
 	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
-	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+	EventLog       *uuid.UUID `json:"Event-Log,omitempty"`
+	AcceptLanguage *string    `json:"Accept-Language,omitempty"`
 }
+
+// MyDataPageParamsLang defines parameters for MyDataPage.
+type MyDataPageParamsLang string
 
 // MyDataPageParamsLanguage defines parameters for MyDataPage.
 type MyDataPageParamsLanguage string
@@ -1808,6 +1836,31 @@ type RequestDataParams struct {
 	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
+
+// RequestDataPageParams defines parameters for RequestDataPage.
+type RequestDataPageParams struct {
+	// Lang Missing: the preferred language of the person, else Accept-Language.
+	Lang *RequestDataPageParamsLang `form:"lang,omitempty" json:"lang,omitempty"`
+
+	// Language The former name of lang.
+	Language *RequestDataPageParamsLanguage `form:"language,omitempty" json:"language,omitempty"`
+
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog       *uuid.UUID `json:"Event-Log,omitempty"`
+	AcceptLanguage *string    `json:"Accept-Language,omitempty"`
+}
+
+// RequestDataPageParamsLang defines parameters for RequestDataPage.
+type RequestDataPageParamsLang string
+
+// RequestDataPageParamsLanguage defines parameters for RequestDataPage.
+type RequestDataPageParamsLanguage string
 
 // FulfilRequestParams defines parameters for FulfilRequest.
 type FulfilRequestParams struct {
@@ -2626,6 +2679,9 @@ func (c *Client) MyData(ctx context.Context, params *MyDataParams) (*Answer[MyDa
 func (c *Client) MyDataPage(ctx context.Context, params *MyDataPageParams) (*Answer[io.ReadCloser], error) {
 	r := newRequest(http.MethodGet, "/api/v1/data-rights/my-data/page")
 	if params != nil {
+		if params.Lang != nil {
+			r.query.Set("lang", text(*params.Lang))
+		}
 		if params.Language != nil {
 			r.query.Set("language", text(*params.Language))
 		}
@@ -2637,6 +2693,9 @@ func (c *Client) MyDataPage(ctx context.Context, params *MyDataPageParams) (*Ans
 		}
 		if params.EventLog != nil {
 			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.AcceptLanguage != nil {
+			r.header.Set("Accept-Language", text(*params.AcceptLanguage))
 		}
 	}
 	return c.open(ctx, r)
@@ -2713,6 +2772,36 @@ func (c *Client) RequestData(ctx context.Context, id string, params *RequestData
 		}
 	}
 	return send[MyDataBody](ctx, c, r)
+}
+
+// RequestDataPage: The same as a page to print and hand over, in the person's language
+//
+// For: manager, admin.
+//
+//	GET /api/v1/data-rights/requests/{id}/data/page
+func (c *Client) RequestDataPage(ctx context.Context, id string, params *RequestDataPageParams) (*Answer[io.ReadCloser], error) {
+	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/data-rights/requests/%s/data/page", url.PathEscape(text(id))))
+	if params != nil {
+		if params.Lang != nil {
+			r.query.Set("lang", text(*params.Lang))
+		}
+		if params.Language != nil {
+			r.query.Set("language", text(*params.Language))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.AcceptLanguage != nil {
+			r.header.Set("Accept-Language", text(*params.AcceptLanguage))
+		}
+	}
+	return c.open(ctx, r)
 }
 
 // FulfilRequest: Close a request as fulfilled; an erasure is carried out by it, which takes an admin
