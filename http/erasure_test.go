@@ -419,7 +419,7 @@ func TestMyDataIsEverythingAboutMe(t *testing.T) {
 		page := p.send("GET", "/api/v1/data-rights/my-data/page?language="+language, "").want(200)
 		for _, text := range []string{
 			title, `lang="` + language + `"`, "Renamed-Marked", "Iphephandaba.", "marked reason", "marked details", "marked hold", "Marked Guardian",
-			`name="viewport"`, "Africa/Johannesburg", "SAST",
+			`name="viewport"`, "Africa/Johannesburg", "SAST", "Municipality KZN225",
 		} {
 			if !strings.Contains(page.raw, text) {
 				t.Errorf("%s: %q is missing: %s", language, text, page.raw)

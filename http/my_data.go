@@ -140,7 +140,11 @@ func (s *server) page(ctx context.Context, call commands.Call, d reports.Dossier
 	for _, p := range registered {
 		purposes[p.Code] = p.Current().Texts[in]
 	}
-	page, err := renderMyData(myDataOf(d, s.config.Now()), in, purposes)
+	names := map[string]string{}
+	if m, err := s.config.Queries.Municipality(ctx, call.Tenant.String()); err == nil { // else its code has to do
+		names[m.Code] = m.Name
+	}
+	page, err := renderMyData(myDataOf(d, s.config.Now()), in, purposes, names)
 	return &myPageOutput{ContentType: "text/html; charset=utf-8", Policy: paperPolicy, Body: page}, err
 }
 

@@ -63,10 +63,11 @@ type paperFact struct {
 	Language    domain.Language // of the value; empty: the page's
 }
 
-// renderMyData makes the page in a language. purposes are those in force, by code. Everything of the person is escaped by the
-// template.
-func renderMyData(data myDataBody, language domain.Language, purposes map[string]string) ([]byte, error) {
-	w := writer{words: vocabulary[language], me: data.Profile.ID, purposes: purposes}
+// renderMyData makes the page in a language. purposes are those in force, by code, and municipalities the names of some.
+// Everything of the person is escaped by the template.
+func renderMyData(data myDataBody, language domain.Language, purposes, municipalities map[string]string) ([]byte, error) {
+	w := writer{words: vocabulary[language], me: data.Profile.ID, purposes: purposes, municipalities: municipalities}
+	data.Profile.MunicipalityCode = w.municipality(data.Profile.MunicipalityCode)
 	p := paper{
 		Language: language, Title: w.of("title"), Nothing: w.of("none_here"), Style: template.CSS(paperStyle), //nolint:gosec // ours
 		Lead: []string{
@@ -93,9 +94,12 @@ func renderMyData(data myDataBody, language domain.Language, purposes map[string
 type writer struct {
 	words
 
-	me       uuid.UUID
-	purposes map[string]string
+	me             uuid.UUID
+	purposes       map[string]string
+	municipalities map[string]string
 }
+
+func (w writer) municipality(code string) string { return cmp.Or(w.municipalities[code], code) }
 
 func (w writer) profile(u userBody) paperRecord {
 	if u.FullName == "" && u.Email == "" {
@@ -225,7 +229,7 @@ func (w writer) purpose(code string) string {
 func freeTexts() []string {
 	return []string{
 		"email", "full_name", "phone", "reason", "details", "note", "text", "wording", "evidence_reference", "name", "relation", "authority",
-		"municipality_code", "sha256", "evidence_sha256", "route",
+		"sha256", "evidence_sha256", "route",
 	}
 }
 
@@ -268,6 +272,10 @@ func (w writer) say(field string, v any) string {
 }
 
 func (w writer) text(field, text string) string {
+	said := text == "" || text == "sealed" || text == "erased" || text == "given" // of the value, not the value
+	if !said && slices.Contains(freeTexts(), field) {
+		return text
+	}
 	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
 		return w.when(instant(at))
 	}
@@ -282,12 +290,12 @@ func (w writer) text(field, text string) string {
 	}
 
 	switch {
-	case text == "" || text == "sealed" || text == "erased" || text == "given":
+	case said:
 		return w.codeOrNone(&text)
 	case field == "purpose":
 		return w.purpose(text)
-	case slices.Contains(freeTexts(), field):
-		return text
+	case field == "municipality_code":
+		return w.municipality(text)
 	default:
 		return w.of(text)
 	}
