@@ -194,23 +194,6 @@ func (h *Handler) openMunicipality(ctx context.Context, code string) (domain.Mun
 	return m, nil
 }
 
-func (h *Handler) codeOf(ctx context.Context, tenant domain.TenantID) (string, error) {
-	if tenant.IsPlatform() {
-		return domain.PlatformCode, nil
-	}
-
-	history, err := h.Store.Load(ctx, tenant, domain.MunicipalityOf(tenant))
-	if err != nil {
-		return "", err
-	}
-
-	m := domain.Fold[domain.Municipality](history)
-	if !m.Exists() {
-		return "", domain.Refuse(domain.CodeUnknownMunicipality, "There is no such municipality.")
-	}
-	return m.Code, nil
-}
-
 func codeClaim(code string) domain.Claim {
 	return domain.Claim{Tenant: domain.PlatformTenant(), Kind: domain.MunicipalityCodeClaim, Value: code}
 }

@@ -148,6 +148,24 @@ func (h *Handler) TenantOf(ctx context.Context, code string) (domain.TenantID, e
 	return id, err
 }
 
+// CodeOf returns the code of a tenant, which never changes. Error: unknown_municipality.
+func (h *Handler) CodeOf(ctx context.Context, tenant domain.TenantID) (string, error) {
+	if tenant.IsPlatform() {
+		return domain.PlatformCode, nil
+	}
+
+	history, err := h.Store.Load(ctx, tenant, domain.MunicipalityOf(tenant))
+	if err != nil {
+		return "", err
+	}
+
+	m := domain.Fold[domain.Municipality](history)
+	if !m.Exists() {
+		return "", domain.Refuse(domain.CodeUnknownMunicipality, "There is no such municipality.")
+	}
+	return m.Code, nil
+}
+
 // HasAdmin tells whether anybody administers a tenant.
 func (h *Handler) HasAdmin(ctx context.Context, tenant domain.TenantID) (bool, error) {
 	stream := domain.AdminsOf(tenant)

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/salga-trust/engine/domain"
@@ -14,14 +15,19 @@ type ChangeRole struct {
 }
 
 // ChangeRole changes it. Errors: forbidden, not_found, stale, validation_failed, last_admin,
-// subject_erased.
+// consent_required, subject_erased.
 func (h *Handler) ChangeRole(ctx context.Context, call Call, c ChangeRole) (Answer[domain.User], error) {
 	return h.changeStaff(ctx, call, "user.change_role", c.User, c.Role, func(s *staffChange) ([]domain.Event, error) {
-		events, err := s.user.ChangeRole(c.Role)
-		if err != nil || len(events) == 0 {
+		events, err := s.user.ChangeRole(c.Role, s.consents)
+		lacks := errors.Is(err, domain.Refuse(domain.CodeConsentRequired, ""))
+		if !lacks && (err != nil || len(events) == 0) {
 			return nil, err
 		}
-		return events, s.administer(s.user.Active && c.Role == domain.Admin)
+
+		if last := s.administer(s.user.Active && c.Role == domain.Admin); last != nil {
+			return nil, last // no consent would help
+		}
+		return events, err
 	})
 }
 

@@ -14,18 +14,18 @@ func TestChangesOfAnAccountTakeEffectOnItsNextRequest(t *testing.T) {
 	w := newWorld(t)
 	admin := w.staff(t, domain.Admin, "admin@example.co.za")
 	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
-	changed, err := w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: clerk.User, Role: domain.Citizen})
+	changed, err := w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: clerk.User, Role: domain.SAPSLiaison})
 	ok(t, err)
-	if changed.Value.Role != domain.Citizen {
+	if changed.Value.Role != domain.SAPSLiaison {
 		t.Errorf("the role is %s", changed.Value.Role)
 	}
 	again, err := w.Authenticate(t.Context(), clerk)
 	ok(t, err)
-	if again.Role() != domain.Citizen {
+	if again.Role() != domain.SAPSLiaison {
 		t.Errorf("the next request has role %s", again.Role())
 	}
 	w.unchanged(t, func() {
-		same, err := w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: clerk.User, Role: domain.Citizen})
+		same, err := w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: clerk.User, Role: domain.SAPSLiaison})
 		ok(t, err)
 		if same.Position != changed.Position {
 			t.Errorf("unchanged gives position %d, want %d", same.Position, changed.Position)
@@ -40,6 +40,37 @@ func TestChangesOfAnAccountTakeEffectOnItsNextRequest(t *testing.T) {
 	_, err = w.Authenticate(t.Context(), clerk)
 	refused(t, err, domain.CodeSessionEnded) // the old session stays ended
 	w.signedIn(t, "CPT", "clerk@example.co.za")
+}
+
+// On every road: an account that is made, and one that changes its role.
+func TestNobodyIsMadeACitizenWithoutConsent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.staff(t, domain.Admin, "admin@example.co.za")
+	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
+	resident := w.citizen(t, "CPT", "resident@example.co.za")
+	for _, caller := range []commands.Call{admin, commands.System(w.cpt)} {
+		w.unchanged(t, func() {
+			_, err := w.CreateUser(t.Context(), caller, commands.CreateUser{
+				Email: "new@example.co.za", Password: password, FullName: "Somebody New", Role: domain.Citizen,
+			})
+			refused(t, err, domain.CodeConsentRequired)
+			_, err = w.ChangeRole(t.Context(), caller, commands.ChangeRole{User: clerk.User, Role: domain.Citizen})
+			refused(t, err, domain.CodeConsentRequired)
+			_, err = w.ChangeRole(t.Context(), caller, commands.ChangeRole{User: resident.User, Role: domain.Citizen})
+			ok(t, err) // who is one already stays one
+			_, err = w.ChangeRole(t.Context(), caller, commands.ChangeRole{User: admin.User, Role: domain.Citizen})
+			refused(t, err, domain.CodeLastAdmin)
+		})
+	}
+
+	_, err := w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: resident.User, Role: domain.FieldWorker})
+	ok(t, err)
+	back, err := w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: resident.User, Role: domain.Citizen})
+	ok(t, err) // whose consent stands may go back
+	if back.Value.Role != domain.Citizen {
+		t.Errorf("the role is %s", back.Value.Role)
+	}
 }
 
 func TestOnlyAdminsOfTheSameMunicipalityChangeAccounts(t *testing.T) {

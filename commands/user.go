@@ -34,7 +34,7 @@ type RegisterConsent struct {
 // idempotency_key_reused, subject_erased.
 func (h *Handler) Register(ctx context.Context, call Call, c Register) (Answer[domain.User], error) {
 	person := newPerson(c.Email, c.Password, c.FullName, c.Phone, c.PreferredLanguage)
-	person.Role = domain.Citizen
+	person.Role, person.Consented = domain.Citizen, true
 	if err := person.Validate(); err != nil {
 		return Answer[domain.User]{}, err
 	}
@@ -89,7 +89,8 @@ type CreateUser struct {
 }
 
 // CreateUser makes an account of staff in the caller's tenant. Errors: validation_failed, forbidden,
-// municipality_inactive, email_taken; of a repeat idempotency_key_reused, subject_erased.
+// consent_required (of a citizen), municipality_inactive, email_taken; of a repeat
+// idempotency_key_reused, subject_erased.
 func (h *Handler) CreateUser(ctx context.Context, call Call, c CreateUser) (Answer[domain.User], error) {
 	person := newPerson(c.Email, c.Password, c.FullName, c.Phone, c.PreferredLanguage)
 	person.Role = c.Role
@@ -100,7 +101,7 @@ func (h *Handler) CreateUser(ctx context.Context, call Call, c CreateUser) (Answ
 		return Answer[domain.User]{}, err
 	}
 
-	code, err := h.codeOf(ctx, call.Tenant)
+	code, err := h.CodeOf(ctx, call.Tenant)
 	if err != nil {
 		return Answer[domain.User]{}, err
 	}

@@ -1,7 +1,8 @@
 package domain
 
-// MaxReadSubjects is how many subjects a PersonalDataRead names; beyond it the filter stands for them.
-const MaxReadSubjects = 100
+// MaxReadSubjects is how many subjects a PersonalDataRead names: everybody on a page of whatever list, also of the audit,
+// whose entries may each show two people. For more, as in an export, the filter stands.
+const MaxReadSubjects = 200
 
 // PersonalDataRead says that an actor read other people's personal data: one per request, appended before the answer leaves
 // (POPIA s19, s22, s23(1)(b)).

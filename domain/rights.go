@@ -155,7 +155,9 @@ type Request struct {
 	Ground   Ground    // of a refusal
 	Details  Personal[FreeText]
 	Note     Personal[FreeText] // of who closed it
-	Position int64              // of the newest event about it
+	// Certificate is the id of the certificate of an erasure that was carried out; zero: none.
+	Certificate uuid.UUID
+	Position    int64 // of the newest event about it
 }
 
 // Hold is a retention hold.
@@ -189,6 +191,9 @@ func (s Rights) Evolve(r Recorded) Rights {
 		})
 	case *RequestFulfilled:
 		s.close(e.RequestID, r, RequestDone, "", e.Private)
+		if e.Kind == ErasureRequest { // which its fulfilment carries out, in the same append
+			s.certify(e.RequestID, r.AppendID)
+		}
 	case *RequestRefused:
 		s.close(e.RequestID, r, RequestDeclined, e.Ground, e.Private)
 	case *HoldPlaced:
@@ -208,6 +213,14 @@ func (s Rights) close(id RequestID, r Recorded, status RequestStatus, ground Gro
 	for i := range s.Requests {
 		if q := &s.Requests[i]; q.ID == id {
 			q.Status, q.Ground, q.ClosedAt, q.Note, q.Position = status, ground, r.EffectiveAt, note, r.Position
+		}
+	}
+}
+
+func (s Rights) certify(id RequestID, certificate uuid.UUID) {
+	for i := range s.Requests {
+		if q := &s.Requests[i]; q.ID == id {
+			q.Certificate = certificate
 		}
 	}
 }

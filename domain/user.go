@@ -176,6 +176,7 @@ type RegisterUser struct {
 	Email, FullName, Phone string
 	Password               string
 	PreferredLanguage      Language // empty: English
+	Consented              bool     // to platform_registration, in the same append: no citizen is without it
 }
 
 // Validate gives every fault of the input.
@@ -191,10 +192,13 @@ func (c RegisterUser) Validate() error {
 	return f.Err()
 }
 
-// Decide gives the event of a valid wish.
+// Decide gives the event of a valid wish. Error: consent_required, of a citizen.
 func (c RegisterUser) Decide() ([]Event, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
+	}
+	if c.Role == Citizen && !c.Consented {
+		return nil, Refuse(CodeConsentRequired, "Only staff are registered without consent; residents register themselves, with it.")
 	}
 	return []Event{&UserRegistered{
 		MunicipalityCode: c.MunicipalityCode, Role: c.Role, PreferredLanguage: cmp.Or(c.PreferredLanguage, English),
@@ -299,8 +303,9 @@ func DeactivationCause(history []Recorded) (cause string) {
 	return cause
 }
 
-// ChangeRole gives the event that gives the account another role, or none when it has that role.
-func (u User) ChangeRole(role Role) ([]Event, error) {
+// ChangeRole gives the event that gives the account another role, or none when it has that role. An account of staff rests on
+// their work, a citizen's on consent: consents is what the owner has decided by now.
+func (u User) ChangeRole(role Role, consents Consents) ([]Event, error) {
 	var f Faults
 	OneOf(&f, "role", role, Roles())
 	if err := f.Err(); err != nil {
@@ -311,6 +316,9 @@ func (u User) ChangeRole(role Role) ([]Event, error) {
 	}
 	if u.Role == role {
 		return nil, nil
+	}
+	if _, inForce := consents.InForce(PlatformRegistrationCode); role == Citizen && !inForce {
+		return nil, Refuse(CodeConsentRequired, "A citizen's account rests on consent, which this person has not given.")
 	}
 	return []Event{&UserRoleChanged{Role: Change[Role]{u.Role, role}}}, nil
 }

@@ -12,6 +12,7 @@ func thandi() domain.RegisterUser {
 	return domain.RegisterUser{
 		MunicipalityCode: "KZN225", Role: domain.Citizen, Email: "Thandi@example.co.za", FullName: "Thandi Nkosi",
 		Phone: "+27821234567", Password: "umuthi omkhulu", PreferredLanguage: domain.Zulu,
+		Consented: true,
 	}
 }
 
@@ -44,7 +45,7 @@ func TestRegisteringAUser(t *testing.T) {
 			func(e *domain.UserRegistered) { e.PreferredLanguage = domain.English },
 		},
 		"staff get their role": {
-			func(c *domain.RegisterUser) { c.Role = domain.SAPSLiaison },
+			func(c *domain.RegisterUser) { c.Role, c.Consented = domain.SAPSLiaison, false },
 			func(e *domain.UserRegistered) { e.Role = domain.SAPSLiaison },
 		},
 	} {

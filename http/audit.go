@@ -86,19 +86,10 @@ func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInpu
 		Operation: domain.Operation(in.Operation), Table: in.TableName, Record: optionalID(&f, "record_id", in.RecordID),
 		User: domain.UserID{UUID: optionalID(&f, "user_id", in.UserID)}, From: in.From, To: in.To,
 	}
-	asked := domain.TenantID{UUID: optionalID(&f, "tenant_id", in.TenantID)}
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	if reachOf(ctx) < everything {
-		if asked.IsZero() {
-			asked = call.Tenant
-		}
-		if asked != call.Tenant {
-			return nil, domain.Refuse(domain.CodeForbidden, "You may read the audit log of your own tenant only.")
-		}
-	}
-	scope, err := reports.ScopeOf(call.Tenant, asked)
+	scope, err := auditScope(ctx, call, in.TenantID)
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +101,25 @@ func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInpu
 		return nil, err
 	}
 	return &auditOutput{Body: listOf(list, auditOf)}, nil
+}
+
+// auditScope is what the caller sees of the municipality asked for: their own, or for SALGA's admins any, or all.
+func auditScope(ctx context.Context, call commands.Call, tenant string) (reports.AuditScope, error) {
+	var f domain.Faults
+	asked := domain.TenantID{UUID: optionalID(&f, "tenant_id", tenant)}
+	if err := f.Err(); err != nil {
+		return reports.AuditScope{}, err
+	}
+
+	if reachOf(ctx) < everything {
+		if asked.IsZero() {
+			asked = call.Tenant
+		}
+		if asked != call.Tenant {
+			return reports.AuditScope{}, domain.Refuse(domain.CodeForbidden, "You may read the audit log of your own tenant only.")
+		}
+	}
+	return reports.ScopeOf(call.Tenant, asked)
 }
 
 // named is the filter for the record of the read.

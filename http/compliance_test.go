@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -86,7 +87,7 @@ func TestAnOfficerAnswersTheRegulator(t *testing.T) {
 	}
 	if want := []string{
 		officer.id + " GET /api/v1/compliance/consents filter", officer.id + " GET /api/v1/compliance/consents filter",
-		officer.id + " GET /api/v1/compliance/consents filter", officer.id + " GET /api/v1/compliance/subjects/{id}/history subject",
+		officer.id + " GET /api/v1/compliance/subjects/{id}/history subject", // and not the export that lacked her
 		clerk.id + " GET /api/v1/consents subject",
 	}; !slices.Equal(routes, want) {
 		t.Errorf("looked: %q", routes)
@@ -177,12 +178,27 @@ func TestAnExportIsTheSameAgain(t *testing.T) {
 	if !strings.HasPrefix(table.header.Get("Content-Type"), "text/csv") || !strings.Contains(table.header.Get("Content-Disposition"), ".csv") {
 		t.Errorf("headers %v", table.header)
 	}
-	rows, err := csv.NewReader(strings.NewReader(table.raw)).ReadAll()
-	must(t, err)
+	if strings.Count(table.raw, "\n") != strings.Count(table.raw, "\r\n") {
+		t.Error("a line does not end in CR LF")
+	}
+	header, rows, end := sheet(t, table.raw)
+	if want := []string{"end", "12", whole.header.Get("Event-Position"), ""}; !slices.Equal(end, want) {
+		t.Errorf("the last record is %q, want %q", end, want)
+	}
+	if header[0] != "municipality" || rows[0][0] != "KZN225" {
+		t.Errorf("the municipality: %q %q", header[0], rows[0][0])
+	}
+	asked := get("format=csv&as_of=2026-01-01T02:00:00%2B02:00&position=" + whole.header.Get("Event-Position")).raw
+	if want := "\r\nend,0," + whole.header.Get("Event-Position") + ",2026-01-01T00:00:00.000000Z\r\n"; !strings.HasSuffix(asked, want) {
+		t.Errorf("as of an instant it ends in %q, want %q", asked, want)
+	}
 	for i, item := range items { // the three formats say the same
 		var line map[string]any
 		must(t, json.Unmarshal([]byte(lines[i]), &line))
-		for c, name := range rows[0] {
+		for c, name := range header {
+			if name == "municipality" {
+				continue
+			}
 			if _, known := item[name]; !known || fmt.Sprint(line[name]) != fmt.Sprint(item[name]) {
 				t.Errorf("row %d: %s is %v in json and %v in ndjson", i, name, item[name], line[name])
 			}
@@ -190,12 +206,12 @@ func TestAnExportIsTheSameAgain(t *testing.T) {
 			if item[name] == nil {
 				want = ""
 			}
-			if rows[i+1][c] != want {
-				t.Errorf("row %d: %s is %q in csv and %q in json", i, name, rows[i+1][c], want)
+			if rows[i][c] != want {
+				t.Errorf("row %d: %s is %q in csv and %q in json", i, name, rows[i][c], want)
 			}
 		}
-		if len(rows[0]) != len(item) {
-			t.Errorf("%d columns, %d fields", len(rows[0]), len(item))
+		if len(header) != len(item)+1 {
+			t.Errorf("%d columns, %d fields", len(header), len(item))
 		}
 	}
 
@@ -209,26 +225,60 @@ func TestAnExportIsTheSameAgain(t *testing.T) {
 	}
 }
 
+// sheet reads CSV as a spreadsheet does: the header, the records, and the last record, which counts them.
+func sheet(t *testing.T, raw string) (header []string, records [][]string, end []string) {
+	t.Helper()
+	raw, marked := strings.CutPrefix(raw, "\ufeff")
+	if !marked || !strings.HasSuffix(raw, "\r\n") {
+		t.Errorf("no byte order mark, or no line break at the end: %q", raw)
+	}
+	reader := csv.NewReader(strings.NewReader(raw))
+	reader.FieldsPerRecord = -1
+	all, err := reader.ReadAll()
+	must(t, err)
+	last := len(all) - 1
+	if end = all[last]; end[0] != "end" || len(end) != 4 || end[1] != fmt.Sprint(last-1) {
+		t.Errorf("the last of %d records is %q", last, end)
+	}
+	return all[0], all[1:last], end
+}
+
 // A municipality's own words may begin with what a spreadsheet runs.
 func TestACellIsNeverAFormula(t *testing.T) {
 	t.Parallel()
-	for i, formula := range []string{`=HYPERLINK("http://x.invalid";"y")`, "+1+1", "-2", "@SUM(1)", "\t=1", "plain, with \"quotes\"\nand lines"} {
+	for _, cell := range []struct{ text, want string }{
+		{`=HYPERLINK("http://x.invalid";"y")`, "'"},
+		{"+1+1", "'"},
+		{"-2", "'"},
+		{"@SUM(1)", "'"},
+		{"\t=1", "'"},
+		{"\r=1", "'"},
+		{"\n=1", "'"},
+		{"＝1+1", "'"},
+		{"plain, with \"quotes\"\nand lines", ""},
+		{"first;=1+1", ""}, // quoted, so that it stays one cell where cells are parted at semicolons
+		{"waarin u nie geïdentifiseer kan word nie", ""},
+		{"Ṱhilivhali Ḽiṋ Ṅwana", ""},
+	} {
 		var out strings.Builder
-		x, err := apphttp.NewConsentExport(&out, apphttp.CSV, 7, time.Time{}, true)
+		x, err := apphttp.NewConsentExport(&out, apphttp.ConsentDocument{
+			Format: apphttp.CSV, Municipality: "CPT", Position: 7, People: true,
+		})
 		must(t, err)
-		must(t, x.Write(domain.Consent{Wording: formula}, apphttp.Revealed{FullName: formula}))
+		must(t, x.Write(domain.Consent{Wording: cell.text}, apphttp.Revealed{FullName: cell.text}))
 		must(t, x.Close())
-		rows, err := csv.NewReader(strings.NewReader(out.String())).ReadAll()
-		must(t, err)
-		want := "'" + formula
-		if i == 5 {
-			want = formula
+
+		header, rows, _ := sheet(t, out.String())
+		for column, got := range map[string]string{
+			"purpose_description": rows[0][slices.Index(header, "purpose_description")],
+			"full_name":           rows[0][slices.Index(header, "full_name")],
+		} {
+			if got != cell.want+cell.text {
+				t.Errorf("%s: %q became %q", column, cell.text, got)
+			}
 		}
-		if got := rows[1][3]; got != want {
-			t.Errorf("%q became %q", formula, got)
-		}
-		if got := rows[1][len(rows[1])-3]; got != want {
-			t.Errorf("a name %q became %q", formula, got)
+		if quoted := `"` + cell.want + strings.ReplaceAll(cell.text, `"`, `""`) + `"`; strings.Count(out.String(), quoted) != 2 {
+			t.Errorf("%q is not quoted: %s", cell.text, out.String())
 		}
 	}
 }
@@ -277,6 +327,56 @@ func TestAnExportThatFailsIsNotTakenForAWholeOne(t *testing.T) {
 	}
 }
 
+// exchange sends a request of a version of HTTP without a body over a socket of its own, and reads until the answer's end or
+// the connection's.
+func (w *world) exchange(version, path, token string) (string, error) {
+	w.t.Helper()
+	conn := dialAPI(w.t, w.api)
+	_, err := fmt.Fprintf(conn, "GET %s HTTP/%s\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n", path, version, token)
+	must(w.t, err)
+	raw, err := io.ReadAll(conn)
+	return string(raw), err
+}
+
+// To a client of HTTP/1.0, such as nginx as a proxy by default, the end of the connection is the end of the answer.
+func TestACutExportDoesNotLookWholeToAnyHop(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	officer := w.staff(domain.Manager, "KZN225")
+	for i := range 400 { // more than what is buffered
+		w.define(w.tenants["KZN225"], fmt.Sprintf("purpose_%d", i))
+		officer.send("POST", "/api/v1/consents", fmt.Sprintf(`{"purpose":"purpose_%d","language":"en","consented":true}`, i)).want(201)
+		w.later(2 * time.Second)
+	}
+	ends := map[string]string{"json": `],"count":400}`, "csv": "\r\nend,400,", "ndjson": `{"end":true,"count":400,`}
+	for format, end := range ends {
+		for _, version := range []string{"1.0", "1.1"} {
+			for why, failure := range map[string]func() error{
+				"an error": func() error { return errors.New("deliberate") },
+				"a panic":  func() error { panic("deliberate") },
+			} {
+				left := 350
+				w.reports.between = func() error {
+					if left--; left < 0 {
+						return failure()
+					}
+					return nil
+				}
+				raw, err := w.exchange(version, "/api/v1/compliance/consents?format="+format, officer.access)
+				if !errors.Is(err, syscall.ECONNRESET) || strings.Contains(raw, end) || !strings.Contains(raw, " 200 OK\r\n") {
+					t.Errorf("%s over HTTP/%s, cut by %s: %d bytes, %v", format, version, why, len(raw), err)
+				}
+			}
+
+			w.reports.between = nil
+			raw, err := w.exchange(version, "/api/v1/compliance/consents?format="+format, officer.access)
+			if err != nil || !strings.Contains(raw, end) {
+				t.Errorf("%s over HTTP/%s, whole: %d bytes, %v", format, version, len(raw), err)
+			}
+		}
+	}
+}
+
 func TestOnlySomeExportsRunAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -297,6 +397,15 @@ func TestOnlySomeExportsRunAtOnce(t *testing.T) {
 	if a.header.Get("Event-Position") != "" || a.header.Get("Content-Disposition") != "" {
 		t.Errorf("headers of a success: %v", a.header)
 	}
+	looked := 0
+	for _, e := range w.store.events() {
+		if _, is := e.Event.(*domain.PersonalDataRead); is {
+			looked++
+		}
+	}
+	if looked != 4 {
+		t.Errorf("%d looks are recorded, want those of the 4 that run: who was refused saw nobody", looked)
+	}
 	close(end)
 	for range 4 {
 		if status := <-ended; status != 200 {
@@ -305,4 +414,58 @@ func TestOnlySomeExportsRunAtOnce(t *testing.T) {
 	}
 	go func() { <-running }()
 	officer.send("GET", "/api/v1/compliance/consents", "").want(200)
+}
+
+// The issue's own example: somebody who registered a minute ago was told of looks from before.
+func TestNobodyIsToldOfLooksThatCannotHaveCoveredThem(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	w.define(domain.PlatformTenant(), "library")
+	officer := w.staff(domain.Manager, "KZN225")
+	early := w.citizen("early@example.org")
+	before := officer.send("GET", "/api/v1/compliance/consents", "").want(200).header.Get("Event-Position")
+	officer.send("GET", "/api/v1/users", "", "Min-Event-Position", w.head()).want(200)
+	officer.send("GET", "/api/v1/audit-logs", "").want(200)
+	instant := time.Now().UTC().Format(time.RFC3339Nano)
+
+	thandi := w.citizen("thandi@example.org")
+	thandi.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":true}`).want(201)
+	told := func(p *person) (routes []string) {
+		t.Helper()
+		mine := p.send("GET", "/api/v1/data-rights/my-data", "").want(200)
+		for _, look := range mine.json["reads"].([]any) {
+			routes = append(routes, fmt.Sprint(look.(map[string]any)["route"]))
+		}
+		if recipients := mine.json["recipients"].([]any); len(recipients) != min(len(routes), 1) {
+			t.Errorf("recipients %v, of %d looks", recipients, len(routes))
+		}
+		if exposed := len(officer.reads("subject_id=" + p.id)); exposed != len(routes) {
+			t.Errorf("the exposure tells of %d looks, the person is told of %q", exposed, routes)
+		}
+		return routes
+	}
+	if routes := told(thandi); len(routes) != 0 {
+		t.Errorf("told of looks from before she was: %q", routes)
+	}
+
+	for _, query := range []string{"position=" + before, "purpose=library", "as_of=" + instant, "known_at=" + instant, "as_of=" + instant + "&format=csv"} {
+		officer.send("GET", "/api/v1/compliance/consents?"+query, "").want(200)
+	}
+	if routes := told(thandi); len(routes) != 0 {
+		t.Errorf("told of exports that lack her: %q", routes)
+	}
+	officer.send("GET", "/api/v1/compliance/consents?purpose=newsletter", "").want(200)
+	officer.send("GET", "/api/v1/compliance/consents", "").want(200)
+	if routes := told(thandi); len(routes) != 2 {
+		t.Errorf("told of %q, want both exports that she is in", routes)
+	}
+	if routes := told(early); len(routes) < 4 {
+		t.Errorf("who was there all along is told of %q", routes)
+	}
+
+	thandi.erase()
+	if exposed := officer.reads("subject_id=" + thandi.id); len(exposed) != 2 {
+		t.Errorf("once she is erased the exposure tells of %v", exposed)
+	}
 }

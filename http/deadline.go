@@ -2,6 +2,8 @@ package http
 
 import (
 	"context"
+	"errors"
+	"net"
 	"net/http"
 	"time"
 )
@@ -59,8 +61,12 @@ func (s *server) eachPage(ctx context.Context) (paged context.Context, renew, en
 func (s *server) pace(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := &paced{ResponseWriter: w, control: http.NewResponseController(w), patience: s.config.RequestTimeout}
+		p.socket, _ = r.Context().Value(connectionKey{}).(net.Conn)
 		p.renew(s.config.RequestTimeout + p.patience) // also in place of what the connection's last request left
 		next.ServeHTTP(p, r)
+		if !p.arrived() {
+			cut(w)
+		}
 	})
 }
 
@@ -69,6 +75,9 @@ type paced struct {
 	http.ResponseWriter
 	control  *http.ResponseController
 	patience time.Duration
+	socket   net.Conn // nil: not known
+	written  int
+	failed   bool
 }
 
 // Unwrap is for http.ResponseController.
@@ -78,13 +87,33 @@ func (p *paced) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 func (p *paced) Write(b []byte) (written int, err error) {
 	for {
 		piece := b[:min(len(b), pieceSize)]
+		if p.written <= held && p.written+len(piece) > held {
+			setLinger(p.socket, 0) // until all of it has arrived
+		}
 		p.renew(p.patience)
 		n, err := p.ResponseWriter.Write(piece)
-		written += n
+		written, p.written = written+n, p.written+n
+		p.failed = p.failed || (err != nil && !errors.Is(err, http.ErrBodyNotAllowed))
 		if b = b[len(piece):]; err != nil || len(b) == 0 {
 			return written, err
 		}
 	}
+}
+
+// held is what net/http may keep back of an answer until it is whole. What is not longer than that is sent with its length.
+const held = 2 << 10 // bytes
+
+// arrived sends what net/http kept back, and tells whether the network took all of the answer.
+func (p *paced) arrived() bool {
+	if !p.failed && p.written > held {
+		p.renew(p.patience)
+		err := p.control.Flush()
+		p.failed = err != nil && !errors.Is(err, http.ErrNotSupported)
+	}
+	if !p.failed {
+		setLinger(p.socket, -1)
+	}
+	return !p.failed
 }
 
 func (p *paced) renew(after time.Duration) {

@@ -3,12 +3,15 @@ package http_test
 import (
 	"bufio"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,6 +121,31 @@ func TestAnAnswerThatIsNotReadLetsGo(t *testing.T) {
 	}
 }
 
+// Whatever the answer, not an export alone: half of it must not be taken for a whole one.
+func TestAnAnswerThatIsGivenUpDoesNotLookWholeToAnyHop(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *apphttp.Config) { c.RequestTimeout = time.Second })
+	for _, version := range []string{"1.0", "1.1"} {
+		ended := make(chan struct{})
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(to http.ResponseWriter, r *http.Request) {
+			defer close(ended)
+			w.api.ServeHTTP(&repeated{to, 4000}, r)
+		}))
+		server.Config.ConnContext = apphttp.OnConnection
+		server.Start()
+		t.Cleanup(server.Close)
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
+		must(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		_, err = fmt.Fprintf(conn, "GET /openapi.json HTTP/%s\r\nHost: x\r\n\r\n", version)
+		must(t, err)
+		<-ended
+		if raw, err := io.ReadAll(conn); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("HTTP/%s: %d bytes, %v", version, len(raw), err)
+		}
+	}
+}
+
 // repeated makes an answer larger than what a network takes unread.
 type repeated struct {
 	http.ResponseWriter
@@ -136,7 +164,7 @@ func (r *repeated) Write(b []byte) (int, error) {
 }
 
 // dialAPI serves over a real socket, and returns a connection to it.
-func dialAPI(t *testing.T, handler http.Handler) net.Conn {
+func dialAPI(t testing.TB, handler http.Handler) net.Conn {
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)

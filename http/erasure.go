@@ -101,6 +101,38 @@ func (s *server) eraseMe(ctx context.Context, call commands.Call, in *eraseInput
 	return out, nil
 }
 
+type certificatesInput struct {
+	Paging
+
+	TenantID string `query:"tenant_id" doc:"The own one; SALGA's admins may name another or none for all."`
+}
+
+type certificatesOutput struct {
+	Body listBody[CertificateBody]
+}
+
+// certificates lists the certificates of erasures, newest first: to compare after a restore.
+func (s *server) certificates(ctx context.Context, call commands.Call, in *certificatesInput) (*certificatesOutput, error) {
+	scope, err := auditScope(ctx, call, in.TenantID)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.config.Reports.Certificates(ctx, scope, in.page())
+	if err != nil {
+		return nil, err
+	}
+
+	out := certificatesOutput{Body: listBody[CertificateBody]{Items: []CertificateBody{}, Next: orNull(list.Next)}}
+	for _, id := range list.Items {
+		a, err := s.config.Commands.Certificate(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		out.Body.Items = append(out.Body.Items, certificateBodyOf(a))
+	}
+	return &out, nil
+}
+
 type certificateInput struct {
 	ID string `path:"id"`
 }

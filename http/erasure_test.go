@@ -3,6 +3,8 @@ package http_test
 import (
 	"fmt"
 	"net/url"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -178,6 +180,29 @@ func TestWhoCannotSignInIsErasedOnARequest(t *testing.T) {
 		t.Errorf("fulfilled: %s, repeated: %s", done.raw, again.raw)
 	}
 	admin.send("POST", one+"/fulfil", "").want(200) // a second time changes nothing
+
+	certificate := w.send("GET", "/api/v1/data-rights/certificates/"+done.text("certificate_id"), "").want(200)
+	if certificate.text("request_id") != asked.text("id") || certificate.text("subject_id") != p.id || certificate.text("cause") != "request" {
+		t.Errorf("the certificate that the answer names: %s", certificate.raw)
+	}
+	for path, list := range map[string][]any{
+		"requests": officer.send("GET", "/api/v1/data-rights/requests?status=fulfilled", "").want(200).json["items"].([]any),
+		"subject":  officer.send("GET", "/api/v1/data-rights/subject?subject_id="+p.id, "").want(200).json["requests"].([]any),
+	} {
+		for _, item := range list {
+			request := item.(map[string]any)
+			if carriedOut := request["id"] == asked.text("id"); carriedOut != (request["certificate_id"] == done.text("certificate_id")) {
+				t.Errorf("%s: the certificate of %v", path, request)
+			}
+		}
+	}
+	listed := officer.send("GET", "/api/v1/data-rights/certificates", "").want(200).items()
+	if len(listed) != 1 || fmt.Sprint(listed[0]) != fmt.Sprint(certificate.json) {
+		t.Errorf("listed: %v, alone: %v", listed, certificate.json)
+	}
+	if asked.json["certificate_id"] != nil {
+		t.Errorf("a request that was only lodged: %s", asked.raw)
+	}
 	admin.send("POST", one+"/refuse", `{"ground":"unfounded"}`).wantProblem(409, domain.CodeRequestClosed)
 	for _, raw := range w.looks(p, officer, w.staff(domain.Admin, "SALGA")) {
 		for _, mark := range marks() {
@@ -186,6 +211,46 @@ func TestWhoCannotSignInIsErasedOnARequest(t *testing.T) {
 			}
 		}
 	}
+}
+
+// After a restore the list is compared with the certificates that were issued.
+func TestCertificatesAreListedAndPaged(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	officer, stranger, platform := w.staff(domain.Manager, "KZN225"), w.staff(domain.Manager, "CPT"), w.staff(domain.Admin, "SALGA")
+	var issued []string
+	for i := range 3 {
+		issued = append(issued, w.citizen(fmt.Sprintf("p%d@example.org", i)).erase().text("certificate_id"))
+	}
+	slices.Reverse(issued)
+
+	listed := func(p *person, query string) (ids []string) {
+		t.Helper()
+		for after := ""; ; {
+			page := p.send("GET", "/api/v1/data-rights/certificates?limit=2&after="+after+query, "").want(200)
+			for _, item := range page.items() {
+				ids = append(ids, item["certificate_id"].(string))
+			}
+			if after = page.text("next"); after == "" {
+				return ids
+			}
+		}
+	}
+	for name, got := range map[string][]string{
+		"a manager":              listed(officer, ""),
+		"SALGA of all":           listed(platform, ""),
+		"SALGA of one":           listed(platform, "&tenant_id="+officer.tenant),
+		"a manager, by the name": listed(officer, "&tenant_id="+officer.tenant),
+	} {
+		if !slices.Equal(got, issued) {
+			t.Errorf("%s sees %v, want %v", name, got, issued)
+		}
+	}
+	if got := append(listed(stranger, ""), listed(platform, "&tenant_id="+stranger.tenant)...); len(got) != 0 {
+		t.Errorf("of another municipality: %v", got)
+	}
+	stranger.send("GET", "/api/v1/data-rights/certificates?tenant_id="+officer.tenant, "").wantProblem(403, domain.CodeForbidden)
+	officer.send("GET", "/api/v1/data-rights/certificates?after=rubbish", "").wantProblem(422, domain.CodeInvalid)
 }
 
 func TestATrailIsNotErased(t *testing.T) {
@@ -352,10 +417,21 @@ func TestMyDataIsEverythingAboutMe(t *testing.T) {
 	}
 	for language, title := range map[string]string{"en": "Your personal data", "zu": "Imininingwane yakho yomuntu siqu", "af": "U persoonlike data"} {
 		page := p.send("GET", "/api/v1/data-rights/my-data/page?language="+language, "").want(200)
-		for _, text := range []string{title, `lang="` + language + `"`, "Renamed-Marked", "Iphephandaba.", "GET /api/v1/users", "marked reason"} {
+		for _, text := range []string{
+			title, `lang="` + language + `"`, "Renamed-Marked", "Iphephandaba.", "marked reason", "marked details", "marked hold", "Marked Guardian",
+			`name="viewport"`, "Africa/Johannesburg", "SAST", "Municipality KZN225",
+		} {
 			if !strings.Contains(page.raw, text) {
 				t.Errorf("%s: %q is missing: %s", language, text, page.raw)
 			}
+		}
+		for _, raw := range []string{"map[", "+0000", " UTC", "GET /", "sms_alert", "field_worker", "_at<", ".v1", "{", "citizen<", "<nil>"} {
+			if _, body, _ := strings.Cut(page.raw, "</style>"); strings.Contains(body, raw) {
+				t.Errorf("%s: %q is for programs: %s", language, raw, body)
+			}
+		}
+		if id := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-`).FindString(page.raw); id != "" {
+			t.Errorf("%s: an id shows: %s", language, id)
 		}
 		if strings.Contains(page.raw, "ZgotmplZ") || !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") {
 			t.Errorf("%s: %s", language, page.header.Get("Content-Type"))
@@ -373,6 +449,27 @@ func TestMyDataIsEverythingAboutMe(t *testing.T) {
 		t.Errorf("for who has no account to fetch it with: %s", given.raw)
 	}
 	officer.send("GET", "/api/v1/data-rights/requests/"+uuid.NewString()+"/data", "").wantProblem(404, domain.CodeNotFound)
+
+	page := officer.send("GET", "/api/v1/data-rights/requests/"+asked.text("id")+"/data/page", "").want(200)
+	if !strings.Contains(page.raw, "Renamed-Marked") || !strings.Contains(page.raw, `<html lang="zu">`) {
+		t.Errorf("the page for who has no account, in their language: %s", page.raw)
+	}
+	if n := len(officer.reads("subject_id=" + p.id + "&from=" + asked.text("lodged_at"))); n != 2 {
+		t.Errorf("%d looks are recorded, want that for the page, too", n)
+	}
+	if policy := page.header.Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "'sha256-") {
+		t.Errorf("the policy is %q", policy)
+	}
+	officer.send("GET", "/api/v1/data-rights/requests/"+uuid.NewString()+"/data/page", "").wantProblem(404, domain.CodeNotFound)
+	p.erase()
+	gone := officer.send("GET", "/api/v1/data-rights/requests/"+asked.text("id")+"/data/page?lang=en", "").want(200)
+	if strings.Contains(gone.raw, "Renamed-Marked") || !strings.Contains(gone.raw, "data was erased") {
+		t.Errorf("the page of who is erased: %s", gone.raw)
+	}
+	if keep := os.Getenv("KEEP_PAGES"); keep != "" {
+		must(t, os.WriteFile(keep+"/erased.html", []byte(gone.raw), 0o600))
+		must(t, os.WriteFile(keep+"/zu.html", []byte(page.raw), 0o600))
+	}
 }
 
 // tenantsLog reads every event of a tenant.

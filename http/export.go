@@ -47,44 +47,58 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 	if q.Position, err = s.config.Reports.Resolve(ctx, call.Tenant, in.KnownAt, in.Position); err != nil {
 		return nil, err
 	}
-	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(whenever(in.AsOf)), "position": position(q.Position)}
-	if err := s.recordReadOfAll(ctx, call, "consents", filter); err != nil {
+	municipality, err := s.config.Commands.CodeOf(ctx, call.Tenant)
+	if err != nil {
 		return nil, err
 	}
-	format := Format(in.Format)
+
+	release, err := s.beginExport()
+	if err != nil {
+		return nil, err // and nobody was seen
+	}
+	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(whenever(in.AsOf)), "position": position(q.Position)}
+	if err := s.recordReadOfAll(ctx, call, "consents", filter); err != nil {
+		release()
+		return nil, err
+	}
+	of := ConsentDocument{Format: Format(in.Format), Municipality: municipality, Position: q.Position, AsOf: q.At}
 	out := &exportOutput{
-		Position: position(q.Position), ContentType: format.mediaType(),
-		Disposition: fmt.Sprintf(`attachment; filename="consents-%d.%s"`, q.Position, format),
+		Position: position(q.Position), ContentType: of.Format.mediaType(),
+		Disposition: fmt.Sprintf(`attachment; filename="consents-%d.%s"`, q.Position, of.Format),
 	}
 	out.Body = func(c huma.Context) {
+		defer release()
 		_, w := humachi.Unwrap(c)
-		s.stream(ctx, call, q, format, w)
+		s.stream(ctx, call, q, of, w)
 	}
 	return out, nil
 }
 
-// stream writes the export. What fails before the first byte is a problem like any other; after it only the connection can say so.
-func (s *server) stream(ctx context.Context, call commands.Call, q reports.ReplayQuery, format Format, w http.ResponseWriter) {
+// beginExport lets one more export run, until it is released.
+func (s *server) beginExport() (release func(), err error) {
 	select {
 	case s.exports <- struct{}{}:
-		defer func() { <-s.exports }()
+		return func() { <-s.exports }, nil
 	default:
-		s.refuse(ctx, w, domain.Refuse(domain.CodeOverloaded, "Enough exports are running; try again later."))
-		return
+		return nil, domain.Refuse(domain.CodeOverloaded, "Enough exports are running; try again later.")
 	}
+}
+
+// stream writes the export. What fails before the first byte is a problem like any other; after it only the connection can say so.
+func (s *server) stream(ctx context.Context, call commands.Call, q reports.ReplayQuery, of ConsentDocument, w http.ResponseWriter) {
 	ctx, renew, end := s.eachPage(ctx)
 	defer end()
 	q.Page = renew
 
 	out := &progress{to: w, renew: renew}
-	err := s.replay(ctx, call, q, format, out)
+	err := s.replay(ctx, call, q, of, out)
 	switch {
 	case err == nil:
 	case !out.began:
 		s.refuse(ctx, w, err)
 	default:
 		s.log(ctx, slog.LevelWarn, "an export was cut off", err)
-		panic(http.ErrAbortHandler)
+		cut(w)
 	}
 }
 
@@ -96,8 +110,8 @@ func (s *server) refuse(ctx context.Context, w http.ResponseWriter, err error) {
 	s.problemOf(ctx, err, nil).write(w)
 }
 
-func (s *server) replay(ctx context.Context, call commands.Call, q reports.ReplayQuery, format Format, w io.Writer) error {
-	x, err := NewConsentExport(w, format, q.Position, q.At, false)
+func (s *server) replay(ctx context.Context, call commands.Call, q reports.ReplayQuery, of ConsentDocument, w io.Writer) error {
+	x, err := NewConsentExport(w, of)
 	if err != nil {
 		return err
 	}

@@ -2,13 +2,13 @@ package http
 
 import (
 	"bufio"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -21,7 +21,7 @@ type Format string
 // The formats of an export.
 const (
 	JSON   Format = "json"   // one object: position, as_of, items, count
-	CSV    Format = "csv"    // RFC 4180, UTF-8, with a header line; what a spreadsheet would take for a formula is quoted
+	CSV    Format = "csv"    // for spreadsheets, see csvLine; the last record is end,COUNT,POSITION,AS_OF
 	NDJSON Format = "ndjson" // one object a line; the last line is {"end":true,"count":…,"position":…}
 )
 
@@ -44,7 +44,7 @@ func (f Format) schema() *huma.Schema {
 	}
 	switch f {
 	case CSV:
-		return &huma.Schema{Type: huma.TypeString, Description: "A header line with the names of a consent's fields, and a line for each consent."}
+		return &huma.Schema{Type: huma.TypeString, Description: csvDescription}
 	case NDJSON:
 		return &huma.Schema{Type: huma.TypeString, Description: `A consent a line; the last line is {"end":true,"count":…,"position":…}.`}
 	default:
@@ -58,18 +58,28 @@ func (f Format) schema() *huma.Schema {
 	}
 }
 
+const csvDescription = "For spreadsheets: UTF-8 with a byte order mark, lines that end in CR LF, every text quoted, and an apostrophe " +
+	"before what a spreadsheet would run as a formula. A header, a line for each consent, and a last record of four fields: " +
+	"end, the number of consents, the position, as_of as asked for. A file without it was cut off."
+
 // ConsentExport writes the consents of a replay as one document, each as it comes. The same consents at the same position give
-// the same bytes, over HTTP and on the command line. A document that was not ended by Close is recognisably cut off in JSON and
-// NDJSON. It fails as the writer below fails.
+// the same bytes, over HTTP and on the command line. A document that was not ended by Close is recognisably cut off in every
+// format. It fails as the writer below fails.
 type ConsentExport struct {
-	format   Format
-	position int64
-	people   bool // each row tells who the subject is
-	out      *bufio.Writer
-	json     *json.Encoder // onto out
-	csv      *csv.Writer   // onto out
-	columns  []csvColumn
-	count    int64
+	of      ConsentDocument
+	out     *bufio.Writer
+	json    *json.Encoder // onto out
+	columns []csvColumn
+	count   int64
+}
+
+// ConsentDocument says which document of consents to write.
+type ConsentDocument struct {
+	Format       Format
+	Municipality string    // its code, a column of CSV
+	Position     int64     // what was known
+	AsOf         time.Time // what held at this instant; zero: at the end of what was known
+	People       bool      // each row tells who the subject is
 }
 
 // Revealed is who the subject of a consent is; of somebody whose data was erased, each field says so.
@@ -85,43 +95,47 @@ type exportRow struct {
 	Person *Revealed `json:"person,omitempty"`
 }
 
-// NewConsentExport begins a document about the state at a position, as of an instant; the zero instant is the end of what was
-// known. With people, every row tells who the subject is.
-func NewConsentExport(w io.Writer, format Format, position int64, asOf time.Time, people bool) (*ConsentExport, error) {
-	x := &ConsentExport{format: format, position: position, people: people, out: bufio.NewWriterSize(w, exportBuffer)}
-	x.json, x.csv, x.columns = json.NewEncoder(x.out), csv.NewWriter(x.out), csvColumns(people)
+// NewConsentExport begins a document.
+func NewConsentExport(w io.Writer, of ConsentDocument) (*ConsentExport, error) {
+	x := &ConsentExport{of: of, out: bufio.NewWriterSize(w, exportBuffer), columns: csvColumns(of)}
+	x.json = json.NewEncoder(x.out)
 	x.json.SetEscapeHTML(false)
-	switch format {
+
+	switch of.Format {
 	case JSON:
-		when, err := json.Marshal(whenever(asOf))
+		when, err := json.Marshal(whenever(of.AsOf))
 		if err != nil {
 			return nil, err
 		}
-		_, err = fmt.Fprintf(x.out, "{\"position\":%d,\"as_of\":%s,\"items\":[\n", position, when)
+		_, err = fmt.Fprintf(x.out, "{\"position\":%d,\"as_of\":%s,\"items\":[\n", of.Position, when)
 		return x, err
 	case CSV:
-		return x, x.csv.Write(x.cells(func(c csvColumn) string { return c.name }))
+		return x, x.header()
 	case NDJSON:
 		return x, nil
 	default:
-		return nil, fmt.Errorf("no such format: %q", format)
+		return nil, fmt.Errorf("no such format: %q", of.Format)
 	}
 }
 
 // exportBuffer is how much is written at once: large enough that a slow line costs few calls.
 const exportBuffer = 32 << 10
 
-// Write adds one consent; who its subject is only if the export was begun with people.
+// Write adds one consent; who its subject is only if the document tells of people.
 func (x *ConsentExport) Write(c domain.Consent, person Revealed) error {
 	row := exportRow{consentBody: consentOf(c)}
-	if x.people {
+	if x.of.People {
 		row.Person = &person
 	}
 	x.count++
 	switch {
-	case x.format == CSV:
-		return x.csv.Write(x.cells(func(c csvColumn) string { return harmless(c.of(row)) }))
-	case x.format == JSON && x.count > 1:
+	case x.of.Format == CSV:
+		cells := make([]string, len(x.columns))
+		for i, column := range x.columns {
+			cells[i] = column.of(row)
+		}
+		return x.line(cells...)
+	case x.of.Format == JSON && x.count > 1:
 		if err := x.out.WriteByte(','); err != nil {
 			return err
 		}
@@ -129,25 +143,16 @@ func (x *ConsentExport) Write(c domain.Consent, person Revealed) error {
 	return x.json.Encode(row) // and a line break
 }
 
-func (x *ConsentExport) cells(of func(csvColumn) string) []string {
-	cells := make([]string, len(x.columns))
-	for i, c := range x.columns {
-		cells[i] = of(c)
-	}
-	return cells
-}
-
 // Close ends the document and writes what is buffered. It does not close the writer below.
 func (x *ConsentExport) Close() error {
 	var err error
-	switch x.format {
+	switch x.of.Format {
 	case JSON:
 		_, err = fmt.Fprintf(x.out, "],\"count\":%d}\n", x.count)
 	case NDJSON:
-		_, err = fmt.Fprintf(x.out, "{\"end\":true,\"count\":%d,\"position\":%d}\n", x.count, x.position)
+		_, err = fmt.Fprintf(x.out, "{\"end\":true,\"count\":%d,\"position\":%d}\n", x.count, x.of.Position)
 	case CSV:
-		x.csv.Flush()
-		err = x.csv.Error()
+		err = x.line("end", strconv.FormatInt(x.count, 10), position(x.of.Position), printed(whenever(x.of.AsOf)))
 	}
 	if err != nil {
 		return err
@@ -155,45 +160,77 @@ func (x *ConsentExport) Close() error {
 	return x.out.Flush()
 }
 
-// csvColumns are the columns of CSV: the fields of a consent, and of a person, under their names in JSON.
-func csvColumns(people bool) []csvColumn {
+// header begins CSV with what tells a spreadsheet that it is UTF-8, and the names of the columns.
+func (x *ConsentExport) header() error {
+	const byteOrderMark = "\ufeff"
+	if _, err := x.out.WriteString(byteOrderMark); err != nil {
+		return err
+	}
+	names := make([]string, len(x.columns))
+	for i, column := range x.columns {
+		names[i] = quoted(column.name)
+	}
+	return x.line(names...)
+}
+
+// line writes one record of CSV.
+func (x *ConsentExport) line(cells ...string) error {
+	_, err := x.out.WriteString(strings.Join(cells, ",") + "\r\n")
+	return err
+}
+
+// csvColumns are the columns of CSV: the municipality, and the fields of a consent, and of a person, under their names in JSON.
+func csvColumns(of ConsentDocument) []csvColumn {
 	columns := []csvColumn{
-		{"id", func(r exportRow) string { return r.ID.String() }},
-		{"subject_id", func(r exportRow) string { return r.SubjectID.String() }},
-		{"purpose", func(r exportRow) string { return r.Purpose }},
-		{"purpose_description", func(r exportRow) string { return r.PurposeDescription }},
-		{"language", func(r exportRow) string { return string(r.Language) }},
+		text("municipality", func(exportRow) string { return of.Municipality }),
+		text("id", func(r exportRow) string { return r.ID.String() }),
+		text("subject_id", func(r exportRow) string { return r.SubjectID.String() }),
+		text("purpose", func(r exportRow) string { return r.Purpose }),
+		text("purpose_description", func(r exportRow) string { return r.PurposeDescription }),
+		text("language", func(r exportRow) string { return string(r.Language) }),
 		{"consented", func(r exportRow) string { return strconv.FormatBool(r.Consented) }},
-		{"consented_at", func(r exportRow) string { return printed(r.ConsentedAt) }},
+		text("consented_at", func(r exportRow) string { return printed(r.ConsentedAt) }),
 		{"withdrawn", func(r exportRow) string { return strconv.FormatBool(r.Withdrawn) }},
-		{"withdrawn_at", func(r exportRow) string { return printed(r.WithdrawnAt) }},
-		{"channel", func(r exportRow) string { return string(r.Channel) }},
-		{"given_at", func(r exportRow) string { return printed(&r.GivenAt) }},
-		{"recorded_at", func(r exportRow) string { return printed(&r.RecordedAt) }},
+		text("withdrawn_at", func(r exportRow) string { return printed(r.WithdrawnAt) }),
+		text("channel", func(r exportRow) string { return string(r.Channel) }),
+		text("given_at", func(r exportRow) string { return printed(&r.GivenAt) }),
+		text("recorded_at", func(r exportRow) string { return printed(&r.RecordedAt) }),
 		{"notice_version", func(r exportRow) string { return strconv.Itoa(r.NoticeVersion) }},
-		{"sha256", func(r exportRow) string { return r.SHA256 }},
-		{"given_by", func(r exportRow) string { return r.GivenBy }},
-		{"recorded_by", func(r exportRow) string { return printed(r.RecordedBy) }},
-		{"evidence_sha256", func(r exportRow) string { return printed(r.EvidenceSHA256) }},
+		text("sha256", func(r exportRow) string { return r.SHA256 }),
+		text("given_by", func(r exportRow) string { return r.GivenBy }),
+		text("recorded_by", func(r exportRow) string { return printed(r.RecordedBy) }),
+		text("evidence_sha256", func(r exportRow) string { return printed(r.EvidenceSHA256) }),
 		{"position", func(r exportRow) string { return position(r.Position) }},
 	}
-	if people {
+	if of.People {
 		columns = append(columns,
-			csvColumn{"full_name", func(r exportRow) string { return r.Person.FullName }},
-			csvColumn{"email", func(r exportRow) string { return r.Person.Email }},
-			csvColumn{"phone", func(r exportRow) string { return r.Person.Phone }})
+			text("full_name", func(r exportRow) string { return r.Person.FullName }),
+			text("email", func(r exportRow) string { return r.Person.Email }),
+			text("phone", func(r exportRow) string { return r.Person.Phone }))
 	}
 	return columns
 }
 
+// csvColumn is a column of CSV; of writes its cell.
 type csvColumn struct {
 	name string
 	of   func(exportRow) string
 }
 
-// harmless quotes a cell that a spreadsheet would run as a formula (OWASP, CSV injection).
+// text is a column whose cells are texts.
+func text(name string, of func(exportRow) string) csvColumn {
+	return csvColumn{name, func(r exportRow) string { return quoted(harmless(of(r))) }}
+}
+
+// quoted writes a text as a cell of CSV. Every text is quoted, so that none is taken apart where a spreadsheet parts cells at
+// semicolons.
+func quoted(cell string) string { return `"` + strings.ReplaceAll(cell, `"`, `""`) + `"` }
+
+// harmless puts an apostrophe before a cell that a spreadsheet would run as a formula (OWASP, CSV injection), also one that
+// begins with a full-width sign.
 func harmless(cell string) string {
-	if cell != "" && strings.ContainsRune("=+-@\t\r\n", rune(cell[0])) {
+	first, _ := utf8.DecodeRuneInString(cell)
+	if cell != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
 		return "'" + cell
 	}
 	return cell

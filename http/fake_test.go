@@ -592,3 +592,7 @@ func (r *fakeReports) Dossier(_ context.Context, tenant domain.TenantID, person 
 func (r *fakeReports) Requests(context.Context, domain.TenantID, domain.RequestStatus, projections.Page) (projections.Listing[domain.Request], error) {
 	return projections.Listing[domain.Request]{}, nil
 }
+
+func (r *fakeReports) Certificates(context.Context, reports.AuditScope, projections.Page) (projections.Listing[uuid.UUID], error) {
+	return projections.Listing[uuid.UUID]{}, nil
+}

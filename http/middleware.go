@@ -103,9 +103,10 @@ func (s *server) rescue(w http.ResponseWriter, r *http.Request) {
 	s.config.Logger.LogAttrs(r.Context(), slog.LevelError, "panic",
 		slog.String("correlation", t.correlation.String()), slog.String("route", t.route), slog.Any("cause", cause),
 		slog.String("stack", string(debug.Stack())))
-	if seen, ok := w.(middleware.WrapResponseWriter); !ok || seen.Status() == 0 {
-		internalProblem().write(w)
+	if seen, ok := w.(middleware.WrapResponseWriter); ok && seen.Status() != 0 {
+		cut(w) // half an answer must not be taken for a whole one
 	}
+	internalProblem().write(w)
 }
 
 // secure sets the security headers.

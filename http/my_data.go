@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -88,12 +89,33 @@ func (s *server) myData(ctx context.Context, call commands.Call, _ *struct{}) (*
 	return &myDataOutput{Body: myDataOf(d, s.config.Now())}, nil
 }
 
+// PageLanguage is what a page's language follows from. It is exported for huma, see Paging.
+type PageLanguage struct {
+	Lang     string `query:"lang" enum:"en,zu,af" doc:"Missing: the preferred language of the person, else Accept-Language."`
+	Language string `query:"language" enum:"en,zu,af" doc:"The former name of lang."`
+	Accepted string `header:"Accept-Language"`
+}
+
+// of returns the language for a person's page.
+func (l PageLanguage) of(person domain.User) domain.Language {
+	asked := cmp.Or(domain.Language(l.Lang), domain.Language(l.Language), person.PreferredLanguage)
+	for part := range strings.SplitSeq(l.Accepted, ",") {
+		tag, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(part)), ";")
+		primary, _, _ := strings.Cut(tag, "-")
+		if asked == "" && slices.Contains(domain.Languages(), domain.Language(primary)) {
+			asked = domain.Language(primary)
+		}
+	}
+	return cmp.Or(asked, domain.English)
+}
+
 type myPageInput struct {
-	Language string `query:"language" enum:"en,zu,af" doc:"Missing: the preferred language of the account."`
+	PageLanguage
 }
 
 type myPageOutput struct {
 	ContentType string `header:"Content-Type"`
+	Policy      string `header:"Content-Security-Policy"`
 	Body        []byte
 }
 
@@ -103,9 +125,27 @@ func (s *server) myPage(ctx context.Context, call commands.Call, in *myPageInput
 	if err != nil {
 		return nil, err
 	}
-	language := cmp.Or(domain.Language(in.Language), d.Profile.PreferredLanguage, domain.English)
-	page, err := renderMyData(myDataOf(d, s.config.Now()), language)
-	return &myPageOutput{ContentType: "text/html; charset=utf-8", Body: page}, err
+	return s.page(ctx, call, d, in.PageLanguage)
+}
+
+// page makes a person's page.
+func (s *server) page(ctx context.Context, call commands.Call, d reports.Dossier, language PageLanguage) (*myPageOutput, error) {
+	in := language.of(d.Profile)
+	registered, err := s.config.Commands.Purposes(ctx, call.Tenant)
+	if err != nil {
+		return nil, err
+	}
+
+	purposes := map[string]string{}
+	for _, p := range registered {
+		purposes[p.Code] = p.Current().Texts[in]
+	}
+	names := map[string]string{}
+	if m, err := s.config.Queries.Municipality(ctx, call.Tenant.String()); err == nil { // else its code has to do
+		names[m.Code] = m.Name
+	}
+	page, err := renderMyData(myDataOf(d, s.config.Now()), in, purposes, names)
+	return &myPageOutput{ContentType: "text/html; charset=utf-8", Policy: paperPolicy, Body: page}, err
 }
 
 type requestDataInput struct {
@@ -114,23 +154,46 @@ type requestDataInput struct {
 
 // requestData gives an officer the data for somebody who asked for access and has no account to fetch it with.
 func (s *server) requestData(ctx context.Context, call commands.Call, in *requestDataInput) (*myDataOutput, error) {
-	id, err := namedID(in.ID)
+	d, err := s.dossierFor(ctx, call, in.ID)
 	if err != nil {
-		return nil, err
-	}
-	q, err := s.config.Commands.RightsRequest(ctx, call, domain.RequestID{UUID: id})
-	if err != nil {
-		return nil, err
-	}
-	if q.Kind != domain.AccessRequest {
-		return nil, domain.Refuse(domain.CodeNotFound, "This is not a request for access.")
-	}
-	d, err := s.config.Reports.Dossier(ctx, call.Tenant, q.Subject)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.recordRead(ctx, call, "everything", map[string]string{"request_id": q.ID.String()}, q.Subject); err != nil {
 		return nil, err
 	}
 	return &myDataOutput{Body: myDataOf(d, s.config.Now())}, nil
+}
+
+type requestPageInput struct {
+	PageLanguage
+
+	ID string `path:"id"`
+}
+
+// requestPage is requestData as a page to print and hand over.
+func (s *server) requestPage(ctx context.Context, call commands.Call, in *requestPageInput) (*myPageOutput, error) {
+	d, err := s.dossierFor(ctx, call, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return s.page(ctx, call, d, in.PageLanguage)
+}
+
+// dossierFor reads everything about who asked for access, and records that it was read.
+func (s *server) dossierFor(ctx context.Context, call commands.Call, request string) (reports.Dossier, error) {
+	id, err := namedID(request)
+	if err != nil {
+		return reports.Dossier{}, err
+	}
+	q, err := s.config.Commands.RightsRequest(ctx, call, domain.RequestID{UUID: id})
+	if err != nil {
+		return reports.Dossier{}, err
+	}
+	if q.Kind != domain.AccessRequest {
+		return reports.Dossier{}, domain.Refuse(domain.CodeNotFound, "This is not a request for access.")
+	}
+
+	d, err := s.config.Reports.Dossier(ctx, call.Tenant, q.Subject)
+	if err != nil {
+		return reports.Dossier{}, err
+	}
+	err = s.recordRead(ctx, call, "everything", map[string]string{"request_id": q.ID.String()}, q.Subject)
+	return d, err
 }

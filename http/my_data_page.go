@@ -2,76 +2,354 @@ package http
 
 import (
 	"bytes"
-	"embed"
+	"cmp"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
 	"html/template"
+	"maps"
+	"slices"
+	"strings"
 	"time"
+	_ "time/tzdata" // a bare machine has no zones
+
+	"github.com/google/uuid"
 
 	"github.com/salga-trust/engine/domain"
 )
 
 //go:embed my_data.html
-var pages embed.FS
+var paperHTML string
 
-// myDataPage is the template of the page.
-var myDataPage = template.Must(template.New("my_data.html").Funcs(template.FuncMap{ //nolint:gochecknoglobals // parsed once, never written
-	"when": localTime,
-	"maybe": func(t *instant) string {
-		if t == nil {
-			return ""
-		}
-		return localTime(*t)
-	},
-}).ParseFS(pages, "my_data.html"))
+//go:embed my_data.css
+var paperStyle string
 
-// localTime is an instant as a clock in South Africa showed it.
-func localTime(t instant) string {
-	return time.Time(t).In(time.FixedZone("SAST", 2*60*60)).Format("2006-01-02 15:04")
+var (
+	paperTemplate = template.Must(template.New("paper").Parse(paperHTML)) //nolint:gochecknoglobals // parsed once, never written
+	paperPolicy   = policyOf(paperStyle)                                  //nolint:gochecknoglobals // computed once, never written
+)
+
+// policyOf allows a page its own style and nothing else.
+func policyOf(style string) string {
+	sum := sha256.Sum256([]byte(style))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 }
 
-// renderMyData makes the page in a language. Everything of the person is escaped by the template.
-func renderMyData(data myDataBody, language domain.Language) ([]byte, error) {
+// paper is a page for a person: all of it in words, in one language.
+type paper struct {
+	Language domain.Language
+	Title    string
+	Lead     []string
+	Sections []paperSection
+	Nothing  string
+	Style    template.CSS
+}
+
+type paperSection struct {
+	Title   string
+	Records []paperRecord
+}
+
+type paperRecord struct {
+	Title string
+	Facts []paperFact
+}
+
+type paperFact struct {
+	Name, Value string
+	Language    domain.Language // of the value; empty: the page's
+}
+
+// renderMyData makes the page in a language. purposes are those in force, by code, and municipalities the names of some.
+// Everything of the person is escaped by the template.
+func renderMyData(data myDataBody, language domain.Language, purposes, municipalities map[string]string) ([]byte, error) {
+	w := writer{words: vocabulary[language], me: data.Profile.ID, purposes: purposes, municipalities: municipalities}
+	data.Profile.MunicipalityCode = w.municipality(data.Profile.MunicipalityCode)
+	p := paper{
+		Language: language, Title: w.of("title"), Nothing: w.of("none_here"), Style: template.CSS(paperStyle), //nolint:gosec // ours
+		Lead: []string{
+			w.of("made") + ": " + w.when(data.ExportTimestamp) + ". " + w.of("times"),
+			fmt.Sprintf("%s: %d", w.of("position"), data.Position), w.of("rights_text"),
+		},
+		Sections: []paperSection{
+			{w.of("profile_section"), []paperRecord{w.profile(data.Profile)}},
+			{w.of("consents_section"), each(data.Consents, w.consent)},
+			{w.of("requests_section"), each(data.Requests, w.request)},
+			{w.of("holds_section"), each(data.Holds, w.hold)},
+			{w.of("recipients_section"), each(data.Recipients, w.recipient)},
+			{w.of("reads_section"), each(data.Reads, w.look)},
+			{w.of("activity_section"), each(data.Activity, w.act)},
+		},
+	}
+
 	var out bytes.Buffer
-	err := myDataPage.Execute(&out, struct {
-		Language domain.Language
-		Words    map[string]string
-		Data     myDataBody
-	}{language, words(language), data})
+	err := paperTemplate.Execute(&out, p)
 	return out.Bytes(), err
 }
 
-// words gives the page's texts in a language. The isiZulu and Afrikaans ones need a mother-tongue reader.
-func words(language domain.Language) map[string]string {
-	texts := map[domain.Language]map[string]string{
-		domain.English: {
-			"title": "Your personal data", "made": "Made", "position": "Position in the log", "profile": "Your details", "name": "Name",
-			"email": "E-mail address", "phone": "Phone", "language": "Language", "municipality": "Municipality", "role": "Role", "since": "Registered",
-			"consents": "What you agreed to", "purpose": "Purpose", "words": "In these words", "decision": "Your decision", "yes": "agreed", "no": "refused",
-			"withdrawn": "taken back", "given": "You said so", "recorded": "Recorded", "channel": "Channel", "reads": "Who looked at your data",
-			"who": "Who", "operator": "an operator", "route": "How", "fields": "What", "requests": "What you asked for", "kind": "Kind", "status": "Status",
-			"due": "Due on", "holds": "Why some of it must be kept", "reason": "Reason", "activity": "What you did, and what was done about you",
-			"table": "Where", "operation": "What happened", "you": "you", "none": "Nothing.",
-			"rights": "You may ask that this is corrected or erased, object, and complain to the Information Regulator (POPIA s18, s24, s74).",
-		},
-		domain.Zulu: {
-			"title": "Imininingwane yakho yomuntu siqu", "made": "Kwenziwe", "position": "Indawo kulogi", "profile": "Imininingwane yakho", "name": "Igama",
-			"email": "Ikheli le-imeyili", "phone": "Ucingo", "language": "Ulimi", "municipality": "Umasipala", "role": "Indima", "since": "Ubhaliswe",
-			"consents": "Lokho ovume kukho", "purpose": "Inhloso", "words": "Ngalawa mazwi", "decision": "Isinqumo sakho", "yes": "uvumile", "no": "unqabile",
-			"withdrawn": "uhoxisile", "given": "Ukushilo", "recorded": "Kurekhodiwe", "channel": "Umzila", "reads": "Obani ababheke imininingwane yakho",
-			"who": "Ubani", "operator": "umqhubi wohlelo", "route": "Kanjani", "fields": "Ini", "requests": "Okucelile", "kind": "Uhlobo", "status": "Isimo",
-			"due": "Kumele ngo", "holds": "Kungani okunye kumele kugcinwe", "reason": "Isizathu", "activity": "Okwenzile, nokwenziwe ngawe",
-			"table": "Kuphi", "operation": "Kwenzekeni", "you": "wena", "none": "Lutho.",
-			"rights": "Ungacela ukuthi lokhu kulungiswe noma kususwe, uphikise, futhi ukhalaze kuMlawuli Wolwazi (POPIA s18, s24, s74).",
-		},
-		domain.Afrikaans: {
-			"title": "U persoonlike data", "made": "Gemaak", "position": "Plek in die logboek", "profile": "U besonderhede", "name": "Naam",
-			"email": "E-posadres", "phone": "Telefoon", "language": "Taal", "municipality": "Munisipaliteit", "role": "Rol", "since": "Geregistreer",
-			"consents": "Waartoe u ingestem het", "purpose": "Doel", "words": "In hierdie woorde", "decision": "U besluit", "yes": "ingestem", "no": "geweier",
-			"withdrawn": "teruggetrek", "given": "U het dit gesê", "recorded": "Aangeteken", "channel": "Kanaal", "reads": "Wie na u data gekyk het",
-			"who": "Wie", "operator": "'n operateur", "route": "Hoe", "fields": "Wat", "requests": "Wat u gevra het", "kind": "Soort", "status": "Status",
-			"due": "Verskuldig op", "holds": "Waarom party daarvan gehou moet word", "reason": "Rede", "activity": "Wat u gedoen het, en wat oor u gedoen is",
-			"table": "Waar", "operation": "Wat gebeur het", "you": "u", "none": "Niks.",
-			"rights": "U mag vra dat dit reggestel of uitgewis word, beswaar maak, en by die Inligtingsreguleerder kla (POPIA s18, s24, s74).",
-		},
+// writer says what is known of one person in words.
+type writer struct {
+	words
+
+	me             uuid.UUID
+	purposes       map[string]string
+	municipalities map[string]string
+}
+
+func (w writer) municipality(code string) string { return cmp.Or(w.municipalities[code], code) }
+
+func (w writer) profile(u userBody) paperRecord {
+	if u.FullName == "" && u.Email == "" {
+		return paperRecord{w.of("erased_person"), w.facts(
+			"reference", short8(u.ID), "municipality", u.MunicipalityCode, "created_at", w.when(u.CreatedAt), "updated_at", w.when(u.UpdatedAt),
+		)}
 	}
-	return texts[language]
+	return paperRecord{u.FullName, w.facts(
+		"email", u.Email, "phone", deref(u.Phone), "preferred_language", w.of(string(u.PreferredLanguage)), "municipality", u.MunicipalityCode,
+		"role", w.of(string(u.Role)), "is_active", w.yes(u.IsActive), "created_at", w.when(u.CreatedAt), "updated_at", w.when(u.UpdatedAt),
+		"reference", short8(u.ID),
+	)}
+}
+
+func (w writer) consent(c consentBody) paperRecord {
+	decision := "refused_it"
+	if c.Consented {
+		decision = "agreed"
+	}
+	facts := w.facts("decision", w.of(decision), "withdrawn_at", w.maybe(c.WithdrawnAt), "wording", c.PurposeDescription)
+	facts[len(facts)-1].Language = c.Language
+	return paperRecord{w.purpose(c.Purpose), append(facts, w.facts(
+		"language", w.of(string(c.Language)), "given_at", w.when(c.GivenAt), "recorded_at", w.when(c.RecordedAt),
+		"channel", w.of(string(c.Channel)), "given_by", w.decidedBy(c.GivenBy), "recorded_by", w.account(c.RecordedBy, ""),
+		"notice_version", fmt.Sprint(c.NoticeVersion), "sha256", c.SHA256, "evidence_sha256", deref(c.EvidenceSHA256), "reference", short8(c.ID),
+	)...)}
+}
+
+func (w writer) decidedBy(who string) string {
+	if who == domain.BySelf {
+		return w.of("you")
+	}
+	return w.of("competent_person_of")
+}
+
+func (w writer) request(q requestBody) paperRecord {
+	certificate := ""
+	if q.CertificateID != nil {
+		certificate = short8(*q.CertificateID)
+	}
+	return paperRecord{w.of(string(q.Kind)), w.facts(
+		"status", w.of(string(q.Status)), "lodged_by", w.of(q.LodgedBy), "lodged_at", w.when(q.LodgedAt), "due_on", w.value("due_on", q.DueOn),
+		"closed_at", w.maybe(q.ClosedAt), "ground", w.codeOrNone(q.Ground), "details", deref(q.Details), "note", deref(q.Note),
+		"certificate", certificate, "reference", short8(q.ID),
+	)}
+}
+
+func (w writer) hold(h holdBody) paperRecord {
+	return paperRecord{cmp.Or(deref(h.Reason), w.of("hold")), w.facts(
+		"placed_at", w.when(h.PlacedAt), "lifted_at", w.maybe(h.LiftedAt), "reference", short8(h.ID),
+	)}
+}
+
+func (w writer) recipient(r recipientBody) paperRecord {
+	return paperRecord{w.account(r.Actor, r.ActorRole), w.facts(
+		"times_read", fmt.Sprint(r.Reads), "first", w.when(r.First), "last", w.when(r.Last),
+	)}
+}
+
+func (w writer) look(l lookBody) paperRecord {
+	how := l.Matched
+	if how == "filter" {
+		how = "matched_filter"
+	}
+	return paperRecord{w.when(l.Timestamp), w.facts(
+		"who", w.account(l.Actor, l.ActorRole), "what", w.of(l.Fields), "how", w.of(how), "position", fmt.Sprint(l.Position),
+	)}
+}
+
+func (w writer) act(a auditBody) paperRecord {
+	facts := w.facts("who", w.account(a.UserID, a.UserRole))
+	for _, field := range slices.Sorted(maps.Keys(a.Changes)) {
+		if field == "route" || field == "head" { // for programs; what was shown is said
+			continue
+		}
+		change := a.Changes[field]
+		before, after := w.value(field, change.Old), w.value(field, change.New)
+		if before != "" && after != "" {
+			after = before + " → " + after
+		}
+		facts = append(facts, paperFact{Name: w.field(field), Value: cmp.Or(after, before)})
+	}
+	facts = append(facts, w.facts("address", w.shown(a.IPAddress), "agent", w.shown(a.UserAgent), "position", fmt.Sprint(a.Position))...)
+	return paperRecord{w.when(a.Timestamp) + ": " + w.of(a.EventType), slices.DeleteFunc(facts, func(f paperFact) bool { return f.Value == "" })}
+}
+
+// facts makes facts of pairs of a name and a value; what is empty is left out.
+func (w writer) facts(pairs ...string) (facts []paperFact) {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			facts = append(facts, paperFact{Name: w.of(pairs[i]), Value: pairs[i+1]})
+		}
+	}
+	return facts
+}
+
+// field is the name of a changed field: an id is a reference to what it names.
+func (w writer) field(name string) string {
+	if of, isID := strings.CutSuffix(name, "_id"); isID {
+		return w.of(of) + " (" + strings.ToLower(w.of("reference")) + ")"
+	}
+	return w.of(name)
+}
+
+// account is somebody by what they are, and a reference that tells two of them apart.
+func (w writer) account(id *uuid.UUID, role string) string {
+	switch {
+	case id == nil && (role == "" || role == domain.RoleSystem):
+		return w.of("operator")
+	case id == nil:
+		return w.of(role)
+	case *id == w.me:
+		return w.of("you")
+	default:
+		return w.of(cmp.Or(role, "staff")) + " (" + strings.ToLower(w.of("reference")) + " " + short8(*id) + ")"
+	}
+}
+
+func (w writer) purpose(code string) string {
+	if text := w.purposes[code]; text != "" && code != domain.PlatformRegistrationCode {
+		return text
+	}
+	return w.of(code)
+}
+
+// freeTexts are fields whose values are people's own words and names, never codes.
+func freeTexts() []string {
+	return []string{
+		"email", "full_name", "phone", "reason", "details", "note", "text", "wording", "evidence_reference", "name", "relation", "authority",
+		"sha256", "evidence_sha256", "route",
+	}
+}
+
+// value says any value of a field.
+func (w writer) value(field string, v any) string {
+	encoded, err := json.Marshal(v)
+	if err != nil {
+		return ""
+	}
+	var plain any
+	if json.Unmarshal(encoded, &plain) != nil {
+		return ""
+	}
+	return w.say(field, plain)
+}
+
+func (w writer) say(field string, v any) string {
+	switch v := v.(type) {
+	case bool:
+		return w.yes(v)
+	case float64:
+		return fmt.Sprintf("%.0f", v)
+	case string:
+		return w.text(field, v)
+	case []any:
+		parts := make([]string, len(v))
+		for i, item := range v {
+			parts[i] = w.say(field, item)
+		}
+		return strings.Join(parts, ", ")
+	case map[string]any:
+		var parts []string
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			parts = append(parts, w.field(name)+": "+w.say(name, v[name]))
+		}
+		return strings.Join(parts, "; ")
+	default:
+		return ""
+	}
+}
+
+func (w writer) text(field, text string) string {
+	said := text == "" || text == "sealed" || text == "erased" || text == "given" // of the value, not the value
+	if !said && slices.Contains(freeTexts(), field) {
+		return text
+	}
+	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return w.when(instant(at))
+	}
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		return w.day(day)
+	}
+	if id, is := parseID(text); is {
+		if id == w.me {
+			return w.of("you")
+		}
+		return short8(id)
+	}
+
+	switch {
+	case said:
+		return w.codeOrNone(&text)
+	case field == "purpose":
+		return w.purpose(text)
+	case field == "municipality_code":
+		return w.municipality(text)
+	default:
+		return w.of(text)
+	}
+}
+
+// shown is a personal value, or why it is not shown.
+func (w writer) shown(text *string) string {
+	if text != nil && (*text == "sealed" || *text == "erased") {
+		return w.of(*text)
+	}
+	return deref(text)
+}
+
+func (w writer) codeOrNone(code *string) string {
+	if code == nil || *code == "" {
+		return ""
+	}
+	return w.of(*code)
+}
+
+func (w writer) yes(is bool) string {
+	if is {
+		return w.of("yes")
+	}
+	return w.of("no")
+}
+
+func (w writer) maybe(at *instant) string {
+	if at == nil {
+		return ""
+	}
+	return w.when(*at)
+}
+
+// when is an instant as a clock in South Africa showed it.
+func (w writer) when(at instant) string {
+	zone, err := time.LoadLocation("Africa/Johannesburg")
+	if err != nil {
+		zone = time.FixedZone("SAST", 2*60*60)
+	}
+	local := time.Time(at).In(zone)
+	return w.day(local) + local.Format(", 15:04:05 MST")
+}
+
+func (w writer) day(t time.Time) string {
+	return fmt.Sprintf("%d %s %d", t.Day(), w.of(fmt.Sprintf("month%d", t.Month())), t.Year())
+}
+
+// short8 is enough of an id to tell two apart, and to be read over the phone.
+func short8(id uuid.UUID) string { return id.String()[len(uuid.UUID{}.String())-8:] }
+
+func deref(text *string) string {
+	if text == nil {
+		return ""
+	}
+	return *text
 }

@@ -67,7 +67,7 @@ func (c cell) request(about thing) (path, body string, names bool) {
 	path, body = c.w.sample(c.Line)
 	switch c.ID {
 	case "create_user":
-		body = fmt.Sprintf(`{"email":%q,"password":%q,"full_name":"Sipho Zulu","role":"citizen","municipality_code":%q}`,
+		body = fmt.Sprintf(`{"email":%q,"password":%q,"full_name":"Sipho Zulu","role":"field_worker","municipality_code":%q}`,
 			fresh(), password, about.code)
 		return path, body, true
 	case "record_consent":
@@ -355,6 +355,17 @@ func (k *cast) person(code string, role domain.Role) *person {
 // account makes an account.
 func (k *cast) account(code string, role domain.Role, email string) domain.UserID {
 	k.w.t.Helper()
+	if role == domain.Citizen && code != domain.PlatformCode {
+		a, err := k.w.handler.Register(k.w.t.Context(), commands.Call{}, commands.Register{
+			Email: email, Password: password, FullName: "Thandi Ṱhavhani", MunicipalityCode: code,
+			Consent: &commands.RegisterConsent{Purpose: domain.PlatformRegistrationCode, Language: domain.English, Consented: true},
+		})
+		must(k.w.t, err)
+		return a.Value.ID
+	}
+	if role == domain.Citizen {
+		role = domain.SAPSLiaison // SALGA has no citizens; this role reaches as far as one
+	}
 	a, err := k.w.handler.CreateUser(k.w.t.Context(), commands.System(k.tenant(code)), commands.CreateUser{
 		Email: email, Password: password, FullName: "Thandi Ṱhavhani", Role: role,
 	})

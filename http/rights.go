@@ -23,13 +23,15 @@ type requestBody struct {
 	Details   *string              `json:"details" doc:"What exactly was asked for; null also when erased."`
 	Note      *string              `json:"note" doc:"Of who closed it; null also when erased."`
 	Position  int64                `json:"position" doc:"Of the newest event about it." example:"1043"`
+
+	CertificateID *uuid.UUID `json:"certificate_id" nullable:"true" format:"uuid" doc:"Of the erasure that was carried out; null: none was."`
 }
 
 func requestOf(q domain.Request) requestBody {
 	return requestBody{
 		ID: q.ID.UUID, SubjectID: q.Subject.UUID, Kind: q.Kind, Status: q.Status, LodgedBy: q.LodgedBy, LodgedAt: instant(q.LodgedAt),
 		DueOn: q.DueOn, ClosedAt: whenever(q.ClosedAt), Ground: orNull(string(q.Ground)), Details: textOrNull(q.Details),
-		Note: textOrNull(q.Note), Position: q.Position,
+		Note: textOrNull(q.Note), Position: q.Position, CertificateID: idOrNull(q.Certificate),
 	}
 }
 

@@ -127,12 +127,14 @@ func routes() []route {
 		{
 			id: "create_user", method: "POST", path: api + "/users", who: admins, rate: accountRate, status: 201,
 			serve: on((*server).createUser), summary: "Make an account of staff",
-			codes: []domain.Code{domain.CodeEmailTaken, domain.CodeOverloaded, domain.CodeSubjectErased},
+			codes: []domain.Code{
+				domain.CodeConsentRequired, domain.CodeEmailTaken, domain.CodeOverloaded, domain.CodeSubjectErased,
+			},
 		},
 		{
 			id: "change_role", method: "PUT", path: api + "/users/{id}/role", who: admins, rate: accountRate, versioned: true,
 			serve: on((*server).changeRole), summary: "Give an account another role; the last admin stays one",
-			codes: []domain.Code{domain.CodeNotFound, domain.CodeLastAdmin, domain.CodeSubjectErased},
+			codes: []domain.Code{domain.CodeNotFound, domain.CodeLastAdmin, domain.CodeConsentRequired, domain.CodeSubjectErased},
 		},
 		{
 			id: "deactivate_user", method: "POST", path: api + "/users/{id}/deactivate", who: admins, rate: accountRate,
@@ -249,6 +251,12 @@ func routes() []route {
 			},
 		},
 		{
+			id: "list_certificates", method: "GET", path: api + "/data-rights/certificates", who: auditors, rate: accountRate,
+			waits: logItself, serve: on((*server).certificates),
+			summary: "The certificates of erasures, newest first; SALGA's admins see every municipality's",
+			codes:   []domain.Code{domain.CodeForbidden, domain.CodeInvalid},
+		},
+		{
 			id: "get_certificate", method: "GET", path: api + "/data-rights/certificates/{id}", who: everyone, rate: publicRate,
 			waits: logItself, serve: on((*server).certificate), summary: "The certificate of an erasure, which names nobody",
 			codes: []domain.Code{domain.CodeNotFound},
@@ -272,6 +280,11 @@ func routes() []route {
 			id: "request_data", method: "GET", path: api + "/data-rights/requests/{id}/data", who: overseers, rate: accountRate,
 			waits: logItself, serve: on((*server).requestData), summary: "Everything there is about who asked for access, to hand to them",
 			codes: []domain.Code{domain.CodeNotFound},
+		},
+		{
+			id: "request_data_page", method: "GET", path: api + "/data-rights/requests/{id}/data/page", who: overseers, rate: accountRate,
+			waits: logItself, serve: on((*server).requestPage), media: "text/html; charset=utf-8",
+			summary: "The same as a page to print and hand over, in the person's language", codes: []domain.Code{domain.CodeNotFound},
 		},
 		{
 			id: "fulfil_request", method: "POST", path: api + "/data-rights/requests/{id}/fulfil", who: overseers, rate: accountRate,

@@ -15,6 +15,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/go-chi/cors"
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/salga-trust/engine/commands"
@@ -68,6 +69,8 @@ type Reports interface {
 	// Resolve gives the position that a replay is about.
 	Resolve(ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64) (int64, error)
 	Replay(ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery, each func(domain.Consent) error) error
+	// Certificates lists the ids of the certificates of erasures, newest first.
+	Certificates(ctx context.Context, scope reports.AuditScope, page projections.Page) (projections.Listing[uuid.UUID], error)
 	Dossier(ctx context.Context, tenant domain.TenantID, person domain.UserID) (reports.Dossier, error)
 	// Requests lists a tenant's requests of a status, those that are due first.
 	Requests(ctx context.Context, tenant domain.TenantID, status domain.RequestStatus, page projections.Page) (projections.Listing[domain.Request], error)

@@ -73,7 +73,7 @@ type createUserInput struct {
 		Phone             string `json:"phone,omitempty" doc:"E.164 or South African national form."`
 		PreferredLanguage string `json:"preferred_language,omitempty" doc:"en (default), zu or af." example:"zu"`
 		MunicipalityCode  string `json:"municipality_code,omitempty" doc:"The own one; missing: the own one."`
-		Role              string `json:"role" doc:"citizen, field_worker, manager, admin or saps_liaison." example:"manager"`
+		Role              string `json:"role" doc:"field_worker, manager, admin or saps_liaison; citizens register themselves." example:"manager"`
 	} `nameHint:"CreateUserBody"`
 }
 
@@ -88,7 +88,7 @@ func (s *server) createUser(ctx context.Context, call commands.Call, in *createU
 type changeRoleInput struct {
 	ID   string `path:"id"`
 	Body struct {
-		Role string `json:"role" doc:"citizen, field_worker, manager, admin or saps_liaison." example:"manager"`
+		Role string `json:"role" doc:"field_worker, manager, admin or saps_liaison; citizen where the consent that takes is in force." example:"manager"`
 	} `nameHint:"ChangeRoleBody"`
 }
 

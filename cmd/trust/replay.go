@@ -118,8 +118,13 @@ type consentWriter interface {
 func (r replayCmd) write(ctx context.Context, p *program, o *opened, tenant domain.TenantID, q reports.ReplayQuery) error {
 	var out consentWriter = &consentTable{out: p.stdout, people: r.Reveal}
 	if r.Format != "table" {
-		var err error
-		if out, err = apphttp.NewConsentExport(p.stdout, apphttp.Format(r.Format), q.Position, q.At, r.Reveal); err != nil {
+		municipality, err := o.handler.CodeOf(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		if out, err = apphttp.NewConsentExport(p.stdout, apphttp.ConsentDocument{
+			Format: apphttp.Format(r.Format), Municipality: municipality, Position: q.Position, AsOf: q.At, People: r.Reveal,
+		}); err != nil {
 			return err
 		}
 	}

@@ -112,7 +112,7 @@ func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 		}
 	}
 
-	replay("--reveal", "--reason", "complaint 2026/114", "--subject", nomsa.id, "--format", "csv").expect(t, exit.CodeDone, "Nomsa Ṱhavhani,nomsa@example.org")
+	replay("--reveal", "--reason", "complaint 2026/114", "--subject", nomsa.id, "--format", "csv").expect(t, exit.CodeDone, `"Nomsa Ṱhavhani","nomsa@example.org"`)
 	replay("--reveal", "--reason", "complaint 2026/115").expect(t, exit.CodeDone, "Somebody Else")
 	looked := s.run("exposure", "--tenant", "CPT", "--subject", nomsa.id)
 	for _, want := range []string{"an operator", "trust replay", "because: complaint 2026/114", "because: complaint 2026/115", officer.id, "4 reads"} {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
+	apphttp "github.com/salga-trust/engine/http"
 )
 
 type serveCmd struct{}
@@ -45,7 +46,7 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 	current.use(starting("database"))
 	server := &http.Server{
 		Handler: current, ReadHeaderTimeout: headerPatience, ReadTimeout: bodyPatience, IdleTimeout: idlePatience,
-		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), ConnContext: apphttp.OnConnection,
 	}
 	log.InfoContext(ctx, "listening", slog.String("address", listener.Addr().String()))
 

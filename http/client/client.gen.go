@@ -293,6 +293,13 @@ const (
 	ExportConsentsParamsFormatNdjson ExportConsentsParamsFormat = "ndjson"
 )
 
+// Defines values for MyDataPageParamsLang.
+const (
+	MyDataPageParamsLangAf MyDataPageParamsLang = "af"
+	MyDataPageParamsLangEn MyDataPageParamsLang = "en"
+	MyDataPageParamsLangZu MyDataPageParamsLang = "zu"
+)
+
 // Defines values for MyDataPageParamsLanguage.
 const (
 	MyDataPageParamsLanguageAf MyDataPageParamsLanguage = "af"
@@ -305,6 +312,20 @@ const (
 	ListRequestsParamsStatusFulfilled ListRequestsParamsStatus = "fulfilled"
 	ListRequestsParamsStatusOpen      ListRequestsParamsStatus = "open"
 	ListRequestsParamsStatusRefused   ListRequestsParamsStatus = "refused"
+)
+
+// Defines values for RequestDataPageParamsLang.
+const (
+	RequestDataPageParamsLangAf RequestDataPageParamsLang = "af"
+	RequestDataPageParamsLangEn RequestDataPageParamsLang = "en"
+	RequestDataPageParamsLangZu RequestDataPageParamsLang = "zu"
+)
+
+// Defines values for RequestDataPageParamsLanguage.
+const (
+	RequestDataPageParamsLanguageAf RequestDataPageParamsLanguage = "af"
+	RequestDataPageParamsLanguageEn RequestDataPageParamsLanguage = "en"
+	RequestDataPageParamsLanguageZu RequestDataPageParamsLanguage = "zu"
 )
 
 // Defines values for ListMunicipalitiesParamsIsActive.
@@ -466,7 +487,7 @@ type ChangePasswordBody struct {
 
 // ChangeRoleBody defines model for ChangeRoleBody.
 type ChangeRoleBody struct {
-	// Role citizen, field_worker, manager, admin or saps_liaison.
+	// Role field_worker, manager, admin or saps_liaison; citizen where the consent that takes is in force.
 	//
 	// Examples: manager
 	Role string `json:"role"`
@@ -592,7 +613,7 @@ type CreateUserBody struct {
 	// Examples: zu
 	PreferredLanguage *string `json:"preferred_language,omitempty"`
 
-	// Role citizen, field_worker, manager, admin or saps_liaison.
+	// Role field_worker, manager, admin or saps_liaison; citizens register themselves.
 	//
 	// Examples: manager
 	Role string `json:"role"`
@@ -915,6 +936,14 @@ type LiftHoldBody struct {
 // ListBodyAuditBody defines model for ListBodyAuditBody.
 type ListBodyAuditBody struct {
 	Items []AuditBody `json:"items"`
+
+	// Next Cursor for after; null: this is the end.
+	Next *string `json:"next"`
+}
+
+// ListBodyCertificateBody defines model for ListBodyCertificateBody.
+type ListBodyCertificateBody struct {
+	Items []CertificateBody `json:"items"`
 
 	// Next Cursor for after; null: this is the end.
 	Next *string `json:"next"`
@@ -1356,7 +1385,9 @@ type RemnantBodyWhat string
 
 // RequestBody defines model for RequestBody.
 type RequestBody struct {
-	ClosedAt *time.Time `json:"closed_at"`
+	// CertificateID Of the erasure that was carried out; null: none was.
+	CertificateID *uuid.UUID `json:"certificate_id"`
+	ClosedAt      *time.Time `json:"closed_at"`
 
 	// Details What exactly was asked for; null also when erased.
 	Details *string `json:"details"`
@@ -1773,6 +1804,27 @@ type WithdrawConsentParams struct {
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
+// ListCertificatesParams defines parameters for ListCertificates.
+type ListCertificatesParams struct {
+	// Limit At most so many items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the page before; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// TenantID The own one; SALGA's admins may name another or none for all.
+	TenantID *string `form:"tenant_id,omitempty" json:"tenant_id,omitempty"`
+
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
 // GetCertificateParams defines parameters for GetCertificate.
 type GetCertificateParams struct {
 	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
@@ -1832,7 +1884,10 @@ type MyDataParams struct {
 
 // MyDataPageParams defines parameters for MyDataPage.
 type MyDataPageParams struct {
-	// Language Missing: the preferred language of the account.
+	// Lang Missing: the preferred language of the person, else Accept-Language.
+	Lang *MyDataPageParamsLang `form:"lang,omitempty" json:"lang,omitempty"`
+
+	// Language The former name of lang.
 	Language *MyDataPageParamsLanguage `form:"language,omitempty" json:"language,omitempty"`
 
 	// XTenantID Optional; must be the tenant of the token.
@@ -1842,8 +1897,12 @@ type MyDataPageParams struct {
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
 	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
-	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+	EventLog       *uuid.UUID `json:"Event-Log,omitempty"`
+	AcceptLanguage *string    `json:"Accept-Language,omitempty"`
 }
+
+// MyDataPageParamsLang defines parameters for MyDataPage.
+type MyDataPageParamsLang string
 
 // MyDataPageParamsLanguage defines parameters for MyDataPage.
 type MyDataPageParamsLanguage string
@@ -1893,6 +1952,31 @@ type RequestDataParams struct {
 	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
+
+// RequestDataPageParams defines parameters for RequestDataPage.
+type RequestDataPageParams struct {
+	// Lang Missing: the preferred language of the person, else Accept-Language.
+	Lang *RequestDataPageParamsLang `form:"lang,omitempty" json:"lang,omitempty"`
+
+	// Language The former name of lang.
+	Language *RequestDataPageParamsLanguage `form:"language,omitempty" json:"language,omitempty"`
+
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog       *uuid.UUID `json:"Event-Log,omitempty"`
+	AcceptLanguage *string    `json:"Accept-Language,omitempty"`
+}
+
+// RequestDataPageParamsLang defines parameters for RequestDataPage.
+type RequestDataPageParamsLang string
+
+// RequestDataPageParamsLanguage defines parameters for RequestDataPage.
+type RequestDataPageParamsLanguage string
 
 // FulfilRequestParams defines parameters for FulfilRequest.
 type FulfilRequestParams struct {
@@ -2566,6 +2650,36 @@ func (c *Client) WithdrawConsent(ctx context.Context, id string, body *WithdrawC
 	return send[WithdrawnConsentBody](ctx, c, r)
 }
 
+// ListCertificates: The certificates of erasures, newest first; SALGA's admins see every municipality's
+//
+// For: manager, admin; platform admin for all.
+//
+//	GET /api/v1/data-rights/certificates
+func (c *Client) ListCertificates(ctx context.Context, params *ListCertificatesParams) (*Answer[ListBodyCertificateBody], error) {
+	r := newRequest(http.MethodGet, "/api/v1/data-rights/certificates")
+	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
+		if params.TenantID != nil {
+			r.query.Set("tenant_id", text(*params.TenantID))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ListBodyCertificateBody](ctx, c, r)
+}
+
 // GetCertificate: The certificate of an erasure, which names nobody
 //
 // For: everyone.
@@ -2681,6 +2795,9 @@ func (c *Client) MyData(ctx context.Context, params *MyDataParams) (*Answer[MyDa
 func (c *Client) MyDataPage(ctx context.Context, params *MyDataPageParams) (*Answer[io.ReadCloser], error) {
 	r := newRequest(http.MethodGet, "/api/v1/data-rights/my-data/page")
 	if params != nil {
+		if params.Lang != nil {
+			r.query.Set("lang", text(*params.Lang))
+		}
 		if params.Language != nil {
 			r.query.Set("language", text(*params.Language))
 		}
@@ -2692,6 +2809,9 @@ func (c *Client) MyDataPage(ctx context.Context, params *MyDataPageParams) (*Ans
 		}
 		if params.EventLog != nil {
 			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.AcceptLanguage != nil {
+			r.header.Set("Accept-Language", text(*params.AcceptLanguage))
 		}
 	}
 	return c.open(ctx, r)
@@ -2768,6 +2888,36 @@ func (c *Client) RequestData(ctx context.Context, id string, params *RequestData
 		}
 	}
 	return send[MyDataBody](ctx, c, r)
+}
+
+// RequestDataPage: The same as a page to print and hand over, in the person's language
+//
+// For: manager, admin.
+//
+//	GET /api/v1/data-rights/requests/{id}/data/page
+func (c *Client) RequestDataPage(ctx context.Context, id string, params *RequestDataPageParams) (*Answer[io.ReadCloser], error) {
+	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/data-rights/requests/%s/data/page", url.PathEscape(text(id))))
+	if params != nil {
+		if params.Lang != nil {
+			r.query.Set("lang", text(*params.Lang))
+		}
+		if params.Language != nil {
+			r.query.Set("language", text(*params.Language))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.AcceptLanguage != nil {
+			r.header.Set("Accept-Language", text(*params.AcceptLanguage))
+		}
+	}
+	return c.open(ctx, r)
 }
 
 // FulfilRequest: Close a request as fulfilled; an erasure is carried out by it, which takes an admin

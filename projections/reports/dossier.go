@@ -43,7 +43,9 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 				return err
 			}
 		}
-		return nil
+
+		seen, err = r.coverage(tx, tenant, person).only(ctx, seen)
+		return err
 	})
 	if err != nil {
 		return Dossier{}, err
@@ -67,8 +69,20 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 			d.Reads = append(d.Reads, exposureEntry(e, person))
 		}
 	}
-	d.Activity = activity(person, append(about, by...))
+	d.Activity = activity(person, append(withoutLooks(about, seen), by...))
 	return d, nil
+}
+
+// withoutLooks leaves out reads of a person that are not among those that can have covered them.
+func withoutLooks(about, seen []domain.Recorded) []domain.Recorded {
+	covered := map[int64]bool{}
+	for _, e := range seen {
+		covered[e.Position] = true
+	}
+	return slices.DeleteFunc(about, func(e domain.Recorded) bool {
+		_, read := e.Event.(*domain.PersonalDataRead)
+		return read && !covered[e.Position]
+	})
 }
 
 func activity(person domain.UserID, events []domain.Recorded) []AuditEntry {

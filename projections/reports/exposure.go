@@ -57,10 +57,15 @@ func (r *Reports) Exposure(ctx context.Context, tenant domain.TenantID, filter E
 		return projections.Listing[ExposureEntry]{}, f.Err()
 	}
 
-	events, err := r.newest(ctx, AuditScope{tenant: tenant}, eventstore.Query{
-		Tenant: tenant, Seen: filter.Subject, Actor: filter.Actor, From: filter.From, To: filter.To,
+	q := eventstore.Query{
+		Seen: filter.Subject, Actor: filter.Actor, From: filter.From, To: filter.To,
 		Types: []string{(*domain.PersonalDataRead)(nil).EventType()},
-	}, page)
+	}
+	find := r.newest
+	if !filter.Subject.IsZero() {
+		find = r.looks
+	}
+	events, err := find(ctx, AuditScope{tenant: tenant}, q, page)
 	if err != nil {
 		return projections.Listing[ExposureEntry]{}, err
 	}
@@ -90,18 +95,57 @@ func exposureEntry(r domain.Recorded, subject domain.UserID) ExposureEntry {
 	return x
 }
 
-// newest finds a page of events, newest first, and one more if there is one.
-func (r *Reports) newest(ctx context.Context, scope AuditScope, q eventstore.Query, page projections.Page) (events []domain.Recorded, err error) {
-	if page.After != "" {
-		after, err := page.AfterPosition()
-		if err != nil {
-			return nil, err
-		}
-		if q.UpTo = after - 1; q.UpTo < 1 {
-			return nil, nil
-		}
+// looksAtOnce is how many reads are judged at once: most of those that name nobody covered a given person, or none did.
+const looksAtOnce = 500
+
+// looks is newest for the reads of one person's data, without those that cannot have covered the person.
+func (r *Reports) looks(ctx context.Context, scope AuditScope, q eventstore.Query, page projections.Page) (found []domain.Recorded, err error) {
+	upTo, more, err := behind(page)
+	if err != nil || !more {
+		return nil, err
 	}
 
+	q.UpTo, q.Newest, q.Limit, q.Tenant = upTo, true, max(page.Fetch(), looksAtOnce), scope.tenant
+	err = r.asTenant(ctx, scope.tenant, func(tx pgx.Tx) error {
+		c := r.coverage(tx, scope.tenant, q.Seen)
+		began, err := c.began(ctx)
+		if err != nil || began == 0 {
+			return err
+		}
+
+		for q.After = began; ; {
+			events, err := r.reader.Find(ctx, tx, q)
+			if err != nil {
+				return err
+			}
+			covering, err := c.only(ctx, events)
+			if err != nil {
+				return err
+			}
+			found = append(found, covering...)
+			if len(found) >= page.Fetch() {
+				found = found[:page.Fetch()]
+				return nil
+			}
+			if len(events) < q.Limit {
+				return nil
+			}
+			if q.UpTo = events[len(events)-1].Position - 1; q.UpTo <= began {
+				return nil
+			}
+		}
+	})
+	return found, err
+}
+
+// newest finds a page of events, newest first, and one more if there is one.
+func (r *Reports) newest(ctx context.Context, scope AuditScope, q eventstore.Query, page projections.Page) (events []domain.Recorded, err error) {
+	upTo, more, err := behind(page)
+	if err != nil || !more {
+		return nil, err
+	}
+
+	q.UpTo = upTo
 	q.Newest, q.Limit, q.Tenant, q.Sealed = true, page.Fetch(), scope.tenant, scope.sealed
 	read := func(tx pgx.Tx) (err error) {
 		events, err = r.reader.Find(ctx, tx, q)
@@ -117,4 +161,13 @@ func (r *Reports) newest(ctx context.Context, scope AuditScope, q eventstore.Que
 		err = r.asTenant(ctx, scope.tenant, read)
 	}
 	return events, err
+}
+
+// behind returns the newest position that a page may have; 0: any. There may be none.
+func behind(page projections.Page) (upTo int64, more bool, err error) {
+	if page.After == "" {
+		return 0, true, nil
+	}
+	after, err := page.AfterPosition()
+	return after - 1, err == nil && after > 1, err
 }

@@ -28,7 +28,7 @@ func TestExposureFindsEveryReadThatCoveredAPerson(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	other := w.municipality(t, "JHB")
-	anna, bheki, clerk, chief := newUser(), newUser(), newUser(), newUser()
+	anna, bheki, clerk, chief := w.register(t, w.tenant, "anna"), newUser(), newUser(), newUser()
 	alone := w.read(t, w.tenant, clerk, nil, anna)
 	listed := w.read(t, w.tenant, chief, nil, bheki, anna)
 	filtered := w.read(t, w.tenant, clerk, map[string]string{"role": "citizen"})

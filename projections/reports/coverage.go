@@ -1,0 +1,229 @@
+package reports
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+)
+
+// coverage tells which reads of personal data can have covered one person. A read that names its people is exact. Of one
+// that names nobody there is the filter, and the log that it was answered from: it is folded again as far as the read saw
+// it. Where that does not settle it the person is told: a look too many is a nuisance, one too few is a false answer.
+type coverage struct {
+	reader *eventstore.Reader
+	tx     pgx.Tx
+	tenant domain.TenantID
+	person domain.UserID
+
+	streams map[domain.StreamType][]domain.Recorded // of the person, sealed, as they were needed
+}
+
+func (r *Reports) coverage(tx pgx.Tx, tenant domain.TenantID, person domain.UserID) *coverage {
+	return &coverage{reader: r.reader, tx: tx, tenant: tenant, person: person, streams: map[domain.StreamType][]domain.Recorded{}}
+}
+
+// began returns the position from which the tenant had this person; 0: it never had.
+func (c *coverage) began(ctx context.Context) (int64, error) {
+	events, err := c.stream(ctx, domain.UserStream)
+	if err != nil || len(events) == 0 {
+		return 0, err
+	}
+	return events[0].Position, nil
+}
+
+// only returns those of some reads that can have covered the person.
+func (c *coverage) only(ctx context.Context, reads []domain.Recorded) ([]domain.Recorded, error) {
+	kept := make([]domain.Recorded, 0, len(reads))
+	for _, r := range reads {
+		covered, err := c.covers(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		if covered {
+			kept = append(kept, r)
+		}
+	}
+	return kept, nil
+}
+
+// covers tells whether a read can have covered the person.
+func (c *coverage) covers(ctx context.Context, r domain.Recorded) (bool, error) {
+	read, is := r.Event.(*domain.PersonalDataRead)
+	if !is {
+		return false, nil
+	}
+
+	// What was read was read before the head was looked up, and that before the read was recorded.
+	head := r.Position - 1
+	if read.Head > 0 {
+		head = min(head, read.Head)
+	}
+	if began, err := c.began(ctx); err != nil || began == 0 || began > head {
+		return false, err
+	}
+
+	replayed := strings.Contains(read.Fields, "consents") && read.Filter["position"] != ""
+	switch {
+	case replayed && (len(read.Subjects) == 0 || slices.Contains(read.Subjects, c.person)):
+		return c.inReplay(ctx, read, head)
+	case len(read.Subjects) > 0:
+		return slices.Contains(read.Subjects, c.person), nil
+	case read.Filter["subject_id"] != "" && read.Filter["subject_id"] != c.person.String():
+		return false, nil
+	}
+
+	switch read.Fields {
+	case "profile":
+		return c.inList(ctx, read, head)
+	case "audit":
+		return c.inAudit(ctx, read, head)
+	case "requests":
+		return c.decided(ctx, domain.RightsStream, head)
+	case "consents":
+		return c.decided(ctx, domain.ConsentStream, head)
+	default:
+		return true, nil
+	}
+}
+
+// inReplay tells whether a replay of consents has a row of the person. It is exact: a replay of a position is the same for
+// ever.
+func (c *coverage) inReplay(ctx context.Context, read *domain.PersonalDataRead, head int64) (bool, error) {
+	upTo, at, known := replayed(read.Filter)
+	if !known {
+		return c.decided(ctx, domain.ConsentStream, head)
+	}
+
+	events, err := c.stream(ctx, domain.ConsentStream)
+	events = until(events, min(upTo, head))
+	if err != nil || len(events) == 0 {
+		return false, err
+	}
+
+	purpose := strings.ToLower(read.Filter["purpose"])
+	return slices.ContainsFunc(domain.ConsentsAt(events, at, time.Time{}).Records(), func(d domain.Consent) bool {
+		return purpose == "" || d.Purpose == purpose
+	}), nil
+}
+
+// replayed reads the clocks of a replay from the filter of its read.
+func replayed(filter map[string]string) (upTo int64, at time.Time, known bool) {
+	upTo, err := strconv.ParseInt(filter["position"], 10, 64)
+	if err != nil {
+		return 0, time.Time{}, false
+	}
+	if filter["as_of"] == "" {
+		return upTo, time.Time{}, true
+	}
+	at, err = time.Parse(time.RFC3339Nano, filter["as_of"])
+	if err == nil && at.IsZero() {
+		upTo = 0 // nothing held then
+	}
+	return upTo, at, err == nil
+}
+
+// inList tells whether the person can have been in a list of accounts: ever, up to the head, as such a list was asked for,
+// for a read table may lag behind. Searched texts are not kept, so they rule nobody out.
+func (c *coverage) inList(ctx context.Context, read *domain.PersonalDataRead, head int64) (bool, error) {
+	events, err := c.stream(ctx, domain.UserStream)
+	if err != nil {
+		return false, err
+	}
+
+	role, active := read.Filter["role"], read.Filter["is_active"]
+	var account domain.User
+	for _, e := range until(events, head) {
+		account = account.Evolve(e)
+		if (role == "" || string(account.Role) == role) && (active == "" || account.Active == (active == "true")) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// inAudit tells whether the audit that was read has an entry about the person, or by them.
+func (c *coverage) inAudit(ctx context.Context, read *domain.PersonalDataRead, head int64) (bool, error) {
+	q, possible := auditedIn(read.Filter)
+	if !possible {
+		return true, nil
+	}
+
+	q.Tenant, q.UpTo, q.Limit, q.Sealed = c.tenant, head, 1, true
+	about, by := q, q
+	about.Subject, by.Actor = c.person, c.person
+	questions := []eventstore.Query{about}
+	if q.Actor.IsZero() || q.Actor == c.person {
+		questions = append(questions, by)
+	}
+
+	for _, question := range questions {
+		found, err := c.reader.Find(ctx, c.tx, question)
+		if err != nil || len(found) > 0 {
+			return len(found) > 0, err
+		}
+	}
+	return false, nil
+}
+
+// auditedIn reads which events an audit was asked for from the filter of its read.
+func auditedIn(filter map[string]string) (q eventstore.Query, understood bool) {
+	asked := AuditFilter{Operation: domain.Operation(filter["operation"]), Table: filter["table_name"]}
+	types, err := asked.types()
+	if err != nil {
+		return q, false // of a release that had other words
+	}
+	q.Types = types
+
+	for name, into := range map[string]*uuid.UUID{"record_id": &q.Record, "user_id": &q.Actor.UUID} {
+		if text := filter[name]; text != "" {
+			if *into, err = uuid.Parse(text); err != nil {
+				return q, false
+			}
+		}
+	}
+	for name, into := range map[string]*time.Time{"from": &q.From, "to": &q.To} {
+		if text := filter[name]; text != "" {
+			if *into, err = time.Parse(time.RFC3339Nano, text); err != nil {
+				return q, false
+			}
+		}
+	}
+	return q, true
+}
+
+// decided tells whether a stream of the person's had anything in it by a position.
+func (c *coverage) decided(ctx context.Context, kind domain.StreamType, head int64) (bool, error) {
+	events, err := c.stream(ctx, kind)
+	return len(until(events, head)) > 0, err
+}
+
+// stream reads a stream of the person's once.
+func (c *coverage) stream(ctx context.Context, kind domain.StreamType) ([]domain.Recorded, error) {
+	if events, read := c.streams[kind]; read {
+		return events, nil
+	}
+
+	events, err := c.reader.InStreams(ctx, c.tx, c.tenant, kind, c.person.UUID, eventstore.Place{}, math.MaxInt64, math.MaxInt32)
+	if err == nil {
+		c.streams[kind] = events
+	}
+	return events, err
+}
+
+// until returns the events of one stream up to a position.
+func until(events []domain.Recorded, position int64) []domain.Recorded {
+	i := slices.IndexFunc(events, func(e domain.Recorded) bool { return e.Position > position })
+	if i < 0 {
+		return events
+	}
+	return events[:i]
+}
