@@ -3,7 +3,6 @@ package domain
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -314,6 +313,3 @@ func (u User) ChangeRole(role Role) ([]Event, error) {
 	}
 	return []Event{&UserRoleChanged{Role: Change[Role]{u.Role, role}}}, nil
 }
-
-// TidyName trims a name and folds runs of blanks.
-func TidyName(name string) string { return strings.Join(strings.Fields(name), " ") }
