@@ -111,8 +111,8 @@ func usersTable() readTable[userRow] {
 	}
 }
 
-// UserFilter narrows a list of users; zero fields do not. Q finds part of a name or an address, Email and Phone the whole,
-// letter case not minding.
+// UserFilter narrows a list of users; zero fields do not. Q finds part of a name or of an address as it is shown,
+// Email and Phone the whole. Each is brought into the form that is stored.
 type UserFilter struct {
 	Role            domain.Role
 	Active          *bool
@@ -139,14 +139,16 @@ func (q *Queries) Users(ctx context.Context, tenant domain.TenantID, f UserFilte
 	if f.Active != nil {
 		w.And("u.is_active = %s", *f.Active)
 	}
-	if f.Email != "" {
-		w.And("u.email_folded = lower(%s) and u.email_folded <> ''", f.Email)
+	if f.Email != "" { // the table holds what is shown, or what was given before addresses had one form
+		spellings := "array(select lower(spelling) from unnest(%s::text[]) spelling)"
+		w.And("u.email_folded = any ("+spellings+") and u.email_folded <> ''", domain.EmailSpellings(f.Email))
 	}
 	if f.Phone != "" {
-		w.And("u.phone = %s and u.phone <> ''", f.Phone)
+		w.And("u.phone = %s and u.phone <> ''", domain.CanonicalPhone(f.Phone))
 	}
-	if f.Q != "" {
-		w.And("strpos(lower(u.full_name) || ' ' || lower(u.email), lower(%s)) > 0", f.Q)
+	if f.Q = domain.TidyName(f.Q); f.Q != "" {
+		whole := domain.ShownEmail(domain.CanonicalEmail(f.Q)) // if it is an address
+		w.And("(strpos(lower(u.full_name) || ' ' || lower(u.email), lower(%s)) > 0 or strpos(lower(u.email), lower("+w.Arg(whole)+")) > 0)", f.Q)
 	}
 	if page.After != "" {
 		after, err := page.AfterID()
