@@ -73,6 +73,12 @@ func EmailSpellings(email string) []string {
 	return spellings
 }
 
+// FormerEmail is what an address was claimed and found by before its domain had one form.
+func FormerEmail(email string) string { return spelledEmail(email) }
+
+// FormerName is what a municipality's name was claimed by before names had one form.
+func FormerName(name string) string { return strings.ToLower(strings.Join(strings.Fields(name), " ")) }
+
 // spelledEmail is the form that addresses were keyed by before domains had one form.
 func spelledEmail(email string) string { return lower(strings.TrimSpace(email)) }
 

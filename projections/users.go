@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/internal/pg"
 )
@@ -117,6 +118,17 @@ type UserFilter struct {
 	Role            domain.Role
 	Active          *bool
 	Q, Email, Phone string
+}
+
+// ShowsALabels tells whether the table holds an address with a domain in A-labels that people read in Unicode: from
+// before they did. db is of trust_owner.
+func ShowsALabels(ctx context.Context, db eventstore.Querier) (bool, error) {
+	rows, err := db.Query(ctx, "select u.email from trust.users u where strpos(u.email_folded, 'xn--') > 0")
+	if err != nil {
+		return false, eventstore.Unavailable(err)
+	}
+	emails, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return slices.ContainsFunc(emails, func(email string) bool { return domain.ShownEmail(email) != email }), eventstore.Unavailable(err)
 }
 
 // User gives one user of a tenant, or not_found.
