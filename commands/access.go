@@ -19,6 +19,8 @@ type RecordRead struct {
 // s23(1)(b)). More than domain.MaxReadSubjects subjects are left to the filter.
 // Error: validation_failed.
 func (h *Handler) RecordRead(ctx context.Context, call Call, c RecordRead) (Answer[struct{}], error) {
+	c.Reason = domain.TidyText(c.Reason)
+
 	var f domain.Faults
 	f.Text("reason", c.Reason, domain.MaxReason)
 	if err := f.Err(); err != nil {

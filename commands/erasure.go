@@ -89,9 +89,9 @@ func (h *Handler) erasure(
 			domain.DemandNoActs{User: subject},
 			domain.DestroySubjectKey{Subject: subject},
 			domain.DeleteCredential{User: subject},
-			domain.ReleaseClaim{Claim: emailClaim(call.Tenant, user.Email), Holder: subject.UUID},
 		},
 	}
+	a.Side = append(a.Side, releaseEmail(user)...)
 	history := of(events, consents)
 	if withdrawn := domain.WithdrawAll(history, subject != call.User); len(withdrawn) > 0 {
 		a.Writes = append(a.Writes, domain.Write{Stream: consents, Expected: len(history), Events: withdrawn})

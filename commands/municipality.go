@@ -3,7 +3,6 @@ package commands
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/salga-trust/engine/domain"
 )
@@ -18,7 +17,7 @@ func (h *Handler) RegisterMunicipality(
 		return Answer[domain.Municipality]{}, err
 	}
 
-	c.Name = tidy(c.Name)
+	c.Name = domain.TidyName(c.Name)
 	id := domain.TenantID{UUID: h.newID()}
 
 	r := request{name: "municipality.register", scope: scopeOf(call), body: c}
@@ -55,7 +54,7 @@ func (h *Handler) ChangeMunicipality(
 ) (Answer[domain.Municipality], error) {
 	id, details := c.Municipality, c.Details
 	if details.Name != nil {
-		details.Name = new(tidy(*details.Name))
+		details.Name = new(domain.TidyName(*details.Name))
 	}
 
 	decide := func(m domain.Municipality, a *domain.Append) ([]domain.Event, error) {
@@ -162,7 +161,7 @@ func (h *Handler) municipalityAnswer(
 
 // tenantOf finds the tenant with a code, whatever its letter case.
 func (h *Handler) tenantOf(ctx context.Context, code string) (domain.TenantID, bool, error) {
-	code = strings.ToUpper(strings.TrimSpace(code))
+	code = domain.CanonicalMunicipalityCode(code)
 	if code == domain.PlatformCode {
 		return domain.PlatformTenant(), true, nil
 	}

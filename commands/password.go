@@ -43,13 +43,30 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	}
 	defer h.done()
 
-	return argon2id.CreateHash(password, h.params)
+	return argon2id.CreateHash(domain.CanonicalPassword(password), h.params)
 }
 
-// matches compares a password with a hash; an empty hash costs the same and never matches.
+// match tells how a password and a hash fit.
+type match int
+
+const (
+	noMatch match = iota
+	canonicalMatch
+	olderMatch // the hash is of the password as it was sent: from before passwords had one form
+)
+
+// matches tells whether a password fits a hash.
 func (h *hasher) matches(ctx context.Context, password, verifier string) (bool, error) {
+	matched, err := h.match(ctx, password, verifier)
+	return matched != noMatch, err
+}
+
+// match compares a password with a hash; an empty hash costs the same and never matches. A password that was sent in
+// another form than the canonical one costs two runs unless the first fits: that depends on the request, never on
+// the account.
+func (h *hasher) match(ctx context.Context, password, verifier string) (match, error) {
 	if err := h.wait(ctx); err != nil {
-		return false, err
+		return noMatch, err
 	}
 	defer h.done()
 
@@ -58,8 +75,20 @@ func (h *hasher) matches(ctx context.Context, password, verifier string) (bool, 
 		verifier = h.dummy
 	}
 
-	ok, err := argon2id.ComparePasswordAndHash(password, verifier)
-	return ok && known, err
+	canonical := domain.CanonicalPassword(password)
+	fits, err := argon2id.ComparePasswordAndHash(canonical, verifier)
+	if err != nil || fits || password == canonical {
+		return canonicalMatch.ifSo(fits && known), err
+	}
+	fits, err = argon2id.ComparePasswordAndHash(password, verifier)
+	return olderMatch.ifSo(fits && known), err
+}
+
+func (m match) ifSo(so bool) match {
+	if so {
+		return m
+	}
+	return noMatch
 }
 
 func (h *hasher) wait(ctx context.Context) error {

@@ -85,7 +85,7 @@ func (h *Handler) changePurpose(ctx context.Context, call Call, name, code strin
 		return Answer[domain.Purpose]{}, err
 	}
 
-	stream := domain.PurposeOf(call.Tenant, code)
+	stream := domain.PurposeOf(call.Tenant, domain.CanonicalPurposeCode(code))
 	var history []domain.Recorded
 
 	r := request{name: name, tenant: call.Tenant, scope: scopeOf(call), body: []any{code, body}}

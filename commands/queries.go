@@ -46,6 +46,7 @@ type Check struct {
 
 // CheckConsent answers from the log. It discloses nothing personal. Errors: forbidden, not_found.
 func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (Check, error) {
+	c.Purpose = domain.CanonicalPurposeCode(c.Purpose)
 	subject, err := call.Subject(c.Subject)
 	if err != nil {
 		return Check{}, err
@@ -97,6 +98,7 @@ func (h *Handler) Purposes(ctx context.Context, tenant domain.TenantID) ([]domai
 // KnownPurpose refuses a code that no purpose ever had for a tenant; a retired one is known.
 // Error: unknown_purpose.
 func (h *Handler) KnownPurpose(ctx context.Context, tenant domain.TenantID, code string) error {
+	code = domain.CanonicalPurposeCode(code)
 	p, expects, cached, err := h.purpose(ctx, tenant, code)
 	if err == nil && !p.Exists() && cached { // another process may have defined it meanwhile
 		for _, x := range expects {

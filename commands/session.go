@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,7 +38,7 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 		return Answer[Session]{}, err
 	}
 
-	ok, err := h.hasher.matches(ctx, c.Password, account.Verifier)
+	matched, err := h.hasher.match(ctx, c.Password, account.Verifier)
 	if err != nil {
 		return Answer[Session]{}, err
 	}
@@ -55,7 +56,7 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 	u := domain.Fold[domain.User](of(events, user))
 	open := account.Tenant.IsPlatform() || domain.Fold[domain.Municipality](of(events, municipality)).Active
 	switch {
-	case !ok:
+	case matched == noMatch:
 		return Answer[Session]{}, h.signInFailed(ctx, call, account.User, "password")
 	case !u.Active:
 		return Answer[Session]{}, h.signInFailed(ctx, call, account.User, "account_inactive")
@@ -63,7 +64,14 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 		return Answer[Session]{}, h.signInFailed(ctx, call, account.User, "municipality_inactive")
 	}
 
-	a, err := h.startSession(ctx, call, u)
+	var renewed []domain.SideWrite
+	if matched == olderMatch {
+		if renewed, err = h.renewVerifier(ctx, account, c.Password); err != nil {
+			return Answer[Session]{}, err
+		}
+	}
+
+	a, err := h.startSession(ctx, call, u, renewed...)
 	if hasCode(err, domain.CodeSessionEnded) || hasCode(err, domain.CodeAccountInactive) {
 		err = invalidCredentials() // closed or erased while the password was checked
 	}
@@ -81,14 +89,50 @@ func (h *Handler) account(ctx context.Context, c SignIn) (domain.Account, error)
 		tenant = id
 	}
 
-	accounts, err := h.Store.Accounts(ctx, domain.CanonicalEmail(tidy(c.Email)), tenant)
-	if err != nil || len(accounts) != 1 {
-		return domain.Account{}, err
-	}
-	return accounts[0], nil
+	return h.accountOf(ctx, c.Email, tenant)
 }
 
-func (h *Handler) startSession(ctx context.Context, call Call, u domain.User) (Answer[Session], error) {
+// accountOf looks under every spelling of an address, however early it finds something: how often depends on the
+// request alone. Within a municipality the spelling that was given comes first: two accounts that are one address by
+// now, and so could not be re-keyed, are each still opened by the spelling they were registered with.
+func (h *Handler) accountOf(ctx context.Context, email string, tenant domain.TenantID) (domain.Account, error) {
+	found := map[domain.TenantID]domain.Account{}
+	for _, spelling := range domain.EmailSpellings(email) {
+		accounts, err := h.Store.Accounts(ctx, spelling, tenant)
+		if err != nil {
+			return domain.Account{}, err
+		}
+		for _, account := range accounts {
+			if _, known := found[account.Tenant]; !known {
+				found[account.Tenant] = account
+			}
+		}
+	}
+
+	if len(found) != 1 {
+		return domain.Account{}, nil
+	}
+	for _, account := range found {
+		return account, nil
+	}
+	return domain.Account{}, nil
+}
+
+// renewVerifier replaces a hash that was made of the password as it was sent by one of its canonical form. It is
+// called when the account was loaded after the hash was read, and before the append that expects that version, so
+// that no newer password is undone.
+func (h *Handler) renewVerifier(ctx context.Context, account domain.Account, password string) ([]domain.SideWrite, error) {
+	current, err := h.Store.Verifier(ctx, account.Tenant, account.User)
+	if err != nil || current != account.Verifier {
+		return nil, err
+	}
+	verifier, err := h.hasher.hash(ctx, password)
+	return []domain.SideWrite{domain.SetCredential{User: account.User, Verifier: verifier}}, err
+}
+
+func (h *Handler) startSession(
+	ctx context.Context, call Call, u domain.User, side ...domain.SideWrite,
+) (Answer[Session], error) {
 	s := Session{
 		ID: h.newID(), Tenant: u.Tenant, User: u.ID, Role: u.Role,
 		Token: uuid.New(), // a token's id is a secret: random
@@ -105,9 +149,9 @@ func (h *Handler) startSession(ctx context.Context, call Call, u domain.User) (A
 			Writes: []domain.Write{{Stream: domain.SessionsOf(u.ID), Expected: domain.AnyVersion, Events: []domain.Event{
 				&domain.SessionStarted{SessionID: s.ID, ExpiresAt: s.ExpiresAt},
 			}}},
-			Side: []domain.SideWrite{domain.StartSession{
+			Side: append(slices.Clone(side), domain.StartSession{
 				Session: s.ID, User: u.ID, Token: tokenDigest(s.Token), ExpiresAt: s.ExpiresAt,
-			}},
+			}),
 		}, nil
 	})
 	return Answer[Session]{Value: s, Position: done.Position()}, err

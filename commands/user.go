@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"github.com/salga-trust/engine/domain"
 )
@@ -38,7 +37,8 @@ func (h *Handler) Register(ctx context.Context, call Call, c Register) (Answer[d
 	if err := person.Validate(); err != nil {
 		return Answer[domain.User]{}, err
 	}
-	if c.Consent == nil || !c.Consent.Consented || c.Consent.Purpose != domain.PlatformRegistrationCode {
+	if c.Consent == nil || !c.Consent.Consented ||
+		domain.CanonicalPurposeCode(c.Consent.Purpose) != domain.PlatformRegistrationCode {
 		return Answer[domain.User]{}, domain.Refuse(domain.CodeConsentRequired,
 			"An account needs consent to the purpose platform_registration.")
 	}
@@ -47,7 +47,7 @@ func (h *Handler) Register(ctx context.Context, call Call, c Register) (Answer[d
 	if err != nil {
 		return Answer[domain.User]{}, err
 	}
-	person.MunicipalityCode = strings.ToUpper(strings.TrimSpace(c.MunicipalityCode)) // as tenantOf found it
+	person.MunicipalityCode = domain.CanonicalMunicipalityCode(c.MunicipalityCode) // as tenantOf found it
 	id := domain.UserID{UUID: h.newID()}
 	call.Tenant = tenant
 
@@ -63,7 +63,7 @@ func (h *Handler) Register(ctx context.Context, call Call, c Register) (Answer[d
 		}
 
 		granted, err := domain.RecordConsent{
-			ID: domain.ConsentID{UUID: h.newID()}, Purpose: c.Consent.Purpose, Description: c.Consent.Description,
+			ID: domain.ConsentID{UUID: h.newID()}, Purpose: domain.PlatformRegistrationCode, Description: c.Consent.Description,
 			Language: c.Consent.Language, Consented: true,
 		}.Decide(nil, domain.PlatformRegistration(), h.now())
 
@@ -105,7 +105,7 @@ func (h *Handler) CreateUser(ctx context.Context, call Call, c CreateUser) (Answ
 	if err != nil {
 		return Answer[domain.User]{}, err
 	}
-	if c.MunicipalityCode != "" && !strings.EqualFold(c.MunicipalityCode, code) {
+	if named := domain.CanonicalMunicipalityCode(c.MunicipalityCode); named != "" && named != code {
 		return Answer[domain.User]{}, domain.Refuse(domain.CodeForbidden,
 			"An admin makes accounts in the own municipality only.")
 	}
@@ -144,12 +144,8 @@ func (h *Handler) addUser(
 		}
 
 		// Before the costly hash; the append itself decides.
-		_, held, err := h.Store.Holder(ctx, claim)
-		if err != nil {
+		if err := h.demandFree(ctx, call.Tenant, person.Email, id); err != nil {
 			return domain.Append{}, err
-		}
-		if held {
-			return domain.Append{}, emailTaken()
 		}
 
 		verifier, err := h.hasher.hash(ctx, person.Password)
@@ -195,7 +191,7 @@ func (h *Handler) ChangeProfile(ctx context.Context, call Call, c ChangeProfile)
 			return domain.Append{}, err
 		}
 
-		events, err := c.tidy().Decide(user)
+		events, err := c.wish().Decide(user)
 		if err != nil || len(events) == 0 {
 			return domain.Append{}, err
 		}
@@ -213,7 +209,10 @@ func (h *Handler) ChangeProfile(ctx context.Context, call Call, c ChangeProfile)
 			}
 			checked = true
 		}
-		a.Side = moveEmail(user, tidy(*c.Email))
+		if err := h.demandFree(ctx, call.Tenant, *c.Email, call.User); err != nil {
+			return domain.Append{}, err
+		}
+		a.Side = moveEmail(user, *c.Email)
 		return a, nil
 	})
 
@@ -240,30 +239,42 @@ func movedEmail(events []domain.Recorded) bool {
 	})
 }
 
-func (c ChangeProfile) tidy() domain.ChangeProfile {
-	d := domain.ChangeProfile{PreferredLanguage: c.PreferredLanguage}
-	if c.FullName != nil {
-		d.FullName = new(domain.TidyName(tidy(*c.FullName)))
+func (c ChangeProfile) wish() domain.ChangeProfile {
+	return domain.ChangeProfile{
+		FullName: c.FullName, Phone: c.Phone, Email: c.Email, PreferredLanguage: c.PreferredLanguage,
 	}
-	if c.Phone != nil {
-		d.Phone = new(E164(*c.Phone))
-	}
-	if c.Email != nil {
-		d.Email = new(tidy(*c.Email))
-	}
-	return d
 }
 
 func moveEmail(user domain.User, email string) []domain.SideWrite {
-	from, to := domain.CanonicalEmail(user.Email), domain.CanonicalEmail(email)
-	if from == to {
-		return nil // only letter case differs
+	claim := emailClaim(user.Tenant, email)
+	return append(releaseEmail(user),
+		domain.TakeClaim{Claim: claim, Holder: user.ID.UUID}, domain.SetCredential{User: user.ID, Email: claim.Value})
+}
+
+// releaseEmail gives up a user's address in each spelling that it may have been claimed by.
+func releaseEmail(user domain.User) []domain.SideWrite {
+	var side []domain.SideWrite
+	for _, spelling := range domain.EmailSpellings(user.Email) {
+		side = append(side, domain.ReleaseClaim{
+			Claim: domain.Claim{Tenant: user.Tenant, Kind: domain.EmailClaim, Value: spelling}, Holder: user.ID.UUID,
+		})
 	}
-	return []domain.SideWrite{
-		domain.TakeClaim{Claim: emailClaim(user.Tenant, to), Holder: user.ID.UUID},
-		domain.ReleaseClaim{Claim: emailClaim(user.Tenant, from), Holder: user.ID.UUID},
-		domain.SetCredential{User: user.ID, Email: to},
+	return side
+}
+
+// demandFree refuses an address that another has claimed, also under a spelling from before addresses had one form.
+// Those are only ever given up, so nobody takes one between this and the append.
+func (h *Handler) demandFree(ctx context.Context, tenant domain.TenantID, email string, user domain.UserID) error {
+	for _, spelling := range domain.EmailSpellings(email) {
+		holder, held, err := h.Store.Holder(ctx, domain.Claim{Tenant: tenant, Kind: domain.EmailClaim, Value: spelling})
+		if err != nil {
+			return err
+		}
+		if held && holder != user.UUID {
+			return emailTaken()
+		}
 	}
+	return nil
 }
 
 // ChangePassword asks for another password of the caller's account.
@@ -417,8 +428,7 @@ func newPerson(email, password, name, phone string, language domain.Language) do
 		language = domain.English
 	}
 	return domain.RegisterUser{
-		Email: tidy(email), Password: password, FullName: domain.TidyName(tidy(name)), Phone: E164(phone),
-		PreferredLanguage: language,
+		Email: email, Password: password, FullName: name, Phone: phone, PreferredLanguage: language,
 	}
 }
 

@@ -31,12 +31,29 @@ type FieldChange struct {
 }
 
 // ChangesOf returns what an event says of the fields of its record: its own account of it, or else every field that it holds,
-// personal ones included.
+// personal ones included. E-mail addresses are in the form that people read.
 func ChangesOf(e Event) []FieldChange {
+	var changes []FieldChange
 	if own, ok := e.(tellsChanges); ok {
-		return own.changes()
+		changes = own.changes()
+	} else {
+		changes = fieldsOf(e)
 	}
-	return fieldsOf(e)
+
+	for i, c := range changes {
+		if c.Field == "email" || c.Field == "contact_email" {
+			changes[i].Old, changes[i].New = shown(c.Old), shown(c.New)
+		}
+	}
+	return changes
+}
+
+// shown returns an address as people read it, and anything else as it is.
+func shown(value any) any {
+	if email, ok := value.(string); ok {
+		return ShownEmail(email)
+	}
+	return value
 }
 
 // turned is the change of a field that an event turns on or off.

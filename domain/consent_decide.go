@@ -3,7 +3,6 @@ package domain
 import (
 	"math"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -35,6 +34,7 @@ func (c RecordConsent) Decide(history []Recorded, purpose Purpose, now time.Time
 		c.Channel = Web
 	}
 	c.GivenAt = stated(c.GivenAt)
+	c = c.tidy()
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
@@ -56,6 +56,19 @@ func (c RecordConsent) Decide(history []Recorded, purpose Purpose, now time.Time
 		return []Event{&ConsentGranted{d}}, nil
 	}
 	return []Event{&ConsentRefused{d}}, nil
+}
+
+// tidy returns the wish with each text in its form.
+func (c RecordConsent) tidy() RecordConsent {
+	if e := c.Evidence; e != nil {
+		c.Evidence = &Evidence{SHA256: e.SHA256, Reference: TidyText(e.Reference)}
+	}
+	if p := c.GivenBy; p != nil {
+		c.GivenBy = &CompetentPerson{
+			Name: TidyName(p.Name), Relation: TidyText(p.Relation), Authority: TidyText(p.Authority),
+		}
+	}
+	return c
 }
 
 func (c RecordConsent) validate() error {
@@ -85,7 +98,7 @@ func (f *Faults) evidence(e *Evidence) {
 }
 
 func (f *Faults) required(field, text string) {
-	if strings.TrimSpace(text) == "" {
+	if isBlank(text) {
 		f.Add(field, "required", "This must not be empty.")
 	}
 	f.Text(field, text, MaxReference)
@@ -182,7 +195,7 @@ type WithdrawConsent struct {
 // Decide gives the withdrawal. Of a grant that was withdrawn before, it gives one only if it was given earlier than that: the
 // earliest known stands.
 func (c WithdrawConsent) Decide(history []Recorded, now time.Time) ([]Event, error) {
-	c.GivenAt = stated(c.GivenAt)
+	c.GivenAt, c.Reason = stated(c.GivenAt), TidyText(c.Reason)
 	var f Faults
 	f.Text("reason", c.Reason, MaxReason)
 	f.evidence(c.Evidence)

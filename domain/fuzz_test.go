@@ -83,7 +83,7 @@ func demandSilence(t *testing.T, err error, value string) {
 	sentences := []string{
 		"Give an e-mail address.", "An e-mail address has at most 254 characters.", "This is not an e-mail address.",
 		"Give at least 2 characters.", "Give at most 100 characters.",
-		"A name has letters or digits, no control characters and no angle brackets.",
+		"A name has letters or digits, no control or invisible characters and no angle brackets.",
 		"Give a phone number like +27821234567 or 082 123 4567.",
 		"Give at most 20 characters.", "Control characters are not allowed.",
 	}

@@ -2,7 +2,6 @@ package domain
 
 import (
 	"regexp"
-	"strings"
 	"time"
 )
 
@@ -109,8 +108,8 @@ var districtPattern = regexp.MustCompile(`^DC[0-9]{1,3}$`)
 // Decide gives the event, or every fault of the input. The code is upper-cased; that code and name are unique is for the
 // claims taken in the same append.
 func (c RegisterMunicipality) Decide() ([]Event, error) {
-	code := strings.ToUpper(strings.TrimSpace(c.Code))
-	name := TidyName(c.Name)
+	c = c.tidy()
+	code, name := c.Code, c.Name
 	var f Faults
 	if !codePattern.MatchString(code) {
 		f.Add("code", "invalid", "A code has 2 to 10 letters and digits.")
@@ -139,6 +138,13 @@ func (c RegisterMunicipality) Decide() ([]Event, error) {
 	}}, nil
 }
 
+// tidy returns the wish with each text in its form.
+func (c RegisterMunicipality) tidy() RegisterMunicipality {
+	c.Code, c.DistrictCode = CanonicalMunicipalityCode(c.Code), CanonicalMunicipalityCode(c.DistrictCode)
+	c.Name, c.ContactEmail = TidyName(c.Name), CanonicalEmail(c.ContactEmail)
+	return c
+}
+
 // ChangeMunicipality is the wish to change details; a nil field stays as it is. Code and province never change.
 type ChangeMunicipality struct {
 	Name, ContactEmail *string
@@ -157,11 +163,12 @@ func (c ChangeMunicipality) Decide(m Municipality) ([]Event, error) {
 		}
 	}
 	if c.ContactEmail != nil {
-		if *c.ContactEmail != "" {
-			f.Email("contact_email", *c.ContactEmail)
+		email := CanonicalEmail(*c.ContactEmail)
+		if email != "" {
+			f.Email("contact_email", email)
 		}
-		if *c.ContactEmail != m.ContactEmail {
-			e.ContactEmail = &Change[string]{m.ContactEmail, *c.ContactEmail}
+		if email != m.ContactEmail {
+			e.ContactEmail = &Change[string]{m.ContactEmail, email}
 		}
 	}
 	if c.Population != nil {

@@ -5,9 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // Basis is the ground of POPIA s11(1) that processing for a purpose rests on.
@@ -152,13 +150,15 @@ type DefinePurpose struct {
 
 // Decide gives the definition and its first notice. The code is lower-cased. now is the instant of asking.
 func (c DefinePurpose) Decide(p Purpose, now time.Time) ([]Event, error) {
-	code := strings.ToLower(strings.TrimSpace(c.Code))
+	code := CanonicalPurposeCode(c.Code)
+	c.Retention = TidyText(c.Retention)
+
 	var f Faults
 	if !purposePattern.MatchString(code) || len(code) > MaxPurposeCode {
 		f.Add("code", "invalid", "A purpose's code is lower-case words joined by underscores, at most 64 characters.")
 	}
 	OneOf(&f, "basis", c.Basis, Bases())
-	if strings.TrimSpace(c.Retention) == "" {
+	if isBlank(c.Retention) {
 		f.Add("retention", "required", "Say how long data for this purpose is kept (POPIA s14).")
 	}
 	f.Text("retention", c.Retention, MaxRetention)
@@ -201,7 +201,7 @@ func (c PublishNotice) Decide(p Purpose, now time.Time) ([]Event, error) {
 	}
 
 	next := notice(p.Code, p.Current().Version+1, c.Texts, c.InUseSince)
-	if same(next.SHA256, p.Current().SHA256) {
+	if sameWords(next.Texts, p.Current().Texts) {
 		return nil, nil
 	}
 	return []Event{next}, nil
@@ -218,7 +218,7 @@ func (p Purpose) Retire() []Event {
 func (f *Faults) texts(field string, texts map[Language]string) {
 	for _, l := range Languages() {
 		name := field + "." + string(l)
-		if utf8.RuneCountInString(strings.TrimSpace(texts[l])) == 0 {
+		if isBlank(texts[l]) {
 			f.Add(name, "required", "Give the wording in every language.")
 		}
 		f.Text(name, texts[l], MaxNotice)
@@ -250,7 +250,7 @@ func notice(code string, version int, texts map[Language]string, since *time.Tim
 		n.InUseSince = new(stated(*since))
 	}
 	for l, text := range texts {
-		text = strings.TrimSpace(text)
+		text = TidyText(text)
 		n.Texts[l], n.SHA256[l] = text, WordingHash(text)
 	}
 	return n
@@ -262,9 +262,10 @@ func WordingHash(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func same(a, b map[Language]string) bool {
+// sameWords compares wordings in their form: one that was published before texts had one is not new for that.
+func sameWords(a, b map[Language]string) bool {
 	for _, l := range Languages() {
-		if a[l] != b[l] {
+		if TidyText(a[l]) != TidyText(b[l]) {
 			return false
 		}
 	}

@@ -12,6 +12,8 @@ type LodgeRequest struct {
 
 // Decide gives the event. The request is due in 30 days by the South African calendar (POPIA regulations 2018, reg 3; PAIA s25).
 func (c LodgeRequest) Decide(now time.Time) ([]Event, error) {
+	c.Details = TidyText(c.Details)
+
 	var f Faults
 	OneOf(&f, "kind", c.Kind, RequestKinds())
 	f.Text("details", c.Details, MaxReason)
@@ -25,6 +27,8 @@ func (c LodgeRequest) Decide(now time.Time) ([]Event, error) {
 
 // Fulfil closes an open request; closed as fulfilled before, nothing is to be done.
 func (s Rights) Fulfil(id RequestID, note string) ([]Event, error) {
+	note = TidyText(note)
+
 	var f Faults
 	f.Text("note", note, MaxReason)
 	q, err := s.closable(id, RequestDone, f)
@@ -36,6 +40,8 @@ func (s Rights) Fulfil(id RequestID, note string) ([]Event, error) {
 
 // RefuseRequest closes an open request on a ground; closed as refused before, nothing is to be done.
 func (s Rights) RefuseRequest(id RequestID, ground Ground, note string) ([]Event, error) {
+	note = TidyText(note)
+
 	var f Faults
 	OneOf(&f, "ground", ground, Grounds())
 	f.Text("note", note, MaxReason)
@@ -69,6 +75,8 @@ type PlaceHold struct {
 
 // Decide gives the event.
 func (c PlaceHold) Decide() ([]Event, error) {
+	c.Reason = TidyText(c.Reason)
+
 	var f Faults
 	f.required("reason", c.Reason)
 	if err := f.Err(); err != nil {
@@ -79,6 +87,8 @@ func (c PlaceHold) Decide() ([]Event, error) {
 
 // Lift ends a hold; one that was lifted stays so.
 func (s Rights) Lift(id HoldID, reason string) ([]Event, error) {
+	reason = TidyText(reason)
+
 	var f Faults
 	f.required("reason", reason)
 	h, ok := s.Hold(id)

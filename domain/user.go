@@ -3,7 +3,6 @@ package domain
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -112,7 +111,7 @@ type User struct {
 	MunicipalityCode  string
 	Role              Role
 	PreferredLanguage Language
-	Email             string
+	Email             string // as people read it: ShownEmail
 	FullName          string
 	Phone             string
 	Active            bool
@@ -132,14 +131,14 @@ func (u User) Evolve(r Recorded) User {
 		person, _ := e.Person.Get()
 		u = User{
 			ID: UserID{r.Stream.ID}, Tenant: r.Tenant, MunicipalityCode: e.MunicipalityCode, Role: e.Role,
-			PreferredLanguage: e.PreferredLanguage, Email: person.Email, FullName: person.FullName, Phone: person.Phone,
+			PreferredLanguage: e.PreferredLanguage, Email: ShownEmail(person.Email), FullName: person.FullName, Phone: person.Phone,
 			Active: true, Erased: e.Person.State() == Erased, CreatedAt: r.RecordedAt,
 		}
 	case *UserProfileChanged:
 		u = u.withProfile(e)
 	case *UserEmailChanged:
 		if change, ok := e.Email.Get(); ok {
-			u.Email = change.New
+			u.Email = ShownEmail(change.New)
 		}
 	case *UserRoleChanged:
 		u.Role = e.Role.New
@@ -153,6 +152,14 @@ func (u User) Evolve(r Recorded) User {
 	}
 	u.Version, u.UpdatedAt = r.Version, r.RecordedAt
 	return u
+}
+
+// storedEmail is the address as the log holds it: in canonical form, or as it was given before there was one.
+func (u User) storedEmail() string {
+	if canonical := CanonicalEmail(u.Email); ShownEmail(canonical) == u.Email {
+		return canonical
+	}
+	return u.Email
 }
 
 func (u User) withProfile(e *UserProfileChanged) User {
@@ -169,7 +176,7 @@ func (u User) withProfile(e *UserProfileChanged) User {
 	return u
 }
 
-// RegisterUser is the wish to register a person. Phone is in E.164 form or empty.
+// RegisterUser is the wish to register a person.
 type RegisterUser struct {
 	MunicipalityCode       string
 	Role                   Role
@@ -181,6 +188,8 @@ type RegisterUser struct {
 
 // Validate gives every fault of the input.
 func (c RegisterUser) Validate() error {
+	c = c.tidy()
+
 	var f Faults
 	c.PreferredLanguage = cmp.Or(c.PreferredLanguage, English)
 	f.Email("email", c.Email)
@@ -200,10 +209,18 @@ func (c RegisterUser) Decide() ([]Event, error) {
 	if c.Role == Citizen && !c.Consented {
 		return nil, Refuse(CodeConsentRequired, "Only staff are registered without consent; residents register themselves, with it.")
 	}
+
+	c = c.tidy()
 	return []Event{&UserRegistered{
 		MunicipalityCode: c.MunicipalityCode, Role: c.Role, PreferredLanguage: cmp.Or(c.PreferredLanguage, English),
 		Person: Known(PersonFacts{Email: c.Email, FullName: c.FullName, Phone: c.Phone}),
 	}}, nil
+}
+
+// tidy returns the wish with each text in its form.
+func (c RegisterUser) tidy() RegisterUser {
+	c.Email, c.FullName, c.Phone = CanonicalEmail(c.Email), TidyName(c.FullName), CanonicalPhone(c.Phone)
+	return c
 }
 
 // ChangeProfile is the wish to change one's own details; a nil field stays as it is, an empty phone removes it.
@@ -214,6 +231,7 @@ type ChangeProfile struct {
 
 // Decide gives one event for the profile and one for the e-mail address, each only if something differs.
 func (c ChangeProfile) Decide(u User) ([]Event, error) {
+	c = c.tidy()
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
@@ -224,10 +242,24 @@ func (c ChangeProfile) Decide(u User) ([]Event, error) {
 	if e := c.profile(u); len(e.Fields) > 0 {
 		events = append(events, e)
 	}
-	if c.Email != nil && *c.Email != u.Email {
-		events = append(events, &UserEmailChanged{Email: Known(Change[string]{u.Email, *c.Email})})
+	if c.Email != nil && *c.Email != CanonicalEmail(u.Email) {
+		events = append(events, &UserEmailChanged{Email: Known(Change[string]{u.storedEmail(), *c.Email})})
 	}
 	return events, nil
+}
+
+// tidy returns the wish with each text in its form.
+func (c ChangeProfile) tidy() ChangeProfile {
+	if c.FullName != nil {
+		c.FullName = new(TidyName(*c.FullName))
+	}
+	if c.Phone != nil {
+		c.Phone = new(CanonicalPhone(*c.Phone))
+	}
+	if c.Email != nil {
+		c.Email = new(CanonicalEmail(*c.Email))
+	}
+	return c
 }
 
 func (c ChangeProfile) profile(u User) *UserProfileChanged {
@@ -322,6 +354,3 @@ func (u User) ChangeRole(role Role, consents Consents) ([]Event, error) {
 	}
 	return []Event{&UserRoleChanged{Role: Change[Role]{u.Role, role}}}, nil
 }
-
-// TidyName trims a name and folds runs of blanks.
-func TidyName(name string) string { return strings.Join(strings.Fields(name), " ") }

@@ -19,7 +19,7 @@ func thandi() domain.RegisterUser {
 func thandiRegistered() *domain.UserRegistered {
 	return &domain.UserRegistered{
 		MunicipalityCode: "KZN225", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-		Person: domain.Known(domain.PersonFacts{Email: "Thandi@example.co.za", FullName: "Thandi Nkosi", Phone: "+27821234567"}),
+		Person: domain.Known(domain.PersonFacts{Email: "thandi@example.co.za", FullName: "Thandi Nkosi", Phone: "+27821234567"}),
 	}
 }
 
@@ -33,11 +33,11 @@ func TestRegisteringAUser(t *testing.T) {
 		wish func(*domain.RegisterUser)
 		then func(*domain.UserRegistered)
 	}{
-		"the e-mail address keeps its letter case": {func(*domain.RegisterUser) {}, func(*domain.UserRegistered) {}},
+		"the e-mail address is put in lower case": {func(*domain.RegisterUser) {}, func(*domain.UserRegistered) {}},
 		"a phone is not needed": {
 			func(c *domain.RegisterUser) { c.Phone = "" },
 			func(e *domain.UserRegistered) {
-				e.Person = domain.Known(domain.PersonFacts{Email: "Thandi@example.co.za", FullName: "Thandi Nkosi"})
+				e.Person = domain.Known(domain.PersonFacts{Email: "thandi@example.co.za", FullName: "Thandi Nkosi"})
 			},
 		},
 		"without a language it is English": {
@@ -140,12 +140,10 @@ func TestChangingAProfile(t *testing.T) {
 				PreferredLanguage: &domain.Change[domain.Language]{Old: domain.Zulu, New: domain.Afrikaans},
 			}},
 		},
-		"the letter case of the e-mail address": {
-			domain.ChangeProfile{Email: new("thandi@example.co.za")},
-			[]domain.Event{&domain.UserEmailChanged{
-				Email: domain.Known(domain.Change[string]{Old: "Thandi@example.co.za", New: "thandi@example.co.za"}),
-			}},
-		},
+		"the letter case of the e-mail address is no change": {wish: domain.ChangeProfile{Email: new("THANDI@example.co.za")}},
+		"another spelling of everything is no change": {wish: domain.ChangeProfile{
+			FullName: new(" Thandi  Nkosi"), Phone: new("082 123 4567"), Email: new(" Thandi@EXAMPLE.co.za"),
+		}},
 		"profile and address are two facts": {
 			domain.ChangeProfile{FullName: new("T. Nkosi"), Email: new("t@example.co.za")},
 			[]domain.Event{
@@ -154,7 +152,7 @@ func TestChangingAProfile(t *testing.T) {
 					Person: domain.Known(domain.ProfileChanges{FullName: &domain.Change[string]{Old: "Thandi Nkosi", New: "T. Nkosi"}}),
 				},
 				&domain.UserEmailChanged{
-					Email: domain.Known(domain.Change[string]{Old: "Thandi@example.co.za", New: "t@example.co.za"}),
+					Email: domain.Known(domain.Change[string]{Old: "thandi@example.co.za", New: "t@example.co.za"}),
 				},
 			},
 		},
@@ -253,5 +251,51 @@ func TestAUserWhoseKeyIsGoneHasNoPersonalDetails(t *testing.T) {
 				t.Errorf("got %+v", got)
 			}
 		})
+	}
+}
+
+func TestAnAddressIsStoredInALabelsAndReadInUnicode(t *testing.T) {
+	t.Parallel()
+	wish := thandi()
+	wish.Email = " Thandi@MÜNCHEN.example"
+	events, err := wish.Decide()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	registered := events[0].(*domain.UserRegistered)
+	if person, _ := registered.Person.Get(); person.Email != "thandi@xn--mnchen-3ya.example" {
+		t.Errorf("the log holds %q", person.Email)
+	}
+	user := domain.User{}.Evolve(domain.Recorded{Event: registered})
+	if user.Email != "thandi@münchen.example" {
+		t.Errorf("people read %q", user.Email)
+	}
+	for _, c := range domain.ChangesOf(registered) {
+		if c.Field == "email" && c.New != "thandi@münchen.example" {
+			t.Errorf("an auditor reads %q", c.New)
+		}
+	}
+	changed, err := domain.ChangeProfile{Email: new("thandi@example.org")}.Decide(user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if change, _ := changed[0].(*domain.UserEmailChanged).Email.Get(); change.Old != "thandi@xn--mnchen-3ya.example" {
+		t.Errorf("the log names the former address %q", change.Old)
+	}
+}
+
+func TestAnAddressFromBeforeThereWasOneFormIsReadAsItWasGiven(t *testing.T) {
+	t.Parallel()
+	for stored, want := range map[string]string{
+		"Thandi@Example.org":           "Thandi@Example.org",
+		"Thandi@MÜNCHEN.example":       "Thandi@MÜNCHEN.example",
+		"thandi@xn--mnchen-3ya.co.za":  "thandi@münchen.co.za",
+		"thandi@xn--mnchen-3ya.ü.test": "thandi@xn--mnchen-3ya.ü.test",
+	} {
+		user := domain.User{}.Evolve(domain.Recorded{Event: &domain.UserRegistered{Person: domain.Known(domain.PersonFacts{Email: stored})}})
+		if user.Email != want {
+			t.Errorf("%q is read as %q, want %q", stored, user.Email, want)
+		}
 	}
 }

@@ -91,50 +91,49 @@ var (
 	// One @, no spaces, a dotted domain whose labels are letters (of any script, with their marks), digits and hyphens; the last
 	// label starts with a letter. Deliverability is not a question of syntax.
 	emailPattern   = regexp.MustCompile(`^[^\s@<>"(),:;\\\[\]\x00-\x1f\x7f]{1,64}@(?:[\p{L}\p{N}](?:[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}])?\.)+\p{L}[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}]$`)
-	phonePattern   = regexp.MustCompile(`^\+[1-9][0-9]{6,14}$`) // E.164
 	codePattern    = regexp.MustCompile(`^[A-Z0-9]{2,10}$`)
 	purposePattern = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 	sha256Pattern  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// CanonicalEmail is the form in which addresses are compared: letter case does not matter.
-func CanonicalEmail(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
-
-// CanonicalName is the form in which names of municipalities are compared: letter case and repeated blanks do not matter.
-func CanonicalName(name string) string {
-	return strings.ToLower(strings.Join(strings.Fields(name), " "))
-}
-
-// Email checks the syntax of an e-mail address.
+// Email checks the syntax of an e-mail address, and that its domain can be one.
 func (f *Faults) Email(field, email string) {
-	local, _, _ := strings.Cut(email, "@")
+	local, host, _ := strings.Cut(email, "@")
 	switch {
 	case email == "":
 		f.Add(field, "required", "Give an e-mail address.")
-	case utf8.RuneCountInString(email) > MaxEmail:
+	case utf8.RuneCountInString(email) > MaxEmail, utf8.RuneCountInString(CanonicalEmail(email)) > MaxEmail:
 		f.Add(field, "too_long", "An e-mail address has at most 254 characters.")
-	case !visible(email), !emailPattern.MatchString(email), strings.HasPrefix(local, "."), strings.HasSuffix(local, "."), strings.Contains(email, ".."):
+	case !visible(email), !emailPattern.MatchString(email),
+		strings.HasPrefix(local, "."), strings.HasSuffix(local, "."), strings.Contains(email, ".."):
 		f.Add(field, "invalid", "This is not an e-mail address.")
+	default:
+		if _, ok := asciiHost(host); !ok {
+			f.Add(field, "invalid", "This is not an e-mail address.")
+		}
 	}
 }
 
-// Name checks the name of a person or place: minLen to 100 characters, some of them letters or digits, no angle brackets and no
-// control characters, those that turn the direction of text included: they would falsify an audit's line.
+// Name checks the name of a person or place: minLen to 100 characters, some of them letters or digits, no angle brackets,
+// no control characters and nothing invisible: a name that is not seen as it is would falsify an audit's line.
 func (f *Faults) Name(field, name string, minLen int) {
 	switch {
 	case utf8.RuneCountInString(TidyName(name)) < minLen: // blanks are no name
 		f.Add(field, "too_short", "Give at least "+strconv.Itoa(minLen)+" characters.")
 	case utf8.RuneCountInString(name) > MaxName:
 		f.Add(field, "too_long", "Give at most 100 characters.")
-	case strings.ContainsAny(name, "<>"), !printable(name), strings.ContainsFunc(name, turnsText), !strings.ContainsFunc(name, letterOrDigit):
-		f.Add(field, "invalid", "A name has letters or digits, no control characters and no angle brackets.")
+	case strings.ContainsAny(name, "<>"), !printable(name), !written(name), !strings.ContainsFunc(name, letterOrDigit):
+		f.Add(field, "invalid", "A name has letters or digits, no control or invisible characters and no angle brackets.")
 	}
 }
 
-// Password checks a new password's length.
+// Password checks a new password. Its length is counted in characters (code points) of its canonical form, which is
+// the form that is hashed.
 func (f *Faults) Password(field, password string) {
-	n := utf8.RuneCountInString(password)
+	n := utf8.RuneCountInString(CanonicalPassword(password))
 	switch {
+	case !utf8.ValidString(password):
+		f.Add(field, "invalid", "A password is text in UTF-8.")
 	case n < MinPassword:
 		f.Add(field, "too_short", "A password has at least 8 characters.")
 	case n > MaxPassword:
@@ -142,9 +141,9 @@ func (f *Faults) Password(field, password string) {
 	}
 }
 
-// Phone checks a phone number in E.164 form; empty is allowed.
+// Phone checks a phone number in its canonical form; empty is allowed.
 func (f *Faults) Phone(field, phone string) {
-	if phone != "" && !phonePattern.MatchString(phone) {
+	if e164, valid := parsePhone(phone); phone != "" && (!valid || e164 != phone) {
 		f.Add(field, "invalid", "Give a phone number like +27821234567 or 082 123 4567.")
 	}
 }
@@ -180,9 +179,7 @@ func printable(s string) bool {
 
 // visible tells whether every character is seen: no blanks of any script, nothing of zero width.
 func visible(s string) bool {
-	return printable(s) && !strings.ContainsFunc(s, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) })
+	return printable(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || invisible(r) })
 }
-
-func turnsText(r rune) bool { return unicode.Is(unicode.Bidi_Control, r) }
 
 func letterOrDigit(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }

@@ -394,6 +394,7 @@ func TestEachRoleCallsOnlyItsFunctions(t *testing.T) {
 		"in_force":      {pgtest.Append},
 		"under_master":  {pgtest.Owner, pgtest.Append},
 		"rewrap":        {pgtest.Owner, pgtest.Append},
+		"rekey":         {pgtest.Owner, pgtest.Append},
 	}
 	functions := query[[]string](t, w, `select array_agg(proname::text order by proname) from pg_proc
 		where pronamespace = 'trust'::regnamespace and prosecdef or pronamespace = 'trust'::regnamespace and proowner = 'trust_append'::regrole`)

@@ -10,7 +10,7 @@ import (
 )
 
 // clientAddress returns where a request comes from: the peer, or, if the peer is a trusted proxy, the
-// address that the proxy forwards for.
+// address that the proxy forwards for; the zero address when that cannot be read.
 //
 // chi has this too (middleware.ClientIPFromXFF), but it cannot read a hop with a port, skips empty hops,
 // and returns nothing for a request that a trusted network makes itself.
@@ -22,15 +22,19 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	address := plain(peer.Addr())
 
 	// Each proxy appends the address that spoke to it, so the list is true from its end up to the first
-	// address that is no proxy of ours. An unreadable hop ends the walk too: what stands before it may be forged.
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for _, text := range slices.Backward(hops) {
+	// address that is no proxy of ours. A hop that cannot be read is nobody's address: what stands before it may
+	// be forged, and the proxy's own would be believed where it is not, and be shared by all behind it.
+	forwarded := strings.Join(r.Header.Values("X-Forwarded-For"), ",")
+	if strings.TrimSpace(forwarded) == "" {
+		return address // the proxy asks for itself
+	}
+	for _, text := range slices.Backward(strings.Split(forwarded, ",")) {
 		if !contains(trusted, address) {
 			break
 		}
 		hop, readable := parseHop(text)
 		if !readable {
-			break
+			return netip.Addr{}
 		}
 		address = hop
 	}
@@ -76,6 +80,9 @@ func contains(prefixes []netip.Prefix, a netip.Addr) bool {
 
 // addressKey is what rate limits count by: an IPv4 address, or the /64 that an IPv6 customer has at least (RFC 6177).
 func addressKey(a netip.Addr) string {
+	if !a.IsValid() {
+		return "unknown" // nobody's, which has a limit of its own
+	}
 	if a.Is6() {
 		if p, err := a.Prefix(64); err == nil {
 			return p.String()

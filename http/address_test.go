@@ -44,19 +44,20 @@ func TestTheCallersAddress(t *testing.T) {
 		"a forged line before a proxy's own": {"10.0.0.1:5", []string{"1.2.3.4, 10.0.0.2", "198.51.100.7"}, "198.51.100.7"},
 		"all of them proxies: the furthest":  {"10.0.0.1:5", []string{"10.0.0.3, 10.0.0.2"}, "10.0.0.3"},
 
-		// The address is that of the nearest proxy that is known, never of a hop beyond.
-		"an unreadable hop":                  {"10.0.0.1:5", []string{"1.2.3.4, rubbish"}, "10.0.0.1"},
-		"an unreadable hop behind a proxy":   {"10.0.0.1:5", []string{"1.2.3.4, unknown, 10.0.0.2"}, "10.0.0.2"},
-		"an empty hop":                       {"10.0.0.1:5", []string{"1.2.3.4, "}, "10.0.0.1"},
-		"an empty header line":               {"10.0.0.1:5", []string{"1.2.3.4", ""}, "10.0.0.1"},
-		"a socket":                           {"10.0.0.1:5", []string{"1.2.3.4, unix:"}, "10.0.0.1"},
-		"a port that is none":                {"10.0.0.1:5", []string{"1.2.3.4, 198.51.100.7:65536"}, "10.0.0.1"},
-		"a port without a number":            {"10.0.0.1:5", []string{"1.2.3.4, 198.51.100.7:"}, "10.0.0.1"},
-		"a bracket that is not closed":       {"10.0.0.1:5", []string{"1.2.3.4, [2001:db8::1"}, "10.0.0.1"},
-		"brackets around IPv4":               {"10.0.0.1:5", []string{"1.2.3.4, [198.51.100.7]"}, "10.0.0.1"},
-		"a quote that is not closed":         {"10.0.0.1:5", []string{`1.2.3.4, "198.51.100.7`}, "10.0.0.1"},
-		"a lone quote":                       {"10.0.0.1:5", []string{`1.2.3.4, "`}, "10.0.0.1"},
-		"a comma in quotes":                  {"10.0.0.1:5", []string{`1.2.3.4, "198.51.100.7,"`}, "10.0.0.1"},
+		// It is nobody's: neither a hop beyond, nor the proxy's, which all behind it would share.
+		"an unreadable hop":                  {"10.0.0.1:5", []string{"1.2.3.4, rubbish"}, ""},
+		"an unreadable hop behind a proxy":   {"10.0.0.1:5", []string{"1.2.3.4, unknown, 10.0.0.2"}, ""},
+		"an empty hop":                       {"10.0.0.1:5", []string{"1.2.3.4, "}, ""},
+		"a header without a hop":             {"10.0.0.1:5", []string{" "}, "10.0.0.1"},
+		"an empty header line":               {"10.0.0.1:5", []string{"1.2.3.4", ""}, ""},
+		"a socket":                           {"10.0.0.1:5", []string{"1.2.3.4, unix:"}, ""},
+		"a port that is none":                {"10.0.0.1:5", []string{"1.2.3.4, 198.51.100.7:65536"}, ""},
+		"a port without a number":            {"10.0.0.1:5", []string{"1.2.3.4, 198.51.100.7:"}, ""},
+		"a bracket that is not closed":       {"10.0.0.1:5", []string{"1.2.3.4, [2001:db8::1"}, ""},
+		"brackets around IPv4":               {"10.0.0.1:5", []string{"1.2.3.4, [198.51.100.7]"}, ""},
+		"a quote that is not closed":         {"10.0.0.1:5", []string{`1.2.3.4, "198.51.100.7`}, ""},
+		"a lone quote":                       {"10.0.0.1:5", []string{`1.2.3.4, "`}, ""},
+		"a comma in quotes":                  {"10.0.0.1:5", []string{`1.2.3.4, "198.51.100.7,"`}, ""},
 		"a readable hop beside one that not": {"10.0.0.1:5", []string{"rubbish, 198.51.100.7"}, "198.51.100.7"},
 	} {
 		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)

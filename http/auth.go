@@ -29,7 +29,7 @@ type registerConsentBody struct {
 }
 
 // person implements concerns.
-func (in *registerInput) person() string { return domain.CanonicalEmail(in.Body.Email) }
+func (in *registerInput) person() string { return emailKey(in.Body.Email) }
 
 func (s *server) register(ctx context.Context, call commands.Call, in *registerInput) (*userChanged, error) {
 	b := in.Body
@@ -55,7 +55,7 @@ type loginInput struct {
 }
 
 // person implements concerns.
-func (in *loginInput) person() string { return domain.CanonicalEmail(in.Body.Email) }
+func (in *loginInput) person() string { return emailKey(in.Body.Email) }
 
 type tokensOutput struct {
 	Position string `header:"Event-Position"`

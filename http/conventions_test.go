@@ -373,6 +373,37 @@ func TestRateLimits(t *testing.T) {
 		w.later(time.Minute)
 		w.send("POST", "/api/v1/auth/login", login("a@example.org")).want(401)
 	})
+	t.Run("sign-in to an account, however its address is spelled", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, limited)
+		for _, email := range []string{
+			"zoë@münchen.example", "zoe\u0308@münchen.example", "ZOË@MÜNCHEN.EXAMPLE", "zoë@xn--mnchen-3ya.example", "zoë@mu\u0308nchen.example",
+		} {
+			w.send("POST", "/api/v1/auth/login", login(email)).want(401)
+		}
+		w.send("POST", "/api/v1/auth/login", login("Zoë@XN--Mnchen-3ya.example")).wantProblem(429, "rate_limited")
+	})
+	t.Run("an address that is too long for any account", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, limited)
+		for i := range 5 {
+			w.send("POST", "/api/v1/auth/login", login(strings.Repeat("a", 100_000+i)+"@"+strings.Repeat("ü", 100_000)+".example")).want(401)
+		}
+		w.send("POST", "/api/v1/auth/login", login(strings.Repeat("b", 200_000)+"@example.org")).wantProblem(429, "rate_limited")
+	})
+	t.Run("a proxy's hop that cannot be read", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, limited, func(c *apphttp.Config) {
+			c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			c.Limits = apphttp.DefaultLimits()
+			c.Limits.Address = apphttp.Limit{Count: 1, Per: time.Minute}
+		})
+		w.send("GET", "/api/v1/municipalities", "", "X-Forwarded-For", "unknown").want(200)
+		w.send("GET", "/api/v1/municipalities", "", "X-Forwarded-For", "rubbish").wantProblem(429, "rate_limited")
+		w.send("GET", "/api/v1/municipalities", "", "X-Forwarded-For", "[2001:db8::1]:443").want(200)
+		w.send("GET", "/api/v1/municipalities", "").want(200)
+		w.send("GET", "/metrics", "", "X-Forwarded-For", "unknown").wantProblem(403, domain.CodeForbidden)
+	})
 	t.Run("sign-in from an address", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, limited)

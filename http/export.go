@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -37,7 +36,7 @@ const exportsAtOnce = 4
 
 // export streams the state of all consents of the tenant, replayed from events, in constant memory.
 func (s *server) export(ctx context.Context, call commands.Call, in *exportInput) (*exportOutput, error) {
-	q := reports.ReplayQuery{At: in.AsOf, Purpose: strings.ToLower(in.Purpose)}
+	q := reports.ReplayQuery{At: in.AsOf, Purpose: domain.CanonicalPurposeCode(in.Purpose)}
 	if q.Purpose != "" {
 		if err := s.config.Commands.KnownPurpose(ctx, call.Tenant, q.Purpose); err != nil {
 			return nil, err

@@ -3,6 +3,8 @@ package http
 import (
 	"sync"
 	"time"
+
+	"github.com/salga-trust/engine/domain"
 )
 
 // Limit is how often something may be done.
@@ -103,6 +105,18 @@ func (l *limiter) current(times []time.Time, now time.Time) []time.Time {
 		times = times[1:]
 	}
 	return times
+}
+
+// maxKey bounds the bytes of one key. An address is never longer, so what is longer is nobody's, and shares a limit.
+const maxKey = 4 * domain.MaxEmail
+
+// emailKey is what limits of an e-mail address count by: its canonical form, or else each spelling would have a
+// limit of its own.
+func emailKey(email string) string {
+	if len(email) > maxKey {
+		return "too long"
+	}
+	return domain.CanonicalEmail(email)
 }
 
 // forget makes room: first what no longer counts, then whatever comes first.

@@ -28,7 +28,7 @@ type municipalityBody struct {
 func municipalityOf(m domain.Municipality) municipalityBody {
 	return municipalityBody{
 		ID: m.ID.UUID, Code: m.Code, Name: m.Name, Province: m.Province, Category: orNull(m.Category),
-		DistrictCode: orNull(m.DistrictCode), Population: m.Population, ContactEmail: orNull(m.ContactEmail), IsActive: m.Active,
+		DistrictCode: orNull(m.DistrictCode), Population: m.Population, ContactEmail: orNull(domain.ShownEmail(m.ContactEmail)), IsActive: m.Active,
 		CreatedAt: instant(m.CreatedAt), UpdatedAt: instant(m.UpdatedAt),
 	}
 }

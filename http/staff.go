@@ -28,7 +28,7 @@ func (s *server) users(ctx context.Context, call commands.Call, in *usersInput) 
 		return nil, domain.Refuse(domain.CodeForbidden, "Field workers look people up by their exact email or phone.")
 	}
 	list, err := s.config.Queries.Users(ctx, call.Tenant, projections.UserFilter{
-		Role: domain.Role(in.Role), Active: optionalBool(in.IsActive), Q: in.Q, Email: in.Email, Phone: commands.E164(in.Phone),
+		Role: domain.Role(in.Role), Active: optionalBool(in.IsActive), Q: in.Q, Email: in.Email, Phone: in.Phone,
 	}, in.page())
 	if err != nil {
 		return nil, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -90,7 +89,7 @@ type MunicipalityFilter struct {
 func (q *Queries) Municipality(ctx context.Context, idOrCode string) (domain.Municipality, error) {
 	byID := `select ` + municipalitiesTable().list() + ` from trust.municipalities m where m.id = $1`
 	byCode := `select ` + municipalitiesTable().list() + ` from trust.municipalities m where m.code = $1`
-	sql, arg := byCode, any(strings.ToUpper(idOrCode))
+	sql, arg := byCode, any(domain.CanonicalMunicipalityCode(idOrCode))
 	if id, err := uuid.Parse(idOrCode); err == nil {
 		sql, arg = byID, id
 	}
@@ -114,7 +113,7 @@ func (q *Queries) Municipalities(ctx context.Context, f MunicipalityFilter, page
 	if f.Category != "" {
 		w.And("m.category = %s", f.Category)
 	}
-	if f.Q != "" {
+	if f.Q = domain.TidyName(f.Q); f.Q != "" {
 		w.And("(strpos(lower(m.name), lower(%[1]s)) > 0 or starts_with(m.code, upper(%[1]s)))", f.Q)
 	}
 	if page.After != "" {

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/eventstore/follow"
 	"github.com/salga-trust/engine/internal/pg"
 )
@@ -111,12 +112,23 @@ func usersTable() readTable[userRow] {
 	}
 }
 
-// UserFilter narrows a list of users; zero fields do not. Q finds part of a name or an address, Email and Phone the whole,
-// letter case not minding.
+// UserFilter narrows a list of users; zero fields do not. Q finds part of a name or of an address as it is shown,
+// Email and Phone the whole. Each is brought into the form that is stored.
 type UserFilter struct {
 	Role            domain.Role
 	Active          *bool
 	Q, Email, Phone string
+}
+
+// ShowsALabels tells whether the table holds an address with a domain in A-labels that people read in Unicode: from
+// before they did. db is of trust_owner.
+func ShowsALabels(ctx context.Context, db eventstore.Querier) (bool, error) {
+	rows, err := db.Query(ctx, "select u.email from trust.users u where strpos(u.email_folded, 'xn--') > 0")
+	if err != nil {
+		return false, eventstore.Unavailable(err)
+	}
+	emails, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return slices.ContainsFunc(emails, func(email string) bool { return domain.ShownEmail(email) != email }), eventstore.Unavailable(err)
 }
 
 // User gives one user of a tenant, or not_found.
@@ -139,14 +151,16 @@ func (q *Queries) Users(ctx context.Context, tenant domain.TenantID, f UserFilte
 	if f.Active != nil {
 		w.And("u.is_active = %s", *f.Active)
 	}
-	if f.Email != "" {
-		w.And("u.email_folded = lower(%s) and u.email_folded <> ''", f.Email)
+	if f.Email != "" { // the table holds what is shown, or what was given before addresses had one form
+		spellings := "array(select lower(spelling) from unnest(%s::text[]) spelling)"
+		w.And("u.email_folded = any ("+spellings+") and u.email_folded <> ''", domain.EmailSpellings(f.Email))
 	}
 	if f.Phone != "" {
-		w.And("u.phone = %s and u.phone <> ''", f.Phone)
+		w.And("u.phone = %s and u.phone <> ''", domain.CanonicalPhone(f.Phone))
 	}
-	if f.Q != "" {
-		w.And("strpos(lower(u.full_name) || ' ' || lower(u.email), lower(%s)) > 0", f.Q)
+	if f.Q = domain.TidyName(f.Q); f.Q != "" {
+		whole := domain.ShownEmail(domain.CanonicalEmail(f.Q)) // if it is an address
+		w.And("(strpos(lower(u.full_name) || ' ' || lower(u.email), lower(%s)) > 0 or strpos(lower(u.email), lower("+w.Arg(whole)+")) > 0)", f.Q)
 	}
 	if page.After != "" {
 		after, err := page.AfterID()

@@ -47,7 +47,7 @@ func (a adminCreateCmd) Run(ctx context.Context, p *program) error {
 	if !made {
 		text = "an account with this e-mail address exists in %s already; nothing was changed\n"
 	}
-	_, err = fmt.Fprintf(p.stdout, text, strings.ToUpper(a.Municipality))
+	_, err = fmt.Fprintf(p.stdout, text, domain.CanonicalMunicipalityCode(a.Municipality))
 	return err
 }
 

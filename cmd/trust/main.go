@@ -39,6 +39,7 @@ type cli struct {
 	Status   statusCmd   `cmd:"" help:"Show the log's head and each projector; exit 1 when one is halted."`
 	Replay   replayCmd   `cmd:"" help:"Replay what people had agreed to at an instant, as known at an instant."`
 	Exposure exposureCmd `cmd:"" help:"List who read a person's data, or whose data an account read."`
+	Rekey    rekeyCmd    `cmd:"" help:"Find what was keyed by the spelling it was given in by its canonical form: after an upgrade; repeatable."`
 	Verify   verifyCmd   `cmd:"" help:"Re-read the whole log and compare the read tables with it; exit 1 at the first difference."`
 	Rebuild  rebuildCmd  `cmd:"" help:"Make read tables anew from the log, beside those that are read, and switch to them."`
 	Backup   backupCmd   `cmd:"" help:"Write the log and the keys to a folder, or the keys alone."`

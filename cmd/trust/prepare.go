@@ -22,6 +22,7 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/supervise"
 	"github.com/salga-trust/engine/cmd/trust/internal/wholefile"
 	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/internal/pg"
 )
 
@@ -67,7 +68,33 @@ func prepareSchema(ctx context.Context, p *program) error {
 			return exit.Unreachable(err, "cannot make the database")
 		}
 	}
-	return migrateCmd{}.Run(ctx, p)
+	if err := (migrateCmd{}).Run(ctx, p); err != nil {
+		return err
+	}
+	return rekeyPending(ctx, p)
+}
+
+// rekeyPending does trust rekey if the log has grown since the last time. Where it fails it only says so: until it
+// is done, everything is found as before.
+func rekeyPending(ctx context.Context, p *program) error {
+	o, err := p.open(ctx, needs{as: (*settings.Config).NeedSchemaOwner, conn: true})
+	if err != nil {
+		return err
+	}
+	defer o.close(ctx)
+
+	position, head, err := eventstore.NotRekeyed(ctx, o.conn)
+	if err != nil {
+		return exit.Explain(err)
+	}
+	if position >= head {
+		return nil
+	}
+	if err := (rekeyCmd{}).Run(ctx, p); err != nil && ctx.Err() == nil {
+		_, err = fmt.Fprintf(p.stderr, "trust rekey: %v\n", err)
+		return err
+	}
+	return ctx.Err()
 }
 
 // makeDatabase makes the database that an address names if there is none.

@@ -59,7 +59,7 @@ func (r replayCmd) Run(ctx context.Context, p *program) error {
 // question checks what is asked against what there is: an answer about a person or a purpose that is not there would look like
 // one about somebody who never decided anything.
 func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.TenantID, q reports.ReplayQuery, err error) {
-	q = reports.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID{UUID: r.Subject}, Purpose: strings.ToLower(r.Purpose)}
+	q = reports.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID{UUID: r.Subject}, Purpose: domain.CanonicalPurposeCode(r.Purpose)}
 	if tenant, err = o.handler.TenantOf(ctx, r.Tenant); err != nil {
 		return tenant, q, exit.Explain(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
@@ -49,7 +48,7 @@ func municipalityWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]
 // Municipality understands one row; the rules on its values are the command's.
 func Municipality(row Row) (domain.RegisterMunicipality, error) {
 	c := domain.RegisterMunicipality{
-		Code: strings.ToUpper(row.Fields["code"]), Name: row.Fields["name"], Province: row.Fields["province"],
+		Code: domain.CanonicalMunicipalityCode(row.Fields["code"]), Name: row.Fields["name"], Province: row.Fields["province"],
 		Category: row.Fields["category"], DistrictCode: row.Fields["district_code"], ContactEmail: row.Fields["contact_email"],
 	}
 	if c.Code == "" {
@@ -74,7 +73,7 @@ func Municipality(row Row) (domain.RegisterMunicipality, error) {
 func uniqueNames(rows []Row) map[int]string {
 	codes := map[string][]string{}
 	for _, row := range rows {
-		name, code := domain.CanonicalName(row.Fields["name"]), strings.ToUpper(row.Fields["code"])
+		name, code := domain.CanonicalName(row.Fields["name"]), domain.CanonicalMunicipalityCode(row.Fields["code"])
 		if !slices.Contains(codes[name], code) {
 			codes[name] = append(codes[name], code)
 		}
@@ -83,7 +82,7 @@ func uniqueNames(rows []Row) map[int]string {
 	for _, row := range rows {
 		name := row.Fields["name"]
 		if len(codes[domain.CanonicalName(name)]) > 1 && name != "" {
-			name += " (" + strings.ToUpper(row.Fields["code"]) + ")"
+			name += " (" + domain.CanonicalMunicipalityCode(row.Fields["code"]) + ")"
 		}
 		names[row.Line] = name
 	}

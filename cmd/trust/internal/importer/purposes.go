@@ -51,7 +51,7 @@ func purposeWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]wish,
 // Purpose understands one row; the rules on its values are the command's.
 func Purpose(row Row) (domain.DefinePurpose, error) {
 	c := domain.DefinePurpose{
-		Code: strings.ToLower(row.Fields["code"]), Retention: row.Fields["retention"],
+		Code: domain.CanonicalPurposeCode(row.Fields["code"]), Retention: row.Fields["retention"],
 		Texts: map[domain.Language]string{}, InUseSince: &time.Time{}, // defaults are older than any log
 	}
 	if c.Code == "" {

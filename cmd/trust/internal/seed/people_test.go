@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/importer"
-	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 )
 
@@ -185,7 +184,7 @@ func TestResidentsDecideAboutPurposesThatRestOnConsent(t *testing.T) {
 	phone := regexp.MustCompile(`^\+27[678][0-9]{8}$`)
 	for i := range 2000 {
 		r := names.madeUp(1, "NMA", i)
-		if e164 := commands.E164(r.phone); r.phone == "" {
+		if e164 := domain.CanonicalPhone(r.phone); r.phone == "" {
 			seen["no telephone"]++
 		} else if !phone.MatchString(e164) {
 			t.Errorf("%s becomes %s", r.phone, e164)

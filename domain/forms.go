@@ -1,0 +1,253 @@
+package domain
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/nyaruka/phonenumbers"
+	"golang.org/x/net/idna"
+	"golang.org/x/text/unicode/norm"
+)
+
+// This file says which one form each kind of text has. Whatever stores, claims, limits, compares or searches a
+// text takes it in this form, so that two spellings of one thing are one thing. A form of a form is itself. Text
+// that is none of its kind keeps a stable form too, for the checks of Faults to refuse.
+//
+//	e-mail address        CanonicalEmail; in answers ShownEmail
+//	phone number          CanonicalPhone
+//	name                  TidyName; to compare names CanonicalName
+//	password              CanonicalPassword
+//	municipality's code   CanonicalMunicipalityCode, also for districts
+//	purpose's code        CanonicalPurposeCode
+//	free text             TidyText: reasons, notes, references, wordings
+
+// maxSpelled bounds in bytes what is looked at as an e-mail address: each of its characters takes four at most.
+const maxSpelled = 4 * MaxEmail
+
+// CanonicalEmail trims an address, puts it in Unicode form C and lower case, and its domain in A-labels (UTS 46).
+func CanonicalEmail(email string) string {
+	email = spelledEmail(email)
+	if len(email) > maxSpelled { // work on a domain grows with the square of its length
+		return email
+	}
+
+	local, host, found := cutEmail(email)
+	if ascii, ok := asciiHost(host); found && ok {
+		return local + "@" + ascii
+	}
+	return email
+}
+
+// ShownEmail is an address as people read it: with a domain of A-labels in Unicode. All else stays as it is, for
+// what is in the log from before addresses had one form.
+func ShownEmail(email string) string {
+	local, host, found := cutEmail(email)
+	if !found || len(email) > maxSpelled || !isASCII(host) || !strings.Contains(strings.ToLower(host), "xn--") {
+		return email
+	}
+
+	shown, err := hosts().ToUnicode(host)
+	if err != nil {
+		return email
+	}
+	if back, ok := asciiHost(shown); !ok || back != strings.ToLower(host) { // it would lead to another address
+		return email
+	}
+	return local + "@" + shown
+}
+
+// EmailSpellings lists the values that an address may be claimed and found by: as it was given, in canonical form,
+// and with the domain in Unicode. Releases before the canonical form keyed an address by the spelling it was given
+// in. Most addresses have one spelling; how many depends on the text alone, never on what is stored.
+func EmailSpellings(email string) []string {
+	canonical := CanonicalEmail(email)
+
+	var spellings []string
+	for _, s := range []string{spelledEmail(email), canonical, spelledEmail(ShownEmail(canonical))} {
+		if !slices.Contains(spellings, s) {
+			spellings = append(spellings, s)
+		}
+	}
+	return spellings
+}
+
+// FormerEmail is what an address was claimed and found by before its domain had one form.
+func FormerEmail(email string) string { return spelledEmail(email) }
+
+// FormerName is what a municipality's name was claimed by before names had one form.
+func FormerName(name string) string { return strings.ToLower(strings.Join(strings.Fields(name), " ")) }
+
+// spelledEmail is the form that addresses were keyed by before domains had one form.
+func spelledEmail(email string) string { return lower(strings.TrimSpace(email)) }
+
+func cutEmail(email string) (local, host string, found bool) {
+	at := strings.LastIndexByte(email, '@')
+	if at < 0 {
+		return email, "", false
+	}
+	return email[:at], email[at+1:], true
+}
+
+// asciiHost returns a domain in A-labels, if it is one and has only this form.
+func asciiHost(host string) (string, bool) {
+	ascii, err := hosts().ToASCII(host)
+	if err != nil || !isASCII(ascii) {
+		return "", false
+	}
+
+	shown, err := hosts().ToUnicode(ascii)
+	if err != nil {
+		return "", false
+	}
+	again, err := hosts().ToASCII(shown)
+	return ascii, err == nil && again == ascii
+}
+
+// hosts processes domains by UTS 46, nontransitional. Hyphens in third and fourth place are in use.
+func hosts() *idna.Profile {
+	return idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphens(false), idna.VerifyDNSLength(true))
+}
+
+func isASCII(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII })
+}
+
+// phoneTyped matches a number as people write it. A letter, or any sign of an extension, makes it none.
+var phoneTyped = regexp.MustCompile(`^\(?[+\x{FF0B}]?[\p{Nd}\p{Zs}()./\x{2010}-\x{2015}-]+$`)
+
+// CanonicalPhone returns a number in E.164 form; without a country it is South African. It must be valid, not only
+// of a possible length: of a range that its country's numbering plan gives to subscribers. What is none is returned
+// as it came, trimmed.
+func CanonicalPhone(phone string) string {
+	if e164, valid := parsePhone(phone); valid {
+		return e164
+	}
+	return strings.TrimSpace(phone)
+}
+
+func parsePhone(phone string) (e164 string, valid bool) {
+	phone = strings.TrimSpace(phone)
+	if !phoneTyped.MatchString(phone) {
+		return "", false
+	}
+
+	n, err := phonenumbers.Parse(phone, "ZA")
+	if err != nil || !phonenumbers.IsValidNumber(n) {
+		return "", false
+	}
+	e164 = phonenumbers.Format(n, phonenumbers.E164)
+
+	// The South African plan knows shorter ones too, of services.
+	return e164, !strings.HasPrefix(e164, "+27") || len(e164) == len("+27")+9
+}
+
+// TidyName puts a name in Unicode form C, trims it and makes every run of blanks one.
+func TidyName(name string) string { return strings.Join(strings.Fields(norm.NFC.String(name)), " ") }
+
+// CanonicalName is the form in which names are compared: letter case does not matter, nor do joiners.
+func CanonicalName(name string) string {
+	return TidyName(lower(strings.Map(func(r rune) rune {
+		if isJoiner(r) {
+			return -1
+		}
+		return r
+	}, TidyName(name))))
+}
+
+// CanonicalPassword is what is hashed of a password: Unicode form C, for keyboards differ in how they write "ë".
+func CanonicalPassword(password string) string { return norm.NFC.String(password) }
+
+// CanonicalMunicipalityCode trims a code and puts it in upper case. Letters outside ASCII stay, and are refused:
+// some of them would become a letter of another code.
+func CanonicalMunicipalityCode(code string) string {
+	return strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' {
+			return r - 'a' + 'A'
+		}
+		return r
+	}, strings.TrimSpace(code))
+}
+
+// CanonicalPurposeCode trims a code and puts it in lower case; letters outside ASCII stay.
+func CanonicalPurposeCode(code string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r - 'A' + 'a'
+		}
+		return r
+	}, strings.TrimSpace(code))
+}
+
+// TidyText puts free text in Unicode form C, ends its lines with \n, makes tabs blanks, and trims it.
+func TidyText(text string) string {
+	return strings.TrimSpace(strings.NewReplacer("\r\n", "\n", "\r", "\n", "\t", " ").Replace(norm.NFC.String(text)))
+}
+
+// lower puts text in lower case; in form C before, or marks would count as letters do, and after.
+func lower(text string) string { return norm.NFC.String(strings.ToLower(norm.NFC.String(text))) }
+
+// isBlank tells whether there is nothing to be seen.
+func isBlank(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsSpace(r) && !invisible(r) })
+}
+
+// invisible tells whether a character is not seen, or cannot be known: control, format, private use and unassigned
+// characters, those that Unicode says to ignore where they are not supported (Default_Ignorable_Code_Point), and
+// two that are drawn as nothing.
+func invisible(r rune) bool {
+	return !unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Zs) ||
+		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) ||
+		r == '\u2800' || r == '\U0001d159'
+}
+
+// isJoiner tells whether a character is ZWNJ or ZWJ.
+func isJoiner(r rune) bool { return r == '\u200c' || r == '\u200d' }
+
+// joins tells whether the joiner in this place stands between two letters of one script whose letters join: there
+// it changes how they are written. Anywhere else nobody sees it.
+func joins(text []rune, place int) bool {
+	before := place - 1
+	for before > 0 && unicode.Is(unicode.Mn, text[before]) && unicode.Is(unicode.Inherited, text[before]) {
+		before--
+	}
+	if before < 0 || place == len(text)-1 {
+		return false
+	}
+
+	is := func(r rune, script *unicode.RangeTable) bool {
+		return unicode.Is(script, r) && (unicode.IsLetter(r) || unicode.IsMark(r))
+	}
+	return slices.ContainsFunc(joiningScripts(), func(script *unicode.RangeTable) bool {
+		return is(text[before], script) && is(text[place+1], script)
+	})
+}
+
+// joiningScripts are written joined, or by conjuncts (RFC 5892, appendix A.1 and A.2).
+func joiningScripts() []*unicode.RangeTable {
+	return []*unicode.RangeTable{
+		unicode.Adlam, unicode.Arabic, unicode.Hanifi_Rohingya, unicode.Mandaic, unicode.Mongolian, unicode.Nko,
+		unicode.Phags_Pa, unicode.Syriac,
+		unicode.Bengali, unicode.Devanagari, unicode.Gujarati, unicode.Gurmukhi, unicode.Kannada, unicode.Khmer,
+		unicode.Malayalam, unicode.Myanmar, unicode.Oriya, unicode.Sinhala, unicode.Tamil, unicode.Telugu,
+	}
+}
+
+// written tells whether all of a name is seen, and every mark of it stands on something.
+func written(name string) bool {
+	text := []rune(name)
+	for i, r := range text {
+		switch {
+		case isJoiner(r):
+			if !joins(text, i) {
+				return false
+			}
+		case invisible(r):
+			return false
+		case unicode.IsMark(r) && (i == 0 || unicode.IsSpace(text[i-1])):
+			return false
+		}
+	}
+	return true
+}
