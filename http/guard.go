@@ -41,15 +41,17 @@ func callOf(ctx context.Context) commands.Call {
 	return call
 }
 
-// guard lets through what a route's line in the table allows, in this order: address, rate, caller, permission, headers, body.
+// guard lets through what a route's line in the table allows, in this order: address, rate, caller, permission, query, headers,
+// body.
 func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Handler {
+	asks := questionsOf(rt, op)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
 		trace := traceOf(ctx)
 		trace.route, trace.id = rt.path, rt.id
 		ctx, cancel := s.within(ctx, w)
 		defer cancel()
-		call, reach, err := s.admit(ctx, rt, r)
+		call, reach, err := s.admit(ctx, rt, asks, r)
 		if err == nil && op.RequestBody != nil {
 			err = readBody(w, r)
 		}
@@ -64,7 +66,7 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 	})
 }
 
-func (s *server) admit(ctx context.Context, rt *route, r *http.Request) (call commands.Call, reach reach, err error) {
+func (s *server) admit(ctx context.Context, rt *route, asks questions, r *http.Request) (call commands.Call, reach reach, err error) {
 	trace := traceOf(ctx)
 	if rt.who == scraper && !contains(s.config.ScrapeFrom, trace.address) {
 		return call, nothing, domain.Refuse(domain.CodeForbidden, "Metrics are not for this address.")
@@ -85,6 +87,9 @@ func (s *server) admit(ctx context.Context, rt *route, r *http.Request) (call co
 	}
 	if reach = rt.reaches[partyOf(call)]; reach == nothing {
 		return call, nothing, domain.Refuse(domain.CodeForbidden, "This is for: %s.", rt.who)
+	}
+	if err = asks.check(r); err != nil {
+		return call, nothing, err
 	}
 	call.SelfOnly = reach < ownTenant
 	if rt.command() {

@@ -97,6 +97,9 @@ func refusals(r *route) []domain.Code {
 	if r.rate != unlimited {
 		codes = append(codes, codeAnotherLog, codeRateLimited, domain.CodeUnavailable, domain.CodeTimeout, domain.CodeNewerLog)
 	}
+	if strings.HasPrefix(r.path, apiBase+"/") {
+		codes = append(codes, codeUnknownParameter)
+	}
 	if r.waits != "" {
 		codes = append(codes, domain.CodeReadModelBehind, domain.CodeUnknownPosition, domain.CodeInvalid)
 	}

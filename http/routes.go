@@ -40,9 +40,12 @@ type serve func(s *server, api huma.API, r *route, op huma.Operation)
 // logItself is what a query reads that reads no read table.
 const logItself = "log"
 
+// apiBase is where the API begins; beside it are probes, metrics and documentation.
+const apiBase = "/api/v1"
+
 // routes is the table of all routes: what is not in it does not exist.
 func routes() []route {
-	const api = "/api/v1"
+	const api = apiBase
 	return []route{
 		{
 			id: "health", method: "GET", path: "/health", who: everyone, rate: unlimited, serve: on((*server).health),

@@ -164,6 +164,9 @@ type adapter struct{ s *server }
 
 // Handle implements huma.Adapter.
 func (a adapter) Handle(op *huma.Operation, handle func(huma.Context)) {
+	for _, p := range op.Parameters {
+		p.AllowEmptyValue = p.Name == cursorParameter
+	}
 	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(humachi.NewContext(op, r, w)) })
 	a.s.router.Method(op.Method, op.Path, a.s.guard(a.s.routes[op.OperationID], op, next))
 }

@@ -98,6 +98,9 @@ func each[T, B any](items []T, item func(T) B) []B {
 	return all
 }
 
+// cursorParameter is the one parameter that may be empty: then a list begins at its start.
+const cursorParameter = "after"
+
 // Paging is what every list takes. It is exported for huma, which passes over embedded structs that are not.
 type Paging struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"100" default:"50" doc:"At most so many items."`

@@ -39,6 +39,7 @@ type world struct {
 	ready   apphttp.ReadyState
 	tenants map[string]domain.TenantID // by code
 	spec    spec                       // see openapi
+	anybody *person                    // see newcomer
 
 	mu  sync.Mutex
 	now time.Time

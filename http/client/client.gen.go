@@ -167,6 +167,7 @@ const (
 	ProblemCodeTooLarge                ProblemCode = "too_large"
 	ProblemCodeUnavailable             ProblemCode = "unavailable"
 	ProblemCodeUnknownMunicipality     ProblemCode = "unknown_municipality"
+	ProblemCodeUnknownParameter        ProblemCode = "unknown_parameter"
 	ProblemCodeUnknownPosition         ProblemCode = "unknown_position"
 	ProblemCodeUnknownPurpose          ProblemCode = "unknown_purpose"
 	ProblemCodeUnsupportedMediaType    ProblemCode = "unsupported_media_type"
