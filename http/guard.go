@@ -52,8 +52,8 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 		ctx, cancel := s.within(ctx, w)
 		defer cancel()
 		call, reach, err := s.admit(ctx, rt, asks, r)
-		if err == nil && op.RequestBody != nil {
-			err = readBody(w, r)
+		if err == nil && (op.RequestBody != nil || rt.command()) {
+			err = readBody(w, r, op.RequestBody != nil)
 		}
 		if err != nil {
 			s.problemOf(ctx, err, rt.statuses).write(w)
@@ -196,8 +196,9 @@ func ifMatch(headers []string) (int, error) {
 	return strconv.Atoi(found[1])
 }
 
-// readBody reads the whole body, so that what comes after meets no network.
-func readBody(w http.ResponseWriter, r *http.Request) error {
+// readBody reads the whole body, so that what comes after meets no network. Where a route takes none, there must be nothing in it:
+// what is asked for there would not be done.
+func readBody(w http.ResponseWriter, r *http.Request, taken bool) error {
 	if r.ContentLength > maxBody {
 		return tooLarge()
 	}
@@ -211,9 +212,30 @@ func readBody(w http.ResponseWriter, r *http.Request) error {
 	if len(body) > 0 && !isJSON(r.Header.Get("Content-Type")) {
 		return unsupportedMedia()
 	}
+	if !taken {
+		return nothingIn(body)
+	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return nil
+}
+
+// nothingIn refuses a body with anything in it. Many clients send {} where there is nothing to say.
+func nothingIn(body []byte) error {
+	if len(body) == 0 {
+		return nil
+	}
+	var tree any
+	if err := strictJSON(body, &tree); err != nil {
+		return malformedBody()
+	}
+	if object, ok := tree.(map[string]any); ok && len(object) == 0 {
+		return nil
+	}
+
+	var f domain.Faults
+	f.Add("body", "unknown_field", "This takes no body.")
+	return f.Err()
 }
 
 func isJSON(contentType string) bool {

@@ -36,7 +36,7 @@ type refusal struct {
 
 func edgeRefusals() map[domain.Code]refusal {
 	return map[domain.Code]refusal{
-		codeMalformed:        {http.StatusBadRequest, "The body is not valid JSON in UTF-8."},
+		codeMalformed:        {http.StatusBadRequest, "The body is not one JSON document in UTF-8 in which every name stands once."},
 		codeUnknownParameter: {http.StatusUnprocessableEntity, "This route has no such parameter; see errors."},
 		codeUnsupportedMedia: {http.StatusUnsupportedMediaType, "Send the body as application/json."},
 		codeTooLarge:         {http.StatusRequestEntityTooLarge, "A body has at most 1 MiB."},
