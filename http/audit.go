@@ -84,7 +84,7 @@ func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInpu
 	var f domain.Faults
 	filter := reports.AuditFilter{
 		Operation: domain.Operation(in.Operation), Table: in.TableName, Record: optionalID(&f, "record_id", in.RecordID),
-		User: domain.UserID{UUID: optionalID(&f, "user_id", in.UserID)}, From: in.From, To: in.To,
+		User: domain.UserID{UUID: optionalID(&f, "user_id", in.UserID)}, From: in.From.Time, To: in.To.Time,
 	}
 	asked := domain.TenantID{UUID: optionalID(&f, "tenant_id", in.TenantID)}
 	if err := f.Err(); err != nil {
@@ -115,7 +115,7 @@ func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInpu
 // named is the filter for the record of the read.
 func (in *auditInput) named() map[string]string {
 	return map[string]string{
-		"operation": in.Operation, "table_name": in.TableName, "record_id": in.RecordID, "user_id": in.UserID, "from": printed(whenever(in.From)), "to": printed(whenever(in.To)),
+		"operation": in.Operation, "table_name": in.TableName, "record_id": in.RecordID, "user_id": in.UserID, "from": printed(whenever(in.From.Time)), "to": printed(whenever(in.To.Time)),
 	}
 }
 

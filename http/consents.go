@@ -212,10 +212,10 @@ func (s *server) consent(ctx context.Context, call commands.Call, in *consentInp
 }
 
 type checkConsentInput struct {
-	SubjectID string    `query:"subject_id" doc:"Another person of the own tenant; only for staff."`
-	Purpose   string    `query:"purpose" required:"true" example:"sms_alert"`
-	At        time.Time `query:"at" doc:"Missing: now."`
-	KnownAt   time.Time `query:"known_at" doc:"Missing: now."`
+	SubjectID string `query:"subject_id" doc:"Another person of the own tenant; only for staff."`
+	Purpose   string `query:"purpose" required:"true" example:"sms_alert"`
+	At        moment `query:"at" doc:"Missing: now."`
+	KnownAt   moment `query:"known_at" doc:"Missing: now."`
 }
 
 type checkConsentOutput struct {
@@ -238,7 +238,7 @@ func (s *server) checkConsent(ctx context.Context, call commands.Call, in *check
 		return nil, err
 	}
 	c, err := s.config.Commands.CheckConsent(ctx, call, commands.CheckConsent{
-		Subject: subject, Purpose: in.Purpose, At: in.At, KnownAt: in.KnownAt,
+		Subject: subject, Purpose: in.Purpose, At: in.At.Time, KnownAt: in.KnownAt.Time,
 	})
 	if err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
@@ -18,11 +17,11 @@ import (
 )
 
 type exportInput struct {
-	AsOf     time.Time `query:"as_of" doc:"What held at this instant; missing: at the end of what was known."`
-	KnownAt  time.Time `query:"known_at" doc:"As known at this instant; missing: now."`
-	Position int64     `query:"position" minimum:"1" doc:"As known at this position, which an earlier answer named: the same bytes again."`
-	Purpose  string    `query:"purpose" doc:"Only for this purpose."`
-	Format   string    `query:"format" enum:"json,csv,ndjson" default:"json"`
+	AsOf     moment `query:"as_of" doc:"What held at this instant; missing: at the end of what was known."`
+	KnownAt  moment `query:"known_at" doc:"As known at this instant; missing: now."`
+	Position int64  `query:"position" minimum:"1" doc:"As known at this position, which an earlier answer named: the same bytes again."`
+	Purpose  string `query:"purpose" doc:"Only for this purpose."`
+	Format   string `query:"format" enum:"json,csv,ndjson" default:"json"`
 }
 
 type exportOutput struct {
@@ -37,17 +36,17 @@ const exportsAtOnce = 4
 
 // export streams the state of all consents of the tenant, replayed from events, in constant memory.
 func (s *server) export(ctx context.Context, call commands.Call, in *exportInput) (*exportOutput, error) {
-	q := reports.ReplayQuery{At: in.AsOf, Purpose: strings.ToLower(in.Purpose)}
+	q := reports.ReplayQuery{At: in.AsOf.Time, Purpose: strings.ToLower(in.Purpose)}
 	if q.Purpose != "" {
 		if err := s.config.Commands.KnownPurpose(ctx, call.Tenant, q.Purpose); err != nil {
 			return nil, err
 		}
 	}
 	var err error
-	if q.Position, err = s.config.Reports.Resolve(ctx, call.Tenant, in.KnownAt, in.Position); err != nil {
+	if q.Position, err = s.config.Reports.Resolve(ctx, call.Tenant, in.KnownAt.Time, in.Position); err != nil {
 		return nil, err
 	}
-	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(whenever(in.AsOf)), "position": position(q.Position)}
+	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(whenever(in.AsOf.Time)), "position": position(q.Position)}
 	if err := s.recordReadOfAll(ctx, call, "consents", filter); err != nil {
 		return nil, err
 	}

@@ -29,6 +29,20 @@ func (instant) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
 }
 
+// moment is an instant in a query. The zero moment was not given: what was given is never zero, see domain.ParseInstant.
+type moment struct{ time.Time }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *moment) UnmarshalText(text []byte) (err error) {
+	m.Time, err = domain.ParseInstant(string(text))
+	return err
+}
+
+// Schema implements huma.SchemaProvider.
+func (moment) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
+}
+
 // whenever gives an instant, nil for the zero time.
 func whenever(t time.Time) *instant {
 	if t.IsZero() {

@@ -1,0 +1,28 @@
+package domain
+
+import (
+	"errors"
+	"time"
+)
+
+// errNotAnInstant is an error of ParseInstant.
+var errNotAnInstant = errors.New("not a date and time in RFC 3339, in a year from 1 to 9999")
+
+// ParseInstant reads an instant that somebody gave: RFC 3339, in UTC of a year from 1 to 9999, which is what can be written again.
+//
+// What it returns is never the zero time, which stands for "not given" in questions. The zero instant itself comes back as the
+// nanosecond after it: the log's unit is the microsecond, so that is the same instant in every comparison, and is printed as it
+// was given.
+func ParseInstant(text string) (time.Time, error) {
+	var t time.Time
+	if err := t.UnmarshalText([]byte(text)); err != nil { // stricter than time.Parse, which takes a comma for the point
+		return time.Time{}, errNotAnInstant
+	}
+	if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 {
+		return time.Time{}, errNotAnInstant
+	}
+	if t.IsZero() {
+		t = t.Add(time.Nanosecond)
+	}
+	return t, nil
+}
