@@ -5,7 +5,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -27,42 +26,6 @@ func (h *Handler) KnownPerson(ctx context.Context, tenant domain.TenantID, id do
 		err = domain.Refuse(domain.CodeNotFound, "There is no such person.")
 	}
 	return err
-}
-
-// CheckConsent asks "may personal data be processed for this purpose?".
-type CheckConsent struct {
-	Subject domain.UserID // zero: the caller
-	Purpose string
-	At      time.Time // when it has to hold; zero: now
-	KnownAt time.Time // as known when; zero: now
-}
-
-// Check is the answer to it.
-type Check struct {
-	Allowed bool
-	Decided bool            // false: nothing was ever decided
-	By      domain.Recorded // the event that decides
-}
-
-// CheckConsent answers from the log. It discloses nothing personal. Errors: forbidden, not_found.
-func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (Check, error) {
-	subject, err := call.Subject(c.Subject)
-	if err != nil {
-		return Check{}, err
-	}
-
-	stream, person := domain.ConsentsOf(subject), domain.UserOf(subject)
-	events, err := h.Store.Load(ctx, call.Tenant, stream, person)
-	if err != nil {
-		return Check{}, err
-	}
-	if len(of(events, person)) == 0 {
-		return Check{}, domain.Refuse(domain.CodeNotFound, "There is no such person.")
-	}
-
-	var check Check
-	check.Allowed, check.By, check.Decided = domain.ConsentsFor(c.Purpose, of(events, stream), c.At, c.KnownAt).Check(c.Purpose)
-	return check, nil
 }
 
 // Purposes lists the purposes in force for a tenant, by code: the built-in one, the tenant's own, and

@@ -220,8 +220,12 @@ type checkConsentInput struct {
 
 type checkConsentOutput struct {
 	Body struct {
-		Allowed   bool         `json:"allowed" example:"true"`
-		DecidedBy *decidedBody `json:"decided_by" doc:"null: nothing was ever decided."`
+		Allowed    bool          `json:"allowed" example:"true"`
+		Reason     domain.Reason `json:"reason" enum:"unknown_subject,purpose_retired,lawful_without_consent,granted,refused,withdrawn,not_yet_given,never_asked" doc:"The first of these that applies. unknown_subject: nobody knew of this person at known_at; not_yet_given: a consent holds from later than at." example:"granted"`
+		Basis      domain.Basis  `json:"basis" enum:"consent,contract,legal_obligation,subject_interest,public_law_duty,legitimate_interest" doc:"The ground of POPIA s11 that the purpose rests on."`
+		Position   int64         `json:"position" doc:"The answer rests on the log up to this position." example:"1042"`
+		ValidUntil *instant      `json:"valid_until" nullable:"true" doc:"When a consent ends by itself; null: never."`
+		DecidedBy  *decidedBody  `json:"decided_by" doc:"The event that decides it; null: none does."`
 	} `nameHint:"Check"`
 }
 
@@ -244,7 +248,7 @@ func (s *server) checkConsent(ctx context.Context, call commands.Call, in *check
 		return nil, err
 	}
 	var out checkConsentOutput
-	out.Body.Allowed = c.Allowed
+	out.Body.Allowed, out.Body.Reason, out.Body.Basis, out.Body.Position = c.Allowed, c.Reason, c.Basis, c.Position
 	if c.Decided {
 		out.Body.DecidedBy = &decidedBody{
 			EventID: c.By.EventID, EventType: c.By.Event.EventType(), Position: c.By.Position, At: instant(c.By.EffectiveAt),

@@ -370,9 +370,7 @@ func TestConsents(t *testing.T) {
 		decided["at"] != "2026-03-01T12:00:00.000000Z" || decided["event_id"] == "" {
 		t.Errorf("check: %s", yes.raw)
 	}
-	if no := check("?purpose=nothing").want(200); strings.TrimSpace(no.raw) != `{"allowed":false,"decided_by":null}` {
-		t.Errorf("check: %s", no.raw)
-	}
+	check("?purpose=nothing").wantProblem(404, domain.CodeUnknownPurpose)
 	if before := check("?purpose=newsletter&at=2026-03-01T11:59:59Z").want(200); before.json["allowed"] != false {
 		t.Errorf("check before: %s", before.raw)
 	}

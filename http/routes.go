@@ -214,9 +214,10 @@ func routes() []route {
 		},
 		{
 			id: "check_consent", method: "GET", path: api + "/consents/check", who: selfOrStaff, rate: accountRate, waits: logItself,
-			serve:   on((*server).checkConsent),
-			summary: "May personal data be processed for this purpose, at an instant, as known at an instant?",
-			codes:   []domain.Code{domain.CodeForbidden, domain.CodeNotFound, domain.CodeInvalid},
+			serve:    on((*server).checkConsent),
+			summary:  "May personal data be processed for this purpose, at an instant, as known at an instant?",
+			codes:    []domain.Code{domain.CodeForbidden, domain.CodeNotFound, domain.CodeUnknownPurpose, domain.CodeInvalid},
+			statuses: map[domain.Code]int{domain.CodeUnknownPurpose: http.StatusNotFound},
 		},
 		{
 			id: "get_consent", method: "GET", path: api + "/consents/{id}", who: selfOrStaff, rate: accountRate, waits: "consents",
