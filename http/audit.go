@@ -70,9 +70,9 @@ type auditInput struct {
 	Period
 	Operation string `query:"operation" enum:"CREATE,READ,UPDATE,DELETE"`
 	TableName string `query:"table_name" doc:"Such as users, consents, purposes, personal_data."`
-	RecordID  string `query:"record_id"`
-	UserID    string `query:"user_id" doc:"Who did it."`
-	TenantID  string `query:"tenant_id" doc:"The own one; SALGA's admins may name another or none for all, and see personal values sealed."`
+	RecordID  string `query:"record_id" format:"uuid"`
+	UserID    string `query:"user_id" format:"uuid" doc:"Who did it."`
+	TenantID  string `query:"tenant_id" format:"uuid" doc:"The own one; SALGA's admins may name another or none for all, and see personal values sealed."`
 }
 
 type auditOutput struct {

@@ -12,19 +12,19 @@ type registerInput struct {
 }
 
 type registerBody struct {
-	Email             string               `json:"email" doc:"At most 254 characters." example:"nomsa@example.org"`
-	Password          string               `json:"password" doc:"8 to 128 characters." example:"correct horse battery"`
-	FullName          string               `json:"full_name" doc:"2 to 100 characters." example:"Nomsa Dlamini"`
+	Email             string               `json:"email" says:"max=254" example:"nomsa@example.org"`
+	Password          string               `json:"password" says:"min=8;max=128" example:"correct horse battery"`
+	FullName          string               `json:"full_name" says:"min=2;max=100" example:"Nomsa Dlamini"`
 	Phone             string               `json:"phone,omitempty" doc:"E.164 or South African national form." example:"082 123 4567"`
-	PreferredLanguage string               `json:"preferred_language,omitempty" doc:"en (default), zu or af." example:"zu"`
+	PreferredLanguage string               `json:"preferred_language,omitempty" minLength:"1" says:"enum=en|zu|af" doc:"en if missing." example:"zu"`
 	MunicipalityCode  string               `json:"municipality_code" example:"CPT"`
 	Consent           *registerConsentBody `json:"consent,omitempty" needed:"true"`
 }
 
 type registerConsentBody struct {
 	Purpose            string `json:"purpose,omitempty" needed:"true" doc:"platform_registration" example:"platform_registration"`
-	PurposeDescription string `json:"purpose_description,omitempty" doc:"The wording that was shown."`
-	Language           string `json:"language,omitempty" needed:"true" doc:"en, zu or af: as shown." example:"zu"`
+	PurposeDescription string `json:"purpose_description,omitempty" minLength:"1" doc:"The wording that was shown."`
+	Language           string `json:"language,omitempty" needed:"true" says:"enum=en|zu|af" doc:"As shown." example:"zu"`
 	Consented          bool   `json:"consented,omitempty" needed:"true" example:"true"`
 }
 
@@ -50,7 +50,7 @@ type loginInput struct {
 	Body struct {
 		Email            string `json:"email" example:"nomsa@example.org"`
 		Password         string `json:"password" example:"correct horse battery"`
-		MunicipalityCode string `json:"municipality_code,omitempty" doc:"Needed if registered in more than one municipality." example:"CPT"`
+		MunicipalityCode string `json:"municipality_code,omitempty" minLength:"1" doc:"Needed if registered in more than one municipality." example:"CPT"`
 	} `nameHint:"LoginBody"`
 }
 

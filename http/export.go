@@ -36,7 +36,7 @@ const exportsAtOnce = 4
 
 // export streams the state of all consents of the tenant, replayed from events, in constant memory.
 func (s *server) export(ctx context.Context, call commands.Call, in *exportInput) (*exportOutput, error) {
-	q := reports.ReplayQuery{At: in.AsOf.Time, Purpose: strings.ToLower(in.Purpose)}
+	q := reports.ReplayQuery{At: in.AsOf.Time, Purpose: strings.ToLower(strings.TrimSpace(in.Purpose))}
 	if q.Purpose != "" {
 		if err := s.config.Commands.KnownPurpose(ctx, call.Tenant, q.Purpose); err != nil {
 			return nil, err

@@ -47,8 +47,8 @@ type Period struct {
 type exposureInput struct {
 	Paging
 	Period
-	SubjectID string `query:"subject_id" doc:"Who saw this person? Give this or actor_id."`
-	ActorID   string `query:"actor_id" doc:"Whom did this account see?"`
+	SubjectID string `query:"subject_id" format:"uuid" doc:"Who saw this person? Give this or actor_id."`
+	ActorID   string `query:"actor_id" format:"uuid" doc:"Whom did this account see?"`
 }
 
 type exposureOutput struct {

@@ -152,7 +152,8 @@ func document(api *huma.OpenAPI, routes map[string]*route) ([]byte, error) {
 	delete(schemas.Map(), "ErrorDetail")
 	schemas.Schema(reflect.TypeFor[problem](), true, problemName)
 	schemas.Map()[problemName].Properties["code"].Enum = allCodes()
-	finish(schemas)
+	undo := finish(schemas)
+	defer undo()
 	var faults []error
 	for _, item := range api.Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {

@@ -79,9 +79,9 @@ func purposeAnswer(a commands.Answer[domain.Purpose], err error) (*purposeChange
 
 // textsBody is a wording in every language.
 type textsBody struct {
-	English   string `json:"en" example:"To tell you about events"`
-	Zulu      string `json:"zu" example:"Ukukwazisa ngemicimbi"`
-	Afrikaans string `json:"af" example:"Om jou van geleenthede te vertel"`
+	English   string `json:"en" says:"min=1;max=5000" example:"To tell you about events"`
+	Zulu      string `json:"zu" says:"min=1;max=5000" example:"Ukukwazisa ngemicimbi"`
+	Afrikaans string `json:"af" says:"min=1;max=5000" example:"Om jou van geleenthede te vertel"`
 }
 
 func (b textsBody) texts() map[domain.Language]string {
@@ -90,10 +90,10 @@ func (b textsBody) texts() map[domain.Language]string {
 
 type definePurposeInput struct {
 	Body struct {
-		Code      string `json:"code" doc:"Lower-case words joined by underscores." example:"event_news"`
-		Basis     string `json:"basis" doc:"consent, contract, legal_obligation, subject_interest, public_law_duty or legitimate_interest." example:"consent"`
+		Code      string `json:"code" says:"max=64" doc:"Lower-case words joined by underscores." example:"event_news"`
+		Basis     string `json:"basis" says:"enum=consent|contract|legal_obligation|subject_interest|public_law_duty|legitimate_interest" example:"consent"`
 		Special   bool   `json:"special_personal_information" doc:"POPIA s26" example:"false"`
-		Retention string `json:"retention" doc:"How long data for this purpose is kept (POPIA s14)." example:"1 year after the last event"`
+		Retention string `json:"retention" says:"min=1;max=500" doc:"How long data for this purpose is kept (POPIA s14)." example:"1 year after the last event"`
 		Notice    struct {
 			Texts textsBody `json:"texts"`
 		} `json:"notice"`

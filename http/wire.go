@@ -1,9 +1,7 @@
 package http
 
 import (
-	"reflect"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -136,6 +134,16 @@ func optionalBool(text string) *bool {
 	return new(text == "true")
 }
 
+// tidied returns a filter in the form that it is compared in. One that was given and of which nothing is left is a fault: without it
+// everything would be found.
+func tidied(f *domain.Faults, field, text string, tidy func(string) string) string {
+	form := tidy(text)
+	if text != "" && isBlank(form) {
+		f.Add(field, "empty", "Give a value, or leave the parameter away.")
+	}
+	return form
+}
+
 // namedID reads an id that names one of something in a path. What is no id names nothing.
 func namedID(text string) (uuid.UUID, error) {
 	id, ok := parseID(text)
@@ -161,26 +169,4 @@ func optionalID(f *domain.Faults, field, text string) uuid.UUID {
 func parseID(text string) (uuid.UUID, bool) {
 	id, err := uuid.Parse(text)
 	return id, err == nil && len(text) == len(uuid.UUID{}.String())
-}
-
-// finish completes the document where huma cannot: fields tagged needed are required, but the domain says so in its own
-// words (consent_required), and a pointer to an object that is always there may be null.
-func finish(registry huma.Registry) {
-	for name, schema := range registry.Map() {
-		t := registry.TypeFromRef(schemaPrefix + name)
-		if t == nil || t.Kind() != reflect.Struct {
-			continue
-		}
-		for field := range t.Fields() {
-			name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if field.Tag.Get("needed") == "true" {
-				schema.Required = append(schema.Required, name)
-			}
-			if of := schema.Properties[name]; of != nil && of.Ref != "" && field.Type.Kind() == reflect.Pointer && options == "" {
-				schema.Properties[name] = &huma.Schema{
-					AnyOf: []*huma.Schema{{Ref: of.Ref}, {Type: "null"}}, Description: of.Description,
-				}
-			}
-		}
-	}
 }

@@ -76,7 +76,7 @@ func (j *journey) signIn(email, municipality string) *api.Client {
 // register registers her address in a municipality.
 func (j *journey) register(municipality string) (*api.Answer[api.UserBody], error) {
 	return j.nobody.Register(j.t.Context(), api.RegisterBody{
-		Email: j.email, Password: journeyPassword, FullName: "Nomsa Dlamini", PreferredLanguage: new("zu"), MunicipalityCode: municipality,
+		Email: j.email, Password: journeyPassword, FullName: "Nomsa Dlamini", PreferredLanguage: new(api.RegisterBodyPreferredLanguageZu), MunicipalityCode: municipality,
 		Consent: api.RegisterConsentBody{Purpose: "platform_registration", Language: "zu", Consented: true},
 	}, nil)
 }
@@ -143,7 +143,7 @@ func (j *journey) sheAgrees() {
 }
 
 func (j *journey) sheTakesItBack() {
-	withdrawn, err := j.nomsa.WithdrawConsent(j.t.Context(), j.consent.ID.String(), &api.WithdrawConsentBody{
+	withdrawn, err := j.nomsa.WithdrawConsent(j.t.Context(), j.consent.ID, &api.WithdrawConsentBody{
 		Reason: new("too many messages"),
 	}, nil)
 	j.ok(err)
@@ -161,7 +161,7 @@ func (j *journey) sheTakesItBack() {
 func (j *journey) aFormFromThreeDaysAgo() {
 	then := time.Now().Add(-3 * 24 * time.Hour)
 	form, err := j.nomsa.RecordConsent(j.t.Context(), api.RecordConsentBody{
-		Purpose: "newsletter", Language: "zu", Consented: true, Channel: new("paper"), GivenAt: &then,
+		Purpose: "newsletter", Language: "zu", Consented: true, Channel: new(api.RecordConsentBodyChannelPaper), GivenAt: &then,
 		Evidence: &api.EvidenceBody{SHA256: strings.Repeat("9f86d081", 8), Reference: "form 114"},
 	}, nil)
 	j.ok(err)
