@@ -106,6 +106,7 @@ func TestEveryCodeThroughTheFullStack(t *testing.T) {
 	w := newWorld(t)
 	want := contracted(openapi(t, w))
 	p := w.citizen("thandi@example.org")
+	w.injecting = true
 	for _, code := range append(codes(t), apphttp.EdgeCodes()...) {
 		status, ok := want[code]
 		if !ok {
