@@ -297,6 +297,18 @@ func TestPurposes(t *testing.T) {
 			t.Errorf("%q: %q, want %q", query, got, want)
 		}
 	}
+	var paged []string
+	for after, more := "", true; more; {
+		page := w.send("GET", "/api/v1/purposes?municipality_code=kzn225&limit=1&after="+after, "").want(200)
+		paged = append(paged, page.items()[0]["code"].(string))
+		after, more = page.json["next"].(string)
+	}
+	if got := strings.Join(paged, " "); got != "library newsletter platform_registration" {
+		t.Errorf("page by page: %s", got)
+	}
+	for _, query := range []string{"limit=0", "limit=101", "after=rubbish", "after=!"} {
+		w.send("GET", "/api/v1/purposes?"+query, "").wantProblem(422, domain.CodeInvalid)
+	}
 	w.send("GET", "/api/v1/purposes?municipality_code=NONE", "").wantProblem(404, domain.CodeUnknownMunicipality)
 	item := w.send("GET", "/api/v1/purposes", "").items()[0]
 	notice := item["notice"].(map[string]any)

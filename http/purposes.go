@@ -2,9 +2,13 @@ package http
 
 import (
 	"context"
+	"encoding/base64"
+	"slices"
+	"strings"
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
 )
 
 // purposeBody is a purpose in answers, with the wording to show before anyone consents.
@@ -39,6 +43,7 @@ func byLanguage(texts map[domain.Language]string) map[string]string {
 }
 
 type purposesInput struct {
+	Paging
 	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; missing: the defaults for all."`
 }
 
@@ -58,11 +63,26 @@ func (s *server) purposes(ctx context.Context, _ commands.Call, in *purposesInpu
 	if err != nil {
 		return nil, err
 	}
-	out := purposesOutput{Body: listBody[purposeBody]{Items: make([]purposeBody, len(purposes))}}
-	for i, p := range purposes {
-		out.Body.Items[i] = purposeOf(p)
+	list, err := pageOf(purposes, in.Paging)
+	if err != nil {
+		return nil, err
 	}
-	return &out, nil
+	return &purposesOutput{Body: listOf(list, purposeOf)}, nil
+}
+
+// pageOf cuts a page out of purposes in order of their codes, of which a cursor is made.
+func pageOf(purposes []domain.Purpose, page Paging) (projections.Listing[domain.Purpose], error) {
+	last, err := base64.RawURLEncoding.DecodeString(page.After)
+	if err != nil || strings.Trim(string(last), "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
+		var f domain.Faults
+		f.Add(cursorParameter, "invalid", "Give next of the page before.")
+		return projections.Listing[domain.Purpose]{}, f.Err()
+	}
+
+	rest := slices.DeleteFunc(purposes, func(p domain.Purpose) bool { return p.Code <= string(last) })
+	return projections.List(rest[:min(len(rest), page.page().Fetch())], nil, page.page(), func(p domain.Purpose) (domain.Purpose, string) {
+		return p, base64.RawURLEncoding.EncodeToString([]byte(p.Code))
+	})
 }
 
 type purposeChanged struct {

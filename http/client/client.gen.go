@@ -2122,6 +2122,12 @@ type ReactivateMunicipalityParams struct {
 
 // ListPurposesParams defines parameters for ListPurposes.
 type ListPurposesParams struct {
+	// Limit At most so many items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the page before; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
 	// MunicipalityCode In any letter case; missing: the defaults for all.
 	MunicipalityCode *string `form:"municipality_code,omitempty" json:"municipality_code,omitempty"`
 
@@ -3090,6 +3096,12 @@ func (c *Client) ReactivateMunicipality(ctx context.Context, id uuid.UUID, param
 func (c *Client) ListPurposes(ctx context.Context, params *ListPurposesParams) (*Answer[ListBodyPurposeBody], error) {
 	r := newRequest(http.MethodGet, "/api/v1/purposes")
 	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
 		if params.MunicipalityCode != nil {
 			r.query.Set("municipality_code", text(*params.MunicipalityCode))
 		}
