@@ -24,7 +24,7 @@
 // VerbNoun is a struct of this package, or of package domain where that has everything that is
 // asked; a command with nothing to show returns an Answer[struct{}].
 //
-// queries.go holds the methods that append nothing. They stand here and not in projections because
+// queries.go and check.go hold the methods that append nothing. They stand here and not in projections because
 // they answer from the log, on the state that commands decide on: a client can act on its own answer
 // at once, whatever the read tables have reached, and "may this be processed?" is never out of date.
 //

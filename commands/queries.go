@@ -29,44 +29,6 @@ func (h *Handler) KnownPerson(ctx context.Context, tenant domain.TenantID, id do
 	return err
 }
 
-// CheckConsent asks "may personal data be processed for this purpose?".
-type CheckConsent struct {
-	Subject domain.UserID // zero: the caller
-	Purpose string
-	At      time.Time // when it has to hold; zero: now
-	KnownAt time.Time // as known when; zero: now
-}
-
-// Check is the answer to it.
-type Check struct {
-	Allowed bool
-	Decided bool            // false: nothing was ever decided
-	By      domain.Recorded // the event that decides
-}
-
-// CheckConsent answers from the log. It discloses nothing personal. Errors: forbidden, not_found.
-func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (Check, error) {
-	c.Purpose = domain.CanonicalPurposeCode(c.Purpose)
-	subject, err := call.Subject(c.Subject)
-	if err != nil {
-		return Check{}, err
-	}
-
-	tail, person := domain.TailFor(subject, c.Purpose, c.At, c.KnownAt), domain.UserOf(subject)
-	events, _, err := h.Store.LoadTail(ctx, call.Tenant, tail, person)
-	if err != nil {
-		return Check{}, err
-	}
-	if len(of(events, person)) == 0 {
-		return Check{}, domain.Refuse(domain.CodeNotFound, "There is no such person.")
-	}
-
-	var check Check
-	decided := domain.ConsentsFor(c.Purpose, of(events, tail.Stream), c.At, c.KnownAt)
-	check.Allowed, check.By, check.Decided = decided.Check(c.Purpose)
-	return check, nil
-}
-
 // Purposes lists the purposes in force for a tenant, by code: the built-in one, the tenant's own, and
 // the defaults that the tenant has none of its own for. A retired one of its own hides the default
 // and is not listed.

@@ -70,9 +70,9 @@ type auditInput struct {
 	Period
 	Operation string `query:"operation" enum:"CREATE,READ,UPDATE,DELETE"`
 	TableName string `query:"table_name" doc:"Such as users, consents, purposes, personal_data."`
-	RecordID  string `query:"record_id"`
-	UserID    string `query:"user_id" doc:"Who did it."`
-	TenantID  string `query:"tenant_id" doc:"The own one; SALGA's admins may name another or none for all, and see personal values sealed."`
+	RecordID  string `query:"record_id" format:"uuid"`
+	UserID    string `query:"user_id" format:"uuid" doc:"Who did it."`
+	TenantID  string `query:"tenant_id" format:"uuid" doc:"The own one; SALGA's admins may name another or none for all, and see personal values sealed."`
 }
 
 type auditOutput struct {
@@ -84,7 +84,7 @@ func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInpu
 	var f domain.Faults
 	filter := reports.AuditFilter{
 		Operation: domain.Operation(in.Operation), Table: in.TableName, Record: optionalID(&f, "record_id", in.RecordID),
-		User: domain.UserID{UUID: optionalID(&f, "user_id", in.UserID)}, From: in.From, To: in.To,
+		User: domain.UserID{UUID: optionalID(&f, "user_id", in.UserID)}, From: in.From.Time, To: in.To.Time,
 	}
 	if err := f.Err(); err != nil {
 		return nil, err
@@ -125,7 +125,7 @@ func auditScope(ctx context.Context, call commands.Call, tenant string) (reports
 // named is the filter for the record of the read.
 func (in *auditInput) named() map[string]string {
 	return map[string]string{
-		"operation": in.Operation, "table_name": in.TableName, "record_id": in.RecordID, "user_id": in.UserID, "from": printed(whenever(in.From)), "to": printed(whenever(in.To)),
+		"operation": in.Operation, "table_name": in.TableName, "record_id": in.RecordID, "user_id": in.UserID, "from": printed(whenever(in.From.Time)), "to": printed(whenever(in.To.Time)),
 	}
 }
 

@@ -12,19 +12,19 @@ type registerInput struct {
 }
 
 type registerBody struct {
-	Email             string               `json:"email" doc:"At most 254 characters." example:"nomsa@example.org"`
-	Password          string               `json:"password" doc:"8 to 128 characters." example:"correct horse battery"`
-	FullName          string               `json:"full_name" doc:"2 to 100 characters." example:"Nomsa Dlamini"`
+	Email             string               `json:"email" says:"max=254" example:"nomsa@example.org"`
+	Password          string               `json:"password" says:"min=8;max=128" example:"correct horse battery"`
+	FullName          string               `json:"full_name" says:"min=2;max=100" example:"Nomsa Dlamini"`
 	Phone             string               `json:"phone,omitempty" doc:"E.164 or South African national form." example:"082 123 4567"`
-	PreferredLanguage string               `json:"preferred_language,omitempty" doc:"en (default), zu or af." example:"zu"`
+	PreferredLanguage string               `json:"preferred_language,omitempty" minLength:"1" says:"enum=en|zu|af" doc:"en if missing." example:"zu"`
 	MunicipalityCode  string               `json:"municipality_code" example:"CPT"`
 	Consent           *registerConsentBody `json:"consent,omitempty" needed:"true"`
 }
 
 type registerConsentBody struct {
 	Purpose            string `json:"purpose,omitempty" needed:"true" doc:"platform_registration" example:"platform_registration"`
-	PurposeDescription string `json:"purpose_description,omitempty" doc:"The wording that was shown."`
-	Language           string `json:"language,omitempty" needed:"true" doc:"en, zu or af: as shown." example:"zu"`
+	PurposeDescription string `json:"purpose_description,omitempty" minLength:"1" doc:"The wording that was shown."`
+	Language           string `json:"language,omitempty" needed:"true" says:"enum=en|zu|af" doc:"As shown." example:"zu"`
 	Consented          bool   `json:"consented,omitempty" needed:"true" example:"true"`
 }
 
@@ -57,36 +57,40 @@ type loginInput struct {
 // person implements concerns.
 func (in *loginInput) person() string { return emailKey(in.Body.Email) }
 
-type tokensOutput struct {
-	Position string `header:"Event-Position"`
-	Body     struct {
-		AccessToken  string `json:"access_token" example:"eyJhbGciOiJIUzI1NiJ9.e30.YWNjZXNz"`
-		RefreshToken string `json:"refresh_token" example:"eyJhbGciOiJIUzI1NiJ9.e30.cmVmcmVzaA"`
-		TokenType    string `json:"token_type" enum:"bearer"`
-		ExpiresIn    int    `json:"expires_in" doc:"Seconds that the access token is valid." example:"1800"`
-	} `nameHint:"Tokens"`
+// tokens is a pair of tokens in answers.
+type tokens struct {
+	AccessToken  string `json:"access_token" example:"eyJhbGciOiJIUzI1NiJ9.e30.YWNjZXNz"`
+	RefreshToken string `json:"refresh_token" example:"eyJhbGciOiJIUzI1NiJ9.e30.cmVmcmVzaA"`
+	TokenType    string `json:"token_type" enum:"bearer"`
+	ExpiresIn    int    `json:"expires_in" doc:"Seconds that the access token is valid." example:"1800"`
 }
 
-func (s *server) login(ctx context.Context, call commands.Call, in *loginInput) (*tokensOutput, error) {
+type signedIn struct {
+	Position string `header:"Event-Position"`
+	Body     tokens
+}
+
+// refreshed has no position: exchanging a token appends nothing.
+type refreshed struct {
+	Body tokens
+}
+
+func (s *server) login(ctx context.Context, call commands.Call, in *loginInput) (*signedIn, error) {
 	a, err := s.config.Commands.SignIn(ctx, call, commands.SignIn{
 		Email: in.Body.Email, Password: in.Body.Password, MunicipalityCode: in.Body.MunicipalityCode,
 	})
-	return s.tokens(ctx, a, err)
-}
-
-func (s *server) tokens(ctx context.Context, a commands.Answer[commands.Session], err error) (*tokensOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	traceOf(ctx).user = a.Value.User
-	var out tokensOutput
-	if a.Position > 0 {
-		out.Position = position(a.Position)
-	}
-	b := &out.Body
+	b, err := s.tokens(ctx, a.Value)
+	return &signedIn{Position: position(a.Position), Body: b}, err
+}
+
+func (s *server) tokens(ctx context.Context, session commands.Session) (b tokens, err error) {
+	traceOf(ctx).user = session.User
 	b.TokenType, b.ExpiresIn = "bearer", int(s.config.Tokens.Access.Seconds())
-	b.AccessToken, b.RefreshToken, err = s.config.Tokens.issue(a.Value)
-	return &out, err
+	b.AccessToken, b.RefreshToken, err = s.config.Tokens.issue(session)
+	return b, err
 }
 
 type refreshInput struct {
@@ -95,22 +99,29 @@ type refreshInput struct {
 	} `nameHint:"RefreshBody"`
 }
 
-func (s *server) refresh(ctx context.Context, call commands.Call, in *refreshInput) (*tokensOutput, error) {
+func (s *server) refresh(ctx context.Context, call commands.Call, in *refreshInput) (*refreshed, error) {
 	call, b, err := s.holder(ctx, call, in)
 	if err != nil {
 		return nil, err
 	}
 	a, err := s.config.Commands.RefreshSession(ctx, call, commands.RefreshSession{Token: b.id})
-	return s.tokens(ctx, a, err)
+	if err != nil {
+		return nil, err
+	}
+	body, err := s.tokens(ctx, a.Value)
+	return &refreshed{Body: body}, err
 }
 
-func (s *server) logout(ctx context.Context, call commands.Call, in *refreshInput) (*struct{}, error) {
+func (s *server) logout(ctx context.Context, call commands.Call, in *refreshInput) (*nothingChanged, error) {
 	call, _, err := s.holder(ctx, call, in)
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.config.Commands.SignOut(ctx, call, commands.SignOut{})
-	return &struct{}{}, err
+	a, err := s.config.Commands.SignOut(ctx, call, commands.SignOut{})
+	if err == nil && a.Position == 0 { // it had ended before, so the log up to here says so
+		a.Position, err = s.config.Commands.Store.Head(ctx)
+	}
+	return &nothingChanged{Position: position(a.Position)}, err
 }
 
 // holder makes the caller of who shows a refresh token.

@@ -67,12 +67,12 @@ type recordConsentInput struct {
 }
 
 type recordConsentBody struct {
-	SubjectID          string        `json:"subject_id,omitempty" doc:"Another person of the own tenant; only for staff."`
+	SubjectID          string        `json:"subject_id,omitempty" minLength:"1" says:"format=uuid" doc:"Another person of the own tenant; only for staff."`
 	Purpose            string        `json:"purpose" doc:"A code of the registry." example:"sms_alert"`
-	PurposeDescription string        `json:"purpose_description,omitempty" doc:"The wording that was shown; must be the registry's."`
-	Language           string        `json:"language" doc:"en, zu or af: as shown." example:"zu"`
+	PurposeDescription string        `json:"purpose_description,omitempty" minLength:"1" doc:"The wording that was shown; must be the registry's."`
+	Language           string        `json:"language" says:"enum=en|zu|af" doc:"As shown." example:"zu"`
 	Consented          bool          `json:"consented" doc:"false records a refusal." example:"true"`
-	Channel            string        `json:"channel,omitempty" doc:"web (default), counter, phone, whatsapp, ussd or paper."`
+	Channel            string        `json:"channel,omitempty" minLength:"1" says:"enum=web|counter|phone|whatsapp|ussd|paper" doc:"web if missing."`
 	GivenAt            *time.Time    `json:"given_at,omitempty" doc:"More than 5 minutes ago needs another channel than web, and evidence."`
 	NoticeVersion      int           `json:"notice_version,omitempty" minimum:"1" doc:"The version that was shown."`
 	Evidence           *evidenceBody `json:"evidence,omitempty"`
@@ -80,7 +80,7 @@ type recordConsentBody struct {
 }
 
 type evidenceBody struct {
-	SHA256    string `json:"sha256" doc:"64 lower-case hexadecimal digits." example:"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`
+	SHA256    string `json:"sha256" says:"pattern=^[0-9a-f]{64}$" example:"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`
 	Reference string `json:"reference" doc:"Where it is kept." example:"form 114"`
 }
 
@@ -184,7 +184,7 @@ func (s *server) withdrawConsent(ctx context.Context, call commands.Call, in *wi
 
 type consentsInput struct {
 	Paging
-	SubjectID string `query:"subject_id" doc:"Another person of the own tenant; only for staff."`
+	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of the own tenant; only for staff."`
 }
 
 type consentsOutput struct {
@@ -243,16 +243,20 @@ func (s *server) consent(ctx context.Context, call commands.Call, in *consentInp
 }
 
 type checkConsentInput struct {
-	SubjectID string    `query:"subject_id" doc:"Another person of the own tenant; only for staff."`
-	Purpose   string    `query:"purpose" required:"true" example:"sms_alert"`
-	At        time.Time `query:"at" doc:"Missing: now."`
-	KnownAt   time.Time `query:"known_at" doc:"Missing: now."`
+	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of the own tenant; only for staff."`
+	Purpose   string `query:"purpose" required:"true" example:"sms_alert"`
+	At        moment `query:"at" doc:"Missing: now."`
+	KnownAt   moment `query:"known_at" doc:"Missing: now."`
 }
 
 type checkConsentOutput struct {
 	Body struct {
-		Allowed   bool         `json:"allowed" example:"true"`
-		DecidedBy *decidedBody `json:"decided_by" doc:"null: nothing was ever decided."`
+		Allowed    bool          `json:"allowed" example:"true"`
+		Reason     domain.Reason `json:"reason" enum:"unknown_subject,purpose_retired,lawful_without_consent,granted,refused,withdrawn,not_yet_given,never_asked" doc:"The first of these that applies. unknown_subject: nobody knew of this person at known_at; not_yet_given: a consent holds from later than at." example:"granted"`
+		Basis      domain.Basis  `json:"basis" enum:"consent,contract,legal_obligation,subject_interest,public_law_duty,legitimate_interest" doc:"The ground of POPIA s11 that the purpose rests on."`
+		Position   int64         `json:"position" doc:"The answer rests on the log up to this position." example:"1042"`
+		ValidUntil *instant      `json:"valid_until" nullable:"true" doc:"When a consent ends by itself; null: never."`
+		DecidedBy  *decidedBody  `json:"decided_by" doc:"The event that decides it; null: none does."`
 	} `nameHint:"Check"`
 }
 
@@ -269,13 +273,13 @@ func (s *server) checkConsent(ctx context.Context, call commands.Call, in *check
 		return nil, err
 	}
 	c, err := s.config.Commands.CheckConsent(ctx, call, commands.CheckConsent{
-		Subject: subject, Purpose: in.Purpose, At: in.At, KnownAt: in.KnownAt,
+		Subject: subject, Purpose: in.Purpose, At: in.At.Time, KnownAt: in.KnownAt.Time,
 	})
 	if err != nil {
 		return nil, err
 	}
 	var out checkConsentOutput
-	out.Body.Allowed = c.Allowed
+	out.Body.Allowed, out.Body.Reason, out.Body.Basis, out.Body.Position = c.Allowed, c.Reason, c.Basis, c.Position
 	if c.Decided {
 		out.Body.DecidedBy = &decidedBody{
 			EventID: c.By.EventID, EventType: c.By.Event.EventType(), Position: c.By.Position, At: instant(c.By.EffectiveAt),

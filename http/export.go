@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
@@ -17,11 +16,11 @@ import (
 )
 
 type exportInput struct {
-	AsOf     time.Time `query:"as_of" doc:"What held at this instant; missing: at the end of what was known."`
-	KnownAt  time.Time `query:"known_at" doc:"As known at this instant; missing: now."`
-	Position int64     `query:"position" minimum:"1" doc:"As known at this position, which an earlier answer named: the same bytes again."`
-	Purpose  string    `query:"purpose" doc:"Only for this purpose."`
-	Format   string    `query:"format" enum:"json,csv,ndjson" default:"json"`
+	AsOf     moment `query:"as_of" doc:"What held at this instant; missing: at the end of what was known."`
+	KnownAt  moment `query:"known_at" doc:"As known at this instant; missing: now."`
+	Position int64  `query:"position" minimum:"1" doc:"As known at this position, which an earlier answer named: the same bytes again."`
+	Purpose  string `query:"purpose" doc:"Only for this purpose."`
+	Format   string `query:"format" enum:"json,csv,ndjson" default:"json"`
 }
 
 type exportOutput struct {
@@ -36,14 +35,14 @@ const exportsAtOnce = 4
 
 // export streams the state of all consents of the tenant, replayed from events, in constant memory.
 func (s *server) export(ctx context.Context, call commands.Call, in *exportInput) (*exportOutput, error) {
-	q := reports.ReplayQuery{At: in.AsOf, Purpose: domain.CanonicalPurposeCode(in.Purpose)}
+	q := reports.ReplayQuery{At: in.AsOf.Time, Purpose: domain.CanonicalPurposeCode(in.Purpose)}
 	if q.Purpose != "" {
 		if err := s.config.Commands.KnownPurpose(ctx, call.Tenant, q.Purpose); err != nil {
 			return nil, err
 		}
 	}
 	var err error
-	if q.Position, err = s.config.Reports.Resolve(ctx, call.Tenant, in.KnownAt, in.Position); err != nil {
+	if q.Position, err = s.config.Reports.Resolve(ctx, call.Tenant, in.KnownAt.Time, in.Position); err != nil {
 		return nil, err
 	}
 	municipality, err := s.config.Commands.CodeOf(ctx, call.Tenant)
@@ -55,7 +54,7 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 	if err != nil {
 		return nil, err // and nobody was seen
 	}
-	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(whenever(in.AsOf)), "position": position(q.Position)}
+	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(whenever(in.AsOf.Time)), "position": position(q.Position)}
 	if err := s.recordReadOfAll(ctx, call, "consents", filter); err != nil {
 		release()
 		return nil, err

@@ -2,7 +2,6 @@ package http
 
 import (
 	"context"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -41,15 +40,15 @@ func exposureOf(x reports.ExposureEntry) exposureBody {
 
 // Period is a stretch of time in a query. It is exported for huma, see Paging.
 type Period struct {
-	From time.Time `query:"from" doc:"Recorded at this instant or later."`
-	To   time.Time `query:"to" doc:"Recorded before this instant."`
+	From moment `query:"from" doc:"Recorded at this instant or later."`
+	To   moment `query:"to" doc:"Recorded before this instant."`
 }
 
 type exposureInput struct {
 	Paging
 	Period
-	SubjectID string `query:"subject_id" doc:"Who saw this person? Give this or actor_id."`
-	ActorID   string `query:"actor_id" doc:"Whom did this account see?"`
+	SubjectID string `query:"subject_id" format:"uuid" doc:"Who saw this person? Give this or actor_id."`
+	ActorID   string `query:"actor_id" format:"uuid" doc:"Whom did this account see?"`
 }
 
 type exposureOutput struct {
@@ -62,7 +61,7 @@ func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureI
 	filter := reports.ExposureFilter{
 		Subject: domain.UserID{UUID: optionalID(&f, "subject_id", in.SubjectID)},
 		Actor:   domain.UserID{UUID: optionalID(&f, "actor_id", in.ActorID)},
-		From:    in.From, To: in.To,
+		From:    in.From.Time, To: in.To.Time,
 	}
 	if err := f.Err(); err != nil {
 		return nil, err

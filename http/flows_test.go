@@ -214,13 +214,16 @@ func TestMunicipalities(t *testing.T) {
 	}
 	for query, want := range map[string]int{
 		"?province=Northern+Cape": 1, "?province=Gauteng": 0, "?category=B": 1, "?category=A": 0, "?q=kheis": 1, "?q=%21Kheis": 1, "?q=nothing": 0,
-		"?is_active=true": 3, "?is_active=false": 0, "?is_active=": 3, "?limit=": 3, "?after=": 3, "?limit=100": 3,
+		"?is_active=true": 3, "?is_active=false": 0, "?after=": 3, "?limit=100": 3,
 	} {
 		if n := len(w.send("GET", "/api/v1/municipalities"+query, "").want(200).items()); n != want {
 			t.Errorf("%s: %d, want %d", query, n, want)
 		}
 	}
-	for _, query := range []string{"?limit=0", "?limit=101", "?limit=-1", "?limit=abc", "?limit=1.5", "?is_active=maybe", "?is_active=1", "?province=Atlantis", "?category=Z"} {
+	for _, query := range []string{
+		"?limit=0", "?limit=101", "?limit=-1", "?limit=abc", "?limit=1.5", "?is_active=maybe", "?is_active=1", "?province=Atlantis", "?category=Z",
+		"?is_active=", "?limit=", "?province=", "?category=", "?q=",
+	} {
 		w.send("GET", "/api/v1/municipalities"+query, "").wantProblem(422, domain.CodeInvalid)
 	}
 	seen, after := map[string]bool{}, ""
@@ -298,6 +301,18 @@ func TestPurposes(t *testing.T) {
 			t.Errorf("%q: %q, want %q", query, got, want)
 		}
 	}
+	var paged []string
+	for after, more := "", true; more; {
+		page := w.send("GET", "/api/v1/purposes?municipality_code=kzn225&limit=1&after="+after, "").want(200)
+		paged = append(paged, page.items()[0]["code"].(string))
+		after, more = page.json["next"].(string)
+	}
+	if got := strings.Join(paged, " "); got != "library newsletter platform_registration" {
+		t.Errorf("page by page: %s", got)
+	}
+	for _, query := range []string{"limit=0", "limit=101", "after=rubbish", "after=!"} {
+		w.send("GET", "/api/v1/purposes?"+query, "").wantProblem(422, domain.CodeInvalid)
+	}
 	w.send("GET", "/api/v1/purposes?municipality_code=NONE", "").wantProblem(404, domain.CodeUnknownMunicipality)
 	item := w.send("GET", "/api/v1/purposes", "").items()[0]
 	notice := item["notice"].(map[string]any)
@@ -374,9 +389,7 @@ func TestConsents(t *testing.T) {
 		decided["at"] != "2026-03-01T12:00:00.000000Z" || decided["event_id"] == "" {
 		t.Errorf("check: %s", yes.raw)
 	}
-	if no := check("?purpose=nothing").want(200); strings.TrimSpace(no.raw) != `{"allowed":false,"decided_by":null}` {
-		t.Errorf("check: %s", no.raw)
-	}
+	check("?purpose=nothing").wantProblem(404, domain.CodeUnknownPurpose)
 	if before := check("?purpose=newsletter&at=2026-03-01T11:59:59Z").want(200); before.json["allowed"] != false {
 		t.Errorf("check before: %s", before.raw)
 	}

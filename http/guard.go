@@ -41,17 +41,19 @@ func callOf(ctx context.Context) commands.Call {
 	return call
 }
 
-// guard lets through what a route's line in the table allows, in this order: address, rate, caller, permission, headers, body.
+// guard lets through what a route's line in the table allows, in this order: address, rate, caller, permission, query, headers,
+// body.
 func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Handler {
+	asks := questionsOf(rt, op)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
 		trace := traceOf(ctx)
 		trace.route, trace.id = rt.path, rt.id
 		ctx, cancel := s.within(ctx, w)
 		defer cancel()
-		call, reach, err := s.admit(ctx, rt, r)
-		if err == nil && op.RequestBody != nil {
-			err = readBody(w, r)
+		call, reach, err := s.admit(ctx, rt, asks, r)
+		if err == nil && (op.RequestBody != nil || rt.command()) {
+			err = readBody(w, r, op.RequestBody != nil)
 		}
 		if err != nil {
 			s.problemOf(ctx, err, rt.statuses).write(w)
@@ -64,7 +66,7 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 	})
 }
 
-func (s *server) admit(ctx context.Context, rt *route, r *http.Request) (call commands.Call, reach reach, err error) {
+func (s *server) admit(ctx context.Context, rt *route, asks questions, r *http.Request) (call commands.Call, reach reach, err error) {
 	trace := traceOf(ctx)
 	if rt.who == scraper && !contains(s.config.ScrapeFrom, trace.address) {
 		return call, nothing, domain.Refuse(domain.CodeForbidden, "Metrics are not for this address.")
@@ -85,6 +87,9 @@ func (s *server) admit(ctx context.Context, rt *route, r *http.Request) (call co
 	}
 	if reach = rt.reaches[partyOf(call)]; reach == nothing {
 		return call, nothing, domain.Refuse(domain.CodeForbidden, "This is for: %s.", rt.who)
+	}
+	if err = asks.check(r); err != nil {
+		return call, nothing, err
 	}
 	call.SelfOnly = reach < ownTenant
 	if rt.command() {
@@ -191,8 +196,9 @@ func ifMatch(headers []string) (int, error) {
 	return strconv.Atoi(found[1])
 }
 
-// readBody reads the whole body, so that what comes after meets no network.
-func readBody(w http.ResponseWriter, r *http.Request) error {
+// readBody reads the whole body, so that what comes after meets no network. Where a route takes none, there must be nothing in it:
+// what is asked for there would not be done.
+func readBody(w http.ResponseWriter, r *http.Request, taken bool) error {
 	if r.ContentLength > maxBody {
 		return tooLarge()
 	}
@@ -206,9 +212,30 @@ func readBody(w http.ResponseWriter, r *http.Request) error {
 	if len(body) > 0 && !isJSON(r.Header.Get("Content-Type")) {
 		return unsupportedMedia()
 	}
+	if !taken {
+		return nothingIn(body)
+	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return nil
+}
+
+// nothingIn refuses a body with anything in it. Many clients send {} where there is nothing to say.
+func nothingIn(body []byte) error {
+	if len(body) == 0 {
+		return nil
+	}
+	var tree any
+	if err := strictJSON(body, &tree); err != nil {
+		return malformedBody()
+	}
+	if object, ok := tree.(map[string]any); ok && len(object) == 0 {
+		return nil
+	}
+
+	var f domain.Faults
+	f.Add("body", "unknown_field", "This takes no body.")
+	return f.Err()
 }
 
 func isJSON(contentType string) bool {

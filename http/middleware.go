@@ -146,7 +146,7 @@ func wellFormed(next http.Handler) http.Handler {
 			}
 		}
 		if !ok {
-			newProblem(domain.Refuse(codeMalformed, "Path and query must be UTF-8 without NUL, percent-encoded."), nil).write(w)
+			newProblem(malformedQuery(), nil).write(w)
 			return
 		}
 		next.ServeHTTP(w, r)

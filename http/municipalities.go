@@ -16,7 +16,7 @@ type municipalityBody struct {
 	Code         string    `json:"code" example:"CPT"`
 	Name         string    `json:"name" example:"City of Cape Town"`
 	Province     string    `json:"province" example:"Western Cape"`
-	Category     *string   `json:"category" doc:"A, B or C; null: not said." example:"A"`
+	Category     *string   `json:"category" enum:"A,B,C" doc:"null: not said." example:"A"`
 	DistrictCode *string   `json:"district_code"`
 	Population   *int      `json:"population" example:"4772846"`
 	ContactEmail *string   `json:"contact_email" example:"info@capetown.example.org"`
@@ -55,13 +55,13 @@ func municipalityAnswer(a commands.Answer[domain.Municipality], err error) (*mun
 
 type registerMunicipalityInput struct {
 	Body struct {
-		Name         string `json:"name" doc:"Unique; 3 to 100 characters." example:"Ethekwini"`
-		Code         string `json:"code" doc:"Unique; 2 to 10 letters and digits, upper-cased." example:"ETH"`
-		Province     string `json:"province" doc:"One of the nine, by its English name." example:"KwaZulu-Natal"`
-		Category     string `json:"category,omitempty" doc:"A, B or C." example:"A"`
-		DistrictCode string `json:"district_code,omitempty"`
+		Name         string `json:"name" says:"min=3;max=100" doc:"Unique." example:"Ethekwini"`
+		Code         string `json:"code" says:"pattern=^[A-Za-z0-9]{2,10}$" doc:"Unique; upper-cased." example:"ETH"`
+		Province     string `json:"province" says:"enum=Eastern Cape|Free State|Gauteng|KwaZulu-Natal|Limpopo|Mpumalanga|Northern Cape|North West|Western Cape" example:"KwaZulu-Natal"`
+		Category     string `json:"category,omitempty" minLength:"1" says:"enum=A|B|C" example:"A"`
+		DistrictCode string `json:"district_code,omitempty" minLength:"1"`
 		Population   *int   `json:"population,omitempty" example:"4239901"`
-		ContactEmail string `json:"contact_email,omitempty"`
+		ContactEmail string `json:"contact_email,omitempty" minLength:"1" says:"max=254"`
 	} `nameHint:"RegisterMunicipalityBody"`
 }
 
@@ -76,8 +76,8 @@ func (s *server) registerMunicipality(ctx context.Context, call commands.Call, i
 type municipalitiesInput struct {
 	Paging
 	IsActive string `query:"is_active" enum:"true,false"`
-	Province string `query:"province" doc:"One of the nine, by its English name."`
-	Category string `query:"category" doc:"A, B or C."`
+	Province string `query:"province" enum:"Eastern Cape,Free State,Gauteng,KwaZulu-Natal,Limpopo,Mpumalanga,Northern Cape,North West,Western Cape"`
+	Category string `query:"category" enum:"A,B,C"`
 	Q        string `query:"q" doc:"Part of the name, or beginning of the code."`
 }
 
@@ -87,23 +87,21 @@ type municipalitiesOutput struct {
 
 func (s *server) municipalities(ctx context.Context, _ commands.Call, in *municipalitiesInput) (*municipalitiesOutput, error) {
 	var f domain.Faults
-	if in.Province != "" {
-		domain.OneOf(&f, "province", in.Province, domain.Provinces())
-	}
-	if in.Category != "" {
-		domain.OneOf(&f, "category", in.Category, []string{"A", "B", "C"})
-	}
+	q := tidied(&f, "q", in.Q, domain.TidyName)
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
 	list, err := s.config.Queries.Municipalities(ctx, projections.MunicipalityFilter{
-		Active: optionalBool(in.IsActive), Province: in.Province, Category: in.Category, Q: in.Q,
+		Active: optionalBool(in.IsActive), Province: in.Province, Category: in.Category, Q: q,
 	}, in.page())
 	if err != nil {
 		return nil, err
 	}
 	return &municipalitiesOutput{Body: listOf(list, municipalityOf)}, nil
 }
+
+// byIDOrCode is the route that takes either in its path.
+const byIDOrCode = "get_municipality"
 
 type municipalityInput struct {
 	ID string `path:"id" doc:"Id, or code in any letter case."`
@@ -120,7 +118,7 @@ func (s *server) municipality(ctx context.Context, _ commands.Call, in *municipa
 type changeMunicipalityInput struct {
 	ID   string `path:"id"`
 	Body struct {
-		Name         *string   `json:"name,omitempty" doc:"Unique; 3 to 100 characters."`
+		Name         *string   `json:"name,omitempty" says:"min=3;max=100" doc:"Unique."`
 		ContactEmail clearable `json:"contact_email,omitzero" doc:"null or empty: none." example:"info@ethekwini.example.org"`
 		Population   *int      `json:"population,omitempty" example:"4239901"`
 	} `nameHint:"ChangeMunicipalityBody"`

@@ -97,6 +97,9 @@ func refusals(r *route) []domain.Code {
 	if r.rate != unlimited {
 		codes = append(codes, codeAnotherLog, codeRateLimited, domain.CodeUnavailable, domain.CodeTimeout, domain.CodeNewerLog)
 	}
+	if strings.HasPrefix(r.path, apiBase+"/") {
+		codes = append(codes, codeUnknownParameter)
+	}
 	if r.waits != "" {
 		codes = append(codes, domain.CodeReadModelBehind, domain.CodeUnknownPosition, domain.CodeInvalid)
 	}
@@ -149,7 +152,8 @@ func document(api *huma.OpenAPI, routes map[string]*route) ([]byte, error) {
 	delete(schemas.Map(), "ErrorDetail")
 	schemas.Schema(reflect.TypeFor[problem](), true, problemName)
 	schemas.Map()[problemName].Properties["code"].Enum = allCodes()
-	finish(schemas)
+	undo := finish(schemas)
+	defer undo()
 	var faults []error
 	for _, item := range api.Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {

@@ -238,7 +238,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{p, "change_me", "PATCH", "/api/v1/users/me", `{"phone":null}`, 200},
 		{p, "list_consents", "GET", "/api/v1/consents", "", 200},
 		{p, "check_consent", "GET", "/api/v1/consents/check?purpose=platform_registration", "", 200},
-		{p, "check_consent", "GET", "/api/v1/consents/check?purpose=nothing", "", 200},
+		{p, "check_consent", "GET", "/api/v1/consents/check?purpose=platform_registration&known_at=0001-01-01T00:00:00Z", "", 200},
 		{p, "list_purposes", "GET", "/api/v1/purposes?municipality_code=kzn225", "", 200},
 		{p, "list_municipalities", "GET", "/api/v1/municipalities?limit=1", "", 200},
 		{p, "get_municipality", "GET", "/api/v1/municipalities/cpt", "", 200},

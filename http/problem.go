@@ -17,6 +17,7 @@ import (
 // Refusals that only this package knows. Each has a line in edgeRefusals.
 const (
 	codeMalformed        domain.Code = "malformed"
+	codeUnknownParameter domain.Code = "unknown_parameter"
 	codeUnsupportedMedia domain.Code = "unsupported_media_type"
 	codeTooLarge         domain.Code = "too_large"
 	codeMethodNotAllowed domain.Code = "method_not_allowed"
@@ -35,7 +36,8 @@ type refusal struct {
 
 func edgeRefusals() map[domain.Code]refusal {
 	return map[domain.Code]refusal{
-		codeMalformed:        {http.StatusBadRequest, "The body is not valid JSON in UTF-8."},
+		codeMalformed:        {http.StatusBadRequest, "The body is not one JSON document in UTF-8 in which every name stands once."},
+		codeUnknownParameter: {http.StatusUnprocessableEntity, "This route has no such parameter; see errors."},
 		codeUnsupportedMedia: {http.StatusUnsupportedMediaType, "Send the body as application/json."},
 		codeTooLarge:         {http.StatusRequestEntityTooLarge, "A body has at most 1 MiB."},
 		codeMethodNotAllowed: {http.StatusMethodNotAllowed, "This path does not take this method; see Allow."},

@@ -2,10 +2,14 @@ package http
 
 import (
 	"context"
+	"encoding/base64"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
 )
 
 // purposeBody is a purpose in answers, with the wording to show before anyone consents.
@@ -41,6 +45,7 @@ func byLanguage(texts map[domain.Language]string) map[string]string {
 }
 
 type purposesInput struct {
+	Paging
 	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; missing: the defaults for all."`
 }
 
@@ -60,11 +65,26 @@ func (s *server) purposes(ctx context.Context, _ commands.Call, in *purposesInpu
 	if err != nil {
 		return nil, err
 	}
-	out := purposesOutput{Body: listBody[purposeBody]{Items: make([]purposeBody, len(purposes))}}
-	for i, p := range purposes {
-		out.Body.Items[i] = purposeOf(p)
+	list, err := pageOf(purposes, in.Paging)
+	if err != nil {
+		return nil, err
 	}
-	return &out, nil
+	return &purposesOutput{Body: listOf(list, purposeOf)}, nil
+}
+
+// pageOf cuts a page out of purposes in order of their codes, of which a cursor is made.
+func pageOf(purposes []domain.Purpose, page Paging) (projections.Listing[domain.Purpose], error) {
+	last, err := base64.RawURLEncoding.DecodeString(page.After)
+	if err != nil || strings.Trim(string(last), "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
+		var f domain.Faults
+		f.Add(cursorParameter, "invalid", "Give next of the page before.")
+		return projections.Listing[domain.Purpose]{}, f.Err()
+	}
+
+	rest := slices.DeleteFunc(purposes, func(p domain.Purpose) bool { return p.Code <= string(last) })
+	return projections.List(rest[:min(len(rest), page.page().Fetch())], nil, page.page(), func(p domain.Purpose) (domain.Purpose, string) {
+		return p, base64.RawURLEncoding.EncodeToString([]byte(p.Code))
+	})
 }
 
 type purposeChanged struct {
@@ -81,9 +101,9 @@ func purposeAnswer(a commands.Answer[domain.Purpose], err error) (*purposeChange
 
 // textsBody is a wording in every language.
 type textsBody struct {
-	English   string `json:"en" example:"To tell you about events"`
-	Zulu      string `json:"zu" example:"Ukukwazisa ngemicimbi"`
-	Afrikaans string `json:"af" example:"Om jou van geleenthede te vertel"`
+	English   string `json:"en" says:"min=1;max=5000" example:"To tell you about events"`
+	Zulu      string `json:"zu" says:"min=1;max=5000" example:"Ukukwazisa ngemicimbi"`
+	Afrikaans string `json:"af" says:"min=1;max=5000" example:"Om jou van geleenthede te vertel"`
 }
 
 func (b textsBody) texts() map[domain.Language]string {
@@ -92,10 +112,10 @@ func (b textsBody) texts() map[domain.Language]string {
 
 type definePurposeInput struct {
 	Body struct {
-		Code      string `json:"code" doc:"Lower-case words joined by underscores." example:"event_news"`
-		Basis     string `json:"basis" doc:"consent, contract, legal_obligation, subject_interest, public_law_duty or legitimate_interest." example:"consent"`
+		Code      string `json:"code" says:"max=64" doc:"Lower-case words joined by underscores." example:"event_news"`
+		Basis     string `json:"basis" says:"enum=consent|contract|legal_obligation|subject_interest|public_law_duty|legitimate_interest" example:"consent"`
 		Special   bool   `json:"special_personal_information" doc:"POPIA s26" example:"false"`
-		Retention string `json:"retention" doc:"How long data for this purpose is kept (POPIA s14)." example:"1 year after the last event"`
+		Retention string `json:"retention" says:"min=1;max=500" doc:"How long data for this purpose is kept (POPIA s14)." example:"1 year after the last event"`
 		Notice    struct {
 			Texts      textsBody  `json:"texts"`
 			InUseSince *time.Time `json:"in_use_since,omitempty" doc:"Since when people are shown these words, not in the future; missing: from now on. 0001-01-01T00:00:00Z: before everything."`

@@ -71,8 +71,8 @@ func requestAnswer(a commands.Answer[domain.Request], err error) (*requestChange
 
 type lodgeInput struct {
 	Body struct {
-		SubjectID string `json:"subject_id,omitempty" doc:"Another person of the own tenant; only for staff."`
-		Kind      string `json:"kind" doc:"access, correction, erasure or objection." example:"correction"`
+		SubjectID string `json:"subject_id,omitempty" minLength:"1" says:"format=uuid" doc:"Another person of the own tenant; only for staff."`
+		Kind      string `json:"kind" says:"enum=access|correction|erasure|objection" example:"correction"`
 		Details   string `json:"details,omitempty" doc:"What exactly." example:"My surname is spelt Ṋemavhola."`
 	} `nameHint:"LodgeRequestBody"`
 }
@@ -88,7 +88,7 @@ func (s *server) lodgeRequest(ctx context.Context, call commands.Call, in *lodge
 }
 
 type rightsInput struct {
-	SubjectID string `query:"subject_id" doc:"Another person of the own tenant; only for officers."`
+	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of the own tenant; only for officers."`
 }
 
 type rightsOutput struct {
@@ -164,7 +164,7 @@ func (s *server) fulfilRequest(ctx context.Context, call commands.Call, in *fulf
 type refuseInput struct {
 	ID   string `path:"id"`
 	Body struct {
-		Ground string `json:"ground" doc:"identity_not_proved, legal_obligation, lawful_purpose, paia_ground or unfounded." example:"identity_not_proved"`
+		Ground string `json:"ground" says:"enum=identity_not_proved|legal_obligation|lawful_purpose|paia_ground|unfounded" example:"identity_not_proved"`
 		Note   string `json:"note,omitempty"`
 	} `nameHint:"RefuseRequestBody"`
 }

@@ -40,9 +40,12 @@ type serve func(s *server, api huma.API, r *route, op huma.Operation)
 // logItself is what a query reads that reads no read table.
 const logItself = "log"
 
+// apiBase is where the API begins; beside it are probes, metrics and documentation.
+const apiBase = "/api/v1"
+
 // routes is the table of all routes: what is not in it does not exist.
 func routes() []route {
-	const api = "/api/v1"
+	const api = apiBase
 	return []route{
 		{
 			id: "health", method: "GET", path: "/health", who: everyone, rate: unlimited, serve: on((*server).health),
@@ -181,7 +184,7 @@ func routes() []route {
 		{
 			id: "list_purposes", method: "GET", path: api + "/purposes", who: everyone, rate: publicRate, waits: logItself,
 			serve: on((*server).purposes), summary: "The purposes in force, with the wording to show",
-			codes: []domain.Code{domain.CodeUnknownMunicipality},
+			codes: []domain.Code{domain.CodeUnknownMunicipality, domain.CodeInvalid},
 		},
 
 		{
@@ -217,9 +220,10 @@ func routes() []route {
 		},
 		{
 			id: "check_consent", method: "GET", path: api + "/consents/check", who: selfOrStaff, rate: accountRate, waits: logItself,
-			serve:   on((*server).checkConsent),
-			summary: "May personal data be processed for this purpose, at an instant, as known at an instant?",
-			codes:   []domain.Code{domain.CodeForbidden, domain.CodeNotFound, domain.CodeInvalid},
+			serve:    on((*server).checkConsent),
+			summary:  "May personal data be processed for this purpose, at an instant, as known at an instant?",
+			codes:    []domain.Code{domain.CodeForbidden, domain.CodeNotFound, domain.CodeUnknownPurpose, domain.CodeInvalid},
+			statuses: map[domain.Code]int{domain.CodeUnknownPurpose: http.StatusNotFound},
 		},
 		{
 			id: "get_consent", method: "GET", path: api + "/consents/{id}", who: selfOrStaff, rate: accountRate, waits: "consents",

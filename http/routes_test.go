@@ -149,7 +149,10 @@ func TestBodiesOfTheWrongShape(t *testing.T) {
 				a.t = t
 				return a
 			}
-			for _, malformed := range []string{"{", `{"email":`, "nonsense", body + "x", body + body, `{"a":"` + "\xff\xfe" + `"}`, `{"purpose":"a\u0000b"}`, "\ufeff" + body} {
+			for _, malformed := range []string{
+				"{", `{"email":`, "nonsense", body + "x", body + body, `{"a":"` + "\xff\xfe" + `"}`, `{"purpose":"a\u0000b"}`, "\ufeff" + body, body + "\ufeff", body + "\x00", " ",
+				strings.Repeat("[", 17) + strings.Repeat("]", 17), strings.Repeat(`{"a":`, 500_000/5),
+			} {
 				send(malformed).wantProblem(400, "malformed")
 			}
 			for _, other := range []string{"[]", `"text"`, "12", "true", "null", "[" + body + "]"} {

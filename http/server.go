@@ -167,6 +167,14 @@ type adapter struct{ s *server }
 
 // Handle implements huma.Adapter.
 func (a adapter) Handle(op *huma.Operation, handle func(huma.Context)) {
+	for _, p := range op.Parameters {
+		p.AllowEmptyValue = p.Name == cursorParameter
+		if p.In == "path" && p.Name == "id" && op.OperationID != byIDOrCode {
+			said := *p.Schema // what is no id names nothing, and is 404
+			said.Format = "uuid"
+			p.Schema = &said
+		}
+	}
 	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(humachi.NewContext(op, r, w)) })
 	a.s.router.Method(op.Method, op.Path, a.s.guard(a.s.routes[op.OperationID], op, next))
 }

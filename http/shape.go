@@ -1,16 +1,17 @@
 package http
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/validation"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/salga-trust/engine/domain"
 )
@@ -27,31 +28,48 @@ func jsonFormat() huma.Format {
 	}
 }
 
-var (
-	errNotUTF8 = errors.New("not UTF-8")
-	errNul     = errors.New("a text has a NUL in it")
-)
-
 // unfit begins the message of a value that passed the schema but does not fit its Go type; the field's name follows.
 const unfit = "unfit:"
 
-// strictJSON is json.Unmarshal without its leniences: bytes that are not UTF-8 and NUL in texts are errors, and a name in other
-// letters than the field's is another name. Its errors hold nothing of the input.
+// strictJSON is json.Unmarshal without its leniences: see oneMeaning; and a name in other letters than the field's is another
+// name. Its errors hold nothing of the input.
 func strictJSON(data []byte, v any) error {
-	if !utf8.Valid(data) {
-		return errNotUTF8
+	if !oneMeaning(data) {
+		return errMalformed
 	}
 	err := json.Unmarshal(data, v)
 	if fault, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return errors.New(unfit + fault.Field)
 	}
 	if err != nil {
-		return errors.New("malformed")
+		return errMalformed
 	}
 	if tree, ok := v.(*any); ok {
-		return estrange(*tree)
+		estrange(*tree)
 	}
 	return nil
+}
+
+var errMalformed = errors.New("malformed")
+
+// maxDepth is how deep a body may be nested; what this API takes is less than half as deep.
+const maxDepth = 16
+
+// oneMeaning tells whether every reader of a text would read the same in it: one JSON document in UTF-8 and nothing after it,
+// where no object has a name twice, and no text a NUL or half a character (a lone surrogate, which encoding/json replaces).
+// Otherwise the schema could be checked on one reading and the command made of another.
+func oneMeaning(data []byte) bool {
+	d := jsontext.NewDecoder(bytes.NewReader(data)) // refuses repeated names and invalid UTF-8 unless told otherwise
+	for whole := false; ; {
+		token, err := d.ReadToken()
+		if err != nil {
+			return whole && errors.Is(err, io.EOF)
+		}
+		if whole || d.StackDepth() > maxDepth || (token.Kind() == '"' && strings.ContainsRune(token.String(), 0)) {
+			return false
+		}
+		whole = d.StackDepth() == 0
+	}
 }
 
 // alien is put before names that can be no field's, so that the schema does not take them for one in other letter case.
@@ -60,24 +78,16 @@ const alien = "\x00"
 // fieldName matches the names of this API's fields, and little that could be a secret put in the wrong place.
 var fieldName = regexp.MustCompile(`^([a-z][a-z_]{0,39}|sha256)$`)
 
-func estrange(tree any) error {
+func estrange(tree any) {
 	switch v := tree.(type) {
-	case string:
-		if strings.ContainsRune(v, 0) {
-			return errNul
-		}
 	case []any:
 		for _, item := range v {
-			if err := estrange(item); err != nil {
-				return err
-			}
+			estrange(item)
 		}
 	case map[string]any:
 		var strange []string
 		for name, item := range v {
-			if err := estrange(item); err != nil {
-				return err
-			}
+			estrange(item)
 			if !fieldName.MatchString(name) {
 				strange = append(strange, name)
 			}
@@ -87,7 +97,6 @@ func estrange(tree any) error {
 			delete(v, name)
 		}
 	}
-	return nil
 }
 
 // translate makes our problem of huma's error model, which repeats offending values and whole bodies. It is a huma.Transformer.
@@ -98,7 +107,7 @@ func translate(_ huma.Context, _ string, body any) (any, error) {
 	}
 	switch m.Status {
 	case http.StatusBadRequest:
-		return newProblem(domain.Refuse(codeMalformed, "The body is not valid JSON in UTF-8."), nil), nil
+		return newProblem(malformedBody(), nil), nil
 	case http.StatusUnsupportedMediaType:
 		return newProblem(unsupportedMedia(), nil), nil
 	case http.StatusRequestEntityTooLarge:
@@ -185,6 +194,10 @@ func safeField(location string) string {
 		}
 	}
 	return name
+}
+
+func malformedBody() *domain.Error {
+	return domain.Refuse(codeMalformed, "The body is not one JSON document in UTF-8 in which every name stands once.")
 }
 
 func unsupportedMedia() *domain.Error {

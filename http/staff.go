@@ -21,19 +21,36 @@ type usersOutput struct {
 	Body listBody[userBody]
 }
 
+// filter is what is looked for, tidied: permission, query and record all go by this, and not by what was sent.
+func (in *usersInput) filter() (projections.UserFilter, error) {
+	var f domain.Faults
+	wanted := projections.UserFilter{
+		Role: domain.Role(in.Role), Active: optionalBool(in.IsActive), Q: tidied(&f, "q", in.Q, domain.TidyName),
+		Email: tidied(&f, "email", in.Email, domain.CanonicalEmail), Phone: tidied(&f, "phone", in.Phone, domain.CanonicalPhone),
+	}
+	f.Phone("phone", wanted.Phone)
+	return wanted, f.Err()
+}
+
 // users lists accounts of the own tenant. At a counter one person is looked up, so field workers must name the address or the
 // number exactly.
 func (s *server) users(ctx context.Context, call commands.Call, in *usersInput) (*usersOutput, error) {
-	if call.Role() == domain.FieldWorker && in.Email == "" && in.Phone == "" {
-		return nil, domain.Refuse(domain.CodeForbidden, "Field workers look people up by their exact email or phone.")
-	}
-	list, err := s.config.Queries.Users(ctx, call.Tenant, projections.UserFilter{
-		Role: domain.Role(in.Role), Active: optionalBool(in.IsActive), Q: in.Q, Email: in.Email, Phone: in.Phone,
-	}, in.page())
+	wanted, err := in.filter()
 	if err != nil {
 		return nil, err
 	}
-	filter := map[string]string{"role": in.Role, "is_active": in.IsActive, "q": masked(in.Q), "email": masked(in.Email), "phone": masked(in.Phone)}
+	if call.Role() == domain.FieldWorker && wanted.Email == "" && wanted.Phone == "" {
+		return nil, domain.Refuse(domain.CodeForbidden, "Field workers look people up by their exact email or phone.")
+	}
+
+	list, err := s.config.Queries.Users(ctx, call.Tenant, wanted, in.page())
+	if err != nil {
+		return nil, err
+	}
+
+	filter := map[string]string{
+		"role": string(wanted.Role), "is_active": in.IsActive, "q": masked(wanted.Q), "email": masked(wanted.Email), "phone": masked(wanted.Phone),
+	}
 	people := each(list.Items, func(u domain.User) domain.UserID { return u.ID })
 	if err := s.recordRead(ctx, call, "profile", filter, people...); err != nil {
 		return nil, err
@@ -67,13 +84,13 @@ func (s *server) user(ctx context.Context, call commands.Call, in *oneUserInput)
 
 type createUserInput struct {
 	Body struct {
-		Email             string `json:"email" doc:"At most 254 characters." example:"sipho@example.org"`
-		Password          string `json:"password" doc:"8 to 128 characters." example:"correct horse battery"`
-		FullName          string `json:"full_name" doc:"2 to 100 characters." example:"Sipho Zulu"`
+		Email             string `json:"email" says:"max=254" example:"sipho@example.org"`
+		Password          string `json:"password" says:"min=8;max=128" example:"correct horse battery"`
+		FullName          string `json:"full_name" says:"min=2;max=100" example:"Sipho Zulu"`
 		Phone             string `json:"phone,omitempty" doc:"E.164 or South African national form."`
-		PreferredLanguage string `json:"preferred_language,omitempty" doc:"en (default), zu or af." example:"zu"`
-		MunicipalityCode  string `json:"municipality_code,omitempty" doc:"The own one; missing: the own one."`
-		Role              string `json:"role" doc:"field_worker, manager, admin or saps_liaison; citizens register themselves." example:"manager"`
+		PreferredLanguage string `json:"preferred_language,omitempty" minLength:"1" says:"enum=en|zu|af" doc:"en if missing." example:"zu"`
+		MunicipalityCode  string `json:"municipality_code,omitempty" minLength:"1" doc:"The own one; missing: the own one."`
+		Role              string `json:"role" says:"enum=field_worker|manager|admin|saps_liaison" doc:"Citizens register themselves." example:"manager"`
 	} `nameHint:"CreateUserBody"`
 }
 
@@ -88,7 +105,7 @@ func (s *server) createUser(ctx context.Context, call commands.Call, in *createU
 type changeRoleInput struct {
 	ID   string `path:"id"`
 	Body struct {
-		Role string `json:"role" doc:"field_worker, manager, admin or saps_liaison; citizen where the consent that takes is in force." example:"manager"`
+		Role string `json:"role" says:"enum=citizen|field_worker|manager|admin|saps_liaison" doc:"citizen only where the consent that takes is in force." example:"manager"`
 	} `nameHint:"ChangeRoleBody"`
 }
 

@@ -60,10 +60,10 @@ func (s *server) me(ctx context.Context, call commands.Call, _ *struct{}) (*user
 
 type changeMeInput struct {
 	Body struct {
-		FullName          *string   `json:"full_name,omitempty" doc:"2 to 100 characters." example:"Nomsa Zulu"`
+		FullName          *string   `json:"full_name,omitempty" says:"min=2;max=100" example:"Nomsa Zulu"`
 		Phone             clearable `json:"phone,omitzero" doc:"E.164 or South African national form; null or empty: none."`
-		PreferredLanguage *string   `json:"preferred_language,omitempty" doc:"en, zu or af."`
-		Email             *string   `json:"email,omitempty" doc:"A new one needs current_password."`
+		PreferredLanguage *string   `json:"preferred_language,omitempty" says:"enum=en|zu|af"`
+		Email             *string   `json:"email,omitempty" says:"max=254" doc:"A new one needs current_password."`
 		CurrentPassword   string    `json:"current_password,omitempty"`
 	} `nameHint:"ChangeMeBody"`
 }
@@ -79,7 +79,7 @@ func (s *server) changeMe(ctx context.Context, call commands.Call, in *changeMeI
 type changePasswordInput struct {
 	Body struct {
 		CurrentPassword string `json:"current_password" example:"correct horse battery"`
-		NewPassword     string `json:"new_password" doc:"8 to 128 characters." example:"staple of another battery"`
+		NewPassword     string `json:"new_password" says:"min=8;max=128" example:"staple of another battery"`
 	} `nameHint:"ChangePasswordBody"`
 }
 

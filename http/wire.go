@@ -1,9 +1,7 @@
 package http
 
 import (
-	"reflect"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -26,6 +24,20 @@ func (t instant) String() string { return time.Time(t).UTC().Format(instantForm)
 
 // Schema implements huma.SchemaProvider.
 func (instant) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
+}
+
+// moment is an instant in a query. The zero moment was not given: what was given is never zero, see domain.ParseInstant.
+type moment struct{ time.Time }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *moment) UnmarshalText(text []byte) (err error) {
+	m.Time, err = domain.ParseInstant(string(text))
+	return err
+}
+
+// Schema implements huma.SchemaProvider.
+func (moment) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
 }
 
@@ -98,6 +110,9 @@ func each[T, B any](items []T, item func(T) B) []B {
 	return all
 }
 
+// cursorParameter is the one parameter that may be empty: then a list begins at its start.
+const cursorParameter = "after"
+
 // Paging is what every list takes. It is exported for huma, which passes over embedded structs that are not.
 type Paging struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"100" default:"50" doc:"At most so many items."`
@@ -117,6 +132,16 @@ func optionalBool(text string) *bool {
 		return nil
 	}
 	return new(text == "true")
+}
+
+// tidied returns a filter in the form that it is compared in. One that was given and of which nothing is left is a fault: without it
+// everything would be found.
+func tidied(f *domain.Faults, field, text string, tidy func(string) string) string {
+	form := tidy(text)
+	if text != "" && isBlank(form) {
+		f.Add(field, "empty", "Give a value, or leave the parameter away.")
+	}
+	return form
 }
 
 // namedID reads an id that names one of something in a path. What is no id names nothing.
@@ -144,26 +169,4 @@ func optionalID(f *domain.Faults, field, text string) uuid.UUID {
 func parseID(text string) (uuid.UUID, bool) {
 	id, err := uuid.Parse(text)
 	return id, err == nil && len(text) == len(uuid.UUID{}.String())
-}
-
-// finish completes the document where huma cannot: fields tagged needed are required, but the domain says so in its own
-// words (consent_required), and a pointer to an object that is always there may be null.
-func finish(registry huma.Registry) {
-	for name, schema := range registry.Map() {
-		t := registry.TypeFromRef(schemaPrefix + name)
-		if t == nil || t.Kind() != reflect.Struct {
-			continue
-		}
-		for field := range t.Fields() {
-			name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
-			if field.Tag.Get("needed") == "true" {
-				schema.Required = append(schema.Required, name)
-			}
-			if of := schema.Properties[name]; of != nil && of.Ref != "" && field.Type.Kind() == reflect.Pointer && options == "" {
-				schema.Properties[name] = &huma.Schema{
-					AnyOf: []*huma.Schema{{Ref: of.Ref}, {Type: "null"}}, Description: of.Description,
-				}
-			}
-		}
-	}
 }

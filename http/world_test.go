@@ -29,16 +29,20 @@ const (
 
 // world is the whole API on a log in memory, with a clock that stands still.
 type world struct {
-	t       testing.TB
-	store   *fakeStore
-	queries *fakeQueries
-	reports *fakeReports
-	handler *commands.Handler
-	api     http.Handler
-	log     *safeBuffer
-	ready   apphttp.ReadyState
-	tenants map[string]domain.TenantID // by code
-	spec    spec                       // see openapi
+	t         testing.TB
+	store     *fakeStore
+	queries   *fakeQueries
+	reports   *fakeReports
+	handler   *commands.Handler
+	api       http.Handler
+	log       *safeBuffer
+	ready     apphttp.ReadyState
+	tenants   map[string]domain.TenantID // by code
+	spec      spec                       // see openapi
+	comparing sync.Mutex                 // guards promise
+	injecting bool                       // refusals where no route has them
+	promise   *promise                   // see do
+	anybody   *person                    // see newcomer
 
 	mu  sync.Mutex
 	now time.Time
@@ -197,6 +201,16 @@ func (w *world) do(r *http.Request) *answer {
 	if media := rec.Header().Get("Content-Type"); strings.Contains(media, "json") && !strings.Contains(media, "ndjson") {
 		if err := json.Unmarshal(rec.Body.Bytes(), &a.json); err != nil {
 			w.t.Fatalf("%s: not JSON: %q", a.what, a.raw)
+		}
+	}
+	if r.URL.Path != "/openapi.json" && !w.injecting {
+		w.comparing.Lock()
+		defer w.comparing.Unlock()
+		if w.promise == nil {
+			w.promise = newPromise(w.t, w)
+		}
+		for _, fault := range w.promise.keeps(r, a) {
+			w.t.Errorf("%s: %d is not as documented: %s\n%s", a.what, a.status, fault, a.raw)
 		}
 	}
 	return a

@@ -76,7 +76,7 @@ func (j *journey) signIn(email, municipality string) *api.Client {
 // register registers her address in a municipality.
 func (j *journey) register(municipality string) (*api.Answer[api.UserBody], error) {
 	return j.nobody.Register(j.t.Context(), api.RegisterBody{
-		Email: j.email, Password: journeyPassword, FullName: "Nomsa Dlamini", PreferredLanguage: new("zu"), MunicipalityCode: municipality,
+		Email: j.email, Password: journeyPassword, FullName: "Nomsa Dlamini", PreferredLanguage: new(api.RegisterBodyPreferredLanguageZu), MunicipalityCode: municipality,
 		Consent: api.RegisterConsentBody{Purpose: "platform_registration", Language: "zu", Consented: true},
 	}, nil)
 }
@@ -143,7 +143,7 @@ func (j *journey) sheAgrees() {
 }
 
 func (j *journey) sheTakesItBack() {
-	withdrawn, err := j.nomsa.WithdrawConsent(j.t.Context(), j.consent.ID.String(), &api.WithdrawConsentBody{
+	withdrawn, err := j.nomsa.WithdrawConsent(j.t.Context(), j.consent.ID, &api.WithdrawConsentBody{
 		Reason: new("too many messages"),
 	}, nil)
 	j.ok(err)
@@ -161,7 +161,7 @@ func (j *journey) sheTakesItBack() {
 func (j *journey) aFormFromThreeDaysAgo() {
 	then := time.Now().Add(-3 * 24 * time.Hour)
 	form, err := j.nomsa.RecordConsent(j.t.Context(), api.RecordConsentBody{
-		Purpose: "newsletter", Language: "zu", Consented: true, Channel: new("paper"), GivenAt: &then,
+		Purpose: "newsletter", Language: "zu", Consented: true, Channel: new(api.RecordConsentBodyChannelPaper), GivenAt: &then,
 		Evidence: &api.EvidenceBody{SHA256: strings.Repeat("9f86d081", 8), Reference: "form 114"},
 	}, nil)
 	j.ok(err)
@@ -207,7 +207,7 @@ func (j *journey) anOfficerFindsHer() {
 
 // anOfficerAnswersForHer: what had she agreed to when she had just agreed, in which words, who recorded it, who has looked?
 func (j *journey) anOfficerAnswersForHer() {
-	history, err := j.office.SubjectHistory(j.t.Context(), j.account.ID.String(), nil)
+	history, err := j.office.SubjectHistory(j.t.Context(), j.account.ID, nil)
 	j.ok(err)
 	events := history.Body.Items
 	if len(events) != 4 || events[1].EventID == events[2].EventID || events[2].Reason == nil || *events[2].Reason != "too many messages" {
@@ -238,17 +238,17 @@ func (j *journey) anOfficerAnswersForHer() {
 		j.t.Errorf("asked twice: %s and %s", first, second)
 	}
 
-	looked, err := j.office.Exposure(j.t.Context(), &api.ExposureParams{SubjectID: new(j.account.ID.String())})
+	looked, err := j.office.Exposure(j.t.Context(), &api.ExposureParams{SubjectID: new(j.account.ID)})
 	j.ok(err)
 	if reads := looked.Body.Items; len(reads) != 5 || reads[3].Route != "GET /api/v1/compliance/subjects/{id}/history" || reads[4].Fields != "profile" {
 		j.t.Errorf("who has looked: %+v", reads)
 	}
-	log, err := j.office.AuditLog(j.t.Context(), &api.AuditLogParams{RecordID: new(j.consent.ID.String())})
+	log, err := j.office.AuditLog(j.t.Context(), &api.AuditLogParams{RecordID: new(j.consent.ID)})
 	j.ok(err)
 	if entries := log.Body.Items; len(entries) != 2 || entries[0].Changes["withdrawn"].New != true || *entries[1].UserID != j.account.ID {
 		j.t.Errorf("the audit of her consent: %+v", entries)
 	}
-	_, err = j.nomsa.SubjectHistory(j.t.Context(), j.account.ID.String(), nil)
+	_, err = j.nomsa.SubjectHistory(j.t.Context(), j.account.ID, nil)
 	j.refused(err, api.ProblemCodeForbidden)
 }
 
@@ -271,14 +271,14 @@ func (j *journey) sheGoes() {
 	j.refused(err, api.ProblemCodePasswordWrong)
 	gone, err := j.nomsa.DeleteAccount(j.t.Context(), &api.EraseBody{Confirmation: "DELETE MY ACCOUNT", Password: journeyPassword}, nil)
 	j.ok(err)
-	certificate, err := j.nobody.GetCertificate(j.t.Context(), gone.Body.CertificateID.String(), nil)
+	certificate, err := j.nobody.GetCertificate(j.t.Context(), gone.Body.CertificateID, nil)
 	j.ok(err)
 	if certificate.Body.SubjectID != j.account.ID || certificate.Body.Position != gone.Position() {
 		j.t.Errorf("certificate %+v of %+v", certificate.Body, gone.Body)
 	}
 	_, err = j.nomsa.GetMe(j.t.Context(), nil)
 	j.refused(err, api.ProblemCodeSessionEnded)
-	history, err := j.office.SubjectHistory(j.t.Context(), j.account.ID.String(), nil)
+	history, err := j.office.SubjectHistory(j.t.Context(), j.account.ID, nil)
 	j.ok(err)
 	if events := history.Body.Items; len(events) != 6 || events[2].Reason != nil || events[2].Personal != "erased" {
 		j.t.Errorf("her history: %+v", events)

@@ -101,7 +101,7 @@ type moment struct{ time.Time }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (m *moment) UnmarshalText(text []byte) error {
-	t, err := time.Parse(time.RFC3339Nano, string(text))
+	t, err := domain.ParseInstant(string(text))
 	if err != nil {
 		return errors.New("give an instant, with its zone, such as 2026-03-03T12:00:00+02:00")
 	}

@@ -35,6 +35,44 @@ const (
 	ChangeBodyPersonalSealed ChangeBodyPersonal = "sealed"
 )
 
+// Defines values for ChangeMeBodyPreferredLanguage.
+const (
+	ChangeMeBodyPreferredLanguageAf ChangeMeBodyPreferredLanguage = "af"
+	ChangeMeBodyPreferredLanguageEn ChangeMeBodyPreferredLanguage = "en"
+	ChangeMeBodyPreferredLanguageZu ChangeMeBodyPreferredLanguage = "zu"
+)
+
+// Defines values for ChangeRoleBodyRole.
+const (
+	ChangeRoleBodyRoleAdmin       ChangeRoleBodyRole = "admin"
+	ChangeRoleBodyRoleCitizen     ChangeRoleBodyRole = "citizen"
+	ChangeRoleBodyRoleFieldWorker ChangeRoleBodyRole = "field_worker"
+	ChangeRoleBodyRoleManager     ChangeRoleBodyRole = "manager"
+	ChangeRoleBodyRoleSapsLiaison ChangeRoleBodyRole = "saps_liaison"
+)
+
+// Defines values for CheckBasis.
+const (
+	CheckBasisConsent            CheckBasis = "consent"
+	CheckBasisContract           CheckBasis = "contract"
+	CheckBasisLegalObligation    CheckBasis = "legal_obligation"
+	CheckBasisLegitimateInterest CheckBasis = "legitimate_interest"
+	CheckBasisPublicLawDuty      CheckBasis = "public_law_duty"
+	CheckBasisSubjectInterest    CheckBasis = "subject_interest"
+)
+
+// Defines values for CheckReason.
+const (
+	CheckReasonGranted              CheckReason = "granted"
+	CheckReasonLawfulWithoutConsent CheckReason = "lawful_without_consent"
+	CheckReasonNeverAsked           CheckReason = "never_asked"
+	CheckReasonNotYetGiven          CheckReason = "not_yet_given"
+	CheckReasonPurposeRetired       CheckReason = "purpose_retired"
+	CheckReasonRefused              CheckReason = "refused"
+	CheckReasonUnknownSubject       CheckReason = "unknown_subject"
+	CheckReasonWithdrawn            CheckReason = "withdrawn"
+)
+
 // Defines values for ConsentBodyChannel.
 const (
 	ConsentBodyChannelCounter  ConsentBodyChannel = "counter"
@@ -56,6 +94,31 @@ const (
 	ConsentBodyLanguageAf ConsentBodyLanguage = "af"
 	ConsentBodyLanguageEn ConsentBodyLanguage = "en"
 	ConsentBodyLanguageZu ConsentBodyLanguage = "zu"
+)
+
+// Defines values for CreateUserBodyPreferredLanguage.
+const (
+	CreateUserBodyPreferredLanguageAf CreateUserBodyPreferredLanguage = "af"
+	CreateUserBodyPreferredLanguageEn CreateUserBodyPreferredLanguage = "en"
+	CreateUserBodyPreferredLanguageZu CreateUserBodyPreferredLanguage = "zu"
+)
+
+// Defines values for CreateUserBodyRole.
+const (
+	CreateUserBodyRoleAdmin       CreateUserBodyRole = "admin"
+	CreateUserBodyRoleFieldWorker CreateUserBodyRole = "field_worker"
+	CreateUserBodyRoleManager     CreateUserBodyRole = "manager"
+	CreateUserBodyRoleSapsLiaison CreateUserBodyRole = "saps_liaison"
+)
+
+// Defines values for DefinePurposeBodyBasis.
+const (
+	DefinePurposeBodyBasisConsent            DefinePurposeBodyBasis = "consent"
+	DefinePurposeBodyBasisContract           DefinePurposeBodyBasis = "contract"
+	DefinePurposeBodyBasisLegalObligation    DefinePurposeBodyBasis = "legal_obligation"
+	DefinePurposeBodyBasisLegitimateInterest DefinePurposeBodyBasis = "legitimate_interest"
+	DefinePurposeBodyBasisPublicLawDuty      DefinePurposeBodyBasis = "public_law_duty"
+	DefinePurposeBodyBasisSubjectInterest    DefinePurposeBodyBasis = "subject_interest"
 )
 
 // Defines values for ErasureBodyCause.
@@ -118,11 +181,26 @@ const (
 	HistoryBodyRecordedByStaff HistoryBodyRecordedBy = "staff"
 )
 
+// Defines values for LodgeRequestBodyKind.
+const (
+	LodgeRequestBodyKindAccess     LodgeRequestBodyKind = "access"
+	LodgeRequestBodyKindCorrection LodgeRequestBodyKind = "correction"
+	LodgeRequestBodyKindErasure    LodgeRequestBodyKind = "erasure"
+	LodgeRequestBodyKindObjection  LodgeRequestBodyKind = "objection"
+)
+
 // Defines values for LookBodyMatched.
 const (
 	LookBodyMatchedFilter  LookBodyMatched = "filter"
 	LookBodyMatchedList    LookBodyMatched = "list"
 	LookBodyMatchedSubject LookBodyMatched = "subject"
+)
+
+// Defines values for MunicipalityBodyCategory.
+const (
+	MunicipalityBodyCategoryA MunicipalityBodyCategory = "A"
+	MunicipalityBodyCategoryB MunicipalityBodyCategory = "B"
+	MunicipalityBodyCategoryC MunicipalityBodyCategory = "C"
 )
 
 // Defines values for ProblemCode.
@@ -172,6 +250,7 @@ const (
 	ProblemCodeTooLarge                ProblemCode = "too_large"
 	ProblemCodeUnavailable             ProblemCode = "unavailable"
 	ProblemCodeUnknownMunicipality     ProblemCode = "unknown_municipality"
+	ProblemCodeUnknownParameter        ProblemCode = "unknown_parameter"
 	ProblemCodeUnknownPosition         ProblemCode = "unknown_position"
 	ProblemCodeUnknownPurpose          ProblemCode = "unknown_purpose"
 	ProblemCodeUnsupportedMediaType    ProblemCode = "unsupported_media_type"
@@ -199,6 +278,66 @@ const (
 const (
 	ReadyWarningsClockDiffers     ReadyWarnings = "clock_differs"
 	ReadyWarningsRecordedInFuture ReadyWarnings = "recorded_in_future"
+)
+
+// Defines values for RecordConsentBodyChannel.
+const (
+	RecordConsentBodyChannelCounter  RecordConsentBodyChannel = "counter"
+	RecordConsentBodyChannelPaper    RecordConsentBodyChannel = "paper"
+	RecordConsentBodyChannelPhone    RecordConsentBodyChannel = "phone"
+	RecordConsentBodyChannelUssd     RecordConsentBodyChannel = "ussd"
+	RecordConsentBodyChannelWeb      RecordConsentBodyChannel = "web"
+	RecordConsentBodyChannelWhatsapp RecordConsentBodyChannel = "whatsapp"
+)
+
+// Defines values for RecordConsentBodyLanguage.
+const (
+	RecordConsentBodyLanguageAf RecordConsentBodyLanguage = "af"
+	RecordConsentBodyLanguageEn RecordConsentBodyLanguage = "en"
+	RecordConsentBodyLanguageZu RecordConsentBodyLanguage = "zu"
+)
+
+// Defines values for RefuseRequestBodyGround.
+const (
+	RefuseRequestBodyGroundIdentityNotProved RefuseRequestBodyGround = "identity_not_proved"
+	RefuseRequestBodyGroundLawfulPurpose     RefuseRequestBodyGround = "lawful_purpose"
+	RefuseRequestBodyGroundLegalObligation   RefuseRequestBodyGround = "legal_obligation"
+	RefuseRequestBodyGroundPaiaGround        RefuseRequestBodyGround = "paia_ground"
+	RefuseRequestBodyGroundUnfounded         RefuseRequestBodyGround = "unfounded"
+)
+
+// Defines values for RegisterBodyPreferredLanguage.
+const (
+	RegisterBodyPreferredLanguageAf RegisterBodyPreferredLanguage = "af"
+	RegisterBodyPreferredLanguageEn RegisterBodyPreferredLanguage = "en"
+	RegisterBodyPreferredLanguageZu RegisterBodyPreferredLanguage = "zu"
+)
+
+// Defines values for RegisterConsentBodyLanguage.
+const (
+	RegisterConsentBodyLanguageAf RegisterConsentBodyLanguage = "af"
+	RegisterConsentBodyLanguageEn RegisterConsentBodyLanguage = "en"
+	RegisterConsentBodyLanguageZu RegisterConsentBodyLanguage = "zu"
+)
+
+// Defines values for RegisterMunicipalityBodyCategory.
+const (
+	RegisterMunicipalityBodyCategoryA RegisterMunicipalityBodyCategory = "A"
+	RegisterMunicipalityBodyCategoryB RegisterMunicipalityBodyCategory = "B"
+	RegisterMunicipalityBodyCategoryC RegisterMunicipalityBodyCategory = "C"
+)
+
+// Defines values for RegisterMunicipalityBodyProvince.
+const (
+	RegisterMunicipalityBodyProvinceEasternCape  RegisterMunicipalityBodyProvince = "Eastern Cape"
+	RegisterMunicipalityBodyProvinceFreeState    RegisterMunicipalityBodyProvince = "Free State"
+	RegisterMunicipalityBodyProvinceGauteng      RegisterMunicipalityBodyProvince = "Gauteng"
+	RegisterMunicipalityBodyProvinceKwaZuluNatal RegisterMunicipalityBodyProvince = "KwaZulu-Natal"
+	RegisterMunicipalityBodyProvinceLimpopo      RegisterMunicipalityBodyProvince = "Limpopo"
+	RegisterMunicipalityBodyProvinceMpumalanga   RegisterMunicipalityBodyProvince = "Mpumalanga"
+	RegisterMunicipalityBodyProvinceNorthWest    RegisterMunicipalityBodyProvince = "North West"
+	RegisterMunicipalityBodyProvinceNorthernCape RegisterMunicipalityBodyProvince = "Northern Cape"
+	RegisterMunicipalityBodyProvinceWesternCape  RegisterMunicipalityBodyProvince = "Western Cape"
 )
 
 // Defines values for RemnantBodyWhat.
@@ -334,6 +473,26 @@ const (
 	ListMunicipalitiesParamsIsActiveTrue  ListMunicipalitiesParamsIsActive = "true"
 )
 
+// Defines values for ListMunicipalitiesParamsProvince.
+const (
+	ListMunicipalitiesParamsProvinceEasternCape  ListMunicipalitiesParamsProvince = "Eastern Cape"
+	ListMunicipalitiesParamsProvinceFreeState    ListMunicipalitiesParamsProvince = "Free State"
+	ListMunicipalitiesParamsProvinceGauteng      ListMunicipalitiesParamsProvince = "Gauteng"
+	ListMunicipalitiesParamsProvinceKwaZuluNatal ListMunicipalitiesParamsProvince = "KwaZulu-Natal"
+	ListMunicipalitiesParamsProvinceLimpopo      ListMunicipalitiesParamsProvince = "Limpopo"
+	ListMunicipalitiesParamsProvinceMpumalanga   ListMunicipalitiesParamsProvince = "Mpumalanga"
+	ListMunicipalitiesParamsProvinceNorthWest    ListMunicipalitiesParamsProvince = "North West"
+	ListMunicipalitiesParamsProvinceNorthernCape ListMunicipalitiesParamsProvince = "Northern Cape"
+	ListMunicipalitiesParamsProvinceWesternCape  ListMunicipalitiesParamsProvince = "Western Cape"
+)
+
+// Defines values for ListMunicipalitiesParamsCategory.
+const (
+	ListMunicipalitiesParamsCategoryA ListMunicipalitiesParamsCategory = "A"
+	ListMunicipalitiesParamsCategoryB ListMunicipalitiesParamsCategory = "B"
+	ListMunicipalitiesParamsCategoryC ListMunicipalitiesParamsCategory = "C"
+)
+
 // Defines values for ListUsersParamsRole.
 const (
 	ListUsersParamsRoleAdmin       ListUsersParamsRole = "admin"
@@ -448,17 +607,16 @@ type ChangeMeBody struct {
 	// Email A new one needs current_password.
 	Email *string `json:"email,omitempty"`
 
-	// FullName 2 to 100 characters.
-	//
-	// Examples: Nomsa Zulu
+	// FullName Examples: Nomsa Zulu
 	FullName *string `json:"full_name,omitempty"`
 
 	// Phone E.164 or South African national form; null or empty: none.
-	Phone *string `json:"phone,omitempty"`
-
-	// PreferredLanguage en, zu or af.
-	PreferredLanguage *string `json:"preferred_language,omitempty"`
+	Phone             *string                        `json:"phone,omitempty"`
+	PreferredLanguage *ChangeMeBodyPreferredLanguage `json:"preferred_language,omitempty"`
 }
+
+// ChangeMeBodyPreferredLanguage defines model for ChangeMeBody.PreferredLanguage.
+type ChangeMeBodyPreferredLanguage string
 
 // ChangeMunicipalityBody defines model for ChangeMunicipalityBody.
 type ChangeMunicipalityBody struct {
@@ -467,7 +625,7 @@ type ChangeMunicipalityBody struct {
 	// Examples: info@ethekwini.example.org
 	ContactEmail *string `json:"contact_email,omitempty"`
 
-	// Name Unique; 3 to 100 characters.
+	// Name Unique.
 	Name *string `json:"name,omitempty"`
 
 	// Population Examples: 4239901
@@ -479,28 +637,55 @@ type ChangePasswordBody struct {
 	// CurrentPassword Examples: correct horse battery
 	CurrentPassword string `json:"current_password"`
 
-	// NewPassword 8 to 128 characters.
-	//
-	// Examples: staple of another battery
+	// NewPassword Examples: staple of another battery
 	NewPassword string `json:"new_password"`
 }
 
 // ChangeRoleBody defines model for ChangeRoleBody.
 type ChangeRoleBody struct {
-	// Role field_worker, manager, admin or saps_liaison; citizen where the consent that takes is in force.
+	// Role citizen only where the consent that takes is in force.
 	//
 	// Examples: manager
-	Role string `json:"role"`
+	Role ChangeRoleBodyRole `json:"role"`
 }
+
+// ChangeRoleBodyRole citizen only where the consent that takes is in force.
+//
+// Examples: manager
+type ChangeRoleBodyRole string
 
 // Check defines model for Check.
 type Check struct {
 	// Allowed Examples: true
 	Allowed bool `json:"allowed"`
 
-	// DecidedBy null: nothing was ever decided.
+	// Basis The ground of POPIA s11 that the purpose rests on.
+	Basis CheckBasis `json:"basis"`
+
+	// DecidedBy The event that decides it; null: none does.
 	DecidedBy *DecidedBody `json:"decided_by"`
+
+	// Position The answer rests on the log up to this position.
+	//
+	// Examples: 1042
+	Position int64 `json:"position"`
+
+	// Reason The first of these that applies. unknown_subject: nobody knew of this person at known_at; not_yet_given: a consent holds from later than at.
+	//
+	// Examples: granted
+	Reason CheckReason `json:"reason"`
+
+	// ValidUntil When a consent ends by itself; null: never.
+	ValidUntil *time.Time `json:"valid_until"`
 }
+
+// CheckBasis The ground of POPIA s11 that the purpose rests on.
+type CheckBasis string
+
+// CheckReason The first of these that applies. unknown_subject: nobody knew of this person at known_at; not_yet_given: a consent holds from later than at.
+//
+// Examples: granted
+type CheckReason string
 
 // CompetentPersonBody defines model for CompetentPersonBody.
 type CompetentPersonBody struct {
@@ -587,37 +772,41 @@ type ConsentBodyLanguage string
 
 // CreateUserBody defines model for CreateUserBody.
 type CreateUserBody struct {
-	// Email At most 254 characters.
-	//
-	// Examples: sipho@example.org
+	// Email Examples: sipho@example.org
 	Email string `json:"email"`
 
-	// FullName 2 to 100 characters.
-	//
-	// Examples: Sipho Zulu
+	// FullName Examples: Sipho Zulu
 	FullName string `json:"full_name"`
 
 	// MunicipalityCode The own one; missing: the own one.
 	MunicipalityCode *string `json:"municipality_code,omitempty"`
 
-	// Password 8 to 128 characters.
-	//
-	// Examples: correct horse battery
+	// Password Examples: correct horse battery
 	Password string `json:"password"`
 
 	// Phone E.164 or South African national form.
 	Phone *string `json:"phone,omitempty"`
 
-	// PreferredLanguage en (default), zu or af.
+	// PreferredLanguage en if missing.
 	//
 	// Examples: zu
-	PreferredLanguage *string `json:"preferred_language,omitempty"`
+	PreferredLanguage *CreateUserBodyPreferredLanguage `json:"preferred_language,omitempty"`
 
-	// Role field_worker, manager, admin or saps_liaison; citizens register themselves.
+	// Role Citizens register themselves.
 	//
 	// Examples: manager
-	Role string `json:"role"`
+	Role CreateUserBodyRole `json:"role"`
 }
+
+// CreateUserBodyPreferredLanguage en if missing.
+//
+// Examples: zu
+type CreateUserBodyPreferredLanguage string
+
+// CreateUserBodyRole Citizens register themselves.
+//
+// Examples: manager
+type CreateUserBodyRole string
 
 // DecidedBody defines model for DecidedBody.
 type DecidedBody struct {
@@ -634,10 +823,8 @@ type DecidedBody struct {
 
 // DefinePurposeBody defines model for DefinePurposeBody.
 type DefinePurposeBody struct {
-	// Basis consent, contract, legal_obligation, subject_interest, public_law_duty or legitimate_interest.
-	//
-	// Examples: consent
-	Basis string `json:"basis"`
+	// Basis Examples: consent
+	Basis DefinePurposeBodyBasis `json:"basis"`
 
 	// Code Lower-case words joined by underscores.
 	//
@@ -655,6 +842,9 @@ type DefinePurposeBody struct {
 	// Examples: false
 	SpecialPersonalInformation bool `json:"special_personal_information"`
 }
+
+// DefinePurposeBodyBasis Examples: consent
+type DefinePurposeBodyBasis string
 
 // EraseBody defines model for EraseBody.
 type EraseBody struct {
@@ -706,9 +896,7 @@ type EvidenceBody struct {
 	// Examples: form 114
 	Reference string `json:"reference"`
 
-	// SHA256 64 lower-case hexadecimal digits.
-	//
-	// Examples: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+	// SHA256 Examples: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 	SHA256 string `json:"sha256"`
 }
 
@@ -1004,14 +1192,15 @@ type LodgeRequestBody struct {
 	// Examples: My surname is spelt Ṋemavhola.
 	Details *string `json:"details,omitempty"`
 
-	// Kind access, correction, erasure or objection.
-	//
-	// Examples: correction
-	Kind string `json:"kind"`
+	// Kind Examples: correction
+	Kind LodgeRequestBodyKind `json:"kind"`
 
 	// SubjectID Another person of the own tenant; only for staff.
-	SubjectID *string `json:"subject_id,omitempty"`
+	SubjectID *uuid.UUID `json:"subject_id,omitempty"`
 }
+
+// LodgeRequestBodyKind Examples: correction
+type LodgeRequestBodyKind string
 
 // LoginBody defines model for LoginBody.
 type LoginBody struct {
@@ -1056,10 +1245,10 @@ type LookBodyMatched string
 
 // MunicipalityBody defines model for MunicipalityBody.
 type MunicipalityBody struct {
-	// Category A, B or C; null: not said.
+	// Category null: not said.
 	//
 	// Examples: A
-	Category *string `json:"category"`
+	Category *MunicipalityBodyCategory `json:"category"`
 
 	// Code Examples: CPT
 	Code string `json:"code"`
@@ -1083,6 +1272,11 @@ type MunicipalityBody struct {
 	Province  string    `json:"province"`
 	UpdatedAt time.Time `json:"updated_at"`
 }
+
+// MunicipalityBodyCategory null: not said.
+//
+// Examples: A
+type MunicipalityBodyCategory string
 
 // MyDataBody defines model for MyDataBody.
 type MyDataBody struct {
@@ -1242,8 +1436,8 @@ type RecipientBody struct {
 
 // RecordConsentBody defines model for RecordConsentBody.
 type RecordConsentBody struct {
-	// Channel web (default), counter, phone, whatsapp, ussd or paper.
-	Channel *string `json:"channel,omitempty"`
+	// Channel web if missing.
+	Channel *RecordConsentBodyChannel `json:"channel,omitempty"`
 
 	// Consented false records a refusal.
 	//
@@ -1257,10 +1451,10 @@ type RecordConsentBody struct {
 	// GivenBy A competent person who decides for the subject (POPIA s35).
 	GivenBy *GivenByBody `json:"given_by,omitempty"`
 
-	// Language en, zu or af: as shown.
+	// Language As shown.
 	//
 	// Examples: zu
-	Language string `json:"language"`
+	Language RecordConsentBodyLanguage `json:"language"`
 
 	// NoticeVersion The version that was shown.
 	NoticeVersion *int64 `json:"notice_version,omitempty"`
@@ -1274,8 +1468,16 @@ type RecordConsentBody struct {
 	PurposeDescription *string `json:"purpose_description,omitempty"`
 
 	// SubjectID Another person of the own tenant; only for staff.
-	SubjectID *string `json:"subject_id,omitempty"`
+	SubjectID *uuid.UUID `json:"subject_id,omitempty"`
 }
+
+// RecordConsentBodyChannel web if missing.
+type RecordConsentBodyChannel string
+
+// RecordConsentBodyLanguage As shown.
+//
+// Examples: zu
+type RecordConsentBodyLanguage string
 
 // RefreshBody defines model for RefreshBody.
 type RefreshBody struct {
@@ -1285,33 +1487,28 @@ type RefreshBody struct {
 
 // RefuseRequestBody defines model for RefuseRequestBody.
 type RefuseRequestBody struct {
-	// Ground identity_not_proved, legal_obligation, lawful_purpose, paia_ground or unfounded.
-	//
-	// Examples: identity_not_proved
-	Ground string  `json:"ground"`
-	Note   *string `json:"note,omitempty"`
+	// Ground Examples: identity_not_proved
+	Ground RefuseRequestBodyGround `json:"ground"`
+	Note   *string                 `json:"note,omitempty"`
 }
+
+// RefuseRequestBodyGround Examples: identity_not_proved
+type RefuseRequestBodyGround string
 
 // RegisterBody defines model for RegisterBody.
 type RegisterBody struct {
 	Consent RegisterConsentBody `json:"consent"`
 
-	// Email At most 254 characters.
-	//
-	// Examples: nomsa@example.org
+	// Email Examples: nomsa@example.org
 	Email string `json:"email"`
 
-	// FullName 2 to 100 characters.
-	//
-	// Examples: Nomsa Dlamini
+	// FullName Examples: Nomsa Dlamini
 	FullName string `json:"full_name"`
 
 	// MunicipalityCode Examples: CPT
 	MunicipalityCode string `json:"municipality_code"`
 
-	// Password 8 to 128 characters.
-	//
-	// Examples: correct horse battery
+	// Password Examples: correct horse battery
 	Password string `json:"password"`
 
 	// Phone E.164 or South African national form.
@@ -1319,21 +1516,26 @@ type RegisterBody struct {
 	// Examples: 082 123 4567
 	Phone *string `json:"phone,omitempty"`
 
-	// PreferredLanguage en (default), zu or af.
+	// PreferredLanguage en if missing.
 	//
 	// Examples: zu
-	PreferredLanguage *string `json:"preferred_language,omitempty"`
+	PreferredLanguage *RegisterBodyPreferredLanguage `json:"preferred_language,omitempty"`
 }
+
+// RegisterBodyPreferredLanguage en if missing.
+//
+// Examples: zu
+type RegisterBodyPreferredLanguage string
 
 // RegisterConsentBody defines model for RegisterConsentBody.
 type RegisterConsentBody struct {
 	// Consented Examples: true
 	Consented bool `json:"consented"`
 
-	// Language en, zu or af: as shown.
+	// Language As shown.
 	//
 	// Examples: zu
-	Language string `json:"language"`
+	Language RegisterConsentBodyLanguage `json:"language"`
 
 	// Purpose platform_registration
 	//
@@ -1344,21 +1546,24 @@ type RegisterConsentBody struct {
 	PurposeDescription *string `json:"purpose_description,omitempty"`
 }
 
+// RegisterConsentBodyLanguage As shown.
+//
+// Examples: zu
+type RegisterConsentBodyLanguage string
+
 // RegisterMunicipalityBody defines model for RegisterMunicipalityBody.
 type RegisterMunicipalityBody struct {
-	// Category A, B or C.
-	//
-	// Examples: A
-	Category *string `json:"category,omitempty"`
+	// Category Examples: A
+	Category *RegisterMunicipalityBodyCategory `json:"category,omitempty"`
 
-	// Code Unique; 2 to 10 letters and digits, upper-cased.
+	// Code Unique; upper-cased.
 	//
 	// Examples: ETH
 	Code         string  `json:"code"`
 	ContactEmail *string `json:"contact_email,omitempty"`
 	DistrictCode *string `json:"district_code,omitempty"`
 
-	// Name Unique; 3 to 100 characters.
+	// Name Unique.
 	//
 	// Examples: Ethekwini
 	Name string `json:"name"`
@@ -1366,11 +1571,15 @@ type RegisterMunicipalityBody struct {
 	// Population Examples: 4239901
 	Population *int64 `json:"population,omitempty"`
 
-	// Province One of the nine, by its English name.
-	//
-	// Examples: KwaZulu-Natal
-	Province string `json:"province"`
+	// Province Examples: KwaZulu-Natal
+	Province RegisterMunicipalityBodyProvince `json:"province"`
 }
+
+// RegisterMunicipalityBodyCategory Examples: A
+type RegisterMunicipalityBodyCategory string
+
+// RegisterMunicipalityBodyProvince Examples: KwaZulu-Natal
+type RegisterMunicipalityBodyProvince string
 
 // RemnantBody defines model for RemnantBody.
 type RemnantBody struct {
@@ -1597,14 +1806,14 @@ type AuditLogParams struct {
 	Operation *AuditLogParamsOperation `form:"operation,omitempty" json:"operation,omitempty"`
 
 	// TableName Such as users, consents, purposes, personal_data.
-	TableName *string `form:"table_name,omitempty" json:"table_name,omitempty"`
-	RecordID  *string `form:"record_id,omitempty" json:"record_id,omitempty"`
+	TableName *string    `form:"table_name,omitempty" json:"table_name,omitempty"`
+	RecordID  *uuid.UUID `form:"record_id,omitempty" json:"record_id,omitempty"`
 
 	// UserID Who did it.
-	UserID *string `form:"user_id,omitempty" json:"user_id,omitempty"`
+	UserID *uuid.UUID `form:"user_id,omitempty" json:"user_id,omitempty"`
 
 	// TenantID The own one; SALGA's admins may name another or none for all, and see personal values sealed.
-	TenantID *string `form:"tenant_id,omitempty" json:"tenant_id,omitempty"`
+	TenantID *uuid.UUID `form:"tenant_id,omitempty" json:"tenant_id,omitempty"`
 
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
@@ -1698,10 +1907,10 @@ type ExposureParams struct {
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
 	// SubjectID Who saw this person? Give this or actor_id.
-	SubjectID *string `form:"subject_id,omitempty" json:"subject_id,omitempty"`
+	SubjectID *uuid.UUID `form:"subject_id,omitempty" json:"subject_id,omitempty"`
 
 	// ActorID Whom did this account see?
-	ActorID *string `form:"actor_id,omitempty" json:"actor_id,omitempty"`
+	ActorID *uuid.UUID `form:"actor_id,omitempty" json:"actor_id,omitempty"`
 
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
@@ -1734,7 +1943,7 @@ type ListConsentsParams struct {
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// SubjectID Another person of the own tenant; only for staff.
-	SubjectID *string `form:"subject_id,omitempty" json:"subject_id,omitempty"`
+	SubjectID *uuid.UUID `form:"subject_id,omitempty" json:"subject_id,omitempty"`
 
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
@@ -1761,8 +1970,8 @@ type RecordConsentParams struct {
 // CheckConsentParams defines parameters for CheckConsent.
 type CheckConsentParams struct {
 	// SubjectID Another person of the own tenant; only for staff.
-	SubjectID *string `form:"subject_id,omitempty" json:"subject_id,omitempty"`
-	Purpose   string  `form:"purpose" json:"purpose"`
+	SubjectID *uuid.UUID `form:"subject_id,omitempty" json:"subject_id,omitempty"`
+	Purpose   string     `form:"purpose" json:"purpose"`
 
 	// At Missing: now.
 	At *time.Time `form:"at,omitempty" json:"at,omitempty"`
@@ -2005,7 +2214,7 @@ type RefuseRequestParams struct {
 // GetRightsParams defines parameters for GetRights.
 type GetRightsParams struct {
 	// SubjectID Another person of the own tenant; only for officers.
-	SubjectID *string `form:"subject_id,omitempty" json:"subject_id,omitempty"`
+	SubjectID *uuid.UUID `form:"subject_id,omitempty" json:"subject_id,omitempty"`
 
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
@@ -2025,12 +2234,8 @@ type ListMunicipalitiesParams struct {
 	// After next of the page before; empty: from the start.
 	After    *string                           `form:"after,omitempty" json:"after,omitempty"`
 	IsActive *ListMunicipalitiesParamsIsActive `form:"is_active,omitempty" json:"is_active,omitempty"`
-
-	// Province One of the nine, by its English name.
-	Province *string `form:"province,omitempty" json:"province,omitempty"`
-
-	// Category A, B or C.
-	Category *string `form:"category,omitempty" json:"category,omitempty"`
+	Province *ListMunicipalitiesParamsProvince `form:"province,omitempty" json:"province,omitempty"`
+	Category *ListMunicipalitiesParamsCategory `form:"category,omitempty" json:"category,omitempty"`
 
 	// Q Part of the name, or beginning of the code.
 	Q *string `form:"q,omitempty" json:"q,omitempty"`
@@ -2044,6 +2249,12 @@ type ListMunicipalitiesParams struct {
 
 // ListMunicipalitiesParamsIsActive defines parameters for ListMunicipalities.
 type ListMunicipalitiesParamsIsActive string
+
+// ListMunicipalitiesParamsProvince defines parameters for ListMunicipalities.
+type ListMunicipalitiesParamsProvince string
+
+// ListMunicipalitiesParamsCategory defines parameters for ListMunicipalities.
+type ListMunicipalitiesParamsCategory string
 
 // RegisterMunicipalityParams defines parameters for RegisterMunicipality.
 type RegisterMunicipalityParams struct {
@@ -2113,6 +2324,12 @@ type ReactivateMunicipalityParams struct {
 
 // ListPurposesParams defines parameters for ListPurposes.
 type ListPurposesParams struct {
+	// Limit At most so many items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the page before; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
 	// MunicipalityCode In any letter case; missing: the defaults for all.
 	MunicipalityCode *string `form:"municipality_code,omitempty" json:"municipality_code,omitempty"`
 
@@ -2506,7 +2723,7 @@ func (c *Client) Exposure(ctx context.Context, params *ExposureParams) (*Answer[
 // For: manager, admin.
 //
 //	GET /api/v1/compliance/subjects/{id}/history
-func (c *Client) SubjectHistory(ctx context.Context, id string, params *SubjectHistoryParams) (*Answer[History], error) {
+func (c *Client) SubjectHistory(ctx context.Context, id uuid.UUID, params *SubjectHistoryParams) (*Answer[History], error) {
 	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/compliance/subjects/%s/history", url.PathEscape(text(id))))
 	if params != nil {
 		if params.XTenantID != nil {
@@ -2610,7 +2827,7 @@ func (c *Client) CheckConsent(ctx context.Context, params *CheckConsentParams) (
 // For: signed in; staff for others.
 //
 //	GET /api/v1/consents/{id}
-func (c *Client) GetConsent(ctx context.Context, id string, params *GetConsentParams) (*Answer[ConsentBody], error) {
+func (c *Client) GetConsent(ctx context.Context, id uuid.UUID, params *GetConsentParams) (*Answer[ConsentBody], error) {
 	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/consents/%s", url.PathEscape(text(id))))
 	if params != nil {
 		if params.XTenantID != nil {
@@ -2631,7 +2848,7 @@ func (c *Client) GetConsent(ctx context.Context, id string, params *GetConsentPa
 // For: signed in; staff for others.
 //
 //	POST /api/v1/consents/{id}/withdraw
-func (c *Client) WithdrawConsent(ctx context.Context, id string, body *WithdrawConsentBody, params *WithdrawConsentParams) (*Answer[WithdrawnConsentBody], error) {
+func (c *Client) WithdrawConsent(ctx context.Context, id uuid.UUID, body *WithdrawConsentBody, params *WithdrawConsentParams) (*Answer[WithdrawnConsentBody], error) {
 	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/consents/%s/withdraw", url.PathEscape(text(id))))
 	if body != nil {
 		r.body = body
@@ -2685,7 +2902,7 @@ func (c *Client) ListCertificates(ctx context.Context, params *ListCertificatesP
 // For: everyone.
 //
 //	GET /api/v1/data-rights/certificates/{id}
-func (c *Client) GetCertificate(ctx context.Context, id string, params *GetCertificateParams) (*Answer[CertificateBody], error) {
+func (c *Client) GetCertificate(ctx context.Context, id uuid.UUID, params *GetCertificateParams) (*Answer[CertificateBody], error) {
 	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/data-rights/certificates/%s", url.PathEscape(text(id))))
 	if params != nil {
 		if params.MinEventPosition != nil {
@@ -2749,7 +2966,7 @@ func (c *Client) PlaceHold(ctx context.Context, body PlaceHoldBody, params *Plac
 // For: manager, admin.
 //
 //	POST /api/v1/data-rights/holds/{id}/lift
-func (c *Client) LiftHold(ctx context.Context, id string, body LiftHoldBody, params *LiftHoldParams) (*Answer[HoldBody], error) {
+func (c *Client) LiftHold(ctx context.Context, id uuid.UUID, body LiftHoldBody, params *LiftHoldParams) (*Answer[HoldBody], error) {
 	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/data-rights/holds/%s/lift", url.PathEscape(text(id))))
 	r.body = body
 	if params != nil {
@@ -2874,7 +3091,7 @@ func (c *Client) LodgeRequest(ctx context.Context, body LodgeRequestBody, params
 // For: manager, admin.
 //
 //	GET /api/v1/data-rights/requests/{id}/data
-func (c *Client) RequestData(ctx context.Context, id string, params *RequestDataParams) (*Answer[MyDataBody], error) {
+func (c *Client) RequestData(ctx context.Context, id uuid.UUID, params *RequestDataParams) (*Answer[MyDataBody], error) {
 	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/data-rights/requests/%s/data", url.PathEscape(text(id))))
 	if params != nil {
 		if params.XTenantID != nil {
@@ -2895,7 +3112,7 @@ func (c *Client) RequestData(ctx context.Context, id string, params *RequestData
 // For: manager, admin.
 //
 //	GET /api/v1/data-rights/requests/{id}/data/page
-func (c *Client) RequestDataPage(ctx context.Context, id string, params *RequestDataPageParams) (*Answer[io.ReadCloser], error) {
+func (c *Client) RequestDataPage(ctx context.Context, id uuid.UUID, params *RequestDataPageParams) (*Answer[io.ReadCloser], error) {
 	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/data-rights/requests/%s/data/page", url.PathEscape(text(id))))
 	if params != nil {
 		if params.Lang != nil {
@@ -2925,7 +3142,7 @@ func (c *Client) RequestDataPage(ctx context.Context, id string, params *Request
 // For: manager, admin.
 //
 //	POST /api/v1/data-rights/requests/{id}/fulfil
-func (c *Client) FulfilRequest(ctx context.Context, id string, body *FulfilRequestBody, params *FulfilRequestParams) (*Answer[RequestBody], error) {
+func (c *Client) FulfilRequest(ctx context.Context, id uuid.UUID, body *FulfilRequestBody, params *FulfilRequestParams) (*Answer[RequestBody], error) {
 	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/data-rights/requests/%s/fulfil", url.PathEscape(text(id))))
 	if body != nil {
 		r.body = body
@@ -2949,7 +3166,7 @@ func (c *Client) FulfilRequest(ctx context.Context, id string, body *FulfilReque
 // For: manager, admin.
 //
 //	POST /api/v1/data-rights/requests/{id}/refuse
-func (c *Client) RefuseRequest(ctx context.Context, id string, body RefuseRequestBody, params *RefuseRequestParams) (*Answer[RequestBody], error) {
+func (c *Client) RefuseRequest(ctx context.Context, id uuid.UUID, body RefuseRequestBody, params *RefuseRequestParams) (*Answer[RequestBody], error) {
 	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/data-rights/requests/%s/refuse", url.PathEscape(text(id))))
 	r.body = body
 	if params != nil {
@@ -3071,7 +3288,7 @@ func (c *Client) GetMunicipality(ctx context.Context, id string, params *GetMuni
 // For: platform admin.
 //
 //	PATCH /api/v1/municipalities/{id}
-func (c *Client) ChangeMunicipality(ctx context.Context, id string, body ChangeMunicipalityBody, params *ChangeMunicipalityParams) (*Answer[MunicipalityBody], error) {
+func (c *Client) ChangeMunicipality(ctx context.Context, id uuid.UUID, body ChangeMunicipalityBody, params *ChangeMunicipalityParams) (*Answer[MunicipalityBody], error) {
 	r := newRequest(http.MethodPatch, fmt.Sprintf("/api/v1/municipalities/%s", url.PathEscape(text(id))))
 	r.body = body
 	if params != nil {
@@ -3096,7 +3313,7 @@ func (c *Client) ChangeMunicipality(ctx context.Context, id string, body ChangeM
 // For: platform admin.
 //
 //	POST /api/v1/municipalities/{id}/deactivate
-func (c *Client) DeactivateMunicipality(ctx context.Context, id string, params *DeactivateMunicipalityParams) (*Answer[MunicipalityBody], error) {
+func (c *Client) DeactivateMunicipality(ctx context.Context, id uuid.UUID, params *DeactivateMunicipalityParams) (*Answer[MunicipalityBody], error) {
 	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/municipalities/%s/deactivate", url.PathEscape(text(id))))
 	if params != nil {
 		if params.XTenantID != nil {
@@ -3120,7 +3337,7 @@ func (c *Client) DeactivateMunicipality(ctx context.Context, id string, params *
 // For: platform admin.
 //
 //	POST /api/v1/municipalities/{id}/reactivate
-func (c *Client) ReactivateMunicipality(ctx context.Context, id string, params *ReactivateMunicipalityParams) (*Answer[MunicipalityBody], error) {
+func (c *Client) ReactivateMunicipality(ctx context.Context, id uuid.UUID, params *ReactivateMunicipalityParams) (*Answer[MunicipalityBody], error) {
 	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/municipalities/%s/reactivate", url.PathEscape(text(id))))
 	if params != nil {
 		if params.XTenantID != nil {
@@ -3147,6 +3364,12 @@ func (c *Client) ReactivateMunicipality(ctx context.Context, id string, params *
 func (c *Client) ListPurposes(ctx context.Context, params *ListPurposesParams) (*Answer[ListBodyPurposeBody], error) {
 	r := newRequest(http.MethodGet, "/api/v1/purposes")
 	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
 		if params.MunicipalityCode != nil {
 			r.query.Set("municipality_code", text(*params.MunicipalityCode))
 		}
@@ -3362,7 +3585,7 @@ func (c *Client) ChangePassword(ctx context.Context, body ChangePasswordBody, pa
 // For: manager, admin.
 //
 //	GET /api/v1/users/{id}
-func (c *Client) GetUser(ctx context.Context, id string, params *GetUserParams) (*Answer[UserBody], error) {
+func (c *Client) GetUser(ctx context.Context, id uuid.UUID, params *GetUserParams) (*Answer[UserBody], error) {
 	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/users/%s", url.PathEscape(text(id))))
 	if params != nil {
 		if params.XTenantID != nil {
@@ -3383,7 +3606,7 @@ func (c *Client) GetUser(ctx context.Context, id string, params *GetUserParams) 
 // For: admin.
 //
 //	POST /api/v1/users/{id}/deactivate
-func (c *Client) DeactivateUser(ctx context.Context, id string, params *DeactivateUserParams) (*Answer[UserBody], error) {
+func (c *Client) DeactivateUser(ctx context.Context, id uuid.UUID, params *DeactivateUserParams) (*Answer[UserBody], error) {
 	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/users/%s/deactivate", url.PathEscape(text(id))))
 	if params != nil {
 		if params.XTenantID != nil {
@@ -3407,7 +3630,7 @@ func (c *Client) DeactivateUser(ctx context.Context, id string, params *Deactiva
 // For: admin.
 //
 //	POST /api/v1/users/{id}/reactivate
-func (c *Client) ReactivateUser(ctx context.Context, id string, params *ReactivateUserParams) (*Answer[UserBody], error) {
+func (c *Client) ReactivateUser(ctx context.Context, id uuid.UUID, params *ReactivateUserParams) (*Answer[UserBody], error) {
 	r := newRequest(http.MethodPost, fmt.Sprintf("/api/v1/users/%s/reactivate", url.PathEscape(text(id))))
 	if params != nil {
 		if params.XTenantID != nil {
@@ -3431,7 +3654,7 @@ func (c *Client) ReactivateUser(ctx context.Context, id string, params *Reactiva
 // For: admin.
 //
 //	PUT /api/v1/users/{id}/role
-func (c *Client) ChangeRole(ctx context.Context, id string, body ChangeRoleBody, params *ChangeRoleParams) (*Answer[UserBody], error) {
+func (c *Client) ChangeRole(ctx context.Context, id uuid.UUID, body ChangeRoleBody, params *ChangeRoleParams) (*Answer[UserBody], error) {
 	r := newRequest(http.MethodPut, fmt.Sprintf("/api/v1/users/%s/role", url.PathEscape(text(id))))
 	r.body = body
 	if params != nil {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/salga-trust/engine/http/client"
 )
 
@@ -44,11 +46,11 @@ func TestARequestSaysWhatItWasGiven(t *testing.T) {
 	if want := "GET /api/v1/consents/check?at=2026-03-01T14%3A00%3A00.000005%2B02%3A00&purpose=a%26b"; last.line != want || last.token != "Bearer secret" {
 		t.Errorf("got %+v, want %s", last, want)
 	}
-	_, err = c.WithdrawConsent(t.Context(), "a/b", nil, &client.WithdrawConsentParams{IdempotencyKey: new("k")})
-	if want := (said{"POST /api/v1/consents/a%2Fb/withdraw", "", "k", ""}); err != nil || *last != want {
+	_, err = c.RetirePurpose(t.Context(), "a/b", &client.RetirePurposeParams{IdempotencyKey: new("k")})
+	if want := (said{"POST /api/v1/purposes/a%2Fb/retire", "", "k", ""}); err != nil || *last != want {
 		t.Errorf("got %+v, %v, want %+v", last, err, want)
 	}
-	_, err = c.ChangeRole(t.Context(), "x", client.ChangeRoleBody{Role: "manager"}, nil)
+	_, err = c.ChangeRole(t.Context(), uuid.Nil, client.ChangeRoleBody{Role: "manager"}, nil)
 	if err != nil || last.body != `{"role":"manager"}` {
 		t.Errorf("got %+v, %v", last, err)
 	}

@@ -1,0 +1,114 @@
+package domain
+
+import "time"
+
+// Reason says in one word why processing is allowed or not.
+type Reason string
+
+// The reasons, in the order in which they are looked for.
+const (
+	ReasonUnknownSubject Reason = "unknown_subject"        // nobody of this id was known then
+	ReasonPurposeRetired Reason = "purpose_retired"        // nothing may be done for the purpose any more
+	ReasonLawful         Reason = "lawful_without_consent" // the purpose rests on another ground of POPIA s11 than consent
+	ReasonGranted        Reason = "granted"
+	ReasonRefused        Reason = "refused"
+	ReasonWithdrawn      Reason = "withdrawn"
+	ReasonNotYetGiven    Reason = "not_yet_given" // a consent is known that holds from later
+	ReasonNeverAsked     Reason = "never_asked"
+)
+
+// Reasons lists every reason.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonUnknownSubject, ReasonPurposeRetired, ReasonLawful, ReasonGranted, ReasonRefused, ReasonWithdrawn, ReasonNotYetGiven,
+		ReasonNeverAsked,
+	}
+}
+
+// Inquiry is the question whether a person's data may be processed for a purpose, with all that bears on it: histories, in the
+// order of positions.
+type Inquiry struct {
+	Purpose  string    // its code
+	At       time.Time // when it has to hold; zero: no bound
+	KnownAt  time.Time // as known when; zero: no bound
+	Person   []Recorded
+	Own      []Recorded // of the tenant's own purpose of this code
+	Default  []Recorded // of the platform's; the tenant's own hides it
+	Consents []Recorded // of the person
+}
+
+// Check is the answer to an Inquiry.
+type Check struct {
+	Allowed bool
+	Reason  Reason
+	Basis   Basis
+	Decided bool     // false: no event decides it
+	By      Recorded // the event that decides
+}
+
+// Answer answers by what the first rule that applies says: the order is that of the reasons. Error: unknown_purpose, for a code
+// that no purpose has, whenever that is asked about.
+func (q Inquiry) Answer() (Check, error) {
+	purpose, history := PlatformRegistration(), []Recorded(nil)
+	if q.Purpose != PlatformRegistrationCode {
+		if history = q.Own; len(history) == 0 || !q.knows(history[0]) && len(q.Default) > 0 {
+			history = q.Default
+		}
+		purpose = Fold[Purpose](history)
+	}
+	if !purpose.Exists() {
+		return Check{}, Refuse(CodeUnknownPurpose, "This municipality has no such purpose.")
+	}
+
+	check := Check{Basis: purpose.Basis}
+	if len(q.Person) == 0 || !q.knows(q.Person[0]) {
+		check.Reason = ReasonUnknownSubject
+		return check, nil
+	}
+	if end, retired := q.retirement(history); retired {
+		check.Reason, check.Decided, check.By = ReasonPurposeRetired, true, end
+		return check, nil
+	}
+	if purpose.Basis != ConsentBasis && (len(history) == 0 || q.knows(history[0])) {
+		check.Allowed, check.Reason = true, ReasonLawful
+		return check, nil
+	}
+	return q.consent(check), nil
+}
+
+// consent completes a check by what the person decided.
+func (q Inquiry) consent(check Check) Check {
+	check.Allowed, check.By, check.Decided = ConsentsFor(q.Purpose, q.Consents, q.At, q.KnownAt).Check(q.Purpose)
+	if check.Decided {
+		switch check.By.Event.(type) {
+		case *ConsentGranted:
+			check.Reason = ReasonGranted
+		case *ConsentRefused:
+			check.Reason = ReasonRefused
+		default:
+			check.Reason = ReasonWithdrawn
+		}
+		return check
+	}
+
+	check.Reason = ReasonNeverAsked
+	for _, c := range ConsentsFor(q.Purpose, q.Consents, time.Time{}, q.KnownAt).Records() {
+		if c.Consented {
+			check.Reason = ReasonNotYetGiven
+		}
+	}
+	return check
+}
+
+// retirement returns the event that ended a purpose by the instant asked about.
+func (q Inquiry) retirement(history []Recorded) (Recorded, bool) {
+	for _, e := range history {
+		if _, ends := e.Event.(*PurposeRetired); ends && q.knows(e) && (q.At.IsZero() || !e.EffectiveAt.After(q.At)) {
+			return e, true
+		}
+	}
+	return Recorded{}, false
+}
+
+// knows tells whether an event was recorded by the instant that is asked about.
+func (q Inquiry) knows(e Recorded) bool { return q.KnownAt.IsZero() || !e.RecordedAt.After(q.KnownAt) }

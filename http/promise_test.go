@@ -1,0 +1,159 @@
+package http_test
+
+import (
+	"fmt"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// promise is the served document, to compare answers with. Each answer that a test of this package gets is compared, see world.do:
+// its status and headers are documented and there, and its body is what the schema says and nothing more.
+type promise struct {
+	tree     map[string]any
+	compiler *jsonschema.Compiler
+	schemas  map[string]*jsonschema.Schema // by pointer
+}
+
+const documentName = "openapi.json"
+
+func newPromise(t testing.TB, w *world) *promise {
+	t.Helper()
+	c := &promise{tree: openapi(t, w).tree, compiler: jsonschema.NewCompiler(), schemas: map[string]*jsonschema.Schema{}}
+	c.compiler.DefaultDraft(jsonschema.Draft2020) // of OpenAPI 3.1
+	c.compiler.AssertFormat()
+	must(t, c.compiler.AddResource(documentName, c.tree))
+	return c
+}
+
+// keeps tells what of an answer is otherwise than the document says.
+func (c *promise) keeps(r *http.Request, a *answer) (faults []string) {
+	problem := "/components/schemas/Problem"
+	path, op := c.operation(r.Method, r.URL.Path)
+	if op == nil { // such as no path, and no method of a path: a problem all the same
+		if a.json == nil || r.Method == http.MethodOptions {
+			return nil
+		}
+		return c.conforms(problem, a.json)
+	}
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+
+	status := fmt.Sprint(a.status)
+	response, documented := op["responses"].(map[string]any)[status].(map[string]any)
+	if !documented {
+		return []string{"this status is not documented"}
+	}
+
+	headers, _ := response["headers"].(map[string]any)
+	for _, name := range []string{"Event-Position", "Event-Log", "ETag", "Retry-After", "X-Request-ID", "Content-Disposition"} {
+		_, said := headers[name]
+		if sent := a.header.Get(name) != ""; sent != said {
+			fault("%s: sent %v, documented %v", name, sent, said)
+		}
+	}
+
+	content, _ := response["content"].(map[string]any)
+	media, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
+	if r.Method == http.MethodHead || len(content) == 0 && a.raw == "" {
+		return faults
+	}
+	described := ""
+	for name := range content {
+		if bare, _, _ := mime.ParseMediaType(name); bare == media {
+			described = name
+		}
+	}
+	switch {
+	case len(content) == 0 && !strings.HasPrefix(path, "/api/"): // operations: not described
+	case described == "":
+		fault("%q is not documented", media)
+	case a.json != nil:
+		at := strings.Join([]string{"", "paths", escaped(path), methodOf(r), "responses", status, "content", escaped(described), "schema"}, "/")
+		faults = append(faults, c.conforms(at, a.json)...)
+	}
+	return faults
+}
+
+func methodOf(r *http.Request) string {
+	if r.Method == http.MethodHead {
+		return "get"
+	}
+	return strings.ToLower(r.Method)
+}
+
+// escaped is a name in a JSON pointer.
+func escaped(name string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(name) }
+
+// operation finds what the document says of a path; a path of words comes before one with parameters.
+func (c *promise) operation(method, asked string) (path string, op map[string]any) {
+	parts := strings.Split(asked, "/")
+	fewest := len(parts)
+	for candidate, item := range c.tree["paths"].(map[string]any) {
+		wanted, parameters := strings.Split(candidate, "/"), 0
+		fits := len(wanted) == len(parts)
+		for i := 0; fits && i < len(wanted); i++ {
+			if strings.HasPrefix(wanted[i], "{") {
+				parameters++
+				fits = parts[i] != ""
+			} else {
+				fits = wanted[i] == parts[i]
+			}
+		}
+		if !fits || parameters >= fewest {
+			continue
+		}
+		fewest, path = parameters, candidate
+		if method == http.MethodHead {
+			method = http.MethodGet
+		}
+		op, _ = item.(map[string]any)[strings.ToLower(method)].(map[string]any)
+	}
+	return path, op
+}
+
+func (c *promise) conforms(pointer string, value any) []string {
+	schema := c.schemas[pointer]
+	if schema == nil {
+		var err error
+		if schema, err = c.compiler.Compile(documentName + "#" + pointer); err != nil {
+			return []string{err.Error()}
+		}
+		c.schemas[pointer] = schema
+	}
+	if err := schema.Validate(value); err != nil {
+		return []string{err.Error()}
+	}
+	return nil
+}
+
+func TestAnAnswerThatIsNotAsDocumentedIsNoticed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.citizen("thandi@example.org")
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v1/users/me", nil)
+	must(t, err)
+	for name, spoil := range map[string]func(*answer){
+		"a status":              func(a *answer) { a.status = 418 },
+		"a missing header":      func(a *answer) { a.header.Del("ETag") },
+		"another header":        func(a *answer) { a.header.Set("Event-Position", "1") },
+		"a media type":          func(a *answer) { a.header.Set("Content-Type", "text/plain") },
+		"a missing field":       func(a *answer) { delete(a.json, "email") },
+		"another field":         func(a *answer) { a.json["password"] = "x" },
+		"null where none is":    func(a *answer) { a.json["email"] = nil },
+		"a value of no list":    func(a *answer) { a.json["role"] = "king" },
+		"a text in a bad shape": func(a *answer) { a.json["id"] = "1" },
+	} {
+		a := p.send("GET", "/api/v1/users/me", "").want(200)
+		if faults := w.promise.keeps(r, a); len(faults) > 0 {
+			t.Fatal(faults)
+		}
+		spoil(a)
+		if faults := w.promise.keeps(r, a); len(faults) != 1 {
+			t.Errorf("%s: %q", name, slices.Clip(faults))
+		}
+	}
+}

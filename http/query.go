@@ -1,0 +1,87 @@
+package http
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// questions is what a route can be asked in its query: the parameters that the document lists for it, by name.
+type questions map[string]*huma.Param
+
+// questionsOf returns them; nil: whatever is asked is ignored, as outside the API, where probes append what they like.
+func questionsOf(rt *route, op *huma.Operation) questions {
+	if !strings.HasPrefix(rt.path, apiBase+"/") {
+		return nil
+	}
+
+	known := questions{}
+	for _, p := range op.Parameters {
+		if p.In == "query" {
+			known[p.Name] = p
+		}
+	}
+	return known
+}
+
+// check refuses a query that would otherwise be answered as another one: with a name that the route does not know, a name given
+// twice, or a name without a value.
+func (q questions) check(r *http.Request) error {
+	if q == nil {
+		return nil
+	}
+	asked, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return malformedQuery()
+	}
+
+	unknown := domain.Refuse(codeUnknownParameter, "This route has no such parameter; see errors.")
+	var f domain.Faults
+	for _, name := range slices.Sorted(maps.Keys(asked)) {
+		p, known := q[name]
+		switch values := asked[name]; {
+		case !known:
+			unknown.Fields = append(unknown.Fields, domain.FieldError{
+				Field: nameable(name), Code: "unknown_parameter", Message: "There is no such parameter here.",
+			})
+		case len(values) > 1:
+			f.Add(name, "repeated", "Give this once.")
+		case isBlank(values[0]) && !p.AllowEmptyValue:
+			f.Add(name, "empty", "Give a value, or leave the parameter away.")
+		}
+	}
+
+	if len(unknown.Fields) > 0 {
+		return unknown
+	}
+	return f.Err()
+}
+
+// nameable returns a name that the client made up if it looks like one of ours, else "query": no answer repeats anything else.
+func nameable(name string) string {
+	if fieldName.MatchString(name) {
+		return name
+	}
+	return "query"
+}
+
+// isBlank tells whether nothing in a text can be seen, so that after tidying nothing is left of it.
+func isBlank(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool {
+		return r != braille && !unicode.IsSpace(r) && unicode.IsGraphic(r) &&
+			!unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+	})
+}
+
+const braille = '\u2800' // the pattern without a dot
+
+func malformedQuery() *domain.Error {
+	return domain.Refuse(codeMalformed, "Path and query must be UTF-8 without NUL, percent-encoded.")
+}

@@ -1,0 +1,137 @@
+package http_test
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/salga-trust/engine/domain"
+	apphttp "github.com/salga-trust/engine/http"
+)
+
+// queryParameters lists what the document says a route can be asked.
+func (s spec) queryParameters(l apphttp.Line) (names []string) {
+	list, _ := s.operation(l)["parameters"].([]any)
+	for _, p := range list {
+		if m := s.resolve(p.(map[string]any)); m["in"] == "query" {
+			names = append(names, m["name"].(string))
+		}
+	}
+	return names
+}
+
+// with returns a path with one more parameter in its query.
+func with(path, name, value string) string {
+	joint := "?"
+	if strings.Contains(path, "?") {
+		joint = "&"
+	}
+	return path + joint + name + "=" + value
+}
+
+func TestNoRouteAnswersAQuestionThatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	doc := openapi(t, w)
+
+	everywhere := map[string]bool{}
+	for _, l := range apphttp.Lines() {
+		for _, name := range doc.queryParameters(l) {
+			everywhere[name] = true
+		}
+	}
+
+	asked := 0
+	for _, l := range apphttp.Lines() {
+		if !strings.HasPrefix(l.Path, "/api/v1/") {
+			continue
+		}
+		p := w.newcomer(l)
+		path, body := w.sample(l)
+		known := doc.queryParameters(l)
+
+		strange := []string{"asof", "isactive", "emial", "x", "", "filter[role]", "%C3%A9", "limit%20", "%20limit"}
+		for name := range everywhere {
+			strange = append(strange, strings.ToUpper(name), strings.ToUpper(name[:1])+name[1:], strings.ReplaceAll(name, "_", "")+"s", name+"[]")
+			if !slices.Contains(known, name) {
+				strange = append(strange, name)
+			}
+		}
+		for _, name := range strange {
+			a := p.send(l.Method, with(path, name, "1"), body).wantProblem(422, "unknown_parameter")
+			if len(a.faults()) != 1 {
+				t.Errorf("%s: %q: %s", l.ID, name, a.raw)
+			}
+			asked++
+		}
+	}
+	if asked < 1000 {
+		t.Errorf("only %d were asked", asked)
+	}
+}
+
+// newcomer is somebody who may use a route, whatever it is.
+func (w *world) newcomer(l apphttp.Line) *person {
+	if l.Account {
+		if w.anybody == nil {
+			w.anybody = w.staff(domain.Admin, domain.PlatformCode)
+		}
+		return w.anybody
+	}
+	return &person{w: w}
+}
+
+func TestAParameterGivenTwiceOrEmptyIsNoQuestion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	doc := openapi(t, w)
+
+	asked := 0
+	for _, l := range apphttp.Lines() {
+		p := w.newcomer(l)
+		path, body := w.sample(l)
+		path, _, _ = strings.Cut(path, "?")
+		for _, name := range doc.queryParameters(l) {
+			twice := p.send(l.Method, path+"?"+name+"=1&"+name+"=1", body).wantProblem(422, domain.CodeInvalid)
+			if twice.faults()[name] != "repeated" {
+				t.Errorf("%s: %s twice: %s", l.ID, name, twice.raw)
+			}
+			if name == "after" { // empty: from the start
+				continue
+			}
+			for _, blank := range []string{"", "%20", "%09%0a", "%C2%A0", "%E3%85%A4", "%E2%80%8B%E2%80%8D", "%F3%A0%80%A0", "%E2%A0%80", "%C2%AD", "+"} {
+				a := p.send(l.Method, path+"?"+name+"="+blank, body).wantProblem(422, domain.CodeInvalid)
+				if a.faults()[name] != "empty" {
+					t.Errorf("%s: %s=%s: %s", l.ID, name, blank, a.raw)
+				}
+				asked++
+			}
+			bare := p.send(l.Method, path+"?"+name, body).wantProblem(422, domain.CodeInvalid)
+			if bare.faults()[name] != "empty" {
+				t.Errorf("%s: %s: %s", l.ID, name, bare.raw)
+			}
+		}
+	}
+	if asked < 200 {
+		t.Errorf("only %d were asked", asked)
+	}
+}
+
+func TestWhoMayNotAskIsToldSoFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.citizen("thandi@example.org")
+	w.send("GET", "/api/v1/users?emial=x", "").wantProblem(401, "not_signed_in")
+	p.send("GET", "/api/v1/users?emial=x", "").wantProblem(403, domain.CodeForbidden)
+	w.send("GET", "/health?x=1&x=2", "").want(200) // probes append what they like
+}
+
+func TestNoNameOfAnUnknownParameterIsRepeatedThatCouldBeASecret(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.send("GET", "/api/v1/municipalities?"+url.QueryEscape("Sesame 1!")+"=1", "").wantProblem(422, "unknown_parameter")
+	if strings.Contains(a.raw, "Sesame") || a.faults()["query"] != "unknown_parameter" {
+		t.Errorf("echoed: %s", a.raw)
+	}
+}
