@@ -301,7 +301,7 @@ func TestOrigins(t *testing.T) {
 		"a proxy of ours is believed":            {[]func(*apphttp.Config){proxies}, "10.0.0.1:5", "198.51.100.7", "198.51.100.7"},
 		"what came before the proxies is not":    {[]func(*apphttp.Config){proxies}, "10.0.0.1:5", "1.2.3.4, 198.51.100.7, 10.0.0.2", "198.51.100.7"},
 		"a stranger is not believed":             {[]func(*apphttp.Config){proxies}, "203.0.113.9:5", "198.51.100.7", "203.0.113.9"},
-		"rubbish is not believed":                {[]func(*apphttp.Config){proxies}, "10.0.0.1:5", "rubbish", "10.0.0.1"},
+		"rubbish is nobody's address":            {[]func(*apphttp.Config){proxies}, "10.0.0.1:5", "rubbish", ""},
 		"IPv4 in IPv6 is IPv4":                   {nil, "[::ffff:198.51.100.7]:5", "", "198.51.100.7"},
 		"IPv6":                                   {nil, "[2001:db8::1]:5", "", "2001:db8::1"},
 		"a peer that is no address leaves empty": {nil, "pipe", "", ""},
