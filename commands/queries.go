@@ -57,6 +57,26 @@ func (h *Handler) Purposes(ctx context.Context, tenant domain.TenantID) ([]domai
 	return slices.SortedFunc(maps.Values(all), byCode), nil
 }
 
+// Purpose returns a purpose with every version of its notice, retired or not: the tenant's own, or the default that it has none
+// of its own for. Error: unknown_purpose.
+func (h *Handler) Purpose(ctx context.Context, tenant domain.TenantID, code string) (domain.Purpose, error) {
+	code = domain.CanonicalPurposeCode(code)
+	if code == domain.PlatformRegistrationCode {
+		return domain.PlatformRegistration(), nil
+	}
+
+	for _, t := range []domain.TenantID{tenant, domain.PlatformTenant()} {
+		history, err := h.Store.Load(ctx, t, domain.PurposeOf(t, code))
+		if err != nil {
+			return domain.Purpose{}, err
+		}
+		if len(history) > 0 {
+			return domain.Fold[domain.Purpose](history), nil
+		}
+	}
+	return domain.Purpose{}, domain.Refuse(domain.CodeUnknownPurpose, "This municipality never had such a purpose.")
+}
+
 // KnownPurpose refuses a code that no purpose ever had for a tenant; a retired one is known.
 // Error: unknown_purpose.
 func (h *Handler) KnownPurpose(ctx context.Context, tenant domain.TenantID, code string) error {

@@ -108,7 +108,8 @@ const allTables = `select coalesce(string_agg(r, e'\n' order by r), '') from (
 	union all select c::text from trust.credentials c
 	union all select ((to_jsonb(k) - 'created_at' - 'destroyed_at')
 		|| jsonb_build_object('destroyed', destroyed_at is not null))::text from trust.keys k
-	union all select s::text from trust.sessions s) as all_of_it (r)`
+	union all select ((to_jsonb(s) - 'replaced_at')
+		|| jsonb_build_object('replaced_once', replaced_at is not null))::text from trust.sessions s) as all_of_it (r)`
 
 // generator makes appends that often hit upon each other: few streams, claims, sessions and keys.
 type generator struct {

@@ -275,6 +275,52 @@ func (w *world) define(tenant domain.TenantID, code string, change ...func(*doma
 	}
 }
 
+// Who holds a decision about version 1 of a wording can read version 1, whatever became of the purpose.
+func TestEveryVersionOfAWordingCanBeRead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.staff(domain.Admin, "KZN225")
+	w.define(domain.PlatformTenant(), "newsletter")
+	w.define(w.tenants["KZN225"], "newsletter")
+	publish := `{"texts":{"en":"To tell you more.","zu":"Ukukutshela okuningi.","af":"Om u meer te vertel."}}`
+	admin.send("POST", "/api/v1/purposes/newsletter/notices", publish).want(201)
+	admin.send("POST", "/api/v1/purposes/newsletter/retire", "").want(200)
+	get := func(path string) *answer { return w.send("GET", "/api/v1/purposes/"+path, "") }
+
+	own := get("Newsletter?municipality_code=kzn225").want(200)
+	if own.json["retired"] != true || own.json["notice"].(map[string]any)["version"] != 2.0 {
+		t.Errorf("retired: %s", own.raw)
+	}
+	if other := get("newsletter?municipality_code=CPT").want(200); other.json["retired"] != false {
+		t.Errorf("the default: %s", other.raw)
+	}
+	notices := get("newsletter/notices?municipality_code=KZN225").want(200).items()
+	if len(notices) != 2 || notices[0]["version"] != 1.0 || notices[1]["version"] != 2.0 || notices[0]["published_at"] == nil {
+		t.Errorf("notices: %v", notices)
+	}
+	page := get("newsletter/notices?municipality_code=KZN225&limit=1").want(200)
+	rest := get("newsletter/notices?municipality_code=KZN225&after=" + page.text("next")).want(200).items()
+	if len(rest) != 1 || rest[0]["version"] != 2.0 {
+		t.Errorf("the second page: %v", rest)
+	}
+	first := get("newsletter/notices/1?municipality_code=KZN225").want(200)
+	if first.json["texts"].(map[string]any)["zu"] != "Iphephandaba." {
+		t.Errorf("version 1: %s", first.raw)
+	}
+	if built := get("platform_registration/notices/1").want(200); built.json["published_at"] != nil {
+		t.Errorf("the built-in one: %s", built.raw)
+	}
+
+	for _, version := range []string{"0", "3", "01", "-1", "x"} {
+		get("newsletter/notices/"+version+"?municipality_code=KZN225").wantProblem(404, domain.CodeNotFound)
+	}
+	for _, path := range []string{"nothing", "nothing/notices", "nothing/notices/1"} {
+		get(path).wantProblem(404, domain.CodeUnknownPurpose)
+		get(path+"?municipality_code=NONE").wantProblem(404, domain.CodeUnknownMunicipality)
+		get(path+"?code=x").wantProblem(422, "unknown_parameter")
+	}
+}
+
 func TestPurposes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

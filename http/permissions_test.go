@@ -118,7 +118,7 @@ func (c cell) aboutInPath(path string, about thing) (string, bool) {
 		return before + "/" + id + after, true
 	}
 	if strings.Contains(c.Path, "{code}") {
-		return strings.Replace(c.Path, "{code}", about.purpose, 1), true
+		return strings.NewReplacer("{code}", about.purpose, "{version}", "1").Replace(c.Path), true
 	}
 	return path, false
 }

@@ -3,7 +3,9 @@ package http
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,21 +20,28 @@ type purposeBody struct {
 	Basis     domain.Basis `json:"basis" enum:"consent,contract,legal_obligation,subject_interest,public_law_duty,legitimate_interest"`
 	Special   bool         `json:"special_personal_information" doc:"POPIA s26" example:"false"`
 	Retention string       `json:"retention" example:"until consent is withdrawn; proof of consent 3 years longer"`
-	Notice    noticeBody   `json:"notice"`
+	Retired   bool         `json:"retired" doc:"Nothing more is recorded for it." example:"false"`
+	Notice    noticeBody   `json:"notice" doc:"The newest."`
 }
 
 type noticeBody struct {
-	Version    int               `json:"version" example:"1"`
-	Texts      map[string]string `json:"texts" doc:"By language: en, zu, af." example:"{\"en\":\"To send you SMS alerts about water and electricity interruptions.\",\"zu\":\"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.\",\"af\":\"Om SMS-kennisgewings oor water- en kragonderbrekings aan u te stuur.\"}"`
-	InUseSince instant           `json:"in_use_since" doc:"Since when people are shown these words; 0001-01-01T00:00:00Z: before everything."`
-	SHA256     map[string]string `json:"sha256" doc:"Of each text's UTF-8 bytes, hexadecimal." example:"{\"en\":\"1c31e3af462d98d0d2af3cefc4abc7a34d63efa7ac23e4c65afb9065bc0b9dd4\",\"zu\":\"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e\",\"af\":\"7abb6b08158307913f6b1584f1e7d1a02e25071291b0c233516b3ded27311e1f\"}"`
+	Version     int               `json:"version" example:"1"`
+	Texts       map[string]string `json:"texts" doc:"By language: en, zu, af." example:"{\"en\":\"To send you SMS alerts about water and electricity interruptions.\",\"zu\":\"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.\",\"af\":\"Om SMS-kennisgewings oor water- en kragonderbrekings aan u te stuur.\"}"`
+	PublishedAt *instant          `json:"published_at" nullable:"true" doc:"null: it is built in."`
+	InUseSince  instant           `json:"in_use_since" doc:"Since when people are shown these words; 0001-01-01T00:00:00Z: before everything."`
+	SHA256      map[string]string `json:"sha256" doc:"Of each text's UTF-8 bytes, hexadecimal." example:"{\"en\":\"1c31e3af462d98d0d2af3cefc4abc7a34d63efa7ac23e4c65afb9065bc0b9dd4\",\"zu\":\"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e\",\"af\":\"7abb6b08158307913f6b1584f1e7d1a02e25071291b0c233516b3ded27311e1f\"}"`
 }
 
 func purposeOf(p domain.Purpose) purposeBody {
-	n := p.Current()
 	return purposeBody{
-		Code: p.Code, Basis: p.Basis, Special: p.Special, Retention: p.Retention,
-		Notice: noticeBody{Version: n.Version, Texts: byLanguage(n.Texts), SHA256: byLanguage(n.SHA256), InUseSince: instant(n.InUseSince)},
+		Code: p.Code, Basis: p.Basis, Special: p.Special, Retention: p.Retention, Retired: p.Retired, Notice: noticeOf(p.Current()),
+	}
+}
+
+func noticeOf(n domain.Notice) noticeBody {
+	return noticeBody{
+		Version: n.Version, Texts: byLanguage(n.Texts), SHA256: byLanguage(n.SHA256), PublishedAt: whenever(n.PublishedAt),
+		InUseSince: instant(n.InUseSince),
 	}
 }
 
@@ -54,37 +63,114 @@ type purposesOutput struct {
 }
 
 func (s *server) purposes(ctx context.Context, _ commands.Call, in *purposesInput) (*purposesOutput, error) {
-	tenant := domain.PlatformTenant()
-	if in.MunicipalityCode != "" {
-		var err error
-		if tenant, err = s.config.Commands.TenantOf(ctx, in.MunicipalityCode); err != nil {
-			return nil, err
-		}
+	tenant, err := s.municipalityOrAll(ctx, in.MunicipalityCode)
+	if err != nil {
+		return nil, err
 	}
+
 	purposes, err := s.config.Commands.Purposes(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
-	list, err := pageOf(purposes, in.Paging)
+	list, err := pageOf(purposes, in.Paging, func(p domain.Purpose) string { return p.Code })
 	if err != nil {
 		return nil, err
 	}
 	return &purposesOutput{Body: listOf(list, purposeOf)}, nil
 }
 
-// pageOf cuts a page out of purposes in order of their codes, of which a cursor is made.
-func pageOf(purposes []domain.Purpose, page Paging) (projections.Listing[domain.Purpose], error) {
+// municipalityOrAll returns the tenant with a code, or the platform, whose purposes are the defaults for all.
+func (s *server) municipalityOrAll(ctx context.Context, code string) (domain.TenantID, error) {
+	if code == "" {
+		return domain.PlatformTenant(), nil
+	}
+	return s.config.Commands.TenantOf(ctx, code)
+}
+
+// pageOf cuts a page out of items in order of a key in lower-case letters, digits and underscores, of which a cursor is made.
+func pageOf[T any](items []T, page Paging, key func(T) string) (projections.Listing[T], error) {
 	last, err := base64.RawURLEncoding.DecodeString(page.After)
 	if err != nil || strings.Trim(string(last), "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
 		var f domain.Faults
 		f.Add(cursorParameter, "invalid", "Give next of the page before.")
-		return projections.Listing[domain.Purpose]{}, f.Err()
+		return projections.Listing[T]{}, f.Err()
 	}
 
-	rest := slices.DeleteFunc(purposes, func(p domain.Purpose) bool { return p.Code <= string(last) })
-	return projections.List(rest[:min(len(rest), page.page().Fetch())], nil, page.page(), func(p domain.Purpose) (domain.Purpose, string) {
-		return p, base64.RawURLEncoding.EncodeToString([]byte(p.Code))
+	rest := slices.DeleteFunc(items, func(item T) bool { return key(item) <= string(last) })
+	return projections.List(rest[:min(len(rest), page.page().Fetch())], nil, page.page(), func(item T) (T, string) {
+		return item, base64.RawURLEncoding.EncodeToString([]byte(key(item)))
 	})
+}
+
+// NamedPurpose names a purpose in a path. It is exported for huma, see Paging.
+type NamedPurpose struct {
+	Code             string `path:"code"`
+	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; missing: the defaults for all."`
+}
+
+func (s *server) named(ctx context.Context, in *NamedPurpose) (domain.Purpose, error) {
+	tenant, err := s.municipalityOrAll(ctx, in.MunicipalityCode)
+	if err != nil {
+		return domain.Purpose{}, err
+	}
+	return s.config.Commands.Purpose(ctx, tenant, in.Code)
+}
+
+type purposeOutput struct {
+	Body purposeBody
+}
+
+func (s *server) purpose(ctx context.Context, _ commands.Call, in *NamedPurpose) (*purposeOutput, error) {
+	p, err := s.named(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return &purposeOutput{Body: purposeOf(p)}, nil
+}
+
+type noticesInput struct {
+	Paging
+	NamedPurpose
+}
+
+type noticesOutput struct {
+	Body listBody[noticeBody]
+}
+
+// notices lists every version of a purpose's wording, the oldest first.
+func (s *server) notices(ctx context.Context, _ commands.Call, in *noticesInput) (*noticesOutput, error) {
+	p, err := s.named(ctx, &in.NamedPurpose)
+	if err != nil {
+		return nil, err
+	}
+
+	list, err := pageOf(slices.Clone(p.Notices), in.Paging, func(n domain.Notice) string { return fmt.Sprintf("%09d", n.Version) })
+	if err != nil {
+		return nil, err
+	}
+	return &noticesOutput{Body: listOf(list, noticeOf)}, nil
+}
+
+type noticeInput struct {
+	NamedPurpose
+	Version string `path:"version"`
+}
+
+type noticeOutput struct {
+	Body noticeBody
+}
+
+func (s *server) notice(ctx context.Context, _ commands.Call, in *noticeInput) (*noticeOutput, error) {
+	p, err := s.named(ctx, &in.NamedPurpose)
+	if err != nil {
+		return nil, err
+	}
+
+	i := slices.IndexFunc(p.Notices, func(n domain.Notice) bool { return strconv.Itoa(n.Version) == in.Version })
+	if i < 0 {
+		return nil, domain.Refuse(domain.CodeNotFound, "This purpose has no such notice.")
+	}
+	return &noticeOutput{Body: noticeOf(p.Notices[i])}, nil
 }
 
 type purposeChanged struct {

@@ -186,6 +186,24 @@ func routes() []route {
 			serve: on((*server).purposes), summary: "The purposes in force, with the wording to show",
 			codes: []domain.Code{domain.CodeUnknownMunicipality, domain.CodeInvalid},
 		},
+		{
+			id: "get_purpose", method: "GET", path: api + "/purposes/{code}", who: everyone, rate: publicRate, waits: logItself,
+			serve: on((*server).purpose), summary: "One purpose, also a retired one",
+			codes:    []domain.Code{domain.CodeUnknownMunicipality, domain.CodeUnknownPurpose},
+			statuses: map[domain.Code]int{domain.CodeUnknownPurpose: http.StatusNotFound},
+		},
+		{
+			id: "list_notices", method: "GET", path: api + "/purposes/{code}/notices", who: everyone, rate: publicRate, waits: logItself,
+			serve: on((*server).notices), summary: "Every version of a purpose's wording, the oldest first",
+			codes:    []domain.Code{domain.CodeUnknownMunicipality, domain.CodeUnknownPurpose, domain.CodeInvalid},
+			statuses: map[domain.Code]int{domain.CodeUnknownPurpose: http.StatusNotFound},
+		},
+		{
+			id: "get_notice", method: "GET", path: api + "/purposes/{code}/notices/{version}", who: everyone, rate: publicRate,
+			waits: logItself, serve: on((*server).notice), summary: "One version of a purpose's wording",
+			codes:    []domain.Code{domain.CodeUnknownMunicipality, domain.CodeUnknownPurpose, domain.CodeNotFound},
+			statuses: map[domain.Code]int{domain.CodeUnknownPurpose: http.StatusNotFound},
+		},
 
 		{
 			id: "define_purpose", method: "POST", path: api + "/purposes", who: admins, rate: accountRate, status: 201,

@@ -21,6 +21,7 @@ func (w *world) sample(l apphttp.Line) (path, body string) {
 	path = strings.ReplaceAll(l.Path, "{id}", "01890a5d-ac96-774b-bcce-b302099a8057")
 	path = strings.ReplaceAll(path, "{asset}", "start.js")
 	path = strings.ReplaceAll(path, "{code}", "newsletter")
+	path = strings.ReplaceAll(path, "{version}", "1")
 	switch l.ID {
 	case "list_users":
 		path += "?email=nobody@example.org"

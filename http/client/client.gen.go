@@ -1161,6 +1161,14 @@ type ListBodyMunicipalityBody struct {
 	Next *string `json:"next"`
 }
 
+// ListBodyNoticeBody defines model for ListBodyNoticeBody.
+type ListBodyNoticeBody struct {
+	Items []NoticeBody `json:"items"`
+
+	// Next Cursor for after; null: this is the end.
+	Next *string `json:"next"`
+}
+
 // ListBodyPurposeBody defines model for ListBodyPurposeBody.
 type ListBodyPurposeBody struct {
 	Items []PurposeBody `json:"items"`
@@ -1311,6 +1319,9 @@ type NoticeBody struct {
 	// InUseSince Since when people are shown these words; 0001-01-01T00:00:00Z: before everything.
 	InUseSince time.Time `json:"in_use_since"`
 
+	// PublishedAt null: it is built in.
+	PublishedAt *time.Time `json:"published_at"`
+
 	// SHA256 Of each text's UTF-8 bytes, hexadecimal.
 	//
 	// Examples: {"af":"7abb6b08158307913f6b1584f1e7d1a02e25071291b0c233516b3ded27311e1f","en":"1c31e3af462d98d0d2af3cefc4abc7a34d63efa7ac23e4c65afb9065bc0b9dd4","zu":"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"}
@@ -1389,11 +1400,18 @@ type PurposeBody struct {
 	Basis PurposeBodyBasis `json:"basis"`
 
 	// Code Examples: sms_alert
-	Code   string     `json:"code"`
+	Code string `json:"code"`
+
+	// Notice The newest.
 	Notice NoticeBody `json:"notice"`
 
 	// Retention Examples: until consent is withdrawn; proof of consent 3 years longer
 	Retention string `json:"retention"`
+
+	// Retired Nothing more is recorded for it.
+	//
+	// Examples: false
+	Retired bool `json:"retired"`
 
 	// SpecialPersonalInformation POPIA s26
 	//
@@ -2352,6 +2370,36 @@ type DefinePurposeParams struct {
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
+// GetPurposeParams defines parameters for GetPurpose.
+type GetPurposeParams struct {
+	// MunicipalityCode In any letter case; missing: the defaults for all.
+	MunicipalityCode *string `form:"municipality_code,omitempty" json:"municipality_code,omitempty"`
+
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
+// ListNoticesParams defines parameters for ListNotices.
+type ListNoticesParams struct {
+	// Limit At most so many items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the page before; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// MunicipalityCode In any letter case; missing: the defaults for all.
+	MunicipalityCode *string `form:"municipality_code,omitempty" json:"municipality_code,omitempty"`
+
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
 // PublishNoticeParams defines parameters for PublishNotice.
 type PublishNoticeParams struct {
 	// XTenantID Optional; must be the tenant of the token.
@@ -2362,6 +2410,18 @@ type PublishNoticeParams struct {
 
 	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// GetNoticeParams defines parameters for GetNotice.
+type GetNoticeParams struct {
+	// MunicipalityCode In any letter case; missing: the defaults for all.
+	MunicipalityCode *string `form:"municipality_code,omitempty" json:"municipality_code,omitempty"`
+
+	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // RetirePurposeParams defines parameters for RetirePurpose.
@@ -3405,6 +3465,54 @@ func (c *Client) DefinePurpose(ctx context.Context, body DefinePurposeBody, para
 	return send[PurposeBody](ctx, c, r)
 }
 
+// GetPurpose: One purpose, also a retired one
+//
+// For: everyone.
+//
+//	GET /api/v1/purposes/{code}
+func (c *Client) GetPurpose(ctx context.Context, code string, params *GetPurposeParams) (*Answer[PurposeBody], error) {
+	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/purposes/%s", url.PathEscape(text(code))))
+	if params != nil {
+		if params.MunicipalityCode != nil {
+			r.query.Set("municipality_code", text(*params.MunicipalityCode))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[PurposeBody](ctx, c, r)
+}
+
+// ListNotices: Every version of a purpose's wording, the oldest first
+//
+// For: everyone.
+//
+//	GET /api/v1/purposes/{code}/notices
+func (c *Client) ListNotices(ctx context.Context, code string, params *ListNoticesParams) (*Answer[ListBodyNoticeBody], error) {
+	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/purposes/%s/notices", url.PathEscape(text(code))))
+	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
+		if params.MunicipalityCode != nil {
+			r.query.Set("municipality_code", text(*params.MunicipalityCode))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ListBodyNoticeBody](ctx, c, r)
+}
+
 // PublishNotice: Publish the next version of a purpose's wording
 //
 // For: admin.
@@ -3425,6 +3533,27 @@ func (c *Client) PublishNotice(ctx context.Context, code string, body PublishNot
 		}
 	}
 	return send[PurposeBody](ctx, c, r)
+}
+
+// GetNotice: One version of a purpose's wording
+//
+// For: everyone.
+//
+//	GET /api/v1/purposes/{code}/notices/{version}
+func (c *Client) GetNotice(ctx context.Context, code string, version string, params *GetNoticeParams) (*Answer[NoticeBody], error) {
+	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/purposes/%s/notices/%s", url.PathEscape(text(code)), url.PathEscape(text(version))))
+	if params != nil {
+		if params.MunicipalityCode != nil {
+			r.query.Set("municipality_code", text(*params.MunicipalityCode))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[NoticeBody](ctx, c, r)
 }
 
 // RetirePurpose: End a purpose: nothing more is recorded for it
