@@ -17,14 +17,6 @@ const (
 	ReasonNeverAsked     Reason = "never_asked"
 )
 
-// Reasons lists every reason.
-func Reasons() []Reason {
-	return []Reason{
-		ReasonUnknownSubject, ReasonPurposeRetired, ReasonLawful, ReasonGranted, ReasonRefused, ReasonWithdrawn, ReasonNotYetGiven,
-		ReasonNeverAsked,
-	}
-}
-
 // Inquiry is the question whether a person's data may be processed for a purpose, with all that bears on it: histories, in the
 // order of positions.
 type Inquiry struct {

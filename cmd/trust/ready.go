@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"sync"
@@ -79,27 +80,38 @@ func (r *readiness) look(ctx context.Context) apphttp.ReadyState {
 // failing returns the part that keeps the database from serving, and why, if that is known. It tries no write: what appends met
 // tells as much.
 func (r *readiness) failing(ctx context.Context) (part, why string) {
+	const looks = 3 // a connection of the pool may have broken since it was used last
+	for range looks {
+		var err error
+		if part, why, err = r.probe(ctx); err == nil {
+			return part, why
+		}
+	}
+	return "database", ""
+}
+
+func (r *readiness) probe(ctx context.Context) (part, why string, err error) {
 	conn, err := r.pool.Acquire(ctx)
 	if err != nil {
-		return "database", ""
+		return "", "", err
 	}
 	defer conn.Release()
 
 	have, want, err := migrations.Current(ctx, conn.Conn())
 	if err != nil {
-		return "database", ""
+		return "", "", err
 	}
 	if have < want {
-		return "migrations", ""
+		return "migrations", "", nil
 	}
 
-	if why, err = takesNoWrites(ctx, conn.Conn()); err != nil || why != "" {
-		return "database", why
+	if why, err = takesNoWrites(ctx, conn.Conn()); err != nil {
+		return "", "", err
 	}
-	if why = r.store.Trouble(); why != "" {
-		return "database", why
+	if why = cmp.Or(why, r.store.Trouble()); why != "" {
+		part = "database"
 	}
-	return "", ""
+	return part, why, nil
 }
 
 // takesNoWrites returns why the server that answers takes no writes; empty: it does.
