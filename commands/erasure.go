@@ -48,10 +48,12 @@ func (h *Handler) EraseMe(ctx context.Context, call Call, c EraseMe) (Answer[Cer
 	call.Key = "" // a second time there is nobody left to ask
 	r := request{name: "user.erase", tenant: call.Tenant}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
+		a, refusal := h.erasure(ctx, call, call.User, domain.BySelf, domain.RequestID{})
+		// After the account was loaded: the password is proven on that version or a newer one, and the append expects that version.
 		if err := h.checkPassword(ctx, call, c.Password); err != nil {
 			return domain.Append{}, err
 		}
-		return h.erasure(ctx, call, call.User, domain.BySelf, domain.RequestID{})
+		return a, refusal
 	})
 	return certificateOf(done.Events, staffRecord(err))
 }

@@ -53,6 +53,15 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 		return Answer[Session]{}, err
 	}
 
+	// The hash took its time: address and password must still be those of the version that the session starts on.
+	again, err := h.account(ctx, c)
+	if err != nil {
+		return Answer[Session]{}, err
+	}
+	if again != account {
+		matched = noMatch
+	}
+
 	u := domain.Fold[domain.User](of(events, user))
 	open := account.Tenant.IsPlatform() || domain.Fold[domain.Municipality](of(events, municipality)).Active
 	switch {
@@ -118,14 +127,9 @@ func (h *Handler) accountOf(ctx context.Context, email string, tenant domain.Ten
 	return domain.Account{}, nil
 }
 
-// renewVerifier replaces a hash that was made of the password as it was sent by one of its canonical form. It is
-// called when the account was loaded after the hash was read, and before the append that expects that version, so
-// that no newer password is undone.
+// renewVerifier replaces a hash that was made of the password as it was sent by one of its canonical form. The append that does
+// it expects the version on which the password was proven, so no newer password is undone.
 func (h *Handler) renewVerifier(ctx context.Context, account domain.Account, password string) ([]domain.SideWrite, error) {
-	current, err := h.Store.Verifier(ctx, account.Tenant, account.User)
-	if err != nil || current != account.Verifier {
-		return nil, err
-	}
 	verifier, err := h.hasher.hash(ctx, password)
 	return []domain.SideWrite{domain.SetCredential{User: account.User, Verifier: verifier}}, err
 }

@@ -179,8 +179,6 @@ type ChangeProfile struct {
 // same append. Errors: validation_failed, stale, password_wrong, email_taken; of a repeat
 // idempotency_key_reused.
 func (h *Handler) ChangeProfile(ctx context.Context, call Call, c ChangeProfile) (Answer[domain.User], error) {
-	checked := false // a password is hashed once, however often the command is decided
-
 	r := request{name: "user.change_profile", tenant: call.Tenant, scope: scopeOf(call), body: c}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
 		user, _, err := h.person(ctx, call.Tenant, call.User)
@@ -203,11 +201,9 @@ func (h *Handler) ChangeProfile(ctx context.Context, call Call, c ChangeProfile)
 			return a, nil
 		}
 
-		if !checked {
-			if err := h.checkPassword(ctx, call, c.CurrentPassword); err != nil {
-				return domain.Append{}, err
-			}
-			checked = true
+		// Each time that it is decided: what moved the account may have been a new password.
+		if err := h.checkPassword(ctx, call, c.CurrentPassword); err != nil {
+			return domain.Append{}, err
 		}
 		if err := h.demandFree(ctx, call.Tenant, *c.Email, call.User); err != nil {
 			return domain.Append{}, err
