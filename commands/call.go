@@ -57,14 +57,20 @@ func (h *Handler) Authenticate(ctx context.Context, call Call) (Call, error) {
 	m := domain.Fold[domain.Municipality](of(events, municipality))
 
 	switch {
-	case !call.actor.Exists(), call.actor.Erased, !open && call.actor.Active:
-		return Call{}, domain.Refuse(domain.CodeSessionEnded, "This session has ended: sign in again.")
+	case !call.actor.Exists(), call.actor.Erased:
+		return Call{}, sessionEnded()
 	case !call.actor.Active:
 		return Call{}, domain.Refuse(domain.CodeAccountInactive, "This account is not active.")
-	case !call.Tenant.IsPlatform() && !m.Active:
+	case !call.Tenant.IsPlatform() && !m.Active: // which is why the session has ended
 		return Call{}, domain.Refuse(domain.CodeMunicipalityInactive, "This municipality is not active.")
+	case !open:
+		return Call{}, sessionEnded()
 	}
 	return call, nil
+}
+
+func sessionEnded() *domain.Error {
+	return domain.Refuse(domain.CodeSessionEnded, "This session has ended: sign in again.")
 }
 
 // of picks the events of one stream.

@@ -24,9 +24,9 @@
 // VerbNoun is a struct of this package, or of package domain where that has everything that is
 // asked; a command with nothing to show returns an Answer[struct{}].
 //
-// queries.go and check.go hold the methods that append nothing. They stand here and not in projections because
-// they answer from the log, on the state that commands decide on: a client can act on its own answer
-// at once, whatever the read tables have reached, and "may this be processed?" is never out of date.
+// queries.go holds the methods that append nothing. They stand here and not in projections because they
+// answer from the log, on the state that commands decide on: a client can act on its own answer at once,
+// whatever the read tables have reached, and "may this be processed?" is never out of date.
 //
 // permissions.go is the one place that says who may act for whom; package http asks it too.
 package commands

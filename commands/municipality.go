@@ -81,12 +81,15 @@ type SetMunicipalityActive struct {
 	Active       bool
 }
 
-// SetMunicipalityActive opens or closes it; one that already is so stays as it is. Only for platform
+// SetMunicipalityActive opens or closes it, which ends its people's sessions; one that already is so stays as it is. Only for platform
 // admins. Errors: forbidden, not_found, stale.
 func (h *Handler) SetMunicipalityActive(
 	ctx context.Context, call Call, c SetMunicipalityActive,
 ) (Answer[domain.Municipality], error) {
-	decide := func(m domain.Municipality, _ *domain.Append) ([]domain.Event, error) {
+	decide := func(m domain.Municipality, a *domain.Append) ([]domain.Event, error) {
+		if m.Active && !c.Active {
+			a.Side = append(a.Side, domain.EndAllSessions{}) // so that opening it again revives none
+		}
 		return m.SetActive(c.Active), nil
 	}
 	return h.changeMunicipality(ctx, call, "municipality.set_active", c.Municipality, c.Active, decide)

@@ -147,9 +147,13 @@ func (h *Handler) startSession(
 	call.Key = ""
 
 	r := request{name: "session.start", tenant: u.Tenant}
-	done, err := h.execute(ctx, call, r, func(context.Context, Call) (domain.Append, error) {
+	done, err := h.execute(ctx, call, r, func(ctx context.Context, _ Call) (domain.Append, error) {
+		municipality, err := h.isOpen(ctx, u.Tenant)
+		if err != nil {
+			return domain.Append{}, err
+		}
 		return domain.Append{
-			Tenant: u.Tenant,
+			Tenant: u.Tenant, Expects: municipality,
 			Writes: []domain.Write{{Stream: domain.SessionsOf(u.ID), Expected: domain.AnyVersion, Events: []domain.Event{
 				&domain.SessionStarted{SessionID: s.ID, ExpiresAt: s.ExpiresAt},
 			}}},
@@ -159,6 +163,24 @@ func (h *Handler) startSession(
 		}, nil
 	})
 	return Answer[Session]{Value: s, Position: done.Position()}, err
+}
+
+// isOpen demands that a municipality is open, and stays so until the append.
+func (h *Handler) isOpen(ctx context.Context, tenant domain.TenantID) ([]domain.Expectation, error) {
+	if tenant.IsPlatform() {
+		return nil, nil
+	}
+
+	stream := domain.MunicipalityOf(tenant)
+	history, err := h.Store.Load(ctx, tenant, stream)
+	if err != nil {
+		return nil, err
+	}
+	m := domain.Fold[domain.Municipality](history)
+	if !m.Active {
+		return nil, sessionEnded()
+	}
+	return []domain.Expectation{{Tenant: tenant, Stream: stream, Version: m.Version}}, nil
 }
 
 func (h *Handler) signInFailed(ctx context.Context, call Call, user domain.UserID, cause string) error {
@@ -237,7 +259,7 @@ func (h *Handler) RefreshSession(ctx context.Context, call Call, c RefreshSessio
 		return Answer[Session]{}, err
 	}
 	if !open {
-		return Answer[Session]{}, domain.Refuse(domain.CodeSessionEnded, "This session has ended: sign in again.")
+		return Answer[Session]{}, sessionEnded()
 	}
 	s.IssuedAt = s.ExpiresAt.Add(-h.sessions)
 	return Answer[Session]{Value: s}, nil

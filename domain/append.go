@@ -124,6 +124,8 @@ type (
 	// EndSession ends one session; one that has ended already makes the append fail with *SessionStaleError, so that an end
 	// is recorded once.
 	EndSession struct{ Session uuid.UUID }
+	// EndAllSessions ends the sessions of everybody in the append's tenant.
+	EndAllSessions struct{}
 	// EndSessions ends all sessions of a user, but for Except if it is not zero.
 	EndSessions struct {
 		User   UserID
@@ -143,6 +145,7 @@ func (DemandNoActs) sideWrite()      {}
 func (StartSession) sideWrite()      {}
 func (RotateSession) sideWrite()     {}
 func (EndSession) sideWrite()        {}
+func (EndAllSessions) sideWrite()    {}
 func (EndSessions) sideWrite()       {}
 
 // ConflictError says that a stream has moved since the decision was made. Load again and decide afresh.

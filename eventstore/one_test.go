@@ -186,5 +186,6 @@ func (g *generator) side(r *rapid.T) domain.SideWrite {
 		domain.RotateSession{Session: session, From: token(tokens.Draw(r, "from")), To: token(tokens.Draw(r, "to")), ExpiresAt: expires},
 		domain.EndSession{Session: session},
 		domain.EndSessions{User: person, Except: session},
+		domain.EndAllSessions{},
 	}).Draw(r, "side write")
 }

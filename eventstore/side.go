@@ -106,6 +106,9 @@ func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
 	case domain.EndSession:
 		r.Kind, r.ID, r.Name = "end_session", w.Session, "once"
 		e.touches = append(e.touches, touchID("session", w.Session), touch{kind: "sessions"})
+	case domain.EndAllSessions:
+		r.Kind = "end_sessions"
+		e.touches = append(e.touches, touch{kind: "sessions", write: true}) // as below
 	case domain.EndSessions:
 		r.Kind, r.Owner, r.ID = "end_sessions", w.User.UUID, w.Except
 		// A rotation or an end does not say whose session it is, so none shares a batch with this: it would be judged

@@ -52,6 +52,7 @@ type fakeAccount struct {
 }
 
 type fakeSession struct {
+	tenant  domain.TenantID
 	user    domain.UserID
 	token   [32]byte
 	expires time.Time
@@ -331,7 +332,7 @@ func (s *fakeStore) side(a domain.Append) error {
 		case domain.CreateTenantKey:
 			s.keys[w.Tenant.UUID] = true
 		case domain.StartSession:
-			s.sessions[w.Session] = fakeSession{user: w.User, token: w.Token, expires: w.ExpiresAt}
+			s.sessions[w.Session] = fakeSession{tenant: a.Tenant, user: w.User, token: w.Token, expires: w.ExpiresAt}
 		case domain.RotateSession:
 			f, ok := s.sessions[w.Session]
 			again := f.token == w.To && f.replaced == w.From && s.now().Sub(f.replacedAt).Abs() <= 10*time.Second
@@ -339,13 +340,15 @@ func (s *fakeStore) side(a domain.Append) error {
 				return &domain.SessionStaleError{}
 			}
 			if !again {
-				s.sessions[w.Session] = fakeSession{f.user, w.To, w.ExpiresAt, w.From, s.now()}
+				s.sessions[w.Session] = fakeSession{f.tenant, f.user, w.To, w.ExpiresAt, w.From, s.now()}
 			}
 		case domain.EndSession:
 			if _, ok := s.sessions[w.Session]; !ok {
 				return &domain.SessionStaleError{}
 			}
 			delete(s.sessions, w.Session)
+		case domain.EndAllSessions:
+			maps.DeleteFunc(s.sessions, func(_ uuid.UUID, f fakeSession) bool { return f.tenant == a.Tenant })
 		case domain.EndSessions:
 			maps.DeleteFunc(s.sessions, func(id uuid.UUID, f fakeSession) bool { return f.user == w.User && id != w.Except })
 		default:

@@ -257,7 +257,9 @@ func TestMunicipalities(t *testing.T) {
 	w.send("POST", "/api/v1/auth/refresh", fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).wantProblem(403, domain.CodeMunicipalityInactive)
 	w.send("POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":"thandi@example.org","password":%q}`, password)).wantProblem(401, domain.CodeInvalidCredentials)
 	admin.send("POST", own+"/reactivate", "").want(200)
-	p.send("GET", "/api/v1/users/me", "").want(200)
+	p.send("GET", "/api/v1/users/me", "").wantProblem(401, domain.CodeSessionEnded) // nothing revives what was ended
+	w.send("POST", "/api/v1/auth/refresh", fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).wantProblem(401, domain.CodeSessionEnded)
+	w.signIn("thandi@example.org", "KZN225", p.id, p.tenant).send("GET", "/api/v1/users/me", "").want(200)
 }
 
 // define defines a purpose of a tenant.

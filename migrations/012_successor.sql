@@ -3,7 +3,7 @@
 -- The refresh token that was just replaced is good for ten seconds more, while its successor has not been used: two tabs that refresh at
 -- once, or a client whose answer was lost, get that successor again. It is derived from the token that it replaces, so nothing more
 -- secret is stored than a digest. And the end of a session is recorded once: 'end_session' with the name 'once' is refused (outcome 4)
--- where the session has ended already.
+-- where the session has ended already. 'end_sessions' without an owner ends all of its tenant's.
 --
 -- Sessions of before go on: of them no replaced token is known. Programs of before send neither: what they replace is noted for them,
 -- and is of no use, because their successors are not derived. All else is as in 003_append.sql.
@@ -110,7 +110,11 @@ begin
             when 'demand_no_acts' then
                 null; -- judged above
             when 'end_sessions' then
-                delete from trust.sessions s where s.user_id = w.owner and s.session_id is distinct from w.id;
+                if w.owner is null then
+                    delete from trust.sessions s where s.tenant_id = w.tenant;
+                else
+                    delete from trust.sessions s where s.user_id = w.owner and s.session_id is distinct from w.id;
+                end if;
             else
                 raise exception 'unknown side write %', w.kind;
         end case;

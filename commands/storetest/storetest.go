@@ -488,6 +488,17 @@ func keepSessions(w *town) {
 	open(c, true)
 	w.mustAppend(w.sides(domain.EndSessions{User: id}))
 	open(c, false)
+
+	elsewhere := &town{t: w.t, Store: w.Store, tenant: w.found()}
+	d, stranger := newID(), elsewhere.settle()
+	w.mustAppend(w.sides(domain.StartSession{Session: d, User: id, ExpiresAt: soon}))
+	theirs := newID()
+	elsewhere.mustAppend(elsewhere.sides(domain.StartSession{Session: theirs, User: stranger, ExpiresAt: soon}))
+	w.mustAppend(w.sides(domain.EndAllSessions{}))
+	open(d, false)
+	if _, is, err := w.LoadSession(w.ctx(), elsewhere.tenant, stranger, theirs); err != nil || !is {
+		w.t.Errorf("a session of another tenant has ended (%v)", err)
+	}
 }
 
 func eraseByKey(w *town) {
