@@ -159,7 +159,7 @@ func (h *Handler) decideConsent(
 	ctx context.Context, tenant domain.TenantID, wish domain.RecordConsent, history []domain.Recorded,
 ) ([]domain.Event, []domain.Expectation, error) {
 	for {
-		purpose, expects, cached, err := h.purpose(ctx, tenant, wish.Purpose)
+		purpose, expects, cached, err := h.purpose(ctx, tenant, wish.Purpose, wish.GivenAt)
 		if err != nil {
 			return nil, nil, err
 		}

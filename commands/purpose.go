@@ -131,7 +131,7 @@ func (h *Handler) changePurpose(ctx context.Context, call Call, name, code strin
 // expectations that a decision on it must be appended with. cached reports that it came from memory;
 // a refusal on that ground is to be decided again.
 func (h *Handler) purpose(
-	ctx context.Context, tenant domain.TenantID, code string,
+	ctx context.Context, tenant domain.TenantID, code string, at time.Time,
 ) (p domain.Purpose, expects []domain.Expectation, cached bool, err error) {
 	if code == domain.PlatformRegistrationCode {
 		return domain.PlatformRegistration(), nil, false, nil
@@ -142,7 +142,7 @@ func (h *Handler) purpose(
 		return domain.Purpose{}, nil, false, err
 	}
 	expects = []domain.Expectation{{Tenant: tenant, Stream: domain.PurposeOf(tenant, code), Version: own.Version}}
-	if own.Exists() || tenant.IsPlatform() {
+	if own.WasInUse(at) || tenant.IsPlatform() {
 		return own, expects, ownCached, nil
 	}
 
@@ -151,6 +151,9 @@ func (h *Handler) purpose(
 	expects = append(expects, domain.Expectation{
 		Tenant: platform, Stream: domain.PurposeOf(platform, code), Version: shared.Version,
 	})
+	if own.Exists() && !shared.WasInUse(at) {
+		shared = own
+	}
 	return shared, expects, ownCached || sharedCached, err
 }
 

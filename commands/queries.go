@@ -143,12 +143,12 @@ func (h *Handler) Purpose(ctx context.Context, tenant domain.TenantID, code stri
 // Error: unknown_purpose.
 func (h *Handler) KnownPurpose(ctx context.Context, tenant domain.TenantID, code string) error {
 	code = domain.CanonicalPurposeCode(code)
-	p, expects, cached, err := h.purpose(ctx, tenant, code)
+	p, expects, cached, err := h.purpose(ctx, tenant, code, time.Time{})
 	if err == nil && !p.Exists() && cached { // another process may have defined it meanwhile
 		for _, x := range expects {
 			h.purposes.forget(x.Stream)
 		}
-		p, _, _, err = h.purpose(ctx, tenant, code)
+		p, _, _, err = h.purpose(ctx, tenant, code, time.Time{})
 	}
 
 	if err == nil && !p.Exists() {

@@ -43,7 +43,7 @@ type Check struct {
 func (q Inquiry) Answer() (Check, error) {
 	purpose, history := PlatformRegistration(), []Recorded(nil)
 	if q.Purpose != PlatformRegistrationCode {
-		if history = q.Own; len(history) == 0 || !q.knows(history[0]) && len(q.Default) > 0 {
+		if history = q.Own; len(history) == 0 || !q.stands(history) && len(q.Default) > 0 {
 			history = q.Default
 		}
 		purpose = Fold[Purpose](history)
@@ -61,11 +61,17 @@ func (q Inquiry) Answer() (Check, error) {
 		check.Reason, check.Decided, check.By = ReasonPurposeRetired, true, end
 		return check, nil
 	}
-	if purpose.Basis != ConsentBasis && (len(history) == 0 || q.knows(history[0])) {
+	if purpose.Basis != ConsentBasis && q.stands(history) {
 		check.Allowed, check.Reason = true, ReasonLawful
 		return check, nil
 	}
 	return q.consent(check), nil
+}
+
+// stands tells whether a purpose was known by the instant that is asked about, and in use when it has to hold: one that was defined
+// later says nothing about the time before it, unless its words had been in use then.
+func (q Inquiry) stands(history []Recorded) bool {
+	return q.knows(history[0]) && Fold[Purpose](history).WasInUse(q.At)
 }
 
 // consent completes a check by what the person decided.

@@ -270,7 +270,8 @@ func (e *ConsentWithdrawn) CloseAccount(history []Recorded, now time.Time) (with
 		return nil, false
 	}
 
-	for _, c := range ConsentsAt(history, time.Time{}, time.Time{}).AllInForce() {
+	all := ConsentsAt(history, time.Time{}, time.Time{})
+	for _, c := range all.AllInForce() {
 		if c.Purpose == e.Purpose || c.RecordedBy != c.Subject {
 			continue
 		}
@@ -282,7 +283,27 @@ func (e *ConsentWithdrawn) CloseAccount(history []Recorded, now time.Time) (with
 		}
 		withdrawn = append(withdrawn, w)
 	}
-	return withdrawn, true
+	return append(withdrawn, e.movedBack(history, all, from)...), true
+}
+
+// movedBack gives the withdrawals that a leaving caused which was given earlier than was known: they hold from then, too.
+func (e *ConsentWithdrawn) movedBack(history []Recorded, all Consents, from time.Time) (withdrawn []Event) {
+	fell := map[ConsentID]time.Time{} // with the account: from when
+	for _, r := range history {
+		if w, is := r.Event.(*ConsentWithdrawn); is && w.Cause == CauseAccountClosed {
+			fell[w.ConsentID] = r.EffectiveAt
+		}
+	}
+
+	for _, c := range all.Records() {
+		at, is := fell[c.ID]
+		if is && c.WithdrawnAt.Equal(at) && at.After(from) && !c.GivenAt.After(from) {
+			withdrawn = append(withdrawn, &ConsentWithdrawn{
+				ConsentID: c.ID, Purpose: c.Purpose, GivenAt: from, RecordedBy: e.RecordedBy, Cause: CauseAccountClosed,
+			})
+		}
+	}
+	return withdrawn
 }
 
 func recordedBy(staff bool) string {

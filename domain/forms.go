@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/nyaruka/phonenumbers"
 	"golang.org/x/net/idna"
@@ -140,7 +141,26 @@ func parsePhone(phone string) (e164 string, valid bool) {
 	e164 = phonenumbers.Format(n, phonenumbers.E164)
 
 	// The South African plan knows shorter ones too, of services.
-	return e164, !strings.HasPrefix(e164, "+27") || len(e164) == len("+27")+9
+	return e164, !strings.HasPrefix(e164, "+27") || len(e164) == len("+27")+9 && typedWhole(phone)
+}
+
+// typedWhole tells whether a South African number was typed as E.164 or in national form: nine digits after 27, a 0 between them only in
+// brackets, or after a 0.
+func typedWhole(phone string) bool {
+	digits := strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Nd, r) {
+			return r
+		}
+		return -1
+	}, strings.Replace(phone, "(0)", "", 1))
+
+	n := utf8.RuneCountInString(digits)
+	switch first, _ := utf8.DecodeRuneInString(phone); {
+	case first == '+' || first == '\uFF0B':
+		return n == len("27")+9
+	default:
+		return n == len("0")+9 || n == len("27")+9 || n == len("0027")+9
+	}
 }
 
 // TidyName puts a name in Unicode form C, trims it and makes every run of blanks one.

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// instantPattern is stricter than time.Parse, which takes a comma for the point, and an hour of one digit.
-var instantPattern = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$`)
+// instantPattern is stricter than time.Parse, which takes a comma for the point, an hour of one digit, and zones of a day and more.
+var instantPattern = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
 
 // errNotAnInstant is an error of ParseInstant.
 var errNotAnInstant = errors.New("not a date and time in RFC 3339, in a year from 1 to 9999")

@@ -137,6 +137,11 @@ func (p Purpose) NoticeAt(t time.Time) (in Notice) {
 	return in
 }
 
+// WasInUse tells whether any words of the purpose were in use at an instant; the zero instant is now.
+func (p Purpose) WasInUse(at time.Time) bool {
+	return p.Exists() && (at.IsZero() || p.NoticeAt(at).Version > 0)
+}
+
 // DefinePurpose is the wish to define a purpose with its first notice.
 type DefinePurpose struct {
 	Code            string

@@ -96,6 +96,15 @@ type PageLanguage struct {
 	Accepted string `header:"Accept-Language"`
 }
 
+// check refuses a question that names two languages.
+func (l PageLanguage) check() error {
+	var f domain.Faults
+	if l.Lang != "" && l.Language != "" && l.Lang != l.Language {
+		f.Add("language", "invalid", "This is the former name of lang, which says something else: give one of them.")
+	}
+	return f.Err()
+}
+
 // of returns the language for a person's page.
 func (l PageLanguage) of(person domain.User) domain.Language {
 	asked := cmp.Or(domain.Language(l.Lang), domain.Language(l.Language), person.PreferredLanguage)
@@ -121,6 +130,9 @@ type myPageOutput struct {
 
 // myPage is myData as a page that a person can read and print.
 func (s *server) myPage(ctx context.Context, call commands.Call, in *myPageInput) (*myPageOutput, error) {
+	if err := in.check(); err != nil {
+		return nil, err
+	}
 	d, err := s.config.Reports.Dossier(ctx, call.Tenant, call.User)
 	if err != nil {
 		return nil, err
@@ -169,6 +181,9 @@ type requestPageInput struct {
 
 // requestPage is requestData as a page to print and hand over.
 func (s *server) requestPage(ctx context.Context, call commands.Call, in *requestPageInput) (*myPageOutput, error) {
+	if err := in.check(); err != nil {
+		return nil, err
+	}
 	d, err := s.dossierFor(ctx, call, in.ID)
 	if err != nil {
 		return nil, err

@@ -196,6 +196,11 @@ func nameHeaders(op *huma.Operation) {
 				Description: "The log that the position is of.", Schema: &huma.Schema{Type: huma.TypeString, Format: "uuid"},
 			}
 		}
+		if status == "401" {
+			response.Headers["WWW-Authenticate"] = &huma.Header{
+				Description: "Bearer (RFC 6750 §3).", Schema: &huma.Schema{Type: huma.TypeString},
+			}
+		}
 		if status == "429" || status == "503" {
 			response.Headers["Retry-After"] = &huma.Header{
 				Description: "Seconds to wait.", Schema: &huma.Schema{Type: huma.TypeInteger},

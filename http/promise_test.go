@@ -49,7 +49,10 @@ func (c *promise) keeps(r *http.Request, a *answer) (faults []string) {
 	}
 
 	headers, _ := response["headers"].(map[string]any)
-	for _, name := range []string{"Event-Position", "Event-Log", "ETag", "Retry-After", "X-Request-ID", "Content-Disposition"} {
+	for _, name := range []string{
+		"Event-Position", "Event-Log", "ETag", "Retry-After", "X-Request-ID", "Content-Disposition",
+		"WWW-Authenticate",
+	} {
 		_, said := headers[name]
 		if sent := a.header.Get(name) != ""; sent != said {
 			fault("%s: sent %v, documented %v", name, sent, said)
