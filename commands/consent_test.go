@@ -485,6 +485,64 @@ func TestALateWithdrawalOfAnEarlierRegistrationLeavesTheAccountOpen(t *testing.T
 	ok(t, err)
 }
 
+// A form that was signed while a default's words were in use is about those words, also when the municipality has had its own since.
+func TestAFormFromBeforeAMunicipalityHadItsOwnWordsIsAboutTheDefault(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin, citizen := w.staff(t, domain.Admin, "admin@example.co.za"), w.citizen(t, "CPT", "one@example.co.za")
+	form := commands.RecordConsent{
+		Subject: citizen.User, Purpose: "sms_alert", Language: domain.Zulu, Consented: true, Channel: domain.Paper,
+		GivenAt: at(-6 * 24 * time.Hour), Evidence: evidence(),
+	}
+	_, err := w.DefinePurpose(t.Context(), admin, domain.DefinePurpose{
+		Code: "sms_alert", Basis: domain.ConsentBasis, Retention: "a year", Texts: map[domain.Language]string{
+			domain.English: "Ours.", domain.Zulu: "Okwethu.", domain.Afrikaans: "Ons s'n.",
+		},
+	})
+	ok(t, err)
+
+	now, err := w.RecordConsent(t.Context(), citizen, commands.RecordConsent{Purpose: "sms_alert", Language: domain.Zulu, Consented: true})
+	ok(t, err)
+	before, err := w.RecordConsent(t.Context(), admin, form)
+	ok(t, err)
+	if now.Value.Wording != "Okwethu." || before.Value.Wording == "Okwethu." || before.Value.Wording == "" {
+		t.Errorf("today's words are %q, those of six days ago %q", now.Value.Wording, before.Value.Wording)
+	}
+}
+
+// A letter that says when somebody left moves back also what fell with the account.
+func TestALeavingThatWasFoundEarlierMovesBackWhatItCaused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin, citizen := w.staff(t, domain.Admin, "admin@example.co.za"), w.citizen(t, "CPT", "one@example.co.za")
+	granted, err := w.RecordConsent(t.Context(), citizen, smsAlert())
+	ok(t, err)
+	account := w.registrationOf(t, citizen.User)
+	left, err := w.WithdrawConsent(t.Context(), citizen, commands.WithdrawConsent{Consent: account})
+	ok(t, err)
+
+	letterOf := granted.Value.GivenAt.Add(time.Microsecond)
+	w.clock.advance(time.Hour)
+	for range 2 { // a second time changes nothing
+		_, err = w.WithdrawConsent(t.Context(), admin, commands.WithdrawConsent{Consent: account, GivenAt: letterOf, Evidence: letter()})
+		ok(t, err)
+	}
+
+	events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(citizen.User))
+	ok(t, err)
+	fell, _ := domain.ConsentIn(events, granted.Value.ID)
+	if !fell.WithdrawnAt.Equal(letterOf) {
+		t.Errorf("what fell with the account is withdrawn at %s, the letter is of %s", fell.WithdrawnAt, letterOf)
+	}
+	known := domain.ConsentsFor("sms_alert", events, letterOf, left.Value.WithdrawnAt)
+	if allowed, _, _ := known.Check("sms_alert"); !allowed {
+		t.Error("as known before the letter it is not in force then")
+	}
+	if len(events) != 6 { // two grants, two withdrawals of the click, two of the letter
+		t.Errorf("%d events", len(events))
+	}
+}
+
 func TestWordsOfAnAdminAreInUseSinceTheirPublicationUnlessStated(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

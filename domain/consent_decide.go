@@ -98,7 +98,7 @@ func (f *Faults) evidence(e *Evidence) {
 }
 
 func (f *Faults) required(field, text string) {
-	if isBlank(text) {
+	if IsBlank(text) {
 		f.Add(field, "required", "This must not be empty.")
 	}
 	f.Text(field, text, MaxReference)

@@ -208,8 +208,8 @@ func TidyText(text string) string {
 // lower puts text in lower case; in form C before, or marks would count as letters do, and after.
 func lower(text string) string { return norm.NFC.String(strings.ToLower(norm.NFC.String(text))) }
 
-// isBlank tells whether there is nothing to be seen.
-func isBlank(text string) bool {
+// IsBlank tells whether there is nothing to be seen.
+func IsBlank(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsSpace(r) && !invisible(r) })
 }
 

@@ -163,7 +163,7 @@ func (c DefinePurpose) Decide(p Purpose, now time.Time) ([]Event, error) {
 		f.Add("code", "invalid", "A purpose's code is lower-case words joined by underscores, at most 64 characters.")
 	}
 	OneOf(&f, "basis", c.Basis, Bases())
-	if isBlank(c.Retention) {
+	if IsBlank(c.Retention) {
 		f.Add("retention", "required", "Say how long data for this purpose is kept (POPIA s14).")
 	}
 	f.Text("retention", c.Retention, MaxRetention)
@@ -223,7 +223,7 @@ func (p Purpose) Retire() []Event {
 func (f *Faults) texts(field string, texts map[Language]string) {
 	for _, l := range Languages() {
 		name := field + "." + string(l)
-		if isBlank(texts[l]) {
+		if IsBlank(texts[l]) {
 			f.Add(name, "required", "Give the wording in every language.")
 		}
 		f.Text(name, texts[l], MaxNotice)

@@ -29,9 +29,6 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 		return address // the proxy asks for itself
 	}
 	for _, text := range slices.Backward(strings.Split(forwarded, ",")) {
-		if strings.TrimSpace(text) == "" {
-			continue // an empty element says nothing (RFC 9110 §5.6.1)
-		}
 		if !contains(trusted, address) {
 			break
 		}

@@ -19,6 +19,28 @@ func (a *answer) wantCheck(allowed bool, reason domain.Reason) *answer {
 	return a
 }
 
+// A purpose that a municipality defines today says nothing about yesterday: neither of its own nor in the place of a default.
+func TestAPurposeDecidesNothingBeforeItsWordsWereInUse(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	admin, p := w.staff(domain.Admin, "KZN225"), w.citizen("thandi@example.org")
+	check := func(query string) *answer { return p.send("GET", "/api/v1/consents/check?purpose="+query, "") }
+
+	refusal := p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":false}`).want(201)
+	then := refusal.text("given_at")
+	for _, code := range []string{"newsletter", "own"} {
+		admin.send("POST", "/api/v1/purposes", `{"code":"`+code+`","basis":"legal_obligation","special_personal_information":false,
+			"retention":"one year","notice":{"texts":{"en":"By law.","zu":"Ngomthetho.","af":"By wet."}}}`).want(201)
+	}
+
+	check("newsletter").wantCheck(true, domain.ReasonLawful)
+	check("newsletter&at="+then).wantCheck(false, domain.ReasonRefused)
+	check("own").wantCheck(true, domain.ReasonLawful)
+	check("own&at="+then).wantCheck(false, domain.ReasonNeverAsked)
+	check("own&at=1900-01-01T00:00:00Z").wantCheck(false, domain.ReasonNeverAsked)
+}
+
 func TestACheckSaysWhy(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -53,7 +52,7 @@ func (q questions) check(r *http.Request) error {
 			})
 		case len(values) > 1:
 			f.Add(name, "repeated", "Give this once.")
-		case isBlank(values[0]) && !p.AllowEmptyValue:
+		case domain.IsBlank(values[0]) && !p.AllowEmptyValue:
 			f.Add(name, "empty", "Give a value, or leave the parameter away.")
 		}
 	}
@@ -71,16 +70,6 @@ func nameable(name string) string {
 	}
 	return "query"
 }
-
-// isBlank tells whether nothing in a text can be seen, so that after tidying nothing is left of it.
-func isBlank(text string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool {
-		return r != braille && !unicode.IsSpace(r) && unicode.IsGraphic(r) &&
-			!unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
-	})
-}
-
-const braille = '\u2800' // the pattern without a dot
 
 func malformedQuery() *domain.Error {
 	return domain.Refuse(codeMalformed, "Path and query must be UTF-8 without NUL, percent-encoded.")

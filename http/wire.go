@@ -138,7 +138,7 @@ func optionalBool(text string) *bool {
 // everything would be found.
 func tidied(f *domain.Faults, field, text string, tidy func(string) string) string {
 	form := tidy(text)
-	if text != "" && isBlank(form) {
+	if text != "" && domain.IsBlank(form) {
 		f.Add(field, "empty", "Give a value, or leave the parameter away.")
 	}
 	return form

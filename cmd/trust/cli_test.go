@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
@@ -65,6 +66,11 @@ func TestWrongUsageExitsWith2AndOneLine(t *testing.T) {
 		"derived, for trust up":   {[]string{"ENVIRONMENT=production", "ALLOWED_ORIGINS=https://a.example", "DATABASE_URL="}, []string{"up"}, "DATABASE_URL_API is not set"},
 		"no time for an answer":   {[]string{"REQUEST_TIMEOUT=0"}, []string{"serve"}, "REQUEST_TIMEOUT is not a time span like 10s"},
 		"any origin":              {[]string{"ALLOWED_ORIGINS=*"}, []string{"up"}, "ALLOWED_ORIGINS holds *"},
+		"a replay of nobody":      {nil, []string{"replay", "--tenant", "CPT", "--subject", uuid.Nil.String()}, "give an id"},
+		"a replay of no purpose":  {nil, []string{"replay", "--tenant", "CPT", "--purpose", " "}, "give a value"},
+		"a replay at no position": {nil, []string{"replay", "--tenant", "CPT", "--position", "0"}, "positions count from 1"},
+		"an unseen reason":        {nil, []string{"replay", "--tenant", "CPT", "--reveal", "--reason", "\u3164"}, "--reveal needs --reason"},
+		"a look at nobody":        {nil, []string{"exposure", "--tenant", "CPT", "--subject", uuid.Nil.String()}, "give an id"},
 		"a flag beats everything": {[]string{"LOG_FORMAT=json"}, []string{"serve", "--log-format", "pdf"}, "LOG_FORMAT is neither"},
 	}
 	for name, c := range cases {

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/projections"
@@ -17,11 +15,11 @@ import (
 )
 
 type exposureCmd struct {
-	Tenant  string    `required:"" placeholder:"CODE" help:"Code of the municipality."`
-	Subject uuid.UUID `placeholder:"ID" xor:"who" required:"" help:"Who saw this person?"`
-	Actor   uuid.UUID `placeholder:"ID" xor:"who" required:"" help:"Whom did this account see?"`
-	From    moment    `placeholder:"TIME" help:"Reads at this instant or later."`
-	To      moment    `placeholder:"TIME" help:"Reads before this instant."`
+	Tenant  string   `required:"" placeholder:"CODE" help:"Code of the municipality."`
+	Subject identity `placeholder:"ID" xor:"who" required:"" help:"Who saw this person?"`
+	Actor   identity `placeholder:"ID" xor:"who" required:"" help:"Whom did this account see?"`
+	From    moment   `placeholder:"TIME" help:"Reads at this instant or later."`
+	To      moment   `placeholder:"TIME" help:"Reads before this instant."`
 }
 
 // Run lists reads of personal data, newest first. It shows ids and routes, and so leaves no trace itself.
@@ -36,7 +34,7 @@ func (x exposureCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Explain(err)
 	}
-	filter := reports.ExposureFilter{Subject: domain.UserID{UUID: x.Subject}, Actor: domain.UserID{UUID: x.Actor}, From: x.From.Time, To: x.To.Time}
+	filter := reports.ExposureFilter{Subject: domain.UserID(x.Subject), Actor: domain.UserID(x.Actor), From: x.From.Time, To: x.To.Time}
 	known := filter.Subject
 	if known.IsZero() {
 		known = filter.Actor

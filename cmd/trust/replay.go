@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/commands"
@@ -18,20 +15,20 @@ import (
 )
 
 type replayCmd struct {
-	Tenant   string    `required:"" placeholder:"CODE" help:"Code of the municipality."`
-	Subject  uuid.UUID `placeholder:"ID" help:"Only of this person."`
-	Purpose  string    `placeholder:"CODE" help:"Only for this purpose."`
-	AsOf     moment    `placeholder:"TIME" help:"What held at this instant, such as 2026-03-03T12:00:00Z (default: at the end of what was known)."`
-	KnownAt  moment    `placeholder:"TIME" help:"As known at this instant (default: now)."`
-	Position int64     `placeholder:"N" help:"As known at this position, which an earlier replay named: the same again."`
-	Format   string    `enum:"table,csv,ndjson" default:"table" help:"table, csv or ndjson (default table)."`
-	Reveal   bool      `help:"Show who the people are. The log keeps that you looked, and why."`
-	Reason   string    `placeholder:"TEXT" help:"Why you look; needed by --reveal."`
+	Tenant   string   `required:"" placeholder:"CODE" help:"Code of the municipality."`
+	Subject  identity `placeholder:"ID" help:"Only of this person."`
+	Purpose  word     `placeholder:"CODE" help:"Only for this purpose."`
+	AsOf     moment   `placeholder:"TIME" help:"What held at this instant, such as 2026-03-03T12:00:00Z (default: at the end of what was known)."`
+	KnownAt  moment   `placeholder:"TIME" help:"As known at this instant (default: now)."`
+	Position place    `placeholder:"N" help:"As known at this position, which an earlier replay named: the same again."`
+	Format   string   `enum:"table,csv,ndjson" default:"table" help:"table, csv or ndjson (default table)."`
+	Reveal   bool     `help:"Show who the people are. The log keeps that you looked, and why."`
+	Reason   string   `placeholder:"TEXT" help:"Why you look; needed by --reveal."`
 }
 
 // Run replays the state of consents from the log. CSV and NDJSON are, byte for byte, what the API answers.
 func (r replayCmd) Run(ctx context.Context, p *program) error {
-	if r.Reveal != (strings.TrimSpace(r.Reason) != "") {
+	if r.Reveal == domain.IsBlank(r.Reason) {
 		return exit.WrongUsage("--reveal needs --reason, and --reason is for --reveal")
 	}
 	o, err := p.open(ctx, needs{commands: true})
@@ -59,7 +56,7 @@ func (r replayCmd) Run(ctx context.Context, p *program) error {
 // question checks what is asked against what there is: an answer about a person or a purpose that is not there would look like
 // one about somebody who never decided anything.
 func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.TenantID, q reports.ReplayQuery, err error) {
-	q = reports.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID{UUID: r.Subject}, Purpose: domain.CanonicalPurposeCode(r.Purpose)}
+	q = reports.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID(r.Subject), Purpose: domain.CanonicalPurposeCode(string(r.Purpose))}
 	if tenant, err = o.handler.TenantOf(ctx, r.Tenant); err != nil {
 		return tenant, q, exit.Explain(err)
 	}
@@ -73,7 +70,7 @@ func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.Tenan
 			return tenant, q, err
 		}
 	}
-	q.Position, err = o.reports.Resolve(ctx, tenant, r.KnownAt.Time, r.Position)
+	q.Position, err = o.reports.Resolve(ctx, tenant, r.KnownAt.Time, int64(r.Position))
 	return tenant, q, err
 }
 
@@ -94,19 +91,6 @@ func (r replayCmd) record(ctx context.Context, o *opened, tenant domain.TenantID
 	}
 	_, err := o.handler.RecordRead(ctx, commands.System(tenant), read)
 	return err
-}
-
-// moment is an instant on the command line.
-type moment struct{ time.Time }
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (m *moment) UnmarshalText(text []byte) error {
-	t, err := domain.ParseInstant(string(text))
-	if err != nil {
-		return errors.New("give an instant, with its zone, such as 2026-03-03T12:00:00+02:00")
-	}
-	m.Time = t
-	return nil
 }
 
 // consentWriter is a document of consents being written.

@@ -14,7 +14,7 @@ import (
 // ReplayQuery says which state of a tenant's consents to replay: what held at At, as known at exactly a position.
 type ReplayQuery struct {
 	At       time.Time     // zero: at the end of what was known
-	Position int64         // known up to this position, which Resolve returned; 0: nothing was known
+	Position int64         // known up to this position, which Resolve returned
 	Subject  domain.UserID // of one person; zero: of all
 	Purpose  string        // for one purpose; empty: for all
 	Page     func()        // called after each page of events, however many it shows; nil: nobody waits
@@ -26,7 +26,7 @@ const replayPage = 500
 // Resolve returns the position that "as known at" means for a tenant's consents: the position given; else of the newest of their
 // events that was recorded by the instant, or with the zero time, up to now. So what happens besides, such as the record of the
 // question itself, does not change the answer, and the same question has the same answer to the byte until somebody decides
-// something. 0: nothing was known. Errors: validation_failed, unavailable.
+// something. Errors: validation_failed, unavailable.
 func (r *Reports) Resolve(ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64) (resolved int64, err error) {
 	err = r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
 		if resolved, err = resolve(ctx, tx, knownAt, position); err != nil || position != 0 {
@@ -36,10 +36,10 @@ func (r *Reports) Resolve(ctx context.Context, tenant domain.TenantID, knownAt t
 			Tenant: tenant, Types: consentTypes(), UpTo: resolved, Newest: true, Limit: 1, Sealed: true,
 		})
 		switch {
-		case err != nil || resolved == 0:
+		case err != nil:
 			return err
-		case len(newest) == 0:
-			resolved = 1 // as good as any: nothing was decided by then
+		case resolved == 0 || len(newest) == 0:
+			resolved = 1 // as good as any: nothing was decided by then, and positions count from 1
 		default:
 			resolved = newest[0].Position
 		}

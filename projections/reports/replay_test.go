@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/domain/domaintest"
 	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/projections/reports"
 )
@@ -202,6 +203,21 @@ func TestAReplayEndsWithItsReadersError(t *testing.T) {
 	})
 	if !errors.Is(err, full) || calls != 1 {
 		t.Errorf("%d calls, %v", calls, err)
+	}
+}
+
+// Whatever position an answer names, asking for it gives the same again: also where nothing was known.
+func TestAStateInWhichNothingWasKnownCanBeAskedForAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, knownAt := range []time.Time{domaintest.Clock("1999-12-31"), {}} {
+		position, err := w.reports.Resolve(t.Context(), w.tenant, knownAt, 0)
+		must(t, err)
+		again, err := w.reports.Resolve(t.Context(), w.tenant, time.Time{}, position)
+		must(t, err)
+		if position < 1 || again != position {
+			t.Errorf("known at %s: position %d, asked for again %d", knownAt, position, again)
+		}
 	}
 }
 
