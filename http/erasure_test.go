@@ -472,6 +472,27 @@ func TestMyDataIsEverythingAboutMe(t *testing.T) {
 	}
 }
 
+func TestARetiredPurposeStaysOnThePageInWords(t *testing.T) {
+	t.Parallel()
+	w, _ := rightsWorld(t)
+	w.define(domain.PlatformTenant(), "old_survey")
+	salga := w.staff(domain.Admin, domain.PlatformCode)
+	p := w.citizen("surveyed@example.org")
+
+	p.send("POST", "/api/v1/consents", `{"purpose":"old_survey","language":"zu","consented":true}`).want(201)
+	salga.send("POST", "/api/v1/purposes/old_survey/retire", "").want(200)
+
+	page := p.send("GET", "/api/v1/data-rights/my-data/page?lang=af", "").want(200)
+	if strings.Contains(page.raw, "ld_survey") || strings.Contains(page.raw, "ld survey") {
+		t.Errorf("the code of the purpose shows: %s", page.raw)
+	}
+	for _, text := range []string{"<h3>Die nuusbrief.</h3>", "<dt>Doel</dt><dd>Die nuusbrief.</dd>"} {
+		if !strings.Contains(page.raw, text) {
+			t.Errorf("%q is missing: %s", text, page.raw)
+		}
+	}
+}
+
 // tenantsLog reads every event of a tenant.
 func tenantsLog(t *testing.T, pool *pgxpool.Pool, tenant string) (events []domain.Recorded) {
 	t.Helper()

@@ -3,6 +3,7 @@ package http
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -143,21 +144,71 @@ func (s *server) myPage(ctx context.Context, call commands.Call, in *myPageInput
 // page makes a person's page.
 func (s *server) page(ctx context.Context, call commands.Call, d reports.Dossier, language PageLanguage) (*myPageOutput, error) {
 	in := language.of(d.Profile)
-	registered, err := s.config.Commands.Purposes(ctx, call.Tenant)
+	body := myDataOf(d, s.config.Now())
+	purposes, err := s.purposeTitles(ctx, call.Tenant, in, purposesIn(body))
 	if err != nil {
 		return nil, err
 	}
 
-	purposes := map[string]string{}
-	for _, p := range registered {
-		purposes[p.Code] = p.Current().Texts[in]
-	}
 	names := map[string]string{}
 	if m, err := s.config.Queries.Municipality(ctx, call.Tenant.String()); err == nil { // else its code has to do
 		names[m.Code] = m.Name
 	}
-	page, err := renderMyData(myDataOf(d, s.config.Now()), in, purposes, names)
+	page, err := renderMyData(body, in, purposes, names)
 	return &myPageOutput{ContentType: "text/html; charset=utf-8", Policy: paperPolicy, Body: page}, err
+}
+
+// purposeTitles returns the titles of purposes in a language, by code: of those in force, and of those named that are retired.
+func (s *server) purposeTitles(
+	ctx context.Context, tenant domain.TenantID, in domain.Language, named []string,
+) (map[string]string, error) {
+	registered, err := s.config.Commands.Purposes(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	titles := map[string]string{}
+	for _, p := range registered {
+		titles[p.Code] = p.Current().Texts[in]
+	}
+
+	for _, code := range named {
+		if _, known := titles[code]; known {
+			continue
+		}
+		p, err := s.config.Commands.Purpose(ctx, tenant, code)
+		if refusal, is := errors.AsType[*domain.Error](err); is && refusal.Code == domain.CodeUnknownPurpose {
+			continue // its code has to do
+		}
+		if err != nil {
+			return nil, err
+		}
+		titles[code] = p.Current().Texts[in]
+	}
+	return titles, nil
+}
+
+// purposesIn lists the codes of the purposes that a person's data names.
+func purposesIn(data myDataBody) []string {
+	var codes []string
+	for _, c := range data.Consents {
+		codes = append(codes, c.Purpose)
+	}
+	for _, a := range data.Activity {
+		fields := []string{"purpose"}
+		if _, table := domain.OperationOf(a.EventType); table == "purposes" || table == "notices" {
+			fields = append(fields, "code")
+		}
+		for _, field := range fields {
+			if code, is := a.Changes[field].New.(string); is {
+				codes = append(codes, code)
+			}
+		}
+		if filter, is := a.Changes["filter"].New.(map[string]string); is && filter["purpose"] != "" {
+			codes = append(codes, filter["purpose"])
+		}
+	}
+	slices.Sort(codes)
+	return slices.Compact(codes)
 }
 
 type requestDataInput struct {

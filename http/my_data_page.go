@@ -63,7 +63,8 @@ type paperFact struct {
 	Language    domain.Language // of the value; empty: the page's
 }
 
-// renderMyData makes the page in a language. purposes are those in force, by code, and municipalities the names of some.
+// renderMyData makes the page in a language. purposes are the titles of those that it names, by code,
+// and municipalities the names of some.
 // Everything of the person is escaped by the template.
 func renderMyData(data myDataBody, language domain.Language, purposes, municipalities map[string]string) ([]byte, error) {
 	w := writer{words: vocabulary[language], me: data.Profile.ID, purposes: purposes, municipalities: municipalities}
@@ -176,13 +177,14 @@ func (w writer) act(a auditBody) paperRecord {
 			continue
 		}
 		change := a.Changes[field]
-		before, after := w.value(field, change.Old), w.value(field, change.New)
-		if before != "" && after != "" {
+		before, after := w.changed(field, change.Old, change.Personal), w.changed(field, change.New, change.Personal)
+		if before != "" && after != "" && before != after { // both hidden: that is said once
 			after = before + " → " + after
 		}
 		facts = append(facts, paperFact{Name: w.field(field), Value: cmp.Or(after, before)})
 	}
-	facts = append(facts, w.facts("address", w.shown(a.IPAddress), "agent", w.shown(a.UserAgent), "position", fmt.Sprint(a.Position))...)
+	address, agent := w.origin(a)
+	facts = append(facts, w.facts("address", address, "agent", agent, "position", fmt.Sprint(a.Position))...)
 	return paperRecord{w.when(a.Timestamp) + ": " + w.of(a.EventType), slices.DeleteFunc(facts, func(f paperFact) bool { return f.Value == "" })}
 }
 
@@ -196,9 +198,10 @@ func (w writer) facts(pairs ...string) (facts []paperFact) {
 	return facts
 }
 
-// field is the name of a changed field: an id is a reference to what it names.
+// field is the name of a changed field: an id is a reference to what it names, unless it has a word of its own.
 func (w writer) field(name string) string {
-	if of, isID := strings.CutSuffix(name, "_id"); isID {
+	_, own := w.words[name]
+	if of, isID := strings.CutSuffix(name, "_id"); isID && !own {
 		return w.of(of) + " (" + strings.ToLower(w.of("reference")) + ")"
 	}
 	return w.of(name)
@@ -225,12 +228,28 @@ func (w writer) purpose(code string) string {
 	return w.of(code)
 }
 
-// freeTexts are fields whose values are people's own words and names, never codes.
+// freeTexts are fields whose values are people's own words, names and numbers, never codes.
 func freeTexts() []string {
 	return []string{
 		"email", "full_name", "phone", "reason", "details", "note", "text", "wording", "evidence_reference", "name", "relation", "authority",
-		"sha256", "evidence_sha256", "route",
+		"sha256", "evidence_sha256", "route", "contact_email", "district_code", "retention", "texts", "position",
 	}
+}
+
+// codeFields are fields whose values are of a closed list, every one of which has a word in every language.
+func codeFields() []string {
+	return []string{
+		"role", "preferred_language", "language", "channel", "recorded_by", "given_by", "lodged_by", "basis", "kind", "ground", "status",
+		"cause", "scope", "destroyed", "kept", "fields", "operation", "table_name", "province", "category",
+	}
+}
+
+// changed says the value that a field had or has. What became of a personal value is said by its state: a value may read like one.
+func (w writer) changed(field string, v any, state personalState) string {
+	if v != nil && (state == stateOf(domain.Withheld) || state == stateOf(domain.Erased)) {
+		return w.of(string(state))
+	}
+	return w.value(field, v)
 }
 
 // value says any value of a field.
@@ -263,7 +282,7 @@ func (w writer) say(field string, v any) string {
 	case map[string]any:
 		var parts []string
 		for _, name := range slices.Sorted(maps.Keys(v)) {
-			parts = append(parts, w.field(name)+": "+w.say(name, v[name]))
+			parts = append(parts, w.field(name)+": "+w.within(field, name, v[name]))
 		}
 		return strings.Join(parts, "; ")
 	default:
@@ -271,11 +290,34 @@ func (w writer) say(field string, v any) string {
 	}
 }
 
-func (w writer) text(field, text string) string {
-	said := text == "" || text == "sealed" || text == "erased" || text == "given" // of the value, not the value
-	if !said && slices.Contains(freeTexts(), field) {
-		return text
+// within says the value that stands under a name in a field.
+func (w writer) within(field, name string, v any) string {
+	switch {
+	case field == "texts", field == "sha256": // the names are languages
+		return w.say(field, v)
+	case field == "filter" && slices.Contains([]string{"q", "email", "phone"}, name): // never told but for whether it was given
+		return w.of("given")
+	case field == "filter" && name == "is_active":
+		return w.yes(v == "true")
+	default:
+		return w.say(name, v)
 	}
+}
+
+func (w writer) text(field, text string) string {
+	switch {
+	case text == "", slices.Contains(freeTexts(), field):
+		return text
+	case slices.Contains(codeFields(), field):
+		return w.of(text)
+	case field == "purpose":
+		return w.purpose(text)
+	case field == "municipality_code":
+		return w.municipality(text)
+	case field == "code": // of a purpose, or of a municipality
+		return cmp.Or(w.purposes[text], w.municipality(text))
+	}
+
 	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
 		return w.when(instant(at))
 	}
@@ -288,25 +330,17 @@ func (w writer) text(field, text string) string {
 		}
 		return short8(id)
 	}
-
-	switch {
-	case said:
-		return w.codeOrNone(&text)
-	case field == "purpose":
-		return w.purpose(text)
-	case field == "municipality_code":
-		return w.municipality(text)
-	default:
-		return w.of(text)
-	}
+	return text
 }
 
-// shown is a personal value, or why it is not shown.
-func (w writer) shown(text *string) string {
-	if text != nil && (*text == "sealed" || *text == "erased") {
-		return w.of(*text)
+// origin is where somebody came from and with which program, or why that is not shown: of both, or of neither. No address reads
+// like the state of one, but the name of a program may.
+func (w writer) origin(a auditBody) (address, agent string) {
+	address, agent = deref(a.IPAddress), deref(a.UserAgent)
+	if state := personalState(address); state == stateOf(domain.Withheld) || state == stateOf(domain.Erased) {
+		return w.of(address), w.of(address)
 	}
-	return deref(text)
+	return address, agent
 }
 
 func (w writer) codeOrNone(code *string) string {
