@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -97,7 +98,7 @@ func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInpu
 	if err != nil {
 		return nil, err
 	}
-	if err := s.recordRead(ctx, call, "audit", in.named(), shownIn(list.Items)...); err != nil {
+	if err := s.recordRead(ctx, call, "audit", in.named(), shownIn(call.Tenant, list.Items)...); err != nil {
 		return nil, err
 	}
 	return &auditOutput{Body: listOf(list, auditOf)}, nil
@@ -129,14 +130,17 @@ func (in *auditInput) named() map[string]string {
 	}
 }
 
-// shownIn lists the people of whom entries show what is personal: in changes the one they are about, in origins the one who did it.
-func shownIn(entries []reports.AuditEntry) (people []domain.UserID) {
+// shownIn lists the people of whom entries show something: the one an entry is about, for it shows who they are and what they
+// decided, and of origins the one who did it. The record of a look shows that there was one, and of its person nothing but what
+// is personal in it. Of another municipality's entries all that tells who it is about is sealed.
+func shownIn(tenant domain.TenantID, entries []reports.AuditEntry) (people []domain.UserID) {
 	for _, e := range entries {
-		for _, c := range e.Changes {
-			if c.Personal == domain.Open {
-				people = append(people, e.Subject)
-			}
+		isLook := e.EventType == new(domain.PersonalDataRead).EventType()
+		isOpen := slices.ContainsFunc(e.Changes, func(c domain.FieldChange) bool { return c.Personal == domain.Open })
+		if isOpen || e.Tenant == tenant && !isLook {
+			people = append(people, e.Subject)
 		}
+
 		if from, open := e.Origin.Get(); open && from != (domain.Origin{}) {
 			people = append(people, e.User)
 		}

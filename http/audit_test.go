@@ -93,6 +93,37 @@ func TestTheAuditTellsWhatChangedFromWhatToWhat(t *testing.T) {
 	}
 }
 
+// An entry shows a decision without anything that is sealed: who it is about, the purpose, yes or no.
+func TestAnAuditThatShowsAPersonsDecisionIsALookAtThem(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	nomsa, other := w.citizen("nomsa@example.org"), w.citizen("other@example.org")
+	clerk, manager := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225")
+	platform := w.staff(domain.Admin, "SALGA")
+	grant := clerk.send("POST", "/api/v1/consents", `{"subject_id":"`+nomsa.id+`","purpose":"newsletter","language":"zu","consented":true,"channel":"counter"}`).want(201)
+	told := func(p *person, want int) {
+		t.Helper()
+		mine := p.send("GET", "/api/v1/data-rights/my-data", "").want(200).json["reads"].([]any)
+		if exposed := manager.reads("subject_id=" + p.id); len(exposed) != want || len(mine) != want {
+			t.Errorf("the exposure tells of %d looks, the person is told of %d, want %d: %v", len(exposed), len(mine), want, exposed)
+		}
+	}
+	told(nomsa, 0)
+
+	if entries := manager.audit("record_id=" + grant.text("id")); len(entries) != 1 || entries[0]["subject_id"] != nomsa.id {
+		t.Fatalf("the grant: %v", entries)
+	}
+	told(nomsa, 1)
+	told(other, 0)
+
+	if looks := manager.audit("operation=READ&user_id=" + manager.id); len(looks) != 1 {
+		t.Errorf("the looks: %v", looks)
+	}
+	platform.audit("record_id=" + grant.text("id"))
+	told(nomsa, 1) // neither that there was a look, nor what is sealed
+}
+
 func TestAMunicipalitySeesWhatSALGADidToIt(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)

@@ -359,6 +359,24 @@ func TestWhatAnotherUserCouldHavePreparedIsRefused(t *testing.T) {
 	}
 }
 
+// Not only by trust up: the other commands read the keys in it.
+func TestEveryCommandRefusesADataDirThatOthersCanWriteTo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.run("status").expect(t, exit.CodeUsage, "neither DATABASE_URL_API") // it need not exist
+	must(t, os.MkdirAll(s.data(""), 0o700))
+	must(t, os.Chmod(s.data(""), 0o777))
+	for _, command := range []string{"status", "verify", "migrate", "serve", "up"} {
+		s.run(command).expect(t, exit.CodeUnreachable, "DATA_DIR must be a folder that nobody else can change")
+	}
+
+	must(t, os.Chmod(s.data(""), 0o700))
+	if os.Geteuid() == 0 { // only root can play another user
+		must(t, os.Lchown(s.data(""), 54321, 54321))
+		s.run("status").expect(t, exit.CodeUnreachable, "DATA_DIR must be a folder that nobody else can change")
+	}
+}
+
 // An event that a newer release wrote is neither damage nor a fault of a server: each says to run a newer trust.
 func TestAProgramOlderThanTheLogSaysSoEverywhere(t *testing.T) {
 	t.Parallel()

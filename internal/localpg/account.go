@@ -35,10 +35,10 @@ func ServerAccount() (Account, error) {
 	return Account{}, errors.New("Postgres does not run as root, and there is neither a user postgres nor nobody to run it as")
 }
 
-// give makes the account the owner of path.
-func (a Account) give(path string) error {
+// give makes the account the owner of what is open: by its handle, for a name may have become a link meanwhile.
+func (a Account) give(file *os.File) error {
 	if !a.Drop {
 		return nil // it is ours already
 	}
-	return os.Chown(path, a.UID, a.GID)
+	return file.Chown(a.UID, a.GID)
 }

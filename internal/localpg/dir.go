@@ -23,8 +23,11 @@ func fallbackBases() []string { return []string{"/var/lib/trust-engine", "/var/t
 //
 // A cluster that exists wins over one that would have to be made, wherever permissions have moved meanwhile: starting an
 // empty database beside a full one would look like the loss of all data. It is served by its owner. What another user could
-// have put there is no cluster of ours: the names of the fallbacks are easy to guess.
+// have put there is no cluster of ours, and no folder for one: the names of the fallbacks are easy to guess.
 func ChooseDir(wanted string, account Account, fallbacks ...string) (string, Account, error) {
+	if err := refusePlanted(wanted, account); err != nil {
+		return "", account, err
+	}
 	wanted, err := resolve(wanted)
 	if err != nil {
 		return "", account, err
@@ -69,19 +72,43 @@ func ChooseDir(wanted string, account Account, fallbacks ...string) (string, Acc
 // Locate returns where the cluster is that was wanted in a folder: there, or where New put it because its user cannot pass
 // through a parent; found is false when there is none, or none that this user can see.
 func Locate(wanted string) (dir string, found bool, err error) {
+	account, err := ServerAccount()
+	if err != nil {
+		account = Account{UID: os.Geteuid()} // there is no other user to trust
+	}
+	if err := refusePlanted(wanted, account); err != nil {
+		return "", false, err
+	}
 	if wanted, err = resolve(wanted); err != nil {
 		return "", false, err
 	}
-	var users []int
-	if account, err := ServerAccount(); err == nil {
-		users = []int{account.UID}
-	}
 	for _, dir := range candidates(wanted, fallbackBases()) {
-		if holdsCluster(dir) && owned.Folder(filepath.Dir(dir), users...) == nil {
+		if holdsCluster(dir) && owned.Folder(filepath.Dir(dir), account.UID) == nil {
 			return dir, true, nil
 		}
 	}
 	return "", false, nil
+}
+
+// refusePlanted refuses a wanted folder that another user could have put there, and a link of theirs, which resolve would
+// follow. The folder of a cluster may also be that of the cluster's owner, who was the server's account before.
+func refusePlanted(wanted string, account Account) error {
+	users := []int{account.UID}
+	info, err := os.Lstat(wanted)
+	if err == nil && info.IsDir() && holdsCluster(wanted) {
+		data, err := os.Lstat(dataDir(wanted))
+		if err != nil {
+			return err
+		}
+		if uid, _, known := owned.Of(data); known {
+			users = append(users, uid)
+		}
+	}
+
+	if err := owned.Folder(wanted, users...); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // candidates lists the folders that a cluster may be in: the wanted one, and one under each of the fallback bases.
@@ -160,10 +187,14 @@ func chooseSocketDir(dir string, account Account) (string, error) {
 		return dir, nil
 	}
 	short := filepath.Join("/tmp", "trust-"+shortHash(dir))
-	if err := privateDir(short, 0o700, account); err != nil {
+	if err := os.MkdirAll(short, 0o700); err != nil {
 		return "", err
 	}
-	return short, account.give(short)
+	folder, err := owned.OpenFolder(short, account.UID)
+	if err != nil {
+		return "", err
+	}
+	return short, errors.Join(account.give(folder), folder.Close())
 }
 
 // resolve returns the absolute path without symbolic links, for a path whose last parts need not exist.

@@ -170,6 +170,77 @@ func TestChooseDirAdoptsNoClusterThatOthersCouldHavePlanted(t *testing.T) {
 	}
 }
 
+// A folder, or a link, that another user left in DATA_DIR would be given away and filled by root.
+func TestAFolderThatAnotherUserPutInTheWayIsNeitherUsedNorGivenAway(t *testing.T) {
+	t.Parallel()
+	root := newFolder(t)
+	target := mkdir(t, 0o755, root, "target")
+	link := func(name, to string) string {
+		t.Helper()
+		path := filepath.Join(root, name)
+		if err := os.Symlink(to, path); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	refused := []string{mkdir(t, 0o777, root, "open"), link("to open", filepath.Join(root, "open"))}
+	who := stranger()
+	who.Drop = os.Geteuid() == 0
+	if who.Drop { // only root can play another user
+		writeCluster(t, mkdir(t, 0o755, root, "cluster"))
+		theirs := []string{
+			link("link", target), link("dangling", filepath.Join(root, "nothing")), link("link to a cluster", filepath.Join(root, "cluster")),
+			mkdir(t, 0o700, root, "folder"), mkdir(t, 0o700, root, "folder with data"), mkdir(t, 0o700, root, "folder with data", "data"),
+		}
+		for _, path := range theirs {
+			if err := os.Lchown(path, 65533, 65533); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refused = append(append(refused, theirs[:5]...), link("to their folder", filepath.Join(root, "folder")))
+	}
+
+	for _, wanted := range refused {
+		if dir, _, err := localpg.ChooseDir(wanted, who, filepath.Join(root, "fallback")); err == nil {
+			t.Errorf("%s: got %s", wanted, dir)
+		}
+		if dir, found, err := localpg.Locate(wanted); found || err == nil {
+			t.Errorf("%s: located %s, %v", wanted, dir, err)
+		}
+		// Put there after the folder was chosen.
+		cluster := localpg.Cluster{Dir: wanted, RunsAs: who}
+		err := cluster.Init(testContext(t))
+		if !cluster.Exists() && (err == nil || strings.Contains(err.Error(), "initdb")) {
+			t.Errorf("%s: a cluster is made in it: %v", wanted, err)
+		}
+	}
+	if info, err := os.Stat(target); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("where a link leads is now %v, %v", info, err)
+	}
+	if got := mustChooseDir(t, link("ours", target), who); got != target {
+		t.Errorf("our own link leads to %s", got)
+	}
+}
+
+// Who installs Postgres later gets a user postgres: the cluster of before is nobody's, and so is its folder.
+func TestChooseDirServesAClusterInAFolderOfItsOwner(t *testing.T) {
+	t.Parallel()
+	wanted := filepath.Join(newFolder(t), "pg")
+	writeCluster(t, wanted)
+	want := os.Geteuid()
+	if want == 0 {
+		want = 65533
+		for _, path := range []string{wanted, filepath.Join(wanted, "data")} {
+			if err := os.Chown(path, want, want); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if dir, who, err := localpg.ChooseDir(wanted, stranger()); err != nil || dir != wanted || who.UID != want {
+		t.Errorf("got %s, %+v, %v; want user %d", dir, who, err, want)
+	}
+}
+
 // writeCluster makes what marks a data directory.
 func writeCluster(t *testing.T, dir string) {
 	t.Helper()

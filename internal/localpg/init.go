@@ -11,6 +11,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/salga-trust/engine/internal/owned"
 )
 
 // Init makes the cluster unless it exists. An existing one keeps its password, whatever the configuration says. The
@@ -49,12 +51,18 @@ func (c *Cluster) freshDir() string { return c.dataDir() + ".new" }
 func (c *Cluster) passwordFile() string { return filepath.Join(c.Dir, "password.new") }
 
 // prepareDir makes the cluster's folder and gives it to the server's user, but never takes over a folder with other
-// things in it.
-func (c *Cluster) prepareDir() error {
+// things in it, or one that another user could have put there.
+func (c *Cluster) prepareDir() (err error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(c.Dir)
+	folder, err := owned.OpenFolder(c.Dir, c.RunsAs.UID)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, folder.Close()) }()
+
+	entries, err := folder.ReadDir(-1)
 	if err != nil {
 		return err
 	}
@@ -64,10 +72,11 @@ func (c *Cluster) prepareDir() error {
 			return fmt.Errorf("%s is not empty (%s) and holds no cluster", c.Dir, entry.Name())
 		}
 	}
-	if err := os.Chmod(c.Dir, 0o700); err != nil {
+
+	if err := folder.Chmod(0o700); err != nil {
 		return err
 	}
-	return c.RunsAs.give(c.Dir)
+	return c.RunsAs.give(folder)
 }
 
 // initdb makes a cluster in dir, which it clears first.
@@ -112,7 +121,7 @@ func (c *Cluster) writePassword() error {
 		return err
 	}
 	_, err = file.WriteString(c.config.Password + "\n")
-	return errors.Join(err, file.Close(), c.RunsAs.give(c.passwordFile()))
+	return errors.Join(err, c.RunsAs.give(file), file.Close())
 }
 
 // command prepares one of Postgres's programs to run as the server's user. It gets none of our environment, which holds

@@ -4,7 +4,7 @@
 // Owns: nothing.
 //
 // Guarantees: a folder that passes Folder, and a file that passes Read, belongs to root or to the user of this process, and so does
-// a link that led there; nobody else can write to it. What Create makes is new.
+// a link that led there; nobody else can write to it. OpenFolder opens what passes, itself. What Create makes is new.
 //
 // Fails how: with one sentence that names what is in the way, and nothing is read, written or removed.
 //

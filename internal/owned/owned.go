@@ -31,6 +31,29 @@ func Folder(path string, users ...int) error {
 			return err
 		}
 	}
+	return safe(path, info, users)
+}
+
+// OpenFolder opens a folder that Folder accepts, and no link to one: what is done by the handle is done to the folder that was
+// looked at, whatever stands under its name by then.
+func OpenFolder(path string, users ...int) (*os.File, error) {
+	folder, err := os.OpenFile(path, os.O_RDONLY|noLink|nonBlocking, 0)
+	if err != nil {
+		return nil, err
+	}
+
+	info, err := folder.Stat()
+	if err == nil {
+		err = safe(path, info, users)
+	}
+	if err != nil {
+		return nil, errors.Join(err, folder.Close())
+	}
+	return folder, nil
+}
+
+// safe refuses a folder, links to which were followed, that is not ours alone to write to.
+func safe(path string, info fs.FileInfo, users []int) error {
 	switch {
 	case !info.IsDir():
 		return fmt.Errorf("%s is not a folder", path)

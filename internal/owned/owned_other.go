@@ -7,7 +7,10 @@ import (
 	"os"
 )
 
-const nonBlocking = 0
+const (
+	nonBlocking = 0
+	noLink      = 0
+)
 
 // Of does not know: without Unix users a file has no such owner.
 func Of(fs.FileInfo) (uid, gid int, known bool) { return 0, 0, false }

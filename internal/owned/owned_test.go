@@ -86,6 +86,27 @@ func TestAFolderThatOthersCouldHavePreparedIsRefused(t *testing.T) {
 	}
 }
 
+func TestAFolderIsOpenedAsItselfAndByNoLink(t *testing.T) {
+	t.Parallel()
+	open := func(path string, users ...int) error {
+		handle, err := owned.OpenFolder(path, users...)
+		if err == nil {
+			err = handle.Close()
+		}
+		return err
+	}
+	demand(t, "a folder of our own", open(folder(t, 0o755)), "")
+	demand(t, "a link of our own to one", open(link(t, folder(t, 0o755))), "symbolic links")
+	demand(t, "one that all can write to", open(folder(t, 0o777)), "others can write to")
+	demand(t, "a file", open(file(t, 0o600)), "not a folder")
+
+	foreign := folder(t, 0o755)
+	if strange(t, foreign) {
+		demand(t, "another user's", open(foreign), "another user")
+		demand(t, "that of a user whom we named", open(foreign, 54321), "")
+	}
+}
+
 func TestAFileThatOthersCouldHaveWrittenIsNotRead(t *testing.T) {
 	t.Parallel()
 	read := func(path string, kind owned.Kind) error {

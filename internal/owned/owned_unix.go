@@ -11,6 +11,9 @@ import (
 // nonBlocking keeps a pipe in the place of a file from holding its reader up.
 const nonBlocking = syscall.O_NONBLOCK
 
+// noLink refuses a link in the place of what is opened.
+const noLink = syscall.O_NOFOLLOW
+
 // Of tells whose a file is.
 func Of(info fs.FileInfo) (uid, gid int, known bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
@@ -22,5 +25,5 @@ func Of(info fs.FileInfo) (uid, gid int, known bool) {
 
 // OpenLock opens a file to lock, and makes it if it is not there. A link in its place is refused.
 func OpenLock(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|noLink, 0o600)
 }

@@ -47,11 +47,22 @@ func Read(given map[string]string, environment []string) (Settings, error) {
 	}
 	// Where that file is cannot stand in that file.
 	s.DataDir, _ = s.find("DATA_DIR")
+	if err := CheckDataDir(s.DataDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Settings{}, err
+	}
 	if s.given[fromDataDir], err = ReadEnvFile(filepath.Join(s.DataDir, "env"), owned.Secret); err != nil {
 		return Settings{}, err
 	}
 	delete(s.given[fromDataDir], "DATA_DIR")
 	return s, nil
+}
+
+// CheckDataDir refuses a folder, DATA_DIR or one of its own in it, that another user could have prepared.
+func CheckDataDir(path string) error {
+	if err := owned.Folder(path); err != nil {
+		return exit.Unreachable(err, "DATA_DIR must be a folder that nobody else can change: run this as the user whose it is, or set another")
+	}
+	return nil
 }
 
 // find returns a variable's value and where it is from.

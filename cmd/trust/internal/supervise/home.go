@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/internal/owned"
 )
 
@@ -29,8 +30,8 @@ func OpenHome(dir string) (*Home, error) {
 		if err := os.MkdirAll(path, 0o711); err != nil {
 			return nil, exit.Unreachable(err, "cannot make the folder DATA_DIR; set it to one that can be written to")
 		}
-		if err := owned.Folder(path); err != nil {
-			return nil, exit.Unreachable(err, "DATA_DIR must be a folder that nobody else can change: run this as the user whose it is, or set another")
+		if err := settings.CheckDataDir(path); err != nil {
+			return nil, err
 		}
 	}
 	var err error
