@@ -74,8 +74,9 @@ func (d *detour) dial(ctx context.Context, network, address string) (net.Conn, e
 // detoured is a connection that may turn out to be the one that carries the message.
 type detoured struct {
 	net.Conn
-	detour *detour
-	late   atomic.Bool
+	detour  *detour
+	late    atomic.Bool
+	hurried atomic.Bool // a deadline is set
 }
 
 func (c *detoured) Write(b []byte) (int, error) {
@@ -86,6 +87,9 @@ func (c *detoured) Write(b []byte) (int, error) {
 		d.mu.Unlock()
 		c.late.Store(true)
 		close(d.held)
+		if c.hurried.Load() { // it may have passed before the message was written
+			d.lose()
+		}
 	}
 	if c.late.Load() {
 		return len(b), nil
@@ -114,6 +118,7 @@ func (c *detoured) Close() error {
 
 // SetDeadline ends the wait for an answer as well.
 func (c *detoured) SetDeadline(at time.Time) error {
+	c.hurried.Store(!at.IsZero())
 	if c.late.Load() && !at.IsZero() {
 		c.detour.lose()
 		return nil
@@ -247,7 +252,7 @@ func TestAnAppendWhoseOutcomeWasUnknownIsEndedBeforeTheNextIsSent(t *testing.T) 
 	w := newWorld(t)
 	sent := grant(w.tenant, someone(), 0)
 	over, network := overDetour(t, w, sent.ID)
-	over.store.SetPatience(200 * time.Millisecond)
+	over.store.SetPatience(time.Second)
 	_, err := over.store.Append(t.Context(), sent)
 	refused(t, err, domain.CodeOutcomeUnknown)
 

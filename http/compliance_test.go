@@ -307,12 +307,12 @@ func TestAnExportThatFailsIsNotTakenForAWholeOne(t *testing.T) {
 	}
 	for _, format := range []string{"json", "csv", "ndjson"} {
 		left := 350
-		w.reports.between = func() error {
+		w.reports.before(func() error {
 			if left--; left < 0 {
 				return errors.New("deliberate")
 			}
 			return nil
-		}
+		})
 		if status, err := get(format); status != 200 || err == nil {
 			t.Errorf("%s: status %d, %v: a client takes it for whole", format, status, err)
 		}
@@ -320,7 +320,7 @@ func TestAnExportThatFailsIsNotTakenForAWholeOne(t *testing.T) {
 		if status, err := get(format); status != 500 || err != nil {
 			t.Errorf("%s: status %d, %v, want a problem", format, status, err)
 		}
-		w.reports.between = nil
+		w.reports.before(nil)
 		if status, err := get(format); status != 200 || err != nil {
 			t.Errorf("%s: status %d, %v, want all of it", format, status, err)
 		}
@@ -356,19 +356,19 @@ func TestACutExportDoesNotLookWholeToAnyHop(t *testing.T) {
 				"a panic":  func() error { panic("deliberate") },
 			} {
 				left := 350
-				w.reports.between = func() error {
+				w.reports.before(func() error {
 					if left--; left < 0 {
 						return failure()
 					}
 					return nil
-				}
+				})
 				raw, err := w.exchange(version, "/api/v1/compliance/consents?format="+format, officer.access)
 				if !errors.Is(err, syscall.ECONNRESET) || strings.Contains(raw, end) || !strings.Contains(raw, " 200 OK\r\n") {
 					t.Errorf("%s over HTTP/%s, cut by %s: %d bytes, %v", format, version, why, len(raw), err)
 				}
 			}
 
-			w.reports.between = nil
+			w.reports.before(nil)
 			raw, err := w.exchange(version, "/api/v1/compliance/consents?format="+format, officer.access)
 			if err != nil || !strings.Contains(raw, end) {
 				t.Errorf("%s over HTTP/%s, whole: %d bytes, %v", format, version, len(raw), err)
@@ -383,11 +383,11 @@ func TestOnlySomeExportsRunAtOnce(t *testing.T) {
 	officer := w.staff(domain.Manager, "KZN225")
 	w.citizen("thandi@example.org")
 	running, end := make(chan struct{}), make(chan struct{})
-	w.reports.between = func() error {
+	w.reports.before(func() error {
 		running <- struct{}{}
 		<-end
 		return nil
-	}
+	})
 	ended := make(chan int)
 	for range 4 {
 		go func() { ended <- officer.send("GET", "/api/v1/compliance/consents", "").status }()

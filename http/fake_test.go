@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -543,8 +544,16 @@ func (nilQueries) Municipalities(context.Context, projections.MunicipalityFilter
 // fakeReports reads the log in memory, as far as permissions and shapes need it; what the reports say is tested on Postgres.
 type fakeReports struct {
 	store *fakeStore
-	// between, if it is set, is called before each consent of a replay.
-	between func() error
+	between atomic.Pointer[func() error]
+}
+
+// before has something called before each consent of a replay; nil: nothing.
+func (r *fakeReports) before(each func() error) {
+	if each == nil {
+		r.between.Store(nil)
+		return
+	}
+	r.between.Store(&each)
 }
 
 func (r *fakeReports) History(_ context.Context, tenant domain.TenantID, subject domain.UserID) (history []reports.HistoryEntry, err error) {
@@ -562,8 +571,8 @@ func (r *fakeReports) Resolve(ctx context.Context, _ domain.TenantID, _ time.Tim
 
 func (r *fakeReports) Replay(_ context.Context, tenant domain.TenantID, _ reports.ReplayQuery, each func(domain.Consent) error) error {
 	for _, c := range (&fakeQueries{store: r.store}).all(tenant) {
-		if r.between != nil {
-			if err := r.between(); err != nil {
+		if between := r.between.Load(); between != nil {
+			if err := (*between)(); err != nil {
 				return err
 			}
 		}
