@@ -155,12 +155,10 @@ func typedWhole(phone string) bool {
 	}, strings.Replace(phone, "(0)", "", 1))
 
 	n := utf8.RuneCountInString(digits)
-	switch first, _ := utf8.DecodeRuneInString(phone); {
-	case first == '+' || first == '\uFF0B':
+	if strings.HasPrefix(phone, "+") || strings.HasPrefix(phone, "\uFF0B") {
 		return n == len("27")+9
-	default:
-		return n == len("0")+9 || n == len("27")+9 || n == len("0027")+9
 	}
+	return n == len("0")+9 || n == len("27")+9 || n == len("0027")+9
 }
 
 // TidyName puts a name in Unicode form C, trims it and makes every run of blanks one.

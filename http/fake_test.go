@@ -543,7 +543,7 @@ func (nilQueries) Municipalities(context.Context, projections.MunicipalityFilter
 
 // fakeReports reads the log in memory, as far as permissions and shapes need it; what the reports say is tested on Postgres.
 type fakeReports struct {
-	store *fakeStore
+	store   *fakeStore
 	between atomic.Pointer[func() error]
 }
 
