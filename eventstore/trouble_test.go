@@ -96,7 +96,11 @@ func TestABatchIsNotHalvedWhenTheDiskIsFull(t *testing.T) {
 		answers = append(answers, over.background(t.Context(), grant(w.tenant, someone(), 0)))
 	}
 	for _, from := range answers {
-		refused(t, pgtest.Receive(t, from).err, domain.CodeUnavailable)
+		got := pgtest.Receive(t, from)
+		refusal, is := errors.AsType[*domain.Error](got.err)
+		if !is || refusal.Code != domain.CodeUnavailable && refusal.Code != domain.CodeOutcomeUnknown { // the last try may be cut
+			t.Errorf("a full disk is answered %v", got.err)
+		}
 	}
 	if calls := query[int](t, w, "select last_value from public.calls"); calls > callers/2 {
 		t.Errorf("the full disk was tried %d times for %d appends", calls, callers)
