@@ -101,6 +101,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     platform constant uuid := '00000000-0000-7000-8000-000000000001';
+    j constant integer := e_stream[1];
     fault text;
 begin
     -- Elsewhere elements are named by their subscripts, and by their place as well.
@@ -110,16 +111,27 @@ begin
                        array_lower(e_type, 1), array_lower(e_record, 1), array_lower(e_payload, 1), array_lower(e_metadata, 1)])
     then
         fault := 'an array does not begin at 1';
+    elsif cardinality(a_id) = 1 and cardinality(e_id) = 1 then
+        -- The commonest call, without the machinery of sets.
+        if (a_events[1] = 1 and s_append[j] = 1 and s_tenant[j] = a_tenant[1] and e_ordinal[1] = 1 and e_offset[1] = 1
+            and (e_effective[1] is null or isfinite(e_effective[1]) and e_effective[1] >= '0001-01-01 00:00:00+00')
+            and exists (select from trust.event_types t where t.event_type = e_type[1] and t.stream_type = s_type[j])) is not true
+        then
+            fault := 'its event cannot be';
+        end if;
     elsif (select min(n) < 0 or sum(n) <> cardinality(e_id) from unnest(a_events) n) then
         fault := 'an append has not the events that it says';
     elsif exists (
-        select from unnest(e_stream, e_type, e_effective) e (stream, type, effective)
-            left join unnest(s_append, s_tenant, s_type) with ordinality s (append, tenant, type, n) on s.n = e.stream
-            left join trust.event_types t on t.event_type = e.type
-        where t.event_type is null or t.stream_type is distinct from s.type or s.tenant is distinct from a_tenant[s.append]
+        select from unnest(e_stream, e_effective) e (stream, effective)
+        where (s_tenant[e.stream] = a_tenant[s_append[e.stream]]) is not true
             or not isfinite(e.effective) or e.effective < '0001-01-01 00:00:00+00')
     then
-        fault := 'an event''s type, tenant or effective time cannot be';
+        fault := 'an event''s tenant or effective time cannot be';
+    elsif exists (
+        select from (select distinct s_type[e.stream], e.type from unnest(e_stream, e_type) e (stream, type)) k (stream_type, event_type)
+        where not exists (select from trust.event_types t where t.event_type = k.event_type and t.stream_type = k.stream_type))
+    then
+        fault := 'an event''s type is not known in such a stream';
     elsif exists (
         select from unnest(e_stream, e_ordinal) e (stream, ordinal) group by s_append[e.stream]
         having min(e.ordinal) <> 1 or max(e.ordinal) <> count(*) or count(*) is distinct from a_events[s_append[min(e.stream)]])
@@ -130,31 +142,31 @@ begin
         having min(e.offs) <> 1 or max(e.offs) <> count(*))
     then
         fault := 'the offsets of a stream are not 1..n';
-    elsif side is not null then
+    end if;
+    if fault is null and side is not null then
         select w.kind || ' stands beside nothing' into fault
         from json_to_recordset(side) as w (append integer, kind text, tenant uuid, id uuid, name text, owner uuid, expires timestamptz)
-        where not (
-            w.kind in ('rotate_session', 'demand_no_acts')
-            or w.kind = 'create_key' and (w.name = 'month' or w.name = 'tenant' and w.id = platform)
-            or exists (
-                select from unnest(s_append, s_id) with ordinality s (append, id, n)
-                    join unnest(e_stream, e_type, e_payload) e (stream, type, payload) on e.stream = s.n
+        where w.kind not in ('rotate_session', 'demand_no_acts')
+            and not (w.kind = 'create_key' and (w.name = 'month' or w.name = 'tenant' and w.id = platform))
+            and not exists (
+                select from unnest(e_stream, e_type, e_payload) e (stream, type, payload)
                     join trust.side_rules r on r.event_type = e.type
-                        and r.kind = case w.kind when 'create_key' then 'create_key ' || w.name else w.kind end
-                where s.append = w.append and case w.kind
-                    when 'start_session' then s.id = w.owner and e.payload::json ->> 'session_id' = w.id::text
-                    when 'end_session' then e.payload::json ->> 'session_id' = w.id::text
-                    when 'end_sessions' then s.id = coalesce(w.owner, w.tenant)
-                    else s.id = w.id
-                end)
-        ) or not isfinite(w.expires)
+                where s_append[e.stream] = w.append
+                    and r.kind = case w.kind when 'create_key' then 'create_key ' || w.name else w.kind end
+                    and case w.kind
+                        when 'start_session' then s_id[e.stream] = w.owner and e.payload::json ->> 'session_id' = w.id::text
+                        when 'end_session' then e.payload::json ->> 'session_id' = w.id::text
+                        when 'end_sessions' then s_id[e.stream] = coalesce(w.owner, w.tenant)
+                        else s_id[e.stream] = w.id
+                    end)
         limit 1;
 
         if fault is null then
-            select w.kind || ' is about another tenant' into fault
-            from json_to_recordset(side) as w (append integer, kind text, tenant uuid, id uuid, name text, owner uuid)
+            select w.kind || ' is about another tenant, or for ever' into fault
+            from json_to_recordset(side) as w (append integer, kind text, tenant uuid, id uuid, name text, owner uuid, expires timestamptz)
             where w.tenant is distinct from a_tenant[w.append]
                     and not (w.tenant = platform and w.kind in ('take_claim', 'release_claim') and w.name like 'municipality\_%')
+                or not isfinite(w.expires)
                 or w.kind in ('set_credential', 'delete_credential')
                     and exists (select from trust.credentials c where c.user_id = w.id and c.tenant_id <> w.tenant)
                 or w.kind = 'destroy_key'
