@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,10 +13,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
@@ -26,6 +25,12 @@ import (
 
 // httpClients is the most that ask at once.
 const httpClients = 64
+
+// accounts is how many clerks there are, and how many readers; clients share them. Each costs two hashes of a password.
+const accounts = 16
+
+// signInsAtOnce is how many the API takes without refusing any for overload.
+const signInsAtOnce = 2
 
 const password = "correct horse battery"
 
@@ -51,7 +56,9 @@ type reader struct {
 type pair struct{ subject, purpose string }
 
 // consentPurposes are those of the default purposes that rest on consent and that an adult may be asked about at a counter.
-func consentPurposes() []string { return []string{"sms_alert", "newsletter", "research_statistics", "whatsapp_care"} }
+func consentPurposes() []string {
+	return []string{"sms_alert", "newsletter", "research_statistics", "whatsapp_care"}
+}
 
 // consentsEach is how many consents a reader has.
 const consentsEach = 4
@@ -183,7 +190,7 @@ func (s *site) grant(ctx context.Context, token string, p pair) (id string, err 
 
 // give gives each reader some consents, and puts the other people before the counter.
 func (s *site) give(ctx context.Context, people []string) error {
-	err := atOnce(len(s.readers), func(i int) error {
+	err := atOnce(len(s.readers), len(s.readers), func(i int) error {
 		for _, purpose := range consentPurposes()[:consentsEach] {
 			id, err := s.grant(ctx, s.tokenOf(i), pair{s.readers[i].subject, purpose})
 			if err != nil {
@@ -202,15 +209,14 @@ func (s *site) give(ctx context.Context, people []string) error {
 	return err
 }
 
-// atOnce does something n times at once.
-func atOnce(n int, do func(i int) error) error {
-	errs := make([]error, n)
-	var working sync.WaitGroup
+// atOnce does something n times, so many at once, and stops at the first error.
+func atOnce(n, together int, do func(i int) error) error {
+	var working errgroup.Group
+	working.SetLimit(together)
 	for i := range n {
-		working.Go(func() { errs[i] = do(i) })
+		working.Go(func() error { return do(i) })
 	}
-	working.Wait()
-	return errors.Join(errs...)
+	return working.Wait()
 }
 
 // startBare runs the bare handler in a process of its own.
@@ -234,7 +240,7 @@ func startBare(ctx context.Context, e *env, people int) (*site, error) {
 	}
 	err = s.await(ctx, "", "/ready", nil)
 
-	for range httpClients {
+	for range accounts {
 		s.readers = append(s.readers, reader{subject: uuid.NewString()})
 	}
 	queue := make([]string, people)
@@ -309,8 +315,8 @@ func (s *site) staff(ctx context.Context, e *env, database string, people int, t
 		return err
 	}
 
-	s.clerks, s.readers = make([]string, httpClients), make([]reader, httpClients)
-	err = atOnce(httpClients, func(i int) error {
+	s.clerks, s.readers = make([]string, accounts), make([]reader, accounts)
+	err = atOnce(accounts, signInsAtOnce, func(i int) error {
 		clerk, citizen := fmt.Sprintf("clerk%d@example.org", i), fmt.Sprintf("citizen%d@example.org", i)
 		err := s.call(ctx, head, http.MethodPost, "/api/v1/users", http.StatusCreated, map[string]any{
 			"email": clerk, "password": password, "full_name": "A Clerk", "municipality_code": "CPT", "role": "field_worker",
@@ -360,22 +366,17 @@ func (s *site) signIn(ctx context.Context, email string) (token, user string, er
 func registerPeople(ctx context.Context, e *env, database string, tenant domain.TenantID, n int) ([]string, error) {
 	ids := make([]string, n)
 	err := withStore(ctx, e, database, func(store *eventstore.Store) error {
-		return atOnce(httpClients, func(caller int) error {
-			for i := caller; i < n; i += httpClients {
-				user := domain.UserID{UUID: uuid.Must(uuid.NewV7())}
-				_, err := store.Append(ctx, domain.Append{
-					ID: uuid.New(), Tenant: tenant, Actor: user, Side: []domain.SideWrite{domain.CreateSubjectKey{Subject: user}},
-					Writes: []domain.Write{{Stream: domain.UserOf(user), Events: []domain.Event{&domain.UserRegistered{
-						MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-						Person: domain.Known(domain.PersonFacts{Email: user.String() + "@example.org", FullName: "Somebody"}),
-					}}}},
-				})
-				if err != nil {
-					return err
-				}
-				ids[i] = user.String()
-			}
-			return nil
+		return atOnce(n, httpClients, func(i int) error {
+			user := domain.UserID{UUID: uuid.Must(uuid.NewV7())}
+			ids[i] = user.String()
+			_, err := store.Append(ctx, domain.Append{
+				ID: uuid.New(), Tenant: tenant, Actor: user, Side: []domain.SideWrite{domain.CreateSubjectKey{Subject: user}},
+				Writes: []domain.Write{{Stream: domain.UserOf(user), Events: []domain.Event{&domain.UserRegistered{
+					MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
+					Person: domain.Known(domain.PersonFacts{Email: user.String() + "@example.org", FullName: "Somebody"}),
+				}}}},
+			})
+			return err
 		})
 	})
 	return ids, err

@@ -38,7 +38,9 @@ const countConsents = "select count(distinct id) from consents"
 func barest(name, about string) contender {
 	return contender{
 		name: name, about: about, appended: "select count(*) from appended where version = 1",
-		setUp: func(ctx context.Context, e *env, database string) error { return e.server.exec(ctx, database, bareSchema) },
+		setUp: func(ctx context.Context, e *env, database string) error {
+			return e.server.exec(ctx, database, bareSchema)
+		},
 	}
 }
 

@@ -58,7 +58,9 @@ func serveBare(ctx context.Context, database, address string) error {
 
 	a := bareAPI{pool}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusOK, "ready", pool.Ping(r.Context())) })
+	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, http.StatusOK, "ready", pool.Ping(r.Context()))
+	})
 	mux.HandleFunc("POST /api/v1/consents", a.create)
 	mux.HandleFunc("GET /api/v1/consents/check", a.check)
 	mux.HandleFunc("GET /api/v1/consents/{id}", a.read)

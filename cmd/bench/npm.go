@@ -23,7 +23,7 @@ const installing = 3 * time.Minute
 // Scripts of packages do not run.
 func installModules(ctx context.Context, cache string) (modules, missing string) {
 	modules = filepath.Join(cache, "npm")
-	if err := os.MkdirAll(modules, 0o755); err != nil {
+	if err := os.MkdirAll(modules, 0o750); err != nil {
 		return "", err.Error()
 	}
 	lock, err := driver.ReadFile("driver/package-lock.json")

@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
@@ -78,21 +77,16 @@ func appendOurs(ctx context.Context, e *env, database string, p params) (s sampl
 
 // fillOurs appends: a log that was written past the append function need not be readable.
 func fillOurs(ctx context.Context, e *env, database string, events int) error {
-	const together, callers = 50, 64
+	const together, callers = 250, 16
 	err := withStore(ctx, e, database, func(store *eventstore.Store) error {
-		filling, ctx := errgroup.WithContext(ctx)
-		filling.SetLimit(callers)
-		for n := 0; n < events; n += together {
-			filling.Go(func() error {
-				subjects := make([]uuid.UUID, min(together, events-n))
-				for i := range subjects {
-					subjects[i] = uuid.Must(uuid.NewV7())
-				}
-				_, err := store.Append(ctx, grants(subjects...))
-				return err
-			})
-		}
-		return filling.Wait()
+		return atOnce((events+together-1)/together, callers, func(i int) error {
+			subjects := make([]uuid.UUID, min(together, events-i*together))
+			for i := range subjects {
+				subjects[i] = uuid.Must(uuid.NewV7())
+			}
+			_, err := store.Append(ctx, grants(subjects...))
+			return err
+		})
 	})
 	return errors.Join(err, e.server.exec(ctx, database, "vacuum analyze trust.events"))
 }

@@ -111,7 +111,7 @@ func fillWatermill(ctx context.Context, e *env, database string, events int) err
 
 // consume acknowledges messages until all were there or the time is over. It counts from the first one, because a subscriber
 // may sleep before it.
-func consume(ctx context.Context, e *env, database string, page int, p params, handle func(*message.Message) error) (s sample, err error) {
+func consume(ctx context.Context, e *env, database string, page int, p params, handle func(context.Context, *message.Message) error) (s sample, err error) {
 	subscriber, db, err := subscribe(e, database, page, 10*time.Millisecond)
 	if err != nil {
 		return sample{}, err
@@ -128,7 +128,7 @@ func consume(ctx context.Context, e *env, database string, page int, p params, h
 	for s.Events < int64(p.events) && time.Since(began) < p.howLong {
 		select {
 		case m := <-messages:
-			if err := handle(m); err != nil {
+			if err := handle(m.Context(), m); err != nil {
 				return s, err
 			}
 			m.Ack()
@@ -142,7 +142,7 @@ func consume(ctx context.Context, e *env, database string, page int, p params, h
 }
 
 func readWatermill(ctx context.Context, e *env, database string, p params) (sample, error) {
-	return consume(ctx, e, database, 2*readPage, p, func(*message.Message) error { return nil })
+	return consume(ctx, e, database, 2*readPage, p, func(context.Context, *message.Message) error { return nil })
 }
 
 const upsert = `insert into consents (id, subject_id, purpose, notice_version, wording, sha256, language, channel, recorded_at, position)
@@ -154,9 +154,9 @@ func projectWatermill(ctx context.Context, e *env, database string, p params) (s
 		return sample{}, err
 	}
 	position := int64(0)
-	s, err := consume(ctx, e, database, projectPage, p, func(m *message.Message) error {
+	s, err := consume(ctx, e, database, projectPage, p, func(ctx context.Context, m *message.Message) error {
 		position++
-		return upsertMessage(m, position)
+		return upsertMessage(ctx, m, position)
 	})
 	// What was written in the page that the end cut off is not there.
 	kept, counting := e.server.count(ctx, database, countConsents)
@@ -164,16 +164,16 @@ func projectWatermill(ctx context.Context, e *env, database string, p params) (s
 	return s, errors.Join(err, counting)
 }
 
-func upsertMessage(m *message.Message, position int64) error {
+func upsertMessage(ctx context.Context, m *message.Message, position int64) error {
 	var e domain.ConsentGranted
 	if err := json.Unmarshal(m.Payload, &e); err != nil {
 		return err
 	}
-	tx, known := wmsql.TxFromContext(m.Context())
+	tx, known := wmsql.TxFromContext(ctx)
 	if !known {
 		return errors.New("the message has no transaction")
 	}
-	_, err := tx.ExecContext(m.Context(), upsert, e.ConsentID.UUID, e.ConsentID.UUID, e.Purpose, e.NoticeVersion, e.Wording, e.SHA256,
+	_, err := tx.ExecContext(ctx, upsert, e.ConsentID.UUID, e.ConsentID.UUID, e.Purpose, e.NoticeVersion, e.Wording, e.SHA256,
 		string(e.Language), string(e.Channel), time.Now(), position)
 	return err
 }

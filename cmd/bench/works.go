@@ -25,8 +25,8 @@ type scale struct {
 
 func quickly() scale {
 	return scale{
-		Quick: true, Rounds: 3, Each: 300 * time.Millisecond, ReadEvents: 100_000, ReadFor: 1500 * time.Millisecond,
-		FoldEvents: 20_000, FoldFor: 1500 * time.Millisecond, WatchFor: 1500 * time.Millisecond, People: 3_000,
+		Quick: true, Rounds: 3, Each: 300 * time.Millisecond, ReadEvents: 50_000, ReadFor: 1500 * time.Millisecond,
+		FoldEvents: 10_000, FoldFor: 1500 * time.Millisecond, WatchFor: 1500 * time.Millisecond, People: 3_000,
 	}
 }
 
@@ -169,7 +169,9 @@ func sidesOf(
 	ctx context.Context, e *env, prefix string, events int, which func(contender) run,
 ) (func(params) []side, error) {
 	var makers []func(params) side
-	missing := func(name, why string) { makers = append(makers, func(params) side { return side{name: name, missing: why} }) }
+	missing := func(name, why string) {
+		makers = append(makers, func(params) side { return side{name: name, missing: why} })
+	}
 	for i, c := range contenders() {
 		do := which(c)
 		if do == nil {
