@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,10 +38,10 @@ const password = "correct horse battery"
 // site is an API that runs, with what its clients need to ask.
 type site struct {
 	base    string
-	clerks  []string    // their access tokens; none: the API knows nobody
-	readers []reader    // who read what is about themselves
-	pairs   chan pair   // people and purposes that nobody has decided about
-	granted chan string // consents that nobody has withdrawn
+	clerks  []string            // their access tokens; none: the API knows nobody
+	readers []reader            // who read what is about themselves
+	next    func() (pair, bool) // a person and a purpose that nobody has decided about, if there is one left
+	granted chan string         // consents that nobody has withdrawn
 	client  *http.Client
 	stop    func()
 }
@@ -145,16 +146,15 @@ func (s *site) operations() map[string]operation {
 	}
 	return map[string]operation{
 		"create": func(ctx context.Context, caller int) (int, error) {
-			select {
-			case next := <-s.pairs:
-				id, err := s.grant(ctx, s.tokenOf(caller), next)
-				if err == nil {
-					s.granted <- id
-				}
-				return 1, err
-			default:
+			about, left := s.next()
+			if !left {
 				return 0, nil
 			}
+			id, err := s.grant(ctx, s.tokenOf(caller), about)
+			if err == nil {
+				s.granted <- id
+			}
+			return 1, err
 		},
 		"withdraw": func(ctx context.Context, caller int) (int, error) {
 			select {
@@ -188,9 +188,9 @@ func (s *site) grant(ctx context.Context, token string, p pair) (id string, err 
 	return made.ID, err
 }
 
-// give gives each reader some consents, and puts the other people before the counter.
-func (s *site) give(ctx context.Context, people []string) error {
-	err := atOnce(len(s.readers), len(s.readers), func(i int) error {
+// give gives each reader some consents.
+func (s *site) give(ctx context.Context) error {
+	return atOnce(len(s.readers), len(s.readers), func(i int) error {
 		for _, purpose := range consentPurposes()[:consentsEach] {
 			id, err := s.grant(ctx, s.tokenOf(i), pair{s.readers[i].subject, purpose})
 			if err != nil {
@@ -200,13 +200,19 @@ func (s *site) give(ctx context.Context, people []string) error {
 		}
 		return s.await(ctx, s.readers[i].token, "/api/v1/consents/"+s.readers[i].consents[0], nil)
 	})
-	s.pairs = make(chan pair, len(people)*consentsEach)
-	for _, purpose := range consentPurposes() { // first everybody about one, so that people have few decisions
-		for _, person := range people {
-			s.pairs <- pair{person, purpose}
+}
+
+// queue puts people before the counter: first everybody about one purpose, so that they have few decisions.
+func (s *site) queue(people []string) {
+	var taken atomic.Int64
+	purposes := consentPurposes()
+	s.next = func() (pair, bool) {
+		i := int(taken.Add(1)) - 1
+		if i >= len(people)*len(purposes) {
+			return pair{}, false
 		}
+		return pair{people[i%len(people)], purposes[i/len(people)]}, true
 	}
-	return err
 }
 
 // atOnce does something n times, so many at once, and stops at the first error.
@@ -220,7 +226,7 @@ func atOnce(n, together int, do func(i int) error) error {
 }
 
 // startBare runs the bare handler in a process of its own.
-func startBare(ctx context.Context, e *env, people int) (*site, error) {
+func startBare(ctx context.Context, e *env) (*site, error) {
 	const database = "bench_http_bare"
 	if err := e.server.create(ctx, database, "template0"); err != nil {
 		return nil, err
@@ -243,12 +249,9 @@ func startBare(ctx context.Context, e *env, people int) (*site, error) {
 	for range accounts {
 		s.readers = append(s.readers, reader{subject: uuid.NewString()})
 	}
-	queue := make([]string, people)
-	for i := range queue {
-		queue[i] = uuid.NewString()
-	}
+	s.next = func() (pair, bool) { return pair{uuid.NewString(), consentPurposes()[0]}, true } // it knows nobody, so anybody will do
 	if err == nil {
-		err = s.give(ctx, queue)
+		err = s.give(ctx)
 	}
 	if err != nil {
 		s.stop()
@@ -344,7 +347,8 @@ func (s *site) staff(ctx context.Context, e *env, database string, people int, t
 	if err != nil {
 		return err
 	}
-	return s.give(ctx, queue)
+	s.queue(queue)
+	return s.give(ctx)
 }
 
 func (s *site) signIn(ctx context.Context, email string) (token, user string, err error) {

@@ -277,7 +277,7 @@ const bareHTTPName = "net/http and pgx, one statement"
 func overHTTP(e *env, size scale) plan {
 	var sites []*site
 	begin := func(ctx context.Context) ([]work, error) {
-		bare, err := startBare(ctx, e, size.People)
+		bare, err := startBare(ctx, e)
 		if err != nil {
 			return nil, err
 		}
@@ -294,6 +294,11 @@ func overHTTP(e *env, size scale) plan {
 				ask := func(s *site) func(context.Context) (sample, error) {
 					do := s.operations()[name]
 					return func(ctx context.Context) (sample, error) {
+						if name == "withdraw" { // of which there have to be enough, so there is no clock for these
+							if _, err := drive(ctx, clients, 3*size.Each/2, s.operations()["create"]); err != nil {
+								return sample{}, err
+							}
+						}
 						got, err := drive(ctx, clients, size.Each, do)
 						if err == nil && got.Events == 0 {
 							err = errors.New("nothing was left to do")
