@@ -128,7 +128,8 @@ func consume(ctx context.Context, e *env, database string, page int, p params, h
 	for s.Events < int64(p.events) && time.Since(began) < p.howLong {
 		select {
 		case m := <-messages:
-			if err := handle(m.Context(), m); err != nil {
+			err := handle(m.Context(), m) //nolint:contextcheck // a message brings the context of its transaction
+			if err != nil {
 				return s, err
 			}
 			m.Ack()

@@ -93,7 +93,7 @@ func (w *way) time(
 		return sample{}, errors.New("not every event arrived")
 	}
 	stop()
-	_ = <-followed // it was told to end
+	<-followed //nolint:errcheck // it was told to end
 
 	s := sample{Events: written, Seconds: seconds, Wrote: int64(len(w.took))}
 	s.P50, s.P99 = percentiles(w.took)
