@@ -27,7 +27,8 @@ import (
 // httpClients is the most that ask at once.
 const httpClients = 64
 
-// accounts is how many clerks there are, and how many readers; clients share them. Each costs two hashes of a password.
+// accounts is how many clerks there are, and how many readers; clients share them. Each
+// costs two hashes of a password.
 const accounts = 16
 
 // signInsAtOnce is how many the API takes without refusing any for overload.
@@ -56,7 +57,8 @@ type reader struct {
 // pair is a person and a purpose.
 type pair struct{ subject, purpose string }
 
-// consentPurposes are those of the default purposes that rest on consent and that an adult may be asked about at a counter.
+// consentPurposes are those of the default purposes that rest on consent and that an adult
+// may be asked about at a counter.
 func consentPurposes() []string {
 	return []string{"sms_alert", "newsletter", "research_statistics", "whatsapp_care"}
 }
@@ -114,7 +116,8 @@ func (s *site) call(ctx context.Context, token, method, path string, want int, b
 	return json.Unmarshal(text, into)
 }
 
-// await asks until the answer is 200: an API starts, its first import goes on after that, a read table follows.
+// await asks until the answer is 200: an API starts, its first import goes on after that,
+// a read table follows.
 func (s *site) await(ctx context.Context, token, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()

@@ -14,8 +14,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// bareSchema is what somebody would write well who needs nothing else: to append, the narrowest table that refuses a wrong version; to
-// be read in order, one with a position; and a read table with the index of its one query.
+// bareSchema is what somebody would write well who needs nothing else: to append, the
+// narrowest table that refuses a wrong version; to be read in order, one with a position;
+// and a read table with the index of its one query.
 const bareSchema = `
 	create table appended (
 		stream_id uuid, version integer, event_type text not null, payload json not null, primary key (stream_id, version));
@@ -48,7 +49,8 @@ const insertAppended = "insert into appended (stream_id, version, event_type, pa
 
 func bareInsert() contender {
 	c := barest("pgx: one INSERT, one transaction", "the baseline: a prepared INSERT for each event, refused by the primary key if the version is taken; "+
-		"read in pages without decoding; projected by an unnest of 1 000 events with the checkpoint in the same transaction; followers are woken by NOTIFY")
+		"read in pages without decoding; projected by an unnest of 1 000 events with the checkpoint "+
+		"in the same transaction; followers are woken by NOTIFY")
 	c.append = withPool(func(ctx context.Context, pool *pgxpool.Pool, p params) (sample, error) {
 		return drive(ctx, p.callers, p.howLong, func(ctx context.Context, _ int) (int, error) {
 			payload, err := encoded()
@@ -86,7 +88,8 @@ func bareBatch() contender {
 }
 
 func bareCopy() contender {
-	c := barest("pgx: COPY of 1 000", "COPY of 1 000 events a transaction, of at most 8 callers at once: likewise a ceiling")
+	c := barest("pgx: COPY of 1 000", "COPY of 1 000 events a transaction, of at most 8 callers at "+
+		"once: likewise a ceiling")
 	c.append = withPool(func(ctx context.Context, pool *pgxpool.Pool, p params) (sample, error) {
 		return drive(ctx, min(p.callers, 8), p.howLong, func(ctx context.Context, _ int) (int, error) {
 			rows := pgx.CopyFromSlice(copyRows, func(int) ([]any, error) {

@@ -40,7 +40,8 @@ type decision struct {
 
 const decisionColumns = "consent_id, subject_id, purpose, language, channel, wording, allowed, reason, recorded_at"
 
-// bareAPI is net/http and pgx with one statement a request. It knows nobody: no account, no tenant, no key, no record of who read.
+// bareAPI is net/http and pgx with one statement a request. It knows nobody: no account,
+// no tenant, no key, no record of who read.
 type bareAPI struct{ pool *pgxpool.Pool }
 
 // serveBare runs it in a process of its own, as ours runs, until that is ended.
@@ -119,7 +120,8 @@ func (a bareAPI) create(w http.ResponseWriter, r *http.Request) {
 
 func (a bareAPI) check(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	d, err := a.one(r, "select "+decisionColumns+" from decisions where subject_id = $1 and purpose = $2 order by id desc limit 1",
+	d, err := a.one(r, "select "+decisionColumns+" from decisions where subject_id = $1 and purpose "+
+		"= $2 order by id desc limit 1",
 		query.Get("subject_id"), query.Get("purpose"))
 	answer(w, http.StatusOK, map[string]any{"allowed": d.Consented, "reason": d.Reason, "decided_by": d.ID}, err)
 }
@@ -130,7 +132,8 @@ func (a bareAPI) read(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a bareAPI) list(w http.ResponseWriter, r *http.Request) {
-	rows, err := a.pool.Query(r.Context(), "select "+decisionColumns+" from decisions where subject_id = $1 order by id desc limit 50",
+	rows, err := a.pool.Query(r.Context(), "select "+decisionColumns+" from decisions where "+
+		"subject_id = $1 order by id desc limit 50",
 		r.URL.Query().Get("subject_id"))
 	if err != nil {
 		answer(w, 0, nil, err)

@@ -21,8 +21,8 @@ type env struct {
 	scratch     string
 }
 
-// contender is one way to store events, to read them in order and to follow them. It may lack a work; what it has of
-// them runs in databases that setUp has prepared.
+// contender is one way to store events, to read them in order and to follow them. It may
+// lack a work; what it has of them runs in databases that setUp has prepared.
 type contender struct {
 	name  string
 	about string // how it is used, for the page

@@ -11,8 +11,10 @@ import (
 // emmett is @event-driven-io/emmett-postgresql in Node, its own language, driven by driver/emmett.mjs.
 func emmett() contender {
 	return contender{
-		name: "Emmett", npm: true, about: "in one process of Node: appendToStream with expected version 0; read by readMessagesBatch in pages of 5 000; projected by a " +
-			"reactor of pages of 1 000 with an upsert for each, in its transaction; polling every 50 ms to 1 s, its defaults",
+		name: "Emmett", npm: true, about: "in one process of Node: appendToStream with expected " +
+			"version 0; read by readMessagesBatch in pages of 5 000; projected by a " +
+			"reactor of pages of 1 000 with an upsert for each, in its transaction; polling every 50 " +
+			"ms to 1 s, its defaults",
 		setUp: func(ctx context.Context, e *env, database string) error {
 			if _, err := drivenByNode("setUp")(ctx, e, database, params{callers: 1}); err != nil {
 				return err

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// bareDatabase is the variable that names the database to the bare handler, because arguments are seen by everybody.
+// bareDatabase is the variable that names the database to the bare handler, because
+// arguments are seen by everybody.
 const bareDatabase = "BENCH_BARE_DATABASE"
 
 // options are what the command line says.
@@ -31,7 +32,8 @@ func main() {
 	flag.BoolVar(&o.quick, "quick", false, "less of everything: under 5 minutes")
 	flag.BoolVar(&o.fromJSON, "from-json", false, "measure nothing: write the page anew from the JSON file")
 	flag.StringVar(&o.note, "note", "", "a sentence for the page, about this run")
-	flag.StringVar(&o.only, "only", "", "chapters to measure, parted by commas, printed and not written: append, read, project, visible, HTTP")
+	flag.StringVar(&o.only, "only", "", "chapters to measure, parted by commas, printed and not "+
+		"written: append, read, project, visible, HTTP")
 	flag.StringVar(&o.trust, "trust", "bin/trust", "the built program")
 	flag.StringVar(&o.cache, "cache", ".bin/bench", "the folder that keeps the packages from npm")
 	flag.StringVar(&o.docs, "docs", "docs", "the folder of benchmarks.md, benchmarks.svg and benchmarks.json")

@@ -13,7 +13,8 @@ import (
 // few is so little of each work that a test has the time.
 func few() params { return params{callers: 4, howLong: 50 * time.Millisecond, events: 2_000} }
 
-// contend runs the works of some contenders and counts what stands in their databases afterwards. Timings decide nothing.
+// contend runs the works of some contenders and counts what stands in their databases
+// afterwards. Timings decide nothing.
 func contend(t *testing.T, e *env, which func(contender) bool) {
 	t.Helper()
 	found := false

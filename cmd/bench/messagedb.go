@@ -17,11 +17,14 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// messageDB is the schema of @eventide/message-db, called through pgx, which is the leanest client that it could have.
+// messageDB is the schema of @eventide/message-db, called through pgx, which is the
+// leanest client that it could have.
 func messageDB() contender {
 	return contender{
-		name: "message-db", npm: true, about: "write_message with the expected version, called by pgx; read by get_category_messages in pages of 5 000; " +
-			"projected by an upsert for each of 1 000 messages in one batch, with the position in the same transaction; polling every 100 ms, Eventide's default",
+		name: "message-db", npm: true, about: "write_message with the expected version, called by " +
+			"pgx; read by get_category_messages in pages of 5 000; " +
+			"projected by an upsert for each of 1 000 messages in one batch, with the position in " +
+			"the same transaction; polling every 100 ms, Eventide's default",
 		setUp: setUpMessageDB,
 		append: withPool(func(ctx context.Context, pool *pgxpool.Pool, p params) (sample, error) {
 			return drive(ctx, p.callers, p.howLong, func(ctx context.Context, _ int) (int, error) {
@@ -77,7 +80,8 @@ func writeMessage(ctx context.Context, pool *pgxpool.Pool, id uuid.UUID) error {
 	if err != nil {
 		return err
 	}
-	_, err = pool.Exec(ctx, "select message_store.write_message($1::varchar, $2::varchar, $3::varchar, $4::jsonb, null, -1)",
+	_, err = pool.Exec(ctx, "select message_store.write_message($1::varchar, $2::varchar, "+
+		"$3::varchar, $4::jsonb, null, -1)",
 		id.String(), "consent-"+id.String(), eventType, payload)
 	return err
 }

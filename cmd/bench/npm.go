@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// driver is the script that drives what runs in Node alone, and the lock file that says which packages, by checksum.
+// driver is the script that drives what runs in Node alone, and the lock file that says
+// which packages, by checksum.
 //
 //go:embed driver/package.json driver/package-lock.json driver/emmett.mjs
 var driver embed.FS
@@ -19,8 +20,8 @@ var driver embed.FS
 // installing is how long npm may take.
 const installing = 3 * time.Minute
 
-// installModules makes the folder of the packages from npm, or says in one sentence why there is none: a run without them measures the rest.
-// Scripts of packages do not run.
+// installModules makes the folder of the packages from npm, or says in one sentence why
+// there is none: a run without them measures the rest. Scripts of packages do not run.
 func installModules(ctx context.Context, cache string) (modules, missing string) {
 	modules = filepath.Join(cache, "npm")
 	if err := os.MkdirAll(modules, 0o750); err != nil {

@@ -25,7 +25,8 @@ const oursName = "ours"
 // ours is this repository's event store as the API and the projectors use it.
 func ours() contender {
 	return contender{
-		name: oursName, about: "Store.Append with the expected version, sealed columns, all indexes and row-level security; Reader.Range in pages of 5 000, decoded; " +
+		name: oursName, about: "Store.Append with the expected version, sealed columns, all indexes " +
+			"and row-level security; Reader.Range in pages of 5 000, decoded; " +
 			"the worker of the table consents with its defaults; visible is the committed row in that table",
 		setUp: func(ctx context.Context, e *env, database string) error {
 			_, err := migrations.Up(ctx, e.server.url(database, ""))
@@ -132,7 +133,8 @@ func following(ctx context.Context, e *env, database string, committed func(upTo
 	}, nil
 }
 
-// projectOurs projects a copy of the database, because a projector that has read the log does not read it again.
+// projectOurs projects a copy of the database, because a projector that has read the log
+// does not read it again.
 func projectOurs(ctx context.Context, e *env, database string, p params) (s sample, err error) {
 	again := database + "_again"
 	if err := e.server.create(ctx, again, database); err != nil {

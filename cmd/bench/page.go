@@ -47,7 +47,8 @@ func (r *report) hits(b *strings.Builder) {
 
 // details has a table for each work, with the spread of its rounds.
 func (r *report) details(b *strings.Builder) {
-	b.WriteString("\n## Each work\n\nA second: the median of the rounds, then the slowest and the fastest. p50 and p99: of one answer, medians likewise.\n")
+	b.WriteString("\n## Each work\n\nA second: the median of the rounds, then the slowest and the " +
+		"fastest. p50 and p99: of one answer, medians likewise.\n")
 	for _, m := range r.Works {
 		fmt.Fprintf(b, "\n### %s\n\n| | a second | slowest – fastest | p50 ms | p99 ms | ÷ baseline |\n|---|---:|---:|---:|---:|---:|\n", m.Work)
 		for _, s := range m.Sides {
@@ -105,7 +106,8 @@ func colours() map[string]string {
 	}
 }
 
-// chart is a line for each work, and on it a dot for each contender: how often faster than the baseline, on a logarithmic scale.
+// chart is a line for each work, and on it a dot for each contender: how often faster than
+// the baseline, on a logarithmic scale.
 func (r *report) chart() string {
 	var b strings.Builder
 	height := chartTop + rowHeight*len(r.Works) + 40

@@ -79,7 +79,8 @@ func describe(ctx context.Context, e *env, size scale, note string) (*report, er
 	for _, c := range contenders() {
 		r.Contenders = append(r.Contenders, fact{c.name, c.about})
 	}
-	r.Contenders = append(r.Contenders, fact{bareHTTPName, "the baseline over HTTP: no account, no permission, no rate limit, no idempotency key, no record " +
+	r.Contenders = append(r.Contenders, fact{bareHTTPName, "the baseline over HTTP: no account, no " +
+		"permission, no rate limit, no idempotency key, no record " +
 		"of who read; one INSERT or SELECT for each request, 16 connections"})
 	return r, nil
 }
@@ -165,7 +166,8 @@ func readReport(docs string) (*report, error) {
 	return &r, json.Unmarshal(text, &r)
 }
 
-// write writes the JSON file, the chart and the page into a folder, and the short table into the README between its marks.
+// write writes the JSON file, the chart and the page into a folder, and the short table
+// into the README between its marks.
 func (r *report) write(docs, readme string) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
@@ -235,7 +237,8 @@ func rivals() []string { return []string{"watermill-sql/v3", "message-db", "Emme
 
 // table has a line for each work: ours, the baseline, and how ours stands to each of the others.
 func (r *report) table(b *strings.Builder) {
-	fmt.Fprintf(b, "| | ours | baseline | ours ÷ baseline | watermill-sql | message-db | Emmett |\n|---|---:|---:|---:|---:|---:|---:|\n")
+	fmt.Fprintf(b, "| | ours | baseline | ours ÷ baseline | watermill-sql | message-db | Emmett "+
+		"|\n|---|---:|---:|---:|---:|---:|---:|\n")
 	for _, m := range r.Works {
 		own, base := m.side(oursName), m.side(m.Baseline)
 		fmt.Fprintf(b, "| %s | %s | %s | %s |", m.Work, m.figure(own), m.figure(base), ratio(own))

@@ -20,11 +20,14 @@ import (
 
 const topic = "consents"
 
-// watermillStock is watermill-sql as it comes: its default schema, offsets and polling. It has no versions to refuse.
+// watermillStock is watermill-sql as it comes: its default schema, offsets and polling. It
+// has no versions to refuse.
 func watermillStock() contender {
 	return contender{
-		name: "watermill-sql/v3", about: "as it comes, and without versions, which it does not know: Publish of one message; a subscriber " +
-			"of pages of 10 000 to read and of 1 000 to project, with an upsert in the message's own transaction; polling every second, its default",
+		name: "watermill-sql/v3", about: "as it comes, and without versions, which it does not know: " +
+			"Publish of one message; a subscriber " +
+			"of pages of 10 000 to read and of 1 000 to project, with an upsert in the message's own " +
+			"transaction; polling every second, its default",
 		setUp: func(ctx context.Context, e *env, database string) error {
 			subscriber, db, err := subscribe(e, database, readPage, time.Second)
 			if err != nil {
@@ -109,8 +112,8 @@ func fillWatermill(ctx context.Context, e *env, database string, events int) err
 		from generate_series(1, %d)`, topic, payload, consentIn(payload), events), "vacuum analyze watermill_"+topic)
 }
 
-// consume acknowledges messages until all were there or the time is over. It counts from the first one, because a subscriber
-// may sleep before it.
+// consume acknowledges messages until all were there or the time is over. It counts from
+// the first one, because a subscriber may sleep before it.
 func consume(ctx context.Context, e *env, database string, page int, p params, handle func(context.Context, *message.Message) error) (s sample, err error) {
 	subscriber, db, err := subscribe(e, database, page, 10*time.Millisecond)
 	if err != nil {

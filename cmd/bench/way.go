@@ -57,7 +57,8 @@ func (w *way) check() {
 // lastArrival is how long the last events may take to arrive.
 const lastArrival = 10 * time.Second
 
-// time writes an event every 5 ms, whatever the last one took, while follow follows; then it waits for the last ones.
+// time writes an event every 5 ms, whatever the last one took, while follow follows; then
+// it waits for the last ones.
 func (w *way) time(
 	ctx context.Context, p params, follow func(context.Context) error, write func(context.Context, uuid.UUID) error,
 ) (sample, error) {

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// scale is how much is measured: make bench-quick ends within 5 minutes, make bench takes what the figures need.
+// scale is how much is measured: make bench-quick ends within 5 minutes, make bench takes
+// what the figures need.
 type scale struct {
 	Quick      bool
 	Rounds     int
@@ -73,8 +74,8 @@ type result struct {
 	Rounds  []sample `json:"rounds,omitempty"`
 }
 
-// takeTurns runs a work's sides in turn, A B C, A B C: what else the machine does then falls on all of them. A side that fails is missing
-// from there on, unless it is ours.
+// takeTurns runs a work's sides in turn, A B C, A B C: what else the machine does then
+// falls on all of them. A side that fails is missing from there on, unless it is ours.
 func takeTurns(ctx context.Context, e *env, w work, rounds int) (measured, error) {
 	m := measured{Work: w.name, Baseline: w.baseline, Latency: w.latency}
 	for _, s := range w.sides {
@@ -163,8 +164,9 @@ func plans(e *env, size scale) []plan {
 
 const baselineName = "pgx: one INSERT, one transaction"
 
-// sidesOf prepares a database for each contender that has a work, filled with events, and returns the sides of that work, however much of it is asked for.
-// A contender that cannot be prepared has a side that says so.
+// sidesOf prepares a database for each contender that has a work, filled with events, and
+// returns the sides of that work, however much of it is asked for. A contender that cannot
+// be prepared has a side that says so.
 func sidesOf(
 	ctx context.Context, e *env, prefix string, events int, which func(contender) run,
 ) (func(params) []side, error) {
@@ -273,7 +275,8 @@ func visibleWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 
 const bareHTTPName = "net/http and pgx, one statement"
 
-// overHTTP is the chapter of requests: ours beside the bare handler, both running all the time, in turn asked.
+// overHTTP is the chapter of requests: ours beside the bare handler, both running all the
+// time, in turn asked.
 func overHTTP(e *env, size scale) plan {
 	var sites []*site
 	begin := func(ctx context.Context) ([]work, error) {
@@ -333,7 +336,8 @@ func thousands(n int) string {
 	}
 }
 
-// calibrate finds how many connections serve the baseline best: more than one would expect wait for the disk together, too many contend.
+// calibrate finds how many connections serve the baseline best: more than one would expect
+// wait for the disk together, too many contend.
 func calibrate(ctx context.Context, e *env, size scale) error {
 	c := bareInsert()
 	const database = "bench_calibrate"
