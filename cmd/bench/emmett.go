@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"strings"
 )
 
 // emmett is @event-driven-io/emmett-postgresql in Node, its own language, driven by driver/emmett.mjs.
@@ -48,10 +49,20 @@ func drivenByNode(work string) run {
 		var out, said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &said
 		if err := cmd.Run(); err != nil {
-			return sample{}, fmt.Errorf("%s in Node: %w: %.2000s", work, err, said.String())
+			return sample{}, fmt.Errorf("%s in Node: %w: %s", work, err, complaint(said.String()))
 		}
 		return s, json.Unmarshal(out.Bytes(), &s)
 	}
+}
+
+// complaint is the line of what Node says that names the error; the others name files of this machine.
+func complaint(said string) string {
+	for line := range strings.Lines(said) {
+		if name, _, found := strings.Cut(line, ":"); found && strings.HasSuffix(strings.ToLower(name), "error") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return "it says no more"
 }
 
 func fillEmmett(ctx context.Context, e *env, database string, events int) error {

@@ -130,11 +130,13 @@ const works = {
     const store = open();
     const started = new Map();
     const took = [];
+    let follows = false;
     const consumer = store.consumer(); // pages of 100, polled every 50 ms to 1 s: its defaults
     consumer.reactor({
       processorId: `bench-${randomUUID()}`,
       startFrom: 'END',
       eachMessage: ({ metadata }) => {
+        follows = true;
         const before = started.get(metadata.streamName);
         if (before === undefined) return;
         started.delete(metadata.streamName);
@@ -142,6 +144,10 @@ const works = {
       },
     });
     const running = consumer.start();
+    while (!follows) { // the end that it starts from is the one of when it looks
+      await append(store);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
 
     const began = now();
     let events = 0;
