@@ -25,7 +25,7 @@ const oursName = "ours"
 // ours is this repository's event store as the API and the projectors use it.
 func ours() contender {
 	return contender{
-		name: oursName, about: "Store.Append with the expected version, sealed columns, all indexes " +
+		name: oursName, about: "Store.Append with the expected version, all indexes " +
 			"and row-level security; Reader.Range in pages of 5 000, decoded; " +
 			"the worker of the table consents with its defaults; visible is the committed row in that table",
 		setUp: func(ctx context.Context, e *env, database string) error {

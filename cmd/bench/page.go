@@ -13,6 +13,7 @@ func (r *report) page() string {
 
 Made by %[1]smake bench%[1]s (%[1]smake bench-quick%[1]s: under 5 minutes), which starts a Postgres of its own with fsync on, and writes this page, the
 chart and [%[2]s](%[2]s). Run it again: what can be claimed is what anybody can measure.
+
 %[3]s
 
 ![How each contender stands to its baseline](%[4]s)

@@ -27,7 +27,7 @@ type scale struct {
 func quickly() scale {
 	return scale{
 		Quick: true, Rounds: 3, Each: 300 * time.Millisecond, ReadEvents: 50_000, ReadFor: 1500 * time.Millisecond,
-		FoldEvents: 10_000, FoldFor: 1500 * time.Millisecond, WatchFor: 1500 * time.Millisecond, People: 3_000,
+		FoldEvents: 10_000, FoldFor: 1500 * time.Millisecond, WatchFor: time.Second, People: 3_000,
 	}
 }
 
