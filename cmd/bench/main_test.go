@@ -228,3 +228,13 @@ func TestThePageInDocsIsMadeOfItsJSON(t *testing.T) {
 		t.Errorf("the README's table is not what docs/benchmarks.json says: bin/bench -from-json (%v)", err)
 	}
 }
+
+func TestWhatNodeComplainsOfNamesNoFileOfThisMachine(t *testing.T) {
+	t.Parallel()
+	const said = "file:///home/somebody/emmett.mjs:157\n    throw new Error(`x`);\n\nError: 3 events never arrived\n    at file:///home/somebody/emmett.mjs:157:27\n"
+	for said, want := range map[string]string{said: "Error: 3 events never arrived", "TypeError: no\n": "TypeError: no", "": "it says no more"} {
+		if got := complaint(said); got != want {
+			t.Errorf("%q became %q", said, got)
+		}
+	}
+}
