@@ -153,9 +153,12 @@ func (r *Reader) EffectiveSince(
 	return r.open(ctx, tx, rows)
 }
 
-// open opens rows with keys read in one statement, so an erasure either happened before all of it or after. Origins stay withheld:
+// open checks rows, and opens them with keys read in one statement, so an erasure either happened before all of it or after. Origins stay withheld:
 // no read table holds them.
 func (r *Reader) open(ctx context.Context, db Querier, rows []row) ([]domain.Recorded, error) {
+	if err := r.vault.check(ctx, rows, askingOf(db)); err != nil {
+		return nil, err
+	}
 	keys, err := r.keys(ctx, db, rows, subjectPart)
 	if err != nil {
 		return nil, err
