@@ -35,6 +35,8 @@ comment on column trust.coded.position is 'above it an event has its code in its
 comment on column trust.coded.code is 'HMAC-SHA-256 of that position under the key codes';
 comment on index trust.coded_pkey is 'the one row';
 
+insert into trust.event_types (event_type, stream_type) values ('log.event_disowned.v1', 'log');
+
 grant select on trust.codes, trust.coded to trust_append, trust_projector, trust_query, trust_audit;
 grant insert on trust.coded to trust_append;
 
@@ -100,6 +102,8 @@ declare
     added    boolean[];
     i        integer;
 begin
+    perform trust.demand_whole(a_id, a_tenant, a_events, s_append, s_tenant, s_type, s_id, s_expected, e_stream, e_offset, e_ordinal,
+        e_id, e_type, e_record, e_payload, e_metadata, e_effective, side);
     clock := clock_timestamp();
     differ := abs(extract(epoch from clock - sent)) > 5;
     perform pg_advisory_xact_lock(7267411);
@@ -194,6 +198,11 @@ declare
     actual   integer;
     j        integer;
 begin
+    if cardinality(a_id) <> 1 then
+        raise exception 'this is no single append' using errcode = 'invalid_parameter_value';
+    end if;
+    perform trust.demand_whole(a_id, a_tenant, a_events, s_append, s_tenant, s_type, s_id, s_expected, e_stream, e_offset, e_ordinal,
+        e_id, e_type, e_record, e_payload, e_metadata, e_effective, side);
     clock := clock_timestamp();
     differ := abs(extract(epoch from clock - sent)) > 5;
     perform pg_advisory_xact_lock(7267411);
@@ -329,4 +338,5 @@ drop function trust.append_one(uuid[], uuid[], integer[], integer[], uuid[], tex
     integer[], uuid[], text[], uuid[], uuid[], uuid[], text[], bytea[], text[], timestamptz[], json, timestamptz, bytea[]);
 drop function trust.code_from_start, trust.demand_codes;
 drop table trust.coded, trust.codes;
+delete from trust.event_types where event_type = 'log.event_disowned.v1';
 alter table trust.events drop column code;
