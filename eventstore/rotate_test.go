@@ -64,8 +64,8 @@ func TestARotationReWrapsTenantsKeysAndSecretsAndNothingElse(t *testing.T) {
 	before, rest := query[[]string](t, w, wrappedByMaster), w.rest(t)
 	digest := w.store.Digest("login", "remarked@example.org")
 
-	if n := w.mustRotate(t, masterKey, nextKey); n != 5 {
-		t.Errorf("%d re-wrapped, want the keys of three tenants and two secrets", n)
+	if n := w.mustRotate(t, masterKey, nextKey); n != 6 {
+		t.Errorf("%d re-wrapped, want the keys of three tenants and three secrets", n)
 	}
 	for i, now := range query[[]string](t, w, wrappedByMaster) {
 		if slices.Contains(before, now) {
@@ -235,8 +235,8 @@ func TestARotationWaitsForTheAppendsBeforeItAndReWrapsTheKeysTheyMade(t *testing
 	if got := pgtest.Receive(t, before); got.err != nil {
 		t.Error(got.err)
 	}
-	if n := pgtest.Receive(t, counts); n != 5 {
-		t.Errorf("%d re-wrapped, want the keys of three tenants and two secrets", n)
+	if n := pgtest.Receive(t, counts); n != 6 {
+		t.Errorf("%d re-wrapped, want the keys of three tenants and three secrets", n)
 	}
 	w.mustRotate(t, nextKey, masterKey)
 }
