@@ -164,5 +164,5 @@ func (r *row) effective(e domain.Event) bool {
 		return true
 	}
 	stated := domain.EffectiveOf(e).UTC().Truncate(time.Microsecond)
-	return !r.EffectiveAt.After(r.RecordedAt) && (stated.IsZero() || !stated.Before(r.EffectiveAt))
+	return stated.IsZero() || !stated.Before(r.EffectiveAt)
 }

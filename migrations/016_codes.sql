@@ -54,12 +54,12 @@ as $$
 begin
     if exists (select from trust.coded) then
         return true;
-    elsif exists (select from trust.events) then
+    elsif (select e.position from trust.events e order by e.position limit 1) is not null then
         return false;
     end if;
     perform pg_advisory_xact_lock(7267411);
     insert into trust.coded (position, code)
-    select 0, code_from_start.code where not exists (select from trust.events)
+    select 0, code_from_start.code where (select e.position from trust.events e order by e.position limit 1) is null
     on conflict do nothing;
     return exists (select from trust.coded);
 end

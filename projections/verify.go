@@ -167,6 +167,8 @@ func (c *logCheck) check(events []eventstore.Whole) error {
 			what = fmt.Sprintf("follows position %d", c.position)
 		case e.RecordedAt.Before(c.recordedAt):
 			what = "recorded before the event below it"
+		case e.EffectiveAt.After(e.RecordedAt):
+			what = "holds from after it was recorded"
 		case e.Tenant.IsZero():
 			what = "has no tenant"
 		}
