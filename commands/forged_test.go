@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/alexedwards/argon2id"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
@@ -22,11 +21,11 @@ func (w *world) disown(t *testing.T, position int64) eventstore.Disowned {
 	conn := w.db.Conn(t, pgtest.Append)
 	r, err := eventstore.NewReader(t.Context(), conn, []byte("a master key of at least thirty-two characters"))
 	ok(t, err)
-	var done eventstore.Disowned
-	ok(t, pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error {
-		done, err = r.Disown(t.Context(), tx, position, "found by a test")
-		return err
-	}))
+	tx, err := conn.Begin(t.Context())
+	ok(t, err)
+	done, err := r.Disown(t.Context(), tx, position, "found by a test")
+	ok(t, err)
+	ok(t, tx.Commit(t.Context()))
 	return done
 }
 

@@ -29,11 +29,3 @@ func (db *DB) Forge(t testing.TB, f Forgery) (position int64) {
 	}
 	return position
 }
-
-// BeforeCodes makes of the log one of a program that knew no codes: an event without one is believed, so a test can write its own.
-func (db *DB) BeforeCodes(t testing.TB) {
-	t.Helper()
-	if _, err := db.Superuser(t).Exec(t.Context(), "delete from trust.coded"); err != nil {
-		t.Fatalf("pgtest: %v", err)
-	}
-}
