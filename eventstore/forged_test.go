@@ -30,15 +30,15 @@ func (w *world) forgedGrant(t testing.TB, subject domain.UserID) (position int64
 // readings are all ways to read the log, each of a range that holds the events about one subject.
 func (w *world) readings(t testing.TB, subject domain.UserID, forgedAppend [16]byte) map[string]func() ([]domain.Recorded, error) {
 	t.Helper()
-	ctx, stream := t.Context(), domain.ConsentsOf(subject)
+	stream := domain.ConsentsOf(subject)
 	inTx := func(read func(tx pgx.Tx, r *eventstore.Reader) ([]domain.Recorded, error)) func() ([]domain.Recorded, error) {
 		return func() (events []domain.Recorded, err error) {
 			conn := w.db.Conn(t, pgtest.Projector)
-			r, err := eventstore.NewReader(ctx, conn, []byte(masterKey))
+			r, err := eventstore.NewReader(t.Context(), conn, []byte(masterKey))
 			if err != nil {
 				return nil, err
 			}
-			err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			err = pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error {
 				events, err = read(tx, r)
 				return err
 			})
@@ -47,46 +47,46 @@ func (w *world) readings(t testing.TB, subject domain.UserID, forgedAppend [16]b
 	}
 	of := []domain.UserID{subject}
 	return map[string]func() ([]domain.Recorded, error){
-		"Load":         func() ([]domain.Recorded, error) { return w.store.Load(ctx, w.tenant, stream) },
-		"LoadPersonal": func() ([]domain.Recorded, error) { return w.store.LoadPersonal(ctx, w.tenant, stream) },
-		"LoadAll":      func() ([]domain.Recorded, error) { return w.store.LoadAll(ctx, w.tenant, domain.ConsentStream) },
-		"FindAppend":   func() ([]domain.Recorded, error) { return w.store.FindAppend(ctx, w.tenant, forgedAppend) },
+		"Load":         func() ([]domain.Recorded, error) { return w.store.Load(t.Context(), w.tenant, stream) },
+		"LoadPersonal": func() ([]domain.Recorded, error) { return w.store.LoadPersonal(t.Context(), w.tenant, stream) },
+		"LoadAll":      func() ([]domain.Recorded, error) { return w.store.LoadAll(t.Context(), w.tenant, domain.ConsentStream) },
+		"FindAppend":   func() ([]domain.Recorded, error) { return w.store.FindAppend(t.Context(), w.tenant, forgedAppend) },
 		"LoadSession": func() ([]domain.Recorded, error) {
-			events, _, err := w.store.LoadSession(ctx, w.tenant, subject, newID(), stream)
+			events, _, err := w.store.LoadSession(t.Context(), w.tenant, subject, newID(), stream)
 			return events, err
 		},
 		"LoadTail": func() ([]domain.Recorded, error) {
 			never := func([]domain.Recorded) bool { return false }
-			events, _, err := w.store.LoadTail(ctx, w.tenant, domain.Tail{Stream: stream, Purpose: "sms_alert", Enough: never})
+			events, _, err := w.store.LoadTail(t.Context(), w.tenant, domain.Tail{Stream: stream, Purpose: "sms_alert", Enough: never})
 			return events, err
 		},
 		"Range": inTx(func(tx pgx.Tx, r *eventstore.Reader) ([]domain.Recorded, error) {
-			return r.Range(ctx, tx, 0, w.head(t))
+			return r.Range(t.Context(), tx, 0, w.head(t))
 		}),
 		"RangeOf": inTx(func(tx pgx.Tx, r *eventstore.Reader) ([]domain.Recorded, error) {
-			return r.RangeOf(ctx, tx, []domain.StreamType{domain.ConsentStream}, 0, w.head(t))
+			return r.RangeOf(t.Context(), tx, []domain.StreamType{domain.ConsentStream}, 0, w.head(t))
 		}),
 		"Whole": inTx(func(tx pgx.Tx, r *eventstore.Reader) (events []domain.Recorded, err error) {
-			whole, err := r.Whole(ctx, tx, 0, w.head(t))
+			whole, err := r.Whole(t.Context(), tx, 0, w.head(t))
 			for _, e := range whole {
 				events = append(events, e.Recorded)
 			}
 			return events, err
 		}),
 		"Streams": inTx(func(tx pgx.Tx, r *eventstore.Reader) ([]domain.Recorded, error) {
-			return r.Streams(ctx, tx, domain.ConsentStream, of, w.head(t))
+			return r.Streams(t.Context(), tx, domain.ConsentStream, of, w.head(t))
 		}),
 		"Find": inTx(func(tx pgx.Tx, r *eventstore.Reader) ([]domain.Recorded, error) {
-			return r.Find(ctx, tx, eventstore.Query{Subject: subject})
+			return r.Find(t.Context(), tx, eventstore.Query{Subject: subject})
 		}),
 		"Find, sealed": inTx(func(tx pgx.Tx, r *eventstore.Reader) ([]domain.Recorded, error) {
-			return r.Find(ctx, tx, eventstore.Query{Subject: subject, Sealed: true, Newest: true, Limit: 1})
+			return r.Find(t.Context(), tx, eventstore.Query{Subject: subject, Sealed: true, Newest: true, Limit: 1})
 		}),
 		"InStreams": inTx(func(tx pgx.Tx, r *eventstore.Reader) ([]domain.Recorded, error) {
-			return r.InStreams(ctx, tx, w.tenant, domain.ConsentStream, subject.UUID, eventstore.Place{}, w.head(t), 10)
+			return r.InStreams(t.Context(), tx, w.tenant, domain.ConsentStream, subject.UUID, eventstore.Place{}, w.head(t), 10)
 		}),
 		"Histories": inTx(func(tx pgx.Tx, r *eventstore.Reader) (events []domain.Recorded, err error) {
-			err = r.Histories(ctx, tx, domain.ConsentStream, w.head(t), 10, func(page []domain.Recorded) error {
+			err = r.Histories(t.Context(), tx, domain.ConsentStream, w.head(t), 10, func(page []domain.Recorded) error {
 				events = append(events, page...)
 				return nil
 			})

@@ -42,14 +42,13 @@ func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 		u.isVerified,
 		u.isOpened,
 		u.acceptsOldPasswords,
+		u.isCoded,
+		u.isVerified,
 		u.answersAsBefore,
 		u.printsAsBefore,
 		u.followsWhatIsNew,
 		u.isRebuilt,
 		u.isVerified,
-		u.isCoded,
-		u.isVerified,
-		u.answersAsBefore,
 	} {
 		step()
 	}
