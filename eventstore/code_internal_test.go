@@ -96,3 +96,35 @@ func TestACodeHoldsForItsEventAloneAndUnderItsKeyAlone(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkCodes tells what a code adds to reading events: x-decode is the time with checking them through the time without.
+func BenchmarkCodes(b *testing.B) {
+	v := &vault{codes: newCodes(newKey())}
+	rows := make([]row, 5000)
+	for i := range rows {
+		r := &rows[i]
+		r.Tenant, r.Stream = domain.PlatformTenant(), domain.ConsentsOf(domain.UserID{UUID: uuid.New()})
+		r.EventID, r.AppendID, r.Record, r.Version, r.Ordinal = uuid.New(), uuid.New(), uuid.New(), 1, 1
+		r.eventType, r.metadata = "consent.granted.v1", []byte(`{"actor_role":"citizen","command":"consent.grant"}`)
+		r.payload = []byte(`{"consent_id":"` + uuid.NewString() + `","purpose":"sms_alert","notice_version":1,` +
+			`"wording":"To send you SMS alerts about water and electricity interruptions.","language":"en",` +
+			`"sha256":"` + string(bytes.Repeat([]byte("0"), 64)) + `","channel":"web","recorded_by":"self","given_by":"self","basis":"consent"}`)
+		r.code = v.codes.of(coded{&r.Recorded, r.eventType, r.payload, r.sealed, r.metadata}, versionCovered)
+	}
+
+	var checking, decoding time.Duration
+	for b.Loop() {
+		began := time.Now()
+		if bad := v.failing(rows); len(bad) > 0 {
+			b.Fatalf("%d codes do not hold", len(bad))
+		}
+		checked := time.Now()
+		if _, err := withheld(rows); err != nil {
+			b.Fatal(err)
+		}
+		checking, decoding = checking+checked.Sub(began), decoding+time.Since(checked)
+	}
+	b.ReportMetric(float64(checking.Nanoseconds())/float64(b.N*len(rows)), "check-ns/event")
+	b.ReportMetric(float64(decoding.Nanoseconds())/float64(b.N*len(rows)), "decode-ns/event")
+	b.ReportMetric(float64(checking+decoding)/float64(decoding), "x-decode")
+}
