@@ -46,6 +46,7 @@ const (
 	CodeReadModelBehind      Code = "read_model_behind"
 	CodeUnknownPosition      Code = "unknown_position"
 	CodeNewerLog             Code = "newer_log"
+	CodeLogDamaged           Code = "log_damaged"
 	CodeClockDiffers         Code = "clock_differs"
 	CodeSubjectErased        Code = "subject_erased"
 	CodeRetentionHold        Code = "retention_hold"
@@ -133,6 +134,10 @@ func Refusals() map[Code]Refusal {
 		CodeReadModelBehind: {ClassUnavailable, "The read table has not reached position 1234 yet."},
 		CodeUnknownPosition: {ClassInvalid, "The log has given out no such position: read again, without it."},
 		CodeNewerLog:        {ClassUnavailable, "The log holds events of a newer release than this server: it is to be replaced; try again."},
+		CodeLogDamaged: {
+			ClassUnavailable,
+			"The record that this rests on was damaged, so nothing is read from it: the operator must look.",
+		},
 		CodeClockDiffers: {
 			ClassUnavailable,
 			"The clocks of this server and of its database are 24h0m0s apart, so nothing is recorded: the operator must set them right; try again then.",

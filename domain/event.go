@@ -42,6 +42,7 @@ const (
 	SessionStream      StreamType = "session"      // the user: all their sessions and sign-in failures
 	RightsStream       StreamType = "rights"       // the subject: their requests, and holds on their data
 	AccessStream       StreamType = "access"       // one request: that read personal data, or that knocked at another tenant's door
+	LogStream          StreamType = "log"          // one position of the log, see DisowningOf
 )
 
 // Stream names one aggregate's events within a tenant.

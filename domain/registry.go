@@ -43,6 +43,7 @@ func eventTypes() map[string]registration {
 		"rights.hold_placed.v1":           registered[HoldPlaced](OpCreate, "retention_holds"),
 		"rights.hold_lifted.v1":           registered[HoldLifted](OpUpdate, "retention_holds"),
 		"personal_data.read.v1":           registered[PersonalDataRead](OpRead, "personal_data"),
+		"log.event_disowned.v1":           registered[EventDisowned](OpCreate, "disowned_events"),
 	}
 }
 

@@ -130,11 +130,14 @@ type User struct {
 }
 
 // Exists tells whether the user was ever registered.
-func (u User) Exists() bool { return u.Version > 0 }
+func (u User) Exists() bool { return !u.ID.IsZero() }
 
 // Evolve gives the state after one more event.
 func (u User) Evolve(r Recorded) User {
 	switch e := r.Event.(type) {
+	case *Void:
+		u.Version = r.Version
+		return u
 	case *UserRegistered:
 		person, _ := e.Person.Get()
 		u = User{

@@ -418,6 +418,8 @@ func TestEveryFoldAcceptsEveryEventInEveryState(t *testing.T) {
 					Event: mustDecode(t, eventType, payload, open),
 				}
 				foldEverywhere(r)
+				r.Event = &domain.Void{}
+				foldEverywhere(r)
 			}
 		}
 	}

@@ -72,6 +72,7 @@ type draft struct {
 	payload  []byte
 	sealed   []byte
 	metadata []byte
+	code     []byte
 }
 
 func (s *Store) prepare(ctx context.Context, a domain.Append) (*entry, error) {
@@ -103,6 +104,7 @@ func (s *Store) prepare(ctx context.Context, a domain.Append) (*entry, error) {
 				return nil, err
 			}
 			d.look, d.offset, d.Ordinal, d.metadata = len(e.streams)-1, i+1, len(e.events)+1, metadata
+			s.vault.code(&d, w.Expected)
 			e.events = append(e.events, d)
 			e.noteAct(d)
 		}

@@ -147,7 +147,25 @@ func (s *Store) load(
 			return nil, err
 		}
 	}
+	if err := s.check(ctx, tenant, rows); err != nil {
+		return nil, err
+	}
 	return decode(rows)
+}
+
+// check refuses what is forged among rows of a tenant.
+func (s *Store) check(ctx context.Context, tenant domain.TenantID, rows []row) error {
+	return s.vault.check(ctx, rows, func(ctx context.Context, sql string, args []any, scan func(pgx.Rows) error) error {
+		return s.asTenant(ctx, tenant, func(b *pgx.Batch) { b.Queue(sql, args...).Query(scan) })
+	})
+}
+
+// withheld checks and decodes rows of a tenant without opening anything.
+func (s *Store) withheld(ctx context.Context, tenant domain.TenantID, rows []row) ([]domain.Recorded, error) {
+	if err := s.check(ctx, tenant, rows); err != nil {
+		return nil, err
+	}
+	return withheld(rows)
 }
 
 func nothingElse(*pgx.Batch) {}
@@ -230,7 +248,7 @@ func (s *Store) LoadAll(ctx context.Context, tenant domain.TenantID, kind domain
 	if err != nil {
 		return nil, err
 	}
-	return withheld(rows)
+	return s.withheld(ctx, tenant, rows)
 }
 
 // StreamOf implements commands.Store.
@@ -260,7 +278,7 @@ func (s *Store) FindAppend(ctx context.Context, tenant domain.TenantID, id uuid.
 	if err != nil {
 		return nil, err
 	}
-	return withheld(rows)
+	return s.withheld(ctx, tenant, rows)
 }
 
 // Holder implements commands.Store.

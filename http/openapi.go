@@ -95,7 +95,8 @@ func refusals(r *route) []domain.Code {
 			domain.CodeAccountInactive, domain.CodeMunicipalityInactive, codeTenantMismatch)
 	}
 	if r.rate != unlimited {
-		codes = append(codes, codeAnotherLog, codeRateLimited, domain.CodeUnavailable, domain.CodeTimeout, domain.CodeNewerLog)
+		codes = append(codes, codeAnotherLog, codeRateLimited, domain.CodeUnavailable, domain.CodeTimeout, domain.CodeNewerLog,
+			domain.CodeLogDamaged)
 	}
 	if strings.HasPrefix(r.path, apiBase+"/") {
 		codes = append(codes, codeUnknownParameter)

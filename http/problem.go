@@ -85,7 +85,7 @@ func retryAfter(code domain.Code) time.Duration {
 	switch code {
 	case domain.CodeUnavailable, domain.CodeOutcomeUnknown:
 		return 5 * time.Second // a database that restarts
-	case domain.CodeNewerLog, domain.CodeClockDiffers:
+	case domain.CodeNewerLog, domain.CodeClockDiffers, domain.CodeLogDamaged:
 		return 30 * time.Second // a rollout, an operator
 	default:
 		return time.Second

@@ -25,6 +25,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
@@ -41,6 +42,8 @@ func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 		u.isVerified,
 		u.isOpened,
 		u.acceptsOldPasswords,
+		u.isCoded,
+		u.isVerified,
 		u.answersAsBefore,
 		u.printsAsBefore,
 		u.followsWhatIsNew,
@@ -157,6 +160,22 @@ func (u *upgrade) isVerified() {
 	want := fmt.Sprintf("%d events verified", u.status().Head)
 	if said := u.do("verify"); !strings.Contains(said, want) {
 		u.t.Errorf("it says %q, not %q", said, want)
+	}
+}
+
+// isCoded gives its events their codes: those that were in the dump, and none that this program appended since.
+func (u *upgrade) isCoded() {
+	want := fmt.Sprintf("%d older events got their code", u.before.Position)
+	if said := u.do("codes"); !strings.Contains(said, want) {
+		u.t.Errorf("it says %q, not %q", said, want)
+	}
+	if said := u.do("codes"); !strings.Contains(said, "0 older events got their code") {
+		u.t.Errorf("again it says %q", said)
+	}
+
+	outcome := u.run("disown", strconv.FormatInt(u.before.Position, 10), "--reason", "nothing is wrong with it")
+	if outcome.code != exit.CodeNotSo || !strings.Contains(outcome.stderr, "its code holds") {
+		u.t.Errorf("an event whose code holds is disowned: %+v", outcome)
 	}
 }
 

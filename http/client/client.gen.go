@@ -223,6 +223,7 @@ const (
 	ProblemCodeInvalidCredentials      ProblemCode = "invalid_credentials"
 	ProblemCodeInvalidToken            ProblemCode = "invalid_token"
 	ProblemCodeLastAdmin               ProblemCode = "last_admin"
+	ProblemCodeLogDamaged              ProblemCode = "log_damaged"
 	ProblemCodeMalformed               ProblemCode = "malformed"
 	ProblemCodeMethodNotAllowed        ProblemCode = "method_not_allowed"
 	ProblemCodeMunicipalityInactive    ProblemCode = "municipality_inactive"
