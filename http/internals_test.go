@@ -1,6 +1,7 @@
 package http
 
 import (
+	"crypto/sha256"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -94,7 +95,11 @@ func ClientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 
 // NewLimiter is newLimiter; the function is its take.
 func NewLimiter(count int, per time.Duration, now func() time.Time) func(string) (time.Duration, bool) {
-	return newLimiter(Limit{Count: count, Per: per}, now).take
+	l := newLimiter(Limit{Count: count, Per: per}, now)
+	return func(key string) (time.Duration, bool) {
+		sum := sha256.Sum256([]byte(key))
+		return l.take(limitKey(sum[:]))
+	}
 }
 
 // Verify tells whether a token of a kind is accepted.

@@ -20,6 +20,8 @@ import (
 const (
 	// readyPatience bounds one look: an orchestrator's probe waits a second by default, and "slow" is an answer too.
 	readyPatience = 900 * time.Millisecond
+	// lookEvery is how old a look may be. Probes come every few seconds.
+	lookEvery = 250 * time.Millisecond
 	// behindAfter is how long a projector may take for an event before it counts as behind: what a query waits for it.
 	behindAfter = 2 * time.Second
 )
@@ -30,6 +32,10 @@ type readiness struct {
 	store    *eventstore.Store
 	observer *follow.Observer
 	started  string // file that is there once the first import is done; empty: nobody imports
+
+	sharing sync.Mutex
+	seen    apphttp.ReadyState // the newest look, see shared
+	seenAt  time.Time
 
 	mu       sync.Mutex
 	imported bool             // once true, always
@@ -51,7 +57,19 @@ func newReadiness(o *opened, observer *follow.Observer) *readiness {
 	return r
 }
 
-// look is asked at each GET /ready.
+// shared is look for GET /ready, which has no limit: however many ask, there is one look at a time, and four a second.
+func (r *readiness) shared(ctx context.Context) apphttp.ReadyState {
+	r.sharing.Lock()
+	defer r.sharing.Unlock()
+
+	if time.Since(r.seenAt) >= lookEvery {
+		r.seen = r.look(context.WithoutCancel(ctx)) // for all who wait, though this one may leave
+		r.seenAt = time.Now()
+	}
+	return r.seen
+}
+
+// look finds it out.
 func (r *readiness) look(ctx context.Context) apphttp.ReadyState {
 	ctx, cancel := context.WithTimeout(ctx, readyPatience)
 	defer cancel()
