@@ -20,6 +20,7 @@ type Line struct {
 	ID, Method, Path, Waits         string
 	Account, Command                bool
 	Versioned, Raw, Hidden, Limited bool
+	ReadsLog                        bool
 	Reaches                         map[string]string // by party
 }
 
@@ -35,7 +36,7 @@ func Lines() []Line {
 			Reaches: reaches,
 			ID:      r.id, Method: r.method, Path: r.path, Waits: r.waits, Account: r.who.account(),
 			Command: r.command(), Versioned: r.versioned, Raw: r.raw != nil, Hidden: r.hidden,
-			Limited: r.rate != unlimited,
+			Limited: r.rate != unlimited, ReadsLog: r.readsLog(),
 		})
 	}
 	return lines
