@@ -103,6 +103,9 @@ func NewLimiter(count int, per time.Duration, now func() time.Time) func(string)
 	}
 }
 
+// Delay is delay.
+func Delay(over int) time.Duration { return delay(over) }
+
 // Verify tells whether a token of a kind is accepted.
 func (t Tokens) Verify(kind, text string) error {
 	_, err := t.verify(kind, text)
