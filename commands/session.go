@@ -91,10 +91,13 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 	return a, err
 }
 
-// nobody is the account of those who have none. Nothing is in the log of it, and it has no password: it is looked up and
-// checked like any other, so that an address without an account costs what one with an account costs.
-func nobody() domain.Account {
-	return domain.Account{Tenant: domain.TenantID{UUID: uuid.Max}, User: domain.UserID{UUID: uuid.Max}}
+// nobody is the account of those who have none, in a tenant. Nothing is in the log of it, and it has no password: it is
+// looked up and checked like any other, so that an address without an account costs what one with an account costs.
+func nobody(tenant domain.TenantID) domain.Account {
+	if tenant.IsZero() {
+		tenant.UUID = uuid.Max
+	}
+	return domain.Account{Tenant: tenant, User: domain.UserID{UUID: uuid.Max}}
 }
 
 // account finds the one account meant; nobody's when there is none or more than one.
@@ -106,7 +109,7 @@ func (h *Handler) account(ctx context.Context, c SignIn) (domain.Account, error)
 			return domain.Account{}, err
 		}
 		if tenant = id; !found {
-			tenant = nobody().Tenant
+			tenant = nobody(domain.TenantID{}).Tenant
 		}
 	}
 
@@ -135,7 +138,7 @@ func (h *Handler) accountOf(ctx context.Context, email string, tenant domain.Ten
 			return account, nil
 		}
 	}
-	return nobody(), nil
+	return nobody(tenant), nil
 }
 
 // renewVerifier replaces a hash that was made of the password as it was sent by one of its canonical form. The append that does
@@ -195,7 +198,7 @@ func (h *Handler) isOpen(ctx context.Context, tenant domain.TenantID) ([]domain.
 }
 
 func (h *Handler) signInFailed(call Call, user domain.UserID, cause string) error {
-	if user != nobody().User {
+	if user != nobody(call.Tenant).User {
 		h.passwordFailed(call, user, "session.start", cause)
 	}
 	return invalidCredentials()
