@@ -50,8 +50,8 @@ type RecordTenantMismatch struct {
 	Named domain.TenantID
 }
 
-// RecordTenantMismatch appends it, at most once a minute of a caller and a tenant: what is counted in between goes into a later
-// event, see tallies.
+// RecordTenantMismatch appends it, at most once a minute of a caller and a tenant, and of ten tenants: what is counted besides
+// goes into a later event, see tallies.
 func (h *Handler) RecordTenantMismatch(
 	ctx context.Context, call Call, c RecordTenantMismatch,
 ) (Answer[struct{}], error) {
@@ -63,7 +63,7 @@ func (h *Handler) RecordTenantMismatch(
 		}
 	}
 
-	n := h.tallies.note(tallied{user: call.User, named: c.Named}, happening{number: number, append: domain.Append{
+	n := h.tallies.noteNaming(call.User, c.Named, happening{number: number, append: domain.Append{
 		ID: h.newID(), Tenant: call.Tenant, Actor: call.User, Origin: call.Origin,
 		Metadata: domain.Metadata{ActorRole: call.roleName(), Correlation: call.Correlation, Command: name},
 		Writes:   []domain.Write{{Stream: newAccess(h.newID()), Events: []domain.Event{e}}},

@@ -288,6 +288,32 @@ func TestARefreshTokenIsGoodOnceAndItsReuseEndsTheFamily(t *testing.T) {
 	refused(t, err, domain.CodeSessionEnded)
 }
 
+func TestTenantsThatAreMadeUpFillNoLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	call := w.citizen(t, "CPT", "one@example.co.za")
+	before := w.head(t)
+	for range 100 {
+		_, err := w.RecordTenantMismatch(t.Context(), call, commands.RecordTenantMismatch{
+			Route: "GET /", Named: domain.TenantID{UUID: uuid.New()},
+		})
+		ok(t, err)
+	}
+	w.settled(t)
+
+	named := 0
+	events, err := w.store.LoadAll(t.Context(), w.cpt, domain.AccessStream)
+	ok(t, err)
+	for _, e := range events {
+		if m, is := e.Event.(*domain.TenantMismatch); is {
+			named += max(1, m.Count)
+		}
+	}
+	if n := w.head(t) - before; n > 12 || named != 100 {
+		t.Errorf("%d events say that %d tenants were named, want 12 at most and 100", n, named)
+	}
+}
+
 // family is an open session of one's own, and a refresh of it by any process.
 func (w *world) family(t *testing.T, email string) (
 	first commands.Session, refresh func(*commands.Handler, uuid.UUID) (commands.Session, error),

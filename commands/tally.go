@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/salga-trust/engine/domain"
 )
 
@@ -56,6 +58,7 @@ const (
 	// tallyPatience is how much longer a count waits for an event that it can go into.
 	tallyPatience = 10 * time.Second
 	maxTallies    = 10_000
+	maxNamed      = 10
 
 	// queuePause parts an event from the answer: appended at once, it would slow the very next request.
 	queuePause = 500 * time.Millisecond
@@ -71,11 +74,27 @@ func newTallies(store Store, now func() time.Time) *tallies {
 	return t
 }
 
-// note counts one, and returns the number that an event of it has to name; 0: there is to be none now.
-func (t *tallies) note(what tallied, h happening) int {
+// noteNaming counts one naming of a tenant by a user, and returns the number that an event of it has to name; 0: there is
+// to be none now. Whoever names more than maxNamed tenants makes them up: the rest is one thing.
+func (t *tallies) noteNaming(user domain.UserID, tenant domain.TenantID, h happening) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+
+	what := tallied{user: user, named: tenant}
+	if _, known := t.of[what]; !known && t.named(user) >= maxNamed {
+		what.named.UUID = uuid.Max
+	}
 	return t.add(what, h)
+}
+
+// named counts the tenants that a user has named lately.
+func (t *tallies) named(user domain.UserID) (n int) {
+	for what := range t.of {
+		if what.user == user && !what.named.IsZero() {
+			n++
+		}
+	}
+	return n
 }
 
 // noteLater counts one, and queues its event if there is to be one.
