@@ -313,6 +313,20 @@ func TestATextOfAMiBIsRefusedLikeOneThatIsSlightlyTooLong(t *testing.T) {
 	}
 }
 
+func TestAHundredThousandFaultsAreNotAllTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var body strings.Builder
+	body.WriteString(`{"email":"a@example.org"`)
+	for i := range 26 * 26 * 26 {
+		fmt.Fprintf(&body, `,"made_up_%c%c%c":1`, 'a'+i/676, 'a'+i/26%26, 'a'+i%26)
+	}
+	body.WriteString("}")
+	if a := w.send("POST", "/api/v1/auth/login", body.String()).wantProblem(422, domain.CodeInvalid); len(a.raw) > 20_000 {
+		t.Errorf("an answer of %d KiB", len(a.raw)>>10)
+	}
+}
+
 // heap is the memory in use, once the garbage is gone.
 func heap() int {
 	runtime.GC()
