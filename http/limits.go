@@ -66,7 +66,7 @@ type rate string
 // The classes of limits. The zero value is none of them, so that a route without one is noticed.
 const (
 	// unlimited is for what watches us, which must get its answer also while its address is flooded: /health touches
-	// nothing, /ready looks at most four times a second for all who ask, and /metrics is for few addresses, all ours.
+	// nothing, /ready looks once at a time for all who ask, and /metrics is for few addresses, all ours.
 	unlimited    rate = "unlimited"
 	assetRate    rate = "assets"   // by address
 	publicRate   rate = "public"   // by address

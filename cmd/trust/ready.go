@@ -20,8 +20,6 @@ import (
 const (
 	// readyPatience bounds one look: an orchestrator's probe waits a second by default, and "slow" is an answer too.
 	readyPatience = 900 * time.Millisecond
-	// lookEvery is how old a look may be. Probes come every few seconds.
-	lookEvery = 250 * time.Millisecond
 	// behindAfter is how long a projector may take for an event before it counts as behind: what a query waits for it.
 	behindAfter = 2 * time.Second
 )
@@ -35,7 +33,7 @@ type readiness struct {
 
 	sharing sync.Mutex
 	seen    apphttp.ReadyState // the newest look, see shared
-	seenAt  time.Time
+	seenAt  time.Time          // when it began
 
 	mu       sync.Mutex
 	imported bool             // once true, always
@@ -57,14 +55,16 @@ func newReadiness(o *opened, observer *follow.Observer) *readiness {
 	return r
 }
 
-// shared is look for GET /ready, which has no limit: however many ask, there is one look at a time, and four a second.
+// shared is look for GET /ready, which has no limit: however many ask, there is one look at a time, for all who asked before it
+// began.
 func (r *readiness) shared(ctx context.Context) apphttp.ReadyState {
+	asked := time.Now()
 	r.sharing.Lock()
 	defer r.sharing.Unlock()
 
-	if time.Since(r.seenAt) >= lookEvery {
-		r.seen = r.look(context.WithoutCancel(ctx)) // for all who wait, though this one may leave
+	if !r.seenAt.After(asked) {
 		r.seenAt = time.Now()
+		r.seen = r.look(context.WithoutCancel(ctx)) // for all who wait, though this one may leave
 	}
 	return r.seen
 }
