@@ -3,6 +3,8 @@ package commands
 import (
 	"context"
 
+	"github.com/google/uuid"
+
 	"github.com/salga-trust/engine/domain"
 )
 
@@ -48,11 +50,30 @@ type RecordTenantMismatch struct {
 	Named domain.TenantID
 }
 
-// RecordTenantMismatch appends it.
+// RecordTenantMismatch appends it, at most once a minute of a caller and a tenant, and of ten tenants: what is counted besides
+// goes into a later event, see tallies.
 func (h *Handler) RecordTenantMismatch(
 	ctx context.Context, call Call, c RecordTenantMismatch,
 ) (Answer[struct{}], error) {
-	return h.recordAccess(ctx, call, "access.tenant_mismatch", &domain.TenantMismatch{Route: c.Route, Named: c.Named})
+	const name = "access.tenant_mismatch"
+	e := &domain.TenantMismatch{Route: c.Route, Named: c.Named}
+	number := func(n int) {
+		if n > 1 {
+			e.Count = n
+		}
+	}
+
+	n := h.tallies.noteNaming(call.User, c.Named, happening{number: number, append: domain.Append{
+		ID: h.newID(), Tenant: call.Tenant, Actor: call.User, Origin: call.Origin,
+		Metadata: domain.Metadata{ActorRole: call.roleName(), Correlation: call.Correlation, Command: name},
+		Writes:   []domain.Write{{Stream: newAccess(h.newID()), Events: []domain.Event{e}}},
+	}})
+	if n == 0 {
+		return Answer[struct{}]{}, nil
+	}
+
+	number(n)
+	return h.recordAccess(ctx, call, name, e)
 }
 
 // recordAccess appends an event about one request, in a stream of its own.
@@ -63,10 +84,11 @@ func (h *Handler) recordAccess(ctx context.Context, call Call, name string, even
 	done, err := h.execute(ctx, call, r, func(context.Context, Call) (domain.Append, error) {
 		return domain.Append{
 			Tenant: call.Tenant,
-			Writes: []domain.Write{{
-				Stream: domain.Stream{Type: domain.AccessStream, ID: h.newID()}, Events: []domain.Event{event},
-			}},
+			Writes: []domain.Write{{Stream: newAccess(h.newID()), Events: []domain.Event{event}}},
 		}, nil
 	})
 	return Answer[struct{}]{Position: done.Position()}, err
 }
+
+// newAccess names the stream of one request.
+func newAccess(id uuid.UUID) domain.Stream { return domain.Stream{Type: domain.AccessStream, ID: id} }

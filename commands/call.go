@@ -19,8 +19,20 @@ type Call struct {
 	SelfOnly    bool      // the caller acts for nobody else here, whatever their role
 	Correlation uuid.UUID // of the request
 
-	actor  domain.User // as Authenticate found it
-	system bool
+	// Guess is asked before a password is checked, with the e-mail address of the account whose it may be. It may take its time; an
+	// error of it is the answer. nil: passwords may be tried without limit.
+	Guess func(ctx context.Context, email string) error
+
+	actor   domain.User // as Authenticate found it
+	system  bool
+	command string // the name of the one that execute carries out
+}
+
+func (c Call) guess(ctx context.Context, email string) error {
+	if c.Guess == nil {
+		return nil
+	}
+	return c.Guess(ctx, email)
 }
 
 // System is the caller of an operator's command, who may do what a tenant's admin may.

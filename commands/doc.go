@@ -28,5 +28,7 @@
 // answer from the log, on the state that commands decide on: a client can act on its own answer at once,
 // whatever the read tables have reached, and "may this be processed?" is never out of date.
 //
+// tally.go counts what a stranger can make happen again and again, so that the log gets one event a minute of it.
+//
 // permissions.go is the one place that says who may act for whom; package http asks it too.
 package commands

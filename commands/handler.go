@@ -20,7 +20,7 @@ type Handler struct {
 	now      func() time.Time
 	newID    func() uuid.UUID
 	hasher   *hasher
-	failures *failures
+	tallies  *tallies
 	purposes *purposeCache
 	sessions time.Duration
 }
@@ -53,7 +53,7 @@ func New(store Store, c Config) *Handler {
 
 	return &Handler{
 		Store: store, now: now, newID: c.NewID, hasher: newHasher(max(c.Hashes, 1), c.Argon2id),
-		failures: newFailures(now), purposes: newPurposeCache(), sessions: c.Sessions,
+		tallies: newTallies(store, now), purposes: newPurposeCache(), sessions: c.Sessions,
 	}
 }
 
@@ -88,6 +88,7 @@ type decision func(ctx context.Context, call Call) (domain.Append, error)
 // stored events, whatever was decided now: the log says so when asked to append, and overtaken looks
 // when there is nothing to append.
 func (h *Handler) execute(ctx context.Context, call Call, r request, decide decision) (domain.Appended, error) {
+	call.command = r.name
 	id, fingerprint, err := h.identify(call, r)
 	if err != nil {
 		return domain.Appended{}, err

@@ -29,9 +29,16 @@ type SignIn struct {
 	MunicipalityCode string // empty: wherever the address has an account, if it is only one
 }
 
-// SignIn opens a session. Every failure is the same invalid_credentials after the same work. A
-// failure on a known account is recorded.
+// SignIn opens a session. Every failure is the same invalid_credentials after the same work and the same statements,
+// whether there is an account or not. A failure on a known account is recorded, off the path of the answer.
 func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Session], error) {
+	if domain.Oversize(c.Email, domain.MaxEmail) {
+		c.Email = "" // nobody's either
+	}
+	if err := call.guess(ctx, c.Email); err != nil {
+		return Answer[Session]{}, err
+	}
+
 	account, err := h.account(ctx, c)
 	if err != nil {
 		return Answer[Session]{}, err
@@ -40,9 +47,6 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 	matched, err := h.hasher.match(ctx, c.Password, account.Verifier)
 	if err != nil {
 		return Answer[Session]{}, err
-	}
-	if account.User.IsZero() {
-		return Answer[Session]{}, invalidCredentials()
 	}
 
 	call.Tenant = account.Tenant
@@ -65,11 +69,11 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 	open := account.Tenant.IsPlatform() || domain.Fold[domain.Municipality](of(events, municipality)).Active
 	switch {
 	case matched == noMatch:
-		return Answer[Session]{}, h.signInFailed(ctx, call, account.User, "password")
+		return Answer[Session]{}, h.signInFailed(call, account.User, "password")
 	case !u.Active:
-		return Answer[Session]{}, h.signInFailed(ctx, call, account.User, "account_inactive")
+		return Answer[Session]{}, h.signInFailed(call, account.User, "account_inactive")
 	case !open:
-		return Answer[Session]{}, h.signInFailed(ctx, call, account.User, "municipality_inactive")
+		return Answer[Session]{}, h.signInFailed(call, account.User, "municipality_inactive")
 	}
 
 	var renewed string
@@ -86,15 +90,26 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 	return a, err
 }
 
-// account finds the one account meant; the zero account when there is none or more than one.
+// nobody is the account of those who have none, in a tenant. Nothing is in the log of it, and it has no password: it is
+// looked up and checked like any other, so that an address without an account costs what one with an account costs.
+func nobody(tenant domain.TenantID) domain.Account {
+	if tenant.IsZero() {
+		tenant.UUID = uuid.Max
+	}
+	return domain.Account{Tenant: tenant, User: domain.UserID{UUID: uuid.Max}}
+}
+
+// account finds the one account meant; nobody's when there is none or more than one.
 func (h *Handler) account(ctx context.Context, c SignIn) (domain.Account, error) {
 	var tenant domain.TenantID
 	if c.MunicipalityCode != "" {
 		id, found, err := h.tenantOf(ctx, c.MunicipalityCode)
-		if err != nil || !found {
+		if err != nil {
 			return domain.Account{}, err
 		}
-		tenant = id
+		if tenant = id; !found {
+			tenant = nobody(domain.TenantID{}).Tenant
+		}
 	}
 
 	return h.accountOf(ctx, c.Email, tenant)
@@ -117,13 +132,12 @@ func (h *Handler) accountOf(ctx context.Context, email string, tenant domain.Ten
 		}
 	}
 
-	if len(found) != 1 {
-		return domain.Account{}, nil
+	if len(found) == 1 {
+		for _, account := range found {
+			return account, nil
+		}
 	}
-	for _, account := range found {
-		return account, nil
-	}
-	return domain.Account{}, nil
+	return nobody(tenant), nil
 }
 
 // startSession opens a session of a user as they are, and replaces the hash of their password if another verifier is given:
@@ -185,23 +199,9 @@ func (h *Handler) isOpen(ctx context.Context, tenant domain.TenantID) ([]domain.
 	return []domain.Expectation{{Tenant: tenant, Stream: stream, Version: m.Version}}, nil
 }
 
-func (h *Handler) signInFailed(ctx context.Context, call Call, user domain.UserID, cause string) error {
-	count := h.failures.note(user)
-	if count == 0 {
-		return invalidCredentials()
-	}
-
-	_, err := h.Store.Append(ctx, domain.Append{
-		ID: h.newID(), Tenant: call.Tenant, Origin: call.Origin,
-		Metadata: domain.Metadata{
-			ActorRole: domain.RoleAnonymous, Correlation: call.Correlation, Command: "session.start",
-		},
-		Writes: []domain.Write{{Stream: domain.SessionsOf(user), Expected: domain.AnyVersion, Events: []domain.Event{
-			&domain.SignInFailed{Count: count, Cause: cause},
-		}}},
-	})
-	if err != nil && !hasCode(err, domain.CodeSubjectErased) { // nothing is recorded about a person just erased
-		return err
+func (h *Handler) signInFailed(call Call, user domain.UserID, cause string) error {
+	if user != nobody(call.Tenant).User {
+		h.passwordFailed(call, user, "session.start", cause)
 	}
 	return invalidCredentials()
 }

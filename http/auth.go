@@ -28,11 +28,12 @@ type registerConsentBody struct {
 	Consented          bool   `json:"consented,omitempty" needed:"true" example:"true"`
 }
 
-// person implements concerns.
-func (in *registerInput) person() string { return emailKey(in.Body.Email) }
-
 func (s *server) register(ctx context.Context, call commands.Call, in *registerInput) (*userChanged, error) {
 	b := in.Body
+	if err := s.pass(s.gates[registerRate].person, emailKey(b.Email)); err != nil {
+		return nil, err
+	}
+
 	c := commands.Register{
 		Email: b.Email, Password: b.Password, FullName: b.FullName, Phone: b.Phone,
 		PreferredLanguage: domain.Language(b.PreferredLanguage), MunicipalityCode: b.MunicipalityCode,
@@ -53,9 +54,6 @@ type loginInput struct {
 		MunicipalityCode string `json:"municipality_code,omitempty" doc:"Needed if registered in more than one municipality." example:"CPT"`
 	} `nameHint:"LoginBody"`
 }
-
-// person implements concerns.
-func (in *loginInput) person() string { return emailKey(in.Body.Email) }
 
 // tokens is a pair of tokens in answers.
 type tokens struct {

@@ -3,6 +3,7 @@ package http
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -81,12 +82,12 @@ func (s *server) eraseMe(ctx context.Context, call commands.Call, in *eraseInput
 		in.Body = &eraseBody{}
 	}
 	gate := s.gates[erasureRate].person
-	if err := pass(gate, call.User.String()); err != nil {
+	if err := s.pass(gate, call.User.String()); err != nil {
 		return nil, err
 	}
 	a, err := s.config.Commands.EraseMe(ctx, call, commands.EraseMe{Confirmation: in.Body.Confirmation, Password: in.Body.Password})
-	if e, refused := errors.AsType[*domain.Error](err); refused && (e.Code == domain.CodeInvalid || e.Code == domain.CodePasswordWrong) {
-		gate.giveBack(call.User.String())
+	if unproven(err) {
+		s.giveBack(gate, call.User.String())
 	}
 	if err != nil {
 		return nil, err
@@ -99,6 +100,15 @@ func (s *server) eraseMe(ctx context.Context, call commands.Call, in *eraseInput
 		}
 	}
 	return out, nil
+}
+
+// unproven tells whether an erasure failed before the password was found to be right.
+func unproven(err error) bool {
+	if _, limited := errors.AsType[*problem](err); limited {
+		return true
+	}
+	e, refused := errors.AsType[*domain.Error](err)
+	return refused && slices.Contains([]domain.Code{domain.CodeInvalid, domain.CodePasswordWrong, domain.CodeOverloaded}, e.Code)
 }
 
 type certificatesInput struct {

@@ -60,19 +60,19 @@ func routes() []route {
 			summary: "Metrics for Prometheus",
 		},
 		{
-			id: "root", method: "GET", path: "/", who: everyone, rate: unlimited, raw: (*server).root,
+			id: "root", method: "GET", path: "/", who: everyone, rate: assetRate, raw: (*server).root,
 			hidden: true,
 		},
 		{
-			id: "docs", method: "GET", path: "/docs", who: everyone, rate: unlimited, raw: (*server).docs,
+			id: "docs", method: "GET", path: "/docs", who: everyone, rate: assetRate, raw: (*server).docs,
 			summary: "This documentation as a page",
 		},
 		{
-			id: "docs_asset", method: "GET", path: "/docs/{asset}", who: everyone, rate: unlimited, raw: (*server).docsAsset,
+			id: "docs_asset", method: "GET", path: "/docs/{asset}", who: everyone, rate: assetRate, raw: (*server).docsAsset,
 			hidden: true,
 		},
 		{
-			id: "openapi", method: "GET", path: "/openapi.json", who: everyone, rate: unlimited, raw: (*server).openapi,
+			id: "openapi", method: "GET", path: "/openapi.json", who: everyone, rate: assetRate, raw: (*server).openapi,
 			summary: "This documentation as OpenAPI 3.1",
 		},
 
@@ -371,13 +371,16 @@ func (r *route) validate() error {
 		return errors.New(r.id + ": a limit by account, and no account")
 	case r.waits != "" && r.command():
 		return errors.New(r.id + ": commands wait for no read table")
-	case r.waits == "" && !r.command() && r.rate != unlimited:
+	case r.waits == "" && !r.command() && r.readsLog():
 		return errors.New(r.id + ": a query reads a projection or the log")
 	case (r.serve == nil) == (r.raw == nil):
 		return errors.New(r.id + ": needs one handler")
 	}
 	return nil
 }
+
+// readsLog tells whether the route is about anything in the log, and not a probe or an asset.
+func (r *route) readsLog() bool { return r.rate != unlimited && r.rate != assetRate }
 
 // command tells whether the route changes something.
 func (r *route) command() bool { return r.method != http.MethodGet }

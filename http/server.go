@@ -83,6 +83,7 @@ type server struct {
 	gates    map[rate]gates
 	requests *requestMetrics
 	exports  chan struct{}     // one for each export that runs
+	waiting  chan struct{}     // one for each check of a password that is slowed
 	document []byte            // the OpenAPI document
 	routes   map[string]*route // by id
 	router   *chi.Mux
@@ -95,7 +96,7 @@ func New(config Config) (http.Handler, error) {
 	}
 	s := &server{
 		config: config, gates: newGates(config.Limits, config.RateLimit, config.Now), routes: map[string]*route{},
-		exports: make(chan struct{}, exportsAtOnce), router: chi.NewRouter(),
+		exports: make(chan struct{}, exportsAtOnce), waiting: make(chan struct{}, maxWaiting), router: chi.NewRouter(),
 	}
 	var err error
 	if s.requests, err = newRequestMetrics(config.Metrics); err != nil {
@@ -186,9 +187,6 @@ func (a adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.s.router.
 func on[I, O any](handle func(*server, context.Context, commands.Call, *I) (*O, error)) serve {
 	return func(s *server, api huma.API, r *route, op huma.Operation) {
 		huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
-			if p := s.limitPerson(r, in); p != nil {
-				return nil, p
-			}
 			out, err := handle(s, ctx, callOf(ctx), in)
 			if err != nil {
 				return nil, s.problemOf(ctx, err, r.statuses)

@@ -87,7 +87,7 @@ func userExamples() []domain.Event {
 			Destroyed: []domain.Remnant{domain.RemnantProfile, domain.RemnantFreeText, domain.RemnantOrigins, domain.RemnantCredentials, domain.RemnantSessions},
 			Kept:      []domain.Remnant{domain.RemnantConsents, domain.RemnantAudit, domain.RemnantStatistics},
 		},
-		&domain.TenantMismatch{Route: "GET /api/v1/users/me", Named: domain.TenantID{UUID: ID(0x1, 2)}},
+		&domain.TenantMismatch{Route: "GET /api/v1/users/me", Named: domain.TenantID{UUID: ID(0x1, 2)}, Count: 7},
 		&domain.AdminAdded{User: domain.UserID{UUID: ID(0x3, 1)}},
 		&domain.AdminRemoved{User: domain.UserID{UUID: ID(0x3, 1)}},
 	}

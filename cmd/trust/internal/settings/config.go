@@ -51,7 +51,8 @@ type Config struct {
 
 // Limits are the numbers of requests that one account or address may make within the time that its variable names.
 type Limits struct {
-	LoginAccount, LoginAddress, RegisterEmail, RegisterAddress, Export, Erasure, Account, Address int
+	LoginAccount, LoginSlow, LoginAddress, RegisterEmail, RegisterAddress, Export, Erasure int
+	Account, SignedInAddress, Address, Assets                                              int
 }
 
 // Check checks every setting and returns the first fault, in one sentence that repeats no value of a secret.
@@ -188,14 +189,17 @@ func (c *Config) readLimits(s Settings) error {
 		return exit.WrongUsage("RATE_LIMIT is neither on nor off; set one of them")
 	}
 	return s.numbers(1, 1_000_000, map[string]*int{
-		"RATE_LIMIT_LOGIN_ACCOUNT":    &c.Limits.LoginAccount,
-		"RATE_LIMIT_LOGIN_ADDRESS":    &c.Limits.LoginAddress,
-		"RATE_LIMIT_REGISTER_EMAIL":   &c.Limits.RegisterEmail,
-		"RATE_LIMIT_REGISTER_ADDRESS": &c.Limits.RegisterAddress,
-		"RATE_LIMIT_EXPORT":           &c.Limits.Export,
-		"RATE_LIMIT_ERASURE":          &c.Limits.Erasure,
-		"RATE_LIMIT_ACCOUNT":          &c.Limits.Account,
-		"RATE_LIMIT_ADDRESS":          &c.Limits.Address,
+		"RATE_LIMIT_LOGIN_ACCOUNT":     &c.Limits.LoginAccount,
+		"RATE_LIMIT_LOGIN_SLOW":        &c.Limits.LoginSlow,
+		"RATE_LIMIT_LOGIN_ADDRESS":     &c.Limits.LoginAddress,
+		"RATE_LIMIT_REGISTER_EMAIL":    &c.Limits.RegisterEmail,
+		"RATE_LIMIT_REGISTER_ADDRESS":  &c.Limits.RegisterAddress,
+		"RATE_LIMIT_EXPORT":            &c.Limits.Export,
+		"RATE_LIMIT_ERASURE":           &c.Limits.Erasure,
+		"RATE_LIMIT_ACCOUNT":           &c.Limits.Account,
+		"RATE_LIMIT_SIGNED_IN_ADDRESS": &c.Limits.SignedInAddress,
+		"RATE_LIMIT_ADDRESS":           &c.Limits.Address,
+		"RATE_LIMIT_ASSETS":            &c.Limits.Assets,
 	})
 }
 
