@@ -109,7 +109,7 @@ func (h *Handler) erasure(
 func staffRecord(err error) error {
 	if _, is := errors.AsType[*domain.StaffRecordError](err); is {
 		return domain.Refuse(domain.CodeStaffRecordKept,
-			"This account acted on other people's data; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).")
+			"This account acted in office; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).")
 	}
 	return err
 }

@@ -144,7 +144,7 @@ func Refusals() map[Code]Refusal {
 		},
 		CodeStaffRecordKept: {
 			ClassConflict,
-			"This account acted on other people's data; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).",
+			"This account acted in office; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).",
 		},
 		CodeRequestClosed: {ClassConflict, "This request was closed before."},
 	}

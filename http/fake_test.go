@@ -326,7 +326,7 @@ func (s *fakeStore) side(a domain.Append) error {
 			delete(s.accounts, w.User)
 		case domain.DemandNoActs:
 			for _, e := range s.log {
-				if e.Actor == w.User && !e.Subject.IsZero() && e.Subject != w.User {
+				if e.Actor == w.User && domain.InOffice(e.decode(false)) {
 					return &domain.StaffRecordError{}
 				}
 			}

@@ -527,11 +527,43 @@ func eraseByKey(w *town) {
 func keepTrails(w *town) {
 	clerk, citizen := w.settle(), w.settle()
 	w.mustAppend(w.lodge(clerk, clerk)) // about themselves
+	w.mustAppend(w.act(clerk, domain.Stream{Type: domain.AccessStream, ID: newID()}, &domain.TenantMismatch{Route: "GET /", Named: w.tenant}))
 	w.mustAppend(w.sides(domain.DemandNoActs{User: clerk}))
 
 	w.mustAppend(w.lodge(citizen, clerk))
 	refused(w, w.sides(domain.DemandNoActs{User: clerk}), new(*domain.StaffRecordError))
 	w.mustAppend(w.sides(domain.DemandNoActs{User: citizen}))
+
+	// About nobody, about several people, in another tenant, and what takes an office even where it is about oneself.
+	elsewhere := newTown(w.t, w.Store)
+	for what, act := range map[string]func(domain.UserID) domain.Append{
+		"closed a municipality": func(by domain.UserID) domain.Append {
+			return elsewhere.act(by, domain.MunicipalityOf(elsewhere.tenant), &domain.MunicipalityDeactivated{})
+		},
+		"recorded in another tenant": func(by domain.UserID) domain.Append { return elsewhere.lodge(elsewhere.settle(), by) },
+		"looked at many": func(by domain.UserID) domain.Append {
+			return w.act(by, domain.Stream{Type: domain.AccessStream, ID: newID()}, &domain.PersonalDataRead{Route: "GET /", Fields: "audit"})
+		},
+		"lifted a hold on themselves": func(by domain.UserID) domain.Append {
+			return w.act(by, domain.RightsOf(by), &domain.HoldLifted{HoldID: domain.HoldID{UUID: newID()}})
+		},
+	} {
+		officer := w.settle()
+		w.mustAppend(w.sides(domain.DemandNoActs{User: officer}))
+		w.mustAppend(act(officer))
+		_, err := w.Append(w.ctx(), w.sides(domain.DemandNoActs{User: officer}))
+		if _, is := errors.AsType[*domain.StaffRecordError](err); !is {
+			w.t.Errorf("somebody who %s: %v", what, err)
+		}
+	}
+}
+
+// act is an append of one event by an actor.
+func (w *town) act(by domain.UserID, stream domain.Stream, event domain.Event) domain.Append {
+	return domain.Append{
+		ID: newID(), Tenant: w.tenant, Actor: by, ActorTenant: w.tenant,
+		Writes: []domain.Write{{Stream: stream, Expected: domain.AnyVersion, Events: []domain.Event{event}}},
+	}
 }
 
 // lodge is an append about a person by an actor, with a personal part.
