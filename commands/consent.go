@@ -256,6 +256,7 @@ func (h *Handler) closeAccount(
 		if len(removed) > 0 {
 			a.Writes = append(a.Writes, domain.Write{Stream: staff, Expected: admins.Version, Events: removed})
 		}
+		keepOfficers(a, user, closed)
 		endSessions(a, id)
 	}
 	return nil

@@ -46,8 +46,9 @@ type FulfilRequest struct {
 }
 
 // FulfilRequest closes the request. An erasure is carried out by it, which only an admin may do.
-// Errors: validation_failed, forbidden, not_found, request_closed; of an erasure also subject_erased,
-// retention_hold, staff_record_kept, last_admin.
+// One that the caller lodged takes another account, where there is one: see demandSecondPerson. Errors:
+// validation_failed, forbidden, not_found, request_closed; of an erasure also subject_erased,
+// retention_hold, staff_record_kept, last_admin, second_person_required.
 func (h *Handler) FulfilRequest(ctx context.Context, call Call, c FulfilRequest) (Answer[domain.Request], error) {
 	decide := func(r domain.Rights) ([]domain.Event, error) { return r.Fulfil(c.Request, c.Note) }
 	return h.closeRequest(ctx, call, "rights.fulfil", c.Request, c.Note, decide)
@@ -188,10 +189,15 @@ func (h *Handler) rightsAppend(
 			return domain.Append{}, err
 		}
 		a, err := h.erasure(ctx, call, user.ID, domain.CauseRequest, fulfilled.RequestID)
+		if err != nil {
+			return domain.Append{}, err
+		}
 		fulfilled.Private = domain.Personal[domain.FreeText]{} // its key goes with this very append
 		a.Expects = nil                                        // the stream of rights is written
 		a.Writes = append(a.Writes, write)
-		return a, err
+
+		q, _ := rights.Request(fulfilled.RequestID)
+		return a, h.demandSecondPerson(ctx, call, q, &a)
 	}
 
 	if user.Erased {

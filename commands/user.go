@@ -142,6 +142,7 @@ func (h *Handler) addUser(
 		if err := more(&a); err != nil {
 			return domain.Append{}, err
 		}
+		keepOfficers(&a, domain.User{ID: id}, events)
 
 		// Before the costly hash; the append itself decides.
 		if err := h.demandFree(ctx, call.Tenant, person.Email, id); err != nil {

@@ -51,6 +51,7 @@ const (
 	CodeRetentionHold        Code = "retention_hold"
 	CodeStaffRecordKept      Code = "staff_record_kept"
 	CodeRequestClosed        Code = "request_closed"
+	CodeSecondPerson         Code = "second_person_required"
 )
 
 // Class is the kind of a refusal: enough to answer by for a package that does not know the code.
@@ -147,6 +148,10 @@ func Refusals() map[Code]Refusal {
 			"This account acted in office; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).",
 		},
 		CodeRequestClosed: {ClassConflict, "This request was closed before."},
+		CodeSecondPerson: {
+			ClassConflict,
+			"Another manager or admin must lodge this request, or another admin carry it out: nobody erases a person alone.",
+		},
 	}
 }
 

@@ -149,6 +149,7 @@ type Request struct {
 	Kind     RequestKind
 	Status   RequestStatus
 	LodgedBy string // BySelf or ByStaff
+	Lodger   UserID // the account that lodged it; zero: an operator
 	LodgedAt time.Time
 	DueOn    Date
 	ClosedAt time.Time // zero: open
@@ -186,7 +187,7 @@ func (s Rights) Evolve(r Recorded) Rights {
 	switch e := r.Event.(type) {
 	case *RequestLodged:
 		s.Requests = append(s.Requests, Request{
-			ID: e.RequestID, Subject: r.Subject, Kind: e.Kind, Status: RequestOpen, LodgedBy: e.LodgedBy, LodgedAt: r.EffectiveAt,
+			ID: e.RequestID, Subject: r.Subject, Kind: e.Kind, Status: RequestOpen, LodgedBy: e.LodgedBy, Lodger: r.Actor, LodgedAt: r.EffectiveAt,
 			DueOn: e.DueOn, Details: e.Private, Position: r.Position,
 		})
 	case *RequestFulfilled:

@@ -130,6 +130,25 @@ func (s *fakeStore) LoadAll(_ context.Context, tenant domain.TenantID, kind doma
 	return s.read(tenant, false, func(e stored) bool { return e.Stream.Type == kind })
 }
 
+func (s *fakeStore) EverHeld(
+	ctx context.Context, tenant domain.TenantID, roles ...domain.Role,
+) (found []domain.UserID, err error) {
+	events, err := s.LoadAll(ctx, tenant, domain.UserStream)
+	for _, r := range events {
+		var role domain.Role
+		switch e := r.Event.(type) {
+		case *domain.UserRegistered:
+			role = e.Role
+		case *domain.UserRoleChanged:
+			role = e.Role.New
+		}
+		if user := (domain.UserID{UUID: r.Stream.ID}); slices.Contains(roles, role) && !slices.Contains(found, user) {
+			found = append(found, user)
+		}
+	}
+	return found, err
+}
+
 func (s *fakeStore) read(tenant domain.TenantID, personal bool, wanted func(stored) bool) ([]domain.Recorded, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -313,7 +313,7 @@ func routes() []route {
 			serve: on((*server).fulfilRequest), summary: "Close a request as fulfilled; an erasure is carried out by it, which takes an admin",
 			codes: []domain.Code{
 				domain.CodeNotFound, domain.CodeRequestClosed, domain.CodeRetentionHold, domain.CodeStaffRecordKept, domain.CodeLastAdmin,
-				domain.CodeSubjectErased,
+				domain.CodeSubjectErased, domain.CodeSecondPerson,
 			},
 		},
 		{

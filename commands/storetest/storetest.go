@@ -15,6 +15,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -40,6 +41,7 @@ func Exercise(t *testing.T, open func(*testing.T) commands.Store) {
 		"a session is rotated and ended":          keepSessions,
 		"a destroyed key erases":                  eraseByKey,
 		"a trail is not erased":                   keepTrails,
+		"whoever ever held a role is found":       findHolders,
 		"a digest is the same for the same parts": digestParts,
 	} {
 		t.Run(promise, func(t *testing.T) {
@@ -554,6 +556,36 @@ func keepTrails(w *town) {
 		_, err := w.Append(w.ctx(), w.sides(domain.DemandNoActs{User: officer}))
 		if _, is := errors.AsType[*domain.StaffRecordError](err); !is {
 			w.t.Errorf("somebody who %s: %v", what, err)
+		}
+	}
+}
+
+func findHolders(w *town) {
+	citizen, promoted, demoted := w.settle(), w.settle(), w.settle()
+	change := func(user domain.UserID, from, to domain.Role) domain.Append {
+		return w.act(w.settle(), domain.UserOf(user), &domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: from, New: to}})
+	}
+	w.mustAppend(change(promoted, domain.Citizen, domain.Manager))
+	w.mustAppend(change(demoted, domain.Citizen, domain.Admin))
+	w.mustAppend(change(demoted, domain.Admin, domain.FieldWorker))
+	elsewhere := newTown(w.t, w.Store)
+	elsewhere.mustAppend(elsewhere.act(elsewhere.settle(), domain.UserOf(elsewhere.settle()), &domain.UserRoleChanged{
+		Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Manager},
+	}))
+
+	for _, c := range []struct {
+		roles []domain.Role
+		want  []domain.UserID
+	}{
+		{[]domain.Role{domain.Manager, domain.Admin}, []domain.UserID{promoted, demoted}},
+		{[]domain.Role{domain.FieldWorker}, []domain.UserID{demoted}},
+		{[]domain.Role{domain.SAPSLiaison}, nil},
+	} {
+		found, err := w.EverHeld(w.ctx(), w.tenant, c.roles...)
+		w.ok(err)
+		missing := slices.ContainsFunc(c.want, func(u domain.UserID) bool { return !slices.Contains(found, u) })
+		if missing || len(found) != len(c.want) {
+			w.t.Errorf("%v: found %v, want %v; the citizen is %v", c.roles, found, c.want, citizen)
 		}
 	}
 }

@@ -241,6 +241,7 @@ const (
 	ProblemCodeReadModelBehind         ProblemCode = "read_model_behind"
 	ProblemCodeRequestClosed           ProblemCode = "request_closed"
 	ProblemCodeRetentionHold           ProblemCode = "retention_hold"
+	ProblemCodeSecondPersonRequired    ProblemCode = "second_person_required"
 	ProblemCodeSessionEnded            ProblemCode = "session_ended"
 	ProblemCodeStaffRecordKept         ProblemCode = "staff_record_kept"
 	ProblemCodeStale                   ProblemCode = "stale"
@@ -569,6 +570,11 @@ type CertificateBody struct {
 	// Keys Ids of the keys that were destroyed.
 	Keys []uuid.UUID `json:"keys"`
 
+	// NoSecondPerson true: one account lodged the request and carried it out, because the municipality had no other active manager or admin.
+	//
+	// Examples: false
+	NoSecondPerson bool `json:"no_second_person"`
+
 	// Position Of the erasure in the log.
 	//
 	// Examples: 1043
@@ -867,6 +873,11 @@ type ErasureBody struct {
 
 	// Keys Ids of the keys that were destroyed.
 	Keys []uuid.UUID `json:"keys"`
+
+	// NoSecondPerson true: one account lodged the request and carried it out, because the municipality had no other active manager or admin.
+	//
+	// Examples: false
+	NoSecondPerson bool `json:"no_second_person"`
 
 	// Position Of the erasure in the log.
 	//
