@@ -120,7 +120,7 @@ func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawCons
 
 	if len(done.Events) == 0 {
 		consent, _ := domain.ConsentIn(history, c.Consent)
-		return Answer[domain.Consent]{Value: consent, Position: consent.Position}, nil
+		return Answer[domain.Consent]{Value: consent, Position: consent.Position, Stood: true}, nil
 	}
 	return h.consentAnswer(ctx, history, done)
 }

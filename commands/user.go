@@ -364,7 +364,7 @@ func (h *Handler) userNow(ctx context.Context, tenant domain.TenantID, id domain
 	if err != nil {
 		return Answer[domain.User]{}, err
 	}
-	return Answer[domain.User]{Value: user, Position: events[len(events)-1].Position}, nil
+	return Answer[domain.User]{Value: user, Position: events[len(events)-1].Position, Stood: true}, nil
 }
 
 // userAnswerTo is userAnswer to a command that held a password. A fingerprint keeps nothing of one, so

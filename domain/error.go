@@ -52,6 +52,7 @@ const (
 	CodeStaffRecordKept      Code = "staff_record_kept"
 	CodeRequestClosed        Code = "request_closed"
 	CodeSecondPerson         Code = "second_person_required"
+	CodeTooManyOpen          Code = "too_many_open"
 )
 
 // Class is the kind of a refusal: enough to answer by for a package that does not know the code.
@@ -152,6 +153,7 @@ func Refusals() map[Code]Refusal {
 			ClassConflict,
 			"Another manager or admin must lodge this request, or another admin carry it out: nobody erases a person alone.",
 		},
+		CodeTooManyOpen: {ClassConflict, "5 requests of this kind are open for this person: they must be answered first."},
 	}
 }
 

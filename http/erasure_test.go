@@ -306,6 +306,7 @@ func TestWhoActedInOfficeIsNotErased(t *testing.T) {
 		"changed a role":                {"KZN225", domain.Admin, "PUT", "/api/v1/users/" + citizen.id + "/role", `{"role":"field_worker"}`, 200},
 		"made an account":               {"KZN225", domain.Admin, "POST", "/api/v1/users", `{"email":"new@example.org","password":"a good password","full_name":"Somebody New","role":"manager"}`, 201},
 		"placed a hold":                 {"KZN225", domain.Manager, "POST", "/api/v1/data-rights/holds", fmt.Sprintf(`{"subject_id":%q,"reason":"case 2"}`, citizen.id), 201},
+		"checked a consent":             {"KZN225", domain.FieldWorker, "GET", "/api/v1/consents/check?purpose=newsletter&subject_id=" + citizen.id, "", 200},
 		"lifted another officer's hold": {"KZN225", domain.Manager, "POST", "/api/v1/data-rights/holds/" + hold.text("id") + "/lift", `{"reason":"settled"}`, 200},
 	} {
 		officer := w.another(does.role, does.from)

@@ -575,10 +575,12 @@ func (r *fakeReports) before(each func() error) {
 	r.between.Store(&each)
 }
 
-func (r *fakeReports) History(_ context.Context, tenant domain.TenantID, subject domain.UserID) (history []reports.HistoryEntry, err error) {
+func (r *fakeReports) History(
+	_ context.Context, tenant domain.TenantID, subject domain.UserID, _ projections.Page,
+) (history projections.Listing[reports.HistoryEntry], err error) {
 	for _, e := range r.store.events() {
 		if e.Tenant == tenant && e.Stream == domain.ConsentsOf(subject) {
-			history = append(history, reports.HistoryEntry{Position: e.Position, EventID: e.EventID, EventType: e.Event.EventType(), Actor: e.Actor})
+			history.Items = append(history.Items, reports.HistoryEntry{Position: e.Position, EventID: e.EventID, EventType: e.Event.EventType(), Actor: e.Actor})
 		}
 	}
 	return history, nil
