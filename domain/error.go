@@ -153,7 +153,7 @@ func Refusals() map[Code]Refusal {
 			ClassConflict,
 			"Another manager or admin must lodge this request, or another admin carry it out: nobody erases a person alone.",
 		},
-		CodeTooManyOpen: {ClassConflict, "5 requests of this kind are open for this person: they must be answered first."},
+		CodeTooManyOpen: {ClassConflict, "There are 5 open requests of this kind for this person already: they must be answered first."},
 	}
 }
 

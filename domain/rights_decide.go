@@ -49,7 +49,7 @@ func (s Rights) Lodge(c LodgeRequest, by UserID, now time.Time) (RequestID, []Ev
 	}
 	if open >= MaxOpenRequests {
 		return RequestID{}, nil, Refuse(CodeTooManyOpen,
-			"%d requests of this kind are open for this person: they must be answered first.", MaxOpenRequests)
+			"There are %d open requests of this kind for this person already: they must be answered first.", MaxOpenRequests)
 	}
 	return c.ID, events, nil
 }
@@ -136,7 +136,7 @@ func (s Rights) Place(c PlaceHold, by UserID) (HoldID, []Event, error) {
 		open++
 	}
 	if open >= MaxOpenHolds {
-		return HoldID{}, nil, Refuse(CodeTooManyOpen, "%d holds stand on this person's data: lift some first.", MaxOpenHolds)
+		return HoldID{}, nil, Refuse(CodeTooManyOpen, "There are %d holds on this person's data already: lift some first.", MaxOpenHolds)
 	}
 	return c.ID, events, nil
 }
