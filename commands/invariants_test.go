@@ -1,6 +1,7 @@
 package commands_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -78,8 +79,8 @@ func (w *walk) somebody(r *rand.Rand) domain.User {
 }
 
 // registration returns a consent to platform_registration of somebody's; zero: they never gave any.
-func (w *walk) registration(id domain.UserID) domain.ConsentID {
-	events, err := w.store.Load(w.t.Context(), w.cpt, domain.ConsentsOf(id))
+func (w *walk) registration(ctx context.Context, id domain.UserID) domain.ConsentID {
+	events, err := w.store.Load(ctx, w.cpt, domain.ConsentsOf(id))
 	ok(w.t, err)
 	found := domain.ConsentID{}
 	for _, c := range domain.ConsentsAt(events, time.Time{}, time.Time{}).Records() {
@@ -113,7 +114,7 @@ func (w *walk) step(r *rand.Rand) {
 			return err
 		},
 		func() error {
-			_, err := w.WithdrawConsent(ctx, admin, commands.WithdrawConsent{Consent: w.registration(who.ID), Evidence: evidence()})
+			_, err := w.WithdrawConsent(ctx, admin, commands.WithdrawConsent{Consent: w.registration(ctx, who.ID), Evidence: evidence()})
 			return err
 		},
 		func() error {

@@ -2,6 +2,7 @@ package http_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +55,12 @@ func TestACheckOfAnotherPersonIsALook(t *testing.T) {
 	check(clerk, "newsletter", "").want(200)
 	if got := w.seen(citizen)["check"]; got != 4 {
 		t.Errorf("with another purpose, another actor and another hour there are %d looks, want 4", got)
+	}
+
+	// What cannot be recorded is not told.
+	w.store.failAppends(domain.Refuse(domain.CodeOverloaded, "full"))
+	if a := check(clerk, "library", "").wantProblem(503, domain.CodeOverloaded); strings.Contains(a.raw, "allowed") {
+		t.Errorf("told: %s", a.raw)
 	}
 }
 
