@@ -2,6 +2,8 @@ package commands
 
 import (
 	"context"
+	"encoding/json"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -15,11 +17,14 @@ type RecordRead struct {
 	Subjects []domain.UserID
 	Filter   map[string]string // with the names of personal filters only, never their values
 	Reason   string            // why, where the caller has to say so
+
+	// Hourly is for what is asked again and again: the same look is recorded once an hour.
+	Hourly bool
 }
 
 // RecordRead appends it: call it after reading and before the answer leaves (POPIA s19, s22,
-// s23(1)(b)). More than domain.MaxReadSubjects subjects are left to the filter.
-// Error: validation_failed.
+// s23(1)(b)). More than domain.MaxReadSubjects subjects are left to the filter. It returns when the look
+// is in the log. Error: validation_failed.
 func (h *Handler) RecordRead(ctx context.Context, call Call, c RecordRead) (Answer[struct{}], error) {
 	c.Reason = domain.TidyText(c.Reason)
 
@@ -27,6 +32,19 @@ func (h *Handler) RecordRead(ctx context.Context, call Call, c RecordRead) (Answ
 	f.Text("reason", c.Reason, domain.MaxReason)
 	if err := f.Err(); err != nil {
 		return Answer[struct{}]{}, err
+	}
+
+	var id uuid.UUID
+	if c.Hourly {
+		var err error
+		if id, err = h.lookOfTheHour(call, c); err != nil {
+			return Answer[struct{}]{}, err
+		}
+		// An append would find that too, but only in its turn among all others.
+		found, err := h.Store.FindAppend(ctx, call.Tenant, id)
+		if err != nil || len(found) > 0 {
+			return Answer[struct{}]{Position: domain.Appended{Events: found}.Position()}, err
+		}
 	}
 
 	head, err := h.Store.Head(ctx)
@@ -41,7 +59,18 @@ func (h *Handler) RecordRead(ctx context.Context, call Call, c RecordRead) (Answ
 	if c.Reason != "" {
 		read.Private = domain.Known(domain.ReadFacts{Reason: c.Reason})
 	}
-	return h.recordAccess(ctx, call, "personal_data.read", &read)
+	return h.recordAccess(ctx, call, "personal_data.read", &read, id)
+}
+
+// lookOfTheHour is the append of a look that is recorded once an hour, in whatever process: by this
+// actor, at these people, at the same of them.
+func (h *Handler) lookOfTheHour(call Call, c RecordRead) (uuid.UUID, error) {
+	what, err := json.Marshal([]any{c.Fields, c.Subjects, c.Filter})
+	if err != nil {
+		return uuid.Nil, err
+	}
+	hour := h.now().Truncate(time.Hour).Format(time.RFC3339)
+	return h.derivedID("look", call.Tenant.String(), call.User.String(), string(what), hour), nil
 }
 
 // RecordTenantMismatch asks to record that the caller named another tenant than their own.
@@ -73,13 +102,15 @@ func (h *Handler) RecordTenantMismatch(
 	}
 
 	number(n)
-	return h.recordAccess(ctx, call, name, e)
+	return h.recordAccess(ctx, call, name, e, uuid.Nil)
 }
 
-// recordAccess appends an event about one request, in a stream of its own.
-func (h *Handler) recordAccess(ctx context.Context, call Call, name string, event domain.Event) (Answer[struct{}], error) {
+// recordAccess appends an event about one request, in a stream of its own. A zero id is a new one.
+func (h *Handler) recordAccess(
+	ctx context.Context, call Call, name string, event domain.Event, id uuid.UUID,
+) (Answer[struct{}], error) {
 	call.Key = "" // every request counts
-	r := request{name: name, tenant: call.Tenant}
+	r := request{name: name, tenant: call.Tenant, id: id}
 
 	done, err := h.execute(ctx, call, r, func(context.Context, Call) (domain.Append, error) {
 		return domain.Append{

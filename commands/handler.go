@@ -62,6 +62,8 @@ func New(store Store, c Config) *Handler {
 type Answer[T any] struct {
 	Value    T
 	Position int64
+	// Stood is true where there was nothing to do, so that the answer shows only what stands.
+	Stood bool
 }
 
 // maxTries bounds how often a command is decided again because a stream moved under it.
@@ -77,6 +79,9 @@ type request struct {
 	// release to the next: a client that repeats a command across an upgrade would be told that its
 	// key was used for another one.
 	body any
+
+	// id names the append, where it does not come from an idempotency key.
+	id uuid.UUID
 }
 
 // decision loads and decides. It returns the append, without id and metadata, or one without writes
@@ -183,6 +188,9 @@ func keyReused() *domain.Error {
 // identify returns the append's id and the request's fingerprint: both made from the idempotency
 // key, or a new id and no fingerprint.
 func (h *Handler) identify(call Call, r request) (uuid.UUID, string, error) {
+	if r.id != uuid.Nil {
+		return r.id, "", nil
+	}
 	if call.Key == "" {
 		return h.newID(), "", nil
 	}
@@ -198,12 +206,16 @@ func (h *Handler) identify(call Call, r request) (uuid.UUID, string, error) {
 		return uuid.Nil, "", err
 	}
 
-	sum := h.Store.Digest("append", r.scope, call.Key)
-	id := uuid.UUID(sum[:16])
-	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80 // UUIDv8, RFC 9562 §5.8
-
 	fingerprint := h.Store.Digest("fingerprint", r.name, string(body))
-	return id, hex.EncodeToString(fingerprint[:16]), nil
+	return h.derivedID("append", r.scope, call.Key), hex.EncodeToString(fingerprint[:16]), nil
+}
+
+// derivedID is an id made of texts: the same in every process. It is a UUIDv8, RFC 9562 §5.8.
+func (h *Handler) derivedID(parts ...string) uuid.UUID {
+	sum := h.Store.Digest(parts...)
+	id := uuid.UUID(sum[:16])
+	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80
+	return id
 }
 
 // scopeOf separates the idempotency keys of one caller from everybody else's.

@@ -270,10 +270,7 @@ func (h *Handler) RefreshSession(ctx context.Context, call Call, c RefreshSessio
 // successor is the id of the token that replaces another. It is derived, so that every process
 // returns the same one and none is stored; without the key it cannot be told from chance.
 func (h *Handler) successor(session, token uuid.UUID) uuid.UUID {
-	sum := h.Store.Digest("refresh", session.String(), token.String())
-	id := uuid.UUID(sum[:16])
-	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80 // UUIDv8, RFC 9562 §5.8
-	return id
+	return h.derivedID("refresh", session.String(), token.String())
 }
 
 // reused ends the family of a token that was shown again.

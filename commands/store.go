@@ -32,6 +32,8 @@ type Store interface {
 	) (expires time.Time, open bool, err error)
 	// LoadAll returns the events of all streams of a kind.
 	LoadAll(ctx context.Context, tenant domain.TenantID, kind domain.StreamType) ([]domain.Recorded, error)
+	// EverHeld returns the accounts that ever had one of some roles.
+	EverHeld(ctx context.Context, tenant domain.TenantID, roles ...domain.Role) ([]domain.UserID, error)
 	// StreamOf finds the stream that holds a record, such as a consent.
 	StreamOf(ctx context.Context, tenant domain.TenantID, record uuid.UUID) (stream domain.Stream, found bool, err error)
 

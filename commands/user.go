@@ -142,6 +142,7 @@ func (h *Handler) addUser(
 		if err := more(&a); err != nil {
 			return domain.Append{}, err
 		}
+		keepOfficers(&a, domain.User{ID: id}, events)
 
 		// Before the costly hash; the append itself decides.
 		if err := h.demandFree(ctx, call.Tenant, person.Email, id); err != nil {
@@ -377,7 +378,7 @@ func (h *Handler) userNow(ctx context.Context, tenant domain.TenantID, id domain
 	if err != nil {
 		return Answer[domain.User]{}, err
 	}
-	return Answer[domain.User]{Value: user, Position: events[len(events)-1].Position}, nil
+	return Answer[domain.User]{Value: user, Position: events[len(events)-1].Position, Stood: true}, nil
 }
 
 // userAnswerTo is userAnswer to a command that held a password. A fingerprint keeps nothing of one, so

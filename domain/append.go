@@ -103,9 +103,9 @@ type (
 	CreateMonthKey struct{ Month time.Time }
 	// DestroySubjectKey destroys a subject's key, leaving a tombstone.
 	DestroySubjectKey struct{ Subject UserID }
-	// DemandNoActs makes the append fail with *StaffRecordError if the user ever did anything about another person: nobody erases
-	// their own trail. It is judged under the lock of the append, and never in one batch with an act of theirs, so none slips in
-	// between.
+	// DemandNoActs makes the append fail with *StaffRecordError if the user ever acted in office, in any tenant: nobody erases
+	// their own trail, see InOffice. It is judged under the lock of the append, and never in one batch with an act of theirs, so
+	// none slips in between.
 	DemandNoActs struct{ User UserID }
 	// StartSession opens a family of refresh tokens; Token is the SHA-256 of the first one's id.
 	StartSession struct {
@@ -175,7 +175,7 @@ type KeyExistsError struct{}
 
 func (*KeyExistsError) Error() string { return "a key of this name exists or was destroyed" }
 
-// StaffRecordError says that a user acted on another person's data, so that their own must stay.
+// StaffRecordError says that a user acted in office, so that who they are must stay.
 type StaffRecordError struct{}
 
-func (*StaffRecordError) Error() string { return "this user acted on another person's data" }
+func (*StaffRecordError) Error() string { return "this user acted in office" }

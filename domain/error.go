@@ -52,6 +52,8 @@ const (
 	CodeRetentionHold        Code = "retention_hold"
 	CodeStaffRecordKept      Code = "staff_record_kept"
 	CodeRequestClosed        Code = "request_closed"
+	CodeSecondPerson         Code = "second_person_required"
+	CodeTooManyOpen          Code = "too_many_open"
 )
 
 // Class is the kind of a refusal: enough to answer by for a package that does not know the code.
@@ -149,9 +151,14 @@ func Refusals() map[Code]Refusal {
 		},
 		CodeStaffRecordKept: {
 			ClassConflict,
-			"This account acted on other people's data; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).",
+			"This account acted in office; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).",
 		},
 		CodeRequestClosed: {ClassConflict, "This request was closed before."},
+		CodeSecondPerson: {
+			ClassConflict,
+			"Another manager or admin must lodge this request, or another admin carry it out: nobody erases a person alone.",
+		},
+		CodeTooManyOpen: {ClassConflict, "There are 5 open requests of this kind for this person already: they must be answered first."},
 	}
 }
 

@@ -210,6 +210,9 @@ func (f *Faults) population(p *int) {
 // Fold gives the state after all of a stream's events.
 func Fold[S interface{ Evolve(Recorded) S }](events []Recorded) S {
 	var state S
+	if whole, is := any(state).(interface{ EvolveAll([]Recorded) S }); is {
+		return whole.EvolveAll(events)
+	}
 	for _, e := range events {
 		state = state.Evolve(e)
 	}

@@ -138,17 +138,15 @@ func checkSize(a domain.Append) error {
 	}
 }
 
-// noteAct keeps what somebody does about another person from sharing a batch with a DemandNoActs of theirs, which would be judged
-// by the log before the batch.
+// noteAct keeps an act in office from sharing a batch with a DemandNoActs of its actor, which would be judged by the log before the
+// batch. An actor is the same in every tenant, and so is the touch.
 func (e *entry) noteAct(d draft) {
-	read := d.Event.EventType() == (*domain.PersonalDataRead)(nil).EventType()
-	if e.Actor.IsZero() || !read && (d.Subject.IsZero() || d.Subject == e.Actor) {
-		return
+	if domain.InOffice(d.Recorded) {
+		e.touches = append(e.touches, touch{kind: acts, id: string(e.Actor.UUID[:])})
 	}
-	e.touches = append(e.touches, touch{kind: acts, id: string(e.Actor.UUID[:])})
 }
 
-// acts is the kind of touch that stands for all that somebody does about others.
+// acts is the kind of touch that stands for all that somebody does in office.
 const acts = "acts"
 
 // sealer seals the events of one append.

@@ -251,6 +251,28 @@ func (s *Store) LoadAll(ctx context.Context, tenant domain.TenantID, kind domain
 	return s.withheld(ctx, tenant, rows)
 }
 
+// EverHeld implements commands.Store. It reads all accounts of the tenant in the database, and returns few.
+func (s *Store) EverHeld(ctx context.Context, tenant domain.TenantID, roles ...domain.Role) ([]domain.UserID, error) {
+	names := make([]string, len(roles))
+	for i, role := range roles {
+		names[i] = string(role)
+	}
+
+	var found []domain.UserID
+	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) {
+		b.Queue(`select distinct stream_id from trust.events where tenant_id = $1 and stream_type = 'user'
+				and (event_type = 'user.registered.v1' and payload ->> 'role' = any($2)
+					or event_type = 'user.role_changed.v1' and payload -> 'role' ->> 'new' = any($2))`,
+			[16]byte(tenant.UUID), names).Query(func(rows pgx.Rows) (err error) {
+			found, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (u domain.UserID, err error) {
+				return u, r.Scan((*[16]byte)(&u.UUID))
+			})
+			return err
+		})
+	})
+	return found, err
+}
+
 // StreamOf implements commands.Store.
 func (s *Store) StreamOf(ctx context.Context, tenant domain.TenantID, record uuid.UUID) (stream domain.Stream, found bool, err error) {
 	err = s.asTenant(ctx, tenant, func(b *pgx.Batch) {

@@ -13,16 +13,17 @@ import (
 
 // CertificateBody proves an erasure. Nothing in it identifies anybody. It is exported for huma, see Paging.
 type CertificateBody struct {
-	CertificateID uuid.UUID     `json:"certificate_id" format:"uuid"`
-	TenantID      uuid.UUID     `json:"tenant_id" format:"uuid"`
-	SubjectID     uuid.UUID     `json:"subject_id" format:"uuid" doc:"The id that history goes on to use for nobody known."`
-	ErasedAt      instant       `json:"erased_at"`
-	Position      int64         `json:"position" doc:"Of the erasure in the log." example:"1043"`
-	Cause         string        `json:"cause" enum:"self,request"`
-	RequestID     *uuid.UUID    `json:"request_id" nullable:"true" format:"uuid" doc:"The request that was fulfilled; null: the person did it themselves."`
-	Keys          []uuid.UUID   `json:"keys" nullable:"false" format:"uuid" doc:"Ids of the keys that were destroyed."`
-	Destroyed     []remnantBody `json:"destroyed" nullable:"false"`
-	Kept          []remnantBody `json:"kept" nullable:"false"`
+	CertificateID  uuid.UUID     `json:"certificate_id" format:"uuid"`
+	TenantID       uuid.UUID     `json:"tenant_id" format:"uuid"`
+	SubjectID      uuid.UUID     `json:"subject_id" format:"uuid" doc:"The id that history goes on to use for nobody known."`
+	ErasedAt       instant       `json:"erased_at"`
+	Position       int64         `json:"position" doc:"Of the erasure in the log." example:"1043"`
+	Cause          string        `json:"cause" enum:"self,request"`
+	RequestID      *uuid.UUID    `json:"request_id" nullable:"true" format:"uuid" doc:"The request that was fulfilled; null: the person did it themselves."`
+	NoSecondPerson bool          `json:"no_second_person" doc:"true: one account lodged the request and carried it out, because the municipality had no other active manager or admin." example:"false"`
+	Keys           []uuid.UUID   `json:"keys" nullable:"false" format:"uuid" doc:"Ids of the keys that were destroyed."`
+	Destroyed      []remnantBody `json:"destroyed" nullable:"false"`
+	Kept           []remnantBody `json:"kept" nullable:"false"`
 }
 
 // remnantBody is something that was destroyed, or is kept, and why.
@@ -51,7 +52,7 @@ func certificateBodyOf(a commands.Answer[commands.Certificate]) CertificateBody 
 	c := a.Value
 	return CertificateBody{
 		CertificateID: c.ID, TenantID: c.Tenant.UUID, SubjectID: c.Subject.UUID, ErasedAt: instant(c.ErasedAt), Position: a.Position,
-		Cause: c.Cause, RequestID: idOrNull(c.Request.UUID), Keys: c.Keys, Destroyed: each(c.Destroyed, remnantOf), Kept: each(c.Kept, remnantOf),
+		Cause: c.Cause, RequestID: idOrNull(c.Request.UUID), NoSecondPerson: c.NoSecondPerson, Keys: c.Keys, Destroyed: each(c.Destroyed, remnantOf), Kept: each(c.Kept, remnantOf),
 	}
 }
 

@@ -130,6 +130,25 @@ func (s *fakeStore) LoadAll(_ context.Context, tenant domain.TenantID, kind doma
 	return s.read(tenant, false, func(e stored) bool { return e.Stream.Type == kind })
 }
 
+func (s *fakeStore) EverHeld(
+	ctx context.Context, tenant domain.TenantID, roles ...domain.Role,
+) (found []domain.UserID, err error) {
+	events, err := s.LoadAll(ctx, tenant, domain.UserStream)
+	for _, r := range events {
+		var role domain.Role
+		switch e := r.Event.(type) {
+		case *domain.UserRegistered:
+			role = e.Role
+		case *domain.UserRoleChanged:
+			role = e.Role.New
+		}
+		if user := (domain.UserID{UUID: r.Stream.ID}); slices.Contains(roles, role) && !slices.Contains(found, user) {
+			found = append(found, user)
+		}
+	}
+	return found, err
+}
+
 func (s *fakeStore) read(tenant domain.TenantID, personal bool, wanted func(stored) bool) ([]domain.Recorded, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -326,7 +345,7 @@ func (s *fakeStore) side(a domain.Append) error {
 			delete(s.accounts, w.User)
 		case domain.DemandNoActs:
 			for _, e := range s.log {
-				if e.Actor == w.User && !e.Subject.IsZero() && e.Subject != w.User {
+				if e.Actor == w.User && domain.InOffice(e.decode(false)) {
 					return &domain.StaffRecordError{}
 				}
 			}
@@ -556,10 +575,12 @@ func (r *fakeReports) before(each func() error) {
 	r.between.Store(&each)
 }
 
-func (r *fakeReports) History(_ context.Context, tenant domain.TenantID, subject domain.UserID) (history []reports.HistoryEntry, err error) {
+func (r *fakeReports) History(
+	_ context.Context, tenant domain.TenantID, subject domain.UserID, _ projections.Page,
+) (history projections.Listing[reports.HistoryEntry], err error) {
 	for _, e := range r.store.events() {
 		if e.Tenant == tenant && e.Stream == domain.ConsentsOf(subject) {
-			history = append(history, reports.HistoryEntry{Position: e.Position, EventID: e.EventID, EventType: e.Event.EventType(), Actor: e.Actor})
+			history.Items = append(history.Items, reports.HistoryEntry{Position: e.Position, EventID: e.EventID, EventType: e.Event.EventType(), Actor: e.Actor})
 		}
 	}
 	return history, nil

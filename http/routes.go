@@ -286,7 +286,7 @@ func routes() []route {
 		{
 			id: "lodge_request", method: "POST", path: api + "/data-rights/requests", who: selfOrStaff, rate: accountRate, status: 201,
 			serve: on((*server).lodgeRequest), summary: "Ask for access, correction or erasure, or object (POPIA s11(3), s23, s24)",
-			codes: []domain.Code{domain.CodeForbidden, domain.CodeNotFound, domain.CodeSubjectErased},
+			codes: []domain.Code{domain.CodeForbidden, domain.CodeNotFound, domain.CodeSubjectErased, domain.CodeTooManyOpen},
 		},
 		{
 			id: "list_requests", method: "GET", path: api + "/data-rights/requests", who: overseers, rate: accountRate, waits: logItself,
@@ -313,7 +313,7 @@ func routes() []route {
 			serve: on((*server).fulfilRequest), summary: "Close a request as fulfilled; an erasure is carried out by it, which takes an admin",
 			codes: []domain.Code{
 				domain.CodeNotFound, domain.CodeRequestClosed, domain.CodeRetentionHold, domain.CodeStaffRecordKept, domain.CodeLastAdmin,
-				domain.CodeSubjectErased,
+				domain.CodeSubjectErased, domain.CodeSecondPerson,
 			},
 		},
 		{
@@ -324,7 +324,7 @@ func routes() []route {
 		{
 			id: "place_hold", method: "POST", path: api + "/data-rights/holds", who: overseers, rate: accountRate, status: 201,
 			serve: on((*server).placeHold), summary: "Keep a person's data from being erased",
-			codes: []domain.Code{domain.CodeNotFound, domain.CodeSubjectErased},
+			codes: []domain.Code{domain.CodeNotFound, domain.CodeSubjectErased, domain.CodeTooManyOpen},
 		},
 		{
 			id: "lift_hold", method: "POST", path: api + "/data-rights/holds/{id}/lift", who: overseers, rate: accountRate,

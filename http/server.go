@@ -65,7 +65,7 @@ type Queries interface {
 
 // Reports is what the server needs of the log itself, for officers. Package projections/reports implements it.
 type Reports interface {
-	History(ctx context.Context, tenant domain.TenantID, subject domain.UserID) ([]reports.HistoryEntry, error)
+	History(ctx context.Context, tenant domain.TenantID, subject domain.UserID, page projections.Page) (projections.Listing[reports.HistoryEntry], error)
 	// Resolve gives the position that a replay is about.
 	Resolve(ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64) (int64, error)
 	Replay(ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery, each func(domain.Consent) error) error

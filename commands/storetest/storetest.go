@@ -15,6 +15,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ func Exercise(t *testing.T, open func(*testing.T) commands.Store) {
 		"a session is rotated and ended":          keepSessions,
 		"a destroyed key erases":                  eraseByKey,
 		"a trail is not erased":                   keepTrails,
+		"whoever ever held a role is found":       findHolders,
 		"a digest is the same for the same parts": digestParts,
 	} {
 		t.Run(promise, func(t *testing.T) {
@@ -528,11 +530,73 @@ func eraseByKey(w *town) {
 func keepTrails(w *town) {
 	clerk, citizen := w.settle(), w.settle()
 	w.mustAppend(w.lodge(clerk, clerk)) // about themselves
+	w.mustAppend(w.act(clerk, domain.Stream{Type: domain.AccessStream, ID: newID()}, &domain.TenantMismatch{Route: "GET /", Named: w.tenant}))
 	w.mustAppend(w.sides(domain.DemandNoActs{User: clerk}))
 
 	w.mustAppend(w.lodge(citizen, clerk))
 	refused(w, w.sides(domain.DemandNoActs{User: clerk}), new(*domain.StaffRecordError))
 	w.mustAppend(w.sides(domain.DemandNoActs{User: citizen}))
+
+	// About nobody, about several people, in another tenant, and what takes an office even where it is about oneself.
+	elsewhere := newTown(w.t, w.Store)
+	for what, act := range map[string]func(domain.UserID) domain.Append{
+		"closed a municipality": func(by domain.UserID) domain.Append {
+			return elsewhere.act(by, domain.MunicipalityOf(elsewhere.tenant), &domain.MunicipalityDeactivated{})
+		},
+		"recorded in another tenant": func(by domain.UserID) domain.Append { return elsewhere.lodge(elsewhere.settle(), by) },
+		"looked at many": func(by domain.UserID) domain.Append {
+			return w.act(by, domain.Stream{Type: domain.AccessStream, ID: newID()}, &domain.PersonalDataRead{Route: "GET /", Fields: "audit"})
+		},
+		"lifted a hold on themselves": func(by domain.UserID) domain.Append {
+			return w.act(by, domain.RightsOf(by), &domain.HoldLifted{HoldID: domain.HoldID{UUID: newID()}})
+		},
+	} {
+		officer := w.settle()
+		w.mustAppend(w.sides(domain.DemandNoActs{User: officer}))
+		w.mustAppend(act(officer))
+		_, err := w.Append(w.ctx(), w.sides(domain.DemandNoActs{User: officer}))
+		if _, is := errors.AsType[*domain.StaffRecordError](err); !is {
+			w.t.Errorf("somebody who %s: %v", what, err)
+		}
+	}
+}
+
+func findHolders(w *town) {
+	citizen, promoted, demoted := w.settle(), w.settle(), w.settle()
+	change := func(user domain.UserID, from, to domain.Role) domain.Append {
+		return w.act(w.settle(), domain.UserOf(user), &domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: from, New: to}})
+	}
+	w.mustAppend(change(promoted, domain.Citizen, domain.Manager))
+	w.mustAppend(change(demoted, domain.Citizen, domain.Admin))
+	w.mustAppend(change(demoted, domain.Admin, domain.FieldWorker))
+	elsewhere := newTown(w.t, w.Store)
+	elsewhere.mustAppend(elsewhere.act(elsewhere.settle(), domain.UserOf(elsewhere.settle()), &domain.UserRoleChanged{
+		Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Manager},
+	}))
+
+	for _, c := range []struct {
+		roles []domain.Role
+		want  []domain.UserID
+	}{
+		{[]domain.Role{domain.Manager, domain.Admin}, []domain.UserID{promoted, demoted}},
+		{[]domain.Role{domain.FieldWorker}, []domain.UserID{demoted}},
+		{[]domain.Role{domain.SAPSLiaison}, nil},
+	} {
+		found, err := w.EverHeld(w.ctx(), w.tenant, c.roles...)
+		w.ok(err)
+		missing := slices.ContainsFunc(c.want, func(u domain.UserID) bool { return !slices.Contains(found, u) })
+		if missing || len(found) != len(c.want) {
+			w.t.Errorf("%v: found %v, want %v; the citizen is %v", c.roles, found, c.want, citizen)
+		}
+	}
+}
+
+// act is an append of one event by an actor.
+func (w *town) act(by domain.UserID, stream domain.Stream, event domain.Event) domain.Append {
+	return domain.Append{
+		ID: newID(), Tenant: w.tenant, Actor: by, ActorTenant: w.tenant,
+		Writes: []domain.Write{{Stream: stream, Expected: domain.AnyVersion, Events: []domain.Event{event}}},
+	}
 }
 
 // lodge is an append about a person by an actor, with a personal part.

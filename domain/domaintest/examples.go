@@ -85,7 +85,7 @@ func userExamples() []domain.Event {
 		&domain.UserErased{
 			Cause: domain.CauseRequest, RequestID: domain.RequestID{UUID: ID(0xa, 1)}, Keys: []uuid.UUID{Thandi().UUID},
 			Destroyed: []domain.Remnant{domain.RemnantProfile, domain.RemnantFreeText, domain.RemnantOrigins, domain.RemnantCredentials, domain.RemnantSessions},
-			Kept:      []domain.Remnant{domain.RemnantConsents, domain.RemnantAudit, domain.RemnantStatistics},
+			Kept:      []domain.Remnant{domain.RemnantConsents, domain.RemnantAudit, domain.RemnantStatistics}, NoSecondPerson: true,
 		},
 		&domain.TenantMismatch{Route: "GET /api/v1/users/me", Named: domain.TenantID{UUID: ID(0x1, 2)}, Count: 7},
 		&domain.AdminAdded{User: domain.UserID{UUID: ID(0x3, 1)}},

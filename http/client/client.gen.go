@@ -242,6 +242,7 @@ const (
 	ProblemCodeReadModelBehind         ProblemCode = "read_model_behind"
 	ProblemCodeRequestClosed           ProblemCode = "request_closed"
 	ProblemCodeRetentionHold           ProblemCode = "retention_hold"
+	ProblemCodeSecondPersonRequired    ProblemCode = "second_person_required"
 	ProblemCodeSessionEnded            ProblemCode = "session_ended"
 	ProblemCodeStaffRecordKept         ProblemCode = "staff_record_kept"
 	ProblemCodeStale                   ProblemCode = "stale"
@@ -249,6 +250,7 @@ const (
 	ProblemCodeTenantMismatch          ProblemCode = "tenant_mismatch"
 	ProblemCodeTimeout                 ProblemCode = "timeout"
 	ProblemCodeTooLarge                ProblemCode = "too_large"
+	ProblemCodeTooManyOpen             ProblemCode = "too_many_open"
 	ProblemCodeUnavailable             ProblemCode = "unavailable"
 	ProblemCodeUnknownMunicipality     ProblemCode = "unknown_municipality"
 	ProblemCodeUnknownParameter        ProblemCode = "unknown_parameter"
@@ -570,6 +572,11 @@ type CertificateBody struct {
 	// Keys Ids of the keys that were destroyed.
 	Keys []uuid.UUID `json:"keys"`
 
+	// NoSecondPerson true: one account lodged the request and carried it out, because the municipality had no other active manager or admin.
+	//
+	// Examples: false
+	NoSecondPerson bool `json:"no_second_person"`
+
 	// Position Of the erasure in the log.
 	//
 	// Examples: 1043
@@ -869,6 +876,11 @@ type ErasureBody struct {
 	// Keys Ids of the keys that were destroyed.
 	Keys []uuid.UUID `json:"keys"`
 
+	// NoSecondPerson true: one account lodged the request and carried it out, because the municipality had no other active manager or admin.
+	//
+	// Examples: false
+	NoSecondPerson bool `json:"no_second_person"`
+
 	// Position Of the erasure in the log.
 	//
 	// Examples: 1043
@@ -988,11 +1000,6 @@ type Health struct {
 
 // HealthStatus defines model for Health.Status.
 type HealthStatus string
-
-// History defines model for History.
-type History struct {
-	Items []HistoryBody `json:"items"`
-}
 
 // HistoryBody defines model for HistoryBody.
 type HistoryBody struct {
@@ -1149,6 +1156,14 @@ type ListBodyConsentBody struct {
 // ListBodyExposureBody defines model for ListBodyExposureBody.
 type ListBodyExposureBody struct {
 	Items []ExposureBody `json:"items"`
+
+	// Next Cursor for after; null: this is the end.
+	Next *string `json:"next"`
+}
+
+// ListBodyHistoryBody defines model for ListBodyHistoryBody.
+type ListBodyHistoryBody struct {
+	Items []HistoryBody `json:"items"`
 
 	// Next Cursor for after; null: this is the end.
 	Next *string `json:"next"`
@@ -1654,7 +1669,10 @@ type RequestBodyStatus string
 
 // Rights defines model for Rights.
 type Rights struct {
-	Holds    []HoldBody    `json:"holds"`
+	Holds []HoldBody `json:"holds"`
+
+	// Next Cursor for after; null: this is the end.
+	Next     *string       `json:"next"`
 	Requests []RequestBody `json:"requests"`
 }
 
@@ -1943,6 +1961,12 @@ type ExposureParams struct {
 
 // SubjectHistoryParams defines parameters for SubjectHistory.
 type SubjectHistoryParams struct {
+	// Limit At most so many items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the page before; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
@@ -2232,6 +2256,12 @@ type RefuseRequestParams struct {
 
 // GetRightsParams defines parameters for GetRights.
 type GetRightsParams struct {
+	// Limit At most so many items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the page before; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
 	// SubjectID Another person of the own tenant; only for officers.
 	SubjectID *uuid.UUID `form:"subject_id,omitempty" json:"subject_id,omitempty"`
 
@@ -2784,9 +2814,15 @@ func (c *Client) Exposure(ctx context.Context, params *ExposureParams) (*Answer[
 // For: manager, admin.
 //
 //	GET /api/v1/compliance/subjects/{id}/history
-func (c *Client) SubjectHistory(ctx context.Context, id uuid.UUID, params *SubjectHistoryParams) (*Answer[History], error) {
+func (c *Client) SubjectHistory(ctx context.Context, id uuid.UUID, params *SubjectHistoryParams) (*Answer[ListBodyHistoryBody], error) {
 	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/compliance/subjects/%s/history", url.PathEscape(text(id))))
 	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
 		}
@@ -2797,7 +2833,7 @@ func (c *Client) SubjectHistory(ctx context.Context, id uuid.UUID, params *Subje
 			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 	}
-	return send[History](ctx, c, r)
+	return send[ListBodyHistoryBody](ctx, c, r)
 }
 
 // ListConsents: Consents, withdrawn ones too, newest first
@@ -3252,6 +3288,12 @@ func (c *Client) RefuseRequest(ctx context.Context, id uuid.UUID, body RefuseReq
 func (c *Client) GetRights(ctx context.Context, params *GetRightsParams) (*Answer[Rights], error) {
 	r := newRequest(http.MethodGet, "/api/v1/data-rights/subject")
 	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
 		if params.SubjectID != nil {
 			r.query.Set("subject_id", text(*params.SubjectID))
 		}
