@@ -29,7 +29,7 @@ type (
 	// of failures since the last, so that strangers cannot fill the log.
 	SignInFailed struct {
 		Count int    `json:"count"`
-		Cause string `json:"cause"` // "password", "account_inactive", "municipality_inactive"
+		Cause string `json:"cause"` // "password", "account_inactive", "municipality_inactive"; FailedByCode: the password was right
 	}
 )
 
@@ -46,7 +46,11 @@ const (
 	CausePasswordChanged = "password_changed"
 	CauseDeactivated     = "deactivated"
 	CauseReuse           = "reuse"
+	CauseSecondFactor    = "second_factor_changed"
 )
+
+// FailedByCode is why a sign-in failed whose password was right.
+const FailedByCode = "totp"
 
 // EventType implements Event.
 func (*SessionStarted) EventType() string { return "session.started.v1" }
