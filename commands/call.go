@@ -20,6 +20,7 @@ type Call struct {
 	Correlation uuid.UUID // of the request
 
 	actor  domain.User // as Authenticate found it
+	factor domain.SecondFactor
 	system bool
 }
 
@@ -31,6 +32,9 @@ func (c Call) Role() domain.Role { return c.actor.Role }
 
 // Actor is the caller's account as of Authenticate, without its personal fields.
 func (c Call) Actor() domain.User { return c.actor }
+
+// SecondFactor is the caller's second factor as of Authenticate.
+func (c Call) SecondFactor() domain.SecondFactor { return c.factor }
 
 func (c Call) roleName() string {
 	switch {
@@ -54,6 +58,7 @@ func (h *Handler) Authenticate(ctx context.Context, call Call) (Call, error) {
 	}
 
 	call.actor = domain.Fold[domain.User](of(events, user))
+	call.factor = domain.Fold[domain.SecondFactor](of(events, user))
 	m := domain.Fold[domain.Municipality](of(events, municipality))
 
 	switch {

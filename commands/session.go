@@ -28,10 +28,12 @@ type SignIn struct {
 	Email            string
 	Password         string
 	MunicipalityCode string // empty: wherever the address has an account, if it is only one
+	Code             string // of the second factor, if the account has one
 }
 
-// SignIn opens a session. Every failure is the same invalid_credentials after the same work. A
-// failure on a known account is recorded.
+// SignIn opens a session. Every failure is the same invalid_credentials after the same work, until the password
+// is right: then an account with a second factor asks for its code. A failure on a known account is recorded.
+// Errors: invalid_credentials, totp_required, totp_locked.
 func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Session], error) {
 	account, err := h.account(ctx, c)
 	if err != nil {
@@ -80,7 +82,8 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 		}
 	}
 
-	a, err := h.startSession(ctx, call, u, renewed...)
+	call.factor = domain.Fold[domain.SecondFactor](of(events, user))
+	a, err := h.startSession(ctx, call, u, c.Code, renewed...)
 	if hasCode(err, domain.CodeSessionEnded) || hasCode(err, domain.CodeAccountInactive) {
 		err = invalidCredentials() // closed or erased while the password was checked
 	}
@@ -135,7 +138,7 @@ func (h *Handler) renewVerifier(ctx context.Context, account domain.Account, pas
 }
 
 func (h *Handler) startSession(
-	ctx context.Context, call Call, u domain.User, side ...domain.SideWrite,
+	ctx context.Context, call Call, u domain.User, code string, side ...domain.SideWrite,
 ) (Answer[Session], error) {
 	s := Session{
 		ID: h.newID(), Tenant: u.Tenant, User: u.ID, Role: u.Role,
@@ -147,8 +150,12 @@ func (h *Handler) startSession(
 	call.Key = ""
 
 	r := request{name: "session.start", tenant: u.Tenant}
-	done, err := h.execute(ctx, call, r, func(ctx context.Context, _ Call) (domain.Append, error) {
+	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
 		municipality, err := h.isOpen(ctx, u.Tenant)
+		if err != nil {
+			return domain.Append{}, err
+		}
+		spent, err := h.proveCode(ctx, call, r.name, code)
 		if err != nil {
 			return domain.Append{}, err
 		}
@@ -157,7 +164,7 @@ func (h *Handler) startSession(
 			Writes: []domain.Write{{Stream: domain.SessionsOf(u.ID), Expected: domain.AnyVersion, Events: []domain.Event{
 				&domain.SessionStarted{SessionID: s.ID, ExpiresAt: s.ExpiresAt},
 			}}},
-			Side: append(slices.Clone(side), domain.StartSession{
+			Side: append(append(slices.Clone(side), spent...), domain.StartSession{
 				Session: s.ID, User: u.ID, Token: tokenDigest(s.Token), ExpiresAt: s.ExpiresAt,
 			}),
 		}, nil

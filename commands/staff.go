@@ -75,6 +75,7 @@ type staffChange struct {
 	closedBy string
 	consents domain.Consents
 	admins   domain.Admins
+	factor   domain.SecondFactor
 	change   domain.Append
 }
 
@@ -118,6 +119,7 @@ func (h *Handler) changeStaff(ctx context.Context, call Call, name string, id do
 			closedBy: domain.DeactivationCause(of(history, person)),
 			consents: domain.ConsentsAt(of(history, consents), time.Time{}, time.Time{}),
 			admins:   domain.Fold[domain.Admins](of(history, admins)),
+			factor:   domain.Fold[domain.SecondFactor](of(history, person)),
 			change:   domain.Append{Tenant: call.Tenant},
 		}
 		if !s.user.Exists() {
