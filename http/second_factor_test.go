@@ -98,7 +98,13 @@ func TestASecondFactorOverHTTP(t *testing.T) {
 	remove := fmt.Sprintf(`{"current_password":%q,"totp":%q}`, password, w.codeOf(secret, 0))
 	fresh := w.login(p.email, "CPT", w.codeOf(secret, -1)).want(200)
 	p.access = fresh.text("access_token")
-	p.send("DELETE", "/api/v1/users/me/totp", remove).want(204)
+	gone := p.send("DELETE", "/api/v1/users/me/totp", remove, "Idempotency-Key", "d").want(204)
+	again = p.send("DELETE", "/api/v1/users/me/totp", remove, "Idempotency-Key", "d").want(204)
+	if at := gone.header.Get("Event-Position"); at == "" || again.header.Get("Event-Position") != at {
+		t.Errorf("a repeat is at %s, the first at %s", again.header.Get("Event-Position"), at)
+	}
+	other := strings.Replace(remove, password, "another password", 1)
+	p.send("DELETE", "/api/v1/users/me/totp", other, "Idempotency-Key", "d").wantProblem(422, domain.CodeIdempotencyKeyReused)
 	w.login(p.email, "CPT", "").want(200)
 }
 
@@ -108,8 +114,11 @@ func TestWhoMustHaveASecondFactorMaySetItUpAndNothingElse(t *testing.T) {
 	required := []domain.Role{domain.Admin, domain.Manager}
 	w := newWorld(t, func(c *apphttp.Config) { c.RequireTOTP, c.RateLimit = required, false })
 	free := []string{"get_me", "set_up_totp", "confirm_totp"}
-	for _, role := range []domain.Role{domain.Admin, domain.Manager, domain.FieldWorker} {
-		p := w.staff(role, "CPT")
+	for _, c := range []struct {
+		role domain.Role
+		code string
+	}{{domain.Admin, domain.PlatformCode}, {domain.Admin, "CPT"}, {domain.Manager, "CPT"}, {domain.FieldWorker, "CPT"}} {
+		role, p := c.role, w.staff(c.role, c.code)
 		must := slices.Contains(required, role)
 		for _, l := range apphttp.Lines() {
 			if !l.Account {
@@ -126,13 +135,28 @@ func TestWhoMustHaveASecondFactorMaySetItUpAndNothingElse(t *testing.T) {
 		}
 
 		p = &person{w: w, email: p.email}
-		renewed := w.login(p.email, "CPT", "").want(200)
+		renewed := w.login(p.email, c.code, "").want(200)
 		p.access, p.rotating = renewed.text("access_token"), renewed.text("refresh_token")
 		w.send("POST", "/api/v1/auth/refresh", fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).want(200)
 		p.send("GET", "/api/v1/users", "").wantProblem(403, domain.CodeTOTPSetupRequired)
 		w.secure(p)
 		p.send("GET", "/api/v1/users", "").want(200)
 	}
+}
+
+// The role is the log's, and not the token's: who becomes a manager must set it up before the next request.
+func TestWhoIsPromotedMustHaveASecondFactorFromThenOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(c *apphttp.Config) { c.RequireTOTP = []domain.Role{domain.Manager} })
+	admin, p := w.staff(domain.Admin, "CPT"), w.staff(domain.FieldWorker, "CPT")
+	p.send("GET", "/api/v1/users?email=nobody@example.org", "").want(200)
+	admin.send("PUT", "/api/v1/users/"+p.id+"/role", `{"role":"manager"}`).want(200)
+	p.send("GET", "/api/v1/users?email=nobody@example.org", "").wantProblem(403, domain.CodeTOTPSetupRequired)
+	w.secure(p)
+	p.send("GET", "/api/v1/users?email=nobody@example.org", "").want(200)
+	admin.send("DELETE", "/api/v1/users/"+p.id+"/totp", `{"reason":"lost"}`).want(200)
+	back := w.signIn(p.email, "CPT", p.id, p.tenant)
+	back.send("GET", "/api/v1/users?email=nobody@example.org", "").wantProblem(403, domain.CodeTOTPSetupRequired)
 }
 
 func TestAnotherAdminRecoversASecondFactorAndItsOwnerIsTold(t *testing.T) {
