@@ -10,6 +10,11 @@ GOLANGCI_VERSION := v2.15.0
 GOLANGCI := .bin/golangci-lint-$(GOLANGCI_VERSION)
 DEADCODE_VERSION := v0.52.0
 DEADCODE := .bin/deadcode-$(DEADCODE_VERSION)
+GOVULNCHECK_VERSION := v1.9.0
+GOVULNCHECK := .bin/govulncheck-$(GOVULNCHECK_VERSION)
+# Known vulnerabilities as of a day, so that a change is judged by itself: make vuln VULNDB_VERSION=latest looks at today's. They come from
+# the module of their reports, because a module proxy is reached where vuln.go.dev is not.
+VULNDB_VERSION := v0.0.0-20261105234957-e22db6528018
 OAPI_VERSION := v2.8.2
 OAPI := .bin/oapi-codegen-$(OAPI_VERSION)
 # A null among an enumeration's values becomes a constant "<nil>", which no answer has.
@@ -68,10 +73,17 @@ bench: ## Run all benchmarks for BENCHTIME each (default 3s)
 	$(GO) test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) -timeout=60m ./...
 
 .PHONY: lint
-lint: $(GOLANGCI) $(DEADCODE) ## Run the linters of .golangci.yml, and find what the program never calls
+lint: $(GOLANGCI) $(DEADCODE) vuln ## Run the linters of .golangci.yml, and find what the program never calls
 	$(GOLANGCI) run ./...
 	@# What tests alone call is dead too. http/client is for programs of others, so the program does not hold it.
 	@dead=$$($(DEADCODE) ./cmd/trust); [ -z "$$dead" ] || { echo "$$dead" >&2; exit 1; }
+
+.PHONY: vuln
+vuln: $(GOVULNCHECK) ## Look for known vulnerabilities that the program reaches, built as go.mod says
+	@reports=$$($(GO) mod download -json golang.org/x/vulndb@$(VULNDB_VERSION) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'); \
+	rm -rf .bin/vulndb && $(GO) run ./.ci/vulndb "$$reports/data/osv" .bin/vulndb
+	GOTOOLCHAIN=$$($(GO) mod edit -json | sed -n 's/.*"Toolchain": "\(.*\)".*/\1/p') \
+		$(GOVULNCHECK) -db "file://$(CURDIR)/.bin/vulndb" -tags far ./...
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## Format the code (gofumpt, gci)
@@ -111,6 +123,11 @@ $(DEADCODE):
 	mkdir -p .bin
 	GOBIN=$(CURDIR)/.bin $(GO) install golang.org/x/tools/cmd/deadcode@$(DEADCODE_VERSION)
 	mv .bin/deadcode $@
+
+$(GOVULNCHECK):
+	mkdir -p .bin
+	GOBIN=$(CURDIR)/.bin $(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+	mv .bin/govulncheck $@
 
 $(OAPI):
 	mkdir -p .bin

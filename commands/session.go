@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -75,15 +74,15 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 		return Answer[Session]{}, h.signInFailed(ctx, call, account.User, "municipality_inactive")
 	}
 
-	var renewed []domain.SideWrite
+	var renewed string
 	if matched == olderMatch {
-		if renewed, err = h.renewVerifier(ctx, account, c.Password); err != nil {
+		if renewed, err = h.hasher.hash(ctx, c.Password); err != nil {
 			return Answer[Session]{}, err
 		}
 	}
 
 	call.factor = domain.Fold[domain.SecondFactor](of(events, user))
-	a, err := h.startSession(ctx, call, u, c.Code, renewed...)
+	a, err := h.startSession(ctx, call, u, c.Code, renewed)
 	if hasCode(err, domain.CodeSessionEnded) || hasCode(err, domain.CodeAccountInactive) {
 		err = invalidCredentials() // closed or erased while the password was checked
 	}
@@ -130,15 +129,11 @@ func (h *Handler) accountOf(ctx context.Context, email string, tenant domain.Ten
 	return domain.Account{}, nil
 }
 
-// renewVerifier replaces a hash that was made of the password as it was sent by one of its canonical form. The append that does
-// it expects the version on which the password was proven, so no newer password is undone.
-func (h *Handler) renewVerifier(ctx context.Context, account domain.Account, password string) ([]domain.SideWrite, error) {
-	verifier, err := h.hasher.hash(ctx, password)
-	return []domain.SideWrite{domain.SetCredential{User: account.User, Verifier: verifier}}, err
-}
-
+// startSession opens a session of a user as they are, and replaces the hash of their password if another verifier is given:
+// one that was made of the password as it was sent, by one of its canonical form. The append expects the version on which
+// the password was proven, so no newer password is undone.
 func (h *Handler) startSession(
-	ctx context.Context, call Call, u domain.User, code string, side ...domain.SideWrite,
+	ctx context.Context, call Call, u domain.User, code, verifier string,
 ) (Answer[Session], error) {
 	s := Session{
 		ID: h.newID(), Tenant: u.Tenant, User: u.ID, Role: u.Role,
@@ -159,15 +154,22 @@ func (h *Handler) startSession(
 		if err != nil {
 			return domain.Append{}, err
 		}
-		return domain.Append{
+
+		a := domain.Append{
 			Tenant: u.Tenant, Expects: municipality,
 			Writes: []domain.Write{{Stream: domain.SessionsOf(u.ID), Expected: domain.AnyVersion, Events: []domain.Event{
 				&domain.SessionStarted{SessionID: s.ID, ExpiresAt: s.ExpiresAt},
 			}}},
-			Side: append(append(slices.Clone(side), spent...), domain.StartSession{
+			Side: append(spent, domain.StartSession{
 				Session: s.ID, User: u.ID, Token: tokenDigest(s.Token), ExpiresAt: s.ExpiresAt,
 			}),
-		}, nil
+		}
+		if verifier != "" {
+			rehashed := []domain.Event{&domain.UserPasswordRehashed{}}
+			a.Writes = append(a.Writes, domain.Write{Stream: domain.UserOf(u.ID), Expected: u.Version, Events: rehashed})
+			a.Side = append(a.Side, domain.SetCredential{User: u.ID, Verifier: verifier})
+		}
+		return a, nil
 	})
 	return Answer[Session]{Value: s, Position: done.Position()}, err
 }

@@ -20,6 +20,7 @@ func eventTypes() map[string]registration {
 		"user.email_changed.v1":           registered[UserEmailChanged](OpUpdate, "users"),
 		"user.role_changed.v1":            registered[UserRoleChanged](OpUpdate, "users"),
 		"user.password_changed.v1":        registered[UserPasswordChanged](OpUpdate, "users"),
+		"user.password_rehashed.v1":       registered[UserPasswordRehashed](OpUpdate, "users"),
 		"user.deactivated.v1":             registered[UserDeactivated](OpUpdate, "users"),
 		"user.reactivated.v1":             registered[UserReactivated](OpUpdate, "users"),
 		"user.second_factor_begun.v1":     registered[SecondFactorBegun](OpUpdate, "users"),

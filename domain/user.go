@@ -43,6 +43,8 @@ type (
 	}
 	// UserPasswordChanged says that the password was replaced. It holds no hash: credentials are not history.
 	UserPasswordChanged struct{}
+	// UserPasswordRehashed says that the hash of the same password was replaced: it had been made of another spelling of it.
+	UserPasswordRehashed struct{}
 	// UserDeactivated closes an account.
 	UserDeactivated struct {
 		Cause string `json:"cause"` // CauseAdmin or CauseConsentWithdrawn
@@ -73,6 +75,9 @@ func (*UserRoleChanged) EventType() string { return "user.role_changed.v1" }
 func (*UserPasswordChanged) EventType() string { return "user.password_changed.v1" }
 
 // EventType implements Event.
+func (*UserPasswordRehashed) EventType() string { return "user.password_rehashed.v1" }
+
+// EventType implements Event.
 func (*UserDeactivated) EventType() string { return "user.deactivated.v1" }
 
 // EventType implements Event.
@@ -97,6 +102,9 @@ func (e *UserEmailChanged) changes() []FieldChange {
 
 // changes says that the password changed, and nothing of it.
 func (*UserPasswordChanged) changes() []FieldChange { return []FieldChange{{Field: "password"}} }
+
+// changes says that the hash was replaced, and nothing of it.
+func (*UserPasswordRehashed) changes() []FieldChange { return []FieldChange{{Field: "password_hash"}} }
 
 func (e *UserDeactivated) changes() []FieldChange {
 	return append(fieldsOf(e), turned("is_active", false))

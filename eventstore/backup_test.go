@@ -64,11 +64,11 @@ func TestARestoredDatabaseIsTheSameByteForByte(t *testing.T) {
 	anna := w.register(t, w.tenant, "anna@example.org")
 	must(t)(w.store.Append(t.Context(), grant(w.tenant, anna, 0)))
 	gone := w.register(t, w.tenant, "gone@example.org")
-	must(t)(w.store.Append(t.Context(), domain.Append{ID: newID(), Tenant: w.tenant, Side: []domain.SideWrite{
+	must(t)(w.store.Append(t.Context(), side(w.tenant,
 		domain.DestroySubjectKey{Subject: gone},
 		domain.DeleteCredential{User: gone},
 		domain.ReleaseClaim{Claim: emailClaim(w.tenant, "gone@example.org"), Holder: gone.UUID},
-	}}))
+	)))
 	odd := `{ "b" : "tab\tback\\slash\nline \u0001 Ṱ",  "a":1.50, "a":2 }`
 	w.exec(t, `insert into trust.events select e.position + n, e.tenant_id, e.stream_type, e.stream_id, e.version + n, gen_random_uuid(),
 		gen_random_uuid(), 1, 'session.ended.v1', null, e.record_id, null, ($1::text || repeat(E'\n', 1000 + n % 7))::json, '\x5c2e0a00', $2::text::json,

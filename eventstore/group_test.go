@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/domain/domaintest"
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
@@ -197,6 +198,7 @@ func TestAnAppendThatFailsInTheDatabaseFailsAlone(t *testing.T) {
 				a := takes(w.tenant, newID(), emailClaim(w.tenant, newID().String()))
 				if i == bad {
 					a.Side = append(a.Side, c.side)
+					a = domaintest.Beside(a)
 				}
 				appends = append(appends, a)
 			}
@@ -395,8 +397,8 @@ func TestABatchWhoseCommitWasNotHeardOfIsFoundInTheLog(t *testing.T) {
 	if l.swallow.Load() {
 		t.Error("no answer was lost, so this tested nothing")
 	}
-	if head := w.head(t); head != 5 {
-		t.Errorf("head %d, want 5", head)
+	if head := w.head(t); head != 6 {
+		t.Errorf("head %d, want 6", head)
 	}
 	if n := query[int](t, w, "select count(*) from trust.keys where kind = 'subject'"); n != 1 {
 		t.Errorf("%d keys of subjects, want 1", n)

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/domain/domaintest"
 	"github.com/salga-trust/engine/eventstore"
 )
 
@@ -133,6 +134,11 @@ func (g *generator) append(r *rapid.T) domain.Append {
 		a.ID = rapid.SampledFrom(g.appends).Draw(r, "append")
 	}
 	g.appends = append(g.appends, a.ID)
+	if rapid.IntRange(0, 9).Draw(r, "another municipality") == 0 {
+		a.Tenant = domain.TenantID{UUID: newID()}
+		a.Side = []domain.SideWrite{domain.CreateTenantKey{Tenant: a.Tenant}}
+		return domaintest.Beside(a)
+	}
 	if rapid.Bool().Draw(r, "by somebody") {
 		a.Actor = g.person(r)
 	}
@@ -148,7 +154,10 @@ func (g *generator) append(r *rapid.T) domain.Append {
 	for range rapid.IntRange(0, 3).Draw(r, "side writes") {
 		a.Side = append(a.Side, g.side(r))
 	}
-	return a
+	if rapid.IntRange(0, 9).Draw(r, "side writes without their events") == 0 {
+		return a
+	}
+	return domaintest.Beside(a)
 }
 
 func (g *generator) person(r *rapid.T) domain.UserID {
@@ -179,7 +188,6 @@ func (g *generator) side(r *rapid.T) domain.SideWrite {
 		domain.SetCredential{User: person, Verifier: "y"},
 		domain.DeleteCredential{User: person},
 		domain.CreateSubjectKey{Subject: person},
-		domain.CreateTenantKey{Tenant: domain.TenantID{UUID: newID()}},
 		domain.DestroySubjectKey{Subject: person},
 		domain.DemandNoActs{User: person},
 		domain.StartSession{Session: session, User: person, Token: token(tokens.Draw(r, "token")), ExpiresAt: expires},

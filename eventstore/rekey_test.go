@@ -112,13 +112,11 @@ func TestReKeyingLeavesWhatWasGivenUpAndWhoIsErased(t *testing.T) {
 		},
 	}))
 	erased := w.register(t, w.tenant, "zoë@bücher.example")
-	must(t)(w.store.Append(t.Context(), domain.Append{
-		ID: newID(), Tenant: w.tenant, Side: []domain.SideWrite{
-			domain.DestroySubjectKey{Subject: erased},
-			domain.DeleteCredential{User: erased},
-			domain.ReleaseClaim{Claim: emailClaim(w.tenant, "zoë@bücher.example"), Holder: erased.UUID},
-		},
-	}))
+	must(t)(w.store.Append(t.Context(), side(w.tenant,
+		domain.DestroySubjectKey{Subject: erased},
+		domain.DeleteCredential{User: erased},
+		domain.ReleaseClaim{Claim: emailClaim(w.tenant, "zoë@bücher.example"), Holder: erased.UUID},
+	)))
 
 	w.rekey(t)
 	w.demandFound(t, "nomsa@example.org", nomsa.UUID)

@@ -384,6 +384,7 @@ func TestEachRoleCallsOnlyItsFunctions(t *testing.T) {
 		"append_one":    {pgtest.Append, pgtest.Query},
 		"side_outcomes": {pgtest.Append},
 		"side_writes":   {pgtest.Append},
+		"demand_whole":  {pgtest.Append},
 		"sign_in":       {pgtest.Append, pgtest.Query},
 		"verifier":      {pgtest.Append, pgtest.Query},
 		"second_factor": {pgtest.Append, pgtest.Query},

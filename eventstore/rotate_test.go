@@ -255,13 +255,13 @@ func TestAProcessWithTheOldKeyMakesNoSecretAfterARotation(t *testing.T) {
 	old := proof()
 	w.mustRotate(t, masterKey, nextKey)
 	for name, outdated := range map[string][]byte{"of before the rotation": old, "of nothing": nil} {
-		if stored := once("pepper", outdated); stored != nil {
+		if stored := once("codes", outdated); stored != nil {
 			t.Errorf("with the proof %s it stored %x", name, stored)
 		}
 	}
-	if stored := once("pepper", proof()); len(stored) != 2 {
+	if stored := once("codes", proof()); len(stored) != 2 {
 		t.Errorf("with the proof in force it gives %x", stored)
 	}
-	w.exec(t, "delete from trust.secrets where name = 'pepper'")
+	w.exec(t, "delete from trust.secrets where name = 'codes'")
 	w.mustRotate(t, nextKey, masterKey)
 }

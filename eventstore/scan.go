@@ -193,11 +193,11 @@ func (r *row) open(kind byte, keys map[uuid.UUID]foundKey) ([]byte, domain.Perso
 func keysOf(rows []row, kinds ...byte) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
 	seen := map[uuid.UUID]bool{}
-	for i := range rows {
+	for _, r := range rows {
 		for _, kind := range kinds {
-			p, found, err := findPart(rows[i].sealed, kind)
+			p, found, err := findPart(r.sealed, kind)
 			if err != nil {
-				return nil, fmt.Errorf("event at position %d: %w", rows[i].Position, err)
+				return nil, fmt.Errorf("event at position %d: %w", r.Position, err)
 			}
 			if found && !seen[p.key] {
 				seen[p.key] = true

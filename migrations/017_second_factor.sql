@@ -25,6 +25,18 @@ comment on column trust.credentials.offered_id is 'a second factor that was show
 comment on column trust.credentials.offered_secret is 'its secret, sealed as factor_secret';
 comment on column trust.credentials.offered_until is 'when it can no longer be confirmed';
 
+insert into trust.event_types (stream_type, event_type) values
+    ('user', 'user.second_factor_begun.v1'),
+    ('user', 'user.second_factor_set.v1'),
+    ('user', 'user.second_factor_removed.v1');
+insert into trust.side_rules (kind, event_type) values
+    ('offer_second_factor', 'user.second_factor_begun.v1'),
+    ('set_second_factor', 'user.second_factor_set.v1'),
+    ('spend_code', 'session.started.v1'),
+    ('spend_code', 'user.second_factor_removed.v1'),
+    ('count_wrong_code', 'session.sign_in_failed.v1'),
+    ('remove_second_factor', 'user.second_factor_removed.v1');
+
 reset role;
 grant create on schema trust to trust_append;
 set local role trust_append;

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/salga-trust/engine/internal/localpg"
 	"github.com/salga-trust/engine/internal/pgtest"
 	"github.com/salga-trust/engine/migrations"
@@ -35,11 +37,21 @@ func ownerMigrates(t *testing.T, superuser string) {
 		for _, role := range []string{"trust_owner", "trust_append", "trust_projector", "trust_query"} {
 			conn := connect(t, address+"&options=-c%20role%3D"+role)
 			mustExec(t, conn, "select * from trust.head()")
+			demandTemporary(t, conn, role == "trust_owner" || role == "trust_append")
 		}
 		audit := connect(t, address+"&options=-c%20role%3Dtrust_query")
 		mustExec(t, audit, "begin; set local role trust_audit; select count(*) from trust.events; commit")
 		closing := connect(t, address)
 		mustExec(t, closing, "revoke usage on schema trust from trust_query; grant usage on schema trust to trust_query")
+	}
+}
+
+// demandTemporary asserts whether a role may make temporary tables: a restore does so, and nobody else needs to.
+func demandTemporary(t *testing.T, conn *pgx.Conn, may bool) {
+	t.Helper()
+	_, err := conn.Exec(t.Context(), "create temp table mine (n integer)")
+	if (err == nil) != may {
+		t.Errorf("%s makes a temporary table: %v", conn.Config().RuntimeParams["options"], err)
 	}
 }
 

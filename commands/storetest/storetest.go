@@ -23,6 +23,7 @@ import (
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/domain/domaintest"
 )
 
 // Exercise runs the contract on the stores that open makes, each of them empty.
@@ -106,9 +107,9 @@ func (w *town) change(id domain.UserID, expected int) domain.Append {
 	}}
 }
 
-// sides is an append of side writes alone.
+// sides is an append of side writes, and of the events that they must stand beside.
 func (w *town) sides(side ...domain.SideWrite) domain.Append {
-	return domain.Append{ID: newID(), Tenant: w.tenant, Side: side}
+	return domaintest.Beside(domain.Append{ID: newID(), Tenant: w.tenant, Side: side})
 }
 
 func (w *town) mustAppend(a domain.Append) domain.Appended {
@@ -374,10 +375,10 @@ func appendAllOrNothing(w *town) {
 	spoilt.Side = []domain.SideWrite{
 		domain.TakeClaim{Claim: free, Holder: id.UUID}, domain.TakeClaim{Claim: taken, Holder: id.UUID},
 	}
-	refused(w, spoilt, new(*domain.ClaimTakenError))
+	refused(w, domaintest.Beside(spoilt), new(*domain.ClaimTakenError))
 	stale := w.change(id, 7)
 	stale.Side = []domain.SideWrite{domain.TakeClaim{Claim: free, Holder: id.UUID}}
-	refused(w, stale, new(*domain.ConflictError))
+	refused(w, domaintest.Beside(stale), new(*domain.ConflictError))
 
 	_, held, err := w.Holder(w.ctx(), free)
 	w.ok(err)

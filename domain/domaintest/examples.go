@@ -79,6 +79,7 @@ func userExamples() []domain.Event {
 		},
 		&domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: domain.FieldWorker, New: domain.Manager}},
 		&domain.UserPasswordChanged{},
+		&domain.UserPasswordRehashed{},
 		&domain.UserDeactivated{Cause: domain.CauseConsentWithdrawn},
 		&domain.UserReactivated{},
 		&domain.SecondFactorBegun{FactorID: ID(0xc, 1), ExpiresAt: Clock("2026-03-06 08:10")},
