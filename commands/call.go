@@ -24,6 +24,7 @@ type Call struct {
 	Guess func(ctx context.Context, email string) error
 
 	actor   domain.User // as Authenticate found it
+	factor  domain.SecondFactor
 	system  bool
 	command string // the name of the one that execute carries out
 }
@@ -43,6 +44,9 @@ func (c Call) Role() domain.Role { return c.actor.Role }
 
 // Actor is the caller's account as of Authenticate, without its personal fields.
 func (c Call) Actor() domain.User { return c.actor }
+
+// SecondFactor is the caller's second factor as of Authenticate.
+func (c Call) SecondFactor() domain.SecondFactor { return c.factor }
 
 func (c Call) roleName() string {
 	switch {
@@ -66,6 +70,7 @@ func (h *Handler) Authenticate(ctx context.Context, call Call) (Call, error) {
 	}
 
 	call.actor = domain.Fold[domain.User](of(events, user))
+	call.factor = domain.Fold[domain.SecondFactor](of(events, user))
 	m := domain.Fold[domain.Municipality](of(events, municipality))
 
 	switch {

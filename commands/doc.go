@@ -16,7 +16,7 @@
 // # Files
 //
 // One file per aggregate holds all its commands: consent, user, staff (an admin's changes of users),
-// session, municipality, purpose, rights, erasure, access. Every command has one shape, which a test
+// second_factor (of users), session, municipality, purpose, rights, erasure, access. Every command has one shape, which a test
 // checks:
 //
 //	func (h *Handler) VerbNoun(ctx context.Context, call Call, c VerbNoun) (Answer[T], error)

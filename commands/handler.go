@@ -101,6 +101,9 @@ func (h *Handler) execute(ctx context.Context, call Call, r request, decide deci
 
 	for range maxTries {
 		a, err := decide(ctx, call)
+		if isStale(err) {
+			continue
+		}
 		if err != nil || (len(a.Writes) == 0 && len(a.Side) == 0) {
 			return h.overtaken(ctx, call, r, id, fingerprint, err)
 		}
@@ -116,6 +119,9 @@ func (h *Handler) execute(ctx context.Context, call Call, r request, decide deci
 			if call, err = h.refresh(ctx, call, conflict.Stream); err != nil {
 				return domain.Appended{}, err
 			}
+			continue
+		}
+		if isStale(err) {
 			continue
 		}
 		if err == nil && done.Repeat {

@@ -27,10 +27,13 @@ type SignIn struct {
 	Email            string
 	Password         string
 	MunicipalityCode string // empty: wherever the address has an account, if it is only one
+	Code             string // of the second factor, if the account has one
 }
 
 // SignIn opens a session. Every failure is the same invalid_credentials after the same work and the same statements,
-// whether there is an account or not. A failure on a known account is recorded, off the path of the answer.
+// whether there is an account or not, until the password is right: then an account with a second factor asks for its
+// code. A failure on a known account is recorded, off the path of the answer.
+// Errors: invalid_credentials, totp_required, totp_locked.
 func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Session], error) {
 	if domain.Oversize(c.Email, domain.MaxEmail) {
 		c.Email = "" // nobody's either
@@ -83,7 +86,8 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 		}
 	}
 
-	a, err := h.startSession(ctx, call, u, renewed)
+	call.factor = domain.Fold[domain.SecondFactor](of(events, user))
+	a, err := h.startSession(ctx, call, u, c.Code, renewed)
 	if hasCode(err, domain.CodeSessionEnded) || hasCode(err, domain.CodeAccountInactive) {
 		err = invalidCredentials() // closed or erased while the password was checked
 	}
@@ -144,7 +148,7 @@ func (h *Handler) accountOf(ctx context.Context, email string, tenant domain.Ten
 // one that was made of the password as it was sent, by one of its canonical form. The append expects the version on which
 // the password was proven, so no newer password is undone.
 func (h *Handler) startSession(
-	ctx context.Context, call Call, u domain.User, verifier string,
+	ctx context.Context, call Call, u domain.User, code, verifier string,
 ) (Answer[Session], error) {
 	s := Session{
 		ID: h.newID(), Tenant: u.Tenant, User: u.ID, Role: u.Role,
@@ -156,8 +160,12 @@ func (h *Handler) startSession(
 	call.Key = ""
 
 	r := request{name: "session.start", tenant: u.Tenant}
-	done, err := h.execute(ctx, call, r, func(ctx context.Context, _ Call) (domain.Append, error) {
+	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
 		municipality, err := h.isOpen(ctx, u.Tenant)
+		if err != nil {
+			return domain.Append{}, err
+		}
+		spent, err := h.proveCode(ctx, call, r.name, code)
 		if err != nil {
 			return domain.Append{}, err
 		}
@@ -167,9 +175,9 @@ func (h *Handler) startSession(
 			Writes: []domain.Write{{Stream: domain.SessionsOf(u.ID), Expected: domain.AnyVersion, Events: []domain.Event{
 				&domain.SessionStarted{SessionID: s.ID, ExpiresAt: s.ExpiresAt},
 			}}},
-			Side: []domain.SideWrite{domain.StartSession{
+			Side: append(spent, domain.StartSession{
 				Session: s.ID, User: u.ID, Token: tokenDigest(s.Token), ExpiresAt: s.ExpiresAt,
-			}},
+			}),
 		}
 		if verifier != "" {
 			rehashed := []domain.Event{&domain.UserPasswordRehashed{}}

@@ -78,6 +78,7 @@ type staffChange struct {
 	consents domain.Consents
 	decided  int // version of the stream of consents
 	admins   domain.Admins
+	factor   domain.SecondFactor
 	change   domain.Append
 }
 
@@ -130,6 +131,7 @@ func (h *Handler) changeStaff(ctx context.Context, call Call, name string, id do
 			consents: domain.ConsentsAt(of(history, consents), time.Time{}, time.Time{}),
 			decided:  len(of(history, consents)),
 			admins:   domain.Fold[domain.Admins](of(history, admins)),
+			factor:   domain.Fold[domain.SecondFactor](of(history, person)),
 			change:   domain.Append{Tenant: call.Tenant},
 		}
 		if !s.user.Exists() {

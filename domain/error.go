@@ -36,6 +36,10 @@ const (
 	CodeGivenInFuture        Code = "given_at_in_future"
 	CodeLastAdmin            Code = "last_admin"
 	CodePasswordWrong        Code = "password_wrong"
+	CodeTOTPRequired         Code = "totp_required"
+	CodeTOTPLocked           Code = "totp_locked"
+	CodeTOTPAlreadySet       Code = "totp_already_set"
+	CodeTOTPSetupRequired    Code = "totp_setup_required"
 	CodeIdempotencyKeyReused Code = "idempotency_key_reused"
 	CodeStale                Code = "stale"
 	CodeOverloaded           Code = "overloaded"
@@ -75,6 +79,8 @@ const (
 	ClassStale
 	// ClassUnavailable is for what may succeed a little later.
 	ClassUnavailable
+	// ClassTooMany is for what was tried too often, and may be tried again later.
+	ClassTooMany
 )
 
 // Refusal describes a code.
@@ -119,10 +125,23 @@ func Refusals() map[Code]Refusal {
 			ClassInvalid,
 			"A decision given more than 5 minutes ago needs another channel than web, and evidence.",
 		},
-		CodeCompetentPerson:      {ClassInvalid, "For a child a competent person must consent (POPIA s35): give given_by."},
-		CodeGivenInFuture:        {ClassInvalid, "A decision cannot be given in the future."},
-		CodeLastAdmin:            {ClassConflict, "This is the last admin of this municipality: appoint another one first."},
-		CodePasswordWrong:        {ClassUnauthenticated, "The current password is wrong."},
+		CodeCompetentPerson: {ClassInvalid, "For a child a competent person must consent (POPIA s35): give given_by."},
+		CodeGivenInFuture:   {ClassInvalid, "A decision cannot be given in the future."},
+		CodeLastAdmin:       {ClassConflict, "This is the last admin of this municipality: appoint another one first."},
+		CodePasswordWrong:   {ClassUnauthenticated, "The current password is wrong."},
+		CodeTOTPRequired: {
+			ClassUnauthenticated,
+			"Give the 6 digits that your authenticator shows now, in totp.",
+		},
+		CodeTOTPLocked: {
+			ClassTooMany,
+			"Too many codes were wrong: the next one is looked at from 2026-03-01T12:04:00Z. If it was not you, somebody knows your password.",
+		},
+		CodeTOTPAlreadySet: {ClassConflict, "This account has a second factor: remove it first."},
+		CodeTOTPSetupRequired: {
+			ClassForbidden,
+			"Your role needs a second factor: set one up with POST /api/v1/users/me/totp.",
+		},
 		CodeIdempotencyKeyReused: {ClassInvalid, "This idempotency key was used for another request."},
 		CodeStale:                {ClassStale, "This has changed since you read it: read it again."},
 		CodeOverloaded:           {ClassUnavailable, "Too many requests wait to be written; try again."},

@@ -308,6 +308,9 @@ func (e *entry) refusal(out result) error {
 	case claimTaken:
 		return &domain.ClaimTakenError{Kind: e.claimKind(out.side)}
 	case sessionStale:
+		if e.isAboutCodes(out.side) {
+			return &domain.CodeStaleError{}
+		}
 		return &domain.SessionStaleError{}
 	case keyExists:
 		return &domain.KeyExistsError{}

@@ -388,6 +388,7 @@ func TestEachRoleCallsOnlyItsFunctions(t *testing.T) {
 		"demand_codes":    {pgtest.Append},
 		"sign_in":         {pgtest.Append, pgtest.Query},
 		"verifier":        {pgtest.Append, pgtest.Query},
+		"second_factor":   {pgtest.Append, pgtest.Query},
 		"append_tenant":   {pgtest.Append, pgtest.Query},
 		"head":            {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
 		"event_at":        {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},

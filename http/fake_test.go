@@ -50,6 +50,7 @@ type stored struct {
 type fakeAccount struct {
 	domain.Account
 	email string
+	codes domain.Authenticator
 }
 
 type fakeSession struct {
@@ -343,6 +344,10 @@ func (s *fakeStore) side(a domain.Append) error {
 			}
 		case domain.DeleteCredential:
 			delete(s.accounts, w.User)
+		case domain.OfferSecondFactor, domain.SetSecondFactor, domain.SpendCode, domain.CountWrongCode, domain.RemoveSecondFactor:
+			if err := s.secondFactor(w); err != nil {
+				return err
+			}
 		case domain.DemandNoActs:
 			for _, e := range s.log {
 				if e.Actor == w.User && domain.InOffice(e.decode(false)) {
@@ -376,6 +381,55 @@ func (s *fakeStore) side(a domain.Append) error {
 		}
 	}
 	return nil
+}
+
+// secondFactor makes a side write about one.
+func (s *fakeStore) secondFactor(side domain.SideWrite) error {
+	change := func(user domain.UserID, fits func(domain.Authenticator) bool, to func(*domain.Authenticator)) error {
+		account := s.accounts[user]
+		if !fits(account.codes) {
+			return &domain.CodeStaleError{}
+		}
+		to(&account.codes)
+		s.accounts[user] = account
+		return nil
+	}
+	always := func(domain.Authenticator) bool { return true }
+	at := func(factor uuid.UUID, seen domain.CodesSeen) func(domain.Authenticator) bool {
+		return func(a domain.Authenticator) bool {
+			return a.Factor == factor && a.Step == seen.Step && a.WrongCodes == seen.Wrong
+		}
+	}
+
+	switch w := side.(type) {
+	case domain.OfferSecondFactor:
+		return change(w.User, always, func(a *domain.Authenticator) {
+			a.Offered, a.OfferedSecret, a.OfferedUntil = w.Factor, w.Secret, w.ExpiresAt
+		})
+	case domain.SetSecondFactor:
+		offered := func(a domain.Authenticator) bool { return a.Offered == w.Factor }
+		return change(w.User, offered, func(a *domain.Authenticator) {
+			*a = domain.Authenticator{Factor: a.Offered, Secret: a.OfferedSecret, Step: w.Step}
+		})
+	case domain.SpendCode:
+		unused := func(a domain.Authenticator) bool { return at(w.Factor, w.Seen)(a) && a.Step < w.Step }
+		return change(w.User, unused, func(a *domain.Authenticator) { a.Step, a.WrongCodes, a.WrongAt = w.Step, 0, time.Time{} })
+	case domain.CountWrongCode:
+		return change(w.User, at(w.Factor, w.Seen), func(a *domain.Authenticator) { a.WrongCodes, a.WrongAt = a.WrongCodes+1, w.At })
+	case domain.RemoveSecondFactor:
+		return change(w.User, always, func(a *domain.Authenticator) { *a = domain.Authenticator{} })
+	default:
+		return errors.New("no side write about a second factor")
+	}
+}
+
+func (s *fakeStore) Authenticator(_ context.Context, tenant domain.TenantID, user domain.UserID) (domain.Authenticator, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.accounts[user]; a.Tenant == tenant {
+		return a.codes, s.failing
+	}
+	return domain.Authenticator{}, s.failing
 }
 
 func (s *fakeStore) Holder(_ context.Context, claim domain.Claim) (uuid.UUID, bool, error) {

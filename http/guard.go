@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -122,6 +123,9 @@ func (s *server) authenticate(ctx context.Context, rt *route, r *http.Request, c
 	call.Tenant, call.User, call.Session = b.tenant, b.user, b.session
 	if call, err = s.config.Commands.Authenticate(ctx, call); err != nil {
 		return call, err
+	}
+	if !rt.bare && !call.SecondFactor().IsSet() && slices.Contains(s.config.RequireTOTP, call.Role()) {
+		return call, domain.Refuse(domain.CodeTOTPSetupRequired, "Your role needs a second factor: set one up with POST %s/users/me/totp.", apiBase)
 	}
 	return call, s.sameTenant(ctx, rt, call, r.Header.Get(headerTenant))
 }

@@ -93,6 +93,9 @@ func refusals(r *route) []domain.Code {
 	if r.who.account() {
 		codes = append(codes, codeNotSignedIn, domain.CodeInvalidToken, domain.CodeSessionEnded,
 			domain.CodeAccountInactive, domain.CodeMunicipalityInactive, codeTenantMismatch)
+		if !r.bare {
+			codes = append(codes, domain.CodeTOTPSetupRequired)
+		}
 	}
 	if r.rate != unlimited {
 		codes = append(codes, codeRateLimited)

@@ -26,6 +26,7 @@ type route struct {
 	codes     []domain.Code       // refusals besides those that follow from the rest of the line, for the document
 	statuses  map[domain.Code]int // where the table of statuses does not fit
 	hidden    bool                // not in the document
+	bare      bool                // also for whoever must set up a second factor first, see Config.RequireTOTP
 	formats   []Format            // of an answer that is not only JSON
 	media     string              // of an answer that is not JSON at all
 
@@ -88,7 +89,9 @@ func routes() []route {
 		{
 			id: "login", method: "POST", path: api + "/auth/login", who: everyone, rate: loginRate,
 			serve: on((*server).login), summary: "Sign in",
-			codes: []domain.Code{domain.CodeInvalidCredentials, domain.CodeOverloaded},
+			codes: []domain.Code{
+				domain.CodeInvalidCredentials, domain.CodeTOTPRequired, domain.CodeTOTPLocked, domain.CodeOverloaded,
+			},
 		},
 		{
 			id: "refresh", method: "POST", path: api + "/auth/refresh", who: holder, rate: publicRate,
@@ -105,7 +108,7 @@ func routes() []route {
 
 		{
 			id: "get_me", method: "GET", path: api + "/users/me", who: self, rate: accountRate, waits: logItself,
-			serve: on((*server).me), summary: "The own account",
+			serve: on((*server).me), summary: "The own account", bare: true,
 		},
 		{
 			id: "change_me", method: "PATCH", path: api + "/users/me", who: self, rate: accountRate, versioned: true,
@@ -116,6 +119,25 @@ func routes() []route {
 			id: "change_password", method: "PUT", path: api + "/users/me/password", who: self, rate: accountRate, status: 204,
 			serve: on((*server).changePassword), summary: "Change the own password; all other sessions end",
 			codes: []domain.Code{domain.CodePasswordWrong, domain.CodeOverloaded},
+		},
+		{
+			id: "set_up_totp", method: "POST", path: api + "/users/me/totp", who: self, rate: accountRate, status: 201, bare: true,
+			serve:   on((*server).setUpTOTP),
+			summary: "Begin to set up a second factor (RFC 6238); its secret is shown once, and a code confirms it",
+			codes:   []domain.Code{domain.CodePasswordWrong, domain.CodeTOTPAlreadySet, domain.CodeOverloaded},
+		},
+		{
+			id: "confirm_totp", method: "POST", path: api + "/users/me/totp/confirm", who: self, rate: accountRate, status: 204, bare: true,
+			serve:   on((*server).confirmTOTP),
+			summary: "Put the second factor in force by its first code; all other sessions end, and sign-in needs totp",
+			codes:   []domain.Code{domain.CodeNotFound, domain.CodeTOTPRequired},
+		},
+		{
+			id: "remove_totp", method: "DELETE", path: api + "/users/me/totp", who: self, rate: accountRate, status: 204,
+			serve: on((*server).removeTOTP), summary: "Remove the own second factor; all other sessions end",
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodePasswordWrong, domain.CodeTOTPRequired, domain.CodeTOTPLocked, domain.CodeOverloaded,
+			},
 		},
 
 		{
@@ -148,6 +170,12 @@ func routes() []route {
 			id: "reactivate_user", method: "POST", path: api + "/users/{id}/reactivate", who: admins, rate: accountRate,
 			versioned: true, serve: on((*server).reactivateUser), summary: "Open an account again",
 			codes: []domain.Code{domain.CodeNotFound, domain.CodeConsentRequired, domain.CodeSubjectErased},
+		},
+		{
+			id: "recover_totp", method: "DELETE", path: api + "/users/{id}/totp", who: admins, rate: accountRate,
+			versioned: true, serve: on((*server).recoverTOTP),
+			summary: "Remove the second factor of another person, who lost what makes its codes; their sessions end",
+			codes:   []domain.Code{domain.CodeForbidden, domain.CodeNotFound, domain.CodeSubjectErased},
 		},
 
 		{

@@ -42,6 +42,7 @@ type Config struct {
 	Limits         Limits         // zero: DefaultLimits
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; empty: nobody's
 	ScrapeFrom     []netip.Prefix // who may read /metrics; empty: this machine
+	RequireTOTP    []domain.Role  // whoever has one of these roles, and no second factor, may only set one up
 	RequestTimeout time.Duration  // of each answer, and of each page of an export; zero: 10 s
 	Now            func() time.Time
 }

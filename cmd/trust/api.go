@@ -44,6 +44,7 @@ func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 		Tokens:  apphttp.Tokens{Secret: []byte(c.SecretKey), Issuer: tokenIssuer, Audience: tokenAudience, Access: c.AccessTTL},
 		Version: version, AllowedOrigins: c.Origins, Environment: environment, Debug: c.Debug, RateLimit: c.RateLimit,
 		TrustedProxies: c.Proxies, ScrapeFrom: c.Scrapers, RequestTimeout: c.RequestTimeout,
+		RequireTOTP: c.RequireTOTP,
 		Limits: apphttp.Limits{
 			LoginAccount:    apphttp.Limit{Count: c.Limits.LoginAccount, Per: time.Minute},
 			LoginSlow:       apphttp.Limit{Count: c.Limits.LoginSlow, Per: time.Minute},

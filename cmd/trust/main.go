@@ -27,7 +27,8 @@ type cli struct {
 		Purposes       importPurposesCmd       `cmd:"" help:"Define purposes for all municipalities; repeatable."`
 	} `cmd:"" help:"Import a CSV file."`
 	Admin struct {
-		Create adminCreateCmd `cmd:"" help:"Make an admin of a municipality, or of SALGA; repeatable."`
+		Create    adminCreateCmd    `cmd:"" help:"Make an admin of a municipality, or of SALGA; repeatable."`
+		ResetTOTP adminResetTOTPCmd `cmd:"" name:"reset-totp" help:"Remove the second factor of somebody who lost it, where no other admin can."`
 	} `cmd:"" help:"Manage admins."`
 	Keys struct {
 		Rotate keysRotateCmd `cmd:"" help:"Change the master key from MASTER_KEY to NEW_MASTER_KEY; repeatable."`

@@ -21,9 +21,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/pquerna/otp/totp"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/pgtest"
@@ -47,6 +49,7 @@ func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 		u.answersAsBefore,
 		u.printsAsBefore,
 		u.followsWhatIsNew,
+		u.takesASecondFactor,
 		u.isRebuilt,
 		u.isVerified,
 	} {
@@ -330,6 +333,29 @@ func (u *upgrade) followsWhatIsNew() {
 	officer := &account{s: u.site, token: u.tokens["officer"]}
 	if list := officer.call("GET", "users?limit=100", ""); !bytes.Contains(list, []byte(stranger.id)) {
 		u.t.Errorf("the citizen %s is not in the read table: %s", stranger.id, list)
+	}
+}
+
+// takesASecondFactor sets one up on an old account, whose key and credential were made by the old program.
+func (u *upgrade) takesASecondFactor() {
+	var login map[string]any
+	must(u.t, json.Unmarshal(u.before.People["nomsa"], &login))
+	citizen := &account{s: u.site, token: u.tokens["nomsa"]}
+	begun := citizen.call("POST", "users/me/totp", fmt.Sprintf(`{"current_password":%q}`, login["password"]))
+	code, err := totp.GenerateCode(field(u.t, begun, "secret"), time.Now())
+	must(u.t, err)
+	citizen.call("POST", "users/me/totp/confirm", fmt.Sprintf(`{"totp":%q}`, code))
+
+	if answer, status := u.ask(question{Path: "auth/login", Body: u.before.People["nomsa"]}, ""); status != http.StatusUnauthorized ||
+		field(u.t, answer, "code") != "totp_required" {
+		u.t.Errorf("with a password alone: %d %s", status, answer)
+	}
+	login["totp"], err = totp.GenerateCode(field(u.t, begun, "secret"), time.Now().Add(30*time.Second))
+	must(u.t, err)
+	body, err := json.Marshal(login)
+	must(u.t, err)
+	if answer, status := u.ask(question{Path: "auth/login", Body: body}, ""); status != http.StatusOK {
+		u.t.Errorf("with a code: %d %s", status, answer)
 	}
 }
 

@@ -15,6 +15,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -39,6 +40,7 @@ func Exercise(t *testing.T, open func(*testing.T) commands.Store) {
 		"a claim is held once":                    holdClaimsOnce,
 		"an append is whole or absent":            appendAllOrNothing,
 		"credentials are set, kept and deleted":   keepCredentials,
+		"a code of a second factor is used once":  keepSecondFactors,
 		"a session is rotated and ended":          keepSessions,
 		"a destroyed key erases":                  eraseByKey,
 		"a trail is not erased":                   keepTrails,
@@ -435,6 +437,76 @@ func keepCredentials(w *town) {
 	if found := accounts(w.tenant); len(found) != 0 {
 		w.t.Errorf("accounts %+v", found)
 	}
+}
+
+func keepSecondFactors(w *town) {
+	id, factor, elsewhere := w.settle(), newID(), w.found()
+	at := time.Now().UTC().Truncate(time.Microsecond)
+	beside := func(event domain.Event, stream domain.Stream, side ...domain.SideWrite) domain.Append {
+		a := w.sides(side...)
+		a.Writes = []domain.Write{{Stream: stream, Expected: domain.AnyVersion, Events: []domain.Event{event}}}
+		return a
+	}
+	changed := func(event domain.Event, side ...domain.SideWrite) domain.Append {
+		return beside(event, domain.UserOf(id), side...)
+	}
+	tried := func(event domain.Event, side ...domain.SideWrite) domain.Append {
+		return beside(event, domain.SessionsOf(id), side...)
+	}
+	holds := func(want domain.Authenticator) {
+		w.t.Helper()
+		got, err := w.Authenticator(w.ctx(), w.tenant, id)
+		w.ok(err)
+		if !reflect.DeepEqual(got, want) {
+			w.t.Errorf("it has %+v, want %+v", got, want)
+		}
+		other, err := w.Authenticator(w.ctx(), elsewhere, id)
+		w.ok(err)
+		if !reflect.DeepEqual(other, domain.Authenticator{}) {
+			w.t.Errorf("another tenant sees %+v", other)
+		}
+	}
+	spend := func(step int64, seen domain.CodesSeen) domain.Append {
+		return tried(&domain.SessionStarted{}, domain.SpendCode{User: id, Factor: factor, Step: step, Seen: seen})
+	}
+	count := func(seen domain.CodesSeen) domain.Append {
+		return tried(&domain.SignInFailed{Count: 1, Cause: domain.FailedByCode}, domain.CountWrongCode{User: id, Factor: factor, At: at, Seen: seen})
+	}
+	offer := func(factor uuid.UUID, secret string) domain.Append {
+		return changed(&domain.SecondFactorBegun{FactorID: factor, ExpiresAt: at},
+			domain.OfferSecondFactor{User: id, Factor: factor, Secret: []byte(secret), ExpiresAt: at})
+	}
+	set := func(factor uuid.UUID, step int64) domain.Append {
+		return changed(&domain.SecondFactorSet{FactorID: factor}, domain.SetSecondFactor{User: id, Factor: factor, Step: step})
+	}
+	var stale *domain.CodeStaleError
+
+	holds(domain.Authenticator{})
+	w.mustAppend(changed(&domain.UserPasswordChanged{}, domain.SetCredential{User: id, Email: "thandi@example.org", Verifier: "first"}))
+	w.mustAppend(offer(newID(), "former"))
+	w.mustAppend(offer(factor, "secret"))
+	holds(domain.Authenticator{Offered: factor, OfferedSecret: []byte("secret"), OfferedUntil: at})
+	refused(w, set(newID(), 7), &stale)
+	w.mustAppend(set(factor, 7))
+	holds(domain.Authenticator{Factor: factor, Secret: []byte("secret"), Step: 7})
+
+	for _, stays := range []domain.Append{
+		spend(7, domain.CodesSeen{Step: 7}), spend(6, domain.CodesSeen{Step: 7}), // used
+		spend(9, domain.CodesSeen{Step: 6}), spend(9, domain.CodesSeen{Step: 7, Wrong: 1}), // judged on something else
+		count(domain.CodesSeen{Step: 7, Wrong: 1}),
+	} {
+		refused(w, stays, &stale)
+	}
+	w.mustAppend(count(domain.CodesSeen{Step: 7}))
+	holds(domain.Authenticator{Factor: factor, Secret: []byte("secret"), Step: 7, WrongCodes: 1, WrongAt: at})
+	w.mustAppend(spend(9, domain.CodesSeen{Step: 7, Wrong: 1}))
+	holds(domain.Authenticator{Factor: factor, Secret: []byte("secret"), Step: 9})
+
+	w.mustAppend(changed(&domain.UserPasswordChanged{}, domain.SetCredential{User: id, Verifier: "second"}))
+	holds(domain.Authenticator{Factor: factor, Secret: []byte("secret"), Step: 9})
+	w.mustAppend(changed(&domain.SecondFactorRemoved{FactorID: factor, Cause: domain.BySelf}, domain.RemoveSecondFactor{User: id}))
+	holds(domain.Authenticator{})
+	refused(w, spend(10, domain.CodesSeen{}), &stale)
 }
 
 func keepSessions(w *town) {

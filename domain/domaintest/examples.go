@@ -82,6 +82,14 @@ func userExamples() []domain.Event {
 		&domain.UserPasswordRehashed{},
 		&domain.UserDeactivated{Cause: domain.CauseConsentWithdrawn},
 		&domain.UserReactivated{},
+		&domain.SecondFactorBegun{FactorID: ID(0xc, 1), ExpiresAt: Clock("2026-03-06 08:10")},
+		&domain.SecondFactorSet{FactorID: ID(0xc, 1)},
+		&domain.SecondFactorRemoved{
+			FactorID: ID(0xc, 1), Cause: domain.CauseRecovery, EvidenceSHA256: domain.WordingHash("scan of an affidavit"),
+			Private: domain.Known(domain.RecoveryFacts{
+				Reason: "Phone stolen in Thohoyandou; came in person with her ID.", EvidenceReference: "box 6, affidavit 2",
+			}),
+		},
 		&domain.UserErased{
 			Cause: domain.CauseRequest, RequestID: domain.RequestID{UUID: ID(0xa, 1)}, Keys: []uuid.UUID{Thandi().UUID},
 			Destroyed: []domain.Remnant{domain.RemnantProfile, domain.RemnantFreeText, domain.RemnantOrigins, domain.RemnantCredentials, domain.RemnantSessions},

@@ -30,6 +30,7 @@ func variables() []variable {
 		{name: "ALGORITHM", fallback: "HS256", meaning: "of access tokens; HS256 is the only one"},
 		{name: "ACCESS_TOKEN_EXPIRE_MINUTES", fallback: "30", meaning: "life of an access token"},
 		{name: "REFRESH_TOKEN_EXPIRE_DAYS", fallback: "7", meaning: "life of a refresh token"},
+		{name: "REQUIRE_TOTP", meaning: "roles of staff that must set up a second factor before anything else, separated by commas, such as admin,manager"},
 		{name: "REDIS_URL", meaning: "keeps rate limits for several API processes; unset: each keeps its own in memory"},
 		{name: "RATE_LIMIT", fallback: "on", meaning: "on, or off for load tests; off is refused in production"},
 		{name: "RATE_LIMIT_LOGIN_ACCOUNT", fallback: "5", meaning: "checks of a password a minute, of an account from one address"},
@@ -67,6 +68,7 @@ type Flags struct {
 	Algorithm            string `name:"algorithm" group:"settings" placeholder:"NAME" help:"${ALGORITHM}"`
 	AccessTokenMinutes   string `name:"access-token-expire-minutes" group:"settings" placeholder:"N" help:"${ACCESS_TOKEN_EXPIRE_MINUTES}"`
 	RefreshTokenDays     string `name:"refresh-token-expire-days" group:"settings" placeholder:"N" help:"${REFRESH_TOKEN_EXPIRE_DAYS}"`
+	RequireTOTP          string `name:"require-totp" group:"settings" placeholder:"LIST" help:"${REQUIRE_TOTP}"`
 	RedisURL             string `name:"redis-url" group:"settings" placeholder:"URL" help:"${REDIS_URL}"`
 	RateLimit            string `name:"rate-limit" group:"settings" placeholder:"on|off" help:"${RATE_LIMIT}"`
 	LimitLoginAccount    string `name:"rate-limit-login-account" group:"settings" placeholder:"N" help:"${RATE_LIMIT_LOGIN_ACCOUNT}"`
