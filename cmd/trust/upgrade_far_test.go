@@ -50,6 +50,7 @@ func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 		u.printsAsBefore,
 		u.followsWhatIsNew,
 		u.takesASecondFactor,
+		u.countsOfficersOfBefore,
 		u.isRebuilt,
 		u.isVerified,
 	} {
@@ -314,6 +315,19 @@ func (u *upgrade) printsAsBefore() {
 		if said := string(u.asItWasWritten([]byte(u.do(command.Args...)))); said != command.Stdout {
 			u.t.Errorf("trust %v prints\n%s\nand printed\n%s", command.Args, said, command.Stdout)
 		}
+	}
+}
+
+// countsOfficersOfBefore asks for what takes a second officer: one was made before there was a stream that says who they are.
+func (u *upgrade) countsOfficersOfBefore() {
+	u.t.Helper()
+	resident := u.citizen("to.be.erased@example.org", "To Be Erased")
+	body := json.RawMessage(fmt.Sprintf(`{"subject_id":%q,"kind":"erasure"}`, resident.id))
+	lodged, _ := u.ask(question{As: "admin", Path: "data-rights/requests", Body: body}, "")
+
+	fulfil := question{As: "admin", Path: "data-rights/requests/" + field(u.t, lodged, "id") + "/fulfil", Body: json.RawMessage("{}")}
+	if answer, status := u.ask(fulfil, ""); status != http.StatusConflict || !bytes.Contains(answer, []byte("second_person_required")) {
+		u.t.Errorf("one admin lodges and fulfils an erasure beside the officer of before: %d %s", status, answer)
 	}
 }
 
