@@ -257,6 +257,10 @@ func (s *sealer) draft(event domain.Event, stream domain.Stream) (draft, error) 
 	if err != nil {
 		return draft{}, err
 	}
+	if kind := domain.StreamTypeOf(event.EventType()); kind != stream.Type {
+		return draft{}, fmt.Errorf("%s stands in streams of kind %s, not %s", event.EventType(), kind, stream.Type)
+	}
+
 	d := draft{payload: payload}
 	d.Tenant, d.Stream, d.Event = s.append.Tenant, stream, event
 	d.EventID, d.AppendID = uuid.Must(uuid.NewV7()), s.append.ID

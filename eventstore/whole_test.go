@@ -231,8 +231,12 @@ func TestTheLoneAppendTakesNoSecond(t *testing.T) {
 func TestTheDatabaseKnowsEveryEventTypeAndItsStream(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	known := query[[]string](t, w, "select array_agg(event_type order by event_type) from trust.event_types")
-	if want := domain.EventTypes(); !slices.Equal(known, want) {
+	known := query[[]string](t, w, "select array_agg(event_type || ' in ' || stream_type order by event_type) from trust.event_types")
+	var want []string
+	for _, eventType := range domain.EventTypes() {
+		want = append(want, eventType+" in "+string(domain.StreamTypeOf(eventType)))
+	}
+	if !slices.Equal(known, want) {
 		t.Errorf("the database knows %v, the program %v", known, want)
 	}
 }
