@@ -26,8 +26,9 @@ var (
 	ErrNotCoded  = errors.New("not all older events have their code yet, so none is known to be forged")
 )
 
-// Disown appends that the event at a position is none of ours, with a code: from then on readers pass it as empty. With it goes the
-// password that a forged event may have set, and every session of that account.
+// Disown appends that the event at a position is none of ours, with a code: from then on readers pass it as empty. With it go the
+// password that a forged event may have set, and every session of that account; of an event in no municipality's tenant, what keys
+// that tenant has.
 //
 // The caller brings a transaction of a member of trust_append, and commits it. Errors: CodeUnknownPosition, CodeInvalid for the reason,
 // ErrCodeHolds, ErrNotCoded, CodeUnavailable.
@@ -74,8 +75,18 @@ func (r *Reader) Disown(ctx context.Context, tx pgx.Tx, position int64, reason s
 	}); err != nil {
 		return Disowned{}, err
 	}
+	if tenant != rows[0].Tenant {
+		return done, takeKeys(ctx, tx, rows[0].Tenant)
+	}
 	done.Password, err = takeAway(ctx, tx, &rows[0])
 	return done, err
+}
+
+// takeKeys removes the keys of a municipality that there is not: a forged registration may have come with one that no master key
+// ever wrapped, at which every rotation would stop.
+func takeKeys(ctx context.Context, tx pgx.Tx, tenant domain.TenantID) error {
+	_, err := tx.Exec(ctx, "delete from trust.keys where tenant_id = $1", tenant.UUID)
+	return Unavailable(err)
 }
 
 // tenantOfDisowning is the event's own if it has a municipality: there its staff see it, and programs that read for it alone. Else it is
@@ -134,10 +145,10 @@ func takeAway(ctx context.Context, tx pgx.Tx, r *row) (domain.UserID, error) {
 		return domain.UserID{}, nil
 	}
 
-	user := r.Stream.ID
-	gone, err := tx.Exec(ctx, "delete from trust.credentials where user_id = $1", user)
+	user, tenant := r.Stream.ID, r.Tenant.UUID
+	gone, err := tx.Exec(ctx, "delete from trust.credentials where user_id = $1 and tenant_id = $2", user, tenant)
 	if err == nil {
-		_, err = tx.Exec(ctx, "delete from trust.sessions where user_id = $1", user)
+		_, err = tx.Exec(ctx, "delete from trust.sessions where user_id = $1 and tenant_id = $2", user, tenant)
 	}
 	if err != nil || gone.RowsAffected() == 0 {
 		return domain.UserID{}, Unavailable(err)

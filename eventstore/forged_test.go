@@ -219,6 +219,35 @@ func TestAnEventOfNoMunicipalityIsDisownedInSALGAs(t *testing.T) {
 	}
 }
 
+// A key that no master key ever wrapped, beside a forged registration, stops every rotation until that registration is disowned.
+// Of a municipality that there is, no key goes.
+func TestAKeyBesideAForgedRegistrationGoesWhenThatIsDisowned(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	forge := func(tenant domain.TenantID, side *string) int64 {
+		return w.db.Forge(t, pgtest.Forgery{
+			Tenant: tenant.UUID, StreamType: "municipality", Stream: tenant.UUID, Type: "municipality.registered.v1", Payload: "{}", Side: side,
+		})
+	}
+	proof := query[string](t, w, "select wrapped::text from trust.secrets where name = 'check'")
+	invented := domain.TenantID{UUID: newID()}
+	junk := fmt.Sprintf(`[{"append":1,"n":0,"kind":"create_key","tenant":%[1]q,"id":%[1]q,"name":"tenant","digest":%[2]q,"token":"\\x00"}]`,
+		invented, proof)
+	registration, again := forge(invented, &junk), forge(w.tenant, nil)
+	if _, err := rotateOn(t.Context(), w.db.Conn(t, pgtest.Owner), masterKey, nextKey); err == nil || !strings.Contains(err.Error(), invented.String()) {
+		t.Fatalf("a rotation over the junk: %v", err)
+	}
+
+	for _, position := range []int64{registration, again} {
+		if _, err := w.disown(t, position); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.mustRotate(t, masterKey, nextKey)
+	w.mustRotate(t, nextKey, masterKey)
+	w.register(t, w.tenant, "after@example.org")
+}
+
 // The log of a release before: its events are believed until all have their code, and from then on an event without one is not, and
 // a program that writes none is refused.
 func TestOlderEventsGetTheirCodesAndThenEveryEventMustHaveOne(t *testing.T) {
