@@ -47,7 +47,8 @@ func (c *check) violates(kind Kind, about string, args ...any) {
 	c.found = append(c.found, Violation{kind, fmt.Sprintf(about, args...)})
 }
 
-// log looks at the log alone: no gap in positions or in the versions of a stream, and nothing that nobody sent.
+// log looks at the log alone: no gap in positions or in the versions of a stream, and
+// nothing that nobody sent.
 func (c *check) log() {
 	for i, e := range c.run.Log {
 		if want := int64(i) + 1; e.Position != want {
@@ -68,8 +69,9 @@ func (c *check) log() {
 	}
 }
 
-// bound finds when each event was committed, as closely as the answers tell: after its append was sent, and before it was
-// acknowledged. Commits have the order of positions, so what is known of an event holds for its neighbours.
+// bound finds when each event was committed, as closely as the answers tell: after its
+// append was sent, and before it was acknowledged. Commits have the order of positions,
+// so what is known of an event holds for its neighbours.
 func (c *check) bound() {
 	n := len(c.run.Log)
 	c.earliest, c.latest = make([]Moment, n), make([]Moment, n)
@@ -95,15 +97,19 @@ func (c *check) appends() {
 		a := &c.run.Appends[i]
 		there := c.there[a.ID]
 
-		switch a.Outcome {
-		case Unknown:
-			c.onceAtMost(a, there)
-		case Added:
-			c.asTold(a, there)
-		default:
+		switch {
+		case a.Outcome != Added && a.Outcome != Unknown:
 			if len(there) > 0 {
 				c.violates(Present, "append %s stands at position %d", a.ID, c.run.Log[there[0]].Position)
 			}
+		case len(there) > a.Size:
+			c.violates(Doubled, "append %s has %d events in the log, of %d", a.ID, len(there), a.Size)
+		case len(there) == 0 && a.Outcome == Added && a.Size > 0:
+			c.violates(Lost, "append %s", a.ID)
+		case len(there) < a.Size && len(there) > 0:
+			c.violates(Partial, "append %s has %d events in the log, of %d", a.ID, len(there), a.Size)
+		case a.Outcome == Added:
+			c.asTold(a, there)
 		}
 		if a.Outcome == Conflicting {
 			c.conflict(a)
@@ -111,27 +117,11 @@ func (c *check) appends() {
 	}
 }
 
-// onceAtMost looks at an append whose events nobody was told: it stands together, in one place.
-func (c *check) onceAtMost(a *Append, there []int) {
-	for i := 1; i < len(there); i++ {
-		if there[i] != there[i-1]+1 {
-			c.violates(Doubled, "append %s stands at positions %d and %d", a.ID,
-				c.run.Log[there[i-1]].Position, c.run.Log[there[i]].Position)
-			return
-		}
-	}
-}
-
 func (c *check) asTold(a *Append, there []int) {
-	switch {
-	case len(there) < len(a.Events):
-		c.violates(Lost, "append %s has %d of %d events in the log", a.ID, len(there), len(a.Events))
-		return
-	case len(there) > len(a.Events):
-		c.violates(Doubled, "append %s has %d events in the log, and should have %d", a.ID, len(there), len(a.Events))
+	if len(a.Events) != len(there) {
+		c.violates(Moved, "append %s was told of %d events, and has %d", a.ID, len(a.Events), len(there))
 		return
 	}
-
 	for i, told := range a.Events {
 		if is := c.run.Log[there[i]]; !same(told, is) {
 			c.violates(Moved, "append %s was told position %d, version %d, and stands at %d, version %d", a.ID,
@@ -141,13 +131,15 @@ func (c *check) asTold(a *Append, there []int) {
 	}
 }
 
-// same tells whether an event stands where its append was told; not everybody is told its id.
+// same tells whether an event stands where its append was told; not everybody is told its
+// version and its id.
 func same(told, is Event) bool {
-	return told.Position == is.Position && told.Stream == is.Stream && told.Version == is.Version &&
-		(told.ID == uuid.Nil || told.ID == is.ID)
+	return told.Position == is.Position && told.Stream == is.Stream &&
+		(told.Version == 0 || told.Version == is.Version) && (told.ID == uuid.Nil || told.ID == is.ID)
 }
 
-// conflict looks whether the stream may have had the version that was named at some moment between question and answer.
+// conflict looks whether the stream may have had the version that was named at some
+// moment between question and answer.
 func (c *check) conflict(a *Append) {
 	says := a.Conflict
 	events := c.at[says.Stream]
@@ -164,7 +156,8 @@ func (c *check) conflict(a *Append) {
 	}
 }
 
-// claims looks whether each claim has one holder at most, and one before anybody heard that it is taken.
+// claims looks whether each claim has one holder at most, and one before anybody heard
+// that it is taken.
 func (c *check) claims() {
 	holders := map[string]int{}
 	for _, a := range c.run.Appends {
@@ -188,8 +181,9 @@ func (c *check) claims() {
 	}
 }
 
-// looks looks whether what each reader saw, at each moment, was the log from its beginning up to some position: one that was not
-// yet to be, nor one that an answer had gone past.
+// looks looks whether what each reader saw, at each moment, was the log from its
+// beginning up to some position: one that was not yet to be, nor one that an answer had
+// gone past.
 func (c *check) looks() {
 	acknowledged := c.acknowledged()
 	places := map[int]int64{}

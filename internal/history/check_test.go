@@ -33,15 +33,24 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 			a.Sent, a.Answered = end, end+1
 			run.Appends = append(run.Appends, a)
 		}},
-		"half of an acknowledged append": {history.Lost, func(run *history.Run) {
+		"half of an acknowledged append": {history.Partial, func(run *history.Run) {
 			a := last(run, history.Added)
-			a.Events = append(slices.Clone(a.Events), history.Event{Position: 1 << 40})
+			a.Size += 2
+		}},
+		"half of an append of unknown outcome": {history.Partial, func(run *history.Run) {
+			a := history.Append{ID: newID(), Sent: end, Size: 2}
+			run.Appends = append(run.Appends, a)
+			again(run, a.ID)
+		}},
+		"an answer that tells of fewer events": {history.Moved, func(run *history.Run) {
+			a := last(run, history.Added)
+			a.Events = nil
 		}},
 		"an acknowledged append that is in the log twice": {history.Doubled, func(run *history.Run) {
 			again(run, last(run, history.Added).ID)
 		}},
 		"an append of unknown outcome that is in the log twice": {history.Doubled, func(run *history.Run) {
-			a := history.Append{ID: newID(), Sent: end}
+			a := history.Append{ID: newID(), Sent: end, Size: 1}
 			run.Appends = append(run.Appends, a)
 			again(run, a.ID)
 			again(run, uuid.Nil)
@@ -55,7 +64,7 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 		"an append at another version": {history.Moved, func(run *history.Run) {
 			a := last(run, history.Added)
 			a.Events = slices.Clone(a.Events)
-			a.Events[0].Version--
+			a.Events[0].Version++
 		}},
 		"an append in another stream": {history.Moved, func(run *history.Run) {
 			a := last(run, history.Added)
@@ -91,12 +100,12 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 		}},
 		"a claim told as taken before it was": {history.Unheld, func(run *history.Run) {
 			a := history.Append{ID: newID(), Outcome: history.Taken, Claim: "new"}
-			b := history.Append{ID: newID(), Sent: end, Claim: "new"}
+			b := history.Append{ID: newID(), Sent: end, Size: 1, Claim: "new"}
 			run.Appends = append(run.Appends, a, b)
 			again(run, b.ID)
 		}},
 		"a claim that two hold": {history.HeldTwice, func(run *history.Run) {
-			a, b := history.Append{ID: newID(), Sent: end, Claim: "ours"}, history.Append{ID: newID(), Sent: end, Claim: "ours"}
+			a, b := history.Append{ID: newID(), Sent: end, Size: 1, Claim: "ours"}, history.Append{ID: newID(), Sent: end, Size: 1, Claim: "ours"}
 			run.Appends = append(run.Appends, a, b)
 			again(run, a.ID)
 			again(run, b.ID)
@@ -182,14 +191,16 @@ func again(run *history.Run, id uuid.UUID) {
 	})
 }
 
-// plantTaken adds an append that is told that its claim is taken, and is there: it took it from nobody.
+// plantTaken adds an append that is told that its claim is taken, and is there: it took
+// it from nobody.
 func plantTaken(run *history.Run) {
 	a := history.Append{ID: newID(), Sent: end, Answered: end + 1, Outcome: history.Taken, Claim: "its own"}
 	run.Appends = append(run.Appends, a)
 	again(run, a.ID)
 }
 
-// conflictOn adds an append that is told, at the end, of the newest version of an event's stream.
+// conflictOn adds an append that is told, at the end, of the newest version of an event's
+// stream.
 func conflictOn(run *history.Run, e history.Event) *history.Append {
 	run.Appends = append(run.Appends, history.Append{
 		ID: newID(), Sent: end, Answered: end, Outcome: history.Conflicting,
@@ -198,7 +209,8 @@ func conflictOn(run *history.Run, e history.Event) *history.Append {
 	return &run.Appends[len(run.Appends)-1]
 }
 
-// honest makes a history as an honest log would: appends are sent, committed and answered, in that order and interleaved.
+// honest makes a history as an honest log would: appends are sent, committed and
+// answered, in that order and interleaved.
 func honest(seed uint64) history.Run {
 	m := &model{chance: rand.New(rand.NewPCG(seed, 0)), versions: map[history.Stream]int{}, claims: map[string]bool{}}
 	for range 4 {
@@ -308,7 +320,8 @@ func (m *model) commit(i int, told history.Outcome) {
 	a := &m.run.Appends[i]
 	s := m.streams[m.chance.IntN(len(m.streams))]
 	a.Outcome = told
-	for range 1 + m.chance.IntN(2) {
+	a.Size = 1 + m.chance.IntN(2)
+	for range a.Size {
 		m.versions[s]++
 		e := history.Event{Position: int64(len(m.run.Log)) + 1, ID: newID(), Append: a.ID, Stream: s, Version: m.versions[s]}
 		m.run.Log = append(m.run.Log, e)

@@ -1,12 +1,14 @@
-// Package history judges a run of the log: whether what callers were told, and what readers saw, is one history that the log which
-// is left tells as well.
+// Package history judges a run of the log: whether what callers were told, and what
+// readers saw, is one history that the log which is left tells as well.
 //
 // Owns: what is recorded of a run, and the rules that it is judged by.
 //
-// Guarantees: it knows nothing but what was recorded outside, asks no database, and believes no single witness. What it calls a
-// violation is one under every order of commits that the recorded moments allow; so an honest run never has any.
+// Guarantees: it knows nothing but what was recorded outside, asks no database, and
+// believes no single witness. What it calls a violation is one under every order of
+// commits that the recorded moments allow; so an honest run never has any.
 //
-// Fails how: not at all. It returns every violation that it finds, each with its kind and what it is about.
+// Fails how: not at all. It returns every violation that it finds, each with its kind and
+// what it is about.
 //
 // Not here: how a run is made, and trouble for it (cmd/trust, the soak).
 package history
@@ -17,7 +19,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Moment is when something happened, since the run began: of one clock that never runs backwards.
+// Moment is when something happened, since the run began: of one clock that never runs
+// backwards.
 type Moment = time.Duration
 
 // Stream names a stream of the log.
@@ -27,7 +30,8 @@ type Stream struct {
 	ID     uuid.UUID
 }
 
-// Event is an event with its place, in the log or as an append was told.
+// Event is an event with its place, in the log or as an append was told; there no version
+// and no id are none that was told.
 type Event struct {
 	Position int64
 	ID       uuid.UUID
@@ -49,16 +53,19 @@ const (
 	Conflicting
 	// Taken says that another holds the claim.
 	Taken
-	// Refused is any other answer that says that the append is not in the log, and never will be.
+	// Refused is any other answer that says that the append is not in the log, and never
+	// will be.
 	Refused
 )
 
-// Append is one append, from when it was sent first until its last answer. Sent again under its id it is the same.
+// Append is one append, from when it was sent first until its last answer. Sent again
+// under its id it is the same.
 type Append struct {
 	ID       uuid.UUID
 	Sent     Moment
 	Answered Moment
 	Outcome  Outcome
+	Size     int      // how many events it has
 	Events   []Event  // of one that was added, as it was told
 	Conflict Conflict // of one that was refused for it
 	Claim    string   // which it takes for good; empty: none
@@ -70,7 +77,8 @@ type Conflict struct {
 	Expected, Actual int
 }
 
-// Look is one look of a reader that tails the log: all that stood behind its place at a moment between Began and Ended.
+// Look is one look of a reader that tails the log: all that stood behind its place at a
+// moment between Began and Ended.
 type Look struct {
 	Reader       int
 	Began, Ended Moment
@@ -92,7 +100,8 @@ func (l Look) upTo() int64 {
 	return l.Seen[len(l.Seen)-1].Position
 }
 
-// Table is a read table as it is, and as a fresh fold of the log makes it: rows, or their digests, by their keys.
+// Table is a read table as it is, and as a fresh fold of the log makes it: rows, or their
+// digests, by their keys.
 type Table struct {
 	Name        string
 	Rows, Fresh map[string]string
@@ -114,6 +123,7 @@ const (
 	Broken    Kind = "a log with a gap"
 	Unasked   Kind = "an event that nobody appended"
 	Lost      Kind = "acknowledged and lost"
+	Partial   Kind = "in the log in part"
 	Doubled   Kind = "doubled"
 	Moved     Kind = "not where it was told"
 	Present   Kind = "refused and yet present"
