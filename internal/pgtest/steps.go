@@ -43,6 +43,7 @@ type Steps struct {
 
 	mu    sync.Mutex
 	taken int
+	then  func()
 	ended bool // nothing passes any more
 	open  map[net.Conn]struct{}
 }
@@ -103,6 +104,23 @@ func (s *Steps) Taken() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.taken
+}
+
+// Then has something done as soon as the server has carried out a step that is to be unheard,
+// before whoever took it notices: such as killing them.
+func (s *Steps) Then(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.then = do
+}
+
+func (s *Steps) carriedOut() {
+	s.mu.Lock()
+	do := s.then
+	s.mu.Unlock()
+	if do != nil {
+		do()
+	}
 }
 
 // End breaks all connections, and those that come: as if whoever talks over them were dead.
@@ -280,6 +298,7 @@ func (c *conversation) listen() {
 		c.mu.Unlock()
 		switch {
 		case deaf && done:
+			c.steps.carriedOut()
 			return
 		case deaf && m[0] != 'R': // the client's password is needed
 			continue
