@@ -32,7 +32,8 @@ const (
 type order struct {
 	ID, Tenant, Person uuid.UUID
 	Expected, Events   int
-	Address            string
+	Address            string // of one who registers
+	Hot                bool   // others write this stream too
 }
 
 // told is what came of an order.
