@@ -97,6 +97,7 @@ type soak struct {
 
 	acknowledged atomic.Int64
 	unheard      atomic.Int64 // answers that are yet to be lost
+	silent       atomic.Bool  // all are lost
 	addresses    atomic.Int64
 	faults       map[string]int
 
@@ -128,7 +129,7 @@ func newSoak(t *testing.T, count int, seed uint64) *soak {
 func (s *soak) launch() {
 	s.t.Helper()
 	s.steps = pgtest.NewSteps(s.t, s.server.address, func(int) pgtest.Fate {
-		if s.unheard.Load() > 0 && s.unheard.Add(-1) >= 0 {
+		if s.silent.Load() || s.unheard.Load() > 0 && s.unheard.Add(-1) >= 0 {
 			return pgtest.Unheard
 		}
 		return pgtest.Passes

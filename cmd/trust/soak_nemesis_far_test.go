@@ -29,6 +29,7 @@ type fault struct {
 func (s *soak) kinds() []fault {
 	return []fault{
 		{"connections cut between commit and answer", s.loseAnswers},
+		{"answers lost for longer than an append waits", s.loseAllAnswers},
 		{"Postgres stopped immediately", s.stopServer},
 		{"appenders killed", s.on("appender", s.kill)},
 		{"appenders suspended", s.on("appender", s.suspend)},
@@ -69,6 +70,13 @@ func awhile(chance *rand.Rand, d time.Duration) {
 func (s *soak) loseAnswers(chance *rand.Rand) {
 	s.unheard.Store(int64(5 + chance.IntN(20)))
 	pgtest.Eventually(s.t, "the answers are lost", func() bool { return s.unheard.Load() <= 0 })
+}
+
+// loseAllAnswers makes appends that are in the log end with an unknown outcome.
+func (s *soak) loseAllAnswers(chance *rand.Rand) {
+	s.silent.Store(true)
+	pause(5*time.Second + time.Duration(chance.Int64N(int64(3*time.Second)))) // see eventstore.Patience
+	s.silent.Store(false)
 }
 
 // stopServer stops it as a crash of its processes would: no checkpoint, no farewell.
