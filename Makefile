@@ -29,6 +29,8 @@ RACE ?= $(shell echo '\#include <stdlib.h>' | $$($(GO) env CC) -E - >/dev/null 2
 FUZZTIME ?= 30s
 BENCHTIME ?= 3s
 BENCHFLAGS ?=
+COUNT ?= 1000000
+SEED ?=
 
 .PHONY: help
 help: ## Show this help
@@ -57,6 +59,10 @@ test-far: ## Run the tests that need more programs or more time (CONTRIBUTING.md
 	[ -n "$$packages" ] || { echo "no far test was found" >&2; exit 1; }; \
 	set -x; \
 	$(GO) test -race -count=1 -tags=far -run='^TestFar' -timeout=$(FAR_TIMEOUT) $(TESTFLAGS) $$packages
+
+.PHONY: soak
+soak: ## Append under everything that may go wrong, until COUNT (default 1000000) are acknowledged, and judge the history; SEED repeats the order
+	SOAK_COUNT=$(COUNT) SOAK_SEED=$(SEED) $(GO) test -count=1 -v -tags=far -run='^TestFarNothingIsLostWhateverGoesWrong$$' -timeout=0 ./cmd/trust
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (default 30s)

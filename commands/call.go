@@ -19,8 +19,21 @@ type Call struct {
 	SelfOnly    bool      // the caller acts for nobody else here, whatever their role
 	Correlation uuid.UUID // of the request
 
-	actor  domain.User // as Authenticate found it
-	system bool
+	// Guess is asked before a password is checked, with the e-mail address of the account whose it may be. It may take its time; an
+	// error of it is the answer. nil: passwords may be tried without limit.
+	Guess func(ctx context.Context, email string) error
+
+	actor   domain.User // as Authenticate found it
+	factor  domain.SecondFactor
+	system  bool
+	command string // the name of the one that execute carries out
+}
+
+func (c Call) guess(ctx context.Context, email string) error {
+	if c.Guess == nil {
+		return nil
+	}
+	return c.Guess(ctx, email)
 }
 
 // System is the caller of an operator's command, who may do what a tenant's admin may.
@@ -31,6 +44,9 @@ func (c Call) Role() domain.Role { return c.actor.Role }
 
 // Actor is the caller's account as of Authenticate, without its personal fields.
 func (c Call) Actor() domain.User { return c.actor }
+
+// SecondFactor is the caller's second factor as of Authenticate.
+func (c Call) SecondFactor() domain.SecondFactor { return c.factor }
 
 func (c Call) roleName() string {
 	switch {
@@ -54,6 +70,7 @@ func (h *Handler) Authenticate(ctx context.Context, call Call) (Call, error) {
 	}
 
 	call.actor = domain.Fold[domain.User](of(events, user))
+	call.factor = domain.Fold[domain.SecondFactor](of(events, user))
 	m := domain.Fold[domain.Municipality](of(events, municipality))
 
 	switch {

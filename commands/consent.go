@@ -120,7 +120,7 @@ func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawCons
 
 	if len(done.Events) == 0 {
 		consent, _ := domain.ConsentIn(history, c.Consent)
-		return Answer[domain.Consent]{Value: consent, Position: consent.Position}, nil
+		return Answer[domain.Consent]{Value: consent, Position: consent.Position, Stood: true}, nil
 	}
 	return h.consentAnswer(ctx, history, done)
 }
@@ -251,13 +251,18 @@ func (h *Handler) closeAccount(
 
 	// The withdrawals belong to the stream that the append writes first.
 	a.Writes[0].Events = append(a.Writes[0].Events, withdrawn...)
-	if closed := user.Deactivate(domain.CauseConsentWithdrawn); len(closed) > 0 {
-		a.Writes = append(a.Writes, domain.Write{Stream: person, Expected: user.Version, Events: closed})
-		if len(removed) > 0 {
-			a.Writes = append(a.Writes, domain.Write{Stream: staff, Expected: admins.Version, Events: removed})
-		}
-		endSessions(a, id)
+	closed := user.Deactivate(domain.CauseConsentWithdrawn)
+	if len(closed) == 0 { // closed already, and must not be opened at the same time
+		a.Expects = append(a.Expects, domain.Expectation{Tenant: a.Tenant, Stream: person, Version: user.Version})
+		return nil
 	}
+
+	a.Writes = append(a.Writes, domain.Write{Stream: person, Expected: user.Version, Events: closed})
+	if len(removed) > 0 {
+		a.Writes = append(a.Writes, domain.Write{Stream: staff, Expected: admins.Version, Events: removed})
+	}
+	keepOfficers(a, user, closed)
+	endSessions(a, id)
 	return nil
 }
 

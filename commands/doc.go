@@ -16,7 +16,7 @@
 // # Files
 //
 // One file per aggregate holds all its commands: consent, user, staff (an admin's changes of users),
-// session, municipality, purpose, rights, erasure, access. Every command has one shape, which a test
+// second_factor (of users), session, municipality, purpose, rights, erasure, access. Every command has one shape, which a test
 // checks:
 //
 //	func (h *Handler) VerbNoun(ctx context.Context, call Call, c VerbNoun) (Answer[T], error)
@@ -27,6 +27,8 @@
 // queries.go holds the methods that append nothing. They stand here and not in projections because they
 // answer from the log, on the state that commands decide on: a client can act on its own answer at once,
 // whatever the read tables have reached, and "may this be processed?" is never out of date.
+//
+// tally.go counts what a stranger can make happen again and again, so that the log gets one event a minute of it.
 //
 // permissions.go is the one place that says who may act for whom; package http asks it too.
 package commands

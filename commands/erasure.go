@@ -32,6 +32,9 @@ type Certificate struct {
 	Keys      []uuid.UUID
 	Cause     string
 	Request   domain.RequestID // zero: the person did it themselves
+
+	// NoSecondPerson: one account lodged the request and carried it out, for there was no other officer.
+	NoSecondPerson bool
 }
 
 // EraseMe erases the caller: their key is destroyed, and with it everything that identifies them in
@@ -101,6 +104,7 @@ func (h *Handler) erasure(
 	if len(removed) > 0 {
 		a.Writes = append(a.Writes, domain.Write{Stream: admins, Expected: administers.Version, Events: removed})
 	}
+	keepOfficers(&a, user, erased)
 	endSessions(&a, subject)
 	return a, nil
 }
@@ -109,7 +113,7 @@ func (h *Handler) erasure(
 func staffRecord(err error) error {
 	if _, is := errors.AsType[*domain.StaffRecordError](err); is {
 		return domain.Refuse(domain.CodeStaffRecordKept,
-			"This account acted on other people's data; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).")
+			"This account acted in office; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).")
 	}
 	return err
 }
@@ -124,6 +128,7 @@ func certificateOf(events []domain.Recorded, err error) (Answer[Certificate], er
 			c := Certificate{
 				ID: r.AppendID, Tenant: r.Tenant, Subject: r.Subject, ErasedAt: r.EffectiveAt,
 				Destroyed: e.Destroyed, Kept: e.Kept, Keys: e.Keys, Cause: e.Cause, Request: e.RequestID,
+				NoSecondPerson: e.NoSecondPerson,
 			}
 			return Answer[Certificate]{Value: c, Position: events[len(events)-1].Position}, nil
 		}
@@ -180,6 +185,7 @@ func ReapplyErasure(ctx context.Context, log RestoredLog, past domain.Recorded) 
 		removed := []domain.Event{&domain.AdminRemoved{User: past.Subject}}
 		a.Writes = append(a.Writes, domain.Write{Stream: admins, Expected: administers.Version, Events: removed})
 	}
+	keepOfficers(&a, user, []domain.Event{erased})
 	asked := domain.Fold[domain.Rights](of(events, rights))
 	if q, lodged := asked.Request(erased.RequestID); lodged && q.Status == domain.RequestOpen {
 		fulfilled := []domain.Event{&domain.RequestFulfilled{RequestID: q.ID, Kind: q.Kind}}

@@ -20,7 +20,7 @@ type Handler struct {
 	now      func() time.Time
 	newID    func() uuid.UUID
 	hasher   *hasher
-	failures *failures
+	tallies  *tallies
 	purposes *purposeCache
 	sessions time.Duration
 }
@@ -53,7 +53,7 @@ func New(store Store, c Config) *Handler {
 
 	return &Handler{
 		Store: store, now: now, newID: c.NewID, hasher: newHasher(max(c.Hashes, 1), c.Argon2id),
-		failures: newFailures(now), purposes: newPurposeCache(), sessions: c.Sessions,
+		tallies: newTallies(store, now), purposes: newPurposeCache(), sessions: c.Sessions,
 	}
 }
 
@@ -62,6 +62,8 @@ func New(store Store, c Config) *Handler {
 type Answer[T any] struct {
 	Value    T
 	Position int64
+	// Stood is true where there was nothing to do, so that the answer shows only what stands.
+	Stood bool
 }
 
 // maxTries bounds how often a command is decided again because a stream moved under it.
@@ -77,6 +79,9 @@ type request struct {
 	// release to the next: a client that repeats a command across an upgrade would be told that its
 	// key was used for another one.
 	body any
+
+	// id names the append, where it does not come from an idempotency key.
+	id uuid.UUID
 }
 
 // decision loads and decides. It returns the append, without id and metadata, or one without writes
@@ -88,6 +93,7 @@ type decision func(ctx context.Context, call Call) (domain.Append, error)
 // stored events, whatever was decided now: the log says so when asked to append, and overtaken looks
 // when there is nothing to append.
 func (h *Handler) execute(ctx context.Context, call Call, r request, decide decision) (domain.Appended, error) {
+	call.command = r.name
 	id, fingerprint, err := h.identify(call, r)
 	if err != nil {
 		return domain.Appended{}, err
@@ -95,6 +101,9 @@ func (h *Handler) execute(ctx context.Context, call Call, r request, decide deci
 
 	for range maxTries {
 		a, err := decide(ctx, call)
+		if isStale(err) {
+			continue
+		}
 		if err != nil || (len(a.Writes) == 0 && len(a.Side) == 0) {
 			return h.overtaken(ctx, call, r, id, fingerprint, err)
 		}
@@ -110,6 +119,9 @@ func (h *Handler) execute(ctx context.Context, call Call, r request, decide deci
 			if call, err = h.refresh(ctx, call, conflict.Stream); err != nil {
 				return domain.Appended{}, err
 			}
+			continue
+		}
+		if isStale(err) {
 			continue
 		}
 		if err == nil && done.Repeat {
@@ -182,6 +194,9 @@ func keyReused() *domain.Error {
 // identify returns the append's id and the request's fingerprint: both made from the idempotency
 // key, or a new id and no fingerprint.
 func (h *Handler) identify(call Call, r request) (uuid.UUID, string, error) {
+	if r.id != uuid.Nil {
+		return r.id, "", nil
+	}
 	if call.Key == "" {
 		return h.newID(), "", nil
 	}
@@ -197,12 +212,16 @@ func (h *Handler) identify(call Call, r request) (uuid.UUID, string, error) {
 		return uuid.Nil, "", err
 	}
 
-	sum := h.Store.Digest("append", r.scope, call.Key)
-	id := uuid.UUID(sum[:16])
-	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80 // UUIDv8, RFC 9562 §5.8
-
 	fingerprint := h.Store.Digest("fingerprint", r.name, string(body))
-	return id, hex.EncodeToString(fingerprint[:16]), nil
+	return h.derivedID("append", r.scope, call.Key), hex.EncodeToString(fingerprint[:16]), nil
+}
+
+// derivedID is an id made of texts: the same in every process. It is a UUIDv8, RFC 9562 §5.8.
+func (h *Handler) derivedID(parts ...string) uuid.UUID {
+	sum := h.Store.Digest(parts...)
+	id := uuid.UUID(sum[:16])
+	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80
+	return id
 }
 
 // scopeOf separates the idempotency keys of one caller from everybody else's.

@@ -164,6 +164,9 @@ func (h *Handler) municipalityAnswer(
 
 // tenantOf finds the tenant with a code, whatever its letter case.
 func (h *Handler) tenantOf(ctx context.Context, code string) (domain.TenantID, bool, error) {
+	if domain.Oversize(code, domain.MaxMunicipalityCode) {
+		code = "" // nobody's either
+	}
 	code = domain.CanonicalMunicipalityCode(code)
 	if code == domain.PlatformCode {
 		return domain.PlatformTenant(), true, nil

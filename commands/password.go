@@ -71,6 +71,9 @@ func (h *hasher) match(ctx context.Context, password, verifier string) (match, e
 	defer h.done()
 
 	known := verifier != ""
+	if domain.Oversize(password, domain.MaxPassword) {
+		password, known = "", false // nobody has such a password
+	}
 	if !known {
 		verifier = h.dummy
 	}

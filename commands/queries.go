@@ -226,7 +226,7 @@ func (h *Handler) HasAdmin(ctx context.Context, tenant domain.TenantID) (bool, e
 // password.
 func (h *Handler) Opens(ctx context.Context, c SignIn) (bool, error) {
 	account, err := h.account(ctx, c)
-	if err != nil || account.User.IsZero() {
+	if err != nil {
 		return false, err
 	}
 	ok, err := h.hasher.matches(ctx, c.Password, account.Verifier)

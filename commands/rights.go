@@ -17,7 +17,8 @@ type LodgeRequest struct {
 	Details string             `json:"details,omitempty"`
 }
 
-// LodgeRequest lodges the request. Errors: validation_failed, forbidden, not_found, subject_erased.
+// LodgeRequest lodges the request; the same one that the caller lodged before, and that is open, is the
+// answer. Errors: validation_failed, forbidden, not_found, subject_erased, too_many_open.
 func (h *Handler) LodgeRequest(ctx context.Context, call Call, c LodgeRequest) (Answer[domain.Request], error) {
 	subject, err := call.Subject(c.Subject)
 	if err != nil {
@@ -26,17 +27,31 @@ func (h *Handler) LodgeRequest(ctx context.Context, call Call, c LodgeRequest) (
 
 	id := domain.RequestID{UUID: h.newID()}
 	wish := domain.LodgeRequest{ID: id, Kind: c.Kind, Details: c.Details, ByStaff: subject != call.User}
-	decide := func(domain.Rights) ([]domain.Event, error) { return wish.Decide(h.now()) }
+	decide := func(user domain.User, r domain.Rights) (events []domain.Event, err error) {
+		if user.Erased {
+			return nil, subjectErased()
+		}
+		id, events, err = r.Lodge(wish, call.User, h.now())
+		return events, err
+	}
 	rights, done, err := h.changeRights(ctx, call, "rights.lodge", subject, c, decide)
 	if err != nil {
 		return Answer[domain.Request]{}, err
 	}
+	if len(done.Events) > 0 { // perhaps long ago, under another id
+		id.UUID = done.Events[0].Record
+	}
 
-	q, _ := rights.Request(domain.RequestID{UUID: done.Events[0].Record})
+	q, _ := rights.Request(id)
 	if err := stillKnown(done, q.Details); err != nil {
 		return Answer[domain.Request]{}, err
 	}
-	return Answer[domain.Request]{Value: q, Position: done.Position()}, nil
+	return answered(q, q.Position, done), nil
+}
+
+// answered is the answer of a change of rights, or what stands at a position.
+func answered[T any](value T, position int64, done domain.Appended) Answer[T] {
+	return Answer[T]{Value: value, Position: max(done.Position(), position), Stood: len(done.Events) == 0}
 }
 
 // FulfilRequest asks to close a request because its subject got what they asked for.
@@ -46,10 +61,11 @@ type FulfilRequest struct {
 }
 
 // FulfilRequest closes the request. An erasure is carried out by it, which only an admin may do.
-// Errors: validation_failed, forbidden, not_found, request_closed; of an erasure also subject_erased,
-// retention_hold, staff_record_kept, last_admin.
+// One that the caller lodged takes another account, where there is one: see demandSecondPerson. Errors:
+// validation_failed, forbidden, not_found, request_closed; of an erasure also subject_erased,
+// retention_hold, staff_record_kept, last_admin, second_person_required.
 func (h *Handler) FulfilRequest(ctx context.Context, call Call, c FulfilRequest) (Answer[domain.Request], error) {
-	decide := func(r domain.Rights) ([]domain.Event, error) { return r.Fulfil(c.Request, c.Note) }
+	decide := func(_ domain.User, r domain.Rights) ([]domain.Event, error) { return r.Fulfil(c.Request, c.Note) }
 	return h.closeRequest(ctx, call, "rights.fulfil", c.Request, c.Note, decide)
 }
 
@@ -62,12 +78,14 @@ type RefuseRequest struct {
 
 // RefuseRequest closes the request. Errors: validation_failed, not_found, request_closed.
 func (h *Handler) RefuseRequest(ctx context.Context, call Call, c RefuseRequest) (Answer[domain.Request], error) {
-	decide := func(r domain.Rights) ([]domain.Event, error) { return r.RefuseRequest(c.Request, c.Ground, c.Note) }
+	decide := func(_ domain.User, r domain.Rights) ([]domain.Event, error) {
+		return r.RefuseRequest(c.Request, c.Ground, c.Note)
+	}
 	return h.closeRequest(ctx, call, "rights.refuse", c.Request, []any{c.Ground, c.Note}, decide)
 }
 
 func (h *Handler) closeRequest(ctx context.Context, call Call, name string, id domain.RequestID, body any,
-	decide func(domain.Rights) ([]domain.Event, error),
+	decide func(domain.User, domain.Rights) ([]domain.Event, error),
 ) (Answer[domain.Request], error) {
 	subject, err := h.subjectOfRecord(ctx, call, id.UUID, "There is no such request.")
 	if err != nil {
@@ -82,7 +100,7 @@ func (h *Handler) closeRequest(ctx context.Context, call Call, name string, id d
 	if err := stillKnown(done, q.Details, q.Note); err != nil {
 		return Answer[domain.Request]{}, err
 	}
-	return Answer[domain.Request]{Value: q, Position: max(done.Position(), q.Position)}, nil
+	return answered(q, q.Position, done), nil
 }
 
 // PlaceHold asks to keep a person's data from being erased.
@@ -91,20 +109,32 @@ type PlaceHold struct {
 	Reason  string
 }
 
-// PlaceHold places the hold. Errors: validation_failed, not_found, subject_erased.
+// PlaceHold places the hold; the same one that the caller placed before, and that stands, is the answer.
+// Errors: validation_failed, not_found, subject_erased, too_many_open.
 func (h *Handler) PlaceHold(ctx context.Context, call Call, c PlaceHold) (Answer[domain.Hold], error) {
-	wish := domain.PlaceHold{ID: domain.HoldID{UUID: h.newID()}, Reason: c.Reason}
-	decide := func(domain.Rights) ([]domain.Event, error) { return wish.Decide() }
+	id := domain.HoldID{UUID: h.newID()}
+	wish := domain.PlaceHold{ID: id, Reason: c.Reason}
+	decide := func(user domain.User, r domain.Rights) (events []domain.Event, err error) {
+		if user.Erased {
+			return nil, subjectErased()
+		}
+		id, events, err = r.Place(wish, call.User)
+		return events, err
+	}
 	rights, done, err := h.changeRights(ctx, call, "rights.hold", c.Subject, []any{c.Subject, c.Reason}, decide)
 	if err != nil {
 		return Answer[domain.Hold]{}, err
 	}
 
-	hold, _ := rights.Hold(domain.HoldID{UUID: done.Events[0].Record})
+	if len(done.Events) > 0 {
+		id.UUID = done.Events[0].Record
+	}
+
+	hold, _ := rights.Hold(id)
 	if err := stillKnown(done, hold.Reason); err != nil {
 		return Answer[domain.Hold]{}, err
 	}
-	return Answer[domain.Hold]{Value: hold, Position: done.Position()}, nil
+	return answered(hold, hold.Position, done), nil
 }
 
 // LiftHold asks to end a hold.
@@ -120,7 +150,7 @@ func (h *Handler) LiftHold(ctx context.Context, call Call, c LiftHold) (Answer[d
 		return Answer[domain.Hold]{}, err
 	}
 
-	decide := func(r domain.Rights) ([]domain.Event, error) { return r.Lift(c.Hold, c.Reason) }
+	decide := func(_ domain.User, r domain.Rights) ([]domain.Event, error) { return r.Lift(c.Hold, c.Reason) }
 	rights, done, err := h.changeRights(ctx, call, "rights.lift", subject, []any{c.Hold, c.Reason}, decide)
 	if err != nil {
 		return Answer[domain.Hold]{}, err
@@ -130,13 +160,13 @@ func (h *Handler) LiftHold(ctx context.Context, call Call, c LiftHold) (Answer[d
 	if err := stillKnown(done, hold.Reason); err != nil {
 		return Answer[domain.Hold]{}, err
 	}
-	return Answer[domain.Hold]{Value: hold, Position: max(done.Position(), hold.Position)}, nil
+	return answered(hold, hold.Position, done), nil
 }
 
 // changeRights decides on a person's stream of rights. It returns the state after the change, or as
 // it stands when there was nothing to change.
 func (h *Handler) changeRights(ctx context.Context, call Call, name string, subject domain.UserID, body any,
-	decide func(domain.Rights) ([]domain.Event, error),
+	decide func(domain.User, domain.Rights) ([]domain.Event, error),
 ) (domain.Rights, domain.Appended, error) {
 	stream, person := domain.RightsOf(subject), domain.UserOf(subject)
 	var history []domain.Recorded
@@ -153,7 +183,7 @@ func (h *Handler) changeRights(ctx context.Context, call Call, name string, subj
 		if !user.Exists() {
 			return domain.Append{}, domain.Refuse(domain.CodeNotFound, "There is no such person.")
 		}
-		decided, err := decide(rights)
+		decided, err := decide(user, rights)
 		if err != nil || len(decided) == 0 {
 			return domain.Append{}, err
 		}
@@ -188,10 +218,15 @@ func (h *Handler) rightsAppend(
 			return domain.Append{}, err
 		}
 		a, err := h.erasure(ctx, call, user.ID, domain.CauseRequest, fulfilled.RequestID)
+		if err != nil {
+			return domain.Append{}, err
+		}
 		fulfilled.Private = domain.Personal[domain.FreeText]{} // its key goes with this very append
 		a.Expects = nil                                        // the stream of rights is written
 		a.Writes = append(a.Writes, write)
-		return a, err
+
+		q, _ := rights.Request(fulfilled.RequestID)
+		return a, h.demandSecondPerson(ctx, call, q, &a)
 	}
 
 	if user.Erased {

@@ -27,11 +27,21 @@ type SignIn struct {
 	Email            string
 	Password         string
 	MunicipalityCode string // empty: wherever the address has an account, if it is only one
+	Code             string // of the second factor, if the account has one
 }
 
-// SignIn opens a session. Every failure is the same invalid_credentials after the same work. A
-// failure on a known account is recorded.
+// SignIn opens a session. Every failure is the same invalid_credentials after the same work and the same statements,
+// whether there is an account or not, until the password is right: then an account with a second factor asks for its
+// code. A failure on a known account is recorded, off the path of the answer.
+// Errors: invalid_credentials, totp_required, totp_locked.
 func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Session], error) {
+	if domain.Oversize(c.Email, domain.MaxEmail) {
+		c.Email = "" // nobody's either
+	}
+	if err := call.guess(ctx, c.Email); err != nil {
+		return Answer[Session]{}, err
+	}
+
 	account, err := h.account(ctx, c)
 	if err != nil {
 		return Answer[Session]{}, err
@@ -40,9 +50,6 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 	matched, err := h.hasher.match(ctx, c.Password, account.Verifier)
 	if err != nil {
 		return Answer[Session]{}, err
-	}
-	if account.User.IsZero() {
-		return Answer[Session]{}, invalidCredentials()
 	}
 
 	call.Tenant = account.Tenant
@@ -65,11 +72,11 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 	open := account.Tenant.IsPlatform() || domain.Fold[domain.Municipality](of(events, municipality)).Active
 	switch {
 	case matched == noMatch:
-		return Answer[Session]{}, h.signInFailed(ctx, call, account.User, "password")
+		return Answer[Session]{}, h.signInFailed(call, account.User, "password")
 	case !u.Active:
-		return Answer[Session]{}, h.signInFailed(ctx, call, account.User, "account_inactive")
+		return Answer[Session]{}, h.signInFailed(call, account.User, "account_inactive")
 	case !open:
-		return Answer[Session]{}, h.signInFailed(ctx, call, account.User, "municipality_inactive")
+		return Answer[Session]{}, h.signInFailed(call, account.User, "municipality_inactive")
 	}
 
 	var renewed string
@@ -79,22 +86,34 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 		}
 	}
 
-	a, err := h.startSession(ctx, call, u, renewed)
+	call.factor = domain.Fold[domain.SecondFactor](of(events, user))
+	a, err := h.startSession(ctx, call, u, c.Code, renewed)
 	if hasCode(err, domain.CodeSessionEnded) || hasCode(err, domain.CodeAccountInactive) {
 		err = invalidCredentials() // closed or erased while the password was checked
 	}
 	return a, err
 }
 
-// account finds the one account meant; the zero account when there is none or more than one.
+// nobody is the account of those who have none, in a tenant. Nothing is in the log of it, and it has no password: it is
+// looked up and checked like any other, so that an address without an account costs what one with an account costs.
+func nobody(tenant domain.TenantID) domain.Account {
+	if tenant.IsZero() {
+		tenant.UUID = uuid.Max
+	}
+	return domain.Account{Tenant: tenant, User: domain.UserID{UUID: uuid.Max}}
+}
+
+// account finds the one account meant; nobody's when there is none or more than one.
 func (h *Handler) account(ctx context.Context, c SignIn) (domain.Account, error) {
 	var tenant domain.TenantID
 	if c.MunicipalityCode != "" {
 		id, found, err := h.tenantOf(ctx, c.MunicipalityCode)
-		if err != nil || !found {
+		if err != nil {
 			return domain.Account{}, err
 		}
-		tenant = id
+		if tenant = id; !found {
+			tenant = nobody(domain.TenantID{}).Tenant
+		}
 	}
 
 	return h.accountOf(ctx, c.Email, tenant)
@@ -117,20 +136,19 @@ func (h *Handler) accountOf(ctx context.Context, email string, tenant domain.Ten
 		}
 	}
 
-	if len(found) != 1 {
-		return domain.Account{}, nil
+	if len(found) == 1 {
+		for _, account := range found {
+			return account, nil
+		}
 	}
-	for _, account := range found {
-		return account, nil
-	}
-	return domain.Account{}, nil
+	return nobody(tenant), nil
 }
 
 // startSession opens a session of a user as they are, and replaces the hash of their password if another verifier is given:
 // one that was made of the password as it was sent, by one of its canonical form. The append expects the version on which
 // the password was proven, so no newer password is undone.
 func (h *Handler) startSession(
-	ctx context.Context, call Call, u domain.User, verifier string,
+	ctx context.Context, call Call, u domain.User, code, verifier string,
 ) (Answer[Session], error) {
 	s := Session{
 		ID: h.newID(), Tenant: u.Tenant, User: u.ID, Role: u.Role,
@@ -142,8 +160,12 @@ func (h *Handler) startSession(
 	call.Key = ""
 
 	r := request{name: "session.start", tenant: u.Tenant}
-	done, err := h.execute(ctx, call, r, func(ctx context.Context, _ Call) (domain.Append, error) {
+	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
 		municipality, err := h.isOpen(ctx, u.Tenant)
+		if err != nil {
+			return domain.Append{}, err
+		}
+		spent, err := h.proveCode(ctx, call, r.name, code)
 		if err != nil {
 			return domain.Append{}, err
 		}
@@ -153,9 +175,9 @@ func (h *Handler) startSession(
 			Writes: []domain.Write{{Stream: domain.SessionsOf(u.ID), Expected: domain.AnyVersion, Events: []domain.Event{
 				&domain.SessionStarted{SessionID: s.ID, ExpiresAt: s.ExpiresAt},
 			}}},
-			Side: []domain.SideWrite{domain.StartSession{
+			Side: append(spent, domain.StartSession{
 				Session: s.ID, User: u.ID, Token: tokenDigest(s.Token), ExpiresAt: s.ExpiresAt,
-			}},
+			}),
 		}
 		if verifier != "" {
 			rehashed := []domain.Event{&domain.UserPasswordRehashed{}}
@@ -185,23 +207,9 @@ func (h *Handler) isOpen(ctx context.Context, tenant domain.TenantID) ([]domain.
 	return []domain.Expectation{{Tenant: tenant, Stream: stream, Version: m.Version}}, nil
 }
 
-func (h *Handler) signInFailed(ctx context.Context, call Call, user domain.UserID, cause string) error {
-	count := h.failures.note(user)
-	if count == 0 {
-		return invalidCredentials()
-	}
-
-	_, err := h.Store.Append(ctx, domain.Append{
-		ID: h.newID(), Tenant: call.Tenant, Origin: call.Origin,
-		Metadata: domain.Metadata{
-			ActorRole: domain.RoleAnonymous, Correlation: call.Correlation, Command: "session.start",
-		},
-		Writes: []domain.Write{{Stream: domain.SessionsOf(user), Expected: domain.AnyVersion, Events: []domain.Event{
-			&domain.SignInFailed{Count: count, Cause: cause},
-		}}},
-	})
-	if err != nil && !hasCode(err, domain.CodeSubjectErased) { // nothing is recorded about a person just erased
-		return err
+func (h *Handler) signInFailed(call Call, user domain.UserID, cause string) error {
+	if user != nobody(call.Tenant).User {
+		h.passwordFailed(call, user, "session.start", cause)
 	}
 	return invalidCredentials()
 }
@@ -270,10 +278,7 @@ func (h *Handler) RefreshSession(ctx context.Context, call Call, c RefreshSessio
 // successor is the id of the token that replaces another. It is derived, so that every process
 // returns the same one and none is stored; without the key it cannot be told from chance.
 func (h *Handler) successor(session, token uuid.UUID) uuid.UUID {
-	sum := h.Store.Digest("refresh", session.String(), token.String())
-	id := uuid.UUID(sum[:16])
-	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80 // UUIDv8, RFC 9562 §5.8
-	return id
+	return h.derivedID("refresh", session.String(), token.String())
 }
 
 // reused ends the family of a token that was shown again.

@@ -1,7 +1,12 @@
 package commands_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -57,16 +62,195 @@ func TestFailedSignInsAreRecordedAtMostOnceAMinuteWithTheirNumber(t *testing.T) 
 		_, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "stranger@example.co.za", Password: "x"})
 		refused(t, err, domain.CodeInvalidCredentials)
 	})
-	var counts []int
-	events, err := w.store.Load(t.Context(), w.cpt, domain.SessionsOf(call.User))
+	w.failures(t, call.User, "1 password", "4 password")
+}
+
+// failures waits until exactly these failed checks of a user's password are recorded: number and cause of each event.
+func (w *world) failures(t *testing.T, user domain.UserID, want ...string) {
+	t.Helper()
+	var got []string
+	pgtest.Eventually(t, "recorded failures: "+strings.Join(want, ", "), func() bool {
+		events, err := w.store.Load(t.Context(), w.cpt, domain.SessionsOf(user))
+		ok(t, err)
+
+		got = nil
+		for _, e := range events {
+			if f, is := e.Event.(*domain.SignInFailed); is {
+				got = append(got, fmt.Sprint(f.Count, " ", f.Cause))
+			}
+		}
+		return len(got) >= len(want)
+	})
+	if !slices.Equal(got, want) {
+		t.Errorf("recorded %v, want %v", got, want)
+	}
+}
+
+// settled is what a process records before it stops.
+func (w *world) settled(t *testing.T) {
+	t.Helper()
+	_, err := w.RecordTallies(t.Context(), commands.Call{}, commands.RecordTallies{})
 	ok(t, err)
-	for _, e := range events {
-		if f, is := e.Event.(*domain.SignInFailed); is {
-			counts = append(counts, f.Count)
+}
+
+func TestEveryFailedCheckOfAPasswordIsRecordedLikeAFailedSignIn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const wrong = "wrong horse battery"
+	for cause, check := range map[string]func(commands.Call) error{
+		"password": func(commands.Call) error {
+			_, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "password@example.co.za", Password: wrong})
+			return err
+		},
+		"user.change_password": func(call commands.Call) error {
+			_, err := w.ChangePassword(t.Context(), call, commands.ChangePassword{Current: wrong, New: password})
+			return err
+		},
+		"user.change_profile": func(call commands.Call) error {
+			_, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{
+				Email: new("new@example.co.za"), CurrentPassword: wrong,
+			})
+			return err
+		},
+		"user.erase": func(call commands.Call) error {
+			_, err := w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: wrong})
+			return err
+		},
+		"user.register": func(commands.Call) error {
+			again := registration("CPT", "user.register@example.co.za")
+			again.Password = wrong
+			_, err := w.Register(t.Context(), commands.Call{Key: "the first one's"}, again)
+			return err
+		},
+	} {
+		t.Run(cause, func(t *testing.T) {
+			email := cause + "@example.co.za"
+			made, err := w.Register(t.Context(), commands.Call{Key: "the first one's"}, registration("CPT", email))
+			ok(t, err)
+			call := w.signedIn(t, "CPT", email)
+
+			for range 3 {
+				if check(call) == nil {
+					t.Fatal("a wrong password was taken")
+				}
+			}
+			w.failures(t, made.Value.ID, "1 "+cause)
+			w.settled(t)
+			w.failures(t, made.Value.ID, "1 "+cause, "2 "+cause)
+		})
+	}
+}
+
+func TestAGuessIsAskedForBeforeEachCheckOfAPassword(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.Register(t.Context(), commands.Call{Key: "k"}, registration("CPT", "one@example.co.za"))
+	ok(t, err)
+	call := w.signedIn(t, "CPT", "one@example.co.za")
+	enough := errors.New("enough")
+	var asked []string
+	call.Guess = func(_ context.Context, email string) error {
+		asked = append(asked, email)
+		return enough
+	}
+	anonymous := commands.Call{Guess: call.Guess, Key: "k"}
+	admin := commands.System(w.cpt)
+	admin.Key = "k"
+	member := commands.CreateUser{Email: "two@example.co.za", Password: password, FullName: "Staff", Role: domain.Manager}
+	_, err = w.CreateUser(t.Context(), admin, member)
+	ok(t, err)
+	admin.Guess = call.Guess
+
+	for name, check := range map[string]func() error{
+		"one@example.co.za, at sign-in": func() error {
+			_, err := w.SignIn(t.Context(), anonymous, commands.SignIn{Email: "one@example.co.za", Password: password})
+			return err
+		},
+		"nobody@example.co.za, at sign-in": func() error {
+			_, err := w.SignIn(t.Context(), anonymous, commands.SignIn{Email: "nobody@example.co.za", Password: password})
+			return err
+		},
+		"one@example.co.za, for another password": func() error {
+			_, err := w.ChangePassword(t.Context(), call, commands.ChangePassword{Current: password, New: password})
+			return err
+		},
+		"one@example.co.za, for another address": func() error {
+			c := call
+			c.Key = "moves"
+			_, err := w.ChangeProfile(t.Context(), c, commands.ChangeProfile{
+				Email: new("new@example.co.za"), CurrentPassword: password,
+			})
+			return err
+		},
+		"one@example.co.za, for an erasure": func() error {
+			_, err := w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: password})
+			return err
+		},
+		"one@example.co.za, for a registration again": func() error {
+			_, err := w.Register(t.Context(), anonymous, registration("CPT", "one@example.co.za"))
+			return err
+		},
+		"two@example.co.za, for an account of staff again": func() error {
+			_, err := w.CreateUser(t.Context(), admin, member)
+			return err
+		},
+	} {
+		asked = nil
+		w.unchanged(t, func() {
+			if err := check(); !errors.Is(err, enough) {
+				t.Errorf("%s: %v, want the refusal of the guess", name, err)
+			}
+		})
+		if email, _, _ := strings.Cut(name, ","); !slices.Equal(asked, []string{email}) {
+			t.Errorf("%s: asked for %v", name, asked)
 		}
 	}
-	if len(counts) != 2 || counts[0] != 1 || counts[1] != 4 {
-		t.Errorf("recorded counts %v, want 1 and 4", counts)
+
+	asked = nil
+	_, err = w.ChangeProfile(t.Context(), call, commands.ChangeProfile{FullName: new("Another Name")})
+	ok(t, err)
+	if len(asked) > 0 {
+		t.Errorf("asked for %v where no password is checked", asked)
+	}
+}
+
+func TestATenantNamedAgainAndAgainIsCounted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	call := w.citizen(t, "CPT", "one@example.co.za")
+	named := []domain.TenantID{{UUID: uuid.New()}, {UUID: uuid.New()}}
+	name := func(tenant domain.TenantID) {
+		_, err := w.RecordTenantMismatch(t.Context(), call, commands.RecordTenantMismatch{Route: "GET /", Named: tenant})
+		ok(t, err)
+	}
+	before := w.head(t)
+	for range 50 {
+		name(named[0])
+		name(named[1])
+	}
+	w.clock.advance(time.Minute)
+	name(named[0])
+	w.settled(t)
+
+	counts := map[domain.TenantID][]int{}
+	events, err := w.store.LoadAll(t.Context(), w.cpt, domain.AccessStream)
+	ok(t, err)
+	for _, e := range events {
+		if m, is := e.Event.(*domain.TenantMismatch); is {
+			counts[m.Named] = append(counts[m.Named], m.Count)
+			if e.Actor != call.User {
+				t.Errorf("recorded of %v, want %v", e.Actor, call.User)
+			}
+		}
+	}
+	if first := counts[named[0]]; !slices.Equal(first, []int{0, 50}) {
+		t.Errorf("of the first: %v, want once and 50 times", first)
+	}
+	if second := counts[named[1]]; !slices.Equal(second, []int{0, 49}) {
+		t.Errorf("of the second: %v, want once and, as the process stops, 49 times", second)
+	}
+	if n := w.head(t) - before; n != 4 {
+		t.Errorf("%d events of 101 calls, want 4", n)
 	}
 }
 
@@ -102,6 +286,32 @@ func TestARefreshTokenIsGoodOnceAndItsReuseEndsTheFamily(t *testing.T) {
 	})
 	_, err = w.Authenticate(t.Context(), other)
 	refused(t, err, domain.CodeSessionEnded)
+}
+
+func TestTenantsThatAreMadeUpFillNoLog(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	call := w.citizen(t, "CPT", "one@example.co.za")
+	before := w.head(t)
+	for range 100 {
+		_, err := w.RecordTenantMismatch(t.Context(), call, commands.RecordTenantMismatch{
+			Route: "GET /", Named: domain.TenantID{UUID: uuid.New()},
+		})
+		ok(t, err)
+	}
+	w.settled(t)
+
+	named := 0
+	events, err := w.store.LoadAll(t.Context(), w.cpt, domain.AccessStream)
+	ok(t, err)
+	for _, e := range events {
+		if m, is := e.Event.(*domain.TenantMismatch); is {
+			named += max(1, m.Count)
+		}
+	}
+	if n := w.head(t) - before; n > 12 || named != 100 {
+		t.Errorf("%d events say that %d tenants were named, want 12 at most and 100", n, named)
+	}
 }
 
 // family is an open session of one's own, and a refresh of it by any process.

@@ -18,6 +18,7 @@ type ChangeRole struct {
 // consent_required, subject_erased.
 func (h *Handler) ChangeRole(ctx context.Context, call Call, c ChangeRole) (Answer[domain.User], error) {
 	return h.changeStaff(ctx, call, "user.change_role", c.User, c.Role, func(s *staffChange) ([]domain.Event, error) {
+		s.restOnConsents()
 		events, err := s.user.ChangeRole(c.Role, s.consents)
 		lacks := errors.Is(err, domain.Refuse(domain.CodeConsentRequired, ""))
 		if !lacks && (err != nil || len(events) == 0) {
@@ -60,6 +61,7 @@ type ReactivateUser struct {
 // ReactivateUser opens it. Errors: forbidden, not_found, stale, consent_required, subject_erased.
 func (h *Handler) ReactivateUser(ctx context.Context, call Call, c ReactivateUser) (Answer[domain.User], error) {
 	return h.changeStaff(ctx, call, "user.reactivate", c.User, nil, func(s *staffChange) ([]domain.Event, error) {
+		s.restOnConsents()
 		events, err := s.user.Reactivate(s.closedBy, s.consents)
 		if err != nil || len(events) == 0 {
 			return nil, err
@@ -74,8 +76,18 @@ type staffChange struct {
 	user     domain.User
 	closedBy string
 	consents domain.Consents
+	decided  int // version of the stream of consents
 	admins   domain.Admins
+	factor   domain.SecondFactor
 	change   domain.Append
+}
+
+// restOnConsents makes the append expect the consents as they were found: one that is taken back at the
+// same time of a closed account is in no other stream.
+func (s *staffChange) restOnConsents() {
+	s.change.Expects = append(s.change.Expects, domain.Expectation{
+		Tenant: s.user.Tenant, Stream: domain.ConsentsOf(s.user.ID), Version: s.decided,
+	})
 }
 
 // administer makes the user an admin, or an admin no longer. The append expects the version of the
@@ -117,7 +129,9 @@ func (h *Handler) changeStaff(ctx context.Context, call Call, name string, id do
 			user:     domain.Fold[domain.User](of(history, person)),
 			closedBy: domain.DeactivationCause(of(history, person)),
 			consents: domain.ConsentsAt(of(history, consents), time.Time{}, time.Time{}),
+			decided:  len(of(history, consents)),
 			admins:   domain.Fold[domain.Admins](of(history, admins)),
+			factor:   domain.Fold[domain.SecondFactor](of(history, person)),
 			change:   domain.Append{Tenant: call.Tenant},
 		}
 		if !s.user.Exists() {
@@ -134,6 +148,7 @@ func (h *Handler) changeStaff(ctx context.Context, call Call, name string, id do
 
 		// The user first: the answer's version follows from its newest event.
 		s.change.Writes = append([]domain.Write{{Stream: person, Expected: s.user.Version, Events: events}}, s.change.Writes...)
+		keepOfficers(&s.change, s.user, events)
 		return s.change, nil
 	})
 	if err != nil {

@@ -152,3 +152,74 @@ func TestAnAccountClosedByItsOwnerNeedsTheirConsentAnew(t *testing.T) {
 		t.Error("the account is not active")
 	}
 }
+
+// Nor one whose consent was taken back while an admin had it closed: why it was closed says nothing about what it rests on.
+func TestACitizensAccountIsNotOpenedAgainWithoutConsentWhyeverItWasClosed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.staff(t, domain.Admin, "admin@example.co.za")
+	citizen := w.citizen(t, "CPT", "one@example.co.za")
+	events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(citizen.User))
+	ok(t, err)
+
+	_, err = w.DeactivateUser(t.Context(), admin, commands.DeactivateUser{User: citizen.User})
+	ok(t, err)
+	_, err = w.WithdrawConsent(t.Context(), admin, commands.WithdrawConsent{
+		Consent: domain.ConsentID{UUID: events[0].Record}, Evidence: evidence(),
+	})
+	ok(t, err)
+	_, err = w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
+	refused(t, err, domain.CodeConsentRequired)
+
+	// As staff, whose account rests on their work, they come back.
+	_, err = w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: citizen.User, Role: domain.FieldWorker})
+	ok(t, err)
+	_, err = w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
+	ok(t, err)
+	_, err = w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: citizen.User, Role: domain.Citizen})
+	refused(t, err, domain.CodeConsentRequired)
+}
+
+// Two requests at once, each of them right by what it read: an account that is opened, and the consent it rests on taken back.
+func TestAConsentIsNotTakenBackBehindTheOpeningOfAnAccount(t *testing.T) {
+	t.Parallel()
+	for name, openFirst := range map[string]bool{"opened first": true, "taken back first": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			admin := w.staff(t, domain.Admin, "admin@example.co.za")
+			citizen := w.citizen(t, "CPT", "one@example.co.za")
+			events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(citizen.User))
+			ok(t, err)
+			_, err = w.DeactivateUser(t.Context(), admin, commands.DeactivateUser{User: citizen.User})
+			ok(t, err)
+			reopen := func(h *commands.Handler) error {
+				_, err := h.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
+				return err
+			}
+			withdraw := func(h *commands.Handler) error {
+				_, err := h.WithdrawConsent(t.Context(), admin, commands.WithdrawConsent{
+					Consent: domain.ConsentID{UUID: events[0].Record}, Evidence: evidence(),
+				})
+				return err
+			}
+
+			first, second := reopen, withdraw
+			if !openFirst {
+				first, second = withdraw, reopen
+			}
+			store := &meddled{Store: w.store, method: "Append", event: func() { ok(t, first(w.Handler)) }}
+			err = second(commands.New(store, commands.Config{}))
+			if openFirst {
+				ok(t, err)
+			} else {
+				refused(t, err, domain.CodeConsentRequired)
+			}
+			account, err := w.store.Load(t.Context(), w.cpt, domain.UserOf(citizen.User))
+			ok(t, err)
+			if domain.Fold[domain.User](account).Active {
+				t.Error("the account is open without the consent it rests on")
+			}
+		})
+	}
+}

@@ -32,11 +32,13 @@ type Store interface {
 	) (expires time.Time, open bool, err error)
 	// LoadAll returns the events of all streams of a kind.
 	LoadAll(ctx context.Context, tenant domain.TenantID, kind domain.StreamType) ([]domain.Recorded, error)
+	// EverHeld returns the accounts that ever had one of some roles.
+	EverHeld(ctx context.Context, tenant domain.TenantID, roles ...domain.Role) ([]domain.UserID, error)
 	// StreamOf finds the stream that holds a record, such as a consent.
 	StreamOf(ctx context.Context, tenant domain.TenantID, record uuid.UUID) (stream domain.Stream, found bool, err error)
 
 	// Append adds to the log, all or nothing. Errors: *domain.ConflictError, *domain.ClaimTakenError,
-	// *domain.SessionStaleError, *domain.KeyExistsError, *domain.StaffRecordError, CodeOverloaded,
+	// *domain.SessionStaleError, *domain.CodeStaleError, *domain.KeyExistsError, *domain.StaffRecordError, CodeOverloaded,
 	// CodeUnavailable (it was not carried out), CodeOutcomeUnknown (it may have been, or may be yet: the same
 	// append may be sent again), CodeSubjectErased (a key it needs was destroyed). No refusal is of an append
 	// that comes into the log later.
@@ -51,6 +53,8 @@ type Store interface {
 	Accounts(ctx context.Context, email string, tenant domain.TenantID) ([]domain.Account, error)
 	// Verifier returns the password hash of one account; empty: it cannot sign in.
 	Verifier(ctx context.Context, tenant domain.TenantID, user domain.UserID) (string, error)
+	// Authenticator returns what the codes of one account are checked by; the zero value: nothing.
+	Authenticator(ctx context.Context, tenant domain.TenantID, user domain.UserID) (domain.Authenticator, error)
 
 	// Digest is a keyed hash that is the same for the life of the installation and means nothing without
 	// the key.

@@ -142,6 +142,7 @@ func (h *Handler) addUser(
 		if err := more(&a); err != nil {
 			return domain.Append{}, err
 		}
+		keepOfficers(&a, domain.User{ID: id}, events)
 
 		// Before the costly hash; the append itself decides.
 		if err := h.demandFree(ctx, call.Tenant, person.Email, id); err != nil {
@@ -163,7 +164,7 @@ func (h *Handler) addUser(
 	if err != nil {
 		return Answer[domain.User]{}, err
 	}
-	return h.userAnswerTo(ctx, call.Tenant, done, person.Password)
+	return h.userAnswerTo(ctx, call, done, person.Password)
 }
 
 // ChangeProfile asks for other details of the caller's account; nil fields stay.
@@ -222,7 +223,7 @@ func (h *Handler) ChangeProfile(ctx context.Context, call Call, c ChangeProfile)
 		return h.userNow(ctx, call.Tenant, call.User)
 	}
 	if movedEmail(done.Events) {
-		return h.userAnswerTo(ctx, call.Tenant, done, c.CurrentPassword)
+		return h.userAnswerTo(ctx, call, done, c.CurrentPassword)
 	}
 	return h.userAnswer(ctx, call.Tenant, done)
 }
@@ -320,7 +321,7 @@ func (h *Handler) ChangePassword(ctx context.Context, call Call, c ChangePasswor
 
 // checkPassword refuses a wrong password of the signed-in caller.
 func (h *Handler) checkPassword(ctx context.Context, call Call, password string) error {
-	ok, err := h.isPasswordOf(ctx, call.Tenant, call.User, password)
+	ok, err := h.isPasswordOf(ctx, call, call.User, password)
 	if err != nil {
 		return err
 	}
@@ -330,15 +331,29 @@ func (h *Handler) checkPassword(ctx context.Context, call Call, password string)
 	return nil
 }
 
-// isPasswordOf reports whether an account signs in with this password, at the cost of one hash.
-func (h *Handler) isPasswordOf(
-	ctx context.Context, tenant domain.TenantID, user domain.UserID, password string,
-) (bool, error) {
-	verifier, err := h.Store.Verifier(ctx, tenant, user)
+// isPasswordOf reports whether an account of the caller's tenant signs in with this password, at the cost of one hash. It is a
+// guess like a sign-in: it counts against the same limit, and a failure goes into the same record.
+func (h *Handler) isPasswordOf(ctx context.Context, call Call, user domain.UserID, password string) (bool, error) {
+	if call.Guess != nil {
+		person, _, err := h.person(ctx, call.Tenant, user)
+		if err != nil {
+			return false, err
+		}
+		if err := call.guess(ctx, person.Email); err != nil {
+			return false, err
+		}
+	}
+
+	// After the wait for a guess, which may be long.
+	verifier, err := h.Store.Verifier(ctx, call.Tenant, user)
 	if err != nil {
 		return false, err
 	}
-	return h.hasher.matches(ctx, password, verifier)
+	fits, err := h.hasher.matches(ctx, password, verifier)
+	if err == nil && !fits {
+		h.passwordFailed(call, user, call.command, call.command)
+	}
+	return fits, err
 }
 
 // person loads one account with its personal fields.
@@ -363,21 +378,22 @@ func (h *Handler) userNow(ctx context.Context, tenant domain.TenantID, id domain
 	if err != nil {
 		return Answer[domain.User]{}, err
 	}
-	return Answer[domain.User]{Value: user, Position: events[len(events)-1].Position}, nil
+	return Answer[domain.User]{Value: user, Position: events[len(events)-1].Position, Stood: true}, nil
 }
 
 // userAnswerTo is userAnswer to a command that held a password. A fingerprint keeps nothing of one, so
 // of a repeat it is compared with the account's: another one, or one that was changed since, is
 // another request.
 func (h *Handler) userAnswerTo(
-	ctx context.Context, tenant domain.TenantID, done domain.Appended, password string,
+	ctx context.Context, call Call, done domain.Appended, password string,
 ) (Answer[domain.User], error) {
-	a, err := h.userAnswer(ctx, tenant, done)
+	a, err := h.userAnswer(ctx, call.Tenant, done)
 	if err != nil || !done.Repeat {
 		return a, err
 	}
 
-	same, err := h.isPasswordOf(ctx, tenant, a.Value.ID, password)
+	call.command = done.Events[0].Metadata.Command
+	same, err := h.isPasswordOf(ctx, call, a.Value.ID, password)
 	if err != nil {
 		return Answer[domain.User]{}, err
 	}

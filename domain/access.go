@@ -21,10 +21,13 @@ type ReadFacts struct {
 	Reason string `json:"reason,omitempty"` // why it was read, where one has to say so
 }
 
-// TenantMismatch says that a request named another tenant than its token: a mistake in a client, or somebody trying doors.
+// TenantMismatch says that a request named another tenant than its token: a mistake in a client, or somebody trying doors. At
+// most one is recorded a minute, actor and tenant, with the number of those since the last. Those of an actor who names more than
+// ten tenants are counted as one.
 type TenantMismatch struct {
-	Route string   `json:"route"`
-	Named TenantID `json:"named"` // the tenant that the request named; the event is in the token's
+	Route string   `json:"route"`           // of the newest
+	Named TenantID `json:"named"`           // the tenant that the newest request named; the event is in the token's
+	Count int      `json:"count,omitempty"` // 0: once
 }
 
 // EventType implements Event.

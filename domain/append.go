@@ -94,6 +94,38 @@ type (
 	}
 	// DeleteCredential takes away the means of signing in.
 	DeleteCredential struct{ User UserID }
+	// OfferSecondFactor keeps the secret of a new authenticator until it is confirmed; one that was offered before is forgotten.
+	OfferSecondFactor struct {
+		User      UserID
+		Factor    uuid.UUID
+		Secret    []byte // sealed under the user's key before it is stored
+		ExpiresAt time.Time
+	}
+	// SetSecondFactor puts the one that was offered in force; Step is of the code that confirmed it, which is used with that. If
+	// another one is offered by now the append fails with *CodeStaleError.
+	SetSecondFactor struct {
+		User   UserID
+		Factor uuid.UUID
+		Step   int64
+	}
+	// SpendCode uses a code up. If the second factor is another one, or not at Seen any more, the append fails with *CodeStaleError:
+	// of two that show one code at once the second finds it used.
+	SpendCode struct {
+		User   UserID
+		Factor uuid.UUID
+		Step   int64
+		Seen   CodesSeen
+	}
+	// CountWrongCode counts a code that was wrong, at an instant. It fails as SpendCode does, so that of many guesses at once each
+	// is judged on those before it.
+	CountWrongCode struct {
+		User   UserID
+		Factor uuid.UUID
+		At     time.Time
+		Seen   CodesSeen
+	}
+	// RemoveSecondFactor forgets a user's second factor, the one in force and the one that is offered.
+	RemoveSecondFactor struct{ User UserID }
 	// CreateSubjectKey makes the key that a subject's personal data is sealed under. Made at registration only; a key that
 	// exists or was destroyed makes the append fail.
 	CreateSubjectKey struct{ Subject UserID }
@@ -103,9 +135,9 @@ type (
 	CreateMonthKey struct{ Month time.Time }
 	// DestroySubjectKey destroys a subject's key, leaving a tombstone.
 	DestroySubjectKey struct{ Subject UserID }
-	// DemandNoActs makes the append fail with *StaffRecordError if the user ever did anything about another person: nobody erases
-	// their own trail. It is judged under the lock of the append, and never in one batch with an act of theirs, so none slips in
-	// between.
+	// DemandNoActs makes the append fail with *StaffRecordError if the user ever acted in office, in any tenant: nobody erases
+	// their own trail, see InOffice. It is judged under the lock of the append, and never in one batch with an act of theirs, so
+	// none slips in between.
 	DemandNoActs struct{ User UserID }
 	// StartSession opens a family of refresh tokens; Token is the SHA-256 of the first one's id.
 	StartSession struct {
@@ -148,6 +180,19 @@ func (EndSession) sideWrite()        {}
 func (EndAllSessions) sideWrite()    {}
 func (EndSessions) sideWrite()       {}
 
+func (OfferSecondFactor) sideWrite()  {}
+func (SetSecondFactor) sideWrite()    {}
+func (SpendCode) sideWrite()          {}
+func (CountWrongCode) sideWrite()     {}
+func (RemoveSecondFactor) sideWrite() {}
+
+// CodesSeen is how far a second factor was when a code was judged: the step of the newest that was accepted, and how many were
+// wrong since.
+type CodesSeen struct {
+	Step  int64
+	Wrong int
+}
+
 // ConflictError says that a stream has moved since the decision was made. Load again and decide afresh.
 type ConflictError struct {
 	Stream           Stream
@@ -170,12 +215,19 @@ func (*SessionStaleError) Error() string {
 	return "this is not the session's current token, or the session has ended"
 }
 
+// CodeStaleError says that a second factor has moved on since a code was judged. Read it again and judge afresh.
+type CodeStaleError struct{}
+
+func (*CodeStaleError) Error() string {
+	return "the second factor has moved on since the code was judged"
+}
+
 // KeyExistsError says that a key of this name exists or existed.
 type KeyExistsError struct{}
 
 func (*KeyExistsError) Error() string { return "a key of this name exists or was destroyed" }
 
-// StaffRecordError says that a user acted on another person's data, so that their own must stay.
+// StaffRecordError says that a user acted in office, so that who they are must stay.
 type StaffRecordError struct{}
 
-func (*StaffRecordError) Error() string { return "this user acted on another person's data" }
+func (*StaffRecordError) Error() string { return "this user acted in office" }

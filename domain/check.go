@@ -1,6 +1,9 @@
 package domain
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Reason says in one word why processing is allowed or not.
 type Reason string
@@ -71,7 +74,8 @@ func (q Inquiry) Answer() (Check, error) {
 // stands tells whether a purpose was known by the instant that is asked about, and in use when it has to hold: one that was defined
 // later says nothing about the time before it, unless its words had been in use then.
 func (q Inquiry) stands(history []Recorded) bool {
-	return q.knows(history[0]) && Fold[Purpose](history).WasInUse(q.At)
+	defined := slices.IndexFunc(history, func(r Recorded) bool { return !r.IsVoid() })
+	return defined >= 0 && q.knows(history[defined]) && Fold[Purpose](history).WasInUse(q.At)
 }
 
 // consent completes a check by what the person decided.

@@ -142,7 +142,7 @@ func (c RecordConsent) notice(p Purpose) (Notice, error) {
 	if c.NoticeVersion != 0 && c.NoticeVersion != n.Version {
 		return Notice{}, Refuse(CodeNoticeChanged, "Notice version %d was in use then; show that one.", n.Version)
 	}
-	if c.Description != "" && TidyName(c.Description) != TidyName(n.Texts[c.Language]) {
+	if c.Description != "" && tidyWording(c.Description) != tidyWording(n.Texts[c.Language]) {
 		return Notice{}, Refuse(CodeWordingMismatch, "The purpose's wording in this language says something else.")
 	}
 	return n, nil

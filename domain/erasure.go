@@ -10,6 +10,8 @@ type UserErased struct {
 	Keys      []uuid.UUID `json:"keys"`                // ids of the keys that were destroyed
 	Destroyed []Remnant   `json:"destroyed"`
 	Kept      []Remnant   `json:"kept"`
+	// NoSecondPerson says that one account lodged the request and carried it out, because the tenant had no other officer.
+	NoSecondPerson bool `json:"no_second_person,omitzero"`
 }
 
 // CauseRequest is why a person was erased who did not do it themselves: a request that was lodged.

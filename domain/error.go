@@ -36,6 +36,10 @@ const (
 	CodeGivenInFuture        Code = "given_at_in_future"
 	CodeLastAdmin            Code = "last_admin"
 	CodePasswordWrong        Code = "password_wrong"
+	CodeTOTPRequired         Code = "totp_required"
+	CodeTOTPLocked           Code = "totp_locked"
+	CodeTOTPAlreadySet       Code = "totp_already_set"
+	CodeTOTPSetupRequired    Code = "totp_setup_required"
 	CodeIdempotencyKeyReused Code = "idempotency_key_reused"
 	CodeStale                Code = "stale"
 	CodeOverloaded           Code = "overloaded"
@@ -46,11 +50,14 @@ const (
 	CodeReadModelBehind      Code = "read_model_behind"
 	CodeUnknownPosition      Code = "unknown_position"
 	CodeNewerLog             Code = "newer_log"
+	CodeLogDamaged           Code = "log_damaged"
 	CodeClockDiffers         Code = "clock_differs"
 	CodeSubjectErased        Code = "subject_erased"
 	CodeRetentionHold        Code = "retention_hold"
 	CodeStaffRecordKept      Code = "staff_record_kept"
 	CodeRequestClosed        Code = "request_closed"
+	CodeSecondPerson         Code = "second_person_required"
+	CodeTooManyOpen          Code = "too_many_open"
 )
 
 // Class is the kind of a refusal: enough to answer by for a package that does not know the code.
@@ -72,6 +79,8 @@ const (
 	ClassStale
 	// ClassUnavailable is for what may succeed a little later.
 	ClassUnavailable
+	// ClassTooMany is for what was tried too often, and may be tried again later.
+	ClassTooMany
 )
 
 // Refusal describes a code.
@@ -116,10 +125,23 @@ func Refusals() map[Code]Refusal {
 			ClassInvalid,
 			"A decision given more than 5 minutes ago needs another channel than web, and evidence.",
 		},
-		CodeCompetentPerson:      {ClassInvalid, "For a child a competent person must consent (POPIA s35): give given_by."},
-		CodeGivenInFuture:        {ClassInvalid, "A decision cannot be given in the future."},
-		CodeLastAdmin:            {ClassConflict, "This is the last admin of this municipality: appoint another one first."},
-		CodePasswordWrong:        {ClassUnauthenticated, "The current password is wrong."},
+		CodeCompetentPerson: {ClassInvalid, "For a child a competent person must consent (POPIA s35): give given_by."},
+		CodeGivenInFuture:   {ClassInvalid, "A decision cannot be given in the future."},
+		CodeLastAdmin:       {ClassConflict, "This is the last admin of this municipality: appoint another one first."},
+		CodePasswordWrong:   {ClassUnauthenticated, "The current password is wrong."},
+		CodeTOTPRequired: {
+			ClassUnauthenticated,
+			"Give the 6 digits that your authenticator shows now, in totp.",
+		},
+		CodeTOTPLocked: {
+			ClassTooMany,
+			"Too many codes were wrong: the next one is looked at from 2026-03-01T12:04:00Z. If it was not you, somebody knows your password.",
+		},
+		CodeTOTPAlreadySet: {ClassConflict, "This account has a second factor: remove it first."},
+		CodeTOTPSetupRequired: {
+			ClassForbidden,
+			"Your role needs a second factor: set one up with POST /api/v1/users/me/totp.",
+		},
 		CodeIdempotencyKeyReused: {ClassInvalid, "This idempotency key was used for another request."},
 		CodeStale:                {ClassStale, "This has changed since you read it: read it again."},
 		CodeOverloaded:           {ClassUnavailable, "Too many requests wait to be written; try again."},
@@ -133,6 +155,10 @@ func Refusals() map[Code]Refusal {
 		CodeReadModelBehind: {ClassUnavailable, "The read table has not reached position 1234 yet."},
 		CodeUnknownPosition: {ClassInvalid, "The log has given out no such position: read again, without it."},
 		CodeNewerLog:        {ClassUnavailable, "The log holds events of a newer release than this server: it is to be replaced; try again."},
+		CodeLogDamaged: {
+			ClassUnavailable,
+			"The record that this rests on was damaged, so nothing is read from it: the operator must look.",
+		},
 		CodeClockDiffers: {
 			ClassUnavailable,
 			"The clocks of this server and of its database are 24h0m0s apart, so nothing is recorded: the operator must set them right; try again then.",
@@ -144,9 +170,14 @@ func Refusals() map[Code]Refusal {
 		},
 		CodeStaffRecordKept: {
 			ClassConflict,
-			"This account acted on other people's data; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).",
+			"This account acted in office; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).",
 		},
 		CodeRequestClosed: {ClassConflict, "This request was closed before."},
+		CodeSecondPerson: {
+			ClassConflict,
+			"Another manager or admin must lodge this request, or another admin carry it out: nobody erases a person alone.",
+		},
+		CodeTooManyOpen: {ClassConflict, "There are 5 open requests of this kind for this person already: they must be answered first."},
 	}
 }
 

@@ -37,11 +37,13 @@ const (
 	MunicipalityStream StreamType = "municipality" // the tenant
 	UserStream         StreamType = "user"         // the user
 	AdminsStream       StreamType = "admins"       // the tenant
+	OfficersStream     StreamType = "officers"     // the tenant
 	ConsentStream      StreamType = "consent"      // the subject: all their consents
 	PurposeStream      StreamType = "purpose"      // tenant and purpose code, see PurposeID
 	SessionStream      StreamType = "session"      // the user: all their sessions and sign-in failures
 	RightsStream       StreamType = "rights"       // the subject: their requests, and holds on their data
 	AccessStream       StreamType = "access"       // one request: that read personal data, or that knocked at another tenant's door
+	LogStream          StreamType = "log"          // one position of the log, see DisowningOf
 )
 
 // Stream names one aggregate's events within a tenant.
@@ -71,6 +73,9 @@ func UserOf(u UserID) Stream { return Stream{UserStream, u.UUID} }
 
 // AdminsOf names the stream of a tenant's admins.
 func AdminsOf(t TenantID) Stream { return Stream{AdminsStream, t.UUID} }
+
+// OfficersOf names the stream of a tenant's officers.
+func OfficersOf(t TenantID) Stream { return Stream{OfficersStream, t.UUID} }
 
 // ConsentsOf names the stream of all consents of a subject.
 func ConsentsOf(u UserID) Stream { return Stream{ConsentStream, u.UUID} }

@@ -14,7 +14,7 @@ import (
 
 // This file says which one form each kind of text has. Whatever stores, claims, limits, compares or searches a
 // text takes it in this form, so that two spellings of one thing are one thing. A form of a form is itself. Text
-// that is none of its kind keeps a stable form too, for the checks of Faults to refuse.
+// that is none of its kind keeps a stable form too, for the checks of Faults to refuse; what is Oversize stays as it is.
 //
 //	e-mail address        CanonicalEmail; in answers ShownEmail
 //	phone number          CanonicalPhone
@@ -26,6 +26,14 @@ import (
 
 // maxSpelled bounds in bytes what is looked at as an e-mail address: each of its characters takes four at most.
 const maxSpelled = 4 * MaxEmail
+
+// typed is how many bytes a character of a form may take as it was typed: four, three times as many in Unicode form D,
+// and some for blanks that are trimmed.
+const typed = 16
+
+// Oversize tells by its bytes alone that a text cannot become one of so many characters. It comes before any tidying,
+// whose cost grows with the text: whatever is oversize stays as it is, for the checks of Faults to refuse.
+func Oversize(text string, characters int) bool { return len(text) > typed*characters }
 
 // CanonicalEmail trims an address, puts it in Unicode form C and lower case, and its domain in A-labels (UTS 46).
 func CanonicalEmail(email string) string {
@@ -81,7 +89,12 @@ func FormerEmail(email string) string { return spelledEmail(email) }
 func FormerName(name string) string { return strings.ToLower(strings.Join(strings.Fields(name), " ")) }
 
 // spelledEmail is the form that addresses were keyed by before domains had one form.
-func spelledEmail(email string) string { return lower(strings.TrimSpace(email)) }
+func spelledEmail(email string) string {
+	if Oversize(email, MaxEmail) {
+		return email
+	}
+	return lower(strings.TrimSpace(email))
+}
 
 func cutEmail(email string) (local, host string, found bool) {
 	at := strings.LastIndexByte(email, '@')
@@ -122,13 +135,23 @@ var phoneTyped = regexp.MustCompile(`^\(?[+\x{FF0B}]?[\p{Nd}\p{Zs}()./\x{2010}-\
 // of a possible length: of a range that its country's numbering plan gives to subscribers. What is none is returned
 // as it came, trimmed.
 func CanonicalPhone(phone string) string {
+	if Oversize(phone, maxPhone) {
+		return phone
+	}
 	if e164, valid := parsePhone(phone); valid {
 		return e164
 	}
 	return strings.TrimSpace(phone)
 }
 
+// maxPhone is how many characters are looked at as a phone number. E.164 has 15 digits; people put blanks, brackets and
+// hyphens between them.
+const maxPhone = 64
+
 func parsePhone(phone string) (e164 string, valid bool) {
+	if Oversize(phone, maxPhone) {
+		return "", false
+	}
 	phone = strings.TrimSpace(phone)
 	if !phoneTyped.MatchString(phone) {
 		return "", false
@@ -162,10 +185,23 @@ func typedWhole(phone string) bool {
 }
 
 // TidyName puts a name in Unicode form C, trims it and makes every run of blanks one.
-func TidyName(name string) string { return strings.Join(strings.Fields(norm.NFC.String(name)), " ") }
+func TidyName(name string) string { return tidyBlanks(name, MaxName) }
+
+// tidyWording is TidyName for a text as long as a notice.
+func tidyWording(text string) string { return tidyBlanks(text, MaxNotice) }
+
+func tidyBlanks(text string, limit int) string {
+	if Oversize(text, limit) {
+		return text
+	}
+	return strings.Join(strings.Fields(norm.NFC.String(text)), " ")
+}
 
 // CanonicalName is the form in which names are compared: letter case does not matter, nor do joiners.
 func CanonicalName(name string) string {
+	if Oversize(name, MaxName) {
+		return name
+	}
 	return TidyName(lower(strings.Map(func(r rune) rune {
 		if isJoiner(r) {
 			return -1
@@ -175,11 +211,19 @@ func CanonicalName(name string) string {
 }
 
 // CanonicalPassword is what is hashed of a password: Unicode form C, for keyboards differ in how they write "ë".
-func CanonicalPassword(password string) string { return norm.NFC.String(password) }
+func CanonicalPassword(password string) string {
+	if Oversize(password, MaxPassword) {
+		return password
+	}
+	return norm.NFC.String(password)
+}
 
 // CanonicalMunicipalityCode trims a code and puts it in upper case. Letters outside ASCII stay, and are refused:
 // some of them would become a letter of another code.
 func CanonicalMunicipalityCode(code string) string {
+	if Oversize(code, MaxMunicipalityCode) {
+		return code
+	}
 	return strings.Map(func(r rune) rune {
 		if 'a' <= r && r <= 'z' {
 			return r - 'a' + 'A'
@@ -190,6 +234,9 @@ func CanonicalMunicipalityCode(code string) string {
 
 // CanonicalPurposeCode trims a code and puts it in lower case; letters outside ASCII stay.
 func CanonicalPurposeCode(code string) string {
+	if Oversize(code, MaxPurposeCode) {
+		return code
+	}
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
 			return r - 'A' + 'a'
@@ -200,6 +247,9 @@ func CanonicalPurposeCode(code string) string {
 
 // TidyText puts free text in Unicode form C, ends its lines with \n, makes tabs blanks, and trims it.
 func TidyText(text string) string {
+	if Oversize(text, MaxNotice) { // the longest there is
+		return text
+	}
 	return strings.TrimSpace(strings.NewReplacer("\r\n", "\n", "\r", "\n", "\t", " ").Replace(norm.NFC.String(text)))
 }
 

@@ -66,11 +66,14 @@ type Municipality struct {
 }
 
 // Exists tells whether the municipality was ever registered.
-func (m Municipality) Exists() bool { return m.Version > 0 }
+func (m Municipality) Exists() bool { return !m.ID.IsZero() }
 
 // Evolve gives the state after one more event.
 func (m Municipality) Evolve(r Recorded) Municipality {
 	switch e := r.Event.(type) {
+	case *Void:
+		m.Version = r.Version
+		return m
 	case *MunicipalityRegistered:
 		m = Municipality{
 			ID: TenantID{r.Stream.ID}, Code: e.Code, Name: e.Name, Province: e.Province, Category: e.Category,
@@ -207,6 +210,9 @@ func (f *Faults) population(p *int) {
 // Fold gives the state after all of a stream's events.
 func Fold[S interface{ Evolve(Recorded) S }](events []Recorded) S {
 	var state S
+	if whole, is := any(state).(interface{ EvolveAll([]Recorded) S }); is {
+		return whole.EvolveAll(events)
+	}
 	for _, e := range events {
 		state = state.Evolve(e)
 	}

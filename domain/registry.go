@@ -11,44 +11,52 @@ import (
 // testdata/events holds the frozen wire form of each.
 func eventTypes() map[string]registration {
 	return map[string]registration{
-		"municipality.registered.v1":      registered[MunicipalityRegistered](OpCreate, "municipalities"),
-		"municipality.details_changed.v1": registered[MunicipalityDetailsChanged](OpUpdate, "municipalities"),
-		"municipality.deactivated.v1":     registered[MunicipalityDeactivated](OpUpdate, "municipalities"),
-		"municipality.reactivated.v1":     registered[MunicipalityReactivated](OpUpdate, "municipalities"),
-		"user.registered.v1":              registered[UserRegistered](OpCreate, "users"),
-		"user.profile_changed.v1":         registered[UserProfileChanged](OpUpdate, "users"),
-		"user.email_changed.v1":           registered[UserEmailChanged](OpUpdate, "users"),
-		"user.role_changed.v1":            registered[UserRoleChanged](OpUpdate, "users"),
-		"user.password_changed.v1":        registered[UserPasswordChanged](OpUpdate, "users"),
-		"user.password_rehashed.v1":       registered[UserPasswordRehashed](OpUpdate, "users"),
-		"user.deactivated.v1":             registered[UserDeactivated](OpUpdate, "users"),
-		"user.reactivated.v1":             registered[UserReactivated](OpUpdate, "users"),
-		"user.erased.v1":                  registered[UserErased](OpDelete, "users"),
-		"admin.added.v1":                  registered[AdminAdded](OpCreate, "admins"),
-		"admin.removed.v1":                registered[AdminRemoved](OpDelete, "admins"),
-		"access.tenant_mismatch.v1":       registered[TenantMismatch](OpCreate, "tenant_mismatches"),
-		"consent.granted.v1":              registered[ConsentGranted](OpCreate, "consents"),
-		"consent.refused.v1":              registered[ConsentRefused](OpCreate, "consents"),
-		"consent.withdrawn.v1":            registered[ConsentWithdrawn](OpUpdate, "consents"),
-		"purpose.defined.v1":              registered[PurposeDefined](OpCreate, "purposes"),
-		"purpose.notice_published.v1":     registered[PurposeNoticePublished](OpCreate, "notices"),
-		"purpose.retired.v1":              registered[PurposeRetired](OpUpdate, "purposes"),
-		"session.started.v1":              registered[SessionStarted](OpCreate, "sessions"),
-		"session.ended.v1":                registered[SessionEnded](OpDelete, "sessions"),
-		"session.reuse_detected.v1":       registered[SessionReuseDetected](OpUpdate, "sessions"),
-		"session.sign_in_failed.v1":       registered[SignInFailed](OpCreate, "sign_in_failures"),
-		"rights.request_lodged.v1":        registered[RequestLodged](OpCreate, "data_rights_requests"),
-		"rights.request_fulfilled.v1":     registered[RequestFulfilled](OpUpdate, "data_rights_requests"),
-		"rights.request_refused.v1":       registered[RequestRefused](OpUpdate, "data_rights_requests"),
-		"rights.hold_placed.v1":           registered[HoldPlaced](OpCreate, "retention_holds"),
-		"rights.hold_lifted.v1":           registered[HoldLifted](OpUpdate, "retention_holds"),
-		"personal_data.read.v1":           registered[PersonalDataRead](OpRead, "personal_data"),
+		"municipality.registered.v1":      registered[MunicipalityRegistered](MunicipalityStream, OpCreate, "municipalities"),
+		"municipality.details_changed.v1": registered[MunicipalityDetailsChanged](MunicipalityStream, OpUpdate, "municipalities"),
+		"municipality.deactivated.v1":     registered[MunicipalityDeactivated](MunicipalityStream, OpUpdate, "municipalities"),
+		"municipality.reactivated.v1":     registered[MunicipalityReactivated](MunicipalityStream, OpUpdate, "municipalities"),
+		"user.registered.v1":              registered[UserRegistered](UserStream, OpCreate, "users"),
+		"user.profile_changed.v1":         registered[UserProfileChanged](UserStream, OpUpdate, "users"),
+		"user.email_changed.v1":           registered[UserEmailChanged](UserStream, OpUpdate, "users"),
+		"user.role_changed.v1":            registered[UserRoleChanged](UserStream, OpUpdate, "users"),
+		"user.password_changed.v1":        registered[UserPasswordChanged](UserStream, OpUpdate, "users"),
+		"user.password_rehashed.v1":       registered[UserPasswordRehashed](UserStream, OpUpdate, "users"),
+		"user.deactivated.v1":             registered[UserDeactivated](UserStream, OpUpdate, "users"),
+		"user.reactivated.v1":             registered[UserReactivated](UserStream, OpUpdate, "users"),
+		"user.second_factor_begun.v1":     registered[SecondFactorBegun](UserStream, OpUpdate, "users"),
+		"user.second_factor_set.v1":       registered[SecondFactorSet](UserStream, OpUpdate, "users"),
+		"user.second_factor_removed.v1":   registered[SecondFactorRemoved](UserStream, OpUpdate, "users"),
+		"user.erased.v1":                  registered[UserErased](UserStream, OpDelete, "users"),
+		"admin.added.v1":                  registered[AdminAdded](AdminsStream, OpCreate, "admins"),
+		"admin.removed.v1":                registered[AdminRemoved](AdminsStream, OpDelete, "admins"),
+		"officers.listed.v1":              registered[OfficersListed](OfficersStream, OpUpdate, "officers"),
+		"officer.added.v1":                registered[OfficerAdded](OfficersStream, OpCreate, "officers"),
+		"officer.removed.v1":              registered[OfficerRemoved](OfficersStream, OpDelete, "officers"),
+		"access.tenant_mismatch.v1":       registered[TenantMismatch](AccessStream, OpCreate, "tenant_mismatches"),
+		"consent.granted.v1":              registered[ConsentGranted](ConsentStream, OpCreate, "consents"),
+		"consent.refused.v1":              registered[ConsentRefused](ConsentStream, OpCreate, "consents"),
+		"consent.withdrawn.v1":            registered[ConsentWithdrawn](ConsentStream, OpUpdate, "consents"),
+		"purpose.defined.v1":              registered[PurposeDefined](PurposeStream, OpCreate, "purposes"),
+		"purpose.notice_published.v1":     registered[PurposeNoticePublished](PurposeStream, OpCreate, "notices"),
+		"purpose.retired.v1":              registered[PurposeRetired](PurposeStream, OpUpdate, "purposes"),
+		"session.started.v1":              registered[SessionStarted](SessionStream, OpCreate, "sessions"),
+		"session.ended.v1":                registered[SessionEnded](SessionStream, OpDelete, "sessions"),
+		"session.reuse_detected.v1":       registered[SessionReuseDetected](SessionStream, OpUpdate, "sessions"),
+		"session.sign_in_failed.v1":       registered[SignInFailed](SessionStream, OpCreate, "sign_in_failures"),
+		"rights.request_lodged.v1":        registered[RequestLodged](RightsStream, OpCreate, "data_rights_requests"),
+		"rights.request_fulfilled.v1":     registered[RequestFulfilled](RightsStream, OpUpdate, "data_rights_requests"),
+		"rights.request_refused.v1":       registered[RequestRefused](RightsStream, OpUpdate, "data_rights_requests"),
+		"rights.hold_placed.v1":           registered[HoldPlaced](RightsStream, OpCreate, "retention_holds"),
+		"rights.hold_lifted.v1":           registered[HoldLifted](RightsStream, OpUpdate, "retention_holds"),
+		"personal_data.read.v1":           registered[PersonalDataRead](AccessStream, OpRead, "personal_data"),
+		"log.event_disowned.v1":           registered[EventDisowned](LogStream, OpCreate, "disowned_events"),
 	}
 }
 
 // registration is what has to be known of an event type besides its struct.
 type registration struct {
 	construct func() Event
+	stream    StreamType // the kind that holds such events, and no other does
 	operation Operation
 	table     string
 }
@@ -56,8 +64,8 @@ type registration struct {
 func registered[T any, P interface {
 	*T
 	Event
-}](operation Operation, table string) registration {
-	return registration{construct: func() Event { return P(new(T)) }, operation: operation, table: table}
+}](stream StreamType, operation Operation, table string) registration {
+	return registration{construct: func() Event { return P(new(T)) }, stream: stream, operation: operation, table: table}
 }
 
 var registry = eventTypes() //nolint:gochecknoglobals // built once from the list above and never written
@@ -77,6 +85,9 @@ func Knows(eventType string) bool {
 	_, ok := registry[eventType]
 	return ok
 }
+
+// StreamTypeOf returns the kind of stream that holds events of a type; empty for one that is not registered.
+func StreamTypeOf(eventType string) StreamType { return registry[eventType].stream }
 
 // OperationOf tells what an event of a type does, and to a record of which table, as an auditor reads it. Both are empty for a
 // type that is not registered.

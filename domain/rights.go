@@ -149,6 +149,7 @@ type Request struct {
 	Kind     RequestKind
 	Status   RequestStatus
 	LodgedBy string // BySelf or ByStaff
+	Lodger   UserID // the account that lodged it; zero: an operator
 	LodgedAt time.Time
 	DueOn    Date
 	ClosedAt time.Time // zero: open
@@ -164,6 +165,7 @@ type Request struct {
 type Hold struct {
 	ID       HoldID
 	Subject  UserID
+	PlacedBy UserID // the account that placed it; zero: an operator
 	PlacedAt time.Time
 	LiftedAt time.Time // zero: it holds
 	Reason   Personal[FreeText]
@@ -180,49 +182,70 @@ type Rights struct {
 	Version  int
 }
 
-// Evolve gives the state after one more event.
-func (s Rights) Evolve(r Recorded) Rights {
-	s.Requests, s.Holds = slices.Clone(s.Requests), slices.Clone(s.Holds)
+// Evolve returns the state after one more event. It copies the state: Fold takes many events at the price of one.
+func (s Rights) Evolve(r Recorded) Rights { return s.EvolveAll([]Recorded{r}) }
+
+// EvolveAll returns the state after more events, in time that grows with their number alone and not with its square.
+func (s Rights) EvolveAll(events []Recorded) Rights {
+	next := rightsFold{Rights: s, requests: map[RequestID]int{}, holds: map[HoldID]int{}}
+	next.Requests, next.Holds = slices.Clone(s.Requests), slices.Clone(s.Holds)
+	for i, q := range next.Requests {
+		next.requests[q.ID] = i
+	}
+	for i, h := range next.Holds {
+		next.holds[h.ID] = i
+	}
+
+	for _, r := range events {
+		next.apply(r)
+	}
+	return next.Rights
+}
+
+// rightsFold is a state that is being made, and where each request and hold stands in it.
+type rightsFold struct {
+	Rights
+	requests map[RequestID]int
+	holds    map[HoldID]int
+}
+
+func (f *rightsFold) apply(r Recorded) {
 	switch e := r.Event.(type) {
 	case *RequestLodged:
-		s.Requests = append(s.Requests, Request{
-			ID: e.RequestID, Subject: r.Subject, Kind: e.Kind, Status: RequestOpen, LodgedBy: e.LodgedBy, LodgedAt: r.EffectiveAt,
+		f.requests[e.RequestID] = len(f.Requests)
+		f.Requests = append(f.Requests, Request{
+			ID: e.RequestID, Subject: r.Subject, Kind: e.Kind, Status: RequestOpen, LodgedBy: e.LodgedBy, Lodger: r.Actor, LodgedAt: r.EffectiveAt,
 			DueOn: e.DueOn, Details: e.Private, Position: r.Position,
 		})
 	case *RequestFulfilled:
-		s.close(e.RequestID, r, RequestDone, "", e.Private)
-		if e.Kind == ErasureRequest { // which its fulfilment carries out, in the same append
-			s.certify(e.RequestID, r.AppendID)
+		q := f.close(e.RequestID, r, RequestDone, "", e.Private)
+		if q != nil && e.Kind == ErasureRequest { // which its fulfilment carries out, in the same append
+			q.Certificate = r.AppendID
 		}
 	case *RequestRefused:
-		s.close(e.RequestID, r, RequestDeclined, e.Ground, e.Private)
+		f.close(e.RequestID, r, RequestDeclined, e.Ground, e.Private)
 	case *HoldPlaced:
-		s.Holds = append(s.Holds, Hold{ID: e.HoldID, Subject: r.Subject, PlacedAt: r.EffectiveAt, Reason: e.Private, Position: r.Position})
+		f.holds[e.HoldID] = len(f.Holds)
+		f.Holds = append(f.Holds, Hold{
+			ID: e.HoldID, Subject: r.Subject, PlacedBy: r.Actor, PlacedAt: r.EffectiveAt, Reason: e.Private, Position: r.Position,
+		})
 	case *HoldLifted:
-		for i := range s.Holds {
-			if s.Holds[i].ID == e.HoldID {
-				s.Holds[i].LiftedAt, s.Holds[i].Position = r.EffectiveAt, r.Position
-			}
+		if i, known := f.holds[e.HoldID]; known {
+			f.Holds[i].LiftedAt, f.Holds[i].Position = r.EffectiveAt, r.Position
 		}
 	}
-	s.Version = r.Version
-	return s
+	f.Version = r.Version
 }
 
-func (s Rights) close(id RequestID, r Recorded, status RequestStatus, ground Ground, note Personal[FreeText]) {
-	for i := range s.Requests {
-		if q := &s.Requests[i]; q.ID == id {
-			q.Status, q.Ground, q.ClosedAt, q.Note, q.Position = status, ground, r.EffectiveAt, note, r.Position
-		}
+// close returns the request that it closed; nil: there is none of this id.
+func (f *rightsFold) close(id RequestID, r Recorded, status RequestStatus, ground Ground, note Personal[FreeText]) *Request {
+	i, known := f.requests[id]
+	if !known {
+		return nil
 	}
-}
-
-func (s Rights) certify(id RequestID, certificate uuid.UUID) {
-	for i := range s.Requests {
-		if q := &s.Requests[i]; q.ID == id {
-			q.Certificate = certificate
-		}
-	}
+	q := &f.Requests[i]
+	q.Status, q.Ground, q.ClosedAt, q.Note, q.Position = status, ground, r.EffectiveAt, note, r.Position
+	return q
 }
 
 // Request gives one request.

@@ -25,6 +25,35 @@ func (c LodgeRequest) Decide(now time.Time) ([]Event, error) {
 	}}, nil
 }
 
+// MaxOpenRequests is how many requests of one kind a person may have open that they lodged themselves, and as many that staff lodged
+// for them: neither takes the other's place.
+const MaxOpenRequests = 5
+
+// Lodge returns the event, and the id of the request that answers the wish. An open request that the same account lodged for the very
+// same is that answer, and nothing is to be done. Error: too_many_open.
+func (s Rights) Lodge(c LodgeRequest, by UserID, now time.Time) (RequestID, []Event, error) {
+	events, err := c.Decide(now)
+	if err != nil {
+		return RequestID{}, nil, err
+	}
+
+	lodged, open := events[0].(*RequestLodged), 0
+	for _, q := range s.Requests {
+		if q.Status != RequestOpen || q.Kind != lodged.Kind || q.LodgedBy != lodged.LodgedBy {
+			continue
+		}
+		if q.Lodger == by && sameText(q.Details, lodged.Private) {
+			return q.ID, nil, nil
+		}
+		open++
+	}
+	if open >= MaxOpenRequests {
+		return RequestID{}, nil, Refuse(CodeTooManyOpen,
+			"There are %d open requests of this kind for this person already: they must be answered first.", MaxOpenRequests)
+	}
+	return c.ID, events, nil
+}
+
 // Fulfil closes an open request; closed as fulfilled before, nothing is to be done.
 func (s Rights) Fulfil(id RequestID, note string) ([]Event, error) {
 	note = TidyText(note)
@@ -85,6 +114,33 @@ func (c PlaceHold) Decide() ([]Event, error) {
 	return []Event{&HoldPlaced{HoldID: c.ID, Private: freeText(c.Reason)}}, nil
 }
 
+// MaxOpenHolds is how many holds on one person's data may stand at once.
+const MaxOpenHolds = 20
+
+// Place returns the event, and the id of the hold that answers the wish. A hold that the same account placed for the very same reason,
+// and that stands, is that answer, and nothing is to be done. Error: too_many_open.
+func (s Rights) Place(c PlaceHold, by UserID) (HoldID, []Event, error) {
+	events, err := c.Decide()
+	if err != nil {
+		return HoldID{}, nil, err
+	}
+
+	open := 0
+	for _, h := range s.Holds {
+		if h.Lifted() {
+			continue
+		}
+		if h.PlacedBy == by && sameText(h.Reason, events[0].(*HoldPlaced).Private) {
+			return h.ID, nil, nil
+		}
+		open++
+	}
+	if open >= MaxOpenHolds {
+		return HoldID{}, nil, Refuse(CodeTooManyOpen, "There are %d holds on this person's data already: lift some first.", MaxOpenHolds)
+	}
+	return c.ID, events, nil
+}
+
 // Lift ends a hold; one that was lifted stays so.
 func (s Rights) Lift(id HoldID, reason string) ([]Event, error) {
 	reason = TidyText(reason)
@@ -102,6 +158,13 @@ func (s Rights) Lift(id HoldID, reason string) ([]Event, error) {
 		return nil, nil
 	}
 	return []Event{&HoldLifted{HoldID: id, Private: freeText(reason)}}, nil
+}
+
+// sameText reports whether two texts are known to say the same.
+func sameText(a, b Personal[FreeText]) bool {
+	one, known := a.Get()
+	other, given := b.Get()
+	return known == given && one == other && (known || a.State() == Absent)
 }
 
 func freeText(text string) Personal[FreeText] {

@@ -25,11 +25,13 @@ type (
 	SessionReuseDetected struct {
 		SessionID uuid.UUID `json:"session_id"`
 	}
-	// SignInFailed says that sign-in to a known account failed. At most one is recorded a minute and account, with the number
-	// of failures since the last, so that strangers cannot fill the log.
+	// SignInFailed says that sign-in to a known account failed, or another check of its password: one through a session, say. At
+	// most one is recorded a minute and account, with the number of failures since the last, so that strangers cannot fill the log.
 	SignInFailed struct {
-		Count int    `json:"count"`
-		Cause string `json:"cause"` // "password", "account_inactive", "municipality_inactive"
+		Count int `json:"count"`
+		// Cause is that of the newest: "password", "account_inactive" or "municipality_inactive" of a sign-in, FailedByCode where
+		// the password was right, else the command that had the password checked, such as "user.change_password".
+		Cause string `json:"cause"`
 	}
 )
 
@@ -46,7 +48,11 @@ const (
 	CausePasswordChanged = "password_changed"
 	CauseDeactivated     = "deactivated"
 	CauseReuse           = "reuse"
+	CauseSecondFactor    = "second_factor_changed"
 )
+
+// FailedByCode is why a sign-in failed whose password was right.
+const FailedByCode = "totp"
 
 // EventType implements Event.
 func (*SessionStarted) EventType() string { return "session.started.v1" }

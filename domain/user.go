@@ -130,11 +130,14 @@ type User struct {
 }
 
 // Exists tells whether the user was ever registered.
-func (u User) Exists() bool { return u.Version > 0 }
+func (u User) Exists() bool { return !u.ID.IsZero() }
 
 // Evolve gives the state after one more event.
 func (u User) Evolve(r Recorded) User {
 	switch e := r.Event.(type) {
+	case *Void:
+		u.Version = r.Version
+		return u
 	case *UserRegistered:
 		person, _ := e.Person.Get()
 		u = User{
@@ -316,9 +319,9 @@ func (u User) Deactivate(cause string) []Event {
 	return []Event{&UserDeactivated{Cause: cause}}
 }
 
-// Reactivate gives the event that opens the account again, or none when it is open. An account that was closed because its owner
-// took back the consent it rests on needs that consent anew: cause is why it was closed, consents what the owner has decided by
-// now.
+// Reactivate gives the event that opens the account again, or none when it is open. A citizen's needs the consent it rests on, whyever
+// it was closed; one of staff only where it was closed because its owner took that back: cause is why it was closed, consents what the
+// owner has decided by now.
 func (u User) Reactivate(cause string, consents Consents) ([]Event, error) {
 	_, inForce := consents.InForce(PlatformRegistrationCode)
 	switch {
@@ -326,8 +329,8 @@ func (u User) Reactivate(cause string, consents Consents) ([]Event, error) {
 		return nil, Refuse(CodeSubjectErased, "This person's data was erased.")
 	case u.Active:
 		return nil, nil
-	case cause == CauseConsentWithdrawn && !inForce:
-		return nil, Refuse(CodeConsentRequired, "This person took back the consent their account rests on; it must be given anew.")
+	case !inForce && (u.Role == Citizen || cause == CauseConsentWithdrawn):
+		return nil, Refuse(CodeConsentRequired, "The consent that this account rests on is not in force; it must be given anew.")
 	default:
 		return []Event{&UserReactivated{}}, nil
 	}

@@ -85,6 +85,8 @@ const (
 	MaxPurposeCode     = 64
 	MaxReference       = 500
 	MaxMunicipalPeople = 100_000_000
+
+	MaxMunicipalityCode = 10
 )
 
 var (

@@ -130,6 +130,19 @@ func demandFilled(t *testing.T, path string, v reflect.Value) {
 	}
 }
 
+func TestATenantMismatchOfBeforeTheyWereCountedHappenedOnce(t *testing.T) {
+	t.Parallel()
+	was := []byte(`{"route":"GET /api/v1/users/me","named":"019c0000-0000-7000-8000-000000010002"}`)
+	want := &domain.TenantMismatch{Route: "GET /api/v1/users/me", Named: domain.TenantID{UUID: domaintest.ID(0x1, 2)}}
+
+	if diff := domaintest.Diff(want, mustDecode(t, want.EventType(), was, nil)); diff != "" {
+		t.Errorf("decoded (-want +got):\n%s", diff)
+	}
+	if payload, _ := mustEncode(t, want); !bytes.Equal(payload, was) {
+		t.Errorf("encoded %s, want %s", payload, was)
+	}
+}
+
 func TestGoldenEventsAreEncodedByteForByteAndDecodedWithoutLoss(t *testing.T) {
 	t.Parallel()
 	for _, want := range domaintest.Examples() {
@@ -417,6 +430,8 @@ func TestEveryFoldAcceptsEveryEventInEveryState(t *testing.T) {
 					Position: 1, Stream: domain.UserOf(domaintest.Thandi()), Version: 1, RecordedAt: at, EffectiveAt: at,
 					Event: mustDecode(t, eventType, payload, open),
 				}
+				foldEverywhere(r)
+				r.Event = &domain.Void{}
 				foldEverywhere(r)
 			}
 		}

@@ -72,6 +72,7 @@ type draft struct {
 	payload  []byte
 	sealed   []byte
 	metadata []byte
+	code     []byte
 }
 
 func (s *Store) prepare(ctx context.Context, a domain.Append) (*entry, error) {
@@ -103,6 +104,7 @@ func (s *Store) prepare(ctx context.Context, a domain.Append) (*entry, error) {
 				return nil, err
 			}
 			d.look, d.offset, d.Ordinal, d.metadata = len(e.streams)-1, i+1, len(e.events)+1, metadata
+			s.vault.code(&d, w.Expected)
 			e.events = append(e.events, d)
 			e.noteAct(d)
 		}
@@ -136,17 +138,15 @@ func checkSize(a domain.Append) error {
 	}
 }
 
-// noteAct keeps what somebody does about another person from sharing a batch with a DemandNoActs of theirs, which would be judged
-// by the log before the batch.
+// noteAct keeps an act in office from sharing a batch with a DemandNoActs of its actor, which would be judged by the log before the
+// batch. An actor is the same in every tenant, and so is the touch.
 func (e *entry) noteAct(d draft) {
-	read := d.Event.EventType() == (*domain.PersonalDataRead)(nil).EventType()
-	if e.Actor.IsZero() || !read && (d.Subject.IsZero() || d.Subject == e.Actor) {
-		return
+	if domain.InOffice(d.Recorded) {
+		e.touches = append(e.touches, touch{kind: acts, id: string(e.Actor.UUID[:])})
 	}
-	e.touches = append(e.touches, touch{kind: acts, id: string(e.Actor.UUID[:])})
 }
 
-// acts is the kind of touch that stands for all that somebody does about others.
+// acts is the kind of touch that stands for all that somebody does in office.
 const acts = "acts"
 
 // sealer seals the events of one append.
@@ -257,6 +257,10 @@ func (s *sealer) draft(event domain.Event, stream domain.Stream) (draft, error) 
 	if err != nil {
 		return draft{}, err
 	}
+	if kind := domain.StreamTypeOf(event.EventType()); kind != stream.Type {
+		return draft{}, fmt.Errorf("%s stands in streams of kind %s, not %s", event.EventType(), kind, stream.Type)
+	}
+
 	d := draft{payload: payload}
 	d.Tenant, d.Stream, d.Event = s.append.Tenant, stream, event
 	d.EventID, d.AppendID = uuid.Must(uuid.NewV7()), s.append.ID
@@ -308,6 +312,9 @@ func (e *entry) refusal(out result) error {
 	case claimTaken:
 		return &domain.ClaimTakenError{Kind: e.claimKind(out.side)}
 	case sessionStale:
+		if e.isAboutCodes(out.side) {
+			return &domain.CodeStaleError{}
+		}
 		return &domain.SessionStaleError{}
 	case keyExists:
 		return &domain.KeyExistsError{}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -55,9 +56,22 @@ func (b *Backup) Head() int64 { return b.head }
 
 // WriteEvents writes the log, and gives how many rows of what it wrote. Nothing in it is readable that identifies a person.
 func (b *Backup) WriteEvents(ctx context.Context, w io.Writer) (map[string]int64, error) {
-	n, err := b.table(ctx, w, "events", " order by position")
+	columns, err := b.columns(ctx, "events")
+	if err != nil {
+		return nil, err
+	}
+	// An event goes with its code, wherever that stands; a column of that name is the last of the list.
+	query := "select " + strings.TrimSuffix(columns, ", code") + theCode + " from trust.events order by position"
+	n, err := b.section(ctx, w, "events", columns, query)
+	if err != nil {
+		return nil, err
+	}
+	_, err = b.table(ctx, w, codedTable, "")
 	return map[string]int64{"events": n}, err
 }
+
+// codedTable says whether an event without a code is forged. It goes with the events, which are older than the keys at times.
+const codedTable = "coded"
 
 // WriteKeys writes keys with their tombstones, secrets, credentials, claims, and the certificates of erasures, and gives how many
 // rows of each.
@@ -85,13 +99,20 @@ func erasedType() string { return (*domain.UserErased)(nil).EventType() }
 
 // table writes a whole table, with the columns that the database gives it.
 func (b *Backup) table(ctx context.Context, w io.Writer, table, order string) (int64, error) {
-	const sql = `select string_agg(attname, ', ' order by attnum) from pg_catalog.pg_attribute
-		where attrelid = $1::text::regclass and attnum > 0 and not attisdropped`
-	var columns string
-	if err := b.tx.QueryRow(ctx, sql, "trust."+table).Scan(&columns); err != nil {
-		return 0, fmt.Errorf("columns of %s: %w", table, Unavailable(err))
+	columns, err := b.columns(ctx, table)
+	if err != nil {
+		return 0, err
 	}
 	return b.section(ctx, w, table, columns, "select "+columns+" from trust."+table+order)
+}
+
+func (b *Backup) columns(ctx context.Context, table string) (columns string, err error) {
+	const sql = `select string_agg(attname, ', ' order by attnum) from pg_catalog.pg_attribute
+		where attrelid = $1::text::regclass and attnum > 0 and not attisdropped`
+	if err := b.tx.QueryRow(ctx, sql, "trust."+table).Scan(&columns); err != nil {
+		return "", fmt.Errorf("columns of %s: %w", table, Unavailable(err))
+	}
+	return columns, nil
 }
 
 // section writes what a query gives. A query, because COPY of a table does not go under row-level security.

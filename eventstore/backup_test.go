@@ -70,6 +70,7 @@ func TestARestoredDatabaseIsTheSameByteForByte(t *testing.T) {
 		domain.ReleaseClaim{Claim: emailClaim(w.tenant, "gone@example.org"), Holder: gone.UUID},
 	)))
 	odd := `{ "b" : "tab\tback\\slash\nline \u0001 Ṱ",  "a":1.50, "a":2 }`
+	w.beforeCodes(t)
 	w.exec(t, `insert into trust.events select e.position + n, e.tenant_id, e.stream_type, e.stream_id, e.version + n, gen_random_uuid(),
 		gen_random_uuid(), 1, 'session.ended.v1', null, e.record_id, null, ($1::text || repeat(E'\n', 1000 + n % 7))::json, '\x5c2e0a00', $2::text::json,
 		'1999-01-01 00:00:00.000001+02', e.recorded_at
@@ -248,6 +249,7 @@ func BenchmarkBackupAndRestore(b *testing.B) {
 			must(b)(w.store.Append(b.Context(), grant(w.tenant, anna, i)))
 		}
 	}
+	w.beforeCodes(b)
 	w.exec(b, `insert into trust.events select (m.head + row_number() over ()), e.tenant_id, e.stream_type, gen_random_uuid(), 1, gen_random_uuid(),
 		gen_random_uuid(), 1, e.event_type, e.subject_id, e.record_id, e.actor_id, e.payload, e.sealed, e.metadata, e.effective_at, m.at
 		from (select max(position) head, max(recorded_at) at from trust.events) m, trust.events e, generate_series(1, 250)

@@ -98,7 +98,8 @@ func sides(entries []*entry) ([]byte, error) {
 const (
 	callAppend    = `select outcomes, firsts, versions, at, clock, (select id from trust.log) from trust.append` + parameters
 	callAppendOne = `select outcomes, firsts, versions, at, clock, (select id from trust.log) from trust.append_one` + parameters
-	parameters    = `($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`
+	// The clock is the last to be known; see stamped.
+	parameters = `($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $23, $22)`
 )
 
 // arrays are what trust.append takes. None may be nil: that would be null. Ids go as [16]byte, here and wherever it is hot: a
@@ -119,6 +120,7 @@ type arrays struct {
 	eSealed          [][]byte
 	eMetadata        []string
 	eEffective       []pgtype.Timestamptz
+	eCode            [][]byte
 }
 
 func newArrays(entries []*entry) *arrays {
@@ -134,7 +136,7 @@ func newArrays(entries []*entry) *arrays {
 		eID: make([][16]byte, 0, events), eRecord: make([][16]byte, 0, events), eType: make([]string, 0, events),
 		eSubject: make([]pgtype.UUID, 0, events), eActor: make([]pgtype.UUID, 0, events),
 		ePayload: make([]string, 0, events), eSealed: make([][]byte, 0, events), eMetadata: make([]string, 0, events),
-		eEffective: make([]pgtype.Timestamptz, 0, events),
+		eEffective: make([]pgtype.Timestamptz, 0, events), eCode: make([][]byte, 0, events),
 	}
 }
 
@@ -158,13 +160,14 @@ func arguments(entries []*entry) ([]any, error) {
 			a.eRecord = append(a.eRecord, d.Record)
 			a.ePayload, a.eMetadata = append(a.ePayload, string(d.payload)), append(a.eMetadata, string(d.metadata))
 			a.eSealed = append(a.eSealed, d.sealed)
+			a.eCode = append(a.eCode, d.code)
 			a.eEffective = append(a.eEffective, pgtype.Timestamptz{Time: d.EffectiveAt, Valid: !d.EffectiveAt.IsZero()})
 		}
 	}
 	side, err := sides(entries)
 	return []any{
 		a.id, a.tenant, a.events, a.sAppend, a.sTenant, a.sType, a.sID, a.sExpected, a.eStream, a.eOffset, a.eOrdinal,
-		a.eID, a.eType, a.eSubject, a.eRecord, a.eActor, a.ePayload, a.eSealed, a.eMetadata, a.eEffective, side,
+		a.eID, a.eType, a.eSubject, a.eRecord, a.eActor, a.ePayload, a.eSealed, a.eMetadata, a.eEffective, side, a.eCode,
 	}, err
 }
 

@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,7 +40,7 @@ func PositionAt(ctx context.Context, db Querier, instant time.Time) (position in
 
 // Find reads events, personal parts and origins opened with keys read in the same transaction: what row-level security hides
 // stays withheld, what was destroyed is erased. The caller brings the transaction, and with it role, tenant and snapshot. An
-// event type that is not registered is a *domain.UnknownEventError.
+// event type that is not registered is a *domain.UnknownEventError. A disowned event is not found.
 func (r *Reader) Find(ctx context.Context, tx pgx.Tx, q Query) ([]domain.Recorded, error) {
 	for _, t := range q.Types { // which stand in the statement's text, so that partial indexes count
 		if !domain.Knows(t) {
@@ -59,7 +60,21 @@ func (r *Reader) Find(ctx context.Context, tx pgx.Tx, q Query) ([]domain.Recorde
 	if err != nil {
 		return nil, Unavailable(err)
 	}
-	if q.Sealed {
+	if err := r.vault.check(ctx, rows, askingOf(tx)); err != nil {
+		return nil, err
+	}
+	found, voids := withoutVoids(rows)
+	if voids > 0 && len(rows) == q.Limit { // a page that is not full would be the last
+		more := q
+		more.Limit += voids
+		events, err := r.Find(ctx, tx, more)
+		return events[:min(q.Limit, len(events))], err
+	}
+	return r.decode(ctx, tx, found, q.Sealed)
+}
+
+func (r *Reader) decode(ctx context.Context, tx pgx.Tx, rows []row, sealed bool) ([]domain.Recorded, error) {
+	if sealed {
 		return withheld(rows)
 	}
 	keys, err := r.keys(ctx, tx, rows, subjectPart, originPart)
@@ -67,6 +82,12 @@ func (r *Reader) Find(ctx context.Context, tx pgx.Tx, q Query) ([]domain.Recorde
 		return nil, err
 	}
 	return decodeAll(rows, openWith(keys), openWith(keys))
+}
+
+// withoutVoids leaves out what was disowned, and tells how much that is.
+func withoutVoids(rows []row) (rest []row, voids int) {
+	rest = slices.DeleteFunc(rows[:len(rows):len(rows)], func(r row) bool { return r.void != nil })
+	return rest, len(rows) - len(rest)
 }
 
 // bounds gives the positions: time never runs backwards against position, so instants are positions.
@@ -189,6 +210,9 @@ func (r *Reader) InStreams(ctx context.Context, tx pgx.Tx, tenant domain.TenantI
 	rows, err := collect(tx.Query(ctx, sql+" order by stream_id, version limit $6", args...))
 	if err != nil {
 		return nil, Unavailable(err)
+	}
+	if err := r.vault.check(ctx, rows, askingOf(tx)); err != nil {
+		return nil, err
 	}
 	return withheld(rows)
 }

@@ -114,11 +114,12 @@ func begin(t *testing.T, w *world) *opened {
 		t.Fatal(err)
 	}
 	stream := newID()
+	w.beforeCodes(t)
 	return &opened{
 		tx: tx, stream: stream, sql: `select trust.append(
 		array[$1]::uuid[], array[$2]::uuid[], array[1], array[1], array[$2]::uuid[], array['consent'], array[$3]::uuid[], array[0],
 		array[1], array[1], array[1], array[$4]::uuid[], array['consent.granted.v1'], array[$3]::uuid[], array[$3]::uuid[],
-		array[null]::uuid[], array['{}'], array[null]::bytea[], array['{}'], array[null]::timestamptz[], null)`,
+		array[null]::uuid[], array['{}'], array[null]::bytea[], array['{}'], array[null]::timestamptz[], null)`, // of a program that knows no codes
 		args: []any{newID(), w.tenant.UUID, stream, newID()},
 	}
 }

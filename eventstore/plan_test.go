@@ -86,6 +86,7 @@ func TestAStreamIsLoadedByItsIndexInATenantThatHoldsTheWholeLog(t *testing.T) {
 		p.check(t, what, readPlans()[:1])
 	}
 	load("on a short log")
+	w.beforeCodes(t)
 	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
 			subject_id, record_id, payload, metadata, effective_at, recorded_at)
 		select h.position + g, $1, 'consent', s.id, 1, s.id, s.id, 1, 'consent.granted.v1', s.id, s.id, '{}', '{}', h.recorded_at, h.recorded_at
@@ -213,6 +214,7 @@ func (w *world) appendBoth(t *testing.T) {
 // fillLog adds events behind the store's back, ten to a stream, of 400 tenants.
 func (w *world) fillLog(t testing.TB, n int) {
 	t.Helper()
+	w.beforeCodes(t)
 	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
 			subject_id, record_id, actor_id, payload, metadata, effective_at, recorded_at)
 		select h.position + g + 1, case when g / 10 % 400 = 0 then $1::uuid else md5('tenant' || g / 10 % 400)::uuid end, 'consent', s.id, g % 10 + 1,

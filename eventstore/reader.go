@@ -153,9 +153,46 @@ func (r *Reader) EffectiveSince(
 	return r.open(ctx, tx, rows)
 }
 
-// open opens rows with keys read in one statement, so an erasure either happened before all of it or after. Origins stay withheld:
+// Whole is an event as Verify needs it.
+type Whole struct {
+	domain.Recorded
+
+	// Covered tells that its code covers from when the event holds. Else its payload says it, or it follows from RecordedAt.
+	Covered bool
+}
+
+// Whole is Range with every sealed part opened whose key there is, origins too.
+func (r *Reader) Whole(ctx context.Context, db Querier, after, upTo int64) ([]Whole, error) {
+	found, err := db.Query(ctx, "select "+columns+inRange, after, upTo)
+	rows, err := everyRow(after, upTo, found, err)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.vault.check(ctx, rows, askingOf(db)); err != nil {
+		return nil, err
+	}
+	keys, err := r.keys(ctx, db, rows, subjectPart, originPart)
+	if err != nil {
+		return nil, err
+	}
+	events, err := decodeAll(rows, openWith(keys), openWith(keys))
+	if err != nil {
+		return nil, err
+	}
+
+	whole := make([]Whole, len(events))
+	for i, e := range events {
+		whole[i] = Whole{e, rows[i].code == nil || e.IsVoid() || rows[i].code[1]&effectiveCovered != 0}
+	}
+	return whole, nil
+}
+
+// open checks rows, and opens them with keys read in one statement, so an erasure either happened before all of it or after. Origins stay withheld:
 // no read table holds them.
 func (r *Reader) open(ctx context.Context, db Querier, rows []row) ([]domain.Recorded, error) {
+	if err := r.vault.check(ctx, rows, askingOf(db)); err != nil {
+		return nil, err
+	}
 	keys, err := r.keys(ctx, db, rows, subjectPart)
 	if err != nil {
 		return nil, err

@@ -13,10 +13,11 @@ import (
 
 // Restore fills an empty database from a backup, in one transaction: until Finish it changes nothing that anybody sees. Meanwhile,
 // and for good if it does not come to its end, the database is closed to everybody but its owner. Use it in this order: ReadKeys,
-// Prove, ReadEvents, Settle, Erasures (and LoadLog, AppendAsOf for each), Finish; end it with Close. It is for one goroutine.
+// Prove, ReadEvents, Settle, Forged, Erasures (and LoadLog, AppendAsOf for each), Finish; end it with Close. It is for one goroutine.
 type Restore struct {
 	tx     pgx.Tx
-	events int64 // rows read
+	vault  *vault // once it is proven
+	events int64  // rows read
 }
 
 // ErrNotEmpty says that somebody uses the database already.
@@ -116,15 +117,15 @@ func (r *Restore) ReadKeys(ctx context.Context, from io.Reader) error {
 
 // Prove proves the master key against the secrets that were read. Errors: ErrWrongMasterKey, ErrNoBackup.
 func (r *Restore) Prove(ctx context.Context, masterKey []byte) error {
-	count := func() (n int, err error) {
-		err = r.tx.QueryRow(ctx, "select count(*) from trust.secrets").Scan(&n)
+	count := func() (n int, err error) { // without the key of codes, which older backups lack
+		err = r.tx.QueryRow(ctx, "select count(*) from trust.secrets where name <> $1", codesSecret).Scan(&n)
 		return n, Unavailable(err)
 	}
 	before, err := count()
 	if err != nil {
 		return err
 	}
-	if _, err := NewReader(ctx, r.tx, masterKey); err != nil {
+	if r.vault, err = proveVault(ctx, r.tx, masterKey); err != nil {
 		return err
 	}
 	after, err := count()
@@ -139,6 +140,11 @@ func (r *Restore) ReadEvents(ctx context.Context, from io.Reader, progress func(
 	in := bufio.NewReader(from)
 	if r.events, err = r.section(ctx, in, "events", "trust.events", progress); err != nil {
 		return err
+	}
+	if _, err := in.Peek(1); err == nil { // older backups end here
+		if _, err := r.section(ctx, in, codedTable, "trust."+codedTable, nil); err != nil {
+			return err
+		}
 	}
 	return atEnd(in)
 }

@@ -89,18 +89,22 @@ func (r *Restore) LoadLog(ctx context.Context, tenant domain.TenantID, streams .
 	if err := r.tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, Unavailable(err)
 	}
+	if err := r.vault.check(ctx, rows, askingOf(r.tx)); err != nil {
+		return nil, err
+	}
 	return withheld(rows)
 }
 
 // AppendAsOf adds to the log what was lost: it holds from an instant in the past, and is recorded now. It takes no personal parts,
 // for which there is no key any more.
 func (r *Restore) AppendAsOf(ctx context.Context, a domain.Append, at time.Time) error {
-	e, err := (&Store{now: time.Now}).prepare(ctx, a)
+	e, err := (&Store{vault: r.vault, now: time.Now}).prepare(ctx, a)
 	if err != nil {
 		return err
 	}
 	for i := range e.events {
-		e.events[i].EffectiveAt = at.UTC()
+		e.events[i].EffectiveAt = at.UTC().Truncate(time.Microsecond)
+		r.vault.codeAsOf(&e.events[i])
 	}
 	args, err := arguments([]*entry{e})
 	if err != nil {
@@ -114,6 +118,39 @@ func (r *Restore) AppendAsOf(ctx context.Context, a domain.Append, at time.Time)
 		return e.refusal(results[0])
 	}
 	return nil
+}
+
+// forgedPage is how many events are checked at once.
+const forgedPage = 2000
+
+// Forged counts the events whose code does not hold and that nobody disowned, and returns the first. They are restored as they are: the
+// log they stood in had them, and nothing that reads it believes them. Error: ErrOtherKeys, if no code holds at all.
+func (r *Restore) Forged(ctx context.Context, head int64) (first *ForgedError, count int64, err error) {
+	var withCode int64
+	for after := int64(0); after < head; after += forgedPage {
+		found, err := r.tx.Query(ctx, "select "+columns+inRange, after, after+forgedPage)
+		rows, err := collectN(forgedPage, found, err)
+		if err != nil {
+			return nil, 0, Unavailable(err)
+		}
+		for i := range rows {
+			if rows[i].code != nil {
+				withCode++
+			}
+		}
+		bad, err := r.vault.forgedAmong(ctx, rows, askingOf(r.tx))
+		if err != nil {
+			return nil, 0, err
+		}
+		if count += int64(len(bad)); first == nil && len(bad) > 0 {
+			first = bad[0].forgedError()
+		}
+	}
+
+	if withCode > 0 && count >= withCode {
+		return nil, 0, fmt.Errorf("%w: no event's code holds under them", ErrOtherKeys)
+	}
+	return first, count, nil
 }
 
 // Finish makes everything visible at once, makes the log another one, opens the database to the others,

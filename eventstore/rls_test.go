@@ -378,24 +378,27 @@ func TestEachRoleCallsOnlyItsFunctions(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	allowed := map[string][]string{
-		"tenant":        {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
-		"refuse_change": {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query}, // a trigger's: cannot be called
-		"append":        {pgtest.Append, pgtest.Query},
-		"append_one":    {pgtest.Append, pgtest.Query},
-		"side_outcomes": {pgtest.Append},
-		"side_writes":   {pgtest.Append},
-		"demand_whole":  {pgtest.Append},
-		"sign_in":       {pgtest.Append, pgtest.Query},
-		"verifier":      {pgtest.Append, pgtest.Query},
-		"append_tenant": {pgtest.Append, pgtest.Query},
-		"head":          {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
-		"event_at":      {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
-		"position_at":   {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
-		"secret_once":   {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
-		"in_force":      {pgtest.Append},
-		"under_master":  {pgtest.Owner, pgtest.Append},
-		"rewrap":        {pgtest.Owner, pgtest.Append},
-		"rekey":         {pgtest.Owner, pgtest.Append},
+		"tenant":          {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
+		"refuse_change":   {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query}, // a trigger's: cannot be called
+		"append":          {pgtest.Append, pgtest.Query},
+		"append_one":      {pgtest.Append, pgtest.Query},
+		"side_outcomes":   {pgtest.Append},
+		"side_writes":     {pgtest.Append},
+		"demand_whole":    {pgtest.Append},
+		"demand_codes":    {pgtest.Append},
+		"sign_in":         {pgtest.Append, pgtest.Query},
+		"verifier":        {pgtest.Append, pgtest.Query},
+		"second_factor":   {pgtest.Append, pgtest.Query},
+		"append_tenant":   {pgtest.Append, pgtest.Query},
+		"head":            {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
+		"event_at":        {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
+		"position_at":     {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
+		"code_from_start": {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
+		"secret_once":     {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
+		"in_force":        {pgtest.Append},
+		"under_master":    {pgtest.Owner, pgtest.Append},
+		"rewrap":          {pgtest.Owner, pgtest.Append},
+		"rekey":           {pgtest.Owner, pgtest.Append},
 	}
 	functions := query[[]string](t, w, `select array_agg(proname::text order by proname) from pg_proc
 		where pronamespace = 'trust'::regnamespace and prosecdef or pronamespace = 'trust'::regnamespace and proowner = 'trust_append'::regrole`)

@@ -18,13 +18,15 @@ import (
 
 // columns of trust.events, in the order that scan reads them.
 const (
-	columns  = identity + ", payload, sealed, metadata" + times
+	columns  = identity + ", payload, sealed, metadata" + times + theCode
 	identity = `position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
 	subject_id, record_id, actor_id`
 	times = ", effective_at, recorded_at"
+	// theCode looks elsewhere only for an event that was appended without one. The names within keep position the event's.
+	theCode = ", coalesce(code, (select c.older from trust.codes c (at, older) where c.at = position)) as code"
 	// columnsOfKinds leaves out what is long of events that are not of the kinds of streams $3.
 	columnsOfKinds = identity + `, case when stream_type = any($3) then payload else '{}' end,
-	case when stream_type = any($3) then sealed end, case when stream_type = any($3) then metadata else '{}' end` + times
+	case when stream_type = any($3) then sealed end, case when stream_type = any($3) then metadata else '{}' end` + times + theCode
 )
 
 // row is a row of trust.events: everything but what the payload and the sealed parts say.
@@ -34,6 +36,9 @@ type row struct {
 	payload   []byte
 	sealed    []byte
 	metadata  []byte
+	code      []byte       // nil: none
+	zeroID    bool         // the zero id stands where null should
+	void      *domain.Void // see vault.check
 }
 
 var errTextFormat = errors.New("events must be read in the binary format")
@@ -58,13 +63,17 @@ func scan(v [][]byte) (r row) {
 	r.Ordinal = int(int16(binary.BigEndian.Uint16(v[7])))
 	r.eventType = string(v[8])
 	r.Subject, r.Record, r.Actor = domain.UserID{UUID: id(v[9])}, id(v[10]), domain.UserID{UUID: id(v[11])}
-	// RawValues are valid until the next row only: one copy holds all three.
-	kept := make([]byte, 0, len(v[12])+len(v[13])+len(v[14]))
-	kept = append(append(append(kept, v[12]...), v[13]...), v[14]...)
-	a, b := len(v[12]), len(v[12])+len(v[13])
-	r.payload, r.metadata = kept[:a], kept[b:]
+	r.zeroID = v[9] != nil && r.Subject.IsZero() || v[11] != nil && r.Actor.IsZero()
+	// RawValues are valid until the next row only: one copy holds all four.
+	kept := make([]byte, 0, len(v[12])+len(v[13])+len(v[14])+len(v[17]))
+	kept = append(append(append(append(kept, v[12]...), v[13]...), v[14]...), v[17]...)
+	a, b, c := len(v[12]), len(v[12])+len(v[13]), len(v[12])+len(v[13])+len(v[14])
+	r.payload, r.metadata = kept[:a], kept[b:c]
 	if v[13] != nil {
 		r.sealed = kept[a:b]
+	}
+	if v[17] != nil {
+		r.code = kept[c:]
 	}
 	r.EffectiveAt, r.RecordedAt = instant(v[15]), instant(v[16])
 	return r
@@ -107,10 +116,18 @@ type opener func(r *row, kind byte) (plain []byte, state domain.PersonalState, e
 
 // decode turns a row into the recorded event.
 func (r *row) decode(subject, origin opener) (domain.Recorded, error) {
+	if r.void != nil {
+		r.Event, r.EffectiveAt = r.void, r.RecordedAt
+		return r.Recorded, nil
+	}
+
 	open := func() ([]byte, domain.PersonalState, error) { return subject(r, subjectPart) }
 	event, err := domain.Decode(r.eventType, r.payload, open)
 	if err != nil {
 		return domain.Recorded{}, undecodable(r.Position, err)
+	}
+	if !r.effective(event) {
+		return domain.Recorded{}, damaged(&ForgedError{Position: r.Position, EventID: r.EventID, What: notEffective})
 	}
 	if err := json.Unmarshal(r.metadata, &r.Metadata); err != nil {
 		return domain.Recorded{}, fmt.Errorf("metadata at position %d: %w", r.Position, err)
@@ -126,34 +143,46 @@ func (r *row) decode(subject, origin opener) (domain.Recorded, error) {
 	return r.Recorded, nil
 }
 
-// decodeAll decodes rows, each with the same openers; many of them on all cores.
+// decodeAll decodes rows that were checked, each with the same openers; many of them on all cores.
 func decodeAll(rows []row, subject, origin opener) ([]domain.Recorded, error) {
-	const worthSharing = 256
 	events := make([]domain.Recorded, len(rows))
-	decode := func(from, to int) (err error) {
+	err := inParts(len(rows), func(i int) (err error) {
+		events[i], err = rows[i].decode(subject, origin)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return events, nil
+}
+
+// inParts does something with each of n rows, in parts that share the cores, and returns the first error in their order.
+func inParts(n int, do func(i int) error) error {
+	const worthSharing = 256
+	part := func(from, to int) (err error) {
 		for i := from; i < to && err == nil; i++ {
-			events[i], err = rows[i].decode(subject, origin)
+			err = do(i)
 		}
 		return err
 	}
-	parts := min(runtime.GOMAXPROCS(0), max(len(rows)/worthSharing, 1))
+	parts := min(runtime.GOMAXPROCS(0), max(n/worthSharing, 1))
 	errs := make([]error, parts)
 	var working sync.WaitGroup
 	for p := range parts {
-		from, to := p*len(rows)/parts, (p+1)*len(rows)/parts
+		from, to := p*n/parts, (p+1)*n/parts
 		if p == parts-1 {
-			errs[p] = decode(from, to)
+			errs[p] = part(from, to)
 			break
 		}
-		working.Go(func() { errs[p] = decode(from, to) })
+		working.Go(func() { errs[p] = part(from, to) })
 	}
 	working.Wait()
-	for _, err := range errs { // the first in order of position
+	for _, err := range errs {
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return events, nil
+	return nil
 }
 
 // withhold opens nothing.
@@ -169,7 +198,7 @@ func openWith(keys map[uuid.UUID]foundKey) opener {
 	return func(r *row, kind byte) ([]byte, domain.PersonalState, error) { return r.open(kind, keys) }
 }
 
-// withheld decodes rows without opening anything.
+// withheld decodes rows that were checked without opening anything.
 func withheld(rows []row) ([]domain.Recorded, error) { return decodeAll(rows, withhold, withhold) }
 
 func (r *row) open(kind byte, keys map[uuid.UUID]foundKey) ([]byte, domain.PersonalState, error) {
@@ -194,6 +223,9 @@ func keysOf(rows []row, kinds ...byte) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
 	seen := map[uuid.UUID]bool{}
 	for _, r := range rows {
+		if r.void != nil {
+			continue
+		}
 		for _, kind := range kinds {
 			p, found, err := findPart(r.sealed, kind)
 			if err != nil {

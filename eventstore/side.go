@@ -24,6 +24,9 @@ type sideRow struct {
 	Token   bytea     `json:"token,omitempty"`
 	Value   string    `json:"value,omitempty"`
 	Expires time.Time `json:"expires,omitzero"`
+	Step    int64     `json:"step,omitzero"`
+	Seen    int64     `json:"seen,omitzero"`
+	Wrong   int       `json:"wrong,omitzero"`
 }
 
 // bytea is written to JSON the way Postgres reads it.
@@ -47,6 +50,8 @@ func (s *Store) prepareSide(ctx context.Context, e *entry) (map[uuid.UUID]foundK
 			err = s.createKey(ctx, e, &r, w.Tenant.UUID, w.Tenant, tenantKey, made)
 		case domain.CreateMonthKey:
 			err = s.createKey(ctx, e, &r, monthID(e.Tenant, w.Month), e.Tenant, monthKey, made)
+		case domain.OfferSecondFactor:
+			err = s.offerSecondFactor(ctx, e, &r, w, made)
 		default:
 			err = s.side(e, &r, w)
 		}
@@ -114,6 +119,18 @@ func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
 		// A rotation or an end does not say whose session it is, so none shares a batch with this: it would be judged
 		// before it.
 		e.touches = append(e.touches, touch{kind: "sessions", write: true})
+	case domain.SetSecondFactor:
+		r.Kind, r.ID, r.Owner, r.Step = "set_second_factor", w.User.UUID, w.Factor, w.Step
+		e.touches = append(e.touches, touchID("second factor", w.User.UUID))
+	case domain.SpendCode:
+		r.Kind, r.ID, r.Owner, r.Step, r.Seen, r.Wrong = "spend_code", w.User.UUID, w.Factor, w.Step, w.Seen.Step, w.Seen.Wrong
+		e.touches = append(e.touches, touchID("second factor", w.User.UUID))
+	case domain.CountWrongCode:
+		r.Kind, r.ID, r.Owner, r.Expires, r.Seen, r.Wrong = "count_wrong_code", w.User.UUID, w.Factor, w.At, w.Seen.Step, w.Seen.Wrong
+		e.touches = append(e.touches, touchID("second factor", w.User.UUID))
+	case domain.RemoveSecondFactor:
+		r.Kind, r.ID = "remove_second_factor", w.User.UUID
+		e.touches = append(e.touches, touchID("second factor", w.User.UUID))
 	default:
 		return fmt.Errorf("unknown side write %T", w)
 	}

@@ -147,7 +147,25 @@ func (s *Store) load(
 			return nil, err
 		}
 	}
+	if err := s.check(ctx, tenant, rows); err != nil {
+		return nil, err
+	}
 	return decode(rows)
+}
+
+// check refuses what is forged among rows of a tenant.
+func (s *Store) check(ctx context.Context, tenant domain.TenantID, rows []row) error {
+	return s.vault.check(ctx, rows, func(ctx context.Context, sql string, args []any, scan func(pgx.Rows) error) error {
+		return s.asTenant(ctx, tenant, func(b *pgx.Batch) { b.Queue(sql, args...).Query(scan) })
+	})
+}
+
+// withheld checks and decodes rows of a tenant without opening anything.
+func (s *Store) withheld(ctx context.Context, tenant domain.TenantID, rows []row) ([]domain.Recorded, error) {
+	if err := s.check(ctx, tenant, rows); err != nil {
+		return nil, err
+	}
+	return withheld(rows)
 }
 
 func nothingElse(*pgx.Batch) {}
@@ -230,7 +248,29 @@ func (s *Store) LoadAll(ctx context.Context, tenant domain.TenantID, kind domain
 	if err != nil {
 		return nil, err
 	}
-	return withheld(rows)
+	return s.withheld(ctx, tenant, rows)
+}
+
+// EverHeld implements commands.Store. It reads all accounts of the tenant in the database, and returns few.
+func (s *Store) EverHeld(ctx context.Context, tenant domain.TenantID, roles ...domain.Role) ([]domain.UserID, error) {
+	names := make([]string, len(roles))
+	for i, role := range roles {
+		names[i] = string(role)
+	}
+
+	var found []domain.UserID
+	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) {
+		b.Queue(`select distinct stream_id from trust.events where tenant_id = $1 and stream_type = 'user'
+				and (event_type = 'user.registered.v1' and payload ->> 'role' = any($2)
+					or event_type = 'user.role_changed.v1' and payload -> 'role' ->> 'new' = any($2))`,
+			[16]byte(tenant.UUID), names).Query(func(rows pgx.Rows) (err error) {
+			found, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (u domain.UserID, err error) {
+				return u, r.Scan((*[16]byte)(&u.UUID))
+			})
+			return err
+		})
+	})
+	return found, err
 }
 
 // StreamOf implements commands.Store.
@@ -260,7 +300,7 @@ func (s *Store) FindAppend(ctx context.Context, tenant domain.TenantID, id uuid.
 	if err != nil {
 		return nil, err
 	}
-	return withheld(rows)
+	return s.withheld(ctx, tenant, rows)
 }
 
 // Holder implements commands.Store.

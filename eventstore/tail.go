@@ -49,7 +49,7 @@ func (s *Store) LoadTail(
 		return nil, 0, err
 	}
 	grown := func(r row) bool { return r.Version > version }
-	newest, err := withheld(slices.DeleteFunc(slices.Clone(rows), grown))
+	newest, err := s.withheld(ctx, tenant, slices.DeleteFunc(slices.Clone(rows), grown))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -68,7 +68,7 @@ func (s *Store) LoadTail(
 		if err != nil {
 			return nil, 0, err
 		}
-		older, err := withheld(rows)
+		older, err := s.withheld(ctx, tenant, rows)
 		if err != nil {
 			return nil, 0, err
 		}

@@ -13,6 +13,7 @@ import (
 // decide adds grants of a person behind the store's back, for every purpose in turn, and returns the next version.
 func (w *world) decide(t testing.TB, user domain.UserID, n int, purposes ...string) (next int) {
 	t.Helper()
+	w.beforeCodes(t)
 	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
 			subject_id, record_id, payload, metadata, effective_at, recorded_at)
 		select h.position + g, $1, 'consent', $2, g, id, id, 1, 'consent.granted.v1', $2, id, json_build_object('consent_id', id,

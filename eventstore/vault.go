@@ -53,14 +53,15 @@ func (b box) open(sealed, additional []byte) ([]byte, error) {
 	return b.Open(nil, sealed[:nonceSize], sealed[nonceSize:], additional)
 }
 
-// vault knows the master key and the lookup key of one installation.
+// vault knows the master key, the lookup key and the key of codes of one installation.
 type vault struct {
 	master box
 	proof  []byte // the ciphertext of the secret "check": names the master key in force, see trust.in_force
 	lookup []byte
+	codes  *codes
 }
 
-const checkSecret, lookupSecret = "check", "lookup"
+const checkSecret, lookupSecret, codesSecret = "check", "lookup", "codes"
 
 // masterBox derives the box that wraps tenants' keys and secrets.
 func masterBox(masterKey []byte) (box, error) {
@@ -71,8 +72,23 @@ func masterBox(masterKey []byte) (box, error) {
 	return newBox(derived)
 }
 
-// openVault proves the master key against the installation's secrets, which the first process to come makes.
+// openVault proves the master key against the installation's secrets, which the first process to come makes. Where the log is empty
+// then, every event of it will have a code.
 func openVault(ctx context.Context, db Querier, masterKey []byte) (*vault, error) {
+	v, err := proveVault(ctx, db, masterKey)
+	if err != nil {
+		return nil, err
+	}
+
+	var marked bool
+	if err := db.QueryRow(ctx, "select trust.code_from_start($1)", v.codes.boundary(0)).Scan(&marked); err != nil {
+		return nil, fmt.Errorf("mark an empty log: %w", Unavailable(err))
+	}
+	return v, nil
+}
+
+// proveVault is openVault for a log that is about to be filled.
+func proveVault(ctx context.Context, db Querier, masterKey []byte) (*vault, error) {
 	v := &vault{}
 	var err error
 	if v.master, err = masterBox(masterKey); err != nil {
@@ -81,7 +97,11 @@ func openVault(ctx context.Context, db Querier, masterKey []byte) (*vault, error
 	if _, v.proof, err = v.secret(ctx, db, checkSecret, []byte("salga trust engine")); err != nil {
 		return nil, err
 	}
-	v.lookup, _, err = v.secret(ctx, db, lookupSecret, newKey())
+	if v.lookup, _, err = v.secret(ctx, db, lookupSecret, newKey()); err != nil {
+		return nil, err
+	}
+	key, _, err := v.secret(ctx, db, codesSecret, newKey())
+	v.codes = newCodes(key)
 	return v, err
 }
 

@@ -102,6 +102,10 @@ func forgeries() []forgery {
 		{name: "a claim alone", append: sidesAlone(domain.TakeClaim{Holder: newID(), Claim: domain.Claim{Kind: domain.EmailClaim}})},
 		{name: "a credential alone", append: sidesAlone(domain.SetCredential{User: someone(), Email: "a", Verifier: "b"})},
 		{name: "a credential's end alone", append: sidesAlone(domain.DeleteCredential{User: someone()})},
+		{name: "a second factor alone", append: sidesAlone(domain.SetSecondFactor{User: someone(), Factor: newID()})},
+		{name: "a second factor's end alone", append: sidesAlone(domain.RemoveSecondFactor{User: someone()})},
+		{name: "a code alone", append: sidesAlone(domain.SpendCode{User: someone(), Factor: newID(), Step: 1})},
+		{name: "a wrong code alone", append: sidesAlone(domain.CountWrongCode{User: someone(), Factor: newID(), At: soon})},
 		{name: "a person's key alone", append: sidesAlone(domain.CreateSubjectKey{Subject: someone()})},
 		{name: "a tenant's key alone", append: func(*testing.T, *world) domain.Append {
 			id := domain.TenantID{UUID: newID()}
@@ -227,8 +231,12 @@ func TestTheLoneAppendTakesNoSecond(t *testing.T) {
 func TestTheDatabaseKnowsEveryEventTypeAndItsStream(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	known := query[[]string](t, w, "select array_agg(event_type order by event_type) from trust.event_types")
-	if want := domain.EventTypes(); !slices.Equal(known, want) {
+	known := query[[]string](t, w, "select array_agg(event_type || ' in ' || stream_type order by event_type) from trust.event_types")
+	var want []string
+	for _, eventType := range domain.EventTypes() {
+		want = append(want, eventType+" in "+string(domain.StreamTypeOf(eventType)))
+	}
+	if !slices.Equal(known, want) {
 		t.Errorf("the database knows %v, the program %v", known, want)
 	}
 }

@@ -28,11 +28,12 @@ type registerConsentBody struct {
 	Consented          bool   `json:"consented,omitempty" needed:"true" example:"true"`
 }
 
-// person implements concerns.
-func (in *registerInput) person() string { return emailKey(in.Body.Email) }
-
 func (s *server) register(ctx context.Context, call commands.Call, in *registerInput) (*userChanged, error) {
 	b := in.Body
+	if err := s.pass(s.gates[registerRate].person, emailKey(b.Email)); err != nil {
+		return nil, err
+	}
+
 	c := commands.Register{
 		Email: b.Email, Password: b.Password, FullName: b.FullName, Phone: b.Phone,
 		PreferredLanguage: domain.Language(b.PreferredLanguage), MunicipalityCode: b.MunicipalityCode,
@@ -43,7 +44,8 @@ func (s *server) register(ctx context.Context, call commands.Call, in *registerI
 			Language: domain.Language(b.Consent.Language), Consented: b.Consent.Consented,
 		}
 	}
-	return userAnswer(s.config.Commands.Register(ctx, call, c))
+	registered, err := userAnswer(s.config.Commands.Register(ctx, call, c))
+	return registered.own(call), err
 }
 
 type loginInput struct {
@@ -51,11 +53,9 @@ type loginInput struct {
 		Email            string `json:"email" example:"nomsa@example.org"`
 		Password         string `json:"password" example:"correct horse battery"`
 		MunicipalityCode string `json:"municipality_code,omitempty" doc:"Needed if registered in more than one municipality." example:"CPT"`
+		TOTP             string `json:"totp,omitempty" doc:"The 6 digits that your authenticator shows now; needed if the account has a second factor."`
 	} `nameHint:"LoginBody"`
 }
-
-// person implements concerns.
-func (in *loginInput) person() string { return emailKey(in.Body.Email) }
 
 // tokens is a pair of tokens in answers.
 type tokens struct {
@@ -78,6 +78,7 @@ type refreshed struct {
 func (s *server) login(ctx context.Context, call commands.Call, in *loginInput) (*signedIn, error) {
 	a, err := s.config.Commands.SignIn(ctx, call, commands.SignIn{
 		Email: in.Body.Email, Password: in.Body.Password, MunicipalityCode: in.Body.MunicipalityCode,
+		Code: in.Body.TOTP,
 	})
 	if err != nil {
 		return nil, err

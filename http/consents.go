@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
@@ -124,7 +125,8 @@ func (s *server) recordConsent(ctx context.Context, call commands.Call, in *reco
 	if c.Subject, err = subjectOf(call, in.Body.SubjectID); err != nil {
 		return nil, err
 	}
-	return consentAnswer(s.config.Commands.RecordConsent(ctx, call, c))
+	a, err := s.config.Commands.RecordConsent(ctx, call, c)
+	return consentAnswer(a, s.recordRefusal(ctx, call, err, "consents", c.Subject))
 }
 
 type withdrawConsentInput struct {
@@ -166,6 +168,7 @@ func (s *server) withdrawConsent(ctx context.Context, call commands.Call, in *wi
 	}
 
 	a, err := s.config.Commands.WithdrawConsent(ctx, call, c)
+	err = recordStanding(ctx, s, call, a, s.withdrawalRefused(ctx, call, c.Consent, err), "consents", subjectOfConsent)
 	if err != nil {
 		return nil, err
 	}
@@ -181,6 +184,20 @@ func (s *server) withdrawConsent(ctx context.Context, call commands.Call, in *wi
 	}
 	return &out, nil
 }
+
+// withdrawalRefused records the look where a refusal tells about another person's consent. It returns the refusal.
+func (s *server) withdrawalRefused(ctx context.Context, call commands.Call, id domain.ConsentID, refusal error) error {
+	if refusal == nil || !call.ActsForOthers() {
+		return refusal
+	}
+	c, err := s.config.Queries.Consent(ctx, call.Tenant, domain.UserID{}, id)
+	if err != nil {
+		return refusal // of a consent that nobody has
+	}
+	return s.recordRefusal(ctx, call, refusal, "consents", c.Subject)
+}
+
+func subjectOfConsent(c domain.Consent) domain.UserID { return c.Subject }
 
 type consentsInput struct {
 	Paging
@@ -201,11 +218,29 @@ func (s *server) consents(ctx context.Context, call commands.Call, in *consentsI
 		return nil, err
 	}
 	if len(list.Items) > 0 { // all are the subject's
-		if err := s.recordRead(ctx, call, "consents", nil, subject); err != nil {
-			return nil, err
-		}
+		err = s.recordRead(ctx, call, "consents", nil, subject)
+	} else {
+		err = s.recordNothing(ctx, call, subject)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return &consentsOutput{Body: listOf(list, consentOf)}, nil
+}
+
+// recordNothing records the look at a person of whom there are no consents, which is told too. Nobody is told of whom is not there.
+func (s *server) recordNothing(ctx context.Context, call commands.Call, subject domain.UserID) error {
+	if subject == call.User {
+		return nil
+	}
+	err := s.config.Commands.KnownPerson(ctx, call.Tenant, subject)
+	if e, is := errors.AsType[*domain.Error](err); is && e.Code == domain.CodeNotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.recordHourly(ctx, call, "consents", nil, subject)
 }
 
 // subjectOf reads the id of the person asked about; the caller if nobody is named.
@@ -278,6 +313,12 @@ func (s *server) checkConsent(ctx context.Context, call commands.Call, in *check
 	if err != nil {
 		return nil, err
 	}
+	// Whatever the answer is: that somebody was never asked, or not known yet, is told of them as well.
+	filter := map[string]string{"purpose": domain.CanonicalPurposeCode(in.Purpose)}
+	if err := s.recordHourly(ctx, call, "check", filter, subject); err != nil {
+		return nil, err
+	}
+
 	var out checkConsentOutput
 	out.Body.Allowed, out.Body.Reason, out.Body.Basis, out.Body.Position = c.Allowed, c.Reason, c.Basis, c.Position
 	if c.Decided {

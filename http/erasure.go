@@ -3,6 +3,7 @@ package http
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -12,16 +13,17 @@ import (
 
 // CertificateBody proves an erasure. Nothing in it identifies anybody. It is exported for huma, see Paging.
 type CertificateBody struct {
-	CertificateID uuid.UUID     `json:"certificate_id" format:"uuid"`
-	TenantID      uuid.UUID     `json:"tenant_id" format:"uuid"`
-	SubjectID     uuid.UUID     `json:"subject_id" format:"uuid" doc:"The id that history goes on to use for nobody known."`
-	ErasedAt      instant       `json:"erased_at"`
-	Position      int64         `json:"position" doc:"Of the erasure in the log." example:"1043"`
-	Cause         string        `json:"cause" enum:"self,request"`
-	RequestID     *uuid.UUID    `json:"request_id" nullable:"true" format:"uuid" doc:"The request that was fulfilled; null: the person did it themselves."`
-	Keys          []uuid.UUID   `json:"keys" nullable:"false" format:"uuid" doc:"Ids of the keys that were destroyed."`
-	Destroyed     []remnantBody `json:"destroyed" nullable:"false"`
-	Kept          []remnantBody `json:"kept" nullable:"false"`
+	CertificateID  uuid.UUID     `json:"certificate_id" format:"uuid"`
+	TenantID       uuid.UUID     `json:"tenant_id" format:"uuid"`
+	SubjectID      uuid.UUID     `json:"subject_id" format:"uuid" doc:"The id that history goes on to use for nobody known."`
+	ErasedAt       instant       `json:"erased_at"`
+	Position       int64         `json:"position" doc:"Of the erasure in the log." example:"1043"`
+	Cause          string        `json:"cause" enum:"self,request"`
+	RequestID      *uuid.UUID    `json:"request_id" nullable:"true" format:"uuid" doc:"The request that was fulfilled; null: the person did it themselves."`
+	NoSecondPerson bool          `json:"no_second_person" doc:"true: one account lodged the request and carried it out, because the municipality had no other active manager or admin." example:"false"`
+	Keys           []uuid.UUID   `json:"keys" nullable:"false" format:"uuid" doc:"Ids of the keys that were destroyed."`
+	Destroyed      []remnantBody `json:"destroyed" nullable:"false"`
+	Kept           []remnantBody `json:"kept" nullable:"false"`
 }
 
 // remnantBody is something that was destroyed, or is kept, and why.
@@ -50,7 +52,7 @@ func certificateBodyOf(a commands.Answer[commands.Certificate]) CertificateBody 
 	c := a.Value
 	return CertificateBody{
 		CertificateID: c.ID, TenantID: c.Tenant.UUID, SubjectID: c.Subject.UUID, ErasedAt: instant(c.ErasedAt), Position: a.Position,
-		Cause: c.Cause, RequestID: idOrNull(c.Request.UUID), Keys: c.Keys, Destroyed: each(c.Destroyed, remnantOf), Kept: each(c.Kept, remnantOf),
+		Cause: c.Cause, RequestID: idOrNull(c.Request.UUID), NoSecondPerson: c.NoSecondPerson, Keys: c.Keys, Destroyed: each(c.Destroyed, remnantOf), Kept: each(c.Kept, remnantOf),
 	}
 }
 
@@ -81,12 +83,12 @@ func (s *server) eraseMe(ctx context.Context, call commands.Call, in *eraseInput
 		in.Body = &eraseBody{}
 	}
 	gate := s.gates[erasureRate].person
-	if err := pass(gate, call.User.String()); err != nil {
+	if err := s.pass(gate, call.User.String()); err != nil {
 		return nil, err
 	}
 	a, err := s.config.Commands.EraseMe(ctx, call, commands.EraseMe{Confirmation: in.Body.Confirmation, Password: in.Body.Password})
-	if e, refused := errors.AsType[*domain.Error](err); refused && (e.Code == domain.CodeInvalid || e.Code == domain.CodePasswordWrong) {
-		gate.giveBack(call.User.String())
+	if unproven(err) {
+		s.giveBack(gate, call.User.String())
 	}
 	if err != nil {
 		return nil, err
@@ -99,6 +101,15 @@ func (s *server) eraseMe(ctx context.Context, call commands.Call, in *eraseInput
 		}
 	}
 	return out, nil
+}
+
+// unproven tells whether an erasure failed before the password was found to be right.
+func unproven(err error) bool {
+	if _, limited := errors.AsType[*problem](err); limited {
+		return true
+	}
+	e, refused := errors.AsType[*domain.Error](err)
+	return refused && slices.Contains([]domain.Code{domain.CodeInvalid, domain.CodePasswordWrong, domain.CodeOverloaded}, e.Code)
 }
 
 type certificatesInput struct {

@@ -276,6 +276,53 @@ func TestATrailIsNotErased(t *testing.T) {
 	clerk.send("GET", "/api/v1/users/me", "").want(200)
 }
 
+// Any act in office counts, in any tenant, also one that is about nobody; what one does about oneself does not.
+func TestWhoActedInOfficeIsNotErased(t *testing.T) {
+	t.Parallel()
+	w, _ := newRealWorld(t)
+	w.define(domain.PlatformTenant(), "newsletter")
+	w.staff(domain.Admin, "KZN225") // so that nobody below is the last
+	w.staff(domain.Admin, "SALGA")
+	citizen := w.citizen("thandi@example.org")
+	hold := w.staff(domain.Manager, "KZN225").send("POST", "/api/v1/data-rights/holds", fmt.Sprintf(`{"subject_id":%q,"reason":"case 1"}`, citizen.id)).want(201)
+	texts := `"texts":{"en":"We text you.","zu":"Sikuthumelela.","af":"Ons SMS u."}`
+	defined := `{"code":%q,"basis":"consent","special_personal_information":false,"retention":"1 year","notice":{` + texts + `}}`
+
+	for act, does := range map[string]struct {
+		from         string
+		role         domain.Role
+		method, path string
+		body         string
+		status       int
+	}{
+		"defined a purpose":             {"KZN225", domain.Admin, "POST", "/api/v1/purposes", fmt.Sprintf(defined, "bus_times"), 201},
+		"defined a default for all":     {"SALGA", domain.Admin, "POST", "/api/v1/purposes", fmt.Sprintf(defined, "tariffs"), 201},
+		"published words":               {"SALGA", domain.Admin, "POST", "/api/v1/purposes/newsletter/notices", "{" + texts + "}", 201},
+		"closed a municipality":         {"SALGA", domain.Admin, "POST", "/api/v1/municipalities/" + w.tenants["CPT"].String() + "/deactivate", "", 200},
+		"registered a municipality":     {"SALGA", domain.Admin, "POST", "/api/v1/municipalities", `{"name":"Ugu","code":"DC21","province":"KwaZulu-Natal"}`, 201},
+		"read the audit":                {"KZN225", domain.Manager, "GET", "/api/v1/audit-logs", "", 200},
+		"read the audit of every":       {"SALGA", domain.Admin, "GET", "/api/v1/audit-logs", "", 200},
+		"exported all consents":         {"KZN225", domain.Manager, "GET", "/api/v1/compliance/consents", "", 200},
+		"changed a role":                {"KZN225", domain.Admin, "PUT", "/api/v1/users/" + citizen.id + "/role", `{"role":"field_worker"}`, 200},
+		"made an account":               {"KZN225", domain.Admin, "POST", "/api/v1/users", `{"email":"new@example.org","password":"a good password","full_name":"Somebody New","role":"manager"}`, 201},
+		"placed a hold":                 {"KZN225", domain.Manager, "POST", "/api/v1/data-rights/holds", fmt.Sprintf(`{"subject_id":%q,"reason":"case 2"}`, citizen.id), 201},
+		"checked a consent":             {"KZN225", domain.FieldWorker, "GET", "/api/v1/consents/check?purpose=newsletter&subject_id=" + citizen.id, "", 200},
+		"lifted another officer's hold": {"KZN225", domain.Manager, "POST", "/api/v1/data-rights/holds/" + hold.text("id") + "/lift", `{"reason":"settled"}`, 200},
+	} {
+		officer := w.another(does.role, does.from)
+		officer.send(does.method, does.path, does.body).want(does.status)
+		if a := officer.send("DELETE", "/api/v1/data-rights/delete-account", farewell); a.status != 409 || a.text("code") != string(domain.CodeStaffRecordKept) {
+			t.Errorf("somebody who %s: %s", act, a.raw)
+		}
+	}
+
+	idle := w.another(domain.Manager, "KZN225")
+	idle.send("PATCH", "/api/v1/users/me", `{"full_name":"Another Name"}`).want(200)
+	idle.send("GET", "/api/v1/consents/check?purpose=newsletter", "").want(200)
+	idle.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", w.tenants["CPT"].String()).wantProblem(403, "tenant_mismatch")
+	idle.send("DELETE", "/api/v1/data-rights/delete-account", farewell).want(200)
+}
+
 func TestAnErasureIsTriedOnceADay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *apphttp.Config) { c.RateLimit = true })

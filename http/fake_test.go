@@ -50,6 +50,7 @@ type stored struct {
 type fakeAccount struct {
 	domain.Account
 	email string
+	codes domain.Authenticator
 }
 
 type fakeSession struct {
@@ -128,6 +129,25 @@ func (s *fakeStore) SessionExpires(
 
 func (s *fakeStore) LoadAll(_ context.Context, tenant domain.TenantID, kind domain.StreamType) ([]domain.Recorded, error) {
 	return s.read(tenant, false, func(e stored) bool { return e.Stream.Type == kind })
+}
+
+func (s *fakeStore) EverHeld(
+	ctx context.Context, tenant domain.TenantID, roles ...domain.Role,
+) (found []domain.UserID, err error) {
+	events, err := s.LoadAll(ctx, tenant, domain.UserStream)
+	for _, r := range events {
+		var role domain.Role
+		switch e := r.Event.(type) {
+		case *domain.UserRegistered:
+			role = e.Role
+		case *domain.UserRoleChanged:
+			role = e.Role.New
+		}
+		if user := (domain.UserID{UUID: r.Stream.ID}); slices.Contains(roles, role) && !slices.Contains(found, user) {
+			found = append(found, user)
+		}
+	}
+	return found, err
 }
 
 func (s *fakeStore) read(tenant domain.TenantID, personal bool, wanted func(stored) bool) ([]domain.Recorded, error) {
@@ -324,9 +344,13 @@ func (s *fakeStore) side(a domain.Append) error {
 			}
 		case domain.DeleteCredential:
 			delete(s.accounts, w.User)
+		case domain.OfferSecondFactor, domain.SetSecondFactor, domain.SpendCode, domain.CountWrongCode, domain.RemoveSecondFactor:
+			if err := s.secondFactor(w); err != nil {
+				return err
+			}
 		case domain.DemandNoActs:
 			for _, e := range s.log {
-				if e.Actor == w.User && !e.Subject.IsZero() && e.Subject != w.User {
+				if e.Actor == w.User && domain.InOffice(e.decode(false)) {
 					return &domain.StaffRecordError{}
 				}
 			}
@@ -357,6 +381,55 @@ func (s *fakeStore) side(a domain.Append) error {
 		}
 	}
 	return nil
+}
+
+// secondFactor makes a side write about one.
+func (s *fakeStore) secondFactor(side domain.SideWrite) error {
+	change := func(user domain.UserID, fits func(domain.Authenticator) bool, to func(*domain.Authenticator)) error {
+		account := s.accounts[user]
+		if !fits(account.codes) {
+			return &domain.CodeStaleError{}
+		}
+		to(&account.codes)
+		s.accounts[user] = account
+		return nil
+	}
+	always := func(domain.Authenticator) bool { return true }
+	at := func(factor uuid.UUID, seen domain.CodesSeen) func(domain.Authenticator) bool {
+		return func(a domain.Authenticator) bool {
+			return a.Factor == factor && a.Step == seen.Step && a.WrongCodes == seen.Wrong
+		}
+	}
+
+	switch w := side.(type) {
+	case domain.OfferSecondFactor:
+		return change(w.User, always, func(a *domain.Authenticator) {
+			a.Offered, a.OfferedSecret, a.OfferedUntil = w.Factor, w.Secret, w.ExpiresAt
+		})
+	case domain.SetSecondFactor:
+		offered := func(a domain.Authenticator) bool { return a.Offered == w.Factor }
+		return change(w.User, offered, func(a *domain.Authenticator) {
+			*a = domain.Authenticator{Factor: a.Offered, Secret: a.OfferedSecret, Step: w.Step}
+		})
+	case domain.SpendCode:
+		unused := func(a domain.Authenticator) bool { return at(w.Factor, w.Seen)(a) && a.Step < w.Step }
+		return change(w.User, unused, func(a *domain.Authenticator) { a.Step, a.WrongCodes, a.WrongAt = w.Step, 0, time.Time{} })
+	case domain.CountWrongCode:
+		return change(w.User, at(w.Factor, w.Seen), func(a *domain.Authenticator) { a.WrongCodes, a.WrongAt = a.WrongCodes+1, w.At })
+	case domain.RemoveSecondFactor:
+		return change(w.User, always, func(a *domain.Authenticator) { *a = domain.Authenticator{} })
+	default:
+		return errors.New("no side write about a second factor")
+	}
+}
+
+func (s *fakeStore) Authenticator(_ context.Context, tenant domain.TenantID, user domain.UserID) (domain.Authenticator, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.accounts[user]; a.Tenant == tenant {
+		return a.codes, s.failing
+	}
+	return domain.Authenticator{}, s.failing
 }
 
 func (s *fakeStore) Holder(_ context.Context, claim domain.Claim) (uuid.UUID, bool, error) {
@@ -556,10 +629,12 @@ func (r *fakeReports) before(each func() error) {
 	r.between.Store(&each)
 }
 
-func (r *fakeReports) History(_ context.Context, tenant domain.TenantID, subject domain.UserID) (history []reports.HistoryEntry, err error) {
+func (r *fakeReports) History(
+	_ context.Context, tenant domain.TenantID, subject domain.UserID, _ projections.Page,
+) (history projections.Listing[reports.HistoryEntry], err error) {
 	for _, e := range r.store.events() {
 		if e.Tenant == tenant && e.Stream == domain.ConsentsOf(subject) {
-			history = append(history, reports.HistoryEntry{Position: e.Position, EventID: e.EventID, EventType: e.Event.EventType(), Actor: e.Actor})
+			history.Items = append(history.Items, reports.HistoryEntry{Position: e.Position, EventID: e.EventID, EventType: e.Event.EventType(), Actor: e.Actor})
 		}
 	}
 	return history, nil

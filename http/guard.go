@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,15 +72,17 @@ func (s *server) admit(ctx context.Context, rt *route, asks questions, r *http.R
 	if rt.who == scraper && !contains(s.config.ScrapeFrom, trace.address) {
 		return call, nothing, domain.Refuse(domain.CodeForbidden, "Metrics are not for this address.")
 	}
-	if err := pass(s.gates[rt.rate].address, addressKey(trace.address)); err != nil {
+	if err := s.pass(s.gates[rt.rate].address, addressKey(trace.address)); err != nil {
 		return call, nothing, err
 	}
-	if rt.rate != unlimited {
+	if rt.readsLog() {
 		if err := s.sameLog(ctx, r); err != nil {
 			return call, nothing, err
 		}
 	}
-	call = commands.Call{Origin: origin(r, trace.address), Correlation: trace.correlation}
+	call = commands.Call{
+		Origin: origin(r, trace.address), Correlation: trace.correlation, Guess: s.guess(rt, trace.address),
+	}
 	if rt.who.account() {
 		if call, err = s.authenticate(ctx, rt, r, call); err != nil {
 			return call, nothing, err
@@ -114,12 +117,15 @@ func (s *server) authenticate(ctx context.Context, rt *route, r *http.Request, c
 		return call, err
 	}
 	traceOf(ctx).user = b.user
-	if err := pass(s.gates[rt.rate].person, b.user.String()); err != nil {
+	if err := s.pass(s.gates[rt.rate].person, b.user.String()); err != nil {
 		return call, err
 	}
 	call.Tenant, call.User, call.Session = b.tenant, b.user, b.session
 	if call, err = s.config.Commands.Authenticate(ctx, call); err != nil {
 		return call, err
+	}
+	if !rt.bare && !call.SecondFactor().IsSet() && slices.Contains(s.config.RequireTOTP, call.Role()) {
+		return call, domain.Refuse(domain.CodeTOTPSetupRequired, "Your role needs a second factor: set one up with POST %s/users/me/totp.", apiBase)
 	}
 	return call, s.sameTenant(ctx, rt, call, r.Header.Get(headerTenant))
 }
@@ -216,7 +222,17 @@ func readBody(w http.ResponseWriter, r *http.Request, taken bool) error {
 		return nothingIn(body)
 	}
 	r.Header.Set("Content-Type", "application/json")
-	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.Body = &heldBody{*bytes.NewReader(body)}
+	return nil
+}
+
+// heldBody is a body that was read from the network. It is let go once it is closed: a request that waits for its turn must not
+// hold a MiB for it.
+type heldBody struct{ bytes.Reader }
+
+// Close implements io.Closer.
+func (b *heldBody) Close() error {
+	b.Reset(nil)
 	return nil
 }
 
@@ -246,29 +262,6 @@ func isJSON(contentType string) bool {
 	charset := parameters["charset"]
 	return err == nil && (media == "application/json" || (strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json"))) &&
 		(charset == "" || strings.EqualFold(charset, "utf-8"))
-}
-
-// pass counts a request at a gate; nil lets everything through.
-func pass(gate *limiter, key string) error {
-	if gate == nil {
-		return nil
-	}
-	if wait, ok := gate.take(key); !ok {
-		return newProblem(domain.Refuse(codeRateLimited, "Too many requests; try again later."), nil).retry(wait)
-	}
-	return nil
-}
-
-// concerns is implemented by inputs that name the person whose limit they count against.
-type concerns interface{ person() string }
-
-func (s *server) limitPerson(rt *route, in any) *problem {
-	c, ok := in.(concerns)
-	if !ok {
-		return nil
-	}
-	p, _ := errors.AsType[*problem](pass(s.gates[rt.rate].person, c.person()))
-	return p
 }
 
 // requestTrace is what is known of a request on its way: for the log and for origins.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
 	"github.com/salga-trust/engine/projections/reports"
 )
 
@@ -79,17 +80,20 @@ func historyOf(h reports.HistoryEntry) historyBody {
 	return b
 }
 
+// mostHistory is how many events a page of a history may have: with hardly anybody there are more, so that one answer is all of it.
+const mostHistory = 1000
+
 type historyInput struct {
-	ID string `path:"id"`
+	ID    string `path:"id"`
+	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"1000" doc:"At most so many items."`
+	After string `query:"after" doc:"next of the page before; empty: from the start."`
 }
 
 type historyOutput struct {
-	Body struct {
-		Items []historyBody `json:"items" nullable:"false"`
-	} `nameHint:"History"`
+	Body listBody[historyBody] `nameHint:"History"`
 }
 
-// history gives every consent event of one person, oldest first. It is whole also for a person who was erased.
+// history gives the consent events of one person, oldest first. It is whole also for a person who was erased.
 func (s *server) history(ctx context.Context, call commands.Call, in *historyInput) (*historyOutput, error) {
 	id, err := namedID(in.ID)
 	if err != nil {
@@ -99,14 +103,12 @@ func (s *server) history(ctx context.Context, call commands.Call, in *historyInp
 	if err := s.config.Commands.KnownPerson(ctx, call.Tenant, subject); err != nil {
 		return nil, err
 	}
-	entries, err := s.config.Reports.History(ctx, call.Tenant, subject)
+	list, err := s.config.Reports.History(ctx, call.Tenant, subject, projections.Page{Limit: in.Limit, After: in.After, Most: mostHistory})
 	if err != nil {
 		return nil, err
 	}
 	if err := s.recordRead(ctx, call, "history", nil, subject); err != nil {
 		return nil, err
 	}
-	var out historyOutput
-	out.Body.Items = each(entries, historyOf)
-	return &out, nil
+	return &historyOutput{Body: listOf(list, historyOf)}, nil
 }

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"crypto/sha256"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -19,6 +20,7 @@ type Line struct {
 	ID, Method, Path, Waits         string
 	Account, Command                bool
 	Versioned, Raw, Hidden, Limited bool
+	ReadsLog                        bool
 	Reaches                         map[string]string // by party
 }
 
@@ -34,7 +36,7 @@ func Lines() []Line {
 			Reaches: reaches,
 			ID:      r.id, Method: r.method, Path: r.path, Waits: r.waits, Account: r.who.account(),
 			Command: r.command(), Versioned: r.versioned, Raw: r.raw != nil, Hidden: r.hidden,
-			Limited: r.rate != unlimited,
+			Limited: r.rate != unlimited, ReadsLog: r.readsLog(),
 		})
 	}
 	return lines
@@ -94,8 +96,15 @@ func ClientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 
 // NewLimiter is newLimiter; the function is its take.
 func NewLimiter(count int, per time.Duration, now func() time.Time) func(string) (time.Duration, bool) {
-	return newLimiter(Limit{Count: count, Per: per}, now).take
+	l := newLimiter(Limit{Count: count, Per: per}, now)
+	return func(key string) (time.Duration, bool) {
+		sum := sha256.Sum256([]byte(key))
+		return l.take(limitKey(sum[:]))
+	}
 }
+
+// Delay is delay.
+func Delay(over int) time.Duration { return delay(over) }
 
 // Verify tells whether a token of a kind is accepted.
 func (t Tokens) Verify(kind, text string) error {

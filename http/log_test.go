@@ -19,7 +19,7 @@ func TestARequestAboutAnotherLogIsRefusedBeforeAnythingIsDone(t *testing.T) {
 	own, other := w.store.logID.String(), uuid.NewString()
 	before := len(w.store.events())
 	for _, l := range apphttp.Lines() {
-		if !l.Limited {
+		if !l.ReadsLog {
 			continue
 		}
 		path, body := w.sample(l)

@@ -242,7 +242,7 @@ func literal(of ast.Expr) string {
 // recording tells whether a call records a read.
 func recording(call *ast.CallExpr) bool {
 	of, is := call.Fun.(*ast.SelectorExpr)
-	return is && (of.Sel.Name == "recordRead" || of.Sel.Name == "recordReadOfAll")
+	return is && slices.Contains([]string{"recordRead", "recordReadOfAll", "recordHourly"}, of.Sel.Name)
 }
 
 // records tells whether a function records a read.

@@ -93,9 +93,15 @@ func refusals(r *route) []domain.Code {
 	if r.who.account() {
 		codes = append(codes, codeNotSignedIn, domain.CodeInvalidToken, domain.CodeSessionEnded,
 			domain.CodeAccountInactive, domain.CodeMunicipalityInactive, codeTenantMismatch)
+		if !r.bare {
+			codes = append(codes, domain.CodeTOTPSetupRequired)
+		}
 	}
 	if r.rate != unlimited {
-		codes = append(codes, codeAnotherLog, codeRateLimited, domain.CodeUnavailable, domain.CodeTimeout, domain.CodeNewerLog)
+		codes = append(codes, codeRateLimited)
+	}
+	if r.readsLog() {
+		codes = append(codes, codeAnotherLog, domain.CodeUnavailable, domain.CodeTimeout, domain.CodeNewerLog, domain.CodeLogDamaged)
 	}
 	if strings.HasPrefix(r.path, apiBase+"/") {
 		codes = append(codes, codeUnknownParameter)
@@ -128,7 +134,7 @@ func headersOf(r *route) []*huma.Param {
 			"Beyond the log's end: 422 unknown_position at once.",
 			huma.Schema{Type: huma.TypeInteger, Format: "int64", Minimum: &least})
 	}
-	if r.rate != unlimited {
+	if r.readsLog() {
 		add(headerLog, "The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.",
 			huma.Schema{Type: huma.TypeString, Format: "uuid"})
 	}

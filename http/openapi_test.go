@@ -154,6 +154,8 @@ func checkOperation(t *testing.T, doc spec, l apphttp.Line, op map[string]any) {
 	}
 	if l.Limited {
 		says(429, "rate_limited")
+	}
+	if l.ReadsLog {
 		says(503, "unavailable")
 		says(503, "timeout")
 	}

@@ -74,6 +74,14 @@ func (c cell) request(about thing) (path, body string, names bool) {
 		body = strings.Replace(body, "sms_alert", "newsletter", 1)
 	case "get_municipality":
 		return "/api/v1/municipalities/" + about.code, body, true
+	case "recover_totp":
+		switch {
+		case c.about != about, c.Reaches[c.party] == "nothing": // what there is nowhere, or not for them
+		case about.user == c.caller.id:
+			c.w.secure(c.caller)
+		default:
+			c.w.secure(c.w.signInAs(about.email, about.code))
+		}
 	}
 
 	path, inPath := c.aboutInPath(path, about)
@@ -92,6 +100,15 @@ func (c cell) request(about thing) (path, body string, names bool) {
 		body = fmt.Sprintf(`{"current_password":%q,"new_password":"a new password"}`, password)
 	case "login":
 		body = fmt.Sprintf(`{"email":%q,"password":%q}`, c.caller.email, password)
+	case "set_up_totp":
+		body = fmt.Sprintf(`{"current_password":%q}`, password)
+	case "confirm_totp":
+		body = fmt.Sprintf(`{"totp":%q}`, c.w.codeOf(c.caller.begin(), 0))
+	case "remove_totp":
+		if c.party == "anonymous" {
+			break // whose session is nobody's
+		}
+		body = fmt.Sprintf(`{"current_password":%q,"totp":%q}`, password, c.w.codeOf(c.w.secure(c.caller), 1))
 	case "refresh", "logout":
 		body = fmt.Sprintf(`{"refresh_token":%q}`, c.caller.rotating)
 	case "register_municipality":
@@ -243,6 +260,10 @@ func (c cell) call(t *testing.T, w *world, doc spec) {
 		return
 	}
 	a := send(path, body)
+	if c.ID == "recover_totp" && c.about.user == c.caller.id {
+		a.wantProblem(403, domain.CodeForbidden) // only another admin
+		return
+	}
 	if !names || c.sees() {
 		c.succeeds(t, doc, what, a)
 		return

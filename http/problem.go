@@ -76,6 +76,8 @@ func statusOf(class domain.Class) int {
 		return http.StatusPreconditionFailed
 	case domain.ClassUnavailable:
 		return http.StatusServiceUnavailable
+	case domain.ClassTooMany:
+		return http.StatusTooManyRequests
 	}
 	return 0
 }
@@ -85,8 +87,10 @@ func retryAfter(code domain.Code) time.Duration {
 	switch code {
 	case domain.CodeUnavailable, domain.CodeOutcomeUnknown:
 		return 5 * time.Second // a database that restarts
-	case domain.CodeNewerLog, domain.CodeClockDiffers:
+	case domain.CodeNewerLog, domain.CodeClockDiffers, domain.CodeLogDamaged:
 		return 30 * time.Second // a rollout, an operator
+	case domain.CodeTOTPLocked:
+		return time.Minute // the least; the sentence says when
 	default:
 		return time.Second
 	}
@@ -141,7 +145,7 @@ func newProblem(e *domain.Error, exceptions map[domain.Code]int) *problem {
 		p.ConsentID = &e.ConsentID.UUID
 	}
 	switch status {
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		p.retry(retryAfter(e.Code))
 	case http.StatusUnauthorized:
 		p.headers.Set("WWW-Authenticate", "Bearer")

@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -32,6 +33,51 @@ func (s *server) recordReadOfAll(ctx context.Context, call commands.Call, fields
 		Route: route.method + " " + route.path, Fields: fields, Subjects: people, Filter: filter,
 	})
 	return err
+}
+
+// recordHourly is recordRead of one person where it is asked again and again: the same look counts once an hour.
+func (s *server) recordHourly(ctx context.Context, call commands.Call, fields string, filter map[string]string, person domain.UserID) error {
+	if person == call.User || person.IsZero() {
+		return nil
+	}
+	route := s.routes[traceOf(ctx).id]
+	_, err := s.config.Commands.RecordRead(ctx, call, commands.RecordRead{
+		Route: route.method + " " + route.path, Fields: fields, Subjects: []domain.UserID{person}, Filter: filter, Hourly: true,
+	})
+	return err
+}
+
+// recordStanding records the look at a person whom a command was about, where it changed nothing: its answer shows what stands, and
+// no other event says who saw it.
+func recordStanding[T any](
+	ctx context.Context, s *server, call commands.Call, a commands.Answer[T], err error, fields string, person func(T) domain.UserID,
+) error {
+	if err != nil || !a.Stood {
+		return err
+	}
+	return s.recordHourly(ctx, call, fields, nil, person(a.Value))
+}
+
+// recordRefusal records the look at a person whom a command was about, where its refusal tells something about them. It returns the
+// refusal.
+func (s *server) recordRefusal(ctx context.Context, call commands.Call, refusal error, fields string, person domain.UserID) error {
+	e, is := errors.AsType[*domain.Error](refusal)
+	if !is || !slices.Contains(telling(), e.Code) {
+		return refusal
+	}
+	if err := s.recordHourly(ctx, call, fields, nil, person); err != nil {
+		return err
+	}
+	return refusal
+}
+
+// telling are the refusals that say something about the person whom a command was about.
+func telling() []domain.Code {
+	return []domain.Code{
+		domain.CodeAlreadyGranted, domain.CodeInForce, domain.CodeNotGranted, domain.CodeConsentRequired, domain.CodeLastAdmin,
+		domain.CodeRetentionHold, domain.CodeStaffRecordKept, domain.CodeRequestClosed, domain.CodeTooManyOpen, domain.CodeSubjectErased,
+		domain.CodeStale,
+	}
 }
 
 // masked stands for a value in a filter that identifies a person: the record of a read names the filter only.

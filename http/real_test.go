@@ -33,10 +33,20 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 const masterKey = "a master key of at least thirty-two characters"
 
 // newRealWorld is newWorld on Postgres, with projectors at work. When the test ends, log and read tables are verified.
-func newRealWorld(t *testing.T) (*world, *pgxpool.Pool) {
+func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgxpool.Pool) {
 	t.Helper()
 	db := pgtest.New(t)
 	pool := db.Pool(t, pgtest.Query)
+	if len(settings) > 0 {
+		config := pool.Config()
+		for _, set := range settings {
+			set(config)
+		}
+		var err error
+		pool, err = pgxpool.NewWithConfig(t.Context(), config)
+		must(t, err)
+		t.Cleanup(pool.Close)
+	}
 	store, err := eventstore.Open(t.Context(), pool, []byte(masterKey), eventstore.Patience(pgtest.Patience))
 	must(t, err)
 	t.Cleanup(store.Close)

@@ -2,11 +2,13 @@ package http
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
 )
 
 // requestBody is a data subject's request in answers.
@@ -62,6 +64,10 @@ type requestChanged struct {
 	Body     requestBody
 }
 
+func subjectOfRequest(q domain.Request) domain.UserID { return q.Subject }
+
+func subjectOfHold(h domain.Hold) domain.UserID { return h.Subject }
+
 func requestAnswer(a commands.Answer[domain.Request], err error) (*requestChanged, error) {
 	if err != nil {
 		return nil, err
@@ -82,12 +88,15 @@ func (s *server) lodgeRequest(ctx context.Context, call commands.Call, in *lodge
 	if err != nil {
 		return nil, err
 	}
-	return requestAnswer(s.config.Commands.LodgeRequest(ctx, call, commands.LodgeRequest{
+	a, err := s.config.Commands.LodgeRequest(ctx, call, commands.LodgeRequest{
 		Subject: subject, Kind: domain.RequestKind(in.Body.Kind), Details: in.Body.Details,
-	}))
+	})
+	err = s.recordRefusal(ctx, call, err, "requests", subject)
+	return requestAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfRequest))
 }
 
 type rightsInput struct {
+	Paging
 	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of the own tenant; only for officers."`
 }
 
@@ -95,7 +104,41 @@ type rightsOutput struct {
 	Body struct {
 		Requests []requestBody `json:"requests" nullable:"false"`
 		Holds    []holdBody    `json:"holds" nullable:"false"`
+		Next     *string       `json:"next" doc:"Cursor for after; null: this is the end."`
 	} `nameHint:"Rights"`
+}
+
+// rightsRow is a request, or a hold.
+type rightsRow struct {
+	request *domain.Request
+	hold    *domain.Hold
+}
+
+func (r rightsRow) id() uuid.UUID {
+	if r.request != nil {
+		return r.request.ID.UUID
+	}
+	return r.hold.ID.UUID
+}
+
+// rightsPage cuts a page out of a person's requests and holds: first the requests, then the holds, each in the order they came.
+func rightsPage(all domain.Rights, page projections.Page) (projections.Listing[rightsRow], error) {
+	rows := make([]rightsRow, 0, len(all.Requests)+len(all.Holds))
+	for i := range all.Requests {
+		rows = append(rows, rightsRow{request: &all.Requests[i]})
+	}
+	for i := range all.Holds {
+		rows = append(rows, rightsRow{hold: &all.Holds[i]})
+	}
+
+	var err error
+	if page.After != "" {
+		var after uuid.UUID
+		after, err = page.AfterID()
+		rows = rows[slices.IndexFunc(rows, func(r rightsRow) bool { return r.id() == after })+1:]
+	}
+	rows = rows[:min(len(rows), page.Fetch())]
+	return projections.List(rows, err, page, func(r rightsRow) (rightsRow, string) { return r, projections.IDCursor(r.id()) })
 }
 
 // rights gives one person's requests and holds.
@@ -108,13 +151,23 @@ func (s *server) rights(ctx context.Context, call commands.Call, in *rightsInput
 	if err != nil {
 		return nil, err
 	}
-	if len(r.Requests)+len(r.Holds) > 0 {
-		if err := s.recordRead(ctx, call, "requests", nil, subject); err != nil {
-			return nil, err
+	list, err := rightsPage(r, in.page())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.recordRead(ctx, call, "requests", nil, subject); err != nil { // also that there are none
+		return nil, err
+	}
+
+	var out rightsOutput
+	out.Body.Requests, out.Body.Holds, out.Body.Next = []requestBody{}, []holdBody{}, orNull(list.Next)
+	for _, row := range list.Items {
+		if row.request != nil {
+			out.Body.Requests = append(out.Body.Requests, requestOf(*row.request))
+		} else {
+			out.Body.Holds = append(out.Body.Holds, holdOf(*row.hold))
 		}
 	}
-	var out rightsOutput
-	out.Body.Requests, out.Body.Holds = each(r.Requests, requestOf), each(r.Holds, holdOf)
 	return &out, nil
 }
 
@@ -156,9 +209,23 @@ func (s *server) fulfilRequest(ctx context.Context, call commands.Call, in *fulf
 	if in.Body != nil {
 		note = in.Body.Note
 	}
-	return requestAnswer(s.config.Commands.FulfilRequest(ctx, call, commands.FulfilRequest{
+	a, err := s.config.Commands.FulfilRequest(ctx, call, commands.FulfilRequest{
 		Request: domain.RequestID{UUID: id}, Note: note,
-	}))
+	})
+	err = s.closingRefused(ctx, call, domain.RequestID{UUID: id}, err)
+	return requestAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfRequest))
+}
+
+// closingRefused records the look where the refusal to close a request tells about the person. It returns the refusal.
+func (s *server) closingRefused(ctx context.Context, call commands.Call, id domain.RequestID, refusal error) error {
+	if refusal == nil {
+		return nil
+	}
+	q, err := s.config.Commands.RightsRequest(ctx, call, id)
+	if err != nil {
+		return refusal // of a request that nobody lodged
+	}
+	return s.recordRefusal(ctx, call, refusal, "requests", q.Subject)
 }
 
 type refuseInput struct {
@@ -174,9 +241,11 @@ func (s *server) refuseRequest(ctx context.Context, call commands.Call, in *refu
 	if err != nil {
 		return nil, err
 	}
-	return requestAnswer(s.config.Commands.RefuseRequest(ctx, call, commands.RefuseRequest{
+	a, err := s.config.Commands.RefuseRequest(ctx, call, commands.RefuseRequest{
 		Request: domain.RequestID{UUID: id}, Ground: domain.Ground(in.Body.Ground), Note: in.Body.Note,
-	}))
+	})
+	err = s.closingRefused(ctx, call, domain.RequestID{UUID: id}, err)
+	return requestAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfRequest))
 }
 
 type holdChanged struct {
@@ -207,7 +276,9 @@ func (s *server) placeHold(ctx context.Context, call commands.Call, in *placeHol
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	return holdAnswer(s.config.Commands.PlaceHold(ctx, call, commands.PlaceHold{Subject: subject, Reason: in.Body.Reason}))
+	a, err := s.config.Commands.PlaceHold(ctx, call, commands.PlaceHold{Subject: subject, Reason: in.Body.Reason})
+	err = s.recordRefusal(ctx, call, err, "requests", subject)
+	return holdAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfHold))
 }
 
 type liftHoldInput struct {
@@ -222,7 +293,8 @@ func (s *server) liftHold(ctx context.Context, call commands.Call, in *liftHoldI
 	if err != nil {
 		return nil, err
 	}
-	return holdAnswer(s.config.Commands.LiftHold(ctx, call, commands.LiftHold{
+	a, err := s.config.Commands.LiftHold(ctx, call, commands.LiftHold{
 		Hold: domain.HoldID{UUID: id}, Reason: in.Body.Reason,
-	}))
+	})
+	return holdAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfHold))
 }

@@ -26,6 +26,7 @@ type route struct {
 	codes     []domain.Code       // refusals besides those that follow from the rest of the line, for the document
 	statuses  map[domain.Code]int // where the table of statuses does not fit
 	hidden    bool                // not in the document
+	bare      bool                // also for whoever must set up a second factor first, see Config.RequireTOTP
 	formats   []Format            // of an answer that is not only JSON
 	media     string              // of an answer that is not JSON at all
 
@@ -60,19 +61,19 @@ func routes() []route {
 			summary: "Metrics for Prometheus",
 		},
 		{
-			id: "root", method: "GET", path: "/", who: everyone, rate: unlimited, raw: (*server).root,
+			id: "root", method: "GET", path: "/", who: everyone, rate: assetRate, raw: (*server).root,
 			hidden: true,
 		},
 		{
-			id: "docs", method: "GET", path: "/docs", who: everyone, rate: unlimited, raw: (*server).docs,
+			id: "docs", method: "GET", path: "/docs", who: everyone, rate: assetRate, raw: (*server).docs,
 			summary: "This documentation as a page",
 		},
 		{
-			id: "docs_asset", method: "GET", path: "/docs/{asset}", who: everyone, rate: unlimited, raw: (*server).docsAsset,
+			id: "docs_asset", method: "GET", path: "/docs/{asset}", who: everyone, rate: assetRate, raw: (*server).docsAsset,
 			hidden: true,
 		},
 		{
-			id: "openapi", method: "GET", path: "/openapi.json", who: everyone, rate: unlimited, raw: (*server).openapi,
+			id: "openapi", method: "GET", path: "/openapi.json", who: everyone, rate: assetRate, raw: (*server).openapi,
 			summary: "This documentation as OpenAPI 3.1",
 		},
 
@@ -88,7 +89,9 @@ func routes() []route {
 		{
 			id: "login", method: "POST", path: api + "/auth/login", who: everyone, rate: loginRate,
 			serve: on((*server).login), summary: "Sign in",
-			codes: []domain.Code{domain.CodeInvalidCredentials, domain.CodeOverloaded},
+			codes: []domain.Code{
+				domain.CodeInvalidCredentials, domain.CodeTOTPRequired, domain.CodeTOTPLocked, domain.CodeOverloaded,
+			},
 		},
 		{
 			id: "refresh", method: "POST", path: api + "/auth/refresh", who: holder, rate: publicRate,
@@ -105,7 +108,7 @@ func routes() []route {
 
 		{
 			id: "get_me", method: "GET", path: api + "/users/me", who: self, rate: accountRate, waits: logItself,
-			serve: on((*server).me), summary: "The own account",
+			serve: on((*server).me), summary: "The own account", bare: true,
 		},
 		{
 			id: "change_me", method: "PATCH", path: api + "/users/me", who: self, rate: accountRate, versioned: true,
@@ -116,6 +119,25 @@ func routes() []route {
 			id: "change_password", method: "PUT", path: api + "/users/me/password", who: self, rate: accountRate, status: 204,
 			serve: on((*server).changePassword), summary: "Change the own password; all other sessions end",
 			codes: []domain.Code{domain.CodePasswordWrong, domain.CodeOverloaded},
+		},
+		{
+			id: "set_up_totp", method: "POST", path: api + "/users/me/totp", who: self, rate: accountRate, status: 201, bare: true,
+			serve:   on((*server).setUpTOTP),
+			summary: "Begin to set up a second factor (RFC 6238); its secret is shown once, and a code confirms it",
+			codes:   []domain.Code{domain.CodePasswordWrong, domain.CodeTOTPAlreadySet, domain.CodeOverloaded},
+		},
+		{
+			id: "confirm_totp", method: "POST", path: api + "/users/me/totp/confirm", who: self, rate: accountRate, status: 204, bare: true,
+			serve:   on((*server).confirmTOTP),
+			summary: "Put the second factor in force by its first code; all other sessions end, and sign-in needs totp",
+			codes:   []domain.Code{domain.CodeNotFound, domain.CodeTOTPRequired},
+		},
+		{
+			id: "remove_totp", method: "DELETE", path: api + "/users/me/totp", who: self, rate: accountRate, status: 204,
+			serve: on((*server).removeTOTP), summary: "Remove the own second factor; all other sessions end",
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodePasswordWrong, domain.CodeTOTPRequired, domain.CodeTOTPLocked, domain.CodeOverloaded,
+			},
 		},
 
 		{
@@ -148,6 +170,12 @@ func routes() []route {
 			id: "reactivate_user", method: "POST", path: api + "/users/{id}/reactivate", who: admins, rate: accountRate,
 			versioned: true, serve: on((*server).reactivateUser), summary: "Open an account again",
 			codes: []domain.Code{domain.CodeNotFound, domain.CodeConsentRequired, domain.CodeSubjectErased},
+		},
+		{
+			id: "recover_totp", method: "DELETE", path: api + "/users/{id}/totp", who: admins, rate: accountRate,
+			versioned: true, serve: on((*server).recoverTOTP),
+			summary: "Remove the second factor of another person, who lost what makes its codes; their sessions end",
+			codes:   []domain.Code{domain.CodeForbidden, domain.CodeNotFound, domain.CodeSubjectErased},
 		},
 
 		{
@@ -286,7 +314,7 @@ func routes() []route {
 		{
 			id: "lodge_request", method: "POST", path: api + "/data-rights/requests", who: selfOrStaff, rate: accountRate, status: 201,
 			serve: on((*server).lodgeRequest), summary: "Ask for access, correction or erasure, or object (POPIA s11(3), s23, s24)",
-			codes: []domain.Code{domain.CodeForbidden, domain.CodeNotFound, domain.CodeSubjectErased},
+			codes: []domain.Code{domain.CodeForbidden, domain.CodeNotFound, domain.CodeSubjectErased, domain.CodeTooManyOpen},
 		},
 		{
 			id: "list_requests", method: "GET", path: api + "/data-rights/requests", who: overseers, rate: accountRate, waits: logItself,
@@ -313,7 +341,7 @@ func routes() []route {
 			serve: on((*server).fulfilRequest), summary: "Close a request as fulfilled; an erasure is carried out by it, which takes an admin",
 			codes: []domain.Code{
 				domain.CodeNotFound, domain.CodeRequestClosed, domain.CodeRetentionHold, domain.CodeStaffRecordKept, domain.CodeLastAdmin,
-				domain.CodeSubjectErased,
+				domain.CodeSubjectErased, domain.CodeSecondPerson,
 			},
 		},
 		{
@@ -324,7 +352,7 @@ func routes() []route {
 		{
 			id: "place_hold", method: "POST", path: api + "/data-rights/holds", who: overseers, rate: accountRate, status: 201,
 			serve: on((*server).placeHold), summary: "Keep a person's data from being erased",
-			codes: []domain.Code{domain.CodeNotFound, domain.CodeSubjectErased},
+			codes: []domain.Code{domain.CodeNotFound, domain.CodeSubjectErased, domain.CodeTooManyOpen},
 		},
 		{
 			id: "lift_hold", method: "POST", path: api + "/data-rights/holds/{id}/lift", who: overseers, rate: accountRate,
@@ -371,13 +399,16 @@ func (r *route) validate() error {
 		return errors.New(r.id + ": a limit by account, and no account")
 	case r.waits != "" && r.command():
 		return errors.New(r.id + ": commands wait for no read table")
-	case r.waits == "" && !r.command() && r.rate != unlimited:
+	case r.waits == "" && !r.command() && r.readsLog():
 		return errors.New(r.id + ": a query reads a projection or the log")
 	case (r.serve == nil) == (r.raw == nil):
 		return errors.New(r.id + ": needs one handler")
 	}
 	return nil
 }
+
+// readsLog tells whether the route is about anything in the log, and not a probe or an asset.
+func (r *route) readsLog() bool { return r.rate != unlimited && r.rate != assetRate }
 
 // command tells whether the route changes something.
 func (r *route) command() bool { return r.method != http.MethodGet }

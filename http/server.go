@@ -42,6 +42,7 @@ type Config struct {
 	Limits         Limits         // zero: DefaultLimits
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; empty: nobody's
 	ScrapeFrom     []netip.Prefix // who may read /metrics; empty: this machine
+	RequireTOTP    []domain.Role  // whoever has one of these roles, and no second factor, may only set one up
 	RequestTimeout time.Duration  // of each answer, and of each page of an export; zero: 10 s
 	Now            func() time.Time
 }
@@ -65,7 +66,7 @@ type Queries interface {
 
 // Reports is what the server needs of the log itself, for officers. Package projections/reports implements it.
 type Reports interface {
-	History(ctx context.Context, tenant domain.TenantID, subject domain.UserID) ([]reports.HistoryEntry, error)
+	History(ctx context.Context, tenant domain.TenantID, subject domain.UserID, page projections.Page) (projections.Listing[reports.HistoryEntry], error)
 	// Resolve gives the position that a replay is about.
 	Resolve(ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64) (int64, error)
 	Replay(ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery, each func(domain.Consent) error) error
@@ -83,6 +84,7 @@ type server struct {
 	gates    map[rate]gates
 	requests *requestMetrics
 	exports  chan struct{}     // one for each export that runs
+	waiting  chan struct{}     // one for each check of a password that is slowed
 	document []byte            // the OpenAPI document
 	routes   map[string]*route // by id
 	router   *chi.Mux
@@ -95,7 +97,7 @@ func New(config Config) (http.Handler, error) {
 	}
 	s := &server{
 		config: config, gates: newGates(config.Limits, config.RateLimit, config.Now), routes: map[string]*route{},
-		exports: make(chan struct{}, exportsAtOnce), router: chi.NewRouter(),
+		exports: make(chan struct{}, exportsAtOnce), waiting: make(chan struct{}, maxWaiting), router: chi.NewRouter(),
 	}
 	var err error
 	if s.requests, err = newRequestMetrics(config.Metrics); err != nil {
@@ -186,9 +188,6 @@ func (a adapter) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.s.router.
 func on[I, O any](handle func(*server, context.Context, commands.Call, *I) (*O, error)) serve {
 	return func(s *server, api huma.API, r *route, op huma.Operation) {
 		huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
-			if p := s.limitPerson(r, in); p != nil {
-				return nil, p
-			}
 			out, err := handle(s, ctx, callOf(ctx), in)
 			if err != nil {
 				return nil, s.problemOf(ctx, err, r.statuses)

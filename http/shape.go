@@ -99,6 +99,10 @@ func estrange(tree any) {
 	}
 }
 
+// maxFaults is how many faulty fields are told: several times as many as any body has. A body of made-up names has a hundred
+// thousand.
+const maxFaults = 100
+
 // translate makes our problem of huma's error model, which repeats offending values and whole bodies. It is a huma.Transformer.
 func translate(_ huma.Context, _ string, body any) (any, error) {
 	m, ok := body.(*huma.ErrorModel)
@@ -116,6 +120,9 @@ func translate(_ huma.Context, _ string, body any) (any, error) {
 		var f domain.Faults
 		seen := map[string]bool{}
 		for _, d := range m.Errors {
+			if len(seen) == maxFaults {
+				break
+			}
 			field, code, message := fault(d)
 			if !seen[field] {
 				f.Add(field, code, message)

@@ -114,7 +114,16 @@ func (s *server) changeRole(ctx context.Context, call commands.Call, in *changeR
 	if err != nil {
 		return nil, err
 	}
-	return userAnswer(s.config.Commands.ChangeRole(ctx, call, commands.ChangeRole{User: id, Role: domain.Role(in.Body.Role)}))
+	a, err := s.config.Commands.ChangeRole(ctx, call, commands.ChangeRole{User: id, Role: domain.Role(in.Body.Role)})
+	return s.staffAnswer(ctx, call, id, a, err)
+}
+
+// staffAnswer answers for a change of an account, which it records as a look where it changed nothing.
+func (s *server) staffAnswer(
+	ctx context.Context, call commands.Call, id domain.UserID, a commands.Answer[domain.User], err error,
+) (*userChanged, error) {
+	err = s.recordRefusal(ctx, call, err, "profile", id)
+	return userAnswer(a, recordStanding(ctx, s, call, a, err, "profile", func(u domain.User) domain.UserID { return u.ID }))
 }
 
 func (s *server) deactivateUser(ctx context.Context, call commands.Call, in *oneUserInput) (*userChanged, error) {
@@ -122,7 +131,8 @@ func (s *server) deactivateUser(ctx context.Context, call commands.Call, in *one
 	if err != nil {
 		return nil, err
 	}
-	return userAnswer(s.config.Commands.DeactivateUser(ctx, call, commands.DeactivateUser{User: id}))
+	a, err := s.config.Commands.DeactivateUser(ctx, call, commands.DeactivateUser{User: id})
+	return s.staffAnswer(ctx, call, id, a, err)
 }
 
 func (s *server) reactivateUser(ctx context.Context, call commands.Call, in *oneUserInput) (*userChanged, error) {
@@ -130,5 +140,6 @@ func (s *server) reactivateUser(ctx context.Context, call commands.Call, in *one
 	if err != nil {
 		return nil, err
 	}
-	return userAnswer(s.config.Commands.ReactivateUser(ctx, call, commands.ReactivateUser{User: id}))
+	a, err := s.config.Commands.ReactivateUser(ctx, call, commands.ReactivateUser{User: id})
+	return s.staffAnswer(ctx, call, id, a, err)
 }

@@ -26,7 +26,10 @@ const (
 	refreshToken = "refresh"
 )
 
-const minSecret = 32 // bytes: as long as HS256's output (RFC 7518 §3.2)
+const (
+	minSecret = 32      // bytes: as long as HS256's output (RFC 7518 §3.2)
+	maxToken  = 4 << 10 // bytes: several times as long as ours
+)
 
 // claims are those of both kinds of token. A refresh token has no role; its id is the secret that a session is continued with.
 type claims struct {
@@ -84,6 +87,9 @@ func (t Tokens) sign(kind string, o commands.Session, id uuid.UUID, issued, expi
 
 // verify reads a token of one kind. Every fault is the same invalid_token.
 func (t Tokens) verify(kind, text string) (bearer, error) {
+	if len(text) > maxToken {
+		return bearer{}, invalidToken(errors.New("longer than any of ours"))
+	}
 	var c claims
 	_, err := jwt.NewParser( // the library checks only what it is asked to
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),

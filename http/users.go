@@ -22,6 +22,7 @@ type userBody struct {
 	IsActive          bool            `json:"is_active" example:"true"`
 	CreatedAt         instant         `json:"created_at"`
 	UpdatedAt         instant         `json:"updated_at"`
+	SecondFactor      *bool           `json:"second_factor,omitempty" doc:"Whether sign-in asks for a code of an authenticator; of one's own account alone." example:"false"`
 }
 
 func userOf(u domain.User) userBody {
@@ -50,12 +51,26 @@ func userAnswer(a commands.Answer[domain.User], err error) (*userChanged, error)
 	return &userChanged{ETag: etag(a.Value.Version), Position: position(a.Position), Body: userOf(a.Value)}, nil
 }
 
+// own is one's own account: whether it has a second factor is shown to nobody else.
+func (b userBody) own(call commands.Call) userBody {
+	b.SecondFactor = new(call.SecondFactor().IsSet())
+	return b
+}
+
+// own is the answer to a change of one's own account.
+func (out *userChanged) own(call commands.Call) *userChanged {
+	if out != nil {
+		out.Body = out.Body.own(call)
+	}
+	return out
+}
+
 func (s *server) me(ctx context.Context, call commands.Call, _ *struct{}) (*userOutput, error) {
 	a, err := s.config.Commands.Me(ctx, call)
 	if err != nil {
 		return nil, err
 	}
-	return &userOutput{ETag: etag(a.Value.Version), Body: userOf(a.Value)}, nil
+	return &userOutput{ETag: etag(a.Value.Version), Body: userOf(a.Value).own(call)}, nil
 }
 
 type changeMeInput struct {
@@ -70,10 +85,11 @@ type changeMeInput struct {
 
 func (s *server) changeMe(ctx context.Context, call commands.Call, in *changeMeInput) (*userChanged, error) {
 	b := in.Body
-	return userAnswer(s.config.Commands.ChangeProfile(ctx, call, commands.ChangeProfile{
+	changed, err := userAnswer(s.config.Commands.ChangeProfile(ctx, call, commands.ChangeProfile{
 		FullName: b.FullName, Phone: b.Phone.pointer(), PreferredLanguage: (*domain.Language)(b.PreferredLanguage), Email: b.Email,
 		CurrentPassword: b.CurrentPassword,
 	}))
+	return changed.own(call), err
 }
 
 type changePasswordInput struct {

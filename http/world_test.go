@@ -15,6 +15,7 @@ import (
 
 	"github.com/alexedwards/argon2id"
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/salga-trust/engine/commands"
@@ -142,11 +143,21 @@ func (w *world) citizen(email string) *person {
 // staff makes an account of staff and signs them in.
 func (w *world) staff(role domain.Role, code string) *person {
 	w.t.Helper()
+	return w.staffAs(role, code, string(role)+"@"+strings.ToLower(code)+".example.org")
+}
+
+// another is staff under an address that nobody else has.
+func (w *world) another(role domain.Role, code string) *person {
+	w.t.Helper()
+	return w.staffAs(role, code, uuid.NewString()+"@example.org")
+}
+
+func (w *world) staffAs(role domain.Role, code, email string) *person {
+	w.t.Helper()
 	tenant := domain.PlatformTenant()
 	if code != domain.PlatformCode {
 		tenant = w.tenants[code]
 	}
-	email := string(role) + "@" + strings.ToLower(code) + ".example.org"
 	a, err := w.handler.CreateUser(w.t.Context(), commands.System(tenant), commands.CreateUser{
 		Email: email, Password: password, FullName: "Staff Member", Role: role,
 	})

@@ -57,6 +57,7 @@ func (w *world) insertGrants(b *testing.B, n int) {
 			'{"actor_role":"citizen","command":"consent.grant"}', h.recorded_at, h.recorded_at
 		from trust.head() h, generate_series(1, $2) i,
 			lateral (select gen_random_uuid() subject, gen_random_uuid() consent where i > 0) g`
+	w.beforeCodes(b)
 	super := w.db.Superuser(b)
 	_, err := super.Exec(b.Context(), sql, w.tenant.UUID, n)
 	must(b, err)

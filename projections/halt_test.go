@@ -98,6 +98,7 @@ func (w *world) insertUnknown(t *testing.T) (position int64) {
 			event_type, record_id, payload, metadata, effective_at, recorded_at)
 		select position + 1, $1, 'session', $2, 1, $3, $4, 1, 'future.thing.v1', $2, '{}', '{}', recorded_at, recorded_at
 		from trust.head() returning position`
+	w.beforeCodes(t)
 	must(t, w.db.Superuser(t).QueryRow(t.Context(), sql, w.tenant.UUID, newID(), newID(), newID()).Scan(&position))
 	return position
 }

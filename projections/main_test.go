@@ -72,6 +72,13 @@ func (w *world) verify(t testing.TB) error {
 	return projections.Verify(t.Context(), w.db.Conn(t, pgtest.Projector), w.reader, nil)
 }
 
+// beforeCodes makes of the log one of a program that knew no codes: an event without one is believed, so a test can write its own.
+func (w *world) beforeCodes(t testing.TB) {
+	t.Helper()
+	_, err := w.db.Superuser(t).Exec(t.Context(), "delete from trust.coded")
+	must(t, err)
+}
+
 // check verifies every invariant.
 func (w *world) check(t testing.TB) {
 	t.Helper()

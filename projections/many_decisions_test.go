@@ -59,6 +59,7 @@ func (w *world) insertDecisions(t testing.TB, subject domain.UserID, n int) {
 		from trust.head() h, generate_series(1, $3) i, lateral (select gen_random_uuid() consent where i > 0) g,
 			lateral (values (0), (1)) d (withdrawn)
 		order by i, d.withdrawn`
+	w.beforeCodes(t)
 	super := w.db.Superuser(t)
 	_, err := super.Exec(t.Context(), sql, w.tenant.UUID, subject.UUID, n)
 	must(t, err)

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 
@@ -9,10 +10,11 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Page asks for part of a list: at most Limit items (1 to 100; 0: 50) after the cursor After (empty: from the start).
+// Page asks for part of a list: at most Limit items (1 to 100, or to Most; 0: 50) after the cursor After (empty: from the start).
 type Page struct {
 	Limit int
 	After string
+	Most  int // 0: 100
 }
 
 // Listing is part of a list. Next is the cursor of what follows; empty: nothing does.
@@ -30,7 +32,7 @@ func (p Page) limit() int {
 	if p.Limit <= 0 {
 		return defaultLimit
 	}
-	return min(p.Limit, maxLimit)
+	return min(p.Limit, cmp.Or(p.Most, maxLimit))
 }
 
 // Fetch is how many rows to read for List: one more than the page holds, which tells whether there is a next page.

@@ -101,13 +101,19 @@ type row[S any] struct {
 }
 
 // evolver is an aggregate's state.
-type evolver[S any] interface{ Evolve(r domain.Recorded) S }
+type evolver[S any] interface {
+	Evolve(r domain.Recorded) S
+	Exists() bool
+}
 
 // next returns the row after an event. An event that does not follow the row's version means that the table and the log
 // have parted; it is never folded.
 func next[S evolver[S]](r row[S], e domain.Recorded) (row[S], error) {
 	if e.Version == 1 {
 		r = row[S]{}
+	}
+	if e.IsVoid() && !r.State.Exists() {
+		return r, nil // a stream that begins with what was disowned makes no row
 	}
 	if e.Version != r.Version+1 {
 		return r, outOfOrder(e, r.Version)
@@ -116,11 +122,15 @@ func next[S evolver[S]](r row[S], e domain.Recorded) (row[S], error) {
 }
 
 // evolve folds events into the rows of their streams.
-func evolve[S evolver[S]](rows map[stream]row[S], events []domain.Recorded) (err error) {
+func evolve[S evolver[S]](rows map[stream]row[S], events []domain.Recorded) error {
 	for _, e := range events {
 		key := streamOf(e)
-		if rows[key], err = next(rows[key], e); err != nil {
+		after, err := next(rows[key], e)
+		if err != nil {
 			return err
+		}
+		if after.State.Exists() {
+			rows[key] = after
 		}
 	}
 	return nil
@@ -134,6 +144,9 @@ func evolveWhole[S evolver[S]](history []domain.Recorded) ([]row[S], error) {
 		if r, err = next(r, e); err != nil {
 			return nil, err
 		}
+	}
+	if !r.State.Exists() {
+		return nil, nil
 	}
 	return []row[S]{r}, nil
 }

@@ -227,7 +227,7 @@ func (b *rebuild) change(ctx context.Context) error {
 	if err := b.foldTo(ctx, checkpoint); err != nil {
 		return err
 	}
-	if err := b.forget(ctx, b.tx, checkpoint, b.done.Position); err != nil { // the projector will not come past these
+	if err := b.into(b.next).forget(ctx, b.tx, checkpoint, b.done.Position); err != nil { // the projector will not come past these
 		return err
 	}
 	if err := b.exec(ctx, "create or replace view %s with (security_invoker = true) as select * from %s", view(b.Name()), b.next); err != nil {

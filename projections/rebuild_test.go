@@ -525,7 +525,7 @@ func TestASwitchWaitsForWhoReadsOnASnapshot(t *testing.T) {
 func TestARebuildRefusesADamagedLog(t *testing.T) {
 	t.Parallel()
 	var gap *eventstore.GapError
-	var unknown *domain.UnknownEventError
+	var forged *eventstore.ForgedError
 	var order *follow.PlainError
 	for what, damage := range map[string]struct {
 		sql string
@@ -533,7 +533,7 @@ func TestARebuildRefusesADamagedLog(t *testing.T) {
 	}{
 		"a gap":         {"delete from trust.events where position = 3", &gap},
 		"a lost end":    {"update trust.events set position = position + 1 where position = (select max(position) from trust.events)", &gap},
-		"an event":      {"update trust.events set event_type = 'user.unheard_of.v1' where stream_type = 'user'", &unknown},
+		"an event":      {"update trust.events set event_type = 'user.unheard_of.v1' where stream_type = 'user'", &forged},
 		"another order": {"update trust.events set version = 9 where stream_type = 'user' and version > 1", &order},
 	} {
 		t.Run(what, func(t *testing.T) {

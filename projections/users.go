@@ -49,9 +49,10 @@ func erases(e domain.Recorded) bool {
 	return ok
 }
 
-func (users) forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error {
+// forget believes of an event in the log only what the rows that were folded from it say: one that is forged erases nobody.
+func (u users) forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error {
 	const sql = `update %s u set email = '', full_name = '', phone = '', is_erased = true
-		from trust.events e
+		from trust.events e join %s f on f.tenant_id = e.tenant_id and f.id = e.stream_id and f.is_erased
 		where e.position > $1 and e.position <= $2 and e.event_type = $3
 			and u.tenant_id = e.tenant_id and u.id = e.stream_id and not u.is_erased`
 	all, err := versions(ctx, tx, "users")
@@ -59,7 +60,7 @@ func (users) forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error {
 		return err
 	}
 	for _, version := range all { // in the one that is read they are blank, and nothing is done
-		if _, err := tx.Exec(ctx, fmt.Sprintf(sql, version), after, upTo, (*domain.UserErased)(nil).EventType()); err != nil {
+		if _, err := tx.Exec(ctx, fmt.Sprintf(sql, version, u.table), after, upTo, (*domain.UserErased)(nil).EventType()); err != nil {
 			return fmt.Errorf("blank erased users in %s: %w", version, err)
 		}
 	}

@@ -46,7 +46,7 @@ type Beginner interface {
 const pageSize = 5000
 
 // Verify re-reads the whole log on one snapshot, in a transaction of its own: positions and versions without a gap, time never
-// running backwards, every event decodable and of a tenant, and every read table equal to a replay up to its checkpoint. The
+// running backwards, appends in one piece, every code holding and every sealed part opening, every event decodable and of a tenant, and every read table equal to a replay up to its checkpoint. The
 // first difference comes back as *Difference. progress, which may be nil, is told of what ("the log", then each read table) how many
 // of how many events are done. It takes memory for a page of events and for the longest stream.
 func Verify(ctx context.Context, db Beginner, r *eventstore.Reader, progress func(what string, done, total int64)) error {
@@ -82,7 +82,7 @@ func verifyLog(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, progress fu
 	log := logCheck{events: map[domain.StreamType]int64{}}
 	for done := int64(0); done < head; {
 		upTo := min(done+pageSize, head)
-		events, err := r.Range(ctx, tx, done, upTo)
+		events, err := r.Whole(ctx, tx, done, upTo)
 		if err != nil {
 			return nil, unreadable(ctx, tx, r, done, upTo, err)
 		}
@@ -91,6 +91,9 @@ func verifyLog(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, progress fu
 		}
 		done = upTo
 		progress("the log", done, head)
+	}
+	if _, _, err := r.Mark(ctx, tx); err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
 	}
 	return log.events, verifyVersions(ctx, tx)
 }
@@ -124,7 +127,7 @@ func unreadable(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, after, upT
 	}
 	for upTo-after > 1 {
 		middle := after + (upTo-after)/2
-		if _, e := r.Range(ctx, tx, after, middle); e != nil {
+		if _, e := r.Whole(ctx, tx, after, middle); e != nil {
 			upTo, err = middle, e
 		} else {
 			after = middle
@@ -133,21 +136,39 @@ func unreadable(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, after, upT
 	return &Difference{Position: upTo, What: follow.Describe(err), cause: err}
 }
 
-// logCheck checks what must hold from one event to the next.
+// logCheck checks what must hold from one event to the next, and so what no code covers: an append's events stand one after
+// another under one time, and only where the head of the log lay in the future does an event hold from before it was recorded
+// though nobody stated so.
 type logCheck struct {
 	position   int64
 	recordedAt time.Time
+	append     uuid.UUID
+	ordinal    int
+	before     time.Time // when the append before this one was recorded
 	events     map[domain.StreamType]int64
 }
 
-func (c *logCheck) check(events []domain.Recorded) error {
+func (c *logCheck) check(events []eventstore.Whole) error {
 	for _, e := range events {
+		if e.AppendID != c.append {
+			c.append, c.ordinal, c.before = e.AppendID, 0, c.recordedAt
+		}
+		c.ordinal++
+
 		what := ""
 		switch {
+		case e.Ordinal != c.ordinal:
+			what = fmt.Sprintf("stands as event %d of its append, and says to be event %d", c.ordinal, e.Ordinal)
+		case c.ordinal > 1 && !e.RecordedAt.Equal(c.recordedAt):
+			what = "recorded at another time than the rest of its append"
+		case !e.Covered && unstated(e.Recorded) && e.EffectiveAt.Before(e.RecordedAt) && !e.RecordedAt.Equal(c.before):
+			what = "holds from before it was recorded, and nobody stated that"
 		case e.Position != c.position+1:
 			what = fmt.Sprintf("follows position %d", c.position)
 		case e.RecordedAt.Before(c.recordedAt):
 			what = "recorded before the event below it"
+		case e.EffectiveAt.After(e.RecordedAt):
+			what = "holds from after it was recorded"
 		case e.Tenant.IsZero():
 			what = "has no tenant"
 		}
@@ -158,6 +179,12 @@ func (c *logCheck) check(events []domain.Recorded) error {
 		c.events[e.Stream.Type]++
 	}
 	return nil
+}
+
+// unstated tells whether an event holds from when the clock said, and not from when somebody did.
+func unstated(r domain.Recorded) bool {
+	stated := domain.EffectiveOf(r.Event)
+	return stated.IsZero() || stated.Truncate(time.Microsecond).After(r.EffectiveAt)
 }
 
 // differing names the first field in which two structs of one type differ; empty: none. What is not exported is no column.

@@ -103,19 +103,19 @@ func damages(tenant domain.TenantID) []damage {
 		},
 		{
 			"no tenant", "update trust.events set tenant_id = '00000000-0000-0000-0000-000000000000' where position = 3",
-			"update trust.events set tenant_id = '" + tenant.String() + "' where position = 3", 3, "", "has no tenant",
+			"update trust.events set tenant_id = '" + tenant.String() + "' where position = 3", 3, "", "its code does not hold",
 		},
 		{
 			"an unknown type", "update trust.events set event_type = 'future.thing.v1' where position = 3",
-			"update trust.events set event_type = 'consent.granted.v1' where position = 3", 3, "", "unknown event type",
+			"update trust.events set event_type = 'consent.granted.v1' where position = 3", 3, "", "its code does not hold",
 		},
 		{
 			"a payload of another kind", `update trust.events set payload = '{"cause":"secret","cause":7}' where position = 4`,
-			`update trust.events set payload = '{"cause":"admin"}' where position = 4`, 4, "", "does not fit",
+			`update trust.events set payload = '{"cause":"admin"}' where position = 4`, 4, "", "its code does not hold",
 		},
 		{
 			"a broken seal", "update trust.events set sealed = overlay(sealed placing '\\x00'::bytea from octet_length(sealed)) where position = 2",
-			"", 2, "", "cannot be read",
+			"", 2, "", "its code does not hold",
 		},
 	}
 }

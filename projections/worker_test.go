@@ -105,6 +105,7 @@ func TestNothingIsSkippedWhenAnAppendIsHeldOpen(t *testing.T) {
 
 	held, err := w.db.Conn(t, pgtest.Query).Begin(t.Context())
 	must(t, err)
+	w.beforeCodes(t)
 	_, err = held.Exec(t.Context(), `select trust.append(
 		array[$1]::uuid[], array[$2]::uuid[], array[1], array[1], array[$2]::uuid[], array['purpose'], array[$3]::uuid[], array[0],
 		array[1], array[1], array[1], array[$4]::uuid[], array['purpose.retired.v1'], array[null]::uuid[], array[$3]::uuid[],

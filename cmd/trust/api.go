@@ -40,19 +40,23 @@ func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 		environment = "production"
 	}
 	return apphttp.New(apphttp.Config{
-		Commands: o.handler, Queries: queries, Reports: o.reports, Ready: newReadiness(o, observer).look, Logger: log, Metrics: metrics,
+		Commands: o.handler, Queries: queries, Reports: o.reports, Ready: newReadiness(o, observer).shared, Logger: log, Metrics: metrics,
 		Tokens:  apphttp.Tokens{Secret: []byte(c.SecretKey), Issuer: tokenIssuer, Audience: tokenAudience, Access: c.AccessTTL},
 		Version: version, AllowedOrigins: c.Origins, Environment: environment, Debug: c.Debug, RateLimit: c.RateLimit,
 		TrustedProxies: c.Proxies, ScrapeFrom: c.Scrapers, RequestTimeout: c.RequestTimeout,
+		RequireTOTP: c.RequireTOTP,
 		Limits: apphttp.Limits{
 			LoginAccount:    apphttp.Limit{Count: c.Limits.LoginAccount, Per: time.Minute},
+			LoginSlow:       apphttp.Limit{Count: c.Limits.LoginSlow, Per: time.Minute},
 			LoginAddress:    apphttp.Limit{Count: c.Limits.LoginAddress, Per: time.Minute},
 			RegisterEmail:   apphttp.Limit{Count: c.Limits.RegisterEmail, Per: time.Hour},
 			RegisterAddress: apphttp.Limit{Count: c.Limits.RegisterAddress, Per: time.Hour},
 			Export:          apphttp.Limit{Count: c.Limits.Export, Per: time.Hour},
 			Erasure:         apphttp.Limit{Count: c.Limits.Erasure, Per: 24 * time.Hour},
 			Account:         apphttp.Limit{Count: c.Limits.Account, Per: time.Minute},
+			SignedInAddress: apphttp.Limit{Count: c.Limits.SignedInAddress, Per: time.Minute},
 			Address:         apphttp.Limit{Count: c.Limits.Address, Per: time.Minute},
+			Assets:          apphttp.Limit{Count: c.Limits.Assets, Per: time.Minute},
 		},
 	})
 }

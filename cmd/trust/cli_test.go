@@ -383,8 +383,8 @@ func TestAProgramOlderThanTheLogSaysSoEverywhere(t *testing.T) {
 	s, db := onDatabase(t)
 	s.feed("correct horse battery\n", "admin", "create", "--municipality", "SALGA", "--email", "a@example.org").expect(t, exit.CodeDone, "made")
 	admin := db.Superuser(t)
-	_, err := admin.Exec(t.Context(), "set session_replication_role = replica; update trust.events set event_type = 'user.praised.v9' "+
-		"where event_type = 'user.registered.v1'")
+	_, err := admin.Exec(t.Context(), "set session_replication_role = replica; delete from trust.coded; "+
+		"update trust.events set code = null, event_type = 'user.praised.v9' where event_type = 'user.registered.v1'")
 	must(t, err)
 
 	const want = `unknown event type "user.praised.v9": a newer release wrote it; run a newer trust`

@@ -57,7 +57,7 @@ func TestALogThatWasRecordedInTheFutureGoesOnAndSaysSo(t *testing.T) {
 	pgtest.Eventually(t, "the read tables follow", s.caughtUp)
 	s.run("verify").expect(t, exit.CodeNotSo, "events verified")
 
-	_, err = db.Exec(t.Context(), `update trust.events set effective_at = least(effective_at, recorded_at - interval '1 day'),
+	_, err = db.Exec(t.Context(), `update trust.events set effective_at = case when position = $1 then effective_at - interval '1 day' else effective_at end,
 		recorded_at = greatest(recorded_at - interval '1 day', least(effective_at, recorded_at - interval '1 day'), case when position > $1 then effective_at end)
 		where position >= $1 and recorded_at > now()`, head)
 	must(t, err)

@@ -13,8 +13,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/pquerna/otp/totp"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/pgtest"
@@ -67,12 +69,19 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := me.text("id")
+	marks["recovery"] = "marked phone lost"
+	securesMarked(t, c, marks)
+	officer.call("DELETE", "users/"+id+"/totp", fmt.Sprintf(`{"reason":%q}`, marks["recovery"]))
+	back, err := c.insist(t.Context(), "POST", "/api/v1/auth/login", map[string]any{"email": marks["new e-mail"], "password": marks["password"]})
+	must(t, err)
+	c.token = back.text("access_token")
+	securesMarked(t, c, marks)
 	pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
 	s.run("rebuild", "users").expect(t, exit.CodeDone, "kept as trust.users_v1") // so that there is a version that nobody reads
 
 	before := s.everywhere(t, up, officer, id)
 	for what, place := range map[string]string{ // so that the search can fail
-		"e-mail": "audit", "new e-mail": "a dump", "name": "a dump", "phone": "a list of users", "user agent": "audit", "reason": "history",
+		"e-mail": "audit", "new e-mail": "a dump", "name": "a dump", "phone": "a list of users", "user agent": "audit", "reason": "history", "recovery": "audit",
 		"evidence": "history", "competent person": "history",
 	} {
 		if !strings.Contains(before[place], marks[what]) {
@@ -82,14 +91,15 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	if !strings.Contains(before["trust replay --reveal"], marks["name"]) {
 		t.Error("trust replay --reveal shows no name before the erasure")
 	}
-	var wrapped, login []byte
+	var wrapped, login, factor []byte
 	var verifier string
 	db := connect(t, s.with("DATABASE_URL="+s.kept()["DATABASE_URL"]))
-	must(t, db.QueryRow(t.Context(), `select k.wrapped, c.verifier, c.login_digest from trust.keys k join trust.credentials c on c.user_id = k.key_id
-		where k.key_id = $1`, id).Scan(&wrapped, &verifier, &login))
+	must(t, db.QueryRow(t.Context(), `select k.wrapped, c.verifier, c.login_digest, c.factor_secret from trust.keys k join trust.credentials c on c.user_id = k.key_id
+		where k.key_id = $1`, id).Scan(&wrapped, &verifier, &login, &factor))
+	marks["sealed second factor"], marks["sealed second factor as text"] = string(factor), hex.EncodeToString(factor)
 	marks["wrapped key"], marks["wrapped key as text"] = string(wrapped), hex.EncodeToString(wrapped)
 	marks["verifier"], marks["digest as text"] = verifier, hex.EncodeToString(login)
-	for _, what := range []string{"wrapped key as text", "verifier", "digest as text"} {
+	for _, what := range []string{"wrapped key as text", "verifier", "digest as text", "sealed second factor as text"} {
 		if dump := s.dump(t); !strings.Contains(dump, marks[what]) {
 			t.Errorf("the %s is not in a dump before the erasure", what)
 		}
@@ -252,6 +262,23 @@ func markedLife() map[string]string {
 		"phone": "+27821239876", "password": "marked horse battery", "user agent": "marked-agent/1.0", "reason": "marked reason",
 		"evidence": "marked box 7", "wrong value": "marked-wrong-language", "refused wording": "marked wording",
 		"competent person": "Marked Guardian", "injection": "marked'; drop table trust.events; --",
+	}
+}
+
+// securesMarked sets up a second factor, whose secret is a mark.
+func securesMarked(t *testing.T, c *client, marks map[string]string) {
+	t.Helper()
+	begun, err := c.insist(t.Context(), "POST", "/api/v1/users/me/totp", map[string]any{"current_password": marks["password"]})
+	if err != nil || begun.status != 201 {
+		t.Fatalf("%+v %v", begun, err)
+	}
+	marks["secret of the second factor"] = begun.text("secret")
+
+	code, err := totp.GenerateCode(begun.text("secret"), time.Now())
+	must(t, err)
+	set, err := c.insist(t.Context(), "POST", "/api/v1/users/me/totp/confirm", map[string]any{"totp": code})
+	if err != nil || set.status != 204 {
+		t.Fatalf("%+v %v", set, err)
 	}
 }
 

@@ -27,7 +27,8 @@ type cli struct {
 		Purposes       importPurposesCmd       `cmd:"" help:"Define purposes for all municipalities; repeatable."`
 	} `cmd:"" help:"Import a CSV file."`
 	Admin struct {
-		Create adminCreateCmd `cmd:"" help:"Make an admin of a municipality, or of SALGA; repeatable."`
+		Create    adminCreateCmd    `cmd:"" help:"Make an admin of a municipality, or of SALGA; repeatable."`
+		ResetTOTP adminResetTOTPCmd `cmd:"" name:"reset-totp" help:"Remove the second factor of somebody who lost it, where no other admin can."`
 	} `cmd:"" help:"Manage admins."`
 	Keys struct {
 		Rotate keysRotateCmd `cmd:"" help:"Change the master key from MASTER_KEY to NEW_MASTER_KEY; repeatable."`
@@ -40,6 +41,8 @@ type cli struct {
 	Replay   replayCmd   `cmd:"" help:"Replay what people had agreed to at an instant, as known at an instant."`
 	Exposure exposureCmd `cmd:"" help:"List who read a person's data, or whose data an account read."`
 	Rekey    rekeyCmd    `cmd:"" help:"Find what was keyed by the spelling it was given in by its canonical form: after an upgrade; repeatable."`
+	Codes    codesCmd    `cmd:"" help:"Give older events their codes, and demand one of every event from then on: once after an upgrade; repeatable."`
+	Disown   disownCmd   `cmd:"" help:"Say that a forged event, whose code does not hold, is none of ours: readers pass it as empty."`
 	Verify   verifyCmd   `cmd:"" help:"Re-read the whole log and compare the read tables with it; exit 1 at the first difference."`
 	Rebuild  rebuildCmd  `cmd:"" help:"Make read tables anew from the log, beside those that are read, and switch to them."`
 	Backup   backupCmd   `cmd:"" help:"Write the log and the keys to a folder, or the keys alone."`

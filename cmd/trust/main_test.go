@@ -31,6 +31,11 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if socket := os.Getenv(appenderSocket); socket != "" {
+		fmt.Fprintln(os.Stderr, runAppender(socket))
+		os.Exit(1)
+	}
+
 	dir, err := os.MkdirTemp("", "trust-binary-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

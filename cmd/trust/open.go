@@ -146,7 +146,15 @@ func (o *opened) openLog(ctx context.Context) error {
 	return nil
 }
 
+// lastWords is how long a process that stops takes to record what it has counted: with stopPatience less than the grace that it has.
+const lastWords = 2 * time.Second
+
 func (o *opened) close(ctx context.Context) {
+	if o.handler != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		defer cancel()
+		_, _ = o.handler.RecordTallies(ctx, commands.Call{}, commands.RecordTallies{}) // without a log to be had, it is lost
+	}
 	if o.store != nil {
 		o.store.Close()
 	}

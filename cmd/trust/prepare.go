@@ -71,7 +71,10 @@ func prepareSchema(ctx context.Context, p *program) error {
 	if err := (migrateCmd{}).Run(ctx, p); err != nil {
 		return err
 	}
-	return rekeyPending(ctx, p)
+	if err := rekeyPending(ctx, p); err != nil {
+		return err
+	}
+	return codesPending(ctx, p)
 }
 
 // rekeyPending does trust rekey if the log has grown since the last time. Where it fails it only says so: until it

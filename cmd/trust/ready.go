@@ -31,6 +31,10 @@ type readiness struct {
 	observer *follow.Observer
 	started  string // file that is there once the first import is done; empty: nobody imports
 
+	sharing sync.Mutex
+	seen    apphttp.ReadyState // the newest look, see shared
+	seenAt  time.Time          // when it began
+
 	mu       sync.Mutex
 	imported bool             // once true, always
 	goal     int64            // position at which the first import is projected; 0: not known yet
@@ -51,7 +55,21 @@ func newReadiness(o *opened, observer *follow.Observer) *readiness {
 	return r
 }
 
-// look is asked at each GET /ready.
+// shared is look for GET /ready, which has no limit: however many ask, there is one look at a time, for all who asked before it
+// began.
+func (r *readiness) shared(ctx context.Context) apphttp.ReadyState {
+	asked := time.Now()
+	r.sharing.Lock()
+	defer r.sharing.Unlock()
+
+	if !r.seenAt.After(asked) {
+		r.seenAt = time.Now()
+		r.seen = r.look(context.WithoutCancel(ctx)) // for all who wait, though this one may leave
+	}
+	return r.seen
+}
+
+// look finds it out.
 func (r *readiness) look(ctx context.Context) apphttp.ReadyState {
 	ctx, cancel := context.WithTimeout(ctx, readyPatience)
 	defer cancel()

@@ -133,6 +133,9 @@ func (s stored) fill(ctx context.Context, p *program, restore *eventstore.Restor
 	if err := restore.Settle(ctx, s.events.Position); err != nil {
 		return 0, err
 	}
+	if err := sayForged(ctx, p, restore, s.events.Position); err != nil {
+		return 0, err
+	}
 	erased, err := restore.Erasures(ctx)
 	if err != nil {
 		return 0, err
@@ -143,6 +146,15 @@ func (s stored) fill(ctx context.Context, p *program, restore *eventstore.Restor
 		}
 	}
 	return len(erased), nil
+}
+
+// sayForged names what is forged in a backup. It is restored as it is: the log had it, and nothing that reads the log believes it.
+func sayForged(ctx context.Context, p *program, restore *eventstore.Restore, head int64) error {
+	first, count, err := restore.Forged(ctx, head)
+	if err == nil && count > 0 {
+		_, err = fmt.Fprintf(p.stderr, "%d events of the backup do not hold: %v; see docs/operator.md, A forged event\n", count, first)
+	}
+	return err
 }
 
 func explainRestore(err error) error {

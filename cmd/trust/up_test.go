@@ -144,7 +144,7 @@ func upHeals(t *testing.T, s *site, up *running) *running {
 
 func upRotates(t *testing.T, s *site, up *running) *running {
 	before, parts := s.kept(), s.pids()
-	s.with("NEW_MASTER_KEY="+nextMaster).run("keys", "rotate").expect(t, exit.CodeDone, "260 keys re-wrapped under the new master key, which is MASTER_KEY in "+s.data("env"))
+	s.with("NEW_MASTER_KEY="+nextMaster).run("keys", "rotate").expect(t, exit.CodeDone, "261 keys re-wrapped under the new master key, which is MASTER_KEY in "+s.data("env"))
 	after := s.kept()
 	if after["MASTER_KEY"] != nextMaster {
 		t.Error("the new key is not kept")

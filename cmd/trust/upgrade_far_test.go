@@ -21,10 +21,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/pquerna/otp/totp"
 
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
@@ -41,9 +44,13 @@ func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 		u.isVerified,
 		u.isOpened,
 		u.acceptsOldPasswords,
+		u.isCoded,
+		u.isVerified,
 		u.answersAsBefore,
 		u.printsAsBefore,
 		u.followsWhatIsNew,
+		u.takesASecondFactor,
+		u.countsOfficersOfBefore,
 		u.isRebuilt,
 		u.isVerified,
 	} {
@@ -157,6 +164,22 @@ func (u *upgrade) isVerified() {
 	want := fmt.Sprintf("%d events verified", u.status().Head)
 	if said := u.do("verify"); !strings.Contains(said, want) {
 		u.t.Errorf("it says %q, not %q", said, want)
+	}
+}
+
+// isCoded gives its events their codes: those that were in the dump, and none that this program appended since.
+func (u *upgrade) isCoded() {
+	want := fmt.Sprintf("%d older events got their code", u.before.Position)
+	if said := u.do("codes"); !strings.Contains(said, want) {
+		u.t.Errorf("it says %q, not %q", said, want)
+	}
+	if said := u.do("codes"); !strings.Contains(said, "0 older events got their code") {
+		u.t.Errorf("again it says %q", said)
+	}
+
+	outcome := u.run("disown", strconv.FormatInt(u.before.Position, 10), "--reason", "nothing is wrong with it")
+	if outcome.code != exit.CodeNotSo || !strings.Contains(outcome.stderr, "its code holds") {
+		u.t.Errorf("an event whose code holds is disowned: %+v", outcome)
 	}
 }
 
@@ -295,6 +318,19 @@ func (u *upgrade) printsAsBefore() {
 	}
 }
 
+// countsOfficersOfBefore asks for what takes a second officer: one was made before there was a stream that says who they are.
+func (u *upgrade) countsOfficersOfBefore() {
+	u.t.Helper()
+	resident := u.citizen("to.be.erased@example.org", "To Be Erased")
+	body := json.RawMessage(fmt.Sprintf(`{"subject_id":%q,"kind":"erasure"}`, resident.id))
+	lodged, _ := u.ask(question{As: "admin", Path: "data-rights/requests", Body: body}, "")
+
+	fulfil := question{As: "admin", Path: "data-rights/requests/" + field(u.t, lodged, "id") + "/fulfil", Body: json.RawMessage("{}")}
+	if answer, status := u.ask(fulfil, ""); status != http.StatusConflict || !bytes.Contains(answer, []byte("second_person_required")) {
+		u.t.Errorf("one admin lodges and fulfils an erasure beside the officer of before: %d %s", status, answer)
+	}
+}
+
 // followsWhatIsNew appends to the old streams, and to new ones, and looks for it in the read tables.
 func (u *upgrade) followsWhatIsNew() {
 	citizen := &account{s: u.site, token: u.tokens["nomsa"]}
@@ -311,6 +347,29 @@ func (u *upgrade) followsWhatIsNew() {
 	officer := &account{s: u.site, token: u.tokens["officer"]}
 	if list := officer.call("GET", "users?limit=100", ""); !bytes.Contains(list, []byte(stranger.id)) {
 		u.t.Errorf("the citizen %s is not in the read table: %s", stranger.id, list)
+	}
+}
+
+// takesASecondFactor sets one up on an old account, whose key and credential were made by the old program.
+func (u *upgrade) takesASecondFactor() {
+	var login map[string]any
+	must(u.t, json.Unmarshal(u.before.People["nomsa"], &login))
+	citizen := &account{s: u.site, token: u.tokens["nomsa"]}
+	begun := citizen.call("POST", "users/me/totp", fmt.Sprintf(`{"current_password":%q}`, login["password"]))
+	code, err := totp.GenerateCode(field(u.t, begun, "secret"), time.Now())
+	must(u.t, err)
+	citizen.call("POST", "users/me/totp/confirm", fmt.Sprintf(`{"totp":%q}`, code))
+
+	if answer, status := u.ask(question{Path: "auth/login", Body: u.before.People["nomsa"]}, ""); status != http.StatusUnauthorized ||
+		field(u.t, answer, "code") != "totp_required" {
+		u.t.Errorf("with a password alone: %d %s", status, answer)
+	}
+	login["totp"], err = totp.GenerateCode(field(u.t, begun, "secret"), time.Now().Add(30*time.Second))
+	must(u.t, err)
+	body, err := json.Marshal(login)
+	must(u.t, err)
+	if answer, status := u.ask(question{Path: "auth/login", Body: body}, ""); status != http.StatusOK {
+		u.t.Errorf("with a code: %d %s", status, answer)
 	}
 }
 

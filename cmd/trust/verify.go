@@ -41,7 +41,7 @@ func (verifyCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Explain(err)
 	}
-	if _, err = fmt.Fprintf(p.stdout, "%d events verified: positions and versions without a gap, read tables equal to a replay\n", events); err != nil {
+	if _, err = fmt.Fprintf(p.stdout, "%d events verified: every code holds, positions and versions without a gap, read tables equal to a replay\n", events); err != nil {
 		return err
 	}
 	return notInFuture(ctx, o.pool)

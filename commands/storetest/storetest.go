@@ -15,6 +15,8 @@ package storetest
 import (
 	"context"
 	"errors"
+	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,9 +40,11 @@ func Exercise(t *testing.T, open func(*testing.T) commands.Store) {
 		"a claim is held once":                    holdClaimsOnce,
 		"an append is whole or absent":            appendAllOrNothing,
 		"credentials are set, kept and deleted":   keepCredentials,
+		"a code of a second factor is used once":  keepSecondFactors,
 		"a session is rotated and ended":          keepSessions,
 		"a destroyed key erases":                  eraseByKey,
 		"a trail is not erased":                   keepTrails,
+		"whoever ever held a role is found":       findHolders,
 		"a digest is the same for the same parts": digestParts,
 	} {
 		t.Run(promise, func(t *testing.T) {
@@ -435,6 +439,76 @@ func keepCredentials(w *town) {
 	}
 }
 
+func keepSecondFactors(w *town) {
+	id, factor, elsewhere := w.settle(), newID(), w.found()
+	at := time.Now().UTC().Truncate(time.Microsecond)
+	beside := func(event domain.Event, stream domain.Stream, side ...domain.SideWrite) domain.Append {
+		a := w.sides(side...)
+		a.Writes = []domain.Write{{Stream: stream, Expected: domain.AnyVersion, Events: []domain.Event{event}}}
+		return a
+	}
+	changed := func(event domain.Event, side ...domain.SideWrite) domain.Append {
+		return beside(event, domain.UserOf(id), side...)
+	}
+	tried := func(event domain.Event, side ...domain.SideWrite) domain.Append {
+		return beside(event, domain.SessionsOf(id), side...)
+	}
+	holds := func(want domain.Authenticator) {
+		w.t.Helper()
+		got, err := w.Authenticator(w.ctx(), w.tenant, id)
+		w.ok(err)
+		if !reflect.DeepEqual(got, want) {
+			w.t.Errorf("it has %+v, want %+v", got, want)
+		}
+		other, err := w.Authenticator(w.ctx(), elsewhere, id)
+		w.ok(err)
+		if !reflect.DeepEqual(other, domain.Authenticator{}) {
+			w.t.Errorf("another tenant sees %+v", other)
+		}
+	}
+	spend := func(step int64, seen domain.CodesSeen) domain.Append {
+		return tried(&domain.SessionStarted{}, domain.SpendCode{User: id, Factor: factor, Step: step, Seen: seen})
+	}
+	count := func(seen domain.CodesSeen) domain.Append {
+		return tried(&domain.SignInFailed{Count: 1, Cause: domain.FailedByCode}, domain.CountWrongCode{User: id, Factor: factor, At: at, Seen: seen})
+	}
+	offer := func(factor uuid.UUID, secret string) domain.Append {
+		return changed(&domain.SecondFactorBegun{FactorID: factor, ExpiresAt: at},
+			domain.OfferSecondFactor{User: id, Factor: factor, Secret: []byte(secret), ExpiresAt: at})
+	}
+	set := func(factor uuid.UUID, step int64) domain.Append {
+		return changed(&domain.SecondFactorSet{FactorID: factor}, domain.SetSecondFactor{User: id, Factor: factor, Step: step})
+	}
+	var stale *domain.CodeStaleError
+
+	holds(domain.Authenticator{})
+	w.mustAppend(changed(&domain.UserPasswordChanged{}, domain.SetCredential{User: id, Email: "thandi@example.org", Verifier: "first"}))
+	w.mustAppend(offer(newID(), "former"))
+	w.mustAppend(offer(factor, "secret"))
+	holds(domain.Authenticator{Offered: factor, OfferedSecret: []byte("secret"), OfferedUntil: at})
+	refused(w, set(newID(), 7), &stale)
+	w.mustAppend(set(factor, 7))
+	holds(domain.Authenticator{Factor: factor, Secret: []byte("secret"), Step: 7})
+
+	for _, stays := range []domain.Append{
+		spend(7, domain.CodesSeen{Step: 7}), spend(6, domain.CodesSeen{Step: 7}), // used
+		spend(9, domain.CodesSeen{Step: 6}), spend(9, domain.CodesSeen{Step: 7, Wrong: 1}), // judged on something else
+		count(domain.CodesSeen{Step: 7, Wrong: 1}),
+	} {
+		refused(w, stays, &stale)
+	}
+	w.mustAppend(count(domain.CodesSeen{Step: 7}))
+	holds(domain.Authenticator{Factor: factor, Secret: []byte("secret"), Step: 7, WrongCodes: 1, WrongAt: at})
+	w.mustAppend(spend(9, domain.CodesSeen{Step: 7, Wrong: 1}))
+	holds(domain.Authenticator{Factor: factor, Secret: []byte("secret"), Step: 9})
+
+	w.mustAppend(changed(&domain.UserPasswordChanged{}, domain.SetCredential{User: id, Verifier: "second"}))
+	holds(domain.Authenticator{Factor: factor, Secret: []byte("secret"), Step: 9})
+	w.mustAppend(changed(&domain.SecondFactorRemoved{FactorID: factor, Cause: domain.BySelf}, domain.RemoveSecondFactor{User: id}))
+	holds(domain.Authenticator{})
+	refused(w, spend(10, domain.CodesSeen{}), &stale)
+}
+
 func keepSessions(w *town) {
 	id := w.settle()
 	soon := time.Now().Add(time.Hour).Truncate(time.Microsecond)
@@ -528,11 +602,73 @@ func eraseByKey(w *town) {
 func keepTrails(w *town) {
 	clerk, citizen := w.settle(), w.settle()
 	w.mustAppend(w.lodge(clerk, clerk)) // about themselves
+	w.mustAppend(w.act(clerk, domain.Stream{Type: domain.AccessStream, ID: newID()}, &domain.TenantMismatch{Route: "GET /", Named: w.tenant}))
 	w.mustAppend(w.sides(domain.DemandNoActs{User: clerk}))
 
 	w.mustAppend(w.lodge(citizen, clerk))
 	refused(w, w.sides(domain.DemandNoActs{User: clerk}), new(*domain.StaffRecordError))
 	w.mustAppend(w.sides(domain.DemandNoActs{User: citizen}))
+
+	// About nobody, about several people, in another tenant, and what takes an office even where it is about oneself.
+	elsewhere := newTown(w.t, w.Store)
+	for what, act := range map[string]func(domain.UserID) domain.Append{
+		"closed a municipality": func(by domain.UserID) domain.Append {
+			return elsewhere.act(by, domain.MunicipalityOf(elsewhere.tenant), &domain.MunicipalityDeactivated{})
+		},
+		"recorded in another tenant": func(by domain.UserID) domain.Append { return elsewhere.lodge(elsewhere.settle(), by) },
+		"looked at many": func(by domain.UserID) domain.Append {
+			return w.act(by, domain.Stream{Type: domain.AccessStream, ID: newID()}, &domain.PersonalDataRead{Route: "GET /", Fields: "audit"})
+		},
+		"lifted a hold on themselves": func(by domain.UserID) domain.Append {
+			return w.act(by, domain.RightsOf(by), &domain.HoldLifted{HoldID: domain.HoldID{UUID: newID()}})
+		},
+	} {
+		officer := w.settle()
+		w.mustAppend(w.sides(domain.DemandNoActs{User: officer}))
+		w.mustAppend(act(officer))
+		_, err := w.Append(w.ctx(), w.sides(domain.DemandNoActs{User: officer}))
+		if _, is := errors.AsType[*domain.StaffRecordError](err); !is {
+			w.t.Errorf("somebody who %s: %v", what, err)
+		}
+	}
+}
+
+func findHolders(w *town) {
+	citizen, promoted, demoted := w.settle(), w.settle(), w.settle()
+	change := func(user domain.UserID, from, to domain.Role) domain.Append {
+		return w.act(w.settle(), domain.UserOf(user), &domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: from, New: to}})
+	}
+	w.mustAppend(change(promoted, domain.Citizen, domain.Manager))
+	w.mustAppend(change(demoted, domain.Citizen, domain.Admin))
+	w.mustAppend(change(demoted, domain.Admin, domain.FieldWorker))
+	elsewhere := newTown(w.t, w.Store)
+	elsewhere.mustAppend(elsewhere.act(elsewhere.settle(), domain.UserOf(elsewhere.settle()), &domain.UserRoleChanged{
+		Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Manager},
+	}))
+
+	for _, c := range []struct {
+		roles []domain.Role
+		want  []domain.UserID
+	}{
+		{[]domain.Role{domain.Manager, domain.Admin}, []domain.UserID{promoted, demoted}},
+		{[]domain.Role{domain.FieldWorker}, []domain.UserID{demoted}},
+		{[]domain.Role{domain.SAPSLiaison}, nil},
+	} {
+		found, err := w.EverHeld(w.ctx(), w.tenant, c.roles...)
+		w.ok(err)
+		missing := slices.ContainsFunc(c.want, func(u domain.UserID) bool { return !slices.Contains(found, u) })
+		if missing || len(found) != len(c.want) {
+			w.t.Errorf("%v: found %v, want %v; the citizen is %v", c.roles, found, c.want, citizen)
+		}
+	}
+}
+
+// act is an append of one event by an actor.
+func (w *town) act(by domain.UserID, stream domain.Stream, event domain.Event) domain.Append {
+	return domain.Append{
+		ID: newID(), Tenant: w.tenant, Actor: by, ActorTenant: w.tenant,
+		Writes: []domain.Write{{Stream: stream, Expected: domain.AnyVersion, Events: []domain.Event{event}}},
+	}
 }
 
 // lodge is an append about a person by an actor, with a personal part.

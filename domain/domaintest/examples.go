@@ -82,12 +82,20 @@ func userExamples() []domain.Event {
 		&domain.UserPasswordRehashed{},
 		&domain.UserDeactivated{Cause: domain.CauseConsentWithdrawn},
 		&domain.UserReactivated{},
+		&domain.SecondFactorBegun{FactorID: ID(0xc, 1), ExpiresAt: Clock("2026-03-06 08:10")},
+		&domain.SecondFactorSet{FactorID: ID(0xc, 1)},
+		&domain.SecondFactorRemoved{
+			FactorID: ID(0xc, 1), Cause: domain.CauseRecovery, EvidenceSHA256: domain.WordingHash("scan of an affidavit"),
+			Private: domain.Known(domain.RecoveryFacts{
+				Reason: "Phone stolen in Thohoyandou; came in person with her ID.", EvidenceReference: "box 6, affidavit 2",
+			}),
+		},
 		&domain.UserErased{
 			Cause: domain.CauseRequest, RequestID: domain.RequestID{UUID: ID(0xa, 1)}, Keys: []uuid.UUID{Thandi().UUID},
 			Destroyed: []domain.Remnant{domain.RemnantProfile, domain.RemnantFreeText, domain.RemnantOrigins, domain.RemnantCredentials, domain.RemnantSessions},
-			Kept:      []domain.Remnant{domain.RemnantConsents, domain.RemnantAudit, domain.RemnantStatistics},
+			Kept:      []domain.Remnant{domain.RemnantConsents, domain.RemnantAudit, domain.RemnantStatistics}, NoSecondPerson: true,
 		},
-		&domain.TenantMismatch{Route: "GET /api/v1/users/me", Named: domain.TenantID{UUID: ID(0x1, 2)}},
+		&domain.TenantMismatch{Route: "GET /api/v1/users/me", Named: domain.TenantID{UUID: ID(0x1, 2)}, Count: 7},
 		&domain.AdminAdded{User: domain.UserID{UUID: ID(0x3, 1)}},
 		&domain.AdminRemoved{User: domain.UserID{UUID: ID(0x3, 1)}},
 	}
@@ -151,6 +159,7 @@ func sessionExamples() []domain.Event {
 		&domain.SessionEnded{SessionID: ID(0x9, 1), Scope: domain.ScopeOne, Cause: domain.CauseLogout},
 		&domain.SessionReuseDetected{SessionID: ID(0x9, 1)},
 		&domain.SignInFailed{Count: 7, Cause: "password"},
+		&domain.EventDisowned{Position: 1204, EventID: ID(0xc, 1), Reason: "written past the programs on 2026-03-05"},
 		&domain.PersonalDataRead{
 			Route: "GET /api/v1/users", Fields: "profile", Head: 4711, Subjects: []domain.UserID{Thandi(), Clerk()},
 			Filter:  map[string]string{"role": "citizen", "email": ""},

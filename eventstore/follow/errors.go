@@ -81,6 +81,9 @@ func Describe(err error) string {
 	if plain, ok := errors.AsType[*PlainError](err); ok {
 		return plain.Error()
 	}
+	if forged, ok := errors.AsType[*eventstore.ForgedError](err); ok {
+		return forged.Error() + "; see docs/operator.md, A forged event"
+	}
 	if gap, ok := errors.AsType[*eventstore.GapError](err); ok {
 		return gap.Error()
 	}

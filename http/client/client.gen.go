@@ -223,6 +223,7 @@ const (
 	ProblemCodeInvalidCredentials      ProblemCode = "invalid_credentials"
 	ProblemCodeInvalidToken            ProblemCode = "invalid_token"
 	ProblemCodeLastAdmin               ProblemCode = "last_admin"
+	ProblemCodeLogDamaged              ProblemCode = "log_damaged"
 	ProblemCodeMalformed               ProblemCode = "malformed"
 	ProblemCodeMethodNotAllowed        ProblemCode = "method_not_allowed"
 	ProblemCodeMunicipalityInactive    ProblemCode = "municipality_inactive"
@@ -241,6 +242,7 @@ const (
 	ProblemCodeReadModelBehind         ProblemCode = "read_model_behind"
 	ProblemCodeRequestClosed           ProblemCode = "request_closed"
 	ProblemCodeRetentionHold           ProblemCode = "retention_hold"
+	ProblemCodeSecondPersonRequired    ProblemCode = "second_person_required"
 	ProblemCodeSessionEnded            ProblemCode = "session_ended"
 	ProblemCodeStaffRecordKept         ProblemCode = "staff_record_kept"
 	ProblemCodeStale                   ProblemCode = "stale"
@@ -248,6 +250,11 @@ const (
 	ProblemCodeTenantMismatch          ProblemCode = "tenant_mismatch"
 	ProblemCodeTimeout                 ProblemCode = "timeout"
 	ProblemCodeTooLarge                ProblemCode = "too_large"
+	ProblemCodeTooManyOpen             ProblemCode = "too_many_open"
+	ProblemCodeTotpAlreadySet          ProblemCode = "totp_already_set"
+	ProblemCodeTotpLocked              ProblemCode = "totp_locked"
+	ProblemCodeTotpRequired            ProblemCode = "totp_required"
+	ProblemCodeTotpSetupRequired       ProblemCode = "totp_setup_required"
 	ProblemCodeUnavailable             ProblemCode = "unavailable"
 	ProblemCodeUnknownMunicipality     ProblemCode = "unknown_municipality"
 	ProblemCodeUnknownParameter        ProblemCode = "unknown_parameter"
@@ -569,6 +576,11 @@ type CertificateBody struct {
 	// Keys Ids of the keys that were destroyed.
 	Keys []uuid.UUID `json:"keys"`
 
+	// NoSecondPerson true: one account lodged the request and carried it out, because the municipality had no other active manager or admin.
+	//
+	// Examples: false
+	NoSecondPerson bool `json:"no_second_person"`
+
 	// Position Of the erasure in the log.
 	//
 	// Examples: 1043
@@ -699,6 +711,14 @@ type CompetentPersonBody struct {
 
 	// Relation Examples: mother
 	Relation string `json:"relation"`
+}
+
+// ConfirmTOTPBody defines model for ConfirmTOTPBody.
+type ConfirmTOTPBody struct {
+	// Totp The 6 digits that the authenticator shows now.
+	//
+	// Examples: 492039
+	Totp string `json:"totp"`
 }
 
 // ConsentBody defines model for ConsentBody.
@@ -868,6 +888,11 @@ type ErasureBody struct {
 	// Keys Ids of the keys that were destroyed.
 	Keys []uuid.UUID `json:"keys"`
 
+	// NoSecondPerson true: one account lodged the request and carried it out, because the municipality had no other active manager or admin.
+	//
+	// Examples: false
+	NoSecondPerson bool `json:"no_second_person"`
+
 	// Position Of the erasure in the log.
 	//
 	// Examples: 1043
@@ -987,11 +1012,6 @@ type Health struct {
 
 // HealthStatus defines model for Health.Status.
 type HealthStatus string
-
-// History defines model for History.
-type History struct {
-	Items []HistoryBody `json:"items"`
-}
 
 // HistoryBody defines model for HistoryBody.
 type HistoryBody struct {
@@ -1153,6 +1173,14 @@ type ListBodyExposureBody struct {
 	Next *string `json:"next"`
 }
 
+// ListBodyHistoryBody defines model for ListBodyHistoryBody.
+type ListBodyHistoryBody struct {
+	Items []HistoryBody `json:"items"`
+
+	// Next Cursor for after; null: this is the end.
+	Next *string `json:"next"`
+}
+
 // ListBodyMunicipalityBody defines model for ListBodyMunicipalityBody.
 type ListBodyMunicipalityBody struct {
 	Items []MunicipalityBody `json:"items"`
@@ -1222,6 +1250,9 @@ type LoginBody struct {
 
 	// Password Examples: correct horse battery
 	Password string `json:"password"`
+
+	// Totp The 6 digits that your authenticator shows now; needed if the account has a second factor.
+	Totp *string `json:"totp,omitempty"`
 }
 
 // LookBody defines model for LookBody.
@@ -1312,6 +1343,22 @@ type MyDataBody struct {
 
 	// Requests What was asked for under the law.
 	Requests []RequestBody `json:"requests"`
+}
+
+// NewTOTPBody defines model for NewTOTPBody.
+type NewTOTPBody struct {
+	// ExpiresAt When it can no longer be confirmed.
+	ExpiresAt time.Time `json:"expires_at"`
+
+	// OtpauthURI The same for a QR code.
+	//
+	// Examples: otpauth://totp/SALGA%20Trust%20Engine:sipho@example.org?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP
+	OtpauthURI *string `json:"otpauth_uri,omitempty"`
+
+	// Secret Base32, to be typed in; shown this once, and left out of the answer to a repeat.
+	//
+	// Examples: JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP
+	Secret *string `json:"secret,omitempty"`
 }
 
 // NoticeBody defines model for NoticeBody.
@@ -1497,6 +1544,16 @@ type RecordConsentBodyChannel string
 // Examples: zu
 type RecordConsentBodyLanguage string
 
+// RecoverTOTPBody defines model for RecoverTOTPBody.
+type RecoverTOTPBody struct {
+	Evidence *EvidenceBody `json:"evidence,omitempty"`
+
+	// Reason How it is known that the person asked for it.
+	//
+	// Examples: Phone stolen; she came in person with her ID.
+	Reason string `json:"reason"`
+}
+
 // RefreshBody defines model for RefreshBody.
 type RefreshBody struct {
 	// RefreshToken Examples: eyJhbGciOiJIUzI1NiJ9.e30.cmVmcmVzaA
@@ -1610,6 +1667,17 @@ type RemnantBody struct {
 // RemnantBodyWhat defines model for RemnantBody.What.
 type RemnantBodyWhat string
 
+// RemoveTOTPBody defines model for RemoveTOTPBody.
+type RemoveTOTPBody struct {
+	// CurrentPassword Examples: correct horse battery
+	CurrentPassword string `json:"current_password"`
+
+	// Totp The 6 digits that the authenticator shows now.
+	//
+	// Examples: 492039
+	Totp string `json:"totp"`
+}
+
 // RequestBody defines model for RequestBody.
 type RequestBody struct {
 	// CertificateID Of the erasure that was carried out; null: none was.
@@ -1653,8 +1721,17 @@ type RequestBodyStatus string
 
 // Rights defines model for Rights.
 type Rights struct {
-	Holds    []HoldBody    `json:"holds"`
+	Holds []HoldBody `json:"holds"`
+
+	// Next Cursor for after; null: this is the end.
+	Next     *string       `json:"next"`
 	Requests []RequestBody `json:"requests"`
+}
+
+// SetUpTOTPBody defines model for SetUpTOTPBody.
+type SetUpTOTPBody struct {
+	// CurrentPassword Examples: correct horse battery
+	CurrentPassword string `json:"current_password"`
 }
 
 // TextsBody defines model for TextsBody.
@@ -1713,9 +1790,14 @@ type UserBody struct {
 	PreferredLanguage UserBodyPreferredLanguage `json:"preferred_language"`
 
 	// Role Examples: citizen
-	Role      UserBodyRole `json:"role"`
-	TenantID  uuid.UUID    `json:"tenant_id"`
-	UpdatedAt time.Time    `json:"updated_at"`
+	Role UserBodyRole `json:"role"`
+
+	// SecondFactor Whether sign-in asks for a code of an authenticator; of one's own account alone.
+	//
+	// Examples: false
+	SecondFactor *bool     `json:"second_factor,omitempty"`
+	TenantID     uuid.UUID `json:"tenant_id"`
+	UpdatedAt    time.Time `json:"updated_at"`
 }
 
 // UserBodyPreferredLanguage Examples: zu
@@ -1942,6 +2024,12 @@ type ExposureParams struct {
 
 // SubjectHistoryParams defines parameters for SubjectHistory.
 type SubjectHistoryParams struct {
+	// Limit At most so many items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the page before; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
@@ -2231,6 +2319,12 @@ type RefuseRequestParams struct {
 
 // GetRightsParams defines parameters for GetRights.
 type GetRightsParams struct {
+	// Limit At most so many items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the page before; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
 	// SubjectID Another person of the own tenant; only for officers.
 	SubjectID *uuid.UUID `form:"subject_id,omitempty" json:"subject_id,omitempty"`
 
@@ -2522,6 +2616,42 @@ type ChangePasswordParams struct {
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
+// RemoveTotpParams defines parameters for RemoveTotp.
+type RemoveTotpParams struct {
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// SetUpTotpParams defines parameters for SetUpTotp.
+type SetUpTotpParams struct {
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// ConfirmTotpParams defines parameters for ConfirmTotp.
+type ConfirmTotpParams struct {
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
 // GetUserParams defines parameters for GetUser.
 type GetUserParams struct {
 	// XTenantID Optional; must be the tenant of the token.
@@ -2566,6 +2696,21 @@ type ReactivateUserParams struct {
 
 // ChangeRoleParams defines parameters for ChangeRole.
 type ChangeRoleParams struct {
+	// XTenantID Optional; must be the tenant of the token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+
+	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+
+	// IfMatch ETag of the version that the change is meant for; else 412.
+	IfMatch *string `json:"If-Match,omitempty"`
+}
+
+// RecoverTotpParams defines parameters for RecoverTotp.
+type RecoverTotpParams struct {
 	// XTenantID Optional; must be the tenant of the token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
@@ -2783,9 +2928,15 @@ func (c *Client) Exposure(ctx context.Context, params *ExposureParams) (*Answer[
 // For: manager, admin.
 //
 //	GET /api/v1/compliance/subjects/{id}/history
-func (c *Client) SubjectHistory(ctx context.Context, id uuid.UUID, params *SubjectHistoryParams) (*Answer[History], error) {
+func (c *Client) SubjectHistory(ctx context.Context, id uuid.UUID, params *SubjectHistoryParams) (*Answer[ListBodyHistoryBody], error) {
 	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/compliance/subjects/%s/history", url.PathEscape(text(id))))
 	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
 		if params.XTenantID != nil {
 			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
 		}
@@ -2796,7 +2947,7 @@ func (c *Client) SubjectHistory(ctx context.Context, id uuid.UUID, params *Subje
 			r.header.Set("Event-Log", text(*params.EventLog))
 		}
 	}
-	return send[History](ctx, c, r)
+	return send[ListBodyHistoryBody](ctx, c, r)
 }
 
 // ListConsents: Consents, withdrawn ones too, newest first
@@ -3251,6 +3402,12 @@ func (c *Client) RefuseRequest(ctx context.Context, id uuid.UUID, body RefuseReq
 func (c *Client) GetRights(ctx context.Context, params *GetRightsParams) (*Answer[Rights], error) {
 	r := newRequest(http.MethodGet, "/api/v1/data-rights/subject")
 	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
 		if params.SubjectID != nil {
 			r.query.Set("subject_id", text(*params.SubjectID))
 		}
@@ -3709,6 +3866,72 @@ func (c *Client) ChangePassword(ctx context.Context, body ChangePasswordBody, pa
 	return send[struct{}](ctx, c, r)
 }
 
+// RemoveTotp: Remove the own second factor; all other sessions end
+//
+// For: signed in.
+//
+//	DELETE /api/v1/users/me/totp
+func (c *Client) RemoveTotp(ctx context.Context, body RemoveTOTPBody, params *RemoveTotpParams) (*Answer[struct{}], error) {
+	r := newRequest(http.MethodDelete, "/api/v1/users/me/totp")
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[struct{}](ctx, c, r)
+}
+
+// SetUpTotp: Begin to set up a second factor (RFC 6238); its secret is shown once, and a code confirms it
+//
+// For: signed in.
+//
+//	POST /api/v1/users/me/totp
+func (c *Client) SetUpTotp(ctx context.Context, body SetUpTOTPBody, params *SetUpTotpParams) (*Answer[NewTOTPBody], error) {
+	r := newRequest(http.MethodPost, "/api/v1/users/me/totp")
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[NewTOTPBody](ctx, c, r)
+}
+
+// ConfirmTotp: Put the second factor in force by its first code; all other sessions end, and sign-in needs totp
+//
+// For: signed in.
+//
+//	POST /api/v1/users/me/totp/confirm
+func (c *Client) ConfirmTotp(ctx context.Context, body ConfirmTOTPBody, params *ConfirmTotpParams) (*Answer[struct{}], error) {
+	r := newRequest(http.MethodPost, "/api/v1/users/me/totp/confirm")
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+	}
+	return send[struct{}](ctx, c, r)
+}
+
 // GetUser: One account of the own municipality
 //
 // For: manager, admin.
@@ -3785,6 +4008,31 @@ func (c *Client) ReactivateUser(ctx context.Context, id uuid.UUID, params *React
 //	PUT /api/v1/users/{id}/role
 func (c *Client) ChangeRole(ctx context.Context, id uuid.UUID, body ChangeRoleBody, params *ChangeRoleParams) (*Answer[UserBody], error) {
 	r := newRequest(http.MethodPut, fmt.Sprintf("/api/v1/users/%s/role", url.PathEscape(text(id))))
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+		if params.IdempotencyKey != nil {
+			r.header.Set("Idempotency-Key", text(*params.IdempotencyKey))
+		}
+		if params.IfMatch != nil {
+			r.header.Set("If-Match", text(*params.IfMatch))
+		}
+	}
+	return send[UserBody](ctx, c, r)
+}
+
+// RecoverTotp: Remove the second factor of another person, who lost what makes its codes; their sessions end
+//
+// For: admin.
+//
+//	DELETE /api/v1/users/{id}/totp
+func (c *Client) RecoverTotp(ctx context.Context, id uuid.UUID, body RecoverTOTPBody, params *RecoverTotpParams) (*Answer[UserBody], error) {
+	r := newRequest(http.MethodDelete, fmt.Sprintf("/api/v1/users/%s/totp", url.PathEscape(text(id))))
 	r.body = body
 	if params != nil {
 		if params.XTenantID != nil {

@@ -28,9 +28,9 @@ func (w *world) audit(t testing.TB, viewer, asked domain.TenantID, filter report
 // example appends an event of every type, in the name of one person of the world's tenant, with an origin.
 func (w *world) example(t testing.TB, user domain.UserID, e domain.Event) {
 	t.Helper()
-	stream := domain.Stream{Type: domain.AccessStream, ID: newID()}
-	if kind, _, _ := strings.Cut(e.EventType(), "."); kind == "user" || kind == "consent" || kind == "session" {
-		stream = domain.Stream{Type: domain.StreamType(kind), ID: user.UUID}
+	stream := domain.Stream{Type: domain.StreamTypeOf(e.EventType()), ID: user.UUID}
+	if stream.Subject().IsZero() {
+		stream.ID = newID()
 	}
 	_, err := w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: w.tenant, Actor: user, Origin: domain.Origin{IP: "203.0.113.7", UserAgent: "marked-agent"},
@@ -70,7 +70,7 @@ func TestEveryEventTypeReadsInTheAudit(t *testing.T) {
 			t.Errorf("%s came from %+v", name, e.Origin)
 		}
 		for _, c := range e.Changes {
-			if c.Old != nil && e.Operation == domain.OpCreate || c.New == nil && c.Old == nil && c.Field != "password" {
+			if c.Old != nil && e.Operation == domain.OpCreate || c.New == nil && c.Old == nil && !strings.HasPrefix(c.Field, "password") {
 				t.Errorf("%s, %s: %v to %v", name, c.Field, c.Old, c.New)
 			}
 			if c.Old == nil && e.Operation == domain.OpUpdate && slices.Contains([]string{"full_name", "phone", "email", "name", "role", "is_active"}, c.Field) {
@@ -85,7 +85,7 @@ func TestEveryEventTypeReadsInTheAudit(t *testing.T) {
 		stored, personal, err := domain.Encode(e)
 		must(t, err)
 		for _, value := range slices.Concat(leaves(t, stored), leaves(t, personal)) {
-			if !strings.Contains(string(shown), value) && !slices.Contains([]string{`"newsletter"`, `"full_name"`, `"phone"`, `"preferred_language"`}, value) && !strings.Contains(value, byType[e.EventType()].Record.String()) {
+			if !strings.Contains(string(shown), strings.Trim(value, `"`)) && !slices.Contains([]string{`"newsletter"`, `"full_name"`, `"phone"`, `"preferred_language"`}, value) && !strings.Contains(value, byType[e.EventType()].Record.String()) {
 				t.Errorf("%s does not show %s", e.EventType(), value)
 			}
 		}

@@ -51,7 +51,7 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 		return Dossier{}, err
 	}
 
-	var decided []domain.Recorded
+	var decided, asked []domain.Recorded
 	for _, e := range about {
 		switch e.Stream {
 		case domain.UserOf(person):
@@ -59,9 +59,10 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 		case domain.ConsentsOf(person):
 			decided = append(decided, e)
 		case domain.RightsOf(person):
-			d.Rights = d.Rights.Evolve(e)
+			asked = append(asked, e)
 		}
 	}
+	d.Rights = domain.Fold[domain.Rights](asked)
 
 	d.Consents = domain.ConsentsAt(decided, time.Time{}, time.Time{}).Records()
 	for _, e := range seen {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/projections"
 )
 
 // HistoryEntry is one consent event of a person, in full.
@@ -45,25 +46,30 @@ type HistoryEntry struct {
 	Cause string // of a withdrawal: domain.CauseAccountClosed, or empty
 }
 
-// History returns every consent event of one person of a tenant, oldest first. It is empty for a person the tenant does not have,
-// and stays whole after an erasure, but for what identifies the person.
-func (r *Reports) History(ctx context.Context, tenant domain.TenantID, subject domain.UserID) ([]HistoryEntry, error) {
+// History returns the consent events of one person of a tenant, oldest first. It is empty for a person the tenant does not have,
+// and stays whole after an erasure, but for what identifies the person. Errors: validation_failed, unavailable.
+func (r *Reports) History(
+	ctx context.Context, tenant domain.TenantID, subject domain.UserID, page projections.Page,
+) (projections.Listing[HistoryEntry], error) {
 	if subject.IsZero() {
-		return nil, errors.New("a history of nobody")
+		return projections.Listing[HistoryEntry]{}, errors.New("a history of nobody")
 	}
+	q := eventstore.Query{Tenant: tenant, Subject: subject, Types: consentTypes(), Limit: page.Fetch()}
+	if page.After != "" {
+		var err error
+		if q.After, err = page.AfterPosition(); err != nil {
+			return projections.Listing[HistoryEntry]{}, err
+		}
+	}
+
 	var events []domain.Recorded
 	err := r.wholePerson(ctx, tenant, func(tx pgx.Tx) (err error) {
-		events, err = r.reader.Find(ctx, tx, eventstore.Query{Tenant: tenant, Subject: subject, Types: consentTypes()})
+		events, err = r.reader.Find(ctx, tx, q)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	entries := make([]HistoryEntry, len(events))
-	for i, e := range events {
-		entries[i] = historyEntry(e)
-	}
-	return entries, nil
+	return projections.List(events, err, page, func(e domain.Recorded) (HistoryEntry, string) {
+		return historyEntry(e), projections.PositionCursor(e.Position)
+	})
 }
 
 func historyEntry(r domain.Recorded) HistoryEntry {

@@ -2,6 +2,7 @@ package reports_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ func TestAHistoryIsEveryDecisionInFull(t *testing.T) {
 		ConsentID: paper.ConsentID, Purpose: paper.Purpose, RecordedBy: domain.BySelf,
 		Private: domain.Known(domain.WithdrawalFacts{Reason: "enough"}),
 	})
-	got, err := w.reports.History(t.Context(), w.tenant, anna)
+	got, err := w.history(t, w.tenant, anna)
 	must(t, err)
 	if len(got) != 3 {
 		t.Fatalf("%d entries", len(got))
@@ -69,7 +70,7 @@ func TestAHistoryIsEveryDecisionInFull(t *testing.T) {
 		}
 		want[i].EvidenceReference, want[i].CompetentPerson, want[i].Reason = "", nil, ""
 	}
-	got, err = w.reports.History(t.Context(), w.tenant, anna)
+	got, err = w.history(t, w.tenant, anna)
 	must(t, err)
 	if diff := cmp.Diff(want, got, ignored); diff != "" {
 		t.Errorf("erased (-want +got):\n%s", diff)
@@ -82,14 +83,14 @@ func TestAHistoryIsOfTheOwnTenant(t *testing.T) {
 	anna := w.register(t, w.tenant, "anna")
 	w.grant(t, w.tenant, anna)
 	other := w.municipality(t, "JHB")
-	if got, err := w.reports.History(t.Context(), other, anna); err != nil || len(got) != 0 {
+	if got, err := w.history(t, other, anna); err != nil || len(got) != 0 {
 		t.Errorf("another tenant reads %d entries, %v", len(got), err)
 	}
 	for _, c := range []struct {
 		tenant  domain.TenantID
 		subject domain.UserID
 	}{{domain.TenantID{}, anna}, {w.tenant, domain.UserID{}}} {
-		if _, err := w.reports.History(t.Context(), c.tenant, c.subject); err == nil {
+		if _, err := w.reports.History(t.Context(), c.tenant, c.subject, projections.Page{}); err == nil {
 			t.Errorf("a history of %+v", c)
 		}
 	}
@@ -104,7 +105,7 @@ func TestReportsWithoutADatabaseAreUnavailable(t *testing.T) {
 	r := reports.New(pool, w.reader)
 	scope, err := reports.ScopeOf(domain.PlatformTenant(), domain.TenantID{})
 	must(t, err)
-	_, history := r.History(t.Context(), w.tenant, newUser())
+	_, history := r.History(t.Context(), w.tenant, newUser(), projections.Page{})
 	replay := r.Replay(t.Context(), w.tenant, reports.ReplayQuery{}, nil)
 	_, position := r.Resolve(t.Context(), w.tenant, time.Now(), 0)
 	_, audit := r.Audit(t.Context(), scope, reports.AuditFilter{}, projections.Page{})
@@ -122,7 +123,7 @@ func TestWhatIsReadWholeWaitsForItsTurn(t *testing.T) {
 	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := w.reports.History(ctx, w.tenant, newUser()); !refused(err, domain.CodeUnavailable) {
+	if _, err := w.reports.History(ctx, w.tenant, newUser(), projections.Page{}); !refused(err, domain.CodeUnavailable) {
 		t.Errorf("a history: %v", err)
 	}
 	if _, err := w.reports.Dossier(ctx, w.tenant, newUser()); !refused(err, domain.CodeUnavailable) {
@@ -130,6 +131,41 @@ func TestWhatIsReadWholeWaitsForItsTurn(t *testing.T) {
 	}
 
 	release()
-	_, err = w.reports.History(t.Context(), w.tenant, newUser())
+	_, err = w.reports.History(t.Context(), w.tenant, newUser(), projections.Page{})
 	must(t, err)
+}
+
+// history is a person's history in one page.
+func (w *world) history(t *testing.T, tenant domain.TenantID, subject domain.UserID) ([]reports.HistoryEntry, error) {
+	t.Helper()
+	list, err := w.reports.History(t.Context(), tenant, subject, projections.Page{})
+	if list.Next != "" {
+		t.Errorf("more than a page: %s", list.Next)
+	}
+	return list.Items, err
+}
+
+func TestALongHistoryIsReadInPages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	anna := w.register(t, w.tenant, "anna")
+	for range 7 {
+		w.grant(t, w.tenant, anna)
+	}
+
+	var positions []int64
+	page := projections.Page{Limit: 3}
+	for pages := 1; ; pages++ {
+		list, err := w.reports.History(t.Context(), w.tenant, anna, page)
+		must(t, err)
+		for _, e := range list.Items {
+			positions = append(positions, e.Position)
+		}
+		if page.After = list.Next; list.Next == "" {
+			if pages != 3 || len(positions) != 7 || !slices.IsSorted(positions) {
+				t.Errorf("%d pages: %v", pages, positions)
+			}
+			return
+		}
+	}
 }

@@ -3,8 +3,10 @@ package reports
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
@@ -12,9 +14,11 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// Requests lists a tenant's requests of one status, those that are due first. There are few: they are folded from the log.
-// Errors: validation_failed, unavailable.
-func (r *Reports) Requests(ctx context.Context, tenant domain.TenantID, status domain.RequestStatus, page projections.Page) (projections.Listing[domain.Request], error) {
+// Requests lists a tenant's requests of one status, those that are due first. They are folded from the streams of rights, which hold
+// nothing else but holds; only a page's are opened. Errors: validation_failed, unavailable.
+func (r *Reports) Requests(
+	ctx context.Context, tenant domain.TenantID, status domain.RequestStatus, page projections.Page,
+) (projections.Listing[domain.Request], error) {
 	var after domain.RequestID
 	if page.After != "" {
 		id, err := page.AfterID()
@@ -24,27 +28,56 @@ func (r *Reports) Requests(ctx context.Context, tenant domain.TenantID, status d
 		after.UUID = id
 	}
 
-	var events []domain.Recorded
-	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) (err error) {
-		events, err = r.reader.Find(ctx, tx, eventstore.Query{Tenant: tenant, Types: []string{
-			(*domain.RequestLodged)(nil).EventType(), (*domain.RequestFulfilled)(nil).EventType(), (*domain.RequestRefused)(nil).EventType(),
-		}})
-		return err
+	var due []domain.Request
+	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
+		events, err := r.reader.InStreams(ctx, tx, tenant, domain.RightsStream, uuid.Nil, eventstore.Place{}, math.MaxInt64, math.MaxInt32)
+		if err != nil {
+			return err
+		}
+		due = dueAfter(domain.Fold[domain.Rights](events), status, after)
+		due = due[:min(len(due), page.Fetch())]
+		return r.openRequests(ctx, tx, due)
 	})
-	if err != nil {
-		return projections.Listing[domain.Request]{}, err
-	}
+	return projections.List(due, err, page, func(q domain.Request) (domain.Request, string) {
+		return q, projections.IDCursor(q.ID.UUID)
+	})
+}
 
-	var all domain.Rights
-	for _, e := range events {
-		all = all.Evolve(e)
-	}
-
+// dueAfter returns the requests of one status that are due after another, in that order; after one that is not there: all of them.
+func dueAfter(all domain.Rights, status domain.RequestStatus, after domain.RequestID) []domain.Request {
 	behind := func(a, b domain.Request) int {
 		return cmp.Or(cmp.Compare(a.DueOn, b.DueOn), cmp.Compare(a.ID.String(), b.ID.String()))
 	}
 	last, more := all.Request(after) // whatever its status is by now
-	due := slices.DeleteFunc(all.Requests, func(q domain.Request) bool { return q.Status != status || (more && behind(q, last) <= 0) })
+
+	due := slices.DeleteFunc(all.Requests, func(q domain.Request) bool {
+		return q.Status != status || more && behind(q, last) <= 0
+	})
 	slices.SortFunc(due, behind)
-	return projections.List(due[:min(len(due), page.Fetch())], nil, page, func(q domain.Request) (domain.Request, string) { return q, projections.IDCursor(q.ID.UUID) })
+	return due
+}
+
+// openRequests puts requests with what their people wrote in the place of sealed ones.
+func (r *Reports) openRequests(ctx context.Context, tx pgx.Tx, requests []domain.Request) error {
+	var people []domain.UserID
+	for _, q := range requests {
+		if !slices.Contains(people, q.Subject) {
+			people = append(people, q.Subject)
+		}
+	}
+	if len(people) == 0 {
+		return nil
+	}
+
+	events, err := r.reader.Streams(ctx, tx, domain.RightsStream, people, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	opened := domain.Fold[domain.Rights](events)
+	for i, q := range requests {
+		if open, found := opened.Request(q.ID); found {
+			requests[i] = open
+		}
+	}
+	return nil
 }

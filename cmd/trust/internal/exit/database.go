@@ -21,6 +21,10 @@ func Explain(err error) error {
 		return WrongUsage("%v", unknown)
 	}
 
+	if forged, ok := errors.AsType[*eventstore.ForgedError](err); ok {
+		return NotSo("%v; see docs/operator.md, A forged event", forged)
+	}
+
 	switch {
 	case errors.Is(err, migrations.ErrNewerDatabase):
 		return WrongUsage("the database is newer than this program; run a newer trust")

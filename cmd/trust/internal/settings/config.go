@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,14 +35,15 @@ type Config struct {
 
 	RequestTimeout time.Duration
 
-	Origins    []string
-	AccessTTL  time.Duration
-	RefreshTTL time.Duration
-	RedisURL   string
-	RateLimit  bool
-	Limits     Limits
-	Proxies    []netip.Prefix // believed
-	Scrapers   []netip.Prefix // may read metrics
+	Origins     []string
+	AccessTTL   time.Duration
+	RefreshTTL  time.Duration
+	RequireTOTP []domain.Role
+	RedisURL    string
+	RateLimit   bool
+	Limits      Limits
+	Proxies     []netip.Prefix // believed
+	Scrapers    []netip.Prefix // may read metrics
 
 	DataDir   string
 	LogFormat string
@@ -51,7 +53,8 @@ type Config struct {
 
 // Limits are the numbers of requests that one account or address may make within the time that its variable names.
 type Limits struct {
-	LoginAccount, LoginAddress, RegisterEmail, RegisterAddress, Export, Erasure, Account, Address int
+	LoginAccount, LoginSlow, LoginAddress, RegisterEmail, RegisterAddress, Export, Erasure int
+	Account, SignedInAddress, Address, Assets                                              int
 }
 
 // Check checks every setting and returns the first fault, in one sentence that repeats no value of a secret.
@@ -164,6 +167,9 @@ func (c *Config) readHTTP(s Settings) error {
 	if c.Scrapers, err = s.networks("METRICS_FROM"); err != nil {
 		return err
 	}
+	if err = c.readRequireTOTP(s); err != nil {
+		return err
+	}
 	if c.RequestTimeout, err = s.duration("REQUEST_TIMEOUT", time.Second, 10*time.Minute); err != nil {
 		return err
 	}
@@ -174,6 +180,22 @@ func (c *Config) readHTTP(s Settings) error {
 	days, err := s.number("REFRESH_TOKEN_EXPIRE_DAYS", 1, 365)
 	c.AccessTTL, c.RefreshTTL = time.Duration(minutes)*time.Minute, time.Duration(days)*24*time.Hour
 	return err
+}
+
+// readRequireTOTP takes roles of staff. A word that is none must not pass for a role that is thought to be protected by it.
+func (c *Config) readRequireTOTP(s Settings) error {
+	staff := slices.DeleteFunc(domain.Roles(), func(r domain.Role) bool { return r == domain.Citizen })
+	for word := range strings.SplitSeq(s.Get("REQUIRE_TOTP"), ",") {
+		role := domain.Role(strings.TrimSpace(word))
+		switch {
+		case role == "":
+		case !slices.Contains(staff, role):
+			return exit.WrongUsage("an entry of REQUIRE_TOTP is no role of staff; the roles are field_worker, manager, admin and saps_liaison")
+		case !slices.Contains(c.RequireTOTP, role):
+			c.RequireTOTP = append(c.RequireTOTP, role)
+		}
+	}
+	return nil
 }
 
 func (c *Config) readLimits(s Settings) error {
@@ -188,14 +210,17 @@ func (c *Config) readLimits(s Settings) error {
 		return exit.WrongUsage("RATE_LIMIT is neither on nor off; set one of them")
 	}
 	return s.numbers(1, 1_000_000, map[string]*int{
-		"RATE_LIMIT_LOGIN_ACCOUNT":    &c.Limits.LoginAccount,
-		"RATE_LIMIT_LOGIN_ADDRESS":    &c.Limits.LoginAddress,
-		"RATE_LIMIT_REGISTER_EMAIL":   &c.Limits.RegisterEmail,
-		"RATE_LIMIT_REGISTER_ADDRESS": &c.Limits.RegisterAddress,
-		"RATE_LIMIT_EXPORT":           &c.Limits.Export,
-		"RATE_LIMIT_ERASURE":          &c.Limits.Erasure,
-		"RATE_LIMIT_ACCOUNT":          &c.Limits.Account,
-		"RATE_LIMIT_ADDRESS":          &c.Limits.Address,
+		"RATE_LIMIT_LOGIN_ACCOUNT":     &c.Limits.LoginAccount,
+		"RATE_LIMIT_LOGIN_SLOW":        &c.Limits.LoginSlow,
+		"RATE_LIMIT_LOGIN_ADDRESS":     &c.Limits.LoginAddress,
+		"RATE_LIMIT_REGISTER_EMAIL":    &c.Limits.RegisterEmail,
+		"RATE_LIMIT_REGISTER_ADDRESS":  &c.Limits.RegisterAddress,
+		"RATE_LIMIT_EXPORT":            &c.Limits.Export,
+		"RATE_LIMIT_ERASURE":           &c.Limits.Erasure,
+		"RATE_LIMIT_ACCOUNT":           &c.Limits.Account,
+		"RATE_LIMIT_SIGNED_IN_ADDRESS": &c.Limits.SignedInAddress,
+		"RATE_LIMIT_ADDRESS":           &c.Limits.Address,
+		"RATE_LIMIT_ASSETS":            &c.Limits.Assets,
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/domain"
 )
 
 // good is a configuration without a fault; each case spoils it.
@@ -78,6 +79,20 @@ func TestGoodConfigurationsAreAccepted(t *testing.T) {
 	}
 }
 
+func TestTheRolesThatMustHaveASecondFactorAreReadOnceEach(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]domain.Role{
+		"": nil, "admin": {domain.Admin}, " manager , admin,,manager": {domain.Manager, domain.Admin},
+	} {
+		values := good()
+		values["REQUIRE_TOTP"] = text
+		config, err := Check(settingsOf(values))
+		if err != nil || !slices.Equal(config.RequireTOTP, want) {
+			t.Errorf("%q: %v, %v", text, config, err)
+		}
+	}
+}
+
 func TestBadConfigurationsAreRefused(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
@@ -120,6 +135,8 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		"an impossible port":        {good(), "HTTP_ADDR=:99999", "the port of HTTP_ADDR"},
 		"a life of no minutes":      {good(), "ACCESS_TOKEN_EXPIRE_MINUTES=0", "ACCESS_TOKEN_EXPIRE_MINUTES is not a number"},
 		"a life of words":           {good(), "REFRESH_TOKEN_EXPIRE_DAYS=seven", "REFRESH_TOKEN_EXPIRE_DAYS is not a number"},
+		"a role that is none":       {good(), "REQUIRE_TOTP=admin,managers", "an entry of REQUIRE_TOTP is no role of staff"},
+		"a role of no staff":        {good(), "REQUIRE_TOTP=citizen", "an entry of REQUIRE_TOTP is no role of staff"},
 		"another kind of redis":     {good(), "REDIS_URL=http://:hunter2@cache", "REDIS_URL does not start"},
 		"a proxy by name":           {good(), "TRUSTED_PROXIES=10.0.0.0/8,proxy", "an entry of TRUSTED_PROXIES"},
 		"a log for printers":        {good(), "LOG_FORMAT=pdf", "LOG_FORMAT is neither"},

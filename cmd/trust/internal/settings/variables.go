@@ -30,16 +30,20 @@ func variables() []variable {
 		{name: "ALGORITHM", fallback: "HS256", meaning: "of access tokens; HS256 is the only one"},
 		{name: "ACCESS_TOKEN_EXPIRE_MINUTES", fallback: "30", meaning: "life of an access token"},
 		{name: "REFRESH_TOKEN_EXPIRE_DAYS", fallback: "7", meaning: "life of a refresh token"},
+		{name: "REQUIRE_TOTP", meaning: "roles of staff that must set up a second factor before anything else, separated by commas, such as admin,manager"},
 		{name: "REDIS_URL", meaning: "keeps rate limits for several API processes; unset: each keeps its own in memory"},
 		{name: "RATE_LIMIT", fallback: "on", meaning: "on, or off for load tests; off is refused in production"},
-		{name: "RATE_LIMIT_LOGIN_ACCOUNT", fallback: "5", meaning: "sign-ins a minute and account"},
-		{name: "RATE_LIMIT_LOGIN_ADDRESS", fallback: "30", meaning: "sign-ins a minute and address"},
+		{name: "RATE_LIMIT_LOGIN_ACCOUNT", fallback: "5", meaning: "checks of a password a minute, of an account from one address"},
+		{name: "RATE_LIMIT_LOGIN_SLOW", fallback: "30", meaning: "checks of a password a minute and account, beyond which each is slowed"},
+		{name: "RATE_LIMIT_LOGIN_ADDRESS", fallback: "30", meaning: "checks of passwords a minute and address"},
 		{name: "RATE_LIMIT_REGISTER_EMAIL", fallback: "3", meaning: "registrations an hour and e-mail address"},
 		{name: "RATE_LIMIT_REGISTER_ADDRESS", fallback: "30", meaning: "registrations an hour and address"},
 		{name: "RATE_LIMIT_EXPORT", fallback: "5", meaning: "exports of one's own data an hour and account"},
 		{name: "RATE_LIMIT_ERASURE", fallback: "1", meaning: "erasures of oneself a day and account, once the password was right"},
 		{name: "RATE_LIMIT_ACCOUNT", fallback: "60", meaning: "all other requests a minute and account"},
+		{name: "RATE_LIMIT_SIGNED_IN_ADDRESS", fallback: "3000", meaning: "requests that need an account a minute and address"},
 		{name: "RATE_LIMIT_ADDRESS", fallback: "600", meaning: "requests that need no account a minute and address"},
+		{name: "RATE_LIMIT_ASSETS", fallback: "300", meaning: "requests for the documentation a minute and address"},
 		{name: "TRUSTED_PROXIES", meaning: "networks of proxies whose X-Forwarded-For is believed, separated by commas"},
 		{name: "METRICS_FROM", fallback: "127.0.0.0/8,::1/128", meaning: "networks that may read /metrics, separated by commas"},
 		{name: "DATA_DIR", fallback: ".trust", meaning: "what trust up keeps: env, run/*.pid, its Postgres"},
@@ -64,16 +68,20 @@ type Flags struct {
 	Algorithm            string `name:"algorithm" group:"settings" placeholder:"NAME" help:"${ALGORITHM}"`
 	AccessTokenMinutes   string `name:"access-token-expire-minutes" group:"settings" placeholder:"N" help:"${ACCESS_TOKEN_EXPIRE_MINUTES}"`
 	RefreshTokenDays     string `name:"refresh-token-expire-days" group:"settings" placeholder:"N" help:"${REFRESH_TOKEN_EXPIRE_DAYS}"`
+	RequireTOTP          string `name:"require-totp" group:"settings" placeholder:"LIST" help:"${REQUIRE_TOTP}"`
 	RedisURL             string `name:"redis-url" group:"settings" placeholder:"URL" help:"${REDIS_URL}"`
 	RateLimit            string `name:"rate-limit" group:"settings" placeholder:"on|off" help:"${RATE_LIMIT}"`
 	LimitLoginAccount    string `name:"rate-limit-login-account" group:"settings" placeholder:"N" help:"${RATE_LIMIT_LOGIN_ACCOUNT}"`
+	LimitLoginSlow       string `name:"rate-limit-login-slow" group:"settings" placeholder:"N" help:"${RATE_LIMIT_LOGIN_SLOW}"`
 	LimitLoginAddress    string `name:"rate-limit-login-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_LOGIN_ADDRESS}"`
 	LimitRegisterEmail   string `name:"rate-limit-register-email" group:"settings" placeholder:"N" help:"${RATE_LIMIT_REGISTER_EMAIL}"`
 	LimitRegisterAddress string `name:"rate-limit-register-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_REGISTER_ADDRESS}"`
 	LimitExport          string `name:"rate-limit-export" group:"settings" placeholder:"N" help:"${RATE_LIMIT_EXPORT}"`
 	LimitErasure         string `name:"rate-limit-erasure" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ERASURE}"`
 	LimitAccount         string `name:"rate-limit-account" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ACCOUNT}"`
+	LimitSignedInAddress string `name:"rate-limit-signed-in-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_SIGNED_IN_ADDRESS}"`
 	LimitAddress         string `name:"rate-limit-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ADDRESS}"`
+	LimitAssets          string `name:"rate-limit-assets" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ASSETS}"`
 	TrustedProxies       string `name:"trusted-proxies" group:"settings" placeholder:"LIST" help:"${TRUSTED_PROXIES}"`
 	MetricsFrom          string `name:"metrics-from" group:"settings" placeholder:"LIST" help:"${METRICS_FROM}"`
 	DataDir              string `name:"data-dir" group:"settings" placeholder:"FOLDER" help:"${DATA_DIR}"`

@@ -1,0 +1,303 @@
+//go:build far
+
+package main
+
+import (
+	"context"
+	"encoding/gob"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/internal/history"
+)
+
+// hotPeople is how many streams are written by everybody, so that appends conflict.
+const hotPeople = 32
+
+// answerPatience is how long a client waits for an appender that may stand still.
+const answerPatience = 12 * time.Second
+
+// done tells whether nobody sends any more.
+func (s *soak) done() bool {
+	select {
+	case <-s.over:
+		return true
+	case <-s.ctx.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *soak) note(a history.Append) {
+	if a.Outcome == history.Added {
+		s.acknowledged.Add(1)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.appends = append(s.appends, a)
+}
+
+// appendDirectly sends one append after another to an appender. One whose outcome is
+// unknown is mostly sent again under its id, and sometimes left.
+func (s *soak) appendDirectly(client int) {
+	chance := rand.New(rand.NewPCG(s.seed, uint64(client)))
+	appenders := make([]*line, 3)
+	for i := range appenders {
+		appenders[i] = &line{socket: s.socket(i)}
+		defer appenders[i].hangUp()
+	}
+
+	for !s.done() {
+		o := s.newOrder(chance)
+		a := history.Append{ID: o.ID, Sent: s.now(), Claim: o.Address, Size: max(1, o.Events)}
+		for unknown := false; ; {
+			said := appenders[chance.IntN(len(appenders))].ask(o)
+			// Never sent is certain only of the first attempt.
+			if said.Outcome != history.Unknown && (said.Outcome != history.Refused || !unknown) {
+				said.Conflict.Stream.Tenant = o.Tenant
+				a.Outcome, a.Events, a.Conflict = said.Outcome, said.Events, said.Conflict
+				break
+			}
+			unknown = true
+			if chance.IntN(6) == 0 || s.done() {
+				break
+			}
+			pause(20 * time.Millisecond)
+		}
+		a.Answered = s.now()
+		s.note(a)
+		s.learn(o, a)
+		if a.Outcome == history.Refused {
+			pause(20 * time.Millisecond)
+		}
+	}
+}
+
+// newOrder is mostly the consent of somebody new; some write streams that everybody
+// writes, some take addresses that others may have taken.
+func (s *soak) newOrder(chance *rand.Rand) order {
+	o := order{ID: uuid.Must(uuid.NewV7()), Tenant: s.direct, Person: uuid.Must(uuid.NewV7()), Events: 1}
+	switch n := chance.IntN(100); {
+	case n < 20:
+		o.Hot, o.Person = true, uuid.NewSHA1(s.direct, []byte{byte(chance.IntN(hotPeople))})
+		s.mu.Lock()
+		o.Expected = s.versions[o.Person]
+		s.mu.Unlock()
+	case n < 24:
+		next := s.addresses.Add(1)
+		o.Address = fmt.Sprintf("resident%d@example.org", max(1, next-int64(chance.IntN(24))))
+	case n < 34:
+		o.Events = 2 + chance.IntN(4)
+	}
+	return o
+}
+
+// learn keeps the newest version of a hot stream that an answer told of. No append expects a
+// newer one, so that a conflict is for good: versions never go back.
+func (s *soak) learn(o order, a history.Append) {
+	version := a.Conflict.Actual
+	if a.Outcome == history.Added {
+		version = a.Events[len(a.Events)-1].Version
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o.Hot {
+		s.versions[o.Person] = max(s.versions[o.Person], version)
+	}
+}
+
+// line is a connection to an appender, which may be dead or stand still.
+type line struct {
+	socket string
+	conn   net.Conn
+	in     *gob.Decoder
+	out    *gob.Encoder
+}
+
+func (l *line) ask(o order) (t told) {
+	if l.conn == nil {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "unix", l.socket)
+		if err != nil {
+			pause(50 * time.Millisecond)
+			return told{Outcome: history.Refused, Why: "nobody there"}
+		}
+		l.conn, l.in, l.out = conn, gob.NewDecoder(conn), gob.NewEncoder(conn)
+	}
+	_ = l.conn.SetDeadline(time.Now().Add(answerPatience))
+	if l.out.Encode(o) != nil || l.in.Decode(&t) != nil {
+		l.hangUp()
+		return told{}
+	}
+	return t
+}
+
+func (l *line) hangUp() {
+	if l.conn != nil {
+		_ = l.conn.Close()
+		l.conn = nil
+	}
+}
+
+// appendOverHTTP is a resident who grants and withdraws one consent after another, asking
+// either API, and who repeats under the same key what got no answer.
+func (s *soak) appendOverHTTP(client int) {
+	ctx, chance := s.ctx, rand.New(rand.NewPCG(s.seed, 1<<32+uint64(client)))
+	c := newClient("")
+	var person, tenant uuid.UUID
+	for id := ""; !s.done(); {
+		c.base = s.anAPI(chance)
+		if c.token == "" {
+			var err error
+			if person, tenant, err = s.signUp(ctx, c, client); err != nil {
+				s.t.Errorf("resident %d: %v", client, err)
+				return
+			}
+			id = ""
+		}
+
+		path, kind, want := "/api/v1/consents", "consent.granted.v1", http.StatusCreated
+		var body any = map[string]any{"purpose": "sms_alert", "language": "zu", "consented": true}
+		if id != "" {
+			path, kind, want, body = "/api/v1/consents/"+id+"/withdraw", "consent.withdrawn.v1", http.StatusOK, map[string]any{}
+		}
+		sent := s.now()
+		r, err := s.insistOn(ctx, c, chance, path, body)
+		if err != nil {
+			s.t.Errorf("resident %d: %v", client, err)
+			return
+		}
+		if r.status == http.StatusUnauthorized { // the token has expired
+			c.token = ""
+			continue
+		}
+		if r.status != want {
+			s.t.Errorf("resident %d: status %d, code %v", client, r.status, r.body["code"])
+			return
+		}
+
+		consent := uuid.MustParse(r.text("id"))
+		key := decisionID(consent, kind)
+		s.note(history.Append{
+			ID: key, Size: 1, Sent: sent, Answered: s.now(), Outcome: history.Added, Events: []history.Event{{
+				Position: r.position, Append: key, Stream: history.Stream{Tenant: tenant, Kind: "consent", ID: person},
+			}},
+		})
+		if id == "" {
+			id = consent.String()
+		} else {
+			id = ""
+		}
+	}
+}
+
+func (s *soak) anAPI(chance *rand.Rand) string {
+	for {
+		if p := s.parts[chance.IntN(len(s.parts))]; p.kind == "api" {
+			return "http://" + p.site.addr
+		}
+	}
+}
+
+// insistOn repeats a command until it has an answer, each time from either API.
+func (s *soak) insistOn(ctx context.Context, c *client, chance *rand.Rand, path string, body any) (reply, error) {
+	key := uuid.NewString()
+	for {
+		r, err := c.send(ctx, http.MethodPost, path, key, body)
+		if err == nil && r.status < 500 || ctx.Err() != nil {
+			return r, ctx.Err()
+		}
+		pause(50 * time.Millisecond)
+		c.base = s.anAPI(chance)
+	}
+}
+
+// signUp makes a new account, and signs in.
+func (s *soak) signUp(ctx context.Context, c *client, client int) (person, tenant uuid.UUID, err error) {
+	email := fmt.Sprintf("resident%d-%d@example.co.za", client, s.addresses.Add(1))
+	r, err := c.insist(ctx, "POST", "/api/v1/auth/register", map[string]any{
+		"email": email, "password": "correct horse battery", "full_name": "Ṱhilivhali Mudau", "municipality_code": "CPT",
+		"consent": map[string]any{"purpose": "platform_registration", "language": "zu", "consented": true},
+	})
+	if err != nil || r.status != http.StatusCreated {
+		return person, tenant, fmt.Errorf("register: %d %v %w", r.status, r.body["code"], err)
+	}
+	person, tenant = uuid.MustParse(r.text("id")), uuid.MustParse(r.text("tenant_id"))
+	r, err = c.insist(ctx, "POST", "/api/v1/auth/login", map[string]any{
+		"email": email, "password": "correct horse battery", "municipality_code": "CPT",
+	})
+	if err != nil || r.status != http.StatusOK {
+		return person, tenant, fmt.Errorf("login: %d %v %w", r.status, r.body["code"], err)
+	}
+	c.token = r.text("access_token")
+	return person, tenant, nil
+}
+
+// tail is a reader that looks again and again for what is new: the first as followers
+// read, event by event, the others at the rows.
+func (s *soak) tail(reader int) {
+	ctx := s.ctx
+	var conn *pgx.Conn
+	place := int64(0)
+	for last := false; !last; {
+		last = s.done() // one look more, after the last append
+		if conn == nil || conn.IsClosed() {
+			if conn = s.connect(ctx); conn == nil {
+				return
+			}
+		}
+		l := history.Look{Reader: reader, Began: s.now(), After: place}
+		var err error
+		if l.Seen, err = s.look(ctx, conn, reader, place); err != nil {
+			_ = conn.Close(ctx)
+			if ctx.Err() != nil {
+				return
+			}
+			last = false
+			continue
+		}
+		l.Ended = s.now()
+		if n := len(l.Seen); n > 0 {
+			place = l.Seen[n-1].Position
+		}
+		s.looks[reader] = append(s.looks[reader], l)
+		pause(5 * time.Millisecond)
+	}
+	_ = conn.Close(ctx)
+}
+
+func (s *soak) look(ctx context.Context, conn *pgx.Conn, reader int, place int64) (seen []history.Seen, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if reader > 0 {
+		rows, err := conn.Query(ctx, "select position, event_id from trust.events where position > $1 order by position", place)
+		if err != nil {
+			return nil, err
+		}
+		return pgx.CollectRows(rows, func(r pgx.CollectableRow) (e history.Seen, err error) {
+			err = r.Scan(&e.Position, (*[16]byte)(&e.Event))
+			return e, err
+		})
+	}
+
+	r, err := eventstore.NewReader(ctx, conn, []byte(testMaster[len("MASTER_KEY="):]))
+	if err != nil {
+		return nil, err
+	}
+	head, err := eventstore.Head(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	events, err := r.Range(ctx, conn, place, head)
+	for _, e := range events {
+		seen = append(seen, history.Seen{Position: e.Position, Event: e.EventID})
+	}
+	return seen, err
+}

@@ -1,0 +1,425 @@
+//go:build far
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/internal/history"
+	"github.com/salga-trust/engine/internal/localpg"
+	"github.com/salga-trust/engine/internal/pgtest"
+	"github.com/salga-trust/engine/projections"
+)
+
+// Several processes append, by themselves and over HTTP, others follow, and readers tail
+// the log, while everything goes wrong that may, one after another. SOAK_COUNT appends
+// are acknowledged at least (make soak: a million), and SOAK_SEED repeats the order of
+// what goes wrong. Afterwards package history judges what everybody was told.
+func TestFarNothingIsLostWhateverGoesWrong(t *testing.T) {
+	t.Parallel()
+	s := newSoak(t, number(t, "SOAK_COUNT", 12_000), uint64(number(t, "SOAK_SEED", int(time.Now().UnixNano()%1e9))))
+	fmt.Printf("soak: seed %d, until %d appends are acknowledged\n", s.seed, s.count)
+	s.launch()
+
+	var working sync.WaitGroup
+	defer working.Wait()
+	defer s.stop()
+	for i := range directClients {
+		working.Go(func() { s.appendDirectly(i) })
+	}
+	for i := range httpClients {
+		working.Go(func() { s.appendOverHTTP(i) })
+	}
+	for i := range tailingReaders {
+		working.Go(func() { s.tail(i) })
+	}
+	working.Go(s.report)
+
+	s.trouble()
+	pgtest.Eventually(t, "all is up again by itself", s.ready)
+	close(s.over)
+	working.Wait()
+	s.judge()
+}
+
+const (
+	directClients  = 24
+	httpClients    = 6
+	tailingReaders = 2
+)
+
+func number(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	must(t, err)
+	return n
+}
+
+// soak is one run.
+type soak struct {
+	*site
+	t      *testing.T
+	count  int
+	seed   uint64
+	began  time.Time
+	over   chan struct{} // closed when nobody sends any more
+	ctx    context.Context
+	stop   context.CancelFunc // ends what waits for answers
+	server *ownServer
+	disk   string // where the server's files are
+	steps  *pgtest.Steps
+	direct uuid.UUID // the municipality of the appends that are sent by the appenders
+	parts  []*part
+	admin  string // address of the database for those who look from outside
+
+	acknowledged atomic.Int64
+	unheard      atomic.Int64 // answers that are yet to be lost
+	silent       atomic.Bool  // all are lost
+	addresses    atomic.Int64
+	faults       map[string]int
+
+	mu       sync.Mutex
+	appends  []history.Append
+	looks    [tailingReaders][]history.Look
+	versions map[uuid.UUID]int // a version that each person's stream certainly had
+}
+
+func newSoak(t *testing.T, count int, seed uint64) *soak {
+	t.Helper()
+	s := &soak{
+		t: t, count: count, seed: seed, began: time.Now(), over: make(chan struct{}), faults: map[string]int{},
+		versions: map[uuid.UUID]int{},
+	}
+	s.ctx, s.stop = context.WithCancel(t.Context())
+	s.disk = mountDisk(t)
+	s.server = startServerIn(t, filepath.Join(s.disk, "pg"), map[string]string{
+		"max_connections": "100", "superuser_reserved_connections": "0", "max_wal_size": "256MB", "min_wal_size": "64MB",
+		"wal_init_zero": "off", "wal_recycle": "off",
+	})
+	s.admin = s.server.address
+	s.site = s.server.site("RATE_LIMIT=off")
+	return s
+}
+
+// launch starts what is under test: its database is reached over steps, which can lose
+// answers.
+func (s *soak) launch() {
+	s.t.Helper()
+	s.steps = pgtest.NewSteps(s.t, s.server.address, func(int) pgtest.Fate {
+		if s.silent.Load() || s.unheard.Load() > 0 && s.unheard.Add(-1) >= 0 {
+			return pgtest.Unheard
+		}
+		return pgtest.Passes
+	})
+	s.site = s.with("DATABASE_URL=" + s.steps.Over(s.server.address))
+
+	second := freeAddress()
+	other := s.with("HTTP_ADDR=" + second)
+	other.addr = second
+	for _, api := range []*site{s.site, other} {
+		s.keep("api", api, func() *exec.Cmd { return exec.CommandContext(context.Background(), api.program, "serve") })
+		s.keep("worker", api, func() *exec.Cmd {
+			return exec.CommandContext(context.Background(), api.program, "project", "all")
+		})
+	}
+	for i := range 3 {
+		appender := s.with(
+			appenderSocket+"="+s.socket(i), appenderDatabase+"="+s.steps.Over(s.server.address),
+			appenderMaster+"="+strings.TrimPrefix(testMaster, "MASTER_KEY="),
+		)
+		s.keep("appender", appender, func() *exec.Cmd { return exec.CommandContext(context.Background(), os.Args[0]) })
+	}
+	pgtest.Eventually(s.t, "it is ready", s.ready)
+
+	conn := s.connect(s.t.Context())
+	defer func() { _ = conn.Close(context.WithoutCancel(s.t.Context())) }()
+	must(s.t, conn.QueryRow(s.t.Context(), `select tenant_id from trust.events
+		where event_type = 'municipality.registered.v1' and payload ->> 'code' = 'JHB'`).Scan((*[16]byte)(&s.direct)))
+	_, err := conn.Exec(s.t.Context(), "create table public.foreign_rows (n integer)")
+	must(s.t, err)
+}
+
+func (s *soak) socket(i int) string { return filepath.Join(s.dir, "appender"+strconv.Itoa(i)) }
+
+// connect connects as whoever looks from outside, over no steps, as soon as the server
+// takes connections.
+func (s *soak) connect(ctx context.Context) *pgx.Conn {
+	for {
+		conn, err := pgx.Connect(ctx, s.admin)
+		if err == nil {
+			return conn
+		}
+		if ctx.Err() != nil {
+			s.t.Error(err)
+			return nil
+		}
+		pause(20 * time.Millisecond)
+	}
+}
+
+func pause(d time.Duration) { <-time.After(d) }
+
+func (s *soak) now() history.Moment { return time.Since(s.began) }
+
+// part is a process that is started again whenever it ends.
+type part struct {
+	kind string
+	site *site
+
+	mu      sync.Mutex
+	process *os.Process
+}
+
+// keep keeps a process alive until the test ends.
+func (s *soak) keep(kind string, at *site, command func() *exec.Cmd) {
+	s.t.Helper()
+	p := &part{kind: kind, site: at}
+	s.parts = append(s.parts, p)
+	said := &safeBuffer{}
+	ending := make(chan struct{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			cmd := command()
+			cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = at.dir, at.env, said, said
+			if err := localpg.StartBound(cmd, syscall.SIGKILL); err == nil {
+				p.mu.Lock()
+				p.process = cmd.Process
+				p.mu.Unlock()
+				_ = cmd.Wait()
+			}
+			select {
+			case <-ending:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}()
+	s.t.Cleanup(func() {
+		close(ending)
+		p.signal(syscall.SIGKILL)
+		<-ended
+		if s.t.Failed() {
+			text := said.String()
+			s.t.Logf("%s said at last:\n%s", kind, text[max(0, len(text)-2000):])
+		}
+	})
+}
+
+func (p *part) signal(sig syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.process != nil {
+		_ = p.process.Signal(sig) // fails only when it has ended
+	}
+}
+
+// report says how far it is, on a long run.
+func (s *soak) report() {
+	for {
+		select {
+		case <-s.over:
+			return
+		case <-time.After(30 * time.Second):
+			fmt.Printf("soak: %s: %d acknowledged\n", s.now().Round(time.Second), s.acknowledged.Load())
+		}
+	}
+}
+
+// judge waits until the read tables have followed, and has everything compared.
+func (s *soak) judge() {
+	s.t.Helper()
+	pgtest.Eventually(s.t, "the read tables have followed", s.followed)
+	run := history.Run{Appends: s.appends, Log: s.log()}
+	for _, looks := range s.looks {
+		run.Looks = append(run.Looks, looks...)
+	}
+
+	s.atLength("verify").expect(s.t, exit.CodeDone, "events verified")
+	live := s.tables()
+	s.atLength("rebuild", "all").expect(s.t, exit.CodeDone, "rebuilt")
+	fresh := s.tables()
+	for name, rows := range live {
+		run.Tables = append(run.Tables, history.Table{Name: name, Rows: rows, Fresh: fresh[name]})
+	}
+
+	found := history.Check(run)
+	for _, v := range found[:min(len(found), 20)] {
+		s.t.Errorf("%s: %s", v.Kind, v.About)
+	}
+	s.print(run, len(found))
+	if n := int(s.acknowledged.Load()); n < s.count {
+		s.t.Errorf("%d appends were acknowledged, want %d", n, s.count)
+	}
+}
+
+// followed is caughtUp for a table that may have much to catch up with: it fails the test
+// only where none moves.
+func (s *soak) followed() bool {
+	for before := int64(-1); ; {
+		var lag int64
+		for _, f := range s.status().Followers {
+			lag += f.Lag
+		}
+		if lag == 0 || lag == before {
+			return lag == 0
+		}
+		before = lag
+		pause(time.Second)
+	}
+}
+
+// atLength runs a command that may take as long as the log is.
+func (s *soak) atLength(args ...string) outcome {
+	cmd := exec.CommandContext(s.t.Context(), s.program, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.dir, s.env, &stdout, &stderr
+	_ = cmd.Run() // its exit code says it
+	return outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String()}
+}
+
+// log reads the log that is left. Of the decisions over HTTP the append is named by the
+// consent and what was done to it, which is all that a client is told; what was appended
+// before the run or beside it belongs to nobody.
+func (s *soak) log() (log []history.Event) {
+	s.t.Helper()
+	conn := s.connect(s.t.Context())
+	defer func() { _ = conn.Close(context.WithoutCancel(s.t.Context())) }()
+	rows, err := conn.Query(s.t.Context(), `select position, event_id, append_id, tenant_id, stream_type, stream_id, version, record_id,
+		event_type, payload ->> 'purpose' = 'sms_alert' from trust.events order by position`)
+	must(s.t, err)
+
+	var e history.Event
+	var record uuid.UUID
+	var kind string
+	var alert *bool
+	_, err = pgx.ForEachRow(rows, []any{
+		&e.Position, (*[16]byte)(&e.ID), (*[16]byte)(&e.Append), (*[16]byte)(&e.Stream.Tenant), &e.Stream.Kind, (*[16]byte)(&e.Stream.ID),
+		&e.Version, (*[16]byte)(&record), &kind, &alert,
+	}, func() error {
+		asked := alert != nil && *alert && strings.HasPrefix(kind, "consent.")
+		switch {
+		case e.Stream.Tenant == s.direct && (e.Stream.Kind == "consent" || e.Stream.Kind == "user"):
+		case asked:
+			e.Append = decisionID(record, kind)
+		default:
+			e.Append = uuid.Nil
+		}
+		log = append(log, e)
+		return nil
+	})
+	must(s.t, err)
+	return log
+}
+
+// decisionID names what a client over HTTP did.
+func decisionID(consent uuid.UUID, kind string) uuid.UUID { return uuid.NewSHA1(consent, []byte(kind)) }
+
+// tables reads digests of the rows of all read tables.
+func (s *soak) tables() map[string]map[string]string {
+	s.t.Helper()
+	conn := s.connect(s.t.Context())
+	defer func() { _ = conn.Close(context.WithoutCancel(s.t.Context())) }()
+	tables := map[string]map[string]string{}
+	for _, p := range projections.All() {
+		tables[p.Name()] = map[string]string{}
+		rows, err := conn.Query(s.t.Context(), "select id::text, md5(r::text) from trust."+p.Name()+" r")
+		must(s.t, err)
+		var id, digest string
+		_, err = pgx.ForEachRow(rows, []any{&id, &digest}, func() error {
+			tables[p.Name()][id] = digest
+			return nil
+		})
+		must(s.t, err)
+	}
+	return tables
+}
+
+// print prints what was tried, and what was found.
+func (s *soak) print(run history.Run, violations int) {
+	outcomes := map[history.Outcome]int{}
+	for _, a := range run.Appends {
+		outcomes[a.Outcome]++
+	}
+	there := map[uuid.UUID]bool{}
+	for _, e := range run.Log {
+		there[e.Append] = true
+	}
+	unknown := 0
+	for _, a := range run.Appends {
+		if a.Outcome == history.Unknown && there[a.ID] {
+			unknown++
+		}
+	}
+	seen := 0
+	for _, l := range run.Looks {
+		seen += len(l.Seen)
+	}
+
+	var text bytes.Buffer
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
+	line := func(what string, n int) { _, _ = fmt.Fprintf(table, "%s\t%d\t\n", what, n) }
+	line("appends acknowledged", outcomes[history.Added])
+	line("conflicts", outcomes[history.Conflicting])
+	line("claims taken", outcomes[history.Taken])
+	line("refused", outcomes[history.Refused])
+	line("unknown", outcomes[history.Unknown])
+	line("of these in the log", unknown)
+	line("events in the log", len(run.Log))
+	line("seen by readers", seen)
+	total := 0
+	for _, name := range slices.Sorted(maps.Keys(s.faults)) {
+		line(name, s.faults[name])
+		total += s.faults[name]
+	}
+	line("faults", total)
+	line("violations", violations)
+	_ = table.Flush()
+	fmt.Printf("soak: seed %d, %s\n%s", s.seed, s.now().Round(time.Second), text.String())
+}
+
+// startServerIn is startServer in a folder, with settings of the test's own.
+func startServerIn(t *testing.T, dir string, settings map[string]string) *ownServer {
+	t.Helper()
+	binaries, err := localpg.FindOrFetch(t.Context(), os.Getenv("POSTGRES_ARCHIVE"), os.Stderr)
+	must(t, err)
+	port, err := localpg.FreePort()
+	must(t, err)
+	cluster, err := localpg.New(localpg.Config{
+		Dir: dir, Binaries: binaries, Port: port, Password: "of a test", NoSync: true, Settings: settings,
+	})
+	must(t, err)
+	if !strings.HasPrefix(cluster.Dir, filepath.Dir(dir)) {
+		t.Fatalf("the server's user cannot reach %s", dir)
+	}
+	must(t, cluster.Init(t.Context()))
+
+	server := &ownServer{t: t, cluster: cluster, address: cluster.URL("postgres")}
+	server.start()
+	t.Cleanup(server.stop)
+	return server
+}

@@ -1,0 +1,157 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+// Disowned is what Disown did.
+type Disowned struct {
+	EventID  uuid.UUID // of the event that is disowned
+	Type     string    // which it claims to be of
+	Position int64     // of the disowning; 0: it was disowned before
+	// Password is whose password was taken away, because the event stood for a new one; zero: nobody's.
+	Password domain.UserID
+}
+
+// The reasons for which nothing is disowned.
+var (
+	ErrCodeHolds = errors.New("its code holds, so it is an event of this log")
+	ErrNotCoded  = errors.New("not all older events have their code yet, so none is known to be forged")
+)
+
+// Disown appends that the event at a position is none of ours, with a code: from then on readers pass it as empty. With it go the
+// password that a forged event may have set, and every session of that account; of an event in no municipality's tenant, what keys
+// that tenant has.
+//
+// The caller brings a transaction of a member of trust_append, and commits it. Errors: CodeUnknownPosition, CodeInvalid for the reason,
+// ErrCodeHolds, ErrNotCoded, CodeUnavailable.
+func (r *Reader) Disown(ctx context.Context, tx pgx.Tx, position int64, reason string) (Disowned, error) {
+	if _, err := tx.Exec(ctx, "set local role trust_append"); err != nil {
+		return Disowned{}, Unavailable(err)
+	}
+	found, err := tx.Query(ctx, "select "+columns+" from trust.events where position = $1", position)
+	rows, err := collect(found, err)
+	if err != nil {
+		return Disowned{}, Unavailable(err)
+	}
+	if len(rows) == 0 {
+		return Disowned{}, UnknownPosition()
+	}
+
+	forged, err := r.vault.forgedAmong(ctx, rows, askingOf(tx))
+	if err != nil {
+		return Disowned{}, err
+	}
+	done := Disowned{EventID: rows[0].EventID, Type: rows[0].eventType}
+	switch {
+	case rows[0].void != nil:
+		return done, nil
+	case len(forged) == 0 && rows[0].code == nil:
+		return Disowned{}, ErrNotCoded
+	case len(forged) == 0:
+		return Disowned{}, ErrCodeHolds
+	}
+
+	event, err := domain.EventDisowned{Position: position, EventID: done.EventID, Reason: reason}.Decide()
+	if err != nil {
+		return Disowned{}, err
+	}
+	tenant, err := r.tenantOfDisowning(ctx, tx, rows[0].Tenant)
+	if err != nil {
+		return Disowned{}, err
+	}
+	if done.Position, err = r.append(ctx, tx, domain.Append{
+		ID: uuid.New(), Tenant: tenant, Metadata: domain.Metadata{ActorRole: domain.RoleSystem, Command: "log.disown"},
+		Writes: []domain.Write{{
+			Stream: domain.DisowningOf(position), Expected: domain.AnyVersion, Events: []domain.Event{event},
+		}},
+	}); err != nil {
+		return Disowned{}, err
+	}
+	if tenant != rows[0].Tenant {
+		return done, takeKeys(ctx, tx, rows[0].Tenant)
+	}
+	done.Password, err = takeAway(ctx, tx, &rows[0])
+	return done, err
+}
+
+// takeKeys removes the keys of a municipality that there is not: a forged registration may have come with one that no master key
+// ever wrapped, at which every rotation would stop.
+func takeKeys(ctx context.Context, tx pgx.Tx, tenant domain.TenantID) error {
+	_, err := tx.Exec(ctx, "delete from trust.keys where tenant_id = $1", tenant.UUID)
+	return Unavailable(err)
+}
+
+// tenantOfDisowning is the event's own if it has a municipality: there its staff see it, and programs that read for it alone. Else it is
+// SALGA's.
+func (r *Reader) tenantOfDisowning(ctx context.Context, tx pgx.Tx, tenant domain.TenantID) (domain.TenantID, error) {
+	var rows []row
+	b := &pgx.Batch{}
+	queueStreams(b, tenant, []domain.Stream{domain.MunicipalityOf(tenant)}, nil, &rows)
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return tenant, Unavailable(err)
+	}
+	forged, err := r.vault.forgedAmong(ctx, rows, askingOf(tx))
+	if err != nil {
+		return tenant, err
+	}
+
+	for i := range rows {
+		genuine := rows[i].void == nil
+		for _, f := range forged {
+			genuine = genuine && f != &rows[i]
+		}
+		if genuine && rows[i].eventType == (*domain.MunicipalityRegistered)(nil).EventType() {
+			return tenant, nil
+		}
+	}
+	return domain.PlatformTenant(), nil
+}
+
+// append adds an append that needs no keys in the caller's transaction, and returns the position of its first event.
+func (r *Reader) append(ctx context.Context, tx pgx.Tx, a domain.Append) (int64, error) {
+	e, err := (&Store{vault: r.vault, now: time.Now}).prepare(ctx, a)
+	if err != nil {
+		return 0, err
+	}
+	args, err := arguments([]*entry{e})
+	if err != nil {
+		return 0, err
+	}
+	results, err := call(ctx, tx, time.Now, []*entry{e}, args)
+	if err != nil {
+		return 0, Unavailable(err)
+	}
+	if results[0].outcome != added {
+		return 0, e.refusal(results[0])
+	}
+	return results[0].first, nil
+}
+
+// takeAway removes the password that a forged event may have come with, which nobody can tell from the one before, and what was opened
+// with it.
+func takeAway(ctx context.Context, tx pgx.Tx, r *row) (domain.UserID, error) {
+	switch r.eventType {
+	case (*domain.UserRegistered)(nil).EventType(), (*domain.UserEmailChanged)(nil).EventType(),
+		(*domain.UserPasswordChanged)(nil).EventType(), (*domain.UserPasswordRehashed)(nil).EventType():
+	default:
+		return domain.UserID{}, nil
+	}
+
+	user, tenant := r.Stream.ID, r.Tenant.UUID
+	gone, err := tx.Exec(ctx, "delete from trust.credentials where user_id = $1 and tenant_id = $2", user, tenant)
+	if err == nil {
+		_, err = tx.Exec(ctx, "delete from trust.sessions where user_id = $1 and tenant_id = $2", user, tenant)
+	}
+	if err != nil || gone.RowsAffected() == 0 {
+		return domain.UserID{}, Unavailable(err)
+	}
+	return domain.UserID{UUID: user}, nil
+}

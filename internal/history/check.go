@@ -1,0 +1,266 @@
+package history
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/google/uuid"
+)
+
+// Check returns every violation of a run; none if it may have been so.
+func Check(run Run) []Violation {
+	c := &check{
+		run: run, sent: make(map[uuid.UUID]*Append, len(run.Appends)), there: make(map[uuid.UUID][]int, len(run.Appends)),
+		at: make(map[Stream][]int),
+	}
+	for i := range run.Appends {
+		c.sent[run.Appends[i].ID] = &run.Appends[i]
+	}
+
+	c.log()
+	c.bound()
+	c.appends()
+	c.claims()
+	c.looks()
+	c.tables()
+	return c.found
+}
+
+// check is one judgement. An event is named by its index in the log.
+type check struct {
+	run   Run
+	found []Violation
+
+	sent     map[uuid.UUID]*Append
+	there    map[uuid.UUID][]int // the events that the log has of an append
+	at       map[Stream][]int    // and of a stream, by version - 1
+	earliest []Moment            // before which an event cannot have been in the log
+	latest   []Moment            // after which it must have been
+}
+
+const never = Moment(math.MaxInt64)
+
+func (c *check) violates(kind Kind, about string, args ...any) {
+	c.found = append(c.found, Violation{kind, fmt.Sprintf(about, args...)})
+}
+
+// log looks at the log alone: no gap in positions or in the versions of a stream, and
+// nothing that nobody sent.
+func (c *check) log() {
+	for i, e := range c.run.Log {
+		if want := int64(i) + 1; e.Position != want {
+			c.violates(Broken, "position %d stands where %d should", e.Position, want)
+		}
+		c.at[e.Stream] = append(c.at[e.Stream], i)
+		if want := len(c.at[e.Stream]); e.Version != want {
+			c.violates(Broken, "position %d has version %d of its stream, and should have %d", e.Position, e.Version, want)
+		}
+
+		if e.Append == uuid.Nil {
+			continue
+		}
+		c.there[e.Append] = append(c.there[e.Append], i)
+		if c.sent[e.Append] == nil {
+			c.violates(Unasked, "position %d, append %s", e.Position, e.Append)
+		}
+	}
+}
+
+// bound finds when each event was committed, as closely as the answers tell: after its
+// append was sent, and before it was acknowledged. Commits have the order of positions,
+// so what is known of an event holds for its neighbours.
+func (c *check) bound() {
+	n := len(c.run.Log)
+	c.earliest, c.latest = make([]Moment, n), make([]Moment, n)
+	for i, e := range c.run.Log {
+		c.latest[i] = never
+		if a := c.sent[e.Append]; a != nil {
+			c.earliest[i] = a.Sent
+			if a.Outcome == Added {
+				c.latest[i] = a.Answered
+			}
+		}
+	}
+
+	for i := 1; i < n; i++ {
+		c.earliest[i] = max(c.earliest[i], c.earliest[i-1])
+		c.latest[n-1-i] = min(c.latest[n-1-i], c.latest[n-i])
+	}
+}
+
+// appends looks whether every answer was true.
+func (c *check) appends() {
+	for i := range c.run.Appends {
+		a := &c.run.Appends[i]
+		there := c.there[a.ID]
+
+		switch {
+		case a.Outcome != Added && a.Outcome != Unknown:
+			if len(there) > 0 {
+				c.violates(Present, "append %s stands at position %d", a.ID, c.run.Log[there[0]].Position)
+			}
+		case len(there) > a.Size:
+			c.violates(Doubled, "append %s has %d events in the log, of %d", a.ID, len(there), a.Size)
+		case len(there) == 0 && a.Outcome == Added && a.Size > 0:
+			c.violates(Lost, "append %s", a.ID)
+		case len(there) < a.Size && len(there) > 0:
+			c.violates(Partial, "append %s has %d events in the log, of %d", a.ID, len(there), a.Size)
+		case a.Outcome == Added:
+			c.asTold(a, there)
+		}
+		if a.Outcome == Conflicting {
+			c.conflict(a)
+		}
+	}
+}
+
+func (c *check) asTold(a *Append, there []int) {
+	if len(a.Events) != len(there) {
+		c.violates(Moved, "append %s was told of %d events, and has %d", a.ID, len(a.Events), len(there))
+		return
+	}
+	for i, told := range a.Events {
+		if is := c.run.Log[there[i]]; !same(told, is) {
+			c.violates(Moved, "append %s was told position %d, version %d, and stands at %d, version %d", a.ID,
+				told.Position, told.Version, is.Position, is.Version)
+			return
+		}
+	}
+}
+
+// same tells whether an event stands where its append was told; not everybody is told its
+// version and its id.
+func same(told, is Event) bool {
+	return told.Position == is.Position && told.Stream == is.Stream &&
+		(told.Version == 0 || told.Version == is.Version) && (told.ID == uuid.Nil || told.ID == is.ID)
+}
+
+// conflict looks whether the stream may have had the version that was named at some
+// moment between question and answer.
+func (c *check) conflict(a *Append) {
+	says := a.Conflict
+	events := c.at[says.Stream]
+
+	switch {
+	case says.Actual == says.Expected:
+		c.violates(Untrue, "append %s expected version %d, which the stream had", a.ID, says.Expected)
+	case says.Actual < 0 || says.Actual > len(events):
+		c.violates(Untrue, "append %s was told version %d, which the stream never had", a.ID, says.Actual)
+	case says.Actual > 0 && c.earliest[events[says.Actual-1]] > a.Answered:
+		c.violates(Untrue, "append %s was told version %d, before there was one", a.ID, says.Actual)
+	case says.Actual < len(events) && c.latest[events[says.Actual]] < a.Sent:
+		c.violates(Untrue, "append %s was told version %d, after there was a newer one", a.ID, says.Actual)
+	}
+}
+
+// claims looks whether each claim has one holder at most, and one before anybody heard
+// that it is taken.
+func (c *check) claims() {
+	holders := map[string]int{}
+	for _, a := range c.run.Appends {
+		there := c.there[a.ID]
+		if a.Claim == "" || len(there) == 0 {
+			continue
+		}
+		if other, held := holders[a.Claim]; held {
+			c.violates(HeldTwice, "%s: positions %d and %d", a.Claim, c.run.Log[other].Position, c.run.Log[there[0]].Position)
+		}
+		holders[a.Claim] = there[0]
+	}
+
+	for _, a := range c.run.Appends {
+		if a.Outcome != Taken {
+			continue
+		}
+		if holder, held := holders[a.Claim]; !held || c.earliest[holder] > a.Answered {
+			c.violates(Unheld, "%s, to append %s", a.Claim, a.ID)
+		}
+	}
+}
+
+// looks looks whether what each reader saw, at each moment, was the log from its
+// beginning up to some position: one that was not yet to be, nor one that an answer had
+// gone past.
+func (c *check) looks() {
+	acknowledged := c.acknowledged()
+	places := map[int]int64{}
+	for _, l := range c.run.Looks {
+		if place := places[l.Reader]; l.After != place {
+			c.violates(Skipped, "reader %d went on behind position %d, having seen those up to %d", l.Reader, l.After, place)
+		}
+		c.prefix(l)
+		places[l.Reader] = l.upTo()
+
+		if upTo := l.upTo(); upTo > 0 && upTo <= int64(len(c.run.Log)) && c.earliest[upTo-1] > l.Ended {
+			c.violates(Early, "reader %d saw position %d before it was sent", l.Reader, upTo)
+		}
+		if must := acknowledged.before(l.Began); l.upTo() < must {
+			c.violates(Behind, "reader %d saw the log up to position %d after %d was acknowledged", l.Reader, l.upTo(), must)
+		}
+	}
+}
+
+func (c *check) prefix(l Look) {
+	place := l.After
+	for _, s := range l.Seen {
+		switch {
+		case s.Position != place+1:
+			c.violates(Skipped, "reader %d saw position %d next to %d", l.Reader, s.Position, place)
+		case s.Position > int64(len(c.run.Log)), c.run.Log[s.Position-1].ID != s.Event:
+			c.violates(Unlike, "reader %d saw event %s at position %d", l.Reader, s.Event, s.Position)
+		}
+		place = s.Position
+	}
+}
+
+// mark is a moment, and up to where the log had been acknowledged then.
+type mark struct {
+	at       Moment
+	position int64
+}
+
+// marks are in order of both.
+type marks []mark
+
+func (c *check) acknowledged() marks {
+	var all marks
+	for _, a := range c.run.Appends {
+		if there := c.there[a.ID]; a.Outcome == Added && len(there) > 0 && len(there) == len(a.Events) {
+			all = append(all, mark{a.Answered, c.run.Log[there[len(there)-1]].Position})
+		}
+	}
+
+	slices.SortFunc(all, func(a, b mark) int { return cmp.Compare(a.at, b.at) })
+	for i := 1; i < len(all); i++ {
+		all[i].position = max(all[i].position, all[i-1].position)
+	}
+	return all
+}
+
+// before returns the newest position that had been acknowledged before a moment.
+func (m marks) before(at Moment) int64 {
+	n, _ := slices.BinarySearchFunc(m, at, func(e mark, at Moment) int { return cmp.Compare(e.at, at) })
+	if n == 0 {
+		return 0
+	}
+	return m[n-1].position
+}
+
+// tables looks for rows that a fresh fold of the log would not have made.
+func (c *check) tables() {
+	for _, t := range c.run.Tables {
+		for _, key := range slices.Sorted(maps.Keys(t.Fresh)) {
+			if row, is := t.Rows[key]; !is || row != t.Fresh[key] {
+				c.violates(Stale, "%s, row %s", t.Name, key)
+			}
+		}
+		for _, key := range slices.Sorted(maps.Keys(t.Rows)) {
+			if _, is := t.Fresh[key]; !is {
+				c.violates(Stale, "%s, row %s is of no event", t.Name, key)
+			}
+		}
+	}
+}

@@ -1,0 +1,350 @@
+package history_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/salga-trust/engine/internal/history"
+)
+
+func TestAnHonestHistoryHasNoViolation(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(50) {
+		if found := history.Check(honest(seed)); len(found) > 0 {
+			t.Errorf("seed %d: %v", seed, found)
+		}
+	}
+}
+
+// Each damage is found in every history, as what it is and as nothing else.
+func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		want  history.Kind
+		plant func(*history.Run)
+	}{
+		"an acknowledged append that is not in the log": {history.Lost, func(run *history.Run) {
+			a := *last(run, history.Added)
+			a.ID, a.Claim = newID(), ""
+			a.Sent, a.Answered = end, end+1
+			run.Appends = append(run.Appends, a)
+		}},
+		"half of an acknowledged append": {history.Partial, func(run *history.Run) {
+			a := last(run, history.Added)
+			a.Size += 2
+		}},
+		"half of an append of unknown outcome": {history.Partial, func(run *history.Run) {
+			a := history.Append{ID: newID(), Sent: end, Size: 2}
+			run.Appends = append(run.Appends, a)
+			again(run, a.ID)
+		}},
+		"an answer that tells of fewer events": {history.Moved, func(run *history.Run) {
+			a := last(run, history.Added)
+			a.Events = nil
+		}},
+		"an acknowledged append that is in the log twice": {history.Doubled, func(run *history.Run) {
+			again(run, last(run, history.Added).ID)
+		}},
+		"an append of unknown outcome that is in the log twice": {history.Doubled, func(run *history.Run) {
+			a := history.Append{ID: newID(), Sent: end, Size: 1}
+			run.Appends = append(run.Appends, a)
+			again(run, a.ID)
+			again(run, uuid.Nil)
+			again(run, a.ID)
+		}},
+		"an append at another position": {history.Moved, func(run *history.Run) {
+			a := last(run, history.Added)
+			a.Events = slices.Clone(a.Events)
+			a.Events[0].Position++
+		}},
+		"an append at another version": {history.Moved, func(run *history.Run) {
+			a := last(run, history.Added)
+			a.Events = slices.Clone(a.Events)
+			a.Events[0].Version++
+		}},
+		"an append in another stream": {history.Moved, func(run *history.Run) {
+			a := last(run, history.Added)
+			a.Events = slices.Clone(a.Events)
+			a.Events[0].Stream.Tenant = newID()
+		}},
+		"another event in the place of an acknowledged one": {history.Moved, func(run *history.Run) {
+			a := last(run, history.Added)
+			a.Events = slices.Clone(a.Events)
+			a.Events[0].ID = newID()
+		}},
+		"a refused append that is in the log":   {history.Present, func(run *history.Run) { again(run, last(run, history.Refused).ID) }},
+		"a conflict that is in the log":         {history.Present, func(run *history.Run) { again(run, last(run, history.Conflicting).ID) }},
+		"a claim told as taken, and in the log": {history.Present, func(run *history.Run) { plantTaken(run) }},
+		"an append that nobody sent":            {history.Unasked, func(run *history.Run) { again(run, newID()) }},
+		"a conflict with what was expected": {history.Untrue, func(run *history.Run) {
+			a := last(run, history.Conflicting)
+			a.Conflict.Expected = a.Conflict.Actual
+		}},
+		"a conflict with a version that never was": {history.Untrue, func(run *history.Run) {
+			last(run, history.Conflicting).Conflict.Actual = 1 << 20
+		}},
+		"a conflict with a version that was not yet": {history.Untrue, func(run *history.Run) {
+			c := conflictOn(run, run.Log[len(run.Log)-1])
+			c.Sent, c.Answered = 0, 0
+		}},
+		"a conflict with a version that was no more": {history.Untrue, func(run *history.Run) {
+			c := conflictOn(run, run.Log[len(run.Log)-1])
+			c.Conflict.Actual = 0
+		}},
+		"a claim that nobody holds": {history.Unheld, func(run *history.Run) {
+			run.Appends = append(run.Appends, history.Append{ID: newID(), Sent: end, Answered: end, Outcome: history.Taken, Claim: "nobody's"})
+		}},
+		"a claim told as taken before it was": {history.Unheld, func(run *history.Run) {
+			a := history.Append{ID: newID(), Outcome: history.Taken, Claim: "new"}
+			b := history.Append{ID: newID(), Sent: end, Size: 1, Claim: "new"}
+			run.Appends = append(run.Appends, a, b)
+			again(run, b.ID)
+		}},
+		"a claim that two hold": {history.HeldTwice, func(run *history.Run) {
+			a, b := history.Append{ID: newID(), Sent: end, Size: 1, Claim: "ours"}, history.Append{ID: newID(), Sent: end, Size: 1, Claim: "ours"}
+			run.Appends = append(run.Appends, a, b)
+			again(run, a.ID)
+			again(run, b.ID)
+		}},
+		"a reader that skipped an event": {history.Skipped, func(run *history.Run) {
+			l := longest(run)
+			l.Seen = slices.Delete(slices.Clone(l.Seen), 1, 2)
+		}},
+		"a reader that went on further on": {history.Skipped, func(run *history.Run) {
+			l := longest(run)
+			l.After, l.Seen = l.After+1, l.Seen[1:]
+		}},
+		"a reader that saw an event twice": {history.Skipped, func(run *history.Run) {
+			l := longest(run)
+			l.Seen = slices.Insert(slices.Clone(l.Seen), 1, l.Seen[0])
+		}},
+		"a reader that saw what is not in the log": {history.Unlike, func(run *history.Run) {
+			l := longest(run)
+			l.Seen = slices.Clone(l.Seen)
+			l.Seen[1].Event = newID()
+		}},
+		"a reader that saw more than there is": {history.Unlike, func(run *history.Run) {
+			l := &run.Looks[len(run.Looks)-1]
+			l.Seen = append(slices.Clone(l.Seen), history.Seen{Position: int64(len(run.Log)) + 1, Event: newID()})
+		}},
+		"a reader that saw an event before it was sent": {history.Early, func(run *history.Run) {
+			l := longest(run)
+			l.Began, l.Ended = 0, 0
+		}},
+		"a reader that missed what was acknowledged": {history.Behind, func(run *history.Run) {
+			run.Looks = append(run.Looks, history.Look{Reader: 99, Began: end, Ended: end})
+		}},
+		"a row that is stale":       {history.Stale, func(run *history.Run) { run.Tables[0].Rows["a"] = "0" }},
+		"a row that is missing":     {history.Stale, func(run *history.Run) { delete(run.Tables[0].Rows, "a") }},
+		"a row that is of no event": {history.Stale, func(run *history.Run) { run.Tables[0].Rows["c"] = "3" }},
+		"a gap in the positions": {history.Broken, func(run *history.Run) {
+			again(run, uuid.Nil)
+			run.Log[len(run.Log)-1].Position++
+		}},
+		"a gap in the versions of a stream": {history.Broken, func(run *history.Run) {
+			again(run, uuid.Nil)
+			run.Log[len(run.Log)-1].Version++
+		}},
+	} {
+		for seed := range uint64(10) {
+			run := honest(seed)
+			c.plant(&run)
+			if found := history.Check(run); len(found) != 1 || found[0].Kind != c.want {
+				t.Errorf("%s, seed %d: found %v, want %q and nothing else", name, seed, found, c.want)
+			}
+		}
+	}
+}
+
+// end is later than all that happens in an honest history.
+const end = history.Moment(1 << 40)
+
+func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
+
+// last returns the newest append with an outcome.
+func last(run *history.Run, outcome history.Outcome) *history.Append {
+	for i := len(run.Appends) - 1; ; i-- { // every honest history has some of each
+		if run.Appends[i].Outcome == outcome {
+			return &run.Appends[i]
+		}
+	}
+}
+
+func longest(run *history.Run) *history.Look {
+	long := &run.Looks[0]
+	for i := range run.Looks {
+		if len(run.Looks[i].Seen) > len(long.Seen) {
+			long = &run.Looks[i]
+		}
+	}
+	return long
+}
+
+// again adds an event of an append to the end of the log, in a new stream.
+func again(run *history.Run, id uuid.UUID) {
+	run.Log = append(run.Log, history.Event{
+		Position: int64(len(run.Log)) + 1, ID: newID(), Append: id, Stream: history.Stream{ID: newID()}, Version: 1,
+	})
+}
+
+// plantTaken adds an append that is told that its claim is taken, and is there: it took
+// it from nobody.
+func plantTaken(run *history.Run) {
+	a := history.Append{ID: newID(), Sent: end, Answered: end + 1, Outcome: history.Taken, Claim: "its own"}
+	run.Appends = append(run.Appends, a)
+	again(run, a.ID)
+}
+
+// conflictOn adds an append that is told, at the end, of the newest version of an event's
+// stream.
+func conflictOn(run *history.Run, e history.Event) *history.Append {
+	run.Appends = append(run.Appends, history.Append{
+		ID: newID(), Sent: end, Answered: end, Outcome: history.Conflicting,
+		Conflict: history.Conflict{Stream: e.Stream, Expected: 1 << 10, Actual: e.Version},
+	})
+	return &run.Appends[len(run.Appends)-1]
+}
+
+// honest makes a history as an honest log would: appends are sent, committed and
+// answered, in that order and interleaved.
+func honest(seed uint64) history.Run {
+	m := &model{chance: rand.New(rand.NewPCG(seed, 0)), versions: map[history.Stream]int{}, claims: map[string]bool{}}
+	for range 4 {
+		m.streams = append(m.streams, history.Stream{Tenant: newID(), Kind: "consent", ID: newID()})
+	}
+	for range 400 {
+		m.step()
+	}
+	for len(m.open) > 0 {
+		m.finish()
+	}
+	m.commit(m.send(history.Append{ID: newID()}), history.Added)
+	m.finish()
+	for reader := range 2 {
+		m.look(reader)
+	}
+	m.run.Tables = []history.Table{{
+		Name: "consents", Rows: map[string]string{"a": "1", "b": "2"}, Fresh: map[string]string{"a": "1", "b": "2"},
+	}}
+	return m.run
+}
+
+type model struct {
+	chance   *rand.Rand
+	now      history.Moment
+	run      history.Run
+	streams  []history.Stream
+	versions map[history.Stream]int
+	claims   map[string]bool
+	open     []int // appends that were sent, and not yet answered
+	settled  []int // those whose outcome is settled, and not yet told
+	places   [2]int64
+}
+
+func (m *model) step() {
+	switch m.chance.IntN(4) {
+	case 0:
+		m.send(history.Append{ID: newID()})
+	case 1:
+		if i := m.unsettled(); i >= 0 {
+			m.settle(i)
+		}
+	case 2:
+		if len(m.open) > 0 {
+			m.finish()
+		}
+	case 3:
+		m.look(m.chance.IntN(2))
+	}
+}
+
+func (m *model) tick() history.Moment {
+	m.now++
+	return m.now
+}
+
+func (m *model) send(a history.Append) int {
+	a.Sent = m.tick()
+	m.run.Appends = append(m.run.Appends, a)
+	m.open = append(m.open, len(m.run.Appends)-1)
+	return len(m.run.Appends) - 1
+}
+
+func (m *model) unsettled() int {
+	for _, i := range m.open {
+		if !slices.Contains(m.settled, i) {
+			return i
+		}
+	}
+	return -1
+}
+
+// settle gives an append an outcome, at this moment.
+func (m *model) settle(i int) {
+	a := &m.run.Appends[i]
+	s := m.streams[m.chance.IntN(len(m.streams))]
+	switch m.chance.IntN(8) {
+	case 0:
+		a.Outcome = history.Refused
+	case 1:
+		a.Outcome = history.Conflicting
+		a.Conflict = history.Conflict{Stream: s, Expected: m.versions[s] + 1 + m.chance.IntN(2), Actual: m.versions[s]}
+	case 2, 3:
+		a.Claim = fmt.Sprint(m.chance.IntN(8))
+		if m.claims[a.Claim] {
+			a.Outcome = history.Taken
+			break
+		}
+		m.claims[a.Claim] = true
+		m.commit(i, history.Added)
+		return
+	case 4:
+		if m.chance.IntN(2) == 0 {
+			m.commit(i, history.Unknown)
+			return
+		}
+	default:
+		m.commit(i, history.Added)
+		return
+	}
+	m.settled = append(m.settled, i)
+}
+
+// commit adds an append to the log, with one event or two in one stream.
+func (m *model) commit(i int, told history.Outcome) {
+	m.tick()
+	a := &m.run.Appends[i]
+	s := m.streams[m.chance.IntN(len(m.streams))]
+	a.Outcome = told
+	a.Size = 1 + m.chance.IntN(2)
+	for range a.Size {
+		m.versions[s]++
+		e := history.Event{Position: int64(len(m.run.Log)) + 1, ID: newID(), Append: a.ID, Stream: s, Version: m.versions[s]}
+		m.run.Log = append(m.run.Log, e)
+		if told == history.Added {
+			a.Events = append(a.Events, e)
+		}
+	}
+	m.settled = append(m.settled, i)
+}
+
+// finish answers an append that waits; one whose outcome is not settled is never told any.
+func (m *model) finish() {
+	i := m.open[0]
+	m.open = m.open[1:]
+	m.run.Appends[i].Answered = m.tick()
+}
+
+func (m *model) look(reader int) {
+	l := history.Look{Reader: reader, Began: m.tick(), After: m.places[reader]}
+	for _, e := range m.run.Log[l.After:] {
+		l.Seen = append(l.Seen, history.Seen{Position: e.Position, Event: e.ID})
+	}
+	l.Ended = m.tick()
+	m.places[reader] = int64(len(m.run.Log))
+	m.run.Looks = append(m.run.Looks, l)
+}

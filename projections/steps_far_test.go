@@ -1,0 +1,423 @@
+//go:build far
+
+package projections_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/eventstore/follow"
+	"github.com/salga-trust/engine/internal/pg"
+	"github.com/salga-trust/engine/internal/pgtest"
+	"github.com/salga-trust/engine/projections"
+)
+
+// Each step towards the database, whichever there are, fails; or is carried out and
+// unheard; or is the last before the process is killed. The steps are counted on their
+// way, so one that is new is tried as well. After each run one check of everything, and
+// then the same deed goes through.
+func TestFarNothingIsLeftHalfDoneWhicheverStepFails(t *testing.T) {
+	t.Parallel()
+	for _, d := range deeds() {
+		for name, try := range map[string]func(*testing.T, deed, setting, *pgtest.Steps) error{
+			"fails": inProcess, "unheard": inProcess, "killed": inChild,
+		} {
+			t.Run(d.name+" "+name, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				steps := 0
+				for met := true; met && !t.Failed(); {
+					t.Run(strconv.Itoa(steps+1), func(t *testing.T) { met = d.try(t, w, name, steps+1, try) })
+					if met {
+						steps++
+					}
+				}
+				t.Logf("%d steps", steps)
+				if steps < d.least {
+					t.Errorf("it takes %d steps: this test looks in the wrong place", steps)
+				}
+			})
+		}
+	}
+}
+
+// try does a deed while one step meets its fate, and tells whether it came to that step.
+func (d deed) try(
+	t *testing.T, w *world, name string, step int, try func(*testing.T, deed, setting, *pgtest.Steps) error,
+) (met bool) {
+	t.Helper()
+	w, at := d.prepare(t, w)
+	fate := pgtest.Unheard
+	if name == "fails" {
+		fate = pgtest.Fails
+	}
+	steps := pgtest.NewSteps(t, at.URL, func(n int) pgtest.Fate {
+		if n == step {
+			return fate
+		}
+		return pgtest.Passes
+	})
+	direct := at
+	at.URL = steps.Over(at.URL)
+
+	err := try(t, d, at, steps)
+	steps.End()
+	met = steps.Taken() >= step
+	if !met && err != nil {
+		t.Errorf("nothing failed, and it says %v", err)
+	}
+
+	d.check(t, w, direct, err)
+	if err := d.do(t.Context(), direct); err != nil && !errors.Is(err, errDone) {
+		t.Errorf("done again it says %v", err)
+	}
+	d.check(t, w, direct, nil)
+	return met
+}
+
+func inProcess(t *testing.T, d deed, at setting, _ *pgtest.Steps) error {
+	t.Helper()
+	return d.do(t.Context(), at)
+}
+
+// inChild does a deed in a process that is killed at the step that is to be unheard.
+func inChild(t *testing.T, d deed, at setting, steps *pgtest.Steps) error {
+	t.Helper()
+	text, err := json.Marshal(at)
+	must(t, err)
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFarADeedIsDoneInAProcessOfItsOwn$")
+	cmd.Env = append(os.Environ(), childDeed+"="+d.name, childSetting+"="+string(text))
+	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+
+	var killed atomic.Bool
+	steps.Then(func() {
+		killed.Store(true)
+		_ = cmd.Process.Kill()
+	})
+	err = cmd.Run()
+	if killed.Load() {
+		return errKilled
+	}
+	return err
+}
+
+// Where the test above starts this binary again it is what that does, and otherwise
+// nothing.
+func TestFarADeedIsDoneInAProcessOfItsOwn(t *testing.T) {
+	t.Parallel()
+	name, text := os.Getenv(childDeed), os.Getenv(childSetting)
+	for _, d := range deeds() {
+		if d.name == name {
+			var at setting
+			must(t, json.Unmarshal([]byte(text), &at))
+			must(t, d.do(t.Context(), at))
+		}
+	}
+}
+
+const (
+	childDeed    = "PROJECTIONS_CHILD_DEED"
+	childSetting = "PROJECTIONS_CHILD_SETTING"
+)
+
+var (
+	errKilled = errors.New("its process was killed")
+	errDone   = errors.New("it was done already")
+)
+
+// deed is something that is done in many steps.
+type deed struct {
+	name    string
+	least   int                                        // steps
+	prepare func(*testing.T, *world) (*world, setting) // for another time in the same world
+	do      func(context.Context, setting) error
+	check   func(t *testing.T, w *world, at setting, err error)
+}
+
+// setting is what a deed is done with, which another process can be told.
+type setting struct {
+	URL    string // of the database
+	Direct string // for whoever watches
+	Tenant domain.TenantID
+	ID     uuid.UUID // of the append, and of whom it registers
+	Head   int64
+	Events []byte // of the backup
+	Keys   []byte
+}
+
+func deeds() []deed {
+	return []deed{
+		{"append", 8, prepareAppend, doAppend, checkAppend},
+		{"apply", 20, prepareApply, doApply, checkApply},
+		{"rebuild", 30, prepareRebuild, doRebuild, checkRebuild},
+		{"restore", 30, prepareRestore, doRestore, checkRestore},
+	}
+}
+
+func prepareAppend(_ *testing.T, w *world) (*world, setting) {
+	return w, setting{URL: w.db.URL(pgtest.Query), Tenant: w.tenant, ID: newID()}
+}
+
+// registers is an append of all kinds of parts: events in two streams, a key, a claim and
+// a credential.
+func (at setting) registers() domain.Append {
+	person := domain.UserID{UUID: at.ID}
+	return domain.Append{
+		ID: at.ID, Tenant: at.Tenant, Actor: person, Origin: domain.Origin{IP: "203.0.113.7", UserAgent: "agent"},
+		Writes: []domain.Write{
+			{Stream: domain.UserOf(person), Events: []domain.Event{&domain.UserRegistered{
+				MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
+				Person: domain.Known(domain.PersonFacts{Email: at.address(), FullName: "Ṱhilivhali New"}),
+			}}},
+			{Stream: domain.ConsentsOf(person), Events: []domain.Event{
+				&domain.ConsentGranted{Decision: fixed(at.ID, "sms_alert")}, &domain.ConsentGranted{Decision: fixed(uuid.NewSHA1(at.ID, nil), "other")},
+			}},
+		},
+		Side: []domain.SideWrite{
+			domain.CreateSubjectKey{Subject: person},
+			domain.TakeClaim{Claim: at.claim(), Holder: at.ID},
+			domain.SetCredential{User: person, Email: at.address(), Verifier: "a hash"},
+		},
+	}
+}
+
+func (at setting) address() string { return at.ID.String() + "@example.org" }
+
+func (at setting) claim() domain.Claim {
+	return domain.Claim{Tenant: at.Tenant, Kind: domain.EmailClaim, Value: at.address()}
+}
+
+// fixed is a decision whose id does not change when the append is made again.
+func fixed(id uuid.UUID, purpose string) domain.Decision {
+	return domain.Decision{
+		ConsentID: domain.ConsentID{UUID: id}, Purpose: purpose, NoticeVersion: 1, Wording: "words", Language: domain.English,
+		SHA256: domain.WordingHash("words"), Channel: domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
+	}
+}
+
+func doAppend(ctx context.Context, at setting) error {
+	config, err := pgxpool.ParseConfig(at.URL)
+	if err != nil {
+		return err
+	}
+	pool, err := pg.Connect(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	store, err := eventstore.Open(ctx, pool, []byte(masterKey))
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+
+	done, err := store.Append(ctx, at.registers())
+	if err == nil && len(done.Events) != 3 {
+		return fmt.Errorf("it was told of %d events", len(done.Events))
+	}
+	return err
+}
+
+// checkAppend looks that all parts of the append are there or none: all if it was
+// acknowledged.
+func checkAppend(t *testing.T, w *world, at setting, err error) {
+	t.Helper()
+	w.check(t)
+	stored, e := w.store.FindAppend(t.Context(), w.tenant, at.ID)
+	must(t, e)
+	_, held, e := w.store.Holder(t.Context(), at.claim())
+	must(t, e)
+	var key, credential bool
+	must(t, w.db.Superuser(t).QueryRow(t.Context(), `select exists (select from trust.keys where key_id = $1),
+		exists (select from trust.credentials where user_id = $1)`, at.ID).Scan(&key, &credential))
+
+	there := len(stored) == 3
+	if !there && len(stored) > 0 || held != there || key != there || credential != there {
+		t.Errorf("it is there in part: %d events, claim %t, key %t, credential %t", len(stored), held, key, credential)
+	}
+	switch {
+	case err == nil && !there:
+		t.Error("it was acknowledged, and is lost")
+	case there && errors.Is(err, domain.Refuse(domain.CodeUnavailable, "")):
+		t.Errorf("it was refused, and is there: %v", err)
+	}
+}
+
+// prepareApply makes events of each kind that consents are folded of.
+func prepareApply(t *testing.T, w *world) (*world, setting) {
+	t.Helper()
+	for i := range 3 {
+		person := w.register(t, w.tenant, fmt.Sprint("person", i))
+		consent := w.grant(t, w.tenant, person)
+		w.append(t, w.tenant, domain.ConsentsOf(person), &domain.ConsentWithdrawn{ConsentID: consent, Purpose: "sms_alert"})
+		w.grant(t, w.tenant, person)
+	}
+	return w, setting{URL: w.db.URL(pgtest.Projector), Direct: w.db.URL(pgtest.Projector), Head: w.head(t)}
+}
+
+// doApply follows until all is applied.
+func doApply(ctx context.Context, at setting) error {
+	ctx, cancel := context.WithTimeout(ctx, pgtest.Patience)
+	defer cancel()
+	watching, err := pgx.Connect(ctx, at.Direct)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = watching.Close(context.WithoutCancel(ctx)) }()
+	consents, _ := projections.ByName("consents")
+	worker := follow.NewWorker(follow.Config{DatabaseURL: at.URL, MasterKey: []byte(masterKey), PageSize: 5}, consents)
+
+	working, stop := context.WithCancel(ctx)
+	var ended sync.WaitGroup
+	var failed error
+	ended.Go(func() { failed = worker.Run(working) })
+	defer ended.Wait()
+	defer stop()
+	for {
+		var there bool
+		err := watching.QueryRow(ctx, "select exists (select from trust.checkpoints where follower = 'consents' and position >= $1)", at.Head).
+			Scan(&there)
+		if err != nil || there {
+			stop()
+			ended.Wait()
+			return errors.Join(err, failed)
+		}
+		<-time.After(5 * time.Millisecond) // it is another process that is watched
+	}
+}
+
+// checkApply looks that rows and checkpoint agree, whatever it is.
+func checkApply(t *testing.T, w *world, at setting, err error) {
+	t.Helper()
+	w.check(t)
+	if s := w.status(t, "consents"); err == nil && s.Position < at.Head {
+		t.Errorf("it followed up to position %d of %d", s.Position, at.Head)
+	}
+}
+
+func prepareRebuild(t *testing.T, w *world) (*world, setting) {
+	t.Helper()
+	if w.head(t) == 1 {
+		_, at := prepareApply(t, w)
+		must(t, doApply(t.Context(), at))
+	}
+	return w, setting{URL: w.db.URL(pgtest.Owner)}
+}
+
+func doRebuild(ctx context.Context, at setting) error {
+	pool, err := pgxpool.New(ctx, at.URL)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	reader, err := eventstore.NewReader(ctx, pool, []byte(masterKey))
+	if err != nil {
+		return err
+	}
+	consents, _ := projections.ByName("consents")
+	_, err = projections.Rebuild(ctx, pool, reader, consents, func(projections.Stage, int64, int64) {})
+	return err
+}
+
+// checkRebuild looks that one whole table is read, and that no half of another is left.
+func checkRebuild(t *testing.T, w *world, _ setting, _ error) {
+	t.Helper()
+	w.check(t)
+	db := w.db.Superuser(t)
+	names, err := db.Query(t.Context(), `select tablename from pg_tables where schemaname = 'trust' and tablename ~ '^consents_v'`)
+	must(t, err)
+	tables, err := pgx.CollectRows(names, pgx.RowTo[string])
+	must(t, err)
+	if len(tables) > 2 {
+		t.Errorf("too much is left: %v", tables)
+	}
+	for _, table := range tables {
+		var rows int
+		must(t, db.QueryRow(t.Context(), "select count(*) from trust."+table).Scan(&rows))
+		if rows != 6 {
+			t.Errorf("%s has %d rows", table, rows)
+		}
+	}
+}
+
+// prepareRestore writes a backup, and makes an empty database.
+func prepareRestore(t *testing.T, w *world) (*world, setting) {
+	t.Helper()
+	if w.head(t) == 1 {
+		prepareApply(t, w)
+	}
+	b, err := eventstore.BeginBackup(t.Context(), w.db.Superuser(t))
+	must(t, err)
+	defer b.Close(t.Context())
+	var events, keys bytes.Buffer
+	_, err = b.WriteEvents(t.Context(), &events)
+	must(t, err)
+	_, err = b.WriteKeys(t.Context(), &keys)
+	must(t, err)
+
+	empty := *w
+	empty.db = pgtest.New(t)
+	return &empty, setting{URL: empty.db.URL(pgtest.Superuser), Head: b.Head(), Events: events.Bytes(), Keys: keys.Bytes()}
+}
+
+func doRestore(ctx context.Context, at setting) error {
+	conn, err := pgx.Connect(ctx, at.URL)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	r, err := eventstore.BeginRestore(ctx, conn)
+	if errors.Is(err, eventstore.ErrNotEmpty) {
+		return errDone
+	}
+	if err != nil {
+		return err
+	}
+	defer r.Close(ctx)
+
+	for _, step := range []func() error{
+		func() error { return r.ReadKeys(ctx, bytes.NewReader(at.Keys)) },
+		func() error { return r.Prove(ctx, []byte(masterKey)) },
+		func() error { return r.ReadEvents(ctx, bytes.NewReader(at.Events), nil) },
+		func() error { return r.Settle(ctx, at.Head) },
+		func() error { _, err := r.Erasures(ctx); return err },
+		func() error { _, err := r.Finish(ctx); return err },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkRestore looks that all is there and open to everybody, or nothing.
+func checkRestore(t *testing.T, w *world, at setting, err error) {
+	t.Helper()
+	var events, keys, others int64
+	var open bool
+	must(t, w.db.Superuser(t).QueryRow(t.Context(), `select (select count(*) from trust.events), (select count(*) from trust.keys),
+		(select count(*) from trust.secrets), has_schema_privilege('trust_query', 'trust', 'usage')`).Scan(&events, &keys, &others, &open))
+	switch {
+	case events == 0 && keys == 0 && others == 0 && err != nil:
+	case events == at.Head && keys > 0 && others > 0 && open:
+		w.check(t)
+	default:
+		t.Errorf("after %v: %d of %d events, %d keys, %d secrets, open %t", err, events, at.Head, keys, others, open)
+	}
+}
