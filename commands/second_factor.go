@@ -127,13 +127,13 @@ func (h *Handler) ConfirmSecondFactor(ctx context.Context, call Call, c ConfirmS
 // RemoveSecondFactor asks to remove the caller's own second factor.
 type RemoveSecondFactor struct {
 	CurrentPassword string `json:"-"`
-	Code            string `json:"-"`
+	Code            string `json:"totp"`
 }
 
 // RemoveSecondFactor removes it and ends all other sessions. Errors: not_found (there is none), password_wrong, totp_required,
 // totp_locked; of a repeat idempotency_key_reused.
 func (h *Handler) RemoveSecondFactor(ctx context.Context, call Call, c RemoveSecondFactor) (Answer[struct{}], error) {
-	r := request{name: "user.remove_second_factor", tenant: call.Tenant, scope: scopeOf(call)}
+	r := request{name: "user.remove_second_factor", tenant: call.Tenant, scope: scopeOf(call), body: c}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
 		if !call.factor.IsSet() {
 			return domain.Append{}, domain.NoSecondFactor()

@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -98,10 +99,23 @@ func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInpu
 	if err != nil {
 		return nil, err
 	}
-	if err := s.recordRead(ctx, call, "audit", in.named(), shownIn(call.Tenant, list.Items)...); err != nil {
+	if err := s.recordAudit(ctx, call, in, list.Items); err != nil {
 		return nil, err
 	}
 	return &auditOutput{Body: listOf(list, auditOf)}, nil
+}
+
+// recordAudit records a look at the people shown. Where all that was shown is another municipality's, sealed, it is nobody's look,
+// but an act in office all the same: whoever does that is kept.
+func (s *server) recordAudit(ctx context.Context, call commands.Call, in *auditInput, shown []reports.AuditEntry) error {
+	filter, people := in.named(), shownIn(call.Tenant, shown)
+	ofOthers := slices.ContainsFunc(people, func(p domain.UserID) bool { return !p.IsZero() && p != call.User })
+	elsewhere := slices.ContainsFunc(shown, func(e reports.AuditEntry) bool { return e.Tenant != call.Tenant })
+	if elsewhere && !ofOthers {
+		filter["tenant_id"] = cmp.Or(in.TenantID, "all")
+		return s.recordReadOfAll(ctx, call, "audit", filter)
+	}
+	return s.recordRead(ctx, call, "audit", filter, people...)
 }
 
 // auditScope is what the caller sees of the municipality asked for: their own, or for SALGA's admins any, or all.

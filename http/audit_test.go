@@ -82,8 +82,11 @@ func TestTheAuditTellsWhatChangedFromWhatToWhat(t *testing.T) {
 	if len(reads) != 2 || reads[0]["table_name"] != "personal_data" || changed(reads[0], "route") != [3]any{nil, "GET /api/v1/audit-logs", "none"} {
 		t.Errorf("two audits showed what is personal: %v", reads)
 	}
-	if own := platform.audit("operation=READ&tenant_id=" + platform.tenant + "&user_id=" + platform.id); len(own) != 0 {
-		t.Errorf("what was sealed counts as read: %v", own)
+	// What was sealed is nobody's look, and an act in office all the same.
+	for _, own := range platform.audit("operation=READ&tenant_id=" + platform.tenant + "&user_id=" + platform.id) {
+		if own["subject_id"] != nil || changed(own, "subjects") != [3]any{} {
+			t.Errorf("what was sealed is somebody's look: %v", own)
+		}
 	}
 	manager.send("GET", "/api/v1/audit-logs?table_name=passwords", "").wantProblem(422, domain.CodeInvalid)
 	manager.send("GET", "/api/v1/audit-logs?operation=read", "").wantProblem(422, domain.CodeInvalid)

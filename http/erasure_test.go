@@ -302,6 +302,7 @@ func TestWhoActedInOfficeIsNotErased(t *testing.T) {
 		"registered a municipality":     {"SALGA", domain.Admin, "POST", "/api/v1/municipalities", `{"name":"Ugu","code":"DC21","province":"KwaZulu-Natal"}`, 201},
 		"read the audit":                {"KZN225", domain.Manager, "GET", "/api/v1/audit-logs", "", 200},
 		"read the audit of every":       {"SALGA", domain.Admin, "GET", "/api/v1/audit-logs", "", 200},
+		"read another's audit":          {"SALGA", domain.Admin, "GET", "/api/v1/audit-logs?tenant_id=" + w.tenants["KZN225"].String(), "", 200},
 		"exported all consents":         {"KZN225", domain.Manager, "GET", "/api/v1/compliance/consents", "", 200},
 		"changed a role":                {"KZN225", domain.Admin, "PUT", "/api/v1/users/" + citizen.id + "/role", `{"role":"field_worker"}`, 200},
 		"made an account":               {"KZN225", domain.Admin, "POST", "/api/v1/users", `{"email":"new@example.org","password":"a good password","full_name":"Somebody New","role":"manager"}`, 201},

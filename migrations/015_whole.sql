@@ -100,6 +100,7 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    most constant integer := 8 * 1024 * 1024; -- bytes; of ours nothing comes near
     platform constant uuid := '00000000-0000-7000-8000-000000000001';
     j constant integer := e_stream[1];
     fault text;
@@ -111,14 +112,27 @@ begin
                        array_lower(e_type, 1), array_lower(e_record, 1), array_lower(e_payload, 1), array_lower(e_metadata, 1)])
     then
         fault := 'an array does not begin at 1';
+    elsif octet_length(side::text) > most then
+        fault := 'its side writes are too large';
     elsif cardinality(a_id) = 1 and cardinality(e_id) = 1 then
         -- The commonest call, without the machinery of sets.
         if (a_events[1] = 1 and s_append[j] = 1 and s_tenant[j] = a_tenant[1] and e_ordinal[1] = 1 and e_offset[1] = 1
+            and octet_length(e_payload[1]) <= most and octet_length(e_metadata[1]) <= most
+            -- What no query could read, such as a NUL, is an error of the cast.
+            and e_payload[1]::jsonb is not null and e_metadata[1]::jsonb is not null
             and (e_effective[1] is null or isfinite(e_effective[1]) and e_effective[1] >= '0001-01-01 00:00:00+00')
             and exists (select from trust.event_types t where t.event_type = e_type[1] and t.stream_type = s_type[j])) is not true
         then
             fault := 'its event cannot be';
         end if;
+    elsif exists (select from unnest(e_payload, e_metadata) e (payload, metadata)
+                  where octet_length(e.payload) > most or octet_length(e.metadata) > most)
+    then
+        fault := 'an event is too large';
+    elsif exists (select from unnest(e_payload, e_metadata) e (payload, metadata)
+                  where e.payload::jsonb is null or e.metadata::jsonb is null)
+    then
+        fault := 'an event lacks its payload or metadata';
     elsif (select min(n) < 0 or sum(n) <> cardinality(e_id) from unnest(a_events) n) then
         fault := 'an append has not the events that it says';
     elsif exists (
@@ -164,11 +178,12 @@ begin
         if fault is null then
             select w.kind || ' is about another tenant, or for ever' into fault
             from json_to_recordset(side) as w (append integer, kind text, tenant uuid, id uuid, name text, owner uuid, expires timestamptz)
-            where w.tenant is distinct from a_tenant[w.append]
+            where w.tenant is null or w.tenant is distinct from a_tenant[w.append]
                     and not (w.tenant = platform and w.kind in ('take_claim', 'release_claim') and w.name like 'municipality\_%')
                 or not isfinite(w.expires)
                 or w.kind in ('set_credential', 'delete_credential')
                     and exists (select from trust.credentials c where c.user_id = w.id and c.tenant_id <> w.tenant)
+                or w.kind = 'create_key' and w.name = 'tenant' and w.id <> w.tenant
                 or w.kind = 'destroy_key'
                     and exists (select from trust.keys k where k.key_id = w.id and (k.tenant_id <> w.tenant or k.kind <> 'subject'))
                 or w.kind in ('rotate_session', 'end_session')

@@ -106,11 +106,16 @@ func inChild(t *testing.T, d deed, at setting, steps *pgtest.Steps) error {
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 
 	var killed atomic.Bool
+	started := make(chan struct{})
 	steps.Then(func() {
+		<-started // which the race detector cannot tell from the child's connecting
 		killed.Store(true)
 		_ = cmd.Process.Kill()
 	})
-	err = cmd.Run()
+	must(t, cmd.Start())
+	close(started)
+
+	err = cmd.Wait()
 	if killed.Load() {
 		return errKilled
 	}

@@ -50,16 +50,24 @@ func refuseTransactionPooling(ctx context.Context, conn *pgconn.PgConn, config *
 			return err
 		}
 		if its == backend || ours != backend {
-			_, _ = ask(ctx, conn, "discard all") // most likely the session that the settings went to
 			return ErrTransactionPooling
 		}
 	}
 	return nil
 }
 
-// ask sends statements in one message and returns the number that the last of them answers with, if any.
+// ask sends statements in one message and returns the number that the last of them answers with, if any. The message is repeated
+// while a time limit of the login ends it.
 func ask(ctx context.Context, conn *pgconn.PgConn, message string) (uint32, error) {
-	results, err := conn.Exec(ctx, message).ReadAll()
+	const tries = 10
+	var results []*pgconn.Result
+	var err error
+	for range tries {
+		results, err = conn.Exec(ctx, message).ReadAll()
+		if said, ok := err.(*pgconn.PgError); !ok || said.Code != pgerrcode.QueryCanceled { //nolint:errorlint // as it came
+			break
+		}
+	}
 	if err != nil || len(results) == 0 {
 		return 0, err
 	}

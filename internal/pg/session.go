@@ -2,12 +2,12 @@ package pg
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -121,13 +121,16 @@ func Pin(config *pgx.ConnConfig) {
 	config.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
 		all := maps.Clone(settings)
 		addPins(all, serverVersion(conn))
-		backend, err := set(ctx, conn, all)
+		backend, err := set(ctx, conn, all, fmt.Sprintf("pg_catalog.pg_backend_pid() = %d", conn.PID()))
 		if err != nil {
 			return err
 		}
 
-		if backend != conn.PID() { // a pooler stands between
+		if backend != conn.PID() { // a pooler stands between, and nothing is set yet: the session may be anybody's
 			if err := refuseTransactionPooling(ctx, conn, &config.Config, backend); err != nil {
+				return err
+			}
+			if _, err := set(ctx, conn, all, "true"); err != nil {
 				return err
 			}
 		}
@@ -138,23 +141,15 @@ func Pin(config *pgx.ConnConfig) {
 	}
 }
 
-// set applies settings in one message, and returns the server's process behind the connection. A time limit of the login may
-// end it; but its first statement lifts that limit.
-func set(ctx context.Context, conn *pgconn.PgConn, settings map[string]string) (backend uint32, err error) {
+// set applies settings in one message where a condition holds, and returns the server's process behind the connection either
+// way. A time limit of the login may end it; but its first statement lifts that limit.
+func set(ctx context.Context, conn *pgconn.PgConn, settings map[string]string, where string) (backend uint32, err error) {
 	calls := make([]string, 0, len(settings))
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		calls = append(calls, "set_config("+literal(name)+", "+literal(settings[name])+", false)")
 	}
-	message := "set statement_timeout = 0; select " + strings.Join(calls, ", ") + "; " + durable + "; " + backendPID
-
-	const tries = 10
-	for range tries {
-		backend, err = ask(ctx, conn, message)
-		if said, ok := err.(*pgconn.PgError); !ok || said.Code != pgerrcode.QueryCanceled { //nolint:errorlint // as it came
-			return backend, err
-		}
-	}
-	return backend, err
+	return ask(ctx, conn, "select set_config('statement_timeout', '0', false) where "+where+
+		"; select "+strings.Join(calls, ", ")+" where "+where+"; "+durable+" and "+where+"; "+backendPID)
 }
 
 // literal quotes a text, whatever standard_conforming_strings is yet.
