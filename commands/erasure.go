@@ -123,18 +123,17 @@ func certificateOf(events []domain.Recorded, err error) (Answer[Certificate], er
 		return Answer[Certificate]{}, err
 	}
 
-	for _, r := range events {
-		if e, is := r.Event.(*domain.UserErased); is {
-			c := Certificate{
-				ID: r.AppendID, Tenant: r.Tenant, Subject: r.Subject, ErasedAt: r.EffectiveAt,
-				Destroyed: e.Destroyed, Kept: e.Kept, Keys: e.Keys, Cause: e.Cause, Request: e.RequestID,
-				NoSecondPerson: e.NoSecondPerson,
-			}
-			return Answer[Certificate]{Value: c, Position: events[len(events)-1].Position}, nil
-		}
+	r := erasureIn(events)
+	e, is := r.Event.(*domain.UserErased)
+	if !is {
+		return Answer[Certificate]{}, domain.Refuse(domain.CodeNotFound, "There is no such certificate.")
 	}
-
-	return Answer[Certificate]{}, domain.Refuse(domain.CodeNotFound, "There is no such certificate.")
+	c := Certificate{
+		ID: r.AppendID, Tenant: r.Tenant, Subject: r.Subject, ErasedAt: r.EffectiveAt,
+		Destroyed: e.Destroyed, Kept: e.Kept, Keys: e.Keys, Cause: e.Cause, Request: e.RequestID,
+		NoSecondPerson: e.NoSecondPerson,
+	}
+	return Answer[Certificate]{Value: c, Position: events[len(events)-1].Position}, nil
 }
 
 // RestoredLog is the log that is being restored, as far as an erasure is applied to it again. Package

@@ -61,7 +61,8 @@ type FulfilRequest struct {
 }
 
 // FulfilRequest closes the request. An erasure is carried out by it, which only an admin may do.
-// One that the caller lodged takes another account, where there is one: see demandSecondPerson. Errors:
+// One that the caller lodged takes another account, where there is one: see demandSecondPerson. What an erased person had asked
+// for is closed without a note. Errors:
 // validation_failed, forbidden, not_found, request_closed; of an erasure also subject_erased,
 // retention_hold, staff_record_kept, last_admin, second_person_required.
 func (h *Handler) FulfilRequest(ctx context.Context, call Call, c FulfilRequest) (Answer[domain.Request], error) {
@@ -76,7 +77,7 @@ type RefuseRequest struct {
 	Note    string
 }
 
-// RefuseRequest closes the request. Errors: validation_failed, not_found, request_closed.
+// RefuseRequest closes the request. Errors: validation_failed, not_found, request_closed, subject_erased (see FulfilRequest).
 func (h *Handler) RefuseRequest(ctx context.Context, call Call, c RefuseRequest) (Answer[domain.Request], error) {
 	decide := func(_ domain.User, r domain.Rights) ([]domain.Event, error) {
 		return r.RefuseRequest(c.Request, c.Ground, c.Note)
@@ -188,6 +189,9 @@ func (h *Handler) changeRights(ctx context.Context, call Call, name string, subj
 			return domain.Append{}, err
 		}
 
+		if user.Erased {
+			return closeAfterErasure(call, of(events, person), rights, decided[0])
+		}
 		return h.rightsAppend(ctx, call, user, rights, decided)
 	})
 	if err = staffRecord(err); err != nil {
@@ -229,13 +233,40 @@ func (h *Handler) rightsAppend(
 		return a, h.demandSecondPerson(ctx, call, q, &a)
 	}
 
-	if user.Erased {
-		return domain.Append{}, domain.Refuse(domain.CodeSubjectErased, "This person's data was erased.")
-	}
+	return besideUser(call, user, write), nil
+}
+
+// besideUser is an append that holds only while nothing happens to the user.
+func besideUser(call Call, user domain.User, write domain.Write) domain.Append {
 	return domain.Append{
 		Tenant: call.Tenant, Writes: []domain.Write{write},
 		Expects: []domain.Expectation{{Tenant: call.Tenant, Stream: domain.UserOf(user.ID), Version: user.Version}},
-	}, nil
+	}
+}
+
+// closeAfterErasure returns the append that closes what an erased person had asked for. It keeps no text: the key is gone that one
+// would be sealed with. Of a wish to be erased it names the certificate.
+func closeAfterErasure(call Call, person []domain.Recorded, rights domain.Rights, closed domain.Event) (domain.Append, error) {
+	var note domain.Personal[domain.FreeText]
+	switch e := closed.(type) {
+	case *domain.RequestFulfilled:
+		note = e.Private
+		if e.Kind == domain.ErasureRequest {
+			e.Certificate = erasureIn(person).AppendID
+		}
+	case *domain.RequestRefused:
+		note = e.Private
+	default:
+		return domain.Append{}, subjectErased()
+	}
+	if note.State() != domain.Absent {
+		return domain.Append{}, domain.Refuse(domain.CodeSubjectErased,
+			"This person's data was erased, and no text about them is kept any more: close the request without a note.")
+	}
+
+	user := domain.Fold[domain.User](person)
+	write := domain.Write{Stream: domain.RightsOf(user.ID), Expected: rights.Version, Events: []domain.Event{closed}}
+	return besideUser(call, user, write), nil
 }
 
 // subjectOfRecord finds the person whom a request or hold is about.
@@ -268,9 +299,14 @@ func stillKnown(done domain.Appended, texts ...domain.Personal[domain.FreeText])
 	return nil
 }
 
-func hasErased(events []domain.Recorded) bool {
-	return slices.ContainsFunc(events, func(r domain.Recorded) bool {
-		_, is := r.Event.(*domain.UserErased)
-		return is
-	})
+func hasErased(events []domain.Recorded) bool { return erasureIn(events).Event != nil }
+
+// erasureIn returns the event that erased a person; zero: there is none.
+func erasureIn(events []domain.Recorded) domain.Recorded {
+	for _, r := range events {
+		if _, is := r.Event.(*domain.UserErased); is {
+			return r
+		}
+	}
+	return domain.Recorded{}
 }

@@ -232,10 +232,8 @@ func (h *Handler) proveCode(ctx context.Context, call Call, command, code string
 		return nil, domain.Refuse(domain.CodeTOTPRequired,
 			"No code opens this account: its second factor was lost, and another admin or the operator must remove it.")
 	}
-	if until := a.LockedUntil(); h.now().Before(until) {
-		return nil, domain.Refuse(domain.CodeTOTPLocked,
-			"Too many codes were wrong: the next one is looked at from %s. If it was not you, somebody knows your password.",
-			until.UTC().Truncate(time.Second).Add(time.Second).Format(time.RFC3339))
+	if wait := a.LockedUntil().Sub(h.now()); wait > 0 {
+		return nil, totpLocked(a.LockedUntil(), wait)
 	}
 
 	seen := domain.CodesSeen{Step: a.Step, Wrong: a.WrongCodes}
@@ -246,6 +244,14 @@ func (h *Handler) proveCode(ctx context.Context, call Call, command, code string
 		return nil, err
 	}
 	return nil, domain.Refuse(domain.CodeTOTPRequired, codeInvalid)
+}
+
+func totpLocked(until time.Time, wait time.Duration) error {
+	refusal := domain.Refuse(domain.CodeTOTPLocked,
+		"Too many codes were wrong: the next one is looked at from %s. If it was not you, somebody knows your password.",
+		until.UTC().Truncate(time.Second).Add(time.Second).Format(time.RFC3339))
+	refusal.Wait = wait
+	return refusal
 }
 
 // stepOf returns the time step that a code is of, if it is near now and later than the last one.

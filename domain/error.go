@@ -3,6 +3,7 @@ package domain
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Code is the stable name of a refusal. Clients branch on it; it never changes once released.
@@ -189,7 +190,9 @@ type Error struct {
 	Fields  []FieldError
 	// ConsentID is set where an existing consent is the reason (already_granted, in_force).
 	ConsentID ConsentID
-	cause     error
+	// Wait is how long the same will be refused, where that is known.
+	Wait  time.Duration
+	cause error
 }
 
 // FieldError names one faulty field of the input.

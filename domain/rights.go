@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -20,9 +21,12 @@ type (
 	}
 	// RequestFulfilled says that they got it.
 	RequestFulfilled struct {
-		RequestID RequestID          `json:"request_id"`
-		Kind      RequestKind        `json:"kind"`
-		Private   Personal[FreeText] `json:"-"`
+		RequestID RequestID   `json:"request_id"`
+		Kind      RequestKind `json:"kind"`
+		// Certificate is of the earlier append that erased the person; absent where this very append does.
+		Certificate uuid.UUID `json:"certificate_id,omitzero"`
+
+		Private Personal[FreeText] `json:"-"`
 	}
 	// RequestRefused says that they did not, and on which ground.
 	RequestRefused struct {
@@ -219,8 +223,8 @@ func (f *rightsFold) apply(r Recorded) {
 		})
 	case *RequestFulfilled:
 		q := f.close(e.RequestID, r, RequestDone, "", e.Private)
-		if q != nil && e.Kind == ErasureRequest { // which its fulfilment carries out, in the same append
-			q.Certificate = r.AppendID
+		if q != nil && e.Kind == ErasureRequest {
+			q.Certificate = cmp.Or(e.Certificate, r.AppendID)
 		}
 	case *RequestRefused:
 		f.close(e.RequestID, r, RequestDeclined, e.Ground, e.Private)

@@ -21,8 +21,8 @@ const (
 	argTenant, argEvents                        = 1, 2
 	argStreamAppend, argStreamTenant, argStream = 3, 4, 6
 	argEventStream, argOffset, argOrdinal       = 8, 9, 10
-	argType, argPayload, argMetadata            = 12, 16, 18
-	argEffective, argSide                       = 19, 20
+	argType, argPayload, argSealed, argMetadata = 12, 16, 17, 18
+	argEffective, argSide, argCode              = 19, 20, 21
 )
 
 // forgery is a call of the append function that our own program never makes, by somebody who has the API's login to the database.
@@ -102,6 +102,8 @@ func forgeries() []forgery {
 		{name: "a payload that no query can read", forge: put(argPayload, 0, `{"a":"\u0000"}`)},
 		{name: "half a character", forge: put(argPayload, 1, `{"a":"\ud800"}`)},
 		{name: "metadata that no query can read", forge: put(argMetadata, 1, `{"a":"\u0000"}`)},
+		{name: "a sealed part without end", forge: put(argSealed, 0, make([]byte, 9<<20))},
+		{name: "a code without end", forge: put(argCode, 0, make([]byte, 65))},
 		{name: "a payload without end", forge: put(argPayload, 0, `{"a":"`+strings.Repeat("a", 9<<20)+`"}`)},
 
 		// Side writes without their event.

@@ -555,3 +555,36 @@ func tenantsLog(t *testing.T, pool *pgxpool.Pool, tenant string) (events []domai
 	}))
 	return events
 }
+
+// Else they would stand in the officers' list, overdue, for ever.
+func TestWhatAnErasedPersonHadAskedForCanStillBeClosed(t *testing.T) {
+	t.Parallel()
+	w, _ := rightsWorld(t)
+	officer := w.staff(domain.Manager, "KZN225")
+	p := w.livesMarked(w.staff(domain.FieldWorker, "KZN225"), officer)
+	asked := func(kind string) string {
+		return p.send("POST", "/api/v1/data-rights/requests", fmt.Sprintf(`{"kind":%q,"details":"marked wish"}`, kind)).want(201).text("id")
+	}
+	access, correction, erasure := asked("access"), asked("correction"), asked("erasure")
+	gone := p.send("DELETE", "/api/v1/data-rights/delete-account", farewell).want(200)
+
+	officer.send("POST", "/api/v1/data-rights/requests/"+access+"/fulfil", `{"note":"by letter"}`).wantProblem(409, domain.CodeSubjectErased)
+	officer.send("POST", "/api/v1/data-rights/requests/"+correction+"/refuse", `{"ground":"unfounded","note":"by letter"}`).
+		wantProblem(409, domain.CodeSubjectErased)
+
+	closing := map[string]string{access: "/fulfil", correction: "/refuse", erasure: "/fulfil"}
+	for id, how := range closing {
+		body := map[string]string{"/fulfil": `{}`, "/refuse": `{"ground":"unfounded"}`}[how]
+		closed := officer.send("POST", "/api/v1/data-rights/requests/"+id+how, body).want(200)
+		again := officer.send("POST", "/api/v1/data-rights/requests/"+id+how, body).want(200)
+		if closed.json["closed_at"] == nil || again.json["closed_at"] != closed.json["closed_at"] {
+			t.Errorf("closed: %s, again: %s", closed.raw, again.raw)
+		}
+		if names := closed.json["certificate_id"] == gone.json["certificate_id"]; names != (id == erasure) {
+			t.Errorf("the certificate is %v: %s", gone.json["certificate_id"], closed.raw)
+		}
+	}
+	if open := officer.send("GET", "/api/v1/data-rights/requests", "").want(200).items(); len(open) != 0 {
+		t.Errorf("still open: %v", open)
+	}
+}

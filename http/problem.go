@@ -83,14 +83,15 @@ func statusOf(class domain.Class) int {
 }
 
 // retryAfter is when to try again what failed for a passing reason.
-func retryAfter(code domain.Code) time.Duration {
-	switch code {
+func retryAfter(e *domain.Error) time.Duration {
+	if e.Wait > 0 {
+		return e.Wait
+	}
+	switch e.Code {
 	case domain.CodeUnavailable, domain.CodeOutcomeUnknown:
 		return 5 * time.Second // a database that restarts
 	case domain.CodeNewerLog, domain.CodeClockDiffers, domain.CodeLogDamaged:
 		return 30 * time.Second // a rollout, an operator
-	case domain.CodeTOTPLocked:
-		return time.Minute // the least; the sentence says when
 	default:
 		return time.Second
 	}
@@ -146,7 +147,7 @@ func newProblem(e *domain.Error, exceptions map[domain.Code]int) *problem {
 	}
 	switch status {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		p.retry(retryAfter(e.Code))
+		p.retry(retryAfter(e))
 	case http.StatusUnauthorized:
 		p.headers.Set("WWW-Authenticate", "Bearer")
 	}

@@ -90,8 +90,8 @@ func TestASecondFactorOverHTTP(t *testing.T) {
 		w.login(p.email, "CPT", "12345").wantProblem(401, domain.CodeTOTPRequired)
 	}
 	locked := w.login(p.email, "CPT", w.codeOf(secret, 0)).wantProblem(429, domain.CodeTOTPLocked)
-	if locked.header.Get("Retry-After") == "" {
-		t.Errorf("no Retry-After: %s", locked.raw)
+	if locked.header.Get("Retry-After") != "60" {
+		t.Errorf("Retry-After %q: %s", locked.header.Get("Retry-After"), locked.raw)
 	}
 
 	w.later(time.Minute)

@@ -4,17 +4,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
-
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/internal/pgtest"
 )
@@ -129,11 +129,13 @@ func sessionsOf(t *testing.T, address string) []string {
 		return conn.QueryRow(ctx, "select current_user || ' with ' || current_setting('search_path') from pg_sleep(0.1)").Scan(answer)
 	}
 	pgtest.Eventually(t, "the pooler is done with what was cancelled", func() bool {
-		asked, ctx := errgroup.WithContext(t.Context())
+		var asked sync.WaitGroup
+		errs := make([]error, len(sessions))
 		for i := range sessions {
-			asked.Go(func() error { return ask(ctx, &sessions[i]) })
+			asked.Go(func() { errs[i] = ask(t.Context(), &sessions[i]) })
 		}
-		return asked.Wait() == nil
+		asked.Wait()
+		return errors.Join(errs...) == nil
 	})
 	return sessions
 }
