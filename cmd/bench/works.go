@@ -33,8 +33,8 @@ func quickly() scale {
 
 func thoroughly() scale {
 	return scale{
-		Rounds: 5, Each: 5 * time.Second, ReadEvents: 1_000_000, ReadFor: 30 * time.Second,
-		FoldEvents: 100_000, FoldFor: 30 * time.Second, WatchFor: 10 * time.Second, People: 60_000,
+		Rounds: 5, Each: 3 * time.Second, ReadEvents: 1_000_000, ReadFor: 15 * time.Second,
+		FoldEvents: 100_000, FoldFor: 15 * time.Second, WatchFor: 5 * time.Second, People: 60_000,
 	}
 }
 
