@@ -28,6 +28,7 @@ TESTFLAGS ?=
 RACE ?= $(shell echo '\#include <stdlib.h>' | $$($(GO) env CC) -E - >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 30s
 BENCHTIME ?= 3s
+BENCHFLAGS ?=
 COUNT ?= 1000000
 SEED ?=
 
@@ -74,8 +75,18 @@ fuzz: ## Run each fuzz target for FUZZTIME (default 30s)
 	done; \
 	[ "$$found" = 1 ] || { echo "no fuzz target was found" >&2; exit 1; }
 
+# Both write docs/benchmarks.md, .svg and .json, and the table in the README. BENCHFLAGS='-only append' measures one chapter and writes nothing.
 .PHONY: bench
-bench: ## Run all benchmarks for BENCHTIME each (default 3s)
+bench: build ## Measure this store beside others, on a Postgres of its own with fsync on: docs/benchmarks.md
+	$(GO) build -trimpath -o bin/bench ./cmd/bench
+	bin/bench $(BENCHFLAGS)
+
+.PHONY: bench-quick
+bench-quick: ## Likewise, less of everything: under 5 minutes
+	$(MAKE) bench BENCHFLAGS='-quick $(BENCHFLAGS)'
+
+.PHONY: bench-go
+bench-go: ## Run all Go benchmarks for BENCHTIME each (default 3s)
 	$(GO) test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) -timeout=60m ./...
 
 .PHONY: lint

@@ -24,7 +24,7 @@ const benchEvents = 50_000
 
 // BenchmarkLiveProjection projects the same grants through Watermill three ways in one run, in events a second: our worker;
 // stock watermill-sql v3 with batches of 1000 and an upsert an event in its own transaction; and, without reading any log, a bare
-// unnest of 1000 rows a transaction. The private cluster of pgtest runs without fsync; TEST_DATABASE_URL names another.
+// unnest of 1000 rows a transaction.
 func BenchmarkLiveProjection(b *testing.B) {
 	var ours, stock, bare, passing float64 // the best of the rounds: other processes only slow down
 	for b.Loop() {

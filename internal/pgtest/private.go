@@ -52,7 +52,7 @@ func startPrivate(binaries localpg.Binaries) (_ *private, err error) {
 		Binaries: binaries,
 		Port:     5432, // names the socket in its own folder; nothing listens on TCP
 		Password: rand.Text(),
-		Settings: settings(),
+		Settings: settings(benchmarking()),
 		NoSync:   true,
 	})
 	if err != nil {

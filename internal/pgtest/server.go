@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
 	"net/url"
 	"os"
@@ -158,15 +159,23 @@ func (s *server) exec(ctx context.Context, format string, names ...any) error {
 }
 
 // settings trade durability, which no test's data needs, for speed. What a client can see stays as in production:
-// synchronous_commit is on, so a commit still waits for its turn to be written.
-func settings() map[string]string {
-	return map[string]string{
-		"listen_addresses":   "", // the socket is enough, and its name cannot be taken by somebody else
-		"fsync":              "off",
-		"full_page_writes":   "off",
-		"max_connections":    "300",
-		"checkpoint_timeout": "1h",
+// synchronous_commit is on, so a commit still waits for its turn to be written. Benchmarks get a server that is as
+// durable as in production, because what a commit costs there decides what group commit gains.
+func settings(durable bool) map[string]string {
+	settings := map[string]string{
+		"listen_addresses": "", // the socket is enough, and its name cannot be taken by somebody else
+		"max_connections":  "300",
 	}
+	if !durable {
+		settings["fsync"], settings["full_page_writes"], settings["checkpoint_timeout"] = "off", "off", "1h"
+	}
+	return settings
+}
+
+// benchmarking tells whether this test binary was asked for benchmarks (go test -bench).
+func benchmarking() bool {
+	asked := flag.Lookup("test.bench")
+	return asked != nil && asked.Value.String() != ""
 }
 
 // findBinaries is a function of its own for its error: the sentence that says what to install, naming the right variable.

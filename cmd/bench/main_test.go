@@ -1,0 +1,240 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/salga-trust/engine/internal/pgtest"
+)
+
+// few is so little of each work that a test has the time.
+func few() params { return params{callers: 4, howLong: 50 * time.Millisecond, events: 2_000} }
+
+// contend runs the works of some contenders and counts what stands in their databases
+// afterwards. Timings decide nothing.
+func contend(t *testing.T, e *env, which func(contender) bool) {
+	t.Helper()
+	found := false
+	for _, c := range contenders() {
+		if !which(c) {
+			continue
+		}
+		found = true
+		t.Run(c.name, func(t *testing.T) {
+			writesWhatItClaims(t, e, c)
+			if c.read != nil {
+				readsAndProjectsAll(t, e, c)
+			}
+			if c.visible != nil {
+				seesAll(t, e, c)
+			}
+		})
+	}
+	if !found {
+		t.Error("there is no such contender")
+	}
+}
+
+func testEnv(t *testing.T) *env {
+	t.Helper()
+	scratch := t.TempDir()
+	if err := os.Chmod(filepath.Dir(scratch), 0o755); err != nil { // Postgres may be another user
+		t.Fatal(err)
+	}
+	server, err := startServer(t.Context(), scratch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.stop)
+	return &env{server: server, connections: 8, scratch: scratch}
+}
+
+func prepared(t *testing.T, e *env, c contender, database string, events int) string {
+	t.Helper()
+	if err := prepare(t.Context(), e, c, database, events); err != nil {
+		t.Fatal(err)
+	}
+	return database
+}
+
+func counts(t *testing.T, e *env, database, sql string, want int64) {
+	t.Helper()
+	n, err := e.server.count(t.Context(), database, sql)
+	if err != nil || n != want || want == 0 {
+		t.Errorf("%s: %d, %v; the run claims %d", sql, n, err, want)
+	}
+}
+
+func writesWhatItClaims(t *testing.T, e *env, c contender) {
+	t.Helper()
+	database := prepared(t, e, c, "appended", 0)
+	got, err := c.append(t.Context(), e, database, few())
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts(t, e, database, c.appended, got.Wrote)
+	if got.Events > got.Wrote {
+		t.Errorf("%d events were timed, and %d written", got.Events, got.Wrote)
+	}
+}
+
+func readsAndProjectsAll(t *testing.T, e *env, c contender) {
+	t.Helper()
+	p := few()
+	p.howLong = pgtest.Patience // all of them, however slow the machine is
+	database := prepared(t, e, c, "filled", p.events)
+	got, err := c.read(t.Context(), e, database, p)
+	if err != nil || got.Events != int64(p.events) {
+		t.Errorf("read %d of %d: %v", got.Events, p.events, err)
+	}
+
+	got, err = c.project(t.Context(), e, database, p)
+	if err != nil || got.Events != int64(p.events) {
+		t.Errorf("projected %d of %d: %v", got.Events, p.events, err)
+	}
+	projected := database
+	if c.name == oursName {
+		projected += "_again"
+	}
+	counts(t, e, projected, c.projected, got.Wrote)
+}
+
+func seesAll(t *testing.T, e *env, c contender) {
+	t.Helper()
+	p := few()
+	p.howLong = 200 * time.Millisecond
+	got, err := c.visible(t.Context(), e, prepared(t, e, c, "watched", 0), p)
+	if err != nil || got.Events == 0 || got.Wrote != got.Events {
+		t.Errorf("of %d events %d were seen: %v", got.Events, got.Wrote, err)
+	}
+}
+
+func TestEachContenderWritesReadsAndProjectsWhatItClaims(t *testing.T) {
+	t.Parallel()
+	contend(t, testEnv(t), func(c contender) bool { return !c.npm })
+}
+
+func TestTheServerThatIsMeasuredSyncsToDisk(t *testing.T) {
+	t.Parallel()
+	e := testEnv(t)
+	for _, name := range []string{"fsync", "synchronous_commit", "full_page_writes"} {
+		if value, err := e.server.setting(t.Context(), name); err != nil || value != "on" {
+			t.Errorf("%s is %q, %v", name, value, err)
+		}
+	}
+}
+
+func TestTheBareTableRefusesAWrongVersion(t *testing.T) {
+	t.Parallel()
+	e := testEnv(t)
+	database := prepared(t, e, bareInsert(), "bare", 0)
+	const insert = "insert into appended values ('00000000-0000-0000-0000-000000000001', 1, 'x', '{}')"
+	if err := e.server.exec(t.Context(), database, insert, insert); err == nil || !strings.Contains(err.Error(), "23505") {
+		t.Errorf("a version that is taken is answered with %v", err)
+	}
+}
+
+func example() *report {
+	m := measured{Work: "append, 64 callers", Baseline: baselineName, Sides: []result{
+		{Name: baselineName, Rounds: []sample{{Events: 100, Seconds: 1}, {Events: 300, Seconds: 1}, {Events: 200, Seconds: 1}}},
+		{Name: "Emmett", Missing: "npm is not installed"},
+		{Name: oursName, Rounds: []sample{{Events: 500, Seconds: 1}, {Events: 400, Seconds: 1}, {Events: 100, Seconds: 1}}},
+	}}
+	for i := range m.Sides {
+		m.Sides[i].summarise()
+	}
+	m.compare()
+	return &report{Quick: true, Note: "On a busy machine.", Day: "2026-11-27", Seconds: 60, Rounds: 3, Works: []measured{m}}
+}
+
+func TestTheReportIsWrittenFromItsJSON(t *testing.T) {
+	t.Parallel()
+	docs := t.TempDir()
+	readme := filepath.Join(docs, "README.md")
+	if err := os.WriteFile(readme, []byte("# Before\n\n"+tableBegins+"old\n"+tableEnds+"\nAfter\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := example().write(docs, readme); err != nil {
+		t.Fatal(err)
+	}
+	first := map[string]string{}
+	for _, name := range []string{jsonName, pageName, chartName, "README.md"} {
+		first[name] = contents(t, filepath.Join(docs, name))
+	}
+	for _, name := range []string{pageName, chartName} {
+		if err := os.Remove(filepath.Join(docs, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	if err := (options{fromJSON: true, docs: docs, readme: readme}).run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range first {
+		if got := contents(t, filepath.Join(docs, name)); got != want {
+			t.Errorf("%s from JSON differs:\n%s\nwant\n%s", name, got, want)
+		}
+	}
+	for _, part := range []string{
+		"| append, 64 callers | 400/s | 200/s | 2.00 × | – | – | not measured |", "not measured: npm is not installed", "| 100 – 300 |",
+		"A quick run, not for quoting", "On a busy machine.", "| 4 × | 2.00 × | missed |",
+	} {
+		if !strings.Contains(first[pageName], part) {
+			t.Errorf("the page lacks %q:\n%s", part, first[pageName])
+		}
+	}
+	if text := first["README.md"]; !strings.HasPrefix(text, "# Before\n") || !strings.HasSuffix(text, "\nAfter\n") || !strings.Contains(text, "2.00 ×") || strings.Contains(text, "old") {
+		t.Errorf("the README is now\n%s", text)
+	}
+}
+
+func TestAREADMEWithoutMarksStaysAsItIs(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "# Page\n", tableBegins, tableEnds + tableBegins} {
+		if got, err := between(text, "table"); err == nil {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+}
+
+func contents(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// The page in docs is the one that its JSON file makes: nobody has improved it by hand.
+func TestThePageInDocsIsMadeOfItsJSON(t *testing.T) {
+	t.Parallel()
+	const docs = "../../docs"
+	r, err := readReport(docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := contents(t, filepath.Join(docs, pageName)); got != r.page() {
+		t.Error("docs/benchmarks.md is not what docs/benchmarks.json says: bin/bench -from-json")
+	}
+	if got := contents(t, filepath.Join(docs, chartName)); got != r.chart() {
+		t.Error("docs/benchmarks.svg is not what docs/benchmarks.json says: bin/bench -from-json")
+	}
+	readme := contents(t, "../../README.md")
+	if got, err := between(readme, r.short()); err != nil || got != readme {
+		t.Errorf("the README's table is not what docs/benchmarks.json says: bin/bench -from-json (%v)", err)
+	}
+}
+
+func TestWhatNodeComplainsOfNamesNoFileOfThisMachine(t *testing.T) {
+	t.Parallel()
+	const said = "file:///home/somebody/emmett.mjs:157\n    throw new Error(`x`);\n\nError: 3 events never arrived\n    at file:///home/somebody/emmett.mjs:157:27\n"
+	for said, want := range map[string]string{said: "Error: 3 events never arrived", "TypeError: no\n": "TypeError: no", "": "it says no more"} {
+		if got := complaint(said); got != want {
+			t.Errorf("%q became %q", said, got)
+		}
+	}
+}

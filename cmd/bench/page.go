@@ -1,0 +1,153 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// page is docs/benchmarks.md.
+func (r *report) page() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `# Benchmarks
+
+Made by %[1]smake bench%[1]s (%[1]smake bench-quick%[1]s: under 5 minutes), which starts a Postgres of its own with fsync on, and writes this page, the
+chart and [%[2]s](%[2]s). Run it again: what can be claimed is what anybody can measure.
+
+%[3]s
+
+![How each contender stands to its baseline](%[4]s)
+
+`, "`", jsonName, r.when(), chartName)
+	r.table(&b)
+	b.WriteString(`
+Events or requests a second; of append → visible, half of them and 99 of 100 within so many milliseconds. The baseline is bare pgx or,
+over HTTP, a bare net/http handler. Those are not rivals but measures: they lack what the others are for.
+`)
+	r.hits(&b)
+	r.details(&b)
+	r.method(&b)
+	return b.String()
+}
+
+// hits lists the targets, those that were missed too.
+func (r *report) hits(b *strings.Builder) {
+	b.WriteString("\n## Targets\n\n| target | at least | measured | |\n|---|---:|---:|---|\n")
+	for _, t := range targets() {
+		got, known := t.got(r)
+		verdict, text := "missed", fmt.Sprintf("%.2f %s", got, t.unit)
+		switch {
+		case !known:
+			verdict, text = "not measured", "–"
+		case got >= t.least:
+			verdict = "met"
+		}
+		fmt.Fprintf(b, "| %s | %v %s | %s | %s |\n", t.what, t.least, t.unit, text, verdict)
+	}
+}
+
+// details has a table for each work, with the spread of its rounds.
+func (r *report) details(b *strings.Builder) {
+	b.WriteString("\n## Each work\n\nA second: the median of the rounds, then the slowest and the " +
+		"fastest. p50 and p99: of one answer, medians likewise.\n")
+	for _, m := range r.Works {
+		fmt.Fprintf(b, "\n### %s\n\n| | a second | slowest – fastest | p50 ms | p99 ms | ÷ baseline |\n|---|---:|---:|---:|---:|---:|\n", m.Work)
+		for _, s := range m.Sides {
+			if s.Missing != "" {
+				fmt.Fprintf(b, "| %s | not measured: %s | | | | |\n", s.Name, strings.ReplaceAll(s.Missing, "|", "/"))
+				continue
+			}
+			p50, p99 := "–", "–"
+			if s.P50 > 0 {
+				p50, p99 = digits(s.P50), digits(s.P99)
+			}
+			fmt.Fprintf(b, "| %s | %s | %s – %s | %s | %s | %s |\n", s.Name, digits(s.Rate), digits(s.Least), digits(s.Most), p50, p99, ratio(s))
+		}
+	}
+}
+
+func (r *report) method(b *strings.Builder) {
+	b.WriteString("\n## Method\n\n")
+	fmt.Fprintf(b, `- One Postgres, fsync on, with the settings that trust up gives its own. Clients and server share the machine.
+- The contenders of a work take turns, round by round (A B C, A B C), with a checkpoint before each run. Figures are medians.
+- Everybody appends the same event, about 500 bytes of JSON, to a stream that has none yet, and expects that.
+- A run does each thing once without the clock, so that connections and plans are there. Then callers go on for as long as it says,
+  each as soon as it has its answer.
+- Everybody has as many connections as callers, but at most %d: so many served the baseline best, of 16, 32, 64 and 128, before
+  the run. Ours appends on 2.
+- What takes longer than a run may is cut off: the rate is that of the part that was done.
+- Baselines are what somebody would write well: [ADR 30](adr/0030-benchmarks.md).
+- Each run counts what it wrote; a test compares the count with the tables.
+`, r.Connections)
+	facts(b, "Contenders", r.Contenders)
+	facts(b, "Machine", r.Machine)
+	facts(b, "Versions", r.Versions)
+}
+
+func facts(b *strings.Builder, title string, facts []fact) {
+	fmt.Fprintf(b, "\n## %s\n\n| | |\n|---|---|\n", title)
+	for _, f := range facts {
+		fmt.Fprintf(b, "| %s | %s |\n", f.Name, f.Value)
+	}
+}
+
+// Measures of the chart, in pixels.
+const (
+	chartWidth, rowHeight = 860, 24
+	chartLeft, chartRight = 290, 30
+	chartTop              = 70
+	lowest, highest       = 0.001, 100.0 // times the baseline
+)
+
+// colours are told apart also by those who see few of them.
+func colours() map[string]string {
+	return map[string]string{
+		oursName: "#0072b2", "watermill-sql/v3": "#e69f00", "message-db": "#009e73", "Emmett": "#cc79a7", "pgx: batches of 100": "#999999",
+		"pgx: COPY of 1 000": "#555555",
+	}
+}
+
+// chart is a line for each work, and on it a dot for each contender: how often faster than
+// the baseline, on a logarithmic scale.
+func (r *report) chart() string {
+	var b strings.Builder
+	height := chartTop + rowHeight*len(r.Works) + 40
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">
+<rect width="100%%" height="100%%" fill="white"/>
+<text x="10" y="20" font-size="14">How often faster than the baseline (1 ×, the line): more is better</text>
+`, chartWidth, height)
+
+	x := 10
+	for _, name := range append([]string{oursName}, append(rivals(), "pgx: batches of 100", "pgx: COPY of 1 000")...) {
+		fmt.Fprintf(&b, `<circle cx="%d" cy="40" r="5" fill="%s"/><text x="%d" y="44">%s</text>`+"\n", x+5, colours()[name], x+15, name)
+		x += 40 + 7*len(name)
+	}
+	bottom := height - 30
+	for at := lowest; at <= highest*1.01; at *= 10 {
+		weight := 0.5
+		if math.Abs(at-1) < 0.01 {
+			weight = 2
+		}
+		fmt.Fprintf(&b, `<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#444" stroke-width="%.1f"/>`, across(at), chartTop-10, across(at), bottom, weight)
+		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%g ×</text>`+"\n", across(at), bottom+18, math.Round(at*1000)/1000)
+	}
+	for i, m := range r.Works {
+		y := chartTop + rowHeight*i + rowHeight/2
+		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", chartLeft-10, y+4, m.Work)
+		fmt.Fprintf(&b, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="#ddd"/>`+"\n", chartLeft, y, chartWidth-chartRight, y)
+		for _, s := range m.Sides { // ours is the last, and so on top
+			if colour := colours()[s.Name]; colour != "" && s.Ratio > 0 {
+				fmt.Fprintf(&b, `<circle cx="%.1f" cy="%d" r="5" fill="%s"><title>%s, %s: %.2f ×</title></circle>`+"\n",
+					across(s.Ratio), y, colour, s.Name, m.Work, s.Ratio)
+			}
+		}
+	}
+	b.WriteString("</svg>\n")
+	return b.String()
+}
+
+// across is where a ratio stands.
+func across(ratio float64) float64 {
+	share := (math.Log10(min(max(ratio, lowest), highest)) - math.Log10(lowest)) / (math.Log10(highest) - math.Log10(lowest))
+	return chartLeft + share*(chartWidth-chartLeft-chartRight)
+}

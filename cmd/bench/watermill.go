@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	wmsql "github.com/ThreeDotsLabs/watermill-sql/v3/pkg/sql"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/salga-trust/engine/domain"
+)
+
+const topic = "consents"
+
+// watermillStock is watermill-sql as it comes: its default schema, offsets and polling. It
+// has no versions to refuse.
+func watermillStock() contender {
+	return contender{
+		name: "watermill-sql/v3", about: "as it comes, and without versions, which it does not know: " +
+			"Publish of one message; a subscriber " +
+			"of pages of 10 000 to read and of 1 000 to project, with an upsert in the message's own " +
+			"transaction; polling every second, its default",
+		setUp: func(ctx context.Context, e *env, database string) error {
+			subscriber, db, err := subscribe(e, database, readPage, time.Second)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = db.Close() }()
+			defer func() { _ = subscriber.Close() }()
+			if err := subscriber.SubscribeInitialize(topic); err != nil {
+				return err
+			}
+			return e.server.exec(ctx, database, readTable)
+		},
+		append: publish, appended: "select count(*) from watermill_" + topic,
+		fill: fillWatermill, read: readWatermill,
+		project: projectWatermill, projected: countConsents,
+		visible: visibleWatermill,
+	}
+}
+
+// openSQL opens a database/sql pool, all connections kept.
+func openSQL(e *env, database string, connections int) (*sql.DB, error) {
+	config, err := pgx.ParseConfig(e.server.url(database, ""))
+	if err != nil {
+		return nil, err
+	}
+	db := stdlib.OpenDB(*config)
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return db, nil
+}
+
+func newPublisher(db *sql.DB) (*wmsql.Publisher, error) {
+	return wmsql.NewPublisher(db, wmsql.PublisherConfig{SchemaAdapter: wmsql.DefaultPostgreSQLSchema{}}, watermill.NopLogger{})
+}
+
+// subscribe makes a subscriber of a consumer group of its own, which so begins at the beginning.
+func subscribe(e *env, database string, page int, poll time.Duration) (*wmsql.Subscriber, *sql.DB, error) {
+	db, err := openSQL(e, database, 4)
+	if err != nil {
+		return nil, nil, err
+	}
+	subscriber, err := wmsql.NewSubscriber(db, wmsql.SubscriberConfig{
+		ConsumerGroup: "g" + uuid.NewString(), SchemaAdapter: wmsql.DefaultPostgreSQLSchema{SubscribeBatchSize: page},
+		OffsetsAdapter: wmsql.DefaultPostgreSQLOffsetsAdapter{}, InitializeSchema: true, PollInterval: poll,
+	}, watermill.NopLogger{})
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return subscriber, db, nil
+}
+
+func publish(ctx context.Context, e *env, database string, p params) (sample, error) {
+	db, err := openSQL(e, database, max(2, min(p.callers, e.connections)))
+	if err != nil {
+		return sample{}, err
+	}
+	defer func() { _ = db.Close() }()
+	publisher, err := newPublisher(db)
+	if err != nil {
+		return sample{}, err
+	}
+	defer func() { _ = publisher.Close() }()
+
+	return drive(ctx, p.callers, p.howLong, func(ctx context.Context, _ int) (int, error) {
+		payload, err := encoded()
+		if err != nil {
+			return 0, err
+		}
+		m := message.NewMessage(uuid.Must(uuid.NewV7()).String(), payload)
+		m.SetContext(ctx)
+		return 1, publisher.Publish(topic, m)
+	})
+}
+
+func fillWatermill(ctx context.Context, e *env, database string, events int) error {
+	payload, err := encoded()
+	if err != nil {
+		return err
+	}
+	return e.server.exec(ctx, database, fmt.Sprintf(`insert into watermill_%s (uuid, payload, metadata, transaction_id)
+		select gen_random_uuid()::text, replace('%s', '%s', gen_random_uuid()::text)::json, '{}', pg_current_xact_id()
+		from generate_series(1, %d)`, topic, payload, consentIn(payload), events), "vacuum analyze watermill_"+topic)
+}
+
+// consume acknowledges messages until all were there or the time is over. It counts from
+// the first one, because a subscriber may sleep before it.
+func consume(ctx context.Context, e *env, database string, page int, p params, handle func(context.Context, *message.Message) error) (s sample, err error) {
+	subscriber, db, err := subscribe(e, database, page, 10*time.Millisecond)
+	if err != nil {
+		return sample{}, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+
+	began := time.Now()
+	messages, err := subscriber.Subscribe(ctx, topic)
+	if err != nil {
+		return sample{}, err
+	}
+	for s.Events < int64(p.events) && time.Since(began) < p.howLong {
+		select {
+		case m := <-messages:
+			err := handle(m.Context(), m) //nolint:contextcheck // a message brings the context of its transaction
+			if err != nil {
+				return s, err
+			}
+			m.Ack()
+			s.Events++
+		case <-time.After(p.howLong):
+		}
+	}
+	s.Seconds, s.Wrote = time.Since(began).Seconds(), s.Events
+	stop()
+	return s, subscriber.Close()
+}
+
+func readWatermill(ctx context.Context, e *env, database string, p params) (sample, error) {
+	return consume(ctx, e, database, 2*readPage, p, func(context.Context, *message.Message) error { return nil })
+}
+
+const upsert = `insert into consents (id, subject_id, purpose, notice_version, wording, sha256, language, channel, recorded_at, position)
+	values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+	on conflict (id) do update set purpose = excluded.purpose, position = excluded.position`
+
+func projectWatermill(ctx context.Context, e *env, database string, p params) (sample, error) {
+	if err := e.server.exec(ctx, database, "truncate consents"); err != nil {
+		return sample{}, err
+	}
+	position := int64(0)
+	s, err := consume(ctx, e, database, projectPage, p, func(ctx context.Context, m *message.Message) error {
+		position++
+		return upsertMessage(ctx, m, position)
+	})
+	// What was written in the page that the end cut off is not there.
+	kept, counting := e.server.count(ctx, database, countConsents)
+	s.Wrote = kept
+	return s, errors.Join(err, counting)
+}
+
+func upsertMessage(ctx context.Context, m *message.Message, position int64) error {
+	var e domain.ConsentGranted
+	if err := json.Unmarshal(m.Payload, &e); err != nil {
+		return err
+	}
+	tx, known := wmsql.TxFromContext(ctx)
+	if !known {
+		return errors.New("the message has no transaction")
+	}
+	_, err := tx.ExecContext(ctx, upsert, e.ConsentID.UUID, e.ConsentID.UUID, e.Purpose, e.NoticeVersion, e.Wording, e.SHA256,
+		string(e.Language), string(e.Channel), time.Now(), position)
+	return err
+}
+
+func visibleWatermill(ctx context.Context, e *env, database string, p params) (s sample, err error) {
+	db, err := openSQL(e, database, 4)
+	if err != nil {
+		return sample{}, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	publisher, err := newPublisher(db)
+	if err != nil {
+		return sample{}, err
+	}
+	subscriber, readers, err := subscribe(e, database, readPage, time.Second)
+	if err != nil {
+		return sample{}, err
+	}
+	defer func() { err = errors.Join(err, subscriber.Close(), readers.Close()) }()
+
+	way := newWay()
+	follow := func(ctx context.Context) error {
+		messages, err := subscriber.Subscribe(ctx, topic)
+		if err != nil {
+			return err
+		}
+		for m := range messages {
+			if id, err := uuid.Parse(m.UUID); err == nil {
+				way.seen(id)
+			}
+			m.Ack()
+		}
+		return nil
+	}
+	return way.time(ctx, p, follow, func(ctx context.Context, id uuid.UUID) error {
+		payload, err := encoded()
+		if err != nil {
+			return err
+		}
+		m := message.NewMessage(id.String(), payload)
+		m.SetContext(ctx)
+		return publisher.Publish(topic, m)
+	})
+}
