@@ -35,7 +35,9 @@ func rightsExamples() []domain.Event {
 			RequestID: request, Kind: domain.CorrectionRequest, LodgedBy: domain.ByStaff, DueOn: "2026-04-07",
 			Private: text("my surname is Ṋemavhola"),
 		},
-		&domain.RequestFulfilled{RequestID: request, Kind: domain.CorrectionRequest, Private: text("corrected at the counter")},
+		&domain.RequestFulfilled{
+			RequestID: request, Kind: domain.CorrectionRequest, Certificate: ID(0xe, 9), Private: text("corrected at the counter"),
+		},
 		&domain.RequestRefused{RequestID: request, Kind: domain.AccessRequest, Ground: domain.GroundIdentity, Private: text("no document was shown")},
 		&domain.HoldPlaced{HoldID: hold, Private: text("case 114/2026 in the High Court")},
 		&domain.HoldLifted{HoldID: hold, Private: text("case 114/2026 was settled")},
