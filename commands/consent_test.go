@@ -314,7 +314,8 @@ func TestAGrantUnderANewerNoticeSupersedesTheOldOne(t *testing.T) {
 // letter proves what somebody else says a person wrote.
 func letter() *domain.Evidence { return evidence() }
 
-// A letter of six days ago is found after a click of yesterday: every answer agrees that it was then.
+// A letter of six days ago is found after a click of yesterday: every answer agrees that
+// it was then.
 func TestAWithdrawalFoundLaterStandsFromWhenItWasGiven(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -485,7 +486,8 @@ func TestALateWithdrawalOfAnEarlierRegistrationLeavesTheAccountOpen(t *testing.T
 	ok(t, err)
 }
 
-// A form that was signed while a default's words were in use is about those words, also when the municipality has had its own since.
+// A form that was signed while a default's words were in use is about those words, also
+// when the municipality has had its own since.
 func TestAFormFromBeforeAMunicipalityHadItsOwnWordsIsAboutTheDefault(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -24,8 +24,9 @@ func (r restored) AppendAsOf(ctx context.Context, a domain.Append, _ time.Time) 
 	return err
 }
 
-// Whatever the log of the backup says that would forbid an erasure now, it was allowed then, and the key is gone: the last admin,
-// under a hold, with a request that is still open.
+// Whatever the log of the backup says that would forbid an erasure now, it was allowed
+// then, and the key is gone: the last admin, under a hold, with a request that is still
+// open.
 func TestAnErasureThatTheBackupDoesNotKnowIsAppliedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -14,7 +14,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The attacks of somebody who has the API's login to the database and no master key: each calls the append function directly.
+// The attacks of somebody who has the API's login to the database and no master key: each
+// calls the append function directly.
 
 func (w *world) disown(t *testing.T, position int64) eventstore.Disowned {
 	t.Helper()
@@ -76,7 +77,8 @@ func TestACitizenWhoWasMadeAdminPastTheProgramsIsNone(t *testing.T) {
 	}
 }
 
-// A password that was set beside a forged event opens nothing: sign-in reads the account's events, and with the disowning it goes.
+// A password that was set beside a forged event opens nothing: sign-in reads the
+// account's events, and with the disowning it goes.
 func TestAPasswordThatWasSetPastTheProgramsOpensNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -18,8 +18,8 @@ const (
 	loose    = "wagwoord van Zoe\u0308"
 )
 
-// older makes an account as releases before the canonical forms did: claimed and found by the spelling that was
-// given, its password hashed as it was sent.
+// older makes an account as releases before the canonical forms did: claimed and found by
+// the spelling that was given, its password hashed as it was sent.
 func (w *world) older(t *testing.T, email, spelling, password string) domain.UserID {
 	t.Helper()
 	id := domain.UserID{UUID: uuid.Must(uuid.NewV7())}

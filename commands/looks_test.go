@@ -73,7 +73,8 @@ func TestOpenRequestsAndHoldsOfOnePersonAreBoundedAndTheSameOneIsNotLodgedTwice(
 		refused(t, err, domain.CodeTooManyOpen)
 	})
 
-	// Staff take no place away from the person, nor one kind from another; the same words of another account are another request.
+	// Staff take no place away from the person, nor one kind from another; the same words
+	// of another account are another request.
 	byStaff, err := lodge(clerk, domain.CorrectionRequest, "a")
 	ok(t, err)
 	byAnother, err := lodge(manager, domain.CorrectionRequest, "a")

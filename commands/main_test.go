@@ -17,7 +17,8 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// world is a system of one test, without HTTP and read tables: a command must need neither.
+// world is a system of one test, without HTTP and read tables: a command must need
+// neither.
 type world struct {
 	*commands.Handler
 	db    *pgtest.DB

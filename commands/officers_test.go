@@ -11,7 +11,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// town is a municipality with one admin, in which requests for erasures are lodged and carried out.
+// town is a municipality with one admin, in which requests for erasures are lodged and
+// carried out.
 type town struct {
 	*world
 	t     *testing.T
@@ -50,7 +51,8 @@ func (w *town) fulfil(h *commands.Handler, by commands.Call, id domain.RequestID
 	return certificate.Value, nil
 }
 
-// alone has the admin lodge and carry out one erasure, and says whether that went through.
+// alone has the admin lodge and carry out one erasure, and says whether that went
+// through.
 func (w *town) alone(want bool) {
 	w.t.Helper()
 	subject := w.resident()
@@ -108,7 +110,8 @@ func TestNobodyErasesAPersonAloneWhileThereIsASecondOfficer(t *testing.T) {
 	w.alone(false)
 }
 
-// The person who is to be erased is no second person, though they are an officer; nor is one who is erased already.
+// The person who is to be erased is no second person, though they are an officer; nor is
+// one who is erased already.
 func TestWhoIsToBeErasedIsNoSecondPerson(t *testing.T) {
 	t.Parallel()
 	w := newTown(t)
@@ -129,7 +132,8 @@ func TestWhoIsToBeErasedIsNoSecondPerson(t *testing.T) {
 	}
 }
 
-// Between what the decision saw and what it appends, somebody becomes an officer: it is decided again.
+// Between what the decision saw and what it appends, somebody becomes an officer: it is
+// decided again.
 func TestAnOfficerWhoComesWhileAnErasureIsDecidedIsNotOverlooked(t *testing.T) {
 	t.Parallel()
 	for name, subjectIsOfficer := range map[string]bool{"of a resident": false, "of an officer": true} {
@@ -149,8 +153,8 @@ func TestAnOfficerWhoComesWhileAnErasureIsDecidedIsNotOverlooked(t *testing.T) {
 	}
 }
 
-// Of a tenant of before there was a stream of officers, the accounts in the log say who they are. A change of an account while they
-// are listed is not lost.
+// Of a tenant of before there was a stream of officers, the accounts in the log say who
+// they are. A change of an account while they are listed is not lost.
 func TestOfficersOfBeforeThereWasAStreamOfThemCount(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -9,7 +9,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// meddled lets something happen between what a command proves and what it appends: right before the first call of one method.
+// meddled lets something happen between what a command proves and what it appends: right
+// before the first call of one method.
 type meddled struct {
 	commands.Store
 	method string
@@ -40,7 +41,8 @@ func (s *meddled) Append(ctx context.Context, a domain.Append) (domain.Appended,
 	return s.Store.Append(ctx, a)
 }
 
-// meddling is a world in which a password or an address changes while a command checks it.
+// meddling is a world in which a password or an address changes while a command checks
+// it.
 type meddling struct {
 	*world
 	t    *testing.T
@@ -80,8 +82,9 @@ func (w meddling) erase(h *commands.Handler) error {
 	return err
 }
 
-// A hash takes its time. What a password or an address proves, it proves on the version that the append expects: one that was
-// changed meanwhile opens nothing, moves nothing and erases nobody.
+// A hash takes its time. What a password or an address proves, it proves on the version
+// that the append expects: one that was changed meanwhile opens nothing, moves nothing
+// and erases nobody.
 func TestWhatACommandProvesItProvesOnTheVersionItAppendsOn(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -23,7 +23,8 @@ const (
 	codeInvalid = "This code is wrong, too old, or was used before: give the one that your authenticator shows now; each opens once."
 )
 
-// NewSecondFactor is a second factor to be confirmed by a code. The secret is shown this once; of a repeat it is left out.
+// NewSecondFactor is a second factor to be confirmed by a code. The secret is shown this
+// once; of a repeat it is left out.
 type NewSecondFactor struct {
 	Secret    string // base32
 	URI       string // otpauth://, for a QR code
@@ -35,8 +36,9 @@ type BeginSecondFactor struct {
 	CurrentPassword string `json:"-"` // a stolen session must not be enough
 }
 
-// BeginSecondFactor makes its secret, which counts for nothing until a code confirms it. One that was begun before is forgotten.
-// Errors: password_wrong, totp_already_set; of a repeat idempotency_key_reused.
+// BeginSecondFactor makes its secret, which counts for nothing until a code confirms it.
+// One that was begun before is forgotten. Errors: password_wrong, totp_already_set; of a
+// repeat idempotency_key_reused.
 func (h *Handler) BeginSecondFactor(
 	ctx context.Context, call Call, c BeginSecondFactor,
 ) (Answer[NewSecondFactor], error) {
@@ -94,8 +96,9 @@ type ConfirmSecondFactor struct {
 	Code string `json:"totp"`
 }
 
-// ConfirmSecondFactor puts it in force, which uses the code up, and ends all other sessions: none is left that began without
-// it. Errors: not_found (nothing was begun, or too long ago), totp_required (a wrong code); of a repeat idempotency_key_reused.
+// ConfirmSecondFactor puts it in force, which uses the code up, and ends all other
+// sessions: none is left that began without it. Errors: not_found (nothing was begun, or
+// too long ago), totp_required (a wrong code); of a repeat idempotency_key_reused.
 func (h *Handler) ConfirmSecondFactor(ctx context.Context, call Call, c ConfirmSecondFactor) (Answer[struct{}], error) {
 	r := request{name: "user.confirm_second_factor", tenant: call.Tenant, scope: scopeOf(call), body: c}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
@@ -130,15 +133,16 @@ type RemoveSecondFactor struct {
 	Code            string `json:"totp"`
 }
 
-// RemoveSecondFactor removes it and ends all other sessions. Errors: not_found (there is none), password_wrong, totp_required,
-// totp_locked; of a repeat idempotency_key_reused.
+// RemoveSecondFactor removes it and ends all other sessions. Errors: not_found (there is
+// none), password_wrong, totp_required, totp_locked; of a repeat idempotency_key_reused.
 func (h *Handler) RemoveSecondFactor(ctx context.Context, call Call, c RemoveSecondFactor) (Answer[struct{}], error) {
 	r := request{name: "user.remove_second_factor", tenant: call.Tenant, scope: scopeOf(call), body: c}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
 		if !call.factor.IsSet() {
 			return domain.Append{}, domain.NoSecondFactor()
 		}
-		// The password first: who does not know it must not learn whether a code is right.
+		// The password first: who does not know it must not learn whether a code is
+		// right.
 		if err := h.checkPassword(ctx, call, c.CurrentPassword); err != nil {
 			return domain.Append{}, err
 		}
@@ -163,15 +167,17 @@ func (h *Handler) RemoveSecondFactor(ctx context.Context, call Call, c RemoveSec
 	return Answer[struct{}]{Position: done.Position()}, err
 }
 
-// RecoverSecondFactor asks to remove another person's second factor, who lost what makes its codes.
+// RecoverSecondFactor asks to remove another person's second factor, who lost what makes
+// its codes.
 type RecoverSecondFactor struct {
 	User     domain.UserID    `json:"-"`
 	Reason   string           `json:"reason"`
 	Evidence *domain.Evidence `json:"evidence,omitempty"`
 }
 
-// RecoverSecondFactor removes it and ends all their sessions. Nobody does it for themselves: with a session and a password alone
-// a thief could. Errors: forbidden, not_found, stale, validation_failed; of a repeat idempotency_key_reused.
+// RecoverSecondFactor removes it and ends all their sessions. Nobody does it for
+// themselves: with a session and a password alone a thief could. Errors: forbidden,
+// not_found, stale, validation_failed; of a repeat idempotency_key_reused.
 func (h *Handler) RecoverSecondFactor(ctx context.Context, call Call, c RecoverSecondFactor) (Answer[domain.User], error) {
 	if c.User == call.User {
 		return Answer[domain.User]{}, domain.Refuse(domain.CodeForbidden,
@@ -203,8 +209,8 @@ func endOthers(a *domain.Append, call Call) {
 	a.Side = append(a.Side, domain.EndSessions{User: call.User, Except: call.Session})
 }
 
-// samePassword refuses a repeat whose password is not the account's: it is another request, since a fingerprint keeps nothing
-// of one.
+// samePassword refuses a repeat whose password is not the account's: it is another
+// request, since a fingerprint keeps nothing of one.
 func (h *Handler) samePassword(ctx context.Context, call Call, password string) error {
 	same, err := h.isPasswordOf(ctx, call, call.User, password)
 	if err == nil && !same {
@@ -213,9 +219,11 @@ func (h *Handler) samePassword(ctx context.Context, call Call, password string) 
 	return err
 }
 
-// proveCode checks the caller's code, where their account has a second factor, and returns what uses it up in the append that it
-// is shown for. Call it once the password is proven, for it answers differently from account to account. A wrong code is counted
-// and recorded, in one append; where another code was judged meanwhile, the append fails and execute has this one judged again.
+// proveCode checks the caller's code, where their account has a second factor, and
+// returns what uses it up in the append that it is shown for. Call it once the password
+// is proven, for it answers differently from account to account. A wrong code is counted
+// and recorded, in one append; where another code was judged meanwhile, the append fails
+// and execute has this one judged again.
 func (h *Handler) proveCode(ctx context.Context, call Call, command, code string) ([]domain.SideWrite, error) {
 	if !call.factor.IsSet() {
 		return nil, nil
@@ -254,7 +262,8 @@ func totpLocked(until time.Time, wait time.Duration) error {
 	return refusal
 }
 
-// stepOf returns the time step that a code is of, if it is near now and later than the last one.
+// stepOf returns the time step that a code is of, if it is near now and later than the
+// last one.
 func (h *Handler) stepOf(code string, secret []byte, last int64) (step int64, fits bool) {
 	code = strings.Join(strings.Fields(code), "") // authenticators show 123 456
 	now := h.now().Unix() / int64(codeStep/time.Second)
@@ -269,8 +278,8 @@ func (h *Handler) stepOf(code string, secret []byte, last int64) (step int64, fi
 	return 0, false
 }
 
-// countWrongCode records it at once, each single one: the password was right, so no stranger can fill the log with these, and
-// the pauses bound them.
+// countWrongCode records it at once, each single one: the password was right, so no
+// stranger can fill the log with these, and the pauses bound them.
 func (h *Handler) countWrongCode(ctx context.Context, call Call, command string, seen domain.CodesSeen) error {
 	a := domain.Append{
 		ID: h.newID(), Tenant: call.Tenant, Origin: call.Origin,

@@ -30,7 +30,8 @@ func (p phone) code(t *testing.T, steps int) string {
 	return code
 }
 
-// secure sets up a second factor, with the code of the step before this one, and returns the caller as they are then.
+// secure sets up a second factor, with the code of the step before this one, and returns
+// the caller as they are then.
 func (w *world) secure(t *testing.T, call commands.Call) (commands.Call, phone) {
 	t.Helper()
 	begun, err := w.BeginSecondFactor(t.Context(), call, commands.BeginSecondFactor{CurrentPassword: password})
@@ -100,7 +101,8 @@ func TestSignInTakesPasswordAndCodeOnceASecondFactorIsSet(t *testing.T) {
 	ok(t, err)
 }
 
-// Whoever knows neither password nor account learns nothing: not whether there is a second factor, nor whether a code is right.
+// Whoever knows neither password nor account learns nothing: not whether there is a
+// second factor, nor whether a code is right.
 func TestBeforeThePasswordIsRightNothingTellsOfASecondFactor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).midstep()
@@ -365,7 +367,8 @@ func erasureOf(password string) commands.EraseMe {
 	return commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: password}
 }
 
-// What a stolen login of the API can reach: the sealed secret, and the tables through nothing but functions.
+// What a stolen login of the API can reach: the sealed secret, and the tables through
+// nothing but functions.
 func TestAStolenDatabaseLoginReadsNoSecretAndSetsNoneThatOpens(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).midstep()
@@ -387,7 +390,8 @@ func TestAStolenDatabaseLoginReadsNoSecretAndSetsNoneThatOpens(t *testing.T) {
 		}
 	}
 
-	// Even the owner of the tables, who may write the row, gets no code of their own to open another's account.
+	// Even the owner of the tables, who may write the row, gets no code of their own to
+	// open another's account.
 	owner := w.db.Superuser(t)
 	_, err = owner.Exec(t.Context(), "update trust.credentials set factor_secret = $1 where user_id = $2", sealed(thief), victim.User.UUID)
 	ok(t, err)
@@ -410,7 +414,8 @@ func TestAnErasureDestroysTheSecondFactor(t *testing.T) {
 	}
 }
 
-// RFC 6238, appendix B, by the library as it is used here: SHA-1, the last six of its eight digits.
+// RFC 6238, appendix B, by the library as it is used here: SHA-1, the last six of its
+// eight digits.
 func TestCodesAreThoseOfRFC6238(t *testing.T) {
 	t.Parallel()
 	const secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ" // 12345678901234567890

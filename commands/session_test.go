@@ -65,7 +65,8 @@ func TestFailedSignInsAreRecordedAtMostOnceAMinuteWithTheirNumber(t *testing.T) 
 	w.failures(t, call.User, "1 password", "4 password")
 }
 
-// failures waits until exactly these failed checks of a user's password are recorded: number and cause of each event.
+// failures waits until exactly these failed checks of a user's password are recorded:
+// number and cause of each event.
 func (w *world) failures(t *testing.T, user domain.UserID, want ...string) {
 	t.Helper()
 	var got []string
@@ -468,7 +469,8 @@ func TestSigningOutManyTimesAtOnceIsRecordedOnce(t *testing.T) {
 	}
 }
 
-// The release before replaced tokens by random ones, and kept nothing of what it replaced.
+// The release before replaced tokens by random ones, and kept nothing of what it
+// replaced.
 func TestASessionOfBeforeTheUpgradeGoesOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -563,7 +565,8 @@ func TestAChangeMeantForAnotherVersionIsRefused(t *testing.T) {
 	})
 }
 
-// Six sign-ins at once cost 64 MiB each; a process that kept that would be six times as large for the rest of its life.
+// Six sign-ins at once cost 64 MiB each; a process that kept that would be six times as
+// large for the rest of its life.
 func TestTheMemoryOfSignInsIsGivenBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

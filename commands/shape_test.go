@@ -15,8 +15,8 @@ import (
 	"github.com/salga-trust/engine/commands"
 )
 
-// Commands look alike, so that a reader of one has read them all, and the methods that append nothing
-// stand apart from them in queries.go.
+// Commands look alike, so that a reader of one has read them all, and the methods that
+// append nothing stand apart from them in queries.go.
 func TestEveryCommandHasOneShape(t *testing.T) {
 	t.Parallel()
 	files := filesOfMethods(t)

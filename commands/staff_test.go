@@ -153,7 +153,8 @@ func TestAnAccountClosedByItsOwnerNeedsTheirConsentAnew(t *testing.T) {
 	}
 }
 
-// Nor one whose consent was taken back while an admin had it closed: why it was closed says nothing about what it rests on.
+// Nor one whose consent was taken back while an admin had it closed: why it was closed
+// says nothing about what it rests on.
 func TestACitizensAccountIsNotOpenedAgainWithoutConsentWhyeverItWasClosed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -180,7 +181,8 @@ func TestACitizensAccountIsNotOpenedAgainWithoutConsentWhyeverItWasClosed(t *tes
 	refused(t, err, domain.CodeConsentRequired)
 }
 
-// Two requests at once, each of them right by what it read: an account that is opened, and the consent it rests on taken back.
+// Two requests at once, each of them right by what it read: an account that is opened,
+// and the consent it rests on taken back.
 func TestAConsentIsNotTakenBackBehindTheOpeningOfAnAccount(t *testing.T) {
 	t.Parallel()
 	for name, openFirst := range map[string]bool{"opened first": true, "taken back first": false} {

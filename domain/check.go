@@ -20,8 +20,8 @@ const (
 	ReasonNeverAsked     Reason = "never_asked"
 )
 
-// Inquiry is the question whether a person's data may be processed for a purpose, with all that bears on it: histories, in the
-// order of positions.
+// Inquiry is the question whether a person's data may be processed for a purpose, with
+// all that bears on it: histories, in the order of positions.
 type Inquiry struct {
 	Purpose  string    // its code
 	At       time.Time // when it has to hold; zero: no bound
@@ -41,8 +41,9 @@ type Check struct {
 	By      Recorded // the event that decides
 }
 
-// Answer answers by what the first rule that applies says: the order is that of the reasons. Error: unknown_purpose, for a code
-// that no purpose has, whenever that is asked about.
+// Answer answers by what the first rule that applies says: the order is that of the
+// reasons. Error: unknown_purpose, for a code that no purpose has, whenever that is asked
+// about.
 func (q Inquiry) Answer() (Check, error) {
 	purpose, history := PlatformRegistration(), []Recorded(nil)
 	if q.Purpose != PlatformRegistrationCode {
@@ -71,8 +72,9 @@ func (q Inquiry) Answer() (Check, error) {
 	return q.consent(check), nil
 }
 
-// stands tells whether a purpose was known by the instant that is asked about, and in use when it has to hold: one that was defined
-// later says nothing about the time before it, unless its words had been in use then.
+// stands tells whether a purpose was known by the instant that is asked about, and in use
+// when it has to hold: one that was defined later says nothing about the time before it,
+// unless its words had been in use then.
 func (q Inquiry) stands(history []Recorded) bool {
 	defined := slices.IndexFunc(history, func(r Recorded) bool { return !r.IsVoid() })
 	return defined >= 0 && q.knows(history[defined]) && Fold[Purpose](history).WasInUse(q.At)

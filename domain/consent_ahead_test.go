@@ -11,8 +11,8 @@ import (
 	"github.com/salga-trust/engine/domain/domaintest"
 )
 
-// aheadHistory draws what a log holds whose clock jumps ahead and back: recorded_at never runs backwards, and what nobody stated
-// an instant of holds from what the clock showed.
+// aheadHistory draws what a log holds whose clock jumps ahead and back: recorded_at never
+// runs backwards, and what nobody stated an instant of holds from what the clock showed.
 func aheadHistory(t *rapid.T) []domain.Recorded {
 	right := domaintest.Clock("2026-03-01")
 	newest := right
@@ -51,8 +51,9 @@ func anyDecision(t *rapid.T, n int, given time.Time) domain.Event {
 	}
 }
 
-// asSaid puts one purpose's events in the order in which they were said, one by one as the log got them: what is said now comes
-// after all before it, which holds from then at the latest; what states an instant comes in by it.
+// asSaid puts one purpose's events in the order in which they were said, one by one as
+// the log got them: what is said now comes after all before it, which holds from then at
+// the latest; what states an instant comes in by it.
 func asSaid(history []domain.Recorded, purpose string) (said []domain.Recorded, from []time.Time) {
 	for _, e := range history {
 		about, given := facts(e.Event)
@@ -121,8 +122,8 @@ func TestDecisionsStampedAheadCountInTheOrderInWhichTheyWereSaid(t *testing.T) {
 	})
 }
 
-// The last wish of a person, with no instant stated or as made just now, is in force: today, and when the day has passed that an
-// event was stamped with.
+// The last wish of a person, with no instant stated or as made just now, is in force:
+// today, and when the day has passed that an event was stamped with.
 func TestADecisionMadeJustNowHoldsWhateverWasStampedAhead(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

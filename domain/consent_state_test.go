@@ -129,7 +129,8 @@ func TestARecordHoldsTheWholeDecision(t *testing.T) {
 
 func purposes() []string { return []string{"newsletter", "research", "whatsapp_news"} }
 
-// anyHistory draws what a log may hold: positions follow recorded time, effective time is at most recorded time.
+// anyHistory draws what a log may hold: positions follow recorded time, effective time is
+// at most recorded time.
 func anyHistory(t *rapid.T, backDated bool) []domain.Recorded {
 	n := rapid.IntRange(0, 25).Draw(t, "events")
 	clock := domaintest.Clock("2026-03-01")
@@ -251,7 +252,8 @@ func (o oracle) agree(t *rapid.T, c domain.Consents) {
 	}
 }
 
-// slow is the fold as one would write it first: each withdrawal looks through every record. It is obviously right, and quadratic.
+// slow is the fold as one would write it first: each withdrawal looks through every
+// record. It is obviously right, and quadratic.
 type slow struct {
 	records []domain.Consent
 	current map[string]domain.Recorded
@@ -340,8 +342,8 @@ func TestTheFoldIsWhatTheSlowFoldIs(t *testing.T) {
 	})
 }
 
-// One person may decide as often as they like. Ten times as many decisions take ten times as long, not a hundred times: then
-// this would take minutes.
+// One person may decide as often as they like. Ten times as many decisions take ten times
+// as long, not a hundred times: then this would take minutes.
 func TestAPersonWithVeryManyDecisionsIsFoldedInTime(t *testing.T) {
 	t.Parallel()
 	const n = 100_000
@@ -444,7 +446,8 @@ func demandInvariants(t *rapid.T, c domain.Consents) {
 	}
 }
 
-// What Decide lets through must have the effect that was wished for, whatever came before.
+// What Decide lets through must have the effect that was wished for, whatever came
+// before.
 func TestWhatIsDecidedTakesEffect(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

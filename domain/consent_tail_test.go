@@ -11,7 +11,8 @@ import (
 	"github.com/salga-trust/engine/domain/domaintest"
 )
 
-// longHistory draws a history of one purpose: decided now or back-dated, by a right clock or one that jumps.
+// longHistory draws a history of one purpose: decided now or back-dated, by a right clock
+// or one that jumps.
 func longHistory(t *rapid.T) (history []domain.Recorded, purpose string) {
 	all := anyHistory(t, rapid.Bool().Draw(t, "back-dated"))
 	if rapid.Bool().Draw(t, "clock ahead") {

@@ -29,7 +29,8 @@ func onPaper(given string) func(*domain.RecordConsent) {
 	}
 }
 
-// plain is the decision on the newsletter on the web by the subject, without anything that may be missing.
+// plain is the decision on the newsletter on the web by the subject, without anything
+// that may be missing.
 func plain(id, notice int, english string) domain.Decision {
 	return domain.Decision{
 		ConsentID: domaintest.Consent(id), Purpose: "newsletter", NoticeVersion: notice, Wording: english,

@@ -6,10 +6,12 @@ import (
 	"time"
 )
 
-// Code is the stable name of a refusal. Clients branch on it; it never changes once released.
+// Code is the stable name of a refusal. Clients branch on it; it never changes once
+// released.
 type Code string
 
-// The refusals of the system. Each has a line in Refusals below; a test fails for a code without one.
+// The refusals of the system. Each has a line in Refusals below; a test fails for a code
+// without one.
 const (
 	CodeInvalid              Code = "validation_failed"
 	CodeNotFound             Code = "not_found"
@@ -61,7 +63,8 @@ const (
 	CodeTooManyOpen          Code = "too_many_open"
 )
 
-// Class is the kind of a refusal: enough to answer by for a package that does not know the code.
+// Class is the kind of a refusal: enough to answer by for a package that does not know
+// the code.
 type Class int
 
 // The classes of refusals. Package http maps each to a status.
@@ -91,8 +94,8 @@ type Refusal struct {
 	Example string
 }
 
-// Refusals describes every code. This is all that a new one needs: its status and its place in the API's
-// document follow.
+// Refusals describes every code. This is all that a new one needs: its status and its
+// place in the API's document follow.
 func Refusals() map[Code]Refusal {
 	return map[Code]Refusal{
 		CodeInvalid:   {ClassInvalid, "The input is not valid; see errors."},
@@ -182,13 +185,15 @@ func Refusals() map[Code]Refusal {
 	}
 }
 
-// Error is a refusal: a stable code for programs, a sentence for people, and a cause that only the log sees. Neither the
-// message nor the field errors ever repeat the value that was refused.
+// Error is a refusal: a stable code for programs, a sentence for people, and a cause that
+// only the log sees. Neither the message nor the field errors ever repeat the value that
+// was refused.
 type Error struct {
 	Code    Code
 	Message string
 	Fields  []FieldError
-	// ConsentID is set where an existing consent is the reason (already_granted, in_force).
+	// ConsentID is set where an existing consent is the reason (already_granted,
+	// in_force).
 	ConsentID ConsentID
 	// Wait is how long the same will be refused, where that is known.
 	Wait  time.Duration
@@ -229,13 +234,15 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.cause }
 
-// Is lets errors.Is compare refusals by code: errors.Is(err, domain.Refuse(domain.CodeNotFound, "")).
+// Is lets errors.Is compare refusals by code: errors.Is(err,
+// domain.Refuse(domain.CodeNotFound, "")).
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Code == e.Code
 }
 
-// Faults collects the faulty fields of one input, so that a caller learns all of them at once.
+// Faults collects the faulty fields of one input, so that a caller learns all of them at
+// once.
 type Faults struct{ fields []FieldError }
 
 // Add notes one faulty field.

@@ -12,7 +12,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// FuzzDecode: no bytes make decoding or folding panic, and what was decoded once is encoded and decoded without change.
+// FuzzDecode: no bytes make decoding or folding panic, and what was decoded once is
+// encoded and decoded without change.
 func FuzzDecode(f *testing.F) {
 	for i, eventType := range domain.EventTypes() {
 		g := readGolden(f, eventType)
@@ -41,7 +42,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// printable tells what no accepted value may lack: valid UTF-8 without control characters.
+// printable tells what no accepted value may lack: valid UTF-8 without control
+// characters.
 func printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return unicode.IsControl(r) || r == unicode.ReplacementChar || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r)
@@ -77,7 +79,8 @@ func FuzzEmail(f *testing.F) {
 	})
 }
 
-// demandSilence demands that a refusal says one of these sentences and nothing else, so it cannot repeat what was given.
+// demandSilence demands that a refusal says one of these sentences and nothing else, so
+// it cannot repeat what was given.
 func demandSilence(t *testing.T, err error, value string) {
 	t.Helper()
 	sentences := []string{

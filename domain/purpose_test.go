@@ -265,7 +265,8 @@ func TestTheBuiltInPurposeCanBeConsentedToInEveryLanguage(t *testing.T) {
 			t.Errorf("no true wording in %s", l)
 		}
 	}
-	// Whoever changes a word publishes a new notice: these hashes stand in consents for ever.
+	// Whoever changes a word publishes a new notice: these hashes stand in consents for
+	// ever.
 	want := map[domain.Language]string{
 		domain.English:   "53d65dc877c1005fba1083a39442a1446ce2a3043b12fec8654ab47df5bad024",
 		domain.Zulu:      "197a09b878bd74aa566cd62174715581b0ad6c4c22d7efcd2ba5992dda107650",

@@ -6,8 +6,9 @@ import (
 	"slices"
 )
 
-// eventTypes is the list of every event type ever released. A released line is never changed or removed: a new version of an
-// event is a new type with a line of its own: its struct, and as what the audit shows it, an operation on a record of a table.
+// eventTypes is the list of every event type ever released. A released line is never
+// changed or removed: a new version of an event is a new type with a line of its own: its
+// struct, and as what the audit shows it, an operation on a record of a table.
 // testdata/events holds the frozen wire form of each.
 func eventTypes() map[string]registration {
 	return map[string]registration{
@@ -86,18 +87,20 @@ func Knows(eventType string) bool {
 	return ok
 }
 
-// StreamTypeOf returns the kind of stream that holds events of a type; empty for one that is not registered.
+// StreamTypeOf returns the kind of stream that holds events of a type; empty for one that
+// is not registered.
 func StreamTypeOf(eventType string) StreamType { return registry[eventType].stream }
 
-// OperationOf tells what an event of a type does, and to a record of which table, as an auditor reads it. Both are empty for a
-// type that is not registered.
+// OperationOf tells what an event of a type does, and to a record of which table, as an
+// auditor reads it. Both are empty for a type that is not registered.
 func OperationOf(eventType string) (operation Operation, table string) {
 	r := registry[eventType]
 	return r.operation, r.table
 }
 
-// Encode gives an event's payload and, for an event with a readable personal part, the bytes to seal. It refuses an event that
-// is not registered, so nothing enters the log that could not be read back.
+// Encode gives an event's payload and, for an event with a readable personal part, the
+// bytes to seal. It refuses an event that is not registered, so nothing enters the log
+// that could not be read back.
 func Encode(e Event) (payload, personal []byte, err error) {
 	if _, ok := registry[e.EventType()]; !ok {
 		return nil, nil, &UnknownEventError{Type: e.EventType()}
@@ -113,11 +116,12 @@ func Encode(e Event) (payload, personal []byte, err error) {
 	return payload, personal, nil
 }
 
-// Opener tells what became of an event's personal part: its bytes when state is Open, else only the state. An event without a
-// sealed part gives Absent.
+// Opener tells what became of an event's personal part: its bytes when state is Open,
+// else only the state. An event without a sealed part gives Absent.
 type Opener func() (plain []byte, state PersonalState, err error)
 
-// Decode gives the event that was stored. An unknown type or version is an *UnknownEventError.
+// Decode gives the event that was stored. An unknown type or version is an
+// *UnknownEventError.
 func Decode(eventType string, payload []byte, open Opener) (Event, error) {
 	r, ok := registry[eventType]
 	if !ok {
@@ -144,14 +148,16 @@ func Decode(eventType string, payload []byte, open Opener) (Event, error) {
 	return event, nil
 }
 
-// UnknownEventError says that the log holds an event this program does not know: it is older than the log.
+// UnknownEventError says that the log holds an event this program does not know: it is
+// older than the log.
 type UnknownEventError struct{ Type string }
 
 func (e *UnknownEventError) Error() string {
 	return fmt.Sprintf("unknown event type %q: a newer release wrote it; run a newer trust", e.Type)
 }
 
-// HasPersonal tells whether an event holds a readable personal part, so that it needs its subject's key to be stored.
+// HasPersonal tells whether an event holds a readable personal part, so that it needs its
+// subject's key to be stored.
 func HasPersonal(e Event) bool {
 	h, ok := e.(holdsPersonal)
 	return ok && h.personal().Readable()

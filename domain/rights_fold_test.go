@@ -39,7 +39,8 @@ func TestRightsFoldedAtOnceAreThoseFoldedOneByOne(t *testing.T) {
 	}
 }
 
-// A copy of everything for each event would take minutes here, and all events at once take milliseconds.
+// A copy of everything for each event would take minutes here, and all events at once
+// take milliseconds.
 func TestFoldingRightsGrowsWithTheEventsAndNotWithTheirSquare(t *testing.T) {
 	t.Parallel()
 	history := longRights(20_000)

@@ -9,7 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// Role says what an account may do. A municipality's manager is its information officer (POPIA s55).
+// Role says what an account may do. A municipality's manager is its information officer
+// (POPIA s55).
 type Role string
 
 // The five roles. Platform admins are admins of the platform tenant.
@@ -70,7 +71,8 @@ func Provinces() []string {
 	}
 }
 
-// Limits on lengths, in characters. An e-mail address: RFC 5321 §4.5.3.1.3 less the angle brackets.
+// Limits on lengths, in characters. An e-mail address: RFC 5321 §4.5.3.1.3 less the angle
+// brackets.
 const (
 	MaxEmail           = 254
 	MaxName            = 100
@@ -90,8 +92,9 @@ const (
 )
 
 var (
-	// One @, no spaces, a dotted domain whose labels are letters (of any script, with their marks), digits and hyphens; the last
-	// label starts with a letter. Deliverability is not a question of syntax.
+	// One @, no spaces, a dotted domain whose labels are letters (of any script, with
+	// their marks), digits and hyphens; the last label starts with a letter.
+	// Deliverability is not a question of syntax.
 	emailPattern   = regexp.MustCompile(`^[^\s@<>"(),:;\\\[\]\x00-\x1f\x7f]{1,64}@(?:[\p{L}\p{N}](?:[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}])?\.)+\p{L}[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}]$`)
 	codePattern    = regexp.MustCompile(`^[A-Z0-9]{2,10}$`)
 	purposePattern = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
@@ -116,8 +119,9 @@ func (f *Faults) Email(field, email string) {
 	}
 }
 
-// Name checks the name of a person or place: minLen to 100 characters, some of them letters or digits, no angle brackets,
-// no control characters and nothing invisible: a name that is not seen as it is would falsify an audit's line.
+// Name checks the name of a person or place: minLen to 100 characters, some of them
+// letters or digits, no angle brackets, no control characters and nothing invisible: a
+// name that is not seen as it is would falsify an audit's line.
 func (f *Faults) Name(field, name string, minLen int) {
 	switch {
 	case utf8.RuneCountInString(TidyName(name)) < minLen: // blanks are no name
@@ -129,8 +133,8 @@ func (f *Faults) Name(field, name string, minLen int) {
 	}
 }
 
-// Password checks a new password. Its length is counted in characters (code points) of its canonical form, which is
-// the form that is hashed.
+// Password checks a new password. Its length is counted in characters (code points) of
+// its canonical form, which is the form that is hashed.
 func (f *Faults) Password(field, password string) {
 	n := utf8.RuneCountInString(CanonicalPassword(password))
 	switch {
@@ -179,7 +183,8 @@ func printable(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == '\ufffd' })
 }
 
-// visible tells whether every character is seen: no blanks of any script, nothing of zero width.
+// visible tells whether every character is seen: no blanks of any script, nothing of zero
+// width.
 func visible(s string) bool {
 	return printable(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || invisible(r) })
 }

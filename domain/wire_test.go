@@ -21,7 +21,8 @@ import (
 	"github.com/salga-trust/engine/domain/domaintest"
 )
 
-// The only way to write golden files: go test ./domain -run Golden -update. A released file never changes.
+// The only way to write golden files: go test ./domain -run Golden -update. A released
+// file never changes.
 var update = flag.Bool("update", false, "write testdata/events from the examples")
 
 const goldenDir = "testdata/events"
@@ -113,7 +114,8 @@ func TestAnEventOfEveryTypeCanBeFilledIn(t *testing.T) {
 	}
 }
 
-// demandFilled fails for each zero field, so that a field added later cannot be missing from the golden files.
+// demandFilled fails for each zero field, so that a field added later cannot be missing
+// from the golden files.
 func demandFilled(t *testing.T, path string, v reflect.Value) {
 	t.Helper()
 	switch {
@@ -184,7 +186,8 @@ func writeGolden(t *testing.T, eventType string, payload, personal []byte) {
 	}
 }
 
-// Logs made before these fields were added hold the events without them: they are read, and sealed again, as they are.
+// Logs made before these fields were added hold the events without them: they are read,
+// and sealed again, as they are.
 func TestAnEventOfBeforeItsOptionalFieldsIsTheSameOnTheWire(t *testing.T) {
 	t.Parallel()
 	const reason = `{"reason":"too many"}`
@@ -369,7 +372,8 @@ func TestNothingPersonalEntersThePayload(t *testing.T) {
 	}
 }
 
-// declaresPersonal tells whether an event has a field for a personal part, embedded ones included.
+// declaresPersonal tells whether an event has a field for a personal part, embedded ones
+// included.
 func declaresPersonal(e domain.Event) bool {
 	return slices.ContainsFunc(reflect.VisibleFields(reflect.TypeOf(e).Elem()), func(f reflect.StructField) bool {
 		return reflect.PointerTo(f.Type).Implements(reflect.TypeFor[domain.Part]())
@@ -415,7 +419,8 @@ func personalState(e domain.Event) (domain.PersonalState, bool) {
 	return domain.Absent, false
 }
 
-// Stored personal parts may be of an older program: every fold accepts every event in every state, also out of place.
+// Stored personal parts may be of an older program: every fold accepts every event in
+// every state, also out of place.
 func TestEveryFoldAcceptsEveryEventInEveryState(t *testing.T) {
 	t.Parallel()
 	at := domaintest.Clock("2026-03-06")

@@ -8,8 +8,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The rule stands twice: in domain.InOffice, which keeps acts and demands apart in a batch, and in the database, which judges. Every
-// event counts, or not, in both alike, whomever it is about: nobody, where its kind of stream is no person's.
+// The rule stands twice: in domain.InOffice, which keeps acts and demands apart in a
+// batch, and in the database, which judges. Every event counts, or not, in both alike,
+// whomever it is about: nobody, where its kind of stream is no person's.
 func TestADemandForNoActsJudgesEveryEventAsTheDomainDoes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -46,7 +47,8 @@ func TestADemandForNoActsJudgesEveryEventAsTheDomainDoes(t *testing.T) {
 	}
 }
 
-// An act in one tenant counts for a demand in another that waits for the same turn: who closes a municipality is of SALGA.
+// An act in one tenant counts for a demand in another that waits for the same turn: who
+// closes a municipality is of SALGA.
 func TestAnActInAnotherTenantIsSeenByADemandThatComesRightAfterIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -67,7 +69,8 @@ func TestAnActInAnotherTenantIsSeenByADemandThatComesRightAfterIt(t *testing.T) 
 	failed[*domain.StaffRecordError](t, pgtest.Receive(t, answers[2]).err)
 }
 
-// Whatever an account did for itself, and however often, it is not read to find out that it did nothing else.
+// Whatever an account did for itself, and however often, it is not read to find out that
+// it did nothing else.
 func TestADemandForNoActsCostsTheSameHoweverLongTheAccountsOwnHistoryIs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

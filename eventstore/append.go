@@ -14,8 +14,8 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// Append implements commands.Store: it encodes and seals on the caller's goroutine, waits its turn in the group commit, and reads
-// the outcome.
+// Append implements commands.Store: it encodes and seals on the caller's goroutine, waits
+// its turn in the group commit, and reads the outcome.
 func (s *Store) Append(ctx context.Context, a domain.Append) (domain.Appended, error) {
 	e, err := s.prepare(ctx, a)
 	if err != nil {
@@ -138,8 +138,9 @@ func checkSize(a domain.Append) error {
 	}
 }
 
-// noteAct keeps an act in office from sharing a batch with a DemandNoActs of its actor, which would be judged by the log before the
-// batch. An actor is the same in every tenant, and so is the touch.
+// noteAct keeps an act in office from sharing a batch with a DemandNoActs of its actor,
+// which would be judged by the log before the batch. An actor is the same in every
+// tenant, and so is the touch.
 func (e *entry) noteAct(d draft) {
 	if domain.InOffice(d.Recorded) {
 		e.touches = append(e.touches, touch{kind: acts, id: string(e.Actor.UUID[:])})
@@ -158,8 +159,8 @@ type sealer struct {
 	nobodys   uuid.UUID // which key seals a personal part of an event about no person alone
 }
 
-// sealerFor gets the keys that an append needs: the subjects' for personal parts, the actor's for the origin; the tenant's of the
-// month for either where nobody is known.
+// sealerFor gets the keys that an append needs: the subjects' for personal parts, the
+// actor's for the origin; the tenant's of the month for either where nobody is known.
 func (s *Store) sealerFor(ctx context.Context, a domain.Append, made map[uuid.UUID]foundKey) (*sealer, error) {
 	sealer := &sealer{append: a, keys: made}
 	if a.Origin != (domain.Origin{}) && len(a.Writes) > 0 {
@@ -201,8 +202,9 @@ func (s *Store) sealerFor(ctx context.Context, a domain.Append, made map[uuid.UU
 	return sealer, nil
 }
 
-// originKey names the key for where an append came from: the actor's; of somebody unknown the subject's, because it may be the
-// subject who mistyped a password; else the tenant's of the month.
+// originKey names the key for where an append came from: the actor's; of somebody unknown
+// the subject's, because it may be the subject who mistyped a password; else the tenant's
+// of the month.
 func (s *Store) originKey(ctx context.Context, a domain.Append) (uuid.UUID, error) {
 	if !a.Actor.IsZero() {
 		return a.Actor.UUID, nil
@@ -237,7 +239,8 @@ func (s *Store) need(ctx context.Context, keys map[uuid.UUID]foundKey, tenant do
 	}
 }
 
-// month gives the tenant's key of the current month, making it if there is none: it seals where unknown actors came from.
+// month gives the tenant's key of the current month, making it if there is none: it seals
+// where unknown actors came from.
 func (s *Store) month(ctx context.Context, tenant domain.TenantID) (uuid.UUID, error) {
 	now := s.now()
 	id := monthID(tenant, now)

@@ -66,7 +66,8 @@ func (w *world) absent(t testing.TB, a domain.Append) {
 	}
 }
 
-// present fails the test unless an append is in the log as its answer says, event by event, and nothing else under its id.
+// present fails the test unless an append is in the log as its answer says, event by
+// event, and nothing else under its id.
 func (w *world) present(t testing.TB, done domain.Appended, a domain.Append) {
 	t.Helper()
 	stored, err := w.store.FindAppend(t.Context(), a.Tenant, a.ID)
@@ -359,7 +360,8 @@ func TestEndSessionsEndsAllOfAUserButTheOneExcepted(t *testing.T) {
 	w.isOpen(t, stranger, true)
 }
 
-// A rotation that waits in the queue behind the end of all the user's sessions must not be told that it was made.
+// A rotation that waits in the queue behind the end of all the user's sessions must not
+// be told that it was made.
 func TestARotationBehindTheEndOfAllSessionsIsStale(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -471,7 +473,8 @@ func TestAccountsLooksInOneTenantOrInAll(t *testing.T) {
 	}
 }
 
-// Each refusal is tried with every kind of side write before and behind the one that is refused: none of them may be made.
+// Each refusal is tried with every kind of side write before and behind the one that is
+// refused: none of them may be made.
 func TestSideWritesStandOrFallWithTheirAppend(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -583,7 +586,8 @@ func TestAnEventNeverHoldsFromAfterItWasRecorded(t *testing.T) {
 	}
 }
 
-// The clock of the database may be set back: recorded_at then stands still until the clock has caught up.
+// The clock of the database may be set back: recorded_at then stands still until the
+// clock has caught up.
 func TestTheTimeOfRecordingNeverRunsBackwards(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

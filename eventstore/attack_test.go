@@ -11,9 +11,10 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// attack changes what whoever holds the database, but not the master key, can change. What is attacked never opens again: reader and
-// tenant say what the reader of all tenants and the tenant's own store answer, as an error that matches, or as the state of the
-// victim's personal part.
+// attack changes what whoever holds the database, but not the master key, can change.
+// What is attacked never opens again: reader and tenant say what the reader of all
+// tenants and the tenant's own store answer, as an error that matches, or as the state of
+// the victim's personal part.
 type attack struct {
 	name   string
 	sql    string
@@ -28,8 +29,9 @@ const (
 	withheld = "withheld"
 )
 
-// What an attacked sealed column consists of: kind 0, key id 1 to 16, length 17 to 20, nonce 21 to 32, ciphertext, tag (16), and
-// then the second part. Expressions of SQL, in bytes.
+// What an attacked sealed column consists of: kind 0, key id 1 to 16, length 17 to 20,
+// nonce 21 to 32, ciphertext, tag (16), and then the second part. Expressions of SQL, in
+// bytes.
 const (
 	inKind       = "0"
 	inKey        = "9"
@@ -165,8 +167,8 @@ func attacks() []attack {
 	}
 }
 
-// Whoever holds the database but not the keys may change any byte. What was tampered with never opens, and the error says where and
-// not what.
+// Whoever holds the database but not the keys may change any byte. What was tampered with
+// never opens, and the error says where and not what.
 func TestASealedPartOpensOnlyWhereItWasSealed(t *testing.T) {
 	t.Parallel()
 	for _, a := range attacks() {

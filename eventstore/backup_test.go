@@ -56,8 +56,9 @@ func restore(t testing.TB, conn *pgx.Conn, events, keys *bytes.Buffer, head int6
 	return nil
 }
 
-// Every byte survives: of json however it is written, of ciphertext, of instants; also when it takes several chunks. The log's id is
-// another, because positions are given out again.
+// Every byte survives: of json however it is written, of ciphertext, of instants; also
+// when it takes several chunks. The log's id is another, because positions are given out
+// again.
 func TestARestoredDatabaseIsTheSameByteForByte(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -98,7 +99,8 @@ func TestARestoredDatabaseIsTheSameByteForByte(t *testing.T) {
 	w.exec(t, "delete from trust.events where event_type = 'session.ended.v1' and position > 4") // what cannot be decoded
 }
 
-// The log goes on where it was, and who has an account can use it: the restored database is opened again for everybody.
+// The log goes on where it was, and who has an account can use it: the restored database
+// is opened again for everybody.
 func TestARestoredLogGoesOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -123,7 +125,8 @@ func TestARestoredLogGoesOn(t *testing.T) {
 	}
 }
 
-// Newer keys than events: who came since is nobody, and leaves neither key nor claim, so that they can register again.
+// Newer keys than events: who came since is nobody, and leaves neither key nor claim, so
+// that they can register again.
 func TestWhoCameAfterTheBackupIsNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -182,7 +185,8 @@ func withoutLine(text string, n int) string {
 	return strings.Join(slices.Delete(lines, n, n+1), "")
 }
 
-// A backup is of one instant: what is appended while it is written is not in it, neither the event nor the key.
+// A backup is of one instant: what is appended while it is written is not in it, neither
+// the event nor the key.
 func TestABackupIsOfOneInstant(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -200,7 +204,8 @@ func TestABackupIsOfOneInstant(t *testing.T) {
 	}
 }
 
-// Neither takes a superuser, nor a login that inherits anything: membership of two roles is enough.
+// Neither takes a superuser, nor a login that inherits anything: membership of two roles
+// is enough.
 func TestBackupAndRestoreNeedNoSuperuser(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -42,7 +42,8 @@ func same(a, b coded, flags byte) bool {
 		bytes.Equal(a.metadata, b.metadata)
 }
 
-// The values are few and short, so that what is parted wrongly meets; half of the pairs differ in one thing alone.
+// The values are few and short, so that what is parted wrongly meets; half of the pairs
+// differ in one thing alone.
 func TestNoTwoEventsHaveOneMessage(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -97,7 +98,8 @@ func TestACodeHoldsForItsEventAloneAndUnderItsKeyAlone(t *testing.T) {
 	})
 }
 
-// BenchmarkCodes tells what a code adds to reading events: x-decode is the time with checking them through the time without.
+// BenchmarkCodes tells what a code adds to reading events: x-decode is the time with
+// checking them through the time without.
 func BenchmarkCodes(b *testing.B) {
 	v := &vault{codes: newCodes(newKey())}
 	rows := make([]row, 5000)

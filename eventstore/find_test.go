@@ -275,7 +275,8 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 	p.check(t, "replay", []wanted{{"stream by stream", "order by stream_id, version limit", "events_stream_key"}})
 }
 
-// In production the API signs in as a login that is a member of trust_query: it gets to the audit's role by switching only.
+// In production the API signs in as a login that is a member of trust_query: it gets to
+// the audit's role by switching only.
 func TestALoginOfTheAPIBecomesTheAuditForOneTransactionOnly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

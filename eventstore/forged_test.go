@@ -15,7 +15,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// forgedGrant appends a consent "by herself" that holds from 2019, as somebody does who has the API's login and no master key.
+// forgedGrant appends a consent "by herself" that holds from 2019, as somebody does who
+// has the API's login and no master key.
 func (w *world) forgedGrant(t testing.TB, subject domain.UserID) (position int64) {
 	t.Helper()
 	id := [16]byte(subject.UUID)
@@ -27,7 +28,8 @@ func (w *world) forgedGrant(t testing.TB, subject domain.UserID) (position int64
 	})
 }
 
-// readings are all ways to read the log, each of a range that holds the events about one subject.
+// readings are all ways to read the log, each of a range that holds the events about one
+// subject.
 func (w *world) readings(t testing.TB, subject domain.UserID, forgedAppend [16]byte) map[string]func() ([]domain.Recorded, error) {
 	t.Helper()
 	stream := domain.ConsentsOf(subject)
@@ -109,8 +111,8 @@ func (w *world) disown(t testing.TB, position int64) (done eventstore.Disowned, 
 	return done, err
 }
 
-// No reading believes an event that was appended without the master key; each says where it is, and nothing of what it says. Once it
-// is disowned each passes it as empty.
+// No reading believes an event that was appended without the master key; each says where
+// it is, and nothing of what it says. Once it is disowned each passes it as empty.
 func TestAForgedEventIsRefusedByEveryReadingUntilItIsDisowned(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -169,7 +171,8 @@ func TestOnlyAnEventWhoseCodeDoesNotHoldCanBeDisowned(t *testing.T) {
 		t.Errorf("no event: %v", err)
 	}
 
-	// A disowning with a code that holds, of an event whose own does too, counts for nothing.
+	// A disowning with a code that holds, of an event whose own does too, counts for
+	// nothing.
 	must(t)(w.store.Append(t.Context(), domain.Append{ID: newID(), Tenant: w.tenant, Writes: []domain.Write{{
 		Stream: domain.DisowningOf(done.Position()), Expected: 0,
 		Events: []domain.Event{&domain.EventDisowned{Position: done.Position(), EventID: done.Events[0].EventID, Reason: "mistaken"}},
@@ -203,7 +206,8 @@ func TestAForgedDisowningDisownsNothing(t *testing.T) {
 	}
 }
 
-// An event in a tenant that has no municipality is disowned in SALGA's, where somebody sees it.
+// An event in a tenant that has no municipality is disowned in SALGA's, where somebody
+// sees it.
 func TestAnEventOfNoMunicipalityIsDisownedInSALGAs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -219,8 +223,9 @@ func TestAnEventOfNoMunicipalityIsDisownedInSALGAs(t *testing.T) {
 	}
 }
 
-// A key that no master key ever wrapped, beside a forged registration, stops every rotation until that registration is disowned.
-// Of a municipality that there is, no key goes.
+// A key that no master key ever wrapped, beside a forged registration, stops every
+// rotation until that registration is disowned. Of a municipality that there is, no key
+// goes.
 func TestAKeyBesideAForgedRegistrationGoesWhenThatIsDisowned(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -248,8 +253,8 @@ func TestAKeyBesideAForgedRegistrationGoesWhenThatIsDisowned(t *testing.T) {
 	w.register(t, w.tenant, "after@example.org")
 }
 
-// The log of a release before: its events are believed until all have their code, and from then on an event without one is not, and
-// a program that writes none is refused.
+// The log of a release before: its events are believed until all have their code, and
+// from then on an event without one is not, and a program that writes none is refused.
 func TestOlderEventsGetTheirCodesAndThenEveryEventMustHaveOne(t *testing.T) {
 	t.Parallel()
 	w := &world{db: pgtest.New(t)}
@@ -293,7 +298,8 @@ func TestOlderEventsGetTheirCodesAndThenEveryEventMustHaveOne(t *testing.T) {
 		t.Errorf("an older event: %v", err)
 	}
 
-	// An older program is refused, and what somebody inserts is not believed; also when the mark is moved.
+	// An older program is refused, and what somebody inserts is not believed; also when
+	// the mark is moved.
 	args, err := w.store.Arguments(t.Context(), grant(w.tenant, user, 1))
 	if err != nil {
 		t.Fatal(err)

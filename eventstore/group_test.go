@@ -23,8 +23,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// What many callers were told at once must be one history: every append that was acknowledged is in the log once, where the answer
-// says, and every refusal was true.
+// What many callers were told at once must be one history: every append that was
+// acknowledged is in the log once, where the answer says, and every refusal was true.
 func TestManyCallersSeeOneHistory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -104,7 +104,8 @@ func (h *history) writeHot(t *testing.T, subject domain.UserID) {
 	}
 }
 
-// note appends and tells whether it was added; a claim that is taken is the only other answer.
+// note appends and tells whether it was added; a claim that is taken is the only other
+// answer.
 func (h *history) note(t *testing.T, a domain.Append) bool {
 	t.Helper()
 	done, err := h.store.Append(t.Context(), a)
@@ -158,7 +159,8 @@ func (h *history) check(t *testing.T) {
 	}
 }
 
-// gather makes a first append lead and wait for the log's lock, which the test holds, so that others gather for one batch.
+// gather makes a first append lead and wait for the log's lock, which the test holds, so
+// that others gather for one batch.
 func (w *world) gather(t *testing.T, others ...domain.Append) (first <-chan answer, answers []<-chan answer) {
 	t.Helper()
 	first = w.background(t.Context(), grant(w.tenant, someone(), 0))
@@ -305,7 +307,8 @@ func TestWhoStopsWaitingIsWithdrawn(t *testing.T) {
 	w.absent(t, late)
 }
 
-// Once its batch is under way an append can no longer be prevented, so its caller gets the outcome, not the end of its context.
+// Once its batch is under way an append can no longer be prevented, so its caller gets
+// the outcome, not the end of its context.
 func TestWhoStopsWaitingTooLateGetsTheOutcome(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -319,7 +322,8 @@ func TestWhoStopsWaitingTooLateGetsTheOutcome(t *testing.T) {
 	w.added(t, a, from)
 }
 
-// secondBatch brings some appends into one batch that waits for the log's lock, and gives what lets it go.
+// secondBatch brings some appends into one batch that waits for the log's lock, and gives
+// what lets it go.
 func (w *world) secondBatch(t *testing.T, appends ...domain.Append) (answers []<-chan answer, release func()) {
 	t.Helper()
 	releaseFirst := w.lock(t)
@@ -483,9 +487,10 @@ func TestADatabaseThatIsAwayForAWhileIsWaitedFor(t *testing.T) {
 	}
 }
 
-// Whoever cancels when: nobody hangs, the lead is never lost, and an error means that nothing was written.
-// A caller who hangs up, or has to be answered in time, gets the outcome, or learns that nothing happened, or that it is not known; then
-// the same append sent again is added, or was.
+// Whoever cancels when: nobody hangs, the lead is never lost, and an error means that
+// nothing was written. A caller who hangs up, or has to be answered in time, gets the
+// outcome, or learns that nothing happened, or that it is not known; then the same append
+// sent again is added, or was.
 func TestCallersWhoGiveUpLoseNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -597,7 +602,8 @@ type lineConn struct {
 	line *line
 }
 
-// Read loses an answer that has come: Postgres sends it after the commit only, because it is shorter than its buffer.
+// Read loses an answer that has come: Postgres sends it after the commit only, because it
+// is shorter than its buffer.
 func (c *lineConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err == nil && n > 0 && c.line.swallow.CompareAndSwap(true, false) {
@@ -606,7 +612,8 @@ func (c *lineConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Those who wait behind others for a database that is away are answered as soon as those: none waits for its own turn on top.
+// Those who wait behind others for a database that is away are answered as soon as those:
+// none waits for its own turn on top.
 func TestInAnOutageEveryAppendIsAnsweredWithinItsPatience(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -655,7 +662,8 @@ func TestWhoCameLaterIsNotRefusedWithWhoCameFirst(t *testing.T) {
 	w.added(t, later, last)
 }
 
-// An erasure demands that the person never did anything about another. An act that waits with it for the same turn counts.
+// An erasure demands that the person never did anything about another. An act that waits
+// with it for the same turn counts.
 func TestAnActIsSeenByADemandThatComesRightAfterIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -34,7 +34,8 @@ type admin struct {
 	conn *pgx.Conn
 }
 
-// newWorld makes a database with one municipality. When the test ends, the log's invariants are checked.
+// newWorld makes a database with one municipality. When the test ends, the log's
+// invariants are checked.
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	db := pgtest.New(t)
@@ -174,7 +175,8 @@ func (w *world) exec(t testing.TB, sql string, args ...any) {
 	}
 }
 
-// beforeCodes makes of the log one of a program that knew no codes: an event without one is believed, so a test can write its own.
+// beforeCodes makes of the log one of a program that knew no codes: an event without one
+// is believed, so a test can write its own.
 func (w *world) beforeCodes(t testing.TB) {
 	t.Helper()
 	w.exec(t, "delete from trust.coded")
@@ -197,7 +199,8 @@ func (w *world) tables(t testing.TB) []string {
 		from pg_tables where schemaname = 'trust'`)
 }
 
-// lock takes the log's lock, as an append of another process does, and gives what lets it go.
+// lock takes the log's lock, as an append of another process does, and gives what lets it
+// go.
 func (w *world) lock(t testing.TB) (release func()) {
 	t.Helper()
 	conn := w.db.Superuser(t)
@@ -236,8 +239,8 @@ func (w *world) background(ctx context.Context, a domain.Append) <-chan answer {
 	return answers
 }
 
-// checkLog checks what must hold of any log after any test: no gap, contiguous versions, time never backwards, every event of a
-// tenant and decodable.
+// checkLog checks what must hold of any log after any test: no gap, contiguous versions,
+// time never backwards, every event of a tenant and decodable.
 func checkLog(t testing.TB, db *pgtest.DB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), pgtest.Patience)

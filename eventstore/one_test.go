@@ -16,8 +16,9 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// trust.append_one is trust.append for a lone caller: two texts of one rule. Each append of a random sequence is made by both on
-// the same state, first by one of them in a transaction that is rolled back; both answers and all tables must agree.
+// trust.append_one is trust.append for a lone caller: two texts of one rule. Each append
+// of a random sequence is made by both on the same state, first by one of them in a
+// transaction that is rolled back; both answers and all tables must agree.
 func TestBothAppendFunctionsAgree(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -66,7 +67,8 @@ type trial struct {
 // failedCall stands for an error of the database.
 const failedCall = -1
 
-// trial calls a function and looks at the tables in the same transaction. Times of the call read "now".
+// trial calls a function and looks at the tables in the same transaction. Times of the
+// call read "now".
 func (w *world) trial(t *testing.T, sql string, args []any, keep bool) trial {
 	t.Helper()
 	w.admin.Lock()
@@ -100,7 +102,8 @@ func (w *world) trial(t *testing.T, sql string, args []any, keep bool) trial {
 	return got
 }
 
-// allTables gives the events that the running transaction added, and the other tables whole.
+// allTables gives the events that the running transaction added, and the other tables
+// whole.
 const allTables = `select coalesce(string_agg(r, e'\n' order by r), '') from (
 	select ((to_jsonb(e) - 'recorded_at' - 'effective_at')
 		|| jsonb_build_object('held', nullif(effective_at, recorded_at)))::text from trust.events e
@@ -112,7 +115,8 @@ const allTables = `select coalesce(string_agg(r, e'\n' order by r), '') from (
 	union all select ((to_jsonb(s) - 'replaced_at')
 		|| jsonb_build_object('replaced_once', replaced_at is not null))::text from trust.sessions s) as all_of_it (r)`
 
-// generator makes appends that often hit upon each other: few streams, claims, sessions and keys.
+// generator makes appends that often hit upon each other: few streams, claims, sessions
+// and keys.
 type generator struct {
 	tenant   domain.TenantID
 	people   []domain.UserID

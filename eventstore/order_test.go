@@ -9,9 +9,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The defect of this kind of system: a position is handed out before commit, so a reader passes it and never comes back. Here
-// transaction A appends and stays open, B appends; whatever order they commit in, a reader that goes on from what it saw sees
-// every event.
+// The defect of this kind of system: a position is handed out before commit, so a reader
+// passes it and never comes back. Here transaction A appends and stays open, B appends;
+// whatever order they commit in, a reader that goes on from what it saw sees every event.
 func TestNothingIsSkippedWhenAnEarlierAppendCommitsLater(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -64,7 +64,8 @@ func TestARolledBackAppendLeavesNoGap(t *testing.T) {
 	}
 }
 
-// tail reads on from where it was, as a projector does: the range up to the head it sees, every position of it.
+// tail reads on from where it was, as a projector does: the range up to the head it sees,
+// every position of it.
 type tail struct {
 	conn   *pgx.Conn
 	reader *eventstore.Reader

@@ -14,8 +14,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// What is asked all the time must be answered from an index, however long the log is. auto_explain gives the plans of the very
-// statements that run, those inside functions too, and on connections whose plans were made when the log was nearly empty.
+// What is asked all the time must be answered from an index, however long the log is.
+// auto_explain gives the plans of the very statements that run, those inside functions
+// too, and on connections whose plans were made when the log was nearly empty.
 func TestHotQueriesUseTheirIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -43,7 +44,8 @@ func TestHotQueriesUseTheirIndex(t *testing.T) {
 	p.check(t, "afterwards", append(appendPlans(), readPlans()...))
 }
 
-// What autovacuum learns of a log that is nearly empty, it may have to live with for a minute, in which a log can grow a thousandfold.
+// What autovacuum learns of a log that is nearly empty, it may have to live with for a
+// minute, in which a log can grow a thousandfold.
 func TestHotQueriesUseTheirIndexAlsoWhenTheLogWasSmallOnceAnalysed(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1, 3, 30, 300} {
@@ -69,7 +71,8 @@ func TestHotQueriesUseTheirIndexAlsoWhenTheLogWasSmallOnceAnalysed(t *testing.T)
 	}
 }
 
-// A generic plan that hashes a tenant's events to find one stream looks cheap as long as the tenant is small, and then stays.
+// A generic plan that hashes a tenant's events to find one stream looks cheap as long as
+// the tenant is small, and then stays.
 func TestAStreamIsLoadedByItsIndexInATenantThatHoldsTheWholeLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

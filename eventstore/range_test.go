@@ -9,8 +9,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The events of one kind are those that the whole range has of it, opened; and an event that nobody knows, or one that is missing, is no
-// less of a reason to stop because it is of another kind.
+// The events of one kind are those that the whole range has of it, opened; and an event
+// that nobody knows, or one that is missing, is no less of a reason to stop because it is
+// of another kind.
 func TestARangeOfOneKindIsThatPartOfTheWhole(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t) // whose log is not checked at the end

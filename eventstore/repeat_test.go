@@ -45,7 +45,8 @@ func TestAnAppendThatIsSentAgainChangesNothingAndGetsTheStoredEvents(t *testing.
 	w.unchanged(t, before)
 }
 
-// The version that the repeat was decided on is long gone, and so is the claim it took: it is a repeat all the same.
+// The version that the repeat was decided on is long gone, and so is the claim it took:
+// it is a repeat all the same.
 func TestARepeatIsNeitherAConflictNorAClaimTaken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -64,7 +65,8 @@ func TestARepeatIsNeitherAConflictNorAClaimTaken(t *testing.T) {
 	w.unchanged(t, before)
 }
 
-// Who registers a municipality and hears nothing sends it again, under an id that is new again.
+// Who registers a municipality and hears nothing sends it again, under an id that is new
+// again.
 func TestARepeatInAnotherTenantGetsTheStoredEvents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -34,7 +34,8 @@ func sqlState(err error) string {
 	return ""
 }
 
-// tenantRelations lists every table and view with a tenant_id, so that a new one is covered without being named.
+// tenantRelations lists every table and view with a tenant_id, so that a new one is
+// covered without being named.
 func (w *world) tenantRelations(t testing.TB) []string {
 	t.Helper()
 	return query[[]string](t, w, `select array_agg(format('%I.%I', n.nspname, c.relname) order by c.relname)
@@ -49,7 +50,8 @@ func (w *world) readable(t testing.TB, relations []string) []string {
 		where has_table_privilege('trust_query', r, 'select')`, relations)
 }
 
-// fill puts a row of the tenant into a table that has none, with any value in each column.
+// fill puts a row of the tenant into a table that has none, with any value in each
+// column.
 func (w *world) fill(t testing.TB, table string, tenant domain.TenantID) {
 	t.Helper()
 	if query[int](t, w, "select count(*) from "+table+" where tenant_id = $1", tenant.UUID) > 0 {
@@ -174,7 +176,8 @@ func TestNoStatementGivesARowOfAnotherTenant(t *testing.T) {
 	}
 }
 
-// readAs runs a statement for a tenant in a transaction of its own and gives its first column.
+// readAs runs a statement for a tenant in a transaction of its own and gives its first
+// column.
 func readAs(t testing.TB, pool *pgxpool.Pool, tenant domain.TenantID, sql string, args ...domain.TenantID) (column []*string, err error) {
 	t.Helper()
 	err = pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
@@ -275,7 +278,8 @@ func TestTheStoreNeedsATenantAndSeesNoOther(t *testing.T) {
 	}
 }
 
-// mayWrite tells what a role may write directly: the projector its read tables, and where it stands.
+// mayWrite tells what a role may write directly: the projector its read tables, and where
+// it stands.
 func mayWrite(role, table, verb string) bool {
 	if role != pgtest.Projector {
 		return false
@@ -422,7 +426,8 @@ func TestEachRoleCallsOnlyItsFunctions(t *testing.T) {
 			t.Errorf("%s: %v", sql, err)
 		}
 	}
-	// A definer that looks names up where its caller says could be made to run the caller's code.
+	// A definer that looks names up where its caller says could be made to run the
+	// caller's code.
 	if n := query[int](t, w, `select count(*) from pg_proc where pronamespace = 'trust'::regnamespace and prosecdef
 		and not 'search_path=pg_catalog, pg_temp' = any(coalesce(proconfig, '{}'))`); n != 0 {
 		t.Errorf("%d definer functions have no search_path of their own", n)

@@ -137,7 +137,8 @@ func TestARotationThatIsNotCommittedOrCannotOpenEverythingChangesNothing(t *test
 	}
 }
 
-// A key left behind would be lost with the old master key, so the database itself refuses half a rotation.
+// A key left behind would be lost with the old master key, so the database itself refuses
+// half a rotation.
 func TestTheDatabaseRefusesHalfARotation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -171,7 +172,8 @@ func newTenant(code string) domain.Append {
 	}
 }
 
-// stale fails the test unless err says that the process works with a master key of the past, and that sending it again helps.
+// stale fails the test unless err says that the process works with a master key of the
+// past, and that sending it again helps.
 func stale(t testing.TB, err error) {
 	t.Helper()
 	refused(t, err, domain.CodeUnavailable)
@@ -180,7 +182,8 @@ func stale(t testing.TB, err error) {
 	}
 }
 
-// A tenant's key that is wrapped under the old master key after a rotation could never be read again.
+// A tenant's key that is wrapped under the old master key after a rotation could never be
+// read again.
 func TestAProcessWithTheOldKeyMakesNoTenantsKeyAfterARotation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -202,7 +205,8 @@ func TestAProcessWithTheOldKeyMakesNoTenantsKeyAfterARotation(t *testing.T) {
 		t.Errorf("its neighbour in the batch: %v", got.err)
 	}
 
-	// What hangs on keys that it has in memory still works, and the next process reads it.
+	// What hangs on keys that it has in memory still works, and the next process reads
+	// it.
 	w.register(t, w.tenant, "two@example.org")
 	next := w.openUnder(t, nextKey)
 	must(t)(next.Append(t.Context(), newTenant("JHB")))

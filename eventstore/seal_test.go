@@ -16,7 +16,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// marks are values that identify a person: registration's, and those of the other events that hold any.
+// marks are values that identify a person: registration's, and those of the other events
+// that hold any.
 func marks() []string {
 	return []string{
 		"marked@example.org", "remarked@example.org", "Ṱhilivhali Marked", "Renamed Marked", "+27821234567", "+27830000001",
@@ -66,7 +67,8 @@ func lifeStreams(user domain.UserID) []domain.Stream {
 	return []domain.Stream{domain.UserOf(user), domain.ConsentsOf(user), domain.SessionsOf(user)}
 }
 
-// personal gives the state of each personal part of events: the subject's and the origin's.
+// personal gives the state of each personal part of events: the subject's and the
+// origin's.
 func personal(events []domain.Recorded) (subject, origin []domain.PersonalState) {
 	for _, r := range events {
 		switch e := r.Event.(type) {
@@ -358,7 +360,8 @@ func TestTheKeyOfAMonthIsMadeOnce(t *testing.T) {
 	}
 }
 
-// What is sealed under a key that no database holds can never be opened: a failover may lose the key of the month, too.
+// What is sealed under a key that no database holds can never be opened: a failover may
+// lose the key of the month, too.
 func TestAKeyThatAFailoverLostIsNotSealedUnderForLong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -388,7 +391,8 @@ func TestAKeyThatAFailoverLostIsNotSealedUnderForLong(t *testing.T) {
 	w.exec(t, "set session_replication_role = origin")
 }
 
-// A platform's admin acts in a municipality: where from is sealed under the admin's own key, which the municipality does not see.
+// A platform's admin acts in a municipality: where from is sealed under the admin's own
+// key, which the municipality does not see.
 func TestTheOriginOfAnActorOfAnotherTenantIsWithheldFromThisOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -443,7 +447,8 @@ func TestAReaderStopsAtAGap(t *testing.T) {
 	}
 }
 
-// Why somebody read the data of several people is sealed although there is no one person whose key could seal it.
+// Why somebody read the data of several people is sealed although there is no one person
+// whose key could seal it.
 func TestWhatIsAboutSeveralPeopleIsSealedUnderTheTenantsKeyOfTheMonth(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

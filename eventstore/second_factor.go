@@ -12,12 +12,14 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// factorAdditional binds the secret of a second factor to whose it is and which: moved to another row it does not open.
+// factorAdditional binds the secret of a second factor to whose it is and which: moved to
+// another row it does not open.
 func factorAdditional(tenant domain.TenantID, user domain.UserID, factor uuid.UUID) []byte {
 	return []byte("second factor|" + tenant.String() + "|" + user.String() + "|" + factor.String())
 }
 
-// offerSecondFactor seals the secret under the user's own key, so that it goes when the user is erased.
+// offerSecondFactor seals the secret under the user's own key, so that it goes when the
+// user is erased.
 func (s *Store) offerSecondFactor(
 	ctx context.Context, e *entry, r *sideRow, w domain.OfferSecondFactor, made map[uuid.UUID]foundKey,
 ) error {

@@ -37,7 +37,8 @@ func (b bytea) MarshalText() ([]byte, error) {
 	return append([]byte(`\x`), hex.EncodeToString(b)...), nil
 }
 
-// prepareSide turns an append's side writes into rows and gives the keys that it makes, for its own events to be sealed under.
+// prepareSide turns an append's side writes into rows and gives the keys that it makes,
+// for its own events to be sealed under.
 func (s *Store) prepareSide(ctx context.Context, e *entry) (map[uuid.UUID]foundKey, error) {
 	made := map[uuid.UUID]foundKey{}
 	for n, w := range e.Side {
@@ -116,8 +117,8 @@ func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
 		e.touches = append(e.touches, touch{kind: "sessions", write: true}) // as below
 	case domain.EndSessions:
 		r.Kind, r.Owner, r.ID = "end_sessions", w.User.UUID, w.Except
-		// A rotation or an end does not say whose session it is, so none shares a batch with this: it would be judged
-		// before it.
+		// A rotation or an end does not say whose session it is, so none shares a batch
+		// with this: it would be judged before it.
 		e.touches = append(e.touches, touch{kind: "sessions", write: true})
 	case domain.SetSecondFactor:
 		r.Kind, r.ID, r.Owner, r.Step = "set_second_factor", w.User.UUID, w.Factor, w.Step

@@ -10,7 +10,8 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// decide adds grants of a person behind the store's back, for every purpose in turn, and returns the next version.
+// decide adds grants of a person behind the store's back, for every purpose in turn, and
+// returns the next version.
 func (w *world) decide(t testing.TB, user domain.UserID, n int, purposes ...string) (next int) {
 	t.Helper()
 	w.beforeCodes(t)
@@ -138,8 +139,8 @@ func TestALongHistoryWaitsForItsTurnAndStopsNobodyElse(t *testing.T) {
 	}
 }
 
-// BenchmarkCheckOfManyDecisions asks for what is in force of a person who decided very often: the newest decision, and the one
-// that nothing came after.
+// BenchmarkCheckOfManyDecisions asks for what is in force of a person who decided very
+// often: the newest decision, and the one that nothing came after.
 func BenchmarkCheckOfManyDecisions(b *testing.B) {
 	for _, n := range []int{100, 10_000, 100_000} {
 		w := newWorld(b)

@@ -25,7 +25,8 @@ const (
 	argEffective, argSide, argCode              = 19, 20, 21
 )
 
-// forgery is a call of the append function that our own program never makes, by somebody who has the API's login to the database.
+// forgery is a call of the append function that our own program never makes, by somebody
+// who has the API's login to the database.
 type forgery struct {
 	name string
 	// append is an honest one to begin with; nil: two events in one stream.
@@ -55,7 +56,8 @@ func sidesAlone(writes ...domain.SideWrite) func(*testing.T, *world) domain.Appe
 	}
 }
 
-// besideAnother is a side write beside the event that it belongs to, but of somebody else.
+// besideAnother is a side write beside the event that it belongs to, but of somebody
+// else.
 func besideAnother(write func(domain.UserID) domain.SideWrite) func(*testing.T, *world) domain.Append {
 	return func(_ *testing.T, w *world) domain.Append {
 		a := side(w.tenant, write(someone()))
@@ -175,8 +177,8 @@ func forgeries() []forgery {
 	}
 }
 
-// Whoever calls the append function, the log stays whole: no gap, no event that nobody can read, no key, credential or session
-// that no event tells of.
+// Whoever calls the append function, the log stays whole: no gap, no event that nobody
+// can read, no key, credential or session that no event tells of.
 func TestTheAppendFunctionRefusesWhatWouldNotLeaveTheLogWhole(t *testing.T) {
 	t.Parallel()
 	for name, call := range map[string]string{"append": eventstore.CallAppend, "append_one": eventstore.CallAppendOne} {
@@ -212,7 +214,8 @@ func (w *world) forge(t *testing.T, caller *pgx.Conn, call string, f forgery) {
 
 	_, err := caller.Exec(t.Context(), call, args...)
 
-	// 22: refused, or no JSON that Postgres can query; 23: a constraint of the tables. Each is as good.
+	// 22: refused, or no JSON that Postgres can query; 23: a constraint of the tables.
+	// Each is as good.
 	if state := sqlState(err); !strings.HasPrefix(state, "22") && !strings.HasPrefix(state, "23") {
 		t.Errorf("%s: %v", f.name, err)
 	}
@@ -245,7 +248,8 @@ func TestTheLoneAppendTakesNoSecond(t *testing.T) {
 	}
 }
 
-// A migration adds each new event type to the database's list, in the kind of stream that holds it.
+// A migration adds each new event type to the database's list, in the kind of stream that
+// holds it.
 func TestTheDatabaseKnowsEveryEventTypeAndItsStream(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -44,7 +44,8 @@ func TestTheCallersAddress(t *testing.T) {
 		"a forged line before a proxy's own": {"10.0.0.1:5", []string{"1.2.3.4, 10.0.0.2", "198.51.100.7"}, "198.51.100.7"},
 		"all of them proxies: the furthest":  {"10.0.0.1:5", []string{"10.0.0.3, 10.0.0.2"}, "10.0.0.3"},
 
-		// It is nobody's: neither a hop beyond, nor the proxy's, which all behind it would share.
+		// It is nobody's: neither a hop beyond, nor the proxy's, which all behind it
+		// would share.
 		"an unreadable hop":                  {"10.0.0.1:5", []string{"1.2.3.4, rubbish"}, ""},
 		"an unreadable hop behind a proxy":   {"10.0.0.1:5", []string{"1.2.3.4, unknown, 10.0.0.2"}, ""},
 		"an empty hop":                       {"10.0.0.1:5", []string{"1.2.3.4, "}, ""},

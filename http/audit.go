@@ -105,8 +105,9 @@ func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInpu
 	return &auditOutput{Body: listOf(list, auditOf)}, nil
 }
 
-// recordAudit records a look at the people shown. Where all that was shown is another municipality's, sealed, it is nobody's look,
-// but an act in office all the same: whoever does that is kept.
+// recordAudit records a look at the people shown. Where all that was shown is another
+// municipality's, sealed, it is nobody's look, but an act in office all the same: whoever
+// does that is kept.
 func (s *server) recordAudit(ctx context.Context, call commands.Call, in *auditInput, shown []reports.AuditEntry) error {
 	filter, people := in.named(), shownIn(call.Tenant, shown)
 	ofOthers := slices.ContainsFunc(people, func(p domain.UserID) bool { return !p.IsZero() && p != call.User })
@@ -118,7 +119,8 @@ func (s *server) recordAudit(ctx context.Context, call commands.Call, in *auditI
 	return s.recordRead(ctx, call, "audit", filter, people...)
 }
 
-// auditScope is what the caller sees of the municipality asked for: their own, or for SALGA's admins any, or all.
+// auditScope is what the caller sees of the municipality asked for: their own, or for
+// SALGA's admins any, or all.
 func auditScope(ctx context.Context, call commands.Call, tenant string) (reports.AuditScope, error) {
 	var f domain.Faults
 	asked := domain.TenantID{UUID: optionalID(&f, "tenant_id", tenant)}
@@ -144,9 +146,11 @@ func (in *auditInput) named() map[string]string {
 	}
 }
 
-// shownIn lists the people of whom entries show something: the one an entry is about, for it shows who they are and what they
-// decided, and of origins the one who did it. The record of a look shows that there was one, and of its person nothing but what
-// is personal in it. Of another municipality's entries all that tells who it is about is sealed.
+// shownIn lists the people of whom entries show something: the one an entry is about, for
+// it shows who they are and what they decided, and of origins the one who did it. The
+// record of a look shows that there was one, and of its person nothing but what is
+// personal in it. Of another municipality's entries all that tells who it is about is
+// sealed.
 func shownIn(tenant domain.TenantID, entries []reports.AuditEntry) (people []domain.UserID) {
 	for _, e := range entries {
 		isLook := e.EventType == new(domain.PersonalDataRead).EventType()

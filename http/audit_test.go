@@ -96,7 +96,8 @@ func TestTheAuditTellsWhatChangedFromWhatToWhat(t *testing.T) {
 	}
 }
 
-// An entry shows a decision without anything that is sealed: who it is about, the purpose, yes or no.
+// An entry shows a decision without anything that is sealed: who it is about, the
+// purpose, yes or no.
 func TestAnAuditThatShowsAPersonsDecisionIsALookAtThem(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)

@@ -21,14 +21,15 @@ import (
 	apphttp "github.com/salga-trust/engine/http"
 )
 
-// reads gives the reads that the log has recorded, as one exposure of an actor shows them.
+// reads gives the reads that the log has recorded, as one exposure of an actor shows
+// them.
 func (p *person) reads(query string) []map[string]any {
 	p.w.t.Helper()
 	return p.send("GET", "/api/v1/compliance/exposure?"+query, "").want(200).items()
 }
 
-// The question of the Information Regulator: what had this person agreed to on that date, in which words, who recorded it, and who
-// has looked since?
+// The question of the Information Regulator: what had this person agreed to on that date,
+// in which words, who recorded it, and who has looked since?
 func TestAnOfficerAnswersTheRegulator(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)
@@ -225,7 +226,8 @@ func TestAnExportIsTheSameAgain(t *testing.T) {
 	}
 }
 
-// sheet reads CSV as a spreadsheet does: the header, the records, and the last record, which counts them.
+// sheet reads CSV as a spreadsheet does: the header, the records, and the last record,
+// which counts them.
 func sheet(t *testing.T, raw string) (header []string, records [][]string, end []string) {
 	t.Helper()
 	raw, marked := strings.CutPrefix(raw, "\ufeff")
@@ -283,7 +285,8 @@ func TestACellIsNeverAFormula(t *testing.T) {
 	}
 }
 
-// Over a real connection: what was begun and cannot be ended is cut off, and what was not begun is a problem.
+// Over a real connection: what was begun and cannot be ended is cut off, and what was not
+// begun is a problem.
 func TestAnExportThatFailsIsNotTakenForAWholeOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -327,8 +330,8 @@ func TestAnExportThatFailsIsNotTakenForAWholeOne(t *testing.T) {
 	}
 }
 
-// exchange sends a request of a version of HTTP without a body over a socket of its own, and reads until the answer's end or
-// the connection's.
+// exchange sends a request of a version of HTTP without a body over a socket of its own,
+// and reads until the answer's end or the connection's.
 func (w *world) exchange(version, path, token string) (string, error) {
 	w.t.Helper()
 	conn := dialAPI(w.t, w.api)
@@ -338,7 +341,8 @@ func (w *world) exchange(version, path, token string) (string, error) {
 	return string(raw), err
 }
 
-// To a client of HTTP/1.0, such as nginx as a proxy by default, the end of the connection is the end of the answer.
+// To a client of HTTP/1.0, such as nginx as a proxy by default, the end of the connection
+// is the end of the answer.
 func TestACutExportDoesNotLookWholeToAnyHop(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -416,7 +420,8 @@ func TestOnlySomeExportsRunAtOnce(t *testing.T) {
 	officer.send("GET", "/api/v1/compliance/consents", "").want(200)
 }
 
-// The issue's own example: somebody who registered a minute ago was told of looks from before.
+// The issue's own example: somebody who registered a minute ago was told of looks from
+// before.
 func TestNobodyIsToldOfLooksThatCannotHaveCoveredThem(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)

@@ -106,7 +106,8 @@ func (b recordConsentBody) command() (commands.RecordConsent, error) {
 	return c, f.Err()
 }
 
-// given reads when somebody said something; zero: now. No living person decided anything before 1900.
+// given reads when somebody said something; zero: now. No living person decided anything
+// before 1900.
 func given(f *domain.Faults, at *time.Time) time.Time {
 	if at == nil {
 		return time.Time{}
@@ -185,7 +186,8 @@ func (s *server) withdrawConsent(ctx context.Context, call commands.Call, in *wi
 	return &out, nil
 }
 
-// withdrawalRefused records the look where a refusal tells about another person's consent. It returns the refusal.
+// withdrawalRefused records the look where a refusal tells about another person's
+// consent. It returns the refusal.
 func (s *server) withdrawalRefused(ctx context.Context, call commands.Call, id domain.ConsentID, refusal error) error {
 	if refusal == nil || !call.ActsForOthers() {
 		return refusal
@@ -228,7 +230,8 @@ func (s *server) consents(ctx context.Context, call commands.Call, in *consentsI
 	return &consentsOutput{Body: listOf(list, consentOf)}, nil
 }
 
-// recordNothing records the look at a person of whom there are no consents, which is told too. Nobody is told of whom is not there.
+// recordNothing records the look at a person of whom there are no consents, which is told
+// too. Nobody is told of whom is not there.
 func (s *server) recordNothing(ctx context.Context, call commands.Call, subject domain.UserID) error {
 	if subject == call.User {
 		return nil
@@ -313,7 +316,8 @@ func (s *server) checkConsent(ctx context.Context, call commands.Call, in *check
 	if err != nil {
 		return nil, err
 	}
-	// Whatever the answer is: that somebody was never asked, or not known yet, is told of them as well.
+	// Whatever the answer is: that somebody was never asked, or not known yet, is told of
+	// them as well.
 	filter := map[string]string{"purpose": domain.CanonicalPurposeCode(in.Purpose)}
 	if err := s.recordHourly(ctx, call, "check", filter, subject); err != nil {
 		return nil, err

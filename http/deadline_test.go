@@ -29,7 +29,8 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// overLine is the API with a request timeout of 2 seconds, on a real log over a line that may go silent.
+// overLine is the API with a request timeout of 2 seconds, on a real log over a line that
+// may go silent.
 func overLine(t *testing.T, db *pgtest.DB, settings ...func(*apphttp.Config)) (*world, *pgtest.Line) {
 	t.Helper()
 	line := pgtest.NewLine(t, db.URL(pgtest.Query))

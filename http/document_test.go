@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// The document that the client is made from is the one that is served. That its code is made from that document, make verify knows.
+// The document that the client is made from is the one that is served. That its code is
+// made from that document, make verify knows.
 func TestTheClientsDocumentIsTheServedOne(t *testing.T) {
 	t.Parallel()
 	const path = "client/openapi.json"

@@ -11,7 +11,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// CertificateBody proves an erasure. Nothing in it identifies anybody. It is exported for huma, see Paging.
+// CertificateBody proves an erasure. Nothing in it identifies anybody. It is exported for
+// huma, see Paging.
 type CertificateBody struct {
 	CertificateID  uuid.UUID     `json:"certificate_id" format:"uuid"`
 	TenantID       uuid.UUID     `json:"tenant_id" format:"uuid"`
@@ -56,7 +57,8 @@ func certificateBodyOf(a commands.Answer[commands.Certificate]) CertificateBody 
 	}
 }
 
-// eraseInput has a body that may be missing: some clients send none with DELETE, and are to learn what is required.
+// eraseInput has a body that may be missing: some clients send none with DELETE, and are
+// to learn what is required.
 type eraseInput struct {
 	Body *eraseBody
 }
@@ -77,7 +79,8 @@ type erasureBody struct {
 	ReadTables map[string]string `json:"read_tables" doc:"By table: done, or pending: within moments." example:"{\"users\":\"done\"}"`
 }
 
-// eraseMe erases the caller. It counts against the limit of one a day only once the password was right.
+// eraseMe erases the caller. It counts against the limit of one a day only once the
+// password was right.
 func (s *server) eraseMe(ctx context.Context, call commands.Call, in *eraseInput) (*eraseOutput, error) {
 	if in.Body == nil {
 		in.Body = &eraseBody{}
@@ -122,7 +125,8 @@ type certificatesOutput struct {
 	Body listBody[CertificateBody]
 }
 
-// certificates lists the certificates of erasures, newest first: to compare after a restore.
+// certificates lists the certificates of erasures, newest first: to compare after a
+// restore.
 func (s *server) certificates(ctx context.Context, call commands.Call, in *certificatesInput) (*certificatesOutput, error) {
 	scope, err := auditScope(ctx, call, in.TenantID)
 	if err != nil {
@@ -152,7 +156,8 @@ type certificateOutput struct {
 	Body CertificateBody
 }
 
-// certificate gives the certificate of an erasure to whoever knows its id: the person has no account any more.
+// certificate gives the certificate of an erasure to whoever knows its id: the person has
+// no account any more.
 func (s *server) certificate(ctx context.Context, _ commands.Call, in *certificateInput) (*certificateOutput, error) {
 	id, err := namedID(in.ID)
 	if err != nil {

@@ -22,7 +22,8 @@ import (
 
 const farewell = `{"confirmation":"DELETE MY ACCOUNT","password":"correct horse battery staple"}`
 
-// marks are what identifies the person of these tests: every text that must be nowhere once they are erased.
+// marks are what identifies the person of these tests: every text that must be nowhere
+// once they are erased.
 func marks() []string {
 	return []string{"marked@example.org", "moved@example.org", "Markedname", "Renamed-Marked", "+27821239876", "marked reason", "marked box", "Marked Guardian", "marked-agent", "marked details", "marked note", "marked hold"}
 }
@@ -36,7 +37,8 @@ func rightsWorld(t *testing.T) (*world, *pgxpool.Pool) {
 	return w, pool
 }
 
-// livesMarked registers somebody in KZN225 who does everything that leaves something of them in the log.
+// livesMarked registers somebody in KZN225 who does everything that leaves something of
+// them in the log.
 func (w *world) livesMarked(clerk, officer *person) *person {
 	w.t.Helper()
 	body := strings.NewReplacer("Thandi Ṱhaba", "Thandi Markedname", "082 123 4567", "082 123 9876").Replace(registration("marked@example.org"))
@@ -276,7 +278,8 @@ func TestATrailIsNotErased(t *testing.T) {
 	clerk.send("GET", "/api/v1/users/me", "").want(200)
 }
 
-// Any act in office counts, in any tenant, also one that is about nobody; what one does about oneself does not.
+// Any act in office counts, in any tenant, also one that is about nobody; what one does
+// about oneself does not.
 func TestWhoActedInOfficeIsNotErased(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)
@@ -345,7 +348,8 @@ func TestAnErasureIsTriedOnceADay(t *testing.T) {
 	c.send("GET", "/api/v1/data-rights/my-data/page", "").wantProblem(429, "rate_limited")
 }
 
-// A projector that is halted keeps the person in its table until it goes on: the answer says so.
+// A projector that is halted keeps the person in its table until it goes on: the answer
+// says so.
 func TestAnErasureSaysWhatIsPending(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -356,7 +360,8 @@ func TestAnErasureSaysWhatIsPending(t *testing.T) {
 	}
 }
 
-// Whatever wins, the end is the same: nobody identifies the person, and log and read tables agree.
+// Whatever wins, the end is the same: nobody identifies the person, and log and read
+// tables agree.
 func TestAnErasureAgainstEverythingElseAtOnce(t *testing.T) {
 	t.Parallel()
 	w, _ := rightsWorld(t)
@@ -422,7 +427,8 @@ func TestAnErasureAgainstEverythingElseAtOnce(t *testing.T) {
 	}
 }
 
-// Everything the log holds on a person is in what they get, and nothing that identifies another.
+// Everything the log holds on a person is in what they get, and nothing that identifies
+// another.
 func TestMyDataIsEverythingAboutMe(t *testing.T) {
 	t.Parallel()
 	w, pool := rightsWorld(t)

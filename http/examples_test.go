@@ -136,8 +136,8 @@ func checkProblem(t *testing.T, said func(string) bool, where, code, status, tit
 	}
 }
 
-// sayings tells whether the program says a sentence anywhere but in the descriptions of refusals, where it would be said for the
-// document only.
+// sayings tells whether the program says a sentence anywhere but in the descriptions of
+// refusals, where it would be said for the document only.
 func sayings(t *testing.T) func(string) bool {
 	t.Helper()
 	var said []string

@@ -30,10 +30,12 @@ type exportOutput struct {
 	Body        func(huma.Context)
 }
 
-// exportsAtOnce is how many exports run at the same time: each holds a connection and a snapshot while it streams.
+// exportsAtOnce is how many exports run at the same time: each holds a connection and a
+// snapshot while it streams.
 const exportsAtOnce = 4
 
-// export streams the state of all consents of the tenant, replayed from events, in constant memory.
+// export streams the state of all consents of the tenant, replayed from events, in
+// constant memory.
 func (s *server) export(ctx context.Context, call commands.Call, in *exportInput) (*exportOutput, error) {
 	q := reports.ReplayQuery{At: in.AsOf.Time, Purpose: domain.CanonicalPurposeCode(in.Purpose)}
 	if q.Purpose != "" {
@@ -82,7 +84,8 @@ func (s *server) beginExport() (release func(), err error) {
 	}
 }
 
-// stream writes the export. What fails before the first byte is a problem like any other; after it only the connection can say so.
+// stream writes the export. What fails before the first byte is a problem like any other;
+// after it only the connection can say so.
 func (s *server) stream(ctx context.Context, call commands.Call, q reports.ReplayQuery, of ConsentDocument, w http.ResponseWriter) {
 	ctx, renew, end := s.eachPage(ctx)
 	defer end()
@@ -120,7 +123,8 @@ func (s *server) replay(ctx context.Context, call commands.Call, q reports.Repla
 	return x.Close()
 }
 
-// progress renews the time that an export has for a page whenever the client has taken a piece of it.
+// progress renews the time that an export has for a page whenever the client has taken a
+// piece of it.
 type progress struct {
 	to    io.Writer
 	renew func()

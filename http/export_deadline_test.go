@@ -20,8 +20,8 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// A table of consents may take minutes. Each page of it has the time that another request has, and so has each piece that the
-// client takes.
+// A table of consents may take minutes. Each page of it has the time that another request
+// has, and so has each piece that the client takes.
 func TestAnExportMayTakeLongerThanARequest(t *testing.T) {
 	t.Parallel()
 	const timeout, steps = time.Second, 6
@@ -167,7 +167,8 @@ func appendDecisions(t *testing.T, db *pgtest.DB, tenant domain.TenantID, n int)
 	must(t, err)
 }
 
-// exporting is the API with a request timeout and a replay of our own making, and an officer; row writes one consent.
+// exporting is the API with a request timeout and a replay of our own making, and an
+// officer; row writes one consent.
 func exporting(t *testing.T, timeout time.Duration, replay func(context.Context, reports.ReplayQuery, func() error) error) (*world, *person) {
 	t.Helper()
 	w := newWorld(t, func(c *apphttp.Config) {

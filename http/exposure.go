@@ -55,7 +55,8 @@ type exposureOutput struct {
 	Body listBody[exposureBody]
 }
 
-// exposure lists who read whose personal data. It shows ids and routes, nothing personal, and so is not recorded itself.
+// exposure lists who read whose personal data. It shows ids and routes, nothing personal,
+// and so is not recorded itself.
 func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureInput) (*exposureOutput, error) {
 	var f domain.Faults
 	filter := reports.ExposureFilter{
@@ -70,7 +71,8 @@ func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureI
 		if named.IsZero() {
 			continue
 		}
-		// Reads of more people than are named may have covered anybody, but not somebody who is not there.
+		// Reads of more people than are named may have covered anybody, but not somebody
+		// who is not there.
 		if err := s.config.Commands.KnownPerson(ctx, call.Tenant, named); err != nil {
 			return nil, err
 		}

@@ -24,8 +24,9 @@ import (
 
 var _ commands.Store = (*fakeStore)(nil)
 
-// fakeStore is the log in memory. It keeps the contract of commands.Store: versions, expectations, claims, sessions, appends that
-// are repeated, tenants apart, personal parts withheld.
+// fakeStore is the log in memory. It keeps the contract of commands.Store: versions,
+// expectations, claims, sessions, appends that are repeated, tenants apart, personal
+// parts withheld.
 type fakeStore struct {
 	now func() time.Time
 
@@ -487,7 +488,8 @@ func (s *fakeStore) events() []domain.Recorded {
 	return all
 }
 
-// fakeQueries folds the log at each query: read tables that are never behind, but as far as behind says.
+// fakeQueries folds the log at each query: read tables that are never behind, but as far
+// as behind says.
 type fakeQueries struct {
 	store   *fakeStore
 	mu      sync.Mutex
@@ -614,7 +616,8 @@ func (nilQueries) Municipalities(context.Context, projections.MunicipalityFilter
 	panic("deliberate")
 }
 
-// fakeReports reads the log in memory, as far as permissions and shapes need it; what the reports say is tested on Postgres.
+// fakeReports reads the log in memory, as far as permissions and shapes need it; what the
+// reports say is tested on Postgres.
 type fakeReports struct {
 	store   *fakeStore
 	between atomic.Pointer[func() error]

@@ -277,7 +277,8 @@ func (w *world) define(tenant domain.TenantID, code string, change ...func(*doma
 	}
 }
 
-// Who holds a decision about version 1 of a wording can read version 1, whatever became of the purpose.
+// Who holds a decision about version 1 of a wording can read version 1, whatever became
+// of the purpose.
 func TestEveryVersionOfAWordingCanBeRead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -467,7 +468,8 @@ func TestConsents(t *testing.T) {
 	}
 }
 
-// What the account gave ends with it; what a clerk recorded stays, is listed, and staff can withdraw it.
+// What the account gave ends with it; what a clerk recorded stays, is listed, and staff
+// can withdraw it.
 func TestWhoLeavesIsToldWhatStays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -42,8 +42,8 @@ func callOf(ctx context.Context) commands.Call {
 	return call
 }
 
-// guard lets through what a route's line in the table allows, in this order: address, rate, caller, permission, query, headers,
-// body.
+// guard lets through what a route's line in the table allows, in this order: address,
+// rate, caller, permission, query, headers, body.
 func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Handler {
 	asks := questionsOf(rt, op)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -106,7 +106,8 @@ func (s *server) admit(ctx context.Context, rt *route, asks questions, r *http.R
 	return call, reach, s.wait(ctx, rt, r)
 }
 
-// authenticate finds the caller by their access token, and from the log what they may now.
+// authenticate finds the caller by their access token, and from the log what they may
+// now.
 func (s *server) authenticate(ctx context.Context, rt *route, r *http.Request, call commands.Call) (commands.Call, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
@@ -130,7 +131,8 @@ func (s *server) authenticate(ctx context.Context, rt *route, r *http.Request, c
 	return call, s.sameTenant(ctx, rt, call, r.Header.Get(headerTenant))
 }
 
-// sameTenant checks a tenant header against the token, which alone decides. Naming another tenant is recorded.
+// sameTenant checks a tenant header against the token, which alone decides. Naming
+// another tenant is recorded.
 func (s *server) sameTenant(ctx context.Context, rt *route, call commands.Call, header string) error {
 	if header == "" {
 		return nil
@@ -183,10 +185,12 @@ var entityTag = regexp.MustCompile(`^(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"$`)
 // ownVersion matches what etag puts between the quotes.
 var ownVersion = regexp.MustCompile(`^[1-9][0-9]{0,8}$`)
 
-// noVersion is the version of a tag that is well-formed and none of ours: it matches nothing.
+// noVersion is the version of a tag that is well-formed and none of ours: it matches
+// nothing.
 const noVersion = -1
 
-// ifMatch gives the version that a change is meant for; 0: any. A weak tag counts as strong: proxies that compress weaken ours.
+// ifMatch gives the version that a change is meant for; 0: any. A weak tag counts as
+// strong: proxies that compress weaken ours.
 func ifMatch(headers []string) (int, error) {
 	text := strings.TrimSpace(strings.Join(headers, ","))
 	if text == "" || text == "*" {
@@ -202,8 +206,8 @@ func ifMatch(headers []string) (int, error) {
 	return strconv.Atoi(found[1])
 }
 
-// readBody reads the whole body, so that what comes after meets no network. Where a route takes none, there must be nothing in it:
-// what is asked for there would not be done.
+// readBody reads the whole body, so that what comes after meets no network. Where a route
+// takes none, there must be nothing in it: what is asked for there would not be done.
 func readBody(w http.ResponseWriter, r *http.Request, taken bool) error {
 	if r.ContentLength > maxBody {
 		return tooLarge()
@@ -226,8 +230,8 @@ func readBody(w http.ResponseWriter, r *http.Request, taken bool) error {
 	return nil
 }
 
-// heldBody is a body that was read from the network. It is let go once it is closed: a request that waits for its turn must not
-// hold a MiB for it.
+// heldBody is a body that was read from the network. It is let go once it is closed: a
+// request that waits for its turn must not hold a MiB for it.
 type heldBody struct{ bytes.Reader }
 
 // Close implements io.Closer.
@@ -236,7 +240,8 @@ func (b *heldBody) Close() error {
 	return nil
 }
 
-// nothingIn refuses a body with anything in it. Many clients send {} where there is nothing to say.
+// nothingIn refuses a body with anything in it. Many clients send {} where there is
+// nothing to say.
 func nothingIn(body []byte) error {
 	if len(body) == 0 {
 		return nil

@@ -80,7 +80,8 @@ func historyOf(h reports.HistoryEntry) historyBody {
 	return b
 }
 
-// mostHistory is how many events a page of a history may have: with hardly anybody there are more, so that one answer is all of it.
+// mostHistory is how many events a page of a history may have: with hardly anybody there
+// are more, so that one answer is all of it.
 const mostHistory = 1000
 
 type historyInput struct {
@@ -93,7 +94,8 @@ type historyOutput struct {
 	Body listBody[historyBody] `nameHint:"History"`
 }
 
-// history gives the consent events of one person, oldest first. It is whole also for a person who was erased.
+// history gives the consent events of one person, oldest first. It is whole also for a
+// person who was erased.
 func (s *server) history(ctx context.Context, call commands.Call, in *historyInput) (*historyOutput, error) {
 	id, err := namedID(in.ID)
 	if err != nil {

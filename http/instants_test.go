@@ -19,7 +19,8 @@ func (a *answer) wantCheck(allowed bool, reason domain.Reason) *answer {
 	return a
 }
 
-// A purpose that a municipality defines today says nothing about yesterday: neither of its own nor in the place of a default.
+// A purpose that a municipality defines today says nothing about yesterday: neither of
+// its own nor in the place of a default.
 func TestAPurposeDecidesNothingBeforeItsWordsWereInUse(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)

@@ -51,7 +51,8 @@ func parties() []party {
 	return append(all, platformAdmin)
 }
 
-// FirstFault gives the first fault of the route table, or of the line with this id after change has spoilt it.
+// FirstFault gives the first fault of the route table, or of the line with this id after
+// change has spoilt it.
 func FirstFault(id, spoil string) error {
 	for _, r := range routes() {
 		if r.id == id {

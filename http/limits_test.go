@@ -41,7 +41,8 @@ func (w *world) tries(address, email, password string) *answer {
 	return w.send("POST", "/api/v1/auth/login", signInWith(email, password), "X-Forwarded-For", address)
 }
 
-// guessing are the ways to have one's own password checked, by what they are called in the log.
+// guessing are the ways to have one's own password checked, by what they are called in
+// the log.
 func guessing() map[string]func(p *person, password string) *answer {
 	return map[string]func(p *person, password string) *answer{
 		"user.change_password": func(p *person, password string) *answer {

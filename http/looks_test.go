@@ -21,7 +21,8 @@ func (w *world) seen(person *person) map[string]int {
 	return found
 }
 
-// A check tells a decision, and when: it is a look, recorded once an hour for each actor, person and purpose.
+// A check tells a decision, and when: it is a look, recorded once an hour for each actor,
+// person and purpose.
 func TestACheckOfAnotherPersonIsALook(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -64,7 +65,8 @@ func TestACheckOfAnotherPersonIsALook(t *testing.T) {
 	}
 }
 
-// A refusal, and an answer to a command that changed nothing, tell what stands: somebody who goes by them leaves a trace.
+// A refusal, and an answer to a command that changed nothing, tell what stands: somebody
+// who goes by them leaves a trace.
 func TestWhatARefusalOrACommandWithoutEffectTellsIsALook(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -19,7 +19,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// trace begins a request: its correlation id is the client's X-Request-ID if that is a UUID, else a new one.
+// trace begins a request: its correlation id is the client's X-Request-ID if that is a
+// UUID, else a new one.
 func (s *server) trace(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, ok := parseID(r.Header.Get(headerRequestID))
@@ -37,7 +38,8 @@ func (s *server) trace(next http.Handler) http.Handler {
 // unmatched is the route of requests that have none.
 const unmatched = "unmatched"
 
-// observe counts and logs a request when it is over: no query string, no body, nothing that identifies a person.
+// observe counts and logs a request when it is over: no query string, no body, nothing
+// that identifies a person.
 func (s *server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
@@ -64,7 +66,8 @@ func (s *server) note(r *http.Request, seen middleware.WrapResponseWriter) {
 		slog.Duration("took", took), slog.String("correlation", t.correlation.String()), slog.String("user", short(t.user)))
 }
 
-// short is enough of a user's id to follow them through the log: its end, since a UUIDv7 begins with the time.
+// short is enough of a user's id to follow them through the log: its end, since a UUIDv7
+// begins with the time.
 func short(u domain.UserID) string {
 	if u.IsZero() {
 		return ""

@@ -90,7 +90,8 @@ func (s *server) myData(ctx context.Context, call commands.Call, _ *struct{}) (*
 	return &myDataOutput{Body: myDataOf(d, s.config.Now())}, nil
 }
 
-// PageLanguage is what a page's language follows from. It is exported for huma, see Paging.
+// PageLanguage is what a page's language follows from. It is exported for huma, see
+// Paging.
 type PageLanguage struct {
 	Lang     string `query:"lang" enum:"en,zu,af" doc:"Missing: the preferred language of the person, else Accept-Language."`
 	Language string `query:"language" enum:"en,zu,af" doc:"The former name of lang."`
@@ -158,7 +159,8 @@ func (s *server) page(ctx context.Context, call commands.Call, d reports.Dossier
 	return &myPageOutput{ContentType: "text/html; charset=utf-8", Policy: paperPolicy, Body: page}, err
 }
 
-// purposeTitles returns the titles of purposes in a language, by code: of those in force, and of those named that are retired.
+// purposeTitles returns the titles of purposes in a language, by code: of those in force,
+// and of those named that are retired.
 func (s *server) purposeTitles(
 	ctx context.Context, tenant domain.TenantID, in domain.Language, named []string,
 ) (map[string]string, error) {
@@ -215,7 +217,8 @@ type requestDataInput struct {
 	ID string `path:"id"`
 }
 
-// requestData gives an officer the data for somebody who asked for access and has no account to fetch it with.
+// requestData gives an officer the data for somebody who asked for access and has no
+// account to fetch it with.
 func (s *server) requestData(ctx context.Context, call commands.Call, in *requestDataInput) (*myDataOutput, error) {
 	d, err := s.dossierFor(ctx, call, in.ID)
 	if err != nil {

@@ -53,7 +53,8 @@ func TestThePagesLanguageIsTheOneAskedForThenThePersonsThenTheBrowsers(t *testin
 	}
 }
 
-// hasWords demands that there is a word for a code, or the name of a field, in every language.
+// hasWords demands that there is a word for a code, or the name of a field, in every
+// language.
 func hasWords(t *testing.T, code, from string) {
 	t.Helper()
 	for _, language := range domain.Languages() {
@@ -89,7 +90,8 @@ func plainly(t *testing.T, value any) (plain any) {
 	return plain
 }
 
-// valueHasWords demands words for the codes and the names in a value, and that every other text in it is of a known kind.
+// valueHasWords demands words for the codes and the names in a value, and that every
+// other text in it is of a known kind.
 func valueHasWords(t *testing.T, field string, value any, from string) {
 	t.Helper()
 	switch value := value.(type) {

@@ -63,9 +63,9 @@ type paperFact struct {
 	Language    domain.Language // of the value; empty: the page's
 }
 
-// renderMyData makes the page in a language. purposes are the titles of those that it names, by code,
-// and municipalities the names of some.
-// Everything of the person is escaped by the template.
+// renderMyData makes the page in a language. purposes are the titles of those that it
+// names, by code, and municipalities the names of some. Everything of the person is
+// escaped by the template.
 func renderMyData(data myDataBody, language domain.Language, purposes, municipalities map[string]string) ([]byte, error) {
 	w := writer{words: vocabulary[language], me: data.Profile.ID, purposes: purposes, municipalities: municipalities}
 	data.Profile.MunicipalityCode = w.municipality(data.Profile.MunicipalityCode)
@@ -198,7 +198,8 @@ func (w writer) facts(pairs ...string) (facts []paperFact) {
 	return facts
 }
 
-// field is the name of a changed field: an id is a reference to what it names, unless it has a word of its own.
+// field is the name of a changed field: an id is a reference to what it names, unless it
+// has a word of its own.
 func (w writer) field(name string) string {
 	_, own := w.words[name]
 	if of, isID := strings.CutSuffix(name, "_id"); isID && !own {
@@ -228,7 +229,8 @@ func (w writer) purpose(code string) string {
 	return w.of(code)
 }
 
-// freeTexts are fields whose values are people's own words, names and numbers, never codes.
+// freeTexts are fields whose values are people's own words, names and numbers, never
+// codes.
 func freeTexts() []string {
 	return []string{
 		"email", "full_name", "phone", "reason", "details", "note", "text", "wording", "evidence_reference", "name", "relation", "authority",
@@ -236,7 +238,8 @@ func freeTexts() []string {
 	}
 }
 
-// codeFields are fields whose values are of a closed list, every one of which has a word in every language.
+// codeFields are fields whose values are of a closed list, every one of which has a word
+// in every language.
 func codeFields() []string {
 	return []string{
 		"role", "preferred_language", "language", "channel", "recorded_by", "given_by", "lodged_by", "basis", "kind", "ground", "status",
@@ -244,7 +247,8 @@ func codeFields() []string {
 	}
 }
 
-// changed says the value that a field had or has. What became of a personal value is said by its state: a value may read like one.
+// changed says the value that a field had or has. What became of a personal value is said
+// by its state: a value may read like one.
 func (w writer) changed(field string, v any, state personalState) string {
 	if v != nil && (state == stateOf(domain.Withheld) || state == stateOf(domain.Erased)) {
 		return w.of(string(state))
@@ -333,8 +337,9 @@ func (w writer) text(field, text string) string {
 	return text
 }
 
-// origin is where somebody came from and with which program, or why that is not shown: of both, or of neither. No address reads
-// like the state of one, but the name of a program may.
+// origin is where somebody came from and with which program, or why that is not shown: of
+// both, or of neither. No address reads like the state of one, but the name of a program
+// may.
 func (w writer) origin(a auditBody) (address, agent string) {
 	address, agent = deref(a.IPAddress), deref(a.UserAgent)
 	if state := personalState(address); state == stateOf(domain.Withheld) || state == stateOf(domain.Erased) {

@@ -32,7 +32,8 @@ func apiConfig(version string) huma.Config {
 	return c
 }
 
-// operation makes the description of a route from its line in the table; huma adds what the handler's types say.
+// operation makes the description of a route from its line in the table; huma adds what
+// the handler's types say.
 func operation(r *route) *huma.Operation {
 	status := r.status
 	if status == 0 {

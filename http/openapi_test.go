@@ -224,7 +224,8 @@ func checkRefs(t *testing.T, doc spec, at any) {
 	}
 }
 
-// TestAnswersAreAsDocumented compares answers with their schemas: every field there, none more, null only where it may be.
+// TestAnswersAreAsDocumented compares answers with their schemas: every field there, none
+// more, null only where it may be.
 func TestAnswersAreAsDocumented(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -256,7 +257,8 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	doc.conforms(t, "problem with fields", problem, w.send("POST", "/api/v1/auth/register", "{}").want(422).json)
 }
 
-// answered compares an answer in JSON with what the document says of its route and status.
+// answered compares an answer in JSON with what the document says of its route and
+// status.
 func (s spec) answered(t *testing.T, id string, a *answer) {
 	t.Helper()
 	at := slices.IndexFunc(apphttp.Lines(), func(l apphttp.Line) bool { return l.ID == id })

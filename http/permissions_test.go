@@ -21,7 +21,8 @@ var update = flag.Bool("update", false, "write what is made of the program: docs
 
 const permissionsPage = "../docs/permissions.md"
 
-// The page is the table written down a second time, where a change of it shows to whoever reads the change.
+// The page is the table written down a second time, where a change of it shows to whoever
+// reads the change.
 func TestThePageOfPermissionsIsTheTable(t *testing.T) {
 	t.Parallel()
 	page := apphttp.PermissionsPage()
@@ -62,7 +63,8 @@ func absent() thing {
 	}
 }
 
-// request gives the request of a route about a thing, and whether the route names things at all.
+// request gives the request of a route about a thing, and whether the route names things
+// at all.
 func (c cell) request(about thing) (path, body string, names bool) {
 	path, body = c.w.sample(c.Line)
 	switch c.ID {
@@ -120,7 +122,8 @@ func (c cell) request(about thing) (path, body string, names bool) {
 	return path, body, false
 }
 
-// aboutInPath has the path name a thing by the segment before its id, so that a new route of a known thing needs nothing here.
+// aboutInPath has the path name a thing by the segment before its id, so that a new route
+// of a known thing needs nothing here.
 func (c cell) aboutInPath(path string, about thing) (string, bool) {
 	things := map[string]string{
 		"users": about.user, "subjects": about.user, "municipalities": about.tenant, "consents": about.consent,
@@ -203,7 +206,8 @@ func (c cell) sees() bool {
 	}
 }
 
-// Every cell of the table is called: within its reach a party gets an answer, beyond it the answer that what is not there has.
+// Every cell of the table is called: within its reach a party gets an answer, beyond it
+// the answer that what is not there has.
 func TestEveryCellOfThePermissionsIsTrue(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)
@@ -296,7 +300,8 @@ func (w *world) head() string {
 	return fmt.Sprint(head)
 }
 
-// cast gives callers and what they ask for: the same for questions, others each time for what changes something.
+// cast gives callers and what they ask for: the same for questions, others each time for
+// what changes something.
 type cast struct {
 	w           *world
 	callers     map[string]*person // by party

@@ -28,7 +28,8 @@ const (
 	codeInternal         domain.Code = "internal"
 )
 
-// refusal is how a code is answered: its status, and a sentence that it comes with, for the document.
+// refusal is how a code is answered: its status, and a sentence that it comes with, for
+// the document.
 type refusal struct {
 	status  int
 	example string
@@ -205,7 +206,8 @@ func (s *server) problemOf(ctx context.Context, err error, exceptions map[domain
 	return internalProblem()
 }
 
-// isCut tells whether a command ran out of time, at whatever it did then: it may have been carried out.
+// isCut tells whether a command ran out of time, at whatever it did then: it may have
+// been carried out.
 func (s *server) isCut(ctx context.Context, err error) bool {
 	route := s.routes[traceOf(ctx).id]
 	if route == nil || !route.command() || !errors.Is(ctx.Err(), context.DeadlineExceeded) {

@@ -18,7 +18,8 @@ import (
 
 func is(err error, code domain.Code) bool { return errors.Is(err, domain.Refuse(code, "")) }
 
-// codes reads the codes of package domain from its source, so that a new one cannot be forgotten here.
+// codes reads the codes of package domain from its source, so that a new one cannot be
+// forgotten here.
 func codes(t *testing.T) []domain.Code {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../domain/error.go", nil, 0)
@@ -46,8 +47,8 @@ func codes(t *testing.T) []domain.Code {
 	return found
 }
 
-// contract is the status of each code that was released, as clients rely on it. A new code may do without a line: until then the
-// document says its status.
+// contract is the status of each code that was released, as clients rely on it. A new
+// code may do without a line: until then the document says its status.
 func contract() map[int]string {
 	return map[int]string{
 		400: "malformed",
@@ -178,13 +179,15 @@ func TestTheDatabaseIsAway(t *testing.T) {
 	}
 }
 
-// mark is a value that must come back from nowhere, in three guises: as it is, as a number, and as the name of a field.
+// mark is a value that must come back from nowhere, in three guises: as it is, as a
+// number, and as the name of a field.
 const (
 	mark       = "MaRk-7f3e9-hunter2"
 	markNumber = "918273645546372"
 )
 
-// TestNothingIsEchoed puts a secret in every wrong place and looks for it in every refusal and in the log.
+// TestNothingIsEchoed puts a secret in every wrong place and looks for it in every
+// refusal and in the log.
 func TestNothingIsEchoed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -11,8 +11,9 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// promise is the served document, to compare answers with. Each answer that a test of this package gets is compared, see world.do:
-// its status and headers are documented and there, and its body is what the schema says and nothing more.
+// promise is the served document, to compare answers with. Each answer that a test of
+// this package gets is compared, see world.do: its status and headers are documented and
+// there, and its body is what the schema says and nothing more.
 type promise struct {
 	tree     map[string]any
 	compiler *jsonschema.Compiler
@@ -91,7 +92,8 @@ func methodOf(r *http.Request) string {
 // escaped is a name in a JSON pointer.
 func escaped(name string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(name) }
 
-// operation finds what the document says of a path; a path of words comes before one with parameters.
+// operation finds what the document says of a path; a path of words comes before one with
+// parameters.
 func (c *promise) operation(method, asked string) (path string, op map[string]any) {
 	parts := strings.Split(asked, "/")
 	fewest := len(parts)

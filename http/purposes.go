@@ -79,7 +79,8 @@ func (s *server) purposes(ctx context.Context, _ commands.Call, in *purposesInpu
 	return &purposesOutput{Body: listOf(list, purposeOf)}, nil
 }
 
-// municipalityOrAll returns the tenant with a code, or the platform, whose purposes are the defaults for all.
+// municipalityOrAll returns the tenant with a code, or the platform, whose purposes are
+// the defaults for all.
 func (s *server) municipalityOrAll(ctx context.Context, code string) (domain.TenantID, error) {
 	if code == "" {
 		return domain.PlatformTenant(), nil
@@ -87,7 +88,8 @@ func (s *server) municipalityOrAll(ctx context.Context, code string) (domain.Ten
 	return s.config.Commands.TenantOf(ctx, code)
 }
 
-// pageOf cuts a page out of items in order of a key in lower-case letters, digits and underscores, of which a cursor is made.
+// pageOf cuts a page out of items in order of a key in lower-case letters, digits and
+// underscores, of which a cursor is made.
 func pageOf[T any](items []T, page Paging, key func(T) string) (projections.Listing[T], error) {
 	last, err := base64.RawURLEncoding.DecodeString(page.After)
 	if err != nil || strings.Trim(string(last), "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {

@@ -32,7 +32,8 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 const masterKey = "a master key of at least thirty-two characters"
 
-// newRealWorld is newWorld on Postgres, with projectors at work. When the test ends, log and read tables are verified.
+// newRealWorld is newWorld on Postgres, with projectors at work. When the test ends, log
+// and read tables are verified.
 func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgxpool.Pool) {
 	t.Helper()
 	db := pgtest.New(t)
@@ -74,7 +75,8 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 	return w, pool
 }
 
-// work runs all projectors until the test ends, and then compares every table with the log.
+// work runs all projectors until the test ends, and then compares every table with the
+// log.
 func work(t *testing.T, db *pgtest.DB) {
 	t.Helper()
 	reader, err := eventstore.NewReader(t.Context(), db.Conn(t, pgtest.Projector), []byte(masterKey))
@@ -93,8 +95,8 @@ func work(t *testing.T, db *pgtest.DB) {
 	})
 }
 
-// slowly waits for the projectors as long as a slow machine needs: two seconds are a promise to clients, not to the machine that
-// tests run on.
+// slowly waits for the projectors as long as a slow machine needs: two seconds are a
+// promise to clients, not to the machine that tests run on.
 type slowly struct{ *projections.Queries }
 
 // neverReached is a position that no test's log comes to.
@@ -116,7 +118,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// TestOnTheRealLog walks through the system with nothing in between, reading what it wrote by Min-Event-Position.
+// TestOnTheRealLog walks through the system with nothing in between, reading what it
+// wrote by Min-Event-Position.
 func TestOnTheRealLog(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)
@@ -233,7 +236,8 @@ func TestTheRealDatabaseIsAway(t *testing.T) {
 	w.send("GET", "/health", "").want(200)
 }
 
-// TestOverTheWire sends what httptest's recorder cannot: a real connection, keep-alive, and a client that goes away.
+// TestOverTheWire sends what httptest's recorder cannot: a real connection, keep-alive,
+// and a client that goes away.
 func TestOverTheWire(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)

@@ -121,7 +121,8 @@ func (r rightsRow) id() uuid.UUID {
 	return r.hold.ID.UUID
 }
 
-// rightsPage cuts a page out of a person's requests and holds: first the requests, then the holds, each in the order they came.
+// rightsPage cuts a page out of a person's requests and holds: first the requests, then
+// the holds, each in the order they came.
 func rightsPage(all domain.Rights, page projections.Page) (projections.Listing[rightsRow], error) {
 	rows := make([]rightsRow, 0, len(all.Requests)+len(all.Holds))
 	for i := range all.Requests {
@@ -216,7 +217,8 @@ func (s *server) fulfilRequest(ctx context.Context, call commands.Call, in *fulf
 	return requestAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfRequest))
 }
 
-// closingRefused records the look where the refusal to close a request tells about the person. It returns the refusal.
+// closingRefused records the look where the refusal to close a request tells about the
+// person. It returns the refusal.
 func (s *server) closingRefused(ctx context.Context, call commands.Call, id domain.RequestID, refusal error) error {
 	if refusal == nil {
 		return nil

@@ -18,7 +18,8 @@ type route struct {
 	path   string
 	who    who  // may use it, see permissions
 	rate   rate // how often
-	// waits names what a query reads: a projection, or logItself; it answers no sooner than that has reached Min-Event-Position.
+	// waits names what a query reads: a projection, or logItself; it answers no sooner
+	// than that has reached Min-Event-Position.
 	waits     string
 	versioned bool                // honours If-Match
 	status    int                 // of a success; 0: 200
@@ -407,7 +408,8 @@ func (r *route) validate() error {
 	return nil
 }
 
-// readsLog tells whether the route is about anything in the log, and not a probe or an asset.
+// readsLog tells whether the route is about anything in the log, and not a probe or an
+// asset.
 func (r *route) readsLog() bool { return r.rate != unlimited && r.rate != assetRate }
 
 // command tells whether the route changes something.

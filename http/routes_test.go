@@ -14,8 +14,8 @@ import (
 	apphttp "github.com/salga-trust/engine/http"
 )
 
-// sample gives a request for a line of the route table that is well-formed, if about nothing that exists: its body is the
-// document's example.
+// sample gives a request for a line of the route table that is well-formed, if about
+// nothing that exists: its body is the document's example.
 func (w *world) sample(l apphttp.Line) (path, body string) {
 	w.t.Helper()
 	path = strings.ReplaceAll(l.Path, "{id}", "01890a5d-ac96-774b-bcce-b302099a8057")
@@ -191,7 +191,8 @@ func TestLetterCaseOfFieldNamesMatters(t *testing.T) {
 	w.send("POST", "/api/v1/auth/login", `{"email":"a@example.org","pa`+"\u017f\u017f"+`word":"x","password":"y"}`).wantProblem(422, domain.CodeInvalid)
 }
 
-// TestEveryFieldOfTheWrongType goes through the document: each field of each body gets each type that is not its own.
+// TestEveryFieldOfTheWrongType goes through the document: each field of each body gets
+// each type that is not its own.
 func TestEveryFieldOfTheWrongType(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -144,7 +144,8 @@ func TestWhoMustHaveASecondFactorMaySetItUpAndNothingElse(t *testing.T) {
 	}
 }
 
-// The role is the log's, and not the token's: who becomes a manager must set it up before the next request.
+// The role is the log's, and not the token's: who becomes a manager must set it up before
+// the next request.
 func TestWhoIsPromotedMustHaveASecondFactorFromThenOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *apphttp.Config) { c.RequireTOTP = []domain.Role{domain.Manager} })

@@ -49,7 +49,8 @@ type Config struct {
 
 // Queries is what the server needs of the read tables. Package projections implements it.
 //
-// What is absent is a *domain.Error with CodeNotFound, a database that is away one with CodeUnavailable.
+// What is absent is a *domain.Error with CodeNotFound, a database that is away one with
+// CodeUnavailable.
 type Queries interface {
 	// Municipality finds one by its id or its code.
 	Municipality(ctx context.Context, idOrCode string) (domain.Municipality, error)
@@ -57,14 +58,17 @@ type Queries interface {
 	// User gives one user of a tenant, or not_found.
 	User(ctx context.Context, tenant domain.TenantID, id domain.UserID) (domain.User, error)
 	Users(ctx context.Context, tenant domain.TenantID, f projections.UserFilter, page projections.Page) (projections.Listing[domain.User], error)
-	// Consent finds one decision of a tenant; not_found also when it is not of the subject, unless that is zero.
+	// Consent finds one decision of a tenant; not_found also when it is not of the
+	// subject, unless that is zero.
 	Consent(ctx context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID) (domain.Consent, error)
 	Consents(ctx context.Context, tenant domain.TenantID, subject domain.UserID, page projections.Page) (projections.Listing[domain.Consent], error)
-	// WaitFor waits until a projection has reached a position, at most 2 s; then read_model_behind.
+	// WaitFor waits until a projection has reached a position, at most 2 s; then
+	// read_model_behind.
 	WaitFor(ctx context.Context, projection string, position int64) error
 }
 
-// Reports is what the server needs of the log itself, for officers. Package projections/reports implements it.
+// Reports is what the server needs of the log itself, for officers. Package
+// projections/reports implements it.
 type Reports interface {
 	History(ctx context.Context, tenant domain.TenantID, subject domain.UserID, page projections.Page) (projections.Listing[reports.HistoryEntry], error)
 	// Resolve gives the position that a replay is about.
@@ -90,7 +94,8 @@ type server struct {
 	router   *chi.Mux
 }
 
-// New makes the handler of the whole API. It refuses settings that are set half, and a route table with a hole in it.
+// New makes the handler of the whole API. It refuses settings that are set half, and a
+// route table with a hole in it.
 func New(config Config) (http.Handler, error) {
 	if err := config.complete(); err != nil {
 		return nil, fmt.Errorf("http: %w", err)

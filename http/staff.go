@@ -21,7 +21,8 @@ type usersOutput struct {
 	Body listBody[userBody]
 }
 
-// filter is what is looked for, tidied: permission, query and record all go by this, and not by what was sent.
+// filter is what is looked for, tidied: permission, query and record all go by this, and
+// not by what was sent.
 func (in *usersInput) filter() (projections.UserFilter, error) {
 	var f domain.Faults
 	wanted := projections.UserFilter{
@@ -32,8 +33,8 @@ func (in *usersInput) filter() (projections.UserFilter, error) {
 	return wanted, f.Err()
 }
 
-// users lists accounts of the own tenant. At a counter one person is looked up, so field workers must name the address or the
-// number exactly.
+// users lists accounts of the own tenant. At a counter one person is looked up, so field
+// workers must name the address or the number exactly.
 func (s *server) users(ctx context.Context, call commands.Call, in *usersInput) (*usersOutput, error) {
 	wanted, err := in.filter()
 	if err != nil {
@@ -118,7 +119,8 @@ func (s *server) changeRole(ctx context.Context, call commands.Call, in *changeR
 	return s.staffAnswer(ctx, call, id, a, err)
 }
 
-// staffAnswer answers for a change of an account, which it records as a look where it changed nothing.
+// staffAnswer answers for a change of an account, which it records as a look where it
+// changed nothing.
 func (s *server) staffAnswer(
 	ctx context.Context, call commands.Call, id domain.UserID, a commands.Answer[domain.User], err error,
 ) (*userChanged, error) {

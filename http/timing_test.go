@@ -16,7 +16,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// visits are the round trips to the database that a request makes, as the statements of each.
+// visits are the round trips to the database that a request makes, as the statements of
+// each.
 type visits struct {
 	mu    sync.Mutex
 	trips []string

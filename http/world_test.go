@@ -77,7 +77,8 @@ func (b *safeBuffer) failures() string {
 	return strings.Join(found, "")
 }
 
-// newWorld makes one with the municipalities KZN225 (Msunduzi) and CPT, and whatever else is set.
+// newWorld makes one with the municipalities KZN225 (Msunduzi) and CPT, and whatever else
+// is set.
 func newWorld(t testing.TB, settings ...func(*apphttp.Config)) *world {
 	t.Helper()
 	w := &world{t: t, log: &safeBuffer{}, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), tenants: map[string]domain.TenantID{}}

@@ -223,7 +223,8 @@ func TestAFileHasNoSearchPathAndLeavesNoRoleBehind(t *testing.T) {
 		strict))
 }
 
-// Roles belong to the cluster and tern's lock to one database, so these race for the role; all must win.
+// Roles belong to the cluster and tern's lock to one database, so these race for the
+// role; all must win.
 func TestDatabasesOfOneClusterMigrateAtOnce(t *testing.T) {
 	t.Parallel()
 	const databases = 6
@@ -280,7 +281,8 @@ func TestTheRealFilesMigrateSeveralDatabasesAtOnce(t *testing.T) {
 	}
 }
 
-// upAtOnce migrates all urls together and checks each report; nil files are the real ones.
+// upAtOnce migrates all urls together and checks each report; nil files are the real
+// ones.
 func upAtOnce(t *testing.T, urls []string, fsys fstest.MapFS) []error {
 	t.Helper()
 	up := func(url string) (migrations.Applied, error) { return migrations.Up(t.Context(), url) }

@@ -19,12 +19,14 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// benchEvents is how many grants each contender projects. Stock watermill-sql costs more a page the longer the backlog is.
+// benchEvents is how many grants each contender projects. Stock watermill-sql costs more
+// a page the longer the backlog is.
 const benchEvents = 50_000
 
-// BenchmarkLiveProjection projects the same grants through Watermill three ways in one run, in events a second: our worker;
-// stock watermill-sql v3 with batches of 1000 and an upsert an event in its own transaction; and, without reading any log, a bare
-// unnest of 1000 rows a transaction.
+// BenchmarkLiveProjection projects the same grants through Watermill three ways in one
+// run, in events a second: our worker; stock watermill-sql v3 with batches of 1000 and an
+// upsert an event in its own transaction; and, without reading any log, a bare unnest of
+// 1000 rows a transaction.
 func BenchmarkLiveProjection(b *testing.B) {
 	var ours, stock, bare, passing float64 // the best of the rounds: other processes only slow down
 	for b.Loop() {
@@ -144,7 +146,8 @@ func upsertStock(m *message.Message, tenant domain.TenantID, position int) error
 	return err
 }
 
-// benchBare writes the rows that are there again, 1000 a transaction, from arrays made beforehand.
+// benchBare writes the rows that are there again, 1000 a transaction, from arrays made
+// beforehand.
 func benchBare(b *testing.B, w *world) time.Duration {
 	b.Helper()
 	conn := w.db.Superuser(b)
@@ -174,7 +177,8 @@ func benchBare(b *testing.B, w *world) time.Duration {
 	return time.Since(began)
 }
 
-// BenchmarkAppendToVisible measures, at 200 appends a second, from the start of an append to the committed row in the read table.
+// BenchmarkAppendToVisible measures, at 200 appends a second, from the start of an append
+// to the committed row in the read table.
 func BenchmarkAppendToVisible(b *testing.B) {
 	w := newWorld(b)
 	type page struct {

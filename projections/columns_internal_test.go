@@ -9,8 +9,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// A read table is what its rows are folded from, page by page: what a field holds and no column keeps is gone with the next
-// page, and trust verify reports it as a difference from the log.
+// A read table is what its rows are folded from, page by page: what a field holds and no
+// column keeps is gone with the next page, and trust verify reports it as a difference
+// from the log.
 func TestEveryFieldOfAStateIsKeptInAColumnOfItsReadTable(t *testing.T) {
 	t.Parallel()
 	for table, lost := range map[string][]string{

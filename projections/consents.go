@@ -15,7 +15,8 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// consents is the read table of every recorded decision and what became of it, as known now.
+// consents is the read table of every recorded decision and what became of it, as known
+// now.
 type consents struct{ table string }
 
 // consentRow is a decision and where in the log it stands, which is the order of lists.
@@ -30,9 +31,11 @@ func (consents) Name() string { return "consents" }
 // Kinds implements Projection.
 func (p consents) Kinds() []domain.StreamType { return []domain.StreamType{p.source().kind} }
 
-// Apply implements Projection. It does no more than the page asks for, however much its people decided before: a withdrawal
-// changes the rows that it ends, and a decision that came in late is folded with the withdrawals that hold from later on. Only
-// where the log was ahead of the clock does an instant not tell the order, and the person's history is folded whole.
+// Apply implements Projection. It does no more than the page asks for, however much its
+// people decided before: a withdrawal changes the rows that it ends, and a decision that
+// came in late is folded with the withdrawals that hold from later on. Only where the log
+// was ahead of the clock does an instant not tell the order, and the person's history is
+// folded whole.
 func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, upTo int64) error {
 	whole, events, err := stampedAhead(ctx, tx, events, upTo)
 	if err != nil {
@@ -58,8 +61,9 @@ func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recor
 	return consentsTable().upsert(ctx, tx, c.table, rows)
 }
 
-// stampedAhead reads whole the histories of those of a page's people of whom something was recorded while the log was ahead of the
-// clock, and returns the events of the others as rest. It matters only for what holds from before it was recorded.
+// stampedAhead reads whole the histories of those of a page's people of whom something
+// was recorded while the log was ahead of the clock, and returns the events of the others
+// as rest. It matters only for what holds from before it was recorded.
 func stampedAhead(ctx context.Context, tx follow.Tx, page []domain.Recorded, upTo int64) (whole, rest []domain.Recorded, err error) {
 	var early []domain.UserID
 	for _, e := range page {
@@ -101,8 +105,9 @@ type decisions struct {
 	purpose string
 }
 
-// ended reads the rows from before the page that its withdrawals end, or end earlier, and returns them as they become. A grant ends
-// with the first withdrawal after it, by effective time and position.
+// ended reads the rows from before the page that its withdrawals end, or end earlier, and
+// returns them as they become. A grant ends with the first withdrawal after it, by
+// effective time and position.
 func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) ([]consentRow, error) {
 	const from = ` from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[]) k (tenant, subject, purpose, since)
 		join %s t on t.tenant_id = k.tenant and t.subject_id = k.subject and t.purpose = k.purpose
@@ -150,7 +155,8 @@ func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) 
 	return changed, nil
 }
 
-// laterWithdrawals reads the withdrawals recorded before the page that may end what its people said to have granted before that.
+// laterWithdrawals reads the withdrawals recorded before the page that may end what its
+// people said to have granted before that.
 func laterWithdrawals(ctx context.Context, tx follow.Tx, page []domain.Recorded) ([]domain.Recorded, error) {
 	since := make(map[domain.UserID]time.Time)
 	for _, e := range page {
@@ -255,7 +261,8 @@ func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 	return c, err
 }
 
-// Consent gives one decision of a tenant, or not_found; also when it is not of the subject, unless that is zero.
+// Consent gives one decision of a tenant, or not_found; also when it is not of the
+// subject, unless that is zero.
 func (q *Queries) Consent(ctx context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID) (domain.Consent, error) {
 	sql := `select ` + consentsTable().list() + ` from trust.consents c where c.tenant_id = $1 and c.id = $2`
 	w := pg.Where{Args: []any{tenant.UUID, id.UUID}}

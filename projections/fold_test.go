@@ -44,7 +44,8 @@ func newFolder(t *testing.T, w *world) *folder {
 	return &folder{w: w, conn: conn, reader: reader}
 }
 
-// fold folds the next n events of a projection, or up to the head, and tells whether there are more.
+// fold folds the next n events of a projection, or up to the head, and tells whether
+// there are more.
 func (f *folder) fold(ctx context.Context, p projections.Projection, n int64) (more bool, err error) {
 	err = pgx.BeginFunc(ctx, f.conn, func(tx pgx.Tx) error {
 		from, err := follow.Hold(ctx, tx, p.Name())
@@ -72,8 +73,9 @@ func (f *folder) fold(ctx context.Context, p projections.Projection, n int64) (m
 	return more, err
 }
 
-// Random histories of consents, legal or not, given when they were recorded or before, folded in pages of random sizes: after
-// every page the table is what one fold of the whole log gives, which is what Verify compares with.
+// Random histories of consents, legal or not, given when they were recorded or before,
+// folded in pages of random sizes: after every page the table is what one fold of the
+// whole log gives, which is what Verify compares with.
 func TestConsentsInPagesEqualOneFold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -98,7 +100,8 @@ func TestConsentsInPagesEqualOneFold(t *testing.T) {
 	})
 }
 
-// drawn is one random event of a consent stream; ago is how long before now it was given, 0: not stated.
+// drawn is one random event of a consent stream; ago is how long before now it was given,
+// 0: not stated.
 type drawn struct {
 	subject int
 	kind    string

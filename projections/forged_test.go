@@ -21,8 +21,9 @@ func (w *world) disown(t *testing.T, position int64) {
 	}))
 }
 
-// Each projector comes to stand directly before what is forged, says which event that is, and goes on by itself once it is disowned,
-// as if it were empty; so does a rebuild, and verify.
+// Each projector comes to stand directly before what is forged, says which event that is,
+// and goes on by itself once it is disowned, as if it were empty; so does a rebuild, and
+// verify.
 func TestAForgedEventHaltsTheProjectorThatWantsItUntilItIsDisowned(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -12,8 +12,8 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// An event that cannot be decoded, among many that can: the projector comes to stand directly before it, says so, and goes on by
-// itself when the cause is fixed.
+// An event that cannot be decoded, among many that can: the projector comes to stand
+// directly before it, says so, and goes on by itself when the cause is fixed.
 func TestAnUndecodableEventHaltsDirectlyBeforeItAndNowhereElse(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -121,8 +121,8 @@ func (w *world) force(t *testing.T, sql string, args ...any) {
 	must(t, err)
 }
 
-// Erased while the projector was halted, killed or away: whatever it had of the person goes as soon as it goes on, and what it had
-// not seen it never learns.
+// Erased while the projector was halted, killed or away: whatever it had of the person
+// goes as soon as it goes on, and what it had not seen it never learns.
 func TestAProjectorThatGoesOnForgetsWhoWasErasedMeanwhile(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

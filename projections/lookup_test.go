@@ -10,8 +10,9 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// Who is asked for by address, number or role is found by an index, however many people a municipality has: row-level security keeps
-// an index from being used by a comparison that may leak, and a planner that knows nothing of the values likes to walk everybody.
+// Who is asked for by address, number or role is found by an index, however many people a
+// municipality has: row-level security keeps an index from being used by a comparison
+// that may leak, and a planner that knows nothing of the values likes to walk everybody.
 func TestAPersonIsFoundByAnIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -45,8 +46,8 @@ func TestAPersonIsFoundByAnIndex(t *testing.T) {
 	}
 }
 
-// Values of a person must stand in the rows alone, which an erasure reaches: not in statistics, and not in a btree, which keeps values
-// where its pages divide.
+// Values of a person must stand in the rows alone, which an erasure reaches: not in
+// statistics, and not in a btree, which keeps values where its pages divide.
 func TestNoIndexOrStatisticKeepsWhatAnErasureBlanks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

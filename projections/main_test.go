@@ -19,7 +19,8 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// TestMain runs the tests, or, when a test started this binary as a worker, the worker: see process_test.go.
+// TestMain runs the tests, or, when a test started this binary as a worker, the worker:
+// see process_test.go.
 func TestMain(m *testing.M) {
 	if url := os.Getenv(childURL); url != "" {
 		runChild(url)
@@ -72,7 +73,8 @@ func (w *world) verify(t testing.TB) error {
 	return projections.Verify(t.Context(), w.db.Conn(t, pgtest.Projector), w.reader, nil)
 }
 
-// beforeCodes makes of the log one of a program that knew no codes: an event without one is believed, so a test can write its own.
+// beforeCodes makes of the log one of a program that knew no codes: an event without one
+// is believed, so a test can write its own.
 func (w *world) beforeCodes(t testing.TB) {
 	t.Helper()
 	_, err := w.db.Superuser(t).Exec(t.Context(), "delete from trust.coded")
@@ -89,7 +91,8 @@ func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
 func newUser() domain.UserID { return domain.UserID{UUID: newID()} }
 
-// append adds events to one stream, whatever its version, and gives the position of the last.
+// append adds events to one stream, whatever its version, and gives the position of the
+// last.
 func (w *world) append(t testing.TB, tenant domain.TenantID, stream domain.Stream, events ...domain.Event) int64 {
 	t.Helper()
 	return w.appendSide(t, tenant, stream, nil, events...)
@@ -223,8 +226,9 @@ func (w *world) status(t testing.TB, name string) follow.FollowerStatus {
 	return follow.FollowerStatus{}
 }
 
-// becomes waits until a projector is in a state, and gives the status that says so. One that works may seem stopped for a moment: a
-// slow machine may keep it from giving a sign of life.
+// becomes waits until a projector is in a state, and gives the status that says so. One
+// that works may seem stopped for a moment: a slow machine may keep it from giving a sign
+// of life.
 func (w *world) becomes(t testing.TB, name string, state follow.State) (s follow.FollowerStatus) {
 	t.Helper()
 	pgtest.Eventually(t, fmt.Sprintf("%s is %s", name, state), func() bool {

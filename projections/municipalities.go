@@ -78,8 +78,8 @@ func municipalitiesTable() readTable[municipalityRow] {
 	}
 }
 
-// MunicipalityFilter narrows a list of municipalities; zero fields do not. Q finds part of a name or the start of a code, letter
-// case not minding.
+// MunicipalityFilter narrows a list of municipalities; zero fields do not. Q finds part
+// of a name or the start of a code, letter case not minding.
 type MunicipalityFilter struct {
 	Active                *bool
 	Province, Category, Q string

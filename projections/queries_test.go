@@ -17,7 +17,8 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// filled is a world with two municipalities, three users and some consents in each, projected.
+// filled is a world with two municipalities, three users and some consents in each,
+// projected.
 func filled(t *testing.T) (w *world, tenants []domain.TenantID, users [][]domain.UserID) {
 	t.Helper()
 	w = newWorld(t)
@@ -69,7 +70,8 @@ func TestATenantSeesItsOwnRowsOnly(t *testing.T) {
 			}
 		}
 	}
-	// Without the helper the tables answer nothing, also on a connection that had a tenant before.
+	// Without the helper the tables answer nothing, also on a connection that had a
+	// tenant before.
 	for _, table := range []string{"users", "consents"} {
 		if _, err := pool.Exec(t.Context(), "select * from trust."+table); err == nil {
 			t.Errorf("a query without a tenant reads %s", table)
@@ -293,7 +295,8 @@ func TestASilentProjectorCountsAsStopped(t *testing.T) {
 	}
 }
 
-// After the database's clock went back, the last sign of a process that is gone lies in the future.
+// After the database's clock went back, the last sign of a process that is gone lies in
+// the future.
 func TestAProjectorWhoseLastSignLiesInTheFutureCountsAsStopped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

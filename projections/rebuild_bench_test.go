@@ -11,8 +11,10 @@ import (
 // rebuiltEvents is how many grants each contender makes rows of.
 const rebuiltEvents = 200_000
 
-// BenchmarkRebuild makes the table of consents anew two ways in one run, in events a second: a rebuild, and the rows by INSERT … SELECT
-// inside Postgres into a table with the same indexes. copy/s leaves out what only a rebuild does: to count the log and to compare.
+// BenchmarkRebuild makes the table of consents anew two ways in one run, in events a
+// second: a rebuild, and the rows by INSERT … SELECT inside Postgres into a table with
+// the same indexes. copy/s leaves out what only a rebuild does: to count the log and to
+// compare.
 func BenchmarkRebuild(b *testing.B) {
 	w := newWorld(b)
 	w.insertGrants(b, rebuiltEvents)

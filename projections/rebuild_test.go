@@ -126,7 +126,8 @@ func TestARebuiltTableIsTheOneBefore(t *testing.T) {
 	w.check(t)
 }
 
-// Everything but the rows is as in the table before: who may do what, which tenant sees what, indexes, settings, what it means.
+// Everything but the rows is as in the table before: who may do what, which tenant sees
+// what, indexes, settings, what it means.
 func TestARebuiltTableIsBuiltAndGuardedAsTheOneBefore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -234,7 +235,8 @@ func TestARebuildIsNeverBehindTheProjector(t *testing.T) {
 	}
 }
 
-// A page with nothing for the table does not touch it, so only the checkpoint's own lock says that the projector is not in between.
+// A page with nothing for the table does not touch it, so only the checkpoint's own lock
+// says that the projector is not in between.
 func TestASwitchNeverMovesACheckpointBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -294,7 +296,8 @@ func TestAProjectorDoesNotHaltAtWhatARebuildHasFolded(t *testing.T) {
 	w.caughtUp(t, "users")
 }
 
-// Histories of all kinds, folded up to anywhere: the rebuilt table goes on from there as the one before would have.
+// Histories of all kinds, folded up to anywhere: the rebuilt table goes on from there as
+// the one before would have.
 func TestARebuildAtAnyPointOfARandomHistory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -331,7 +334,8 @@ func stages() []projections.Stage {
 	}
 }
 
-// Whatever an erasure meets, nothing identifies the person in the end: not in the table that is read, not in the one that is kept.
+// Whatever an erasure meets, nothing identifies the person in the end: not in the table
+// that is read, not in the one that is kept.
 func TestAnErasureDuringARebuildLeavesNothingInAnyVersion(t *testing.T) {
 	t.Parallel()
 	for _, projecting := range []bool{true, false} {
@@ -376,7 +380,8 @@ func TestAnErasureDuringARebuildLeavesNothingInAnyVersion(t *testing.T) {
 	}
 }
 
-// Queries and projectors go on while tables are rebuilt again and again: no query fails or finds less than is there.
+// Queries and projectors go on while tables are rebuilt again and again: no query fails
+// or finds less than is there.
 func TestNobodyNoticesARebuild(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -486,7 +491,8 @@ func TestATableIsRebuiltOnceAtATime(t *testing.T) {
 	r.rebuild(t, "users")
 }
 
-// A verification reads the tables on an old snapshot, which does not see the rows of a newer version. So a switch waits for it.
+// A verification reads the tables on an old snapshot, which does not see the rows of a
+// newer version. So a switch waits for it.
 func TestASwitchWaitsForWhoReadsOnASnapshot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -23,15 +23,19 @@ const (
 	byClock    = "recorded before the event below it"
 	bySince    = "nobody stated that"
 	byAppend   = "of its append"
-	// later: nothing notices it now. The proof of a later issue, a tree over the whole log, covers position, version, time and order.
+	// later: nothing notices it now. The proof of a later issue, a tree over the whole
+	// log, covers position, version, time and order.
 	later = ""
 )
 
-// tampering is a change of the log. In its SQL :p is an event whose version its code covers, :q and :r are events of two appends one
-// after another whose version it does not, of one stream, :s is of another tenant and differs from :p in every column, and :end is the last.
+// tampering is a change of the log. In its SQL :p is an event whose version its code
+// covers, :q and :r are events of two appends one after another whose version it does
+// not, of one stream, :s is of another tenant and differs from :p in every column, and
+// :end is the last.
 type tampering struct{ what, sql, noticed string }
 
-// changes are what is written into a column instead of what is there, of each column of trust.events.
+// changes are what is written into a column instead of what is there, of each column of
+// trust.events.
 func changes() map[string]string {
 	return map[string]string{
 		"position": "(select max(position) + 1 from trust.events)", "tenant_id": "gen_random_uuid()", "stream_type": "'access'",
@@ -44,7 +48,8 @@ func changes() map[string]string {
 	}
 }
 
-// noticed is what notices a change of a column, a drop of its value and a swap of it with that of another row, where that is not the code.
+// noticed is what notices a change of a column, a drop of its value and a swap of it with
+// that of another row, where that is not the code.
 func noticed() map[string]string {
 	return map[string]string{
 		"position changed": byGap, "position swapped": byAppend, "code dropped": byNoCode,
@@ -53,7 +58,8 @@ func noticed() map[string]string {
 	}
 }
 
-// tamperings are every column × change, drop and swap, rows deleted and put in, and what nothing notices yet.
+// tamperings are every column × change, drop and swap, rows deleted and put in, and what
+// nothing notices yet.
 func tamperings(columns, nullable []string) (all []tampering) {
 	expected := noticed()
 	add := func(column, verb, sql string) {
@@ -105,8 +111,8 @@ func tamperings(columns, nullable []string) (all []tampering) {
 	)
 }
 
-// Somebody changes a copy of the log on disk, or is its owner: every column × change, drop and swap, and whole rows, each with what
-// notices it now, or that nothing does yet.
+// Somebody changes a copy of the log on disk, or is its owner: every column × change,
+// drop and swap, and whole rows, each with what notices it now, or that nothing does yet.
 func TestVerifyNoticesEveryChangeOfAnEventButWhereItStands(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -49,7 +49,8 @@ func erases(e domain.Recorded) bool {
 	return ok
 }
 
-// forget believes of an event in the log only what the rows that were folded from it say: one that is forged erases nobody.
+// forget believes of an event in the log only what the rows that were folded from it say:
+// one that is forged erases nobody.
 func (u users) forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error {
 	const sql = `update %s u set email = '', full_name = '', phone = '', is_erased = true
 		from trust.events e join %s f on f.tenant_id = e.tenant_id and f.id = e.stream_id and f.is_erased
@@ -84,7 +85,8 @@ func (users) source() source {
 	return sourceOf(domain.UserStream, usersTable(), evolveWhole[domain.User], stillNamed)
 }
 
-// stillNamed is what the table may say of somebody who is erased in the log and not yet in the table: what it says, in what was personal.
+// stillNamed is what the table may say of somebody who is erased in the log and not yet
+// in the table: what it says, in what was personal.
 func stillNamed(want, have userRow) userRow {
 	s := &want.State
 	s.Email, s.FullName, s.Phone, s.Erased = have.State.Email, have.State.FullName, have.State.Phone, have.State.Erased
@@ -113,16 +115,17 @@ func usersTable() readTable[userRow] {
 	}
 }
 
-// UserFilter narrows a list of users; zero fields do not. Q finds part of a name or of an address as it is shown,
-// Email and Phone the whole. Each is brought into the form that is stored.
+// UserFilter narrows a list of users; zero fields do not. Q finds part of a name or of an
+// address as it is shown, Email and Phone the whole. Each is brought into the form that
+// is stored.
 type UserFilter struct {
 	Role            domain.Role
 	Active          *bool
 	Q, Email, Phone string
 }
 
-// ShowsALabels tells whether the table holds an address with a domain in A-labels that people read in Unicode: from
-// before they did. db is of trust_owner.
+// ShowsALabels tells whether the table holds an address with a domain in A-labels that
+// people read in Unicode: from before they did. db is of trust_owner.
 func ShowsALabels(ctx context.Context, db eventstore.Querier) (bool, error) {
 	rows, err := db.Query(ctx, "select u.email from trust.users u where strpos(u.email_folded, 'xn--') > 0")
 	if err != nil {

@@ -42,7 +42,8 @@ func TestVerifyFindsWhatIsNotAsTheLogSays(t *testing.T) {
 	}
 }
 
-// damage is something that must not happen to a database of four events, how to undo it, and what Verify says of it.
+// damage is something that must not happen to a database of four events, how to undo it,
+// and what Verify says of it.
 type damage struct {
 	name, do, mend string
 	position       int64

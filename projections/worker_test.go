@@ -260,7 +260,8 @@ func TestAForeignEpochIsObeyed(t *testing.T) {
 		}
 	}
 	run(t, follow.NewWorker(config, folding{Projection: projection(t, "users"), after: times(1, func(ctx context.Context, _ pgx.Tx) error {
-		// As if another had become leader meanwhile: what was folded under the old epoch must not be committed.
+		// As if another had become leader meanwhile: what was folded under the old epoch
+		// must not be committed.
 		_, err := super.Exec(ctx, "update trust.checkpoints set epoch = epoch + 1 where follower = 'users'")
 		return err
 	})}))

@@ -57,8 +57,8 @@ type reader struct {
 // pair is a person and a purpose.
 type pair struct{ subject, purpose string }
 
-// consentPurposes are those of the default purposes that rest on consent and that an adult
-// may be asked about at a counter.
+// consentPurposes are those of the default purposes that rest on consent and that an
+// adult may be asked about at a counter.
 func consentPurposes() []string {
 	return []string{"sms_alert", "newsletter", "research_statistics", "whatsapp_care"}
 }
@@ -205,7 +205,8 @@ func (s *site) give(ctx context.Context) error {
 	})
 }
 
-// queue puts people before the counter: first everybody about one purpose, so that they have few decisions.
+// queue puts people before the counter: first everybody about one purpose, so that they
+// have few decisions.
 func (s *site) queue(people []string) {
 	var taken atomic.Int64
 	purposes := consentPurposes()
@@ -262,7 +263,8 @@ func startBare(ctx context.Context, e *env) (*site, error) {
 	return s, err
 }
 
-// startOurs runs the whole system as trust up does, projectors too, on this server's Postgres.
+// startOurs runs the whole system as trust up does, projectors too, on this server's
+// Postgres.
 func startOurs(ctx context.Context, e *env, people int) (*site, error) {
 	const database = "bench_http_ours"
 	if err := e.server.create(ctx, database, "template0"); err != nil {
@@ -369,7 +371,8 @@ func (s *site) signIn(ctx context.Context, email string) (token, user string, er
 	return pair.AccessToken, me.ID, err
 }
 
-// registerPeople appends people straight to the log, because a registration hashes a password.
+// registerPeople appends people straight to the log, because a registration hashes a
+// password.
 func registerPeople(ctx context.Context, e *env, database string, tenant domain.TenantID, n int) ([]string, error) {
 	ids := make([]string, n)
 	err := withStore(ctx, e, database, func(store *eventstore.Store) error {

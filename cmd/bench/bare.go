@@ -103,7 +103,8 @@ func bareCopy() contender {
 	return c
 }
 
-// withPool gives a work as many connections as it has callers, but no more than serve best.
+// withPool gives a work as many connections as it has callers, but no more than serve
+// best.
 func withPool(do func(ctx context.Context, pool *pgxpool.Pool, p params) (sample, error)) run {
 	return func(ctx context.Context, e *env, database string, p params) (sample, error) {
 		pool, err := e.server.pool(ctx, database, "", max(2, min(p.callers, e.connections)))
@@ -125,7 +126,8 @@ func fillBare(ctx context.Context, e *env, database string, events int) error {
 		eventType, payload, consentIn(payload), events), "vacuum analyze log")
 }
 
-// consentIn is the id of the consent in an event, which each copy of it has to have of its own.
+// consentIn is the id of the consent in an event, which each copy of it has to have of
+// its own.
 func consentIn(payload []byte) string {
 	var e domain.ConsentGranted
 	if err := json.Unmarshal(payload, &e); err != nil {

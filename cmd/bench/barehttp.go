@@ -15,7 +15,8 @@ import (
 // barePoolSize is the API's own default.
 const barePoolSize = 16
 
-// bareAPISchema is a table that nothing is changed in either: a withdrawal is a row of its own.
+// bareAPISchema is a table that nothing is changed in either: a withdrawal is a row of
+// its own.
 const bareAPISchema = `
 	create table decisions (
 		id bigint generated always as identity primary key, consent_id uuid not null, subject_id uuid not null, purpose text not null,

@@ -38,7 +38,8 @@ func messageDB() contender {
 	}
 }
 
-// setUpMessageDB does what the package's install.sh does, in its order, without psql and without the roles.
+// setUpMessageDB does what the package's install.sh does, in its order, without psql and
+// without the roles.
 func setUpMessageDB(ctx context.Context, e *env, database string) error {
 	var scripts []string
 	base := filepath.Join(e.modules, "node_modules/@eventide/message-db/database")
@@ -74,7 +75,8 @@ func statements(script string) (parts []string) {
 	return parts
 }
 
-// writeMessage writes the first message of a stream; -1 is the version of one that is not there.
+// writeMessage writes the first message of a stream; -1 is the version of one that is not
+// there.
 func writeMessage(ctx context.Context, pool *pgxpool.Pool, id uuid.UUID) error {
 	payload, err := encoded()
 	if err != nil {

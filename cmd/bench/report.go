@@ -129,7 +129,8 @@ func timeSync(dir string) (_ time.Duration, err error) {
 	return took[len(took)/2], nil
 }
 
-// lineOf returns what a file of the kernel says under a name; nothing elsewhere than on Linux.
+// lineOf returns what a file of the kernel says under a name; nothing elsewhere than on
+// Linux.
 func lineOf(path, name string) string {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -232,10 +233,12 @@ func (r *report) short() string {
 	return b.String()
 }
 
-// rivals are the columns of the short table, in order: what others bring beside the baseline.
+// rivals are the columns of the short table, in order: what others bring beside the
+// baseline.
 func rivals() []string { return []string{"watermill-sql/v3", "message-db", "Emmett"} }
 
-// table has a line for each work: ours, the baseline, and how ours stands to each of the others.
+// table has a line for each work: ours, the baseline, and how ours stands to each of the
+// others.
 func (r *report) table(b *strings.Builder) {
 	fmt.Fprintf(b, "| | ours | baseline | ours ÷ baseline | watermill-sql | message-db | Emmett "+
 		"|\n|---|---:|---:|---:|---:|---:|---:|\n")

@@ -20,8 +20,8 @@ import (
 
 const topic = "consents"
 
-// watermillStock is watermill-sql as it comes: its default schema, offsets and polling. It
-// has no versions to refuse.
+// watermillStock is watermill-sql as it comes: its default schema, offsets and polling.
+// It has no versions to refuse.
 func watermillStock() contender {
 	return contender{
 		name: "watermill-sql/v3", about: "as it comes, and without versions, which it does not know: " +
@@ -63,7 +63,8 @@ func newPublisher(db *sql.DB) (*wmsql.Publisher, error) {
 	return wmsql.NewPublisher(db, wmsql.PublisherConfig{SchemaAdapter: wmsql.DefaultPostgreSQLSchema{}}, watermill.NopLogger{})
 }
 
-// subscribe makes a subscriber of a consumer group of its own, which so begins at the beginning.
+// subscribe makes a subscriber of a consumer group of its own, which so begins at the
+// beginning.
 func subscribe(e *env, database string, page int, poll time.Duration) (*wmsql.Subscriber, *sql.DB, error) {
 	db, err := openSQL(e, database, 4)
 	if err != nil {

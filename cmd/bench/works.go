@@ -144,7 +144,8 @@ func (m *measured) compare() {
 	}
 }
 
-// plan is one chapter: works that share databases or processes, which prepare makes and end ends.
+// plan is one chapter: works that share databases or processes, which prepare makes and
+// end ends.
 type plan struct {
 	title string
 	begin func(ctx context.Context) ([]work, error)
@@ -165,8 +166,8 @@ func plans(e *env, size scale) []plan {
 const baselineName = "pgx: one INSERT, one transaction"
 
 // sidesOf prepares a database for each contender that has a work, filled with events, and
-// returns the sides of that work, however much of it is asked for. A contender that cannot
-// be prepared has a side that says so.
+// returns the sides of that work, however much of it is asked for. A contender that
+// cannot be prepared has a side that says so.
 func sidesOf(
 	ctx context.Context, e *env, prefix string, events int, which func(contender) run,
 ) (func(params) []side, error) {
@@ -336,8 +337,8 @@ func thousands(n int) string {
 	}
 }
 
-// calibrate finds how many connections serve the baseline best: more than one would expect
-// wait for the disk together, too many contend.
+// calibrate finds how many connections serve the baseline best: more than one would
+// expect wait for the disk together, too many contend.
 func calibrate(ctx context.Context, e *env, size scale) error {
 	c := bareInsert()
 	const database = "bench_calibrate"

@@ -23,8 +23,8 @@ type adminCreateCmd struct {
 	FullName     string `default:"Administrator" placeholder:"NAME" help:"Name of the person (default Administrator)."`
 }
 
-// Run makes the account; one that exists stays as it is. The password is asked for twice without echo on a terminal, else it is the
-// first line of standard input.
+// Run makes the account; one that exists stays as it is. The password is asked for twice
+// without echo on a terminal, else it is the first line of standard input.
 func (a adminCreateCmd) Run(ctx context.Context, p *program) error {
 	if _, err := p.check(needs{commands: true}); err != nil { // before anything is asked
 		return err
@@ -86,7 +86,8 @@ func readPassword(ctx context.Context, p *program) (string, error) {
 	return line, nil
 }
 
-// askPassword puts the questions on standard error, so that standard output can be redirected.
+// askPassword puts the questions on standard error, so that standard output can be
+// redirected.
 func askPassword(ctx context.Context, p *program) (string, error) {
 	first, err := ask(ctx, p, "Password (at least 8 characters): ")
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// Who makes the tokens and whom they are for; both are checked, so that a token of another system under the same key is refused.
+// Who makes the tokens and whom they are for; both are checked, so that a token of
+// another system under the same key is refused.
 const (
 	tokenIssuer   = "salga-trust-engine"
 	tokenAudience = "salga-trust-engine-api"

@@ -58,7 +58,8 @@ func requiredModules(t *testing.T) []string {
 	return modules
 }
 
-// readPackageTable refuses whatever it does not understand: a rule that is misread is a rule that is not enforced.
+// readPackageTable refuses whatever it does not understand: a rule that is misread is a
+// rule that is not enforced.
 func readPackageTable(page string, modules, standard []string) (map[string]rule, error) {
 	parts := strings.Split(page, packageTable+"\n")
 	if len(parts) != 2 {
@@ -138,7 +139,8 @@ func readRule(cells, packages, modules, standard []string) (rule, error) {
 	return r, nil
 }
 
-// list reads a cell: names parted by commas, with or without backticks, or a dash for none.
+// list reads a cell: names parted by commas, with or without backticks, or a dash for
+// none.
 func list(cell string) []string {
 	var names []string
 	for name := range strings.SplitSeq(strings.ReplaceAll(cell, "`", ""), ",") {

@@ -122,7 +122,8 @@ func TestDependencyRuleReportsPlantedViolations(t *testing.T) {
 	}
 }
 
-// faultsOf compares packages with their rules. What a rule allows must be used, or the rule says something untrue.
+// faultsOf compares packages with their rules. What a rule allows must be used, or the
+// rule says something untrue.
 func faultsOf(rules map[string]rule, modules []string, packages []listed) []string {
 	var faults []string
 	seen := map[string]bool{}
@@ -179,8 +180,9 @@ func (r rule) allows(path, owner string) bool {
 	return slices.Contains(r.allowed, owner)
 }
 
-// ownerOf returns what a rule names for an import: our package, the module of others, or nothing for the standard library. The
-// longest module wins, as it does for the go command. What go.mod does not know is its own owner, which no rule allows.
+// ownerOf returns what a rule names for an import: our package, the module of others, or
+// nothing for the standard library. The longest module wins, as it does for the go
+// command. What go.mod does not know is its own owner, which no rule allows.
 func ownerOf(path string, modules []string) string {
 	if name, own := strings.CutPrefix(path, modulePath+"/"); own {
 		return name
@@ -251,7 +253,8 @@ func TestOnlyOneFileKnowsTokens(t *testing.T) {
 	}
 }
 
-// The domain takes time and ids as arguments; time and uuid are imported for their types only.
+// The domain takes time and ids as arguments; time and uuid are imported for their types
+// only.
 func TestDomainIsPure(t *testing.T) {
 	t.Parallel()
 	impure := map[string][]string{
@@ -284,7 +287,8 @@ func TestDomainIsPure(t *testing.T) {
 	}
 }
 
-// eachGoFile parses every Go file of the module that is no test; paths are relative to its root.
+// eachGoFile parses every Go file of the module that is no test; paths are relative to
+// its root.
 func eachGoFile(t *testing.T, do func(path string, file *ast.File)) {
 	t.Helper()
 	files := token.NewFileSet()

@@ -21,8 +21,8 @@ type backupCmd struct {
 	Keys bool   `help:"Write the keys alone: small, to be taken often and kept briefly."`
 }
 
-// Run writes the log and the keys, or the keys alone, as of one instant. It reads as the owner and needs no key: what is sealed
-// stays sealed, what is wrapped stays wrapped.
+// Run writes the log and the keys, or the keys alone, as of one instant. It reads as the
+// owner and needs no key: what is sealed stays sealed, what is wrapped stays wrapped.
 func (b backupCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedOwner, conn: true})
 	if err != nil {

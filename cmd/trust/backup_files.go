@@ -18,8 +18,9 @@ import (
 	"github.com/salga-trust/engine/internal/owned"
 )
 
-// The two files of a backup. They are apart because they are kept differently: events for long, keys for a short time, so that an
-// erased person does not come back from an old copy.
+// The two files of a backup. They are apart because they are kept differently: events for
+// long, keys for a short time, so that an erased person does not come back from an old
+// copy.
 const (
 	eventsFile = "events"
 	keysFile   = "keys"
@@ -28,7 +29,8 @@ const (
 // backupFormat is raised when an older program could not read what a newer one writes.
 const backupFormat = 1
 
-// manifest says what a file of a backup holds. It is written last: data without it is no backup.
+// manifest says what a file of a backup holds. It is written last: data without it is no
+// backup.
 type manifest struct {
 	Format    int              `json:"format"`
 	Holds     string           `json:"holds"` // eventsFile or keysFile
@@ -61,7 +63,8 @@ func freshFolder(dir string) error {
 	return nil
 }
 
-// writeData writes a file, packed, under another name until it is whole, and gives the SHA-256 of what is on disk.
+// writeData writes a file, packed, under another name until it is whole, and gives the
+// SHA-256 of what is on disk.
 func writeData(path string, write func(io.Writer) error) (sum string, err error) {
 	part := path + ".part"
 	file, err := owned.Create(part, 0o600)

@@ -16,8 +16,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// A whole system, its backup, an erasure that the backup knows nothing of, and the system in a new cluster: who was erased stays
-// erased, everybody else is there.
+// A whole system, its backup, an erasure that the backup knows nothing of, and the system
+// in a new cluster: who was erased stays erased, everybody else is there.
 func TestAnErasedPersonStaysErasedThoughTheBackupIsOlder(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off")
@@ -68,8 +68,8 @@ func TestAnErasedPersonStaysErasedThoughTheBackupIsOlder(t *testing.T) {
 	before.signedIn("marked.anna@example.org", "correct horse battery", "CPT")
 }
 
-// knowsOfTheErasure looks at what an erased person left: the certificate that they hold, the request that is closed, the consent
-// that is withdrawn, and no name.
+// knowsOfTheErasure looks at what an erased person left: the certificate that they hold,
+// the request that is closed, the consent that is withdrawn, and no name.
 func (s *site) knowsOfTheErasure(t *testing.T, anna, certificate, wish, agreed string) {
 	t.Helper()
 	officer := s.signedIn("officer@example.org", "a good password", "CPT")
@@ -265,7 +265,8 @@ func TestARestoreGoesIntoAnEmptyDatabaseOnlyAndMakesIt(t *testing.T) {
 	made.run("restore", "--from", "full").expect(t, exit.CodeNotSo, "the database is not empty")
 }
 
-// trap makes a statement on a table of a database wait until release; waits tells whether something is caught in it.
+// trap makes a statement on a table of a database wait until release; waits tells whether
+// something is caught in it.
 func trap(t *testing.T, database, table string) (waits func() bool, release func()) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), database)
@@ -310,7 +311,8 @@ func TestABackupThatIsKilledIsNone(t *testing.T) {
 	s.run("backup", "--to", "half").expect(t, exit.CodeNotSo, "what is left of one")
 }
 
-// Killed in the middle, a restore leaves a database that stays shut, until a restore comes to its end in it.
+// Killed in the middle, a restore leaves a database that stays shut, until a restore
+// comes to its end in it.
 func TestARestoreThatIsKilledLeavesADatabaseThatDoesNotOpen(t *testing.T) {
 	t.Parallel()
 	s := small(t)

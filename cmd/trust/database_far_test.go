@@ -22,7 +22,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// A server whose processes do not get on answers nothing and closes nothing, as on a machine that swaps or whose disk hangs.
+// A server whose processes do not get on answers nothing and closes nothing, as on a
+// machine that swaps or whose disk hangs.
 func TestFarAServerThatHangsIsSaidInTimeAndServesAgainByItself(t *testing.T) {
 	t.Parallel()
 	const clients, commands, timeout = 8, 1200, 3 * time.Second
@@ -149,7 +150,8 @@ func TestFarAStandbyIsSaidAndServesOnceItIsPromoted(t *testing.T) {
 	s.run("verify").expect(t, exit.CodeDone, "events verified")
 }
 
-// ownServer is a Postgres of one test, which may be stopped and frozen: it listens on TCP, as a server on another machine does.
+// ownServer is a Postgres of one test, which may be stopped and frozen: it listens on
+// TCP, as a server on another machine does.
 type ownServer struct {
 	t       *testing.T
 	cluster *localpg.Cluster
@@ -203,7 +205,8 @@ func (o *ownServer) site(env ...string) *site {
 	return s
 }
 
-// freeze stops all of the server's processes where they are, until thaw, or the test's end.
+// freeze stops all of the server's processes where they are, until thaw, or the test's
+// end.
 func (o *ownServer) freeze() (thaw func()) {
 	o.t.Helper()
 	var frozen []int

@@ -18,8 +18,9 @@ type disownCmd struct {
 	Reason   string `required:"" placeholder:"TEXT" help:"Why, for whoever reads the audit. Names nobody."`
 }
 
-// Run says for good that events are none of ours, so that what follows the log passes them as empty. Each is disowned in a transaction
-// of its own: stopped and repeated, it goes on.
+// Run says for good that events are none of ours, so that what follows the log passes
+// them as empty. Each is disowned in a transaction of its own: stopped and repeated, it
+// goes on.
 func (d disownCmd) Run(ctx context.Context, p *program) error {
 	if d.Through != 0 && d.Through < d.Position {
 		return exit.WrongUsage("the last position is before the first one")

@@ -22,7 +22,8 @@ type exposureCmd struct {
 	To      moment   `placeholder:"TIME" help:"Reads before this instant."`
 }
 
-// Run lists reads of personal data, newest first. It shows ids and routes, and so leaves no trace itself.
+// Run lists reads of personal data, newest first. It shows ids and routes, and so leaves
+// no trace itself.
 func (x exposureCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {

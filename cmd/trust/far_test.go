@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// A far test that lacks one of its three marks would run in neither make test nor make test-far, or in the wrong one.
+// A far test that lacks one of its three marks would run in neither make test nor make
+// test-far, or in the wrong one.
 func TestATestIsFarInFileTagAndNameOrInNone(t *testing.T) {
 	t.Parallel()
 	looked := 0

@@ -18,9 +18,10 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// BenchmarkConsentOverHTTP has 64 clerks record consents of people at the counter, through the built program as trust up runs it: clients,
-// API, projectors and Postgres on the same cores. In the same run 64 callers append such events straight to the log, before the same
-// projectors.
+// BenchmarkConsentOverHTTP has 64 clerks record consents of people at the counter,
+// through the built program as trust up runs it: clients, API, projectors and Postgres on
+// the same cores. In the same run 64 callers append such events straight to the log,
+// before the same projectors.
 func BenchmarkConsentOverHTTP(b *testing.B) {
 	const callers, commands = 64, 6400
 	s := newSite(b, "RATE_LIMIT=off")
@@ -63,7 +64,8 @@ func atOnce(b *testing.B, n int, do func(i int) error) {
 	working.Wait()
 }
 
-// clerks are field workers who have signed in. Passwords are hashed at most as many at once as there are cores.
+// clerks are field workers who have signed in. Passwords are hashed at most as many at
+// once as there are cores.
 func (s *site) clerks(b *testing.B, n int) []*client {
 	b.Helper()
 	transport := http.DefaultTransport.(*http.Transport).Clone()

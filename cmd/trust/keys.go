@@ -15,8 +15,9 @@ import (
 
 type keysRotateCmd struct{}
 
-// Run re-wraps all that the master key wraps under another one, in one transaction. Where trust up keeps the master key, it keeps the
-// new one there too: before the commit beside the old one, and after it in its place. So a kill at any point leaves the key that the
+// Run re-wraps all that the master key wraps under another one, in one transaction. Where
+// trust up keeps the master key, it keeps the new one there too: before the commit beside
+// the old one, and after it in its place. So a kill at any point leaves the key that the
 // database is under on disk, and running this again finishes.
 func (keysRotateCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedRotation, pool: 1})

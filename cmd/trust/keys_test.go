@@ -118,8 +118,8 @@ func waits(t *testing.T, conn *pgx.Conn) bool {
 	return n > 0
 }
 
-// killRotation starts a rotation, kills it when it has come to the lock that the test holds, lets go of that, and waits for the end
-// of what the killed one had begun.
+// killRotation starts a rotation, kills it when it has come to the lock that the test
+// holds, lets go of that, and waits for the end of what the killed one had begun.
 func (s *site) killRotation(t *testing.T, hold, release string) {
 	t.Helper()
 	holder, watcher := connect(t, s), connect(t, s)
@@ -168,7 +168,8 @@ func (s *site) keptKeys(t *testing.T) *site {
 	return s.with("MASTER_KEY=")
 }
 
-// Killed between the commit and the file, it leaves both keys in the file, and whoever comes says what to do.
+// Killed between the commit and the file, it leaves both keys in the file, and whoever
+// comes says what to do.
 func TestARotationThatIsKilledAtItsCommitIsFinishedByTheNext(t *testing.T) {
 	t.Parallel()
 	s := peopled(t)
@@ -265,7 +266,8 @@ func watchers(t *testing.T, conn *pgx.Conn) (n int) {
 	return n
 }
 
-// A process that runs meanwhile ends by itself, and not as one whose configuration is wrong: whoever started it starts it again.
+// A process that runs meanwhile ends by itself, and not as one whose configuration is
+// wrong: whoever started it starts it again.
 func TestAProcessThatRunsWhileTheMasterKeyIsChangedAsksToBeStartedAgain(t *testing.T) {
 	t.Parallel()
 	s := peopled(t)

@@ -22,8 +22,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// A registered person's e-mail address, name, phone and address are in the read tables, which rebuild and erasure cover, and
-// nowhere else: not in the log, not in the command side's tables, not in a log file of ours or of Postgres.
+// A registered person's e-mail address, name, phone and address are in the read tables,
+// which rebuild and erasure cover, and nowhere else: not in the log, not in the command
+// side's tables, not in a log file of ours or of Postgres.
 func TestPersonalDataStandsInTheReadTablesAlone(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off", "DEBUG=true")
@@ -52,7 +53,8 @@ func TestPersonalDataStandsInTheReadTablesAlone(t *testing.T) {
 	}
 }
 
-// Once a person is erased, nothing of them is left in what the database, the program and Postgres write or answer from then on.
+// Once a person is erased, nothing of them is left in what the database, the program and
+// Postgres write or answer from then on.
 func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off", "DEBUG=true")
@@ -183,7 +185,8 @@ func (s *site) everywhere(t *testing.T, up *running, officer *account, id string
 	}
 }
 
-// readableWAL makes all sessions write pages into the WAL as they are, for wal to search, and gives a new one.
+// readableWAL makes all sessions write pages into the WAL as they are, for wal to search,
+// and gives a new one.
 func (s *site) readableWAL(t *testing.T, db *pgx.Conn) *pgx.Conn {
 	t.Helper()
 	for _, sql := range []string{
@@ -216,7 +219,8 @@ func (s *site) readableWAL(t *testing.T, db *pgx.Conn) *pgx.Conn {
 	return db
 }
 
-// wal gives the bytes of the WAL from the beginning of a segment on. What stands behind its end is old: segments are used again.
+// wal gives the bytes of the WAL from the beginning of a segment on. What stands behind
+// its end is old: segments are used again.
 func (s *site) wal(t *testing.T, db *pgx.Conn, from string) string {
 	t.Helper()
 	var last string
@@ -329,13 +333,15 @@ func livesMarked(t *testing.T, c *client, marks map[string]string) {
 	do("GET", "/api/v1/municipalities?q="+phone, 200, nil)
 }
 
-// dump returns every row of schema trust as a dump has it, without those of the tables that are named.
+// dump returns every row of schema trust as a dump has it, without those of the tables
+// that are named.
 func (s *site) dump(t *testing.T, without ...string) string {
 	t.Helper()
 	return dumpOf(t, s.kept()["DATABASE_URL"], without...)
 }
 
-// dumpOf reads what pg_dump would, in one snapshot and in the form of COPY; pg_dump itself need not be installed.
+// dumpOf reads what pg_dump would, in one snapshot and in the form of COPY; pg_dump
+// itself need not be installed.
 func dumpOf(t *testing.T, address string, without ...string) string {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())

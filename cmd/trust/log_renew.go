@@ -14,8 +14,9 @@ import (
 
 type logRenewCmd struct{}
 
-// Run makes the log another one to everybody who holds positions of it: after a failover that lost events. It changes
-// nothing else, so to run it once too often costs the clients a reading, and no more.
+// Run makes the log another one to everybody who holds positions of it: after a failover
+// that lost events. It changes nothing else, so to run it once too often costs the
+// clients a reading, and no more.
 func (logRenewCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedSchemaOwner, pool: 1})
 	if err != nil {

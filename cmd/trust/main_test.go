@@ -27,7 +27,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// binary is the real program, built once; a global, because TestMain can hand on nothing else.
+// binary is the real program, built once; a global, because TestMain can hand on nothing
+// else.
 var binary string
 
 func TestMain(m *testing.M) {
@@ -63,7 +64,8 @@ type site struct {
 	env     []string
 }
 
-// newSite makes a folder that the user postgres can pass through, or the cluster would live elsewhere.
+// newSite makes a folder that the user postgres can pass through, or the cluster would
+// live elsewhere.
 func newSite(t testing.TB, env ...string) *site {
 	t.Helper()
 	dir := t.TempDir()
@@ -78,7 +80,8 @@ func newSite(t testing.TB, env ...string) *site {
 	return &site{t: t, program: binary, dir: dir, addr: addr, env: append(base, env...)}
 }
 
-// freeAddress gives an address with a port below those that the system gives away: nobody takes it before the site does.
+// freeAddress gives an address with a port below those that the system gives away: nobody
+// takes it before the site does.
 func freeAddress() string {
 	for {
 		port := 20_000 + rand.IntN(12_000)
@@ -137,7 +140,8 @@ type running struct {
 	exited chan struct{}
 }
 
-// start starts a command, which ends with the test at the latest, and with this process if that is killed.
+// start starts a command, which ends with the test at the latest, and with this process
+// if that is killed.
 func (s *site) start(args ...string) *running {
 	s.t.Helper()
 	return s.startProgram(exec.CommandContext(context.Background(), s.program, args...))
@@ -205,7 +209,8 @@ func (b *safeBuffer) String() string {
 	return b.text.String()
 }
 
-// get gives the status of a GET and decodes the answer's JSON into into, unless that is nil.
+// get gives the status of a GET and decodes the answer's JSON into into, unless that is
+// nil.
 func (s *site) get(path string, into any) int {
 	client := http.Client{Timeout: 10 * time.Second}
 	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+s.addr+path, nil)
@@ -321,7 +326,8 @@ func (s *site) pids() map[string]int {
 	return found
 }
 
-// leftovers finds processes of the site: those that work in its folder, or were told of it.
+// leftovers finds processes of the site: those that work in its folder, or were told of
+// it.
 func (s *site) leftovers() []string {
 	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil || len(processes) == 0 {

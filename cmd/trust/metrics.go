@@ -9,8 +9,8 @@ import (
 	"github.com/salga-trust/engine/eventstore/follow"
 )
 
-// progress tells Prometheus how far the log and each follower are, as trust status does. It asks the database when it is scraped,
-// and says nothing when that does not answer.
+// progress tells Prometheus how far the log and each follower are, as trust status does.
+// It asks the database when it is scraped, and says nothing when that does not answer.
 type progress struct {
 	observer                              *follow.Observer
 	log, notifications, projection, state *prometheus.Desc

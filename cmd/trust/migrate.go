@@ -71,7 +71,8 @@ func migrationStatus(ctx context.Context, p *program) error {
 	}
 }
 
-// notMigrated says why the schema is not up to date: what keeps a program from its database, or a file that fails.
+// notMigrated says why the schema is not up to date: what keeps a program from its
+// database, or a file that fails.
 func notMigrated(err error) error {
 	if errors.Is(err, migrations.ErrNewerDatabase) || pg.Classify(err) != pg.None || exit.IsRefused(err) {
 		return exit.Explain(err)

@@ -19,7 +19,8 @@ type rebuildCmd struct {
 	DropKept bool     `help:"Rebuild nothing, but drop the versions of the tables that rebuilds have kept."`
 }
 
-// Run makes read tables anew from the log, one after another, while they are read and followed.
+// Run makes read tables anew from the log, one after another, while they are read and
+// followed.
 func (r rebuildCmd) Run(ctx context.Context, p *program) error {
 	chosen, err := choose("read table", projections.All(), r.Names)
 	if err != nil {

@@ -16,8 +16,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// former makes accounts in a municipality as programs before the canonical forms did: claimed and found by the
-// spelling that was given. The verifier is copied from an account that has the password.
+// former makes accounts in a municipality as programs before the canonical forms did:
+// claimed and found by the spelling that was given. The verifier is copied from an
+// account that has the password.
 type former struct {
 	*site
 	store *eventstore.Store

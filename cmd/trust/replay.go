@@ -26,7 +26,8 @@ type replayCmd struct {
 	Reason   string   `placeholder:"TEXT" help:"Why you look; needed by --reveal."`
 }
 
-// Run replays the state of consents from the log. CSV and NDJSON are, byte for byte, what the API answers.
+// Run replays the state of consents from the log. CSV and NDJSON are, byte for byte, what
+// the API answers.
 func (r replayCmd) Run(ctx context.Context, p *program) error {
 	if r.Reveal == domain.IsBlank(r.Reason) {
 		return exit.WrongUsage("--reveal needs --reason, and --reason is for --reveal")
@@ -53,8 +54,9 @@ func (r replayCmd) Run(ctx context.Context, p *program) error {
 	return err
 }
 
-// question checks what is asked against what there is: an answer about a person or a purpose that is not there would look like
-// one about somebody who never decided anything.
+// question checks what is asked against what there is: an answer about a person or a
+// purpose that is not there would look like one about somebody who never decided
+// anything.
 func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.TenantID, q reports.ReplayQuery, err error) {
 	q = reports.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID(r.Subject), Purpose: domain.CanonicalPurposeCode(string(r.Purpose))}
 	if tenant, err = o.handler.TenantOf(ctx, r.Tenant); err != nil {
@@ -74,7 +76,8 @@ func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.Tenan
 	return tenant, q, err
 }
 
-// record keeps in the log that an operator is about to see who the people are, before anything is shown.
+// record keeps in the log that an operator is about to see who the people are, before
+// anything is shown.
 func (r replayCmd) record(ctx context.Context, o *opened, tenant domain.TenantID, q reports.ReplayQuery) error {
 	read := commands.RecordRead{
 		Route: "trust replay", Fields: "consents, profile", Filter: map[string]string{"position": fmt.Sprint(q.Position)},
@@ -173,7 +176,8 @@ func revealed(u domain.User) apphttp.Revealed {
 	return apphttp.Revealed{FullName: u.FullName, Email: u.Email, Phone: u.Phone}
 }
 
-// consentTable is a document for people: of fixed columns, so that it needs to hold nothing back.
+// consentTable is a document for people: of fixed columns, so that it needs to hold
+// nothing back.
 type consentTable struct {
 	out    io.Writer
 	people bool

@@ -75,8 +75,8 @@ func (s *site) citizen(email, name string) *account {
 	return s.signedIn(email, "correct horse battery", "CPT")
 }
 
-// The officer's question on the command line: what had this person agreed to on that date, in which words, who recorded it, and
-// who has looked since?
+// The officer's question on the command line: what had this person agreed to on that
+// date, in which words, who recorded it, and who has looked since?
 func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

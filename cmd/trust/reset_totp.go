@@ -18,8 +18,8 @@ type adminResetTOTPCmd struct {
 	Reason       string `required:"" placeholder:"TEXT" help:"How it is known that the person asked for it; the log keeps it, sealed."`
 }
 
-// Run removes the second factor and ends the person's sessions. It is for the only admin of a municipality: anybody else's is
-// removed by another admin, who is named in the log.
+// Run removes the second factor and ends the person's sessions. It is for the only admin
+// of a municipality: anybody else's is removed by another admin, who is named in the log.
 func (a adminResetTOTPCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {

@@ -24,7 +24,8 @@ func (c *account) secures(password string) (secret string) {
 	return secret
 }
 
-// The only admin of a municipality lost the phone; and the second factor across a backup, whichever part of it is older.
+// The only admin of a municipality lost the phone; and the second factor across a backup,
+// whichever part of it is older.
 func TestASecondFactorIsRestoredWithItsKeysAndResetByTheOperator(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off")

@@ -21,8 +21,9 @@ type restoreCmd struct {
 	Keys string `placeholder:"FOLDER" help:"Newer keys, of trust backup --keys: who was erased since stays erased (default the folder of --from)."`
 }
 
-// Run fills an empty database, which it makes if there is none, and erases again whom the keys say to be erased. All becomes
-// visible at once; until then nobody but the owner can open the database.
+// Run fills an empty database, which it makes if there is none, and erases again whom the
+// keys say to be erased. All becomes visible at once; until then nobody but the owner can
+// open the database.
 func (r restoreCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.check(needs{as: (*settings.Config).NeedOwner, keys: settings.Secrets{Master: true}})
 	if err != nil {
@@ -113,7 +114,8 @@ func (s stored) into(ctx context.Context, p *program, conn *pgx.Conn, masterKey 
 	return err
 }
 
-// fill does all but the end. The keys come first: a wrong master key is told before the events are read.
+// fill does all but the end. The keys come first: a wrong master key is told before the
+// events are read.
 func (s stored) fill(ctx context.Context, p *program, restore *eventstore.Restore, masterKey []byte) (again int, err error) {
 	err = readData(dataPath(s.folders[keysFile], keysFile), func(r io.Reader) error { return restore.ReadKeys(ctx, r) })
 	if err != nil {
@@ -148,7 +150,8 @@ func (s stored) fill(ctx context.Context, p *program, restore *eventstore.Restor
 	return len(erased), nil
 }
 
-// sayForged names what is forged in a backup. It is restored as it is: the log had it, and nothing that reads the log believes it.
+// sayForged names what is forged in a backup. It is restored as it is: the log had it,
+// and nothing that reads the log believes it.
 func sayForged(ctx context.Context, p *program, restore *eventstore.Restore, head int64) error {
 	first, count, err := restore.Forged(ctx, head)
 	if err == nil && count > 0 {

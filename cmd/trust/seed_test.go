@@ -23,7 +23,8 @@ func TestSeedIsRefusedInProduction(t *testing.T) {
 	}
 }
 
-// A system is seeded as it should be, however often it takes: refused before the import, stopped on the way, repeated, with more.
+// A system is seeded as it should be, however often it takes: refused before the import,
+// stopped on the way, repeated, with more.
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	s, _ := onDatabase(t)
@@ -64,7 +65,8 @@ func TestSeed(t *testing.T) {
 	}
 }
 
-// What a resident decides is done by them, what came on paper by a field worker, and accounts of staff by the operator.
+// What a resident decides is done by them, what came on paper by a field worker, and
+// accounts of staff by the operator.
 func (s *site) checkActors() {
 	s.t.Helper()
 	want := map[string]string{

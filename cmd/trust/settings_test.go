@@ -74,7 +74,8 @@ func hostileSite(t *testing.T) *site {
 		"ADMIN_PASSWORD=correct horse battery")
 }
 
-// holdsWholeNames looks at names as they are stored: a municipality's in an event, a person's in a read table.
+// holdsWholeNames looks at names as they are stored: a municipality's in an event, a
+// person's in a read table.
 func (s *site) holdsWholeNames(t *testing.T, person string) {
 	t.Helper()
 	config, err := pgx.ParseConfig(s.address())

@@ -17,15 +17,17 @@ import (
 // databaseName is the database in the private server.
 const databaseName = "trust"
 
-// settled is what a start of trust up begins with: a whole configuration, and the private server if there is to be one.
+// settled is what a start of trust up begins with: a whole configuration, and the private
+// server if there is to be one.
 type settled struct {
 	config *settings.Config
 	server *supervise.Postgres
 	given  bool // the first admin's password came from outside, and is not ours to show
 }
 
-// settle completes the configuration: what is set nowhere is made, and kept in DATA_DIR/env before it is used for the first time,
-// so that a start that is killed half-way can be repeated.
+// settle completes the configuration: what is set nowhere is made, and kept in
+// DATA_DIR/env before it is used for the first time, so that a start that is killed
+// half-way can be repeated.
 func settle(ctx context.Context, p *program, log io.Writer) (settled, error) {
 	c, err := settings.Check(p.settings)
 	if err != nil {
@@ -61,7 +63,8 @@ func settle(ctx context.Context, p *program, log io.Writer) (settled, error) {
 	return s, s.config.Need(settings.Secrets{Secret: true, Master: true})
 }
 
-// missing makes the secrets that are set nowhere, and keeps the first admin's address beside the password.
+// missing makes the secrets that are set nowhere, and keeps the first admin's address
+// beside the password.
 func missing(s settings.Settings) []settings.Pair {
 	var made []settings.Pair
 	for _, name := range []string{"SECRET_KEY", "MASTER_KEY"} {
@@ -75,7 +78,8 @@ func missing(s settings.Settings) []settings.Pair {
 	return made
 }
 
-// settleServer finds Postgres and gives the address of the private server, the one before as far as possible.
+// settleServer finds Postgres and gives the address of the private server, the one before
+// as far as possible.
 func (s *settled) settleServer(ctx context.Context, c *settings.Config, log io.Writer) (address string, err error) {
 	if c.Production { // which derives no address from the owner's
 		_, api := c.NeedAPI()

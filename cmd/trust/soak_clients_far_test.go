@@ -100,8 +100,8 @@ func (s *soak) newOrder(chance *rand.Rand) order {
 	return o
 }
 
-// learn keeps the newest version of a hot stream that an answer told of. No append expects a
-// newer one, so that a conflict is for good: versions never go back.
+// learn keeps the newest version of a hot stream that an answer told of. No append
+// expects a newer one, so that a conflict is for good: versions never go back.
 func (s *soak) learn(o order, a history.Append) {
 	version := a.Conflict.Actual
 	if a.Outcome == history.Added {

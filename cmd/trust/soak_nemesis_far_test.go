@@ -20,7 +20,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// fault is one thing that goes wrong. Once do returns it is over, and all heals by itself.
+// fault is one thing that goes wrong. Once do returns it is over, and all heals by
+// itself.
 type fault struct {
 	name string
 	do   func(chance *rand.Rand)
@@ -154,7 +155,8 @@ func (s *soak) hold(chance *rand.Rand, options pgx.TxOptions, sql string) {
 	must(s.t, tx.Rollback(ctx))
 }
 
-// takeConnections takes every connection that there is, and those of others as they break.
+// takeConnections takes every connection that there is, and those of others as they
+// break.
 func (s *soak) takeConnections(chance *rand.Rand) {
 	ctx := s.t.Context()
 	var taken []*pgx.Conn

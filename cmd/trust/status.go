@@ -64,8 +64,8 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 	return stateOf(status, append(troubles, clocksInWords(clocks)...))
 }
 
-// databaseTroubles returns what keeps the database from taking writes, as this command finds it, and as the API on HTTP_ADDR does,
-// which has met appends.
+// databaseTroubles returns what keeps the database from taking writes, as this command
+// finds it, and as the API on HTTP_ADDR does, which has met appends.
 func databaseTroubles(ctx context.Context, o *opened) ([]string, error) {
 	var why string
 	err := o.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) (err error) {
@@ -82,8 +82,8 @@ func databaseTroubles(ctx context.Context, o *opened) ([]string, error) {
 	return nil, nil
 }
 
-// apiTrouble returns what the API on an address says of its database when that keeps it from serving; empty when it serves, or
-// when nobody is there.
+// apiTrouble returns what the API on an address says of its database when that keeps it
+// from serving; empty when it serves, or when nobody is there.
 func apiTrouble(ctx context.Context, address string) string {
 	ctx, cancel := context.WithTimeout(ctx, 2*readyPatience)
 	defer cancel()

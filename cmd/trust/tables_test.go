@@ -16,7 +16,8 @@ import (
 // tableReaders are the packages that may name a table besides the one that owns it.
 func tableReaders() map[string][]string {
 	return map[string][]string{
-		// The head: one index probe in the statement that also reads the checkpoint, so that both are of one snapshot.
+		// The head: one index probe in the statement that also reads the checkpoint, so
+		// that both are of one snapshot.
 		"events": {"eventstore/follow", "projections"},
 	}
 }
@@ -78,7 +79,8 @@ func TestNamedTables(t *testing.T) {
 	}
 }
 
-// namedTables finds qualified names of tables in a text. A read table's versions (users_v1, users_v2) count as the table.
+// namedTables finds qualified names of tables in a text. A read table's versions
+// (users_v1, users_v2) count as the table.
 func namedTables(text string, tables map[string]bool) []string {
 	var found []string
 	for _, match := range regexp.MustCompile(`\btrust\.([a-z_0-9]+)`).FindAllStringSubmatch(text, -1) {

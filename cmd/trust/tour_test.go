@@ -13,7 +13,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// What a page tells its readers to type works as it is written: its blocks, in their order, in one shell, against a fresh system.
+// What a page tells its readers to type works as it is written: its blocks, in their
+// order, in one shell, against a fresh system.
 func TestEveryPageWorksAsWritten(t *testing.T) {
 	t.Parallel()
 	for page, least := range map[string]int{"README.md": 5, "docs/officer.md": 9, "docs/developer.md": 6, "docs/backup.md": 3} {

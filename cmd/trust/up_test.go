@@ -17,7 +17,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// One system through its whole life: making a cluster is too dear to make one for each sentence.
+// One system through its whole life: making a cluster is too dear to make one for each
+// sentence.
 func TestUp(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -48,7 +49,8 @@ func TestUp(t *testing.T) {
 	}
 }
 
-// partsOfUp lists the processes of trust up: one for each follower besides those that are always there.
+// partsOfUp lists the processes of trust up: one for each follower besides those that are
+// always there.
 func partsOfUp() []string {
 	names := []string{"postgres", "serve"}
 	for _, f := range followers() {
@@ -170,7 +172,8 @@ func upRotates(t *testing.T, s *site, up *running) *running {
 	return up
 }
 
-// Meanwhile the first admin changed the password, and cleared the old one out of the file.
+// Meanwhile the first admin changed the password, and cleared the old one out of the
+// file.
 func upHangsUp(t *testing.T, s *site, up *running) *running {
 	kept := s.kept()
 	admin := s.signedIn(kept["ADMIN_EMAIL"], kept["ADMIN_PASSWORD"], "SALGA")
@@ -195,7 +198,8 @@ func upHangsUp(t *testing.T, s *site, up *running) *running {
 	return up
 }
 
-// Between two starts a newer Postgres was installed, and while it runs a newer build takes the program's name.
+// Between two starts a newer Postgres was installed, and while it runs a newer build
+// takes the program's name.
 func upOutlivesUpgrades(t *testing.T, s *site, up *running) *running {
 	upEndsAt(t, s, up, syscall.SIGTERM)
 	newer := filepath.Join(s.dir, "newer")

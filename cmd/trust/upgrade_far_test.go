@@ -31,11 +31,13 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The database is that of testdata/upgrade/5b32fc4, whose README.md says how it was made. It is as old as a database in use
-// can be, so every form that was ever stored must be read by every later program.
+// The database is that of testdata/upgrade/5b32fc4, whose README.md says how it was made.
+// It is as old as a database in use can be, so every form that was ever stored must be
+// read by every later program.
 //
-// Whoever changes a stored form (a table, an event, a read table, the way something is sealed or hashed) adds a step that
-// proves the change on this database, at the place in the order where it can be seen.
+// Whoever changes a stored form (a table, an event, a read table, the way something is
+// sealed or hashed) adds a step that proves the change on this database, at the place in
+// the order where it can be seen.
 func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 	t.Parallel()
 	u := restoreDump(t, "5b32fc4")
@@ -73,7 +75,8 @@ type upgrade struct {
 	tokens map[string]string // of people, by the same names
 }
 
-// question is a request to the API, and one of: the answer, its checksum, its length over all pages, a refusal's status.
+// question is a request to the API, and one of: the answer, its checksum, its length over
+// all pages, a refusal's status.
 type question struct {
 	As   string // empty: nobody
 	Path string
@@ -86,7 +89,8 @@ type question struct {
 	Status       int
 }
 
-// restoreDump fills a database as an operator would: the cluster's roles first, then the dump.
+// restoreDump fills a database as an operator would: the cluster's roles first, then the
+// dump.
 func restoreDump(t *testing.T, commit string) *upgrade {
 	t.Helper()
 	folder, database := filepath.Join("testdata", "upgrade", commit), pgtest.Fresh(t)
@@ -108,8 +112,8 @@ func restoreDump(t *testing.T, commit string) *upgrade {
 	return u
 }
 
-// makeRoles runs a file of one statement a line. The cluster is shared with other tests, which may have made the roles, or be
-// about to.
+// makeRoles runs a file of one statement a line. The cluster is shared with other tests,
+// which may have made the roles, or be about to.
 func makeRoles(t *testing.T, conn *pgx.Conn, path string) {
 	t.Helper()
 	statements, err := os.ReadFile(path)
@@ -159,7 +163,8 @@ func (u *upgrade) isMigrated() {
 	}
 }
 
-// isVerified re-reads the whole log, with what was appended since, and compares the read tables with it.
+// isVerified re-reads the whole log, with what was appended since, and compares the read
+// tables with it.
 func (u *upgrade) isVerified() {
 	want := fmt.Sprintf("%d events verified", u.status().Head)
 	if said := u.do("verify"); !strings.Contains(said, want) {
@@ -167,7 +172,8 @@ func (u *upgrade) isVerified() {
 	}
 }
 
-// isCoded gives its events their codes: those that were in the dump, and none that this program appended since.
+// isCoded gives its events their codes: those that were in the dump, and none that this
+// program appended since.
 func (u *upgrade) isCoded() {
 	want := fmt.Sprintf("%d older events got their code", u.before.Position)
 	if said := u.do("codes"); !strings.Contains(said, want) {
@@ -195,7 +201,8 @@ func (u *upgrade) acceptsOldPasswords() {
 	}
 }
 
-// answersAsBefore asks in the order in which the old program was asked: what people asked first shows in no answer to them.
+// answersAsBefore asks in the order in which the old program was asked: what people asked
+// first shows in no answer to them.
 func (u *upgrade) answersAsBefore() {
 	for _, q := range u.before.Questions {
 		var wrong []string
@@ -217,7 +224,8 @@ func (u *upgrade) answersAsBefore() {
 	}
 }
 
-// meant returns the answer that is expected now: the one of before, but where a release says otherwise on purpose.
+// meant returns the answer that is expected now: the one of before, but where a release
+// says otherwise on purpose.
 func meant(q question) any {
 	if strings.HasPrefix(q.Path, "consents/check?purpose=old_survey") { // retired: nothing is allowed for it any more
 		return map[string]any{"allowed": false, "reason": "purpose_retired"}
@@ -251,8 +259,8 @@ func (u *upgrade) isTheSameDocument(q question) (wrong []string) {
 	return wrong
 }
 
-// asItWasWritten returns a CSV in the form that it had: without a byte order mark, the municipality and a last record, quoted where it
-// must be. Anything else stays as it is.
+// asItWasWritten returns a CSV in the form that it had: without a byte order mark, the
+// municipality and a last record, quoted where it must be. Anything else stays as it is.
 func (u *upgrade) asItWasWritten(document []byte) []byte {
 	u.t.Helper()
 	text, marked := bytes.CutPrefix(document, []byte("\ufeff"))
@@ -318,7 +326,8 @@ func (u *upgrade) printsAsBefore() {
 	}
 }
 
-// countsOfficersOfBefore asks for what takes a second officer: one was made before there was a stream that says who they are.
+// countsOfficersOfBefore asks for what takes a second officer: one was made before there
+// was a stream that says who they are.
 func (u *upgrade) countsOfficersOfBefore() {
 	u.t.Helper()
 	resident := u.citizen("to.be.erased@example.org", "To Be Erased")
@@ -331,7 +340,8 @@ func (u *upgrade) countsOfficersOfBefore() {
 	}
 }
 
-// followsWhatIsNew appends to the old streams, and to new ones, and looks for it in the read tables.
+// followsWhatIsNew appends to the old streams, and to new ones, and looks for it in the
+// read tables.
 func (u *upgrade) followsWhatIsNew() {
 	citizen := &account{s: u.site, token: u.tokens["nomsa"]}
 	consent := field(u.t, citizen.call("POST", "consents", `{"purpose":"whatsapp_care","language":"zu","consented":true}`), "id")
@@ -350,7 +360,8 @@ func (u *upgrade) followsWhatIsNew() {
 	}
 }
 
-// takesASecondFactor sets one up on an old account, whose key and credential were made by the old program.
+// takesASecondFactor sets one up on an old account, whose key and credential were made by
+// the old program.
 func (u *upgrade) takesASecondFactor() {
 	var login map[string]any
 	must(u.t, json.Unmarshal(u.before.People["nomsa"], &login))
@@ -373,8 +384,8 @@ func (u *upgrade) takesASecondFactor() {
 	}
 }
 
-// isRebuilt makes every read table anew. One was rebuilt by the old program, which has kept what it had before; of another one
-// nothing was kept.
+// isRebuilt makes every read table anew. One was rebuilt by the old program, which has
+// kept what it had before; of another one nothing was kept.
 func (u *upgrade) isRebuilt() {
 	said := u.do("rebuild", "all")
 	if strings.Count(said, "was as the log says") != strings.Count(said, "rebuilt up to position") || !strings.Contains(said, "users rebuilt") {
@@ -385,7 +396,8 @@ func (u *upgrade) isRebuilt() {
 	pgtest.Eventually(u.t, "the read tables have followed", u.caughtUp)
 }
 
-// beforeUpgrade leaves out of an answer what came after a position: the questions themselves, sign-ins above all.
+// beforeUpgrade leaves out of an answer what came after a position: the questions
+// themselves, sign-ins above all.
 func beforeUpgrade(value any, position int64) any {
 	switch v := value.(type) {
 	case map[string]any:
@@ -414,7 +426,8 @@ func isAfter(value any, name string, position int64) bool {
 	return ok && name == "position" && int64(at) > position
 }
 
-// differences lists where an answer is no longer what it was. A field that is new is none: clients pass it over.
+// differences lists where an answer is no longer what it was. A field that is new is
+// none: clients pass it over.
 func differences(at string, want, got any) (found []string) {
 	switch was := want.(type) {
 	case map[string]any:

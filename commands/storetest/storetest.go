@@ -1,15 +1,17 @@
-// Package storetest is the contract of commands.Store as tests, for every implementation of it: the
-// log in Postgres, and the log in memory that the tests of package http run on.
+// Package storetest is the contract of commands.Store as tests, for every implementation
+// of it: the log in Postgres, and the log in memory that the tests of package http run
+// on.
 //
-// Owns: the promises that commands rest on. An implementation that lacks one decides differently from
-// the real log, and a test on it proves nothing.
+// Owns: the promises that commands rest on. An implementation that lacks one decides
+// differently from the real log, and a test on it proves nothing.
 //
-// Guarantees: Exercise uses nothing but commands.Store, and a store of its own for each promise.
+// Guarantees: Exercise uses nothing but commands.Store, and a store of its own for each
+// promise.
 //
 // Fails how: as a test, with the promise as its name.
 //
-// Not here: promises that only the real log makes: group commit, row-level security, sealing, a
-// database that is away (package eventstore).
+// Not here: promises that only the real log makes: group commit, row-level security,
+// sealing, a database that is away (package eventstore).
 package storetest
 
 import (
@@ -82,7 +84,8 @@ func (w *town) found() domain.TenantID {
 	return tenant
 }
 
-// resident is the append that makes a user: the event has a personal part, sealed under a new key.
+// resident is the append that makes a user: the event has a personal part, sealed under a
+// new key.
 func (w *town) resident(id domain.UserID) domain.Append {
 	return domain.Append{
 		ID: newID(), Tenant: w.tenant,
@@ -149,8 +152,8 @@ func (w *town) ok(err error) {
 
 func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
-// refused fails the test unless an append fails with an error like as, which it sets, and leaves the
-// log as it was.
+// refused fails the test unless an append fails with an error like as, which it sets, and
+// leaves the log as it was.
 func refused[E error](w *town, a domain.Append, as *E) {
 	w.t.Helper()
 	before := w.head()
@@ -287,7 +290,8 @@ func appendOnce(w *town) {
 	first := w.mustAppend(a)
 	head := w.head()
 
-	// The expected version is out of date by now: a repeat is one before it is a conflict.
+	// The expected version is out of date by now: a repeat is one before it is a
+	// conflict.
 	again := w.mustAppend(a)
 	if first.Repeat || !again.Repeat || len(again.Events) != 1 || again.Position() != first.Position() || w.head() != head {
 		w.t.Errorf("first %+v, again %+v", first, again)
@@ -609,7 +613,8 @@ func keepTrails(w *town) {
 	refused(w, w.sides(domain.DemandNoActs{User: clerk}), new(*domain.StaffRecordError))
 	w.mustAppend(w.sides(domain.DemandNoActs{User: citizen}))
 
-	// About nobody, about several people, in another tenant, and what takes an office even where it is about oneself.
+	// About nobody, about several people, in another tenant, and what takes an office
+	// even where it is about oneself.
 	elsewhere := newTown(w.t, w.Store)
 	for what, act := range map[string]func(domain.UserID) domain.Append{
 		"closed a municipality": func(by domain.UserID) domain.Append {

@@ -9,8 +9,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Examples returns one event of every type with every field filled in: those that follow, whose values have a meaning, and of
-// every other type what Filled makes.
+// Examples returns one event of every type with every field filled in: those that follow,
+// whose values have a meaning, and of every other type what Filled makes.
 func Examples() []domain.Event {
 	all := slices.Concat(municipalityExamples(), userExamples(), consentExamples(), purposeExamples(), rightsExamples(),
 		sessionExamples())

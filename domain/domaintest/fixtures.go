@@ -29,7 +29,8 @@ func NewsletterTexts(english string) map[domain.Language]string {
 	}
 }
 
-// Newsletter is a purpose that rests on consent: notice 1 since 5 January 2026, notice 2 since 1 April 2026.
+// Newsletter is a purpose that rests on consent: notice 1 since 5 January 2026, notice 2
+// since 1 April 2026.
 func Newsletter() domain.Purpose {
 	first := PurposeWith(func(*domain.DefinePurpose) {})
 	next := domain.PublishNotice{Texts: NewsletterTexts(NewsletterNewWords)}

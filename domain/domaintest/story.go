@@ -1,7 +1,8 @@
-// Package domaintest helps tests to read Given / When / Then, and holds fixtures and an example of every event.
+// Package domaintest helps tests to read Given / When / Then, and holds fixtures and an
+// example of every event.
 //
-// Owns: made-up people, places and instants that are the same in every run. Guarantees: pure, like package domain.
-// Not here: anything a program needs; only tests import this.
+// Owns: made-up people, places and instants that are the same in every run. Guarantees:
+// pure, like package domain. Not here: anything a program needs; only tests import this.
 package domaintest
 
 import (
@@ -25,7 +26,8 @@ type Fact struct {
 // At says that events were recorded at an instant, as Clock reads it.
 func At(instant string, events ...domain.Event) Fact { return Fact{At: Clock(instant), Events: events} }
 
-// History numbers facts as the log would, from position 1 and version 1, all by the clerk in Msunduzi.
+// History numbers facts as the log would, from position 1 and version 1, all by the clerk
+// in Msunduzi.
 func History(s domain.Stream, facts ...Fact) []domain.Recorded {
 	var history []domain.Recorded
 	for _, f := range facts {
@@ -45,7 +47,8 @@ func History(s domain.Stream, facts ...Fact) []domain.Recorded {
 	return history
 }
 
-// Story is one example of a rule: given a history, when something is wished for, then this follows.
+// Story is one example of a rule: given a history, when something is wished for, then
+// this follows.
 type Story struct {
 	history []domain.Recorded
 	events  []domain.Event
@@ -94,7 +97,8 @@ func (s Story) ThenFaulty(t testing.TB, want ...string) {
 	}
 }
 
-// Refusal demands a refusal with this code and a sentence for people, and no event beside it.
+// Refusal demands a refusal with this code and a sentence for people, and no event beside
+// it.
 func Refusal(t testing.TB, events []domain.Event, err error, want domain.Code) *domain.Error {
 	t.Helper()
 	refusal, ok := errors.AsType[*domain.Error](err)

@@ -11,9 +11,10 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// ahead reads the range after the one that is being applied, so that with a backlog this process decodes while Postgres writes.
-// Events never change, so what was read is what would be read later. A range that cannot be read is read again when its turn
-// comes, which is when the failure counts.
+// ahead reads the range after the one that is being applied, so that with a backlog this
+// process decodes while Postgres writes. Events never change, so what was read is what
+// would be read later. A range that cannot be read is read again when its turn comes,
+// which is when the failure counts.
 type ahead struct {
 	runner  *runner
 	conn    *pgx.Conn

@@ -6,10 +6,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A follower may be ahead of its log: a replica was promoted that had not everything, or a part of the database was
-// restored. Positions are given out again then, and what follows would be skipped in silence. So a checkpoint knows the
-// event that it stands at, besides the position. A follower looks at it with every poll, and again in the statement that
-// moves the checkpoint; it halts where the log holds another event there, or none, until its checkpoint is put right.
+// A follower may be ahead of its log: a replica was promoted that had not everything, or
+// a part of the database was restored. Positions are given out again then, and what
+// follows would be skipped in silence. So a checkpoint knows the event that it stands at,
+// besides the position. A follower looks at it with every poll, and again in the
+// statement that moves the checkpoint; it halts where the log holds another event there,
+// or none, until its checkpoint is put right.
 
 // BackwardsError says that a follower has applied what the log does not hold.
 type BackwardsError struct {
@@ -24,7 +26,8 @@ func (e *BackwardsError) Error() string {
 	return fmt.Sprintf("the log went backwards: the events up to %d that were applied are not those that it holds", e.Position)
 }
 
-// isAhead is a condition on a checkpoint c and the head h of the log: the follower has applied what the log does not hold.
+// isAhead is a condition on a checkpoint c and the head h of the log: the follower has
+// applied what the log does not hold.
 const isAhead = `(c.position > h.position
 	or c.event_id is not null and c.event_id is distinct from trust.event_at(c.event_position))`
 

@@ -20,7 +20,8 @@ import (
 
 const (
 	masterKey = "a master key of at least thirty-two characters"
-	// childURL makes this test binary a process that follows the log, and nothing else, until it is killed.
+	// childURL makes this test binary a process that follows the log, and nothing else,
+	// until it is killed.
 	childURL = "FOLLOW_CHILD_URL"
 )
 
@@ -35,7 +36,8 @@ func TestMain(m *testing.M) {
 	pgtest.Main(m)
 }
 
-// world is a database of one test with a municipality in it, and the tables of this package's followers.
+// world is a database of one test with a municipality in it, and the tables of this
+// package's followers.
 type world struct {
 	db       *pgtest.DB
 	store    *eventstore.Store
@@ -162,7 +164,8 @@ func (w *world) becomes(t *testing.T, name string, state follow.State) (s follow
 	return s
 }
 
-// counted waits until the tally has followed the whole log, and checks that it counted each grant once.
+// counted waits until the tally has followed the whole log, and checks that it counted
+// each grant once.
 func (w *world) counted(t *testing.T) {
 	t.Helper()
 	head, err := w.store.Head(t.Context())

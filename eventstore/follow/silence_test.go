@@ -19,8 +19,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// hole is a network between a worker and the database. A connection for a use that it swallows stays open, and not a byte comes
-// through any more.
+// hole is a network between a worker and the database. A connection for a use that it
+// swallows stays open, and not a byte comes through any more.
 type hole struct {
 	listener net.Listener
 	server   *pgx.ConnConfig
@@ -135,7 +135,8 @@ func (h *hole) config(t *testing.T, w *world) follow.Config {
 	return config
 }
 
-// A socket goes silent: packets vanish, and nobody says so. The leader's own connection lives, so only its work tells.
+// A socket goes silent: packets vanish, and nobody says so. The leader's own connection
+// lives, so only its work tells.
 func TestALeaderWhoseWorkFallsSilentStepsDownAndAStandbyTakesOver(t *testing.T) {
 	t.Parallel()
 	for _, use := range []string{"apply", "poll"} {
@@ -185,7 +186,8 @@ func TestALeaderWithoutAStandbyThatStepsDownSaysWhyAndGoesOnByItself(t *testing.
 	}
 }
 
-// A backlog is read ahead on a connection of its own, which may fall silent as well: then it is read when its turn comes.
+// A backlog is read ahead on a connection of its own, which may fall silent as well: then
+// it is read when its turn comes.
 func TestABacklogIsFollowedThoughReadingAheadFallsSilent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -214,7 +216,8 @@ func TestAFollowerThatHangsLosesTheLead(t *testing.T) {
 	w.counted(t)
 }
 
-// A fold that computes within its transaction for longer than that may stand idle is ended by Postgres. That is no weather.
+// A fold that computes within its transaction for longer than that may stand idle is
+// ended by Postgres. That is no weather.
 func TestAnEventThatIsComputedForTooLongHalts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -332,7 +332,8 @@ func (m *model) commit(i int, told history.Outcome) {
 	m.settled = append(m.settled, i)
 }
 
-// finish answers an append that waits; one whose outcome is not settled is never told any.
+// finish answers an append that waits; one whose outcome is not settled is never told
+// any.
 func (m *model) finish() {
 	i := m.open[0]
 	m.open = m.open[1:]

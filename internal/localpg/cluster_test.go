@@ -121,7 +121,8 @@ func TestClusterRestartsAfterKillOfPostmaster(t *testing.T) {
 		t.Fatalf("the kill left no stale lock file, so this test would prove nothing: %v", err)
 	}
 
-	// Orphaned backends may hold the shared memory for a moment, so we retry, as the supervisor does.
+	// Orphaned backends may hold the shared memory for a moment, so we retry, as the
+	// supervisor does.
 	var again *pgtest.Postmaster
 	pgtest.Eventually(t, "the cluster starts again", func() bool {
 		var err error

@@ -9,7 +9,8 @@ import (
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
-// stranger is neither root nor whoever runs the tests; only permission bits for others apply.
+// stranger is neither root nor whoever runs the tests; only permission bits for others
+// apply.
 func stranger() localpg.Account {
 	return localpg.Account{UID: 54321, GID: 54321, Drop: true}
 }
@@ -151,7 +152,8 @@ func TestChooseDirDoesNotTrustAFallbackThatOthersCanWrite(t *testing.T) {
 	}
 }
 
-// The names of the fallbacks are easy to guess: whoever is faster than root could put a cluster there.
+// The names of the fallbacks are easy to guess: whoever is faster than root could put a
+// cluster there.
 func TestChooseDirAdoptsNoClusterThatOthersCouldHavePlanted(t *testing.T) {
 	t.Parallel()
 	root := newFolder(t)
@@ -170,7 +172,8 @@ func TestChooseDirAdoptsNoClusterThatOthersCouldHavePlanted(t *testing.T) {
 	}
 }
 
-// A folder, or a link, that another user left in DATA_DIR would be given away and filled by root.
+// A folder, or a link, that another user left in DATA_DIR would be given away and filled
+// by root.
 func TestAFolderThatAnotherUserPutInTheWayIsNeitherUsedNorGivenAway(t *testing.T) {
 	t.Parallel()
 	root := newFolder(t)
@@ -222,7 +225,8 @@ func TestAFolderThatAnotherUserPutInTheWayIsNeitherUsedNorGivenAway(t *testing.T
 	}
 }
 
-// Who installs Postgres later gets a user postgres: the cluster of before is nobody's, and so is its folder.
+// Who installs Postgres later gets a user postgres: the cluster of before is nobody's,
+// and so is its folder.
 func TestChooseDirServesAClusterInAFolderOfItsOwner(t *testing.T) {
 	t.Parallel()
 	wanted := filepath.Join(newFolder(t), "pg")

@@ -262,7 +262,8 @@ func small() []entry {
 	}
 }
 
-// pack makes an archive. A later entry for the list of links takes the place of the first one.
+// pack makes an archive. A later entry for the list of links takes the place of the first
+// one.
 func pack(t *testing.T, entries []entry) []byte {
 	t.Helper()
 	const list = "package/native/pg-symlinks.json"

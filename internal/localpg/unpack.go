@@ -19,8 +19,8 @@ const largestUnpacked = 256 << 20
 // programs is the folder of the archive that is unpacked.
 const programs = "package/native/"
 
-// unpack unpacks the programs of an archive into a new folder, from where everybody may run them. Nothing is written outside
-// of that folder, whatever the archive holds.
+// unpack unpacks the programs of an archive into a new folder, from where everybody may
+// run them. Nothing is written outside of that folder, whatever the archive holds.
 func unpack(archive, into string) (err error) {
 	file, err := os.Open(archive)
 	if err != nil {
@@ -67,8 +67,8 @@ func unpack(archive, into string) (err error) {
 	}
 }
 
-// writeEntry writes one file. It is on the disk before the folder gets its name: a half one that a crash leaves would pass
-// for a whole one.
+// writeEntry writes one file. It is on the disk before the folder gets its name: a half
+// one that a crash leaves would pass for a whole one.
 func writeEntry(root *os.Root, name string, from io.Reader, program bool) error {
 	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
@@ -85,7 +85,8 @@ func writeEntry(root *os.Root, name string, from io.Reader, program bool) error 
 	return errors.Join(err, to.Chmod(mode), to.Sync(), to.Close())
 }
 
-// link makes the symbolic links of libraries, which npm's archives cannot hold: a list stands in for them.
+// link makes the symbolic links of libraries, which npm's archives cannot hold: a list
+// stands in for them.
 func link(root *os.Root) error {
 	const list = "pg-symlinks.json"
 	text, err := root.ReadFile(list)
@@ -117,7 +118,8 @@ func link(root *os.Root) error {
 	return nil
 }
 
-// open lets everybody pass through the folders, whatever this process's umask is: the server runs as another user than root.
+// open lets everybody pass through the folders, whatever this process's umask is: the
+// server runs as another user than root.
 func open(root *os.Root) error {
 	return fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.IsDir() {

@@ -90,8 +90,8 @@ func TestWhatIsPinnedForAResetSurvivesIt(t *testing.T) {
 	}
 }
 
-// Pinning is a message for each connection and none for a query: a pool that was made of a pinned one's configuration, as the
-// appender's is, says no more either.
+// Pinning is a message for each connection and none for a query: a pool that was made of
+// a pinned one's configuration, as the appender's is, says no more either.
 func TestPinningTakesOneMessageForEachConnection(t *testing.T) {
 	t.Parallel()
 	config, err := pgxpool.ParseConfig(pgtest.New(t).URL(pgtest.Query))

@@ -9,7 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// The kernel is asked what it was told, since a network that swallows what is sent takes half a minute to show.
+// The kernel is asked what it was told, since a network that swallows what is sent takes
+// half a minute to show.
 func TestAConnectionWhoseOtherSideIsGoneEndsWithinHalfAMinute(t *testing.T) {
 	t.Parallel()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

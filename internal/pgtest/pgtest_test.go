@@ -112,8 +112,8 @@ func TestFreshWasNeverMigrated(t *testing.T) {
 	}
 }
 
-// The private cluster serves as somebody else's server here: two more test binaries share it, and build its template
-// at the same time.
+// The private cluster serves as somebody else's server here: two more test binaries share
+// it, and build its template at the same time.
 func TestBinariesShareAServer(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Fresh(t)
@@ -164,7 +164,8 @@ func TestAPoolThatIsNotGivenBackFailsItsTest(t *testing.T) {
 	}
 }
 
-// A panic, like a kill, runs none of our code: the kernel ends the server, and the next run sweeps the folder.
+// A panic, like a kill, runs none of our code: the kernel ends the server, and the next
+// run sweeps the folder.
 func TestAPanicLeavesNoServer(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("PGTEST_PANIC") != "" {

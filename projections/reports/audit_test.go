@@ -25,7 +25,8 @@ func (w *world) audit(t testing.TB, viewer, asked domain.TenantID, filter report
 	return list.Items
 }
 
-// example appends an event of every type, in the name of one person of the world's tenant, with an origin.
+// example appends an event of every type, in the name of one person of the world's
+// tenant, with an origin.
 func (w *world) example(t testing.TB, user domain.UserID, e domain.Event) {
 	t.Helper()
 	stream := domain.Stream{Type: domain.StreamTypeOf(e.EventType()), ID: user.UUID}

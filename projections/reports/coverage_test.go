@@ -13,7 +13,8 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// looks appends reads by a clerk of people that are not named, under names, and finds which of them somebody is told of.
+// looks appends reads by a clerk of people that are not named, under names, and finds
+// which of them somebody is told of.
 type looks struct {
 	w     *world
 	clerk domain.UserID
@@ -33,7 +34,8 @@ func (l looks) read(t *testing.T, name, fields string, filter map[string]string,
 	l.names[done.Position()] = name
 }
 
-// told checks what somebody is told of, in the order of the log, by the exposure, however it is paged, and by the dossier.
+// told checks what somebody is told of, in the order of the log, by the exposure, however
+// it is paged, and by the dossier.
 func (l looks) told(t *testing.T, person domain.UserID, want ...string) {
 	t.Helper()
 	for _, limit := range []int{1, 2, 100} {
@@ -144,7 +146,8 @@ func TestSomebodyWhomAMunicipalityNeverHadIsToldOfNoLook(t *testing.T) {
 	l.told(t, elsewhere)
 }
 
-// A table may lag: who was a citizen until a moment ago may still stand in a list of citizens.
+// A table may lag: who was a citizen until a moment ago may still stand in a list of
+// citizens.
 func TestALookIsToldThatMayHaveCoveredWhatAPersonWasBefore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -29,7 +29,8 @@ type Matched string
 const (
 	MatchedSubject Matched = "subject" // it names the person alone
 	MatchedList    Matched = "list"    // it names the person among others
-	// MatchedFilter: it covered more people than are named, so only its filter is known; the person may be among them.
+	// MatchedFilter: it covered more people than are named, so only its filter is known;
+	// the person may be among them.
 	MatchedFilter Matched = "filter"
 )
 
@@ -49,7 +50,8 @@ type ExposureEntry struct {
 	Matched   Matched // empty when an actor was asked for
 }
 
-// Exposure lists the reads of personal data in a tenant, newest first. Errors: validation_failed, unavailable.
+// Exposure lists the reads of personal data in a tenant, newest first. Errors:
+// validation_failed, unavailable.
 func (r *Reports) Exposure(ctx context.Context, tenant domain.TenantID, filter ExposureFilter, page projections.Page) (projections.Listing[ExposureEntry], error) {
 	if filter.Subject.IsZero() == filter.Actor.IsZero() {
 		var f domain.Faults
@@ -95,10 +97,12 @@ func exposureEntry(r domain.Recorded, subject domain.UserID) ExposureEntry {
 	return x
 }
 
-// looksAtOnce is how many reads are judged at once: most of those that name nobody covered a given person, or none did.
+// looksAtOnce is how many reads are judged at once: most of those that name nobody
+// covered a given person, or none did.
 const looksAtOnce = 500
 
-// looks is newest for the reads of one person's data, without those that cannot have covered the person.
+// looks is newest for the reads of one person's data, without those that cannot have
+// covered the person.
 func (r *Reports) looks(ctx context.Context, scope AuditScope, q eventstore.Query, page projections.Page) (found []domain.Recorded, err error) {
 	upTo, more, err := behind(page)
 	if err != nil || !more {

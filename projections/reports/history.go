@@ -37,7 +37,8 @@ type HistoryEntry struct {
 
 	EvidenceSHA256 string
 
-	// Personal tells what can be said of the fields below: Absent, there never were any; Open; Erased; or Withheld.
+	// Personal tells what can be said of the fields below: Absent, there never were any;
+	// Open; Erased; or Withheld.
 	Personal          domain.PersonalState
 	EvidenceReference string
 	CompetentPerson   *domain.CompetentPerson
@@ -46,8 +47,9 @@ type HistoryEntry struct {
 	Cause string // of a withdrawal: domain.CauseAccountClosed, or empty
 }
 
-// History returns the consent events of one person of a tenant, oldest first. It is empty for a person the tenant does not have,
-// and stays whole after an erasure, but for what identifies the person. Errors: validation_failed, unavailable.
+// History returns the consent events of one person of a tenant, oldest first. It is empty
+// for a person the tenant does not have, and stays whole after an erasure, but for what
+// identifies the person. Errors: validation_failed, unavailable.
 func (r *Reports) History(
 	ctx context.Context, tenant domain.TenantID, subject domain.UserID, page projections.Page,
 ) (projections.Listing[HistoryEntry], error) {

@@ -19,7 +19,8 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// question is a replay as a person asks for it: Position and KnownAt as Resolve takes them.
+// question is a replay as a person asks for it: Position and KnownAt as Resolve takes
+// them.
 type question struct {
 	reports.ReplayQuery
 	KnownAt time.Time
@@ -68,8 +69,9 @@ func naive(log []domain.Recorded, tenant domain.TenantID, q question) (rows []do
 	return rows
 }
 
-// Random histories in two tenants, asked at random instants of both clocks or at random positions: a replay is what one fold of the
-// whole log gives, and asked again at the position it named, it gives the same rows in the same order.
+// Random histories in two tenants, asked at random instants of both clocks or at random
+// positions: a replay is what one fold of the whole log gives, and asked again at the
+// position it named, it gives the same rows in the same order.
 func TestAReplayIsAFoldOfTheWholeLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -162,7 +164,8 @@ func TestAReplayGoesOnOverItsPages(t *testing.T) {
 	}
 }
 
-// What was on paper on 1 March and typed in on 6 March held on 2 March as we know today, and not as we knew then.
+// What was on paper on 1 March and typed in on 6 March held on 2 March as we know today,
+// and not as we knew then.
 func TestAReplayTellsWhatHeldFromWhatWasKnown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -206,7 +209,8 @@ func TestAReplayEndsWithItsReadersError(t *testing.T) {
 	}
 }
 
-// Whatever position an answer names, asking for it gives the same again: also where nothing was known.
+// Whatever position an answer names, asking for it gives the same again: also where
+// nothing was known.
 func TestAStateInWhichNothingWasKnownCanBeAskedForAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

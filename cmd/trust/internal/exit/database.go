@@ -12,7 +12,8 @@ import (
 	"github.com/salga-trust/engine/migrations"
 )
 
-// Explain adds to an error of the database side what to do. One that says so already stays as it is.
+// Explain adds to an error of the database side what to do. One that says so already
+// stays as it is.
 func Explain(err error) error {
 	if _, explained := errors.AsType[*Error](err); explained {
 		return err
@@ -52,7 +53,8 @@ func Explain(err error) error {
 	}
 }
 
-// IsAway tells whether an error means that the database does not answer now, and may later.
+// IsAway tells whether an error means that the database does not answer now, and may
+// later.
 func IsAway(err error) bool {
 	if refusal, ok := errors.AsType[*domain.Error](err); ok {
 		switch refusal.Code {
@@ -71,7 +73,8 @@ func IsAway(err error) bool {
 	}
 }
 
-// IsUnmigrated tells whether something is missing that migrations make: a schema, table, function, column or role.
+// IsUnmigrated tells whether something is missing that migrations make: a schema, table,
+// function, column or role.
 func IsUnmigrated(err error) bool {
 	if errors.Is(err, migrations.ErrOlderDatabase) {
 		return true
@@ -91,13 +94,15 @@ func IsUnmigrated(err error) bool {
 	}
 }
 
-// IsRefused tells whether a login lacks a right: to connect, to switch to a role, or to what a role may do.
+// IsRefused tells whether a login lacks a right: to connect, to switch to a role, or to
+// what a role may do.
 func IsRefused(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && refused.Code == "42501" && !IsClosed(err) // insufficient_privilege
 }
 
-// IsClosed tells whether a database lets nobody in but its owner, as a restore leaves it until it is finished.
+// IsClosed tells whether a database lets nobody in but its owner, as a restore leaves it
+// until it is finished.
 func IsClosed(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && refused.Code == "42501" && strings.Contains(refused.Message, "schema trust") // insufficient_privilege

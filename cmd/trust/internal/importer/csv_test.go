@@ -86,7 +86,8 @@ func TestCSVRefusesFilesAsAWhole(t *testing.T) {
 	}
 }
 
-// Whatever the file holds, each line ends up in at most one record, and records stay in order.
+// Whatever the file holds, each line ends up in at most one record, and records stay in
+// order.
 func FuzzCSV(f *testing.F) {
 	f.Add("code,name\nA,\"Al\npha\"\nB,Beta\n")
 	f.Add("code,name\n\"\n\"\n\"\n\"")

@@ -20,7 +20,8 @@ func Municipalities(handler *commands.Handler, rows []Row, bad []BadRow) Import 
 	return Import{What: "municipalities", verb: "registered", wishes: wishes, bad: bad}
 }
 
-// municipalityWishes reads the rows. A code that exists is unchanged, whatever else the row says: details are changed over HTTP.
+// municipalityWishes reads the rows. A code that exists is unchanged, whatever else the
+// row says: details are changed over HTTP.
 func municipalityWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]wish, []BadRow) {
 	names := uniqueNames(rows)
 	seen := map[string]int{}
@@ -67,9 +68,10 @@ func Municipality(row Row) (domain.RegisterMunicipality, error) {
 	return c, nil
 }
 
-// uniqueNames returns each row's name by its line. Names are unique in the registry but not in the country: Emalahleni is a
-// municipality in two provinces. Like the Municipal Demarcation Board we then write "Name (CODE)", for each of them, so that
-// neither depends on the order of the file.
+// uniqueNames returns each row's name by its line. Names are unique in the registry but
+// not in the country: Emalahleni is a municipality in two provinces. Like the Municipal
+// Demarcation Board we then write "Name (CODE)", for each of them, so that neither
+// depends on the order of the file.
 func uniqueNames(rows []Row) map[int]string {
 	codes := map[string][]string{}
 	for _, row := range rows {

@@ -19,13 +19,15 @@ func PurposeColumns() []string {
 	}
 }
 
-// Purposes defines rows as defaults for all municipalities, through the same command as HTTP.
+// Purposes defines rows as defaults for all municipalities, through the same command as
+// HTTP.
 func Purposes(handler *commands.Handler, rows []Row, bad []BadRow) Import {
 	wishes, bad := purposeWishes(handler, rows, bad)
 	return Import{What: "purposes", verb: "defined", wishes: wishes, bad: bad}
 }
 
-// purposeWishes reads the rows. A code that exists is unchanged, also when it was retired: new wording is published over HTTP.
+// purposeWishes reads the rows. A code that exists is unchanged, also when it was
+// retired: new wording is published over HTTP.
 func purposeWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]wish, []BadRow) {
 	seen := map[string]int{}
 	var wishes []wish
@@ -81,8 +83,9 @@ var (
 	childPattern  = regexp.MustCompile(`(?i)\bs\.?\s*35\b`)
 )
 
-// lawfulBasis reads a text such as "s11(1)(a) consent, with s35(1)(a) consent of a competent person" (POPIA): the ground by its
-// letter, and whether the data is a child's. A text with two grounds is refused, because what a withdrawal does depends on it.
+// lawfulBasis reads a text such as "s11(1)(a) consent, with s35(1)(a) consent of a
+// competent person" (POPIA): the ground by its letter, and whether the data is a child's.
+// A text with two grounds is refused, because what a withdrawal does depends on it.
 func lawfulBasis(text string) (domain.Basis, bool, error) {
 	grounds := groundPattern.FindAllStringSubmatch(text, -1)
 	if len(grounds) != 1 {

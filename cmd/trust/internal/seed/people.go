@@ -13,7 +13,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// resident is a person who was made up, with all that they decide: the same for the same seed, municipality and number.
+// resident is a person who was made up, with all that they decide: the same for the same
+// seed, municipality and number.
 type resident struct {
 	municipality string
 	number       int // within the municipality, from 1
@@ -42,7 +43,8 @@ const (
 
 func (k decisionKind) String() string { return [...]string{"grant", "refuse", "withdraw"}[k] }
 
-// form is paper that was signed some days before a field worker of the municipality types it in.
+// form is paper that was signed some days before a field worker of the municipality types
+// it in.
 type form struct {
 	daysAgo   int
 	reference string
@@ -66,15 +68,16 @@ type habit struct {
 	grant, refuse int
 }
 
-// habits are about the default purposes that rest on consent, but for childProgramme. The numbers are guesses: what is useful is
-// liked, what only serves others is not.
+// habits are about the default purposes that rest on consent, but for childProgramme. The
+// numbers are guesses: what is useful is liked, what only serves others is not.
 func habits() []habit {
 	return []habit{
 		{"sms_alert", 45, 3}, {"whatsapp_care", 20, 4}, {"newsletter", 15, 6}, {"research_statistics", 10, 7}, {"direct_marketing", 4, 12},
 	}
 }
 
-// childProgramme needs the consent of a competent person, since the resident is a child (POPIA s35).
+// childProgramme needs the consent of a competent person, since the resident is a child
+// (POPIA s35).
 const childProgramme = "child_programme"
 
 // More of the same guesses, in percent.
@@ -87,8 +90,8 @@ const (
 	leaving   = 1  // take back the consent that the account rests on, which closes it
 )
 
-// madeUp makes up the resident of a municipality who has a number. It has chance of its own, so that it does not matter who else
-// is made up, or when.
+// madeUp makes up the resident of a municipality who has a number. It has chance of its
+// own, so that it does not matter who else is made up, or when.
 func (n nameList) madeUp(seed uint64, municipality string, number int) resident {
 	which := fnv.New64a()
 	which.Write(fmt.Appendf(nil, "%s:%d", municipality, number))
@@ -163,7 +166,8 @@ func reason(chance *rand.Rand) string {
 	return pick(chance, []string{"too many messages", "I am moving away", "no longer interested", "I did not understand what it was for"})
 }
 
-// spoken returns the language that a person is addressed in: of the three there are, the one of the name, else English.
+// spoken returns the language that a person is addressed in: of the three there are, the
+// one of the name, else English.
 func spoken(code string) domain.Language {
 	if l := domain.Language(code); l.Valid() {
 		return l
@@ -181,7 +185,8 @@ func local(ascii string) string {
 	}, ascii)
 }
 
-// mobile returns a valid South African mobile number in its national form. Somebody may have it; nothing is ever sent there.
+// mobile returns a valid South African mobile number in its national form. Somebody may
+// have it; nothing is ever sent there.
 func mobile(chance *rand.Rand) string {
 	prefix := pick(chance, []string{"060", "061", "063", "071", "072", "073", "074", "076", "078", "079", "082", "083", "084"})
 	return fmt.Sprintf("%s %03d %04d", prefix, chance.IntN(1000), chance.IntN(10_000))

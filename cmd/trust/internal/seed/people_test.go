@@ -44,7 +44,8 @@ func TestSpreadIsExactAndByPopulation(t *testing.T) {
 	}
 }
 
-// Over the real municipalities, for any number: the sum is exact, and no share is off by one person or more.
+// Over the real municipalities, for any number: the sum is exact, and no share is off by
+// one person or more.
 func TestSpreadOverTheCountryHasNoShareOffByOne(t *testing.T) {
 	t.Parallel()
 	rows := embeddedRows(t, "municipalities", []string{"code"})
@@ -108,7 +109,8 @@ func TestTheSameSeedMakesUpTheSamePeople(t *testing.T) {
 	if alike > 10 {
 		t.Errorf("%d of 200 have the name of the other seed's", alike)
 	}
-	// Pinned: a program that made up others would not know the people of a system that was seeded before.
+	// Pinned: a program that made up others would not know the people of a system that
+	// was seeded before.
 	if got := one[17].name + " " + one[17].email; got != "Lesetja Mašishi lesetja.masishi.cpt.1-17@example.org" {
 		t.Errorf("number 17 of Cape Town is %q", got)
 	}
@@ -157,7 +159,8 @@ func TestGivenNameAndSurnameAreOfOneLanguage(t *testing.T) {
 	}
 }
 
-// What is decided is about default purposes that rest on consent, and all that can happen does.
+// What is decided is about default purposes that rest on consent, and all that can happen
+// does.
 func TestResidentsDecideAboutPurposesThatRestOnConsent(t *testing.T) {
 	t.Parallel()
 	names := testNames(t)

@@ -17,12 +17,14 @@ import (
 )
 
 const (
-	// atOnce is how many residents are at work at the same time: the log's appender writes what comes together in one
-	// transaction.
+	// atOnce is how many residents are at work at the same time: the log's appender
+	// writes what comes together in one transaction.
 	atOnce = 64
-	// MaxPeople is about a sixth of the country, and far from where the arithmetic of shares overflows.
+	// MaxPeople is about a sixth of the country, and far from where the arithmetic of
+	// shares overflows.
 	MaxPeople = 10_000_000
-	// Password is everybody's who is made up, so that a developer can sign in as any of them.
+	// Password is everybody's who is made up, so that a developer can sign in as any of
+	// them.
 	Password = "made up for development"
 )
 
@@ -44,8 +46,9 @@ type counts struct{ people, added, staff, grants, refusals, withdrawals, paper i
 // New finds out that what seeding rests on was imported.
 func New(ctx context.Context, store commands.Store, people int, seed uint64) (*Seeder, error) {
 	s := &Seeder{seed: seed, handler: commands.New(store, commands.Config{
-		// The real cost would make an hour of 100 000 people. It protects passwords that somebody may steal and try out; this one
-		// stands in the source. A hash names its own parameters, so the API verifies it like any other.
+		// The real cost would make an hour of 100 000 people. It protects passwords that
+		// somebody may steal and try out; this one stands in the source. A hash names its
+		// own parameters, so the API verifies it like any other.
 		Argon2id: &argon2id.Params{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32},
 		Hashes:   runtime.GOMAXPROCS(0),
 	})}
@@ -88,10 +91,12 @@ func (s *Seeder) needPurposes(ctx context.Context) error {
 	return nil
 }
 
-// Run makes up residents and staff, and hears of each resident who has done everything. All they do goes through the same commands
-// as HTTP, each as the person who does it. Repeated with the same arguments it goes on where it was, and in the end changes nothing.
-// With more people it adds the rest: the people of a municipality are numbered within it. (Rarely a larger number gives a
-// municipality one person less; one who is there stays.)
+// Run makes up residents and staff, and hears of each resident who has done everything.
+// All they do goes through the same commands as HTTP, each as the person who does it.
+// Repeated with the same arguments it goes on where it was, and in the end changes
+// nothing. With more people it adds the rest: the people of a municipality are numbered
+// within it. (Rarely a larger number gives a municipality one person less; one who is
+// there stays.)
 func (s *Seeder) Run(ctx context.Context, step func()) error {
 	if err := s.run(ctx, step); err != nil {
 		return s.stopped(err)
@@ -116,14 +121,15 @@ func (s *Seeder) run(ctx context.Context, step func()) error {
 	})
 }
 
-// turn is whose turn it is to be made up: the resident with a number in the municipality of an office.
+// turn is whose turn it is to be made up: the resident with a number in the municipality
+// of an office.
 type turn struct {
 	office *office
 	number int
 }
 
-// turns goes round the municipalities, one person of each at a time, so that the log mixes them as life would. Nothing is kept
-// for each person, however many there are.
+// turns goes round the municipalities, one person of each at a time, so that the log
+// mixes them as life would. Nothing is kept for each person, however many there are.
 func (s *Seeder) turns() iter.Seq[turn] {
 	return func(yield func(turn) bool) {
 		for number, more := 1, true; more; number++ {
@@ -140,7 +146,8 @@ func (s *Seeder) turns() iter.Seq[turn] {
 	}
 }
 
-// each does something with all items, atOnce at a time, and begins nothing new after the first error.
+// each does something with all items, atOnce at a time, and begins nothing new after the
+// first error.
 func each[T any](ctx context.Context, items iter.Seq[T], do func(context.Context, T) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

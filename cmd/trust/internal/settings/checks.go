@@ -46,7 +46,8 @@ func (c *Config) NeedOwner() (string, error) {
 	return withRole(c.DatabaseURL, "")
 }
 
-// NeedSchemaOwner returns the address under which one works as the owner of the tables, and as nothing more.
+// NeedSchemaOwner returns the address under which one works as the owner of the tables,
+// and as nothing more.
 func (c *Config) NeedSchemaOwner() (string, error) {
 	if _, err := c.NeedOwner(); err != nil {
 		return "", err
@@ -54,13 +55,15 @@ func (c *Config) NeedSchemaOwner() (string, error) {
 	return withRole(c.DatabaseURL, roleOwner)
 }
 
-// KeepsMasterKey tells whether the master key in use is the one in the file env in DATA_DIR.
+// KeepsMasterKey tells whether the master key in use is the one in the file env in
+// DATA_DIR.
 func (c *Config) KeepsMasterKey() bool {
 	_, from := c.Settings.find("MASTER_KEY")
 	return from == fromDataDir
 }
 
-// NeedRotation refuses keys that cannot be changed from or to, and returns the address under which they can be.
+// NeedRotation refuses keys that cannot be changed from or to, and returns the address
+// under which they can be.
 func (c *Config) NeedRotation() (string, error) {
 	if err := c.Need(Secrets{Master: true, NewMaster: true}); err != nil {
 		return "", err
@@ -99,7 +102,8 @@ func (c *Config) roleURL(name, given, role string) (string, error) {
 	}
 }
 
-// parseDatabaseURL checks the form; an empty address is fine. The address is never repeated, because it may hold a password.
+// parseDatabaseURL checks the form; an empty address is fine. The address is never
+// repeated, because it may hold a password.
 func parseDatabaseURL(name, address string) (*url.URL, error) {
 	if address == "" {
 		return nil, nil
@@ -111,9 +115,10 @@ func parseDatabaseURL(name, address string) (*url.URL, error) {
 	return u, nil
 }
 
-// isPrivate tells whether what goes to a database can be read on no network: over TLS, a socket, or a loopback address, for
-// each server that the address names and each way to connect that it leaves open. It asks pgx, which also reads PGSSLMODE and
-// its like. An empty address is fine.
+// isPrivate tells whether what goes to a database can be read on no network: over TLS, a
+// socket, or a loopback address, for each server that the address names and each way to
+// connect that it leaves open. It asks pgx, which also reads PGSSLMODE and its like. An
+// empty address is fine.
 func isPrivate(address string) bool {
 	if address == "" {
 		return true
@@ -131,8 +136,8 @@ func isPrivate(address string) bool {
 	})
 }
 
-// withRole makes sessions switch to a role, unless it is empty. It is a setting by name and none of the start's options, which
-// poolers refuse.
+// withRole makes sessions switch to a role, unless it is empty. It is a setting by name
+// and none of the start's options, which poolers refuse.
 func withRole(address, role string) (string, error) {
 	u, err := parseDatabaseURL("DATABASE_URL", address)
 	if err != nil {
@@ -159,7 +164,8 @@ func HostAndName(address string) string {
 	return host + u.Path
 }
 
-// checkOrigin accepts https://host[:port], and http for the own machine except in production.
+// checkOrigin accepts https://host[:port], and http for the own machine except in
+// production.
 func checkOrigin(origin string, production bool) error {
 	if strings.Contains(origin, "*") {
 		return exit.WrongUsage("ALLOWED_ORIGINS holds *; name every origin instead")

@@ -15,10 +15,12 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// minKey is the least length of a secret, in characters: with 5 bits a character, as made here, 32 carry 160.
+// minKey is the least length of a secret, in characters: with 5 bits a character, as made
+// here, 32 carry 160.
 const minKey = 32
 
-// Config is the whole configuration, checked. Which parts a command needs it asks for with Need and its like.
+// Config is the whole configuration, checked. Which parts a command needs it asks for
+// with Need and its like.
 type Config struct {
 	Settings Settings
 
@@ -51,13 +53,15 @@ type Config struct {
 	PageSize  int
 }
 
-// Limits are the numbers of requests that one account or address may make within the time that its variable names.
+// Limits are the numbers of requests that one account or address may make within the time
+// that its variable names.
 type Limits struct {
 	LoginAccount, LoginSlow, LoginAddress, RegisterEmail, RegisterAddress, Export, Erasure int
 	Account, SignedInAddress, Address, Assets                                              int
 }
 
-// Check checks every setting and returns the first fault, in one sentence that repeats no value of a secret.
+// Check checks every setting and returns the first fault, in one sentence that repeats no
+// value of a secret.
 func Check(s Settings) (*Config, error) {
 	c := &Config{Settings: s, DataDir: s.DataDir}
 	for _, read := range []func(Settings) error{c.readMode, c.readSecrets, c.readURLs, c.readHTTP, c.readLimits, c.readSizes} {
@@ -182,7 +186,8 @@ func (c *Config) readHTTP(s Settings) error {
 	return err
 }
 
-// readRequireTOTP takes roles of staff. A word that is none must not pass for a role that is thought to be protected by it.
+// readRequireTOTP takes roles of staff. A word that is none must not pass for a role that
+// is thought to be protected by it.
 func (c *Config) readRequireTOTP(s Settings) error {
 	staff := slices.DeleteFunc(domain.Roles(), func(r domain.Role) bool { return r == domain.Citizen })
 	for word := range strings.SplitSeq(s.Get("REQUIRE_TOTP"), ",") {

@@ -2,8 +2,9 @@ package settings
 
 import "strings"
 
-// variable is one setting: its environment variable, what it is without one, and what it means. The flag has the same name in
-// lower case with hyphens. A test compares this list with .env.example.
+// variable is one setting: its environment variable, what it is without one, and what it
+// means. The flag has the same name in lower case with hyphens. A test compares this list
+// with .env.example.
 type variable struct {
 	name     string
 	fallback string // as it would stand in the environment; empty: unset
@@ -54,7 +55,8 @@ func variables() []variable {
 	}
 }
 
-// Flags gives every setting that is no secret a flag on every command. The field names are documentation; flag names count.
+// Flags gives every setting that is no secret a flag on every command. The field names
+// are documentation; flag names count.
 type Flags struct {
 	DatabaseURL          string `name:"database-url" group:"settings" placeholder:"URL" help:"${DATABASE_URL}"`
 	DatabaseURLAPI       string `name:"database-url-api" group:"settings" placeholder:"URL" help:"${DATABASE_URL_API}"`

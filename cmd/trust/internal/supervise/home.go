@@ -21,11 +21,13 @@ type Home struct {
 	lock *os.File
 }
 
-// OpenHome makes the folder, takes its lock and clears what a killed supervisor left. The lock ends with the process, however
-// that ends; the pid in it is for the sentence of the next one only.
+// OpenHome makes the folder, takes its lock and clears what a killed supervisor left. The
+// lock ends with the process, however that ends; the pid in it is for the sentence of the
+// next one only.
 func OpenHome(dir string) (*Home, error) {
 	h := &Home{dir: dir}
-	// Others may pass through, because Postgres run by root works as another user; each thing inside has its own mode.
+	// Others may pass through, because Postgres run by root works as another user; each
+	// thing inside has its own mode.
 	for _, path := range []string{dir, h.runDir()} {
 		if err := os.MkdirAll(path, 0o711); err != nil {
 			return nil, exit.Unreachable(err, "cannot make the folder DATA_DIR; set it to one that can be written to")
