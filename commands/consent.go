@@ -34,7 +34,8 @@ func (h *Handler) RecordConsent(ctx context.Context, call Call, c RecordConsent)
 	}
 
 	wish := domain.RecordConsent{
-		ID: domain.ConsentID{UUID: h.newID()}, Purpose: domain.CanonicalPurposeCode(c.Purpose), Description: c.Description, Language: c.Language,
+		ID: domain.ConsentID{UUID: h.newID()}, Purpose: domain.CanonicalPurposeCode(c.Purpose),
+		Description: c.Description, Language: c.Language,
 		Consented: c.Consented, Channel: c.Channel, GivenAt: c.GivenAt.UTC().Truncate(time.Microsecond),
 		NoticeVersion: c.NoticeVersion, Evidence: c.Evidence, GivenBy: c.GivenBy, ByStaff: subject != call.User,
 	}

@@ -99,7 +99,8 @@ func (w *walk) step(r *rand.Rand) {
 	steps := []func() error{
 		func() error {
 			_, err := w.CreateUser(ctx, admin, commands.CreateUser{
-				Email: fmt.Sprintf("new%d@example.co.za", r.Uint64()), Password: password, FullName: "Somebody New", Role: role,
+				Email: fmt.Sprintf("new%d@example.co.za", r.Uint64()), Password: password, FullName: "Somebody New",
+				Role: role,
 			})
 			return err
 		},
@@ -116,12 +117,14 @@ func (w *walk) step(r *rand.Rand) {
 			return err
 		},
 		func() error {
-			_, err := w.WithdrawConsent(ctx, admin, commands.WithdrawConsent{Consent: w.registration(ctx, who.ID), Evidence: evidence()})
+			_, err := w.WithdrawConsent(ctx, admin, commands.WithdrawConsent{Consent: w.registration(ctx, who.ID),
+				Evidence: evidence()})
 			return err
 		},
 		func() error {
 			_, err := w.RecordConsent(ctx, admin, commands.RecordConsent{
-				Subject: who.ID, Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu, Consented: r.IntN(4) > 0, Channel: domain.Counter,
+				Subject: who.ID, Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu,
+				Consented: r.IntN(4) > 0, Channel: domain.Counter,
 			})
 			return err
 		},

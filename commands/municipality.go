@@ -147,7 +147,8 @@ func (h *Handler) municipalityAnswer(
 		if taken.Kind == domain.MunicipalityNameClaim {
 			code, what = domain.CodeNameTaken, "name"
 		}
-		return Answer[domain.Municipality]{}, domain.Refuse(code, "Another municipality has this %s.", what).Because(err)
+		return Answer[domain.Municipality]{}, domain.Refuse(code, "Another municipality has this %s.", what).
+			Because(err)
 	}
 	if err != nil {
 		return Answer[domain.Municipality]{}, err
@@ -195,7 +196,8 @@ func (h *Handler) openMunicipality(ctx context.Context, code string) (domain.Mun
 
 	m := domain.Fold[domain.Municipality](history)
 	if !m.Active {
-		return domain.Municipality{}, domain.Refuse(domain.CodeMunicipalityInactive, "This municipality takes no registrations.")
+		return domain.Municipality{}, domain.Refuse(domain.CodeMunicipalityInactive,
+			"This municipality takes no registrations.")
 	}
 	return m, nil
 }

@@ -71,7 +71,8 @@ func (h *Handler) officers(ctx context.Context, call Call) (domain.Officers, err
 		}
 		_, err = h.Store.Append(ctx, domain.Append{
 			ID: h.newID(), Tenant: call.Tenant,
-			Metadata: domain.Metadata{ActorRole: domain.RoleSystem, Correlation: call.Correlation, Command: "officers.list"},
+			Metadata: domain.Metadata{ActorRole: domain.RoleSystem, Correlation: call.Correlation,
+				Command: "officers.list"},
 			Writes: []domain.Write{{Stream: stream, Expected: officers.Version, Events: []domain.Event{
 				&domain.OfficersListed{Users: listed},
 			}}},

@@ -93,7 +93,8 @@ func TestNobodyErasesAPersonAloneWhileThereIsASecondOfficer(t *testing.T) {
 		}
 	}
 	self := w.citizen(t, "CPT", "self@example.co.za")
-	if certificate, err := w.fulfil(w.Handler, w.admin, w.lodged(self, self.User)); err != nil || certificate.NoSecondPerson {
+	if certificate, err := w.fulfil(w.Handler, w.admin, w.lodged(self, self.User)); err != nil ||
+		certificate.NoSecondPerson {
 		t.Errorf("lodged by the person: %+v, %v", certificate, err)
 	}
 
@@ -146,7 +147,9 @@ func TestAnOfficerWhoComesWhileAnErasureIsDecidedIsNotOverlooked(t *testing.T) {
 				subject = w.staff(t, domain.Manager, "manager@example.co.za").User
 			}
 			id := w.lodged(w.admin, subject)
-			store := &meddled{Store: w.store, method: "Append", event: func() { w.staff(t, domain.Manager, "second@example.co.za") }}
+			store := &meddled{Store: w.store, method: "Append", event: func() {
+				w.staff(t, domain.Manager, "second@example.co.za")
+			}}
 			_, err := w.fulfil(commands.New(store, commands.Config{}), w.admin, id)
 			refused(t, err, domain.CodeSecondPerson)
 		})
@@ -167,13 +170,15 @@ func TestOfficersOfBeforeThereWasAStreamOfThemCount(t *testing.T) {
 		"a clerk":   {before: func(w *town) commands.Call { return w.ofBefore(domain.FieldWorker) }, alone: true},
 		"a manager who was made a clerk": {before: func(w *town) commands.Call {
 			manager := w.ofBefore(domain.Manager)
-			_, err := w.ChangeRole(w.t.Context(), w.admin, commands.ChangeRole{User: manager.User, Role: domain.FieldWorker})
+			_, err := w.ChangeRole(w.t.Context(), w.admin,
+				commands.ChangeRole{User: manager.User, Role: domain.FieldWorker})
 			ok(w.t, err)
 			return manager
 		}, alone: true},
 		"a clerk who was made a manager": {before: func(w *town) commands.Call {
 			clerk := w.ofBefore(domain.FieldWorker)
-			w.appendAsBefore(domain.UserOf(clerk.User), &domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: domain.FieldWorker, New: domain.Manager}})
+			w.appendAsBefore(domain.UserOf(clerk.User), &domain.UserRoleChanged{
+				Role: domain.Change[domain.Role]{Old: domain.FieldWorker, New: domain.Manager}})
 			return clerk
 		}},
 		"a manager who is closed while they are listed": {
@@ -218,7 +223,8 @@ func (w *town) ofBefore(role domain.Role) commands.Call {
 func (w *town) appendAsBefore(stream domain.Stream, e domain.Event) {
 	w.t.Helper()
 	_, err := w.store.Append(w.t.Context(), domain.Append{
-		ID: uuid.New(), Tenant: w.cpt, Writes: []domain.Write{{Stream: stream, Expected: domain.AnyVersion, Events: []domain.Event{e}}},
+		ID: uuid.New(), Tenant: w.cpt, Writes: []domain.Write{{Stream: stream, Expected: domain.AnyVersion,
+			Events: []domain.Event{e}}},
 	})
 	ok(w.t, err)
 }

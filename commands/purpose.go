@@ -12,7 +12,9 @@ import (
 
 // DefinePurpose defines a purpose with its first notice: a tenant's own, or from the
 // platform tenant a default for all. Errors: validation_failed, forbidden, purpose_taken.
-func (h *Handler) DefinePurpose(ctx context.Context, call Call, c domain.DefinePurpose) (Answer[domain.Purpose], error) {
+func (h *Handler) DefinePurpose(
+	ctx context.Context, call Call, c domain.DefinePurpose,
+) (Answer[domain.Purpose], error) {
 	if err := call.demandAdmin("define purposes"); err != nil {
 		return Answer[domain.Purpose]{}, err
 	}
@@ -98,7 +100,8 @@ func (h *Handler) changePurpose(ctx context.Context, call Call, name, code strin
 
 		purpose := domain.Fold[domain.Purpose](history)
 		if !purpose.Exists() {
-			return domain.Append{}, domain.Refuse(domain.CodeUnknownPurpose, "This tenant has no such purpose of its own.")
+			return domain.Append{}, domain.Refuse(domain.CodeUnknownPurpose,
+				"This tenant has no such purpose of its own.")
 		}
 		events, err := decide(purpose)
 		if err != nil || len(events) == 0 {

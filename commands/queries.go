@@ -74,7 +74,8 @@ func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (
 
 	q := domain.Inquiry{
 		Purpose: code, At: c.At, KnownAt: c.KnownAt,
-		Person: upTo(head, of(events, person)), Consents: upTo(head, of(events, tail.Stream)), Own: upTo(head, of(events, own)),
+		Person: upTo(head, of(events, person)), Consents: upTo(head, of(events, tail.Stream)),
+		Own: upTo(head, of(events, own)),
 	}
 	if platform := domain.PlatformTenant(); call.Tenant != platform && code != domain.PlatformRegistrationCode {
 		shared, err := h.Store.Load(ctx, platform, domain.PurposeOf(platform, code))

@@ -251,7 +251,9 @@ func besideUser(call Call, user domain.User, write domain.Write) domain.Append {
 // closeAfterErasure returns the append that closes what an erased person had asked for.
 // It keeps no text: the key is gone that one would be sealed with. Of a wish to be erased
 // it names the certificate.
-func closeAfterErasure(call Call, person []domain.Recorded, rights domain.Rights, closed domain.Event) (domain.Append, error) {
+func closeAfterErasure(
+	call Call, person []domain.Recorded, rights domain.Rights, closed domain.Event,
+) (domain.Append, error) {
 	var note domain.Personal[domain.FreeText]
 	switch e := closed.(type) {
 	case *domain.RequestFulfilled:
@@ -297,7 +299,9 @@ func rightsFirst(events []domain.Recorded) []domain.Recorded {
 // stillKnown refuses the repeat of an answer that had texts which were erased since. The
 // answer to an erasure had none of them itself.
 func stillKnown(done domain.Appended, texts ...domain.Personal[domain.FreeText]) error {
-	gone := slices.ContainsFunc(texts, func(t domain.Personal[domain.FreeText]) bool { return t.State() == domain.Erased })
+	gone := slices.ContainsFunc(texts, func(t domain.Personal[domain.FreeText]) bool {
+		return t.State() == domain.Erased
+	})
 	if done.Repeat && gone && !hasErased(done.Events) {
 		return subjectErased()
 	}

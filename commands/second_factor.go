@@ -20,7 +20,8 @@ const (
 	secretSize  = 20               // bytes; RFC 4226 §4 R6
 	offerLasts  = 10 * time.Minute
 	otpIssuer   = "SALGA Trust Engine"
-	codeInvalid = "This code is wrong, too old, or was used before: give the one that your authenticator shows now; each opens once."
+	codeInvalid = "This code is wrong, too old, or was used before: give the one that your authenticator shows now; " +
+		"each opens once."
 )
 
 // NewSecondFactor is a second factor to be confirmed by a code. The secret is shown this
@@ -53,7 +54,8 @@ func (h *Handler) BeginSecondFactor(
 			return domain.Append{}, err
 		}
 		if domain.Fold[domain.SecondFactor](history).IsSet() {
-			return domain.Append{}, domain.Refuse(domain.CodeTOTPAlreadySet, "This account has a second factor: remove it first.")
+			return domain.Append{}, domain.Refuse(domain.CodeTOTPAlreadySet,
+				"This account has a second factor: remove it first.")
 		}
 
 		key, err := totp.Generate(totp.GenerateOpts{
@@ -107,7 +109,8 @@ func (h *Handler) ConfirmSecondFactor(ctx context.Context, call Call, c ConfirmS
 			return domain.Append{}, err
 		}
 		if a.Offered == uuid.Nil || !h.now().Before(a.OfferedUntil) {
-			return domain.Append{}, domain.Refuse(domain.CodeNotFound, "No second factor is being set up, or it took too long: begin again.")
+			return domain.Append{}, domain.Refuse(domain.CodeNotFound,
+				"No second factor is being set up, or it took too long: begin again.")
 		}
 		step, fits := h.stepOf(c.Code, a.OfferedSecret, 0)
 		if !fits {
@@ -116,9 +119,10 @@ func (h *Handler) ConfirmSecondFactor(ctx context.Context, call Call, c ConfirmS
 
 		set := domain.Append{
 			Tenant: call.Tenant,
-			Writes: []domain.Write{{Stream: domain.UserOf(call.User), Expected: call.actor.Version, Events: []domain.Event{
-				&domain.SecondFactorSet{FactorID: a.Offered},
-			}}},
+			Writes: []domain.Write{{Stream: domain.UserOf(call.User), Expected: call.actor.Version,
+				Events: []domain.Event{
+					&domain.SecondFactorSet{FactorID: a.Offered},
+				}}},
 			Side: []domain.SideWrite{domain.SetSecondFactor{User: call.User, Factor: a.Offered, Step: step}},
 		}
 		endOthers(&set, call)
@@ -153,9 +157,10 @@ func (h *Handler) RemoveSecondFactor(ctx context.Context, call Call, c RemoveSec
 
 		removed := domain.Append{
 			Tenant: call.Tenant,
-			Writes: []domain.Write{{Stream: domain.UserOf(call.User), Expected: call.actor.Version, Events: []domain.Event{
-				&domain.SecondFactorRemoved{FactorID: call.factor.ID, Cause: domain.BySelf},
-			}}},
+			Writes: []domain.Write{{Stream: domain.UserOf(call.User), Expected: call.actor.Version,
+				Events: []domain.Event{
+					&domain.SecondFactorRemoved{FactorID: call.factor.ID, Cause: domain.BySelf},
+				}}},
 			Side: append(spent, domain.RemoveSecondFactor{User: call.User}),
 		}
 		endOthers(&removed, call)
@@ -178,25 +183,29 @@ type RecoverSecondFactor struct {
 // RecoverSecondFactor removes it and ends all their sessions. Nobody does it for
 // themselves: with a session and a password alone a thief could. Errors: forbidden,
 // not_found, stale, validation_failed; of a repeat idempotency_key_reused.
-func (h *Handler) RecoverSecondFactor(ctx context.Context, call Call, c RecoverSecondFactor) (Answer[domain.User], error) {
+func (h *Handler) RecoverSecondFactor(
+	ctx context.Context, call Call, c RecoverSecondFactor,
+) (Answer[domain.User], error) {
 	if c.User == call.User {
 		return Answer[domain.User]{}, domain.Refuse(domain.CodeForbidden,
 			"Your own second factor you remove with password and code; if you lost it, another admin does.")
 	}
 
-	return h.changeStaff(ctx, call, "user.recover_second_factor", c.User, c, func(s *staffChange) ([]domain.Event, error) {
-		events, err := domain.RecoverSecondFactor{Reason: c.Reason, Evidence: c.Evidence}.Decide(s.factor)
-		if err != nil {
-			return nil, err
-		}
+	return h.changeStaff(ctx, call, "user.recover_second_factor", c.User, c,
+		func(s *staffChange) ([]domain.Event, error) {
+			events, err := domain.RecoverSecondFactor{Reason: c.Reason, Evidence: c.Evidence}.Decide(s.factor)
+			if err != nil {
+				return nil, err
+			}
 
-		s.change.Writes = append(s.change.Writes, domain.Write{
-			Stream: domain.SessionsOf(c.User), Expected: domain.AnyVersion,
-			Events: []domain.Event{&domain.SessionEnded{Scope: domain.ScopeAll, Cause: domain.CauseSecondFactor}},
+			s.change.Writes = append(s.change.Writes, domain.Write{
+				Stream: domain.SessionsOf(c.User), Expected: domain.AnyVersion,
+				Events: []domain.Event{&domain.SessionEnded{Scope: domain.ScopeAll, Cause: domain.CauseSecondFactor}},
+			})
+			s.change.Side = append(s.change.Side, domain.RemoveSecondFactor{User: c.User},
+				domain.EndSessions{User: c.User})
+			return events, nil
 		})
-		s.change.Side = append(s.change.Side, domain.RemoveSecondFactor{User: c.User}, domain.EndSessions{User: c.User})
-		return events, nil
-	})
 }
 
 // endOthers adds to an append the end of all sessions of the caller but this one.
@@ -229,7 +238,8 @@ func (h *Handler) proveCode(ctx context.Context, call Call, command, code string
 		return nil, nil
 	}
 	if code == "" {
-		return nil, domain.Refuse(domain.CodeTOTPRequired, "Give the 6 digits that your authenticator shows now, in totp.")
+		return nil, domain.Refuse(domain.CodeTOTPRequired,
+			"Give the 6 digits that your authenticator shows now, in totp.")
 	}
 
 	a, err := h.Store.Authenticator(ctx, call.Tenant, call.User)
@@ -284,10 +294,12 @@ func (h *Handler) countWrongCode(ctx context.Context, call Call, command string,
 	a := domain.Append{
 		ID: h.newID(), Tenant: call.Tenant, Origin: call.Origin,
 		Metadata: domain.Metadata{ActorRole: domain.RoleAnonymous, Correlation: call.Correlation, Command: command},
-		Writes: []domain.Write{{Stream: domain.SessionsOf(call.User), Expected: domain.AnyVersion, Events: []domain.Event{
-			&domain.SignInFailed{Count: 1, Cause: domain.FailedByCode},
-		}}},
-		Side: []domain.SideWrite{domain.CountWrongCode{User: call.User, Factor: call.factor.ID, At: h.now(), Seen: seen}},
+		Writes: []domain.Write{{Stream: domain.SessionsOf(call.User), Expected: domain.AnyVersion,
+			Events: []domain.Event{
+				&domain.SignInFailed{Count: 1, Cause: domain.FailedByCode},
+			}}},
+		Side: []domain.SideWrite{domain.CountWrongCode{User: call.User, Factor: call.factor.ID, At: h.now(),
+			Seen: seen}},
 	}
 	if call.Session != uuid.Nil {
 		a.Actor, a.Metadata.ActorRole = call.User, call.roleName()

@@ -177,16 +177,18 @@ func (h *Handler) startSession(
 
 		a := domain.Append{
 			Tenant: u.Tenant, Expects: municipality,
-			Writes: []domain.Write{{Stream: domain.SessionsOf(u.ID), Expected: domain.AnyVersion, Events: []domain.Event{
-				&domain.SessionStarted{SessionID: s.ID, ExpiresAt: s.ExpiresAt},
-			}}},
+			Writes: []domain.Write{{Stream: domain.SessionsOf(u.ID), Expected: domain.AnyVersion,
+				Events: []domain.Event{
+					&domain.SessionStarted{SessionID: s.ID, ExpiresAt: s.ExpiresAt},
+				}}},
 			Side: append(spent, domain.StartSession{
 				Session: s.ID, User: u.ID, Token: tokenDigest(s.Token), ExpiresAt: s.ExpiresAt,
 			}),
 		}
 		if verifier != "" {
 			rehashed := []domain.Event{&domain.UserPasswordRehashed{}}
-			a.Writes = append(a.Writes, domain.Write{Stream: domain.UserOf(u.ID), Expected: u.Version, Events: rehashed})
+			a.Writes = append(a.Writes, domain.Write{Stream: domain.UserOf(u.ID), Expected: u.Version,
+				Events: rehashed})
 			a.Side = append(a.Side, domain.SetCredential{User: u.ID, Verifier: verifier})
 		}
 		return a, nil
@@ -295,7 +297,8 @@ func (h *Handler) reused(ctx context.Context, call Call) error {
 	if err != nil {
 		return err
 	}
-	return domain.Refuse(domain.CodeSessionEnded, "This token was used before, so the session has ended: sign in again.")
+	return domain.Refuse(domain.CodeSessionEnded,
+		"This token was used before, so the session has ended: sign in again.")
 }
 
 // SignOut asks to end the caller's session.
@@ -307,7 +310,9 @@ func (h *Handler) SignOut(ctx context.Context, call Call, _ SignOut) (Answer[str
 	return Answer[struct{}]{Position: done.Position()}, err
 }
 
-func (h *Handler) endSession(ctx context.Context, call Call, cause string, before ...domain.Event) (domain.Appended, error) {
+func (h *Handler) endSession(
+	ctx context.Context, call Call, cause string, before ...domain.Event,
+) (domain.Appended, error) {
 	user := domain.UserOf(call.User)
 	events, open, err := h.Store.LoadSession(ctx, call.Tenant, call.User, call.Session, user)
 	if err != nil || !open {

@@ -21,7 +21,8 @@ func TestEveryCommandHasOneShape(t *testing.T) {
 	t.Parallel()
 	files := filesOfMethods(t)
 	handler := reflect.TypeFor[*commands.Handler]()
-	background, call, failure := reflect.TypeFor[context.Context](), reflect.TypeFor[commands.Call](), reflect.TypeFor[error]()
+	background, call, failure := reflect.TypeFor[context.Context](), reflect.TypeFor[commands.Call](),
+		reflect.TypeFor[error]()
 
 	for i := range handler.NumMethod() {
 		name, m := handler.Method(i).Name, handler.Method(i).Type

@@ -148,7 +148,8 @@ func (h *Handler) changeStaff(ctx context.Context, call Call, name string, id do
 		}
 
 		// The user first: the answer's version follows from its newest event.
-		s.change.Writes = append([]domain.Write{{Stream: person, Expected: s.user.Version, Events: events}}, s.change.Writes...)
+		s.change.Writes = append([]domain.Write{{Stream: person, Expected: s.user.Version, Events: events}},
+			s.change.Writes...)
 		keepOfficers(&s.change, s.user, events)
 		return s.change, nil
 	})

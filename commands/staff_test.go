@@ -103,7 +103,8 @@ func TestATenantKeepsItsLastAdminAlsoAgainstRequestsAtOnce(t *testing.T) {
 		errs := make([]error, 2)
 		for i, pair := range [][2]commands.Call{{first, second}, {second, first}} {
 			wg.Go(func() {
-				_, errs[i] = w.ChangeRole(t.Context(), pair[0], commands.ChangeRole{User: pair[1].User, Role: domain.Manager})
+				_, errs[i] = w.ChangeRole(t.Context(), pair[0],
+					commands.ChangeRole{User: pair[1].User, Role: domain.Manager})
 			})
 		}
 		wg.Wait()
@@ -138,12 +139,14 @@ func TestAnAccountClosedByItsOwnerNeedsTheirConsentAnew(t *testing.T) {
 	citizen := w.citizen(t, "CPT", "one@example.co.za")
 	events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(citizen.User))
 	ok(t, err)
-	_, err = w.WithdrawConsent(t.Context(), citizen, commands.WithdrawConsent{Consent: domain.ConsentID{UUID: events[0].Record}})
+	_, err = w.WithdrawConsent(t.Context(), citizen,
+		commands.WithdrawConsent{Consent: domain.ConsentID{UUID: events[0].Record}})
 	ok(t, err)
 	_, err = w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
 	refused(t, err, domain.CodeConsentRequired)
 	_, err = w.RecordConsent(t.Context(), admin, commands.RecordConsent{
-		Subject: citizen.User, Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu, Consented: true, Channel: domain.Counter,
+		Subject: citizen.User, Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu, Consented: true,
+		Channel: domain.Counter,
 	})
 	ok(t, err)
 	opened, err := w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})

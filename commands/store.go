@@ -27,7 +27,8 @@ type Store interface {
 	LoadPersonal(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error)
 	// LoadSession is Load, and reports from the same snapshot whether a session is open
 	// and this user's.
-	LoadSession(ctx context.Context, tenant domain.TenantID, user domain.UserID, session uuid.UUID, streams ...domain.Stream,
+	LoadSession(ctx context.Context, tenant domain.TenantID, user domain.UserID, session uuid.UUID,
+		streams ...domain.Stream,
 	) (events []domain.Recorded, open bool, err error)
 	// SessionExpires returns when the current token of an open session expires.
 	SessionExpires(ctx context.Context, tenant domain.TenantID, session uuid.UUID,
@@ -37,7 +38,8 @@ type Store interface {
 	// EverHeld returns the accounts that ever had one of some roles.
 	EverHeld(ctx context.Context, tenant domain.TenantID, roles ...domain.Role) ([]domain.UserID, error)
 	// StreamOf finds the stream that holds a record, such as a consent.
-	StreamOf(ctx context.Context, tenant domain.TenantID, record uuid.UUID) (stream domain.Stream, found bool, err error)
+	StreamOf(ctx context.Context, tenant domain.TenantID, record uuid.UUID) (stream domain.Stream, found bool,
+		err error)
 
 	// Append adds to the log, all or nothing. Errors: *domain.ConflictError,
 	// *domain.ClaimTakenError, *domain.SessionStaleError, *domain.CodeStaleError,

@@ -64,8 +64,9 @@ func (h *Handler) Register(ctx context.Context, call Call, c Register) (Answer[d
 		}
 
 		granted, err := domain.RecordConsent{
-			ID: domain.ConsentID{UUID: h.newID()}, Purpose: domain.PlatformRegistrationCode, Description: c.Consent.Description,
-			Language: c.Consent.Language, Consented: true,
+			ID: domain.ConsentID{UUID: h.newID()}, Purpose: domain.PlatformRegistrationCode,
+			Description: c.Consent.Description,
+			Language:    c.Consent.Language, Consented: true,
 		}.Decide(nil, domain.PlatformRegistration(), h.now())
 
 		a.Actor = id
@@ -128,7 +129,8 @@ func (h *Handler) CreateUser(ctx context.Context, call Call, c CreateUser) (Answ
 // addUser appends a new user with claim, credential and key; more adds whatever else
 // belongs to it.
 func (h *Handler) addUser(
-	ctx context.Context, call Call, r request, id domain.UserID, person domain.RegisterUser, more func(*domain.Append) error,
+	ctx context.Context, call Call, r request, id domain.UserID, person domain.RegisterUser,
+	more func(*domain.Append) error,
 ) (Answer[domain.User], error) {
 	claim := emailClaim(call.Tenant, person.Email)
 

@@ -10,14 +10,15 @@ type Reason string
 
 // The reasons, in the order in which they are looked for.
 const (
-	ReasonUnknownSubject Reason = "unknown_subject"        // nobody of this id was known then
-	ReasonPurposeRetired Reason = "purpose_retired"        // nothing may be done for the purpose any more
-	ReasonLawful         Reason = "lawful_without_consent" // the purpose rests on another ground of POPIA s11 than consent
-	ReasonGranted        Reason = "granted"
-	ReasonRefused        Reason = "refused"
-	ReasonWithdrawn      Reason = "withdrawn"
-	ReasonNotYetGiven    Reason = "not_yet_given" // a consent is known that holds from later
-	ReasonNeverAsked     Reason = "never_asked"
+	ReasonUnknownSubject Reason = "unknown_subject" // nobody of this id was known then
+	ReasonPurposeRetired Reason = "purpose_retired" // nothing may be done for the purpose any more
+	// the purpose rests on another ground of POPIA s11 than consent
+	ReasonLawful      Reason = "lawful_without_consent"
+	ReasonGranted     Reason = "granted"
+	ReasonRefused     Reason = "refused"
+	ReasonWithdrawn   Reason = "withdrawn"
+	ReasonNotYetGiven Reason = "not_yet_given" // a consent is known that holds from later
+	ReasonNeverAsked  Reason = "never_asked"
 )
 
 // Inquiry is the question whether a person's data may be processed for a purpose, with

@@ -19,13 +19,15 @@ func aheadHistory(t *rapid.T) []domain.Recorded {
 	var history []domain.Recorded
 	for i := range rapid.IntRange(0, 20).Draw(t, "events") {
 		right = right.Add(time.Minute)
-		clock := right.Add(time.Duration(rapid.SampledFrom([]int{0, 0, 0, 5, 30, 1440}).Draw(t, "minutes ahead")) * time.Minute)
+		clock := right.Add(time.Duration(rapid.SampledFrom([]int{0, 0, 0, 5, 30, 1440}).
+			Draw(t, "minutes ahead")) * time.Minute)
 		if clock.After(newest) {
 			newest = clock
 		}
 
 		r := domain.Recorded{
-			Position: int64(i + 1), Stream: consents(), Version: i + 1, Subject: domaintest.Thandi(), EffectiveAt: clock, RecordedAt: newest,
+			Position: int64(i + 1), Stream: consents(), Version: i + 1, Subject: domaintest.Thandi(),
+			EffectiveAt: clock, RecordedAt: newest,
 		}
 		var given time.Time
 		if back := rapid.SampledFrom([]int{0, 0, 0, 1, 8, 40}).Draw(t, "stated minutes back"); back > 0 {
@@ -156,7 +158,8 @@ func TestADecisionMadeJustNowHoldsWhateverWasStampedAhead(t *testing.T) {
 					continue
 				}
 				events, err = domain.RecordConsent{
-					ID: domaintest.Consent(n + 2), Purpose: grant.Purpose, Language: domain.English, Consented: wanted, GivenAt: given,
+					ID: domaintest.Consent(n + 2), Purpose: grant.Purpose, Language: domain.English, Consented: wanted,
+					GivenAt: given,
 				}.Decide(history, domaintest.Newsletter(), clock)
 			}
 			if err != nil || len(events) != 1 {

@@ -131,7 +131,8 @@ func (c RecordConsent) notice(p Purpose) (Notice, error) {
 		return Notice{}, Refuse(CodeUnknownPurpose, "This purpose was retired.")
 	case p.Basis != ConsentBasis:
 		return Notice{}, Refuse(CodePurposeNotConsent,
-			"Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to consent to.")
+			"Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to "+
+				"consent to.")
 	case p.CompetentPerson && c.GivenBy == nil && c.Consented:
 		return Notice{}, Refuse(CodeCompetentPerson,
 			"For a child a competent person must consent (POPIA s35): give given_by.")
@@ -242,7 +243,8 @@ func (c WithdrawConsent) timely(consent Consent, now time.Time) error {
 		return f.Err()
 	case c.ByStaff && c.Evidence == nil && (long || consent.Withdrawn()):
 		return Refuse(CodeEvidenceRequired,
-			"For another person, a withdrawal given more than 5 minutes ago, or before the one that is known, needs evidence.")
+			"For another person, a withdrawal given more than 5 minutes ago, or before the one that is known, needs "+
+				"evidence.")
 	}
 	return nil
 }
@@ -271,7 +273,8 @@ func (e *ConsentWithdrawn) CloseAccount(history []Recorded, now time.Time) (with
 		from = now
 	}
 	last := Recorded{Event: e, Position: math.MaxInt64, EffectiveAt: from, RecordedAt: now}
-	if _, again := ConsentsFor(e.Purpose, append(history[:len(history):len(history)], last), time.Time{}, time.Time{}).InForce(e.Purpose); again {
+	if _, again := ConsentsFor(e.Purpose, append(history[:len(history):len(history)], last), time.Time{}, time.Time{}).
+		InForce(e.Purpose); again {
 		return nil, false
 	}
 
@@ -281,7 +284,8 @@ func (e *ConsentWithdrawn) CloseAccount(history []Recorded, now time.Time) (with
 			continue
 		}
 		w := &ConsentWithdrawn{
-			ConsentID: c.ID, Purpose: c.Purpose, GivenAt: e.GivenAt, RecordedBy: e.RecordedBy, Cause: CauseAccountClosed,
+			ConsentID: c.ID, Purpose: c.Purpose, GivenAt: e.GivenAt, RecordedBy: e.RecordedBy,
+			Cause: CauseAccountClosed,
 		}
 		if c.GivenAt.After(e.GivenAt) {
 			w.GivenAt = time.Time{}
@@ -322,7 +326,9 @@ func recordedBy(staff bool) string {
 // isAhead tells whether a decision about a purpose was stamped by a clock that ran ahead:
 // it holds from later than now, but was said by now.
 func isAhead(purpose string, history []Recorded, now time.Time) bool {
-	return slices.ContainsFunc(history, func(e Recorded) bool { return e.EffectiveAt.After(now) && purposeOf(e.Event) == purpose })
+	return slices.ContainsFunc(history, func(e Recorded) bool {
+		return e.EffectiveAt.After(now) && purposeOf(e.Event) == purpose
+	})
 }
 
 // unlessJustNow drops an instant that counts as just now. What says that it holds from

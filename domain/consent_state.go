@@ -36,7 +36,8 @@ func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose 
 	known := map[string][]held{} // by purpose
 	for i := range events {
 		e := &events[i]
-		if purpose := purposeOf(e.Event); purpose != "" && wanted(purpose) && (knownAt.IsZero() || !e.RecordedAt.After(knownAt)) {
+		if purpose := purposeOf(e.Event); purpose != "" && wanted(purpose) &&
+			(knownAt.IsZero() || !e.RecordedAt.After(knownAt)) {
 			known[purpose] = append(known[purpose], held{e, e.EffectiveAt})
 		}
 	}
@@ -53,10 +54,12 @@ func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose 
 			switch e := h.Event.(type) {
 			case *ConsentGranted:
 				open = append(open, len(c.records))
-				c.records, decided = append(c.records, record(h.Recorded, e.Decision, true)), append(decided, h.Position)
+				c.records, decided = append(c.records, record(h.Recorded, e.Decision, true)),
+					append(decided, h.Position)
 				c.current[purpose] = h.Recorded
 			case *ConsentRefused:
-				c.records, decided = append(c.records, record(h.Recorded, e.Decision, false)), append(decided, h.Position)
+				c.records, decided = append(c.records, record(h.Recorded, e.Decision, false)),
+					append(decided, h.Position)
 				c.current[purpose] = h.Recorded
 			case *ConsentWithdrawn:
 				c.withdraw(open, purpose, h.Recorded)

@@ -45,7 +45,8 @@ func (u User) Erase(rights Rights, cause string, request RequestID) ([]Event, er
 	case u.Erased:
 		return nil, Refuse(CodeSubjectErased, "This person's data was erased.")
 	case rights.Held():
-		return nil, Refuse(CodeRetentionHold, "A retention hold keeps this person's data; the erasure waits until it is lifted.")
+		return nil, Refuse(CodeRetentionHold,
+			"A retention hold keeps this person's data; the erasure waits until it is lifted.")
 	}
 	return []Event{&UserErased{
 		Cause: cause, RequestID: request, Keys: []uuid.UUID{u.ID.UUID},

@@ -118,7 +118,8 @@ func Refusals() map[Code]Refusal {
 		CodePurposeTaken:         {ClassConflict, "A purpose with this code exists already."},
 		CodePurposeNotConsent: {
 			ClassInvalid,
-			"Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to consent to.",
+			"Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to " +
+				"consent to.",
 		},
 		CodeWordingMismatch: {ClassInvalid, "The purpose's wording in this language says something else."},
 		CodeNoticeChanged:   {ClassConflict, "Notice version 2 was in use then; show that one."},
@@ -139,7 +140,8 @@ func Refusals() map[Code]Refusal {
 		},
 		CodeTOTPLocked: {
 			ClassTooMany,
-			"Too many codes were wrong: the next one is looked at from 2026-03-01T12:04:00Z. If it was not you, somebody knows your password.",
+			"Too many codes were wrong: the next one is looked at from 2026-03-01T12:04:00Z. If it was not you, " +
+				"somebody knows your password.",
 		},
 		CodeTOTPAlreadySet: {ClassConflict, "This account has a second factor: remove it first."},
 		CodeTOTPSetupRequired: {
@@ -158,14 +160,16 @@ func Refusals() map[Code]Refusal {
 		CodeBusy:            {ClassUnavailable, "Too much happens to this at once; try again."},
 		CodeReadModelBehind: {ClassUnavailable, "The read table has not reached position 1234 yet."},
 		CodeUnknownPosition: {ClassInvalid, "The log has given out no such position: read again, without it."},
-		CodeNewerLog:        {ClassUnavailable, "The log holds events of a newer release than this server: it is to be replaced; try again."},
+		CodeNewerLog: {ClassUnavailable,
+			"The log holds events of a newer release than this server: it is to be replaced; try again."},
 		CodeLogDamaged: {
 			ClassUnavailable,
 			"The record that this rests on was damaged, so nothing is read from it: the operator must look.",
 		},
 		CodeClockDiffers: {
 			ClassUnavailable,
-			"The clocks of this server and of its database are 24h0m0s apart, so nothing is recorded: the operator must set them right; try again then.",
+			"The clocks of this server and of its database are 24h0m0s apart, so nothing is recorded: the operator " +
+				"must set them right; try again then.",
 		},
 		CodeSubjectErased: {ClassConflict, "This person's data was erased."},
 		CodeRetentionHold: {
@@ -179,9 +183,11 @@ func Refusals() map[Code]Refusal {
 		CodeRequestClosed: {ClassConflict, "This request was closed before."},
 		CodeSecondPerson: {
 			ClassConflict,
-			"Another manager or admin must lodge this request, or another admin carry it out: nobody erases a person alone.",
+			"Another manager or admin must lodge this request, or another admin carry it out: nobody erases a " +
+				"person alone.",
 		},
-		CodeTooManyOpen: {ClassConflict, "There are 5 open requests of this kind for this person already: they must be answered first."},
+		CodeTooManyOpen: {ClassConflict,
+			"There are 5 open requests of this kind for this person already: they must be answered first."},
 	}
 }
 

@@ -46,8 +46,9 @@ const (
 	PurposeStream      StreamType = "purpose"      // tenant and purpose code, see PurposeID
 	SessionStream      StreamType = "session"      // the user: all their sessions and sign-in failures
 	RightsStream       StreamType = "rights"       // the subject: their requests, and holds on their data
-	AccessStream       StreamType = "access"       // one request: that read personal data, or that knocked at another tenant's door
-	LogStream          StreamType = "log"          // one position of the log, see DisowningOf
+	// one request: that read personal data, or that knocked at another tenant's door
+	AccessStream StreamType = "access"
+	LogStream    StreamType = "log" // one position of the log, see DisowningOf
 )
 
 // Stream names one aggregate's events within a tenant.

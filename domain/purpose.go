@@ -103,7 +103,8 @@ func (p Purpose) Evolve(r Recorded) Purpose {
 		}
 	case *PurposeNoticePublished:
 		p.Notices = append(p.Notices[:len(p.Notices):len(p.Notices)],
-			Notice{Version: e.Notice, Texts: e.Texts, SHA256: e.SHA256, PublishedAt: r.EffectiveAt, InUseSince: e.inUseSince(r)})
+			Notice{Version: e.Notice, Texts: e.Texts, SHA256: e.SHA256, PublishedAt: r.EffectiveAt,
+				InUseSince: e.inUseSince(r)})
 	case *PurposeRetired:
 		p.Retired = true
 	}
@@ -292,9 +293,12 @@ const PlatformRegistrationCode = "platform_registration"
 // wording is a new notice version here.
 func PlatformRegistration() Purpose {
 	first := notice(PlatformRegistrationCode, 1, map[Language]string{
-		English:   "To register you on the municipal services platform, and to use your e-mail address, name and phone number to identify you and to contact you about the services you ask for.",
-		Zulu:      "Ukukubhalisa enkundleni yezinsiza zikamasipala, nokusebenzisa ikheli lakho le-imeyili, igama nenombolo yocingo ukuze sikwazi ukukubona nokuxhumana nawe ngezinsiza ozicelayo.",
-		Afrikaans: "Om u op die munisipale diensteplatform te registreer, en om u e-posadres, naam en telefoonnommer te gebruik om u te identifiseer en met u te skakel oor die dienste wat u aanvra.",
+		English: "To register you on the municipal services platform, and to use your e-mail address, name and " +
+			"phone number to identify you and to contact you about the services you ask for.",
+		Zulu: "Ukukubhalisa enkundleni yezinsiza zikamasipala, nokusebenzisa ikheli lakho le-imeyili, igama " +
+			"nenombolo yocingo ukuze sikwazi ukukubona nokuxhumana nawe ngezinsiza ozicelayo.",
+		Afrikaans: "Om u op die munisipale diensteplatform te registreer, en om u e-posadres, naam en " +
+			"telefoonnommer te gebruik om u te identifiseer en met u te skakel oor die dienste wat u aanvra.",
 	}, &time.Time{})
 	return Purpose{
 		Tenant: PlatformTenant(), Code: PlatformRegistrationCode, Basis: ConsentBasis,

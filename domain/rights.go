@@ -225,7 +225,8 @@ func (f *rightsFold) apply(r Recorded) {
 	case *RequestLodged:
 		f.requests[e.RequestID] = len(f.Requests)
 		f.Requests = append(f.Requests, Request{
-			ID: e.RequestID, Subject: r.Subject, Kind: e.Kind, Status: RequestOpen, LodgedBy: e.LodgedBy, Lodger: r.Actor, LodgedAt: r.EffectiveAt,
+			ID: e.RequestID, Subject: r.Subject, Kind: e.Kind, Status: RequestOpen, LodgedBy: e.LodgedBy,
+			Lodger: r.Actor, LodgedAt: r.EffectiveAt,
 			DueOn: e.DueOn, Details: e.Private, Position: r.Position,
 		})
 	case *RequestFulfilled:
@@ -238,7 +239,8 @@ func (f *rightsFold) apply(r Recorded) {
 	case *HoldPlaced:
 		f.holds[e.HoldID] = len(f.Holds)
 		f.Holds = append(f.Holds, Hold{
-			ID: e.HoldID, Subject: r.Subject, PlacedBy: r.Actor, PlacedAt: r.EffectiveAt, Reason: e.Private, Position: r.Position,
+			ID: e.HoldID, Subject: r.Subject, PlacedBy: r.Actor, PlacedAt: r.EffectiveAt, Reason: e.Private,
+			Position: r.Position,
 		})
 	case *HoldLifted:
 		if i, known := f.holds[e.HoldID]; known {
@@ -249,7 +251,9 @@ func (f *rightsFold) apply(r Recorded) {
 }
 
 // close returns the request that it closed; nil: there is none of this id.
-func (f *rightsFold) close(id RequestID, r Recorded, status RequestStatus, ground Ground, note Personal[FreeText]) *Request {
+func (f *rightsFold) close(
+	id RequestID, r Recorded, status RequestStatus, ground Ground, note Personal[FreeText],
+) *Request {
 	i, known := f.requests[id]
 	if !known {
 		return nil

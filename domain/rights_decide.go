@@ -22,7 +22,8 @@ func (c LodgeRequest) Decide(now time.Time) ([]Event, error) {
 		return nil, err
 	}
 	return []Event{&RequestLodged{
-		RequestID: c.ID, Kind: c.Kind, LodgedBy: recordedBy(c.ByStaff), DueOn: DueDate(now), Private: freeText(c.Details),
+		RequestID: c.ID, Kind: c.Kind, LodgedBy: recordedBy(c.ByStaff), DueOn: DueDate(now),
+		Private: freeText(c.Details),
 	}}, nil
 }
 
@@ -52,7 +53,8 @@ func (s Rights) Lodge(c LodgeRequest, by UserID, now time.Time) (RequestID, []Ev
 	}
 	if open >= MaxOpenRequests {
 		return RequestID{}, nil, Refuse(CodeTooManyOpen,
-			"There are %d open requests of this kind for this person already: they must be answered first.", MaxOpenRequests)
+			"There are %d open requests of this kind for this person already: they must be answered first.",
+			MaxOpenRequests)
 	}
 	return c.ID, events, nil
 }
@@ -141,7 +143,8 @@ func (s Rights) Place(c PlaceHold, by UserID) (HoldID, []Event, error) {
 		open++
 	}
 	if open >= MaxOpenHolds {
-		return HoldID{}, nil, Refuse(CodeTooManyOpen, "There are %d holds on this person's data already: lift some first.", MaxOpenHolds)
+		return HoldID{}, nil, Refuse(CodeTooManyOpen,
+			"There are %d holds on this person's data already: lift some first.", MaxOpenHolds)
 	}
 	return c.ID, events, nil
 }

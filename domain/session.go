@@ -16,8 +16,9 @@ type (
 	}
 	// SessionEnded says that one session, all, or all others ended.
 	SessionEnded struct {
-		SessionID uuid.UUID `json:"session_id,omitzero"` // zero with scope "all"; the one that goes on with scope "others"
-		Scope     string    `json:"scope"`               // ScopeOne, ScopeAll or ScopeOthers
+		// zero with scope "all"; the one that goes on with scope "others"
+		SessionID uuid.UUID `json:"session_id,omitzero"`
+		Scope     string    `json:"scope"` // ScopeOne, ScopeAll or ScopeOthers
 		Cause     string    `json:"cause"`
 	}
 	// SessionReuseDetected says that an old refresh token was shown again: it was stolen,

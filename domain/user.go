@@ -91,7 +91,9 @@ func (e *UserProfileChanged) personal() Part { return &e.Person }
 func (e *UserEmailChanged) personal() Part   { return &e.Email }
 
 func (e *UserProfileChanged) changes() []FieldChange {
-	sealed := slices.DeleteFunc(slices.Clone(e.Fields), func(field string) bool { return field == "preferred_language" })
+	sealed := slices.DeleteFunc(slices.Clone(e.Fields), func(field string) bool {
+		return field == "preferred_language"
+	})
 	return append(payloadFields(e, "fields"), e.Person.fieldsNamed(sealed...)...)
 }
 
@@ -146,7 +148,8 @@ func (u User) Evolve(r Recorded) User {
 		person, _ := e.Person.Get()
 		u = User{
 			ID: UserID{r.Stream.ID}, Tenant: r.Tenant, MunicipalityCode: e.MunicipalityCode, Role: e.Role,
-			PreferredLanguage: e.PreferredLanguage, Email: ShownEmail(person.Email), FullName: person.FullName, Phone: person.Phone,
+			PreferredLanguage: e.PreferredLanguage, Email: ShownEmail(person.Email), FullName: person.FullName,
+			Phone:  person.Phone,
 			Active: true, Erased: e.Person.State() == Erased, CreatedAt: r.RecordedAt,
 		}
 	case *UserProfileChanged:
@@ -223,7 +226,8 @@ func (c RegisterUser) Decide() ([]Event, error) {
 		return nil, err
 	}
 	if c.Role == Citizen && !c.Consented {
-		return nil, Refuse(CodeConsentRequired, "Only staff are registered without consent; residents register themselves, with it.")
+		return nil, Refuse(CodeConsentRequired,
+			"Only staff are registered without consent; residents register themselves, with it.")
 	}
 
 	c = c.tidy()
@@ -338,7 +342,8 @@ func (u User) Reactivate(cause string, consents Consents) ([]Event, error) {
 	case u.Active:
 		return nil, nil
 	case !inForce && (u.Role == Citizen || cause == CauseConsentWithdrawn):
-		return nil, Refuse(CodeConsentRequired, "The consent that this account rests on is not in force; it must be given anew.")
+		return nil, Refuse(CodeConsentRequired,
+			"The consent that this account rests on is not in force; it must be given anew.")
 	default:
 		return []Event{&UserReactivated{}}, nil
 	}
@@ -370,7 +375,8 @@ func (u User) ChangeRole(role Role, consents Consents) ([]Event, error) {
 		return nil, nil
 	}
 	if _, inForce := consents.InForce(PlatformRegistrationCode); role == Citizen && !inForce {
-		return nil, Refuse(CodeConsentRequired, "A citizen's account rests on consent, which this person has not given.")
+		return nil, Refuse(CodeConsentRequired,
+			"A citizen's account rests on consent, which this person has not given.")
 	}
 	return []Event{&UserRoleChanged{Role: Change[Role]{u.Role, role}}}, nil
 }

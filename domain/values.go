@@ -66,7 +66,8 @@ func (c Channel) Valid() bool { return slices.Contains(Channels(), c) }
 // Provinces lists the nine provinces by their official English names.
 func Provinces() []string {
 	return []string{
-		"Eastern Cape", "Free State", "Gauteng", "KwaZulu-Natal", "Limpopo", "Mpumalanga", "Northern Cape", "North West",
+		"Eastern Cape", "Free State", "Gauteng", "KwaZulu-Natal", "Limpopo", "Mpumalanga", "Northern Cape",
+		"North West",
 		"Western Cape",
 	}
 }
@@ -95,7 +96,8 @@ var (
 	// One @, no spaces, a dotted domain whose labels are letters (of any script, with
 	// their marks), digits and hyphens; the last label starts with a letter.
 	// Deliverability is not a question of syntax.
-	emailPattern   = regexp.MustCompile(`^[^\s@<>"(),:;\\\[\]\x00-\x1f\x7f]{1,64}@(?:[\p{L}\p{N}](?:[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}])?\.)+\p{L}[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}]$`)
+	emailPattern = regexp.MustCompile(
+		`^[^\s@<>"(),:;\\\[\]\x00-\x1f\x7f]{1,64}@(?:[\p{L}\p{N}](?:[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}])?\.)+\p{L}[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}]$`)
 	codePattern    = regexp.MustCompile(`^[A-Z0-9]{2,10}$`)
 	purposePattern = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 	sha256Pattern  = regexp.MustCompile(`^[0-9a-f]{64}$`)
@@ -129,7 +131,8 @@ func (f *Faults) Name(field, name string, minLen int) {
 	case utf8.RuneCountInString(name) > MaxName:
 		f.Add(field, "too_long", "Give at most 100 characters.")
 	case strings.ContainsAny(name, "<>"), !printable(name), !written(name), !strings.ContainsFunc(name, letterOrDigit):
-		f.Add(field, "invalid", "A name has letters or digits, no control or invisible characters and no angle brackets.")
+		f.Add(field, "invalid",
+			"A name has letters or digits, no control or invisible characters and no angle brackets.")
 	}
 }
 
@@ -159,7 +162,8 @@ func (f *Faults) Text(field, text string, limit int) {
 	switch {
 	case utf8.RuneCountInString(text) > limit:
 		f.Add(field, "too_long", "Give at most "+strconv.Itoa(limit)+" characters.")
-	case !printable(strings.NewReplacer("\n", " ", "\t", " ", "\r", " ").Replace(text)): // blanks, lest halves of a character join
+	// blanks, lest halves of a character join
+	case !printable(strings.NewReplacer("\n", " ", "\t", " ", "\r", " ").Replace(text)):
 		f.Add(field, "invalid", "Control characters are not allowed.")
 	}
 }
@@ -180,7 +184,9 @@ func printable(s string) bool {
 	if !utf8.ValidString(s) {
 		return false
 	}
-	return !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == '\ufffd' })
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == '\ufffd'
+	})
 }
 
 // visible tells whether every character is seen: no blanks of any script, nothing of zero

@@ -156,10 +156,12 @@ func TestGoldenEventsAreEncodedByteForByteAndDecodedWithoutLoss(t *testing.T) {
 			}
 			g := readGolden(t, want.EventType())
 			if !bytes.Equal(payload, g.Payload) {
-				t.Errorf("the wire form changed: this is a new version of the event, so a new type\nfile: %s\nnow:  %s", g.Payload, payload)
+				t.Errorf("the wire form changed: this is a new version of the event, so a new type\nfile: %s\nnow:  %s",
+					g.Payload, payload)
 			}
 			if !bytes.Equal(personal, g.Personal) {
-				t.Errorf("the personal part changed: this is a new version of the event, so a new type\nfile: %s\nnow:  %s", g.Personal, personal)
+				t.Errorf("the personal part changed: this is a new version of the event, so a new type\nfile: "+
+					"%s\nnow:  %s", g.Personal, personal)
 			}
 			got := mustDecode(t, want.EventType(), g.Payload, opens(g.Personal))
 			if diff := domaintest.Diff(want, got); diff != "" {
@@ -282,7 +284,8 @@ func TestEveryEventStructIsRegisteredUnderItsOwnName(t *testing.T) {
 	t.Parallel()
 	declared := declaredEvents(t)
 	if len(declared) != len(domain.EventTypes()) {
-		t.Errorf("%d structs have an EventType method, %d types are registered", len(declared), len(domain.EventTypes()))
+		t.Errorf("%d structs have an EventType method, %d types are registered", len(declared),
+			len(domain.EventTypes()))
 	}
 	for name, eventType := range declared {
 		e, err := domain.Decode(eventType, []byte("{}"), nil)
@@ -368,7 +371,8 @@ func TestNothingPersonalEntersThePayload(t *testing.T) {
 		}
 	}
 	if checked < 12 {
-		t.Errorf("only %d types have a personal part: user.registered, .profile_changed, .email_changed, consent.*, rights.* and personal_data.read do", checked)
+		t.Errorf("only %d types have a personal part: user.registered, .profile_changed, .email_changed, consent.*, "+
+			"rights.* and personal_data.read do", checked)
 	}
 }
 
@@ -432,8 +436,9 @@ func TestEveryFoldAcceptsEveryEventInEveryState(t *testing.T) {
 		} {
 			for _, payload := range [][]byte{g.Payload, []byte("{}"), []byte("null")} {
 				r := domain.Recorded{
-					Position: 1, Stream: domain.UserOf(domaintest.Thandi()), Version: 1, RecordedAt: at, EffectiveAt: at,
-					Event: mustDecode(t, eventType, payload, open),
+					Position: 1, Stream: domain.UserOf(domaintest.Thandi()), Version: 1, RecordedAt: at,
+					EffectiveAt: at,
+					Event:       mustDecode(t, eventType, payload, open),
 				}
 				foldEverywhere(r)
 				r.Event = &domain.Void{}
@@ -457,7 +462,8 @@ func foldEverywhere(r domain.Recorded) {
 
 func TestAnUnknownTypeOrVersionIsAnError(t *testing.T) {
 	t.Parallel()
-	for _, eventType := range []string{"", "consent.granted", "consent.granted.v2", "Consent.Granted.v1", "consent.granted.v1 "} {
+	for _, eventType := range []string{"", "consent.granted", "consent.granted.v2", "Consent.Granted.v1",
+		"consent.granted.v1 "} {
 		_, err := domain.Decode(eventType, []byte("{}"), nil)
 		if unknown, ok := err.(*domain.UnknownEventError); !ok || unknown.Type != eventType { //nolint:errorlint // the type itself is promised
 			t.Errorf("decoding %q: %v", eventType, err)
@@ -475,14 +481,17 @@ func (unregistered) EventType() string { return "weather.changed.v1" }
 func TestWhatCannotBeReadIsAnErrorThatKeepsItsCause(t *testing.T) {
 	t.Parallel()
 	const granted = "consent.granted.v1"
-	if _, err := domain.Decode(granted, []byte(`{"notice_version":"one"}`), nil); err == nil || !strings.Contains(err.Error(), granted) {
+	if _, err := domain.Decode(granted, []byte(`{"notice_version":"one"}`), nil); err == nil ||
+		!strings.Contains(err.Error(), granted) {
 		t.Errorf("a broken payload: %v", err)
 	}
-	if _, err := domain.Decode(granted, []byte(`{}`), opens([]byte(`[`))); err == nil || !strings.Contains(err.Error(), granted) {
+	if _, err := domain.Decode(granted, []byte(`{}`), opens([]byte(`[`))); err == nil ||
+		!strings.Contains(err.Error(), granted) {
 		t.Errorf("a broken personal part: %v", err)
 	}
 	failing := func() ([]byte, domain.PersonalState, error) { return nil, domain.Open, fs.ErrPermission }
-	if _, err := domain.Decode(granted, []byte(`{}`), failing); err == nil || !strings.Contains(err.Error(), fs.ErrPermission.Error()) {
+	if _, err := domain.Decode(granted, []byte(`{}`), failing); err == nil ||
+		!strings.Contains(err.Error(), fs.ErrPermission.Error()) {
 		t.Errorf("a personal part that cannot be opened: %v", err)
 	}
 	if _, err := domain.Decode("user.erased.v1", []byte(`{}`), failing); err != nil {

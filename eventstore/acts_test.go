@@ -54,7 +54,8 @@ func TestAnActInAnotherTenantIsSeenByADemandThatComesRightAfterIt(t *testing.T) 
 	w := newWorld(t)
 	other := w.municipality(t, "JHB")
 	act := domain.Append{ID: newID(), Tenant: other, Actor: someone(), Writes: []domain.Write{{
-		Stream: domain.MunicipalityOf(other), Expected: domain.AnyVersion, Events: []domain.Event{&domain.MunicipalityDeactivated{}},
+		Stream: domain.MunicipalityOf(other), Expected: domain.AnyVersion,
+		Events: []domain.Event{&domain.MunicipalityDeactivated{}},
 	}}}
 	ahead := grant(w.tenant, someone(), 0)
 
@@ -84,7 +85,8 @@ func TestADemandForNoActsCostsTheSameHoweverLongTheAccountsOwnHistoryIs(t *testi
 	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
 			subject_id, record_id, actor_id, payload, metadata, effective_at, recorded_at)
 		select h.position + g, $1, 'session', $2, g, i.id, i.id, 1, 'session.started.v1', $2, $2, $2, '{}', '{}', clock_timestamp(), clock_timestamp()
-		from trust.head() h, generate_series(1, 100000) g, lateral (select gen_random_uuid() id where g > 0) i`, w.tenant.UUID, citizen.UUID)
+		from trust.head() h, generate_series(1, 100000) g, lateral (select gen_random_uuid() id where g > 0) i`,
+		w.tenant.UUID, citizen.UUID)
 
 	for _, when := range []string{"before the table was analysed", "afterwards"} {
 		p.Forget()

@@ -37,7 +37,8 @@ func (s *Store) Append(ctx context.Context, a domain.Append) (domain.Appended, e
 	case repeated:
 		// In all tenants: who registers a municipality again gives it another id.
 		events, err := s.FindAppend(ctx, domain.TenantID{}, a.ID)
-		lagging := err == nil && len(events) == 0 // as it is read from a server that lags behind the one it was written to
+		// as it is read from a server that lags behind the one it was written to
+		lagging := err == nil && len(events) == 0
 		unread := err != nil && (ctx.Err() != nil || pg.Classify(err) != pg.None)
 		if lagging || unread {
 			err = outcomeUnknown(err)
@@ -130,9 +131,11 @@ func checkSize(a domain.Append) error {
 
 	switch {
 	case events > maxEvents:
-		return domain.Refuse(domain.CodeInvalid, "One append holds at most %d events, and this one has %d.", maxEvents, events)
+		return domain.Refuse(domain.CodeInvalid, "One append holds at most %d events, and this one has %d.", maxEvents,
+			events)
 	case len(a.Side) > maxSides:
-		return domain.Refuse(domain.CodeInvalid, "One append makes at most %d side writes, and this one has %d.", maxSides, len(a.Side))
+		return domain.Refuse(domain.CodeInvalid, "One append makes at most %d side writes, and this one has %d.",
+			maxSides, len(a.Side))
 	default:
 		return nil
 	}
@@ -248,7 +251,8 @@ func (s *Store) month(ctx context.Context, tenant domain.TenantID) (uuid.UUID, e
 	if err != nil || found[id].usable {
 		return id, err
 	}
-	_, err = s.Append(ctx, domain.Append{ID: uuid.New(), Tenant: tenant, Side: []domain.SideWrite{domain.CreateMonthKey{Month: now}}})
+	_, err = s.Append(ctx, domain.Append{ID: uuid.New(), Tenant: tenant,
+		Side: []domain.SideWrite{domain.CreateMonthKey{Month: now}}})
 	if _, exists := errors.AsType[*domain.KeyExistsError](err); exists {
 		err = nil
 	}
@@ -268,7 +272,8 @@ func (s *sealer) draft(event domain.Event, stream domain.Stream) (draft, error) 
 	d.Tenant, d.Stream, d.Event = s.append.Tenant, stream, event
 	d.EventID, d.AppendID = uuid.Must(uuid.NewV7()), s.append.ID
 	d.Subject, d.Record, d.Actor = domain.SubjectOf(event, stream), domain.RecordOf(event, stream), s.append.Actor
-	d.Metadata, d.EffectiveAt = s.append.Metadata, domain.EffectiveOf(event).UTC().Truncate(time.Microsecond) // as it is stored
+	// as it is stored
+	d.Metadata, d.EffectiveAt = s.append.Metadata, domain.EffectiveOf(event).UTC().Truncate(time.Microsecond)
 	if personal == nil && s.origin == nil {
 		return d, nil
 	}
@@ -325,7 +330,8 @@ func (e *entry) refusal(out result) error {
 		return &domain.StaffRecordError{}
 	case masterKeyChanged:
 		// Sent again it may reach a process that has the new key.
-		return domain.Refuse(domain.CodeUnavailable, "This process works with a key that was replaced; try again.").Because(ErrMasterKeyChanged)
+		return domain.Refuse(domain.CodeUnavailable, "This process works with a key that was replaced; try again.").
+			Because(ErrMasterKeyChanged)
 	case clocksDiffer:
 		return clockRefusal(out.ahead)
 	case added, repeated: // no refusals

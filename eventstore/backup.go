@@ -145,7 +145,8 @@ func headerOf(name, columns string) string {
 // columnsOf reads a header back. The names become part of statements, so nothing but
 // names is let through.
 func columnsOf(header, name string) (string, error) {
-	match := regexp.MustCompile(`^COPY trust\.` + name + ` \(([a-z_0-9]+(?:, [a-z_0-9]+)*)\) FROM stdin;\n$`).FindStringSubmatch(header)
+	match := regexp.MustCompile(`^COPY trust\.` + name + ` \(([a-z_0-9]+(?:, [a-z_0-9]+)*)\) FROM stdin;\n$`).
+		FindStringSubmatch(header)
 	if match == nil {
 		return "", fmt.Errorf("%w: the part %s does not begin where it should", ErrNoBackup, name)
 	}

@@ -96,7 +96,8 @@ func TestARestoredDatabaseIsTheSameByteForByte(t *testing.T) {
 		t.Errorf("the restored log is %v, as it was before", have["trust.log"])
 	}
 	w.exec(t, "alter table trust.events disable trigger user")
-	w.exec(t, "delete from trust.events where event_type = 'session.ended.v1' and position > 4") // what cannot be decoded
+	// what cannot be decoded
+	w.exec(t, "delete from trust.events where event_type = 'session.ended.v1' and position > 4")
 }
 
 // The log goes on where it was, and who has an account can use it: the restored database
@@ -142,7 +143,8 @@ func TestWhoCameAfterTheBackupIsNobody(t *testing.T) {
 	if n := query[int](t, again, "select count(*) from trust.keys"); n != 2 { // SALGA's and the municipality's
 		t.Errorf("%d keys", n)
 	}
-	if n := query[int](t, again, "select count(*) from trust.claims where kind = 'email'") + query[int](t, again, "select count(*) from trust.credentials"); n != 0 {
+	if n := query[int](t, again, "select count(*) from trust.claims where kind = 'email'") +
+		query[int](t, again, "select count(*) from trust.credentials"); n != 0 {
 		t.Errorf("%d claims and credentials", n)
 	}
 	again.register(t, w.tenant, "late@example.org")

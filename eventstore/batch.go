@@ -97,8 +97,10 @@ func sides(entries []*entry) ([]byte, error) {
 }
 
 const (
-	callAppend    = `select outcomes, firsts, versions, at, clock, (select id from trust.log) from trust.append` + parameters
-	callAppendOne = `select outcomes, firsts, versions, at, clock, (select id from trust.log) from trust.append_one` + parameters
+	callAppend = `select outcomes, firsts, versions, at, clock, (select id from trust.log) from trust.append` +
+		parameters
+	callAppendOne = `select outcomes, firsts, versions, at, clock, (select id from trust.log) from trust.append_one` +
+		parameters
 	// The clock is the last to be known; see stamped.
 	parameters = `($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $23, $22)`
 )
@@ -170,7 +172,8 @@ func arguments(entries []*entry) ([]any, error) {
 	side, err := sides(entries)
 	return []any{
 		a.id, a.tenant, a.events, a.sAppend, a.sTenant, a.sType, a.sID, a.sExpected, a.eStream, a.eOffset, a.eOrdinal,
-		a.eID, a.eType, a.eSubject, a.eRecord, a.eActor, a.ePayload, a.eSealed, a.eMetadata, a.eEffective, side, a.eCode,
+		a.eID, a.eType, a.eSubject, a.eRecord, a.eActor, a.ePayload, a.eSealed, a.eMetadata, a.eEffective, side,
+		a.eCode,
 	}, err
 }
 
@@ -237,7 +240,8 @@ func (a *answer) results(entries []*entry) ([]result, error) {
 	next := 0
 	for i, e := range entries {
 		r := result{
-			outcome: outcome(a.outcomes[i] % sideStep), side: int(a.outcomes[i] / sideStep), first: a.firsts[i], at: a.at.UTC(),
+			outcome: outcome(a.outcomes[i] % sideStep), side: int(a.outcomes[i] / sideStep), first: a.firsts[i],
+			at:    a.at.UTC(),
 			clock: a.clock.UTC(), log: a.log, asked: a.asked,
 		}
 		for range e.streams {

@@ -143,7 +143,8 @@ func BenchmarkLoad(b *testing.B) {
 	w.fillLog(b, 20_000)
 	w.exec(b, "analyze trust.events")
 	user := w.lifeOf(b)
-	subject := domain.UserID{UUID: query[[16]byte](b, w, "select stream_id from trust.events where version = 10 and tenant_id = $1 limit 1", w.tenant.UUID)}
+	subject := domain.UserID{UUID: query[[16]byte](b, w,
+		"select stream_id from trust.events where version = 10 and tenant_id = $1 limit 1", w.tenant.UUID)}
 	b.Run("ours/plain", func(b *testing.B) {
 		for b.Loop() {
 			events, err := w.store.Load(b.Context(), w.tenant, domain.ConsentsOf(subject))
@@ -164,7 +165,8 @@ func BenchmarkLoad(b *testing.B) {
 		pool := w.db.Pool(b, pgtest.Superuser)
 		for b.Loop() {
 			rows, err := pool.Query(b.Context(), `select `+bareColumns+` from trust.events
-				where tenant_id = $1 and stream_type = 'consent' and stream_id = $2 order by version`, w.tenant.UUID, subject.UUID)
+				where tenant_id = $1 and stream_type = 'consent' and stream_id = $2 order by version`, w.tenant.UUID,
+				subject.UUID)
 			if n, err := scanBare(rows, err); err != nil || n != 10 {
 				b.Fatal(n, err)
 			}
@@ -260,7 +262,8 @@ func scanBare(rows pgx.Rows, err error) (int, error) {
 	var all []bareRow
 	for rows.Next() {
 		var r bareRow
-		err := rows.Scan(&r.position, &r.tenant, &r.kind, &r.stream, &r.version, &r.event, &r.append, &r.ordinal, &r.name,
+		err := rows.Scan(&r.position, &r.tenant, &r.kind, &r.stream, &r.version, &r.event, &r.append, &r.ordinal,
+			&r.name,
 			&r.subject, &r.about, &r.actor, &r.payload, &r.sealed, &r.metadata, &r.effective, &r.recorded)
 		if err != nil {
 			return 0, err

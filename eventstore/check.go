@@ -40,7 +40,8 @@ func (r *row) forgedError() *ForgedError {
 }
 
 func damaged(cause *ForgedError) error {
-	return domain.Refuse(domain.CodeLogDamaged, "The record that this rests on was damaged, so nothing is read from it: the operator must look.").
+	return domain.Refuse(domain.CodeLogDamaged,
+		"The record that this rests on was damaged, so nothing is read from it: the operator must look.").
 		Because(cause)
 }
 
@@ -138,15 +139,16 @@ func (v *vault) withoutOlder(ctx context.Context, bad []*row, ask asking) ([]*ro
 	}
 
 	late := map[int64][]byte{}
-	err = ask(ctx, "select position, code from trust.codes where position = any($1)", []any{positions}, func(rows pgx.Rows) error {
-		var position int64
-		var code []byte
-		_, err := pgx.ForEachRow(rows, []any{&position, &code}, func() error {
-			late[position] = slices.Clone(code)
-			return nil
+	err = ask(ctx, "select position, code from trust.codes where position = any($1)", []any{positions},
+		func(rows pgx.Rows) error {
+			var position int64
+			var code []byte
+			_, err := pgx.ForEachRow(rows, []any{&position, &code}, func() error {
+				late[position] = slices.Clone(code)
+				return nil
+			})
+			return err
 		})
-		return err
-	})
 	if err != nil {
 		return nil, err
 	}

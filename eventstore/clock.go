@@ -43,9 +43,11 @@ func stamped(now func() time.Time, args []any, send func([]any) ([]result, error
 // clockRefusal says by how much the database's clock is ahead of this process's; behind
 // it, when negative.
 func clockRefusal(ahead time.Duration) error {
-	cause := fmt.Errorf("the database's clock is %s %s this process's", ahead.Abs().Round(time.Millisecond), beside(ahead))
+	cause := fmt.Errorf("the database's clock is %s %s this process's", ahead.Abs().Round(time.Millisecond),
+		beside(ahead))
 	return domain.Refuse(domain.CodeClockDiffers,
-		"The clocks of this server and of its database are %s apart, so nothing is recorded: the operator must set them right; try again then.",
+		"The clocks of this server and of its database are %s apart, so nothing is recorded: the operator must set "+
+			"them right; try again then.",
 		ahead.Abs().Round(time.Second)).Because(cause)
 }
 
@@ -78,7 +80,8 @@ func ReadClocks(ctx context.Context, db Querier) (c Clocks, err error) {
 	var clock time.Time
 	var newest *time.Time
 	asked := time.Now()
-	if err := db.QueryRow(ctx, "select clock_timestamp(), recorded_at from trust.head()").Scan(&clock, &newest); err != nil {
+	if err := db.QueryRow(ctx, "select clock_timestamp(), recorded_at from trust.head()").
+		Scan(&clock, &newest); err != nil {
 		return c, Unavailable(err)
 	}
 	took := time.Since(asked)

@@ -37,7 +37,8 @@ func UnknownPosition() error {
 func undecodable(position int64, err error) error {
 	err = fmt.Errorf("event at position %d: %w", position, err)
 	if _, unknown := errors.AsType[*domain.UnknownEventError](err); unknown {
-		return domain.Refuse(domain.CodeNewerLog, "The log holds events of a newer release than this server: it is to be replaced; try again.").
+		return domain.Refuse(domain.CodeNewerLog,
+			"The log holds events of a newer release than this server: it is to be replaced; try again.").
 			Because(err)
 	}
 	return err

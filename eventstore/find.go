@@ -20,15 +20,17 @@ type Query struct {
 	Subject domain.UserID   // the person that events are about
 	Actor   domain.UserID   // who did it
 	Record  uuid.UUID       // the record that events are about
-	Seen    domain.UserID   // reads of personal data that covered this person, or may have: see PersonalDataRead; needs Tenant
-	Types   []string        // registered event types; nil: all
-	After   int64           // positions above this one
-	UpTo    int64           // positions up to this one; 0: up to the head
-	From    time.Time       // recorded at this instant or later
-	To      time.Time       // recorded before this instant
-	Newest  bool            // newest first; else oldest first
-	Limit   int             // at most so many; 0: all
-	Sealed  bool            // open nothing and ask for no key: for a role that sees none
+	// reads of personal data that covered this person, or may have: see PersonalDataRead;
+	// needs Tenant
+	Seen   domain.UserID
+	Types  []string  // registered event types; nil: all
+	After  int64     // positions above this one
+	UpTo   int64     // positions up to this one; 0: up to the head
+	From   time.Time // recorded at this instant or later
+	To     time.Time // recorded before this instant
+	Newest bool      // newest first; else oldest first
+	Limit  int       // at most so many; 0: all
+	Sealed bool      // open nothing and ask for no key: for a role that sees none
 }
 
 // PositionAt gives the newest position that was recorded at an instant or before it; 0:
@@ -181,7 +183,8 @@ func (s *statement) seen(person domain.UserID) string {
 	text := s.Arg(person.String())
 	const one = "(select " + columns + " from trust.events where event_type = '" + readType + "'"
 	return one + " and subject_id = " + id + s.SQL() + s.order + ") union all " +
-		one + " and subject_id is null and (payload -> 'subjects' is null or strpos((payload -> 'subjects')::text, " + text + ") > 0)" +
+		one + " and subject_id is null and (payload -> 'subjects' is null or strpos((payload -> 'subjects')::text, " +
+		text + ") > 0)" +
 		s.SQL() + s.order + ")" + s.order
 }
 
@@ -207,7 +210,8 @@ type Place struct {
 // InStreams reads up to limit events of one kind of stream of a tenant behind a place, at
 // positions up to upTo: stream by stream in order of their ids, each in its own order.
 // only, unless it is zero, is the one stream to read. Nothing is opened.
-func (r *Reader) InStreams(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kind domain.StreamType, only uuid.UUID,
+func (r *Reader) InStreams(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kind domain.StreamType,
+	only uuid.UUID,
 	behind Place, upTo int64, limit int,
 ) ([]domain.Recorded, error) {
 	sql := `select ` + columns + ` from trust.events where tenant_id = $1 and stream_type = $2

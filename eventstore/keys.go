@@ -28,7 +28,9 @@ type knownKey struct {
 	key    foundKey
 	tenant domain.TenantID // whose it is: what row-level security hides is not given from memory either
 	until  time.Time       // forget it then; zero: never
-	gone   bool            // this process destroyed it: what another goroutine read a moment before is not remembered over it
+	// this process destroyed it: what another goroutine read a moment before is not
+	// remembered over it
+	gone bool
 }
 
 // foundKey is what a look-up gives: a usable key, one that was destroyed, or neither when

@@ -68,7 +68,8 @@ func (w *world) municipality(t testing.TB, code string) domain.TenantID {
 		ID: newID(), Tenant: id,
 		Writes: []domain.Write{{
 			Stream: domain.MunicipalityOf(id),
-			Events: []domain.Event{&domain.MunicipalityRegistered{Code: code, Name: "Municipality " + code, Province: "Gauteng"}},
+			Events: []domain.Event{&domain.MunicipalityRegistered{Code: code, Name: "Municipality " + code,
+				Province: "Gauteng"}},
 		}},
 		Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: id}},
 	}))
@@ -89,7 +90,8 @@ func registration(tenant domain.TenantID, email string) domain.Append {
 		ID: newID(), Tenant: tenant, Actor: user, Origin: domain.Origin{IP: "203.0.113.7", UserAgent: "marked-agent"},
 		Writes: []domain.Write{{Stream: domain.UserOf(user), Events: []domain.Event{&domain.UserRegistered{
 			MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-			Person: domain.Known(domain.PersonFacts{Email: email, FullName: "Ṱhilivhali Marked", Phone: "+27821234567"}),
+			Person: domain.Known(domain.PersonFacts{Email: email, FullName: "Ṱhilivhali Marked",
+				Phone: "+27821234567"}),
 		}}}},
 		Side: []domain.SideWrite{
 			domain.CreateSubjectKey{Subject: user},
@@ -107,7 +109,8 @@ func emailClaim(tenant domain.TenantID, email string) domain.Claim {
 func grant(tenant domain.TenantID, subject domain.UserID, expected int) domain.Append {
 	return domain.Append{
 		ID: newID(), Tenant: tenant,
-		Writes: []domain.Write{{Stream: domain.ConsentsOf(subject), Expected: expected, Events: []domain.Event{granted()}}},
+		Writes: []domain.Write{{Stream: domain.ConsentsOf(subject), Expected: expected,
+			Events: []domain.Event{granted()}}},
 	}
 }
 
@@ -187,7 +190,8 @@ func (w *world) dump(t testing.TB) map[string][]string {
 	t.Helper()
 	tables := map[string][]string{}
 	for _, name := range w.tables(t) {
-		tables[name] = query[[]string](t, w, "select coalesce(array_agg(r::text order by r::text), '{}') from "+name+" r")
+		tables[name] = query[[]string](t, w,
+			"select coalesce(array_agg(r::text order by r::text), '{}') from "+name+" r")
 	}
 	return tables
 }

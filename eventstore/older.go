@@ -24,7 +24,9 @@ func Coded(ctx context.Context, db Querier) (coded bool, err error) {
 // before then stays unnoticed, as it was.
 //
 // The pool is of trust_owner. Errors: a gap in the log, CodeUnavailable.
-func (r *Reader) CodeOlder(ctx context.Context, pool *pgxpool.Pool, report func(done, total int64)) (given int64, err error) {
+func (r *Reader) CodeOlder(
+	ctx context.Context, pool *pgxpool.Pool, report func(done, total int64),
+) (given int64, err error) {
 	coded, err := Coded(ctx, pool)
 	if err != nil || coded {
 		return 0, err
@@ -85,7 +87,8 @@ func (r *Reader) codePage(ctx context.Context, tx pgx.Tx, after, upTo int64, las
 	const give = "insert into trust.codes (position, code) select * from unnest($1::bigint[], $2::bytea[])"
 	_, err = tx.Exec(ctx, give, positions, codes)
 	if err == nil && last {
-		_, err = tx.Exec(ctx, "insert into trust.coded (position, code) values ($1, $2)", upTo, r.vault.codes.boundary(upTo))
+		_, err = tx.Exec(ctx, "insert into trust.coded (position, code) values ($1, $2)", upTo,
+			r.vault.codes.boundary(upTo))
 	}
 	return int64(len(positions)), upTo, err
 }

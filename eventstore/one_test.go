@@ -30,11 +30,13 @@ func TestBothAppendFunctionsAgree(t *testing.T) {
 	every := []int16{failedCall, 0, 1, 2, 3, 4, 5, 6, 7, 8}
 	unseen := func(outcome int16) bool { return seen[outcome] == 0 }
 	trials := func(r *rapid.T) {
-		w.exec(t, "delete from trust.claims; delete from trust.credentials; delete from trust.sessions") // they are compared whole
+		// they are compared whole
+		w.exec(t, "delete from trust.claims; delete from trust.credentials; delete from trust.sessions")
 		g := newGenerator(w.tenant)
 		for range rapid.IntRange(1, 15).Draw(r, "appends") {
 			a := g.append(r)
-			args, err := rapid.SampledFrom([]*eventstore.Store{w.store, w.store, old}).Draw(r, "store").Arguments(t.Context(), a)
+			args, err := rapid.SampledFrom([]*eventstore.Store{w.store, w.store, old}).Draw(r, "store").
+				Arguments(t.Context(), a)
 			if err != nil {
 				continue // it needs a key that was destroyed
 			}
@@ -49,7 +51,8 @@ func TestBothAppendFunctionsAgree(t *testing.T) {
 			seen[one.outcome]++
 		}
 	}
-	for round := 0; round == 0 || (round < 10 && slices.ContainsFunc(every, unseen)); round++ { // a rare outcome may need more luck
+	// a rare outcome may need more luck
+	for round := 0; round == 0 || (round < 10 && slices.ContainsFunc(every, unseen)); round++ {
 		rapid.Check(t, trials)
 	}
 	if slices.ContainsFunc(every, unseen) {
@@ -83,7 +86,8 @@ func (w *world) trial(t *testing.T, sql string, args []any, keep bool) trial {
 	var versions []int32
 	var at, clock time.Time
 	var log [16]byte
-	if err := tx.QueryRow(t.Context(), sql, args...).Scan(&outcomes, &firsts, &versions, &at, &clock, &log); err != nil {
+	if err := tx.QueryRow(t.Context(), sql, args...).
+		Scan(&outcomes, &firsts, &versions, &at, &clock, &log); err != nil {
 		pg, ok := errors.AsType[*pgconn.PgError](err)
 		if !ok {
 			t.Fatal(err)
@@ -195,7 +199,8 @@ func (g *generator) side(r *rapid.T) domain.SideWrite {
 		domain.DestroySubjectKey{Subject: person},
 		domain.DemandNoActs{User: person},
 		domain.StartSession{Session: session, User: person, Token: token(tokens.Draw(r, "token")), ExpiresAt: expires},
-		domain.RotateSession{Session: session, From: token(tokens.Draw(r, "from")), To: token(tokens.Draw(r, "to")), ExpiresAt: expires},
+		domain.RotateSession{Session: session, From: token(tokens.Draw(r, "from")), To: token(tokens.Draw(r, "to")),
+			ExpiresAt: expires},
 		domain.EndSession{Session: session},
 		domain.EndSessions{User: person, Except: session},
 		domain.EndAllSessions{},

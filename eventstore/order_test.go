@@ -120,7 +120,8 @@ func begin(t *testing.T, w *world) *opened {
 		tx: tx, stream: stream, sql: `select trust.append(
 		array[$1]::uuid[], array[$2]::uuid[], array[1], array[1], array[$2]::uuid[], array['consent'], array[$3]::uuid[], array[0],
 		array[1], array[1], array[1], array[$4]::uuid[], array['consent.granted.v1'], array[$3]::uuid[], array[$3]::uuid[],
-		array[null]::uuid[], array['{}'], array[null]::bytea[], array['{}'], array[null]::timestamptz[], null)`, // of a program that knows no codes
+		// of a program that knows no codes
+		array[null]::uuid[], array['{}'], array[null]::bytea[], array['{}'], array[null]::timestamptz[], null)`,
 		args: []any{newID(), w.tenant.UUID, stream, newID()},
 	}
 }
@@ -134,7 +135,8 @@ func (o *opened) append(t *testing.T, _ *world) {
 
 func (o *opened) position(t *testing.T, w *world) (position int64) {
 	t.Helper()
-	err := w.db.Superuser(t).QueryRow(t.Context(), "select position from trust.events where stream_id = $1", o.stream).Scan(&position)
+	err := w.db.Superuser(t).QueryRow(t.Context(), "select position from trust.events where stream_id = $1", o.stream).
+		Scan(&position)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +149,8 @@ func (w *world) awaitBlocked(t *testing.T, o *opened) {
 	conn := w.db.Superuser(t)
 	pid := o.tx.Conn().PgConn().PID()
 	pgtest.Eventually(t, "it waits", func() (blocked bool) {
-		err := conn.QueryRow(t.Context(), "select exists (select from pg_locks where pid = $1 and not granted)", pid).Scan(&blocked)
+		err := conn.QueryRow(t.Context(), "select exists (select from pg_locks where pid = $1 and not granted)", pid).
+			Scan(&blocked)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -82,7 +82,8 @@ func TestAStreamIsLoadedByItsIndexInATenantThatHoldsTheWholeLog(t *testing.T) {
 		t.Helper()
 		p.Forget()
 		for range 8 { // from the sixth call on Postgres may keep a plan
-			if _, err := w.store.Load(t.Context(), w.tenant, domain.ConsentsOf(someone()), domain.UserOf(someone())); err != nil {
+			if _, err := w.store.Load(t.Context(), w.tenant, domain.ConsentsOf(someone()),
+				domain.UserOf(someone())); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -93,7 +94,8 @@ func TestAStreamIsLoadedByItsIndexInATenantThatHoldsTheWholeLog(t *testing.T) {
 	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
 			subject_id, record_id, payload, metadata, effective_at, recorded_at)
 		select h.position + g, $1, 'consent', s.id, 1, s.id, s.id, 1, 'consent.granted.v1', s.id, s.id, '{}', '{}', h.recorded_at, h.recorded_at
-		from trust.head() h, generate_series(1, 5000) g, lateral (select gen_random_uuid() id where g > 0) s`, w.tenant.UUID)
+		from trust.head() h, generate_series(1, 5000) g, lateral (select gen_random_uuid() id where g > 0) s`,
+		w.tenant.UUID)
 	load("before the table was analysed")
 	w.exec(t, "analyze trust.events")
 	load("afterwards")
@@ -144,7 +146,8 @@ func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.
 		t.Fatal(err)
 	}
 	for _, tail := range []domain.Tail{
-		domain.TailFor(user, "sms_alert", time.Time{}, time.Time{}), domain.TailOf(user, domain.ConsentID{UUID: e.Record}),
+		domain.TailFor(user, "sms_alert", time.Time{}, time.Time{}),
+		domain.TailOf(user, domain.ConsentID{UUID: e.Record}),
 	} {
 		if _, _, err := w.store.LoadTail(t.Context(), w.tenant, tail, domain.UserOf(user)); err != nil {
 			t.Fatal(err)
@@ -163,7 +166,8 @@ func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.
 		if err != nil {
 			return err
 		}
-		if _, err := reader.StampedAhead(t.Context(), tx, domain.ConsentStream, []domain.UserID{user}, 1000); err != nil {
+		if _, err := reader.StampedAhead(t.Context(), tx, domain.ConsentStream, []domain.UserID{user},
+			1000); err != nil {
 			return err
 		}
 		since := map[domain.UserID]time.Time{user: time.Unix(0, 0)}
@@ -181,8 +185,10 @@ func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.
 			sql  string
 			args []any
 		}{
-			{"select payload from trust.events where tenant_id = $1 and position > $2 order by position limit 50", []any{w.tenant.UUID, 10}},
-			{"select payload from trust.events where tenant_id = $1 and actor_id = $2 and position > $3 order by position limit 50", []any{w.tenant.UUID, user.UUID, 0}},
+			{"select payload from trust.events where tenant_id = $1 and position > $2 order by position limit 50",
+				[]any{w.tenant.UUID, 10}},
+			{"select payload from trust.events where tenant_id = $1 and actor_id = $2 and position > $3 order by " +
+				"position limit 50", []any{w.tenant.UUID, user.UUID, 0}},
 		} {
 			rows, err := tx.Query(t.Context(), c.sql, c.args...)
 			if err != nil {

@@ -49,7 +49,9 @@ func (r *Reader) Range(ctx context.Context, db Querier, after, upTo int64) ([]do
 // RangeOf is Range for the events of some kinds of streams alone; of all when none is
 // named. It fails likewise, also for an event of another kind whose type this program
 // does not know: that program is too old for the log.
-func (r *Reader) RangeOf(ctx context.Context, db Querier, kinds []domain.StreamType, after, upTo int64) ([]domain.Recorded, error) {
+func (r *Reader) RangeOf(
+	ctx context.Context, db Querier, kinds []domain.StreamType, after, upTo int64,
+) ([]domain.Recorded, error) {
 	if len(kinds) == 0 {
 		return r.Range(ctx, db, after, upTo)
 	}
@@ -94,14 +96,17 @@ func everyRow(after, upTo int64, found pgx.Rows, err error) ([]row, error) {
 
 // Streams reads all events of one kind of stream of some subjects up to a position, in
 // order of position, personal parts opened.
-func (r *Reader) Streams(ctx context.Context, tx pgx.Tx, kind domain.StreamType, subjects []domain.UserID, upTo int64) ([]domain.Recorded, error) {
+func (r *Reader) Streams(
+	ctx context.Context, tx pgx.Tx, kind domain.StreamType, subjects []domain.UserID, upTo int64,
+) ([]domain.Recorded, error) {
 	ids := make([][16]byte, len(subjects))
 	for i, s := range subjects {
 		ids[i] = s.UUID
 	}
 	// Planned anew each time: a plan from when the log was small would read all of it.
 	rows, err := collect(tx.Query(ctx, `select `+columns+` from trust.events
-		where subject_id = any($1) and stream_type = $2 and position <= $3 order by position`, pgx.QueryExecModeCacheDescribe, ids, string(kind), upTo))
+		where subject_id = any($1) and stream_type = $2 and position <= $3 order by position`,
+		pgx.QueryExecModeCacheDescribe, ids, string(kind), upTo))
 	if err != nil {
 		return nil, Unavailable(err)
 	}

@@ -160,7 +160,9 @@ func (r *Restore) ReadEvents(ctx context.Context, from io.Reader, progress func(
 // section reads one section into a table, by way of a temporary one: COPY does not go
 // into a table under row-level security. Of the columns it needs those that there are in
 // both, so that a newer schema takes an older backup.
-func (r *Restore) section(ctx context.Context, in *bufio.Reader, name, table string, progress func(int64)) (total int64, err error) {
+func (r *Restore) section(
+	ctx context.Context, in *bufio.Reader, name, table string, progress func(int64),
+) (total int64, err error) {
 	header, err := in.ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return 0, err
@@ -169,7 +171,8 @@ func (r *Restore) section(ctx context.Context, in *bufio.Reader, name, table str
 	if err != nil {
 		return 0, err
 	}
-	if _, err := r.tx.Exec(ctx, "create temp table incoming as select "+columns+" from "+table+" with no data"); err != nil {
+	if _, err := r.tx.Exec(ctx,
+		"create temp table incoming as select "+columns+" from "+table+" with no data"); err != nil {
 		return 0, fmt.Errorf("read %s: %w", name, Unavailable(err))
 	}
 	var chunk bytes.Buffer
@@ -194,7 +197,8 @@ func (r *Restore) store(ctx context.Context, rows io.Reader, table, columns stri
 	if _, err := r.tx.Conn().PgConn().CopyFrom(ctx, rows, "copy pg_temp.incoming from stdin"); err != nil {
 		return err
 	}
-	_, err := r.tx.Exec(ctx, "insert into "+table+" ("+columns+") select "+columns+" from pg_temp.incoming; truncate pg_temp.incoming")
+	_, err := r.tx.Exec(ctx,
+		"insert into "+table+" ("+columns+") select "+columns+" from pg_temp.incoming; truncate pg_temp.incoming")
 	return err
 }
 

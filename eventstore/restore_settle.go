@@ -15,12 +15,14 @@ import (
 // everybody in it has a key or a tombstone. Errors: ErrNoBackup, ErrOtherKeys.
 func (r *Restore) Settle(ctx context.Context, head int64) error {
 	var first, last int64
-	err := r.tx.QueryRow(ctx, "select coalesce(min(position), 1), coalesce(max(position), 0) from trust.events").Scan(&first, &last)
+	err := r.tx.QueryRow(ctx, "select coalesce(min(position), 1), coalesce(max(position), 0) from trust.events").
+		Scan(&first, &last)
 	if err != nil {
 		return Unavailable(err)
 	}
 	if first != 1 || last != head || r.events != head { // positions are unique, so as many as the last one are all
-		return fmt.Errorf("%w: it has %d events from %d to %d, and should have 1 to %d", ErrNoBackup, r.events, first, last, head)
+		return fmt.Errorf("%w: it has %d events from %d to %d, and should have 1 to %d", ErrNoBackup, r.events, first,
+			last, head)
 	}
 	if err := r.dropStrays(ctx); err != nil {
 		return err
@@ -43,7 +45,8 @@ func (r *Restore) dropStrays(ctx context.Context) error {
 		args []any
 	}{
 		{`delete from trust.keys k where k.kind = 'subject' and not exists (select from trust.events e
-			where e.tenant_id = k.tenant_id and e.stream_type = 'user' and e.stream_id = k.key_id and e.version = 1)`, nil},
+			where e.tenant_id = k.tenant_id and e.stream_type = 'user' and e.stream_id = k.key_id and e.version = 1)`,
+			nil},
 		{
 			`delete from trust.keys k where k.kind <> 'subject' and k.tenant_id <> $1 and not exists (select from trust.events e
 			where e.tenant_id = k.tenant_id and e.stream_type = 'municipality' and e.stream_id = k.tenant_id and e.version = 1)`,
@@ -64,7 +67,8 @@ func (r *Restore) dropStrays(ctx context.Context) error {
 // a tombstone, and the log knows of nothing. They come in their order, with their event
 // as it was and the id of their append, which is the certificate's.
 func (r *Restore) Erasures(ctx context.Context) ([]domain.Recorded, error) {
-	found, err := r.tx.Query(ctx, `select x.tenant_id, x.stream_id, x.append_id, x.payload, x.recorded_at from pg_temp.erasures x
+	found, err := r.tx.Query(ctx,
+		`select x.tenant_id, x.stream_id, x.append_id, x.payload, x.recorded_at from pg_temp.erasures x
 		where exists (select from trust.keys k where k.key_id = x.stream_id and k.destroyed_at is not null)
 		and not exists (select from trust.events e where e.subject_id = x.stream_id and e.event_type = $1)
 		order by x.position`, erasedType())
@@ -73,12 +77,15 @@ func (r *Restore) Erasures(ctx context.Context) ([]domain.Recorded, error) {
 	}
 	past, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (e domain.Recorded, err error) {
 		var payload []byte
-		err = row.Scan((*[16]byte)(&e.Tenant.UUID), (*[16]byte)(&e.Subject.UUID), (*[16]byte)(&e.AppendID), &payload, &e.RecordedAt)
+		err = row.Scan((*[16]byte)(&e.Tenant.UUID), (*[16]byte)(&e.Subject.UUID), (*[16]byte)(&e.AppendID), &payload,
+			&e.RecordedAt)
 		if err != nil {
 			return e, err
 		}
 		e.Stream = domain.UserOf(e.Subject)
-		e.Event, err = domain.Decode(erasedType(), payload, func() ([]byte, domain.PersonalState, error) { return nil, domain.Absent, nil })
+		e.Event, err = domain.Decode(erasedType(), payload, func() ([]byte, domain.PersonalState, error) {
+			return nil, domain.Absent, nil
+		})
 		return e, err
 	})
 	return past, Unavailable(err)
@@ -86,7 +93,9 @@ func (r *Restore) Erasures(ctx context.Context) ([]domain.Recorded, error) {
 
 // LoadLog gives all events of some streams of one tenant, in order of position, personal
 // parts withheld.
-func (r *Restore) LoadLog(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
+func (r *Restore) LoadLog(
+	ctx context.Context, tenant domain.TenantID, streams ...domain.Stream,
+) ([]domain.Recorded, error) {
 	var rows []row
 	b := &pgx.Batch{}
 	queueStreams(b, tenant, streams, nil, &rows)

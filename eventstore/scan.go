@@ -220,7 +220,8 @@ func (r *row) open(kind byte, keys map[uuid.UUID]foundKey) ([]byte, domain.Perso
 	case !key.usable:
 		return nil, domain.Withheld, nil
 	default:
-		plain, err := key.box.open(p.ciphertext, placeOf(r.Tenant, r.EventID, r.eventType, r.payload).additional(kind, p.key))
+		plain, err := key.box.open(p.ciphertext, placeOf(r.Tenant, r.EventID, r.eventType, r.payload).
+			additional(kind, p.key))
 		return plain, domain.Open, err
 	}
 }

@@ -19,7 +19,9 @@ import (
 // so a part moved to another event, tenant, key or payload does not open.
 const (
 	subjectPart byte = 1 // the subject's fields, under the subject's key
-	originPart  byte = 2 // the actor's address and user agent, under the actor's key; of somebody unknown the subject's, else the tenant's of the month
+	// the actor's address and user agent, under the actor's key; of somebody unknown the
+	// subject's, else the tenant's of the month
+	originPart byte = 2
 
 	partHeader = 1 + 16 + 4
 )

@@ -64,7 +64,10 @@ func (s *Store) prepareSide(ctx context.Context, e *entry) (map[uuid.UUID]foundK
 	return made, nil
 }
 
-func (s *Store) createKey(ctx context.Context, e *entry, r *sideRow, id uuid.UUID, tenant domain.TenantID, kind string, made map[uuid.UUID]foundKey) error {
+func (s *Store) createKey(
+	ctx context.Context, e *entry, r *sideRow, id uuid.UUID, tenant domain.TenantID, kind string,
+	made map[uuid.UUID]foundKey,
+) error {
 	above := s.vault.master
 	if kind != tenantKey {
 		var err error
@@ -124,10 +127,12 @@ func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
 		r.Kind, r.ID, r.Owner, r.Step = "set_second_factor", w.User.UUID, w.Factor, w.Step
 		e.touches = append(e.touches, touchID("second factor", w.User.UUID))
 	case domain.SpendCode:
-		r.Kind, r.ID, r.Owner, r.Step, r.Seen, r.Wrong = "spend_code", w.User.UUID, w.Factor, w.Step, w.Seen.Step, w.Seen.Wrong
+		r.Kind, r.ID, r.Owner, r.Step, r.Seen, r.Wrong = "spend_code", w.User.UUID, w.Factor, w.Step, w.Seen.Step,
+			w.Seen.Wrong
 		e.touches = append(e.touches, touchID("second factor", w.User.UUID))
 	case domain.CountWrongCode:
-		r.Kind, r.ID, r.Owner, r.Expires, r.Seen, r.Wrong = "count_wrong_code", w.User.UUID, w.Factor, w.At, w.Seen.Step, w.Seen.Wrong
+		r.Kind, r.ID, r.Owner, r.Expires, r.Seen, r.Wrong = "count_wrong_code", w.User.UUID, w.Factor, w.At,
+			w.Seen.Step, w.Seen.Wrong
 		e.touches = append(e.touches, touchID("second factor", w.User.UUID))
 	case domain.RemoveSecondFactor:
 		r.Kind, r.ID = "remove_second_factor", w.User.UUID

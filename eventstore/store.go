@@ -183,7 +183,9 @@ func (s *Store) Load(ctx context.Context, tenant domain.TenantID, streams ...dom
 }
 
 // LoadPersonal implements commands.Store.
-func (s *Store) LoadPersonal(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
+func (s *Store) LoadPersonal(
+	ctx context.Context, tenant domain.TenantID, streams ...domain.Stream,
+) ([]domain.Recorded, error) {
 	opened := func(rows []row) ([]domain.Recorded, error) {
 		ids, err := keysOf(rows, subjectPart, originPart)
 		if err != nil {
@@ -207,7 +209,8 @@ func (s *Store) LoadSession(
 	unknown := s.keys.recall(tenant, subjectsOf(streams), map[uuid.UUID]foundKey{})
 	events, err = s.load(ctx, tenant, streams, withheld, func(b *pgx.Batch) {
 		b.Queue(`select exists (select from trust.sessions
-			where session_id = $1 and user_id = $2 and expires_at > clock_timestamp())`, [16]byte(session), [16]byte(user.UUID)).
+			where session_id = $1 and user_id = $2 and expires_at > clock_timestamp())`, [16]byte(session),
+			[16]byte(user.UUID)).
 			QueryRow(func(r pgx.Row) error { return r.Scan(&open) })
 		queueKeys(b, unknown, &keys)
 	})
@@ -246,7 +249,9 @@ func subjectsOf(streams []domain.Stream) []uuid.UUID {
 }
 
 // LoadAll implements commands.Store.
-func (s *Store) LoadAll(ctx context.Context, tenant domain.TenantID, kind domain.StreamType) ([]domain.Recorded, error) {
+func (s *Store) LoadAll(
+	ctx context.Context, tenant domain.TenantID, kind domain.StreamType,
+) ([]domain.Recorded, error) {
 	var rows []row
 	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) {
 		b.Queue(`select `+columns+` from trust.events where tenant_id = $1 and stream_type = $2 order by stream_id, version`,
@@ -282,7 +287,9 @@ func (s *Store) EverHeld(ctx context.Context, tenant domain.TenantID, roles ...d
 }
 
 // StreamOf implements commands.Store.
-func (s *Store) StreamOf(ctx context.Context, tenant domain.TenantID, record uuid.UUID) (stream domain.Stream, found bool, err error) {
+func (s *Store) StreamOf(
+	ctx context.Context, tenant domain.TenantID, record uuid.UUID,
+) (stream domain.Stream, found bool, err error) {
 	err = s.asTenant(ctx, tenant, func(b *pgx.Batch) {
 		b.Queue(`select stream_type, stream_id from trust.events where tenant_id = $1 and record_id = $2
 			order by position limit 1`, [16]byte(tenant.UUID), [16]byte(record)).QueryRow(func(r pgx.Row) error {
@@ -303,7 +310,8 @@ func (s *Store) FindAppend(ctx context.Context, tenant domain.TenantID, id uuid.
 	}
 	var rows []row
 	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) {
-		b.Queue(`select `+columns+` from trust.events where append_id = $1 order by ordinal`, [16]byte(id)).Query(rowsInto(&rows))
+		b.Queue(`select `+columns+` from trust.events where append_id = $1 order by ordinal`, [16]byte(id)).
+			Query(rowsInto(&rows))
 	})
 	if err != nil {
 		return nil, err
@@ -344,7 +352,8 @@ func (s *Store) Accounts(ctx context.Context, email string, tenant domain.Tenant
 // Verifier implements commands.Store.
 func (s *Store) Verifier(ctx context.Context, tenant domain.TenantID, user domain.UserID) (string, error) {
 	var verifier *string
-	err := s.pool.QueryRow(ctx, "select trust.verifier($1, $2)", [16]byte(user.UUID), [16]byte(tenant.UUID)).Scan(&verifier)
+	err := s.pool.QueryRow(ctx, "select trust.verifier($1, $2)", [16]byte(user.UUID), [16]byte(tenant.UUID)).
+		Scan(&verifier)
 	if err != nil || verifier == nil {
 		return "", Unavailable(err)
 	}

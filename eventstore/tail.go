@@ -80,10 +80,11 @@ func (s *Store) LoadTail(
 }
 
 func queueVersion(b *pgx.Batch, tenant domain.TenantID, stream domain.Stream, dst *int) {
-	b.Queue(selectVersion, [16]byte(tenant.UUID), string(stream.Type), [16]byte(stream.ID)).QueryRow(func(r pgx.Row) error {
-		var found bool
-		return optional(r.Scan(dst), &found)
-	})
+	b.Queue(selectVersion, [16]byte(tenant.UUID), string(stream.Type), [16]byte(stream.ID)).
+		QueryRow(func(r pgx.Row) error {
+			var found bool
+			return optional(r.Scan(dst), &found)
+		})
 }
 
 func queueTail(b *pgx.Batch, tenant domain.TenantID, tail domain.Tail, before, limit int, dst *[]row) {

@@ -52,7 +52,8 @@ func TestATailHoldsTheNewestEventsAboutOnePurposeAsFarBackAsIsEnough(t *testing.
 	w.decide(t, user, 2000, "sms_alert", "newsletter")
 
 	for _, n := range []int{1, 64, 65, 576, 577, 1000, 100_000} {
-		events, version, err := w.store.LoadTail(t.Context(), w.tenant, newestOf(user, "newsletter", n), domain.UserOf(user))
+		events, version, err := w.store.LoadTail(t.Context(), w.tenant, newestOf(user, "newsletter", n),
+			domain.UserOf(user))
 		if err != nil || version != 2000 {
 			t.Fatalf("version %d, %v", version, err)
 		}
@@ -62,7 +63,8 @@ func TestATailHoldsTheNewestEventsAboutOnePurposeAsFarBackAsIsEnough(t *testing.
 			t.Errorf("beside the tail is %v", events[last].Stream)
 		}
 		for i, e := range events[:last] {
-			if want := 2000 - 1 - 2*(last-1-i); e.Version != want || e.Event.(*domain.ConsentGranted).Purpose != "newsletter" {
+			if want := 2000 - 1 - 2*(last-1-i); e.Version != want || e.Event.(*domain.ConsentGranted).
+				Purpose != "newsletter" {
 				t.Fatalf("of %d events, event %d is version %d, want %d: %v", last, i, e.Version, want, e.Event)
 			}
 		}
@@ -158,7 +160,8 @@ func BenchmarkCheckOfManyDecisions(b *testing.B) {
 		}
 		b.Run(fmt.Sprintf("decisions=%d/whole", n), func(b *testing.B) {
 			for b.Loop() {
-				if _, err := w.store.Load(b.Context(), w.tenant, domain.ConsentsOf(user), domain.UserOf(user)); err != nil {
+				if _, err := w.store.Load(b.Context(), w.tenant, domain.ConsentsOf(user),
+					domain.UserOf(user)); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -102,7 +102,8 @@ func TestABatchIsNotHalvedWhenTheDiskIsFull(t *testing.T) {
 	for _, from := range answers {
 		got := pgtest.Receive(t, from)
 		refusal, is := errors.AsType[*domain.Error](got.err)
-		if !is || refusal.Code != domain.CodeUnavailable && refusal.Code != domain.CodeOutcomeUnknown { // the last try may be cut
+		// the last try may be cut
+		if !is || refusal.Code != domain.CodeUnavailable && refusal.Code != domain.CodeOutcomeUnknown {
 			t.Errorf("a full disk is answered %v", got.err)
 		}
 	}
@@ -119,7 +120,8 @@ func TestABatchIsNotHalvedWhenTheDiskIsFull(t *testing.T) {
 
 func TestABatchThatMetAnotherTransactionIsSentAgain(t *testing.T) {
 	t.Parallel()
-	for _, state := range []string{pgerrcode.SerializationFailure, pgerrcode.DeadlockDetected, pgerrcode.LockNotAvailable} {
+	for _, state := range []string{pgerrcode.SerializationFailure, pgerrcode.DeadlockDetected,
+		pgerrcode.LockNotAvailable} {
 		w := newWorld(t)
 		w.eachAppend(t, "if call < 4 then raise sqlstate '"+state+"'; end if")
 		a := grant(w.tenant, someone(), 0)

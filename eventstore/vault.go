@@ -108,13 +108,16 @@ func proveVault(ctx context.Context, db Querier, masterKey []byte) (*vault, erro
 
 // secret gives the installation's secret of a name, storing the candidate if there is
 // none, and its ciphertext.
-func (v *vault) secret(ctx context.Context, db Querier, name string, candidate []byte) (plain, stored []byte, err error) {
+func (v *vault) secret(
+	ctx context.Context, db Querier, name string, candidate []byte,
+) (plain, stored []byte, err error) {
 	sealed := v.master.seal(candidate, secretAdditional(name))
 	err = db.QueryRow(ctx, "select trust.secret_once($1, $2, $3)", name, sealed, v.proof).Scan(&stored)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the secret %q: %w", name, Unavailable(err))
 	}
-	if plain, err = v.master.open(stored, secretAdditional(name)); err != nil { // nothing stored: the proof was out of date
+	// nothing stored: the proof was out of date
+	if plain, err = v.master.open(stored, secretAdditional(name)); err != nil {
 		return nil, nil, ErrWrongMasterKey
 	}
 	return plain, stored, nil

@@ -13,7 +13,8 @@ func TestTheClientsDocumentIsTheServedOne(t *testing.T) {
 	t.Parallel()
 	const path = "client/openapi.json"
 	var served bytes.Buffer
-	if err := json.Indent(&served, []byte(newWorld(t).send("GET", "/openapi.json", "").want(200).raw), "", " "); err != nil {
+	if err := json.Indent(&served, []byte(newWorld(t).send("GET", "/openapi.json", "").want(200).raw), "",
+		" "); err != nil {
 		t.Fatal(err)
 	}
 	served.WriteByte('\n')
@@ -31,6 +32,7 @@ func TestTheClientsDocumentIsTheServedOne(t *testing.T) {
 		for at < min(len(kept), served.Len()) && kept[at] == served.Bytes()[at] {
 			at++
 		}
-		t.Errorf("run make client: the API serves another document than %s, from line %d on", path, 1+bytes.Count(kept[:at], []byte("\n")))
+		t.Errorf("run make client: the API serves another document than %s, from line %d on", path,
+			1+bytes.Count(kept[:at], []byte("\n")))
 	}
 }

@@ -56,7 +56,8 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 	if err != nil {
 		return nil, err // and nobody was seen
 	}
-	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(whenever(in.AsOf.Time)), "position": position(q.Position)}
+	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(whenever(in.AsOf.Time)),
+		"position": position(q.Position)}
 	if err := s.recordReadOfAll(ctx, call, "consents", filter); err != nil {
 		release()
 		return nil, err
@@ -86,7 +87,9 @@ func (s *server) beginExport() (release func(), err error) {
 
 // stream writes the export. What fails before the first byte is a problem like any other;
 // after it only the connection can say so.
-func (s *server) stream(ctx context.Context, call commands.Call, q reports.ReplayQuery, of ConsentDocument, w http.ResponseWriter) {
+func (s *server) stream(
+	ctx context.Context, call commands.Call, q reports.ReplayQuery, of ConsentDocument, w http.ResponseWriter,
+) {
 	ctx, renew, end := s.eachPage(ctx)
 	defer end()
 	q.Page = renew
@@ -111,7 +114,9 @@ func (s *server) refuse(ctx context.Context, w http.ResponseWriter, err error) {
 	s.problemOf(ctx, err, nil).write(w)
 }
 
-func (s *server) replay(ctx context.Context, call commands.Call, q reports.ReplayQuery, of ConsentDocument, w io.Writer) error {
+func (s *server) replay(
+	ctx context.Context, call commands.Call, q reports.ReplayQuery, of ConsentDocument, w io.Writer,
+) error {
 	x, err := NewConsentExport(w, of)
 	if err != nil {
 		return err

@@ -46,20 +46,25 @@ func (f Format) schema() *huma.Schema {
 	case CSV:
 		return &huma.Schema{Type: huma.TypeString, Description: csvDescription}
 	case NDJSON:
-		return &huma.Schema{Type: huma.TypeString, Description: `A consent a line; the last line is {"end":true,"count":…,"position":…}.`}
+		return &huma.Schema{Type: huma.TypeString,
+			Description: `A consent a line; the last line is {"end":true,"count":…,"position":…}.`}
 	default:
 		return &huma.Schema{
-			Type: huma.TypeObject, AdditionalProperties: false, Required: []string{"position", "as_of", "items", "count"},
+			Type: huma.TypeObject, AdditionalProperties: false,
+			Required: []string{"position", "as_of", "items", "count"},
 			Properties: map[string]*huma.Schema{
-				"position": whole(1050), "as_of": {Type: huma.TypeString, Format: "date-time", Nullable: true, Description: "As asked for."},
+				"position": whole(1050), "as_of": {Type: huma.TypeString, Format: "date-time", Nullable: true,
+					Description: "As asked for."},
 				"items": {Type: huma.TypeArray, Items: consent}, "count": whole(1),
 			},
 		}
 	}
 }
 
-const csvDescription = "For spreadsheets: UTF-8 with a byte order mark, lines that end in CR LF, every text quoted, and an apostrophe " +
-	"before what a spreadsheet would run as a formula. A header, a line for each consent, and a last record of four fields: " +
+const csvDescription = "For spreadsheets: UTF-8 with a byte order mark, lines that end in CR LF, every text quoted, " +
+	"and an apostrophe " +
+	"before what a spreadsheet would run as a formula. A header, a line for each consent, and a last record of four " +
+	"fields: " +
 	"end, the number of consents, the position, as_of as asked for. A file without it was cut off."
 
 // ConsentExport writes the consents of a replay as one document, each as it comes. The

@@ -28,8 +28,10 @@ type exposureBody struct {
 func exposureOf(x reports.ExposureEntry) exposureBody {
 	facts, _ := x.Reason.Get()
 	b := exposureBody{
-		Position: x.Position, EventID: x.EventID, Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID), ActorRole: x.ActorRole,
-		Route: x.Route, Fields: x.Fields, Head: x.Head, Subjects: each(x.Subjects, func(u domain.UserID) uuid.UUID { return u.UUID }), Filter: x.Filter,
+		Position: x.Position, EventID: x.EventID, Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID),
+		ActorRole: x.ActorRole,
+		Route:     x.Route, Fields: x.Fields, Head: x.Head,
+		Subjects: each(x.Subjects, func(u domain.UserID) uuid.UUID { return u.UUID }), Filter: x.Filter,
 		Reason: orNull(facts.Reason), Matched: orNull(string(x.Matched)),
 	}
 	if b.Filter == nil {

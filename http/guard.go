@@ -62,12 +62,16 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 		}
 		endReading(w)
 		ctx = context.WithValue(context.WithValue(ctx, callKey{}, call), reachKey{}, reach)
-		named := &logNamer{ResponseWriter: w, log: func() (uuid.UUID, error) { return s.config.Commands.Store.Log(ctx, logAge) }}
+		named := &logNamer{ResponseWriter: w, log: func() (uuid.UUID, error) {
+			return s.config.Commands.Store.Log(ctx, logAge)
+		}}
 		next.ServeHTTP(named, r.WithContext(ctx))
 	})
 }
 
-func (s *server) admit(ctx context.Context, rt *route, asks questions, r *http.Request) (call commands.Call, reach reach, err error) {
+func (s *server) admit(
+	ctx context.Context, rt *route, asks questions, r *http.Request,
+) (call commands.Call, reach reach, err error) {
 	trace := traceOf(ctx)
 	if rt.who == scraper && !contains(s.config.ScrapeFrom, trace.address) {
 		return call, nothing, domain.Refuse(domain.CodeForbidden, "Metrics are not for this address.")
@@ -108,7 +112,9 @@ func (s *server) admit(ctx context.Context, rt *route, asks questions, r *http.R
 
 // authenticate finds the caller by their access token, and from the log what they may
 // now.
-func (s *server) authenticate(ctx context.Context, rt *route, r *http.Request, call commands.Call) (commands.Call, error) {
+func (s *server) authenticate(
+	ctx context.Context, rt *route, r *http.Request, call commands.Call,
+) (commands.Call, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return call, domain.Refuse(codeNotSignedIn, "Sign in, and send the access token as Authorization: Bearer.")
@@ -126,7 +132,8 @@ func (s *server) authenticate(ctx context.Context, rt *route, r *http.Request, c
 		return call, err
 	}
 	if !rt.bare && !call.SecondFactor().IsSet() && slices.Contains(s.config.RequireTOTP, call.Role()) {
-		return call, domain.Refuse(domain.CodeTOTPSetupRequired, "Your role needs a second factor: set one up with POST %s/users/me/totp.", apiBase)
+		return call, domain.Refuse(domain.CodeTOTPSetupRequired,
+			"Your role needs a second factor: set one up with POST %s/users/me/totp.", apiBase)
 	}
 	return call, s.sameTenant(ctx, rt, call, r.Header.Get(headerTenant))
 }
@@ -265,7 +272,8 @@ func isJSON(contentType string) bool {
 	}
 	media, parameters, err := mime.ParseMediaType(contentType)
 	charset := parameters["charset"]
-	return err == nil && (media == "application/json" || (strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json"))) &&
+	return err == nil && (media == "application/json" ||
+		(strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json"))) &&
 		(charset == "" || strings.EqualFold(charset, "utf-8"))
 }
 

@@ -17,8 +17,10 @@ type Limit struct {
 
 // Limits are the rate limits, each settable.
 type Limits struct {
-	LoginAccount    Limit // checks of the password of an account from an address
-	LoginSlow       Limit // checks of the password of an account from all addresses; beyond it each is slowed, none refused
+	LoginAccount Limit // checks of the password of an account from an address
+	// checks of the password of an account from all addresses; beyond it each is slowed,
+	// none refused
+	LoginSlow       Limit
 	LoginAddress    Limit // checks of passwords from an address
 	RegisterEmail   Limit // registrations of an e-mail address
 	RegisterAddress Limit // registrations from an address: kiosks, carrier NAT
@@ -98,7 +100,8 @@ func newGates(l Limits, on bool, now func() time.Time) map[rate]gates {
 		exportRate:  {address: signedIn, person: newLimiter(l.Export, now)},
 		erasureRate: {person: newLimiter(l.Erasure, now)},
 		loginRate: {
-			address: newLimiter(l.LoginAddress, now), person: newLimiter(l.LoginAccount, now), slow: newLimiter(l.LoginSlow, now),
+			address: newLimiter(l.LoginAddress, now), person: newLimiter(l.LoginAccount, now),
+			slow: newLimiter(l.LoginSlow, now),
 		},
 		registerRate: {address: newLimiter(l.RegisterAddress, now), person: newLimiter(l.RegisterEmail, now)},
 	}

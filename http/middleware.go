@@ -29,7 +29,8 @@ func (s *server) trace(next http.Handler) http.Handler {
 		}
 		w.Header().Set(headerRequestID, id.String())
 		t := &requestTrace{
-			correlation: id, address: clientAddress(r, s.config.TrustedProxies), route: unmatched, began: s.config.Now(),
+			correlation: id, address: clientAddress(r, s.config.TrustedProxies), route: unmatched,
+			began: s.config.Now(),
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), traceKey{}, t)))
 	})
@@ -63,7 +64,8 @@ func (s *server) note(r *http.Request, seen middleware.WrapResponseWriter) {
 	}
 	s.config.Logger.LogAttrs(r.Context(), level, "request",
 		slog.String("method", method), slog.String("route", t.route), slog.Int("status", status),
-		slog.Duration("took", took), slog.String("correlation", t.correlation.String()), slog.String("user", short(t.user)))
+		slog.Duration("took", took), slog.String("correlation", t.correlation.String()),
+		slog.String("user", short(t.user)))
 }
 
 // short is enough of a user's id to follow them through the log: its end, since a UUIDv7
@@ -78,7 +80,8 @@ func short(u domain.UserID) string {
 
 func knownMethod(method string) string {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodOptions:
 		return method
 	default:
 		return "other"

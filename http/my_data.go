@@ -51,9 +51,11 @@ type recipientBody struct {
 
 func myDataOf(d reports.Dossier, at time.Time) myDataBody {
 	b := myDataBody{
-		ExportTimestamp: instant(at), Position: d.Position, Profile: userOf(d.Profile), Consents: each(d.Consents, consentOf),
-		Requests: each(d.Rights.Requests, requestOf), Holds: each(d.Rights.Holds, holdOf), Activity: each(d.Activity, auditOf),
-		Reads: each(d.Reads, lookOf), Recipients: []recipientBody{},
+		ExportTimestamp: instant(at), Position: d.Position, Profile: userOf(d.Profile),
+		Consents: each(d.Consents, consentOf),
+		Requests: each(d.Rights.Requests, requestOf), Holds: each(d.Rights.Holds, holdOf),
+		Activity: each(d.Activity, auditOf),
+		Reads:    each(d.Reads, lookOf), Recipients: []recipientBody{},
 	}
 	byAccount := map[uuid.UUID]recipientBody{}
 	for _, x := range d.Reads {
@@ -64,7 +66,9 @@ func myDataOf(d reports.Dossier, at time.Time) myDataBody {
 		r.Reads, r.Last = r.Reads+1, instant(x.Timestamp)
 		byAccount[x.Actor.UUID] = r
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(byAccount), func(a, b uuid.UUID) int { return cmp.Compare(a.String(), b.String()) }) {
+	for _, id := range slices.SortedFunc(maps.Keys(byAccount), func(a, b uuid.UUID) int {
+		return cmp.Compare(a.String(), b.String())
+	}) {
 		b.Recipients = append(b.Recipients, byAccount[id])
 	}
 	return b
@@ -72,7 +76,8 @@ func myDataOf(d reports.Dossier, at time.Time) myDataBody {
 
 func lookOf(x reports.ExposureEntry) lookBody {
 	return lookBody{
-		Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID), ActorRole: x.ActorRole, Route: x.Route, Fields: x.Fields,
+		Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID), ActorRole: x.ActorRole, Route: x.Route,
+		Fields:  x.Fields,
 		Matched: string(x.Matched), Position: x.Position,
 	}
 }
@@ -143,7 +148,9 @@ func (s *server) myPage(ctx context.Context, call commands.Call, in *myPageInput
 }
 
 // page makes a person's page.
-func (s *server) page(ctx context.Context, call commands.Call, d reports.Dossier, language PageLanguage) (*myPageOutput, error) {
+func (s *server) page(
+	ctx context.Context, call commands.Call, d reports.Dossier, language PageLanguage,
+) (*myPageOutput, error) {
 	in := language.of(d.Profile)
 	body := myDataOf(d, s.config.Now())
 	purposes, err := s.purposeTitles(ctx, call.Tenant, in, purposesIn(body))

@@ -71,17 +71,19 @@ func permissions() map[who]map[party]reach {
 		liaison: everything, platformAdmin: everything,
 	}
 	return map[who]map[party]reach{
-		everyone:        open,
-		scraper:         open, // of the addresses in METRICS_FROM
-		holder:          open, // of the session of that token
-		self:            {citizen: own, worker: own, manager: own, admin: own, liaison: own, platformAdmin: own},
-		selfOrStaff:     {citizen: own, worker: ownTenant, manager: ownTenant, admin: ownTenant, liaison: own, platformAdmin: ownTenant},
-		selfOrOverseers: {citizen: own, worker: own, manager: ownTenant, admin: ownTenant, liaison: own, platformAdmin: ownTenant},
-		staff:           {worker: ownTenant, manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
-		overseers:       {manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
-		auditors:        {manager: ownTenant, admin: ownTenant, platformAdmin: everything},
-		admins:          {admin: ownTenant, platformAdmin: ownTenant},
-		platformAdmins:  {platformAdmin: everything},
+		everyone: open,
+		scraper:  open, // of the addresses in METRICS_FROM
+		holder:   open, // of the session of that token
+		self:     {citizen: own, worker: own, manager: own, admin: own, liaison: own, platformAdmin: own},
+		selfOrStaff: {citizen: own, worker: ownTenant, manager: ownTenant, admin: ownTenant, liaison: own,
+			platformAdmin: ownTenant},
+		selfOrOverseers: {citizen: own, worker: own, manager: ownTenant, admin: ownTenant, liaison: own,
+			platformAdmin: ownTenant},
+		staff:          {worker: ownTenant, manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
+		overseers:      {manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
+		auditors:       {manager: ownTenant, admin: ownTenant, platformAdmin: everything},
+		admins:         {admin: ownTenant, platformAdmin: ownTenant},
+		platformAdmins: {platformAdmin: everything},
 	}
 }
 

@@ -24,7 +24,8 @@ const documentName = "openapi.json"
 
 func newPromise(t testing.TB, w *world) *promise {
 	t.Helper()
-	c := &promise{tree: openapi(t, w).tree, compiler: jsonschema.NewCompiler(), schemas: map[string]*jsonschema.Schema{}}
+	c := &promise{tree: openapi(t, w).tree, compiler: jsonschema.NewCompiler(),
+		schemas: map[string]*jsonschema.Schema{}}
 	c.compiler.DefaultDraft(jsonschema.Draft2020) // of OpenAPI 3.1
 	c.compiler.AssertFormat()
 	must(t, c.compiler.AddResource(documentName, c.tree))
@@ -76,7 +77,8 @@ func (c *promise) keeps(r *http.Request, a *answer) (faults []string) {
 	case described == "":
 		fault("%q is not documented", media)
 	case a.json != nil:
-		at := strings.Join([]string{"", "paths", escaped(path), methodOf(r), "responses", status, "content", escaped(described), "schema"}, "/")
+		at := strings.Join([]string{"", "paths", escaped(path), methodOf(r), "responses", status, "content",
+			escaped(described), "schema"}, "/")
 		faults = append(faults, c.conforms(at, a.json)...)
 	}
 	return faults

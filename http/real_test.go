@@ -58,7 +58,8 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 	reader, err := eventstore.NewReader(t.Context(), pool, []byte(masterKey))
 	must(t, err)
 	w.api, err = apphttp.New(apphttp.Config{
-		Commands: w.handler, Queries: slowly{projections.NewQueries(pool)}, Reports: reports.New(pool, reader), Version: "0.1.0", Metrics: prometheus.NewRegistry(),
+		Commands: w.handler, Queries: slowly{projections.NewQueries(pool)}, Reports: reports.New(pool, reader),
+		Version: "0.1.0", Metrics: prometheus.NewRegistry(),
 		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
 		Ready:  func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },
 		Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
@@ -66,9 +67,10 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 	must(t, err)
 	work(t, db)
 	for _, code := range []string{"KZN225", "CPT"} {
-		a, err := w.handler.RegisterMunicipality(t.Context(), commands.System(domain.PlatformTenant()), domain.RegisterMunicipality{
-			Code: code, Name: "Municipality " + code, Province: "Gauteng",
-		})
+		a, err := w.handler.RegisterMunicipality(t.Context(), commands.System(domain.PlatformTenant()),
+			domain.RegisterMunicipality{
+				Code: code, Name: "Municipality " + code, Province: "Gauteng",
+			})
 		must(t, err)
 		w.tenants[code] = a.Value.ID
 	}
@@ -126,23 +128,32 @@ func TestOnTheRealLog(t *testing.T) {
 	admin := w.staff(domain.Admin, "SALGA")
 	w.define(domain.PlatformTenant(), "newsletter")
 
-	made := admin.send("POST", "/api/v1/municipalities", `{"name":"!Kheis","code":"nc084","province":"Northern Cape","population":16637}`).want(201)
-	seen := w.send("GET", "/api/v1/municipalities/nc084", "", "Min-Event-Position", made.header.Get("Event-Position")).want(200)
-	if strings.TrimSpace(seen.raw) != strings.TrimSpace(made.raw) || seen.header.Get("ETag") != made.header.Get("ETag") {
+	made := admin.send("POST", "/api/v1/municipalities",
+		`{"name":"!Kheis","code":"nc084","province":"Northern Cape","population":16637}`).want(201)
+	seen := w.send("GET", "/api/v1/municipalities/nc084", "", "Min-Event-Position", made.header.Get("Event-Position")).
+		want(200)
+	if strings.TrimSpace(seen.raw) != strings.TrimSpace(made.raw) ||
+		seen.header.Get("ETag") != made.header.Get("ETag") {
 		t.Errorf("command and query differ: %s %s", made.raw, seen.raw)
 	}
-	admin.send("POST", "/api/v1/municipalities", `{"name":"Another","code":"NC084","province":"Gauteng"}`).wantProblem(409, domain.CodeCodeTaken)
-	admin.send("POST", "/api/v1/municipalities", `{"name":"!KHEIS","code":"NC085","province":"Gauteng"}`).wantProblem(409, domain.CodeNameTaken)
-	for query, want := range map[string]int{"?q=kheis": 1, "?q=%25": 0, "?q=_": 0, "?province=Gauteng": 2, "?is_active=false": 0, "?limit=2": 2, "?q=%5C%27%22": 0} {
+	admin.send("POST", "/api/v1/municipalities", `{"name":"Another","code":"NC084","province":"Gauteng"}`).
+		wantProblem(409, domain.CodeCodeTaken)
+	admin.send("POST", "/api/v1/municipalities", `{"name":"!KHEIS","code":"NC085","province":"Gauteng"}`).
+		wantProblem(409, domain.CodeNameTaken)
+	for query, want := range map[string]int{"?q=kheis": 1, "?q=%25": 0, "?q=_": 0, "?province=Gauteng": 2,
+		"?is_active=false": 0, "?limit=2": 2, "?q=%5C%27%22": 0} {
 		if n := len(w.send("GET", "/api/v1/municipalities"+query, "").want(200).items()); n != want {
 			t.Errorf("%s: %d, want %d", query, n, want)
 		}
 	}
 	w.send("GET", "/api/v1/municipalities?after=rubbish", "").wantProblem(422, domain.CodeInvalid)
-	w.send("GET", "/api/v1/municipalities", "", "Min-Event-Position", strconv.Itoa(neverReached)).wantProblem(422, domain.CodeUnknownPosition)
+	w.send("GET", "/api/v1/municipalities", "", "Min-Event-Position", strconv.Itoa(neverReached)).
+		wantProblem(422, domain.CodeUnknownPosition)
 
-	first := w.send("POST", "/api/v1/auth/register", registration("thandi@example.org"), "Idempotency-Key", "k").want(201)
-	again := w.send("POST", "/api/v1/auth/register", registration("thandi@example.org"), "Idempotency-Key", "k").want(201)
+	first := w.send("POST", "/api/v1/auth/register", registration("thandi@example.org"), "Idempotency-Key", "k").
+		want(201)
+	again := w.send("POST", "/api/v1/auth/register", registration("thandi@example.org"), "Idempotency-Key", "k").
+		want(201)
 	if again.raw != first.raw || again.header.Get("Event-Position") != first.header.Get("Event-Position") {
 		t.Errorf("a repeat is not the first answer: %s %s", first.raw, again.raw)
 	}
@@ -151,16 +162,19 @@ func TestOnTheRealLog(t *testing.T) {
 	if me := p.send("GET", "/api/v1/users/me", "").want(200); me.raw != first.raw {
 		t.Errorf("me: %s, registered %s", me.raw, first.raw)
 	}
-	p.send("PATCH", "/api/v1/users/me", fmt.Sprintf(`{"email":"t@example.org","phone":null,"current_password":%q}`, password), "If-Match", `"1"`).want(200)
+	p.send("PATCH", "/api/v1/users/me", fmt.Sprintf(`{"email":"t@example.org","phone":null,"current_password":%q}`,
+		password), "If-Match", `"1"`).want(200)
 	p.send("PATCH", "/api/v1/users/me", `{"phone":"0820000000"}`, "If-Match", `"1"`).wantProblem(412, domain.CodeStale)
 
 	granted := p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":true}`).want(201)
 	one := "/api/v1/consents/" + granted.text("id")
-	if got := p.send("GET", one, "", "Min-Event-Position", granted.header.Get("Event-Position")).want(200); got.raw != granted.raw {
+	if got := p.send("GET", one, "", "Min-Event-Position", granted.header.Get("Event-Position")).
+		want(200); got.raw != granted.raw {
 		t.Errorf("command and query differ: %s %s", granted.raw, got.raw)
 	}
 	gone := p.send("POST", one+"/withdraw", `{"reason":"no longer"}`).want(200)
-	list := p.send("GET", "/api/v1/consents?limit=1", "", "Min-Event-Position", gone.header.Get("Event-Position")).want(200)
+	list := p.send("GET", "/api/v1/consents?limit=1", "", "Min-Event-Position", gone.header.Get("Event-Position")).
+		want(200)
 	if items := list.items(); len(items) != 1 || items[0]["withdrawn"] != true || list.text("next") == "" {
 		t.Errorf("list: %s", list.raw)
 	}
@@ -173,7 +187,8 @@ func TestOnTheRealLog(t *testing.T) {
 	clerk.send("GET", "/api/v1/consents/check?purpose=newsletter&subject_id="+p.id, "").want(200)
 	stranger.send("GET", one, "").wantProblem(404, domain.CodeNotFound)
 	stranger.send("POST", one+"/withdraw", "").wantProblem(404, domain.CodeNotFound)
-	stranger.send("GET", "/api/v1/consents/check?purpose=newsletter&subject_id="+p.id, "").wantProblem(404, domain.CodeNotFound)
+	stranger.send("GET", "/api/v1/consents/check?purpose=newsletter&subject_id="+p.id, "").
+		wantProblem(404, domain.CodeNotFound)
 
 	account := p.send("GET", "/api/v1/consents", "").want(200).items()[1]["id"].(string)
 	p.send("POST", "/api/v1/consents/"+account+"/withdraw", "").want(200) // closes the account
@@ -251,7 +266,8 @@ func TestOverTheWire(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	for range 3 {
-		r, err := http.NewRequestWithContext(t.Context(), "POST", server.URL+"/api/v1/auth/register", strings.NewReader(registration(uuid.NewString()+"@example.org")))
+		r, err := http.NewRequestWithContext(t.Context(), "POST", server.URL+"/api/v1/auth/register",
+			strings.NewReader(registration(uuid.NewString()+"@example.org")))
 		must(t, err)
 		r.Header.Set("Content-Type", "application/json")
 		a, err := server.Client().Do(r)

@@ -31,9 +31,11 @@ type requestBody struct {
 
 func requestOf(q domain.Request) requestBody {
 	return requestBody{
-		ID: q.ID.UUID, SubjectID: q.Subject.UUID, Kind: q.Kind, Status: q.Status, LodgedBy: q.LodgedBy, LodgedAt: instant(q.LodgedAt),
-		DueOn: q.DueOn, ClosedAt: whenever(q.ClosedAt), Ground: orNull(string(q.Ground)), Details: textOrNull(q.Details),
-		Note: textOrNull(q.Note), Position: q.Position, CertificateID: idOrNull(q.Certificate),
+		ID: q.ID.UUID, SubjectID: q.Subject.UUID, Kind: q.Kind, Status: q.Status, LodgedBy: q.LodgedBy,
+		LodgedAt: instant(q.LodgedAt),
+		DueOn:    q.DueOn, ClosedAt: whenever(q.ClosedAt), Ground: orNull(string(q.Ground)),
+		Details: textOrNull(q.Details),
+		Note:    textOrNull(q.Note), Position: q.Position, CertificateID: idOrNull(q.Certificate),
 	}
 }
 
@@ -139,7 +141,9 @@ func rightsPage(all domain.Rights, page projections.Page) (projections.Listing[r
 		rows = rows[slices.IndexFunc(rows, func(r rightsRow) bool { return r.id() == after })+1:]
 	}
 	rows = rows[:min(len(rows), page.Fetch())]
-	return projections.List(rows, err, page, func(r rightsRow) (rightsRow, string) { return r, projections.IDCursor(r.id()) })
+	return projections.List(rows, err, page, func(r rightsRow) (rightsRow, string) {
+		return r, projections.IDCursor(r.id())
+	})
 }
 
 // rights gives one person's requests and holds.

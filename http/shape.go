@@ -168,7 +168,8 @@ func fault(d *huma.ErrorDetail) (field, code, message string) {
 	if words, ok := wrongTypes()[d.Message]; ok {
 		return field, "wrong_type", words
 	}
-	for _, prefix := range []string{"expected value to be one of", "expected number", "expected length", "expected array length"} {
+	for _, prefix := range []string{"expected value to be one of", "expected number", "expected length",
+		"expected array length"} {
 		if strings.HasPrefix(d.Message, prefix) { // made from the schema alone
 			return field, "invalid", strings.ToUpper(d.Message[:1]) + d.Message[1:] + "."
 		}

@@ -27,7 +27,8 @@ func (in *usersInput) filter() (projections.UserFilter, error) {
 	var f domain.Faults
 	wanted := projections.UserFilter{
 		Role: domain.Role(in.Role), Active: optionalBool(in.IsActive), Q: tidied(&f, "q", in.Q, domain.TidyName),
-		Email: tidied(&f, "email", in.Email, domain.CanonicalEmail), Phone: tidied(&f, "phone", in.Phone, domain.CanonicalPhone),
+		Email: tidied(&f, "email", in.Email, domain.CanonicalEmail),
+		Phone: tidied(&f, "phone", in.Phone, domain.CanonicalPhone),
 	}
 	f.Phone("phone", wanted.Phone)
 	return wanted, f.Err()
@@ -50,7 +51,8 @@ func (s *server) users(ctx context.Context, call commands.Call, in *usersInput) 
 	}
 
 	filter := map[string]string{
-		"role": string(wanted.Role), "is_active": in.IsActive, "q": masked(wanted.Q), "email": masked(wanted.Email), "phone": masked(wanted.Phone),
+		"role": string(wanted.Role), "is_active": in.IsActive, "q": masked(wanted.Q), "email": masked(wanted.Email),
+		"phone": masked(wanted.Phone),
 	}
 	people := each(list.Items, func(u domain.User) domain.UserID { return u.ID })
 	if err := s.recordRead(ctx, call, "profile", filter, people...); err != nil {
@@ -99,7 +101,8 @@ func (s *server) createUser(ctx context.Context, call commands.Call, in *createU
 	b := in.Body
 	return userAnswer(s.config.Commands.CreateUser(ctx, call, commands.CreateUser{
 		Email: b.Email, Password: b.Password, FullName: b.FullName, Phone: b.Phone,
-		PreferredLanguage: domain.Language(b.PreferredLanguage), MunicipalityCode: b.MunicipalityCode, Role: domain.Role(b.Role),
+		PreferredLanguage: domain.Language(b.PreferredLanguage), MunicipalityCode: b.MunicipalityCode,
+		Role: domain.Role(b.Role),
 	}))
 }
 
@@ -125,7 +128,9 @@ func (s *server) staffAnswer(
 	ctx context.Context, call commands.Call, id domain.UserID, a commands.Answer[domain.User], err error,
 ) (*userChanged, error) {
 	err = s.recordRefusal(ctx, call, err, "profile", id)
-	return userAnswer(a, recordStanding(ctx, s, call, a, err, "profile", func(u domain.User) domain.UserID { return u.ID }))
+	return userAnswer(a, recordStanding(ctx, s, call, a, err, "profile", func(u domain.User) domain.UserID {
+		return u.ID
+	}))
 }
 
 func (s *server) deactivateUser(ctx context.Context, call commands.Call, in *oneUserInput) (*userChanged, error) {

@@ -94,8 +94,10 @@ func onRoles(err error) string {
 	switch {
 	case strings.HasPrefix(refused.Message, "permission denied to create role"):
 		return "this login may not create the roles of the schema; let a superuser run: alter role LOGIN createrole"
-	case strings.HasPrefix(refused.Message, "permission denied to grant role"): // from 16 on, when another login made them
-		return "another login made the roles of the schema; let a superuser run: grant trust_owner, trust_append, trust_projector, " +
+	// from 16 on, when another login made them
+	case strings.HasPrefix(refused.Message, "permission denied to grant role"):
+		return "another login made the roles of the schema; let a superuser run: grant trust_owner, trust_append, " +
+			"trust_projector, " +
 			"trust_query, trust_audit to LOGIN with admin option"
 	default:
 		return ""

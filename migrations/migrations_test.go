@@ -261,7 +261,8 @@ func TestDatabasesOfOneClusterMigrateAtOnce(t *testing.T) {
 func TestOneDatabaseIsMigratedByManyAtOnce(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Fresh(t)
-	for _, err := range upAtOnce(t, []string{url, url, url, url}, files("create table public.one ()", "create table public.two ()")) {
+	for _, err := range upAtOnce(t, []string{url, url, url, url},
+		files("create table public.one ()", "create table public.two ()")) {
 		if err != nil {
 			t.Error(err)
 		}

@@ -43,7 +43,8 @@ func ownerMigrates(t *testing.T, superuser string) {
 		audit := connect(t, address+"&options=-c%20role%3Dtrust_query")
 		mustExec(t, audit, "begin; set local role trust_audit; select count(*) from trust.events; commit")
 		closing := connect(t, address)
-		mustExec(t, closing, "revoke usage on schema trust from trust_query; grant usage on schema trust to trust_query")
+		mustExec(t, closing,
+			"revoke usage on schema trust from trust_query; grant usage on schema trust to trust_query")
 	}
 }
 

@@ -28,7 +28,8 @@ func (w *world) backwards(t *testing.T, name string, at int64) {
 	}
 
 	err := w.verify(t)
-	if d, ok := errors.AsType[*projections.Difference](err); !ok || d.Projection == "" || !strings.Contains(d.What, "the log went backwards") {
+	if d, ok := errors.AsType[*projections.Difference](err); !ok || d.Projection == "" ||
+		!strings.Contains(d.What, "the log went backwards") {
 		t.Errorf("Verify: %v", err)
 	}
 	if err := w.queries.WaitFor(t.Context(), name, 1); !refused(err, domain.CodeReadModelBehind) {

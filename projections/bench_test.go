@@ -140,8 +140,10 @@ func upsertStock(m *message.Message, tenant domain.TenantID, position int) error
 		return err
 	}
 	tx, _ := wmsql.TxFromContext(m.Context())
-	_, err := tx.ExecContext(m.Context(), benchUpsert, e.ConsentID.UUID, tenant.UUID, m.Metadata.Get("subject"), e.Purpose,
-		e.NoticeVersion, e.Wording, e.SHA256, string(e.Language), true, string(e.Channel), e.GivenBy, stdsql.NullString{},
+	_, err := tx.ExecContext(m.Context(), benchUpsert, e.ConsentID.UUID, tenant.UUID, m.Metadata.Get("subject"),
+		e.Purpose,
+		e.NoticeVersion, e.Wording, e.SHA256, string(e.Language), true, string(e.Channel), e.GivenBy,
+		stdsql.NullString{},
 		e.EvidenceSHA256, time.Now(), time.Now(), position)
 	return err
 }
@@ -167,7 +169,8 @@ func benchBare(b *testing.B, w *world) time.Duration {
 			wordings[i] = "To send you SMS alerts about water and electricity interruptions."
 			hashes[i] = "0000000000000000000000000000000000000000000000000000000000000000"
 		}
-		_, err := conn.Exec(b.Context(), `insert into public.bench select id, $5, subject, 'sms_alert', 1, wording, hash, 'en', true, 'web',
+		_, err := conn.Exec(b.Context(),
+			`insert into public.bench select id, $5, subject, 'sms_alert', 1, wording, hash, 'en', true, 'web',
 				'self', subject, '', now(), now(), null, 1, 1
 			from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) r (id, subject, wording, hash)
 			on conflict (tenant_id, id) do update set purpose = excluded.purpose, position = excluded.position`,
@@ -197,7 +200,8 @@ func BenchmarkAppendToVisible(b *testing.B) {
 		<-tick.C
 		start := time.Now()
 		user := newUser()
-		began[w.append(b, w.tenant, domain.ConsentsOf(user), &domain.ConsentGranted{Decision: decision("sms_alert", time.Time{})})] = start
+		began[w.append(b, w.tenant, domain.ConsentsOf(user),
+			&domain.ConsentGranted{Decision: decision("sms_alert", time.Time{})})] = start
 	}
 	w.caughtUp(b, "consents")
 	stop()

@@ -15,7 +15,8 @@ import (
 func TestEveryFieldOfAStateIsKeptInAColumnOfItsReadTable(t *testing.T) {
 	t.Parallel()
 	for table, lost := range map[string][]string{
-		"municipalities": notKept(municipalitiesTable()), "users": notKept(usersTable()), "consents": notKept(consentsTable()),
+		"municipalities": notKept(municipalitiesTable()), "users": notKept(usersTable()),
+		"consents": notKept(consentsTable()),
 	} {
 		for _, field := range lost {
 			t.Errorf("%s is in no column of the read table %s, which would lose it: give it a column (CONTRIBUTING.md, "+

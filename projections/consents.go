@@ -64,7 +64,9 @@ func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recor
 // stampedAhead reads whole the histories of those of a page's people of whom something
 // was recorded while the log was ahead of the clock, and returns the events of the others
 // as rest. It matters only for what holds from before it was recorded.
-func stampedAhead(ctx context.Context, tx follow.Tx, page []domain.Recorded, upTo int64) (whole, rest []domain.Recorded, err error) {
+func stampedAhead(
+	ctx context.Context, tx follow.Tx, page []domain.Recorded, upTo int64,
+) (whole, rest []domain.Recorded, err error) {
 	var early []domain.UserID
 	for _, e := range page {
 		if e.EffectiveAt.Before(e.RecordedAt) {
@@ -130,7 +132,8 @@ func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) 
 	}
 
 	found, err := tx.Query(ctx, fmt.Sprintf("select t."+strings.Join(consentsTable().names(), ", t.")+from, c.table),
-		each(keys, func(k decisions) [16]byte { return k.tenant }), each(keys, func(k decisions) [16]byte { return k.id }),
+		each(keys, func(k decisions) [16]byte { return k.tenant }),
+		each(keys, func(k decisions) [16]byte { return k.id }),
 		each(keys, func(k decisions) string { return k.purpose }), since, page[0].Position)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", c.table, err)
@@ -211,7 +214,8 @@ func consentKey(r consentRow) stream { return stream{r.Tenant.UUID, r.ID.UUID} }
 
 func consentsTable() readTable[consentRow] {
 	return readTable[consentRow]{
-		name: "consents", key: []string{"tenant_id", "id"}, stream: [2]string{"tenant_id", "subject_id"}, scan: scanConsent, keyOf: consentKey,
+		name: "consents", key: []string{"tenant_id", "id"}, stream: [2]string{"tenant_id", "subject_id"},
+		scan: scanConsent, keyOf: consentKey,
 		columns: []column[consentRow]{
 			col("id", "uuid", func(r consentRow) [16]byte { return r.ID.UUID }),
 			col("tenant_id", "uuid", func(r consentRow) [16]byte { return r.Tenant.UUID }),
@@ -248,7 +252,8 @@ func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 	var c consentRow
 	var recordedBy *uuid.UUID
 	var withdrawnAt *time.Time
-	err := r.Scan(&c.ID.UUID, &c.Tenant.UUID, &c.Subject.UUID, &c.Purpose, &c.NoticeVersion, &c.Wording, &c.SHA256, &c.Language,
+	err := r.Scan(&c.ID.UUID, &c.Tenant.UUID, &c.Subject.UUID, &c.Purpose, &c.NoticeVersion, &c.Wording, &c.SHA256,
+		&c.Language,
 		&c.Consented, &c.Channel, &c.GivenBy, &recordedBy, &c.EvidenceSHA256, &c.GivenAt, &c.RecordedAt, &withdrawnAt,
 		&c.Decided, &c.Position)
 	c.GivenAt, c.RecordedAt = c.GivenAt.UTC(), c.RecordedAt.UTC()
@@ -263,7 +268,9 @@ func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 
 // Consent gives one decision of a tenant, or not_found; also when it is not of the
 // subject, unless that is zero.
-func (q *Queries) Consent(ctx context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID) (domain.Consent, error) {
+func (q *Queries) Consent(
+	ctx context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID,
+) (domain.Consent, error) {
 	sql := `select ` + consentsTable().list() + ` from trust.consents c where c.tenant_id = $1 and c.id = $2`
 	w := pg.Where{Args: []any{tenant.UUID, id.UUID}}
 	if !subject.IsZero() {
@@ -278,7 +285,9 @@ func (q *Queries) Consent(ctx context.Context, tenant domain.TenantID, subject d
 }
 
 // Consents lists a subject's decisions, withdrawn ones too, the one recorded last first.
-func (q *Queries) Consents(ctx context.Context, tenant domain.TenantID, subject domain.UserID, page Page) (Listing[domain.Consent], error) {
+func (q *Queries) Consents(
+	ctx context.Context, tenant domain.TenantID, subject domain.UserID, page Page,
+) (Listing[domain.Consent], error) {
 	sql := `select ` + consentsTable().list() + ` from trust.consents c where c.tenant_id = $1 and c.subject_id = $2`
 	w := pg.Where{Args: []any{tenant.UUID, subject.UUID}}
 	if page.After != "" {
@@ -288,6 +297,9 @@ func (q *Queries) Consents(ctx context.Context, tenant domain.TenantID, subject 
 		}
 		w.And("c.decided < %s", after)
 	}
-	rows, err := inTenant(ctx, q, tenant, sql+w.SQL()+` order by c.decided desc limit `+w.Arg(page.Fetch()), w.Args, scanConsent)
-	return List(rows, err, page, func(r consentRow) (domain.Consent, string) { return r.Consent, PositionCursor(r.Decided) })
+	rows, err := inTenant(ctx, q, tenant, sql+w.SQL()+` order by c.decided desc limit `+w.Arg(page.Fetch()), w.Args,
+		scanConsent)
+	return List(rows, err, page, func(r consentRow) (domain.Consent, string) {
+		return r.Consent, PositionCursor(r.Decided)
+	})
 }

@@ -133,7 +133,8 @@ func (d drawn) eventAt(now time.Time) domain.Event {
 	case "refuse":
 		return &domain.ConsentRefused{Decision: made}
 	default:
-		return &domain.ConsentWithdrawn{ConsentID: made.ConsentID, Purpose: d.purpose, GivenAt: givenAt, RecordedBy: domain.BySelf}
+		return &domain.ConsentWithdrawn{ConsentID: made.ConsentID, Purpose: d.purpose, GivenAt: givenAt,
+			RecordedBy: domain.BySelf}
 	}
 }
 
@@ -151,10 +152,13 @@ func TestAnErasedUsersRowStaysBlank(t *testing.T) {
 	all()
 	// This one is registered, changed and erased before the projector sees any of it.
 	w.appendSide(t, w.tenant, domain.UserOf(unknown), []domain.SideWrite{domain.CreateSubjectKey{Subject: unknown}},
-		&domain.UserRegistered{Role: domain.Citizen, Person: domain.Known(domain.PersonFacts{Email: "u@example.org", FullName: "U"})})
-	w.append(t, w.tenant, domain.UserOf(unknown), &domain.UserEmailChanged{Email: domain.Known(domain.Change[string]{New: "v@example.org"})})
+		&domain.UserRegistered{Role: domain.Citizen, Person: domain.Known(domain.PersonFacts{Email: "u@example.org",
+			FullName: "U"})})
+	w.append(t, w.tenant, domain.UserOf(unknown),
+		&domain.UserEmailChanged{Email: domain.Known(domain.Change[string]{New: "v@example.org"})})
 	w.append(t, w.tenant, domain.UserOf(known), &domain.UserProfileChanged{
-		Fields: []string{"full_name"}, Person: domain.Known(domain.ProfileChanges{FullName: &domain.Change[string]{New: "Changed"}}),
+		Fields: []string{"full_name"}, Person: domain.Known(
+			domain.ProfileChanges{FullName: &domain.Change[string]{New: "Changed"}}),
 	})
 	w.erase(t, known)
 	w.erase(t, unknown)
@@ -172,7 +176,8 @@ func TestAnErasedUsersRowStaysBlank(t *testing.T) {
 
 func (w *world) erase(t testing.TB, user domain.UserID) {
 	t.Helper()
-	w.appendSide(t, w.tenant, domain.UserOf(user), []domain.SideWrite{domain.DestroySubjectKey{Subject: user}}, &domain.UserErased{})
+	w.appendSide(t, w.tenant, domain.UserOf(user), []domain.SideWrite{domain.DestroySubjectKey{Subject: user}},
+		&domain.UserErased{})
 }
 
 func TestAFoldRefusesToGoOnFromARowThatIsNotTheOneBefore(t *testing.T) {
@@ -187,7 +192,8 @@ func TestAFoldRefusesToGoOnFromARowThatIsNotTheOneBefore(t *testing.T) {
 	_, err = w.db.Superuser(t).Exec(t.Context(), "update trust.users_v1 set version = 7")
 	must(t, err)
 	_, err = f.fold(t.Context(), users, 1000)
-	if order, ok := errors.AsType[*follow.PlainError](err); !ok || !strings.Contains(order.Text, "is version 2") || !strings.Contains(order.Text, "holds version 7") {
+	if order, ok := errors.AsType[*follow.PlainError](err); !ok || !strings.Contains(order.Text, "is version 2") ||
+		!strings.Contains(order.Text, "holds version 7") {
 		t.Errorf("fold gives %v", err)
 	}
 }

@@ -47,8 +47,9 @@ func TestAForgedEventHaltsTheProjectorThatWantsItUntilItIsDisowned(t *testing.T)
 		},
 		"a consent": {
 			StreamType: "consent", Stream: id, Type: "consent.granted.v1", Subject: &id, Actor: &id,
-			Payload: fmt.Sprintf(`{"consent_id":%q,"purpose":"newsletter","notice_version":1,"wording":"x","language":"en","sha256":"",`+
-				`"channel":"web","recorded_by":"self","given_by":"self"}`, newID()),
+			Payload: fmt.Sprintf(
+				`{"consent_id":%q,"purpose":"newsletter","notice_version":1,"wording":"x","language":"en","sha256":"",`+
+					`"channel":"web","recorded_by":"self","given_by":"self"}`, newID()),
 		},
 		"a closed municipality": {
 			StreamType: "municipality", Stream: w.tenant.UUID, Type: "municipality.deactivated.v1", Payload: `{}`,
@@ -93,7 +94,8 @@ func TestAForgedEventHaltsTheProjectorThatWantsItUntilItIsDisowned(t *testing.T)
 	}
 	w.check(t)
 	for _, name := range []string{"users", "consents", "municipalities"} {
-		if done, err := newRebuilder(t, w).try(t.Context(), t, name); err != nil || done.Wrong != (projections.Wrong{}) {
+		if done, err := newRebuilder(t, w).try(t.Context(), t, name); err != nil ||
+			done.Wrong != (projections.Wrong{}) {
 			t.Errorf("a rebuild of %s: %+v, %v", name, done, err)
 		}
 	}

@@ -65,11 +65,13 @@ func TestARefusedRowHaltsWithoutTellingItsValues(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.register(t, w.tenant, "visible-only-to-the-person")
-	_, err := w.db.Superuser(t).Exec(t.Context(), "alter table trust.users_v1 add constraint no_mail check (email = '')")
+	_, err := w.db.Superuser(t).Exec(t.Context(),
+		"alter table trust.users_v1 add constraint no_mail check (email = '')")
 	must(t, err)
 	w.work(t, projection(t, "users"))
 	s := w.becomes(t, "users", follow.Halted)
-	if strings.Contains(s.Error, "visible") || !strings.Contains(s.Error, "23514") || !strings.Contains(s.Error, "no_mail") {
+	if strings.Contains(s.Error, "visible") || !strings.Contains(s.Error, "23514") ||
+		!strings.Contains(s.Error, "no_mail") {
 		t.Errorf("status %+v", s)
 	}
 	_, err = w.db.Superuser(t).Exec(t.Context(), "alter table trust.users_v1 drop constraint no_mail")

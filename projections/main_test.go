@@ -98,7 +98,9 @@ func (w *world) append(t testing.TB, tenant domain.TenantID, stream domain.Strea
 	return w.appendSide(t, tenant, stream, nil, events...)
 }
 
-func (w *world) appendSide(t testing.TB, tenant domain.TenantID, stream domain.Stream, side []domain.SideWrite, events ...domain.Event) int64 {
+func (w *world) appendSide(
+	t testing.TB, tenant domain.TenantID, stream domain.Stream, side []domain.SideWrite, events ...domain.Event,
+) int64 {
 	t.Helper()
 	appended, err := w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: tenant, Actor: stream.Subject(), Side: side,
@@ -122,15 +124,17 @@ func (w *world) register(t testing.TB, tenant domain.TenantID, name string) doma
 	w.appendSide(t, tenant, domain.UserOf(user), []domain.SideWrite{domain.CreateSubjectKey{Subject: user}},
 		&domain.UserRegistered{
 			MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-			Person: domain.Known(domain.PersonFacts{Email: name + "@Example.org", FullName: "Ṱhilivhali " + name, Phone: "+27821234567"}),
+			Person: domain.Known(domain.PersonFacts{Email: name + "@Example.org", FullName: "Ṱhilivhali " + name,
+				Phone: "+27821234567"}),
 		})
 	return user
 }
 
 func decision(purpose string, givenAt time.Time) domain.Decision {
 	return domain.Decision{
-		ConsentID: domain.ConsentID{UUID: newID()}, Purpose: purpose, NoticeVersion: 1, Wording: "words", Language: domain.English,
-		SHA256: domain.WordingHash("words"), Channel: domain.Paper, GivenAt: givenAt, RecordedBy: domain.BySelf,
+		ConsentID: domain.ConsentID{UUID: newID()}, Purpose: purpose, NoticeVersion: 1, Wording: "words",
+		Language: domain.English,
+		SHA256:   domain.WordingHash("words"), Channel: domain.Paper, GivenAt: givenAt, RecordedBy: domain.BySelf,
 		GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
 	}
 }
@@ -204,7 +208,8 @@ func (w *world) caughtUp(t testing.TB, name string) {
 	head := w.head(t)
 	pgtest.Eventually(t, fmt.Sprintf("%s reaches %d", name, head), func() bool {
 		err := w.queries.WaitFor(t.Context(), name, head)
-		behind := errors.Is(err, domain.Refuse(domain.CodeReadModelBehind, "")) || errors.Is(err, domain.Refuse(domain.CodeUnavailable, ""))
+		behind := errors.Is(err, domain.Refuse(domain.CodeReadModelBehind, "")) ||
+			errors.Is(err, domain.Refuse(domain.CodeUnavailable, ""))
 		if !behind {
 			must(t, err)
 		}

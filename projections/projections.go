@@ -43,7 +43,10 @@ type source struct {
 
 // sourceOf makes a source of what a stream's rows are. ease adapts the row wanted of
 // somebody who is being erased; nil: no need.
-func sourceOf[R any](kind domain.StreamType, t readTable[R], whole func(history []domain.Recorded) ([]R, error), ease func(want, have R) R) source {
+func sourceOf[R any](
+	kind domain.StreamType, t readTable[R], whole func(history []domain.Recorded) ([]R, error),
+	ease func(want, have R) R,
+) source {
 	return source{
 		kind: kind, columns: t.names(), key: t.key, stream: t.stream,
 		rows: func(history []domain.Recorded) ([][]any, error) {
@@ -56,7 +59,8 @@ func sourceOf[R any](kind domain.StreamType, t readTable[R], whole func(history 
 			for _, history := range histories {
 				rows, err := whole(history)
 				if err != nil {
-					return 0, &Difference{Position: history[0].Position, What: t.name + " cannot fold this stream: " + follow.Describe(err), cause: err}
+					return 0, &Difference{Position: history[0].Position, What: t.name + " cannot fold this stream: " +
+						follow.Describe(err), cause: err}
 				}
 				wanted = append(wanted, rows...)
 			}

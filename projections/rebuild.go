@@ -37,7 +37,8 @@ const (
 	Comparing Stage = "comparing"
 	Following Stage = "following"
 	Switching Stage = "switching"
-	Waiting   Stage = "waiting for who reads the table" // for a second and more, in order to switch; it goes on following
+	// for a second and more, in order to switch; it goes on following
+	Waiting Stage = "waiting for who reads the table"
 )
 
 // Report is told what a rebuild does, and how much of how many events it has done where
@@ -153,7 +154,8 @@ func (b *rebuild) copy(ctx context.Context) error {
 
 func (b *rebuild) index(ctx context.Context) error {
 	b.report(Indexing, 0, 0)
-	return b.exec(ctx, `select trust.index_version('%[1]s', '%[2]s'), trust.open_version('%[1]s'); analyze %[1]s`, b.next, b.done.Kept)
+	return b.exec(ctx, `select trust.index_version('%[1]s', '%[2]s'), trust.open_version('%[1]s'); analyze %[1]s`,
+		b.next, b.done.Kept)
 }
 
 // compare counts what is wrong in the version that is read. The two are at different
@@ -237,10 +239,12 @@ func (b *rebuild) change(ctx context.Context) error {
 	if err := b.foldTo(ctx, checkpoint); err != nil {
 		return err
 	}
-	if err := b.into(b.next).forget(ctx, b.tx, checkpoint, b.done.Position); err != nil { // the projector will not come past these
+	// the projector will not come past these
+	if err := b.into(b.next).forget(ctx, b.tx, checkpoint, b.done.Position); err != nil {
 		return err
 	}
-	if err := b.exec(ctx, "create or replace view %s with (security_invoker = true) as select * from %s", view(b.Name()), b.next); err != nil {
+	if err := b.exec(ctx, "create or replace view %s with (security_invoker = true) as select * from %s",
+		view(b.Name()), b.next); err != nil {
 		return err
 	}
 	if _, err := dropAllBut(ctx, b.tx, b.Name(), b.next, b.done.Kept); err != nil {

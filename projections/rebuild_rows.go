@@ -17,7 +17,9 @@ type histories struct {
 
 // readHistories begins to read every stream of one kind up to a position. It ends with
 // ctx.
-func readHistories(ctx context.Context, r *eventstore.Reader, tx pgx.Tx, kind domain.StreamType, upTo int64) *histories {
+func readHistories(
+	ctx context.Context, r *eventstore.Reader, tx pgx.Tx, kind domain.StreamType, upTo int64,
+) *histories {
 	h := &histories{events: make(chan []domain.Recorded)}
 	go func() {
 		defer close(h.events)

@@ -61,7 +61,8 @@ func (u users) forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error {
 		return err
 	}
 	for _, version := range all { // in the one that is read they are blank, and nothing is done
-		if _, err := tx.Exec(ctx, fmt.Sprintf(sql, version, u.table), after, upTo, (*domain.UserErased)(nil).EventType()); err != nil {
+		if _, err := tx.Exec(ctx, fmt.Sprintf(sql, version, u.table), after, upTo, (*domain.UserErased)(nil).
+			EventType()); err != nil {
 			return fmt.Errorf("blank erased users in %s: %w", version, err)
 		}
 	}
@@ -71,7 +72,8 @@ func (u users) forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error {
 func scanUser(r pgx.CollectableRow) (userRow, error) {
 	var u domain.User
 	var position int64
-	err := r.Scan(&u.ID.UUID, &u.Tenant.UUID, &u.MunicipalityCode, &u.Email, &u.FullName, &u.Phone, &u.PreferredLanguage,
+	err := r.Scan(&u.ID.UUID, &u.Tenant.UUID, &u.MunicipalityCode, &u.Email, &u.FullName, &u.Phone,
+		&u.PreferredLanguage,
 		&u.Role, &u.Active, &u.Erased, &u.CreatedAt, &u.UpdatedAt, &u.Version, &position)
 	u.CreatedAt, u.UpdatedAt = u.CreatedAt.UTC(), u.UpdatedAt.UTC()
 	return userRow{State: u, Version: u.Version, Position: position}, err
@@ -95,7 +97,8 @@ func stillNamed(want, have userRow) userRow {
 
 func usersTable() readTable[userRow] {
 	return readTable[userRow]{
-		name: "users", key: []string{"tenant_id", "id"}, stream: [2]string{"tenant_id", "id"}, scan: scanUser, keyOf: userKey,
+		name: "users", key: []string{"tenant_id", "id"}, stream: [2]string{"tenant_id", "id"}, scan: scanUser,
+		keyOf: userKey,
 		columns: []column[userRow]{
 			col("id", "uuid", func(r userRow) [16]byte { return r.State.ID.UUID }),
 			col("tenant_id", "uuid", func(r userRow) [16]byte { return r.State.Tenant.UUID }),
@@ -132,7 +135,8 @@ func ShowsALabels(ctx context.Context, db eventstore.Querier) (bool, error) {
 		return false, eventstore.Unavailable(err)
 	}
 	emails, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	return slices.ContainsFunc(emails, func(email string) bool { return domain.ShownEmail(email) != email }), eventstore.Unavailable(err)
+	return slices.ContainsFunc(emails, func(email string) bool { return domain.ShownEmail(email) != email }),
+		eventstore.Unavailable(err)
 }
 
 // User gives one user of a tenant, or not_found.
@@ -147,7 +151,9 @@ func (q *Queries) User(ctx context.Context, tenant domain.TenantID, id domain.Us
 }
 
 // Users lists a tenant's users, newest first.
-func (q *Queries) Users(ctx context.Context, tenant domain.TenantID, f UserFilter, page Page) (Listing[domain.User], error) {
+func (q *Queries) Users(
+	ctx context.Context, tenant domain.TenantID, f UserFilter, page Page,
+) (Listing[domain.User], error) {
 	w := pg.Where{Args: []any{tenant.UUID}}
 	if f.Role != "" {
 		w.And("u.role = %s", string(f.Role))
@@ -174,7 +180,9 @@ func (q *Queries) Users(ctx context.Context, tenant domain.TenantID, f UserFilte
 		w.And("u.id < %s", after)
 	}
 	sql := `select ` + usersTable().list() + ` from trust.users u where u.tenant_id = $1` + w.SQL()
-	if f.Email != "" || f.Phone != "" { // found first and then sorted, or the planner walks all users in the order that is asked for
+	// found first and then sorted, or the planner walks all users in the order that is
+	// asked for
+	if f.Email != "" || f.Phone != "" {
 		sql = `with u as materialized (` + sql + `) select * from u`
 	}
 	sql += ` order by u.id desc limit ` + w.Arg(page.Fetch())

@@ -53,7 +53,9 @@ const pageSize = 5000
 // back as *Difference. progress, which may be nil, is told of what ("the log", then each
 // read table) how many of how many events are done. It takes memory for a page of events
 // and for the longest stream.
-func Verify(ctx context.Context, db Beginner, r *eventstore.Reader, progress func(what string, done, total int64)) error {
+func Verify(
+	ctx context.Context, db Beginner, r *eventstore.Reader, progress func(what string, done, total int64),
+) error {
 	if progress == nil {
 		progress = func(string, int64, int64) {}
 	}
@@ -78,7 +80,9 @@ func Verify(ctx context.Context, db Beginner, r *eventstore.Reader, progress fun
 }
 
 // verifyLog checks the log alone, and gives how many events each kind of stream has.
-func verifyLog(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, progress func(string, int64, int64)) (map[domain.StreamType]int64, error) {
+func verifyLog(
+	ctx context.Context, tx pgx.Tx, r *eventstore.Reader, progress func(string, int64, int64),
+) (map[domain.StreamType]int64, error) {
 	head, err := eventstore.Head(ctx, tx)
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
@@ -119,9 +123,11 @@ func verifyVersions(ctx context.Context, tx pgx.Tx) error {
 	case err != nil:
 		return fmt.Errorf("verify: versions: %w", err)
 	case version == before+1:
-		return &Difference{Position: position, What: fmt.Sprintf("version %d of its stream stands before version %d", version, before)}
+		return &Difference{Position: position, What: fmt.Sprintf("version %d of its stream stands before version %d",
+			version, before)}
 	default:
-		return &Difference{Position: position, What: fmt.Sprintf("version %d of its stream follows version %d", version, before)}
+		return &Difference{Position: position, What: fmt.Sprintf("version %d of its stream follows version %d", version,
+			before)}
 	}
 }
 

@@ -16,7 +16,10 @@ import (
 
 // verifyTable compares a read table with a replay of its streams up to its checkpoint,
 // stream by stream. total is how many events such streams have in the log.
-func verifyTable(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, p Projection, total int64, progress func(string, int64, int64)) error {
+func verifyTable(
+	ctx context.Context, tx pgx.Tx, r *eventstore.Reader, p Projection, total int64,
+	progress func(string, int64, int64),
+) error {
 	checkpoint, err := follow.Position(ctx, tx, p.Name())
 	if backwards, ok := errors.AsType[*follow.BackwardsError](err); ok {
 		return &Difference{Projection: p.Name(), What: backwards.Error(), cause: backwards}
@@ -79,7 +82,8 @@ func noMore(ctx context.Context, tx pgx.Tx, p Projection, checkpoint, right int6
 	}
 	source, id := p.source(), uuid.UUID{}
 	statement := fmt.Sprintf(sql, view(p.Name()), source.stream[0], source.stream[1])
-	if err := tx.QueryRow(ctx, statement, string(source.kind), checkpoint).Scan((*[16]byte)(&id)); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+	if err := tx.QueryRow(ctx, statement, string(source.kind), checkpoint).Scan((*[16]byte)(&id)); err != nil &&
+		!errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("verify %s: %w", p.Name(), err)
 	}
 	return &Difference{Projection: p.Name(), ID: id, What: "is not in the log"}
@@ -87,7 +91,9 @@ func noMore(ctx context.Context, tx pgx.Tx, p Projection, checkpoint, right int6
 
 // verify compares the rows wanted of some streams with all that the table has of them,
 // and gives how many there are. ease adapts what is wanted.
-func (t readTable[R]) verify(ctx context.Context, tx pgx.Tx, streams []stream, wanted []R, ease func(want, have R) R) (int64, error) {
+func (t readTable[R]) verify(
+	ctx context.Context, tx pgx.Tx, streams []stream, wanted []R, ease func(want, have R) R,
+) (int64, error) {
 	there, err := t.ofStreams(ctx, tx, view(t.name), streams)
 	if err != nil {
 		return 0, err

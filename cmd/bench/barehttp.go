@@ -128,7 +128,8 @@ func (a bareAPI) check(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a bareAPI) read(w http.ResponseWriter, r *http.Request) {
-	d, err := a.one(r, "select "+decisionColumns+" from decisions where consent_id = $1 order by id desc limit 1", r.PathValue("id"))
+	d, err := a.one(r, "select "+decisionColumns+" from decisions where consent_id = $1 order by id desc limit 1",
+		r.PathValue("id"))
 	answer(w, http.StatusOK, d, err)
 }
 

@@ -74,8 +74,9 @@ const eventType = "consent.granted.v1"
 // granted is the event that everybody appends: about 500 bytes of JSON.
 func granted() *domain.ConsentGranted {
 	return &domain.ConsentGranted{Decision: domain.Decision{
-		ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1, Language: domain.English,
-		Wording: "To send you SMS alerts about water and electricity interruptions.", SHA256: domain.WordingHash("x"),
+		ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1,
+		Language: domain.English,
+		Wording:  "To send you SMS alerts about water and electricity interruptions.", SHA256: domain.WordingHash("x"),
 		Channel: domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
 	}}
 }

@@ -39,8 +39,9 @@ func drivenByNode(work string) run {
 			page = projectPage
 		}
 		asked, err := json.Marshal(map[string]any{
-			"work": work, "url": e.server.url(database, ""), "callers": p.callers, "seconds": p.howLong.Seconds(), "connections": e.connections,
-			"events": p.events, "page": page, "writesASecond": writesASecond,
+			"work": work, "url": e.server.url(database, ""), "callers": p.callers, "seconds": p.howLong.Seconds(),
+			"connections": e.connections,
+			"events":      p.events, "page": page, "writesASecond": writesASecond,
 		})
 		if err != nil {
 			return sample{}, err

@@ -60,8 +60,10 @@ func setUpMessageDB(ctx context.Context, e *env, database string) error {
 		scripts = append(scripts, script)
 	}
 	scripts = append(scripts,
-		"alter database "+pgx.Identifier{database}.Sanitize()+" set search_path = message_store, public", // as its own clients do
-		"set search_path = public; create table checkpoint (position bigint not null); insert into checkpoint values (0);"+readTable)
+		// as its own clients do
+		"alter database "+pgx.Identifier{database}.Sanitize()+" set search_path = message_store, public",
+		"set search_path = public; create table checkpoint (position bigint not null); insert into checkpoint "+
+			"values (0);"+readTable)
 	return e.server.exec(ctx, database, scripts...)
 }
 
@@ -111,7 +113,9 @@ func categoryPage(ctx context.Context, db interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }, from int64, limit int,
 ) ([]stored, error) {
-	rows, err := db.Query(ctx, `select stream_name, global_position, data, "time" from message_store.get_category_messages('consent', $1, $2)`, from, limit)
+	rows, err := db.Query(ctx,
+		`select stream_name, global_position, data, "time" from message_store.get_category_messages('consent', $1, $2)`,
+		from, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +156,8 @@ func projectMessages(ctx context.Context, pool *pgxpool.Pool, p params) (sample,
 				if err := json.Unmarshal(m.data, &e); err != nil {
 					return err
 				}
-				batch.Queue(upsert, e.ConsentID.UUID, strings.TrimPrefix(m.stream, "consent-"), e.Purpose, e.NoticeVersion, e.Wording, e.SHA256,
+				batch.Queue(upsert, e.ConsentID.UUID, strings.TrimPrefix(m.stream, "consent-"), e.Purpose,
+					e.NoticeVersion, e.Wording, e.SHA256,
 					string(e.Language), string(e.Channel), m.at, m.position)
 			}
 			batch.Queue("update public.checkpoint set position = $1", page[n-1].position)
@@ -170,7 +175,8 @@ func visibleMessageDB(ctx context.Context, e *env, database string, p params) (s
 	defer pool.Close()
 
 	way, from := newWay(), int64(1)
-	if err := pool.QueryRow(ctx, "select coalesce(max(global_position), 0) + 1 from message_store.messages").Scan(&from); err != nil {
+	if err := pool.QueryRow(ctx, "select coalesce(max(global_position), 0) + 1 from message_store.messages").
+		Scan(&from); err != nil {
 		return sample{}, err
 	}
 	follow := func(ctx context.Context) error {
@@ -199,5 +205,7 @@ func visibleMessageDB(ctx context.Context, e *env, database string, p params) (s
 			}
 		}
 	}
-	return way.time(ctx, p, follow, func(ctx context.Context, id uuid.UUID) error { return writeMessage(ctx, pool, id) })
+	return way.time(ctx, p, follow, func(ctx context.Context, id uuid.UUID) error {
+		return writeMessage(ctx, pool, id)
+	})
 }

@@ -39,7 +39,8 @@ type fact struct {
 // describe finds out where this runs and with which versions.
 func describe(ctx context.Context, e *env, size scale, note string) (*report, error) {
 	r := &report{
-		Quick: size.Quick, Note: note, Day: time.Now().UTC().Format(time.DateOnly), Rounds: size.Rounds, Connections: e.connections,
+		Quick: size.Quick, Note: note, Day: time.Now().UTC().Format(time.DateOnly), Rounds: size.Rounds,
+		Connections: e.connections,
 	}
 	synced, err := timeSync(e.scratch)
 	if err != nil {
@@ -187,8 +188,9 @@ func (r *report) write(docs, readme string) error {
 	}
 
 	for path, text := range map[string]string{
-		filepath.Join(docs, jsonName): text.String(), filepath.Join(docs, pageName): r.page(), filepath.Join(docs, chartName): r.chart(),
-		readme: after,
+		filepath.Join(docs, jsonName): text.String(), filepath.Join(docs, pageName): r.page(),
+		filepath.Join(docs, chartName): r.chart(),
+		readme:                         after,
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil { //nolint:gosec // documents, for everybody
 			return err
@@ -218,7 +220,8 @@ func (r *report) when() string {
 	if r.Quick {
 		kind = "A quick run, not for quoting: measured"
 	}
-	text := fmt.Sprintf("%s on %s in %s, medians of %d rounds.", kind, r.Day, time.Duration(r.Seconds*float64(time.Second)), r.Rounds)
+	text := fmt.Sprintf("%s on %s in %s, medians of %d rounds.", kind, r.Day,
+		time.Duration(r.Seconds*float64(time.Second)), r.Rounds)
 	if r.Note != "" {
 		text += " " + r.Note
 	}

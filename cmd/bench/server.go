@@ -80,7 +80,8 @@ func (s *server) url(database, role string) string {
 		query := u.Query()
 		query.Set("options", "-c role="+role)
 		u.RawQuery = query.Encode()
-		u.RawQuery = string(bytes.ReplaceAll([]byte(u.RawQuery), []byte("+"), []byte("%20"))) // libpq does not read + as a space
+		// libpq does not read + as a space
+		u.RawQuery = string(bytes.ReplaceAll([]byte(u.RawQuery), []byte("+"), []byte("%20")))
 	}
 	return u.String()
 }
@@ -88,7 +89,8 @@ func (s *server) url(database, role string) string {
 // create makes a database, in place of one that an earlier run left.
 func (s *server) create(ctx context.Context, database, template string) error {
 	name, from := pgx.Identifier{database}.Sanitize(), pgx.Identifier{template}.Sanitize()
-	return s.exec(ctx, "postgres", "drop database if exists "+name+" with (force)", "create database "+name+" template "+from)
+	return s.exec(ctx, "postgres", "drop database if exists "+name+" with (force)",
+		"create database "+name+" template "+from)
 }
 
 // exec runs statements one by one, because some refuse to be part of a transaction.

@@ -122,7 +122,8 @@ func (r *result) summarise() {
 	}
 	rates := of(sample.rate)
 	r.Rate, r.Least, r.Most = median(rates), slices.Min(rates), slices.Max(rates)
-	r.P50, r.P99 = median(of(func(s sample) float64 { return s.P50 })), median(of(func(s sample) float64 { return s.P99 }))
+	r.P50, r.P99 = median(of(func(s sample) float64 { return s.P50 })),
+		median(of(func(s sample) float64 { return s.P99 }))
 }
 
 // compare makes the ratios.
@@ -234,7 +235,8 @@ func appendWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 	var works []work
 	for _, callers := range []int{1, 8, 64, 256} {
 		works = append(works, work{
-			name: "append, " + counted(callers, "caller"), baseline: baselineName, sides: sides(params{callers: callers, howLong: size.Each}),
+			name: "append, " + counted(callers, "caller"), baseline: baselineName,
+			sides: sides(params{callers: callers, howLong: size.Each}),
 		})
 	}
 	return works, nil
@@ -253,7 +255,8 @@ func readWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 		return nil, err
 	}
 	p := params{callers: 1, howLong: size.ReadFor, events: size.ReadEvents}
-	return []work{{name: "read " + thousands(size.ReadEvents) + " events in order", baseline: baselineName, sides: sides(p)}}, nil
+	return []work{{name: "read " + thousands(size.ReadEvents) + " events in order", baseline: baselineName,
+		sides: sides(p)}}, nil
 }
 
 func projectWorks(ctx context.Context, e *env, size scale) ([]work, error) {
@@ -262,7 +265,8 @@ func projectWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 		return nil, err
 	}
 	p := params{callers: 1, howLong: size.FoldFor, events: size.FoldEvents}
-	return []work{{name: "project " + thousands(size.FoldEvents) + " events, with checkpoint", baseline: baselineName, sides: sides(p)}}, nil
+	return []work{{name: "project " + thousands(size.FoldEvents) + " events, with checkpoint", baseline: baselineName,
+		sides: sides(p)}}, nil
 }
 
 func visibleWorks(ctx context.Context, e *env, size scale) ([]work, error) {
@@ -271,7 +275,8 @@ func visibleWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 		return nil, err
 	}
 	name := fmt.Sprintf("append → visible, at %d a second", writesASecond)
-	return []work{{name: name, baseline: baselineName, latency: true, sides: sides(params{callers: 1, howLong: size.WatchFor})}}, nil
+	return []work{{name: name, baseline: baselineName, latency: true,
+		sides: sides(params{callers: 1, howLong: size.WatchFor})}}, nil
 }
 
 const bareHTTPName = "net/http and pgx, one statement"

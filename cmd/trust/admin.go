@@ -52,7 +52,9 @@ func (a adminCreateCmd) Run(ctx context.Context, p *program) error {
 }
 
 // createAdmin tells whether it made the account; false: the address has one already.
-func createAdmin(ctx context.Context, handler *commands.Handler, municipality, email, name, password string) (bool, error) {
+func createAdmin(
+	ctx context.Context, handler *commands.Handler, municipality, email, name, password string,
+) (bool, error) {
 	tenant, err := handler.TenantOf(ctx, municipality)
 	if err != nil {
 		return false, err
@@ -81,7 +83,8 @@ func readPassword(ctx context.Context, p *program) (string, error) {
 		return "", exit.Unreachable(err, "cannot read the password from standard input")
 	}
 	if line = strings.TrimRight(line, "\r\n"); line == "" {
-		return "", exit.WrongUsage("no password came on standard input; write it there on one line, or run this on a terminal")
+		return "", exit.WrongUsage("no password came on standard input; write it there on one line, or run this on " +
+			"a terminal")
 	}
 	return line, nil
 }

@@ -41,8 +41,10 @@ func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 		environment = "production"
 	}
 	return apphttp.New(apphttp.Config{
-		Commands: o.handler, Queries: queries, Reports: o.reports, Ready: newReadiness(o, observer).shared, Logger: log, Metrics: metrics,
-		Tokens:  apphttp.Tokens{Secret: []byte(c.SecretKey), Issuer: tokenIssuer, Audience: tokenAudience, Access: c.AccessTTL},
+		Commands: o.handler, Queries: queries, Reports: o.reports, Ready: newReadiness(o, observer).shared, Logger: log,
+		Metrics: metrics,
+		Tokens: apphttp.Tokens{Secret: []byte(c.SecretKey), Issuer: tokenIssuer, Audience: tokenAudience,
+			Access: c.AccessTTL},
 		Version: version, AllowedOrigins: c.Origins, Environment: environment, Debug: c.Debug, RateLimit: c.RateLimit,
 		TrustedProxies: c.Proxies, ScrapeFrom: c.Scrapers, RequestTimeout: c.RequestTimeout,
 		RequireTOTP: c.RequireTOTP,

@@ -173,7 +173,8 @@ func TestReadPackageTable(t *testing.T) {
 		return readPackageTable(page, modules, []string{"os", "net/http", "math/rand/v2"})
 	}
 	table := func(rows ...string) string {
-		return "# Page\n\n" + packageTable + "\n|---|---|---|---|---|---|\n" + strings.Join(rows, "\n") + "\n\nmore | of | it\n"
+		return "# Page\n\n" + packageTable + "\n|---|---|---|---|---|---|\n" + strings.Join(rows, "\n") +
+			"\n\nmore | of | it\n"
 	}
 
 	rules, err := read(table(
@@ -188,7 +189,8 @@ func TestReadPackageTable(t *testing.T) {
 		!slices.Equal(a.never, []string{"os", "net"}) || !slices.Equal(a.testsBesides, []string{"a/b"}) {
 		t.Errorf("a: %+v", a)
 	}
-	if !slices.Equal(b.allowed, []string{"a"}) || !b.testsOnly || b.never != nil || b.testsBesides != nil || len(rules) != 2 {
+	if !slices.Equal(b.allowed, []string{"a"}) || !b.testsOnly || b.never != nil || b.testsBesides != nil ||
+		len(rules) != 2 {
 		t.Errorf("a/b: %+v", b)
 	}
 

@@ -64,13 +64,17 @@ func TestDependencyRuleReportsPlantedViolations(t *testing.T) {
 	}
 	drop := func(prefix string) func(*listed) {
 		return func(p *listed) {
-			p.Imports = slices.DeleteFunc(slices.Clone(p.Imports), func(path string) bool { return within(path, []string{prefix}) })
+			p.Imports = slices.DeleteFunc(slices.Clone(p.Imports), func(path string) bool {
+				return within(path, []string{prefix})
+			})
 		}
 	}
 	inTest := func(path string) func(*listed) { return func(p *listed) { p.TestImports = []string{path} } }
 	inXTest := func(path string) func(*listed) { return func(p *listed) { p.XTestImports = []string{path} } }
 	without := func(name string) []listed {
-		return slices.DeleteFunc(slices.Clone(honest), func(p listed) bool { return p.ImportPath == modulePath+"/"+name })
+		return slices.DeleteFunc(slices.Clone(honest), func(p listed) bool {
+			return p.ImportPath == modulePath+"/"+name
+		})
 	}
 
 	const uuid, pgx = "github.com/google/uuid", "github.com/jackc/pgx/v5"
@@ -96,16 +100,19 @@ func TestDependencyRuleReportsPlantedViolations(t *testing.T) {
 			plant("projections", add(modulePath+"/internal/pgtest")),
 			"projections imports " + modulePath + "/internal/pgtest",
 		},
-		"command":                 {plant("http", add(modulePath+"/cmd/trust")), "http imports " + modulePath + "/cmd/trust"},
-		"third party in a test":   {plant("domain", inTest(pgx)), "a test of domain imports " + pgx},
-		"own package in an xtest": {plant("domain", inXTest(modulePath+"/http")), "a test of domain imports " + modulePath + "/http"},
+		"command": {plant("http", add(modulePath+"/cmd/trust")), "http imports " + modulePath +
+			"/cmd/trust"},
+		"third party in a test": {plant("domain", inTest(pgx)), "a test of domain imports " + pgx},
+		"own package in an xtest": {plant("domain", inXTest(modulePath+"/http")), "a test of domain imports " +
+			modulePath + "/http"},
 		"package without a rule": {
 			append(slices.Clone(honest), listed{ImportPath: modulePath + "/util"}),
 			"util has no rule",
 		},
-		"rule without a package":   {without("commands"), "commands has a rule and does not exist"},
-		"module that is not used":  {plant("domain", drop(uuid)), "domain may import " + uuid + " and does not"},
-		"package that is not used": {plant("http", drop(modulePath+"/commands")), "http may import commands and does not"},
+		"rule without a package":  {without("commands"), "commands has a rule and does not exist"},
+		"module that is not used": {plant("domain", drop(uuid)), "domain may import " + uuid + " and does not"},
+		"package that is not used": {plant("http", drop(modulePath+"/commands")),
+			"http may import commands and does not"},
 		"module that no test uses": {
 			plant("domain", inXTest("testing")),
 			"a test of domain may import pgregory.net/rapid and none does",
@@ -258,7 +265,8 @@ func TestOnlyOneFileKnowsTokens(t *testing.T) {
 func TestDomainIsPure(t *testing.T) {
 	t.Parallel()
 	impure := map[string][]string{
-		"time": {"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep", "Local", "LoadLocation"},
+		"time": {"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep", "Local",
+			"LoadLocation"},
 		"uuid": {"New", "NewString", "NewRandom", "NewUUID", "NewV6", "NewV7", "NewRandomFromReader"},
 	}
 	used := 0

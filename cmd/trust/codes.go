@@ -33,7 +33,8 @@ func (codesCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Explain(err)
 	}
-	_, err = fmt.Fprintf(p.stdout, "%d older events got their code; every event has one now, and one without is forged\n", given)
+	_, err = fmt.Fprintf(p.stdout,
+		"%d older events got their code; every event has one now, and one without is forged\n", given)
 	return err
 }
 

@@ -17,7 +17,8 @@ func TestComposeRunsEveryFollowerAndKeepsPersonalDataOutOfTheServersLog(t *testi
 		t.Error("compose.yaml does not run once what follows the log")
 	}
 	for _, setting := range []string{
-		"log_parameter_max_length=0", "log_parameter_max_length_on_error=0", "log_error_verbosity=terse", "log_min_error_statement=panic",
+		"log_parameter_max_length=0", "log_parameter_max_length_on_error=0", "log_error_verbosity=terse",
+		"log_min_error_statement=panic",
 	} {
 		if !strings.Contains(compose, "- "+setting+"\n") {
 			t.Errorf("compose.yaml does not set %s", setting)

@@ -35,7 +35,8 @@ func (x exposureCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Explain(err)
 	}
-	filter := reports.ExposureFilter{Subject: domain.UserID(x.Subject), Actor: domain.UserID(x.Actor), From: x.From.Time, To: x.To.Time}
+	filter := reports.ExposureFilter{Subject: domain.UserID(x.Subject), Actor: domain.UserID(x.Actor),
+		From: x.From.Time, To: x.To.Time}
 	known := filter.Subject
 	if known.IsZero() {
 		known = filter.Actor
@@ -67,7 +68,8 @@ const exposureRow = "%-20s  %-36s  %-12s  %-7s  %-44s  %-18s  %s\n"
 
 func writeExposure(p *program, x reports.ExposureEntry, first bool) error {
 	if first {
-		if _, err := fmt.Fprintf(p.stdout, exposureRow, "WHEN", "WHO", "ROLE", "MATCHED", "ROUTE", "FIELDS", "SUBJECTS, FILTER, REASON"); err != nil {
+		if _, err := fmt.Fprintf(p.stdout, exposureRow, "WHEN", "WHO", "ROLE", "MATCHED", "ROUTE", "FIELDS",
+			"SUBJECTS, FILTER, REASON"); err != nil {
 			return err
 		}
 	}
@@ -85,7 +87,8 @@ func writeExposure(p *program, x reports.ExposureEntry, first bool) error {
 	if facts, open := x.Reason.Get(); open {
 		more = append(more, "because: "+facts.Reason)
 	}
-	_, err := fmt.Fprintf(p.stdout, exposureRow, seconds(x.Timestamp), who, x.ActorRole, cmp.Or(string(x.Matched), "-"), x.Route, x.Fields,
+	_, err := fmt.Fprintf(p.stdout, exposureRow, seconds(x.Timestamp), who, x.ActorRole, cmp.Or(string(x.Matched), "-"),
+		x.Route, x.Fields,
 		strings.Join(more, ", "))
 	return err
 }

@@ -31,7 +31,8 @@ func choose[F follow.Follower](what string, from []F, names []string) ([]F, erro
 	known, wanted := namesOf(from), map[string]bool{}
 	for _, name := range names {
 		if name != "all" && !slices.Contains(known, name) {
-			return nil, exit.WrongUsage("there is no %s %q; give some of: %s, all", what, name, strings.Join(known, ", "))
+			return nil, exit.WrongUsage("there is no %s %q; give some of: %s, all", what, name,
+				strings.Join(known, ", "))
 		}
 		wanted[name] = true
 	}

@@ -36,7 +36,9 @@ func (logRenewCmd) Run(ctx context.Context, p *program) error {
 		return exit.Explain(err)
 	}
 
-	_, err = fmt.Fprintf(p.stdout, "the log was %s and is %s from now on: a client that names the one before is told so, with 409 another_log. "+
-		"Run trust verify, and trust rebuild for each read table that it, or trust status, says is ahead of the log\n", was, is)
+	_, err = fmt.Fprintf(p.stdout,
+		"the log was %s and is %s from now on: a client that names the one before is told so, with 409 another_log. "+
+			"Run trust verify, and trust rebuild for each read table that it, or trust status, says is ahead of "+
+			"the log\n", was, is)
 	return err
 }

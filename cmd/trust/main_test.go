@@ -73,7 +73,8 @@ func newSite(t testing.TB, env ...string) *site {
 		t.Fatal(err)
 	}
 	addr := freeAddress()
-	base := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HTTP_ADDR=" + addr, "DATA_DIR=" + filepath.Join(dir, "data")}
+	base := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HTTP_ADDR=" + addr, "DATA_DIR=" +
+		filepath.Join(dir, "data")}
 	if cache, err := os.UserCacheDir(); err == nil { // which keeps a fetched Postgres
 		base = append(base, "XDG_CACHE_HOME="+cache)
 	}
@@ -280,11 +281,13 @@ func (s *site) municipalities() int {
 // signIn gives the status of a sign-in.
 func (s *site) signIn(email, password, municipality string) int {
 	s.t.Helper()
-	body, err := json.Marshal(map[string]string{"email": email, "password": password, "municipality_code": municipality})
+	body, err := json.Marshal(map[string]string{"email": email, "password": password,
+		"municipality_code": municipality})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.addr+"/api/v1/auth/login", bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.addr+"/api/v1/auth/login",
+		bytes.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -338,7 +341,8 @@ func (s *site) leftovers() []string {
 		cwd, _ := os.Readlink(process + "/cwd")
 		environment, _ := os.ReadFile(process + "/environ")
 		command, _ := os.ReadFile(process + "/cmdline")
-		if strings.HasPrefix(cwd, s.dir) || bytes.Contains(environment, []byte(s.dir)) || bytes.Contains(command, []byte(s.dir)) {
+		if strings.HasPrefix(cwd, s.dir) || bytes.Contains(environment, []byte(s.dir)) ||
+			bytes.Contains(command, []byte(s.dir)) {
 			found = append(found, filepath.Base(process)+" "+string(bytes.ReplaceAll(command, []byte{0}, []byte{' '})))
 		}
 	}

@@ -158,7 +158,8 @@ func (o *opened) close(ctx context.Context) {
 	if o.handler != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 		defer cancel()
-		_, _ = o.handler.RecordTallies(ctx, commands.Call{}, commands.RecordTallies{}) // without a log to be had, it is lost
+		// without a log to be had, it is lost
+		_, _ = o.handler.RecordTallies(ctx, commands.Call{}, commands.RecordTallies{})
 	}
 	if o.store != nil {
 		o.store.Close()
@@ -212,7 +213,8 @@ func refusePower(ctx context.Context, conn *pgx.Conn) error {
 	}
 	if stranger {
 		return exit.WrongUsage("the login of a database address is in none of the roles that the schema has; " +
-			"run grant trust_query to LOGIN for DATABASE_URL_API, grant trust_projector to LOGIN for DATABASE_URL_PROJECTOR")
+			"run grant trust_query to LOGIN for DATABASE_URL_API, grant trust_projector to LOGIN for " +
+			"DATABASE_URL_PROJECTOR")
 	}
 	if powerful {
 		return exit.WrongUsage("a database address connects as a superuser or past row-level security; " +
@@ -233,7 +235,8 @@ func explainKey(c *settings.Config, err error) error {
 	case readErr != nil:
 		return readErr
 	case kept["NEW_MASTER_KEY"] != "":
-		return exit.Unreachable(err, "the change of the master key was begun and is not finished: run trust keys rotate")
+		return exit.Unreachable(err,
+			"the change of the master key was begun and is not finished: run trust keys rotate")
 	case kept["MASTER_KEY"] != c.MasterKey:
 		return exit.Unreachable(err, "the master key was changed while this process started; start it again")
 	default:

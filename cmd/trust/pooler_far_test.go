@@ -130,7 +130,8 @@ func sessionsOf(t *testing.T, address string) []string {
 			return err
 		}
 		defer func() { _ = conn.Close(ctx) }()
-		return conn.QueryRow(ctx, "select current_user || ' with ' || current_setting('search_path') from pg_sleep(0.1)").Scan(answer)
+		return conn.QueryRow(ctx,
+			"select current_user || ' with ' || current_setting('search_path') from pg_sleep(0.1)").Scan(answer)
 	}
 	pgtest.Eventually(t, "the pooler is done with what was cancelled", func() bool {
 		var asked sync.WaitGroup

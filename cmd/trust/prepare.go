@@ -117,7 +117,8 @@ func makeDatabase(ctx context.Context, address string) error {
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	var exists bool
-	if err := conn.QueryRow(ctx, "select exists (select from pg_catalog.pg_database where datname = $1)", wanted).Scan(&exists); err != nil || exists {
+	if err := conn.QueryRow(ctx, "select exists (select from pg_catalog.pg_database where datname = $1)", wanted).
+		Scan(&exists); err != nil || exists {
 		return err
 	}
 	// Of template0, because template1 may have another encoding.
@@ -158,7 +159,8 @@ func firstAdmin(ctx context.Context, p *program, o *opened) error {
 	password := p.settings.Get("ADMIN_PASSWORD")
 	if password == "" {
 		password = rand.Text()
-		if err := settings.Keep(o.config.EnvFile(), settings.Pair{Name: "ADMIN_PASSWORD", Value: password}); err != nil {
+		if err := settings.Keep(o.config.EnvFile(), settings.Pair{Name: "ADMIN_PASSWORD",
+			Value: password}); err != nil {
 			return exit.Unreachable(err, "cannot keep the first admin's password")
 		}
 	}
@@ -179,9 +181,11 @@ func proveAdmin(ctx context.Context, p *program) error {
 	defer o.close(ctx)
 
 	email := p.settings.Get("ADMIN_EMAIL")
-	opens, err := o.handler.Opens(ctx, commands.SignIn{Email: email, Password: p.settings.Get("ADMIN_PASSWORD"), MunicipalityCode: "SALGA"})
+	opens, err := o.handler.Opens(ctx, commands.SignIn{Email: email, Password: p.settings.Get("ADMIN_PASSWORD"),
+		MunicipalityCode: "SALGA"})
 	if err == nil && !opens {
-		err = exit.NotSo("ADMIN_PASSWORD, as far as it is set, does not open the account %s in municipality SALGA", email)
+		err = exit.NotSo("ADMIN_PASSWORD, as far as it is set, does not open the account %s in municipality SALGA",
+			email)
 	}
 	return err
 }
@@ -247,7 +251,8 @@ func (s *system) databaseMark() string {
 func awaitReadyAnswer(ctx context.Context, address string) bool {
 	client := &http.Client{Timeout: 5 * time.Second}
 	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachableAddress(address)+"/ready", nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachableAddress(address)+"/ready",
+			nil)
 		if err != nil {
 			return false
 		}

@@ -34,7 +34,8 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	// waited for below.
 	asking, done := context.WithTimeout(ctx, time.Second)
 	defer done()
-	if refused, ok := errors.AsType[*exit.Error](exit.Explain(checkServes(asking, o.pool))); ok && refused.Code == exit.CodeUsage {
+	if refused, ok := errors.AsType[*exit.Error](exit.Explain(checkServes(asking, o.pool))); ok &&
+		refused.Code == exit.CodeUsage {
 		return refused
 	}
 
@@ -49,8 +50,9 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	go func() { stop(watchMasterKey(ctx, o.pool, c, false)) }()
 	err = worker.Run(ctx)
 	if errors.Is(err, follow.ErrWrongLogin) {
-		return exit.WrongUsage("the login of DATABASE_URL_PROJECTOR is not in the role trust_projector, so it may not follow the log; " +
-			"set a login that is")
+		return exit.WrongUsage(
+			"the login of DATABASE_URL_PROJECTOR is not in the role trust_projector, so it may not follow the log; " +
+				"set a login that is")
 	}
 	if err != nil {
 		return explainKey(c, err)

@@ -73,14 +73,16 @@ func rereadUsers(ctx context.Context, p *program, o *opened) error {
 // people have to say.
 func collided(p *program, collisions []eventstore.Collision) error {
 	for _, c := range collisions {
-		_, err := fmt.Fprintf(p.stdout, "tenant %s: %s of %s is that of %s in another spelling; both are found as before\n",
+		_, err := fmt.Fprintf(p.stdout,
+			"tenant %s: %s of %s is that of %s in another spelling; both are found as before\n",
 			c.Tenant, c.Kind, c.Holder, c.Other)
 		if err != nil {
 			return err
 		}
 	}
 	if len(collisions) > 0 {
-		return exit.NotSo("%d claims could not be re-keyed; ask the people named above which account they want to keep, and have the "+
+		return exit.NotSo("%d claims could not be re-keyed; ask the people named above which account they want to "+
+			"keep, and have the "+
 			"other one erased or its address changed", len(collisions))
 	}
 	return nil

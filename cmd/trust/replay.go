@@ -50,7 +50,8 @@ func (r replayCmd) Run(ctx context.Context, p *program) error {
 	if err := r.write(ctx, p, o, tenant, q); err != nil {
 		return exit.Explain(err)
 	}
-	_, err = fmt.Fprintf(p.stderr, "replayed at position %d; --position %d gives the same again\n", q.Position, q.Position)
+	_, err = fmt.Fprintf(p.stderr, "replayed at position %d; --position %d gives the same again\n", q.Position,
+		q.Position)
 	return err
 }
 
@@ -58,7 +59,8 @@ func (r replayCmd) Run(ctx context.Context, p *program) error {
 // purpose that is not there would look like one about somebody who never decided
 // anything.
 func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.TenantID, q reports.ReplayQuery, err error) {
-	q = reports.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID(r.Subject), Purpose: domain.CanonicalPurposeCode(string(r.Purpose))}
+	q = reports.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID(r.Subject),
+		Purpose: domain.CanonicalPurposeCode(string(r.Purpose))}
 	if tenant, err = o.handler.TenantOf(ctx, r.Tenant); err != nil {
 		return tenant, q, exit.Explain(err)
 	}
@@ -80,7 +82,8 @@ func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.Tenan
 // anything is shown.
 func (r replayCmd) record(ctx context.Context, o *opened, tenant domain.TenantID, q reports.ReplayQuery) error {
 	read := commands.RecordRead{
-		Route: "trust replay", Fields: "consents, profile", Filter: map[string]string{"position": fmt.Sprint(q.Position)},
+		Route: "trust replay", Fields: "consents, profile",
+		Filter: map[string]string{"position": fmt.Sprint(q.Position)},
 		Reason: r.Reason,
 	}
 	if !q.Subject.IsZero() {
@@ -102,7 +105,9 @@ type consentWriter interface {
 	Close() error
 }
 
-func (r replayCmd) write(ctx context.Context, p *program, o *opened, tenant domain.TenantID, q reports.ReplayQuery) error {
+func (r replayCmd) write(
+	ctx context.Context, p *program, o *opened, tenant domain.TenantID, q reports.ReplayQuery,
+) error {
 	var out consentWriter = &consentTable{out: p.stdout, people: r.Reveal}
 	if r.Format != "table" {
 		municipality, err := o.handler.CodeOf(ctx, tenant)
@@ -110,7 +115,8 @@ func (r replayCmd) write(ctx context.Context, p *program, o *opened, tenant doma
 			return err
 		}
 		if out, err = apphttp.NewConsentExport(p.stdout, apphttp.ConsentDocument{
-			Format: apphttp.Format(r.Format), Municipality: municipality, Position: q.Position, AsOf: q.At, People: r.Reveal,
+			Format: apphttp.Format(r.Format), Municipality: municipality, Position: q.Position, AsOf: q.At,
+			People: r.Reveal,
 		}); err != nil {
 			return err
 		}
@@ -189,7 +195,8 @@ const tableRow = "%-36s  %-20s  %-20s  %-24s  %-9s  %-20s  %-36s  %-2s  %6s  %s\
 // Write adds one line. The wording is the last column, because it is as long as it is.
 func (t *consentTable) Write(c domain.Consent, person apphttp.Revealed) error {
 	if t.count == 0 {
-		if err := t.row("SUBJECT", "GIVEN", "RECORDED", "PURPOSE", "DECISION", "WITHDRAWN", "RECORDED BY", "IN", "NOTICE", "WORDING"); err != nil {
+		if err := t.row("SUBJECT", "GIVEN", "RECORDED", "PURPOSE", "DECISION", "WITHDRAWN", "RECORDED BY", "IN",
+			"NOTICE", "WORDING"); err != nil {
 			return err
 		}
 	}

@@ -62,12 +62,14 @@ func (r restoreCmd) read() (s stored, err error) {
 		return s, err
 	}
 	if s.keys.Position < s.events.Position {
-		return s, exit.NotSo("the keys are older than the events (position %d, %d): who came between would be lost; give the keys that "+
+		return s, exit.NotSo("the keys are older than the events (position %d, %d): who came between would be lost; "+
+			"give the keys that "+
 			"were written with the events, or newer ones", s.keys.Position, s.events.Position)
 	}
 	known, err := migrations.Known()
 	if err == nil && max(s.events.Schema, s.keys.Schema) > known {
-		err = exit.NotSo("the backup is of schema %d, and this program knows %d; run a newer trust", max(s.events.Schema, s.keys.Schema), known)
+		err = exit.NotSo("the backup is of schema %d, and this program knows %d; run a newer trust",
+			max(s.events.Schema, s.keys.Schema), known)
 	}
 	return s, err
 }
@@ -116,7 +118,9 @@ func (s stored) into(ctx context.Context, p *program, conn *pgx.Conn, masterKey 
 
 // fill does all but the end. The keys come first: a wrong master key is told before the
 // events are read.
-func (s stored) fill(ctx context.Context, p *program, restore *eventstore.Restore, masterKey []byte) (again int, err error) {
+func (s stored) fill(
+	ctx context.Context, p *program, restore *eventstore.Restore, masterKey []byte,
+) (again int, err error) {
 	err = readData(dataPath(s.folders[keysFile], keysFile), func(r io.Reader) error { return restore.ReadKeys(ctx, r) })
 	if err != nil {
 		return 0, err
@@ -155,7 +159,8 @@ func (s stored) fill(ctx context.Context, p *program, restore *eventstore.Restor
 func sayForged(ctx context.Context, p *program, restore *eventstore.Restore, head int64) error {
 	first, count, err := restore.Forged(ctx, head)
 	if err == nil && count > 0 {
-		_, err = fmt.Fprintf(p.stderr, "%d events of the backup do not hold: %v; see docs/operator.md, A forged event\n", count, first)
+		_, err = fmt.Fprintf(p.stderr,
+			"%d events of the backup do not hold: %v; see docs/operator.md, A forged event\n", count, first)
 	}
 	return err
 }
@@ -163,7 +168,8 @@ func sayForged(ctx context.Context, p *program, restore *eventstore.Restore, hea
 func explainRestore(err error) error {
 	switch {
 	case errors.Is(err, eventstore.ErrNotEmpty):
-		return exit.NotSo("the database is not empty, and nothing is ever restored over something: name a new database in DATABASE_URL, " +
+		return exit.NotSo("the database is not empty, and nothing is ever restored over something: name a new " +
+			"database in DATABASE_URL, " +
 			"which need not be there yet")
 	case errors.Is(err, eventstore.ErrNoBackup), errors.Is(err, eventstore.ErrOtherKeys):
 		return exit.NotSo("%v; nothing was restored", err)

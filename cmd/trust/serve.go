@@ -47,7 +47,8 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 	current.use(starting("database"))
 	server := &http.Server{
 		Handler: current, ReadHeaderTimeout: headerPatience, ReadTimeout: bodyPatience, IdleTimeout: idlePatience,
-		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), ConnContext: apphttp.OnConnection,
+		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ConnContext: apphttp.OnConnection,
 	}
 	log.InfoContext(ctx, "listening", slog.String("address", listener.Addr().String()))
 

@@ -69,7 +69,8 @@ func missing(s settings.Settings) []settings.Pair {
 	var made []settings.Pair
 	for _, name := range []string{"SECRET_KEY", "MASTER_KEY"} {
 		if s.Get(name) == "" {
-			made = append(made, settings.Pair{Name: name, Value: rand.Text() + rand.Text()}) // 260 random bits that need no quoting
+			// 260 random bits that need no quoting
+			made = append(made, settings.Pair{Name: name, Value: rand.Text() + rand.Text()})
 		}
 	}
 	if s.Kept("ADMIN_EMAIL") == "" {
@@ -109,7 +110,8 @@ func (s *settled) settleServer(ctx context.Context, c *settings.Config, log io.W
 	if s.server.Cluster.Exists() {
 		for _, name := range []string{"DATABASE_URL", "MASTER_KEY"} {
 			if c.Settings.Get(name) == "" {
-				return "", exit.WrongUsage("there is a database in %s but no %s; restore %s from a copy, or move the database away to begin anew",
+				return "", exit.WrongUsage("there is a database in %s but no %s; restore %s from a copy, or move "+
+					"the database away to begin anew",
 					s.server.Cluster.Dir, name, c.EnvFile())
 			}
 		}
@@ -121,11 +123,13 @@ func (s *settled) settleServer(ctx context.Context, c *settings.Config, log io.W
 func accessOf(address string) (port int, password string, err error) {
 	u, err := url.Parse(address)
 	if err != nil || u.User == nil {
-		return 0, "", exit.WrongUsage("DATABASE_URL in the file env in DATA_DIR is not the one trust up made; restore that file from a copy")
+		return 0, "", exit.WrongUsage("DATABASE_URL in the file env in DATA_DIR is not the one trust up made; " +
+			"restore that file from a copy")
 	}
 	port, err = strconv.Atoi(u.Port())
 	if err != nil {
-		return 0, "", exit.WrongUsage("DATABASE_URL in the file env in DATA_DIR has no port; restore that file from a copy")
+		return 0, "", exit.WrongUsage("DATABASE_URL in the file env in DATA_DIR has no port; restore that file " +
+			"from a copy")
 	}
 	password, _ = u.User.Password()
 	return port, password, nil

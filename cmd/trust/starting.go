@@ -25,8 +25,9 @@ func starting(part string) http.Handler {
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.Header().Set("Retry-After", "1")
 		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = io.WriteString(w, `{"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable",`+
-			`"detail":"Not ready: `+part+`.","errors":[{"field":"`+part+`","code":"not_ready","message":"This part is not ready."}]}`+"\n")
+		_, _ = io.WriteString(w,
+			`{"type":"about:blank","title":"Service Unavailable","status":503,"code":"unavailable",`+
+				`"detail":"Not ready: `+part+`.","errors":[{"field":"`+part+`","code":"not_ready","message":"This part is not ready."}]}`+"\n")
 	})
 	return mux
 }

@@ -106,7 +106,8 @@ func (s *site) matches(t *testing.T, database string, done *acknowledged) {
 		return err == nil
 	})
 	defer conn.Close(context.WithoutCancel(t.Context()))
-	rows, err := conn.Query(t.Context(), `select position, record_id::text || case event_type when 'consent.granted.v1' then ' granted' else ' withdrawn' end
+	rows, err := conn.Query(t.Context(),
+		`select position, record_id::text || case event_type when 'consent.granted.v1' then ' granted' else ' withdrawn' end
 		from trust.events where event_type in ('consent.granted.v1', 'consent.withdrawn.v1')
 		and payload ->> 'purpose' = 'sms_alert' order by position`)
 	if err != nil {
@@ -163,7 +164,8 @@ func (c *client) decide(ctx context.Context, t testing.TB, n int, done *acknowle
 	t.Helper()
 	id := ""
 	for i := range n {
-		path, body := "/api/v1/consents", any(map[string]any{"purpose": "sms_alert", "language": "zu", "consented": true})
+		path, body := "/api/v1/consents", any(map[string]any{"purpose": "sms_alert", "language": "zu",
+			"consented": true})
 		want, verb := http.StatusCreated, "granted"
 		if i%2 == 1 {
 			path, body, want, verb = "/api/v1/consents/"+id+"/withdraw", map[string]any{}, http.StatusOK, "withdrawn"

@@ -71,7 +71,8 @@ func TestEachTableIsNamedInOnePackage(t *testing.T) {
 
 func TestNamedTables(t *testing.T) {
 	t.Parallel()
-	got := namedTables("select 1 from trust.users u, trust.events where trust.users_v2 and mistrust.keys and trust.keyset", map[string]bool{
+	got := namedTables("select 1 from trust.users u, trust.events where trust.users_v2 and mistrust.keys and "+
+		"trust.keyset", map[string]bool{
 		"users": true, "events": true, "keys": true,
 	})
 	if want := []string{"users", "events", "users"}; !slices.Equal(got, want) {
@@ -108,7 +109,8 @@ func tablesOfSchema(t *testing.T) map[string]bool {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, match := range regexp.MustCompile(`(?i)create (?:table|view) trust\.([a-z_0-9]+)`).FindAllStringSubmatch(string(text), -1) {
+		for _, match := range regexp.MustCompile(`(?i)create (?:table|view) trust\.([a-z_0-9]+)`).
+			FindAllStringSubmatch(string(text), -1) {
 			tables[unversioned(match[1])] = true
 		}
 	}

@@ -170,7 +170,8 @@ func (s *system) step(ctx context.Context, name string) error {
 	case err == nil || ctx.Err() != nil:
 		return err
 	case supervise.ExitCode(err) == exit.CodeRefused:
-		return exit.WrongUsage("the step %s refuses its configuration; correct what it says above and start again", name)
+		return exit.WrongUsage("the step %s refuses its configuration; correct what it says above and start again",
+			name)
 	default:
 		return exit.NotSo("the step %s did not succeed; it says above why", name)
 	}
@@ -220,7 +221,8 @@ func (s *system) announce(works bool) error {
 		return err
 	}
 	base := "http://" + reachableAddress(c.HTTPAddr)
-	signIn := fmt.Sprintf("%s in municipality SALGA; password: ADMIN_PASSWORD in %s", c.Settings.Get("ADMIN_EMAIL"), c.EnvFile())
+	signIn := fmt.Sprintf("%s in municipality SALGA; password: ADMIN_PASSWORD in %s", c.Settings.Get("ADMIN_EMAIL"),
+		c.EnvFile())
 	switch {
 	case !works:
 		signIn = "made before, and its password is not the one that is set or kept here; another admin is made by\n" +

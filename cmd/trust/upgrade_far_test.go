@@ -216,7 +216,8 @@ func (u *upgrade) answersAsBefore() {
 				wrong = []string{fmt.Sprintf("status %d, was %d", status, q.Status)}
 			}
 		default:
-			wrong = differences("", beforeUpgrade(meant(q), u.before.Position), beforeUpgrade(u.answer(q, ""), u.before.Position))
+			wrong = differences("", beforeUpgrade(meant(q), u.before.Position),
+				beforeUpgrade(u.answer(q, ""), u.before.Position))
 		}
 		for _, difference := range wrong {
 			u.t.Errorf("%s asks %s: %s", q.As, q.Path, difference)
@@ -300,7 +301,8 @@ func (u *upgrade) ask(q question, more string) ([]byte, int) {
 	if len(q.Body) > 0 {
 		method = http.MethodPost
 	}
-	request, err := http.NewRequestWithContext(u.t.Context(), method, "http://"+u.addr+"/api/v1/"+q.Path+more, bytes.NewReader(q.Body))
+	request, err := http.NewRequestWithContext(u.t.Context(), method, "http://"+u.addr+"/api/v1/"+q.Path+more,
+		bytes.NewReader(q.Body))
 	must(u.t, err)
 	request.Header.Set("Content-Type", "application/json")
 	if q.As != "" {
@@ -334,8 +336,10 @@ func (u *upgrade) countsOfficersOfBefore() {
 	body := json.RawMessage(fmt.Sprintf(`{"subject_id":%q,"kind":"erasure"}`, resident.id))
 	lodged, _ := u.ask(question{As: "admin", Path: "data-rights/requests", Body: body}, "")
 
-	fulfil := question{As: "admin", Path: "data-rights/requests/" + field(u.t, lodged, "id") + "/fulfil", Body: json.RawMessage("{}")}
-	if answer, status := u.ask(fulfil, ""); status != http.StatusConflict || !bytes.Contains(answer, []byte("second_person_required")) {
+	fulfil := question{As: "admin", Path: "data-rights/requests/" + field(u.t, lodged, "id") + "/fulfil",
+		Body: json.RawMessage("{}")}
+	if answer, status := u.ask(fulfil, ""); status != http.StatusConflict ||
+		!bytes.Contains(answer, []byte("second_person_required")) {
 		u.t.Errorf("one admin lodges and fulfils an erasure beside the officer of before: %d %s", status, answer)
 	}
 }
@@ -344,7 +348,8 @@ func (u *upgrade) countsOfficersOfBefore() {
 // read tables.
 func (u *upgrade) followsWhatIsNew() {
 	citizen := &account{s: u.site, token: u.tokens["nomsa"]}
-	consent := field(u.t, citizen.call("POST", "consents", `{"purpose":"whatsapp_care","language":"zu","consented":true}`), "id")
+	consent := field(u.t, citizen.call("POST", "consents",
+		`{"purpose":"whatsapp_care","language":"zu","consented":true}`), "id")
 	stranger := u.citizen("after.upgrade@example.org", "After Upgrade")
 	if at, err := strconv.ParseInt(citizen.position, 10, 64); err != nil || at <= u.before.Position {
 		u.t.Errorf("the consent stands at %q, and the old log ends at %d", citizen.position, u.before.Position)
@@ -371,7 +376,8 @@ func (u *upgrade) takesASecondFactor() {
 	must(u.t, err)
 	citizen.call("POST", "users/me/totp/confirm", fmt.Sprintf(`{"totp":%q}`, code))
 
-	if answer, status := u.ask(question{Path: "auth/login", Body: u.before.People["nomsa"]}, ""); status != http.StatusUnauthorized ||
+	if answer, status := u.ask(question{Path: "auth/login", Body: u.before.People["nomsa"]},
+		""); status != http.StatusUnauthorized ||
 		field(u.t, answer, "code") != "totp_required" {
 		u.t.Errorf("with a password alone: %d %s", status, answer)
 	}
@@ -388,7 +394,8 @@ func (u *upgrade) takesASecondFactor() {
 // kept what it had before; of another one nothing was kept.
 func (u *upgrade) isRebuilt() {
 	said := u.do("rebuild", "all")
-	if strings.Count(said, "was as the log says") != strings.Count(said, "rebuilt up to position") || !strings.Contains(said, "users rebuilt") {
+	if strings.Count(said, "was as the log says") != strings.Count(said, "rebuilt up to position") ||
+		!strings.Contains(said, "users rebuilt") {
 		u.t.Errorf("it says %q", said)
 	}
 

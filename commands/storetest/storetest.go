@@ -182,7 +182,8 @@ func loadInOrder(w *town) {
 		if i > 0 && e.Position <= events[i-1].Position {
 			w.t.Errorf("position %d after %d", e.Position, events[i-1].Position)
 		}
-		if e.Tenant != w.tenant || e.EventID == uuid.Nil || e.AppendID == uuid.Nil || e.RecordedAt.IsZero() || e.EffectiveAt.IsZero() {
+		if e.Tenant != w.tenant || e.EventID == uuid.Nil || e.AppendID == uuid.Nil || e.RecordedAt.IsZero() ||
+			e.EffectiveAt.IsZero() {
 			w.t.Errorf("an event lacks something: %+v", e)
 		}
 	}
@@ -190,7 +191,8 @@ func loadInOrder(w *town) {
 		w.t.Errorf("version %d, want 2", v)
 	}
 	if w.head() != last.Position() || events[3].Position != last.Position() {
-		w.t.Errorf("the head is %d, the last event at %d, appended at %d", w.head(), events[3].Position, last.Position())
+		w.t.Errorf("the head is %d, the last event at %d, appended at %d", w.head(), events[3].Position,
+			last.Position())
 	}
 
 	all, err := w.LoadAll(w.ctx(), w.tenant, domain.UserStream)
@@ -293,7 +295,8 @@ func appendOnce(w *town) {
 	// The expected version is out of date by now: a repeat is one before it is a
 	// conflict.
 	again := w.mustAppend(a)
-	if first.Repeat || !again.Repeat || len(again.Events) != 1 || again.Position() != first.Position() || w.head() != head {
+	if first.Repeat || !again.Repeat || len(again.Events) != 1 || again.Position() != first.Position() ||
+		w.head() != head {
 		w.t.Errorf("first %+v, again %+v", first, again)
 	}
 
@@ -307,7 +310,8 @@ func appendOnce(w *town) {
 	for name, absent := range map[string]struct {
 		tenant domain.TenantID
 		id     uuid.UUID
-	}{"another tenant": {w.found(), a.ID}, "no append": {w.tenant, newID()}, "no append of anybody": {domain.TenantID{}, newID()}} {
+	}{"another tenant": {w.found(), a.ID}, "no append": {w.tenant, newID()},
+		"no append of anybody": {domain.TenantID{}, newID()}} {
 		found, err := w.FindAppend(w.ctx(), absent.tenant, absent.id)
 		w.ok(err)
 		if len(found) != 0 {
@@ -413,7 +417,8 @@ func keepCredentials(w *town) {
 
 	w.mustAppend(w.sides(domain.SetCredential{User: id, Email: email, Verifier: "first"}))
 	for _, tenant := range []domain.TenantID{w.tenant, {}} {
-		if found := accounts(tenant); len(found) != 1 || found[0] != (domain.Account{Tenant: w.tenant, User: id, Verifier: "first"}) {
+		if found := accounts(tenant); len(found) != 1 ||
+			found[0] != (domain.Account{Tenant: w.tenant, User: id, Verifier: "first"}) {
 			w.t.Errorf("accounts %+v", found)
 		}
 	}
@@ -474,19 +479,22 @@ func keepSecondFactors(w *town) {
 		return tried(&domain.SessionStarted{}, domain.SpendCode{User: id, Factor: factor, Step: step, Seen: seen})
 	}
 	count := func(seen domain.CodesSeen) domain.Append {
-		return tried(&domain.SignInFailed{Count: 1, Cause: domain.FailedByCode}, domain.CountWrongCode{User: id, Factor: factor, At: at, Seen: seen})
+		return tried(&domain.SignInFailed{Count: 1, Cause: domain.FailedByCode},
+			domain.CountWrongCode{User: id, Factor: factor, At: at, Seen: seen})
 	}
 	offer := func(factor uuid.UUID, secret string) domain.Append {
 		return changed(&domain.SecondFactorBegun{FactorID: factor, ExpiresAt: at},
 			domain.OfferSecondFactor{User: id, Factor: factor, Secret: []byte(secret), ExpiresAt: at})
 	}
 	set := func(factor uuid.UUID, step int64) domain.Append {
-		return changed(&domain.SecondFactorSet{FactorID: factor}, domain.SetSecondFactor{User: id, Factor: factor, Step: step})
+		return changed(&domain.SecondFactorSet{FactorID: factor},
+			domain.SetSecondFactor{User: id, Factor: factor, Step: step})
 	}
 	var stale *domain.CodeStaleError
 
 	holds(domain.Authenticator{})
-	w.mustAppend(changed(&domain.UserPasswordChanged{}, domain.SetCredential{User: id, Email: "thandi@example.org", Verifier: "first"}))
+	w.mustAppend(changed(&domain.UserPasswordChanged{},
+		domain.SetCredential{User: id, Email: "thandi@example.org", Verifier: "first"}))
 	w.mustAppend(offer(newID(), "former"))
 	w.mustAppend(offer(factor, "secret"))
 	holds(domain.Authenticator{Offered: factor, OfferedSecret: []byte("secret"), OfferedUntil: at})
@@ -508,7 +516,8 @@ func keepSecondFactors(w *town) {
 
 	w.mustAppend(changed(&domain.UserPasswordChanged{}, domain.SetCredential{User: id, Verifier: "second"}))
 	holds(domain.Authenticator{Factor: factor, Secret: []byte("secret"), Step: 9})
-	w.mustAppend(changed(&domain.SecondFactorRemoved{FactorID: factor, Cause: domain.BySelf}, domain.RemoveSecondFactor{User: id}))
+	w.mustAppend(changed(&domain.SecondFactorRemoved{FactorID: factor, Cause: domain.BySelf},
+		domain.RemoveSecondFactor{User: id}))
 	holds(domain.Authenticator{})
 	refused(w, spend(10, domain.CodesSeen{}), &stale)
 }
@@ -606,7 +615,8 @@ func eraseByKey(w *town) {
 func keepTrails(w *town) {
 	clerk, citizen := w.settle(), w.settle()
 	w.mustAppend(w.lodge(clerk, clerk)) // about themselves
-	w.mustAppend(w.act(clerk, domain.Stream{Type: domain.AccessStream, ID: newID()}, &domain.TenantMismatch{Route: "GET /", Named: w.tenant}))
+	w.mustAppend(w.act(clerk, domain.Stream{Type: domain.AccessStream, ID: newID()},
+		&domain.TenantMismatch{Route: "GET /", Named: w.tenant}))
 	w.mustAppend(w.sides(domain.DemandNoActs{User: clerk}))
 
 	w.mustAppend(w.lodge(citizen, clerk))
@@ -620,9 +630,12 @@ func keepTrails(w *town) {
 		"closed a municipality": func(by domain.UserID) domain.Append {
 			return elsewhere.act(by, domain.MunicipalityOf(elsewhere.tenant), &domain.MunicipalityDeactivated{})
 		},
-		"recorded in another tenant": func(by domain.UserID) domain.Append { return elsewhere.lodge(elsewhere.settle(), by) },
+		"recorded in another tenant": func(by domain.UserID) domain.Append {
+			return elsewhere.lodge(elsewhere.settle(), by)
+		},
 		"looked at many": func(by domain.UserID) domain.Append {
-			return w.act(by, domain.Stream{Type: domain.AccessStream, ID: newID()}, &domain.PersonalDataRead{Route: "GET /", Fields: "audit"})
+			return w.act(by, domain.Stream{Type: domain.AccessStream, ID: newID()},
+				&domain.PersonalDataRead{Route: "GET /", Fields: "audit"})
 		},
 		"lifted a hold on themselves": func(by domain.UserID) domain.Append {
 			return w.act(by, domain.RightsOf(by), &domain.HoldLifted{HoldID: domain.HoldID{UUID: newID()}})
@@ -641,7 +654,8 @@ func keepTrails(w *town) {
 func findHolders(w *town) {
 	citizen, promoted, demoted := w.settle(), w.settle(), w.settle()
 	change := func(user domain.UserID, from, to domain.Role) domain.Append {
-		return w.act(w.settle(), domain.UserOf(user), &domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: from, New: to}})
+		return w.act(w.settle(), domain.UserOf(user),
+			&domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: from, New: to}})
 	}
 	w.mustAppend(change(promoted, domain.Citizen, domain.Manager))
 	w.mustAppend(change(demoted, domain.Citizen, domain.Admin))

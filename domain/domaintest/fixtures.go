@@ -36,7 +36,8 @@ func Newsletter() domain.Purpose {
 	next := domain.PublishNotice{Texts: NewsletterTexts(NewsletterNewWords)}
 	return first.Evolve(domain.Recorded{
 		Position: 9, Tenant: Msunduzi(), Stream: domain.PurposeOf(Msunduzi(), "newsletter"), Version: 3,
-		RecordedAt: Clock("2026-04-01"), EffectiveAt: Clock("2026-04-01"), Event: must(next.Decide(first, Clock("2026-06-01")))[0],
+		RecordedAt: Clock("2026-04-01"), EffectiveAt: Clock("2026-04-01"),
+		Event: must(next.Decide(first, Clock("2026-06-01")))[0],
 	})
 }
 

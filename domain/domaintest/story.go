@@ -38,9 +38,12 @@ func History(s domain.Stream, facts ...Fact) []domain.Recorded {
 				effective = f.At
 			}
 			history = append(history, domain.Recorded{
-				Position: int64(n), Tenant: Msunduzi(), Stream: s, Version: n, EventID: ID(0xE, n), AppendID: ID(0xA, n),
-				Ordinal: i + 1, Subject: domain.SubjectOf(e, s), Record: domain.RecordOf(e, s), Actor: Clerk(), Event: e,
-				Metadata: domain.Metadata{ActorRole: string(domain.FieldWorker)}, EffectiveAt: effective, RecordedAt: f.At,
+				Position: int64(n), Tenant: Msunduzi(), Stream: s, Version: n, EventID: ID(0xE, n),
+				AppendID: ID(0xA, n),
+				Ordinal:  i + 1, Subject: domain.SubjectOf(e, s), Record: domain.RecordOf(e, s), Actor: Clerk(),
+				Event:    e,
+				Metadata: domain.Metadata{ActorRole: string(domain.FieldWorker)}, EffectiveAt: effective,
+				RecordedAt: f.At,
 			})
 		}
 	}

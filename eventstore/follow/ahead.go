@@ -56,20 +56,21 @@ func (a *ahead) read(ctx context.Context, s span) read {
 		}
 	}
 	var got read
-	_ = pgx.BeginTxFunc(ctx, a.conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		head, err := eventstore.Head(ctx, tx)
-		if err != nil {
+	_ = pgx.BeginTxFunc(ctx, a.conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly},
+		func(tx pgx.Tx) error {
+			head, err := eventstore.Head(ctx, tx)
+			if err != nil {
+				return err
+			}
+			next := span{After: s.UpTo, UpTo: min(head, s.UpTo+(s.UpTo-s.After))}
+			if next.UpTo == next.After {
+				return nil
+			}
+			if got.events, err = a.runner.read(ctx, tx, next); err == nil {
+				got.span = next
+			}
 			return err
-		}
-		next := span{After: s.UpTo, UpTo: min(head, s.UpTo+(s.UpTo-s.After))}
-		if next.UpTo == next.After {
-			return nil
-		}
-		if got.events, err = a.runner.read(ctx, tx, next); err == nil {
-			got.span = next
-		}
-		return err
-	})
+		})
 	return got
 }
 

@@ -158,7 +158,8 @@ func (h *handler) advance(term context.Context, db database, s span, last domain
 		from trust.head() h
 		where c.follower = $1 and c.position = $2 and c.epoch = $4 and not ` + isAhead + `
 			and ($5 = 0 or trust.event_at($5) = $6)`
-	const look = `select c.position, c.epoch, h.position, ` + isAhead + ` from trust.checkpoints c, trust.head() h where c.follower = $1`
+	const look = `select c.position, c.epoch, h.position, ` + isAhead +
+		` from trust.checkpoints c, trust.head() h where c.follower = $1`
 
 	moved, err := db.Exec(term, move, h.Name(), s.After, s.UpTo, h.epoch, last.Position, [16]byte(last.EventID))
 	if err != nil || moved.RowsAffected() == 1 {

@@ -23,7 +23,8 @@ func (e *BackwardsError) Error() string {
 	if e.Position > e.Head {
 		return fmt.Sprintf("the log went backwards: event %d was applied, and the log ends at %d", e.Position, e.Head)
 	}
-	return fmt.Sprintf("the log went backwards: the events up to %d that were applied are not those that it holds", e.Position)
+	return fmt.Sprintf("the log went backwards: the events up to %d that were applied are not those that it holds",
+		e.Position)
 }
 
 // isAhead is a condition on a checkpoint c and the head h of the log: the follower has
@@ -32,7 +33,8 @@ const isAhead = `(c.position > h.position
 	or c.event_id is not null and c.event_id is distinct from trust.event_at(c.event_position))`
 
 // whereIs reads the checkpoint of a follower, in the columns that scanCheckpoint takes.
-const whereIs = `select c.position, h.position, ` + isAhead + ` from trust.checkpoints c, trust.head() h where c.follower = $1`
+const whereIs = `select c.position, h.position, ` + isAhead +
+	` from trust.checkpoints c, trust.head() h where c.follower = $1`
 
 // scanCheckpoint returns a *BackwardsError if the follower is ahead of its log.
 func scanCheckpoint(row pgx.Row) (position int64, err error) {

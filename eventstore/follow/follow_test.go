@@ -88,7 +88,8 @@ func TestAPoisonedEventHaltsItsFollowerVisiblyAndNoOther(t *testing.T) {
 	w := newWorld(t)
 	w.grant(t, 4)
 	w.append(t, domain.ConsentsOf(domain.UserID{UUID: newID()}), nil,
-		&domain.ConsentGranted{Decision: domain.Decision{ConsentID: domain.ConsentID{UUID: newID()}, Purpose: "poison"}})
+		&domain.ConsentGranted{Decision: domain.Decision{ConsentID: domain.ConsentID{UUID: newID()},
+			Purpose: "poison"}})
 	bad, err := w.store.Head(t.Context())
 	must(t, err)
 	w.grant(t, 4)

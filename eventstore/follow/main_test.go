@@ -89,11 +89,12 @@ func (w *world) append(t *testing.T, stream domain.Stream, side []domain.SideWri
 func (w *world) grant(t *testing.T, n int) {
 	t.Helper()
 	for range n {
-		w.append(t, domain.ConsentsOf(domain.UserID{UUID: newID()}), nil, &domain.ConsentGranted{Decision: domain.Decision{
-			ConsentID: domain.ConsentID{UUID: newID()}, Purpose: "sms_alert", NoticeVersion: 1, Wording: "words",
-			Language: domain.English, SHA256: domain.WordingHash("words"), Channel: domain.Web,
-			RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
-		}})
+		w.append(t, domain.ConsentsOf(domain.UserID{UUID: newID()}), nil,
+			&domain.ConsentGranted{Decision: domain.Decision{
+				ConsentID: domain.ConsentID{UUID: newID()}, Purpose: "sms_alert", NoticeVersion: 1, Wording: "words",
+				Language: domain.English, SHA256: domain.WordingHash("words"), Channel: domain.Web,
+				RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
+			}})
 		w.granted++
 	}
 }
@@ -131,7 +132,8 @@ func runConfig(t *testing.T, config follow.Config, followers ...follow.Follower)
 // start runs the tally in a process of its own.
 func (w *world) start(t *testing.T) *exec.Cmd {
 	t.Helper()
-	child := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0]) // killed below, before the database goes
+	// killed below, before the database goes
+	child := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])
 	child.Env = append(os.Environ(), childURL+"="+w.db.URL(pgtest.Projector))
 	child.Stdout, child.Stderr = t.Output(), t.Output()
 	must(t, child.Start())

@@ -70,7 +70,8 @@ func (o *Observer) Status(ctx context.Context) (Status, error) {
 	const sql = `select h.position, f.name, coalesce(c.position, 0), greatest(h.position - coalesce(c.position, 0), 0),
 			case when ` + isAhead + ` then 'halted' when c.seen_at >= clock_timestamp() - $2::interval
 				and (c.seen_at <= clock_timestamp() + $2::interval or c.state = 'halted') then c.state else 'stopped' end,
-			coalesce(c.error, ''), c.error_since, c.seen_at, pg_notification_queue_usage(), coalesce(` + isAhead + `, false)
+			coalesce(c.error, ''), c.error_since, c.seen_at, pg_notification_queue_usage(), coalesce(` + isAhead +
+		`, false)
 		from unnest($1::text[]) f (name) left join trust.checkpoints c on c.follower = f.name, trust.head() h
 		order by f.name`
 
@@ -85,7 +86,8 @@ func (o *Observer) Status(ctx context.Context) (Status, error) {
 
 	var s Status
 	s.Followers, err = pgx.CollectRows(found, func(r pgx.CollectableRow) (f FollowerStatus, err error) {
-		err = r.Scan(&s.Head, &f.Name, &f.Position, &f.Lag, &f.State, &f.Error, &f.ErrorSince, &f.SeenAt, &s.Notifications, &f.Ahead)
+		err = r.Scan(&s.Head, &f.Name, &f.Position, &f.Lag, &f.State, &f.Error, &f.ErrorSince, &f.SeenAt,
+			&s.Notifications, &f.Ahead)
 		if f.Ahead {
 			f.Error = (&BackwardsError{Position: f.Position, Head: s.Head}).Error()
 		}
@@ -107,7 +109,8 @@ func (o *Observer) wake(ctx context.Context, name string) {
 // positions reads the log's head and every follower's position, of one instant. One that
 // is ahead of its log has reached nothing.
 func (o *Observer) positions(ctx context.Context) (reached map[string]int64, head int64, err error) {
-	const sql = `select h.position, coalesce(c.follower, ''), case when ` + isAhead + ` then 0 else coalesce(c.position, 0) end
+	const sql = `select h.position, coalesce(c.follower, ''), case when ` + isAhead +
+		` then 0 else coalesce(c.position, 0) end
 		from trust.head() h left join trust.checkpoints c on true`
 	found, err := o.pool.Query(ctx, sql)
 	if err != nil {

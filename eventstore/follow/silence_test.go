@@ -230,7 +230,8 @@ func TestAnEventThatIsComputedForTooLongHalts(t *testing.T) {
 		}
 		return untilEnded(ctx, t, w, tx)
 	}})
-	if s := w.becomes(t, "tally", follow.Halted); s.Position != 1 || !strings.Contains(s.Error, "idle") && !strings.Contains(s.Error, "25P03") {
+	if s := w.becomes(t, "tally", follow.Halted); s.Position != 1 || !strings.Contains(s.Error, "idle") &&
+		!strings.Contains(s.Error, "25P03") {
 		t.Errorf("status %+v", s)
 	}
 	computes.Store(false)
@@ -247,7 +248,8 @@ func untilEnded(ctx context.Context, t *testing.T, w *world, tx follow.Tx) error
 	}
 	defer func() { _ = watch.Close(context.WithoutCancel(ctx)) }()
 	for there := true; there && ctx.Err() == nil; {
-		if err := watch.QueryRow(ctx, "select exists (select from pg_stat_activity where pid = $1), pg_sleep(0.05)", pid).
+		if err := watch.QueryRow(ctx, "select exists (select from pg_stat_activity where pid = $1), pg_sleep(0.05)",
+			pid).
 			Scan(&there, nil); err != nil {
 			return err
 		}

@@ -52,7 +52,8 @@ func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, ep
 
 	noDeadline := time.Duration(math.MaxInt64) // 0 is refused; on expiry it would send again while the handler runs
 	logger := watermill.NewSlogLoggerWithLevelMapping(r.logger, map[slog.Level]slog.Level{
-		slog.LevelInfo: slog.LevelDebug, slog.LevelDebug: watermill.LevelTrace, slog.LevelError: slog.LevelDebug, // we log failures
+		// we log failures
+		slog.LevelInfo: slog.LevelDebug, slog.LevelDebug: watermill.LevelTrace, slog.LevelError: slog.LevelDebug,
 	})
 	subscriber, err := wmsql.NewSubscriber(db, wmsql.SubscriberConfig{
 		ConsumerGroup:  r.Name(),
@@ -60,7 +61,8 @@ func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, ep
 		SchemaAdapter:  ranges{pace: pace, progress: progress},
 		OffsetsAdapter: offsets{},
 		BackoffManager: pauses{
-			ended: term.Done(), depose: depose, pace: pace, progress: progress, wake: wake, poll: r.config.PollEvery, logger: r.logger,
+			ended: term.Done(), depose: depose, pace: pace, progress: progress, wake: wake, poll: r.config.PollEvery,
+			logger: r.logger,
 		},
 	}, logger)
 	if err != nil {

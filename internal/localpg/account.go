@@ -32,7 +32,8 @@ func ServerAccount() (Account, error) {
 		}
 		return Account{UID: uid, GID: gid, Drop: true}, nil
 	}
-	return Account{}, errors.New("Postgres does not run as root, and there is neither a user postgres nor nobody to run it as")
+	return Account{}, errors.New("Postgres does not run as root, and there is neither a user postgres nor nobody to " +
+		"run it as")
 }
 
 // give makes the account the owner of what is open: by its handle, for a name may have

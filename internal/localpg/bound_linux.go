@@ -41,7 +41,8 @@ func StartBound(cmd *exec.Cmd, sig syscall.Signal) error {
 func awaitExit(pid int) {
 	const byPID = 1 // P_PID of waitid(2); package syscall does not name it
 	for {
-		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, byPID, uintptr(pid), 0, syscall.WEXITED|syscall.WNOWAIT, 0, 0)
+		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, byPID, uintptr(pid), 0, syscall.WEXITED|syscall.WNOWAIT, 0,
+			0)
 		if !errors.Is(errno, syscall.EINTR) {
 			return
 		}

@@ -159,7 +159,8 @@ func TestChooseDirAdoptsNoClusterThatOthersCouldHavePlanted(t *testing.T) {
 	root := newFolder(t)
 	wanted := filepath.Join(mkdir(t, 0o700, root, "closed"), "pg")
 	open := mkdir(t, 0o777, root, "open")
-	planted := filepath.Join(open, filepath.Base(mustChooseDir(t, wanted, stranger(), filepath.Join(root, "as before"))))
+	planted := filepath.Join(open, filepath.Base(mustChooseDir(t, wanted, stranger(),
+		filepath.Join(root, "as before"))))
 	writeCluster(t, planted)
 	safe := filepath.Join(root, "safe")
 	if got := mustChooseDir(t, wanted, stranger(), open, safe); filepath.Dir(got) != safe {
@@ -167,7 +168,8 @@ func TestChooseDirAdoptsNoClusterThatOthersCouldHavePlanted(t *testing.T) {
 	}
 
 	writeCluster(t, filepath.Join(open, "pg"))
-	if dir, _, err := localpg.ChooseDir(filepath.Join(open, "pg"), stranger()); err == nil || !strings.Contains(err.Error(), "somebody else's") {
+	if dir, _, err := localpg.ChooseDir(filepath.Join(open, "pg"), stranger()); err == nil ||
+		!strings.Contains(err.Error(), "somebody else's") {
 		t.Errorf("got %s, %v", dir, err)
 	}
 }
@@ -192,8 +194,10 @@ func TestAFolderThatAnotherUserPutInTheWayIsNeitherUsedNorGivenAway(t *testing.T
 	if who.Drop { // only root can play another user
 		writeCluster(t, mkdir(t, 0o755, root, "cluster"))
 		theirs := []string{
-			link("link", target), link("dangling", filepath.Join(root, "nothing")), link("link to a cluster", filepath.Join(root, "cluster")),
-			mkdir(t, 0o700, root, "folder"), mkdir(t, 0o700, root, "folder with data"), mkdir(t, 0o700, root, "folder with data", "data"),
+			link("link", target), link("dangling", filepath.Join(root, "nothing")),
+			link("link to a cluster", filepath.Join(root, "cluster")),
+			mkdir(t, 0o700, root, "folder"), mkdir(t, 0o700, root, "folder with data"),
+			mkdir(t, 0o700, root, "folder with data", "data"),
 		}
 		for _, path := range theirs {
 			if err := os.Lchown(path, 65533, 65533); err != nil {

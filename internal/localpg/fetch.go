@@ -169,7 +169,8 @@ func (f Fetcher) bring(ctx context.Context, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if address, invalid := url.Parse(f.From); invalid == nil && (address.Scheme == "http" || address.Scheme == "https") {
+	if address, invalid := url.Parse(f.From); invalid == nil &&
+		(address.Scheme == "http" || address.Scheme == "https") {
 		err = f.download(ctx, to)
 	} else {
 		err = copyFile(to, f.From)
@@ -320,7 +321,8 @@ func (f Fetcher) verify(archive string) error {
 		return err
 	}
 	if base64.StdEncoding.EncodeToString(sum.Sum(nil)) != f.Release.SHA512 {
-		return fmt.Errorf("the archive is not %s %s: its SHA-512 differs from the one in this program; it was cut off or changed on the way",
+		return fmt.Errorf("the archive is not %s %s: its SHA-512 differs from the one in this program; it was cut "+
+			"off or changed on the way",
 			f.Release.Package, f.Release.Version)
 	}
 	return nil

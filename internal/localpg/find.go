@@ -19,7 +19,8 @@ const oldest = 15
 
 // ErrNotFound is the whole answer to "there is no Postgres here": one sentence that says
 // what to do.
-var ErrNotFound = fmt.Errorf("no Postgres >= %d found: install it (Debian: apt-get install postgresql) or set DATABASE_URL", oldest)
+var ErrNotFound = fmt.Errorf(
+	"no Postgres >= %d found: install it (Debian: apt-get install postgresql) or set DATABASE_URL", oldest)
 
 // Binaries is a folder with postgres and initdb of one version.
 type Binaries struct {

@@ -61,7 +61,8 @@ func unpack(archive, into string) (err error) {
 		case !wanted || header.Typeflag == tar.TypeDir:
 			continue // a folder is made with what is in it
 		}
-		if err := writeEntry(root, name, entries, header.Mode&0o111 != 0 || strings.HasPrefix(name, "bin/")); err != nil {
+		if err := writeEntry(root, name, entries, header.Mode&0o111 != 0 ||
+			strings.HasPrefix(name, "bin/")); err != nil {
 			return err
 		}
 	}

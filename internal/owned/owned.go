@@ -15,7 +15,9 @@ type Kind fs.FileMode
 // Kinds of files.
 const (
 	Secret Kind = 0o027 // its group may read it, for an operator who arranged that
-	Plain  Kind = 0o002 // its group may even write it: the umask of many systems lets it, where a user's group is the user's alone
+	// its group may even write it: the umask of many systems lets it, where a user's
+	// group is the user's alone
+	Plain Kind = 0o002
 )
 
 // Folder refuses a folder that is not ours alone to write to. Folders of the users named
@@ -88,7 +90,8 @@ func Read(path string, kind Kind) (_ []byte, err error) {
 	case !belongs(info, nil):
 		return nil, fmt.Errorf("%s leads to a file of another user", path)
 	case info.Mode().Perm()&fs.FileMode(kind) != 0:
-		return nil, fmt.Errorf("%s has the mode %s, which lets others change it or read it: chmod o-rw,g-w it", path, info.Mode().Perm())
+		return nil, fmt.Errorf("%s has the mode %s, which lets others change it or read it: chmod o-rw,g-w it", path,
+			info.Mode().Perm())
 	}
 	return io.ReadAll(file)
 }

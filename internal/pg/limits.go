@@ -48,7 +48,8 @@ func endLimit(conn *pgconn.PgConn) error { return conn.Conn().SetDeadline(time.T
 // a minute. It is the only limit of operators' commands, whose statements may take hours.
 func noticeSilence(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3})
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second,
+			Count: 3})
 		limitUnheard(tcp)
 	}
 }

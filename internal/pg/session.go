@@ -23,19 +23,21 @@ import (
 // right, so nothing overrides them.
 func forms() map[string]string {
 	return map[string]string{
-		"client_encoding":               "UTF8", // or names would be stored as another encoding's characters
-		"DateStyle":                     "ISO, YMD",
-		"TimeZone":                      "UTC",
-		"standard_conforming_strings":   "on",
-		"default_transaction_isolation": "read committed", // trust.append must see what the last holder of its lock committed
-		"row_security":                  "on",             // off, a query of one tenant's rows is an error
-		"search_path":                   "",               // names of ours are whole, and regclass answers with whole names
+		"client_encoding":             "UTF8", // or names would be stored as another encoding's characters
+		"DateStyle":                   "ISO, YMD",
+		"TimeZone":                    "UTC",
+		"standard_conforming_strings": "on",
+		// trust.append must see what the last holder of its lock committed
+		"default_transaction_isolation": "read committed",
+		"row_security":                  "on", // off, a query of one tenant's rows is an error
+		"search_path":                   "",   // names of ours are whole, and regclass answers with whole names
 	}
 }
 
 // limits are off, unless the session's configuration names others.
 func limits(version int) []string {
-	names := []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"}
+	names := []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout",
+		"idle_session_timeout"}
 	if version >= 17 {
 		names = append(names, "transaction_timeout")
 	}
@@ -57,7 +59,9 @@ func Dial(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 // DialForReset is Dial for a session that says "reset all": its settings are parameters
 // of the start, which survive that, but which a pooler may refuse.
 func DialForReset(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
-	first, err := Dial(ctx, config) // a server refuses to start with what it does not know yet, so its version comes first
+	// a server refuses to start with what it does not know yet, so its version comes
+	// first
+	first, err := Dial(ctx, config)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +155,9 @@ func Pin(config *pgx.ConnConfig) {
 // set applies settings in one message where a condition holds, and returns the server's
 // process behind the connection either way. A time limit of the login may end it; but its
 // first statement lifts that limit.
-func set(ctx context.Context, conn *pgconn.PgConn, settings map[string]string, where string) (backend uint32, err error) {
+func set(
+	ctx context.Context, conn *pgconn.PgConn, settings map[string]string, where string,
+) (backend uint32, err error) {
 	calls := make([]string, 0, len(settings))
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		calls = append(calls, "set_config("+literal(name)+", "+literal(settings[name])+", false)")

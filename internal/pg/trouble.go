@@ -81,7 +81,8 @@ func classifyState(state string, connecting bool) Trouble {
 	switch {
 	case pgerrcode.IsInvalidAuthorizationSpecification(state), pgerrcode.IsInvalidCatalogName(state):
 		return Settings
-	case pgerrcode.IsConnectionException(state), pgerrcode.IsInsufficientResources(state), pgerrcode.IsSystemError(state):
+	case pgerrcode.IsConnectionException(state), pgerrcode.IsInsufficientResources(state),
+		pgerrcode.IsSystemError(state):
 		return Away
 	case connecting:
 		return Away // such as a role that a migration is yet to make

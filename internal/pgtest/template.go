@@ -49,7 +49,8 @@ func (s *server) buildTemplate(ctx context.Context) (string, error) {
 		return "", err
 	}
 	var exists bool
-	if err := lock.QueryRow(ctx, "select exists (select from pg_database where datname = $1)", name).Scan(&exists); err != nil {
+	if err := lock.QueryRow(ctx, "select exists (select from pg_database where datname = $1)", name).
+		Scan(&exists); err != nil {
 		return "", err
 	}
 	if exists {
@@ -67,7 +68,8 @@ func (s *server) buildTemplate(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("make the template: %w", err)
 	}
 	// Nobody may connect to it any more: cloning fails while somebody does.
-	if err := s.exec(ctx, "alter database %s with allow_connections false is_template true", building.name); err != nil {
+	if err := s.exec(ctx, "alter database %s with allow_connections false is_template true",
+		building.name); err != nil {
 		return "", err
 	}
 	return name, s.exec(ctx, "alter database %s rename to %s", building.name, name)

@@ -31,7 +31,8 @@ func ScopeOf(viewer, asked domain.TenantID) (AuditScope, error) {
 	case viewer.IsPlatform():
 		return AuditScope{tenant: asked, sealed: true}, nil
 	}
-	return AuditScope{}, domain.Refuse(domain.CodeForbidden, "You may read the audit log of your own municipality only.")
+	return AuditScope{}, domain.Refuse(domain.CodeForbidden,
+		"You may read the audit log of your own municipality only.")
 }
 
 // Sealed tells whether personal values stay sealed.
@@ -66,7 +67,9 @@ type AuditEntry struct {
 
 // Audit lists events as changes of records, newest first. Errors: validation_failed,
 // unavailable.
-func (r *Reports) Audit(ctx context.Context, scope AuditScope, filter AuditFilter, page projections.Page) (projections.Listing[AuditEntry], error) {
+func (r *Reports) Audit(
+	ctx context.Context, scope AuditScope, filter AuditFilter, page projections.Page,
+) (projections.Listing[AuditEntry], error) {
 	types, err := filter.types()
 	if err != nil {
 		return projections.Listing[AuditEntry]{}, err
@@ -88,7 +91,8 @@ func auditEntry(r domain.Recorded) AuditEntry {
 	eventType := r.Event.EventType()
 	operation, table := domain.OperationOf(eventType)
 	return AuditEntry{
-		ID: r.EventID, Timestamp: r.RecordedAt, Tenant: r.Tenant, User: r.Actor, UserRole: r.Metadata.ActorRole, Subject: r.Subject,
+		ID: r.EventID, Timestamp: r.RecordedAt, Tenant: r.Tenant, User: r.Actor, UserRole: r.Metadata.ActorRole,
+		Subject:   r.Subject,
 		Operation: operation, Table: table, Record: r.Record, Changes: domain.ChangesOf(r.Event), Origin: r.Origin,
 		EventType: eventType, Position: r.Position,
 	}

@@ -30,7 +30,8 @@ type coverage struct {
 }
 
 func (r *Reports) coverage(tx pgx.Tx, tenant domain.TenantID, person domain.UserID) *coverage {
-	return &coverage{reader: r.reader, tx: tx, tenant: tenant, person: person, streams: map[domain.StreamType][]domain.Recorded{}}
+	return &coverage{reader: r.reader, tx: tx, tenant: tenant, person: person,
+		streams: map[domain.StreamType][]domain.Recorded{}}
 }
 
 // began returns the position from which the tenant had this person; 0: it never had.
@@ -219,7 +220,8 @@ func (c *coverage) stream(ctx context.Context, kind domain.StreamType) ([]domain
 		return events, nil
 	}
 
-	events, err := c.reader.InStreams(ctx, c.tx, c.tenant, kind, c.person.UUID, eventstore.Place{}, math.MaxInt64, math.MaxInt32)
+	events, err := c.reader.InStreams(ctx, c.tx, c.tenant, kind, c.person.UUID, eventstore.Place{}, math.MaxInt64,
+		math.MaxInt32)
 	if err == nil {
 		c.streams[kind] = events
 	}

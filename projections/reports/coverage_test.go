@@ -105,12 +105,15 @@ func TestALookThatCannotHaveCoveredAPersonIsNotToldToThem(t *testing.T) {
 			})
 			decided := position()
 			l.read(t, "export", "consents", map[string]string{"position": decided})
-			l.read(t, "export of her purpose", "consents", map[string]string{"position": decided, "purpose": "newsletter"})
-			l.read(t, "export of another purpose", "consents", map[string]string{"position": decided, "purpose": "sms_alert"})
+			l.read(t, "export of her purpose", "consents",
+				map[string]string{"position": decided, "purpose": "newsletter"})
+			l.read(t, "export of another purpose", "consents",
+				map[string]string{"position": decided, "purpose": "sms_alert"})
 			l.read(t, "export of a position before", "consents", map[string]string{"position": before})
 			l.read(t, "export as of the day before", "consents", map[string]string{"position": decided, "as_of": at(9)})
 			l.read(t, "export as of the day", "consents", map[string]string{"position": decided, "as_of": at(10)})
-			l.read(t, "export as of the zero instant", "consents", map[string]string{"position": decided, "as_of": "0001-01-01T00:00:00.000000Z"})
+			l.read(t, "export as of the zero instant", "consents",
+				map[string]string{"position": decided, "as_of": "0001-01-01T00:00:00.000000Z"})
 			l.read(t, "replay with names", "consents, profile", map[string]string{"position": decided})
 			l.read(t, "replay with names, before", "consents, profile", map[string]string{"position": before})
 			l.read(t, "replay of her alone", "consents, profile", map[string]string{"position": decided}, anna)
@@ -129,7 +132,8 @@ func TestALookThatCannotHaveCoveredAPersonIsNotToldToThem(t *testing.T) {
 			if erased {
 				w.erase(t, anna)
 			}
-			l.told(t, anna, "list of citizens", "list searched", "export", "export of her purpose", "export as of the day",
+			l.told(t, anna, "list of citizens", "list searched", "export", "export of her purpose",
+				"export as of the day",
 				"replay with names", "replay of her alone", "audit", "audit of what she did", "audit of her record",
 				"something of a later release")
 		})
@@ -153,7 +157,8 @@ func TestALookIsToldThatMayHaveCoveredWhatAPersonWasBefore(t *testing.T) {
 	w := newWorld(t)
 	l := looks{w, newUser(), map[int64]string{}}
 	anna := w.register(t, w.tenant, "anna")
-	w.append(t, w.tenant, domain.UserOf(anna), &domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Manager}})
+	w.append(t, w.tenant, domain.UserOf(anna), &domain.UserRoleChanged{
+		Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Manager}})
 	l.read(t, "citizens", "profile", map[string]string{"role": "citizen"})
 	l.read(t, "managers", "profile", map[string]string{"role": "manager"})
 	l.read(t, "admins", "profile", map[string]string{"role": "admin"})

@@ -52,7 +52,9 @@ type ExposureEntry struct {
 
 // Exposure lists the reads of personal data in a tenant, newest first. Errors:
 // validation_failed, unavailable.
-func (r *Reports) Exposure(ctx context.Context, tenant domain.TenantID, filter ExposureFilter, page projections.Page) (projections.Listing[ExposureEntry], error) {
+func (r *Reports) Exposure(
+	ctx context.Context, tenant domain.TenantID, filter ExposureFilter, page projections.Page,
+) (projections.Listing[ExposureEntry], error) {
 	if filter.Subject.IsZero() == filter.Actor.IsZero() {
 		var f domain.Faults
 		f.Add("subject_id", "invalid", "Give either subject_id or actor_id.")
@@ -79,10 +81,12 @@ func (r *Reports) Exposure(ctx context.Context, tenant domain.TenantID, filter E
 
 func exposureEntry(r domain.Recorded, subject domain.UserID) ExposureEntry {
 	x := ExposureEntry{
-		Position: r.Position, EventID: r.EventID, Timestamp: r.RecordedAt, Actor: r.Actor, ActorRole: r.Metadata.ActorRole,
+		Position: r.Position, EventID: r.EventID, Timestamp: r.RecordedAt, Actor: r.Actor,
+		ActorRole: r.Metadata.ActorRole,
 	}
 	if e, ok := r.Event.(*domain.PersonalDataRead); ok {
-		x.Route, x.Fields, x.Head, x.Subjects, x.Filter, x.Reason = e.Route, e.Fields, e.Head, e.Subjects, e.Filter, e.Private
+		x.Route, x.Fields, x.Head, x.Subjects, x.Filter, x.Reason = e.Route, e.Fields, e.Head, e.Subjects, e.Filter,
+			e.Private
 	}
 
 	switch {
@@ -103,7 +107,9 @@ const looksAtOnce = 500
 
 // looks is newest for the reads of one person's data, without those that cannot have
 // covered the person.
-func (r *Reports) looks(ctx context.Context, scope AuditScope, q eventstore.Query, page projections.Page) (found []domain.Recorded, err error) {
+func (r *Reports) looks(
+	ctx context.Context, scope AuditScope, q eventstore.Query, page projections.Page,
+) (found []domain.Recorded, err error) {
 	upTo, more, err := behind(page)
 	if err != nil || !more {
 		return nil, err
@@ -143,7 +149,9 @@ func (r *Reports) looks(ctx context.Context, scope AuditScope, q eventstore.Quer
 }
 
 // newest finds a page of events, newest first, and one more if there is one.
-func (r *Reports) newest(ctx context.Context, scope AuditScope, q eventstore.Query, page projections.Page) (events []domain.Recorded, err error) {
+func (r *Reports) newest(
+	ctx context.Context, scope AuditScope, q eventstore.Query, page projections.Page,
+) (events []domain.Recorded, err error) {
 	upTo, more, err := behind(page)
 	if err != nil || !more {
 		return nil, err

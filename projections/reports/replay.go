@@ -30,7 +30,9 @@ const replayPage = 500
 // with the zero time, up to now. So what happens besides, such as the record of the
 // question itself, does not change the answer, and the same question has the same answer
 // to the byte until somebody decides something. Errors: validation_failed, unavailable.
-func (r *Reports) Resolve(ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64) (resolved int64, err error) {
+func (r *Reports) Resolve(
+	ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64,
+) (resolved int64, err error) {
 	err = r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
 		if resolved, err = resolve(ctx, tx, knownAt, position); err != nil || position != 0 {
 			return err
@@ -80,11 +82,15 @@ func resolve(ctx context.Context, tx pgx.Tx, knownAt time.Time, position int64) 
 // holds one page and one person's events in memory. The same question gives the same rows
 // in the same order for ever. An error of the function ends the replay and comes back as
 // it is. Error: unavailable.
-func (r *Reports) Replay(ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error) error {
+func (r *Reports) Replay(
+	ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error,
+) error {
 	return r.asTenant(ctx, tenant, func(tx pgx.Tx) error { return r.replay(ctx, tx, tenant, q, each) })
 }
 
-func (r *Reports) replay(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error) error {
+func (r *Reports) replay(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error,
+) error {
 	var history []domain.Recorded // of one person
 	emit := func() error {
 		for _, c := range domain.ConsentsAt(history, q.At, time.Time{}).Records() {
@@ -99,7 +105,8 @@ func (r *Reports) replay(ctx context.Context, tx pgx.Tx, tenant domain.TenantID,
 	}
 
 	for behind := (eventstore.Place{}); ; {
-		page, err := r.reader.InStreams(ctx, tx, tenant, domain.ConsentStream, q.Subject.UUID, behind, q.Position, replayPage)
+		page, err := r.reader.InStreams(ctx, tx, tenant, domain.ConsentStream, q.Subject.UUID, behind, q.Position,
+			replayPage)
 		if err != nil {
 			return err
 		}

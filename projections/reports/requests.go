@@ -31,7 +31,8 @@ func (r *Reports) Requests(
 
 	var due []domain.Request
 	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
-		events, err := r.reader.InStreams(ctx, tx, tenant, domain.RightsStream, uuid.Nil, eventstore.Place{}, math.MaxInt64, math.MaxInt32)
+		events, err := r.reader.InStreams(ctx, tx, tenant, domain.RightsStream, uuid.Nil, eventstore.Place{},
+			math.MaxInt64, math.MaxInt32)
 		if err != nil {
 			return err
 		}

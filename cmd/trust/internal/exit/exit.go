@@ -83,7 +83,8 @@ func CodeOf(err error) int {
 		switch refusal.Code {
 		case domain.CodeInvalid, domain.CodeUnknownPosition, domain.CodeNewerLog:
 			return CodeUsage
-		case domain.CodeUnavailable, domain.CodeTimeout, domain.CodeOverloaded, domain.CodeOutcomeUnknown, domain.CodeBusy,
+		case domain.CodeUnavailable, domain.CodeTimeout, domain.CodeOverloaded, domain.CodeOutcomeUnknown,
+			domain.CodeBusy,
 			domain.CodeClockDiffers:
 			return CodeUnreachable
 		default:

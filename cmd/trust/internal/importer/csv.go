@@ -161,7 +161,8 @@ func readFields(record string) ([]string, error) {
 	reader.FieldsPerRecord = -1
 	fields, err := reader.Read()
 	if err != nil {
-		return nil, errors.New("a quotation mark stands where none may; write a field with quotation marks in quotation marks, and those inside twice")
+		return nil, errors.New("a quotation mark stands where none may; write a field with quotation marks in " +
+			"quotation marks, and those inside twice")
 	}
 	return fields, nil
 }

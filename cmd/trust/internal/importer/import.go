@@ -109,7 +109,8 @@ func (t Tally) Tell(stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	if _, err := fmt.Fprintf(stdout, "%s: %d %s, %d unchanged, %d refused\n", t.what, t.added, t.verb, t.unchanged, len(t.bad)); err != nil {
+	if _, err := fmt.Fprintf(stdout, "%s: %d %s, %d unchanged, %d refused\n", t.what, t.added, t.verb, t.unchanged,
+		len(t.bad)); err != nil {
 		return err
 	}
 	if len(t.bad) > 0 {

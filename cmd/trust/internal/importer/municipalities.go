@@ -38,10 +38,11 @@ func municipalityWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]
 		}
 		seen[c.Code] = row.Line
 		c.Name = names[row.Line]
-		wishes = append(wishes, wish{line: row.Line, standing: domain.CodeCodeTaken, do: func(ctx context.Context) error {
-			_, err := handler.RegisterMunicipality(ctx, commands.System(domain.PlatformTenant()), c)
-			return err
-		}})
+		wishes = append(wishes, wish{line: row.Line, standing: domain.CodeCodeTaken,
+			do: func(ctx context.Context) error {
+				_, err := handler.RegisterMunicipality(ctx, commands.System(domain.PlatformTenant()), c)
+				return err
+			}})
 	}
 	return wishes, bad
 }
@@ -49,8 +50,10 @@ func municipalityWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]
 // Municipality understands one row; the rules on its values are the command's.
 func Municipality(row Row) (domain.RegisterMunicipality, error) {
 	c := domain.RegisterMunicipality{
-		Code: domain.CanonicalMunicipalityCode(row.Fields["code"]), Name: row.Fields["name"], Province: row.Fields["province"],
-		Category: row.Fields["category"], DistrictCode: row.Fields["district_code"], ContactEmail: row.Fields["contact_email"],
+		Code: domain.CanonicalMunicipalityCode(row.Fields["code"]), Name: row.Fields["name"],
+		Province: row.Fields["province"],
+		Category: row.Fields["category"], DistrictCode: row.Fields["district_code"],
+		ContactEmail: row.Fields["contact_email"],
 	}
 	if c.Code == "" {
 		return c, errors.New("code: it is empty")

@@ -15,7 +15,8 @@ import (
 // PurposeColumns are the columns without which a purpose cannot be defined.
 func PurposeColumns() []string {
 	return []string{
-		"code", "lawful_basis", "special_personal_information", "retention", "description_en", "description_zu", "description_af",
+		"code", "lawful_basis", "special_personal_information", "retention", "description_en", "description_zu",
+		"description_af",
 	}
 }
 
@@ -42,10 +43,11 @@ func purposeWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]wish,
 			continue
 		}
 		seen[c.Code] = row.Line
-		wishes = append(wishes, wish{line: row.Line, standing: domain.CodePurposeTaken, do: func(ctx context.Context) error {
-			_, err := handler.DefinePurpose(ctx, commands.System(domain.PlatformTenant()), c)
-			return err
-		}})
+		wishes = append(wishes, wish{line: row.Line, standing: domain.CodePurposeTaken,
+			do: func(ctx context.Context) error {
+				_, err := handler.DefinePurpose(ctx, commands.System(domain.PlatformTenant()), c)
+				return err
+			}})
 	}
 	return wishes, bad
 }

@@ -29,7 +29,8 @@ func officials() []domain.Role {
 
 // email is what an official signs in with.
 func (o *office) email(role domain.Role, seed uint64) string {
-	return fmt.Sprintf("%s.%s.%d@example.org", strings.ReplaceAll(string(role), "_", "."), strings.ToLower(o.municipality), seed)
+	return fmt.Sprintf("%s.%s.%d@example.org", strings.ReplaceAll(string(role), "_", "."),
+		strings.ToLower(o.municipality), seed)
 }
 
 // anybody is a caller from here: the log shall tell these people from others.
@@ -159,7 +160,8 @@ func (s *Seeder) decide(ctx context.Context, by commands.Call, account domain.Us
 	if d.kind == withdraws {
 		return s.withdraw(ctx, by, account, d)
 	}
-	c := commands.RecordConsent{Subject: account.ID, Purpose: d.purpose, Language: r.language, Consented: d.kind == grants}
+	c := commands.RecordConsent{Subject: account.ID, Purpose: d.purpose, Language: r.language,
+		Consented: d.kind == grants}
 	if d.form != nil {
 		c.Channel, c.GivenAt, c.GivenBy = domain.Paper, d.form.signed(time.Now()), d.form.givenBy
 		c.Evidence = &domain.Evidence{SHA256: d.form.sha256(), Reference: d.form.reference}

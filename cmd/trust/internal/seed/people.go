@@ -72,7 +72,8 @@ type habit struct {
 // numbers are guesses: what is useful is liked, what only serves others is not.
 func habits() []habit {
 	return []habit{
-		{"sms_alert", 45, 3}, {"whatsapp_care", 20, 4}, {"newsletter", 15, 6}, {"research_statistics", 10, 7}, {"direct_marketing", 4, 12},
+		{"sms_alert", 45, 3}, {"whatsapp_care", 20, 4}, {"newsletter", 15, 6}, {"research_statistics", 10, 7},
+		{"direct_marketing", 4, 12},
 	}
 }
 
@@ -100,7 +101,8 @@ func (n nameList) madeUp(seed uint64, municipality string, number int) resident 
 	surname := pick(chance, n.surnames[given.language])
 	r := resident{
 		municipality: municipality, number: number, name: given.text + " " + surname.text, language: spoken(given.code),
-		email: fmt.Sprintf("%s.%s.%s.%d-%d@example.org", local(given.ascii), local(surname.ascii), strings.ToLower(municipality), seed, number),
+		email: fmt.Sprintf("%s.%s.%s.%d-%d@example.org", local(given.ascii), local(surname.ascii),
+			strings.ToLower(municipality), seed, number),
 	}
 	if percent(chance, phoned) {
 		r.phone = mobile(chance)
@@ -134,13 +136,15 @@ func (r *resident) decide(chance *rand.Rand, n nameList, surname name) {
 		r.decisions = append(r.decisions, d)
 	}
 	if percent(chance, leaving) {
-		later = append(later, decision{purpose: domain.PlatformRegistrationCode, kind: withdraws, reason: reason(chance)})
+		later = append(later, decision{purpose: domain.PlatformRegistrationCode, kind: withdraws,
+			reason: reason(chance)})
 	}
 	r.decisions = append(r.decisions, later...)
 }
 
 func (r *resident) form(chance *rand.Rand, purpose string) *form {
-	return &form{daysAgo: 1 + chance.IntN(30), reference: fmt.Sprintf("form %s/%d/%s", r.municipality, r.number, purpose)}
+	return &form{daysAgo: 1 + chance.IntN(30), reference: fmt.Sprintf("form %s/%d/%s", r.municipality, r.number,
+		purpose)}
 }
 
 // competentPerson makes up a relative with the same surname.
@@ -163,7 +167,8 @@ func reason(chance *rand.Rand) string {
 	if !percent(chance, reasoned) {
 		return ""
 	}
-	return pick(chance, []string{"too many messages", "I am moving away", "no longer interested", "I did not understand what it was for"})
+	return pick(chance, []string{"too many messages", "I am moving away", "no longer interested",
+		"I did not understand what it was for"})
 }
 
 // spoken returns the language that a person is addressed in: of the three there are, the
@@ -188,7 +193,8 @@ func local(ascii string) string {
 // mobile returns a valid South African mobile number in its national form. Somebody may
 // have it; nothing is ever sent there.
 func mobile(chance *rand.Rand) string {
-	prefix := pick(chance, []string{"060", "061", "063", "071", "072", "073", "074", "076", "078", "079", "082", "083", "084"})
+	prefix := pick(chance, []string{"060", "061", "063", "071", "072", "073", "074", "076", "078", "079", "082", "083",
+		"084"})
 	return fmt.Sprintf("%s %03d %04d", prefix, chance.IntN(1000), chance.IntN(10_000))
 }
 

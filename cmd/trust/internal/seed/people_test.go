@@ -71,7 +71,8 @@ func TestSpreadOverTheCountryHasNoShareOffByOne(t *testing.T) {
 		sum := 0
 		for _, s := range shares {
 			sum += s.people
-			if off := s.people*total - people*populations[s.municipality]; off <= -total || off >= total || s.people == 0 {
+			if off := s.people*total - people*populations[s.municipality]; off <= -total || off >= total ||
+				s.people == 0 {
 				t.Errorf("%d people: %s has %d", people, s.municipality, s.people)
 			}
 		}
@@ -206,7 +207,8 @@ func TestResidentsDecideAboutPurposesThatRestOnConsent(t *testing.T) {
 			}
 		}
 	}
-	for _, what := range []string{"no telephone", "grant", "refuse", "withdraw", "leaves", "for a child", "on paper", "with a reason"} {
+	for _, what := range []string{"no telephone", "grant", "refuse", "withdraw", "leaves", "for a child", "on paper",
+		"with a reason"} {
 		if seen[what] == 0 {
 			t.Errorf("among 2000 people this never happens: %s", what)
 		}

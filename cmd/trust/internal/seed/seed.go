@@ -63,7 +63,8 @@ func New(ctx context.Context, store commands.Store, people int, seed uint64) (*S
 	for _, one := range shares {
 		tenant, err := s.handler.TenantOf(ctx, one.municipality)
 		if refusal, ok := errors.AsType[*domain.Error](err); ok && refusal.Code == domain.CodeUnknownMunicipality {
-			return nil, exit.NotSo("the municipality %s is not there; run trust up, or trust import municipalities, first", one.municipality)
+			return nil, exit.NotSo("the municipality %s is not there; run trust up, or trust import "+
+				"municipalities, first", one.municipality)
 		}
 		if err != nil {
 			return nil, exit.Explain(err)
@@ -84,8 +85,11 @@ func (s *Seeder) needPurposes(ctx context.Context) error {
 		return exit.Explain(err)
 	}
 	for _, h := range append(habits(), habit{purpose: childProgramme}) {
-		if !slices.ContainsFunc(purposes, func(p domain.Purpose) bool { return p.Code == h.purpose && p.Basis == domain.ConsentBasis }) {
-			return exit.NotSo("the default purpose %s is not there; run trust up, or trust import purposes, first", h.purpose)
+		if !slices.ContainsFunc(purposes, func(p domain.Purpose) bool {
+			return p.Code == h.purpose && p.Basis == domain.ConsentBasis
+		}) {
+			return exit.NotSo("the default purpose %s is not there; run trust up, or trust import purposes, first",
+				h.purpose)
 		}
 	}
 	return nil
@@ -200,17 +204,21 @@ func (s *Seeder) count(r resident, added bool) {
 
 // Summary is what there is now, and how to sign in.
 func (s *Seeder) Summary() string {
-	return fmt.Sprintf("%d people (%d new), %d staff in %d municipalities: %d grants (%d on paper), %d refusals, %d withdrawals; "+
+	return fmt.Sprintf("%d people (%d new), %d staff in %d municipalities: %d grants (%d on paper), %d refusals, %d "+
+		"withdrawals; "+
 		"sign in as %s in %s with the password %q",
-		s.sum.people, s.sum.added, s.sum.staff, len(s.offices), s.sum.grants, s.sum.paper, s.sum.refusals, s.sum.withdrawals,
+		s.sum.people, s.sum.added, s.sum.staff, len(s.offices), s.sum.grants, s.sum.paper, s.sum.refusals,
+		s.sum.withdrawals,
 		s.offices[0].email(domain.Manager, s.seed), s.offices[0].municipality, Password)
 }
 
 // stopped says how far it came and what to do. What is in the log stays.
 func (s *Seeder) stopped(err error) error {
 	if refusal, ok := errors.AsType[*domain.Error](err); ok && exit.CodeOf(err) != exit.CodeUnreachable {
-		return exit.NotSo("the seed stopped after %d people, because something there was changed since it was made up: %s "+
+		return exit.NotSo("the seed stopped after %d people, because something there was changed since it was made "+
+			"up: %s "+
 			"Mend that, or take another --seed", s.sum.people, exit.Reason(refusal))
 	}
-	return exit.Unreachable(err, "the seed stopped after %d people; run it again with the same arguments to go on", s.sum.people)
+	return exit.Unreachable(err, "the seed stopped after %d people; run it again with the same arguments to go on",
+		s.sum.people)
 }

@@ -109,10 +109,12 @@ func (c *Config) readSecrets(s Settings) error {
 		}
 	}
 	if c.SecretKey != "" && c.SecretKey == c.MasterKey {
-		return exit.WrongUsage("SECRET_KEY and MASTER_KEY are the same; give each its own, so that losing one does not lose both")
+		return exit.WrongUsage(
+			"SECRET_KEY and MASTER_KEY are the same; give each its own, so that losing one does not lose both")
 	}
 	if c.SecretKey != "" && c.SecretKey == c.NewMasterKey {
-		return exit.WrongUsage("SECRET_KEY and NEW_MASTER_KEY are the same; give each its own, so that losing one does not lose both")
+		return exit.WrongUsage(
+			"SECRET_KEY and NEW_MASTER_KEY are the same; give each its own, so that losing one does not lose both")
 	}
 	var faults domain.Faults
 	faults.Email("ADMIN_EMAIL", s.Get("ADMIN_EMAIL"))
@@ -129,14 +131,16 @@ func (c *Config) readSecrets(s Settings) error {
 }
 
 func (c *Config) readURLs(s Settings) error {
-	c.DatabaseURL, c.apiURL, c.projectorURL = s.Get("DATABASE_URL"), s.Get("DATABASE_URL_API"), s.Get("DATABASE_URL_PROJECTOR")
+	c.DatabaseURL, c.apiURL, c.projectorURL = s.Get("DATABASE_URL"), s.Get("DATABASE_URL_API"),
+		s.Get("DATABASE_URL_PROJECTOR")
 	for _, name := range []string{"DATABASE_URL", "DATABASE_URL_API", "DATABASE_URL_PROJECTOR"} {
 		if _, err := parseDatabaseURL(name, s.Get(name)); err != nil {
 			return err
 		}
 		if c.Production && !isPrivate(s.Get(name)) {
-			return exit.WrongUsage("%s has no TLS, which production takes only on a socket or this machine's own address; "+
-				"add sslmode=verify-full (or at least require) to it", name)
+			return exit.WrongUsage(
+				"%s has no TLS, which production takes only on a socket or this machine's own address; "+
+					"add sslmode=verify-full (or at least require) to it", name)
 		}
 	}
 	c.RedisURL = s.Get("REDIS_URL")
@@ -195,7 +199,9 @@ func (c *Config) readRequireTOTP(s Settings) error {
 		switch {
 		case role == "":
 		case !slices.Contains(staff, role):
-			return exit.WrongUsage("an entry of REQUIRE_TOTP is no role of staff; the roles are field_worker, manager, admin and saps_liaison")
+			return exit.WrongUsage(
+				"an entry of REQUIRE_TOTP is no role of staff; the roles are field_worker, manager, admin and " +
+					"saps_liaison")
 		case !slices.Contains(c.RequireTOTP, role):
 			c.RequireTOTP = append(c.RequireTOTP, role)
 		}

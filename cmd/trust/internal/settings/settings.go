@@ -61,7 +61,8 @@ func Read(given map[string]string, environment []string) (Settings, error) {
 // could have prepared.
 func CheckDataDir(path string) error {
 	if err := owned.Folder(path); err != nil {
-		return exit.Unreachable(err, "DATA_DIR must be a folder that nobody else can change: run this as the user whose it is, or set another")
+		return exit.Unreachable(err,
+			"DATA_DIR must be a folder that nobody else can change: run this as the user whose it is, or set another")
 	}
 	return nil
 }
@@ -118,8 +119,9 @@ func ReadEnvFile(path string, kind owned.Kind) (map[string]string, error) {
 	}
 	if err != nil {
 		// Never that it can be removed: it may hold the only master key.
-		return nil, exit.Unreachable(err, "%s is not read, which may hold the only keys to the data; run this as the user whose file it is, "+
-			"or set DATA_DIR", path)
+		return nil, exit.Unreachable(err,
+			"%s is not read, which may hold the only keys to the data; run this as the user whose file it is, "+
+				"or set DATA_DIR", path)
 	}
 	values, err := godotenv.UnmarshalBytes(text)
 	if err == nil {

@@ -43,7 +43,8 @@ func OpenHome(dir string) (*Home, error) {
 	if err := syscall.Flock(int(h.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		defer h.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, exit.Unreachable(nil, "trust up runs on %s already%s; stop it first, or set another DATA_DIR", dir, h.holder())
+			return nil, exit.Unreachable(nil, "trust up runs on %s already%s; stop it first, or set another DATA_DIR",
+				dir, h.holder())
 		}
 		return nil, exit.Unreachable(err, "cannot lock %s", h.lock.Name())
 	}

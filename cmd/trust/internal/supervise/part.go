@@ -49,7 +49,8 @@ func (s *Supervisor) keep(ctx context.Context, p Part) {
 		if time.Since(started) > goodWhile {
 			pauses.Reset()
 		}
-		s.log.WarnContext(ctx, "a part ended; starting it again", slog.String("part", p.Name), slog.String("how", how(err)))
+		s.log.WarnContext(ctx, "a part ended; starting it again", slog.String("part", p.Name),
+			slog.String("how", how(err)))
 		if p.died != nil {
 			p.died()
 		}
@@ -69,7 +70,8 @@ func (s *Supervisor) Finish(ctx context.Context, p Part) error {
 		if err == nil || ctx.Err() != nil || code == exit.CodeNotSo || code == exit.CodeRefused {
 			return err
 		}
-		s.log.WarnContext(ctx, "a step failed; trying it again", slog.String("part", p.Name), slog.String("how", how(err)))
+		s.log.WarnContext(ctx, "a step failed; trying it again", slog.String("part", p.Name),
+			slog.String("how", how(err)))
 		if !pauses.Wait(ctx) {
 			return err
 		}
@@ -98,7 +100,8 @@ func (s *Supervisor) once(ctx context.Context, p Part) error {
 	go func() { ended <- cmd.Wait() }()
 	err := s.await(ctx, p, cmd, ended)
 	if fileErr := errors.Join(pidErr, s.home.ended(p.Name)); fileErr != nil {
-		s.log.ErrorContext(ctx, "the pid file could not be written", slog.String("part", p.Name), slog.String("error", fileErr.Error()))
+		s.log.ErrorContext(ctx, "the pid file could not be written", slog.String("part", p.Name),
+			slog.String("error", fileErr.Error()))
 	}
 	return err
 }

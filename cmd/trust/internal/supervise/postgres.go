@@ -50,7 +50,9 @@ func FindPostgres(ctx context.Context, archive string, log io.Writer) (localpg.B
 }
 
 // NewPostgres settles where the cluster is. It changes nothing on disk but empty folders.
-func NewPostgres(dir, password string, port int, binaries localpg.Binaries, log io.Writer, all bool) (*Postgres, error) {
+func NewPostgres(
+	dir, password string, port int, binaries localpg.Binaries, log io.Writer, all bool,
+) (*Postgres, error) {
 	config := localpg.Config{Dir: filepath.Join(dir, PostgresPart), Binaries: binaries, Port: port, Password: password}
 	cluster, binaries, err := clusterIn(config)
 	if err != nil {
@@ -102,8 +104,10 @@ func clusterIn(config localpg.Config) (*localpg.Cluster, localpg.Binaries, error
 
 	found := config.Binaries.Major
 	if config.Binaries, err = localpg.FindMajor(made); err != nil {
-		return nil, config.Binaries, exit.Unreachable(nil, "Postgres %d made the database in %s and alone can serve it, and only Postgres %d is installed: "+
-			"install %[1]d too (Debian: apt-get install postgresql-%[1]d), then move by trust backup and trust restore (docs/backup.md)",
+		return nil, config.Binaries, exit.Unreachable(nil,
+			"Postgres %d made the database in %s and alone can serve it, and only Postgres %d is installed: "+
+				"install %[1]d too (Debian: apt-get install postgresql-%[1]d), then move by trust backup and trust "+
+				"restore (docs/backup.md)",
 			made, cluster.Dir, found)
 	}
 	if cluster, err = localpg.New(config); err != nil {
