@@ -10,7 +10,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// RecordRead asks to record that the caller is about to be shown other people's personal data.
+// RecordRead asks to record that the caller is about to be shown other people's personal
+// data.
 type RecordRead struct {
 	Route    string
 	Fields   string // the group of fields, such as "profile"
@@ -18,13 +19,14 @@ type RecordRead struct {
 	Filter   map[string]string // with the names of personal filters only, never their values
 	Reason   string            // why, where the caller has to say so
 
-	// Hourly is for what is asked again and again: the same look is recorded once an hour.
+	// Hourly is for what is asked again and again: the same look is recorded once an
+	// hour.
 	Hourly bool
 }
 
-// RecordRead appends it: call it after reading and before the answer leaves (POPIA s19, s22,
-// s23(1)(b)). More than domain.MaxReadSubjects subjects are left to the filter. It returns when the look
-// is in the log. Error: validation_failed.
+// RecordRead appends it: call it after reading and before the answer leaves (POPIA s19,
+// s22, s23(1)(b)). More than domain.MaxReadSubjects subjects are left to the filter. It
+// returns when the look is in the log. Error: validation_failed.
 func (h *Handler) RecordRead(ctx context.Context, call Call, c RecordRead) (Answer[struct{}], error) {
 	c.Reason = domain.TidyText(c.Reason)
 
@@ -62,8 +64,8 @@ func (h *Handler) RecordRead(ctx context.Context, call Call, c RecordRead) (Answ
 	return h.recordAccess(ctx, call, "personal_data.read", &read, id)
 }
 
-// lookOfTheHour is the append of a look that is recorded once an hour, in whatever process: by this
-// actor, at these people, at the same of them.
+// lookOfTheHour is the append of a look that is recorded once an hour, in whatever
+// process: by this actor, at these people, at the same of them.
 func (h *Handler) lookOfTheHour(call Call, c RecordRead) (uuid.UUID, error) {
 	what, err := json.Marshal([]any{c.Fields, c.Subjects, c.Filter})
 	if err != nil {
@@ -73,14 +75,15 @@ func (h *Handler) lookOfTheHour(call Call, c RecordRead) (uuid.UUID, error) {
 	return h.derivedID("look", call.Tenant.String(), call.User.String(), string(what), hour), nil
 }
 
-// RecordTenantMismatch asks to record that the caller named another tenant than their own.
+// RecordTenantMismatch asks to record that the caller named another tenant than their
+// own.
 type RecordTenantMismatch struct {
 	Route string
 	Named domain.TenantID
 }
 
-// RecordTenantMismatch appends it, at most once a minute of a caller and a tenant, and of ten tenants: what is counted besides
-// goes into a later event, see tallies.
+// RecordTenantMismatch appends it, at most once a minute of a caller and a tenant, and of
+// ten tenants: what is counted besides goes into a later event, see tallies.
 func (h *Handler) RecordTenantMismatch(
 	ctx context.Context, call Call, c RecordTenantMismatch,
 ) (Answer[struct{}], error) {
@@ -105,7 +108,8 @@ func (h *Handler) RecordTenantMismatch(
 	return h.recordAccess(ctx, call, name, e, uuid.Nil)
 }
 
-// recordAccess appends an event about one request, in a stream of its own. A zero id is a new one.
+// recordAccess appends an event about one request, in a stream of its own. A zero id is a
+// new one.
 func (h *Handler) recordAccess(
 	ctx context.Context, call Call, name string, event domain.Event, id uuid.UUID,
 ) (Answer[struct{}], error) {

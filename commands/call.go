@@ -8,7 +8,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Call is the caller and the circumstances of a call. Its zero value is an anonymous caller.
+// Call is the caller and the circumstances of a call. Its zero value is an anonymous
+// caller.
 type Call struct {
 	Tenant      domain.TenantID
 	User        domain.UserID // zero: nobody signed in
@@ -19,8 +20,9 @@ type Call struct {
 	SelfOnly    bool      // the caller acts for nobody else here, whatever their role
 	Correlation uuid.UUID // of the request
 
-	// Guess is asked before a password is checked, with the e-mail address of the account whose it may be. It may take its time; an
-	// error of it is the answer. nil: passwords may be tried without limit.
+	// Guess is asked before a password is checked, with the e-mail address of the account
+	// whose it may be. It may take its time; an error of it is the answer. nil: passwords
+	// may be tried without limit.
 	Guess func(ctx context.Context, email string) error
 
 	actor   domain.User // as Authenticate found it
@@ -59,9 +61,9 @@ func (c Call) roleName() string {
 	}
 }
 
-// Authenticate checks that the session is open and that account and municipality are active, now.
-// The Call it returns knows the caller's current role. Errors: session_ended, account_inactive,
-// municipality_inactive.
+// Authenticate checks that the session is open and that account and municipality are
+// active, now. The Call it returns knows the caller's current role. Errors:
+// session_ended, account_inactive, municipality_inactive.
 func (h *Handler) Authenticate(ctx context.Context, call Call) (Call, error) {
 	user, municipality := domain.UserOf(call.User), domain.MunicipalityOf(call.Tenant)
 	events, open, err := h.Store.LoadSession(ctx, call.Tenant, call.User, call.Session, user, municipality)

@@ -8,8 +8,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// RecordConsent asks to record a decision about a purpose: the caller's own, or as staff that of
-// another person of the tenant.
+// RecordConsent asks to record a decision about a purpose: the caller's own, or as staff
+// that of another person of the tenant.
 type RecordConsent struct {
 	Subject       domain.UserID           `json:"subject_id,omitzero"` // zero: the caller
 	Purpose       string                  `json:"purpose"`
@@ -23,10 +23,10 @@ type RecordConsent struct {
 	GivenBy       *domain.CompetentPerson `json:"given_by,omitempty"`
 }
 
-// RecordConsent appends a grant or a refusal. Errors: validation_failed, forbidden, not_found,
-// unknown_purpose, purpose_not_consent_based, wording_mismatch, notice_changed, already_granted,
-// in_force, evidence_required, competent_person_required, given_at_in_future, account_inactive,
-// subject_erased.
+// RecordConsent appends a grant or a refusal. Errors: validation_failed, forbidden,
+// not_found, unknown_purpose, purpose_not_consent_based, wording_mismatch,
+// notice_changed, already_granted, in_force, evidence_required,
+// competent_person_required, given_at_in_future, account_inactive, subject_erased.
 func (h *Handler) RecordConsent(ctx context.Context, call Call, c RecordConsent) (Answer[domain.Consent], error) {
 	subject, err := call.Subject(c.Subject)
 	if err != nil {
@@ -34,7 +34,8 @@ func (h *Handler) RecordConsent(ctx context.Context, call Call, c RecordConsent)
 	}
 
 	wish := domain.RecordConsent{
-		ID: domain.ConsentID{UUID: h.newID()}, Purpose: domain.CanonicalPurposeCode(c.Purpose), Description: c.Description, Language: c.Language,
+		ID: domain.ConsentID{UUID: h.newID()}, Purpose: domain.CanonicalPurposeCode(c.Purpose),
+		Description: c.Description, Language: c.Language,
 		Consented: c.Consented, Channel: c.Channel, GivenAt: c.GivenAt.UTC().Truncate(time.Microsecond),
 		NoticeVersion: c.NoticeVersion, Evidence: c.Evidence, GivenBy: c.GivenBy, ByStaff: subject != call.User,
 	}
@@ -74,11 +75,12 @@ type WithdrawConsent struct {
 	Evidence *domain.Evidence `json:"evidence,omitempty"`
 }
 
-// WithdrawConsent takes a consent back. A second time changes nothing, unless it was given earlier:
-// the earliest known stands. Withdrawing one's own platform_registration is never refused (POPIA
-// s11(2)(b)): see closeAccount. A consent of another tenant, or for a citizen of another person,
-// answers as an absent one. Errors: validation_failed, not_found, not_granted, given_at_in_future,
-// evidence_required; of another's platform_registration also forbidden, last_admin.
+// WithdrawConsent takes a consent back. A second time changes nothing, unless it was
+// given earlier: the earliest known stands. Withdrawing one's own platform_registration
+// is never refused (POPIA s11(2)(b)): see closeAccount. A consent of another tenant, or
+// for a citizen of another person, answers as an absent one. Errors: validation_failed,
+// not_found, not_granted, given_at_in_future, evidence_required; of another's
+// platform_registration also forbidden, last_admin.
 func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawConsent) (Answer[domain.Consent], error) {
 	subject, err := h.subjectOf(ctx, call, c.Consent)
 	if err != nil {
@@ -125,8 +127,9 @@ func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawCons
 	return h.consentAnswer(ctx, history, done)
 }
 
-// consents loads what a decision of a subject rests on, and the version of their consent stream. When
-// the subject is another person, it makes sure that they exist and were not erased.
+// consents loads what a decision of a subject rests on, and the version of their consent
+// stream. When the subject is another person, it makes sure that they exist and were not
+// erased.
 func (h *Handler) consents(
 	ctx context.Context, call Call, subject domain.UserID, tail domain.Tail,
 ) (history []domain.Recorded, version int, expects []domain.Expectation, err error) {
@@ -153,8 +156,8 @@ func (h *Handler) consents(
 	return of(events, tail.Stream), version, expects, nil
 }
 
-// decideConsent decides on the purpose in memory, and again on the log's when that refuses: memory
-// may be out of date.
+// decideConsent decides on the purpose in memory, and again on the log's when that
+// refuses: memory may be out of date.
 func (h *Handler) decideConsent(
 	ctx context.Context, tenant domain.TenantID, wish domain.RecordConsent, history []domain.Recorded,
 ) ([]domain.Event, []domain.Expectation, error) {
@@ -173,8 +176,8 @@ func (h *Handler) decideConsent(
 	}
 }
 
-// consentAnswer returns the consent as an append left it. history is what the append was decided on;
-// a repeat loads it.
+// consentAnswer returns the consent as an append left it. history is what the append was
+// decided on; a repeat loads it.
 func (h *Handler) consentAnswer(
 	ctx context.Context, history []domain.Recorded, done domain.Appended,
 ) (Answer[domain.Consent], error) {
@@ -199,8 +202,9 @@ func (h *Handler) consentAnswer(
 	return Answer[domain.Consent]{Value: consent, Position: done.Position()}, nil
 }
 
-// subjectOf finds the person who decided about a consent, without a read table. Whoever acts for nobody else asks about their
-// own: whether it is theirs shows when their decisions are read.
+// subjectOf finds the person who decided about a consent, without a read table. Whoever
+// acts for nobody else asks about their own: whether it is theirs shows when their
+// decisions are read.
 func (h *Handler) subjectOf(ctx context.Context, call Call, id domain.ConsentID) (domain.UserID, error) {
 	if !call.ActsForOthers() {
 		return call.User, nil
@@ -216,11 +220,12 @@ func (h *Handler) subjectOf(ctx context.Context, call Call, id domain.ConsentID)
 	return stream.Subject(), nil
 }
 
-// closeAccount adds to an append what follows from withdrawing the consent that an account rests on:
-// the account is closed, its sessions end, and what was consented to through it is withdrawn as well,
-// because the person cannot withdraw it any more. To the person it is never refused, not even to a
-// tenant's last admin: SALGA can appoint another. Somebody else needs evidence, for one of staff has to
-// be an admin, and cannot do it to the last admin. Of an account that rests on a later consent nothing follows.
+// closeAccount adds to an append what follows from withdrawing the consent that an
+// account rests on: the account is closed, its sessions end, and what was consented to
+// through it is withdrawn as well, because the person cannot withdraw it any more. To the
+// person it is never refused, not even to a tenant's last admin: SALGA can appoint
+// another. Somebody else needs evidence, for one of staff has to be an admin, and cannot
+// do it to the last admin. Of an account that rests on a later consent nothing follows.
 func (h *Handler) closeAccount(
 	ctx context.Context, call Call, a *domain.Append, id domain.UserID, left *domain.ConsentWithdrawn,
 ) error {
@@ -266,8 +271,9 @@ func (h *Handler) closeAccount(
 	return nil
 }
 
-// mayClose refuses to close another person's account without evidence that they asked for it, and, unless it is an admin who
-// closes it, one of staff: a clerk must not rid a municipality of its officers.
+// mayClose refuses to close another person's account without evidence that they asked for
+// it, and, unless it is an admin who closes it, one of staff: a clerk must not rid a
+// municipality of its officers.
 func mayClose(call Call, user domain.User, left *domain.ConsentWithdrawn) error {
 	if user.Role != domain.Citizen {
 		if err := call.demandAdmin("take back a colleague's consent to their account"); err != nil {

@@ -17,7 +17,8 @@ func TestAGrantIsAllowedUntilItIsWithdrawn(t *testing.T) {
 	before := w.check(t, call, "sms_alert", time.Time{}, time.Time{})
 	granted, err := w.RecordConsent(t.Context(), call, smsAlert())
 	ok(t, err)
-	if c := granted.Value; !c.Consented || c.Wording != "sms_alert ngesiZulu." || c.NoticeVersion != 1 || c.Withdrawn() || c.Channel != domain.Web {
+	if c := granted.Value; !c.Consented || c.Wording != "sms_alert ngesiZulu." || c.NoticeVersion != 1 ||
+		c.Withdrawn() || c.Channel != domain.Web {
 		t.Errorf("granted %+v", c)
 	}
 	_, err = w.RecordConsent(t.Context(), call, smsAlert())
@@ -28,12 +29,14 @@ func TestAGrantIsAllowedUntilItIsWithdrawn(t *testing.T) {
 	refused(t, err, domain.CodeInForce)
 	between := w.check(t, call, "sms_alert", time.Time{}, time.Time{})
 
-	withdrawn, err := w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: granted.Value.ID, Reason: "too many"})
+	withdrawn, err := w.WithdrawConsent(t.Context(), call,
+		commands.WithdrawConsent{Consent: granted.Value.ID, Reason: "too many"})
 	ok(t, err)
 	after := w.check(t, call, "sms_alert", time.Time{}, time.Time{})
 	then := w.check(t, call, "sms_alert", granted.Value.GivenAt, time.Time{})
 	if before.Allowed || before.Decided || !between.Allowed || after.Allowed || !after.Decided || !then.Allowed {
-		t.Errorf("allowed before %v, between %v, after %v, for then %v", before.Allowed, between.Allowed, after.Allowed, then.Allowed)
+		t.Errorf("allowed before %v, between %v, after %v, for then %v", before.Allowed, between.Allowed, after.Allowed,
+			then.Allowed)
 	}
 	w.unchanged(t, func() {
 		again, err := w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: granted.Value.ID})
@@ -88,17 +91,35 @@ func TestAConsentIsRefused(t *testing.T) {
 		change func(*commands.RecordConsent)
 		want   domain.Code
 	}{
-		"for an unknown purpose":          {func(c *commands.RecordConsent) { c.Purpose = "nope" }, domain.CodeUnknownPurpose},
-		"for no purpose":                  {func(c *commands.RecordConsent) { c.Purpose = "" }, domain.CodeInvalid},
-		"for a purpose of another basis":  {func(c *commands.RecordConsent) { c.Purpose = "account_billing" }, domain.CodePurposeNotConsent},
-		"with false wording":              {func(c *commands.RecordConsent) { c.Description = "We sell it." }, domain.CodeWordingMismatch},
-		"under an old notice":             {func(c *commands.RecordConsent) { c.NoticeVersion = 9 }, domain.CodeNoticeChanged},
-		"given in the future":             {func(c *commands.RecordConsent) { c.GivenAt = at(time.Hour) }, domain.CodeGivenInFuture},
-		"given long ago on the web":       {func(c *commands.RecordConsent) { c.GivenAt = at(-time.Hour) }, domain.CodeEvidenceRequired},
-		"for a child by the child":        {func(c *commands.RecordConsent) { c.Purpose = "child_programme" }, domain.CodeCompetentPerson},
-		"in a language not shown":         {func(c *commands.RecordConsent) { c.Language = "xh" }, domain.CodeInvalid},
-		"on an unknown channel":           {func(c *commands.RecordConsent) { c.Channel = "pigeon" }, domain.CodeInvalid},
-		"for another person by a citizen": {func(c *commands.RecordConsent) { c.Subject = other.User }, domain.CodeForbidden},
+		"for an unknown purpose": {func(c *commands.RecordConsent) {
+			c.Purpose = "nope"
+		}, domain.CodeUnknownPurpose},
+		"for no purpose": {func(c *commands.RecordConsent) { c.Purpose = "" }, domain.CodeInvalid},
+		"for a purpose of another basis": {func(c *commands.RecordConsent) {
+			c.Purpose = "account_billing"
+		}, domain.CodePurposeNotConsent},
+		"with false wording": {func(c *commands.RecordConsent) {
+			c.Description = "We sell it."
+		}, domain.CodeWordingMismatch},
+		"under an old notice": {func(c *commands.RecordConsent) {
+			c.NoticeVersion = 9
+		}, domain.CodeNoticeChanged},
+		"given in the future": {func(c *commands.RecordConsent) {
+			c.GivenAt = at(time.Hour)
+		}, domain.CodeGivenInFuture},
+		"given long ago on the web": {func(c *commands.RecordConsent) {
+			c.GivenAt = at(-time.Hour)
+		}, domain.CodeEvidenceRequired},
+		"for a child by the child": {func(c *commands.RecordConsent) {
+			c.Purpose = "child_programme"
+		}, domain.CodeCompetentPerson},
+		"in a language not shown": {func(c *commands.RecordConsent) { c.Language = "xh" }, domain.CodeInvalid},
+		"on an unknown channel": {func(c *commands.RecordConsent) {
+			c.Channel = "pigeon"
+		}, domain.CodeInvalid},
+		"for another person by a citizen": {func(c *commands.RecordConsent) {
+			c.Subject = other.User
+		}, domain.CodeForbidden},
 	} {
 		t.Run(name, func(t *testing.T) {
 			command := smsAlert()
@@ -139,10 +160,12 @@ func TestWithdrawingTheConsentToRegistrationClosesTheAccount(t *testing.T) {
 	events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(call.User))
 	ok(t, err)
 	before := w.head(t)
-	done, err := w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: domain.ConsentID{UUID: events[0].Record}})
+	done, err := w.WithdrawConsent(t.Context(), call,
+		commands.WithdrawConsent{Consent: domain.ConsentID{UUID: events[0].Record}})
 	ok(t, err)
 	if !done.Value.Withdrawn() || done.Position != before+3 {
-		t.Errorf("withdrawn %v at %d, want the append's last position %d", done.Value.Withdrawn(), done.Position, before+3)
+		t.Errorf("withdrawn %v at %d, want the append's last position %d", done.Value.Withdrawn(), done.Position,
+			before+3)
 	}
 	_, err = w.Authenticate(t.Context(), call)
 	refused(t, err, domain.CodeAccountInactive)
@@ -240,21 +263,25 @@ func TestMunicipalitiesHaveUniqueCodesAndNames(t *testing.T) {
 	w := newWorld(t)
 	platform := commands.System(domain.PlatformTenant())
 	register := func(code, name string) error {
-		_, err := w.RegisterMunicipality(t.Context(), platform, domain.RegisterMunicipality{Code: code, Name: name, Province: "Gauteng"})
+		_, err := w.RegisterMunicipality(t.Context(), platform,
+			domain.RegisterMunicipality{Code: code, Name: name, Province: "Gauteng"})
 		return err
 	}
 	refused(t, register("cpt", "Another"), domain.CodeCodeTaken)
 	refused(t, register("ETH", "city of  CAPE town"), domain.CodeNameTaken)
 	refused(t, register("salga", "SALGA"), domain.CodeCodeTaken)
 	ok(t, register("ETH", "eThekwini"))
-	_, err := w.RegisterMunicipality(t.Context(), w.staff(t, domain.Admin, "admin@example.co.za"), domain.RegisterMunicipality{})
+	_, err := w.RegisterMunicipality(t.Context(), w.staff(t, domain.Admin, "admin@example.co.za"),
+		domain.RegisterMunicipality{})
 	refused(t, err, domain.CodeForbidden)
 
 	name := "eThekwini"
-	_, err = w.ChangeMunicipality(t.Context(), platform, commands.ChangeMunicipality{Municipality: w.cpt, Details: domain.ChangeMunicipality{Name: &name}})
+	_, err = w.ChangeMunicipality(t.Context(), platform,
+		commands.ChangeMunicipality{Municipality: w.cpt, Details: domain.ChangeMunicipality{Name: &name}})
 	refused(t, err, domain.CodeNameTaken)
 	name = "Cape Town"
-	changed, err := w.ChangeMunicipality(t.Context(), platform, commands.ChangeMunicipality{Municipality: w.cpt, Details: domain.ChangeMunicipality{Name: &name}})
+	changed, err := w.ChangeMunicipality(t.Context(), platform,
+		commands.ChangeMunicipality{Municipality: w.cpt, Details: domain.ChangeMunicipality{Name: &name}})
 	ok(t, err)
 	if changed.Value.Name != name || changed.Value.Code != "CPT" {
 		t.Errorf("changed %+v", changed.Value)
@@ -263,9 +290,11 @@ func TestMunicipalitiesHaveUniqueCodesAndNames(t *testing.T) {
 
 	keyed := platform
 	keyed.Key = newKey()
-	first, err := w.RegisterMunicipality(t.Context(), keyed, domain.RegisterMunicipality{Code: "BUF", Name: "Buffalo City", Province: "Eastern Cape"})
+	first, err := w.RegisterMunicipality(t.Context(), keyed,
+		domain.RegisterMunicipality{Code: "BUF", Name: "Buffalo City", Province: "Eastern Cape"})
 	ok(t, err)
-	again, err := w.RegisterMunicipality(t.Context(), keyed, domain.RegisterMunicipality{Code: "BUF", Name: "Buffalo City", Province: "Eastern Cape"})
+	again, err := w.RegisterMunicipality(t.Context(), keyed,
+		domain.RegisterMunicipality{Code: "BUF", Name: "Buffalo City", Province: "Eastern Cape"})
 	ok(t, err)
 	if again != first {
 		t.Errorf("again %+v, first %+v", again, first)
@@ -279,13 +308,15 @@ func TestAGrantUnderANewerNoticeSupersedesTheOldOne(t *testing.T) {
 	call := w.citizen(t, "CPT", "one@example.co.za")
 	old, err := w.RecordConsent(t.Context(), call, smsAlert())
 	ok(t, err)
-	published, err := w.PublishNotice(t.Context(), platform, commands.PublishNotice{Code: "sms_alert", Texts: texts("new words")})
+	published, err := w.PublishNotice(t.Context(), platform,
+		commands.PublishNotice{Code: "sms_alert", Texts: texts("new words")})
 	ok(t, err)
 	if published.Value.Current().Version != 2 {
 		t.Errorf("published version %d", published.Value.Current().Version)
 	}
 	w.unchanged(t, func() {
-		_, err := w.PublishNotice(t.Context(), platform, commands.PublishNotice{Code: "sms_alert", Texts: texts("new words")})
+		_, err := w.PublishNotice(t.Context(), platform,
+			commands.PublishNotice{Code: "sms_alert", Texts: texts("new words")})
 		ok(t, err)
 	})
 	shownOld := smsAlert()
@@ -307,25 +338,30 @@ func TestAGrantUnderANewerNoticeSupersedesTheOldOne(t *testing.T) {
 	ok(t, err)
 	_, err = w.RecordConsent(t.Context(), call, smsAlert())
 	refused(t, err, domain.CodeUnknownPurpose)
-	_, err = w.RetirePurpose(t.Context(), w.staff(t, domain.Admin, "admin@example.co.za"), commands.RetirePurpose{Code: "newsletter"})
+	_, err = w.RetirePurpose(t.Context(), w.staff(t, domain.Admin, "admin@example.co.za"),
+		commands.RetirePurpose{Code: "newsletter"})
 	refused(t, err, domain.CodeUnknownPurpose) // a default is not theirs to retire
 }
 
 // letter proves what somebody else says a person wrote.
 func letter() *domain.Evidence { return evidence() }
 
-// A letter of six days ago is found after a click of yesterday: every answer agrees that it was then.
+// A letter of six days ago is found after a click of yesterday: every answer agrees that
+// it was then.
 func TestAWithdrawalFoundLaterStandsFromWhenItWasGiven(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
 	citizen := w.citizen(t, "CPT", "one@example.co.za")
 	paper := smsAlert()
-	paper.Subject, paper.Channel, paper.GivenAt, paper.Evidence = citizen.User, domain.Paper, at(-10*24*time.Hour), evidence()
+	paper.Subject, paper.Channel, paper.GivenAt, paper.Evidence = citizen.User, domain.Paper, at(-10*24*time.Hour),
+		evidence()
 	granted, err := w.RecordConsent(t.Context(), clerk, paper)
 	ok(t, err)
-	withdraw := func(call commands.Call, given time.Time, proof *domain.Evidence) (commands.Answer[domain.Consent], error) {
-		return w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: granted.Value.ID, GivenAt: given, Evidence: proof})
+	withdraw := func(call commands.Call, given time.Time, proof *domain.Evidence) (commands.Answer[domain.Consent],
+		error) {
+		return w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: granted.Value.ID, GivenAt: given,
+			Evidence: proof})
 	}
 
 	click, err := withdraw(citizen, at(-24*time.Hour), nil)
@@ -356,14 +392,16 @@ func TestAWithdrawalFoundLaterStandsFromWhenItWasGiven(t *testing.T) {
 	}
 
 	check := func(at, known time.Time) bool {
-		c, err := w.CheckConsent(t.Context(), citizen, commands.CheckConsent{Purpose: "sms_alert", At: at, KnownAt: known})
+		c, err := w.CheckConsent(t.Context(), citizen,
+			commands.CheckConsent{Purpose: "sms_alert", At: at, KnownAt: known})
 		ok(t, err)
 		return c.Allowed
 	}
 	events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(citizen.User))
 	ok(t, err)
 	before := events[len(events)-1].RecordedAt.Add(-time.Microsecond)
-	if check(at(-5*24*time.Hour), time.Time{}) || !check(at(-7*24*time.Hour), time.Time{}) || !check(at(-5*24*time.Hour), before) {
+	if check(at(-5*24*time.Hour), time.Time{}) || !check(at(-7*24*time.Hour), time.Time{}) ||
+		!check(at(-5*24*time.Hour), before) {
 		t.Error("the letter does not hold from when it was written, or was known before it was found")
 	}
 }
@@ -376,14 +414,16 @@ func TestWhoLeavesTakesBackWhatTheyGaveThroughTheirAccount(t *testing.T) {
 	_, err := w.RecordConsent(t.Context(), citizen, smsAlert())
 	ok(t, err)
 	paper := commands.RecordConsent{
-		Subject: citizen.User, Purpose: "newsletter", Language: domain.Zulu, Consented: true, Channel: domain.Paper, Evidence: evidence(),
+		Subject: citizen.User, Purpose: "newsletter", Language: domain.Zulu, Consented: true, Channel: domain.Paper,
+		Evidence: evidence(),
 	}
 	stays, err := w.RecordConsent(t.Context(), clerk, paper)
 	ok(t, err)
 
 	citizen.Key = newKey()
 	before := w.head(t)
-	left, err := w.WithdrawConsent(t.Context(), citizen, commands.WithdrawConsent{Consent: w.registrationOf(t, citizen.User)})
+	left, err := w.WithdrawConsent(t.Context(), citizen,
+		commands.WithdrawConsent{Consent: w.registrationOf(t, citizen.User)})
 	ok(t, err)
 	if left.Position != before+4 {
 		t.Errorf("at %d: want two withdrawals, the closing and the end of sessions after %d", left.Position, before)
@@ -425,7 +465,8 @@ func TestClosingAnotherPersonsAccountNeedsEvidenceAndThatOfStaffAnAdmin(t *testi
 	citizen := w.citizen(t, "CPT", "one@example.co.za")
 	second := w.staff(t, domain.Admin, "second@example.co.za")
 	take := func(by commands.Call, from domain.UserID, proof *domain.Evidence) error {
-		_, err := w.WithdrawConsent(t.Context(), by, commands.WithdrawConsent{Consent: w.registrationOf(t, from), Evidence: proof})
+		_, err := w.WithdrawConsent(t.Context(), by, commands.WithdrawConsent{Consent: w.registrationOf(t, from),
+			Evidence: proof})
 		return err
 	}
 
@@ -468,7 +509,8 @@ func TestALateWithdrawalOfAnEarlierRegistrationLeavesTheAccountOpen(t *testing.T
 	_, err := w.WithdrawConsent(t.Context(), citizen, commands.WithdrawConsent{Consent: first})
 	ok(t, err)
 	_, err = w.RecordConsent(t.Context(), admin, commands.RecordConsent{
-		Subject: citizen.User, Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu, Consented: true, Channel: domain.Counter,
+		Subject: citizen.User, Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu, Consented: true,
+		Channel: domain.Counter,
 	})
 	ok(t, err)
 	_, err = w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
@@ -485,7 +527,8 @@ func TestALateWithdrawalOfAnEarlierRegistrationLeavesTheAccountOpen(t *testing.T
 	ok(t, err)
 }
 
-// A form that was signed while a default's words were in use is about those words, also when the municipality has had its own since.
+// A form that was signed while a default's words were in use is about those words, also
+// when the municipality has had its own since.
 func TestAFormFromBeforeAMunicipalityHadItsOwnWordsIsAboutTheDefault(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -501,7 +544,8 @@ func TestAFormFromBeforeAMunicipalityHadItsOwnWordsIsAboutTheDefault(t *testing.
 	})
 	ok(t, err)
 
-	now, err := w.RecordConsent(t.Context(), citizen, commands.RecordConsent{Purpose: "sms_alert", Language: domain.Zulu, Consented: true})
+	now, err := w.RecordConsent(t.Context(), citizen,
+		commands.RecordConsent{Purpose: "sms_alert", Language: domain.Zulu, Consented: true})
 	ok(t, err)
 	before, err := w.RecordConsent(t.Context(), admin, form)
 	ok(t, err)
@@ -524,7 +568,8 @@ func TestALeavingThatWasFoundEarlierMovesBackWhatItCaused(t *testing.T) {
 	letterOf := granted.Value.GivenAt.Add(time.Microsecond)
 	w.clock.advance(time.Hour)
 	for range 2 { // a second time changes nothing
-		_, err = w.WithdrawConsent(t.Context(), admin, commands.WithdrawConsent{Consent: account, GivenAt: letterOf, Evidence: letter()})
+		_, err = w.WithdrawConsent(t.Context(), admin,
+			commands.WithdrawConsent{Consent: account, GivenAt: letterOf, Evidence: letter()})
 		ok(t, err)
 	}
 
@@ -549,7 +594,8 @@ func TestWordsOfAnAdminAreInUseSinceTheirPublicationUnlessStated(t *testing.T) {
 	admin := w.staff(t, domain.Admin, "admin@example.co.za")
 	paper := func(code string) error {
 		c := commands.RecordConsent{
-			Purpose: code, Language: domain.Zulu, Consented: true, Channel: domain.Paper, GivenAt: at(-6 * 24 * time.Hour), Evidence: evidence(),
+			Purpose: code, Language: domain.Zulu, Consented: true, Channel: domain.Paper,
+			GivenAt: at(-6 * 24 * time.Hour), Evidence: evidence(),
 		}
 		_, err := w.RecordConsent(t.Context(), admin, c)
 		return err

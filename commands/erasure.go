@@ -33,14 +33,15 @@ type Certificate struct {
 	Cause     string
 	Request   domain.RequestID // zero: the person did it themselves
 
-	// NoSecondPerson: one account lodged the request and carried it out, for there was no other officer.
+	// NoSecondPerson: one account lodged the request and carried it out, for there was no
+	// other officer.
 	NoSecondPerson bool
 }
 
-// EraseMe erases the caller: their key is destroyed, and with it everything that identifies them in
-// the log, in one append with the loss of credentials, claims and sessions, and the withdrawal of
-// everything they had consented to. Errors: validation_failed, password_wrong, retention_hold,
-// staff_record_kept, last_admin.
+// EraseMe erases the caller: their key is destroyed, and with it everything that
+// identifies them in the log, in one append with the loss of credentials, claims and
+// sessions, and the withdrawal of everything they had consented to. Errors:
+// validation_failed, password_wrong, retention_hold, staff_record_kept, last_admin.
 func (h *Handler) EraseMe(ctx context.Context, call Call, c EraseMe) (Answer[Certificate], error) {
 	if c.Confirmation != EraseConfirmation {
 		var f domain.Faults
@@ -52,7 +53,8 @@ func (h *Handler) EraseMe(ctx context.Context, call Call, c EraseMe) (Answer[Cer
 	r := request{name: "user.erase", tenant: call.Tenant}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
 		a, refusal := h.erasure(ctx, call, call.User, domain.BySelf, domain.RequestID{})
-		// After the account was loaded: the password is proven on that version or a newer one, and the append expects that version.
+		// After the account was loaded: the password is proven on that version or a newer
+		// one, and the append expects that version.
 		if err := h.checkPassword(ctx, call, c.Password); err != nil {
 			return domain.Append{}, err
 		}
@@ -136,20 +138,21 @@ func certificateOf(events []domain.Recorded, err error) (Answer[Certificate], er
 	return Answer[Certificate]{Value: c, Position: events[len(events)-1].Position}, nil
 }
 
-// RestoredLog is the log that is being restored, as far as an erasure is applied to it again. Package
-// eventstore implements it.
+// RestoredLog is the log that is being restored, as far as an erasure is applied to it
+// again. Package eventstore implements it.
 type RestoredLog interface {
-	// LoadLog returns all events of some streams of one tenant, in order of position, personal parts
-	// withheld.
+	// LoadLog returns all events of some streams of one tenant, in order of position,
+	// personal parts withheld.
 	LoadLog(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error)
 	// AppendAsOf appends as of an instant in the past. Errors: as Store.Append.
 	AppendAsOf(ctx context.Context, a domain.Append, at time.Time) error
 }
 
-// ReapplyErasure erases a person again who was erased after the backup that is being restored: same
-// certificate, same cause, as of the same instant. Their consents are withdrawn, an open request for
-// it is closed. It asks nothing: neither a hold nor being the last admin brings back a person whose
-// key is gone. A person who is not in the log, or erased in it, stays as they are.
+// ReapplyErasure erases a person again who was erased after the backup that is being
+// restored: same certificate, same cause, as of the same instant. Their consents are
+// withdrawn, an open request for it is closed. It asks nothing: neither a hold nor being
+// the last admin brings back a person whose key is gone. A person who is not in the log,
+// or erased in it, stays as they are.
 func ReapplyErasure(ctx context.Context, log RestoredLog, past domain.Recorded) error {
 	erased, is := past.Event.(*domain.UserErased)
 	if !is {

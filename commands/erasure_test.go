@@ -15,7 +15,9 @@ import (
 // restored plays a log that is being restored.
 type restored struct{ *eventstore.Store }
 
-func (r restored) LoadLog(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
+func (r restored) LoadLog(
+	ctx context.Context, tenant domain.TenantID, streams ...domain.Stream,
+) ([]domain.Recorded, error) {
 	return r.Load(ctx, tenant, streams...)
 }
 
@@ -24,13 +26,15 @@ func (r restored) AppendAsOf(ctx context.Context, a domain.Append, _ time.Time) 
 	return err
 }
 
-// Whatever the log of the backup says that would forbid an erasure now, it was allowed then, and the key is gone: the last admin,
-// under a hold, with a request that is still open.
+// Whatever the log of the backup says that would forbid an erasure now, it was allowed
+// then, and the key is gone: the last admin, under a hold, with a request that is still
+// open.
 func TestAnErasureThatTheBackupDoesNotKnowIsAppliedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.staff(t, domain.Admin, "admin@example.co.za")
-	_, err := w.PlaceHold(t.Context(), commands.System(w.cpt), commands.PlaceHold{Subject: admin.User, Reason: "an inquiry"})
+	_, err := w.PlaceHold(t.Context(), commands.System(w.cpt),
+		commands.PlaceHold{Subject: admin.User, Reason: "an inquiry"})
 	ok(t, err)
 	request, err := w.LodgeRequest(t.Context(), admin, commands.LodgeRequest{Kind: domain.ErasureRequest})
 	ok(t, err)
@@ -39,7 +43,8 @@ func TestAnErasureThatTheBackupDoesNotKnowIsAppliedAgain(t *testing.T) {
 
 	past := domain.Recorded{
 		Tenant: w.cpt, Subject: admin.User, AppendID: uuid.New(), RecordedAt: time.Now(),
-		Event: &domain.UserErased{Cause: domain.CauseRequest, RequestID: request.Value.ID, Keys: []uuid.UUID{admin.User.UUID}},
+		Event: &domain.UserErased{Cause: domain.CauseRequest, RequestID: request.Value.ID,
+			Keys: []uuid.UUID{admin.User.UUID}},
 	}
 	ok(t, commands.ReapplyErasure(t.Context(), restored{w.store}, past))
 	person, consents := domain.UserOf(admin.User), domain.ConsentsOf(admin.User)

@@ -14,7 +14,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The attacks of somebody who has the API's login to the database and no master key: each calls the append function directly.
+// The attacks of somebody who has the API's login to the database and no master key: each
+// calls the append function directly.
 
 func (w *world) disown(t *testing.T, position int64) eventstore.Disowned {
 	t.Helper()
@@ -36,9 +37,11 @@ func TestAForgedConsentOfLongAgoAllowsNothing(t *testing.T) {
 	id := [16]byte(thandi.User.UUID)
 	long := time.Date(2019, 1, 1, 0, 0, 0, 0, time.UTC)
 	forged := w.db.Forge(t, pgtest.Forgery{
-		Tenant: w.cpt.UUID, StreamType: "consent", Stream: id, Type: "consent.granted.v1", Subject: &id, Actor: &id, Effective: &long,
-		Payload: fmt.Sprintf(`{"consent_id":%q,"purpose":"newsletter","notice_version":1,"wording":"x","language":"en","sha256":"",`+
-			`"channel":"web","recorded_by":"self","given_by":"self","given_at":"2019-01-01T00:00:00Z"}`, newKey()),
+		Tenant: w.cpt.UUID, StreamType: "consent", Stream: id, Type: "consent.granted.v1", Subject: &id, Actor: &id,
+		Effective: &long,
+		Payload: fmt.Sprintf(
+			`{"consent_id":%q,"purpose":"newsletter","notice_version":1,"wording":"x","language":"en","sha256":"",`+
+				`"channel":"web","recorded_by":"self","given_by":"self","given_at":"2019-01-01T00:00:00Z"}`, newKey()),
 	})
 
 	_, err := w.CheckConsent(t.Context(), thandi, commands.CheckConsent{Purpose: "newsletter"})
@@ -65,18 +68,21 @@ func TestACitizenWhoWasMadeAdminPastTheProgramsIsNone(t *testing.T) {
 		Payload: `{"role":{"old":"citizen","new":"admin"}}`,
 	})
 
-	_, err := w.Authenticate(t.Context(), commands.Call{Tenant: thandi.Tenant, User: thandi.User, Session: thandi.Session})
+	_, err := w.Authenticate(t.Context(), commands.Call{Tenant: thandi.Tenant, User: thandi.User,
+		Session: thandi.Session})
 	refused(t, err, domain.CodeLogDamaged)
 
 	w.disown(t, forged)
-	call, err := w.Authenticate(t.Context(), commands.Call{Tenant: thandi.Tenant, User: thandi.User, Session: thandi.Session})
+	call, err := w.Authenticate(t.Context(), commands.Call{Tenant: thandi.Tenant, User: thandi.User,
+		Session: thandi.Session})
 	ok(t, err)
 	if call.Role() != domain.Citizen {
 		t.Errorf("she is %s", call.Role())
 	}
 }
 
-// A password that was set beside a forged event opens nothing: sign-in reads the account's events, and with the disowning it goes.
+// A password that was set beside a forged event opens nothing: sign-in reads the
+// account's events, and with the disowning it goes.
 func TestAPasswordThatWasSetPastTheProgramsOpensNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -90,12 +96,14 @@ func TestAPasswordThatWasSetPastTheProgramsOpensNothing(t *testing.T) {
 	})
 	ok(t, err)
 	side, err := json.Marshal([]map[string]any{{
-		"append": 1, "n": 0, "kind": "set_credential", "tenant": admin.Tenant.UUID, "id": admin.User.UUID, "value": verifier,
+		"append": 1, "n": 0, "kind": "set_credential", "tenant": admin.Tenant.UUID, "id": admin.User.UUID,
+		"value": verifier,
 	}})
 	ok(t, err)
 	id, written := [16]byte(admin.User.UUID), string(side)
 	forged := w.db.Forge(t, pgtest.Forgery{
-		Tenant: admin.Tenant.UUID, StreamType: "user", Stream: id, Type: "user.password_changed.v1", Subject: &id, Actor: &id,
+		Tenant: admin.Tenant.UUID, StreamType: "user", Stream: id, Type: "user.password_changed.v1", Subject: &id,
+		Actor:   &id,
 		Payload: "{}", Side: &written,
 	})
 

@@ -18,12 +18,13 @@ const (
 	loose    = "wagwoord van Zoe\u0308"
 )
 
-// older makes an account as releases before the canonical forms did: claimed and found by the spelling that was
-// given, its password hashed as it was sent.
+// older makes an account as releases before the canonical forms did: claimed and found by
+// the spelling that was given, its password hashed as it was sent.
 func (w *world) older(t *testing.T, email, spelling, password string) domain.UserID {
 	t.Helper()
 	id := domain.UserID{UUID: uuid.Must(uuid.NewV7())}
-	verifier, err := argon2id.CreateHash(password, &argon2id.Params{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32})
+	verifier, err := argon2id.CreateHash(password,
+		&argon2id.Params{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32})
 	ok(t, err)
 	_, err = w.store.Append(t.Context(), domain.Append{
 		ID: uuid.New(), Tenant: w.cpt, Actor: id,
@@ -33,7 +34,8 @@ func (w *world) older(t *testing.T, email, spelling, password string) domain.Use
 		}}}},
 		Side: []domain.SideWrite{
 			domain.CreateSubjectKey{Subject: id},
-			domain.TakeClaim{Claim: domain.Claim{Tenant: w.cpt, Kind: domain.EmailClaim, Value: spelling}, Holder: id.UUID},
+			domain.TakeClaim{Claim: domain.Claim{Tenant: w.cpt, Kind: domain.EmailClaim, Value: spelling},
+				Holder: id.UUID},
 			domain.SetCredential{User: id, Email: spelling, Verifier: verifier},
 		},
 	})
@@ -44,7 +46,8 @@ func (w *world) older(t *testing.T, email, spelling, password string) domain.Use
 // opens returns the account that an address and a password open.
 func (w *world) opens(t *testing.T, email, password string) domain.UserID {
 	t.Helper()
-	a, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: email, Password: password, MunicipalityCode: "CPT"})
+	a, err := w.SignIn(t.Context(), commands.Call{},
+		commands.SignIn{Email: email, Password: password, MunicipalityCode: "CPT"})
 	ok(t, err)
 	return a.Value.User
 }
@@ -57,7 +60,8 @@ func TestTwoSpellingsOfADomainAreOneAccount(t *testing.T) {
 	if registered.Value.Email != unicodeAddress {
 		t.Errorf("she reads %s", registered.Value.Email)
 	}
-	for _, spelling := range []string{unicodeAddress, asciiAddress, "NOMSA@MU\u0308NCHEN.EXAMPLE", "nomsa@ｍünchen。example\n"} {
+	for _, spelling := range []string{unicodeAddress, asciiAddress, "NOMSA@MU\u0308NCHEN.EXAMPLE",
+		"nomsa@ｍünchen。example\n"} {
 		_, err := w.Register(t.Context(), commands.Call{}, registration("CPT", spelling))
 		refused(t, err, domain.CodeEmailTaken)
 		if got := w.opens(t, spelling, password); got != registered.Value.ID {
@@ -96,13 +100,15 @@ func TestAnAccountOfBeforeThatLeavesItsAddressFreesEverySpelling(t *testing.T) {
 	w := newWorld(t)
 	w.older(t, unicodeAddress, unicodeAddress, password)
 	call := w.signedIn(t, "CPT", unicodeAddress)
-	_, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{Email: new("nomsa@example.org"), CurrentPassword: password})
+	_, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{Email: new("nomsa@example.org"),
+		CurrentPassword: password})
 	ok(t, err)
 	w.citizen(t, "CPT", unicodeAddress)
 
 	other := w.older(t, "zoë@bücher.example", "zoë@bücher.example", password)
 	call = w.signedIn(t, "CPT", "zoë@bücher.example")
-	_, err = w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: password})
+	_, err = w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation,
+		Password: password})
 	ok(t, err)
 	if again := w.citizen(t, "CPT", "zoë@xn--bcher-kva.example"); again.User == other {
 		t.Error("she is who was erased")
@@ -121,7 +127,8 @@ func TestTwoAccountsThatAreOneAddressByNowOpenEachByItsSpelling(t *testing.T) {
 	if got := w.opens(t, asciiAddress, "the password of two"); got != two {
 		t.Errorf("the spelling of two opens %s", got)
 	}
-	_, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: unicodeAddress, Password: "the password of two"})
+	_, err := w.SignIn(t.Context(), commands.Call{},
+		commands.SignIn{Email: unicodeAddress, Password: "the password of two"})
 	refused(t, err, domain.CodeInvalidCredentials)
 }
 
@@ -154,7 +161,8 @@ func TestEveryPlaceThatChecksAPasswordTakesEachSpelling(t *testing.T) {
 
 	call, err = w.Authenticate(t.Context(), call)
 	ok(t, err)
-	_, err = w.ChangeProfile(t.Context(), call, commands.ChangeProfile{Email: new("zoe@example.net"), CurrentPassword: loose})
+	_, err = w.ChangeProfile(t.Context(), call, commands.ChangeProfile{Email: new("zoe@example.net"),
+		CurrentPassword: loose})
 	ok(t, err)
 	call, err = w.Authenticate(t.Context(), call)
 	ok(t, err)
@@ -163,7 +171,8 @@ func TestEveryPlaceThatChecksAPasswordTakesEachSpelling(t *testing.T) {
 	call, err = w.Authenticate(t.Context(), call)
 	ok(t, err)
 	w.opens(t, "zoe@example.net", "nuwe "+composed)
-	_, err = w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: "nuwe " + composed})
+	_, err = w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: "nuwe " +
+		composed})
 	ok(t, err)
 }
 

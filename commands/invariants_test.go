@@ -13,8 +13,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Whatever is done to accounts, in whatever order and at once: a municipality keeps an admin, a citizen's account is open only while
-// the consent that it rests on is in force, and the streams of admins and officers say what the accounts say.
+// Whatever is done to accounts, in whatever order and at once: a municipality keeps an
+// admin, a citizen's account is open only while the consent that it rests on is in force,
+// and the streams of admins and officers say what the accounts say.
 func TestNoRoadLeadsToAStateThatMustNotBe(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(4) {
@@ -78,7 +79,8 @@ func (w *walk) somebody(r *rand.Rand) domain.User {
 	return domain.User{}
 }
 
-// registration returns a consent to platform_registration of somebody's; zero: they never gave any.
+// registration returns a consent to platform_registration of somebody's; zero: they never
+// gave any.
 func (w *walk) registration(ctx context.Context, id domain.UserID) domain.ConsentID {
 	events, err := w.store.Load(ctx, w.cpt, domain.ConsentsOf(id))
 	ok(w.t, err)
@@ -97,7 +99,8 @@ func (w *walk) step(r *rand.Rand) {
 	steps := []func() error{
 		func() error {
 			_, err := w.CreateUser(ctx, admin, commands.CreateUser{
-				Email: fmt.Sprintf("new%d@example.co.za", r.Uint64()), Password: password, FullName: "Somebody New", Role: role,
+				Email: fmt.Sprintf("new%d@example.co.za", r.Uint64()), Password: password, FullName: "Somebody New",
+				Role: role,
 			})
 			return err
 		},
@@ -114,12 +117,14 @@ func (w *walk) step(r *rand.Rand) {
 			return err
 		},
 		func() error {
-			_, err := w.WithdrawConsent(ctx, admin, commands.WithdrawConsent{Consent: w.registration(ctx, who.ID), Evidence: evidence()})
+			_, err := w.WithdrawConsent(ctx, admin, commands.WithdrawConsent{Consent: w.registration(ctx, who.ID),
+				Evidence: evidence()})
 			return err
 		},
 		func() error {
 			_, err := w.RecordConsent(ctx, admin, commands.RecordConsent{
-				Subject: who.ID, Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu, Consented: r.IntN(4) > 0, Channel: domain.Counter,
+				Subject: who.ID, Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu,
+				Consented: r.IntN(4) > 0, Channel: domain.Counter,
 			})
 			return err
 		},

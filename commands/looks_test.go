@@ -16,7 +16,8 @@ func TestTheSameLookWithinAnHourIsOneEventFromHoweverManyProcesses(t *testing.T)
 	citizen := w.citizen(t, "CPT", "one@example.co.za")
 	other, _ := handler(t, w.db, w.clock)
 	look := commands.RecordRead{
-		Route: "GET /a", Fields: "check", Subjects: []domain.UserID{citizen.User}, Filter: map[string]string{"purpose": "sms_alert"}, Hourly: true,
+		Route: "GET /a", Fields: "check", Subjects: []domain.UserID{citizen.User},
+		Filter: map[string]string{"purpose": "sms_alert"}, Hourly: true,
 	}
 
 	before := w.head(t)
@@ -49,10 +50,12 @@ func TestTheSameLookWithinAnHourIsOneEventFromHoweverManyProcesses(t *testing.T)
 func TestOpenRequestsAndHoldsOfOnePersonAreBoundedAndTheSameOneIsNotLodgedTwice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	clerk, manager := w.staff(t, domain.FieldWorker, "clerk@example.co.za"), w.staff(t, domain.Manager, "manager@example.co.za")
+	clerk, manager := w.staff(t, domain.FieldWorker, "clerk@example.co.za"),
+		w.staff(t, domain.Manager, "manager@example.co.za")
 	citizen := w.citizen(t, "CPT", "one@example.co.za")
 	lodge := func(by commands.Call, kind domain.RequestKind, details string) (commands.Answer[domain.Request], error) {
-		return w.LodgeRequest(t.Context(), by, commands.LodgeRequest{Subject: citizen.User, Kind: kind, Details: details})
+		return w.LodgeRequest(t.Context(), by, commands.LodgeRequest{Subject: citizen.User, Kind: kind,
+			Details: details})
 	}
 
 	first, err := lodge(citizen, domain.CorrectionRequest, "a")
@@ -73,7 +76,8 @@ func TestOpenRequestsAndHoldsOfOnePersonAreBoundedAndTheSameOneIsNotLodgedTwice(
 		refused(t, err, domain.CodeTooManyOpen)
 	})
 
-	// Staff take no place away from the person, nor one kind from another; the same words of another account are another request.
+	// Staff take no place away from the person, nor one kind from another; the same words
+	// of another account are another request.
 	byStaff, err := lodge(clerk, domain.CorrectionRequest, "a")
 	ok(t, err)
 	byAnother, err := lodge(manager, domain.CorrectionRequest, "a")
@@ -83,7 +87,8 @@ func TestOpenRequestsAndHoldsOfOnePersonAreBoundedAndTheSameOneIsNotLodgedTwice(
 	}
 	_, err = lodge(citizen, domain.ErasureRequest, "")
 	ok(t, err)
-	_, err = w.RefuseRequest(t.Context(), manager, commands.RefuseRequest{Request: first.Value.ID, Ground: domain.GroundUnfounded})
+	_, err = w.RefuseRequest(t.Context(), manager,
+		commands.RefuseRequest{Request: first.Value.ID, Ground: domain.GroundUnfounded})
 	ok(t, err)
 	fresh, err := lodge(citizen, domain.CorrectionRequest, "a") // answered, so it may be asked for anew
 	ok(t, err)

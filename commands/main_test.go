@@ -17,7 +17,8 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// world is a system of one test, without HTTP and read tables: a command must need neither.
+// world is a system of one test, without HTTP and read tables: a command must need
+// neither.
 type world struct {
 	*commands.Handler
 	db    *pgtest.DB
@@ -45,7 +46,8 @@ func newWorld(t *testing.T) *world {
 // handler is one more process on the same database.
 func handler(t *testing.T, db *pgtest.DB, c *clock) (*commands.Handler, *eventstore.Store) {
 	t.Helper()
-	store, err := eventstore.Open(t.Context(), db.Pool(t, pgtest.Query), []byte("a master key of at least thirty-two characters"),
+	store, err := eventstore.Open(t.Context(), db.Pool(t, pgtest.Query),
+		[]byte("a master key of at least thirty-two characters"),
 		eventstore.Patience(pgtest.Patience))
 	ok(t, err)
 	t.Cleanup(store.Close)
@@ -72,7 +74,8 @@ func (c *clock) advance(d time.Duration) {
 
 func texts(say string) map[domain.Language]string {
 	return map[domain.Language]string{
-		domain.English: say + " in English.", domain.Zulu: say + " ngesiZulu.", domain.Afrikaans: say + " in Afrikaans.",
+		domain.English: say + " in English.", domain.Zulu: say + " ngesiZulu.", domain.Afrikaans: say +
+			" in Afrikaans.",
 	}
 }
 
@@ -99,7 +102,8 @@ const password = "correct horse battery"
 
 func registration(municipality, email string) commands.Register {
 	return commands.Register{
-		Email: email, Password: password, FullName: "Ṱhilivhali  Mudau", Phone: "082 123 4567", MunicipalityCode: municipality,
+		Email: email, Password: password, FullName: "Ṱhilivhali  Mudau", Phone: "082 123 4567",
+		MunicipalityCode:  municipality,
 		PreferredLanguage: domain.Zulu,
 		Consent: &commands.RegisterConsent{
 			Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu, Consented: true,
@@ -127,7 +131,8 @@ func (w *world) staff(t *testing.T, role domain.Role, email string) commands.Cal
 
 func (w *world) signedIn(t *testing.T, municipality, email string) commands.Call {
 	t.Helper()
-	signedIn, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: email, Password: password, MunicipalityCode: municipality})
+	signedIn, err := w.SignIn(t.Context(), commands.Call{},
+		commands.SignIn{Email: email, Password: password, MunicipalityCode: municipality})
 	ok(t, err)
 	return w.call(t, signedIn.Value)
 }

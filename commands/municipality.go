@@ -7,9 +7,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// RegisterMunicipality brings a tenant into being: its claims on code and name, and its key, in the
-// same append. Only for platform admins. Errors: validation_failed, forbidden, code_taken,
-// name_taken.
+// RegisterMunicipality brings a tenant into being: its claims on code and name, and its
+// key, in the same append. Only for platform admins. Errors: validation_failed,
+// forbidden, code_taken, name_taken.
 func (h *Handler) RegisterMunicipality(
 	ctx context.Context, call Call, c domain.RegisterMunicipality,
 ) (Answer[domain.Municipality], error) {
@@ -47,8 +47,8 @@ type ChangeMunicipality struct {
 	Details      domain.ChangeMunicipality
 }
 
-// ChangeMunicipality changes them. Only for platform admins. Errors: validation_failed, forbidden,
-// not_found, stale, name_taken.
+// ChangeMunicipality changes them. Only for platform admins. Errors: validation_failed,
+// forbidden, not_found, stale, name_taken.
 func (h *Handler) ChangeMunicipality(
 	ctx context.Context, call Call, c ChangeMunicipality,
 ) (Answer[domain.Municipality], error) {
@@ -81,8 +81,9 @@ type SetMunicipalityActive struct {
 	Active       bool
 }
 
-// SetMunicipalityActive opens or closes it, which ends its people's sessions; one that already is so stays as it is. Only for platform
-// admins. Errors: forbidden, not_found, stale.
+// SetMunicipalityActive opens or closes it, which ends its people's sessions; one that
+// already is so stays as it is. Only for platform admins. Errors: forbidden, not_found,
+// stale.
 func (h *Handler) SetMunicipalityActive(
 	ctx context.Context, call Call, c SetMunicipalityActive,
 ) (Answer[domain.Municipality], error) {
@@ -146,7 +147,8 @@ func (h *Handler) municipalityAnswer(
 		if taken.Kind == domain.MunicipalityNameClaim {
 			code, what = domain.CodeNameTaken, "name"
 		}
-		return Answer[domain.Municipality]{}, domain.Refuse(code, "Another municipality has this %s.", what).Because(err)
+		return Answer[domain.Municipality]{}, domain.Refuse(code, "Another municipality has this %s.", what).
+			Because(err)
 	}
 	if err != nil {
 		return Answer[domain.Municipality]{}, err
@@ -176,8 +178,8 @@ func (h *Handler) tenantOf(ctx context.Context, code string) (domain.TenantID, b
 	return domain.TenantID{UUID: id}, found, err
 }
 
-// openMunicipality finds the municipality that a person wants to register in. SALGA itself takes no
-// registrations.
+// openMunicipality finds the municipality that a person wants to register in. SALGA
+// itself takes no registrations.
 func (h *Handler) openMunicipality(ctx context.Context, code string) (domain.Municipality, error) {
 	id, err := h.TenantOf(ctx, code)
 	if err != nil {
@@ -194,7 +196,8 @@ func (h *Handler) openMunicipality(ctx context.Context, code string) (domain.Mun
 
 	m := domain.Fold[domain.Municipality](history)
 	if !m.Active {
-		return domain.Municipality{}, domain.Refuse(domain.CodeMunicipalityInactive, "This municipality takes no registrations.")
+		return domain.Municipality{}, domain.Refuse(domain.CodeMunicipalityInactive,
+			"This municipality takes no registrations.")
 	}
 	return m, nil
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// keepOfficers adds to an append what its events in a user's stream mean for the tenant's officers.
-// Whatever changes a role or opens or closes an account goes through it. The version of the stream of
-// officers does not matter to that: the user's does.
+// keepOfficers adds to an append what its events in a user's stream mean for the tenant's
+// officers. Whatever changes a role or opens or closes an account goes through it. The
+// version of the stream of officers does not matter to that: the user's does.
 func keepOfficers(a *domain.Append, before domain.User, events []domain.Event) {
 	if changed := domain.OfficersAfter(before, events); len(changed) > 0 {
 		a.Writes = append(a.Writes, domain.Write{
@@ -19,9 +19,9 @@ func keepOfficers(a *domain.Append, before domain.User, events []domain.Event) {
 	}
 }
 
-// demandSecondPerson refuses an erasure that nobody but the account that lodged it has seen, while there
-// is another officer, and has the certificate say so where there is none. The append then expects the
-// stream of officers as it was found.
+// demandSecondPerson refuses an erasure that nobody but the account that lodged it has
+// seen, while there is another officer, and has the certificate say so where there is
+// none. The append then expects the stream of officers as it was found.
 func (h *Handler) demandSecondPerson(ctx context.Context, call Call, q domain.Request, a *domain.Append) error {
 	if q.Lodger != call.User {
 		return nil
@@ -53,8 +53,8 @@ func (h *Handler) demandSecondPerson(ctx context.Context, call Call, q domain.Re
 	return nil
 }
 
-// officers returns a tenant's officers. Those of before there was a stream of them are taken from the
-// accounts in the log the first time that anybody asks.
+// officers returns a tenant's officers. Those of before there was a stream of them are
+// taken from the accounts in the log the first time that anybody asks.
 func (h *Handler) officers(ctx context.Context, call Call) (domain.Officers, error) {
 	stream := domain.OfficersOf(call.Tenant)
 	for range maxTries {
@@ -71,7 +71,8 @@ func (h *Handler) officers(ctx context.Context, call Call) (domain.Officers, err
 		}
 		_, err = h.Store.Append(ctx, domain.Append{
 			ID: h.newID(), Tenant: call.Tenant,
-			Metadata: domain.Metadata{ActorRole: domain.RoleSystem, Correlation: call.Correlation, Command: "officers.list"},
+			Metadata: domain.Metadata{ActorRole: domain.RoleSystem, Correlation: call.Correlation,
+				Command: "officers.list"},
 			Writes: []domain.Write{{Stream: stream, Expected: officers.Version, Events: []domain.Event{
 				&domain.OfficersListed{Users: listed},
 			}}},

@@ -11,7 +11,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// town is a municipality with one admin, in which requests for erasures are lodged and carried out.
+// town is a municipality with one admin, in which requests for erasures are lodged and
+// carried out.
 type town struct {
 	*world
 	t     *testing.T
@@ -50,7 +51,8 @@ func (w *town) fulfil(h *commands.Handler, by commands.Call, id domain.RequestID
 	return certificate.Value, nil
 }
 
-// alone has the admin lodge and carry out one erasure, and says whether that went through.
+// alone has the admin lodge and carry out one erasure, and says whether that went
+// through.
 func (w *town) alone(want bool) {
 	w.t.Helper()
 	subject := w.resident()
@@ -91,7 +93,8 @@ func TestNobodyErasesAPersonAloneWhileThereIsASecondOfficer(t *testing.T) {
 		}
 	}
 	self := w.citizen(t, "CPT", "self@example.co.za")
-	if certificate, err := w.fulfil(w.Handler, w.admin, w.lodged(self, self.User)); err != nil || certificate.NoSecondPerson {
+	if certificate, err := w.fulfil(w.Handler, w.admin, w.lodged(self, self.User)); err != nil ||
+		certificate.NoSecondPerson {
 		t.Errorf("lodged by the person: %+v, %v", certificate, err)
 	}
 
@@ -108,7 +111,8 @@ func TestNobodyErasesAPersonAloneWhileThereIsASecondOfficer(t *testing.T) {
 	w.alone(false)
 }
 
-// The person who is to be erased is no second person, though they are an officer; nor is one who is erased already.
+// The person who is to be erased is no second person, though they are an officer; nor is
+// one who is erased already.
 func TestWhoIsToBeErasedIsNoSecondPerson(t *testing.T) {
 	t.Parallel()
 	w := newTown(t)
@@ -129,7 +133,8 @@ func TestWhoIsToBeErasedIsNoSecondPerson(t *testing.T) {
 	}
 }
 
-// Between what the decision saw and what it appends, somebody becomes an officer: it is decided again.
+// Between what the decision saw and what it appends, somebody becomes an officer: it is
+// decided again.
 func TestAnOfficerWhoComesWhileAnErasureIsDecidedIsNotOverlooked(t *testing.T) {
 	t.Parallel()
 	for name, subjectIsOfficer := range map[string]bool{"of a resident": false, "of an officer": true} {
@@ -142,15 +147,17 @@ func TestAnOfficerWhoComesWhileAnErasureIsDecidedIsNotOverlooked(t *testing.T) {
 				subject = w.staff(t, domain.Manager, "manager@example.co.za").User
 			}
 			id := w.lodged(w.admin, subject)
-			store := &meddled{Store: w.store, method: "Append", event: func() { w.staff(t, domain.Manager, "second@example.co.za") }}
+			store := &meddled{Store: w.store, method: "Append", event: func() {
+				w.staff(t, domain.Manager, "second@example.co.za")
+			}}
 			_, err := w.fulfil(commands.New(store, commands.Config{}), w.admin, id)
 			refused(t, err, domain.CodeSecondPerson)
 		})
 	}
 }
 
-// Of a tenant of before there was a stream of officers, the accounts in the log say who they are. A change of an account while they
-// are listed is not lost.
+// Of a tenant of before there was a stream of officers, the accounts in the log say who
+// they are. A change of an account while they are listed is not lost.
 func TestOfficersOfBeforeThereWasAStreamOfThemCount(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -163,13 +170,15 @@ func TestOfficersOfBeforeThereWasAStreamOfThemCount(t *testing.T) {
 		"a clerk":   {before: func(w *town) commands.Call { return w.ofBefore(domain.FieldWorker) }, alone: true},
 		"a manager who was made a clerk": {before: func(w *town) commands.Call {
 			manager := w.ofBefore(domain.Manager)
-			_, err := w.ChangeRole(w.t.Context(), w.admin, commands.ChangeRole{User: manager.User, Role: domain.FieldWorker})
+			_, err := w.ChangeRole(w.t.Context(), w.admin,
+				commands.ChangeRole{User: manager.User, Role: domain.FieldWorker})
 			ok(w.t, err)
 			return manager
 		}, alone: true},
 		"a clerk who was made a manager": {before: func(w *town) commands.Call {
 			clerk := w.ofBefore(domain.FieldWorker)
-			w.appendAsBefore(domain.UserOf(clerk.User), &domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: domain.FieldWorker, New: domain.Manager}})
+			w.appendAsBefore(domain.UserOf(clerk.User), &domain.UserRoleChanged{
+				Role: domain.Change[domain.Role]{Old: domain.FieldWorker, New: domain.Manager}})
 			return clerk
 		}},
 		"a manager who is closed while they are listed": {
@@ -214,7 +223,8 @@ func (w *town) ofBefore(role domain.Role) commands.Call {
 func (w *town) appendAsBefore(stream domain.Stream, e domain.Event) {
 	w.t.Helper()
 	_, err := w.store.Append(w.t.Context(), domain.Append{
-		ID: uuid.New(), Tenant: w.cpt, Writes: []domain.Write{{Stream: stream, Expected: domain.AnyVersion, Events: []domain.Event{e}}},
+		ID: uuid.New(), Tenant: w.cpt, Writes: []domain.Write{{Stream: stream, Expected: domain.AnyVersion,
+			Events: []domain.Event{e}}},
 	})
 	ok(w.t, err)
 }

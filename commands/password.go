@@ -10,16 +10,17 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// hashPatience is how long a request waits for its turn to hash a password before it is told that the
-// system is busy.
+// hashPatience is how long a request waits for its turn to hash a password before it is
+// told that the system is busy.
 const hashPatience = 2 * time.Second
 
 // hashesRest is how long nobody hashes before the memory of the last ones is given back.
 const hashesRest = time.Second
 
-// hasher hashes and compares passwords with Argon2id (RFC 9106), a bounded number at once: each costs
-// 64 MiB and a core. The collector is in no hurry with blocks of that size, and the system gets them back
-// later still; so once nobody hashes any more, they are collected and given back at once.
+// hasher hashes and compares passwords with Argon2id (RFC 9106), a bounded number at
+// once: each costs 64 MiB and a core. The collector is in no hurry with blocks of that
+// size, and the system gets them back later still; so once nobody hashes any more, they
+// are collected and given back at once.
 type hasher struct {
 	turns   chan struct{}
 	release *time.Timer
@@ -33,7 +34,8 @@ func newHasher(atOnce int, params *argon2id.Params) *hasher {
 		panic(err) // only the system's random source can fail
 	}
 	return &hasher{
-		turns: make(chan struct{}, atOnce), release: time.AfterFunc(hashesRest, debug.FreeOSMemory), params: params, dummy: dummy,
+		turns: make(chan struct{}, atOnce), release: time.AfterFunc(hashesRest, debug.FreeOSMemory), params: params,
+		dummy: dummy,
 	}
 }
 
@@ -61,9 +63,9 @@ func (h *hasher) matches(ctx context.Context, password, verifier string) (bool, 
 	return matched != noMatch, err
 }
 
-// match compares a password with a hash; an empty hash costs the same and never matches. A password that was sent in
-// another form than the canonical one costs two runs unless the first fits: that depends on the request, never on
-// the account.
+// match compares a password with a hash; an empty hash costs the same and never matches.
+// A password that was sent in another form than the canonical one costs two runs unless
+// the first fits: that depends on the request, never on the account.
 func (h *hasher) match(ctx context.Context, password, verifier string) (match, error) {
 	if err := h.wait(ctx); err != nil {
 		return noMatch, err

@@ -5,8 +5,8 @@ import "github.com/salga-trust/engine/domain"
 // IsPlatformAdmin reports whether the caller administers all municipalities.
 func (c Call) IsPlatformAdmin() bool { return c.Tenant.IsPlatform() && c.isAdmin() }
 
-// ActsForOthers reports whether the caller may act for other people of their tenant: staff may,
-// unless the call is about the caller alone.
+// ActsForOthers reports whether the caller may act for other people of their tenant:
+// staff may, unless the call is about the caller alone.
 func (c Call) ActsForOthers() bool {
 	if c.SelfOnly {
 		return false
@@ -20,8 +20,8 @@ func (c Call) ActsForOthers() bool {
 	}
 }
 
-// Subject returns the person that a call is about: the caller if nobody is asked for, or somebody
-// else of the tenant, whom only staff may ask for. Error: forbidden.
+// Subject returns the person that a call is about: the caller if nobody is asked for, or
+// somebody else of the tenant, whom only staff may ask for. Error: forbidden.
 func (c Call) Subject(asked domain.UserID) (domain.UserID, error) {
 	if asked.IsZero() || asked == c.User {
 		return c.User, nil

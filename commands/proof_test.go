@@ -9,7 +9,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// meddled lets something happen between what a command proves and what it appends: right before the first call of one method.
+// meddled lets something happen between what a command proves and what it appends: right
+// before the first call of one method.
 type meddled struct {
 	commands.Store
 	method string
@@ -23,7 +24,9 @@ func (s *meddled) before(method string) {
 	}
 }
 
-func (s *meddled) Load(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
+func (s *meddled) Load(
+	ctx context.Context, tenant domain.TenantID, streams ...domain.Stream,
+) ([]domain.Recorded, error) {
 	s.before("Load")
 	return s.Store.Load(ctx, tenant, streams...)
 }
@@ -40,7 +43,8 @@ func (s *meddled) Append(ctx context.Context, a domain.Append) (domain.Appended,
 	return s.Store.Append(ctx, a)
 }
 
-// meddling is a world in which a password or an address changes while a command checks it.
+// meddling is a world in which a password or an address changes while a command checks
+// it.
 type meddling struct {
 	*world
 	t    *testing.T
@@ -51,7 +55,8 @@ const address = "one@example.co.za"
 
 func (w meddling) changePassword() {
 	w.t.Helper()
-	_, err := w.ChangePassword(w.t.Context(), w.call, commands.ChangePassword{Current: password, New: "quite another one"})
+	_, err := w.ChangePassword(w.t.Context(), w.call,
+		commands.ChangePassword{Current: password, New: "quite another one"})
 	ok(w.t, err)
 }
 
@@ -64,7 +69,8 @@ func (w meddling) changeAddress() {
 }
 
 func (w meddling) signIn(h *commands.Handler) error {
-	_, err := h.SignIn(w.t.Context(), commands.Call{}, commands.SignIn{Email: address, Password: password, MunicipalityCode: "CPT"})
+	_, err := h.SignIn(w.t.Context(), commands.Call{},
+		commands.SignIn{Email: address, Password: password, MunicipalityCode: "CPT"})
 	return err
 }
 
@@ -76,12 +82,14 @@ func (w meddling) move(h *commands.Handler) error {
 }
 
 func (w meddling) erase(h *commands.Handler) error {
-	_, err := h.EraseMe(w.t.Context(), w.call, commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: password})
+	_, err := h.EraseMe(w.t.Context(), w.call, commands.EraseMe{Confirmation: commands.EraseConfirmation,
+		Password: password})
 	return err
 }
 
-// A hash takes its time. What a password or an address proves, it proves on the version that the append expects: one that was
-// changed meanwhile opens nothing, moves nothing and erases nobody.
+// A hash takes its time. What a password or an address proves, it proves on the version
+// that the append expects: one that was changed meanwhile opens nothing, moves nothing
+// and erases nobody.
 func TestWhatACommandProvesItProvesOnTheVersionItAppendsOn(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -90,13 +98,20 @@ func TestWhatACommandProvesItProvesOnTheVersionItAppendsOn(t *testing.T) {
 		command func(meddling, *commands.Handler) error
 		want    domain.Code
 	}{
-		"sign in, before the account is loaded":       {"Load", meddling.changePassword, meddling.signIn, domain.CodeInvalidCredentials},
-		"sign in, before the session is appended":     {"Append", meddling.changePassword, meddling.signIn, domain.CodeInvalidCredentials},
-		"sign in by an address that moves":            {"Load", meddling.changeAddress, meddling.signIn, domain.CodeInvalidCredentials},
-		"a new address, before the account is loaded": {"LoadPersonal", meddling.changePassword, meddling.move, domain.CodePasswordWrong},
-		"a new address, before it is appended":        {"Append", meddling.changePassword, meddling.move, domain.CodePasswordWrong},
-		"an erasure, before the account is loaded":    {"LoadPersonal", meddling.changePassword, meddling.erase, domain.CodePasswordWrong},
-		"an erasure, before it is appended":           {"Append", meddling.changePassword, meddling.erase, domain.CodePasswordWrong},
+		"sign in, before the account is loaded": {"Load", meddling.changePassword, meddling.signIn,
+			domain.CodeInvalidCredentials},
+		"sign in, before the session is appended": {"Append", meddling.changePassword, meddling.signIn,
+			domain.CodeInvalidCredentials},
+		"sign in by an address that moves": {"Load", meddling.changeAddress, meddling.signIn,
+			domain.CodeInvalidCredentials},
+		"a new address, before the account is loaded": {"LoadPersonal", meddling.changePassword, meddling.move,
+			domain.CodePasswordWrong},
+		"a new address, before it is appended": {"Append", meddling.changePassword, meddling.move,
+			domain.CodePasswordWrong},
+		"an erasure, before the account is loaded": {"LoadPersonal", meddling.changePassword, meddling.erase,
+			domain.CodePasswordWrong},
+		"an erasure, before it is appended": {"Append", meddling.changePassword, meddling.erase,
+			domain.CodePasswordWrong},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

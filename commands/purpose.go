@@ -10,9 +10,11 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// DefinePurpose defines a purpose with its first notice: a tenant's own, or from the platform tenant a
-// default for all. Errors: validation_failed, forbidden, purpose_taken.
-func (h *Handler) DefinePurpose(ctx context.Context, call Call, c domain.DefinePurpose) (Answer[domain.Purpose], error) {
+// DefinePurpose defines a purpose with its first notice: a tenant's own, or from the
+// platform tenant a default for all. Errors: validation_failed, forbidden, purpose_taken.
+func (h *Handler) DefinePurpose(
+	ctx context.Context, call Call, c domain.DefinePurpose,
+) (Answer[domain.Purpose], error) {
 	if err := call.demandAdmin("define purposes"); err != nil {
 		return Answer[domain.Purpose]{}, err
 	}
@@ -52,8 +54,8 @@ type PublishNotice struct {
 	InUseSince *time.Time // nil: its publication
 }
 
-// PublishNotice publishes it; the same words again change nothing. Errors: validation_failed,
-// forbidden, unknown_purpose.
+// PublishNotice publishes it; the same words again change nothing. Errors:
+// validation_failed, forbidden, unknown_purpose.
 func (h *Handler) PublishNotice(ctx context.Context, call Call, c PublishNotice) (Answer[domain.Purpose], error) {
 	wish := domain.PublishNotice{Texts: c.Texts, InUseSince: c.InUseSince}
 	var body any = c.Texts
@@ -70,14 +72,15 @@ type RetirePurpose struct {
 	Code string
 }
 
-// RetirePurpose ends it: nothing more is recorded for it. Retired again it stays so. Errors:
-// forbidden, unknown_purpose.
+// RetirePurpose ends it: nothing more is recorded for it. Retired again it stays so.
+// Errors: forbidden, unknown_purpose.
 func (h *Handler) RetirePurpose(ctx context.Context, call Call, c RetirePurpose) (Answer[domain.Purpose], error) {
 	decide := func(p domain.Purpose) ([]domain.Event, error) { return p.Retire(), nil }
 	return h.changePurpose(ctx, call, "purpose.retire", c.Code, nil, decide)
 }
 
-// changePurpose changes a purpose of the caller's own tenant. A municipality cannot change a default.
+// changePurpose changes a purpose of the caller's own tenant. A municipality cannot
+// change a default.
 func (h *Handler) changePurpose(ctx context.Context, call Call, name, code string, body any,
 	decide func(domain.Purpose) ([]domain.Event, error),
 ) (Answer[domain.Purpose], error) {
@@ -97,7 +100,8 @@ func (h *Handler) changePurpose(ctx context.Context, call Call, name, code strin
 
 		purpose := domain.Fold[domain.Purpose](history)
 		if !purpose.Exists() {
-			return domain.Append{}, domain.Refuse(domain.CodeUnknownPurpose, "This tenant has no such purpose of its own.")
+			return domain.Append{}, domain.Refuse(domain.CodeUnknownPurpose,
+				"This tenant has no such purpose of its own.")
 		}
 		events, err := decide(purpose)
 		if err != nil || len(events) == 0 {
@@ -127,9 +131,9 @@ func (h *Handler) changePurpose(ctx context.Context, call Call, name, code strin
 	}, nil
 }
 
-// purpose returns the purpose in force for a tenant (the zero Purpose when there is none) and the
-// expectations that a decision on it must be appended with. cached reports that it came from memory;
-// a refusal on that ground is to be decided again.
+// purpose returns the purpose in force for a tenant (the zero Purpose when there is none)
+// and the expectations that a decision on it must be appended with. cached reports that
+// it came from memory; a refusal on that ground is to be decided again.
 func (h *Handler) purpose(
 	ctx context.Context, tenant domain.TenantID, code string, at time.Time,
 ) (p domain.Purpose, expects []domain.Expectation, cached bool, err error) {
@@ -173,15 +177,16 @@ func (h *Handler) loadPurpose(ctx context.Context, tenant domain.TenantID, code 
 	return p, false, nil
 }
 
-// purposeCache keeps purposes in memory: they change rarely and every decision needs one. It is only
-// a baseline: an append expects the versions it was decided on, and a conflict forgets them.
+// purposeCache keeps purposes in memory: they change rarely and every decision needs one.
+// It is only a baseline: an append expects the versions it was decided on, and a conflict
+// forgets them.
 type purposeCache struct {
 	mu    sync.RWMutex
 	known map[uuid.UUID]domain.Purpose // by stream; a purpose that does not exist is known too
 }
 
-// maxPurposes bounds the cache: 257 municipalities with 20 purposes each, and as much again for codes
-// that do not exist.
+// maxPurposes bounds the cache: 257 municipalities with 20 purposes each, and as much
+// again for codes that do not exist.
 const maxPurposes = 10_000
 
 func newPurposeCache() *purposeCache { return &purposeCache{known: map[uuid.UUID]domain.Purpose{}} }

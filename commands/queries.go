@@ -12,15 +12,16 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// The methods in this file append nothing: see the package comment for why they stand here.
+// The methods in this file append nothing: see the package comment for why they stand
+// here.
 
 // Me returns the caller's account from the log, personal fields included.
 func (h *Handler) Me(ctx context.Context, call Call) (Answer[domain.User], error) {
 	return h.userNow(ctx, call.Tenant, call.User)
 }
 
-// KnownPerson refuses an id that is no person's of a tenant. Somebody who was erased is known.
-// Error: not_found.
+// KnownPerson refuses an id that is no person's of a tenant. Somebody who was erased is
+// known. Error: not_found.
 func (h *Handler) KnownPerson(ctx context.Context, tenant domain.TenantID, id domain.UserID) error {
 	events, err := h.Store.Load(ctx, tenant, domain.UserOf(id))
 	if err == nil && len(events) == 0 {
@@ -44,9 +45,10 @@ type Check struct {
 	Position int64 // of the log: the answer rests on everything up to it, and on nothing after it
 }
 
-// CheckConsent answers from the log, at one position of it: the head is read first, and what came after it is left out. So the
-// answer is that of one moment, though several streams of two tenants bear on it. It discloses nothing personal. Errors:
-// forbidden, not_found, unknown_purpose.
+// CheckConsent answers from the log, at one position of it: the head is read first, and
+// what came after it is left out. So the answer is that of one moment, though several
+// streams of two tenants bear on it. It discloses nothing personal. Errors: forbidden,
+// not_found, unknown_purpose.
 func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (Check, error) {
 	subject, err := call.Subject(c.Subject)
 	if err != nil {
@@ -72,7 +74,8 @@ func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (
 
 	q := domain.Inquiry{
 		Purpose: code, At: c.At, KnownAt: c.KnownAt,
-		Person: upTo(head, of(events, person)), Consents: upTo(head, of(events, tail.Stream)), Own: upTo(head, of(events, own)),
+		Person: upTo(head, of(events, person)), Consents: upTo(head, of(events, tail.Stream)),
+		Own: upTo(head, of(events, own)),
 	}
 	if platform := domain.PlatformTenant(); call.Tenant != platform && code != domain.PlatformRegistrationCode {
 		shared, err := h.Store.Load(ctx, platform, domain.PurposeOf(platform, code))
@@ -91,9 +94,9 @@ func upTo(position int64, events []domain.Recorded) []domain.Recorded {
 	return slices.DeleteFunc(slices.Clone(events), func(e domain.Recorded) bool { return e.Position > position })
 }
 
-// Purposes lists the purposes in force for a tenant, by code: the built-in one, the tenant's own, and
-// the defaults that the tenant has none of its own for. A retired one of its own hides the default
-// and is not listed.
+// Purposes lists the purposes in force for a tenant, by code: the built-in one, the
+// tenant's own, and the defaults that the tenant has none of its own for. A retired one
+// of its own hides the default and is not listed.
 func (h *Handler) Purposes(ctx context.Context, tenant domain.TenantID) ([]domain.Purpose, error) {
 	all := map[string]domain.Purpose{}
 	for _, t := range []domain.TenantID{domain.PlatformTenant(), tenant} { // the tenant's own come last and win
@@ -119,8 +122,8 @@ func (h *Handler) Purposes(ctx context.Context, tenant domain.TenantID) ([]domai
 	return slices.SortedFunc(maps.Values(all), byCode), nil
 }
 
-// Purpose returns a purpose with every version of its notice, retired or not: the tenant's own, or the default that it has none
-// of its own for. Error: unknown_purpose.
+// Purpose returns a purpose with every version of its notice, retired or not: the
+// tenant's own, or the default that it has none of its own for. Error: unknown_purpose.
 func (h *Handler) Purpose(ctx context.Context, tenant domain.TenantID, code string) (domain.Purpose, error) {
 	code = domain.CanonicalPurposeCode(code)
 	if code == domain.PlatformRegistrationCode {
@@ -139,8 +142,8 @@ func (h *Handler) Purpose(ctx context.Context, tenant domain.TenantID, code stri
 	return domain.Purpose{}, domain.Refuse(domain.CodeUnknownPurpose, "This municipality never had such a purpose.")
 }
 
-// KnownPurpose refuses a code that no purpose ever had for a tenant; a retired one is known.
-// Error: unknown_purpose.
+// KnownPurpose refuses a code that no purpose ever had for a tenant; a retired one is
+// known. Error: unknown_purpose.
 func (h *Handler) KnownPurpose(ctx context.Context, tenant domain.TenantID, code string) error {
 	code = domain.CanonicalPurposeCode(code)
 	p, expects, cached, err := h.purpose(ctx, tenant, code, time.Time{})
@@ -167,7 +170,8 @@ func (h *Handler) Rights(ctx context.Context, tenant domain.TenantID, subject do
 	return domain.Fold[domain.Rights](events), err
 }
 
-// RightsRequest returns one request; to check whose it is, is left to the caller. Error: not_found.
+// RightsRequest returns one request; to check whose it is, is left to the caller. Error:
+// not_found.
 func (h *Handler) RightsRequest(ctx context.Context, call Call, id domain.RequestID) (domain.Request, error) {
 	subject, err := h.subjectOfRecord(ctx, call, id.UUID, "There is no such request.")
 	if err != nil {
@@ -185,7 +189,8 @@ func (h *Handler) Certificate(ctx context.Context, id uuid.UUID) (Answer[Certifi
 	return certificateOf(events, err)
 }
 
-// TenantOf finds the tenant with a code, whatever its letter case. Error: unknown_municipality.
+// TenantOf finds the tenant with a code, whatever its letter case. Error:
+// unknown_municipality.
 func (h *Handler) TenantOf(ctx context.Context, code string) (domain.TenantID, error) {
 	id, found, err := h.tenantOf(ctx, code)
 	if err == nil && !found {
@@ -222,8 +227,8 @@ func (h *Handler) HasAdmin(ctx context.Context, tenant domain.TenantID) (bool, e
 	return len(domain.Fold[domain.Admins](of(events, stream)).Users) > 0, nil
 }
 
-// Opens tells whether an address and a password would be let in, and leaves no trace: for whoever runs the system, who has the
-// password.
+// Opens tells whether an address and a password would be let in, and leaves no trace: for
+// whoever runs the system, who has the password.
 func (h *Handler) Opens(ctx context.Context, c SignIn) (bool, error) {
 	account, err := h.account(ctx, c)
 	if err != nil {
@@ -238,9 +243,9 @@ func (h *Handler) Opens(ctx context.Context, c SignIn) (bool, error) {
 	return domain.Fold[domain.User](of(events, user)).Active, err
 }
 
-// Staying returns the consents that stay in force though their person left: given on paper, say. It is
-// of the append that ends in withdrawn, or that the event at its position is of; open reports whether
-// that closed no account.
+// Staying returns the consents that stay in force though their person left: given on
+// paper, say. It is of the append that ends in withdrawn, or that the event at its
+// position is of; open reports whether that closed no account.
 func (h *Handler) Staying(
 	ctx context.Context, tenant domain.TenantID, withdrawn Answer[domain.Consent],
 ) (stay []domain.Consent, open bool, err error) {

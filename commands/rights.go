@@ -9,16 +9,17 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// LodgeRequest asks for what the law grants a person: for the caller, or recorded by staff for
-// somebody of their tenant.
+// LodgeRequest asks for what the law grants a person: for the caller, or recorded by
+// staff for somebody of their tenant.
 type LodgeRequest struct {
 	Subject domain.UserID      `json:"subject_id,omitzero"`
 	Kind    domain.RequestKind `json:"kind"`
 	Details string             `json:"details,omitempty"`
 }
 
-// LodgeRequest lodges the request; the same one that the caller lodged before, and that is open, is the
-// answer. Errors: validation_failed, forbidden, not_found, subject_erased, too_many_open.
+// LodgeRequest lodges the request; the same one that the caller lodged before, and that
+// is open, is the answer. Errors: validation_failed, forbidden, not_found,
+// subject_erased, too_many_open.
 func (h *Handler) LodgeRequest(ctx context.Context, call Call, c LodgeRequest) (Answer[domain.Request], error) {
 	subject, err := call.Subject(c.Subject)
 	if err != nil {
@@ -60,11 +61,11 @@ type FulfilRequest struct {
 	Note    string
 }
 
-// FulfilRequest closes the request. An erasure is carried out by it, which only an admin may do.
-// One that the caller lodged takes another account, where there is one: see demandSecondPerson. What an erased person had asked
-// for is closed without a note. Errors:
-// validation_failed, forbidden, not_found, request_closed; of an erasure also subject_erased,
-// retention_hold, staff_record_kept, last_admin, second_person_required.
+// FulfilRequest closes the request. An erasure is carried out by it, which only an admin
+// may do. One that the caller lodged takes another account, where there is one: see
+// demandSecondPerson. What an erased person had asked for is closed without a note.
+// Errors: validation_failed, forbidden, not_found, request_closed; of an erasure also
+// subject_erased, retention_hold, staff_record_kept, last_admin, second_person_required.
 func (h *Handler) FulfilRequest(ctx context.Context, call Call, c FulfilRequest) (Answer[domain.Request], error) {
 	decide := func(_ domain.User, r domain.Rights) ([]domain.Event, error) { return r.Fulfil(c.Request, c.Note) }
 	return h.closeRequest(ctx, call, "rights.fulfil", c.Request, c.Note, decide)
@@ -77,7 +78,8 @@ type RefuseRequest struct {
 	Note    string
 }
 
-// RefuseRequest closes the request. Errors: validation_failed, not_found, request_closed, subject_erased (see FulfilRequest).
+// RefuseRequest closes the request. Errors: validation_failed, not_found, request_closed,
+// subject_erased (see FulfilRequest).
 func (h *Handler) RefuseRequest(ctx context.Context, call Call, c RefuseRequest) (Answer[domain.Request], error) {
 	decide := func(_ domain.User, r domain.Rights) ([]domain.Event, error) {
 		return r.RefuseRequest(c.Request, c.Ground, c.Note)
@@ -110,8 +112,8 @@ type PlaceHold struct {
 	Reason  string
 }
 
-// PlaceHold places the hold; the same one that the caller placed before, and that stands, is the answer.
-// Errors: validation_failed, not_found, subject_erased, too_many_open.
+// PlaceHold places the hold; the same one that the caller placed before, and that stands,
+// is the answer. Errors: validation_failed, not_found, subject_erased, too_many_open.
 func (h *Handler) PlaceHold(ctx context.Context, call Call, c PlaceHold) (Answer[domain.Hold], error) {
 	id := domain.HoldID{UUID: h.newID()}
 	wish := domain.PlaceHold{ID: id, Reason: c.Reason}
@@ -144,7 +146,8 @@ type LiftHold struct {
 	Reason string
 }
 
-// LiftHold ends the hold; a second time changes nothing. Errors: validation_failed, not_found.
+// LiftHold ends the hold; a second time changes nothing. Errors: validation_failed,
+// not_found.
 func (h *Handler) LiftHold(ctx context.Context, call Call, c LiftHold) (Answer[domain.Hold], error) {
 	subject, err := h.subjectOfRecord(ctx, call, c.Hold.UUID, "There is no such hold.")
 	if err != nil {
@@ -164,8 +167,8 @@ func (h *Handler) LiftHold(ctx context.Context, call Call, c LiftHold) (Answer[d
 	return answered(hold, hold.Position, done), nil
 }
 
-// changeRights decides on a person's stream of rights. It returns the state after the change, or as
-// it stands when there was nothing to change.
+// changeRights decides on a person's stream of rights. It returns the state after the
+// change, or as it stands when there was nothing to change.
 func (h *Handler) changeRights(ctx context.Context, call Call, name string, subject domain.UserID, body any,
 	decide func(domain.User, domain.Rights) ([]domain.Event, error),
 ) (domain.Rights, domain.Appended, error) {
@@ -210,7 +213,8 @@ func (h *Handler) changeRights(ctx context.Context, call Call, name string, subj
 	return domain.Fold[domain.Rights](history), done, nil
 }
 
-// rightsAppend returns the append of a decision; the fulfilment of an erasure carries it out.
+// rightsAppend returns the append of a decision; the fulfilment of an erasure carries it
+// out.
 func (h *Handler) rightsAppend(
 	ctx context.Context, call Call, user domain.User, rights domain.Rights, decided []domain.Event,
 ) (domain.Append, error) {
@@ -244,9 +248,12 @@ func besideUser(call Call, user domain.User, write domain.Write) domain.Append {
 	}
 }
 
-// closeAfterErasure returns the append that closes what an erased person had asked for. It keeps no text: the key is gone that one
-// would be sealed with. Of a wish to be erased it names the certificate.
-func closeAfterErasure(call Call, person []domain.Recorded, rights domain.Rights, closed domain.Event) (domain.Append, error) {
+// closeAfterErasure returns the append that closes what an erased person had asked for.
+// It keeps no text: the key is gone that one would be sealed with. Of a wish to be erased
+// it names the certificate.
+func closeAfterErasure(
+	call Call, person []domain.Recorded, rights domain.Rights, closed domain.Event,
+) (domain.Append, error) {
 	var note domain.Personal[domain.FreeText]
 	switch e := closed.(type) {
 	case *domain.RequestFulfilled:
@@ -289,10 +296,12 @@ func rightsFirst(events []domain.Recorded) []domain.Recorded {
 	return events
 }
 
-// stillKnown refuses the repeat of an answer that had texts which were erased since. The answer to an
-// erasure had none of them itself.
+// stillKnown refuses the repeat of an answer that had texts which were erased since. The
+// answer to an erasure had none of them itself.
 func stillKnown(done domain.Appended, texts ...domain.Personal[domain.FreeText]) error {
-	gone := slices.ContainsFunc(texts, func(t domain.Personal[domain.FreeText]) bool { return t.State() == domain.Erased })
+	gone := slices.ContainsFunc(texts, func(t domain.Personal[domain.FreeText]) bool {
+		return t.State() == domain.Erased
+	})
 	if done.Repeat && gone && !hasErased(done.Events) {
 		return subjectErased()
 	}

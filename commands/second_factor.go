@@ -20,10 +20,12 @@ const (
 	secretSize  = 20               // bytes; RFC 4226 §4 R6
 	offerLasts  = 10 * time.Minute
 	otpIssuer   = "SALGA Trust Engine"
-	codeInvalid = "This code is wrong, too old, or was used before: give the one that your authenticator shows now; each opens once."
+	codeInvalid = "This code is wrong, too old, or was used before: give the one that your authenticator shows now; " +
+		"each opens once."
 )
 
-// NewSecondFactor is a second factor to be confirmed by a code. The secret is shown this once; of a repeat it is left out.
+// NewSecondFactor is a second factor to be confirmed by a code. The secret is shown this
+// once; of a repeat it is left out.
 type NewSecondFactor struct {
 	Secret    string // base32
 	URI       string // otpauth://, for a QR code
@@ -35,8 +37,9 @@ type BeginSecondFactor struct {
 	CurrentPassword string `json:"-"` // a stolen session must not be enough
 }
 
-// BeginSecondFactor makes its secret, which counts for nothing until a code confirms it. One that was begun before is forgotten.
-// Errors: password_wrong, totp_already_set; of a repeat idempotency_key_reused.
+// BeginSecondFactor makes its secret, which counts for nothing until a code confirms it.
+// One that was begun before is forgotten. Errors: password_wrong, totp_already_set; of a
+// repeat idempotency_key_reused.
 func (h *Handler) BeginSecondFactor(
 	ctx context.Context, call Call, c BeginSecondFactor,
 ) (Answer[NewSecondFactor], error) {
@@ -51,7 +54,8 @@ func (h *Handler) BeginSecondFactor(
 			return domain.Append{}, err
 		}
 		if domain.Fold[domain.SecondFactor](history).IsSet() {
-			return domain.Append{}, domain.Refuse(domain.CodeTOTPAlreadySet, "This account has a second factor: remove it first.")
+			return domain.Append{}, domain.Refuse(domain.CodeTOTPAlreadySet,
+				"This account has a second factor: remove it first.")
 		}
 
 		key, err := totp.Generate(totp.GenerateOpts{
@@ -94,8 +98,9 @@ type ConfirmSecondFactor struct {
 	Code string `json:"totp"`
 }
 
-// ConfirmSecondFactor puts it in force, which uses the code up, and ends all other sessions: none is left that began without
-// it. Errors: not_found (nothing was begun, or too long ago), totp_required (a wrong code); of a repeat idempotency_key_reused.
+// ConfirmSecondFactor puts it in force, which uses the code up, and ends all other
+// sessions: none is left that began without it. Errors: not_found (nothing was begun, or
+// too long ago), totp_required (a wrong code); of a repeat idempotency_key_reused.
 func (h *Handler) ConfirmSecondFactor(ctx context.Context, call Call, c ConfirmSecondFactor) (Answer[struct{}], error) {
 	r := request{name: "user.confirm_second_factor", tenant: call.Tenant, scope: scopeOf(call), body: c}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
@@ -104,7 +109,8 @@ func (h *Handler) ConfirmSecondFactor(ctx context.Context, call Call, c ConfirmS
 			return domain.Append{}, err
 		}
 		if a.Offered == uuid.Nil || !h.now().Before(a.OfferedUntil) {
-			return domain.Append{}, domain.Refuse(domain.CodeNotFound, "No second factor is being set up, or it took too long: begin again.")
+			return domain.Append{}, domain.Refuse(domain.CodeNotFound,
+				"No second factor is being set up, or it took too long: begin again.")
 		}
 		step, fits := h.stepOf(c.Code, a.OfferedSecret, 0)
 		if !fits {
@@ -113,9 +119,10 @@ func (h *Handler) ConfirmSecondFactor(ctx context.Context, call Call, c ConfirmS
 
 		set := domain.Append{
 			Tenant: call.Tenant,
-			Writes: []domain.Write{{Stream: domain.UserOf(call.User), Expected: call.actor.Version, Events: []domain.Event{
-				&domain.SecondFactorSet{FactorID: a.Offered},
-			}}},
+			Writes: []domain.Write{{Stream: domain.UserOf(call.User), Expected: call.actor.Version,
+				Events: []domain.Event{
+					&domain.SecondFactorSet{FactorID: a.Offered},
+				}}},
 			Side: []domain.SideWrite{domain.SetSecondFactor{User: call.User, Factor: a.Offered, Step: step}},
 		}
 		endOthers(&set, call)
@@ -130,15 +137,16 @@ type RemoveSecondFactor struct {
 	Code            string `json:"totp"`
 }
 
-// RemoveSecondFactor removes it and ends all other sessions. Errors: not_found (there is none), password_wrong, totp_required,
-// totp_locked; of a repeat idempotency_key_reused.
+// RemoveSecondFactor removes it and ends all other sessions. Errors: not_found (there is
+// none), password_wrong, totp_required, totp_locked; of a repeat idempotency_key_reused.
 func (h *Handler) RemoveSecondFactor(ctx context.Context, call Call, c RemoveSecondFactor) (Answer[struct{}], error) {
 	r := request{name: "user.remove_second_factor", tenant: call.Tenant, scope: scopeOf(call), body: c}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
 		if !call.factor.IsSet() {
 			return domain.Append{}, domain.NoSecondFactor()
 		}
-		// The password first: who does not know it must not learn whether a code is right.
+		// The password first: who does not know it must not learn whether a code is
+		// right.
 		if err := h.checkPassword(ctx, call, c.CurrentPassword); err != nil {
 			return domain.Append{}, err
 		}
@@ -149,9 +157,10 @@ func (h *Handler) RemoveSecondFactor(ctx context.Context, call Call, c RemoveSec
 
 		removed := domain.Append{
 			Tenant: call.Tenant,
-			Writes: []domain.Write{{Stream: domain.UserOf(call.User), Expected: call.actor.Version, Events: []domain.Event{
-				&domain.SecondFactorRemoved{FactorID: call.factor.ID, Cause: domain.BySelf},
-			}}},
+			Writes: []domain.Write{{Stream: domain.UserOf(call.User), Expected: call.actor.Version,
+				Events: []domain.Event{
+					&domain.SecondFactorRemoved{FactorID: call.factor.ID, Cause: domain.BySelf},
+				}}},
 			Side: append(spent, domain.RemoveSecondFactor{User: call.User}),
 		}
 		endOthers(&removed, call)
@@ -163,34 +172,40 @@ func (h *Handler) RemoveSecondFactor(ctx context.Context, call Call, c RemoveSec
 	return Answer[struct{}]{Position: done.Position()}, err
 }
 
-// RecoverSecondFactor asks to remove another person's second factor, who lost what makes its codes.
+// RecoverSecondFactor asks to remove another person's second factor, who lost what makes
+// its codes.
 type RecoverSecondFactor struct {
 	User     domain.UserID    `json:"-"`
 	Reason   string           `json:"reason"`
 	Evidence *domain.Evidence `json:"evidence,omitempty"`
 }
 
-// RecoverSecondFactor removes it and ends all their sessions. Nobody does it for themselves: with a session and a password alone
-// a thief could. Errors: forbidden, not_found, stale, validation_failed; of a repeat idempotency_key_reused.
-func (h *Handler) RecoverSecondFactor(ctx context.Context, call Call, c RecoverSecondFactor) (Answer[domain.User], error) {
+// RecoverSecondFactor removes it and ends all their sessions. Nobody does it for
+// themselves: with a session and a password alone a thief could. Errors: forbidden,
+// not_found, stale, validation_failed; of a repeat idempotency_key_reused.
+func (h *Handler) RecoverSecondFactor(
+	ctx context.Context, call Call, c RecoverSecondFactor,
+) (Answer[domain.User], error) {
 	if c.User == call.User {
 		return Answer[domain.User]{}, domain.Refuse(domain.CodeForbidden,
 			"Your own second factor you remove with password and code; if you lost it, another admin does.")
 	}
 
-	return h.changeStaff(ctx, call, "user.recover_second_factor", c.User, c, func(s *staffChange) ([]domain.Event, error) {
-		events, err := domain.RecoverSecondFactor{Reason: c.Reason, Evidence: c.Evidence}.Decide(s.factor)
-		if err != nil {
-			return nil, err
-		}
+	return h.changeStaff(ctx, call, "user.recover_second_factor", c.User, c,
+		func(s *staffChange) ([]domain.Event, error) {
+			events, err := domain.RecoverSecondFactor{Reason: c.Reason, Evidence: c.Evidence}.Decide(s.factor)
+			if err != nil {
+				return nil, err
+			}
 
-		s.change.Writes = append(s.change.Writes, domain.Write{
-			Stream: domain.SessionsOf(c.User), Expected: domain.AnyVersion,
-			Events: []domain.Event{&domain.SessionEnded{Scope: domain.ScopeAll, Cause: domain.CauseSecondFactor}},
+			s.change.Writes = append(s.change.Writes, domain.Write{
+				Stream: domain.SessionsOf(c.User), Expected: domain.AnyVersion,
+				Events: []domain.Event{&domain.SessionEnded{Scope: domain.ScopeAll, Cause: domain.CauseSecondFactor}},
+			})
+			s.change.Side = append(s.change.Side, domain.RemoveSecondFactor{User: c.User},
+				domain.EndSessions{User: c.User})
+			return events, nil
 		})
-		s.change.Side = append(s.change.Side, domain.RemoveSecondFactor{User: c.User}, domain.EndSessions{User: c.User})
-		return events, nil
-	})
 }
 
 // endOthers adds to an append the end of all sessions of the caller but this one.
@@ -203,8 +218,8 @@ func endOthers(a *domain.Append, call Call) {
 	a.Side = append(a.Side, domain.EndSessions{User: call.User, Except: call.Session})
 }
 
-// samePassword refuses a repeat whose password is not the account's: it is another request, since a fingerprint keeps nothing
-// of one.
+// samePassword refuses a repeat whose password is not the account's: it is another
+// request, since a fingerprint keeps nothing of one.
 func (h *Handler) samePassword(ctx context.Context, call Call, password string) error {
 	same, err := h.isPasswordOf(ctx, call, call.User, password)
 	if err == nil && !same {
@@ -213,15 +228,18 @@ func (h *Handler) samePassword(ctx context.Context, call Call, password string) 
 	return err
 }
 
-// proveCode checks the caller's code, where their account has a second factor, and returns what uses it up in the append that it
-// is shown for. Call it once the password is proven, for it answers differently from account to account. A wrong code is counted
-// and recorded, in one append; where another code was judged meanwhile, the append fails and execute has this one judged again.
+// proveCode checks the caller's code, where their account has a second factor, and
+// returns what uses it up in the append that it is shown for. Call it once the password
+// is proven, for it answers differently from account to account. A wrong code is counted
+// and recorded, in one append; where another code was judged meanwhile, the append fails
+// and execute has this one judged again.
 func (h *Handler) proveCode(ctx context.Context, call Call, command, code string) ([]domain.SideWrite, error) {
 	if !call.factor.IsSet() {
 		return nil, nil
 	}
 	if code == "" {
-		return nil, domain.Refuse(domain.CodeTOTPRequired, "Give the 6 digits that your authenticator shows now, in totp.")
+		return nil, domain.Refuse(domain.CodeTOTPRequired,
+			"Give the 6 digits that your authenticator shows now, in totp.")
 	}
 
 	a, err := h.Store.Authenticator(ctx, call.Tenant, call.User)
@@ -254,7 +272,8 @@ func totpLocked(until time.Time, wait time.Duration) error {
 	return refusal
 }
 
-// stepOf returns the time step that a code is of, if it is near now and later than the last one.
+// stepOf returns the time step that a code is of, if it is near now and later than the
+// last one.
 func (h *Handler) stepOf(code string, secret []byte, last int64) (step int64, fits bool) {
 	code = strings.Join(strings.Fields(code), "") // authenticators show 123 456
 	now := h.now().Unix() / int64(codeStep/time.Second)
@@ -269,16 +288,18 @@ func (h *Handler) stepOf(code string, secret []byte, last int64) (step int64, fi
 	return 0, false
 }
 
-// countWrongCode records it at once, each single one: the password was right, so no stranger can fill the log with these, and
-// the pauses bound them.
+// countWrongCode records it at once, each single one: the password was right, so no
+// stranger can fill the log with these, and the pauses bound them.
 func (h *Handler) countWrongCode(ctx context.Context, call Call, command string, seen domain.CodesSeen) error {
 	a := domain.Append{
 		ID: h.newID(), Tenant: call.Tenant, Origin: call.Origin,
 		Metadata: domain.Metadata{ActorRole: domain.RoleAnonymous, Correlation: call.Correlation, Command: command},
-		Writes: []domain.Write{{Stream: domain.SessionsOf(call.User), Expected: domain.AnyVersion, Events: []domain.Event{
-			&domain.SignInFailed{Count: 1, Cause: domain.FailedByCode},
-		}}},
-		Side: []domain.SideWrite{domain.CountWrongCode{User: call.User, Factor: call.factor.ID, At: h.now(), Seen: seen}},
+		Writes: []domain.Write{{Stream: domain.SessionsOf(call.User), Expected: domain.AnyVersion,
+			Events: []domain.Event{
+				&domain.SignInFailed{Count: 1, Cause: domain.FailedByCode},
+			}}},
+		Side: []domain.SideWrite{domain.CountWrongCode{User: call.User, Factor: call.factor.ID, At: h.now(),
+			Seen: seen}},
 	}
 	if call.Session != uuid.Nil {
 		a.Actor, a.Metadata.ActorRole = call.User, call.roleName()

@@ -30,7 +30,8 @@ func (p phone) code(t *testing.T, steps int) string {
 	return code
 }
 
-// secure sets up a second factor, with the code of the step before this one, and returns the caller as they are then.
+// secure sets up a second factor, with the code of the step before this one, and returns
+// the caller as they are then.
 func (w *world) secure(t *testing.T, call commands.Call) (commands.Call, phone) {
 	t.Helper()
 	begun, err := w.BeginSecondFactor(t.Context(), call, commands.BeginSecondFactor{CurrentPassword: password})
@@ -72,7 +73,8 @@ func TestSignInTakesPasswordAndCodeOnceASecondFactorIsSet(t *testing.T) {
 	refused(t, err, domain.CodePasswordWrong)
 	begun, err := w.BeginSecondFactor(t.Context(), call, commands.BeginSecondFactor{CurrentPassword: password})
 	ok(t, err)
-	if !strings.Contains(begun.Value.URI, begun.Value.Secret) || !strings.HasPrefix(begun.Value.URI, "otpauth://totp/") {
+	if !strings.Contains(begun.Value.URI, begun.Value.Secret) ||
+		!strings.HasPrefix(begun.Value.URI, "otpauth://totp/") {
 		t.Errorf("the address for the authenticator is %s", begun.Value.URI)
 	}
 	_, err = w.signInWith(t, "a@example.co.za", "") // what is not confirmed is asked for by nobody
@@ -94,13 +96,15 @@ func TestSignInTakesPasswordAndCodeOnceASecondFactorIsSet(t *testing.T) {
 
 	_, err = w.signInWith(t, "a@example.co.za", "")
 	refused(t, err, domain.CodeTOTPRequired)
-	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "a@example.co.za", Password: "wrong", Code: p.code(t, 0)})
+	_, err = w.SignIn(t.Context(), commands.Call{},
+		commands.SignIn{Email: "a@example.co.za", Password: "wrong", Code: p.code(t, 0)})
 	refused(t, err, domain.CodeInvalidCredentials)
 	_, err = w.signInWith(t, "a@example.co.za", p.code(t, 0)[:3]+" "+p.code(t, 0)[3:]) // as authenticators show it
 	ok(t, err)
 }
 
-// Whoever knows neither password nor account learns nothing: not whether there is a second factor, nor whether a code is right.
+// Whoever knows neither password nor account learns nothing: not whether there is a
+// second factor, nor whether a code is right.
 func TestBeforeThePasswordIsRightNothingTellsOfASecondFactor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).midstep()
@@ -108,7 +112,8 @@ func TestBeforeThePasswordIsRightNothingTellsOfASecondFactor(t *testing.T) {
 	w.staff(t, domain.Admin, "b@example.co.za")
 	for _, code := range []string{"", "000000", p.code(t, 0)} {
 		for _, email := range []string{"a@example.co.za", "b@example.co.za", "nobody@example.co.za"} {
-			_, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: email, Password: "wrong", Code: code})
+			_, err := w.SignIn(t.Context(), commands.Call{},
+				commands.SignIn{Email: email, Password: "wrong", Code: code})
 			refused(t, err, domain.CodeInvalidCredentials)
 		}
 	}
@@ -144,7 +149,8 @@ func TestACodeThatWasAcceptedNeverOpensAgainNorDoesAnOlderOne(t *testing.T) {
 		_, err := w.signInWith(t, "a@example.co.za", p.code(t, steps))
 		refused(t, err, domain.CodeTOTPRequired)
 	}
-	_, err = w.RemoveSecondFactor(t.Context(), call, commands.RemoveSecondFactor{CurrentPassword: password, Code: p.code(t, 1)})
+	_, err = w.RemoveSecondFactor(t.Context(), call,
+		commands.RemoveSecondFactor{CurrentPassword: password, Code: p.code(t, 1)})
 	refused(t, err, domain.CodeTOTPRequired) // nor does it do anything else
 }
 
@@ -162,7 +168,8 @@ func TestOfOneCodeShownToTwoProcessesAtOnceExactlyOneOpens(t *testing.T) {
 		for i := range results {
 			all.Go(func() {
 				h := []*commands.Handler{w.Handler, other}[i%2]
-				_, results[i] = h.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "a@example.co.za", Password: password, Code: code})
+				_, results[i] = h.SignIn(t.Context(), commands.Call{},
+					commands.SignIn{Email: "a@example.co.za", Password: password, Code: code})
 			})
 		}
 		all.Wait()
@@ -206,7 +213,8 @@ func TestWrongCodesAreRecordedAndSoonNoneIsLookedAt(t *testing.T) {
 	}
 	_, err := w.signInWith(t, "a@example.co.za", p.code(t, 0)) // a right one either
 	refused(t, err, domain.CodeTOTPLocked)
-	_, err = w.RemoveSecondFactor(t.Context(), call, commands.RemoveSecondFactor{CurrentPassword: password, Code: p.code(t, 0)})
+	_, err = w.RemoveSecondFactor(t.Context(), call,
+		commands.RemoveSecondFactor{CurrentPassword: password, Code: p.code(t, 0)})
 	refused(t, err, domain.CodeTOTPLocked)
 	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "a@example.co.za", Password: "wrong"})
 	refused(t, err, domain.CodeInvalidCredentials)
@@ -250,7 +258,8 @@ func TestNoMoreGuessesAreJudgedHoweverManyComeAtOnceAndToHoweverManyProcesses(t 
 	for i := range 24 {
 		all.Go(func() {
 			h := []*commands.Handler{w.Handler, other}[i%2]
-			_, err := h.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "a@example.co.za", Password: password, Code: w.wrongCode(t, p)})
+			_, err := h.SignIn(t.Context(), commands.Call{},
+				commands.SignIn{Email: "a@example.co.za", Password: password, Code: w.wrongCode(t, p)})
 			if err == nil {
 				t.Error("a wrong code opened a session")
 			}
@@ -266,7 +275,8 @@ func TestASecondFactorOutlivesANewPasswordAndANewAddress(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).midstep()
 	call, p := w.secure(t, w.staff(t, domain.Admin, "a@example.co.za"))
-	_, err := w.ChangePassword(t.Context(), call, commands.ChangePassword{Current: password, New: "another battery staple"})
+	_, err := w.ChangePassword(t.Context(), call,
+		commands.ChangePassword{Current: password, New: "another battery staple"})
 	ok(t, err)
 	_, err = w.ChangeProfile(t.Context(), w.again(t, call), commands.ChangeProfile{
 		Email: new("b@example.co.za"), CurrentPassword: "another battery staple",
@@ -294,7 +304,8 @@ func TestOneSecondFactorIsBegunAtATimeAndNotForLong(t *testing.T) {
 		return begun.Value, begun.Position
 	}
 	confirm := func(secret string) error {
-		_, err := w.ConfirmSecondFactor(t.Context(), call, commands.ConfirmSecondFactor{Code: phone{secret, w.clock.now}.code(t, 0)})
+		_, err := w.ConfirmSecondFactor(t.Context(), call,
+			commands.ConfirmSecondFactor{Code: phone{secret, w.clock.now}.code(t, 0)})
 		return err
 	}
 
@@ -305,7 +316,8 @@ func TestOneSecondFactorIsBegunAtATimeAndNotForLong(t *testing.T) {
 	refused(t, confirm(late.Secret), domain.CodeNotFound)
 	former, _ := begin("")
 	first, at := begin("key")
-	if again, where := begin("key"); again.Secret != "" || again.URI != "" || again.ExpiresAt != first.ExpiresAt || where != at {
+	if again, where := begin("key"); again.Secret != "" || again.URI != "" || again.ExpiresAt != first.ExpiresAt ||
+		where != at {
 		t.Errorf("a repeat answers %+v at %d, the first was at %d", again, where, at)
 	}
 	refused(t, confirm(former.Secret), domain.CodeTOTPRequired)
@@ -317,7 +329,8 @@ func TestASecondFactorIsRemovedByPasswordAndCode(t *testing.T) {
 	w := newWorld(t).midstep()
 	call, p := w.secure(t, w.staff(t, domain.Admin, "a@example.co.za"))
 	remove := func(password, code string) error {
-		_, err := w.RemoveSecondFactor(t.Context(), call, commands.RemoveSecondFactor{CurrentPassword: password, Code: code})
+		_, err := w.RemoveSecondFactor(t.Context(), call,
+			commands.RemoveSecondFactor{CurrentPassword: password, Code: code})
 		return err
 	}
 	refused(t, remove("wrong", p.code(t, 0)), domain.CodePasswordWrong)
@@ -358,14 +371,18 @@ func TestAnotherAdminRecoversASecondFactorAndTheLogSaysWhoAndWhy(t *testing.T) {
 	if why, _ := removed.Private.Get(); why.Reason != "Phone stolen; came in person." {
 		t.Errorf("the log says why: %q", why.Reason)
 	}
-	refused(t, func() error { _, err := w.EraseMe(t.Context(), admin, erasureOf(password)); return err }(), domain.CodeLastAdmin)
+	refused(t, func() error {
+		_, err := w.EraseMe(t.Context(), admin, erasureOf(password))
+		return err
+	}(), domain.CodeLastAdmin)
 }
 
 func erasureOf(password string) commands.EraseMe {
 	return commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: password}
 }
 
-// What a stolen login of the API can reach: the sealed secret, and the tables through nothing but functions.
+// What a stolen login of the API can reach: the sealed secret, and the tables through
+// nothing but functions.
 func TestAStolenDatabaseLoginReadsNoSecretAndSetsNoneThatOpens(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).midstep()
@@ -378,7 +395,8 @@ func TestAStolenDatabaseLoginReadsNoSecretAndSetsNoneThatOpens(t *testing.T) {
 		t.Error("the API's login reads credentials")
 	}
 	sealed := func(call commands.Call) (secret []byte) {
-		ok(t, stolen.QueryRow(t.Context(), "select factor_secret from trust.second_factor($1, $2)", call.User.UUID, call.Tenant.UUID).Scan(&secret))
+		ok(t, stolen.QueryRow(t.Context(), "select factor_secret from trust.second_factor($1, $2)", call.User.UUID,
+			call.Tenant.UUID).Scan(&secret))
 		return secret
 	}
 	for _, call := range []commands.Call{victim, thief} {
@@ -387,9 +405,11 @@ func TestAStolenDatabaseLoginReadsNoSecretAndSetsNoneThatOpens(t *testing.T) {
 		}
 	}
 
-	// Even the owner of the tables, who may write the row, gets no code of their own to open another's account.
+	// Even the owner of the tables, who may write the row, gets no code of their own to
+	// open another's account.
 	owner := w.db.Superuser(t)
-	_, err = owner.Exec(t.Context(), "update trust.credentials set factor_secret = $1 where user_id = $2", sealed(thief), victim.User.UUID)
+	_, err = owner.Exec(t.Context(), "update trust.credentials set factor_secret = $1 where user_id = $2",
+		sealed(thief), victim.User.UUID)
 	ok(t, err)
 	if _, err := w.signInWith(t, "a@example.co.za", own.code(t, 0)); err == nil {
 		t.Error("a secret moved to another account opens it")
@@ -404,20 +424,24 @@ func TestAnErasureDestroysTheSecondFactor(t *testing.T) {
 	_, err := w.EraseMe(t.Context(), call, erasureOf(password))
 	ok(t, err)
 	var left int
-	ok(t, w.db.Superuser(t).QueryRow(t.Context(), "select count(*) from trust.credentials where user_id = $1", call.User.UUID).Scan(&left))
+	ok(t, w.db.Superuser(t).QueryRow(t.Context(), "select count(*) from trust.credentials where user_id = $1",
+		call.User.UUID).Scan(&left))
 	if left != 0 {
 		t.Error("a credential is left")
 	}
 }
 
-// RFC 6238, appendix B, by the library as it is used here: SHA-1, the last six of its eight digits.
+// RFC 6238, appendix B, by the library as it is used here: SHA-1, the last six of its
+// eight digits.
 func TestCodesAreThoseOfRFC6238(t *testing.T) {
 	t.Parallel()
 	const secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ" // 12345678901234567890
 	for at, want := range map[int64]string{
-		59: "94287082", 1111111109: "07081804", 1111111111: "14050471", 1234567890: "89005924", 2000000000: "69279037", 20000000000: "65353130",
+		59: "94287082", 1111111109: "07081804", 1111111111: "14050471", 1234567890: "89005924", 2000000000: "69279037",
+		20000000000: "65353130",
 	} {
-		got, err := hotp.ValidateCustom(want[2:], uint64(at/30), secret, hotp.ValidateOpts{Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1})
+		got, err := hotp.ValidateCustom(want[2:], uint64(at/30), secret,
+			hotp.ValidateOpts{Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1})
 		if err != nil || !got {
 			t.Errorf("at %d: %t, %v", at, got, err)
 		}

@@ -30,10 +30,11 @@ type SignIn struct {
 	Code             string // of the second factor, if the account has one
 }
 
-// SignIn opens a session. Every failure is the same invalid_credentials after the same work and the same statements,
-// whether there is an account or not, until the password is right: then an account with a second factor asks for its
-// code. A failure on a known account is recorded, off the path of the answer.
-// Errors: invalid_credentials, totp_required, totp_locked.
+// SignIn opens a session. Every failure is the same invalid_credentials after the same
+// work and the same statements, whether there is an account or not, until the password is
+// right: then an account with a second factor asks for its code. A failure on a known
+// account is recorded, off the path of the answer. Errors: invalid_credentials,
+// totp_required, totp_locked.
 func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Session], error) {
 	if domain.Oversize(c.Email, domain.MaxEmail) {
 		c.Email = "" // nobody's either
@@ -59,7 +60,8 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 		return Answer[Session]{}, err
 	}
 
-	// The hash took its time: address and password must still be those of the version that the session starts on.
+	// The hash took its time: address and password must still be those of the version
+	// that the session starts on.
 	again, err := h.account(ctx, c)
 	if err != nil {
 		return Answer[Session]{}, err
@@ -94,8 +96,9 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 	return a, err
 }
 
-// nobody is the account of those who have none, in a tenant. Nothing is in the log of it, and it has no password: it is
-// looked up and checked like any other, so that an address without an account costs what one with an account costs.
+// nobody is the account of those who have none, in a tenant. Nothing is in the log of it,
+// and it has no password: it is looked up and checked like any other, so that an address
+// without an account costs what one with an account costs.
 func nobody(tenant domain.TenantID) domain.Account {
 	if tenant.IsZero() {
 		tenant.UUID = uuid.Max
@@ -119,9 +122,10 @@ func (h *Handler) account(ctx context.Context, c SignIn) (domain.Account, error)
 	return h.accountOf(ctx, c.Email, tenant)
 }
 
-// accountOf looks under every spelling of an address, however early it finds something: how often depends on the
-// request alone. Within a municipality the spelling that was given comes first: two accounts that are one address by
-// now, and so could not be re-keyed, are each still opened by the spelling they were registered with.
+// accountOf looks under every spelling of an address, however early it finds something:
+// how often depends on the request alone. Within a municipality the spelling that was
+// given comes first: two accounts that are one address by now, and so could not be
+// re-keyed, are each still opened by the spelling they were registered with.
 func (h *Handler) accountOf(ctx context.Context, email string, tenant domain.TenantID) (domain.Account, error) {
 	found := map[domain.TenantID]domain.Account{}
 	for _, spelling := range domain.EmailSpellings(email) {
@@ -144,9 +148,10 @@ func (h *Handler) accountOf(ctx context.Context, email string, tenant domain.Ten
 	return nobody(tenant), nil
 }
 
-// startSession opens a session of a user as they are, and replaces the hash of their password if another verifier is given:
-// one that was made of the password as it was sent, by one of its canonical form. The append expects the version on which
-// the password was proven, so no newer password is undone.
+// startSession opens a session of a user as they are, and replaces the hash of their
+// password if another verifier is given: one that was made of the password as it was
+// sent, by one of its canonical form. The append expects the version on which the
+// password was proven, so no newer password is undone.
 func (h *Handler) startSession(
 	ctx context.Context, call Call, u domain.User, code, verifier string,
 ) (Answer[Session], error) {
@@ -172,16 +177,18 @@ func (h *Handler) startSession(
 
 		a := domain.Append{
 			Tenant: u.Tenant, Expects: municipality,
-			Writes: []domain.Write{{Stream: domain.SessionsOf(u.ID), Expected: domain.AnyVersion, Events: []domain.Event{
-				&domain.SessionStarted{SessionID: s.ID, ExpiresAt: s.ExpiresAt},
-			}}},
+			Writes: []domain.Write{{Stream: domain.SessionsOf(u.ID), Expected: domain.AnyVersion,
+				Events: []domain.Event{
+					&domain.SessionStarted{SessionID: s.ID, ExpiresAt: s.ExpiresAt},
+				}}},
 			Side: append(spent, domain.StartSession{
 				Session: s.ID, User: u.ID, Token: tokenDigest(s.Token), ExpiresAt: s.ExpiresAt,
 			}),
 		}
 		if verifier != "" {
 			rehashed := []domain.Event{&domain.UserPasswordRehashed{}}
-			a.Writes = append(a.Writes, domain.Write{Stream: domain.UserOf(u.ID), Expected: u.Version, Events: rehashed})
+			a.Writes = append(a.Writes, domain.Write{Stream: domain.UserOf(u.ID), Expected: u.Version,
+				Events: rehashed})
 			a.Side = append(a.Side, domain.SetCredential{User: u.ID, Verifier: verifier})
 		}
 		return a, nil
@@ -229,11 +236,12 @@ type RefreshSession struct {
 	Token uuid.UUID // its id
 }
 
-// RefreshSession exchanges a refresh token for the next of its family. The token just exchanged
-// returns the same successor for 10 s, while that has not been used: two tabs may ask at once, and an
-// answer may be lost. Any other token that was exchanged before ends the whole family: either the
-// holder or a thief has an old one, and nobody can tell which. Position is 0, for this is no event.
-// Errors: session_ended, account_inactive, municipality_inactive.
+// RefreshSession exchanges a refresh token for the next of its family. The token just
+// exchanged returns the same successor for 10 s, while that has not been used: two tabs
+// may ask at once, and an answer may be lost. Any other token that was exchanged before
+// ends the whole family: either the holder or a thief has an old one, and nobody can tell
+// which. Position is 0, for this is no event. Errors: session_ended, account_inactive,
+// municipality_inactive.
 func (h *Handler) RefreshSession(ctx context.Context, call Call, c RefreshSession) (Answer[Session], error) {
 	call.Key = ""
 	call, err := h.Authenticate(ctx, call)
@@ -263,7 +271,8 @@ func (h *Handler) RefreshSession(ctx context.Context, call Call, c RefreshSessio
 		return Answer[Session]{}, err
 	}
 
-	// From the log and not from our clock, so that everybody who shows the same token gets the same successor.
+	// From the log and not from our clock, so that everybody who shows the same token
+	// gets the same successor.
 	var open bool
 	if s.ExpiresAt, open, err = h.Store.SessionExpires(ctx, call.Tenant, call.Session); err != nil {
 		return Answer[Session]{}, err
@@ -275,8 +284,9 @@ func (h *Handler) RefreshSession(ctx context.Context, call Call, c RefreshSessio
 	return Answer[Session]{Value: s}, nil
 }
 
-// successor is the id of the token that replaces another. It is derived, so that every process
-// returns the same one and none is stored; without the key it cannot be told from chance.
+// successor is the id of the token that replaces another. It is derived, so that every
+// process returns the same one and none is stored; without the key it cannot be told from
+// chance.
 func (h *Handler) successor(session, token uuid.UUID) uuid.UUID {
 	return h.derivedID("refresh", session.String(), token.String())
 }
@@ -287,7 +297,8 @@ func (h *Handler) reused(ctx context.Context, call Call) error {
 	if err != nil {
 		return err
 	}
-	return domain.Refuse(domain.CodeSessionEnded, "This token was used before, so the session has ended: sign in again.")
+	return domain.Refuse(domain.CodeSessionEnded,
+		"This token was used before, so the session has ended: sign in again.")
 }
 
 // SignOut asks to end the caller's session.
@@ -299,7 +310,9 @@ func (h *Handler) SignOut(ctx context.Context, call Call, _ SignOut) (Answer[str
 	return Answer[struct{}]{Position: done.Position()}, err
 }
 
-func (h *Handler) endSession(ctx context.Context, call Call, cause string, before ...domain.Event) (domain.Appended, error) {
+func (h *Handler) endSession(
+	ctx context.Context, call Call, cause string, before ...domain.Event,
+) (domain.Appended, error) {
 	user := domain.UserOf(call.User)
 	events, open, err := h.Store.LoadSession(ctx, call.Tenant, call.User, call.Session, user)
 	if err != nil || !open {

@@ -40,7 +40,8 @@ func TestEveryFailedSignInLooksTheSame(t *testing.T) {
 	}
 	_, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "ONE@example.co.za", Password: password})
 	ok(t, err)
-	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "two@example.co.za", Password: password, MunicipalityCode: "jhb"})
+	_, err = w.SignIn(t.Context(), commands.Call{},
+		commands.SignIn{Email: "two@example.co.za", Password: password, MunicipalityCode: "jhb"})
 	ok(t, err)
 }
 
@@ -59,13 +60,15 @@ func TestFailedSignInsAreRecordedAtMostOnceAMinuteWithTheirNumber(t *testing.T) 
 	w.clock.advance(61 * time.Second)
 	fail()
 	w.unchanged(t, func() {
-		_, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "stranger@example.co.za", Password: "x"})
+		_, err := w.SignIn(t.Context(), commands.Call{},
+			commands.SignIn{Email: "stranger@example.co.za", Password: "x"})
 		refused(t, err, domain.CodeInvalidCredentials)
 	})
 	w.failures(t, call.User, "1 password", "4 password")
 }
 
-// failures waits until exactly these failed checks of a user's password are recorded: number and cause of each event.
+// failures waits until exactly these failed checks of a user's password are recorded:
+// number and cause of each event.
 func (w *world) failures(t *testing.T, user domain.UserID, want ...string) {
 	t.Helper()
 	var got []string
@@ -99,7 +102,8 @@ func TestEveryFailedCheckOfAPasswordIsRecordedLikeAFailedSignIn(t *testing.T) {
 	const wrong = "wrong horse battery"
 	for cause, check := range map[string]func(commands.Call) error{
 		"password": func(commands.Call) error {
-			_, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "password@example.co.za", Password: wrong})
+			_, err := w.SignIn(t.Context(), commands.Call{},
+				commands.SignIn{Email: "password@example.co.za", Password: wrong})
 			return err
 		},
 		"user.change_password": func(call commands.Call) error {
@@ -113,7 +117,8 @@ func TestEveryFailedCheckOfAPasswordIsRecordedLikeAFailedSignIn(t *testing.T) {
 			return err
 		},
 		"user.erase": func(call commands.Call) error {
-			_, err := w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: wrong})
+			_, err := w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation,
+				Password: wrong})
 			return err
 		},
 		"user.register": func(commands.Call) error {
@@ -156,7 +161,8 @@ func TestAGuessIsAskedForBeforeEachCheckOfAPassword(t *testing.T) {
 	anonymous := commands.Call{Guess: call.Guess, Key: "k"}
 	admin := commands.System(w.cpt)
 	admin.Key = "k"
-	member := commands.CreateUser{Email: "two@example.co.za", Password: password, FullName: "Staff", Role: domain.Manager}
+	member := commands.CreateUser{Email: "two@example.co.za", Password: password, FullName: "Staff",
+		Role: domain.Manager}
 	_, err = w.CreateUser(t.Context(), admin, member)
 	ok(t, err)
 	admin.Guess = call.Guess
@@ -167,7 +173,8 @@ func TestAGuessIsAskedForBeforeEachCheckOfAPassword(t *testing.T) {
 			return err
 		},
 		"nobody@example.co.za, at sign-in": func() error {
-			_, err := w.SignIn(t.Context(), anonymous, commands.SignIn{Email: "nobody@example.co.za", Password: password})
+			_, err := w.SignIn(t.Context(), anonymous, commands.SignIn{Email: "nobody@example.co.za",
+				Password: password})
 			return err
 		},
 		"one@example.co.za, for another password": func() error {
@@ -183,7 +190,8 @@ func TestAGuessIsAskedForBeforeEachCheckOfAPassword(t *testing.T) {
 			return err
 		},
 		"one@example.co.za, for an erasure": func() error {
-			_, err := w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: password})
+			_, err := w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation,
+				Password: password})
 			return err
 		},
 		"one@example.co.za, for a registration again": func() error {
@@ -220,7 +228,8 @@ func TestATenantNamedAgainAndAgainIsCounted(t *testing.T) {
 	call := w.citizen(t, "CPT", "one@example.co.za")
 	named := []domain.TenantID{{UUID: uuid.New()}, {UUID: uuid.New()}}
 	name := func(tenant domain.TenantID) {
-		_, err := w.RecordTenantMismatch(t.Context(), call, commands.RecordTenantMismatch{Route: "GET /", Named: tenant})
+		_, err := w.RecordTenantMismatch(t.Context(), call,
+			commands.RecordTenantMismatch{Route: "GET /", Named: tenant})
 		ok(t, err)
 	}
 	before := w.head(t)
@@ -258,7 +267,8 @@ func TestARefreshTokenIsGoodOnceAndItsReuseEndsTheFamily(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.citizen(t, "CPT", "one@example.co.za")
-	signedIn, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "one@example.co.za", Password: password})
+	signedIn, err := w.SignIn(t.Context(), commands.Call{},
+		commands.SignIn{Email: "one@example.co.za", Password: password})
 	ok(t, err)
 	first := signedIn.Value
 	family := commands.Call{Tenant: first.Tenant, User: first.User, Session: first.ID}
@@ -442,7 +452,8 @@ func TestTheEndOfASessionIsRecordedOnce(t *testing.T) {
 	}
 	thieves.Wait()
 
-	reused, ended := recorded[*domain.SessionReuseDetected](t, w, first.User), recorded[*domain.SessionEnded](t, w, first.User)
+	reused, ended := recorded[*domain.SessionReuseDetected](t, w, first.User),
+		recorded[*domain.SessionEnded](t, w, first.User)
 	if reused != 1 || ended != 1 {
 		t.Errorf("recorded %d reuses and %d ends, want one of each", reused, ended)
 	}
@@ -468,7 +479,8 @@ func TestSigningOutManyTimesAtOnceIsRecordedOnce(t *testing.T) {
 	}
 }
 
-// The release before replaced tokens by random ones, and kept nothing of what it replaced.
+// The release before replaced tokens by random ones, and kept nothing of what it
+// replaced.
 func TestASessionOfBeforeTheUpgradeGoesOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -499,7 +511,8 @@ func TestAnotherPasswordEndsAllOtherSessions(t *testing.T) {
 	ok(t, err)
 	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "one@example.co.za", Password: password})
 	refused(t, err, domain.CodeInvalidCredentials)
-	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "one@example.co.za", Password: "another password"})
+	_, err = w.SignIn(t.Context(), commands.Call{},
+		commands.SignIn{Email: "one@example.co.za", Password: "another password"})
 	ok(t, err)
 }
 
@@ -507,7 +520,8 @@ func TestPeopleOfAClosedMunicipalityAreTurnedAway(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	call := w.citizen(t, "CPT", "one@example.co.za")
-	_, err := w.SetMunicipalityActive(t.Context(), commands.System(domain.PlatformTenant()), commands.SetMunicipalityActive{Municipality: w.cpt, Active: false})
+	_, err := w.SetMunicipalityActive(t.Context(), commands.System(domain.PlatformTenant()),
+		commands.SetMunicipalityActive{Municipality: w.cpt, Active: false})
 	ok(t, err)
 	_, err = w.Authenticate(t.Context(), call)
 	refused(t, err, domain.CodeMunicipalityInactive)
@@ -563,7 +577,8 @@ func TestAChangeMeantForAnotherVersionIsRefused(t *testing.T) {
 	})
 }
 
-// Six sign-ins at once cost 64 MiB each; a process that kept that would be six times as large for the rest of its life.
+// Six sign-ins at once cost 64 MiB each; a process that kept that would be six times as
+// large for the rest of its life.
 func TestTheMemoryOfSignInsIsGivenBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -572,7 +587,8 @@ func TestTheMemoryOfSignInsIsGivenBack(t *testing.T) {
 	var signing sync.WaitGroup
 	for range 6 {
 		signing.Go(func() {
-			_, err := dear.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "nobody@example.org", Password: "a guess of theirs"})
+			_, err := dear.SignIn(t.Context(), commands.Call{},
+				commands.SignIn{Email: "nobody@example.org", Password: "a guess of theirs"})
 			refused(t, err, domain.CodeInvalidCredentials)
 		})
 	}

@@ -14,8 +14,8 @@ type ChangeRole struct {
 	Role domain.Role
 }
 
-// ChangeRole changes it. Errors: forbidden, not_found, stale, validation_failed, last_admin,
-// consent_required, subject_erased.
+// ChangeRole changes it. Errors: forbidden, not_found, stale, validation_failed,
+// last_admin, consent_required, subject_erased.
 func (h *Handler) ChangeRole(ctx context.Context, call Call, c ChangeRole) (Answer[domain.User], error) {
 	return h.changeStaff(ctx, call, "user.change_role", c.User, c.Role, func(s *staffChange) ([]domain.Event, error) {
 		s.restOnConsents()
@@ -37,8 +37,8 @@ type DeactivateUser struct {
 	User domain.UserID
 }
 
-// DeactivateUser closes it and ends its sessions, so its next request is refused. Errors: forbidden,
-// not_found, stale, last_admin, subject_erased.
+// DeactivateUser closes it and ends its sessions, so its next request is refused. Errors:
+// forbidden, not_found, stale, last_admin, subject_erased.
 func (h *Handler) DeactivateUser(ctx context.Context, call Call, c DeactivateUser) (Answer[domain.User], error) {
 	return h.changeStaff(ctx, call, "user.deactivate", c.User, nil, func(s *staffChange) ([]domain.Event, error) {
 		if s.user.Erased {
@@ -58,7 +58,8 @@ type ReactivateUser struct {
 	User domain.UserID
 }
 
-// ReactivateUser opens it. Errors: forbidden, not_found, stale, consent_required, subject_erased.
+// ReactivateUser opens it. Errors: forbidden, not_found, stale, consent_required,
+// subject_erased.
 func (h *Handler) ReactivateUser(ctx context.Context, call Call, c ReactivateUser) (Answer[domain.User], error) {
 	return h.changeStaff(ctx, call, "user.reactivate", c.User, nil, func(s *staffChange) ([]domain.Event, error) {
 		s.restOnConsents()
@@ -70,8 +71,8 @@ func (h *Handler) ReactivateUser(ctx context.Context, call Call, c ReactivateUse
 	})
 }
 
-// staffChange is the state that an admin's change of an account is decided on, and the append that
-// the change becomes.
+// staffChange is the state that an admin's change of an account is decided on, and the
+// append that the change becomes.
 type staffChange struct {
 	user     domain.User
 	closedBy string
@@ -82,17 +83,17 @@ type staffChange struct {
 	change   domain.Append
 }
 
-// restOnConsents makes the append expect the consents as they were found: one that is taken back at the
-// same time of a closed account is in no other stream.
+// restOnConsents makes the append expect the consents as they were found: one that is
+// taken back at the same time of a closed account is in no other stream.
 func (s *staffChange) restOnConsents() {
 	s.change.Expects = append(s.change.Expects, domain.Expectation{
 		Tenant: s.user.Tenant, Stream: domain.ConsentsOf(s.user.ID), Version: s.decided,
 	})
 }
 
-// administer makes the user an admin, or an admin no longer. The append expects the version of the
-// stream of admins either way, so that of two changes at once the second is decided on the first's
-// result.
+// administer makes the user an admin, or an admin no longer. The append expects the
+// version of the stream of admins either way, so that of two changes at once the second
+// is decided on the first's result.
 func (s *staffChange) administer(admin bool) error {
 	events := s.admins.Add(s.user.ID)
 	if !admin {
@@ -147,7 +148,8 @@ func (h *Handler) changeStaff(ctx context.Context, call Call, name string, id do
 		}
 
 		// The user first: the answer's version follows from its newest event.
-		s.change.Writes = append([]domain.Write{{Stream: person, Expected: s.user.Version, Events: events}}, s.change.Writes...)
+		s.change.Writes = append([]domain.Write{{Stream: person, Expected: s.user.Version, Events: events}},
+			s.change.Writes...)
 		keepOfficers(&s.change, s.user, events)
 		return s.change, nil
 	})

@@ -103,7 +103,8 @@ func TestATenantKeepsItsLastAdminAlsoAgainstRequestsAtOnce(t *testing.T) {
 		errs := make([]error, 2)
 		for i, pair := range [][2]commands.Call{{first, second}, {second, first}} {
 			wg.Go(func() {
-				_, errs[i] = w.ChangeRole(t.Context(), pair[0], commands.ChangeRole{User: pair[1].User, Role: domain.Manager})
+				_, errs[i] = w.ChangeRole(t.Context(), pair[0],
+					commands.ChangeRole{User: pair[1].User, Role: domain.Manager})
 			})
 		}
 		wg.Wait()
@@ -138,12 +139,14 @@ func TestAnAccountClosedByItsOwnerNeedsTheirConsentAnew(t *testing.T) {
 	citizen := w.citizen(t, "CPT", "one@example.co.za")
 	events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(citizen.User))
 	ok(t, err)
-	_, err = w.WithdrawConsent(t.Context(), citizen, commands.WithdrawConsent{Consent: domain.ConsentID{UUID: events[0].Record}})
+	_, err = w.WithdrawConsent(t.Context(), citizen,
+		commands.WithdrawConsent{Consent: domain.ConsentID{UUID: events[0].Record}})
 	ok(t, err)
 	_, err = w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
 	refused(t, err, domain.CodeConsentRequired)
 	_, err = w.RecordConsent(t.Context(), admin, commands.RecordConsent{
-		Subject: citizen.User, Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu, Consented: true, Channel: domain.Counter,
+		Subject: citizen.User, Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu, Consented: true,
+		Channel: domain.Counter,
 	})
 	ok(t, err)
 	opened, err := w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
@@ -153,7 +156,8 @@ func TestAnAccountClosedByItsOwnerNeedsTheirConsentAnew(t *testing.T) {
 	}
 }
 
-// Nor one whose consent was taken back while an admin had it closed: why it was closed says nothing about what it rests on.
+// Nor one whose consent was taken back while an admin had it closed: why it was closed
+// says nothing about what it rests on.
 func TestACitizensAccountIsNotOpenedAgainWithoutConsentWhyeverItWasClosed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -180,7 +184,8 @@ func TestACitizensAccountIsNotOpenedAgainWithoutConsentWhyeverItWasClosed(t *tes
 	refused(t, err, domain.CodeConsentRequired)
 }
 
-// Two requests at once, each of them right by what it read: an account that is opened, and the consent it rests on taken back.
+// Two requests at once, each of them right by what it read: an account that is opened,
+// and the consent it rests on taken back.
 func TestAConsentIsNotTakenBackBehindTheOpeningOfAnAccount(t *testing.T) {
 	t.Parallel()
 	for name, openFirst := range map[string]bool{"opened first": true, "taken back first": false} {

@@ -11,17 +11,20 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// tallies records what a stranger can make happen as often as they like: failed checks of a password, and calls that
-// name another tenant. The log gets at most one event a minute of each; what happens again within the minute is counted,
-// and recorded with its number by the first after it, or a little later without one.
+// tallies records what a stranger can make happen as often as they like: failed checks of
+// a password, and calls that name another tenant. The log gets at most one event a minute
+// of each; what happens again within the minute is counted, and recorded with its number
+// by the first after it, or a little later without one.
 //
-// Events wait in a queue and are appended off the path of the answer, whose time must not tell what was known: within a
-// second, or as soon as the database takes them. A crash loses what waits and what was counted; a process that stops in
-// order records both first, see RecordTallies.
+// Events wait in a queue and are appended off the path of the answer, whose time must not
+// tell what was known: within a second, or as soon as the database takes them. A crash
+// loses what waits and what was counted; a process that stops in order records both
+// first, see RecordTallies.
 //
-// It holds at most maxTallies things, for little more than a minute each, and maxQueued events: 2 KiB each, so 24 MiB. A
-// full queue drops its event into the count. With all tallies taken by counts, another thing is not recorded: each
-// costs a run of Argon2id or a signed-in call, so that no machine comes to it.
+// It holds at most maxTallies things, for little more than a minute each, and maxQueued
+// events: 2 KiB each, so 24 MiB. A full queue drops its event into the count. With all
+// tallies taken by counts, another thing is not recorded: each costs a run of Argon2id or
+// a signed-in call, so that no machine comes to it.
 type tallies struct {
 	store Store
 	now   func() time.Time
@@ -35,7 +38,8 @@ type tallies struct {
 	writing sync.Mutex // one at a time, so that each event is appended once
 }
 
-// tallied names what is counted: failed checks of the password of a user, or, with a tenant, their naming it.
+// tallied names what is counted: failed checks of the password of a user, or, with a
+// tenant, their naming it.
 type tallied struct {
 	user  domain.UserID
 	named domain.TenantID
@@ -60,7 +64,8 @@ const (
 	maxTallies    = 10_000
 	maxNamed      = 10
 
-	// queuePause parts an event from the answer: appended at once, it would slow the very next request.
+	// queuePause parts an event from the answer: appended at once, it would slow the very
+	// next request.
 	queuePause = 500 * time.Millisecond
 	maxQueued  = 2_000
 	// writeLimit bounds one visit to the log, so that one that hangs is tried again.
@@ -74,8 +79,9 @@ func newTallies(store Store, now func() time.Time) *tallies {
 	return t
 }
 
-// noteNaming counts one naming of a tenant by a user, and returns the number that an event of it has to name; 0: there is
-// to be none now. Whoever names more than maxNamed tenants makes them up: the rest is one thing.
+// noteNaming counts one naming of a tenant by a user, and returns the number that an
+// event of it has to name; 0: there is to be none now. Whoever names more than maxNamed
+// tenants makes them up: the rest is one thing.
 func (t *tallies) noteNaming(user domain.UserID, tenant domain.TenantID, h happening) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -163,7 +169,8 @@ func (t *tallies) visitWithin(pause time.Duration) {
 	}
 }
 
-// visit records what is due, and sees to it that somebody comes again while anything is left.
+// visit records what is due, and sees to it that somebody comes again while anything is
+// left.
 func (t *tallies) visit() {
 	//nolint:forbidigo // the requests that this is about have long been answered
 	ctx, cancel := context.WithTimeout(context.Background(), writeLimit)
@@ -186,7 +193,8 @@ func (t *tallies) visit() {
 	}
 }
 
-// close queues what was counted in tallies that have lasted so long, and forgets those in which nothing was.
+// close queues what was counted in tallies that have lasted so long, and forgets those in
+// which nothing was.
 func (t *tallies) close(length time.Duration) {
 	now := t.now()
 	for what, one := range t.of {
@@ -240,10 +248,12 @@ func (t *tallies) dropFirst() {
 	}
 }
 
-// RecordTallies asks to record what was counted and is not in the log yet: for a process that is about to stop.
+// RecordTallies asks to record what was counted and is not in the log yet: for a process
+// that is about to stop.
 type RecordTallies struct{}
 
-// RecordTallies records it, whether or not the minute is over. Error: the log's, with whatever it did not take.
+// RecordTallies records it, whether or not the minute is over. Error: the log's, with
+// whatever it did not take.
 func (h *Handler) RecordTallies(ctx context.Context, _ Call, _ RecordTallies) (Answer[struct{}], error) {
 	t := h.tallies
 	for {
@@ -261,8 +271,8 @@ func (h *Handler) RecordTallies(ctx context.Context, _ Call, _ RecordTallies) (A
 	}
 }
 
-// passwordFailed counts a failed check of an account's password. All checks of it count together: command and cause are
-// those of the newest.
+// passwordFailed counts a failed check of an account's password. All checks of it count
+// together: command and cause are those of the newest.
 func (h *Handler) passwordFailed(call Call, user domain.UserID, command, cause string) {
 	e := &domain.SignInFailed{Cause: cause}
 	h.tallies.noteLater(tallied{user: user}, happening{number: func(n int) { e.Count = n }, append: domain.Append{

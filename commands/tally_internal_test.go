@@ -51,7 +51,8 @@ func (b *book) has(t *testing.T, want ...int) {
 	}
 }
 
-// counting returns a Handler at an instant that the test moves, and a failed check of a user's password.
+// counting returns a Handler at an instant that the test moves, and a failed check of a
+// user's password.
 func counting(t *testing.T) (b *book, h *Handler, now *time.Time, fail func(domain.UserID)) {
 	t.Helper()
 	at := time.Now()

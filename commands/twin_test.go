@@ -9,7 +9,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// interposed lets something happen right before or right after the first look at the streams that a command is decided on.
+// interposed lets something happen right before or right after the first look at the
+// streams that a command is decided on.
 type interposed struct {
 	commands.Store
 	after bool
@@ -28,8 +29,9 @@ func (s *interposed) LoadTail(
 	return found, version, err
 }
 
-// A client sends a command twice at once under one key. Whether the second loads what it decides on before the first is appended or
-// after, what it meets is its own twin, which is the answer and not a reason to refuse, nor a second time.
+// A client sends a command twice at once under one key. Whether the second loads what it
+// decides on before the first is appended or after, what it meets is its own twin, which
+// is the answer and not a reason to refuse, nor a second time.
 func TestATwinThatWasFasterIsTheAnswer(t *testing.T) {
 	t.Parallel()
 	for name, after := range map[string]bool{"the second loads afterwards": false, "the second loads first": true} {

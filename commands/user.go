@@ -27,10 +27,10 @@ type RegisterConsent struct {
 	Consented   bool            `json:"consented"`
 }
 
-// Register makes an account for a citizen: user.registered and consent.granted in one append, so
-// there is never a user without consent. Errors: validation_failed, consent_required,
-// wording_mismatch, unknown_municipality, municipality_inactive, email_taken; of a repeat
-// idempotency_key_reused, subject_erased.
+// Register makes an account for a citizen: user.registered and consent.granted in one
+// append, so there is never a user without consent. Errors: validation_failed,
+// consent_required, wording_mismatch, unknown_municipality, municipality_inactive,
+// email_taken; of a repeat idempotency_key_reused, subject_erased.
 func (h *Handler) Register(ctx context.Context, call Call, c Register) (Answer[domain.User], error) {
 	person := newPerson(c.Email, c.Password, c.FullName, c.Phone, c.PreferredLanguage)
 	person.Role, person.Consented = domain.Citizen, true
@@ -56,15 +56,17 @@ func (h *Handler) Register(ctx context.Context, call Call, c Register) (Answer[d
 		scope: "register:" + tenant.String() + ":" + domain.CanonicalEmail(person.Email),
 	}
 	return h.addUser(ctx, call, r, id, person, func(a *domain.Append) error {
-		// Only here: a registration that was carried out before the municipality closed is still answered.
+		// Only here: a registration that was carried out before the municipality closed
+		// is still answered.
 		municipality, err := h.openMunicipality(ctx, c.MunicipalityCode)
 		if err != nil {
 			return err
 		}
 
 		granted, err := domain.RecordConsent{
-			ID: domain.ConsentID{UUID: h.newID()}, Purpose: domain.PlatformRegistrationCode, Description: c.Consent.Description,
-			Language: c.Consent.Language, Consented: true,
+			ID: domain.ConsentID{UUID: h.newID()}, Purpose: domain.PlatformRegistrationCode,
+			Description: c.Consent.Description,
+			Language:    c.Consent.Language, Consented: true,
 		}.Decide(nil, domain.PlatformRegistration(), h.now())
 
 		a.Actor = id
@@ -76,8 +78,8 @@ func (h *Handler) Register(ctx context.Context, call Call, c Register) (Answer[d
 	})
 }
 
-// CreateUser asks, as an admin or operator, for an account of staff. It carries no consent: staff are
-// registered because they work here.
+// CreateUser asks, as an admin or operator, for an account of staff. It carries no
+// consent: staff are registered because they work here.
 type CreateUser struct {
 	Email             string          `json:"email"`
 	Password          string          `json:"-"`
@@ -88,9 +90,9 @@ type CreateUser struct {
 	Role              domain.Role     `json:"role"`
 }
 
-// CreateUser makes an account of staff in the caller's tenant. Errors: validation_failed, forbidden,
-// consent_required (of a citizen), municipality_inactive, email_taken; of a repeat
-// idempotency_key_reused, subject_erased.
+// CreateUser makes an account of staff in the caller's tenant. Errors: validation_failed,
+// forbidden, consent_required (of a citizen), municipality_inactive, email_taken; of a
+// repeat idempotency_key_reused, subject_erased.
 func (h *Handler) CreateUser(ctx context.Context, call Call, c CreateUser) (Answer[domain.User], error) {
 	person := newPerson(c.Email, c.Password, c.FullName, c.Phone, c.PreferredLanguage)
 	person.Role = c.Role
@@ -124,9 +126,11 @@ func (h *Handler) CreateUser(ctx context.Context, call Call, c CreateUser) (Answ
 	})
 }
 
-// addUser appends a new user with claim, credential and key; more adds whatever else belongs to it.
+// addUser appends a new user with claim, credential and key; more adds whatever else
+// belongs to it.
 func (h *Handler) addUser(
-	ctx context.Context, call Call, r request, id domain.UserID, person domain.RegisterUser, more func(*domain.Append) error,
+	ctx context.Context, call Call, r request, id domain.UserID, person domain.RegisterUser,
+	more func(*domain.Append) error,
 ) (Answer[domain.User], error) {
 	claim := emailClaim(call.Tenant, person.Email)
 
@@ -176,9 +180,9 @@ type ChangeProfile struct {
 	CurrentPassword   string           `json:"-"` // a new e-mail address needs it
 }
 
-// ChangeProfile changes the caller's details. A new e-mail address moves claim and credential in the
-// same append. Errors: validation_failed, stale, password_wrong, email_taken; of a repeat
-// idempotency_key_reused.
+// ChangeProfile changes the caller's details. A new e-mail address moves claim and
+// credential in the same append. Errors: validation_failed, stale, password_wrong,
+// email_taken; of a repeat idempotency_key_reused.
 func (h *Handler) ChangeProfile(ctx context.Context, call Call, c ChangeProfile) (Answer[domain.User], error) {
 	r := request{name: "user.change_profile", tenant: call.Tenant, scope: scopeOf(call), body: c}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
@@ -202,7 +206,8 @@ func (h *Handler) ChangeProfile(ctx context.Context, call Call, c ChangeProfile)
 			return a, nil
 		}
 
-		// Each time that it is decided: what moved the account may have been a new password.
+		// Each time that it is decided: what moved the account may have been a new
+		// password.
 		if err := h.checkPassword(ctx, call, c.CurrentPassword); err != nil {
 			return domain.Append{}, err
 		}
@@ -248,7 +253,8 @@ func moveEmail(user domain.User, email string) []domain.SideWrite {
 		domain.TakeClaim{Claim: claim, Holder: user.ID.UUID}, domain.SetCredential{User: user.ID, Email: claim.Value})
 }
 
-// releaseEmail gives up a user's address in each spelling that it may have been claimed by.
+// releaseEmail gives up a user's address in each spelling that it may have been claimed
+// by.
 func releaseEmail(user domain.User) []domain.SideWrite {
 	var side []domain.SideWrite
 	for _, spelling := range domain.EmailSpellings(user.Email) {
@@ -259,8 +265,9 @@ func releaseEmail(user domain.User) []domain.SideWrite {
 	return side
 }
 
-// demandFree refuses an address that another has claimed, also under a spelling from before addresses had one form.
-// Those are only ever given up, so nobody takes one between this and the append.
+// demandFree refuses an address that another has claimed, also under a spelling from
+// before addresses had one form. Those are only ever given up, so nobody takes one
+// between this and the append.
 func (h *Handler) demandFree(ctx context.Context, tenant domain.TenantID, email string, user domain.UserID) error {
 	for _, spelling := range domain.EmailSpellings(email) {
 		holder, held, err := h.Store.Holder(ctx, domain.Claim{Tenant: tenant, Kind: domain.EmailClaim, Value: spelling})
@@ -331,8 +338,9 @@ func (h *Handler) checkPassword(ctx context.Context, call Call, password string)
 	return nil
 }
 
-// isPasswordOf reports whether an account of the caller's tenant signs in with this password, at the cost of one hash. It is a
-// guess like a sign-in: it counts against the same limit, and a failure goes into the same record.
+// isPasswordOf reports whether an account of the caller's tenant signs in with this
+// password, at the cost of one hash. It is a guess like a sign-in: it counts against the
+// same limit, and a failure goes into the same record.
 func (h *Handler) isPasswordOf(ctx context.Context, call Call, user domain.UserID, password string) (bool, error) {
 	if call.Guess != nil {
 		person, _, err := h.person(ctx, call.Tenant, user)
@@ -381,9 +389,9 @@ func (h *Handler) userNow(ctx context.Context, tenant domain.TenantID, id domain
 	return Answer[domain.User]{Value: user, Position: events[len(events)-1].Position, Stood: true}, nil
 }
 
-// userAnswerTo is userAnswer to a command that held a password. A fingerprint keeps nothing of one, so
-// of a repeat it is compared with the account's: another one, or one that was changed since, is
-// another request.
+// userAnswerTo is userAnswer to a command that held a password. A fingerprint keeps
+// nothing of one, so of a repeat it is compared with the account's: another one, or one
+// that was changed since, is another request.
 func (h *Handler) userAnswerTo(
 	ctx context.Context, call Call, done domain.Appended, password string,
 ) (Answer[domain.User], error) {
@@ -403,8 +411,8 @@ func (h *Handler) userAnswerTo(
 	return a, nil
 }
 
-// userAnswer returns the account as an append left it, which for a repeat may be long ago. Of a person
-// erased since, that is known no more. Error: subject_erased.
+// userAnswer returns the account as an append left it, which for a repeat may be long
+// ago. Of a person erased since, that is known no more. Error: subject_erased.
 func (h *Handler) userAnswer(
 	ctx context.Context, tenant domain.TenantID, done domain.Appended,
 ) (Answer[domain.User], error) {

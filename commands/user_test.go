@@ -17,7 +17,8 @@ func TestRegistrationIsOneAppendOfUserAndConsent(t *testing.T) {
 	ok(t, err)
 	u := answer.Value
 	if u.Email != "thili@example.co.za" || u.FullName != "Ṱhilivhali Mudau" || u.Phone != "+27821234567" ||
-		u.Role != domain.Citizen || u.PreferredLanguage != domain.Zulu || u.MunicipalityCode != "CPT" || u.Tenant != w.cpt || !u.Active {
+		u.Role != domain.Citizen || u.PreferredLanguage != domain.Zulu || u.MunicipalityCode != "CPT" ||
+		u.Tenant != w.cpt || !u.Active {
 		t.Errorf("registered %+v", u)
 	}
 	if answer.Position != before+2 {
@@ -43,27 +44,50 @@ func TestRegistrationIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	closed := w.municipality(t, "JHB", "City of Johannesburg")
-	_, err := w.SetMunicipalityActive(t.Context(), commands.System(domain.PlatformTenant()), commands.SetMunicipalityActive{Municipality: closed, Active: false})
+	_, err := w.SetMunicipalityActive(t.Context(), commands.System(domain.PlatformTenant()),
+		commands.SetMunicipalityActive{Municipality: closed, Active: false})
 	ok(t, err)
 	w.citizen(t, "CPT", "taken@example.co.za")
 	for name, c := range map[string]struct {
 		change func(*commands.Register)
 		want   domain.Code
 	}{
-		"without consent":                     {func(c *commands.Register) { c.Consent = nil }, domain.CodeConsentRequired},
-		"with consent not given":              {func(c *commands.Register) { c.Consent.Consented = false }, domain.CodeConsentRequired},
-		"with consent to something else":      {func(c *commands.Register) { c.Consent.Purpose = "newsletter" }, domain.CodeConsentRequired},
-		"with false wording":                  {func(c *commands.Register) { c.Consent.Description = "Anything goes." }, domain.CodeWordingMismatch},
-		"in an unknown consent language":      {func(c *commands.Register) { c.Consent.Language = "xh" }, domain.CodeInvalid},
-		"in an unknown municipality":          {func(c *commands.Register) { c.MunicipalityCode = "NOPE" }, domain.CodeUnknownMunicipality},
-		"in no municipality":                  {func(c *commands.Register) { c.MunicipalityCode = "" }, domain.CodeUnknownMunicipality},
-		"in SALGA itself":                     {func(c *commands.Register) { c.MunicipalityCode = "salga" }, domain.CodeUnknownMunicipality},
-		"in a closed municipality":            {func(c *commands.Register) { c.MunicipalityCode = "JHB" }, domain.CodeMunicipalityInactive},
-		"with an address taken in other case": {func(c *commands.Register) { c.Email = "TAKEN@Example.CO.ZA" }, domain.CodeEmailTaken},
-		"with a bad address":                  {func(c *commands.Register) { c.Email = "nobody" }, domain.CodeInvalid},
-		"with a bad phone":                    {func(c *commands.Register) { c.Phone = "12" }, domain.CodeInvalid},
-		"with a short password":               {func(c *commands.Register) { c.Password = "short" }, domain.CodeInvalid},
-		"with a long name":                    {func(c *commands.Register) { c.FullName = strings.Repeat("n", 101) }, domain.CodeInvalid},
+		"without consent": {func(c *commands.Register) {
+			c.Consent = nil
+		}, domain.CodeConsentRequired},
+		"with consent not given": {func(c *commands.Register) {
+			c.Consent.Consented = false
+		}, domain.CodeConsentRequired},
+		"with consent to something else": {func(c *commands.Register) {
+			c.Consent.Purpose = "newsletter"
+		}, domain.CodeConsentRequired},
+		"with false wording": {func(c *commands.Register) {
+			c.Consent.Description = "Anything goes."
+		}, domain.CodeWordingMismatch},
+		"in an unknown consent language": {func(c *commands.Register) {
+			c.Consent.Language = "xh"
+		}, domain.CodeInvalid},
+		"in an unknown municipality": {func(c *commands.Register) {
+			c.MunicipalityCode = "NOPE"
+		}, domain.CodeUnknownMunicipality},
+		"in no municipality": {func(c *commands.Register) {
+			c.MunicipalityCode = ""
+		}, domain.CodeUnknownMunicipality},
+		"in SALGA itself": {func(c *commands.Register) {
+			c.MunicipalityCode = "salga"
+		}, domain.CodeUnknownMunicipality},
+		"in a closed municipality": {func(c *commands.Register) {
+			c.MunicipalityCode = "JHB"
+		}, domain.CodeMunicipalityInactive},
+		"with an address taken in other case": {func(c *commands.Register) {
+			c.Email = "TAKEN@Example.CO.ZA"
+		}, domain.CodeEmailTaken},
+		"with a bad address":    {func(c *commands.Register) { c.Email = "nobody" }, domain.CodeInvalid},
+		"with a bad phone":      {func(c *commands.Register) { c.Phone = "12" }, domain.CodeInvalid},
+		"with a short password": {func(c *commands.Register) { c.Password = "short" }, domain.CodeInvalid},
+		"with a long name": {func(c *commands.Register) {
+			c.FullName = strings.Repeat("n", 101)
+		}, domain.CodeInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			command := registration("CPT", "new@example.co.za")
@@ -188,7 +212,8 @@ func TestARepeatOfANewAddressWithAnotherPasswordIsAnotherRequest(t *testing.T) {
 	mine := w.citizen(t, "CPT", "old@example.co.za")
 	mine.Key = newKey()
 	change := func(current string) error {
-		_, err := w.ChangeProfile(t.Context(), mine, commands.ChangeProfile{Email: new("new@example.co.za"), CurrentPassword: current})
+		_, err := w.ChangeProfile(t.Context(), mine, commands.ChangeProfile{Email: new("new@example.co.za"),
+			CurrentPassword: current})
 		return err
 	}
 
@@ -214,7 +239,8 @@ func TestARepeatAboutAnErasedPersonSaysThatTheyWereErased(t *testing.T) {
 	closed := keyed()
 	person, err := w.Register(t.Context(), registered, registration("CPT", "one@example.co.za"))
 	ok(t, err)
-	clerk := commands.CreateUser{Email: "two@example.co.za", Password: password, FullName: "Sipho Zulu", Role: domain.Manager}
+	clerk := commands.CreateUser{Email: "two@example.co.za", Password: password, FullName: "Sipho Zulu",
+		Role: domain.Manager}
 	staff, err := w.CreateUser(t.Context(), created, clerk)
 	ok(t, err)
 
@@ -228,7 +254,8 @@ func TestARepeatAboutAnErasedPersonSaysThatTheyWereErased(t *testing.T) {
 			return err
 		},
 		"another role": func() error {
-			_, err := w.ChangeRole(t.Context(), changed, commands.ChangeRole{User: staff.Value.ID, Role: domain.FieldWorker})
+			_, err := w.ChangeRole(t.Context(), changed, commands.ChangeRole{User: staff.Value.ID,
+				Role: domain.FieldWorker})
 			return err
 		},
 		"a request": func() error {
@@ -257,7 +284,8 @@ func TestARepeatAboutAnErasedPersonSaysThatTheyWereErased(t *testing.T) {
 	ok(t, err)
 
 	for _, id := range []domain.UserID{person.Value.ID, staff.Value.ID} {
-		request, err := w.LodgeRequest(t.Context(), admin, commands.LodgeRequest{Subject: id, Kind: domain.ErasureRequest})
+		request, err := w.LodgeRequest(t.Context(), admin,
+			commands.LodgeRequest{Subject: id, Kind: domain.ErasureRequest})
 		ok(t, err)
 		fulfil := keyed()
 		first, err := w.FulfilRequest(t.Context(), fulfil, commands.FulfilRequest{Request: request.Value.ID})
@@ -286,7 +314,8 @@ func TestARetriedRegistrationIsAnsweredAfterTheMunicipalityClosed(t *testing.T) 
 	call := commands.Call{Key: newKey()}
 	first, err := w.Register(t.Context(), call, registration(" cpt", "one@example.co.za"))
 	ok(t, err)
-	_, err = w.SetMunicipalityActive(t.Context(), commands.System(domain.PlatformTenant()), commands.SetMunicipalityActive{Municipality: w.cpt})
+	_, err = w.SetMunicipalityActive(t.Context(), commands.System(domain.PlatformTenant()),
+		commands.SetMunicipalityActive{Municipality: w.cpt})
 	ok(t, err)
 
 	w.unchanged(t, func() {

@@ -6,8 +6,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// Events of a tenant's stream of admins. It exists for one rule that spans many users: a tenant never loses its last admin, also
-// not by two requests at once. Both expect this stream's version, so one of them is decided again.
+// Events of a tenant's stream of admins. It exists for one rule that spans many users: a
+// tenant never loses its last admin, also not by two requests at once. Both expect this
+// stream's version, so one of them is decided again.
 type (
 	// AdminAdded says that an active account administers the tenant from now on.
 	AdminAdded struct {
@@ -67,7 +68,8 @@ func (a Admins) Add(user UserID) []Event {
 	return []Event{&AdminAdded{User: user}}
 }
 
-// Remove gives the event that a user is an admin no longer, none if they are not one, and refuses for the last.
+// Remove gives the event that a user is an admin no longer, none if they are not one, and
+// refuses for the last.
 func (a Admins) Remove(user UserID) ([]Event, error) {
 	switch {
 	case !slices.Contains(a.Users, user):

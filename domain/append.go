@@ -7,8 +7,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// Append is one atomic addition to the log: events in one or more streams, what must still be true for them, and the side
-// writes that stand or fall with them. All streams belong to one tenant.
+// Append is one atomic addition to the log: events in one or more streams, what must
+// still be true for them, and the side writes that stand or fall with them. All streams
+// belong to one tenant.
 type Append struct {
 	ID     uuid.UUID // names the append for ever: sending it again changes nothing and gives the stored positions
 	Tenant TenantID
@@ -32,7 +33,8 @@ type Write struct {
 	Events   []Event
 }
 
-// Expectation demands that a stream, of this or of another tenant, still has the version a decision was made on.
+// Expectation demands that a stream, of this or of another tenant, still has the version
+// a decision was made on.
 type Expectation struct {
 	Tenant  TenantID
 	Stream  Stream
@@ -54,7 +56,8 @@ func (a Appended) Position() int64 {
 	return a.Events[len(a.Events)-1].Position
 }
 
-// SideWrite changes the command side's own tables in the same transaction, under the same outcome.
+// SideWrite changes the command side's own tables in the same transaction, under the same
+// outcome.
 type SideWrite interface{ sideWrite() }
 
 // ClaimKind is a kind of value that may be held once within a tenant.
@@ -67,7 +70,8 @@ const (
 	MunicipalityNameClaim ClaimKind = "municipality_name"
 )
 
-// Claim is a value held at most once within a tenant. Only its keyed digest is stored. Value is in canonical form.
+// Claim is a value held at most once within a tenant. Only its keyed digest is stored.
+// Value is in canonical form.
 type Claim struct {
 	Tenant TenantID
 	Kind   ClaimKind
@@ -76,7 +80,8 @@ type Claim struct {
 
 // The side writes.
 type (
-	// TakeClaim takes a claim for a holder; a claim held by another makes the append fail with *ClaimTakenError.
+	// TakeClaim takes a claim for a holder; a claim held by another makes the append fail
+	// with *ClaimTakenError.
 	TakeClaim struct {
 		Claim  Claim
 		Holder uuid.UUID
@@ -86,7 +91,8 @@ type (
 		Claim  Claim
 		Holder uuid.UUID
 	}
-	// SetCredential sets what a user signs in with. Verifier is an Argon2id hash in PHC form. An empty field keeps what there is.
+	// SetCredential sets what a user signs in with. Verifier is an Argon2id hash in PHC
+	// form. An empty field keeps what there is.
 	SetCredential struct {
 		User     UserID
 		Email    string
@@ -94,67 +100,76 @@ type (
 	}
 	// DeleteCredential takes away the means of signing in.
 	DeleteCredential struct{ User UserID }
-	// OfferSecondFactor keeps the secret of a new authenticator until it is confirmed; one that was offered before is forgotten.
+	// OfferSecondFactor keeps the secret of a new authenticator until it is confirmed;
+	// one that was offered before is forgotten.
 	OfferSecondFactor struct {
 		User      UserID
 		Factor    uuid.UUID
 		Secret    []byte // sealed under the user's key before it is stored
 		ExpiresAt time.Time
 	}
-	// SetSecondFactor puts the one that was offered in force; Step is of the code that confirmed it, which is used with that. If
-	// another one is offered by now the append fails with *CodeStaleError.
+	// SetSecondFactor puts the one that was offered in force; Step is of the code that
+	// confirmed it, which is used with that. If another one is offered by now the append
+	// fails with *CodeStaleError.
 	SetSecondFactor struct {
 		User   UserID
 		Factor uuid.UUID
 		Step   int64
 	}
-	// SpendCode uses a code up. If the second factor is another one, or not at Seen any more, the append fails with *CodeStaleError:
-	// of two that show one code at once the second finds it used.
+	// SpendCode uses a code up. If the second factor is another one, or not at Seen any
+	// more, the append fails with *CodeStaleError: of two that show one code at once the
+	// second finds it used.
 	SpendCode struct {
 		User   UserID
 		Factor uuid.UUID
 		Step   int64
 		Seen   CodesSeen
 	}
-	// CountWrongCode counts a code that was wrong, at an instant. It fails as SpendCode does, so that of many guesses at once each
-	// is judged on those before it.
+	// CountWrongCode counts a code that was wrong, at an instant. It fails as SpendCode
+	// does, so that of many guesses at once each is judged on those before it.
 	CountWrongCode struct {
 		User   UserID
 		Factor uuid.UUID
 		At     time.Time
 		Seen   CodesSeen
 	}
-	// RemoveSecondFactor forgets a user's second factor, the one in force and the one that is offered.
+	// RemoveSecondFactor forgets a user's second factor, the one in force and the one
+	// that is offered.
 	RemoveSecondFactor struct{ User UserID }
-	// CreateSubjectKey makes the key that a subject's personal data is sealed under. Made at registration only; a key that
-	// exists or was destroyed makes the append fail.
+	// CreateSubjectKey makes the key that a subject's personal data is sealed under. Made
+	// at registration only; a key that exists or was destroyed makes the append fail.
 	CreateSubjectKey struct{ Subject UserID }
-	// CreateTenantKey makes the key that wraps a tenant's subject keys. Made when the municipality is registered.
+	// CreateTenantKey makes the key that wraps a tenant's subject keys. Made when the
+	// municipality is registered.
 	CreateTenantKey struct{ Tenant TenantID }
-	// CreateMonthKey makes the append's tenant's key of a month, which seals where unknown actors came from.
+	// CreateMonthKey makes the append's tenant's key of a month, which seals where
+	// unknown actors came from.
 	CreateMonthKey struct{ Month time.Time }
 	// DestroySubjectKey destroys a subject's key, leaving a tombstone.
 	DestroySubjectKey struct{ Subject UserID }
-	// DemandNoActs makes the append fail with *StaffRecordError if the user ever acted in office, in any tenant: nobody erases
-	// their own trail, see InOffice. It is judged under the lock of the append, and never in one batch with an act of theirs, so
-	// none slips in between.
+	// DemandNoActs makes the append fail with *StaffRecordError if the user ever acted in
+	// office, in any tenant: nobody erases their own trail, see InOffice. It is judged
+	// under the lock of the append, and never in one batch with an act of theirs, so none
+	// slips in between.
 	DemandNoActs struct{ User UserID }
-	// StartSession opens a family of refresh tokens; Token is the SHA-256 of the first one's id.
+	// StartSession opens a family of refresh tokens; Token is the SHA-256 of the first
+	// one's id.
 	StartSession struct {
 		Session   uuid.UUID
 		User      UserID
 		Token     [32]byte
 		ExpiresAt time.Time
 	}
-	// RotateSession replaces the current token of a session. If From is not the current one the append fails with
-	// *SessionStaleError; but where To replaced From at most 10 s ago, it is as if it were this append, and changes nothing.
+	// RotateSession replaces the current token of a session. If From is not the current
+	// one the append fails with *SessionStaleError; but where To replaced From at most 10
+	// s ago, it is as if it were this append, and changes nothing.
 	RotateSession struct {
 		Session   uuid.UUID
 		From, To  [32]byte
 		ExpiresAt time.Time
 	}
-	// EndSession ends one session; one that has ended already makes the append fail with *SessionStaleError, so that an end
-	// is recorded once.
+	// EndSession ends one session; one that has ended already makes the append fail with
+	// *SessionStaleError, so that an end is recorded once.
 	EndSession struct{ Session uuid.UUID }
 	// EndAllSessions ends the sessions of everybody in the append's tenant.
 	EndAllSessions struct{}
@@ -186,14 +201,15 @@ func (SpendCode) sideWrite()          {}
 func (CountWrongCode) sideWrite()     {}
 func (RemoveSecondFactor) sideWrite() {}
 
-// CodesSeen is how far a second factor was when a code was judged: the step of the newest that was accepted, and how many were
-// wrong since.
+// CodesSeen is how far a second factor was when a code was judged: the step of the newest
+// that was accepted, and how many were wrong since.
 type CodesSeen struct {
 	Step  int64
 	Wrong int
 }
 
-// ConflictError says that a stream has moved since the decision was made. Load again and decide afresh.
+// ConflictError says that a stream has moved since the decision was made. Load again and
+// decide afresh.
 type ConflictError struct {
 	Stream           Stream
 	Expected, Actual int
@@ -208,14 +224,16 @@ type ClaimTakenError struct{ Kind ClaimKind }
 
 func (e *ClaimTakenError) Error() string { return fmt.Sprintf("another holds this %s", e.Kind) }
 
-// SessionStaleError says that the token shown is not the session's current one, or that the session has ended.
+// SessionStaleError says that the token shown is not the session's current one, or that
+// the session has ended.
 type SessionStaleError struct{}
 
 func (*SessionStaleError) Error() string {
 	return "this is not the session's current token, or the session has ended"
 }
 
-// CodeStaleError says that a second factor has moved on since a code was judged. Read it again and judge afresh.
+// CodeStaleError says that a second factor has moved on since a code was judged. Read it
+// again and judge afresh.
 type CodeStaleError struct{}
 
 func (*CodeStaleError) Error() string {

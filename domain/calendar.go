@@ -15,8 +15,9 @@ const requestDays = 30
 // southAfrica is UTC+2 all year.
 func southAfrica() *time.Location { return time.FixedZone("SAST", 2*60*60) }
 
-// DueDate gives the day by which a request lodged at an instant must be answered: the 30th calendar day after it in South Africa;
-// if that is a Sunday or a public holiday, the next day that is neither (Interpretation Act 33 of 1957, s4; POPIA regulations).
+// DueDate gives the day by which a request lodged at an instant must be answered: the
+// 30th calendar day after it in South Africa; if that is a Sunday or a public holiday,
+// the next day that is neither (Interpretation Act 33 of 1957, s4; POPIA regulations).
 func DueDate(lodged time.Time) Date {
 	day := lodged.In(southAfrica()).AddDate(0, 0, requestDays)
 	for day.Weekday() == time.Sunday || isPublicHoliday(day) {
@@ -25,8 +26,9 @@ func DueDate(lodged time.Time) Date {
 	return Date(day.Format(dateForm))
 }
 
-// isPublicHoliday tells a holiday of the Public Holidays Act 36 of 1994: a fixed day, the Monday after one that fell on a Sunday
-// (s2(1)), Good Friday, or Family Day. Days that a president declares for one year only are not known.
+// isPublicHoliday tells a holiday of the Public Holidays Act 36 of 1994: a fixed day, the
+// Monday after one that fell on a Sunday (s2(1)), Good Friday, or Family Day. Days that a
+// president declares for one year only are not known.
 func isPublicHoliday(day time.Time) bool {
 	if isFixedHoliday(day) {
 		return true
@@ -57,7 +59,8 @@ func isFixedHoliday(day time.Time) bool {
 	}
 }
 
-// easterSunday computes Easter by the anonymous Gregorian algorithm (Meeus, Jones, Butcher).
+// easterSunday computes Easter by the anonymous Gregorian algorithm (Meeus, Jones,
+// Butcher).
 func easterSunday(year int) time.Time {
 	a, b, c := year%19, year/100, year%100
 	d, e := b/4, b%4

@@ -20,18 +20,20 @@ const (
 // Operations lists the four.
 func Operations() []Operation { return []Operation{OpCreate, OpRead, OpUpdate, OpDelete} }
 
-// FieldChange is what an event says of one field. Old is nil for what was created or read, and where there was no value.
+// FieldChange is what an event says of one field. Old is nil for what was created or
+// read, and where there was no value.
 type FieldChange struct {
 	Field    string
 	Old, New any // as they encode to JSON
 
-	// Personal is Absent for a field that identifies nobody, and Open for a personal one that is shown. Erased or Withheld: neither
-	// value is here.
+	// Personal is Absent for a field that identifies nobody, and Open for a personal one
+	// that is shown. Erased or Withheld: neither value is here.
 	Personal PersonalState
 }
 
-// ChangesOf returns what an event says of the fields of its record: its own account of it, or else every field that it holds,
-// personal ones included. E-mail addresses are in the form that people read.
+// ChangesOf returns what an event says of the fields of its record: its own account of
+// it, or else every field that it holds, personal ones included. E-mail addresses are in
+// the form that people read.
 func ChangesOf(e Event) []FieldChange {
 	var changes []FieldChange
 	if own, ok := e.(tellsChanges); ok {
@@ -59,7 +61,8 @@ func shown(value any) any {
 // turned is the change of a field that an event turns on or off.
 func turned(field string, to bool) FieldChange { return FieldChange{Field: field, Old: !to, New: to} }
 
-// fieldsOf returns every field of an event: first those of the payload, then the personal ones.
+// fieldsOf returns every field of an event: first those of the payload, then the personal
+// ones.
 func fieldsOf(e Event) []FieldChange {
 	changes := payloadFields(e)
 	if h, ok := e.(holdsPersonal); ok {
@@ -68,7 +71,8 @@ func fieldsOf(e Event) []FieldChange {
 	return changes
 }
 
-// payloadFields returns every field that a struct has in JSON, under its name there: the new value, or of a Change both.
+// payloadFields returns every field that a struct has in JSON, under its name there: the
+// new value, or of a Change both.
 func payloadFields(of any, except ...string) (changes []FieldChange) {
 	v := reflect.ValueOf(of).Elem()
 	for i := range v.NumField() {
@@ -103,7 +107,8 @@ type oldAndNew interface{ values() (before, after any) }
 
 func (c Change[T]) values() (before, after any) { return c.Old, c.New }
 
-// plain returns the value that a pointer points to, nil for a nil pointer, and any other value as it is.
+// plain returns the value that a pointer points to, nil for a nil pointer, and any other
+// value as it is.
 func plain(value any) any {
 	v := reflect.ValueOf(value)
 	switch {
@@ -119,7 +124,8 @@ func plain(value any) any {
 // fields implements Part.
 func (p *Personal[T]) fields() []FieldChange { return p.fieldsNamed(fieldNames[T]()...) }
 
-// fieldsNamed returns the fields of the part. Of one that cannot be read, these are the names given.
+// fieldsNamed returns the fields of the part. Of one that cannot be read, these are the
+// names given.
 func (p *Personal[T]) fieldsNamed(sealed ...string) (changes []FieldChange) {
 	switch p.state {
 	case Absent:

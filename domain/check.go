@@ -10,18 +10,19 @@ type Reason string
 
 // The reasons, in the order in which they are looked for.
 const (
-	ReasonUnknownSubject Reason = "unknown_subject"        // nobody of this id was known then
-	ReasonPurposeRetired Reason = "purpose_retired"        // nothing may be done for the purpose any more
-	ReasonLawful         Reason = "lawful_without_consent" // the purpose rests on another ground of POPIA s11 than consent
-	ReasonGranted        Reason = "granted"
-	ReasonRefused        Reason = "refused"
-	ReasonWithdrawn      Reason = "withdrawn"
-	ReasonNotYetGiven    Reason = "not_yet_given" // a consent is known that holds from later
-	ReasonNeverAsked     Reason = "never_asked"
+	ReasonUnknownSubject Reason = "unknown_subject" // nobody of this id was known then
+	ReasonPurposeRetired Reason = "purpose_retired" // nothing may be done for the purpose any more
+	// the purpose rests on another ground of POPIA s11 than consent
+	ReasonLawful      Reason = "lawful_without_consent"
+	ReasonGranted     Reason = "granted"
+	ReasonRefused     Reason = "refused"
+	ReasonWithdrawn   Reason = "withdrawn"
+	ReasonNotYetGiven Reason = "not_yet_given" // a consent is known that holds from later
+	ReasonNeverAsked  Reason = "never_asked"
 )
 
-// Inquiry is the question whether a person's data may be processed for a purpose, with all that bears on it: histories, in the
-// order of positions.
+// Inquiry is the question whether a person's data may be processed for a purpose, with
+// all that bears on it: histories, in the order of positions.
 type Inquiry struct {
 	Purpose  string    // its code
 	At       time.Time // when it has to hold; zero: no bound
@@ -41,8 +42,9 @@ type Check struct {
 	By      Recorded // the event that decides
 }
 
-// Answer answers by what the first rule that applies says: the order is that of the reasons. Error: unknown_purpose, for a code
-// that no purpose has, whenever that is asked about.
+// Answer answers by what the first rule that applies says: the order is that of the
+// reasons. Error: unknown_purpose, for a code that no purpose has, whenever that is asked
+// about.
 func (q Inquiry) Answer() (Check, error) {
 	purpose, history := PlatformRegistration(), []Recorded(nil)
 	if q.Purpose != PlatformRegistrationCode {
@@ -71,8 +73,9 @@ func (q Inquiry) Answer() (Check, error) {
 	return q.consent(check), nil
 }
 
-// stands tells whether a purpose was known by the instant that is asked about, and in use when it has to hold: one that was defined
-// later says nothing about the time before it, unless its words had been in use then.
+// stands tells whether a purpose was known by the instant that is asked about, and in use
+// when it has to hold: one that was defined later says nothing about the time before it,
+// unless its words had been in use then.
 func (q Inquiry) stands(history []Recorded) bool {
 	defined := slices.IndexFunc(history, func(r Recorded) bool { return !r.IsVoid() })
 	return defined >= 0 && q.knows(history[defined]) && Fold[Purpose](history).WasInUse(q.At)

@@ -9,7 +9,8 @@ import (
 
 // Events of a subject's consent stream.
 type (
-	// Decision is what a grant and a refusal have in common: who decided what, on which words, how and when.
+	// Decision is what a grant and a refusal have in common: who decided what, on which
+	// words, how and when.
 	Decision struct {
 		ConsentID     ConsentID `json:"consent_id"`
 		Purpose       string    `json:"purpose"`
@@ -18,12 +19,14 @@ type (
 		SHA256        string    `json:"sha256"`  // of the wording as shown
 		Language      Language  `json:"language"`
 		Channel       Channel   `json:"channel"`
-		// GivenAt is when the person said so, if that was stated; else it is when the event was recorded.
+		// GivenAt is when the person said so, if that was stated; else it is when the
+		// event was recorded.
 		GivenAt    time.Time `json:"given_at,omitzero"`
 		RecordedBy string    `json:"recorded_by"` // BySelf or ByStaff; who exactly is the event's actor
 		GivenBy    string    `json:"given_by"`    // BySelf or ByCompetentPerson
 		Basis      Basis     `json:"basis"`
-		// EvidenceSHA256 is the hash of the scanned form, the recording or whatever else proves it.
+		// EvidenceSHA256 is the hash of the scanned form, the recording or whatever else
+		// proves it.
 		EvidenceSHA256 string                  `json:"evidence_sha256,omitempty"`
 		Private        Personal[DecisionFacts] `json:"-"`
 	}
@@ -42,7 +45,8 @@ type (
 	ConsentGranted struct{ Decision }
 	// ConsentRefused says no; a fact of its own.
 	ConsentRefused struct{ Decision }
-	// ConsentWithdrawn takes a yes back (POPIA s11(2)(b)): every grant for the purpose that holds until then ends.
+	// ConsentWithdrawn takes a yes back (POPIA s11(2)(b)): every grant for the purpose
+	// that holds until then ends.
 	ConsentWithdrawn struct {
 		ConsentID  ConsentID `json:"consent_id"`
 		Purpose    string    `json:"purpose"`
@@ -50,7 +54,8 @@ type (
 		RecordedBy string    `json:"recorded_by"`
 		// Cause is CauseAccountClosed, or empty: this very consent was taken back.
 		Cause string `json:"cause,omitempty"`
-		// EvidenceSHA256 is the hash of the letter, the recording or whatever else proves it.
+		// EvidenceSHA256 is the hash of the letter, the recording or whatever else proves
+		// it.
 		EvidenceSHA256 string                    `json:"evidence_sha256,omitempty"`
 		Private        Personal[WithdrawalFacts] `json:"-"`
 	}
@@ -61,7 +66,8 @@ type (
 	}
 )
 
-// CauseAccountClosed is why a consent is withdrawn with the one that the account rested on.
+// CauseAccountClosed is why a consent is withdrawn with the one that the account rested
+// on.
 const CauseAccountClosed = "account_closed"
 
 // Who recorded or gave a decision.

@@ -11,21 +11,23 @@ import (
 	"github.com/salga-trust/engine/domain/domaintest"
 )
 
-// aheadHistory draws what a log holds whose clock jumps ahead and back: recorded_at never runs backwards, and what nobody stated
-// an instant of holds from what the clock showed.
+// aheadHistory draws what a log holds whose clock jumps ahead and back: recorded_at never
+// runs backwards, and what nobody stated an instant of holds from what the clock showed.
 func aheadHistory(t *rapid.T) []domain.Recorded {
 	right := domaintest.Clock("2026-03-01")
 	newest := right
 	var history []domain.Recorded
 	for i := range rapid.IntRange(0, 20).Draw(t, "events") {
 		right = right.Add(time.Minute)
-		clock := right.Add(time.Duration(rapid.SampledFrom([]int{0, 0, 0, 5, 30, 1440}).Draw(t, "minutes ahead")) * time.Minute)
+		clock := right.Add(time.Duration(rapid.SampledFrom([]int{0, 0, 0, 5, 30, 1440}).
+			Draw(t, "minutes ahead")) * time.Minute)
 		if clock.After(newest) {
 			newest = clock
 		}
 
 		r := domain.Recorded{
-			Position: int64(i + 1), Stream: consents(), Version: i + 1, Subject: domaintest.Thandi(), EffectiveAt: clock, RecordedAt: newest,
+			Position: int64(i + 1), Stream: consents(), Version: i + 1, Subject: domaintest.Thandi(),
+			EffectiveAt: clock, RecordedAt: newest,
 		}
 		var given time.Time
 		if back := rapid.SampledFrom([]int{0, 0, 0, 1, 8, 40}).Draw(t, "stated minutes back"); back > 0 {
@@ -51,8 +53,9 @@ func anyDecision(t *rapid.T, n int, given time.Time) domain.Event {
 	}
 }
 
-// asSaid puts one purpose's events in the order in which they were said, one by one as the log got them: what is said now comes
-// after all before it, which holds from then at the latest; what states an instant comes in by it.
+// asSaid puts one purpose's events in the order in which they were said, one by one as
+// the log got them: what is said now comes after all before it, which holds from then at
+// the latest; what states an instant comes in by it.
 func asSaid(history []domain.Recorded, purpose string) (said []domain.Recorded, from []time.Time) {
 	for _, e := range history {
 		about, given := facts(e.Event)
@@ -121,8 +124,8 @@ func TestDecisionsStampedAheadCountInTheOrderInWhichTheyWereSaid(t *testing.T) {
 	})
 }
 
-// The last wish of a person, with no instant stated or as made just now, is in force: today, and when the day has passed that an
-// event was stamped with.
+// The last wish of a person, with no instant stated or as made just now, is in force:
+// today, and when the day has passed that an event was stamped with.
 func TestADecisionMadeJustNowHoldsWhateverWasStampedAhead(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -155,7 +158,8 @@ func TestADecisionMadeJustNowHoldsWhateverWasStampedAhead(t *testing.T) {
 					continue
 				}
 				events, err = domain.RecordConsent{
-					ID: domaintest.Consent(n + 2), Purpose: grant.Purpose, Language: domain.English, Consented: wanted, GivenAt: given,
+					ID: domaintest.Consent(n + 2), Purpose: grant.Purpose, Language: domain.English, Consented: wanted,
+					GivenAt: given,
 				}.Decide(history, domaintest.Newsletter(), clock)
 			}
 			if err != nil || len(events) != 1 {

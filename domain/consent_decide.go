@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// LateAfter is how old a decision may be and still count as made just now, on the web, without evidence: a form left open.
+// LateAfter is how old a decision may be and still count as made just now, on the web,
+// without evidence: a form left open.
 const LateAfter = 5 * time.Minute
 
 // RecordConsent is the wish to record a decision of a subject about a purpose.
@@ -27,8 +28,9 @@ type RecordConsent struct {
 // Evidence proves a decision: a hash of the artefact and where it is kept.
 type Evidence struct{ SHA256, Reference string }
 
-// Decide gives the grant or the refusal. history is the subject's consent stream, purpose the one in force for the tenant (the
-// zero Purpose when there is none), now the instant of asking.
+// Decide gives the grant or the refusal. history is the subject's consent stream, purpose
+// the one in force for the tenant (the zero Purpose when there is none), now the instant
+// of asking.
 func (c RecordConsent) Decide(history []Recorded, purpose Purpose, now time.Time) ([]Event, error) {
 	if c.Channel == "" {
 		c.Channel = Web
@@ -104,7 +106,8 @@ func (f *Faults) required(field, text string) {
 	f.Text(field, text, MaxReference)
 }
 
-// timely checks when the decision was made: not in the future, and long ago only with evidence from outside the web.
+// timely checks when the decision was made: not in the future, and long ago only with
+// evidence from outside the web.
 func (c RecordConsent) timely(now time.Time) error {
 	if c.GivenAt.After(now) {
 		return Refuse(CodeGivenInFuture, "A decision cannot be given in the future.")
@@ -128,7 +131,8 @@ func (c RecordConsent) notice(p Purpose) (Notice, error) {
 		return Notice{}, Refuse(CodeUnknownPurpose, "This purpose was retired.")
 	case p.Basis != ConsentBasis:
 		return Notice{}, Refuse(CodePurposeNotConsent,
-			"Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to consent to.")
+			"Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to "+
+				"consent to.")
 	case p.CompetentPerson && c.GivenBy == nil && c.Consented:
 		return Notice{}, Refuse(CodeCompetentPerson,
 			"For a child a competent person must consent (POPIA s35): give given_by.")
@@ -151,7 +155,8 @@ func (c RecordConsent) notice(p Purpose) (Notice, error) {
 // possible checks against what was in force when the decision was made.
 func (c RecordConsent) possible(then Consents, n Notice) error {
 	in, ok := then.InForce(c.Purpose)
-	// A tenant's own purpose may shadow the default with a first notice of its own: same number, other words.
+	// A tenant's own purpose may shadow the default with a first notice of its own: same
+	// number, other words.
 	unchanged := in.NoticeVersion == n.Version && in.SHA256 == n.SHA256[in.Language]
 	if !ok || (c.Consented && !unchanged) {
 		return nil
@@ -192,8 +197,8 @@ type WithdrawConsent struct {
 	ByStaff  bool
 }
 
-// Decide gives the withdrawal. Of a grant that was withdrawn before, it gives one only if it was given earlier than that: the
-// earliest known stands.
+// Decide gives the withdrawal. Of a grant that was withdrawn before, it gives one only if
+// it was given earlier than that: the earliest known stands.
 func (c WithdrawConsent) Decide(history []Recorded, now time.Time) ([]Event, error) {
 	c.GivenAt, c.Reason = stated(c.GivenAt), TidyText(c.Reason)
 	var f Faults
@@ -225,8 +230,8 @@ func (c WithdrawConsent) Decide(history []Recorded, now time.Time) ([]Event, err
 	return []Event{c.event(consent)}, nil
 }
 
-// timely checks when a withdrawal that changes something was given. For another person, what is said to have been long ago, or
-// before what is known already, needs evidence.
+// timely checks when a withdrawal that changes something was given. For another person,
+// what is said to have been long ago, or before what is known already, needs evidence.
 func (c WithdrawConsent) timely(consent Consent, now time.Time) error {
 	long := !c.GivenAt.IsZero() && now.Sub(c.GivenAt) > LateAfter
 	switch {
@@ -238,7 +243,8 @@ func (c WithdrawConsent) timely(consent Consent, now time.Time) error {
 		return f.Err()
 	case c.ByStaff && c.Evidence == nil && (long || consent.Withdrawn()):
 		return Refuse(CodeEvidenceRequired,
-			"For another person, a withdrawal given more than 5 minutes ago, or before the one that is known, needs evidence.")
+			"For another person, a withdrawal given more than 5 minutes ago, or before the one that is known, needs "+
+				"evidence.")
 	}
 	return nil
 }
@@ -257,16 +263,18 @@ func (c WithdrawConsent) event(consent Consent) *ConsentWithdrawn {
 	return e
 }
 
-// CloseAccount gives the withdrawals that follow from one of the consent that an account rests on: of every consent that was
-// given through the account. One that was given before the person left was taken back with that; one given after it, now. None
-// if the person consented to the account again afterwards, so that it stays: left is false then.
+// CloseAccount gives the withdrawals that follow from one of the consent that an account
+// rests on: of every consent that was given through the account. One that was given
+// before the person left was taken back with that; one given after it, now. None if the
+// person consented to the account again afterwards, so that it stays: left is false then.
 func (e *ConsentWithdrawn) CloseAccount(history []Recorded, now time.Time) (withdrawn []Event, left bool) {
 	from := e.GivenAt
 	if from.IsZero() {
 		from = now
 	}
 	last := Recorded{Event: e, Position: math.MaxInt64, EffectiveAt: from, RecordedAt: now}
-	if _, again := ConsentsFor(e.Purpose, append(history[:len(history):len(history)], last), time.Time{}, time.Time{}).InForce(e.Purpose); again {
+	if _, again := ConsentsFor(e.Purpose, append(history[:len(history):len(history)], last), time.Time{}, time.Time{}).
+		InForce(e.Purpose); again {
 		return nil, false
 	}
 
@@ -276,7 +284,8 @@ func (e *ConsentWithdrawn) CloseAccount(history []Recorded, now time.Time) (with
 			continue
 		}
 		w := &ConsentWithdrawn{
-			ConsentID: c.ID, Purpose: c.Purpose, GivenAt: e.GivenAt, RecordedBy: e.RecordedBy, Cause: CauseAccountClosed,
+			ConsentID: c.ID, Purpose: c.Purpose, GivenAt: e.GivenAt, RecordedBy: e.RecordedBy,
+			Cause: CauseAccountClosed,
 		}
 		if c.GivenAt.After(e.GivenAt) {
 			w.GivenAt = time.Time{}
@@ -286,7 +295,8 @@ func (e *ConsentWithdrawn) CloseAccount(history []Recorded, now time.Time) (with
 	return append(withdrawn, e.movedBack(history, all, from)...), true
 }
 
-// movedBack gives the withdrawals that a leaving caused which was given earlier than was known: they hold from then, too.
+// movedBack gives the withdrawals that a leaving caused which was given earlier than was
+// known: they hold from then, too.
 func (e *ConsentWithdrawn) movedBack(history []Recorded, all Consents, from time.Time) (withdrawn []Event) {
 	fell := map[ConsentID]time.Time{} // with the account: from when
 	for _, r := range history {
@@ -313,14 +323,17 @@ func recordedBy(staff bool) string {
 	return BySelf
 }
 
-// isAhead tells whether a decision about a purpose was stamped by a clock that ran ahead: it holds from later than now, but was
-// said by now.
+// isAhead tells whether a decision about a purpose was stamped by a clock that ran ahead:
+// it holds from later than now, but was said by now.
 func isAhead(purpose string, history []Recorded, now time.Time) bool {
-	return slices.ContainsFunc(history, func(e Recorded) bool { return e.EffectiveAt.After(now) && purposeOf(e.Event) == purpose })
+	return slices.ContainsFunc(history, func(e Recorded) bool {
+		return e.EffectiveAt.After(now) && purposeOf(e.Event) == purpose
+	})
 }
 
-// unlessJustNow drops an instant that counts as just now. What says that it holds from when it is recorded comes after all that
-// was said before, also where that was stamped by a clock that ran ahead.
+// unlessJustNow drops an instant that counts as just now. What says that it holds from
+// when it is recorded comes after all that was said before, also where that was stamped
+// by a clock that ran ahead.
 func unlessJustNow(given, now time.Time) time.Time {
 	if now.Sub(given) <= LateAfter {
 		return time.Time{}
@@ -328,10 +341,12 @@ func unlessJustNow(given, now time.Time) time.Time {
 	return given
 }
 
-// stated gives an instant as the log keeps it: UTC, microseconds. So payload and effective time agree.
+// stated gives an instant as the log keeps it: UTC, microseconds. So payload and
+// effective time agree.
 func stated(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-// WithdrawAll gives the withdrawals of every purpose that a grant holds for: of who is erased nothing may be processed any longer.
+// WithdrawAll gives the withdrawals of every purpose that a grant holds for: of who is
+// erased nothing may be processed any longer.
 func WithdrawAll(history []Recorded, byStaff bool) (events []Event) {
 	for _, c := range ConsentsAt(history, time.Time{}, time.Time{}).AllInForce() {
 		events = append(events, &ConsentWithdrawn{ConsentID: c.ID, Purpose: c.Purpose, RecordedBy: recordedBy(byStaff)})

@@ -13,26 +13,31 @@ type Consents struct {
 	current map[string]*Recorded // by purpose: the event that decides
 }
 
-// ConsentsAt folds a subject's consent events by two clocks: those that hold from at the latest `at` and were recorded at the
-// latest at `knownAt`, in order of (effective time, position); see inOrder for a log whose clock ran backwards. A zero time sets
-// no bound. The events may come in any order.
+// ConsentsAt folds a subject's consent events by two clocks: those that hold from at the
+// latest `at` and were recorded at the latest at `knownAt`, in order of (effective time,
+// position); see inOrder for a log whose clock ran backwards. A zero time sets no bound.
+// The events may come in any order.
 //
-// So a paper grant given on 1 March and recorded on 6 March is in force on 2 March as known today, and not as known on 2 March.
+// So a paper grant given on 1 March and recorded on 6 March is in force on 2 March as
+// known today, and not as known on 2 March.
 func ConsentsAt(events []Recorded, at, knownAt time.Time) Consents {
 	return foldConsents(events, at, knownAt, func(string) bool { return true })
 }
 
-// ConsentsFor is ConsentsAt for one purpose alone, which costs less: no purpose bears on another.
+// ConsentsFor is ConsentsAt for one purpose alone, which costs less: no purpose bears on
+// another.
 func ConsentsFor(purpose string, events []Recorded, at, knownAt time.Time) Consents {
 	return foldConsents(events, at, knownAt, func(p string) bool { return p == purpose })
 }
 
-// foldConsents takes time in proportion to the events, and to sort those that came in late: one person may have very many.
+// foldConsents takes time in proportion to the events, and to sort those that came in
+// late: one person may have very many.
 func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose string) bool) Consents {
 	known := map[string][]held{} // by purpose
 	for i := range events {
 		e := &events[i]
-		if purpose := purposeOf(e.Event); purpose != "" && wanted(purpose) && (knownAt.IsZero() || !e.RecordedAt.After(knownAt)) {
+		if purpose := purposeOf(e.Event); purpose != "" && wanted(purpose) &&
+			(knownAt.IsZero() || !e.RecordedAt.After(knownAt)) {
 			known[purpose] = append(known[purpose], held{e, e.EffectiveAt})
 		}
 	}
@@ -49,10 +54,12 @@ func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose 
 			switch e := h.Event.(type) {
 			case *ConsentGranted:
 				open = append(open, len(c.records))
-				c.records, decided = append(c.records, record(h.Recorded, e.Decision, true)), append(decided, h.Position)
+				c.records, decided = append(c.records, record(h.Recorded, e.Decision, true)),
+					append(decided, h.Position)
 				c.current[purpose] = h.Recorded
 			case *ConsentRefused:
-				c.records, decided = append(c.records, record(h.Recorded, e.Decision, false)), append(decided, h.Position)
+				c.records, decided = append(c.records, record(h.Recorded, e.Decision, false)),
+					append(decided, h.Position)
 				c.current[purpose] = h.Recorded
 			case *ConsentWithdrawn:
 				c.withdraw(open, purpose, h.Recorded)
@@ -82,18 +89,22 @@ func (b byGivenAt) Swap(i, j int) {
 	b.decided[i], b.decided[j] = b.decided[j], b.decided[i]
 }
 
-// held is an event and from when it holds: from its effective time, or earlier where that cannot be.
+// held is an event and from when it holds: from its effective time, or earlier where that
+// cannot be.
 type held struct {
 	*Recorded
 
 	from time.Time
 }
 
-// inOrder returns what one person decided about one purpose in the order in which it counts: by effective time, then position.
+// inOrder returns what one person decided about one purpose in the order in which it
+// counts: by effective time, then position.
 //
-// But somebody who says something now says it after everything they said before. So what stands before such an event in the log
-// and claims to hold only from later was stamped by a clock that ran ahead: it holds from that event's instant at the latest, and
-// comes before it. In a log whose clock never ran backwards there is no such event, and sorting is all there is to do.
+// But somebody who says something now says it after everything they said before. So what
+// stands before such an event in the log and claims to hold only from later was stamped
+// by a clock that ran ahead: it holds from that event's instant at the latest, and comes
+// before it. In a log whose clock never ran backwards there is no such event, and sorting
+// is all there is to do.
 func inOrder(events []held) []held {
 	slices.SortFunc(events, func(a, b held) int { return cmp.Compare(a.Position, b.Position) })
 	byInstant := func(a, b held) int { return a.from.Compare(b.from) }
@@ -117,10 +128,12 @@ func inOrder(events []held) []held {
 	return events
 }
 
-// isStated tells whether somebody stated when an event holds from; else it holds from when it was recorded.
+// isStated tells whether somebody stated when an event holds from; else it holds from
+// when it was recorded.
 func isStated(e Event) bool { return !EffectiveOf(e).IsZero() }
 
-// withdraw ends every grant for the purpose that still holds: the newest, and those it superseded.
+// withdraw ends every grant for the purpose that still holds: the newest, and those it
+// superseded.
 func (c *Consents) withdraw(open []int, purpose string, r *Recorded) {
 	for _, i := range open {
 		rec := &c.records[i]
@@ -131,7 +144,8 @@ func (c *Consents) withdraw(open []int, purpose string, r *Recorded) {
 	}
 }
 
-// purposeOf returns the purpose that an event of a consent stream is about; empty: it is of another stream.
+// purposeOf returns the purpose that an event of a consent stream is about; empty: it is
+// of another stream.
 func purposeOf(e Event) string {
 	switch e := e.(type) {
 	case *ConsentGranted:
@@ -154,7 +168,8 @@ func record(r *Recorded, d Decision, consented bool) Consent {
 	}
 }
 
-// Records lists every decision, in order of when it was given, as stored, and then of position.
+// Records lists every decision, in order of when it was given, as stored, and then of
+// position.
 func (c Consents) Records() []Consent { return c.records }
 
 // Record gives one decision.
@@ -166,7 +181,8 @@ func (c Consents) Record(id ConsentID) (Consent, bool) {
 	return c.records[i], true
 }
 
-// Check tells whether processing for a purpose is allowed, and the event that decides it; without one, nothing was ever decided.
+// Check tells whether processing for a purpose is allowed, and the event that decides it;
+// without one, nothing was ever decided.
 func (c Consents) Check(purpose string) (allowed bool, by Recorded, decided bool) {
 	last, decided := c.current[purpose]
 	if !decided {
@@ -186,7 +202,8 @@ func (c Consents) InForce(purpose string) (Consent, bool) {
 	return c.Record(e.ConsentID)
 }
 
-// AllInForce lists the grants in force, one for each purpose at most, in the order of Records.
+// AllInForce lists the grants in force, one for each purpose at most, in the order of
+// Records.
 func (c Consents) AllInForce() (in []Consent) {
 	for _, r := range c.records {
 		if e, ok := c.current[r.Purpose].Event.(*ConsentGranted); ok && e.ConsentID == r.ID {

@@ -23,7 +23,8 @@ func at(text string) time.Time {
 
 func TestAPaperGrantOf1MarchRecordedOn6March(t *testing.T) {
 	t.Parallel()
-	history := domaintest.History(consents(), domaintest.At("2026-03-06 11:00", domaintest.PaperGrant())) // given on 1 March, 9:30
+	// given on 1 March, 9:30
+	history := domaintest.History(consents(), domaintest.At("2026-03-06 11:00", domaintest.PaperGrant()))
 	for name, c := range map[string]struct {
 		at, knownAt    string
 		allowed, known bool
@@ -52,7 +53,8 @@ func TestAWithdrawalHoldsFromWhenItWasGiven(t *testing.T) {
 	t.Parallel()
 	dated := withdrawn(1)
 	dated.GivenAt = domaintest.Clock("2026-04-10") // by letter, which came in ten days later
-	history := domaintest.History(consents(), domaintest.At("2026-03-01", granted(1)), domaintest.At("2026-04-20", dated))
+	history := domaintest.History(consents(), domaintest.At("2026-03-01", granted(1)),
+		domaintest.At("2026-04-20", dated))
 	for name, c := range map[string]struct {
 		at, knownAt string
 		allowed     bool
@@ -94,7 +96,8 @@ func TestAGrantThatComesInLateDoesNotUndoALaterWithdrawal(t *testing.T) {
 func TestARefusalThatWasGivenLaterOnPaperEndsWhatWasGrantedBefore(t *testing.T) {
 	t.Parallel()
 	late := domaintest.PaperGrant() // given on 1 March, recorded on the 6th; a refusal of the 4th came in before it
-	history := domaintest.History(consents(), domaintest.At("2026-03-04", refused(2)), domaintest.At("2026-03-06", late))
+	history := domaintest.History(consents(), domaintest.At("2026-03-04", refused(2)),
+		domaintest.At("2026-03-06", late))
 	state := domain.ConsentsAt(history, time.Time{}, time.Time{})
 	if allowed, by, _ := state.Check("newsletter"); allowed || by.Position != 1 {
 		t.Errorf("allowed %t by position %d", allowed, by.Position)
@@ -102,7 +105,8 @@ func TestARefusalThatWasGivenLaterOnPaperEndsWhatWasGrantedBefore(t *testing.T) 
 	if _, ok := state.InForce("newsletter"); ok {
 		t.Error("a grant before the refusal is in force")
 	}
-	if allowed, _, _ := domain.ConsentsAt(history, domaintest.Clock("2026-03-02"), time.Time{}).Check("newsletter"); !allowed {
+	if allowed, _, _ := domain.ConsentsAt(history, domaintest.Clock("2026-03-02"), time.Time{}).
+		Check("newsletter"); !allowed {
 		t.Error("and yet it was in force until then")
 	}
 }
@@ -119,7 +123,8 @@ func TestARecordHoldsTheWholeDecision(t *testing.T) {
 		ID: want.ConsentID, Subject: domaintest.Thandi(), Tenant: domaintest.Msunduzi(), Purpose: want.Purpose,
 		NoticeVersion: 1, Wording: want.Wording, SHA256: want.SHA256, Language: want.Language, Consented: true,
 		Channel: domain.Paper, GivenBy: domain.ByCompetentPerson, RecordedBy: domaintest.Clerk(),
-		EvidenceSHA256: want.EvidenceSHA256, GivenAt: want.GivenAt, RecordedAt: domaintest.Clock("2026-03-06"), Position: 1,
+		EvidenceSHA256: want.EvidenceSHA256, GivenAt: want.GivenAt, RecordedAt: domaintest.Clock("2026-03-06"),
+		Position: 1,
 	}, got); diff != "" {
 		t.Errorf("record (-want +got):\n%s", diff)
 	}
@@ -129,7 +134,8 @@ func TestARecordHoldsTheWholeDecision(t *testing.T) {
 
 func purposes() []string { return []string{"newsletter", "research", "whatsapp_news"} }
 
-// anyHistory draws what a log may hold: positions follow recorded time, effective time is at most recorded time.
+// anyHistory draws what a log may hold: positions follow recorded time, effective time is
+// at most recorded time.
 func anyHistory(t *rapid.T, backDated bool) []domain.Recorded {
 	n := rapid.IntRange(0, 25).Draw(t, "events")
 	clock := domaintest.Clock("2026-03-01")
@@ -251,7 +257,8 @@ func (o oracle) agree(t *rapid.T, c domain.Consents) {
 	}
 }
 
-// slow is the fold as one would write it first: each withdrawal looks through every record. It is obviously right, and quadratic.
+// slow is the fold as one would write it first: each withdrawal looks through every
+// record. It is obviously right, and quadratic.
 type slow struct {
 	records []domain.Consent
 	current map[string]domain.Recorded
@@ -324,7 +331,8 @@ func TestTheFoldIsWhatTheSlowFoldIs(t *testing.T) {
 			alone := domain.ConsentsFor(p, history, at, known)
 			for _, c := range []domain.Consents{got, alone} {
 				if _, by, decided := c.Check(p); decided != ok || by.Position != decides.Position {
-					t.Fatalf("%s is decided %t at %d, by the slow fold %t at %d", p, decided, by.Position, ok, decides.Position)
+					t.Fatalf("%s is decided %t at %d, by the slow fold %t at %d", p, decided, by.Position, ok,
+						decides.Position)
 				}
 			}
 
@@ -340,8 +348,8 @@ func TestTheFoldIsWhatTheSlowFoldIs(t *testing.T) {
 	})
 }
 
-// One person may decide as often as they like. Ten times as many decisions take ten times as long, not a hundred times: then
-// this would take minutes.
+// One person may decide as often as they like. Ten times as many decisions take ten times
+// as long, not a hundred times: then this would take minutes.
 func TestAPersonWithVeryManyDecisionsIsFoldedInTime(t *testing.T) {
 	t.Parallel()
 	const n = 100_000
@@ -356,7 +364,8 @@ func TestAPersonWithVeryManyDecisionsIsFoldedInTime(t *testing.T) {
 			&domain.ConsentWithdrawn{ConsentID: id, Purpose: "newsletter"},
 		} {
 			history = append(history, domain.Recorded{
-				Position: int64(2*i + j + 1), Version: 2*i + j + 1, Stream: consents(), Event: e, EffectiveAt: clock, RecordedAt: clock,
+				Position: int64(2*i + j + 1), Version: 2*i + j + 1, Stream: consents(), Event: e, EffectiveAt: clock,
+				RecordedAt: clock,
 			})
 		}
 	}
@@ -418,7 +427,8 @@ func demandInvariants(t *rapid.T, c domain.Consents) {
 	t.Helper()
 	for _, r := range c.Records() {
 		if r.Withdrawn() && (r.WithdrawnAt.Before(r.GivenAt) || !r.Consented) {
-			t.Fatalf("consent %s, given %s, consented %t, is withdrawn at %s", r.ID, r.GivenAt, r.Consented, r.WithdrawnAt)
+			t.Fatalf("consent %s, given %s, consented %t, is withdrawn at %s", r.ID, r.GivenAt, r.Consented,
+				r.WithdrawnAt)
 		}
 		if got, ok := c.Record(r.ID); !ok || domaintest.Diff(r, got) != "" {
 			t.Fatalf("consent %s is not found by its id", r.ID)
@@ -444,7 +454,8 @@ func demandInvariants(t *rapid.T, c domain.Consents) {
 	}
 }
 
-// What Decide lets through must have the effect that was wished for, whatever came before.
+// What Decide lets through must have the effect that was wished for, whatever came
+// before.
 func TestWhatIsDecidedTakesEffect(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -465,7 +476,8 @@ func TestWhatIsDecidedTakesEffect(t *testing.T) {
 				effective := cmp.Or(domain.EffectiveOf(e), now)
 				before, n := domain.ConsentsAt(history, effective, time.Time{}), len(history)+1
 				history = append(history, domain.Recorded{
-					Position: int64(n), Version: n, Stream: consents(), Event: e, EffectiveAt: effective, RecordedAt: now,
+					Position: int64(n), Version: n, Stream: consents(), Event: e, EffectiveAt: effective,
+					RecordedAt: now,
 				})
 				demandEffect(t, e, before, domain.ConsentsAt(history, effective, time.Time{}))
 			}
@@ -504,7 +516,8 @@ func anyWish(t *rapid.T, n int, given time.Time) anyone {
 		}}
 	}
 	c := domain.RecordConsent{
-		ID: domaintest.Consent(n), Purpose: "newsletter", Language: rapid.SampledFrom(domain.Languages()).Draw(t, "language"),
+		ID: domaintest.Consent(n), Purpose: "newsletter", Language: rapid.SampledFrom(domain.Languages()).
+			Draw(t, "language"),
 		Consented: rapid.Bool().Draw(t, "consented"), Channel: domain.Paper, GivenAt: given,
 		Evidence: &domain.Evidence{SHA256: domain.WordingHash("scan"), Reference: fmt.Sprint("form ", n)},
 	}

@@ -6,13 +6,15 @@ import (
 	"github.com/google/uuid"
 )
 
-// Tail says which events of a subject's consent stream a question needs: the newest about one purpose, as far back as those
-// before cannot change the answer. One person may have very many, and mostly the last few decide.
+// Tail says which events of a subject's consent stream a question needs: the newest about
+// one purpose, as far back as those before cannot change the answer. One person may have
+// very many, and mostly the last few decide.
 type Tail struct {
 	Stream  Stream
 	Purpose string    // empty: that of Record
 	Record  uuid.UUID // a decision in the stream
-	// Enough tells whether these events, in order of position and the newest about the purpose, suffice.
+	// Enough tells whether these events, in order of position and the newest about the
+	// purpose, suffice.
 	Enough func(newest []Recorded) bool
 }
 
@@ -35,10 +37,11 @@ func TailOf(subject UserID, id ConsentID) Tail {
 	}
 }
 
-// settles tells whether events about one purpose decide what is in force, whatever came before them. Nothing holds from later than
-// it was recorded, and nothing before them was recorded later than the oldest of them; so a grant that holds from then or later
-// comes after everything before, and with it all that follows. A refusal does too, but after one it matters to a withdrawal whether
-// a grant was still open.
+// settles tells whether events about one purpose decide what is in force, whatever came
+// before them. Nothing holds from later than it was recorded, and nothing before them was
+// recorded later than the oldest of them; so a grant that holds from then or later comes
+// after everything before, and with it all that follows. A refusal does too, but after
+// one it matters to a withdrawal whether a grant was still open.
 func settles(newest []Recorded, at, knownAt time.Time) bool {
 	var known []held
 	for i := range newest {

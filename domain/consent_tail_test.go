@@ -11,7 +11,8 @@ import (
 	"github.com/salga-trust/engine/domain/domaintest"
 )
 
-// longHistory draws a history of one purpose: decided now or back-dated, by a right clock or one that jumps.
+// longHistory draws a history of one purpose: decided now or back-dated, by a right clock
+// or one that jumps.
 func longHistory(t *rapid.T) (history []domain.Recorded, purpose string) {
 	all := anyHistory(t, rapid.Bool().Draw(t, "back-dated"))
 	if rapid.Bool().Draw(t, "clock ahead") {
@@ -51,7 +52,8 @@ func TestATailThatIsEnoughSaysWhatTheWholeHistorySays(t *testing.T) {
 
 			allowed, by, _ := want.Check(purpose)
 			if a, b, _ := got.Check(purpose); a != allowed || b.Position != by.Position {
-				t.Fatalf("%d of %d events say %t by %d, all say %t by %d", len(newest), len(history), a, b.Position, allowed, by.Position)
+				t.Fatalf("%d of %d events say %t by %d, all say %t by %d", len(newest), len(history), a, b.Position,
+					allowed, by.Position)
 			}
 			inForce, _ := want.InForce(purpose)
 			if c, _ := got.InForce(purpose); !reflect.DeepEqual(c, inForce) {
@@ -88,7 +90,8 @@ func TestATailThatIsEnoughForADecisionLeavesItAsTheWholeHistoryDoes(t *testing.T
 func TestTheLastDecisionOfManyIsEnough(t *testing.T) {
 	t.Parallel()
 	history := domaintest.History(consents(),
-		domaintest.At("2026-03-01", granted(1)), domaintest.At("2026-03-02", granted(2)), domaintest.At("2026-03-03", granted(3)))
+		domaintest.At("2026-03-01", granted(1)), domaintest.At("2026-03-02", granted(2)),
+		domaintest.At("2026-03-03", granted(3)))
 	last := history[len(history)-1:]
 	now := domain.TailFor(domaintest.Thandi(), granted(1).Purpose, time.Time{}, time.Time{})
 	if !now.Enough(last) || now.Enough(nil) {

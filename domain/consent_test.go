@@ -13,7 +13,8 @@ func consents() domain.Stream { return domain.ConsentsOf(domaintest.Thandi()) }
 
 // yes is the wish to grant the newsletter on the web, just now.
 func yes(change ...func(*domain.RecordConsent)) domain.RecordConsent {
-	c := domain.RecordConsent{ID: domaintest.Consent(7), Purpose: "newsletter", Language: domain.English, Consented: true}
+	c := domain.RecordConsent{ID: domaintest.Consent(7), Purpose: "newsletter", Language: domain.English,
+		Consented: true}
 	for _, f := range change {
 		f(&c)
 	}
@@ -29,7 +30,8 @@ func onPaper(given string) func(*domain.RecordConsent) {
 	}
 }
 
-// plain is the decision on the newsletter on the web by the subject, without anything that may be missing.
+// plain is the decision on the newsletter on the web by the subject, without anything
+// that may be missing.
 func plain(id, notice int, english string) domain.Decision {
 	return domain.Decision{
 		ConsentID: domaintest.Consent(id), Purpose: "newsletter", NoticeVersion: notice, Wording: english,
@@ -74,14 +76,18 @@ func TestADecisionIsRecordedWithTheWordsAsShown(t *testing.T) {
 		wish domain.RecordConsent
 		then domain.Event
 	}{
-		"a grant on the web":          {yes(), &domain.ConsentGranted{Decision: plain(7, 1, first)}},
-		"a refusal is its own fact":   {yes(no), &domain.ConsentRefused{Decision: plain(7, 1, first)}},
-		"on paper, five days ago":     {yes(onPaper("2026-03-01")), &domain.ConsentGranted{Decision: paper}},
-		"a refusal on paper":          {yes(onPaper("2026-03-01"), no), &domain.ConsentRefused{Decision: paper}},
-		"in isiZulu":                  {yes(func(c *domain.RecordConsent) { c.Language = domain.Zulu }), &domain.ConsentGranted{Decision: zulu}},
-		"by a child's mother":         {yes(func(c *domain.RecordConsent) { c.GivenBy = mother }), &domain.ConsentGranted{Decision: child}},
-		"given exactly 5 minutes ago": {yes(func(c *domain.RecordConsent) { c.GivenAt = prompt.GivenAt }), &domain.ConsentGranted{Decision: prompt}},
-		"the notice shown is named":   {yes(func(c *domain.RecordConsent) { c.NoticeVersion = 1 }), &domain.ConsentGranted{Decision: plain(7, 1, first)}},
+		"a grant on the web":        {yes(), &domain.ConsentGranted{Decision: plain(7, 1, first)}},
+		"a refusal is its own fact": {yes(no), &domain.ConsentRefused{Decision: plain(7, 1, first)}},
+		"on paper, five days ago":   {yes(onPaper("2026-03-01")), &domain.ConsentGranted{Decision: paper}},
+		"a refusal on paper":        {yes(onPaper("2026-03-01"), no), &domain.ConsentRefused{Decision: paper}},
+		"in isiZulu": {yes(func(c *domain.RecordConsent) { c.Language = domain.Zulu }),
+			&domain.ConsentGranted{Decision: zulu}},
+		"by a child's mother": {yes(func(c *domain.RecordConsent) { c.GivenBy = mother }),
+			&domain.ConsentGranted{Decision: child}},
+		"given exactly 5 minutes ago": {yes(func(c *domain.RecordConsent) { c.GivenAt = prompt.GivenAt }),
+			&domain.ConsentGranted{Decision: prompt}},
+		"the notice shown is named": {yes(func(c *domain.RecordConsent) { c.NoticeVersion = 1 }),
+			&domain.ConsentGranted{Decision: plain(7, 1, first)}},
 		"the same words, other blanks": {
 			yes(func(c *domain.RecordConsent) { c.Description = "  " + strings.ReplaceAll(first, " ", "\n ") }),
 			&domain.ConsentGranted{Decision: plain(7, 1, first)},
@@ -125,28 +131,38 @@ func TestADecisionThatCannotBeRecordedIsRefused(t *testing.T) {
 	}
 	plainPurpose := domaintest.PurposeWith(func(*domain.DefinePurpose) {})
 	forChildren := domaintest.PurposeWith(func(c *domain.DefinePurpose) { c.CompetentPerson = true })
-	retiredPurpose := plainPurpose.Evolve(domain.Recorded{Version: 3, Event: &domain.PurposeRetired{Code: "newsletter"}})
+	retiredPurpose := plainPurpose.Evolve(domain.Recorded{Version: 3,
+		Event: &domain.PurposeRetired{Code: "newsletter"}})
 
 	for name, c := range map[string]struct {
 		wish    domain.RecordConsent
 		purpose domain.Purpose
 		then    domain.Code
 	}{
-		"given in the future":                      {yes(given("2026-03-06 10:00:00.000001")), plainPurpose, domain.CodeGivenInFuture},
-		"a refusal in the future":                  {yes(no, given("2027-01-01")), plainPurpose, domain.CodeGivenInFuture},
-		"over 5 minutes ago on the web":            {yes(given("2026-03-06 09:54:59.999999")), plainPurpose, domain.CodeEvidenceRequired},
-		"days ago on paper without evidence":       {yes(given("2026-03-01"), on(domain.Paper)), plainPurpose, domain.CodeEvidenceRequired},
-		"days ago on the web with evidence":        {yes(onPaper("2026-03-01"), on(domain.Web)), plainPurpose, domain.CodeEvidenceRequired},
-		"a refusal days ago without evidence":      {yes(no, given("2026-03-01"), on(domain.Phone)), plainPurpose, domain.CodeEvidenceRequired},
+		"given in the future": {yes(given("2026-03-06 10:00:00.000001")), plainPurpose,
+			domain.CodeGivenInFuture},
+		"a refusal in the future": {yes(no, given("2027-01-01")), plainPurpose,
+			domain.CodeGivenInFuture},
+		"over 5 minutes ago on the web": {yes(given("2026-03-06 09:54:59.999999")), plainPurpose,
+			domain.CodeEvidenceRequired},
+		"days ago on paper without evidence": {yes(given("2026-03-01"), on(domain.Paper)), plainPurpose,
+			domain.CodeEvidenceRequired},
+		"days ago on the web with evidence": {yes(onPaper("2026-03-01"), on(domain.Web)), plainPurpose,
+			domain.CodeEvidenceRequired},
+		"a refusal days ago without evidence": {yes(no, given("2026-03-01"), on(domain.Phone)), plainPurpose,
+			domain.CodeEvidenceRequired},
 		"a purpose that nobody defined":            {yes(), domain.Purpose{}, domain.CodeUnknownPurpose},
 		"a purpose that was retired":               {yes(), retiredPurpose, domain.CodeUnknownPurpose},
 		"a child's grant without competent person": {yes(), forChildren, domain.CodeCompetentPerson},
 		"a notice that was never published":        {yes(notice(3)), domaintest.Newsletter(), domain.CodeNoticeChanged},
 		"a notice that is not yet in force":        {yes(notice(2)), plainPurpose, domain.CodeNoticeChanged},
-		"other words than the notice's":            {yes(says("To sell your address.")), plainPurpose, domain.CodeWordingMismatch},
-		"the words in another letter case":         {yes(says(strings.ToUpper(domaintest.NewsletterWords))), plainPurpose, domain.CodeWordingMismatch},
-		"the words of another language":            {yes(says(domaintest.NewsletterWordsAf)), plainPurpose, domain.CodeWordingMismatch},
-		"a refusal of other words":                 {yes(no, says("To sell your address.")), plainPurpose, domain.CodeWordingMismatch},
+		"other words than the notice's": {yes(says("To sell your address.")), plainPurpose,
+			domain.CodeWordingMismatch},
+		"the words in another letter case": {yes(says(strings.ToUpper(domaintest.NewsletterWords))), plainPurpose,
+			domain.CodeWordingMismatch},
+		"the words of another language": {yes(says(domaintest.NewsletterWordsAf)), plainPurpose,
+			domain.CodeWordingMismatch},
+		"a refusal of other words": {yes(no, says("To sell your address.")), plainPurpose, domain.CodeWordingMismatch},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -194,24 +210,28 @@ func TestTheNoticeIsTheOneInForceWhenThePersonDecided(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e, ok := events[0].(*domain.ConsentGranted); !ok || e.NoticeVersion != 1 || e.Wording != domaintest.NewsletterWords {
+		if e, ok := events[0].(*domain.ConsentGranted); !ok || e.NoticeVersion != 1 ||
+			e.Wording != domaintest.NewsletterWords {
 			t.Errorf("got %+v", events[0])
 		}
 	})
 	t.Run("the old one is not in force any more", func(t *testing.T) {
 		t.Parallel()
 		c := yes(func(c *domain.RecordConsent) { c.NoticeVersion = 1 })
-		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-04-02")).ThenRefused(t, domain.CodeNoticeChanged)
+		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-04-02")).
+			ThenRefused(t, domain.CodeNoticeChanged)
 	})
 	t.Run("the new one was not in force then", func(t *testing.T) {
 		t.Parallel()
 		c := yes(onPaper("2026-03-01"), func(c *domain.RecordConsent) { c.NoticeVersion = 2 })
-		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-04-02")).ThenRefused(t, domain.CodeNoticeChanged)
+		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-04-02")).
+			ThenRefused(t, domain.CodeNoticeChanged)
 	})
 	t.Run("the old words under the new notice", func(t *testing.T) {
 		t.Parallel()
 		c := yes(func(c *domain.RecordConsent) { c.Description = domaintest.NewsletterWords })
-		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-04-02")).ThenRefused(t, domain.CodeWordingMismatch)
+		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-04-02")).
+			ThenRefused(t, domain.CodeWordingMismatch)
 	})
 }
 
@@ -229,18 +249,30 @@ func TestADecisionMustFitWhatIsInForce(t *testing.T) {
 		now     string
 		then    domain.Code // empty: recorded
 	}{
-		"a second grant under the same notice":       {[]domaintest.Fact{grant}, yes(), first, "2026-03-06", domain.CodeAlreadyGranted},
-		"a second grant in another language":         {[]domaintest.Fact{grant}, yes(func(c *domain.RecordConsent) { c.Language = domain.Zulu }), first, "2026-03-06", domain.CodeAlreadyGranted},
-		"a refusal of what is granted":               {[]domaintest.Fact{grant}, yes(no), first, "2026-03-06", domain.CodeInForce},
-		"a refusal under a newer notice":             {[]domaintest.Fact{grant}, yes(no), domaintest.Newsletter(), "2026-04-02", domain.CodeInForce},
-		"a grant under a newer notice supersedes":    {[]domaintest.Fact{grant}, yes(), domaintest.Newsletter(), "2026-04-02", ""},
+		"a second grant under the same notice": {[]domaintest.Fact{grant}, yes(), first, "2026-03-06",
+			domain.CodeAlreadyGranted},
+		"a second grant in another language": {[]domaintest.Fact{grant},
+			yes(func(c *domain.RecordConsent) { c.Language = domain.Zulu }), first, "2026-03-06",
+			domain.CodeAlreadyGranted},
+		"a refusal of what is granted": {[]domaintest.Fact{grant}, yes(no), first, "2026-03-06",
+			domain.CodeInForce},
+		"a refusal under a newer notice": {[]domaintest.Fact{grant}, yes(no), domaintest.Newsletter(),
+			"2026-04-02", domain.CodeInForce},
+		"a grant under a newer notice supersedes": {[]domaintest.Fact{grant}, yes(), domaintest.Newsletter(),
+			"2026-04-02", ""},
 		"a grant of a first notice with other words": {[]domaintest.Fact{grant}, yes(), reworded, "2026-03-06", ""},
-		"a grant after a refusal":                    {[]domaintest.Fact{domaintest.At("2026-02-01", refused(1))}, yes(), first, "2026-03-06", ""},
-		"a second refusal":                           {[]domaintest.Fact{domaintest.At("2026-02-01", refused(1))}, yes(no), first, "2026-03-06", ""},
-		"a grant after a withdrawal":                 {[]domaintest.Fact{grant, domaintest.At("2026-02-02", withdrawn(1))}, yes(), first, "2026-03-06", ""},
-		"a refusal after a withdrawal":               {[]domaintest.Fact{grant, domaintest.At("2026-02-02", withdrawn(1))}, yes(no), first, "2026-03-06", ""},
-		"a refusal on paper before the grant":        {[]domaintest.Fact{grant}, yes(no, onPaper("2026-01-31")), first, "2026-03-06", ""},
-		"a grant on paper before the grant":          {[]domaintest.Fact{grant}, yes(onPaper("2026-01-31")), first, "2026-03-06", ""},
+		"a grant after a refusal": {[]domaintest.Fact{domaintest.At("2026-02-01", refused(1))},
+			yes(), first, "2026-03-06", ""},
+		"a second refusal": {[]domaintest.Fact{domaintest.At("2026-02-01", refused(1))}, yes(no),
+			first, "2026-03-06", ""},
+		"a grant after a withdrawal": {[]domaintest.Fact{grant, domaintest.At("2026-02-02", withdrawn(1))},
+			yes(), first, "2026-03-06", ""},
+		"a refusal after a withdrawal": {[]domaintest.Fact{grant, domaintest.At("2026-02-02", withdrawn(1))},
+			yes(no), first, "2026-03-06", ""},
+		"a refusal on paper before the grant": {[]domaintest.Fact{grant}, yes(no, onPaper("2026-01-31")), first,
+			"2026-03-06", ""},
+		"a grant on paper before the grant": {[]domaintest.Fact{grant}, yes(onPaper("2026-01-31")), first, "2026-03-06",
+			""},
 		"a grant on paper while it was in force": {
 			[]domaintest.Fact{grant, domaintest.At("2026-02-20", withdrawn(1))},
 			yes(onPaper("2026-02-10")), first, "2026-03-06", domain.CodeAlreadyGranted,
@@ -275,7 +307,8 @@ func TestADecisionMustFitWhatIsInForce(t *testing.T) {
 }
 
 func inZulu(e *domain.ConsentGranted) *domain.ConsentGranted {
-	e.Language, e.Wording, e.SHA256 = domain.Zulu, domaintest.NewsletterWordsZu, domain.WordingHash(domaintest.NewsletterWordsZu)
+	e.Language, e.Wording, e.SHA256 = domain.Zulu, domaintest.NewsletterWordsZu,
+		domain.WordingHash(domaintest.NewsletterWordsZu)
 	return e
 }
 
@@ -293,7 +326,8 @@ func TestADecisionsFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T)
 	}
 	story := domaintest.Given(consents()).When(wish(c, domain.Purpose{}, "2026-03-06"))
 	story.ThenFaulty(t, "language invalid", "channel invalid", "purpose required", "evidence.sha256 invalid",
-		"evidence.reference required", "given_by.name invalid", "given_by.relation required", "given_by.authority too_long")
+		"evidence.reference required", "given_by.name invalid", "given_by.relation required",
+		"given_by.authority too_long")
 	demandNoEcho(t, story.ThenRefused(t, domain.CodeInvalid), "zq")
 }
 
@@ -313,7 +347,8 @@ func TestEvidenceIsNamedByItsHash(t *testing.T) {
 			c2 := yes(func(w *domain.RecordConsent) {
 				w.Evidence = &domain.Evidence{SHA256: c.sha256, Reference: "box 4"}
 			})
-			_, err := c2.Decide(nil, domaintest.PurposeWith(func(*domain.DefinePurpose) {}), domaintest.Clock("2026-03-06"))
+			_, err := c2.Decide(nil, domaintest.PurposeWith(func(*domain.DefinePurpose) {}),
+				domaintest.Clock("2026-03-06"))
 			demandFault(t, err, "evidence.sha256", c.fault)
 		})
 	}
@@ -345,58 +380,81 @@ func TestWithdrawing(t *testing.T) {
 	}{
 		"what is in force ends": {given: []domaintest.Fact{grant}, then: []domain.Event{withdrawn(1)}},
 		"at a counter, with a reason": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{Reason: "Te veel pos.", ByStaff: true}, then: []domain.Event{told},
+			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{Reason: "Te veel pos.", ByStaff: true},
+			then: []domain.Event{told},
 		},
 		"as of a stated instant": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: dated.GivenAt}, then: []domain.Event{dated},
+			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: dated.GivenAt},
+			then: []domain.Event{dated},
 		},
 		"in the instant of the consent": {
 			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-01")},
-			then: []domain.Event{func() domain.Event { e := withdrawn(1); e.GivenAt = domaintest.Clock("2026-02-01"); return e }()},
+			then: []domain.Event{func() domain.Event {
+				e := withdrawn(1)
+				e.GivenAt = domaintest.Clock("2026-02-01")
+				return e
+			}()},
 		},
-		"a second time: the first stands":    {given: []domaintest.Fact{grant, gone}},
-		"a second time, in the same instant": {given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-20"), ByStaff: true}},
+		"a second time: the first stands": {given: []domaintest.Fact{grant, gone}},
+		"a second time, in the same instant": {given: []domaintest.Fact{grant, gone},
+			wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-20"), ByStaff: true}},
 		"a second time, but given earlier": {
-			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt}, then: []domain.Event{earlier},
+			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt},
+			then: []domain.Event{earlier},
 		},
 		"a second time, but given earlier, by staff with evidence": {
-			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true, Evidence: letter},
+			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true,
+				Evidence: letter},
 			then: []domain.Event{proved},
 		},
 		"a second time, but given earlier, by staff without evidence": {
-			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true},
+			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt,
+				ByStaff: true},
 			code: domain.CodeEvidenceRequired,
 		},
 		"a second time, before the consent was given": {
-			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-01-31")}, fault: "given_at invalid",
+			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{
+				GivenAt: domaintest.Clock("2026-01-31")}, fault: "given_at invalid",
 		},
 		"a third time, in between": {
-			given: []domaintest.Fact{grant, gone, domaintest.At("2026-02-21", earlier)}, wish: domain.WithdrawConsent{GivenAt: dated.GivenAt},
+			given: []domaintest.Fact{grant, gone, domaintest.At("2026-02-21", earlier)},
+			wish:  domain.WithdrawConsent{GivenAt: dated.GivenAt},
 		},
 		"long ago, by staff with evidence": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true, Evidence: letter},
+			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true,
+				Evidence: letter},
 			then: []domain.Event{proved},
 		},
 		"long ago, by staff without evidence": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true}, code: domain.CodeEvidenceRequired,
+			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true},
+			code: domain.CodeEvidenceRequired,
 		},
 		"five minutes ago, by staff without evidence": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: moments.GivenAt, ByStaff: true}, then: []domain.Event{moments},
+			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: moments.GivenAt, ByStaff: true},
+			then: []domain.Event{moments},
 		},
 		"with evidence that is none": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{Evidence: &domain.Evidence{SHA256: "AB", Reference: "x"}},
+			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{Evidence: &domain.Evidence{SHA256: "AB",
+				Reference: "x"}},
 			fault: "evidence.sha256 invalid",
 		},
-		"a second time, in the future": {given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2099-01-01")}},
+		"a second time, in the future": {given: []domaintest.Fact{grant, gone},
+			wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2099-01-01")}},
 		"one that was superseded": {
-			given: []domaintest.Fact{grant, domaintest.At("2026-02-10", granted(2))}, then: []domain.Event{withdrawn(1)},
+			given: []domaintest.Fact{grant, domaintest.At("2026-02-10", granted(2))},
+			then:  []domain.Event{withdrawn(1)},
 		},
-		"a refusal":                     {given: []domaintest.Fact{domaintest.At("2026-02-01", refused(1))}, code: domain.CodeNotGranted},
-		"what was never recorded":       {code: domain.CodeNotFound},
-		"in the future":                 {given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-03-07")}, code: domain.CodeGivenInFuture},
-		"before the consent was given":  {given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-01-31 23:59")}, fault: "given_at invalid"},
-		"with a reason that has no end": {given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{Reason: strings.Repeat("Ṱ", 1001)}, fault: "reason too_long"},
-		"with a reason that is no text": {given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{Reason: "zq\x00"}, fault: "reason invalid"},
+		"a refusal": {given: []domaintest.Fact{domaintest.At("2026-02-01", refused(1))},
+			code: domain.CodeNotGranted},
+		"what was never recorded": {code: domain.CodeNotFound},
+		"in the future": {given: []domaintest.Fact{grant},
+			wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-03-07")}, code: domain.CodeGivenInFuture},
+		"before the consent was given": {given: []domaintest.Fact{grant},
+			wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-01-31 23:59")}, fault: "given_at invalid"},
+		"with a reason that has no end": {given: []domaintest.Fact{grant},
+			wish: domain.WithdrawConsent{Reason: strings.Repeat("Ṱ", 1001)}, fault: "reason too_long"},
+		"with a reason that is no text": {given: []domaintest.Fact{grant},
+			wish: domain.WithdrawConsent{Reason: "zq\x00"}, fault: "reason invalid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -422,7 +480,8 @@ func TestTheEarliestWithdrawalKnownStandsAndAsKnownBeforeItTheFormer(t *testing.
 	t.Parallel()
 	earlier := withdrawn(1)
 	earlier.GivenAt = domaintest.Clock("2026-02-04")
-	history := domaintest.History(consents(), domaintest.At("2026-02-01", granted(1)), domaintest.At("2026-02-09", withdrawn(1)),
+	history := domaintest.History(consents(), domaintest.At("2026-02-01", granted(1)),
+		domaintest.At("2026-02-09", withdrawn(1)),
 		domaintest.At("2026-02-10", earlier))
 
 	for _, c := range []struct {
@@ -450,11 +509,13 @@ func TestTheEarliestWithdrawalKnownStandsAndAsKnownBeforeItTheFormer(t *testing.
 func TestWhoLeavesTakesBackWhatWasGivenThroughTheAccount(t *testing.T) {
 	t.Parallel()
 	decide := func(id int, purpose, by string) *domain.ConsentGranted {
-		return &domain.ConsentGranted{Decision: domain.Decision{ConsentID: domaintest.Consent(id), Purpose: purpose, RecordedBy: by}}
+		return &domain.ConsentGranted{Decision: domain.Decision{ConsentID: domaintest.Consent(id), Purpose: purpose,
+			RecordedBy: by}}
 	}
 	platform := decide(1, domain.PlatformRegistrationCode, domain.BySelf)
 	left := &domain.ConsentWithdrawn{
-		ConsentID: platform.ConsentID, Purpose: platform.Purpose, GivenAt: domaintest.Clock("2026-02-05"), RecordedBy: domain.ByStaff,
+		ConsentID: platform.ConsentID, Purpose: platform.Purpose, GivenAt: domaintest.Clock("2026-02-05"),
+		RecordedBy: domain.ByStaff,
 	}
 	history := domaintest.History(consents(), domaintest.At("2026-02-01", platform, decide(2, "own", "")),
 		domaintest.At("2026-02-02", decide(3, "paper", "")), domaintest.At("2026-02-06", decide(4, "since", "")))
@@ -467,17 +528,20 @@ func TestWhoLeavesTakesBackWhatWasGivenThroughTheAccount(t *testing.T) {
 	withdrawn, leaves := left.CloseAccount(history, domaintest.Clock("2026-02-07"))
 	want := []domain.Event{
 		&domain.ConsentWithdrawn{
-			ConsentID: domaintest.Consent(2), Purpose: "own", GivenAt: left.GivenAt, RecordedBy: domain.ByStaff, Cause: domain.CauseAccountClosed,
+			ConsentID: domaintest.Consent(2), Purpose: "own", GivenAt: left.GivenAt, RecordedBy: domain.ByStaff,
+			Cause: domain.CauseAccountClosed,
 		},
 		&domain.ConsentWithdrawn{
-			ConsentID: domaintest.Consent(4), Purpose: "since", RecordedBy: domain.ByStaff, Cause: domain.CauseAccountClosed,
+			ConsentID: domaintest.Consent(4), Purpose: "since", RecordedBy: domain.ByStaff,
+			Cause: domain.CauseAccountClosed,
 		},
 	}
 	if diff := domaintest.Diff(want, withdrawn); diff != "" || !leaves {
 		t.Errorf("leaves %t, withdrawn (-want +got):\n%s", leaves, diff)
 	}
 
-	again := domaintest.History(consents(), domaintest.At("2026-02-01", platform), domaintest.At("2026-02-06", decide(5, platform.Purpose, "")))
+	again := domaintest.History(consents(), domaintest.At("2026-02-01", platform),
+		domaintest.At("2026-02-06", decide(5, platform.Purpose, "")))
 	if events, leaves := left.CloseAccount(again, domaintest.Clock("2026-02-07")); leaves || events != nil {
 		t.Error("a withdrawal from before a new consent to the account closes it")
 	}

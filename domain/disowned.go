@@ -6,8 +6,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// EventDisowned says that the operator disowns one position of the log: the event there is none of ours, for its code does not
-// hold. It counts for such an event alone; one whose code holds cannot be disowned.
+// EventDisowned says that the operator disowns one position of the log: the event there
+// is none of ours, for its code does not hold. It counts for such an event alone; one
+// whose code holds cannot be disowned.
 type EventDisowned struct {
 	Position int64     `json:"position,string"` // in JSON a number of this size would be rounded
 	EventID  uuid.UUID `json:"event_id"`        // of the event there: what is put in its place later is not disowned
@@ -20,8 +21,8 @@ func (*EventDisowned) EventType() string { return "log.event_disowned.v1" }
 // RecordID gives the event that is disowned.
 func (e *EventDisowned) RecordID() uuid.UUID { return e.EventID }
 
-// DisowningOf names the stream of the disowning of a position: it stands in it, and nothing else does. Its id is derived, so that it
-// is found without an index.
+// DisowningOf names the stream of the disowning of a position: it stands in it, and
+// nothing else does. Its id is derived, so that it is found without an index.
 func DisowningOf(position int64) Stream {
 	return Stream{LogStream, uuid.NewSHA1(uuid.NameSpaceOID, []byte("disowned:"+strconv.FormatInt(position, 10)))}
 }
@@ -37,8 +38,8 @@ func (e EventDisowned) Decide() (*EventDisowned, error) {
 	return &e, nil
 }
 
-// Void is read in the place of a disowned event: position and version count, and nothing is applied. It holds the disowning, and is
-// never stored.
+// Void is read in the place of a disowned event: position and version count, and nothing
+// is applied. It holds the disowning, and is never stored.
 type Void struct{ EventDisowned }
 
 // IsVoid tells whether a disowned event was read here.

@@ -23,8 +23,10 @@ func TestADisowningNeedsAReasonOfReasonableLength(t *testing.T) {
 func TestADisownedEventCountsAsAVersionAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	story := []domain.Recorded{
-		{Version: 1, Stream: domain.UserOf(domaintest.Thandi()), Event: &domain.UserRegistered{Role: domain.Citizen}, RecordedAt: domaintest.Clock("2026-03-01")},
-		{Version: 2, Stream: domain.UserOf(domaintest.Thandi()), Event: &domain.Void{}, RecordedAt: domaintest.Clock("2026-03-02")},
+		{Version: 1, Stream: domain.UserOf(domaintest.Thandi()), Event: &domain.UserRegistered{Role: domain.Citizen},
+			RecordedAt: domaintest.Clock("2026-03-01")},
+		{Version: 2, Stream: domain.UserOf(domaintest.Thandi()), Event: &domain.Void{},
+			RecordedAt: domaintest.Clock("2026-03-02")},
 	}
 	before, after := domain.Fold[domain.User](story[:1]), domain.Fold[domain.User](story)
 	if after.Version != 2 {

@@ -1,17 +1,19 @@
-// Package domain says what is true: events, the state they fold into, and the rules that decide which events may follow.
+// Package domain says what is true: events, the state they fold into, and the rules that
+// decide which events may follow.
 //
-// Owns: every event type and its wire form, every aggregate (municipality, user, consent, purpose, session), every
-// validation rule and error code, and the shape of an append.
+// Owns: every event type and its wire form, every aggregate (municipality, user, consent,
+// purpose, session), every validation rule and error code, and the shape of an append.
 //
-// Guarantees: pure. Time and ids are arguments, nothing here reads a clock, a random source, a file or a network, so
-// folding the same events gives the same state on every machine and in every year. An event of an unknown type or
-// version is an error, never skipped.
+// Guarantees: pure. Time and ids are arguments, nothing here reads a clock, a random
+// source, a file or a network, so folding the same events gives the same state on every
+// machine and in every year. An event of an unknown type or version is an error, never
+// skipped.
 //
-// Fails how: every refusal is an [Error] with a stable [Code] and a sentence for a person; wrong input lists all its
-// faults at once.
+// Fails how: every refusal is an [Error] with a stable [Code] and a sentence for a
+// person; wrong input lists all its faults at once.
 //
-// Not here: who may call what (package commands), how events are stored and sealed (package eventstore), how they are
-// read (package projections).
+// Not here: who may call what (package commands), how events are stored and sealed
+// (package eventstore), how they are read (package projections).
 //
 // One word per concept:
 //

@@ -2,19 +2,22 @@ package domain
 
 import "github.com/google/uuid"
 
-// UserErased says that the person's key was destroyed, in the same transaction (POPIA s24(1)(b), s14(4)). It is the
-// certificate of the erasure, which the id of its append names: nothing in it identifies anybody.
+// UserErased says that the person's key was destroyed, in the same transaction (POPIA
+// s24(1)(b), s14(4)). It is the certificate of the erasure, which the id of its append
+// names: nothing in it identifies anybody.
 type UserErased struct {
 	Cause     string      `json:"cause"`               // BySelf, or CauseRequest
 	RequestID RequestID   `json:"request_id,omitzero"` // the request that was fulfilled
 	Keys      []uuid.UUID `json:"keys"`                // ids of the keys that were destroyed
 	Destroyed []Remnant   `json:"destroyed"`
 	Kept      []Remnant   `json:"kept"`
-	// NoSecondPerson says that one account lodged the request and carried it out, because the tenant had no other officer.
+	// NoSecondPerson says that one account lodged the request and carried it out, because
+	// the tenant had no other officer.
 	NoSecondPerson bool `json:"no_second_person,omitzero"`
 }
 
-// CauseRequest is why a person was erased who did not do it themselves: a request that was lodged.
+// CauseRequest is why a person was erased who did not do it themselves: a request that
+// was lodged.
 const CauseRequest = "request"
 
 // Remnant names something that there was about a person when they were erased.
@@ -35,14 +38,15 @@ const (
 // EventType implements Event.
 func (*UserErased) EventType() string { return "user.erased.v1" }
 
-// Erase gives the event that erases a person for good. Held data is kept, and its erasure refused until the holds are lifted.
-// Errors: subject_erased, retention_hold.
+// Erase gives the event that erases a person for good. Held data is kept, and its erasure
+// refused until the holds are lifted. Errors: subject_erased, retention_hold.
 func (u User) Erase(rights Rights, cause string, request RequestID) ([]Event, error) {
 	switch {
 	case u.Erased:
 		return nil, Refuse(CodeSubjectErased, "This person's data was erased.")
 	case rights.Held():
-		return nil, Refuse(CodeRetentionHold, "A retention hold keeps this person's data; the erasure waits until it is lifted.")
+		return nil, Refuse(CodeRetentionHold,
+			"A retention hold keeps this person's data; the erasure waits until it is lifted.")
 	}
 	return []Event{&UserErased{
 		Cause: cause, RequestID: request, Keys: []uuid.UUID{u.ID.UUID},

@@ -6,10 +6,12 @@ import (
 	"time"
 )
 
-// Code is the stable name of a refusal. Clients branch on it; it never changes once released.
+// Code is the stable name of a refusal. Clients branch on it; it never changes once
+// released.
 type Code string
 
-// The refusals of the system. Each has a line in Refusals below; a test fails for a code without one.
+// The refusals of the system. Each has a line in Refusals below; a test fails for a code
+// without one.
 const (
 	CodeInvalid              Code = "validation_failed"
 	CodeNotFound             Code = "not_found"
@@ -61,7 +63,8 @@ const (
 	CodeTooManyOpen          Code = "too_many_open"
 )
 
-// Class is the kind of a refusal: enough to answer by for a package that does not know the code.
+// Class is the kind of a refusal: enough to answer by for a package that does not know
+// the code.
 type Class int
 
 // The classes of refusals. Package http maps each to a status.
@@ -91,8 +94,8 @@ type Refusal struct {
 	Example string
 }
 
-// Refusals describes every code. This is all that a new one needs: its status and its place in the API's
-// document follow.
+// Refusals describes every code. This is all that a new one needs: its status and its
+// place in the API's document follow.
 func Refusals() map[Code]Refusal {
 	return map[Code]Refusal{
 		CodeInvalid:   {ClassInvalid, "The input is not valid; see errors."},
@@ -115,7 +118,8 @@ func Refusals() map[Code]Refusal {
 		CodePurposeTaken:         {ClassConflict, "A purpose with this code exists already."},
 		CodePurposeNotConsent: {
 			ClassInvalid,
-			"Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to consent to.",
+			"Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to " +
+				"consent to.",
 		},
 		CodeWordingMismatch: {ClassInvalid, "The purpose's wording in this language says something else."},
 		CodeNoticeChanged:   {ClassConflict, "Notice version 2 was in use then; show that one."},
@@ -136,7 +140,8 @@ func Refusals() map[Code]Refusal {
 		},
 		CodeTOTPLocked: {
 			ClassTooMany,
-			"Too many codes were wrong: the next one is looked at from 2026-03-01T12:04:00Z. If it was not you, somebody knows your password.",
+			"Too many codes were wrong: the next one is looked at from 2026-03-01T12:04:00Z. If it was not you, " +
+				"somebody knows your password.",
 		},
 		CodeTOTPAlreadySet: {ClassConflict, "This account has a second factor: remove it first."},
 		CodeTOTPSetupRequired: {
@@ -155,14 +160,16 @@ func Refusals() map[Code]Refusal {
 		CodeBusy:            {ClassUnavailable, "Too much happens to this at once; try again."},
 		CodeReadModelBehind: {ClassUnavailable, "The read table has not reached position 1234 yet."},
 		CodeUnknownPosition: {ClassInvalid, "The log has given out no such position: read again, without it."},
-		CodeNewerLog:        {ClassUnavailable, "The log holds events of a newer release than this server: it is to be replaced; try again."},
+		CodeNewerLog: {ClassUnavailable,
+			"The log holds events of a newer release than this server: it is to be replaced; try again."},
 		CodeLogDamaged: {
 			ClassUnavailable,
 			"The record that this rests on was damaged, so nothing is read from it: the operator must look.",
 		},
 		CodeClockDiffers: {
 			ClassUnavailable,
-			"The clocks of this server and of its database are 24h0m0s apart, so nothing is recorded: the operator must set them right; try again then.",
+			"The clocks of this server and of its database are 24h0m0s apart, so nothing is recorded: the operator " +
+				"must set them right; try again then.",
 		},
 		CodeSubjectErased: {ClassConflict, "This person's data was erased."},
 		CodeRetentionHold: {
@@ -176,19 +183,23 @@ func Refusals() map[Code]Refusal {
 		CodeRequestClosed: {ClassConflict, "This request was closed before."},
 		CodeSecondPerson: {
 			ClassConflict,
-			"Another manager or admin must lodge this request, or another admin carry it out: nobody erases a person alone.",
+			"Another manager or admin must lodge this request, or another admin carry it out: nobody erases a " +
+				"person alone.",
 		},
-		CodeTooManyOpen: {ClassConflict, "There are 5 open requests of this kind for this person already: they must be answered first."},
+		CodeTooManyOpen: {ClassConflict,
+			"There are 5 open requests of this kind for this person already: they must be answered first."},
 	}
 }
 
-// Error is a refusal: a stable code for programs, a sentence for people, and a cause that only the log sees. Neither the
-// message nor the field errors ever repeat the value that was refused.
+// Error is a refusal: a stable code for programs, a sentence for people, and a cause that
+// only the log sees. Neither the message nor the field errors ever repeat the value that
+// was refused.
 type Error struct {
 	Code    Code
 	Message string
 	Fields  []FieldError
-	// ConsentID is set where an existing consent is the reason (already_granted, in_force).
+	// ConsentID is set where an existing consent is the reason (already_granted,
+	// in_force).
 	ConsentID ConsentID
 	// Wait is how long the same will be refused, where that is known.
 	Wait  time.Duration
@@ -229,13 +240,15 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.cause }
 
-// Is lets errors.Is compare refusals by code: errors.Is(err, domain.Refuse(domain.CodeNotFound, "")).
+// Is lets errors.Is compare refusals by code: errors.Is(err,
+// domain.Refuse(domain.CodeNotFound, "")).
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Code == e.Code
 }
 
-// Faults collects the faulty fields of one input, so that a caller learns all of them at once.
+// Faults collects the faulty fields of one input, so that a caller learns all of them at
+// once.
 type Faults struct{ fields []FieldError }
 
 // Add notes one faulty field.

@@ -13,7 +13,8 @@ import (
 func TestARefusalKeepsItsCodeAndCauseWhenWrapped(t *testing.T) {
 	t.Parallel()
 	err := fmt.Errorf("grant: %w", domain.Refuse(domain.CodeInForce, "Withdraw it instead.").Because(fs.ErrExist))
-	if !errors.Is(err, domain.Refuse(domain.CodeInForce, "")) || errors.Is(err, domain.Refuse(domain.CodeNotFound, "")) {
+	if !errors.Is(err, domain.Refuse(domain.CodeInForce, "")) ||
+		errors.Is(err, domain.Refuse(domain.CodeNotFound, "")) {
 		t.Error("refusals are compared by code")
 	}
 	if !errors.Is(err, fs.ErrExist) {
@@ -31,7 +32,8 @@ func TestNoFaultsAreNoError(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	f.Add("email", "required", "Give an e-mail address.")
-	if got, want := f.Err().Error(), "validation_failed: The input is not valid; see errors.; email: Give an e-mail address."; got != want {
+	if got, want := f.Err().Error(),
+		"validation_failed: The input is not valid; see errors.; email: Give an e-mail address."; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -57,8 +59,9 @@ func TestStreamsAndTheirSubjects(t *testing.T) {
 	}{
 		"the stream's":                {&domain.UserErased{}, domain.UserOf(who), who},
 		"the one person who was read": {&domain.PersonalDataRead{Subjects: []domain.UserID{who}}, access, who},
-		"nobody's, of several people": {&domain.PersonalDataRead{Subjects: []domain.UserID{who, domaintest.Clerk()}}, access, domain.UserID{}},
-		"nobody's":                    {&domain.PurposeRetired{}, domain.PurposeOf(tenant, "newsletter"), domain.UserID{}},
+		"nobody's, of several people": {&domain.PersonalDataRead{Subjects: []domain.UserID{who, domaintest.Clerk()}},
+			access, domain.UserID{}},
+		"nobody's": {&domain.PurposeRetired{}, domain.PurposeOf(tenant, "newsletter"), domain.UserID{}},
 	} {
 		if got := domain.SubjectOf(c.event, c.in); got != c.want {
 			t.Errorf("%s subject is %s", name, got)
@@ -70,7 +73,8 @@ func TestStreamsAndTheirSubjects(t *testing.T) {
 		domain.PurposeOf(tenant, "newsletter") == domain.PurposeOf(tenant, "research") {
 		t.Error("a purpose's stream follows from tenant and code")
 	}
-	if got := domain.PlatformTenant().String(); got != "00000000-0000-7000-8000-000000000001" || !domain.PlatformTenant().IsPlatform() {
+	if got := domain.PlatformTenant().String(); got != "00000000-0000-7000-8000-000000000001" ||
+		!domain.PlatformTenant().IsPlatform() {
 		t.Errorf("the platform tenant is %s", got)
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"github.com/google/uuid"
 )
 
-// Event is a fact about one aggregate. Implementations are pointers to plain structs whose JSON is the payload; what identifies a person
-// stands in a Personal field tagged `json:"-"`.
+// Event is a fact about one aggregate. Implementations are pointers to plain structs
+// whose JSON is the payload; what identifies a person stands in a Personal field tagged
+// `json:"-"`.
 type Event interface {
-	// EventType is the explicit, versioned name, such as "consent.granted.v1". It is never derived from a Go type.
+	// EventType is the explicit, versioned name, such as "consent.granted.v1". It is
+	// never derived from a Go type.
 	EventType() string
 }
 
@@ -17,15 +19,17 @@ type Event interface {
 type (
 	// holdsPersonal is implemented by events with a personal part.
 	holdsPersonal interface{ personal() Part }
-	// aboutRecord is implemented by events about a record within the stream; without it the record is the stream's own id.
+	// aboutRecord is implemented by events about a record within the stream; without it
+	// the record is the stream's own id.
 	aboutRecord interface{ RecordID() uuid.UUID }
-	// aboutSubject is implemented by events whose stream does not name the person they are about.
+	// aboutSubject is implemented by events whose stream does not name the person they
+	// are about.
 	aboutSubject interface{ SubjectID() UserID }
-	// effective is implemented by events that hold from an instant that somebody stated; without it, or when it is zero, an
-	// event holds from when it was recorded.
+	// effective is implemented by events that hold from an instant that somebody stated;
+	// without it, or when it is zero, an event holds from when it was recorded.
 	effective interface{ EffectiveAt() time.Time }
-	// tellsChanges is implemented by events that change more than the fields they hold, or other ones; without it an event reads
-	// in the audit as the fields it holds.
+	// tellsChanges is implemented by events that change more than the fields they hold,
+	// or other ones; without it an event reads in the audit as the fields it holds.
 	tellsChanges interface{ changes() []FieldChange }
 )
 
@@ -42,8 +46,9 @@ const (
 	PurposeStream      StreamType = "purpose"      // tenant and purpose code, see PurposeID
 	SessionStream      StreamType = "session"      // the user: all their sessions and sign-in failures
 	RightsStream       StreamType = "rights"       // the subject: their requests, and holds on their data
-	AccessStream       StreamType = "access"       // one request: that read personal data, or that knocked at another tenant's door
-	LogStream          StreamType = "log"          // one position of the log, see DisowningOf
+	// one request: that read personal data, or that knocked at another tenant's door
+	AccessStream StreamType = "access"
+	LogStream    StreamType = "log" // one position of the log, see DisowningOf
 )
 
 // Stream names one aggregate's events within a tenant.
@@ -86,8 +91,9 @@ func SessionsOf(u UserID) Stream { return Stream{SessionStream, u.UUID} }
 // RightsOf names the stream of a subject's requests and of holds on their data.
 func RightsOf(u UserID) Stream { return Stream{RightsStream, u.UUID} }
 
-// PurposeOf names the stream of a purpose of a tenant. Its id is derived from tenant and code (RFC 9562 §5.5), so the stream's
-// first version can exist once only and a purpose is found without an index.
+// PurposeOf names the stream of a purpose of a tenant. Its id is derived from tenant and
+// code (RFC 9562 §5.5), so the stream's first version can exist once only and a purpose
+// is found without an index.
 func PurposeOf(t TenantID, code string) Stream {
 	return Stream{PurposeStream, uuid.NewSHA1(t.UUID, []byte("purpose:"+code))}
 }
@@ -115,7 +121,8 @@ type Recorded struct {
 type Metadata struct {
 	ActorRole   string    `json:"actor_role"` // a Role, "system" (an operator's command) or "anonymous"
 	Correlation uuid.UUID `json:"correlation,omitzero"`
-	// Fingerprint is the keyed hash of the request, in hexadecimal, of commands that carried an Idempotency-Key.
+	// Fingerprint is the keyed hash of the request, in hexadecimal, of commands that
+	// carried an Idempotency-Key.
 	Fingerprint string `json:"fingerprint,omitempty"`
 	// Command names what was asked, such as "consent.grant".
 	Command string `json:"command,omitempty"`
@@ -149,7 +156,8 @@ func SubjectOf(e Event, s Stream) UserID {
 	return s.Subject()
 }
 
-// EffectiveOf gives the stated instant from which the event holds; zero: from when it is recorded.
+// EffectiveOf gives the stated instant from which the event holds; zero: from when it is
+// recorded.
 func EffectiveOf(e Event) time.Time {
 	if t, ok := e.(effective); ok {
 		return t.EffectiveAt()

@@ -12,9 +12,10 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// This file says which one form each kind of text has. Whatever stores, claims, limits, compares or searches a
-// text takes it in this form, so that two spellings of one thing are one thing. A form of a form is itself. Text
-// that is none of its kind keeps a stable form too, for the checks of Faults to refuse; what is Oversize stays as it is.
+// This file says which one form each kind of text has. Whatever stores, claims, limits,
+// compares or searches a text takes it in this form, so that two spellings of one thing
+// are one thing. A form of a form is itself. Text that is none of its kind keeps a stable
+// form too, for the checks of Faults to refuse; what is Oversize stays as it is.
 //
 //	e-mail address        CanonicalEmail; in answers ShownEmail
 //	phone number          CanonicalPhone
@@ -24,18 +25,21 @@ import (
 //	purpose's code        CanonicalPurposeCode
 //	free text             TidyText: reasons, notes, references, wordings
 
-// maxSpelled bounds in bytes what is looked at as an e-mail address: each of its characters takes four at most.
+// maxSpelled bounds in bytes what is looked at as an e-mail address: each of its
+// characters takes four at most.
 const maxSpelled = 4 * MaxEmail
 
-// typed is how many bytes a character of a form may take as it was typed: four, three times as many in Unicode form D,
-// and some for blanks that are trimmed.
+// typed is how many bytes a character of a form may take as it was typed: four, three
+// times as many in Unicode form D, and some for blanks that are trimmed.
 const typed = 16
 
-// Oversize tells by its bytes alone that a text cannot become one of so many characters. It comes before any tidying,
-// whose cost grows with the text: whatever is oversize stays as it is, for the checks of Faults to refuse.
+// Oversize tells by its bytes alone that a text cannot become one of so many characters.
+// It comes before any tidying, whose cost grows with the text: whatever is oversize stays
+// as it is, for the checks of Faults to refuse.
 func Oversize(text string, characters int) bool { return len(text) > typed*characters }
 
-// CanonicalEmail trims an address, puts it in Unicode form C and lower case, and its domain in A-labels (UTS 46).
+// CanonicalEmail trims an address, puts it in Unicode form C and lower case, and its
+// domain in A-labels (UTS 46).
 func CanonicalEmail(email string) string {
 	email = spelledEmail(email)
 	if len(email) > maxSpelled { // work on a domain grows with the square of its length
@@ -49,8 +53,8 @@ func CanonicalEmail(email string) string {
 	return email
 }
 
-// ShownEmail is an address as people read it: with a domain of A-labels in Unicode. All else stays as it is, for
-// what is in the log from before addresses had one form.
+// ShownEmail is an address as people read it: with a domain of A-labels in Unicode. All
+// else stays as it is, for what is in the log from before addresses had one form.
 func ShownEmail(email string) string {
 	local, host, found := cutEmail(email)
 	if !found || len(email) > maxSpelled || !isASCII(host) || !strings.Contains(strings.ToLower(host), "xn--") {
@@ -67,9 +71,10 @@ func ShownEmail(email string) string {
 	return local + "@" + shown
 }
 
-// EmailSpellings lists the values that an address may be claimed and found by: as it was given, in canonical form,
-// and with the domain in Unicode. Releases before the canonical form keyed an address by the spelling it was given
-// in. Most addresses have one spelling; how many depends on the text alone, never on what is stored.
+// EmailSpellings lists the values that an address may be claimed and found by: as it was
+// given, in canonical form, and with the domain in Unicode. Releases before the canonical
+// form keyed an address by the spelling it was given in. Most addresses have one
+// spelling; how many depends on the text alone, never on what is stored.
 func EmailSpellings(email string) []string {
 	canonical := CanonicalEmail(email)
 
@@ -119,7 +124,8 @@ func asciiHost(host string) (string, bool) {
 	return ascii, err == nil && again == ascii
 }
 
-// hosts processes domains by UTS 46, nontransitional. Hyphens in third and fourth place are in use.
+// hosts processes domains by UTS 46, nontransitional. Hyphens in third and fourth place
+// are in use.
 func hosts() *idna.Profile {
 	return idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphens(false), idna.VerifyDNSLength(true))
 }
@@ -128,12 +134,13 @@ func isASCII(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII })
 }
 
-// phoneTyped matches a number as people write it. A letter, or any sign of an extension, makes it none.
+// phoneTyped matches a number as people write it. A letter, or any sign of an extension,
+// makes it none.
 var phoneTyped = regexp.MustCompile(`^\(?[+\x{FF0B}]?[\p{Nd}\p{Zs}()./\x{2010}-\x{2015}-]+$`)
 
-// CanonicalPhone returns a number in E.164 form; without a country it is South African. It must be valid, not only
-// of a possible length: of a range that its country's numbering plan gives to subscribers. What is none is returned
-// as it came, trimmed.
+// CanonicalPhone returns a number in E.164 form; without a country it is South African.
+// It must be valid, not only of a possible length: of a range that its country's
+// numbering plan gives to subscribers. What is none is returned as it came, trimmed.
 func CanonicalPhone(phone string) string {
 	if Oversize(phone, maxPhone) {
 		return phone
@@ -144,8 +151,8 @@ func CanonicalPhone(phone string) string {
 	return strings.TrimSpace(phone)
 }
 
-// maxPhone is how many characters are looked at as a phone number. E.164 has 15 digits; people put blanks, brackets and
-// hyphens between them.
+// maxPhone is how many characters are looked at as a phone number. E.164 has 15 digits;
+// people put blanks, brackets and hyphens between them.
 const maxPhone = 64
 
 func parsePhone(phone string) (e164 string, valid bool) {
@@ -167,8 +174,8 @@ func parsePhone(phone string) (e164 string, valid bool) {
 	return e164, !strings.HasPrefix(e164, "+27") || len(e164) == len("+27")+9 && typedWhole(phone)
 }
 
-// typedWhole tells whether a South African number was typed as E.164 or in national form: nine digits after 27, a 0 between them only in
-// brackets, or after a 0.
+// typedWhole tells whether a South African number was typed as E.164 or in national form:
+// nine digits after 27, a 0 between them only in brackets, or after a 0.
 func typedWhole(phone string) bool {
 	digits := strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Nd, r) {
@@ -197,7 +204,8 @@ func tidyBlanks(text string, limit int) string {
 	return strings.Join(strings.Fields(norm.NFC.String(text)), " ")
 }
 
-// CanonicalName is the form in which names are compared: letter case does not matter, nor do joiners.
+// CanonicalName is the form in which names are compared: letter case does not matter, nor
+// do joiners.
 func CanonicalName(name string) string {
 	if Oversize(name, MaxName) {
 		return name
@@ -210,7 +218,8 @@ func CanonicalName(name string) string {
 	}, TidyName(name))))
 }
 
-// CanonicalPassword is what is hashed of a password: Unicode form C, for keyboards differ in how they write "ë".
+// CanonicalPassword is what is hashed of a password: Unicode form C, for keyboards differ
+// in how they write "ë".
 func CanonicalPassword(password string) string {
 	if Oversize(password, MaxPassword) {
 		return password
@@ -218,8 +227,8 @@ func CanonicalPassword(password string) string {
 	return norm.NFC.String(password)
 }
 
-// CanonicalMunicipalityCode trims a code and puts it in upper case. Letters outside ASCII stay, and are refused:
-// some of them would become a letter of another code.
+// CanonicalMunicipalityCode trims a code and puts it in upper case. Letters outside ASCII
+// stay, and are refused: some of them would become a letter of another code.
 func CanonicalMunicipalityCode(code string) string {
 	if Oversize(code, MaxMunicipalityCode) {
 		return code
@@ -232,7 +241,8 @@ func CanonicalMunicipalityCode(code string) string {
 	}, strings.TrimSpace(code))
 }
 
-// CanonicalPurposeCode trims a code and puts it in lower case; letters outside ASCII stay.
+// CanonicalPurposeCode trims a code and puts it in lower case; letters outside ASCII
+// stay.
 func CanonicalPurposeCode(code string) string {
 	if Oversize(code, MaxPurposeCode) {
 		return code
@@ -245,7 +255,8 @@ func CanonicalPurposeCode(code string) string {
 	}, strings.TrimSpace(code))
 }
 
-// TidyText puts free text in Unicode form C, ends its lines with \n, makes tabs blanks, and trims it.
+// TidyText puts free text in Unicode form C, ends its lines with \n, makes tabs blanks,
+// and trims it.
 func TidyText(text string) string {
 	if Oversize(text, MaxNotice) { // the longest there is
 		return text
@@ -253,7 +264,8 @@ func TidyText(text string) string {
 	return strings.TrimSpace(strings.NewReplacer("\r\n", "\n", "\r", "\n", "\t", " ").Replace(norm.NFC.String(text)))
 }
 
-// lower puts text in lower case; in form C before, or marks would count as letters do, and after.
+// lower puts text in lower case; in form C before, or marks would count as letters do,
+// and after.
 func lower(text string) string { return norm.NFC.String(strings.ToLower(norm.NFC.String(text))) }
 
 // IsBlank tells whether there is nothing to be seen.
@@ -261,9 +273,9 @@ func IsBlank(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsSpace(r) && !invisible(r) })
 }
 
-// invisible tells whether a character is not seen, or cannot be known: control, format, private use and unassigned
-// characters, those that Unicode says to ignore where they are not supported (Default_Ignorable_Code_Point), and
-// two that are drawn as nothing.
+// invisible tells whether a character is not seen, or cannot be known: control, format,
+// private use and unassigned characters, those that Unicode says to ignore where they are
+// not supported (Default_Ignorable_Code_Point), and two that are drawn as nothing.
 func invisible(r rune) bool {
 	return !unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Zs) ||
 		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) ||
@@ -273,8 +285,9 @@ func invisible(r rune) bool {
 // isJoiner tells whether a character is ZWNJ or ZWJ.
 func isJoiner(r rune) bool { return r == '\u200c' || r == '\u200d' }
 
-// joins tells whether the joiner in this place stands between two letters of one script whose letters join: there
-// it changes how they are written. Anywhere else nobody sees it.
+// joins tells whether the joiner in this place stands between two letters of one script
+// whose letters join: there it changes how they are written. Anywhere else nobody sees
+// it.
 func joins(text []rune, place int) bool {
 	before := place - 1
 	for before > 0 && unicode.Is(unicode.Mn, text[before]) && unicode.Is(unicode.Inherited, text[before]) {

@@ -12,7 +12,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// FuzzDecode: no bytes make decoding or folding panic, and what was decoded once is encoded and decoded without change.
+// FuzzDecode: no bytes make decoding or folding panic, and what was decoded once is
+// encoded and decoded without change.
 func FuzzDecode(f *testing.F) {
 	for i, eventType := range domain.EventTypes() {
 		g := readGolden(f, eventType)
@@ -41,16 +42,19 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// printable tells what no accepted value may lack: valid UTF-8 without control characters.
+// printable tells what no accepted value may lack: valid UTF-8 without control
+// characters.
 func printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
-		return unicode.IsControl(r) || r == unicode.ReplacementChar || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r)
+		return unicode.IsControl(r) || r == unicode.ReplacementChar || r == '\u2028' || r == '\u2029' ||
+			unicode.Is(unicode.Bidi_Control, r)
 	})
 }
 
 func FuzzEmail(f *testing.F) {
 	for _, s := range []string{
-		"", "a@b.za", "Thandi.NKOSI+stad@Example.CO.ZA", "संपर्क@हिन्दी.भारत", "a@@b.za", "a\u00a0b@c.za", "a@b.c\xff", "İ@example.za",
+		"", "a@b.za", "Thandi.NKOSI+stad@Example.CO.ZA", "संपर्क@हिन्दी.भारत", "a@@b.za", "a\u00a0b@c.za", "a@b.c\xff",
+		"İ@example.za",
 		"a@-b.za", "..@..", "ẞ@K.za",
 	} {
 		f.Add(s)
@@ -77,7 +81,8 @@ func FuzzEmail(f *testing.F) {
 	})
 }
 
-// demandSilence demands that a refusal says one of these sentences and nothing else, so it cannot repeat what was given.
+// demandSilence demands that a refusal says one of these sentences and nothing else, so
+// it cannot repeat what was given.
 func demandSilence(t *testing.T, err error, value string) {
 	t.Helper()
 	sentences := []string{
@@ -95,7 +100,8 @@ func demandSilence(t *testing.T, err error, value string) {
 
 func FuzzName(f *testing.F) {
 	for _, s := range []string{
-		"", "Bo", "Ṱhilidzi Ṋemavhola", "!Kheis", "ǀUi ǁGaroëb", "Siobhan O'Reilly", "Thandi  Nkosi", "<b>", "a\x00b", "\xff\xff", "   ",
+		"", "Bo", "Ṱhilidzi Ṋemavhola", "!Kheis", "ǀUi ǁGaroëb", "Siobhan O'Reilly", "Thandi  Nkosi", "<b>", "a\x00b",
+		"\xff\xff", "   ",
 		"a\u202eb", "\u200b\u200b", "T\u032dh",
 	} {
 		f.Add(s)
@@ -107,7 +113,8 @@ func FuzzName(f *testing.F) {
 			demandSilence(t, faults.Err(), name)
 			return
 		}
-		if n := utf8.RuneCountInString(name); !printable(name) || n < domain.MinName || n > domain.MaxName || strings.ContainsAny(name, "<>") {
+		if n := utf8.RuneCountInString(name); !printable(name) || n < domain.MinName || n > domain.MaxName ||
+			strings.ContainsAny(name, "<>") {
 			t.Errorf("accepted %q", name)
 		}
 		tidy := domain.TidyName(name)
@@ -115,14 +122,16 @@ func FuzzName(f *testing.F) {
 		if again.Name("full_name", tidy, domain.MinName); again.Err() != nil {
 			t.Errorf("accepted %q, but not its tidy form: %v", name, again.Err())
 		}
-		if domain.TidyName(tidy) != tidy || domain.CanonicalName(domain.CanonicalName(name)) != domain.CanonicalName(name) {
+		if domain.TidyName(tidy) != tidy || domain.CanonicalName(domain.CanonicalName(name)) != domain.CanonicalName(
+			name) {
 			t.Errorf("%q has no stable tidy or canonical form", name)
 		}
 	})
 }
 
 func FuzzPhone(f *testing.F) {
-	for _, s := range []string{"", "+27821234567", "082 123 4567", "+0821234567", "+٢٧٨٢", "+27821234567\n", "+\xff", "+27821234567 "} {
+	for _, s := range []string{"", "+27821234567", "082 123 4567", "+0821234567", "+٢٧٨٢", "+27821234567\n", "+\xff",
+		"+27821234567 "} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, phone string) {
@@ -133,14 +142,16 @@ func FuzzPhone(f *testing.F) {
 			return
 		}
 		digits, ok := strings.CutPrefix(phone, "+")
-		if phone != "" && (!ok || len(digits) < 7 || len(digits) > 15 || strings.Trim(digits, "0123456789") != "" || digits[0] == '0') {
+		if phone != "" && (!ok || len(digits) < 7 || len(digits) > 15 || strings.Trim(digits, "0123456789") != "" ||
+			digits[0] == '0') {
 			t.Errorf("accepted %q", phone)
 		}
 	})
 }
 
 func FuzzText(f *testing.F) {
-	for _, s := range []string{"", "Te veel pos.\r\n\tDankie", "a\x00b", "\xff", strings.Repeat("Ṱ", 20), "\xe1\xb9\r\xb0"} {
+	for _, s := range []string{"", "Te veel pos.\r\n\tDankie", "a\x00b", "\xff", strings.Repeat("Ṱ", 20),
+		"\xe1\xb9\r\xb0"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -150,14 +161,16 @@ func FuzzText(f *testing.F) {
 			demandSilence(t, faults.Err(), text)
 			return
 		}
-		if !utf8.ValidString(text) || utf8.RuneCountInString(text) > 20 || strings.ContainsAny(text, "\x00\x1b\u0085\u2028") {
+		if !utf8.ValidString(text) || utf8.RuneCountInString(text) > 20 ||
+			strings.ContainsAny(text, "\x00\x1b\u0085\u2028") {
 			t.Errorf("accepted %q", text)
 		}
 	})
 }
 
 func FuzzCanonicalEmail(f *testing.F) {
-	for _, s := range []string{"", " Thandi@Example.CO.ZA\n", "İ@example.za", "\xff", "ΑΣ@example.gr", "\u2003K@example.za\u3000", "ǅ@x.za"} {
+	for _, s := range []string{"", " Thandi@Example.CO.ZA\n", "İ@example.za", "\xff", "ΑΣ@example.gr",
+		"\u2003K@example.za\u3000", "ǅ@x.za"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, email string) {

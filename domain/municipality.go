@@ -17,7 +17,8 @@ type (
 		Population   *int   `json:"population,omitempty"`
 		ContactEmail string `json:"contact_email,omitempty"` // a role's mailbox, published: not personal
 	}
-	// MunicipalityDetailsChanged holds old and new of each field that changed, and no other.
+	// MunicipalityDetailsChanged holds old and new of each field that changed, and no
+	// other.
 	MunicipalityDetailsChanged struct {
 		Name         *Change[string] `json:"name,omitempty"`
 		ContactEmail *Change[string] `json:"contact_email,omitempty"`
@@ -108,8 +109,8 @@ type RegisterMunicipality struct {
 
 var districtPattern = regexp.MustCompile(`^DC[0-9]{1,3}$`)
 
-// Decide gives the event, or every fault of the input. The code is upper-cased; that code and name are unique is for the
-// claims taken in the same append.
+// Decide gives the event, or every fault of the input. The code is upper-cased; that code
+// and name are unique is for the claims taken in the same append.
 func (c RegisterMunicipality) Decide() ([]Event, error) {
 	c = c.tidy()
 	code, name := c.Code, c.Name
@@ -148,7 +149,8 @@ func (c RegisterMunicipality) tidy() RegisterMunicipality {
 	return c
 }
 
-// ChangeMunicipality is the wish to change details; a nil field stays as it is. Code and province never change.
+// ChangeMunicipality is the wish to change details; a nil field stays as it is. Code and
+// province never change.
 type ChangeMunicipality struct {
 	Name, ContactEmail *string
 	Population         *int
@@ -189,7 +191,8 @@ func (c ChangeMunicipality) Decide(m Municipality) ([]Event, error) {
 	return []Event{&e}, nil
 }
 
-// SetActive gives the event that opens or closes the municipality, or none when it already is so.
+// SetActive gives the event that opens or closes the municipality, or none when it
+// already is so.
 func (m Municipality) SetActive(active bool) []Event {
 	switch {
 	case m.Active == active:

@@ -99,22 +99,50 @@ func TestAMunicipalityWithFaultsIsRefused(t *testing.T) {
 		wish  func(*domain.RegisterMunicipality)
 		fault string
 	}{
-		"no code":                             {func(c *domain.RegisterMunicipality) { c.Code = "" }, "code invalid"},
-		"a code of one character":             {func(c *domain.RegisterMunicipality) { c.Code = "X" }, "code invalid"},
-		"a code of eleven characters":         {func(c *domain.RegisterMunicipality) { c.Code = "ABCDEFGHIJK" }, "code invalid"},
-		"a code with a dash":                  {func(c *domain.RegisterMunicipality) { c.Code = "NC-84" }, "code invalid"},
-		"a code with a letter beyond A to Z":  {func(c *domain.RegisterMunicipality) { c.Code = "ṰSH" }, "code invalid"},
-		"a name of two characters":            {func(c *domain.RegisterMunicipality) { c.Name = "Ky" }, "name too_short"},
-		"a name of blanks":                    {func(c *domain.RegisterMunicipality) { c.Name = "     " }, "name too_short"},
-		"a name of 101 characters":            {func(c *domain.RegisterMunicipality) { c.Name = strings.Repeat("Ṱ", 101) }, "name too_long"},
-		"a name with markup":                  {func(c *domain.RegisterMunicipality) { c.Name = "<b>Kheis</b>" }, "name invalid"},
-		"a province that is none":             {func(c *domain.RegisterMunicipality) { c.Province = "Transvaal" }, "province invalid"},
-		"a province in small letters":         {func(c *domain.RegisterMunicipality) { c.Province = "gauteng" }, "province invalid"},
-		"a category that is none":             {func(c *domain.RegisterMunicipality) { c.Category = "b" }, "category invalid"},
-		"a district without DC":               {func(c *domain.RegisterMunicipality) { c.DistrictCode = "8" }, "district_code invalid"},
-		"fewer people than none":              {func(c *domain.RegisterMunicipality) { c.Population = new(-1) }, "population invalid"},
-		"more people than the country":        {func(c *domain.RegisterMunicipality) { c.Population = new(100_000_001) }, "population invalid"},
-		"a contact address that is no e-mail": {func(c *domain.RegisterMunicipality) { c.ContactEmail = "info at kheis" }, "contact_email invalid"},
+		"no code":                 {func(c *domain.RegisterMunicipality) { c.Code = "" }, "code invalid"},
+		"a code of one character": {func(c *domain.RegisterMunicipality) { c.Code = "X" }, "code invalid"},
+		"a code of eleven characters": {func(c *domain.RegisterMunicipality) {
+			c.Code = "ABCDEFGHIJK"
+		}, "code invalid"},
+		"a code with a dash": {func(c *domain.RegisterMunicipality) {
+			c.Code = "NC-84"
+		}, "code invalid"},
+		"a code with a letter beyond A to Z": {func(c *domain.RegisterMunicipality) {
+			c.Code = "ṰSH"
+		}, "code invalid"},
+		"a name of two characters": {func(c *domain.RegisterMunicipality) {
+			c.Name = "Ky"
+		}, "name too_short"},
+		"a name of blanks": {func(c *domain.RegisterMunicipality) {
+			c.Name = "     "
+		}, "name too_short"},
+		"a name of 101 characters": {func(c *domain.RegisterMunicipality) {
+			c.Name = strings.Repeat("Ṱ", 101)
+		}, "name too_long"},
+		"a name with markup": {func(c *domain.RegisterMunicipality) {
+			c.Name = "<b>Kheis</b>"
+		}, "name invalid"},
+		"a province that is none": {func(c *domain.RegisterMunicipality) {
+			c.Province = "Transvaal"
+		}, "province invalid"},
+		"a province in small letters": {func(c *domain.RegisterMunicipality) {
+			c.Province = "gauteng"
+		}, "province invalid"},
+		"a category that is none": {func(c *domain.RegisterMunicipality) {
+			c.Category = "b"
+		}, "category invalid"},
+		"a district without DC": {func(c *domain.RegisterMunicipality) {
+			c.DistrictCode = "8"
+		}, "district_code invalid"},
+		"fewer people than none": {func(c *domain.RegisterMunicipality) {
+			c.Population = new(-1)
+		}, "population invalid"},
+		"more people than the country": {func(c *domain.RegisterMunicipality) {
+			c.Population = new(100_000_001)
+		}, "population invalid"},
+		"a contact address that is no e-mail": {func(c *domain.RegisterMunicipality) {
+			c.ContactEmail = "info at kheis"
+		}, "contact_email invalid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -171,7 +199,8 @@ func TestChangingAMunicipality(t *testing.T) {
 	}{
 		"nothing is asked": {},
 		"everything stays as it is": {wish: domain.ChangeMunicipality{
-			Name: new(" !Kheis  Local Municipality"), ContactEmail: new("info@kheis.example.org.za"), Population: new(16637),
+			Name: new(" !Kheis  Local Municipality"), ContactEmail: new("info@kheis.example.org.za"),
+			Population: new(16637),
 		}},
 		"the name alone": {
 			wish: domain.ChangeMunicipality{Name: new("!Kheis Munisipaliteit")},
@@ -195,7 +224,8 @@ func TestChangingAMunicipality(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			story := domaintest.Given(domain.MunicipalityOf(domaintest.Msunduzi()), domaintest.At("2026-01-05", registered(kheis()))).
+			story := domaintest.Given(domain.MunicipalityOf(domaintest.Msunduzi()),
+				domaintest.At("2026-01-05", registered(kheis()))).
 				When(func(h []domain.Recorded) ([]domain.Event, error) {
 					return c.wish.Decide(domain.Fold[domain.Municipality](h))
 				})
@@ -238,10 +268,12 @@ func TestOpeningAndClosingAMunicipality(t *testing.T) {
 		active bool
 		then   []domain.Event
 	}{
-		"an open one is closed":        {[]domaintest.Fact{open}, false, []domain.Event{&domain.MunicipalityDeactivated{}}},
-		"a closed one stays closed":    {[]domaintest.Fact{open, closed}, false, nil},
-		"a closed one is opened again": {[]domaintest.Fact{open, closed}, true, []domain.Event{&domain.MunicipalityReactivated{}}},
-		"an open one stays open":       {[]domaintest.Fact{open}, true, nil},
+		"an open one is closed": {[]domaintest.Fact{open}, false,
+			[]domain.Event{&domain.MunicipalityDeactivated{}}},
+		"a closed one stays closed": {[]domaintest.Fact{open, closed}, false, nil},
+		"a closed one is opened again": {[]domaintest.Fact{open, closed}, true,
+			[]domain.Event{&domain.MunicipalityReactivated{}}},
+		"an open one stays open": {[]domaintest.Fact{open}, true, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -269,7 +301,8 @@ func TestAMunicipalityIsWhatItsEventsSay(t *testing.T) {
 		domaintest.At("2026-01-09", &domain.MunicipalityDeactivated{}),
 	)
 	want := domain.Municipality{
-		ID: domaintest.Msunduzi(), Code: "NC084", Name: "!Kheis Munisipaliteit", Province: "Northern Cape", Category: "B",
+		ID: domaintest.Msunduzi(), Code: "NC084", Name: "!Kheis Munisipaliteit", Province: "Northern Cape",
+		Category:     "B",
 		DistrictCode: "DC8", Population: new(16700), ContactEmail: "amptenaar@kheis.example.org.za",
 		CreatedAt: domaintest.Clock("2026-01-05"), UpdatedAt: domaintest.Clock("2026-01-09"), Version: 5,
 	}

@@ -2,8 +2,9 @@ package domain
 
 import "slices"
 
-// InOffice reports whether an event is an act in office: something that its actor did which is not about the actor alone. Whoever
-// acted in office, in whatever tenant, cannot be erased: nobody erases their own trail. Migration 018 says the same in SQL; a test
+// InOffice reports whether an event is an act in office: something that its actor did
+// which is not about the actor alone. Whoever acted in office, in whatever tenant, cannot
+// be erased: nobody erases their own trail. Migration 018 says the same in SQL; a test
 // holds both together.
 func InOffice(r Recorded) bool {
 	eventType := r.Event.EventType()

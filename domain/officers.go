@@ -6,12 +6,14 @@ import (
 	"github.com/google/uuid"
 )
 
-// Events of a tenant's stream of officers: the active accounts of managers and admins. It exists for one rule that spans many users:
-// nobody erases another person alone while a second officer is there to do it with. A decision expects this stream's version, so an
+// Events of a tenant's stream of officers: the active accounts of managers and admins. It
+// exists for one rule that spans many users: nobody erases another person alone while a
+// second officer is there to do it with. A decision expects this stream's version, so an
 // officer who is added at the same time is not overlooked.
 type (
-	// OfficersListed says who the officers are, as the accounts in the log say: of a tenant that had officers before there was this
-	// stream. It replaces what was known before.
+	// OfficersListed says who the officers are, as the accounts in the log say: of a
+	// tenant that had officers before there was this stream. It replaces what was known
+	// before.
 	OfficersListed struct {
 		Users []UserID `json:"user_ids"`
 	}
@@ -56,7 +58,8 @@ func OfficerRoles() []Role { return []Role{Manager, Admin} }
 // IsOfficer reports whether the account is an officer's: an active manager's or admin's.
 func (u User) IsOfficer() bool { return u.Active && slices.Contains(OfficerRoles(), u.Role) }
 
-// OfficersAfter returns what some events of a user's stream mean for the stream of officers; before is the account without them.
+// OfficersAfter returns what some events of a user's stream mean for the stream of
+// officers; before is the account without them.
 func OfficersAfter(before User, events []Event) []Event {
 	after := before
 	for _, e := range events {
@@ -98,15 +101,17 @@ func (o Officers) Evolve(r Recorded) Officers {
 	return o
 }
 
-// SecondPerson reports whether an erasure lacks a second person: the account that carries out the request lodged it, and there is no
-// other officer to leave it to than the person themself. Error: second_person_required, where there is one.
+// SecondPerson reports whether an erasure lacks a second person: the account that carries
+// out the request lodged it, and there is no other officer to leave it to than the person
+// themself. Error: second_person_required, where there is one.
 func (o Officers) SecondPerson(q Request, by UserID) (lacking bool, err error) {
 	if q.Lodger != by {
 		return false, nil
 	}
 	if slices.ContainsFunc(o.Users, func(u UserID) bool { return u != by && u != q.Subject }) {
 		return false, Refuse(CodeSecondPerson,
-			"Another manager or admin must lodge this request, or another admin carry it out: nobody erases a person alone.")
+			"Another manager or admin must lodge this request, or another admin carry it out: nobody erases a "+
+				"person alone.")
 	}
 	return true, nil
 }

@@ -2,8 +2,9 @@ package domain
 
 import "encoding/json"
 
-// Personal holds the part of an event that identifies a person. It never enters the event's payload: the event store seals it
-// under the person's own key, and when that key is destroyed (POPIA s14(4)) the part reads as erased for ever.
+// Personal holds the part of an event that identifies a person. It never enters the
+// event's payload: the event store seals it under the person's own key, and when that key
+// is destroyed (POPIA s14(4)) the part reads as erased for ever.
 //
 // The zero value is "nothing personal here".
 type Personal[T any] struct {
@@ -31,7 +32,8 @@ func (p Personal[T]) Get() (T, bool) { return p.value, p.state == Open }
 // State tells why Get gives nothing.
 func (p Personal[T]) State() PersonalState { return p.state }
 
-// Part is what the event store does with a personal part: seal its bytes, or put back what unsealing gave.
+// Part is what the event store does with a personal part: seal its bytes, or put back
+// what unsealing gave.
 type Part interface {
 	// Bytes gives the JSON to seal, or nil when the part is not readable here.
 	Bytes() ([]byte, error)

@@ -28,13 +28,15 @@ func Bases() []Basis {
 
 // Events of a purpose's stream.
 type (
-	// PurposeDefined brings a purpose into being. Its first notice follows in the same append.
+	// PurposeDefined brings a purpose into being. Its first notice follows in the same
+	// append.
 	PurposeDefined struct {
 		Code      string `json:"code"`
 		Basis     Basis  `json:"basis"`
 		Special   bool   `json:"special_personal_information"` // POPIA s26
 		Retention string `json:"retention"`
-		// CompetentPerson: the subjects are children, so a competent person must consent (POPIA s35(1)(a)).
+		// CompetentPerson: the subjects are children, so a competent person must consent
+		// (POPIA s35(1)(a)).
 		CompetentPerson bool `json:"competent_person_required,omitempty"`
 	}
 	// PurposeNoticePublished holds one version of the wording, in every language.
@@ -43,9 +45,10 @@ type (
 		Notice int                 `json:"notice_version"` // 1, 2, 3 …
 		Texts  map[Language]string `json:"texts"`
 		SHA256 map[Language]string `json:"sha256"` // of the UTF-8 text, hexadecimal
-		// InUseSince is since when people are shown these words, which may be long before they were registered here. The zero
-		// instant: before everything. Nil: since the publication; but an operator's, from before there was this field, are
-		// the defaults, which are older than any log.
+		// InUseSince is since when people are shown these words, which may be long before
+		// they were registered here. The zero instant: before everything. Nil: since the
+		// publication; but an operator's, from before there was this field, are the
+		// defaults, which are older than any log.
 		InUseSince *time.Time `json:"in_use_since,omitempty"`
 	}
 	// PurposeRetired ends a purpose: nothing more is recorded for it.
@@ -100,7 +103,8 @@ func (p Purpose) Evolve(r Recorded) Purpose {
 		}
 	case *PurposeNoticePublished:
 		p.Notices = append(p.Notices[:len(p.Notices):len(p.Notices)],
-			Notice{Version: e.Notice, Texts: e.Texts, SHA256: e.SHA256, PublishedAt: r.EffectiveAt, InUseSince: e.inUseSince(r)})
+			Notice{Version: e.Notice, Texts: e.Texts, SHA256: e.SHA256, PublishedAt: r.EffectiveAt,
+				InUseSince: e.inUseSince(r)})
 	case *PurposeRetired:
 		p.Retired = true
 	}
@@ -137,7 +141,8 @@ func (p Purpose) NoticeAt(t time.Time) (in Notice) {
 	return in
 }
 
-// WasInUse tells whether any words of the purpose were in use at an instant; the zero instant is now.
+// WasInUse tells whether any words of the purpose were in use at an instant; the zero
+// instant is now.
 func (p Purpose) WasInUse(at time.Time) bool {
 	return p.Exists() && (at.IsZero() || p.NoticeAt(at).Version > 0)
 }
@@ -153,7 +158,8 @@ type DefinePurpose struct {
 	InUseSince      *time.Time `json:",omitempty"` // of the first notice; nil: its publication
 }
 
-// Decide gives the definition and its first notice. The code is lower-cased. now is the instant of asking.
+// Decide gives the definition and its first notice. The code is lower-cased. now is the
+// instant of asking.
 func (c DefinePurpose) Decide(p Purpose, now time.Time) ([]Event, error) {
 	code := CanonicalPurposeCode(c.Code)
 	c.Retention = TidyText(c.Retention)
@@ -189,8 +195,8 @@ type PublishNotice struct {
 	InUseSince *time.Time // nil: its publication
 }
 
-// Decide gives the event with the next version of the wording, or none when the words are the same. now is the instant of
-// asking.
+// Decide gives the event with the next version of the wording, or none when the words are
+// the same. now is the instant of asking.
 func (c PublishNotice) Decide(p Purpose, now time.Time) ([]Event, error) {
 	var f Faults
 	f.texts("texts", c.Texts)
@@ -235,8 +241,9 @@ func (f *Faults) texts(field string, texts map[Language]string) {
 	}
 }
 
-// inUseSince checks since when a wording is in use: not in the future, for words are published when they are in use, and not
-// before the words that it replaces, which would never have been in use then.
+// inUseSince checks since when a wording is in use: not in the future, for words are
+// published when they are in use, and not before the words that it replaces, which would
+// never have been in use then.
 func (f *Faults) inUseSince(field string, since *time.Time, former, now time.Time) {
 	switch {
 	case since == nil:
@@ -267,7 +274,8 @@ func WordingHash(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// sameWords compares wordings in their form: one that was published before texts had one is not new for that.
+// sameWords compares wordings in their form: one that was published before texts had one
+// is not new for that.
 func sameWords(a, b map[Language]string) bool {
 	for _, l := range Languages() {
 		if TidyText(a[l]) != TidyText(b[l]) {
@@ -280,13 +288,17 @@ func sameWords(a, b map[Language]string) bool {
 // PlatformRegistrationCode is the purpose that every account rests on.
 const PlatformRegistrationCode = "platform_registration"
 
-// PlatformRegistration is the built-in purpose of every registration. It is part of the program, not of the log, because nobody
-// could register an account to define it; a new wording is a new notice version here.
+// PlatformRegistration is the built-in purpose of every registration. It is part of the
+// program, not of the log, because nobody could register an account to define it; a new
+// wording is a new notice version here.
 func PlatformRegistration() Purpose {
 	first := notice(PlatformRegistrationCode, 1, map[Language]string{
-		English:   "To register you on the municipal services platform, and to use your e-mail address, name and phone number to identify you and to contact you about the services you ask for.",
-		Zulu:      "Ukukubhalisa enkundleni yezinsiza zikamasipala, nokusebenzisa ikheli lakho le-imeyili, igama nenombolo yocingo ukuze sikwazi ukukubona nokuxhumana nawe ngezinsiza ozicelayo.",
-		Afrikaans: "Om u op die munisipale diensteplatform te registreer, en om u e-posadres, naam en telefoonnommer te gebruik om u te identifiseer en met u te skakel oor die dienste wat u aanvra.",
+		English: "To register you on the municipal services platform, and to use your e-mail address, name and " +
+			"phone number to identify you and to contact you about the services you ask for.",
+		Zulu: "Ukukubhalisa enkundleni yezinsiza zikamasipala, nokusebenzisa ikheli lakho le-imeyili, igama " +
+			"nenombolo yocingo ukuze sikwazi ukukubona nokuxhumana nawe ngezinsiza ozicelayo.",
+		Afrikaans: "Om u op die munisipale diensteplatform te registreer, en om u e-posadres, naam en " +
+			"telefoonnommer te gebruik om u te identifiseer en met u te skakel oor die dienste wat u aanvra.",
 	}, &time.Time{})
 	return Purpose{
 		Tenant: PlatformTenant(), Code: PlatformRegistrationCode, Basis: ConsentBasis,

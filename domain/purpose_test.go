@@ -56,7 +56,8 @@ func TestDefiningAPurposePublishesItsFirstNotice(t *testing.T) {
 		"for children, of special personal information": {
 			func(c *domain.DefinePurpose) { c.Special, c.CompetentPerson = true, true },
 			domain.PurposeDefined{
-				Code: "newsletter", Basis: domain.ConsentBasis, Retention: "until withdrawn", Special: true, CompetentPerson: true,
+				Code: "newsletter", Basis: domain.ConsentBasis, Retention: "until withdrawn", Special: true,
+				CompetentPerson: true,
 			},
 		},
 		"blanks around the words do not count": {
@@ -138,7 +139,8 @@ func TestANoticeIsAsLongAsItMayBe(t *testing.T) {
 	wish.Texts[domain.Zulu] += "a"
 	wish.Retention = strings.Repeat("a", domain.MaxRetention+1)
 	_, err := wish.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01"))
-	if diff := domaintest.Diff([]string{"retention too_long", "notice.texts.zu too_long"}, domaintest.FaultsOf(err)); diff != "" {
+	if diff := domaintest.Diff([]string{"retention too_long", "notice.texts.zu too_long"},
+		domaintest.FaultsOf(err)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -147,7 +149,8 @@ func TestPublishingANotice(t *testing.T) {
 	t.Parallel()
 	publish := func(english string) func(h []domain.Recorded) ([]domain.Event, error) {
 		return func(h []domain.Recorded) ([]domain.Event, error) {
-			return domain.PublishNotice{Texts: domaintest.NewsletterTexts(english)}.Decide(domain.Fold[domain.Purpose](h), domaintest.Clock("2026-06-01"))
+			return domain.PublishNotice{Texts: domaintest.NewsletterTexts(english)}.Decide(
+				domain.Fold[domain.Purpose](h), domaintest.Clock("2026-06-01"))
 		}
 	}
 	second := domaintest.At("2026-04-01", published("newsletter", 2, domaintest.NewsletterNewWords))
@@ -195,7 +198,9 @@ func TestRetiringAPurpose(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			domaintest.Given(newsletterStream(), c.given...).
-				When(func(h []domain.Recorded) ([]domain.Event, error) { return domain.Fold[domain.Purpose](h).Retire(), nil }).
+				When(func(h []domain.Recorded) ([]domain.Event, error) {
+					return domain.Fold[domain.Purpose](h).Retire(), nil
+				}).
 				Then(t, c.then...)
 		})
 	}
@@ -227,12 +232,15 @@ func TestAPurposeIsWhatItsEventsSay(t *testing.T) {
 	history := domaintest.History(newsletterStream(), defined(),
 		domaintest.At("2026-04-01", published("newsletter", 2, domaintest.NewsletterNewWords)), retired())
 	got := domain.Fold[domain.Purpose](history)
-	first, second := published("newsletter", 1, domaintest.NewsletterWords), published("newsletter", 2, domaintest.NewsletterNewWords)
+	first, second := published("newsletter", 1, domaintest.NewsletterWords),
+		published("newsletter", 2, domaintest.NewsletterNewWords)
 	want := domain.Purpose{
 		Tenant: domaintest.Msunduzi(), Code: "newsletter", Basis: domain.ConsentBasis, Retention: "until withdrawn",
 		Notices: []domain.Notice{
-			{Version: 1, Texts: first.Texts, SHA256: first.SHA256, PublishedAt: domaintest.Clock("2026-01-05"), InUseSince: domaintest.Clock("2026-01-05")},
-			{Version: 2, Texts: second.Texts, SHA256: second.SHA256, PublishedAt: domaintest.Clock("2026-04-01"), InUseSince: domaintest.Clock("2026-04-01")},
+			{Version: 1, Texts: first.Texts, SHA256: first.SHA256, PublishedAt: domaintest.Clock("2026-01-05"),
+				InUseSince: domaintest.Clock("2026-01-05")},
+			{Version: 2, Texts: second.Texts, SHA256: second.SHA256, PublishedAt: domaintest.Clock("2026-04-01"),
+				InUseSince: domaintest.Clock("2026-04-01")},
 		},
 		Retired: true, Version: 4,
 	}
@@ -249,7 +257,8 @@ func TestAnOlderStateIsNotChangedByWhatFollows(t *testing.T) {
 		return state.Evolve(domain.Recorded{Version: 5, Event: published("newsletter", 4, english)})
 	}
 	a, b := next("One future."), next("Another future.")
-	if a.Current().Texts[domain.English] != "One future." || b.Current().Texts[domain.English] != "Another future." || len(state.Notices) != 3 {
+	if a.Current().Texts[domain.English] != "One future." || b.Current().Texts[domain.English] != "Another future." ||
+		len(state.Notices) != 3 {
 		t.Error("two futures of one state share their notices")
 	}
 }
@@ -257,7 +266,8 @@ func TestAnOlderStateIsNotChangedByWhatFollows(t *testing.T) {
 func TestTheBuiltInPurposeCanBeConsentedToInEveryLanguage(t *testing.T) {
 	t.Parallel()
 	p := domain.PlatformRegistration()
-	if !p.Exists() || p.Basis != domain.ConsentBasis || !p.Tenant.IsPlatform() || p.Retired || p.CompetentPerson || p.Retention == "" {
+	if !p.Exists() || p.Basis != domain.ConsentBasis || !p.Tenant.IsPlatform() || p.Retired || p.CompetentPerson ||
+		p.Retention == "" {
 		t.Errorf("built-in purpose %+v", p)
 	}
 	for _, l := range domain.Languages() {
@@ -265,7 +275,8 @@ func TestTheBuiltInPurposeCanBeConsentedToInEveryLanguage(t *testing.T) {
 			t.Errorf("no true wording in %s", l)
 		}
 	}
-	// Whoever changes a word publishes a new notice: these hashes stand in consents for ever.
+	// Whoever changes a word publishes a new notice: these hashes stand in consents for
+	// ever.
 	want := map[domain.Language]string{
 		domain.English:   "53d65dc877c1005fba1083a39442a1446ce2a3043b12fec8654ab47df5bad024",
 		domain.Zulu:      "197a09b878bd74aa566cd62174715581b0ad6c4c22d7efcd2ba5992dda107650",
@@ -283,7 +294,8 @@ func TestWordsAreInUseSinceTheirPublicationOrAsStated(t *testing.T) {
 	publish := func(since *time.Time, by domain.Metadata) domain.Purpose {
 		e := published("newsletter", 1, domaintest.NewsletterWords)
 		e.InUseSince = since
-		return domain.Purpose{Code: "newsletter"}.Evolve(domain.Recorded{Event: e, EffectiveAt: day("2026-01-05"), Metadata: by, Version: 1})
+		return domain.Purpose{Code: "newsletter"}.Evolve(domain.Recorded{Event: e, EffectiveAt: day("2026-01-05"),
+			Metadata: by, Version: 1})
 	}
 
 	for name, c := range map[string]struct {
@@ -347,8 +359,10 @@ func TestADecisionIsOnWordsThatWereInUseThen(t *testing.T) {
 		{"2026-03-01", 3, 0},
 	} {
 		events, err := domain.RecordConsent{
-			Purpose: "newsletter", Language: domain.English, Consented: true, Channel: domain.Paper, GivenAt: domaintest.Clock(c.given),
-			NoticeVersion: c.version, Evidence: &domain.Evidence{SHA256: domain.WordingHash("form"), Reference: "box 1"},
+			Purpose: "newsletter", Language: domain.English, Consented: true, Channel: domain.Paper,
+			GivenAt:       domaintest.Clock(c.given),
+			NoticeVersion: c.version, Evidence: &domain.Evidence{SHA256: domain.WordingHash("form"),
+				Reference: "box 1"},
 		}.Decide(nil, p, domaintest.Clock("2026-04-02"))
 		switch {
 		case c.becomes == 0:

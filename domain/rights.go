@@ -8,8 +8,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// Events of a subject's stream of data rights: the requests they lodged (POPIA s11(3), s23, s24), and retention holds on what is
-// kept about them. Both stand in one stream, so an erasure that is decided on it sees every hold.
+// Events of a subject's stream of data rights: the requests they lodged (POPIA s11(3),
+// s23, s24), and retention holds on what is kept about them. Both stand in one stream, so
+// an erasure that is decided on it sees every hold.
 type (
 	// RequestLodged says that somebody asked for what the law gives them.
 	RequestLodged struct {
@@ -23,7 +24,8 @@ type (
 	RequestFulfilled struct {
 		RequestID RequestID   `json:"request_id"`
 		Kind      RequestKind `json:"kind"`
-		// Certificate is of the earlier append that erased the person; absent where this very append does.
+		// Certificate is of the earlier append that erased the person; absent where this
+		// very append does.
 		Certificate uuid.UUID `json:"certificate_id,omitzero"`
 
 		Private Personal[FreeText] `json:"-"`
@@ -35,7 +37,8 @@ type (
 		Ground    Ground             `json:"ground"`
 		Private   Personal[FreeText] `json:"-"`
 	}
-	// HoldPlaced says that what is kept about a person must be kept, so that an erasure has to wait (POPIA s14(1)).
+	// HoldPlaced says that what is kept about a person must be kept, so that an erasure
+	// has to wait (POPIA s14(1)).
 	HoldPlaced struct {
 		HoldID  HoldID             `json:"hold_id"`
 		Private Personal[FreeText] `json:"-"`
@@ -160,7 +163,8 @@ type Request struct {
 	Ground   Ground    // of a refusal
 	Details  Personal[FreeText]
 	Note     Personal[FreeText] // of who closed it
-	// Certificate is the id of the certificate of an erasure that was carried out; zero: none.
+	// Certificate is the id of the certificate of an erasure that was carried out; zero:
+	// none.
 	Certificate uuid.UUID
 	Position    int64 // of the newest event about it
 }
@@ -179,17 +183,20 @@ type Hold struct {
 // Lifted tells whether it holds no longer.
 func (h Hold) Lifted() bool { return !h.LiftedAt.IsZero() }
 
-// Rights is a subject's requests and the holds on their data, each in the order they came.
+// Rights is a subject's requests and the holds on their data, each in the order they
+// came.
 type Rights struct {
 	Requests []Request
 	Holds    []Hold
 	Version  int
 }
 
-// Evolve returns the state after one more event. It copies the state: Fold takes many events at the price of one.
+// Evolve returns the state after one more event. It copies the state: Fold takes many
+// events at the price of one.
 func (s Rights) Evolve(r Recorded) Rights { return s.EvolveAll([]Recorded{r}) }
 
-// EvolveAll returns the state after more events, in time that grows with their number alone and not with its square.
+// EvolveAll returns the state after more events, in time that grows with their number
+// alone and not with its square.
 func (s Rights) EvolveAll(events []Recorded) Rights {
 	next := rightsFold{Rights: s, requests: map[RequestID]int{}, holds: map[HoldID]int{}}
 	next.Requests, next.Holds = slices.Clone(s.Requests), slices.Clone(s.Holds)
@@ -218,7 +225,8 @@ func (f *rightsFold) apply(r Recorded) {
 	case *RequestLodged:
 		f.requests[e.RequestID] = len(f.Requests)
 		f.Requests = append(f.Requests, Request{
-			ID: e.RequestID, Subject: r.Subject, Kind: e.Kind, Status: RequestOpen, LodgedBy: e.LodgedBy, Lodger: r.Actor, LodgedAt: r.EffectiveAt,
+			ID: e.RequestID, Subject: r.Subject, Kind: e.Kind, Status: RequestOpen, LodgedBy: e.LodgedBy,
+			Lodger: r.Actor, LodgedAt: r.EffectiveAt,
 			DueOn: e.DueOn, Details: e.Private, Position: r.Position,
 		})
 	case *RequestFulfilled:
@@ -231,7 +239,8 @@ func (f *rightsFold) apply(r Recorded) {
 	case *HoldPlaced:
 		f.holds[e.HoldID] = len(f.Holds)
 		f.Holds = append(f.Holds, Hold{
-			ID: e.HoldID, Subject: r.Subject, PlacedBy: r.Actor, PlacedAt: r.EffectiveAt, Reason: e.Private, Position: r.Position,
+			ID: e.HoldID, Subject: r.Subject, PlacedBy: r.Actor, PlacedAt: r.EffectiveAt, Reason: e.Private,
+			Position: r.Position,
 		})
 	case *HoldLifted:
 		if i, known := f.holds[e.HoldID]; known {
@@ -242,7 +251,9 @@ func (f *rightsFold) apply(r Recorded) {
 }
 
 // close returns the request that it closed; nil: there is none of this id.
-func (f *rightsFold) close(id RequestID, r Recorded, status RequestStatus, ground Ground, note Personal[FreeText]) *Request {
+func (f *rightsFold) close(
+	id RequestID, r Recorded, status RequestStatus, ground Ground, note Personal[FreeText],
+) *Request {
 	i, known := f.requests[id]
 	if !known {
 		return nil

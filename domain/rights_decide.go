@@ -10,7 +10,8 @@ type LodgeRequest struct {
 	ByStaff bool
 }
 
-// Decide gives the event. The request is due in 30 days by the South African calendar (POPIA regulations 2018, reg 3; PAIA s25).
+// Decide gives the event. The request is due in 30 days by the South African calendar
+// (POPIA regulations 2018, reg 3; PAIA s25).
 func (c LodgeRequest) Decide(now time.Time) ([]Event, error) {
 	c.Details = TidyText(c.Details)
 
@@ -21,16 +22,19 @@ func (c LodgeRequest) Decide(now time.Time) ([]Event, error) {
 		return nil, err
 	}
 	return []Event{&RequestLodged{
-		RequestID: c.ID, Kind: c.Kind, LodgedBy: recordedBy(c.ByStaff), DueOn: DueDate(now), Private: freeText(c.Details),
+		RequestID: c.ID, Kind: c.Kind, LodgedBy: recordedBy(c.ByStaff), DueOn: DueDate(now),
+		Private: freeText(c.Details),
 	}}, nil
 }
 
-// MaxOpenRequests is how many requests of one kind a person may have open that they lodged themselves, and as many that staff lodged
-// for them: neither takes the other's place.
+// MaxOpenRequests is how many requests of one kind a person may have open that they
+// lodged themselves, and as many that staff lodged for them: neither takes the other's
+// place.
 const MaxOpenRequests = 5
 
-// Lodge returns the event, and the id of the request that answers the wish. An open request that the same account lodged for the very
-// same is that answer, and nothing is to be done. Error: too_many_open.
+// Lodge returns the event, and the id of the request that answers the wish. An open
+// request that the same account lodged for the very same is that answer, and nothing is
+// to be done. Error: too_many_open.
 func (s Rights) Lodge(c LodgeRequest, by UserID, now time.Time) (RequestID, []Event, error) {
 	events, err := c.Decide(now)
 	if err != nil {
@@ -49,7 +53,8 @@ func (s Rights) Lodge(c LodgeRequest, by UserID, now time.Time) (RequestID, []Ev
 	}
 	if open >= MaxOpenRequests {
 		return RequestID{}, nil, Refuse(CodeTooManyOpen,
-			"There are %d open requests of this kind for this person already: they must be answered first.", MaxOpenRequests)
+			"There are %d open requests of this kind for this person already: they must be answered first.",
+			MaxOpenRequests)
 	}
 	return c.ID, events, nil
 }
@@ -67,7 +72,8 @@ func (s Rights) Fulfil(id RequestID, note string) ([]Event, error) {
 	return []Event{&RequestFulfilled{RequestID: id, Kind: q.Kind, Private: freeText(note)}}, nil
 }
 
-// RefuseRequest closes an open request on a ground; closed as refused before, nothing is to be done.
+// RefuseRequest closes an open request on a ground; closed as refused before, nothing is
+// to be done.
 func (s Rights) RefuseRequest(id RequestID, ground Ground, note string) ([]Event, error) {
 	note = TidyText(note)
 
@@ -117,8 +123,9 @@ func (c PlaceHold) Decide() ([]Event, error) {
 // MaxOpenHolds is how many holds on one person's data may stand at once.
 const MaxOpenHolds = 20
 
-// Place returns the event, and the id of the hold that answers the wish. A hold that the same account placed for the very same reason,
-// and that stands, is that answer, and nothing is to be done. Error: too_many_open.
+// Place returns the event, and the id of the hold that answers the wish. A hold that the
+// same account placed for the very same reason, and that stands, is that answer, and
+// nothing is to be done. Error: too_many_open.
 func (s Rights) Place(c PlaceHold, by UserID) (HoldID, []Event, error) {
 	events, err := c.Decide()
 	if err != nil {
@@ -136,7 +143,8 @@ func (s Rights) Place(c PlaceHold, by UserID) (HoldID, []Event, error) {
 		open++
 	}
 	if open >= MaxOpenHolds {
-		return HoldID{}, nil, Refuse(CodeTooManyOpen, "There are %d holds on this person's data already: lift some first.", MaxOpenHolds)
+		return HoldID{}, nil, Refuse(CodeTooManyOpen,
+			"There are %d holds on this person's data already: lift some first.", MaxOpenHolds)
 	}
 	return c.ID, events, nil
 }

@@ -16,7 +16,8 @@ func longRights(n int) []domain.Recorded {
 	for range n {
 		request, hold := domain.RequestID{UUID: uuid.New()}, domain.HoldID{UUID: uuid.New()}
 		events = append(events,
-			&domain.RequestLodged{RequestID: request, Kind: domain.AccessRequest, LodgedBy: domain.BySelf, DueOn: "2026-04-07"},
+			&domain.RequestLodged{RequestID: request, Kind: domain.AccessRequest, LodgedBy: domain.BySelf,
+				DueOn: "2026-04-07"},
 			&domain.HoldPlaced{HoldID: hold}, &domain.RequestFulfilled{RequestID: request, Kind: domain.AccessRequest},
 			&domain.HoldLifted{HoldID: hold})
 	}
@@ -39,7 +40,8 @@ func TestRightsFoldedAtOnceAreThoseFoldedOneByOne(t *testing.T) {
 	}
 }
 
-// A copy of everything for each event would take minutes here, and all events at once take milliseconds.
+// A copy of everything for each event would take minutes here, and all events at once
+// take milliseconds.
 func TestFoldingRightsGrowsWithTheEventsAndNotWithTheirSquare(t *testing.T) {
 	t.Parallel()
 	history := longRights(20_000)

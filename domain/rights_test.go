@@ -64,7 +64,8 @@ func TestARequestIsLodgedAndClosedOnce(t *testing.T) {
 	domaintest.Given(rightsStream()).
 		When(func([]domain.Recorded) ([]domain.Event, error) { return wish.Decide(domaintest.Clock("2026-03-06")) }).
 		Then(t, &domain.RequestLodged{
-			RequestID: theRequest(), Kind: domain.CorrectionRequest, LodgedBy: domain.ByStaff, DueOn: "2026-04-07", Private: details,
+			RequestID: theRequest(), Kind: domain.CorrectionRequest, LodgedBy: domain.ByStaff, DueOn: "2026-04-07",
+			Private: details,
 		})
 	fulfil := rightsOf(func(r domain.Rights) ([]domain.Event, error) { return r.Fulfil(theRequest(), "done") })
 	refuse := rightsOf(func(r domain.Rights) ([]domain.Event, error) {
@@ -74,13 +75,16 @@ func TestARequestIsLodgedAndClosedOnce(t *testing.T) {
 	open.When(fulfil).Then(t, &domain.RequestFulfilled{
 		RequestID: theRequest(), Kind: domain.AccessRequest, Private: domain.Known(domain.FreeText{Text: "done"}),
 	})
-	open.When(refuse).Then(t, &domain.RequestRefused{RequestID: theRequest(), Kind: domain.AccessRequest, Ground: domain.GroundIdentity})
+	open.When(refuse).Then(t, &domain.RequestRefused{RequestID: theRequest(), Kind: domain.AccessRequest,
+		Ground: domain.GroundIdentity})
 	done := domaintest.Given(rightsStream(), domaintest.At("2026-03-06", lodged(domain.AccessRequest),
 		&domain.RequestFulfilled{RequestID: theRequest(), Kind: domain.AccessRequest}))
 	done.When(fulfil).ThenNothing(t)
 	done.When(refuse).ThenRefused(t, domain.CodeRequestClosed)
 	domaintest.Given(rightsStream()).When(fulfil).ThenRefused(t, domain.CodeNotFound)
-	open.When(rightsOf(func(r domain.Rights) ([]domain.Event, error) { return r.RefuseRequest(theRequest(), "because", "") })).ThenFaulty(t, "ground invalid")
+	open.When(rightsOf(func(r domain.Rights) ([]domain.Event, error) {
+		return r.RefuseRequest(theRequest(), "because", "")
+	})).ThenFaulty(t, "ground invalid")
 	domaintest.Given(rightsStream()).When(func([]domain.Recorded) ([]domain.Event, error) {
 		return domain.LodgeRequest{Kind: "money"}.Decide(domaintest.Clock("2026-03-06"))
 	}).ThenFaulty(t, "kind invalid")
@@ -122,7 +126,8 @@ func TestAnErasureWaitsForAHoldAndHappensOnce(t *testing.T) {
 		t.Fatal(events, err)
 	}
 	certificate := events[0].(*domain.UserErased)
-	if !slices.Equal(certificate.Keys, []uuid.UUID{domaintest.Thandi().UUID}) || certificate.RequestID != theRequest() || len(certificate.Destroyed) == 0 || len(certificate.Kept) == 0 {
+	if !slices.Equal(certificate.Keys, []uuid.UUID{domaintest.Thandi().UUID}) ||
+		certificate.RequestID != theRequest() || len(certificate.Destroyed) == 0 || len(certificate.Kept) == 0 {
 		t.Errorf("certificate %+v", certificate)
 	}
 }
@@ -137,7 +142,8 @@ func TestNothingStaysAllowedForWhoIsErased(t *testing.T) {
 		domaintest.At("2026-03-02", &domain.ConsentRefused{Decision: plain(4, 1, "x")}))
 	// The refusal decides on the newsletter now, so only the other purpose is in force.
 	events := domain.WithdrawAll(history, true)
-	if len(events) != 1 || events[0].(*domain.ConsentWithdrawn).Purpose != "sms_alert" || events[0].(*domain.ConsentWithdrawn).RecordedBy != domain.ByStaff {
+	if len(events) != 1 || events[0].(*domain.ConsentWithdrawn).Purpose != "sms_alert" ||
+		events[0].(*domain.ConsentWithdrawn).RecordedBy != domain.ByStaff {
 		t.Errorf("withdrawn: %+v", events)
 	}
 	all := domaintest.History(consents(), domaintest.At("2026-03-01", granted(1), second, other))

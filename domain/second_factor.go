@@ -6,20 +6,23 @@ import (
 	"github.com/google/uuid"
 )
 
-// Events of a user's stream about a second factor: an authenticator whose codes sign-in asks for besides the password. None holds
-// a secret or a code: like a password, they are no history.
+// Events of a user's stream about a second factor: an authenticator whose codes sign-in
+// asks for besides the password. None holds a secret or a code: like a password, they are
+// no history.
 type (
-	// SecondFactorBegun says that the secret of a new one was shown, once, to be confirmed by a code until it expires.
+	// SecondFactorBegun says that the secret of a new one was shown, once, to be
+	// confirmed by a code until it expires.
 	SecondFactorBegun struct {
 		FactorID  uuid.UUID `json:"factor_id"`
 		ExpiresAt time.Time `json:"expires_at"`
 	}
-	// SecondFactorSet says that its first code was right: from now on sign-in asks for one.
+	// SecondFactorSet says that its first code was right: from now on sign-in asks for
+	// one.
 	SecondFactorSet struct {
 		FactorID uuid.UUID `json:"factor_id"`
 	}
-	// SecondFactorRemoved says that sign-in asks for its codes no longer. By its owner this takes password and code; another admin,
-	// or an operator, says why.
+	// SecondFactorRemoved says that sign-in asks for its codes no longer. By its owner
+	// this takes password and code; another admin, or an operator, says why.
 	SecondFactorRemoved struct {
 		FactorID uuid.UUID `json:"factor_id"`
 		Cause    string    `json:"cause"` // BySelf or CauseRecovery
@@ -56,7 +59,8 @@ func (e *SecondFactorRemoved) changes() []FieldChange {
 	return append(fieldsOf(e), turned("second_factor", false))
 }
 
-// SecondFactor is what a user's stream says of it. It is a state of its own, because only commands need it.
+// SecondFactor is what a user's stream says of it. It is a state of its own, because only
+// commands need it.
 type SecondFactor struct {
 	ID uuid.UUID // of the one that sign-in asks for; zero: none
 }
@@ -75,8 +79,8 @@ func (f SecondFactor) Evolve(r Recorded) SecondFactor {
 // IsSet reports whether sign-in asks for a code.
 func (f SecondFactor) IsSet() bool { return f.ID != uuid.Nil }
 
-// Authenticator is what a second factor's codes are checked by. It is no history: it stands beside the password's hash, its
-// secrets sealed under the person's own key.
+// Authenticator is what a second factor's codes are checked by. It is no history: it
+// stands beside the password's hash, its secrets sealed under the person's own key.
 type Authenticator struct {
 	Factor     uuid.UUID // zero: none
 	Secret     []byte
@@ -89,15 +93,17 @@ type Authenticator struct {
 	OfferedUntil  time.Time
 }
 
-// How often a code may be wrong before none is looked at for a while, each time for twice as long. With that, a million codes and
-// three that are good at a time, who knows a password finds a code with a chance of about one in a thousand in a year.
+// How often a code may be wrong before none is looked at for a while, each time for twice
+// as long. With that, a million codes and three that are good at a time, who knows a
+// password finds a code with a chance of about one in a thousand in a year.
 const (
 	freeWrongCodes   = 5
 	firstCodePause   = time.Minute
 	longestCodePause = 24 * time.Hour
 )
 
-// LockedUntil is when a code is looked at again; of one that is not locked it is in the past.
+// LockedUntil is when a code is looked at again; of one that is not locked it is in the
+// past.
 func (a Authenticator) LockedUntil() time.Time {
 	if a.WrongCodes < freeWrongCodes {
 		return time.Time{}
@@ -110,13 +116,15 @@ func (a Authenticator) LockedUntil() time.Time {
 	return a.WrongAt.Add(min(pause, longestCodePause))
 }
 
-// RecoverSecondFactor is the wish to remove another person's second factor, because they lost what makes its codes.
+// RecoverSecondFactor is the wish to remove another person's second factor, because they
+// lost what makes its codes.
 type RecoverSecondFactor struct {
 	Reason   string
 	Evidence *Evidence
 }
 
-// Decide returns the event. Errors: validation_failed; not_found where there is none to remove.
+// Decide returns the event. Errors: validation_failed; not_found where there is none to
+// remove.
 func (c RecoverSecondFactor) Decide(factor SecondFactor) ([]Event, error) {
 	c.Reason = TidyText(c.Reason)
 	if e := c.Evidence; e != nil {

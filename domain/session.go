@@ -6,8 +6,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Events of a user's session stream. Sessions are not folded: which are open stands in the command side's own table, written in
-// the same append.
+// Events of a user's session stream. Sessions are not folded: which are open stands in
+// the command side's own table, written in the same append.
 type (
 	// SessionStarted says that somebody signed in.
 	SessionStarted struct {
@@ -16,21 +16,25 @@ type (
 	}
 	// SessionEnded says that one session, all, or all others ended.
 	SessionEnded struct {
-		SessionID uuid.UUID `json:"session_id,omitzero"` // zero with scope "all"; the one that goes on with scope "others"
-		Scope     string    `json:"scope"`               // ScopeOne, ScopeAll or ScopeOthers
+		// zero with scope "all"; the one that goes on with scope "others"
+		SessionID uuid.UUID `json:"session_id,omitzero"`
+		Scope     string    `json:"scope"` // ScopeOne, ScopeAll or ScopeOthers
 		Cause     string    `json:"cause"`
 	}
-	// SessionReuseDetected says that an old refresh token was shown again: it was stolen, or its holder was. The whole family
-	// ends.
+	// SessionReuseDetected says that an old refresh token was shown again: it was stolen,
+	// or its holder was. The whole family ends.
 	SessionReuseDetected struct {
 		SessionID uuid.UUID `json:"session_id"`
 	}
-	// SignInFailed says that sign-in to a known account failed, or another check of its password: one through a session, say. At
-	// most one is recorded a minute and account, with the number of failures since the last, so that strangers cannot fill the log.
+	// SignInFailed says that sign-in to a known account failed, or another check of its
+	// password: one through a session, say. At most one is recorded a minute and account,
+	// with the number of failures since the last, so that strangers cannot fill the log.
 	SignInFailed struct {
 		Count int `json:"count"`
-		// Cause is that of the newest: "password", "account_inactive" or "municipality_inactive" of a sign-in, FailedByCode where
-		// the password was right, else the command that had the password checked, such as "user.change_password".
+		// Cause is that of the newest: "password", "account_inactive" or
+		// "municipality_inactive" of a sign-in, FailedByCode where the password was
+		// right, else the command that had the password checked, such as
+		// "user.change_password".
 		Cause string `json:"cause"`
 	}
 )

@@ -8,7 +8,8 @@ import (
 
 // Events of a user's stream.
 type (
-	// UserRegistered brings an account into being: a citizen's by registration, staff's by an admin.
+	// UserRegistered brings an account into being: a citizen's by registration, staff's
+	// by an admin.
 	UserRegistered struct {
 		MunicipalityCode  string                `json:"municipality_code"`
 		Role              Role                  `json:"role"`
@@ -21,8 +22,8 @@ type (
 		FullName string `json:"full_name"`
 		Phone    string `json:"phone,omitempty"` // E.164
 	}
-	// UserProfileChanged holds old and new of each field that changed, and no other; Fields names them all, because the
-	// personal ones are sealed.
+	// UserProfileChanged holds old and new of each field that changed, and no other;
+	// Fields names them all, because the personal ones are sealed.
 	UserProfileChanged struct {
 		Fields            []string                 `json:"fields"`
 		PreferredLanguage *Change[Language]        `json:"preferred_language,omitempty"`
@@ -41,9 +42,11 @@ type (
 	UserRoleChanged struct {
 		Role Change[Role] `json:"role"`
 	}
-	// UserPasswordChanged says that the password was replaced. It holds no hash: credentials are not history.
+	// UserPasswordChanged says that the password was replaced. It holds no hash:
+	// credentials are not history.
 	UserPasswordChanged struct{}
-	// UserPasswordRehashed says that the hash of the same password was replaced: it had been made of another spelling of it.
+	// UserPasswordRehashed says that the hash of the same password was replaced: it had
+	// been made of another spelling of it.
 	UserPasswordRehashed struct{}
 	// UserDeactivated closes an account.
 	UserDeactivated struct {
@@ -88,7 +91,9 @@ func (e *UserProfileChanged) personal() Part { return &e.Person }
 func (e *UserEmailChanged) personal() Part   { return &e.Email }
 
 func (e *UserProfileChanged) changes() []FieldChange {
-	sealed := slices.DeleteFunc(slices.Clone(e.Fields), func(field string) bool { return field == "preferred_language" })
+	sealed := slices.DeleteFunc(slices.Clone(e.Fields), func(field string) bool {
+		return field == "preferred_language"
+	})
 	return append(payloadFields(e, "fields"), e.Person.fieldsNamed(sealed...)...)
 }
 
@@ -112,7 +117,8 @@ func (e *UserDeactivated) changes() []FieldChange {
 
 func (*UserReactivated) changes() []FieldChange { return []FieldChange{turned("is_active", true)} }
 
-// User is the state its events fold into. Of an erased user the personal fields are empty and Erased is true.
+// User is the state its events fold into. Of an erased user the personal fields are empty
+// and Erased is true.
 type User struct {
 	ID                UserID
 	Tenant            TenantID
@@ -142,7 +148,8 @@ func (u User) Evolve(r Recorded) User {
 		person, _ := e.Person.Get()
 		u = User{
 			ID: UserID{r.Stream.ID}, Tenant: r.Tenant, MunicipalityCode: e.MunicipalityCode, Role: e.Role,
-			PreferredLanguage: e.PreferredLanguage, Email: ShownEmail(person.Email), FullName: person.FullName, Phone: person.Phone,
+			PreferredLanguage: e.PreferredLanguage, Email: ShownEmail(person.Email), FullName: person.FullName,
+			Phone:  person.Phone,
 			Active: true, Erased: e.Person.State() == Erased, CreatedAt: r.RecordedAt,
 		}
 	case *UserProfileChanged:
@@ -165,7 +172,8 @@ func (u User) Evolve(r Recorded) User {
 	return u
 }
 
-// storedEmail is the address as the log holds it: in canonical form, or as it was given before there was one.
+// storedEmail is the address as the log holds it: in canonical form, or as it was given
+// before there was one.
 func (u User) storedEmail() string {
 	if canonical := CanonicalEmail(u.Email); ShownEmail(canonical) == u.Email {
 		return canonical
@@ -218,7 +226,8 @@ func (c RegisterUser) Decide() ([]Event, error) {
 		return nil, err
 	}
 	if c.Role == Citizen && !c.Consented {
-		return nil, Refuse(CodeConsentRequired, "Only staff are registered without consent; residents register themselves, with it.")
+		return nil, Refuse(CodeConsentRequired,
+			"Only staff are registered without consent; residents register themselves, with it.")
 	}
 
 	c = c.tidy()
@@ -234,13 +243,15 @@ func (c RegisterUser) tidy() RegisterUser {
 	return c
 }
 
-// ChangeProfile is the wish to change one's own details; a nil field stays as it is, an empty phone removes it.
+// ChangeProfile is the wish to change one's own details; a nil field stays as it is, an
+// empty phone removes it.
 type ChangeProfile struct {
 	FullName, Phone, Email *string
 	PreferredLanguage      *Language
 }
 
-// Decide gives one event for the profile and one for the e-mail address, each only if something differs.
+// Decide gives one event for the profile and one for the e-mail address, each only if
+// something differs.
 func (c ChangeProfile) Decide(u User) ([]Event, error) {
 	c = c.tidy()
 	if err := c.validate(); err != nil {
@@ -319,9 +330,10 @@ func (u User) Deactivate(cause string) []Event {
 	return []Event{&UserDeactivated{Cause: cause}}
 }
 
-// Reactivate gives the event that opens the account again, or none when it is open. A citizen's needs the consent it rests on, whyever
-// it was closed; one of staff only where it was closed because its owner took that back: cause is why it was closed, consents what the
-// owner has decided by now.
+// Reactivate gives the event that opens the account again, or none when it is open. A
+// citizen's needs the consent it rests on, whyever it was closed; one of staff only where
+// it was closed because its owner took that back: cause is why it was closed, consents
+// what the owner has decided by now.
 func (u User) Reactivate(cause string, consents Consents) ([]Event, error) {
 	_, inForce := consents.InForce(PlatformRegistrationCode)
 	switch {
@@ -330,7 +342,8 @@ func (u User) Reactivate(cause string, consents Consents) ([]Event, error) {
 	case u.Active:
 		return nil, nil
 	case !inForce && (u.Role == Citizen || cause == CauseConsentWithdrawn):
-		return nil, Refuse(CodeConsentRequired, "The consent that this account rests on is not in force; it must be given anew.")
+		return nil, Refuse(CodeConsentRequired,
+			"The consent that this account rests on is not in force; it must be given anew.")
 	default:
 		return []Event{&UserReactivated{}}, nil
 	}
@@ -346,8 +359,9 @@ func DeactivationCause(history []Recorded) (cause string) {
 	return cause
 }
 
-// ChangeRole gives the event that gives the account another role, or none when it has that role. An account of staff rests on
-// their work, a citizen's on consent: consents is what the owner has decided by now.
+// ChangeRole gives the event that gives the account another role, or none when it has
+// that role. An account of staff rests on their work, a citizen's on consent: consents is
+// what the owner has decided by now.
 func (u User) ChangeRole(role Role, consents Consents) ([]Event, error) {
 	var f Faults
 	OneOf(&f, "role", role, Roles())
@@ -361,7 +375,8 @@ func (u User) ChangeRole(role Role, consents Consents) ([]Event, error) {
 		return nil, nil
 	}
 	if _, inForce := consents.InForce(PlatformRegistrationCode); role == Citizen && !inForce {
-		return nil, Refuse(CodeConsentRequired, "A citizen's account rests on consent, which this person has not given.")
+		return nil, Refuse(CodeConsentRequired,
+			"A citizen's account rests on consent, which this person has not given.")
 	}
 	return []Event{&UserRoleChanged{Role: Change[Role]{u.Role, role}}}, nil
 }

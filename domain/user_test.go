@@ -19,7 +19,8 @@ func thandi() domain.RegisterUser {
 func thandiRegistered() *domain.UserRegistered {
 	return &domain.UserRegistered{
 		MunicipalityCode: "KZN225", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-		Person: domain.Known(domain.PersonFacts{Email: "thandi@example.co.za", FullName: "Thandi Nkosi", Phone: "+27821234567"}),
+		Person: domain.Known(domain.PersonFacts{Email: "thandi@example.co.za", FullName: "Thandi Nkosi",
+			Phone: "+27821234567"}),
 	}
 }
 
@@ -64,7 +65,8 @@ func TestRegisteringAUser(t *testing.T) {
 func TestAUsersFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T) {
 	t.Parallel()
 	wish := domain.RegisterUser{
-		Role: "zq-role", Email: "zq-email", FullName: "<zq>", Phone: "zq-phone", Password: "zq", PreferredLanguage: "zq",
+		Role: "zq-role", Email: "zq-email", FullName: "<zq>", Phone: "zq-phone", Password: "zq",
+		PreferredLanguage: "zq",
 	}
 	domaintest.Given(domain.UserOf(domaintest.Thandi())).
 		When(func([]domain.Recorded) ([]domain.Event, error) { return wish.Decide() }).
@@ -140,7 +142,8 @@ func TestChangingAProfile(t *testing.T) {
 				PreferredLanguage: &domain.Change[domain.Language]{Old: domain.Zulu, New: domain.Afrikaans},
 			}},
 		},
-		"the letter case of the e-mail address is no change": {wish: domain.ChangeProfile{Email: new("THANDI@example.co.za")}},
+		"the letter case of the e-mail address is no change": {
+			wish: domain.ChangeProfile{Email: new("THANDI@example.co.za")}},
 		"another spelling of everything is no change": {wish: domain.ChangeProfile{
 			FullName: new(" Thandi  Nkosi"), Phone: new("082 123 4567"), Email: new(" Thandi@EXAMPLE.co.za"),
 		}},
@@ -149,7 +152,8 @@ func TestChangingAProfile(t *testing.T) {
 			[]domain.Event{
 				&domain.UserProfileChanged{
 					Fields: []string{"full_name"},
-					Person: domain.Known(domain.ProfileChanges{FullName: &domain.Change[string]{Old: "Thandi Nkosi", New: "T. Nkosi"}}),
+					Person: domain.Known(domain.ProfileChanges{FullName: &domain.Change[string]{Old: "Thandi Nkosi",
+						New: "T. Nkosi"}}),
 				},
 				&domain.UserEmailChanged{
 					Email: domain.Known(domain.Change[string]{Old: "thandi@example.co.za", New: "t@example.co.za"}),
@@ -160,7 +164,9 @@ func TestChangingAProfile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			domaintest.Given(domain.UserOf(domaintest.Thandi()), domaintest.At("2026-01-05", thandiRegistered())).
-				When(func(h []domain.Recorded) ([]domain.Event, error) { return c.wish.Decide(domain.Fold[domain.User](h)) }).
+				When(func(h []domain.Recorded) ([]domain.Event, error) {
+					return c.wish.Decide(domain.Fold[domain.User](h))
+				}).
 				Then(t, c.then...)
 		})
 	}
@@ -215,7 +221,8 @@ func TestAUserIsWhatItsEventsSay(t *testing.T) {
 				Phone:    &domain.Change[string]{Old: "+27821234567"},
 			}),
 		}),
-		domaintest.At("2026-01-07", &domain.UserEmailChanged{Email: domain.Known(domain.Change[string]{New: "naidoo@example.co.za"})}),
+		domaintest.At("2026-01-07", &domain.UserEmailChanged{
+			Email: domain.Known(domain.Change[string]{New: "naidoo@example.co.za"})}),
 		domaintest.At("2026-01-08", &domain.UserRoleChanged{Role: domain.Change[domain.Role]{New: domain.Manager}}),
 		domaintest.At("2026-01-09", &domain.UserDeactivated{Cause: domain.CauseAdmin}),
 		domaintest.At("2026-01-10", &domain.UserReactivated{}),
@@ -231,7 +238,8 @@ func TestAUserIsWhatItsEventsSay(t *testing.T) {
 	}
 	want.Active, want.Erased, want.Email, want.FullName, want.Version = false, true, "", "", 8
 	want.UpdatedAt = domaintest.Clock("2026-01-12")
-	if diff := domaintest.Diff(want, user(append(facts, domaintest.At("2026-01-12", &domain.UserErased{}))...)); diff != "" {
+	if diff := domaintest.Diff(want, user(append(facts,
+		domaintest.At("2026-01-12", &domain.UserErased{}))...)); diff != "" {
 		t.Errorf("after erasure (-want +got):\n%s", diff)
 	}
 }
@@ -247,7 +255,8 @@ func TestAUserWhoseKeyIsGoneHasNoPersonalDetails(t *testing.T) {
 			changed.Person.SetState(state)
 			moved.Email.SetState(state)
 			got := user(domaintest.At("2026-01-05", registered, changed, moved))
-			if got.Email+got.FullName+got.Phone != "" || got.Erased != (state == domain.Erased) || got.Role != domain.Citizen {
+			if got.Email+got.FullName+got.Phone != "" || got.Erased != (state == domain.Erased) ||
+				got.Role != domain.Citizen {
 				t.Errorf("got %+v", got)
 			}
 		})
@@ -293,7 +302,8 @@ func TestAnAddressFromBeforeThereWasOneFormIsReadAsItWasGiven(t *testing.T) {
 		"thandi@xn--mnchen-3ya.co.za":  "thandi@münchen.co.za",
 		"thandi@xn--mnchen-3ya.ü.test": "thandi@xn--mnchen-3ya.ü.test",
 	} {
-		user := domain.User{}.Evolve(domain.Recorded{Event: &domain.UserRegistered{Person: domain.Known(domain.PersonFacts{Email: stored})}})
+		user := domain.User{}.Evolve(domain.Recorded{
+			Event: &domain.UserRegistered{Person: domain.Known(domain.PersonFacts{Email: stored})}})
 		if user.Email != want {
 			t.Errorf("%q is read as %q, want %q", stored, user.Email, want)
 		}

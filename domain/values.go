@@ -9,7 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// Role says what an account may do. A municipality's manager is its information officer (POPIA s55).
+// Role says what an account may do. A municipality's manager is its information officer
+// (POPIA s55).
 type Role string
 
 // The five roles. Platform admins are admins of the platform tenant.
@@ -65,12 +66,14 @@ func (c Channel) Valid() bool { return slices.Contains(Channels(), c) }
 // Provinces lists the nine provinces by their official English names.
 func Provinces() []string {
 	return []string{
-		"Eastern Cape", "Free State", "Gauteng", "KwaZulu-Natal", "Limpopo", "Mpumalanga", "Northern Cape", "North West",
+		"Eastern Cape", "Free State", "Gauteng", "KwaZulu-Natal", "Limpopo", "Mpumalanga", "Northern Cape",
+		"North West",
 		"Western Cape",
 	}
 }
 
-// Limits on lengths, in characters. An e-mail address: RFC 5321 §4.5.3.1.3 less the angle brackets.
+// Limits on lengths, in characters. An e-mail address: RFC 5321 §4.5.3.1.3 less the angle
+// brackets.
 const (
 	MaxEmail           = 254
 	MaxName            = 100
@@ -90,9 +93,11 @@ const (
 )
 
 var (
-	// One @, no spaces, a dotted domain whose labels are letters (of any script, with their marks), digits and hyphens; the last
-	// label starts with a letter. Deliverability is not a question of syntax.
-	emailPattern   = regexp.MustCompile(`^[^\s@<>"(),:;\\\[\]\x00-\x1f\x7f]{1,64}@(?:[\p{L}\p{N}](?:[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}])?\.)+\p{L}[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}]$`)
+	// One @, no spaces, a dotted domain whose labels are letters (of any script, with
+	// their marks), digits and hyphens; the last label starts with a letter.
+	// Deliverability is not a question of syntax.
+	emailPattern = regexp.MustCompile(
+		`^[^\s@<>"(),:;\\\[\]\x00-\x1f\x7f]{1,64}@(?:[\p{L}\p{N}](?:[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}])?\.)+\p{L}[\p{L}\p{M}\p{N}-]{0,61}[\p{L}\p{M}\p{N}]$`)
 	codePattern    = regexp.MustCompile(`^[A-Z0-9]{2,10}$`)
 	purposePattern = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 	sha256Pattern  = regexp.MustCompile(`^[0-9a-f]{64}$`)
@@ -116,8 +121,9 @@ func (f *Faults) Email(field, email string) {
 	}
 }
 
-// Name checks the name of a person or place: minLen to 100 characters, some of them letters or digits, no angle brackets,
-// no control characters and nothing invisible: a name that is not seen as it is would falsify an audit's line.
+// Name checks the name of a person or place: minLen to 100 characters, some of them
+// letters or digits, no angle brackets, no control characters and nothing invisible: a
+// name that is not seen as it is would falsify an audit's line.
 func (f *Faults) Name(field, name string, minLen int) {
 	switch {
 	case utf8.RuneCountInString(TidyName(name)) < minLen: // blanks are no name
@@ -125,12 +131,13 @@ func (f *Faults) Name(field, name string, minLen int) {
 	case utf8.RuneCountInString(name) > MaxName:
 		f.Add(field, "too_long", "Give at most 100 characters.")
 	case strings.ContainsAny(name, "<>"), !printable(name), !written(name), !strings.ContainsFunc(name, letterOrDigit):
-		f.Add(field, "invalid", "A name has letters or digits, no control or invisible characters and no angle brackets.")
+		f.Add(field, "invalid",
+			"A name has letters or digits, no control or invisible characters and no angle brackets.")
 	}
 }
 
-// Password checks a new password. Its length is counted in characters (code points) of its canonical form, which is
-// the form that is hashed.
+// Password checks a new password. Its length is counted in characters (code points) of
+// its canonical form, which is the form that is hashed.
 func (f *Faults) Password(field, password string) {
 	n := utf8.RuneCountInString(CanonicalPassword(password))
 	switch {
@@ -155,7 +162,8 @@ func (f *Faults) Text(field, text string, limit int) {
 	switch {
 	case utf8.RuneCountInString(text) > limit:
 		f.Add(field, "too_long", "Give at most "+strconv.Itoa(limit)+" characters.")
-	case !printable(strings.NewReplacer("\n", " ", "\t", " ", "\r", " ").Replace(text)): // blanks, lest halves of a character join
+	// blanks, lest halves of a character join
+	case !printable(strings.NewReplacer("\n", " ", "\t", " ", "\r", " ").Replace(text)):
 		f.Add(field, "invalid", "Control characters are not allowed.")
 	}
 }
@@ -176,10 +184,13 @@ func printable(s string) bool {
 	if !utf8.ValidString(s) {
 		return false
 	}
-	return !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == '\ufffd' })
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == '\ufffd'
+	})
 }
 
-// visible tells whether every character is seen: no blanks of any script, nothing of zero width.
+// visible tells whether every character is seen: no blanks of any script, nothing of zero
+// width.
 func visible(s string) bool {
 	return printable(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || invisible(r) })
 }

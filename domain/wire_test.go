@@ -21,7 +21,8 @@ import (
 	"github.com/salga-trust/engine/domain/domaintest"
 )
 
-// The only way to write golden files: go test ./domain -run Golden -update. A released file never changes.
+// The only way to write golden files: go test ./domain -run Golden -update. A released
+// file never changes.
 var update = flag.Bool("update", false, "write testdata/events from the examples")
 
 const goldenDir = "testdata/events"
@@ -113,7 +114,8 @@ func TestAnEventOfEveryTypeCanBeFilledIn(t *testing.T) {
 	}
 }
 
-// demandFilled fails for each zero field, so that a field added later cannot be missing from the golden files.
+// demandFilled fails for each zero field, so that a field added later cannot be missing
+// from the golden files.
 func demandFilled(t *testing.T, path string, v reflect.Value) {
 	t.Helper()
 	switch {
@@ -154,10 +156,12 @@ func TestGoldenEventsAreEncodedByteForByteAndDecodedWithoutLoss(t *testing.T) {
 			}
 			g := readGolden(t, want.EventType())
 			if !bytes.Equal(payload, g.Payload) {
-				t.Errorf("the wire form changed: this is a new version of the event, so a new type\nfile: %s\nnow:  %s", g.Payload, payload)
+				t.Errorf("the wire form changed: this is a new version of the event, so a new type\nfile: %s\nnow:  %s",
+					g.Payload, payload)
 			}
 			if !bytes.Equal(personal, g.Personal) {
-				t.Errorf("the personal part changed: this is a new version of the event, so a new type\nfile: %s\nnow:  %s", g.Personal, personal)
+				t.Errorf("the personal part changed: this is a new version of the event, so a new type\nfile: "+
+					"%s\nnow:  %s", g.Personal, personal)
 			}
 			got := mustDecode(t, want.EventType(), g.Payload, opens(g.Personal))
 			if diff := domaintest.Diff(want, got); diff != "" {
@@ -184,7 +188,8 @@ func writeGolden(t *testing.T, eventType string, payload, personal []byte) {
 	}
 }
 
-// Logs made before these fields were added hold the events without them: they are read, and sealed again, as they are.
+// Logs made before these fields were added hold the events without them: they are read,
+// and sealed again, as they are.
 func TestAnEventOfBeforeItsOptionalFieldsIsTheSameOnTheWire(t *testing.T) {
 	t.Parallel()
 	const reason = `{"reason":"too many"}`
@@ -280,7 +285,8 @@ func TestEveryEventStructIsRegisteredUnderItsOwnName(t *testing.T) {
 	t.Parallel()
 	declared := declaredEvents(t)
 	if len(declared) != len(domain.EventTypes()) {
-		t.Errorf("%d structs have an EventType method, %d types are registered", len(declared), len(domain.EventTypes()))
+		t.Errorf("%d structs have an EventType method, %d types are registered", len(declared),
+			len(domain.EventTypes()))
 	}
 	for name, eventType := range declared {
 		e, err := domain.Decode(eventType, []byte("{}"), nil)
@@ -366,11 +372,13 @@ func TestNothingPersonalEntersThePayload(t *testing.T) {
 		}
 	}
 	if checked < 12 {
-		t.Errorf("only %d types have a personal part: user.registered, .profile_changed, .email_changed, consent.*, rights.* and personal_data.read do", checked)
+		t.Errorf("only %d types have a personal part: user.registered, .profile_changed, .email_changed, consent.*, "+
+			"rights.* and personal_data.read do", checked)
 	}
 }
 
-// declaresPersonal tells whether an event has a field for a personal part, embedded ones included.
+// declaresPersonal tells whether an event has a field for a personal part, embedded ones
+// included.
 func declaresPersonal(e domain.Event) bool {
 	return slices.ContainsFunc(reflect.VisibleFields(reflect.TypeOf(e).Elem()), func(f reflect.StructField) bool {
 		return reflect.PointerTo(f.Type).Implements(reflect.TypeFor[domain.Part]())
@@ -416,7 +424,8 @@ func personalState(e domain.Event) (domain.PersonalState, bool) {
 	return domain.Absent, false
 }
 
-// Stored personal parts may be of an older program: every fold accepts every event in every state, also out of place.
+// Stored personal parts may be of an older program: every fold accepts every event in
+// every state, also out of place.
 func TestEveryFoldAcceptsEveryEventInEveryState(t *testing.T) {
 	t.Parallel()
 	at := domaintest.Clock("2026-03-06")
@@ -428,8 +437,9 @@ func TestEveryFoldAcceptsEveryEventInEveryState(t *testing.T) {
 		} {
 			for _, payload := range [][]byte{g.Payload, []byte("{}"), []byte("null")} {
 				r := domain.Recorded{
-					Position: 1, Stream: domain.UserOf(domaintest.Thandi()), Version: 1, RecordedAt: at, EffectiveAt: at,
-					Event: mustDecode(t, eventType, payload, open),
+					Position: 1, Stream: domain.UserOf(domaintest.Thandi()), Version: 1, RecordedAt: at,
+					EffectiveAt: at,
+					Event:       mustDecode(t, eventType, payload, open),
 				}
 				foldEverywhere(r)
 				r.Event = &domain.Void{}
@@ -453,7 +463,8 @@ func foldEverywhere(r domain.Recorded) {
 
 func TestAnUnknownTypeOrVersionIsAnError(t *testing.T) {
 	t.Parallel()
-	for _, eventType := range []string{"", "consent.granted", "consent.granted.v2", "Consent.Granted.v1", "consent.granted.v1 "} {
+	for _, eventType := range []string{"", "consent.granted", "consent.granted.v2", "Consent.Granted.v1",
+		"consent.granted.v1 "} {
 		_, err := domain.Decode(eventType, []byte("{}"), nil)
 		if unknown, ok := err.(*domain.UnknownEventError); !ok || unknown.Type != eventType { //nolint:errorlint // the type itself is promised
 			t.Errorf("decoding %q: %v", eventType, err)
@@ -471,14 +482,17 @@ func (unregistered) EventType() string { return "weather.changed.v1" }
 func TestWhatCannotBeReadIsAnErrorThatKeepsItsCause(t *testing.T) {
 	t.Parallel()
 	const granted = "consent.granted.v1"
-	if _, err := domain.Decode(granted, []byte(`{"notice_version":"one"}`), nil); err == nil || !strings.Contains(err.Error(), granted) {
+	if _, err := domain.Decode(granted, []byte(`{"notice_version":"one"}`), nil); err == nil ||
+		!strings.Contains(err.Error(), granted) {
 		t.Errorf("a broken payload: %v", err)
 	}
-	if _, err := domain.Decode(granted, []byte(`{}`), opens([]byte(`[`))); err == nil || !strings.Contains(err.Error(), granted) {
+	if _, err := domain.Decode(granted, []byte(`{}`), opens([]byte(`[`))); err == nil ||
+		!strings.Contains(err.Error(), granted) {
 		t.Errorf("a broken personal part: %v", err)
 	}
 	failing := func() ([]byte, domain.PersonalState, error) { return nil, domain.Open, fs.ErrPermission }
-	if _, err := domain.Decode(granted, []byte(`{}`), failing); err == nil || !strings.Contains(err.Error(), fs.ErrPermission.Error()) {
+	if _, err := domain.Decode(granted, []byte(`{}`), failing); err == nil ||
+		!strings.Contains(err.Error(), fs.ErrPermission.Error()) {
 		t.Errorf("a personal part that cannot be opened: %v", err)
 	}
 	if _, err := domain.Decode("user.erased.v1", []byte(`{}`), failing); err != nil {

@@ -8,8 +8,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The rule stands twice: in domain.InOffice, which keeps acts and demands apart in a batch, and in the database, which judges. Every
-// event counts, or not, in both alike, whomever it is about: nobody, where its kind of stream is no person's.
+// The rule stands twice: in domain.InOffice, which keeps acts and demands apart in a
+// batch, and in the database, which judges. Every event counts, or not, in both alike,
+// whomever it is about: nobody, where its kind of stream is no person's.
 func TestADemandForNoActsJudgesEveryEventAsTheDomainDoes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -46,13 +47,15 @@ func TestADemandForNoActsJudgesEveryEventAsTheDomainDoes(t *testing.T) {
 	}
 }
 
-// An act in one tenant counts for a demand in another that waits for the same turn: who closes a municipality is of SALGA.
+// An act in one tenant counts for a demand in another that waits for the same turn: who
+// closes a municipality is of SALGA.
 func TestAnActInAnotherTenantIsSeenByADemandThatComesRightAfterIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	other := w.municipality(t, "JHB")
 	act := domain.Append{ID: newID(), Tenant: other, Actor: someone(), Writes: []domain.Write{{
-		Stream: domain.MunicipalityOf(other), Expected: domain.AnyVersion, Events: []domain.Event{&domain.MunicipalityDeactivated{}},
+		Stream: domain.MunicipalityOf(other), Expected: domain.AnyVersion,
+		Events: []domain.Event{&domain.MunicipalityDeactivated{}},
 	}}}
 	ahead := grant(w.tenant, someone(), 0)
 
@@ -67,7 +70,8 @@ func TestAnActInAnotherTenantIsSeenByADemandThatComesRightAfterIt(t *testing.T) 
 	failed[*domain.StaffRecordError](t, pgtest.Receive(t, answers[2]).err)
 }
 
-// Whatever an account did for itself, and however often, it is not read to find out that it did nothing else.
+// Whatever an account did for itself, and however often, it is not read to find out that
+// it did nothing else.
 func TestADemandForNoActsCostsTheSameHoweverLongTheAccountsOwnHistoryIs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -81,7 +85,8 @@ func TestADemandForNoActsCostsTheSameHoweverLongTheAccountsOwnHistoryIs(t *testi
 	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
 			subject_id, record_id, actor_id, payload, metadata, effective_at, recorded_at)
 		select h.position + g, $1, 'session', $2, g, i.id, i.id, 1, 'session.started.v1', $2, $2, $2, '{}', '{}', clock_timestamp(), clock_timestamp()
-		from trust.head() h, generate_series(1, 100000) g, lateral (select gen_random_uuid() id where g > 0) i`, w.tenant.UUID, citizen.UUID)
+		from trust.head() h, generate_series(1, 100000) g, lateral (select gen_random_uuid() id where g > 0) i`,
+		w.tenant.UUID, citizen.UUID)
 
 	for _, when := range []string{"before the table was analysed", "afterwards"} {
 		p.Forget()

@@ -14,8 +14,8 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// Append implements commands.Store: it encodes and seals on the caller's goroutine, waits its turn in the group commit, and reads
-// the outcome.
+// Append implements commands.Store: it encodes and seals on the caller's goroutine, waits
+// its turn in the group commit, and reads the outcome.
 func (s *Store) Append(ctx context.Context, a domain.Append) (domain.Appended, error) {
 	e, err := s.prepare(ctx, a)
 	if err != nil {
@@ -37,7 +37,8 @@ func (s *Store) Append(ctx context.Context, a domain.Append) (domain.Appended, e
 	case repeated:
 		// In all tenants: who registers a municipality again gives it another id.
 		events, err := s.FindAppend(ctx, domain.TenantID{}, a.ID)
-		lagging := err == nil && len(events) == 0 // as it is read from a server that lags behind the one it was written to
+		// as it is read from a server that lags behind the one it was written to
+		lagging := err == nil && len(events) == 0
 		unread := err != nil && (ctx.Err() != nil || pg.Classify(err) != pg.None)
 		if lagging || unread {
 			err = outcomeUnknown(err)
@@ -130,16 +131,19 @@ func checkSize(a domain.Append) error {
 
 	switch {
 	case events > maxEvents:
-		return domain.Refuse(domain.CodeInvalid, "One append holds at most %d events, and this one has %d.", maxEvents, events)
+		return domain.Refuse(domain.CodeInvalid, "One append holds at most %d events, and this one has %d.", maxEvents,
+			events)
 	case len(a.Side) > maxSides:
-		return domain.Refuse(domain.CodeInvalid, "One append makes at most %d side writes, and this one has %d.", maxSides, len(a.Side))
+		return domain.Refuse(domain.CodeInvalid, "One append makes at most %d side writes, and this one has %d.",
+			maxSides, len(a.Side))
 	default:
 		return nil
 	}
 }
 
-// noteAct keeps an act in office from sharing a batch with a DemandNoActs of its actor, which would be judged by the log before the
-// batch. An actor is the same in every tenant, and so is the touch.
+// noteAct keeps an act in office from sharing a batch with a DemandNoActs of its actor,
+// which would be judged by the log before the batch. An actor is the same in every
+// tenant, and so is the touch.
 func (e *entry) noteAct(d draft) {
 	if domain.InOffice(d.Recorded) {
 		e.touches = append(e.touches, touch{kind: acts, id: string(e.Actor.UUID[:])})
@@ -158,8 +162,8 @@ type sealer struct {
 	nobodys   uuid.UUID // which key seals a personal part of an event about no person alone
 }
 
-// sealerFor gets the keys that an append needs: the subjects' for personal parts, the actor's for the origin; the tenant's of the
-// month for either where nobody is known.
+// sealerFor gets the keys that an append needs: the subjects' for personal parts, the
+// actor's for the origin; the tenant's of the month for either where nobody is known.
 func (s *Store) sealerFor(ctx context.Context, a domain.Append, made map[uuid.UUID]foundKey) (*sealer, error) {
 	sealer := &sealer{append: a, keys: made}
 	if a.Origin != (domain.Origin{}) && len(a.Writes) > 0 {
@@ -201,8 +205,9 @@ func (s *Store) sealerFor(ctx context.Context, a domain.Append, made map[uuid.UU
 	return sealer, nil
 }
 
-// originKey names the key for where an append came from: the actor's; of somebody unknown the subject's, because it may be the
-// subject who mistyped a password; else the tenant's of the month.
+// originKey names the key for where an append came from: the actor's; of somebody unknown
+// the subject's, because it may be the subject who mistyped a password; else the tenant's
+// of the month.
 func (s *Store) originKey(ctx context.Context, a domain.Append) (uuid.UUID, error) {
 	if !a.Actor.IsZero() {
 		return a.Actor.UUID, nil
@@ -237,7 +242,8 @@ func (s *Store) need(ctx context.Context, keys map[uuid.UUID]foundKey, tenant do
 	}
 }
 
-// month gives the tenant's key of the current month, making it if there is none: it seals where unknown actors came from.
+// month gives the tenant's key of the current month, making it if there is none: it seals
+// where unknown actors came from.
 func (s *Store) month(ctx context.Context, tenant domain.TenantID) (uuid.UUID, error) {
 	now := s.now()
 	id := monthID(tenant, now)
@@ -245,7 +251,8 @@ func (s *Store) month(ctx context.Context, tenant domain.TenantID) (uuid.UUID, e
 	if err != nil || found[id].usable {
 		return id, err
 	}
-	_, err = s.Append(ctx, domain.Append{ID: uuid.New(), Tenant: tenant, Side: []domain.SideWrite{domain.CreateMonthKey{Month: now}}})
+	_, err = s.Append(ctx, domain.Append{ID: uuid.New(), Tenant: tenant,
+		Side: []domain.SideWrite{domain.CreateMonthKey{Month: now}}})
 	if _, exists := errors.AsType[*domain.KeyExistsError](err); exists {
 		err = nil
 	}
@@ -265,7 +272,8 @@ func (s *sealer) draft(event domain.Event, stream domain.Stream) (draft, error) 
 	d.Tenant, d.Stream, d.Event = s.append.Tenant, stream, event
 	d.EventID, d.AppendID = uuid.Must(uuid.NewV7()), s.append.ID
 	d.Subject, d.Record, d.Actor = domain.SubjectOf(event, stream), domain.RecordOf(event, stream), s.append.Actor
-	d.Metadata, d.EffectiveAt = s.append.Metadata, domain.EffectiveOf(event).UTC().Truncate(time.Microsecond) // as it is stored
+	// as it is stored
+	d.Metadata, d.EffectiveAt = s.append.Metadata, domain.EffectiveOf(event).UTC().Truncate(time.Microsecond)
 	if personal == nil && s.origin == nil {
 		return d, nil
 	}
@@ -322,7 +330,8 @@ func (e *entry) refusal(out result) error {
 		return &domain.StaffRecordError{}
 	case masterKeyChanged:
 		// Sent again it may reach a process that has the new key.
-		return domain.Refuse(domain.CodeUnavailable, "This process works with a key that was replaced; try again.").Because(ErrMasterKeyChanged)
+		return domain.Refuse(domain.CodeUnavailable, "This process works with a key that was replaced; try again.").
+			Because(ErrMasterKeyChanged)
 	case clocksDiffer:
 		return clockRefusal(out.ahead)
 	case added, repeated: // no refusals

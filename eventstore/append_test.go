@@ -43,7 +43,8 @@ func TestAnAppendIsAddedOnlyAtTheVersionItWasDecidedOn(t *testing.T) {
 			done, err := w.store.Append(t.Context(), a)
 			if c.conflict {
 				got := failed[*domain.ConflictError](t, err)
-				if want := (domain.ConflictError{Stream: domain.ConsentsOf(subject), Expected: c.expected, Actual: c.events}); *got != want {
+				if want := (domain.ConflictError{Stream: domain.ConsentsOf(subject), Expected: c.expected,
+					Actual: c.events}); *got != want {
 					t.Errorf("got %+v, want %+v", *got, want)
 				}
 				w.absent(t, a)
@@ -66,7 +67,8 @@ func (w *world) absent(t testing.TB, a domain.Append) {
 	}
 }
 
-// present fails the test unless an append is in the log as its answer says, event by event, and nothing else under its id.
+// present fails the test unless an append is in the log as its answer says, event by
+// event, and nothing else under its id.
 func (w *world) present(t testing.TB, done domain.Appended, a domain.Append) {
 	t.Helper()
 	stored, err := w.store.FindAppend(t.Context(), a.Tenant, a.ID)
@@ -78,7 +80,8 @@ func (w *world) present(t testing.TB, done domain.Appended, a domain.Append) {
 	}
 	for i, got := range stored {
 		want := done.Events[i]
-		got.Event, want.Event, got.Origin, want.Origin = nil, nil, domain.Personal[domain.Origin]{}, domain.Personal[domain.Origin]{}
+		got.Event, want.Event, got.Origin, want.Origin = nil, nil, domain.Personal[domain.Origin]{},
+			domain.Personal[domain.Origin]{}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("stored:   %+v\nanswered: %+v", got, want)
 		}
@@ -105,7 +108,8 @@ func TestAnExpectationWatchesAStreamThatTheAppendDoesNotWrite(t *testing.T) {
 			b := grant(w.tenant, someone(), 0)
 			b.Expects = a.Expects
 			_, err := w.store.Append(t.Context(), b)
-			if got := failed[*domain.ConflictError](t, err); got.Stream != domain.ConsentsOf(watched) || got.Expected != 1 || got.Actual != 2 {
+			if got := failed[*domain.ConflictError](t, err); got.Stream != domain.ConsentsOf(watched) ||
+				got.Expected != 1 || got.Actual != 2 {
 				t.Errorf("got %+v", got)
 			}
 			w.absent(t, b)
@@ -262,8 +266,10 @@ func token(of string) [32]byte { return sha256.Sum256([]byte(of)) }
 // isOpen asserts whether a session is open.
 func (w *world) isOpen(t testing.TB, session uuid.UUID, want bool) {
 	t.Helper()
-	user := query[[16]byte](t, w, "select coalesce((select user_id from trust.sessions where session_id = $1), $1)", session)
-	if _, open, err := w.store.LoadSession(t.Context(), w.tenant, domain.UserID{UUID: user}, session); err != nil || open != want {
+	user := query[[16]byte](t, w, "select coalesce((select user_id from trust.sessions where session_id = $1), $1)",
+		session)
+	if _, open, err := w.store.LoadSession(t.Context(), w.tenant, domain.UserID{UUID: user}, session); err != nil ||
+		open != want {
 		t.Errorf("session %s is open: %t (%v), want %t", session, open, err, want)
 	}
 }
@@ -359,7 +365,8 @@ func TestEndSessionsEndsAllOfAUserButTheOneExcepted(t *testing.T) {
 	w.isOpen(t, stranger, true)
 }
 
-// A rotation that waits in the queue behind the end of all the user's sessions must not be told that it was made.
+// A rotation that waits in the queue behind the end of all the user's sessions must not
+// be told that it was made.
 func TestARotationBehindTheEndOfAllSessionsIsStale(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -395,7 +402,8 @@ func TestASubjectsKeyIsMadeOnce(t *testing.T) {
 	w.unchanged(t, before)
 
 	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.DestroySubjectKey{Subject: user})))
-	if !query[bool](t, w, "select wrapped is null and destroyed_at is not null from trust.keys where key_id = $1", user.UUID) {
+	if !query[bool](t, w, "select wrapped is null and destroyed_at is not null from trust.keys where key_id = $1",
+		user.UUID) {
 		t.Error("the destroyed key left no tombstone")
 	}
 	before = w.dump(t)
@@ -426,7 +434,8 @@ func TestSetCredentialKeepsWhatItDoesNotName(t *testing.T) {
 	check := func(email, verifier string) {
 		t.Helper()
 		accounts, err := w.store.Accounts(t.Context(), email, domain.TenantID{})
-		if want := []domain.Account{{Tenant: w.tenant, User: user, Verifier: verifier}}; err != nil || !reflect.DeepEqual(accounts, want) {
+		if want := []domain.Account{{Tenant: w.tenant, User: user, Verifier: verifier}}; err != nil ||
+			!reflect.DeepEqual(accounts, want) {
 			t.Errorf("%s: got %+v (%v), want %+v", email, accounts, err, want)
 		}
 		if got, err := w.store.Verifier(t.Context(), w.tenant, user); err != nil || got != verifier {
@@ -471,7 +480,8 @@ func TestAccountsLooksInOneTenantOrInAll(t *testing.T) {
 	}
 }
 
-// Each refusal is tried with every kind of side write before and behind the one that is refused: none of them may be made.
+// Each refusal is tried with every kind of side write before and behind the one that is
+// refused: none of them may be made.
 func TestSideWritesStandOrFallWithTheirAppend(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -489,7 +499,8 @@ func TestSideWritesStandOrFallWithTheirAppend(t *testing.T) {
 			domain.CreateSubjectKey{Subject: other},
 			domain.DestroySubjectKey{Subject: user},
 			domain.StartSession{Session: newID(), User: other, Token: token("x"), ExpiresAt: time.Now().Add(time.Hour)},
-			domain.RotateSession{Session: session, From: token("current"), To: token("next"), ExpiresAt: time.Now().Add(time.Hour)},
+			domain.RotateSession{Session: session, From: token("current"), To: token("next"), ExpiresAt: time.Now().
+				Add(time.Hour)},
 			domain.EndSessions{User: user},
 		}
 		return append(append(writes[:5:5], refused...), writes[5:]...)
@@ -502,13 +513,17 @@ func TestSideWritesStandOrFallWithTheirAppend(t *testing.T) {
 		{"an expected stream moved", domain.Append{
 			Side: all(), Expects: []domain.Expectation{{Tenant: w.tenant, Stream: domain.ConsentsOf(user), Version: 7}},
 		}},
-		{"a claim is taken", domain.Append{Side: all(domain.TakeClaim{Claim: emailClaim(w.tenant, "taken@example.org"), Holder: newID()})}},
-		{"a session is stale", domain.Append{Side: all(domain.RotateSession{Session: session, From: token("x"), To: token("y")})}},
+		{"a claim is taken", domain.Append{Side: all(domain.TakeClaim{Claim: emailClaim(w.tenant, "taken@example.org"),
+			Holder: newID()})}},
+		{"a session is stale", domain.Append{Side: all(domain.RotateSession{Session: session, From: token("x"),
+			To: token("y")})}},
 		{"a key exists", domain.Append{Side: all(domain.CreateSubjectKey{Subject: user})}},
 		{"an event is unknown", domain.Append{
-			Writes: []domain.Write{{Stream: domain.ConsentsOf(someone()), Events: []domain.Event{granted(), unknownEvent{}}}}, Side: all(),
+			Writes: []domain.Write{{Stream: domain.ConsentsOf(someone()),
+				Events: []domain.Event{granted(), unknownEvent{}}}}, Side: all(),
 		}},
-		{"a side write fails in the database", domain.Append{Side: all(domain.SetCredential{User: someone(), Verifier: "but no address"})}},
+		{"a side write fails in the database", domain.Append{Side: all(domain.SetCredential{User: someone(),
+			Verifier: "but no address"})}},
 	} {
 		before := w.dump(t)
 		a := c.append
@@ -565,7 +580,8 @@ func TestAnEventNeverHoldsFromAfterItWasRecorded(t *testing.T) {
 		given time.Time
 		kept  bool
 	}{
-		{"in the past, in another zone and to the nanosecond", now.Add(-time.Hour).In(time.FixedZone("SAST", 2*60*60)).Truncate(time.Microsecond).Add(7), true},
+		{"in the past, in another zone and to the nanosecond", now.Add(-time.Hour).In(time.FixedZone("SAST", 2*60*60)).
+			Truncate(time.Microsecond).Add(7), true},
 		{"in the future", now.Add(time.Hour), false},
 		{"not stated", time.Time{}, false},
 	} {
@@ -583,7 +599,8 @@ func TestAnEventNeverHoldsFromAfterItWasRecorded(t *testing.T) {
 	}
 }
 
-// The clock of the database may be set back: recorded_at then stands still until the clock has caught up.
+// The clock of the database may be set back: recorded_at then stands still until the
+// clock has caught up.
 func TestTheTimeOfRecordingNeverRunsBackwards(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -593,7 +610,8 @@ func TestTheTimeOfRecordingNeverRunsBackwards(t *testing.T) {
 	w.exec(t, "update trust.events set recorded_at = $1 where position = $2", ahead, last.Position)
 	one := must(t)(w.store.Append(t.Context(), grant(w.tenant, someone(), 0))).Events[0]
 	if !one.RecordedAt.Equal(ahead) || !one.EffectiveAt.Before(ahead.Add(-time.Minute)) {
-		t.Errorf("alone: recorded at %s, effective at %s; want %s, and the clock", one.RecordedAt, one.EffectiveAt, ahead)
+		t.Errorf("alone: recorded at %s, effective at %s; want %s, and the clock", one.RecordedAt, one.EffectiveAt,
+			ahead)
 	}
 	release := w.lock(t)
 	first, batch := w.gather(t, grant(w.tenant, someone(), 0), grant(w.tenant, someone(), 0))

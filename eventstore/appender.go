@@ -13,9 +13,10 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// appender is the group commit. One caller at a time leads: it takes everything that waits, writes it in one call of
-// trust.append, and hands the lead to the first of those who came meanwhile. There is no timer: a lone caller leads at once, on
-// its own goroutine, and a batch is as large as what arrived during the last commit.
+// appender is the group commit. One caller at a time leads: it takes everything that
+// waits, writes it in one call of trust.append, and hands the lead to the first of those
+// who came meanwhile. There is no timer: a lone caller leads at once, on its own
+// goroutine, and a batch is as large as what arrived during the last commit.
 type appender struct {
 	pool     *pgxpool.Pool
 	patience time.Duration
@@ -54,9 +55,10 @@ func newAppender(pool *pgxpool.Pool) *appender {
 	return &appender{pool: pool, patience: patience, now: time.Now}
 }
 
-// append writes one entry, together with whatever else waits. When ctx ends before the entry was taken into a batch it is
-// withdrawn; after that the outcome is awaited, because it can no longer be prevented. Its patience includes the time in which
-// others before it wait for the database.
+// append writes one entry, together with whatever else waits. When ctx ends before the
+// entry was taken into a batch it is withdrawn; after that the outcome is awaited,
+// because it can no longer be prevented. Its patience includes the time in which others
+// before it wait for the database.
 func (a *appender) append(ctx context.Context, e *entry) (result, error) {
 	w := &waiter{entry: e, deadline: a.latest(ctx), turn: make(chan struct{}, 1)}
 	if !a.enqueue(w) {
@@ -89,7 +91,8 @@ func (a *appender) append(ctx context.Context, e *entry) (result, error) {
 	}
 }
 
-// latest is when a caller is answered at the latest: nobody hears an answer after the deadline of its request.
+// latest is when a caller is answered at the latest: nobody hears an answer after the
+// deadline of its request.
 func (a *appender) latest(ctx context.Context) time.Time {
 	latest := time.Now().Add(a.patience)
 	if asked, ok := ctx.Deadline(); ok && asked.Before(latest) {
@@ -98,7 +101,8 @@ func (a *appender) latest(ctx context.Context) time.Time {
 	return latest
 }
 
-// enqueue puts an entry in the queue, and gives it the lead if nobody has it. It refuses when the queue is full.
+// enqueue puts an entry in the queue, and gives it the lead if nobody has it. It refuses
+// when the queue is full.
 func (a *appender) enqueue(w *waiter) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -123,7 +127,8 @@ func (w *waiter) finish(r result, err error) {
 	w.turn <- struct{}{}
 }
 
-// unanswered is the error of an append that got no answer in time. One that was never sent is certainly not in the log.
+// unanswered is the error of an append that got no answer in time. One that was never
+// sent is certainly not in the log.
 func (w *waiter) unanswered(err error) error {
 	err = fmt.Errorf("append: %w", err)
 	if w.sent {
@@ -132,7 +137,8 @@ func (w *waiter) unanswered(err error) error {
 	return Unavailable(err)
 }
 
-// withdraw takes an entry out of the queue, unless it leads, is being written, or was sent and that matters.
+// withdraw takes an entry out of the queue, unless it leads, is being written, or was
+// sent and that matters.
 func (a *appender) withdraw(w *waiter, evenIfSent bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -149,8 +155,9 @@ func (a *appender) withdraw(w *waiter, evenIfSent bool) bool {
 	return false
 }
 
-// flush writes one batch, in which the leader is the first, and hands the lead on. It tries until the first of the batch has to
-// be answered; those who came later go back to the queue.
+// flush writes one batch, in which the leader is the first, and hands the lead on. It
+// tries until the first of the batch has to be answered; those who came later go back to
+// the queue.
 func (a *appender) flush(ctx context.Context) {
 	batch := a.take()
 	defer a.handOn()
@@ -191,8 +198,9 @@ func (a *appender) handOn() {
 	a.waiting[0].giveLead()
 }
 
-// take removes from the queue, in order, what may share a batch: no two appends that touch one thing, if one of them writes it.
-// The first always may, so the leader's own append is in its batch.
+// take removes from the queue, in order, what may share a batch: no two appends that
+// touch one thing, if one of them writes it. The first always may, so the leader's own
+// append is in its batch.
 func (a *appender) take() []*waiter {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -214,8 +222,9 @@ func (a *appender) take() []*waiter {
 	return batch
 }
 
-// write sends a batch until it has an answer. A batch that fails as a whole is halved, so that one bad append cannot fail its
-// neighbours; but not when the database is to blame, which would refuse each half as well.
+// write sends a batch until it has an answer. A batch that fails as a whole is halved, so
+// that one bad append cannot fail its neighbours; but not when the database is to blame,
+// which would refuse each half as well.
 func (a *appender) write(ctx context.Context, batch []*waiter) {
 	results, err := a.send(ctx, batch)
 	switch {
@@ -238,9 +247,10 @@ func (a *appender) write(ctx context.Context, batch []*waiter) {
 	}
 }
 
-// send writes a batch, again on a new connection while the database is away, and on the same one when the batch met another
-// transaction. Two things make that safe: no copy is on its way any more when the next is sent, and what was committed before
-// the connection broke comes back as a repeat. So an answer is final.
+// send writes a batch, again on a new connection while the database is away, and on the
+// same one when the batch met another transaction. Two things make that safe: no copy is
+// on its way any more when the next is sent, and what was committed before the connection
+// broke comes back as a repeat. So an answer is final.
 func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) {
 	entries := make([]*entry, len(batch))
 	for i, w := range batch {
@@ -266,7 +276,8 @@ func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) 
 	}
 }
 
-// endsWithin tells whether a try that takes so long would be cut: the answer is certain without it, and would be unknown after.
+// endsWithin tells whether a try that takes so long would be cut: the answer is certain
+// without it, and would be unknown after.
 func endsWithin(ctx context.Context, d time.Duration) bool {
 	deadline, ok := ctx.Deadline()
 	return ok && time.Until(deadline) < d
@@ -292,8 +303,9 @@ func (a *appender) try(ctx context.Context, batch []*waiter, entries []*entry, a
 	return results, err
 }
 
-// call sends a batch once. When the cluster's queue of notifications is full it wakes nobody: followers come by themselves soon,
-// and what was decided is not lost for their sake.
+// call sends a batch once. When the cluster's queue of notifications is full it wakes
+// nobody: followers come by themselves soon, and what was decided is not lost for their
+// sake.
 func (a *appender) call(ctx context.Context, conn *pgxpool.Conn, entries []*entry, args []any) ([]result, error) {
 	if time.Now().Before(a.unheardUntil) {
 		return callUnheard(ctx, conn, a.now, entries, args)

@@ -13,20 +13,23 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Backup reads what cannot be made anew, as of one instant. Make it with BeginBackup and end it with Close; it is for one
-// goroutine.
+// Backup reads what cannot be made anew, as of one instant. Make it with BeginBackup and
+// end it with Close; it is for one goroutine.
 //
-// What it writes is what pg_dump writes of tables: a line that names table and columns, the rows as COPY gives them, and a line
-// with \. alone. So it can be read without this program, and bytes of json survive.
+// What it writes is what pg_dump writes of tables: a line that names table and columns,
+// the rows as COPY gives them, and a line with \. alone. So it can be read without this
+// program, and bytes of json survive.
 type Backup struct {
 	tx   pgx.Tx
 	head int64
 }
 
-// erasures is not a table: it is the certificates of all erasures, which travel with the tombstones.
+// erasures is not a table: it is the certificates of all erasures, which travel with the
+// tombstones.
 const erasures = "erasures"
 
-// keyTables are what belongs to people's keys: it is secret, and goes when they are erased. Sessions are not kept.
+// keyTables are what belongs to people's keys: it is secret, and goes when they are
+// erased. Sessions are not kept.
 func keyTables() []string { return []string{"keys", "secrets", "credentials", "claims"} }
 
 // BeginBackup takes the snapshot. The connection's login is a member of trust_owner.
@@ -54,13 +57,15 @@ func (b *Backup) Close(ctx context.Context) { _ = b.tx.Rollback(context.WithoutC
 // Head is the newest position in the snapshot.
 func (b *Backup) Head() int64 { return b.head }
 
-// WriteEvents writes the log, and gives how many rows of what it wrote. Nothing in it is readable that identifies a person.
+// WriteEvents writes the log, and gives how many rows of what it wrote. Nothing in it is
+// readable that identifies a person.
 func (b *Backup) WriteEvents(ctx context.Context, w io.Writer) (map[string]int64, error) {
 	columns, err := b.columns(ctx, "events")
 	if err != nil {
 		return nil, err
 	}
-	// An event goes with its code, wherever that stands; a column of that name is the last of the list.
+	// An event goes with its code, wherever that stands; a column of that name is the
+	// last of the list.
 	query := "select " + strings.TrimSuffix(columns, ", code") + theCode + " from trust.events order by position"
 	n, err := b.section(ctx, w, "events", columns, query)
 	if err != nil {
@@ -70,11 +75,12 @@ func (b *Backup) WriteEvents(ctx context.Context, w io.Writer) (map[string]int64
 	return map[string]int64{"events": n}, err
 }
 
-// codedTable says whether an event without a code is forged. It goes with the events, which are older than the keys at times.
+// codedTable says whether an event without a code is forged. It goes with the events,
+// which are older than the keys at times.
 const codedTable = "coded"
 
-// WriteKeys writes keys with their tombstones, secrets, credentials, claims, and the certificates of erasures, and gives how many
-// rows of each.
+// WriteKeys writes keys with their tombstones, secrets, credentials, claims, and the
+// certificates of erasures, and gives how many rows of each.
 func (b *Backup) WriteKeys(ctx context.Context, w io.Writer) (map[string]int64, error) {
 	rows := map[string]int64{}
 	for _, table := range keyTables() {
@@ -84,7 +90,8 @@ func (b *Backup) WriteKeys(ctx context.Context, w io.Writer) (map[string]int64, 
 		}
 		rows[table] = n
 	}
-	// By the tombstones, because an index leads from a person to their events and none to a type of event.
+	// By the tombstones, because an index leads from a person to their events and none to
+	// a type of event.
 	n, err := b.section(ctx, w, erasures, erasureColumns, `select x.* from trust.keys k, lateral (
 		select `+erasureColumns+` from trust.events e
 		where e.subject_id = k.key_id and e.event_type = '`+erasedType()+`' order by position limit 1) x
@@ -115,7 +122,8 @@ func (b *Backup) columns(ctx context.Context, table string) (columns string, err
 	return columns, nil
 }
 
-// section writes what a query gives. A query, because COPY of a table does not go under row-level security.
+// section writes what a query gives. A query, because COPY of a table does not go under
+// row-level security.
 func (b *Backup) section(ctx context.Context, w io.Writer, name, columns, query string) (int64, error) {
 	if _, err := io.WriteString(w, headerOf(name, columns)); err != nil {
 		return 0, err
@@ -134,9 +142,11 @@ func headerOf(name, columns string) string {
 	return "COPY trust." + name + " (" + columns + ") FROM stdin;\n"
 }
 
-// columnsOf reads a header back. The names become part of statements, so nothing but names is let through.
+// columnsOf reads a header back. The names become part of statements, so nothing but
+// names is let through.
 func columnsOf(header, name string) (string, error) {
-	match := regexp.MustCompile(`^COPY trust\.` + name + ` \(([a-z_0-9]+(?:, [a-z_0-9]+)*)\) FROM stdin;\n$`).FindStringSubmatch(header)
+	match := regexp.MustCompile(`^COPY trust\.` + name + ` \(([a-z_0-9]+(?:, [a-z_0-9]+)*)\) FROM stdin;\n$`).
+		FindStringSubmatch(header)
 	if match == nil {
 		return "", fmt.Errorf("%w: the part %s does not begin where it should", ErrNoBackup, name)
 	}

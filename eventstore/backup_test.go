@@ -56,8 +56,9 @@ func restore(t testing.TB, conn *pgx.Conn, events, keys *bytes.Buffer, head int6
 	return nil
 }
 
-// Every byte survives: of json however it is written, of ciphertext, of instants; also when it takes several chunks. The log's id is
-// another, because positions are given out again.
+// Every byte survives: of json however it is written, of ciphertext, of instants; also
+// when it takes several chunks. The log's id is another, because positions are given out
+// again.
 func TestARestoredDatabaseIsTheSameByteForByte(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -95,10 +96,12 @@ func TestARestoredDatabaseIsTheSameByteForByte(t *testing.T) {
 		t.Errorf("the restored log is %v, as it was before", have["trust.log"])
 	}
 	w.exec(t, "alter table trust.events disable trigger user")
-	w.exec(t, "delete from trust.events where event_type = 'session.ended.v1' and position > 4") // what cannot be decoded
+	// what cannot be decoded
+	w.exec(t, "delete from trust.events where event_type = 'session.ended.v1' and position > 4")
 }
 
-// The log goes on where it was, and who has an account can use it: the restored database is opened again for everybody.
+// The log goes on where it was, and who has an account can use it: the restored database
+// is opened again for everybody.
 func TestARestoredLogGoesOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -123,7 +126,8 @@ func TestARestoredLogGoesOn(t *testing.T) {
 	}
 }
 
-// Newer keys than events: who came since is nobody, and leaves neither key nor claim, so that they can register again.
+// Newer keys than events: who came since is nobody, and leaves neither key nor claim, so
+// that they can register again.
 func TestWhoCameAfterTheBackupIsNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -139,7 +143,8 @@ func TestWhoCameAfterTheBackupIsNobody(t *testing.T) {
 	if n := query[int](t, again, "select count(*) from trust.keys"); n != 2 { // SALGA's and the municipality's
 		t.Errorf("%d keys", n)
 	}
-	if n := query[int](t, again, "select count(*) from trust.claims where kind = 'email'") + query[int](t, again, "select count(*) from trust.credentials"); n != 0 {
+	if n := query[int](t, again, "select count(*) from trust.claims where kind = 'email'") +
+		query[int](t, again, "select count(*) from trust.credentials"); n != 0 {
 		t.Errorf("%d claims and credentials", n)
 	}
 	again.register(t, w.tenant, "late@example.org")
@@ -182,7 +187,8 @@ func withoutLine(text string, n int) string {
 	return strings.Join(slices.Delete(lines, n, n+1), "")
 }
 
-// A backup is of one instant: what is appended while it is written is not in it, neither the event nor the key.
+// A backup is of one instant: what is appended while it is written is not in it, neither
+// the event nor the key.
 func TestABackupIsOfOneInstant(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -200,7 +206,8 @@ func TestABackupIsOfOneInstant(t *testing.T) {
 	}
 }
 
-// Neither takes a superuser, nor a login that inherits anything: membership of two roles is enough.
+// Neither takes a superuser, nor a login that inherits anything: membership of two roles
+// is enough.
 func TestBackupAndRestoreNeedNoSuperuser(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -62,7 +62,8 @@ const (
 	clocksDiffer
 )
 
-// sideStep packs into an outcome which side write is the reason for it: trust.append answers outcome + sideStep * side.
+// sideStep packs into an outcome which side write is the reason for it: trust.append
+// answers outcome + sideStep * side.
 const sideStep = 10
 
 const _ = uint(sideStep - 1 - clocksDiffer) // does not compile once an outcome would be taken for a side write
@@ -96,14 +97,17 @@ func sides(entries []*entry) ([]byte, error) {
 }
 
 const (
-	callAppend    = `select outcomes, firsts, versions, at, clock, (select id from trust.log) from trust.append` + parameters
-	callAppendOne = `select outcomes, firsts, versions, at, clock, (select id from trust.log) from trust.append_one` + parameters
+	callAppend = `select outcomes, firsts, versions, at, clock, (select id from trust.log) from trust.append` +
+		parameters
+	callAppendOne = `select outcomes, firsts, versions, at, clock, (select id from trust.log) from trust.append_one` +
+		parameters
 	// The clock is the last to be known; see stamped.
 	parameters = `($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $23, $22)`
 )
 
-// arrays are what trust.append takes. None may be nil: that would be null. Ids go as [16]byte, here and wherever it is hot: a
-// uuid.UUID knows how to make itself a text for a database, and pgx asks it to and parses that, at twenty times the cost.
+// arrays are what trust.append takes. None may be nil: that would be null. Ids go as
+// [16]byte, here and wherever it is hot: a uuid.UUID knows how to make itself a text for
+// a database, and pgx asks it to and parses that, at twenty times the cost.
 type arrays struct {
 	id, tenant       [][16]byte
 	events           []int32
@@ -140,7 +144,8 @@ func newArrays(entries []*entry) *arrays {
 	}
 }
 
-// arguments lays a batch out in the arrays that trust.append takes; indexes count from 1, as Postgres does.
+// arguments lays a batch out in the arrays that trust.append takes; indexes count from 1,
+// as Postgres does.
 func arguments(entries []*entry) ([]any, error) {
 	a := newArrays(entries)
 	for i, e := range entries {
@@ -167,7 +172,8 @@ func arguments(entries []*entry) ([]any, error) {
 	side, err := sides(entries)
 	return []any{
 		a.id, a.tenant, a.events, a.sAppend, a.sTenant, a.sType, a.sID, a.sExpected, a.eStream, a.eOffset, a.eOrdinal,
-		a.eID, a.eType, a.eSubject, a.eRecord, a.eActor, a.ePayload, a.eSealed, a.eMetadata, a.eEffective, side, a.eCode,
+		a.eID, a.eType, a.eSubject, a.eRecord, a.eActor, a.ePayload, a.eSealed, a.eMetadata, a.eEffective, side,
+		a.eCode,
 	}, err
 }
 
@@ -234,7 +240,8 @@ func (a *answer) results(entries []*entry) ([]result, error) {
 	next := 0
 	for i, e := range entries {
 		r := result{
-			outcome: outcome(a.outcomes[i] % sideStep), side: int(a.outcomes[i] / sideStep), first: a.firsts[i], at: a.at.UTC(),
+			outcome: outcome(a.outcomes[i] % sideStep), side: int(a.outcomes[i] / sideStep), first: a.firsts[i],
+			at:    a.at.UTC(),
 			clock: a.clock.UTC(), log: a.log, asked: a.asked,
 		}
 		for range e.streams {

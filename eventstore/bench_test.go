@@ -17,11 +17,13 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// A benchmark gives both sides the same server with the same settings: pgtest's private cluster, which runs with fsync on when
-// benchmarks are asked for, or the server that TEST_DATABASE_URL names.
+// A benchmark gives both sides the same server with the same settings: pgtest's private
+// cluster, which runs with fsync on when benchmarks are asked for, or the server that
+// TEST_DATABASE_URL names.
 
-// BenchmarkAppend compares group commit with what somebody would write well without it (ADR 30): one prepared INSERT and one
-// transaction per event, into the narrowest table that refuses a wrong version.
+// BenchmarkAppend compares group commit with what somebody would write well without it
+// (ADR 30): one prepared INSERT and one transaction per event, into the narrowest table
+// that refuses a wrong version.
 func BenchmarkAppend(b *testing.B) {
 	for _, callers := range []int{1, 8, 64, 256} {
 		b.Run(fmt.Sprintf("ours/callers=%d", callers), func(b *testing.B) {
@@ -60,7 +62,8 @@ func concurrently(b *testing.B, callers int, work func(context.Context) error) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
 
-// BenchmarkAppendOne compares the two append functions for a lone caller, in turn on one connection and one log.
+// BenchmarkAppendOne compares the two append functions for a lone caller, in turn on one
+// connection and one log.
 func BenchmarkAppendOne(b *testing.B) {
 	w := newWorld(b)
 	config, err := pgx.ParseConfig(w.db.URL(pgtest.Query))
@@ -122,7 +125,8 @@ func barePool(b *testing.B, w *world, callers int) *pgxpool.Pool {
 	return pool
 }
 
-// bareInsert inserts the first version of a stream, which a second writer could not; pgx prepares the statement.
+// bareInsert inserts the first version of a stream, which a second writer could not; pgx
+// prepares the statement.
 func bareInsert(ctx context.Context, pool *pgxpool.Pool) error {
 	payload, err := json.Marshal(granted())
 	if err != nil {
@@ -132,13 +136,15 @@ func bareInsert(ctx context.Context, pool *pgxpool.Pool) error {
 	return err
 }
 
-// BenchmarkLoad loads one person's stream of 10 events, as every command does, against a bare query of the same rows.
+// BenchmarkLoad loads one person's stream of 10 events, as every command does, against a
+// bare query of the same rows.
 func BenchmarkLoad(b *testing.B) {
 	w := newWorld(b)
 	w.fillLog(b, 20_000)
 	w.exec(b, "analyze trust.events")
 	user := w.lifeOf(b)
-	subject := domain.UserID{UUID: query[[16]byte](b, w, "select stream_id from trust.events where version = 10 and tenant_id = $1 limit 1", w.tenant.UUID)}
+	subject := domain.UserID{UUID: query[[16]byte](b, w,
+		"select stream_id from trust.events where version = 10 and tenant_id = $1 limit 1", w.tenant.UUID)}
 	b.Run("ours/plain", func(b *testing.B) {
 		for b.Loop() {
 			events, err := w.store.Load(b.Context(), w.tenant, domain.ConsentsOf(subject))
@@ -159,7 +165,8 @@ func BenchmarkLoad(b *testing.B) {
 		pool := w.db.Pool(b, pgtest.Superuser)
 		for b.Loop() {
 			rows, err := pool.Query(b.Context(), `select `+bareColumns+` from trust.events
-				where tenant_id = $1 and stream_type = 'consent' and stream_id = $2 order by version`, w.tenant.UUID, subject.UUID)
+				where tenant_id = $1 and stream_type = 'consent' and stream_id = $2 order by version`, w.tenant.UUID,
+				subject.UUID)
 			if n, err := scanBare(rows, err); err != nil || n != 10 {
 				b.Fatal(n, err)
 			}
@@ -167,7 +174,8 @@ func BenchmarkLoad(b *testing.B) {
 	})
 }
 
-// BenchmarkRange reads the log in pages as a projector does, decoded and personal parts opened, against a bare scan of the same rows.
+// BenchmarkRange reads the log in pages as a projector does, decoded and personal parts
+// opened, against a bare scan of the same rows.
 func BenchmarkRange(b *testing.B) {
 	const page, size = 5_000, 20_000
 	w := newWorld(b)
@@ -210,7 +218,8 @@ func BenchmarkRange(b *testing.B) {
 	})
 }
 
-// seedPersonal appends until the log has so many events, one in four with a personal part, of 200 people.
+// seedPersonal appends until the log has so many events, one in four with a personal
+// part, of 200 people.
 func seedPersonal(b *testing.B, w *world, size int64) {
 	b.Helper()
 	var people []domain.UserID
@@ -253,7 +262,8 @@ func scanBare(rows pgx.Rows, err error) (int, error) {
 	var all []bareRow
 	for rows.Next() {
 		var r bareRow
-		err := rows.Scan(&r.position, &r.tenant, &r.kind, &r.stream, &r.version, &r.event, &r.append, &r.ordinal, &r.name,
+		err := rows.Scan(&r.position, &r.tenant, &r.kind, &r.stream, &r.version, &r.event, &r.append, &r.ordinal,
+			&r.name,
 			&r.subject, &r.about, &r.actor, &r.payload, &r.sealed, &r.metadata, &r.effective, &r.recorded)
 		if err != nil {
 			return 0, err

@@ -12,7 +12,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// ForgedError says that an event was not appended by a program that has the master key, or was changed since: its code does not hold.
+// ForgedError says that an event was not appended by a program that has the master key,
+// or was changed since: its code does not hold.
 type ForgedError struct {
 	Position int64
 	EventID  uuid.UUID
@@ -39,11 +40,13 @@ func (r *row) forgedError() *ForgedError {
 }
 
 func damaged(cause *ForgedError) error {
-	return domain.Refuse(domain.CodeLogDamaged, "The record that this rests on was damaged, so nothing is read from it: the operator must look.").
+	return domain.Refuse(domain.CodeLogDamaged,
+		"The record that this rests on was damaged, so nothing is read from it: the operator must look.").
 		Because(cause)
 }
 
-// asking runs one more query where rows were read: in their transaction, or for their tenant.
+// asking runs one more query where rows were read: in their transaction, or for their
+// tenant.
 type asking func(ctx context.Context, sql string, args []any, scan func(pgx.Rows) error) error
 
 func askingOf(db Querier) asking {
@@ -57,7 +60,8 @@ func askingOf(db Querier) asking {
 	}
 }
 
-// check refuses rows among which one is forged, and makes void those that were disowned. It must come before anything is believed.
+// check refuses rows among which one is forged, and makes void those that were disowned.
+// It must come before anything is believed.
 func (v *vault) check(ctx context.Context, rows []row, ask asking) error {
 	bad, err := v.forgedAmong(ctx, rows, ask)
 	if err == nil && len(bad) > 0 {
@@ -66,8 +70,8 @@ func (v *vault) check(ctx context.Context, rows []row, ask asking) error {
 	return err
 }
 
-// forgedAmong lists the rows that are forged, in their order, and makes void those that were disowned. Only where a code does not hold
-// does it ask the database.
+// forgedAmong lists the rows that are forged, in their order, and makes void those that
+// were disowned. Only where a code does not hold does it ask the database.
 func (v *vault) forgedAmong(ctx context.Context, rows []row, ask asking) ([]*row, error) {
 	bad := v.failing(rows)
 	if len(bad) == 0 {
@@ -106,8 +110,9 @@ func (v *vault) failing(rows []row) (bad []*row) {
 	return bad
 }
 
-// withoutOlder leaves out the events of programs before, as long as not all have their code. The mark is asked for first: who sees it
-// sees all codes of older events, also those that were made after the rows were read.
+// withoutOlder leaves out the events of programs before, as long as not all have their
+// code. The mark is asked for first: who sees it sees all codes of older events, also
+// those that were made after the rows were read.
 func (v *vault) withoutOlder(ctx context.Context, bad []*row, ask asking) ([]*row, error) {
 	var positions []int64
 	for _, r := range bad {
@@ -134,15 +139,16 @@ func (v *vault) withoutOlder(ctx context.Context, bad []*row, ask asking) ([]*ro
 	}
 
 	late := map[int64][]byte{}
-	err = ask(ctx, "select position, code from trust.codes where position = any($1)", []any{positions}, func(rows pgx.Rows) error {
-		var position int64
-		var code []byte
-		_, err := pgx.ForEachRow(rows, []any{&position, &code}, func() error {
-			late[position] = slices.Clone(code)
-			return nil
+	err = ask(ctx, "select position, code from trust.codes where position = any($1)", []any{positions},
+		func(rows pgx.Rows) error {
+			var position int64
+			var code []byte
+			_, err := pgx.ForEachRow(rows, []any{&position, &code}, func() error {
+				late[position] = slices.Clone(code)
+				return nil
+			})
+			return err
 		})
-		return err
-	})
 	if err != nil {
 		return nil, err
 	}
@@ -157,8 +163,8 @@ func (v *vault) withoutOlder(ctx context.Context, bad []*row, ask asking) ([]*ro
 const selectDisownings = "select " + columns + ` from trust.events
 	where tenant_id = any($1) and stream_type = $2 and stream_id = any($3) order by position`
 
-// disownings finds what the operator said of some rows, by position. What stands in such a stream and has no code that holds says
-// nothing.
+// disownings finds what the operator said of some rows, by position. What stands in such
+// a stream and has no code that holds says nothing.
 func (v *vault) disownings(ctx context.Context, bad []*row, ask asking) (map[int64]*domain.EventDisowned, error) {
 	tenants, streams := [][16]byte{domain.PlatformTenant().UUID}, make([][16]byte, len(bad))
 	tenantOf := make(map[int64]domain.TenantID, len(bad))

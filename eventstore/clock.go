@@ -8,15 +8,18 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// MaxClockDifference is how far the database's clock and a process's may be apart before nothing is stamped any more.
+// MaxClockDifference is how far the database's clock and a process's may be apart before
+// nothing is stamped any more.
 const MaxClockDifference = 5 * time.Second
 
-// restamps is how often a batch is sent again with a fresh stamp before the clocks are said to differ: on its way to the database
-// it may have waited for a connection, or for a server that stood still.
+// restamps is how often a batch is sent again with a fresh stamp before the clocks are
+// said to differ: on its way to the database it may have waited for a connection, or for
+// a server that stood still.
 const restamps = 2
 
-// stamped sends a batch with this process's clock, as trust.append takes it. Where the clocks differ it sends again:
-// what was added meanwhile comes back as a repeat, and what has no events is the same a second time.
+// stamped sends a batch with this process's clock, as trust.append takes it. Where the
+// clocks differ it sends again: what was added meanwhile comes back as a repeat, and what
+// has no events is the same a second time.
 func stamped(now func() time.Time, args []any, send func([]any) ([]result, error)) ([]result, error) {
 	for try := 0; ; try++ {
 		sent := now()
@@ -37,11 +40,14 @@ func stamped(now func() time.Time, args []any, send func([]any) ([]result, error
 	}
 }
 
-// clockRefusal says by how much the database's clock is ahead of this process's; behind it, when negative.
+// clockRefusal says by how much the database's clock is ahead of this process's; behind
+// it, when negative.
 func clockRefusal(ahead time.Duration) error {
-	cause := fmt.Errorf("the database's clock is %s %s this process's", ahead.Abs().Round(time.Millisecond), beside(ahead))
+	cause := fmt.Errorf("the database's clock is %s %s this process's", ahead.Abs().Round(time.Millisecond),
+		beside(ahead))
 	return domain.Refuse(domain.CodeClockDiffers,
-		"The clocks of this server and of its database are %s apart, so nothing is recorded: the operator must set them right; try again then.",
+		"The clocks of this server and of its database are %s apart, so nothing is recorded: the operator must set "+
+			"them right; try again then.",
 		ahead.Abs().Round(time.Second)).Because(cause)
 }
 
@@ -52,14 +58,17 @@ func beside(ahead time.Duration) string {
 	return "ahead of"
 }
 
-// Clocks is how the database's clock stands to this process's and to the newest event of the log.
+// Clocks is how the database's clock stands to this process's and to the newest event of
+// the log.
 type Clocks struct {
-	// Difference is how far the database's clock is ahead of this process's; behind it, when negative. It is known to within
-	// the time that the question took, and is 0 when it is no longer than that.
+	// Difference is how far the database's clock is ahead of this process's; behind it,
+	// when negative. It is known to within the time that the question took, and is 0 when
+	// it is no longer than that.
 	Difference time.Duration
 	// Newest is when the newest event was recorded; zero: the log is empty.
 	Newest time.Time
-	// Future is by how much that lies in the future of the database's clock; 0: it does not, or by less than MaxClockDifference.
+	// Future is by how much that lies in the future of the database's clock; 0: it does
+	// not, or by less than MaxClockDifference.
 	Future time.Duration
 }
 
@@ -71,7 +80,8 @@ func ReadClocks(ctx context.Context, db Querier) (c Clocks, err error) {
 	var clock time.Time
 	var newest *time.Time
 	asked := time.Now()
-	if err := db.QueryRow(ctx, "select clock_timestamp(), recorded_at from trust.head()").Scan(&clock, &newest); err != nil {
+	if err := db.QueryRow(ctx, "select clock_timestamp(), recorded_at from trust.head()").
+		Scan(&clock, &newest); err != nil {
 		return c, Unavailable(err)
 	}
 	took := time.Since(asked)
@@ -91,7 +101,8 @@ func ReadClocks(ctx context.Context, db Querier) (c Clocks, err error) {
 	return c, nil
 }
 
-// FirstInFuture returns the first position that was recorded in the future of the database's clock; 0: there is none.
+// FirstInFuture returns the first position that was recorded in the future of the
+// database's clock; 0: there is none.
 func FirstInFuture(ctx context.Context, db Querier) (position int64, err error) {
 	const sql = `select case when p.at < h.position then p.at + 1 else 0 end
 		from trust.head() h, trust.position_at(clock_timestamp() + $1::interval) p (at)`

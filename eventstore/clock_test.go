@@ -83,7 +83,8 @@ func TestALogAheadOfTheClockGoesOnAndEventsHoldFromTheTrueInstant(t *testing.T) 
 	}
 }
 
-// Programs of the release before call both functions without their clock: they are answered as before, whatever it shows.
+// Programs of the release before call both functions without their clock: they are
+// answered as before, whatever it shows.
 func TestProgramsThatDoNotTellTheirClockGoOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

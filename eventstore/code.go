@@ -15,17 +15,20 @@ import (
 //
 //	key number (1 byte) | flags (1) | HMAC-SHA-256 (32)
 //
-// over all that the program that appends the event knows, under a key that the database never sees in the clear. So somebody who
-// can call trust.append, or change the table, makes no event that is believed.
+// over all that the program that appends the event knows, under a key that the database
+// never sees in the clear. So somebody who can call trust.append, or change the table,
+// makes no event that is believed.
 const (
 	codeSize = 1 + 1 + sha256.Size
 
 	codeKey = 1 // the number of the one key there is
 
-	// versionCovered: the append expected a version of the event's stream, so the event's own was known.
+	// versionCovered: the append expected a version of the event's stream, so the event's
+	// own was known.
 	versionCovered byte = 1 << 0
-	// effectiveCovered: effective_at is covered as it is stored. Of other events it follows from the payload, which is covered, or
-	// from when they were recorded, which nobody knew before.
+	// effectiveCovered: effective_at is covered as it is stored. Of other events it
+	// follows from the payload, which is covered, or from when they were recorded, which
+	// nobody knew before.
 	effectiveCovered byte = 1 << 1
 
 	allFlags = versionCovered | effectiveCovered
@@ -44,8 +47,8 @@ type coded struct {
 	metadata  []byte
 }
 
-// message lays out what is hashed. What has no fixed length goes with its length, and what may be missing with whether it is there, so
-// that no two events have one message.
+// message lays out what is hashed. What has no fixed length goes with its length, and
+// what may be missing with whether it is there, so that no two events have one message.
 func (c coded) message(key, flags byte) []byte {
 	m := make([]byte, 0, len(codeDomain)+320)
 	m = append(m, codeDomain...)
@@ -93,7 +96,8 @@ func appendHash(m, of []byte) []byte {
 	return append(m, sum[:]...)
 }
 
-// codes makes codes and tells whether they hold. It is safe for use by several goroutines.
+// codes makes codes and tells whether they hold. It is safe for use by several
+// goroutines.
 type codes struct{ macs sync.Pool }
 
 func newCodes(key []byte) *codes {
@@ -134,7 +138,8 @@ func (c *codes) isBoundary(position int64, code []byte) bool {
 	return hmac.Equal(c.boundary(position), code)
 }
 
-// code gives an event that is about to be appended its code, and its version where the append expects one of its stream.
+// code gives an event that is about to be appended its code, and its version where the
+// append expects one of its stream.
 func (v *vault) code(d *draft, expected int) {
 	flags := byte(0)
 	if expected >= 0 {
@@ -143,7 +148,8 @@ func (v *vault) code(d *draft, expected int) {
 	d.code = v.codes.of(d.coded(), flags)
 }
 
-// codeAsOf gives an event its code again, which covers from when it holds: nothing else says so.
+// codeAsOf gives an event its code again, which covers from when it holds: nothing else
+// says so.
 func (v *vault) codeAsOf(d *draft) {
 	d.code = v.codes.of(d.coded(), d.code[1]|effectiveCovered)
 }
@@ -152,13 +158,15 @@ func (d *draft) coded() coded {
 	return coded{&d.Recorded, d.Event.EventType(), d.payload, d.sealed, d.metadata}
 }
 
-// holds tells whether a row's code does, wherever it stands. The zero id stands for none, and is never written.
+// holds tells whether a row's code does, wherever it stands. The zero id stands for none,
+// and is never written.
 func (v *vault) holds(r *row) bool {
 	return !r.zeroID && v.codes.holds(coded{&r.Recorded, r.eventType, r.payload, r.sealed, r.metadata}, r.code)
 }
 
-// effective tells whether an event holds from when its payload says, as far as its code does not cover that. What says nothing holds
-// from when it was recorded, by a clock that may have been behind recorded_at; see trust.append.
+// effective tells whether an event holds from when its payload says, as far as its code
+// does not cover that. What says nothing holds from when it was recorded, by a clock that
+// may have been behind recorded_at; see trust.append.
 func (r *row) effective(e domain.Event) bool {
 	if r.code == nil || r.code[1]&effectiveCovered != 0 {
 		return true

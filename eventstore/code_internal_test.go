@@ -19,10 +19,13 @@ func drawCoded(t *rapid.T) (coded, byte) {
 	few := rapid.SliceOfN(rapid.ByteRange(0, 1), 0, 2)
 	e := coded{
 		Recorded: &domain.Recorded{
-			Tenant: domain.TenantID{UUID: id("tenant")}, Stream: domain.Stream{Type: domain.StreamType(text("kind")), ID: id("stream")},
+			Tenant: domain.TenantID{UUID: id("tenant")}, Stream: domain.Stream{Type: domain.StreamType(text("kind")),
+				ID: id("stream")},
 			Version: rapid.IntRange(1, 3).Draw(t, "version"), EventID: id("event"), AppendID: id("append"),
-			Ordinal: rapid.IntRange(1, 3).Draw(t, "ordinal"), Subject: domain.UserID{UUID: id("subject")}, Record: id("record"),
-			Actor: domain.UserID{UUID: id("actor")}, EffectiveAt: time.UnixMicro(rapid.Int64Range(0, 2).Draw(t, "effective")),
+			Ordinal: rapid.IntRange(1, 3).Draw(t, "ordinal"), Subject: domain.UserID{UUID: id("subject")},
+			Record: id("record"),
+			Actor:  domain.UserID{UUID: id("actor")}, EffectiveAt: time.UnixMicro(rapid.Int64Range(0, 2).
+				Draw(t, "effective")),
 		},
 		eventType: text("type"), payload: few.Draw(t, "payload"), metadata: few.Draw(t, "metadata"),
 	}
@@ -36,13 +39,17 @@ func drawCoded(t *rapid.T) (coded, byte) {
 func same(a, b coded, flags byte) bool {
 	version := flags&versionCovered == 0 || a.Version == b.Version
 	effective := flags&effectiveCovered == 0 || a.EffectiveAt.Equal(b.EffectiveAt)
-	return version && effective && a.Tenant == b.Tenant && a.Stream == b.Stream && a.EventID == b.EventID && a.AppendID == b.AppendID &&
-		a.Ordinal == b.Ordinal && a.eventType == b.eventType && a.Subject == b.Subject && a.Record == b.Record && a.Actor == b.Actor &&
-		bytes.Equal(a.payload, b.payload) && (a.sealed == nil) == (b.sealed == nil) && bytes.Equal(a.sealed, b.sealed) &&
+	return version && effective && a.Tenant == b.Tenant && a.Stream == b.Stream && a.EventID == b.EventID &&
+		a.AppendID == b.AppendID &&
+		a.Ordinal == b.Ordinal && a.eventType == b.eventType && a.Subject == b.Subject && a.Record == b.Record &&
+		a.Actor == b.Actor &&
+		bytes.Equal(a.payload, b.payload) && (a.sealed == nil) == (b.sealed == nil) &&
+		bytes.Equal(a.sealed, b.sealed) &&
 		bytes.Equal(a.metadata, b.metadata)
 }
 
-// The values are few and short, so that what is parted wrongly meets; half of the pairs differ in one thing alone.
+// The values are few and short, so that what is parted wrongly meets; half of the pairs
+// differ in one thing alone.
 func TestNoTwoEventsHaveOneMessage(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -97,7 +104,8 @@ func TestACodeHoldsForItsEventAloneAndUnderItsKeyAlone(t *testing.T) {
 	})
 }
 
-// BenchmarkCodes tells what a code adds to reading events: x-decode is the time with checking them through the time without.
+// BenchmarkCodes tells what a code adds to reading events: x-decode is the time with
+// checking them through the time without.
 func BenchmarkCodes(b *testing.B) {
 	v := &vault{codes: newCodes(newKey())}
 	rows := make([]row, 5000)
@@ -108,7 +116,8 @@ func BenchmarkCodes(b *testing.B) {
 		r.eventType, r.metadata = "consent.granted.v1", []byte(`{"actor_role":"citizen","command":"consent.grant"}`)
 		r.payload = []byte(`{"consent_id":"` + uuid.NewString() + `","purpose":"sms_alert","notice_version":1,` +
 			`"wording":"To send you SMS alerts about water and electricity interruptions.","language":"en",` +
-			`"sha256":"` + string(bytes.Repeat([]byte("0"), 64)) + `","channel":"web","recorded_by":"self","given_by":"self","basis":"consent"}`)
+			`"sha256":"` + string(bytes.Repeat([]byte("0"), 64)) +
+			`","channel":"web","recorded_by":"self","given_by":"self","basis":"consent"}`)
 		r.code = v.codes.of(coded{&r.Recorded, r.eventType, r.payload, r.sealed, r.metadata}, versionCovered)
 	}
 

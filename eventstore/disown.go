@@ -16,7 +16,8 @@ type Disowned struct {
 	EventID  uuid.UUID // of the event that is disowned
 	Type     string    // which it claims to be of
 	Position int64     // of the disowning; 0: it was disowned before
-	// Password is whose password was taken away, because the event stood for a new one; zero: nobody's.
+	// Password is whose password was taken away, because the event stood for a new one;
+	// zero: nobody's.
 	Password domain.UserID
 }
 
@@ -26,12 +27,14 @@ var (
 	ErrNotCoded  = errors.New("not all older events have their code yet, so none is known to be forged")
 )
 
-// Disown appends that the event at a position is none of ours, with a code: from then on readers pass it as empty. With it go the
-// password that a forged event may have set, and every session of that account; of an event in no municipality's tenant, what keys
-// that tenant has.
+// Disown appends that the event at a position is none of ours, with a code: from then on
+// readers pass it as empty. With it go the password that a forged event may have set, and
+// every session of that account; of an event in no municipality's tenant, what keys that
+// tenant has.
 //
-// The caller brings a transaction of a member of trust_append, and commits it. Errors: CodeUnknownPosition, CodeInvalid for the reason,
-// ErrCodeHolds, ErrNotCoded, CodeUnavailable.
+// The caller brings a transaction of a member of trust_append, and commits it. Errors:
+// CodeUnknownPosition, CodeInvalid for the reason, ErrCodeHolds, ErrNotCoded,
+// CodeUnavailable.
 func (r *Reader) Disown(ctx context.Context, tx pgx.Tx, position int64, reason string) (Disowned, error) {
 	if _, err := tx.Exec(ctx, "set local role trust_append"); err != nil {
 		return Disowned{}, Unavailable(err)
@@ -82,15 +85,16 @@ func (r *Reader) Disown(ctx context.Context, tx pgx.Tx, position int64, reason s
 	return done, err
 }
 
-// takeKeys removes the keys of a municipality that there is not: a forged registration may have come with one that no master key
-// ever wrapped, at which every rotation would stop.
+// takeKeys removes the keys of a municipality that there is not: a forged registration
+// may have come with one that no master key ever wrapped, at which every rotation would
+// stop.
 func takeKeys(ctx context.Context, tx pgx.Tx, tenant domain.TenantID) error {
 	_, err := tx.Exec(ctx, "delete from trust.keys where tenant_id = $1", tenant.UUID)
 	return Unavailable(err)
 }
 
-// tenantOfDisowning is the event's own if it has a municipality: there its staff see it, and programs that read for it alone. Else it is
-// SALGA's.
+// tenantOfDisowning is the event's own if it has a municipality: there its staff see it,
+// and programs that read for it alone. Else it is SALGA's.
 func (r *Reader) tenantOfDisowning(ctx context.Context, tx pgx.Tx, tenant domain.TenantID) (domain.TenantID, error) {
 	var rows []row
 	b := &pgx.Batch{}
@@ -115,7 +119,8 @@ func (r *Reader) tenantOfDisowning(ctx context.Context, tx pgx.Tx, tenant domain
 	return domain.PlatformTenant(), nil
 }
 
-// append adds an append that needs no keys in the caller's transaction, and returns the position of its first event.
+// append adds an append that needs no keys in the caller's transaction, and returns the
+// position of its first event.
 func (r *Reader) append(ctx context.Context, tx pgx.Tx, a domain.Append) (int64, error) {
 	e, err := (&Store{vault: r.vault, now: time.Now}).prepare(ctx, a)
 	if err != nil {
@@ -135,8 +140,8 @@ func (r *Reader) append(ctx context.Context, tx pgx.Tx, a domain.Append) (int64,
 	return results[0].first, nil
 }
 
-// takeAway removes the password that a forged event may have come with, which nobody can tell from the one before, and what was opened
-// with it.
+// takeAway removes the password that a forged event may have come with, which nobody can
+// tell from the one before, and what was opened with it.
 func takeAway(ctx context.Context, tx pgx.Tx, r *row) (domain.UserID, error) {
 	switch r.eventType {
 	case (*domain.UserRegistered)(nil).EventType(), (*domain.UserEmailChanged)(nil).EventType(),

@@ -8,8 +8,10 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// Unavailable turns trouble with the database that passes into a refusal: CodeUnavailable, or CodeTimeout if a statement took too
-// long. Every other error stays as it is: nil, refusals, and settings that the server refuses, which no later attempt mends.
+// Unavailable turns trouble with the database that passes into a refusal:
+// CodeUnavailable, or CodeTimeout if a statement took too long. Every other error stays
+// as it is: nil, refusals, and settings that the server refuses, which no later attempt
+// mends.
 func Unavailable(err error) error {
 	if _, refused := errors.AsType[*domain.Error](err); refused {
 		return err
@@ -30,12 +32,13 @@ func UnknownPosition() error {
 	return domain.Refuse(domain.CodeUnknownPosition, "The log has given out no such position: read again, without it.")
 }
 
-// undecodable is the error of an event that cannot be decoded: CodeNewerLog when its type is not known, which is nobody's fault
-// but that this program is older than the log.
+// undecodable is the error of an event that cannot be decoded: CodeNewerLog when its type
+// is not known, which is nobody's fault but that this program is older than the log.
 func undecodable(position int64, err error) error {
 	err = fmt.Errorf("event at position %d: %w", position, err)
 	if _, unknown := errors.AsType[*domain.UnknownEventError](err); unknown {
-		return domain.Refuse(domain.CodeNewerLog, "The log holds events of a newer release than this server: it is to be replaced; try again.").
+		return domain.Refuse(domain.CodeNewerLog,
+			"The log holds events of a newer release than this server: it is to be replaced; try again.").
 			Because(err)
 	}
 	return err

@@ -15,7 +15,8 @@ const (
 	CallAppendOne = callAppendOne
 )
 
-// Waiting tells how many appends wait for a batch; those of the batch that is being written do not.
+// Waiting tells how many appends wait for a batch; those of the batch that is being
+// written do not.
 func (s *Store) Waiting() int {
 	s.appender.mu.Lock()
 	defer s.appender.mu.Unlock()

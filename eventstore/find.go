@@ -20,27 +20,32 @@ type Query struct {
 	Subject domain.UserID   // the person that events are about
 	Actor   domain.UserID   // who did it
 	Record  uuid.UUID       // the record that events are about
-	Seen    domain.UserID   // reads of personal data that covered this person, or may have: see PersonalDataRead; needs Tenant
-	Types   []string        // registered event types; nil: all
-	After   int64           // positions above this one
-	UpTo    int64           // positions up to this one; 0: up to the head
-	From    time.Time       // recorded at this instant or later
-	To      time.Time       // recorded before this instant
-	Newest  bool            // newest first; else oldest first
-	Limit   int             // at most so many; 0: all
-	Sealed  bool            // open nothing and ask for no key: for a role that sees none
+	// reads of personal data that covered this person, or may have: see PersonalDataRead;
+	// needs Tenant
+	Seen   domain.UserID
+	Types  []string  // registered event types; nil: all
+	After  int64     // positions above this one
+	UpTo   int64     // positions up to this one; 0: up to the head
+	From   time.Time // recorded at this instant or later
+	To     time.Time // recorded before this instant
+	Newest bool      // newest first; else oldest first
+	Limit  int       // at most so many; 0: all
+	Sealed bool      // open nothing and ask for no key: for a role that sees none
 }
 
-// PositionAt gives the newest position that was recorded at an instant or before it; 0: none. In the last few milliseconds an
-// event may still be on its way into the log, so only the position names a state for good.
+// PositionAt gives the newest position that was recorded at an instant or before it; 0:
+// none. In the last few milliseconds an event may still be on its way into the log, so
+// only the position names a state for good.
 func PositionAt(ctx context.Context, db Querier, instant time.Time) (position int64, err error) {
 	err = db.QueryRow(ctx, "select trust.position_at($1)", instant.UTC()).Scan(&position)
 	return position, Unavailable(err)
 }
 
-// Find reads events, personal parts and origins opened with keys read in the same transaction: what row-level security hides
-// stays withheld, what was destroyed is erased. The caller brings the transaction, and with it role, tenant and snapshot. An
-// event type that is not registered is a *domain.UnknownEventError. A disowned event is not found.
+// Find reads events, personal parts and origins opened with keys read in the same
+// transaction: what row-level security hides stays withheld, what was destroyed is
+// erased. The caller brings the transaction, and with it role, tenant and snapshot. An
+// event type that is not registered is a *domain.UnknownEventError. A disowned event is
+// not found.
 func (r *Reader) Find(ctx context.Context, tx pgx.Tx, q Query) ([]domain.Recorded, error) {
 	for _, t := range q.Types { // which stand in the statement's text, so that partial indexes count
 		if !domain.Knows(t) {
@@ -55,7 +60,8 @@ func (r *Reader) Find(ctx context.Context, tx pgx.Tx, q Query) ([]domain.Recorde
 		return nil, err
 	}
 	sql, args := q.statement(after, upTo)
-	// Planned anew each time, with the values in sight: a plan for any values would read a whole tenant to find one person.
+	// Planned anew each time, with the values in sight: a plan for any values would read
+	// a whole tenant to find one person.
 	rows, err := collect(tx.Query(ctx, sql, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...))
 	if err != nil {
 		return nil, Unavailable(err)
@@ -90,7 +96,8 @@ func withoutVoids(rows []row) (rest []row, voids int) {
 	return rest, len(rows) - len(rest)
 }
 
-// bounds gives the positions: time never runs backwards against position, so instants are positions.
+// bounds gives the positions: time never runs backwards against position, so instants are
+// positions.
 func (q Query) bounds(ctx context.Context, tx pgx.Tx) (after, upTo int64, err error) {
 	after, upTo = max(q.After, 0), q.UpTo
 	if upTo <= 0 {
@@ -120,8 +127,9 @@ func justBefore(t time.Time) time.Time {
 
 const readType = "personal_data.read.v1"
 
-// statement gives the SQL. Each shape stands on an index that has what it asks for and then position, so that a page of a person's, an
-// actor's or a record's events costs what it holds; a page of some types costs what stands between them.
+// statement gives the SQL. Each shape stands on an index that has what it asks for and
+// then position, so that a page of a person's, an actor's or a record's events costs what
+// it holds; a page of some types costs what stands between them.
 func (q Query) statement(after, upTo int64) (sql string, args []any) {
 	var limit *int
 	if q.Limit > 0 {
@@ -168,17 +176,20 @@ type statement struct {
 	order string
 }
 
-// seen finds the reads of one person alone by the person, and those of several among the few that name nobody.
+// seen finds the reads of one person alone by the person, and those of several among the
+// few that name nobody.
 func (s *statement) seen(person domain.UserID) string {
 	id := s.Arg(person.UUID)
 	text := s.Arg(person.String())
 	const one = "(select " + columns + " from trust.events where event_type = '" + readType + "'"
 	return one + " and subject_id = " + id + s.SQL() + s.order + ") union all " +
-		one + " and subject_id is null and (payload -> 'subjects' is null or strpos((payload -> 'subjects')::text, " + text + ") > 0)" +
+		one + " and subject_id is null and (payload -> 'subjects' is null or strpos((payload -> 'subjects')::text, " +
+		text + ") > 0)" +
 		s.SQL() + s.order + ")" + s.order
 }
 
-// inEachTenant asks tenant by tenant, because the indexes begin with one. The tenants are found by leaping from one to the next.
+// inEachTenant asks tenant by tenant, because the indexes begin with one. The tenants are
+// found by leaping from one to the next.
 func (s *statement) inEachTenant() string {
 	return `with recursive tenants (id) as (
 			(select tenant_id from trust.events order by tenant_id limit 1)
@@ -189,15 +200,18 @@ func (s *statement) inEachTenant() string {
 			select * from trust.events where tenant_id = t.id` + s.SQL() + s.order + `) e) found` + s.order
 }
 
-// Place is where a reader of streams stands: behind a version of a stream. The zero Place is before everything.
+// Place is where a reader of streams stands: behind a version of a stream. The zero Place
+// is before everything.
 type Place struct {
 	Stream  uuid.UUID
 	Version int
 }
 
-// InStreams reads up to limit events of one kind of stream of a tenant behind a place, at positions up to upTo: stream by stream in
-// order of their ids, each in its own order. only, unless it is zero, is the one stream to read. Nothing is opened.
-func (r *Reader) InStreams(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kind domain.StreamType, only uuid.UUID,
+// InStreams reads up to limit events of one kind of stream of a tenant behind a place, at
+// positions up to upTo: stream by stream in order of their ids, each in its own order.
+// only, unless it is zero, is the one stream to read. Nothing is opened.
+func (r *Reader) InStreams(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kind domain.StreamType,
+	only uuid.UUID,
 	behind Place, upTo int64, limit int,
 ) ([]domain.Recorded, error) {
 	sql := `select ` + columns + ` from trust.events where tenant_id = $1 and stream_type = $2

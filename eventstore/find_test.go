@@ -20,7 +20,9 @@ import (
 const asAudit = "set local role trust_audit"
 
 // find runs a query in a transaction that begins with a statement.
-func find(t testing.TB, pool *pgxpool.Pool, first string, args []any, q eventstore.Query) (events []domain.Recorded, err error) {
+func find(
+	t testing.TB, pool *pgxpool.Pool, first string, args []any, q eventstore.Query,
+) (events []domain.Recorded, err error) {
 	t.Helper()
 	err = pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
 		reader, err := eventstore.NewReader(t.Context(), tx, []byte(masterKey))
@@ -76,7 +78,8 @@ func TestAnInstantIsThePositionThatWasNewestThen(t *testing.T) {
 	for _, instant := range times {
 		for _, off := range []time.Duration{-time.Microsecond, 0, time.Microsecond, time.Hour, -time.Hour} {
 			asked := instant.Add(off)
-			want := query[int64](t, w, "select coalesce(max(position), 0) from trust.events where recorded_at <= $1", asked)
+			want := query[int64](t, w, "select coalesce(max(position), 0) from trust.events where recorded_at <= $1",
+				asked)
 			if got := at(asked); got != want {
 				t.Errorf("at %s: %d, want %d", asked, got, want)
 			}
@@ -100,17 +103,19 @@ func TestFindFiltersByEverythingAtOnce(t *testing.T) {
 		q    eventstore.Query
 		want []int64
 	}{
-		"subject, newest first": {eventstore.Query{Subject: anna, Newest: true, Limit: 2}, []int64{last.Position, first.Position}},
-		"actor":                 {eventstore.Query{Actor: anna}, positions(all[1:2])},
-		"record":                {eventstore.Query{Record: first.Record}, []int64{first.Position}},
-		"types":                 {eventstore.Query{Types: []string{"consent.granted.v1", "consent.refused.v1"}}, []int64{first.Position, last.Position}},
-		"no types":              {eventstore.Query{Types: []string{}}, nil},
-		"positions":             {eventstore.Query{After: all[0].Position, UpTo: first.Position}, positions(all[1:3])},
-		"from":                  {eventstore.Query{From: first.RecordedAt}, []int64{first.Position, last.Position}},
-		"from between two":      {eventstore.Query{From: first.RecordedAt.Add(time.Nanosecond)}, []int64{last.Position}},
-		"to":                    {eventstore.Query{To: last.RecordedAt}, positions(all[:3])},
-		"an empty period":       {eventstore.Query{From: first.RecordedAt, To: first.RecordedAt}, nil},
-		"nothing":               {eventstore.Query{Subject: anna, Record: newID()}, nil},
+		"subject, newest first": {eventstore.Query{Subject: anna, Newest: true, Limit: 2},
+			[]int64{last.Position, first.Position}},
+		"actor":  {eventstore.Query{Actor: anna}, positions(all[1:2])},
+		"record": {eventstore.Query{Record: first.Record}, []int64{first.Position}},
+		"types": {eventstore.Query{Types: []string{"consent.granted.v1", "consent.refused.v1"}},
+			[]int64{first.Position, last.Position}},
+		"no types":         {eventstore.Query{Types: []string{}}, nil},
+		"positions":        {eventstore.Query{After: all[0].Position, UpTo: first.Position}, positions(all[1:3])},
+		"from":             {eventstore.Query{From: first.RecordedAt}, []int64{first.Position, last.Position}},
+		"from between two": {eventstore.Query{From: first.RecordedAt.Add(time.Nanosecond)}, []int64{last.Position}},
+		"to":               {eventstore.Query{To: last.RecordedAt}, positions(all[:3])},
+		"an empty period":  {eventstore.Query{From: first.RecordedAt, To: first.RecordedAt}, nil},
+		"nothing":          {eventstore.Query{Subject: anna, Record: newID()}, nil},
 	} {
 		c.q.Tenant = w.tenant
 		if got := positions(w.find(t, c.q)); !slices.Equal(got, c.want) {
@@ -141,7 +146,8 @@ func TestFindOpensWhatTheTenantMayOpenAndNothingElse(t *testing.T) {
 	foreign := grant(w.tenant, anna, 0)
 	foreign.Actor, foreign.ActorTenant, foreign.Origin = bheki, other, domain.Origin{IP: "203.0.113.9"}
 	must(t)(w.store.Append(t.Context(), foreign))
-	if e := w.find(t, eventstore.Query{Tenant: w.tenant, Actor: bheki}); len(e) != 1 || e[0].Origin.State() != domain.Withheld {
+	if e := w.find(t, eventstore.Query{Tenant: w.tenant, Actor: bheki}); len(e) != 1 ||
+		e[0].Origin.State() != domain.Withheld {
 		t.Errorf("an origin of another tenant's person: %+v", e)
 	}
 	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.DestroySubjectKey{Subject: anna})))
@@ -173,7 +179,8 @@ func TestTheAuditRoleSeesEveryTenantAndNoKey(t *testing.T) {
 			t.Errorf("%s: %d events, %v; want %d", name, len(events), err, c.want)
 		}
 		for _, e := range events {
-			if u, ok := e.Event.(*domain.UserRegistered); ok && (u.Person.State() != domain.Withheld || e.Origin.State() != domain.Withheld) {
+			if u, ok := e.Event.(*domain.UserRegistered); ok &&
+				(u.Person.State() != domain.Withheld || e.Origin.State() != domain.Withheld) {
 				t.Errorf("%s: position %d is open", name, e.Position)
 			}
 		}
@@ -186,7 +193,8 @@ func TestTheAuditRoleSeesEveryTenantAndNoKey(t *testing.T) {
 		if table == "trust.events" || table == "trust.codes" || table == "trust.coded" { // which say nothing of anybody
 			continue
 		}
-		if _, err := find(t, pool, asAudit+"; select * from "+table, nil, eventstore.Query{Sealed: true}); sqlState(err) != denied {
+		if _, err := find(t, pool, asAudit+"; select * from "+table, nil,
+			eventstore.Query{Sealed: true}); sqlState(err) != denied {
 			t.Errorf("the audit role reads %s: %v", table, err)
 		}
 	}
@@ -213,7 +221,9 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 	w.exec(t, `insert into trust.events select (select position from trust.head()) + row_number() over (order by position), $1, stream_type, md5('own' || position)::uuid, 1, gen_random_uuid(),
 			gen_random_uuid(), 1, event_type, md5('own' || position)::uuid, gen_random_uuid(), actor_id, payload, null, metadata,
 			effective_at, recorded_at
-		from trust.events where position > (select position - 150000 from trust.head()) and position % 3 = 0`, w.tenant.UUID) // a large tenant, and many small
+		// a large tenant, and many small
+		from trust.events where position > (select position - 150000 from trust.head()) and position % 3 = 0`,
+		w.tenant.UUID)
 	for n := range 5 { // among 200 000 others
 		w.exec(t, `insert into trust.events select position + 1, $1, 'access', gen_random_uuid(), 1, gen_random_uuid(), gen_random_uuid(), 1,
 			'personal_data.read.v1', null, gen_random_uuid(), null, case $2::int when 0 then '{}' else '{"subjects":[]}' end::json, null, '{}',
@@ -223,15 +233,19 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 		t.Fatalf("%d events are no log", n)
 	}
 	w.exec(t, "analyze trust.events")
-	record := domain.UserID{UUID: query[uuid.UUID](t, w, "select record_id from trust.events where position = 90000")}.UUID
+	record := domain.UserID{UUID: query[uuid.UUID](t, w,
+		"select record_id from trust.events where position = 90000")}.UUID
 	now := time.Now()
 	for name, c := range map[string]struct {
 		q     eventstore.Query
 		index string
 	}{
-		"tenant":           {eventstore.Query{Tenant: w.tenant}, "Index Scan"}, // by tenant, or by position when it has a good part of all
-		"tenant and types": {eventstore.Query{Tenant: w.tenant, Types: []string{"consent.granted.v1", "consent.refused.v1"}}, "Index Scan"},
-		"tenant and time":  {eventstore.Query{Tenant: w.tenant, From: now.Add(-time.Hour), To: now.Add(time.Hour)}, "Index Scan"},
+		// by tenant, or by position when it has a good part of all
+		"tenant": {eventstore.Query{Tenant: w.tenant}, "Index Scan"},
+		"tenant and types": {eventstore.Query{Tenant: w.tenant,
+			Types: []string{"consent.granted.v1", "consent.refused.v1"}}, "Index Scan"},
+		"tenant and time": {eventstore.Query{Tenant: w.tenant, From: now.Add(-time.Hour), To: now.Add(time.Hour)},
+			"Index Scan"},
 		"subject":          {eventstore.Query{Tenant: w.tenant, Subject: user}, "events_subject_idx"},
 		"actor":            {eventstore.Query{Tenant: w.tenant, Actor: actor}, "events_actor_idx"},
 		"record":           {eventstore.Query{Tenant: w.tenant, Record: record}, "events_record_idx"},
@@ -265,7 +279,8 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 			if _, err := tx.Exec(t.Context(), asTenant, w.tenant.String()); err != nil {
 				return err
 			}
-			_, err = reader.InStreams(t.Context(), tx, w.tenant, domain.ConsentStream, uuid.Nil, eventstore.Place{}, 150_000, 20)
+			_, err = reader.InStreams(t.Context(), tx, w.tenant, domain.ConsentStream, uuid.Nil, eventstore.Place{},
+				150_000, 20)
 			return err
 		})
 		if err != nil {
@@ -275,7 +290,8 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 	p.check(t, "replay", []wanted{{"stream by stream", "order by stream_id, version limit", "events_stream_key"}})
 }
 
-// In production the API signs in as a login that is a member of trust_query: it gets to the audit's role by switching only.
+// In production the API signs in as a login that is a member of trust_query: it gets to
+// the audit's role by switching only.
 func TestALoginOfTheAPIBecomesTheAuditForOneTransactionOnly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -15,23 +15,31 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// forgedGrant appends a consent "by herself" that holds from 2019, as somebody does who has the API's login and no master key.
+// forgedGrant appends a consent "by herself" that holds from 2019, as somebody does who
+// has the API's login and no master key.
 func (w *world) forgedGrant(t testing.TB, subject domain.UserID) (position int64) {
 	t.Helper()
 	id := [16]byte(subject.UUID)
 	effective := time.Date(2019, 1, 1, 0, 0, 0, 0, time.UTC)
 	return w.db.Forge(t, pgtest.Forgery{
-		Tenant: w.tenant.UUID, StreamType: "consent", Stream: id, Type: "consent.granted.v1", Subject: &id, Actor: &id, Effective: &effective,
-		Payload: fmt.Sprintf(`{"consent_id":%q,"purpose":"sms_alert","notice_version":1,"wording":"marked words","language":"en",`+
-			`"sha256":"","channel":"web","recorded_by":"self","given_by":"self","given_at":"2019-01-01T00:00:00Z"}`, newID()),
+		Tenant: w.tenant.UUID, StreamType: "consent", Stream: id, Type: "consent.granted.v1", Subject: &id, Actor: &id,
+		Effective: &effective,
+		Payload: fmt.Sprintf(
+			`{"consent_id":%q,"purpose":"sms_alert","notice_version":1,"wording":"marked words","language":"en",`+
+				`"sha256":"","channel":"web","recorded_by":"self","given_by":"self","given_at":"2019-01-01T00:00:00Z"}`,
+			newID()),
 	})
 }
 
-// readings are all ways to read the log, each of a range that holds the events about one subject.
-func (w *world) readings(t testing.TB, subject domain.UserID, forgedAppend [16]byte) map[string]func() ([]domain.Recorded, error) {
+// readings are all ways to read the log, each of a range that holds the events about one
+// subject.
+func (w *world) readings(
+	t testing.TB, subject domain.UserID, forgedAppend [16]byte,
+) map[string]func() ([]domain.Recorded, error) {
 	t.Helper()
 	stream := domain.ConsentsOf(subject)
-	inTx := func(read func(tx pgx.Tx, r *eventstore.Reader) ([]domain.Recorded, error)) func() ([]domain.Recorded, error) {
+	inTx := func(read func(tx pgx.Tx, r *eventstore.Reader) ([]domain.Recorded, error)) func() ([]domain.Recorded,
+		error) {
 		return func() (events []domain.Recorded, err error) {
 			conn := w.db.Conn(t, pgtest.Projector)
 			r, err := eventstore.NewReader(t.Context(), conn, []byte(masterKey))
@@ -47,17 +55,24 @@ func (w *world) readings(t testing.TB, subject domain.UserID, forgedAppend [16]b
 	}
 	of := []domain.UserID{subject}
 	return map[string]func() ([]domain.Recorded, error){
-		"Load":         func() ([]domain.Recorded, error) { return w.store.Load(t.Context(), w.tenant, stream) },
-		"LoadPersonal": func() ([]domain.Recorded, error) { return w.store.LoadPersonal(t.Context(), w.tenant, stream) },
-		"LoadAll":      func() ([]domain.Recorded, error) { return w.store.LoadAll(t.Context(), w.tenant, domain.ConsentStream) },
-		"FindAppend":   func() ([]domain.Recorded, error) { return w.store.FindAppend(t.Context(), w.tenant, forgedAppend) },
+		"Load": func() ([]domain.Recorded, error) { return w.store.Load(t.Context(), w.tenant, stream) },
+		"LoadPersonal": func() ([]domain.Recorded, error) {
+			return w.store.LoadPersonal(t.Context(), w.tenant, stream)
+		},
+		"LoadAll": func() ([]domain.Recorded, error) {
+			return w.store.LoadAll(t.Context(), w.tenant, domain.ConsentStream)
+		},
+		"FindAppend": func() ([]domain.Recorded, error) {
+			return w.store.FindAppend(t.Context(), w.tenant, forgedAppend)
+		},
 		"LoadSession": func() ([]domain.Recorded, error) {
 			events, _, err := w.store.LoadSession(t.Context(), w.tenant, subject, newID(), stream)
 			return events, err
 		},
 		"LoadTail": func() ([]domain.Recorded, error) {
 			never := func([]domain.Recorded) bool { return false }
-			events, _, err := w.store.LoadTail(t.Context(), w.tenant, domain.Tail{Stream: stream, Purpose: "sms_alert", Enough: never})
+			events, _, err := w.store.LoadTail(t.Context(), w.tenant,
+				domain.Tail{Stream: stream, Purpose: "sms_alert", Enough: never})
 			return events, err
 		},
 		"Range": inTx(func(tx pgx.Tx, r *eventstore.Reader) ([]domain.Recorded, error) {
@@ -83,7 +98,8 @@ func (w *world) readings(t testing.TB, subject domain.UserID, forgedAppend [16]b
 			return r.Find(t.Context(), tx, eventstore.Query{Subject: subject, Sealed: true, Newest: true, Limit: 1})
 		}),
 		"InStreams": inTx(func(tx pgx.Tx, r *eventstore.Reader) ([]domain.Recorded, error) {
-			return r.InStreams(t.Context(), tx, w.tenant, domain.ConsentStream, subject.UUID, eventstore.Place{}, w.head(t), 10)
+			return r.InStreams(t.Context(), tx, w.tenant, domain.ConsentStream, subject.UUID, eventstore.Place{},
+				w.head(t), 10)
 		}),
 		"Histories": inTx(func(tx pgx.Tx, r *eventstore.Reader) (events []domain.Recorded, err error) {
 			err = r.Histories(t.Context(), tx, domain.ConsentStream, w.head(t), 10, func(page []domain.Recorded) error {
@@ -109,8 +125,8 @@ func (w *world) disown(t testing.TB, position int64) (done eventstore.Disowned, 
 	return done, err
 }
 
-// No reading believes an event that was appended without the master key; each says where it is, and nothing of what it says. Once it
-// is disowned each passes it as empty.
+// No reading believes an event that was appended without the master key; each says where
+// it is, and nothing of what it says. Once it is disowned each passes it as empty.
 func TestAForgedEventIsRefusedByEveryReadingUntilItIsDisowned(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -152,7 +168,8 @@ func TestAForgedEventIsRefusedByEveryReadingUntilItIsDisowned(t *testing.T) {
 	if again, err := w.disown(t, forged); err != nil || again.Position != 0 {
 		t.Errorf("disowned again: %+v, %v", again, err)
 	}
-	if tenant := query[[16]byte](t, w, "select tenant_id from trust.events where position = $1", done.Position); tenant != w.tenant.UUID {
+	if tenant := query[[16]byte](t, w, "select tenant_id from trust.events where position = $1",
+		done.Position); tenant != w.tenant.UUID {
 		t.Errorf("disowned in tenant %x", tenant)
 	}
 }
@@ -169,10 +186,12 @@ func TestOnlyAnEventWhoseCodeDoesNotHoldCanBeDisowned(t *testing.T) {
 		t.Errorf("no event: %v", err)
 	}
 
-	// A disowning with a code that holds, of an event whose own does too, counts for nothing.
+	// A disowning with a code that holds, of an event whose own does too, counts for
+	// nothing.
 	must(t)(w.store.Append(t.Context(), domain.Append{ID: newID(), Tenant: w.tenant, Writes: []domain.Write{{
 		Stream: domain.DisowningOf(done.Position()), Expected: 0,
-		Events: []domain.Event{&domain.EventDisowned{Position: done.Position(), EventID: done.Events[0].EventID, Reason: "mistaken"}},
+		Events: []domain.Event{&domain.EventDisowned{Position: done.Position(), EventID: done.Events[0].EventID,
+			Reason: "mistaken"}},
 	}}}))
 	events, err := w.store.Load(t.Context(), w.tenant, domain.ConsentsOf(subject))
 	if err != nil || len(events) != 1 || events[0].IsVoid() {
@@ -203,38 +222,45 @@ func TestAForgedDisowningDisownsNothing(t *testing.T) {
 	}
 }
 
-// An event in a tenant that has no municipality is disowned in SALGA's, where somebody sees it.
+// An event in a tenant that has no municipality is disowned in SALGA's, where somebody
+// sees it.
 func TestAnEventOfNoMunicipalityIsDisownedInSALGAs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	forged := w.db.Forge(t, pgtest.Forgery{
-		Tenant: newID(), StreamType: "municipality", Stream: newID(), Type: "municipality.deactivated.v1", Payload: "{}",
+		Tenant: newID(), StreamType: "municipality", Stream: newID(), Type: "municipality.deactivated.v1",
+		Payload: "{}",
 	})
 	done, err := w.disown(t, forged)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tenant := query[[16]byte](t, w, "select tenant_id from trust.events where position = $1", done.Position); tenant != domain.PlatformTenant().UUID {
+	if tenant := query[[16]byte](t, w, "select tenant_id from trust.events where position = $1",
+		done.Position); tenant != domain.PlatformTenant().UUID {
 		t.Errorf("disowned in tenant %x", tenant)
 	}
 }
 
-// A key that no master key ever wrapped, beside a forged registration, stops every rotation until that registration is disowned.
-// Of a municipality that there is, no key goes.
+// A key that no master key ever wrapped, beside a forged registration, stops every
+// rotation until that registration is disowned. Of a municipality that there is, no key
+// goes.
 func TestAKeyBesideAForgedRegistrationGoesWhenThatIsDisowned(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	forge := func(tenant domain.TenantID, side *string) int64 {
 		return w.db.Forge(t, pgtest.Forgery{
-			Tenant: tenant.UUID, StreamType: "municipality", Stream: tenant.UUID, Type: "municipality.registered.v1", Payload: "{}", Side: side,
+			Tenant: tenant.UUID, StreamType: "municipality", Stream: tenant.UUID, Type: "municipality.registered.v1",
+			Payload: "{}", Side: side,
 		})
 	}
 	proof := query[string](t, w, "select wrapped::text from trust.secrets where name = 'check'")
 	invented := domain.TenantID{UUID: newID()}
-	junk := fmt.Sprintf(`[{"append":1,"n":0,"kind":"create_key","tenant":%[1]q,"id":%[1]q,"name":"tenant","digest":%[2]q,"token":"\\x00"}]`,
+	junk := fmt.Sprintf(
+		`[{"append":1,"n":0,"kind":"create_key","tenant":%[1]q,"id":%[1]q,"name":"tenant","digest":%[2]q,"token":"\\x00"}]`,
 		invented, proof)
 	registration, again := forge(invented, &junk), forge(w.tenant, nil)
-	if _, err := rotateOn(t.Context(), w.db.Conn(t, pgtest.Owner), masterKey, nextKey); err == nil || !strings.Contains(err.Error(), invented.String()) {
+	if _, err := rotateOn(t.Context(), w.db.Conn(t, pgtest.Owner), masterKey, nextKey); err == nil ||
+		!strings.Contains(err.Error(), invented.String()) {
 		t.Fatalf("a rotation over the junk: %v", err)
 	}
 
@@ -248,8 +274,8 @@ func TestAKeyBesideAForgedRegistrationGoesWhenThatIsDisowned(t *testing.T) {
 	w.register(t, w.tenant, "after@example.org")
 }
 
-// The log of a release before: its events are believed until all have their code, and from then on an event without one is not, and
-// a program that writes none is refused.
+// The log of a release before: its events are believed until all have their code, and
+// from then on an event without one is not, and a program that writes none is refused.
 func TestOlderEventsGetTheirCodesAndThenEveryEventMustHaveOne(t *testing.T) {
 	t.Parallel()
 	w := &world{db: pgtest.New(t)}
@@ -293,12 +319,14 @@ func TestOlderEventsGetTheirCodesAndThenEveryEventMustHaveOne(t *testing.T) {
 		t.Errorf("an older event: %v", err)
 	}
 
-	// An older program is refused, and what somebody inserts is not believed; also when the mark is moved.
+	// An older program is refused, and what somebody inserts is not believed; also when
+	// the mark is moved.
 	args, err := w.store.Arguments(t.Context(), grant(w.tenant, user, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	older := "select trust.append_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, now())"
+	older := "select trust.append_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, " +
+		"$18, $19, $20, $21, now())"
 	if _, err := w.db.Conn(t, pgtest.Query).Exec(t.Context(), older, args[:21]...); sqlState(err) != "0A000" {
 		t.Errorf("a program that knows no codes: %v", err)
 	}
@@ -320,8 +348,10 @@ func TestOnlyTheOwnerWritesCodesAndTheMark(t *testing.T) {
 	for _, role := range []string{pgtest.Query, pgtest.Projector} {
 		conn := w.db.Conn(t, role)
 		for _, sql := range []string{
-			`insert into trust.codes values (1, '\x00')`, "update trust.codes set code = ''", "delete from trust.codes", "truncate trust.codes",
-			`insert into trust.coded values (true, 9, '\x00')`, "update trust.coded set position = 9", "delete from trust.coded",
+			`insert into trust.codes values (1, '\x00')`, "update trust.codes set code = ''", "delete from trust.codes",
+			"truncate trust.codes",
+			`insert into trust.coded values (true, 9, '\x00')`, "update trust.coded set position = 9",
+			"delete from trust.coded",
 			"truncate trust.coded",
 		} {
 			if _, err := conn.Exec(t.Context(), sql); sqlState(err) != denied {

@@ -23,8 +23,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// What many callers were told at once must be one history: every append that was acknowledged is in the log once, where the answer
-// says, and every refusal was true.
+// What many callers were told at once must be one history: every append that was
+// acknowledged is in the log once, where the answer says, and every refusal was true.
 func TestManyCallersSeeOneHistory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -104,7 +104,8 @@ func (h *history) writeHot(t *testing.T, subject domain.UserID) {
 	}
 }
 
-// note appends and tells whether it was added; a claim that is taken is the only other answer.
+// note appends and tells whether it was added; a claim that is taken is the only other
+// answer.
 func (h *history) note(t *testing.T, a domain.Append) bool {
 	t.Helper()
 	done, err := h.store.Append(t.Context(), a)
@@ -128,7 +129,8 @@ func (h *history) check(t *testing.T) {
 			t.Fatalf("%d events (%v), want 1", len(stored), err)
 		}
 		got, want := stored[0], done.Events[0]
-		if got.Position != want.Position || got.Version != want.Version || got.EventID != want.EventID || !got.RecordedAt.Equal(want.RecordedAt) {
+		if got.Position != want.Position || got.Version != want.Version || got.EventID != want.EventID ||
+			!got.RecordedAt.Equal(want.RecordedAt) {
 			t.Errorf("stored %+v\nanswered %+v", got, want)
 		}
 	}
@@ -158,11 +160,14 @@ func (h *history) check(t *testing.T) {
 	}
 }
 
-// gather makes a first append lead and wait for the log's lock, which the test holds, so that others gather for one batch.
+// gather makes a first append lead and wait for the log's lock, which the test holds, so
+// that others gather for one batch.
 func (w *world) gather(t *testing.T, others ...domain.Append) (first <-chan answer, answers []<-chan answer) {
 	t.Helper()
 	first = w.background(t.Context(), grant(w.tenant, someone(), 0))
-	pgtest.Eventually(t, "the first waits for the lock", func() bool { return len(w.blocked(t)) == 1 && w.store.Waiting() == 0 })
+	pgtest.Eventually(t, "the first waits for the lock", func() bool {
+		return len(w.blocked(t)) == 1 && w.store.Waiting() == 0
+	})
 	for i, a := range others {
 		answers = append(answers, w.background(t.Context(), a))
 		pgtest.Eventually(t, "the next waits behind it", func() bool { return w.store.Waiting() == i+1 })
@@ -189,7 +194,8 @@ func TestAnAppendThatFailsInTheDatabaseFailsAlone(t *testing.T) {
 		side domain.SideWrite
 	}{
 		{"a null where none may be", domain.SetCredential{User: someone(), Verifier: "but no address"}},
-		{"a session twice", domain.StartSession{Session: w.start(t, someone(), "x"), User: someone(), ExpiresAt: time.Now()}},
+		{"a session twice", domain.StartSession{Session: w.start(t, someone(), "x"), User: someone(),
+			ExpiresAt: time.Now()}},
 	} {
 		for _, bad := range []int{0, 1, 4, 8} {
 			release := w.lock(t)
@@ -233,7 +239,8 @@ func TestTwoAppendsOfOneIDOnSeveralStreamsAreAddedOnce(t *testing.T) {
 	release()
 	w.added(t, c, answers[2])
 	one, two := pgtest.Receive(t, answers[0]), pgtest.Receive(t, answers[1])
-	if one.err != nil || two.err != nil || one.done.Repeat == two.done.Repeat || one.done.Position() != two.done.Position() {
+	if one.err != nil || two.err != nil || one.done.Repeat == two.done.Repeat ||
+		one.done.Position() != two.done.Position() {
 		t.Errorf("got %+v and %+v", one, two)
 	}
 	if got := pgtest.Receive(t, first); got.err != nil {
@@ -305,7 +312,8 @@ func TestWhoStopsWaitingIsWithdrawn(t *testing.T) {
 	w.absent(t, late)
 }
 
-// Once its batch is under way an append can no longer be prevented, so its caller gets the outcome, not the end of its context.
+// Once its batch is under way an append can no longer be prevented, so its caller gets
+// the outcome, not the end of its context.
 func TestWhoStopsWaitingTooLateGetsTheOutcome(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -319,7 +327,8 @@ func TestWhoStopsWaitingTooLateGetsTheOutcome(t *testing.T) {
 	w.added(t, a, from)
 }
 
-// secondBatch brings some appends into one batch that waits for the log's lock, and gives what lets it go.
+// secondBatch brings some appends into one batch that waits for the log's lock, and gives
+// what lets it go.
 func (w *world) secondBatch(t *testing.T, appends ...domain.Append) (answers []<-chan answer, release func()) {
 	t.Helper()
 	releaseFirst := w.lock(t)
@@ -330,7 +339,9 @@ func (w *world) secondBatch(t *testing.T, appends ...domain.Append) (answers []<
 		_, err := next.Exec(t.Context(), "select pg_advisory_lock(7267411)")
 		locked <- err
 	}()
-	pgtest.Eventually(t, "the test queues for the lock behind the first append", func() bool { return len(w.blocked(t)) == 2 })
+	pgtest.Eventually(t, "the test queues for the lock behind the first append", func() bool {
+		return len(w.blocked(t)) == 2
+	})
 	releaseFirst()
 	if got := pgtest.Receive(t, first); got.err != nil {
 		t.Error(got.err)
@@ -338,7 +349,9 @@ func (w *world) secondBatch(t *testing.T, appends ...domain.Append) (answers []<
 	if err := pgtest.Receive(t, locked); err != nil {
 		t.Fatal(err)
 	}
-	pgtest.Eventually(t, "the batch waits for the lock", func() bool { return len(w.blocked(t)) == 1 && w.store.Waiting() == 0 })
+	pgtest.Eventually(t, "the batch waits for the lock", func() bool {
+		return len(w.blocked(t)) == 1 && w.store.Waiting() == 0
+	})
 	return answers, func() {
 		t.Helper()
 		if _, err := next.Exec(t.Context(), "select pg_advisory_unlock(7267411)"); err != nil {
@@ -359,7 +372,10 @@ func TestABatchWhoseConnectionIsKilledIsSentAgain(t *testing.T) {
 		if !query[bool](t, w, "select pg_terminate_backend($1)", victim) {
 			t.Fatal("the backend is gone already")
 		}
-		pgtest.Eventually(t, "the batch comes again", func() bool { p := w.blocked(t); return len(p) == 1 && p[0] != victim })
+		pgtest.Eventually(t, "the batch comes again", func() bool {
+			p := w.blocked(t)
+			return len(p) == 1 && p[0] != victim
+		})
 	}
 	release()
 	for i, a := range appends {
@@ -378,12 +394,14 @@ func TestABatchWhoseCommitWasNotHeardOfIsFoundInTheLog(t *testing.T) {
 	l := &line{}
 	w.store = openOver(t, w.db, l)
 	session := newID()
-	rotation := side(w.tenant, domain.RotateSession{Session: session, From: token("first"), To: token("second"), ExpiresAt: time.Now().Add(time.Hour)})
+	rotation := side(w.tenant, domain.RotateSession{Session: session, From: token("first"), To: token("second"),
+		ExpiresAt: time.Now().Add(time.Hour)})
 	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.StartSession{
 		Session: session, User: someone(), Token: token("first"), ExpiresAt: time.Now().Add(time.Hour),
 	})))
 	appends := []domain.Append{
-		grant(w.tenant, someone(), 0), takes(w.tenant, newID(), emailClaim(w.tenant, "x")), registration(w.tenant, "y"), rotation,
+		grant(w.tenant, someone(), 0), takes(w.tenant, newID(), emailClaim(w.tenant, "x")), registration(w.tenant, "y"),
+		rotation,
 	}
 	answers, release := w.secondBatch(t, appends...)
 	l.swallow.Store(true)
@@ -454,7 +472,8 @@ func TestADatabaseThatIsAwayForTooLongIsUnavailable(t *testing.T) {
 	l.mend()
 	for _, a := range appends {
 		var done domain.Appended
-		pgtest.Eventually(t, "the append goes through", func() bool { // reads are not sent again: a broken connection in the pool shows
+		// reads are not sent again: a broken connection in the pool shows
+		pgtest.Eventually(t, "the append goes through", func() bool {
 			if done, err = store.Append(t.Context(), a); err != nil {
 				refused(t, err, domain.CodeUnavailable)
 			}
@@ -483,9 +502,10 @@ func TestADatabaseThatIsAwayForAWhileIsWaitedFor(t *testing.T) {
 	}
 }
 
-// Whoever cancels when: nobody hangs, the lead is never lost, and an error means that nothing was written.
-// A caller who hangs up, or has to be answered in time, gets the outcome, or learns that nothing happened, or that it is not known; then
-// the same append sent again is added, or was.
+// Whoever cancels when: nobody hangs, the lead is never lost, and an error means that
+// nothing was written. A caller who hangs up, or has to be answered in time, gets the
+// outcome, or learns that nothing happened, or that it is not known; then the same append
+// sent again is added, or was.
 func TestCallersWhoGiveUpLoseNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -597,7 +617,8 @@ type lineConn struct {
 	line *line
 }
 
-// Read loses an answer that has come: Postgres sends it after the commit only, because it is shorter than its buffer.
+// Read loses an answer that has come: Postgres sends it after the commit only, because it
+// is shorter than its buffer.
 func (c *lineConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err == nil && n > 0 && c.line.swallow.CompareAndSwap(true, false) {
@@ -606,7 +627,8 @@ func (c *lineConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Those who wait behind others for a database that is away are answered as soon as those: none waits for its own turn on top.
+// Those who wait behind others for a database that is away are answered as soon as those:
+// none waits for its own turn on top.
 func TestInAnOutageEveryAppendIsAnsweredWithinItsPatience(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -644,7 +666,9 @@ func TestWhoCameLaterIsNotRefusedWithWhoCameFirst(t *testing.T) {
 	l.cut()
 
 	_, leads := appendWith(time.Second)
-	pgtest.Eventually(t, "the database was asked", func() bool { return l.refused.Load() > 0 && over.store.Waiting() == 0 })
+	pgtest.Eventually(t, "the database was asked", func() bool {
+		return l.refused.Load() > 0 && over.store.Waiting() == 0
+	})
 	_, first := appendWith(2 * time.Second)
 	pgtest.Eventually(t, "the first waits", func() bool { return over.store.Waiting() == 1 })
 	later, last := appendWith(pgtest.Patience)
@@ -655,7 +679,8 @@ func TestWhoCameLaterIsNotRefusedWithWhoCameFirst(t *testing.T) {
 	w.added(t, later, last)
 }
 
-// An erasure demands that the person never did anything about another. An act that waits with it for the same turn counts.
+// An erasure demands that the person never did anything about another. An act that waits
+// with it for the same turn counts.
 func TestAnActIsSeenByADemandThatComesRightAfterIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -668,7 +693,8 @@ func TestAnActIsSeenByADemandThatComesRightAfterIt(t *testing.T) {
 		acted.Actor = someone()
 		own := grant(w.tenant, acted.Actor, 0)
 		own.Actor = acted.Actor
-		demand := domain.Append{ID: newID(), Tenant: w.tenant, Side: []domain.SideWrite{domain.DemandNoActs{User: acted.Actor}}}
+		demand := domain.Append{ID: newID(), Tenant: w.tenant,
+			Side: []domain.SideWrite{domain.DemandNoActs{User: acted.Actor}}}
 
 		release := w.lock(t)
 		first, answers := w.gather(t, own, acted, demand)
@@ -691,7 +717,8 @@ func TestAnAppendThatIsTooLargeIsRefusedInWords(t *testing.T) {
 		large.Writes[0].Events = append(large.Writes[0].Events, granted())
 	}
 	tooLarge := large
-	tooLarge.Writes = append(tooLarge.Writes[:1:1], domain.Write{Stream: domain.ConsentsOf(someone()), Events: []domain.Event{granted()}})
+	tooLarge.Writes = append(tooLarge.Writes[:1:1],
+		domain.Write{Stream: domain.ConsentsOf(someone()), Events: []domain.Event{granted()}})
 	_, err := w.store.Append(t.Context(), tooLarge)
 	refused(t, err, domain.CodeInvalid)
 	if err == nil || !strings.Contains(err.Error(), "at most 32767 events, and this one has 32768") {

@@ -9,8 +9,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Count counts the log on the transaction's snapshot: the newest position, which is the number of all events, and how many of them
-// streams of one kind have. It fails unless every position is there.
+// Count counts the log on the transaction's snapshot: the newest position, which is the
+// number of all events, and how many of them streams of one kind have. It fails unless
+// every position is there.
 func (r *Reader) Count(ctx context.Context, tx pgx.Tx, kind domain.StreamType) (head, events int64, err error) {
 	const count = `select count(*), count(*) filter (where stream_type = $1) from trust.events`
 	const missing = `select coalesce(min(n) filter (where position <> n), count(*) + 1)
@@ -32,10 +33,13 @@ func (r *Reader) Count(ctx context.Context, tx pgx.Tx, kind domain.StreamType) (
 	return 0, 0, gap
 }
 
-// Histories reads every stream of one kind up to a position, in order of tenant, stream and version, personal parts opened, and hands
-// them on in pages of about so many events: no stream stands in two. The transaction must hold one snapshot. It takes memory for a
+// Histories reads every stream of one kind up to a position, in order of tenant, stream
+// and version, personal parts opened, and hands them on in pages of about so many events:
+// no stream stands in two. The transaction must hold one snapshot. It takes memory for a
 // page and for the longest stream.
-func (r *Reader) Histories(ctx context.Context, tx pgx.Tx, kind domain.StreamType, upTo int64, page int, each func([]domain.Recorded) error) error {
+func (r *Reader) Histories(
+	ctx context.Context, tx pgx.Tx, kind domain.StreamType, upTo int64, page int, each func([]domain.Recorded) error,
+) error {
 	const declare = `declare histories no scroll cursor for select ` + columns + ` from trust.events
 		where stream_type = $1 and position <= $2 order by tenant_id, stream_id, version`
 	if _, err := tx.Exec(ctx, declare, string(kind), upTo); err != nil {
@@ -74,7 +78,8 @@ func (r *Reader) Histories(ctx context.Context, tx pgx.Tx, kind domain.StreamTyp
 // startOfLast gives where the last stream begins.
 func startOfLast(rows []row) int {
 	start := len(rows) - 1
-	for last := rows[start]; start > 0 && rows[start-1].Tenant == last.Tenant && rows[start-1].Stream == last.Stream; start-- {
+	for last := rows[start]; start > 0 && rows[start-1].Tenant == last.Tenant &&
+		rows[start-1].Stream == last.Stream; start-- {
 	}
 	return start
 }

@@ -14,22 +14,25 @@ import (
 )
 
 // histories reads every history of one kind in pages of so many events.
-func (w *world) histories(t *testing.T, kind domain.StreamType, page int) (pages [][]domain.Recorded, head, count int64) {
+func (w *world) histories(
+	t *testing.T, kind domain.StreamType, page int,
+) (pages [][]domain.Recorded, head, count int64) {
 	t.Helper()
 	conn := w.db.Conn(t, pgtest.Projector)
 	reader, err := eventstore.NewReader(t.Context(), conn, []byte(masterKey))
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = pgx.BeginTxFunc(t.Context(), conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
-		if head, count, err = reader.Count(t.Context(), tx, kind); err != nil {
-			return err
-		}
-		return reader.Histories(t.Context(), tx, kind, head, page, func(events []domain.Recorded) error {
-			pages = append(pages, events)
-			return nil
+	err = pgx.BeginTxFunc(t.Context(), conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly},
+		func(tx pgx.Tx) (err error) {
+			if head, count, err = reader.Count(t.Context(), tx, kind); err != nil {
+				return err
+			}
+			return reader.Histories(t.Context(), tx, kind, head, page, func(events []domain.Recorded) error {
+				pages = append(pages, events)
+				return nil
+			})
 		})
-	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +72,8 @@ func TestHistoriesComeWholeInPagesOfAnySize(t *testing.T) {
 				}
 				for i, e := range events[:n] {
 					if e.Version != i+1 || e.Stream.Type != domain.ConsentStream {
-						t.Errorf("pages of %d: version %d of %s stands at place %d", page, e.Version, e.Stream.Type, i+1)
+						t.Errorf("pages of %d: version %d of %s stands at place %d", page, e.Version, e.Stream.Type,
+							i+1)
 					}
 				}
 				found = append(found, n)
@@ -84,12 +88,14 @@ func TestHistoriesComeWholeInPagesOfAnySize(t *testing.T) {
 	pages, _, _ := w.histories(t, domain.UserStream, 3)
 	all := slices.Concat(pages...)
 	if !slices.IsSortedFunc(all, func(a, b domain.Recorded) int {
-		return cmp.Or(slices.Compare(a.Tenant.UUID[:], b.Tenant.UUID[:]), slices.Compare(a.Stream.ID[:], b.Stream.ID[:]))
+		return cmp.Or(slices.Compare(a.Tenant.UUID[:], b.Tenant.UUID[:]),
+			slices.Compare(a.Stream.ID[:], b.Stream.ID[:]))
 	}) {
 		t.Error("the histories are not in order of tenant and stream")
 	}
 	for _, e := range all {
-		if person, open := e.Event.(*domain.UserRegistered).Person.Get(); !open || person.FullName != "Ṱhilivhali Marked" {
+		if person, open := e.Event.(*domain.UserRegistered).Person.Get(); !open ||
+			person.FullName != "Ṱhilivhali Marked" {
 			t.Errorf("the personal part reads %+v, %t", person, open)
 		}
 	}
@@ -125,12 +131,14 @@ func TestCountNamesThePositionThatIsMissing(t *testing.T) {
 	}
 	w.municipality(t, "JHB") // at position 5, which Cape Town does not see
 	tenant := db.Conn(t, pgtest.Query)
-	if _, err := tenant.Exec(t.Context(), "select set_config('trust.tenant', $1, false)", w.tenant.String()); err != nil {
+	if _, err := tenant.Exec(t.Context(), "select set_config('trust.tenant', $1, false)",
+		w.tenant.String()); err != nil {
 		t.Fatal(err)
 	}
 	missing(count(tenant), 5)
 	super := db.Superuser(t)
-	if _, err := super.Exec(t.Context(), "set session_replication_role = replica; delete from trust.events where position = 3"); err != nil {
+	if _, err := super.Exec(t.Context(),
+		"set session_replication_role = replica; delete from trust.events where position = 3"); err != nil {
 		t.Fatal(err)
 	}
 	missing(count(super), 3)

@@ -14,8 +14,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// keyring gives the keys that personal data is sealed under, read with the caller's rights: a key that row-level security hides
-// is no key here.
+// keyring gives the keys that personal data is sealed under, read with the caller's
+// rights: a key that row-level security hides is no key here.
 type keyring struct {
 	vault *vault
 	fetch func(ctx context.Context, tenant domain.TenantID, ids [][16]byte) ([]keyRow, error)
@@ -28,10 +28,13 @@ type knownKey struct {
 	key    foundKey
 	tenant domain.TenantID // whose it is: what row-level security hides is not given from memory either
 	until  time.Time       // forget it then; zero: never
-	gone   bool            // this process destroyed it: what another goroutine read a moment before is not remembered over it
+	// this process destroyed it: what another goroutine read a moment before is not
+	// remembered over it
+	gone bool
 }
 
-// foundKey is what a look-up gives: a usable key, one that was destroyed, or neither when there is none to be seen.
+// foundKey is what a look-up gives: a usable key, one that was destroyed, or neither when
+// there is none to be seen.
 type foundKey struct {
 	box       box
 	usable    bool
@@ -39,8 +42,9 @@ type foundKey struct {
 }
 
 const (
-	// keyMemory is how long a key is remembered: an erased person's key must be gone from every process within 2 s, and
-	// what a failover lost must not be sealed under for longer, or nobody could ever open it.
+	// keyMemory is how long a key is remembered: an erased person's key must be gone from
+	// every process within 2 s, and what a failover lost must not be sealed under for
+	// longer, or nobody could ever open it.
 	keyMemory = time.Second
 	// maxKnownKeys bounds the memory.
 	maxKnownKeys = 20_000
@@ -101,7 +105,8 @@ func (k *keyring) remember(r keyRow, key foundKey) {
 	k.known[r.id] = knownKey{key: key, tenant: r.tenant, until: time.Now().Add(keyMemory)}
 }
 
-// forget knows a key as destroyed from now on. Other processes forget it within keyMemory.
+// forget knows a key as destroyed from now on. Other processes forget it within
+// keyMemory.
 func (k *keyring) forget(tenant domain.TenantID, id uuid.UUID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -126,8 +131,9 @@ func (k *keyring) unwrap(ctx context.Context, r keyRow) (foundKey, error) {
 	return foundKey{box: b, usable: true}, err
 }
 
-// tenant gives the key that wraps a tenant's other keys. Only a key of that kind will do: another would have to be unwrapped by a
-// tenant's key first, and rows that somebody tampered with could send us round in a circle.
+// tenant gives the key that wraps a tenant's other keys. Only a key of that kind will do:
+// another would have to be unwrapped by a tenant's key first, and rows that somebody
+// tampered with could send us round in a circle.
 func (k *keyring) tenant(ctx context.Context, t domain.TenantID) (box, error) {
 	found := map[uuid.UUID]foundKey{}
 	if len(k.recall(t, []uuid.UUID{t.UUID}, found)) == 0 {

@@ -19,8 +19,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// detour is a network that takes its time with one message: the test says when the sender loses its connection, and when the
-// message arrives.
+// detour is a network that takes its time with one message: the test says when the sender
+// loses its connection, and when the message arrives.
 type detour struct {
 	about uuid.UUID // which append's; as bytes on the wire
 
@@ -34,7 +34,8 @@ type detour struct {
 	message []byte
 }
 
-// overDetour opens a store whose connections go over a detour, for a login that has no rights but the API's.
+// overDetour opens a store whose connections go over a detour, for a login that has no
+// rights but the API's.
 func overDetour(t *testing.T, w *world, about uuid.UUID) (*world, *detour) {
 	t.Helper()
 	d := &detour{about: about, held: make(chan struct{}), broken: make(chan struct{})}
@@ -108,7 +109,8 @@ func (c *detoured) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// Close leaves the server's side open, as a network does that loses the end of a connection.
+// Close leaves the server's side open, as a network does that loses the end of a
+// connection.
 func (c *detoured) Close() error {
 	if c.late.Load() {
 		return nil
@@ -246,7 +248,8 @@ func TestAnAppendThatWasSentAndNotAnsweredHasAnUnknownOutcome(t *testing.T) {
 	w.absent(t, unsent)
 }
 
-// The deadline passes while an answer is awaited: whoever asks next does so when the late copy can come no more.
+// The deadline passes while an answer is awaited: whoever asks next does so when the late
+// copy can come no more.
 func TestAnAppendWhoseOutcomeWasUnknownIsEndedBeforeTheNextIsSent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -34,7 +34,8 @@ type admin struct {
 	conn *pgx.Conn
 }
 
-// newWorld makes a database with one municipality. When the test ends, the log's invariants are checked.
+// newWorld makes a database with one municipality. When the test ends, the log's
+// invariants are checked.
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	db := pgtest.New(t)
@@ -67,7 +68,8 @@ func (w *world) municipality(t testing.TB, code string) domain.TenantID {
 		ID: newID(), Tenant: id,
 		Writes: []domain.Write{{
 			Stream: domain.MunicipalityOf(id),
-			Events: []domain.Event{&domain.MunicipalityRegistered{Code: code, Name: "Municipality " + code, Province: "Gauteng"}},
+			Events: []domain.Event{&domain.MunicipalityRegistered{Code: code, Name: "Municipality " + code,
+				Province: "Gauteng"}},
 		}},
 		Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: id}},
 	}))
@@ -88,7 +90,8 @@ func registration(tenant domain.TenantID, email string) domain.Append {
 		ID: newID(), Tenant: tenant, Actor: user, Origin: domain.Origin{IP: "203.0.113.7", UserAgent: "marked-agent"},
 		Writes: []domain.Write{{Stream: domain.UserOf(user), Events: []domain.Event{&domain.UserRegistered{
 			MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-			Person: domain.Known(domain.PersonFacts{Email: email, FullName: "Ṱhilivhali Marked", Phone: "+27821234567"}),
+			Person: domain.Known(domain.PersonFacts{Email: email, FullName: "Ṱhilivhali Marked",
+				Phone: "+27821234567"}),
 		}}}},
 		Side: []domain.SideWrite{
 			domain.CreateSubjectKey{Subject: user},
@@ -106,7 +109,8 @@ func emailClaim(tenant domain.TenantID, email string) domain.Claim {
 func grant(tenant domain.TenantID, subject domain.UserID, expected int) domain.Append {
 	return domain.Append{
 		ID: newID(), Tenant: tenant,
-		Writes: []domain.Write{{Stream: domain.ConsentsOf(subject), Expected: expected, Events: []domain.Event{granted()}}},
+		Writes: []domain.Write{{Stream: domain.ConsentsOf(subject), Expected: expected,
+			Events: []domain.Event{granted()}}},
 	}
 }
 
@@ -174,7 +178,8 @@ func (w *world) exec(t testing.TB, sql string, args ...any) {
 	}
 }
 
-// beforeCodes makes of the log one of a program that knew no codes: an event without one is believed, so a test can write its own.
+// beforeCodes makes of the log one of a program that knew no codes: an event without one
+// is believed, so a test can write its own.
 func (w *world) beforeCodes(t testing.TB) {
 	t.Helper()
 	w.exec(t, "delete from trust.coded")
@@ -185,7 +190,8 @@ func (w *world) dump(t testing.TB) map[string][]string {
 	t.Helper()
 	tables := map[string][]string{}
 	for _, name := range w.tables(t) {
-		tables[name] = query[[]string](t, w, "select coalesce(array_agg(r::text order by r::text), '{}') from "+name+" r")
+		tables[name] = query[[]string](t, w,
+			"select coalesce(array_agg(r::text order by r::text), '{}') from "+name+" r")
 	}
 	return tables
 }
@@ -197,7 +203,8 @@ func (w *world) tables(t testing.TB) []string {
 		from pg_tables where schemaname = 'trust'`)
 }
 
-// lock takes the log's lock, as an append of another process does, and gives what lets it go.
+// lock takes the log's lock, as an append of another process does, and gives what lets it
+// go.
 func (w *world) lock(t testing.TB) (release func()) {
 	t.Helper()
 	conn := w.db.Superuser(t)
@@ -236,8 +243,8 @@ func (w *world) background(ctx context.Context, a domain.Append) <-chan answer {
 	return answers
 }
 
-// checkLog checks what must hold of any log after any test: no gap, contiguous versions, time never backwards, every event of a
-// tenant and decodable.
+// checkLog checks what must hold of any log after any test: no gap, contiguous versions,
+// time never backwards, every event of a tenant and decodable.
 func checkLog(t testing.TB, db *pgtest.DB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), pgtest.Patience)

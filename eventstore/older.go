@@ -17,12 +17,16 @@ func Coded(ctx context.Context, db Querier) (coded bool, err error) {
 	return coded, Unavailable(err)
 }
 
-// CodeOlder gives the events that programs of before appended their codes, page by page, each in a transaction of its own, so that it
-// can be stopped and run again at any point, also while others append; and in the end it marks the log, from when on such a program is
-// refused. It returns how many got one. It believes what it finds: what was forged before then stays unnoticed, as it was.
+// CodeOlder gives the events that programs of before appended their codes, page by page,
+// each in a transaction of its own, so that it can be stopped and run again at any point,
+// also while others append; and in the end it marks the log, from when on such a program
+// is refused. It returns how many got one. It believes what it finds: what was forged
+// before then stays unnoticed, as it was.
 //
 // The pool is of trust_owner. Errors: a gap in the log, CodeUnavailable.
-func (r *Reader) CodeOlder(ctx context.Context, pool *pgxpool.Pool, report func(done, total int64)) (given int64, err error) {
+func (r *Reader) CodeOlder(
+	ctx context.Context, pool *pgxpool.Pool, report func(done, total int64),
+) (given int64, err error) {
 	coded, err := Coded(ctx, pool)
 	if err != nil || coded {
 		return 0, err
@@ -55,8 +59,8 @@ func (r *Reader) CodeOlder(ctx context.Context, pool *pgxpool.Pool, report func(
 	}
 }
 
-// codePage gives the events of a page their codes. The last one is all that is left, whatever came meanwhile: nothing is appended while
-// the log is marked.
+// codePage gives the events of a page their codes. The last one is all that is left,
+// whatever came meanwhile: nothing is appended while the log is marked.
 func (r *Reader) codePage(ctx context.Context, tx pgx.Tx, after, upTo int64, last bool) (given, end int64, err error) {
 	if last {
 		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(7267411)"); err != nil {
@@ -83,15 +87,18 @@ func (r *Reader) codePage(ctx context.Context, tx pgx.Tx, after, upTo int64, las
 	const give = "insert into trust.codes (position, code) select * from unnest($1::bigint[], $2::bytea[])"
 	_, err = tx.Exec(ctx, give, positions, codes)
 	if err == nil && last {
-		_, err = tx.Exec(ctx, "insert into trust.coded (position, code) values ($1, $2)", upTo, r.vault.codes.boundary(upTo))
+		_, err = tx.Exec(ctx, "insert into trust.coded (position, code) values ($1, $2)", upTo,
+			r.vault.codes.boundary(upTo))
 	}
 	return int64(len(positions)), upTo, err
 }
 
-// ErrMark says that the mark of a log whose events all have codes is not the one that a program with the master key set.
+// ErrMark says that the mark of a log whose events all have codes is not the one that a
+// program with the master key set.
 var ErrMark = errors.New("trust.coded is not what trust codes wrote")
 
-// Mark returns above which position every event has its code in its own row. Error: ErrMark.
+// Mark returns above which position every event has its code in its own row. Error:
+// ErrMark.
 func (r *Reader) Mark(ctx context.Context, db Querier) (position int64, marked bool, err error) {
 	var code []byte
 	err = db.QueryRow(ctx, "select position, code from trust.coded").Scan(&position, &code)

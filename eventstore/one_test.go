@@ -16,8 +16,9 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// trust.append_one is trust.append for a lone caller: two texts of one rule. Each append of a random sequence is made by both on
-// the same state, first by one of them in a transaction that is rolled back; both answers and all tables must agree.
+// trust.append_one is trust.append for a lone caller: two texts of one rule. Each append
+// of a random sequence is made by both on the same state, first by one of them in a
+// transaction that is rolled back; both answers and all tables must agree.
 func TestBothAppendFunctionsAgree(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -29,11 +30,13 @@ func TestBothAppendFunctionsAgree(t *testing.T) {
 	every := []int16{failedCall, 0, 1, 2, 3, 4, 5, 6, 7, 8}
 	unseen := func(outcome int16) bool { return seen[outcome] == 0 }
 	trials := func(r *rapid.T) {
-		w.exec(t, "delete from trust.claims; delete from trust.credentials; delete from trust.sessions") // they are compared whole
+		// they are compared whole
+		w.exec(t, "delete from trust.claims; delete from trust.credentials; delete from trust.sessions")
 		g := newGenerator(w.tenant)
 		for range rapid.IntRange(1, 15).Draw(r, "appends") {
 			a := g.append(r)
-			args, err := rapid.SampledFrom([]*eventstore.Store{w.store, w.store, old}).Draw(r, "store").Arguments(t.Context(), a)
+			args, err := rapid.SampledFrom([]*eventstore.Store{w.store, w.store, old}).Draw(r, "store").
+				Arguments(t.Context(), a)
 			if err != nil {
 				continue // it needs a key that was destroyed
 			}
@@ -48,7 +51,8 @@ func TestBothAppendFunctionsAgree(t *testing.T) {
 			seen[one.outcome]++
 		}
 	}
-	for round := 0; round == 0 || (round < 10 && slices.ContainsFunc(every, unseen)); round++ { // a rare outcome may need more luck
+	// a rare outcome may need more luck
+	for round := 0; round == 0 || (round < 10 && slices.ContainsFunc(every, unseen)); round++ {
 		rapid.Check(t, trials)
 	}
 	if slices.ContainsFunc(every, unseen) {
@@ -66,7 +70,8 @@ type trial struct {
 // failedCall stands for an error of the database.
 const failedCall = -1
 
-// trial calls a function and looks at the tables in the same transaction. Times of the call read "now".
+// trial calls a function and looks at the tables in the same transaction. Times of the
+// call read "now".
 func (w *world) trial(t *testing.T, sql string, args []any, keep bool) trial {
 	t.Helper()
 	w.admin.Lock()
@@ -81,7 +86,8 @@ func (w *world) trial(t *testing.T, sql string, args []any, keep bool) trial {
 	var versions []int32
 	var at, clock time.Time
 	var log [16]byte
-	if err := tx.QueryRow(t.Context(), sql, args...).Scan(&outcomes, &firsts, &versions, &at, &clock, &log); err != nil {
+	if err := tx.QueryRow(t.Context(), sql, args...).
+		Scan(&outcomes, &firsts, &versions, &at, &clock, &log); err != nil {
 		pg, ok := errors.AsType[*pgconn.PgError](err)
 		if !ok {
 			t.Fatal(err)
@@ -100,7 +106,8 @@ func (w *world) trial(t *testing.T, sql string, args []any, keep bool) trial {
 	return got
 }
 
-// allTables gives the events that the running transaction added, and the other tables whole.
+// allTables gives the events that the running transaction added, and the other tables
+// whole.
 const allTables = `select coalesce(string_agg(r, e'\n' order by r), '') from (
 	select ((to_jsonb(e) - 'recorded_at' - 'effective_at')
 		|| jsonb_build_object('held', nullif(effective_at, recorded_at)))::text from trust.events e
@@ -112,7 +119,8 @@ const allTables = `select coalesce(string_agg(r, e'\n' order by r), '') from (
 	union all select ((to_jsonb(s) - 'replaced_at')
 		|| jsonb_build_object('replaced_once', replaced_at is not null))::text from trust.sessions s) as all_of_it (r)`
 
-// generator makes appends that often hit upon each other: few streams, claims, sessions and keys.
+// generator makes appends that often hit upon each other: few streams, claims, sessions
+// and keys.
 type generator struct {
 	tenant   domain.TenantID
 	people   []domain.UserID
@@ -191,7 +199,8 @@ func (g *generator) side(r *rapid.T) domain.SideWrite {
 		domain.DestroySubjectKey{Subject: person},
 		domain.DemandNoActs{User: person},
 		domain.StartSession{Session: session, User: person, Token: token(tokens.Draw(r, "token")), ExpiresAt: expires},
-		domain.RotateSession{Session: session, From: token(tokens.Draw(r, "from")), To: token(tokens.Draw(r, "to")), ExpiresAt: expires},
+		domain.RotateSession{Session: session, From: token(tokens.Draw(r, "from")), To: token(tokens.Draw(r, "to")),
+			ExpiresAt: expires},
 		domain.EndSession{Session: session},
 		domain.EndSessions{User: person, Except: session},
 		domain.EndAllSessions{},

@@ -9,9 +9,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The defect of this kind of system: a position is handed out before commit, so a reader passes it and never comes back. Here
-// transaction A appends and stays open, B appends; whatever order they commit in, a reader that goes on from what it saw sees
-// every event.
+// The defect of this kind of system: a position is handed out before commit, so a reader
+// passes it and never comes back. Here transaction A appends and stays open, B appends;
+// whatever order they commit in, a reader that goes on from what it saw sees every event.
 func TestNothingIsSkippedWhenAnEarlierAppendCommitsLater(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -64,7 +64,8 @@ func TestARolledBackAppendLeavesNoGap(t *testing.T) {
 	}
 }
 
-// tail reads on from where it was, as a projector does: the range up to the head it sees, every position of it.
+// tail reads on from where it was, as a projector does: the range up to the head it sees,
+// every position of it.
 type tail struct {
 	conn   *pgx.Conn
 	reader *eventstore.Reader
@@ -119,7 +120,8 @@ func begin(t *testing.T, w *world) *opened {
 		tx: tx, stream: stream, sql: `select trust.append(
 		array[$1]::uuid[], array[$2]::uuid[], array[1], array[1], array[$2]::uuid[], array['consent'], array[$3]::uuid[], array[0],
 		array[1], array[1], array[1], array[$4]::uuid[], array['consent.granted.v1'], array[$3]::uuid[], array[$3]::uuid[],
-		array[null]::uuid[], array['{}'], array[null]::bytea[], array['{}'], array[null]::timestamptz[], null)`, // of a program that knows no codes
+		// of a program that knows no codes
+		array[null]::uuid[], array['{}'], array[null]::bytea[], array['{}'], array[null]::timestamptz[], null)`,
 		args: []any{newID(), w.tenant.UUID, stream, newID()},
 	}
 }
@@ -133,7 +135,8 @@ func (o *opened) append(t *testing.T, _ *world) {
 
 func (o *opened) position(t *testing.T, w *world) (position int64) {
 	t.Helper()
-	err := w.db.Superuser(t).QueryRow(t.Context(), "select position from trust.events where stream_id = $1", o.stream).Scan(&position)
+	err := w.db.Superuser(t).QueryRow(t.Context(), "select position from trust.events where stream_id = $1", o.stream).
+		Scan(&position)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +149,8 @@ func (w *world) awaitBlocked(t *testing.T, o *opened) {
 	conn := w.db.Superuser(t)
 	pid := o.tx.Conn().PgConn().PID()
 	pgtest.Eventually(t, "it waits", func() (blocked bool) {
-		err := conn.QueryRow(t.Context(), "select exists (select from pg_locks where pid = $1 and not granted)", pid).Scan(&blocked)
+		err := conn.QueryRow(t.Context(), "select exists (select from pg_locks where pid = $1 and not granted)", pid).
+			Scan(&blocked)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,8 +14,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// What is asked all the time must be answered from an index, however long the log is. auto_explain gives the plans of the very
-// statements that run, those inside functions too, and on connections whose plans were made when the log was nearly empty.
+// What is asked all the time must be answered from an index, however long the log is.
+// auto_explain gives the plans of the very statements that run, those inside functions
+// too, and on connections whose plans were made when the log was nearly empty.
 func TestHotQueriesUseTheirIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -43,7 +44,8 @@ func TestHotQueriesUseTheirIndex(t *testing.T) {
 	p.check(t, "afterwards", append(appendPlans(), readPlans()...))
 }
 
-// What autovacuum learns of a log that is nearly empty, it may have to live with for a minute, in which a log can grow a thousandfold.
+// What autovacuum learns of a log that is nearly empty, it may have to live with for a
+// minute, in which a log can grow a thousandfold.
 func TestHotQueriesUseTheirIndexAlsoWhenTheLogWasSmallOnceAnalysed(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1, 3, 30, 300} {
@@ -69,7 +71,8 @@ func TestHotQueriesUseTheirIndexAlsoWhenTheLogWasSmallOnceAnalysed(t *testing.T)
 	}
 }
 
-// A generic plan that hashes a tenant's events to find one stream looks cheap as long as the tenant is small, and then stays.
+// A generic plan that hashes a tenant's events to find one stream looks cheap as long as
+// the tenant is small, and then stays.
 func TestAStreamIsLoadedByItsIndexInATenantThatHoldsTheWholeLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -79,7 +82,8 @@ func TestAStreamIsLoadedByItsIndexInATenantThatHoldsTheWholeLog(t *testing.T) {
 		t.Helper()
 		p.Forget()
 		for range 8 { // from the sixth call on Postgres may keep a plan
-			if _, err := w.store.Load(t.Context(), w.tenant, domain.ConsentsOf(someone()), domain.UserOf(someone())); err != nil {
+			if _, err := w.store.Load(t.Context(), w.tenant, domain.ConsentsOf(someone()),
+				domain.UserOf(someone())); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -90,7 +94,8 @@ func TestAStreamIsLoadedByItsIndexInATenantThatHoldsTheWholeLog(t *testing.T) {
 	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
 			subject_id, record_id, payload, metadata, effective_at, recorded_at)
 		select h.position + g, $1, 'consent', s.id, 1, s.id, s.id, 1, 'consent.granted.v1', s.id, s.id, '{}', '{}', h.recorded_at, h.recorded_at
-		from trust.head() h, generate_series(1, 5000) g, lateral (select gen_random_uuid() id where g > 0) s`, w.tenant.UUID)
+		from trust.head() h, generate_series(1, 5000) g, lateral (select gen_random_uuid() id where g > 0) s`,
+		w.tenant.UUID)
 	load("before the table was analysed")
 	w.exec(t, "analyze trust.events")
 	load("afterwards")
@@ -141,7 +146,8 @@ func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.
 		t.Fatal(err)
 	}
 	for _, tail := range []domain.Tail{
-		domain.TailFor(user, "sms_alert", time.Time{}, time.Time{}), domain.TailOf(user, domain.ConsentID{UUID: e.Record}),
+		domain.TailFor(user, "sms_alert", time.Time{}, time.Time{}),
+		domain.TailOf(user, domain.ConsentID{UUID: e.Record}),
 	} {
 		if _, _, err := w.store.LoadTail(t.Context(), w.tenant, tail, domain.UserOf(user)); err != nil {
 			t.Fatal(err)
@@ -160,7 +166,8 @@ func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.
 		if err != nil {
 			return err
 		}
-		if _, err := reader.StampedAhead(t.Context(), tx, domain.ConsentStream, []domain.UserID{user}, 1000); err != nil {
+		if _, err := reader.StampedAhead(t.Context(), tx, domain.ConsentStream, []domain.UserID{user},
+			1000); err != nil {
 			return err
 		}
 		since := map[domain.UserID]time.Time{user: time.Unix(0, 0)}
@@ -178,8 +185,10 @@ func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.
 			sql  string
 			args []any
 		}{
-			{"select payload from trust.events where tenant_id = $1 and position > $2 order by position limit 50", []any{w.tenant.UUID, 10}},
-			{"select payload from trust.events where tenant_id = $1 and actor_id = $2 and position > $3 order by position limit 50", []any{w.tenant.UUID, user.UUID, 0}},
+			{"select payload from trust.events where tenant_id = $1 and position > $2 order by position limit 50",
+				[]any{w.tenant.UUID, 10}},
+			{"select payload from trust.events where tenant_id = $1 and actor_id = $2 and position > $3 order by " +
+				"position limit 50", []any{w.tenant.UUID, user.UUID, 0}},
 		} {
 			rows, err := tx.Query(t.Context(), c.sql, c.args...)
 			if err != nil {

@@ -9,8 +9,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The events of one kind are those that the whole range has of it, opened; and an event that nobody knows, or one that is missing, is no
-// less of a reason to stop because it is of another kind.
+// The events of one kind are those that the whole range has of it, opened; and an event
+// that nobody knows, or one that is missing, is no less of a reason to stop because it is
+// of another kind.
 func TestARangeOfOneKindIsThatPartOfTheWhole(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t) // whose log is not checked at the end
@@ -28,17 +29,20 @@ func TestARangeOfOneKindIsThatPartOfTheWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for kind, count := range map[domain.StreamType]int{domain.UserStream: 2, domain.ConsentStream: 2, domain.MunicipalityStream: 1, domain.RightsStream: 0} {
+	for kind, count := range map[domain.StreamType]int{domain.UserStream: 2, domain.ConsentStream: 2,
+		domain.MunicipalityStream: 1, domain.RightsStream: 0} {
 		part, err := reader.RangeOf(t.Context(), conn, []domain.StreamType{kind}, 0, 5)
 		if err != nil || len(part) != count {
 			t.Fatalf("%s: %d events, %v", kind, len(part), err)
 		}
 		for _, e := range part {
 			want := whole[e.Position-1]
-			if e.Stream.Type != kind || e.EventID != want.EventID || e.Metadata != want.Metadata || e.Event.EventType() != want.Event.EventType() {
+			if e.Stream.Type != kind || e.EventID != want.EventID || e.Metadata != want.Metadata ||
+				e.Event.EventType() != want.Event.EventType() {
 				t.Errorf("%s: %+v, want %+v", kind, e, want)
 			}
-			if user, ok := e.Event.(*domain.UserRegistered); ok && user.Person != want.Event.(*domain.UserRegistered).Person {
+			if user, ok := e.Event.(*domain.UserRegistered); ok && user.Person != want.Event.(*domain.UserRegistered).
+				Person {
 				t.Errorf("position %d reads %v", e.Position, user.Person)
 			}
 		}
@@ -53,10 +57,11 @@ func TestARangeOfOneKindIsThatPartOfTheWhole(t *testing.T) {
 			}
 		}
 	}
-	damage("update trust.events set event_type = 'future.thing.v1' where position = 5", func(_ domain.StreamType, err error) bool {
-		_, is := errors.AsType[*domain.UnknownEventError](err)
-		return is
-	})
+	damage("update trust.events set event_type = 'future.thing.v1' where position = 5",
+		func(_ domain.StreamType, err error) bool {
+			_, is := errors.AsType[*domain.UnknownEventError](err)
+			return is
+		})
 	damage("delete from trust.events where position = 5", func(_ domain.StreamType, err error) bool {
 		gap, is := errors.AsType[*eventstore.GapError](err)
 		return is && gap.Want == 5

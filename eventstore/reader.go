@@ -18,11 +18,13 @@ type Querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// Reader reads events across tenants, for projectors and verification. The caller brings the transaction, and with it the role
-// and the snapshot. A Reader is safe for use by several goroutines.
+// Reader reads events across tenants, for projectors and verification. The caller brings
+// the transaction, and with it the role and the snapshot. A Reader is safe for use by
+// several goroutines.
 type Reader struct{ vault *vault }
 
-// NewReader makes a reader that can open what was sealed under the master key. Errors: ErrWrongMasterKey, CodeUnavailable.
+// NewReader makes a reader that can open what was sealed under the master key. Errors:
+// ErrWrongMasterKey, CodeUnavailable.
 func NewReader(ctx context.Context, db Querier, masterKey []byte) (*Reader, error) {
 	v, err := openVault(ctx, db, masterKey)
 	if err != nil {
@@ -33,8 +35,8 @@ func NewReader(ctx context.Context, db Querier, masterKey []byte) (*Reader, erro
 
 const inRange = ` from trust.events where position > $1 and position <= $2 order by position`
 
-// Range reads the events with after < position ≤ upTo in order, personal parts opened. It fails unless it finds every single
-// position: nothing is ever skipped.
+// Range reads the events with after < position ≤ upTo in order, personal parts opened. It
+// fails unless it finds every single position: nothing is ever skipped.
 func (r *Reader) Range(ctx context.Context, db Querier, after, upTo int64) ([]domain.Recorded, error) {
 	found, err := db.Query(ctx, "select "+columns+inRange, after, upTo)
 	rows, err := everyRow(after, upTo, found, err)
@@ -44,9 +46,12 @@ func (r *Reader) Range(ctx context.Context, db Querier, after, upTo int64) ([]do
 	return r.open(ctx, db, rows)
 }
 
-// RangeOf is Range for the events of some kinds of streams alone; of all when none is named. It fails likewise, also for
-// an event of another kind whose type this program does not know: that program is too old for the log.
-func (r *Reader) RangeOf(ctx context.Context, db Querier, kinds []domain.StreamType, after, upTo int64) ([]domain.Recorded, error) {
+// RangeOf is Range for the events of some kinds of streams alone; of all when none is
+// named. It fails likewise, also for an event of another kind whose type this program
+// does not know: that program is too old for the log.
+func (r *Reader) RangeOf(
+	ctx context.Context, db Querier, kinds []domain.StreamType, after, upTo int64,
+) ([]domain.Recorded, error) {
 	if len(kinds) == 0 {
 		return r.Range(ctx, db, after, upTo)
 	}
@@ -89,23 +94,28 @@ func everyRow(after, upTo int64, found pgx.Rows, err error) ([]row, error) {
 	return rows, nil
 }
 
-// Streams reads all events of one kind of stream of some subjects up to a position, in order of position, personal parts opened.
-func (r *Reader) Streams(ctx context.Context, tx pgx.Tx, kind domain.StreamType, subjects []domain.UserID, upTo int64) ([]domain.Recorded, error) {
+// Streams reads all events of one kind of stream of some subjects up to a position, in
+// order of position, personal parts opened.
+func (r *Reader) Streams(
+	ctx context.Context, tx pgx.Tx, kind domain.StreamType, subjects []domain.UserID, upTo int64,
+) ([]domain.Recorded, error) {
 	ids := make([][16]byte, len(subjects))
 	for i, s := range subjects {
 		ids[i] = s.UUID
 	}
 	// Planned anew each time: a plan from when the log was small would read all of it.
 	rows, err := collect(tx.Query(ctx, `select `+columns+` from trust.events
-		where subject_id = any($1) and stream_type = $2 and position <= $3 order by position`, pgx.QueryExecModeCacheDescribe, ids, string(kind), upTo))
+		where subject_id = any($1) and stream_type = $2 and position <= $3 order by position`,
+		pgx.QueryExecModeCacheDescribe, ids, string(kind), upTo))
 	if err != nil {
 		return nil, Unavailable(err)
 	}
 	return r.open(ctx, tx, rows)
 }
 
-// StampedAhead returns those of some subjects of whom an event, up to a position, was recorded while the newest event of the log
-// lay in the future: it holds from before it was recorded, though nobody stated so.
+// StampedAhead returns those of some subjects of whom an event, up to a position, was
+// recorded while the newest event of the log lay in the future: it holds from before it
+// was recorded, though nobody stated so.
 func (r *Reader) StampedAhead(
 	ctx context.Context, tx pgx.Tx, kind domain.StreamType, subjects []domain.UserID, upTo int64,
 ) ([]domain.UserID, error) {
@@ -130,8 +140,9 @@ func (r *Reader) StampedAhead(
 	return ahead, Unavailable(err)
 }
 
-// EffectiveSince reads the events of one type about some subjects that hold from an instant of each or later, up to a position, in
-// order of position, personal parts opened.
+// EffectiveSince reads the events of one type about some subjects that hold from an
+// instant of each or later, up to a position, in order of position, personal parts
+// opened.
 func (r *Reader) EffectiveSince(
 	ctx context.Context, tx pgx.Tx, of domain.Event, since map[domain.UserID]time.Time, upTo int64,
 ) ([]domain.Recorded, error) {
@@ -157,7 +168,8 @@ func (r *Reader) EffectiveSince(
 type Whole struct {
 	domain.Recorded
 
-	// Covered tells that its code covers from when the event holds. Else its payload says it, or it follows from RecordedAt.
+	// Covered tells that its code covers from when the event holds. Else its payload says
+	// it, or it follows from RecordedAt.
 	Covered bool
 }
 
@@ -187,8 +199,8 @@ func (r *Reader) Whole(ctx context.Context, db Querier, after, upTo int64) ([]Wh
 	return whole, nil
 }
 
-// open checks rows, and opens them with keys read in one statement, so an erasure either happened before all of it or after. Origins stay withheld:
-// no read table holds them.
+// open checks rows, and opens them with keys read in one statement, so an erasure either
+// happened before all of it or after. Origins stay withheld: no read table holds them.
 func (r *Reader) open(ctx context.Context, db Querier, rows []row) ([]domain.Recorded, error) {
 	if err := r.vault.check(ctx, rows, askingOf(db)); err != nil {
 		return nil, err
@@ -200,7 +212,8 @@ func (r *Reader) open(ctx context.Context, db Querier, rows []row) ([]domain.Rec
 	return decodeAll(rows, openWith(keys), withhold)
 }
 
-// keys gives the keys that some kinds of rows' parts name, as far as the transaction's role sees them.
+// keys gives the keys that some kinds of rows' parts name, as far as the transaction's
+// role sees them.
 func (r *Reader) keys(ctx context.Context, db Querier, rows []row, kinds ...byte) (map[uuid.UUID]foundKey, error) {
 	ids, err := keysOf(rows, kinds...)
 	if err != nil {
@@ -223,8 +236,8 @@ func Head(ctx context.Context, db Querier) (position int64, err error) {
 	return position, Unavailable(err)
 }
 
-// GapError says that a position is missing where every one must be: the log is damaged, or was read by a role that does not see
-// all of it.
+// GapError says that a position is missing where every one must be: the log is damaged,
+// or was read by a role that does not see all of it.
 type GapError struct {
 	Want int64
 	Got  int64 // 0: nothing more came

@@ -16,8 +16,8 @@ type Rekeyed struct {
 	Collisions []Collision
 }
 
-// Collision is a claim that stays under the spelling it was made with, because another holds its canonical form. Both
-// holders are found as before.
+// Collision is a claim that stays under the spelling it was made with, because another
+// holds its canonical form. Both holders are found as before.
 type Collision struct {
 	Tenant        domain.TenantID
 	Kind          domain.ClaimKind
@@ -27,7 +27,8 @@ type Collision struct {
 // rekeyPage is how many positions are read at once.
 const rekeyPage = 2000
 
-// NotRekeyed returns up to which position claims are under their canonical form, and the log's head.
+// NotRekeyed returns up to which position claims are under their canonical form, and the
+// log's head.
 func NotRekeyed(ctx context.Context, db Querier) (position, head int64, err error) {
 	if err = db.QueryRow(ctx, "select position from trust.rekeyed").Scan(&position); err != nil {
 		return 0, 0, Unavailable(err)
@@ -36,11 +37,13 @@ func NotRekeyed(ctx context.Context, db Querier) (position, head int64, err erro
 	return position, head, err
 }
 
-// Rekey puts every claim and sign-in that was made under an older form of its value under the canonical one. It reads the
-// log from where it came to the last time, page by page, each in a transaction of its own, so that it can be
-// stopped and run again at any point, also while others append. A collision is returned, and nothing is merged.
+// Rekey puts every claim and sign-in that was made under an older form of its value under
+// the canonical one. It reads the log from where it came to the last time, page by page,
+// each in a transaction of its own, so that it can be stopped and run again at any point,
+// also while others append. A collision is returned, and nothing is merged.
 //
-// The pool is of trust_owner. Errors: a gap or an unknown event type in the log, CodeUnavailable.
+// The pool is of trust_owner. Errors: a gap or an unknown event type in the log,
+// CodeUnavailable.
 func (r *Reader) Rekey(ctx context.Context, pool *pgxpool.Pool, report func(done, total int64)) (Rekeyed, error) {
 	position, head, err := NotRekeyed(ctx, pool)
 	if err != nil {
@@ -96,8 +99,8 @@ func (r *Reader) rekeyPage(ctx context.Context, tx pgx.Tx, after, upTo int64) (p
 	return page, err
 }
 
-// rekey returns the holder of what it re-keyed, or whoever else holds that claim. Nil: it was given up since, or
-// re-keyed before.
+// rekey returns the holder of what it re-keyed, or whoever else holds that claim. Nil: it
+// was given up since, or re-keyed before.
 func (r *Reader) rekey(
 	ctx context.Context, tx pgx.Tx, claim domain.Claim, former string, holder uuid.UUID,
 ) (found *uuid.UUID, err error) {
@@ -113,8 +116,9 @@ func (r *Reader) rekey(
 	return found, err
 }
 
-// claimedBy returns the claim that an event went with, and the value that it was made under by programs that knew no
-// canonical form. Both values are empty when the event claims nothing, or the person is erased.
+// claimedBy returns the claim that an event went with, and the value that it was made
+// under by programs that knew no canonical form. Both values are empty when the event
+// claims nothing, or the person is erased.
 func claimedBy(r domain.Recorded) (claim domain.Claim, former string) {
 	email, name := "", ""
 	switch e := r.Event.(type) {

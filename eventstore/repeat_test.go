@@ -33,7 +33,8 @@ func TestAnAppendThatIsSentAgainChangesNothingAndGetsTheStoredEvents(t *testing.
 		t.Errorf("repeat: %t, then %t", first.Repeat, again.Repeat)
 	}
 	if again.Position() != first.Position() || len(again.Events) != 2 {
-		t.Errorf("the repeat stands at %d in %d events, want %d in 2", again.Position(), len(again.Events), first.Position())
+		t.Errorf("the repeat stands at %d in %d events, want %d in 2", again.Position(), len(again.Events),
+			first.Position())
 	}
 	got := again.Events[0]
 	if got.EventID != first.Events[0].EventID {
@@ -45,7 +46,8 @@ func TestAnAppendThatIsSentAgainChangesNothingAndGetsTheStoredEvents(t *testing.
 	w.unchanged(t, before)
 }
 
-// The version that the repeat was decided on is long gone, and so is the claim it took: it is a repeat all the same.
+// The version that the repeat was decided on is long gone, and so is the claim it took:
+// it is a repeat all the same.
 func TestARepeatIsNeitherAConflictNorAClaimTaken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -55,7 +57,8 @@ func TestARepeatIsNeitherAConflictNorAClaimTaken(t *testing.T) {
 	a = domaintest.Beside(a)
 	first := must(t)(w.store.Append(t.Context(), a))
 	must(t)(w.store.Append(t.Context(), grant(w.tenant, subject, 1)))
-	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.ReleaseClaim{Claim: emailClaim(w.tenant, "x"), Holder: holder},
+	must(t)(w.store.Append(t.Context(), side(w.tenant,
+		domain.ReleaseClaim{Claim: emailClaim(w.tenant, "x"), Holder: holder},
 		domain.TakeClaim{Claim: emailClaim(w.tenant, "y"), Holder: newID()})))
 	before := w.dump(t)
 	if again := must(t)(w.store.Append(t.Context(), a)); !again.Repeat || again.Position() != first.Position() {
@@ -64,7 +67,8 @@ func TestARepeatIsNeitherAConflictNorAClaimTaken(t *testing.T) {
 	w.unchanged(t, before)
 }
 
-// Who registers a municipality and hears nothing sends it again, under an id that is new again.
+// Who registers a municipality and hears nothing sends it again, under an id that is new
+// again.
 func TestARepeatInAnotherTenantGetsTheStoredEvents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -72,8 +76,9 @@ func TestARepeatInAnotherTenantGetsTheStoredEvents(t *testing.T) {
 		id := domain.TenantID{UUID: newID()}
 		return domain.Append{
 			ID: domain.MunicipalityOf(w.tenant).ID, Tenant: id,
-			Writes: []domain.Write{{Stream: domain.MunicipalityOf(id), Events: []domain.Event{&domain.MunicipalityRegistered{Code: "JHB"}}}},
-			Side:   []domain.SideWrite{domain.CreateTenantKey{Tenant: id}},
+			Writes: []domain.Write{{Stream: domain.MunicipalityOf(id),
+				Events: []domain.Event{&domain.MunicipalityRegistered{Code: "JHB"}}}},
+			Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: id}},
 		}
 	}
 	first := must(t)(w.store.Append(t.Context(), register()))
@@ -93,7 +98,8 @@ func TestOneAppendSentAtOnceByManyIsAddedOnce(t *testing.T) {
 		subject := w.register(t, w.tenant, newID().String()+"@example.org")
 		a := grant(w.tenant, subject, 0)
 		session := newID()
-		a.Side = []domain.SideWrite{domain.StartSession{Session: session, User: subject, ExpiresAt: time.Now().Add(time.Hour)}}
+		a.Side = []domain.SideWrite{domain.StartSession{Session: session, User: subject, ExpiresAt: time.Now().
+			Add(time.Hour)}}
 		a = domaintest.Beside(a)
 		head := w.head(t)
 		answers := make([]answer, 8)
@@ -111,7 +117,8 @@ func TestOneAppendSentAtOnceByManyIsAddedOnce(t *testing.T) {
 			if !got.done.Repeat {
 				added++
 			}
-			if got.done.Position() != head+2 || !reflect.DeepEqual(got.done.Events[0].RecordedAt, answers[0].done.Events[0].RecordedAt) {
+			if got.done.Position() != head+2 || !reflect.DeepEqual(got.done.Events[0].RecordedAt,
+				answers[0].done.Events[0].RecordedAt) {
 				t.Errorf("got %+v, want position %d", got.done, head+2)
 			}
 		}

@@ -11,9 +11,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Restore fills an empty database from a backup, in one transaction: until Finish it changes nothing that anybody sees. Meanwhile,
-// and for good if it does not come to its end, the database is closed to everybody but its owner. Use it in this order: ReadKeys,
-// Prove, ReadEvents, Settle, Forged, Erasures (and LoadLog, AppendAsOf for each), Finish; end it with Close. It is for one goroutine.
+// Restore fills an empty database from a backup, in one transaction: until Finish it
+// changes nothing that anybody sees. Meanwhile, and for good if it does not come to its
+// end, the database is closed to everybody but its owner. Use it in this order: ReadKeys,
+// Prove, ReadEvents, Settle, Forged, Erasures (and LoadLog, AppendAsOf for each), Finish;
+// end it with Close. It is for one goroutine.
 type Restore struct {
 	tx     pgx.Tx
 	vault  *vault // once it is proven
@@ -23,13 +25,15 @@ type Restore struct {
 // ErrNotEmpty says that somebody uses the database already.
 var ErrNotEmpty = errors.New("the database is not empty")
 
-// ErrOtherKeys says that people or tenants of the log have neither a key nor a tombstone in what was read.
+// ErrOtherKeys says that people or tenants of the log have neither a key nor a tombstone
+// in what was read.
 var ErrOtherKeys = errors.New("these keys do not belong to these events")
 
 // others are the roles that running processes have.
 const others = "trust_query, trust_projector, trust_audit"
 
-// CheckEmpty gives ErrNotEmpty when the database holds events, keys or secrets. It need not have been migrated.
+// CheckEmpty gives ErrNotEmpty when the database holds events, keys or secrets. It need
+// not have been migrated.
 func CheckEmpty(ctx context.Context, conn *pgx.Conn) error {
 	const sql = `select exists (select from pg_catalog.pg_tables where schemaname = 'trust' and tablename = 'events')`
 	var migrated bool
@@ -55,10 +59,11 @@ func checkEmpty(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// BeginRestore closes a migrated, empty database and begins. The connection's login is a member of trust_owner and trust_append.
-// Error: ErrNotEmpty.
+// BeginRestore closes a migrated, empty database and begins. The connection's login is a
+// member of trust_owner and trust_append. Error: ErrNotEmpty.
 func BeginRestore(ctx context.Context, conn *pgx.Conn) (*Restore, error) {
-	// Committed at once, and taken back by Finish alone: a restore that is killed leaves a database that no process can open.
+	// Committed at once, and taken back by Finish alone: a restore that is killed leaves
+	// a database that no process can open.
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if err := lockLog(ctx, tx); err != nil {
 			return err
@@ -74,7 +79,8 @@ func BeginRestore(ctx context.Context, conn *pgx.Conn) (*Restore, error) {
 		return nil, Unavailable(err)
 	}
 	r := &Restore{tx: tx}
-	// Again, because somebody may have been in between: another restore, or an API that had come first.
+	// Again, because somebody may have been in between: another restore, or an API that
+	// had come first.
 	if err = lockLog(ctx, tx); err == nil {
 		_, err = tx.Exec(ctx, beUnheard+"; set local role trust_append") // nobody is there to be woken
 	}
@@ -115,7 +121,8 @@ func (r *Restore) ReadKeys(ctx context.Context, from io.Reader) error {
 	return atEnd(in)
 }
 
-// Prove proves the master key against the secrets that were read. Errors: ErrWrongMasterKey, ErrNoBackup.
+// Prove proves the master key against the secrets that were read. Errors:
+// ErrWrongMasterKey, ErrNoBackup.
 func (r *Restore) Prove(ctx context.Context, masterKey []byte) error {
 	count := func() (n int, err error) { // without the key of codes, which older backups lack
 		err = r.tx.QueryRow(ctx, "select count(*) from trust.secrets where name <> $1", codesSecret).Scan(&n)
@@ -135,7 +142,8 @@ func (r *Restore) Prove(ctx context.Context, masterKey []byte) error {
 	return err
 }
 
-// ReadEvents reads what WriteEvents wrote; progress is told of each number of rows. Error: ErrNoBackup.
+// ReadEvents reads what WriteEvents wrote; progress is told of each number of rows.
+// Error: ErrNoBackup.
 func (r *Restore) ReadEvents(ctx context.Context, from io.Reader, progress func(rows int64)) (err error) {
 	in := bufio.NewReader(from)
 	if r.events, err = r.section(ctx, in, "events", "trust.events", progress); err != nil {
@@ -149,9 +157,12 @@ func (r *Restore) ReadEvents(ctx context.Context, from io.Reader, progress func(
 	return atEnd(in)
 }
 
-// section reads one section into a table, by way of a temporary one: COPY does not go into a table under row-level security. Of
-// the columns it needs those that there are in both, so that a newer schema takes an older backup.
-func (r *Restore) section(ctx context.Context, in *bufio.Reader, name, table string, progress func(int64)) (total int64, err error) {
+// section reads one section into a table, by way of a temporary one: COPY does not go
+// into a table under row-level security. Of the columns it needs those that there are in
+// both, so that a newer schema takes an older backup.
+func (r *Restore) section(
+	ctx context.Context, in *bufio.Reader, name, table string, progress func(int64),
+) (total int64, err error) {
 	header, err := in.ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return 0, err
@@ -160,7 +171,8 @@ func (r *Restore) section(ctx context.Context, in *bufio.Reader, name, table str
 	if err != nil {
 		return 0, err
 	}
-	if _, err := r.tx.Exec(ctx, "create temp table incoming as select "+columns+" from "+table+" with no data"); err != nil {
+	if _, err := r.tx.Exec(ctx,
+		"create temp table incoming as select "+columns+" from "+table+" with no data"); err != nil {
 		return 0, fmt.Errorf("read %s: %w", name, Unavailable(err))
 	}
 	var chunk bytes.Buffer
@@ -185,7 +197,8 @@ func (r *Restore) store(ctx context.Context, rows io.Reader, table, columns stri
 	if _, err := r.tx.Conn().PgConn().CopyFrom(ctx, rows, "copy pg_temp.incoming from stdin"); err != nil {
 		return err
 	}
-	_, err := r.tx.Exec(ctx, "insert into "+table+" ("+columns+") select "+columns+" from pg_temp.incoming; truncate pg_temp.incoming")
+	_, err := r.tx.Exec(ctx,
+		"insert into "+table+" ("+columns+") select "+columns+" from pg_temp.incoming; truncate pg_temp.incoming")
 	return err
 }
 

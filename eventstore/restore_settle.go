@@ -10,16 +10,19 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Settle checks that the log is whole up to a position, drops what belongs to nobody in it (of people who registered after a backup
-// whose keys are newer), and checks that everybody in it has a key or a tombstone. Errors: ErrNoBackup, ErrOtherKeys.
+// Settle checks that the log is whole up to a position, drops what belongs to nobody in
+// it (of people who registered after a backup whose keys are newer), and checks that
+// everybody in it has a key or a tombstone. Errors: ErrNoBackup, ErrOtherKeys.
 func (r *Restore) Settle(ctx context.Context, head int64) error {
 	var first, last int64
-	err := r.tx.QueryRow(ctx, "select coalesce(min(position), 1), coalesce(max(position), 0) from trust.events").Scan(&first, &last)
+	err := r.tx.QueryRow(ctx, "select coalesce(min(position), 1), coalesce(max(position), 0) from trust.events").
+		Scan(&first, &last)
 	if err != nil {
 		return Unavailable(err)
 	}
 	if first != 1 || last != head || r.events != head { // positions are unique, so as many as the last one are all
-		return fmt.Errorf("%w: it has %d events from %d to %d, and should have 1 to %d", ErrNoBackup, r.events, first, last, head)
+		return fmt.Errorf("%w: it has %d events from %d to %d, and should have 1 to %d", ErrNoBackup, r.events, first,
+			last, head)
 	}
 	if err := r.dropStrays(ctx); err != nil {
 		return err
@@ -34,14 +37,16 @@ func (r *Restore) Settle(ctx context.Context, head int64) error {
 	return Unavailable(err)
 }
 
-// dropStrays: a key of somebody who is not in the log opens nothing, and who has no key owns nothing.
+// dropStrays: a key of somebody who is not in the log opens nothing, and who has no key
+// owns nothing.
 func (r *Restore) dropStrays(ctx context.Context) error {
 	statements := []struct {
 		sql  string
 		args []any
 	}{
 		{`delete from trust.keys k where k.kind = 'subject' and not exists (select from trust.events e
-			where e.tenant_id = k.tenant_id and e.stream_type = 'user' and e.stream_id = k.key_id and e.version = 1)`, nil},
+			where e.tenant_id = k.tenant_id and e.stream_type = 'user' and e.stream_id = k.key_id and e.version = 1)`,
+			nil},
 		{
 			`delete from trust.keys k where k.kind <> 'subject' and k.tenant_id <> $1 and not exists (select from trust.events e
 			where e.tenant_id = k.tenant_id and e.stream_type = 'municipality' and e.stream_id = k.tenant_id and e.version = 1)`,
@@ -58,10 +63,12 @@ func (r *Restore) dropStrays(ctx context.Context) error {
 	return nil
 }
 
-// Erasures gives the erasures that happened after the backup of the events: the keys have a tombstone, and the log knows of
-// nothing. They come in their order, with their event as it was and the id of their append, which is the certificate's.
+// Erasures gives the erasures that happened after the backup of the events: the keys have
+// a tombstone, and the log knows of nothing. They come in their order, with their event
+// as it was and the id of their append, which is the certificate's.
 func (r *Restore) Erasures(ctx context.Context) ([]domain.Recorded, error) {
-	found, err := r.tx.Query(ctx, `select x.tenant_id, x.stream_id, x.append_id, x.payload, x.recorded_at from pg_temp.erasures x
+	found, err := r.tx.Query(ctx,
+		`select x.tenant_id, x.stream_id, x.append_id, x.payload, x.recorded_at from pg_temp.erasures x
 		where exists (select from trust.keys k where k.key_id = x.stream_id and k.destroyed_at is not null)
 		and not exists (select from trust.events e where e.subject_id = x.stream_id and e.event_type = $1)
 		order by x.position`, erasedType())
@@ -70,19 +77,25 @@ func (r *Restore) Erasures(ctx context.Context) ([]domain.Recorded, error) {
 	}
 	past, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (e domain.Recorded, err error) {
 		var payload []byte
-		err = row.Scan((*[16]byte)(&e.Tenant.UUID), (*[16]byte)(&e.Subject.UUID), (*[16]byte)(&e.AppendID), &payload, &e.RecordedAt)
+		err = row.Scan((*[16]byte)(&e.Tenant.UUID), (*[16]byte)(&e.Subject.UUID), (*[16]byte)(&e.AppendID), &payload,
+			&e.RecordedAt)
 		if err != nil {
 			return e, err
 		}
 		e.Stream = domain.UserOf(e.Subject)
-		e.Event, err = domain.Decode(erasedType(), payload, func() ([]byte, domain.PersonalState, error) { return nil, domain.Absent, nil })
+		e.Event, err = domain.Decode(erasedType(), payload, func() ([]byte, domain.PersonalState, error) {
+			return nil, domain.Absent, nil
+		})
 		return e, err
 	})
 	return past, Unavailable(err)
 }
 
-// LoadLog gives all events of some streams of one tenant, in order of position, personal parts withheld.
-func (r *Restore) LoadLog(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
+// LoadLog gives all events of some streams of one tenant, in order of position, personal
+// parts withheld.
+func (r *Restore) LoadLog(
+	ctx context.Context, tenant domain.TenantID, streams ...domain.Stream,
+) ([]domain.Recorded, error) {
 	var rows []row
 	b := &pgx.Batch{}
 	queueStreams(b, tenant, streams, nil, &rows)
@@ -95,8 +108,8 @@ func (r *Restore) LoadLog(ctx context.Context, tenant domain.TenantID, streams .
 	return withheld(rows)
 }
 
-// AppendAsOf adds to the log what was lost: it holds from an instant in the past, and is recorded now. It takes no personal parts,
-// for which there is no key any more.
+// AppendAsOf adds to the log what was lost: it holds from an instant in the past, and is
+// recorded now. It takes no personal parts, for which there is no key any more.
 func (r *Restore) AppendAsOf(ctx context.Context, a domain.Append, at time.Time) error {
 	e, err := (&Store{vault: r.vault, now: time.Now}).prepare(ctx, a)
 	if err != nil {
@@ -123,8 +136,9 @@ func (r *Restore) AppendAsOf(ctx context.Context, a domain.Append, at time.Time)
 // forgedPage is how many events are checked at once.
 const forgedPage = 2000
 
-// Forged counts the events whose code does not hold and that nobody disowned, and returns the first. They are restored as they are: the
-// log they stood in had them, and nothing that reads it believes them. Error: ErrOtherKeys, if no code holds at all.
+// Forged counts the events whose code does not hold and that nobody disowned, and returns
+// the first. They are restored as they are: the log they stood in had them, and nothing
+// that reads it believes them. Error: ErrOtherKeys, if no code holds at all.
 func (r *Restore) Forged(ctx context.Context, head int64) (first *ForgedError, count int64, err error) {
 	var withCode int64
 	for after := int64(0); after < head; after += forgedPage {
@@ -153,8 +167,8 @@ func (r *Restore) Forged(ctx context.Context, head int64) (first *ForgedError, c
 	return first, count, nil
 }
 
-// Finish makes everything visible at once, makes the log another one, opens the database to the others,
-// and gives the newest position.
+// Finish makes everything visible at once, makes the log another one, opens the database
+// to the others, and gives the newest position.
 func (r *Restore) Finish(ctx context.Context) (head int64, err error) {
 	if head, err = Head(ctx, r.tx); err != nil {
 		return 0, err
@@ -162,7 +176,8 @@ func (r *Restore) Finish(ctx context.Context) (head int64, err error) {
 	if _, err = r.tx.Exec(ctx, "set local role trust_owner"); err != nil {
 		return 0, Unavailable(err)
 	}
-	// The positions are given out again: of those that the log had after the backup, and of the erasures that were repeated.
+	// The positions are given out again: of those that the log had after the backup, and
+	// of the erasures that were repeated.
 	if _, _, err = RenewLog(ctx, r.tx); err != nil {
 		return 0, err
 	}

@@ -34,7 +34,8 @@ func sqlState(err error) string {
 	return ""
 }
 
-// tenantRelations lists every table and view with a tenant_id, so that a new one is covered without being named.
+// tenantRelations lists every table and view with a tenant_id, so that a new one is
+// covered without being named.
 func (w *world) tenantRelations(t testing.TB) []string {
 	t.Helper()
 	return query[[]string](t, w, `select array_agg(format('%I.%I', n.nspname, c.relname) order by c.relname)
@@ -49,33 +50,38 @@ func (w *world) readable(t testing.TB, relations []string) []string {
 		where has_table_privilege('trust_query', r, 'select')`, relations)
 }
 
-// fill puts a row of the tenant into a table that has none, with any value in each column.
+// fill puts a row of the tenant into a table that has none, with any value in each
+// column.
 func (w *world) fill(t testing.TB, table string, tenant domain.TenantID) {
 	t.Helper()
 	if query[int](t, w, "select count(*) from "+table+" where tenant_id = $1", tenant.UUID) > 0 {
 		return
 	}
-	w.exec(t, query[string](t, w, `select format('insert into %s (%s) values (%s)', $1::text, string_agg(quote_ident(attname), ', '),
+	w.exec(t, query[string](t, w,
+		`select format('insert into %s (%s) values (%s)', $1::text, string_agg(quote_ident(attname), ', '),
 			string_agg(case when attname = 'tenant_id' then quote_literal($2::text) else case format_type(atttypid, null)
 				when 'uuid' then 'gen_random_uuid()' when 'timestamp with time zone' then 'clock_timestamp()'
 				when 'bytea' then '''\x00''' when 'boolean' then 'false' when 'text' then '''x'''
 				when 'json' then '''{}''' when 'jsonb' then '''{}''' when 'text[]' then '''{}''' else '1' end end, ', '))
-		from pg_attribute where attrelid = $1::regclass and attnum > 0 and not attisdropped and attgenerated = ''`, table, tenant.String()))
+		from pg_attribute where attrelid = $1::regclass and attnum > 0 and not attisdropped and attgenerated = ''`,
+		table, tenant.String()))
 }
 
 // statements read from a relation in every way there is.
 func statements(relation string) map[string]string {
 	return map[string]string{
-		"select":       "select tenant_id::text from " + relation,
-		"where":        "select tenant_id::text from " + relation + " where tenant_id = $1",
-		"where not":    "select tenant_id::text from " + relation + " where tenant_id <> $1 or tenant_id = $1",
-		"cte":          "with x as materialized (select * from " + relation + ") select tenant_id::text from x",
-		"subselect":    "select (select string_agg(tenant_id::text, ' ') from " + relation + ")",
-		"join":         "select b.tenant_id::text from " + relation + " a full join " + relation + " b on true",
-		"join values":  "select r.tenant_id::text from (values ($1::uuid)) v (id) left join " + relation + " r on r.tenant_id = v.id",
-		"lateral":      "select r.tenant_id::text from (values (1)) v, lateral (select * from " + relation + ") r",
-		"union":        "select tenant_id::text from " + relation + " union select tenant_id::text from " + relation,
-		"exists":       "select $1::uuid::text from (values (1)) v where exists (select from " + relation + " where tenant_id = $1)",
+		"select":    "select tenant_id::text from " + relation,
+		"where":     "select tenant_id::text from " + relation + " where tenant_id = $1",
+		"where not": "select tenant_id::text from " + relation + " where tenant_id <> $1 or tenant_id = $1",
+		"cte":       "with x as materialized (select * from " + relation + ") select tenant_id::text from x",
+		"subselect": "select (select string_agg(tenant_id::text, ' ') from " + relation + ")",
+		"join":      "select b.tenant_id::text from " + relation + " a full join " + relation + " b on true",
+		"join values": "select r.tenant_id::text from (values ($1::uuid)) v (id) left join " + relation +
+			" r on r.tenant_id = v.id",
+		"lateral": "select r.tenant_id::text from (values (1)) v, lateral (select * from " + relation + ") r",
+		"union":   "select tenant_id::text from " + relation + " union select tenant_id::text from " + relation,
+		"exists": "select $1::uuid::text from (values (1)) v where exists (select from " + relation +
+			" where tenant_id = $1)",
 		"count":        "select $1::uuid::text from " + relation + " where tenant_id = $1 having count(*) > 0",
 		"window":       "select first_value(tenant_id) over (order by (tenant_id = $1) desc)::text from " + relation,
 		"function":     "select public.count_of('" + relation + "', $1)",
@@ -92,7 +98,8 @@ func tenants(t testing.TB) (w *world, a, b domain.TenantID) {
 	a, b = w.tenant, w.municipality(t, "JHB")
 	for _, tenant := range []domain.TenantID{a, b} {
 		user := w.register(t, tenant, "one@example.org")
-		must(t)(w.store.Append(t.Context(), side(tenant, domain.StartSession{Session: newID(), User: user, ExpiresAt: time.Now().Add(time.Hour)})))
+		must(t)(w.store.Append(t.Context(), side(tenant,
+			domain.StartSession{Session: newID(), User: user, ExpiresAt: time.Now().Add(time.Hour)})))
 	}
 	for _, table := range w.tenantRelations(t) {
 		if query[string](t, w, "select relkind::text from pg_class where oid = $1::regclass", table) == "r" {
@@ -174,8 +181,11 @@ func TestNoStatementGivesARowOfAnotherTenant(t *testing.T) {
 	}
 }
 
-// readAs runs a statement for a tenant in a transaction of its own and gives its first column.
-func readAs(t testing.TB, pool *pgxpool.Pool, tenant domain.TenantID, sql string, args ...domain.TenantID) (column []*string, err error) {
+// readAs runs a statement for a tenant in a transaction of its own and gives its first
+// column.
+func readAs(
+	t testing.TB, pool *pgxpool.Pool, tenant domain.TenantID, sql string, args ...domain.TenantID,
+) (column []*string, err error) {
 	t.Helper()
 	err = pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(t.Context(), asTenant, tenant.String()); err != nil {
@@ -260,7 +270,8 @@ func TestTheStoreNeedsATenantAndSeesNoOther(t *testing.T) {
 	if stream, found, err := w.store.StreamOf(t.Context(), b, done.Events[0].Record); err != nil || found {
 		t.Errorf("StreamOf finds %v of another tenant, %v", stream, err)
 	}
-	if stream, found, err := w.store.StreamOf(t.Context(), a, done.Events[0].Record); err != nil || !found || stream != domain.ConsentsOf(user) {
+	if stream, found, err := w.store.StreamOf(t.Context(), a, done.Events[0].Record); err != nil || !found ||
+		stream != domain.ConsentsOf(user) {
 		t.Errorf("StreamOf gives %v, %t, %v", stream, found, err)
 	}
 	if events, err := w.store.LoadAll(t.Context(), b, domain.ConsentStream); err != nil || len(events) != 0 {
@@ -275,7 +286,8 @@ func TestTheStoreNeedsATenantAndSeesNoOther(t *testing.T) {
 	}
 }
 
-// mayWrite tells what a role may write directly: the projector its read tables, and where it stands.
+// mayWrite tells what a role may write directly: the projector its read tables, and where
+// it stands.
 func mayWrite(role, table, verb string) bool {
 	if role != pgtest.Projector {
 		return false
@@ -293,7 +305,8 @@ func TestRolesWriteNothingButWhatIsTheirs(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, table := range w.tables(t) {
-			column := query[string](t, w, "select quote_ident(attname) from pg_attribute where attrelid = $1::regclass and attnum = 1", table)
+			column := query[string](t, w,
+				"select quote_ident(attname) from pg_attribute where attrelid = $1::regclass and attnum = 1", table)
 			for verb, sql := range map[string]string{
 				"insert":   "insert into " + table + " default values",
 				"copy":     "copy " + table + " from stdin",
@@ -339,7 +352,8 @@ func TestNobodyChangesOrRemovesAnEvent(t *testing.T) {
 	// The trigger itself, should the owner ever be given the privilege.
 	w.exec(t, "grant insert, update, delete, truncate on trust.events to trust_owner")
 	owner := w.db.Conn(t, pgtest.Owner)
-	for _, sql := range []string{"update trust.events set payload = payload", "delete from trust.events", "truncate trust.events"} {
+	for _, sql := range []string{"update trust.events set payload = payload", "delete from trust.events",
+		"truncate trust.events"} {
 		if _, err := owner.Exec(t.Context(), sql); sqlState(err) != refusal {
 			t.Errorf("%s, as an owner who may: %v", sql, err)
 		}
@@ -378,8 +392,9 @@ func TestEachRoleCallsOnlyItsFunctions(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	allowed := map[string][]string{
-		"tenant":          {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
-		"refuse_change":   {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query}, // a trigger's: cannot be called
+		"tenant": {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
+		// a trigger's: cannot be called
+		"refuse_change":   {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
 		"append":          {pgtest.Append, pgtest.Query},
 		"append_one":      {pgtest.Append, pgtest.Query},
 		"side_outcomes":   {pgtest.Append},
@@ -417,12 +432,14 @@ func TestEachRoleCallsOnlyItsFunctions(t *testing.T) {
 		}
 	}
 	caller := w.db.Conn(t, pgtest.Query)
-	for _, sql := range []string{`select trust.side_writes('[]', '{}', now())`, `select trust.side_outcomes('[]', '{}')`} {
+	for _, sql := range []string{`select trust.side_writes('[]', '{}', now())`,
+		`select trust.side_outcomes('[]', '{}')`} {
 		if _, err := caller.Exec(t.Context(), sql); sqlState(err) != denied {
 			t.Errorf("%s: %v", sql, err)
 		}
 	}
-	// A definer that looks names up where its caller says could be made to run the caller's code.
+	// A definer that looks names up where its caller says could be made to run the
+	// caller's code.
 	if n := query[int](t, w, `select count(*) from pg_proc where pronamespace = 'trust'::regnamespace and prosecdef
 		and not 'search_path=pg_catalog, pg_temp' = any(coalesce(proconfig, '{}'))`); n != 0 {
 		t.Errorf("%d definer functions have no search_path of their own", n)
@@ -432,7 +449,8 @@ func TestEachRoleCallsOnlyItsFunctions(t *testing.T) {
 func TestNoRoleIsSuperuserOrPassesPoliciesBy(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	roles := query[[]string](t, w, `select array_agg(format('%s: super %s, bypasses %s, logs in %s, creates %s %s', rolname, rolsuper,
+	roles := query[[]string](t, w,
+		`select array_agg(format('%s: super %s, bypasses %s, logs in %s, creates %s %s', rolname, rolsuper,
 		rolbypassrls, rolcanlogin, rolcreaterole, rolcreatedb) order by rolname) from pg_roles where rolname like 'trust\_%'`)
 	if len(roles) != 5 {
 		t.Errorf("roles: %v", roles)
@@ -449,7 +467,8 @@ func TestNoRoleIsSuperuserOrPassesPoliciesBy(t *testing.T) {
 			}
 		}
 	}
-	if n := query[int](t, w, `select count(*) from pg_namespace n, unnest(array['trust_append', 'trust_projector', 'trust_query']) role
+	if n := query[int](t, w,
+		`select count(*) from pg_namespace n, unnest(array['trust_append', 'trust_projector', 'trust_query']) role
 		where nspname = 'trust' and has_schema_privilege(role, n.oid, 'create')`); n != 0 {
 		t.Errorf("%d roles may create in the schema", n)
 	}
@@ -468,7 +487,8 @@ func TestRowLevelSecurityStandsWhereverATenantDoes(t *testing.T) {
 		}
 	}
 	// The one policy of the API's role is the tenant's.
-	for _, policy := range query[[]string](t, w, `select array_agg(format('%s %s %s', tablename, cmd, qual)) from pg_policies
+	for _, policy := range query[[]string](t, w,
+		`select array_agg(format('%s %s %s', tablename, cmd, qual)) from pg_policies
 		where schemaname = 'trust' and ('trust_query' = any(roles) or 'public' = any(roles))`) {
 		if !strings.HasSuffix(policy, " SELECT (tenant_id = trust.tenant())") {
 			t.Errorf("a policy for trust_query: %s", policy)

@@ -12,17 +12,21 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// ErrNoKeys says that nothing is under a master key yet: no process has used the database.
+// ErrNoKeys says that nothing is under a master key yet: no process has used the
+// database.
 var ErrNoKeys = errors.New("the database has no keys yet")
 
-// Rotate wraps all that the master key wraps, tenants' keys and the installation's secrets, under the next one. What stands below
-// them stays as it is. It gives how many were re-wrapped; 0: all are under the next one already.
+// Rotate wraps all that the master key wraps, tenants' keys and the installation's
+// secrets, under the next one. What stands below them stays as it is. It gives how many
+// were re-wrapped; 0: all are under the next one already.
 //
-// The caller brings a transaction of trust_owner at READ COMMITTED, and commits it: before, the database is under the one key, after,
-// under the other, and never between. From the first statement to the end of the transaction the log's lock is held, and appends
-// wait.
+// The caller brings a transaction of trust_owner at READ COMMITTED, and commits it:
+// before, the database is under the one key, after, under the other, and never between.
+// From the first statement to the end of the transaction the log's lock is held, and
+// appends wait.
 //
-// Errors: ErrWrongMasterKey (the database is under neither), ErrNoKeys, CodeUnavailable, or which key or secret does not open.
+// Errors: ErrWrongMasterKey (the database is under neither), ErrNoKeys, CodeUnavailable,
+// or which key or secret does not open.
 func Rotate(ctx context.Context, tx pgx.Tx, master, next []byte) (int, error) {
 	from, err := masterBox(master)
 	if err != nil {
@@ -56,7 +60,8 @@ func Rotate(ctx context.Context, tx pgx.Tx, master, next []byte) (int, error) {
 	return len(all), proveRewrapped(ctx, tx, plain, to)
 }
 
-// wrapped is something that the master key wraps: a secret, which has a name, or a tenant's key.
+// wrapped is something that the master key wraps: a secret, which has a name, or a
+// tenant's key.
 type wrapped struct {
 	name string
 	key  keyRow
@@ -109,7 +114,8 @@ func checkOf(all []wrapped) *wrapped {
 	return nil
 }
 
-// openAll opens everything or fails: one that does not open would be lost with the old key.
+// openAll opens everything or fails: one that does not open would be lost with the old
+// key.
 func openAll(all []wrapped, b box) (map[string][]byte, error) {
 	plain := make(map[string][]byte, len(all))
 	for _, w := range all {
@@ -135,7 +141,8 @@ func rewrap(ctx context.Context, tx pgx.Tx, all []wrapped, plain map[string][]by
 	return Unavailable(err)
 }
 
-// proveRewrapped reads back what was written, and compares: a mistake must show before the commit, not when a key is needed.
+// proveRewrapped reads back what was written, and compares: a mistake must show before
+// the commit, not when a key is needed.
 func proveRewrapped(ctx context.Context, tx pgx.Tx, plain map[string][]byte, to box) error {
 	all, err := underMaster(ctx, tx)
 	if err != nil {

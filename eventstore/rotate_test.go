@@ -75,15 +75,18 @@ func TestARotationReWrapsTenantsKeysAndSecretsAndNothingElse(t *testing.T) {
 	if diff := cmp.Diff(rest, w.rest(t)); diff != "" {
 		t.Errorf("something else changed:\n%s", diff)
 	}
-	if _, err := eventstore.Open(t.Context(), w.db.Pool(t, pgtest.Query), []byte(masterKey)); !errors.Is(err, eventstore.ErrWrongMasterKey) {
+	if _, err := eventstore.Open(t.Context(), w.db.Pool(t, pgtest.Query), []byte(masterKey)); !errors.Is(err,
+		eventstore.ErrWrongMasterKey) {
 		t.Errorf("under the old key the store says %v", err)
 	}
 	store := w.openUnder(t, nextKey)
 	events, err := store.LoadPersonal(t.Context(), w.tenant, lifeStreams(user)...)
-	if subject, origin := personal(events); err != nil || !allAre(subject, domain.Open, 5) || !allAre(origin, domain.Open, 6) {
+	if subject, origin := personal(events); err != nil || !allAre(subject, domain.Open, 5) ||
+		!allAre(origin, domain.Open, 6) {
 		t.Errorf("under the next key: states %v, %v, %v", subject, origin, err)
 	}
-	if accounts, err := store.Accounts(t.Context(), "remarked@example.org", w.tenant); err != nil || len(accounts) != 1 || store.Digest("login", "remarked@example.org") != digest {
+	if accounts, err := store.Accounts(t.Context(), "remarked@example.org", w.tenant); err != nil ||
+		len(accounts) != 1 || store.Digest("login", "remarked@example.org") != digest {
 		t.Errorf("who signs in is not found: %d accounts, %v", len(accounts), err)
 	}
 
@@ -100,21 +103,26 @@ func (w *world) rest(t testing.TB) map[string][]string {
 	t.Helper()
 	rest := w.dump(t)
 	delete(rest, "trust.secrets")
-	rest["trust.keys"] = query[[]string](t, w, `select array_agg((to_jsonb(k) - case kind when 'tenant' then 'wrapped' else '' end)::text order by key_id)
+	rest["trust.keys"] = query[[]string](t, w,
+		`select array_agg((to_jsonb(k) - case kind when 'tenant' then 'wrapped' else '' end)::text order by key_id)
 		from trust.keys k`)
 	return rest
 }
 
 func TestARotationThatIsNotCommittedOrCannotOpenEverythingChangesNothing(t *testing.T) {
 	t.Parallel()
-	const damaged = "update trust.keys set wrapped = set_bit(wrapped, 120, 1 - get_bit(wrapped, 120)) where key_id = (select max(key_id::text)::uuid from trust.keys where kind = 'tenant')"
+	const damaged = "update trust.keys set wrapped = set_bit(wrapped, 120, 1 - get_bit(wrapped, 120)) where key_id " +
+		"= (select max(key_id::text)::uuid from trust.keys where kind = 'tenant')"
 	for name, c := range map[string]struct{ master, next, damage, want string }{
-		"not committed":                           {masterKey, nextKey, "", ""},
-		"neither key is the database's":           {nextKey, "yet another key of at least thirty-two characters", "", eventstore.ErrWrongMasterKey.Error()},
-		"a tenant's key does not open":            {masterKey, nextKey, damaged, "tenant key "},
-		"a secret does not open":                  {masterKey, nextKey, "insert into trust.secrets values ('pepper', '\\x00')", "secret pepper does not open"},
-		"done already, but a key does not open":   {nextKey, masterKey, damaged, "tenant key "},
-		"no process has used the database so far": {masterKey, nextKey, "delete from trust.secrets", eventstore.ErrNoKeys.Error()},
+		"not committed": {masterKey, nextKey, "", ""},
+		"neither key is the database's": {nextKey, "yet another key of at least thirty-two characters", "",
+			eventstore.ErrWrongMasterKey.Error()},
+		"a tenant's key does not open": {masterKey, nextKey, damaged, "tenant key "},
+		"a secret does not open": {masterKey, nextKey,
+			"insert into trust.secrets values ('pepper', '\\x00')", "secret pepper does not open"},
+		"done already, but a key does not open": {nextKey, masterKey, damaged, "tenant key "},
+		"no process has used the database so far": {masterKey, nextKey, "delete from trust.secrets",
+			eventstore.ErrNoKeys.Error()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -137,19 +145,22 @@ func TestARotationThatIsNotCommittedOrCannotOpenEverythingChangesNothing(t *test
 	}
 }
 
-// A key left behind would be lost with the old master key, so the database itself refuses half a rotation.
+// A key left behind would be lost with the old master key, so the database itself refuses
+// half a rotation.
 func TestTheDatabaseRefusesHalfARotation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	before := w.dump(t)
 	owner := w.db.Conn(t, pgtest.Owner)
-	const tenants, secrets = "(select array_agg(key_id) from trust.keys where kind = 'tenant')", "(select array_agg(name) from trust.secrets)"
+	const tenants, secrets = "(select array_agg(key_id) from trust.keys where kind = 'tenant')",
+		"(select array_agg(name) from trust.secrets)"
 	for _, arguments := range []string{
 		"'{}', '{}', '{}', '{}'",
 		tenants + `, array['\x00', '\x00']::bytea[], '{}', '{}'`,
 		`'{}', '{}', ` + secrets + `, array['\x00', '\x00']::bytea[]`,
 		tenants + `[1:1], array['\x00']::bytea[], ` + secrets + `, array['\x00', '\x00']::bytea[]`,
-		tenants + ` || gen_random_uuid(), array['\x00', '\x00', '\x00']::bytea[], ` + secrets + `, array['\x00', '\x00']::bytea[]`,
+		tenants + ` || gen_random_uuid(), array['\x00', '\x00', '\x00']::bytea[], ` + secrets +
+			`, array['\x00', '\x00']::bytea[]`,
 	} {
 		if _, err := owner.Exec(t.Context(), "select trust.rewrap("+arguments+")"); sqlState(err) != "P0001" {
 			t.Errorf("%s: %v", arguments, err)
@@ -165,13 +176,15 @@ func newTenant(code string) domain.Append {
 		ID: newID(), Tenant: id,
 		Writes: []domain.Write{{
 			Stream: domain.MunicipalityOf(id),
-			Events: []domain.Event{&domain.MunicipalityRegistered{Code: code, Name: "Municipality " + code, Province: "Gauteng"}},
+			Events: []domain.Event{&domain.MunicipalityRegistered{Code: code, Name: "Municipality " + code,
+				Province: "Gauteng"}},
 		}},
 		Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: id}},
 	}
 }
 
-// stale fails the test unless err says that the process works with a master key of the past, and that sending it again helps.
+// stale fails the test unless err says that the process works with a master key of the
+// past, and that sending it again helps.
 func stale(t testing.TB, err error) {
 	t.Helper()
 	refused(t, err, domain.CodeUnavailable)
@@ -180,7 +193,8 @@ func stale(t testing.TB, err error) {
 	}
 }
 
-// A tenant's key that is wrapped under the old master key after a rotation could never be read again.
+// A tenant's key that is wrapped under the old master key after a rotation could never be
+// read again.
 func TestAProcessWithTheOldKeyMakesNoTenantsKeyAfterARotation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -191,7 +205,8 @@ func TestAProcessWithTheOldKeyMakesNoTenantsKeyAfterARotation(t *testing.T) {
 	}
 	waiting := w.background(t.Context(), newTenant("JHB")) // prepared under the old key, before the commit
 	pgtest.Eventually(t, "it waits for the rotation", func() bool { return len(w.blocked(t)) == 1 })
-	inBatch, neighbour := w.background(t.Context(), newTenant("EKU")), w.background(t.Context(), grant(w.tenant, user, 0))
+	inBatch, neighbour := w.background(t.Context(), newTenant("EKU")),
+		w.background(t.Context(), grant(w.tenant, user, 0))
 	pgtest.Eventually(t, "two more wait for it", func() bool { return w.store.Waiting() == 2 })
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
@@ -202,7 +217,8 @@ func TestAProcessWithTheOldKeyMakesNoTenantsKeyAfterARotation(t *testing.T) {
 		t.Errorf("its neighbour in the batch: %v", got.err)
 	}
 
-	// What hangs on keys that it has in memory still works, and the next process reads it.
+	// What hangs on keys that it has in memory still works, and the next process reads
+	// it.
 	w.register(t, w.tenant, "two@example.org")
 	next := w.openUnder(t, nextKey)
 	must(t)(next.Append(t.Context(), newTenant("JHB")))
@@ -210,7 +226,8 @@ func TestAProcessWithTheOldKeyMakesNoTenantsKeyAfterARotation(t *testing.T) {
 	_, err = w.store.Append(t.Context(), newTenant("EKU"))
 	stale(t, err) // the same key again is another rotation
 	events, err := w.readAll(t)
-	if subject, _ := personal(events); err != nil || !slices.Equal(subject, []domain.PersonalState{domain.Open, domain.Absent, domain.Open}) {
+	if subject, _ := personal(events); err != nil ||
+		!slices.Equal(subject, []domain.PersonalState{domain.Open, domain.Absent, domain.Open}) {
 		t.Errorf("two registrations and a grant without anything personal have states %v, %v", subject, err)
 	}
 }
@@ -247,7 +264,8 @@ func TestAProcessWithTheOldKeyMakesNoSecretAfterARotation(t *testing.T) {
 	proof := func() []byte { return query[[]byte](t, w, "select wrapped from trust.secrets where name = 'check'") }
 	caller := w.db.Conn(t, pgtest.Query)
 	once := func(name string, proof []byte) (stored []byte) {
-		if err := caller.QueryRow(t.Context(), "select trust.secret_once($1, '\\x0102', $2)", name, proof).Scan(&stored); err != nil {
+		if err := caller.QueryRow(t.Context(), "select trust.secret_once($1, '\\x0102', $2)", name, proof).
+			Scan(&stored); err != nil {
 			t.Fatal(err)
 		}
 		return stored

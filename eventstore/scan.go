@@ -22,9 +22,11 @@ const (
 	identity = `position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
 	subject_id, record_id, actor_id`
 	times = ", effective_at, recorded_at"
-	// theCode looks elsewhere only for an event that was appended without one. The names within keep position the event's.
+	// theCode looks elsewhere only for an event that was appended without one. The names
+	// within keep position the event's.
 	theCode = ", coalesce(code, (select c.older from trust.codes c (at, older) where c.at = position)) as code"
-	// columnsOfKinds leaves out what is long of events that are not of the kinds of streams $3.
+	// columnsOfKinds leaves out what is long of events that are not of the kinds of
+	// streams $3.
 	columnsOfKinds = identity + `, case when stream_type = any($3) then payload else '{}' end,
 	case when stream_type = any($3) then sealed end, case when stream_type = any($3) then metadata else '{}' end` + times + theCode
 )
@@ -43,7 +45,8 @@ type row struct {
 
 var errTextFormat = errors.New("events must be read in the binary format")
 
-// inBinary makes sure of the format that scan reads. Text and json are the same in either.
+// inBinary makes sure of the format that scan reads. Text and json are the same in
+// either.
 func inBinary(rows pgx.Rows) error {
 	for _, f := range rows.FieldDescriptions() {
 		if f.Format != pgx.BinaryFormatCode && f.DataTypeOID != pgtype.JSONOID && f.DataTypeOID != pgtype.TextOID {
@@ -53,7 +56,8 @@ func inBinary(rows pgx.Rows) error {
 	return nil
 }
 
-// scan reads a row from its binary form: decoding by hand is what lets a projector read as fast as the database gives.
+// scan reads a row from its binary form: decoding by hand is what lets a projector read
+// as fast as the database gives.
 func scan(v [][]byte) (r row) {
 	r.Position = int64(binary.BigEndian.Uint64(v[0]))
 	r.Tenant = domain.TenantID{UUID: id(v[1])}
@@ -143,7 +147,8 @@ func (r *row) decode(subject, origin opener) (domain.Recorded, error) {
 	return r.Recorded, nil
 }
 
-// decodeAll decodes rows that were checked, each with the same openers; many of them on all cores.
+// decodeAll decodes rows that were checked, each with the same openers; many of them on
+// all cores.
 func decodeAll(rows []row, subject, origin opener) ([]domain.Recorded, error) {
 	events := make([]domain.Recorded, len(rows))
 	err := inParts(len(rows), func(i int) (err error) {
@@ -156,7 +161,8 @@ func decodeAll(rows []row, subject, origin opener) ([]domain.Recorded, error) {
 	return events, nil
 }
 
-// inParts does something with each of n rows, in parts that share the cores, and returns the first error in their order.
+// inParts does something with each of n rows, in parts that share the cores, and returns
+// the first error in their order.
 func inParts(n int, do func(i int) error) error {
 	const worthSharing = 256
 	part := func(from, to int) (err error) {
@@ -193,7 +199,8 @@ func withhold(r *row, kind byte) ([]byte, domain.PersonalState, error) {
 	return nil, domain.Withheld, nil
 }
 
-// openWith opens with the keys given. A key that is not among them leaves its part withheld.
+// openWith opens with the keys given. A key that is not among them leaves its part
+// withheld.
 func openWith(keys map[uuid.UUID]foundKey) opener {
 	return func(r *row, kind byte) ([]byte, domain.PersonalState, error) { return r.open(kind, keys) }
 }
@@ -213,7 +220,8 @@ func (r *row) open(kind byte, keys map[uuid.UUID]foundKey) ([]byte, domain.Perso
 	case !key.usable:
 		return nil, domain.Withheld, nil
 	default:
-		plain, err := key.box.open(p.ciphertext, placeOf(r.Tenant, r.EventID, r.eventType, r.payload).additional(kind, p.key))
+		plain, err := key.box.open(p.ciphertext, placeOf(r.Tenant, r.EventID, r.eventType, r.payload).
+			additional(kind, p.key))
 		return plain, domain.Open, err
 	}
 }

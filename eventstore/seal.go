@@ -14,12 +14,14 @@ import (
 //
 //	kind (1 byte) | key id (16) | length (4, big-endian) | nonce (12) | ciphertext
 //
-// where length counts nonce and ciphertext. AES-256-GCM binds each to where it stands: additional data is
-// kind | tenant | key id | event id | SHA-256(payload) | event type, so a part moved to another event, tenant, key or payload
-// does not open.
+// where length counts nonce and ciphertext. AES-256-GCM binds each to where it stands:
+// additional data is kind | tenant | key id | event id | SHA-256(payload) | event type,
+// so a part moved to another event, tenant, key or payload does not open.
 const (
 	subjectPart byte = 1 // the subject's fields, under the subject's key
-	originPart  byte = 2 // the actor's address and user agent, under the actor's key; of somebody unknown the subject's, else the tenant's of the month
+	// the actor's address and user agent, under the actor's key; of somebody unknown the
+	// subject's, else the tenant's of the month
+	originPart byte = 2
 
 	partHeader = 1 + 16 + 4
 )
@@ -63,8 +65,9 @@ type part struct {
 	ciphertext []byte
 }
 
-// findPart gives one kind of part; found is false when the column has none. A column that holds anything but its parts, each at most
-// once and in order, is refused as a whole: nobody seals such a one.
+// findPart gives one kind of part; found is false when the column has none. A column that
+// holds anything but its parts, each at most once and in order, is refused as a whole:
+// nobody seals such a one.
 func findPart(sealed []byte, kind byte) (p part, found bool, err error) {
 	for last := byte(0); len(sealed) > 0; {
 		if len(sealed) < partHeader || sealed[0] <= last || sealed[0] > originPart {

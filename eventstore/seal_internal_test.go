@@ -9,7 +9,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// FuzzSealedColumn reads arbitrary bytes as a sealed column: it may fail but not panic, and nothing opens that was not sealed there.
+// FuzzSealedColumn reads arbitrary bytes as a sealed column: it may fail but not panic,
+// and nothing opens that was not sealed there.
 func FuzzSealedColumn(f *testing.F) {
 	key := uuid.MustParse("019384a0-0000-7000-8000-000000000001")
 	b, err := newBox(bytes.Repeat([]byte{7}, keySize))
@@ -36,7 +37,8 @@ func FuzzSealedColumn(f *testing.F) {
 			t.Errorf("found %d bytes in %d, %v", len(part.ciphertext), len(sealed), err)
 		}
 		plain, state, err := r.open(kind, keys)
-		// Compared by what was sealed and not by the ciphertext, which is another in each of the fuzzer's processes.
+		// Compared by what was sealed and not by the ciphertext, which is another in each
+		// of the fuzzer's processes.
 		if err == nil && state == domain.Open && string(plain) != sealedAs[kind] {
 			t.Errorf("opened %q", plain)
 		}

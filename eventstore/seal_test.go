@@ -16,10 +16,12 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// marks are values that identify a person: registration's, and those of the other events that hold any.
+// marks are values that identify a person: registration's, and those of the other events
+// that hold any.
 func marks() []string {
 	return []string{
-		"marked@example.org", "remarked@example.org", "Ṱhilivhali Marked", "Renamed Marked", "+27821234567", "+27830000001",
+		"marked@example.org", "remarked@example.org", "Ṱhilivhali Marked", "Renamed Marked", "+27821234567",
+		"+27830000001",
 		"203.0.113.7", "marked-agent", "a marked reference", "a marked reason", "Marked Guardian",
 	}
 }
@@ -41,11 +43,13 @@ func (w *world) lifeOf(t testing.TB) domain.UserID {
 		ID: newID(), Tenant: w.tenant, Actor: user, Origin: origin,
 		Writes: []domain.Write{
 			{Stream: domain.UserOf(user), Expected: 1, Events: []domain.Event{
-				&domain.UserProfileChanged{Fields: []string{"full_name", "phone"}, Person: domain.Known(domain.ProfileChanges{
-					FullName: &domain.Change[string]{Old: "Ṱhilivhali Marked", New: "Renamed Marked"},
-					Phone:    &domain.Change[string]{Old: "+27821234567", New: "+27830000001"},
-				})},
-				&domain.UserEmailChanged{Email: domain.Known(domain.Change[string]{Old: "marked@example.org", New: "remarked@example.org"})},
+				&domain.UserProfileChanged{Fields: []string{"full_name", "phone"},
+					Person: domain.Known(domain.ProfileChanges{
+						FullName: &domain.Change[string]{Old: "Ṱhilivhali Marked", New: "Renamed Marked"},
+						Phone:    &domain.Change[string]{Old: "+27821234567", New: "+27830000001"},
+					})},
+				&domain.UserEmailChanged{Email: domain.Known(domain.Change[string]{Old: "marked@example.org",
+					New: "remarked@example.org"})},
 			}},
 			{Stream: domain.ConsentsOf(user), Events: []domain.Event{decision, withdrawn}},
 		},
@@ -57,7 +61,8 @@ func (w *world) lifeOf(t testing.TB) domain.UserID {
 	}))
 	must(t)(w.store.Append(t.Context(), domain.Append{ // by nobody known, perhaps the person: sealed under their key
 		ID: newID(), Tenant: w.tenant, Origin: origin,
-		Writes: []domain.Write{{Stream: domain.SessionsOf(user), Events: []domain.Event{&domain.SignInFailed{Count: 1, Cause: "password"}}}},
+		Writes: []domain.Write{{Stream: domain.SessionsOf(user),
+			Events: []domain.Event{&domain.SignInFailed{Count: 1, Cause: "password"}}}},
 	}))
 	return user
 }
@@ -66,7 +71,8 @@ func lifeStreams(user domain.UserID) []domain.Stream {
 	return []domain.Stream{domain.UserOf(user), domain.ConsentsOf(user), domain.SessionsOf(user)}
 }
 
-// personal gives the state of each personal part of events: the subject's and the origin's.
+// personal gives the state of each personal part of events: the subject's and the
+// origin's.
 func personal(events []domain.Recorded) (subject, origin []domain.PersonalState) {
 	for _, r := range events {
 		switch e := r.Event.(type) {
@@ -146,8 +152,10 @@ func TestNothingThatIdentifiesAPersonIsReadableInAnyTable(t *testing.T) {
 	if values < 10 {
 		t.Errorf("%d rows were searched", values)
 	}
-	w.exec(t, "insert into trust.secrets values ('marked-agent', '\\x00'), ('planted', convert_to('x203.0.113.7x', 'utf8'))")
-	if dump := fmt.Sprint(w.dump(t)); !strings.Contains(dump, "marked-agent") || !strings.Contains(dump, hex.EncodeToString([]byte("203.0.113.7"))) {
+	w.exec(t, "insert into trust.secrets values ('marked-agent', '\\x00'), ('planted', convert_to('x203.0.113.7x', "+
+		"'utf8'))")
+	if dump := fmt.Sprint(w.dump(t)); !strings.Contains(dump, "marked-agent") ||
+		!strings.Contains(dump, hex.EncodeToString([]byte("203.0.113.7"))) {
 		t.Error("the search does not find what was planted")
 	}
 }
@@ -160,7 +168,8 @@ func TestLoadWithholdsWhatIsPersonal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if subject, origin := personal(events); !allAre(subject, domain.Withheld, 5) || !allAre(origin, domain.Withheld, 6) {
+	if subject, origin := personal(events); !allAre(subject, domain.Withheld, 5) ||
+		!allAre(origin, domain.Withheld, 6) {
 		t.Errorf("subject %v, origin %v; want all withheld", subject, origin)
 	}
 	if given := text(events); strings.Contains(given, "arked") || strings.Contains(given, "203.0.113.7") {
@@ -192,13 +201,15 @@ func TestAPersonWhoseKeyIsDestroyedIsErasedEverywhere(t *testing.T) {
 	w := newWorld(t)
 	user := w.lifeOf(t)
 	other := open(t, w.db) // another process, which remembers the key
-	if events, err := other.LoadPersonal(t.Context(), w.tenant, domain.UserOf(user)); err != nil || !strings.Contains(text(events), "arked") {
+	if events, err := other.LoadPersonal(t.Context(), w.tenant, domain.UserOf(user)); err != nil ||
+		!strings.Contains(text(events), "arked") {
 		t.Fatalf("%s, %v", text(events), err)
 	}
 	must(t)(w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: w.tenant, Actor: user, Origin: domain.Origin{IP: "203.0.113.7"},
-		Writes: []domain.Write{{Stream: domain.UserOf(user), Expected: 3, Events: []domain.Event{&domain.UserErased{}}}},
-		Side:   []domain.SideWrite{domain.DestroySubjectKey{Subject: user}},
+		Writes: []domain.Write{{Stream: domain.UserOf(user), Expected: 3,
+			Events: []domain.Event{&domain.UserErased{}}}},
+		Side: []domain.SideWrite{domain.DestroySubjectKey{Subject: user}},
 	}))
 	erased := time.Now()
 
@@ -250,7 +261,8 @@ func TestAnAppendThatNeedsADestroyedKeyIsRefused(t *testing.T) {
 	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.DestroySubjectKey{Subject: user})))
 	store := open(t, w.db)
 	personalPart := grant(w.tenant, user, 0)
-	personalPart.Writes[0].Events[0].(*domain.ConsentGranted).Private = domain.Known(domain.DecisionFacts{EvidenceReference: "x"})
+	personalPart.Writes[0].Events[0].(*domain.ConsentGranted).
+		Private = domain.Known(domain.DecisionFacts{EvidenceReference: "x"})
 	asActor := grant(w.tenant, someone(), 0)
 	asActor.Actor, asActor.Origin = user, domain.Origin{IP: "203.0.113.7"}
 	before := w.dump(t)
@@ -283,10 +295,12 @@ func TestAWrongMasterKeyIsRefusedAndWritesNothing(t *testing.T) {
 	w := newWorld(t)
 	before := w.dump(t)
 	wrong := []byte(masterKey + ".")
-	if _, err := eventstore.Open(t.Context(), w.db.Pool(t, pgtest.Query), wrong); !errors.Is(err, eventstore.ErrWrongMasterKey) {
+	if _, err := eventstore.Open(t.Context(), w.db.Pool(t, pgtest.Query), wrong); !errors.Is(err,
+		eventstore.ErrWrongMasterKey) {
 		t.Errorf("the store says %v", err)
 	}
-	if _, err := eventstore.NewReader(t.Context(), w.db.Conn(t, pgtest.Projector), wrong); !errors.Is(err, eventstore.ErrWrongMasterKey) {
+	if _, err := eventstore.NewReader(t.Context(), w.db.Conn(t, pgtest.Projector), wrong); !errors.Is(err,
+		eventstore.ErrWrongMasterKey) {
 		t.Errorf("the reader says %v", err)
 	}
 	w.unchanged(t, before)
@@ -301,7 +315,8 @@ func TestAllWhoOpenAFreshDatabaseAtOnceAgree(t *testing.T) {
 	for i := range stores {
 		pool := db.Pool(t, pgtest.Query)
 		wg.Go(func() {
-			stores[i], errs[i] = eventstore.Open(t.Context(), pool, []byte(masterKey), eventstore.Patience(pgtest.Patience))
+			stores[i], errs[i] = eventstore.Open(t.Context(), pool, []byte(masterKey),
+				eventstore.Patience(pgtest.Patience))
 		})
 	}
 	wg.Wait()
@@ -314,7 +329,8 @@ func TestAllWhoOpenAFreshDatabaseAtOnceAgree(t *testing.T) {
 			t.Error("two processes have different lookup keys")
 		}
 	}
-	if stores[0].Digest("xy") == stores[0].Digest("x", "y") || stores[0].Digest("x", "y") == stores[0].Digest("y", "x") {
+	if stores[0].Digest("xy") == stores[0].Digest("x", "y") ||
+		stores[0].Digest("x", "y") == stores[0].Digest("y", "x") {
 		t.Error("the digest does not tell parts apart")
 	}
 	w := &world{db: db, store: stores[0], admin: &admin{conn: db.Superuser(t)}}
@@ -344,7 +360,8 @@ func TestTheKeyOfAMonthIsMadeOnce(t *testing.T) {
 			_, err := stores[i%2].Append(t.Context(), domain.Append{
 				ID: newID(), Tenant: w.tenant, Origin: domain.Origin{IP: "203.0.113.7"},
 				Writes: []domain.Write{{
-					Stream: domain.Stream{Type: domain.AccessStream, ID: newID()}, Events: []domain.Event{&domain.TenantMismatch{Route: "GET /"}},
+					Stream: domain.Stream{Type: domain.AccessStream, ID: newID()},
+					Events: []domain.Event{&domain.TenantMismatch{Route: "GET /"}},
 				}},
 			})
 			if err != nil {
@@ -358,20 +375,23 @@ func TestTheKeyOfAMonthIsMadeOnce(t *testing.T) {
 	}
 }
 
-// What is sealed under a key that no database holds can never be opened: a failover may lose the key of the month, too.
+// What is sealed under a key that no database holds can never be opened: a failover may
+// lose the key of the month, too.
 func TestAKeyThatAFailoverLostIsNotSealedUnderForLong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	visit := func() domain.Appended {
 		return must(t)(w.store.Append(t.Context(), domain.Append{
 			ID: newID(), Tenant: w.tenant, Origin: domain.Origin{IP: "203.0.113.7"}, Writes: []domain.Write{{
-				Stream: domain.Stream{Type: domain.AccessStream, ID: newID()}, Events: []domain.Event{&domain.TenantMismatch{Route: "GET /"}},
+				Stream: domain.Stream{Type: domain.AccessStream, ID: newID()},
+				Events: []domain.Event{&domain.TenantMismatch{Route: "GET /"}},
 			}},
 		}))
 	}
 	kept := visit().Position()
 	w.exec(t, "set session_replication_role = replica")
-	w.exec(t, fmt.Sprintf("delete from trust.events where position = %d; delete from trust.keys where kind = 'month'", kept))
+	w.exec(t, fmt.Sprintf("delete from trust.events where position = %d; delete from trust.keys where kind = 'month'",
+		kept))
 	w.exec(t, "set session_replication_role = origin")
 
 	pgtest.Eventually(t, "the key of the month is made anew", func() bool {
@@ -383,12 +403,14 @@ func TestAKeyThatAFailoverLostIsNotSealedUnderForLong(t *testing.T) {
 	if e := found[len(found)-1]; e.Position != last || e.Origin.State() != domain.Open {
 		t.Errorf("at %d of %d where from is %v", e.Position, last, e.Origin.State())
 	}
-	w.exec(t, "set session_replication_role = replica") // those of the first second can be opened by nobody, as the check would say
+	// those of the first second can be opened by nobody, as the check would say
+	w.exec(t, "set session_replication_role = replica")
 	w.exec(t, fmt.Sprintf("delete from trust.events where position >= %d", kept))
 	w.exec(t, "set session_replication_role = origin")
 }
 
-// A platform's admin acts in a municipality: where from is sealed under the admin's own key, which the municipality does not see.
+// A platform's admin acts in a municipality: where from is sealed under the admin's own
+// key, which the municipality does not see.
 func TestTheOriginOfAnActorOfAnotherTenantIsWithheldFromThisOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -399,7 +421,8 @@ func TestTheOriginOfAnActorOfAnotherTenantIsWithheldFromThisOne(t *testing.T) {
 	a.Actor, a.ActorTenant, a.Origin = admin, platform, domain.Origin{IP: "198.51.100.9"}
 	must(t)(w.store.Append(t.Context(), a))
 
-	for name, store := range map[string]*eventstore.Store{"a process that just used the key": w.store, "another": open(t, w.db)} {
+	for name, store := range map[string]*eventstore.Store{"a process that just used the key": w.store,
+		"another": open(t, w.db)} {
 		events, err := store.LoadPersonal(t.Context(), w.tenant, domain.ConsentsOf(user), domain.UserOf(user))
 		if err != nil || len(events) != 2 {
 			t.Fatalf("%d events, %v", len(events), err)
@@ -407,7 +430,8 @@ func TestTheOriginOfAnActorOfAnotherTenantIsWithheldFromThisOne(t *testing.T) {
 		if _, origin := personal(events); origin[0] != domain.Open || origin[1] != domain.Withheld {
 			t.Errorf("%s: origins %v, want open and withheld", name, origin)
 		}
-		if _, err := store.LoadPersonal(t.Context(), platform, domain.UserOf(admin)); err != nil { // warms the key in the other tenant
+		// warms the key in the other tenant
+		if _, err := store.LoadPersonal(t.Context(), platform, domain.UserOf(admin)); err != nil {
 			t.Fatal(err)
 		}
 		events, err = store.LoadPersonal(t.Context(), w.tenant, domain.ConsentsOf(user))
@@ -443,16 +467,20 @@ func TestAReaderStopsAtAGap(t *testing.T) {
 	}
 }
 
-// Why somebody read the data of several people is sealed although there is no one person whose key could seal it.
+// Why somebody read the data of several people is sealed although there is no one person
+// whose key could seal it.
 func TestWhatIsAboutSeveralPeopleIsSealedUnderTheTenantsKeyOfTheMonth(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	read := &domain.PersonalDataRead{Route: "trust replay", Fields: "profile", Private: domain.Known(domain.ReadFacts{Reason: "about Marked"})}
+	read := &domain.PersonalDataRead{Route: "trust replay", Fields: "profile",
+		Private: domain.Known(domain.ReadFacts{Reason: "about Marked"})}
 	stream := domain.Stream{Type: domain.AccessStream, ID: newID()}
 	done := must(t)(w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: w.tenant, Writes: []domain.Write{{Stream: stream, Events: []domain.Event{read}}},
 	}))
-	if n := query[int](t, w, "select count(*) from trust.events where payload::text like '%Marked%' or sealed::text like '%'||encode('Marked', 'hex')||'%'"); n != 0 {
+	if n := query[int](t, w,
+		"select count(*) from trust.events where payload::text like '%Marked%' or sealed::text like "+
+			"'%'||encode('Marked', 'hex')||'%'"); n != 0 {
 		t.Error("the reason is in plain")
 	}
 	events, err := open(t, w.db).LoadPersonal(t.Context(), w.tenant, stream)

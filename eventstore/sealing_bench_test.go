@@ -12,7 +12,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// BenchmarkSealing says what sealing costs: the same events with a personal part and an origin each, and without.
+// BenchmarkSealing says what sealing costs: the same events with a personal part and an
+// origin each, and without.
 func BenchmarkSealing(b *testing.B) {
 	for name, sealed := range map[string]bool{"plain": false, "sealed": true} {
 		w, people := newWorld(b), []domain.UserID{}
@@ -35,7 +36,8 @@ func BenchmarkSealing(b *testing.B) {
 	}
 }
 
-// sealable gives an append of grants of one person, with what has to be sealed or without.
+// sealable gives an append of grants of one person, with what has to be sealed or
+// without.
 func sealable(tenant domain.TenantID, person domain.UserID, events int, sealed bool) domain.Append {
 	a := grant(tenant, person, domain.AnyVersion)
 	a.Actor = person

@@ -12,12 +12,14 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// factorAdditional binds the secret of a second factor to whose it is and which: moved to another row it does not open.
+// factorAdditional binds the secret of a second factor to whose it is and which: moved to
+// another row it does not open.
 func factorAdditional(tenant domain.TenantID, user domain.UserID, factor uuid.UUID) []byte {
 	return []byte("second factor|" + tenant.String() + "|" + user.String() + "|" + factor.String())
 }
 
-// offerSecondFactor seals the secret under the user's own key, so that it goes when the user is erased.
+// offerSecondFactor seals the secret under the user's own key, so that it goes when the
+// user is erased.
 func (s *Store) offerSecondFactor(
 	ctx context.Context, e *entry, r *sideRow, w domain.OfferSecondFactor, made map[uuid.UUID]foundKey,
 ) error {
@@ -42,12 +44,15 @@ func (e *entry) isAboutCodes(n int) bool {
 }
 
 // Authenticator implements commands.Store.
-func (s *Store) Authenticator(ctx context.Context, tenant domain.TenantID, user domain.UserID) (domain.Authenticator, error) {
+func (s *Store) Authenticator(
+	ctx context.Context, tenant domain.TenantID, user domain.UserID,
+) (domain.Authenticator, error) {
 	var a domain.Authenticator
 	var factor, offered *uuid.UUID
 	var secret, offeredSecret []byte
 	var wrongAt, offeredUntil *time.Time
-	err := s.pool.QueryRow(ctx, `select factor_id, factor_secret, factor_step, wrong_codes, wrong_code_at, offered_id, offered_secret,
+	err := s.pool.QueryRow(ctx,
+		`select factor_id, factor_secret, factor_step, wrong_codes, wrong_code_at, offered_id, offered_secret,
 		offered_until from trust.second_factor($1, $2)`, [16]byte(user.UUID), [16]byte(tenant.UUID)).
 		Scan(&factor, &secret, &a.Step, &a.WrongCodes, &wrongAt, &offered, &offeredSecret, &offeredUntil)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -57,7 +62,8 @@ func (s *Store) Authenticator(ctx context.Context, tenant domain.TenantID, user 
 		return domain.Authenticator{}, Unavailable(err)
 	}
 
-	a.Factor, a.Offered, a.WrongAt, a.OfferedUntil = orZero(factor), orZero(offered), orZero(wrongAt).UTC(), orZero(offeredUntil).UTC()
+	a.Factor, a.Offered, a.WrongAt, a.OfferedUntil = orZero(factor), orZero(offered), orZero(wrongAt).UTC(),
+		orZero(offeredUntil).UTC()
 	if a.Secret, err = s.openFactor(ctx, tenant, user, a.Factor, secret); err != nil {
 		return domain.Authenticator{}, err
 	}

@@ -37,7 +37,8 @@ func (b bytea) MarshalText() ([]byte, error) {
 	return append([]byte(`\x`), hex.EncodeToString(b)...), nil
 }
 
-// prepareSide turns an append's side writes into rows and gives the keys that it makes, for its own events to be sealed under.
+// prepareSide turns an append's side writes into rows and gives the keys that it makes,
+// for its own events to be sealed under.
 func (s *Store) prepareSide(ctx context.Context, e *entry) (map[uuid.UUID]foundKey, error) {
 	made := map[uuid.UUID]foundKey{}
 	for n, w := range e.Side {
@@ -63,7 +64,10 @@ func (s *Store) prepareSide(ctx context.Context, e *entry) (map[uuid.UUID]foundK
 	return made, nil
 }
 
-func (s *Store) createKey(ctx context.Context, e *entry, r *sideRow, id uuid.UUID, tenant domain.TenantID, kind string, made map[uuid.UUID]foundKey) error {
+func (s *Store) createKey(
+	ctx context.Context, e *entry, r *sideRow, id uuid.UUID, tenant domain.TenantID, kind string,
+	made map[uuid.UUID]foundKey,
+) error {
 	above := s.vault.master
 	if kind != tenantKey {
 		var err error
@@ -116,17 +120,19 @@ func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
 		e.touches = append(e.touches, touch{kind: "sessions", write: true}) // as below
 	case domain.EndSessions:
 		r.Kind, r.Owner, r.ID = "end_sessions", w.User.UUID, w.Except
-		// A rotation or an end does not say whose session it is, so none shares a batch with this: it would be judged
-		// before it.
+		// A rotation or an end does not say whose session it is, so none shares a batch
+		// with this: it would be judged before it.
 		e.touches = append(e.touches, touch{kind: "sessions", write: true})
 	case domain.SetSecondFactor:
 		r.Kind, r.ID, r.Owner, r.Step = "set_second_factor", w.User.UUID, w.Factor, w.Step
 		e.touches = append(e.touches, touchID("second factor", w.User.UUID))
 	case domain.SpendCode:
-		r.Kind, r.ID, r.Owner, r.Step, r.Seen, r.Wrong = "spend_code", w.User.UUID, w.Factor, w.Step, w.Seen.Step, w.Seen.Wrong
+		r.Kind, r.ID, r.Owner, r.Step, r.Seen, r.Wrong = "spend_code", w.User.UUID, w.Factor, w.Step, w.Seen.Step,
+			w.Seen.Wrong
 		e.touches = append(e.touches, touchID("second factor", w.User.UUID))
 	case domain.CountWrongCode:
-		r.Kind, r.ID, r.Owner, r.Expires, r.Seen, r.Wrong = "count_wrong_code", w.User.UUID, w.Factor, w.At, w.Seen.Step, w.Seen.Wrong
+		r.Kind, r.ID, r.Owner, r.Expires, r.Seen, r.Wrong = "count_wrong_code", w.User.UUID, w.Factor, w.At,
+			w.Seen.Step, w.Seen.Wrong
 		e.touches = append(e.touches, touchID("second factor", w.User.UUID))
 	case domain.RemoveSecondFactor:
 		r.Kind, r.ID = "remove_second_factor", w.User.UUID

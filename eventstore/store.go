@@ -16,7 +16,8 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// Store is the log as commands see it. It implements commands.Store. Make it with Open; it is safe for use by many goroutines.
+// Store is the log as commands see it. It implements commands.Store. Make it with Open;
+// it is safe for use by many goroutines.
 type Store struct {
 	pool     *pgxpool.Pool // reads
 	writes   *pgxpool.Pool // the appender's, so that it never queues behind readers
@@ -28,12 +29,13 @@ type Store struct {
 	now      func() time.Time
 }
 
-// Patience is how long appends are sent again to a database that is away or does not answer: 5 seconds, unless Open is
-// told otherwise.
+// Patience is how long appends are sent again to a database that is away or does not
+// answer: 5 seconds, unless Open is told otherwise.
 type Patience time.Duration
 
-// Open proves the master key and makes the platform tenant's key if there is none. The pool connects as trust_query; it stays the
-// caller's, but lends its configuration to a small pool for appends, which Close ends. Errors: ErrWrongMasterKey,
+// Open proves the master key and makes the platform tenant's key if there is none. The
+// pool connects as trust_query; it stays the caller's, but lends its configuration to a
+// small pool for appends, which Close ends. Errors: ErrWrongMasterKey,
 // ErrMasterKeyChanged, CodeUnavailable.
 func Open(ctx context.Context, pool *pgxpool.Pool, masterKey []byte, patience ...Patience) (*Store, error) {
 	v, err := openVault(ctx, pool, masterKey)
@@ -75,17 +77,20 @@ func (s *Store) Close() { s.writes.Close() }
 // Digest implements commands.Store.
 func (s *Store) Digest(parts ...string) [32]byte { return s.vault.digest(parts...) }
 
-// PlanByIndex makes the sessions of a connection use indexes, whatever the statistics say: for those that append to the log or follow
-// it. Postgres keeps a plan until statistics are renewed, a minute perhaps; one that was made while the log was nearly empty would read
-// all of it until then (ADR 16). jit is off because what is switched off counts as very dear where there is no other way.
+// PlanByIndex makes the sessions of a connection use indexes, whatever the statistics
+// say: for those that append to the log or follow it. Postgres keeps a plan until
+// statistics are renewed, a minute perhaps; one that was made while the log was nearly
+// empty would read all of it until then (ADR 16). jit is off because what is switched off
+// counts as very dear where there is no other way.
 func PlanByIndex(config *pgx.ConnConfig) {
 	for _, setting := range []string{"enable_seqscan", "enable_bitmapscan", "jit"} {
 		config.RuntimeParams[setting] = "off"
 	}
 }
 
-// setTenant comes first in every transaction of asTenant. The statements after it have one good plan whatever their arguments, so none
-// is planned twice; it is the one along the index that has their order, so none is sorted. See PlanByIndex.
+// setTenant comes first in every transaction of asTenant. The statements after it have
+// one good plan whatever their arguments, so none is planned twice; it is the one along
+// the index that has their order, so none is sorted. See PlanByIndex.
 const setTenant = pg.SetTenant + `, set_config('plan_cache_mode', 'force_generic_plan', true),
 	set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true)`
 
@@ -94,7 +99,8 @@ func (s *Store) asTenant(ctx context.Context, tenant domain.TenantID, queue func
 	return Unavailable(pg.InTenant(ctx, s.pool, tenant.UUID, setTenant, queue))
 }
 
-// rowsInto reads events into a slice, in order of position: here, for along an index they come stream by stream.
+// rowsInto reads events into a slice, in order of position: here, for along an index they
+// come stream by stream.
 func rowsInto(dst *[]row) func(pgx.Rows) error {
 	return func(rows pgx.Rows) (err error) {
 		*dst, err = collect(rows, nil)
@@ -103,8 +109,8 @@ func rowsInto(dst *[]row) func(pgx.Rows) error {
 	}
 }
 
-// The order within keeps Postgres from joining any other way than stream by stream along their index: its generic plan would read
-// the whole tenant and hash it.
+// The order within keeps Postgres from joining any other way than stream by stream along
+// their index: its generic plan would read the whole tenant and hash it.
 const selectStreams = `select e.* from unnest($2::text[], $3::uuid[]) s (type, id), lateral (
 	select ` + columns + ` from trust.events
 	where tenant_id = $1 and stream_type = s.type and stream_id = s.id order by version limit $4) e`
@@ -118,7 +124,8 @@ func queueStreams(b *pgx.Batch, tenant domain.TenantID, streams []domain.Stream,
 	b.Queue(selectStreams, [16]byte(tenant.UUID), types, ids, limit).Query(rowsInto(dst))
 }
 
-// load reads all of some streams, with more queries in the first round trip, and decodes them; long ones in their turn.
+// load reads all of some streams, with more queries in the first round trip, and decodes
+// them; long ones in their turn.
 func (s *Store) load(
 	ctx context.Context, tenant domain.TenantID, streams []domain.Stream, decode func([]row) ([]domain.Recorded, error),
 	also func(*pgx.Batch),
@@ -176,7 +183,9 @@ func (s *Store) Load(ctx context.Context, tenant domain.TenantID, streams ...dom
 }
 
 // LoadPersonal implements commands.Store.
-func (s *Store) LoadPersonal(ctx context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
+func (s *Store) LoadPersonal(
+	ctx context.Context, tenant domain.TenantID, streams ...domain.Stream,
+) ([]domain.Recorded, error) {
 	opened := func(rows []row) ([]domain.Recorded, error) {
 		ids, err := keysOf(rows, subjectPart, originPart)
 		if err != nil {
@@ -191,8 +200,8 @@ func (s *Store) LoadPersonal(ctx context.Context, tenant domain.TenantID, stream
 	return s.load(ctx, tenant, streams, opened, nothingElse)
 }
 
-// LoadSession implements commands.Store. It also fetches the keys of the users it loads, for the append that mostly follows, unless it
-// remembers them.
+// LoadSession implements commands.Store. It also fetches the keys of the users it loads,
+// for the append that mostly follows, unless it remembers them.
 func (s *Store) LoadSession(
 	ctx context.Context, tenant domain.TenantID, user domain.UserID, session uuid.UUID, streams ...domain.Stream,
 ) (events []domain.Recorded, open bool, err error) {
@@ -200,7 +209,8 @@ func (s *Store) LoadSession(
 	unknown := s.keys.recall(tenant, subjectsOf(streams), map[uuid.UUID]foundKey{})
 	events, err = s.load(ctx, tenant, streams, withheld, func(b *pgx.Batch) {
 		b.Queue(`select exists (select from trust.sessions
-			where session_id = $1 and user_id = $2 and expires_at > clock_timestamp())`, [16]byte(session), [16]byte(user.UUID)).
+			where session_id = $1 and user_id = $2 and expires_at > clock_timestamp())`, [16]byte(session),
+			[16]byte(user.UUID)).
 			QueryRow(func(r pgx.Row) error { return r.Scan(&open) })
 		queueKeys(b, unknown, &keys)
 	})
@@ -239,7 +249,9 @@ func subjectsOf(streams []domain.Stream) []uuid.UUID {
 }
 
 // LoadAll implements commands.Store.
-func (s *Store) LoadAll(ctx context.Context, tenant domain.TenantID, kind domain.StreamType) ([]domain.Recorded, error) {
+func (s *Store) LoadAll(
+	ctx context.Context, tenant domain.TenantID, kind domain.StreamType,
+) ([]domain.Recorded, error) {
 	var rows []row
 	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) {
 		b.Queue(`select `+columns+` from trust.events where tenant_id = $1 and stream_type = $2 order by stream_id, version`,
@@ -251,7 +263,8 @@ func (s *Store) LoadAll(ctx context.Context, tenant domain.TenantID, kind domain
 	return s.withheld(ctx, tenant, rows)
 }
 
-// EverHeld implements commands.Store. It reads all accounts of the tenant in the database, and returns few.
+// EverHeld implements commands.Store. It reads all accounts of the tenant in the
+// database, and returns few.
 func (s *Store) EverHeld(ctx context.Context, tenant domain.TenantID, roles ...domain.Role) ([]domain.UserID, error) {
 	names := make([]string, len(roles))
 	for i, role := range roles {
@@ -274,7 +287,9 @@ func (s *Store) EverHeld(ctx context.Context, tenant domain.TenantID, roles ...d
 }
 
 // StreamOf implements commands.Store.
-func (s *Store) StreamOf(ctx context.Context, tenant domain.TenantID, record uuid.UUID) (stream domain.Stream, found bool, err error) {
+func (s *Store) StreamOf(
+	ctx context.Context, tenant domain.TenantID, record uuid.UUID,
+) (stream domain.Stream, found bool, err error) {
 	err = s.asTenant(ctx, tenant, func(b *pgx.Batch) {
 		b.Queue(`select stream_type, stream_id from trust.events where tenant_id = $1 and record_id = $2
 			order by position limit 1`, [16]byte(tenant.UUID), [16]byte(record)).QueryRow(func(r pgx.Row) error {
@@ -295,7 +310,8 @@ func (s *Store) FindAppend(ctx context.Context, tenant domain.TenantID, id uuid.
 	}
 	var rows []row
 	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) {
-		b.Queue(`select `+columns+` from trust.events where append_id = $1 order by ordinal`, [16]byte(id)).Query(rowsInto(&rows))
+		b.Queue(`select `+columns+` from trust.events where append_id = $1 order by ordinal`, [16]byte(id)).
+			Query(rowsInto(&rows))
 	})
 	if err != nil {
 		return nil, err
@@ -336,7 +352,8 @@ func (s *Store) Accounts(ctx context.Context, email string, tenant domain.Tenant
 // Verifier implements commands.Store.
 func (s *Store) Verifier(ctx context.Context, tenant domain.TenantID, user domain.UserID) (string, error) {
 	var verifier *string
-	err := s.pool.QueryRow(ctx, "select trust.verifier($1, $2)", [16]byte(user.UUID), [16]byte(tenant.UUID)).Scan(&verifier)
+	err := s.pool.QueryRow(ctx, "select trust.verifier($1, $2)", [16]byte(user.UUID), [16]byte(tenant.UUID)).
+		Scan(&verifier)
 	if err != nil || verifier == nil {
 		return "", Unavailable(err)
 	}

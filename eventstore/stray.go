@@ -13,14 +13,15 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// backend is the server's process behind a connection. Its pid alone may be another one's by now, and the pid that pgx knows
-// is that of a pooler, if there is one.
+// backend is the server's process behind a connection. Its pid alone may be another one's
+// by now, and the pid that pgx knows is that of a pooler, if there is one.
 type backend struct{ pid, start string }
 
 // backendKey is where a connection keeps its backend.
 const backendKey = "backend"
 
-// The session's role need not be allowed to see or end what its login may, so both are done as the login.
+// The session's role need not be allowed to see or end what its login may, so both are
+// done as the login.
 const (
 	askBackend = `select set_config('role', 'none', true);
 		select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()`
@@ -29,7 +30,8 @@ const (
 		where pid = $1::text::integer and backend_start = $2::text::timestamptz`
 )
 
-// noteBackend makes a pool's hook keep with each connection which backend serves it, after the hook that there was.
+// noteBackend makes a pool's hook keep with each connection which backend serves it,
+// after the hook that there was.
 func noteBackend(then func(context.Context, *pgx.Conn) error) func(context.Context, *pgx.Conn) error {
 	return func(ctx context.Context, conn *pgx.Conn) error {
 		if then != nil {
@@ -62,8 +64,9 @@ func backendOf(conn *pgxpool.Conn) backend {
 	return conn.Conn().PgConn().CustomData()[backendKey].(backend) // noteBackend runs first
 }
 
-// mayStillCome tells whether a call that failed may have been carried out, or may be yet. An error of the statement's is
-// certain: the server rolled back. One that ends the session is not, for it may come after the commit, or from a pooler.
+// mayStillCome tells whether a call that failed may have been carried out, or may be yet.
+// An error of the statement's is certain: the server rolled back. One that ends the
+// session is not, for it may come after the commit, or from a pooler.
 func mayStillCome(err error, conn *pgxpool.Conn) bool {
 	if err == nil || pgconn.SafeToRetry(err) {
 		return false
@@ -74,8 +77,9 @@ func mayStillCome(err error, conn *pgxpool.Conn) bool {
 	return conn.Conn().IsClosed()
 }
 
-// endStrays ends the backends that may still write a batch whose connection broke, and sees them gone: their transactions were
-// then committed, or never will be. An old primary that outlives a failover is out of its reach.
+// endStrays ends the backends that may still write a batch whose connection broke, and
+// sees them gone: their transactions were then committed, or never will be. An old
+// primary that outlives a failover is out of its reach.
 func (a *appender) endStrays(ctx context.Context) error {
 	pauses := pg.NewBackoff(2*time.Millisecond, 100*time.Millisecond)
 	for len(a.strays) > 0 {
@@ -110,5 +114,6 @@ func (a *appender) endStray(ctx context.Context, b backend) (there bool, err err
 // outcomeUnknown is the answer for an append that may be in the log, or come into it.
 func outcomeUnknown(err error) error {
 	return domain.Refuse(domain.CodeOutcomeUnknown,
-		"It is not known whether this was carried out: send it again, under the same Idempotency-Key if it had one.").Because(err)
+		"It is not known whether this was carried out: send it again, under the same Idempotency-Key if it had one.").
+		Because(err)
 }

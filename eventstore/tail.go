@@ -11,14 +11,16 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// A tail is read in pages, each larger than the one before: mostly the first is all there is.
+// A tail is read in pages, each larger than the one before: mostly the first is all there
+// is.
 const (
 	firstPage  = 64 // events
 	pageGrowth = 8
 )
 
-// longHistory is from how many events on a history is long. So many are decoded at once, whoever asks: 100 000 events of one
-// person take some 200 MB. What does not get its turn within the time of its request is unavailable.
+// longHistory is from how many events on a history is long. So many are decoded at once,
+// whoever asks: 100 000 events of one person take some 200 MB. What does not get its turn
+// within the time of its request is unavailable.
 const (
 	longHistory = firstPage * pageGrowth * pageGrowth
 	longAtOnce  = 2
@@ -27,16 +29,16 @@ const (
 const selectVersion = `select version from trust.events
 	where tenant_id = $1 and stream_type = $2 and stream_id = $3 order by version desc limit 1`
 
-// selectTail reads the newest events of a stream about one purpose, older than a version. Where no purpose is named, it is that of
-// a record in the stream.
+// selectTail reads the newest events of a stream about one purpose, older than a version.
+// Where no purpose is named, it is that of a record in the stream.
 const selectTail = `select ` + columns + ` from trust.events
 	where tenant_id = $1 and stream_type = $2 and stream_id = $3 and version < $4 and payload ->> 'purpose' = coalesce($5, (
 		select r.payload ->> 'purpose' from trust.events r
 		where r.tenant_id = $1 and r.record_id = $6 and r.stream_type = $2 and r.stream_id = $3 order by r.position limit 1))
 	order by version desc limit $7`
 
-// LoadTail implements commands.Store. A stream that grows meanwhile does no harm: its version is read first, and every page is
-// older than the one before.
+// LoadTail implements commands.Store. A stream that grows meanwhile does no harm: its
+// version is read first, and every page is older than the one before.
 func (s *Store) LoadTail(
 	ctx context.Context, tenant domain.TenantID, tail domain.Tail, beside ...domain.Stream,
 ) (events []domain.Recorded, version int, err error) {
@@ -78,10 +80,11 @@ func (s *Store) LoadTail(
 }
 
 func queueVersion(b *pgx.Batch, tenant domain.TenantID, stream domain.Stream, dst *int) {
-	b.Queue(selectVersion, [16]byte(tenant.UUID), string(stream.Type), [16]byte(stream.ID)).QueryRow(func(r pgx.Row) error {
-		var found bool
-		return optional(r.Scan(dst), &found)
-	})
+	b.Queue(selectVersion, [16]byte(tenant.UUID), string(stream.Type), [16]byte(stream.ID)).
+		QueryRow(func(r pgx.Row) error {
+			var found bool
+			return optional(r.Scan(dst), &found)
+		})
 }
 
 func queueTail(b *pgx.Batch, tenant domain.TenantID, tail domain.Tail, before, limit int, dst *[]row) {

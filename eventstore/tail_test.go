@@ -10,7 +10,8 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// decide adds grants of a person behind the store's back, for every purpose in turn, and returns the next version.
+// decide adds grants of a person behind the store's back, for every purpose in turn, and
+// returns the next version.
 func (w *world) decide(t testing.TB, user domain.UserID, n int, purposes ...string) (next int) {
 	t.Helper()
 	w.beforeCodes(t)
@@ -51,7 +52,8 @@ func TestATailHoldsTheNewestEventsAboutOnePurposeAsFarBackAsIsEnough(t *testing.
 	w.decide(t, user, 2000, "sms_alert", "newsletter")
 
 	for _, n := range []int{1, 64, 65, 576, 577, 1000, 100_000} {
-		events, version, err := w.store.LoadTail(t.Context(), w.tenant, newestOf(user, "newsletter", n), domain.UserOf(user))
+		events, version, err := w.store.LoadTail(t.Context(), w.tenant, newestOf(user, "newsletter", n),
+			domain.UserOf(user))
 		if err != nil || version != 2000 {
 			t.Fatalf("version %d, %v", version, err)
 		}
@@ -61,7 +63,8 @@ func TestATailHoldsTheNewestEventsAboutOnePurposeAsFarBackAsIsEnough(t *testing.
 			t.Errorf("beside the tail is %v", events[last].Stream)
 		}
 		for i, e := range events[:last] {
-			if want := 2000 - 1 - 2*(last-1-i); e.Version != want || e.Event.(*domain.ConsentGranted).Purpose != "newsletter" {
+			if want := 2000 - 1 - 2*(last-1-i); e.Version != want || e.Event.(*domain.ConsentGranted).
+				Purpose != "newsletter" {
 				t.Fatalf("of %d events, event %d is version %d, want %d: %v", last, i, e.Version, want, e.Event)
 			}
 		}
@@ -138,8 +141,8 @@ func TestALongHistoryWaitsForItsTurnAndStopsNobodyElse(t *testing.T) {
 	}
 }
 
-// BenchmarkCheckOfManyDecisions asks for what is in force of a person who decided very often: the newest decision, and the one
-// that nothing came after.
+// BenchmarkCheckOfManyDecisions asks for what is in force of a person who decided very
+// often: the newest decision, and the one that nothing came after.
 func BenchmarkCheckOfManyDecisions(b *testing.B) {
 	for _, n := range []int{100, 10_000, 100_000} {
 		w := newWorld(b)
@@ -157,7 +160,8 @@ func BenchmarkCheckOfManyDecisions(b *testing.B) {
 		}
 		b.Run(fmt.Sprintf("decisions=%d/whole", n), func(b *testing.B) {
 			for b.Loop() {
-				if _, err := w.store.Load(b.Context(), w.tenant, domain.ConsentsOf(user), domain.UserOf(user)); err != nil {
+				if _, err := w.store.Load(b.Context(), w.tenant, domain.ConsentsOf(user),
+					domain.UserOf(user)); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -11,8 +11,9 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// troubleCounts is how long a failed append says something about the database when nothing newer does. A load balancer that
-// heard of it sends no more appends, and only another append can tell that the trouble has passed.
+// troubleCounts is how long a failed append says something about the database when
+// nothing newer does. A load balancer that heard of it sends no more appends, and only
+// another append can tell that the trouble has passed.
 const troubleCounts = 20 * time.Second
 
 // lastAppend keeps why the database did not take the last append; nil: it did.
@@ -23,7 +24,8 @@ type trouble struct {
 	why string
 }
 
-// note keeps how a call of the append function ended, as far as that is about the database.
+// note keeps how a call of the append function ended, as far as that is about the
+// database.
 func (l *lastAppend) note(err error) {
 	switch pg.Classify(err) {
 	case pg.Away, pg.Ours, pg.Settings:
@@ -35,8 +37,9 @@ func (l *lastAppend) note(err error) {
 	}
 }
 
-// Trouble returns why the database did not take the last append, for operators. It is empty when it took it, when there was none
-// yet, and when that was longer than 20 seconds ago.
+// Trouble returns why the database did not take the last append, for operators. It is
+// empty when it took it, when there was none yet, and when that was longer than 20
+// seconds ago.
 func (s *Store) Trouble() string { return s.appender.last.why() }
 
 func (l *lastAppend) why() string {

@@ -31,7 +31,8 @@ func TestAReadOnlyServerIsUnavailableAndItsConnectionsAreNotKept(t *testing.T) {
 	over := impatient(t, w)
 	name := pgx.Identifier{w.db.Name()}.Sanitize()
 
-	// A session keeps the default that it began with: until it ends, that server is read-only for it.
+	// A session keeps the default that it began with: until it ends, that server is
+	// read-only for it.
 	w.exec(t, "alter database "+name+" set default_transaction_read_only = on")
 	w.exec(t, `select pg_terminate_backend(pid, 60000) from pg_stat_activity
 		where datname = current_database() and pid <> pg_backend_pid()`)
@@ -101,7 +102,8 @@ func TestABatchIsNotHalvedWhenTheDiskIsFull(t *testing.T) {
 	for _, from := range answers {
 		got := pgtest.Receive(t, from)
 		refusal, is := errors.AsType[*domain.Error](got.err)
-		if !is || refusal.Code != domain.CodeUnavailable && refusal.Code != domain.CodeOutcomeUnknown { // the last try may be cut
+		// the last try may be cut
+		if !is || refusal.Code != domain.CodeUnavailable && refusal.Code != domain.CodeOutcomeUnknown {
 			t.Errorf("a full disk is answered %v", got.err)
 		}
 	}
@@ -118,7 +120,8 @@ func TestABatchIsNotHalvedWhenTheDiskIsFull(t *testing.T) {
 
 func TestABatchThatMetAnotherTransactionIsSentAgain(t *testing.T) {
 	t.Parallel()
-	for _, state := range []string{pgerrcode.SerializationFailure, pgerrcode.DeadlockDetected, pgerrcode.LockNotAvailable} {
+	for _, state := range []string{pgerrcode.SerializationFailure, pgerrcode.DeadlockDetected,
+		pgerrcode.LockNotAvailable} {
 		w := newWorld(t)
 		w.eachAppend(t, "if call < 4 then raise sqlstate '"+state+"'; end if")
 		a := grant(w.tenant, someone(), 0)
@@ -137,8 +140,8 @@ func TestAnAppendThatTakesTooLongSaysSo(t *testing.T) {
 	}
 }
 
-// The database does not get on with one append, and another waits for the same turn: nobody waits longer than their request, nor
-// longer than appends may take.
+// The database does not get on with one append, and another waits for the same turn:
+// nobody waits longer than their request, nor longer than appends may take.
 func TestAnAppendIsAnsweredByTheSoonerOfItsPatienceAndItsRequestsDeadline(t *testing.T) {
 	t.Parallel()
 	const sooner = 2 * time.Second
@@ -172,7 +175,8 @@ func TestAnAppendIsAnsweredByTheSoonerOfItsPatienceAndItsRequestsDeadline(t *tes
 	}
 }
 
-// eachAppend makes the server do something in the place of each append of an event, and count.
+// eachAppend makes the server do something in the place of each append of an event, and
+// count.
 func (w *world) eachAppend(t *testing.T, do string) {
 	t.Helper()
 	w.exec(t, `create sequence public.calls;
@@ -186,7 +190,8 @@ func (w *world) eachAppend(t *testing.T, do string) {
 		create trigger trouble before insert on trust.events for each statement execute function public.trouble()`)
 }
 
-// A full queue of notifications fails at commit. Postgres 15's holds 8 GB, so a trigger stands in for it, likewise at commit.
+// A full queue of notifications fails at commit. Postgres 15's holds 8 GB, so a trigger
+// stands in for it, likewise at commit.
 func TestAFullQueueOfNotificationsStopsNoAppend(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -19,7 +19,8 @@ import (
 var (
 	// ErrWrongMasterKey says that the master key is not the one this database is under.
 	ErrWrongMasterKey = errors.New("the master key does not belong to this database")
-	// ErrMasterKeyChanged says that the master key was the right one when this process started, and was changed since.
+	// ErrMasterKeyChanged says that the master key was the right one when this process
+	// started, and was changed since.
 	ErrMasterKeyChanged = errors.New("the master key was changed since this process started")
 )
 
@@ -72,8 +73,8 @@ func masterBox(masterKey []byte) (box, error) {
 	return newBox(derived)
 }
 
-// openVault proves the master key against the installation's secrets, which the first process to come makes. Where the log is empty
-// then, every event of it will have a code.
+// openVault proves the master key against the installation's secrets, which the first
+// process to come makes. Where the log is empty then, every event of it will have a code.
 func openVault(ctx context.Context, db Querier, masterKey []byte) (*vault, error) {
 	v, err := proveVault(ctx, db, masterKey)
 	if err != nil {
@@ -105,14 +106,18 @@ func proveVault(ctx context.Context, db Querier, masterKey []byte) (*vault, erro
 	return v, err
 }
 
-// secret gives the installation's secret of a name, storing the candidate if there is none, and its ciphertext.
-func (v *vault) secret(ctx context.Context, db Querier, name string, candidate []byte) (plain, stored []byte, err error) {
+// secret gives the installation's secret of a name, storing the candidate if there is
+// none, and its ciphertext.
+func (v *vault) secret(
+	ctx context.Context, db Querier, name string, candidate []byte,
+) (plain, stored []byte, err error) {
 	sealed := v.master.seal(candidate, secretAdditional(name))
 	err = db.QueryRow(ctx, "select trust.secret_once($1, $2, $3)", name, sealed, v.proof).Scan(&stored)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the secret %q: %w", name, Unavailable(err))
 	}
-	if plain, err = v.master.open(stored, secretAdditional(name)); err != nil { // nothing stored: the proof was out of date
+	// nothing stored: the proof was out of date
+	if plain, err = v.master.open(stored, secretAdditional(name)); err != nil {
 		return nil, nil, ErrWrongMasterKey
 	}
 	return plain, stored, nil

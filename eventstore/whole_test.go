@@ -25,7 +25,8 @@ const (
 	argEffective, argSide, argCode              = 19, 20, 21
 )
 
-// forgery is a call of the append function that our own program never makes, by somebody who has the API's login to the database.
+// forgery is a call of the append function that our own program never makes, by somebody
+// who has the API's login to the database.
 type forgery struct {
 	name string
 	// append is an honest one to begin with; nil: two events in one stream.
@@ -55,7 +56,8 @@ func sidesAlone(writes ...domain.SideWrite) func(*testing.T, *world) domain.Appe
 	}
 }
 
-// besideAnother is a side write beside the event that it belongs to, but of somebody else.
+// besideAnother is a side write beside the event that it belongs to, but of somebody
+// else.
 func besideAnother(write func(domain.UserID) domain.SideWrite) func(*testing.T, *world) domain.Append {
 	return func(_ *testing.T, w *world) domain.Append {
 		a := side(w.tenant, write(someone()))
@@ -107,27 +109,33 @@ func forgeries() []forgery {
 		{name: "a payload without end", forge: put(argPayload, 0, `{"a":"`+strings.Repeat("a", 9<<20)+`"}`)},
 
 		// Side writes without their event.
-		{name: "a claim alone", append: sidesAlone(domain.TakeClaim{Holder: newID(), Claim: domain.Claim{Kind: domain.EmailClaim}})},
-		{name: "a credential alone", append: sidesAlone(domain.SetCredential{User: someone(), Email: "a", Verifier: "b"})},
+		{name: "a claim alone", append: sidesAlone(domain.TakeClaim{Holder: newID(),
+			Claim: domain.Claim{Kind: domain.EmailClaim}})},
+		{name: "a credential alone", append: sidesAlone(domain.SetCredential{User: someone(), Email: "a",
+			Verifier: "b"})},
 		{name: "a credential's end alone", append: sidesAlone(domain.DeleteCredential{User: someone()})},
 		{name: "a second factor alone", append: sidesAlone(domain.SetSecondFactor{User: someone(), Factor: newID()})},
 		{name: "a second factor's end alone", append: sidesAlone(domain.RemoveSecondFactor{User: someone()})},
 		{name: "a code alone", append: sidesAlone(domain.SpendCode{User: someone(), Factor: newID(), Step: 1})},
-		{name: "a wrong code alone", append: sidesAlone(domain.CountWrongCode{User: someone(), Factor: newID(), At: soon})},
+		{name: "a wrong code alone", append: sidesAlone(domain.CountWrongCode{User: someone(), Factor: newID(),
+			At: soon})},
 		{name: "a person's key alone", append: sidesAlone(domain.CreateSubjectKey{Subject: someone()})},
 		{name: "a tenant's key alone", append: func(*testing.T, *world) domain.Append {
 			id := domain.TenantID{UUID: newID()}
 			return domain.Append{ID: newID(), Tenant: id, Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: id}}}
 		}},
-		{name: "a session alone", append: sidesAlone(domain.StartSession{Session: newID(), User: someone(), ExpiresAt: soon})},
+		{name: "a session alone", append: sidesAlone(domain.StartSession{Session: newID(), User: someone(),
+			ExpiresAt: soon})},
 		{name: "a session's end alone", append: sidesAlone(domain.EndSession{Session: newID()})},
 		{name: "the end of all sessions alone", append: sidesAlone(domain.EndAllSessions{})},
 		{name: "a person's key destroyed without a trace", append: func(t *testing.T, w *world) domain.Append {
 			t.Helper()
 			user := w.register(t, w.tenant, "destroyed@example.org")
-			return domain.Append{ID: newID(), Tenant: w.tenant, Side: []domain.SideWrite{domain.DestroySubjectKey{Subject: user}}}
+			return domain.Append{ID: newID(), Tenant: w.tenant,
+				Side: []domain.SideWrite{domain.DestroySubjectKey{Subject: user}}}
 		}},
-		{name: "a side write of a kind that nobody knows", append: sidesAlone(domain.DemandNoActs{User: someone()}), forge: sideAs("kind", "drop_table")},
+		{name: "a side write of a kind that nobody knows", append: sidesAlone(domain.DemandNoActs{User: someone()}),
+			forge: sideAs("kind", "drop_table")},
 
 		// Side writes beside the event of another.
 		{name: "a key destroyed beside another's erasure", append: func(t *testing.T, w *world) domain.Append {
@@ -175,8 +183,8 @@ func forgeries() []forgery {
 	}
 }
 
-// Whoever calls the append function, the log stays whole: no gap, no event that nobody can read, no key, credential or session
-// that no event tells of.
+// Whoever calls the append function, the log stays whole: no gap, no event that nobody
+// can read, no key, credential or session that no event tells of.
 func TestTheAppendFunctionRefusesWhatWouldNotLeaveTheLogWhole(t *testing.T) {
 	t.Parallel()
 	for name, call := range map[string]string{"append": eventstore.CallAppend, "append_one": eventstore.CallAppendOne} {
@@ -212,7 +220,8 @@ func (w *world) forge(t *testing.T, caller *pgx.Conn, call string, f forgery) {
 
 	_, err := caller.Exec(t.Context(), call, args...)
 
-	// 22: refused, or no JSON that Postgres can query; 23: a constraint of the tables. Each is as good.
+	// 22: refused, or no JSON that Postgres can query; 23: a constraint of the tables.
+	// Each is as good.
 	if state := sqlState(err); !strings.HasPrefix(state, "22") && !strings.HasPrefix(state, "23") {
 		t.Errorf("%s: %v", f.name, err)
 	}
@@ -245,11 +254,13 @@ func TestTheLoneAppendTakesNoSecond(t *testing.T) {
 	}
 }
 
-// A migration adds each new event type to the database's list, in the kind of stream that holds it.
+// A migration adds each new event type to the database's list, in the kind of stream that
+// holds it.
 func TestTheDatabaseKnowsEveryEventTypeAndItsStream(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	known := query[[]string](t, w, "select array_agg(event_type || ' in ' || stream_type order by event_type) from trust.event_types")
+	known := query[[]string](t, w,
+		"select array_agg(event_type || ' in ' || stream_type order by event_type) from trust.event_types")
 	var want []string
 	for _, eventType := range domain.EventTypes() {
 		want = append(want, eventType+" in "+string(domain.StreamTypeOf(eventType)))
@@ -266,7 +277,8 @@ func TestNobodyMakesASecretThatTheProgramDoesNotKnow(t *testing.T) {
 	caller := w.db.Conn(t, pgtest.Query)
 	before := w.dump(t)
 	for _, name := range []any{"pepper", "", " check", "CHECK", nil} {
-		_, err := caller.Exec(t.Context(), `select trust.secret_once($1, '\x00', wrapped) from trust.secrets where name = 'check'`, name)
+		_, err := caller.Exec(t.Context(),
+			`select trust.secret_once($1, '\x00', wrapped) from trust.secrets where name = 'check'`, name)
 		if sqlState(err) != "22023" {
 			t.Errorf("%v: %v", name, err)
 		}

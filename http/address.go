@@ -9,11 +9,13 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// clientAddress returns where a request comes from: the peer, or, if the peer is a trusted proxy, the
-// address that the proxy forwards for; the zero address when that cannot be read.
+// clientAddress returns where a request comes from: the peer, or, if the peer is a
+// trusted proxy, the address that the proxy forwards for; the zero address when that
+// cannot be read.
 //
-// chi has this too (middleware.ClientIPFromXFF), but it cannot read a hop with a port, skips empty hops,
-// and returns nothing for a request that a trusted network makes itself.
+// chi has this too (middleware.ClientIPFromXFF), but it cannot read a hop with a port,
+// skips empty hops, and returns nothing for a request that a trusted network makes
+// itself.
 func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -21,9 +23,10 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	}
 	address := plain(peer.Addr())
 
-	// Each proxy appends the address that spoke to it, so the list is true from its end up to the first
-	// address that is no proxy of ours. A hop that cannot be read is nobody's address: what stands before it may
-	// be forged, and the proxy's own would be believed where it is not, and be shared by all behind it.
+	// Each proxy appends the address that spoke to it, so the list is true from its end
+	// up to the first address that is no proxy of ours. A hop that cannot be read is
+	// nobody's address: what stands before it may be forged, and the proxy's own would be
+	// believed where it is not, and be shared by all behind it.
 	forwarded := strings.Join(r.Header.Values("X-Forwarded-For"), ",")
 	if strings.TrimSpace(forwarded) == "" {
 		return address // the proxy asks for itself
@@ -41,8 +44,9 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return address
 }
 
-// parseHop reads one entry of X-Forwarded-For: an address with or without a port, IPv6 with or without
-// brackets, all of it in quotes or not (as RFC 7239 quotes an address with a port).
+// parseHop reads one entry of X-Forwarded-For: an address with or without a port, IPv6
+// with or without brackets, all of it in quotes or not (as RFC 7239 quotes an address
+// with a port).
 func parseHop(text string) (netip.Addr, bool) {
 	text = strings.TrimSpace(text)
 	if inner, quoted := between(text, `"`, `"`); quoted {
@@ -70,15 +74,16 @@ func between(text, opening, closing string) (string, bool) {
 	return inner, opened && closed
 }
 
-// plain returns the one form of an address: IPv4 in IPv6 is IPv4, and no zone. Another form of a trusted
-// address would lie in no prefix.
+// plain returns the one form of an address: IPv4 in IPv6 is IPv4, and no zone. Another
+// form of a trusted address would lie in no prefix.
 func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
 func contains(prefixes []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// addressKey is what rate limits count by: an IPv4 address, or the /64 that an IPv6 customer has at least (RFC 6177).
+// addressKey is what rate limits count by: an IPv4 address, or the /64 that an IPv6
+// customer has at least (RFC 6177).
 func addressKey(a netip.Addr) string {
 	if !a.IsValid() {
 		return "unknown" // nobody's, which has a limit of its own

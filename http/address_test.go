@@ -11,7 +11,8 @@ import (
 func TestTheCallersAddress(t *testing.T) {
 	t.Parallel()
 	trusted := []netip.Prefix{
-		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:aaaa::/48"), netip.MustParsePrefix("fe80::/10"),
+		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:aaaa::/48"),
+		netip.MustParsePrefix("fe80::/10"),
 	}
 
 	for name, c := range map[string]struct {
@@ -19,18 +20,20 @@ func TestTheCallersAddress(t *testing.T) {
 		forwarded []string // one header line each
 		want      string
 	}{
-		"an address":                        {"10.0.0.1:5", []string{"198.51.100.7"}, "198.51.100.7"},
-		"an address and a port":             {"10.0.0.1:5", []string{"198.51.100.7:49152"}, "198.51.100.7"},
-		"IPv6":                              {"10.0.0.1:5", []string{"2001:db8::1"}, "2001:db8::1"},
-		"IPv6 that looks like a port":       {"10.0.0.1:5", []string{"2001:db8::1:443"}, "2001:db8::1:443"},
-		"IPv6 in brackets":                  {"10.0.0.1:5", []string{"[2001:db8::1]"}, "2001:db8::1"},
-		"IPv6 and a port":                   {"10.0.0.1:5", []string{"[2001:db8::1]:443"}, "2001:db8::1"},
-		"IPv6 and a port, quoted":           {"10.0.0.1:5", []string{`"[2001:db8::1]:443"`}, "2001:db8::1"},
-		"an address, quoted":                {"10.0.0.1:5", []string{`"198.51.100.7"`}, "198.51.100.7"},
-		"blanks":                            {"10.0.0.1:5", []string{" \t198.51.100.7:80 , 10.0.0.2:80\t"}, "198.51.100.7"},
-		"IPv4 in IPv6":                      {"10.0.0.1:5", []string{"[::ffff:198.51.100.7]:443"}, "198.51.100.7"},
-		"a zone":                            {"10.0.0.1:5", []string{"fe00::1%eth0"}, "fe00::1"},
-		"a trusted hop in another form":     {"10.0.0.1:5", []string{"198.51.100.7, ::ffff:10.0.0.2, fe80::2%eth0"}, "198.51.100.7"},
+		"an address":                  {"10.0.0.1:5", []string{"198.51.100.7"}, "198.51.100.7"},
+		"an address and a port":       {"10.0.0.1:5", []string{"198.51.100.7:49152"}, "198.51.100.7"},
+		"IPv6":                        {"10.0.0.1:5", []string{"2001:db8::1"}, "2001:db8::1"},
+		"IPv6 that looks like a port": {"10.0.0.1:5", []string{"2001:db8::1:443"}, "2001:db8::1:443"},
+		"IPv6 in brackets":            {"10.0.0.1:5", []string{"[2001:db8::1]"}, "2001:db8::1"},
+		"IPv6 and a port":             {"10.0.0.1:5", []string{"[2001:db8::1]:443"}, "2001:db8::1"},
+		"IPv6 and a port, quoted":     {"10.0.0.1:5", []string{`"[2001:db8::1]:443"`}, "2001:db8::1"},
+		"an address, quoted":          {"10.0.0.1:5", []string{`"198.51.100.7"`}, "198.51.100.7"},
+		"blanks": {"10.0.0.1:5", []string{" \t198.51.100.7:80 , 10.0.0.2:80\t"},
+			"198.51.100.7"},
+		"IPv4 in IPv6": {"10.0.0.1:5", []string{"[::ffff:198.51.100.7]:443"}, "198.51.100.7"},
+		"a zone":       {"10.0.0.1:5", []string{"fe00::1%eth0"}, "fe00::1"},
+		"a trusted hop in another form": {"10.0.0.1:5", []string{"198.51.100.7, ::ffff:10.0.0.2, fe80::2%eth0"},
+			"198.51.100.7"},
 		"a trusted peer in another form":    {"[::ffff:10.0.0.1]:5", []string{"198.51.100.7"}, "198.51.100.7"},
 		"a trusted peer with a zone":        {"[fe80::1%eth0]:5", []string{"198.51.100.7"}, "198.51.100.7"},
 		"a trusted peer of IPv6":            {"[2001:db8:aaaa::1]:5", []string{"198.51.100.7"}, "198.51.100.7"},
@@ -39,12 +42,16 @@ func TestTheCallersAddress(t *testing.T) {
 		"a peer that is no address":         {"pipe", []string{"198.51.100.7"}, ""},
 		"no header":                         {"10.0.0.1:5", nil, "10.0.0.1"},
 
-		"the nearest stranger, with ports":   {"10.0.0.1:5", []string{"1.2.3.4:1, 198.51.100.7:2, 10.0.0.3:3, 10.0.0.2:4"}, "198.51.100.7"},
-		"several header lines are one list":  {"10.0.0.1:5", []string{"1.2.3.4", "198.51.100.7", "10.0.0.2"}, "198.51.100.7"},
-		"a forged line before a proxy's own": {"10.0.0.1:5", []string{"1.2.3.4, 10.0.0.2", "198.51.100.7"}, "198.51.100.7"},
-		"all of them proxies: the furthest":  {"10.0.0.1:5", []string{"10.0.0.3, 10.0.0.2"}, "10.0.0.3"},
+		"the nearest stranger, with ports": {"10.0.0.1:5",
+			[]string{"1.2.3.4:1, 198.51.100.7:2, 10.0.0.3:3, 10.0.0.2:4"}, "198.51.100.7"},
+		"several header lines are one list": {"10.0.0.1:5", []string{"1.2.3.4", "198.51.100.7", "10.0.0.2"},
+			"198.51.100.7"},
+		"a forged line before a proxy's own": {"10.0.0.1:5", []string{"1.2.3.4, 10.0.0.2", "198.51.100.7"},
+			"198.51.100.7"},
+		"all of them proxies: the furthest": {"10.0.0.1:5", []string{"10.0.0.3, 10.0.0.2"}, "10.0.0.3"},
 
-		// It is nobody's: neither a hop beyond, nor the proxy's, which all behind it would share.
+		// It is nobody's: neither a hop beyond, nor the proxy's, which all behind it
+		// would share.
 		"an unreadable hop":                  {"10.0.0.1:5", []string{"1.2.3.4, rubbish"}, ""},
 		"an unreadable hop behind a proxy":   {"10.0.0.1:5", []string{"1.2.3.4, unknown, 10.0.0.2"}, ""},
 		"an empty hop":                       {"10.0.0.1:5", []string{"1.2.3.4, "}, ""},

@@ -39,7 +39,8 @@ type changeBody struct {
 
 func auditOf(e reports.AuditEntry) auditBody {
 	b := auditBody{
-		ID: e.ID, Timestamp: instant(e.Timestamp), TenantID: e.Tenant.UUID, UserID: idOrNull(e.User.UUID), UserRole: e.UserRole,
+		ID: e.ID, Timestamp: instant(e.Timestamp), TenantID: e.Tenant.UUID, UserID: idOrNull(e.User.UUID),
+		UserRole:  e.UserRole,
 		Operation: string(e.Operation), TableName: e.Table, RecordID: e.Record, SubjectID: idOrNull(e.Subject.UUID),
 		Changes: map[string]changeBody{}, EventType: e.EventType, Position: e.Position,
 	}
@@ -85,8 +86,9 @@ type auditOutput struct {
 func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInput) (*auditOutput, error) {
 	var f domain.Faults
 	filter := reports.AuditFilter{
-		Operation: domain.Operation(in.Operation), Table: in.TableName, Record: optionalID(&f, "record_id", in.RecordID),
-		User: domain.UserID{UUID: optionalID(&f, "user_id", in.UserID)}, From: in.From.Time, To: in.To.Time,
+		Operation: domain.Operation(in.Operation), Table: in.TableName,
+		Record: optionalID(&f, "record_id", in.RecordID),
+		User:   domain.UserID{UUID: optionalID(&f, "user_id", in.UserID)}, From: in.From.Time, To: in.To.Time,
 	}
 	if err := f.Err(); err != nil {
 		return nil, err
@@ -105,9 +107,12 @@ func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInpu
 	return &auditOutput{Body: listOf(list, auditOf)}, nil
 }
 
-// recordAudit records a look at the people shown. Where all that was shown is another municipality's, sealed, it is nobody's look,
-// but an act in office all the same: whoever does that is kept.
-func (s *server) recordAudit(ctx context.Context, call commands.Call, in *auditInput, shown []reports.AuditEntry) error {
+// recordAudit records a look at the people shown. Where all that was shown is another
+// municipality's, sealed, it is nobody's look, but an act in office all the same: whoever
+// does that is kept.
+func (s *server) recordAudit(
+	ctx context.Context, call commands.Call, in *auditInput, shown []reports.AuditEntry,
+) error {
 	filter, people := in.named(), shownIn(call.Tenant, shown)
 	ofOthers := slices.ContainsFunc(people, func(p domain.UserID) bool { return !p.IsZero() && p != call.User })
 	elsewhere := slices.ContainsFunc(shown, func(e reports.AuditEntry) bool { return e.Tenant != call.Tenant })
@@ -118,7 +123,8 @@ func (s *server) recordAudit(ctx context.Context, call commands.Call, in *auditI
 	return s.recordRead(ctx, call, "audit", filter, people...)
 }
 
-// auditScope is what the caller sees of the municipality asked for: their own, or for SALGA's admins any, or all.
+// auditScope is what the caller sees of the municipality asked for: their own, or for
+// SALGA's admins any, or all.
 func auditScope(ctx context.Context, call commands.Call, tenant string) (reports.AuditScope, error) {
 	var f domain.Faults
 	asked := domain.TenantID{UUID: optionalID(&f, "tenant_id", tenant)}
@@ -131,7 +137,8 @@ func auditScope(ctx context.Context, call commands.Call, tenant string) (reports
 			asked = call.Tenant
 		}
 		if asked != call.Tenant {
-			return reports.AuditScope{}, domain.Refuse(domain.CodeForbidden, "You may read the audit log of your own tenant only.")
+			return reports.AuditScope{}, domain.Refuse(domain.CodeForbidden,
+				"You may read the audit log of your own tenant only.")
 		}
 	}
 	return reports.ScopeOf(call.Tenant, asked)
@@ -140,13 +147,16 @@ func auditScope(ctx context.Context, call commands.Call, tenant string) (reports
 // named is the filter for the record of the read.
 func (in *auditInput) named() map[string]string {
 	return map[string]string{
-		"operation": in.Operation, "table_name": in.TableName, "record_id": in.RecordID, "user_id": in.UserID, "from": printed(whenever(in.From.Time)), "to": printed(whenever(in.To.Time)),
+		"operation": in.Operation, "table_name": in.TableName, "record_id": in.RecordID, "user_id": in.UserID,
+		"from": printed(whenever(in.From.Time)), "to": printed(whenever(in.To.Time)),
 	}
 }
 
-// shownIn lists the people of whom entries show something: the one an entry is about, for it shows who they are and what they
-// decided, and of origins the one who did it. The record of a look shows that there was one, and of its person nothing but what
-// is personal in it. Of another municipality's entries all that tells who it is about is sealed.
+// shownIn lists the people of whom entries show something: the one an entry is about, for
+// it shows who they are and what they decided, and of origins the one who did it. The
+// record of a look shows that there was one, and of its person nothing but what is
+// personal in it. Of another municipality's entries all that tells who it is about is
+// sealed.
 func shownIn(tenant domain.TenantID, entries []reports.AuditEntry) (people []domain.UserID) {
 	for _, e := range entries {
 		isLook := e.EventType == new(domain.PersonalDataRead).EventType()

@@ -26,9 +26,11 @@ func TestTheAuditTellsWhatChangedFromWhatToWhat(t *testing.T) {
 	thandi := w.citizen("thandi@example.org")
 	manager, admin := w.staff(domain.Manager, "KZN225"), w.staff(domain.Admin, "KZN225")
 	platform, clerk := w.staff(domain.Admin, "SALGA"), w.staff(domain.Manager, "SALGA")
-	thandi.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Ṱhavhani","preferred_language":"af"}`, "User-Agent", "portal/1").want(200)
+	thandi.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Ṱhavhani","preferred_language":"af"}`, "User-Agent",
+		"portal/1").want(200)
 	admin.send("PUT", "/api/v1/users/"+thandi.id+"/role", `{"role":"saps_liaison"}`).want(200)
-	thandi.send("PUT", "/api/v1/users/me/password", `{"current_password":"`+password+`","new_password":"another good password"}`).want(204)
+	thandi.send("PUT", "/api/v1/users/me/password",
+		`{"current_password":"`+password+`","new_password":"another good password"}`).want(204)
 
 	of := "record_id=" + thandi.id
 	opened := manager.audit(of + "&operation=UPDATE")
@@ -39,13 +41,16 @@ func TestTheAuditTellsWhatChangedFromWhatToWhat(t *testing.T) {
 	if key["event_type"] != "user.password_changed.v1" || changed(key, "password") != [3]any{nil, nil, "none"} {
 		t.Errorf("password: %v", key)
 	}
-	if changed(role, "role") != [3]any{"citizen", "saps_liaison", "none"} || role["user_id"] != admin.id || role["user_role"] != "admin" {
+	if changed(role, "role") != [3]any{"citizen", "saps_liaison", "none"} || role["user_id"] != admin.id ||
+		role["user_role"] != "admin" {
 		t.Errorf("role: %v", role)
 	}
-	if changed(profile, "full_name") != [3]any{"Thandi Ṱhaba", "Thandi Ṱhavhani", "open"} || changed(profile, "preferred_language") != [3]any{"zu", "af", "none"} {
+	if changed(profile, "full_name") != [3]any{"Thandi Ṱhaba", "Thandi Ṱhavhani", "open"} ||
+		changed(profile, "preferred_language") != [3]any{"zu", "af", "none"} {
 		t.Errorf("profile: %v", profile)
 	}
-	if profile["ip_address"] != "127.0.0.1" || profile["user_agent"] != "portal/1" || profile["table_name"] != "users" || profile["tenant_id"] != thandi.tenant {
+	if profile["ip_address"] != "127.0.0.1" || profile["user_agent"] != "portal/1" ||
+		profile["table_name"] != "users" || profile["tenant_id"] != thandi.tenant {
 		t.Errorf("profile: %v", profile)
 	}
 	made := manager.audit(of + "&operation=CREATE")
@@ -54,14 +59,16 @@ func TestTheAuditTellsWhatChangedFromWhatToWhat(t *testing.T) {
 	}
 
 	for name, entries := range map[string][]map[string]any{
-		"the tenant": platform.audit(of + "&operation=UPDATE&tenant_id=" + thandi.tenant), "all tenants": platform.audit(of + "&operation=UPDATE"),
+		"the tenant":  platform.audit(of + "&operation=UPDATE&tenant_id=" + thandi.tenant),
+		"all tenants": platform.audit(of + "&operation=UPDATE"),
 	} {
 		if len(entries) != 3 {
 			t.Errorf("%s: SALGA sees %d updates", name, len(entries))
 			continue
 		}
 		sealed := entries[2]
-		if changed(sealed, "full_name") != [3]any{"sealed", "sealed", "sealed"} || sealed["ip_address"] != "sealed" || sealed["user_agent"] != "sealed" {
+		if changed(sealed, "full_name") != [3]any{"sealed", "sealed", "sealed"} || sealed["ip_address"] != "sealed" ||
+			sealed["user_agent"] != "sealed" {
 			t.Errorf("%s: SALGA sees %v", name, sealed)
 		}
 		if changed(entries[1], "role") != [3]any{"citizen", "saps_liaison", "none"} {
@@ -79,7 +86,8 @@ func TestTheAuditTellsWhatChangedFromWhatToWhat(t *testing.T) {
 	clerk.send("GET", "/api/v1/audit-logs?tenant_id="+thandi.tenant, "").wantProblem(403, domain.CodeForbidden)
 
 	reads := manager.audit("operation=READ")
-	if len(reads) != 2 || reads[0]["table_name"] != "personal_data" || changed(reads[0], "route") != [3]any{nil, "GET /api/v1/audit-logs", "none"} {
+	if len(reads) != 2 || reads[0]["table_name"] != "personal_data" ||
+		changed(reads[0], "route") != [3]any{nil, "GET /api/v1/audit-logs", "none"} {
 		t.Errorf("two audits showed what is personal: %v", reads)
 	}
 	// What was sealed is nobody's look, and an act in office all the same.
@@ -96,7 +104,8 @@ func TestTheAuditTellsWhatChangedFromWhatToWhat(t *testing.T) {
 	}
 }
 
-// An entry shows a decision without anything that is sealed: who it is about, the purpose, yes or no.
+// An entry shows a decision without anything that is sealed: who it is about, the
+// purpose, yes or no.
 func TestAnAuditThatShowsAPersonsDecisionIsALookAtThem(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)
@@ -104,17 +113,21 @@ func TestAnAuditThatShowsAPersonsDecisionIsALookAtThem(t *testing.T) {
 	nomsa, other := w.citizen("nomsa@example.org"), w.citizen("other@example.org")
 	clerk, manager := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225")
 	platform := w.staff(domain.Admin, "SALGA")
-	grant := clerk.send("POST", "/api/v1/consents", `{"subject_id":"`+nomsa.id+`","purpose":"newsletter","language":"zu","consented":true,"channel":"counter"}`).want(201)
+	grant := clerk.send("POST", "/api/v1/consents",
+		`{"subject_id":"`+nomsa.id+`","purpose":"newsletter","language":"zu","consented":true,"channel":"counter"}`).
+		want(201)
 	told := func(p *person, want int) {
 		t.Helper()
 		mine := p.send("GET", "/api/v1/data-rights/my-data", "").want(200).json["reads"].([]any)
 		if exposed := manager.reads("subject_id=" + p.id); len(exposed) != want || len(mine) != want {
-			t.Errorf("the exposure tells of %d looks, the person is told of %d, want %d: %v", len(exposed), len(mine), want, exposed)
+			t.Errorf("the exposure tells of %d looks, the person is told of %d, want %d: %v", len(exposed), len(mine),
+				want, exposed)
 		}
 	}
 	told(nomsa, 0)
 
-	if entries := manager.audit("record_id=" + grant.text("id")); len(entries) != 1 || entries[0]["subject_id"] != nomsa.id {
+	if entries := manager.audit("record_id=" + grant.text("id")); len(entries) != 1 ||
+		entries[0]["subject_id"] != nomsa.id {
 		t.Fatalf("the grant: %v", entries)
 	}
 	told(nomsa, 1)
@@ -134,7 +147,8 @@ func TestAMunicipalitySeesWhatSALGADidToIt(t *testing.T) {
 	platform.send("PATCH", "/api/v1/municipalities/"+manager.tenant, `{"population":679766}`).want(200)
 	platform.send("PATCH", "/api/v1/municipalities/"+w.tenants["CPT"].String(), `{"population":4772846}`).want(200)
 	entries := manager.audit("table_name=municipalities&operation=UPDATE")
-	if len(entries) != 1 || changed(entries[0], "population") != [3]any{nil, 679766.0, "none"} || entries[0]["user_id"] != platform.id {
+	if len(entries) != 1 || changed(entries[0], "population") != [3]any{nil, 679766.0, "none"} ||
+		entries[0]["user_id"] != platform.id {
 		t.Fatalf("the municipality sees %v", entries)
 	}
 	if e := entries[0]; e["ip_address"] != "sealed" || e["user_role"] != "admin" { // from where is not its business
@@ -148,7 +162,8 @@ func TestTheAuditIsReadPageByPage(t *testing.T) {
 	w.define(domain.PlatformTenant(), "newsletter")
 	admin := w.staff(domain.Admin, "KZN225")
 	for _, email := range []string{"a@example.org", "b@example.org", "c@example.org"} {
-		w.citizen(email).send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":true}`).want(201)
+		w.citizen(email).send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":true}`).
+			want(201)
 	}
 	var paged []float64
 	query := "limit=2&table_name=consents&operation=CREATE"
@@ -166,7 +181,8 @@ func TestTheAuditIsReadPageByPage(t *testing.T) {
 	}
 	whole := admin.audit("table_name=consents&operation=CREATE")
 	middle := whole[3]
-	since, before := admin.audit("table_name=consents&from="+middle["timestamp"].(string)), admin.audit("table_name=consents&to="+middle["timestamp"].(string))
+	since, before := admin.audit("table_name=consents&from="+middle["timestamp"].(string)),
+		admin.audit("table_name=consents&to="+middle["timestamp"].(string))
 	if len(since) != 4 || len(before) != 2 {
 		t.Errorf("%d from it on, %d before it, of %d", len(since), len(before), len(whole))
 	}

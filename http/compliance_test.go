@@ -21,14 +21,15 @@ import (
 	apphttp "github.com/salga-trust/engine/http"
 )
 
-// reads gives the reads that the log has recorded, as one exposure of an actor shows them.
+// reads gives the reads that the log has recorded, as one exposure of an actor shows
+// them.
 func (p *person) reads(query string) []map[string]any {
 	p.w.t.Helper()
 	return p.send("GET", "/api/v1/compliance/exposure?"+query, "").want(200).items()
 }
 
-// The question of the Information Regulator: what had this person agreed to on that date, in which words, who recorded it, and who
-// has looked since?
+// The question of the Information Regulator: what had this person agreed to on that date,
+// in which words, who recorded it, and who has looked since?
 func TestAnOfficerAnswersTheRegulator(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)
@@ -36,10 +37,13 @@ func TestAnOfficerAnswersTheRegulator(t *testing.T) {
 	thandi := w.citizen("thandi@example.org")
 	clerk, officer := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225")
 	given := time.Now().Add(-72 * time.Hour).UTC().Format(time.RFC3339)
-	paper := clerk.send("POST", "/api/v1/consents", fmt.Sprintf(`{"subject_id":%q,"purpose":"newsletter","language":"zu","consented":true,
-		"channel":"paper","given_at":%q,"evidence":{"sha256":%q,"reference":"box 4, form 17"}}`, thandi.id, given, strings.Repeat("ab", 32))).want(201)
+	paper := clerk.send("POST", "/api/v1/consents",
+		fmt.Sprintf(`{"subject_id":%q,"purpose":"newsletter","language":"zu","consented":true,
+		"channel":"paper","given_at":%q,"evidence":{"sha256":%q,"reference":"box 4, form 17"}}`, thandi.id, given,
+			strings.Repeat("ab", 32))).want(201)
 	thandi.send("POST", "/api/v1/consents/"+paper.text("id")+"/withdraw", `{"reason":"too many"}`).want(200)
-	clerk.send("GET", "/api/v1/consents?subject_id="+thandi.id, "", "Min-Event-Position", paper.header.Get("Event-Position")).want(200)
+	clerk.send("GET", "/api/v1/consents?subject_id="+thandi.id, "", "Min-Event-Position",
+		paper.header.Get("Event-Position")).want(200)
 
 	history := officer.send("GET", "/api/v1/compliance/subjects/"+thandi.id+"/history", "").want(200).items()
 	if len(history) != 3 {
@@ -47,16 +51,20 @@ func TestAnOfficerAnswersTheRegulator(t *testing.T) {
 	}
 	form := history[1]
 	for field, want := range map[string]any{
-		"event_type": "consent.granted.v1", "purpose": "newsletter", "purpose_description": "Iphephandaba.", "language": "zu", "channel": "paper",
-		"actor": clerk.id, "actor_role": "field_worker", "recorded_by": "staff", "given_by": "self", "evidence_reference": "box 4, form 17",
-		"evidence_sha256": strings.Repeat("ab", 32), "personal": "open", "consent_id": paper.text("id"), "notice_version": 1.0,
-		"sha256": domain.WordingHash("Iphephandaba."), "reason": nil, "competent_person": nil,
+		"event_type": "consent.granted.v1", "purpose": "newsletter", "purpose_description": "Iphephandaba.",
+		"language": "zu", "channel": "paper",
+		"actor": clerk.id, "actor_role": "field_worker", "recorded_by": "staff", "given_by": "self",
+		"evidence_reference": "box 4, form 17",
+		"evidence_sha256":    strings.Repeat("ab", 32), "personal": "open", "consent_id": paper.text("id"),
+		"notice_version": 1.0,
+		"sha256":         domain.WordingHash("Iphephandaba."), "reason": nil, "competent_person": nil,
 	} {
 		if form[field] != want {
 			t.Errorf("%s is %v, want %v", field, form[field], want)
 		}
 	}
-	if gone := history[2]; gone["event_type"] != "consent.withdrawn.v1" || gone["reason"] != "too many" || gone["actor"] != thandi.id || gone["notice_version"] != nil {
+	if gone := history[2]; gone["event_type"] != "consent.withdrawn.v1" || gone["reason"] != "too many" ||
+		gone["actor"] != thandi.id || gone["notice_version"] != nil {
 		t.Errorf("withdrawn: %v", gone)
 	}
 
@@ -92,7 +100,8 @@ func TestAnOfficerAnswersTheRegulator(t *testing.T) {
 	}; !slices.Equal(routes, want) {
 		t.Errorf("looked: %q", routes)
 	}
-	if by := officer.reads("actor_id=" + clerk.id); len(by) != 1 || by[0]["subjects"].([]any)[0] != thandi.id || by[0]["matched"] != nil {
+	if by := officer.reads("actor_id=" + clerk.id); len(by) != 1 || by[0]["subjects"].([]any)[0] != thandi.id ||
+		by[0]["matched"] != nil {
 		t.Errorf("the clerk saw %v", by)
 	}
 	if none := officer.reads("subject_id=" + thandi.id + "&to=" + given); len(none) != 0 {
@@ -108,8 +117,10 @@ func TestOtherMunicipalitiesAreNotAnOfficersBusiness(t *testing.T) {
 	w, _ := newRealWorld(t)
 	thandi := w.citizen("thandi@example.org")
 	stranger, admin := w.staff(domain.Manager, "CPT"), w.staff(domain.Admin, "CPT")
-	there := stranger.send("GET", "/api/v1/compliance/subjects/"+thandi.id+"/history", "").wantProblem(404, domain.CodeNotFound)
-	absent := stranger.send("GET", "/api/v1/compliance/subjects/"+uuid.NewString()+"/history", "").wantProblem(404, domain.CodeNotFound)
+	there := stranger.send("GET", "/api/v1/compliance/subjects/"+thandi.id+"/history", "").
+		wantProblem(404, domain.CodeNotFound)
+	absent := stranger.send("GET", "/api/v1/compliance/subjects/"+uuid.NewString()+"/history", "").
+		wantProblem(404, domain.CodeNotFound)
 	if there.raw != absent.raw {
 		t.Errorf("%s is not %s", there.raw, absent.raw)
 	}
@@ -119,7 +130,8 @@ func TestOtherMunicipalitiesAreNotAnOfficersBusiness(t *testing.T) {
 	stranger.send("GET", "/api/v1/compliance/exposure?subject_id="+thandi.id, "").wantProblem(404, domain.CodeNotFound)
 	stranger.send("GET", "/api/v1/compliance/exposure?actor_id="+thandi.id, "").wantProblem(404, domain.CodeNotFound)
 	stranger.send("GET", "/api/v1/compliance/exposure", "").wantProblem(422, domain.CodeInvalid)
-	stranger.send("GET", "/api/v1/compliance/exposure?actor_id="+stranger.id+"&subject_id="+stranger.id, "").wantProblem(422, domain.CodeInvalid)
+	stranger.send("GET", "/api/v1/compliance/exposure?actor_id="+stranger.id+"&subject_id="+stranger.id, "").
+		wantProblem(422, domain.CodeInvalid)
 	for _, p := range []*person{stranger, admin} {
 		for _, tenant := range []string{thandi.tenant, domain.PlatformTenant().String(), uuid.NewString()} {
 			p.send("GET", "/api/v1/audit-logs?tenant_id="+tenant, "").wantProblem(403, domain.CodeForbidden)
@@ -149,12 +161,15 @@ func TestAnExportIsTheSameAgain(t *testing.T) {
 	}
 	for _, format := range []string{"json", "csv", "ndjson"} {
 		first := get("format=" + format)
-		if again := get("format=" + format); again.raw != first.raw { // although that it was asked for is in the log now
+		// although that it was asked for is in the log now
+		if again := get("format=" + format); again.raw != first.raw {
 			t.Errorf("%s: asked twice it is\n%s\nand\n%s", format, first.raw, again.raw)
 		}
 		at := first.header.Get("Event-Position")
-		w.citizen(format+"@example.org").send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":false}`).want(201)
-		if again := get("format=" + format + "&position=" + at); again.raw != first.raw || again.header.Get("Event-Position") != at {
+		w.citizen(format+"@example.org").send("POST", "/api/v1/consents",
+			`{"purpose":"newsletter","language":"zu","consented":false}`).want(201)
+		if again := get("format=" + format + "&position=" + at); again.raw != first.raw ||
+			again.header.Get("Event-Position") != at {
 			t.Errorf("%s: the same position gives\n%s\nand not\n%s", format, again.raw, first.raw)
 		}
 		if now := get("format=" + format); now.raw == first.raw {
@@ -164,18 +179,22 @@ func TestAnExportIsTheSameAgain(t *testing.T) {
 
 	whole := get("")
 	items := whole.items()
-	if len(items) != 12 || whole.json["count"] != 12.0 || whole.header.Get("Event-Position") != fmt.Sprint(whole.json["position"]) || whole.json["as_of"] != nil {
+	if len(items) != 12 || whole.json["count"] != 12.0 ||
+		whole.header.Get("Event-Position") != fmt.Sprint(whole.json["position"]) || whole.json["as_of"] != nil {
 		t.Errorf("whole: %d items, count %v, position %v", len(items), whole.json["count"], whole.json["position"])
 	}
 	if n := len(get("purpose=newsletter").items()); n != 6 {
 		t.Errorf("%d of one purpose, want 6", n)
 	}
-	lines := strings.Split(strings.TrimSpace(get("format=ndjson&position="+whole.header.Get("Event-Position")).raw), "\n")
-	if want := fmt.Sprintf(`{"end":true,"count":12,"position":%s}`, whole.header.Get("Event-Position")); lines[12] != want {
+	lines := strings.Split(strings.TrimSpace(get("format=ndjson&position="+whole.header.Get("Event-Position")).raw),
+		"\n")
+	if want := fmt.Sprintf(`{"end":true,"count":12,"position":%s}`,
+		whole.header.Get("Event-Position")); lines[12] != want {
 		t.Errorf("the last line is %s, want %s", lines[12], want)
 	}
 	table := get("format=csv&position=" + whole.header.Get("Event-Position"))
-	if !strings.HasPrefix(table.header.Get("Content-Type"), "text/csv") || !strings.Contains(table.header.Get("Content-Disposition"), ".csv") {
+	if !strings.HasPrefix(table.header.Get("Content-Type"), "text/csv") ||
+		!strings.Contains(table.header.Get("Content-Disposition"), ".csv") {
 		t.Errorf("headers %v", table.header)
 	}
 	if strings.Count(table.raw, "\n") != strings.Count(table.raw, "\r\n") {
@@ -189,7 +208,8 @@ func TestAnExportIsTheSameAgain(t *testing.T) {
 		t.Errorf("the municipality: %q %q", header[0], rows[0][0])
 	}
 	asked := get("format=csv&as_of=2026-01-01T02:00:00%2B02:00&position=" + whole.header.Get("Event-Position")).raw
-	if want := "\r\nend,0," + whole.header.Get("Event-Position") + ",2026-01-01T00:00:00.000000Z\r\n"; !strings.HasSuffix(asked, want) {
+	if want := "\r\nend,0," + whole.header.Get("Event-Position") +
+		",2026-01-01T00:00:00.000000Z\r\n"; !strings.HasSuffix(asked, want) {
 		t.Errorf("as of an instant it ends in %q, want %q", asked, want)
 	}
 	for i, item := range items { // the three formats say the same
@@ -225,7 +245,8 @@ func TestAnExportIsTheSameAgain(t *testing.T) {
 	}
 }
 
-// sheet reads CSV as a spreadsheet does: the header, the records, and the last record, which counts them.
+// sheet reads CSV as a spreadsheet does: the header, the records, and the last record,
+// which counts them.
 func sheet(t *testing.T, raw string) (header []string, records [][]string, end []string) {
 	t.Helper()
 	raw, marked := strings.CutPrefix(raw, "\ufeff")
@@ -277,26 +298,30 @@ func TestACellIsNeverAFormula(t *testing.T) {
 				t.Errorf("%s: %q became %q", column, cell.text, got)
 			}
 		}
-		if quoted := `"` + cell.want + strings.ReplaceAll(cell.text, `"`, `""`) + `"`; strings.Count(out.String(), quoted) != 2 {
+		if quoted := `"` + cell.want + strings.ReplaceAll(cell.text, `"`, `""`) +
+			`"`; strings.Count(out.String(), quoted) != 2 {
 			t.Errorf("%q is not quoted: %s", cell.text, out.String())
 		}
 	}
 }
 
-// Over a real connection: what was begun and cannot be ended is cut off, and what was not begun is a problem.
+// Over a real connection: what was begun and cannot be ended is cut off, and what was not
+// begun is a problem.
 func TestAnExportThatFailsIsNotTakenForAWholeOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	officer := w.staff(domain.Manager, "KZN225")
 	for i := range 400 { // more than what is buffered
 		w.define(w.tenants["KZN225"], fmt.Sprintf("purpose_%d", i))
-		officer.send("POST", "/api/v1/consents", fmt.Sprintf(`{"purpose":"purpose_%d","language":"en","consented":true}`, i)).want(201)
+		officer.send("POST", "/api/v1/consents", fmt.Sprintf(
+			`{"purpose":"purpose_%d","language":"en","consented":true}`, i)).want(201)
 		w.later(2 * time.Second)
 	}
 	server := httptest.NewServer(w.api)
 	t.Cleanup(server.Close)
 	get := func(format string) (int, error) {
-		r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/api/v1/compliance/consents?format="+format, http.NoBody)
+		r, err := http.NewRequestWithContext(t.Context(), "GET",
+			server.URL+"/api/v1/compliance/consents?format="+format, http.NoBody)
 		must(t, err)
 		r.Header.Set("Authorization", "Bearer "+officer.access)
 		a, err := server.Client().Do(r)
@@ -327,25 +352,28 @@ func TestAnExportThatFailsIsNotTakenForAWholeOne(t *testing.T) {
 	}
 }
 
-// exchange sends a request of a version of HTTP without a body over a socket of its own, and reads until the answer's end or
-// the connection's.
+// exchange sends a request of a version of HTTP without a body over a socket of its own,
+// and reads until the answer's end or the connection's.
 func (w *world) exchange(version, path, token string) (string, error) {
 	w.t.Helper()
 	conn := dialAPI(w.t, w.api)
-	_, err := fmt.Fprintf(conn, "GET %s HTTP/%s\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n", path, version, token)
+	_, err := fmt.Fprintf(conn, "GET %s HTTP/%s\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n",
+		path, version, token)
 	must(w.t, err)
 	raw, err := io.ReadAll(conn)
 	return string(raw), err
 }
 
-// To a client of HTTP/1.0, such as nginx as a proxy by default, the end of the connection is the end of the answer.
+// To a client of HTTP/1.0, such as nginx as a proxy by default, the end of the connection
+// is the end of the answer.
 func TestACutExportDoesNotLookWholeToAnyHop(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	officer := w.staff(domain.Manager, "KZN225")
 	for i := range 400 { // more than what is buffered
 		w.define(w.tenants["KZN225"], fmt.Sprintf("purpose_%d", i))
-		officer.send("POST", "/api/v1/consents", fmt.Sprintf(`{"purpose":"purpose_%d","language":"en","consented":true}`, i)).want(201)
+		officer.send("POST", "/api/v1/consents", fmt.Sprintf(
+			`{"purpose":"purpose_%d","language":"en","consented":true}`, i)).want(201)
 		w.later(2 * time.Second)
 	}
 	ends := map[string]string{"json": `],"count":400}`, "csv": "\r\nend,400,", "ndjson": `{"end":true,"count":400,`}
@@ -363,7 +391,8 @@ func TestACutExportDoesNotLookWholeToAnyHop(t *testing.T) {
 					return nil
 				})
 				raw, err := w.exchange(version, "/api/v1/compliance/consents?format="+format, officer.access)
-				if !errors.Is(err, syscall.ECONNRESET) || strings.Contains(raw, end) || !strings.Contains(raw, " 200 OK\r\n") {
+				if !errors.Is(err, syscall.ECONNRESET) || strings.Contains(raw, end) ||
+					!strings.Contains(raw, " 200 OK\r\n") {
 					t.Errorf("%s over HTTP/%s, cut by %s: %d bytes, %v", format, version, why, len(raw), err)
 				}
 			}
@@ -416,7 +445,8 @@ func TestOnlySomeExportsRunAtOnce(t *testing.T) {
 	officer.send("GET", "/api/v1/compliance/consents", "").want(200)
 }
 
-// The issue's own example: somebody who registered a minute ago was told of looks from before.
+// The issue's own example: somebody who registered a minute ago was told of looks from
+// before.
 func TestNobodyIsToldOfLooksThatCannotHaveCoveredThem(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)
@@ -449,7 +479,8 @@ func TestNobodyIsToldOfLooksThatCannotHaveCoveredThem(t *testing.T) {
 		t.Errorf("told of looks from before she was: %q", routes)
 	}
 
-	for _, query := range []string{"position=" + before, "purpose=library", "as_of=" + instant, "known_at=" + instant, "as_of=" + instant + "&format=csv"} {
+	for _, query := range []string{"position=" + before, "purpose=library", "as_of=" + instant, "known_at=" + instant,
+		"as_of=" + instant + "&format=csv"} {
 		officer.send("GET", "/api/v1/compliance/consents?"+query, "").want(200)
 	}
 	if routes := told(thandi); len(routes) != 0 {

@@ -35,11 +35,13 @@ type consentBody struct {
 
 func consentOf(c domain.Consent) consentBody {
 	b := consentBody{
-		ID: c.ID.UUID, SubjectID: c.Subject.UUID, Purpose: c.Purpose, PurposeDescription: c.Wording, Language: c.Language,
+		ID: c.ID.UUID, SubjectID: c.Subject.UUID, Purpose: c.Purpose, PurposeDescription: c.Wording,
+		Language:  c.Language,
 		Consented: c.Consented, Withdrawn: c.Withdrawn(), WithdrawnAt: whenever(c.WithdrawnAt), Channel: c.Channel,
 		GivenAt: instant(c.GivenAt), RecordedAt: instant(c.RecordedAt), NoticeVersion: c.NoticeVersion,
-		SHA256: c.SHA256, GivenBy: c.GivenBy, RecordedBy: idOrNull(c.RecordedBy.UUID), EvidenceSHA256: orNull(c.EvidenceSHA256),
-		Position: c.Position,
+		SHA256: c.SHA256, GivenBy: c.GivenBy, RecordedBy: idOrNull(c.RecordedBy.UUID),
+		EvidenceSHA256: orNull(c.EvidenceSHA256),
+		Position:       c.Position,
 	}
 	if c.Consented {
 		b.ConsentedAt = whenever(c.GivenAt)
@@ -94,19 +96,22 @@ type givenByBody struct {
 func (b recordConsentBody) command() (commands.RecordConsent, error) {
 	var f domain.Faults
 	c := commands.RecordConsent{
-		Purpose: b.Purpose, Description: b.PurposeDescription, Language: domain.Language(b.Language), Consented: b.Consented,
-		Channel: domain.Channel(b.Channel), GivenAt: given(&f, b.GivenAt), NoticeVersion: b.NoticeVersion,
+		Purpose: b.Purpose, Description: b.PurposeDescription, Language: domain.Language(b.Language),
+		Consented: b.Consented,
+		Channel:   domain.Channel(b.Channel), GivenAt: given(&f, b.GivenAt), NoticeVersion: b.NoticeVersion,
 	}
 	if b.Evidence != nil {
 		c.Evidence = &domain.Evidence{SHA256: b.Evidence.SHA256, Reference: b.Evidence.Reference}
 	}
 	if b.GivenBy != nil {
-		c.GivenBy = &domain.CompetentPerson{Name: b.GivenBy.Name, Relation: b.GivenBy.Relation, Authority: b.GivenBy.Authority}
+		c.GivenBy = &domain.CompetentPerson{Name: b.GivenBy.Name, Relation: b.GivenBy.Relation,
+			Authority: b.GivenBy.Authority}
 	}
 	return c, f.Err()
 }
 
-// given reads when somebody said something; zero: now. No living person decided anything before 1900.
+// given reads when somebody said something; zero: now. No living person decided anything
+// before 1900.
 func given(f *domain.Faults, at *time.Time) time.Time {
 	if at == nil {
 		return time.Time{}
@@ -117,7 +122,9 @@ func given(f *domain.Faults, at *time.Time) time.Time {
 	return *at
 }
 
-func (s *server) recordConsent(ctx context.Context, call commands.Call, in *recordConsentInput) (*consentChanged, error) {
+func (s *server) recordConsent(
+	ctx context.Context, call commands.Call, in *recordConsentInput,
+) (*consentChanged, error) {
 	c, err := in.Body.command()
 	if err != nil {
 		return nil, err
@@ -150,7 +157,9 @@ type consentWithdrawn struct {
 	} `nameHint:"WithdrawnConsentBody"`
 }
 
-func (s *server) withdrawConsent(ctx context.Context, call commands.Call, in *withdrawConsentInput) (*consentWithdrawn, error) {
+func (s *server) withdrawConsent(
+	ctx context.Context, call commands.Call, in *withdrawConsentInput,
+) (*consentWithdrawn, error) {
 	id, err := namedID(in.ID)
 	if err != nil {
 		return nil, err
@@ -185,7 +194,8 @@ func (s *server) withdrawConsent(ctx context.Context, call commands.Call, in *wi
 	return &out, nil
 }
 
-// withdrawalRefused records the look where a refusal tells about another person's consent. It returns the refusal.
+// withdrawalRefused records the look where a refusal tells about another person's
+// consent. It returns the refusal.
 func (s *server) withdrawalRefused(ctx context.Context, call commands.Call, id domain.ConsentID, refusal error) error {
 	if refusal == nil || !call.ActsForOthers() {
 		return refusal
@@ -228,7 +238,8 @@ func (s *server) consents(ctx context.Context, call commands.Call, in *consentsI
 	return &consentsOutput{Body: listOf(list, consentOf)}, nil
 }
 
-// recordNothing records the look at a person of whom there are no consents, which is told too. Nobody is told of whom is not there.
+// recordNothing records the look at a person of whom there are no consents, which is told
+// too. Nobody is told of whom is not there.
 func (s *server) recordNothing(ctx context.Context, call commands.Call, subject domain.UserID) error {
 	if subject == call.User {
 		return nil
@@ -302,7 +313,9 @@ type decidedBody struct {
 	At        instant   `json:"at" doc:"When it holds from."`
 }
 
-func (s *server) checkConsent(ctx context.Context, call commands.Call, in *checkConsentInput) (*checkConsentOutput, error) {
+func (s *server) checkConsent(
+	ctx context.Context, call commands.Call, in *checkConsentInput,
+) (*checkConsentOutput, error) {
 	subject, err := subjectOf(call, in.SubjectID)
 	if err != nil {
 		return nil, err
@@ -313,7 +326,8 @@ func (s *server) checkConsent(ctx context.Context, call commands.Call, in *check
 	if err != nil {
 		return nil, err
 	}
-	// Whatever the answer is: that somebody was never asked, or not known yet, is told of them as well.
+	// Whatever the answer is: that somebody was never asked, or not known yet, is told of
+	// them as well.
 	filter := map[string]string{"purpose": domain.CanonicalPurposeCode(in.Purpose)}
 	if err := s.recordHourly(ctx, call, "check", filter, subject); err != nil {
 		return nil, err
@@ -323,7 +337,8 @@ func (s *server) checkConsent(ctx context.Context, call commands.Call, in *check
 	out.Body.Allowed, out.Body.Reason, out.Body.Basis, out.Body.Position = c.Allowed, c.Reason, c.Basis, c.Position
 	if c.Decided {
 		out.Body.DecidedBy = &decidedBody{
-			EventID: c.By.EventID, EventType: c.By.Event.EventType(), Position: c.By.Position, At: instant(c.By.EffectiveAt),
+			EventID: c.By.EventID, EventType: c.By.Event.EventType(), Position: c.By.Position,
+			At: instant(c.By.EffectiveAt),
 		}
 	}
 	return &out, nil

@@ -36,7 +36,8 @@ func TestMinEventPosition(t *testing.T) {
 	for _, l := range apphttp.Lines() {
 		path, body := w.sample(l)
 		if l.Waits == "" {
-			if a := p.send(l.Method, path, body, "Min-Event-Position", "rubbish"); a.faults()["Min-Event-Position"] != "" {
+			if a := p.send(l.Method, path, body, "Min-Event-Position",
+				"rubbish"); a.faults()["Min-Event-Position"] != "" {
 				t.Errorf("%s looks at Min-Event-Position: %s", l.ID, a.raw)
 			}
 			continue
@@ -93,12 +94,15 @@ func TestIfMatch(t *testing.T) {
 	if changed.header.Get("ETag") != `"2"` {
 		t.Errorf("ETag %q after a change", changed.header.Get("ETag"))
 	}
-	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`, "If-Match", first).wantProblem(412, domain.CodeStale)
-	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`, "If-Match", `"0"`).wantProblem(412, domain.CodeStale)
+	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`, "If-Match", first).
+		wantProblem(412, domain.CodeStale)
+	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`, "If-Match", `"0"`).
+		wantProblem(412, domain.CodeStale)
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`, "If-Match", "2").wantProblem(400, "malformed")
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`, "If-Match", "*").want(200)
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Three"}`, "If-Match", `W/"3"`).want(200)
-	if a := p.send("GET", "/api/v1/users/me", "").want(200); a.text("full_name") != "Thandi Three" || a.header.Get("ETag") != `"4"` {
+	if a := p.send("GET", "/api/v1/users/me", "").want(200); a.text("full_name") != "Thandi Three" ||
+		a.header.Get("ETag") != `"4"` {
 		t.Errorf("%s %v", a.raw, a.header)
 	}
 
@@ -124,34 +128,44 @@ func TestIdempotencyKeys(t *testing.T) {
 	first := w.send("POST", "/api/v1/auth/register", registration("b@example.org"), "Idempotency-Key", "k1").want(201)
 	head := len(w.store.events())
 	again := w.send("POST", "/api/v1/auth/register", registration("b@example.org"), "Idempotency-Key", "k1").want(201)
-	if again.header.Get("Event-Position") != first.header.Get("Event-Position") || again.raw != first.raw || len(w.store.events()) != head {
+	if again.header.Get("Event-Position") != first.header.Get("Event-Position") || again.raw != first.raw ||
+		len(w.store.events()) != head {
 		t.Errorf("a repeat is not the first answer: %s %s", first.raw, again.raw)
 	}
 	other := strings.Replace(registration("b@example.org"), "Thandi", "Somebody", 1)
-	w.send("POST", "/api/v1/auth/register", other, "Idempotency-Key", "k1").wantProblem(422, domain.CodeIdempotencyKeyReused)
-	w.send("POST", "/api/v1/auth/register", registration("b@example.org"), "Idempotency-Key", "k2").wantProblem(409, domain.CodeEmailTaken)
-	a := w.send("POST", "/api/v1/auth/register", registration("c@example.org"), "Idempotency-Key", strings.Repeat("é", 129)).wantProblem(422, domain.CodeInvalid)
+	w.send("POST", "/api/v1/auth/register", other, "Idempotency-Key", "k1").
+		wantProblem(422, domain.CodeIdempotencyKeyReused)
+	w.send("POST", "/api/v1/auth/register", registration("b@example.org"), "Idempotency-Key", "k2").
+		wantProblem(409, domain.CodeEmailTaken)
+	a := w.send("POST", "/api/v1/auth/register", registration("c@example.org"), "Idempotency-Key",
+		strings.Repeat("é", 129)).wantProblem(422, domain.CodeInvalid)
 	if a.faults()["Idempotency-Key"] != "too_long" {
 		t.Errorf("the key is not named: %s", a.raw)
 	}
-	w.send("POST", "/api/v1/auth/register", registration("c@example.org"), "Idempotency-Key", strings.Repeat("é", 128)).want(201)
+	w.send("POST", "/api/v1/auth/register", registration("c@example.org"), "Idempotency-Key", strings.Repeat("é", 128)).
+		want(201)
 
 	name := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "Idempotency-Key", "k1").want(200)
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`).want(200)
-	if a := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "Idempotency-Key", "k1").want(200); a.raw != name.raw ||
-		a.header.Get("Event-Position") != name.header.Get("Event-Position") || a.header.Get("ETag") != name.header.Get("ETag") {
+	if a := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "Idempotency-Key", "k1").
+		want(200); a.raw != name.raw ||
+		a.header.Get("Event-Position") != name.header.Get("Event-Position") ||
+		a.header.Get("ETag") != name.header.Get("ETag") {
 		t.Errorf("a repeat is not the first answer: %s %s", name.raw, a.raw)
 	}
 
 	// These ignore the key.
 	body := `{"email":"thandi@example.org","password":"` + password + `"}`
-	one, two := w.send("POST", "/api/v1/auth/login", body, "Idempotency-Key", "k"), w.send("POST", "/api/v1/auth/login", body, "Idempotency-Key", "k")
+	one, two := w.send("POST", "/api/v1/auth/login", body, "Idempotency-Key", "k"),
+		w.send("POST", "/api/v1/auth/login", body, "Idempotency-Key", "k")
 	if one.want(200).text("access_token") == two.want(200).text("access_token") {
 		t.Error("login remembers keys")
 	}
 	change := `{"current_password":"` + password + `","new_password":"` + password + `"}`
-	at := p.send("PUT", "/api/v1/users/me/password", change, "Idempotency-Key", "k").want(204).header.Get("Event-Position")
-	if p.send("PUT", "/api/v1/users/me/password", change, "Idempotency-Key", "k").want(204).header.Get("Event-Position") == at {
+	at := p.send("PUT", "/api/v1/users/me/password", change, "Idempotency-Key", "k").want(204).
+		header.Get("Event-Position")
+	if p.send("PUT", "/api/v1/users/me/password", change, "Idempotency-Key", "k").want(204).
+		header.Get("Event-Position") == at {
 		t.Error("password remembers keys")
 	}
 
@@ -165,10 +179,12 @@ func TestSecurityHeaders(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{
 		"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "X-XSS-Protection": "0",
-		"Referrer-Policy": "strict-origin-when-cross-origin", "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+		"Referrer-Policy":    "strict-origin-when-cross-origin",
+		"Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 	}
 	w := newWorld(t)
-	requests := []string{"/health", "/", "/docs", "/openapi.json", "/api/v1/users/me", "/nothing", "/api/v1/municipalities?limit=0", "/%00"}
+	requests := []string{"/health", "/", "/docs", "/openapi.json", "/api/v1/users/me", "/nothing",
+		"/api/v1/municipalities?limit=0", "/%00"}
 	for _, path := range requests {
 		a := w.send("GET", path, "")
 		for name, value := range want {
@@ -187,7 +203,8 @@ func TestSecurityHeaders(t *testing.T) {
 		}
 	}
 	w = newWorld(t, func(c *apphttp.Config) { c.Environment = "production" })
-	if got := w.send("GET", "/health", "").header.Get("Strict-Transport-Security"); got != "max-age=31536000; includeSubDomains" {
+	if got := w.send("GET", "/health", "").header.Get(
+		"Strict-Transport-Security"); got != "max-age=31536000; includeSubDomains" {
 		t.Errorf("HSTS %q", got)
 	}
 }
@@ -196,16 +213,21 @@ func TestCORS(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	preflight := func(origin, method, headers string) *answer {
-		return w.send("OPTIONS", "/api/v1/consents", "", "Origin", origin, "Access-Control-Request-Method", method, "Access-Control-Request-Headers", headers)
+		return w.send("OPTIONS", "/api/v1/consents", "", "Origin", origin, "Access-Control-Request-Method", method,
+			"Access-Control-Request-Headers", headers)
 	}
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
-		a := preflight("http://localhost:3000", method, "authorization,content-type,x-tenant-id,idempotency-key,if-match,min-event-position,event-log")
-		if a.status >= 300 || a.header.Get("Access-Control-Allow-Origin") != "http://localhost:3000" || a.header.Get("Access-Control-Allow-Credentials") != "true" {
+		a := preflight("http://localhost:3000", method,
+			"authorization,content-type,x-tenant-id,idempotency-key,if-match,min-event-position,event-log")
+		if a.status >= 300 || a.header.Get("Access-Control-Allow-Origin") != "http://localhost:3000" ||
+			a.header.Get("Access-Control-Allow-Credentials") != "true" {
 			t.Errorf("%s: %d %v", method, a.status, a.header)
 		}
 	}
-	for _, origin := range []string{"http://evil.example", "null", "http://localhost:3000.evil.example", "https://localhost:3000", "http://localhost:30000"} {
-		for _, a := range []*answer{preflight(origin, "GET", ""), w.send("GET", "/api/v1/municipalities", "", "Origin", origin)} {
+	for _, origin := range []string{"http://evil.example", "null", "http://localhost:3000.evil.example",
+		"https://localhost:3000", "http://localhost:30000"} {
+		for _, a := range []*answer{preflight(origin, "GET", ""),
+			w.send("GET", "/api/v1/municipalities", "", "Origin", origin)} {
 			if a.header.Get("Access-Control-Allow-Origin") != "" {
 				t.Errorf("%s is allowed: %v", origin, a.header)
 			}
@@ -222,7 +244,8 @@ func TestCORS(t *testing.T) {
 		t.Error("no Vary: Origin")
 	}
 	none := newWorld(t, func(c *apphttp.Config) { c.AllowedOrigins = nil })
-	if a := none.send("GET", "/api/v1/municipalities", "", "Origin", "http://localhost:3000"); a.header.Get("Access-Control-Allow-Origin") != "" {
+	if a := none.send("GET", "/api/v1/municipalities", "", "Origin",
+		"http://localhost:3000"); a.header.Get("Access-Control-Allow-Origin") != "" {
 		t.Error("no origins means all origins")
 	}
 }
@@ -232,7 +255,9 @@ func TestHalfSetConfigurationsAreRefused(t *testing.T) {
 	w := newWorld(t)
 	whole := func() apphttp.Config {
 		return apphttp.Config{
-			Commands: w.handler, Queries: w.queries, Reports: w.reports, Ready: func(contextOf) apphttp.ReadyState { return apphttp.ReadyState{} },
+			Commands: w.handler, Queries: w.queries, Reports: w.reports, Ready: func(contextOf) apphttp.ReadyState {
+				return apphttp.ReadyState{}
+			},
 			Logger: discard(), Metrics: prometheus.NewRegistry(), Version: "0.1.0", Tokens: tokens(),
 		}
 	}
@@ -275,14 +300,16 @@ func TestRequestIDs(t *testing.T) {
 	w := newWorld(t)
 	p := w.citizen("thandi@example.org")
 	mine := uuid.NewString()
-	if a := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "X-Request-ID", mine).want(200); a.header.Get("X-Request-ID") != mine {
+	if a := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "X-Request-ID", mine).
+		want(200); a.header.Get("X-Request-ID") != mine {
 		t.Errorf("not the client's: %q", a.header.Get("X-Request-ID"))
 	}
 	events := w.store.events()
 	if got := events[len(events)-1].Metadata.Correlation.String(); got != mine {
 		t.Errorf("the event's correlation is %s", got)
 	}
-	for _, text := range []string{"", "rubbish", uuid.Nil.String(), strings.ReplaceAll(mine, "-", ""), mine + "\r\nX: y"} {
+	for _, text := range []string{"", "rubbish", uuid.Nil.String(), strings.ReplaceAll(mine, "-", ""), mine +
+		"\r\nX: y"} {
 		a := w.send("GET", "/health", "", "X-Request-ID", text)
 		if _, err := uuid.Parse(a.header.Get("X-Request-ID")); err != nil || a.header.Get("X-Request-ID") == text {
 			t.Errorf("%q became %q", text, a.header.Get("X-Request-ID"))
@@ -307,7 +334,8 @@ func TestOrigins(t *testing.T) {
 		"a peer that is no address leaves empty": {nil, "pipe", "", ""},
 	} {
 		w := newWorld(t, c.settings...)
-		r := httptest.NewRequestWithContext(t.Context(), "POST", "/api/v1/auth/register", strings.NewReader(registration("a@example.org")))
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/api/v1/auth/register",
+			strings.NewReader(registration("a@example.org")))
 		r.RemoteAddr = c.peer
 		r.Header.Set("X-Forwarded-For", c.forwarded)
 		r.Header.Set("User-Agent", "a\x01b\xffc"+strings.Repeat("ö", 300))
@@ -362,7 +390,8 @@ func TestRateLimits(t *testing.T) {
 	t.Run("sign-in to an account", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, limited)
-		for _, email := range []string{"a@example.org", "A@example.org", " a@example.org ", "a@Example.org", "a@example.org"} {
+		for _, email := range []string{"a@example.org", "A@example.org", " a@example.org ", "a@Example.org",
+			"a@example.org"} {
 			w.send("POST", "/api/v1/auth/login", login(email)).want(401)
 		}
 		a := w.send("POST", "/api/v1/auth/login", login("a@example.org")).wantProblem(429, "rate_limited")
@@ -377,7 +406,8 @@ func TestRateLimits(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, limited)
 		for _, email := range []string{
-			"zoë@münchen.example", "zoe\u0308@münchen.example", "ZOË@MÜNCHEN.EXAMPLE", "zoë@xn--mnchen-3ya.example", "zoë@mu\u0308nchen.example",
+			"zoë@münchen.example", "zoe\u0308@münchen.example", "ZOË@MÜNCHEN.EXAMPLE", "zoë@xn--mnchen-3ya.example",
+			"zoë@mu\u0308nchen.example",
 		} {
 			w.send("POST", "/api/v1/auth/login", login(email)).want(401)
 		}
@@ -387,9 +417,11 @@ func TestRateLimits(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, limited)
 		for i := range 5 {
-			w.send("POST", "/api/v1/auth/login", login(strings.Repeat("a", 100_000+i)+"@"+strings.Repeat("ü", 100_000)+".example")).want(401)
+			w.send("POST", "/api/v1/auth/login", login(strings.Repeat("a", 100_000+i)+"@"+strings.Repeat("ü",
+				100_000)+".example")).want(401)
 		}
-		w.send("POST", "/api/v1/auth/login", login(strings.Repeat("b", 200_000)+"@example.org")).wantProblem(429, "rate_limited")
+		w.send("POST", "/api/v1/auth/login", login(strings.Repeat("b", 200_000)+"@example.org")).
+			wantProblem(429, "rate_limited")
 	})
 	t.Run("a proxy's hop that cannot be read", func(t *testing.T) {
 		t.Parallel()
@@ -411,7 +443,8 @@ func TestRateLimits(t *testing.T) {
 			w.send("POST", "/api/v1/auth/login", login(uuid.NewString()+"@example.org")).want(401)
 		}
 		w.send("POST", "/api/v1/auth/login", login("b@example.org")).wantProblem(429, "rate_limited")
-		r := httptest.NewRequestWithContext(t.Context(), "POST", "/api/v1/auth/login", strings.NewReader(login("b@example.org")))
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/api/v1/auth/login",
+			strings.NewReader(login("b@example.org")))
 		r.RemoteAddr = "198.51.100.7:1"
 		w.do(r).want(401)
 	})
@@ -453,7 +486,8 @@ func TestRateLimits(t *testing.T) {
 		w.send("GET", "/api/v1/municipalities", "").want(200)
 		w.send("GET", "/api/v1/purposes", "").want(200)
 		w.send("GET", "/api/v1/municipalities", "", "X-Forwarded-For", "1.2.3.4").wantProblem(429, "rate_limited")
-		for _, path := range []string{"/health", "/ready", "/metrics", "/", "/docs", "/openapi.json"} { // have their own, or none
+		// have their own, or none
+		for _, path := range []string{"/health", "/ready", "/metrics", "/", "/docs", "/openapi.json"} {
 			w.send("GET", path, "").want(200)
 		}
 	})
@@ -482,20 +516,23 @@ func TestHealthAndReadiness(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.store.fail(domain.Refuse(domain.CodeUnavailable, "away"))
-	if a := w.send("GET", "/health", "").want(200); strings.TrimSpace(a.raw) != `{"status":"healthy","version":"0.1.0"}` {
+	if a := w.send("GET", "/health", "").want(200); strings.TrimSpace(
+		a.raw) != `{"status":"healthy","version":"0.1.0"}` {
 		t.Errorf("health: %s", a.raw)
 	}
 	if a := w.send("GET", "/ready", "").want(200); strings.TrimSpace(a.raw) != `{"status":"ready"}` {
 		t.Errorf("ready: %s", a.raw)
 	}
-	w.ready = apphttp.ReadyState{Projectors: []apphttp.ProjectorState{{Name: "users", State: "halted"}, {Name: "consents", State: "behind"}}}
+	w.ready = apphttp.ReadyState{Projectors: []apphttp.ProjectorState{{Name: "users", State: "halted"},
+		{Name: "consents", State: "behind"}}}
 	if a := w.send("GET", "/ready", "").want(200); strings.TrimSpace(a.raw) !=
 		`{"status":"degraded","projectors":[{"name":"users","state":"halted"},{"name":"consents","state":"behind"}]}` {
 		t.Errorf("degraded: %s", a.raw)
 	}
 	for _, part := range []string{"database", "migrations", "keys", "importing"} {
 		w.ready.Failed = []string{part}
-		if a := w.send("GET", "/ready", "").wantProblem(503, domain.CodeUnavailable); !strings.Contains(a.text("detail"), part) || a.faults()[part] != "not_ready" {
+		if a := w.send("GET", "/ready", "").wantProblem(503,
+			domain.CodeUnavailable); !strings.Contains(a.text("detail"), part) || a.faults()[part] != "not_ready" {
 			t.Errorf("%s is not named: %s", part, a.raw)
 		}
 	}
@@ -566,7 +603,8 @@ func TestTheAccessLog(t *testing.T) {
 	p := w.citizen("thandi@example.org")
 	a := p.send("GET", "/api/v1/consents?limit=7", "").want(200)
 	line := lineWith(w.log.String(), a.header.Get("X-Request-ID"))
-	for _, part := range []string{`"method":"GET"`, `"route":"/api/v1/consents"`, `"status":200`, `"took":`, `"user":"` + p.id[len(p.id)-8:] + `"`} {
+	for _, part := range []string{`"method":"GET"`, `"route":"/api/v1/consents"`, `"status":200`, `"took":`,
+		`"user":"` + p.id[len(p.id)-8:] + `"`} {
 		if !strings.Contains(line, part) {
 			t.Errorf("no %s in %s", part, line)
 		}

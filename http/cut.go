@@ -6,9 +6,10 @@ import (
 	"net/http"
 )
 
-// Half an answer must not be taken for a whole one by any hop. Between HTTP/1.1 hops the missing last chunk tells; to a client of
-// HTTP/1.0, such as nginx as a proxy by default, the end of the connection is the end of the answer. So such a connection is
-// never closed but reset, and the client's read fails.
+// Half an answer must not be taken for a whole one by any hop. Between HTTP/1.1 hops the
+// missing last chunk tells; to a client of HTTP/1.0, such as nginx as a proxy by default,
+// the end of the connection is the end of the answer. So such a connection is never
+// closed but reset, and the client's read fails.
 
 // cut ends an answer that was begun and cannot be finished. It does not return.
 func cut(w http.ResponseWriter) {
@@ -22,8 +23,9 @@ func cut(w http.ResponseWriter) {
 
 type connectionKey struct{}
 
-// OnConnection is for http.Server.ConnContext. With it an answer is cut visibly also where it is not this package that ends the
-// connection: when a client takes no more, when the server stops, or when its process is killed.
+// OnConnection is for http.Server.ConnContext. With it an answer is cut visibly also
+// where it is not this package that ends the connection: when a client takes no more,
+// when the server stops, or when its process is killed.
 func OnConnection(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, socketOf(conn))
 }
@@ -36,7 +38,8 @@ func socketOf(conn net.Conn) net.Conn {
 	return conn
 }
 
-// setLinger says what becomes of what was not sent when a connection is closed: 0 resets it, -1 sends it.
+// setLinger says what becomes of what was not sent when a connection is closed: 0 resets
+// it, -1 sends it.
 func setLinger(conn net.Conn, seconds int) {
 	if socket, is := conn.(interface{ SetLinger(seconds int) error }); is {
 		_ = socket.SetLinger(seconds)

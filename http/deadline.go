@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Nobody waits for ever. A request is answered within Config.RequestTimeout, or with 503; what the answer needs ends a little
-// before, so that there is time to say so. A client has as long again to take each piece of an answer.
+// Nobody waits for ever. A request is answered within Config.RequestTimeout, or with 503;
+// what the answer needs ends a little before, so that there is time to say so. A client
+// has as long again to take each piece of an answer.
 const (
 	defaultTimeout = 10 * time.Second
 	longest        = 15 * time.Minute // for all of an export: its snapshot keeps the whole database from being vacuumed
@@ -30,14 +31,16 @@ func (s *server) within(ctx context.Context, w http.ResponseWriter) (context.Con
 	return context.WithTimeout(ctx, limit)
 }
 
-// endReading lifts the deadline for the body. It would end an answer that takes longer: net/http goes on reading, to see whether
-// the client leaves. After a refusal it stays, for net/http then waits for the rest of the body.
+// endReading lifts the deadline for the body. It would end an answer that takes longer:
+// net/http goes on reading, to see whether the client leaves. After a refusal it stays,
+// for net/http then waits for the rest of the body.
 func endReading(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 }
 
-// eachPage returns a context without the request's deadline, for an export. It ends when the client leaves, when everything took
-// too long, or when renew was not called for as long as another request may take.
+// eachPage returns a context without the request's deadline, for an export. It ends when
+// the client leaves, when everything took too long, or when renew was not called for as
+// long as another request may take.
 func (s *server) eachPage(ctx context.Context) (paged context.Context, renew, end func()) {
 	gone, limit := traceOf(ctx).gone, s.atWork()
 	paged, cancel := context.WithTimeout(context.WithoutCancel(ctx), longest)
@@ -56,8 +59,8 @@ func (s *server) eachPage(ctx context.Context) (paged context.Context, renew, en
 	}
 }
 
-// pace gives the client some time for each piece of an answer: as long as it reads, an answer may take; one that stopped reading
-// lets go of everything that its request holds.
+// pace gives the client some time for each piece of an answer: as long as it reads, an
+// answer may take; one that stopped reading lets go of everything that its request holds.
 func (s *server) pace(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := &paced{ResponseWriter: w, control: http.NewResponseController(w), patience: s.config.RequestTimeout}
@@ -100,10 +103,12 @@ func (p *paced) Write(b []byte) (written int, err error) {
 	}
 }
 
-// held is what net/http may keep back of an answer until it is whole. What is not longer than that is sent with its length.
+// held is what net/http may keep back of an answer until it is whole. What is not longer
+// than that is sent with its length.
 const held = 2 << 10 // bytes
 
-// arrived sends what net/http kept back, and tells whether the network took all of the answer.
+// arrived sends what net/http kept back, and tells whether the network took all of the
+// answer.
 func (p *paced) arrived() bool {
 	if !p.failed && p.written > held {
 		p.renew(p.patience)

@@ -29,7 +29,8 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// overLine is the API with a request timeout of 2 seconds, on a real log over a line that may go silent.
+// overLine is the API with a request timeout of 2 seconds, on a real log over a line that
+// may go silent.
 func overLine(t *testing.T, db *pgtest.DB, settings ...func(*apphttp.Config)) (*world, *pgtest.Line) {
 	t.Helper()
 	line := pgtest.NewLine(t, db.URL(pgtest.Query))
@@ -47,7 +48,8 @@ func overLine(t *testing.T, db *pgtest.DB, settings ...func(*apphttp.Config)) (*
 	w := &world{t: t, log: &safeBuffer{}, tenants: map[string]domain.TenantID{}}
 	w.handler = commands.New(store, commands.Config{})
 	config := apphttp.Config{
-		Commands: w.handler, Queries: projections.NewQueries(pool), Reports: reports.New(pool, reader), Version: "0.1.0",
+		Commands: w.handler, Queries: projections.NewQueries(pool), Reports: reports.New(pool, reader),
+		Version: "0.1.0",
 		Tokens:  apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
 		Ready:   func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },
 		Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), RequestTimeout: 2 * time.Second,
@@ -57,9 +59,10 @@ func overLine(t *testing.T, db *pgtest.DB, settings ...func(*apphttp.Config)) (*
 	}
 	w.api, err = apphttp.New(config)
 	must(t, err)
-	a, err := w.handler.RegisterMunicipality(t.Context(), commands.System(domain.PlatformTenant()), domain.RegisterMunicipality{
-		Code: "KZN225", Name: "Msunduzi", Province: "KwaZulu-Natal",
-	})
+	a, err := w.handler.RegisterMunicipality(t.Context(), commands.System(domain.PlatformTenant()),
+		domain.RegisterMunicipality{
+			Code: "KZN225", Name: "Msunduzi", Province: "KwaZulu-Natal",
+		})
 	must(t, err)
 	w.tenants["KZN225"] = a.Value.ID
 	return w, line
@@ -95,7 +98,8 @@ func TestABodyThatDoesNotArriveIsGivenUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *apphttp.Config) { c.RequestTimeout = time.Second })
 	conn := dialAPI(t, w.api)
-	_, err := io.WriteString(conn, "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+	_, err := io.WriteString(conn,
+		"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
 	must(t, err)
 	began := time.Now()
 	line, err := bufio.NewReader(conn).ReadString('\n')

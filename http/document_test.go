@@ -7,12 +7,14 @@ import (
 	"testing"
 )
 
-// The document that the client is made from is the one that is served. That its code is made from that document, make verify knows.
+// The document that the client is made from is the one that is served. That its code is
+// made from that document, make verify knows.
 func TestTheClientsDocumentIsTheServedOne(t *testing.T) {
 	t.Parallel()
 	const path = "client/openapi.json"
 	var served bytes.Buffer
-	if err := json.Indent(&served, []byte(newWorld(t).send("GET", "/openapi.json", "").want(200).raw), "", " "); err != nil {
+	if err := json.Indent(&served, []byte(newWorld(t).send("GET", "/openapi.json", "").want(200).raw), "",
+		" "); err != nil {
 		t.Fatal(err)
 	}
 	served.WriteByte('\n')
@@ -30,6 +32,7 @@ func TestTheClientsDocumentIsTheServedOne(t *testing.T) {
 		for at < min(len(kept), served.Len()) && kept[at] == served.Bytes()[at] {
 			at++
 		}
-		t.Errorf("run make client: the API serves another document than %s, from line %d on", path, 1+bytes.Count(kept[:at], []byte("\n")))
+		t.Errorf("run make client: the API serves another document than %s, from line %d on", path,
+			1+bytes.Count(kept[:at], []byte("\n")))
 	}
 }

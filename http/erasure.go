@@ -11,7 +11,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// CertificateBody proves an erasure. Nothing in it identifies anybody. It is exported for huma, see Paging.
+// CertificateBody proves an erasure. Nothing in it identifies anybody. It is exported for
+// huma, see Paging.
 type CertificateBody struct {
 	CertificateID  uuid.UUID     `json:"certificate_id" format:"uuid"`
 	TenantID       uuid.UUID     `json:"tenant_id" format:"uuid"`
@@ -37,26 +38,35 @@ func remnantOf(r domain.Remnant) remnantBody { return remnantBody{What: r, Why: 
 // whyOf says in a sentence what becomes of something at an erasure.
 func whyOf(r domain.Remnant) string {
 	return map[domain.Remnant]string{
-		domain.RemnantProfile:     "Name, e-mail address and phone number, now and ever: unreadable, because their key is gone (POPIA s14(4)).",
-		domain.RemnantFreeText:    "Reasons, details, references to evidence, competent persons: unreadable, because their key is gone.",
-		domain.RemnantOrigins:     "Network addresses and programs this person came from: unreadable, because their key is gone.",
-		domain.RemnantCredentials: "The password's hash and the claim on the e-mail address: deleted; the address may register again.",
-		domain.RemnantSessions:    "All sessions: ended.",
-		domain.RemnantConsents:    "That somebody agreed to what, when and in which words: proof the municipality has to keep (POPIA s11(2)(a)). It names nobody.",
-		domain.RemnantAudit:       "That somebody did what and when: a record of processing (POPIA s14(1), s17, s19). It names nobody.",
-		domain.RemnantStatistics:  "Counts, which identify nobody (POPIA s14(2)).",
+		domain.RemnantProfile: "Name, e-mail address and phone number, now and ever: unreadable, because their " +
+			"key is gone (POPIA s14(4)).",
+		domain.RemnantFreeText: "Reasons, details, references to evidence, competent persons: unreadable, " +
+			"because their key is gone.",
+		domain.RemnantOrigins: "Network addresses and programs this person came from: unreadable, because their " +
+			"key is gone.",
+		domain.RemnantCredentials: "The password's hash and the claim on the e-mail address: deleted; the address " +
+			"may register again.",
+		domain.RemnantSessions: "All sessions: ended.",
+		domain.RemnantConsents: "That somebody agreed to what, when and in which words: proof the municipality " +
+			"has to keep (POPIA s11(2)(a)). It names nobody.",
+		domain.RemnantAudit: "That somebody did what and when: a record of processing (POPIA s14(1), s17, " +
+			"s19). It names nobody.",
+		domain.RemnantStatistics: "Counts, which identify nobody (POPIA s14(2)).",
 	}[r]
 }
 
 func certificateBodyOf(a commands.Answer[commands.Certificate]) CertificateBody {
 	c := a.Value
 	return CertificateBody{
-		CertificateID: c.ID, TenantID: c.Tenant.UUID, SubjectID: c.Subject.UUID, ErasedAt: instant(c.ErasedAt), Position: a.Position,
-		Cause: c.Cause, RequestID: idOrNull(c.Request.UUID), NoSecondPerson: c.NoSecondPerson, Keys: c.Keys, Destroyed: each(c.Destroyed, remnantOf), Kept: each(c.Kept, remnantOf),
+		CertificateID: c.ID, TenantID: c.Tenant.UUID, SubjectID: c.Subject.UUID, ErasedAt: instant(c.ErasedAt),
+		Position: a.Position,
+		Cause:    c.Cause, RequestID: idOrNull(c.Request.UUID), NoSecondPerson: c.NoSecondPerson, Keys: c.Keys,
+		Destroyed: each(c.Destroyed, remnantOf), Kept: each(c.Kept, remnantOf),
 	}
 }
 
-// eraseInput has a body that may be missing: some clients send none with DELETE, and are to learn what is required.
+// eraseInput has a body that may be missing: some clients send none with DELETE, and are
+// to learn what is required.
 type eraseInput struct {
 	Body *eraseBody
 }
@@ -77,7 +87,8 @@ type erasureBody struct {
 	ReadTables map[string]string `json:"read_tables" doc:"By table: done, or pending: within moments." example:"{\"users\":\"done\"}"`
 }
 
-// eraseMe erases the caller. It counts against the limit of one a day only once the password was right.
+// eraseMe erases the caller. It counts against the limit of one a day only once the
+// password was right.
 func (s *server) eraseMe(ctx context.Context, call commands.Call, in *eraseInput) (*eraseOutput, error) {
 	if in.Body == nil {
 		in.Body = &eraseBody{}
@@ -86,14 +97,16 @@ func (s *server) eraseMe(ctx context.Context, call commands.Call, in *eraseInput
 	if err := s.pass(gate, call.User.String()); err != nil {
 		return nil, err
 	}
-	a, err := s.config.Commands.EraseMe(ctx, call, commands.EraseMe{Confirmation: in.Body.Confirmation, Password: in.Body.Password})
+	a, err := s.config.Commands.EraseMe(ctx, call,
+		commands.EraseMe{Confirmation: in.Body.Confirmation, Password: in.Body.Password})
 	if unproven(err) {
 		s.giveBack(gate, call.User.String())
 	}
 	if err != nil {
 		return nil, err
 	}
-	out := &eraseOutput{Position: position(a.Position), Body: erasureBody{CertificateBody: certificateBodyOf(a), ReadTables: map[string]string{}}}
+	out := &eraseOutput{Position: position(a.Position),
+		Body: erasureBody{CertificateBody: certificateBodyOf(a), ReadTables: map[string]string{}}}
 	for _, table := range []string{"users", "consents"} {
 		out.Body.ReadTables[table] = "done"
 		if s.config.Queries.WaitFor(ctx, table, a.Position) != nil {
@@ -109,7 +122,8 @@ func unproven(err error) bool {
 		return true
 	}
 	e, refused := errors.AsType[*domain.Error](err)
-	return refused && slices.Contains([]domain.Code{domain.CodeInvalid, domain.CodePasswordWrong, domain.CodeOverloaded}, e.Code)
+	return refused && slices.Contains([]domain.Code{domain.CodeInvalid, domain.CodePasswordWrong,
+		domain.CodeOverloaded}, e.Code)
 }
 
 type certificatesInput struct {
@@ -122,8 +136,11 @@ type certificatesOutput struct {
 	Body listBody[CertificateBody]
 }
 
-// certificates lists the certificates of erasures, newest first: to compare after a restore.
-func (s *server) certificates(ctx context.Context, call commands.Call, in *certificatesInput) (*certificatesOutput, error) {
+// certificates lists the certificates of erasures, newest first: to compare after a
+// restore.
+func (s *server) certificates(
+	ctx context.Context, call commands.Call, in *certificatesInput,
+) (*certificatesOutput, error) {
 	scope, err := auditScope(ctx, call, in.TenantID)
 	if err != nil {
 		return nil, err
@@ -152,7 +169,8 @@ type certificateOutput struct {
 	Body CertificateBody
 }
 
-// certificate gives the certificate of an erasure to whoever knows its id: the person has no account any more.
+// certificate gives the certificate of an erasure to whoever knows its id: the person has
+// no account any more.
 func (s *server) certificate(ctx context.Context, _ commands.Call, in *certificateInput) (*certificateOutput, error) {
 	id, err := namedID(in.ID)
 	if err != nil {

@@ -22,9 +22,12 @@ import (
 
 const farewell = `{"confirmation":"DELETE MY ACCOUNT","password":"correct horse battery staple"}`
 
-// marks are what identifies the person of these tests: every text that must be nowhere once they are erased.
+// marks are what identifies the person of these tests: every text that must be nowhere
+// once they are erased.
 func marks() []string {
-	return []string{"marked@example.org", "moved@example.org", "Markedname", "Renamed-Marked", "+27821239876", "marked reason", "marked box", "Marked Guardian", "marked-agent", "marked details", "marked note", "marked hold"}
+	return []string{"marked@example.org", "moved@example.org", "Markedname", "Renamed-Marked", "+27821239876",
+		"marked reason", "marked box", "Marked Guardian", "marked-agent", "marked details", "marked note",
+		"marked hold"}
 }
 
 // rightsWorld is a real world with the two purposes that marked people decide about.
@@ -36,25 +39,35 @@ func rightsWorld(t *testing.T) (*world, *pgxpool.Pool) {
 	return w, pool
 }
 
-// livesMarked registers somebody in KZN225 who does everything that leaves something of them in the log.
+// livesMarked registers somebody in KZN225 who does everything that leaves something of
+// them in the log.
 func (w *world) livesMarked(clerk, officer *person) *person {
 	w.t.Helper()
-	body := strings.NewReplacer("Thandi Ṱhaba", "Thandi Markedname", "082 123 4567", "082 123 9876").Replace(registration("marked@example.org"))
+	body := strings.NewReplacer("Thandi Ṱhaba", "Thandi Markedname", "082 123 4567", "082 123 9876").
+		Replace(registration("marked@example.org"))
 	a := w.send("POST", "/api/v1/auth/register", body, "User-Agent", "marked-agent/1").want(201)
 	p := w.signIn("marked@example.org", "KZN225", a.text("id"), a.text("tenant_id"))
 	agent := []string{"User-Agent", "marked-agent/1"}
-	p.send("PATCH", "/api/v1/users/me", fmt.Sprintf(`{"email":"moved@example.org","full_name":"Thandi Renamed-Marked","current_password":%q}`, password), agent...).want(200)
+	p.send("PATCH", "/api/v1/users/me", fmt.Sprintf(
+		`{"email":"moved@example.org","full_name":"Thandi Renamed-Marked","current_password":%q}`, password), agent...).
+		want(200)
 	given := time.Now().Add(-48 * time.Hour).UTC().Format(time.RFC3339)
-	paper := clerk.send("POST", "/api/v1/consents", fmt.Sprintf(`{"subject_id":%q,"purpose":"newsletter","language":"zu","consented":true,"channel":"paper","given_at":%q,
+	paper := clerk.send("POST", "/api/v1/consents",
+		fmt.Sprintf(`{"subject_id":%q,"purpose":"newsletter","language":"zu","consented":true,"channel":"paper","given_at":%q,
 		"evidence":{"sha256":%q,"reference":"marked box 7"},"given_by":{"name":"Marked Guardian","relation":"mother","authority":"birth certificate"}}`,
-		p.id, given, strings.Repeat("ab", 32))).want(201)
+			p.id, given, strings.Repeat("ab", 32))).want(201)
 	p.send("POST", "/api/v1/consents/"+paper.text("id")+"/withdraw", `{"reason":"marked reason"}`, agent...).want(200)
 	p.send("POST", "/api/v1/consents", `{"purpose":"library","language":"zu","consented":true}`, agent...).want(201)
-	request := p.send("POST", "/api/v1/data-rights/requests", `{"kind":"correction","details":"marked details"}`, agent...).want(201)
-	officer.send("POST", "/api/v1/data-rights/requests/"+request.text("id")+"/fulfil", `{"note":"marked note"}`).want(200)
-	hold := officer.send("POST", "/api/v1/data-rights/holds", fmt.Sprintf(`{"subject_id":%q,"reason":"marked hold"}`, p.id)).want(201)
-	p.send("DELETE", "/api/v1/data-rights/delete-account", farewell, agent...).wantProblem(409, domain.CodeRetentionHold)
-	officer.send("POST", "/api/v1/data-rights/holds/"+hold.text("id")+"/lift", `{"reason":"marked hold, settled"}`).want(200)
+	request := p.send("POST", "/api/v1/data-rights/requests", `{"kind":"correction","details":"marked details"}`,
+		agent...).want(201)
+	officer.send("POST", "/api/v1/data-rights/requests/"+request.text("id")+"/fulfil", `{"note":"marked note"}`).
+		want(200)
+	hold := officer.send("POST", "/api/v1/data-rights/holds",
+		fmt.Sprintf(`{"subject_id":%q,"reason":"marked hold"}`, p.id)).want(201)
+	p.send("DELETE", "/api/v1/data-rights/delete-account", farewell, agent...).
+		wantProblem(409, domain.CodeRetentionHold)
+	officer.send("POST", "/api/v1/data-rights/holds/"+hold.text("id")+"/lift", `{"reason":"marked hold, settled"}`).
+		want(200)
 	return p
 }
 
@@ -63,24 +76,30 @@ func (w *world) looks(p, officer, platform *person) map[string]string {
 	w.t.Helper()
 	answers := map[string]string{}
 	for _, path := range []string{
-		"users", "users?q=marked", "users?email=moved@example.org", "users?phone=" + url.QueryEscape("+27821239876"), "users/" + p.id,
-		"consents?subject_id=" + p.id, "compliance/subjects/" + p.id + "/history", "compliance/consents", "compliance/exposure?subject_id=" + p.id,
-		"audit-logs?limit=100", "audit-logs?record_id=" + p.id, "audit-logs?user_id=" + p.id, "data-rights/subject?subject_id=" + p.id,
+		"users", "users?q=marked", "users?email=moved@example.org", "users?phone=" + url.QueryEscape("+27821239876"),
+		"users/" + p.id,
+		"consents?subject_id=" + p.id, "compliance/subjects/" + p.id + "/history", "compliance/consents",
+		"compliance/exposure?subject_id=" + p.id,
+		"audit-logs?limit=100", "audit-logs?record_id=" + p.id, "audit-logs?user_id=" + p.id,
+		"data-rights/subject?subject_id=" + p.id,
 		"data-rights/requests?status=fulfilled", "consents/check?purpose=library&subject_id=" + p.id,
 	} {
 		answers[path] = officer.send("GET", "/api/v1/"+path, "", "Min-Event-Position", w.head()).want(200).raw
 	}
-	answers["the platform's audit"] = platform.send("GET", "/api/v1/audit-logs?limit=100&tenant_id="+p.tenant, "").want(200).raw
+	answers["the platform's audit"] = platform.send("GET", "/api/v1/audit-logs?limit=100&tenant_id="+p.tenant, "").
+		want(200).raw
 	return answers
 }
 
 func TestAnErasedPersonIsGoneAndTheirHistoryStays(t *testing.T) {
 	t.Parallel()
 	w, _ := rightsWorld(t)
-	clerk, officer, platform := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225"), w.staff(domain.Admin, "SALGA")
+	clerk, officer, platform := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225"),
+		w.staff(domain.Admin, "SALGA")
 	p := w.livesMarked(clerk, officer)
 	before := w.looks(p, officer, platform)
-	all := strings.Join([]string{before["users/"+p.id], before["compliance/subjects/"+p.id+"/history"], before["audit-logs?limit=100"], before["data-rights/subject?subject_id="+p.id]}, "\n")
+	all := strings.Join([]string{before["users/"+p.id], before["compliance/subjects/"+p.id+"/history"],
+		before["audit-logs?limit=100"], before["data-rights/subject?subject_id="+p.id]}, "\n")
 	for _, mark := range marks() { // so that the search can fail
 		if !strings.Contains(all, mark) {
 			t.Errorf("%q shows nowhere before the erasure", mark)
@@ -92,10 +111,13 @@ func TestAnErasedPersonIsGoneAndTheirHistoryStays(t *testing.T) {
 	export := before["compliance/consents"]
 
 	p.send("DELETE", "/api/v1/data-rights/delete-account", "").wantProblem(422, domain.CodeInvalid)
-	p.send("DELETE", "/api/v1/data-rights/delete-account", `{"confirmation":"delete my account","password":"x"}`).wantProblem(422, domain.CodeInvalid)
-	p.send("DELETE", "/api/v1/data-rights/delete-account", `{"confirmation":"DELETE MY ACCOUNT","password":"x"}`).wantProblem(401, domain.CodePasswordWrong)
+	p.send("DELETE", "/api/v1/data-rights/delete-account", `{"confirmation":"delete my account","password":"x"}`).
+		wantProblem(422, domain.CodeInvalid)
+	p.send("DELETE", "/api/v1/data-rights/delete-account", `{"confirmation":"DELETE MY ACCOUNT","password":"x"}`).
+		wantProblem(401, domain.CodePasswordWrong)
 	gone := p.send("DELETE", "/api/v1/data-rights/delete-account", farewell, "User-Agent", "marked-agent/1").want(200)
-	for _, what := range []string{`"what":"profile"`, `"what":"credentials"`, `"what":"consents"`, "s11(2)(a)", `"read_tables":{"consents":"done","users":"done"}`} {
+	for _, what := range []string{`"what":"profile"`, `"what":"credentials"`, `"what":"consents"`, "s11(2)(a)",
+		`"read_tables":{"consents":"done","users":"done"}`} {
 		if !strings.Contains(gone.raw, what) {
 			t.Errorf("the answer lacks %s: %s", what, gone.raw)
 		}
@@ -110,12 +132,17 @@ func TestAnErasedPersonIsGoneAndTheirHistoryStays(t *testing.T) {
 	}
 	p.send("GET", "/api/v1/users/me", "").wantProblem(401, domain.CodeSessionEnded)
 	p.send("DELETE", "/api/v1/data-rights/delete-account", farewell).wantProblem(401, domain.CodeSessionEnded)
-	w.send("POST", "/api/v1/auth/refresh", fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).wantProblem(401, domain.CodeSessionEnded)
-	w.send("POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":"moved@example.org","password":%q}`, password)).wantProblem(401, domain.CodeInvalidCredentials)
+	w.send("POST", "/api/v1/auth/refresh", fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).
+		wantProblem(401, domain.CodeSessionEnded)
+	w.send("POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":"moved@example.org","password":%q}`, password)).
+		wantProblem(401, domain.CodeInvalidCredentials)
 
 	history := officer.send("GET", "/api/v1/compliance/subjects/"+p.id+"/history", "").want(200).items()
-	if len(history) != 6 || history[1]["personal"] != "erased" || history[1]["purpose_description"] != "Iphephandaba." || history[1]["competent_person"] != nil {
-		t.Errorf("history: %v", history) // registration, the form, its withdrawal, the library, and the two that the erasure ended
+	if len(history) != 6 || history[1]["personal"] != "erased" ||
+		history[1]["purpose_description"] != "Iphephandaba." || history[1]["competent_person"] != nil {
+		// registration, the form, its withdrawal, the library, and the two that the
+		// erasure ended
+		t.Errorf("history: %v", history)
 	}
 	check := officer.send("GET", "/api/v1/consents/check?purpose=library&subject_id="+p.id, "").want(200)
 	if check.json["allowed"] != false {
@@ -130,7 +157,8 @@ func TestAnErasedPersonIsGoneAndTheirHistoryStays(t *testing.T) {
 		t.Errorf("the audit of the registration: %v", made)
 	}
 	certificate := w.send("GET", "/api/v1/data-rights/certificates/"+gone.text("certificate_id"), "").want(200)
-	if certificate.text("subject_id") != p.id || certificate.json["position"] != gone.json["position"] || certificate.text("cause") != "self" {
+	if certificate.text("subject_id") != p.id || certificate.json["position"] != gone.json["position"] ||
+		certificate.text("cause") != "self" {
 		t.Errorf("certificate: %s", certificate.raw)
 	}
 	w.send("GET", "/api/v1/data-rights/certificates/"+p.id, "").wantProblem(404, domain.CodeNotFound)
@@ -158,10 +186,12 @@ func TestAnErasedPersonIsGoneAndTheirHistoryStays(t *testing.T) {
 func TestWhoCannotSignInIsErasedOnARequest(t *testing.T) {
 	t.Parallel()
 	w, _ := rightsWorld(t)
-	clerk, officer, admin := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225"), w.staff(domain.Admin, "KZN225")
+	clerk, officer, admin := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225"),
+		w.staff(domain.Admin, "KZN225")
 	p := w.livesMarked(clerk, officer)
 	admin.send("POST", "/api/v1/users/"+p.id+"/deactivate", "").want(200)
-	asked := clerk.send("POST", "/api/v1/data-rights/requests", fmt.Sprintf(`{"kind":"erasure","subject_id":%q,"details":"at the counter"}`, p.id)).want(201)
+	asked := clerk.send("POST", "/api/v1/data-rights/requests",
+		fmt.Sprintf(`{"kind":"erasure","subject_id":%q,"details":"at the counter"}`, p.id)).want(201)
 	if asked.text("lodged_by") != "staff" || asked.text("status") != "open" || asked.text("due_on") == "" {
 		t.Errorf("lodged: %s", asked.raw)
 	}
@@ -171,7 +201,8 @@ func TestWhoCannotSignInIsErasedOnARequest(t *testing.T) {
 	}
 	one := "/api/v1/data-rights/requests/" + asked.text("id")
 	officer.send("POST", one+"/fulfil", "").wantProblem(403, domain.CodeForbidden) // a manager erases nobody
-	hold := officer.send("POST", "/api/v1/data-rights/holds", fmt.Sprintf(`{"subject_id":%q,"reason":"case 114"}`, p.id)).want(201)
+	hold := officer.send("POST", "/api/v1/data-rights/holds",
+		fmt.Sprintf(`{"subject_id":%q,"reason":"case 114"}`, p.id)).want(201)
 	admin.send("POST", one+"/fulfil", "").wantProblem(409, domain.CodeRetentionHold)
 	officer.send("POST", "/api/v1/data-rights/holds/"+hold.text("id")+"/lift", `{"reason":"settled"}`).want(200)
 	done := admin.send("POST", one+"/fulfil", "", "Idempotency-Key", "k").want(200)
@@ -182,12 +213,15 @@ func TestWhoCannotSignInIsErasedOnARequest(t *testing.T) {
 	admin.send("POST", one+"/fulfil", "").want(200) // a second time changes nothing
 
 	certificate := w.send("GET", "/api/v1/data-rights/certificates/"+done.text("certificate_id"), "").want(200)
-	if certificate.text("request_id") != asked.text("id") || certificate.text("subject_id") != p.id || certificate.text("cause") != "request" {
+	if certificate.text("request_id") != asked.text("id") || certificate.text("subject_id") != p.id ||
+		certificate.text("cause") != "request" {
 		t.Errorf("the certificate that the answer names: %s", certificate.raw)
 	}
 	for path, list := range map[string][]any{
-		"requests": officer.send("GET", "/api/v1/data-rights/requests?status=fulfilled", "").want(200).json["items"].([]any),
-		"subject":  officer.send("GET", "/api/v1/data-rights/subject?subject_id="+p.id, "").want(200).json["requests"].([]any),
+		"requests": officer.send("GET", "/api/v1/data-rights/requests?status=fulfilled", "").want(200).
+			json["items"].([]any),
+		"subject": officer.send("GET", "/api/v1/data-rights/subject?subject_id="+p.id, "").want(200).
+			json["requests"].([]any),
 	} {
 		for _, item := range list {
 			request := item.(map[string]any)
@@ -276,7 +310,8 @@ func TestATrailIsNotErased(t *testing.T) {
 	clerk.send("GET", "/api/v1/users/me", "").want(200)
 }
 
-// Any act in office counts, in any tenant, also one that is about nobody; what one does about oneself does not.
+// Any act in office counts, in any tenant, also one that is about nobody; what one does
+// about oneself does not.
 func TestWhoActedInOfficeIsNotErased(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)
@@ -345,7 +380,8 @@ func TestAnErasureIsTriedOnceADay(t *testing.T) {
 	c.send("GET", "/api/v1/data-rights/my-data/page", "").wantProblem(429, "rate_limited")
 }
 
-// A projector that is halted keeps the person in its table until it goes on: the answer says so.
+// A projector that is halted keeps the person in its table until it goes on: the answer
+// says so.
 func TestAnErasureSaysWhatIsPending(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -356,7 +392,8 @@ func TestAnErasureSaysWhatIsPending(t *testing.T) {
 	}
 }
 
-// Whatever wins, the end is the same: nobody identifies the person, and log and read tables agree.
+// Whatever wins, the end is the same: nobody identifies the person, and log and read
+// tables agree.
 func TestAnErasureAgainstEverythingElseAtOnce(t *testing.T) {
 	t.Parallel()
 	w, _ := rightsWorld(t)
@@ -422,7 +459,8 @@ func TestAnErasureAgainstEverythingElseAtOnce(t *testing.T) {
 	}
 }
 
-// Everything the log holds on a person is in what they get, and nothing that identifies another.
+// Everything the log holds on a person is in what they get, and nothing that identifies
+// another.
 func TestMyDataIsEverythingAboutMe(t *testing.T) {
 	t.Parallel()
 	w, pool := rightsWorld(t)

@@ -13,16 +13,18 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// The examples of the document. Those of bodies and answers are made from the tags `example:"…"` of their fields, so that a type
-// has its example wherever it is used; those of problems from the codes that a route may answer with. A route without an example
-// is a hole in the table: New refuses it.
+// The examples of the document. Those of bodies and answers are made from the tags
+// `example:"…"` of their fields, so that a type has its example wherever it is used;
+// those of problems from the codes that a route may answer with. A route without an
+// example is a hole in the table: New refuses it.
 
 const (
 	exampleInstant = "2026-03-01T12:00:00.000000Z"
 	exampleID      = "01890a5d-ac96-774b-bcce-b302099a8057"
 )
 
-// exemplify gives an operation an example of its body, of its success, and of a problem for each code.
+// exemplify gives an operation an example of its body, of its success, and of a problem
+// for each code.
 func exemplify(schemas huma.Registry, op *huma.Operation, r *route) error {
 	var faults []error
 	if op.RequestBody != nil {
@@ -54,8 +56,9 @@ func exemplifyContent(schemas huma.Registry, where string, content map[string]*h
 	return err
 }
 
-// exampleOf makes an example from what the schema says: its tag, its fields, or what follows from its type. Ids, instants, the
-// values of an enumeration and what may be null need no tag.
+// exampleOf makes an example from what the schema says: its tag, its fields, or what
+// follows from its type. Ids, instants, the values of an enumeration and what may be null
+// need no tag.
 func exampleOf(schemas huma.Registry, where string, s *huma.Schema) (any, error) {
 	switch {
 	case s == nil:
@@ -134,7 +137,9 @@ func exampleFault(schemas huma.Registry, op *huma.Operation, r *route) domain.Fi
 		}
 	}
 	if r.command() {
-		return domain.FieldError{Field: headerKey, Code: "too_long", Message: "An idempotency key has at most 128 characters."}
+		return domain.FieldError{Field: headerKey, Code: "too_long",
+			Message: "An idempotency key has at most 128 characters."}
 	}
-	return domain.FieldError{Field: headerMinPosition, Code: "invalid", Message: "Give the Event-Position of an answer."}
+	return domain.FieldError{Field: headerMinPosition, Code: "invalid",
+		Message: "Give the Event-Position of an answer."}
 }

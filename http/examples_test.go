@@ -99,7 +99,8 @@ func TestEveryCodeHasAnExample(t *testing.T) {
 			if status[0] == '2' {
 				continue
 			}
-			description, content := response.(map[string]any)["description"].(string), response.(map[string]any)["content"].(map[string]any)
+			description, content := response.(map[string]any)["description"].(string),
+				response.(map[string]any)["content"].(map[string]any)
 			examples := examplesOf(t, l.ID+" "+status, content["application/problem+json"].(map[string]any))
 			title, listed, _ := strings.Cut(description, ": ")
 			if codes := slices.Sorted(maps.Keys(examples)); strings.Join(codes, ", ") != listed {
@@ -136,8 +137,8 @@ func checkProblem(t *testing.T, said func(string) bool, where, code, status, tit
 	}
 }
 
-// sayings tells whether the program says a sentence anywhere but in the descriptions of refusals, where it would be said for the
-// document only.
+// sayings tells whether the program says a sentence anywhere but in the descriptions of
+// refusals, where it would be said for the document only.
 func sayings(t *testing.T) func(string) bool {
 	t.Helper()
 	var said []string
@@ -161,7 +162,8 @@ func sayings(t *testing.T) func(string) bool {
 				}
 				if text, ok := n.(*ast.BasicLit); ok && sentence.MatchString(text.Value) {
 					words, _ := strconv.Unquote(text.Value)
-					said = append(said, strings.NewReplacer("%s", ".+", "%d", "[0-9]+").Replace(regexp.QuoteMeta(words)))
+					said = append(said, strings.NewReplacer("%s", ".+", "%d", "[0-9]+").
+						Replace(regexp.QuoteMeta(words)))
 				}
 				return true
 			})
@@ -212,7 +214,8 @@ func TestAnExampleFollowsFromTheTags(t *testing.T) {
 		} `json:"items" nullable:"false"`
 		ByName map[string]int `json:"by_name"`
 	}{})
-	if err == nil || !strings.Contains(err.Error(), "items[].said: give it a tag") || !strings.Contains(err.Error(), "by_name: give it a tag") {
+	if err == nil || !strings.Contains(err.Error(), "items[].said: give it a tag") ||
+		!strings.Contains(err.Error(), "by_name: give it a tag") {
 		t.Errorf("missing tags are not named: %v", err)
 	}
 }

@@ -30,10 +30,12 @@ type exportOutput struct {
 	Body        func(huma.Context)
 }
 
-// exportsAtOnce is how many exports run at the same time: each holds a connection and a snapshot while it streams.
+// exportsAtOnce is how many exports run at the same time: each holds a connection and a
+// snapshot while it streams.
 const exportsAtOnce = 4
 
-// export streams the state of all consents of the tenant, replayed from events, in constant memory.
+// export streams the state of all consents of the tenant, replayed from events, in
+// constant memory.
 func (s *server) export(ctx context.Context, call commands.Call, in *exportInput) (*exportOutput, error) {
 	q := reports.ReplayQuery{At: in.AsOf.Time, Purpose: domain.CanonicalPurposeCode(in.Purpose)}
 	if q.Purpose != "" {
@@ -54,7 +56,8 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 	if err != nil {
 		return nil, err // and nobody was seen
 	}
-	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(whenever(in.AsOf.Time)), "position": position(q.Position)}
+	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(whenever(in.AsOf.Time)),
+		"position": position(q.Position)}
 	if err := s.recordReadOfAll(ctx, call, "consents", filter); err != nil {
 		release()
 		return nil, err
@@ -82,8 +85,11 @@ func (s *server) beginExport() (release func(), err error) {
 	}
 }
 
-// stream writes the export. What fails before the first byte is a problem like any other; after it only the connection can say so.
-func (s *server) stream(ctx context.Context, call commands.Call, q reports.ReplayQuery, of ConsentDocument, w http.ResponseWriter) {
+// stream writes the export. What fails before the first byte is a problem like any other;
+// after it only the connection can say so.
+func (s *server) stream(
+	ctx context.Context, call commands.Call, q reports.ReplayQuery, of ConsentDocument, w http.ResponseWriter,
+) {
 	ctx, renew, end := s.eachPage(ctx)
 	defer end()
 	q.Page = renew
@@ -108,7 +114,9 @@ func (s *server) refuse(ctx context.Context, w http.ResponseWriter, err error) {
 	s.problemOf(ctx, err, nil).write(w)
 }
 
-func (s *server) replay(ctx context.Context, call commands.Call, q reports.ReplayQuery, of ConsentDocument, w io.Writer) error {
+func (s *server) replay(
+	ctx context.Context, call commands.Call, q reports.ReplayQuery, of ConsentDocument, w io.Writer,
+) error {
 	x, err := NewConsentExport(w, of)
 	if err != nil {
 		return err
@@ -120,7 +128,8 @@ func (s *server) replay(ctx context.Context, call commands.Call, q reports.Repla
 	return x.Close()
 }
 
-// progress renews the time that an export has for a page whenever the client has taken a piece of it.
+// progress renews the time that an export has for a page whenever the client has taken a
+// piece of it.
 type progress struct {
 	to    io.Writer
 	renew func()

@@ -20,8 +20,8 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// A table of consents may take minutes. Each page of it has the time that another request has, and so has each piece that the
-// client takes.
+// A table of consents may take minutes. Each page of it has the time that another request
+// has, and so has each piece that the client takes.
 func TestAnExportMayTakeLongerThanARequest(t *testing.T) {
 	t.Parallel()
 	const timeout, steps = time.Second, 6
@@ -51,7 +51,8 @@ func TestAnExportMayTakeLongerThanARequest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w, officer := exporting(t, timeout, func(ctx context.Context, q reports.ReplayQuery, row func() error) error {
+			w, officer := exporting(t, timeout, func(ctx context.Context, q reports.ReplayQuery,
+				row func() error) error {
 				for range steps {
 					if err := each(ctx, q, row); err != nil {
 						return err
@@ -78,7 +79,8 @@ func TestAnExportWhosePageDoesNotComeIsCutOffSoThatItShows(t *testing.T) {
 	for name, rows := range map[string]int{"before its first byte": 0, "in its middle": 200} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w, officer := exporting(t, timeout, func(ctx context.Context, q reports.ReplayQuery, row func() error) error {
+			w, officer := exporting(t, timeout, func(ctx context.Context, q reports.ReplayQuery,
+				row func() error) error {
 				for range rows {
 					if err := row(); err != nil {
 						return err
@@ -94,7 +96,8 @@ func TestAnExportWhosePageDoesNotComeIsCutOffSoThatItShows(t *testing.T) {
 			if took := time.Since(began); took < timeout/2 || took > 10*timeout {
 				t.Errorf("it ended after %s", took)
 			}
-			if rows == 0 && (got.status != http.StatusServiceUnavailable || !strings.Contains(got.text, "unavailable")) {
+			if rows == 0 && (got.status != http.StatusServiceUnavailable ||
+				!strings.Contains(got.text, "unavailable")) {
 				t.Errorf("status %d: %s", got.status, got.text)
 			}
 			if rows > 0 && (got.status != http.StatusOK || got.err == nil) {
@@ -114,7 +117,8 @@ func TestAnExportFromADatabaseThatHangsIsCutOff(t *testing.T) {
 	officer := w.staff(domain.Manager, "KZN225")
 	appendDecisions(t, db, w.tenants["KZN225"], 450) // of two people; both together are more than a page
 	appendDecisions(t, db, w.tenants["KZN225"], 450)
-	if got := w.download(t, officer); got.status != http.StatusOK || got.err != nil || strings.Count(got.text, "\n") != 901 {
+	if got := w.download(t, officer); got.status != http.StatusOK || got.err != nil ||
+		strings.Count(got.text, "\n") != 901 {
 		t.Fatalf("status %d, %v, %d lines", got.status, got.err, strings.Count(got.text, "\n"))
 	}
 
@@ -124,7 +128,8 @@ func TestAnExportFromADatabaseThatHangsIsCutOff(t *testing.T) {
 	took := time.Since(began)
 	line.Resume()
 	if got.status != http.StatusOK || got.text == "" || got.err == nil || took > 10*time.Second {
-		t.Errorf("after %s: status %d, %v: a client takes %d bytes for all of it", took, got.status, got.err, len(got.text))
+		t.Errorf("after %s: status %d, %v: a client takes %d bytes for all of it", took, got.status, got.err,
+			len(got.text))
 	}
 }
 
@@ -156,7 +161,8 @@ func appendDecisions(t *testing.T, db *pgtest.DB, tenant domain.TenantID, n int)
 	for i := range decisions {
 		decisions[i] = &domain.ConsentGranted{Decision: domain.Decision{
 			ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1,
-			Wording: "To send you SMS alerts.", Language: domain.English, SHA256: domain.WordingHash("x"), Channel: domain.Web,
+			Wording: "To send you SMS alerts.", Language: domain.English, SHA256: domain.WordingHash("x"),
+			Channel:    domain.Web,
 			RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
 		}}
 	}
@@ -167,8 +173,11 @@ func appendDecisions(t *testing.T, db *pgtest.DB, tenant domain.TenantID, n int)
 	must(t, err)
 }
 
-// exporting is the API with a request timeout and a replay of our own making, and an officer; row writes one consent.
-func exporting(t *testing.T, timeout time.Duration, replay func(context.Context, reports.ReplayQuery, func() error) error) (*world, *person) {
+// exporting is the API with a request timeout and a replay of our own making, and an
+// officer; row writes one consent.
+func exporting(
+	t *testing.T, timeout time.Duration, replay func(context.Context, reports.ReplayQuery, func() error) error,
+) (*world, *person) {
 	t.Helper()
 	w := newWorld(t, func(c *apphttp.Config) {
 		c.RequestTimeout, c.Reports = timeout, replaying{c.Reports, replay}
@@ -200,7 +209,8 @@ func (w *world) download(t *testing.T, officer *person) downloaded {
 	t.Helper()
 	server := httptest.NewServer(w.api)
 	defer server.Close()
-	r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/api/v1/compliance/consents?format=ndjson", http.NoBody)
+	r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/api/v1/compliance/consents?format=ndjson",
+		http.NoBody)
 	must(t, err)
 	r.Header.Set("Authorization", "Bearer "+officer.access)
 

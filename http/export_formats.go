@@ -46,25 +46,31 @@ func (f Format) schema() *huma.Schema {
 	case CSV:
 		return &huma.Schema{Type: huma.TypeString, Description: csvDescription}
 	case NDJSON:
-		return &huma.Schema{Type: huma.TypeString, Description: `A consent a line; the last line is {"end":true,"count":…,"position":…}.`}
+		return &huma.Schema{Type: huma.TypeString,
+			Description: `A consent a line; the last line is {"end":true,"count":…,"position":…}.`}
 	default:
 		return &huma.Schema{
-			Type: huma.TypeObject, AdditionalProperties: false, Required: []string{"position", "as_of", "items", "count"},
+			Type: huma.TypeObject, AdditionalProperties: false,
+			Required: []string{"position", "as_of", "items", "count"},
 			Properties: map[string]*huma.Schema{
-				"position": whole(1050), "as_of": {Type: huma.TypeString, Format: "date-time", Nullable: true, Description: "As asked for."},
+				"position": whole(1050), "as_of": {Type: huma.TypeString, Format: "date-time", Nullable: true,
+					Description: "As asked for."},
 				"items": {Type: huma.TypeArray, Items: consent}, "count": whole(1),
 			},
 		}
 	}
 }
 
-const csvDescription = "For spreadsheets: UTF-8 with a byte order mark, lines that end in CR LF, every text quoted, and an apostrophe " +
-	"before what a spreadsheet would run as a formula. A header, a line for each consent, and a last record of four fields: " +
+const csvDescription = "For spreadsheets: UTF-8 with a byte order mark, lines that end in CR LF, every text quoted, " +
+	"and an apostrophe " +
+	"before what a spreadsheet would run as a formula. A header, a line for each consent, and a last record of four " +
+	"fields: " +
 	"end, the number of consents, the position, as_of as asked for. A file without it was cut off."
 
-// ConsentExport writes the consents of a replay as one document, each as it comes. The same consents at the same position give
-// the same bytes, over HTTP and on the command line. A document that was not ended by Close is recognisably cut off in every
-// format. It fails as the writer below fails.
+// ConsentExport writes the consents of a replay as one document, each as it comes. The
+// same consents at the same position give the same bytes, over HTTP and on the command
+// line. A document that was not ended by Close is recognisably cut off in every format.
+// It fails as the writer below fails.
 type ConsentExport struct {
 	of      ConsentDocument
 	out     *bufio.Writer
@@ -82,7 +88,8 @@ type ConsentDocument struct {
 	People       bool      // each row tells who the subject is
 }
 
-// Revealed is who the subject of a consent is; of somebody whose data was erased, each field says so.
+// Revealed is who the subject of a consent is; of somebody whose data was erased, each
+// field says so.
 type Revealed struct {
 	FullName string `json:"full_name"`
 	Email    string `json:"email"`
@@ -118,7 +125,8 @@ func NewConsentExport(w io.Writer, of ConsentDocument) (*ConsentExport, error) {
 	}
 }
 
-// exportBuffer is how much is written at once: large enough that a slow line costs few calls.
+// exportBuffer is how much is written at once: large enough that a slow line costs few
+// calls.
 const exportBuffer = 32 << 10
 
 // Write adds one consent; who its subject is only if the document tells of people.
@@ -143,7 +151,8 @@ func (x *ConsentExport) Write(c domain.Consent, person Revealed) error {
 	return x.json.Encode(row) // and a line break
 }
 
-// Close ends the document and writes what is buffered. It does not close the writer below.
+// Close ends the document and writes what is buffered. It does not close the writer
+// below.
 func (x *ConsentExport) Close() error {
 	var err error
 	switch x.of.Format {
@@ -160,7 +169,8 @@ func (x *ConsentExport) Close() error {
 	return x.out.Flush()
 }
 
-// header begins CSV with what tells a spreadsheet that it is UTF-8, and the names of the columns.
+// header begins CSV with what tells a spreadsheet that it is UTF-8, and the names of the
+// columns.
 func (x *ConsentExport) header() error {
 	const byteOrderMark = "\ufeff"
 	if _, err := x.out.WriteString(byteOrderMark); err != nil {
@@ -179,7 +189,8 @@ func (x *ConsentExport) line(cells ...string) error {
 	return err
 }
 
-// csvColumns are the columns of CSV: the municipality, and the fields of a consent, and of a person, under their names in JSON.
+// csvColumns are the columns of CSV: the municipality, and the fields of a consent, and
+// of a person, under their names in JSON.
 func csvColumns(of ConsentDocument) []csvColumn {
 	columns := []csvColumn{
 		text("municipality", func(exportRow) string { return of.Municipality }),
@@ -222,12 +233,12 @@ func text(name string, of func(exportRow) string) csvColumn {
 	return csvColumn{name, func(r exportRow) string { return quoted(harmless(of(r))) }}
 }
 
-// quoted writes a text as a cell of CSV. Every text is quoted, so that none is taken apart where a spreadsheet parts cells at
-// semicolons.
+// quoted writes a text as a cell of CSV. Every text is quoted, so that none is taken
+// apart where a spreadsheet parts cells at semicolons.
 func quoted(cell string) string { return `"` + strings.ReplaceAll(cell, `"`, `""`) + `"` }
 
-// harmless puts an apostrophe before a cell that a spreadsheet would run as a formula (OWASP, CSV injection), also one that
-// begins with a full-width sign.
+// harmless puts an apostrophe before a cell that a spreadsheet would run as a formula
+// (OWASP, CSV injection), also one that begins with a full-width sign.
 func harmless(cell string) string {
 	first, _ := utf8.DecodeRuneInString(cell)
 	if cell != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {

@@ -28,8 +28,10 @@ type exposureBody struct {
 func exposureOf(x reports.ExposureEntry) exposureBody {
 	facts, _ := x.Reason.Get()
 	b := exposureBody{
-		Position: x.Position, EventID: x.EventID, Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID), ActorRole: x.ActorRole,
-		Route: x.Route, Fields: x.Fields, Head: x.Head, Subjects: each(x.Subjects, func(u domain.UserID) uuid.UUID { return u.UUID }), Filter: x.Filter,
+		Position: x.Position, EventID: x.EventID, Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID),
+		ActorRole: x.ActorRole,
+		Route:     x.Route, Fields: x.Fields, Head: x.Head,
+		Subjects: each(x.Subjects, func(u domain.UserID) uuid.UUID { return u.UUID }), Filter: x.Filter,
 		Reason: orNull(facts.Reason), Matched: orNull(string(x.Matched)),
 	}
 	if b.Filter == nil {
@@ -55,7 +57,8 @@ type exposureOutput struct {
 	Body listBody[exposureBody]
 }
 
-// exposure lists who read whose personal data. It shows ids and routes, nothing personal, and so is not recorded itself.
+// exposure lists who read whose personal data. It shows ids and routes, nothing personal,
+// and so is not recorded itself.
 func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureInput) (*exposureOutput, error) {
 	var f domain.Faults
 	filter := reports.ExposureFilter{
@@ -70,7 +73,8 @@ func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureI
 		if named.IsZero() {
 			continue
 		}
-		// Reads of more people than are named may have covered anybody, but not somebody who is not there.
+		// Reads of more people than are named may have covered anybody, but not somebody
+		// who is not there.
 		if err := s.config.Commands.KnownPerson(ctx, call.Tenant, named); err != nil {
 			return nil, err
 		}

@@ -24,8 +24,9 @@ import (
 
 var _ commands.Store = (*fakeStore)(nil)
 
-// fakeStore is the log in memory. It keeps the contract of commands.Store: versions, expectations, claims, sessions, appends that
-// are repeated, tenants apart, personal parts withheld.
+// fakeStore is the log in memory. It keeps the contract of commands.Store: versions,
+// expectations, claims, sessions, appends that are repeated, tenants apart, personal
+// parts withheld.
 type fakeStore struct {
 	now func() time.Time
 
@@ -65,7 +66,8 @@ type fakeSession struct {
 
 func newFakeStore(now func() time.Time) *fakeStore {
 	return &fakeStore{
-		now: now, logID: uuid.New(), claims: map[domain.Claim]uuid.UUID{}, accounts: map[domain.UserID]fakeAccount{}, keys: map[uuid.UUID]bool{},
+		now: now, logID: uuid.New(), claims: map[domain.Claim]uuid.UUID{}, accounts: map[domain.UserID]fakeAccount{},
+		keys:     map[uuid.UUID]bool{},
 		sessions: map[uuid.UUID]fakeSession{},
 	}
 }
@@ -87,7 +89,9 @@ func (s *fakeStore) failAppends(err error) {
 	s.full = err
 }
 
-func (s *fakeStore) Load(_ context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
+func (s *fakeStore) Load(
+	_ context.Context, tenant domain.TenantID, streams ...domain.Stream,
+) ([]domain.Recorded, error) {
 	return s.read(tenant, false, func(e stored) bool { return slices.Contains(streams, e.Stream) })
 }
 
@@ -104,7 +108,9 @@ func (s *fakeStore) LoadTail(
 	return events, version, err
 }
 
-func (s *fakeStore) LoadPersonal(_ context.Context, tenant domain.TenantID, streams ...domain.Stream) ([]domain.Recorded, error) {
+func (s *fakeStore) LoadPersonal(
+	_ context.Context, tenant domain.TenantID, streams ...domain.Stream,
+) ([]domain.Recorded, error) {
 	return s.read(tenant, true, func(e stored) bool { return slices.Contains(streams, e.Stream) })
 }
 
@@ -127,7 +133,9 @@ func (s *fakeStore) SessionExpires(
 	return f.expires, ok && s.now().Before(f.expires), s.failing
 }
 
-func (s *fakeStore) LoadAll(_ context.Context, tenant domain.TenantID, kind domain.StreamType) ([]domain.Recorded, error) {
+func (s *fakeStore) LoadAll(
+	_ context.Context, tenant domain.TenantID, kind domain.StreamType,
+) ([]domain.Recorded, error) {
 	return s.read(tenant, false, func(e stored) bool { return e.Stream.Type == kind })
 }
 
@@ -344,7 +352,8 @@ func (s *fakeStore) side(a domain.Append) error {
 			}
 		case domain.DeleteCredential:
 			delete(s.accounts, w.User)
-		case domain.OfferSecondFactor, domain.SetSecondFactor, domain.SpendCode, domain.CountWrongCode, domain.RemoveSecondFactor:
+		case domain.OfferSecondFactor, domain.SetSecondFactor, domain.SpendCode, domain.CountWrongCode,
+			domain.RemoveSecondFactor:
 			if err := s.secondFactor(w); err != nil {
 				return err
 			}
@@ -375,7 +384,9 @@ func (s *fakeStore) side(a domain.Append) error {
 		case domain.EndAllSessions:
 			maps.DeleteFunc(s.sessions, func(_ uuid.UUID, f fakeSession) bool { return f.tenant == a.Tenant })
 		case domain.EndSessions:
-			maps.DeleteFunc(s.sessions, func(id uuid.UUID, f fakeSession) bool { return f.user == w.User && id != w.Except })
+			maps.DeleteFunc(s.sessions, func(id uuid.UUID, f fakeSession) bool {
+				return f.user == w.User && id != w.Except
+			})
 		default:
 			return errors.New("a side write that nobody expected here")
 		}
@@ -413,9 +424,13 @@ func (s *fakeStore) secondFactor(side domain.SideWrite) error {
 		})
 	case domain.SpendCode:
 		unused := func(a domain.Authenticator) bool { return at(w.Factor, w.Seen)(a) && a.Step < w.Step }
-		return change(w.User, unused, func(a *domain.Authenticator) { a.Step, a.WrongCodes, a.WrongAt = w.Step, 0, time.Time{} })
+		return change(w.User, unused, func(a *domain.Authenticator) {
+			a.Step, a.WrongCodes, a.WrongAt = w.Step, 0, time.Time{}
+		})
 	case domain.CountWrongCode:
-		return change(w.User, at(w.Factor, w.Seen), func(a *domain.Authenticator) { a.WrongCodes, a.WrongAt = a.WrongCodes+1, w.At })
+		return change(w.User, at(w.Factor, w.Seen), func(a *domain.Authenticator) {
+			a.WrongCodes, a.WrongAt = a.WrongCodes+1, w.At
+		})
 	case domain.RemoveSecondFactor:
 		return change(w.User, always, func(a *domain.Authenticator) { *a = domain.Authenticator{} })
 	default:
@@ -423,7 +438,9 @@ func (s *fakeStore) secondFactor(side domain.SideWrite) error {
 	}
 }
 
-func (s *fakeStore) Authenticator(_ context.Context, tenant domain.TenantID, user domain.UserID) (domain.Authenticator, error) {
+func (s *fakeStore) Authenticator(
+	_ context.Context, tenant domain.TenantID, user domain.UserID,
+) (domain.Authenticator, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a := s.accounts[user]; a.Tenant == tenant {
@@ -487,7 +504,8 @@ func (s *fakeStore) events() []domain.Recorded {
 	return all
 }
 
-// fakeQueries folds the log at each query: read tables that are never behind, but as far as behind says.
+// fakeQueries folds the log at each query: read tables that are never behind, but as far
+// as behind says.
 type fakeQueries struct {
 	store   *fakeStore
 	mu      sync.Mutex
@@ -508,7 +526,9 @@ func (q *fakeQueries) Municipality(ctx context.Context, idOrCode string) (domain
 	return domain.Municipality{}, domain.Refuse(domain.CodeNotFound, "There is no such municipality.")
 }
 
-func (q *fakeQueries) Municipalities(_ context.Context, f projections.MunicipalityFilter, page projections.Page) (projections.Listing[domain.Municipality], error) {
+func (q *fakeQueries) Municipalities(
+	_ context.Context, f projections.MunicipalityFilter, page projections.Page,
+) (projections.Listing[domain.Municipality], error) {
 	var all []domain.Municipality
 	byID := map[domain.TenantID]domain.Municipality{}
 	for _, e := range q.store.events() {
@@ -518,7 +538,8 @@ func (q *fakeQueries) Municipalities(_ context.Context, f projections.Municipali
 	}
 	for _, m := range byID {
 		if (f.Active == nil || *f.Active == m.Active) && (f.Province == "" || f.Province == m.Province) &&
-			(f.Category == "" || f.Category == m.Category) && strings.Contains(strings.ToLower(m.Name), strings.ToLower(f.Q)) {
+			(f.Category == "" || f.Category == m.Category) &&
+			strings.Contains(strings.ToLower(m.Name), strings.ToLower(f.Q)) {
 			all = append(all, m)
 		}
 	}
@@ -539,7 +560,9 @@ func (q *fakeQueries) User(ctx context.Context, tenant domain.TenantID, id domai
 	return domain.User{}, domain.Refuse(domain.CodeNotFound, "There is no such user.")
 }
 
-func (q *fakeQueries) Users(_ context.Context, tenant domain.TenantID, f projections.UserFilter, _ projections.Page) (projections.Listing[domain.User], error) {
+func (q *fakeQueries) Users(
+	_ context.Context, tenant domain.TenantID, f projections.UserFilter, _ projections.Page,
+) (projections.Listing[domain.User], error) {
 	byID := map[domain.UserID]domain.User{}
 	for _, e := range q.store.events() {
 		if e.Tenant == tenant && e.Stream.Type == domain.UserStream {
@@ -549,7 +572,8 @@ func (q *fakeQueries) Users(_ context.Context, tenant domain.TenantID, f project
 	}
 	var all []domain.User
 	for _, u := range byID {
-		if (f.Role == "" || f.Role == u.Role) && (f.Email == "" || strings.EqualFold(f.Email, u.Email)) && (f.Phone == "" || f.Phone == u.Phone) {
+		if (f.Role == "" || f.Role == u.Role) && (f.Email == "" || strings.EqualFold(f.Email, u.Email)) &&
+			(f.Phone == "" || f.Phone == u.Phone) {
 			all = append(all, u)
 		}
 	}
@@ -572,7 +596,9 @@ func (q *fakeQueries) all(tenant domain.TenantID) []domain.Consent {
 	return all
 }
 
-func (q *fakeQueries) Consent(_ context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID) (domain.Consent, error) {
+func (q *fakeQueries) Consent(
+	_ context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID,
+) (domain.Consent, error) {
 	for _, c := range q.all(tenant) {
 		if c.ID == id && (subject.IsZero() || subject == c.Subject) {
 			return c, nil
@@ -581,7 +607,9 @@ func (q *fakeQueries) Consent(_ context.Context, tenant domain.TenantID, subject
 	return domain.Consent{}, domain.Refuse(domain.CodeNotFound, "There is no such consent.")
 }
 
-func (q *fakeQueries) Consents(_ context.Context, tenant domain.TenantID, subject domain.UserID, page projections.Page) (projections.Listing[domain.Consent], error) {
+func (q *fakeQueries) Consents(
+	_ context.Context, tenant domain.TenantID, subject domain.UserID, page projections.Page,
+) (projections.Listing[domain.Consent], error) {
 	mine := slices.DeleteFunc(q.all(tenant), func(c domain.Consent) bool { return c.Subject != subject })
 	return cut(mine, page, func(c domain.Consent) string { return c.ID.String() }), q.store.failing
 }
@@ -610,11 +638,14 @@ func (q *fakeQueries) WaitFor(_ context.Context, projection string, position int
 // nilQueries panics.
 type nilQueries struct{ apphttp.Queries }
 
-func (nilQueries) Municipalities(context.Context, projections.MunicipalityFilter, projections.Page) (projections.Listing[domain.Municipality], error) {
+func (nilQueries) Municipalities(
+	context.Context, projections.MunicipalityFilter, projections.Page,
+) (projections.Listing[domain.Municipality], error) {
 	panic("deliberate")
 }
 
-// fakeReports reads the log in memory, as far as permissions and shapes need it; what the reports say is tested on Postgres.
+// fakeReports reads the log in memory, as far as permissions and shapes need it; what the
+// reports say is tested on Postgres.
 type fakeReports struct {
 	store   *fakeStore
 	between atomic.Pointer[func() error]
@@ -634,7 +665,8 @@ func (r *fakeReports) History(
 ) (history projections.Listing[reports.HistoryEntry], err error) {
 	for _, e := range r.store.events() {
 		if e.Tenant == tenant && e.Stream == domain.ConsentsOf(subject) {
-			history.Items = append(history.Items, reports.HistoryEntry{Position: e.Position, EventID: e.EventID, EventType: e.Event.EventType(), Actor: e.Actor})
+			history.Items = append(history.Items, reports.HistoryEntry{Position: e.Position, EventID: e.EventID,
+				EventType: e.Event.EventType(), Actor: e.Actor})
 		}
 	}
 	return history, nil
@@ -644,7 +676,9 @@ func (r *fakeReports) Resolve(ctx context.Context, _ domain.TenantID, _ time.Tim
 	return r.store.Head(ctx)
 }
 
-func (r *fakeReports) Replay(_ context.Context, tenant domain.TenantID, _ reports.ReplayQuery, each func(domain.Consent) error) error {
+func (r *fakeReports) Replay(
+	_ context.Context, tenant domain.TenantID, _ reports.ReplayQuery, each func(domain.Consent) error,
+) error {
 	for _, c := range (&fakeQueries{store: r.store}).all(tenant) {
 		if between := r.between.Load(); between != nil {
 			if err := (*between)(); err != nil {
@@ -658,15 +692,21 @@ func (r *fakeReports) Replay(_ context.Context, tenant domain.TenantID, _ report
 	return nil
 }
 
-func (r *fakeReports) Exposure(context.Context, domain.TenantID, reports.ExposureFilter, projections.Page) (projections.Listing[reports.ExposureEntry], error) {
+func (r *fakeReports) Exposure(
+	context.Context, domain.TenantID, reports.ExposureFilter, projections.Page,
+) (projections.Listing[reports.ExposureEntry], error) {
 	return projections.Listing[reports.ExposureEntry]{}, nil
 }
 
-func (r *fakeReports) Audit(context.Context, reports.AuditScope, reports.AuditFilter, projections.Page) (projections.Listing[reports.AuditEntry], error) {
+func (r *fakeReports) Audit(
+	context.Context, reports.AuditScope, reports.AuditFilter, projections.Page,
+) (projections.Listing[reports.AuditEntry], error) {
 	return projections.Listing[reports.AuditEntry]{}, nil
 }
 
-func (r *fakeReports) Dossier(_ context.Context, tenant domain.TenantID, person domain.UserID) (reports.Dossier, error) {
+func (r *fakeReports) Dossier(
+	_ context.Context, tenant domain.TenantID, person domain.UserID,
+) (reports.Dossier, error) {
 	d := reports.Dossier{Position: int64(len(r.store.events()))}
 	for _, e := range r.store.events() {
 		if e.Tenant == tenant && e.Stream == domain.UserOf(person) {
@@ -676,10 +716,14 @@ func (r *fakeReports) Dossier(_ context.Context, tenant domain.TenantID, person 
 	return d, nil
 }
 
-func (r *fakeReports) Requests(context.Context, domain.TenantID, domain.RequestStatus, projections.Page) (projections.Listing[domain.Request], error) {
+func (r *fakeReports) Requests(
+	context.Context, domain.TenantID, domain.RequestStatus, projections.Page,
+) (projections.Listing[domain.Request], error) {
 	return projections.Listing[domain.Request]{}, nil
 }
 
-func (r *fakeReports) Certificates(context.Context, reports.AuditScope, projections.Page) (projections.Listing[uuid.UUID], error) {
+func (r *fakeReports) Certificates(
+	context.Context, reports.AuditScope, projections.Page,
+) (projections.Listing[uuid.UUID], error) {
 	return projections.Listing[uuid.UUID]{}, nil
 }

@@ -8,13 +8,14 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// finish completes the document where huma cannot; undo takes back what huma would check and the domain checks itself, in words of
-// its own and all faults at once. By tags:
+// finish completes the document where huma cannot; undo takes back what huma would check
+// and the domain checks itself, in words of its own and all faults at once. By tags:
 //
 //	needed:"true"                 required
 //	says:"enum=en|zu|af;min=2"    enum, format, pattern, min and max length of a field in a body
 //
-// Besides, a pointer to an object that is always there may be null, and so may an enumeration that is nullable.
+// Besides, a pointer to an object that is always there may be null, and so may an
+// enumeration that is nullable.
 func finish(registry huma.Registry) (undo func()) {
 	var undos []func()
 	for name, schema := range registry.Map() {

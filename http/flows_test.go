@@ -17,8 +17,10 @@ func TestRegister(t *testing.T) {
 	w := newWorld(t)
 	a := w.send("POST", "/api/v1/auth/register", registration("Thandi@Example.org")).want(201)
 	for name, want := range map[string]any{
-		"email": "thandi@example.org", "full_name": "Thandi Ṱhaba", "phone": "+27821234567", "preferred_language": "zu", "role": "citizen",
-		"is_active": true, "municipality_code": "KZN225", "tenant_id": w.tenants["KZN225"].String(), "created_at": "2026-03-01T12:00:00.000000Z",
+		"email": "thandi@example.org", "full_name": "Thandi Ṱhaba", "phone": "+27821234567", "preferred_language": "zu",
+		"role":      "citizen",
+		"is_active": true, "municipality_code": "KZN225", "tenant_id": w.tenants["KZN225"].String(),
+		"created_at": "2026-03-01T12:00:00.000000Z",
 	} {
 		if a.json[name] != want {
 			t.Errorf("%s is %v, want %v", name, a.json[name], want)
@@ -43,14 +45,19 @@ func TestRegister(t *testing.T) {
 		"no such municipality":              {change("kzn225", "NONE"), 404, domain.CodeUnknownMunicipality},
 		"no municipality":                   {change("kzn225", ""), 404, domain.CodeUnknownMunicipality},
 		"SALGA itself":                      {change("kzn225", "salga"), 404, domain.CodeUnknownMunicipality},
-		"no consent":                        {strings.Split(registration("b@example.org"), `,"consent"`)[0] + "}", 422, domain.CodeConsentRequired},
-		"consent null":                      {strings.Split(registration("b@example.org"), `"consent"`)[0] + `"consent":null}`, 422, domain.CodeConsentRequired},
-		"consent not given":                 {change("true", "false"), 422, domain.CodeConsentRequired},
-		"consent to something else":         {change("platform_registration", "newsletter"), 422, domain.CodeConsentRequired},
-		"other words":                       {change(`"language":"zu","consented"`, `"purpose_description":"Whatever","language":"zu","consented"`), 422, domain.CodeWordingMismatch},
-		"an unknown language of consent":    {change(`"language":"zu","consented"`, `"language":"xh","consented"`), 422, domain.CodeInvalid},
-		"a role of one's own":               {change("{", `{"role":"admin",`), 422, domain.CodeInvalid},
-		"a short password":                  {change(password, "1234567"), 422, domain.CodeInvalid},
+		"no consent": {strings.Split(registration("b@example.org"), `,"consent"`)[0] + "}", 422,
+			domain.CodeConsentRequired},
+		"consent null": {strings.Split(registration("b@example.org"), `"consent"`)[0] +
+			`"consent":null}`, 422, domain.CodeConsentRequired},
+		"consent not given": {change("true", "false"), 422, domain.CodeConsentRequired},
+		"consent to something else": {change("platform_registration", "newsletter"), 422,
+			domain.CodeConsentRequired},
+		"other words": {change(`"language":"zu","consented"`,
+			`"purpose_description":"Whatever","language":"zu","consented"`), 422, domain.CodeWordingMismatch},
+		"an unknown language of consent": {change(`"language":"zu","consented"`, `"language":"xh","consented"`), 422,
+			domain.CodeInvalid},
+		"a role of one's own": {change("{", `{"role":"admin",`), 422, domain.CodeInvalid},
+		"a short password":    {change(password, "1234567"), 422, domain.CodeInvalid},
 	} {
 		a := w.send("POST", "/api/v1/auth/register", c.body)
 		if a.status != c.status || a.text("code") != string(c.code) {
@@ -59,7 +66,8 @@ func TestRegister(t *testing.T) {
 	}
 	admin := w.staff(domain.Admin, "SALGA")
 	admin.send("POST", "/api/v1/municipalities/"+w.tenants["KZN225"].String()+"/deactivate", "").want(200)
-	w.send("POST", "/api/v1/auth/register", registration("c@example.org")).wantProblem(400, domain.CodeMunicipalityInactive)
+	w.send("POST", "/api/v1/auth/register", registration("c@example.org")).
+		wantProblem(400, domain.CodeMunicipalityInactive)
 }
 
 func TestSignIn(t *testing.T) {
@@ -67,7 +75,8 @@ func TestSignIn(t *testing.T) {
 	w := newWorld(t)
 	w.citizen("thandi@example.org")
 	login := func(email, pass, code string) *answer {
-		return w.send("POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":%q,"password":%q,"municipality_code":%q}`, email, pass, code))
+		return w.send("POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":%q,"password":%q,"municipality_code":%q}`,
+			email, pass, code))
 	}
 	a := login("THANDI@example.org", password, "").want(200)
 	if a.text("token_type") != "bearer" || a.json["expires_in"] != float64(1800) || len(a.json) != 4 {
@@ -92,7 +101,8 @@ func TestSignIn(t *testing.T) {
 			t.Errorf("%s: another answer: %s", name, a.raw)
 		}
 	}
-	for _, body := range []string{`{}`, `{"email":"a@example.org"}`, `{"password":"x"}`, `{"email":null,"password":"x"}`} {
+	for _, body := range []string{`{}`, `{"email":"a@example.org"}`, `{"password":"x"}`,
+		`{"email":null,"password":"x"}`} {
 		w.send("POST", "/api/v1/auth/login", body).wantProblem(422, domain.CodeInvalid)
 	}
 }
@@ -162,7 +172,8 @@ func TestOwnAccount(t *testing.T) {
 	}
 	patch(`{"email":"new@example.org"}`).wantProblem(401, domain.CodePasswordWrong)
 	patch(`{"email":"new@example.org","current_password":"wrong"}`).wantProblem(401, domain.CodePasswordWrong)
-	patch(fmt.Sprintf(`{"email":"TAKEN@example.org","current_password":%q}`, password)).wantProblem(409, domain.CodeEmailTaken)
+	patch(fmt.Sprintf(`{"email":"TAKEN@example.org","current_password":%q}`, password)).
+		wantProblem(409, domain.CodeEmailTaken)
 	patch(fmt.Sprintf(`{"email":"new@example.org","current_password":%q}`, password)).want(200)
 	w.signIn("new@example.org", "KZN225", p.id, p.tenant)
 
@@ -171,7 +182,8 @@ func TestOwnAccount(t *testing.T) {
 	put(`{"current_password":"wrong","new_password":"another password"}`).wantProblem(401, domain.CodePasswordWrong)
 	put(fmt.Sprintf(`{"current_password":%q,"new_password":"short"}`, password)).wantProblem(422, domain.CodeInvalid)
 	put(`{}`).wantProblem(422, domain.CodeInvalid)
-	if a := put(fmt.Sprintf(`{"current_password":%q,"new_password":"another password"}`, password)).want(204); a.header.Get("Event-Position") == "" {
+	if a := put(fmt.Sprintf(`{"current_password":%q,"new_password":"another password"}`, password)).
+		want(204); a.header.Get("Event-Position") == "" {
 		t.Error("no Event-Position")
 	}
 	p.send("GET", "/api/v1/users/me", "").want(200)
@@ -186,7 +198,8 @@ func TestMunicipalities(t *testing.T) {
 	post := func(body string) *answer { return admin.send("POST", "/api/v1/municipalities", body) }
 	a := post(`{"name":"!Kheis","code":"nc084","province":"Northern Cape","category":"B","district_code":"DC8","population":16637,"contact_email":"info@kheis.example"}`).want(201)
 	for name, want := range map[string]any{
-		"name": "!Kheis", "code": "NC084", "province": "Northern Cape", "category": "B", "district_code": "DC8", "population": float64(16637),
+		"name": "!Kheis", "code": "NC084", "province": "Northern Cape", "category": "B", "district_code": "DC8",
+		"population":    float64(16637),
 		"contact_email": "info@kheis.example", "is_active": true,
 	} {
 		if a.json[name] != want {
@@ -196,7 +209,8 @@ func TestMunicipalities(t *testing.T) {
 	post(`{"name":"Another","code":"NC084","province":"Northern Cape"}`).wantProblem(409, domain.CodeCodeTaken)
 	post(`{"name":"!KHEIS","code":"XX1","province":"Northern Cape"}`).wantProblem(409, domain.CodeNameTaken)
 	post(`{"name":"Salga","code":"salga","province":"Gauteng"}`).wantProblem(409, domain.CodeCodeTaken)
-	faults := post(`{"name":"x","code":"!","province":"Atlantis","category":"Z","population":-1,"contact_email":"no"}`).wantProblem(422, domain.CodeInvalid).faults()
+	faults := post(`{"name":"x","code":"!","province":"Atlantis","category":"Z","population":-1,"contact_email":"no"}`).
+		wantProblem(422, domain.CodeInvalid).faults()
 	if len(faults) != 6 {
 		t.Errorf("faults %v", faults)
 	}
@@ -206,14 +220,16 @@ func TestMunicipalities(t *testing.T) {
 			t.Errorf("%s: %s", same, one.raw)
 		}
 	}
-	for _, absent := range []string{uuid.NewString(), "NONE", "SALGA", uuid.Nil.String(), domain.PlatformTenant().String()} {
+	for _, absent := range []string{uuid.NewString(), "NONE", "SALGA", uuid.Nil.String(), domain.PlatformTenant().
+		String()} {
 		w.send("GET", "/api/v1/municipalities/"+absent, "").wantProblem(404, domain.CodeNotFound)
 	}
 	if n := len(w.send("GET", "/api/v1/municipalities", "").want(200).items()); n != 3 {
 		t.Errorf("%d municipalities", n)
 	}
 	for query, want := range map[string]int{
-		"?province=Northern+Cape": 1, "?province=Gauteng": 0, "?category=B": 1, "?category=A": 0, "?q=kheis": 1, "?q=%21Kheis": 1, "?q=nothing": 0,
+		"?province=Northern+Cape": 1, "?province=Gauteng": 0, "?category=B": 1, "?category=A": 0, "?q=kheis": 1,
+		"?q=%21Kheis": 1, "?q=nothing": 0,
 		"?is_active=true": 3, "?is_active=false": 0, "?after=": 3, "?limit=100": 3,
 	} {
 		if n := len(w.send("GET", "/api/v1/municipalities"+query, "").want(200).items()); n != want {
@@ -221,7 +237,8 @@ func TestMunicipalities(t *testing.T) {
 		}
 	}
 	for _, query := range []string{
-		"?limit=0", "?limit=101", "?limit=-1", "?limit=abc", "?limit=1.5", "?is_active=maybe", "?is_active=1", "?province=Atlantis", "?category=Z",
+		"?limit=0", "?limit=101", "?limit=-1", "?limit=abc", "?limit=1.5", "?is_active=maybe", "?is_active=1",
+		"?province=Atlantis", "?category=Z",
 		"?is_active=", "?limit=", "?province=", "?category=", "?q=",
 	} {
 		w.send("GET", "/api/v1/municipalities"+query, "").wantProblem(422, domain.CodeInvalid)
@@ -250,15 +267,19 @@ func TestMunicipalities(t *testing.T) {
 
 	own := "/api/v1/municipalities/" + p.tenant
 	first := admin.send("POST", own+"/deactivate", "").want(200)
-	if again := admin.send("POST", own+"/deactivate", "{}").want(200); again.raw != first.raw || again.header.Get("Event-Position") != first.header.Get("Event-Position") {
+	if again := admin.send("POST", own+"/deactivate", "{}").want(200); again.raw != first.raw ||
+		again.header.Get("Event-Position") != first.header.Get("Event-Position") {
 		t.Errorf("a second time: %s", again.raw)
 	}
 	p.send("GET", "/api/v1/users/me", "").wantProblem(403, domain.CodeMunicipalityInactive)
-	w.send("POST", "/api/v1/auth/refresh", fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).wantProblem(403, domain.CodeMunicipalityInactive)
-	w.send("POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":"thandi@example.org","password":%q}`, password)).wantProblem(401, domain.CodeInvalidCredentials)
+	w.send("POST", "/api/v1/auth/refresh", fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).
+		wantProblem(403, domain.CodeMunicipalityInactive)
+	w.send("POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":"thandi@example.org","password":%q}`, password)).
+		wantProblem(401, domain.CodeInvalidCredentials)
 	admin.send("POST", own+"/reactivate", "").want(200)
 	p.send("GET", "/api/v1/users/me", "").wantProblem(401, domain.CodeSessionEnded) // nothing revives what was ended
-	w.send("POST", "/api/v1/auth/refresh", fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).wantProblem(401, domain.CodeSessionEnded)
+	w.send("POST", "/api/v1/auth/refresh", fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).
+		wantProblem(401, domain.CodeSessionEnded)
 	w.signIn("thandi@example.org", "KZN225", p.id, p.tenant).send("GET", "/api/v1/users/me", "").want(200)
 }
 
@@ -267,7 +288,8 @@ func (w *world) define(tenant domain.TenantID, code string, change ...func(*doma
 	w.t.Helper()
 	wish := domain.DefinePurpose{
 		Code: code, Basis: domain.ConsentBasis, Retention: "until withdrawn",
-		Texts: map[domain.Language]string{domain.English: "To send you the newsletter.", domain.Zulu: "Iphephandaba.", domain.Afrikaans: "Die nuusbrief."},
+		Texts: map[domain.Language]string{domain.English: "To send you the newsletter.", domain.Zulu: "Iphephandaba.",
+			domain.Afrikaans: "Die nuusbrief."},
 	}
 	for _, c := range change {
 		c(&wish)
@@ -277,7 +299,8 @@ func (w *world) define(tenant domain.TenantID, code string, change ...func(*doma
 	}
 }
 
-// Who holds a decision about version 1 of a wording can read version 1, whatever became of the purpose.
+// Who holds a decision about version 1 of a wording can read version 1, whatever became
+// of the purpose.
 func TestEveryVersionOfAWordingCanBeRead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -297,7 +320,8 @@ func TestEveryVersionOfAWordingCanBeRead(t *testing.T) {
 		t.Errorf("the default: %s", other.raw)
 	}
 	notices := get("newsletter/notices?municipality_code=KZN225").want(200).items()
-	if len(notices) != 2 || notices[0]["version"] != 1.0 || notices[1]["version"] != 2.0 || notices[0]["published_at"] == nil {
+	if len(notices) != 2 || notices[0]["version"] != 1.0 || notices[1]["version"] != 2.0 ||
+		notices[0]["published_at"] == nil {
 		t.Errorf("notices: %v", notices)
 	}
 	page := get("newsletter/notices?municipality_code=KZN225&limit=1").want(200)
@@ -365,7 +389,8 @@ func TestPurposes(t *testing.T) {
 	item := w.send("GET", "/api/v1/purposes", "").items()[0]
 	notice := item["notice"].(map[string]any)
 	if item["basis"] != "consent" || item["special_personal_information"] != false || notice["version"] != float64(1) ||
-		notice["texts"].(map[string]any)["zu"] != "Iphephandaba." || notice["sha256"].(map[string]any)["zu"] != domain.WordingHash("Iphephandaba.") {
+		notice["texts"].(map[string]any)["zu"] != "Iphephandaba." ||
+		notice["sha256"].(map[string]any)["zu"] != domain.WordingHash("Iphephandaba.") {
 		t.Errorf("%v", item)
 	}
 }
@@ -374,16 +399,20 @@ func TestConsents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.define(domain.PlatformTenant(), "newsletter")
-	w.define(domain.PlatformTenant(), "meter_readings", func(d *domain.DefinePurpose) { d.Basis = domain.PublicLawDuty })
+	w.define(domain.PlatformTenant(), "meter_readings", func(d *domain.DefinePurpose) {
+		d.Basis = domain.PublicLawDuty
+	})
 	w.define(domain.PlatformTenant(), "child_programme", func(d *domain.DefinePurpose) { d.CompetentPerson = true })
 	p := w.citizen("thandi@example.org")
 	post := func(body string) *answer { return p.send("POST", "/api/v1/consents", body) }
 
 	a := post(`{"purpose":"newsletter","language":"af","consented":true}`).want(201)
 	for name, want := range map[string]any{
-		"subject_id": p.id, "purpose": "newsletter", "purpose_description": "Die nuusbrief.", "language": "af", "consented": true,
+		"subject_id": p.id, "purpose": "newsletter", "purpose_description": "Die nuusbrief.", "language": "af",
+		"consented":    true,
 		"consented_at": "2026-03-01T12:00:00.000000Z", "withdrawn": false, "withdrawn_at": nil, "channel": "web",
-		"given_at": "2026-03-01T12:00:00.000000Z", "recorded_at": "2026-03-01T12:00:00.000000Z", "notice_version": float64(1),
+		"given_at": "2026-03-01T12:00:00.000000Z", "recorded_at": "2026-03-01T12:00:00.000000Z",
+		"notice_version": float64(1),
 	} {
 		if a.json[name] != want {
 			t.Errorf("%s is %v, want %v", name, a.json[name], want)
@@ -392,10 +421,12 @@ func TestConsents(t *testing.T) {
 	if fmt.Sprint(a.json["position"]) != a.header.Get("Event-Position") {
 		t.Errorf("position %v, header %q", a.json["position"], a.header.Get("Event-Position"))
 	}
-	if again := post(`{"purpose":"newsletter","language":"af","consented":true}`).wantProblem(409, domain.CodeAlreadyGranted); again.text("consent_id") != a.text("id") {
+	if again := post(`{"purpose":"newsletter","language":"af","consented":true}`).
+		wantProblem(409, domain.CodeAlreadyGranted); again.text("consent_id") != a.text("id") {
 		t.Errorf("no consent_id: %s", again.raw)
 	}
-	if again := post(`{"purpose":"newsletter","language":"af","consented":false}`).wantProblem(409, domain.CodeInForce); again.text("consent_id") != a.text("id") {
+	if again := post(`{"purpose":"newsletter","language":"af","consented":false}`).
+		wantProblem(409, domain.CodeInForce); again.text("consent_id") != a.text("id") {
 		t.Errorf("no consent_id: %s", again.raw)
 	}
 	for body, code := range map[string]domain.Code{
@@ -420,11 +451,14 @@ func TestConsents(t *testing.T) {
 	} {
 		post(body).wantProblem(422, code)
 	}
-	post(`{"purpose":"newsletter","language":"en","consented":true,"notice_version":2}`).wantProblem(409, domain.CodeNoticeChanged)
+	post(`{"purpose":"newsletter","language":"en","consented":true,"notice_version":2}`).
+		wantProblem(409, domain.CodeNoticeChanged)
 	other := w.citizen("sipho@example.org")
-	post(`{"purpose":"newsletter","language":"en","consented":true,"subject_id":"`+other.id+`"}`).wantProblem(403, domain.CodeForbidden)
+	post(`{"purpose":"newsletter","language":"en","consented":true,"subject_id":"`+other.id+`"}`).
+		wantProblem(403, domain.CodeForbidden)
 	post(`{"purpose":"child_programme","language":"en","consented":true,"given_by":{"name":"Gogo Nkosi","relation":"guardian","authority":"order 12/2025"}}`).want(201)
-	refusal := other.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"en","consented":false,"subject_id":"`+other.id+`"}`).want(201)
+	refusal := other.send("POST", "/api/v1/consents",
+		`{"purpose":"newsletter","language":"en","consented":false,"subject_id":"`+other.id+`"}`).want(201)
 	if refusal.json["consented"] != false || refusal.json["consented_at"] != nil || refusal.text("given_at") == "" {
 		t.Errorf("refusal: %s", refusal.raw)
 	}
@@ -433,7 +467,8 @@ func TestConsents(t *testing.T) {
 	check := func(query string) *answer { return p.send("GET", "/api/v1/consents/check"+query, "") }
 	yes := check("?purpose=newsletter").want(200)
 	decided := yes.json["decided_by"].(map[string]any)
-	if yes.json["allowed"] != true || decided["event_type"] != "consent.granted.v1" || decided["position"] != a.json["position"] ||
+	if yes.json["allowed"] != true || decided["event_type"] != "consent.granted.v1" ||
+		decided["position"] != a.json["position"] ||
 		decided["at"] != "2026-03-01T12:00:00.000000Z" || decided["event_id"] == "" {
 		t.Errorf("check: %s", yes.raw)
 	}
@@ -441,10 +476,12 @@ func TestConsents(t *testing.T) {
 	if before := check("?purpose=newsletter&at=2026-03-01T11:59:59Z").want(200); before.json["allowed"] != false {
 		t.Errorf("check before: %s", before.raw)
 	}
-	if before := check("?purpose=newsletter&known_at=2026-03-01T13:59:59%2B02:00").want(200); before.json["allowed"] != false {
+	if before := check("?purpose=newsletter&known_at=2026-03-01T13:59:59%2B02:00").
+		want(200); before.json["allowed"] != false {
 		t.Errorf("check as known before: %s", before.raw)
 	}
-	for _, query := range []string{"", "?purpose=", "?purpose=newsletter&at=yesterday", "?purpose=newsletter&known_at=2026-13-01T00:00:00Z", "?purpose=newsletter&subject_id=rubbish"} {
+	for _, query := range []string{"", "?purpose=", "?purpose=newsletter&at=yesterday",
+		"?purpose=newsletter&known_at=2026-13-01T00:00:00Z", "?purpose=newsletter&subject_id=rubbish"} {
 		check(query).wantProblem(422, domain.CodeInvalid)
 	}
 	check("?purpose=newsletter&subject_id="+other.id).wantProblem(403, domain.CodeForbidden)
@@ -458,7 +495,8 @@ func TestConsents(t *testing.T) {
 		t.Errorf("withdrawn: %s", gone.raw)
 	}
 	w.later(10 * time.Minute)
-	if again := p.send("POST", path+"/withdraw", "").want(200); again.raw != gone.raw || again.header.Get("Event-Position") != gone.header.Get("Event-Position") {
+	if again := p.send("POST", path+"/withdraw", "").want(200); again.raw != gone.raw ||
+		again.header.Get("Event-Position") != gone.header.Get("Event-Position") {
 		t.Errorf("a second time: %s", again.raw)
 	}
 	for _, absent := range []string{uuid.NewString(), "rubbish", uuid.Nil.String()} {
@@ -467,7 +505,8 @@ func TestConsents(t *testing.T) {
 	}
 }
 
-// What the account gave ends with it; what a clerk recorded stays, is listed, and staff can withdraw it.
+// What the account gave ends with it; what a clerk recorded stays, is listed, and staff
+// can withdraw it.
 func TestWhoLeavesIsToldWhatStays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -477,7 +516,8 @@ func TestWhoLeavesIsToldWhatStays(t *testing.T) {
 	registration := p.send("GET", "/api/v1/consents", "").want(200).items()[0]["id"].(string)
 	own := p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"en","consented":true}`).want(201)
 	paper := clerk.send("POST", "/api/v1/consents",
-		fmt.Sprintf(`{"subject_id":%q,"purpose":"sms_alert","language":"en","consented":true,"channel":"counter"}`, p.id)).want(201)
+		fmt.Sprintf(`{"subject_id":%q,"purpose":"sms_alert","language":"en","consented":true,"channel":"counter"}`,
+			p.id)).want(201)
 	if a := p.send("POST", "/api/v1/consents/"+own.text("id")+"/withdraw", "").want(200); a.json["staying"] != nil {
 		t.Errorf("nobody left: %s", a.raw)
 	}
@@ -518,13 +558,15 @@ func TestWhoSeesWhoseConsents(t *testing.T) {
 	w := newWorld(t)
 	w.define(domain.PlatformTenant(), "newsletter")
 	p, q := w.citizen("thandi@example.org"), w.citizen("sipho@example.org")
-	clerk, stranger, liaison := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Admin, "CPT"), w.staff(domain.SAPSLiaison, "KZN225")
+	clerk, stranger, liaison := w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Admin, "CPT"),
+		w.staff(domain.SAPSLiaison, "KZN225")
 	mine := p.send("GET", "/api/v1/consents", "").want(200).items()
 	if len(mine) != 1 || mine[0]["purpose"] != "platform_registration" || mine[0]["language"] != "zu" {
 		t.Fatalf("own consents: %v", mine)
 	}
 	one := "/api/v1/consents/" + mine[0]["id"].(string)
-	list, check := "/api/v1/consents?subject_id="+p.id, "/api/v1/consents/check?purpose=platform_registration&subject_id="+p.id
+	list, check := "/api/v1/consents?subject_id="+p.id,
+		"/api/v1/consents/check?purpose=platform_registration&subject_id="+p.id
 
 	reads := func() int {
 		n := 0
@@ -552,7 +594,9 @@ func TestWhoSeesWhoseConsents(t *testing.T) {
 	if got := stranger.send("GET", list, "").want(200); got.raw != absent.raw || len(got.items()) != 0 {
 		t.Errorf("another tenant's subject is not like an absent one: %s", got.raw)
 	}
-	stranger.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"en","consented":true,"subject_id":"`+p.id+`"}`).wantProblem(404, domain.CodeNotFound)
+	stranger.send("POST", "/api/v1/consents",
+		`{"purpose":"newsletter","language":"en","consented":true,"subject_id":"`+p.id+`"}`).
+		wantProblem(404, domain.CodeNotFound)
 	stranger.send("POST", one+"/withdraw", "").wantProblem(404, domain.CodeNotFound)
 	if reads() != 0 {
 		t.Error("what was not shown was recorded as a read")
@@ -567,10 +611,13 @@ func TestWhoSeesWhoseConsents(t *testing.T) {
 	events := w.store.events()
 	last := events[len(events)-1]
 	read := last.Event.(*domain.PersonalDataRead)
-	if read.Route != "GET /api/v1/consents" || read.Fields != "consents" || read.Subjects[0].String() != p.id || last.Actor.String() != clerk.id {
+	if read.Route != "GET /api/v1/consents" || read.Fields != "consents" || read.Subjects[0].String() != p.id ||
+		last.Actor.String() != clerk.id {
 		t.Errorf("recorded %+v", read)
 	}
-	clerk.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"en","consented":true,"channel":"counter","subject_id":"`+p.id+`"}`).want(201)
+	clerk.send("POST", "/api/v1/consents",
+		`{"purpose":"newsletter","language":"en","consented":true,"channel":"counter","subject_id":"`+p.id+`"}`).
+		want(201)
 	if len(clerk.send("GET", "/api/v1/consents", "").want(200).items()) != 0 {
 		t.Error("staff see others' consents as their own")
 	}
@@ -578,7 +625,8 @@ func TestWhoSeesWhoseConsents(t *testing.T) {
 	// What cannot be recorded is not shown.
 	w.store.failAppends(domain.Refuse(domain.CodeOverloaded, "full"))
 	for _, path := range []string{one, list} {
-		if a := clerk.send("GET", path, "").wantProblem(503, domain.CodeOverloaded); strings.Contains(a.raw, "platform_registration") {
+		if a := clerk.send("GET", path, "").wantProblem(503, domain.CodeOverloaded); strings.Contains(a.raw,
+			"platform_registration") {
 			t.Errorf("shown: %s", a.raw)
 		}
 	}

@@ -42,8 +42,8 @@ func callOf(ctx context.Context) commands.Call {
 	return call
 }
 
-// guard lets through what a route's line in the table allows, in this order: address, rate, caller, permission, query, headers,
-// body.
+// guard lets through what a route's line in the table allows, in this order: address,
+// rate, caller, permission, query, headers, body.
 func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Handler {
 	asks := questionsOf(rt, op)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -62,12 +62,16 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 		}
 		endReading(w)
 		ctx = context.WithValue(context.WithValue(ctx, callKey{}, call), reachKey{}, reach)
-		named := &logNamer{ResponseWriter: w, log: func() (uuid.UUID, error) { return s.config.Commands.Store.Log(ctx, logAge) }}
+		named := &logNamer{ResponseWriter: w, log: func() (uuid.UUID, error) {
+			return s.config.Commands.Store.Log(ctx, logAge)
+		}}
 		next.ServeHTTP(named, r.WithContext(ctx))
 	})
 }
 
-func (s *server) admit(ctx context.Context, rt *route, asks questions, r *http.Request) (call commands.Call, reach reach, err error) {
+func (s *server) admit(
+	ctx context.Context, rt *route, asks questions, r *http.Request,
+) (call commands.Call, reach reach, err error) {
 	trace := traceOf(ctx)
 	if rt.who == scraper && !contains(s.config.ScrapeFrom, trace.address) {
 		return call, nothing, domain.Refuse(domain.CodeForbidden, "Metrics are not for this address.")
@@ -106,8 +110,11 @@ func (s *server) admit(ctx context.Context, rt *route, asks questions, r *http.R
 	return call, reach, s.wait(ctx, rt, r)
 }
 
-// authenticate finds the caller by their access token, and from the log what they may now.
-func (s *server) authenticate(ctx context.Context, rt *route, r *http.Request, call commands.Call) (commands.Call, error) {
+// authenticate finds the caller by their access token, and from the log what they may
+// now.
+func (s *server) authenticate(
+	ctx context.Context, rt *route, r *http.Request, call commands.Call,
+) (commands.Call, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
 		return call, domain.Refuse(codeNotSignedIn, "Sign in, and send the access token as Authorization: Bearer.")
@@ -125,12 +132,14 @@ func (s *server) authenticate(ctx context.Context, rt *route, r *http.Request, c
 		return call, err
 	}
 	if !rt.bare && !call.SecondFactor().IsSet() && slices.Contains(s.config.RequireTOTP, call.Role()) {
-		return call, domain.Refuse(domain.CodeTOTPSetupRequired, "Your role needs a second factor: set one up with POST %s/users/me/totp.", apiBase)
+		return call, domain.Refuse(domain.CodeTOTPSetupRequired,
+			"Your role needs a second factor: set one up with POST %s/users/me/totp.", apiBase)
 	}
 	return call, s.sameTenant(ctx, rt, call, r.Header.Get(headerTenant))
 }
 
-// sameTenant checks a tenant header against the token, which alone decides. Naming another tenant is recorded.
+// sameTenant checks a tenant header against the token, which alone decides. Naming
+// another tenant is recorded.
 func (s *server) sameTenant(ctx context.Context, rt *route, call commands.Call, header string) error {
 	if header == "" {
 		return nil
@@ -183,10 +192,12 @@ var entityTag = regexp.MustCompile(`^(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"$`)
 // ownVersion matches what etag puts between the quotes.
 var ownVersion = regexp.MustCompile(`^[1-9][0-9]{0,8}$`)
 
-// noVersion is the version of a tag that is well-formed and none of ours: it matches nothing.
+// noVersion is the version of a tag that is well-formed and none of ours: it matches
+// nothing.
 const noVersion = -1
 
-// ifMatch gives the version that a change is meant for; 0: any. A weak tag counts as strong: proxies that compress weaken ours.
+// ifMatch gives the version that a change is meant for; 0: any. A weak tag counts as
+// strong: proxies that compress weaken ours.
 func ifMatch(headers []string) (int, error) {
 	text := strings.TrimSpace(strings.Join(headers, ","))
 	if text == "" || text == "*" {
@@ -202,8 +213,8 @@ func ifMatch(headers []string) (int, error) {
 	return strconv.Atoi(found[1])
 }
 
-// readBody reads the whole body, so that what comes after meets no network. Where a route takes none, there must be nothing in it:
-// what is asked for there would not be done.
+// readBody reads the whole body, so that what comes after meets no network. Where a route
+// takes none, there must be nothing in it: what is asked for there would not be done.
 func readBody(w http.ResponseWriter, r *http.Request, taken bool) error {
 	if r.ContentLength > maxBody {
 		return tooLarge()
@@ -226,8 +237,8 @@ func readBody(w http.ResponseWriter, r *http.Request, taken bool) error {
 	return nil
 }
 
-// heldBody is a body that was read from the network. It is let go once it is closed: a request that waits for its turn must not
-// hold a MiB for it.
+// heldBody is a body that was read from the network. It is let go once it is closed: a
+// request that waits for its turn must not hold a MiB for it.
 type heldBody struct{ bytes.Reader }
 
 // Close implements io.Closer.
@@ -236,7 +247,8 @@ func (b *heldBody) Close() error {
 	return nil
 }
 
-// nothingIn refuses a body with anything in it. Many clients send {} where there is nothing to say.
+// nothingIn refuses a body with anything in it. Many clients send {} where there is
+// nothing to say.
 func nothingIn(body []byte) error {
 	if len(body) == 0 {
 		return nil
@@ -260,7 +272,8 @@ func isJSON(contentType string) bool {
 	}
 	media, parameters, err := mime.ParseMediaType(contentType)
 	charset := parameters["charset"]
-	return err == nil && (media == "application/json" || (strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json"))) &&
+	return err == nil && (media == "application/json" ||
+		(strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json"))) &&
 		(charset == "" || strings.EqualFold(charset, "utf-8"))
 }
 

@@ -49,10 +49,12 @@ func (s *server) ready(ctx context.Context, _ commands.Call, _ *struct{}) (*read
 	if len(state.Failed) > 0 {
 		e := domain.Refuse(domain.CodeUnavailable, "Not ready: %s.", strings.Join(state.Failed, ", "))
 		if state.Why != "" {
-			e = domain.Refuse(domain.CodeUnavailable, "Not ready: %s (%s).", strings.Join(state.Failed, ", "), state.Why)
+			e = domain.Refuse(domain.CodeUnavailable, "Not ready: %s (%s).", strings.Join(state.Failed, ", "),
+				state.Why)
 		}
 		for _, part := range state.Failed {
-			e.Fields = append(e.Fields, domain.FieldError{Field: part, Code: "not_ready", Message: "This part is not ready."})
+			e.Fields = append(e.Fields, domain.FieldError{Field: part, Code: "not_ready",
+				Message: "This part is not ready."})
 		}
 		if slices.Equal(state.Failed, []string{"importing"}) {
 			return nil, newProblem(e, nil) // unlogged: a first start takes its time, and needs nobody's attention

@@ -54,22 +54,27 @@ type personalState string
 func (personalState) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
 		Type: huma.TypeString, Enum: []any{"none", "open", "sealed", "erased"},
-		Description: "Of the fields that identify a person: there never were any, they are shown, they are sealed from you, or their key was destroyed.",
+		Description: "Of the fields that identify a person: there never were any, they are shown, they are sealed " +
+			"from you, or their key was destroyed.",
 	}
 }
 
 func stateOf(s domain.PersonalState) personalState {
-	return [...]personalState{domain.Absent: "none", domain.Open: "open", domain.Erased: "erased", domain.Withheld: "sealed"}[s]
+	return [...]personalState{domain.Absent: "none", domain.Open: "open", domain.Erased: "erased",
+		domain.Withheld: "sealed"}[s]
 }
 
 func historyOf(h reports.HistoryEntry) historyBody {
 	b := historyBody{
-		Position: h.Position, EventID: h.EventID, EventType: h.EventType, RecordedAt: instant(h.RecordedAt), GivenAt: instant(h.GivenAt),
-		Actor: idOrNull(h.Actor.UUID), ActorRole: h.ActorRole, RecordedBy: h.RecordedBy, ConsentID: h.ConsentID.UUID, Purpose: h.Purpose,
+		Position: h.Position, EventID: h.EventID, EventType: h.EventType, RecordedAt: instant(h.RecordedAt),
+		GivenAt: instant(h.GivenAt),
+		Actor:   idOrNull(h.Actor.UUID), ActorRole: h.ActorRole, RecordedBy: h.RecordedBy, ConsentID: h.ConsentID.UUID,
+		Purpose:            h.Purpose,
 		PurposeDescription: orNull(h.Wording), SHA256: orNull(h.SHA256), Language: orNull(string(h.Language)),
 		Channel: orNull(string(h.Channel)), GivenBy: orNull(h.GivenBy), Basis: orNull(string(h.Basis)),
-		EvidenceSHA256: orNull(h.EvidenceSHA256), Personal: stateOf(h.Personal), EvidenceReference: orNull(h.EvidenceReference),
-		Reason: orNull(h.Reason), Cause: orNull(h.Cause),
+		EvidenceSHA256: orNull(h.EvidenceSHA256), Personal: stateOf(h.Personal),
+		EvidenceReference: orNull(h.EvidenceReference),
+		Reason:            orNull(h.Reason), Cause: orNull(h.Cause),
 	}
 	if h.NoticeVersion > 0 {
 		b.NoticeVersion = &h.NoticeVersion
@@ -80,7 +85,8 @@ func historyOf(h reports.HistoryEntry) historyBody {
 	return b
 }
 
-// mostHistory is how many events a page of a history may have: with hardly anybody there are more, so that one answer is all of it.
+// mostHistory is how many events a page of a history may have: with hardly anybody there
+// are more, so that one answer is all of it.
 const mostHistory = 1000
 
 type historyInput struct {
@@ -93,7 +99,8 @@ type historyOutput struct {
 	Body listBody[historyBody] `nameHint:"History"`
 }
 
-// history gives the consent events of one person, oldest first. It is whole also for a person who was erased.
+// history gives the consent events of one person, oldest first. It is whole also for a
+// person who was erased.
 func (s *server) history(ctx context.Context, call commands.Call, in *historyInput) (*historyOutput, error) {
 	id, err := namedID(in.ID)
 	if err != nil {
@@ -103,7 +110,8 @@ func (s *server) history(ctx context.Context, call commands.Call, in *historyInp
 	if err := s.config.Commands.KnownPerson(ctx, call.Tenant, subject); err != nil {
 		return nil, err
 	}
-	list, err := s.config.Reports.History(ctx, call.Tenant, subject, projections.Page{Limit: in.Limit, After: in.After, Most: mostHistory})
+	list, err := s.config.Reports.History(ctx, call.Tenant, subject,
+		projections.Page{Limit: in.Limit, After: in.After, Most: mostHistory})
 	if err != nil {
 		return nil, err
 	}

@@ -51,7 +51,8 @@ func parties() []party {
 	return append(all, platformAdmin)
 }
 
-// FirstFault gives the first fault of the route table, or of the line with this id after change has spoilt it.
+// FirstFault gives the first fault of the route table, or of the line with this id after
+// change has spoilt it.
 func FirstFault(id, spoil string) error {
 	for _, r := range routes() {
 		if r.id == id {
@@ -132,7 +133,8 @@ func PermissionsPage() string {
 		}
 		cells := []string{"`" + r.method + " " + strings.TrimPrefix(r.path, "/api/v1") + "`"}
 		for _, p := range parties() {
-			cell := map[reach]string{nothing: "–", own: "own", ownTenant: "own tenant", everything: "all"}[r.who.reach(p)]
+			cell := map[reach]string{nothing: "–", own: "own", ownTenant: "own tenant",
+				everything: "all"}[r.who.reach(p)]
 			if r.who == holder {
 				cell = "own session"
 			}
@@ -149,7 +151,8 @@ func PermissionsPage() string {
 const permissionsIntroduction = `# Who may do what
 
 Made from the table in [http/permissions.go](../http/permissions.go), which the server asks at every request; a test calls every cell over
-HTTP. Paths are below ` + "`/api/v1`" + `, but for the first ones. Roles are those of this moment, not those of the token.
+HTTP. Paths are below ` + "`/api/v1`" +
+	`, but for the first ones. Roles are those of this moment, not those of the token.
 
 - **–**: 403 (401 for who is not signed in). **own**: the own account and what is about oneself. **own tenant**: everything of the own
   municipality, or of SALGA for its own people. **all**: of every municipality.

@@ -60,10 +60,12 @@ func TestNoReadingOfABodyDiffersFromAnother(t *testing.T) {
 		w.send("POST", "/api/v1/auth/register", body(consent)).wantProblem(400, "malformed")
 	}
 	folded := `"consent":{"purpose":"platform_registration","language":"zu","consented":false,"Consented":true}`
-	if a := w.send("POST", "/api/v1/auth/register", body(folded)).wantProblem(422, domain.CodeInvalid); len(a.faults()) != 1 {
+	if a := w.send("POST", "/api/v1/auth/register", body(folded)).
+		wantProblem(422, domain.CodeInvalid); len(a.faults()) != 1 {
 		t.Errorf("a name in other letter case was merged: %s", a.raw)
 	}
-	p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":false,"consented":true}`).wantProblem(400, "malformed")
+	p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":false,"consented":true}`).
+		wantProblem(400, "malformed")
 }
 
 func TestHalfACharacterIsRefusedInEveryText(t *testing.T) {
@@ -74,7 +76,8 @@ func TestHalfACharacterIsRefusedInEveryText(t *testing.T) {
 	tried := 0
 	for _, l := range apphttp.Lines() {
 		path, body := w.sample(l)
-		for _, half := range []string{`\ud800`, `\udc00`, `\udc00\ud800`, `\ud83d\u0041`, `\uD800x`, `\u0000`, "\xed\xa0\x80", "\xc0\x80", "\xff"} {
+		for _, half := range []string{`\ud800`, `\udc00`, `\udc00\ud800`, `\ud83d\u0041`, `\uD800x`, `\u0000`,
+			"\xed\xa0\x80", "\xc0\x80", "\xff"} {
 			for i := range strings.Count(body, `":"`) {
 				parts := strings.SplitAfterN(body, `":"`, i+2)
 				spoilt := strings.Join(parts[:i+1], "") + half + parts[i+1]
@@ -112,7 +115,8 @@ func TestABodyIsNotIgnoredWhereNoneIsTaken(t *testing.T) {
 				t.Errorf("%s with %q: %s", l.ID, nothing, a.raw)
 			}
 		}
-		if a := p.send(l.Method, path, `{"at":"2030-01-01T00:00:00Z"}`).wantProblem(422, domain.CodeInvalid); a.faults()["body"] != "unknown_field" {
+		if a := p.send(l.Method, path, `{"at":"2030-01-01T00:00:00Z"}`).
+			wantProblem(422, domain.CodeInvalid); a.faults()["body"] != "unknown_field" {
 			t.Errorf("%s: %s", l.ID, a.raw)
 		}
 		for _, other := range []string{"[]", "null", `"x"`, "1"} {

@@ -17,8 +17,10 @@ type Limit struct {
 
 // Limits are the rate limits, each settable.
 type Limits struct {
-	LoginAccount    Limit // checks of the password of an account from an address
-	LoginSlow       Limit // checks of the password of an account from all addresses; beyond it each is slowed, none refused
+	LoginAccount Limit // checks of the password of an account from an address
+	// checks of the password of an account from all addresses; beyond it each is slowed,
+	// none refused
+	LoginSlow       Limit
 	LoginAddress    Limit // checks of passwords from an address
 	RegisterEmail   Limit // registrations of an e-mail address
 	RegisterAddress Limit // registrations from an address: kiosks, carrier NAT
@@ -30,7 +32,8 @@ type Limits struct {
 	Assets          Limit // the documentation and what belongs to pages, from an address
 }
 
-// DefaultLimits are those of the contract. The last three are ours: a municipality's whole office may sit behind one address.
+// DefaultLimits are those of the contract. The last three are ours: a municipality's
+// whole office may sit behind one address.
 func DefaultLimits() Limits {
 	return Limits{
 		LoginAccount:    Limit{5, time.Minute},
@@ -47,7 +50,8 @@ func DefaultLimits() Limits {
 	}
 }
 
-// whole tells whether every limit lets something through: one that was forgotten would refuse everything.
+// whole tells whether every limit lets something through: one that was forgotten would
+// refuse everything.
 func (l Limits) whole() bool {
 	for _, one := range []Limit{
 		l.LoginAccount, l.LoginSlow, l.LoginAddress, l.RegisterEmail, l.RegisterAddress, l.Export, l.Erasure, l.Account,
@@ -63,10 +67,12 @@ func (l Limits) whole() bool {
 // rate is how often a route may be used: see the route table.
 type rate string
 
-// The classes of limits. The zero value is none of them, so that a route without one is noticed.
+// The classes of limits. The zero value is none of them, so that a route without one is
+// noticed.
 const (
-	// unlimited is for what watches us, which must get its answer also while its address is flooded: /health touches
-	// nothing, /ready looks once at a time for all who ask, and /metrics is for few addresses, all ours.
+	// unlimited is for what watches us, which must get its answer also while its address
+	// is flooded: /health touches nothing, /ready looks once at a time for all who ask,
+	// and /metrics is for few addresses, all ours.
 	unlimited    rate = "unlimited"
 	assetRate    rate = "assets"   // by address
 	publicRate   rate = "public"   // by address
@@ -77,7 +83,8 @@ const (
 	registerRate rate = "register" // by address and by e-mail address
 )
 
-// gates are the limiters of one class: for addresses, for who is concerned, and for who is slowed. Nil: none.
+// gates are the limiters of one class: for addresses, for who is concerned, and for who
+// is slowed. Nil: none.
 type gates struct{ address, person, slow *limiter }
 
 func newGates(l Limits, on bool, now func() time.Time) map[rate]gates {
@@ -93,13 +100,15 @@ func newGates(l Limits, on bool, now func() time.Time) map[rate]gates {
 		exportRate:  {address: signedIn, person: newLimiter(l.Export, now)},
 		erasureRate: {person: newLimiter(l.Erasure, now)},
 		loginRate: {
-			address: newLimiter(l.LoginAddress, now), person: newLimiter(l.LoginAccount, now), slow: newLimiter(l.LoginSlow, now),
+			address: newLimiter(l.LoginAddress, now), person: newLimiter(l.LoginAccount, now),
+			slow: newLimiter(l.LoginSlow, now),
 		},
 		registerRate: {address: newLimiter(l.RegisterAddress, now), person: newLimiter(l.RegisterEmail, now)},
 	}
 }
 
-// pass counts a request at a gate under what the parts say; a nil gate lets everything through.
+// pass counts a request at a gate under what the parts say; a nil gate lets everything
+// through.
 func (s *server) pass(gate *limiter, parts ...string) error {
 	if gate == nil {
 		return nil
@@ -117,15 +126,15 @@ func (s *server) giveBack(gate *limiter, parts ...string) {
 	}
 }
 
-// limitKey is what limits count by: of a fixed size however much was sent, and keyed, so that the memory holds nobody's
-// address, nor that of a person who was erased.
+// limitKey is what limits count by: of a fixed size however much was sent, and keyed, so
+// that the memory holds nobody's address, nor that of a person who was erased.
 func (s *server) limitKey(parts ...string) limitKey {
 	sum := s.config.Commands.Store.Digest(append([]string{"limit"}, parts...)...)
 	return limitKey(sum[:])
 }
 
-// emailKey is what limits of an e-mail address count by: its canonical form, or else each spelling would have a limit of
-// its own. What is too long is nobody's, and shares one.
+// emailKey is what limits of an e-mail address count by: its canonical form, or else each
+// spelling would have a limit of its own. What is too long is nobody's, and shares one.
 func emailKey(email string) string {
 	if domain.Oversize(email, domain.MaxEmail) {
 		return ""
@@ -133,11 +142,13 @@ func emailKey(email string) string {
 	return domain.CanonicalEmail(email)
 }
 
-// guess counts each check of a password, whatever asks for it: a sign-in, a command of somebody signed in, a repeat that
-// must show the first one's password. All count together, for whoever found a session open guesses through that.
+// guess counts each check of a password, whatever asks for it: a sign-in, a command of
+// somebody signed in, a repeat that must show the first one's password. All count
+// together, for whoever found a session open guesses through that.
 //
-// The account is known by its e-mail address alone. A sign-in has nothing else; with the municipality in the key there
-// would be a limit for each of its codes, and as nothing is looked up, an address without an account has the same limits.
+// The account is known by its e-mail address alone. A sign-in has nothing else; with the
+// municipality in the key there would be a limit for each of its codes, and as nothing is
+// looked up, an address without an account has the same limits.
 func (s *server) guess(rt *route, address netip.Addr) func(ctx context.Context, email string) error {
 	if !s.config.RateLimit {
 		return nil
@@ -158,15 +169,16 @@ func (s *server) guess(rt *route, address netip.Addr) func(ctx context.Context, 
 	}
 }
 
-// What is over the limit of its account waits: a tenth of a second for the first check over it, two for the second, and
-// so on, up to three seconds. So the owner still gets in while others guess from many addresses, and each of these
-// learns less in a minute. It waits before anything is looked up, so it holds no connection to the database and no turn
-// to hash; and at most half of the time that its request has left.
+// What is over the limit of its account waits: a tenth of a second for the first check
+// over it, two for the second, and so on, up to three seconds. So the owner still gets in
+// while others guess from many addresses, and each of these learns less in a minute. It
+// waits before anything is looked up, so it holds no connection to the database and no
+// turn to hash; and at most half of the time that its request has left.
 const (
 	slowStep  = 100 * time.Millisecond
 	slowSteps = 30
-	// maxWaiting bounds how many requests wait so at once. Beyond it they are told that the system is busy: whoever can
-	// send that many has more than a thousand addresses.
+	// maxWaiting bounds how many requests wait so at once. Beyond it they are told that
+	// the system is busy: whoever can send that many has more than a thousand addresses.
 	maxWaiting = 1000
 )
 
@@ -199,13 +211,15 @@ func (s *server) slow(ctx context.Context, over int) error {
 	}
 }
 
-// limiter counts in memory: in any stretch of Per, at most Count are let through. What is refused is not counted, so the
-// time to wait is exact. take, giveBack and over are all that the rest knows of it, and would be the commands of a store
-// that several processes share.
+// limiter counts in memory: in any stretch of Per, at most Count are let through. What is
+// refused is not counted, so the time to wait is exact. take, giveBack and over are all
+// that the rest knows of it, and would be the commands of a store that several processes
+// share.
 //
-// It takes at most 10 MiB: maxKeys keys of some 100 bytes in their maps, and room for maxTimes times of 4 bytes (more only
-// where Count is more). When it is full it forgets the one of a few keys that counts least, so that a flood of new keys
-// forgets its own. A key that has not counted for two Per is forgotten, and its memory given back.
+// It takes at most 10 MiB: maxKeys keys of some 100 bytes in their maps, and room for
+// maxTimes times of 4 bytes (more only where Count is more). When it is full it forgets
+// the one of a few keys that counts least, so that a flood of new keys forgets its own. A
+// key that has not counted for two Per is forgotten, and its memory given back.
 type limiter struct {
 	limit Limit
 	now   func() time.Time
@@ -251,7 +265,8 @@ func (l *limiter) take(key limitKey) (wait time.Duration, ok bool) {
 	return 0, true
 }
 
-// over counts one whether or not the limit is reached, and returns by how many it is exceeded.
+// over counts one whether or not the limit is reached, and returns by how many it is
+// exceeded.
 func (l *limiter) over(key limitKey) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -315,7 +330,8 @@ func (l *limiter) sweepUp() {
 	}
 }
 
-// current returns the times of a key that still count, moved to the front of the key's own memory: put them back.
+// current returns the times of a key that still count, moved to the front of the key's
+// own memory: put them back.
 func (l *limiter) current(key limitKey, now uint32) []uint32 {
 	times, known := l.young[key]
 	if !known {

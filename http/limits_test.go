@@ -41,17 +41,21 @@ func (w *world) tries(address, email, password string) *answer {
 	return w.send("POST", "/api/v1/auth/login", signInWith(email, password), "X-Forwarded-For", address)
 }
 
-// guessing are the ways to have one's own password checked, by what they are called in the log.
+// guessing are the ways to have one's own password checked, by what they are called in
+// the log.
 func guessing() map[string]func(p *person, password string) *answer {
 	return map[string]func(p *person, password string) *answer{
 		"user.change_password": func(p *person, password string) *answer {
-			return p.send("PUT", "/api/v1/users/me/password", fmt.Sprintf(`{"current_password":%q,"new_password":"another password"}`, password))
+			return p.send("PUT", "/api/v1/users/me/password",
+				fmt.Sprintf(`{"current_password":%q,"new_password":"another password"}`, password))
 		},
 		"user.change_profile": func(p *person, password string) *answer {
-			return p.send("PATCH", "/api/v1/users/me", fmt.Sprintf(`{"email":"moved@example.org","current_password":%q}`, password))
+			return p.send("PATCH", "/api/v1/users/me", fmt.Sprintf(
+				`{"email":"moved@example.org","current_password":%q}`, password))
 		},
 		"user.erase": func(p *person, password string) *answer {
-			return p.send("DELETE", "/api/v1/data-rights/delete-account", fmt.Sprintf(`{"confirmation":"DELETE MY ACCOUNT","password":%q}`, password))
+			return p.send("DELETE", "/api/v1/data-rights/delete-account",
+				fmt.Sprintf(`{"confirmation":"DELETE MY ACCOUNT","password":%q}`, password))
 		},
 	}
 }
@@ -102,7 +106,8 @@ func TestEveryCheckOfAPasswordCountsAgainstOneLimit(t *testing.T) {
 	w.send("POST", "/api/v1/auth/login", `{"email":" THANDI@Example.org","password":"x"}`).want(401)
 	guessing()["user.change_password"](p, "x").wantProblem(401, domain.CodePasswordWrong)
 	guessing()["user.change_profile"](p, "x").wantProblem(401, domain.CodePasswordWrong)
-	w.send("POST", "/api/v1/auth/register", again, "Idempotency-Key", "k").wantProblem(422, domain.CodeIdempotencyKeyReused)
+	w.send("POST", "/api/v1/auth/register", again, "Idempotency-Key", "k").
+		wantProblem(422, domain.CodeIdempotencyKeyReused)
 
 	for name, guess := range guessing() {
 		if a := guess(p, "x"); a.status != 429 {
@@ -110,7 +115,8 @@ func TestEveryCheckOfAPasswordCountsAgainstOneLimit(t *testing.T) {
 		}
 	}
 	w.send("POST", "/api/v1/auth/login", signInWith("thandi@example.org", password)).wantProblem(429, "rate_limited")
-	w.send("POST", "/api/v1/auth/register", registration("thandi@example.org"), "Idempotency-Key", "k").wantProblem(429, "rate_limited")
+	w.send("POST", "/api/v1/auth/register", registration("thandi@example.org"), "Idempotency-Key", "k").
+		wantProblem(429, "rate_limited")
 	w.tries("192.0.2.2", "thandi@example.org", password).want(200)
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Another Name"}`).want(200)
 }
@@ -153,7 +159,8 @@ func TestStrangersFailuresNeverLockTheOwnerOut(t *testing.T) {
 	w.tries("192.0.2.1", "thandi@example.org", password).wantProblem(429, "rate_limited")
 	w.tries("203.0.113.5", "thandi@example.org", password).want(200)
 
-	for _, stranger := range []string{"192.0.2.2", "192.0.2.3", "2001:db8::1"} { // more than the account's limit, all told
+	// more than the account's limit, all told
+	for _, stranger := range []string{"192.0.2.2", "192.0.2.3", "2001:db8::1"} {
 		for range 4 {
 			w.tries(stranger, "thandi@example.org", "x").want(401)
 		}
@@ -175,7 +182,8 @@ func TestAnAddressWithoutAnAccountHasTheLimitsOfOneWithAnAccount(t *testing.T) {
 			`{"email":"%s@example.org","password":"x","municipality_code":"KZN225"}`,
 			`{"email":"%s@example.org","password":"x","municipality_code":"CPT"}`,
 			`{"email":"%s@example.org","password":"x","municipality_code":"NOPE"}`,
-			`{"email":"%s@example.org","password":"x","municipality_code":"KZN225"}`, `{"email":"%s@example.org","password":"x"}`,
+			`{"email":"%s@example.org","password":"x","municipality_code":"KZN225"}`,
+			`{"email":"%s@example.org","password":"x"}`,
 		} {
 			a := w.send("POST", "/api/v1/auth/login", fmt.Sprintf(login, who), "X-Forwarded-For", "192.0.2.1")
 			all = append(all, fmt.Sprint(i, " ", a.status, " ", a.text("detail")))
@@ -203,7 +211,8 @@ func TestNothingIsLimitedWhereLimitsAreOff(t *testing.T) {
 func TestACheckThatIsSlowedEndsWithItsRequest(t *testing.T) {
 	t.Parallel()
 	for over, want := range map[int]time.Duration{
-		-1: 0, 0: 0, 1: 100 * time.Millisecond, 10: time.Second, 30: 3 * time.Second, 31: 3 * time.Second, 1 << 40: 3 * time.Second,
+		-1: 0, 0: 0, 1: 100 * time.Millisecond, 10: time.Second, 30: 3 * time.Second, 31: 3 * time.Second,
+		1 << 40: 3 * time.Second,
 	} {
 		if got := apphttp.Delay(over); over >= 0 && got != want {
 			t.Errorf("%d over the limit: %s, want %s", over, got, want)
@@ -216,7 +225,8 @@ func TestACheckThatIsSlowedEndsWithItsRequest(t *testing.T) {
 	}
 	ctx, leave := context.WithCancel(t.Context())
 	leave()
-	r := httptest.NewRequestWithContext(ctx, "POST", "/api/v1/auth/login", strings.NewReader(signInWith("a@example.org", "x")))
+	r := httptest.NewRequestWithContext(ctx, "POST", "/api/v1/auth/login",
+		strings.NewReader(signInWith("a@example.org", "x")))
 	r.Header.Set("Content-Type", "application/json")
 	r.RemoteAddr = "192.0.2.200:1"
 	w.do(r).want(503)
@@ -292,7 +302,8 @@ func TestATextOfAMiBIsRefusedLikeOneThatIsSlightlyTooLong(t *testing.T) {
 		"phone":    change(`"phone":"082 123 4567"`, "phone"),
 		"language": change(`"preferred_language":"zu"`, "preferred_language"),
 		"purpose":  change(`"purpose":"platform_registration"`, "purpose"),
-		"wording":  strings.Replace(registration("thandi@example.org"), `"consented"`, fmt.Sprintf(`"purpose_description":%q,"consented"`, long), 1),
+		"wording": strings.Replace(registration("thandi@example.org"), `"consented"`,
+			fmt.Sprintf(`"purpose_description":%q,"consented"`, long), 1),
 	} {
 		if a := w.send("POST", "/api/v1/auth/register", body); a.status != 422 {
 			t.Errorf("registration with a %s: %d %.200s", what, a.status, a.raw)
@@ -322,7 +333,8 @@ func TestAHundredThousandFaultsAreNotAllTold(t *testing.T) {
 		fmt.Fprintf(&body, `,"made_up_%c%c%c":1`, 'a'+i/676, 'a'+i/26%26, 'a'+i%26)
 	}
 	body.WriteString("}")
-	if a := w.send("POST", "/api/v1/auth/login", body.String()).wantProblem(422, domain.CodeInvalid); len(a.raw) > 20_000 {
+	if a := w.send("POST", "/api/v1/auth/login", body.String()).
+		wantProblem(422, domain.CodeInvalid); len(a.raw) > 20_000 {
 		t.Errorf("an answer of %d KiB", len(a.raw)>>10)
 	}
 }
@@ -360,7 +372,8 @@ func TestNothingThatStrangersSendIsKept(t *testing.T) {
 		}
 		w.send("POST", "/api/v1/auth/login", login("known@example.org", unique), "X-Forwarded-For", address(i))
 		w.send("GET", "/api/v1/data-rights/certificates/"+unique[:20_000], "", "X-Forwarded-For", address(i))
-		w.send("GET", "/health", "", "X-Forwarded-For", strings.Repeat("1.2.3.4, ", 2000)+address(i), "X-Request-ID", unique[:20_000],
+		w.send("GET", "/health", "", "X-Forwarded-For", strings.Repeat("1.2.3.4, ", 2000)+address(i), "X-Request-ID",
+			unique[:20_000],
 			"User-Agent", unique[:20_000], "Idempotency-Key", unique[:20_000])
 	}
 	if grown := heap() - rest; grown > 4*mib {

@@ -11,10 +11,12 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// A position is a number of one log, which Event-Log names: after a failover that lost events, or a restore, numbers are
-// given out again. A client that sends the id along is told so before anything is done.
+// A position is a number of one log, which Event-Log names: after a failover that lost
+// events, or a restore, numbers are given out again. A client that sends the id along is
+// told so before anything is done.
 
-// logAge is how old the id may be that a request is compared with, or that an answer names.
+// logAge is how old the id may be that a request is compared with, or that an answer
+// names.
 const logAge = time.Second
 
 // sameLog refuses a request that is about another log.

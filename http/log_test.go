@@ -24,7 +24,8 @@ func TestARequestAboutAnotherLogIsRefusedBeforeAnythingIsDone(t *testing.T) {
 		}
 		path, body := w.sample(l)
 		p.send(l.Method, path, body, "Event-Log", other).wantProblem(409, "another_log")
-		p.send(l.Method, path, body, "Event-Log", other, "X-Tenant-ID", uuid.NewString()).wantProblem(409, "another_log")
+		p.send(l.Method, path, body, "Event-Log", other, "X-Tenant-ID", uuid.NewString()).
+			wantProblem(409, "another_log")
 		for _, malformed := range []string{"rubbish", "1", own[1:], own + "0", "{" + own + "}"} {
 			p.send(l.Method, path, body, "Event-Log", malformed).wantProblem(400, "malformed")
 		}
@@ -47,7 +48,8 @@ func TestEachPositionIsToldWithItsLog(t *testing.T) {
 	told := func(a *answer) *answer {
 		t.Helper()
 		if a.header.Get("Event-Position") == "" || a.header.Get("Event-Log") != is() {
-			t.Errorf("%s: position %q of log %q, want one of %s", a.what, a.header.Get("Event-Position"), a.header.Get("Event-Log"), is())
+			t.Errorf("%s: position %q of log %q, want one of %s", a.what, a.header.Get("Event-Position"),
+				a.header.Get("Event-Log"), is())
 		}
 		return a
 	}
@@ -72,7 +74,8 @@ func TestAPositionBeyondTheLogIsRefusedAtOnceOnEachRouteThatWaits(t *testing.T) 
 			continue
 		}
 		path, body := w.sample(l)
-		for _, beyond := range []string{strconv.FormatInt(head+1_000_000, 10), "9223372036854775807", "9223372036854775808", "1" + strconv.FormatUint(1<<63, 10)} {
+		for _, beyond := range []string{strconv.FormatInt(head+1_000_000, 10), "9223372036854775807",
+			"9223372036854775808", "1" + strconv.FormatUint(1<<63, 10)} {
 			began := time.Now()
 			p.send(l.Method, path, body, "Min-Event-Position", beyond).wantProblem(422, domain.CodeUnknownPosition)
 			if took := time.Since(began); took > time.Second {

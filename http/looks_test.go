@@ -21,13 +21,15 @@ func (w *world) seen(person *person) map[string]int {
 	return found
 }
 
-// A check tells a decision, and when: it is a look, recorded once an hour for each actor, person and purpose.
+// A check tells a decision, and when: it is a look, recorded once an hour for each actor,
+// person and purpose.
 func TestACheckOfAnotherPersonIsALook(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.define(domain.PlatformTenant(), "newsletter")
 	w.define(domain.PlatformTenant(), "library")
-	citizen, clerk, manager := w.citizen("thandi@example.org"), w.staff(domain.FieldWorker, "KZN225"), w.staff(domain.Manager, "KZN225")
+	citizen, clerk, manager := w.citizen("thandi@example.org"), w.staff(domain.FieldWorker, "KZN225"),
+		w.staff(domain.Manager, "KZN225")
 	check := func(by *person, purpose, more string) *answer {
 		return by.send("GET", "/api/v1/consents/check?purpose="+purpose+"&subject_id="+citizen.id+more, "")
 	}
@@ -35,7 +37,8 @@ func TestACheckOfAnotherPersonIsALook(t *testing.T) {
 	before := len(w.store.events())
 	check(citizen, "newsletter", "").want(200)
 	check(clerk, "nothing_like_it", "").wantProblem(404, domain.CodeUnknownPurpose)
-	clerk.send("GET", "/api/v1/consents/check?purpose=newsletter&subject_id=019c0000-0000-7000-8000-000000000001", "").wantProblem(404, domain.CodeNotFound)
+	clerk.send("GET", "/api/v1/consents/check?purpose=newsletter&subject_id=019c0000-0000-7000-8000-000000000001", "").
+		wantProblem(404, domain.CodeNotFound)
 	if after := len(w.store.events()); after != before {
 		t.Errorf("one's own, an unknown purpose and an unknown person made %d events", after-before)
 	}
@@ -64,7 +67,8 @@ func TestACheckOfAnotherPersonIsALook(t *testing.T) {
 	}
 }
 
-// A refusal, and an answer to a command that changed nothing, tell what stands: somebody who goes by them leaves a trace.
+// A refusal, and an answer to a command that changed nothing, tell what stands: somebody
+// who goes by them leaves a trace.
 func TestWhatARefusalOrACommandWithoutEffectTellsIsALook(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -73,7 +77,8 @@ func TestWhatARefusalOrACommandWithoutEffectTellsIsALook(t *testing.T) {
 	admin, clerk := w.staff(domain.Admin, "KZN225"), w.staff(domain.FieldWorker, "KZN225")
 	citizen := w.citizen("thandi@example.org")
 	citizen.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":true}`).want(201)
-	taken := citizen.send("POST", "/api/v1/consents", `{"purpose":"library","language":"zu","consented":true}`).want(201)
+	taken := citizen.send("POST", "/api/v1/consents", `{"purpose":"library","language":"zu","consented":true}`).
+		want(201)
 	citizen.send("POST", "/api/v1/consents/"+taken.text("id")+"/withdraw", "").want(200)
 	request := citizen.send("POST", "/api/v1/data-rights/requests", `{"kind":"access","details":"all of it"}`).want(201)
 	admin.send("POST", "/api/v1/data-rights/requests/"+request.text("id")+"/fulfil", "").want(200)
@@ -89,14 +94,20 @@ func TestWhatARefusalOrACommandWithoutEffectTellsIsALook(t *testing.T) {
 		status       int
 		fields       string
 	}{
-		"granted already":              {clerk, "POST", "/api/v1/consents", record(true), 409, "consents"},
-		"in force":                     {w.another(domain.FieldWorker, "KZN225"), "POST", "/api/v1/consents", record(false), 409, "consents"},
-		"withdrawn already":            {w.another(domain.FieldWorker, "KZN225"), "POST", "/api/v1/consents/" + taken.text("id") + "/withdraw", "", 200, "consents"},
-		"the role that they have":      {admin, "PUT", user + "/role", `{"role":"citizen"}`, 200, "profile"},
-		"active already":               {w.another(domain.Admin, "KZN225"), "POST", user + "/reactivate", "", 200, "profile"},
-		"fulfilled already":            {admin, "POST", "/api/v1/data-rights/requests/" + request.text("id") + "/fulfil", "", 200, "requests"},
-		"closed, so not to be refused": {w.another(domain.Manager, "KZN225"), "POST", "/api/v1/data-rights/requests/" + request.text("id") + "/refuse", `{"ground":"unfounded"}`, 409, "requests"},
-		"nothing asked for, no holds":  {w.another(domain.Manager, "KZN225"), "GET", "/api/v1/data-rights/subject?subject_id=" + clerk.id, "", 200, ""},
+		"granted already": {clerk, "POST", "/api/v1/consents", record(true), 409, "consents"},
+		"in force": {w.another(domain.FieldWorker, "KZN225"), "POST", "/api/v1/consents",
+			record(false), 409, "consents"},
+		"withdrawn already": {w.another(domain.FieldWorker, "KZN225"), "POST", "/api/v1/consents/" +
+			taken.text("id") + "/withdraw", "", 200, "consents"},
+		"the role that they have": {admin, "PUT", user + "/role", `{"role":"citizen"}`, 200, "profile"},
+		"active already": {w.another(domain.Admin, "KZN225"), "POST", user + "/reactivate", "", 200,
+			"profile"},
+		"fulfilled already": {admin, "POST", "/api/v1/data-rights/requests/" + request.text("id") +
+			"/fulfil", "", 200, "requests"},
+		"closed, so not to be refused": {w.another(domain.Manager, "KZN225"), "POST", "/api/v1/data-rights/requests/" +
+			request.text("id") + "/refuse", `{"ground":"unfounded"}`, 409, "requests"},
+		"nothing asked for, no holds": {w.another(domain.Manager, "KZN225"), "GET",
+			"/api/v1/data-rights/subject?subject_id=" + clerk.id, "", 200, ""},
 	} {
 		before := w.seen(citizen)
 		c.by.send(c.method, c.path, c.body).want(c.status)

@@ -19,7 +19,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// trace begins a request: its correlation id is the client's X-Request-ID if that is a UUID, else a new one.
+// trace begins a request: its correlation id is the client's X-Request-ID if that is a
+// UUID, else a new one.
 func (s *server) trace(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, ok := parseID(r.Header.Get(headerRequestID))
@@ -28,7 +29,8 @@ func (s *server) trace(next http.Handler) http.Handler {
 		}
 		w.Header().Set(headerRequestID, id.String())
 		t := &requestTrace{
-			correlation: id, address: clientAddress(r, s.config.TrustedProxies), route: unmatched, began: s.config.Now(),
+			correlation: id, address: clientAddress(r, s.config.TrustedProxies), route: unmatched,
+			began: s.config.Now(),
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), traceKey{}, t)))
 	})
@@ -37,7 +39,8 @@ func (s *server) trace(next http.Handler) http.Handler {
 // unmatched is the route of requests that have none.
 const unmatched = "unmatched"
 
-// observe counts and logs a request when it is over: no query string, no body, nothing that identifies a person.
+// observe counts and logs a request when it is over: no query string, no body, nothing
+// that identifies a person.
 func (s *server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
@@ -61,10 +64,12 @@ func (s *server) note(r *http.Request, seen middleware.WrapResponseWriter) {
 	}
 	s.config.Logger.LogAttrs(r.Context(), level, "request",
 		slog.String("method", method), slog.String("route", t.route), slog.Int("status", status),
-		slog.Duration("took", took), slog.String("correlation", t.correlation.String()), slog.String("user", short(t.user)))
+		slog.Duration("took", took), slog.String("correlation", t.correlation.String()),
+		slog.String("user", short(t.user)))
 }
 
-// short is enough of a user's id to follow them through the log: its end, since a UUIDv7 begins with the time.
+// short is enough of a user's id to follow them through the log: its end, since a UUIDv7
+// begins with the time.
 func short(u domain.UserID) string {
 	if u.IsZero() {
 		return ""
@@ -75,7 +80,8 @@ func short(u domain.UserID) string {
 
 func knownMethod(method string) string {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodOptions:
 		return method
 	default:
 		return "other"

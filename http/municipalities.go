@@ -28,7 +28,8 @@ type municipalityBody struct {
 func municipalityOf(m domain.Municipality) municipalityBody {
 	return municipalityBody{
 		ID: m.ID.UUID, Code: m.Code, Name: m.Name, Province: m.Province, Category: orNull(m.Category),
-		DistrictCode: orNull(m.DistrictCode), Population: m.Population, ContactEmail: orNull(domain.ShownEmail(m.ContactEmail)), IsActive: m.Active,
+		DistrictCode: orNull(m.DistrictCode), Population: m.Population,
+		ContactEmail: orNull(domain.ShownEmail(m.ContactEmail)), IsActive: m.Active,
 		CreatedAt: instant(m.CreatedAt), UpdatedAt: instant(m.UpdatedAt),
 	}
 }
@@ -65,7 +66,9 @@ type registerMunicipalityInput struct {
 	} `nameHint:"RegisterMunicipalityBody"`
 }
 
-func (s *server) registerMunicipality(ctx context.Context, call commands.Call, in *registerMunicipalityInput) (*municipalityChanged, error) {
+func (s *server) registerMunicipality(
+	ctx context.Context, call commands.Call, in *registerMunicipalityInput,
+) (*municipalityChanged, error) {
 	b := in.Body
 	return municipalityAnswer(s.config.Commands.RegisterMunicipality(ctx, call, domain.RegisterMunicipality{
 		Code: b.Code, Name: b.Name, Province: b.Province, Category: b.Category, DistrictCode: b.DistrictCode,
@@ -85,7 +88,9 @@ type municipalitiesOutput struct {
 	Body listBody[municipalityBody]
 }
 
-func (s *server) municipalities(ctx context.Context, _ commands.Call, in *municipalitiesInput) (*municipalitiesOutput, error) {
+func (s *server) municipalities(
+	ctx context.Context, _ commands.Call, in *municipalitiesInput,
+) (*municipalitiesOutput, error) {
 	var f domain.Faults
 	q := tidied(&f, "q", in.Q, domain.TidyName)
 	if err := f.Err(); err != nil {
@@ -107,7 +112,9 @@ type municipalityInput struct {
 	ID string `path:"id" doc:"Id, or code in any letter case."`
 }
 
-func (s *server) municipality(ctx context.Context, _ commands.Call, in *municipalityInput) (*municipalityOutput, error) {
+func (s *server) municipality(
+	ctx context.Context, _ commands.Call, in *municipalityInput,
+) (*municipalityOutput, error) {
 	m, err := s.config.Queries.Municipality(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -124,7 +131,9 @@ type changeMunicipalityInput struct {
 	} `nameHint:"ChangeMunicipalityBody"`
 }
 
-func (s *server) changeMunicipality(ctx context.Context, call commands.Call, in *changeMunicipalityInput) (*municipalityChanged, error) {
+func (s *server) changeMunicipality(
+	ctx context.Context, call commands.Call, in *changeMunicipalityInput,
+) (*municipalityChanged, error) {
 	id, err := namedID(in.ID)
 	if err != nil {
 		return nil, err
@@ -141,15 +150,21 @@ type oneMunicipalityInput struct {
 	ID string `path:"id"`
 }
 
-func (s *server) deactivateMunicipality(ctx context.Context, call commands.Call, in *oneMunicipalityInput) (*municipalityChanged, error) {
+func (s *server) deactivateMunicipality(
+	ctx context.Context, call commands.Call, in *oneMunicipalityInput,
+) (*municipalityChanged, error) {
 	return s.setMunicipalityActive(ctx, call, in, false)
 }
 
-func (s *server) reactivateMunicipality(ctx context.Context, call commands.Call, in *oneMunicipalityInput) (*municipalityChanged, error) {
+func (s *server) reactivateMunicipality(
+	ctx context.Context, call commands.Call, in *oneMunicipalityInput,
+) (*municipalityChanged, error) {
 	return s.setMunicipalityActive(ctx, call, in, true)
 }
 
-func (s *server) setMunicipalityActive(ctx context.Context, call commands.Call, in *oneMunicipalityInput, active bool) (*municipalityChanged, error) {
+func (s *server) setMunicipalityActive(
+	ctx context.Context, call commands.Call, in *oneMunicipalityInput, active bool,
+) (*municipalityChanged, error) {
 	id, err := namedID(in.ID)
 	if err != nil {
 		return nil, err

@@ -51,9 +51,11 @@ type recipientBody struct {
 
 func myDataOf(d reports.Dossier, at time.Time) myDataBody {
 	b := myDataBody{
-		ExportTimestamp: instant(at), Position: d.Position, Profile: userOf(d.Profile), Consents: each(d.Consents, consentOf),
-		Requests: each(d.Rights.Requests, requestOf), Holds: each(d.Rights.Holds, holdOf), Activity: each(d.Activity, auditOf),
-		Reads: each(d.Reads, lookOf), Recipients: []recipientBody{},
+		ExportTimestamp: instant(at), Position: d.Position, Profile: userOf(d.Profile),
+		Consents: each(d.Consents, consentOf),
+		Requests: each(d.Rights.Requests, requestOf), Holds: each(d.Rights.Holds, holdOf),
+		Activity: each(d.Activity, auditOf),
+		Reads:    each(d.Reads, lookOf), Recipients: []recipientBody{},
 	}
 	byAccount := map[uuid.UUID]recipientBody{}
 	for _, x := range d.Reads {
@@ -64,7 +66,9 @@ func myDataOf(d reports.Dossier, at time.Time) myDataBody {
 		r.Reads, r.Last = r.Reads+1, instant(x.Timestamp)
 		byAccount[x.Actor.UUID] = r
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(byAccount), func(a, b uuid.UUID) int { return cmp.Compare(a.String(), b.String()) }) {
+	for _, id := range slices.SortedFunc(maps.Keys(byAccount), func(a, b uuid.UUID) int {
+		return cmp.Compare(a.String(), b.String())
+	}) {
 		b.Recipients = append(b.Recipients, byAccount[id])
 	}
 	return b
@@ -72,7 +76,8 @@ func myDataOf(d reports.Dossier, at time.Time) myDataBody {
 
 func lookOf(x reports.ExposureEntry) lookBody {
 	return lookBody{
-		Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID), ActorRole: x.ActorRole, Route: x.Route, Fields: x.Fields,
+		Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID), ActorRole: x.ActorRole, Route: x.Route,
+		Fields:  x.Fields,
 		Matched: string(x.Matched), Position: x.Position,
 	}
 }
@@ -90,7 +95,8 @@ func (s *server) myData(ctx context.Context, call commands.Call, _ *struct{}) (*
 	return &myDataOutput{Body: myDataOf(d, s.config.Now())}, nil
 }
 
-// PageLanguage is what a page's language follows from. It is exported for huma, see Paging.
+// PageLanguage is what a page's language follows from. It is exported for huma, see
+// Paging.
 type PageLanguage struct {
 	Lang     string `query:"lang" enum:"en,zu,af" doc:"Missing: the preferred language of the person, else Accept-Language."`
 	Language string `query:"language" enum:"en,zu,af" doc:"The former name of lang."`
@@ -142,7 +148,9 @@ func (s *server) myPage(ctx context.Context, call commands.Call, in *myPageInput
 }
 
 // page makes a person's page.
-func (s *server) page(ctx context.Context, call commands.Call, d reports.Dossier, language PageLanguage) (*myPageOutput, error) {
+func (s *server) page(
+	ctx context.Context, call commands.Call, d reports.Dossier, language PageLanguage,
+) (*myPageOutput, error) {
 	in := language.of(d.Profile)
 	body := myDataOf(d, s.config.Now())
 	purposes, err := s.purposeTitles(ctx, call.Tenant, in, purposesIn(body))
@@ -158,7 +166,8 @@ func (s *server) page(ctx context.Context, call commands.Call, d reports.Dossier
 	return &myPageOutput{ContentType: "text/html; charset=utf-8", Policy: paperPolicy, Body: page}, err
 }
 
-// purposeTitles returns the titles of purposes in a language, by code: of those in force, and of those named that are retired.
+// purposeTitles returns the titles of purposes in a language, by code: of those in force,
+// and of those named that are retired.
 func (s *server) purposeTitles(
 	ctx context.Context, tenant domain.TenantID, in domain.Language, named []string,
 ) (map[string]string, error) {
@@ -215,7 +224,8 @@ type requestDataInput struct {
 	ID string `path:"id"`
 }
 
-// requestData gives an officer the data for somebody who asked for access and has no account to fetch it with.
+// requestData gives an officer the data for somebody who asked for access and has no
+// account to fetch it with.
 func (s *server) requestData(ctx context.Context, call commands.Call, in *requestDataInput) (*myDataOutput, error) {
 	d, err := s.dossierFor(ctx, call, in.ID)
 	if err != nil {

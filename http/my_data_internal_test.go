@@ -53,7 +53,8 @@ func TestThePagesLanguageIsTheOneAskedForThenThePersonsThenTheBrowsers(t *testin
 	}
 }
 
-// hasWords demands that there is a word for a code, or the name of a field, in every language.
+// hasWords demands that there is a word for a code, or the name of a field, in every
+// language.
 func hasWords(t *testing.T, code, from string) {
 	t.Helper()
 	for _, language := range domain.Languages() {
@@ -89,7 +90,8 @@ func plainly(t *testing.T, value any) (plain any) {
 	return plain
 }
 
-// valueHasWords demands words for the codes and the names in a value, and that every other text in it is of a known kind.
+// valueHasWords demands words for the codes and the names in a value, and that every
+// other text in it is of a known kind.
 func valueHasWords(t *testing.T, field string, value any, from string) {
 	t.Helper()
 	switch value := value.(type) {
@@ -120,7 +122,8 @@ func valueHasWords(t *testing.T, field string, value any, from string) {
 
 func TestEveryClosedValueHasWordsInEveryLanguage(t *testing.T) {
 	t.Parallel()
-	closed := []string{"Role", "Language", "Channel", "Basis", "RequestKind", "RequestStatus", "Ground", "Remnant", "Operation"}
+	closed := []string{"Role", "Language", "Channel", "Basis", "RequestKind", "RequestStatus", "Ground", "Remnant",
+		"Operation"}
 	found := 0
 	inSources(t, "../domain", func(n ast.Node) {
 		spec, is := n.(*ast.ValueSpec)
@@ -131,7 +134,9 @@ func TestEveryClosedValueHasWordsInEveryLanguage(t *testing.T) {
 		if typed, is := spec.Type.(*ast.Ident); is {
 			of = typed.Name
 		}
-		prefixed := slices.ContainsFunc([]string{"Cause", "Scope", "By", "Role"}, func(p string) bool { return strings.HasPrefix(name, p) })
+		prefixed := slices.ContainsFunc([]string{"Cause", "Scope", "By", "Role"}, func(p string) bool {
+			return strings.HasPrefix(name, p)
+		})
 		if value := literal(spec.Values[0]); value != "" && (slices.Contains(closed, of) || of == "" && prefixed) {
 			hasWords(t, value, "domain."+name)
 			found++
@@ -149,7 +154,8 @@ func TestEveryClosedValueHasWordsInEveryLanguage(t *testing.T) {
 	for _, value := range slices.Concat(
 		domain.Provinces(), []string{"A", "B", "C"}, []string{domain.PlatformRegistrationCode, "consents, profile"},
 		[]string{"password", "account_inactive", "municipality_inactive"}, // why sign-in fails
-		[]string{string(reports.MatchedSubject), string(reports.MatchedList), "matched_filter", "sealed", "erased", "given"},
+		[]string{string(reports.MatchedSubject), string(reports.MatchedList), "matched_filter", "sealed", "erased",
+			"given"},
 	) {
 		hasWords(t, value, "a closed list")
 	}
@@ -258,7 +264,8 @@ func records(f *ast.FuncDecl) (does bool) {
 // activityPage is the page of somebody of whom there is this activity, in Afrikaans.
 func activityPage(t *testing.T, activity ...auditBody) string {
 	t.Helper()
-	page, err := renderMyData(myDataBody{Activity: activity}, domain.Afrikaans, map[string]string{"sms": "Om SMS'e te stuur."}, nil)
+	page, err := renderMyData(myDataBody{Activity: activity}, domain.Afrikaans,
+		map[string]string{"sms": "Om SMS'e te stuur."}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +285,8 @@ func TestAValueOnThePageThatReadsLikeAStateOrACodeIsPrintedAsItIs(t *testing.T) 
 		}
 	}
 
-	agent := activityPage(t, auditBody{EventType: "session.started.v1", IPAddress: new("192.0.2.1"), UserAgent: new("sealed")})
+	agent := activityPage(t, auditBody{EventType: "session.started.v1", IPAddress: new("192.0.2.1"),
+		UserAgent: new("sealed")})
 	if !strings.Contains(agent, "<dd>sealed</dd>") {
 		t.Errorf("a program that calls itself sealed is missing: %s", agent)
 	}
@@ -294,19 +302,23 @@ func TestAHiddenValueOnThePageIsSaidToBeHiddenAndOnce(t *testing.T) {
 		})
 		want := "<dd>" + vocabulary[domain.Afrikaans][word] + "</dd>"
 		if n := strings.Count(page, want); n != 3 {
-			t.Errorf("%s: %q stands there %d times, want it of the address, the network and the program: %s", hidden, want, n, page)
+			t.Errorf("%s: %q stands there %d times, want it of the address, the network and the program: %s", hidden,
+				want, n, page)
 		}
 	}
 }
 
 func TestWhatAReadAskedForIsOnThePageInWords(t *testing.T) {
 	t.Parallel()
-	page := activityPage(t, auditBody{EventType: "personal_data.read.v1", Changes: map[string]changeBody{"filter": {New: map[string]string{
-		"q": "given", "operation": "CREATE", "table_name": "users", "from": "2026-03-06T06:00:00Z", "is_active": "true", "purpose": "sms",
-		"role": "field_worker", "position": "1043",
-	}}}})
+	page := activityPage(t, auditBody{EventType: "personal_data.read.v1",
+		Changes: map[string]changeBody{"filter": {New: map[string]string{
+			"q": "given", "operation": "CREATE", "table_name": "users", "from": "2026-03-06T06:00:00Z",
+			"is_active": "true", "purpose": "sms",
+			"role": "field_worker", "position": "1043",
+		}}}})
 	for _, text := range []string{
-		"Deel van die naam of e-posadres: Gegee", "Wat gedoen is: Geskep", "Soort rekord: Rekeninge", "Vanaf: 6 Maart 2026, 08:00:00 SAST",
+		"Deel van die naam of e-posadres: Gegee", "Wat gedoen is: Geskep", "Soort rekord: Rekeninge",
+		"Vanaf: 6 Maart 2026, 08:00:00 SAST",
 		"Rekening is oop: Ja", "Doel: Om SMS&#39;e te stuur.", "Rol: Veldwerker", "Plek in die logboek: 1043",
 	} {
 		if !strings.Contains(page, text) {

@@ -63,10 +63,12 @@ type paperFact struct {
 	Language    domain.Language // of the value; empty: the page's
 }
 
-// renderMyData makes the page in a language. purposes are the titles of those that it names, by code,
-// and municipalities the names of some.
-// Everything of the person is escaped by the template.
-func renderMyData(data myDataBody, language domain.Language, purposes, municipalities map[string]string) ([]byte, error) {
+// renderMyData makes the page in a language. purposes are the titles of those that it
+// names, by code, and municipalities the names of some. Everything of the person is
+// escaped by the template.
+func renderMyData(
+	data myDataBody, language domain.Language, purposes, municipalities map[string]string,
+) ([]byte, error) {
 	w := writer{words: vocabulary[language], me: data.Profile.ID, purposes: purposes, municipalities: municipalities}
 	data.Profile.MunicipalityCode = w.municipality(data.Profile.MunicipalityCode)
 	p := paper{
@@ -105,12 +107,15 @@ func (w writer) municipality(code string) string { return cmp.Or(w.municipalitie
 func (w writer) profile(u userBody) paperRecord {
 	if u.FullName == "" && u.Email == "" {
 		return paperRecord{w.of("erased_person"), w.facts(
-			"reference", short8(u.ID), "municipality", u.MunicipalityCode, "created_at", w.when(u.CreatedAt), "updated_at", w.when(u.UpdatedAt),
+			"reference", short8(u.ID), "municipality", u.MunicipalityCode, "created_at", w.when(u.CreatedAt),
+			"updated_at", w.when(u.UpdatedAt),
 		)}
 	}
 	return paperRecord{u.FullName, w.facts(
-		"email", u.Email, "phone", deref(u.Phone), "preferred_language", w.of(string(u.PreferredLanguage)), "municipality", u.MunicipalityCode,
-		"role", w.of(string(u.Role)), "is_active", w.yes(u.IsActive), "created_at", w.when(u.CreatedAt), "updated_at", w.when(u.UpdatedAt),
+		"email", u.Email, "phone", deref(u.Phone), "preferred_language", w.of(string(u.PreferredLanguage)),
+		"municipality", u.MunicipalityCode,
+		"role", w.of(string(u.Role)), "is_active", w.yes(u.IsActive), "created_at", w.when(u.CreatedAt), "updated_at",
+		w.when(u.UpdatedAt),
 		"reference", short8(u.ID),
 	)}
 }
@@ -120,12 +125,15 @@ func (w writer) consent(c consentBody) paperRecord {
 	if c.Consented {
 		decision = "agreed"
 	}
-	facts := w.facts("decision", w.of(decision), "withdrawn_at", w.maybe(c.WithdrawnAt), "wording", c.PurposeDescription)
+	facts := w.facts("decision", w.of(decision), "withdrawn_at", w.maybe(c.WithdrawnAt), "wording",
+		c.PurposeDescription)
 	facts[len(facts)-1].Language = c.Language
 	return paperRecord{w.purpose(c.Purpose), append(facts, w.facts(
 		"language", w.of(string(c.Language)), "given_at", w.when(c.GivenAt), "recorded_at", w.when(c.RecordedAt),
-		"channel", w.of(string(c.Channel)), "given_by", w.decidedBy(c.GivenBy), "recorded_by", w.account(c.RecordedBy, ""),
-		"notice_version", fmt.Sprint(c.NoticeVersion), "sha256", c.SHA256, "evidence_sha256", deref(c.EvidenceSHA256), "reference", short8(c.ID),
+		"channel", w.of(string(c.Channel)), "given_by", w.decidedBy(c.GivenBy), "recorded_by",
+		w.account(c.RecordedBy, ""),
+		"notice_version", fmt.Sprint(c.NoticeVersion), "sha256", c.SHA256, "evidence_sha256", deref(c.EvidenceSHA256),
+		"reference", short8(c.ID),
 	)...)}
 }
 
@@ -142,8 +150,10 @@ func (w writer) request(q requestBody) paperRecord {
 		certificate = short8(*q.CertificateID)
 	}
 	return paperRecord{w.of(string(q.Kind)), w.facts(
-		"status", w.of(string(q.Status)), "lodged_by", w.of(q.LodgedBy), "lodged_at", w.when(q.LodgedAt), "due_on", w.value("due_on", q.DueOn),
-		"closed_at", w.maybe(q.ClosedAt), "ground", w.codeOrNone(q.Ground), "details", deref(q.Details), "note", deref(q.Note),
+		"status", w.of(string(q.Status)), "lodged_by", w.of(q.LodgedBy), "lodged_at", w.when(q.LodgedAt), "due_on",
+		w.value("due_on", q.DueOn),
+		"closed_at", w.maybe(q.ClosedAt), "ground", w.codeOrNone(q.Ground), "details", deref(q.Details), "note",
+		deref(q.Note),
 		"certificate", certificate, "reference", short8(q.ID),
 	)}
 }
@@ -166,7 +176,8 @@ func (w writer) look(l lookBody) paperRecord {
 		how = "matched_filter"
 	}
 	return paperRecord{w.when(l.Timestamp), w.facts(
-		"who", w.account(l.Actor, l.ActorRole), "what", w.of(l.Fields), "how", w.of(how), "position", fmt.Sprint(l.Position),
+		"who", w.account(l.Actor, l.ActorRole), "what", w.of(l.Fields), "how", w.of(how), "position",
+		fmt.Sprint(l.Position),
 	)}
 }
 
@@ -185,7 +196,8 @@ func (w writer) act(a auditBody) paperRecord {
 	}
 	address, agent := w.origin(a)
 	facts = append(facts, w.facts("address", address, "agent", agent, "position", fmt.Sprint(a.Position))...)
-	return paperRecord{w.when(a.Timestamp) + ": " + w.of(a.EventType), slices.DeleteFunc(facts, func(f paperFact) bool { return f.Value == "" })}
+	return paperRecord{w.when(a.Timestamp) + ": " + w.of(a.EventType),
+		slices.DeleteFunc(facts, func(f paperFact) bool { return f.Value == "" })}
 }
 
 // facts makes facts of pairs of a name and a value; what is empty is left out.
@@ -198,7 +210,8 @@ func (w writer) facts(pairs ...string) (facts []paperFact) {
 	return facts
 }
 
-// field is the name of a changed field: an id is a reference to what it names, unless it has a word of its own.
+// field is the name of a changed field: an id is a reference to what it names, unless it
+// has a word of its own.
 func (w writer) field(name string) string {
 	_, own := w.words[name]
 	if of, isID := strings.CutSuffix(name, "_id"); isID && !own {
@@ -228,23 +241,28 @@ func (w writer) purpose(code string) string {
 	return w.of(code)
 }
 
-// freeTexts are fields whose values are people's own words, names and numbers, never codes.
+// freeTexts are fields whose values are people's own words, names and numbers, never
+// codes.
 func freeTexts() []string {
 	return []string{
-		"email", "full_name", "phone", "reason", "details", "note", "text", "wording", "evidence_reference", "name", "relation", "authority",
+		"email", "full_name", "phone", "reason", "details", "note", "text", "wording", "evidence_reference", "name",
+		"relation", "authority",
 		"sha256", "evidence_sha256", "route", "contact_email", "district_code", "retention", "texts", "position",
 	}
 }
 
-// codeFields are fields whose values are of a closed list, every one of which has a word in every language.
+// codeFields are fields whose values are of a closed list, every one of which has a word
+// in every language.
 func codeFields() []string {
 	return []string{
-		"role", "preferred_language", "language", "channel", "recorded_by", "given_by", "lodged_by", "basis", "kind", "ground", "status",
+		"role", "preferred_language", "language", "channel", "recorded_by", "given_by", "lodged_by", "basis", "kind",
+		"ground", "status",
 		"cause", "scope", "destroyed", "kept", "fields", "operation", "table_name", "province", "category",
 	}
 }
 
-// changed says the value that a field had or has. What became of a personal value is said by its state: a value may read like one.
+// changed says the value that a field had or has. What became of a personal value is said
+// by its state: a value may read like one.
 func (w writer) changed(field string, v any, state personalState) string {
 	if v != nil && (state == stateOf(domain.Withheld) || state == stateOf(domain.Erased)) {
 		return w.of(string(state))
@@ -295,7 +313,8 @@ func (w writer) within(field, name string, v any) string {
 	switch {
 	case field == "texts", field == "sha256": // the names are languages
 		return w.say(field, v)
-	case field == "filter" && slices.Contains([]string{"q", "email", "phone"}, name): // never told but for whether it was given
+	// never told but for whether it was given
+	case field == "filter" && slices.Contains([]string{"q", "email", "phone"}, name):
 		return w.of("given")
 	case field == "filter" && name == "is_active":
 		return w.yes(v == "true")
@@ -333,8 +352,9 @@ func (w writer) text(field, text string) string {
 	return text
 }
 
-// origin is where somebody came from and with which program, or why that is not shown: of both, or of neither. No address reads
-// like the state of one, but the name of a program may.
+// origin is where somebody came from and with which program, or why that is not shown: of
+// both, or of neither. No address reads like the state of one, but the name of a program
+// may.
 func (w writer) origin(a auditBody) (address, agent string) {
 	address, agent = deref(a.IPAddress), deref(a.UserAgent)
 	if state := personalState(address); state == stateOf(domain.Withheld) || state == stateOf(domain.Erased) {

@@ -25,14 +25,17 @@ func apiConfig(version string) huma.Config {
 	c.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	c.DefaultFormat = "application/json"
 	c.Transformers = []huma.Transformer{translate}
-	c.Info.Description = "Accounts, consent under POPIA (Act 4 of 2013) and an audit trail for South African municipalities."
+	c.Info.Description = "Accounts, consent under POPIA (Act 4 of 2013) and an audit trail for South African " +
+		"municipalities."
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "The access token of login or refresh."},
+		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT",
+			Description: "The access token of login or refresh."},
 	}
 	return c
 }
 
-// operation makes the description of a route from its line in the table; huma adds what the handler's types say.
+// operation makes the description of a route from its line in the table; huma adds what
+// the handler's types say.
 func operation(r *route) *huma.Operation {
 	status := r.status
 	if status == 0 {
@@ -70,7 +73,8 @@ func operation(r *route) *huma.Operation {
 		slices.Sort(codes)
 		op.Responses[strconv.Itoa(s)] = &huma.Response{
 			Description: http.StatusText(s) + ": " + strings.Join(slices.Compact(codes), ", "),
-			Content:     map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: schemaPrefix + problemName}}},
+			Content: map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: schemaPrefix +
+				problemName}}},
 		}
 	}
 	return op
@@ -101,7 +105,8 @@ func refusals(r *route) []domain.Code {
 		codes = append(codes, codeRateLimited)
 	}
 	if r.readsLog() {
-		codes = append(codes, codeAnotherLog, domain.CodeUnavailable, domain.CodeTimeout, domain.CodeNewerLog, domain.CodeLogDamaged)
+		codes = append(codes, codeAnotherLog, domain.CodeUnavailable, domain.CodeTimeout, domain.CodeNewerLog,
+			domain.CodeLogDamaged)
 	}
 	if strings.HasPrefix(r.path, apiBase+"/") {
 		codes = append(codes, codeUnknownParameter)
@@ -126,7 +131,8 @@ func headersOf(r *route) []*huma.Param {
 		params = append(params, &huma.Param{Name: name, In: "header", Description: description, Schema: &schema})
 	}
 	if r.who.account() {
-		add(headerTenant, "Optional; must be the tenant of the token.", huma.Schema{Type: huma.TypeString, Format: "uuid"})
+		add(headerTenant, "Optional; must be the tenant of the token.",
+			huma.Schema{Type: huma.TypeString, Format: "uuid"})
 	}
 	if r.waits != "" {
 		least := 0.0
@@ -135,16 +141,19 @@ func headersOf(r *route) []*huma.Param {
 			huma.Schema{Type: huma.TypeInteger, Format: "int64", Minimum: &least})
 	}
 	if r.readsLog() {
-		add(headerLog, "The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.",
+		add(headerLog, "The log that positions which you hold are of; if this is another one: 409 another_log, and "+
+			"nothing is done.",
 			huma.Schema{Type: huma.TypeString, Format: "uuid"})
 	}
 	if r.command() {
 		most := domain.MaxIdempotencyKey
-		add(headerKey, "The same key and body gives the first answer again. Ignored by login, refresh, logout and password.",
+		add(headerKey, "The same key and body gives the first answer again. Ignored by login, refresh, logout and "+
+			"password.",
 			huma.Schema{Type: huma.TypeString, MaxLength: &most})
 	}
 	if r.versioned {
-		add(headerIfMatch, "ETag of the version that the change is meant for; else 412.", huma.Schema{Type: huma.TypeString})
+		add(headerIfMatch, "ETag of the version that the change is meant for; else 412.",
+			huma.Schema{Type: huma.TypeString})
 	}
 	return params
 }
@@ -199,7 +208,8 @@ func nameHeaders(op *huma.Operation) {
 		}
 		if response.Headers[headerPosition] != nil {
 			response.Headers[headerLog] = &huma.Header{
-				Description: "The log that the position is of.", Schema: &huma.Schema{Type: huma.TypeString, Format: "uuid"},
+				Description: "The log that the position is of.",
+				Schema:      &huma.Schema{Type: huma.TypeString, Format: "uuid"},
 			}
 		}
 		if status == "401" {

@@ -88,7 +88,8 @@ func TestTheDocumentIsWholeAndTrue(t *testing.T) {
 	w := newWorld(t)
 	doc := openapi(t, w)
 	info := doc.tree["info"].(map[string]any)
-	if v, _ := doc.tree["openapi"].(string); !strings.HasPrefix(v, "3.1") || info["title"] != "SALGA Trust Engine" || info["version"] != "0.1.0" {
+	if v, _ := doc.tree["openapi"].(string); !strings.HasPrefix(v, "3.1") || info["title"] != "SALGA Trust Engine" ||
+		info["version"] != "0.1.0" {
 		t.Errorf("openapi %v, info %v", doc.tree["openapi"], info)
 	}
 	documented, ids := 0, map[string]bool{}
@@ -173,7 +174,8 @@ func checkOperation(t *testing.T, doc spec, l apphttp.Line, op map[string]any) {
 	for status, r := range responses {
 		if status[0] == '2' {
 			success++
-			if l.Command && status != "204" && !strings.Contains(l.Path, "/auth/log") && !strings.Contains(l.Path, "/auth/refresh") {
+			if l.Command && status != "204" && !strings.Contains(l.Path, "/auth/log") &&
+				!strings.Contains(l.Path, "/auth/refresh") {
 				if _, ok := r.(map[string]any)["headers"].(map[string]any)["Event-Position"]; !ok {
 					t.Errorf("%s: no Event-Position", l.ID)
 				}
@@ -224,7 +226,8 @@ func checkRefs(t *testing.T, doc spec, at any) {
 	}
 }
 
-// TestAnswersAreAsDocumented compares answers with their schemas: every field there, none more, null only where it may be.
+// TestAnswersAreAsDocumented compares answers with their schemas: every field there, none
+// more, null only where it may be.
 func TestAnswersAreAsDocumented(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -240,12 +243,15 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{p, "change_me", "PATCH", "/api/v1/users/me", `{"phone":null}`, 200},
 		{p, "list_consents", "GET", "/api/v1/consents", "", 200},
 		{p, "check_consent", "GET", "/api/v1/consents/check?purpose=platform_registration", "", 200},
-		{p, "check_consent", "GET", "/api/v1/consents/check?purpose=platform_registration&known_at=0001-01-01T00:00:00Z", "", 200},
+		{p, "check_consent", "GET",
+			"/api/v1/consents/check?purpose=platform_registration&known_at=0001-01-01T00:00:00Z", "", 200},
 		{p, "list_purposes", "GET", "/api/v1/purposes?municipality_code=kzn225", "", 200},
 		{p, "list_municipalities", "GET", "/api/v1/municipalities?limit=1", "", 200},
 		{p, "get_municipality", "GET", "/api/v1/municipalities/cpt", "", 200},
-		{admin, "register_municipality", "POST", "/api/v1/municipalities", `{"name":"Ethekwini","code":"ETH","province":"KwaZulu-Natal","category":"A","population":4}`, 201},
-		{p, "login", "POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":"thandi@example.org","password":%q}`, password), 200},
+		{admin, "register_municipality", "POST", "/api/v1/municipalities",
+			`{"name":"Ethekwini","code":"ETH","province":"KwaZulu-Natal","category":"A","population":4}`, 201},
+		{p, "login", "POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":"thandi@example.org","password":%q}`,
+			password), 200},
 		{p, "health", "GET", "/health", "", 200},
 		{p, "ready", "GET", "/ready", "", 200},
 	} {
@@ -256,7 +262,8 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	doc.conforms(t, "problem with fields", problem, w.send("POST", "/api/v1/auth/register", "{}").want(422).json)
 }
 
-// answered compares an answer in JSON with what the document says of its route and status.
+// answered compares an answer in JSON with what the document says of its route and
+// status.
 func (s spec) answered(t *testing.T, id string, a *answer) {
 	t.Helper()
 	at := slices.IndexFunc(apphttp.Lines(), func(l apphttp.Line) bool { return l.ID == id })

@@ -7,7 +7,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// who may use a route: a name in the table of permissions. The zero value is none, so that a route without one is noticed.
+// who may use a route: a name in the table of permissions. The zero value is none, so
+// that a route without one is noticed.
 type who string
 
 // The permissions.
@@ -25,7 +26,8 @@ const (
 	platformAdmins  who = "platform admin"
 )
 
-// reach is how far somebody gets by a route. What lies beyond answers as if it were not there.
+// reach is how far somebody gets by a route. What lies beyond answers as if it were not
+// there.
 type reach int
 
 // The reaches, each within the next.
@@ -55,9 +57,10 @@ func partyOf(call commands.Call) party {
 	}
 }
 
-// permissions is the table that says, for each who, how far each party reaches; who is not named reaches nothing. The guard asks it
-// at every request, the page docs/permissions.md is made of it, and a test calls every route as every party for what is their own,
-// their municipality's, another's and SALGA's.
+// permissions is the table that says, for each who, how far each party reaches; who is
+// not named reaches nothing. The guard asks it at every request, the page
+// docs/permissions.md is made of it, and a test calls every route as every party for what
+// is their own, their municipality's, another's and SALGA's.
 func permissions() map[who]map[party]reach {
 	const (
 		citizen, worker, manager = party(domain.Citizen), party(domain.FieldWorker), party(domain.Manager)
@@ -68,17 +71,19 @@ func permissions() map[who]map[party]reach {
 		liaison: everything, platformAdmin: everything,
 	}
 	return map[who]map[party]reach{
-		everyone:        open,
-		scraper:         open, // of the addresses in METRICS_FROM
-		holder:          open, // of the session of that token
-		self:            {citizen: own, worker: own, manager: own, admin: own, liaison: own, platformAdmin: own},
-		selfOrStaff:     {citizen: own, worker: ownTenant, manager: ownTenant, admin: ownTenant, liaison: own, platformAdmin: ownTenant},
-		selfOrOverseers: {citizen: own, worker: own, manager: ownTenant, admin: ownTenant, liaison: own, platformAdmin: ownTenant},
-		staff:           {worker: ownTenant, manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
-		overseers:       {manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
-		auditors:        {manager: ownTenant, admin: ownTenant, platformAdmin: everything},
-		admins:          {admin: ownTenant, platformAdmin: ownTenant},
-		platformAdmins:  {platformAdmin: everything},
+		everyone: open,
+		scraper:  open, // of the addresses in METRICS_FROM
+		holder:   open, // of the session of that token
+		self:     {citizen: own, worker: own, manager: own, admin: own, liaison: own, platformAdmin: own},
+		selfOrStaff: {citizen: own, worker: ownTenant, manager: ownTenant, admin: ownTenant, liaison: own,
+			platformAdmin: ownTenant},
+		selfOrOverseers: {citizen: own, worker: own, manager: ownTenant, admin: ownTenant, liaison: own,
+			platformAdmin: ownTenant},
+		staff:          {worker: ownTenant, manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
+		overseers:      {manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
+		auditors:       {manager: ownTenant, admin: ownTenant, platformAdmin: everything},
+		admins:         {admin: ownTenant, platformAdmin: ownTenant},
+		platformAdmins: {platformAdmin: everything},
 	}
 }
 

@@ -21,7 +21,8 @@ var update = flag.Bool("update", false, "write what is made of the program: docs
 
 const permissionsPage = "../docs/permissions.md"
 
-// The page is the table written down a second time, where a change of it shows to whoever reads the change.
+// The page is the table written down a second time, where a change of it shows to whoever
+// reads the change.
 func TestThePageOfPermissionsIsTheTable(t *testing.T) {
 	t.Parallel()
 	page := apphttp.PermissionsPage()
@@ -31,7 +32,8 @@ func TestThePageOfPermissionsIsTheTable(t *testing.T) {
 	written, err := os.ReadFile(permissionsPage)
 	must(t, err)
 	if string(written) != page {
-		t.Errorf("docs/permissions.md is not the table: go test ./http -run PageOfPermissions -update, and read what changed")
+		t.Errorf("docs/permissions.md is not the table: go test ./http -run PageOfPermissions -update, and read " +
+			"what changed")
 	}
 }
 
@@ -62,7 +64,8 @@ func absent() thing {
 	}
 }
 
-// request gives the request of a route about a thing, and whether the route names things at all.
+// request gives the request of a route about a thing, and whether the route names things
+// at all.
 func (c cell) request(about thing) (path, body string, names bool) {
 	path, body = c.w.sample(c.Line)
 	switch c.ID {
@@ -120,7 +123,8 @@ func (c cell) request(about thing) (path, body string, names bool) {
 	return path, body, false
 }
 
-// aboutInPath has the path name a thing by the segment before its id, so that a new route of a known thing needs nothing here.
+// aboutInPath has the path name a thing by the segment before its id, so that a new route
+// of a known thing needs nothing here.
 func (c cell) aboutInPath(path string, about thing) (string, bool) {
 	things := map[string]string{
 		"users": about.user, "subjects": about.user, "municipalities": about.tenant, "consents": about.consent,
@@ -203,7 +207,8 @@ func (c cell) sees() bool {
 	}
 }
 
-// Every cell of the table is called: within its reach a party gets an answer, beyond it the answer that what is not there has.
+// Every cell of the table is called: within its reach a party gets an answer, beyond it
+// the answer that what is not there has.
 func TestEveryCellOfThePermissionsIsTrue(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)
@@ -245,7 +250,8 @@ func (c cell) call(t *testing.T, w *world, doc spec) {
 			want, code = 401, "not_signed_in"
 		}
 		send(path, "{", "If-Match", "rubbish").wantProblem(want, code) // before all else
-		if a := send(path, body).wantProblem(want, code); want == 403 && !strings.HasPrefix(a.text("detail"), "This is for") {
+		if a := send(path, body).wantProblem(want, code); want == 403 &&
+			!strings.HasPrefix(a.text("detail"), "This is for") {
 			t.Errorf("%s: the guard let it through: %s", what, a.raw)
 		}
 		return
@@ -296,7 +302,8 @@ func (w *world) head() string {
 	return fmt.Sprint(head)
 }
 
-// cast gives callers and what they ask for: the same for questions, others each time for what changes something.
+// cast gives callers and what they ask for: the same for questions, others each time for
+// what changes something.
 type cast struct {
 	w           *world
 	callers     map[string]*person // by party
@@ -314,7 +321,8 @@ func newCast(w *world) *cast {
 // erase has a person erase themselves.
 func (p *person) erase() *answer {
 	p.w.t.Helper()
-	return p.send("DELETE", "/api/v1/data-rights/delete-account", fmt.Sprintf(`{"confirmation":"DELETE MY ACCOUNT","password":%q}`, password)).want(200)
+	return p.send("DELETE", "/api/v1/data-rights/delete-account",
+		fmt.Sprintf(`{"confirmation":"DELETE MY ACCOUNT","password":%q}`, password)).want(200)
 }
 
 // play gives a cell its caller and its target.
@@ -323,7 +331,8 @@ func (k *cast) play(c *cell, anew bool) {
 	if c.party == "platform admin" {
 		home = domain.PlatformCode
 	}
-	code := map[string]string{"own": home, "same tenant": home, "other tenant": "CPT", "platform": domain.PlatformCode}[c.target]
+	code := map[string]string{"own": home, "same tenant": home, "other tenant": "CPT",
+		"platform": domain.PlatformCode}[c.target]
 	if strings.HasSuffix(c.ID, "activate_municipality") && code == "CPT" {
 		code = k.municipality()
 	}
@@ -379,7 +388,8 @@ func (k *cast) account(code string, role domain.Role, email string) domain.UserI
 	if role == domain.Citizen && code != domain.PlatformCode {
 		a, err := k.w.handler.Register(k.w.t.Context(), commands.Call{}, commands.Register{
 			Email: email, Password: password, FullName: "Thandi Ṱhavhani", MunicipalityCode: code,
-			Consent: &commands.RegisterConsent{Purpose: domain.PlatformRegistrationCode, Language: domain.English, Consented: true},
+			Consent: &commands.RegisterConsent{Purpose: domain.PlatformRegistrationCode, Language: domain.English,
+				Consented: true},
 		})
 		must(k.w.t, err)
 		return a.Value.ID
@@ -402,7 +412,8 @@ func (k *cast) thing(code string, p *person) thing {
 	for _, purpose := range purposes {
 		k.w.define(tenant, purpose)
 	}
-	consent := p.send("POST", "/api/v1/consents", fmt.Sprintf(`{"purpose":%q,"language":"en","consented":true}`, purposes[0])).want(201)
+	consent := p.send("POST", "/api/v1/consents",
+		fmt.Sprintf(`{"purpose":%q,"language":"en","consented":true}`, purposes[0])).want(201)
 	request := p.send("POST", "/api/v1/data-rights/requests", `{"kind":"access"}`).want(201)
 	hold, err := k.w.handler.PlaceHold(k.w.t.Context(), commands.System(tenant), commands.PlaceHold{
 		Subject: k.account(code, domain.Citizen, fresh()), Reason: "case 114",
@@ -417,9 +428,10 @@ func (k *cast) thing(code string, p *person) thing {
 func (k *cast) municipality() string {
 	k.w.t.Helper()
 	code := strings.ToUpper("M" + uuid.NewString()[:8])
-	a, err := k.w.handler.RegisterMunicipality(k.w.t.Context(), commands.System(domain.PlatformTenant()), domain.RegisterMunicipality{
-		Code: code, Name: "Municipality " + code, Province: "Gauteng",
-	})
+	a, err := k.w.handler.RegisterMunicipality(k.w.t.Context(), commands.System(domain.PlatformTenant()),
+		domain.RegisterMunicipality{
+			Code: code, Name: "Municipality " + code, Province: "Gauteng",
+		})
 	must(k.w.t, err)
 	k.w.tenants[code] = a.Value.ID
 	return code

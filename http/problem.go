@@ -28,7 +28,8 @@ const (
 	codeInternal         domain.Code = "internal"
 )
 
-// refusal is how a code is answered: its status, and a sentence that it comes with, for the document.
+// refusal is how a code is answered: its status, and a sentence that it comes with, for
+// the document.
 type refusal struct {
 	status  int
 	example string
@@ -36,16 +37,19 @@ type refusal struct {
 
 func edgeRefusals() map[domain.Code]refusal {
 	return map[domain.Code]refusal{
-		codeMalformed:        {http.StatusBadRequest, "The body is not one JSON document in UTF-8 in which every name stands once."},
+		codeMalformed: {http.StatusBadRequest,
+			"The body is not one JSON document in UTF-8 in which every name stands once."},
 		codeUnknownParameter: {http.StatusUnprocessableEntity, "This route has no such parameter; see errors."},
 		codeUnsupportedMedia: {http.StatusUnsupportedMediaType, "Send the body as application/json."},
 		codeTooLarge:         {http.StatusRequestEntityTooLarge, "A body has at most 1 MiB."},
 		codeMethodNotAllowed: {http.StatusMethodNotAllowed, "This path does not take this method; see Allow."},
 		codeNotSignedIn:      {http.StatusUnauthorized, "Sign in, and send the access token as Authorization: Bearer."},
 		codeTenantMismatch:   {http.StatusForbidden, "X-Tenant-ID is not the tenant of your token."},
-		codeAnotherLog:       {http.StatusConflict, "This is another log: forget the positions that you hold, and read again."},
-		codeRateLimited:      {http.StatusTooManyRequests, "Too many requests; try again later."},
-		codeInternal:         {http.StatusInternalServerError, "Something went wrong on our side. Tell us the X-Request-ID of this answer."},
+		codeAnotherLog: {http.StatusConflict,
+			"This is another log: forget the positions that you hold, and read again."},
+		codeRateLimited: {http.StatusTooManyRequests, "Too many requests; try again later."},
+		codeInternal: {http.StatusInternalServerError,
+			"Something went wrong on our side. Tell us the X-Request-ID of this answer."},
 	}
 }
 
@@ -136,7 +140,8 @@ func newProblem(e *domain.Error, exceptions map[domain.Code]int) *problem {
 	}
 
 	p := &problem{
-		Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: e.Message, Code: e.Code, Errors: e.Fields,
+		Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: e.Message, Code: e.Code,
+		Errors:  e.Fields,
 		headers: http.Header{},
 	}
 	if p.Errors == nil {
@@ -160,7 +165,8 @@ func (p *problem) retry(after time.Duration) *problem {
 }
 
 func internalProblem() *problem {
-	return newProblem(domain.Refuse(codeInternal, "Something went wrong on our side. Tell us the X-Request-ID of this answer."), nil)
+	return newProblem(domain.Refuse(codeInternal,
+		"Something went wrong on our side. Tell us the X-Request-ID of this answer."), nil)
 }
 
 // write sends the problem where huma does not.
@@ -181,7 +187,8 @@ func (s *server) problemOf(ctx context.Context, err error, exceptions map[domain
 		return p
 	}
 	if s.isCut(ctx, err) {
-		err = domain.Refuse(domain.CodeOutcomeUnknown, "%s", domain.Refusals()[domain.CodeOutcomeUnknown].Example).Because(err)
+		err = domain.Refuse(domain.CodeOutcomeUnknown, "%s", domain.Refusals()[domain.CodeOutcomeUnknown].Example).
+			Because(err)
 	}
 	if e, ok := errors.AsType[*domain.Error](err); ok {
 		p := newProblem(e, exceptions)
@@ -205,7 +212,8 @@ func (s *server) problemOf(ctx context.Context, err error, exceptions map[domain
 	return internalProblem()
 }
 
-// isCut tells whether a command ran out of time, at whatever it did then: it may have been carried out.
+// isCut tells whether a command ran out of time, at whatever it did then: it may have
+// been carried out.
 func (s *server) isCut(ctx context.Context, err error) bool {
 	route := s.routes[traceOf(ctx).id]
 	if route == nil || !route.command() || !errors.Is(ctx.Err(), context.DeadlineExceeded) {

@@ -18,7 +18,8 @@ import (
 
 func is(err error, code domain.Code) bool { return errors.Is(err, domain.Refuse(code, "")) }
 
-// codes reads the codes of package domain from its source, so that a new one cannot be forgotten here.
+// codes reads the codes of package domain from its source, so that a new one cannot be
+// forgotten here.
 func codes(t *testing.T) []domain.Code {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../domain/error.go", nil, 0)
@@ -46,8 +47,8 @@ func codes(t *testing.T) []domain.Code {
 	return found
 }
 
-// contract is the status of each code that was released, as clients rely on it. A new code may do without a line: until then the
-// document says its status.
+// contract is the status of each code that was released, as clients rely on it. A new
+// code may do without a line: until then the document says its status.
 func contract() map[int]string {
 	return map[int]string{
 		400: "malformed",
@@ -152,7 +153,8 @@ func TestPanicsStayInside(t *testing.T) {
 	if strings.Contains(a.raw, "goroutine") || strings.Contains(a.raw, "deliberate") {
 		t.Errorf("shown: %s", a.raw)
 	}
-	if log := w.log.String(); !strings.Contains(log, "deliberate") || !strings.Contains(log, a.header.Get("X-Request-ID")) {
+	if log := w.log.String(); !strings.Contains(log, "deliberate") ||
+		!strings.Contains(log, a.header.Get("X-Request-ID")) {
 		t.Errorf("not in the log: %s", log)
 	}
 }
@@ -169,22 +171,26 @@ func TestTheDatabaseIsAway(t *testing.T) {
 			p.send(l.Method, path, body).want(200)
 		case "get_municipality": // the fake's list comes first
 		case "refresh":
-			w.send(l.Method, path, fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).wantProblem(503, domain.CodeUnavailable)
+			w.send(l.Method, path, fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).
+				wantProblem(503, domain.CodeUnavailable)
 		case "logout":
-			w.send(l.Method, path, fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).wantProblem(503, domain.CodeUnavailable)
+			w.send(l.Method, path, fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).
+				wantProblem(503, domain.CodeUnavailable)
 		default:
 			p.send(l.Method, path, body).wantProblem(503, domain.CodeUnavailable)
 		}
 	}
 }
 
-// mark is a value that must come back from nowhere, in three guises: as it is, as a number, and as the name of a field.
+// mark is a value that must come back from nowhere, in three guises: as it is, as a
+// number, and as the name of a field.
 const (
 	mark       = "MaRk-7f3e9-hunter2"
 	markNumber = "918273645546372"
 )
 
-// TestNothingIsEchoed puts a secret in every wrong place and looks for it in every refusal and in the log.
+// TestNothingIsEchoed puts a secret in every wrong place and looks for it in every
+// refusal and in the log.
 func TestNothingIsEchoed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -206,14 +212,17 @@ func TestNothingIsEchoed(t *testing.T) {
 		}
 	}
 	places := []string{
-		`"` + mark + `"`, markNumber, `["` + mark + `"]`, `{"` + mark + `":"` + mark + `"}`, `{"password":"` + mark + `"}`,
-		`"2026-` + mark + `"`, `"` + strings.Repeat(mark, 500) + `"`, markNumber + "." + markNumber, `"` + mark + `<b>"`,
+		`"` + mark + `"`, markNumber, `["` + mark + `"]`, `{"` + mark + `":"` + mark + `"}`, `{"password":"` + mark +
+			`"}`,
+		`"2026-` + mark + `"`, `"` + strings.Repeat(mark, 500) + `"`, markNumber + "." + markNumber, `"` + mark +
+			`<b>"`,
 	}
 	for _, l := range apphttp.Lines() {
 		path, body := w.sample(l)
 		if body != "" {
 			for _, whole := range []string{
-				mark, `"` + mark + `"`, `["` + mark + `"]`, `{"` + mark + `":1}`, `{"password":"` + mark, `{"password":"` + mark + `"}x` + mark,
+				mark, `"` + mark + `"`, `["` + mark + `"]`, `{"` + mark + `":1}`, `{"password":"` + mark,
+				`{"password":"` + mark + `"}x` + mark,
 				body[:len(body)-1] + `,"` + mark + `":"` + mark + `"}`, `{"a":"` + mark + "\xff" + `"}`,
 			} {
 				look(l.ID+" whole", p.send(l.Method, path, whole))
@@ -234,15 +243,18 @@ func TestNothingIsEchoed(t *testing.T) {
 				}
 			}
 		}
-		for _, name := range []string{"limit", "after", "is_active", "province", "category", "municipality_code", "subject_id", "at", "known_at"} {
+		for _, name := range []string{"limit", "after", "is_active", "province", "category", "municipality_code",
+			"subject_id", "at", "known_at"} {
 			separator := map[bool]string{true: "&", false: "?"}[strings.Contains(path, "?")]
 			look(l.ID+" ?"+name, p.send(l.Method, path+separator+name+"="+mark, body))
 		}
 		look(l.ID+" query", p.send(l.Method, path+"?"+mark+"=%zz"+mark, body))
 		if strings.Contains(l.Path, "{") {
-			look(l.ID+" path", p.send(l.Method, strings.NewReplacer("{id}", mark, "{asset}", mark).Replace(l.Path), body))
+			look(l.ID+" path", p.send(l.Method, strings.NewReplacer("{id}", mark, "{asset}", mark).Replace(l.Path),
+				body))
 		}
-		for _, header := range []string{"If-Match", "Min-Event-Position", "X-Tenant-ID", "Authorization", "X-Request-ID", "User-Agent", "Accept", "Origin"} {
+		for _, header := range []string{"If-Match", "Min-Event-Position", "X-Tenant-ID", "Authorization",
+			"X-Request-ID", "User-Agent", "Accept", "Origin"} {
 			look(l.ID+" "+header, p.send(l.Method, path, body, header, mark))
 		}
 		look(l.ID+" Idempotency-Key", p.send(l.Method, path, body, "Idempotency-Key", strings.Repeat(mark, 10)))
@@ -253,7 +265,8 @@ func TestNothingIsEchoed(t *testing.T) {
 	if refusals < 500 {
 		t.Errorf("only %d refusals", refusals)
 	}
-	if log := w.log.String(); strings.Contains(log, mark) || strings.Contains(log, "hunter2") || strings.Contains(log, password) || strings.Contains(log, "example.org") {
+	if log := w.log.String(); strings.Contains(log, mark) || strings.Contains(log, "hunter2") ||
+		strings.Contains(log, password) || strings.Contains(log, "example.org") {
 		t.Errorf("in the log: %s", lineWith(log, mark, "hunter2", password, "example.org"))
 	}
 	if failed := w.log.failures(); failed != "" {
@@ -275,7 +288,8 @@ func lineWith(log string, parts ...string) string {
 func TestAllFaultsAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	a := w.send("POST", "/api/v1/auth/register", `{"email":"no","password":"short","full_name":"x","phone":"1","preferred_language":"xx","municipality_code":"KZN225"}`)
+	a := w.send("POST", "/api/v1/auth/register",
+		`{"email":"no","password":"short","full_name":"x","phone":"1","preferred_language":"xx","municipality_code":"KZN225"}`)
 	faults := a.wantProblem(422, domain.CodeInvalid).faults()
 	for _, field := range []string{"email", "password", "full_name", "phone", "preferred_language"} {
 		if faults[field] == "" {
@@ -291,7 +305,8 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	a = w.send("POST", "/api/v1/auth/register", `{"email":7,"full_name":true,"consent":{"consented":"yes","x":1}}`)
 	faults = a.wantProblem(422, domain.CodeInvalid).faults()
 	for field, code := range map[string]string{
-		"email": "wrong_type", "full_name": "wrong_type", "consent.consented": "wrong_type", "consent.x": "unknown_field",
+		"email": "wrong_type", "full_name": "wrong_type", "consent.consented": "wrong_type",
+		"consent.x": "unknown_field",
 	} {
 		if faults[field] != code {
 			t.Errorf("%s is %q, want %q: %s", field, faults[field], code, a.raw)
@@ -304,8 +319,10 @@ func TestTextThatNoDatabaseCanHold(t *testing.T) {
 	w := newWorld(t)
 	p := w.citizen("thandi@example.org")
 	for _, path := range []string{
-		"/api/v1/municipalities?q=%00", "/api/v1/municipalities?q=%ff%fe", "/api/v1/municipalities/%00", "/api/v1/municipalities/%ff",
-		"/api/v1/purposes?municipality_code=a%00b", "/api/v1/municipalities?%00=1", "/api/v1/municipalities?q=%zz", "/api/v1/municipalities?a;b=1",
+		"/api/v1/municipalities?q=%00", "/api/v1/municipalities?q=%ff%fe", "/api/v1/municipalities/%00",
+		"/api/v1/municipalities/%ff",
+		"/api/v1/purposes?municipality_code=a%00b", "/api/v1/municipalities?%00=1", "/api/v1/municipalities?q=%zz",
+		"/api/v1/municipalities?a;b=1",
 	} {
 		p.send("GET", path, "").wantProblem(400, "malformed")
 	}
@@ -313,13 +330,15 @@ func TestTextThatNoDatabaseCanHold(t *testing.T) {
 	p.send("PATCH", "/api/v1/users/me", "{\"full_name\":\"a\xffb\"}").wantProblem(400, "malformed")
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"a\ud800b"}`).wantProblem(400, "malformed")
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"a\u0007b"}`).wantProblem(422, domain.CodeInvalid)
-	if a := p.send("PATCH", "/api/v1/users/me", `{"full_name":"!Kheis Ṱhoho ǂKhoe"}`).want(200); a.text("full_name") != "!Kheis Ṱhoho ǂKhoe" {
+	if a := p.send("PATCH", "/api/v1/users/me", `{"full_name":"!Kheis Ṱhoho ǂKhoe"}`).
+		want(200); a.text("full_name") != "!Kheis Ṱhoho ǂKhoe" {
 		t.Errorf("letters were lost: %s", a.raw)
 	}
 }
 
 func FuzzBodies(f *testing.F) {
-	for _, seed := range []string{`{"a":1}`, registration("a@example.org"), `{"x":{"y":["\u0000"]}}`, "\xff", `{"":{"":{}}}`, "null", `1e400`} {
+	for _, seed := range []string{`{"a":1}`, registration("a@example.org"), `{"x":{"y":["\u0000"]}}`, "\xff",
+		`{"":{"":{}}}`, "null", `1e400`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -335,7 +354,8 @@ func FuzzBodies(f *testing.F) {
 }
 
 func FuzzRegister(f *testing.F) {
-	for _, seed := range []string{`{}`, registration("a@example.org"), `{"consent":{"consented":1}}`, `{"email":{"a":{"b":"c"}}}`} {
+	for _, seed := range []string{`{}`, registration("a@example.org"), `{"consent":{"consented":1}}`,
+		`{"email":{"a":{"b":"c"}}}`} {
 		f.Add(seed, "application/json")
 	}
 	w := newWorld(f)

@@ -11,8 +11,9 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// promise is the served document, to compare answers with. Each answer that a test of this package gets is compared, see world.do:
-// its status and headers are documented and there, and its body is what the schema says and nothing more.
+// promise is the served document, to compare answers with. Each answer that a test of
+// this package gets is compared, see world.do: its status and headers are documented and
+// there, and its body is what the schema says and nothing more.
 type promise struct {
 	tree     map[string]any
 	compiler *jsonschema.Compiler
@@ -23,7 +24,8 @@ const documentName = "openapi.json"
 
 func newPromise(t testing.TB, w *world) *promise {
 	t.Helper()
-	c := &promise{tree: openapi(t, w).tree, compiler: jsonschema.NewCompiler(), schemas: map[string]*jsonschema.Schema{}}
+	c := &promise{tree: openapi(t, w).tree, compiler: jsonschema.NewCompiler(),
+		schemas: map[string]*jsonschema.Schema{}}
 	c.compiler.DefaultDraft(jsonschema.Draft2020) // of OpenAPI 3.1
 	c.compiler.AssertFormat()
 	must(t, c.compiler.AddResource(documentName, c.tree))
@@ -75,7 +77,8 @@ func (c *promise) keeps(r *http.Request, a *answer) (faults []string) {
 	case described == "":
 		fault("%q is not documented", media)
 	case a.json != nil:
-		at := strings.Join([]string{"", "paths", escaped(path), methodOf(r), "responses", status, "content", escaped(described), "schema"}, "/")
+		at := strings.Join([]string{"", "paths", escaped(path), methodOf(r), "responses", status, "content",
+			escaped(described), "schema"}, "/")
 		faults = append(faults, c.conforms(at, a.json)...)
 	}
 	return faults
@@ -91,7 +94,8 @@ func methodOf(r *http.Request) string {
 // escaped is a name in a JSON pointer.
 func escaped(name string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(name) }
 
-// operation finds what the document says of a path; a path of words comes before one with parameters.
+// operation finds what the document says of a path; a path of words comes before one with
+// parameters.
 func (c *promise) operation(method, asked string) (path string, op map[string]any) {
 	parts := strings.Split(asked, "/")
 	fewest := len(parts)

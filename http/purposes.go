@@ -34,14 +34,16 @@ type noticeBody struct {
 
 func purposeOf(p domain.Purpose) purposeBody {
 	return purposeBody{
-		Code: p.Code, Basis: p.Basis, Special: p.Special, Retention: p.Retention, Retired: p.Retired, Notice: noticeOf(p.Current()),
+		Code: p.Code, Basis: p.Basis, Special: p.Special, Retention: p.Retention, Retired: p.Retired,
+		Notice: noticeOf(p.Current()),
 	}
 }
 
 func noticeOf(n domain.Notice) noticeBody {
 	return noticeBody{
-		Version: n.Version, Texts: byLanguage(n.Texts), SHA256: byLanguage(n.SHA256), PublishedAt: whenever(n.PublishedAt),
-		InUseSince: instant(n.InUseSince),
+		Version: n.Version, Texts: byLanguage(n.Texts), SHA256: byLanguage(n.SHA256),
+		PublishedAt: whenever(n.PublishedAt),
+		InUseSince:  instant(n.InUseSince),
 	}
 }
 
@@ -79,7 +81,8 @@ func (s *server) purposes(ctx context.Context, _ commands.Call, in *purposesInpu
 	return &purposesOutput{Body: listOf(list, purposeOf)}, nil
 }
 
-// municipalityOrAll returns the tenant with a code, or the platform, whose purposes are the defaults for all.
+// municipalityOrAll returns the tenant with a code, or the platform, whose purposes are
+// the defaults for all.
 func (s *server) municipalityOrAll(ctx context.Context, code string) (domain.TenantID, error) {
 	if code == "" {
 		return domain.PlatformTenant(), nil
@@ -87,7 +90,8 @@ func (s *server) municipalityOrAll(ctx context.Context, code string) (domain.Ten
 	return s.config.Commands.TenantOf(ctx, code)
 }
 
-// pageOf cuts a page out of items in order of a key in lower-case letters, digits and underscores, of which a cursor is made.
+// pageOf cuts a page out of items in order of a key in lower-case letters, digits and
+// underscores, of which a cursor is made.
 func pageOf[T any](items []T, page Paging, key func(T) string) (projections.Listing[T], error) {
 	last, err := base64.RawURLEncoding.DecodeString(page.After)
 	if err != nil || strings.Trim(string(last), "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
@@ -144,7 +148,9 @@ func (s *server) notices(ctx context.Context, _ commands.Call, in *noticesInput)
 		return nil, err
 	}
 
-	list, err := pageOf(slices.Clone(p.Notices), in.Paging, func(n domain.Notice) string { return fmt.Sprintf("%09d", n.Version) })
+	list, err := pageOf(slices.Clone(p.Notices), in.Paging, func(n domain.Notice) string {
+		return fmt.Sprintf("%09d", n.Version)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -209,10 +215,13 @@ type definePurposeInput struct {
 	} `nameHint:"DefinePurposeBody"`
 }
 
-func (s *server) definePurpose(ctx context.Context, call commands.Call, in *definePurposeInput) (*purposeChanged, error) {
+func (s *server) definePurpose(
+	ctx context.Context, call commands.Call, in *definePurposeInput,
+) (*purposeChanged, error) {
 	b := in.Body
 	return purposeAnswer(s.config.Commands.DefinePurpose(ctx, call, domain.DefinePurpose{
-		Code: b.Code, Basis: domain.Basis(b.Basis), Special: b.Special, Retention: b.Retention, Texts: b.Notice.Texts.texts(),
+		Code: b.Code, Basis: domain.Basis(b.Basis), Special: b.Special, Retention: b.Retention,
+		Texts:      b.Notice.Texts.texts(),
 		InUseSince: b.Notice.InUseSince,
 	}))
 }
@@ -225,7 +234,9 @@ type publishNoticeInput struct {
 	} `nameHint:"PublishNoticeBody"`
 }
 
-func (s *server) publishNotice(ctx context.Context, call commands.Call, in *publishNoticeInput) (*purposeChanged, error) {
+func (s *server) publishNotice(
+	ctx context.Context, call commands.Call, in *publishNoticeInput,
+) (*purposeChanged, error) {
 	return purposeAnswer(s.config.Commands.PublishNotice(ctx, call, commands.PublishNotice{
 		Code: in.Code, Texts: in.Body.Texts.texts(), InUseSince: in.Body.InUseSince,
 	}))
@@ -235,6 +246,8 @@ type retirePurposeInput struct {
 	Code string `path:"code"`
 }
 
-func (s *server) retirePurpose(ctx context.Context, call commands.Call, in *retirePurposeInput) (*purposeChanged, error) {
+func (s *server) retirePurpose(
+	ctx context.Context, call commands.Call, in *retirePurposeInput,
+) (*purposeChanged, error) {
 	return purposeAnswer(s.config.Commands.RetirePurpose(ctx, call, commands.RetirePurpose{Code: in.Code}))
 }

@@ -12,10 +12,12 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// questions is what a route can be asked in its query: the parameters that the document lists for it, by name.
+// questions is what a route can be asked in its query: the parameters that the document
+// lists for it, by name.
 type questions map[string]*huma.Param
 
-// questionsOf returns them; nil: whatever is asked is ignored, as outside the API, where probes append what they like.
+// questionsOf returns them; nil: whatever is asked is ignored, as outside the API, where
+// probes append what they like.
 func questionsOf(rt *route, op *huma.Operation) questions {
 	if !strings.HasPrefix(rt.path, apiBase+"/") {
 		return nil
@@ -30,8 +32,8 @@ func questionsOf(rt *route, op *huma.Operation) questions {
 	return known
 }
 
-// check refuses a query that would otherwise be answered as another one: with a name that the route does not know, a name given
-// twice, or a name without a value.
+// check refuses a query that would otherwise be answered as another one: with a name that
+// the route does not know, a name given twice, or a name without a value.
 func (q questions) check(r *http.Request) error {
 	if q == nil {
 		return nil
@@ -63,7 +65,8 @@ func (q questions) check(r *http.Request) error {
 	return f.Err()
 }
 
-// nameable returns a name that the client made up if it looks like one of ours, else "query": no answer repeats anything else.
+// nameable returns a name that the client made up if it looks like one of ours, else
+// "query": no answer repeats anything else.
 func nameable(name string) string {
 	if fieldName.MatchString(name) {
 		return name

@@ -53,7 +53,8 @@ func TestNoRouteAnswersAQuestionThatItDoesNotKnow(t *testing.T) {
 
 		strange := []string{"asof", "isactive", "emial", "x", "", "filter[role]", "%C3%A9", "limit%20", "%20limit"}
 		for name := range everywhere {
-			strange = append(strange, strings.ToUpper(name), strings.ToUpper(name[:1])+name[1:], strings.ReplaceAll(name, "_", "")+"s", name+"[]")
+			strange = append(strange, strings.ToUpper(name), strings.ToUpper(name[:1])+name[1:],
+				strings.ReplaceAll(name, "_", "")+"s", name+"[]")
 			if !slices.Contains(known, name) {
 				strange = append(strange, name)
 			}
@@ -100,7 +101,8 @@ func TestAParameterGivenTwiceOrEmptyIsNoQuestion(t *testing.T) {
 			if name == "after" { // empty: from the start
 				continue
 			}
-			for _, blank := range []string{"", "%20", "%09%0a", "%C2%A0", "%E3%85%A4", "%E2%80%8B%E2%80%8D", "%F3%A0%80%A0", "%E2%A0%80", "%C2%AD", "+"} {
+			for _, blank := range []string{"", "%20", "%09%0a", "%C2%A0", "%E3%85%A4", "%E2%80%8B%E2%80%8D",
+				"%F3%A0%80%A0", "%E2%A0%80", "%C2%AD", "+"} {
 				a := p.send(l.Method, path+"?"+name+"="+blank, body).wantProblem(422, domain.CodeInvalid)
 				if a.faults()[name] != "empty" {
 					t.Errorf("%s: %s=%s: %s", l.ID, name, blank, a.raw)
@@ -130,7 +132,8 @@ func TestWhoMayNotAskIsToldSoFirst(t *testing.T) {
 func TestNoNameOfAnUnknownParameterIsRepeatedThatCouldBeASecret(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	a := w.send("GET", "/api/v1/municipalities?"+url.QueryEscape("Sesame 1!")+"=1", "").wantProblem(422, "unknown_parameter")
+	a := w.send("GET", "/api/v1/municipalities?"+url.QueryEscape("Sesame 1!")+"=1", "").
+		wantProblem(422, "unknown_parameter")
 	if strings.Contains(a.raw, "Sesame") || a.faults()["query"] != "unknown_parameter" {
 		t.Errorf("echoed: %s", a.raw)
 	}

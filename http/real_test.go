@@ -32,7 +32,8 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 const masterKey = "a master key of at least thirty-two characters"
 
-// newRealWorld is newWorld on Postgres, with projectors at work. When the test ends, log and read tables are verified.
+// newRealWorld is newWorld on Postgres, with projectors at work. When the test ends, log
+// and read tables are verified.
 func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgxpool.Pool) {
 	t.Helper()
 	db := pgtest.New(t)
@@ -57,7 +58,8 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 	reader, err := eventstore.NewReader(t.Context(), pool, []byte(masterKey))
 	must(t, err)
 	w.api, err = apphttp.New(apphttp.Config{
-		Commands: w.handler, Queries: slowly{projections.NewQueries(pool)}, Reports: reports.New(pool, reader), Version: "0.1.0", Metrics: prometheus.NewRegistry(),
+		Commands: w.handler, Queries: slowly{projections.NewQueries(pool)}, Reports: reports.New(pool, reader),
+		Version: "0.1.0", Metrics: prometheus.NewRegistry(),
 		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
 		Ready:  func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },
 		Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
@@ -65,16 +67,18 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 	must(t, err)
 	work(t, db)
 	for _, code := range []string{"KZN225", "CPT"} {
-		a, err := w.handler.RegisterMunicipality(t.Context(), commands.System(domain.PlatformTenant()), domain.RegisterMunicipality{
-			Code: code, Name: "Municipality " + code, Province: "Gauteng",
-		})
+		a, err := w.handler.RegisterMunicipality(t.Context(), commands.System(domain.PlatformTenant()),
+			domain.RegisterMunicipality{
+				Code: code, Name: "Municipality " + code, Province: "Gauteng",
+			})
 		must(t, err)
 		w.tenants[code] = a.Value.ID
 	}
 	return w, pool
 }
 
-// work runs all projectors until the test ends, and then compares every table with the log.
+// work runs all projectors until the test ends, and then compares every table with the
+// log.
 func work(t *testing.T, db *pgtest.DB) {
 	t.Helper()
 	reader, err := eventstore.NewReader(t.Context(), db.Conn(t, pgtest.Projector), []byte(masterKey))
@@ -93,8 +97,8 @@ func work(t *testing.T, db *pgtest.DB) {
 	})
 }
 
-// slowly waits for the projectors as long as a slow machine needs: two seconds are a promise to clients, not to the machine that
-// tests run on.
+// slowly waits for the projectors as long as a slow machine needs: two seconds are a
+// promise to clients, not to the machine that tests run on.
 type slowly struct{ *projections.Queries }
 
 // neverReached is a position that no test's log comes to.
@@ -116,30 +120,40 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// TestOnTheRealLog walks through the system with nothing in between, reading what it wrote by Min-Event-Position.
+// TestOnTheRealLog walks through the system with nothing in between, reading what it
+// wrote by Min-Event-Position.
 func TestOnTheRealLog(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)
 	admin := w.staff(domain.Admin, "SALGA")
 	w.define(domain.PlatformTenant(), "newsletter")
 
-	made := admin.send("POST", "/api/v1/municipalities", `{"name":"!Kheis","code":"nc084","province":"Northern Cape","population":16637}`).want(201)
-	seen := w.send("GET", "/api/v1/municipalities/nc084", "", "Min-Event-Position", made.header.Get("Event-Position")).want(200)
-	if strings.TrimSpace(seen.raw) != strings.TrimSpace(made.raw) || seen.header.Get("ETag") != made.header.Get("ETag") {
+	made := admin.send("POST", "/api/v1/municipalities",
+		`{"name":"!Kheis","code":"nc084","province":"Northern Cape","population":16637}`).want(201)
+	seen := w.send("GET", "/api/v1/municipalities/nc084", "", "Min-Event-Position", made.header.Get("Event-Position")).
+		want(200)
+	if strings.TrimSpace(seen.raw) != strings.TrimSpace(made.raw) ||
+		seen.header.Get("ETag") != made.header.Get("ETag") {
 		t.Errorf("command and query differ: %s %s", made.raw, seen.raw)
 	}
-	admin.send("POST", "/api/v1/municipalities", `{"name":"Another","code":"NC084","province":"Gauteng"}`).wantProblem(409, domain.CodeCodeTaken)
-	admin.send("POST", "/api/v1/municipalities", `{"name":"!KHEIS","code":"NC085","province":"Gauteng"}`).wantProblem(409, domain.CodeNameTaken)
-	for query, want := range map[string]int{"?q=kheis": 1, "?q=%25": 0, "?q=_": 0, "?province=Gauteng": 2, "?is_active=false": 0, "?limit=2": 2, "?q=%5C%27%22": 0} {
+	admin.send("POST", "/api/v1/municipalities", `{"name":"Another","code":"NC084","province":"Gauteng"}`).
+		wantProblem(409, domain.CodeCodeTaken)
+	admin.send("POST", "/api/v1/municipalities", `{"name":"!KHEIS","code":"NC085","province":"Gauteng"}`).
+		wantProblem(409, domain.CodeNameTaken)
+	for query, want := range map[string]int{"?q=kheis": 1, "?q=%25": 0, "?q=_": 0, "?province=Gauteng": 2,
+		"?is_active=false": 0, "?limit=2": 2, "?q=%5C%27%22": 0} {
 		if n := len(w.send("GET", "/api/v1/municipalities"+query, "").want(200).items()); n != want {
 			t.Errorf("%s: %d, want %d", query, n, want)
 		}
 	}
 	w.send("GET", "/api/v1/municipalities?after=rubbish", "").wantProblem(422, domain.CodeInvalid)
-	w.send("GET", "/api/v1/municipalities", "", "Min-Event-Position", strconv.Itoa(neverReached)).wantProblem(422, domain.CodeUnknownPosition)
+	w.send("GET", "/api/v1/municipalities", "", "Min-Event-Position", strconv.Itoa(neverReached)).
+		wantProblem(422, domain.CodeUnknownPosition)
 
-	first := w.send("POST", "/api/v1/auth/register", registration("thandi@example.org"), "Idempotency-Key", "k").want(201)
-	again := w.send("POST", "/api/v1/auth/register", registration("thandi@example.org"), "Idempotency-Key", "k").want(201)
+	first := w.send("POST", "/api/v1/auth/register", registration("thandi@example.org"), "Idempotency-Key", "k").
+		want(201)
+	again := w.send("POST", "/api/v1/auth/register", registration("thandi@example.org"), "Idempotency-Key", "k").
+		want(201)
 	if again.raw != first.raw || again.header.Get("Event-Position") != first.header.Get("Event-Position") {
 		t.Errorf("a repeat is not the first answer: %s %s", first.raw, again.raw)
 	}
@@ -148,16 +162,19 @@ func TestOnTheRealLog(t *testing.T) {
 	if me := p.send("GET", "/api/v1/users/me", "").want(200); me.raw != first.raw {
 		t.Errorf("me: %s, registered %s", me.raw, first.raw)
 	}
-	p.send("PATCH", "/api/v1/users/me", fmt.Sprintf(`{"email":"t@example.org","phone":null,"current_password":%q}`, password), "If-Match", `"1"`).want(200)
+	p.send("PATCH", "/api/v1/users/me", fmt.Sprintf(`{"email":"t@example.org","phone":null,"current_password":%q}`,
+		password), "If-Match", `"1"`).want(200)
 	p.send("PATCH", "/api/v1/users/me", `{"phone":"0820000000"}`, "If-Match", `"1"`).wantProblem(412, domain.CodeStale)
 
 	granted := p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":true}`).want(201)
 	one := "/api/v1/consents/" + granted.text("id")
-	if got := p.send("GET", one, "", "Min-Event-Position", granted.header.Get("Event-Position")).want(200); got.raw != granted.raw {
+	if got := p.send("GET", one, "", "Min-Event-Position", granted.header.Get("Event-Position")).
+		want(200); got.raw != granted.raw {
 		t.Errorf("command and query differ: %s %s", granted.raw, got.raw)
 	}
 	gone := p.send("POST", one+"/withdraw", `{"reason":"no longer"}`).want(200)
-	list := p.send("GET", "/api/v1/consents?limit=1", "", "Min-Event-Position", gone.header.Get("Event-Position")).want(200)
+	list := p.send("GET", "/api/v1/consents?limit=1", "", "Min-Event-Position", gone.header.Get("Event-Position")).
+		want(200)
 	if items := list.items(); len(items) != 1 || items[0]["withdrawn"] != true || list.text("next") == "" {
 		t.Errorf("list: %s", list.raw)
 	}
@@ -170,7 +187,8 @@ func TestOnTheRealLog(t *testing.T) {
 	clerk.send("GET", "/api/v1/consents/check?purpose=newsletter&subject_id="+p.id, "").want(200)
 	stranger.send("GET", one, "").wantProblem(404, domain.CodeNotFound)
 	stranger.send("POST", one+"/withdraw", "").wantProblem(404, domain.CodeNotFound)
-	stranger.send("GET", "/api/v1/consents/check?purpose=newsletter&subject_id="+p.id, "").wantProblem(404, domain.CodeNotFound)
+	stranger.send("GET", "/api/v1/consents/check?purpose=newsletter&subject_id="+p.id, "").
+		wantProblem(404, domain.CodeNotFound)
 
 	account := p.send("GET", "/api/v1/consents", "").want(200).items()[1]["id"].(string)
 	p.send("POST", "/api/v1/consents/"+account+"/withdraw", "").want(200) // closes the account
@@ -233,7 +251,8 @@ func TestTheRealDatabaseIsAway(t *testing.T) {
 	w.send("GET", "/health", "").want(200)
 }
 
-// TestOverTheWire sends what httptest's recorder cannot: a real connection, keep-alive, and a client that goes away.
+// TestOverTheWire sends what httptest's recorder cannot: a real connection, keep-alive,
+// and a client that goes away.
 func TestOverTheWire(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)
@@ -247,7 +266,8 @@ func TestOverTheWire(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	for range 3 {
-		r, err := http.NewRequestWithContext(t.Context(), "POST", server.URL+"/api/v1/auth/register", strings.NewReader(registration(uuid.NewString()+"@example.org")))
+		r, err := http.NewRequestWithContext(t.Context(), "POST", server.URL+"/api/v1/auth/register",
+			strings.NewReader(registration(uuid.NewString()+"@example.org")))
 		must(t, err)
 		r.Header.Set("Content-Type", "application/json")
 		a, err := server.Client().Do(r)

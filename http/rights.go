@@ -31,9 +31,11 @@ type requestBody struct {
 
 func requestOf(q domain.Request) requestBody {
 	return requestBody{
-		ID: q.ID.UUID, SubjectID: q.Subject.UUID, Kind: q.Kind, Status: q.Status, LodgedBy: q.LodgedBy, LodgedAt: instant(q.LodgedAt),
-		DueOn: q.DueOn, ClosedAt: whenever(q.ClosedAt), Ground: orNull(string(q.Ground)), Details: textOrNull(q.Details),
-		Note: textOrNull(q.Note), Position: q.Position, CertificateID: idOrNull(q.Certificate),
+		ID: q.ID.UUID, SubjectID: q.Subject.UUID, Kind: q.Kind, Status: q.Status, LodgedBy: q.LodgedBy,
+		LodgedAt: instant(q.LodgedAt),
+		DueOn:    q.DueOn, ClosedAt: whenever(q.ClosedAt), Ground: orNull(string(q.Ground)),
+		Details: textOrNull(q.Details),
+		Note:    textOrNull(q.Note), Position: q.Position, CertificateID: idOrNull(q.Certificate),
 	}
 }
 
@@ -121,7 +123,8 @@ func (r rightsRow) id() uuid.UUID {
 	return r.hold.ID.UUID
 }
 
-// rightsPage cuts a page out of a person's requests and holds: first the requests, then the holds, each in the order they came.
+// rightsPage cuts a page out of a person's requests and holds: first the requests, then
+// the holds, each in the order they came.
 func rightsPage(all domain.Rights, page projections.Page) (projections.Listing[rightsRow], error) {
 	rows := make([]rightsRow, 0, len(all.Requests)+len(all.Holds))
 	for i := range all.Requests {
@@ -138,7 +141,9 @@ func rightsPage(all domain.Rights, page projections.Page) (projections.Listing[r
 		rows = rows[slices.IndexFunc(rows, func(r rightsRow) bool { return r.id() == after })+1:]
 	}
 	rows = rows[:min(len(rows), page.Fetch())]
-	return projections.List(rows, err, page, func(r rightsRow) (rightsRow, string) { return r, projections.IDCursor(r.id()) })
+	return projections.List(rows, err, page, func(r rightsRow) (rightsRow, string) {
+		return r, projections.IDCursor(r.id())
+	})
 }
 
 // rights gives one person's requests and holds.
@@ -216,7 +221,8 @@ func (s *server) fulfilRequest(ctx context.Context, call commands.Call, in *fulf
 	return requestAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfRequest))
 }
 
-// closingRefused records the look where the refusal to close a request tells about the person. It returns the refusal.
+// closingRefused records the look where the refusal to close a request tells about the
+// person. It returns the refusal.
 func (s *server) closingRefused(ctx context.Context, call commands.Call, id domain.RequestID, refusal error) error {
 	if refusal == nil {
 		return nil

@@ -14,8 +14,8 @@ import (
 	apphttp "github.com/salga-trust/engine/http"
 )
 
-// sample gives a request for a line of the route table that is well-formed, if about nothing that exists: its body is the
-// document's example.
+// sample gives a request for a line of the route table that is well-formed, if about
+// nothing that exists: its body is the document's example.
 func (w *world) sample(l apphttp.Line) (path, body string) {
 	w.t.Helper()
 	path = strings.ReplaceAll(l.Path, "{id}", "01890a5d-ac96-774b-bcce-b302099a8057")
@@ -46,7 +46,8 @@ func TestRouteTable(t *testing.T) {
 		t.Errorf("the table has a hole: %v", err)
 	}
 	for id, spoils := range map[string][]string{
-		"get_me": {"who", "unknown who", "rate", "handler", "waits", "id"}, "register": {"who", "rate", "handler", "id"}, "metrics": {"who"},
+		"get_me":   {"who", "unknown who", "rate", "handler", "waits", "id"},
+		"register": {"who", "rate", "handler", "id"}, "metrics": {"who"},
 	} {
 		for _, spoil := range spoils {
 			if apphttp.FirstFault(id, spoil) == nil {
@@ -97,7 +98,8 @@ func TestTheTokensRoleIsNotBelieved(t *testing.T) {
 	claims := claimsOf(t, p.access)
 	claims["role"] = "admin"
 	claims["tenant_id"] = domain.PlatformTenant().String()
-	token := forge(t, jwt.SigningMethodHS256, []byte(secret), claims) // even signed with the secret: that account is not there
+	// even signed with the secret: that account is not there
+	token := forge(t, jwt.SigningMethodHS256, []byte(secret), claims)
 	w.send("POST", "/api/v1/municipalities", `{"name":"Ethekwini","code":"ETH","province":"KwaZulu-Natal"}`,
 		"Authorization", "Bearer "+token).wantProblem(401, domain.CodeSessionEnded)
 	claims["tenant_id"] = p.tenant
@@ -109,7 +111,8 @@ func TestTheTokensRoleIsNotBelieved(t *testing.T) {
 func TestUnknownPathsAndMethods(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, path := range []string{"//", "/api", "/api/v1", "/api/v1/", "/api/v2/users/me", "/api/v1/nothing", "/docs/../health2", "/docs/embed.go", "/schemas/Problem.json", "/openapi.yaml"} {
+	for _, path := range []string{"//", "/api", "/api/v1", "/api/v1/", "/api/v2/users/me", "/api/v1/nothing",
+		"/docs/../health2", "/docs/embed.go", "/schemas/Problem.json", "/openapi.yaml"} {
 		w.send("GET", path, "").wantProblem(404, domain.CodeNotFound)
 	}
 	for path, c := range map[string]struct {
@@ -151,7 +154,8 @@ func TestBodiesOfTheWrongShape(t *testing.T) {
 				return a
 			}
 			for _, malformed := range []string{
-				"{", `{"email":`, "nonsense", body + "x", body + body, `{"a":"` + "\xff\xfe" + `"}`, `{"purpose":"a\u0000b"}`, "\ufeff" + body, body + "\ufeff", body + "\x00", " ",
+				"{", `{"email":`, "nonsense", body + "x", body + body, `{"a":"` + "\xff\xfe" + `"}`,
+				`{"purpose":"a\u0000b"}`, "\ufeff" + body, body + "\ufeff", body + "\x00", " ",
 				strings.Repeat("[", 17) + strings.Repeat("]", 17), strings.Repeat(`{"a":`, 500_000/5),
 			} {
 				send(malformed).wantProblem(400, "malformed")
@@ -166,13 +170,16 @@ func TestBodiesOfTheWrongShape(t *testing.T) {
 			upper := strings.Replace(body, `{"`, `{"X`, 1)
 			send(upper).wantProblem(422, domain.CodeInvalid)
 			send(`{"x":"`+strings.Repeat("a", 1<<20)+`"}`).wantProblem(413, "too_large")
-			streamed := httptest.NewRequestWithContext(t.Context(), l.Method, path, io.MultiReader(strings.NewReader(body), strings.NewReader(strings.Repeat(" ", 1<<20))))
+			streamed := httptest.NewRequestWithContext(t.Context(), l.Method, path,
+				io.MultiReader(strings.NewReader(body), strings.NewReader(strings.Repeat(" ", 1<<20))))
 			streamed.Header.Set("Authorization", "Bearer "+p.access)
 			w.do(streamed).wantProblem(413, "too_large")
-			for _, contentType := range []string{"text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/cbor", "rubbish", "application/json; charset=utf-16"} {
+			for _, contentType := range []string{"text/plain", "application/x-www-form-urlencoded",
+				"multipart/form-data; boundary=x", "application/cbor", "rubbish", "application/json; charset=utf-16"} {
 				send(body, "Content-Type", contentType).wantProblem(415, "unsupported_media_type")
 			}
-			for _, contentType := range []string{"application/json; charset=UTF-8", "Application/JSON", "application/merge-patch+json"} {
+			for _, contentType := range []string{"application/json; charset=UTF-8", "Application/JSON",
+				"application/merge-patch+json"} {
 				if a := send(body, "Content-Type", contentType); a.status == 415 {
 					t.Errorf("%s was refused", contentType)
 				}
@@ -188,10 +195,12 @@ func TestLetterCaseOfFieldNamesMatters(t *testing.T) {
 		body := strings.Replace(registration("a@example.org"), `"email"`, fmt.Sprintf("%q", name), 1)
 		w.send("POST", "/api/v1/auth/register", body).wantProblem(422, domain.CodeInvalid)
 	}
-	w.send("POST", "/api/v1/auth/login", `{"email":"a@example.org","pa`+"\u017f\u017f"+`word":"x","password":"y"}`).wantProblem(422, domain.CodeInvalid)
+	w.send("POST", "/api/v1/auth/login", `{"email":"a@example.org","pa`+"\u017f\u017f"+`word":"x","password":"y"}`).
+		wantProblem(422, domain.CodeInvalid)
 }
 
-// TestEveryFieldOfTheWrongType goes through the document: each field of each body gets each type that is not its own.
+// TestEveryFieldOfTheWrongType goes through the document: each field of each body gets
+// each type that is not its own.
 func TestEveryFieldOfTheWrongType(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -205,7 +214,8 @@ func TestEveryFieldOfTheWrongType(t *testing.T) {
 		}
 		for _, f := range doc.bodyFields(l) {
 			for kind, value := range map[string]any{
-				"string": "MARK", "integer": 7.5, "boolean": true, "object": map[string]any{"x": "y"}, "array": []any{"z"},
+				"string": "MARK", "integer": 7.5, "boolean": true, "object": map[string]any{"x": "y"},
+				"array": []any{"z"},
 			} {
 				if f.kind == kind {
 					continue
@@ -244,7 +254,8 @@ func setField(tree map[string]any, path []string, value any) {
 func TestOptionalFieldsMayBeNull(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	body := strings.NewReplacer(`"082 123 4567"`, "null", `"preferred_language":"zu"`, `"preferred_language":null`).Replace(registration("a@example.org"))
+	body := strings.NewReplacer(`"082 123 4567"`, "null", `"preferred_language":"zu"`, `"preferred_language":null`).
+		Replace(registration("a@example.org"))
 	a := w.send("POST", "/api/v1/auth/register", body).want(201)
 	if a.json["phone"] != nil || a.text("preferred_language") != "en" {
 		t.Errorf("null did not count as absent: %s", a.raw)

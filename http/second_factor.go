@@ -26,7 +26,8 @@ type newTOTPBody struct {
 }
 
 func (s *server) setUpTOTP(ctx context.Context, call commands.Call, in *setUpTOTPInput) (*setUpTOTPOutput, error) {
-	a, err := s.config.Commands.BeginSecondFactor(ctx, call, commands.BeginSecondFactor{CurrentPassword: in.Body.CurrentPassword})
+	a, err := s.config.Commands.BeginSecondFactor(ctx, call,
+		commands.BeginSecondFactor{CurrentPassword: in.Body.CurrentPassword})
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,8 @@ import (
 // begin begins to set up a second factor, and returns its secret.
 func (p *person) begin() (secret string) {
 	p.w.t.Helper()
-	return p.send("POST", "/api/v1/users/me/totp", fmt.Sprintf(`{"current_password":%q}`, password)).want(201).text("secret")
+	return p.send("POST", "/api/v1/users/me/totp", fmt.Sprintf(`{"current_password":%q}`, password)).want(201).
+		text("secret")
 }
 
 // secure sets up a second factor with the code of now, and returns its secret.
@@ -61,23 +62,29 @@ func TestASecondFactorOverHTTP(t *testing.T) {
 	if me := p.send("GET", "/api/v1/users/me", "").want(200); me.json["second_factor"] != false {
 		t.Errorf("me: %s", me.raw)
 	}
-	p.send("POST", "/api/v1/users/me/totp", `{"current_password":"wrong password"}`).wantProblem(401, domain.CodePasswordWrong)
+	p.send("POST", "/api/v1/users/me/totp", `{"current_password":"wrong password"}`).
+		wantProblem(401, domain.CodePasswordWrong)
 	p.send("POST", "/api/v1/users/me/totp/confirm", `{"totp":"123456"}`).wantProblem(404, domain.CodeNotFound)
-	p.send("DELETE", "/api/v1/users/me/totp", fmt.Sprintf(`{"current_password":%q,"totp":"1"}`, password)).wantProblem(404, domain.CodeNotFound)
+	p.send("DELETE", "/api/v1/users/me/totp", fmt.Sprintf(`{"current_password":%q,"totp":"1"}`, password)).
+		wantProblem(404, domain.CodeNotFound)
 
-	begun := p.send("POST", "/api/v1/users/me/totp", fmt.Sprintf(`{"current_password":%q}`, password), "Idempotency-Key", "k").want(201)
+	begun := p.send("POST", "/api/v1/users/me/totp", fmt.Sprintf(`{"current_password":%q}`, password),
+		"Idempotency-Key", "k").want(201)
 	secret := begun.text("secret")
 	if len(secret) != 32 || !strings.Contains(begun.text("otpauth_uri"), "secret="+secret) {
 		t.Errorf("begun: %s", begun.raw)
 	}
-	again := p.send("POST", "/api/v1/users/me/totp", fmt.Sprintf(`{"current_password":%q}`, password), "Idempotency-Key", "k").want(201)
-	if again.json["secret"] != nil || again.json["otpauth_uri"] != nil || again.header.Get("Event-Position") != begun.header.Get("Event-Position") {
+	again := p.send("POST", "/api/v1/users/me/totp", fmt.Sprintf(`{"current_password":%q}`, password),
+		"Idempotency-Key", "k").want(201)
+	if again.json["secret"] != nil || again.json["otpauth_uri"] != nil ||
+		again.header.Get("Event-Position") != begun.header.Get("Event-Position") {
 		t.Errorf("a repeat shows %s", again.raw)
 	}
 	w.login(p.email, "CPT", "").want(200)
 	p.send("POST", "/api/v1/users/me/totp/confirm", `{"totp":"12345"}`).wantProblem(401, domain.CodeTOTPRequired)
 	p.send("POST", "/api/v1/users/me/totp/confirm", fmt.Sprintf(`{"totp":%q}`, w.codeOf(secret, 0))).want(204)
-	p.send("POST", "/api/v1/users/me/totp", fmt.Sprintf(`{"current_password":%q}`, password)).wantProblem(409, domain.CodeTOTPAlreadySet)
+	p.send("POST", "/api/v1/users/me/totp", fmt.Sprintf(`{"current_password":%q}`, password)).
+		wantProblem(409, domain.CodeTOTPAlreadySet)
 	if me := p.send("GET", "/api/v1/users/me", "").want(200); me.json["second_factor"] != true {
 		t.Errorf("me: %s", me.raw)
 	}
@@ -104,7 +111,8 @@ func TestASecondFactorOverHTTP(t *testing.T) {
 		t.Errorf("a repeat is at %s, the first at %s", again.header.Get("Event-Position"), at)
 	}
 	other := strings.Replace(remove, password, "another password", 1)
-	p.send("DELETE", "/api/v1/users/me/totp", other, "Idempotency-Key", "d").wantProblem(422, domain.CodeIdempotencyKeyReused)
+	p.send("DELETE", "/api/v1/users/me/totp", other, "Idempotency-Key", "d").
+		wantProblem(422, domain.CodeIdempotencyKeyReused)
 	w.login(p.email, "CPT", "").want(200)
 }
 
@@ -117,7 +125,8 @@ func TestWhoMustHaveASecondFactorMaySetItUpAndNothingElse(t *testing.T) {
 	for _, c := range []struct {
 		role domain.Role
 		code string
-	}{{domain.Admin, domain.PlatformCode}, {domain.Admin, "CPT"}, {domain.Manager, "CPT"}, {domain.FieldWorker, "CPT"}} {
+	}{{domain.Admin, domain.PlatformCode}, {domain.Admin, "CPT"}, {domain.Manager, "CPT"},
+		{domain.FieldWorker, "CPT"}} {
 		role, p := c.role, w.staff(c.role, c.code)
 		must := slices.Contains(required, role)
 		for _, l := range apphttp.Lines() {
@@ -126,7 +135,8 @@ func TestWhoMustHaveASecondFactorMaySetItUpAndNothingElse(t *testing.T) {
 			}
 			path, body := w.sample(l)
 			a := p.send(l.Method, path, body)
-			if refused := a.text("code") == string(domain.CodeTOTPSetupRequired); refused != (must && !slices.Contains(free, l.ID)) {
+			if refused := a.text("code") == string(domain.CodeTOTPSetupRequired); refused != (must &&
+				!slices.Contains(free, l.ID)) {
 				t.Errorf("%s as %s without a second factor: %d %s", l.ID, role, a.status, a.raw)
 			}
 		}
@@ -144,7 +154,8 @@ func TestWhoMustHaveASecondFactorMaySetItUpAndNothingElse(t *testing.T) {
 	}
 }
 
-// The role is the log's, and not the token's: who becomes a manager must set it up before the next request.
+// The role is the log's, and not the token's: who becomes a manager must set it up before
+// the next request.
 func TestWhoIsPromotedMustHaveASecondFactorFromThenOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *apphttp.Config) { c.RequireTOTP = []domain.Role{domain.Manager} })
@@ -178,7 +189,8 @@ func TestAnotherAdminRecoversASecondFactorAndItsOwnerIsTold(t *testing.T) {
 
 	back := w.signIn(p.email, "CPT", p.id, p.tenant)
 	told := back.send("GET", "/api/v1/data-rights/my-data", "").want(200).raw
-	for _, part := range []string{"user.second_factor_removed.v1", "Phone stolen; came in person with her ID.", admin.id, `"recovery"`} {
+	for _, part := range []string{"user.second_factor_removed.v1", "Phone stolen; came in person with her ID.",
+		admin.id, `"recovery"`} {
 		if !strings.Contains(told, part) {
 			t.Errorf("my data lacks %q: %s", part, told)
 		}

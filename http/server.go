@@ -49,34 +49,47 @@ type Config struct {
 
 // Queries is what the server needs of the read tables. Package projections implements it.
 //
-// What is absent is a *domain.Error with CodeNotFound, a database that is away one with CodeUnavailable.
+// What is absent is a *domain.Error with CodeNotFound, a database that is away one with
+// CodeUnavailable.
 type Queries interface {
 	// Municipality finds one by its id or its code.
 	Municipality(ctx context.Context, idOrCode string) (domain.Municipality, error)
-	Municipalities(ctx context.Context, f projections.MunicipalityFilter, page projections.Page) (projections.Listing[domain.Municipality], error)
+	Municipalities(ctx context.Context, f projections.MunicipalityFilter,
+		page projections.Page) (projections.Listing[domain.Municipality], error)
 	// User gives one user of a tenant, or not_found.
 	User(ctx context.Context, tenant domain.TenantID, id domain.UserID) (domain.User, error)
-	Users(ctx context.Context, tenant domain.TenantID, f projections.UserFilter, page projections.Page) (projections.Listing[domain.User], error)
-	// Consent finds one decision of a tenant; not_found also when it is not of the subject, unless that is zero.
-	Consent(ctx context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID) (domain.Consent, error)
-	Consents(ctx context.Context, tenant domain.TenantID, subject domain.UserID, page projections.Page) (projections.Listing[domain.Consent], error)
-	// WaitFor waits until a projection has reached a position, at most 2 s; then read_model_behind.
+	Users(ctx context.Context, tenant domain.TenantID, f projections.UserFilter,
+		page projections.Page) (projections.Listing[domain.User], error)
+	// Consent finds one decision of a tenant; not_found also when it is not of the
+	// subject, unless that is zero.
+	Consent(ctx context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID) (domain.Consent,
+		error)
+	Consents(ctx context.Context, tenant domain.TenantID, subject domain.UserID,
+		page projections.Page) (projections.Listing[domain.Consent], error)
+	// WaitFor waits until a projection has reached a position, at most 2 s; then
+	// read_model_behind.
 	WaitFor(ctx context.Context, projection string, position int64) error
 }
 
-// Reports is what the server needs of the log itself, for officers. Package projections/reports implements it.
+// Reports is what the server needs of the log itself, for officers. Package
+// projections/reports implements it.
 type Reports interface {
-	History(ctx context.Context, tenant domain.TenantID, subject domain.UserID, page projections.Page) (projections.Listing[reports.HistoryEntry], error)
+	History(ctx context.Context, tenant domain.TenantID, subject domain.UserID,
+		page projections.Page) (projections.Listing[reports.HistoryEntry], error)
 	// Resolve gives the position that a replay is about.
 	Resolve(ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64) (int64, error)
 	Replay(ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery, each func(domain.Consent) error) error
 	// Certificates lists the ids of the certificates of erasures, newest first.
-	Certificates(ctx context.Context, scope reports.AuditScope, page projections.Page) (projections.Listing[uuid.UUID], error)
+	Certificates(ctx context.Context, scope reports.AuditScope, page projections.Page) (projections.Listing[uuid.UUID],
+		error)
 	Dossier(ctx context.Context, tenant domain.TenantID, person domain.UserID) (reports.Dossier, error)
 	// Requests lists a tenant's requests of a status, those that are due first.
-	Requests(ctx context.Context, tenant domain.TenantID, status domain.RequestStatus, page projections.Page) (projections.Listing[domain.Request], error)
-	Exposure(ctx context.Context, tenant domain.TenantID, f reports.ExposureFilter, page projections.Page) (projections.Listing[reports.ExposureEntry], error)
-	Audit(ctx context.Context, scope reports.AuditScope, f reports.AuditFilter, page projections.Page) (projections.Listing[reports.AuditEntry], error)
+	Requests(ctx context.Context, tenant domain.TenantID, status domain.RequestStatus,
+		page projections.Page) (projections.Listing[domain.Request], error)
+	Exposure(ctx context.Context, tenant domain.TenantID, f reports.ExposureFilter,
+		page projections.Page) (projections.Listing[reports.ExposureEntry], error)
+	Audit(ctx context.Context, scope reports.AuditScope, f reports.AuditFilter,
+		page projections.Page) (projections.Listing[reports.AuditEntry], error)
 }
 
 type server struct {
@@ -90,7 +103,8 @@ type server struct {
 	router   *chi.Mux
 }
 
-// New makes the handler of the whole API. It refuses settings that are set half, and a route table with a hole in it.
+// New makes the handler of the whole API. It refuses settings that are set half, and a
+// route table with a hole in it.
 func New(config Config) (http.Handler, error) {
 	if err := config.complete(); err != nil {
 		return nil, fmt.Errorf("http: %w", err)
@@ -123,10 +137,13 @@ func (s *server) wrap(next http.Handler) http.Handler {
 
 func (s *server) corsOptions() cors.Options {
 	return cors.Options{
-		AllowedOrigins:   s.config.AllowedOrigins,
-		AllowedMethods:   []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
-		AllowedHeaders:   []string{"Authorization", "Content-Type", headerTenant, headerKey, headerIfMatch, headerMinPosition, headerLog, headerRequestID},
-		ExposedHeaders:   []string{"ETag", "Content-Disposition", headerPosition, headerLog, headerRequestID, "Retry-After"},
+		AllowedOrigins: s.config.AllowedOrigins,
+		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch,
+			http.MethodDelete},
+		AllowedHeaders: []string{"Authorization", "Content-Type", headerTenant, headerKey, headerIfMatch,
+			headerMinPosition, headerLog, headerRequestID},
+		ExposedHeaders: []string{"ETag", "Content-Disposition", headerPosition, headerLog, headerRequestID,
+			"Retry-After"},
 		AllowCredentials: true,
 		MaxAge:           600,
 	}
@@ -199,12 +216,14 @@ func on[I, O any](handle func(*server, context.Context, commands.Call, *I) (*O, 
 
 func (c *Config) complete() error {
 	switch {
-	case c.Commands == nil || c.Queries == nil || c.Reports == nil || c.Ready == nil || c.Logger == nil || c.Metrics == nil || c.Version == "":
+	case c.Commands == nil || c.Queries == nil || c.Reports == nil || c.Ready == nil || c.Logger == nil ||
+		c.Metrics == nil || c.Version == "":
 		return errors.New("commands, queries, reports, readiness, logger, metrics and version must be given")
 	}
 	for _, origin := range c.AllowedOrigins {
 		u, err := url.Parse(origin)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Scheme+"://"+u.Host != origin ||
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||
+			u.Scheme+"://"+u.Host != origin ||
 			u.Hostname() == "*" {
 			return errors.New("an allowed origin must be like https://portal.example.org, and never a pattern")
 		}

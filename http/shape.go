@@ -28,11 +28,12 @@ func jsonFormat() huma.Format {
 	}
 }
 
-// unfit begins the message of a value that passed the schema but does not fit its Go type; the field's name follows.
+// unfit begins the message of a value that passed the schema but does not fit its Go
+// type; the field's name follows.
 const unfit = "unfit:"
 
-// strictJSON is json.Unmarshal without its leniences: see oneMeaning; and a name in other letters than the field's is another
-// name. Its errors hold nothing of the input.
+// strictJSON is json.Unmarshal without its leniences: see oneMeaning; and a name in other
+// letters than the field's is another name. Its errors hold nothing of the input.
 func strictJSON(data []byte, v any) error {
 	if !oneMeaning(data) {
 		return errMalformed
@@ -52,12 +53,14 @@ func strictJSON(data []byte, v any) error {
 
 var errMalformed = errors.New("malformed")
 
-// maxDepth is how deep a body may be nested; what this API takes is less than half as deep.
+// maxDepth is how deep a body may be nested; what this API takes is less than half as
+// deep.
 const maxDepth = 16
 
-// oneMeaning tells whether every reader of a text would read the same in it: one JSON document in UTF-8 and nothing after it,
-// where no object has a name twice, and no text a NUL or half a character (a lone surrogate, which encoding/json replaces).
-// Otherwise the schema could be checked on one reading and the command made of another.
+// oneMeaning tells whether every reader of a text would read the same in it: one JSON
+// document in UTF-8 and nothing after it, where no object has a name twice, and no text a
+// NUL or half a character (a lone surrogate, which encoding/json replaces). Otherwise the
+// schema could be checked on one reading and the command made of another.
 func oneMeaning(data []byte) bool {
 	d := jsontext.NewDecoder(bytes.NewReader(data)) // refuses repeated names and invalid UTF-8 unless told otherwise
 	for whole := false; ; {
@@ -72,10 +75,12 @@ func oneMeaning(data []byte) bool {
 	}
 }
 
-// alien is put before names that can be no field's, so that the schema does not take them for one in other letter case.
+// alien is put before names that can be no field's, so that the schema does not take them
+// for one in other letter case.
 const alien = "\x00"
 
-// fieldName matches the names of this API's fields, and little that could be a secret put in the wrong place.
+// fieldName matches the names of this API's fields, and little that could be a secret put
+// in the wrong place.
 var fieldName = regexp.MustCompile(`^([a-z][a-z_]{0,39}|sha256)$`)
 
 func estrange(tree any) {
@@ -99,11 +104,12 @@ func estrange(tree any) {
 	}
 }
 
-// maxFaults is how many faulty fields are told: several times as many as any body has. A body of made-up names has a hundred
-// thousand.
+// maxFaults is how many faulty fields are told: several times as many as any body has. A
+// body of made-up names has a hundred thousand.
 const maxFaults = 100
 
-// translate makes our problem of huma's error model, which repeats offending values and whole bodies. It is a huma.Transformer.
+// translate makes our problem of huma's error model, which repeats offending values and
+// whole bodies. It is a huma.Transformer.
 func translate(_ huma.Context, _ string, body any) (any, error) {
 	m, ok := body.(*huma.ErrorModel)
 	if !ok {
@@ -138,7 +144,8 @@ func translate(_ huma.Context, _ string, body any) (any, error) {
 	return p, nil
 }
 
-// fault names the field of one of huma's details and says in our words what is wrong with it. Nothing of the input passes.
+// fault names the field of one of huma's details and says in our words what is wrong with
+// it. Nothing of the input passes.
 func fault(d *huma.ErrorDetail) (field, code, message string) {
 	field = safeField(d.Location)
 	switch {
@@ -161,7 +168,8 @@ func fault(d *huma.ErrorDetail) (field, code, message string) {
 	if words, ok := wrongTypes()[d.Message]; ok {
 		return field, "wrong_type", words
 	}
-	for _, prefix := range []string{"expected value to be one of", "expected number", "expected length", "expected array length"} {
+	for _, prefix := range []string{"expected value to be one of", "expected number", "expected length",
+		"expected array length"} {
 		if strings.HasPrefix(d.Message, prefix) { // made from the schema alone
 			return field, "invalid", strings.ToUpper(d.Message[:1]) + d.Message[1:] + "."
 		}
@@ -187,8 +195,8 @@ func wrongTypes() map[string]string {
 	}
 }
 
-// safeField gives the name of the field at one of huma's locations. Names that the client made up are not repeated unless they
-// look like a field's.
+// safeField gives the name of the field at one of huma's locations. Names that the client
+// made up are not repeated unless they look like a field's.
 func safeField(location string) string {
 	where, name, _ := strings.Cut(location, ".")
 	if where != "body" {

@@ -21,19 +21,21 @@ type usersOutput struct {
 	Body listBody[userBody]
 }
 
-// filter is what is looked for, tidied: permission, query and record all go by this, and not by what was sent.
+// filter is what is looked for, tidied: permission, query and record all go by this, and
+// not by what was sent.
 func (in *usersInput) filter() (projections.UserFilter, error) {
 	var f domain.Faults
 	wanted := projections.UserFilter{
 		Role: domain.Role(in.Role), Active: optionalBool(in.IsActive), Q: tidied(&f, "q", in.Q, domain.TidyName),
-		Email: tidied(&f, "email", in.Email, domain.CanonicalEmail), Phone: tidied(&f, "phone", in.Phone, domain.CanonicalPhone),
+		Email: tidied(&f, "email", in.Email, domain.CanonicalEmail),
+		Phone: tidied(&f, "phone", in.Phone, domain.CanonicalPhone),
 	}
 	f.Phone("phone", wanted.Phone)
 	return wanted, f.Err()
 }
 
-// users lists accounts of the own tenant. At a counter one person is looked up, so field workers must name the address or the
-// number exactly.
+// users lists accounts of the own tenant. At a counter one person is looked up, so field
+// workers must name the address or the number exactly.
 func (s *server) users(ctx context.Context, call commands.Call, in *usersInput) (*usersOutput, error) {
 	wanted, err := in.filter()
 	if err != nil {
@@ -49,7 +51,8 @@ func (s *server) users(ctx context.Context, call commands.Call, in *usersInput) 
 	}
 
 	filter := map[string]string{
-		"role": string(wanted.Role), "is_active": in.IsActive, "q": masked(wanted.Q), "email": masked(wanted.Email), "phone": masked(wanted.Phone),
+		"role": string(wanted.Role), "is_active": in.IsActive, "q": masked(wanted.Q), "email": masked(wanted.Email),
+		"phone": masked(wanted.Phone),
 	}
 	people := each(list.Items, func(u domain.User) domain.UserID { return u.ID })
 	if err := s.recordRead(ctx, call, "profile", filter, people...); err != nil {
@@ -98,7 +101,8 @@ func (s *server) createUser(ctx context.Context, call commands.Call, in *createU
 	b := in.Body
 	return userAnswer(s.config.Commands.CreateUser(ctx, call, commands.CreateUser{
 		Email: b.Email, Password: b.Password, FullName: b.FullName, Phone: b.Phone,
-		PreferredLanguage: domain.Language(b.PreferredLanguage), MunicipalityCode: b.MunicipalityCode, Role: domain.Role(b.Role),
+		PreferredLanguage: domain.Language(b.PreferredLanguage), MunicipalityCode: b.MunicipalityCode,
+		Role: domain.Role(b.Role),
 	}))
 }
 
@@ -118,12 +122,15 @@ func (s *server) changeRole(ctx context.Context, call commands.Call, in *changeR
 	return s.staffAnswer(ctx, call, id, a, err)
 }
 
-// staffAnswer answers for a change of an account, which it records as a look where it changed nothing.
+// staffAnswer answers for a change of an account, which it records as a look where it
+// changed nothing.
 func (s *server) staffAnswer(
 	ctx context.Context, call commands.Call, id domain.UserID, a commands.Answer[domain.User], err error,
 ) (*userChanged, error) {
 	err = s.recordRefusal(ctx, call, err, "profile", id)
-	return userAnswer(a, recordStanding(ctx, s, call, a, err, "profile", func(u domain.User) domain.UserID { return u.ID }))
+	return userAnswer(a, recordStanding(ctx, s, call, a, err, "profile", func(u domain.User) domain.UserID {
+		return u.ID
+	}))
 }
 
 func (s *server) deactivateUser(ctx context.Context, call commands.Call, in *oneUserInput) (*userChanged, error) {

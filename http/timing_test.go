@@ -16,7 +16,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// visits are the round trips to the database that a request makes, as the statements of each.
+// visits are the round trips to the database that a request makes, as the statements of
+// each.
 type visits struct {
 	mu    sync.Mutex
 	trips []string
@@ -60,7 +61,8 @@ func TestEveryFailedSignInMakesTheSameVisitsToTheDatabase(t *testing.T) {
 	w, _ := newRealWorld(t, func(c *pgxpool.Config) { c.ConnConfig.Tracer = tracer{} })
 	trips := func(login string) []string {
 		v := &visits{}
-		r := httptest.NewRequestWithContext(context.WithValue(t.Context(), visitsKey{}, v), "POST", "/api/v1/auth/login", strings.NewReader(login))
+		r := httptest.NewRequestWithContext(context.WithValue(t.Context(), visitsKey{}, v), "POST",
+			"/api/v1/auth/login", strings.NewReader(login))
 		r.Header.Set("Content-Type", "application/json")
 		w.do(r).wantProblem(401, domain.CodeInvalidCredentials)
 		return v.trips
@@ -76,7 +78,8 @@ func TestEveryFailedSignInMakesTheSameVisitsToTheDatabase(t *testing.T) {
 	w.send("POST", "/api/v1/auth/register", closed).want(201)
 
 	platform := commands.System(domain.PlatformTenant())
-	_, err := w.handler.SetMunicipalityActive(t.Context(), platform, commands.SetMunicipalityActive{Municipality: w.tenants["CPT"]})
+	_, err := w.handler.SetMunicipalityActive(t.Context(), platform,
+		commands.SetMunicipalityActive{Municipality: w.tenants["CPT"]})
 	must(t, err)
 	consents := inactive.send("GET", "/api/v1/consents", "", "Min-Event-Position", w.head()).want(200).items()
 	inactive.send("POST", "/api/v1/consents/"+consents[0]["id"].(string)+"/withdraw", "").want(200)
@@ -124,7 +127,8 @@ func TestEveryFailedSignInMakesTheSameVisitsToTheDatabase(t *testing.T) {
 		for kind, body := range group {
 			first, second := trips(body), trips(body) // the first of a minute is recorded, the second counted
 			if !slices.Equal(first, want) || !slices.Equal(second, want) {
-				t.Errorf("%s, %s: %d and %d visits, want %d like those of no account:\n%s\n\n%s", name, kind, len(first), len(second),
+				t.Errorf("%s, %s: %d and %d visits, want %d like those of no account:\n%s\n\n%s", name, kind,
+					len(first), len(second),
 					len(want), strings.Join(first, "\n"), strings.Join(want, "\n"))
 			}
 		}

@@ -31,7 +31,8 @@ const (
 	maxToken  = 4 << 10 // bytes: several times as long as ours
 )
 
-// claims are those of both kinds of token. A refresh token has no role; its id is the secret that a session is continued with.
+// claims are those of both kinds of token. A refresh token has no role; its id is the
+// secret that a session is continued with.
 type claims struct {
 	Tenant  string      `json:"tenant_id"`
 	Role    domain.Role `json:"role,omitempty"`
@@ -40,7 +41,8 @@ type claims struct {
 	jwt.RegisteredClaims
 }
 
-// bearer is what a valid token says. The role in it is for clients: permissions are decided on the current one.
+// bearer is what a valid token says. The role in it is for clients: permissions are
+// decided on the current one.
 type bearer struct {
 	tenant  domain.TenantID
 	user    domain.UserID

@@ -27,7 +27,8 @@ func tokens() apphttp.Tokens {
 func good() jwt.MapClaims {
 	now := tokens().Now()
 	return jwt.MapClaims{
-		"sub": uuid.NewString(), "tenant_id": uuid.NewString(), "sid": uuid.NewString(), "jti": uuid.NewString(), "role": "citizen",
+		"sub": uuid.NewString(), "tenant_id": uuid.NewString(), "sid": uuid.NewString(), "jti": uuid.NewString(),
+		"role": "citizen",
 		"type": "access", "iss": "trust", "aud": "trust", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
 	}
 }
@@ -46,22 +47,24 @@ func TestTokens(t *testing.T) {
 	payload, signature, _ := strings.Cut(rest, ".")
 	encode := base64.RawURLEncoding.EncodeToString
 	bad := map[string]string{
-		"empty":                          "",
-		"one part":                       header,
-		"without signature":              header + "." + payload + ".",
-		"four parts":                     valid + "." + signature,
-		"signature of another":           header + "." + payload + "." + strings.Repeat("A", len(signature)),
-		"payload of another":             header + "." + encode([]byte(`{"sub":"x"}`)) + "." + signature,
-		"alg none":                       forge(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, good()),
-		"alg None":                       encode([]byte(`{"alg":"None","typ":"JWT"}`)) + "." + payload + ".",
-		"HS384 with the secret":          forge(t, jwt.SigningMethodHS384, []byte(secret), good()),
-		"HS512 with the secret":          forge(t, jwt.SigningMethodHS512, []byte(secret), good()),
-		"RS256":                          forge(t, jwt.SigningMethodRS256, rsaKey, good()),
-		"another secret":                 forge(t, jwt.SigningMethodHS256, []byte("another secret, just as long, yes"), good()),
-		"no secret":                      forge(t, jwt.SigningMethodHS256, []byte{}, good()),
-		"padding":                        header + "." + payload + "=." + signature,
-		"an array of claims":             header + "." + encode([]byte(`[]`)) + "." + signature,
-		"a header that names a key file": encode([]byte(`{"alg":"HS256","kid":"../../dev/null"}`)) + "." + payload + "." + signature,
+		"empty":                 "",
+		"one part":              header,
+		"without signature":     header + "." + payload + ".",
+		"four parts":            valid + "." + signature,
+		"signature of another":  header + "." + payload + "." + strings.Repeat("A", len(signature)),
+		"payload of another":    header + "." + encode([]byte(`{"sub":"x"}`)) + "." + signature,
+		"alg none":              forge(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, good()),
+		"alg None":              encode([]byte(`{"alg":"None","typ":"JWT"}`)) + "." + payload + ".",
+		"HS384 with the secret": forge(t, jwt.SigningMethodHS384, []byte(secret), good()),
+		"HS512 with the secret": forge(t, jwt.SigningMethodHS512, []byte(secret), good()),
+		"RS256":                 forge(t, jwt.SigningMethodRS256, rsaKey, good()),
+		"another secret": forge(t, jwt.SigningMethodHS256, []byte("another secret, just as long, yes"),
+			good()),
+		"no secret":          forge(t, jwt.SigningMethodHS256, []byte{}, good()),
+		"padding":            header + "." + payload + "=." + signature,
+		"an array of claims": header + "." + encode([]byte(`[]`)) + "." + signature,
+		"a header that names a key file": encode([]byte(`{"alg":"HS256","kid":"../../dev/null"}`)) + "." + payload +
+			"." + signature,
 	}
 	now := tokens().Now()
 	for name, change := range map[string]jwt.MapClaims{
@@ -127,7 +130,8 @@ func TestWhatTokensSay(t *testing.T) {
 			t.Errorf("no %s", name)
 		}
 	}
-	if refresh["type"] != "refresh" || refresh["exp"] != float64(w.clock().Add(7*24*time.Hour).Unix()) || refresh["sid"] != access["sid"] || refresh["role"] != nil {
+	if refresh["type"] != "refresh" || refresh["exp"] != float64(w.clock().Add(7*24*time.Hour).Unix()) ||
+		refresh["sid"] != access["sid"] || refresh["role"] != nil {
 		t.Errorf("refresh token: %v", refresh)
 	}
 	for _, name := range []string{"email", "name", "full_name", "phone"} {

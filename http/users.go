@@ -27,8 +27,9 @@ type userBody struct {
 
 func userOf(u domain.User) userBody {
 	return userBody{
-		ID: u.ID.UUID, TenantID: u.Tenant.UUID, MunicipalityCode: u.MunicipalityCode, Email: u.Email, FullName: u.FullName,
-		Phone: orNull(u.Phone), PreferredLanguage: u.PreferredLanguage, Role: u.Role, IsActive: u.Active,
+		ID: u.ID.UUID, TenantID: u.Tenant.UUID, MunicipalityCode: u.MunicipalityCode, Email: u.Email,
+		FullName: u.FullName,
+		Phone:    orNull(u.Phone), PreferredLanguage: u.PreferredLanguage, Role: u.Role, IsActive: u.Active,
 		CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
 	}
 }
@@ -86,7 +87,8 @@ type changeMeInput struct {
 func (s *server) changeMe(ctx context.Context, call commands.Call, in *changeMeInput) (*userChanged, error) {
 	b := in.Body
 	changed, err := userAnswer(s.config.Commands.ChangeProfile(ctx, call, commands.ChangeProfile{
-		FullName: b.FullName, Phone: b.Phone.pointer(), PreferredLanguage: (*domain.Language)(b.PreferredLanguage), Email: b.Email,
+		FullName: b.FullName, Phone: b.Phone.pointer(), PreferredLanguage: (*domain.Language)(b.PreferredLanguage),
+		Email:           b.Email,
 		CurrentPassword: b.CurrentPassword,
 	}))
 	return changed.own(call), err
@@ -103,7 +105,9 @@ type nothingChanged struct {
 	Position string `header:"Event-Position"`
 }
 
-func (s *server) changePassword(ctx context.Context, call commands.Call, in *changePasswordInput) (*nothingChanged, error) {
+func (s *server) changePassword(
+	ctx context.Context, call commands.Call, in *changePasswordInput,
+) (*nothingChanged, error) {
 	a, err := s.config.Commands.ChangePassword(ctx, call, commands.ChangePassword{
 		Current: in.Body.CurrentPassword, New: in.Body.NewPassword,
 	})

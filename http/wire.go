@@ -27,7 +27,8 @@ func (instant) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
 }
 
-// moment is an instant in a query. The zero moment was not given: what was given is never zero, see domain.ParseInstant.
+// moment is an instant in a query. The zero moment was not given: what was given is never
+// zero, see domain.ParseInstant.
 type moment struct{ time.Time }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -65,7 +66,8 @@ func idOrNull(id uuid.UUID) *uuid.UUID {
 	return &id
 }
 
-// clearable is a text field of a change: absent it stays, null or empty takes the value away.
+// clearable is a text field of a change: absent it stays, null or empty takes the value
+// away.
 type clearable struct {
 	given bool
 	text  string
@@ -110,10 +112,12 @@ func each[T, B any](items []T, item func(T) B) []B {
 	return all
 }
 
-// cursorParameter is the one parameter that may be empty: then a list begins at its start.
+// cursorParameter is the one parameter that may be empty: then a list begins at its
+// start.
 const cursorParameter = "after"
 
-// Paging is what every list takes. It is exported for huma, which passes over embedded structs that are not.
+// Paging is what every list takes. It is exported for huma, which passes over embedded
+// structs that are not.
 type Paging struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"100" default:"50" doc:"At most so many items."`
 	After string `query:"after" doc:"next of the page before; empty: from the start."`
@@ -134,8 +138,8 @@ func optionalBool(text string) *bool {
 	return new(text == "true")
 }
 
-// tidied returns a filter in the form that it is compared in. One that was given and of which nothing is left is a fault: without it
-// everything would be found.
+// tidied returns a filter in the form that it is compared in. One that was given and of
+// which nothing is left is a fault: without it everything would be found.
 func tidied(f *domain.Faults, field, text string, tidy func(string) string) string {
 	form := tidy(text)
 	if text != "" && domain.IsBlank(form) {
@@ -153,7 +157,8 @@ func namedID(text string) (uuid.UUID, error) {
 	return id, nil
 }
 
-// optionalID reads an id in a field or parameter; an absent one is zero, the zero id itself is a fault.
+// optionalID reads an id in a field or parameter; an absent one is zero, the zero id
+// itself is a fault.
 func optionalID(f *domain.Faults, field, text string) uuid.UUID {
 	if text == "" {
 		return uuid.Nil

@@ -77,20 +77,24 @@ func (b *safeBuffer) failures() string {
 	return strings.Join(found, "")
 }
 
-// newWorld makes one with the municipalities KZN225 (Msunduzi) and CPT, and whatever else is set.
+// newWorld makes one with the municipalities KZN225 (Msunduzi) and CPT, and whatever else
+// is set.
 func newWorld(t testing.TB, settings ...func(*apphttp.Config)) *world {
 	t.Helper()
-	w := &world{t: t, log: &safeBuffer{}, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), tenants: map[string]domain.TenantID{}}
+	w := &world{t: t, log: &safeBuffer{}, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
+		tenants: map[string]domain.TenantID{}}
 	w.store = newFakeStore(w.clock)
 	w.queries, w.reports = &fakeQueries{store: w.store}, &fakeReports{store: w.store}
 	w.handler = commands.New(w.store, commands.Config{
-		Now: w.clock, Hashes: 4, Argon2id: &argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 8, KeyLength: 16},
+		Now: w.clock, Hashes: 4, Argon2id: &argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 8,
+			KeyLength: 16},
 	})
 	config := apphttp.Config{
-		Commands: w.handler, Queries: w.queries, Reports: w.reports, Version: "0.1.0", Now: w.clock, Metrics: prometheus.NewRegistry(),
-		Tokens: apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: 30 * time.Minute},
-		Ready:  func(context.Context) apphttp.ReadyState { return w.ready },
-		Logger: slog.New(slog.NewJSONHandler(w.log, nil)), AllowedOrigins: []string{"http://localhost:3000"},
+		Commands: w.handler, Queries: w.queries, Reports: w.reports, Version: "0.1.0", Now: w.clock,
+		Metrics: prometheus.NewRegistry(),
+		Tokens:  apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: 30 * time.Minute},
+		Ready:   func(context.Context) apphttp.ReadyState { return w.ready },
+		Logger:  slog.New(slog.NewJSONHandler(w.log, nil)), AllowedOrigins: []string{"http://localhost:3000"},
 	}
 	for _, set := range settings {
 		set(&config)
@@ -101,9 +105,10 @@ func newWorld(t testing.TB, settings ...func(*apphttp.Config)) *world {
 	}
 	w.api = api
 	for code, name := range map[string]string{"KZN225": "Msunduzi", "CPT": "City of Cape Town"} {
-		a, err := w.handler.RegisterMunicipality(t.Context(), commands.System(domain.PlatformTenant()), domain.RegisterMunicipality{
-			Code: code, Name: name, Province: "KwaZulu-Natal",
-		})
+		a, err := w.handler.RegisterMunicipality(t.Context(), commands.System(domain.PlatformTenant()),
+			domain.RegisterMunicipality{
+				Code: code, Name: name, Province: "KwaZulu-Natal",
+			})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,14 +174,17 @@ func (w *world) staffAs(role domain.Role, code, email string) *person {
 
 func (w *world) signIn(email, code, id, tenant string) *person {
 	w.t.Helper()
-	a := w.send("POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":%q,"password":%q,"municipality_code":%q}`, email, password, code))
+	a := w.send("POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":%q,"password":%q,"municipality_code":%q}`, email,
+		password, code))
 	a.want(200)
-	return &person{w: w, id: id, tenant: tenant, email: email, access: a.text("access_token"), rotating: a.text("refresh_token")}
+	return &person{w: w, id: id, tenant: tenant, email: email, access: a.text("access_token"),
+		rotating: a.text("refresh_token")}
 }
 
 func registration(email string) string {
 	return fmt.Sprintf(`{"email":%q,"password":%q,"full_name":"Thandi Ṱhaba","phone":"082 123 4567","preferred_language":"zu",
-		"municipality_code":"kzn225","consent":{"purpose":"platform_registration","language":"zu","consented":true}}`, email, password)
+		"municipality_code":"kzn225","consent":{"purpose":"platform_registration","language":"zu","consented":true}}`,
+		email, password)
 }
 
 // answer is what came back.
@@ -208,8 +216,10 @@ func (w *world) do(r *http.Request) *answer {
 	w.t.Helper()
 	rec := httptest.NewRecorder()
 	w.api.ServeHTTP(rec, r)
-	a := &answer{t: w.t, what: r.Method + " " + r.URL.Path, status: rec.Code, header: rec.Header(), raw: rec.Body.String(), log: w.log}
-	if media := rec.Header().Get("Content-Type"); strings.Contains(media, "json") && !strings.Contains(media, "ndjson") {
+	a := &answer{t: w.t, what: r.Method + " " + r.URL.Path, status: rec.Code, header: rec.Header(),
+		raw: rec.Body.String(), log: w.log}
+	if media := rec.Header().Get("Content-Type"); strings.Contains(media, "json") &&
+		!strings.Contains(media, "ndjson") {
 		if err := json.Unmarshal(rec.Body.Bytes(), &a.json); err != nil {
 			w.t.Fatalf("%s: not JSON: %q", a.what, a.raw)
 		}
@@ -250,7 +260,8 @@ func (a *answer) wantProblem(status int, code domain.Code) *answer {
 	if a.text("code") != string(code) {
 		a.t.Errorf("%s: code %q, want %q: %s", a.what, a.text("code"), code, a.raw)
 	}
-	if a.json["type"] != "about:blank" || a.text("title") == "" || a.text("detail") == "" || a.json["status"] != float64(status) {
+	if a.json["type"] != "about:blank" || a.text("title") == "" || a.text("detail") == "" ||
+		a.json["status"] != float64(status) {
 		a.t.Errorf("%s: not a whole problem: %s", a.what, a.raw)
 	}
 	if _, ok := a.json["errors"].([]any); !ok {

@@ -12,18 +12,21 @@ import (
 	"github.com/jackc/tern/v2/migrate"
 )
 
-// Twelve tries with pauses that grow to half a second last about four seconds: longer than any real migration that touches
-// roles, and short enough that a file which is simply wrong does not look like a hang.
+// Twelve tries with pauses that grow to half a second last about four seconds: longer
+// than any real migration that touches roles, and short enough that a file which is
+// simply wrong does not look like a hang.
 const (
 	maxTries = 12
 	maxPause = 500 * time.Millisecond
 )
 
-// retryConflicts repeats try while it loses a race against a migration of another database in the same cluster.
+// retryConflicts repeats try while it loses a race against a migration of another
+// database in the same cluster.
 //
-// Roles belong to the cluster, and tern's advisory lock to one database, so two databases being migrated at once both
-// find a role missing and both create it. No lock that every allowed role can take spans databases, and holding one in
-// a database of its own would ask for a right to connect there. Losing is harmless, because a file and its version
+// Roles belong to the cluster, and tern's advisory lock to one database, so two databases
+// being migrated at once both find a role missing and both create it. No lock that every
+// allowed role can take spans databases, and holding one in a database of its own would
+// ask for a right to connect there. Losing is harmless, because a file and its version
 // number are one transaction; so we lose, and try again.
 func retryConflicts(ctx context.Context, try func() error) error {
 	pauses := &backoff.ExponentialBackOff{
@@ -40,7 +43,8 @@ func retryConflicts(ctx context.Context, try func() error) error {
 	return err
 }
 
-// isConflict tells errors that say "somebody else changed a shared catalog just now" from errors in a file.
+// isConflict tells errors that say "somebody else changed a shared catalog just now" from
+// errors in a file.
 func isConflict(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -61,8 +65,8 @@ func isConflict(err error) bool {
 	}
 }
 
-// describe adds what tern's errors leave out: the line of the file (after its template ran), and what a version out of
-// range means.
+// describe adds what tern's errors leave out: the line of the file (after its template
+// ran), and what a version out of range means.
 func describe(err error) error {
 	if _, ok := errors.AsType[migrate.BadVersionError](err); ok {
 		return fmt.Errorf("%w: %w", ErrNewerDatabase, err)
@@ -80,7 +84,8 @@ func describe(err error) error {
 	return fmt.Errorf("line %d of %w", 1+strings.Count(before, "\n"), err)
 }
 
-// onRoles says what a login lacks that may not have the schema's roles; empty: it is about something else.
+// onRoles says what a login lacks that may not have the schema's roles; empty: it is
+// about something else.
 func onRoles(err error) string {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || refused.Code != "42501" { // insufficient_privilege
@@ -89,8 +94,10 @@ func onRoles(err error) string {
 	switch {
 	case strings.HasPrefix(refused.Message, "permission denied to create role"):
 		return "this login may not create the roles of the schema; let a superuser run: alter role LOGIN createrole"
-	case strings.HasPrefix(refused.Message, "permission denied to grant role"): // from 16 on, when another login made them
-		return "another login made the roles of the schema; let a superuser run: grant trust_owner, trust_append, trust_projector, " +
+	// from 16 on, when another login made them
+	case strings.HasPrefix(refused.Message, "permission denied to grant role"):
+		return "another login made the roles of the schema; let a superuser run: grant trust_owner, trust_append, " +
+			"trust_projector, " +
 			"trust_query, trust_audit to LOGIN with admin option"
 	default:
 		return ""

@@ -1,19 +1,25 @@
-// Package migrations holds the database's schema as numbered SQL files and brings a database up to them.
+// Package migrations holds the database's schema as numbered SQL files and brings a
+// database up to them.
 //
-// Owns: the *.sql files, the version table public.schema_version, and the order in which files run.
+// Owns: the *.sql files, the version table public.schema_version, and the order in which
+// files run.
 //
-// Guarantees: each file runs in one transaction together with its version number (unless the file itself opts out with
-// tern's disable-tx line), so a killed migration leaves the version before it. Any number of processes may call Up at
-// once, on one database or on several databases of one cluster. Up never goes down. Unqualified names in a file
+// Guarantees: each file runs in one transaction together with its version number (unless
+// the file itself opts out with tern's disable-tx line), so a killed migration leaves the
+// version before it. Any number of processes may call Up at once, on one database or on
+// several databases of one cluster. Up never goes down. Unqualified names in a file
 // resolve to nothing but pg_catalog.
 //
-// Fails how: a file that fails is named, with its line, and the database stays at the version before it. A database
-// that is newer than the binary is refused; CheckServes says whether one may work on it nevertheless.
+// Fails how: a file that fails is named, with its line, and the database stays at the
+// version before it. A database that is newer than the binary is refused; CheckServes
+// says whether one may work on it nevertheless.
 //
-// Not here: which role may see what (the SQL files say), and when to migrate (cmd/trust decides).
+// Not here: which role may see what (the SQL files say), and when to migrate (cmd/trust
+// decides).
 //
-// Note for authors: a file that only adds begins with "-- additive" (ADR 17). Files are Go templates, so a literal {{ must be written {{ "{{" }}. A file may "set local role" and
-// need not set it back: Up does, before the version is written.
+// Note for authors: a file that only adds begins with "-- additive" (ADR 17). Files are
+// Go templates, so a literal {{ must be written {{ "{{" }}. A file may "set local role"
+// and need not set it back: Up does, before the version is written.
 package migrations
 
 import (
@@ -37,25 +43,30 @@ func Files() fs.FS { return files }
 // versionTable has one row with the number of the last file that ran.
 const versionTable = "public.schema_version"
 
-// ErrNewerDatabase says that the database has files this binary does not know: run a newer binary.
+// ErrNewerDatabase says that the database has files this binary does not know: run a
+// newer binary.
 var ErrNewerDatabase = errors.New("the database is newer than this binary")
 
-// ErrOlderDatabase says that the database lacks files of this binary: it is to be migrated, or just is.
+// ErrOlderDatabase says that the database lacks files of this binary: it is to be
+// migrated, or just is.
 var ErrOlderDatabase = errors.New("the database lacks migrations of this binary")
 
-// ErrNotUTF8 says that the database stores text in an encoding that cannot hold every name.
+// ErrNotUTF8 says that the database stores text in an encoding that cannot hold every
+// name.
 var ErrNotUTF8 = errors.New("the database's encoding is not UTF8")
 
-// lookLimit is how long a look at the versions may take. It reads a row or two: a server that needs longer hangs. Migrations
-// themselves have no limit.
+// lookLimit is how long a look at the versions may take. It reads a row or two: a server
+// that needs longer hangs. Migrations themselves have no limit.
 const lookLimit = 10 * time.Second
 
-// mostAhead is how many additive migrations a database may be ahead of a program that works on it: about a release.
+// mostAhead is how many additive migrations a database may be ahead of a program that
+// works on it: about a release.
 const mostAhead = 10
 
-// CheckServes returns ErrOlderDatabase for a database that lacks files of this program, and ErrNewerDatabase for one that is too
-// new for it to work on: it has files that this program does not know, and more than a few, or one that does not only add. The
-// role of conn needs SELECT on public.schema_version and public.schema_additive.
+// CheckServes returns ErrOlderDatabase for a database that lacks files of this program,
+// and ErrNewerDatabase for one that is too new for it to work on: it has files that this
+// program does not know, and more than a few, or one that does not only add. The role of
+// conn needs SELECT on public.schema_version and public.schema_additive.
 func CheckServes(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
@@ -88,21 +99,24 @@ type Applied struct {
 	Names    []string // the files that ran, in order
 }
 
-// Up runs every embedded file the database at databaseURL does not have yet. The role in databaseURL must be allowed to
-// create roles and to create in the database. Up opens its own connection and its own transactions, and waits as long
-// as ctx lets it for another Up on the same database. On error the returned Applied is empty.
+// Up runs every embedded file the database at databaseURL does not have yet. The role in
+// databaseURL must be allowed to create roles and to create in the database. Up opens its
+// own connection and its own transactions, and waits as long as ctx lets it for another
+// Up on the same database. On error the returned Applied is empty.
 func Up(ctx context.Context, databaseURL string) (Applied, error) {
 	return UpFrom(ctx, databaseURL, Files())
 }
 
-// UpFrom is Up with files from fsys (its *.sql at the root, numbered from 1 without a gap).
+// UpFrom is Up with files from fsys (its *.sql at the root, numbered from 1 without a
+// gap).
 func UpFrom(ctx context.Context, databaseURL string, fsys fs.FS) (Applied, error) {
 	config, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
 		return Applied{}, fmt.Errorf("migrate: %w", err)
 	}
-	// A start-up parameter survives the "reset all" that tern runs after each file. Empty, so that a file cannot depend
-	// on, or be tricked by, whatever search path the database or the role has.
+	// A start-up parameter survives the "reset all" that tern runs after each file.
+	// Empty, so that a file cannot depend on, or be tricked by, whatever search path the
+	// database or the role has.
 	config.RuntimeParams["search_path"] = ""
 	config.RuntimeParams["application_name"] = "trust-migrate"
 
@@ -122,11 +136,13 @@ func Known() (int32, error) {
 	return int32(len(names)), nil
 }
 
-// Current tells the version the database has (0: never migrated) and the one this binary wants. It changes nothing and
-// takes no lock; the role of conn needs SELECT on public.schema_version and nothing else.
+// Current tells the version the database has (0: never migrated) and the one this binary
+// wants. It changes nothing and takes no lock; the role of conn needs SELECT on
+// public.schema_version and nothing else.
 //
-// The version table is there a moment before the first file, which makes schema trust and lets others read the table. Whoever
-// may not read it before that has met a migration that just begins.
+// The version table is there a moment before the first file, which makes schema trust and
+// lets others read the table. Whoever may not read it before that has met a migration
+// that just begins.
 func Current(ctx context.Context, conn *pgx.Conn) (have, want int32, err error) {
 	if want, err = Known(); err != nil {
 		return 0, 0, err
@@ -135,7 +151,8 @@ func Current(ctx context.Context, conn *pgx.Conn) (have, want int32, err error) 
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 
-	// Asked of the catalog, because selecting from a missing table would abort the caller's transaction.
+	// Asked of the catalog, because selecting from a missing table would abort the
+	// caller's transaction.
 	var exists bool
 	const find = `select exists (
 		select from pg_catalog.pg_class

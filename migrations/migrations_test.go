@@ -223,7 +223,8 @@ func TestAFileHasNoSearchPathAndLeavesNoRoleBehind(t *testing.T) {
 		strict))
 }
 
-// Roles belong to the cluster and tern's lock to one database, so these race for the role; all must win.
+// Roles belong to the cluster and tern's lock to one database, so these race for the
+// role; all must win.
 func TestDatabasesOfOneClusterMigrateAtOnce(t *testing.T) {
 	t.Parallel()
 	const databases = 6
@@ -260,7 +261,8 @@ func TestDatabasesOfOneClusterMigrateAtOnce(t *testing.T) {
 func TestOneDatabaseIsMigratedByManyAtOnce(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Fresh(t)
-	for _, err := range upAtOnce(t, []string{url, url, url, url}, files("create table public.one ()", "create table public.two ()")) {
+	for _, err := range upAtOnce(t, []string{url, url, url, url},
+		files("create table public.one ()", "create table public.two ()")) {
 		if err != nil {
 			t.Error(err)
 		}
@@ -280,7 +282,8 @@ func TestTheRealFilesMigrateSeveralDatabasesAtOnce(t *testing.T) {
 	}
 }
 
-// upAtOnce migrates all urls together and checks each report; nil files are the real ones.
+// upAtOnce migrates all urls together and checks each report; nil files are the real
+// ones.
 func upAtOnce(t *testing.T, urls []string, fsys fstest.MapFS) []error {
 	t.Helper()
 	up := func(url string) (migrations.Applied, error) { return migrations.Up(t.Context(), url) }

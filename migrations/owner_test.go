@@ -21,8 +21,9 @@ func TestAnOwnerWithoutSuperuserMigratesAndWorksAsEveryRole(t *testing.T) {
 	ownerMigrates(t, pgtest.Server(t, binaries))
 }
 
-// ownerMigrates migrates two databases of a cluster that has none of the roles yet, as a login that may create roles and
-// nothing more, and then uses each role as the program does.
+// ownerMigrates migrates two databases of a cluster that has none of the roles yet, as a
+// login that may create roles and nothing more, and then uses each role as the program
+// does.
 func ownerMigrates(t *testing.T, superuser string) {
 	t.Helper()
 	admin := connect(t, superuser)
@@ -42,11 +43,13 @@ func ownerMigrates(t *testing.T, superuser string) {
 		audit := connect(t, address+"&options=-c%20role%3Dtrust_query")
 		mustExec(t, audit, "begin; set local role trust_audit; select count(*) from trust.events; commit")
 		closing := connect(t, address)
-		mustExec(t, closing, "revoke usage on schema trust from trust_query; grant usage on schema trust to trust_query")
+		mustExec(t, closing,
+			"revoke usage on schema trust from trust_query; grant usage on schema trust to trust_query")
 	}
 }
 
-// demandTemporary asserts whether a role may make temporary tables: a restore does so, and nobody else needs to.
+// demandTemporary asserts whether a role may make temporary tables: a restore does so,
+// and nobody else needs to.
 func demandTemporary(t *testing.T, conn *pgx.Conn, may bool) {
 	t.Helper()
 	_, err := conn.Exec(t.Context(), "create temp table mine (n integer)")

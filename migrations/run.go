@@ -12,12 +12,13 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// resetRole ends every file. tern writes the version after the file, in the same transaction, and its "reset all" does
-// not undo "set role" (nor "set local role"); the version table is the migrating role's, not the schema owner's.
+// resetRole ends every file. tern writes the version after the file, in the same
+// transaction, and its "reset all" does not undo "set role" (nor "set local role"); the
+// version table is the migrating role's, not the schema owner's.
 const resetRole = "\n;\nreset role;\n"
 
-// additive begins a file that only adds: what a program that does not know the file relies on stays as it is. Files up to 008,
-// which makes the table that notes it, cannot.
+// additive begins a file that only adds: what a program that does not know the file
+// relies on stays as it is. Files up to 008, which makes the table that notes it, cannot.
 const additive = "-- additive"
 
 // run is one call of Up, over all its attempts.
@@ -30,7 +31,8 @@ type run struct {
 	current string // the file that runs now: it counts once the next one begins, or all are through
 }
 
-// attempt runs what is missing on a connection of its own, whose end also frees tern's advisory lock, whatever happened.
+// attempt runs what is missing on a connection of its own, whose end also frees tern's
+// advisory lock, whatever happened.
 func (r *run) attempt(ctx context.Context) error {
 	r.current = "" // rolled back, if an earlier attempt left one
 	conn, err := pg.DialForReset(ctx, r.config)

@@ -20,7 +20,8 @@ func TestFarTheSchemaIsMadeOnEverySupportedPostgres(t *testing.T) {
 			ownerMigrates(t, pgtest.Server(t, binaries))
 
 			// The other tests of this package, on a server of this version.
-			again := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^Test", "-test.skip=^TestFar", "-test.count=1", "-test.v")
+			again := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^Test", "-test.skip=^TestFar",
+				"-test.count=1", "-test.v")
 			again.Env = append(os.Environ(), "TEST_DATABASE_URL="+pgtest.Server(t, binaries))
 			said, err := again.CombinedOutput()
 			if err != nil {

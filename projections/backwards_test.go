@@ -10,15 +10,16 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// lose takes the events after a position from the log, with the keys that came with them, as the promotion of a
-// replica that did not have them does.
+// lose takes the events after a position from the log, with the keys that came with them,
+// as the promotion of a replica that did not have them does.
 func (w *world) lose(t *testing.T, after int64) {
 	t.Helper()
 	w.force(t, `with lost as (delete from trust.events where position > $1 returning stream_id, version)
 		delete from trust.keys where key_id in (select stream_id from lost where version = 1)`, after)
 }
 
-// backwards asserts that everything says of a table that it is ahead of its log, and that it stays where it is.
+// backwards asserts that everything says of a table that it is ahead of its log, and that
+// it stays where it is.
 func (w *world) backwards(t *testing.T, name string, at int64) {
 	t.Helper()
 	s := w.becomes(t, name, follow.Halted)
@@ -27,7 +28,8 @@ func (w *world) backwards(t *testing.T, name string, at int64) {
 	}
 
 	err := w.verify(t)
-	if d, ok := errors.AsType[*projections.Difference](err); !ok || d.Projection == "" || !strings.Contains(d.What, "the log went backwards") {
+	if d, ok := errors.AsType[*projections.Difference](err); !ok || d.Projection == "" ||
+		!strings.Contains(d.What, "the log went backwards") {
 		t.Errorf("Verify: %v", err)
 	}
 	if err := w.queries.WaitFor(t.Context(), name, 1); !refused(err, domain.CodeReadModelBehind) {

@@ -19,12 +19,14 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// benchEvents is how many grants each contender projects. Stock watermill-sql costs more a page the longer the backlog is.
+// benchEvents is how many grants each contender projects. Stock watermill-sql costs more
+// a page the longer the backlog is.
 const benchEvents = 50_000
 
-// BenchmarkLiveProjection projects the same grants through Watermill three ways in one run, in events a second: our worker;
-// stock watermill-sql v3 with batches of 1000 and an upsert an event in its own transaction; and, without reading any log, a bare
-// unnest of 1000 rows a transaction.
+// BenchmarkLiveProjection projects the same grants through Watermill three ways in one
+// run, in events a second: our worker; stock watermill-sql v3 with batches of 1000 and an
+// upsert an event in its own transaction; and, without reading any log, a bare unnest of
+// 1000 rows a transaction.
 func BenchmarkLiveProjection(b *testing.B) {
 	var ours, stock, bare, passing float64 // the best of the rounds: other processes only slow down
 	for b.Loop() {
@@ -138,13 +140,16 @@ func upsertStock(m *message.Message, tenant domain.TenantID, position int) error
 		return err
 	}
 	tx, _ := wmsql.TxFromContext(m.Context())
-	_, err := tx.ExecContext(m.Context(), benchUpsert, e.ConsentID.UUID, tenant.UUID, m.Metadata.Get("subject"), e.Purpose,
-		e.NoticeVersion, e.Wording, e.SHA256, string(e.Language), true, string(e.Channel), e.GivenBy, stdsql.NullString{},
+	_, err := tx.ExecContext(m.Context(), benchUpsert, e.ConsentID.UUID, tenant.UUID, m.Metadata.Get("subject"),
+		e.Purpose,
+		e.NoticeVersion, e.Wording, e.SHA256, string(e.Language), true, string(e.Channel), e.GivenBy,
+		stdsql.NullString{},
 		e.EvidenceSHA256, time.Now(), time.Now(), position)
 	return err
 }
 
-// benchBare writes the rows that are there again, 1000 a transaction, from arrays made beforehand.
+// benchBare writes the rows that are there again, 1000 a transaction, from arrays made
+// beforehand.
 func benchBare(b *testing.B, w *world) time.Duration {
 	b.Helper()
 	conn := w.db.Superuser(b)
@@ -164,7 +169,8 @@ func benchBare(b *testing.B, w *world) time.Duration {
 			wordings[i] = "To send you SMS alerts about water and electricity interruptions."
 			hashes[i] = "0000000000000000000000000000000000000000000000000000000000000000"
 		}
-		_, err := conn.Exec(b.Context(), `insert into public.bench select id, $5, subject, 'sms_alert', 1, wording, hash, 'en', true, 'web',
+		_, err := conn.Exec(b.Context(),
+			`insert into public.bench select id, $5, subject, 'sms_alert', 1, wording, hash, 'en', true, 'web',
 				'self', subject, '', now(), now(), null, 1, 1
 			from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) r (id, subject, wording, hash)
 			on conflict (tenant_id, id) do update set purpose = excluded.purpose, position = excluded.position`,
@@ -174,7 +180,8 @@ func benchBare(b *testing.B, w *world) time.Duration {
 	return time.Since(began)
 }
 
-// BenchmarkAppendToVisible measures, at 200 appends a second, from the start of an append to the committed row in the read table.
+// BenchmarkAppendToVisible measures, at 200 appends a second, from the start of an append
+// to the committed row in the read table.
 func BenchmarkAppendToVisible(b *testing.B) {
 	w := newWorld(b)
 	type page struct {
@@ -193,7 +200,8 @@ func BenchmarkAppendToVisible(b *testing.B) {
 		<-tick.C
 		start := time.Now()
 		user := newUser()
-		began[w.append(b, w.tenant, domain.ConsentsOf(user), &domain.ConsentGranted{Decision: decision("sms_alert", time.Time{})})] = start
+		began[w.append(b, w.tenant, domain.ConsentsOf(user),
+			&domain.ConsentGranted{Decision: decision("sms_alert", time.Time{})})] = start
 	}
 	w.caughtUp(b, "consents")
 	stop()

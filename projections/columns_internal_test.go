@@ -9,12 +9,14 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// A read table is what its rows are folded from, page by page: what a field holds and no column keeps is gone with the next
-// page, and trust verify reports it as a difference from the log.
+// A read table is what its rows are folded from, page by page: what a field holds and no
+// column keeps is gone with the next page, and trust verify reports it as a difference
+// from the log.
 func TestEveryFieldOfAStateIsKeptInAColumnOfItsReadTable(t *testing.T) {
 	t.Parallel()
 	for table, lost := range map[string][]string{
-		"municipalities": notKept(municipalitiesTable()), "users": notKept(usersTable()), "consents": notKept(consentsTable()),
+		"municipalities": notKept(municipalitiesTable()), "users": notKept(usersTable()),
+		"consents": notKept(consentsTable()),
 	} {
 		for _, field := range lost {
 			t.Errorf("%s is in no column of the read table %s, which would lose it: give it a column (CONTRIBUTING.md, "+

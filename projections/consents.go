@@ -15,7 +15,8 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// consents is the read table of every recorded decision and what became of it, as known now.
+// consents is the read table of every recorded decision and what became of it, as known
+// now.
 type consents struct{ table string }
 
 // consentRow is a decision and where in the log it stands, which is the order of lists.
@@ -30,9 +31,11 @@ func (consents) Name() string { return "consents" }
 // Kinds implements Projection.
 func (p consents) Kinds() []domain.StreamType { return []domain.StreamType{p.source().kind} }
 
-// Apply implements Projection. It does no more than the page asks for, however much its people decided before: a withdrawal
-// changes the rows that it ends, and a decision that came in late is folded with the withdrawals that hold from later on. Only
-// where the log was ahead of the clock does an instant not tell the order, and the person's history is folded whole.
+// Apply implements Projection. It does no more than the page asks for, however much its
+// people decided before: a withdrawal changes the rows that it ends, and a decision that
+// came in late is folded with the withdrawals that hold from later on. Only where the log
+// was ahead of the clock does an instant not tell the order, and the person's history is
+// folded whole.
 func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, upTo int64) error {
 	whole, events, err := stampedAhead(ctx, tx, events, upTo)
 	if err != nil {
@@ -58,9 +61,12 @@ func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recor
 	return consentsTable().upsert(ctx, tx, c.table, rows)
 }
 
-// stampedAhead reads whole the histories of those of a page's people of whom something was recorded while the log was ahead of the
-// clock, and returns the events of the others as rest. It matters only for what holds from before it was recorded.
-func stampedAhead(ctx context.Context, tx follow.Tx, page []domain.Recorded, upTo int64) (whole, rest []domain.Recorded, err error) {
+// stampedAhead reads whole the histories of those of a page's people of whom something
+// was recorded while the log was ahead of the clock, and returns the events of the others
+// as rest. It matters only for what holds from before it was recorded.
+func stampedAhead(
+	ctx context.Context, tx follow.Tx, page []domain.Recorded, upTo int64,
+) (whole, rest []domain.Recorded, err error) {
 	var early []domain.UserID
 	for _, e := range page {
 		if e.EffectiveAt.Before(e.RecordedAt) {
@@ -101,8 +107,9 @@ type decisions struct {
 	purpose string
 }
 
-// ended reads the rows from before the page that its withdrawals end, or end earlier, and returns them as they become. A grant ends
-// with the first withdrawal after it, by effective time and position.
+// ended reads the rows from before the page that its withdrawals end, or end earlier, and
+// returns them as they become. A grant ends with the first withdrawal after it, by
+// effective time and position.
 func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) ([]consentRow, error) {
 	const from = ` from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[]) k (tenant, subject, purpose, since)
 		join %s t on t.tenant_id = k.tenant and t.subject_id = k.subject and t.purpose = k.purpose
@@ -125,7 +132,8 @@ func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) 
 	}
 
 	found, err := tx.Query(ctx, fmt.Sprintf("select t."+strings.Join(consentsTable().names(), ", t.")+from, c.table),
-		each(keys, func(k decisions) [16]byte { return k.tenant }), each(keys, func(k decisions) [16]byte { return k.id }),
+		each(keys, func(k decisions) [16]byte { return k.tenant }),
+		each(keys, func(k decisions) [16]byte { return k.id }),
 		each(keys, func(k decisions) string { return k.purpose }), since, page[0].Position)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", c.table, err)
@@ -150,7 +158,8 @@ func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) 
 	return changed, nil
 }
 
-// laterWithdrawals reads the withdrawals recorded before the page that may end what its people said to have granted before that.
+// laterWithdrawals reads the withdrawals recorded before the page that may end what its
+// people said to have granted before that.
 func laterWithdrawals(ctx context.Context, tx follow.Tx, page []domain.Recorded) ([]domain.Recorded, error) {
 	since := make(map[domain.UserID]time.Time)
 	for _, e := range page {
@@ -205,7 +214,8 @@ func consentKey(r consentRow) stream { return stream{r.Tenant.UUID, r.ID.UUID} }
 
 func consentsTable() readTable[consentRow] {
 	return readTable[consentRow]{
-		name: "consents", key: []string{"tenant_id", "id"}, stream: [2]string{"tenant_id", "subject_id"}, scan: scanConsent, keyOf: consentKey,
+		name: "consents", key: []string{"tenant_id", "id"}, stream: [2]string{"tenant_id", "subject_id"},
+		scan: scanConsent, keyOf: consentKey,
 		columns: []column[consentRow]{
 			col("id", "uuid", func(r consentRow) [16]byte { return r.ID.UUID }),
 			col("tenant_id", "uuid", func(r consentRow) [16]byte { return r.Tenant.UUID }),
@@ -242,7 +252,8 @@ func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 	var c consentRow
 	var recordedBy *uuid.UUID
 	var withdrawnAt *time.Time
-	err := r.Scan(&c.ID.UUID, &c.Tenant.UUID, &c.Subject.UUID, &c.Purpose, &c.NoticeVersion, &c.Wording, &c.SHA256, &c.Language,
+	err := r.Scan(&c.ID.UUID, &c.Tenant.UUID, &c.Subject.UUID, &c.Purpose, &c.NoticeVersion, &c.Wording, &c.SHA256,
+		&c.Language,
 		&c.Consented, &c.Channel, &c.GivenBy, &recordedBy, &c.EvidenceSHA256, &c.GivenAt, &c.RecordedAt, &withdrawnAt,
 		&c.Decided, &c.Position)
 	c.GivenAt, c.RecordedAt = c.GivenAt.UTC(), c.RecordedAt.UTC()
@@ -255,8 +266,11 @@ func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 	return c, err
 }
 
-// Consent gives one decision of a tenant, or not_found; also when it is not of the subject, unless that is zero.
-func (q *Queries) Consent(ctx context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID) (domain.Consent, error) {
+// Consent gives one decision of a tenant, or not_found; also when it is not of the
+// subject, unless that is zero.
+func (q *Queries) Consent(
+	ctx context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID,
+) (domain.Consent, error) {
 	sql := `select ` + consentsTable().list() + ` from trust.consents c where c.tenant_id = $1 and c.id = $2`
 	w := pg.Where{Args: []any{tenant.UUID, id.UUID}}
 	if !subject.IsZero() {
@@ -271,7 +285,9 @@ func (q *Queries) Consent(ctx context.Context, tenant domain.TenantID, subject d
 }
 
 // Consents lists a subject's decisions, withdrawn ones too, the one recorded last first.
-func (q *Queries) Consents(ctx context.Context, tenant domain.TenantID, subject domain.UserID, page Page) (Listing[domain.Consent], error) {
+func (q *Queries) Consents(
+	ctx context.Context, tenant domain.TenantID, subject domain.UserID, page Page,
+) (Listing[domain.Consent], error) {
 	sql := `select ` + consentsTable().list() + ` from trust.consents c where c.tenant_id = $1 and c.subject_id = $2`
 	w := pg.Where{Args: []any{tenant.UUID, subject.UUID}}
 	if page.After != "" {
@@ -281,6 +297,9 @@ func (q *Queries) Consents(ctx context.Context, tenant domain.TenantID, subject 
 		}
 		w.And("c.decided < %s", after)
 	}
-	rows, err := inTenant(ctx, q, tenant, sql+w.SQL()+` order by c.decided desc limit `+w.Arg(page.Fetch()), w.Args, scanConsent)
-	return List(rows, err, page, func(r consentRow) (domain.Consent, string) { return r.Consent, PositionCursor(r.Decided) })
+	rows, err := inTenant(ctx, q, tenant, sql+w.SQL()+` order by c.decided desc limit `+w.Arg(page.Fetch()), w.Args,
+		scanConsent)
+	return List(rows, err, page, func(r consentRow) (domain.Consent, string) {
+		return r.Consent, PositionCursor(r.Decided)
+	})
 }

@@ -44,7 +44,8 @@ func newFolder(t *testing.T, w *world) *folder {
 	return &folder{w: w, conn: conn, reader: reader}
 }
 
-// fold folds the next n events of a projection, or up to the head, and tells whether there are more.
+// fold folds the next n events of a projection, or up to the head, and tells whether
+// there are more.
 func (f *folder) fold(ctx context.Context, p projections.Projection, n int64) (more bool, err error) {
 	err = pgx.BeginFunc(ctx, f.conn, func(tx pgx.Tx) error {
 		from, err := follow.Hold(ctx, tx, p.Name())
@@ -72,8 +73,9 @@ func (f *folder) fold(ctx context.Context, p projections.Projection, n int64) (m
 	return more, err
 }
 
-// Random histories of consents, legal or not, given when they were recorded or before, folded in pages of random sizes: after
-// every page the table is what one fold of the whole log gives, which is what Verify compares with.
+// Random histories of consents, legal or not, given when they were recorded or before,
+// folded in pages of random sizes: after every page the table is what one fold of the
+// whole log gives, which is what Verify compares with.
 func TestConsentsInPagesEqualOneFold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -98,7 +100,8 @@ func TestConsentsInPagesEqualOneFold(t *testing.T) {
 	})
 }
 
-// drawn is one random event of a consent stream; ago is how long before now it was given, 0: not stated.
+// drawn is one random event of a consent stream; ago is how long before now it was given,
+// 0: not stated.
 type drawn struct {
 	subject int
 	kind    string
@@ -130,7 +133,8 @@ func (d drawn) eventAt(now time.Time) domain.Event {
 	case "refuse":
 		return &domain.ConsentRefused{Decision: made}
 	default:
-		return &domain.ConsentWithdrawn{ConsentID: made.ConsentID, Purpose: d.purpose, GivenAt: givenAt, RecordedBy: domain.BySelf}
+		return &domain.ConsentWithdrawn{ConsentID: made.ConsentID, Purpose: d.purpose, GivenAt: givenAt,
+			RecordedBy: domain.BySelf}
 	}
 }
 
@@ -148,10 +152,13 @@ func TestAnErasedUsersRowStaysBlank(t *testing.T) {
 	all()
 	// This one is registered, changed and erased before the projector sees any of it.
 	w.appendSide(t, w.tenant, domain.UserOf(unknown), []domain.SideWrite{domain.CreateSubjectKey{Subject: unknown}},
-		&domain.UserRegistered{Role: domain.Citizen, Person: domain.Known(domain.PersonFacts{Email: "u@example.org", FullName: "U"})})
-	w.append(t, w.tenant, domain.UserOf(unknown), &domain.UserEmailChanged{Email: domain.Known(domain.Change[string]{New: "v@example.org"})})
+		&domain.UserRegistered{Role: domain.Citizen, Person: domain.Known(domain.PersonFacts{Email: "u@example.org",
+			FullName: "U"})})
+	w.append(t, w.tenant, domain.UserOf(unknown),
+		&domain.UserEmailChanged{Email: domain.Known(domain.Change[string]{New: "v@example.org"})})
 	w.append(t, w.tenant, domain.UserOf(known), &domain.UserProfileChanged{
-		Fields: []string{"full_name"}, Person: domain.Known(domain.ProfileChanges{FullName: &domain.Change[string]{New: "Changed"}}),
+		Fields: []string{"full_name"}, Person: domain.Known(
+			domain.ProfileChanges{FullName: &domain.Change[string]{New: "Changed"}}),
 	})
 	w.erase(t, known)
 	w.erase(t, unknown)
@@ -169,7 +176,8 @@ func TestAnErasedUsersRowStaysBlank(t *testing.T) {
 
 func (w *world) erase(t testing.TB, user domain.UserID) {
 	t.Helper()
-	w.appendSide(t, w.tenant, domain.UserOf(user), []domain.SideWrite{domain.DestroySubjectKey{Subject: user}}, &domain.UserErased{})
+	w.appendSide(t, w.tenant, domain.UserOf(user), []domain.SideWrite{domain.DestroySubjectKey{Subject: user}},
+		&domain.UserErased{})
 }
 
 func TestAFoldRefusesToGoOnFromARowThatIsNotTheOneBefore(t *testing.T) {
@@ -184,7 +192,8 @@ func TestAFoldRefusesToGoOnFromARowThatIsNotTheOneBefore(t *testing.T) {
 	_, err = w.db.Superuser(t).Exec(t.Context(), "update trust.users_v1 set version = 7")
 	must(t, err)
 	_, err = f.fold(t.Context(), users, 1000)
-	if order, ok := errors.AsType[*follow.PlainError](err); !ok || !strings.Contains(order.Text, "is version 2") || !strings.Contains(order.Text, "holds version 7") {
+	if order, ok := errors.AsType[*follow.PlainError](err); !ok || !strings.Contains(order.Text, "is version 2") ||
+		!strings.Contains(order.Text, "holds version 7") {
 		t.Errorf("fold gives %v", err)
 	}
 }

@@ -21,8 +21,9 @@ func (w *world) disown(t *testing.T, position int64) {
 	}))
 }
 
-// Each projector comes to stand directly before what is forged, says which event that is, and goes on by itself once it is disowned,
-// as if it were empty; so does a rebuild, and verify.
+// Each projector comes to stand directly before what is forged, says which event that is,
+// and goes on by itself once it is disowned, as if it were empty; so does a rebuild, and
+// verify.
 func TestAForgedEventHaltsTheProjectorThatWantsItUntilItIsDisowned(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -46,8 +47,9 @@ func TestAForgedEventHaltsTheProjectorThatWantsItUntilItIsDisowned(t *testing.T)
 		},
 		"a consent": {
 			StreamType: "consent", Stream: id, Type: "consent.granted.v1", Subject: &id, Actor: &id,
-			Payload: fmt.Sprintf(`{"consent_id":%q,"purpose":"newsletter","notice_version":1,"wording":"x","language":"en","sha256":"",`+
-				`"channel":"web","recorded_by":"self","given_by":"self"}`, newID()),
+			Payload: fmt.Sprintf(
+				`{"consent_id":%q,"purpose":"newsletter","notice_version":1,"wording":"x","language":"en","sha256":"",`+
+					`"channel":"web","recorded_by":"self","given_by":"self"}`, newID()),
 		},
 		"a closed municipality": {
 			StreamType: "municipality", Stream: w.tenant.UUID, Type: "municipality.deactivated.v1", Payload: `{}`,
@@ -92,7 +94,8 @@ func TestAForgedEventHaltsTheProjectorThatWantsItUntilItIsDisowned(t *testing.T)
 	}
 	w.check(t)
 	for _, name := range []string{"users", "consents", "municipalities"} {
-		if done, err := newRebuilder(t, w).try(t.Context(), t, name); err != nil || done.Wrong != (projections.Wrong{}) {
+		if done, err := newRebuilder(t, w).try(t.Context(), t, name); err != nil ||
+			done.Wrong != (projections.Wrong{}) {
 			t.Errorf("a rebuild of %s: %+v, %v", name, done, err)
 		}
 	}

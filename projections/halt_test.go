@@ -12,8 +12,8 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// An event that cannot be decoded, among many that can: the projector comes to stand directly before it, says so, and goes on by
-// itself when the cause is fixed.
+// An event that cannot be decoded, among many that can: the projector comes to stand
+// directly before it, says so, and goes on by itself when the cause is fixed.
 func TestAnUndecodableEventHaltsDirectlyBeforeItAndNowhereElse(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -65,11 +65,13 @@ func TestARefusedRowHaltsWithoutTellingItsValues(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.register(t, w.tenant, "visible-only-to-the-person")
-	_, err := w.db.Superuser(t).Exec(t.Context(), "alter table trust.users_v1 add constraint no_mail check (email = '')")
+	_, err := w.db.Superuser(t).Exec(t.Context(),
+		"alter table trust.users_v1 add constraint no_mail check (email = '')")
 	must(t, err)
 	w.work(t, projection(t, "users"))
 	s := w.becomes(t, "users", follow.Halted)
-	if strings.Contains(s.Error, "visible") || !strings.Contains(s.Error, "23514") || !strings.Contains(s.Error, "no_mail") {
+	if strings.Contains(s.Error, "visible") || !strings.Contains(s.Error, "23514") ||
+		!strings.Contains(s.Error, "no_mail") {
 		t.Errorf("status %+v", s)
 	}
 	_, err = w.db.Superuser(t).Exec(t.Context(), "alter table trust.users_v1 drop constraint no_mail")
@@ -121,8 +123,8 @@ func (w *world) force(t *testing.T, sql string, args ...any) {
 	must(t, err)
 }
 
-// Erased while the projector was halted, killed or away: whatever it had of the person goes as soon as it goes on, and what it had
-// not seen it never learns.
+// Erased while the projector was halted, killed or away: whatever it had of the person
+// goes as soon as it goes on, and what it had not seen it never learns.
 func TestAProjectorThatGoesOnForgetsWhoWasErasedMeanwhile(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -10,14 +10,16 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// Who is asked for by address, number or role is found by an index, however many people a municipality has: row-level security keeps
-// an index from being used by a comparison that may leak, and a planner that knows nothing of the values likes to walk everybody.
+// Who is asked for by address, number or role is found by an index, however many people a
+// municipality has: row-level security keeps an index from being used by a comparison
+// that may leak, and a planner that knows nothing of the values likes to walk everybody.
 func TestAPersonIsFoundByAnIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	plans := &pgtest.Plans{}
 	queries := projections.NewQueries(plans.Pool(t, w.db, pgtest.Query))
-	_, err := w.db.Superuser(t).Exec(t.Context(), `insert into trust.users (id, tenant_id, municipality_code, email, full_name, phone,
+	_, err := w.db.Superuser(t).Exec(t.Context(),
+		`insert into trust.users (id, tenant_id, municipality_code, email, full_name, phone,
 			preferred_language, role, is_active, is_erased, created_at, updated_at, version, position)
 		select gen_random_uuid(), $1, 'CPT', case when n % 10 = 0 then '' else 'Person' || n || '@example.org' end, 'Person ' || n,
 			case when n % 10 = 0 then '' else '+2782' || lpad(n::text, 7, '0') end, 'en', case n when 777 then 'admin' else 'citizen' end, true, n % 10 = 0, now(), now(), 1, n + 1
@@ -45,8 +47,8 @@ func TestAPersonIsFoundByAnIndex(t *testing.T) {
 	}
 }
 
-// Values of a person must stand in the rows alone, which an erasure reaches: not in statistics, and not in a btree, which keeps values
-// where its pages divide.
+// Values of a person must stand in the rows alone, which an erasure reaches: not in
+// statistics, and not in a btree, which keeps values where its pages divide.
 func TestNoIndexOrStatisticKeepsWhatAnErasureBlanks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -19,7 +19,8 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// TestMain runs the tests, or, when a test started this binary as a worker, the worker: see process_test.go.
+// TestMain runs the tests, or, when a test started this binary as a worker, the worker:
+// see process_test.go.
 func TestMain(m *testing.M) {
 	if url := os.Getenv(childURL); url != "" {
 		runChild(url)
@@ -72,7 +73,8 @@ func (w *world) verify(t testing.TB) error {
 	return projections.Verify(t.Context(), w.db.Conn(t, pgtest.Projector), w.reader, nil)
 }
 
-// beforeCodes makes of the log one of a program that knew no codes: an event without one is believed, so a test can write its own.
+// beforeCodes makes of the log one of a program that knew no codes: an event without one
+// is believed, so a test can write its own.
 func (w *world) beforeCodes(t testing.TB) {
 	t.Helper()
 	_, err := w.db.Superuser(t).Exec(t.Context(), "delete from trust.coded")
@@ -89,13 +91,16 @@ func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
 func newUser() domain.UserID { return domain.UserID{UUID: newID()} }
 
-// append adds events to one stream, whatever its version, and gives the position of the last.
+// append adds events to one stream, whatever its version, and gives the position of the
+// last.
 func (w *world) append(t testing.TB, tenant domain.TenantID, stream domain.Stream, events ...domain.Event) int64 {
 	t.Helper()
 	return w.appendSide(t, tenant, stream, nil, events...)
 }
 
-func (w *world) appendSide(t testing.TB, tenant domain.TenantID, stream domain.Stream, side []domain.SideWrite, events ...domain.Event) int64 {
+func (w *world) appendSide(
+	t testing.TB, tenant domain.TenantID, stream domain.Stream, side []domain.SideWrite, events ...domain.Event,
+) int64 {
 	t.Helper()
 	appended, err := w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: tenant, Actor: stream.Subject(), Side: side,
@@ -119,15 +124,17 @@ func (w *world) register(t testing.TB, tenant domain.TenantID, name string) doma
 	w.appendSide(t, tenant, domain.UserOf(user), []domain.SideWrite{domain.CreateSubjectKey{Subject: user}},
 		&domain.UserRegistered{
 			MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-			Person: domain.Known(domain.PersonFacts{Email: name + "@Example.org", FullName: "Ṱhilivhali " + name, Phone: "+27821234567"}),
+			Person: domain.Known(domain.PersonFacts{Email: name + "@Example.org", FullName: "Ṱhilivhali " + name,
+				Phone: "+27821234567"}),
 		})
 	return user
 }
 
 func decision(purpose string, givenAt time.Time) domain.Decision {
 	return domain.Decision{
-		ConsentID: domain.ConsentID{UUID: newID()}, Purpose: purpose, NoticeVersion: 1, Wording: "words", Language: domain.English,
-		SHA256: domain.WordingHash("words"), Channel: domain.Paper, GivenAt: givenAt, RecordedBy: domain.BySelf,
+		ConsentID: domain.ConsentID{UUID: newID()}, Purpose: purpose, NoticeVersion: 1, Wording: "words",
+		Language: domain.English,
+		SHA256:   domain.WordingHash("words"), Channel: domain.Paper, GivenAt: givenAt, RecordedBy: domain.BySelf,
 		GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
 	}
 }
@@ -201,7 +208,8 @@ func (w *world) caughtUp(t testing.TB, name string) {
 	head := w.head(t)
 	pgtest.Eventually(t, fmt.Sprintf("%s reaches %d", name, head), func() bool {
 		err := w.queries.WaitFor(t.Context(), name, head)
-		behind := errors.Is(err, domain.Refuse(domain.CodeReadModelBehind, "")) || errors.Is(err, domain.Refuse(domain.CodeUnavailable, ""))
+		behind := errors.Is(err, domain.Refuse(domain.CodeReadModelBehind, "")) ||
+			errors.Is(err, domain.Refuse(domain.CodeUnavailable, ""))
 		if !behind {
 			must(t, err)
 		}
@@ -223,8 +231,9 @@ func (w *world) status(t testing.TB, name string) follow.FollowerStatus {
 	return follow.FollowerStatus{}
 }
 
-// becomes waits until a projector is in a state, and gives the status that says so. One that works may seem stopped for a moment: a
-// slow machine may keep it from giving a sign of life.
+// becomes waits until a projector is in a state, and gives the status that says so. One
+// that works may seem stopped for a moment: a slow machine may keep it from giving a sign
+// of life.
 func (w *world) becomes(t testing.TB, name string, state follow.State) (s follow.FollowerStatus) {
 	t.Helper()
 	pgtest.Eventually(t, fmt.Sprintf("%s is %s", name, state), func() bool {

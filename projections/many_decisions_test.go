@@ -8,8 +8,8 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// One account agrees and withdraws all day long. The table follows it as it follows others: no page costs more because of what its
-// people decided before.
+// One account agrees and withdraws all day long. The table follows it as it follows
+// others: no page costs more because of what its people decided before.
 func TestOnePersonWithTensOfThousandsOfDecisionsStopsNoTable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -45,7 +45,8 @@ func TestOnePersonWithTensOfThousandsOfDecisionsStopsNoTable(t *testing.T) {
 	}
 }
 
-// insertDecisions writes grants straight into the log, each directly followed by its withdrawal, all of one subject.
+// insertDecisions writes grants straight into the log, each directly followed by its
+// withdrawal, all of one subject.
 func (w *world) insertDecisions(t testing.TB, subject domain.UserID, n int) {
 	t.Helper()
 	const sql = `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal,

@@ -40,7 +40,8 @@ func (m municipalities) Apply(ctx context.Context, tx follow.Tx, events []domain
 func scanMunicipality(r pgx.CollectableRow) (municipalityRow, error) {
 	var m domain.Municipality
 	var position int64
-	err := r.Scan(&m.ID.UUID, &m.Code, &m.Name, &m.Province, &m.Category, &m.DistrictCode, &m.Population, &m.ContactEmail,
+	err := r.Scan(&m.ID.UUID, &m.Code, &m.Name, &m.Province, &m.Category, &m.DistrictCode, &m.Population,
+		&m.ContactEmail,
 		&m.Active, &m.CreatedAt, &m.UpdatedAt, &m.Version, &position)
 	m.CreatedAt, m.UpdatedAt = m.CreatedAt.UTC(), m.UpdatedAt.UTC()
 	return municipalityRow{State: m, Version: m.Version, Position: position}, err
@@ -59,7 +60,8 @@ func (municipalities) forget(context.Context, pgx.Tx, int64, int64) error { retu
 
 func municipalitiesTable() readTable[municipalityRow] {
 	return readTable[municipalityRow]{
-		name: "municipalities", key: []string{"id"}, stream: [2]string{"id", "id"}, scan: scanMunicipality, keyOf: municipalityKey,
+		name: "municipalities", key: []string{"id"}, stream: [2]string{"id", "id"}, scan: scanMunicipality,
+		keyOf: municipalityKey,
 		columns: []column[municipalityRow]{
 			col("id", "uuid", func(r municipalityRow) [16]byte { return r.State.ID.UUID }),
 			col("code", "text", func(r municipalityRow) string { return r.State.Code }),
@@ -78,8 +80,8 @@ func municipalitiesTable() readTable[municipalityRow] {
 	}
 }
 
-// MunicipalityFilter narrows a list of municipalities; zero fields do not. Q finds part of a name or the start of a code, letter
-// case not minding.
+// MunicipalityFilter narrows a list of municipalities; zero fields do not. Q finds part
+// of a name or the start of a code, letter case not minding.
 type MunicipalityFilter struct {
 	Active                *bool
 	Province, Category, Q string
@@ -102,7 +104,9 @@ func (q *Queries) Municipality(ctx context.Context, idOrCode string) (domain.Mun
 }
 
 // Municipalities lists municipalities, newest first.
-func (q *Queries) Municipalities(ctx context.Context, f MunicipalityFilter, page Page) (Listing[domain.Municipality], error) {
+func (q *Queries) Municipalities(
+	ctx context.Context, f MunicipalityFilter, page Page,
+) (Listing[domain.Municipality], error) {
 	var w pg.Where
 	if f.Active != nil {
 		w.And("m.is_active = %s", *f.Active)

@@ -10,7 +10,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Page asks for part of a list: at most Limit items (1 to 100, or to Most; 0: 50) after the cursor After (empty: from the start).
+// Page asks for part of a list: at most Limit items (1 to 100, or to Most; 0: 50) after
+// the cursor After (empty: from the start).
 type Page struct {
 	Limit int
 	After string
@@ -35,7 +36,8 @@ func (p Page) limit() int {
 	return min(p.Limit, cmp.Or(p.Most, maxLimit))
 }
 
-// Fetch is how many rows to read for List: one more than the page holds, which tells whether there is a next page.
+// Fetch is how many rows to read for List: one more than the page holds, which tells
+// whether there is a next page.
 func (p Page) Fetch() int { return p.limit() + 1 }
 
 // AfterID decodes a cursor made by IDCursor.
@@ -70,8 +72,8 @@ func malformedCursor() error {
 	return f.Err()
 }
 
-// List makes a page of rows, which are as many as Fetch if there is a next page. item returns the item that a row holds, and its
-// cursor. An error comes back as it is.
+// List makes a page of rows, which are as many as Fetch if there is a next page. item
+// returns the item that a row holds, and its cursor. An error comes back as it is.
 func List[R, T any](rows []R, err error, page Page, item func(R) (T, string)) (Listing[T], error) {
 	if err != nil {
 		return Listing[T]{}, err

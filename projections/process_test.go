@@ -19,9 +19,10 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// The tests here start this test binary again as a worker process of the users projection, so that it can be stopped and killed
-// for real. The child raises the signal it is told between fold and commit, at the first page that has more than one event, and goes on
-// when its standard input ends: a signal to stop may arrive after it was sent.
+// The tests here start this test binary again as a worker process of the users
+// projection, so that it can be stopped and killed for real. The child raises the signal
+// it is told between fold and commit, at the first page that has more than one event, and
+// goes on when its standard input ends: a signal to stop may arrive after it was sent.
 const (
 	childURL    = "PROJECTIONS_CHILD_URL"
 	childSignal = "PROJECTIONS_CHILD_SIGNAL"
@@ -71,10 +72,11 @@ func (w *world) registerTogether(t *testing.T) {
 	for range 5 {
 		user := newUser()
 		a.Side = append(a.Side, domain.CreateSubjectKey{Subject: user})
-		a.Writes = append(a.Writes, domain.Write{Stream: domain.UserOf(user), Events: []domain.Event{&domain.UserRegistered{
-			MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-			Person: domain.Known(domain.PersonFacts{Email: "a@example.org", FullName: "Together"}),
-		}}})
+		a.Writes = append(a.Writes, domain.Write{Stream: domain.UserOf(user),
+			Events: []domain.Event{&domain.UserRegistered{
+				MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
+				Person: domain.Known(domain.PersonFacts{Email: "a@example.org", FullName: "Together"}),
+			}}})
 	}
 	_, err := w.store.Append(t.Context(), a)
 	must(t, err)

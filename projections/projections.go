@@ -10,35 +10,43 @@ import (
 	"github.com/salga-trust/engine/eventstore/follow"
 )
 
-// Projection is a follower that folds the log into one read table of its name. Applying a range twice leaves the rows of
-// applying it once.
+// Projection is a follower that folds the log into one read table of its name. Applying a
+// range twice leaves the rows of applying it once.
 type Projection interface {
 	follow.Follower
 
-	// into is the same projection onto a version of its table. Without it, a projection writes to the view, and so to the version
-	// that is read.
+	// into is the same projection onto a version of its table. Without it, a projection
+	// writes to the view, and so to the version that is read.
 	into(version string) Projection
 	// source is what makes the rows anew.
 	source() source
-	// forget blanks, in all versions of the table, whom the log erases at the positions after < p ≤ upTo.
+	// forget blanks, in all versions of the table, whom the log erases at the positions
+	// after < p ≤ upTo.
 	forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error
 }
 
-// source says what makes the rows of a read table: each stream of one kind makes its own, and no other kind makes any.
+// source says what makes the rows of a read table: each stream of one kind makes its own,
+// and no other kind makes any.
 type source struct {
 	kind    domain.StreamType
 	columns []string
 	key     []string  // columns of the primary key
 	stream  [2]string // columns that name the stream which made a row: its tenant, its id
-	// rows gives a stream's rows from all its events, as COPY takes them: in the order of columns.
+	// rows gives a stream's rows from all its events, as COPY takes them: in the order of
+	// columns.
 	rows func(history []domain.Recorded) ([][]any, error)
-	// verify compares the rows of whole streams, one after another, with those of the table, and gives how many there are. Of who is being
-	// erased the table may be behind.
+	// verify compares the rows of whole streams, one after another, with those of the
+	// table, and gives how many there are. Of who is being erased the table may be
+	// behind.
 	verify func(ctx context.Context, tx pgx.Tx, events []domain.Recorded, erasing map[stream]bool) (int64, error)
 }
 
-// sourceOf makes a source of what a stream's rows are. ease adapts the row wanted of somebody who is being erased; nil: no need.
-func sourceOf[R any](kind domain.StreamType, t readTable[R], whole func(history []domain.Recorded) ([]R, error), ease func(want, have R) R) source {
+// sourceOf makes a source of what a stream's rows are. ease adapts the row wanted of
+// somebody who is being erased; nil: no need.
+func sourceOf[R any](
+	kind domain.StreamType, t readTable[R], whole func(history []domain.Recorded) ([]R, error),
+	ease func(want, have R) R,
+) source {
 	return source{
 		kind: kind, columns: t.names(), key: t.key, stream: t.stream,
 		rows: func(history []domain.Recorded) ([][]any, error) {
@@ -51,7 +59,8 @@ func sourceOf[R any](kind domain.StreamType, t readTable[R], whole func(history 
 			for _, history := range histories {
 				rows, err := whole(history)
 				if err != nil {
-					return 0, &Difference{Position: history[0].Position, What: t.name + " cannot fold this stream: " + follow.Describe(err), cause: err}
+					return 0, &Difference{Position: history[0].Position, What: t.name + " cannot fold this stream: " +
+						follow.Describe(err), cause: err}
 				}
 				wanted = append(wanted, rows...)
 			}
@@ -106,8 +115,8 @@ type evolver[S any] interface {
 	Exists() bool
 }
 
-// next returns the row after an event. An event that does not follow the row's version means that the table and the log
-// have parted; it is never folded.
+// next returns the row after an event. An event that does not follow the row's version
+// means that the table and the log have parted; it is never folded.
 func next[S evolver[S]](r row[S], e domain.Recorded) (row[S], error) {
 	if e.Version == 1 {
 		r = row[S]{}
@@ -175,7 +184,8 @@ func byStream(events []domain.Recorded) (histories [][]domain.Recorded, streams 
 	return histories, streams
 }
 
-// older lists the streams whose first event in the page is not their first event ever: those have rows to load.
+// older lists the streams whose first event in the page is not their first event ever:
+// those have rows to load.
 func older(events []domain.Recorded) []stream {
 	seen := make(map[stream]bool, len(events))
 	var found []stream

@@ -24,7 +24,8 @@ func NewQueries(pool *pgxpool.Pool) *Queries {
 	return &Queries{pool: pool, observer: follow.NewObserver(pool, Followers()...)}
 }
 
-// WaitFor waits until a read table holds every event up to a position: at most 2 s, then read_model_behind.
+// WaitFor waits until a read table holds every event up to a position: at most 2 s, then
+// read_model_behind.
 func (q *Queries) WaitFor(ctx context.Context, table string, position int64) error {
 	if _, ok := ByName(table); !ok {
 		return fmt.Errorf("wait for an unknown read table %q", table)

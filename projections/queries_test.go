@@ -17,7 +17,8 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// filled is a world with two municipalities, three users and some consents in each, projected.
+// filled is a world with two municipalities, three users and some consents in each,
+// projected.
 func filled(t *testing.T) (w *world, tenants []domain.TenantID, users [][]domain.UserID) {
 	t.Helper()
 	w = newWorld(t)
@@ -55,7 +56,9 @@ func TestATenantSeesItsOwnRowsOnly(t *testing.T) {
 		for i, tenant := range tenants {
 			list, err := q.Users(t.Context(), tenant, projections.UserFilter{}, projections.Page{})
 			must(t, err)
-			if len(list.Items) != 3 || slices.ContainsFunc(list.Items, func(u domain.User) bool { return u.Tenant != tenant }) {
+			if len(list.Items) != 3 || slices.ContainsFunc(list.Items, func(u domain.User) bool {
+				return u.Tenant != tenant
+			}) {
 				t.Fatalf("tenant %d sees %d users", i, len(list.Items))
 			}
 			other := users[1-i][0]
@@ -69,7 +72,8 @@ func TestATenantSeesItsOwnRowsOnly(t *testing.T) {
 			}
 		}
 	}
-	// Without the helper the tables answer nothing, also on a connection that had a tenant before.
+	// Without the helper the tables answer nothing, also on a connection that had a
+	// tenant before.
 	for _, table := range []string{"users", "consents"} {
 		if _, err := pool.Exec(t.Context(), "select * from trust."+table); err == nil {
 			t.Errorf("a query without a tenant reads %s", table)
@@ -113,7 +117,9 @@ func TestPagesAreCompleteAndWithoutDuplicates(t *testing.T) {
 }
 
 // pages reads a whole list in pages and fails on a duplicate or an empty page.
-func pages[T any](t *testing.T, limit int, read func(projections.Page) (projections.Listing[T], error), key func(T) string) (all []string) {
+func pages[T any](
+	t *testing.T, limit int, read func(projections.Page) (projections.Listing[T], error), key func(T) string,
+) (all []string) {
 	t.Helper()
 	for page := (projections.Page{Limit: limit}); ; {
 		list, err := read(page)
@@ -138,11 +144,13 @@ func TestAMalformedCursorIsAFaultOfTheInput(t *testing.T) {
 	w := newWorld(t)
 	for _, after := range []string{"!", "AAAA", strings.Repeat("A", 23)} {
 		_, users := w.queries.Users(t.Context(), w.tenant, projections.UserFilter{}, projections.Page{After: after})
-		_, municipalities := w.queries.Municipalities(t.Context(), projections.MunicipalityFilter{}, projections.Page{After: after})
+		_, municipalities := w.queries.Municipalities(t.Context(), projections.MunicipalityFilter{},
+			projections.Page{After: after})
 		_, consents := w.queries.Consents(t.Context(), w.tenant, newUser(), projections.Page{After: after})
 		for _, err := range []error{users, municipalities, consents} {
 			var e *domain.Error
-			if !errors.As(err, &e) || e.Code != domain.CodeInvalid || len(e.Fields) != 1 || e.Fields[0].Field != "after" {
+			if !errors.As(err, &e) || e.Code != domain.CodeInvalid || len(e.Fields) != 1 ||
+				e.Fields[0].Field != "after" {
 				t.Errorf("after=%q gives %v", after, err)
 			}
 		}
@@ -242,7 +250,8 @@ func TestWaitFor(t *testing.T) {
 		position := w.head(t)
 		for range 3 {
 			waiting.Go(func() {
-				if err := w.queries.WaitFor(t.Context(), "users", position); err != nil && !refused(err, domain.CodeReadModelBehind) {
+				if err := w.queries.WaitFor(t.Context(), "users", position); err != nil &&
+					!refused(err, domain.CodeReadModelBehind) {
 					t.Errorf("WaitFor gives %v", err)
 				}
 			})
@@ -254,7 +263,8 @@ func TestWaitFor(t *testing.T) {
 		t.Errorf("a projection that nobody runs: %v", err)
 	}
 	began := time.Now()
-	if err := w.queries.WaitFor(t.Context(), "users", w.head(t)+1); !refused(err, domain.CodeUnknownPosition) || time.Since(began) >= time.Second {
+	if err := w.queries.WaitFor(t.Context(), "users", w.head(t)+1); !refused(err, domain.CodeUnknownPosition) ||
+		time.Since(began) >= time.Second {
 		t.Errorf("a position beyond the head, after %s: %v", time.Since(began), err)
 	}
 	if err := w.queries.WaitFor(t.Context(), "nobody", 1); err == nil {
@@ -293,7 +303,8 @@ func TestASilentProjectorCountsAsStopped(t *testing.T) {
 	}
 }
 
-// After the database's clock went back, the last sign of a process that is gone lies in the future.
+// After the database's clock went back, the last sign of a process that is gone lies in
+// the future.
 func TestAProjectorWhoseLastSignLiesInTheFutureCountsAsStopped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

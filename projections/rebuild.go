@@ -17,13 +17,15 @@ import (
 
 // A rebuild is one transaction, so one that is killed leaves what was. It
 //
-//  1. makes the next version of the table and copies into it the rows of all events up to the head of one snapshot, stream by
-//     stream, in memory for a page;
+//  1. makes the next version of the table and copies into it the rows of all events up to
+//     the head of one snapshot, stream by stream, in memory for a page;
 //  2. compares it with the version that is read, which goes on being read and followed;
 //  3. follows the log until it is close behind the head;
-//  4. takes the view's lock, follows to the projector's checkpoint, points the view at the new version, commits.
+//  4. takes the view's lock, follows to the projector's checkpoint, points the view at
+//     the new version, commits.
 //
-// Nobody waits for it but in the last step. A projector that is behind, or halted, is brought to where the new version stands.
+// Nobody waits for it but in the last step. A projector that is behind, or halted, is
+// brought to where the new version stands.
 
 // Stage is what a rebuild is doing.
 type Stage string
@@ -35,10 +37,12 @@ const (
 	Comparing Stage = "comparing"
 	Following Stage = "following"
 	Switching Stage = "switching"
-	Waiting   Stage = "waiting for who reads the table" // for a second and more, in order to switch; it goes on following
+	// for a second and more, in order to switch; it goes on following
+	Waiting Stage = "waiting for who reads the table"
 )
 
-// Report is told what a rebuild does, and how much of how many events it has done where it counts them.
+// Report is told what a rebuild does, and how much of how many events it has done where
+// it counts them.
 type Report func(stage Stage, done, total int64)
 
 // Rebuilt says what a rebuild did.
@@ -49,7 +53,8 @@ type Rebuilt struct {
 	Wrong    Wrong  // what was not so in that one
 }
 
-// Wrong counts the rows of a read table that are not what the log says, as far as the table had followed it.
+// Wrong counts the rows of a read table that are not what the log says, as far as the
+// table had followed it.
 type Wrong struct {
 	Missing, Extra, Changed int64
 	First                   uuid.UUID // the smallest id among them
@@ -61,14 +66,16 @@ func (w Wrong) None() bool { return w == Wrong{} }
 // ErrRebuilding says that the same read table is being rebuilt already.
 var ErrRebuilding = errors.New("this read table is being rebuilt already")
 
-// closeBehind is how many events may be left to fold when the readers are made to wait: some hundredths of a second.
+// closeBehind is how many events may be left to fold when the readers are made to wait:
+// some hundredths of a second.
 const closeBehind = 500
 
 // rebuildSpace is the first half of an advisory lock's key, so that it meets no others.
 const rebuildSpace = 7267413
 
-// Rebuild makes a read table anew from the log beside the one that is read, and switches to it. db gives two connections in the role
-// trust_owner. An event that cannot be folded, or a log with a gap, ends it; then nothing is changed.
+// Rebuild makes a read table anew from the log beside the one that is read, and switches
+// to it. db gives two connections in the role trust_owner. An event that cannot be
+// folded, or a log with a gap, ends it; then nothing is changed.
 func Rebuild(ctx context.Context, db Beginner, r *eventstore.Reader, p Projection, report Report) (Rebuilt, error) {
 	b := rebuild{Projection: p, db: db, reader: r, report: report}
 	err := pgx.BeginTxFunc(ctx, db, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
@@ -97,7 +104,8 @@ type rebuild struct {
 	done   Rebuilt
 }
 
-// begin makes the next version, empty and without indexes. Checks are not taken over: a read table accepts all history.
+// begin makes the next version, empty and without indexes. Checks are not taken over: a
+// read table accepts all history.
 func (b *rebuild) begin(ctx context.Context) (err error) {
 	const claim = `select pg_catalog.pg_try_advisory_xact_lock($1, pg_catalog.hashtext($2))`
 	const create = `create table %s (like %s including all excluding indexes excluding constraints)`
@@ -119,8 +127,9 @@ func (b *rebuild) begin(ctx context.Context) (err error) {
 	return b.exec(ctx, create, b.next, b.done.Kept)
 }
 
-// copy fills the next version from a snapshot of the log. The keys are of the same snapshot, so whoever is erased in it is erased in
-// the log up to Position, and the other way round.
+// copy fills the next version from a snapshot of the log. The keys are of the same
+// snapshot, so whoever is erased in it is erased in the log up to Position, and the other
+// way round.
 func (b *rebuild) copy(ctx context.Context) error {
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	return pgx.BeginTxFunc(ctx, b.db, snapshot, func(log pgx.Tx) (err error) {
@@ -145,11 +154,13 @@ func (b *rebuild) copy(ctx context.Context) error {
 
 func (b *rebuild) index(ctx context.Context) error {
 	b.report(Indexing, 0, 0)
-	return b.exec(ctx, `select trust.index_version('%[1]s', '%[2]s'), trust.open_version('%[1]s'); analyze %[1]s`, b.next, b.done.Kept)
+	return b.exec(ctx, `select trust.index_version('%[1]s', '%[2]s'), trust.open_version('%[1]s'); analyze %[1]s`,
+		b.next, b.done.Kept)
 }
 
-// compare counts what is wrong in the version that is read. The two are at different positions, so a row that changed in between is
-// left out: each bears the position of its newest event.
+// compare counts what is wrong in the version that is read. The two are at different
+// positions, so a row that changed in between is left out: each bears the position of its
+// newest event.
 func (b *rebuild) compare(ctx context.Context) error {
 	const sql = `select count(*) filter (where o.position is null), count(*) filter (where n.position is null),
 			count(*) filter (where n.position is not null and o.position is not null), min(coalesce(n.id, o.id)::text)
@@ -217,7 +228,8 @@ func (b *rebuild) change(ctx context.Context) error {
 	if err := lockView(ctx, b.tx, b.Name(), b.wait); err != nil {
 		return err
 	}
-	// A page with nothing for this table does not touch the view: the checkpoint's own lock holds it off.
+	// A page with nothing for this table does not touch the view: the checkpoint's own
+	// lock holds it off.
 	checkpoint, err := follow.Hold(ctx, b.tx, b.Name())
 	if isBackwards(err) {
 		checkpoint = 0 // it is brought back to the log
@@ -227,10 +239,12 @@ func (b *rebuild) change(ctx context.Context) error {
 	if err := b.foldTo(ctx, checkpoint); err != nil {
 		return err
 	}
-	if err := b.into(b.next).forget(ctx, b.tx, checkpoint, b.done.Position); err != nil { // the projector will not come past these
+	// the projector will not come past these
+	if err := b.into(b.next).forget(ctx, b.tx, checkpoint, b.done.Position); err != nil {
 		return err
 	}
-	if err := b.exec(ctx, "create or replace view %s with (security_invoker = true) as select * from %s", view(b.Name()), b.next); err != nil {
+	if err := b.exec(ctx, "create or replace view %s with (security_invoker = true) as select * from %s",
+		view(b.Name()), b.next); err != nil {
 		return err
 	}
 	if _, err := dropAllBut(ctx, b.tx, b.Name(), b.next, b.done.Kept); err != nil {
@@ -245,7 +259,8 @@ func (b *rebuild) wait(ctx context.Context) error {
 	return b.follow(ctx)
 }
 
-// isBackwards tells that a projector is ahead of its log, so that its checkpoint is no position of it.
+// isBackwards tells that a projector is ahead of its log, so that its checkpoint is no
+// position of it.
 func isBackwards(err error) bool {
 	_, ok := errors.AsType[*follow.BackwardsError](err)
 	return ok

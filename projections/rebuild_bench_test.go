@@ -11,14 +11,17 @@ import (
 // rebuiltEvents is how many grants each contender makes rows of.
 const rebuiltEvents = 200_000
 
-// BenchmarkRebuild makes the table of consents anew two ways in one run, in events a second: a rebuild, and the rows by INSERT … SELECT
-// inside Postgres into a table with the same indexes. copy/s leaves out what only a rebuild does: to count the log and to compare.
+// BenchmarkRebuild makes the table of consents anew two ways in one run, in events a
+// second: a rebuild, and the rows by INSERT … SELECT inside Postgres into a table with
+// the same indexes. copy/s leaves out what only a rebuild does: to count the log and to
+// compare.
 func BenchmarkRebuild(b *testing.B) {
 	w := newWorld(b)
 	w.insertGrants(b, rebuiltEvents)
 	db, consents := w.db.Pool(b, pgtest.Owner), projection(b, "consents")
 	quiet := func(projections.Stage, int64, int64) {}
-	_, err := projections.Rebuild(b.Context(), db, w.reader, consents, quiet) // so that there is a table to compare with
+	// so that there is a table to compare with
+	_, err := projections.Rebuild(b.Context(), db, w.reader, consents, quiet)
 	must(b, err)
 	var whole, copied, inside float64 // the best of the rounds: other processes only slow down
 	for b.Loop() {
@@ -49,7 +52,8 @@ func (w *world) insertSelect(b *testing.B) time.Duration {
 		from trust.events where event_type = 'consent.granted.v1'`
 	conn := w.db.Superuser(b)
 	all := w.versions(b, "consents")
-	_, err := conn.Exec(b.Context(), "drop table if exists public.inside; create table public.inside (like trust."+all[len(all)-1]+" including all)")
+	_, err := conn.Exec(b.Context(),
+		"drop table if exists public.inside; create table public.inside (like trust."+all[len(all)-1]+" including all)")
 	must(b, err)
 	began := time.Now()
 	_, err = conn.Exec(b.Context(), sql)

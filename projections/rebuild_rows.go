@@ -15,8 +15,11 @@ type histories struct {
 	err    error                  // why it ended, if not at the end; to be read after events is closed
 }
 
-// readHistories begins to read every stream of one kind up to a position. It ends with ctx.
-func readHistories(ctx context.Context, r *eventstore.Reader, tx pgx.Tx, kind domain.StreamType, upTo int64) *histories {
+// readHistories begins to read every stream of one kind up to a position. It ends with
+// ctx.
+func readHistories(
+	ctx context.Context, r *eventstore.Reader, tx pgx.Tx, kind domain.StreamType, upTo int64,
+) *histories {
 	h := &histories{events: make(chan []domain.Recorded)}
 	go func() {
 		defer close(h.events)

@@ -32,7 +32,8 @@ type rebuilder struct {
 
 func newRebuilder(t testing.TB, w *world) *rebuilder {
 	t.Helper()
-	return &rebuilder{w: w, db: w.db.Pool(t, pgtest.Owner), verifier: w.db.Conn(t, pgtest.Projector), at: map[projections.Stage]func(){}}
+	return &rebuilder{w: w, db: w.db.Pool(t, pgtest.Owner), verifier: w.db.Conn(t, pgtest.Projector),
+		at: map[projections.Stage]func(){}}
 }
 
 func (r *rebuilder) try(ctx context.Context, t testing.TB, name string) (projections.Rebuilt, error) {
@@ -64,7 +65,8 @@ func (r *rebuilder) check(t testing.TB) {
 // versions gives the versions of a read table, oldest first.
 func (w *world) versions(t testing.TB, name string) []string {
 	t.Helper()
-	rows, err := w.db.Superuser(t).Query(t.Context(), "select relname from pg_class where relkind = 'r' and relname like $1 order by oid", name+`\_v%`)
+	rows, err := w.db.Superuser(t).Query(t.Context(),
+		"select relname from pg_class where relkind = 'r' and relname like $1 order by oid", name+`\_v%`)
 	must(t, err)
 	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	must(t, err)
@@ -77,7 +79,8 @@ func (w *world) text(t testing.TB, name string) string {
 	var all strings.Builder
 	for _, version := range w.versions(t, name) {
 		var rows string
-		must(t, w.db.Superuser(t).QueryRow(t.Context(), "select coalesce(string_agg(v::text, E'\n'), '') from trust."+version+" v").Scan(&rows))
+		must(t, w.db.Superuser(t).QueryRow(t.Context(),
+			"select coalesce(string_agg(v::text, E'\n'), '') from trust."+version+" v").Scan(&rows))
 		all.WriteString(version + "\n" + rows + "\n")
 	}
 	return all.String()
@@ -89,11 +92,13 @@ func (w *world) live(t testing.TB) {
 	known, erased := w.register(t, w.tenant, "known"), w.register(t, w.tenant, "gone")
 	other := w.municipality(t, "JHB")
 	w.register(t, other, "elsewhere")
-	w.append(t, w.tenant, domain.UserOf(known), &domain.UserEmailChanged{Email: domain.Known(domain.Change[string]{New: "new@example.org"})})
+	w.append(t, w.tenant, domain.UserOf(known), &domain.UserEmailChanged{
+		Email: domain.Known(domain.Change[string]{New: "new@example.org"})})
 	w.append(t, other, domain.MunicipalityOf(other), &domain.MunicipalityDeactivated{})
 	for _, subject := range []domain.UserID{known, erased} {
 		consent := w.grant(t, w.tenant, subject)
-		w.append(t, w.tenant, domain.ConsentsOf(subject), &domain.ConsentWithdrawn{ConsentID: consent, Purpose: "sms_alert"})
+		w.append(t, w.tenant, domain.ConsentsOf(subject),
+			&domain.ConsentWithdrawn{ConsentID: consent, Purpose: "sms_alert"})
 		w.grant(t, w.tenant, subject)
 	}
 	w.erase(t, erased)
@@ -120,13 +125,15 @@ func TestARebuiltTableIsTheOneBefore(t *testing.T) {
 		t.Errorf("after two rebuilds there are %v, want the newest and the one before", got)
 	}
 	dropped, err := projections.DropKept(t.Context(), r.db, projection(t, "users"))
-	if got := w.versions(t, "users"); err != nil || !slices.Equal(dropped, []string{"trust.users_v2"}) || !slices.Equal(got, []string{"users_v3"}) {
+	if got := w.versions(t, "users"); err != nil || !slices.Equal(dropped, []string{"trust.users_v2"}) ||
+		!slices.Equal(got, []string{"users_v3"}) {
 		t.Errorf("dropped %v, %v; there are %v", dropped, err, got)
 	}
 	w.check(t)
 }
 
-// Everything but the rows is as in the table before: who may do what, which tenant sees what, indexes, settings, what it means.
+// Everything but the rows is as in the table before: who may do what, which tenant sees
+// what, indexes, settings, what it means.
 func TestARebuiltTableIsBuiltAndGuardedAsTheOneBefore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -186,14 +193,16 @@ func TestARebuildMendsWhatIsWrongAndCountsIt(t *testing.T) {
 		"delete from trust.users_v1 where email like 'elsewhere%'",
 		"update trust.users_v1 set full_name = 'Somebody Else' where email = 'new@example.org'",
 		"update trust.users_v1 set email = 'shown@example.org', is_erased = false where is_erased",
-		"insert into trust.users_v1 select '" + stranger + `', tenant_id, municipality_code, email, full_name, phone, preferred_language, role,
+		"insert into trust.users_v1 select '" + stranger +
+			`', tenant_id, municipality_code, email, full_name, phone, preferred_language, role,
 			is_active, is_erased, created_at, updated_at, version, position from trust.users_v1 where email = 'new@example.org'`,
 	} {
 		_, err := super.Exec(t.Context(), sql)
 		must(t, err)
 	}
 	got := newRebuilder(t, w).rebuild(t, "users")
-	if got.Wrong.Missing != 1 || got.Wrong.Extra != 1 || got.Wrong.Changed != 2 || got.Wrong.First.String() != stranger || got.Wrong.None() {
+	if got.Wrong.Missing != 1 || got.Wrong.Extra != 1 || got.Wrong.Changed != 2 ||
+		got.Wrong.First.String() != stranger || got.Wrong.None() {
 		t.Errorf("got %+v", got.Wrong)
 	}
 }
@@ -229,12 +238,14 @@ func TestARebuildIsNeverBehindTheProjector(t *testing.T) {
 		}
 	}
 	got := r.rebuild(t, "users")
-	if text := w.text(t, "users"); got.Position != w.head(t) || strings.Count(text, "during switching@E") != 2 || got.Rows != 0 {
+	if text := w.text(t, "users"); got.Position != w.head(t) || strings.Count(text, "during switching@E") != 2 ||
+		got.Rows != 0 {
 		t.Errorf("%+v\n%s", got, text)
 	}
 }
 
-// A page with nothing for the table does not touch it, so only the checkpoint's own lock says that the projector is not in between.
+// A page with nothing for the table does not touch it, so only the checkpoint's own lock
+// says that the projector is not in between.
 func TestASwitchNeverMovesACheckpointBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -249,7 +260,8 @@ func TestASwitchNeverMovesACheckpointBack(t *testing.T) {
 		go func() {
 			waits := false
 			for !waits && t.Context().Err() == nil {
-				_ = super.QueryRow(t.Context(), `select exists (select from pg_stat_activity where datname = current_database()
+				_ = super.QueryRow(t.Context(),
+					`select exists (select from pg_stat_activity where datname = current_database()
 					and wait_event_type = 'Lock' and usename is not null)`).Scan(&waits)
 			}
 			committed <- tx.Commit(t.Context())
@@ -267,13 +279,14 @@ func TestAProjectorDoesNotHaltAtWhatARebuildHasFolded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	folds, rebuilt := make(chan struct{}), make(chan struct{})
-	w.work(t, folding{Projection: projection(t, "users"), before: func(_ context.Context, _ pgx.Tx, page []domain.Recorded) error {
-		if _, closed := page[0].Event.(*domain.UserDeactivated); closed {
-			folds <- struct{}{}
-			<-rebuilt
-		}
-		return nil
-	}})
+	w.work(t, folding{Projection: projection(t, "users"),
+		before: func(_ context.Context, _ pgx.Tx, page []domain.Recorded) error {
+			if _, closed := page[0].Event.(*domain.UserDeactivated); closed {
+				folds <- struct{}{}
+				<-rebuilt
+			}
+			return nil
+		}})
 	user := w.register(t, w.tenant, "a")
 	w.caughtUp(t, "users")
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserDeactivated{Cause: domain.CauseAdmin})
@@ -294,7 +307,8 @@ func TestAProjectorDoesNotHaltAtWhatARebuildHasFolded(t *testing.T) {
 	w.caughtUp(t, "users")
 }
 
-// Histories of all kinds, folded up to anywhere: the rebuilt table goes on from there as the one before would have.
+// Histories of all kinds, folded up to anywhere: the rebuilt table goes on from there as
+// the one before would have.
 func TestARebuildAtAnyPointOfARandomHistory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -331,7 +345,8 @@ func stages() []projections.Stage {
 	}
 }
 
-// Whatever an erasure meets, nothing identifies the person in the end: not in the table that is read, not in the one that is kept.
+// Whatever an erasure meets, nothing identifies the person in the end: not in the table
+// that is read, not in the one that is kept.
 func TestAnErasureDuringARebuildLeavesNothingInAnyVersion(t *testing.T) {
 	t.Parallel()
 	for _, projecting := range []bool{true, false} {
@@ -347,7 +362,8 @@ func TestAnErasureDuringARebuildLeavesNothingInAnyVersion(t *testing.T) {
 					stop()
 				}
 				erase := func() {
-					w.append(t, w.tenant, domain.UserOf(person), &domain.UserEmailChanged{Email: domain.Known(domain.Change[string]{New: "person2@example.org"})})
+					w.append(t, w.tenant, domain.UserOf(person), &domain.UserEmailChanged{
+						Email: domain.Known(domain.Change[string]{New: "person2@example.org"})})
 					w.erase(t, person)
 				}
 				if stage == "before" {
@@ -363,7 +379,8 @@ func TestAnErasureDuringARebuildLeavesNothingInAnyVersion(t *testing.T) {
 				}
 				w.caughtUp(t, "users")
 				text := w.text(t, "users")
-				if strings.Contains(text, "person") || !strings.Contains(text, "neighbour") || strings.Count(text, person.String()) != 2 {
+				if strings.Contains(text, "person") || !strings.Contains(text, "neighbour") ||
+					strings.Count(text, person.String()) != 2 {
 					t.Errorf("after the erasure:\n%s", text)
 				}
 				if !got.Wrong.None() {
@@ -376,7 +393,8 @@ func TestAnErasureDuringARebuildLeavesNothingInAnyVersion(t *testing.T) {
 	}
 }
 
-// Queries and projectors go on while tables are rebuilt again and again: no query fails or finds less than is there.
+// Queries and projectors go on while tables are rebuilt again and again: no query fails
+// or finds less than is there.
 func TestNobodyNoticesARebuild(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -486,7 +504,8 @@ func TestATableIsRebuiltOnceAtATime(t *testing.T) {
 	r.rebuild(t, "users")
 }
 
-// A verification reads the tables on an old snapshot, which does not see the rows of a newer version. So a switch waits for it.
+// A verification reads the tables on an old snapshot, which does not see the rows of a
+// newer version. So a switch waits for it.
 func TestASwitchWaitsForWhoReadsOnASnapshot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -531,9 +550,11 @@ func TestARebuildRefusesADamagedLog(t *testing.T) {
 		sql string
 		as  any
 	}{
-		"a gap":         {"delete from trust.events where position = 3", &gap},
-		"a lost end":    {"update trust.events set position = position + 1 where position = (select max(position) from trust.events)", &gap},
-		"an event":      {"update trust.events set event_type = 'user.unheard_of.v1' where stream_type = 'user'", &forged},
+		"a gap": {"delete from trust.events where position = 3", &gap},
+		"a lost end": {"update trust.events set position = position + 1 where position = (select max(position) " +
+			"from trust.events)", &gap},
+		"an event": {"update trust.events set event_type = 'user.unheard_of.v1' where stream_type = 'user'",
+			&forged},
 		"another order": {"update trust.events set version = 9 where stream_type = 'user' and version > 1", &order},
 	} {
 		t.Run(what, func(t *testing.T) {

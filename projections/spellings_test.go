@@ -10,12 +10,15 @@ import (
 func TestAPersonIsFoundByEverySpelling(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, email := range []string{"zoë@xn--mnchen-3ya.example", "Zoë@MÜNCHEN.example", "zoë@XN--mnchen-3ya.example"} { // the last two of before
+	// the last two of before
+	for _, email := range []string{"zoë@xn--mnchen-3ya.example", "Zoë@MÜNCHEN.example", "zoë@XN--mnchen-3ya.example"} {
 		user := newUser()
-		w.appendSide(t, w.tenant, domain.UserOf(user), []domain.SideWrite{domain.CreateSubjectKey{Subject: user}}, &domain.UserRegistered{
-			MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-			Person: domain.Known(domain.PersonFacts{Email: email, FullName: "Zo\u00eb Ṱhaba", Phone: "+27821234567"}),
-		})
+		w.appendSide(t, w.tenant, domain.UserOf(user), []domain.SideWrite{domain.CreateSubjectKey{Subject: user}},
+			&domain.UserRegistered{
+				MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
+				Person: domain.Known(domain.PersonFacts{Email: email, FullName: "Zo\u00eb Ṱhaba",
+					Phone: "+27821234567"}),
+			})
 	}
 	f := newFolder(t, w)
 	for _, p := range projections.All() {
@@ -40,7 +43,8 @@ func TestAPersonIsFoundByEverySpelling(t *testing.T) {
 		}
 	}
 	for name, filter := range map[string]projections.UserFilter{
-		"a blank address": {Email: "\u00a0"}, "a blank number": {Phone: " "}, "another domain": {Email: "zoë@munchen.example"},
+		"a blank address": {Email: "\u00a0"}, "a blank number": {Phone: " "},
+		"another domain": {Email: "zoë@munchen.example"},
 	} {
 		list, err := w.queries.Users(t.Context(), w.tenant, filter, projections.Page{})
 		must(t, err)

@@ -12,8 +12,8 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// Random histories of consents as a clock stamps them that jumps ahead, and back: after every page the table is what one fold of
-// the whole log returns.
+// Random histories of consents as a clock stamps them that jumps ahead, and back: after
+// every page the table is what one fold of the whole log returns.
 func TestConsentsInPagesEqualOneFoldThoughTheClockRanAhead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -53,7 +53,8 @@ func replica(t testing.TB, w *world) *pgx.Conn {
 	return super
 }
 
-// stamp appends a decision and stamps it as a database does whose clock shows that instant.
+// stamp appends a decision and stamps it as a database does whose clock shows that
+// instant.
 func (w *world) stamp(t testing.TB, super *pgx.Conn, subject domain.UserID, d drawn, clock time.Time) {
 	t.Helper()
 	const sql = `update trust.events set effective_at = least($2::timestamptz, $3), recorded_at = greatest($3::timestamptz,

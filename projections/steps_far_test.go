@@ -191,7 +191,8 @@ func (at setting) registers() domain.Append {
 				Person: domain.Known(domain.PersonFacts{Email: at.address(), FullName: "Ṱhilivhali New"}),
 			}}},
 			{Stream: domain.ConsentsOf(person), Events: []domain.Event{
-				&domain.ConsentGranted{Decision: fixed(at.ID, "sms_alert")}, &domain.ConsentGranted{Decision: fixed(uuid.NewSHA1(at.ID, nil), "other")},
+				&domain.ConsentGranted{Decision: fixed(at.ID, "sms_alert")},
+				&domain.ConsentGranted{Decision: fixed(uuid.NewSHA1(at.ID, nil), "other")},
 			}},
 		},
 		Side: []domain.SideWrite{
@@ -211,8 +212,10 @@ func (at setting) claim() domain.Claim {
 // fixed is a decision whose id does not change when the append is made again.
 func fixed(id uuid.UUID, purpose string) domain.Decision {
 	return domain.Decision{
-		ConsentID: domain.ConsentID{UUID: id}, Purpose: purpose, NoticeVersion: 1, Wording: "words", Language: domain.English,
-		SHA256: domain.WordingHash("words"), Channel: domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
+		ConsentID: domain.ConsentID{UUID: id}, Purpose: purpose, NoticeVersion: 1, Wording: "words",
+		Language: domain.English,
+		SHA256:   domain.WordingHash("words"), Channel: domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf,
+		Basis: domain.ConsentBasis,
 	}
 }
 
@@ -270,7 +273,8 @@ func prepareApply(t *testing.T, w *world) (*world, setting) {
 	for i := range 3 {
 		person := w.register(t, w.tenant, fmt.Sprint("person", i))
 		consent := w.grant(t, w.tenant, person)
-		w.append(t, w.tenant, domain.ConsentsOf(person), &domain.ConsentWithdrawn{ConsentID: consent, Purpose: "sms_alert"})
+		w.append(t, w.tenant, domain.ConsentsOf(person),
+			&domain.ConsentWithdrawn{ConsentID: consent, Purpose: "sms_alert"})
 		w.grant(t, w.tenant, person)
 	}
 	return w, setting{URL: w.db.URL(pgtest.Projector), Direct: w.db.URL(pgtest.Projector), Head: w.head(t)}
@@ -296,7 +300,8 @@ func doApply(ctx context.Context, at setting) error {
 	defer stop()
 	for {
 		var there bool
-		err := watching.QueryRow(ctx, "select exists (select from trust.checkpoints where follower = 'consents' and position >= $1)", at.Head).
+		err := watching.QueryRow(ctx,
+			"select exists (select from trust.checkpoints where follower = 'consents' and position >= $1)", at.Head).
 			Scan(&there)
 		if err != nil || there {
 			stop()
@@ -345,7 +350,8 @@ func checkRebuild(t *testing.T, w *world, _ setting, _ error) {
 	t.Helper()
 	w.check(t)
 	db := w.db.Superuser(t)
-	names, err := db.Query(t.Context(), `select tablename from pg_tables where schemaname = 'trust' and tablename ~ '^consents_v'`)
+	names, err := db.Query(t.Context(),
+		`select tablename from pg_tables where schemaname = 'trust' and tablename ~ '^consents_v'`)
 	must(t, err)
 	tables, err := pgx.CollectRows(names, pgx.RowTo[string])
 	must(t, err)
@@ -378,7 +384,8 @@ func prepareRestore(t *testing.T, w *world) (*world, setting) {
 
 	empty := *w
 	empty.db = pgtest.New(t)
-	return &empty, setting{URL: empty.db.URL(pgtest.Superuser), Head: b.Head(), Events: events.Bytes(), Keys: keys.Bytes()}
+	return &empty, setting{URL: empty.db.URL(pgtest.Superuser), Head: b.Head(), Events: events.Bytes(),
+		Keys: keys.Bytes()}
 }
 
 func doRestore(ctx context.Context, at setting) error {
@@ -416,8 +423,10 @@ func checkRestore(t *testing.T, w *world, at setting, err error) {
 	t.Helper()
 	var events, keys, others int64
 	var open bool
-	must(t, w.db.Superuser(t).QueryRow(t.Context(), `select (select count(*) from trust.events), (select count(*) from trust.keys),
-		(select count(*) from trust.secrets), has_schema_privilege('trust_query', 'trust', 'usage')`).Scan(&events, &keys, &others, &open))
+	must(t, w.db.Superuser(t).QueryRow(t.Context(),
+		`select (select count(*) from trust.events), (select count(*) from trust.keys),
+		(select count(*) from trust.secrets), has_schema_privilege('trust_query', 'trust', 'usage')`).
+		Scan(&events, &keys, &others, &open))
 	switch {
 	case events == 0 && keys == 0 && others == 0 && err != nil:
 	case events == at.Head && keys > 0 && others > 0 && open:

@@ -87,7 +87,8 @@ const atOnce = 5000
 // upsert writes rows, each of another key.
 func (t readTable[R]) upsert(ctx context.Context, tx pgx.Tx, into string, rows []R) error {
 	for some := range slices.Chunk(rows, atOnce) {
-		if _, err := tx.Exec(ctx, t.upsertInto(into), each(t.columns, func(c column[R]) any { return c.values(some) })...); err != nil {
+		if _, err := tx.Exec(ctx, t.upsertInto(into),
+			each(t.columns, func(c column[R]) any { return c.values(some) })...); err != nil {
 			return fmt.Errorf("write %s: %w", into, err)
 		}
 	}

@@ -23,28 +23,36 @@ const (
 	byClock    = "recorded before the event below it"
 	bySince    = "nobody stated that"
 	byAppend   = "of its append"
-	// later: nothing notices it now. The proof of a later issue, a tree over the whole log, covers position, version, time and order.
+	// later: nothing notices it now. The proof of a later issue, a tree over the whole
+	// log, covers position, version, time and order.
 	later = ""
 )
 
-// tampering is a change of the log. In its SQL :p is an event whose version its code covers, :q and :r are events of two appends one
-// after another whose version it does not, of one stream, :s is of another tenant and differs from :p in every column, and :end is the last.
+// tampering is a change of the log. In its SQL :p is an event whose version its code
+// covers, :q and :r are events of two appends one after another whose version it does
+// not, of one stream, :s is of another tenant and differs from :p in every column, and
+// :end is the last.
 type tampering struct{ what, sql, noticed string }
 
-// changes are what is written into a column instead of what is there, of each column of trust.events.
+// changes are what is written into a column instead of what is there, of each column of
+// trust.events.
 func changes() map[string]string {
 	return map[string]string{
-		"position": "(select max(position) + 1 from trust.events)", "tenant_id": "gen_random_uuid()", "stream_type": "'access'",
-		"stream_id": "gen_random_uuid()", "version": "version + 7", "event_id": "gen_random_uuid()", "append_id": "gen_random_uuid()",
-		"ordinal": "ordinal + 7", "event_type": "'consent.refused.v1'", "subject_id": "gen_random_uuid()", "record_id": "gen_random_uuid()",
-		"actor_id": "gen_random_uuid()", "payload": `regexp_replace(payload::text, '}$', ' }')::json`,
+		"position": "(select max(position) + 1 from trust.events)", "tenant_id": "gen_random_uuid()",
+		"stream_type": "'access'",
+		"stream_id":   "gen_random_uuid()", "version": "version + 7", "event_id": "gen_random_uuid()",
+		"append_id": "gen_random_uuid()",
+		"ordinal":   "ordinal + 7", "event_type": "'consent.refused.v1'", "subject_id": "gen_random_uuid()",
+		"record_id": "gen_random_uuid()",
+		"actor_id":  "gen_random_uuid()", "payload": `regexp_replace(payload::text, '}$', ' }')::json`,
 		"sealed": "set_bit(sealed, 300, 1 - get_bit(sealed, 300))", "metadata": `'{"actor_role":"admin"}'`,
 		"effective_at": "effective_at - interval '1 year'", "recorded_at": "recorded_at - interval '1 year'",
 		"code": "set_bit(code, 100, 1 - get_bit(code, 100))",
 	}
 }
 
-// noticed is what notices a change of a column, a drop of its value and a swap of it with that of another row, where that is not the code.
+// noticed is what notices a change of a column, a drop of its value and a swap of it with
+// that of another row, where that is not the code.
 func noticed() map[string]string {
 	return map[string]string{
 		"position changed": byGap, "position swapped": byAppend, "code dropped": byNoCode,
@@ -53,7 +61,8 @@ func noticed() map[string]string {
 	}
 }
 
-// tamperings are every column × change, drop and swap, rows deleted and put in, and what nothing notices yet.
+// tamperings are every column × change, drop and swap, rows deleted and put in, and what
+// nothing notices yet.
 func tamperings(columns, nullable []string) (all []tampering) {
 	expected := noticed()
 	add := func(column, verb, sql string) {
@@ -76,57 +85,73 @@ func tamperings(columns, nullable []string) (all []tampering) {
 	}
 	return append(
 		all,
-		tampering{"version changed where none was expected", "update trust.events set version = version + 7 where position = :q", byVersions},
-		tampering{"versions swapped where none was expected", `update trust.events set version = version + 100 where position in (:q, :r);
+		tampering{"version changed where none was expected",
+			"update trust.events set version = version + 7 where position = :q", byVersions},
+		tampering{"versions swapped where none was expected",
+			`update trust.events set version = version + 100 where position in (:q, :r);
 			update trust.events set version = case position when :q then (select version from trust_kept where position = :r)
 				else (select version from trust_kept where position = :q) end where position in (:q, :r)`, byVersions},
 		tampering{"a row deleted", "delete from trust.events where position = :p", byGap},
 		tampering{"a row deleted, and those above moved down", `delete from trust.events where position = :p;
 			update trust.events set position = -position where position > :p; update trust.events set position = -position - 1 where position < 0`, "event"},
-		tampering{"a row put in without a code", `insert into trust.events select :end + 1, tenant_id, stream_type, gen_random_uuid(), 1,
+		tampering{"a row put in without a code",
+			`insert into trust.events select :end + 1, tenant_id, stream_type, gen_random_uuid(), 1,
 			gen_random_uuid(), gen_random_uuid(), 1, event_type, subject_id, record_id, actor_id, payload, sealed, metadata, recorded_at,
 			recorded_at from trust.events where position = :end`, byNoCode},
-		tampering{"a row put in with the code of another", `insert into trust.events select :end + 1, tenant_id, stream_type, gen_random_uuid(), 1,
+		tampering{"a row put in with the code of another",
+			`insert into trust.events select :end + 1, tenant_id, stream_type, gen_random_uuid(), 1,
 			gen_random_uuid(), gen_random_uuid(), 1, event_type, subject_id, record_id, actor_id, payload, sealed, metadata, recorded_at,
 			recorded_at, code from trust.events where position = :end`, byCode},
-		tampering{"a row written a second time", `insert into trust.events select :end + 1, tenant_id, stream_type, stream_id, version + 1,
+		tampering{"a row written a second time",
+			`insert into trust.events select :end + 1, tenant_id, stream_type, stream_id, version + 1,
 			event_id, append_id, ordinal + 1, event_type, subject_id, record_id, actor_id, payload, sealed, metadata, effective_at,
 			recorded_at, code from trust.events where position = :end`, byCode},
 		tampering{"a mark that was moved", "update trust.coded set position = 1000", "trust.coded is not what"},
 
-		tampering{"a time moved between its neighbours", `update trust.events set recorded_at = recorded_at + interval '1 microsecond',
+		tampering{"a time moved between its neighbours",
+			`update trust.events set recorded_at = recorded_at + interval '1 microsecond',
 			effective_at = effective_at + interval '1 microsecond' where position = :end`, later},
-		tampering{"two appends in the other order, versions and times too", `create temp table other as select * from trust.events where position in (:q, :r);
+		tampering{"two appends in the other order, versions and times too",
+			`create temp table other as select * from trust.events where position in (:q, :r);
 			delete from trust.events where position in (:q, :r);
 			insert into trust.events select k.position, o.tenant_id, o.stream_type, o.stream_id, k.version, o.event_id, o.append_id, o.ordinal,
 				o.event_type, o.subject_id, o.record_id, o.actor_id, o.payload, o.sealed, o.metadata, k.effective_at, k.recorded_at, o.code
 			from other o, trust_kept k where k.position in (:q, :r) and k.position <> o.position`, later},
-		tampering{"the end cut off, before a read table came so far", "delete from trust.events where position = :end", later},
+		tampering{"the end cut off, before a read table came so far", "delete from trust.events where position = :end",
+			later},
 	)
 }
 
-// Somebody changes a copy of the log on disk, or is its owner: every column × change, drop and swap, and whole rows, each with what
-// notices it now, or that nothing does yet.
+// Somebody changes a copy of the log on disk, or is its owner: every column × change,
+// drop and swap, and whole rows, each with what notices it now, or that nothing does yet.
 func TestVerifyNoticesEveryChangeOfAnEventButWhereItStands(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	anna, bheki := w.register(t, w.tenant, "anna"), w.register(t, w.tenant, "bheki")
 	elsewhere := w.municipality(t, "JHB")
 	cara := w.register(t, elsewhere, "cara")
-	act := func(tenant domain.TenantID, actor domain.UserID, expected int, stream domain.Stream, events ...domain.Event) int64 {
+	act := func(tenant domain.TenantID, actor domain.UserID, expected int, stream domain.Stream,
+		events ...domain.Event) int64 {
 		done, err := w.store.Append(t.Context(), domain.Append{
-			ID: newID(), Tenant: tenant, Actor: actor, Metadata: domain.Metadata{Command: tenant.String()}, Origin: domain.Origin{IP: "203.0.113.7"},
+			ID: newID(), Tenant: tenant, Actor: actor, Metadata: domain.Metadata{Command: tenant.String()},
+			Origin: domain.Origin{IP: "203.0.113.7"},
 			Writes: []domain.Write{{Stream: stream, Expected: expected, Events: events}},
 		})
 		must(t, err)
 		return done.Events[0].Position
 	}
-	p := act(w.tenant, anna, 0, domain.ConsentsOf(anna), &domain.ConsentWithdrawn{Purpose: "newsletter"}, &domain.ConsentWithdrawn{Purpose: "sms_alert"})
-	q := act(w.tenant, bheki, domain.AnyVersion, domain.SessionsOf(bheki), &domain.SessionEnded{SessionID: newID(), Scope: domain.ScopeOne})
-	r := act(w.tenant, bheki, domain.AnyVersion, domain.SessionsOf(bheki), &domain.SessionEnded{SessionID: newID(), Scope: domain.ScopeAll})
-	s := act(elsewhere, cara, 1, domain.UserOf(cara), &domain.UserDeactivated{Cause: domain.CauseAdmin}, &domain.UserReactivated{}) + 1
-	act(w.tenant, anna, domain.AnyVersion, domain.SessionsOf(anna), &domain.SessionEnded{SessionID: newID(), Scope: domain.ScopeAll})
-	places := strings.NewReplacer(":p", fmt.Sprint(p), ":q", fmt.Sprint(q), ":r", fmt.Sprint(r), ":s", fmt.Sprint(s), ":end", fmt.Sprint(w.head(t)))
+	p := act(w.tenant, anna, 0, domain.ConsentsOf(anna), &domain.ConsentWithdrawn{Purpose: "newsletter"},
+		&domain.ConsentWithdrawn{Purpose: "sms_alert"})
+	q := act(w.tenant, bheki, domain.AnyVersion, domain.SessionsOf(bheki),
+		&domain.SessionEnded{SessionID: newID(), Scope: domain.ScopeOne})
+	r := act(w.tenant, bheki, domain.AnyVersion, domain.SessionsOf(bheki),
+		&domain.SessionEnded{SessionID: newID(), Scope: domain.ScopeAll})
+	s := act(elsewhere, cara, 1, domain.UserOf(cara), &domain.UserDeactivated{Cause: domain.CauseAdmin},
+		&domain.UserReactivated{}) + 1
+	act(w.tenant, anna, domain.AnyVersion, domain.SessionsOf(anna),
+		&domain.SessionEnded{SessionID: newID(), Scope: domain.ScopeAll})
+	places := strings.NewReplacer(":p", fmt.Sprint(p), ":q", fmt.Sprint(q), ":r", fmt.Sprint(r), ":s", fmt.Sprint(s),
+		":end", fmt.Sprint(w.head(t)))
 
 	super := w.db.Superuser(t)
 	for _, sql := range []string{
@@ -139,7 +164,8 @@ func TestVerifyNoticesEveryChangeOfAnEventButWhereItStands(t *testing.T) {
 		must(t, err)
 	}
 	columnsThat := func(which string) []string {
-		found, err := super.Query(t.Context(), `select attname::text from pg_attribute where attrelid = 'trust.events'::regclass and attnum > 0
+		found, err := super.Query(t.Context(),
+			`select attname::text from pg_attribute where attrelid = 'trust.events'::regclass and attnum > 0
 			and not attisdropped and `+which+" order by attnum")
 		must(t, err)
 		names, err := pgx.CollectRows(found, pgx.RowTo[string])

@@ -49,7 +49,8 @@ func erases(e domain.Recorded) bool {
 	return ok
 }
 
-// forget believes of an event in the log only what the rows that were folded from it say: one that is forged erases nobody.
+// forget believes of an event in the log only what the rows that were folded from it say:
+// one that is forged erases nobody.
 func (u users) forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error {
 	const sql = `update %s u set email = '', full_name = '', phone = '', is_erased = true
 		from trust.events e join %s f on f.tenant_id = e.tenant_id and f.id = e.stream_id and f.is_erased
@@ -60,7 +61,8 @@ func (u users) forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error {
 		return err
 	}
 	for _, version := range all { // in the one that is read they are blank, and nothing is done
-		if _, err := tx.Exec(ctx, fmt.Sprintf(sql, version, u.table), after, upTo, (*domain.UserErased)(nil).EventType()); err != nil {
+		if _, err := tx.Exec(ctx, fmt.Sprintf(sql, version, u.table), after, upTo, (*domain.UserErased)(nil).
+			EventType()); err != nil {
 			return fmt.Errorf("blank erased users in %s: %w", version, err)
 		}
 	}
@@ -70,7 +72,8 @@ func (u users) forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error {
 func scanUser(r pgx.CollectableRow) (userRow, error) {
 	var u domain.User
 	var position int64
-	err := r.Scan(&u.ID.UUID, &u.Tenant.UUID, &u.MunicipalityCode, &u.Email, &u.FullName, &u.Phone, &u.PreferredLanguage,
+	err := r.Scan(&u.ID.UUID, &u.Tenant.UUID, &u.MunicipalityCode, &u.Email, &u.FullName, &u.Phone,
+		&u.PreferredLanguage,
 		&u.Role, &u.Active, &u.Erased, &u.CreatedAt, &u.UpdatedAt, &u.Version, &position)
 	u.CreatedAt, u.UpdatedAt = u.CreatedAt.UTC(), u.UpdatedAt.UTC()
 	return userRow{State: u, Version: u.Version, Position: position}, err
@@ -84,7 +87,8 @@ func (users) source() source {
 	return sourceOf(domain.UserStream, usersTable(), evolveWhole[domain.User], stillNamed)
 }
 
-// stillNamed is what the table may say of somebody who is erased in the log and not yet in the table: what it says, in what was personal.
+// stillNamed is what the table may say of somebody who is erased in the log and not yet
+// in the table: what it says, in what was personal.
 func stillNamed(want, have userRow) userRow {
 	s := &want.State
 	s.Email, s.FullName, s.Phone, s.Erased = have.State.Email, have.State.FullName, have.State.Phone, have.State.Erased
@@ -93,7 +97,8 @@ func stillNamed(want, have userRow) userRow {
 
 func usersTable() readTable[userRow] {
 	return readTable[userRow]{
-		name: "users", key: []string{"tenant_id", "id"}, stream: [2]string{"tenant_id", "id"}, scan: scanUser, keyOf: userKey,
+		name: "users", key: []string{"tenant_id", "id"}, stream: [2]string{"tenant_id", "id"}, scan: scanUser,
+		keyOf: userKey,
 		columns: []column[userRow]{
 			col("id", "uuid", func(r userRow) [16]byte { return r.State.ID.UUID }),
 			col("tenant_id", "uuid", func(r userRow) [16]byte { return r.State.Tenant.UUID }),
@@ -113,23 +118,25 @@ func usersTable() readTable[userRow] {
 	}
 }
 
-// UserFilter narrows a list of users; zero fields do not. Q finds part of a name or of an address as it is shown,
-// Email and Phone the whole. Each is brought into the form that is stored.
+// UserFilter narrows a list of users; zero fields do not. Q finds part of a name or of an
+// address as it is shown, Email and Phone the whole. Each is brought into the form that
+// is stored.
 type UserFilter struct {
 	Role            domain.Role
 	Active          *bool
 	Q, Email, Phone string
 }
 
-// ShowsALabels tells whether the table holds an address with a domain in A-labels that people read in Unicode: from
-// before they did. db is of trust_owner.
+// ShowsALabels tells whether the table holds an address with a domain in A-labels that
+// people read in Unicode: from before they did. db is of trust_owner.
 func ShowsALabels(ctx context.Context, db eventstore.Querier) (bool, error) {
 	rows, err := db.Query(ctx, "select u.email from trust.users u where strpos(u.email_folded, 'xn--') > 0")
 	if err != nil {
 		return false, eventstore.Unavailable(err)
 	}
 	emails, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	return slices.ContainsFunc(emails, func(email string) bool { return domain.ShownEmail(email) != email }), eventstore.Unavailable(err)
+	return slices.ContainsFunc(emails, func(email string) bool { return domain.ShownEmail(email) != email }),
+		eventstore.Unavailable(err)
 }
 
 // User gives one user of a tenant, or not_found.
@@ -144,7 +151,9 @@ func (q *Queries) User(ctx context.Context, tenant domain.TenantID, id domain.Us
 }
 
 // Users lists a tenant's users, newest first.
-func (q *Queries) Users(ctx context.Context, tenant domain.TenantID, f UserFilter, page Page) (Listing[domain.User], error) {
+func (q *Queries) Users(
+	ctx context.Context, tenant domain.TenantID, f UserFilter, page Page,
+) (Listing[domain.User], error) {
 	w := pg.Where{Args: []any{tenant.UUID}}
 	if f.Role != "" {
 		w.And("u.role = %s", string(f.Role))
@@ -171,7 +180,9 @@ func (q *Queries) Users(ctx context.Context, tenant domain.TenantID, f UserFilte
 		w.And("u.id < %s", after)
 	}
 	sql := `select ` + usersTable().list() + ` from trust.users u where u.tenant_id = $1` + w.SQL()
-	if f.Email != "" || f.Phone != "" { // found first and then sorted, or the planner walks all users in the order that is asked for
+	// found first and then sorted, or the planner walks all users in the order that is
+	// asked for
+	if f.Email != "" || f.Phone != "" {
 		sql = `with u as materialized (` + sql + `) select * from u`
 	}
 	sql += ` order by u.id desc limit ` + w.Arg(page.Fetch())

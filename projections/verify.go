@@ -16,7 +16,8 @@ import (
 	"github.com/salga-trust/engine/eventstore/follow"
 )
 
-// Difference is the first thing that is not as the log's contract or a replay says. It names ids and columns, never a value.
+// Difference is the first thing that is not as the log's contract or a replay says. It
+// names ids and columns, never a value.
 type Difference struct { //nolint:errname // what Verify finds, and an error only because Verify returns it
 	Position   int64     // of the event; 0: it is about a row
 	Projection string    // of the row
@@ -45,11 +46,16 @@ type Beginner interface {
 // pageSize is how many events Verify and Rebuild read at once.
 const pageSize = 5000
 
-// Verify re-reads the whole log on one snapshot, in a transaction of its own: positions and versions without a gap, time never
-// running backwards, appends in one piece, every code holding and every sealed part opening, every event decodable and of a tenant, and every read table equal to a replay up to its checkpoint. The
-// first difference comes back as *Difference. progress, which may be nil, is told of what ("the log", then each read table) how many
-// of how many events are done. It takes memory for a page of events and for the longest stream.
-func Verify(ctx context.Context, db Beginner, r *eventstore.Reader, progress func(what string, done, total int64)) error {
+// Verify re-reads the whole log on one snapshot, in a transaction of its own: positions
+// and versions without a gap, time never running backwards, appends in one piece, every
+// code holding and every sealed part opening, every event decodable and of a tenant, and
+// every read table equal to a replay up to its checkpoint. The first difference comes
+// back as *Difference. progress, which may be nil, is told of what ("the log", then each
+// read table) how many of how many events are done. It takes memory for a page of events
+// and for the longest stream.
+func Verify(
+	ctx context.Context, db Beginner, r *eventstore.Reader, progress func(what string, done, total int64),
+) error {
 	if progress == nil {
 		progress = func(string, int64, int64) {}
 	}
@@ -74,7 +80,9 @@ func Verify(ctx context.Context, db Beginner, r *eventstore.Reader, progress fun
 }
 
 // verifyLog checks the log alone, and gives how many events each kind of stream has.
-func verifyLog(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, progress func(string, int64, int64)) (map[domain.StreamType]int64, error) {
+func verifyLog(
+	ctx context.Context, tx pgx.Tx, r *eventstore.Reader, progress func(string, int64, int64),
+) (map[domain.StreamType]int64, error) {
 	head, err := eventstore.Head(ctx, tx)
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
@@ -98,8 +106,9 @@ func verifyLog(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, progress fu
 	return log.events, verifyVersions(ctx, tx)
 }
 
-// verifyVersions finds the first stream whose versions are not 1, 2, 3 … in order of position. Postgres does it along the streams'
-// index: here it would take memory for every stream.
+// verifyVersions finds the first stream whose versions are not 1, 2, 3 … in order of
+// position. Postgres does it along the streams' index: here it would take memory for
+// every stream.
 func verifyVersions(ctx context.Context, tx pgx.Tx) error {
 	const sql = `select position, version, before from (
 			select position, version, lag(version, 1, 0) over stream as before, lag(position, 1, 0::bigint) over stream as earlier
@@ -114,9 +123,11 @@ func verifyVersions(ctx context.Context, tx pgx.Tx) error {
 	case err != nil:
 		return fmt.Errorf("verify: versions: %w", err)
 	case version == before+1:
-		return &Difference{Position: position, What: fmt.Sprintf("version %d of its stream stands before version %d", version, before)}
+		return &Difference{Position: position, What: fmt.Sprintf("version %d of its stream stands before version %d",
+			version, before)}
 	default:
-		return &Difference{Position: position, What: fmt.Sprintf("version %d of its stream follows version %d", version, before)}
+		return &Difference{Position: position, What: fmt.Sprintf("version %d of its stream follows version %d", version,
+			before)}
 	}
 }
 
@@ -136,9 +147,10 @@ func unreadable(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, after, upT
 	return &Difference{Position: upTo, What: follow.Describe(err), cause: err}
 }
 
-// logCheck checks what must hold from one event to the next, and so what no code covers: an append's events stand one after
-// another under one time, and only where the head of the log lay in the future does an event hold from before it was recorded
-// though nobody stated so.
+// logCheck checks what must hold from one event to the next, and so what no code covers:
+// an append's events stand one after another under one time, and only where the head of
+// the log lay in the future does an event hold from before it was recorded though nobody
+// stated so.
 type logCheck struct {
 	position   int64
 	recordedAt time.Time
@@ -181,13 +193,15 @@ func (c *logCheck) check(events []eventstore.Whole) error {
 	return nil
 }
 
-// unstated tells whether an event holds from when the clock said, and not from when somebody did.
+// unstated tells whether an event holds from when the clock said, and not from when
+// somebody did.
 func unstated(r domain.Recorded) bool {
 	stated := domain.EffectiveOf(r.Event)
 	return stated.IsZero() || stated.Truncate(time.Microsecond).After(r.EffectiveAt)
 }
 
-// differing names the first field in which two structs of one type differ; empty: none. What is not exported is no column.
+// differing names the first field in which two structs of one type differ; empty: none.
+// What is not exported is no column.
 func differing(a, b reflect.Value) string {
 	for i := range a.NumField() {
 		if !a.Type().Field(i).IsExported() {

@@ -14,9 +14,12 @@ import (
 	"github.com/salga-trust/engine/eventstore/follow"
 )
 
-// verifyTable compares a read table with a replay of its streams up to its checkpoint, stream by stream.
-// total is how many events such streams have in the log.
-func verifyTable(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, p Projection, total int64, progress func(string, int64, int64)) error {
+// verifyTable compares a read table with a replay of its streams up to its checkpoint,
+// stream by stream. total is how many events such streams have in the log.
+func verifyTable(
+	ctx context.Context, tx pgx.Tx, r *eventstore.Reader, p Projection, total int64,
+	progress func(string, int64, int64),
+) error {
 	checkpoint, err := follow.Position(ctx, tx, p.Name())
 	if backwards, ok := errors.AsType[*follow.BackwardsError](err); ok {
 		return &Difference{Projection: p.Name(), What: backwards.Error(), cause: backwards}
@@ -46,7 +49,8 @@ func verifyTable(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, p Project
 	return noMore(ctx, tx, p, checkpoint, rows)
 }
 
-// erasedAfter gives who was erased in the log after a checkpoint: their key is gone already, their row not yet blank.
+// erasedAfter gives who was erased in the log after a checkpoint: their key is gone
+// already, their row not yet blank.
 func erasedAfter(ctx context.Context, tx pgx.Tx, checkpoint int64) (map[stream]bool, error) {
 	const sql = `select tenant_id, stream_id from trust.events where position > $1 and event_type = $2`
 	found, err := tx.Query(ctx, sql, checkpoint, (*domain.UserErased)(nil).EventType())
@@ -62,7 +66,8 @@ func erasedAfter(ctx context.Context, tx pgx.Tx, checkpoint int64) (map[stream]b
 	return erased, err
 }
 
-// noMore finds a row of a stream that the log does not have, if the table has more rows than were found right.
+// noMore finds a row of a stream that the log does not have, if the table has more rows
+// than were found right.
 func noMore(ctx context.Context, tx pgx.Tx, p Projection, checkpoint, right int64) error {
 	const sql = `select t.id from %[1]s t where not exists (
 			select from trust.events e where e.tenant_id = t.%[2]s and e.stream_type = $1 and e.stream_id = t.%[3]s
@@ -77,15 +82,18 @@ func noMore(ctx context.Context, tx pgx.Tx, p Projection, checkpoint, right int6
 	}
 	source, id := p.source(), uuid.UUID{}
 	statement := fmt.Sprintf(sql, view(p.Name()), source.stream[0], source.stream[1])
-	if err := tx.QueryRow(ctx, statement, string(source.kind), checkpoint).Scan((*[16]byte)(&id)); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+	if err := tx.QueryRow(ctx, statement, string(source.kind), checkpoint).Scan((*[16]byte)(&id)); err != nil &&
+		!errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("verify %s: %w", p.Name(), err)
 	}
 	return &Difference{Projection: p.Name(), ID: id, What: "is not in the log"}
 }
 
-// verify compares the rows wanted of some streams with all that the table has of them, and gives how many there are. ease adapts what
-// is wanted.
-func (t readTable[R]) verify(ctx context.Context, tx pgx.Tx, streams []stream, wanted []R, ease func(want, have R) R) (int64, error) {
+// verify compares the rows wanted of some streams with all that the table has of them,
+// and gives how many there are. ease adapts what is wanted.
+func (t readTable[R]) verify(
+	ctx context.Context, tx pgx.Tx, streams []stream, wanted []R, ease func(want, have R) R,
+) (int64, error) {
 	there, err := t.ofStreams(ctx, tx, view(t.name), streams)
 	if err != nil {
 		return 0, err

@@ -29,7 +29,8 @@ func TestVerifyFindsWhatIsNotAsTheLogSays(t *testing.T) {
 		w.force(t, c.do)
 		err := w.verify(t)
 		var d *projections.Difference
-		if !errors.As(err, &d) || d.Position != c.position || d.Projection != c.projection || !strings.Contains(d.What, c.what) {
+		if !errors.As(err, &d) || d.Position != c.position || d.Projection != c.projection ||
+			!strings.Contains(d.What, c.what) {
 			t.Errorf("%s: Verify gives %v", c.name, err)
 		}
 		if err != nil && (strings.Contains(err.Error(), "marked") || strings.Contains(err.Error(), "secret")) {
@@ -42,7 +43,8 @@ func TestVerifyFindsWhatIsNotAsTheLogSays(t *testing.T) {
 	}
 }
 
-// damage is something that must not happen to a database of four events, how to undo it, and what Verify says of it.
+// damage is something that must not happen to a database of four events, how to undo it,
+// and what Verify says of it.
 type damage struct {
 	name, do, mend string
 	position       int64
@@ -59,7 +61,8 @@ func damages(tenant domain.TenantID) []damage {
 		},
 		{
 			"another time", "update trust.consents_v1 set recorded_at = recorded_at + interval '1 microsecond'",
-			"update trust.consents_v1 set recorded_at = recorded_at - interval '1 microsecond'", 0, "consents", "RecordedAt differs",
+			"update trust.consents_v1 set recorded_at = recorded_at - interval '1 microsecond'", 0, "consents",
+			"RecordedAt differs",
 		},
 		{
 			"another recorder", "update trust.consents_v1 set recorded_by = tenant_id",
@@ -67,15 +70,19 @@ func damages(tenant domain.TenantID) []damage {
 		},
 		{
 			"a row too many", "insert into trust.municipalities_v1 select '" + stranger +
-				"', code, name, province, category, district_code, population, contact_email, is_active, created_at, updated_at, version, position from trust.municipalities_v1",
-			"delete from trust.municipalities_v1 where id = '" + stranger + "'", 0, "municipalities", "is not in the log",
+				"', code, name, province, category, district_code, population, contact_email, is_active, " +
+				"created_at, updated_at, version, position from trust.municipalities_v1",
+			"delete from trust.municipalities_v1 where id = '" + stranger + "'", 0, "municipalities",
+			"is not in the log",
 		},
 		{
-			"a row too few", "create table trust.kept as select * from trust.users_v1; alter table trust.kept drop email_folded; delete from trust.users_v1",
+			"a row too few", "create table trust.kept as select * from trust.users_v1; alter table trust.kept drop " +
+				"email_folded; delete from trust.users_v1",
 			"insert into trust.users_v1 select * from trust.kept", 0, "users", "is missing",
 		},
 		{
-			"another decision of a person who decided", "insert into trust.consents_v1 select '" + stranger + `', tenant_id, subject_id, purpose, notice_version, wording,
+			"another decision of a person who decided", "insert into trust.consents_v1 select '" + stranger +
+				`', tenant_id, subject_id, purpose, notice_version, wording,
 				sha256, language, consented, channel, given_by, recorded_by, evidence_sha256, given_at, recorded_at, withdrawn_at, decided, position from trust.consents_v1`,
 			"delete from trust.consents_v1 where id = '" + stranger + "'", 0, "consents", "is not in the log",
 		},
@@ -84,18 +91,23 @@ func damages(tenant domain.TenantID) []damage {
 			"update trust.checkpoints set position = 4 where follower = 'users'", 0, "users", "is not in the log",
 		},
 		{
-			"versions in another order", `update trust.events set version = 9 where position = 2; update trust.events set version = 1 where position = 4;
+			"versions in another order",
+			`update trust.events set version = 9 where position = 2; update trust.events set version = 1 where position = 4;
 				update trust.events set version = 2 where position = 2`,
 			`update trust.events set version = 9 where position = 2; update trust.events set version = 2 where position = 4;
-				update trust.events set version = 1 where position = 2`, 2, "", "version 2 of its stream stands before version 1",
+				update trust.events set version = 1 where position = 2`, 2, "",
+			"version 2 of its stream stands before version 1",
 		},
 		{
 			"a version left out", "update trust.events set version = 3 where position = 4",
-			"update trust.events set version = 2 where position = 4", 4, "", "version 3 of its stream follows version 1",
+			"update trust.events set version = 2 where position = 4", 4, "",
+			"version 3 of its stream follows version 1",
 		},
 		{
-			"time running backwards", "update trust.events set recorded_at = recorded_at - interval '1 day' where position = 3",
-			"update trust.events set recorded_at = recorded_at + interval '1 day' where position = 3", 3, "", "recorded before",
+			"time running backwards",
+			"update trust.events set recorded_at = recorded_at - interval '1 day' where position = 3",
+			"update trust.events set recorded_at = recorded_at + interval '1 day' where position = 3", 3, "",
+			"recorded before",
 		},
 		{
 			"a position left out", "update trust.events set position = 5 where position = 4",
@@ -103,18 +115,22 @@ func damages(tenant domain.TenantID) []damage {
 		},
 		{
 			"no tenant", "update trust.events set tenant_id = '00000000-0000-0000-0000-000000000000' where position = 3",
-			"update trust.events set tenant_id = '" + tenant.String() + "' where position = 3", 3, "", "its code does not hold",
+			"update trust.events set tenant_id = '" + tenant.String() + "' where position = 3", 3, "",
+			"its code does not hold",
 		},
 		{
 			"an unknown type", "update trust.events set event_type = 'future.thing.v1' where position = 3",
-			"update trust.events set event_type = 'consent.granted.v1' where position = 3", 3, "", "its code does not hold",
+			"update trust.events set event_type = 'consent.granted.v1' where position = 3", 3, "",
+			"its code does not hold",
 		},
 		{
-			"a payload of another kind", `update trust.events set payload = '{"cause":"secret","cause":7}' where position = 4`,
+			"a payload of another kind",
+			`update trust.events set payload = '{"cause":"secret","cause":7}' where position = 4`,
 			`update trust.events set payload = '{"cause":"admin"}' where position = 4`, 4, "", "its code does not hold",
 		},
 		{
-			"a broken seal", "update trust.events set sealed = overlay(sealed placing '\\x00'::bytea from octet_length(sealed)) where position = 2",
+			"a broken seal", "update trust.events set sealed = overlay(sealed placing '\\x00'::bytea from " +
+				"octet_length(sealed)) where position = 2",
 			"", 2, "", "its code does not hold",
 		},
 	}
@@ -131,13 +147,15 @@ func TestVerifyReportsProgress(t *testing.T) {
 	}
 	want, last := map[string][2]int64{"the log": {2, 2}}, map[string][2]int64{}
 	for _, p := range projections.All() {
-		if kinds := p.Kinds(); slices.Contains(kinds, domain.UserStream) || slices.Contains(kinds, domain.MunicipalityStream) {
+		if kinds := p.Kinds(); slices.Contains(kinds, domain.UserStream) ||
+			slices.Contains(kinds, domain.MunicipalityStream) {
 			want[p.Name()] = [2]int64{1, 1} // the log has one event for it
 		}
 	}
-	must(t, projections.Verify(t.Context(), w.db.Pool(t, pgtest.Projector), w.reader, func(what string, done, total int64) {
-		last[what] = [2]int64{done, total}
-	}))
+	must(t, projections.Verify(t.Context(), w.db.Pool(t, pgtest.Projector), w.reader,
+		func(what string, done, total int64) {
+			last[what] = [2]int64{done, total}
+		}))
 	if diff := cmp.Diff(want, last); diff != "" {
 		t.Errorf("progress ended at (-want +got):\n%s", diff)
 	}

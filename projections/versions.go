@@ -13,9 +13,10 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// A read table stands in the database in versions, trust.users_v1, trust.users_v2 and so on. The view trust.users names the one
-// that is read and followed; a rebuild makes the next and keeps the one before. Who changes what the view names, or drops a
-// version, holds the view's lock, so nobody is in between.
+// A read table stands in the database in versions, trust.users_v1, trust.users_v2 and so
+// on. The view trust.users names the one that is read and followed; a rebuild makes the
+// next and keeps the one before. Who changes what the view names, or drops a version,
+// holds the view's lock, so nobody is in between.
 
 // liveVersion gives the version that a projection's view names.
 func liveVersion(ctx context.Context, tx pgx.Tx, projection string) (name string, err error) {
@@ -51,8 +52,9 @@ func nextVersion(projection string, all []string) string {
 	return fmt.Sprintf("%s_v%d", view(projection), newest+1)
 }
 
-// keepVersions keeps rebuilds from switching until the transaction ends. It must be the transaction's first statement: a snapshot of
-// before a switch does not see the rows that the view names after it.
+// keepVersions keeps rebuilds from switching until the transaction ends. It must be the
+// transaction's first statement: a snapshot of before a switch does not see the rows that
+// the view names after it.
 func keepVersions(ctx context.Context, tx pgx.Tx) error {
 	for _, p := range All() {
 		if _, err := tx.Exec(ctx, "lock table "+view(p.Name())+" in access share mode"); err != nil {
@@ -62,8 +64,9 @@ func keepVersions(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// lockView keeps everybody from a read table until the transaction ends. It tries for a second at a time, because who comes later waits
-// behind it, and does something else in between.
+// lockView keeps everybody from a read table until the transaction ends. It tries for a
+// second at a time, because who comes later waits behind it, and does something else in
+// between.
 func lockView(ctx context.Context, tx pgx.Tx, projection string, between func(context.Context) error) error {
 	const sql = "set local lock_timeout = '1s'; lock table %s in access exclusive mode; set local lock_timeout = 0"
 	const notAvailable = "55P03"
@@ -85,7 +88,8 @@ func lockView(ctx context.Context, tx pgx.Tx, projection string, between func(co
 	}
 }
 
-// dropAllBut drops the versions that are not to be kept, and names them. The view must be locked.
+// dropAllBut drops the versions that are not to be kept, and names them. The view must be
+// locked.
 func dropAllBut(ctx context.Context, tx pgx.Tx, projection string, keep ...string) (dropped []string, err error) {
 	all, err := versions(ctx, tx, projection)
 	if err != nil {

@@ -53,7 +53,8 @@ func TestAllProjectionsInOneWorkerFollowTheLog(t *testing.T) {
 	user := w.register(t, w.tenant, "early")
 	consent := w.grant(t, w.tenant, user)
 	w.append(t, w.tenant, domain.ConsentsOf(user), &domain.ConsentWithdrawn{ConsentID: consent, Purpose: "sms_alert"})
-	w.append(t, w.tenant, domain.UserOf(user), &domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Admin}})
+	w.append(t, w.tenant, domain.UserOf(user), &domain.UserRoleChanged{
+		Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Admin}})
 	for _, p := range projections.All() {
 		w.caughtUp(t, p.Name())
 		if s := w.becomes(t, p.Name(), follow.Running); s.Lag != 0 || s.Error != "" {
@@ -121,7 +122,8 @@ func TestNothingIsSkippedWhenAnAppendIsHeldOpen(t *testing.T) {
 	}()
 	super := w.db.Superuser(t)
 	pgtest.Eventually(t, "the later append waits", func() (waits bool) {
-		must(t, super.QueryRow(t.Context(), `select exists (select from pg_locks where locktype = 'advisory' and not granted
+		must(t, super.QueryRow(t.Context(),
+			`select exists (select from pg_locks where locktype = 'advisory' and not granted
 			and database = (select oid from pg_database where datname = current_database()))`).Scan(&waits))
 		return waits
 	})
@@ -155,17 +157,19 @@ func TestAConnectionLostBetweenFoldAndCommitIsNoHalt(t *testing.T) {
 	w.register(t, w.tenant, "a")
 	super := w.db.Superuser(t)
 	var lost atomic.Int32
-	w.work(t, folding{Projection: projection(t, "users"), after: func(ctx context.Context, tx pgx.Tx, _ []domain.Recorded) error {
-		if lost.Load() == 2 {
-			return nil
-		}
-		var ended bool
-		err := super.QueryRow(context.WithoutCancel(ctx), "select pg_terminate_backend($1, 10000)", tx.Conn().PgConn().PID()).Scan(&ended)
-		if ended {
-			lost.Add(1)
-		}
-		return err
-	}})
+	w.work(t, folding{Projection: projection(t, "users"),
+		after: func(ctx context.Context, tx pgx.Tx, _ []domain.Recorded) error {
+			if lost.Load() == 2 {
+				return nil
+			}
+			var ended bool
+			err := super.QueryRow(context.WithoutCancel(ctx), "select pg_terminate_backend($1, 10000)", tx.Conn().
+				PgConn().PID()).Scan(&ended)
+			if ended {
+				lost.Add(1)
+			}
+			return err
+		}})
 	w.caughtUp(t, "users")
 	if s := w.status(t, "users"); lost.Load() != 2 || s.Error != "" {
 		t.Errorf("lost %d connections, status %+v", lost.Load(), s)
@@ -195,13 +199,15 @@ func TestAPanicHaltsAndTheProjectorGoesOnAfterwards(t *testing.T) {
 	w.register(t, w.tenant, "a")
 	var broken atomic.Bool
 	broken.Store(true)
-	w.work(t, folding{Projection: projection(t, "users"), before: func(context.Context, pgx.Tx, []domain.Recorded) error {
-		if broken.Load() {
-			panic("a value that nobody should read")
-		}
-		return nil
-	}})
-	if s := w.becomes(t, "users", follow.Halted); strings.Contains(s.Error, "nobody should read") || !strings.Contains(s.Error, "event 2: ") {
+	w.work(t, folding{Projection: projection(t, "users"),
+		before: func(context.Context, pgx.Tx, []domain.Recorded) error {
+			if broken.Load() {
+				panic("a value that nobody should read")
+			}
+			return nil
+		}})
+	if s := w.becomes(t, "users", follow.Halted); strings.Contains(s.Error, "nobody should read") ||
+		!strings.Contains(s.Error, "event 2: ") {
 		t.Errorf("status %+v", s)
 	}
 	broken.Store(false)
@@ -259,16 +265,19 @@ func TestAForeignEpochIsObeyed(t *testing.T) {
 			t.Error("committed under an epoch that was over")
 		}
 	}
-	run(t, follow.NewWorker(config, folding{Projection: projection(t, "users"), after: times(1, func(ctx context.Context, _ pgx.Tx) error {
-		// As if another had become leader meanwhile: what was folded under the old epoch must not be committed.
-		_, err := super.Exec(ctx, "update trust.checkpoints set epoch = epoch + 1 where follower = 'users'")
-		return err
-	})}))
+	run(t, follow.NewWorker(config, folding{Projection: projection(t, "users"),
+		after: times(1, func(ctx context.Context, _ pgx.Tx) error {
+			// As if another had become leader meanwhile: what was folded under the old epoch
+			// must not be committed.
+			_, err := super.Exec(ctx, "update trust.checkpoints set epoch = epoch + 1 where follower = 'users'")
+			return err
+		})}))
 	w.register(t, w.tenant, "a")
 	w.caughtUp(t, "users") // it campaigned again
 	pgtest.Eventually(t, "a commit is told of", func() bool { return committed.Load() > 0 })
 	if epoch := w.epoch(t); epoch < before+3 {
-		t.Errorf("epoch %d after %d: one is the first leadership's, one the test's, one the second leadership's", epoch, before)
+		t.Errorf("epoch %d after %d: one is the first leadership's, one the test's, one the second leadership's", epoch,
+			before)
 	}
 }
 
@@ -308,7 +317,8 @@ func TestAProjectorsPlansDoNotDependOnStatistics(t *testing.T) {
 	settings := make(chan string, 1)
 	w.work(t, folding{Projection: projection(t, "users"), after: times(1, func(ctx context.Context, tx pgx.Tx) error {
 		var setting string
-		err := tx.QueryRow(ctx, "select current_setting('enable_seqscan') || current_setting('enable_bitmapscan')").Scan(&setting)
+		err := tx.QueryRow(ctx, "select current_setting('enable_seqscan') || current_setting('enable_bitmapscan')").
+			Scan(&setting)
 		settings <- setting
 		return err
 	})})
@@ -335,12 +345,14 @@ func TestAWorkerThatWaitsForAnHourStops(t *testing.T) {
 	config := w.config(t)
 	config.PollEvery = time.Hour
 	super := w.db.Superuser(t)
-	pgtest.Eventually(t, "it says that it stops", func() bool { // it tries for a second: on a slow machine perhaps in vain
+	// it tries for a second: on a slow machine perhaps in vain
+	pgtest.Eventually(t, "it says that it stops", func() bool {
 		stop := run(t, follow.NewWorker(config, projections.Followers()...))
 		w.caughtUp(t, "users")
 		stop()
 		var state follow.State
-		must(t, super.QueryRow(t.Context(), "select state from trust.checkpoints where follower = 'users'").Scan(&state))
+		must(t, super.QueryRow(t.Context(), "select state from trust.checkpoints where follower = 'users'").
+			Scan(&state))
 		return state == follow.Stopped
 	})
 	var left int

@@ -1,10 +1,11 @@
-// Vulndb writes the Go vulnerability database in the form that govulncheck reads, from the module that its reports are
-// kept in: module proxies are reached where vuln.go.dev is not.
+// Vulndb writes the Go vulnerability database in the form that govulncheck reads, from
+// the module that its reports are kept in: module proxies are reached where vuln.go.dev
+// is not.
 //
 //	go run ./.ci/vulndb REPORTS OUT
 //
-// REPORTS is data/osv of golang.org/x/vulndb, and OUT a folder for govulncheck -db file://OUT. The form:
-// https://go.dev/doc/security/vuln/database#api.
+// REPORTS is data/osv of golang.org/x/vulndb, and OUT a folder for govulncheck -db
+// file://OUT. The form: https://go.dev/doc/security/vuln/database#api.
 package main
 
 import (
@@ -15,7 +16,8 @@ import (
 	"time"
 )
 
-// report is the part of an OSV report that the indexes are made of: https://ossf.github.io/osv-schema.
+// report is the part of an OSV report that the indexes are made of:
+// https://ossf.github.io/osv-schema.
 type report struct {
 	ID       string    `json:"id"`
 	Modified time.Time `json:"modified"`
@@ -87,7 +89,8 @@ func convert(reports, out string) error {
 	return writeJSON(filepath.Join(out, "index", "db.json"), map[string]time.Time{"modified": newest})
 }
 
-// index notes a report under each module that it affects, with the last version that fixes it there.
+// index notes a report under each module that it affects, with the last version that
+// fixes it there.
 func index(modules map[string]*module, r report) {
 	for _, affected := range r.Affected {
 		v := vulnerability{ID: r.ID, Modified: r.Modified}

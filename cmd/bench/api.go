@@ -57,8 +57,8 @@ type reader struct {
 // pair is a person and a purpose.
 type pair struct{ subject, purpose string }
 
-// consentPurposes are those of the default purposes that rest on consent and that an adult
-// may be asked about at a counter.
+// consentPurposes are those of the default purposes that rest on consent and that an
+// adult may be asked about at a counter.
 func consentPurposes() []string {
 	return []string{"sms_alert", "newsletter", "research_statistics", "whatsapp_care"}
 }
@@ -67,8 +67,10 @@ func consentPurposes() []string {
 const consentsEach = 4
 
 func newSite(address string) *site {
-	transport := &http.Transport{MaxIdleConnsPerHost: httpClients, MaxConnsPerHost: httpClients, DisableCompression: true}
-	return &site{base: "http://" + address, client: &http.Client{Transport: transport, Timeout: 30 * time.Second}, granted: make(chan string, 1_000_000)}
+	transport := &http.Transport{MaxIdleConnsPerHost: httpClients, MaxConnsPerHost: httpClients,
+		DisableCompression: true}
+	return &site{base: "http://" + address, client: &http.Client{Transport: transport, Timeout: 30 * time.Second},
+		granted: make(chan string, 1_000_000)}
 }
 
 func freeAddress() (string, error) {
@@ -162,7 +164,8 @@ func (s *site) operations() map[string]operation {
 		"withdraw": func(ctx context.Context, caller int) (int, error) {
 			select {
 			case id := <-s.granted:
-				return 1, s.call(ctx, s.tokenOf(caller), http.MethodPost, "/api/v1/consents/"+id+"/withdraw", http.StatusOK,
+				return 1, s.call(ctx, s.tokenOf(caller), http.MethodPost, "/api/v1/consents/"+id+"/withdraw",
+					http.StatusOK,
 					map[string]string{"reason": "too many messages"}, nil)
 			default:
 				return 0, nil
@@ -205,7 +208,8 @@ func (s *site) give(ctx context.Context) error {
 	})
 }
 
-// queue puts people before the counter: first everybody about one purpose, so that they have few decisions.
+// queue puts people before the counter: first everybody about one purpose, so that they
+// have few decisions.
 func (s *site) queue(people []string) {
 	var taken atomic.Int64
 	purposes := consentPurposes()
@@ -252,7 +256,8 @@ func startBare(ctx context.Context, e *env) (*site, error) {
 	for range accounts {
 		s.readers = append(s.readers, reader{subject: uuid.NewString()})
 	}
-	s.next = func() (pair, bool) { return pair{uuid.NewString(), consentPurposes()[0]}, true } // it knows nobody, so anybody will do
+	// it knows nobody, so anybody will do
+	s.next = func() (pair, bool) { return pair{uuid.NewString(), consentPurposes()[0]}, true }
 	if err == nil {
 		err = s.give(ctx)
 	}
@@ -262,7 +267,8 @@ func startBare(ctx context.Context, e *env) (*site, error) {
 	return s, err
 }
 
-// startOurs runs the whole system as trust up does, projectors too, on this server's Postgres.
+// startOurs runs the whole system as trust up does, projectors too, on this server's
+// Postgres.
 func startOurs(ctx context.Context, e *env, people int) (*site, error) {
 	const database = "bench_http_ours"
 	if err := e.server.create(ctx, database, "template0"); err != nil {
@@ -279,7 +285,8 @@ func startOurs(ctx context.Context, e *env, people int) (*site, error) {
 
 	s := newSite(address)
 	environment := append(os.Environ(),
-		"DATABASE_URL="+e.server.url(database, ""), "HTTP_ADDR="+address, "DATA_DIR="+filepath.Join(e.scratch, "data"), "RATE_LIMIT=off",
+		"DATABASE_URL="+e.server.url(database, ""), "HTTP_ADDR="+address, "DATA_DIR="+filepath.Join(e.scratch, "data"),
+		"RATE_LIMIT=off",
 		"ACCESS_TOKEN_EXPIRE_MINUTES=1440",
 		"MASTER_KEY="+masterKey, "SECRET_KEY=another key of at least thirty-two characters")
 	trust := func(stdin string, args ...string) *exec.Cmd {
@@ -303,17 +310,21 @@ func startOurs(ctx context.Context, e *env, people int) (*site, error) {
 }
 
 // staff makes clerks and readers who have signed in, and people who come to the counter.
-func (s *site) staff(ctx context.Context, e *env, database string, people int, trust func(stdin string, args ...string) *exec.Cmd) error {
+func (s *site) staff(
+	ctx context.Context, e *env, database string, people int, trust func(stdin string, args ...string) *exec.Cmd,
+) error {
 	var cape struct{ ID uuid.UUID }
 	if err := s.await(ctx, "", "/api/v1/municipalities/CPT", &cape); err != nil {
 		return err
 	}
 	purposes := consentPurposes()
-	if err := s.await(ctx, "", "/api/v1/purposes/"+purposes[len(purposes)-1]+"?municipality_code=CPT", nil); err != nil {
+	if err := s.await(ctx, "", "/api/v1/purposes/"+purposes[len(purposes)-1]+"?municipality_code=CPT",
+		nil); err != nil {
 		return err
 	}
 
-	if said, err := trust(password+"\n", "admin", "create", "--municipality", "CPT", "--email", "head@example.org").CombinedOutput(); err != nil {
+	if said, err := trust(password+"\n", "admin", "create", "--municipality", "CPT", "--email", "head@example.org").
+		CombinedOutput(); err != nil {
 		return fmt.Errorf("admin create: %w: %s", err, said)
 	}
 	head, _, err := s.signIn(ctx, "head@example.org")
@@ -325,7 +336,8 @@ func (s *site) staff(ctx context.Context, e *env, database string, people int, t
 	err = atOnce(accounts, signInsAtOnce, func(i int) error {
 		clerk, citizen := fmt.Sprintf("clerk%d@example.org", i), fmt.Sprintf("citizen%d@example.org", i)
 		err := s.call(ctx, head, http.MethodPost, "/api/v1/users", http.StatusCreated, map[string]any{
-			"email": clerk, "password": password, "full_name": "A Clerk", "municipality_code": "CPT", "role": "field_worker",
+			"email": clerk, "password": password, "full_name": "A Clerk", "municipality_code": "CPT",
+			"role": "field_worker",
 		}, nil)
 		if err != nil {
 			return err
@@ -334,8 +346,10 @@ func (s *site) staff(ctx context.Context, e *env, database string, people int, t
 			return err
 		}
 		err = s.call(ctx, "", http.MethodPost, "/api/v1/auth/register", http.StatusCreated, map[string]any{
-			"email": citizen, "password": password, "full_name": "A Citizen", "municipality_code": "CPT", "preferred_language": "zu",
-			"consent": map[string]any{"purpose": "platform_registration", "language": "zu", "consented": true},
+			"email": citizen, "password": password, "full_name": "A Citizen", "municipality_code": "CPT",
+			"preferred_language": "zu",
+			"consent": map[string]any{"purpose": "platform_registration", "language": "zu",
+				"consented": true},
 		}, nil)
 		if err != nil {
 			return err
@@ -369,7 +383,8 @@ func (s *site) signIn(ctx context.Context, email string) (token, user string, er
 	return pair.AccessToken, me.ID, err
 }
 
-// registerPeople appends people straight to the log, because a registration hashes a password.
+// registerPeople appends people straight to the log, because a registration hashes a
+// password.
 func registerPeople(ctx context.Context, e *env, database string, tenant domain.TenantID, n int) ([]string, error) {
 	ids := make([]string, n)
 	err := withStore(ctx, e, database, func(store *eventstore.Store) error {
@@ -377,10 +392,12 @@ func registerPeople(ctx context.Context, e *env, database string, tenant domain.
 			user := domain.UserID{UUID: uuid.Must(uuid.NewV7())}
 			ids[i] = user.String()
 			_, err := store.Append(ctx, domain.Append{
-				ID: uuid.New(), Tenant: tenant, Actor: user, Side: []domain.SideWrite{domain.CreateSubjectKey{Subject: user}},
+				ID: uuid.New(), Tenant: tenant, Actor: user, Side: []domain.SideWrite{
+					domain.CreateSubjectKey{Subject: user}},
 				Writes: []domain.Write{{Stream: domain.UserOf(user), Events: []domain.Event{&domain.UserRegistered{
 					MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-					Person: domain.Known(domain.PersonFacts{Email: user.String() + "@example.org", FullName: "Somebody"}),
+					Person: domain.Known(domain.PersonFacts{Email: user.String() + "@example.org",
+						FullName: "Somebody"}),
 				}}}},
 			})
 			return err

@@ -45,12 +45,14 @@ func barest(name, about string) contender {
 	}
 }
 
-const insertAppended = "insert into appended (stream_id, version, event_type, payload) values ($1, 1, '" + eventType + "', $2)"
+const insertAppended = "insert into appended (stream_id, version, event_type, payload) values ($1, 1, '" + eventType +
+	"', $2)"
 
 func bareInsert() contender {
-	c := barest("pgx: one INSERT, one transaction", "the baseline: a prepared INSERT for each event, refused by the primary key if the version is taken; "+
-		"read in pages without decoding; projected by an unnest of 1 000 events with the checkpoint "+
-		"in the same transaction; followers are woken by NOTIFY")
+	c := barest("pgx: one INSERT, one transaction",
+		"the baseline: a prepared INSERT for each event, refused by the primary key if the version is taken; "+
+			"read in pages without decoding; projected by an unnest of 1 000 events with the checkpoint "+
+			"in the same transaction; followers are woken by NOTIFY")
 	c.append = withPool(func(ctx context.Context, pool *pgxpool.Pool, p params) (sample, error) {
 		return drive(ctx, p.callers, p.howLong, func(ctx context.Context, _ int) (int, error) {
 			payload, err := encoded()
@@ -69,8 +71,10 @@ func bareInsert() contender {
 }
 
 func bareBatch() contender {
-	c := barest("pgx: batches of 100", "100 such INSERTs in one transaction and one round trip, of at most 8 callers at once: a ceiling, because a caller who "+
-		"waits for an answer has no 100 events")
+	c := barest("pgx: batches of 100",
+		"100 such INSERTs in one transaction and one round trip, of at most 8 callers at once: a ceiling, because a "+
+			"caller who "+
+			"waits for an answer has no 100 events")
 	c.append = withPool(func(ctx context.Context, pool *pgxpool.Pool, p params) (sample, error) {
 		return drive(ctx, min(p.callers, 8), p.howLong, func(ctx context.Context, _ int) (int, error) {
 			batch := &pgx.Batch{}
@@ -96,14 +100,16 @@ func bareCopy() contender {
 				payload, err := encoded()
 				return []any{uuid.Must(uuid.NewV7()), int32(1), eventType, payload}, err
 			})
-			n, err := pool.CopyFrom(ctx, pgx.Identifier{"appended"}, []string{"stream_id", "version", "event_type", "payload"}, rows)
+			n, err := pool.CopyFrom(ctx, pgx.Identifier{"appended"},
+				[]string{"stream_id", "version", "event_type", "payload"}, rows)
 			return int(n), err
 		})
 	})
 	return c
 }
 
-// withPool gives a work as many connections as it has callers, but no more than serve best.
+// withPool gives a work as many connections as it has callers, but no more than serve
+// best.
 func withPool(do func(ctx context.Context, pool *pgxpool.Pool, p params) (sample, error)) run {
 	return func(ctx context.Context, e *env, database string, p params) (sample, error) {
 		pool, err := e.server.pool(ctx, database, "", max(2, min(p.callers, e.connections)))
@@ -125,7 +131,8 @@ func fillBare(ctx context.Context, e *env, database string, events int) error {
 		eventType, payload, consentIn(payload), events), "vacuum analyze log")
 }
 
-// consentIn is the id of the consent in an event, which each copy of it has to have of its own.
+// consentIn is the id of the consent in an event, which each copy of it has to have of
+// its own.
 func consentIn(payload []byte) string {
 	var e domain.ConsentGranted
 	if err := json.Unmarshal(payload, &e); err != nil {
@@ -225,9 +232,11 @@ func foldBare(ctx context.Context, tx pgx.Tx, events []bareRow) error {
 		ids, subjects = append(ids, e.ConsentID.UUID), append(subjects, row.stream)
 		purposes, wordings, hashes = append(purposes, e.Purpose), append(wordings, e.Wording), append(hashes, e.SHA256)
 		languages, channels = append(languages, string(e.Language)), append(channels, string(e.Channel))
-		versions, recorded, positions = append(versions, int32(e.NoticeVersion)), append(recorded, row.recorded), append(positions, row.position)
+		versions, recorded, positions = append(versions, int32(e.NoticeVersion)), append(recorded, row.recorded),
+			append(positions, row.position)
 	}
-	_, err := tx.Exec(ctx, `insert into consents (id, subject_id, purpose, notice_version, wording, sha256, language, channel, recorded_at, position)
+	_, err := tx.Exec(ctx,
+		`insert into consents (id, subject_id, purpose, notice_version, wording, sha256, language, channel, recorded_at, position)
 		select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::text[],
 			$9::timestamptz[], $10::bigint[])
 		on conflict (id) do update set purpose = excluded.purpose, position = excluded.position`,
@@ -277,7 +286,8 @@ func visibleBare(ctx context.Context, e *env, database string, p params) (s samp
 			return err
 		}
 		batch := &pgx.Batch{}
-		batch.Queue("insert into log (stream_id, version, event_type, payload) values ($1, 1, $2, $3)", id, eventType, payload)
+		batch.Queue("insert into log (stream_id, version, event_type, payload) values ($1, 1, $2, $3)", id, eventType,
+			payload)
 		batch.Queue("notify log")
 		return pool.SendBatch(ctx, batch).Close()
 	})

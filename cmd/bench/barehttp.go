@@ -15,7 +15,8 @@ import (
 // barePoolSize is the API's own default.
 const barePoolSize = 16
 
-// bareAPISchema is a table that nothing is changed in either: a withdrawal is a row of its own.
+// bareAPISchema is a table that nothing is changed in either: a withdrawal is a row of
+// its own.
 const bareAPISchema = `
 	create table decisions (
 		id bigint generated always as identity primary key, consent_id uuid not null, subject_id uuid not null, purpose text not null,
@@ -127,7 +128,8 @@ func (a bareAPI) check(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a bareAPI) read(w http.ResponseWriter, r *http.Request) {
-	d, err := a.one(r, "select "+decisionColumns+" from decisions where consent_id = $1 order by id desc limit 1", r.PathValue("id"))
+	d, err := a.one(r, "select "+decisionColumns+" from decisions where consent_id = $1 order by id desc limit 1",
+		r.PathValue("id"))
 	answer(w, http.StatusOK, d, err)
 }
 

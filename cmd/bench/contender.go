@@ -52,7 +52,8 @@ type params struct {
 	events  int           // that there are to read or to project
 }
 
-// The pages in which a log is read and folded: the size that serves each contender best among those tried.
+// The pages in which a log is read and folded: the size that serves each contender best
+// among those tried.
 const (
 	readPage    = 5000
 	projectPage = 1000
@@ -60,10 +61,12 @@ const (
 	copyRows    = 1000
 )
 
-// writesASecond is the pace of the appends whose way to a reader is timed: one every 5 ms.
+// writesASecond is the pace of the appends whose way to a reader is timed: one every 5
+// ms.
 const writesASecond = 200
 
-// followEvery is how often a follower polls that nothing wakes, where its library has no default of its own.
+// followEvery is how often a follower polls that nothing wakes, where its library has no
+// default of its own.
 const followEvery = 100 * time.Millisecond
 
 const eventType = "consent.granted.v1"
@@ -71,8 +74,9 @@ const eventType = "consent.granted.v1"
 // granted is the event that everybody appends: about 500 bytes of JSON.
 func granted() *domain.ConsentGranted {
 	return &domain.ConsentGranted{Decision: domain.Decision{
-		ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1, Language: domain.English,
-		Wording: "To send you SMS alerts about water and electricity interruptions.", SHA256: domain.WordingHash("x"),
+		ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1,
+		Language: domain.English,
+		Wording:  "To send you SMS alerts about water and electricity interruptions.", SHA256: domain.WordingHash("x"),
 		Channel: domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
 	}}
 }

@@ -6,9 +6,10 @@
 // and the JSON file that say how it went.
 //
 // Guarantees: every contender of a work runs on the same server, with fsync on, against
-// the same payload, in turn within each round, and each run writes what it claims, which a
-// test counts. A baseline is what somebody would write well (docs/adr/0030-benchmarks.md).
-// What could not be measured has a row that says why; nothing is left out for being slow.
+// the same payload, in turn within each round, and each run writes what it claims, which
+// a test counts. A baseline is what somebody would write well
+// (docs/adr/0030-benchmarks.md). What could not be measured has a row that says why;
+// nothing is left out for being slow.
 //
 // Fails how: one line on standard error, and the files that stood there before stay. A
 // contender that fails costs its own row, unless it is ours.

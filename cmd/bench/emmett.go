@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// emmett is @event-driven-io/emmett-postgresql in Node, its own language, driven by driver/emmett.mjs.
+// emmett is @event-driven-io/emmett-postgresql in Node, its own language, driven by
+// driver/emmett.mjs.
 func emmett() contender {
 	return contender{
 		name: "Emmett", npm: true, about: "in one process of Node: appendToStream with expected " +
@@ -29,7 +30,8 @@ func emmett() contender {
 	}
 }
 
-// drivenByNode runs a work in a child process, which measures by its own clock once it is ready.
+// drivenByNode runs a work in a child process, which measures by its own clock once it is
+// ready.
 func drivenByNode(work string) run {
 	return func(ctx context.Context, e *env, database string, p params) (s sample, err error) {
 		page := readPage
@@ -37,8 +39,9 @@ func drivenByNode(work string) run {
 			page = projectPage
 		}
 		asked, err := json.Marshal(map[string]any{
-			"work": work, "url": e.server.url(database, ""), "callers": p.callers, "seconds": p.howLong.Seconds(), "connections": e.connections,
-			"events": p.events, "page": page, "writesASecond": writesASecond,
+			"work": work, "url": e.server.url(database, ""), "callers": p.callers, "seconds": p.howLong.Seconds(),
+			"connections": e.connections,
+			"events":      p.events, "page": page, "writesASecond": writesASecond,
 		})
 		if err != nil {
 			return sample{}, err
@@ -55,7 +58,8 @@ func drivenByNode(work string) run {
 	}
 }
 
-// complaint is the line of what Node says that names the error; the others name files of this machine.
+// complaint is the line of what Node says that names the error; the others name files of
+// this machine.
 func complaint(said string) string {
 	for line := range strings.Lines(said) {
 		if name, _, found := strings.Cut(line, ":"); found && strings.HasSuffix(strings.ToLower(name), "error") {

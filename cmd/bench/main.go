@@ -123,7 +123,8 @@ func (o options) measure(ctx context.Context) (_ *report, err error) {
 	return r, nil
 }
 
-// measure adds one chapter to the report, and prints each work as it is done, in the form of go test -bench.
+// measure adds one chapter to the report, and prints each work as it is done, in the form
+// of go test -bench.
 func (r *report) measure(ctx context.Context, e *env, p plan, rounds int) error {
 	if p.end != nil {
 		defer p.end()

@@ -132,29 +132,34 @@ func TestTheBareTableRefusesAWrongVersion(t *testing.T) {
 	e := testEnv(t)
 	database := prepared(t, e, bareInsert(), "bare", 0)
 	const insert = "insert into appended values ('00000000-0000-0000-0000-000000000001', 1, 'x', '{}')"
-	if err := e.server.exec(t.Context(), database, insert, insert); err == nil || !strings.Contains(err.Error(), "23505") {
+	if err := e.server.exec(t.Context(), database, insert, insert); err == nil ||
+		!strings.Contains(err.Error(), "23505") {
 		t.Errorf("a version that is taken is answered with %v", err)
 	}
 }
 
 func example() *report {
 	m := measured{Work: "append, 64 callers", Baseline: baselineName, Sides: []result{
-		{Name: baselineName, Rounds: []sample{{Events: 100, Seconds: 1}, {Events: 300, Seconds: 1}, {Events: 200, Seconds: 1}}},
+		{Name: baselineName, Rounds: []sample{{Events: 100, Seconds: 1}, {Events: 300, Seconds: 1},
+			{Events: 200, Seconds: 1}}},
 		{Name: "Emmett", Missing: "npm is not installed"},
-		{Name: oursName, Rounds: []sample{{Events: 500, Seconds: 1}, {Events: 400, Seconds: 1}, {Events: 100, Seconds: 1}}},
+		{Name: oursName, Rounds: []sample{{Events: 500, Seconds: 1}, {Events: 400, Seconds: 1},
+			{Events: 100, Seconds: 1}}},
 	}}
 	for i := range m.Sides {
 		m.Sides[i].summarise()
 	}
 	m.compare()
-	return &report{Quick: true, Note: "On a busy machine.", Day: "2026-11-27", Seconds: 60, Rounds: 3, Works: []measured{m}}
+	return &report{Quick: true, Note: "On a busy machine.", Day: "2026-11-27", Seconds: 60, Rounds: 3,
+		Works: []measured{m}}
 }
 
 func TestTheReportIsWrittenFromItsJSON(t *testing.T) {
 	t.Parallel()
 	docs := t.TempDir()
 	readme := filepath.Join(docs, "README.md")
-	if err := os.WriteFile(readme, []byte("# Before\n\n"+tableBegins+"old\n"+tableEnds+"\nAfter\n"), 0o600); err != nil {
+	if err := os.WriteFile(readme, []byte("# Before\n\n"+tableBegins+"old\n"+tableEnds+"\nAfter\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := example().write(docs, readme); err != nil {
@@ -179,14 +184,16 @@ func TestTheReportIsWrittenFromItsJSON(t *testing.T) {
 		}
 	}
 	for _, part := range []string{
-		"| append, 64 callers | 400/s | 200/s | 2.00 × | – | – | not measured |", "not measured: npm is not installed", "| 100 – 300 |",
+		"| append, 64 callers | 400/s | 200/s | 2.00 × | – | – | not measured |", "not measured: npm is not installed",
+		"| 100 – 300 |",
 		"A quick run, not for quoting", "On a busy machine.", "| 4 × | 2.00 × | missed |",
 	} {
 		if !strings.Contains(first[pageName], part) {
 			t.Errorf("the page lacks %q:\n%s", part, first[pageName])
 		}
 	}
-	if text := first["README.md"]; !strings.HasPrefix(text, "# Before\n") || !strings.HasSuffix(text, "\nAfter\n") || !strings.Contains(text, "2.00 ×") || strings.Contains(text, "old") {
+	if text := first["README.md"]; !strings.HasPrefix(text, "# Before\n") || !strings.HasSuffix(text, "\nAfter\n") ||
+		!strings.Contains(text, "2.00 ×") || strings.Contains(text, "old") {
 		t.Errorf("the README is now\n%s", text)
 	}
 }
@@ -231,8 +238,10 @@ func TestThePageInDocsIsMadeOfItsJSON(t *testing.T) {
 
 func TestWhatNodeComplainsOfNamesNoFileOfThisMachine(t *testing.T) {
 	t.Parallel()
-	const said = "file:///home/somebody/emmett.mjs:157\n    throw new Error(`x`);\n\nError: 3 events never arrived\n    at file:///home/somebody/emmett.mjs:157:27\n"
-	for said, want := range map[string]string{said: "Error: 3 events never arrived", "TypeError: no\n": "TypeError: no", "": "it says no more"} {
+	const said = "file:///home/somebody/emmett.mjs:157\n    throw new Error(`x`);\n\nError: 3 events never " +
+		"arrived\n    at file:///home/somebody/emmett.mjs:157:27\n"
+	for said, want := range map[string]string{said: "Error: 3 events never arrived", "TypeError: no\n": "TypeError: no",
+		"": "it says no more"} {
 		if got := complaint(said); got != want {
 			t.Errorf("%q became %q", said, got)
 		}

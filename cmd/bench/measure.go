@@ -27,8 +27,8 @@ func (s sample) rate() float64 {
 // were; none: there is nothing left.
 type operation func(ctx context.Context, caller int) (events int, err error)
 
-// drive lets callers do an operation for a while, each as soon as it has its answer: first
-// once without the clock, so that connections and plans are there, then with it.
+// drive lets callers do an operation for a while, each as soon as it has its answer:
+// first once without the clock, so that connections and plans are there, then with it.
 func drive(ctx context.Context, callers int, howLong time.Duration, do operation) (sample, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -38,7 +38,8 @@ func messageDB() contender {
 	}
 }
 
-// setUpMessageDB does what the package's install.sh does, in its order, without psql and without the roles.
+// setUpMessageDB does what the package's install.sh does, in its order, without psql and
+// without the roles.
 func setUpMessageDB(ctx context.Context, e *env, database string) error {
 	var scripts []string
 	base := filepath.Join(e.modules, "node_modules/@eventide/message-db/database")
@@ -59,8 +60,10 @@ func setUpMessageDB(ctx context.Context, e *env, database string) error {
 		scripts = append(scripts, script)
 	}
 	scripts = append(scripts,
-		"alter database "+pgx.Identifier{database}.Sanitize()+" set search_path = message_store, public", // as its own clients do
-		"set search_path = public; create table checkpoint (position bigint not null); insert into checkpoint values (0);"+readTable)
+		// as its own clients do
+		"alter database "+pgx.Identifier{database}.Sanitize()+" set search_path = message_store, public",
+		"set search_path = public; create table checkpoint (position bigint not null); insert into checkpoint "+
+			"values (0);"+readTable)
 	return e.server.exec(ctx, database, scripts...)
 }
 
@@ -74,7 +77,8 @@ func statements(script string) (parts []string) {
 	return parts
 }
 
-// writeMessage writes the first message of a stream; -1 is the version of one that is not there.
+// writeMessage writes the first message of a stream; -1 is the version of one that is not
+// there.
 func writeMessage(ctx context.Context, pool *pgxpool.Pool, id uuid.UUID) error {
 	payload, err := encoded()
 	if err != nil {
@@ -109,7 +113,9 @@ func categoryPage(ctx context.Context, db interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }, from int64, limit int,
 ) ([]stored, error) {
-	rows, err := db.Query(ctx, `select stream_name, global_position, data, "time" from message_store.get_category_messages('consent', $1, $2)`, from, limit)
+	rows, err := db.Query(ctx,
+		`select stream_name, global_position, data, "time" from message_store.get_category_messages('consent', $1, $2)`,
+		from, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +156,8 @@ func projectMessages(ctx context.Context, pool *pgxpool.Pool, p params) (sample,
 				if err := json.Unmarshal(m.data, &e); err != nil {
 					return err
 				}
-				batch.Queue(upsert, e.ConsentID.UUID, strings.TrimPrefix(m.stream, "consent-"), e.Purpose, e.NoticeVersion, e.Wording, e.SHA256,
+				batch.Queue(upsert, e.ConsentID.UUID, strings.TrimPrefix(m.stream, "consent-"), e.Purpose,
+					e.NoticeVersion, e.Wording, e.SHA256,
 					string(e.Language), string(e.Channel), m.at, m.position)
 			}
 			batch.Queue("update public.checkpoint set position = $1", page[n-1].position)
@@ -168,7 +175,8 @@ func visibleMessageDB(ctx context.Context, e *env, database string, p params) (s
 	defer pool.Close()
 
 	way, from := newWay(), int64(1)
-	if err := pool.QueryRow(ctx, "select coalesce(max(global_position), 0) + 1 from message_store.messages").Scan(&from); err != nil {
+	if err := pool.QueryRow(ctx, "select coalesce(max(global_position), 0) + 1 from message_store.messages").
+		Scan(&from); err != nil {
 		return sample{}, err
 	}
 	follow := func(ctx context.Context) error {
@@ -197,5 +205,7 @@ func visibleMessageDB(ctx context.Context, e *env, database string, p params) (s
 			}
 		}
 	}
-	return way.time(ctx, p, follow, func(ctx context.Context, id uuid.UUID) error { return writeMessage(ctx, pool, id) })
+	return way.time(ctx, p, follow, func(ctx context.Context, id uuid.UUID) error {
+		return writeMessage(ctx, pool, id)
+	})
 }

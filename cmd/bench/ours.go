@@ -46,7 +46,8 @@ func withStore(ctx context.Context, e *env, database string, do func(*eventstore
 		return err
 	}
 	defer pool.Close()
-	store, err := eventstore.Open(ctx, pool, []byte(masterKey), eventstore.Patience(time.Minute)) // a busy machine is no failure
+	// a busy machine is no failure
+	store, err := eventstore.Open(ctx, pool, []byte(masterKey), eventstore.Patience(time.Minute))
 	if err != nil {
 		return err
 	}
@@ -114,14 +115,18 @@ func readOurs(ctx context.Context, e *env, database string, p params) (s sample,
 	})
 }
 
-// following runs the projector of consents until stop is called; committed hears of each page.
-func following(ctx context.Context, e *env, database string, committed func(upTo int64, took time.Duration)) (stop func() error, err error) {
+// following runs the projector of consents until stop is called; committed hears of each
+// page.
+func following(
+	ctx context.Context, e *env, database string, committed func(upTo int64, took time.Duration),
+) (stop func() error, err error) {
 	consents, known := projections.ByName("consents")
 	if !known {
 		return nil, errors.New("there is no table consents")
 	}
 	worker := follow.NewWorker(follow.Config{
-		DatabaseURL: e.server.url(database, "trust_projector"), MasterKey: []byte(masterKey), Logger: slog.New(slog.DiscardHandler),
+		DatabaseURL: e.server.url(database, "trust_projector"), MasterKey: []byte(masterKey),
+		Logger:    slog.New(slog.DiscardHandler),
 		Committed: func(_ string, _, upTo int64, took time.Duration) { committed(upTo, took) },
 	}, consents)
 	ctx, cancel := context.WithCancel(ctx)

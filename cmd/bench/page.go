@@ -51,7 +51,8 @@ func (r *report) details(b *strings.Builder) {
 	b.WriteString("\n## Each work\n\nA second: the median of the rounds, then the slowest and the " +
 		"fastest. p50 and p99: of one answer, medians likewise.\n")
 	for _, m := range r.Works {
-		fmt.Fprintf(b, "\n### %s\n\n| | a second | slowest – fastest | p50 ms | p99 ms | ÷ baseline |\n|---|---:|---:|---:|---:|---:|\n", m.Work)
+		fmt.Fprintf(b, "\n### %s\n\n| | a second | slowest – fastest | p50 ms | p99 ms | ÷ baseline "+
+			"|\n|---|---:|---:|---:|---:|---:|\n", m.Work)
 		for _, s := range m.Sides {
 			if s.Missing != "" {
 				fmt.Fprintf(b, "| %s | not measured: %s | | | | |\n", s.Name, strings.ReplaceAll(s.Missing, "|", "/"))
@@ -61,7 +62,8 @@ func (r *report) details(b *strings.Builder) {
 			if s.P50 > 0 {
 				p50, p99 = digits(s.P50), digits(s.P99)
 			}
-			fmt.Fprintf(b, "| %s | %s | %s – %s | %s | %s | %s |\n", s.Name, digits(s.Rate), digits(s.Least), digits(s.Most), p50, p99, ratio(s))
+			fmt.Fprintf(b, "| %s | %s | %s – %s | %s | %s | %s |\n", s.Name, digits(s.Rate), digits(s.Least),
+				digits(s.Most), p50, p99, ratio(s))
 		}
 	}
 }
@@ -102,8 +104,9 @@ const (
 // colours are told apart also by those who see few of them.
 func colours() map[string]string {
 	return map[string]string{
-		oursName: "#0072b2", "watermill-sql/v3": "#e69f00", "message-db": "#009e73", "Emmett": "#cc79a7", "pgx: batches of 100": "#999999",
-		"pgx: COPY of 1 000": "#555555",
+		oursName: "#0072b2", "watermill-sql/v3": "#e69f00", "message-db": "#009e73", "Emmett": "#cc79a7",
+		"pgx: batches of 100": "#999999",
+		"pgx: COPY of 1 000":  "#555555",
 	}
 }
 
@@ -119,7 +122,8 @@ func (r *report) chart() string {
 
 	x := 10
 	for _, name := range append([]string{oursName}, append(rivals(), "pgx: batches of 100", "pgx: COPY of 1 000")...) {
-		fmt.Fprintf(&b, `<circle cx="%d" cy="40" r="5" fill="%s"/><text x="%d" y="44">%s</text>`+"\n", x+5, colours()[name], x+15, name)
+		fmt.Fprintf(&b, `<circle cx="%d" cy="40" r="5" fill="%s"/><text x="%d" y="44">%s</text>`+"\n", x+5,
+			colours()[name], x+15, name)
 		x += 40 + 7*len(name)
 	}
 	bottom := height - 30
@@ -128,13 +132,16 @@ func (r *report) chart() string {
 		if math.Abs(at-1) < 0.01 {
 			weight = 2
 		}
-		fmt.Fprintf(&b, `<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#444" stroke-width="%.1f"/>`, across(at), chartTop-10, across(at), bottom, weight)
-		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%g ×</text>`+"\n", across(at), bottom+18, math.Round(at*1000)/1000)
+		fmt.Fprintf(&b, `<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#444" stroke-width="%.1f"/>`, across(at),
+			chartTop-10, across(at), bottom, weight)
+		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%g ×</text>`+"\n", across(at), bottom+18,
+			math.Round(at*1000)/1000)
 	}
 	for i, m := range r.Works {
 		y := chartTop + rowHeight*i + rowHeight/2
 		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", chartLeft-10, y+4, m.Work)
-		fmt.Fprintf(&b, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="#ddd"/>`+"\n", chartLeft, y, chartWidth-chartRight, y)
+		fmt.Fprintf(&b, `<line x1="%d" y1="%d" x2="%d" y2="%d" stroke="#ddd"/>`+"\n", chartLeft, y,
+			chartWidth-chartRight, y)
 		for _, s := range m.Sides { // ours is the last, and so on top
 			if colour := colours()[s.Name]; colour != "" && s.Ratio > 0 {
 				fmt.Fprintf(&b, `<circle cx="%.1f" cy="%d" r="5" fill="%s"><title>%s, %s: %.2f ×</title></circle>`+"\n",

@@ -39,7 +39,8 @@ type fact struct {
 // describe finds out where this runs and with which versions.
 func describe(ctx context.Context, e *env, size scale, note string) (*report, error) {
 	r := &report{
-		Quick: size.Quick, Note: note, Day: time.Now().UTC().Format(time.DateOnly), Rounds: size.Rounds, Connections: e.connections,
+		Quick: size.Quick, Note: note, Day: time.Now().UTC().Format(time.DateOnly), Rounds: size.Rounds,
+		Connections: e.connections,
 	}
 	synced, err := timeSync(e.scratch)
 	if err != nil {
@@ -129,7 +130,8 @@ func timeSync(dir string) (_ time.Duration, err error) {
 	return took[len(took)/2], nil
 }
 
-// lineOf returns what a file of the kernel says under a name; nothing elsewhere than on Linux.
+// lineOf returns what a file of the kernel says under a name; nothing elsewhere than on
+// Linux.
 func lineOf(path, name string) string {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -186,8 +188,9 @@ func (r *report) write(docs, readme string) error {
 	}
 
 	for path, text := range map[string]string{
-		filepath.Join(docs, jsonName): text.String(), filepath.Join(docs, pageName): r.page(), filepath.Join(docs, chartName): r.chart(),
-		readme: after,
+		filepath.Join(docs, jsonName): text.String(), filepath.Join(docs, pageName): r.page(),
+		filepath.Join(docs, chartName): r.chart(),
+		readme:                         after,
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil { //nolint:gosec // documents, for everybody
 			return err
@@ -217,7 +220,8 @@ func (r *report) when() string {
 	if r.Quick {
 		kind = "A quick run, not for quoting: measured"
 	}
-	text := fmt.Sprintf("%s on %s in %s, medians of %d rounds.", kind, r.Day, time.Duration(r.Seconds*float64(time.Second)), r.Rounds)
+	text := fmt.Sprintf("%s on %s in %s, medians of %d rounds.", kind, r.Day,
+		time.Duration(r.Seconds*float64(time.Second)), r.Rounds)
 	if r.Note != "" {
 		text += " " + r.Note
 	}
@@ -232,10 +236,12 @@ func (r *report) short() string {
 	return b.String()
 }
 
-// rivals are the columns of the short table, in order: what others bring beside the baseline.
+// rivals are the columns of the short table, in order: what others bring beside the
+// baseline.
 func rivals() []string { return []string{"watermill-sql/v3", "message-db", "Emmett"} }
 
-// table has a line for each work: ours, the baseline, and how ours stands to each of the others.
+// table has a line for each work: ours, the baseline, and how ours stands to each of the
+// others.
 func (r *report) table(b *strings.Builder) {
 	fmt.Fprintf(b, "| | ours | baseline | ours ÷ baseline | watermill-sql | message-db | Emmett "+
 		"|\n|---|---:|---:|---:|---:|---:|---:|\n")

@@ -25,7 +25,8 @@ type server struct {
 	stop    func()
 }
 
-// startServer runs a Postgres of our own with the settings that trust up gives one, and so with fsync on.
+// startServer runs a Postgres of our own with the settings that trust up gives one, and
+// so with fsync on.
 func startServer(ctx context.Context, scratch string) (*server, error) {
 	binaries, err := localpg.FindOrFetch(ctx, os.Getenv("POSTGRES_ARCHIVE"), os.Stderr)
 	if err != nil {
@@ -55,7 +56,8 @@ func startServer(ctx context.Context, scratch string) (*server, error) {
 	stop := func() {
 		_ = cmd.Process.Signal(syscall.SIGINT) // fails only when it has ended already
 		_ = cmd.Wait()
-		// Both are inside the scratch folder, unless that is one which the server's user cannot use.
+		// Both are inside the scratch folder, unless that is one which the server's user
+		// cannot use.
 		_ = os.RemoveAll(cluster.Dir)
 		_ = os.RemoveAll(cluster.SocketDir)
 	}
@@ -78,7 +80,8 @@ func (s *server) url(database, role string) string {
 		query := u.Query()
 		query.Set("options", "-c role="+role)
 		u.RawQuery = query.Encode()
-		u.RawQuery = string(bytes.ReplaceAll([]byte(u.RawQuery), []byte("+"), []byte("%20"))) // libpq does not read + as a space
+		// libpq does not read + as a space
+		u.RawQuery = string(bytes.ReplaceAll([]byte(u.RawQuery), []byte("+"), []byte("%20")))
 	}
 	return u.String()
 }
@@ -86,7 +89,8 @@ func (s *server) url(database, role string) string {
 // create makes a database, in place of one that an earlier run left.
 func (s *server) create(ctx context.Context, database, template string) error {
 	name, from := pgx.Identifier{database}.Sanitize(), pgx.Identifier{template}.Sanitize()
-	return s.exec(ctx, "postgres", "drop database if exists "+name+" with (force)", "create database "+name+" template "+from)
+	return s.exec(ctx, "postgres", "drop database if exists "+name+" with (force)",
+		"create database "+name+" template "+from)
 }
 
 // exec runs statements one by one, because some refuse to be part of a transaction.
@@ -157,7 +161,8 @@ func (s *server) pool(ctx context.Context, database, role string, connections in
 	return pool, nil
 }
 
-// child starts a program that ends with this one, and returns how to stop it. What it says goes to log.
+// child starts a program that ends with this one, and returns how to stop it. What it
+// says goes to log.
 func child(cmd *exec.Cmd, log *os.File) (stop func(), err error) {
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := localpg.StartBound(cmd, syscall.SIGTERM); err != nil {

@@ -20,8 +20,8 @@ import (
 
 const topic = "consents"
 
-// watermillStock is watermill-sql as it comes: its default schema, offsets and polling. It
-// has no versions to refuse.
+// watermillStock is watermill-sql as it comes: its default schema, offsets and polling.
+// It has no versions to refuse.
 func watermillStock() contender {
 	return contender{
 		name: "watermill-sql/v3", about: "as it comes, and without versions, which it does not know: " +
@@ -60,10 +60,12 @@ func openSQL(e *env, database string, connections int) (*sql.DB, error) {
 }
 
 func newPublisher(db *sql.DB) (*wmsql.Publisher, error) {
-	return wmsql.NewPublisher(db, wmsql.PublisherConfig{SchemaAdapter: wmsql.DefaultPostgreSQLSchema{}}, watermill.NopLogger{})
+	return wmsql.NewPublisher(db, wmsql.PublisherConfig{SchemaAdapter: wmsql.DefaultPostgreSQLSchema{}},
+		watermill.NopLogger{})
 }
 
-// subscribe makes a subscriber of a consumer group of its own, which so begins at the beginning.
+// subscribe makes a subscriber of a consumer group of its own, which so begins at the
+// beginning.
 func subscribe(e *env, database string, page int, poll time.Duration) (*wmsql.Subscriber, *sql.DB, error) {
 	db, err := openSQL(e, database, 4)
 	if err != nil {
@@ -114,7 +116,10 @@ func fillWatermill(ctx context.Context, e *env, database string, events int) err
 
 // consume acknowledges messages until all were there or the time is over. It counts from
 // the first one, because a subscriber may sleep before it.
-func consume(ctx context.Context, e *env, database string, page int, p params, handle func(context.Context, *message.Message) error) (s sample, err error) {
+func consume(
+	ctx context.Context, e *env, database string, page int, p params,
+	handle func(context.Context, *message.Message) error,
+) (s sample, err error) {
 	subscriber, db, err := subscribe(e, database, page, 10*time.Millisecond)
 	if err != nil {
 		return sample{}, err
@@ -177,7 +182,8 @@ func upsertMessage(ctx context.Context, m *message.Message, position int64) erro
 	if !known {
 		return errors.New("the message has no transaction")
 	}
-	_, err := tx.ExecContext(ctx, upsert, e.ConsentID.UUID, e.ConsentID.UUID, e.Purpose, e.NoticeVersion, e.Wording, e.SHA256,
+	_, err := tx.ExecContext(ctx, upsert, e.ConsentID.UUID, e.ConsentID.UUID, e.Purpose, e.NoticeVersion, e.Wording,
+		e.SHA256,
 		string(e.Language), string(e.Channel), time.Now(), position)
 	return err
 }

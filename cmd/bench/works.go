@@ -122,7 +122,8 @@ func (r *result) summarise() {
 	}
 	rates := of(sample.rate)
 	r.Rate, r.Least, r.Most = median(rates), slices.Min(rates), slices.Max(rates)
-	r.P50, r.P99 = median(of(func(s sample) float64 { return s.P50 })), median(of(func(s sample) float64 { return s.P99 }))
+	r.P50, r.P99 = median(of(func(s sample) float64 { return s.P50 })),
+		median(of(func(s sample) float64 { return s.P99 }))
 }
 
 // compare makes the ratios.
@@ -144,7 +145,8 @@ func (m *measured) compare() {
 	}
 }
 
-// plan is one chapter: works that share databases or processes, which prepare makes and end ends.
+// plan is one chapter: works that share databases or processes, which prepare makes and
+// end ends.
 type plan struct {
 	title string
 	begin func(ctx context.Context) ([]work, error)
@@ -165,8 +167,8 @@ func plans(e *env, size scale) []plan {
 const baselineName = "pgx: one INSERT, one transaction"
 
 // sidesOf prepares a database for each contender that has a work, filled with events, and
-// returns the sides of that work, however much of it is asked for. A contender that cannot
-// be prepared has a side that says so.
+// returns the sides of that work, however much of it is asked for. A contender that
+// cannot be prepared has a side that says so.
 func sidesOf(
 	ctx context.Context, e *env, prefix string, events int, which func(contender) run,
 ) (func(params) []side, error) {
@@ -233,7 +235,8 @@ func appendWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 	var works []work
 	for _, callers := range []int{1, 8, 64, 256} {
 		works = append(works, work{
-			name: "append, " + counted(callers, "caller"), baseline: baselineName, sides: sides(params{callers: callers, howLong: size.Each}),
+			name: "append, " + counted(callers, "caller"), baseline: baselineName,
+			sides: sides(params{callers: callers, howLong: size.Each}),
 		})
 	}
 	return works, nil
@@ -252,7 +255,8 @@ func readWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 		return nil, err
 	}
 	p := params{callers: 1, howLong: size.ReadFor, events: size.ReadEvents}
-	return []work{{name: "read " + thousands(size.ReadEvents) + " events in order", baseline: baselineName, sides: sides(p)}}, nil
+	return []work{{name: "read " + thousands(size.ReadEvents) + " events in order", baseline: baselineName,
+		sides: sides(p)}}, nil
 }
 
 func projectWorks(ctx context.Context, e *env, size scale) ([]work, error) {
@@ -261,7 +265,8 @@ func projectWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 		return nil, err
 	}
 	p := params{callers: 1, howLong: size.FoldFor, events: size.FoldEvents}
-	return []work{{name: "project " + thousands(size.FoldEvents) + " events, with checkpoint", baseline: baselineName, sides: sides(p)}}, nil
+	return []work{{name: "project " + thousands(size.FoldEvents) + " events, with checkpoint", baseline: baselineName,
+		sides: sides(p)}}, nil
 }
 
 func visibleWorks(ctx context.Context, e *env, size scale) ([]work, error) {
@@ -270,7 +275,8 @@ func visibleWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 		return nil, err
 	}
 	name := fmt.Sprintf("append → visible, at %d a second", writesASecond)
-	return []work{{name: name, baseline: baselineName, latency: true, sides: sides(params{callers: 1, howLong: size.WatchFor})}}, nil
+	return []work{{name: name, baseline: baselineName, latency: true,
+		sides: sides(params{callers: 1, howLong: size.WatchFor})}}, nil
 }
 
 const bareHTTPName = "net/http and pgx, one statement"
@@ -336,8 +342,8 @@ func thousands(n int) string {
 	}
 }
 
-// calibrate finds how many connections serve the baseline best: more than one would expect
-// wait for the disk together, too many contend.
+// calibrate finds how many connections serve the baseline best: more than one would
+// expect wait for the disk together, too many contend.
 func calibrate(ctx context.Context, e *env, size scale) error {
 	c := bareInsert()
 	const database = "bench_calibrate"

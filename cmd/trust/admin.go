@@ -23,8 +23,8 @@ type adminCreateCmd struct {
 	FullName     string `default:"Administrator" placeholder:"NAME" help:"Name of the person (default Administrator)."`
 }
 
-// Run makes the account; one that exists stays as it is. The password is asked for twice without echo on a terminal, else it is the
-// first line of standard input.
+// Run makes the account; one that exists stays as it is. The password is asked for twice
+// without echo on a terminal, else it is the first line of standard input.
 func (a adminCreateCmd) Run(ctx context.Context, p *program) error {
 	if _, err := p.check(needs{commands: true}); err != nil { // before anything is asked
 		return err
@@ -52,7 +52,9 @@ func (a adminCreateCmd) Run(ctx context.Context, p *program) error {
 }
 
 // createAdmin tells whether it made the account; false: the address has one already.
-func createAdmin(ctx context.Context, handler *commands.Handler, municipality, email, name, password string) (bool, error) {
+func createAdmin(
+	ctx context.Context, handler *commands.Handler, municipality, email, name, password string,
+) (bool, error) {
 	tenant, err := handler.TenantOf(ctx, municipality)
 	if err != nil {
 		return false, err
@@ -81,12 +83,14 @@ func readPassword(ctx context.Context, p *program) (string, error) {
 		return "", exit.Unreachable(err, "cannot read the password from standard input")
 	}
 	if line = strings.TrimRight(line, "\r\n"); line == "" {
-		return "", exit.WrongUsage("no password came on standard input; write it there on one line, or run this on a terminal")
+		return "", exit.WrongUsage("no password came on standard input; write it there on one line, or run this on " +
+			"a terminal")
 	}
 	return line, nil
 }
 
-// askPassword puts the questions on standard error, so that standard output can be redirected.
+// askPassword puts the questions on standard error, so that standard output can be
+// redirected.
 func askPassword(ctx context.Context, p *program) (string, error) {
 	first, err := ask(ctx, p, "Password (at least 8 characters): ")
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// Who makes the tokens and whom they are for; both are checked, so that a token of another system under the same key is refused.
+// Who makes the tokens and whom they are for; both are checked, so that a token of
+// another system under the same key is refused.
 const (
 	tokenIssuer   = "salga-trust-engine"
 	tokenAudience = "salga-trust-engine-api"
@@ -40,8 +41,10 @@ func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 		environment = "production"
 	}
 	return apphttp.New(apphttp.Config{
-		Commands: o.handler, Queries: queries, Reports: o.reports, Ready: newReadiness(o, observer).shared, Logger: log, Metrics: metrics,
-		Tokens:  apphttp.Tokens{Secret: []byte(c.SecretKey), Issuer: tokenIssuer, Audience: tokenAudience, Access: c.AccessTTL},
+		Commands: o.handler, Queries: queries, Reports: o.reports, Ready: newReadiness(o, observer).shared, Logger: log,
+		Metrics: metrics,
+		Tokens: apphttp.Tokens{Secret: []byte(c.SecretKey), Issuer: tokenIssuer, Audience: tokenAudience,
+			Access: c.AccessTTL},
 		Version: version, AllowedOrigins: c.Origins, Environment: environment, Debug: c.Debug, RateLimit: c.RateLimit,
 		TrustedProxies: c.Proxies, ScrapeFrom: c.Scrapers, RequestTimeout: c.RequestTimeout,
 		RequireTOTP: c.RequireTOTP,

@@ -99,7 +99,8 @@ func carryOut(ctx context.Context, store *eventstore.Store, o order) told {
 	t := told{Outcome: history.Added}
 	for _, e := range done.Events {
 		t.Events = append(t.Events, history.Event{
-			Position: e.Position, ID: e.EventID, Append: e.AppendID, Stream: streamOf(e.Tenant, e.Stream), Version: e.Version,
+			Position: e.Position, ID: e.EventID, Append: e.AppendID, Stream: streamOf(e.Tenant, e.Stream),
+			Version: e.Version,
 		})
 	}
 	return t
@@ -136,7 +137,8 @@ func (o order) append() domain.Append {
 		}}}}
 		a.Side = []domain.SideWrite{
 			domain.CreateSubjectKey{Subject: person},
-			domain.TakeClaim{Claim: domain.Claim{Tenant: a.Tenant, Kind: domain.EmailClaim, Value: o.Address}, Holder: o.Person},
+			domain.TakeClaim{Claim: domain.Claim{Tenant: a.Tenant, Kind: domain.EmailClaim, Value: o.Address},
+				Holder: o.Person},
 		}
 		return a
 	}

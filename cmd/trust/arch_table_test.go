@@ -58,7 +58,8 @@ func requiredModules(t *testing.T) []string {
 	return modules
 }
 
-// readPackageTable refuses whatever it does not understand: a rule that is misread is a rule that is not enforced.
+// readPackageTable refuses whatever it does not understand: a rule that is misread is a
+// rule that is not enforced.
 func readPackageTable(page string, modules, standard []string) (map[string]rule, error) {
 	parts := strings.Split(page, packageTable+"\n")
 	if len(parts) != 2 {
@@ -138,7 +139,8 @@ func readRule(cells, packages, modules, standard []string) (rule, error) {
 	return r, nil
 }
 
-// list reads a cell: names parted by commas, with or without backticks, or a dash for none.
+// list reads a cell: names parted by commas, with or without backticks, or a dash for
+// none.
 func list(cell string) []string {
 	var names []string
 	for name := range strings.SplitSeq(strings.ReplaceAll(cell, "`", ""), ",") {
@@ -171,7 +173,8 @@ func TestReadPackageTable(t *testing.T) {
 		return readPackageTable(page, modules, []string{"os", "net/http", "math/rand/v2"})
 	}
 	table := func(rows ...string) string {
-		return "# Page\n\n" + packageTable + "\n|---|---|---|---|---|---|\n" + strings.Join(rows, "\n") + "\n\nmore | of | it\n"
+		return "# Page\n\n" + packageTable + "\n|---|---|---|---|---|---|\n" + strings.Join(rows, "\n") +
+			"\n\nmore | of | it\n"
 	}
 
 	rules, err := read(table(
@@ -186,7 +189,8 @@ func TestReadPackageTable(t *testing.T) {
 		!slices.Equal(a.never, []string{"os", "net"}) || !slices.Equal(a.testsBesides, []string{"a/b"}) {
 		t.Errorf("a: %+v", a)
 	}
-	if !slices.Equal(b.allowed, []string{"a"}) || !b.testsOnly || b.never != nil || b.testsBesides != nil || len(rules) != 2 {
+	if !slices.Equal(b.allowed, []string{"a"}) || !b.testsOnly || b.never != nil || b.testsBesides != nil ||
+		len(rules) != 2 {
 		t.Errorf("a/b: %+v", b)
 	}
 

@@ -64,13 +64,17 @@ func TestDependencyRuleReportsPlantedViolations(t *testing.T) {
 	}
 	drop := func(prefix string) func(*listed) {
 		return func(p *listed) {
-			p.Imports = slices.DeleteFunc(slices.Clone(p.Imports), func(path string) bool { return within(path, []string{prefix}) })
+			p.Imports = slices.DeleteFunc(slices.Clone(p.Imports), func(path string) bool {
+				return within(path, []string{prefix})
+			})
 		}
 	}
 	inTest := func(path string) func(*listed) { return func(p *listed) { p.TestImports = []string{path} } }
 	inXTest := func(path string) func(*listed) { return func(p *listed) { p.XTestImports = []string{path} } }
 	without := func(name string) []listed {
-		return slices.DeleteFunc(slices.Clone(honest), func(p listed) bool { return p.ImportPath == modulePath+"/"+name })
+		return slices.DeleteFunc(slices.Clone(honest), func(p listed) bool {
+			return p.ImportPath == modulePath+"/"+name
+		})
 	}
 
 	const uuid, pgx = "github.com/google/uuid", "github.com/jackc/pgx/v5"
@@ -96,16 +100,19 @@ func TestDependencyRuleReportsPlantedViolations(t *testing.T) {
 			plant("projections", add(modulePath+"/internal/pgtest")),
 			"projections imports " + modulePath + "/internal/pgtest",
 		},
-		"command":                 {plant("http", add(modulePath+"/cmd/trust")), "http imports " + modulePath + "/cmd/trust"},
-		"third party in a test":   {plant("domain", inTest(pgx)), "a test of domain imports " + pgx},
-		"own package in an xtest": {plant("domain", inXTest(modulePath+"/http")), "a test of domain imports " + modulePath + "/http"},
+		"command": {plant("http", add(modulePath+"/cmd/trust")), "http imports " + modulePath +
+			"/cmd/trust"},
+		"third party in a test": {plant("domain", inTest(pgx)), "a test of domain imports " + pgx},
+		"own package in an xtest": {plant("domain", inXTest(modulePath+"/http")), "a test of domain imports " +
+			modulePath + "/http"},
 		"package without a rule": {
 			append(slices.Clone(honest), listed{ImportPath: modulePath + "/util"}),
 			"util has no rule",
 		},
-		"rule without a package":   {without("commands"), "commands has a rule and does not exist"},
-		"module that is not used":  {plant("domain", drop(uuid)), "domain may import " + uuid + " and does not"},
-		"package that is not used": {plant("http", drop(modulePath+"/commands")), "http may import commands and does not"},
+		"rule without a package":  {without("commands"), "commands has a rule and does not exist"},
+		"module that is not used": {plant("domain", drop(uuid)), "domain may import " + uuid + " and does not"},
+		"package that is not used": {plant("http", drop(modulePath+"/commands")),
+			"http may import commands and does not"},
 		"module that no test uses": {
 			plant("domain", inXTest("testing")),
 			"a test of domain may import pgregory.net/rapid and none does",
@@ -122,7 +129,8 @@ func TestDependencyRuleReportsPlantedViolations(t *testing.T) {
 	}
 }
 
-// faultsOf compares packages with their rules. What a rule allows must be used, or the rule says something untrue.
+// faultsOf compares packages with their rules. What a rule allows must be used, or the
+// rule says something untrue.
 func faultsOf(rules map[string]rule, modules []string, packages []listed) []string {
 	var faults []string
 	seen := map[string]bool{}
@@ -179,8 +187,9 @@ func (r rule) allows(path, owner string) bool {
 	return slices.Contains(r.allowed, owner)
 }
 
-// ownerOf returns what a rule names for an import: our package, the module of others, or nothing for the standard library. The
-// longest module wins, as it does for the go command. What go.mod does not know is its own owner, which no rule allows.
+// ownerOf returns what a rule names for an import: our package, the module of others, or
+// nothing for the standard library. The longest module wins, as it does for the go
+// command. What go.mod does not know is its own owner, which no rule allows.
 func ownerOf(path string, modules []string) string {
 	if name, own := strings.CutPrefix(path, modulePath+"/"); own {
 		return name
@@ -251,11 +260,13 @@ func TestOnlyOneFileKnowsTokens(t *testing.T) {
 	}
 }
 
-// The domain takes time and ids as arguments; time and uuid are imported for their types only.
+// The domain takes time and ids as arguments; time and uuid are imported for their types
+// only.
 func TestDomainIsPure(t *testing.T) {
 	t.Parallel()
 	impure := map[string][]string{
-		"time": {"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep", "Local", "LoadLocation"},
+		"time": {"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep", "Local",
+			"LoadLocation"},
 		"uuid": {"New", "NewString", "NewRandom", "NewUUID", "NewV6", "NewV7", "NewRandomFromReader"},
 	}
 	used := 0
@@ -284,7 +295,8 @@ func TestDomainIsPure(t *testing.T) {
 	}
 }
 
-// eachGoFile parses every Go file of the module that is no test; paths are relative to its root.
+// eachGoFile parses every Go file of the module that is no test; paths are relative to
+// its root.
 func eachGoFile(t *testing.T, do func(path string, file *ast.File)) {
 	t.Helper()
 	files := token.NewFileSet()

@@ -21,8 +21,8 @@ type backupCmd struct {
 	Keys bool   `help:"Write the keys alone: small, to be taken often and kept briefly."`
 }
 
-// Run writes the log and the keys, or the keys alone, as of one instant. It reads as the owner and needs no key: what is sealed
-// stays sealed, what is wrapped stays wrapped.
+// Run writes the log and the keys, or the keys alone, as of one instant. It reads as the
+// owner and needs no key: what is sealed stays sealed, what is wrapped stays wrapped.
 func (b backupCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedOwner, conn: true})
 	if err != nil {
@@ -68,7 +68,8 @@ func (b backupCmd) write(ctx context.Context, p *program, snapshot *eventstore.B
 			continue
 		}
 		m := manifest{
-			Format: backupFormat, Holds: name, Schema: schema, Position: snapshot.Head(), CreatedAt: time.Now().UTC(), Program: version,
+			Format: backupFormat, Holds: name, Schema: schema, Position: snapshot.Head(), CreatedAt: time.Now().UTC(),
+			Program: version,
 		}
 		var err error
 		m.SHA256, err = writeData(dataPath(b.To, name), func(w io.Writer) (err error) {
@@ -89,7 +90,9 @@ func (b backupCmd) write(ctx context.Context, p *program, snapshot *eventstore.B
 	return err
 }
 
-func (backupCmd) fill(ctx context.Context, p *program, snapshot *eventstore.Backup, name string, w io.Writer) (map[string]int64, error) {
+func (backupCmd) fill(
+	ctx context.Context, p *program, snapshot *eventstore.Backup, name string, w io.Writer,
+) (map[string]int64, error) {
 	if name == keysFile {
 		return snapshot.WriteKeys(ctx, w)
 	}

@@ -18,8 +18,9 @@ import (
 	"github.com/salga-trust/engine/internal/owned"
 )
 
-// The two files of a backup. They are apart because they are kept differently: events for long, keys for a short time, so that an
-// erased person does not come back from an old copy.
+// The two files of a backup. They are apart because they are kept differently: events for
+// long, keys for a short time, so that an erased person does not come back from an old
+// copy.
 const (
 	eventsFile = "events"
 	keysFile   = "keys"
@@ -28,7 +29,8 @@ const (
 // backupFormat is raised when an older program could not read what a newer one writes.
 const backupFormat = 1
 
-// manifest says what a file of a backup holds. It is written last: data without it is no backup.
+// manifest says what a file of a backup holds. It is written last: data without it is no
+// backup.
 type manifest struct {
 	Format    int              `json:"format"`
 	Holds     string           `json:"holds"` // eventsFile or keysFile
@@ -49,7 +51,8 @@ func freshFolder(dir string) error {
 		return exit.Unreachable(err, "cannot make the folder %s", dir)
 	}
 	if err := owned.Folder(dir); err != nil {
-		return exit.Unreachable(err, "a backup holds keys and goes into a folder that nobody else can change; name another")
+		return exit.Unreachable(err,
+			"a backup holds keys and goes into a folder that nobody else can change; name another")
 	}
 	for _, name := range []string{eventsFile, keysFile} {
 		for _, path := range []string{dataPath(dir, name), manifestPath(dir, name)} {
@@ -61,7 +64,8 @@ func freshFolder(dir string) error {
 	return nil
 }
 
-// writeData writes a file, packed, under another name until it is whole, and gives the SHA-256 of what is on disk.
+// writeData writes a file, packed, under another name until it is whole, and gives the
+// SHA-256 of what is on disk.
 func writeData(path string, write func(io.Writer) error) (sum string, err error) {
 	part := path + ".part"
 	file, err := owned.Create(part, 0o600)
@@ -77,7 +81,8 @@ func writeData(path string, write func(io.Writer) error) (sum string, err error)
 	buffered := bufio.NewWriterSize(io.MultiWriter(file, hash), 1<<20)
 	packed, _ := gzip.NewWriterLevel(buffered, gzip.BestSpeed) // most of it is ciphertext; fails only for another level
 	err = write(packed)
-	if closing := errors.Join(packed.Close(), buffered.Flush(), file.Sync(), file.Close()); err == nil && closing != nil {
+	if closing := errors.Join(packed.Close(), buffered.Flush(), file.Sync(), file.Close()); err == nil &&
+		closing != nil {
 		err = exit.Unreachable(closing, "cannot write the backup")
 	}
 	if err != nil {
@@ -111,7 +116,8 @@ func readManifest(dir, name string) (m manifest, err error) {
 		return m, exit.NotSo("%s is not what trust backup wrote", manifestPath(dir, name))
 	}
 	if m.Format != backupFormat {
-		return m, exit.NotSo("the backup of %s has format %d, and this program reads format %d; take the trust that wrote it (%s)",
+		return m, exit.NotSo("the backup of %s has format %d, and this program reads format %d; take the trust that "+
+			"wrote it (%s)",
 			name, m.Format, backupFormat, m.Program)
 	}
 	sum, err := sumOf(dataPath(dir, name))
@@ -122,7 +128,8 @@ func readManifest(dir, name string) (m manifest, err error) {
 		return m, exit.Unreachable(err, "cannot read the backup")
 	}
 	if sum != m.SHA256 {
-		return m, exit.NotSo("%s is damaged: its SHA-256 is not the one that %s.json names; take another copy", dataPath(dir, name), name)
+		return m, exit.NotSo("%s is damaged: its SHA-256 is not the one that %s.json names; take another copy",
+			dataPath(dir, name), name)
 	}
 	return m, nil
 }

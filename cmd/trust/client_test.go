@@ -12,7 +12,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// journey is the README's tour, walked by the generated client alone. A chapter leaves here what later ones need.
+// journey is the README's tour, walked by the generated client alone. A chapter leaves
+// here what later ones need.
 type journey struct {
 	t      *testing.T
 	site   *site
@@ -35,7 +36,8 @@ func TestTheClientWalksTheTourOfTheReadme(t *testing.T) {
 	pgtest.Eventually(t, "the system is ready", s.ready)
 	j := &journey{t: t, site: s, email: "nomsa@example.org", nobody: api.New("http://" + s.addr)}
 	for _, chapter := range []func(){
-		j.anybodyLooks, j.sheRegisters, j.sheAgrees, j.sheTakesItBack, j.aFormFromThreeDaysAgo, j.theSameAddressElsewhere,
+		j.anybodyLooks, j.sheRegisters, j.sheAgrees, j.sheTakesItBack, j.aFormFromThreeDaysAgo,
+		j.theSameAddressElsewhere,
 		j.anOfficerFindsHer, j.anOfficerAnswersForHer, j.sheGoes,
 	} {
 		chapter()
@@ -58,7 +60,8 @@ func (j *journey) refused(err error, code api.ProblemCode) {
 	}
 }
 
-// followed waits for the read tables longer than the API does, which promises an answer after two seconds on any machine.
+// followed waits for the read tables longer than the API does, which promises an answer
+// after two seconds on any machine.
 func (j *journey) followed() {
 	j.t.Helper()
 	pgtest.Eventually(j.t, "the read tables have followed", j.site.caughtUp)
@@ -77,7 +80,8 @@ func (j *journey) signIn(email, municipality string) *api.Client {
 // register registers her address in a municipality.
 func (j *journey) register(municipality string) (*api.Answer[api.UserBody], error) {
 	return j.nobody.Register(j.t.Context(), api.RegisterBody{
-		Email: j.email, Password: journeyPassword, FullName: "Nomsa Dlamini", PreferredLanguage: new(api.RegisterBodyPreferredLanguageZu), MunicipalityCode: municipality,
+		Email: j.email, Password: journeyPassword, FullName: "Nomsa Dlamini",
+		PreferredLanguage: new(api.RegisterBodyPreferredLanguageZu), MunicipalityCode: municipality,
 		Consent: api.RegisterConsentBody{Purpose: "platform_registration", Language: "zu", Consented: true},
 	}, nil)
 }
@@ -112,7 +116,8 @@ func (j *journey) anybodyLooks() {
 func (j *journey) sheRegisters() {
 	account, err := j.register("CPT")
 	j.ok(err)
-	if u := account.Body; u.MunicipalityCode != "CPT" || u.Role != api.UserBodyRoleCitizen || u.Phone != nil || account.Position() == 0 {
+	if u := account.Body; u.MunicipalityCode != "CPT" || u.Role != api.UserBodyRoleCitizen || u.Phone != nil ||
+		account.Position() == 0 {
 		j.t.Errorf("registered: %+v", account)
 	}
 	j.account, j.newest = &account.Body, account.Position()
@@ -129,7 +134,8 @@ func (j *journey) sheAgrees() {
 	once := &api.RecordConsentParams{IdempotencyKey: new("sms, yes")}
 	first, err := j.nomsa.RecordConsent(j.t.Context(), agree, once)
 	j.ok(err)
-	if c := first.Body; !c.Consented || c.ConsentedAt == nil || !strings.HasPrefix(c.PurposeDescription, "Ukukuthumelela izaziso ze-SMS") {
+	if c := first.Body; !c.Consented || c.ConsentedAt == nil ||
+		!strings.HasPrefix(c.PurposeDescription, "Ukukuthumelela izaziso ze-SMS") {
 		j.t.Errorf("granted: %+v", c)
 	}
 	again, err := j.nomsa.RecordConsent(j.t.Context(), agree, once)
@@ -152,17 +158,20 @@ func (j *journey) sheTakesItBack() {
 		j.t.Errorf("withdrawn: %+v", withdrawn.Body)
 	}
 	j.newest = withdrawn.Position()
-	if by := j.check(false, api.CheckConsentParams{Purpose: "sms_alert"}); by == nil || by.EventType != "consent.withdrawn.v1" {
+	if by := j.check(false, api.CheckConsentParams{Purpose: "sms_alert"}); by == nil ||
+		by.EventType != "consent.withdrawn.v1" {
 		j.t.Errorf("decided by %+v", by)
 	}
 	j.check(true, api.CheckConsentParams{Purpose: "sms_alert", At: &j.consent.RecordedAt})
 }
 
-// The two clocks: three days ago it was allowed, as we know today; as we knew then, it was not.
+// The two clocks: three days ago it was allowed, as we know today; as we knew then, it
+// was not.
 func (j *journey) aFormFromThreeDaysAgo() {
 	then := time.Now().Add(-3 * 24 * time.Hour)
 	form, err := j.nomsa.RecordConsent(j.t.Context(), api.RecordConsentBody{
-		Purpose: "newsletter", Language: "zu", Consented: true, Channel: new(api.RecordConsentBodyChannelPaper), GivenAt: &then,
+		Purpose: "newsletter", Language: "zu", Consented: true, Channel: new(api.RecordConsentBodyChannelPaper),
+		GivenAt:  &then,
 		Evidence: &api.EvidenceBody{SHA256: strings.Repeat("9f86d081", 8), Reference: "form 114"},
 	}, nil)
 	j.ok(err)
@@ -208,16 +217,19 @@ func (j *journey) anOfficerFindsHer() {
 	j.refused(err, api.ProblemCodeForbidden)
 }
 
-// anOfficerAnswersForHer: what had she agreed to when she had just agreed, in which words, who recorded it, who has looked?
+// anOfficerAnswersForHer: what had she agreed to when she had just agreed, in which
+// words, who recorded it, who has looked?
 func (j *journey) anOfficerAnswersForHer() {
 	history, err := j.office.SubjectHistory(j.t.Context(), j.account.ID, nil)
 	j.ok(err)
 	events := history.Body.Items
-	if len(events) != 4 || events[1].EventID == events[2].EventID || events[2].Reason == nil || *events[2].Reason != "too many messages" {
+	if len(events) != 4 || events[1].EventID == events[2].EventID || events[2].Reason == nil ||
+		*events[2].Reason != "too many messages" {
 		j.t.Fatalf("her history: %+v", events)
 	}
 	granted := events[1]
-	if *granted.PurposeDescription != j.consent.PurposeDescription || *granted.SHA256 != j.consent.SHA256 || *granted.Actor != j.account.ID {
+	if *granted.PurposeDescription != j.consent.PurposeDescription || *granted.SHA256 != j.consent.SHA256 ||
+		*granted.Actor != j.account.ID {
 		j.t.Errorf("granted: %+v", granted)
 	}
 
@@ -234,32 +246,38 @@ func (j *journey) anOfficerAnswersForHer() {
 		}
 		return string(text)
 	}
-	if lines := then(api.ExportConsentsParamsFormatNdjson); !strings.Contains(lines, `"withdrawn":false`) || !strings.Contains(lines, `{"end":true,"count":1,`) {
+	if lines := then(api.ExportConsentsParamsFormatNdjson); !strings.Contains(lines, `"withdrawn":false`) ||
+		!strings.Contains(lines, `{"end":true,"count":1,`) {
 		j.t.Errorf("when she had just agreed: %s", lines)
 	}
-	if first, second := then(api.ExportConsentsParamsFormatCsv), then(api.ExportConsentsParamsFormatCsv); first != second {
+	if first, second := then(api.ExportConsentsParamsFormatCsv),
+		then(api.ExportConsentsParamsFormatCsv); first != second {
 		j.t.Errorf("asked twice: %s and %s", first, second)
 	}
 
 	looked, err := j.office.Exposure(j.t.Context(), &api.ExposureParams{SubjectID: new(j.account.ID)})
 	j.ok(err)
-	if reads := looked.Body.Items; len(reads) != 5 || reads[3].Route != "GET /api/v1/compliance/subjects/{id}/history" || reads[4].Fields != "profile" {
+	if reads := looked.Body.Items; len(reads) != 5 ||
+		reads[3].Route != "GET /api/v1/compliance/subjects/{id}/history" || reads[4].Fields != "profile" {
 		j.t.Errorf("who has looked: %+v", reads)
 	}
 	log, err := j.office.AuditLog(j.t.Context(), &api.AuditLogParams{RecordID: new(j.consent.ID)})
 	j.ok(err)
-	if entries := log.Body.Items; len(entries) != 2 || entries[0].Changes["withdrawn"].New != true || *entries[1].UserID != j.account.ID {
+	if entries := log.Body.Items; len(entries) != 2 || entries[0].Changes["withdrawn"].New != true ||
+		*entries[1].UserID != j.account.ID {
 		j.t.Errorf("the audit of her consent: %+v", entries)
 	}
 	_, err = j.nomsa.SubjectHistory(j.t.Context(), j.account.ID, nil)
 	j.refused(err, api.ProblemCodeForbidden)
 }
 
-// sheGoes: she takes everything about herself along, and is erased; what she agreed to stays, of nobody known.
+// sheGoes: she takes everything about herself along, and is erased; what she agreed to
+// stays, of nobody known.
 func (j *journey) sheGoes() {
 	mine, err := j.nomsa.MyData(j.t.Context(), nil)
 	j.ok(err)
-	if d := mine.Body; d.Profile.Email != j.email || len(d.Consents) != 3 || len(d.Reads) != 6 || len(d.Recipients) != 1 {
+	if d := mine.Body; d.Profile.Email != j.email || len(d.Consents) != 3 || len(d.Reads) != 6 ||
+		len(d.Recipients) != 1 {
 		j.t.Errorf("her data: %+v", d)
 	}
 	page, err := j.nomsa.MyDataPage(j.t.Context(), nil)
@@ -270,9 +288,11 @@ func (j *journey) sheGoes() {
 	if !strings.Contains(string(text), `<html lang="zu">`) || !strings.Contains(string(text), "Nomsa Dlamini") {
 		j.t.Errorf("her page: %s", text)
 	}
-	_, err = j.nomsa.DeleteAccount(j.t.Context(), &api.EraseBody{Confirmation: "DELETE MY ACCOUNT", Password: "wrong"}, nil)
+	_, err = j.nomsa.DeleteAccount(j.t.Context(), &api.EraseBody{Confirmation: "DELETE MY ACCOUNT", Password: "wrong"},
+		nil)
 	j.refused(err, api.ProblemCodePasswordWrong)
-	gone, err := j.nomsa.DeleteAccount(j.t.Context(), &api.EraseBody{Confirmation: "DELETE MY ACCOUNT", Password: journeyPassword}, nil)
+	gone, err := j.nomsa.DeleteAccount(j.t.Context(),
+		&api.EraseBody{Confirmation: "DELETE MY ACCOUNT", Password: journeyPassword}, nil)
 	j.ok(err)
 	certificate, err := j.nobody.GetCertificate(j.t.Context(), gone.Body.CertificateID, nil)
 	j.ok(err)
@@ -291,7 +311,8 @@ func (j *journey) sheGoes() {
 // officer signs in as a manager of a municipality, whom its first admin has made.
 func (j *journey) officer(municipality string) *api.Client {
 	j.t.Helper()
-	j.site.feed(journeyPassword+"\n", "admin", "create", "--municipality", municipality, "--email", "admin@example.org").expect(j.t, exit.CodeDone, "made")
+	j.site.feed(journeyPassword+"\n", "admin", "create", "--municipality", municipality, "--email",
+		"admin@example.org").expect(j.t, exit.CodeDone, "made")
 	admin := j.signIn("admin@example.org", municipality)
 	made, err := admin.CreateUser(j.t.Context(), api.CreateUserBody{
 		Email: "officer@example.org", Password: journeyPassword, FullName: "Sipho Zulu", Role: "manager",

@@ -9,7 +9,8 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// clockWarnings names what GET /ready says of the clocks. Neither keeps the system from answering.
+// clockWarnings names what GET /ready says of the clocks. Neither keeps the system from
+// answering.
 func clockWarnings(c eventstore.Clocks) []string {
 	var warnings []string
 	if c.Future > 0 {
@@ -26,15 +27,18 @@ func clocksInWords(c eventstore.Clocks) []string {
 	var wrong []string
 	if c.Future > 0 {
 		wrong = append(wrong, fmt.Sprintf("recorded in the future: the newest event by %s, until %s; "+
-			"see docs/operator.md, the clock was ahead, it passes by itself", c.Future.Round(time.Second), c.Newest.Format(time.RFC3339)))
+			"see docs/operator.md, the clock was ahead, it passes by itself", c.Future.Round(time.Second),
+			c.Newest.Format(time.RFC3339)))
 	}
 	if c.Differ() {
 		beside := "ahead of"
 		if c.Difference < 0 {
 			beside = "behind"
 		}
-		wrong = append(wrong, fmt.Sprintf("the clocks differ: the database's is %s %s this machine's, and nothing is recorded "+
-			"where they are more than %s apart; set them right", c.Difference.Abs().Round(time.Second), beside, eventstore.MaxClockDifference))
+		wrong = append(wrong,
+			fmt.Sprintf("the clocks differ: the database's is %s %s this machine's, and nothing is recorded "+
+				"where they are more than %s apart; set them right", c.Difference.Abs().Round(time.Second), beside,
+				eventstore.MaxClockDifference))
 	}
 	return wrong
 }

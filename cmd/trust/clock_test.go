@@ -19,7 +19,8 @@ func TestALogThatWasRecordedInTheFutureGoesOnAndSaysSo(t *testing.T) {
 	s.start("up")
 	pgtest.Eventually(t, "the system is ready", s.ready)
 	nomsa := s.citizen("nomsa@example.org", "Nomsa Mudau")
-	consent := field(t, nomsa.call("POST", "consents", `{"purpose":"sms_alert","language":"en","consented":true}`), "id")
+	consent := field(t, nomsa.call("POST", "consents", `{"purpose":"sms_alert","language":"en","consented":true}`),
+		"id")
 	s = s.with("DATABASE_URL=" + s.kept()["DATABASE_URL"])
 	db := connect(t, s)
 	pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
@@ -57,7 +58,8 @@ func TestALogThatWasRecordedInTheFutureGoesOnAndSaysSo(t *testing.T) {
 	pgtest.Eventually(t, "the read tables follow", s.caughtUp)
 	s.run("verify").expect(t, exit.CodeNotSo, "events verified")
 
-	_, err = db.Exec(t.Context(), `update trust.events set effective_at = case when position = $1 then effective_at - interval '1 day' else effective_at end,
+	_, err = db.Exec(t.Context(),
+		`update trust.events set effective_at = case when position = $1 then effective_at - interval '1 day' else effective_at end,
 		recorded_at = greatest(recorded_at - interval '1 day', least(effective_at, recorded_at - interval '1 day'), case when position > $1 then effective_at end)
 		where position >= $1 and recorded_at > now()`, head)
 	must(t, err)
@@ -74,5 +76,6 @@ func (s *site) warns(of string) bool {
 		Status   string
 		Warnings []string
 	}
-	return s.get("/ready", &answer) == http.StatusOK && answer.Status == "degraded" && slices.Contains(answer.Warnings, of)
+	return s.get("/ready", &answer) == http.StatusOK && answer.Status == "degraded" &&
+		slices.Contains(answer.Warnings, of)
 }

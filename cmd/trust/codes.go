@@ -11,8 +11,9 @@ import (
 
 type codesCmd struct{}
 
-// Run gives the events of programs before their codes, and then demands one of every event. It may be stopped and repeated, and run
-// beside everything else but programs of before, which are refused from its end on.
+// Run gives the events of programs before their codes, and then demands one of every
+// event. It may be stopped and repeated, and run beside everything else but programs of
+// before, which are refused from its end on.
 func (codesCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedSchemaOwner, pool: 2, reader: true})
 	if err != nil {
@@ -32,12 +33,13 @@ func (codesCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Explain(err)
 	}
-	_, err = fmt.Fprintf(p.stdout, "%d older events got their code; every event has one now, and one without is forged\n", given)
+	_, err = fmt.Fprintf(p.stdout,
+		"%d older events got their code; every event has one now, and one without is forged\n", given)
 	return err
 }
 
-// codesPending does trust codes if that was not done. Where it fails it only says so: until it is done, older events are believed as
-// before.
+// codesPending does trust codes if that was not done. Where it fails it only says so:
+// until it is done, older events are believed as before.
 func codesPending(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedSchemaOwner, conn: true})
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// compose.yaml cannot be run where there is no container engine, so what it must agree on with the program is compared as text.
+// compose.yaml cannot be run where there is no container engine, so what it must agree on
+// with the program is compared as text.
 func TestComposeRunsEveryFollowerAndKeepsPersonalDataOutOfTheServersLog(t *testing.T) {
 	t.Parallel()
 	compose := read(t, "compose.yaml")
@@ -16,7 +17,8 @@ func TestComposeRunsEveryFollowerAndKeepsPersonalDataOutOfTheServersLog(t *testi
 		t.Error("compose.yaml does not run once what follows the log")
 	}
 	for _, setting := range []string{
-		"log_parameter_max_length=0", "log_parameter_max_length_on_error=0", "log_error_verbosity=terse", "log_min_error_statement=panic",
+		"log_parameter_max_length=0", "log_parameter_max_length_on_error=0", "log_error_verbosity=terse",
+		"log_min_error_statement=panic",
 	} {
 		if !strings.Contains(compose, "- "+setting+"\n") {
 			t.Errorf("compose.yaml does not set %s", setting)
@@ -34,7 +36,8 @@ func TestComposeAsksForNothingThatItsExampleDoesNotName(t *testing.T) {
 	}
 }
 
-// Production checks all settings in every command, so each service that is told of it needs those whose default it refuses.
+// Production checks all settings in every command, so each service that is told of it
+// needs those whose default it refuses.
 func TestComposeGivesEachServiceInProductionWhatProductionChecks(t *testing.T) {
 	t.Parallel()
 	services := regexp.MustCompile(`(?m)^  [a-z]+:$`).Split(read(t, "compose.yaml"), -1)

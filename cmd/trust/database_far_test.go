@@ -22,7 +22,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// A server whose processes do not get on answers nothing and closes nothing, as on a machine that swaps or whose disk hangs.
+// A server whose processes do not get on answers nothing and closes nothing, as on a
+// machine that swaps or whose disk hangs.
 func TestFarAServerThatHangsIsSaidInTimeAndServesAgainByItself(t *testing.T) {
 	t.Parallel()
 	const clients, commands, timeout = 8, 1200, 3 * time.Second
@@ -90,17 +91,21 @@ func (s *site) saysThatItHangs(timeout time.Duration) {
 		}
 	})
 	within(2*timeout, "a query", func() {
-		if code := s.get("/api/v1/municipalities", &problem); code != http.StatusServiceUnavailable || problem.Code != "unavailable" {
+		if code := s.get("/api/v1/municipalities", &problem); code != http.StatusServiceUnavailable ||
+			problem.Code != "unavailable" {
 			s.t.Errorf("a query is answered %d: %+v", code, problem)
 		}
 	})
 	within(2*timeout, "a command", func() {
-		if code := s.signIn("admin@example.org", "correct horse battery", "SALGA"); code != http.StatusServiceUnavailable {
+		if code := s.signIn("admin@example.org", "correct horse battery",
+			"SALGA"); code != http.StatusServiceUnavailable {
 			s.t.Errorf("a sign-in is answered %d", code)
 		}
 	})
 	for _, command := range [][]string{{"status"}, {"migrate", "--status"}, {"verify"}} {
-		within(30*time.Second, command[0], func() { s.run(command...).expect(s.t, exit.CodeUnreachable, "does not answer") })
+		within(30*time.Second, command[0], func() {
+			s.run(command...).expect(s.t, exit.CodeUnreachable, "does not answer")
+		})
 	}
 }
 
@@ -127,7 +132,8 @@ func TestFarAStandbyIsSaidAndServesOnceItIsPromoted(t *testing.T) {
 		pgtest.Eventually(t, "it says that its database is a standby", func() bool {
 			return api.get("/ready", &problem) == http.StatusServiceUnavailable && strings.Contains(problem.Detail, why)
 		})
-		if code := api.signIn("admin@example.org", "correct horse battery", "SALGA"); code != http.StatusServiceUnavailable {
+		if code := api.signIn("admin@example.org", "correct horse battery",
+			"SALGA"); code != http.StatusServiceUnavailable {
 			t.Errorf("a sign-in, which is recorded, is answered %d", code)
 		}
 		if code := api.get("/api/v1/municipalities", nil); code != http.StatusOK {
@@ -149,7 +155,8 @@ func TestFarAStandbyIsSaidAndServesOnceItIsPromoted(t *testing.T) {
 	s.run("verify").expect(t, exit.CodeDone, "events verified")
 }
 
-// ownServer is a Postgres of one test, which may be stopped and frozen: it listens on TCP, as a server on another machine does.
+// ownServer is a Postgres of one test, which may be stopped and frozen: it listens on
+// TCP, as a server on another machine does.
 type ownServer struct {
 	t       *testing.T
 	cluster *localpg.Cluster
@@ -196,14 +203,16 @@ func (o *ownServer) stop() {
 func (o *ownServer) site(env ...string) *site {
 	o.t.Helper()
 	s := newSite(o.t, append([]string{
-		"DATABASE_URL=" + o.address, testSecret, testMaster, "ADMIN_EMAIL=admin@example.org", "ADMIN_PASSWORD=correct horse battery",
+		"DATABASE_URL=" + o.address, testSecret, testMaster, "ADMIN_EMAIL=admin@example.org",
+		"ADMIN_PASSWORD=correct horse battery",
 	}, env...)...)
 	s.run("migrate").expect(o.t, exit.CodeDone, "schema version")
 	s.run("prepare", "contents").expect(o.t, exit.CodeDone, "first platform admin: made")
 	return s
 }
 
-// freeze stops all of the server's processes where they are, until thaw, or the test's end.
+// freeze stops all of the server's processes where they are, until thaw, or the test's
+// end.
 func (o *ownServer) freeze() (thaw func()) {
 	o.t.Helper()
 	var frozen []int

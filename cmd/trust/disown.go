@@ -18,8 +18,9 @@ type disownCmd struct {
 	Reason   string `required:"" placeholder:"TEXT" help:"Why, for whoever reads the audit. Names nobody."`
 }
 
-// Run says for good that events are none of ours, so that what follows the log passes them as empty. Each is disowned in a transaction
-// of its own: stopped and repeated, it goes on.
+// Run says for good that events are none of ours, so that what follows the log passes
+// them as empty. Each is disowned in a transaction of its own: stopped and repeated, it
+// goes on.
 func (d disownCmd) Run(ctx context.Context, p *program) error {
 	if d.Through != 0 && d.Through < d.Position {
 		return exit.WrongUsage("the last position is before the first one")
@@ -48,7 +49,8 @@ func (d disownCmd) Run(ctx context.Context, p *program) error {
 		}
 	}
 	if d.Through != 0 {
-		_, err = fmt.Fprintf(p.stdout, "%d of the events from %d to %d are events of this log, and stay\n", held, d.Position, d.Through)
+		_, err = fmt.Fprintf(p.stdout, "%d of the events from %d to %d are events of this log, and stay\n", held,
+			d.Position, d.Through)
 	}
 	return err
 }
@@ -74,14 +76,18 @@ func explainDisowning(position int64, err error) error {
 
 func say(p *program, position int64, done eventstore.Disowned) error {
 	if done.Position == 0 {
-		_, err := fmt.Fprintf(p.stdout, "event %s at position %d was disowned before; nothing was changed\n", done.EventID, position)
+		_, err := fmt.Fprintf(p.stdout, "event %s at position %d was disowned before; nothing was changed\n",
+			done.EventID, position)
 		return err
 	}
 
-	_, err := fmt.Fprintf(p.stdout, "event %s at position %d, which claims to be %s, is disowned by the event at position %d: "+
-		"readers pass it as empty, and projectors go on by themselves\n", done.EventID, position, done.Type, done.Position)
+	_, err := fmt.Fprintf(p.stdout,
+		"event %s at position %d, which claims to be %s, is disowned by the event at position %d: "+
+			"readers pass it as empty, and projectors go on by themselves\n", done.EventID, position, done.Type,
+		done.Position)
 	if err == nil && !done.Password.IsZero() {
-		_, err = fmt.Fprintf(p.stdout, "account %s has no password any more, because that event may have set one\n", done.Password)
+		_, err = fmt.Fprintf(p.stdout, "account %s has no password any more, because that event may have set one\n",
+			done.Password)
 	}
 	return err
 }

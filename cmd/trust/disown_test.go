@@ -15,7 +15,8 @@ func TestManyForgedEventsAreDisownedAtOnceAndThoseBetweenThemStay(t *testing.T) 
 	s, db := onDatabase(t)
 	municipality := func(code string) {
 		t.Helper()
-		s.run("import", "municipalities", s.file("m.csv", "code,name,province\n"+code+",Town of "+code+",Gauteng\n")).expect(t, exit.CodeDone, "1 registered")
+		s.run("import", "municipalities", s.file("m.csv", "code,name,province\n"+code+",Town of "+code+",Gauteng\n")).
+			expect(t, exit.CodeDone, "1 registered")
 	}
 	var tenant uuid.UUID
 	forge := func() int64 {
@@ -27,7 +28,8 @@ func TestManyForgedEventsAreDisownedAtOnceAndThoseBetweenThemStay(t *testing.T) 
 	}
 
 	municipality("A1")
-	must(t, db.Superuser(t).QueryRow(t.Context(), "select tenant_id from trust.events where event_type = 'municipality.registered.v1'").Scan(&tenant))
+	must(t, db.Superuser(t).QueryRow(t.Context(),
+		"select tenant_id from trust.events where event_type = 'municipality.registered.v1'").Scan(&tenant))
 	first := forge()
 	municipality("A2")
 	forge()
@@ -39,7 +41,9 @@ func TestManyForgedEventsAreDisownedAtOnceAndThoseBetweenThemStay(t *testing.T) 
 	s.run("disown", to, from, "--reason", "an attack").expect(t, exit.CodeUsage, "before the first")
 	s.run("disown", from, to, "--reason", " ").expect(t, exit.CodeUsage, "reason")
 
-	s.run("disown", from, to, "--reason", "an attack").expect(t, exit.CodeDone, fmt.Sprintf("%d of the events from %s to %s are events of this log", last-first-2, from, to))
+	s.run("disown", from, to, "--reason", "an attack").
+		expect(t, exit.CodeDone, fmt.Sprintf("%d of the events from %s to %s are events of this log", last-first-2,
+			from, to))
 	s.run("verify").expect(t, exit.CodeDone, "every code holds")
 	s.run("disown", from, to, "--reason", "an attack").expect(t, exit.CodeDone, "disowned before")
 	s.run("disown", to, fmt.Sprint(last+99), "--reason", "an attack").expect(t, exit.CodeUsage, "position")

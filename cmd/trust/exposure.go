@@ -22,7 +22,8 @@ type exposureCmd struct {
 	To      moment   `placeholder:"TIME" help:"Reads before this instant."`
 }
 
-// Run lists reads of personal data, newest first. It shows ids and routes, and so leaves no trace itself.
+// Run lists reads of personal data, newest first. It shows ids and routes, and so leaves
+// no trace itself.
 func (x exposureCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
@@ -34,7 +35,8 @@ func (x exposureCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Explain(err)
 	}
-	filter := reports.ExposureFilter{Subject: domain.UserID(x.Subject), Actor: domain.UserID(x.Actor), From: x.From.Time, To: x.To.Time}
+	filter := reports.ExposureFilter{Subject: domain.UserID(x.Subject), Actor: domain.UserID(x.Actor),
+		From: x.From.Time, To: x.To.Time}
 	known := filter.Subject
 	if known.IsZero() {
 		known = filter.Actor
@@ -66,7 +68,8 @@ const exposureRow = "%-20s  %-36s  %-12s  %-7s  %-44s  %-18s  %s\n"
 
 func writeExposure(p *program, x reports.ExposureEntry, first bool) error {
 	if first {
-		if _, err := fmt.Fprintf(p.stdout, exposureRow, "WHEN", "WHO", "ROLE", "MATCHED", "ROUTE", "FIELDS", "SUBJECTS, FILTER, REASON"); err != nil {
+		if _, err := fmt.Fprintf(p.stdout, exposureRow, "WHEN", "WHO", "ROLE", "MATCHED", "ROUTE", "FIELDS",
+			"SUBJECTS, FILTER, REASON"); err != nil {
 			return err
 		}
 	}
@@ -84,7 +87,8 @@ func writeExposure(p *program, x reports.ExposureEntry, first bool) error {
 	if facts, open := x.Reason.Get(); open {
 		more = append(more, "because: "+facts.Reason)
 	}
-	_, err := fmt.Fprintf(p.stdout, exposureRow, seconds(x.Timestamp), who, x.ActorRole, cmp.Or(string(x.Matched), "-"), x.Route, x.Fields,
+	_, err := fmt.Fprintf(p.stdout, exposureRow, seconds(x.Timestamp), who, x.ActorRole, cmp.Or(string(x.Matched), "-"),
+		x.Route, x.Fields,
 		strings.Join(more, ", "))
 	return err
 }

@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// A far test that lacks one of its three marks would run in neither make test nor make test-far, or in the wrong one.
+// A far test that lacks one of its three marks would run in neither make test nor make
+// test-far, or in the wrong one.
 func TestATestIsFarInFileTagAndNameOrInNone(t *testing.T) {
 	t.Parallel()
 	looked := 0
@@ -48,19 +49,24 @@ func TestATestIsFarInFileTagAndNameOrInNone(t *testing.T) {
 
 func TestAHalfFarTestIsNoticed(t *testing.T) {
 	t.Parallel()
-	const tag, far, near = "//go:build far\n\n", "func TestFarAway(t *testing.T) {}\n", "func TestAway(t *testing.T) {}\n"
+	const tag, far, near = "//go:build far\n\n", "func TestFarAway(t *testing.T) {}\n",
+		"func TestAway(t *testing.T) {}\n"
 	cases := map[string]struct {
 		path, source string
 		want         []string
 	}{
-		"far":               {"a/b_far_test.go", tag + "package a\n" + far, nil},
-		"near":              {"a/b_test.go", "package a\n" + near, nil},
-		"without a tag":     {"a/b_far_test.go", "package a\n" + far, []string{"a/b_far_test.go lacks //go:build far"}},
-		"more than the tag": {"a/b_far_test.go", "//go:build far && linux\n\npackage a\n" + far, []string{"a/b_far_test.go lacks //go:build far"}},
-		"a near name":       {"a/b_far_test.go", tag + "package a\n" + near, []string{"a/b_far_test.go: TestAway does not begin with TestFar"}},
-		"a far name":        {"a/b_test.go", "package a\n" + far, []string{"a/b_test.go: TestFarAway is in no file _far_test.go"}},
-		"a near file":       {"a/b_test.go", tag + "package a\n" + near, []string{"a/b_test.go has a build tag far"}},
-		"not far":           {"a/b_test.go", "//go:build !far\n\npackage a\n" + near, []string{"a/b_test.go has a build tag far"}},
+		"far":           {"a/b_far_test.go", tag + "package a\n" + far, nil},
+		"near":          {"a/b_test.go", "package a\n" + near, nil},
+		"without a tag": {"a/b_far_test.go", "package a\n" + far, []string{"a/b_far_test.go lacks //go:build far"}},
+		"more than the tag": {"a/b_far_test.go", "//go:build far && linux\n\npackage a\n" + far,
+			[]string{"a/b_far_test.go lacks //go:build far"}},
+		"a near name": {"a/b_far_test.go", tag + "package a\n" + near,
+			[]string{"a/b_far_test.go: TestAway does not begin with TestFar"}},
+		"a far name": {"a/b_test.go", "package a\n" + far,
+			[]string{"a/b_test.go: TestFarAway is in no file _far_test.go"}},
+		"a near file": {"a/b_test.go", tag + "package a\n" + near, []string{"a/b_test.go has a build tag far"}},
+		"not far": {"a/b_test.go", "//go:build !far\n\npackage a\n" + near,
+			[]string{"a/b_test.go has a build tag far"}},
 		"a benchmark": {
 			"a/b_far_test.go", tag + "package a\nfunc BenchmarkAway(b *testing.B) {}\n",
 			[]string{"a/b_far_test.go: BenchmarkAway does not begin with TestFar"},
@@ -108,9 +114,10 @@ func farFaults(t *testing.T, path, source string) []string {
 }
 
 func runByGoTest(name string) bool {
-	return name != "TestMain" && slices.ContainsFunc([]string{"Test", "Benchmark", "Fuzz", "Example"}, func(prefix string) bool {
-		return strings.HasPrefix(name, prefix)
-	})
+	return name != "TestMain" && slices.ContainsFunc([]string{"Test", "Benchmark", "Fuzz", "Example"},
+		func(prefix string) bool {
+			return strings.HasPrefix(name, prefix)
+		})
 }
 
 // buildTag returns the expression of a file's //go:build line, or nothing.

@@ -10,8 +10,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// The kinds of flags that a question is made of. The zero value of each is "not given", so none can be given: an empty purpose or the
-// zero id would be answered as a question about everything.
+// The kinds of flags that a question is made of. The zero value of each is "not given",
+// so none can be given: an empty purpose or the zero id would be answered as a question
+// about everything.
 
 // moment is an instant on the command line.
 type moment struct{ time.Time }

@@ -9,8 +9,9 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// followers lists everything that follows the log. Each has a process of its own under trust up, a name that trust
-// project takes, and a line in trust status. To add one, add it here.
+// followers lists everything that follows the log. Each has a process of its own under
+// trust up, a name that trust project takes, and a line in trust status. To add one, add
+// it here.
 func followers() []follow.Follower {
 	return projections.Followers()
 }
@@ -24,12 +25,14 @@ func namesOf[F follow.Follower](all []F) []string {
 	return names
 }
 
-// choose finds followers by name, each once; "all" stands for all. what is what they are called in a refusal.
+// choose finds followers by name, each once; "all" stands for all. what is what they are
+// called in a refusal.
 func choose[F follow.Follower](what string, from []F, names []string) ([]F, error) {
 	known, wanted := namesOf(from), map[string]bool{}
 	for _, name := range names {
 		if name != "all" && !slices.Contains(known, name) {
-			return nil, exit.WrongUsage("there is no %s %q; give some of: %s, all", what, name, strings.Join(known, ", "))
+			return nil, exit.WrongUsage("there is no %s %q; give some of: %s, all", what, name,
+				strings.Join(known, ", "))
 		}
 		wanted[name] = true
 	}

@@ -18,9 +18,10 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// BenchmarkConsentOverHTTP has 64 clerks record consents of people at the counter, through the built program as trust up runs it: clients,
-// API, projectors and Postgres on the same cores. In the same run 64 callers append such events straight to the log, before the same
-// projectors.
+// BenchmarkConsentOverHTTP has 64 clerks record consents of people at the counter,
+// through the built program as trust up runs it: clients, API, projectors and Postgres on
+// the same cores. In the same run 64 callers append such events straight to the log,
+// before the same projectors.
 func BenchmarkConsentOverHTTP(b *testing.B) {
 	const callers, commands = 64, 6400
 	s := newSite(b, "RATE_LIMIT=off")
@@ -63,17 +64,20 @@ func atOnce(b *testing.B, n int, do func(i int) error) {
 	working.Wait()
 }
 
-// clerks are field workers who have signed in. Passwords are hashed at most as many at once as there are cores.
+// clerks are field workers who have signed in. Passwords are hashed at most as many at
+// once as there are cores.
 func (s *site) clerks(b *testing.B, n int) []*client {
 	b.Helper()
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = n // a connection each, kept
-	s.feed("correct horse battery\n", "admin", "create", "--municipality", "CPT", "--email", "head@example.org").expect(b, exit.CodeDone, "made")
+	s.feed("correct horse battery\n", "admin", "create", "--municipality", "CPT", "--email", "head@example.org").
+		expect(b, exit.CodeDone, "made")
 	head := s.signedIn("head@example.org", "correct horse battery", "CPT")
 	all := make([]*client, n)
 	for i := range n {
 		email := fmt.Sprintf("clerk%d@example.org", i)
-		head.call("POST", "users", fmt.Sprintf(`{"email":%q,"password":"correct horse battery","full_name":"A Clerk","municipality_code":"CPT",
+		head.call("POST", "users",
+			fmt.Sprintf(`{"email":%q,"password":"correct horse battery","full_name":"A Clerk","municipality_code":"CPT",
 			"role":"field_worker"}`, email))
 		all[i] = newClient("http://" + s.addr)
 		all[i].http.Transport = transport
@@ -98,10 +102,12 @@ func (s *site) queue(b *testing.B, store *eventstore.Store, n int) []string {
 		for i := caller; i < n; i += 64 {
 			user := domain.UserID{UUID: uuid.Must(uuid.NewV7())}
 			_, err := store.Append(b.Context(), domain.Append{
-				ID: uuid.New(), Tenant: domain.TenantID{UUID: cape.ID}, Actor: user, Side: []domain.SideWrite{domain.CreateSubjectKey{Subject: user}},
+				ID: uuid.New(), Tenant: domain.TenantID{UUID: cape.ID}, Actor: user,
+				Side: []domain.SideWrite{domain.CreateSubjectKey{Subject: user}},
 				Writes: []domain.Write{{Stream: domain.UserOf(user), Events: []domain.Event{&domain.UserRegistered{
 					MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-					Person: domain.Known(domain.PersonFacts{Email: user.String() + "@example.org", FullName: "Somebody"}),
+					Person: domain.Known(domain.PersonFacts{Email: user.String() + "@example.org",
+						FullName: "Somebody"}),
 				}}}},
 			})
 			if err != nil {
@@ -146,14 +152,17 @@ func (s *site) openStore(b *testing.B) *eventstore.Store {
 
 func appendOften(ctx context.Context, store *eventstore.Store, n int) error {
 	for range n {
-		_, err := store.Append(ctx, domain.Append{ID: uuid.New(), Tenant: domain.PlatformTenant(), Writes: []domain.Write{{
-			Stream: domain.ConsentsOf(domain.UserID{UUID: uuid.Must(uuid.NewV7())}),
-			Events: []domain.Event{&domain.ConsentGranted{Decision: domain.Decision{
-				ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1, Language: domain.English,
-				Wording: "To send you SMS alerts about water and electricity interruptions.", SHA256: domain.WordingHash("x"),
-				Channel: domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
-			}}},
-		}}})
+		_, err := store.Append(ctx, domain.Append{ID: uuid.New(), Tenant: domain.PlatformTenant(),
+			Writes: []domain.Write{{
+				Stream: domain.ConsentsOf(domain.UserID{UUID: uuid.Must(uuid.NewV7())}),
+				Events: []domain.Event{&domain.ConsentGranted{Decision: domain.Decision{
+					ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1,
+					Language: domain.English,
+					Wording:  "To send you SMS alerts about water and electricity interruptions.",
+					SHA256:   domain.WordingHash("x"),
+					Channel:  domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
+				}}},
+			}}})
 		if err != nil {
 			return err
 		}

@@ -30,7 +30,8 @@ type importPurposesCmd struct {
 	File string `arg:"" help:"CSV file with the columns code, lawful_basis, special_personal_information, retention, description_en, description_zu, description_af."`
 }
 
-// Run defines what the file lists as defaults for all municipalities, through the same command as HTTP.
+// Run defines what the file lists as defaults for all municipalities, through the same
+// command as HTTP.
 func (i importPurposesCmd) Run(ctx context.Context, p *program) error {
 	rows, bad, err := importer.ReadFile(i.File, importer.PurposeColumns())
 	if err != nil {
@@ -46,7 +47,8 @@ func (i importPurposesCmd) Run(ctx context.Context, p *program) error {
 	return p.carryOut(ctx, importer.Purposes(o.handler, rows, bad))
 }
 
-// carryOut imports what was read, with a progress bar, and tells what became of it and of the bad rows.
+// carryOut imports what was read, with a progress bar, and tells what became of it and of
+// the bad rows.
 func (p *program) carryOut(ctx context.Context, i importer.Import) error {
 	bar := newProgress(p.stderr, int64(i.Len()), i.What)
 	done, err := i.CarryOut(ctx, func() { _ = bar.Add(1) })

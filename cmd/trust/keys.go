@@ -15,8 +15,9 @@ import (
 
 type keysRotateCmd struct{}
 
-// Run re-wraps all that the master key wraps under another one, in one transaction. Where trust up keeps the master key, it keeps the
-// new one there too: before the commit beside the old one, and after it in its place. So a kill at any point leaves the key that the
+// Run re-wraps all that the master key wraps under another one, in one transaction. Where
+// trust up keeps the master key, it keeps the new one there too: before the commit beside
+// the old one, and after it in its place. So a kill at any point leaves the key that the
 // database is under on disk, and running this again finishes.
 func (keysRotateCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedRotation, pool: 1})
@@ -34,9 +35,12 @@ func (keysRotateCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	if c.KeepsMasterKey() {
-		err := settings.Keep(c.EnvFile(), settings.Pair{Name: "MASTER_KEY", Value: c.NewMasterKey}, settings.Pair{Name: "NEW_MASTER_KEY"})
+		err := settings.Keep(c.EnvFile(), settings.Pair{Name: "MASTER_KEY", Value: c.NewMasterKey},
+			settings.Pair{Name: "NEW_MASTER_KEY"})
 		if err != nil {
-			return exit.Unreachable(err, "the master key is changed, but could not be made MASTER_KEY in the file env in DATA_DIR; run this again")
+			return exit.Unreachable(err,
+				"the master key is changed, but could not be made MASTER_KEY in the file env in DATA_DIR; run "+
+					"this again")
 		}
 	}
 	_, err = fmt.Fprintln(p.stdout, rotated(c, count))
@@ -55,11 +59,13 @@ func rotate(ctx context.Context, c *settings.Config, pool *pgxpool.Pool) (count 
 	}
 	if count > 0 && c.KeepsMasterKey() {
 		if err := settings.Keep(c.EnvFile(), settings.Pair{Name: "NEW_MASTER_KEY", Value: c.NewMasterKey}); err != nil {
-			return 0, exit.Unreachable(err, "the new key cannot be kept in the file env in DATA_DIR; nothing was changed")
+			return 0, exit.Unreachable(err,
+				"the new key cannot be kept in the file env in DATA_DIR; nothing was changed")
 		}
 	}
 	if err := tx.Commit(ctx); err != nil {
-		return 0, exit.Unreachable(err, "it is not known whether the master key was changed; run this again with the same two keys")
+		return 0, exit.Unreachable(err,
+			"it is not known whether the master key was changed; run this again with the same two keys")
 	}
 	return count, nil
 }
@@ -67,9 +73,11 @@ func rotate(ctx context.Context, c *settings.Config, pool *pgxpool.Pool) (count 
 func rotationRefused(err error) error {
 	switch {
 	case errors.Is(err, eventstore.ErrWrongMasterKey):
-		return exit.WrongUsage("neither MASTER_KEY nor NEW_MASTER_KEY is the one that this database is under; nothing was changed")
+		return exit.WrongUsage(
+			"neither MASTER_KEY nor NEW_MASTER_KEY is the one that this database is under; nothing was changed")
 	case errors.Is(err, eventstore.ErrNoKeys):
-		return exit.NotSo("the database has no keys yet, so there is nothing to change; start with the master key that you want")
+		return exit.NotSo("the database has no keys yet, so there is nothing to change; start with the master key " +
+			"that you want")
 	case exit.IsUnmigrated(err), exit.IsAway(err), errors.Is(err, context.Canceled):
 		return exit.Explain(err)
 	default:

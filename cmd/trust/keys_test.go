@@ -35,8 +35,10 @@ func peopled(t *testing.T, env ...string) *site {
 	t.Helper()
 	s, _ := onDatabase(t)
 	s = s.with(env...)
-	s.run("import", "municipalities", s.file("m.csv", "code,name,province\nCPT,City of Cape Town,Western Cape\n")).expect(t, exit.CodeDone, "1 registered")
-	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "boss@cpt.example", "--full-name", "Ṱhilivhali Boss").
+	s.run("import", "municipalities", s.file("m.csv", "code,name,province\nCPT,City of Cape Town,Western Cape\n")).
+		expect(t, exit.CodeDone, "1 registered")
+	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "boss@cpt.example",
+		"--full-name", "Ṱhilivhali Boss").
 		expect(t, exit.CodeDone, "admin of CPT made")
 	return s
 }
@@ -68,7 +70,8 @@ func TestKeysRotateChangesTheMasterKeyAndNothingElse(t *testing.T) {
 	if name := field(t, boss.call("GET", "users/me", ""), "full_name"); name != "Ṱhilivhali Boss" {
 		t.Errorf("the admin's name reads %q", name)
 	}
-	next.run("import", "municipalities", next.file("m2.csv", "code,name,province\nJHB,City of Johannesburg,Gauteng\n")).expect(t, exit.CodeDone, "1 registered")
+	next.run("import", "municipalities", next.file("m2.csv", "code,name,province\nJHB,City of Johannesburg,Gauteng\n")).
+		expect(t, exit.CodeDone, "1 registered")
 	pgtest.Eventually(t, "the log is verified", func() bool { return next.run("verify").code == exit.CodeDone })
 }
 
@@ -81,20 +84,25 @@ func TestKeysRotateRefusesKeysThatAreNotRightAndChangesNothing(t *testing.T) {
 		env  []string
 		want string
 	}{
-		"no new key":             {nil, "NEW_MASTER_KEY is not set"},
-		"no old key":             {[]string{toNext, "MASTER_KEY="}, "MASTER_KEY is not set"},
-		"a short new key":        {[]string{"NEW_MASTER_KEY=short"}, "NEW_MASTER_KEY has 5 characters"},
-		"a repeated new key":     {[]string{"NEW_MASTER_KEY=" + strings.Repeat("x", 40)}, "NEW_MASTER_KEY is one character"},
-		"twice the same":         {[]string{"NEW_" + testMaster}, "MASTER_KEY and NEW_MASTER_KEY are the same"},
-		"the secret key":         {[]string{"NEW_MASTER_KEY=" + strings.TrimPrefix(testSecret, "SECRET_KEY=")}, "SECRET_KEY and NEW_MASTER_KEY are the same"},
-		"a wrong old key":        {[]string{toNext, "MASTER_KEY=" + strings.Repeat("wrong-", 8)}, "neither MASTER_KEY nor NEW_MASTER_KEY"},
-		"another database's key": {[]string{toNext, "MASTER_KEY=" + strings.Repeat("others-", 6)}, "neither MASTER_KEY nor NEW_MASTER_KEY"},
-		"no database":            {[]string{toNext, "DATABASE_URL="}, "DATABASE_URL is not set"},
+		"no new key":      {nil, "NEW_MASTER_KEY is not set"},
+		"no old key":      {[]string{toNext, "MASTER_KEY="}, "MASTER_KEY is not set"},
+		"a short new key": {[]string{"NEW_MASTER_KEY=short"}, "NEW_MASTER_KEY has 5 characters"},
+		"a repeated new key": {[]string{"NEW_MASTER_KEY=" + strings.Repeat("x", 40)},
+			"NEW_MASTER_KEY is one character"},
+		"twice the same": {[]string{"NEW_" + testMaster}, "MASTER_KEY and NEW_MASTER_KEY are the same"},
+		"the secret key": {[]string{"NEW_MASTER_KEY=" + strings.TrimPrefix(testSecret, "SECRET_KEY=")},
+			"SECRET_KEY and NEW_MASTER_KEY are the same"},
+		"a wrong old key": {[]string{toNext, "MASTER_KEY=" + strings.Repeat("wrong-", 8)},
+			"neither MASTER_KEY nor NEW_MASTER_KEY"},
+		"another database's key": {[]string{toNext, "MASTER_KEY=" + strings.Repeat("others-", 6)},
+			"neither MASTER_KEY nor NEW_MASTER_KEY"},
+		"no database": {[]string{toNext, "DATABASE_URL="}, "DATABASE_URL is not set"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := s.with(c.env...).run("keys", "rotate")
 			o.expect(t, exit.CodeUsage, c.want)
-			if strings.Count(o.stderr, "\n") != 1 || strings.Contains(o.stderr, "others-others") || strings.Contains(o.stderr, nextMaster) {
+			if strings.Count(o.stderr, "\n") != 1 || strings.Contains(o.stderr, "others-others") ||
+				strings.Contains(o.stderr, nextMaster) {
 				t.Errorf("not one line, or it shows a key: %q", o.stderr)
 			}
 		})
@@ -118,8 +126,8 @@ func waits(t *testing.T, conn *pgx.Conn) bool {
 	return n > 0
 }
 
-// killRotation starts a rotation, kills it when it has come to the lock that the test holds, lets go of that, and waits for the end
-// of what the killed one had begun.
+// killRotation starts a rotation, kills it when it has come to the lock that the test
+// holds, lets go of that, and waits for the end of what the killed one had begun.
 func (s *site) killRotation(t *testing.T, hold, release string) {
 	t.Helper()
 	holder, watcher := connect(t, s), connect(t, s)
@@ -127,7 +135,9 @@ func (s *site) killRotation(t *testing.T, hold, release string) {
 		t.Fatal(err)
 	}
 	rotation := s.with(toNext).start("keys", "rotate")
-	pgtest.Eventually(t, "the rotation waits for the lock", func() bool { return waits(t, watcher) || rotation.ended() })
+	pgtest.Eventually(t, "the rotation waits for the lock", func() bool {
+		return waits(t, watcher) || rotation.ended()
+	})
 	if rotation.stop(t, syscall.SIGKILL) != -1 {
 		t.Fatalf("it ended by itself:\n%s", rotation.said)
 	}
@@ -136,7 +146,9 @@ func (s *site) killRotation(t *testing.T, hold, release string) {
 	}
 	pgtest.Eventually(t, "nothing of it is left", func() bool {
 		var n int
-		err := watcher.QueryRow(t.Context(), "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'trust'").Scan(&n)
+		err := watcher.QueryRow(t.Context(),
+			"select count(*) from pg_stat_activity where datname = current_database() and application_name = 'trust'").
+			Scan(&n)
 		return err == nil && n == 0
 	})
 }
@@ -150,10 +162,12 @@ func TestARotationThatIsKilledInTheMiddleHasChangedNothingAndIsSimplyRepeated(t 
 	if s.keys() != before {
 		t.Error("half a rotation is left")
 	}
-	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "two@cpt.example").expect(t, exit.CodeDone, "admin of CPT made")
+	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "two@cpt.example").
+		expect(t, exit.CodeDone, "admin of CPT made")
 	s.with(asNext).run("verify").expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
 	s.with(toNext).run("keys", "rotate").expect(t, exit.CodeDone, "5 keys re-wrapped")
-	s.with(asNext).feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "two@cpt.example").expect(t, exit.CodeDone, "exists in CPT already")
+	s.with(asNext).feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "two@cpt.example").
+		expect(t, exit.CodeDone, "exists in CPT already")
 }
 
 // keptKeys makes the site keep its master key as trust up does.
@@ -162,13 +176,15 @@ func (s *site) keptKeys(t *testing.T) *site {
 	if err := os.MkdirAll(s.data(""), 0o711); err != nil {
 		t.Fatal(err)
 	}
-	if err := settings.Keep(s.data("env"), settings.Pair{Name: "MASTER_KEY", Value: strings.TrimPrefix(testMaster, "MASTER_KEY=")}); err != nil {
+	if err := settings.Keep(s.data("env"), settings.Pair{Name: "MASTER_KEY",
+		Value: strings.TrimPrefix(testMaster, "MASTER_KEY=")}); err != nil {
 		t.Fatal(err)
 	}
 	return s.with("MASTER_KEY=")
 }
 
-// Killed between the commit and the file, it leaves both keys in the file, and whoever comes says what to do.
+// Killed between the commit and the file, it leaves both keys in the file, and whoever
+// comes says what to do.
 func TestARotationThatIsKilledAtItsCommitIsFinishedByTheNext(t *testing.T) {
 	t.Parallel()
 	s := peopled(t)
@@ -183,12 +199,15 @@ func TestARotationThatIsKilledAtItsCommitIsFinishedByTheNext(t *testing.T) {
 	if kept := s.kept(); kept["NEW_MASTER_KEY"] != nextMaster || kept["MASTER_KEY"] == nextMaster {
 		t.Errorf("it keeps %d variables, and not both keys", len(kept))
 	}
-	s.with(asNext).feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "boss@cpt.example").expect(t, exit.CodeDone, "exists in CPT already")
+	s.with(asNext).feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "boss@cpt.example").
+		expect(t, exit.CodeDone, "exists in CPT already")
 	for _, command := range [][]string{{"serve"}, {"project", "users"}, {"verify"}} {
 		s.run(command...).expect(t, exit.CodeUnreachable, "is not finished: run trust keys rotate")
 	}
-	s.with("NEW_MASTER_KEY="+strings.Repeat("third-", 8)).run("keys", "rotate").expect(t, exit.CodeUsage, "a change to another NEW_MASTER_KEY was begun")
-	s.run("keys", "rotate").expect(t, exit.CodeDone, "nothing to do: all keys are wrapped under NEW_MASTER_KEY, which is MASTER_KEY in "+s.data("env"))
+	s.with("NEW_MASTER_KEY="+strings.Repeat("third-", 8)).run("keys", "rotate").
+		expect(t, exit.CodeUsage, "a change to another NEW_MASTER_KEY was begun")
+	s.run("keys", "rotate").expect(t, exit.CodeDone,
+		"nothing to do: all keys are wrapped under NEW_MASTER_KEY, which is MASTER_KEY in "+s.data("env"))
 	if kept := s.kept(); len(kept) != 1 || kept["MASTER_KEY"] != nextMaster {
 		t.Errorf("it keeps %d variables, and not the new key alone", len(kept))
 	}
@@ -230,15 +249,18 @@ func TestEveryCommandRefusesAMasterKeyThatIsNotTheDatabases(t *testing.T) {
 		{"admin", "create", "--municipality", "CPT", "--email", "late@cpt.example"},
 	}
 	for name, c := range map[string]struct{ env, want string }{
-		"wrong":              {"MASTER_KEY=" + strings.Repeat("wrong-", 8), "MASTER_KEY is not the one that this database was made with"},
-		"another database's": {"MASTER_KEY=" + strings.Repeat("others-", 6), "MASTER_KEY is not the one that this database was made with"},
-		"missing":            {"MASTER_KEY=", "MASTER_KEY is not set"},
+		"wrong": {"MASTER_KEY=" + strings.Repeat("wrong-", 8),
+			"MASTER_KEY is not the one that this database was made with"},
+		"another database's": {"MASTER_KEY=" + strings.Repeat("others-", 6),
+			"MASTER_KEY is not the one that this database was made with"},
+		"missing": {"MASTER_KEY=", "MASTER_KEY is not set"},
 	} {
 		for _, command := range commands {
 			t.Run(name+", "+command[0], func(t *testing.T) {
 				o := s.with(c.env).feed("a good password\n", command...)
 				o.expect(t, exit.CodeUsage, c.want)
-				if strings.Contains(o.stdout+o.stderr, "wrong-wrong") || strings.Contains(o.stdout+o.stderr, "others-others") {
+				if strings.Contains(o.stdout+o.stderr, "wrong-wrong") ||
+					strings.Contains(o.stdout+o.stderr, "others-others") {
 					t.Errorf("it shows the key: %q", o.stderr)
 				}
 			})
@@ -258,14 +280,16 @@ func TestEveryCommandRefusesAMasterKeyThatIsNotTheDatabases(t *testing.T) {
 func watchers(t *testing.T, conn *pgx.Conn) (n int) {
 	t.Helper()
 	err := conn.QueryRow(t.Context(), `select count(*) from pg_stat_activity
-		where datname = current_database() and application_name = 'trust' and query like '%trust.secret_once%'`).Scan(&n)
+		where datname = current_database() and application_name = 'trust' and query like '%trust.secret_once%'`).
+		Scan(&n)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return n
 }
 
-// A process that runs meanwhile ends by itself, and not as one whose configuration is wrong: whoever started it starts it again.
+// A process that runs meanwhile ends by itself, and not as one whose configuration is
+// wrong: whoever started it starts it again.
 func TestAProcessThatRunsWhileTheMasterKeyIsChangedAsksToBeStartedAgain(t *testing.T) {
 	t.Parallel()
 	s := peopled(t)
@@ -277,7 +301,8 @@ func TestAProcessThatRunsWhileTheMasterKeyIsChangedAsksToBeStartedAgain(t *testi
 	s.with(toNext).run("keys", "rotate").expect(t, exit.CodeDone, "re-wrapped")
 	for name, process := range map[string]*running{"serve": serve, "project": project} {
 		pgtest.Receive(t, process.exited)
-		if code := process.cmd.ProcessState.ExitCode(); code != exit.CodeUnreachable || !strings.Contains(process.said.String(), "the master key was changed while this process ran") {
+		if code := process.cmd.ProcessState.ExitCode(); code != exit.CodeUnreachable ||
+			!strings.Contains(process.said.String(), "the master key was changed while this process ran") {
 			t.Errorf("%s: exit code %d", name, code)
 		}
 	}

@@ -22,8 +22,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// A registered person's e-mail address, name, phone and address are in the read tables, which rebuild and erasure cover, and
-// nowhere else: not in the log, not in the command side's tables, not in a log file of ours or of Postgres.
+// A registered person's e-mail address, name, phone and address are in the read tables,
+// which rebuild and erasure cover, and nowhere else: not in the log, not in the command
+// side's tables, not in a log file of ours or of Postgres.
 func TestPersonalDataStandsInTheReadTablesAlone(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off", "DEBUG=true")
@@ -52,7 +53,8 @@ func TestPersonalDataStandsInTheReadTablesAlone(t *testing.T) {
 	}
 }
 
-// Once a person is erased, nothing of them is left in what the database, the program and Postgres write or answer from then on.
+// Once a person is erased, nothing of them is left in what the database, the program and
+// Postgres write or answer from then on.
 func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off", "DEBUG=true")
@@ -62,7 +64,8 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	marks := markedLife()
 	c.http.Transport = agent{marks["user agent"]}
 	livesMarked(t, c, marks)
-	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").expect(t, exit.CodeDone, "made")
+	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").
+		expect(t, exit.CodeDone, "made")
 	officer := s.signedIn("officer@example.org", "a good password", "CPT")
 	me, err := c.send(t.Context(), "GET", "/api/v1/users/me", "", nil)
 	if err != nil {
@@ -72,16 +75,19 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	marks["recovery"] = "marked phone lost"
 	securesMarked(t, c, marks)
 	officer.call("DELETE", "users/"+id+"/totp", fmt.Sprintf(`{"reason":%q}`, marks["recovery"]))
-	back, err := c.insist(t.Context(), "POST", "/api/v1/auth/login", map[string]any{"email": marks["new e-mail"], "password": marks["password"]})
+	back, err := c.insist(t.Context(), "POST", "/api/v1/auth/login",
+		map[string]any{"email": marks["new e-mail"], "password": marks["password"]})
 	must(t, err)
 	c.token = back.text("access_token")
 	securesMarked(t, c, marks)
 	pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
-	s.run("rebuild", "users").expect(t, exit.CodeDone, "kept as trust.users_v1") // so that there is a version that nobody reads
+	// so that there is a version that nobody reads
+	s.run("rebuild", "users").expect(t, exit.CodeDone, "kept as trust.users_v1")
 
 	before := s.everywhere(t, up, officer, id)
 	for what, place := range map[string]string{ // so that the search can fail
-		"e-mail": "audit", "new e-mail": "a dump", "name": "a dump", "phone": "a list of users", "user agent": "audit", "reason": "history", "recovery": "audit",
+		"e-mail": "audit", "new e-mail": "a dump", "name": "a dump", "phone": "a list of users", "user agent": "audit",
+		"reason": "history", "recovery": "audit",
 		"evidence": "history", "competent person": "history",
 	} {
 		if !strings.Contains(before[place], marks[what]) {
@@ -94,7 +100,8 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	var wrapped, login, factor []byte
 	var verifier string
 	db := connect(t, s.with("DATABASE_URL="+s.kept()["DATABASE_URL"]))
-	must(t, db.QueryRow(t.Context(), `select k.wrapped, c.verifier, c.login_digest, c.factor_secret from trust.keys k join trust.credentials c on c.user_id = k.key_id
+	must(t, db.QueryRow(t.Context(),
+		`select k.wrapped, c.verifier, c.login_digest, c.factor_secret from trust.keys k join trust.credentials c on c.user_id = k.key_id
 		where k.key_id = $1`, id).Scan(&wrapped, &verifier, &login, &factor))
 	marks["sealed second factor"], marks["sealed second factor as text"] = string(factor), hex.EncodeToString(factor)
 	marks["wrapped key"], marks["wrapped key as text"] = string(wrapped), hex.EncodeToString(wrapped)
@@ -117,7 +124,9 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	// What autovacuum does within a minute, because these tables ask for it.
 	for _, table := range []string{"users_v1", "users_v2", "keys", "credentials", "claims"} {
 		var asks bool
-		must(t, db.QueryRow(t.Context(), "select 'autovacuum_vacuum_threshold=0' = any(reloptions) from pg_class where oid = ('trust.' || $1)::regclass", table).Scan(&asks))
+		must(t, db.QueryRow(t.Context(),
+			"select 'autovacuum_vacuum_threshold=0' = any(reloptions) from pg_class where oid = ('trust.' || "+
+				"$1)::regclass", table).Scan(&asks))
 		if !asks {
 			t.Errorf("nothing vacuums %s soon", table)
 		}
@@ -125,7 +134,8 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 		must(t, err)
 	}
 	db = s.readableWAL(t, db)
-	for _, sql := range []string{"select pg_switch_wal()", "checkpoint"} { // from here on the first change of a page writes all of it to the WAL
+	// from here on the first change of a page writes all of it to the WAL
+	for _, sql := range []string{"select pg_switch_wal()", "checkpoint"} {
 		_, err := db.Exec(t.Context(), sql)
 		must(t, err)
 	}
@@ -141,13 +151,16 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 
 	after := s.everywhere(t, up, officer, id)
 	after["the WAL"] = s.wal(t, db, segment)
-	if !strings.Contains(after["the WAL"], "officer@example.org") { // who was in the page, and is in no record of their own
+	// who was in the page, and is in no record of their own
+	if !strings.Contains(after["the WAL"], "officer@example.org") {
 		t.Error("the search in the WAL does not see what stands in pages")
 	}
 	_, err = db.Exec(t.Context(), "select set_config('search_path', '', false)")
 	must(t, err)
-	must(t, db.QueryRow(t.Context(), `select string_agg(concat_ws(' ', starelid::regclass, stavalues1, stavalues2, stavalues3, stavalues4, stavalues5), E'\n')
-		from pg_statistic where starelid in (select oid from pg_class where relnamespace = 'trust'::regnamespace)`).Scan(&statistics))
+	must(t, db.QueryRow(t.Context(),
+		`select string_agg(concat_ws(' ', starelid::regclass, stavalues1, stavalues2, stavalues3, stavalues4, stavalues5), E'\n')
+		from pg_statistic where starelid in (select oid from pg_class where relnamespace = 'trust'::regnamespace)`).
+		Scan(&statistics))
 	after["the statistics"] = statistics
 	if !strings.Contains(statistics, "{admin") {
 		t.Errorf("the search in the statistics finds nothing at all: %s", statistics)
@@ -175,20 +188,25 @@ func (s *site) everywhere(t *testing.T, up *running, officer *account, id string
 	reveal := s.run("replay", "--tenant", "CPT", "--format", "csv", "--reveal", "--reason", "a test")
 	return map[string]string{
 		"a dump": s.dump(t), "a log": up.said.String() + s.postgresLog(t), "the metrics": metrics,
-		"a list of users": get("users?limit=100"), "a user": get("users/" + id), "consents": get("consents?subject_id=" + id),
-		"history": get("compliance/subjects/"+id+"/history") + id, "an export": get("compliance/consents?format=csv"),
-		"exposure": get("compliance/exposure?subject_id=" + id), "audit": get("audit-logs?limit=100&record_id="+id) + get("audit-logs?limit=100"),
-		"their requests": get("data-rights/subject?subject_id=" + id), "trust replay --reveal": reveal.stdout + reveal.stderr,
+		"a list of users": get("users?limit=100"), "a user": get("users/" + id),
+		"consents": get("consents?subject_id=" + id),
+		"history":  get("compliance/subjects/"+id+"/history") + id, "an export": get("compliance/consents?format=csv"),
+		"exposure": get("compliance/exposure?subject_id=" + id), "audit": get("audit-logs?limit=100&record_id="+id) +
+			get("audit-logs?limit=100"),
+		"their requests": get("data-rights/subject?subject_id=" + id), "trust replay --reveal": reveal.stdout +
+			reveal.stderr,
 		"trust exposure": s.run("exposure", "--tenant", "CPT", "--subject", id).stdout,
 	}
 }
 
-// readableWAL makes all sessions write pages into the WAL as they are, for wal to search, and gives a new one.
+// readableWAL makes all sessions write pages into the WAL as they are, for wal to search,
+// and gives a new one.
 func (s *site) readableWAL(t *testing.T, db *pgx.Conn) *pgx.Conn {
 	t.Helper()
 	for _, sql := range []string{
 		"do $$ begin execute format('alter database %I set wal_compression = off', current_database()); end $$",
-		"select pg_terminate_backend(pid, 60000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+		"select pg_terminate_backend(pid, 60000) from pg_stat_activity where datname = current_database() and pid " +
+			"<> pg_backend_pid()",
 	} {
 		_, err := db.Exec(t.Context(), sql)
 		must(t, err)
@@ -200,7 +218,8 @@ func (s *site) readableWAL(t *testing.T, db *pgx.Conn) *pgx.Conn {
 		t.Fatalf("pages are still compressed: %s", compression)
 	}
 	pgtest.Eventually(t, "the system is ready again", s.ready)
-	pgtest.Eventually(t, "the API has let go of its dead connections", func() bool { // which it notices when it uses them
+	// which it notices when it uses them
+	pgtest.Eventually(t, "the API has let go of its dead connections", func() bool {
 		var asking sync.WaitGroup
 		var failed atomic.Bool
 		for range 32 {
@@ -216,7 +235,8 @@ func (s *site) readableWAL(t *testing.T, db *pgx.Conn) *pgx.Conn {
 	return db
 }
 
-// wal gives the bytes of the WAL from the beginning of a segment on. What stands behind its end is old: segments are used again.
+// wal gives the bytes of the WAL from the beginning of a segment on. What stands behind
+// its end is old: segments are used again.
 func (s *site) wal(t *testing.T, db *pgx.Conn, from string) string {
 	t.Helper()
 	var last string
@@ -258,8 +278,10 @@ func (a agent) RoundTrip(r *http.Request) (*http.Response, error) {
 // markedLife is what livesMarked leaves behind, by what it is.
 func markedLife() map[string]string {
 	return map[string]string{
-		"e-mail": "marked.resident@example.co.za", "new e-mail": "marked.other@example.co.za", "name": "Ṱhilivhali Markedname",
-		"phone": "+27821239876", "password": "marked horse battery", "user agent": "marked-agent/1.0", "reason": "marked reason",
+		"e-mail": "marked.resident@example.co.za", "new e-mail": "marked.other@example.co.za",
+		"name":  "Ṱhilivhali Markedname",
+		"phone": "+27821239876", "password": "marked horse battery", "user agent": "marked-agent/1.0",
+		"reason":   "marked reason",
 		"evidence": "marked box 7", "wrong value": "marked-wrong-language", "refused wording": "marked wording",
 		"competent person": "Marked Guardian", "injection": "marked'; drop table trust.events; --",
 	}
@@ -268,7 +290,8 @@ func markedLife() map[string]string {
 // securesMarked sets up a second factor, whose secret is a mark.
 func securesMarked(t *testing.T, c *client, marks map[string]string) {
 	t.Helper()
-	begun, err := c.insist(t.Context(), "POST", "/api/v1/users/me/totp", map[string]any{"current_password": marks["password"]})
+	begun, err := c.insist(t.Context(), "POST", "/api/v1/users/me/totp",
+		map[string]any{"current_password": marks["password"]})
 	if err != nil || begun.status != 201 {
 		t.Fatalf("%+v %v", begun, err)
 	}
@@ -296,7 +319,8 @@ func livesMarked(t *testing.T, c *client, marks map[string]string) {
 	}
 	register := func(change map[string]any) map[string]any {
 		body := map[string]any{
-			"email": marks["e-mail"], "password": marks["password"], "full_name": marks["name"], "phone": marks["phone"],
+			"email": marks["e-mail"], "password": marks["password"], "full_name": marks["name"],
+			"phone":              marks["phone"],
 			"preferred_language": "zu", "municipality_code": "CPT",
 			"consent": map[string]any{"purpose": "platform_registration", "language": "zu", "consented": true},
 		}
@@ -307,13 +331,16 @@ func livesMarked(t *testing.T, c *client, marks map[string]string) {
 	}
 	do("POST", "/api/v1/auth/register", 422, register(map[string]any{"preferred_language": marks["wrong value"]}))
 	do("POST", "/api/v1/auth/register", 422, register(map[string]any{marks["injection"]: marks["wrong value"]}))
-	do("POST", "/api/v1/auth/register", 422, register(map[string]any{"password": map[string]any{"x": marks["password"]}}))
+	do("POST", "/api/v1/auth/register", 422, register(
+		map[string]any{"password": map[string]any{"x": marks["password"]}}))
 	do("POST", "/api/v1/auth/register", 201, register(nil))
 	do("POST", "/api/v1/auth/register", 409, register(nil))
 	do("POST", "/api/v1/auth/login", 401, map[string]any{"email": marks["e-mail"], "password": marks["injection"]})
-	login := do("POST", "/api/v1/auth/login", 200, map[string]any{"email": marks["e-mail"], "password": marks["password"]})
+	login := do("POST", "/api/v1/auth/login", 200,
+		map[string]any{"email": marks["e-mail"], "password": marks["password"]})
 	c.token = login.text("access_token")
-	do("PATCH", "/api/v1/users/me", 200, map[string]any{"email": marks["new e-mail"], "current_password": marks["password"]})
+	do("PATCH", "/api/v1/users/me", 200, map[string]any{"email": marks["new e-mail"],
+		"current_password": marks["password"]})
 	sha := strings.Repeat("ab", 32)
 	do("POST", "/api/v1/consents", 422, map[string]any{
 		"purpose": "sms_alert", "language": "zu", "consented": true, "purpose_description": marks["refused wording"],
@@ -321,7 +348,8 @@ func livesMarked(t *testing.T, c *client, marks map[string]string) {
 	granted := do("POST", "/api/v1/consents", 201, map[string]any{
 		"purpose": "child_programme", "language": "zu", "consented": true, "channel": "paper",
 		"evidence": map[string]any{"sha256": sha, "reference": marks["evidence"]},
-		"given_by": map[string]any{"name": marks["competent person"], "relation": "mother", "authority": "birth certificate"},
+		"given_by": map[string]any{"name": marks["competent person"], "relation": "mother",
+			"authority": "birth certificate"},
 	})
 	do("POST", "/api/v1/consents/"+granted.text("id")+"/withdraw", 200, map[string]any{"reason": marks["reason"]})
 	phone := strings.ReplaceAll(marks["phone"], "+", "")
@@ -329,13 +357,15 @@ func livesMarked(t *testing.T, c *client, marks map[string]string) {
 	do("GET", "/api/v1/municipalities?q="+phone, 200, nil)
 }
 
-// dump returns every row of schema trust as a dump has it, without those of the tables that are named.
+// dump returns every row of schema trust as a dump has it, without those of the tables
+// that are named.
 func (s *site) dump(t *testing.T, without ...string) string {
 	t.Helper()
 	return dumpOf(t, s.kept()["DATABASE_URL"], without...)
 }
 
-// dumpOf reads what pg_dump would, in one snapshot and in the form of COPY; pg_dump itself need not be installed.
+// dumpOf reads what pg_dump would, in one snapshot and in the form of COPY; pg_dump
+// itself need not be installed.
 func dumpOf(t *testing.T, address string, without ...string) string {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())

@@ -13,8 +13,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// client talks to one API as a person would who never gives up: a request that got no answer, or was told to come again, is
-// repeated under its idempotency key until there is one.
+// client talks to one API as a person would who never gives up: a request that got no
+// answer, or was told to come again, is repeated under its idempotency key until there is
+// one.
 type client struct {
 	base  string
 	token string

@@ -14,8 +14,9 @@ import (
 
 type logRenewCmd struct{}
 
-// Run makes the log another one to everybody who holds positions of it: after a failover that lost events. It changes
-// nothing else, so to run it once too often costs the clients a reading, and no more.
+// Run makes the log another one to everybody who holds positions of it: after a failover
+// that lost events. It changes nothing else, so to run it once too often costs the
+// clients a reading, and no more.
 func (logRenewCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedSchemaOwner, pool: 1})
 	if err != nil {
@@ -35,7 +36,9 @@ func (logRenewCmd) Run(ctx context.Context, p *program) error {
 		return exit.Explain(err)
 	}
 
-	_, err = fmt.Fprintf(p.stdout, "the log was %s and is %s from now on: a client that names the one before is told so, with 409 another_log. "+
-		"Run trust verify, and trust rebuild for each read table that it, or trust status, says is ahead of the log\n", was, is)
+	_, err = fmt.Fprintf(p.stdout,
+		"the log was %s and is %s from now on: a client that names the one before is told so, with 409 another_log. "+
+			"Run trust verify, and trust rebuild for each read table that it, or trust status, says is ahead of "+
+			"the log\n", was, is)
 	return err
 }

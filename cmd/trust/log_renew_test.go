@@ -8,7 +8,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// A failover to a replica that had not everything, as an operator meets it, and as the runbook says to go on.
+// A failover to a replica that had not everything, as an operator meets it, and as the
+// runbook says to go on.
 func TestAfterALogThatWentBackwardsTheRunbookMendsEverything(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off")

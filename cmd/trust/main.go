@@ -71,7 +71,8 @@ func main() {
 	os.Exit(code)
 }
 
-// stopSignals are what asks a command to end: also that its terminal was closed, unless it was started to outlive that (nohup).
+// stopSignals are what asks a command to end: also that its terminal was closed, unless
+// it was started to outlive that (nohup).
 func stopSignals() []os.Signal {
 	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -80,8 +81,9 @@ func stopSignals() []os.Signal {
 	return signals
 }
 
-// outliveReaders lets a command that goes on survive the end of whatever reads its standard output or standard error: Go ends a
-// program that writes there with SIGPIPE, before it could stop what it runs or remove what it made.
+// outliveReaders lets a command that goes on survive the end of whatever reads its
+// standard output or standard error: Go ends a program that writes there with SIGPIPE,
+// before it could stop what it runs or remove what it made.
 func outliveReaders() { signal.Ignore(syscall.SIGPIPE) }
 
 // run parses and runs one command, and gives its exit code.
@@ -124,7 +126,8 @@ func usageError(err error) error {
 	return exit.WrongUsage("%v; see %s --help", err, strings.TrimSpace(command))
 }
 
-// flagValues gives the settings among the flags that were given, by the names of their variables.
+// flagValues gives the settings among the flags that were given, by the names of their
+// variables.
 func flagValues(parsed *kong.Context) map[string]string {
 	given := map[string]string{}
 	for _, flag := range parsed.Flags() {

@@ -27,7 +27,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// binary is the real program, built once; a global, because TestMain can hand on nothing else.
+// binary is the real program, built once; a global, because TestMain can hand on nothing
+// else.
 var binary string
 
 func TestMain(m *testing.M) {
@@ -63,7 +64,8 @@ type site struct {
 	env     []string
 }
 
-// newSite makes a folder that the user postgres can pass through, or the cluster would live elsewhere.
+// newSite makes a folder that the user postgres can pass through, or the cluster would
+// live elsewhere.
 func newSite(t testing.TB, env ...string) *site {
 	t.Helper()
 	dir := t.TempDir()
@@ -71,14 +73,16 @@ func newSite(t testing.TB, env ...string) *site {
 		t.Fatal(err)
 	}
 	addr := freeAddress()
-	base := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HTTP_ADDR=" + addr, "DATA_DIR=" + filepath.Join(dir, "data")}
+	base := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HTTP_ADDR=" + addr, "DATA_DIR=" +
+		filepath.Join(dir, "data")}
 	if cache, err := os.UserCacheDir(); err == nil { // which keeps a fetched Postgres
 		base = append(base, "XDG_CACHE_HOME="+cache)
 	}
 	return &site{t: t, program: binary, dir: dir, addr: addr, env: append(base, env...)}
 }
 
-// freeAddress gives an address with a port below those that the system gives away: nobody takes it before the site does.
+// freeAddress gives an address with a port below those that the system gives away: nobody
+// takes it before the site does.
 func freeAddress() string {
 	for {
 		port := 20_000 + rand.IntN(12_000)
@@ -137,7 +141,8 @@ type running struct {
 	exited chan struct{}
 }
 
-// start starts a command, which ends with the test at the latest, and with this process if that is killed.
+// start starts a command, which ends with the test at the latest, and with this process
+// if that is killed.
 func (s *site) start(args ...string) *running {
 	s.t.Helper()
 	return s.startProgram(exec.CommandContext(context.Background(), s.program, args...))
@@ -205,7 +210,8 @@ func (b *safeBuffer) String() string {
 	return b.text.String()
 }
 
-// get gives the status of a GET and decodes the answer's JSON into into, unless that is nil.
+// get gives the status of a GET and decodes the answer's JSON into into, unless that is
+// nil.
 func (s *site) get(path string, into any) int {
 	client := http.Client{Timeout: 10 * time.Second}
 	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+s.addr+path, nil)
@@ -275,11 +281,13 @@ func (s *site) municipalities() int {
 // signIn gives the status of a sign-in.
 func (s *site) signIn(email, password, municipality string) int {
 	s.t.Helper()
-	body, err := json.Marshal(map[string]string{"email": email, "password": password, "municipality_code": municipality})
+	body, err := json.Marshal(map[string]string{"email": email, "password": password,
+		"municipality_code": municipality})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.addr+"/api/v1/auth/login", bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, "http://"+s.addr+"/api/v1/auth/login",
+		bytes.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -321,7 +329,8 @@ func (s *site) pids() map[string]int {
 	return found
 }
 
-// leftovers finds processes of the site: those that work in its folder, or were told of it.
+// leftovers finds processes of the site: those that work in its folder, or were told of
+// it.
 func (s *site) leftovers() []string {
 	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil || len(processes) == 0 {
@@ -332,7 +341,8 @@ func (s *site) leftovers() []string {
 		cwd, _ := os.Readlink(process + "/cwd")
 		environment, _ := os.ReadFile(process + "/environ")
 		command, _ := os.ReadFile(process + "/cmdline")
-		if strings.HasPrefix(cwd, s.dir) || bytes.Contains(environment, []byte(s.dir)) || bytes.Contains(command, []byte(s.dir)) {
+		if strings.HasPrefix(cwd, s.dir) || bytes.Contains(environment, []byte(s.dir)) ||
+			bytes.Contains(command, []byte(s.dir)) {
 			found = append(found, filepath.Base(process)+" "+string(bytes.ReplaceAll(command, []byte{0}, []byte{' '})))
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/salga-trust/engine/eventstore/follow"
 )
 
-// progress tells Prometheus how far the log and each follower are, as trust status does. It asks the database when it is scraped,
-// and says nothing when that does not answer.
+// progress tells Prometheus how far the log and each follower are, as trust status does.
+// It asks the database when it is scraped, and says nothing when that does not answer.
 type progress struct {
 	observer                              *follow.Observer
 	log, notifications, projection, state *prometheus.Desc
@@ -22,8 +22,10 @@ func newProgressMetrics(observer *follow.Observer) *progress {
 		log:      prometheus.NewDesc("trust_log_position", "Newest position of the log.", nil, nil),
 		notifications: prometheus.NewDesc("trust_notification_queue_usage",
 			"How full Postgres's queue of notifications is, from 0 to 1.", nil, nil),
-		projection: prometheus.NewDesc("trust_projection_position", "Position that a read table has reached.", []string{"projection"}, nil),
-		state: prometheus.NewDesc("trust_projection_state", "1 for the state that a projector is in: running, halted or stopped.",
+		projection: prometheus.NewDesc("trust_projection_position", "Position that a read table has reached.",
+			[]string{"projection"}, nil),
+		state: prometheus.NewDesc("trust_projection_state",
+			"1 for the state that a projector is in: running, halted or stopped.",
 			[]string{"projection", "state"}, nil),
 	}
 }

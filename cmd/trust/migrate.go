@@ -44,7 +44,8 @@ func (m migrateCmd) Run(ctx context.Context, p *program) error {
 
 // notUTF8 says what to do about a database that cannot hold every name.
 func notUTF8(err error) error {
-	return exit.NotSo("%v; give DATABASE_URL one that was made with: create database NAME encoding 'UTF8' template template0", err)
+	return exit.NotSo("%v; give DATABASE_URL one that was made with: create database NAME encoding 'UTF8' template "+
+		"template0", err)
 }
 
 func migrationStatus(ctx context.Context, p *program) error {
@@ -71,7 +72,8 @@ func migrationStatus(ctx context.Context, p *program) error {
 	}
 }
 
-// notMigrated says why the schema is not up to date: what keeps a program from its database, or a file that fails.
+// notMigrated says why the schema is not up to date: what keeps a program from its
+// database, or a file that fails.
 func notMigrated(err error) error {
 	if errors.Is(err, migrations.ErrNewerDatabase) || pg.Classify(err) != pg.None || exit.IsRefused(err) {
 		return exit.Explain(err)

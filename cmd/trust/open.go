@@ -20,7 +20,8 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// needs says what a command works with. What it does not name is neither checked nor opened.
+// needs says what a command works with. What it does not name is neither checked nor
+// opened.
 type needs struct {
 	as   func(*settings.Config) (string, error) // whose address: a method of Config
 	keys settings.Secrets
@@ -68,10 +69,12 @@ func (p *program) check(n needs) (*opened, error) {
 	return &opened{config: c, address: address}, nil
 }
 
-// openLimit is how long opening what a command needs may take. A server that hangs does not answer, and that is an answer.
+// openLimit is how long opening what a command needs may take. A server that hangs does
+// not answer, and that is an answer.
 const openLimit = 15 * time.Second
 
-// open checks the configuration and opens what a command needs: no waiting, a database that is away is an answer.
+// open checks the configuration and opens what a command needs: no waiting, a database
+// that is away is an answer.
 func (p *program) open(ctx context.Context, n needs) (*opened, error) {
 	o, err := p.check(n)
 	if err != nil {
@@ -124,7 +127,8 @@ func (o *opened) openReader(ctx context.Context) (err error) {
 	return nil
 }
 
-// openLog proves the master key, and opens the log for commands. When it fails it can be tried again.
+// openLog proves the master key, and opens the log for commands. When it fails it can be
+// tried again.
 func (o *opened) openLog(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()
@@ -146,14 +150,16 @@ func (o *opened) openLog(ctx context.Context) error {
 	return nil
 }
 
-// lastWords is how long a process that stops takes to record what it has counted: with stopPatience less than the grace that it has.
+// lastWords is how long a process that stops takes to record what it has counted: with
+// stopPatience less than the grace that it has.
 const lastWords = 2 * time.Second
 
 func (o *opened) close(ctx context.Context) {
 	if o.handler != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 		defer cancel()
-		_, _ = o.handler.RecordTallies(ctx, commands.Call{}, commands.RecordTallies{}) // without a log to be had, it is lost
+		// without a log to be had, it is lost
+		_, _ = o.handler.RecordTallies(ctx, commands.Call{}, commands.RecordTallies{})
 	}
 	if o.store != nil {
 		o.store.Close()
@@ -173,8 +179,8 @@ func dial(ctx context.Context, address string) (*pgx.Conn, error) {
 	return pg.Dial(ctx, config)
 }
 
-// openPool makes a pool, which connects when it is used first. Its statements have a limit, if one is given and the address
-// names no other.
+// openPool makes a pool, which connects when it is used first. Its statements have a
+// limit, if one is given and the address names no other.
 func openPool(ctx context.Context, address string, size int, limit ...time.Duration) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(address)
 	if err != nil {
@@ -192,8 +198,9 @@ func openPool(ctx context.Context, address string, size int, limit ...time.Durat
 	return pg.Connect(ctx, config)
 }
 
-// refusePower refuses a session that no row-level security holds back: then one forgotten condition shows one tenant's people to
-// another. It also refuses one that has none of the schema's roles, which looks like a restore that is not finished.
+// refusePower refuses a session that no row-level security holds back: then one forgotten
+// condition shows one tenant's people to another. It also refuses one that has none of
+// the schema's roles, which looks like a restore that is not finished.
 func refusePower(ctx context.Context, conn *pgx.Conn) error {
 	const sql = `select rolsuper or rolbypassrls,
 		exists (select from pg_catalog.pg_roles r where r.rolname in ('trust_query', 'trust_projector', 'trust_owner'))
@@ -206,7 +213,8 @@ func refusePower(ctx context.Context, conn *pgx.Conn) error {
 	}
 	if stranger {
 		return exit.WrongUsage("the login of a database address is in none of the roles that the schema has; " +
-			"run grant trust_query to LOGIN for DATABASE_URL_API, grant trust_projector to LOGIN for DATABASE_URL_PROJECTOR")
+			"run grant trust_query to LOGIN for DATABASE_URL_API, grant trust_projector to LOGIN for " +
+			"DATABASE_URL_PROJECTOR")
 	}
 	if powerful {
 		return exit.WrongUsage("a database address connects as a superuser or past row-level security; " +
@@ -215,8 +223,9 @@ func refusePower(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// explainKey is exit.Explain for a command that has just proven the master key, or failed to. A key that trust up keeps is looked up
-// once more: trust keys rotate may have changed it since this process read it, or be about to.
+// explainKey is exit.Explain for a command that has just proven the master key, or failed
+// to. A key that trust up keeps is looked up once more: trust keys rotate may have
+// changed it since this process read it, or be about to.
 func explainKey(c *settings.Config, err error) error {
 	if !errors.Is(err, eventstore.ErrWrongMasterKey) || !c.KeepsMasterKey() {
 		return exit.Explain(err)
@@ -226,7 +235,8 @@ func explainKey(c *settings.Config, err error) error {
 	case readErr != nil:
 		return readErr
 	case kept["NEW_MASTER_KEY"] != "":
-		return exit.Unreachable(err, "the change of the master key was begun and is not finished: run trust keys rotate")
+		return exit.Unreachable(err,
+			"the change of the master key was begun and is not finished: run trust keys rotate")
 	case kept["MASTER_KEY"] != c.MasterKey:
 		return exit.Unreachable(err, "the master key was changed while this process started; start it again")
 	default:
@@ -239,7 +249,8 @@ func checkServes(ctx context.Context, pool *pgxpool.Pool) error {
 	return pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return migrations.CheckServes(ctx, conn.Conn()) })
 }
 
-// refuseNewer refuses a database that is newer at all, for a command that has to know all of it.
+// refuseNewer refuses a database that is newer at all, for a command that has to know all
+// of it.
 func refuseNewer(ctx context.Context, pool *pgxpool.Pool) error {
 	return exit.Explain(pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
 		have, want, err := migrations.Current(ctx, conn.Conn())

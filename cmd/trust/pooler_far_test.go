@@ -70,11 +70,13 @@ func TestFarAPoolerThatTakesNoSettingsAtTheStartIsToldFromAServerThatIsAway(t *t
 		expect(t, exit.CodeUnreachable, "leads to Postgres directly")
 }
 
-// keptUp runs a program again whenever it ends, as a service manager does: pgbouncer 1.18 ends itself when a client that asked for a
-// cancellation leaves before that was passed on (its issue 801).
+// keptUp runs a program again whenever it ends, as a service manager does: pgbouncer 1.18
+// ends itself when a client that asked for a cancellation leaves before that was passed
+// on (its issue 801).
 const keptUp = `trap 'kill $program; wait; exit' TERM; while :; do "$@" & program=$!; wait $program; done`
 
-// pooler starts a pgbouncer before a database, which lives as long as the test, and returns its address.
+// pooler starts a pgbouncer before a database, which lives as long as the test, and
+// returns its address.
 func (s *site) pooler(db *pgtest.DB, mode string) string {
 	s.t.Helper()
 	config, err := pgx.ParseConfig(db.URL(pgtest.Superuser))
@@ -112,8 +114,9 @@ max_client_conn = 200
 	return address
 }
 
-// sessionsOf returns the role and the search path of the sessions that others meet at an address. They ask at once and take their
-// time, so that no two are handed the same session.
+// sessionsOf returns the role and the search path of the sessions that others meet at an
+// address. They ask at once and take their time, so that no two are handed the same
+// session.
 func sessionsOf(t *testing.T, address string) []string {
 	t.Helper()
 	config, err := pgx.ParseConfig(address)
@@ -127,7 +130,8 @@ func sessionsOf(t *testing.T, address string) []string {
 			return err
 		}
 		defer func() { _ = conn.Close(ctx) }()
-		return conn.QueryRow(ctx, "select current_user || ' with ' || current_setting('search_path') from pg_sleep(0.1)").Scan(answer)
+		return conn.QueryRow(ctx,
+			"select current_user || ' with ' || current_setting('search_path') from pg_sleep(0.1)").Scan(answer)
 	}
 	pgtest.Eventually(t, "the pooler is done with what was cancelled", func() bool {
 		var asked sync.WaitGroup

@@ -26,8 +26,9 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// prepareCmd is what trust up does once before the parts run, as processes of its own: a supervisor holds no database connection.
-// The step postgres is for make test: many test binaries run at once, and what they say while they fetch is not shown.
+// prepareCmd is what trust up does once before the parts run, as processes of its own: a
+// supervisor holds no database connection. The step postgres is for make test: many test
+// binaries run at once, and what they say while they fetch is not shown.
 type prepareCmd struct {
 	Step string `arg:"" enum:"schema,contents,admin,postgres" help:"schema, contents, admin or postgres."`
 }
@@ -46,7 +47,8 @@ func (s prepareCmd) Run(ctx context.Context, p *program) error {
 	}
 }
 
-// preparePostgres finds or fetches the programs of a private server, and says which it would run.
+// preparePostgres finds or fetches the programs of a private server, and says which it
+// would run.
 func preparePostgres(ctx context.Context, p *program) error {
 	found, err := supervise.FindPostgres(ctx, p.settings.Get("POSTGRES_ARCHIVE"), p.stderr)
 	if err != nil {
@@ -56,7 +58,8 @@ func preparePostgres(ctx context.Context, p *program) error {
 	return err
 }
 
-// prepareSchema makes the database in a private server that has none yet, and brings its schema up to date.
+// prepareSchema makes the database in a private server that has none yet, and brings its
+// schema up to date.
 func prepareSchema(ctx context.Context, p *program) error {
 	o, err := p.check(needs{as: (*settings.Config).NeedOwner})
 	if err != nil {
@@ -77,8 +80,8 @@ func prepareSchema(ctx context.Context, p *program) error {
 	return codesPending(ctx, p)
 }
 
-// rekeyPending does trust rekey if the log has grown since the last time. Where it fails it only says so: until it
-// is done, everything is found as before.
+// rekeyPending does trust rekey if the log has grown since the last time. Where it fails
+// it only says so: until it is done, everything is found as before.
 func rekeyPending(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedSchemaOwner, conn: true})
 	if err != nil {
@@ -114,7 +117,8 @@ func makeDatabase(ctx context.Context, address string) error {
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	var exists bool
-	if err := conn.QueryRow(ctx, "select exists (select from pg_catalog.pg_database where datname = $1)", wanted).Scan(&exists); err != nil || exists {
+	if err := conn.QueryRow(ctx, "select exists (select from pg_catalog.pg_database where datname = $1)", wanted).
+		Scan(&exists); err != nil || exists {
 		return err
 	}
 	// Of template0, because template1 may have another encoding.
@@ -122,7 +126,8 @@ func makeDatabase(ctx context.Context, address string) error {
 	return err
 }
 
-// prepareContents registers the municipalities, defines the default purposes and makes the first platform admin.
+// prepareContents registers the municipalities, defines the default purposes and makes
+// the first platform admin.
 func prepareContents(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
@@ -139,8 +144,9 @@ func prepareContents(ctx context.Context, p *program) error {
 	return errors.Join(firstAdmin(ctx, p, o), refused)
 }
 
-// firstAdmin makes the first platform admin, unless there is one: a restored database has its own. A password that is set nowhere
-// is made and kept before it is used, so that a start that is killed here can be repeated.
+// firstAdmin makes the first platform admin, unless there is one: a restored database has
+// its own. A password that is set nowhere is made and kept before it is used, so that a
+// start that is killed here can be repeated.
 func firstAdmin(ctx context.Context, p *program, o *opened) error {
 	platform, err := o.handler.TenantOf(ctx, "SALGA")
 	if err != nil {
@@ -153,7 +159,8 @@ func firstAdmin(ctx context.Context, p *program, o *opened) error {
 	password := p.settings.Get("ADMIN_PASSWORD")
 	if password == "" {
 		password = rand.Text()
-		if err := settings.Keep(o.config.EnvFile(), settings.Pair{Name: "ADMIN_PASSWORD", Value: password}); err != nil {
+		if err := settings.Keep(o.config.EnvFile(), settings.Pair{Name: "ADMIN_PASSWORD",
+			Value: password}); err != nil {
 			return exit.Unreachable(err, "cannot keep the first admin's password")
 		}
 	}
@@ -174,9 +181,11 @@ func proveAdmin(ctx context.Context, p *program) error {
 	defer o.close(ctx)
 
 	email := p.settings.Get("ADMIN_EMAIL")
-	opens, err := o.handler.Opens(ctx, commands.SignIn{Email: email, Password: p.settings.Get("ADMIN_PASSWORD"), MunicipalityCode: "SALGA"})
+	opens, err := o.handler.Opens(ctx, commands.SignIn{Email: email, Password: p.settings.Get("ADMIN_PASSWORD"),
+		MunicipalityCode: "SALGA"})
 	if err == nil && !opens {
-		err = exit.NotSo("ADMIN_PASSWORD, as far as it is set, does not open the account %s in municipality SALGA", email)
+		err = exit.NotSo("ADMIN_PASSWORD, as far as it is set, does not open the account %s in municipality SALGA",
+			email)
 	}
 	return err
 }
@@ -208,7 +217,8 @@ func (s *system) contents(ctx context.Context) error {
 	return wholefile.Write(s.from.config.ImportedFile(), s.databaseMark()+"\n")
 }
 
-// forgetOthers removes the note of an import into another database, so that the API does not take it for this one's.
+// forgetOthers removes the note of an import into another database, so that the API does
+// not take it for this one's.
 func (s *system) forgetOthers() error {
 	if mark := importedInto(s.from.config); mark == "" || mark == s.databaseMark() {
 		return nil
@@ -216,8 +226,9 @@ func (s *system) forgetOthers() error {
 	return os.Remove(s.from.config.ImportedFile())
 }
 
-// importedInto gives the mark of the database that the first import was done for; empty: none yet. The import is not repeated with
-// each start: an admin who was renamed or removed since, or a purpose that was retired, must not come back.
+// importedInto gives the mark of the database that the first import was done for; empty:
+// none yet. The import is not repeated with each start: an admin who was renamed or
+// removed since, or a purpose that was retired, must not come back.
 func importedInto(c *settings.Config) string {
 	text, err := os.ReadFile(c.ImportedFile())
 	if err != nil {
@@ -235,11 +246,13 @@ func (s *system) databaseMark() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// awaitReadyAnswer asks the API until it says that it is ready; false when ctx ends first.
+// awaitReadyAnswer asks the API until it says that it is ready; false when ctx ends
+// first.
 func awaitReadyAnswer(ctx context.Context, address string) bool {
 	client := &http.Client{Timeout: 5 * time.Second}
 	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachableAddress(address)+"/ready", nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachableAddress(address)+"/ready",
+			nil)
 		if err != nil {
 			return false
 		}

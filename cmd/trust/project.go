@@ -15,7 +15,8 @@ type projectCmd struct {
 	Names []string `arg:"" name:"name" help:"${followers}, or all."`
 }
 
-// Run works until a signal comes. A second process for the same follower stands by and takes over.
+// Run works until a signal comes. A second process for the same follower stands by and
+// takes over.
 func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	outliveReaders()
 	chosen, err := choose("follower", followers(), pr.Names)
@@ -29,10 +30,12 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	}
 	defer o.close(ctx)
 
-	// A login that cannot do this work is refused at once; a database that is away is waited for below.
+	// A login that cannot do this work is refused at once; a database that is away is
+	// waited for below.
 	asking, done := context.WithTimeout(ctx, time.Second)
 	defer done()
-	if refused, ok := errors.AsType[*exit.Error](exit.Explain(checkServes(asking, o.pool))); ok && refused.Code == exit.CodeUsage {
+	if refused, ok := errors.AsType[*exit.Error](exit.Explain(checkServes(asking, o.pool))); ok &&
+		refused.Code == exit.CodeUsage {
 		return refused
 	}
 
@@ -47,8 +50,9 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	go func() { stop(watchMasterKey(ctx, o.pool, c, false)) }()
 	err = worker.Run(ctx)
 	if errors.Is(err, follow.ErrWrongLogin) {
-		return exit.WrongUsage("the login of DATABASE_URL_PROJECTOR is not in the role trust_projector, so it may not follow the log; " +
-			"set a login that is")
+		return exit.WrongUsage(
+			"the login of DATABASE_URL_PROJECTOR is not in the role trust_projector, so it may not follow the log; " +
+				"set a login that is")
 	}
 	if err != nil {
 		return explainKey(c, err)

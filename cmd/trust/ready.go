@@ -18,13 +18,16 @@ import (
 )
 
 const (
-	// readyPatience bounds one look: an orchestrator's probe waits a second by default, and "slow" is an answer too.
+	// readyPatience bounds one look: an orchestrator's probe waits a second by default,
+	// and "slow" is an answer too.
 	readyPatience = 900 * time.Millisecond
-	// behindAfter is how long a projector may take for an event before it counts as behind: what a query waits for it.
+	// behindAfter is how long a projector may take for an event before it counts as
+	// behind: what a query waits for it.
 	behindAfter = 2 * time.Second
 )
 
-// readiness tells what keeps the system from serving well. The keys need no look: the API is not in place before they are proven.
+// readiness tells what keeps the system from serving well. The keys need no look: the API
+// is not in place before they are proven.
 type readiness struct {
 	pool     *pgxpool.Pool
 	store    *eventstore.Store
@@ -55,8 +58,8 @@ func newReadiness(o *opened, observer *follow.Observer) *readiness {
 	return r
 }
 
-// shared is look for GET /ready, which has no limit: however many ask, there is one look at a time, for all who asked before it
-// began.
+// shared is look for GET /ready, which has no limit: however many ask, there is one look
+// at a time, for all who asked before it began.
 func (r *readiness) shared(ctx context.Context) apphttp.ReadyState {
 	asked := time.Now()
 	r.sharing.Lock()
@@ -95,8 +98,8 @@ func (r *readiness) look(ctx context.Context) apphttp.ReadyState {
 	return state
 }
 
-// failing returns the part that keeps the database from serving, and why, if that is known. It tries no write: what appends met
-// tells as much.
+// failing returns the part that keeps the database from serving, and why, if that is
+// known. It tries no write: what appends met tells as much.
 func (r *readiness) failing(ctx context.Context) (part, why string) {
 	const looks = 3 // a connection of the pool may have broken since it was used last
 	for range looks {
@@ -140,7 +143,8 @@ func takesNoWrites(ctx context.Context, conn *pgx.Conn) (why string, err error) 
 	return why, err
 }
 
-// isImported tells whether the municipalities of the first import can be read. Without trust up nobody promised an import.
+// isImported tells whether the municipalities of the first import can be read. Without
+// trust up nobody promised an import.
 func (r *readiness) isImported(status follow.Status) bool {
 	if r.imported || r.started == "" {
 		return true
@@ -161,7 +165,8 @@ func (r *readiness) isImported(status follow.Status) bool {
 	return true
 }
 
-// late finds the projectors that are behind: halted, or not at work with work to do, or too slow for the queries.
+// late finds the projectors that are behind: halted, or not at work with work to do, or
+// too slow for the queries.
 func (r *readiness) late(status follow.Status, now time.Time) []apphttp.ProjectorState {
 	var late []apphttp.ProjectorState
 	for _, p := range status.Followers {

@@ -19,7 +19,8 @@ type rebuildCmd struct {
 	DropKept bool     `help:"Rebuild nothing, but drop the versions of the tables that rebuilds have kept."`
 }
 
-// Run makes read tables anew from the log, one after another, while they are read and followed.
+// Run makes read tables anew from the log, one after another, while they are read and
+// followed.
 func (r rebuildCmd) Run(ctx context.Context, p *program) error {
 	chosen, err := choose("read table", projections.All(), r.Names)
 	if err != nil {
@@ -46,7 +47,9 @@ func (r rebuildCmd) Run(ctx context.Context, p *program) error {
 	return nil
 }
 
-func rebuild(ctx context.Context, p *program, pool *pgxpool.Pool, reader *eventstore.Reader, projection projections.Projection) error {
+func rebuild(
+	ctx context.Context, p *program, pool *pgxpool.Pool, reader *eventstore.Reader, projection projections.Projection,
+) error {
 	bar := newProgress(p.stderr, -1, projection.Name())
 	done, err := projections.Rebuild(ctx, pool, reader, projection, func(stage projections.Stage, done, total int64) {
 		bar.Describe(projection.Name() + ": " + string(stage))
@@ -59,7 +62,9 @@ func rebuild(ctx context.Context, p *program, pool *pgxpool.Pool, reader *events
 	if err != nil {
 		return notRebuilt(err)
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s rebuilt up to position %d: %d rows; the table before %s, and is kept as %s (trust rebuild %[1]s --drop-kept)\n",
+	_, err = fmt.Fprintf(p.stdout,
+		"%s rebuilt up to position %d: %d rows; the table before %s, and is kept as %s (trust rebuild %[1]s "+
+			"--drop-kept)\n",
 		projection.Name(), done.Position, done.Rows, judge(done.Wrong), done.Kept)
 	return err
 }
@@ -68,7 +73,8 @@ func judge(w projections.Wrong) string {
 	if w.None() {
 		return "was as the log says"
 	}
-	return fmt.Sprintf("was not as the log says (rows missing %d, too many %d, different %d; the first %s)", w.Missing, w.Extra, w.Changed, w.First)
+	return fmt.Sprintf("was not as the log says (rows missing %d, too many %d, different %d; the first %s)", w.Missing,
+		w.Extra, w.Changed, w.First)
 }
 
 func notRebuilt(err error) error {

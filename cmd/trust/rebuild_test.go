@@ -34,7 +34,9 @@ func TestRebuild(t *testing.T) {
 	s.run("rebuild", "all", "--drop-kept").expect(t, exit.CodeDone, "trust.users_v1 dropped")
 	s.run("rebuild", "users", "--drop-kept").expect(t, exit.CodeDone, "users: nothing was kept")
 
-	_, err := db.Exec(t.Context(), "delete from trust.users where id = (select id from trust.users limit 1); update trust.users set full_name = 'Omega'")
+	_, err := db.Exec(t.Context(),
+		"delete from trust.users where id = (select id from trust.users limit 1); update trust.users set full_name "+
+			"= 'Omega'")
 	must(t, err)
 	s.run("verify").expect(t, exit.CodeNotSo, "trust rebuild users")
 	o = s.run("rebuild", "users")
@@ -51,7 +53,8 @@ func TestRebuild(t *testing.T) {
 
 	s.run("rebuild", "nobody").expect(t, exit.CodeUsage, `there is no read table "nobody"`)
 	s.run("rebuild").expect(t, exit.CodeUsage, "trust rebuild --help")
-	s.with("MASTER_KEY="+strings.Repeat("wrong-", 8)).run("rebuild", "users").expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
+	s.with("MASTER_KEY="+strings.Repeat("wrong-", 8)).run("rebuild", "users").
+		expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
 }
 
 // A rebuild that is killed, or stopped, leaves nothing behind, and what was is read on.
@@ -65,23 +68,28 @@ func TestARebuildThatIsKilledLeavesWhatWas(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 		tx, err := db.BeginTx(t.Context(), pgx.TxOptions{})
 		must(t, err)
-		_, err = tx.Exec(t.Context(), "lock table trust.users in access share mode") // so that it gets as far as the switch, and waits
+		// so that it gets as far as the switch, and waits
+		_, err = tx.Exec(t.Context(), "lock table trust.users in access share mode")
 		must(t, err)
 		going := s.start("rebuild", "users")
 		pgtest.Eventually(t, "the rebuild waits for the lock", func() (waits bool) {
-			must(t, look.QueryRow(t.Context(), "select exists (select from pg_locks where mode = 'AccessExclusiveLock' and not granted)").Scan(&waits))
+			must(t, look.QueryRow(t.Context(),
+				"select exists (select from pg_locks where mode = 'AccessExclusiveLock' and not granted)").Scan(&waits))
 			return waits
 		})
-		if code := going.stop(t, sig); sig == syscall.SIGTERM && (code != exit.CodeUnreachable || !strings.Contains(going.said.String(), "nothing was changed")) {
+		if code := going.stop(t, sig); sig == syscall.SIGTERM &&
+			(code != exit.CodeUnreachable || !strings.Contains(going.said.String(), "nothing was changed")) {
 			t.Errorf("exit code %d: %s", code, going.said)
 		}
 		pgtest.Eventually(t, "Postgres has noticed", func() (gone bool) {
-			must(t, look.QueryRow(t.Context(), "select not exists (select from pg_locks where mode = 'AccessExclusiveLock')").Scan(&gone))
+			must(t, look.QueryRow(t.Context(),
+				"select not exists (select from pg_locks where mode = 'AccessExclusiveLock')").Scan(&gone))
 			return gone
 		})
 		must(t, tx.Rollback(t.Context()))
 		var versions int
-		must(t, look.QueryRow(t.Context(), `select count(*) from pg_class where relkind = 'r' and relname like 'users\_v%'`).Scan(&versions))
+		must(t, look.QueryRow(t.Context(),
+			`select count(*) from pg_class where relkind = 'r' and relname like 'users\_v%'`).Scan(&versions))
 		if versions != 1 {
 			t.Errorf("after %s there are %d versions", sig, versions)
 		}

@@ -14,8 +14,9 @@ type rekeyCmd struct {
 	Again bool `help:"Read the log from its beginning, and name again what could not be re-keyed."`
 }
 
-// Run puts what was keyed by programs before under the canonical form of each text, and reads the users anew where
-// their addresses are read in another form since. It may be stopped and repeated, and run beside everything else.
+// Run puts what was keyed by programs before under the canonical form of each text, and
+// reads the users anew where their addresses are read in another form since. It may be
+// stopped and repeated, and run beside everything else.
 func (r rekeyCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedSchemaOwner, pool: 2, reader: true})
 	if err != nil {
@@ -50,7 +51,8 @@ func (r rekeyCmd) Run(ctx context.Context, p *program) error {
 	return collided(p, done.Collisions)
 }
 
-// rereadUsers makes the read table of users anew if it shows addresses in A-labels, as programs before did.
+// rereadUsers makes the read table of users anew if it shows addresses in A-labels, as
+// programs before did.
 func rereadUsers(ctx context.Context, p *program, o *opened) error {
 	behind, err := projections.ShowsALabels(ctx, o.pool)
 	if err != nil {
@@ -67,17 +69,20 @@ func rereadUsers(ctx context.Context, p *program, o *opened) error {
 	return rebuild(ctx, p, o.pool, o.reader, chosen[0])
 }
 
-// collided names what stays as it was. Two accounts are never made one: which is whose, people have to say.
+// collided names what stays as it was. Two accounts are never made one: which is whose,
+// people have to say.
 func collided(p *program, collisions []eventstore.Collision) error {
 	for _, c := range collisions {
-		_, err := fmt.Fprintf(p.stdout, "tenant %s: %s of %s is that of %s in another spelling; both are found as before\n",
+		_, err := fmt.Fprintf(p.stdout,
+			"tenant %s: %s of %s is that of %s in another spelling; both are found as before\n",
 			c.Tenant, c.Kind, c.Holder, c.Other)
 		if err != nil {
 			return err
 		}
 	}
 	if len(collisions) > 0 {
-		return exit.NotSo("%d claims could not be re-keyed; ask the people named above which account they want to keep, and have the "+
+		return exit.NotSo("%d claims could not be re-keyed; ask the people named above which account they want to "+
+			"keep, and have the "+
 			"other one erased or its address changed", len(collisions))
 	}
 	return nil

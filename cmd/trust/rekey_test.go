@@ -16,8 +16,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// former makes accounts in a municipality as programs before the canonical forms did: claimed and found by the
-// spelling that was given. The verifier is copied from an account that has the password.
+// former makes accounts in a municipality as programs before the canonical forms did:
+// claimed and found by the spelling that was given. The verifier is copied from an
+// account that has the password.
 type former struct {
 	*site
 	store *eventstore.Store
@@ -52,7 +53,8 @@ func (f *former) account(t *testing.T, email, spelling, verifier string) domain.
 		}}}},
 		Side: []domain.SideWrite{
 			domain.CreateSubjectKey{Subject: id},
-			domain.TakeClaim{Claim: domain.Claim{Tenant: f.cpt, Kind: domain.EmailClaim, Value: spelling}, Holder: id.UUID},
+			domain.TakeClaim{Claim: domain.Claim{Tenant: f.cpt, Kind: domain.EmailClaim, Value: spelling},
+				Holder: id.UUID},
 			domain.SetCredential{User: id, Email: spelling, Verifier: verifier},
 		},
 	})
@@ -65,7 +67,8 @@ func (f *former) signIn(t *testing.T, email, password string) int {
 	t.Helper()
 	body, err := json.Marshal(map[string]string{"email": email, "password": password, "municipality_code": "CPT"})
 	must(t, err)
-	request, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+f.addr+"/api/v1/auth/login", bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+f.addr+"/api/v1/auth/login",
+		bytes.NewReader(body))
 	must(t, err)
 	request.Header.Set("Content-Type", "application/json")
 	answer, err := http.DefaultClient.Do(request)
@@ -82,7 +85,8 @@ func TestAccountsOfBeforeAreReKeyedAndNobodyIsLockedOut(t *testing.T) {
 	pgtest.Eventually(t, "the system is ready", s.ready)
 	s = s.with("DATABASE_URL=" + s.kept()["DATABASE_URL"])
 	f := newFormer(t, s)
-	s.feed(password+"\n", "admin", "create", "--municipality", " cpt", "--email", " Officer@BÜCHER.example").expect(t, exit.CodeDone, "admin of CPT made")
+	s.feed(password+"\n", "admin", "create", "--municipality", " cpt", "--email", " Officer@BÜCHER.example").
+		expect(t, exit.CodeDone, "admin of CPT made")
 	accounts, err := f.store.Accounts(t.Context(), "officer@xn--bcher-kva.example", f.cpt)
 	must(t, err)
 	if len(accounts) != 1 {
@@ -94,7 +98,8 @@ func TestAccountsOfBeforeAreReKeyedAndNobodyIsLockedOut(t *testing.T) {
 	one := f.account(t, "zoë@zürich.example", "zoë@zürich.example", accounts[0].Verifier)
 	two := f.account(t, "zoë@xn--zrich-kva.example", "zoë@xn--zrich-kva.example", accounts[0].Verifier)
 	spellings := []string{
-		"nomsa@münchen.example", "nomsa@xn--mnchen-3ya.example", "thandi@bücher.example", "zoë@zürich.example", "zoë@xn--zrich-kva.example",
+		"nomsa@münchen.example", "nomsa@xn--mnchen-3ya.example", "thandi@bücher.example", "zoë@zürich.example",
+		"zoë@xn--zrich-kva.example",
 		"officer@bücher.example",
 	}
 	for _, moment := range []string{"before", "after", "after once more"} {

@@ -26,7 +26,8 @@ type replayCmd struct {
 	Reason   string   `placeholder:"TEXT" help:"Why you look; needed by --reveal."`
 }
 
-// Run replays the state of consents from the log. CSV and NDJSON are, byte for byte, what the API answers.
+// Run replays the state of consents from the log. CSV and NDJSON are, byte for byte, what
+// the API answers.
 func (r replayCmd) Run(ctx context.Context, p *program) error {
 	if r.Reveal == domain.IsBlank(r.Reason) {
 		return exit.WrongUsage("--reveal needs --reason, and --reason is for --reveal")
@@ -49,14 +50,17 @@ func (r replayCmd) Run(ctx context.Context, p *program) error {
 	if err := r.write(ctx, p, o, tenant, q); err != nil {
 		return exit.Explain(err)
 	}
-	_, err = fmt.Fprintf(p.stderr, "replayed at position %d; --position %d gives the same again\n", q.Position, q.Position)
+	_, err = fmt.Fprintf(p.stderr, "replayed at position %d; --position %d gives the same again\n", q.Position,
+		q.Position)
 	return err
 }
 
-// question checks what is asked against what there is: an answer about a person or a purpose that is not there would look like
-// one about somebody who never decided anything.
+// question checks what is asked against what there is: an answer about a person or a
+// purpose that is not there would look like one about somebody who never decided
+// anything.
 func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.TenantID, q reports.ReplayQuery, err error) {
-	q = reports.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID(r.Subject), Purpose: domain.CanonicalPurposeCode(string(r.Purpose))}
+	q = reports.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID(r.Subject),
+		Purpose: domain.CanonicalPurposeCode(string(r.Purpose))}
 	if tenant, err = o.handler.TenantOf(ctx, r.Tenant); err != nil {
 		return tenant, q, exit.Explain(err)
 	}
@@ -74,10 +78,12 @@ func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.Tenan
 	return tenant, q, err
 }
 
-// record keeps in the log that an operator is about to see who the people are, before anything is shown.
+// record keeps in the log that an operator is about to see who the people are, before
+// anything is shown.
 func (r replayCmd) record(ctx context.Context, o *opened, tenant domain.TenantID, q reports.ReplayQuery) error {
 	read := commands.RecordRead{
-		Route: "trust replay", Fields: "consents, profile", Filter: map[string]string{"position": fmt.Sprint(q.Position)},
+		Route: "trust replay", Fields: "consents, profile",
+		Filter: map[string]string{"position": fmt.Sprint(q.Position)},
 		Reason: r.Reason,
 	}
 	if !q.Subject.IsZero() {
@@ -99,7 +105,9 @@ type consentWriter interface {
 	Close() error
 }
 
-func (r replayCmd) write(ctx context.Context, p *program, o *opened, tenant domain.TenantID, q reports.ReplayQuery) error {
+func (r replayCmd) write(
+	ctx context.Context, p *program, o *opened, tenant domain.TenantID, q reports.ReplayQuery,
+) error {
 	var out consentWriter = &consentTable{out: p.stdout, people: r.Reveal}
 	if r.Format != "table" {
 		municipality, err := o.handler.CodeOf(ctx, tenant)
@@ -107,7 +115,8 @@ func (r replayCmd) write(ctx context.Context, p *program, o *opened, tenant doma
 			return err
 		}
 		if out, err = apphttp.NewConsentExport(p.stdout, apphttp.ConsentDocument{
-			Format: apphttp.Format(r.Format), Municipality: municipality, Position: q.Position, AsOf: q.At, People: r.Reveal,
+			Format: apphttp.Format(r.Format), Municipality: municipality, Position: q.Position, AsOf: q.At,
+			People: r.Reveal,
 		}); err != nil {
 			return err
 		}
@@ -173,7 +182,8 @@ func revealed(u domain.User) apphttp.Revealed {
 	return apphttp.Revealed{FullName: u.FullName, Email: u.Email, Phone: u.Phone}
 }
 
-// consentTable is a document for people: of fixed columns, so that it needs to hold nothing back.
+// consentTable is a document for people: of fixed columns, so that it needs to hold
+// nothing back.
 type consentTable struct {
 	out    io.Writer
 	people bool
@@ -185,7 +195,8 @@ const tableRow = "%-36s  %-20s  %-20s  %-24s  %-9s  %-20s  %-36s  %-2s  %6s  %s\
 // Write adds one line. The wording is the last column, because it is as long as it is.
 func (t *consentTable) Write(c domain.Consent, person apphttp.Revealed) error {
 	if t.count == 0 {
-		if err := t.row("SUBJECT", "GIVEN", "RECORDED", "PURPOSE", "DECISION", "WITHDRAWN", "RECORDED BY", "IN", "NOTICE", "WORDING"); err != nil {
+		if err := t.row("SUBJECT", "GIVEN", "RECORDED", "PURPOSE", "DECISION", "WITHDRAWN", "RECORDED BY", "IN",
+			"NOTICE", "WORDING"); err != nil {
 			return err
 		}
 	}

@@ -25,7 +25,8 @@ type account struct {
 // call sends a request and gives the answer's body; a status above 299 fails the test.
 func (c *account) call(method, path, body string) []byte {
 	c.s.t.Helper()
-	r, err := http.NewRequestWithContext(c.s.t.Context(), method, "http://"+c.s.addr+"/api/v1/"+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(c.s.t.Context(), method, "http://"+c.s.addr+"/api/v1/"+path,
+		strings.NewReader(body))
 	if err != nil {
 		c.s.t.Fatal(err)
 	}
@@ -62,7 +63,8 @@ func field(t testing.TB, answer []byte, name string) string {
 func (s *site) signedIn(email, password, code string) *account {
 	s.t.Helper()
 	c := &account{s: s}
-	c.token = field(s.t, c.call("POST", "auth/login", fmt.Sprintf(`{"email":%q,"password":%q,"municipality_code":%q}`, email, password, code)), "access_token")
+	c.token = field(s.t, c.call("POST", "auth/login",
+		fmt.Sprintf(`{"email":%q,"password":%q,"municipality_code":%q}`, email, password, code)), "access_token")
 	c.id = field(s.t, c.call("GET", "users/me", ""), "id")
 	return c
 }
@@ -70,29 +72,36 @@ func (s *site) signedIn(email, password, code string) *account {
 // citizen registers somebody in Cape Town.
 func (s *site) citizen(email, name string) *account {
 	s.t.Helper()
-	(&account{s: s}).call("POST", "auth/register", fmt.Sprintf(`{"email":%q,"password":"correct horse battery","full_name":%q,
-		"municipality_code":"CPT","consent":{"purpose":"platform_registration","language":"en","consented":true}}`, email, name))
+	(&account{s: s}).call("POST", "auth/register",
+		fmt.Sprintf(`{"email":%q,"password":"correct horse battery","full_name":%q,
+		"municipality_code":"CPT","consent":{"purpose":"platform_registration","language":"en","consented":true}}`,
+			email, name))
 	return s.signedIn(email, "correct horse battery", "CPT")
 }
 
-// The officer's question on the command line: what had this person agreed to on that date, in which words, who recorded it, and
-// who has looked since?
+// The officer's question on the command line: what had this person agreed to on that
+// date, in which words, who recorded it, and who has looked since?
 func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.start("up")
 	pgtest.Eventually(t, "the system is ready", s.ready)
-	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").expect(t, exit.CodeDone, "admin of CPT made")
-	officer, nomsa := s.signedIn("officer@example.org", "a good password", "CPT"), s.citizen("nomsa@example.org", "Nomsa Ṱhavhani")
+	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").
+		expect(t, exit.CodeDone, "admin of CPT made")
+	officer, nomsa := s.signedIn("officer@example.org", "a good password", "CPT"),
+		s.citizen("nomsa@example.org", "Nomsa Ṱhavhani")
 	s.citizen("somebody@example.org", "Somebody Else")
-	then, day := time.Now().Add(-72*time.Hour).UTC().Format(time.RFC3339), time.Now().Add(-48*time.Hour).UTC().Format(time.RFC3339)
-	consent := field(t, officer.call("POST", "consents", fmt.Sprintf(`{"subject_id":%q,"purpose":"sms_alert","language":"zu","consented":true,"channel":"paper",
+	then, day := time.Now().Add(-72*time.Hour).UTC().Format(time.RFC3339), time.Now().Add(-48*time.Hour).UTC().
+		Format(time.RFC3339)
+	consent := field(t, officer.call("POST", "consents",
+		fmt.Sprintf(`{"subject_id":%q,"purpose":"sms_alert","language":"zu","consented":true,"channel":"paper",
 		"given_at":%q,"evidence":{"sha256":%q,"reference":"box 4"}}`, nomsa.id, then, strings.Repeat("ab", 32))), "id")
 	nomsa.call("POST", "consents/"+consent+"/withdraw", `{}`)
 
 	replay := func(args ...string) outcome { return s.run(append([]string{"replay", "--tenant", "cpt"}, args...)...) }
 	onThatDay := replay("--subject", nomsa.id, "--as-of", day)
-	for _, want := range []string{nomsa.id, officer.id, "sms_alert", "granted", "Ukukuthumelela izaziso ze-SMS", "1 consents"} {
+	for _, want := range []string{nomsa.id, officer.id, "sms_alert", "granted", "Ukukuthumelela izaziso ze-SMS",
+		"1 consents"} {
 		if !strings.Contains(onThatDay.stdout, want) {
 			t.Errorf("%q is missing:\n%s", want, onThatDay.stdout)
 		}
@@ -112,10 +121,12 @@ func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 		}
 	}
 
-	replay("--reveal", "--reason", "complaint 2026/114", "--subject", nomsa.id, "--format", "csv").expect(t, exit.CodeDone, `"Nomsa Ṱhavhani","nomsa@example.org"`)
+	replay("--reveal", "--reason", "complaint 2026/114", "--subject", nomsa.id, "--format", "csv").
+		expect(t, exit.CodeDone, `"Nomsa Ṱhavhani","nomsa@example.org"`)
 	replay("--reveal", "--reason", "complaint 2026/115").expect(t, exit.CodeDone, "Somebody Else")
 	looked := s.run("exposure", "--tenant", "CPT", "--subject", nomsa.id)
-	for _, want := range []string{"an operator", "trust replay", "because: complaint 2026/114", "because: complaint 2026/115", officer.id, "4 reads"} {
+	for _, want := range []string{"an operator", "trust replay", "because: complaint 2026/114",
+		"because: complaint 2026/115", officer.id, "4 reads"} {
 		if !strings.Contains(looked.stdout, want) {
 			t.Errorf("%q is missing:\n%s", want, looked.stdout)
 		}
@@ -128,11 +139,12 @@ func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no such tenant":       {exit.CodeNotSo, []string{"--tenant", "XYZ"}, "no municipality with this code"},
-		"nobody":               {exit.CodeNotSo, []string{"--subject", consent}, "no such person"},
-		"a typing error":       {exit.CodeNotSo, []string{"--purpose", "sms_alrt"}, "never had such a purpose"},
-		"no instant":           {exit.CodeUsage, []string{"--as-of", "3 March"}, "give an instant, with its zone"},
-		"both":                 {exit.CodeUsage, []string{"--known-at", day, "--position", "1"}, "position or known_at, not both"},
+		"no such tenant": {exit.CodeNotSo, []string{"--tenant", "XYZ"}, "no municipality with this code"},
+		"nobody":         {exit.CodeNotSo, []string{"--subject", consent}, "no such person"},
+		"a typing error": {exit.CodeNotSo, []string{"--purpose", "sms_alrt"}, "never had such a purpose"},
+		"no instant":     {exit.CodeUsage, []string{"--as-of", "3 March"}, "give an instant, with its zone"},
+		"both": {exit.CodeUsage, []string{"--known-at", day, "--position", "1"},
+			"position or known_at, not both"},
 		"a position to come":   {exit.CodeUsage, []string{"--position", "99999999"}, "given out no such position"},
 		"names for no reason":  {exit.CodeUsage, []string{"--reveal"}, "--reveal needs --reason"},
 		"a reason for nothing": {exit.CodeUsage, []string{"--reason", "x"}, "--reason is for --reveal"},

@@ -18,8 +18,8 @@ type adminResetTOTPCmd struct {
 	Reason       string `required:"" placeholder:"TEXT" help:"How it is known that the person asked for it; the log keeps it, sealed."`
 }
 
-// Run removes the second factor and ends the person's sessions. It is for the only admin of a municipality: anybody else's is
-// removed by another admin, who is named in the log.
+// Run removes the second factor and ends the person's sessions. It is for the only admin
+// of a municipality: anybody else's is removed by another admin, who is named in the log.
 func (a adminResetTOTPCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
@@ -45,11 +45,14 @@ func (a adminResetTOTPCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Explain(err)
 	}
-	_, err = fmt.Fprintln(p.stdout, "the second factor is removed and the person's sessions have ended; the next sign-in takes the password alone")
+	_, err = fmt.Fprintln(p.stdout,
+		"the second factor is removed and the person's sessions have ended; the next sign-in takes the password alone")
 	return err
 }
 
-func accountOf(ctx context.Context, handler *commands.Handler, tenant domain.TenantID, email string) (domain.UserID, error) {
+func accountOf(
+	ctx context.Context, handler *commands.Handler, tenant domain.TenantID, email string,
+) (domain.UserID, error) {
 	for _, spelling := range domain.EmailSpellings(email) {
 		accounts, err := handler.Store.Accounts(ctx, spelling, tenant)
 		if err != nil {
@@ -59,5 +62,6 @@ func accountOf(ctx context.Context, handler *commands.Handler, tenant domain.Ten
 			return account.User, nil
 		}
 	}
-	return domain.UserID{}, domain.Refuse(domain.CodeNotFound, "No account with this e-mail address is in this municipality.")
+	return domain.UserID{}, domain.Refuse(domain.CodeNotFound,
+		"No account with this e-mail address is in this municipality.")
 }

@@ -24,14 +24,16 @@ func (c *account) secures(password string) (secret string) {
 	return secret
 }
 
-// The only admin of a municipality lost the phone; and the second factor across a backup, whichever part of it is older.
+// The only admin of a municipality lost the phone; and the second factor across a backup,
+// whichever part of it is older.
 func TestASecondFactorIsRestoredWithItsKeysAndResetByTheOperator(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off")
 	s.start("up")
 	pgtest.Eventually(t, "the system is ready", s.ready)
 	for _, email := range []string{"kept@example.org", "late@example.org"} {
-		s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", email).expect(t, exit.CodeDone, "made")
+		s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", email).
+			expect(t, exit.CodeDone, "made")
 	}
 	secret := s.signedIn("kept@example.org", "a good password", "CPT").secures("a good password")
 	s.run("backup", "--to", "full").expect(t, exit.CodeDone, "backup of position")
@@ -51,13 +53,16 @@ func TestASecondFactorIsRestoredWithItsKeysAndResetByTheOperator(t *testing.T) {
 	code, err := totp.GenerateCode(secret, time.Now().Add(30*time.Second))
 	must(t, err)
 	(&account{s: restored}).call("POST", "auth/login",
-		fmt.Sprintf(`{"email":"kept@example.org","password":"a good password","municipality_code":"CPT","totp":%q}`, code))
+		fmt.Sprintf(`{"email":"kept@example.org","password":"a good password","municipality_code":"CPT","totp":%q}`,
+			code))
 	restored.signedIn("late@example.org", "a good password", "CPT").secures("a good password")
 
 	reset := []string{"admin", "reset-totp", "--municipality", "CPT", "--email", "Kept@example.org", "--reason"}
 	restored.run(append(reset, " ")...).expect(t, exit.CodeUsage, "reason")
-	restored.run("admin", "reset-totp", "--municipality", "CPT", "--email", "nobody@example.org", "--reason", "lost").expect(t, exit.CodeNotSo, "No account")
-	restored.run(append(reset, "phone lost; called back on the number in the staff list")...).expect(t, exit.CodeDone, "the second factor is removed")
+	restored.run("admin", "reset-totp", "--municipality", "CPT", "--email", "nobody@example.org", "--reason", "lost").
+		expect(t, exit.CodeNotSo, "No account")
+	restored.run(append(reset, "phone lost; called back on the number in the staff list")...).
+		expect(t, exit.CodeDone, "the second factor is removed")
 	restored.run(append(reset, "lost")...).expect(t, exit.CodeNotSo, "no second factor")
 	restored.signedIn("kept@example.org", "a good password", "CPT")
 	restored.run("verify").expect(t, exit.CodeDone, "events verified")

@@ -21,8 +21,9 @@ type restoreCmd struct {
 	Keys string `placeholder:"FOLDER" help:"Newer keys, of trust backup --keys: who was erased since stays erased (default the folder of --from)."`
 }
 
-// Run fills an empty database, which it makes if there is none, and erases again whom the keys say to be erased. All becomes
-// visible at once; until then nobody but the owner can open the database.
+// Run fills an empty database, which it makes if there is none, and erases again whom the
+// keys say to be erased. All becomes visible at once; until then nobody but the owner can
+// open the database.
 func (r restoreCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.check(needs{as: (*settings.Config).NeedOwner, keys: settings.Secrets{Master: true}})
 	if err != nil {
@@ -61,12 +62,14 @@ func (r restoreCmd) read() (s stored, err error) {
 		return s, err
 	}
 	if s.keys.Position < s.events.Position {
-		return s, exit.NotSo("the keys are older than the events (position %d, %d): who came between would be lost; give the keys that "+
+		return s, exit.NotSo("the keys are older than the events (position %d, %d): who came between would be lost; "+
+			"give the keys that "+
 			"were written with the events, or newer ones", s.keys.Position, s.events.Position)
 	}
 	known, err := migrations.Known()
 	if err == nil && max(s.events.Schema, s.keys.Schema) > known {
-		err = exit.NotSo("the backup is of schema %d, and this program knows %d; run a newer trust", max(s.events.Schema, s.keys.Schema), known)
+		err = exit.NotSo("the backup is of schema %d, and this program knows %d; run a newer trust",
+			max(s.events.Schema, s.keys.Schema), known)
 	}
 	return s, err
 }
@@ -113,8 +116,11 @@ func (s stored) into(ctx context.Context, p *program, conn *pgx.Conn, masterKey 
 	return err
 }
 
-// fill does all but the end. The keys come first: a wrong master key is told before the events are read.
-func (s stored) fill(ctx context.Context, p *program, restore *eventstore.Restore, masterKey []byte) (again int, err error) {
+// fill does all but the end. The keys come first: a wrong master key is told before the
+// events are read.
+func (s stored) fill(
+	ctx context.Context, p *program, restore *eventstore.Restore, masterKey []byte,
+) (again int, err error) {
 	err = readData(dataPath(s.folders[keysFile], keysFile), func(r io.Reader) error { return restore.ReadKeys(ctx, r) })
 	if err != nil {
 		return 0, err
@@ -148,11 +154,13 @@ func (s stored) fill(ctx context.Context, p *program, restore *eventstore.Restor
 	return len(erased), nil
 }
 
-// sayForged names what is forged in a backup. It is restored as it is: the log had it, and nothing that reads the log believes it.
+// sayForged names what is forged in a backup. It is restored as it is: the log had it,
+// and nothing that reads the log believes it.
 func sayForged(ctx context.Context, p *program, restore *eventstore.Restore, head int64) error {
 	first, count, err := restore.Forged(ctx, head)
 	if err == nil && count > 0 {
-		_, err = fmt.Fprintf(p.stderr, "%d events of the backup do not hold: %v; see docs/operator.md, A forged event\n", count, first)
+		_, err = fmt.Fprintf(p.stderr,
+			"%d events of the backup do not hold: %v; see docs/operator.md, A forged event\n", count, first)
 	}
 	return err
 }
@@ -160,7 +168,8 @@ func sayForged(ctx context.Context, p *program, restore *eventstore.Restore, hea
 func explainRestore(err error) error {
 	switch {
 	case errors.Is(err, eventstore.ErrNotEmpty):
-		return exit.NotSo("the database is not empty, and nothing is ever restored over something: name a new database in DATABASE_URL, " +
+		return exit.NotSo("the database is not empty, and nothing is ever restored over something: name a new " +
+			"database in DATABASE_URL, " +
 			"which need not be there yet")
 	case errors.Is(err, eventstore.ErrNoBackup), errors.Is(err, eventstore.ErrOtherKeys):
 		return exit.NotSo("%v; nothing was restored", err)

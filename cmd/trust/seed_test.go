@@ -16,14 +16,18 @@ import (
 
 func TestSeedIsRefusedInProduction(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, testSecret, testMaster, "ENVIRONMENT=production", "ALLOWED_ORIGINS=https://a.example", "DATABASE_URL=postgres://o@127.0.0.1:1/trust")
-	s.run("seed", "--people", "5").expect(t, exit.CodeUsage, "ENVIRONMENT is production, where nobody is made up; seed a development system")
+	s := newSite(t, testSecret, testMaster, "ENVIRONMENT=production", "ALLOWED_ORIGINS=https://a.example",
+		"DATABASE_URL=postgres://o@127.0.0.1:1/trust")
+	s.run("seed", "--people", "5").expect(t, exit.CodeUsage,
+		"ENVIRONMENT is production, where nobody is made up; seed a development system")
 	for _, people := range []string{"0", "-3", "10000001"} {
-		s.with("ENVIRONMENT=development").run("seed", "--people="+people).expect(t, exit.CodeUsage, "--people is not a number from 1 to 10000000")
+		s.with("ENVIRONMENT=development").run("seed", "--people="+people).
+			expect(t, exit.CodeUsage, "--people is not a number from 1 to 10000000")
 	}
 }
 
-// A system is seeded as it should be, however often it takes: refused before the import, stopped on the way, repeated, with more.
+// A system is seeded as it should be, however often it takes: refused before the import,
+// stopped on the way, repeated, with more.
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	s, _ := onDatabase(t)
@@ -64,11 +68,13 @@ func TestSeed(t *testing.T) {
 	}
 }
 
-// What a resident decides is done by them, what came on paper by a field worker, and accounts of staff by the operator.
+// What a resident decides is done by them, what came on paper by a field worker, and
+// accounts of staff by the operator.
 func (s *site) checkActors() {
 	s.t.Helper()
 	want := map[string]string{
-		"user.registered.v1 citizen by citizen": "", "consent.granted.v1 web by citizen": "", "consent.refused.v1 web by citizen": "",
+		"user.registered.v1 citizen by citizen": "", "consent.granted.v1 web by citizen": "",
+		"consent.refused.v1 web by citizen": "",
 		"consent.withdrawn.v1 - by citizen": "", "consent.granted.v1 paper by field_worker": "",
 	}
 	rows, err := connect(s.t, s).Query(s.t.Context(), `

@@ -17,8 +17,9 @@ import (
 
 type serveCmd struct{}
 
-// Time limits of the server. A handler may stream a replay for minutes, so writing has no limit of its own; a client that does
-// not send its request, or holds an idle connection, has one.
+// Time limits of the server. A handler may stream a replay for minutes, so writing has no
+// limit of its own; a client that does not send its request, or holds an idle connection,
+// has one.
 const (
 	headerPatience = 5 * time.Second
 	bodyPatience   = 30 * time.Second
@@ -27,8 +28,8 @@ const (
 	maxHeader      = 32 << 10
 )
 
-// Run listens at once, answers "not ready" until the log is open, and serves until a signal comes; then it finishes the requests
-// it has.
+// Run listens at once, answers "not ready" until the log is open, and serves until a
+// signal comes; then it finishes the requests it has.
 func (serveCmd) Run(ctx context.Context, p *program) error {
 	outliveReaders()
 	o, err := p.check(needs{commands: true, keys: settings.Secrets{Secret: true}})
@@ -46,7 +47,8 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 	current.use(starting("database"))
 	server := &http.Server{
 		Handler: current, ReadHeaderTimeout: headerPatience, ReadTimeout: bodyPatience, IdleTimeout: idlePatience,
-		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), ConnContext: apphttp.OnConnection,
+		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ConnContext: apphttp.OnConnection,
 	}
 	log.InfoContext(ctx, "listening", slog.String("address", listener.Addr().String()))
 
@@ -76,7 +78,8 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 	return err
 }
 
-// serveUntil serves until ctx ends, and then gives requests under way some time. Its error is why serving ended before.
+// serveUntil serves until ctx ends, and then gives requests under way some time. Its
+// error is why serving ended before.
 func serveUntil(ctx context.Context, server *http.Server, listener net.Listener) error {
 	broken := make(chan error, 1)
 	go func() { broken <- server.Serve(listener) }()
@@ -93,7 +96,8 @@ func serveUntil(ctx context.Context, server *http.Server, listener net.Listener)
 	return nil
 }
 
-// whyEnded returns the failure that ended ctx, whatever it is; nil when a signal ended told, which is ctx's parent.
+// whyEnded returns the failure that ended ctx, whatever it is; nil when a signal ended
+// told, which is ctx's parent.
 func whyEnded(told, ctx context.Context) error {
 	cause := context.Cause(ctx)
 	if stopped := told.Err() != nil || errors.Is(cause, context.Canceled); !stopped {

@@ -36,9 +36,12 @@ func TestEverythingIsRightWhateverTheSettingsOfDatabaseAndLogin(t *testing.T) {
 	pgtest.Eventually(t, "it is ready", s.ready)
 
 	const name = "Ṱhilivhali !Kheis"
-	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").expect(t, exit.CodeDone, "made")
-	officer, person := s.signedIn("officer@example.org", "a good password", "CPT"), s.citizen("person@example.org", name)
-	agreed := field(t, person.call("POST", "consents", `{"purpose":"sms_alert","language":"zu","consented":true}`), "id")
+	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").
+		expect(t, exit.CodeDone, "made")
+	officer, person := s.signedIn("officer@example.org", "a good password", "CPT"),
+		s.citizen("person@example.org", name)
+	agreed := field(t, person.call("POST", "consents", `{"purpose":"sms_alert","language":"zu","consented":true}`),
+		"id")
 	person.call("POST", "consents/"+agreed+"/withdraw", `{}`)
 	pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
 	if listed := string(officer.call("GET", "users", "")); !strings.Contains(listed, name) {
@@ -70,11 +73,13 @@ func hostileSite(t *testing.T) *site {
 	must(t, conn.QueryRow(t.Context(), "select format($1, current_database(), current_user)", hostile).Scan(&settings))
 	_, err = conn.Exec(t.Context(), settings)
 	must(t, err)
-	return newSite(t, "DATABASE_URL="+address, testSecret, testMaster, "RATE_LIMIT=off", "ADMIN_EMAIL=admin@example.org",
+	return newSite(t, "DATABASE_URL="+address, testSecret, testMaster, "RATE_LIMIT=off",
+		"ADMIN_EMAIL=admin@example.org",
 		"ADMIN_PASSWORD=correct horse battery")
 }
 
-// holdsWholeNames looks at names as they are stored: a municipality's in an event, a person's in a read table.
+// holdsWholeNames looks at names as they are stored: a municipality's in an event, a
+// person's in a read table.
 func (s *site) holdsWholeNames(t *testing.T, person string) {
 	t.Helper()
 	config, err := pgx.ParseConfig(s.address())
@@ -102,13 +107,15 @@ func TestADatabaseThatCannotHoldEveryNameIsRefused(t *testing.T) {
 		_, err := super.Exec(context.WithoutCancel(t.Context()), "drop database "+name)
 		must(t, err)
 	})
-	s.run("import", "municipalities", s.file("one.csv", "code,name,province\nA1,Alpha,Gauteng\n")).expect(t, exit.CodeDone, "1 registered")
+	s.run("import", "municipalities", s.file("one.csv", "code,name,province\nA1,Alpha,Gauteng\n")).
+		expect(t, exit.CodeDone, "1 registered")
 	s.run("backup", "--to", "full").expect(t, exit.CodeDone, "1 events")
 
 	u, err := url.Parse(s.address())
 	must(t, err)
 	u.Path = "/" + name
 	for _, args := range [][]string{{"migrate"}, {"restore", "--from", "full"}} {
-		s.into(u.String()).run(args...).expect(t, exit.CodeNotSo, "encoding is not UTF8 but LATIN1; give DATABASE_URL one that was made with")
+		s.into(u.String()).run(args...).expect(t, exit.CodeNotSo,
+			"encoding is not UTF8 but LATIN1; give DATABASE_URL one that was made with")
 	}
 }

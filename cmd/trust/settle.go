@@ -17,15 +17,17 @@ import (
 // databaseName is the database in the private server.
 const databaseName = "trust"
 
-// settled is what a start of trust up begins with: a whole configuration, and the private server if there is to be one.
+// settled is what a start of trust up begins with: a whole configuration, and the private
+// server if there is to be one.
 type settled struct {
 	config *settings.Config
 	server *supervise.Postgres
 	given  bool // the first admin's password came from outside, and is not ours to show
 }
 
-// settle completes the configuration: what is set nowhere is made, and kept in DATA_DIR/env before it is used for the first time,
-// so that a start that is killed half-way can be repeated.
+// settle completes the configuration: what is set nowhere is made, and kept in
+// DATA_DIR/env before it is used for the first time, so that a start that is killed
+// half-way can be repeated.
 func settle(ctx context.Context, p *program, log io.Writer) (settled, error) {
 	c, err := settings.Check(p.settings)
 	if err != nil {
@@ -61,12 +63,14 @@ func settle(ctx context.Context, p *program, log io.Writer) (settled, error) {
 	return s, s.config.Need(settings.Secrets{Secret: true, Master: true})
 }
 
-// missing makes the secrets that are set nowhere, and keeps the first admin's address beside the password.
+// missing makes the secrets that are set nowhere, and keeps the first admin's address
+// beside the password.
 func missing(s settings.Settings) []settings.Pair {
 	var made []settings.Pair
 	for _, name := range []string{"SECRET_KEY", "MASTER_KEY"} {
 		if s.Get(name) == "" {
-			made = append(made, settings.Pair{Name: name, Value: rand.Text() + rand.Text()}) // 260 random bits that need no quoting
+			// 260 random bits that need no quoting
+			made = append(made, settings.Pair{Name: name, Value: rand.Text() + rand.Text()})
 		}
 	}
 	if s.Kept("ADMIN_EMAIL") == "" {
@@ -75,7 +79,8 @@ func missing(s settings.Settings) []settings.Pair {
 	return made
 }
 
-// settleServer finds Postgres and gives the address of the private server, the one before as far as possible.
+// settleServer finds Postgres and gives the address of the private server, the one before
+// as far as possible.
 func (s *settled) settleServer(ctx context.Context, c *settings.Config, log io.Writer) (address string, err error) {
 	if c.Production { // which derives no address from the owner's
 		_, api := c.NeedAPI()
@@ -105,7 +110,8 @@ func (s *settled) settleServer(ctx context.Context, c *settings.Config, log io.W
 	if s.server.Cluster.Exists() {
 		for _, name := range []string{"DATABASE_URL", "MASTER_KEY"} {
 			if c.Settings.Get(name) == "" {
-				return "", exit.WrongUsage("there is a database in %s but no %s; restore %s from a copy, or move the database away to begin anew",
+				return "", exit.WrongUsage("there is a database in %s but no %s; restore %s from a copy, or move "+
+					"the database away to begin anew",
 					s.server.Cluster.Dir, name, c.EnvFile())
 			}
 		}
@@ -117,11 +123,13 @@ func (s *settled) settleServer(ctx context.Context, c *settings.Config, log io.W
 func accessOf(address string) (port int, password string, err error) {
 	u, err := url.Parse(address)
 	if err != nil || u.User == nil {
-		return 0, "", exit.WrongUsage("DATABASE_URL in the file env in DATA_DIR is not the one trust up made; restore that file from a copy")
+		return 0, "", exit.WrongUsage("DATABASE_URL in the file env in DATA_DIR is not the one trust up made; " +
+			"restore that file from a copy")
 	}
 	port, err = strconv.Atoi(u.Port())
 	if err != nil {
-		return 0, "", exit.WrongUsage("DATABASE_URL in the file env in DATA_DIR has no port; restore that file from a copy")
+		return 0, "", exit.WrongUsage("DATABASE_URL in the file env in DATA_DIR has no port; restore that file " +
+			"from a copy")
 	}
 	password, _ = u.User.Password()
 	return port, password, nil

@@ -100,8 +100,8 @@ func (s *soak) newOrder(chance *rand.Rand) order {
 	return o
 }
 
-// learn keeps the newest version of a hot stream that an answer told of. No append expects a
-// newer one, so that a conflict is for good: versions never go back.
+// learn keeps the newest version of a hot stream that an answer told of. No append
+// expects a newer one, so that a conflict is for good: versions never go back.
 func (s *soak) learn(o order, a history.Append) {
 	version := a.Conflict.Actual
 	if a.Outcome == history.Added {
@@ -166,7 +166,8 @@ func (s *soak) appendOverHTTP(client int) {
 		path, kind, want := "/api/v1/consents", "consent.granted.v1", http.StatusCreated
 		var body any = map[string]any{"purpose": "sms_alert", "language": "zu", "consented": true}
 		if id != "" {
-			path, kind, want, body = "/api/v1/consents/"+id+"/withdraw", "consent.withdrawn.v1", http.StatusOK, map[string]any{}
+			path, kind, want, body = "/api/v1/consents/"+id+"/withdraw", "consent.withdrawn.v1", http.StatusOK,
+				map[string]any{}
 		}
 		sent := s.now()
 		r, err := s.insistOn(ctx, c, chance, path, body)
@@ -223,8 +224,9 @@ func (s *soak) insistOn(ctx context.Context, c *client, chance *rand.Rand, path 
 func (s *soak) signUp(ctx context.Context, c *client, client int) (person, tenant uuid.UUID, err error) {
 	email := fmt.Sprintf("resident%d-%d@example.co.za", client, s.addresses.Add(1))
 	r, err := c.insist(ctx, "POST", "/api/v1/auth/register", map[string]any{
-		"email": email, "password": "correct horse battery", "full_name": "Ṱhilivhali Mudau", "municipality_code": "CPT",
-		"consent": map[string]any{"purpose": "platform_registration", "language": "zu", "consented": true},
+		"email": email, "password": "correct horse battery", "full_name": "Ṱhilivhali Mudau",
+		"municipality_code": "CPT",
+		"consent":           map[string]any{"purpose": "platform_registration", "language": "zu", "consented": true},
 	})
 	if err != nil || r.status != http.StatusCreated {
 		return person, tenant, fmt.Errorf("register: %d %v %w", r.status, r.body["code"], err)
@@ -277,7 +279,8 @@ func (s *soak) look(ctx context.Context, conn *pgx.Conn, reader int, place int64
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if reader > 0 {
-		rows, err := conn.Query(ctx, "select position, event_id from trust.events where position > $1 order by position", place)
+		rows, err := conn.Query(ctx,
+			"select position, event_id from trust.events where position > $1 order by position", place)
 		if err != nil {
 			return nil, err
 		}

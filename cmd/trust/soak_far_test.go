@@ -116,7 +116,8 @@ func newSoak(t *testing.T, count int, seed uint64) *soak {
 	s.ctx, s.stop = context.WithCancel(t.Context())
 	s.disk = mountDisk(t)
 	s.server = startServerIn(t, filepath.Join(s.disk, "pg"), map[string]string{
-		"max_connections": "100", "superuser_reserved_connections": "0", "max_wal_size": "256MB", "min_wal_size": "64MB",
+		"max_connections": "100", "superuser_reserved_connections": "0", "max_wal_size": "256MB",
+		"min_wal_size":  "64MB",
 		"wal_init_zero": "off", "wal_recycle": "off",
 	})
 	s.admin = s.server.address
@@ -309,7 +310,8 @@ func (s *soak) log() (log []history.Event) {
 	s.t.Helper()
 	conn := s.connect(s.t.Context())
 	defer func() { _ = conn.Close(context.WithoutCancel(s.t.Context())) }()
-	rows, err := conn.Query(s.t.Context(), `select position, event_id, append_id, tenant_id, stream_type, stream_id, version, record_id,
+	rows, err := conn.Query(s.t.Context(),
+		`select position, event_id, append_id, tenant_id, stream_type, stream_id, version, record_id,
 		event_type, payload ->> 'purpose' = 'sms_alert' from trust.events order by position`)
 	must(s.t, err)
 
@@ -318,7 +320,8 @@ func (s *soak) log() (log []history.Event) {
 	var kind string
 	var alert *bool
 	_, err = pgx.ForEachRow(rows, []any{
-		&e.Position, (*[16]byte)(&e.ID), (*[16]byte)(&e.Append), (*[16]byte)(&e.Stream.Tenant), &e.Stream.Kind, (*[16]byte)(&e.Stream.ID),
+		&e.Position, (*[16]byte)(&e.ID), (*[16]byte)(&e.Append), (*[16]byte)(&e.Stream.Tenant), &e.Stream.Kind,
+		(*[16]byte)(&e.Stream.ID),
 		&e.Version, (*[16]byte)(&record), &kind, &alert,
 	}, func() error {
 		asked := alert != nil && *alert && strings.HasPrefix(kind, "consent.")

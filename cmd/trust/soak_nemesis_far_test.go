@@ -20,7 +20,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// fault is one thing that goes wrong. Once do returns it is over, and all heals by itself.
+// fault is one thing that goes wrong. Once do returns it is over, and all heals by
+// itself.
 type fault struct {
 	name string
 	do   func(chance *rand.Rand)
@@ -55,7 +56,9 @@ func (s *soak) trouble() {
 		chance.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 		for _, f := range kinds {
 			target := s.acknowledged.Load() + int64(apart/2+chance.IntN(apart))
-			pgtest.Eventually(s.t, "appends get on before: "+f.name, func() bool { return s.acknowledged.Load() >= target })
+			pgtest.Eventually(s.t, "appends get on before: "+f.name, func() bool {
+				return s.acknowledged.Load() >= target
+			})
 			f.do(rand.New(rand.NewPCG(s.seed, chance.Uint64())))
 			s.faults[f.name]++
 		}
@@ -150,11 +153,14 @@ func (s *soak) hold(chance *rand.Rand, options pgx.TxOptions, sql string) {
 	must(s.t, err)
 	before := s.acknowledged.Load()
 	awhile(chance, 2*time.Second)
-	pgtest.Eventually(s.t, "appends get on beside a foreign transaction", func() bool { return s.acknowledged.Load() > before })
+	pgtest.Eventually(s.t, "appends get on beside a foreign transaction", func() bool {
+		return s.acknowledged.Load() > before
+	})
 	must(s.t, tx.Rollback(ctx))
 }
 
-// takeConnections takes every connection that there is, and those of others as they break.
+// takeConnections takes every connection that there is, and those of others as they
+// break.
 func (s *soak) takeConnections(chance *rand.Rand) {
 	ctx := s.t.Context()
 	var taken []*pgx.Conn
@@ -203,7 +209,8 @@ func mountDisk(t *testing.T) string {
 	dir := t.TempDir()
 	must(t, os.Chmod(filepath.Dir(dir), 0o755)) //nolint:gosec // the server's user passes through it
 	size := fmt.Sprintf("size=%d,mode=755", diskSize)
-	if said, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", size, "tmpfs", dir).CombinedOutput(); err != nil {
+	if said, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", size, "tmpfs", dir).
+		CombinedOutput(); err != nil {
 		t.Fatalf("this test mounts a disk of its own, to fill it, which needs root: %v: %s", err, said)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })

@@ -24,13 +24,15 @@ func TestWhatTheServerRefusesIsNotWaitedForAtTheStart(t *testing.T) {
 		passes  bool
 	}{
 		"a database that is not there": {absent.String(), `database "no_such_database" does not exist`, false},
-		"a server that is not there":   {"postgres://trust@" + freeAddress() + "/trust?sslmode=disable", "is it running", true},
+		"a server that is not there": {"postgres://trust@" + freeAddress() + "/trust?sslmode=disable",
+			"is it running", true},
 	} {
 		pool, err := openPool(t.Context(), c.address, 1)
 		must(t, err)
 		err = exit.Explain(pool.Ping(t.Context()))
 		pool.Close()
-		if exit.CodeOf(err) != exit.CodeUnreachable || !strings.Contains(err.Error(), c.says) || passes(err) != c.passes {
+		if exit.CodeOf(err) != exit.CodeUnreachable || !strings.Contains(err.Error(), c.says) ||
+			passes(err) != c.passes {
 			t.Errorf("%s: exit code %d, waited for: %t, %v", name, exit.CodeOf(err), passes(err), err)
 		}
 	}
@@ -43,7 +45,8 @@ func TestServeThatCannotGoOnSaysWhyAndDoesNotEndWith0(t *testing.T) {
 	_, err := db.Superuser(t).Exec(t.Context(), "revoke execute on function trust.secret_once from trust_query")
 	must(t, err)
 	s.run("serve").expect(t, exit.CodeUnreachable, "permission denied for function secret_once")
-	s.run("import", "municipalities", s.file("m.csv", "code,name,province\nA1,Alpha,Gauteng\n")).expect(t, exit.CodeUnreachable, "permission denied for function secret_once")
+	s.run("import", "municipalities", s.file("m.csv", "code,name,province\nA1,Alpha,Gauteng\n")).
+		expect(t, exit.CodeUnreachable, "permission denied for function secret_once")
 }
 
 func TestALoginInNoRoleIsToldSoAndNotOfARestore(t *testing.T) {

@@ -64,8 +64,8 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 	return stateOf(status, append(troubles, clocksInWords(clocks)...))
 }
 
-// databaseTroubles returns what keeps the database from taking writes, as this command finds it, and as the API on HTTP_ADDR does,
-// which has met appends.
+// databaseTroubles returns what keeps the database from taking writes, as this command
+// finds it, and as the API on HTTP_ADDR does, which has met appends.
 func databaseTroubles(ctx context.Context, o *opened) ([]string, error) {
 	var why string
 	err := o.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) (err error) {
@@ -82,12 +82,13 @@ func databaseTroubles(ctx context.Context, o *opened) ([]string, error) {
 	return nil, nil
 }
 
-// apiTrouble returns what the API on an address says of its database when that keeps it from serving; empty when it serves, or
-// when nobody is there.
+// apiTrouble returns what the API on an address says of its database when that keeps it
+// from serving; empty when it serves, or when nobody is there.
 func apiTrouble(ctx context.Context, address string) string {
 	ctx, cancel := context.WithTimeout(ctx, 2*readyPatience)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachableAddress(address)+"/ready", http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachableAddress(address)+"/ready",
+		http.NoBody)
 	if err != nil {
 		return ""
 	}
@@ -102,7 +103,8 @@ func apiTrouble(ctx context.Context, address string) string {
 		Errors []struct{ Field string }
 	}
 	err = json.NewDecoder(io.LimitReader(answer.Body, 1<<16)).Decode(&problem)
-	if err != nil || answer.StatusCode != http.StatusServiceUnavailable || len(problem.Errors) == 0 || problem.Errors[0].Field != "database" {
+	if err != nil || answer.StatusCode != http.StatusServiceUnavailable || len(problem.Errors) == 0 ||
+		problem.Errors[0].Field != "database" {
 		return ""
 	}
 	return problem.Detail
@@ -121,14 +123,16 @@ func stateOf(status follow.Status, troubles []string) error {
 
 	var wrong []string
 	if len(ahead) > 0 {
-		wrong = append(wrong, "ahead of the log: "+strings.Join(ahead, ", ")+"; the log went backwards, so run trust log renew, and trust rebuild for each of these")
+		wrong = append(wrong, "ahead of the log: "+strings.Join(ahead,
+			", ")+"; the log went backwards, so run trust log renew, and trust rebuild for each of these")
 	}
 	if halted := names[follow.Halted]; len(halted) > 0 {
 		wrong = append(wrong, "halted: "+strings.Join(halted, ", ")+
 			"; the errors above say why, and a projector goes on by itself once its cause is mended")
 	}
 	if stopped := names[follow.Stopped]; len(stopped) > 0 {
-		wrong = append(wrong, "stopped: "+strings.Join(stopped, ", ")+"; no process runs these, so start trust up or trust project")
+		wrong = append(wrong, "stopped: "+strings.Join(stopped,
+			", ")+"; no process runs these, so start trust up or trust project")
 	}
 	wrong = append(wrong, troubles...)
 	if len(wrong) > 0 {
@@ -147,7 +151,8 @@ func writeStatus(p *program, o *opened, log uuid.UUID, status follow.Status) err
 	}
 
 	table := tabwriter.NewWriter(p.stdout, 0, 4, 2, ' ', 0)
-	if _, err := fmt.Fprintf(table, "log\t%d\t%s\nprojector\tposition\tlag\tstate\tlast seen\terror\n", status.Head, log); err != nil {
+	if _, err := fmt.Fprintf(table, "log\t%d\t%s\nprojector\tposition\tlag\tstate\tlast seen\terror\n", status.Head,
+		log); err != nil {
 		return err
 	}
 	for _, f := range status.Followers {
@@ -155,7 +160,8 @@ func writeStatus(p *program, o *opened, log uuid.UUID, status follow.Status) err
 		if f.SeenAt != nil {
 			seen = f.SeenAt.UTC().Format(time.RFC3339)
 		}
-		if _, err := fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\n", f.Name, f.Position, f.Lag, f.State, seen, f.Error); err != nil {
+		if _, err := fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\n", f.Name, f.Position, f.Lag, f.State, seen,
+			f.Error); err != nil {
 			return err
 		}
 	}

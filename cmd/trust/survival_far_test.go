@@ -18,8 +18,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// What is acknowledged stays, whatever is killed: 32 clients send 5 000 commands and retry what got no answer under its
-// idempotency key, while Postgres, the API and each projector are killed again and again.
+// What is acknowledged stays, whatever is killed: 32 clients send 5 000 commands and
+// retry what got no answer under its idempotency key, while Postgres, the API and each
+// projector are killed again and again.
 func TestFarNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 	t.Parallel()
 	const clients, commands, kills = 32, 5000, 15
@@ -69,7 +70,8 @@ func TestFarNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 	s.run("status").expect(t, exit.CodeDone, "running")
 }
 
-// killAtRandom kills one part after another until the load is over, letting the load go on in between.
+// killAtRandom kills one part after another until the load is over, letting the load go
+// on in between.
 func (s *site) killAtRandom(load context.Context, t *testing.T, done *acknowledged) (kills int) {
 	t.Helper()
 	names := partsOfUp()
@@ -79,7 +81,8 @@ func (s *site) killAtRandom(load context.Context, t *testing.T, done *acknowledg
 		if pid := s.pids()[name]; pid != 0 && syscall.Kill(pid, syscall.SIGKILL) == nil {
 			kills++
 		}
-		// The next one after some more commands got through, so that each kill meets a working system.
+		// The next one after some more commands got through, so that each kill meets a
+		// working system.
 		target := done.count() + 150 + random.IntN(150)
 		for done.count() < target && load.Err() == nil {
 			select {
@@ -92,8 +95,8 @@ func (s *site) killAtRandom(load context.Context, t *testing.T, done *acknowledg
 	return kills
 }
 
-// matches compares what was acknowledged with the log: each position holds just that event, and no consent event was added that
-// nobody was told of.
+// matches compares what was acknowledged with the log: each position holds just that
+// event, and no consent event was added that nobody was told of.
 func (s *site) matches(t *testing.T, database string, done *acknowledged) {
 	t.Helper()
 	var conn *pgx.Conn
@@ -103,7 +106,8 @@ func (s *site) matches(t *testing.T, database string, done *acknowledged) {
 		return err == nil
 	})
 	defer conn.Close(context.WithoutCancel(t.Context()))
-	rows, err := conn.Query(t.Context(), `select position, record_id::text || case event_type when 'consent.granted.v1' then ' granted' else ' withdrawn' end
+	rows, err := conn.Query(t.Context(),
+		`select position, record_id::text || case event_type when 'consent.granted.v1' then ' granted' else ' withdrawn' end
 		from trust.events where event_type in ('consent.granted.v1', 'consent.withdrawn.v1')
 		and payload ->> 'purpose' = 'sms_alert' order by position`)
 	if err != nil {
@@ -154,12 +158,14 @@ func (a *acknowledged) count() int {
 	return len(a.positions)
 }
 
-// decide grants and withdraws one purpose again and again, n commands in all, and notes what was acknowledged.
+// decide grants and withdraws one purpose again and again, n commands in all, and notes
+// what was acknowledged.
 func (c *client) decide(ctx context.Context, t testing.TB, n int, done *acknowledged) error {
 	t.Helper()
 	id := ""
 	for i := range n {
-		path, body := "/api/v1/consents", any(map[string]any{"purpose": "sms_alert", "language": "zu", "consented": true})
+		path, body := "/api/v1/consents", any(map[string]any{"purpose": "sms_alert", "language": "zu",
+			"consented": true})
 		want, verb := http.StatusCreated, "granted"
 		if i%2 == 1 {
 			path, body, want, verb = "/api/v1/consents/"+id+"/withdraw", map[string]any{}, http.StatusOK, "withdrawn"

@@ -16,7 +16,8 @@ import (
 // tableReaders are the packages that may name a table besides the one that owns it.
 func tableReaders() map[string][]string {
 	return map[string][]string{
-		// The head: one index probe in the statement that also reads the checkpoint, so that both are of one snapshot.
+		// The head: one index probe in the statement that also reads the checkpoint, so
+		// that both are of one snapshot.
 		"events": {"eventstore/follow", "projections"},
 	}
 }
@@ -70,7 +71,8 @@ func TestEachTableIsNamedInOnePackage(t *testing.T) {
 
 func TestNamedTables(t *testing.T) {
 	t.Parallel()
-	got := namedTables("select 1 from trust.users u, trust.events where trust.users_v2 and mistrust.keys and trust.keyset", map[string]bool{
+	got := namedTables("select 1 from trust.users u, trust.events where trust.users_v2 and mistrust.keys and "+
+		"trust.keyset", map[string]bool{
 		"users": true, "events": true, "keys": true,
 	})
 	if want := []string{"users", "events", "users"}; !slices.Equal(got, want) {
@@ -78,7 +80,8 @@ func TestNamedTables(t *testing.T) {
 	}
 }
 
-// namedTables finds qualified names of tables in a text. A read table's versions (users_v1, users_v2) count as the table.
+// namedTables finds qualified names of tables in a text. A read table's versions
+// (users_v1, users_v2) count as the table.
 func namedTables(text string, tables map[string]bool) []string {
 	var found []string
 	for _, match := range regexp.MustCompile(`\btrust\.([a-z_0-9]+)`).FindAllStringSubmatch(text, -1) {
@@ -106,7 +109,8 @@ func tablesOfSchema(t *testing.T) map[string]bool {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, match := range regexp.MustCompile(`(?i)create (?:table|view) trust\.([a-z_0-9]+)`).FindAllStringSubmatch(string(text), -1) {
+		for _, match := range regexp.MustCompile(`(?i)create (?:table|view) trust\.([a-z_0-9]+)`).
+			FindAllStringSubmatch(string(text), -1) {
 			tables[unversioned(match[1])] = true
 		}
 	}

@@ -13,10 +13,12 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// What a page tells its readers to type works as it is written: its blocks, in their order, in one shell, against a fresh system.
+// What a page tells its readers to type works as it is written: its blocks, in their
+// order, in one shell, against a fresh system.
 func TestEveryPageWorksAsWritten(t *testing.T) {
 	t.Parallel()
-	for page, least := range map[string]int{"README.md": 5, "docs/officer.md": 9, "docs/developer.md": 6, "docs/backup.md": 3} {
+	for page, least := range map[string]int{"README.md": 5, "docs/officer.md": 9, "docs/developer.md": 6,
+		"docs/backup.md": 3} {
 		t.Run(page, func(t *testing.T) {
 			t.Parallel()
 			text, err := os.ReadFile(filepath.Join(root, page))
@@ -55,7 +57,8 @@ func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
 	if err != nil || len(pages) < 5 {
 		t.Fatalf("%d pages, %v", len(pages), err)
 	}
-	for _, page := range append(pages, filepath.Join(root, "README.md"), filepath.Join(root, "ARCHITECTURE.md"), filepath.Join(root, "CONTRIBUTING.md"), filepath.Join(root, "SECURITY.md")) {
+	for _, page := range append(pages, filepath.Join(root, "README.md"), filepath.Join(root, "ARCHITECTURE.md"),
+		filepath.Join(root, "CONTRIBUTING.md"), filepath.Join(root, "SECURITY.md")) {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)

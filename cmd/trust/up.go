@@ -28,7 +28,8 @@ func (upCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer home.Close()
-	// Read again now that nobody else writes there: another trust up may just have made what is missing here.
+	// Read again now that nobody else writes there: another trust up may just have made
+	// what is missing here.
 	if p.settings, err = p.settings.Again(os.Environ()); err != nil {
 		return err
 	}
@@ -77,8 +78,8 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// launch starts the parts in order: the database, its schema, then everything that uses it. It returns when all run; the first
-// import goes on meanwhile.
+// launch starts the parts in order: the database, its schema, then everything that uses
+// it. It returns when all run; the first import goes on meanwhile.
 func (s *system) launch(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -121,8 +122,9 @@ func (s *system) launch(ctx context.Context) error {
 	return nil
 }
 
-// ownFile returns the file of the program that runs. On Linux it is the running one, also when a newer build has taken its name
-// since: parts of two releases on one schema would not fit together.
+// ownFile returns the file of the program that runs. On Linux it is the running one, also
+// when a newer build has taken its name since: parts of two releases on one schema would
+// not fit together.
 func ownFile() (string, error) {
 	const running = "/proc/self/exe" // of the process that executes it, which until then is this one
 	if _, err := os.Stat(running); err == nil {
@@ -168,7 +170,8 @@ func (s *system) step(ctx context.Context, name string) error {
 	case err == nil || ctx.Err() != nil:
 		return err
 	case supervise.ExitCode(err) == exit.CodeRefused:
-		return exit.WrongUsage("the step %s refuses its configuration; correct what it says above and start again", name)
+		return exit.WrongUsage("the step %s refuses its configuration; correct what it says above and start again",
+			name)
 	default:
 		return exit.NotSo("the step %s did not succeed; it says above why", name)
 	}
@@ -195,8 +198,8 @@ func (s *system) welcome(ctx context.Context) {
 	}
 }
 
-// adminOpens tells whether the first admin's password, as it is set or kept, opens the account: it may have been changed since, or
-// the database restored.
+// adminOpens tells whether the first admin's password, as it is set or kept, opens the
+// account: it may have been changed since, or the database restored.
 func (s *system) adminOpens(ctx context.Context) (bool, error) {
 	prove, err := s.own("prepare", "prepare", "admin")
 	if err != nil {
@@ -209,8 +212,8 @@ func (s *system) adminOpens(ctx context.Context) (bool, error) {
 	return err == nil, nil
 }
 
-// announce prints the addresses. The admin's password is for the eyes of whoever sits before the terminal, not for files and
-// pipes, and is shown only while it works.
+// announce prints the addresses. The admin's password is for the eyes of whoever sits
+// before the terminal, not for files and pipes, and is shown only while it works.
 func (s *system) announce(works bool) error {
 	c := s.from.config
 	kept, err := c.Settings.Again(os.Environ()) // the password is made after the settings were read
@@ -218,7 +221,8 @@ func (s *system) announce(works bool) error {
 		return err
 	}
 	base := "http://" + reachableAddress(c.HTTPAddr)
-	signIn := fmt.Sprintf("%s in municipality SALGA; password: ADMIN_PASSWORD in %s", c.Settings.Get("ADMIN_EMAIL"), c.EnvFile())
+	signIn := fmt.Sprintf("%s in municipality SALGA; password: ADMIN_PASSWORD in %s", c.Settings.Get("ADMIN_EMAIL"),
+		c.EnvFile())
 	switch {
 	case !works:
 		signIn = "made before, and its password is not the one that is set or kept here; another admin is made by\n" +
@@ -255,7 +259,8 @@ func describeDatabase(c *settings.Config) string {
 	return address
 }
 
-// reachableAddress replaces "every address of this machine" by one that a browser can open.
+// reachableAddress replaces "every address of this machine" by one that a browser can
+// open.
 func reachableAddress(address string) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -267,7 +272,8 @@ func reachableAddress(address string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// awaitAddress refuses an address that somebody else listens on, after a moment in which a predecessor may end.
+// awaitAddress refuses an address that somebody else listens on, after a moment in which
+// a predecessor may end.
 func awaitAddress(ctx context.Context, address string) error {
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)

@@ -17,7 +17,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// One system through its whole life: making a cluster is too dear to make one for each sentence.
+// One system through its whole life: making a cluster is too dear to make one for each
+// sentence.
 func TestUp(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -48,7 +49,8 @@ func TestUp(t *testing.T) {
 	}
 }
 
-// partsOfUp lists the processes of trust up: one for each follower besides those that are always there.
+// partsOfUp lists the processes of trust up: one for each follower besides those that are
+// always there.
 func partsOfUp() []string {
 	names := []string{"postgres", "serve"}
 	for _, f := range followers() {
@@ -58,7 +60,9 @@ func partsOfUp() []string {
 }
 
 func upFromNothing(t *testing.T, s *site, up *running) *running {
-	pgtest.Eventually(t, "it says where everything is", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
+	pgtest.Eventually(t, "it says where everything is", func() bool {
+		return strings.Contains(up.said.String(), "\nready\n") || up.ended()
+	})
 	pgtest.Eventually(t, "/ready says so too", s.ready)
 	if n := s.municipalities(); n != 257 {
 		t.Errorf("%d municipalities", n)
@@ -88,7 +92,8 @@ func upFromNothing(t *testing.T, s *site, up *running) *running {
 			t.Errorf("%s was printed where no terminal is", name)
 		}
 	}
-	for _, part := range []string{data.Credit, "http://" + s.addr + "/docs", "257 registered, 0 unchanged, 0 refused", s.data("env")} {
+	for _, part := range []string{data.Credit, "http://" + s.addr + "/docs", "257 registered, 0 unchanged, 0 refused",
+		s.data("env")} {
 		if !strings.Contains(up.said.String(), part) {
 			t.Errorf("it does not say %q", part)
 		}
@@ -119,7 +124,8 @@ func upIsHealthy(t *testing.T, s *site, up *running) *running {
 		metrics := s.metrics()
 		head := metrics["trust_log_position"]
 		for _, name := range namesOf(followers()) {
-			if metrics[`trust_projection_state{projection="`+name+`",state="running"}`] != "1" || metrics[`trust_projection_position{projection="`+name+`"}`] != head {
+			if metrics[`trust_projection_state{projection="`+name+`",state="running"}`] != "1" ||
+				metrics[`trust_projection_position{projection="`+name+`"}`] != head {
 				return false
 			}
 		}
@@ -144,7 +150,8 @@ func upHeals(t *testing.T, s *site, up *running) *running {
 
 func upRotates(t *testing.T, s *site, up *running) *running {
 	before, parts := s.kept(), s.pids()
-	s.with("NEW_MASTER_KEY="+nextMaster).run("keys", "rotate").expect(t, exit.CodeDone, "261 keys re-wrapped under the new master key, which is MASTER_KEY in "+s.data("env"))
+	s.with("NEW_MASTER_KEY="+nextMaster).run("keys", "rotate").
+		expect(t, exit.CodeDone, "261 keys re-wrapped under the new master key, which is MASTER_KEY in "+s.data("env"))
 	after := s.kept()
 	if after["MASTER_KEY"] != nextMaster {
 		t.Error("the new key is not kept")
@@ -160,26 +167,32 @@ func upRotates(t *testing.T, s *site, up *running) *running {
 		}
 		return len(s.pids()) == len(parts) && s.ready()
 	})
-	if me := s.signedIn(after["ADMIN_EMAIL"], after["ADMIN_PASSWORD"], "SALGA"); field(t, me.call("GET", "users/me", ""), "full_name") != "Administrator" {
+	if me := s.signedIn(after["ADMIN_EMAIL"], after["ADMIN_PASSWORD"], "SALGA"); field(t,
+		me.call("GET", "users/me", ""), "full_name") != "Administrator" {
 		t.Error("the first admin's name does not read as before")
 	}
-	s.run("import", "municipalities", s.file("late.csv", "code,name,province\nLATE1,A Late One,Gauteng\n")).expect(t, exit.CodeDone, "1 registered")
+	s.run("import", "municipalities", s.file("late.csv", "code,name,province\nLATE1,A Late One,Gauteng\n")).
+		expect(t, exit.CodeDone, "1 registered")
 	s.run("verify").expect(t, exit.CodeDone, "events verified")
 	s.with("MASTER_KEY="+before["MASTER_KEY"]).run("verify").expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
 	s.with("NEW_MASTER_KEY="+nextMaster).run("keys", "rotate").expect(t, exit.CodeDone, "nothing to do")
 	return up
 }
 
-// Meanwhile the first admin changed the password, and cleared the old one out of the file.
+// Meanwhile the first admin changed the password, and cleared the old one out of the
+// file.
 func upHangsUp(t *testing.T, s *site, up *running) *running {
 	kept := s.kept()
 	admin := s.signedIn(kept["ADMIN_EMAIL"], kept["ADMIN_PASSWORD"], "SALGA")
-	admin.call("PUT", "users/me/password", `{"current_password":"`+kept["ADMIN_PASSWORD"]+`","new_password":"another one, of mine"}`)
+	admin.call("PUT", "users/me/password",
+		`{"current_password":"`+kept["ADMIN_PASSWORD"]+`","new_password":"another one, of mine"}`)
 	upEndsAt(t, s, up, syscall.SIGHUP)
 
 	const changed = "its password is not the one that is set or kept here"
 	up = s.start("up")
-	pgtest.Eventually(t, "it says that the password is another", func() bool { return strings.Contains(up.said.String(), changed) || up.ended() })
+	pgtest.Eventually(t, "it says that the password is another", func() bool {
+		return strings.Contains(up.said.String(), changed) || up.ended()
+	})
 	upEndsAt(t, s, up, syscall.SIGTERM)
 
 	text, err := os.ReadFile(s.data("env"))
@@ -187,7 +200,9 @@ func upHangsUp(t *testing.T, s *site, up *running) *running {
 	cleared := strings.Replace(string(text), "ADMIN_PASSWORD="+kept["ADMIN_PASSWORD"]+"\n", "", 1)
 	must(t, os.WriteFile(s.data("env"), []byte(cleared), 0o600))
 	up = s.start("up")
-	pgtest.Eventually(t, "it says so again", func() bool { return strings.Contains(up.said.String(), changed) || up.ended() })
+	pgtest.Eventually(t, "it says so again", func() bool {
+		return strings.Contains(up.said.String(), changed) || up.ended()
+	})
 	if made, is := s.kept()["ADMIN_PASSWORD"]; is {
 		t.Errorf("it made up another password, %q", made)
 	}
@@ -195,12 +210,14 @@ func upHangsUp(t *testing.T, s *site, up *running) *running {
 	return up
 }
 
-// Between two starts a newer Postgres was installed, and while it runs a newer build takes the program's name.
+// Between two starts a newer Postgres was installed, and while it runs a newer build
+// takes the program's name.
 func upOutlivesUpgrades(t *testing.T, s *site, up *running) *running {
 	upEndsAt(t, s, up, syscall.SIGTERM)
 	newer := filepath.Join(s.dir, "newer")
 	must(t, os.Mkdir(newer, 0o755))
-	for name, text := range map[string]string{"postgres": "#!/bin/sh\necho 'postgres (PostgreSQL) 99.1'\n", "initdb": "#!/bin/sh\n"} {
+	for name, text := range map[string]string{"postgres": "#!/bin/sh\necho 'postgres (PostgreSQL) 99.1'\n",
+		"initdb": "#!/bin/sh\n"} {
 		must(t, os.WriteFile(filepath.Join(newer, name), []byte(text), 0o755))
 	}
 	upgraded := s.with("PATH=" + newer + ":" + os.Getenv("PATH"))
@@ -209,7 +226,9 @@ func upOutlivesUpgrades(t *testing.T, s *site, up *running) *running {
 	must(t, err)
 	must(t, os.WriteFile(upgraded.program, program, 0o755))
 	up = upgraded.start("up")
-	pgtest.Eventually(t, "it goes on with the Postgres that made its database", func() bool { return s.ready() || up.ended() })
+	pgtest.Eventually(t, "it goes on with the Postgres that made its database", func() bool {
+		return s.ready() || up.ended()
+	})
 
 	build := upgraded.program + ".new"
 	must(t, os.WriteFile(build, []byte("#!/bin/sh\nexit 1\n"), 0o755))
@@ -255,7 +274,9 @@ func upEndsAt(t *testing.T, s *site, up *running, sig syscall.Signal) {
 func upGoesOn(t *testing.T, s *site, _ *running) *running {
 	before := s.kept()
 	up := s.start("up")
-	pgtest.Eventually(t, "it is ready again", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
+	pgtest.Eventually(t, "it is ready again", func() bool {
+		return strings.Contains(up.said.String(), "\nready\n") || up.ended()
+	})
 	if strings.Contains(up.said.String(), "importing") {
 		t.Error("it imported again")
 	}
@@ -295,7 +316,9 @@ func upWithoutKey(t *testing.T, s *site, up *running) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	without := slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool { return strings.HasPrefix(line, "MASTER_KEY=") })
+	without := slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool {
+		return strings.HasPrefix(line, "MASTER_KEY=")
+	})
 	if err := os.WriteFile(s.data("env"), []byte(strings.Join(without, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +351,9 @@ func TestUpFinishesAFirstStartThatWasKilled(t *testing.T) {
 		}
 	}
 	up := s.start("up")
-	pgtest.Eventually(t, "it is ready", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
+	pgtest.Eventually(t, "it is ready", func() bool {
+		return strings.Contains(up.said.String(), "\nready\n") || up.ended()
+	})
 	if n := s.municipalities(); n != 257 {
 		t.Errorf("%d municipalities", n)
 	}
@@ -344,14 +369,18 @@ func TestUpFinishesAFirstStartThatWasKilled(t *testing.T) {
 
 func TestUpOnAGivenDatabase(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "DATABASE_URL="+pgtest.Fresh(t), "ADMIN_EMAIL=first@salga.example", "ADMIN_PASSWORD=given from outside")
+	s := newSite(t, "DATABASE_URL="+pgtest.Fresh(t), "ADMIN_EMAIL=first@salga.example",
+		"ADMIN_PASSWORD=given from outside")
 	up := s.start("up")
-	pgtest.Eventually(t, "it is ready", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
+	pgtest.Eventually(t, "it is ready", func() bool {
+		return strings.Contains(up.said.String(), "\nready\n") || up.ended()
+	})
 	if pid := s.pids()["postgres"]; pid != 0 {
 		t.Errorf("it runs a Postgres: %d", pid)
 	}
 	kept := s.kept()
-	if diff := cmp.Diff([]string{"ADMIN_EMAIL", "MASTER_KEY", "SECRET_KEY"}, slices.Sorted(maps.Keys(kept))); diff != "" {
+	if diff := cmp.Diff([]string{"ADMIN_EMAIL", "MASTER_KEY", "SECRET_KEY"},
+		slices.Sorted(maps.Keys(kept))); diff != "" {
 		t.Error(diff)
 	}
 	if code := s.signIn("first@salga.example", "given from outside", "SALGA"); code != 200 {
@@ -372,9 +401,12 @@ func TestUpOnAGivenDatabase(t *testing.T) {
 func TestUpOnADatabaseWithAnAdminMakesNoOther(t *testing.T) {
 	t.Parallel()
 	s, _ := onDatabase(t)
-	s.feed("correct horse battery\n", "admin", "create", "--municipality", "SALGA", "--email", "own@example.org").expect(t, exit.CodeDone, "made")
+	s.feed("correct horse battery\n", "admin", "create", "--municipality", "SALGA", "--email", "own@example.org").
+		expect(t, exit.CodeDone, "made")
 	up := s.start("up")
-	pgtest.Eventually(t, "it is ready", func() bool { return strings.Contains(up.said.String(), "\nready\n") || up.ended() })
+	pgtest.Eventually(t, "it is ready", func() bool {
+		return strings.Contains(up.said.String(), "\nready\n") || up.ended()
+	})
 	if !strings.Contains(up.said.String(), "its password is not the one that is set or kept here") {
 		t.Error("it announces a password")
 	}

@@ -31,11 +31,13 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The database is that of testdata/upgrade/5b32fc4, whose README.md says how it was made. It is as old as a database in use
-// can be, so every form that was ever stored must be read by every later program.
+// The database is that of testdata/upgrade/5b32fc4, whose README.md says how it was made.
+// It is as old as a database in use can be, so every form that was ever stored must be
+// read by every later program.
 //
-// Whoever changes a stored form (a table, an event, a read table, the way something is sealed or hashed) adds a step that
-// proves the change on this database, at the place in the order where it can be seen.
+// Whoever changes a stored form (a table, an event, a read table, the way something is
+// sealed or hashed) adds a step that proves the change on this database, at the place in
+// the order where it can be seen.
 func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 	t.Parallel()
 	u := restoreDump(t, "5b32fc4")
@@ -73,7 +75,8 @@ type upgrade struct {
 	tokens map[string]string // of people, by the same names
 }
 
-// question is a request to the API, and one of: the answer, its checksum, its length over all pages, a refusal's status.
+// question is a request to the API, and one of: the answer, its checksum, its length over
+// all pages, a refusal's status.
 type question struct {
 	As   string // empty: nobody
 	Path string
@@ -86,7 +89,8 @@ type question struct {
 	Status       int
 }
 
-// restoreDump fills a database as an operator would: the cluster's roles first, then the dump.
+// restoreDump fills a database as an operator would: the cluster's roles first, then the
+// dump.
 func restoreDump(t *testing.T, commit string) *upgrade {
 	t.Helper()
 	folder, database := filepath.Join("testdata", "upgrade", commit), pgtest.Fresh(t)
@@ -108,8 +112,8 @@ func restoreDump(t *testing.T, commit string) *upgrade {
 	return u
 }
 
-// makeRoles runs a file of one statement a line. The cluster is shared with other tests, which may have made the roles, or be
-// about to.
+// makeRoles runs a file of one statement a line. The cluster is shared with other tests,
+// which may have made the roles, or be about to.
 func makeRoles(t *testing.T, conn *pgx.Conn, path string) {
 	t.Helper()
 	statements, err := os.ReadFile(path)
@@ -159,7 +163,8 @@ func (u *upgrade) isMigrated() {
 	}
 }
 
-// isVerified re-reads the whole log, with what was appended since, and compares the read tables with it.
+// isVerified re-reads the whole log, with what was appended since, and compares the read
+// tables with it.
 func (u *upgrade) isVerified() {
 	want := fmt.Sprintf("%d events verified", u.status().Head)
 	if said := u.do("verify"); !strings.Contains(said, want) {
@@ -167,7 +172,8 @@ func (u *upgrade) isVerified() {
 	}
 }
 
-// isCoded gives its events their codes: those that were in the dump, and none that this program appended since.
+// isCoded gives its events their codes: those that were in the dump, and none that this
+// program appended since.
 func (u *upgrade) isCoded() {
 	want := fmt.Sprintf("%d older events got their code", u.before.Position)
 	if said := u.do("codes"); !strings.Contains(said, want) {
@@ -195,7 +201,8 @@ func (u *upgrade) acceptsOldPasswords() {
 	}
 }
 
-// answersAsBefore asks in the order in which the old program was asked: what people asked first shows in no answer to them.
+// answersAsBefore asks in the order in which the old program was asked: what people asked
+// first shows in no answer to them.
 func (u *upgrade) answersAsBefore() {
 	for _, q := range u.before.Questions {
 		var wrong []string
@@ -209,7 +216,8 @@ func (u *upgrade) answersAsBefore() {
 				wrong = []string{fmt.Sprintf("status %d, was %d", status, q.Status)}
 			}
 		default:
-			wrong = differences("", beforeUpgrade(meant(q), u.before.Position), beforeUpgrade(u.answer(q, ""), u.before.Position))
+			wrong = differences("", beforeUpgrade(meant(q), u.before.Position),
+				beforeUpgrade(u.answer(q, ""), u.before.Position))
 		}
 		for _, difference := range wrong {
 			u.t.Errorf("%s asks %s: %s", q.As, q.Path, difference)
@@ -217,7 +225,8 @@ func (u *upgrade) answersAsBefore() {
 	}
 }
 
-// meant returns the answer that is expected now: the one of before, but where a release says otherwise on purpose.
+// meant returns the answer that is expected now: the one of before, but where a release
+// says otherwise on purpose.
 func meant(q question) any {
 	if strings.HasPrefix(q.Path, "consents/check?purpose=old_survey") { // retired: nothing is allowed for it any more
 		return map[string]any{"allowed": false, "reason": "purpose_retired"}
@@ -251,8 +260,8 @@ func (u *upgrade) isTheSameDocument(q question) (wrong []string) {
 	return wrong
 }
 
-// asItWasWritten returns a CSV in the form that it had: without a byte order mark, the municipality and a last record, quoted where it
-// must be. Anything else stays as it is.
+// asItWasWritten returns a CSV in the form that it had: without a byte order mark, the
+// municipality and a last record, quoted where it must be. Anything else stays as it is.
 func (u *upgrade) asItWasWritten(document []byte) []byte {
 	u.t.Helper()
 	text, marked := bytes.CutPrefix(document, []byte("\ufeff"))
@@ -292,7 +301,8 @@ func (u *upgrade) ask(q question, more string) ([]byte, int) {
 	if len(q.Body) > 0 {
 		method = http.MethodPost
 	}
-	request, err := http.NewRequestWithContext(u.t.Context(), method, "http://"+u.addr+"/api/v1/"+q.Path+more, bytes.NewReader(q.Body))
+	request, err := http.NewRequestWithContext(u.t.Context(), method, "http://"+u.addr+"/api/v1/"+q.Path+more,
+		bytes.NewReader(q.Body))
 	must(u.t, err)
 	request.Header.Set("Content-Type", "application/json")
 	if q.As != "" {
@@ -318,23 +328,28 @@ func (u *upgrade) printsAsBefore() {
 	}
 }
 
-// countsOfficersOfBefore asks for what takes a second officer: one was made before there was a stream that says who they are.
+// countsOfficersOfBefore asks for what takes a second officer: one was made before there
+// was a stream that says who they are.
 func (u *upgrade) countsOfficersOfBefore() {
 	u.t.Helper()
 	resident := u.citizen("to.be.erased@example.org", "To Be Erased")
 	body := json.RawMessage(fmt.Sprintf(`{"subject_id":%q,"kind":"erasure"}`, resident.id))
 	lodged, _ := u.ask(question{As: "admin", Path: "data-rights/requests", Body: body}, "")
 
-	fulfil := question{As: "admin", Path: "data-rights/requests/" + field(u.t, lodged, "id") + "/fulfil", Body: json.RawMessage("{}")}
-	if answer, status := u.ask(fulfil, ""); status != http.StatusConflict || !bytes.Contains(answer, []byte("second_person_required")) {
+	fulfil := question{As: "admin", Path: "data-rights/requests/" + field(u.t, lodged, "id") + "/fulfil",
+		Body: json.RawMessage("{}")}
+	if answer, status := u.ask(fulfil, ""); status != http.StatusConflict ||
+		!bytes.Contains(answer, []byte("second_person_required")) {
 		u.t.Errorf("one admin lodges and fulfils an erasure beside the officer of before: %d %s", status, answer)
 	}
 }
 
-// followsWhatIsNew appends to the old streams, and to new ones, and looks for it in the read tables.
+// followsWhatIsNew appends to the old streams, and to new ones, and looks for it in the
+// read tables.
 func (u *upgrade) followsWhatIsNew() {
 	citizen := &account{s: u.site, token: u.tokens["nomsa"]}
-	consent := field(u.t, citizen.call("POST", "consents", `{"purpose":"whatsapp_care","language":"zu","consented":true}`), "id")
+	consent := field(u.t, citizen.call("POST", "consents",
+		`{"purpose":"whatsapp_care","language":"zu","consented":true}`), "id")
 	stranger := u.citizen("after.upgrade@example.org", "After Upgrade")
 	if at, err := strconv.ParseInt(citizen.position, 10, 64); err != nil || at <= u.before.Position {
 		u.t.Errorf("the consent stands at %q, and the old log ends at %d", citizen.position, u.before.Position)
@@ -350,7 +365,8 @@ func (u *upgrade) followsWhatIsNew() {
 	}
 }
 
-// takesASecondFactor sets one up on an old account, whose key and credential were made by the old program.
+// takesASecondFactor sets one up on an old account, whose key and credential were made by
+// the old program.
 func (u *upgrade) takesASecondFactor() {
 	var login map[string]any
 	must(u.t, json.Unmarshal(u.before.People["nomsa"], &login))
@@ -360,7 +376,8 @@ func (u *upgrade) takesASecondFactor() {
 	must(u.t, err)
 	citizen.call("POST", "users/me/totp/confirm", fmt.Sprintf(`{"totp":%q}`, code))
 
-	if answer, status := u.ask(question{Path: "auth/login", Body: u.before.People["nomsa"]}, ""); status != http.StatusUnauthorized ||
+	if answer, status := u.ask(question{Path: "auth/login", Body: u.before.People["nomsa"]},
+		""); status != http.StatusUnauthorized ||
 		field(u.t, answer, "code") != "totp_required" {
 		u.t.Errorf("with a password alone: %d %s", status, answer)
 	}
@@ -373,11 +390,12 @@ func (u *upgrade) takesASecondFactor() {
 	}
 }
 
-// isRebuilt makes every read table anew. One was rebuilt by the old program, which has kept what it had before; of another one
-// nothing was kept.
+// isRebuilt makes every read table anew. One was rebuilt by the old program, which has
+// kept what it had before; of another one nothing was kept.
 func (u *upgrade) isRebuilt() {
 	said := u.do("rebuild", "all")
-	if strings.Count(said, "was as the log says") != strings.Count(said, "rebuilt up to position") || !strings.Contains(said, "users rebuilt") {
+	if strings.Count(said, "was as the log says") != strings.Count(said, "rebuilt up to position") ||
+		!strings.Contains(said, "users rebuilt") {
 		u.t.Errorf("it says %q", said)
 	}
 
@@ -385,7 +403,8 @@ func (u *upgrade) isRebuilt() {
 	pgtest.Eventually(u.t, "the read tables have followed", u.caughtUp)
 }
 
-// beforeUpgrade leaves out of an answer what came after a position: the questions themselves, sign-ins above all.
+// beforeUpgrade leaves out of an answer what came after a position: the questions
+// themselves, sign-ins above all.
 func beforeUpgrade(value any, position int64) any {
 	switch v := value.(type) {
 	case map[string]any:
@@ -414,7 +433,8 @@ func isAfter(value any, name string, position int64) bool {
 	return ok && name == "position" && int64(at) > position
 }
 
-// differences lists where an answer is no longer what it was. A field that is new is none: clients pass it over.
+// differences lists where an answer is no longer what it was. A field that is new is
+// none: clients pass it over.
 func differences(at string, want, got any) (found []string) {
 	switch was := want.(type) {
 	case map[string]any:

@@ -36,12 +36,15 @@ func (verifyCmd) Run(ctx context.Context, p *program) error {
 	if difference, ok := errors.AsType[*projections.Difference](err); ok && difference.Projection != "" {
 		return exit.NotSo("%v; trust rebuild %s makes the table anew from the log", difference, difference.Projection)
 	} else if ok {
-		return exit.NotSo("%v; copy the database before anything else: the log can be made anew only from a backup", difference)
+		return exit.NotSo("%v; copy the database before anything else: the log can be made anew only from a backup",
+			difference)
 	}
 	if err != nil {
 		return exit.Explain(err)
 	}
-	if _, err = fmt.Fprintf(p.stdout, "%d events verified: every code holds, positions and versions without a gap, read tables equal to a replay\n", events); err != nil {
+	if _, err = fmt.Fprintf(p.stdout,
+		"%d events verified: every code holds, positions and versions without a gap, read tables equal to a replay\n",
+		events); err != nil {
 		return err
 	}
 	return notInFuture(ctx, o.pool)

@@ -21,6 +21,7 @@ func (versionCmd) Run(p *program) error {
 			}
 		}
 	}
-	_, err := fmt.Fprintf(p.stdout, "trust %s (%s, %s/%s%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH, commit)
+	_, err := fmt.Fprintf(p.stdout, "trust %s (%s, %s/%s%s)\n", version, runtime.Version(), runtime.GOOS,
+		runtime.GOARCH, commit)
 	return err
 }

@@ -1,15 +1,17 @@
-// Package storetest is the contract of commands.Store as tests, for every implementation of it: the
-// log in Postgres, and the log in memory that the tests of package http run on.
+// Package storetest is the contract of commands.Store as tests, for every implementation
+// of it: the log in Postgres, and the log in memory that the tests of package http run
+// on.
 //
-// Owns: the promises that commands rest on. An implementation that lacks one decides differently from
-// the real log, and a test on it proves nothing.
+// Owns: the promises that commands rest on. An implementation that lacks one decides
+// differently from the real log, and a test on it proves nothing.
 //
-// Guarantees: Exercise uses nothing but commands.Store, and a store of its own for each promise.
+// Guarantees: Exercise uses nothing but commands.Store, and a store of its own for each
+// promise.
 //
 // Fails how: as a test, with the promise as its name.
 //
-// Not here: promises that only the real log makes: group commit, row-level security, sealing, a
-// database that is away (package eventstore).
+// Not here: promises that only the real log makes: group commit, row-level security,
+// sealing, a database that is away (package eventstore).
 package storetest
 
 import (
@@ -82,7 +84,8 @@ func (w *town) found() domain.TenantID {
 	return tenant
 }
 
-// resident is the append that makes a user: the event has a personal part, sealed under a new key.
+// resident is the append that makes a user: the event has a personal part, sealed under a
+// new key.
 func (w *town) resident(id domain.UserID) domain.Append {
 	return domain.Append{
 		ID: newID(), Tenant: w.tenant,
@@ -149,8 +152,8 @@ func (w *town) ok(err error) {
 
 func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
-// refused fails the test unless an append fails with an error like as, which it sets, and leaves the
-// log as it was.
+// refused fails the test unless an append fails with an error like as, which it sets, and
+// leaves the log as it was.
 func refused[E error](w *town, a domain.Append, as *E) {
 	w.t.Helper()
 	before := w.head()
@@ -179,7 +182,8 @@ func loadInOrder(w *town) {
 		if i > 0 && e.Position <= events[i-1].Position {
 			w.t.Errorf("position %d after %d", e.Position, events[i-1].Position)
 		}
-		if e.Tenant != w.tenant || e.EventID == uuid.Nil || e.AppendID == uuid.Nil || e.RecordedAt.IsZero() || e.EffectiveAt.IsZero() {
+		if e.Tenant != w.tenant || e.EventID == uuid.Nil || e.AppendID == uuid.Nil || e.RecordedAt.IsZero() ||
+			e.EffectiveAt.IsZero() {
 			w.t.Errorf("an event lacks something: %+v", e)
 		}
 	}
@@ -187,7 +191,8 @@ func loadInOrder(w *town) {
 		w.t.Errorf("version %d, want 2", v)
 	}
 	if w.head() != last.Position() || events[3].Position != last.Position() {
-		w.t.Errorf("the head is %d, the last event at %d, appended at %d", w.head(), events[3].Position, last.Position())
+		w.t.Errorf("the head is %d, the last event at %d, appended at %d", w.head(), events[3].Position,
+			last.Position())
 	}
 
 	all, err := w.LoadAll(w.ctx(), w.tenant, domain.UserStream)
@@ -287,9 +292,11 @@ func appendOnce(w *town) {
 	first := w.mustAppend(a)
 	head := w.head()
 
-	// The expected version is out of date by now: a repeat is one before it is a conflict.
+	// The expected version is out of date by now: a repeat is one before it is a
+	// conflict.
 	again := w.mustAppend(a)
-	if first.Repeat || !again.Repeat || len(again.Events) != 1 || again.Position() != first.Position() || w.head() != head {
+	if first.Repeat || !again.Repeat || len(again.Events) != 1 || again.Position() != first.Position() ||
+		w.head() != head {
 		w.t.Errorf("first %+v, again %+v", first, again)
 	}
 
@@ -303,7 +310,8 @@ func appendOnce(w *town) {
 	for name, absent := range map[string]struct {
 		tenant domain.TenantID
 		id     uuid.UUID
-	}{"another tenant": {w.found(), a.ID}, "no append": {w.tenant, newID()}, "no append of anybody": {domain.TenantID{}, newID()}} {
+	}{"another tenant": {w.found(), a.ID}, "no append": {w.tenant, newID()},
+		"no append of anybody": {domain.TenantID{}, newID()}} {
 		found, err := w.FindAppend(w.ctx(), absent.tenant, absent.id)
 		w.ok(err)
 		if len(found) != 0 {
@@ -409,7 +417,8 @@ func keepCredentials(w *town) {
 
 	w.mustAppend(w.sides(domain.SetCredential{User: id, Email: email, Verifier: "first"}))
 	for _, tenant := range []domain.TenantID{w.tenant, {}} {
-		if found := accounts(tenant); len(found) != 1 || found[0] != (domain.Account{Tenant: w.tenant, User: id, Verifier: "first"}) {
+		if found := accounts(tenant); len(found) != 1 ||
+			found[0] != (domain.Account{Tenant: w.tenant, User: id, Verifier: "first"}) {
 			w.t.Errorf("accounts %+v", found)
 		}
 	}
@@ -470,19 +479,22 @@ func keepSecondFactors(w *town) {
 		return tried(&domain.SessionStarted{}, domain.SpendCode{User: id, Factor: factor, Step: step, Seen: seen})
 	}
 	count := func(seen domain.CodesSeen) domain.Append {
-		return tried(&domain.SignInFailed{Count: 1, Cause: domain.FailedByCode}, domain.CountWrongCode{User: id, Factor: factor, At: at, Seen: seen})
+		return tried(&domain.SignInFailed{Count: 1, Cause: domain.FailedByCode},
+			domain.CountWrongCode{User: id, Factor: factor, At: at, Seen: seen})
 	}
 	offer := func(factor uuid.UUID, secret string) domain.Append {
 		return changed(&domain.SecondFactorBegun{FactorID: factor, ExpiresAt: at},
 			domain.OfferSecondFactor{User: id, Factor: factor, Secret: []byte(secret), ExpiresAt: at})
 	}
 	set := func(factor uuid.UUID, step int64) domain.Append {
-		return changed(&domain.SecondFactorSet{FactorID: factor}, domain.SetSecondFactor{User: id, Factor: factor, Step: step})
+		return changed(&domain.SecondFactorSet{FactorID: factor},
+			domain.SetSecondFactor{User: id, Factor: factor, Step: step})
 	}
 	var stale *domain.CodeStaleError
 
 	holds(domain.Authenticator{})
-	w.mustAppend(changed(&domain.UserPasswordChanged{}, domain.SetCredential{User: id, Email: "thandi@example.org", Verifier: "first"}))
+	w.mustAppend(changed(&domain.UserPasswordChanged{},
+		domain.SetCredential{User: id, Email: "thandi@example.org", Verifier: "first"}))
 	w.mustAppend(offer(newID(), "former"))
 	w.mustAppend(offer(factor, "secret"))
 	holds(domain.Authenticator{Offered: factor, OfferedSecret: []byte("secret"), OfferedUntil: at})
@@ -504,7 +516,8 @@ func keepSecondFactors(w *town) {
 
 	w.mustAppend(changed(&domain.UserPasswordChanged{}, domain.SetCredential{User: id, Verifier: "second"}))
 	holds(domain.Authenticator{Factor: factor, Secret: []byte("secret"), Step: 9})
-	w.mustAppend(changed(&domain.SecondFactorRemoved{FactorID: factor, Cause: domain.BySelf}, domain.RemoveSecondFactor{User: id}))
+	w.mustAppend(changed(&domain.SecondFactorRemoved{FactorID: factor, Cause: domain.BySelf},
+		domain.RemoveSecondFactor{User: id}))
 	holds(domain.Authenticator{})
 	refused(w, spend(10, domain.CodesSeen{}), &stale)
 }
@@ -602,22 +615,27 @@ func eraseByKey(w *town) {
 func keepTrails(w *town) {
 	clerk, citizen := w.settle(), w.settle()
 	w.mustAppend(w.lodge(clerk, clerk)) // about themselves
-	w.mustAppend(w.act(clerk, domain.Stream{Type: domain.AccessStream, ID: newID()}, &domain.TenantMismatch{Route: "GET /", Named: w.tenant}))
+	w.mustAppend(w.act(clerk, domain.Stream{Type: domain.AccessStream, ID: newID()},
+		&domain.TenantMismatch{Route: "GET /", Named: w.tenant}))
 	w.mustAppend(w.sides(domain.DemandNoActs{User: clerk}))
 
 	w.mustAppend(w.lodge(citizen, clerk))
 	refused(w, w.sides(domain.DemandNoActs{User: clerk}), new(*domain.StaffRecordError))
 	w.mustAppend(w.sides(domain.DemandNoActs{User: citizen}))
 
-	// About nobody, about several people, in another tenant, and what takes an office even where it is about oneself.
+	// About nobody, about several people, in another tenant, and what takes an office
+	// even where it is about oneself.
 	elsewhere := newTown(w.t, w.Store)
 	for what, act := range map[string]func(domain.UserID) domain.Append{
 		"closed a municipality": func(by domain.UserID) domain.Append {
 			return elsewhere.act(by, domain.MunicipalityOf(elsewhere.tenant), &domain.MunicipalityDeactivated{})
 		},
-		"recorded in another tenant": func(by domain.UserID) domain.Append { return elsewhere.lodge(elsewhere.settle(), by) },
+		"recorded in another tenant": func(by domain.UserID) domain.Append {
+			return elsewhere.lodge(elsewhere.settle(), by)
+		},
 		"looked at many": func(by domain.UserID) domain.Append {
-			return w.act(by, domain.Stream{Type: domain.AccessStream, ID: newID()}, &domain.PersonalDataRead{Route: "GET /", Fields: "audit"})
+			return w.act(by, domain.Stream{Type: domain.AccessStream, ID: newID()},
+				&domain.PersonalDataRead{Route: "GET /", Fields: "audit"})
 		},
 		"lifted a hold on themselves": func(by domain.UserID) domain.Append {
 			return w.act(by, domain.RightsOf(by), &domain.HoldLifted{HoldID: domain.HoldID{UUID: newID()}})
@@ -636,7 +654,8 @@ func keepTrails(w *town) {
 func findHolders(w *town) {
 	citizen, promoted, demoted := w.settle(), w.settle(), w.settle()
 	change := func(user domain.UserID, from, to domain.Role) domain.Append {
-		return w.act(w.settle(), domain.UserOf(user), &domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: from, New: to}})
+		return w.act(w.settle(), domain.UserOf(user),
+			&domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: from, New: to}})
 	}
 	w.mustAppend(change(promoted, domain.Citizen, domain.Manager))
 	w.mustAppend(change(demoted, domain.Citizen, domain.Admin))

@@ -8,8 +8,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Beside adds to an append the events that its side writes must stand beside in a real log, for tests that are about side writes
-// alone. None of them needs a key, so a claim goes with a change of a municipality's details, whoever holds it.
+// Beside adds to an append the events that its side writes must stand beside in a real
+// log, for tests that are about side writes alone. None of them needs a key, so a claim
+// goes with a change of a municipality's details, whoever holds it.
 func Beside(a domain.Append) domain.Append {
 	a.Writes = slices.Clone(a.Writes)
 	for _, side := range a.Side {

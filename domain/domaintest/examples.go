@@ -9,8 +9,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Examples returns one event of every type with every field filled in: those that follow, whose values have a meaning, and of
-// every other type what Filled makes.
+// Examples returns one event of every type with every field filled in: those that follow,
+// whose values have a meaning, and of every other type what Filled makes.
 func Examples() []domain.Event {
 	all := slices.Concat(municipalityExamples(), userExamples(), consentExamples(), purposeExamples(), rightsExamples(),
 		sessionExamples())
@@ -36,9 +36,13 @@ func rightsExamples() []domain.Event {
 			Private: text("my surname is Ṋemavhola"),
 		},
 		&domain.RequestFulfilled{
-			RequestID: request, Kind: domain.CorrectionRequest, Certificate: ID(0xe, 9), Private: text("corrected at the counter"),
+			RequestID: request, Kind: domain.CorrectionRequest, Certificate: ID(0xe, 9),
+			Private: text("corrected at the counter"),
 		},
-		&domain.RequestRefused{RequestID: request, Kind: domain.AccessRequest, Ground: domain.GroundIdentity, Private: text("no document was shown")},
+		&domain.RequestRefused{
+			RequestID: request, Kind: domain.AccessRequest, Ground: domain.GroundIdentity,
+			Private: text("no document was shown"),
+		},
 		&domain.HoldPlaced{HoldID: hold, Private: text("case 114/2026 in the High Court")},
 		&domain.HoldLifted{HoldID: hold, Private: text("case 114/2026 was settled")},
 	}
@@ -47,13 +51,15 @@ func rightsExamples() []domain.Event {
 func municipalityExamples() []domain.Event {
 	return []domain.Event{
 		&domain.MunicipalityRegistered{
-			Code: "NC084", Name: "!Kheis Local Municipality", Province: "Northern Cape", Category: "B", DistrictCode: "DC8",
-			Population: new(16637), ContactEmail: "info@kheis.example.org.za",
+			Code: "NC084", Name: "!Kheis Local Municipality", Province: "Northern Cape", Category: "B",
+			DistrictCode: "DC8",
+			Population:   new(16637), ContactEmail: "info@kheis.example.org.za",
 		},
 		&domain.MunicipalityDetailsChanged{
-			Name:         &domain.Change[string]{Old: "!Kheis Local Municipality", New: "!Kheis Munisipaliteit"},
-			ContactEmail: &domain.Change[string]{Old: "info@kheis.example.org.za", New: "amptenaar@kheis.example.org.za"},
-			Population:   &domain.Change[*int]{Old: new(16637), New: new(16700)},
+			Name: &domain.Change[string]{Old: "!Kheis Local Municipality", New: "!Kheis Munisipaliteit"},
+			ContactEmail: &domain.Change[string]{Old: "info@kheis.example.org.za",
+				New: "amptenaar@kheis.example.org.za"},
+			Population: &domain.Change[*int]{Old: new(16637), New: new(16700)},
 		},
 		&domain.MunicipalityDeactivated{},
 		&domain.MunicipalityReactivated{},
@@ -77,7 +83,8 @@ func userExamples() []domain.Event {
 			}),
 		},
 		&domain.UserEmailChanged{
-			Email: domain.Known(domain.Change[string]{Old: "thandi@example.co.za", New: "thandi.nkosi+stad@example.co.za"}),
+			Email: domain.Known(domain.Change[string]{Old: "thandi@example.co.za",
+				New: "thandi.nkosi+stad@example.co.za"}),
 		},
 		&domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: domain.FieldWorker, New: domain.Manager}},
 		&domain.UserPasswordChanged{},
@@ -87,15 +94,19 @@ func userExamples() []domain.Event {
 		&domain.SecondFactorBegun{FactorID: ID(0xc, 1), ExpiresAt: Clock("2026-03-06 08:10")},
 		&domain.SecondFactorSet{FactorID: ID(0xc, 1)},
 		&domain.SecondFactorRemoved{
-			FactorID: ID(0xc, 1), Cause: domain.CauseRecovery, EvidenceSHA256: domain.WordingHash("scan of an affidavit"),
+			FactorID: ID(0xc, 1), Cause: domain.CauseRecovery,
+			EvidenceSHA256: domain.WordingHash("scan of an affidavit"),
 			Private: domain.Known(domain.RecoveryFacts{
-				Reason: "Phone stolen in Thohoyandou; came in person with her ID.", EvidenceReference: "box 6, affidavit 2",
+				Reason:            "Phone stolen in Thohoyandou; came in person with her ID.",
+				EvidenceReference: "box 6, affidavit 2",
 			}),
 		},
 		&domain.UserErased{
 			Cause: domain.CauseRequest, RequestID: domain.RequestID{UUID: ID(0xa, 1)}, Keys: []uuid.UUID{Thandi().UUID},
-			Destroyed: []domain.Remnant{domain.RemnantProfile, domain.RemnantFreeText, domain.RemnantOrigins, domain.RemnantCredentials, domain.RemnantSessions},
-			Kept:      []domain.Remnant{domain.RemnantConsents, domain.RemnantAudit, domain.RemnantStatistics}, NoSecondPerson: true,
+			Destroyed: []domain.Remnant{domain.RemnantProfile, domain.RemnantFreeText, domain.RemnantOrigins,
+				domain.RemnantCredentials, domain.RemnantSessions},
+			Kept:           []domain.Remnant{domain.RemnantConsents, domain.RemnantAudit, domain.RemnantStatistics},
+			NoSecondPerson: true,
 		},
 		&domain.TenantMismatch{Route: "GET /api/v1/users/me", Named: domain.TenantID{UUID: ID(0x1, 2)}, Count: 7},
 		&domain.AdminAdded{User: domain.UserID{UUID: ID(0x3, 1)}},
@@ -145,7 +156,8 @@ func purposeExamples() []domain.Event {
 	}
 	return []domain.Event{
 		&domain.PurposeDefined{
-			Code: "child_programme", Basis: domain.ConsentBasis, Special: true, Retention: "2 years after the programme",
+			Code: "child_programme", Basis: domain.ConsentBasis, Special: true,
+			Retention:       "2 years after the programme",
 			CompetentPerson: true,
 		},
 		&domain.PurposeNoticePublished{

@@ -11,8 +11,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Filled returns an event of a registered type with every field filled in. A text says the name of its field; what has a form of
-// its own has one of samples. Golden files are made of it: what it fills in never changes.
+// Filled returns an event of a registered type with every field filled in. A text says
+// the name of its field; what has a form of its own has one of samples. Golden files are
+// made of it: what it fills in never changes.
 func Filled(eventType string) domain.Event {
 	event, err := domain.Decode(eventType, []byte("{}"), nil)
 	if err != nil {
@@ -22,7 +23,8 @@ func Filled(eventType string) domain.Event {
 	return event
 }
 
-// samples are values of types for which not just any will do. A type that is missing here is filled by its kind.
+// samples are values of types for which not just any will do. A type that is missing here
+// is filled by its kind.
 func samples() map[reflect.Type]any {
 	return map[reflect.Type]any{
 		reflect.TypeFor[uuid.UUID]():       ID(0xe, 1),

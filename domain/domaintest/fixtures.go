@@ -29,13 +29,15 @@ func NewsletterTexts(english string) map[domain.Language]string {
 	}
 }
 
-// Newsletter is a purpose that rests on consent: notice 1 since 5 January 2026, notice 2 since 1 April 2026.
+// Newsletter is a purpose that rests on consent: notice 1 since 5 January 2026, notice 2
+// since 1 April 2026.
 func Newsletter() domain.Purpose {
 	first := PurposeWith(func(*domain.DefinePurpose) {})
 	next := domain.PublishNotice{Texts: NewsletterTexts(NewsletterNewWords)}
 	return first.Evolve(domain.Recorded{
 		Position: 9, Tenant: Msunduzi(), Stream: domain.PurposeOf(Msunduzi(), "newsletter"), Version: 3,
-		RecordedAt: Clock("2026-04-01"), EffectiveAt: Clock("2026-04-01"), Event: must(next.Decide(first, Clock("2026-06-01")))[0],
+		RecordedAt: Clock("2026-04-01"), EffectiveAt: Clock("2026-04-01"),
+		Event: must(next.Decide(first, Clock("2026-06-01")))[0],
 	})
 }
 

@@ -1,7 +1,8 @@
-// Package domaintest helps tests to read Given / When / Then, and holds fixtures and an example of every event.
+// Package domaintest helps tests to read Given / When / Then, and holds fixtures and an
+// example of every event.
 //
-// Owns: made-up people, places and instants that are the same in every run. Guarantees: pure, like package domain.
-// Not here: anything a program needs; only tests import this.
+// Owns: made-up people, places and instants that are the same in every run. Guarantees:
+// pure, like package domain. Not here: anything a program needs; only tests import this.
 package domaintest
 
 import (
@@ -25,7 +26,8 @@ type Fact struct {
 // At says that events were recorded at an instant, as Clock reads it.
 func At(instant string, events ...domain.Event) Fact { return Fact{At: Clock(instant), Events: events} }
 
-// History numbers facts as the log would, from position 1 and version 1, all by the clerk in Msunduzi.
+// History numbers facts as the log would, from position 1 and version 1, all by the clerk
+// in Msunduzi.
 func History(s domain.Stream, facts ...Fact) []domain.Recorded {
 	var history []domain.Recorded
 	for _, f := range facts {
@@ -36,16 +38,20 @@ func History(s domain.Stream, facts ...Fact) []domain.Recorded {
 				effective = f.At
 			}
 			history = append(history, domain.Recorded{
-				Position: int64(n), Tenant: Msunduzi(), Stream: s, Version: n, EventID: ID(0xE, n), AppendID: ID(0xA, n),
-				Ordinal: i + 1, Subject: domain.SubjectOf(e, s), Record: domain.RecordOf(e, s), Actor: Clerk(), Event: e,
-				Metadata: domain.Metadata{ActorRole: string(domain.FieldWorker)}, EffectiveAt: effective, RecordedAt: f.At,
+				Position: int64(n), Tenant: Msunduzi(), Stream: s, Version: n, EventID: ID(0xE, n),
+				AppendID: ID(0xA, n),
+				Ordinal:  i + 1, Subject: domain.SubjectOf(e, s), Record: domain.RecordOf(e, s), Actor: Clerk(),
+				Event:    e,
+				Metadata: domain.Metadata{ActorRole: string(domain.FieldWorker)}, EffectiveAt: effective,
+				RecordedAt: f.At,
 			})
 		}
 	}
 	return history
 }
 
-// Story is one example of a rule: given a history, when something is wished for, then this follows.
+// Story is one example of a rule: given a history, when something is wished for, then
+// this follows.
 type Story struct {
 	history []domain.Recorded
 	events  []domain.Event
@@ -94,7 +100,8 @@ func (s Story) ThenFaulty(t testing.TB, want ...string) {
 	}
 }
 
-// Refusal demands a refusal with this code and a sentence for people, and no event beside it.
+// Refusal demands a refusal with this code and a sentence for people, and no event beside
+// it.
 func Refusal(t testing.TB, events []domain.Event, err error, want domain.Code) *domain.Error {
 	t.Helper()
 	refusal, ok := errors.AsType[*domain.Error](err)

@@ -11,9 +11,10 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// ahead reads the range after the one that is being applied, so that with a backlog this process decodes while Postgres writes.
-// Events never change, so what was read is what would be read later. A range that cannot be read is read again when its turn
-// comes, which is when the failure counts.
+// ahead reads the range after the one that is being applied, so that with a backlog this
+// process decodes while Postgres writes. Events never change, so what was read is what
+// would be read later. A range that cannot be read is read again when its turn comes,
+// which is when the failure counts.
 type ahead struct {
 	runner  *runner
 	conn    *pgx.Conn
@@ -55,20 +56,21 @@ func (a *ahead) read(ctx context.Context, s span) read {
 		}
 	}
 	var got read
-	_ = pgx.BeginTxFunc(ctx, a.conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		head, err := eventstore.Head(ctx, tx)
-		if err != nil {
+	_ = pgx.BeginTxFunc(ctx, a.conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly},
+		func(tx pgx.Tx) error {
+			head, err := eventstore.Head(ctx, tx)
+			if err != nil {
+				return err
+			}
+			next := span{After: s.UpTo, UpTo: min(head, s.UpTo+(s.UpTo-s.After))}
+			if next.UpTo == next.After {
+				return nil
+			}
+			if got.events, err = a.runner.read(ctx, tx, next); err == nil {
+				got.span = next
+			}
 			return err
-		}
-		next := span{After: s.UpTo, UpTo: min(head, s.UpTo+(s.UpTo-s.After))}
-		if next.UpTo == next.After {
-			return nil
-		}
-		if got.events, err = a.runner.read(ctx, tx, next); err == nil {
-			got.span = next
-		}
-		return err
-	})
+		})
 	return got
 }
 

@@ -32,13 +32,14 @@ type handler struct {
 	said string // the last failure that was logged
 }
 
-// errMoved says that the checkpoint is neither before the range nor behind it: somebody else moved it. The next look tells.
+// errMoved says that the checkpoint is neither before the range nor behind it: somebody
+// else moved it. The next look tells.
 var errMoved = errors.New("the checkpoint was moved")
 
 var errPanicked = errors.New("the follower panicked; the log has the stack")
 
-// handle applies a range. term is the leadership; the message's own context ends later. It never fails towards
-// Watermill: see subscribe.go.
+// handle applies a range. term is the leadership; the message's own context ends later.
+// It never fails towards Watermill: see subscribe.go.
 func (h *handler) handle(term context.Context, m *message.Message) {
 	var s span
 	if err := json.Unmarshal(m.Payload, &s); err != nil {
@@ -91,8 +92,8 @@ func (h *handler) within(term context.Context, s span, ahead *[]domain.Recorded)
 	return err
 }
 
-// apply brings the follower and its checkpoint from s.After to s.UpTo in one transaction. ahead is what was read ahead; nil:
-// nothing was.
+// apply brings the follower and its checkpoint from s.After to s.UpTo in one transaction.
+// ahead is what was read ahead; nil: nothing was.
 func (h *handler) apply(term context.Context, s span, ahead *[]domain.Recorded) error {
 	if err := h.connect(term); err != nil {
 		return err
@@ -125,8 +126,8 @@ func (h *handler) events(term context.Context, s span, ahead *[]domain.Recorded)
 	return h.read(term, h.conn, s)
 }
 
-// applyIn applies events and moves the checkpoint. done tells that this was done before. A panic of the follower is an
-// error like others.
+// applyIn applies events and moves the checkpoint. done tells that this was done before.
+// A panic of the follower is an error like others.
 func (h *handler) applyIn(term context.Context, tx pgx.Tx, events []domain.Recorded, s span) (done bool, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -147,16 +148,18 @@ type database interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// advance moves the checkpoint, if it stands where the range begins, the epoch is ours, and the log holds the events that were
-// applied before the range and last in it: that may have been read ahead from a server that another has replaced since. done
-// tells that the range was applied before, so what was applied now must not be committed.
+// advance moves the checkpoint, if it stands where the range begins, the epoch is ours,
+// and the log holds the events that were applied before the range and last in it: that
+// may have been read ahead from a server that another has replaced since. done tells that
+// the range was applied before, so what was applied now must not be committed.
 func (h *handler) advance(term context.Context, db database, s span, last domain.Recorded) (done bool, err error) {
 	const move = `update trust.checkpoints c set position = $3, event_position = $3, event_id = trust.event_at($3),
 			seen_at = clock_timestamp(), state = 'running', error = null, error_since = null
 		from trust.head() h
 		where c.follower = $1 and c.position = $2 and c.epoch = $4 and not ` + isAhead + `
 			and ($5 = 0 or trust.event_at($5) = $6)`
-	const look = `select c.position, c.epoch, h.position, ` + isAhead + ` from trust.checkpoints c, trust.head() h where c.follower = $1`
+	const look = `select c.position, c.epoch, h.position, ` + isAhead +
+		` from trust.checkpoints c, trust.head() h where c.follower = $1`
 
 	moved, err := db.Exec(term, move, h.Name(), s.After, s.UpTo, h.epoch, last.Position, [16]byte(last.EventID))
 	if err != nil || moved.RowsAffected() == 1 {
@@ -181,8 +184,8 @@ func (h *handler) advance(term context.Context, db database, s span, last domain
 	return true, nil
 }
 
-// orMoved tells that the range was no longer the next one, if that is why it could not be applied: a rebuild brings the
-// table forward.
+// orMoved tells that the range was no longer the next one, if that is why it could not be
+// applied: a rebuild brings the table forward.
 func (h *handler) orMoved(term context.Context, s span, cause error) error {
 	const look = `select position <> $2 from trust.checkpoints where follower = $1`
 
@@ -193,7 +196,8 @@ func (h *handler) orMoved(term context.Context, s span, cause error) error {
 	return cause
 }
 
-// failed narrows the range, or, when it is down to one event that cannot be applied, halts visibly at that event.
+// failed narrows the range, or, when it is down to one event that cannot be applied,
+// halts visibly at that event.
 func (h *handler) failed(term context.Context, s span, cause error, lost bool, took time.Duration) {
 	if backwards, ok := errors.AsType[*BackwardsError](cause); ok {
 		h.wentBackwards(term, backwards)
@@ -224,8 +228,8 @@ func (h *handler) failed(term context.Context, s span, cause error, lost bool, t
 	}
 }
 
-// wentBackwards halts for good, also when the log grows past the checkpoint: where the event that it stands at is not known, it is
-// made to be one that no log holds.
+// wentBackwards halts for good, also when the log grows past the checkpoint: where the
+// event that it stands at is not known, it is made to be one that no log holds.
 func (h *handler) wentBackwards(term context.Context, cause *BackwardsError) {
 	const stay = `update trust.checkpoints set event_position = position, event_id = '00000000-0000-0000-0000-000000000000'
 		where follower = $1 and epoch = $2 and position = $3 and (event_id is null or event_position < position)`
@@ -247,7 +251,8 @@ func (h *handler) wentBackwards(term context.Context, cause *BackwardsError) {
 	}
 }
 
-// halt makes the halt visible, unless a rebuild has just brought the table past the event.
+// halt makes the halt visible, unless a rebuild has just brought the table past the
+// event.
 func (h *handler) halt(term context.Context, at int64, why string) {
 	const sql = `update trust.checkpoints set state = 'halted', error = $3, error_since = coalesce(error_since, clock_timestamp()),
 			seen_at = clock_timestamp()
@@ -262,7 +267,8 @@ func (h *handler) halt(term context.Context, at int64, why string) {
 	}
 }
 
-// connect makes sure of a connection. Postgres ends it if this process stands still within a transaction.
+// connect makes sure of a connection. Postgres ends it if this process stands still
+// within a transaction.
 func (h *handler) connect(term context.Context) (err error) {
 	if h.conn == nil || h.conn.IsClosed() {
 		h.conn, err = pg.Dial(term, session(h.database, "apply", 0, deadAfter))

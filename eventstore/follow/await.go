@@ -11,15 +11,18 @@ import (
 
 const (
 	awaitAtMost = 2 * time.Second
-	// awaitLook is how often checkpoints are looked at while somebody waits: about the time that a follower needs.
+	// awaitLook is how often checkpoints are looked at while somebody waits: about the
+	// time that a follower needs.
 	awaitLook = 5 * time.Millisecond
-	// awaitWake is after how many looks the follower is woken: one that the append has woken is there by then.
+	// awaitWake is after how many looks the follower is woken: one that the append has
+	// woken is there by then.
 	awaitWake = 2
 )
 
-// WaitFor waits until a follower is at a position: at most 2 s, then read_model_behind. A follower that wants nothing up
-// to there is in no hurry, so it is woken. A position beyond the log's head is refused at once. Errors: unknown_position,
-// read_model_behind, unavailable.
+// WaitFor waits until a follower is at a position: at most 2 s, then read_model_behind. A
+// follower that wants nothing up to there is in no hurry, so it is woken. A position
+// beyond the log's head is refused at once. Errors: unknown_position, read_model_behind,
+// unavailable.
 func (o *Observer) WaitFor(ctx context.Context, follower string, position int64) error {
 	if position <= 0 {
 		return nil
@@ -41,7 +44,8 @@ func (o *Observer) WaitFor(ctx context.Context, follower string, position int64)
 	}
 }
 
-// awaiter lets any number of waiters share one loop, which runs only while somebody waits.
+// awaiter lets any number of waiters share one loop, which runs only while somebody
+// waits.
 type awaiter struct {
 	look func(ctx context.Context) (reached map[string]int64, head int64, err error)
 	wake func(ctx context.Context, follower string)
@@ -92,7 +96,8 @@ func (a *awaiter) run(ctx context.Context) {
 	}
 }
 
-// wanted tells whether somebody waits; if not, the loop has ended. It notes who waits before the look begins.
+// wanted tells whether somebody waits; if not, the loop has ended. It notes who waits
+// before the look begins.
 func (a *awaiter) wanted() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -103,8 +108,8 @@ func (a *awaiter) wanted() bool {
 	return a.running
 }
 
-// tell releases those who need not wait any longer, and returns the followers to wake. Who came during the look may know of a
-// position that it did not see.
+// tell releases those who need not wait any longer, and returns the followers to wake.
+// Who came during the look may know of a position that it did not see.
 func (a *awaiter) tell(reached map[string]int64, head int64, err error) (late map[string]bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

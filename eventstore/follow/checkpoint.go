@@ -8,7 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Position returns how far a follower is; 0 when it never ran. With a *BackwardsError it is no position of this log.
+// Position returns how far a follower is; 0 when it never ran. With a *BackwardsError it
+// is no position of this log.
 func Position(ctx context.Context, tx pgx.Tx, name string) (position int64, err error) {
 	position, err = scanCheckpoint(tx.QueryRow(ctx, whereIs, name))
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -32,8 +33,9 @@ func Hold(ctx context.Context, tx pgx.Tx, name string) (position int64, err erro
 	return position, nil
 }
 
-// Advance moves a follower that is held to a position up to which somebody else has done its work; one that was ahead of its log,
-// back to it. One that had halted before that runs again.
+// Advance moves a follower that is held to a position up to which somebody else has done
+// its work; one that was ahead of its log, back to it. One that had halted before that
+// runs again.
 func Advance(ctx context.Context, tx pgx.Tx, name string, to int64) error {
 	const sql = `update trust.checkpoints set position = $2, event_position = $2, event_id = trust.event_at($2), error = null, error_since = null,
 			state = case state when 'halted' then 'running' else state end

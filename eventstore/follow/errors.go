@@ -21,15 +21,18 @@ type verdict int
 const (
 	// atFault: an event of the range cannot be applied.
 	atFault verdict = iota
-	// weather: the database was in trouble; no event is to blame, unless it happens with the same one again and again.
+	// weather: the database was in trouble; no event is to blame, unless it happens with
+	// the same one again and again.
 	weather
-	// tooSlow: the database ended a statement or a transaction that took too long. Weather, unless it happens again.
+	// tooSlow: the database ended a statement or a transaction that took too long.
+	// Weather, unless it happens again.
 	tooSlow
 	// hopeless: the database refuses this program as it is configured.
 	hopeless
 )
 
-// judge tells what a failure says. lost tells that the connection is gone, took how long the attempt went on.
+// judge tells what a failure says. lost tells that the connection is gone, took how long
+// the attempt went on.
 func judge(err error, lost bool, took time.Duration) verdict {
 	switch {
 	case errors.Is(err, errPanicked):
@@ -62,10 +65,12 @@ func passes(err error) bool {
 		errors.Is(err, context.Canceled)
 }
 
-// stepsDown tells whether a leader gave up though its lock was held: somebody else may be better off.
+// stepsDown tells whether a leader gave up though its lock was held: somebody else may be
+// better off.
 func stepsDown(err error) bool { return errors.Is(err, errSilent) || errors.Is(err, errStalled) }
 
-// Describe says what is wrong for operators. Only texts known to hold no value of an event or a row are repeated.
+// Describe says what is wrong for operators. Only texts known to hold no value of an
+// event or a row are repeated.
 func Describe(err error) string {
 	for _, safe := range []error{errDeposed, errPanicked, errMoved, errSilent, errStalled, errTooLong} {
 		if errors.Is(err, safe) {

@@ -88,7 +88,8 @@ func TestAPoisonedEventHaltsItsFollowerVisiblyAndNoOther(t *testing.T) {
 	w := newWorld(t)
 	w.grant(t, 4)
 	w.append(t, domain.ConsentsOf(domain.UserID{UUID: newID()}), nil,
-		&domain.ConsentGranted{Decision: domain.Decision{ConsentID: domain.ConsentID{UUID: newID()}, Purpose: "poison"}})
+		&domain.ConsentGranted{Decision: domain.Decision{ConsentID: domain.ConsentID{UUID: newID()},
+			Purpose: "poison"}})
 	bad, err := w.store.Head(t.Context())
 	must(t, err)
 	w.grant(t, 4)
@@ -131,7 +132,8 @@ func TestAnErrorThatMayHoldPersonalDataIsShownByItsTypeAlone(t *testing.T) {
 	}
 }
 
-// A statement that takes too long may be the weather, and is tried again; the same event a third time is not.
+// A statement that takes too long may be the weather, and is tried again; the same event
+// a third time is not.
 func TestAnEventThatIsTooSlowAThirdTimeHalts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -159,8 +161,8 @@ func TestAnEventThatIsTooSlowAThirdTimeHalts(t *testing.T) {
 	w.counted(t)
 }
 
-// Trouble with the database is waited out. But trouble that one event meets every time, while the leadership lives on beside
-// it, is that event's.
+// Trouble with the database is waited out. But trouble that one event meets every time,
+// while the leadership lives on beside it, is that event's.
 func TestAnEventThatAlwaysMeetsTroubleHaltsVisibly(t *testing.T) {
 	t.Parallel()
 	for state, statement := range map[string]string{

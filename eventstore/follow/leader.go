@@ -12,18 +12,20 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// Of any number of copies of a follower one leads; the others stand by and try every 500 ms.
+// Of any number of copies of a follower one leads; the others stand by and try every 500
+// ms.
 //
-// The leader holds a session advisory lock on a connection that Postgres ends after 1.5 s of silence, and pings it every
-// 500 ms: a leader that is killed loses the lock at once, one that is stopped or cut off loses it in 1.5 s. What a leader
-// that slept does on waking is held off by the epoch: each new leader raises it, and a checkpoint moves only under the
-// epoch that stands.
+// The leader holds a session advisory lock on a connection that Postgres ends after 1.5 s
+// of silence, and pings it every 500 ms: a leader that is killed loses the lock at once,
+// one that is stopped or cut off loses it in 1.5 s. What a leader that slept does on
+// waking is held off by the epoch: each new leader raises it, and a checkpoint moves only
+// under the epoch that stands.
 
 // errDeposed says that another leads now, or may.
 var errDeposed = errors.New("lost the leadership")
 
-// leaderSpace is the first half of the advisory locks' keys, so that they meet no others. The append lock has a key of
-// one part.
+// leaderSpace is the first half of the advisory locks' keys, so that they meet no others.
+// The append lock has a key of one part.
 const leaderSpace = 7267412
 
 // lockKey is the second half.
@@ -89,8 +91,8 @@ func demandRole(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// enter begins a new epoch. A follower that halted is still halted until it comes past the event; why a leader before stepped
-// down is history.
+// enter begins a new epoch. A follower that halted is still halted until it comes past
+// the event; why a leader before stepped down is history.
 func (l *leadership) enter(ctx context.Context) error {
 	const sql = `update trust.checkpoints set epoch = epoch + 1, seen_at = clock_timestamp(),
 			state = case when error_since is null then 'running' else 'halted' end,
@@ -103,8 +105,9 @@ func (l *leadership) enter(ctx context.Context) error {
 	return l.conn.QueryRow(ctx, sql, l.name).Scan(&l.epoch, &l.position)
 }
 
-// hold pings until the leadership or ctx ends, or the work makes no progress. At most once a second it also leaves a sign of life; never waiting for the
-// transaction that moves the checkpoint, which leaves one itself.
+// hold pings until the leadership or ctx ends, or the work makes no progress. At most
+// once a second it also leaves a sign of life; never waiting for the transaction that
+// moves the checkpoint, which leaves one itself.
 func (l *leadership) hold(ctx context.Context, progress *progress) error {
 	const ping = `with sign as (
 			update trust.checkpoints set seen_at = clock_timestamp() where follower = (
@@ -137,8 +140,8 @@ func (l *leadership) hold(ctx context.Context, progress *progress) error {
 	}
 }
 
-// leave says that the follower stopped, if it still leads, and why if it stepped down; and gives up the lock by closing the
-// connection.
+// leave says that the follower stopped, if it still leads, and why if it stepped down;
+// and gives up the lock by closing the connection.
 func (l *leadership) leave(ctx context.Context, cause error) {
 	const sql = `update trust.checkpoints set state = 'stopped', seen_at = clock_timestamp(), error = coalesce(error, $3)
 		where follower = $1 and epoch = $2`

@@ -20,7 +20,8 @@ import (
 
 const (
 	masterKey = "a master key of at least thirty-two characters"
-	// childURL makes this test binary a process that follows the log, and nothing else, until it is killed.
+	// childURL makes this test binary a process that follows the log, and nothing else,
+	// until it is killed.
 	childURL = "FOLLOW_CHILD_URL"
 )
 
@@ -35,7 +36,8 @@ func TestMain(m *testing.M) {
 	pgtest.Main(m)
 }
 
-// world is a database of one test with a municipality in it, and the tables of this package's followers.
+// world is a database of one test with a municipality in it, and the tables of this
+// package's followers.
 type world struct {
 	db       *pgtest.DB
 	store    *eventstore.Store
@@ -87,11 +89,12 @@ func (w *world) append(t *testing.T, stream domain.Stream, side []domain.SideWri
 func (w *world) grant(t *testing.T, n int) {
 	t.Helper()
 	for range n {
-		w.append(t, domain.ConsentsOf(domain.UserID{UUID: newID()}), nil, &domain.ConsentGranted{Decision: domain.Decision{
-			ConsentID: domain.ConsentID{UUID: newID()}, Purpose: "sms_alert", NoticeVersion: 1, Wording: "words",
-			Language: domain.English, SHA256: domain.WordingHash("words"), Channel: domain.Web,
-			RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
-		}})
+		w.append(t, domain.ConsentsOf(domain.UserID{UUID: newID()}), nil,
+			&domain.ConsentGranted{Decision: domain.Decision{
+				ConsentID: domain.ConsentID{UUID: newID()}, Purpose: "sms_alert", NoticeVersion: 1, Wording: "words",
+				Language: domain.English, SHA256: domain.WordingHash("words"), Channel: domain.Web,
+				RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
+			}})
 		w.granted++
 	}
 }
@@ -129,7 +132,8 @@ func runConfig(t *testing.T, config follow.Config, followers ...follow.Follower)
 // start runs the tally in a process of its own.
 func (w *world) start(t *testing.T) *exec.Cmd {
 	t.Helper()
-	child := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0]) // killed below, before the database goes
+	// killed below, before the database goes
+	child := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])
 	child.Env = append(os.Environ(), childURL+"="+w.db.URL(pgtest.Projector))
 	child.Stdout, child.Stderr = t.Output(), t.Output()
 	must(t, child.Start())
@@ -162,7 +166,8 @@ func (w *world) becomes(t *testing.T, name string, state follow.State) (s follow
 	return s
 }
 
-// counted waits until the tally has followed the whole log, and checks that it counted each grant once.
+// counted waits until the tally has followed the whole log, and checks that it counted
+// each grant once.
 func (w *world) counted(t *testing.T) {
 	t.Helper()
 	head, err := w.store.Head(t.Context())

@@ -14,24 +14,27 @@ import (
 
 const (
 	firstPause = 50 * time.Millisecond
-	// longestPause is about how long a halted follower takes, at most, to notice that its cause is mended.
+	// longestPause is about how long a halted follower takes, at most, to notice that its
+	// cause is mended.
 	longestPause = 5 * time.Second
 	// tooOften is how often the same event may be too slow before it counts as at fault.
 	tooOften = 3
-	// tooRough is how often it may meet trouble that is not its own: a server that answers all else was never in such trouble
-	// for half a minute.
+	// tooRough is how often it may meet trouble that is not its own: a server that
+	// answers all else was never in such trouble for half a minute.
 	tooRough = 12
 
-	// firstPage is how many events a leader begins with. A page that took less than quick is followed by one of twice the
-	// size, one that took longer than slow by half.
+	// firstPage is how many events a leader begins with. A page that took less than quick
+	// is followed by one of twice the size, one that took longer than slow by half.
 	firstPage = 500
 	quick     = 400 * time.Millisecond
 	slow      = time.Second
 )
 
-// pace is how large the next range may be and how long to wait before it: as large as takes about a second. After a failure the
-// next range is half of the failed one, and a tenth if that was too slow, down to the single event that is at fault, so that the
-// checkpoint comes to stand directly before it; pages grow again once the failed range is behind.
+// pace is how large the next range may be and how long to wait before it: as large as
+// takes about a second. After a failure the next range is half of the failed one, and a
+// tenth if that was too slow, down to the single event that is at fault, so that the
+// checkpoint comes to stand directly before it; pages grow again once the failed range is
+// behind.
 type pace struct {
 	full int64
 
@@ -60,9 +63,9 @@ func (p *pace) size() int64 {
 	return p.page
 }
 
-// failed narrows after a failure, and makes a pause due, each time longer, when there is nothing to narrow or no event to
-// blame. It tells whether the follower is to halt: the range is one event, and that is at fault, or
-// has met trouble too often to blame that.
+// failed narrows after a failure, and makes a pause due, each time longer, when there is
+// nothing to narrow or no event to blame. It tells whether the follower is to halt: the
+// range is one event, and that is at fault, or has met trouble too often to blame that.
 func (p *pace) failed(s span, found verdict) (halt bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -138,8 +141,9 @@ type pauses struct {
 	logger   *slog.Logger
 }
 
-// HandleError implements the backoff manager. With nothing new it waits here for a wake-up, bounded, and asks for no more; v3
-// cannot end this wait, so the end of the term does. Every other pause is v3's to wait, which ends when it closes.
+// HandleError implements the backoff manager. With nothing new it waits here for a
+// wake-up, bounded, and asks for no more; v3 cannot end this wait, so the end of the term
+// does. Every other pause is v3's to wait, which ends when it closes.
 func (p pauses) HandleError(_ watermill.LoggerAdapter, nothing bool, err error) time.Duration {
 	p.progress.rests()
 	if errors.Is(err, errSilent) {

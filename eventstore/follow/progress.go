@@ -9,7 +9,8 @@ import (
 // errStalled says that a leader's connection lived and its work did not.
 var errStalled = errors.New("no progress, and nothing that says why")
 
-// progress is what a leader is doing: looking for a range and applying it, or resting until there is one.
+// progress is what a leader is doing: looking for a range and applying it, or resting
+// until there is one.
 type progress struct {
 	mu      sync.Mutex
 	working time.Time // since when at this step; zero: it rests
@@ -28,7 +29,8 @@ func (p *progress) rests() {
 	p.working = time.Time{}
 }
 
-// stalled tells that the leader has been busy with one thing for longer than anything may take.
+// stalled tells that the leader has been busy with one thing for longer than anything may
+// take.
 func (p *progress) stalled() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Nothing waits for ever. From the inside out, each bound is longer than those before it, so that the one that is nearest to
-// the cause speaks:
+// Nothing waits for ever. From the inside out, each bound is longer than those before it,
+// so that the one that is nearest to the cause speaks:
 //
 //	idle in a transaction  deadAfter        Postgres ends the session; the third time, the same event halts
 //	a lock                 lockedAtMost     Postgres says so; it is tried again
@@ -31,15 +31,17 @@ const (
 // errSilent says that a socket that ought to have answered did not.
 var errSilent = errors.New("the database fell silent in the middle of an answer")
 
-// heard is a connection that fails when it is read, or written to, for too long in vain: a network that swallows packets tells
-// nobody. TCP keep-alives would take minutes, and a proxy answers them.
+// heard is a connection that fails when it is read, or written to, for too long in vain:
+// a network that swallows packets tells nobody. TCP keep-alives would take minutes, and a
+// proxy answers them.
 type heard struct {
 	net.Conn
 	mu    sync.Mutex
 	given time.Time // the deadline that pgx set; zero: none
 }
 
-// listenFor makes the connections of a configuration fail when they are silent for too long.
+// listenFor makes the connections of a configuration fail when they are silent for too
+// long.
 func listenFor(c *pgconn.Config) {
 	c.ConnectTimeout = applyAtMost // in all; a server that is silent on the way has silentAfter
 	dial := c.DialFunc
@@ -92,8 +94,8 @@ func (h *heard) SetDeadline(t time.Time) error {
 	return h.Conn.SetDeadline(t)
 }
 
-// silence names a timeout that is ours. It is no timeout to pgx, which would not close the connection, and is one to whoever
-// asks whether the connection broke.
+// silence names a timeout that is ours. It is no timeout to pgx, which would not close
+// the connection, and is one to whoever asks whether the connection broke.
 func (h *heard) silence(err error) error {
 	timeout, ok := errors.AsType[net.Error](err)
 	if !ok || !timeout.Timeout() {

@@ -19,8 +19,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// hole is a network between a worker and the database. A connection for a use that it swallows stays open, and not a byte comes
-// through any more.
+// hole is a network between a worker and the database. A connection for a use that it
+// swallows stays open, and not a byte comes through any more.
 type hole struct {
 	listener net.Listener
 	server   *pgx.ConnConfig
@@ -135,7 +135,8 @@ func (h *hole) config(t *testing.T, w *world) follow.Config {
 	return config
 }
 
-// A socket goes silent: packets vanish, and nobody says so. The leader's own connection lives, so only its work tells.
+// A socket goes silent: packets vanish, and nobody says so. The leader's own connection
+// lives, so only its work tells.
 func TestALeaderWhoseWorkFallsSilentStepsDownAndAStandbyTakesOver(t *testing.T) {
 	t.Parallel()
 	for _, use := range []string{"apply", "poll"} {
@@ -185,7 +186,8 @@ func TestALeaderWithoutAStandbyThatStepsDownSaysWhyAndGoesOnByItself(t *testing.
 	}
 }
 
-// A backlog is read ahead on a connection of its own, which may fall silent as well: then it is read when its turn comes.
+// A backlog is read ahead on a connection of its own, which may fall silent as well: then
+// it is read when its turn comes.
 func TestABacklogIsFollowedThoughReadingAheadFallsSilent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -214,7 +216,8 @@ func TestAFollowerThatHangsLosesTheLead(t *testing.T) {
 	w.counted(t)
 }
 
-// A fold that computes within its transaction for longer than that may stand idle is ended by Postgres. That is no weather.
+// A fold that computes within its transaction for longer than that may stand idle is
+// ended by Postgres. That is no weather.
 func TestAnEventThatIsComputedForTooLongHalts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -227,7 +230,8 @@ func TestAnEventThatIsComputedForTooLongHalts(t *testing.T) {
 		}
 		return untilEnded(ctx, t, w, tx)
 	}})
-	if s := w.becomes(t, "tally", follow.Halted); s.Position != 1 || !strings.Contains(s.Error, "idle") && !strings.Contains(s.Error, "25P03") {
+	if s := w.becomes(t, "tally", follow.Halted); s.Position != 1 || !strings.Contains(s.Error, "idle") &&
+		!strings.Contains(s.Error, "25P03") {
 		t.Errorf("status %+v", s)
 	}
 	computes.Store(false)
@@ -244,7 +248,8 @@ func untilEnded(ctx context.Context, t *testing.T, w *world, tx follow.Tx) error
 	}
 	defer func() { _ = watch.Close(context.WithoutCancel(ctx)) }()
 	for there := true; there && ctx.Err() == nil; {
-		if err := watch.QueryRow(ctx, "select exists (select from pg_stat_activity where pid = $1), pg_sleep(0.05)", pid).
+		if err := watch.QueryRow(ctx, "select exists (select from pg_stat_activity where pid = $1), pg_sleep(0.05)",
+			pid).
 			Scan(&there, nil); err != nil {
 			return err
 		}

@@ -18,17 +18,19 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// Contract towards watermill-sql v3.1.0, read in its source. Its transaction does nothing but look for the next range: on
-// Close, or when the deadline passes, it commits though the handler still runs, and a nack sends again within the same
-// transaction. So the handler has a transaction of its own and always acks, also on failure: an ack moves nothing, and the next
-// look yields the range again. The subscriber is never blocked by a handler that waits: pauses are the BackoffManager's, which
-// v3 asks once after each look, before a wait that ends on Close.
+// Contract towards watermill-sql v3.1.0, read in its source. Its transaction does nothing
+// but look for the next range: on Close, or when the deadline passes, it commits though
+// the handler still runs, and a nack sends again within the same transaction. So the
+// handler has a transaction of its own and always acks, also on failure: an ack moves
+// nothing, and the next look yields the range again. The subscriber is never blocked by a
+// handler that waits: pauses are the BackoffManager's, which v3 asks once after each
+// look, before a wait that ends on Close.
 
 // topic names the log to Watermill.
 const topic = "trust.events"
 
-// span is a message: the positions after < p ≤ upTo. One that ends where it begins, or before, says that the log went
-// backwards, and where it ends.
+// span is a message: the positions after < p ≤ upTo. One that ends where it begins, or
+// before, says that the log went backwards, and where it ends.
 type span struct {
 	After int64 `json:"after"`
 	UpTo  int64 `json:"up_to"`
@@ -36,7 +38,8 @@ type span struct {
 
 // follow subscribes and applies until term ends.
 func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, epoch int64, progress *progress) error {
-	// Watermill's transaction is idle while the handler runs; the limit frees its locks should this process stand still.
+	// Watermill's transaction is idle while the handler runs; the limit frees its locks
+	// should this process stand still.
 	config := session(r.database, "poll", 0, 10*time.Second)
 	pg.Pin(config)
 	db := stdlib.OpenDB(*config)
@@ -49,7 +52,8 @@ func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, ep
 
 	noDeadline := time.Duration(math.MaxInt64) // 0 is refused; on expiry it would send again while the handler runs
 	logger := watermill.NewSlogLoggerWithLevelMapping(r.logger, map[slog.Level]slog.Level{
-		slog.LevelInfo: slog.LevelDebug, slog.LevelDebug: watermill.LevelTrace, slog.LevelError: slog.LevelDebug, // we log failures
+		// we log failures
+		slog.LevelInfo: slog.LevelDebug, slog.LevelDebug: watermill.LevelTrace, slog.LevelError: slog.LevelDebug,
 	})
 	subscriber, err := wmsql.NewSubscriber(db, wmsql.SubscriberConfig{
 		ConsumerGroup:  r.Name(),
@@ -57,7 +61,8 @@ func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, ep
 		SchemaAdapter:  ranges{pace: pace, progress: progress},
 		OffsetsAdapter: offsets{},
 		BackoffManager: pauses{
-			ended: term.Done(), depose: depose, pace: pace, progress: progress, wake: wake, poll: r.config.PollEvery, logger: r.logger,
+			ended: term.Done(), depose: depose, pace: pace, progress: progress, wake: wake, poll: r.config.PollEvery,
+			logger: r.logger,
 		},
 	}, logger)
 	if err != nil {
@@ -90,7 +95,8 @@ func (ranges) InsertQuery(string, message.Messages) (wmsql.Query, error) {
 	return wmsql.Query{}, errReadOnly
 }
 
-// SelectQuery asks for the next range: no row when there is nothing new. One statement, so one snapshot; it takes no lock.
+// SelectQuery asks for the next range: no row when there is nothing new. One statement,
+// so one snapshot; it takes no lock.
 func (r ranges) SelectQuery(_, group string, _ wmsql.OffsetsAdapter) wmsql.Query {
 	const sql = `select c.position, case when a.ahead then least(h.position, c.position) else least(h.position, c.position + $2) end
 		from trust.checkpoints c, trust.head() h, lateral (select ` + isAhead + `) a (ahead)

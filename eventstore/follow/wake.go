@@ -14,8 +14,9 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// bell wakes the followers of this process when the log has grown by events that they want. They skip other appends at their
-// next poll: most appends concern one follower. While its connection is lost, all poll.
+// bell wakes the followers of this process when the log has grown by events that they
+// want. They skip other appends at their next poll: most appends concern one follower.
+// While its connection is lost, all poll.
 type bell struct {
 	logger *slog.Logger
 
@@ -23,7 +24,8 @@ type bell struct {
 	listeners map[chan struct{}][]domain.StreamType
 }
 
-// subscribe returns a channel that holds one wake-up, so none is lost between a look and the wait after it.
+// subscribe returns a channel that holds one wake-up, so none is lost between a look and
+// the wait after it.
 func (b *bell) subscribe(kinds []domain.StreamType) (wake <-chan struct{}, hush func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -39,7 +41,8 @@ func (b *bell) subscribe(kinds []domain.StreamType) (wake <-chan struct{}, hush 
 	}
 }
 
-// ring wakes the followers of some kinds of streams, as a notification lists them. An empty list wakes all.
+// ring wakes the followers of some kinds of streams, as a notification lists them. An
+// empty list wakes all.
 func (b *bell) ring(list string) {
 	grown := strings.Split(list, ",")
 	b.mu.Lock()
@@ -65,7 +68,8 @@ func listOf(kinds []domain.StreamType) string {
 	return strings.Join(names, ",")
 }
 
-// listen rings for notifications until ctx ends, connecting again when the connection breaks.
+// listen rings for notifications until ctx ends, connecting again when the connection
+// breaks.
 func (b *bell) listen(ctx context.Context, config *pgx.ConnConfig) {
 	said := ""
 	for ctx.Err() == nil {

@@ -17,26 +17,30 @@ import (
 
 // Config says how followers run in one process.
 type Config struct {
-	// DatabaseURL connects as trust_projector, directly: sessions, locks and LISTEN do not survive a pooler.
+	// DatabaseURL connects as trust_projector, directly: sessions, locks and LISTEN do
+	// not survive a pooler.
 	DatabaseURL string
 	MasterKey   []byte
-	// PageSize is how many events a transaction takes, at most; 0: 5000. It takes fewer if they would take longer than about
-	// a second.
+	// PageSize is how many events a transaction takes, at most; 0: 5000. It takes fewer
+	// if they would take longer than about a second.
 	PageSize int
 	// PollEvery is the longest that an idle follower sleeps without a wake-up; 0: 250 ms.
 	PollEvery time.Duration
 	// Logger is slog.Default() when nil.
 	Logger *slog.Logger
-	// Committed, if set, is told of every page after its commit: the positions after < p ≤ upTo and how long it took.
+	// Committed, if set, is told of every page after its commit: the positions after < p
+	// ≤ upTo and how long it took.
 	Committed func(follower string, after, upTo int64, took time.Duration)
 }
 
 const (
 	defaultPage = 5000
 	defaultPoll = 250 * time.Millisecond
-	// deadAfter is how long Postgres waits for a silent leader, or for one that stands still within a transaction.
+	// deadAfter is how long Postgres waits for a silent leader, or for one that stands
+	// still within a transaction.
 	deadAfter = 1500 * time.Millisecond
-	// pulse is how often a leader shows that it lives and a standby tries to lead: a third of deadAfter.
+	// pulse is how often a leader shows that it lives and a standby tries to lead: a
+	// third of deadAfter.
 	pulse = 500 * time.Millisecond
 	// aside is for how long a leader that stepped down leaves the lead to its standbys.
 	aside = 2 * deadAfter
@@ -44,8 +48,8 @@ const (
 	goodbye = time.Second
 )
 
-// Worker runs followers in this process, each with its own leadership, connections and Watermill subscriber; one LISTEN
-// connection wakes those that an append concerns.
+// Worker runs followers in this process, each with its own leadership, connections and
+// Watermill subscriber; one LISTEN connection wakes those that an append concerns.
 type Worker struct {
 	config    Config
 	followers []Follower
@@ -65,8 +69,9 @@ func NewWorker(config Config, followers ...Follower) *Worker {
 	return &Worker{config: config, followers: followers}
 }
 
-// Run follows the log until ctx ends, which is no error, and then returns within about two seconds. It returns early
-// only for what waiting cannot mend: a database URL, a login or a master key that is wrong.
+// Run follows the log until ctx ends, which is no error, and then returns within about
+// two seconds. It returns early only for what waiting cannot mend: a database URL, a
+// login or a master key that is wrong.
 func (w *Worker) Run(ctx context.Context) error {
 	database, err := pgx.ParseConfig(w.config.DatabaseURL)
 	if err != nil {
@@ -98,8 +103,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// session is a configuration for one kind of connection. Postgres ends the session after standing idle, or idle within
-// a transaction, for so long; 0: never. The other bounds are those of silence.go.
+// session is a configuration for one kind of connection. Postgres ends the session after
+// standing idle, or idle within a transaction, for so long; 0: never. The other bounds
+// are those of silence.go.
 func session(database *pgx.ConnConfig, use string, idle, inTransaction time.Duration) *pgx.ConnConfig {
 	c := database.Copy()
 	eventstore.PlanByIndex(c)
@@ -114,7 +120,8 @@ func session(database *pgx.ConnConfig, use string, idle, inTransaction time.Dura
 	return c
 }
 
-// runner runs one follower: it waits to lead, then leads until it is deposed or stopped, again and again.
+// runner runs one follower: it waits to lead, then leads until it is deposed or stopped,
+// again and again.
 type runner struct {
 	Follower
 	config   Config
@@ -171,7 +178,8 @@ func (r *runner) serve(ctx context.Context) (err error) {
 	return context.Cause(term)
 }
 
-// hold keeps the leadership while there is progress. What stands still cannot be told to end, so the lead is given up at once.
+// hold keeps the leadership while there is progress. What stands still cannot be told to
+// end, so the lead is given up at once.
 func (r *runner) hold(term context.Context, lead *leadership, progress *progress) error {
 	err := lead.hold(term, progress)
 	if errors.Is(err, errStalled) {

@@ -17,7 +17,8 @@ import (
 type Client struct {
 	base  string
 	token string
-	// HTTP sends the requests; New sets http.DefaultClient. It has no time limit: contexts have.
+	// HTTP sends the requests; New sets http.DefaultClient. It has no time limit:
+	// contexts have.
 	HTTP *http.Client
 }
 
@@ -43,7 +44,8 @@ type Answer[T any] struct {
 // ETag names the version of what was answered, for IfMatch; empty: it has none.
 func (a *Answer[T]) ETag() string { return a.Header.Get("ETag") }
 
-// Position is that of the newest event of a command, for MinEventPosition of queries that are to see it; 0: nothing happened.
+// Position is that of the newest event of a command, for MinEventPosition of queries that
+// are to see it; 0: nothing happened.
 func (a *Answer[T]) Position() int64 {
 	position, _ := strconv.ParseInt(a.Header.Get("Event-Position"), 10, 64) // absent: 0
 	return position

@@ -24,7 +24,8 @@ func serve(t *testing.T, status int, header http.Header, body string) (*client.C
 	var last said
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		sent, _ := io.ReadAll(r.Body)
-		last = said{r.Method + " " + r.RequestURI, r.Header.Get("Authorization"), r.Header.Get("Idempotency-Key"), strings.TrimSpace(string(sent))}
+		last = said{r.Method + " " + r.RequestURI, r.Header.Get("Authorization"), r.Header.Get("Idempotency-Key"),
+			strings.TrimSpace(string(sent))}
 		for name, values := range header {
 			w.Header()[name] = values
 		}
@@ -37,10 +38,12 @@ func serve(t *testing.T, status int, header http.Header, body string) (*client.C
 
 func TestARequestSaysWhatItWasGiven(t *testing.T) {
 	t.Parallel()
-	c, last := serve(t, http.StatusOK, http.Header{"Event-Position": {"7"}, "Etag": {`"2"`}}, `{"allowed":true,"decided_by":null,"of_a_later_release":1}`)
+	c, last := serve(t, http.StatusOK, http.Header{"Event-Position": {"7"}, "Etag": {`"2"`}},
+		`{"allowed":true,"decided_by":null,"of_a_later_release":1}`)
 	at := time.Date(2026, 3, 1, 14, 0, 0, 5000, time.FixedZone("SAST", 2*60*60))
 	check, err := c.As("secret").CheckConsent(t.Context(), &client.CheckConsentParams{Purpose: "a&b", At: &at})
-	if err != nil || !check.Body.Allowed || check.Body.DecidedBy != nil || check.Position() != 7 || check.ETag() != `"2"` {
+	if err != nil || !check.Body.Allowed || check.Body.DecidedBy != nil || check.Position() != 7 ||
+		check.ETag() != `"2"` {
 		t.Errorf("%+v, %v", check, err)
 	}
 	if want := "GET /api/v1/consents/check?at=2026-03-01T14%3A00%3A00.000005%2B02%3A00&purpose=a%26b"; last.line != want || last.token != "Bearer secret" {
@@ -62,7 +65,8 @@ func TestARefusalIsATypedError(t *testing.T) {
 		`{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"Try again.","code":"unavailable","errors":[{"field":"database","code":"not_ready","message":"No."}]}`)
 	_, err := c.Ready(t.Context())
 	refusal, ok := errors.AsType[*client.Error](fmt.Errorf("wrapped: %w", err))
-	if !ok || client.CodeOf(err) != client.ProblemCodeUnavailable || refusal.Status != 503 || refusal.RetryAfter() != 5*time.Second ||
+	if !ok || client.CodeOf(err) != client.ProblemCodeUnavailable || refusal.Status != 503 ||
+		refusal.RetryAfter() != 5*time.Second ||
 		refusal.Header.Get("X-Request-ID") != "id" || err.Error() != "503 unavailable: Try again.; database: No." {
 		t.Errorf("%+v", err)
 	}

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// Error is an answer that is not a success: the problem that the API sent, and the headers it came with.
+// Error is an answer that is not a success: the problem that the API sent, and the
+// headers it came with.
 type Error struct {
 	Problem
 	Header http.Header
@@ -26,13 +27,15 @@ func (e *Error) Error() string {
 	return message
 }
 
-// RetryAfter tells when to try again what failed for a passing reason; 0: it did not fail for one.
+// RetryAfter tells when to try again what failed for a passing reason; 0: it did not fail
+// for one.
 func (e *Error) RetryAfter() time.Duration {
 	seconds, _ := strconv.Atoi(e.Header.Get("Retry-After")) // absent: 0
 	return time.Duration(seconds) * time.Second
 }
 
-// CodeOf gives the code of an error that the API answered with; empty: it is none of these.
+// CodeOf gives the code of an error that the API answered with; empty: it is none of
+// these.
 func CodeOf(err error) ProblemCode {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
@@ -42,7 +45,8 @@ func CodeOf(err error) ProblemCode {
 
 const maxProblem = 1 << 20 // bytes; what is larger is no problem of this API
 
-// errorOf reads a problem. What is none, as from a proxy in between, has a status and no code.
+// errorOf reads a problem. What is none, as from a proxy in between, has a status and no
+// code.
 func errorOf(response *http.Response) *Error {
 	e := &Error{Header: response.Header}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxProblem))

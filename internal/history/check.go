@@ -13,8 +13,9 @@ import (
 // Check returns every violation of a run; none if it may have been so.
 func Check(run Run) []Violation {
 	c := &check{
-		run: run, sent: make(map[uuid.UUID]*Append, len(run.Appends)), there: make(map[uuid.UUID][]int, len(run.Appends)),
-		at: make(map[Stream][]int),
+		run: run, sent: make(map[uuid.UUID]*Append, len(run.Appends)),
+		there: make(map[uuid.UUID][]int, len(run.Appends)),
+		at:    make(map[Stream][]int),
 	}
 	for i := range run.Appends {
 		c.sent[run.Appends[i].ID] = &run.Appends[i]
@@ -56,7 +57,8 @@ func (c *check) log() {
 		}
 		c.at[e.Stream] = append(c.at[e.Stream], i)
 		if want := len(c.at[e.Stream]); e.Version != want {
-			c.violates(Broken, "position %d has version %d of its stream, and should have %d", e.Position, e.Version, want)
+			c.violates(Broken, "position %d has version %d of its stream, and should have %d", e.Position, e.Version,
+				want)
 		}
 
 		if e.Append == uuid.Nil {
@@ -166,7 +168,8 @@ func (c *check) claims() {
 			continue
 		}
 		if other, held := holders[a.Claim]; held {
-			c.violates(HeldTwice, "%s: positions %d and %d", a.Claim, c.run.Log[other].Position, c.run.Log[there[0]].Position)
+			c.violates(HeldTwice, "%s: positions %d and %d", a.Claim, c.run.Log[other].Position,
+				c.run.Log[there[0]].Position)
 		}
 		holders[a.Claim] = there[0]
 	}
@@ -189,7 +192,8 @@ func (c *check) looks() {
 	places := map[int]int64{}
 	for _, l := range c.run.Looks {
 		if place := places[l.Reader]; l.After != place {
-			c.violates(Skipped, "reader %d went on behind position %d, having seen those up to %d", l.Reader, l.After, place)
+			c.violates(Skipped, "reader %d went on behind position %d, having seen those up to %d", l.Reader, l.After,
+				place)
 		}
 		c.prefix(l)
 		places[l.Reader] = l.upTo()
@@ -198,7 +202,8 @@ func (c *check) looks() {
 			c.violates(Early, "reader %d saw position %d before it was sent", l.Reader, upTo)
 		}
 		if must := acknowledged.before(l.Began); l.upTo() < must {
-			c.violates(Behind, "reader %d saw the log up to position %d after %d was acknowledged", l.Reader, l.upTo(), must)
+			c.violates(Behind, "reader %d saw the log up to position %d after %d was acknowledged", l.Reader, l.upTo(),
+				must)
 		}
 	}
 }

@@ -76,8 +76,12 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 			a.Events = slices.Clone(a.Events)
 			a.Events[0].ID = newID()
 		}},
-		"a refused append that is in the log":   {history.Present, func(run *history.Run) { again(run, last(run, history.Refused).ID) }},
-		"a conflict that is in the log":         {history.Present, func(run *history.Run) { again(run, last(run, history.Conflicting).ID) }},
+		"a refused append that is in the log": {history.Present, func(run *history.Run) {
+			again(run, last(run, history.Refused).ID)
+		}},
+		"a conflict that is in the log": {history.Present, func(run *history.Run) {
+			again(run, last(run, history.Conflicting).ID)
+		}},
 		"a claim told as taken, and in the log": {history.Present, func(run *history.Run) { plantTaken(run) }},
 		"an append that nobody sent":            {history.Unasked, func(run *history.Run) { again(run, newID()) }},
 		"a conflict with what was expected": {history.Untrue, func(run *history.Run) {
@@ -96,7 +100,8 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 			c.Conflict.Actual = 0
 		}},
 		"a claim that nobody holds": {history.Unheld, func(run *history.Run) {
-			run.Appends = append(run.Appends, history.Append{ID: newID(), Sent: end, Answered: end, Outcome: history.Taken, Claim: "nobody's"})
+			run.Appends = append(run.Appends, history.Append{ID: newID(), Sent: end, Answered: end,
+				Outcome: history.Taken, Claim: "nobody's"})
 		}},
 		"a claim told as taken before it was": {history.Unheld, func(run *history.Run) {
 			a := history.Append{ID: newID(), Outcome: history.Taken, Claim: "new"}
@@ -105,7 +110,8 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 			again(run, b.ID)
 		}},
 		"a claim that two hold": {history.HeldTwice, func(run *history.Run) {
-			a, b := history.Append{ID: newID(), Sent: end, Size: 1, Claim: "ours"}, history.Append{ID: newID(), Sent: end, Size: 1, Claim: "ours"}
+			a, b := history.Append{ID: newID(), Sent: end, Size: 1, Claim: "ours"},
+				history.Append{ID: newID(), Sent: end, Size: 1, Claim: "ours"}
 			run.Appends = append(run.Appends, a, b)
 			again(run, a.ID)
 			again(run, b.ID)
@@ -323,7 +329,8 @@ func (m *model) commit(i int, told history.Outcome) {
 	a.Size = 1 + m.chance.IntN(2)
 	for range a.Size {
 		m.versions[s]++
-		e := history.Event{Position: int64(len(m.run.Log)) + 1, ID: newID(), Append: a.ID, Stream: s, Version: m.versions[s]}
+		e := history.Event{Position: int64(len(m.run.Log)) + 1, ID: newID(), Append: a.ID, Stream: s,
+			Version: m.versions[s]}
 		m.run.Log = append(m.run.Log, e)
 		if told == history.Added {
 			a.Events = append(a.Events, e)
@@ -332,7 +339,8 @@ func (m *model) commit(i int, told history.Outcome) {
 	m.settled = append(m.settled, i)
 }
 
-// finish answers an append that waits; one whose outcome is not settled is never told any.
+// finish answers an append that waits; one whose outcome is not settled is never told
+// any.
 func (m *model) finish() {
 	i := m.open[0]
 	m.open = m.open[1:]

@@ -14,8 +14,8 @@ type Account struct {
 	Drop     bool // the current user is root, and the commands must change to this account
 }
 
-// ServerAccount is the current user, except for root, as which Postgres refuses to run: then it is the user postgres, or
-// nobody where that does not exist.
+// ServerAccount is the current user, except for root, as which Postgres refuses to run:
+// then it is the user postgres, or nobody where that does not exist.
 func ServerAccount() (Account, error) {
 	if os.Geteuid() != 0 {
 		return Account{UID: os.Geteuid(), GID: os.Getegid()}, nil
@@ -32,10 +32,12 @@ func ServerAccount() (Account, error) {
 		}
 		return Account{UID: uid, GID: gid, Drop: true}, nil
 	}
-	return Account{}, errors.New("Postgres does not run as root, and there is neither a user postgres nor nobody to run it as")
+	return Account{}, errors.New("Postgres does not run as root, and there is neither a user postgres nor nobody to " +
+		"run it as")
 }
 
-// give makes the account the owner of what is open: by its handle, for a name may have become a link meanwhile.
+// give makes the account the owner of what is open: by its handle, for a name may have
+// become a link meanwhile.
 func (a Account) give(file *os.File) error {
 	if !a.Drop {
 		return nil // it is ours already

@@ -49,7 +49,8 @@ func TestClusterEndsWhenItsParentIsKilled(t *testing.T) {
 	}
 }
 
-// The signal follows the thread that started the child, so a thread that ends must not be the one.
+// The signal follows the thread that started the child, so a thread that ends must not be
+// the one.
 func TestChildOutlivesTheThreadThatAskedForIt(t *testing.T) {
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), "sleep", "600")
@@ -119,7 +120,8 @@ func kill(t *testing.T, cmd *exec.Cmd) {
 	}
 }
 
-// alive tells a running process from one that has ended, also when nobody has collected it yet.
+// alive tells a running process from one that has ended, also when nobody has collected
+// it yet.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

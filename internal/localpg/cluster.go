@@ -1,20 +1,26 @@
-// Package localpg makes and runs a private Postgres cluster from the binaries that are installed on this machine, or from
-// ones that it fetches where none are.
+// Package localpg makes and runs a private Postgres cluster from the binaries that are
+// installed on this machine, or from ones that it fetches where none are.
 //
-// Owns: one folder with a cluster (its data, and normally its socket), the server's settings, and the user it runs as; the
-// folder of a fetched Postgres.
+// Owns: one folder with a cluster (its data, and normally its socket), the server's
+// settings, and the user it runs as; the folder of a fetched Postgres.
 //
-// Guarantees: the cluster is made completely or not at all. The superuser's password never stands on a command line or
-// in an environment. The server's own log holds no statement, parameter or row (personal data), whatever a client does.
-// The server listens on 127.0.0.1 and on a socket that only its own user (and root) can open. Started with StartBound, it ends when
-// the process that started it ends, however that ends. An installed Postgres wins over a fetched one; a fetched one is the
-// archive whose checksum stands in this program, is never fetched silently, and is there completely or not at all.
+// Guarantees: the cluster is made completely or not at all. The superuser's password
+// never stands on a command line or in an environment. The server's own log holds no
+// statement, parameter or row (personal data), whatever a client does. The server listens
+// on 127.0.0.1 and on a socket that only its own user (and root) can open. Started with
+// StartBound, it ends when the process that started it ends, however that ends. An
+// installed Postgres wins over a fetched one; a fetched one is the archive whose checksum
+// stands in this program, is never fetched silently, and is there completely or not at
+// all.
 //
-// Fails how: without Postgres >= 15, and without one that could be fetched, one sentence says what to install. After kill -9
-// of the server Postgres itself clears its stale lock file and recovers, but a restart can fail ("pre-existing shared memory
-// block is still in use") until the last orphaned backend has noticed, normally within a second: whoever restarts, retries.
+// Fails how: without Postgres >= 15, and without one that could be fetched, one sentence
+// says what to install. After kill -9 of the server Postgres itself clears its stale lock
+// file and recovers, but a restart can fail ("pre-existing shared memory block is still
+// in use") until the last orphaned backend has noticed, normally within a second: whoever
+// restarts, retries.
 //
-// Not here: restarts and backoff (the supervisor), schemas (package migrations), where passwords are kept (the caller).
+// Not here: restarts and backoff (the supervisor), schemas (package migrations), where
+// passwords are kept (the caller).
 package localpg
 
 import (
@@ -40,8 +46,8 @@ type Config struct {
 	NoSync   bool              // makes the cluster without fsync: for clusters that a crash may destroy
 }
 
-// Cluster is a cluster on disk; it may or may not exist yet, and may or may not be running. Its methods are safe for
-// concurrent use, but only one process may use one Dir.
+// Cluster is a cluster on disk; it may or may not exist yet, and may or may not be
+// running. Its methods are safe for concurrent use, but only one process may use one Dir.
 type Cluster struct {
 	Dir       string  // where it really is: holds data/, the data directory
 	SocketDir string  // holds the socket .s.PGSQL.<port>; short enough for every system
@@ -52,7 +58,8 @@ type Cluster struct {
 	config Config
 }
 
-// New settles where the cluster lives and as whom it runs. It may make empty parent folders, and nothing else.
+// New settles where the cluster lives and as whom it runs. It may make empty parent
+// folders, and nothing else.
 func New(config Config) (*Cluster, error) {
 	switch {
 	case config.Dir == "":
@@ -103,7 +110,8 @@ func (c *Cluster) Major() (int, error) {
 	return major, nil
 }
 
-// URL is the superuser's connection string for a database over TCP. It contains the password.
+// URL is the superuser's connection string for a database over TCP. It contains the
+// password.
 func (c *Cluster) URL(database string) string {
 	u := url.URL{
 		Scheme: "postgres", User: url.UserPassword(c.User, c.config.Password),

@@ -71,7 +71,8 @@ func TestClusterServesOverTCPAndSocketWithItsPasswordOnly(t *testing.T) {
 	const facts = `select current_setting('server_encoding'), current_setting('data_checksums'), current_setting('TimeZone'),
 		current_setting('log_error_verbosity'), current_setting('log_min_error_statement'),
 		current_setting('log_parameter_max_length'), current_setting('log_parameter_max_length_on_error'), lower('É')`
-	for name, url := range map[string]string{"TCP": cluster.URL("postgres"), "socket": pgtest.SocketURL(cluster, "postgres")} {
+	for name, url := range map[string]string{"TCP": cluster.URL("postgres"),
+		"socket": pgtest.SocketURL(cluster, "postgres")} {
 		got, err := ask(t, url, facts)
 		if want := "UTF8|on|UTC|terse|panic|0|0|é\n"; err != nil || got != want {
 			t.Errorf("%s: got %q, %v; want %q", name, got, err, want)
@@ -102,7 +103,9 @@ func TestServerLogHoldsNothingAClientSent(t *testing.T) {
 	if err == nil {
 		t.Fatal("the duplicate was accepted")
 	}
-	pgtest.Eventually(t, "the error is logged", func() bool { return strings.Contains(log.String(), "duplicate key value") })
+	pgtest.Eventually(t, "the error is logged", func() bool {
+		return strings.Contains(log.String(), "duplicate key value")
+	})
 	if strings.Contains(log.String(), secret) {
 		t.Errorf("the log holds what the client sent:\n%s", log)
 	}
@@ -121,7 +124,8 @@ func TestClusterRestartsAfterKillOfPostmaster(t *testing.T) {
 		t.Fatalf("the kill left no stale lock file, so this test would prove nothing: %v", err)
 	}
 
-	// Orphaned backends may hold the shared memory for a moment, so we retry, as the supervisor does.
+	// Orphaned backends may hold the shared memory for a moment, so we retry, as the
+	// supervisor does.
 	var again *pgtest.Postmaster
 	pgtest.Eventually(t, "the cluster starts again", func() bool {
 		var err error

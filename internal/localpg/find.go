@@ -13,12 +13,14 @@ import (
 	"time"
 )
 
-// oldest is the first major version whose views can be security_invoker and whose schema public is closed to strangers;
-// the schema needs both.
+// oldest is the first major version whose views can be security_invoker and whose schema
+// public is closed to strangers; the schema needs both.
 const oldest = 15
 
-// ErrNotFound is the whole answer to "there is no Postgres here": one sentence that says what to do.
-var ErrNotFound = fmt.Errorf("no Postgres >= %d found: install it (Debian: apt-get install postgresql) or set DATABASE_URL", oldest)
+// ErrNotFound is the whole answer to "there is no Postgres here": one sentence that says
+// what to do.
+var ErrNotFound = fmt.Errorf(
+	"no Postgres >= %d found: install it (Debian: apt-get install postgresql) or set DATABASE_URL", oldest)
 
 // Binaries is a folder with postgres and initdb of one version.
 type Binaries struct {
@@ -26,11 +28,12 @@ type Binaries struct {
 	Major int    // 15, 16 …
 }
 
-// Find looks on PATH, then in the folders distributions use, the newest version first, then for what was fetched before. It
-// answers ErrNotFound otherwise.
+// Find looks on PATH, then in the folders distributions use, the newest version first,
+// then for what was fetched before. It answers ErrNotFound otherwise.
 func Find() (Binaries, error) { return FindIn(installedDirs()...) }
 
-// FindMajor is Find for one major version: the only one that can serve a cluster which it made.
+// FindMajor is Find for one major version: the only one that can serve a cluster which it
+// made.
 func FindMajor(major int) (Binaries, error) { return FindMajorIn(major, installedDirs()...) }
 
 // FindMajorIn is FindIn for one major version.
@@ -65,7 +68,8 @@ func FindIn(dirs ...string) (Binaries, error) {
 	return Binaries{}, ErrNotFound
 }
 
-// packagedDirs lists the folders of packaged servers, which distributions keep off PATH, the newest version first.
+// packagedDirs lists the folders of packaged servers, which distributions keep off PATH,
+// the newest version first.
 func packagedDirs() []string {
 	var dirs []string
 	for _, pattern := range []string{
@@ -88,7 +92,8 @@ func packagedDirs() []string {
 	return dirs
 }
 
-// lastNumber reads the major version out of a folder's name, as a number: 9.6 is older than 15.
+// lastNumber reads the major version out of a folder's name, as a number: 9.6 is older
+// than 15.
 func lastNumber(dir string) int {
 	digits := regexp.MustCompile(`(\d+)[^/\d]*(\.\d+)?(/bin)?$`).FindStringSubmatch(dir)
 	if digits == nil {
@@ -126,7 +131,8 @@ func inspect(dir string) (Binaries, error) {
 	return Binaries{Dir: dir, Major: major}, nil
 }
 
-// parseMajor reads "postgres (PostgreSQL) 15.18 (Debian …)" and "postgres (PostgreSQL) 19devel".
+// parseMajor reads "postgres (PostgreSQL) 15.18 (Debian …)" and "postgres (PostgreSQL)
+// 19devel".
 func parseMajor(version string) (int, error) {
 	match := regexp.MustCompile(`\(PostgreSQL\) (\d+)`).FindStringSubmatch(version)
 	if match == nil {

@@ -53,7 +53,8 @@ func TestAClusterIsServedByTheVersionThatMadeIt(t *testing.T) {
 	}
 }
 
-// fakePostgres makes a folder with a postgres that tells a version, and perhaps an initdb.
+// fakePostgres makes a folder with a postgres that tells a version, and perhaps an
+// initdb.
 func fakePostgres(t *testing.T, version string, complete bool) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -15,8 +15,9 @@ import (
 	"github.com/salga-trust/engine/internal/owned"
 )
 
-// Init makes the cluster unless it exists. An existing one keeps its password, whatever the configuration says. The
-// data directory appears under its name only when it is complete, so a killed Init is simply run again.
+// Init makes the cluster unless it exists. An existing one keeps its password, whatever
+// the configuration says. The data directory appears under its name only when it is
+// complete, so a killed Init is simply run again.
 func (c *Cluster) Init(ctx context.Context) error {
 	if c.Exists() {
 		return nil
@@ -26,8 +27,9 @@ func (c *Cluster) Init(ctx context.Context) error {
 	}
 	fresh := c.freshDir()
 	var failed error
-	// With C.UTF-8, lower() knows more letters than ASCII's; not every system has it. Order is by bytes in both cases:
-	// fast, and not changed by an update of the C library, which silently breaks indexes.
+	// With C.UTF-8, lower() knows more letters than ASCII's; not every system has it.
+	// Order is by bytes in both cases: fast, and not changed by an update of the C
+	// library, which silently breaks indexes.
 	for _, ctype := range []string{"C.UTF-8", "C"} {
 		if failed = c.initdb(ctx, fresh, ctype); failed == nil {
 			break
@@ -50,8 +52,9 @@ func (c *Cluster) freshDir() string { return c.dataDir() + ".new" }
 
 func (c *Cluster) passwordFile() string { return filepath.Join(c.Dir, "password.new") }
 
-// prepareDir makes the cluster's folder and gives it to the server's user, but never takes over a folder with other
-// things in it, or one that another user could have put there.
+// prepareDir makes the cluster's folder and gives it to the server's user, but never
+// takes over a folder with other things in it, or one that another user could have put
+// there.
 func (c *Cluster) prepareDir() (err error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return err
@@ -99,7 +102,8 @@ func (c *Cluster) initdb(ctx context.Context, dir, ctype string) (err error) {
 	cmd := c.command(ctx, "initdb", args...)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
-	// Bound: an initdb that outlived a killed supervisor would clean up what the next one makes.
+	// Bound: an initdb that outlived a killed supervisor would clean up what the next one
+	// makes.
 	err = StartBound(cmd, syscall.SIGKILL)
 	if err == nil {
 		err = cmd.Wait()
@@ -110,8 +114,8 @@ func (c *Cluster) initdb(ctx context.Context, dir, ctype string) (err error) {
 	return nil
 }
 
-// writePassword hands the password to initdb in a file that only the server's user can read: arguments and environments
-// are visible to others.
+// writePassword hands the password to initdb in a file that only the server's user can
+// read: arguments and environments are visible to others.
 func (c *Cluster) writePassword() error {
 	if err := os.RemoveAll(c.passwordFile()); err != nil {
 		return err
@@ -124,8 +128,9 @@ func (c *Cluster) writePassword() error {
 	return errors.Join(err, c.RunsAs.give(file), file.Close())
 }
 
-// command prepares one of Postgres's programs to run as the server's user. It gets none of our environment, which holds
-// master keys and database passwords, nor any PG* variable that would change what it does.
+// command prepares one of Postgres's programs to run as the server's user. It gets none
+// of our environment, which holds master keys and database passwords, nor any PG*
+// variable that would change what it does.
 func (c *Cluster) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, c.config.Binaries.path(name), args...)
 	cmd.Env = []string{"PATH=" + c.config.Binaries.Dir + ":/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}

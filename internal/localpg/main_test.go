@@ -15,7 +15,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// roleVariable turns this test binary, started again, into one of the processes that the tests need as parents.
+// roleVariable turns this test binary, started again, into one of the processes that the
+// tests need as parents.
 const roleVariable = "LOCALPG_TEST_ROLE"
 
 func TestMain(m *testing.M) {
@@ -40,7 +41,8 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// newFolder makes a folder with a short name that every user can pass through, unlike t.TempDir.
+// newFolder makes a folder with a short name that every user can pass through, unlike
+// t.TempDir.
 func newFolder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "localpg-")
@@ -63,7 +65,8 @@ func mustFind(t *testing.T) localpg.Binaries {
 	return found
 }
 
-// config asks for a cluster that starts fast. It listens on its socket alone: a free port may be taken before the server has it.
+// config asks for a cluster that starts fast. It listens on its socket alone: a free port
+// may be taken before the server has it.
 func config(t *testing.T) localpg.Config {
 	t.Helper()
 	return localpg.Config{
@@ -85,7 +88,8 @@ func newCluster(t *testing.T, config localpg.Config) *localpg.Cluster {
 	return cluster
 }
 
-// ask runs statements over TCP or the socket, as a client would. It returns the rows as psql -At prints them.
+// ask runs statements over TCP or the socket, as a client would. It returns the rows as
+// psql -At prints them.
 func ask(t *testing.T, url, sql string) (string, error) {
 	t.Helper()
 	ctx := testContext(t)

@@ -5,8 +5,9 @@ import (
 	"net"
 )
 
-// FreePort returns a TCP port of 127.0.0.1 that nobody listens on at this moment. Somebody may take it before the server
-// does; the server then refuses to start, and the caller tries again with another one.
+// FreePort returns a TCP port of 127.0.0.1 that nobody listens on at this moment.
+// Somebody may take it before the server does; the server then refuses to start, and the
+// caller tries again with another one.
 func FreePort() (int, error) {
 	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {

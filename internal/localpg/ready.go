@@ -16,10 +16,12 @@ import (
 // errStarting: the server is there, but recovers, starts or stops.
 var errStarting = errors.New("the database system is starting up")
 
-// WaitReady returns when the server lets clients in, or with an error when ctx ends. It knows nothing of the process:
-// the caller that started it ends ctx when the process ends.
+// WaitReady returns when the server lets clients in, or with an error when ctx ends. It
+// knows nothing of the process: the caller that started it ends ctx when the process
+// ends.
 func (c *Cluster) WaitReady(ctx context.Context) error {
-	// The first probes are quick, because a start takes a tenth of a second; after that recovery may take minutes.
+	// The first probes are quick, because a start takes a tenth of a second; after that
+	// recovery may take minutes.
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		err := c.probe(ctx)
 		if err == nil {
@@ -33,8 +35,8 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 	}
 }
 
-// probe opens a session over the socket and reads the first answer. Asking for a password means "come in"; the probe
-// then leaves without a trace in the server's log.
+// probe opens a session over the socket and reads the first answer. Asking for a password
+// means "come in"; the probe then leaves without a trace in the server's log.
 func (c *Cluster) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -55,15 +57,17 @@ func (c *Cluster) probe(ctx context.Context) error {
 	return readAnswer(conn)
 }
 
-// startupMessage is the first message of protocol 3.0: length, version, then pairs of names and values.
+// startupMessage is the first message of protocol 3.0: length, version, then pairs of
+// names and values.
 func startupMessage(user string) []byte {
 	body := binary.BigEndian.AppendUint32(nil, 3<<16)
 	body = append(body, "user\x00"+user+"\x00database\x00postgres\x00\x00"...)
 	return append(binary.BigEndian.AppendUint32(nil, uint32(4+len(body))), body...)
 }
 
-// readAnswer takes a request to authenticate as yes. Of the errors only cannot_connect_now (57P03) means "not yet";
-// any other one, too many connections for instance, comes from a server that works.
+// readAnswer takes a request to authenticate as yes. Of the errors only
+// cannot_connect_now (57P03) means "not yet"; any other one, too many connections for
+// instance, comes from a server that works.
 func readAnswer(conn io.Reader) error {
 	var head [5]byte // type, length including itself
 	if _, err := io.ReadFull(conn, head[:]); err != nil {

@@ -9,9 +9,10 @@ import (
 	"syscall"
 )
 
-// Command returns the server, ready to start in the foreground; it logs to standard error. When ctx ends the server gets
-// SIGINT (a fast shutdown: sessions are cut, nothing committed is lost), and is killed if that takes a minute. Start it with
-// StartBound(cmd, syscall.SIGINT), or it outlives a parent that crashes.
+// Command returns the server, ready to start in the foreground; it logs to standard
+// error. When ctx ends the server gets SIGINT (a fast shutdown: sessions are cut, nothing
+// committed is lost), and is killed if that takes a minute. Start it with StartBound(cmd,
+// syscall.SIGINT), or it outlives a parent that crashes.
 func (c *Cluster) Command(ctx context.Context) *exec.Cmd {
 	settings := c.settings()
 	args := []string{"-D", c.dataDir()}
@@ -23,7 +24,8 @@ func (c *Cluster) Command(ctx context.Context) *exec.Cmd {
 	return cmd
 }
 
-// settings stand on the command line, where neither ALTER SYSTEM nor an edited file can undo what protects personal data.
+// settings stand on the command line, where neither ALTER SYSTEM nor an edited file can
+// undo what protects personal data.
 func (c *Cluster) settings() map[string]string {
 	settings := map[string]string{
 		"listen_addresses":        "127.0.0.1",
@@ -32,7 +34,8 @@ func (c *Cluster) settings() map[string]string {
 		"unix_socket_permissions": "0700",
 		"password_encryption":     "scram-sha-256",
 
-		// No personal data in the log: no parameters, no DETAIL lines (which quote rows), no failing statements.
+		// No personal data in the log: no parameters, no DETAIL lines (which quote rows),
+		// no failing statements.
 		"log_parameter_max_length":          "0",
 		"log_parameter_max_length_on_error": "0",
 		"log_error_verbosity":               "terse",

@@ -19,8 +19,8 @@ const largestUnpacked = 256 << 20
 // programs is the folder of the archive that is unpacked.
 const programs = "package/native/"
 
-// unpack unpacks the programs of an archive into a new folder, from where everybody may run them. Nothing is written outside
-// of that folder, whatever the archive holds.
+// unpack unpacks the programs of an archive into a new folder, from where everybody may
+// run them. Nothing is written outside of that folder, whatever the archive holds.
 func unpack(archive, into string) (err error) {
 	file, err := os.Open(archive)
 	if err != nil {
@@ -61,14 +61,15 @@ func unpack(archive, into string) (err error) {
 		case !wanted || header.Typeflag == tar.TypeDir:
 			continue // a folder is made with what is in it
 		}
-		if err := writeEntry(root, name, entries, header.Mode&0o111 != 0 || strings.HasPrefix(name, "bin/")); err != nil {
+		if err := writeEntry(root, name, entries, header.Mode&0o111 != 0 ||
+			strings.HasPrefix(name, "bin/")); err != nil {
 			return err
 		}
 	}
 }
 
-// writeEntry writes one file. It is on the disk before the folder gets its name: a half one that a crash leaves would pass
-// for a whole one.
+// writeEntry writes one file. It is on the disk before the folder gets its name: a half
+// one that a crash leaves would pass for a whole one.
 func writeEntry(root *os.Root, name string, from io.Reader, program bool) error {
 	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
@@ -85,7 +86,8 @@ func writeEntry(root *os.Root, name string, from io.Reader, program bool) error 
 	return errors.Join(err, to.Chmod(mode), to.Sync(), to.Close())
 }
 
-// link makes the symbolic links of libraries, which npm's archives cannot hold: a list stands in for them.
+// link makes the symbolic links of libraries, which npm's archives cannot hold: a list
+// stands in for them.
 func link(root *os.Root) error {
 	const list = "pg-symlinks.json"
 	text, err := root.ReadFile(list)
@@ -117,7 +119,8 @@ func link(root *os.Root) error {
 	return nil
 }
 
-// open lets everybody pass through the folders, whatever this process's umask is: the server runs as another user than root.
+// open lets everybody pass through the folders, whatever this process's umask is: the
+// server runs as another user than root.
 func open(root *os.Root) error {
 	return fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.IsDir() {

@@ -15,11 +15,13 @@ type Kind fs.FileMode
 // Kinds of files.
 const (
 	Secret Kind = 0o027 // its group may read it, for an operator who arranged that
-	Plain  Kind = 0o002 // its group may even write it: the umask of many systems lets it, where a user's group is the user's alone
+	// its group may even write it: the umask of many systems lets it, where a user's
+	// group is the user's alone
+	Plain Kind = 0o002
 )
 
-// Folder refuses a folder that is not ours alone to write to. Folders of the users named are as good as ours. One that does not exist
-// is an error that is fs.ErrNotExist.
+// Folder refuses a folder that is not ours alone to write to. Folders of the users named
+// are as good as ours. One that does not exist is an error that is fs.ErrNotExist.
 func Folder(path string, users ...int) error {
 	info, err := ours(path, users)
 	if err != nil {
@@ -34,8 +36,9 @@ func Folder(path string, users ...int) error {
 	return safe(path, info, users)
 }
 
-// OpenFolder opens a folder that Folder accepts, and no link to one: what is done by the handle is done to the folder that was
-// looked at, whatever stands under its name by then.
+// OpenFolder opens a folder that Folder accepts, and no link to one: what is done by the
+// handle is done to the folder that was looked at, whatever stands under its name by
+// then.
 func OpenFolder(path string, users ...int) (*os.File, error) {
 	folder, err := os.OpenFile(path, os.O_RDONLY|noLink|nonBlocking, 0)
 	if err != nil {
@@ -52,7 +55,8 @@ func OpenFolder(path string, users ...int) (*os.File, error) {
 	return folder, nil
 }
 
-// safe refuses a folder, links to which were followed, that is not ours alone to write to.
+// safe refuses a folder, links to which were followed, that is not ours alone to write
+// to.
 func safe(path string, info fs.FileInfo, users []int) error {
 	switch {
 	case !info.IsDir():
@@ -86,12 +90,14 @@ func Read(path string, kind Kind) (_ []byte, err error) {
 	case !belongs(info, nil):
 		return nil, fmt.Errorf("%s leads to a file of another user", path)
 	case info.Mode().Perm()&fs.FileMode(kind) != 0:
-		return nil, fmt.Errorf("%s has the mode %s, which lets others change it or read it: chmod o-rw,g-w it", path, info.Mode().Perm())
+		return nil, fmt.Errorf("%s has the mode %s, which lets others change it or read it: chmod o-rw,g-w it", path,
+			info.Mode().Perm())
 	}
 	return io.ReadAll(file)
 }
 
-// Create makes a file anew, in the place of what is there: a link is removed and not followed.
+// Create makes a file anew, in the place of what is there: a link is removed and not
+// followed.
 func Create(path string, mode fs.FileMode) (*os.File, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err

@@ -23,7 +23,8 @@ func Of(info fs.FileInfo) (uid, gid int, known bool) {
 	return int(stat.Uid), int(stat.Gid), true
 }
 
-// OpenLock opens a file to lock, and makes it if it is not there. A link in its place is refused.
+// OpenLock opens a file to lock, and makes it if it is not there. A link in its place is
+// refused.
 func OpenLock(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|noLink, 0o600)
 }

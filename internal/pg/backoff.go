@@ -7,8 +7,8 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// Backoff paces attempts: each pause is about twice the one before, up to the longest, and no two processes keep in step.
-// It belongs to one goroutine.
+// Backoff paces attempts: each pause is about twice the one before, up to the longest,
+// and no two processes keep in step. It belongs to one goroutine.
 type Backoff struct{ pauses backoff.ExponentialBackOff }
 
 // NewBackoff makes a backoff whose pauses grow from first to longest.
@@ -22,7 +22,8 @@ func NewBackoff(first, longest time.Duration) *Backoff {
 // Next returns the next pause, for a caller that does not wait itself.
 func (b *Backoff) Next() time.Duration { return b.pauses.NextBackOff() }
 
-// Wait pauses before the next attempt. It returns false if ctx ended first: then there is none.
+// Wait pauses before the next attempt. It returns false if ctx ended first: then there is
+// none.
 func (b *Backoff) Wait(ctx context.Context) bool {
 	timer := time.NewTimer(b.Next())
 	defer timer.Stop()

@@ -10,10 +10,11 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Connect makes a pool of pinned sessions, which connects when it is used first. A connection on which the server says that it is Away is closed.
-// If it says that it is no primary or shuts down, every connection of the pool is dialled anew, and so is every one of the pools
-// beside it: a pool that only reads would not notice that it reads what a failover left behind. So is every connection of a
-// pool in which one is silent.
+// Connect makes a pool of pinned sessions, which connects when it is used first. A
+// connection on which the server says that it is Away is closed. If it says that it is no
+// primary or shuts down, every connection of the pool is dialled anew, and so is every
+// one of the pools beside it: a pool that only reads would not notice that it reads what
+// a failover left behind. So is every connection of a pool in which one is silent.
 func Connect(ctx context.Context, config *pgxpool.Config, beside ...*pgxpool.Pool) (*pgxpool.Pool, error) {
 	var made atomic.Pointer[pgxpool.Pool] // connections may be dialled before there is a pool to name
 	reset := func() {
@@ -47,8 +48,9 @@ func Connect(ctx context.Context, config *pgxpool.Config, beside ...*pgxpool.Poo
 	return pool, nil
 }
 
-// hasMoved tells whether a server says that another one does its work, or soon will. A full disk or a lack of memory does not:
-// then the other connections serve as well as new ones would.
+// hasMoved tells whether a server says that another one does its work, or soon will. A
+// full disk or a lack of memory does not: then the other connections serve as well as new
+// ones would.
 func hasMoved(state string) bool {
 	switch state {
 	case pgerrcode.ReadOnlySQLTransaction, pgerrcode.AdminShutdown, pgerrcode.CrashShutdown, pgerrcode.CannotConnectNow:

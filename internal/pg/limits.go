@@ -10,8 +10,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// A server that hangs, or a network that goes silent, ends nothing by itself. So everything that this package says to a server
-// on its own account has a limit; what is asked of it for somebody has theirs.
+// A server that hangs, or a network that goes silent, ends nothing by itself. So
+// everything that this package says to a server on its own account has a limit; what is
+// asked of it for somebody has theirs.
 const (
 	connectLimit = 5 * time.Second // dialling, signing in and pinning; connect_timeout in an address overrides it
 	pingLimit    = 2 * time.Second // for a sign of life of a connection that was idle
@@ -43,17 +44,18 @@ func limitConnect(config *pgconn.Config) {
 // endLimit lets a connection that is made and pinned last.
 func endLimit(conn *pgconn.PgConn) error { return conn.Conn().SetDeadline(time.Time{}) }
 
-// noticeSilence makes the kernel end a connection whose other side is gone for about half a minute. It is the only limit of
-// operators' commands, whose statements may take hours.
+// noticeSilence makes the kernel end a connection whose other side is gone for about half
+// a minute. It is the only limit of operators' commands, whose statements may take hours.
 func noticeSilence(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3})
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second,
+			Count: 3})
 		limitUnheard(tcp)
 	}
 }
 
-// brief is a connection that takes its leave quickly. pgx sets a deadline in the future only to end a connection, 15 seconds
-// ahead, and a pool's place stays taken until then.
+// brief is a connection that takes its leave quickly. pgx sets a deadline in the future
+// only to end a connection, 15 seconds ahead, and a pool's place stays taken until then.
 type brief struct{ net.Conn }
 
 // SetDeadline implements net.Conn.
@@ -64,8 +66,9 @@ func (c brief) SetDeadline(at time.Time) error {
 	return c.Conn.SetDeadline(at)
 }
 
-// limitPool bounds what a pool does by itself: the hook after connecting, and asking idle connections for a sign of life. When one
-// of them is silent, so probably are all, and lose is called to dial anew.
+// limitPool bounds what a pool does by itself: the hook after connecting, and asking idle
+// connections for a sign of life. When one of them is silent, so probably are all, and
+// lose is called to dial anew.
 func limitPool(config *pgxpool.Config, lose func()) {
 	if config.ConnConfig.ConnectTimeout <= 0 {
 		config.ConnConfig.ConnectTimeout = connectLimit // pgxpool has two minutes

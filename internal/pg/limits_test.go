@@ -13,7 +13,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The limits of a connection, a ping and a farewell follow one another, and a loaded machine takes its time.
+// The limits of a connection, a ping and a farewell follow one another, and a loaded
+// machine takes its time.
 const soon = 20 * time.Second
 
 func TestAPoolWhoseConnectionsWereLostServesAgainSoon(t *testing.T) {
@@ -134,7 +135,8 @@ func over(t *testing.T, address string) *pgxpool.Pool {
 	return pool
 }
 
-// idle makes a pool have so many connections that were idle for so long that they are asked for a sign of life.
+// idle makes a pool have so many connections that were idle for so long that they are
+// asked for a sign of life.
 func idle(t *testing.T, pool *pgxpool.Pool, n int) {
 	t.Helper()
 	conns := make([]*pgxpool.Conn, n)

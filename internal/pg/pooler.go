@@ -12,11 +12,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrTransactionPooling says that a pooler hands each transaction to whichever session is free. What this program pins, listens
-// for and locks belongs to a session, and would reach strangers.
+// ErrTransactionPooling says that a pooler hands each transaction to whichever session is
+// free. What this program pins, listens for and locks belongs to a session, and would
+// reach strangers.
 var ErrTransactionPooling = errors.New("a pooler in transaction or statement mode stands before the database")
 
-// IsStartRefused tells whether a pooler refused a connection for a setting among the parameters of its start.
+// IsStartRefused tells whether a pooler refused a connection for a setting among the
+// parameters of its start.
 func IsStartRefused(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && refused.Code == pgerrcode.ProtocolViolation && strings.Contains(refused.Message, "startup parameter")
@@ -24,8 +26,9 @@ func IsStartRefused(err error) bool {
 
 const backendPID = "select pg_catalog.pg_backend_pid()"
 
-// refuseTransactionPooling returns ErrTransactionPooling when a connection keeps no process of the server to itself: while it is
-// idle, another connection meets the same process, or it meets another one itself. A pooler that keeps the other connection
+// refuseTransactionPooling returns ErrTransactionPooling when a connection keeps no
+// process of the server to itself: while it is idle, another connection meets the same
+// process, or it meets another one itself. A pooler that keeps the other connection
 // waiting has given its last session away, and so gives sessions, not transactions.
 func refuseTransactionPooling(ctx context.Context, conn *pgconn.PgConn, config *pgconn.Config, backend uint32) error {
 	const tries, patience = 3, time.Second
@@ -56,8 +59,8 @@ func refuseTransactionPooling(ctx context.Context, conn *pgconn.PgConn, config *
 	return nil
 }
 
-// ask sends statements in one message and returns the number that the last of them answers with, if any. The message is repeated
-// while a time limit of the login ends it.
+// ask sends statements in one message and returns the number that the last of them
+// answers with, if any. The message is repeated while a time limit of the login ends it.
 func ask(ctx context.Context, conn *pgconn.PgConn, message string) (uint32, error) {
 	const tries = 10
 	var results []*pgconn.Result

@@ -12,35 +12,41 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Settings of a role or a database reach each session that does not set them itself. Every session that this package opens
-// therefore pins what this program relies on, in one message right after connecting, and with it whatever else its
-// configuration sets: poolers refuse most settings among the parameters of the start. default_transaction_read_only is never
-// pinned: with it an operator fences a database off.
+// Settings of a role or a database reach each session that does not set them itself.
+// Every session that this package opens therefore pins what this program relies on, in
+// one message right after connecting, and with it whatever else its configuration sets:
+// poolers refuse most settings among the parameters of the start.
+// default_transaction_read_only is never pinned: with it an operator fences a database
+// off.
 
-// forms are how values come and go, and what statements mean. Nothing else would be right, so nothing overrides them.
+// forms are how values come and go, and what statements mean. Nothing else would be
+// right, so nothing overrides them.
 func forms() map[string]string {
 	return map[string]string{
-		"client_encoding":               "UTF8", // or names would be stored as another encoding's characters
-		"DateStyle":                     "ISO, YMD",
-		"TimeZone":                      "UTC",
-		"standard_conforming_strings":   "on",
-		"default_transaction_isolation": "read committed", // trust.append must see what the last holder of its lock committed
-		"row_security":                  "on",             // off, a query of one tenant's rows is an error
-		"search_path":                   "",               // names of ours are whole, and regclass answers with whole names
+		"client_encoding":             "UTF8", // or names would be stored as another encoding's characters
+		"DateStyle":                   "ISO, YMD",
+		"TimeZone":                    "UTC",
+		"standard_conforming_strings": "on",
+		// trust.append must see what the last holder of its lock committed
+		"default_transaction_isolation": "read committed",
+		"row_security":                  "on", // off, a query of one tenant's rows is an error
+		"search_path":                   "",   // names of ours are whole, and regclass answers with whole names
 	}
 }
 
 // limits are off, unless the session's configuration names others.
 func limits(version int) []string {
-	names := []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"}
+	names := []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout",
+		"idle_session_timeout"}
 	if version >= 17 {
 		names = append(names, "transaction_timeout")
 	}
 	return names
 }
 
-// durable makes a commit wait until it is on disk, and with synchronous standbys also on theirs: what was acknowledged must
-// outlive a crash. It leaves the one setting that is stronger.
+// durable makes a commit wait until it is on disk, and with synchronous standbys also on
+// theirs: what was acknowledged must outlive a crash. It leaves the one setting that is
+// stronger.
 const durable = `select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') <> 'remote_apply'`
 
 // Dial opens a connection whose session is pinned.
@@ -50,10 +56,12 @@ func Dial(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, config)
 }
 
-// DialForReset is Dial for a session that says "reset all": its settings are parameters of the start, which survive that, but
-// which a pooler may refuse.
+// DialForReset is Dial for a session that says "reset all": its settings are parameters
+// of the start, which survive that, but which a pooler may refuse.
 func DialForReset(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
-	first, err := Dial(ctx, config) // a server refuses to start with what it does not know yet, so its version comes first
+	// a server refuses to start with what it does not know yet, so its version comes
+	// first
+	first, err := Dial(ctx, config)
 	if err != nil {
 		return nil, err
 	}
@@ -69,10 +77,12 @@ func DialForReset(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error
 	return pgx.ConnectConfig(ctx, config)
 }
 
-// byOther marks the context of a pool's hook that another one calls, which pins: a pool may be made of another's configuration.
+// byOther marks the context of a pool's hook that another one calls, which pins: a pool
+// may be made of another's configuration.
 type byOther struct{}
 
-// pinning makes a pool's hook pin each connection, after the hook that there was. It is called with a copy of the configuration.
+// pinning makes a pool's hook pin each connection, after the hook that there was. It is
+// called with a copy of the configuration.
 func pinning(before func(context.Context, *pgx.ConnConfig) error) func(context.Context, *pgx.ConnConfig) error {
 	return func(ctx context.Context, config *pgx.ConnConfig) error {
 		if before != nil {
@@ -100,10 +110,11 @@ func addPins(settings map[string]string, version int) {
 	}
 }
 
-// Pin is for what dials by itself from a configuration, such as database/sql; Dial and Connect pin what they open.
+// Pin is for what dials by itself from a configuration, such as database/sql; Dial and
+// Connect pin what they open.
 //
-// It moves the settings of a configuration from the parameters of the start to a message that follows it, together with what
-// is pinned.
+// It moves the settings of a configuration from the parameters of the start to a message
+// that follows it, together with what is pinned.
 func Pin(config *pgx.ConnConfig) {
 	settings, atStart := map[string]string{}, map[string]string{}
 	for name, value := range config.RuntimeParams {
@@ -141,9 +152,12 @@ func Pin(config *pgx.ConnConfig) {
 	}
 }
 
-// set applies settings in one message where a condition holds, and returns the server's process behind the connection either
-// way. A time limit of the login may end it; but its first statement lifts that limit.
-func set(ctx context.Context, conn *pgconn.PgConn, settings map[string]string, where string) (backend uint32, err error) {
+// set applies settings in one message where a condition holds, and returns the server's
+// process behind the connection either way. A time limit of the login may end it; but its
+// first statement lifts that limit.
+func set(
+	ctx context.Context, conn *pgconn.PgConn, settings map[string]string, where string,
+) (backend uint32, err error) {
 	calls := make([]string, 0, len(settings))
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		calls = append(calls, "set_config("+literal(name)+", "+literal(settings[name])+", false)")

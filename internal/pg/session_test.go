@@ -66,7 +66,8 @@ func TestASessionKeepsTheLimitsThatItsConfigurationNames(t *testing.T) {
 	conn := dial(t, pg.Dial, config)
 
 	for name, want := range map[string]string{
-		"statement_timeout": "61s", "enable_sort": "off", "application_name": `it's a \ test`, "client_encoding": "UTF8",
+		"statement_timeout": "61s", "enable_sort": "off", "application_name": `it's a \ test`,
+		"client_encoding": "UTF8",
 	} {
 		var got string
 		if err := conn.QueryRow(t.Context(), "select current_setting($1)", name).Scan(&got); err != nil || got != want {
@@ -90,8 +91,8 @@ func TestWhatIsPinnedForAResetSurvivesIt(t *testing.T) {
 	}
 }
 
-// Pinning is a message for each connection and none for a query: a pool that was made of a pinned one's configuration, as the
-// appender's is, says no more either.
+// Pinning is a message for each connection and none for a query: a pool that was made of
+// a pinned one's configuration, as the appender's is, says no more either.
 func TestPinningTakesOneMessageForEachConnection(t *testing.T) {
 	t.Parallel()
 	config, err := pgxpool.ParseConfig(pgtest.New(t).URL(pgtest.Query))
@@ -168,7 +169,9 @@ func eachKind(t *testing.T, db *pgtest.DB) map[string]querier {
 	}
 }
 
-func dial(t *testing.T, how func(context.Context, *pgx.ConnConfig) (*pgx.Conn, error), config *pgx.ConnConfig) *pgx.Conn {
+func dial(
+	t *testing.T, how func(context.Context, *pgx.ConnConfig) (*pgx.Conn, error), config *pgx.ConnConfig,
+) *pgx.Conn {
 	t.Helper()
 	conn, err := how(t.Context(), config)
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// The kernel is asked what it was told, since a network that swallows what is sent takes half a minute to show.
+// The kernel is asked what it was told, since a network that swallows what is sent takes
+// half a minute to show.
 func TestAConnectionWhoseOtherSideIsGoneEndsWithinHalfAMinute(t *testing.T) {
 	t.Parallel()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -34,7 +35,9 @@ func TestAConnectionWhoseOtherSideIsGoneEndsWithinHalfAMinute(t *testing.T) {
 	option := func(level, name int) (value int) {
 		t.Helper()
 		var err error
-		if controlled := raw.Control(func(fd uintptr) { value, err = syscall.GetsockoptInt(int(fd), level, name) }); controlled != nil || err != nil {
+		if controlled := raw.Control(func(fd uintptr) {
+			value, err = syscall.GetsockoptInt(int(fd), level, name)
+		}); controlled != nil || err != nil {
 			t.Fatal(controlled, err)
 		}
 		return value
@@ -42,7 +45,8 @@ func TestAConnectionWhoseOtherSideIsGoneEndsWithinHalfAMinute(t *testing.T) {
 	if option(syscall.SOL_SOCKET, syscall.SO_KEEPALIVE) != 1 {
 		t.Error("an idle connection is not asked for a sign of life")
 	}
-	idle, interval := option(syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE), option(syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL)
+	idle, interval := option(syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE),
+		option(syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL)
 	if count := option(syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT); idle+interval*count > 30 {
 		t.Errorf("an idle connection ends after %d s and %d times %d s", idle, count, interval)
 	}

@@ -15,20 +15,25 @@ type Trouble int
 
 // The kinds of trouble.
 const (
-	// None says nothing about the database: there is no error, or it is about an event, a row or a refusal.
+	// None says nothing about the database: there is no error, or it is about an event, a
+	// row or a refusal.
 	None Trouble = iota
-	// Away is a server that cannot be reached or cannot do what it is asked for now: wait, and connect anew.
+	// Away is a server that cannot be reached or cannot do what it is asked for now:
+	// wait, and connect anew.
 	Away
 	// Again is a statement that met another one: repeat it, on the same connection.
 	Again
-	// Ours is a statement or transaction that took longer than this program allows itself.
+	// Ours is a statement or transaction that took longer than this program allows
+	// itself.
 	Ours
-	// Settings is a server that refuses this program as it is configured: waiting does not help.
+	// Settings is a server that refuses this program as it is configured: waiting does
+	// not help.
 	Settings
 )
 
-// Classify returns what an error says about the database. The SQLSTATEs that this system's own SQL functions raise (23001,
-// P0001) say nothing about it, and neither does a caller who hung up.
+// Classify returns what an error says about the database. The SQLSTATEs that this
+// system's own SQL functions raise (23001, P0001) say nothing about it, and neither does
+// a caller who hung up.
 func Classify(err error) Trouble {
 	if err == nil {
 		return None
@@ -51,7 +56,8 @@ func Classify(err error) Trouble {
 	return None
 }
 
-// transactionTimeout is what Postgres says from version 17 on; pgerrcode does not know it yet.
+// transactionTimeout is what Postgres says from version 17 on; pgerrcode does not know it
+// yet.
 const transactionTimeout = "25P04"
 
 func classifyState(state string, connecting bool) Trouble {
@@ -75,7 +81,8 @@ func classifyState(state string, connecting bool) Trouble {
 	switch {
 	case pgerrcode.IsInvalidAuthorizationSpecification(state), pgerrcode.IsInvalidCatalogName(state):
 		return Settings
-	case pgerrcode.IsConnectionException(state), pgerrcode.IsInsufficientResources(state), pgerrcode.IsSystemError(state):
+	case pgerrcode.IsConnectionException(state), pgerrcode.IsInsufficientResources(state),
+		pgerrcode.IsSystemError(state):
 		return Away
 	case connecting:
 		return Away // such as a role that a migration is yet to make
@@ -84,14 +91,16 @@ func classifyState(state string, connecting bool) Trouble {
 	}
 }
 
-// IsQueueFull tells whether a transaction that notifies failed because the cluster's queue of notifications is full. Other limits
-// have the same SQLSTATE, so the answer is a maybe: without notifying it fails again for those.
+// IsQueueFull tells whether a transaction that notifies failed because the cluster's
+// queue of notifications is full. Other limits have the same SQLSTATE, so the answer is a
+// maybe: without notifying it fails again for those.
 func IsQueueFull(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && refused.Code == pgerrcode.ProgramLimitExceeded
 }
 
-// isBroken tells whether a connection ended or never came to be, which no server had the time to say.
+// isBroken tells whether a connection ended or never came to be, which no server had the
+// time to say.
 func isBroken(err error) bool {
 	if _, ok := errors.AsType[net.Error](err); ok { // context.DeadlineExceeded is one
 		return true

@@ -58,14 +58,16 @@ func TestWhatTheServerSaysIsClassified(t *testing.T) {
 		{pgerrcode.InvalidCatalogName, settings, settings},
 		{pgerrcode.DatabaseDropped, settings, settings},
 
-		// About a row, a statement or a right. While connecting there is neither: the session cannot be had yet.
+		// About a row, a statement or a right. While connecting there is neither: the
+		// session cannot be had yet.
 		{pgerrcode.UniqueViolation, none, away},
 		{pgerrcode.InvalidTextRepresentation, none, away},
 		{pgerrcode.InsufficientPrivilege, none, away},
 		{pgerrcode.UndefinedTable, none, away},
 		{pgerrcode.ReadOnlySQLTransaction[:4] + "1", none, away}, // 25001: of the same class as the read-only server
 
-		// What our own functions raise: that events never change, and faults of this program.
+		// What our own functions raise: that events never change, and faults of this
+		// program.
 		{pgerrcode.RestrictViolation, none, away},
 		{pgerrcode.RaiseException, none, away},
 	} {

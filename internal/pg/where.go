@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Where collects the conditions of a query and the arguments of their placeholders. Args may hold arguments from the start: those
-// of the query around the conditions.
+// Where collects the conditions of a query and the arguments of their placeholders. Args
+// may hold arguments from the start: those of the query around the conditions.
 type Where struct {
 	Args       []any
 	conditions strings.Builder

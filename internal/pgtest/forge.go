@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Forgery is an event as somebody appends it who has the API's login to the database and no master key.
+// Forgery is an event as somebody appends it who has the API's login to the database and
+// no master key.
 type Forgery struct {
 	Tenant, Stream [16]byte
 	StreamType     string
@@ -15,7 +16,8 @@ type Forgery struct {
 	Side           *string    // side writes, as trust.append takes them
 }
 
-// Forge appends an event by calling the append function directly, with a code that is made up, and returns its position.
+// Forge appends an event by calling the append function directly, with a code that is
+// made up, and returns its position.
 func (db *DB) Forge(t testing.TB, f Forgery) (position int64) {
 	t.Helper()
 	const sql = `select firsts[1] from trust.append_one(array[gen_random_uuid()], array[$1]::uuid[], array[1], array[1], array[$1]::uuid[],

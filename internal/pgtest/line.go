@@ -15,7 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Line is a network on the way to a database, which may go silent: connections stay open, and not a byte comes through.
+// Line is a network on the way to a database, which may go silent: connections stay open,
+// and not a byte comes through.
 type Line struct {
 	server *pgx.ConnConfig
 	folder string
@@ -25,7 +26,8 @@ type Line struct {
 	lost   chan struct{} // closed when those of the connections so far never will again
 }
 
-// NewLine opens a line to the database of an address. It is taken down when the test ends.
+// NewLine opens a line to the database of an address. It is taken down when the test
+// ends.
 func NewLine(t testing.TB, address string) *Line {
 	t.Helper()
 	server, err := pgx.ParseConfig(address)
@@ -74,7 +76,8 @@ func (l *Line) Over(address string) string {
 	return u.String()
 }
 
-// Silence makes the line silent, for new connections as well, until Resume: nothing is lost.
+// Silence makes the line silent, for new connections as well, until Resume: nothing is
+// lost.
 func (l *Line) Silence() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,20 +1,24 @@
-// Package pgtest gives each test a Postgres database of its own: real, migrated, empty, and gone afterwards.
+// Package pgtest gives each test a Postgres database of its own: real, migrated, empty,
+// and gone afterwards.
 //
-// Owns: one private cluster per test binary, made at the first use, or the server that TEST_DATABASE_URL names; in it a
-// migrated template, and a clone of that for each test. How a test starts and stops a server (Postmaster), how it waits
-// for what other processes do, and how long.
+// Owns: one private cluster per test binary, made at the first use, or the server that
+// TEST_DATABASE_URL names; in it a migrated template, and a clone of that for each test.
+// How a test starts and stops a server (Postmaster), how it waits for what other
+// processes do, and how long.
 //
-// Guarantees: tests never share a database, nor skip. Sessions start with an empty search_path, so an unqualified name
-// fails here and not in production. The private cluster ends with the test binary, even when that panics or is killed;
-// the folder of a killed one is swept by the next run.
+// Guarantees: tests never share a database, nor skip. Sessions start with an empty
+// search_path, so an unqualified name fails here and not in production. The private
+// cluster ends with the test binary, even when that panics or is killed; the folder of a
+// killed one is swept by the next run.
 //
-// Fails how: without Postgres >= 15 a test fails with the one sentence that says what to install. A test that keeps a
-// pool's connection fails at its end, and does not hang.
+// Fails how: without Postgres >= 15 a test fails with the one sentence that says what to
+// install. A test that keeps a pool's connection fails at its end, and does not hang.
 //
 // Not here: rows. A test makes its own through the code under test.
 //
-// TEST_DATABASE_URL must be a URL of a superuser. Templates stay in such a server (trust_template_<hash of the
-// migrations>), to be used again; a killed test may leave a database there (trust_test_…).
+// TEST_DATABASE_URL must be a URL of a superuser. Templates stay in such a server
+// (trust_template_<hash of the migrations>), to be used again; a killed test may leave a
+// database there (trust_test_…).
 package pgtest
 
 import (
@@ -37,7 +41,8 @@ const (
 	Query     = "trust_query"     // reads one tenant
 )
 
-// Main runs the package's tests and stops the cluster after them. Every package that uses pgtest has
+// Main runs the package's tests and stops the cluster after them. Every package that uses
+// pgtest has
 //
 //	func TestMain(m *testing.M) { pgtest.Main(m) }
 func Main(m *testing.M) {
@@ -63,8 +68,8 @@ func New(t testing.TB) *DB {
 	return server.create(t, template)
 }
 
-// Fresh returns the superuser's URL of a database that was never migrated, and drops it when the test ends. Its sessions
-// have Postgres's usual search_path.
+// Fresh returns the superuser's URL of a database that was never migrated, and drops it
+// when the test ends. Its sessions have Postgres's usual search_path.
 func Fresh(t testing.TB) string {
 	t.Helper()
 	db := shared.use(t).create(t, "template0")
@@ -74,8 +79,9 @@ func Fresh(t testing.TB) string {
 // Name is the database's name.
 func (db *DB) Name() string { return db.name }
 
-// URL connects to the database as the superuser and switches to role (Superuser: stays) while the session starts, with an empty
-// search_path; both survive "reset all". It works for pgx, libpq and database/sql.
+// URL connects to the database as the superuser and switches to role (Superuser: stays)
+// while the session starts, with an empty search_path; both survive "reset all". It works
+// for pgx, libpq and database/sql.
 func (db *DB) URL(role string) string {
 	options := "-c search_path="
 	if role != Superuser {
@@ -131,10 +137,12 @@ func (db *DB) address(options string) *url.URL {
 	return &u
 }
 
-// giveBack is how long a pool's connections may take to come back: pgx takes 15 seconds to end one whose query was cut off.
+// giveBack is how long a pool's connections may take to come back: pgx takes 15 seconds
+// to end one whose query was cut off.
 const giveBack = 25 * time.Second
 
-// closePool waits for the pool's connections to come back, which for a leaked one would be for ever.
+// closePool waits for the pool's connections to come back, which for a leaked one would
+// be for ever.
 func closePool(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
 	closed := make(chan struct{})

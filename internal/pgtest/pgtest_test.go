@@ -67,7 +67,8 @@ func TestRoleAndEmptySearchPathSurviveResetAll(t *testing.T) {
 	}
 	var role, path string
 	const question = "select current_user::text, current_setting('search_path')"
-	if err := pool.QueryRow(t.Context(), question).Scan(&role, &path); err != nil || role != pgtest.Query || path != "" {
+	if err := pool.QueryRow(t.Context(), question).Scan(&role, &path); err != nil || role != pgtest.Query ||
+		path != "" {
 		t.Errorf("got %q, %q, %v", role, path, err)
 	}
 }
@@ -112,15 +113,16 @@ func TestFreshWasNeverMigrated(t *testing.T) {
 	}
 }
 
-// The private cluster serves as somebody else's server here: two more test binaries share it, and build its template
-// at the same time.
+// The private cluster serves as somebody else's server here: two more test binaries share
+// it, and build its template at the same time.
 func TestBinariesShareAServer(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Fresh(t)
 	results := make(chan string, 2)
 	for range 2 {
 		go func() {
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "TestNewIsMigrated|TestFresh", "-test.count=1")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "TestNewIsMigrated|TestFresh",
+				"-test.count=1")
 			cmd.Env = append(os.Environ(), "TEST_DATABASE_URL="+server)
 			out, err := cmd.CombinedOutput()
 			if err != nil {
@@ -164,7 +166,8 @@ func TestAPoolThatIsNotGivenBackFailsItsTest(t *testing.T) {
 	}
 }
 
-// A panic, like a kill, runs none of our code: the kernel ends the server, and the next run sweeps the folder.
+// A panic, like a kill, runs none of our code: the kernel ends the server, and the next
+// run sweeps the folder.
 func TestAPanicLeavesNoServer(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("PGTEST_PANIC") != "" {
@@ -236,7 +239,10 @@ func TestAnInterruptLeavesNoServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	pgtest.Eventually(t, "the server has shut down", func() bool { _, err := os.Stat(lockFiles[0]); return os.IsNotExist(err) })
+	pgtest.Eventually(t, "the server has shut down", func() bool {
+		_, err := os.Stat(lockFiles[0])
+		return os.IsNotExist(err)
+	})
 }
 
 // again runs one test of this binary in a process of its own.

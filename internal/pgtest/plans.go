@@ -11,15 +11,16 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Plans collects how the statements on some pools were carried out: their text and plan, as auto_explain reports it, those inside
-// functions too. The zero Plans is ready. It may be used by many goroutines.
+// Plans collects how the statements on some pools were carried out: their text and plan,
+// as auto_explain reports it, those inside functions too. The zero Plans is ready. It may
+// be used by many goroutines.
 type Plans struct {
 	mu    sync.Mutex
 	found []string
 }
 
-// Pool opens a pool of one connection in role, with settings of its own, whose plans are collected: Postgres may keep a plan from a
-// statement's sixth call on.
+// Pool opens a pool of one connection in role, with settings of its own, whose plans are
+// collected: Postgres may keep a plan from a statement's sixth call on.
 func (p *Plans) Pool(t testing.TB, db *DB, role string, settings ...func(*pgx.ConnConfig)) *pgxpool.Pool {
 	t.Helper()
 	config, err := pgxpool.ParseConfig(db.URL(role))
@@ -57,7 +58,8 @@ func (p *Plans) Forget() {
 	p.found = nil
 }
 
-// Of returns the plans of the statements that have a text in them; the empty text returns all.
+// Of returns the plans of the statements that have a text in them; the empty text returns
+// all.
 func (p *Plans) Of(text string) (plans []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -21,9 +21,9 @@ type Postmaster struct {
 	err   error // how it ended; read after ended is closed
 }
 
-// Start runs a cluster's server, bound to this process, and waits until it answers; ctx bounds that wait and nothing
-// else. The server's log goes to log, unless that is nil. When the server ends before it answers, the error holds the
-// end of its log.
+// Start runs a cluster's server, bound to this process, and waits until it answers; ctx
+// bounds that wait and nothing else. The server's log goes to log, unless that is nil.
+// When the server ends before it answers, the error holds the end of its log.
 func Start(ctx context.Context, cluster *localpg.Cluster, log io.Writer) (*Postmaster, error) {
 	cmd := cluster.Command(context.WithoutCancel(ctx))
 	last := &tail{}
@@ -65,7 +65,8 @@ func (p *Postmaster) PID() int { return p.cmd.Process.Pid }
 // Ended is closed when the server has ended, for whatever reason.
 func (p *Postmaster) Ended() <-chan struct{} { return p.ended }
 
-// Stop shuts down fast (SIGINT) and waits for it. When ctx ends first the server is killed, and ctx's error returned.
+// Stop shuts down fast (SIGINT) and waits for it. When ctx ends first the server is
+// killed, and ctx's error returned.
 func (p *Postmaster) Stop(ctx context.Context) error {
 	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		<-p.ended  // the only cause: it has ended already
@@ -80,7 +81,8 @@ func (p *Postmaster) Stop(ctx context.Context) error {
 	}
 }
 
-// Kill ends the server as a crash would (SIGKILL) and waits for the postmaster; its backends notice a moment later.
+// Kill ends the server as a crash would (SIGKILL) and waits for the postmaster; its
+// backends notice a moment later.
 func (p *Postmaster) Kill() {
 	_ = p.cmd.Process.Kill() // fails only when it has ended already
 	<-p.ended
@@ -108,8 +110,9 @@ func (t *tail) String() string {
 	return string(t.text)
 }
 
-// SocketURL is the superuser's connection string for a database over the cluster's unix socket: faster than TCP, and
-// only for the server's user and root. It contains the password.
+// SocketURL is the superuser's connection string for a database over the cluster's unix
+// socket: faster than TCP, and only for the server's user and root. It contains the
+// password.
 func SocketURL(cluster *localpg.Cluster, database string) string {
 	u, err := url.Parse(cluster.URL(database))
 	if err != nil {

@@ -12,7 +12,8 @@ import (
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
-// folderPrefix names the clusters' folders in the temporary folder; sweep removes what bears it.
+// folderPrefix names the clusters' folders in the temporary folder; sweep removes what
+// bears it.
 const folderPrefix = "trust-pgtest-"
 
 // private is a cluster of this test binary alone.
@@ -23,8 +24,9 @@ type private struct {
 	server  *Postmaster
 }
 
-// Server starts a server of the test's own, and returns the superuser's URL of its database postgres: for what the shared
-// server cannot show, such as a cluster in which no migration has made its roles. It stops when the test ends.
+// Server starts a server of the test's own, and returns the superuser's URL of its
+// database postgres: for what the shared server cannot show, such as a cluster in which
+// no migration has made its roles. It stops when the test ends.
 func Server(t testing.TB, binaries localpg.Binaries) string {
 	t.Helper()
 	p, err := startPrivate(binaries)
@@ -67,7 +69,8 @@ func startPrivate(binaries localpg.Binaries) (_ *private, err error) {
 	return p, err
 }
 
-// makeHome makes the folder that belongs to this process. The server's user must be able to pass through it.
+// makeHome makes the folder that belongs to this process. The server's user must be able
+// to pass through it.
 func (p *private) makeHome() (err error) {
 	if p.home, err = os.MkdirTemp("", folderPrefix); err != nil {
 		return err
@@ -78,17 +81,20 @@ func (p *private) makeHome() (err error) {
 	return os.Chmod(p.home, 0o755)
 }
 
-// stop ends the server and removes everything. What cannot be removed is left to the sweep of a later run.
+// stop ends the server and removes everything. What cannot be removed is left to the
+// sweep of a later run.
 func (p *private) stop() {
 	if p.server != nil {
-		// Not a kill: that would leave shared memory behind. Without fsync this is nearly as fast.
+		// Not a kill: that would leave shared memory behind. Without fsync this is nearly
+		// as fast.
 		ctx, cancel := cleanupContext()
 		defer cancel()
 		_ = p.server.Stop(ctx) // it kills when asking does not help
 	}
 	_ = os.RemoveAll(p.home)
 	if p.cluster != nil {
-		// Both are inside the home folder, unless the temporary folder is one that the server's user cannot use.
+		// Both are inside the home folder, unless the temporary folder is one that the
+		// server's user cannot use.
 		_ = os.RemoveAll(p.cluster.Dir)
 		_ = os.RemoveAll(p.cluster.SocketDir)
 	}
@@ -97,7 +103,8 @@ func (p *private) stop() {
 	}
 }
 
-// sweep removes the folders of test binaries that were killed: those whose lock nobody holds.
+// sweep removes the folders of test binaries that were killed: those whose lock nobody
+// holds.
 func sweep(dir string) {
 	homes, err := filepath.Glob(filepath.Join(dir, folderPrefix+"*"))
 	if err != nil {

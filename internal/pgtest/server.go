@@ -18,10 +18,12 @@ import (
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
-// shared is this test binary's server. A global, because a test reaches it from nothing but its testing.TB.
+// shared is this test binary's server. A global, because a test reaches it from nothing
+// but its testing.TB.
 var shared lazy
 
-// lazy starts the server when the first test needs it, once, and remembers a failure for the others.
+// lazy starts the server when the first test needs it, once, and remembers a failure for
+// the others.
 type lazy struct {
 	mu      sync.Mutex
 	allowed bool // Main runs, so somebody will stop what is started
@@ -140,8 +142,9 @@ func (s *server) create(t testing.TB, template string) *DB {
 	return db
 }
 
-// strategy copies files without fsync (20 ms measured, against 90 for writing them through the log), but leaves a server
-// that is not ours to its default, because there a copy waits for two checkpoints.
+// strategy copies files without fsync (20 ms measured, against 90 for writing them
+// through the log), but leaves a server that is not ours to its default, because there a
+// copy waits for two checkpoints.
 func (s *server) strategy() string {
 	if s.private == nil {
 		return ""
@@ -149,7 +152,8 @@ func (s *server) strategy() string {
 	return " strategy file_copy"
 }
 
-// exec runs a statement with names of databases in it, which Postgres does not take as parameters.
+// exec runs a statement with names of databases in it, which Postgres does not take as
+// parameters.
 func (s *server) exec(ctx context.Context, format string, names ...any) error {
 	for i, name := range names {
 		names[i] = pgx.Identifier{name.(string)}.Sanitize()
@@ -158,9 +162,10 @@ func (s *server) exec(ctx context.Context, format string, names ...any) error {
 	return err
 }
 
-// settings trade durability, which no test's data needs, for speed. What a client can see stays as in production:
-// synchronous_commit is on, so a commit still waits for its turn to be written. Benchmarks get a server that is as
-// durable as in production, because what a commit costs there decides what group commit gains.
+// settings trade durability, which no test's data needs, for speed. What a client can see
+// stays as in production: synchronous_commit is on, so a commit still waits for its turn
+// to be written. Benchmarks get a server that is as durable as in production, because
+// what a commit costs there decides what group commit gains.
 func settings(durable bool) map[string]string {
 	settings := map[string]string{
 		"listen_addresses": "", // the socket is enough, and its name cannot be taken by somebody else
@@ -178,7 +183,8 @@ func benchmarking() bool {
 	return asked != nil && asked.Value.String() != ""
 }
 
-// findBinaries is a function of its own for its error: the sentence that says what to install, naming the right variable.
+// findBinaries is a function of its own for its error: the sentence that says what to
+// install, naming the right variable.
 func findBinaries() (localpg.Binaries, error) {
 	found, err := localpg.FindOrFetch(context.Background(), os.Getenv("POSTGRES_ARCHIVE"), os.Stderr)
 	if err != nil {

@@ -106,8 +106,8 @@ func (s *Steps) Taken() int {
 	return s.taken
 }
 
-// Then has something done as soon as the server has carried out a step that is to be unheard,
-// before whoever took it notices: such as killing them.
+// Then has something done as soon as the server has carried out a step that is to be
+// unheard, before whoever took it notices: such as killing them.
 func (s *Steps) Then(do func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,7 +123,8 @@ func (s *Steps) carriedOut() {
 	}
 }
 
-// End breaks all connections, and those that come: as if whoever talks over them were dead.
+// End breaks all connections, and those that come: as if whoever talks over them were
+// dead.
 func (s *Steps) End() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,7 +198,8 @@ type conversation struct {
 	over     bool // the server has closed its side
 }
 
-// talk passes on what the client says, and breaks the connection where a step's fate is to.
+// talk passes on what the client says, and breaks the connection where a step's fate is
+// to.
 func (c *conversation) talk() {
 	in := bufio.NewReader(c.client)
 	start, err := startOf(in)
@@ -273,7 +275,8 @@ func (c *conversation) step(said []byte) bool {
 	return false
 }
 
-// listen passes on what the server says, until an answer that is not to be heard is whole.
+// listen passes on what the server says, until an answer that is not to be heard is
+// whole.
 func (c *conversation) listen() {
 	in := bufio.NewReader(c.server)
 	defer func() {

@@ -63,7 +63,8 @@ func TestAStepThatFailsIsNotCarriedOutAndOneThatIsUnheardIs(t *testing.T) {
 		_ = conn.Close(t.Context())
 
 		var rows int
-		if err := direct.QueryRow(t.Context(), "with gone as (delete from public.notes returning 1) select count(*) from gone").Scan(&rows); err != nil {
+		if err := direct.QueryRow(t.Context(),
+			"with gone as (delete from public.notes returning 1) select count(*) from gone").Scan(&rows); err != nil {
 			t.Fatal(err)
 		}
 		if rows != c.rows {

@@ -12,10 +12,12 @@ import (
 	"github.com/salga-trust/engine/migrations"
 )
 
-// templateLock keeps test binaries that share one server from building one template together: "trusttpl" in ASCII.
+// templateLock keeps test binaries that share one server from building one template
+// together: "trusttpl" in ASCII.
 const templateLock = 0x7472757374_74706c
 
-// template returns the name of the migrated template, made by the first test binary that needs it.
+// template returns the name of the migrated template, made by the first test binary that
+// needs it.
 func (s *server) template() (string, error) {
 	s.once.Do(func() {
 		ctx, cancel := cleanupContext()
@@ -25,7 +27,8 @@ func (s *server) template() (string, error) {
 	return s.templateDB, s.templateErr
 }
 
-// buildTemplate migrates under another name and renames at the end, so a template that exists is complete.
+// buildTemplate migrates under another name and renames at the end, so a template that
+// exists is complete.
 func (s *server) buildTemplate(ctx context.Context) (string, error) {
 	hash, err := hashOf(migrations.Files())
 	if err != nil {
@@ -33,7 +36,8 @@ func (s *server) buildTemplate(ctx context.Context) (string, error) {
 	}
 	name := "trust_template_" + hash[:16]
 
-	// An advisory lock is of one database, and binaries that share a server may have been given different ones.
+	// An advisory lock is of one database, and binaries that share a server may have been
+	// given different ones.
 	common := *s.url
 	common.Path = "/postgres"
 	lock, err := pgx.Connect(ctx, common.String())
@@ -45,7 +49,8 @@ func (s *server) buildTemplate(ctx context.Context) (string, error) {
 		return "", err
 	}
 	var exists bool
-	if err := lock.QueryRow(ctx, "select exists (select from pg_database where datname = $1)", name).Scan(&exists); err != nil {
+	if err := lock.QueryRow(ctx, "select exists (select from pg_database where datname = $1)", name).
+		Scan(&exists); err != nil {
 		return "", err
 	}
 	if exists {
@@ -63,13 +68,15 @@ func (s *server) buildTemplate(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("make the template: %w", err)
 	}
 	// Nobody may connect to it any more: cloning fails while somebody does.
-	if err := s.exec(ctx, "alter database %s with allow_connections false is_template true", building.name); err != nil {
+	if err := s.exec(ctx, "alter database %s with allow_connections false is_template true",
+		building.name); err != nil {
 		return "", err
 	}
 	return name, s.exec(ctx, "alter database %s rename to %s", building.name, name)
 }
 
-// hashOf returns the SHA-256, in hexadecimal, of files' names and contents: two binaries with one hash make one schema.
+// hashOf returns the SHA-256, in hexadecimal, of files' names and contents: two binaries
+// with one hash make one schema.
 func hashOf(files fs.FS) (string, error) {
 	names, err := fs.Glob(files, "*.sql") // in order
 	if err != nil {

@@ -5,12 +5,14 @@ import (
 	"time"
 )
 
-// Patience bounds every wait of a test, and every single step of this package. A loaded two-core machine takes seconds where an
-// idle one takes milliseconds; what needs longer than this hangs.
+// Patience bounds every wait of a test, and every single step of this package. A loaded
+// two-core machine takes seconds where an idle one takes milliseconds; what needs longer
+// than this hangs.
 const Patience = 90 * time.Second
 
-// Eventually returns once a condition holds, and fails the test when that takes longer than Patience. It is for what only asking
-// can tell, such as the state of another process. The condition must be one that stays: a moment may pass between two looks.
+// Eventually returns once a condition holds, and fails the test when that takes longer
+// than Patience. It is for what only asking can tell, such as the state of another
+// process. The condition must be one that stays: a moment may pass between two looks.
 func Eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.After(Patience)
@@ -23,8 +25,8 @@ func Eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// Receive takes a value that must come, and fails the test when it does not within Patience. A channel that is closed yields the
-// zero value.
+// Receive takes a value that must come, and fails the test when it does not within
+// Patience. A channel that is closed yields the zero value.
 func Receive[T any](t testing.TB, from <-chan T) (value T) {
 	t.Helper()
 	select {

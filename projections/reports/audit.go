@@ -12,15 +12,17 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// AuditScope says whose events an audit shows, and whether personal values are opened. The zero scope shows nothing.
+// AuditScope says whose events an audit shows, and whether personal values are opened.
+// The zero scope shows nothing.
 type AuditScope struct {
 	tenant domain.TenantID // zero: all, if sealed
 	sealed bool
 }
 
-// ScopeOf returns what an account of the viewer's tenant sees when it asks for a tenant, or with the zero id for none in
-// particular: the events of its own tenant, opened. The platform's accounts see those of every tenant, sealed, and those of
-// their own tenant opened if they ask for it. Error: forbidden.
+// ScopeOf returns what an account of the viewer's tenant sees when it asks for a tenant,
+// or with the zero id for none in particular: the events of its own tenant, opened. The
+// platform's accounts see those of every tenant, sealed, and those of their own tenant
+// opened if they ask for it. Error: forbidden.
 func ScopeOf(viewer, asked domain.TenantID) (AuditScope, error) {
 	switch {
 	case viewer.IsZero():
@@ -29,7 +31,8 @@ func ScopeOf(viewer, asked domain.TenantID) (AuditScope, error) {
 	case viewer.IsPlatform():
 		return AuditScope{tenant: asked, sealed: true}, nil
 	}
-	return AuditScope{}, domain.Refuse(domain.CodeForbidden, "You may read the audit log of your own municipality only.")
+	return AuditScope{}, domain.Refuse(domain.CodeForbidden,
+		"You may read the audit log of your own municipality only.")
 }
 
 // Sealed tells whether personal values stay sealed.
@@ -62,8 +65,11 @@ type AuditEntry struct {
 	Position  int64
 }
 
-// Audit lists events as changes of records, newest first. Errors: validation_failed, unavailable.
-func (r *Reports) Audit(ctx context.Context, scope AuditScope, filter AuditFilter, page projections.Page) (projections.Listing[AuditEntry], error) {
+// Audit lists events as changes of records, newest first. Errors: validation_failed,
+// unavailable.
+func (r *Reports) Audit(
+	ctx context.Context, scope AuditScope, filter AuditFilter, page projections.Page,
+) (projections.Listing[AuditEntry], error) {
 	types, err := filter.types()
 	if err != nil {
 		return projections.Listing[AuditEntry]{}, err
@@ -85,7 +91,8 @@ func auditEntry(r domain.Recorded) AuditEntry {
 	eventType := r.Event.EventType()
 	operation, table := domain.OperationOf(eventType)
 	return AuditEntry{
-		ID: r.EventID, Timestamp: r.RecordedAt, Tenant: r.Tenant, User: r.Actor, UserRole: r.Metadata.ActorRole, Subject: r.Subject,
+		ID: r.EventID, Timestamp: r.RecordedAt, Tenant: r.Tenant, User: r.Actor, UserRole: r.Metadata.ActorRole,
+		Subject:   r.Subject,
 		Operation: operation, Table: table, Record: r.Record, Changes: domain.ChangesOf(r.Event), Origin: r.Origin,
 		EventType: eventType, Position: r.Position,
 	}

@@ -25,7 +25,8 @@ func (w *world) audit(t testing.TB, viewer, asked domain.TenantID, filter report
 	return list.Items
 }
 
-// example appends an event of every type, in the name of one person of the world's tenant, with an origin.
+// example appends an event of every type, in the name of one person of the world's
+// tenant, with an origin.
 func (w *world) example(t testing.TB, user domain.UserID, e domain.Event) {
 	t.Helper()
 	stream := domain.Stream{Type: domain.StreamTypeOf(e.EventType()), ID: user.UUID}
@@ -63,17 +64,20 @@ func TestEveryEventTypeReadsInTheAudit(t *testing.T) {
 	fieldless := []string{"user.erased.v1"}
 	for name := range types {
 		e, ok := byType[name]
-		if !ok || e.Operation == "" || e.Table == "" || e.Record == uuid.Nil || len(e.Changes) == 0 && !slices.Contains(fieldless, name) {
+		if !ok || e.Operation == "" || e.Table == "" || e.Record == uuid.Nil || len(e.Changes) == 0 &&
+			!slices.Contains(fieldless, name) {
 			t.Errorf("%s reads %+v", name, e)
 		}
 		if origin, ok := e.Origin.Get(); !ok || origin.IP != "203.0.113.7" {
 			t.Errorf("%s came from %+v", name, e.Origin)
 		}
 		for _, c := range e.Changes {
-			if c.Old != nil && e.Operation == domain.OpCreate || c.New == nil && c.Old == nil && !strings.HasPrefix(c.Field, "password") {
+			if c.Old != nil && e.Operation == domain.OpCreate || c.New == nil && c.Old == nil &&
+				!strings.HasPrefix(c.Field, "password") {
 				t.Errorf("%s, %s: %v to %v", name, c.Field, c.Old, c.New)
 			}
-			if c.Old == nil && e.Operation == domain.OpUpdate && slices.Contains([]string{"full_name", "phone", "email", "name", "role", "is_active"}, c.Field) {
+			if c.Old == nil && e.Operation == domain.OpUpdate &&
+				slices.Contains([]string{"full_name", "phone", "email", "name", "role", "is_active"}, c.Field) {
 				t.Errorf("%s says nothing of what %s was", name, c.Field)
 			}
 		}
@@ -85,7 +89,9 @@ func TestEveryEventTypeReadsInTheAudit(t *testing.T) {
 		stored, personal, err := domain.Encode(e)
 		must(t, err)
 		for _, value := range slices.Concat(leaves(t, stored), leaves(t, personal)) {
-			if !strings.Contains(string(shown), strings.Trim(value, `"`)) && !slices.Contains([]string{`"newsletter"`, `"full_name"`, `"phone"`, `"preferred_language"`}, value) && !strings.Contains(value, byType[e.EventType()].Record.String()) {
+			if !strings.Contains(string(shown), strings.Trim(value, `"`)) &&
+				!slices.Contains([]string{`"newsletter"`, `"full_name"`, `"phone"`, `"preferred_language"`}, value) &&
+				!strings.Contains(value, byType[e.EventType()].Record.String()) {
 				t.Errorf("%s does not show %s", e.EventType(), value)
 			}
 		}
@@ -140,7 +146,8 @@ func TestTheAuditOpensPersonalValuesForTheOwnTenantOnly(t *testing.T) {
 		}
 		return b.String()
 	}
-	secrets := []string{"anna@Example.org", "Ṱhilidzi", "+27731234567", "thandi.nkosi+stad@example.co.za", "box 4, form 17", "Nomvula", "My neighbour", "203.0.113.7", "marked-agent"}
+	secrets := []string{"anna@Example.org", "Ṱhilidzi", "+27731234567", "thandi.nkosi+stad@example.co.za",
+		"box 4, form 17", "Nomvula", "My neighbour", "203.0.113.7", "marked-agent"}
 	own := text(w.audit(t, w.tenant, domain.TenantID{}, reports.AuditFilter{}))
 	for _, s := range secrets {
 		if !strings.Contains(own, s) {
@@ -148,8 +155,11 @@ func TestTheAuditOpensPersonalValuesForTheOwnTenantOnly(t *testing.T) {
 		}
 	}
 	platform := domain.PlatformTenant()
-	all, one := w.audit(t, platform, domain.TenantID{}, reports.AuditFilter{}), w.audit(t, platform, other, reports.AuditFilter{})
-	if len(one) != 2 || len(all) < 20 || !slices.ContainsFunc(all, func(e reports.AuditEntry) bool { return e.Tenant == other }) {
+	all, one := w.audit(t, platform, domain.TenantID{}, reports.AuditFilter{}),
+		w.audit(t, platform, other, reports.AuditFilter{})
+	if len(one) != 2 || len(all) < 20 || !slices.ContainsFunc(all, func(e reports.AuditEntry) bool {
+		return e.Tenant == other
+	}) {
 		t.Errorf("the platform sees %d events of one tenant, %d of all", len(one), len(all))
 	}
 	for _, s := range secrets {
@@ -163,7 +173,8 @@ func TestTheAuditOpensPersonalValuesForTheOwnTenantOnly(t *testing.T) {
 			sealed = append(sealed, c)
 		}
 	}
-	want := []domain.FieldChange{{Field: "email", Personal: domain.Withheld}, {Field: "full_name", Personal: domain.Withheld}, {Field: "phone", Personal: domain.Withheld}}
+	want := []domain.FieldChange{{Field: "email", Personal: domain.Withheld},
+		{Field: "full_name", Personal: domain.Withheld}, {Field: "phone", Personal: domain.Withheld}}
 	if diff := cmp.Diff(want, sealed); diff != "" {
 		t.Errorf("sealed fields (-want +got):\n%s", diff)
 	}
@@ -195,7 +206,8 @@ func TestAnAuditFiltersAndPages(t *testing.T) {
 	w := newWorld(t)
 	anna := w.register(t, w.tenant, "anna")
 	id := w.grant(t, w.tenant, anna)
-	w.append(t, w.tenant, domain.ConsentsOf(anna), &domain.ConsentWithdrawn{ConsentID: id, Purpose: "sms_alert", RecordedBy: domain.BySelf})
+	w.append(t, w.tenant, domain.ConsentsOf(anna),
+		&domain.ConsentWithdrawn{ConsentID: id, Purpose: "sms_alert", RecordedBy: domain.BySelf})
 	w.append(t, w.tenant, domain.UserOf(anna), &domain.UserPasswordChanged{})
 	all := w.audit(t, w.tenant, domain.TenantID{}, reports.AuditFilter{})
 	types := func(entries []reports.AuditEntry) string {
@@ -207,11 +219,12 @@ func TestAnAuditFiltersAndPages(t *testing.T) {
 	}
 	for want, filter := range map[string]reports.AuditFilter{
 		"user.password_changed consent.withdrawn consent.granted user.registered municipality.registered": {},
-		"consent.granted user.registered municipality.registered":                                         {Operation: domain.OpCreate},
-		"consent.withdrawn consent.granted":                                                               {Table: "consents"},
-		"consent.withdrawn":                                                                               {Table: "consents", Operation: domain.OpUpdate},
-		"":                                                                                                {Table: "consents", Operation: domain.OpRead},
-		"consent.withdrawn consent.granted ":                                                              {Record: id.UUID},
+		"consent.granted user.registered municipality.registered": {
+			Operation: domain.OpCreate},
+		"consent.withdrawn consent.granted":  {Table: "consents"},
+		"consent.withdrawn":                  {Table: "consents", Operation: domain.OpUpdate},
+		"":                                   {Table: "consents", Operation: domain.OpRead},
+		"consent.withdrawn consent.granted ": {Record: id.UUID},
 		"user.password_changed consent.withdrawn consent.granted user.registered": {User: anna},
 		"user.password_changed consent.withdrawn":                                 {From: all[1].Timestamp},
 		"consent.granted user.registered municipality.registered ":                {To: all[1].Timestamp},
@@ -234,10 +247,12 @@ func TestAnAuditFiltersAndPages(t *testing.T) {
 			t.Errorf("%+v gives %v", filter, err)
 		}
 	}
-	if _, err := r.Audit(t.Context(), scope, reports.AuditFilter{}, projections.Page{After: "!"}); !refused(err, domain.CodeInvalid) {
+	if _, err := r.Audit(t.Context(), scope, reports.AuditFilter{}, projections.Page{After: "!"}); !refused(err,
+		domain.CodeInvalid) {
 		t.Errorf("a malformed cursor: %v", err)
 	}
-	if list, err := r.Audit(t.Context(), scope, reports.AuditFilter{}, projections.Page{After: "AAAAAAAAAAE"}); err != nil || len(list.Items) != 0 {
+	if list, err := r.Audit(t.Context(), scope, reports.AuditFilter{},
+		projections.Page{After: "AAAAAAAAAAE"}); err != nil || len(list.Items) != 0 {
 		t.Errorf("after the first position: %d, %v", len(list.Items), err)
 	}
 }
@@ -246,7 +261,8 @@ func TestAnotherTenantsAuditIsForbidden(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	other, platform := domain.TenantID{UUID: newID()}, domain.PlatformTenant()
-	for _, c := range []struct{ viewer, asked domain.TenantID }{{w.tenant, other}, {w.tenant, platform}, {domain.TenantID{}, other}, {}} {
+	for _, c := range []struct{ viewer, asked domain.TenantID }{{w.tenant, other}, {w.tenant, platform},
+		{domain.TenantID{}, other}, {}} {
 		if _, err := reports.ScopeOf(c.viewer, c.asked); !refused(err, domain.CodeForbidden) {
 			t.Errorf("%s asks for %s: %v", c.viewer, c.asked, err)
 		}
@@ -254,13 +270,15 @@ func TestAnotherTenantsAuditIsForbidden(t *testing.T) {
 	for _, c := range []struct {
 		viewer, asked domain.TenantID
 		sealed        bool
-	}{{w.tenant, w.tenant, false}, {w.tenant, domain.TenantID{}, false}, {platform, platform, false}, {platform, other, true}, {platform, domain.TenantID{}, true}} {
+	}{{w.tenant, w.tenant, false}, {w.tenant, domain.TenantID{}, false}, {platform, platform, false},
+		{platform, other, true}, {platform, domain.TenantID{}, true}} {
 		scope, err := reports.ScopeOf(c.viewer, c.asked)
 		if err != nil || scope.Sealed() != c.sealed {
 			t.Errorf("%s asks for %s: sealed %t, %v", c.viewer, c.asked, scope.Sealed(), err)
 		}
 	}
-	if _, err := w.reports.Audit(t.Context(), reports.AuditScope{}, reports.AuditFilter{}, projections.Page{}); err == nil {
+	if _, err := w.reports.Audit(t.Context(), reports.AuditScope{}, reports.AuditFilter{},
+		projections.Page{}); err == nil {
 		t.Error("the zero scope reads")
 	}
 }

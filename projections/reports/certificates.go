@@ -10,7 +10,8 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// Certificates lists the ids of the certificates of erasures, newest first. Errors: validation_failed, unavailable.
+// Certificates lists the ids of the certificates of erasures, newest first. Errors:
+// validation_failed, unavailable.
 func (r *Reports) Certificates(
 	ctx context.Context, scope AuditScope, page projections.Page,
 ) (projections.Listing[uuid.UUID], error) {

@@ -15,9 +15,11 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// coverage tells which reads of personal data can have covered one person. A read that names its people is exact. Of one
-// that names nobody there is the filter, and the log that it was answered from: it is folded again as far as the read saw
-// it. Where that does not settle it the person is told: a look too many is a nuisance, one too few is a false answer.
+// coverage tells which reads of personal data can have covered one person. A read that
+// names its people is exact. Of one that names nobody there is the filter, and the log
+// that it was answered from: it is folded again as far as the read saw it. Where that
+// does not settle it the person is told: a look too many is a nuisance, one too few is a
+// false answer.
 type coverage struct {
 	reader *eventstore.Reader
 	tx     pgx.Tx
@@ -28,7 +30,8 @@ type coverage struct {
 }
 
 func (r *Reports) coverage(tx pgx.Tx, tenant domain.TenantID, person domain.UserID) *coverage {
-	return &coverage{reader: r.reader, tx: tx, tenant: tenant, person: person, streams: map[domain.StreamType][]domain.Recorded{}}
+	return &coverage{reader: r.reader, tx: tx, tenant: tenant, person: person,
+		streams: map[domain.StreamType][]domain.Recorded{}}
 }
 
 // began returns the position from which the tenant had this person; 0: it never had.
@@ -62,7 +65,8 @@ func (c *coverage) covers(ctx context.Context, r domain.Recorded) (bool, error) 
 		return false, nil
 	}
 
-	// What was read was read before the head was looked up, and that before the read was recorded.
+	// What was read was read before the head was looked up, and that before the read was
+	// recorded.
 	head := r.Position - 1
 	if read.Head > 0 {
 		head = min(head, read.Head)
@@ -97,8 +101,8 @@ func (c *coverage) covers(ctx context.Context, r domain.Recorded) (bool, error) 
 	}
 }
 
-// inReplay tells whether a replay of consents has a row of the person. It is exact: a replay of a position is the same for
-// ever.
+// inReplay tells whether a replay of consents has a row of the person. It is exact: a
+// replay of a position is the same for ever.
 func (c *coverage) inReplay(ctx context.Context, read *domain.PersonalDataRead, head int64) (bool, error) {
 	upTo, at, known := replayed(read.Filter)
 	if !known {
@@ -133,8 +137,9 @@ func replayed(filter map[string]string) (upTo int64, at time.Time, known bool) {
 	return upTo, at, err == nil
 }
 
-// inList tells whether the person can have been in a list of accounts: ever, up to the head, as such a list was asked for,
-// for a read table may lag behind. Searched texts are not kept, so they rule nobody out.
+// inList tells whether the person can have been in a list of accounts: ever, up to the
+// head, as such a list was asked for, for a read table may lag behind. Searched texts are
+// not kept, so they rule nobody out.
 func (c *coverage) inList(ctx context.Context, read *domain.PersonalDataRead, head int64) (bool, error) {
 	events, err := c.stream(ctx, domain.UserStream)
 	if err != nil {
@@ -152,7 +157,8 @@ func (c *coverage) inList(ctx context.Context, read *domain.PersonalDataRead, he
 	return false, nil
 }
 
-// inAudit tells whether the audit that was read has an entry about the person, or by them.
+// inAudit tells whether the audit that was read has an entry about the person, or by
+// them.
 func (c *coverage) inAudit(ctx context.Context, read *domain.PersonalDataRead, head int64) (bool, error) {
 	q, possible := auditedIn(read.Filter)
 	if !possible {
@@ -214,7 +220,8 @@ func (c *coverage) stream(ctx context.Context, kind domain.StreamType) ([]domain
 		return events, nil
 	}
 
-	events, err := c.reader.InStreams(ctx, c.tx, c.tenant, kind, c.person.UUID, eventstore.Place{}, math.MaxInt64, math.MaxInt32)
+	events, err := c.reader.InStreams(ctx, c.tx, c.tenant, kind, c.person.UUID, eventstore.Place{}, math.MaxInt64,
+		math.MaxInt32)
 	if err == nil {
 		c.streams[kind] = events
 	}

@@ -13,7 +13,8 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// looks appends reads by a clerk of people that are not named, under names, and finds which of them somebody is told of.
+// looks appends reads by a clerk of people that are not named, under names, and finds
+// which of them somebody is told of.
 type looks struct {
 	w     *world
 	clerk domain.UserID
@@ -33,7 +34,8 @@ func (l looks) read(t *testing.T, name, fields string, filter map[string]string,
 	l.names[done.Position()] = name
 }
 
-// told checks what somebody is told of, in the order of the log, by the exposure, however it is paged, and by the dossier.
+// told checks what somebody is told of, in the order of the log, by the exposure, however
+// it is paged, and by the dossier.
 func (l looks) told(t *testing.T, person domain.UserID, want ...string) {
 	t.Helper()
 	for _, limit := range []int{1, 2, 100} {
@@ -103,12 +105,15 @@ func TestALookThatCannotHaveCoveredAPersonIsNotToldToThem(t *testing.T) {
 			})
 			decided := position()
 			l.read(t, "export", "consents", map[string]string{"position": decided})
-			l.read(t, "export of her purpose", "consents", map[string]string{"position": decided, "purpose": "newsletter"})
-			l.read(t, "export of another purpose", "consents", map[string]string{"position": decided, "purpose": "sms_alert"})
+			l.read(t, "export of her purpose", "consents",
+				map[string]string{"position": decided, "purpose": "newsletter"})
+			l.read(t, "export of another purpose", "consents",
+				map[string]string{"position": decided, "purpose": "sms_alert"})
 			l.read(t, "export of a position before", "consents", map[string]string{"position": before})
 			l.read(t, "export as of the day before", "consents", map[string]string{"position": decided, "as_of": at(9)})
 			l.read(t, "export as of the day", "consents", map[string]string{"position": decided, "as_of": at(10)})
-			l.read(t, "export as of the zero instant", "consents", map[string]string{"position": decided, "as_of": "0001-01-01T00:00:00.000000Z"})
+			l.read(t, "export as of the zero instant", "consents",
+				map[string]string{"position": decided, "as_of": "0001-01-01T00:00:00.000000Z"})
 			l.read(t, "replay with names", "consents, profile", map[string]string{"position": decided})
 			l.read(t, "replay with names, before", "consents, profile", map[string]string{"position": before})
 			l.read(t, "replay of her alone", "consents, profile", map[string]string{"position": decided}, anna)
@@ -127,7 +132,8 @@ func TestALookThatCannotHaveCoveredAPersonIsNotToldToThem(t *testing.T) {
 			if erased {
 				w.erase(t, anna)
 			}
-			l.told(t, anna, "list of citizens", "list searched", "export", "export of her purpose", "export as of the day",
+			l.told(t, anna, "list of citizens", "list searched", "export", "export of her purpose",
+				"export as of the day",
 				"replay with names", "replay of her alone", "audit", "audit of what she did", "audit of her record",
 				"something of a later release")
 		})
@@ -144,13 +150,15 @@ func TestSomebodyWhomAMunicipalityNeverHadIsToldOfNoLook(t *testing.T) {
 	l.told(t, elsewhere)
 }
 
-// A table may lag: who was a citizen until a moment ago may still stand in a list of citizens.
+// A table may lag: who was a citizen until a moment ago may still stand in a list of
+// citizens.
 func TestALookIsToldThatMayHaveCoveredWhatAPersonWasBefore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	l := looks{w, newUser(), map[int64]string{}}
 	anna := w.register(t, w.tenant, "anna")
-	w.append(t, w.tenant, domain.UserOf(anna), &domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Manager}})
+	w.append(t, w.tenant, domain.UserOf(anna), &domain.UserRoleChanged{
+		Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Manager}})
 	l.read(t, "citizens", "profile", map[string]string{"role": "citizen"})
 	l.read(t, "managers", "profile", map[string]string{"role": "manager"})
 	l.read(t, "admins", "profile", map[string]string{"role": "admin"})

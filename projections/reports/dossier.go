@@ -18,13 +18,15 @@ type Dossier struct {
 	Profile  domain.User
 	Consents []domain.Consent // as they stand
 	Rights   domain.Rights    // their requests, and holds on their data
-	// Activity is everything that they did and that was done about them, in the order of the log. What identifies others is
-	// withheld: where somebody else did it from, and whom else it was about.
+	// Activity is everything that they did and that was done about them, in the order of
+	// the log. What identifies others is withheld: where somebody else did it from, and
+	// whom else it was about.
 	Activity []AuditEntry
 	Reads    []ExposureEntry // of their data, in the order of the log
 }
 
-// Dossier reads everything about a person of a tenant in one snapshot. Error: unavailable.
+// Dossier reads everything about a person of a tenant in one snapshot. Error:
+// unavailable.
 func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person domain.UserID) (Dossier, error) {
 	var d Dossier
 	var about, by, seen []domain.Recorded
@@ -74,7 +76,8 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 	return d, nil
 }
 
-// withoutLooks leaves out reads of a person that are not among those that can have covered them.
+// withoutLooks leaves out reads of a person that are not among those that can have
+// covered them.
 func withoutLooks(about, seen []domain.Recorded) []domain.Recorded {
 	covered := map[int64]bool{}
 	for _, e := range seen {
@@ -111,7 +114,8 @@ func withheldOf(o domain.Personal[domain.Origin]) domain.Personal[domain.Origin]
 	return o
 }
 
-// withholdChanges hides the values that identify somebody, and the ids of others in lists of people.
+// withholdChanges hides the values that identify somebody, and the ids of others in lists
+// of people.
 func withholdChanges(changes []domain.FieldChange) []domain.FieldChange {
 	hidden := slices.Clone(changes)
 	for i, c := range hidden {

@@ -29,7 +29,8 @@ type Matched string
 const (
 	MatchedSubject Matched = "subject" // it names the person alone
 	MatchedList    Matched = "list"    // it names the person among others
-	// MatchedFilter: it covered more people than are named, so only its filter is known; the person may be among them.
+	// MatchedFilter: it covered more people than are named, so only its filter is known;
+	// the person may be among them.
 	MatchedFilter Matched = "filter"
 )
 
@@ -49,8 +50,11 @@ type ExposureEntry struct {
 	Matched   Matched // empty when an actor was asked for
 }
 
-// Exposure lists the reads of personal data in a tenant, newest first. Errors: validation_failed, unavailable.
-func (r *Reports) Exposure(ctx context.Context, tenant domain.TenantID, filter ExposureFilter, page projections.Page) (projections.Listing[ExposureEntry], error) {
+// Exposure lists the reads of personal data in a tenant, newest first. Errors:
+// validation_failed, unavailable.
+func (r *Reports) Exposure(
+	ctx context.Context, tenant domain.TenantID, filter ExposureFilter, page projections.Page,
+) (projections.Listing[ExposureEntry], error) {
 	if filter.Subject.IsZero() == filter.Actor.IsZero() {
 		var f domain.Faults
 		f.Add("subject_id", "invalid", "Give either subject_id or actor_id.")
@@ -77,10 +81,12 @@ func (r *Reports) Exposure(ctx context.Context, tenant domain.TenantID, filter E
 
 func exposureEntry(r domain.Recorded, subject domain.UserID) ExposureEntry {
 	x := ExposureEntry{
-		Position: r.Position, EventID: r.EventID, Timestamp: r.RecordedAt, Actor: r.Actor, ActorRole: r.Metadata.ActorRole,
+		Position: r.Position, EventID: r.EventID, Timestamp: r.RecordedAt, Actor: r.Actor,
+		ActorRole: r.Metadata.ActorRole,
 	}
 	if e, ok := r.Event.(*domain.PersonalDataRead); ok {
-		x.Route, x.Fields, x.Head, x.Subjects, x.Filter, x.Reason = e.Route, e.Fields, e.Head, e.Subjects, e.Filter, e.Private
+		x.Route, x.Fields, x.Head, x.Subjects, x.Filter, x.Reason = e.Route, e.Fields, e.Head, e.Subjects, e.Filter,
+			e.Private
 	}
 
 	switch {
@@ -95,11 +101,15 @@ func exposureEntry(r domain.Recorded, subject domain.UserID) ExposureEntry {
 	return x
 }
 
-// looksAtOnce is how many reads are judged at once: most of those that name nobody covered a given person, or none did.
+// looksAtOnce is how many reads are judged at once: most of those that name nobody
+// covered a given person, or none did.
 const looksAtOnce = 500
 
-// looks is newest for the reads of one person's data, without those that cannot have covered the person.
-func (r *Reports) looks(ctx context.Context, scope AuditScope, q eventstore.Query, page projections.Page) (found []domain.Recorded, err error) {
+// looks is newest for the reads of one person's data, without those that cannot have
+// covered the person.
+func (r *Reports) looks(
+	ctx context.Context, scope AuditScope, q eventstore.Query, page projections.Page,
+) (found []domain.Recorded, err error) {
 	upTo, more, err := behind(page)
 	if err != nil || !more {
 		return nil, err
@@ -139,7 +149,9 @@ func (r *Reports) looks(ctx context.Context, scope AuditScope, q eventstore.Quer
 }
 
 // newest finds a page of events, newest first, and one more if there is one.
-func (r *Reports) newest(ctx context.Context, scope AuditScope, q eventstore.Query, page projections.Page) (events []domain.Recorded, err error) {
+func (r *Reports) newest(
+	ctx context.Context, scope AuditScope, q eventstore.Query, page projections.Page,
+) (events []domain.Recorded, err error) {
 	upTo, more, err := behind(page)
 	if err != nil || !more {
 		return nil, err

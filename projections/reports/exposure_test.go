@@ -12,12 +12,15 @@ import (
 )
 
 // read appends that a clerk read data of some people.
-func (w *world) read(t testing.TB, tenant domain.TenantID, clerk domain.UserID, filter map[string]string, people ...domain.UserID) int64 {
+func (w *world) read(
+	t testing.TB, tenant domain.TenantID, clerk domain.UserID, filter map[string]string, people ...domain.UserID,
+) int64 {
 	t.Helper()
 	done, err := w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: tenant, Actor: clerk, Metadata: domain.Metadata{ActorRole: string(domain.Manager)},
 		Writes: []domain.Write{{Stream: domain.Stream{Type: domain.AccessStream, ID: newID()}, Events: []domain.Event{
-			&domain.PersonalDataRead{Route: "GET /api/v1/users", Fields: "profile", Head: 7, Subjects: people, Filter: filter},
+			&domain.PersonalDataRead{Route: "GET /api/v1/users", Fields: "profile", Head: 7, Subjects: people,
+				Filter: filter},
 		}}},
 	})
 	must(t, err)
@@ -53,13 +56,15 @@ func TestExposureFindsEveryReadThatCoveredAPerson(t *testing.T) {
 	if diff := cmp.Diff(all, ask(reports.ExposureFilter{Subject: anna})); diff != "" {
 		t.Errorf("who saw her (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]seen{{ofBheki, ""}, {filtered, ""}, {alone, ""}}, ask(reports.ExposureFilter{Actor: clerk})); diff != "" {
+	if diff := cmp.Diff([]seen{{ofBheki, ""}, {filtered, ""}, {alone, ""}},
+		ask(reports.ExposureFilter{Actor: clerk})); diff != "" {
 		t.Errorf("whom the clerk saw (-want +got):\n%s", diff)
 	}
 	list, err := r.Exposure(ctx, w.tenant, reports.ExposureFilter{Subject: anna}, projections.Page{})
 	must(t, err)
 	e := list.Items[1]
-	if e.Actor != chief || e.ActorRole != "manager" || e.Route != "GET /api/v1/users" || e.Fields != "profile" || e.Head != 7 ||
+	if e.Actor != chief || e.ActorRole != "manager" || e.Route != "GET /api/v1/users" || e.Fields != "profile" ||
+		e.Head != 7 ||
 		!slices.Equal(e.Subjects, []domain.UserID{bheki, anna}) || e.Timestamp.IsZero() {
 		t.Errorf("an entry: %+v", e)
 	}
@@ -81,7 +86,8 @@ func TestExposureFindsEveryReadThatCoveredAPerson(t *testing.T) {
 			t.Errorf("%+v gives %v", f, err)
 		}
 	}
-	if _, err := r.Exposure(ctx, domain.TenantID{}, reports.ExposureFilter{Subject: anna}, projections.Page{}); err == nil {
+	if _, err := r.Exposure(ctx, domain.TenantID{}, reports.ExposureFilter{Subject: anna},
+		projections.Page{}); err == nil {
 		t.Error("the zero tenant is taken")
 	}
 }

@@ -37,7 +37,8 @@ type HistoryEntry struct {
 
 	EvidenceSHA256 string
 
-	// Personal tells what can be said of the fields below: Absent, there never were any; Open; Erased; or Withheld.
+	// Personal tells what can be said of the fields below: Absent, there never were any;
+	// Open; Erased; or Withheld.
 	Personal          domain.PersonalState
 	EvidenceReference string
 	CompetentPerson   *domain.CompetentPerson
@@ -46,8 +47,9 @@ type HistoryEntry struct {
 	Cause string // of a withdrawal: domain.CauseAccountClosed, or empty
 }
 
-// History returns the consent events of one person of a tenant, oldest first. It is empty for a person the tenant does not have,
-// and stays whole after an erasure, but for what identifies the person. Errors: validation_failed, unavailable.
+// History returns the consent events of one person of a tenant, oldest first. It is empty
+// for a person the tenant does not have, and stays whole after an erasure, but for what
+// identifies the person. Errors: validation_failed, unavailable.
 func (r *Reports) History(
 	ctx context.Context, tenant domain.TenantID, subject domain.UserID, page projections.Page,
 ) (projections.Listing[HistoryEntry], error) {
@@ -74,8 +76,9 @@ func (r *Reports) History(
 
 func historyEntry(r domain.Recorded) HistoryEntry {
 	h := HistoryEntry{
-		Position: r.Position, EventID: r.EventID, EventType: r.Event.EventType(), RecordedAt: r.RecordedAt, GivenAt: r.EffectiveAt,
-		Actor: r.Actor, ActorRole: r.Metadata.ActorRole,
+		Position: r.Position, EventID: r.EventID, EventType: r.Event.EventType(), RecordedAt: r.RecordedAt,
+		GivenAt: r.EffectiveAt,
+		Actor:   r.Actor, ActorRole: r.Metadata.ActorRole,
 	}
 	switch e := r.Event.(type) {
 	case *domain.ConsentGranted:
@@ -96,12 +99,14 @@ func (h *HistoryEntry) decided(d domain.Decision) {
 	h.NoticeVersion, h.Wording, h.SHA256, h.Language = d.NoticeVersion, d.Wording, d.SHA256, d.Language
 	h.Channel, h.GivenBy, h.Basis, h.EvidenceSHA256 = d.Channel, d.GivenBy, d.Basis, d.EvidenceSHA256
 	facts, _ := d.Private.Get()
-	h.Personal, h.EvidenceReference, h.CompetentPerson = d.Private.State(), facts.EvidenceReference, facts.CompetentPerson
+	h.Personal, h.EvidenceReference, h.CompetentPerson = d.Private.State(), facts.EvidenceReference,
+		facts.CompetentPerson
 }
 
 // consentTypes are the events that say what people agreed to.
 func consentTypes() []string {
 	return []string{
-		(*domain.ConsentGranted)(nil).EventType(), (*domain.ConsentRefused)(nil).EventType(), (*domain.ConsentWithdrawn)(nil).EventType(),
+		(*domain.ConsentGranted)(nil).EventType(), (*domain.ConsentRefused)(nil).EventType(),
+		(*domain.ConsentWithdrawn)(nil).EventType(),
 	}
 }

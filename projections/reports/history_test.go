@@ -37,20 +37,26 @@ func TestAHistoryIsEveryDecisionInFull(t *testing.T) {
 	facts, _ := paper.Private.Get()
 	want := []reports.HistoryEntry{
 		{
-			EventType: "consent.granted.v1", GivenAt: paper.GivenAt, Actor: anna, ActorRole: "citizen", ConsentID: paper.ConsentID,
-			Purpose: paper.Purpose, RecordedBy: paper.RecordedBy, NoticeVersion: 1, Wording: paper.Wording, SHA256: paper.SHA256,
-			Language: paper.Language, Channel: domain.Paper, GivenBy: domain.ByCompetentPerson, Basis: domain.ConsentBasis,
+			EventType: "consent.granted.v1", GivenAt: paper.GivenAt, Actor: anna, ActorRole: "citizen",
+			ConsentID: paper.ConsentID,
+			Purpose:   paper.Purpose, RecordedBy: paper.RecordedBy, NoticeVersion: 1, Wording: paper.Wording,
+			SHA256:   paper.SHA256,
+			Language: paper.Language, Channel: domain.Paper, GivenBy: domain.ByCompetentPerson,
+			Basis:          domain.ConsentBasis,
 			EvidenceSHA256: paper.EvidenceSHA256, Personal: domain.Open, EvidenceReference: facts.EvidenceReference,
 			CompetentPerson: facts.CompetentPerson,
 		},
 		{
-			EventType: "consent.refused.v1", GivenAt: got[1].RecordedAt, Actor: anna, ActorRole: "citizen", ConsentID: got[1].ConsentID,
-			Purpose: "sms_alert", RecordedBy: domain.BySelf, NoticeVersion: 1, Wording: "words", SHA256: domain.WordingHash("words"),
+			EventType: "consent.refused.v1", GivenAt: got[1].RecordedAt, Actor: anna, ActorRole: "citizen",
+			ConsentID: got[1].ConsentID,
+			Purpose:   "sms_alert", RecordedBy: domain.BySelf, NoticeVersion: 1, Wording: "words",
+			SHA256:   domain.WordingHash("words"),
 			Language: domain.English, Channel: domain.Paper, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
 		},
 		{
-			EventType: "consent.withdrawn.v1", GivenAt: got[2].RecordedAt, Actor: anna, ActorRole: "citizen", ConsentID: paper.ConsentID,
-			Purpose: paper.Purpose, RecordedBy: domain.BySelf, Personal: domain.Open, Reason: "enough",
+			EventType: "consent.withdrawn.v1", GivenAt: got[2].RecordedAt, Actor: anna, ActorRole: "citizen",
+			ConsentID: paper.ConsentID,
+			Purpose:   paper.Purpose, RecordedBy: domain.BySelf, Personal: domain.Open, Reason: "enough",
 		},
 	}
 	ignored := cmpopts.IgnoreFields(reports.HistoryEntry{}, "Position", "EventID", "RecordedAt")
@@ -123,7 +129,8 @@ func TestWhatIsReadWholeWaitsForItsTurn(t *testing.T) {
 	must(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := w.reports.History(ctx, w.tenant, newUser(), projections.Page{}); !refused(err, domain.CodeUnavailable) {
+	if _, err := w.reports.History(ctx, w.tenant, newUser(), projections.Page{}); !refused(err,
+		domain.CodeUnavailable) {
 		t.Errorf("a history: %v", err)
 	}
 	if _, err := w.reports.Dossier(ctx, w.tenant, newUser()); !refused(err, domain.CodeUnavailable) {

@@ -64,7 +64,9 @@ func (w *world) append(t testing.TB, tenant domain.TenantID, stream domain.Strea
 	w.appendSide(t, tenant, stream, nil, events...)
 }
 
-func (w *world) appendSide(t testing.TB, tenant domain.TenantID, stream domain.Stream, side []domain.SideWrite, events ...domain.Event) {
+func (w *world) appendSide(
+	t testing.TB, tenant domain.TenantID, stream domain.Stream, side []domain.SideWrite, events ...domain.Event,
+) {
 	t.Helper()
 	_, err := w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: tenant, Actor: stream.Subject(), Side: side,
@@ -87,7 +89,8 @@ func (w *world) register(t testing.TB, tenant domain.TenantID, name string) doma
 	w.appendSide(t, tenant, domain.UserOf(user), []domain.SideWrite{domain.CreateSubjectKey{Subject: user}},
 		&domain.UserRegistered{
 			MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-			Person: domain.Known(domain.PersonFacts{Email: name + "@Example.org", FullName: "Ṱhilivhali " + name, Phone: "+27821234567"}),
+			Person: domain.Known(domain.PersonFacts{Email: name + "@Example.org", FullName: "Ṱhilivhali " + name,
+				Phone: "+27821234567"}),
 		})
 	return user
 }
@@ -95,13 +98,15 @@ func (w *world) register(t testing.TB, tenant domain.TenantID, name string) doma
 // erase destroys the key of a person of the world's tenant.
 func (w *world) erase(t testing.TB, user domain.UserID) {
 	t.Helper()
-	w.appendSide(t, w.tenant, domain.UserOf(user), []domain.SideWrite{domain.DestroySubjectKey{Subject: user}}, &domain.UserErased{})
+	w.appendSide(t, w.tenant, domain.UserOf(user), []domain.SideWrite{domain.DestroySubjectKey{Subject: user}},
+		&domain.UserErased{})
 }
 
 func decision(purpose string, givenAt time.Time) domain.Decision {
 	return domain.Decision{
-		ConsentID: domain.ConsentID{UUID: newID()}, Purpose: purpose, NoticeVersion: 1, Wording: "words", Language: domain.English,
-		SHA256: domain.WordingHash("words"), Channel: domain.Paper, GivenAt: givenAt, RecordedBy: domain.BySelf,
+		ConsentID: domain.ConsentID{UUID: newID()}, Purpose: purpose, NoticeVersion: 1, Wording: "words",
+		Language: domain.English,
+		SHA256:   domain.WordingHash("words"), Channel: domain.Paper, GivenAt: givenAt, RecordedBy: domain.BySelf,
 		GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
 	}
 }
@@ -122,7 +127,9 @@ func (w *world) head(t testing.TB) int64 {
 }
 
 // pages reads a whole list in pages and fails on a duplicate or an empty page.
-func pages[T any](t *testing.T, limit int, read func(projections.Page) (projections.Listing[T], error), key func(T) string) (all []string) {
+func pages[T any](
+	t *testing.T, limit int, read func(projections.Page) (projections.Listing[T], error), key func(T) string,
+) (all []string) {
 	t.Helper()
 	for page := (projections.Page{Limit: limit}); ; {
 		list, err := read(page)

@@ -9,9 +9,12 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// People returns accounts of a tenant as they are now, with everything that identifies them; an erased account says so. Accounts
-// of other tenants are missing. That they were read is for the caller to record. Error: unavailable.
-func (r *Reports) People(ctx context.Context, tenant domain.TenantID, ids []domain.UserID) (map[domain.UserID]domain.User, error) {
+// People returns accounts of a tenant as they are now, with everything that identifies
+// them; an erased account says so. Accounts of other tenants are missing. That they were
+// read is for the caller to record. Error: unavailable.
+func (r *Reports) People(
+	ctx context.Context, tenant domain.TenantID, ids []domain.UserID,
+) (map[domain.UserID]domain.User, error) {
 	people := make(map[domain.UserID]domain.User, len(ids))
 	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
 		events, err := r.reader.Streams(ctx, tx, domain.UserStream, ids, math.MaxInt64)

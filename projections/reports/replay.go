@@ -11,7 +11,8 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// ReplayQuery says which state of a tenant's consents to replay: what held at At, as known at exactly a position.
+// ReplayQuery says which state of a tenant's consents to replay: what held at At, as
+// known at exactly a position.
 type ReplayQuery struct {
 	At       time.Time     // zero: at the end of what was known
 	Position int64         // known up to this position, which Resolve returned
@@ -20,14 +21,18 @@ type ReplayQuery struct {
 	Page     func()        // called after each page of events, however many it shows; nil: nobody waits
 }
 
-// replayPage is how many events a replay reads at once. At the longest wording that is some ten megabytes.
+// replayPage is how many events a replay reads at once. At the longest wording that is
+// some ten megabytes.
 const replayPage = 500
 
-// Resolve returns the position that "as known at" means for a tenant's consents: the position given; else of the newest of their
-// events that was recorded by the instant, or with the zero time, up to now. So what happens besides, such as the record of the
-// question itself, does not change the answer, and the same question has the same answer to the byte until somebody decides
-// something. Errors: validation_failed, unavailable.
-func (r *Reports) Resolve(ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64) (resolved int64, err error) {
+// Resolve returns the position that "as known at" means for a tenant's consents: the
+// position given; else of the newest of their events that was recorded by the instant, or
+// with the zero time, up to now. So what happens besides, such as the record of the
+// question itself, does not change the answer, and the same question has the same answer
+// to the byte until somebody decides something. Errors: validation_failed, unavailable.
+func (r *Reports) Resolve(
+	ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64,
+) (resolved int64, err error) {
 	err = r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
 		if resolved, err = resolve(ctx, tx, knownAt, position); err != nil || position != 0 {
 			return err
@@ -71,15 +76,21 @@ func resolve(ctx context.Context, tx pgx.Tx, knownAt time.Time, position int64) 
 	return position, f.Err()
 }
 
-// Replay folds all consents of a tenant, refused and withdrawn ones too, and hands each to the function given: person by person in
-// order of their ids, each person's in order of (effective time, position). It reads nothing but events, opens nothing personal,
-// and holds one page and one person's events in memory. The same question gives the same rows in the same order for ever. An
-// error of the function ends the replay and comes back as it is. Error: unavailable.
-func (r *Reports) Replay(ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error) error {
+// Replay folds all consents of a tenant, refused and withdrawn ones too, and hands each
+// to the function given: person by person in order of their ids, each person's in order
+// of (effective time, position). It reads nothing but events, opens nothing personal, and
+// holds one page and one person's events in memory. The same question gives the same rows
+// in the same order for ever. An error of the function ends the replay and comes back as
+// it is. Error: unavailable.
+func (r *Reports) Replay(
+	ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error,
+) error {
 	return r.asTenant(ctx, tenant, func(tx pgx.Tx) error { return r.replay(ctx, tx, tenant, q, each) })
 }
 
-func (r *Reports) replay(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error) error {
+func (r *Reports) replay(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error,
+) error {
 	var history []domain.Recorded // of one person
 	emit := func() error {
 		for _, c := range domain.ConsentsAt(history, q.At, time.Time{}).Records() {
@@ -94,7 +105,8 @@ func (r *Reports) replay(ctx context.Context, tx pgx.Tx, tenant domain.TenantID,
 	}
 
 	for behind := (eventstore.Place{}); ; {
-		page, err := r.reader.InStreams(ctx, tx, tenant, domain.ConsentStream, q.Subject.UUID, behind, q.Position, replayPage)
+		page, err := r.reader.InStreams(ctx, tx, tenant, domain.ConsentStream, q.Subject.UUID, behind, q.Position,
+			replayPage)
 		if err != nil {
 			return err
 		}

@@ -19,13 +19,16 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// question is a replay as a person asks for it: Position and KnownAt as Resolve takes them.
+// question is a replay as a person asks for it: Position and KnownAt as Resolve takes
+// them.
 type question struct {
 	reports.ReplayQuery
 	KnownAt time.Time
 }
 
-func replay(t testing.TB, r *reports.Reports, tenant domain.TenantID, q question) (rows []domain.Consent, position int64) {
+func replay(
+	t testing.TB, r *reports.Reports, tenant domain.TenantID, q question,
+) (rows []domain.Consent, position int64) {
 	t.Helper()
 	position, err := r.Resolve(t.Context(), tenant, q.KnownAt, q.Position)
 	must(t, err)
@@ -52,7 +55,8 @@ func (w *world) wholeLog(t testing.TB, conn *pgx.Conn) (events []domain.Recorded
 func naive(log []domain.Recorded, tenant domain.TenantID, q question) (rows []domain.Consent) {
 	people := map[uuid.UUID][]domain.Recorded{}
 	for _, e := range log {
-		if e.Tenant == tenant && e.Stream.Type == domain.ConsentStream && (q.Position == 0 || e.Position <= q.Position) &&
+		if e.Tenant == tenant && e.Stream.Type == domain.ConsentStream &&
+			(q.Position == 0 || e.Position <= q.Position) &&
 			(q.Subject.IsZero() || e.Subject == q.Subject) {
 			people[e.Stream.ID] = append(people[e.Stream.ID], e)
 		}
@@ -68,8 +72,9 @@ func naive(log []domain.Recorded, tenant domain.TenantID, q question) (rows []do
 	return rows
 }
 
-// Random histories in two tenants, asked at random instants of both clocks or at random positions: a replay is what one fold of the
-// whole log gives, and asked again at the position it named, it gives the same rows in the same order.
+// Random histories in two tenants, asked at random instants of both clocks or at random
+// positions: a replay is what one fold of the whole log gives, and asked again at the
+// position it named, it gives the same rows in the same order.
 func TestAReplayIsAFoldOfTheWholeLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -138,7 +143,8 @@ func randomDecision(rt *rapid.T) domain.Event {
 	case "refuse":
 		return &domain.ConsentRefused{Decision: made}
 	default:
-		return &domain.ConsentWithdrawn{ConsentID: made.ConsentID, Purpose: purpose, GivenAt: givenAt, RecordedBy: domain.BySelf}
+		return &domain.ConsentWithdrawn{ConsentID: made.ConsentID, Purpose: purpose, GivenAt: givenAt,
+			RecordedBy: domain.BySelf}
 	}
 }
 
@@ -162,7 +168,8 @@ func TestAReplayGoesOnOverItsPages(t *testing.T) {
 	}
 }
 
-// What was on paper on 1 March and typed in on 6 March held on 2 March as we know today, and not as we knew then.
+// What was on paper on 1 March and typed in on 6 March held on 2 March as we know today,
+// and not as we knew then.
 func TestAReplayTellsWhatHeldFromWhatWasKnown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -173,19 +180,24 @@ func TestAReplayTellsWhatHeldFromWhatWasKnown(t *testing.T) {
 	e := &domain.ConsentGranted{Decision: decision("sms_alert", given)}
 	w.append(t, w.tenant, domain.ConsentsOf(anna), e)
 	dayAfter := given.Add(24 * time.Hour)
-	if rows, at := replay(t, r, w.tenant, question{ReplayQuery: reports.ReplayQuery{At: dayAfter}}); len(rows) != 1 || rows[0].ID != e.ConsentID || at != w.head(t) {
+	if rows, at := replay(t, r, w.tenant, question{ReplayQuery: reports.ReplayQuery{At: dayAfter}}); len(rows) != 1 ||
+		rows[0].ID != e.ConsentID || at != w.head(t) {
 		t.Errorf("as known today: %+v at %d", rows, at)
 	}
-	if rows, at := replay(t, r, w.tenant, question{reports.ReplayQuery{At: dayAfter}, dayAfter}); len(rows) != 0 || at != 1 {
+	if rows, at := replay(t, r, w.tenant, question{reports.ReplayQuery{At: dayAfter}, dayAfter}); len(rows) != 0 ||
+		at != 1 {
 		t.Errorf("as known then: %+v at %d", rows, at)
 	}
-	if rows, _ := replay(t, r, w.tenant, question{ReplayQuery: reports.ReplayQuery{At: dayAfter, Position: before}}); len(rows) != 0 {
+	if rows, _ := replay(t, r, w.tenant, question{ReplayQuery: reports.ReplayQuery{At: dayAfter,
+		Position: before}}); len(rows) != 0 {
 		t.Errorf("one position before: %+v", rows)
 	}
-	if rows, _ := replay(t, r, w.tenant, question{ReplayQuery: reports.ReplayQuery{At: given.Add(-time.Microsecond)}}); len(rows) != 0 {
+	if rows, _ := replay(t, r, w.tenant, question{
+		ReplayQuery: reports.ReplayQuery{At: given.Add(-time.Microsecond)}}); len(rows) != 0 {
 		t.Errorf("before it was given: %+v", rows)
 	}
-	w.append(t, w.tenant, domain.ConsentsOf(anna), &domain.ConsentWithdrawn{ConsentID: e.ConsentID, Purpose: "sms_alert"})
+	w.append(t, w.tenant, domain.ConsentsOf(anna),
+		&domain.ConsentWithdrawn{ConsentID: e.ConsentID, Purpose: "sms_alert"})
 	if rows, _ := replay(t, r, w.tenant, question{}); len(rows) != 1 || !rows[0].Withdrawn() {
 		t.Errorf("withdrawn: %+v", rows)
 	}
@@ -197,16 +209,18 @@ func TestAReplayEndsWithItsReadersError(t *testing.T) {
 	w.grant(t, w.tenant, newUser())
 	w.grant(t, w.tenant, newUser())
 	full, calls := errors.New("the reader has gone"), 0
-	err := w.reports.Replay(t.Context(), w.tenant, reports.ReplayQuery{Position: w.head(t)}, func(domain.Consent) error {
-		calls++
-		return full
-	})
+	err := w.reports.Replay(t.Context(), w.tenant, reports.ReplayQuery{Position: w.head(t)},
+		func(domain.Consent) error {
+			calls++
+			return full
+		})
 	if !errors.Is(err, full) || calls != 1 {
 		t.Errorf("%d calls, %v", calls, err)
 	}
 }
 
-// Whatever position an answer names, asking for it gives the same again: also where nothing was known.
+// Whatever position an answer names, asking for it gives the same again: also where
+// nothing was known.
 func TestAStateInWhichNothingWasKnownCanBeAskedForAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

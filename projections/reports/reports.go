@@ -14,17 +14,19 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// Reports answers from the log itself, without a read table, so an answer includes every event that was acknowledged before the
-// question. Its methods may be called from many goroutines. Each opens one read-only transaction on one snapshot. Who may ask, and
-// that asking is recorded, is for the caller.
+// Reports answers from the log itself, without a read table, so an answer includes every
+// event that was acknowledged before the question. Its methods may be called from many
+// goroutines. Each opens one read-only transaction on one snapshot. Who may ask, and that
+// asking is recorded, is for the caller.
 type Reports struct {
 	pool   *pgxpool.Pool
 	reader *eventstore.Reader
 	whole  *semaphore.Weighted // turns to read everything about a person
 }
 
-// wholeAtOnce is how many reports on everything about one person are read at once: such a person may have very many events, all
-// of which are in memory then. A report that does not get its turn within the time of its request is unavailable.
+// wholeAtOnce is how many reports on everything about one person are read at once: such a
+// person may have very many events, all of which are in memory then. A report that does
+// not get its turn within the time of its request is unavailable.
 const wholeAtOnce = 2
 
 // New makes reports on a pool that connects as trust_query.

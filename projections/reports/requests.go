@@ -14,8 +14,9 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// Requests lists a tenant's requests of one status, those that are due first. They are folded from the streams of rights, which hold
-// nothing else but holds; only a page's are opened. Errors: validation_failed, unavailable.
+// Requests lists a tenant's requests of one status, those that are due first. They are
+// folded from the streams of rights, which hold nothing else but holds; only a page's are
+// opened. Errors: validation_failed, unavailable.
 func (r *Reports) Requests(
 	ctx context.Context, tenant domain.TenantID, status domain.RequestStatus, page projections.Page,
 ) (projections.Listing[domain.Request], error) {
@@ -30,7 +31,8 @@ func (r *Reports) Requests(
 
 	var due []domain.Request
 	err := r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
-		events, err := r.reader.InStreams(ctx, tx, tenant, domain.RightsStream, uuid.Nil, eventstore.Place{}, math.MaxInt64, math.MaxInt32)
+		events, err := r.reader.InStreams(ctx, tx, tenant, domain.RightsStream, uuid.Nil, eventstore.Place{},
+			math.MaxInt64, math.MaxInt32)
 		if err != nil {
 			return err
 		}
@@ -43,7 +45,8 @@ func (r *Reports) Requests(
 	})
 }
 
-// dueAfter returns the requests of one status that are due after another, in that order; after one that is not there: all of them.
+// dueAfter returns the requests of one status that are due after another, in that order;
+// after one that is not there: all of them.
 func dueAfter(all domain.Rights, status domain.RequestStatus, after domain.RequestID) []domain.Request {
 	behind := func(a, b domain.Request) int {
 		return cmp.Or(cmp.Compare(a.DueOn, b.DueOn), cmp.Compare(a.ID.String(), b.ID.String()))

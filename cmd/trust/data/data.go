@@ -1,8 +1,10 @@
-// Package data holds the CSV files that are built into the program. README.md says where they are from, and on which terms.
+// Package data holds the CSV files that are built into the program. README.md says where
+// they are from, and on which terms.
 //
 // Owns: the files beside it.
 //
-// Guarantees: nothing but what the tests of package importer and package seed say of them.
+// Guarantees: nothing but what the tests of package importer and package seed say of
+// them.
 //
 // Fails how: it cannot.
 //

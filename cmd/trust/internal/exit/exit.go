@@ -1,8 +1,11 @@
-// Package exit is how a command ends: its exit code, and the one line that says what to do next.
+// Package exit is how a command ends: its exit code, and the one line that says what to
+// do next.
 //
-// Owns: the exit codes, the error that carries one, and the sentences for errors of the database.
+// Owns: the exit codes, the error that carries one, and the sentences for errors of the
+// database.
 //
-// Guarantees: every error has a code. An error of this package repeats no secret, unless its cause does.
+// Guarantees: every error has a code. An error of this package repeats no secret, unless
+// its cause does.
 //
 // Fails how: an error that it does not know counts as "could not reach what it needs".
 //
@@ -25,15 +28,17 @@ const (
 	CodeUnreachable = 3 // could not reach what it needs
 )
 
-// CodeRefused is CodeUsage of a part under trust up, which PartVariable in its environment names: EX_CONFIG of
-// sysexits.h. The Go runtime ends a program that panics with 2, and a part that crashed is to be started again,
-// while one that refuses its configuration is not.
+// CodeRefused is CodeUsage of a part under trust up, which PartVariable in its
+// environment names: EX_CONFIG of sysexits.h. The Go runtime ends a program that panics
+// with 2, and a part that crashed is to be started again, while one that refuses its
+// configuration is not.
 const (
 	CodeRefused  = 78
 	PartVariable = "TRUST_PART"
 )
 
-// Error is an error that knows its exit code. Its text is one line that says what to do next.
+// Error is an error that knows its exit code. Its text is one line that says what to do
+// next.
 type Error struct {
 	Code int
 	text string
@@ -78,7 +83,8 @@ func CodeOf(err error) int {
 		switch refusal.Code {
 		case domain.CodeInvalid, domain.CodeUnknownPosition, domain.CodeNewerLog:
 			return CodeUsage
-		case domain.CodeUnavailable, domain.CodeTimeout, domain.CodeOverloaded, domain.CodeOutcomeUnknown, domain.CodeBusy,
+		case domain.CodeUnavailable, domain.CodeTimeout, domain.CodeOverloaded, domain.CodeOutcomeUnknown,
+			domain.CodeBusy,
 			domain.CodeClockDiffers:
 			return CodeUnreachable
 		default:

@@ -14,7 +14,8 @@ import (
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 )
 
-// Row is one record of a CSV file, its fields by the names of the columns, blanks around them cut off.
+// Row is one record of a CSV file, its fields by the names of the columns, blanks around
+// them cut off.
 type Row struct {
 	Line   int // of the file, from 1; of its first line if it has several
 	Fields map[string]string
@@ -26,11 +27,13 @@ type BadRow struct {
 	Reason string
 }
 
-// maxRecordLines bounds how far the end of a quoted field is looked for: no text of ours has more lines, and a quote that was
-// never closed must not swallow the rest of the file.
+// maxRecordLines bounds how far the end of a quoted field is looked for: no text of ours
+// has more lines, and a quote that was never closed must not swallow the rest of the
+// file.
 const maxRecordLines = 200
 
-// ReadFile reads a file whole. It fails for a file that cannot be read or lacks a column; a broken row does not make it fail.
+// ReadFile reads a file whole. It fails for a file that cannot be read or lacks a column;
+// a broken row does not make it fail.
 func ReadFile(path string, required []string) ([]Row, []BadRow, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -52,8 +55,9 @@ func Embedded(name string, required []string) ([]Row, []BadRow, error) {
 	return Parse(text, required)
 }
 
-// Parse reads records by RFC 4180, UTF-8 with or without a byte order mark. The standard library's reader alone would lose
-// everything after a quote that is not closed, so it is given one record at a time.
+// Parse reads records by RFC 4180, UTF-8 with or without a byte order mark. The standard
+// library's reader alone would lose everything after a quote that is not closed, so it is
+// given one record at a time.
 func Parse(text []byte, required []string) ([]Row, []BadRow, error) {
 	if bytes.HasPrefix(text, []byte{0xff, 0xfe}) || bytes.HasPrefix(text, []byte{0xfe, 0xff}) {
 		return nil, nil, errors.New("the file is UTF-16; save it as UTF-8")
@@ -121,8 +125,9 @@ func readHeader(lines, required []string) ([]string, int, error) {
 	return columns, first + 1, nil
 }
 
-// readRecord reads the record that starts at the first of lines, and tells how many lines it takes: more than one when a quoted
-// field has line breaks. If that does not lead to a record of the right width the quote is taken for a mistake in this line.
+// readRecord reads the record that starts at the first of lines, and tells how many lines
+// it takes: more than one when a quoted field has line breaks. If that does not lead to a
+// record of the right width the quote is taken for a mistake in this line.
 func readRecord(lines []string, width int) ([]string, int, error) {
 	record, used := lines[0], 1
 	for strings.Count(record, `"`)%2 == 1 {
@@ -156,7 +161,8 @@ func readFields(record string) ([]string, error) {
 	reader.FieldsPerRecord = -1
 	fields, err := reader.Read()
 	if err != nil {
-		return nil, errors.New("a quotation mark stands where none may; write a field with quotation marks in quotation marks, and those inside twice")
+		return nil, errors.New("a quotation mark stands where none may; write a field with quotation marks in " +
+			"quotation marks, and those inside twice")
 	}
 	return fields, nil
 }

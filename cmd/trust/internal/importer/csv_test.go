@@ -19,23 +19,34 @@ func TestCSVNamesBrokenRowsAndKeepsTheRest(t *testing.T) {
 		rows []string // line:code:name
 		bad  []string // line:reason, a beginning of it
 	}{
-		"plain":                     {"code,name\nA,Alpha\nB,Beta\n", []string{"2:A:Alpha", "3:B:Beta"}, nil},
-		"no line break at the end":  {"code,name\nA,Alpha", []string{"2:A:Alpha"}, nil},
-		"byte order mark":           {"\ufeffcode,name\nA,Alpha\n", []string{"2:A:Alpha"}, nil},
-		"Windows line breaks":       {"code,name\r\nA,Alpha\r\nB,\"Be,ta\"\r\n", []string{"2:A:Alpha", "3:B:Be,ta"}, nil},
-		"another order and column":  {"x,NAME , Code\n1,Alpha,A\n", []string{"2:A:Alpha"}, nil},
-		"quotes and line breaks":    {"code,name\nA,\"Al\n\"\"pha\"\"\"\nB,Beta\n", []string{"2:A:Al\n\"pha\"", "4:B:Beta"}, nil},
-		"empty lines":               {"\ncode,name\n\nA,Alpha\n   \nB,Beta\n\n", []string{"4:A:Alpha", "6:B:Beta"}, nil},
-		"blanks around fields":      {"code,name\n A , Alpha \n", []string{"2:A:Alpha"}, nil},
-		"too few fields":            {"code,name\nA\nB,Beta\n", []string{"3:B:Beta"}, []string{"2:it has 1 fields instead of 2"}},
-		"too many fields":           {"code,name\nA,Alpha,more\nB,Beta\n", []string{"3:B:Beta"}, []string{"2:it has 3 fields instead of 2"}},
-		"a quote never closed":      {"code,name\nA,\"Alpha\nB,Beta\nC,Gamma\n", []string{"3:B:Beta", "4:C:Gamma"}, []string{"2:" + unclosed}},
-		"closed by another row":     {"code,name\nA,\"Alpha\nB,Beta\nC,\"Gam,ma\"\nD,Delta\n", []string{"3:B:Beta", "4:C:Gam,ma", "5:D:Delta"}, []string{"2:" + unclosed}},
-		"two quotes never closed":   {"code,name\nA,\"Alpha\nB,\"Beta\nC,Gamma\n", []string{"4:C:Gamma"}, []string{"2:" + unclosed, "3:" + unclosed}},
-		"a quote within a field":    {"code,name\nA,Al\"ph\"a\nB,Beta\n", []string{"3:B:Beta"}, []string{"2:a quotation mark stands where none may"}},
-		"text after a quoted field": {"code,name\nA,\"Alpha\"x\nB,Beta\n", []string{"3:B:Beta"}, []string{"2:a quotation mark stands where none may"}},
-		"not UTF-8":                 {"code,name\nA,Al\xffpha\nB,Beta\n", []string{"3:B:Beta"}, []string{"2:it is not UTF-8"}},
-		"only names of columns":     {"code,name\n", nil, nil},
+		"plain":                    {"code,name\nA,Alpha\nB,Beta\n", []string{"2:A:Alpha", "3:B:Beta"}, nil},
+		"no line break at the end": {"code,name\nA,Alpha", []string{"2:A:Alpha"}, nil},
+		"byte order mark":          {"\ufeffcode,name\nA,Alpha\n", []string{"2:A:Alpha"}, nil},
+		"Windows line breaks": {"code,name\r\nA,Alpha\r\nB,\"Be,ta\"\r\n", []string{"2:A:Alpha", "3:B:Be,ta"},
+			nil},
+		"another order and column": {"x,NAME , Code\n1,Alpha,A\n", []string{"2:A:Alpha"}, nil},
+		"quotes and line breaks": {"code,name\nA,\"Al\n\"\"pha\"\"\"\nB,Beta\n",
+			[]string{"2:A:Al\n\"pha\"", "4:B:Beta"}, nil},
+		"empty lines": {"\ncode,name\n\nA,Alpha\n   \nB,Beta\n\n", []string{"4:A:Alpha", "6:B:Beta"},
+			nil},
+		"blanks around fields": {"code,name\n A , Alpha \n", []string{"2:A:Alpha"}, nil},
+		"too few fields": {"code,name\nA\nB,Beta\n", []string{"3:B:Beta"},
+			[]string{"2:it has 1 fields instead of 2"}},
+		"too many fields": {"code,name\nA,Alpha,more\nB,Beta\n", []string{"3:B:Beta"},
+			[]string{"2:it has 3 fields instead of 2"}},
+		"a quote never closed": {"code,name\nA,\"Alpha\nB,Beta\nC,Gamma\n", []string{"3:B:Beta", "4:C:Gamma"},
+			[]string{"2:" + unclosed}},
+		"closed by another row": {"code,name\nA,\"Alpha\nB,Beta\nC,\"Gam,ma\"\nD,Delta\n",
+			[]string{"3:B:Beta", "4:C:Gam,ma", "5:D:Delta"}, []string{"2:" + unclosed}},
+		"two quotes never closed": {"code,name\nA,\"Alpha\nB,\"Beta\nC,Gamma\n", []string{"4:C:Gamma"},
+			[]string{"2:" + unclosed, "3:" + unclosed}},
+		"a quote within a field": {"code,name\nA,Al\"ph\"a\nB,Beta\n", []string{"3:B:Beta"},
+			[]string{"2:a quotation mark stands where none may"}},
+		"text after a quoted field": {"code,name\nA,\"Alpha\"x\nB,Beta\n", []string{"3:B:Beta"},
+			[]string{"2:a quotation mark stands where none may"}},
+		"not UTF-8": {"code,name\nA,Al\xffpha\nB,Beta\n", []string{"3:B:Beta"},
+			[]string{"2:it is not UTF-8"}},
+		"only names of columns": {"code,name\n", nil, nil},
 	}
 	for name, c := range cases {
 		rows, bad, err := Parse([]byte(c.text), []string{"code", "name"})
@@ -45,7 +56,8 @@ func TestCSVNamesBrokenRowsAndKeepsTheRest(t *testing.T) {
 		}
 		var gotRows, gotBad []string
 		for _, r := range rows {
-			gotRows = append(gotRows, strings.Join([]string{strconv.Itoa(r.Line), r.Fields["code"], r.Fields["name"]}, ":"))
+			gotRows = append(gotRows, strings.Join([]string{strconv.Itoa(r.Line), r.Fields["code"], r.Fields["name"]},
+				":"))
 		}
 		for i, b := range bad {
 			text := strconv.Itoa(b.Line) + ":" + b.Reason
@@ -86,7 +98,8 @@ func TestCSVRefusesFilesAsAWhole(t *testing.T) {
 	}
 }
 
-// Whatever the file holds, each line ends up in at most one record, and records stay in order.
+// Whatever the file holds, each line ends up in at most one record, and records stay in
+// order.
 func FuzzCSV(f *testing.F) {
 	f.Add("code,name\nA,\"Al\npha\"\nB,Beta\n")
 	f.Add("code,name\n\"\n\"\n\"\n\"")
@@ -132,7 +145,8 @@ func TestEmbeddedMunicipalitiesAreAllValidAndUnique(t *testing.T) {
 		}
 		taken[domain.CanonicalName(c.Name)] = c.Code
 	}
-	for name, code := range map[string]string{"emalahleni (ec136)": "EC136", "emalahleni (mp312)": "MP312", "!kheis": "NC084"} {
+	for name, code := range map[string]string{"emalahleni (ec136)": "EC136", "emalahleni (mp312)": "MP312",
+		"!kheis": "NC084"} {
 		if taken[name] != code {
 			t.Errorf("%s is %q, want %s", name, taken[name], code)
 		}

@@ -13,8 +13,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// importAtOnce is how many rows are on their way at the same time: enough for the log's appender to write several in one
-// transaction, few enough to leave the machine to others.
+// importAtOnce is how many rows are on their way at the same time: enough for the log's
+// appender to write several in one transaction, few enough to leave the machine to
+// others.
 const importAtOnce = 16
 
 // wish is one row, understood.
@@ -54,8 +55,9 @@ func (i Import) CarryOut(ctx context.Context, step func()) (Tally, error) {
 	return t, nil
 }
 
-// runImport carries out the wishes, importAtOnce at a time, and adds those that are refused to bad. It fails when the database
-// stays away; what went in until then stays, and the import can be repeated.
+// runImport carries out the wishes, importAtOnce at a time, and adds those that are
+// refused to bad. It fails when the database stays away; what went in until then stays,
+// and the import can be repeated.
 func runImport(ctx context.Context, wishes []wish, bad []BadRow, step func()) (Tally, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -107,7 +109,8 @@ func (t Tally) Tell(stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	if _, err := fmt.Fprintf(stdout, "%s: %d %s, %d unchanged, %d refused\n", t.what, t.added, t.verb, t.unchanged, len(t.bad)); err != nil {
+	if _, err := fmt.Fprintf(stdout, "%s: %d %s, %d unchanged, %d refused\n", t.what, t.added, t.verb, t.unchanged,
+		len(t.bad)); err != nil {
 		return err
 	}
 	if len(t.bad) > 0 {

@@ -20,7 +20,8 @@ func Municipalities(handler *commands.Handler, rows []Row, bad []BadRow) Import 
 	return Import{What: "municipalities", verb: "registered", wishes: wishes, bad: bad}
 }
 
-// municipalityWishes reads the rows. A code that exists is unchanged, whatever else the row says: details are changed over HTTP.
+// municipalityWishes reads the rows. A code that exists is unchanged, whatever else the
+// row says: details are changed over HTTP.
 func municipalityWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]wish, []BadRow) {
 	names := uniqueNames(rows)
 	seen := map[string]int{}
@@ -37,10 +38,11 @@ func municipalityWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]
 		}
 		seen[c.Code] = row.Line
 		c.Name = names[row.Line]
-		wishes = append(wishes, wish{line: row.Line, standing: domain.CodeCodeTaken, do: func(ctx context.Context) error {
-			_, err := handler.RegisterMunicipality(ctx, commands.System(domain.PlatformTenant()), c)
-			return err
-		}})
+		wishes = append(wishes, wish{line: row.Line, standing: domain.CodeCodeTaken,
+			do: func(ctx context.Context) error {
+				_, err := handler.RegisterMunicipality(ctx, commands.System(domain.PlatformTenant()), c)
+				return err
+			}})
 	}
 	return wishes, bad
 }
@@ -48,8 +50,10 @@ func municipalityWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]
 // Municipality understands one row; the rules on its values are the command's.
 func Municipality(row Row) (domain.RegisterMunicipality, error) {
 	c := domain.RegisterMunicipality{
-		Code: domain.CanonicalMunicipalityCode(row.Fields["code"]), Name: row.Fields["name"], Province: row.Fields["province"],
-		Category: row.Fields["category"], DistrictCode: row.Fields["district_code"], ContactEmail: row.Fields["contact_email"],
+		Code: domain.CanonicalMunicipalityCode(row.Fields["code"]), Name: row.Fields["name"],
+		Province: row.Fields["province"],
+		Category: row.Fields["category"], DistrictCode: row.Fields["district_code"],
+		ContactEmail: row.Fields["contact_email"],
 	}
 	if c.Code == "" {
 		return c, errors.New("code: it is empty")
@@ -67,9 +71,10 @@ func Municipality(row Row) (domain.RegisterMunicipality, error) {
 	return c, nil
 }
 
-// uniqueNames returns each row's name by its line. Names are unique in the registry but not in the country: Emalahleni is a
-// municipality in two provinces. Like the Municipal Demarcation Board we then write "Name (CODE)", for each of them, so that
-// neither depends on the order of the file.
+// uniqueNames returns each row's name by its line. Names are unique in the registry but
+// not in the country: Emalahleni is a municipality in two provinces. Like the Municipal
+// Demarcation Board we then write "Name (CODE)", for each of them, so that neither
+// depends on the order of the file.
 func uniqueNames(rows []Row) map[int]string {
 	codes := map[string][]string{}
 	for _, row := range rows {

@@ -15,17 +15,20 @@ import (
 // PurposeColumns are the columns without which a purpose cannot be defined.
 func PurposeColumns() []string {
 	return []string{
-		"code", "lawful_basis", "special_personal_information", "retention", "description_en", "description_zu", "description_af",
+		"code", "lawful_basis", "special_personal_information", "retention", "description_en", "description_zu",
+		"description_af",
 	}
 }
 
-// Purposes defines rows as defaults for all municipalities, through the same command as HTTP.
+// Purposes defines rows as defaults for all municipalities, through the same command as
+// HTTP.
 func Purposes(handler *commands.Handler, rows []Row, bad []BadRow) Import {
 	wishes, bad := purposeWishes(handler, rows, bad)
 	return Import{What: "purposes", verb: "defined", wishes: wishes, bad: bad}
 }
 
-// purposeWishes reads the rows. A code that exists is unchanged, also when it was retired: new wording is published over HTTP.
+// purposeWishes reads the rows. A code that exists is unchanged, also when it was
+// retired: new wording is published over HTTP.
 func purposeWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]wish, []BadRow) {
 	seen := map[string]int{}
 	var wishes []wish
@@ -40,10 +43,11 @@ func purposeWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]wish,
 			continue
 		}
 		seen[c.Code] = row.Line
-		wishes = append(wishes, wish{line: row.Line, standing: domain.CodePurposeTaken, do: func(ctx context.Context) error {
-			_, err := handler.DefinePurpose(ctx, commands.System(domain.PlatformTenant()), c)
-			return err
-		}})
+		wishes = append(wishes, wish{line: row.Line, standing: domain.CodePurposeTaken,
+			do: func(ctx context.Context) error {
+				_, err := handler.DefinePurpose(ctx, commands.System(domain.PlatformTenant()), c)
+				return err
+			}})
 	}
 	return wishes, bad
 }
@@ -81,8 +85,9 @@ var (
 	childPattern  = regexp.MustCompile(`(?i)\bs\.?\s*35\b`)
 )
 
-// lawfulBasis reads a text such as "s11(1)(a) consent, with s35(1)(a) consent of a competent person" (POPIA): the ground by its
-// letter, and whether the data is a child's. A text with two grounds is refused, because what a withdrawal does depends on it.
+// lawfulBasis reads a text such as "s11(1)(a) consent, with s35(1)(a) consent of a
+// competent person" (POPIA): the ground by its letter, and whether the data is a child's.
+// A text with two grounds is refused, because what a withdrawal does depends on it.
 func lawfulBasis(text string) (domain.Basis, bool, error) {
 	grounds := groundPattern.FindAllStringSubmatch(text, -1)
 	if len(grounds) != 1 {

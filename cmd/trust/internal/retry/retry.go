@@ -6,7 +6,8 @@
 //
 // Fails how: with the last error, when the context ends or patience does.
 //
-// Not here: which errors mean that a database is away (package exit), and restarts of processes (package supervise).
+// Not here: which errors mean that a database is away (package exit), and restarts of
+// processes (package supervise).
 package retry
 
 import (
@@ -30,8 +31,8 @@ func Wait(ctx context.Context, pause time.Duration) bool {
 	}
 }
 
-// WhileAway repeats what fails because the database is away or overloaded for a while: a restart of Postgres takes
-// seconds.
+// WhileAway repeats what fails because the database is away or overloaded for a while: a
+// restart of Postgres takes seconds.
 func WhileAway(ctx context.Context, do func(context.Context) error) error {
 	const patience = 15 * time.Second
 	started, pauses := time.Now(), pg.NewBackoff(50*time.Millisecond, time.Second)

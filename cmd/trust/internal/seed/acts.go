@@ -21,14 +21,16 @@ type office struct {
 	clerk *commands.Call // the field worker, signed in; nil: not needed so far
 }
 
-// officials are the roles that each office has somebody for: one who records paper, and those whom a developer may want to be.
+// officials are the roles that each office has somebody for: one who records paper, and
+// those whom a developer may want to be.
 func officials() []domain.Role {
 	return []domain.Role{domain.Admin, domain.Manager, domain.FieldWorker}
 }
 
 // email is what an official signs in with.
 func (o *office) email(role domain.Role, seed uint64) string {
-	return fmt.Sprintf("%s.%s.%d@example.org", strings.ReplaceAll(string(role), "_", "."), strings.ToLower(o.municipality), seed)
+	return fmt.Sprintf("%s.%s.%d@example.org", strings.ReplaceAll(string(role), "_", "."),
+		strings.ToLower(o.municipality), seed)
 }
 
 // anybody is a caller from here: the log shall tell these people from others.
@@ -62,7 +64,8 @@ func (s *Seeder) employ(ctx context.Context, o *office) error {
 	return nil
 }
 
-// live has a resident register and then decide what is not in the log yet. It tells whether they are new.
+// live has a resident register and then decide what is not in the log yet. It tells
+// whether they are new.
 func (s *Seeder) live(ctx context.Context, o *office, r resident) (bool, error) {
 	account, position, err := s.register(ctx, r)
 	if err != nil {
@@ -70,7 +73,8 @@ func (s *Seeder) live(ctx context.Context, o *office, r resident) (bool, error) 
 	}
 	added, todo := position > s.before, r.decisions
 	if !added {
-		// Each decision is one event after the one of registration. Without this look a repeated run would sign everybody in.
+		// Each decision is one event after the one of registration. Without this look a
+		// repeated run would sign everybody in.
 		history, err := s.consents(ctx, account)
 		if err != nil {
 			return false, err
@@ -150,12 +154,14 @@ func (s *Seeder) signIn(ctx context.Context, email, municipality string) (call c
 	return call, err
 }
 
-// decide carries out one decision of a resident, by themselves or by the clerk who has their form.
+// decide carries out one decision of a resident, by themselves or by the clerk who has
+// their form.
 func (s *Seeder) decide(ctx context.Context, by commands.Call, account domain.User, r resident, d decision) error {
 	if d.kind == withdraws {
 		return s.withdraw(ctx, by, account, d)
 	}
-	c := commands.RecordConsent{Subject: account.ID, Purpose: d.purpose, Language: r.language, Consented: d.kind == grants}
+	c := commands.RecordConsent{Subject: account.ID, Purpose: d.purpose, Language: r.language,
+		Consented: d.kind == grants}
 	if d.form != nil {
 		c.Channel, c.GivenAt, c.GivenBy = domain.Paper, d.form.signed(time.Now()), d.form.givenBy
 		c.Evidence = &domain.Evidence{SHA256: d.form.sha256(), Reference: d.form.reference}

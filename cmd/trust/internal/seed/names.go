@@ -57,8 +57,9 @@ func embeddedShares(people int) ([]share, error) {
 	return spread(rows, people)
 }
 
-// spread divides people over the municipalities by population: the whole parts of the exact shares, and what is then left to those
-// with the largest remainders, the first in the file of equals. It lists who gets somebody. A district's people are those of its
+// spread divides people over the municipalities by population: the whole parts of the
+// exact shares, and what is then left to those with the largest remainders, the first in
+// the file of equals. It lists who gets somebody. A district's people are those of its
 // local municipalities, so only metropolitan (A) and local (B) municipalities count.
 func spread(rows []importer.Row, people int) ([]share, error) {
 	type claim struct{ index, remainder int }

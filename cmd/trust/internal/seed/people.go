@@ -13,7 +13,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// resident is a person who was made up, with all that they decide: the same for the same seed, municipality and number.
+// resident is a person who was made up, with all that they decide: the same for the same
+// seed, municipality and number.
 type resident struct {
 	municipality string
 	number       int // within the municipality, from 1
@@ -42,7 +43,8 @@ const (
 
 func (k decisionKind) String() string { return [...]string{"grant", "refuse", "withdraw"}[k] }
 
-// form is paper that was signed some days before a field worker of the municipality types it in.
+// form is paper that was signed some days before a field worker of the municipality types
+// it in.
 type form struct {
 	daysAgo   int
 	reference string
@@ -66,15 +68,17 @@ type habit struct {
 	grant, refuse int
 }
 
-// habits are about the default purposes that rest on consent, but for childProgramme. The numbers are guesses: what is useful is
-// liked, what only serves others is not.
+// habits are about the default purposes that rest on consent, but for childProgramme. The
+// numbers are guesses: what is useful is liked, what only serves others is not.
 func habits() []habit {
 	return []habit{
-		{"sms_alert", 45, 3}, {"whatsapp_care", 20, 4}, {"newsletter", 15, 6}, {"research_statistics", 10, 7}, {"direct_marketing", 4, 12},
+		{"sms_alert", 45, 3}, {"whatsapp_care", 20, 4}, {"newsletter", 15, 6}, {"research_statistics", 10, 7},
+		{"direct_marketing", 4, 12},
 	}
 }
 
-// childProgramme needs the consent of a competent person, since the resident is a child (POPIA s35).
+// childProgramme needs the consent of a competent person, since the resident is a child
+// (POPIA s35).
 const childProgramme = "child_programme"
 
 // More of the same guesses, in percent.
@@ -87,8 +91,8 @@ const (
 	leaving   = 1  // take back the consent that the account rests on, which closes it
 )
 
-// madeUp makes up the resident of a municipality who has a number. It has chance of its own, so that it does not matter who else
-// is made up, or when.
+// madeUp makes up the resident of a municipality who has a number. It has chance of its
+// own, so that it does not matter who else is made up, or when.
 func (n nameList) madeUp(seed uint64, municipality string, number int) resident {
 	which := fnv.New64a()
 	which.Write(fmt.Appendf(nil, "%s:%d", municipality, number))
@@ -97,7 +101,8 @@ func (n nameList) madeUp(seed uint64, municipality string, number int) resident 
 	surname := pick(chance, n.surnames[given.language])
 	r := resident{
 		municipality: municipality, number: number, name: given.text + " " + surname.text, language: spoken(given.code),
-		email: fmt.Sprintf("%s.%s.%s.%d-%d@example.org", local(given.ascii), local(surname.ascii), strings.ToLower(municipality), seed, number),
+		email: fmt.Sprintf("%s.%s.%s.%d-%d@example.org", local(given.ascii), local(surname.ascii),
+			strings.ToLower(municipality), seed, number),
 	}
 	if percent(chance, phoned) {
 		r.phone = mobile(chance)
@@ -131,13 +136,15 @@ func (r *resident) decide(chance *rand.Rand, n nameList, surname name) {
 		r.decisions = append(r.decisions, d)
 	}
 	if percent(chance, leaving) {
-		later = append(later, decision{purpose: domain.PlatformRegistrationCode, kind: withdraws, reason: reason(chance)})
+		later = append(later, decision{purpose: domain.PlatformRegistrationCode, kind: withdraws,
+			reason: reason(chance)})
 	}
 	r.decisions = append(r.decisions, later...)
 }
 
 func (r *resident) form(chance *rand.Rand, purpose string) *form {
-	return &form{daysAgo: 1 + chance.IntN(30), reference: fmt.Sprintf("form %s/%d/%s", r.municipality, r.number, purpose)}
+	return &form{daysAgo: 1 + chance.IntN(30), reference: fmt.Sprintf("form %s/%d/%s", r.municipality, r.number,
+		purpose)}
 }
 
 // competentPerson makes up a relative with the same surname.
@@ -160,10 +167,12 @@ func reason(chance *rand.Rand) string {
 	if !percent(chance, reasoned) {
 		return ""
 	}
-	return pick(chance, []string{"too many messages", "I am moving away", "no longer interested", "I did not understand what it was for"})
+	return pick(chance, []string{"too many messages", "I am moving away", "no longer interested",
+		"I did not understand what it was for"})
 }
 
-// spoken returns the language that a person is addressed in: of the three there are, the one of the name, else English.
+// spoken returns the language that a person is addressed in: of the three there are, the
+// one of the name, else English.
 func spoken(code string) domain.Language {
 	if l := domain.Language(code); l.Valid() {
 		return l
@@ -181,9 +190,11 @@ func local(ascii string) string {
 	}, ascii)
 }
 
-// mobile returns a valid South African mobile number in its national form. Somebody may have it; nothing is ever sent there.
+// mobile returns a valid South African mobile number in its national form. Somebody may
+// have it; nothing is ever sent there.
 func mobile(chance *rand.Rand) string {
-	prefix := pick(chance, []string{"060", "061", "063", "071", "072", "073", "074", "076", "078", "079", "082", "083", "084"})
+	prefix := pick(chance, []string{"060", "061", "063", "071", "072", "073", "074", "076", "078", "079", "082", "083",
+		"084"})
 	return fmt.Sprintf("%s %03d %04d", prefix, chance.IntN(1000), chance.IntN(10_000))
 }
 

@@ -44,7 +44,8 @@ func TestSpreadIsExactAndByPopulation(t *testing.T) {
 	}
 }
 
-// Over the real municipalities, for any number: the sum is exact, and no share is off by one person or more.
+// Over the real municipalities, for any number: the sum is exact, and no share is off by
+// one person or more.
 func TestSpreadOverTheCountryHasNoShareOffByOne(t *testing.T) {
 	t.Parallel()
 	rows := embeddedRows(t, "municipalities", []string{"code"})
@@ -70,7 +71,8 @@ func TestSpreadOverTheCountryHasNoShareOffByOne(t *testing.T) {
 		sum := 0
 		for _, s := range shares {
 			sum += s.people
-			if off := s.people*total - people*populations[s.municipality]; off <= -total || off >= total || s.people == 0 {
+			if off := s.people*total - people*populations[s.municipality]; off <= -total || off >= total ||
+				s.people == 0 {
 				t.Errorf("%d people: %s has %d", people, s.municipality, s.people)
 			}
 		}
@@ -108,7 +110,8 @@ func TestTheSameSeedMakesUpTheSamePeople(t *testing.T) {
 	if alike > 10 {
 		t.Errorf("%d of 200 have the name of the other seed's", alike)
 	}
-	// Pinned: a program that made up others would not know the people of a system that was seeded before.
+	// Pinned: a program that made up others would not know the people of a system that
+	// was seeded before.
 	if got := one[17].name + " " + one[17].email; got != "Lesetja Mašishi lesetja.masishi.cpt.1-17@example.org" {
 		t.Errorf("number 17 of Cape Town is %q", got)
 	}
@@ -157,7 +160,8 @@ func TestGivenNameAndSurnameAreOfOneLanguage(t *testing.T) {
 	}
 }
 
-// What is decided is about default purposes that rest on consent, and all that can happen does.
+// What is decided is about default purposes that rest on consent, and all that can happen
+// does.
 func TestResidentsDecideAboutPurposesThatRestOnConsent(t *testing.T) {
 	t.Parallel()
 	names := testNames(t)
@@ -203,7 +207,8 @@ func TestResidentsDecideAboutPurposesThatRestOnConsent(t *testing.T) {
 			}
 		}
 	}
-	for _, what := range []string{"no telephone", "grant", "refuse", "withdraw", "leaves", "for a child", "on paper", "with a reason"} {
+	for _, what := range []string{"no telephone", "grant", "refuse", "withdraw", "leaves", "for a child", "on paper",
+		"with a reason"} {
 		if seen[what] == 0 {
 			t.Errorf("among 2000 people this never happens: %s", what)
 		}

@@ -17,12 +17,14 @@ import (
 )
 
 const (
-	// atOnce is how many residents are at work at the same time: the log's appender writes what comes together in one
-	// transaction.
+	// atOnce is how many residents are at work at the same time: the log's appender
+	// writes what comes together in one transaction.
 	atOnce = 64
-	// MaxPeople is about a sixth of the country, and far from where the arithmetic of shares overflows.
+	// MaxPeople is about a sixth of the country, and far from where the arithmetic of
+	// shares overflows.
 	MaxPeople = 10_000_000
-	// Password is everybody's who is made up, so that a developer can sign in as any of them.
+	// Password is everybody's who is made up, so that a developer can sign in as any of
+	// them.
 	Password = "made up for development"
 )
 
@@ -44,8 +46,9 @@ type counts struct{ people, added, staff, grants, refusals, withdrawals, paper i
 // New finds out that what seeding rests on was imported.
 func New(ctx context.Context, store commands.Store, people int, seed uint64) (*Seeder, error) {
 	s := &Seeder{seed: seed, handler: commands.New(store, commands.Config{
-		// The real cost would make an hour of 100 000 people. It protects passwords that somebody may steal and try out; this one
-		// stands in the source. A hash names its own parameters, so the API verifies it like any other.
+		// The real cost would make an hour of 100 000 people. It protects passwords that
+		// somebody may steal and try out; this one stands in the source. A hash names its
+		// own parameters, so the API verifies it like any other.
 		Argon2id: &argon2id.Params{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32},
 		Hashes:   runtime.GOMAXPROCS(0),
 	})}
@@ -60,7 +63,8 @@ func New(ctx context.Context, store commands.Store, people int, seed uint64) (*S
 	for _, one := range shares {
 		tenant, err := s.handler.TenantOf(ctx, one.municipality)
 		if refusal, ok := errors.AsType[*domain.Error](err); ok && refusal.Code == domain.CodeUnknownMunicipality {
-			return nil, exit.NotSo("the municipality %s is not there; run trust up, or trust import municipalities, first", one.municipality)
+			return nil, exit.NotSo("the municipality %s is not there; run trust up, or trust import "+
+				"municipalities, first", one.municipality)
 		}
 		if err != nil {
 			return nil, exit.Explain(err)
@@ -81,17 +85,22 @@ func (s *Seeder) needPurposes(ctx context.Context) error {
 		return exit.Explain(err)
 	}
 	for _, h := range append(habits(), habit{purpose: childProgramme}) {
-		if !slices.ContainsFunc(purposes, func(p domain.Purpose) bool { return p.Code == h.purpose && p.Basis == domain.ConsentBasis }) {
-			return exit.NotSo("the default purpose %s is not there; run trust up, or trust import purposes, first", h.purpose)
+		if !slices.ContainsFunc(purposes, func(p domain.Purpose) bool {
+			return p.Code == h.purpose && p.Basis == domain.ConsentBasis
+		}) {
+			return exit.NotSo("the default purpose %s is not there; run trust up, or trust import purposes, first",
+				h.purpose)
 		}
 	}
 	return nil
 }
 
-// Run makes up residents and staff, and hears of each resident who has done everything. All they do goes through the same commands
-// as HTTP, each as the person who does it. Repeated with the same arguments it goes on where it was, and in the end changes nothing.
-// With more people it adds the rest: the people of a municipality are numbered within it. (Rarely a larger number gives a
-// municipality one person less; one who is there stays.)
+// Run makes up residents and staff, and hears of each resident who has done everything.
+// All they do goes through the same commands as HTTP, each as the person who does it.
+// Repeated with the same arguments it goes on where it was, and in the end changes
+// nothing. With more people it adds the rest: the people of a municipality are numbered
+// within it. (Rarely a larger number gives a municipality one person less; one who is
+// there stays.)
 func (s *Seeder) Run(ctx context.Context, step func()) error {
 	if err := s.run(ctx, step); err != nil {
 		return s.stopped(err)
@@ -116,14 +125,15 @@ func (s *Seeder) run(ctx context.Context, step func()) error {
 	})
 }
 
-// turn is whose turn it is to be made up: the resident with a number in the municipality of an office.
+// turn is whose turn it is to be made up: the resident with a number in the municipality
+// of an office.
 type turn struct {
 	office *office
 	number int
 }
 
-// turns goes round the municipalities, one person of each at a time, so that the log mixes them as life would. Nothing is kept
-// for each person, however many there are.
+// turns goes round the municipalities, one person of each at a time, so that the log
+// mixes them as life would. Nothing is kept for each person, however many there are.
 func (s *Seeder) turns() iter.Seq[turn] {
 	return func(yield func(turn) bool) {
 		for number, more := 1, true; more; number++ {
@@ -140,7 +150,8 @@ func (s *Seeder) turns() iter.Seq[turn] {
 	}
 }
 
-// each does something with all items, atOnce at a time, and begins nothing new after the first error.
+// each does something with all items, atOnce at a time, and begins nothing new after the
+// first error.
 func each[T any](ctx context.Context, items iter.Seq[T], do func(context.Context, T) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -193,17 +204,21 @@ func (s *Seeder) count(r resident, added bool) {
 
 // Summary is what there is now, and how to sign in.
 func (s *Seeder) Summary() string {
-	return fmt.Sprintf("%d people (%d new), %d staff in %d municipalities: %d grants (%d on paper), %d refusals, %d withdrawals; "+
+	return fmt.Sprintf("%d people (%d new), %d staff in %d municipalities: %d grants (%d on paper), %d refusals, %d "+
+		"withdrawals; "+
 		"sign in as %s in %s with the password %q",
-		s.sum.people, s.sum.added, s.sum.staff, len(s.offices), s.sum.grants, s.sum.paper, s.sum.refusals, s.sum.withdrawals,
+		s.sum.people, s.sum.added, s.sum.staff, len(s.offices), s.sum.grants, s.sum.paper, s.sum.refusals,
+		s.sum.withdrawals,
 		s.offices[0].email(domain.Manager, s.seed), s.offices[0].municipality, Password)
 }
 
 // stopped says how far it came and what to do. What is in the log stays.
 func (s *Seeder) stopped(err error) error {
 	if refusal, ok := errors.AsType[*domain.Error](err); ok && exit.CodeOf(err) != exit.CodeUnreachable {
-		return exit.NotSo("the seed stopped after %d people, because something there was changed since it was made up: %s "+
+		return exit.NotSo("the seed stopped after %d people, because something there was changed since it was made "+
+			"up: %s "+
 			"Mend that, or take another --seed", s.sum.people, exit.Reason(refusal))
 	}
-	return exit.Unreachable(err, "the seed stopped after %d people; run it again with the same arguments to go on", s.sum.people)
+	return exit.Unreachable(err, "the seed stopped after %d people; run it again with the same arguments to go on",
+		s.sum.people)
 }

@@ -29,11 +29,14 @@ func (c *Config) Need(s Secrets) error {
 		needed      bool
 	}{{"SECRET_KEY", c.SecretKey, s.Secret}, {"MASTER_KEY", c.MasterKey, s.Master}} {
 		if key.needed && key.value == "" {
-			return exit.WrongUsage("%s is not set; set it to at least %d random characters, or run trust up, which makes one", key.name, minKey)
+			return exit.WrongUsage(
+				"%s is not set; set it to at least %d random characters, or run trust up, which makes one", key.name,
+				minKey)
 		}
 	}
 	if s.NewMaster && c.NewMasterKey == "" {
-		return exit.WrongUsage("NEW_MASTER_KEY is not set; set it to the key to change to, of at least %d random characters", minKey)
+		return exit.WrongUsage(
+			"NEW_MASTER_KEY is not set; set it to the key to change to, of at least %d random characters", minKey)
 	}
 	return nil
 }
@@ -46,7 +49,8 @@ func (c *Config) NeedOwner() (string, error) {
 	return withRole(c.DatabaseURL, "")
 }
 
-// NeedSchemaOwner returns the address under which one works as the owner of the tables, and as nothing more.
+// NeedSchemaOwner returns the address under which one works as the owner of the tables,
+// and as nothing more.
 func (c *Config) NeedSchemaOwner() (string, error) {
 	if _, err := c.NeedOwner(); err != nil {
 		return "", err
@@ -54,26 +58,32 @@ func (c *Config) NeedSchemaOwner() (string, error) {
 	return withRole(c.DatabaseURL, roleOwner)
 }
 
-// KeepsMasterKey tells whether the master key in use is the one in the file env in DATA_DIR.
+// KeepsMasterKey tells whether the master key in use is the one in the file env in
+// DATA_DIR.
 func (c *Config) KeepsMasterKey() bool {
 	_, from := c.Settings.find("MASTER_KEY")
 	return from == fromDataDir
 }
 
-// NeedRotation refuses keys that cannot be changed from or to, and returns the address under which they can be.
+// NeedRotation refuses keys that cannot be changed from or to, and returns the address
+// under which they can be.
 func (c *Config) NeedRotation() (string, error) {
 	if err := c.Need(Secrets{Master: true, NewMaster: true}); err != nil {
 		return "", err
 	}
 	if c.KeepsMasterKey() {
 		if kept := c.Settings.Kept("NEW_MASTER_KEY"); kept != "" && kept != c.NewMasterKey {
-			return "", exit.WrongUsage("a change to another NEW_MASTER_KEY was begun, which %s keeps; unset this one and finish that change first", c.EnvFile())
+			return "", exit.WrongUsage("a change to another NEW_MASTER_KEY was begun, which %s keeps; unset this "+
+				"one and finish that change first", c.EnvFile())
 		}
-		if read, err := godotenv.Unmarshal("K=" + c.NewMasterKey); err != nil || len(read) != 1 || read["K"] != c.NewMasterKey {
-			return "", exit.WrongUsage("NEW_MASTER_KEY has characters that %s cannot hold; make it of letters and digits", c.EnvFile())
+		if read, err := godotenv.Unmarshal("K=" + c.NewMasterKey); err != nil || len(read) != 1 ||
+			read["K"] != c.NewMasterKey {
+			return "", exit.WrongUsage("NEW_MASTER_KEY has characters that %s cannot hold; make it of letters "+
+				"and digits", c.EnvFile())
 		}
 	} else if c.NewMasterKey == c.MasterKey {
-		return "", exit.WrongUsage("MASTER_KEY and NEW_MASTER_KEY are the same; give the key to change to as NEW_MASTER_KEY")
+		return "", exit.WrongUsage("MASTER_KEY and NEW_MASTER_KEY are the same; give the key to change to as " +
+			"NEW_MASTER_KEY")
 	}
 	return c.NeedSchemaOwner()
 }
@@ -91,29 +101,34 @@ func (c *Config) roleURL(name, given, role string) (string, error) {
 	case given != "":
 		return withRole(given, "")
 	case c.Production:
-		return "", exit.WrongUsage("%s is not set; production does not derive it from the owner's DATABASE_URL: set it to a login that is in %s only", name, role)
+		return "", exit.WrongUsage("%s is not set; production does not derive it from the owner's DATABASE_URL: set "+
+			"it to a login that is in %s only", name, role)
 	case c.DatabaseURL == "":
-		return "", exit.WrongUsage("neither %s nor DATABASE_URL is set; set one, or run trust up, which runs its own Postgres", name)
+		return "", exit.WrongUsage("neither %s nor DATABASE_URL is set; set one, or run trust up, which runs its "+
+			"own Postgres", name)
 	default:
 		return withRole(c.DatabaseURL, role)
 	}
 }
 
-// parseDatabaseURL checks the form; an empty address is fine. The address is never repeated, because it may hold a password.
+// parseDatabaseURL checks the form; an empty address is fine. The address is never
+// repeated, because it may hold a password.
 func parseDatabaseURL(name, address string) (*url.URL, error) {
 	if address == "" {
 		return nil, nil
 	}
 	u, err := url.Parse(address)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
-		return nil, exit.WrongUsage("%s is not of the form postgres://user:password@host:port/database; correct it", name)
+		return nil, exit.WrongUsage("%s is not of the form postgres://user:password@host:port/database; correct it",
+			name)
 	}
 	return u, nil
 }
 
-// isPrivate tells whether what goes to a database can be read on no network: over TLS, a socket, or a loopback address, for
-// each server that the address names and each way to connect that it leaves open. It asks pgx, which also reads PGSSLMODE and
-// its like. An empty address is fine.
+// isPrivate tells whether what goes to a database can be read on no network: over TLS, a
+// socket, or a loopback address, for each server that the address names and each way to
+// connect that it leaves open. It asks pgx, which also reads PGSSLMODE and its like. An
+// empty address is fine.
 func isPrivate(address string) bool {
 	if address == "" {
 		return true
@@ -123,7 +138,8 @@ func isPrivate(address string) bool {
 		return false
 	}
 
-	ways := append([]*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}}, config.Fallbacks...)
+	ways := append([]*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}},
+		config.Fallbacks...)
 	return !slices.ContainsFunc(ways, func(way *pgconn.FallbackConfig) bool {
 		network, _ := pgconn.NetworkAddress(way.Host, way.Port)
 		ip := net.ParseIP(way.Host)
@@ -131,8 +147,8 @@ func isPrivate(address string) bool {
 	})
 }
 
-// withRole makes sessions switch to a role, unless it is empty. It is a setting by name and none of the start's options, which
-// poolers refuse.
+// withRole makes sessions switch to a role, unless it is empty. It is a setting by name
+// and none of the start's options, which poolers refuse.
 func withRole(address, role string) (string, error) {
 	u, err := parseDatabaseURL("DATABASE_URL", address)
 	if err != nil {
@@ -159,7 +175,8 @@ func HostAndName(address string) string {
 	return host + u.Path
 }
 
-// checkOrigin accepts https://host[:port], and http for the own machine except in production.
+// checkOrigin accepts https://host[:port], and http for the own machine except in
+// production.
 func checkOrigin(origin string, production bool) error {
 	if strings.Contains(origin, "*") {
 		return exit.WrongUsage("ALLOWED_ORIGINS holds *; name every origin instead")
@@ -167,14 +184,16 @@ func checkOrigin(origin string, production bool) error {
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || u.Path != "" ||
 		u.RawQuery != "" || u.Fragment != "" {
-		return exit.WrongUsage("an entry of ALLOWED_ORIGINS is not of the form https://host or https://host:port; correct it")
+		return exit.WrongUsage(
+			"an entry of ALLOWED_ORIGINS is not of the form https://host or https://host:port; correct it")
 	}
 	local := slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
 	switch {
 	case u.Scheme == "https" || local && !production:
 		return nil
 	case production:
-		return exit.WrongUsage("an entry of ALLOWED_ORIGINS is not https; production takes no other (the default is http://localhost:3000)")
+		return exit.WrongUsage(
+			"an entry of ALLOWED_ORIGINS is not https; production takes no other (the default is http://localhost:3000)")
 	default:
 		return exit.WrongUsage("an entry of ALLOWED_ORIGINS is not https; plain http is for localhost only")
 	}

@@ -15,10 +15,12 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// minKey is the least length of a secret, in characters: with 5 bits a character, as made here, 32 carry 160.
+// minKey is the least length of a secret, in characters: with 5 bits a character, as made
+// here, 32 carry 160.
 const minKey = 32
 
-// Config is the whole configuration, checked. Which parts a command needs it asks for with Need and its like.
+// Config is the whole configuration, checked. Which parts a command needs it asks for
+// with Need and its like.
 type Config struct {
 	Settings Settings
 
@@ -51,13 +53,15 @@ type Config struct {
 	PageSize  int
 }
 
-// Limits are the numbers of requests that one account or address may make within the time that its variable names.
+// Limits are the numbers of requests that one account or address may make within the time
+// that its variable names.
 type Limits struct {
 	LoginAccount, LoginSlow, LoginAddress, RegisterEmail, RegisterAddress, Export, Erasure int
 	Account, SignedInAddress, Address, Assets                                              int
 }
 
-// Check checks every setting and returns the first fault, in one sentence that repeats no value of a secret.
+// Check checks every setting and returns the first fault, in one sentence that repeats no
+// value of a secret.
 func Check(s Settings) (*Config, error) {
 	c := &Config{Settings: s, DataDir: s.DataDir}
 	for _, read := range []func(Settings) error{c.readMode, c.readSecrets, c.readURLs, c.readHTTP, c.readLimits, c.readSizes} {
@@ -105,10 +109,12 @@ func (c *Config) readSecrets(s Settings) error {
 		}
 	}
 	if c.SecretKey != "" && c.SecretKey == c.MasterKey {
-		return exit.WrongUsage("SECRET_KEY and MASTER_KEY are the same; give each its own, so that losing one does not lose both")
+		return exit.WrongUsage(
+			"SECRET_KEY and MASTER_KEY are the same; give each its own, so that losing one does not lose both")
 	}
 	if c.SecretKey != "" && c.SecretKey == c.NewMasterKey {
-		return exit.WrongUsage("SECRET_KEY and NEW_MASTER_KEY are the same; give each its own, so that losing one does not lose both")
+		return exit.WrongUsage(
+			"SECRET_KEY and NEW_MASTER_KEY are the same; give each its own, so that losing one does not lose both")
 	}
 	var faults domain.Faults
 	faults.Email("ADMIN_EMAIL", s.Get("ADMIN_EMAIL"))
@@ -125,14 +131,16 @@ func (c *Config) readSecrets(s Settings) error {
 }
 
 func (c *Config) readURLs(s Settings) error {
-	c.DatabaseURL, c.apiURL, c.projectorURL = s.Get("DATABASE_URL"), s.Get("DATABASE_URL_API"), s.Get("DATABASE_URL_PROJECTOR")
+	c.DatabaseURL, c.apiURL, c.projectorURL = s.Get("DATABASE_URL"), s.Get("DATABASE_URL_API"),
+		s.Get("DATABASE_URL_PROJECTOR")
 	for _, name := range []string{"DATABASE_URL", "DATABASE_URL_API", "DATABASE_URL_PROJECTOR"} {
 		if _, err := parseDatabaseURL(name, s.Get(name)); err != nil {
 			return err
 		}
 		if c.Production && !isPrivate(s.Get(name)) {
-			return exit.WrongUsage("%s has no TLS, which production takes only on a socket or this machine's own address; "+
-				"add sslmode=verify-full (or at least require) to it", name)
+			return exit.WrongUsage(
+				"%s has no TLS, which production takes only on a socket or this machine's own address; "+
+					"add sslmode=verify-full (or at least require) to it", name)
 		}
 	}
 	c.RedisURL = s.Get("REDIS_URL")
@@ -182,7 +190,8 @@ func (c *Config) readHTTP(s Settings) error {
 	return err
 }
 
-// readRequireTOTP takes roles of staff. A word that is none must not pass for a role that is thought to be protected by it.
+// readRequireTOTP takes roles of staff. A word that is none must not pass for a role that
+// is thought to be protected by it.
 func (c *Config) readRequireTOTP(s Settings) error {
 	staff := slices.DeleteFunc(domain.Roles(), func(r domain.Role) bool { return r == domain.Citizen })
 	for word := range strings.SplitSeq(s.Get("REQUIRE_TOTP"), ",") {
@@ -190,7 +199,9 @@ func (c *Config) readRequireTOTP(s Settings) error {
 		switch {
 		case role == "":
 		case !slices.Contains(staff, role):
-			return exit.WrongUsage("an entry of REQUIRE_TOTP is no role of staff; the roles are field_worker, manager, admin and saps_liaison")
+			return exit.WrongUsage(
+				"an entry of REQUIRE_TOTP is no role of staff; the roles are field_worker, manager, admin and " +
+					"saps_liaison")
 		case !slices.Contains(c.RequireTOTP, role):
 			c.RequireTOTP = append(c.RequireTOTP, role)
 		}

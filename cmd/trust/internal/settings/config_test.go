@@ -18,7 +18,8 @@ import (
 // good is a configuration without a fault; each case spoils it.
 func good() map[string]string {
 	return map[string]string{
-		"DATABASE_URL": "postgres://owner:hunter2@db.example/trust", "SECRET_KEY": strings.Repeat("s3cret", 8), "MASTER_KEY": strings.Repeat("m4ster", 8),
+		"DATABASE_URL": "postgres://owner:hunter2@db.example/trust", "SECRET_KEY": strings.Repeat("s3cret", 8),
+		"MASTER_KEY": strings.Repeat("m4ster", 8),
 	}
 }
 
@@ -59,7 +60,8 @@ func wholeConfig(values map[string]string) error {
 func TestProductionTakesWhatNoNetworkCanRead(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{
-		"postgres://api@127.0.0.1/trust?sslmode=disable", "postgres://api@[::1]/trust", "postgres://api@localhost:5433/trust",
+		"postgres://api@127.0.0.1/trust?sslmode=disable", "postgres://api@[::1]/trust",
+		"postgres://api@localhost:5433/trust",
 		"postgres:///trust?host=/run/postgresql", "postgres://api@db.example/trust?sslmode=require",
 	} {
 		values := goodInProduction()
@@ -100,42 +102,54 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		set  string // NAME=value; an empty value removes it
 		want string
 	}{
-		"no secret key":             {good(), "SECRET_KEY=", "SECRET_KEY is not set"},
-		"short secret key":          {good(), "SECRET_KEY=0123456789012345678901234567890", "SECRET_KEY has 31 characters"},
-		"repeated secret key":       {good(), "SECRET_KEY=" + strings.Repeat("a", 40), "SECRET_KEY is one character"},
-		"no master key":             {good(), "MASTER_KEY=", "MASTER_KEY is not set"},
-		"short master key":          {good(), "MASTER_KEY=short", "MASTER_KEY has 5 characters"},
-		"keys are the same":         {good(), "MASTER_KEY=" + good()["SECRET_KEY"], "are the same"},
-		"another algorithm":         {good(), "ALGORITHM=none", "ALGORITHM can only be HS256"},
-		"an asymmetric algorithm":   {good(), "ALGORITHM=RS256", "ALGORITHM can only be HS256"},
-		"unknown environment":       {good(), "ENVIRONMENT=staging", "ENVIRONMENT is neither"},
-		"debug is no bool":          {good(), "DEBUG=perhaps", "DEBUG is neither true nor false"},
-		"no TLS in production":      {goodInProduction(), "DATABASE_URL_API=postgres://api@db.example/trust", "DATABASE_URL_API has no TLS"},
-		"TLS if the server likes":   {goodInProduction(), "DATABASE_URL=postgres://o@db.example/trust?sslmode=prefer", "DATABASE_URL has no TLS"},
-		"TLS if it must be":         {goodInProduction(), "DATABASE_URL=postgres://o@db.example/trust?sslmode=allow", "DATABASE_URL has no TLS"},
-		"one server without TLS":    {goodInProduction(), "DATABASE_URL=postgres://o@127.0.0.1,db.example/t?sslmode=disable", "DATABASE_URL has no TLS"},
-		"debug in production":       {goodInProduction(), "DEBUG=true", "DEBUG is refused in production"},
-		"no limits in production":   {goodInProduction(), "RATE_LIMIT=off", "RATE_LIMIT=off is refused"},
-		"limits are maybe":          {good(), "RATE_LIMIT=maybe", "RATE_LIMIT is neither on nor off"},
-		"a limit of nothing":        {good(), "RATE_LIMIT_ACCOUNT=0", "RATE_LIMIT_ACCOUNT is not a number"},
-		"no api address":            {goodInProduction(), "DATABASE_URL_API=", "DATABASE_URL_API is not set"},
-		"no projector address":      {goodInProduction(), "DATABASE_URL_PROJECTOR=", "DATABASE_URL_PROJECTOR is not set"},
-		"no database":               {good(), "DATABASE_URL=", "neither DATABASE_URL_API nor DATABASE_URL"},
-		"another kind of database":  {good(), "DATABASE_URL=mysql://root:hunter2@db/trust", "DATABASE_URL is not of the form"},
-		"a broken address":          {good(), "DATABASE_URL=postgres://owner:hunter2@db:port/trust", "DATABASE_URL is not of the form"},
-		"any origin":                {good(), "ALLOWED_ORIGINS=*", "ALLOWED_ORIGINS holds *"},
-		"any subdomain":             {good(), "ALLOWED_ORIGINS=https://*.example", "ALLOWED_ORIGINS holds *"},
-		"plain origin":              {good(), "ALLOWED_ORIGINS=https://a.example,http://b.example", "plain http is for localhost only"},
-		"plain origin, production":  {goodInProduction(), "ALLOWED_ORIGINS=http://b.example", "is not https"},
-		"localhost, production":     {goodInProduction(), "ALLOWED_ORIGINS=http://localhost:3000", "is not https"},
-		"the default, production":   {goodInProduction(), "ALLOWED_ORIGINS=", "is not https"},
-		"an origin with a path":     {good(), "ALLOWED_ORIGINS=https://a.example/app", "is not of the form"},
-		"an origin without scheme":  {good(), "ALLOWED_ORIGINS=a.example", "is not of the form"},
-		"an address without port":   {good(), "HTTP_ADDR=localhost", "HTTP_ADDR is not HOST:PORT"},
-		"an impossible port":        {good(), "HTTP_ADDR=:99999", "the port of HTTP_ADDR"},
-		"a life of no minutes":      {good(), "ACCESS_TOKEN_EXPIRE_MINUTES=0", "ACCESS_TOKEN_EXPIRE_MINUTES is not a number"},
-		"a life of words":           {good(), "REFRESH_TOKEN_EXPIRE_DAYS=seven", "REFRESH_TOKEN_EXPIRE_DAYS is not a number"},
-		"a role that is none":       {good(), "REQUIRE_TOTP=admin,managers", "an entry of REQUIRE_TOTP is no role of staff"},
+		"no secret key": {good(), "SECRET_KEY=", "SECRET_KEY is not set"},
+		"short secret key": {good(), "SECRET_KEY=0123456789012345678901234567890",
+			"SECRET_KEY has 31 characters"},
+		"repeated secret key":     {good(), "SECRET_KEY=" + strings.Repeat("a", 40), "SECRET_KEY is one character"},
+		"no master key":           {good(), "MASTER_KEY=", "MASTER_KEY is not set"},
+		"short master key":        {good(), "MASTER_KEY=short", "MASTER_KEY has 5 characters"},
+		"keys are the same":       {good(), "MASTER_KEY=" + good()["SECRET_KEY"], "are the same"},
+		"another algorithm":       {good(), "ALGORITHM=none", "ALGORITHM can only be HS256"},
+		"an asymmetric algorithm": {good(), "ALGORITHM=RS256", "ALGORITHM can only be HS256"},
+		"unknown environment":     {good(), "ENVIRONMENT=staging", "ENVIRONMENT is neither"},
+		"debug is no bool":        {good(), "DEBUG=perhaps", "DEBUG is neither true nor false"},
+		"no TLS in production": {goodInProduction(), "DATABASE_URL_API=postgres://api@db.example/trust",
+			"DATABASE_URL_API has no TLS"},
+		"TLS if the server likes": {goodInProduction(), "DATABASE_URL=postgres://o@db.example/trust?sslmode=prefer",
+			"DATABASE_URL has no TLS"},
+		"TLS if it must be": {goodInProduction(), "DATABASE_URL=postgres://o@db.example/trust?sslmode=allow",
+			"DATABASE_URL has no TLS"},
+		"one server without TLS": {goodInProduction(),
+			"DATABASE_URL=postgres://o@127.0.0.1,db.example/t?sslmode=disable", "DATABASE_URL has no TLS"},
+		"debug in production":     {goodInProduction(), "DEBUG=true", "DEBUG is refused in production"},
+		"no limits in production": {goodInProduction(), "RATE_LIMIT=off", "RATE_LIMIT=off is refused"},
+		"limits are maybe":        {good(), "RATE_LIMIT=maybe", "RATE_LIMIT is neither on nor off"},
+		"a limit of nothing":      {good(), "RATE_LIMIT_ACCOUNT=0", "RATE_LIMIT_ACCOUNT is not a number"},
+		"no api address":          {goodInProduction(), "DATABASE_URL_API=", "DATABASE_URL_API is not set"},
+		"no projector address": {goodInProduction(), "DATABASE_URL_PROJECTOR=",
+			"DATABASE_URL_PROJECTOR is not set"},
+		"no database": {good(), "DATABASE_URL=", "neither DATABASE_URL_API nor DATABASE_URL"},
+		"another kind of database": {good(), "DATABASE_URL=mysql://root:hunter2@db/trust",
+			"DATABASE_URL is not of the form"},
+		"a broken address": {good(), "DATABASE_URL=postgres://owner:hunter2@db:port/trust",
+			"DATABASE_URL is not of the form"},
+		"any origin":    {good(), "ALLOWED_ORIGINS=*", "ALLOWED_ORIGINS holds *"},
+		"any subdomain": {good(), "ALLOWED_ORIGINS=https://*.example", "ALLOWED_ORIGINS holds *"},
+		"plain origin": {good(), "ALLOWED_ORIGINS=https://a.example,http://b.example",
+			"plain http is for localhost only"},
+		"plain origin, production": {goodInProduction(), "ALLOWED_ORIGINS=http://b.example", "is not https"},
+		"localhost, production":    {goodInProduction(), "ALLOWED_ORIGINS=http://localhost:3000", "is not https"},
+		"the default, production":  {goodInProduction(), "ALLOWED_ORIGINS=", "is not https"},
+		"an origin with a path":    {good(), "ALLOWED_ORIGINS=https://a.example/app", "is not of the form"},
+		"an origin without scheme": {good(), "ALLOWED_ORIGINS=a.example", "is not of the form"},
+		"an address without port":  {good(), "HTTP_ADDR=localhost", "HTTP_ADDR is not HOST:PORT"},
+		"an impossible port":       {good(), "HTTP_ADDR=:99999", "the port of HTTP_ADDR"},
+		"a life of no minutes": {good(), "ACCESS_TOKEN_EXPIRE_MINUTES=0",
+			"ACCESS_TOKEN_EXPIRE_MINUTES is not a number"},
+		"a life of words": {good(), "REFRESH_TOKEN_EXPIRE_DAYS=seven",
+			"REFRESH_TOKEN_EXPIRE_DAYS is not a number"},
+		"a role that is none": {good(), "REQUIRE_TOTP=admin,managers",
+			"an entry of REQUIRE_TOTP is no role of staff"},
 		"a role of no staff":        {good(), "REQUIRE_TOTP=citizen", "an entry of REQUIRE_TOTP is no role of staff"},
 		"another kind of redis":     {good(), "REDIS_URL=http://:hunter2@cache", "REDIS_URL does not start"},
 		"a proxy by name":           {good(), "TRUSTED_PROXIES=10.0.0.0/8,proxy", "an entry of TRUSTED_PROXIES"},
@@ -172,7 +186,8 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 
 func TestAddressesAreDerivedBySwitchingRole(t *testing.T) {
 	t.Parallel()
-	c, err := Check(settingsOf(map[string]string{"DATABASE_URL": "postgres://owner:pw@db:5433/trust?sslmode=require&options=-c%20work_mem%3D8MB"}))
+	c, err := Check(settingsOf(map[string]string{
+		"DATABASE_URL": "postgres://owner:pw@db:5433/trust?sslmode=require&options=-c%20work_mem%3D8MB"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +263,8 @@ func TestSettingsAreLookedUpInOrder(t *testing.T) {
 	s.given[fromDotEnv] = map[string]string{"A": ".env", "B": ".env", "C": ".env"}
 	s.given[fromDataDir] = map[string]string{"A": "kept", "B": "kept", "C": "kept", "D": "kept"}
 	s.given[fromDefault] = map[string]string{"D": "default", "E": "default"}
-	for name, want := range map[string]string{"A": "flag", "B": "environment", "C": ".env", "D": "kept", "E": "default", "F": ""} {
+	for name, want := range map[string]string{"A": "flag", "B": "environment", "C": ".env", "D": "kept", "E": "default",
+		"F": ""} {
 		if got := s.Get(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}

@@ -22,9 +22,11 @@ const envFileHead = `# Made by trust up, and read by every trust command for wha
 # keep a copy of it in a safe place, apart from copies of the database. Without MASTER_KEY the database cannot be read.
 `
 
-// Keep sets variables in an env file, removes those with an empty value, and leaves its other lines as they are. The file is
-// replaced as a whole, on disk before it takes its name, and only its owner can read it: keys that were used and then lost in a crash
-// would lose all data. One process at a time does this, so that none writes over what another one keeps.
+// Keep sets variables in an env file, removes those with an empty value, and leaves its
+// other lines as they are. The file is replaced as a whole, on disk before it takes its
+// name, and only its owner can read it: keys that were used and then lost in a crash
+// would lose all data. One process at a time does this, so that none writes over what
+// another one keeps.
 func Keep(path string, values ...Pair) error {
 	folder, err := os.Open(filepath.Dir(path))
 	if err != nil {

@@ -24,8 +24,8 @@ const (
 	fromDefault     source = "the default"
 )
 
-// Settings looks variables up, strongest source first. An empty value counts as unset everywhere: compose files hand unset
-// variables on as empty ones.
+// Settings looks variables up, strongest source first. An empty value counts as unset
+// everywhere: compose files hand unset variables on as empty ones.
 type Settings struct {
 	given   map[source]map[string]string
 	DataDir string
@@ -57,10 +57,12 @@ func Read(given map[string]string, environment []string) (Settings, error) {
 	return s, nil
 }
 
-// CheckDataDir refuses a folder, DATA_DIR or one of its own in it, that another user could have prepared.
+// CheckDataDir refuses a folder, DATA_DIR or one of its own in it, that another user
+// could have prepared.
 func CheckDataDir(path string) error {
 	if err := owned.Folder(path); err != nil {
-		return exit.Unreachable(err, "DATA_DIR must be a folder that nobody else can change: run this as the user whose it is, or set another")
+		return exit.Unreachable(err,
+			"DATA_DIR must be a folder that nobody else can change: run this as the user whose it is, or set another")
 	}
 	return nil
 }
@@ -84,18 +86,21 @@ func (s Settings) Get(name string) string {
 // Kept returns what the file env in DATA_DIR holds, whatever else is set.
 func (s Settings) Kept(name string) string { return s.given[fromDataDir][name] }
 
-// Again reads the files once more, under the same flags: somebody may have written there meanwhile.
+// Again reads the files once more, under the same flags: somebody may have written there
+// meanwhile.
 func (s Settings) Again(environment []string) (Settings, error) {
 	return Read(s.given[fromFlag], environment)
 }
 
-// OwnServer tells whether the database is ours: no address is given, or only the one that we keep.
+// OwnServer tells whether the database is ours: no address is given, or only the one that
+// we keep.
 func (s Settings) OwnServer() bool {
 	address, from := s.find("DATABASE_URL")
 	return from == fromDataDir || from == fromDefault || address == s.Kept("DATABASE_URL")
 }
 
-// AsEnvironment is this process's environment with the flags that were given: how a child is told what its parent was told.
+// AsEnvironment is this process's environment with the flags that were given: how a child
+// is told what its parent was told.
 func (s Settings) AsEnvironment(environment []string) []string {
 	all := append([]string{}, environment...)
 	for name, value := range s.given[fromFlag] {
@@ -104,8 +109,8 @@ func (s Settings) AsEnvironment(environment []string) []string {
 	return all
 }
 
-// ReadEnvFile reads NAME=value lines; a file that is not there has none, one that another user could have written is refused. The
-// library's errors quote the file, and so
+// ReadEnvFile reads NAME=value lines; a file that is not there has none, one that another
+// user could have written is refused. The library's errors quote the file, and so
 // secrets: they are replaced by the number of the line.
 func ReadEnvFile(path string, kind owned.Kind) (map[string]string, error) {
 	text, err := owned.Read(path, kind)
@@ -114,14 +119,16 @@ func ReadEnvFile(path string, kind owned.Kind) (map[string]string, error) {
 	}
 	if err != nil {
 		// Never that it can be removed: it may hold the only master key.
-		return nil, exit.Unreachable(err, "%s is not read, which may hold the only keys to the data; run this as the user whose file it is, "+
-			"or set DATA_DIR", path)
+		return nil, exit.Unreachable(err,
+			"%s is not read, which may hold the only keys to the data; run this as the user whose file it is, "+
+				"or set DATA_DIR", path)
 	}
 	values, err := godotenv.UnmarshalBytes(text)
 	if err == nil {
 		return values, nil
 	}
-	// The mistake is after the longest beginning that can be read; a beginning may end within a quoted value and so be unreadable.
+	// The mistake is after the longest beginning that can be read; a beginning may end
+	// within a quoted value and so be unreadable.
 	lines := strings.SplitAfter(string(text), "\n")
 	for n := len(lines) - 1; ; n-- {
 		if _, err := godotenv.Unmarshal(strings.Join(lines[:n], "")); err == nil {

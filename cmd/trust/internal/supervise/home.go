@@ -21,11 +21,13 @@ type Home struct {
 	lock *os.File
 }
 
-// OpenHome makes the folder, takes its lock and clears what a killed supervisor left. The lock ends with the process, however
-// that ends; the pid in it is for the sentence of the next one only.
+// OpenHome makes the folder, takes its lock and clears what a killed supervisor left. The
+// lock ends with the process, however that ends; the pid in it is for the sentence of the
+// next one only.
 func OpenHome(dir string) (*Home, error) {
 	h := &Home{dir: dir}
-	// Others may pass through, because Postgres run by root works as another user; each thing inside has its own mode.
+	// Others may pass through, because Postgres run by root works as another user; each
+	// thing inside has its own mode.
 	for _, path := range []string{dir, h.runDir()} {
 		if err := os.MkdirAll(path, 0o711); err != nil {
 			return nil, exit.Unreachable(err, "cannot make the folder DATA_DIR; set it to one that can be written to")
@@ -41,7 +43,8 @@ func OpenHome(dir string) (*Home, error) {
 	if err := syscall.Flock(int(h.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		defer h.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, exit.Unreachable(nil, "trust up runs on %s already%s; stop it first, or set another DATA_DIR", dir, h.holder())
+			return nil, exit.Unreachable(nil, "trust up runs on %s already%s; stop it first, or set another DATA_DIR",
+				dir, h.holder())
 		}
 		return nil, exit.Unreachable(err, "cannot lock %s", h.lock.Name())
 	}

@@ -24,15 +24,16 @@ type Part struct {
 	died func() // hears of each end that nobody asked for; nil: nobody does
 }
 
-// How long a part that died waits for its next start: longer each time, and from the beginning after a good while up.
+// How long a part that died waits for its next start: longer each time, and from the
+// beginning after a good while up.
 const (
 	firstPause = 100 * time.Millisecond
 	longPause  = 5 * time.Second
 	goodWhile  = 30 * time.Second
 )
 
-// keep runs a part until ctx ends, again whenever it ends by itself. A part that refuses its configuration would do so for ever:
-// that ends the supervisor.
+// keep runs a part until ctx ends, again whenever it ends by itself. A part that refuses
+// its configuration would do so for ever: that ends the supervisor.
 func (s *Supervisor) keep(ctx context.Context, p Part) {
 	pauses := pg.NewBackoff(firstPause, longPause)
 	for {
@@ -48,7 +49,8 @@ func (s *Supervisor) keep(ctx context.Context, p Part) {
 		if time.Since(started) > goodWhile {
 			pauses.Reset()
 		}
-		s.log.WarnContext(ctx, "a part ended; starting it again", slog.String("part", p.Name), slog.String("how", how(err)))
+		s.log.WarnContext(ctx, "a part ended; starting it again", slog.String("part", p.Name),
+			slog.String("how", how(err)))
 		if p.died != nil {
 			p.died()
 		}
@@ -58,8 +60,8 @@ func (s *Supervisor) keep(ctx context.Context, p Part) {
 	}
 }
 
-// Finish runs a part that ends by itself until it has done its work: again when it could not reach what it needs, and for good
-// when it answers anything else.
+// Finish runs a part that ends by itself until it has done its work: again when it could
+// not reach what it needs, and for good when it answers anything else.
 func (s *Supervisor) Finish(ctx context.Context, p Part) error {
 	pauses := pg.NewBackoff(firstPause, longPause)
 	for {
@@ -68,15 +70,17 @@ func (s *Supervisor) Finish(ctx context.Context, p Part) error {
 		if err == nil || ctx.Err() != nil || code == exit.CodeNotSo || code == exit.CodeRefused {
 			return err
 		}
-		s.log.WarnContext(ctx, "a step failed; trying it again", slog.String("part", p.Name), slog.String("how", how(err)))
+		s.log.WarnContext(ctx, "a step failed; trying it again", slog.String("part", p.Name),
+			slog.String("how", how(err)))
 		if !pauses.Wait(ctx) {
 			return err
 		}
 	}
 }
 
-// once runs a part from start to end. When ctx ends it asks the part to end, and kills it if that takes longer than its grace or
-// the supervisor is told to hurry. The pid file is there exactly while the process is.
+// once runs a part from start to end. When ctx ends it asks the part to end, and kills it
+// if that takes longer than its grace or the supervisor is told to hurry. The pid file is
+// there exactly while the process is.
 func (s *Supervisor) once(ctx context.Context, p Part) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -85,7 +89,8 @@ func (s *Supervisor) once(ctx context.Context, p Part) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	// A group of its own: a Ctrl-C on the terminal is for the supervisor, which stops the parts in order.
+	// A group of its own: a Ctrl-C on the terminal is for the supervisor, which stops the
+	// parts in order.
 	cmd.SysProcAttr.Setpgid = true
 	if err := localpg.StartBound(cmd, p.Stop); err != nil {
 		return err
@@ -95,7 +100,8 @@ func (s *Supervisor) once(ctx context.Context, p Part) error {
 	go func() { ended <- cmd.Wait() }()
 	err := s.await(ctx, p, cmd, ended)
 	if fileErr := errors.Join(pidErr, s.home.ended(p.Name)); fileErr != nil {
-		s.log.ErrorContext(ctx, "the pid file could not be written", slog.String("part", p.Name), slog.String("error", fileErr.Error()))
+		s.log.ErrorContext(ctx, "the pid file could not be written", slog.String("part", p.Name),
+			slog.String("error", fileErr.Error()))
 	}
 	return err
 }

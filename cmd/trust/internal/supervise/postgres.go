@@ -22,8 +22,9 @@ import (
 // PostgresPart names the private server's pid file, and its folder in DATA_DIR.
 const PostgresPart = "postgres"
 
-// giveUpAfter is how often the server may end before it was ready even once: with the pauses between, more than a minute. What a
-// predecessor that was just killed still holds is free long before that.
+// giveUpAfter is how often the server may end before it was ready even once: with the
+// pauses between, more than a minute. What a predecessor that was just killed still holds
+// is free long before that.
 const giveUpAfter = 20
 
 // Postgres is the Postgres that trust up runs when it is given none.
@@ -38,8 +39,8 @@ type Postgres struct {
 	ends  atomic.Int32
 }
 
-// FindPostgres returns the programs of the Postgres that is installed here, or else was fetched, which may be now: log hears of
-// it. archive is the setting POSTGRES_ARCHIVE.
+// FindPostgres returns the programs of the Postgres that is installed here, or else was
+// fetched, which may be now: log hears of it. archive is the setting POSTGRES_ARCHIVE.
 func FindPostgres(ctx context.Context, archive string, log io.Writer) (localpg.Binaries, error) {
 	found, err := localpg.FindOrFetch(ctx, archive, log)
 	if err != nil {
@@ -49,14 +50,17 @@ func FindPostgres(ctx context.Context, archive string, log io.Writer) (localpg.B
 }
 
 // NewPostgres settles where the cluster is. It changes nothing on disk but empty folders.
-func NewPostgres(dir, password string, port int, binaries localpg.Binaries, log io.Writer, all bool) (*Postgres, error) {
+func NewPostgres(
+	dir, password string, port int, binaries localpg.Binaries, log io.Writer, all bool,
+) (*Postgres, error) {
 	config := localpg.Config{Dir: filepath.Join(dir, PostgresPart), Binaries: binaries, Port: port, Password: password}
 	cluster, binaries, err := clusterIn(config)
 	if err != nil {
 		return nil, err
 	}
-	// A pipe of our own, and not one of package exec: after kill -9 orphaned backends hold it open for a moment, and exec would
-	// wait for them before it says that the server has ended.
+	// A pipe of our own, and not one of package exec: after kill -9 orphaned backends
+	// hold it open for a moment, and exec would wait for them before it says that the
+	// server has ended.
 	from, to, err := os.Pipe()
 	if err != nil {
 		return nil, exit.Unreachable(err, "cannot make a pipe")
@@ -66,8 +70,8 @@ func NewPostgres(dir, password string, port int, binaries localpg.Binaries, log 
 	return s, nil
 }
 
-// Where describes where the private server's database is, and why it is not in DATA_DIR if it is elsewhere; empty: nowhere
-// that can be seen.
+// Where describes where the private server's database is, and why it is not in DATA_DIR
+// if it is elsewhere; empty: nowhere that can be seen.
 func Where(dataDir string) string {
 	wanted := filepath.Join(dataDir, PostgresPart)
 	dir, found, err := localpg.Locate(wanted)
@@ -82,8 +86,9 @@ func Where(dataDir string) string {
 	return dir + " (not in DATA_DIR, a parent of which is closed to the user that Postgres runs as)"
 }
 
-// clusterIn returns the cluster and binaries that can serve it: those of the version that made it, whichever come first on
-// PATH, and for one that is yet to be made those of config.
+// clusterIn returns the cluster and binaries that can serve it: those of the version that
+// made it, whichever come first on PATH, and for one that is yet to be made those of
+// config.
 func clusterIn(config localpg.Config) (*localpg.Cluster, localpg.Binaries, error) {
 	cluster, err := localpg.New(config)
 	if err != nil {
@@ -99,8 +104,10 @@ func clusterIn(config localpg.Config) (*localpg.Cluster, localpg.Binaries, error
 
 	found := config.Binaries.Major
 	if config.Binaries, err = localpg.FindMajor(made); err != nil {
-		return nil, config.Binaries, exit.Unreachable(nil, "Postgres %d made the database in %s and alone can serve it, and only Postgres %d is installed: "+
-			"install %[1]d too (Debian: apt-get install postgresql-%[1]d), then move by trust backup and trust restore (docs/backup.md)",
+		return nil, config.Binaries, exit.Unreachable(nil,
+			"Postgres %d made the database in %s and alone can serve it, and only Postgres %d is installed: "+
+				"install %[1]d too (Debian: apt-get install postgresql-%[1]d), then move by trust backup and trust "+
+				"restore (docs/backup.md)",
 			made, cluster.Dir, found)
 	}
 	if cluster, err = localpg.New(config); err != nil {
@@ -109,7 +116,8 @@ func clusterIn(config localpg.Config) (*localpg.Cluster, localpg.Binaries, error
 	return cluster, config.Binaries, nil
 }
 
-// Part is the server for the supervisor. SIGINT is Postgres's fast shutdown: sessions are cut, nothing committed is lost.
+// Part is the server for the supervisor. SIGINT is Postgres's fast shutdown: sessions are
+// cut, nothing committed is lost.
 func (s *Postgres) Part(fail func(error)) Part {
 	return Part{
 		Name: PostgresPart, Stop: syscall.SIGINT, Grace: time.Minute,
@@ -122,7 +130,8 @@ func (s *Postgres) Part(fail func(error)) Part {
 	}
 }
 
-// ended hears that the server ended by itself. One that never worked will not work the next time either.
+// ended hears that the server ended by itself. One that never worked will not work the
+// next time either.
 func (s *Postgres) ended(fail func(error)) {
 	if n := s.ends.Add(1); n >= giveUpAfter && !s.ready.Load() {
 		fail(exit.Unreachable(nil, "Postgres does not start; its last words: %s", s.log.lastLine()))
@@ -138,7 +147,8 @@ func (s *Postgres) AwaitReady(ctx context.Context) error {
 	return nil
 }
 
-// FreePort keeps a port if it is free, or becomes free within a moment (a predecessor may be ending), and else takes another one.
+// FreePort keeps a port if it is free, or becomes free within a moment (a predecessor may
+// be ending), and else takes another one.
 func FreePort(ctx context.Context, wanted int) (int, error) {
 	for deadline := time.Now().Add(5 * time.Second); wanted != 0 && time.Now().Before(deadline); {
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(wanted)))
@@ -152,8 +162,9 @@ func FreePort(ctx context.Context, wanted int) (int, error) {
 	return localpg.FreePort()
 }
 
-// serverLog hands the server's log on with a mark before each line, and keeps the last one. Routine lines are left out unless
-// all are wanted: on a terminal they hide what matters.
+// serverLog hands the server's log on with a mark before each line, and keeps the last
+// one. Routine lines are left out unless all are wanted: on a terminal they hide what
+// matters.
 type serverLog struct {
 	to  io.Writer
 	all bool
@@ -163,7 +174,8 @@ type serverLog struct {
 	last string
 }
 
-// Write never fails: a supervisor whose standard error is gone must not stop the database.
+// Write never fails: a supervisor whose standard error is gone must not stop the
+// database.
 func (l *serverLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -184,7 +196,8 @@ func (l *serverLog) Write(p []byte) (int, error) {
 	}
 }
 
-// isRoutine tells lines that say nothing new: what the server does, and what it told its clients when it started or ended.
+// isRoutine tells lines that say nothing new: what the server does, and what it told its
+// clients when it started or ended.
 func isRoutine(line []byte) bool {
 	for _, mark := range []string{" LOG:  ", " FATAL:  the database system is ", " FATAL:  terminating connection "} {
 		if bytes.Contains(line, []byte(mark)) {

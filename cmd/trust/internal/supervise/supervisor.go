@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// Supervisor starts the parts of the system, keeps them alive and stops them in order. It does none of their work.
+// Supervisor starts the parts of the system, keeps them alive and stops them in order. It
+// does none of their work.
 type Supervisor struct {
 	Database *Group // stopped last
 	Clients  *Group // everything that uses the database, but for the API
@@ -19,8 +20,8 @@ type Supervisor struct {
 	hurry  chan struct{} // closed: no part is given time to end
 }
 
-// New returns a supervisor of nothing so far. Its parts outlive the end of ctx: at a signal they end one after the other,
-// not all at once.
+// New returns a supervisor of nothing so far. Its parts outlive the end of ctx: at a
+// signal they end one after the other, not all at once.
 func New(ctx context.Context, h *Home, log *slog.Logger) *Supervisor {
 	ctx = context.WithoutCancel(ctx)
 	return &Supervisor{
@@ -48,7 +49,8 @@ func newGroup(ctx context.Context) *Group {
 	}
 }
 
-// Go does something beside the parts of a group, in a context that ends when the group is stopped.
+// Go does something beside the parts of a group, in a context that ends when the group is
+// stopped.
 func (g *Group) Go(do func(context.Context)) { g.start(do) }
 
 // Keep keeps a part alive in a group.
@@ -64,10 +66,12 @@ func (s *Supervisor) Fail(err error) {
 	}
 }
 
-// Failed hears why the supervisor has to end. Whoever takes the error and is not the last to care hands it on with Fail.
+// Failed hears why the supervisor has to end. Whoever takes the error and is not the last
+// to care hands it on with Fail.
 func (s *Supervisor) Failed() <-chan error { return s.failed }
 
-// StopAll ends everything: no new requests, then nobody who uses the database, then the database. A second signal makes it kill.
+// StopAll ends everything: no new requests, then nobody who uses the database, then the
+// database. A second signal makes it kill.
 func (s *Supervisor) StopAll(again <-chan os.Signal) {
 	done := make(chan struct{})
 	defer close(done)

@@ -1,8 +1,10 @@
-// Package wholefile replaces a file as a whole: a reader, and a crash, find the old one or the new one.
+// Package wholefile replaces a file as a whole: a reader, and a crash, find the old one
+// or the new one.
 //
 // Owns: nothing.
 //
-// Guarantees: the file is on disk before it takes its name, and only its owner can read it.
+// Guarantees: the file is on disk before it takes its name, and only its owner can read
+// it.
 //
 // Fails how: what was there stays, and nothing is left beside it.
 //
