@@ -41,7 +41,7 @@ func (*PersonalDataRead) EventType() string { return "personal_data.read.v1" }
 
 func (e *PersonalDataRead) personal() Part { return &e.Private }
 
-// SubjectID gives the one person whose data was read; nobody when they were several.
+// SubjectID returns the one person whose data was read; nobody when they were several.
 func (e *PersonalDataRead) SubjectID() UserID {
 	if len(e.Subjects) != 1 {
 		return UserID{}

@@ -30,16 +30,16 @@ func (e *AdminRemoved) changes() []FieldChange {
 	return []FieldChange{{Field: "user_id", Old: e.User}}
 }
 
-// RecordID gives the account the event is about.
+// RecordID returns the account the event is about.
 func (e *AdminAdded) RecordID() uuid.UUID { return e.User.UUID }
 
-// RecordID gives the account the event is about.
+// RecordID returns the account the event is about.
 func (e *AdminRemoved) RecordID() uuid.UUID { return e.User.UUID }
 
-// SubjectID gives the account the event is about.
+// SubjectID returns the account the event is about.
 func (e *AdminAdded) SubjectID() UserID { return e.User }
 
-// SubjectID gives the account the event is about.
+// SubjectID returns the account the event is about.
 func (e *AdminRemoved) SubjectID() UserID { return e.User }
 
 // Admins is who administers a tenant.
@@ -48,7 +48,7 @@ type Admins struct {
 	Version int
 }
 
-// Evolve gives the state after one more event.
+// Evolve returns the state after one more event.
 func (a Admins) Evolve(r Recorded) Admins {
 	switch e := r.Event.(type) {
 	case *AdminAdded:
@@ -60,7 +60,7 @@ func (a Admins) Evolve(r Recorded) Admins {
 	return a
 }
 
-// Add gives the event that makes a user an admin, or none if they are one.
+// Add returns the event that makes a user an admin, or none if they are one.
 func (a Admins) Add(user UserID) []Event {
 	if slices.Contains(a.Users, user) {
 		return nil
@@ -68,14 +68,14 @@ func (a Admins) Add(user UserID) []Event {
 	return []Event{&AdminAdded{User: user}}
 }
 
-// Remove gives the event that a user is an admin no longer, none if they are not one, and
+// Remove returns the event that a user is an admin no longer, none if they are not one, and
 // refuses for the last.
 func (a Admins) Remove(user UserID) ([]Event, error) {
 	switch {
 	case !slices.Contains(a.Users, user):
 		return nil, nil
 	case len(a.Users) == 1:
-		return nil, Refuse(CodeLastAdmin, "This is the last admin of this municipality: appoint another one first.")
+		return nil, Refuse(CodeLastAdmin, "This is the last admin of this municipality: appoint another first.")
 	default:
 		return []Event{&AdminRemoved{User: user}}, nil
 	}

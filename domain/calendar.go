@@ -15,7 +15,7 @@ const requestDays = 30
 // southAfrica is UTC+2 all year.
 func southAfrica() *time.Location { return time.FixedZone("SAST", 2*60*60) }
 
-// DueDate gives the day by which a request lodged at an instant must be answered: the
+// DueDate returns the day by which a request lodged at an instant must be answered: the
 // 30th calendar day after it in South Africa; if that is a Sunday or a public holiday,
 // the next day that is neither (Interpretation Act 33 of 1957, s4; POPIA regulations).
 func DueDate(lodged time.Time) Date {

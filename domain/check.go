@@ -73,7 +73,7 @@ func (q Inquiry) Answer() (Check, error) {
 	return q.consent(check), nil
 }
 
-// stands tells whether a purpose was known by the instant that is asked about, and in use
+// stands reports whether a purpose was known by the instant that is asked about, and in use
 // when it has to hold: one that was defined later says nothing about the time before it,
 // unless its words had been in use then.
 func (q Inquiry) stands(history []Recorded) bool {
@@ -115,5 +115,5 @@ func (q Inquiry) retirement(history []Recorded) (Recorded, bool) {
 	return Recorded{}, false
 }
 
-// knows tells whether an event was recorded by the instant that is asked about.
+// knows reports whether an event was recorded by the instant that is asked about.
 func (q Inquiry) knows(e Recorded) bool { return q.KnownAt.IsZero() || !e.RecordedAt.After(q.KnownAt) }

@@ -115,16 +115,16 @@ func (d *Decision) decided(consented bool) []FieldChange {
 	return slices.Concat(first, payloadFields(d), d.Private.fieldsNamed(sealed...))
 }
 
-// RecordID gives the consent the event is about.
+// RecordID returns the consent the event is about.
 func (d *Decision) RecordID() uuid.UUID { return d.ConsentID.UUID }
 
-// RecordID gives the consent the event is about.
+// RecordID returns the consent the event is about.
 func (e *ConsentWithdrawn) RecordID() uuid.UUID { return e.ConsentID.UUID }
 
-// EffectiveAt gives the stated instant of the decision.
+// EffectiveAt returns the stated instant of the decision.
 func (d *Decision) EffectiveAt() time.Time { return d.GivenAt }
 
-// EffectiveAt gives the stated instant of the withdrawal.
+// EffectiveAt returns the stated instant of the withdrawal.
 func (e *ConsentWithdrawn) EffectiveAt() time.Time { return e.GivenAt }
 
 // Consent is one recorded decision and what became of it.
@@ -148,5 +148,5 @@ type Consent struct {
 	Position       int64     // of the newest event about this record
 }
 
-// Withdrawn tells whether the grant was taken back.
+// Withdrawn reports whether the grant was taken back.
 func (c Consent) Withdrawn() bool { return !c.WithdrawnAt.IsZero() }

@@ -10,7 +10,7 @@ import (
 // without evidence: a form left open.
 const LateAfter = 5 * time.Minute
 
-// RecordConsent is the wish to record a decision of a subject about a purpose.
+// RecordConsent asks to record a decision of a subject about a purpose.
 type RecordConsent struct {
 	ID            ConsentID
 	Purpose       string
@@ -28,7 +28,7 @@ type RecordConsent struct {
 // Evidence proves a decision: a hash of the artefact and where it is kept.
 type Evidence struct{ SHA256, Reference string }
 
-// Decide gives the grant or the refusal. history is the subject's consent stream, purpose
+// Decide returns the grant or the refusal. history is the subject's consent stream, purpose
 // the one in force for the tenant (the zero Purpose when there is none), now the instant
 // of asking.
 func (c RecordConsent) Decide(history []Recorded, purpose Purpose, now time.Time) ([]Event, error) {
@@ -78,7 +78,7 @@ func (c RecordConsent) validate() error {
 	OneOf(&f, "language", c.Language, Languages())
 	OneOf(&f, "channel", c.Channel, Channels())
 	if c.Purpose == "" {
-		f.Add("purpose", "required", "Say for which purpose.")
+		f.Add("purpose", "required", "Name the purpose.")
 	}
 	f.evidence(c.Evidence)
 	if p := c.GivenBy; p != nil {
@@ -117,7 +117,7 @@ func (c RecordConsent) timely(now time.Time) error {
 	}
 	if c.Channel == Web || c.Evidence == nil {
 		return Refuse(CodeEvidenceRequired,
-			"A decision given more than 5 minutes ago needs another channel than web, and evidence.")
+			"A decision given more than 5 minutes ago needs evidence, and a channel other than web.")
 	}
 	return nil
 }
@@ -131,11 +131,11 @@ func (c RecordConsent) notice(p Purpose) (Notice, error) {
 		return Notice{}, Refuse(CodeUnknownPurpose, "This purpose was retired.")
 	case p.Basis != ConsentBasis:
 		return Notice{}, Refuse(CodePurposeNotConsent,
-			"Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to "+
+			"Processing for this purpose rests on a ground of POPIA s11 other than consent, so there is nothing to "+
 				"consent to.")
 	case p.CompetentPerson && c.GivenBy == nil && c.Consented:
 		return Notice{}, Refuse(CodeCompetentPerson,
-			"For a child a competent person must consent (POPIA s35): give given_by.")
+			"For a child, a competent person must consent (POPIA s35): name them in given_by.")
 	}
 	n := p.Current() // not NoticeAt(now): our clock and the log's may differ
 	if !c.GivenAt.IsZero() {
@@ -144,10 +144,10 @@ func (c RecordConsent) notice(p Purpose) (Notice, error) {
 		}
 	}
 	if c.NoticeVersion != 0 && c.NoticeVersion != n.Version {
-		return Notice{}, Refuse(CodeNoticeChanged, "Notice version %d was in use then; show that one.", n.Version)
+		return Notice{}, Refuse(CodeNoticeChanged, "Notice version %d was in use then; show that version.", n.Version)
 	}
 	if c.Description != "" && tidyWording(c.Description) != tidyWording(n.Texts[c.Language]) {
-		return Notice{}, Refuse(CodeWordingMismatch, "The purpose's wording in this language says something else.")
+		return Notice{}, Refuse(CodeWordingMismatch, "This is not the purpose's wording in this language.")
 	}
 	return n, nil
 }
@@ -188,7 +188,7 @@ func (c RecordConsent) decision(n Notice) Decision {
 	return d
 }
 
-// WithdrawConsent is the wish to take a grant back.
+// WithdrawConsent asks to take a grant back.
 type WithdrawConsent struct {
 	ID       ConsentID
 	Reason   string
@@ -197,7 +197,7 @@ type WithdrawConsent struct {
 	ByStaff  bool
 }
 
-// Decide gives the withdrawal. Of a grant that was withdrawn before, it gives one only if
+// Decide returns the withdrawal. Of a grant that was withdrawn before, it gives one only if
 // it was given earlier than that: the earliest known stands.
 func (c WithdrawConsent) Decide(history []Recorded, now time.Time) ([]Event, error) {
 	c.GivenAt, c.Reason = stated(c.GivenAt), TidyText(c.Reason)
@@ -263,7 +263,7 @@ func (c WithdrawConsent) event(consent Consent) *ConsentWithdrawn {
 	return e
 }
 
-// CloseAccount gives the withdrawals that follow from one of the consent that an account
+// CloseAccount returns the withdrawals that follow from one of the consent that an account
 // rests on: of every consent that was given through the account. One that was given
 // before the person left was taken back with that; one given after it, now. None if the
 // person consented to the account again afterwards, so that it stays: left is false then.
@@ -295,7 +295,7 @@ func (e *ConsentWithdrawn) CloseAccount(history []Recorded, now time.Time) (with
 	return append(withdrawn, e.movedBack(history, all, from)...), true
 }
 
-// movedBack gives the withdrawals that a leaving caused which was given earlier than was
+// movedBack returns the withdrawals that a leaving caused which was given earlier than was
 // known: they hold from then, too.
 func (e *ConsentWithdrawn) movedBack(history []Recorded, all Consents, from time.Time) (withdrawn []Event) {
 	fell := map[ConsentID]time.Time{} // with the account: from when
@@ -323,7 +323,7 @@ func recordedBy(staff bool) string {
 	return BySelf
 }
 
-// isAhead tells whether a decision about a purpose was stamped by a clock that ran ahead:
+// isAhead reports whether a decision about a purpose was stamped by a clock that ran ahead:
 // it holds from later than now, but was said by now.
 func isAhead(purpose string, history []Recorded, now time.Time) bool {
 	return slices.ContainsFunc(history, func(e Recorded) bool {
@@ -341,11 +341,11 @@ func unlessJustNow(given, now time.Time) time.Time {
 	return given
 }
 
-// stated gives an instant as the log keeps it: UTC, microseconds. So payload and
+// stated returns an instant as the log keeps it: UTC, microseconds. So payload and
 // effective time agree.
 func stated(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-// WithdrawAll gives the withdrawals of every purpose that a grant holds for: of who is
+// WithdrawAll returns the withdrawals of every purpose that a grant holds for: of who is
 // erased nothing may be processed any longer.
 func WithdrawAll(history []Recorded, byStaff bool) (events []Event) {
 	for _, c := range ConsentsAt(history, time.Time{}, time.Time{}).AllInForce() {

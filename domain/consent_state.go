@@ -128,7 +128,7 @@ func inOrder(events []held) []held {
 	return events
 }
 
-// isStated tells whether somebody stated when an event holds from; else it holds from
+// isStated reports whether somebody stated when an event holds from; else it holds from
 // when it was recorded.
 func isStated(e Event) bool { return !EffectiveOf(e).IsZero() }
 
@@ -172,7 +172,7 @@ func record(r *Recorded, d Decision, consented bool) Consent {
 // position.
 func (c Consents) Records() []Consent { return c.records }
 
-// Record gives one decision.
+// Record returns one decision.
 func (c Consents) Record(id ConsentID) (Consent, bool) {
 	i := slices.IndexFunc(c.records, func(r Consent) bool { return r.ID == id })
 	if i < 0 {
@@ -181,7 +181,7 @@ func (c Consents) Record(id ConsentID) (Consent, bool) {
 	return c.records[i], true
 }
 
-// Check tells whether processing for a purpose is allowed, and the event that decides it;
+// Check reports whether processing for a purpose is allowed, and the event that decides it;
 // without one, nothing was ever decided.
 func (c Consents) Check(purpose string) (allowed bool, by Recorded, decided bool) {
 	last, decided := c.current[purpose]
@@ -192,7 +192,7 @@ func (c Consents) Check(purpose string) (allowed bool, by Recorded, decided bool
 	return allowed, *last, true
 }
 
-// InForce gives the grant in force for a purpose.
+// InForce returns the grant in force for a purpose.
 func (c Consents) InForce(purpose string) (Consent, bool) {
 	_, by, _ := c.Check(purpose)
 	e, ok := by.Event.(*ConsentGranted)

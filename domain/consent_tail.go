@@ -13,7 +13,7 @@ type Tail struct {
 	Stream  Stream
 	Purpose string    // empty: that of Record
 	Record  uuid.UUID // a decision in the stream
-	// Enough tells whether these events, in order of position and the newest about the
+	// Enough reports whether these events, in order of position and the newest about the
 	// purpose, suffice.
 	Enough func(newest []Recorded) bool
 }
@@ -37,7 +37,7 @@ func TailOf(subject UserID, id ConsentID) Tail {
 	}
 }
 
-// settles tells whether events about one purpose decide what is in force, whatever came
+// settles reports whether events about one purpose decide what is in force, whatever came
 // before them. Nothing holds from later than it was recorded, and nothing before them was
 // recorded later than the oldest of them; so a grant that holds from then or later comes
 // after everything before, and with it all that follows. A refusal does too, but after

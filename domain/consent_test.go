@@ -11,7 +11,7 @@ import (
 
 func consents() domain.Stream { return domain.ConsentsOf(domaintest.Thandi()) }
 
-// yes is the wish to grant the newsletter on the web, just now.
+// yes asks to grant the newsletter on the web, just now.
 func yes(change ...func(*domain.RecordConsent)) domain.RecordConsent {
 	c := domain.RecordConsent{ID: domaintest.Consent(7), Purpose: "newsletter", Language: domain.English,
 		Consented: true}

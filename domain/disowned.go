@@ -18,7 +18,7 @@ type EventDisowned struct {
 // EventType implements Event.
 func (*EventDisowned) EventType() string { return "log.event_disowned.v1" }
 
-// RecordID gives the event that is disowned.
+// RecordID returns the event that is disowned.
 func (e *EventDisowned) RecordID() uuid.UUID { return e.EventID }
 
 // DisowningOf names the stream of the disowning of a position: it stands in it, and
@@ -42,7 +42,7 @@ func (e EventDisowned) Decide() (*EventDisowned, error) {
 // is applied. It holds the disowning, and is never stored.
 type Void struct{ EventDisowned }
 
-// IsVoid tells whether a disowned event was read here.
+// IsVoid reports whether a disowned event was read here.
 func (r Recorded) IsVoid() bool {
 	_, void := r.Event.(*Void)
 	return void

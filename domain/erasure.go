@@ -38,7 +38,7 @@ const (
 // EventType implements Event.
 func (*UserErased) EventType() string { return "user.erased.v1" }
 
-// Erase gives the event that erases a person for good. Held data is kept, and its erasure
+// Erase returns the event that erases a person for good. Held data is kept, and its erasure
 // refused until the holds are lifted. Errors: subject_erased, retention_hold.
 func (u User) Erase(rights Rights, cause string, request RequestID) ([]Event, error) {
 	switch {
@@ -46,7 +46,7 @@ func (u User) Erase(rights Rights, cause string, request RequestID) ([]Event, er
 		return nil, Refuse(CodeSubjectErased, "This person's data was erased.")
 	case rights.Held():
 		return nil, Refuse(CodeRetentionHold,
-			"A retention hold keeps this person's data; the erasure waits until it is lifted.")
+			"This person's data is under a retention hold and cannot be erased until the hold is lifted.")
 	}
 	return []Event{&UserErased{
 		Cause: cause, RequestID: request, Keys: []uuid.UUID{u.ID.UUID},

@@ -103,91 +103,91 @@ func Refusals() map[Code]Refusal {
 		CodeForbidden: {ClassForbidden, "Only staff may act for another person."},
 		CodeInvalidCredentials: {
 			ClassUnauthenticated,
-			"Invalid credentials. If you are registered in more than one municipality, give municipality_code.",
+			"Invalid credentials. If you are registered in more than one municipality, send municipality_code.",
 		},
 		CodeInvalidToken:         {ClassUnauthenticated, "This token is not valid here, or has expired."},
 		CodeSessionEnded:         {ClassUnauthenticated, "This session has ended: sign in again."},
 		CodeAccountInactive:      {ClassForbidden, "This account is not active."},
 		CodeUnknownMunicipality:  {ClassAbsent, "There is no municipality with this code."},
 		CodeMunicipalityInactive: {ClassForbidden, "This municipality is not active."},
-		CodeEmailTaken:           {ClassConflict, "An account with this e-mail address exists in this municipality."},
+		CodeEmailTaken:           {ClassConflict, "An account with this e-mail address already exists in this municipality."},
 		CodeCodeTaken:            {ClassConflict, "Another municipality has this code."},
 		CodeNameTaken:            {ClassConflict, "Another municipality has this name."},
 		CodeConsentRequired:      {ClassInvalid, "An account needs consent to the purpose platform_registration."},
 		CodeUnknownPurpose:       {ClassInvalid, "This municipality has no such purpose."},
-		CodePurposeTaken:         {ClassConflict, "A purpose with this code exists already."},
+		CodePurposeTaken:         {ClassConflict, "A purpose with this code already exists."},
 		CodePurposeNotConsent: {
 			ClassInvalid,
-			"Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to " +
+			"Processing for this purpose rests on a ground of POPIA s11 other than consent, so there is nothing to " +
 				"consent to.",
 		},
-		CodeWordingMismatch: {ClassInvalid, "The purpose's wording in this language says something else."},
-		CodeNoticeChanged:   {ClassConflict, "Notice version 2 was in use then; show that one."},
+		CodeWordingMismatch: {ClassInvalid, "This is not the purpose's wording in this language."},
+		CodeNoticeChanged:   {ClassConflict, "Notice version 2 was in use then; show that version."},
 		CodeAlreadyGranted:  {ClassConflict, "A consent for this purpose under this notice is in force."},
 		CodeInForce:         {ClassConflict, "A consent for this purpose is in force: withdraw it instead."},
 		CodeNotGranted:      {ClassConflict, "This is a refusal: there is nothing to withdraw."},
 		CodeEvidenceRequired: {
 			ClassInvalid,
-			"A decision given more than 5 minutes ago needs another channel than web, and evidence.",
+			"A decision given more than 5 minutes ago needs evidence, and a channel other than web.",
 		},
-		CodeCompetentPerson: {ClassInvalid, "For a child a competent person must consent (POPIA s35): give given_by."},
+		CodeCompetentPerson: {ClassInvalid, "For a child, a competent person must consent (POPIA s35): name them in given_by."},
 		CodeGivenInFuture:   {ClassInvalid, "A decision cannot be given in the future."},
-		CodeLastAdmin:       {ClassConflict, "This is the last admin of this municipality: appoint another one first."},
+		CodeLastAdmin:       {ClassConflict, "This is the last admin of this municipality: appoint another first."},
 		CodePasswordWrong:   {ClassUnauthenticated, "The current password is wrong."},
 		CodeTOTPRequired: {
 			ClassUnauthenticated,
-			"Give the 6 digits that your authenticator shows now, in totp.",
+			"Send the 6 digits that your authenticator shows now, in totp.",
 		},
 		CodeTOTPLocked: {
 			ClassTooMany,
-			"Too many codes were wrong: the next one is looked at from 2026-03-01T12:04:00Z. If it was not you, " +
+			"Too many wrong codes: try again at 2026-03-01T12:04:00Z. If this was not you, " +
 				"somebody knows your password.",
 		},
-		CodeTOTPAlreadySet: {ClassConflict, "This account has a second factor: remove it first."},
+		CodeTOTPAlreadySet: {ClassConflict, "This account already has a second factor: remove it first."},
 		CodeTOTPSetupRequired: {
 			ClassForbidden,
 			"Your role needs a second factor: set one up with POST /api/v1/users/me/totp.",
 		},
 		CodeIdempotencyKeyReused: {ClassInvalid, "This idempotency key was used for another request."},
 		CodeStale:                {ClassStale, "This has changed since you read it: read it again."},
-		CodeOverloaded:           {ClassUnavailable, "Too many requests wait to be written; try again."},
-		CodeUnavailable:          {ClassUnavailable, "The database does not answer; try again shortly."},
-		CodeTimeout:              {ClassUnavailable, "This took the database too long; try again shortly."},
+		CodeOverloaded:           {ClassUnavailable, "Too many requests are waiting to be written; try again."},
+		CodeUnavailable:          {ClassUnavailable, "The database is not responding; try again shortly."},
+		CodeTimeout:              {ClassUnavailable, "The database took too long; try again shortly."},
 		CodeOutcomeUnknown: {
 			ClassUnavailable,
-			"It is not known whether this was carried out: send it again, under the same Idempotency-Key if it had one.",
+			"It is not known whether this was carried out: send it again, with the same Idempotency-Key if it had one.",
 		},
-		CodeBusy:            {ClassUnavailable, "Too much happens to this at once; try again."},
+		CodeBusy:            {ClassUnavailable, "Too many changes to this at once; try again."},
 		CodeReadModelBehind: {ClassUnavailable, "The read table has not reached position 1234 yet."},
-		CodeUnknownPosition: {ClassInvalid, "The log has given out no such position: read again, without it."},
+		CodeUnknownPosition: {ClassInvalid, "The log has no such position: read again without it."},
 		CodeNewerLog: {ClassUnavailable,
-			"The log holds events of a newer release than this server: it is to be replaced; try again."},
+			"The log holds events of a newer release than this server, which is about to be replaced; try again."},
 		CodeLogDamaged: {
 			ClassUnavailable,
-			"The record that this rests on was damaged, so nothing is read from it: the operator must look.",
+			"A record that this depends on is damaged, so nothing is read from it: the operator must investigate.",
 		},
 		CodeClockDiffers: {
 			ClassUnavailable,
-			"The clocks of this server and of its database are 24h0m0s apart, so nothing is recorded: the operator " +
-				"must set them right; try again then.",
+			"The clocks of this server and its database are 24h0m0s apart, so nothing is recorded: the operator " +
+				"must set them right; then try again.",
 		},
 		CodeSubjectErased: {ClassConflict, "This person's data was erased."},
 		CodeRetentionHold: {
 			ClassConflict,
-			"A retention hold keeps this person's data; the erasure waits until it is lifted.",
+			"This person's data is under a retention hold and cannot be erased until the hold is lifted.",
 		},
 		CodeStaffRecordKept: {
 			ClassConflict,
-			"This account acted in office; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).",
+			"This account acted in office; what it did, and whose account it is, must stay on record (POPIA s14(1)(a), s17).",
 		},
-		CodeRequestClosed: {ClassConflict, "This request was closed before."},
+		CodeRequestClosed: {ClassConflict, "This request is already closed."},
 		CodeSecondPerson: {
 			ClassConflict,
-			"Another manager or admin must lodge this request, or another admin carry it out: nobody erases a " +
+			"Another manager or admin must lodge this request, or another admin must carry it out: nobody erases a " +
 				"person alone.",
 		},
 		CodeTooManyOpen: {ClassConflict,
-			"There are 5 open requests of this kind for this person already: they must be answered first."},
+			"This person already has 5 open requests of this kind: they must be answered first."},
 	}
 }
 

@@ -57,7 +57,7 @@ type Stream struct {
 	ID   uuid.UUID
 }
 
-// AboutPerson tells whether the stream's id names a subject.
+// AboutPerson reports whether the stream's id names a subject.
 func (s Stream) AboutPerson() bool {
 	return s.Type == UserStream || s.Type == ConsentStream || s.Type == SessionStream || s.Type == RightsStream
 }
@@ -140,7 +140,7 @@ type Origin struct {
 	UserAgent string `json:"user_agent,omitempty"`
 }
 
-// RecordOf gives the record an event is about.
+// RecordOf returns the record an event is about.
 func RecordOf(e Event, s Stream) uuid.UUID {
 	if r, ok := e.(aboutRecord); ok && r.RecordID() != uuid.Nil {
 		return r.RecordID()
@@ -148,7 +148,7 @@ func RecordOf(e Event, s Stream) uuid.UUID {
 	return s.ID
 }
 
-// SubjectOf gives the person an event is about, or the zero id.
+// SubjectOf returns the person an event is about, or the zero id.
 func SubjectOf(e Event, s Stream) UserID {
 	if a, ok := e.(aboutSubject); ok {
 		return a.SubjectID()
@@ -156,7 +156,7 @@ func SubjectOf(e Event, s Stream) UserID {
 	return s.Subject()
 }
 
-// EffectiveOf gives the stated instant from which the event holds; zero: from when it is
+// EffectiveOf returns the stated instant from which the event holds; zero: from when it is
 // recorded.
 func EffectiveOf(e Event) time.Time {
 	if t, ok := e.(effective); ok {

@@ -174,7 +174,7 @@ func parsePhone(phone string) (e164 string, valid bool) {
 	return e164, !strings.HasPrefix(e164, "+27") || len(e164) == len("+27")+9 && typedWhole(phone)
 }
 
-// typedWhole tells whether a South African number was typed as E.164 or in national form:
+// typedWhole reports whether a South African number was typed as E.164 or in national form:
 // nine digits after 27, a 0 between them only in brackets, or after a 0.
 func typedWhole(phone string) bool {
 	digits := strings.Map(func(r rune) rune {
@@ -268,12 +268,12 @@ func TidyText(text string) string {
 // and after.
 func lower(text string) string { return norm.NFC.String(strings.ToLower(norm.NFC.String(text))) }
 
-// IsBlank tells whether there is nothing to be seen.
+// IsBlank reports whether there is nothing to be seen.
 func IsBlank(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsSpace(r) && !invisible(r) })
 }
 
-// invisible tells whether a character is not seen, or cannot be known: control, format,
+// invisible reports whether a character is not seen, or cannot be known: control, format,
 // private use and unassigned characters, those that Unicode says to ignore where they are
 // not supported (Default_Ignorable_Code_Point), and two that are drawn as nothing.
 func invisible(r rune) bool {
@@ -282,10 +282,10 @@ func invisible(r rune) bool {
 		r == '\u2800' || r == '\U0001d159'
 }
 
-// isJoiner tells whether a character is ZWNJ or ZWJ.
+// isJoiner reports whether a character is ZWNJ or ZWJ.
 func isJoiner(r rune) bool { return r == '\u200c' || r == '\u200d' }
 
-// joins tells whether the joiner in this place stands between two letters of one script
+// joins reports whether the joiner in this place stands between two letters of one script
 // whose letters join: there it changes how they are written. Anywhere else nobody sees
 // it.
 func joins(text []rune, place int) bool {
@@ -315,7 +315,7 @@ func joiningScripts() []*unicode.RangeTable {
 	}
 }
 
-// written tells whether all of a name is seen, and every mark of it stands on something.
+// written reports whether all of a name is seen, and every mark of it stands on something.
 func written(name string) bool {
 	text := []rune(name)
 	for i, r := range text {

@@ -66,10 +66,10 @@ type Municipality struct {
 	Version      int
 }
 
-// Exists tells whether the municipality was ever registered.
+// Exists reports whether the municipality was ever registered.
 func (m Municipality) Exists() bool { return !m.ID.IsZero() }
 
-// Evolve gives the state after one more event.
+// Evolve returns the state after one more event.
 func (m Municipality) Evolve(r Recorded) Municipality {
 	switch e := r.Event.(type) {
 	case *Void:
@@ -100,7 +100,7 @@ func (m Municipality) Evolve(r Recorded) Municipality {
 	return m
 }
 
-// RegisterMunicipality is the wish to register a municipality.
+// RegisterMunicipality asks to register a municipality.
 type RegisterMunicipality struct {
 	Code, Name, Province, Category, DistrictCode string
 	Population                                   *int
@@ -109,7 +109,7 @@ type RegisterMunicipality struct {
 
 var districtPattern = regexp.MustCompile(`^DC[0-9]{1,3}$`)
 
-// Decide gives the event, or every fault of the input. The code is upper-cased; that code
+// Decide returns the event, or every fault of the input. The code is upper-cased; that code
 // and name are unique is for the claims taken in the same append.
 func (c RegisterMunicipality) Decide() ([]Event, error) {
 	c = c.tidy()
@@ -124,7 +124,7 @@ func (c RegisterMunicipality) Decide() ([]Event, error) {
 		OneOf(&f, "category", c.Category, []string{"A", "B", "C"})
 	}
 	if c.DistrictCode != "" && !districtPattern.MatchString(c.DistrictCode) {
-		f.Add("district_code", "invalid", "A district's code is DC and a number.")
+		f.Add("district_code", "invalid", "A district code is DC followed by a number.")
 	}
 	f.population(c.Population)
 	if c.ContactEmail != "" {
@@ -149,14 +149,14 @@ func (c RegisterMunicipality) tidy() RegisterMunicipality {
 	return c
 }
 
-// ChangeMunicipality is the wish to change details; a nil field stays as it is. Code and
+// ChangeMunicipality asks to change details; a nil field stays as it is. Code and
 // province never change.
 type ChangeMunicipality struct {
 	Name, ContactEmail *string
 	Population         *int
 }
 
-// Decide gives one event with what differs, or none when nothing does.
+// Decide returns one event with what differs, or none when nothing does.
 func (c ChangeMunicipality) Decide(m Municipality) ([]Event, error) {
 	var f Faults
 	var e MunicipalityDetailsChanged
@@ -191,7 +191,7 @@ func (c ChangeMunicipality) Decide(m Municipality) ([]Event, error) {
 	return []Event{&e}, nil
 }
 
-// SetActive gives the event that opens or closes the municipality, or none when it
+// SetActive returns the event that opens or closes the municipality, or none when it
 // already is so.
 func (m Municipality) SetActive(active bool) []Event {
 	switch {
@@ -210,7 +210,7 @@ func (f *Faults) population(p *int) {
 	}
 }
 
-// Fold gives the state after all of a stream's events.
+// Fold returns the state after all of a stream's events.
 func Fold[S interface{ Evolve(Recorded) S }](events []Recorded) S {
 	var state S
 	if whole, is := any(state).(interface{ EvolveAll([]Recorded) S }); is {

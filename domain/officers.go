@@ -110,7 +110,7 @@ func (o Officers) SecondPerson(q Request, by UserID) (lacking bool, err error) {
 	}
 	if slices.ContainsFunc(o.Users, func(u UserID) bool { return u != by && u != q.Subject }) {
 		return false, Refuse(CodeSecondPerson,
-			"Another manager or admin must lodge this request, or another admin carry it out: nobody erases a "+
+			"Another manager or admin must lodge this request, or another admin must carry it out: nobody erases a "+
 				"person alone.")
 	}
 	return true, nil

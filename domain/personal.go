@@ -26,7 +26,7 @@ const (
 // Known wraps a readable personal part.
 func Known[T any](value T) Personal[T] { return Personal[T]{value: value, state: Open} }
 
-// Get gives the value and whether it is readable.
+// Get returns the value and whether it is readable.
 func (p Personal[T]) Get() (T, bool) { return p.value, p.state == Open }
 
 // State tells why Get gives nothing.
@@ -35,9 +35,9 @@ func (p Personal[T]) State() PersonalState { return p.state }
 // Part is what the event store does with a personal part: seal its bytes, or put back
 // what unsealing gave.
 type Part interface {
-	// Bytes gives the JSON to seal, or nil when the part is not readable here.
+	// Bytes returns the JSON to seal, or nil when the part is not readable here.
 	Bytes() ([]byte, error)
-	// Readable tells whether Bytes gives any.
+	// Readable reports whether Bytes gives any.
 	Readable() bool
 	// SetBytes makes the part readable again.
 	SetBytes(plain []byte) error

@@ -90,10 +90,10 @@ type Purpose struct {
 	Version         int
 }
 
-// Exists tells whether the purpose was ever defined.
+// Exists reports whether the purpose was ever defined.
 func (p Purpose) Exists() bool { return p.Code != "" }
 
-// Evolve gives the state after one more event.
+// Evolve returns the state after one more event.
 func (p Purpose) Evolve(r Recorded) Purpose {
 	switch e := r.Event.(type) {
 	case *PurposeDefined:
@@ -123,7 +123,7 @@ func (e *PurposeNoticePublished) inUseSince(r Recorded) time.Time {
 	}
 }
 
-// isAhead tells whether a notice was stamped by a clock that ran ahead.
+// isAhead reports whether a notice was stamped by a clock that ran ahead.
 func (p Purpose) isAhead(now time.Time) bool {
 	return slices.ContainsFunc(p.Notices, func(n Notice) bool { return n.PublishedAt.After(now) })
 }
@@ -141,13 +141,13 @@ func (p Purpose) NoticeAt(t time.Time) (in Notice) {
 	return in
 }
 
-// WasInUse tells whether any words of the purpose were in use at an instant; the zero
+// WasInUse reports whether any words of the purpose were in use at an instant; the zero
 // instant is now.
 func (p Purpose) WasInUse(at time.Time) bool {
 	return p.Exists() && (at.IsZero() || p.NoticeAt(at).Version > 0)
 }
 
-// DefinePurpose is the wish to define a purpose with its first notice.
+// DefinePurpose asks to define a purpose with its first notice.
 type DefinePurpose struct {
 	Code            string
 	Basis           Basis
@@ -158,7 +158,7 @@ type DefinePurpose struct {
 	InUseSince      *time.Time `json:",omitempty"` // of the first notice; nil: its publication
 }
 
-// Decide gives the definition and its first notice. The code is lower-cased. now is the
+// Decide returns the definition and its first notice. The code is lower-cased. now is the
 // instant of asking.
 func (c DefinePurpose) Decide(p Purpose, now time.Time) ([]Event, error) {
 	code := CanonicalPurposeCode(c.Code)
@@ -166,7 +166,7 @@ func (c DefinePurpose) Decide(p Purpose, now time.Time) ([]Event, error) {
 
 	var f Faults
 	if !purposePattern.MatchString(code) || len(code) > MaxPurposeCode {
-		f.Add("code", "invalid", "A purpose's code is lower-case words joined by underscores, at most 64 characters.")
+		f.Add("code", "invalid", "A purpose code is lower-case words joined by underscores, at most 64 characters.")
 	}
 	OneOf(&f, "basis", c.Basis, Bases())
 	if IsBlank(c.Retention) {
@@ -179,7 +179,7 @@ func (c DefinePurpose) Decide(p Purpose, now time.Time) ([]Event, error) {
 		return nil, err
 	}
 	if p.Exists() || code == PlatformRegistrationCode {
-		return nil, Refuse(CodePurposeTaken, "A purpose with this code exists already.")
+		return nil, Refuse(CodePurposeTaken, "A purpose with this code already exists.")
 	}
 	return []Event{
 		&PurposeDefined{
@@ -189,13 +189,13 @@ func (c DefinePurpose) Decide(p Purpose, now time.Time) ([]Event, error) {
 	}, nil
 }
 
-// PublishNotice is the wish to publish the next version of a purpose's wording.
+// PublishNotice asks to publish the next version of a purpose's wording.
 type PublishNotice struct {
 	Texts      map[Language]string
 	InUseSince *time.Time // nil: its publication
 }
 
-// Decide gives the event with the next version of the wording, or none when the words are
+// Decide returns the event with the next version of the wording, or none when the words are
 // the same. now is the instant of asking.
 func (c PublishNotice) Decide(p Purpose, now time.Time) ([]Event, error) {
 	var f Faults
@@ -218,7 +218,7 @@ func (c PublishNotice) Decide(p Purpose, now time.Time) ([]Event, error) {
 	return []Event{next}, nil
 }
 
-// Retire gives the event that ends the purpose, or none when it has ended or never began.
+// Retire returns the event that ends the purpose, or none when it has ended or never began.
 func (p Purpose) Retire() []Event {
 	if p.Retired || !p.Exists() {
 		return nil
@@ -248,9 +248,9 @@ func (f *Faults) inUseSince(field string, since *time.Time, former, now time.Tim
 	switch {
 	case since == nil:
 	case since.After(now):
-		f.Add(field, "invalid", "Words cannot be in use since an instant in the future: publish them then.")
+		f.Add(field, "invalid", "Wording cannot have been in use since an instant in the future: publish it then.")
 	case since.Before(former):
-		f.Add(field, "invalid", "These words cannot be in use since before the words that they replace.")
+		f.Add(field, "invalid", "This wording cannot have been in use since before the wording that it replaces.")
 	}
 }
 

@@ -87,7 +87,7 @@ func EventTypes() []string {
 	return names
 }
 
-// Knows tells whether an event type is registered.
+// Knows reports whether an event type is registered.
 func Knows(eventType string) bool {
 	_, ok := registry[eventType]
 	return ok
@@ -104,7 +104,7 @@ func OperationOf(eventType string) (operation Operation, table string) {
 	return r.operation, r.table
 }
 
-// Encode gives an event's payload and, for an event with a readable personal part, the
+// Encode returns an event's payload and, for an event with a readable personal part, the
 // bytes to seal. It refuses an event that is not registered, so nothing enters the log
 // that could not be read back.
 func Encode(e Event) (payload, personal []byte, err error) {
@@ -126,7 +126,7 @@ func Encode(e Event) (payload, personal []byte, err error) {
 // else only the state. An event without a sealed part gives Absent.
 type Opener func() (plain []byte, state PersonalState, err error)
 
-// Decode gives the event that was stored. An unknown type or version is an
+// Decode returns the event that was stored. An unknown type or version is an
 // *UnknownEventError.
 func Decode(eventType string, payload []byte, open Opener) (Event, error) {
 	r, ok := registry[eventType]
@@ -162,7 +162,7 @@ func (e *UnknownEventError) Error() string {
 	return fmt.Sprintf("unknown event type %q: a newer release wrote it; run a newer trust", e.Type)
 }
 
-// HasPersonal tells whether an event holds a readable personal part, so that it needs its
+// HasPersonal reports whether an event holds a readable personal part, so that it needs its
 // subject's key to be stored.
 func HasPersonal(e Event) bool {
 	h, ok := e.(holdsPersonal)

@@ -124,19 +124,19 @@ func (e *RequestRefused) changes() []FieldChange {
 
 func (e *HoldLifted) changes() []FieldChange { return append(fieldsOf(e), turned("lifted", true)) }
 
-// RecordID gives the request the event is about.
+// RecordID returns the request the event is about.
 func (e *RequestLodged) RecordID() uuid.UUID { return e.RequestID.UUID }
 
-// RecordID gives the request the event is about.
+// RecordID returns the request the event is about.
 func (e *RequestFulfilled) RecordID() uuid.UUID { return e.RequestID.UUID }
 
-// RecordID gives the request the event is about.
+// RecordID returns the request the event is about.
 func (e *RequestRefused) RecordID() uuid.UUID { return e.RequestID.UUID }
 
-// RecordID gives the hold the event is about.
+// RecordID returns the hold the event is about.
 func (e *HoldPlaced) RecordID() uuid.UUID { return e.HoldID.UUID }
 
-// RecordID gives the hold the event is about.
+// RecordID returns the hold the event is about.
 func (e *HoldLifted) RecordID() uuid.UUID { return e.HoldID.UUID }
 
 // RequestStatus is what became of a request.
@@ -180,7 +180,7 @@ type Hold struct {
 	Position int64
 }
 
-// Lifted tells whether it holds no longer.
+// Lifted reports whether it holds no longer.
 func (h Hold) Lifted() bool { return !h.LiftedAt.IsZero() }
 
 // Rights is a subject's requests and the holds on their data, each in the order they
@@ -263,7 +263,7 @@ func (f *rightsFold) close(
 	return q
 }
 
-// Request gives one request.
+// Request returns one request.
 func (s Rights) Request(id RequestID) (Request, bool) {
 	i := slices.IndexFunc(s.Requests, func(q Request) bool { return q.ID == id })
 	if i < 0 {
@@ -272,7 +272,7 @@ func (s Rights) Request(id RequestID) (Request, bool) {
 	return s.Requests[i], true
 }
 
-// Hold gives one hold.
+// Hold returns one hold.
 func (s Rights) Hold(id HoldID) (Hold, bool) {
 	i := slices.IndexFunc(s.Holds, func(h Hold) bool { return h.ID == id })
 	if i < 0 {
@@ -281,7 +281,7 @@ func (s Rights) Hold(id HoldID) (Hold, bool) {
 	return s.Holds[i], true
 }
 
-// Held tells whether anything on the subject's data must be kept.
+// Held reports whether anything on the subject's data must be kept.
 func (s Rights) Held() bool {
 	return slices.ContainsFunc(s.Holds, func(h Hold) bool { return !h.Lifted() })
 }

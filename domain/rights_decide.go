@@ -10,7 +10,7 @@ type LodgeRequest struct {
 	ByStaff bool
 }
 
-// Decide gives the event. The request is due in 30 days by the South African calendar
+// Decide returns the event. The request is due in 30 days by the South African calendar
 // (POPIA regulations 2018, reg 3; PAIA s25).
 func (c LodgeRequest) Decide(now time.Time) ([]Event, error) {
 	c.Details = TidyText(c.Details)
@@ -53,7 +53,7 @@ func (s Rights) Lodge(c LodgeRequest, by UserID, now time.Time) (RequestID, []Ev
 	}
 	if open >= MaxOpenRequests {
 		return RequestID{}, nil, Refuse(CodeTooManyOpen,
-			"There are %d open requests of this kind for this person already: they must be answered first.",
+			"This person already has %d open requests of this kind: they must be answered first.",
 			MaxOpenRequests)
 	}
 	return c.ID, events, nil
@@ -87,7 +87,7 @@ func (s Rights) RefuseRequest(id RequestID, ground Ground, note string) ([]Event
 	return []Event{&RequestRefused{RequestID: id, Kind: q.Kind, Ground: ground, Private: freeText(note)}}, nil
 }
 
-// closable gives a request that is open, or was closed in the very way that is asked for.
+// closable returns a request that is open, or was closed in the very way that is asked for.
 func (s Rights) closable(id RequestID, as RequestStatus, f Faults) (Request, error) {
 	q, ok := s.Request(id)
 	err := f.Err()
@@ -97,7 +97,7 @@ func (s Rights) closable(id RequestID, as RequestStatus, f Faults) (Request, err
 	case !ok:
 		return Request{}, Refuse(CodeNotFound, "There is no such request.")
 	case q.Status != RequestOpen && q.Status != as:
-		return Request{}, Refuse(CodeRequestClosed, "This request was closed before.")
+		return Request{}, Refuse(CodeRequestClosed, "This request is already closed.")
 	}
 	return q, nil
 }
@@ -108,7 +108,7 @@ type PlaceHold struct {
 	Reason string
 }
 
-// Decide gives the event.
+// Decide returns the event.
 func (c PlaceHold) Decide() ([]Event, error) {
 	c.Reason = TidyText(c.Reason)
 

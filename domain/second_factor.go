@@ -116,7 +116,7 @@ func (a Authenticator) LockedUntil() time.Time {
 	return a.WrongAt.Add(min(pause, longestCodePause))
 }
 
-// RecoverSecondFactor is the wish to remove another person's second factor, because they
+// RecoverSecondFactor asks to remove another person's second factor, because they
 // lost what makes its codes.
 type RecoverSecondFactor struct {
 	Reason   string

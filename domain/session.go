@@ -74,11 +74,11 @@ func (*SessionReuseDetected) changes() []FieldChange {
 	return []FieldChange{turned("reuse_detected", true)}
 }
 
-// RecordID gives the session the event is about.
+// RecordID returns the session the event is about.
 func (e *SessionStarted) RecordID() uuid.UUID { return e.SessionID }
 
-// RecordID gives the session the event is about; none when all end.
+// RecordID returns the session the event is about; none when all end.
 func (e *SessionEnded) RecordID() uuid.UUID { return e.SessionID }
 
-// RecordID gives the session the event is about.
+// RecordID returns the session the event is about.
 func (e *SessionReuseDetected) RecordID() uuid.UUID { return e.SessionID }

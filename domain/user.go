@@ -135,10 +135,10 @@ type User struct {
 	Version           int
 }
 
-// Exists tells whether the user was ever registered.
+// Exists reports whether the user was ever registered.
 func (u User) Exists() bool { return !u.ID.IsZero() }
 
-// Evolve gives the state after one more event.
+// Evolve returns the state after one more event.
 func (u User) Evolve(r Recorded) User {
 	switch e := r.Event.(type) {
 	case *Void:
@@ -195,7 +195,7 @@ func (u User) withProfile(e *UserProfileChanged) User {
 	return u
 }
 
-// RegisterUser is the wish to register a person.
+// RegisterUser asks to register a person.
 type RegisterUser struct {
 	MunicipalityCode       string
 	Role                   Role
@@ -205,7 +205,7 @@ type RegisterUser struct {
 	Consented              bool     // to platform_registration, in the same append: no citizen is without it
 }
 
-// Validate gives every fault of the input.
+// Validate returns every fault of the input.
 func (c RegisterUser) Validate() error {
 	c = c.tidy()
 
@@ -220,7 +220,7 @@ func (c RegisterUser) Validate() error {
 	return f.Err()
 }
 
-// Decide gives the event of a valid wish. Error: consent_required, of a citizen.
+// Decide returns the event of a valid wish. Error: consent_required, of a citizen.
 func (c RegisterUser) Decide() ([]Event, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -243,14 +243,14 @@ func (c RegisterUser) tidy() RegisterUser {
 	return c
 }
 
-// ChangeProfile is the wish to change one's own details; a nil field stays as it is, an
+// ChangeProfile asks to change one's own details; a nil field stays as it is, an
 // empty phone removes it.
 type ChangeProfile struct {
 	FullName, Phone, Email *string
 	PreferredLanguage      *Language
 }
 
-// Decide gives one event for the profile and one for the e-mail address, each only if
+// Decide returns one event for the profile and one for the e-mail address, each only if
 // something differs.
 func (c ChangeProfile) Decide(u User) ([]Event, error) {
 	c = c.tidy()
@@ -322,7 +322,7 @@ func (c ChangeProfile) validate() error {
 	return f.Err()
 }
 
-// Deactivate gives the event that closes the account, or none when it is closed.
+// Deactivate returns the event that closes the account, or none when it is closed.
 func (u User) Deactivate(cause string) []Event {
 	if !u.Active {
 		return nil
@@ -330,7 +330,7 @@ func (u User) Deactivate(cause string) []Event {
 	return []Event{&UserDeactivated{Cause: cause}}
 }
 
-// Reactivate gives the event that opens the account again, or none when it is open. A
+// Reactivate returns the event that opens the account again, or none when it is open. A
 // citizen's needs the consent it rests on, whyever it was closed; one of staff only where
 // it was closed because its owner took that back: cause is why it was closed, consents
 // what the owner has decided by now.
@@ -359,7 +359,7 @@ func DeactivationCause(history []Recorded) (cause string) {
 	return cause
 }
 
-// ChangeRole gives the event that gives the account another role, or none when it has
+// ChangeRole returns the event that gives the account another role, or none when it has
 // that role. An account of staff rests on their work, a citizen's on consent: consents is
 // what the owner has decided by now.
 func (u User) ChangeRole(role Role, consents Consents) ([]Event, error) {

@@ -25,7 +25,7 @@ const (
 // Roles lists every role, least powerful first.
 func Roles() []Role { return []Role{Citizen, FieldWorker, Manager, Admin, SAPSLiaison} }
 
-// Valid tells whether the role is one of the five.
+// Valid reports whether the role is one of the five.
 func (r Role) Valid() bool { return slices.Contains(Roles(), r) }
 
 // Language is a language that a person is addressed in and a notice is shown in.
@@ -41,7 +41,7 @@ const (
 // Languages lists every language.
 func Languages() []Language { return []Language{English, Zulu, Afrikaans} }
 
-// Valid tells whether the language is one of the three.
+// Valid reports whether the language is one of the three.
 func (l Language) Valid() bool { return slices.Contains(Languages(), l) }
 
 // Channel is the way a decision reached us.
@@ -60,7 +60,7 @@ const (
 // Channels lists every channel.
 func Channels() []Channel { return []Channel{Web, Counter, Phone, WhatsApp, USSD, Paper} }
 
-// Valid tells whether the channel is one of the six.
+// Valid reports whether the channel is one of the six.
 func (c Channel) Valid() bool { return slices.Contains(Channels(), c) }
 
 // Provinces lists the nine provinces by their official English names.
@@ -142,7 +142,7 @@ func (f *Faults) Password(field, password string) {
 	n := utf8.RuneCountInString(CanonicalPassword(password))
 	switch {
 	case !utf8.ValidString(password):
-		f.Add(field, "invalid", "A password is text in UTF-8.")
+		f.Add(field, "invalid", "A password must be valid UTF-8.")
 	case n < MinPassword:
 		f.Add(field, "too_short", "A password has at least 8 characters.")
 	case n > MaxPassword:
@@ -189,7 +189,7 @@ func printable(s string) bool {
 	})
 }
 
-// visible tells whether every character is seen: no blanks of any script, nothing of zero
+// visible reports whether every character is seen: no blanks of any script, nothing of zero
 // width.
 func visible(s string) bool {
 	return printable(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || invisible(r) })

@@ -376,7 +376,7 @@ func TestNothingPersonalEntersThePayload(t *testing.T) {
 	}
 }
 
-// declaresPersonal tells whether an event has a field for a personal part, embedded ones
+// declaresPersonal reports whether an event has a field for a personal part, embedded ones
 // included.
 func declaresPersonal(e domain.Event) bool {
 	return slices.ContainsFunc(reflect.VisibleFields(reflect.TypeOf(e).Elem()), func(f reflect.StructField) bool {
@@ -404,7 +404,7 @@ func TestAPersonalPartThatCannotBeReadStaysSo(t *testing.T) {
 	}
 }
 
-// personalState gives the state of an event's personal part by its kind.
+// personalState returns the state of an event's personal part by its kind.
 func personalState(e domain.Event) (domain.PersonalState, bool) {
 	switch e := e.(type) {
 	case *domain.UserRegistered:

@@ -22,7 +22,7 @@ const (
 	NewsletterWordsAf  = "Om die munisipaliteit se maandelikse nuusbrief per e-pos aan u te stuur."
 )
 
-// NewsletterTexts gives a notice of the newsletter, with its English words.
+// NewsletterTexts returns a notice of the newsletter, with its English words.
 func NewsletterTexts(english string) map[domain.Language]string {
 	return map[domain.Language]string{
 		domain.English: english, domain.Zulu: NewsletterWordsZu, domain.Afrikaans: NewsletterWordsAf,

@@ -135,7 +135,7 @@ func Diff(want, got any) string {
 	return cmp.Diff(want, got, cmp.Exporter(func(reflect.Type) bool { return true }))
 }
 
-// ID gives the id of number n of a kind, shaped like a UUIDv7.
+// ID returns the id of number n of a kind, shaped like a UUIDv7.
 func ID(kind byte, n int) uuid.UUID {
 	return uuid.UUID{0: 0x01, 1: 0x9c, 6: 0x70, 8: 0x80, 13: kind, 14: byte(n >> 8), 15: byte(n)}
 }

@@ -133,7 +133,7 @@ func (c *check) asTold(a *Append, there []int) {
 	}
 }
 
-// same tells whether an event stands where its append was told; not everybody is told its
+// same reports whether an event stands where its append was told; not everybody is told its
 // version and its id.
 func same(told, is Event) bool {
 	return told.Position == is.Position && told.Stream == is.Stream &&

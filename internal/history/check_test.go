@@ -289,7 +289,7 @@ func (m *model) unsettled() int {
 	return -1
 }
 
-// settle gives an append an outcome, at this moment.
+// settle returns an append an outcome, at this moment.
 func (m *model) settle(i int) {
 	a := &m.run.Appends[i]
 	s := m.streams[m.chance.IntN(len(m.streams))]

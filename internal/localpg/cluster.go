@@ -91,7 +91,7 @@ func New(config Config) (*Cluster, error) {
 	}, nil
 }
 
-// Exists tells whether the cluster has been made.
+// Exists reports whether the cluster has been made.
 func (c *Cluster) Exists() bool { return holdsCluster(c.Dir) }
 
 // Major is the major version of Postgres that made the cluster; 0: it does not exist yet.

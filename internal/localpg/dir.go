@@ -142,7 +142,7 @@ func serveExisting(dir string, account Account) (string, Account, error) {
 	return dir, account, nil
 }
 
-// reachable tells whether the account may pass through every parent of dir. It reads the
+// reachable reports whether the account may pass through every parent of dir. It reads the
 // permission bits alone: access control lists that grant more are not seen, and cost a
 // fallback at worst.
 func reachable(dir string, account Account) error {

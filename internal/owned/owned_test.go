@@ -12,7 +12,7 @@ import (
 	"github.com/salga-trust/engine/internal/owned"
 )
 
-// strange makes something belong to a user who is neither root nor we, and tells whether
+// strange makes something belong to a user who is neither root nor we, and reports whether
 // it could: only root can do that.
 func strange(t *testing.T, path string) bool {
 	t.Helper()

@@ -48,7 +48,7 @@ func Connect(ctx context.Context, config *pgxpool.Config, beside ...*pgxpool.Poo
 	return pool, nil
 }
 
-// hasMoved tells whether a server says that another one does its work, or soon will. A
+// hasMoved reports whether a server says that another one does its work, or soon will. A
 // full disk or a lack of memory does not: then the other connections serve as well as new
 // ones would.
 func hasMoved(state string) bool {

@@ -17,7 +17,7 @@ import (
 // reach strangers.
 var ErrTransactionPooling = errors.New("a pooler in transaction or statement mode stands before the database")
 
-// IsStartRefused tells whether a pooler refused a connection for a setting among the
+// IsStartRefused reports whether a pooler refused a connection for a setting among the
 // parameters of its start.
 func IsStartRefused(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)

@@ -91,7 +91,7 @@ func classifyState(state string, connecting bool) Trouble {
 	}
 }
 
-// IsQueueFull tells whether a transaction that notifies failed because the cluster's
+// IsQueueFull reports whether a transaction that notifies failed because the cluster's
 // queue of notifications is full. Other limits have the same SQLSTATE, so the answer is a
 // maybe: without notifying it fails again for those.
 func IsQueueFull(err error) bool {
@@ -99,7 +99,7 @@ func IsQueueFull(err error) bool {
 	return ok && refused.Code == pgerrcode.ProgramLimitExceeded
 }
 
-// isBroken tells whether a connection ended or never came to be, which no server had the
+// isBroken reports whether a connection ended or never came to be, which no server had the
 // time to say.
 func isBroken(err error) bool {
 	if _, ok := errors.AsType[net.Error](err); ok { // context.DeadlineExceeded is one

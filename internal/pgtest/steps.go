@@ -252,7 +252,7 @@ func (c *conversation) begin(start []byte) bool {
 	return err == nil
 }
 
-// step passes on what ends with a step, and tells whether the conversation goes on.
+// step passes on what ends with a step, and reports whether the conversation goes on.
 func (c *conversation) step(said []byte) bool {
 	fate := c.steps.next()
 	if fate == Fails {
@@ -344,7 +344,7 @@ func framed(in *bufio.Reader, kind []byte) ([]byte, error) {
 	return m, err
 }
 
-// isCancel tells whether a connection is there to cancel what another does.
+// isCancel reports whether a connection is there to cancel what another does.
 func isCancel(start []byte) bool {
 	return len(start) == 16 && binary.BigEndian.Uint32(start[4:]) == 80877102
 }
