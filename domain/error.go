@@ -10,8 +10,8 @@ import (
 // released.
 type Code string
 
-// The refusals of the system. Each has a line in Refusals below; a test fails for a code
-// without one.
+// The refusals of the system. Each is described in Refusals below; a test fails for a
+// code that is not.
 const (
 	CodeInvalid              Code = "validation_failed"
 	CodeNotFound             Code = "not_found"
@@ -63,41 +63,42 @@ const (
 	CodeTooManyOpen          Code = "too_many_open"
 )
 
-// Class is the kind of a refusal: enough to answer by for a package that does not know
-// the code.
+// Class is the kind of a refusal: enough for a package that does not know the code to
+// answer.
 type Class int
 
 // The classes of refusals. Package http maps each to a status.
 const (
-	// ClassInvalid is for input that is at fault in itself.
+	// ClassInvalid is for input that is wrong in itself.
 	ClassInvalid Class = iota + 1
 	// ClassUnauthenticated is for a caller who did not prove who they are.
 	ClassUnauthenticated
-	// ClassForbidden is for a caller who is known, and may not.
+	// ClassForbidden is for a known caller who lacks permission.
 	ClassForbidden
 	// ClassAbsent is for a thing that does not exist, or not for this caller.
 	ClassAbsent
-	// ClassConflict is for a command that the present state does not allow.
+	// ClassConflict is for a command that the current state does not allow.
 	ClassConflict
-	// ClassStale is for a command that was meant for an earlier version.
+	// ClassStale is for a command based on an earlier version.
 	ClassStale
-	// ClassUnavailable is for what may succeed a little later.
+	// ClassUnavailable is for a command or query that may succeed a little later.
 	ClassUnavailable
-	// ClassTooMany is for what was tried too often, and may be tried again later.
+	// ClassTooMany is for something tried too often; it may be tried again later.
 	ClassTooMany
 )
 
 // Refusal describes a code.
 type Refusal struct {
 	Class Class
-	// Example is a sentence that the code comes with somewhere, for documentation.
+	// Example is a sentence that the code is sent with, for documentation.
 	Example string
 }
 
-// Refusals describes every code. This is all that a new one needs: its status and its
-// place in the API's document follow.
+// Refusals describes every code. A new code needs nothing else: its status and its place
+// in the API's document follow from its line here.
 func Refusals() map[Code]Refusal {
 	return map[Code]Refusal{
+		// The caller, and what it asks for.
 		CodeInvalid:   {ClassInvalid, "The input is not valid; see errors."},
 		CodeNotFound:  {ClassAbsent, "There is nothing with this id."},
 		CodeForbidden: {ClassForbidden, "Only staff may act for another person."},
@@ -110,12 +111,16 @@ func Refusals() map[Code]Refusal {
 		CodeAccountInactive:      {ClassForbidden, "This account is not active."},
 		CodeUnknownMunicipality:  {ClassAbsent, "There is no municipality with this code."},
 		CodeMunicipalityInactive: {ClassForbidden, "This municipality is not active."},
-		CodeEmailTaken:           {ClassConflict, "An account with this e-mail address already exists in this municipality."},
-		CodeCodeTaken:            {ClassConflict, "Another municipality has this code."},
-		CodeNameTaken:            {ClassConflict, "Another municipality has this name."},
-		CodeConsentRequired:      {ClassInvalid, "An account needs consent to the purpose platform_registration."},
-		CodeUnknownPurpose:       {ClassInvalid, "This municipality has no such purpose."},
-		CodePurposeTaken:         {ClassConflict, "A purpose with this code already exists."},
+
+		// Accounts and municipalities.
+		CodeEmailTaken: {ClassConflict, "An account with this e-mail address already exists in this municipality."},
+		CodeCodeTaken:  {ClassConflict, "Another municipality has this code."},
+		CodeNameTaken:  {ClassConflict, "Another municipality has this name."},
+
+		// Purposes and consents.
+		CodeConsentRequired: {ClassInvalid, "An account needs consent to the purpose platform_registration."},
+		CodeUnknownPurpose:  {ClassInvalid, "This municipality has no such purpose."},
+		CodePurposeTaken:    {ClassConflict, "A purpose with this code already exists."},
 		CodePurposeNotConsent: {
 			ClassInvalid,
 			"Processing for this purpose rests on a ground of POPIA s11 other than consent, so there is nothing to " +
@@ -132,8 +137,10 @@ func Refusals() map[Code]Refusal {
 		},
 		CodeCompetentPerson: {ClassInvalid, "For a child, a competent person must consent (POPIA s35): name them in given_by."},
 		CodeGivenInFuture:   {ClassInvalid, "A decision cannot be given in the future."},
-		CodeLastAdmin:       {ClassConflict, "This is the last admin of this municipality: appoint another first."},
-		CodePasswordWrong:   {ClassUnauthenticated, "The current password is wrong."},
+
+		// Admins, passwords and second factors.
+		CodeLastAdmin:     {ClassConflict, "This is the last admin of this municipality: appoint another first."},
+		CodePasswordWrong: {ClassUnauthenticated, "The current password is wrong."},
 		CodeTOTPRequired: {
 			ClassUnauthenticated,
 			"Send the 6 digits that your authenticator shows now, in totp.",
@@ -148,6 +155,8 @@ func Refusals() map[Code]Refusal {
 			ClassForbidden,
 			"Your role needs a second factor: set one up with POST /api/v1/users/me/totp.",
 		},
+
+		// The system itself.
 		CodeIdempotencyKeyReused: {ClassInvalid, "This idempotency key was used for another request."},
 		CodeStale:                {ClassStale, "This has changed since you read it: read it again."},
 		CodeOverloaded:           {ClassUnavailable, "Too many requests are waiting to be written; try again."},
@@ -155,13 +164,16 @@ func Refusals() map[Code]Refusal {
 		CodeTimeout:              {ClassUnavailable, "The database took too long; try again shortly."},
 		CodeOutcomeUnknown: {
 			ClassUnavailable,
-			"It is not known whether this was carried out: send it again, with the same Idempotency-Key if it had one.",
+			"It is not known whether this was carried out: send it again, with the same Idempotency-Key if it had " +
+				"one.",
 		},
 		CodeBusy:            {ClassUnavailable, "Too many changes to this at once; try again."},
 		CodeReadModelBehind: {ClassUnavailable, "The read table has not reached position 1234 yet."},
 		CodeUnknownPosition: {ClassInvalid, "The log has no such position: read again without it."},
-		CodeNewerLog: {ClassUnavailable,
-			"The log holds events of a newer release than this server, which is about to be replaced; try again."},
+		CodeNewerLog: {
+			ClassUnavailable,
+			"The log holds events of a newer release than this server, which is about to be replaced; try again.",
+		},
 		CodeLogDamaged: {
 			ClassUnavailable,
 			"A record that this depends on is damaged, so nothing is read from it: the operator must investigate.",
@@ -171,6 +183,8 @@ func Refusals() map[Code]Refusal {
 			"The clocks of this server and its database are 24h0m0s apart, so nothing is recorded: the operator " +
 				"must set them right; then try again.",
 		},
+
+		// Data rights.
 		CodeSubjectErased: {ClassConflict, "This person's data was erased."},
 		CodeRetentionHold: {
 			ClassConflict,
@@ -186,14 +200,16 @@ func Refusals() map[Code]Refusal {
 			"Another manager or admin must lodge this request, or another admin must carry it out: nobody erases a " +
 				"person alone.",
 		},
-		CodeTooManyOpen: {ClassConflict,
-			"This person already has 5 open requests of this kind: they must be answered first."},
+		CodeTooManyOpen: {
+			ClassConflict,
+			"This person already has 5 open requests of this kind: they must be answered first.",
+		},
 	}
 }
 
 // Error is a refusal: a stable code for programs, a sentence for people, and a cause that
-// only the log sees. Neither the message nor the field errors ever repeat the value that
-// was refused.
+// only the log sees. Neither the message nor the field errors ever repeat the refused
+// value.
 type Error struct {
 	Code    Code
 	Message string
@@ -201,7 +217,7 @@ type Error struct {
 	// ConsentID is set where an existing consent is the reason (already_granted,
 	// in_force).
 	ConsentID ConsentID
-	// Wait is how long the same will be refused, where that is known.
+	// Wait is how long the same command will be refused, where that is known.
 	Wait  time.Duration
 	cause error
 }
@@ -213,7 +229,7 @@ type FieldError struct {
 	Message string `json:"message"`
 }
 
-// Refuse makes a refusal.
+// Refuse returns a refusal.
 func Refuse(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
@@ -247,16 +263,16 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Code == e.Code
 }
 
-// Faults collects the faulty fields of one input, so that a caller learns all of them at
-// once.
+// Faults collects the invalid fields of one input, so that a caller learns of all of them
+// at once.
 type Faults struct{ fields []FieldError }
 
-// Add notes one faulty field.
+// Add records one invalid field.
 func (f *Faults) Add(field, code, message string) {
 	f.fields = append(f.fields, FieldError{Field: field, Code: code, Message: message})
 }
 
-// Err is nil without faults, else one validation error with all of them.
+// Err returns nil without faults, else one validation error that lists them all.
 func (f *Faults) Err() error {
 	if len(f.fields) == 0 {
 		return nil
