@@ -135,8 +135,11 @@ func Refusals() map[Code]Refusal {
 			ClassInvalid,
 			"A decision given more than 5 minutes ago needs evidence, and a channel other than web.",
 		},
-		CodeCompetentPerson: {ClassInvalid, "For a child, a competent person must consent (POPIA s35): name them in given_by."},
-		CodeGivenInFuture:   {ClassInvalid, "A decision cannot be given in the future."},
+		CodeCompetentPerson: {
+			ClassInvalid,
+			"For a child, a competent person must consent (POPIA s35): name them in given_by.",
+		},
+		CodeGivenInFuture: {ClassInvalid, "A decision cannot be given in the future."},
 
 		// Admins, passwords and second factors.
 		CodeLastAdmin:     {ClassConflict, "This is the last admin of this municipality: appoint another first."},
@@ -192,7 +195,8 @@ func Refusals() map[Code]Refusal {
 		},
 		CodeStaffRecordKept: {
 			ClassConflict,
-			"This account acted in office; what it did, and whose account it is, must stay on record (POPIA s14(1)(a), s17).",
+			"This account acted in office; what it did, and whose account it is, must stay on record " +
+				"(POPIA s14(1)(a), s17).",
 		},
 		CodeRequestClosed: {ClassConflict, "This request is already closed."},
 		CodeSecondPerson: {
