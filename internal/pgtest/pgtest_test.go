@@ -161,7 +161,7 @@ func TestAPoolThatIsNotGivenBackFailsItsTest(t *testing.T) {
 		return
 	}
 	out, err := again(t, "TestAPoolThatIsNotGivenBack", "PGTEST_LEAK=1", "TEST_DATABASE_URL="+pgtest.Fresh(t))
-	if err == nil || !strings.Contains(out, "1 connections were never given back") {
+	if err == nil || !strings.Contains(out, "1 connections were never returned") {
 		t.Errorf("got %v:\n%s", err, out)
 	}
 }
