@@ -13,8 +13,9 @@ func consents() domain.Stream { return domain.ConsentsOf(domaintest.Thandi()) }
 
 // yes asks to grant the newsletter on the web, just now.
 func yes(change ...func(*domain.RecordConsent)) domain.RecordConsent {
-	c := domain.RecordConsent{ID: domaintest.Consent(7), Purpose: "newsletter", Language: domain.English,
-		Consented: true}
+	c := domain.RecordConsent{
+		ID: domaintest.Consent(7), Purpose: "newsletter", Language: domain.English, Consented: true,
+	}
 	for _, f := range change {
 		f(&c)
 	}
@@ -30,8 +31,8 @@ func onPaper(given string) func(*domain.RecordConsent) {
 	}
 }
 
-// plain is the decision on the newsletter on the web by the subject, without anything
-// that may be missing.
+// plain is a decision on the newsletter on the web by the subject, without any optional
+// part.
 func plain(id, notice int, english string) domain.Decision {
 	return domain.Decision{
 		ConsentID: domaintest.Consent(id), Purpose: "newsletter", NoticeVersion: notice, Wording: english,
@@ -64,11 +65,14 @@ func TestADecisionIsRecordedWithTheWordsAsShown(t *testing.T) {
 	paper.Channel, paper.RecordedBy, paper.GivenAt = domain.Paper, domain.ByStaff, domaintest.Clock("2026-03-01")
 	paper.EvidenceSHA256 = domain.WordingHash("scan of form 17")
 	paper.Private = domain.Known(domain.DecisionFacts{EvidenceReference: "box 4, form 17"})
+
 	zulu := plain(7, 1, domaintest.NewsletterWordsZu)
 	zulu.Language = domain.Zulu
+
 	mother := &domain.CompetentPerson{Name: "Nomvula Nkosi", Relation: "mother", Authority: "birth certificate 26-0417"}
 	child := plain(7, 1, first)
 	child.GivenBy, child.Private = domain.ByCompetentPerson, domain.Known(domain.DecisionFacts{CompetentPerson: mother})
+
 	prompt := plain(7, 1, first)
 	prompt.GivenAt = domaintest.Clock("2026-03-06 09:55")
 
@@ -105,10 +109,13 @@ func TestAStatedInstantIsKeptAsTheLogKeepsIt(t *testing.T) {
 	t.Parallel()
 	johannesburg := time.FixedZone("SAST", 2*60*60)
 	c := yes(func(c *domain.RecordConsent) { c.GivenAt = time.Date(2026, 3, 6, 11, 59, 0, 123456789, johannesburg) })
+
 	want := plain(7, 1, domaintest.NewsletterWords)
 	want.GivenAt = domaintest.Clock("2026-03-06 09:59:00.123456")
+
 	p := domaintest.PurposeWith(func(*domain.DefinePurpose) {})
 	domaintest.Given(consents()).When(wish(c, p, "2026-03-06 10:00")).Then(t, &domain.ConsentGranted{Decision: want})
+
 	payload, _ := mustEncode(t, &domain.ConsentGranted{Decision: want})
 	if !strings.Contains(string(payload), `"given_at":"2026-03-06T09:59:00.123456Z"`) {
 		t.Errorf("payload %s", payload)
@@ -129,10 +136,12 @@ func TestADecisionThatCannotBeRecordedIsRefused(t *testing.T) {
 	says := func(text string) func(*domain.RecordConsent) {
 		return func(c *domain.RecordConsent) { c.Description = text }
 	}
+
 	plainPurpose := domaintest.PurposeWith(func(*domain.DefinePurpose) {})
 	forChildren := domaintest.PurposeWith(func(c *domain.DefinePurpose) { c.CompetentPerson = true })
-	retiredPurpose := plainPurpose.Evolve(domain.Recorded{Version: 3,
-		Event: &domain.PurposeRetired{Code: "newsletter"}})
+	retiredPurpose := plainPurpose.Evolve(domain.Recorded{
+		Version: 3, Event: &domain.PurposeRetired{Code: "newsletter"},
+	})
 
 	for name, c := range map[string]struct {
 		wish    domain.RecordConsent
@@ -194,15 +203,18 @@ func TestAChildMayRefuseAlone(t *testing.T) {
 func TestTheNoticeIsTheOneInForceWhenThePersonDecided(t *testing.T) {
 	t.Parallel()
 	newWords := &domain.ConsentGranted{Decision: plain(7, 2, domaintest.NewsletterNewWords)}
+
 	t.Run("just now: the newest", func(t *testing.T) {
 		t.Parallel()
 		domaintest.Given(consents()).When(wish(yes(), domaintest.Newsletter(), "2026-04-02")).Then(t, newWords)
 	})
+
 	t.Run("just now, by a clock behind the log's: the newest", func(t *testing.T) {
 		t.Parallel()
 		c := yes(func(c *domain.RecordConsent) { c.NoticeVersion = 2 })
 		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-03-31 23:59")).Then(t, newWords)
 	})
+
 	t.Run("on paper before the new notice: the old", func(t *testing.T) {
 		t.Parallel()
 		c := yes(onPaper("2026-03-01"), func(c *domain.RecordConsent) { c.NoticeVersion = 1 })
@@ -210,23 +222,27 @@ func TestTheNoticeIsTheOneInForceWhenThePersonDecided(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e, ok := events[0].(*domain.ConsentGranted); !ok || e.NoticeVersion != 1 ||
-			e.Wording != domaintest.NewsletterWords {
+
+		e, ok := events[0].(*domain.ConsentGranted)
+		if !ok || e.NoticeVersion != 1 || e.Wording != domaintest.NewsletterWords {
 			t.Errorf("got %+v", events[0])
 		}
 	})
+
 	t.Run("the old one is not in force any more", func(t *testing.T) {
 		t.Parallel()
 		c := yes(func(c *domain.RecordConsent) { c.NoticeVersion = 1 })
 		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-04-02")).
 			ThenRefused(t, domain.CodeNoticeChanged)
 	})
+
 	t.Run("the new one was not in force then", func(t *testing.T) {
 		t.Parallel()
 		c := yes(onPaper("2026-03-01"), func(c *domain.RecordConsent) { c.NoticeVersion = 2 })
 		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-04-02")).
 			ThenRefused(t, domain.CodeNoticeChanged)
 	})
+
 	t.Run("the old words under the new notice", func(t *testing.T) {
 		t.Parallel()
 		c := yes(func(c *domain.RecordConsent) { c.Description = domaintest.NewsletterWords })
@@ -242,6 +258,7 @@ func TestADecisionMustFitWhatIsInForce(t *testing.T) {
 	reworded := domaintest.PurposeWith(func(c *domain.DefinePurpose) {
 		c.Texts = domaintest.NewsletterTexts("A municipality's own words, which are its first notice.")
 	})
+
 	for name, c := range map[string]struct {
 		given   []domaintest.Fact
 		wish    domain.RecordConsent
@@ -298,6 +315,7 @@ func TestADecisionMustFitWhatIsInForce(t *testing.T) {
 				}
 				return
 			}
+
 			events, err := c.wish.Decide(domaintest.History(consents(), c.given...), c.purpose, domaintest.Clock(c.now))
 			if err != nil || len(events) != 1 {
 				t.Fatalf("events %v, error %v", events, err)
@@ -324,6 +342,7 @@ func TestADecisionsFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T)
 		Evidence: &domain.Evidence{SHA256: "ZQ", Reference: " "},
 		GivenBy:  &domain.CompetentPerson{Name: "<zq>", Relation: "\t", Authority: strings.Repeat("zq", 251)},
 	}
+
 	story := domaintest.Given(consents()).When(wish(c, domain.Purpose{}, "2026-03-06"))
 	story.ThenFaulty(t, "language invalid", "channel invalid", "purpose required", "evidence.sha256 invalid",
 		"evidence.reference required", "given_by.name invalid", "given_by.relation required",
@@ -358,16 +377,22 @@ func TestWithdrawing(t *testing.T) {
 	t.Parallel()
 	grant := domaintest.At("2026-02-01", granted(1))
 	gone := domaintest.At("2026-02-20", withdrawn(1))
+
 	dated := withdrawn(1)
 	dated.GivenAt = domaintest.Clock("2026-02-10")
+
 	told := withdrawn(1)
 	told.RecordedBy, told.Private = domain.ByStaff, domain.Known(domain.WithdrawalFacts{Reason: "Te veel pos."})
+
 	earlier := withdrawn(1)
 	earlier.GivenAt = domaintest.Clock("2026-02-02")
+
 	letter := &domain.Evidence{SHA256: domain.WordingHash("a letter"), Reference: "box 5, letter 3"}
+
 	proved := withdrawn(1)
 	proved.GivenAt, proved.RecordedBy, proved.EvidenceSHA256 = earlier.GivenAt, domain.ByStaff, letter.SHA256
 	proved.Private = domain.Known(domain.WithdrawalFacts{EvidenceReference: letter.Reference})
+
 	moments := withdrawn(1)
 	moments.GivenAt, moments.RecordedBy = domaintest.Clock("2026-03-05 23:55"), domain.ByStaff
 
@@ -395,7 +420,7 @@ func TestWithdrawing(t *testing.T) {
 				return e
 			}()},
 		},
-		"a second time: the first stands": {given: []domaintest.Fact{grant, gone}},
+		"a second time: the first counts": {given: []domaintest.Fact{grant, gone}},
 		"a second time, in the same instant": {given: []domaintest.Fact{grant, gone},
 			wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-20"), ByStaff: true}},
 		"a second time, but given earlier": {
@@ -403,27 +428,28 @@ func TestWithdrawing(t *testing.T) {
 			then: []domain.Event{earlier},
 		},
 		"a second time, but given earlier, by staff with evidence": {
-			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true,
-				Evidence: letter},
-			then: []domain.Event{proved},
+			given: []domaintest.Fact{grant, gone},
+			wish:  domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true, Evidence: letter},
+			then:  []domain.Event{proved},
 		},
 		"a second time, but given earlier, by staff without evidence": {
-			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt,
-				ByStaff: true},
-			code: domain.CodeEvidenceRequired,
+			given: []domaintest.Fact{grant, gone},
+			wish:  domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true},
+			code:  domain.CodeEvidenceRequired,
 		},
 		"a second time, before the consent was given": {
-			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{
-				GivenAt: domaintest.Clock("2026-01-31")}, fault: "given_at invalid",
+			given: []domaintest.Fact{grant, gone},
+			wish:  domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-01-31")},
+			fault: "given_at invalid",
 		},
 		"a third time, in between": {
 			given: []domaintest.Fact{grant, gone, domaintest.At("2026-02-21", earlier)},
 			wish:  domain.WithdrawConsent{GivenAt: dated.GivenAt},
 		},
 		"long ago, by staff with evidence": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true,
-				Evidence: letter},
-			then: []domain.Event{proved},
+			given: []domaintest.Fact{grant},
+			wish:  domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true, Evidence: letter},
+			then:  []domain.Event{proved},
 		},
 		"long ago, by staff without evidence": {
 			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true},
@@ -434,8 +460,8 @@ func TestWithdrawing(t *testing.T) {
 			then: []domain.Event{moments},
 		},
 		"with evidence that is none": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{Evidence: &domain.Evidence{SHA256: "AB",
-				Reference: "x"}},
+			given: []domaintest.Fact{grant},
+			wish:  domain.WithdrawConsent{Evidence: &domain.Evidence{SHA256: "AB", Reference: "x"}},
 			fault: "evidence.sha256 invalid",
 		},
 		"a second time, in the future": {given: []domaintest.Fact{grant, gone},
@@ -462,6 +488,7 @@ func TestWithdrawing(t *testing.T) {
 			story := domaintest.Given(consents(), c.given...).When(func(h []domain.Recorded) ([]domain.Event, error) {
 				return c.wish.Decide(h, domaintest.Clock("2026-03-06"))
 			})
+
 			switch {
 			case c.code != "":
 				story.ThenRefused(t, c.code)
@@ -499,6 +526,7 @@ func TestTheEarliestWithdrawalKnownStandsAndAsKnownBeforeItTheFormer(t *testing.
 		state := domain.ConsentsAt(history, domaintest.Clock(c.at), domaintest.Clock(c.known))
 		allowed, _, _ := state.Check("newsletter")
 		record, _ := state.Record(domaintest.Consent(1))
+
 		if allowed != c.allowed || record.Withdrawn() != (c.withdrawn != "") ||
 			record.Withdrawn() && !record.WithdrawnAt.Equal(domaintest.Clock(c.withdrawn)) {
 			t.Errorf("at %s as known at %s: allowed %t, withdrawn at %s", c.at, c.known, allowed, record.WithdrawnAt)
@@ -509,14 +537,16 @@ func TestTheEarliestWithdrawalKnownStandsAndAsKnownBeforeItTheFormer(t *testing.
 func TestWhoLeavesTakesBackWhatWasGivenThroughTheAccount(t *testing.T) {
 	t.Parallel()
 	decide := func(id int, purpose, by string) *domain.ConsentGranted {
-		return &domain.ConsentGranted{Decision: domain.Decision{ConsentID: domaintest.Consent(id), Purpose: purpose,
-			RecordedBy: by}}
+		return &domain.ConsentGranted{Decision: domain.Decision{
+			ConsentID: domaintest.Consent(id), Purpose: purpose, RecordedBy: by,
+		}}
 	}
 	platform := decide(1, domain.PlatformRegistrationCode, domain.BySelf)
 	left := &domain.ConsentWithdrawn{
 		ConsentID: platform.ConsentID, Purpose: platform.Purpose, GivenAt: domaintest.Clock("2026-02-05"),
 		RecordedBy: domain.ByStaff,
 	}
+
 	history := domaintest.History(consents(), domaintest.At("2026-02-01", platform, decide(2, "own", "")),
 		domaintest.At("2026-02-02", decide(3, "paper", "")), domaintest.At("2026-02-06", decide(4, "since", "")))
 	for i := range history {
@@ -552,6 +582,7 @@ func TestAWithdrawalEndsEveryGrantThatStillHolds(t *testing.T) {
 	history := domaintest.History(consents(),
 		domaintest.At("2026-02-01", granted(1)), domaintest.At("2026-04-02", granted(2)),
 		domaintest.At("2026-04-03", otherPurpose(granted(3))), domaintest.At("2026-05-04", withdrawn(1)))
+
 	c := domain.ConsentsAt(history, time.Time{}, time.Time{})
 	for id, want := range map[int]string{1: "2026-05-04", 2: "2026-05-04", 3: ""} {
 		got, ok := c.Record(domaintest.Consent(id))
@@ -559,11 +590,13 @@ func TestAWithdrawalEndsEveryGrantThatStillHolds(t *testing.T) {
 			t.Errorf("consent %d: withdrawn at %s, want %q", id, got.WithdrawnAt, want)
 		}
 	}
+
 	for id, want := range map[int]int64{1: 4, 2: 4, 3: 3} {
 		if got, _ := c.Record(domaintest.Consent(id)); got.Position != want {
 			t.Errorf("the newest event about consent %d is at %d, want %d", id, got.Position, want)
 		}
 	}
+
 	if allowed, by, _ := c.Check("newsletter"); allowed || by.Position != 4 {
 		t.Errorf("newsletter: allowed %t by position %d", allowed, by.Position)
 	}

@@ -14,6 +14,7 @@ import (
 
 func TestSpellingsOfOneAddressHaveOneForm(t *testing.T) {
 	t.Parallel()
+
 	for want, spellings := range map[string][]string{
 		"nomsa@xn--mnchen-3ya.example": {
 			"nomsa@münchen.example", "NOMSA@MÜNCHEN.EXAMPLE", " nomsa@mu\u0308nchen.example\n",
@@ -34,6 +35,7 @@ func TestSpellingsOfOneAddressHaveOneForm(t *testing.T) {
 			}
 		}
 	}
+
 	if domain.CanonicalEmail("a@strasse.example") == domain.CanonicalEmail("a@straße.example") {
 		t.Error("two domains of today's DNS are one")
 	}
@@ -194,11 +196,11 @@ func TestCodesAreNotMadeOfOtherLetters(t *testing.T) {
 	if got := domain.CanonicalPurposeCode(" Water_Account "); got != "water_account" {
 		t.Errorf("purpose %q", got)
 	}
-	for _, code := range []string{"c\u0131t", "\u017fal", "\u212apt"} { // letters whose other case is a letter of ASCII
-		if got := domain.CanonicalMunicipalityCode(code) +
-			domain.CanonicalPurposeCode(code); !strings.ContainsFunc(got, func(r rune) bool {
-			return r > unicode.MaxASCII
-		}) {
+
+	// Letters whose other case is a letter of ASCII.
+	for _, code := range []string{"c\u0131t", "\u017fal", "\u212apt"} {
+		got := domain.CanonicalMunicipalityCode(code) + domain.CanonicalPurposeCode(code)
+		if !strings.ContainsFunc(got, func(r rune) bool { return r > unicode.MaxASCII }) {
 			t.Errorf("%q becomes %q", code, got)
 		}
 	}
@@ -211,14 +213,18 @@ func TestFreeTextHasOneForm(t *testing.T) {
 	}
 }
 
-// forms are all forms, by what they are of.
+// forms are all forms, by the kind of text.
 func forms() map[string]func(string) string {
 	return map[string]func(string) string{
-		"e-mail address": domain.CanonicalEmail, "shown address": domain.ShownEmail,
-		"phone number": domain.CanonicalPhone,
-		"name":         domain.TidyName, "compared name": domain.CanonicalName, "password": domain.CanonicalPassword,
-		"municipality": domain.CanonicalMunicipalityCode, "purpose": domain.CanonicalPurposeCode,
-		"text": domain.TidyText,
+		"e-mail address": domain.CanonicalEmail,
+		"shown address":  domain.ShownEmail,
+		"phone number":   domain.CanonicalPhone,
+		"name":           domain.TidyName,
+		"compared name":  domain.CanonicalName,
+		"password":       domain.CanonicalPassword,
+		"municipality":   domain.CanonicalMunicipalityCode,
+		"purpose":        domain.CanonicalPurposeCode,
+		"text":           domain.TidyText,
 	}
 }
 
@@ -228,12 +234,14 @@ func demandStable(t interface{ Errorf(string, ...any) }, text string) {
 		if twice := form(once); twice != once {
 			t.Errorf("%s: %q becomes %q, and then %q", of, text, once, twice)
 		}
+
 		composed, loose := form(norm.NFC.String(text)), form(norm.NFD.String(text))
 		if utf8.ValidString(text) && composed != loose &&
 			(of == "e-mail address" || of == "name" || of == "password" || of == "text") {
 			t.Errorf("%s: spellings of %q become %q and %q", of, text, composed, loose)
 		}
 	}
+
 	email := domain.CanonicalEmail(text)
 	if shown := domain.ShownEmail(email); domain.CanonicalEmail(shown) != email {
 		t.Errorf("%q is shown as %q, which is %q", email, shown, domain.CanonicalEmail(shown))

@@ -18,6 +18,7 @@ func TestAnInstantThatWasGivenIsNeverTheOneThatStandsForNone(t *testing.T) {
 			t.Errorf("%s: %v %v", text, got, err)
 		}
 	}
+
 	if got, err := domain.ParseInstant("9999-12-31T23:59:59.999999Z"); err != nil || got.Year() != 9999 {
 		t.Errorf("%v %v", got, err)
 	}

@@ -28,6 +28,7 @@ func registered(c domain.RegisterMunicipality) *domain.MunicipalityRegistered {
 
 func TestRegisteringAMunicipality(t *testing.T) {
 	t.Parallel()
+
 	for name, c := range map[string]struct {
 		wish func(*domain.RegisterMunicipality)
 		then func(*domain.MunicipalityRegistered)
@@ -61,6 +62,7 @@ func TestRegisteringAMunicipality(t *testing.T) {
 			if c.then != nil {
 				c.then(want)
 			}
+
 			domaintest.Given(domain.MunicipalityOf(domaintest.Msunduzi())).
 				When(func([]domain.Recorded) ([]domain.Event, error) { return wish.Decide() }).
 				Then(t, want)
@@ -95,6 +97,7 @@ func TestRealMunicipalitiesCanBeRegistered(t *testing.T) {
 
 func TestAMunicipalityWithFaultsIsRefused(t *testing.T) {
 	t.Parallel()
+
 	for name, c := range map[string]struct {
 		wish  func(*domain.RegisterMunicipality)
 		fault string
@@ -161,6 +164,7 @@ func TestAMunicipalitysFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testin
 		Code: "zq-code", Name: "zq<", Province: "zq-province", Category: "zq-category", DistrictCode: "zq-district",
 		Population: new(-987654), ContactEmail: "zq-email",
 	}
+
 	events, err := wish.Decide()
 	domaintest.Refusal(t, events, err, domain.CodeInvalid)
 	want := []string{
@@ -193,6 +197,7 @@ func TestThePlatformsCodeIsTakenForEver(t *testing.T) {
 
 func TestChangingAMunicipality(t *testing.T) {
 	t.Parallel()
+
 	for name, c := range map[string]struct {
 		wish domain.ChangeMunicipality
 		then *domain.MunicipalityDetailsChanged // nil: nothing
@@ -229,6 +234,7 @@ func TestChangingAMunicipality(t *testing.T) {
 				When(func(h []domain.Recorded) ([]domain.Event, error) {
 					return c.wish.Decide(domain.Fold[domain.Municipality](h))
 				})
+
 			if c.then == nil {
 				story.ThenNothing(t)
 				return
@@ -263,6 +269,7 @@ func TestOpeningAndClosingAMunicipality(t *testing.T) {
 	t.Parallel()
 	open := domaintest.At("2026-01-05", registered(kheis()))
 	closed := domaintest.At("2026-02-01", &domain.MunicipalityDeactivated{})
+
 	for name, c := range map[string]struct {
 		given  []domaintest.Fact
 		active bool
@@ -289,6 +296,7 @@ func TestAMunicipalityIsWhatItsEventsSay(t *testing.T) {
 	if municipality().Exists() {
 		t.Error("a municipality without events exists")
 	}
+
 	got := municipality(
 		domaintest.At("2026-01-05", registered(kheis())),
 		domaintest.At("2026-01-06", &domain.MunicipalityDetailsChanged{
@@ -300,10 +308,10 @@ func TestAMunicipalityIsWhatItsEventsSay(t *testing.T) {
 		domaintest.At("2026-01-08", &domain.MunicipalityReactivated{}),
 		domaintest.At("2026-01-09", &domain.MunicipalityDeactivated{}),
 	)
+
 	want := domain.Municipality{
 		ID: domaintest.Msunduzi(), Code: "NC084", Name: "!Kheis Munisipaliteit", Province: "Northern Cape",
-		Category:     "B",
-		DistrictCode: "DC8", Population: new(16700), ContactEmail: "amptenaar@kheis.example.org.za",
+		Category: "B", DistrictCode: "DC8", Population: new(16700), ContactEmail: "amptenaar@kheis.example.org.za",
 		CreatedAt: domaintest.Clock("2026-01-05"), UpdatedAt: domaintest.Clock("2026-01-09"), Version: 5,
 	}
 	if diff := domaintest.Diff(want, got); diff != "" || !got.Exists() {
