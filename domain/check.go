@@ -52,7 +52,7 @@ type Check struct {
 func (q Inquiry) Answer() (Check, error) {
 	purpose, history := PlatformRegistration(), []Recorded(nil)
 	if q.Purpose != PlatformRegistrationCode {
-		if history = q.Own; len(history) == 0 || !q.stands(history) && len(q.Default) > 0 {
+		if history = q.Own; len(history) == 0 || !q.inUse(history) && len(q.Default) > 0 {
 			history = q.Default
 		}
 		purpose = Fold[Purpose](history)
@@ -70,17 +70,17 @@ func (q Inquiry) Answer() (Check, error) {
 		check.Reason, check.Decided, check.By = ReasonPurposeRetired, true, end
 		return check, nil
 	}
-	if purpose.Basis != ConsentBasis && q.stands(history) {
+	if purpose.Basis != ConsentBasis && q.inUse(history) {
 		check.Allowed, check.Reason = true, ReasonLawful
 		return check, nil
 	}
 	return q.consent(check), nil
 }
 
-// stands reports whether a purpose was known at KnownAt and in use at At. One that was
+// inUse reports whether a purpose was known at KnownAt and in use at At. One that was
 // defined later says nothing about the time before it, unless its words were in use by
 // then.
-func (q Inquiry) stands(history []Recorded) bool {
+func (q Inquiry) inUse(history []Recorded) bool {
 	defined := slices.IndexFunc(history, func(r Recorded) bool { return !r.IsVoid() })
 	return defined >= 0 && q.knows(history[defined]) && Fold[Purpose](history).WasInUse(q.At)
 }

@@ -145,14 +145,14 @@ func TestADecisionMadeJustNowHoldsWhateverWasStampedAhead(t *testing.T) {
 		}}
 
 		allowed := true
-		for n := range rapid.IntRange(1, 6).Draw(t, "wishes") {
+		for n := range rapid.IntRange(1, 6).Draw(t, "commands") {
 			clock = clock.Add(time.Duration(rapid.IntRange(1, 400).Draw(t, "minutes on")) * time.Minute)
 			var given time.Time
 			if rapid.Bool().Draw(t, "stated") {
 				given = clock
 			}
 
-			kind := rapid.SampledFrom([]string{"withdraw", "grant", "refuse"}).Draw(t, "wish")
+			kind := rapid.SampledFrom([]string{"withdraw", "grant", "refuse"}).Draw(t, "command")
 			wanted := kind == "grant"
 
 			var events []domain.Event

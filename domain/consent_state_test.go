@@ -487,14 +487,14 @@ func TestWhatIsDecidedTakesEffect(t *testing.T) {
 		now := domaintest.Clock("2026-03-31 23:00") // the second notice comes an hour later
 		var history []domain.Recorded
 
-		for i := range rapid.IntRange(1, 20).Draw(t, "wishes") {
+		for i := range rapid.IntRange(1, 20).Draw(t, "commands") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 30).Draw(t, "minutes on")) * time.Minute)
 			given := time.Time{}
 			if back := rapid.IntRange(-1, 90).Draw(t, "minutes back"); back >= 0 {
 				given = now.Add(-time.Duration(back) * time.Minute)
 			}
 
-			events, err := anyWish(t, i+1, given).decide(history, purpose, now)
+			events, err := anyCommand(t, i+1, given).decide(history, purpose, now)
 			if err != nil {
 				continue
 			}
@@ -536,7 +536,7 @@ type anyone struct {
 	decide func([]domain.Recorded, domain.Purpose, time.Time) ([]domain.Event, error)
 }
 
-func anyWish(t *rapid.T, n int, given time.Time) anyone {
+func anyCommand(t *rapid.T, n int, given time.Time) anyone {
 	if rapid.IntRange(0, 2).Draw(t, "withdraw") == 0 {
 		w := domain.WithdrawConsent{ID: domaintest.Consent(rapid.IntRange(1, n).Draw(t, "of")), GivenAt: given}
 		return anyone{func(h []domain.Recorded, _ domain.Purpose, now time.Time) ([]domain.Event, error) {

@@ -53,8 +53,8 @@ func withdrawn(id int) *domain.ConsentWithdrawn {
 	return &domain.ConsentWithdrawn{ConsentID: domaintest.Consent(id), Purpose: "newsletter", RecordedBy: domain.BySelf}
 }
 
-// wish decides on a consent for the newsletter at an instant.
-func wish(c domain.RecordConsent, p domain.Purpose, now string) func([]domain.Recorded) ([]domain.Event, error) {
+// deciding decides on a consent for the newsletter at an instant.
+func deciding(c domain.RecordConsent, p domain.Purpose, now string) func([]domain.Recorded) ([]domain.Event, error) {
 	return func(h []domain.Recorded) ([]domain.Event, error) { return c.Decide(h, p, domaintest.Clock(now)) }
 }
 
@@ -77,8 +77,8 @@ func TestADecisionIsRecordedWithTheWordsAsShown(t *testing.T) {
 	prompt.GivenAt = domaintest.Clock("2026-03-06 09:55")
 
 	for name, c := range map[string]struct {
-		wish domain.RecordConsent
-		then domain.Event
+		command domain.RecordConsent
+		then    domain.Event
 	}{
 		"a grant on the web":        {yes(), &domain.ConsentGranted{Decision: plain(7, 1, first)}},
 		"a refusal is its own fact": {yes(no), &domain.ConsentRefused{Decision: plain(7, 1, first)}},
@@ -100,7 +100,7 @@ func TestADecisionIsRecordedWithTheWordsAsShown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := domaintest.PurposeWith(func(*domain.DefinePurpose) {})
-			domaintest.Given(consents()).When(wish(c.wish, p, "2026-03-06 10:00")).Then(t, c.then)
+			domaintest.Given(consents()).When(deciding(c.command, p, "2026-03-06 10:00")).Then(t, c.then)
 		})
 	}
 }
@@ -114,7 +114,8 @@ func TestAStatedInstantIsKeptAsTheLogKeepsIt(t *testing.T) {
 	want.GivenAt = domaintest.Clock("2026-03-06 09:59:00.123456")
 
 	p := domaintest.PurposeWith(func(*domain.DefinePurpose) {})
-	domaintest.Given(consents()).When(wish(c, p, "2026-03-06 10:00")).Then(t, &domain.ConsentGranted{Decision: want})
+	domaintest.Given(consents()).When(deciding(c, p, "2026-03-06 10:00")).
+		Then(t, &domain.ConsentGranted{Decision: want})
 
 	payload, _ := mustEncode(t, &domain.ConsentGranted{Decision: want})
 	if !strings.Contains(string(payload), `"given_at":"2026-03-06T09:59:00.123456Z"`) {
@@ -144,7 +145,7 @@ func TestADecisionThatCannotBeRecordedIsRefused(t *testing.T) {
 	})
 
 	for name, c := range map[string]struct {
-		wish    domain.RecordConsent
+		command domain.RecordConsent
 		purpose domain.Purpose
 		then    domain.Code
 	}{
@@ -175,7 +176,8 @@ func TestADecisionThatCannotBeRecordedIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := domaintest.Given(consents()).When(wish(c.wish, c.purpose, "2026-03-06 10:00")).ThenRefused(t, c.then)
+			err := domaintest.Given(consents()).When(deciding(c.command, c.purpose, "2026-03-06 10:00")).
+				ThenRefused(t, c.then)
 			demandNoEcho(t, err, "sell")
 		})
 	}
@@ -186,7 +188,7 @@ func TestOnlyWhatRestsOnConsentCanBeConsentedTo(t *testing.T) {
 	for _, basis := range domain.Bases() {
 		p := domaintest.PurposeWith(func(c *domain.DefinePurpose) { c.Basis = basis })
 		for _, c := range []domain.RecordConsent{yes(), yes(no)} {
-			story := domaintest.Given(consents()).When(wish(c, p, "2026-03-06 10:00"))
+			story := domaintest.Given(consents()).When(deciding(c, p, "2026-03-06 10:00"))
 			if basis != domain.ConsentBasis {
 				story.ThenRefused(t, domain.CodePurposeNotConsent)
 			}
@@ -197,7 +199,7 @@ func TestOnlyWhatRestsOnConsentCanBeConsentedTo(t *testing.T) {
 func TestAChildMayRefuseAlone(t *testing.T) {
 	t.Parallel()
 	p := domaintest.PurposeWith(func(c *domain.DefinePurpose) { c.CompetentPerson = true })
-	domaintest.Given(consents()).When(wish(yes(no), p, "2026-03-06 10:00")).Then(t, refused(7))
+	domaintest.Given(consents()).When(deciding(yes(no), p, "2026-03-06 10:00")).Then(t, refused(7))
 }
 
 func TestTheNoticeIsTheOneInForceWhenThePersonDecided(t *testing.T) {
@@ -206,13 +208,13 @@ func TestTheNoticeIsTheOneInForceWhenThePersonDecided(t *testing.T) {
 
 	t.Run("just now: the newest", func(t *testing.T) {
 		t.Parallel()
-		domaintest.Given(consents()).When(wish(yes(), domaintest.Newsletter(), "2026-04-02")).Then(t, newWords)
+		domaintest.Given(consents()).When(deciding(yes(), domaintest.Newsletter(), "2026-04-02")).Then(t, newWords)
 	})
 
 	t.Run("just now, by a clock behind the log's: the newest", func(t *testing.T) {
 		t.Parallel()
 		c := yes(func(c *domain.RecordConsent) { c.NoticeVersion = 2 })
-		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-03-31 23:59")).Then(t, newWords)
+		domaintest.Given(consents()).When(deciding(c, domaintest.Newsletter(), "2026-03-31 23:59")).Then(t, newWords)
 	})
 
 	t.Run("on paper before the new notice: the old", func(t *testing.T) {
@@ -232,21 +234,21 @@ func TestTheNoticeIsTheOneInForceWhenThePersonDecided(t *testing.T) {
 	t.Run("the old one is not in force any more", func(t *testing.T) {
 		t.Parallel()
 		c := yes(func(c *domain.RecordConsent) { c.NoticeVersion = 1 })
-		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-04-02")).
+		domaintest.Given(consents()).When(deciding(c, domaintest.Newsletter(), "2026-04-02")).
 			ThenRefused(t, domain.CodeNoticeChanged)
 	})
 
 	t.Run("the new one was not in force then", func(t *testing.T) {
 		t.Parallel()
 		c := yes(onPaper("2026-03-01"), func(c *domain.RecordConsent) { c.NoticeVersion = 2 })
-		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-04-02")).
+		domaintest.Given(consents()).When(deciding(c, domaintest.Newsletter(), "2026-04-02")).
 			ThenRefused(t, domain.CodeNoticeChanged)
 	})
 
 	t.Run("the old words under the new notice", func(t *testing.T) {
 		t.Parallel()
 		c := yes(func(c *domain.RecordConsent) { c.Description = domaintest.NewsletterWords })
-		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-04-02")).
+		domaintest.Given(consents()).When(deciding(c, domaintest.Newsletter(), "2026-04-02")).
 			ThenRefused(t, domain.CodeWordingMismatch)
 	})
 }
@@ -261,7 +263,7 @@ func TestADecisionMustFitWhatIsInForce(t *testing.T) {
 
 	for name, c := range map[string]struct {
 		given   []domaintest.Fact
-		wish    domain.RecordConsent
+		command domain.RecordConsent
 		purpose domain.Purpose
 		now     string
 		then    domain.Code // empty: recorded
@@ -308,7 +310,7 @@ func TestADecisionMustFitWhatIsInForce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			story := domaintest.Given(consents(), c.given...).When(wish(c.wish, c.purpose, c.now))
+			story := domaintest.Given(consents(), c.given...).When(deciding(c.command, c.purpose, c.now))
 			if c.then != "" {
 				if got := story.ThenRefused(t, c.then).ConsentID; got != domaintest.Consent(1) {
 					t.Errorf("the refusal names consent %s", got)
@@ -316,7 +318,8 @@ func TestADecisionMustFitWhatIsInForce(t *testing.T) {
 				return
 			}
 
-			events, err := c.wish.Decide(domaintest.History(consents(), c.given...), c.purpose, domaintest.Clock(c.now))
+			history := domaintest.History(consents(), c.given...)
+			events, err := c.command.Decide(history, c.purpose, domaintest.Clock(c.now))
 			if err != nil || len(events) != 1 {
 				t.Fatalf("events %v, error %v", events, err)
 			}
@@ -343,7 +346,7 @@ func TestADecisionsFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T)
 		GivenBy:  &domain.CompetentPerson{Name: "<zq>", Relation: "\t", Authority: strings.Repeat("zq", 251)},
 	}
 
-	story := domaintest.Given(consents()).When(wish(c, domain.Purpose{}, "2026-03-06"))
+	story := domaintest.Given(consents()).When(deciding(c, domain.Purpose{}, "2026-03-06"))
 	story.ThenFaulty(t, "language invalid", "channel invalid", "purpose required", "evidence.sha256 invalid",
 		"evidence.reference required", "given_by.name invalid", "given_by.relation required",
 		"given_by.authority too_long")
@@ -397,23 +400,23 @@ func TestWithdrawing(t *testing.T) {
 	moments.GivenAt, moments.RecordedBy = domaintest.Clock("2026-03-05 23:55"), domain.ByStaff
 
 	for name, c := range map[string]struct {
-		given []domaintest.Fact
-		wish  domain.WithdrawConsent
-		then  []domain.Event
-		code  domain.Code
-		fault string
+		given   []domaintest.Fact
+		command domain.WithdrawConsent
+		then    []domain.Event
+		code    domain.Code
+		fault   string
 	}{
 		"what is in force ends": {given: []domaintest.Fact{grant}, then: []domain.Event{withdrawn(1)}},
 		"at a counter, with a reason": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{Reason: "Te veel pos.", ByStaff: true},
+			given: []domaintest.Fact{grant}, command: domain.WithdrawConsent{Reason: "Te veel pos.", ByStaff: true},
 			then: []domain.Event{told},
 		},
 		"as of a stated instant": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: dated.GivenAt},
+			given: []domaintest.Fact{grant}, command: domain.WithdrawConsent{GivenAt: dated.GivenAt},
 			then: []domain.Event{dated},
 		},
 		"in the instant of the consent": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-01")},
+			given: []domaintest.Fact{grant}, command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-01")},
 			then: []domain.Event{func() domain.Event {
 				e := withdrawn(1)
 				e.GivenAt = domaintest.Clock("2026-02-01")
@@ -422,50 +425,50 @@ func TestWithdrawing(t *testing.T) {
 		},
 		"a second time: the first counts": {given: []domaintest.Fact{grant, gone}},
 		"a second time, in the same instant": {given: []domaintest.Fact{grant, gone},
-			wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-20"), ByStaff: true}},
+			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-20"), ByStaff: true}},
 		"a second time, but given earlier": {
-			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt},
+			given: []domaintest.Fact{grant, gone}, command: domain.WithdrawConsent{GivenAt: earlier.GivenAt},
 			then: []domain.Event{earlier},
 		},
 		"a second time, but given earlier, by staff with evidence": {
-			given: []domaintest.Fact{grant, gone},
-			wish:  domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true, Evidence: letter},
-			then:  []domain.Event{proved},
+			given:   []domaintest.Fact{grant, gone},
+			command: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true, Evidence: letter},
+			then:    []domain.Event{proved},
 		},
 		"a second time, but given earlier, by staff without evidence": {
-			given: []domaintest.Fact{grant, gone},
-			wish:  domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true},
-			code:  domain.CodeEvidenceRequired,
+			given:   []domaintest.Fact{grant, gone},
+			command: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true},
+			code:    domain.CodeEvidenceRequired,
 		},
 		"a second time, before the consent was given": {
-			given: []domaintest.Fact{grant, gone},
-			wish:  domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-01-31")},
-			fault: "given_at invalid",
+			given:   []domaintest.Fact{grant, gone},
+			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-01-31")},
+			fault:   "given_at invalid",
 		},
 		"a third time, in between": {
-			given: []domaintest.Fact{grant, gone, domaintest.At("2026-02-21", earlier)},
-			wish:  domain.WithdrawConsent{GivenAt: dated.GivenAt},
+			given:   []domaintest.Fact{grant, gone, domaintest.At("2026-02-21", earlier)},
+			command: domain.WithdrawConsent{GivenAt: dated.GivenAt},
 		},
 		"long ago, by staff with evidence": {
-			given: []domaintest.Fact{grant},
-			wish:  domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true, Evidence: letter},
-			then:  []domain.Event{proved},
+			given:   []domaintest.Fact{grant},
+			command: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true, Evidence: letter},
+			then:    []domain.Event{proved},
 		},
 		"long ago, by staff without evidence": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true},
+			given: []domaintest.Fact{grant}, command: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true},
 			code: domain.CodeEvidenceRequired,
 		},
 		"five minutes ago, by staff without evidence": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: moments.GivenAt, ByStaff: true},
+			given: []domaintest.Fact{grant}, command: domain.WithdrawConsent{GivenAt: moments.GivenAt, ByStaff: true},
 			then: []domain.Event{moments},
 		},
 		"with evidence that is none": {
-			given: []domaintest.Fact{grant},
-			wish:  domain.WithdrawConsent{Evidence: &domain.Evidence{SHA256: "AB", Reference: "x"}},
-			fault: "evidence.sha256 invalid",
+			given:   []domaintest.Fact{grant},
+			command: domain.WithdrawConsent{Evidence: &domain.Evidence{SHA256: "AB", Reference: "x"}},
+			fault:   "evidence.sha256 invalid",
 		},
 		"a second time, in the future": {given: []domaintest.Fact{grant, gone},
-			wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2099-01-01")}},
+			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2099-01-01")}},
 		"one that was superseded": {
 			given: []domaintest.Fact{grant, domaintest.At("2026-02-10", granted(2))},
 			then:  []domain.Event{withdrawn(1)},
@@ -474,19 +477,19 @@ func TestWithdrawing(t *testing.T) {
 			code: domain.CodeNotGranted},
 		"what was never recorded": {code: domain.CodeNotFound},
 		"in the future": {given: []domaintest.Fact{grant},
-			wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-03-07")}, code: domain.CodeGivenInFuture},
+			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-03-07")}, code: domain.CodeGivenInFuture},
 		"before the consent was given": {given: []domaintest.Fact{grant},
-			wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-01-31 23:59")}, fault: "given_at invalid"},
+			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-01-31 23:59")}, fault: "given_at invalid"},
 		"with a reason that has no end": {given: []domaintest.Fact{grant},
-			wish: domain.WithdrawConsent{Reason: strings.Repeat("Ṱ", 1001)}, fault: "reason too_long"},
+			command: domain.WithdrawConsent{Reason: strings.Repeat("Ṱ", 1001)}, fault: "reason too_long"},
 		"with a reason that is no text": {given: []domaintest.Fact{grant},
-			wish: domain.WithdrawConsent{Reason: "zq\x00"}, fault: "reason invalid"},
+			command: domain.WithdrawConsent{Reason: "zq\x00"}, fault: "reason invalid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c.wish.ID = domaintest.Consent(1)
+			c.command.ID = domaintest.Consent(1)
 			story := domaintest.Given(consents(), c.given...).When(func(h []domain.Recorded) ([]domain.Event, error) {
-				return c.wish.Decide(h, domaintest.Clock("2026-03-06"))
+				return c.command.Decide(h, domaintest.Clock("2026-03-06"))
 			})
 
 			switch {

@@ -30,18 +30,18 @@ func TestRegisteringAMunicipality(t *testing.T) {
 	t.Parallel()
 
 	for name, c := range map[string]struct {
-		wish func(*domain.RegisterMunicipality)
-		then func(*domain.MunicipalityRegistered)
+		command func(*domain.RegisterMunicipality)
+		then    func(*domain.MunicipalityRegistered)
 	}{
 		"as given": {},
 		"the code is upper-cased and trimmed": {
-			wish: func(c *domain.RegisterMunicipality) { c.Code = " nc084\t" },
+			command: func(c *domain.RegisterMunicipality) { c.Code = " nc084\t" },
 		},
 		"blanks in the name are tidied": {
-			wish: func(c *domain.RegisterMunicipality) { c.Name = "  !Kheis  Local\u00a0 Municipality " },
+			command: func(c *domain.RegisterMunicipality) { c.Name = "  !Kheis  Local\u00a0 Municipality " },
 		},
 		"what may be missing is missing": {
-			wish: func(c *domain.RegisterMunicipality) {
+			command: func(c *domain.RegisterMunicipality) {
 				*c = domain.RegisterMunicipality{Code: "CPT", Name: "City of Cape Town", Province: "Western Cape"}
 			},
 			then: func(e *domain.MunicipalityRegistered) {
@@ -49,22 +49,22 @@ func TestRegisteringAMunicipality(t *testing.T) {
 			},
 		},
 		"nobody lives there yet": {
-			wish: func(c *domain.RegisterMunicipality) { c.Population = new(0) },
-			then: func(e *domain.MunicipalityRegistered) { e.Population = new(0) },
+			command: func(c *domain.RegisterMunicipality) { c.Population = new(0) },
+			then:    func(e *domain.MunicipalityRegistered) { e.Population = new(0) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wish, want := kheis(), registered(kheis())
-			if c.wish != nil {
-				c.wish(&wish)
+			command, want := kheis(), registered(kheis())
+			if c.command != nil {
+				c.command(&command)
 			}
 			if c.then != nil {
 				c.then(want)
 			}
 
 			domaintest.Given(domain.MunicipalityOf(domaintest.Msunduzi())).
-				When(func([]domain.Recorded) ([]domain.Event, error) { return wish.Decide() }).
+				When(func([]domain.Recorded) ([]domain.Event, error) { return command.Decide() }).
 				Then(t, want)
 		})
 	}
@@ -99,8 +99,8 @@ func TestAMunicipalityWithFaultsIsRefused(t *testing.T) {
 	t.Parallel()
 
 	for name, c := range map[string]struct {
-		wish  func(*domain.RegisterMunicipality)
-		fault string
+		command func(*domain.RegisterMunicipality)
+		fault   string
 	}{
 		"no code":                 {func(c *domain.RegisterMunicipality) { c.Code = "" }, "code invalid"},
 		"a code of one character": {func(c *domain.RegisterMunicipality) { c.Code = "X" }, "code invalid"},
@@ -149,10 +149,10 @@ func TestAMunicipalityWithFaultsIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wish := kheis()
-			c.wish(&wish)
+			command := kheis()
+			c.command(&command)
 			domaintest.Given(domain.MunicipalityOf(domaintest.Msunduzi())).
-				When(func([]domain.Recorded) ([]domain.Event, error) { return wish.Decide() }).
+				When(func([]domain.Recorded) ([]domain.Event, error) { return command.Decide() }).
 				ThenFaulty(t, c.fault)
 		})
 	}
@@ -160,12 +160,12 @@ func TestAMunicipalityWithFaultsIsRefused(t *testing.T) {
 
 func TestAMunicipalitysFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T) {
 	t.Parallel()
-	wish := domain.RegisterMunicipality{
+	command := domain.RegisterMunicipality{
 		Code: "zq-code", Name: "zq<", Province: "zq-province", Category: "zq-category", DistrictCode: "zq-district",
 		Population: new(-987654), ContactEmail: "zq-email",
 	}
 
-	events, err := wish.Decide()
+	events, err := command.Decide()
 	domaintest.Refusal(t, events, err, domain.CodeInvalid)
 	want := []string{
 		"code invalid", "name invalid", "province invalid", "category invalid", "district_code invalid",
@@ -189,9 +189,9 @@ func demandNoEcho(t *testing.T, err error, values ...string) {
 
 func TestThePlatformsCodeIsTakenForEver(t *testing.T) {
 	t.Parallel()
-	wish := kheis()
-	wish.Code = "salga"
-	events, err := wish.Decide()
+	command := kheis()
+	command.Code = "salga"
+	events, err := command.Decide()
 	domaintest.Refusal(t, events, err, domain.CodeCodeTaken)
 }
 
@@ -199,28 +199,28 @@ func TestChangingAMunicipality(t *testing.T) {
 	t.Parallel()
 
 	for name, c := range map[string]struct {
-		wish domain.ChangeMunicipality
-		then *domain.MunicipalityDetailsChanged // nil: nothing
+		command domain.ChangeMunicipality
+		then    *domain.MunicipalityDetailsChanged // nil: nothing
 	}{
 		"nothing is asked": {},
-		"everything stays as it is": {wish: domain.ChangeMunicipality{
+		"everything stays as it is": {command: domain.ChangeMunicipality{
 			Name: new(" !Kheis  Local Municipality"), ContactEmail: new("info@kheis.example.org.za"),
 			Population: new(16637),
 		}},
 		"the name alone": {
-			wish: domain.ChangeMunicipality{Name: new("!Kheis Munisipaliteit")},
+			command: domain.ChangeMunicipality{Name: new("!Kheis Munisipaliteit")},
 			then: &domain.MunicipalityDetailsChanged{
 				Name: &domain.Change[string]{Old: "!Kheis Local Municipality", New: "!Kheis Munisipaliteit"},
 			},
 		},
 		"the letter case of the name": {
-			wish: domain.ChangeMunicipality{Name: new("!KHEIS Local Municipality")},
+			command: domain.ChangeMunicipality{Name: new("!KHEIS Local Municipality")},
 			then: &domain.MunicipalityDetailsChanged{
 				Name: &domain.Change[string]{Old: "!Kheis Local Municipality", New: "!KHEIS Local Municipality"},
 			},
 		},
 		"the contact address is removed, the population counted": {
-			wish: domain.ChangeMunicipality{ContactEmail: new(""), Population: new(0)},
+			command: domain.ChangeMunicipality{ContactEmail: new(""), Population: new(0)},
 			then: &domain.MunicipalityDetailsChanged{
 				ContactEmail: &domain.Change[string]{Old: "info@kheis.example.org.za"},
 				Population:   &domain.Change[*int]{Old: new(16637), New: new(0)},
@@ -232,7 +232,7 @@ func TestChangingAMunicipality(t *testing.T) {
 			story := domaintest.Given(domain.MunicipalityOf(domaintest.Msunduzi()),
 				domaintest.At("2026-01-05", registered(kheis()))).
 				When(func(h []domain.Recorded) ([]domain.Event, error) {
-					return c.wish.Decide(domain.Fold[domain.Municipality](h))
+					return c.command.Decide(domain.Fold[domain.Municipality](h))
 				})
 
 			if c.then == nil {
@@ -246,9 +246,9 @@ func TestChangingAMunicipality(t *testing.T) {
 
 func TestAFirstPopulationHasNoOldOne(t *testing.T) {
 	t.Parallel()
-	wish := kheis()
-	wish.Population = nil
-	domaintest.Given(domain.MunicipalityOf(domaintest.Msunduzi()), domaintest.At("2026-01-05", registered(wish))).
+	command := kheis()
+	command.Population = nil
+	domaintest.Given(domain.MunicipalityOf(domaintest.Msunduzi()), domaintest.At("2026-01-05", registered(command))).
 		When(func(h []domain.Recorded) ([]domain.Event, error) {
 			return domain.ChangeMunicipality{Population: new(7)}.Decide(domain.Fold[domain.Municipality](h))
 		}).

@@ -10,7 +10,7 @@ import (
 	"github.com/salga-trust/engine/domain/domaintest"
 )
 
-func newsletterWish() domain.DefinePurpose {
+func newsletterDefinition() domain.DefinePurpose {
 	return domain.DefinePurpose{
 		Code: "newsletter", Basis: domain.ConsentBasis, Retention: "until withdrawn",
 		Texts: domaintest.NewsletterTexts(domaintest.NewsletterWords),
@@ -43,8 +43,8 @@ func TestDefiningAPurposePublishesItsFirstNotice(t *testing.T) {
 	t.Parallel()
 
 	for name, c := range map[string]struct {
-		wish func(*domain.DefinePurpose)
-		then domain.PurposeDefined
+		command func(*domain.DefinePurpose)
+		then    domain.PurposeDefined
 	}{
 		"as given": {
 			func(*domain.DefinePurpose) {},
@@ -68,11 +68,11 @@ func TestDefiningAPurposePublishesItsFirstNotice(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wish := newsletterWish()
-			c.wish(&wish)
+			command := newsletterDefinition()
+			c.command(&command)
 			domaintest.Given(newsletterStream()).
 				When(func(h []domain.Recorded) ([]domain.Event, error) {
-					return wish.Decide(domain.Fold[domain.Purpose](h), domaintest.Clock("2026-06-01"))
+					return command.Decide(domain.Fold[domain.Purpose](h), domaintest.Clock("2026-06-01"))
 				}).
 				Then(t, &c.then, published(c.then.Code, 1, domaintest.NewsletterWords))
 		})
@@ -89,15 +89,15 @@ func TestAPurposeIsDefinedOnce(t *testing.T) {
 			t.Parallel()
 			domaintest.Given(newsletterStream(), given...).
 				When(func(h []domain.Recorded) ([]domain.Event, error) {
-					return newsletterWish().Decide(domain.Fold[domain.Purpose](h), domaintest.Clock("2026-06-01"))
+					return newsletterDefinition().Decide(domain.Fold[domain.Purpose](h), domaintest.Clock("2026-06-01"))
 				}).
 				ThenRefused(t, domain.CodePurposeTaken)
 		})
 	}
 
-	wish := newsletterWish()
-	wish.Code = "Platform_Registration"
-	events, err := wish.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01"))
+	command := newsletterDefinition()
+	command.Code = "Platform_Registration"
+	events, err := command.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01"))
 	domaintest.Refusal(t, events, err, domain.CodePurposeTaken)
 }
 
@@ -109,9 +109,9 @@ func TestPurposeCodes(t *testing.T) {
 		"": false, "_a": false, "a_": false, "a__b": false, "2a": false, "a-b": false, "a b": false, "ṱ": false,
 		strings.Repeat("a", 65): false,
 	} {
-		wish := newsletterWish()
-		wish.Code = code
-		if _, err := wish.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01")); (err == nil) != ok {
+		command := newsletterDefinition()
+		command.Code = code
+		if _, err := command.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01")); (err == nil) != ok {
 			t.Errorf("code %q: %v", code, err)
 		}
 	}
@@ -119,14 +119,14 @@ func TestPurposeCodes(t *testing.T) {
 
 func TestAPurposesFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T) {
 	t.Parallel()
-	wish := domain.DefinePurpose{
+	command := domain.DefinePurpose{
 		Code: "zq-code", Basis: "zq", Retention: " ",
 		Texts: map[domain.Language]string{domain.Zulu: "  ", domain.Afrikaans: "zq\x00", "xh": "zq"},
 	}
 
 	story := domaintest.Given(newsletterStream()).
 		When(func([]domain.Recorded) ([]domain.Event, error) {
-			return wish.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01"))
+			return command.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01"))
 		})
 	story.ThenFaulty(t, "code invalid", "basis invalid", "retention required", "notice.texts.en required",
 		"notice.texts.zu required", "notice.texts.af invalid", "notice.texts invalid")
@@ -135,15 +135,15 @@ func TestAPurposesFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T) 
 
 func TestANoticeIsAsLongAsItMayBe(t *testing.T) {
 	t.Parallel()
-	wish := newsletterWish()
-	wish.Texts[domain.Zulu] = strings.Repeat("ṱ", domain.MaxNotice)
-	if _, err := wish.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01")); err != nil {
+	command := newsletterDefinition()
+	command.Texts[domain.Zulu] = strings.Repeat("ṱ", domain.MaxNotice)
+	if _, err := command.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01")); err != nil {
 		t.Errorf("5000 characters: %v", err)
 	}
 
-	wish.Texts[domain.Zulu] += "a"
-	wish.Retention = strings.Repeat("a", domain.MaxRetention+1)
-	_, err := wish.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01"))
+	command.Texts[domain.Zulu] += "a"
+	command.Retention = strings.Repeat("a", domain.MaxRetention+1)
+	_, err := command.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01"))
 	want := []string{"retention too_long", "notice.texts.zu too_long"}
 	if diff := domaintest.Diff(want, domaintest.FaultsOf(err)); diff != "" {
 		t.Error(diff)

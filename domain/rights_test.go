@@ -61,9 +61,12 @@ func rightsOf(decide func(domain.Rights) ([]domain.Event, error)) func([]domain.
 func TestARequestIsLodgedAndClosedOnce(t *testing.T) {
 	t.Parallel()
 	details := domain.Known(domain.FreeText{Text: "my surname"})
-	wish := domain.LodgeRequest{ID: theRequest(), Kind: domain.CorrectionRequest, Details: "my surname", ByStaff: true}
+	command := domain.LodgeRequest{
+		ID: theRequest(), Kind: domain.CorrectionRequest, Details: "my surname", ByStaff: true,
+	}
+
 	domaintest.Given(rightsStream()).
-		When(func([]domain.Recorded) ([]domain.Event, error) { return wish.Decide(domaintest.Clock("2026-03-06")) }).
+		When(func([]domain.Recorded) ([]domain.Event, error) { return command.Decide(domaintest.Clock("2026-03-06")) }).
 		Then(t, &domain.RequestLodged{
 			RequestID: theRequest(), Kind: domain.CorrectionRequest, LodgedBy: domain.ByStaff, DueOn: "2026-04-07",
 			Private: details,

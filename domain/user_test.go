@@ -32,8 +32,8 @@ func TestRegisteringAUser(t *testing.T) {
 	t.Parallel()
 
 	for name, c := range map[string]struct {
-		wish func(*domain.RegisterUser)
-		then func(*domain.UserRegistered)
+		command func(*domain.RegisterUser)
+		then    func(*domain.UserRegistered)
 	}{
 		"the e-mail address is put in lower case": {func(*domain.RegisterUser) {}, func(*domain.UserRegistered) {}},
 		"a phone is not needed": {
@@ -53,12 +53,12 @@ func TestRegisteringAUser(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wish, want := thandi(), thandiRegistered()
-			c.wish(&wish)
+			command, want := thandi(), thandiRegistered()
+			c.command(&command)
 			c.then(want)
 
 			domaintest.Given(domain.UserOf(domaintest.Thandi())).
-				When(func([]domain.Recorded) ([]domain.Event, error) { return wish.Decide() }).
+				When(func([]domain.Recorded) ([]domain.Event, error) { return command.Decide() }).
 				Then(t, want)
 		})
 	}
@@ -66,16 +66,16 @@ func TestRegisteringAUser(t *testing.T) {
 
 func TestAUsersFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T) {
 	t.Parallel()
-	wish := domain.RegisterUser{
+	command := domain.RegisterUser{
 		Role: "zq-role", Email: "zq-email", FullName: "<zq>", Phone: "zq-phone", Password: "zq",
 		PreferredLanguage: "zq",
 	}
 
 	domaintest.Given(domain.UserOf(domaintest.Thandi())).
-		When(func([]domain.Recorded) ([]domain.Event, error) { return wish.Decide() }).
+		When(func([]domain.Recorded) ([]domain.Event, error) { return command.Decide() }).
 		ThenFaulty(t, "email invalid", "password too_short", "full_name invalid", "phone invalid", "role invalid",
 			"preferred_language invalid")
-	demandNoEcho(t, wish.Validate(), "zq")
+	demandNoEcho(t, command.Validate(), "zq")
 }
 
 func TestThePasswordEntersNoEvent(t *testing.T) {
@@ -115,11 +115,11 @@ func TestChangingAProfile(t *testing.T) {
 	t.Parallel()
 
 	for name, c := range map[string]struct {
-		wish domain.ChangeProfile
-		then []domain.Event
+		command domain.ChangeProfile
+		then    []domain.Event
 	}{
 		"nothing is asked": {},
-		"everything stays as it is": {wish: domain.ChangeProfile{
+		"everything stays as it is": {command: domain.ChangeProfile{
 			FullName: new("Thandi Nkosi"), Phone: new("+27821234567"), Email: new("Thandi@example.co.za"),
 			PreferredLanguage: new(domain.Zulu),
 		}},
@@ -147,9 +147,9 @@ func TestChangingAProfile(t *testing.T) {
 			}},
 		},
 		"the letter case of the e-mail address is no change": {
-			wish: domain.ChangeProfile{Email: new("THANDI@example.co.za")},
+			command: domain.ChangeProfile{Email: new("THANDI@example.co.za")},
 		},
-		"another spelling of everything is no change": {wish: domain.ChangeProfile{
+		"another spelling of everything is no change": {command: domain.ChangeProfile{
 			FullName: new(" Thandi  Nkosi"), Phone: new("082 123 4567"), Email: new(" Thandi@EXAMPLE.co.za"),
 		}},
 		"profile and address are two facts": {
@@ -171,7 +171,7 @@ func TestChangingAProfile(t *testing.T) {
 			t.Parallel()
 			domaintest.Given(domain.UserOf(domaintest.Thandi()), domaintest.At("2026-01-05", thandiRegistered())).
 				When(func(h []domain.Recorded) ([]domain.Event, error) {
-					return c.wish.Decide(domain.Fold[domain.User](h))
+					return c.command.Decide(domain.Fold[domain.User](h))
 				}).
 				Then(t, c.then...)
 		})
@@ -180,12 +180,12 @@ func TestChangingAProfile(t *testing.T) {
 
 func TestAFaultyProfileTellsAllFaultsAndEchoesNothing(t *testing.T) {
 	t.Parallel()
-	wish := domain.ChangeProfile{
+	command := domain.ChangeProfile{
 		FullName: new("\x00zq"), Phone: new("zq"), Email: new("zq@"), PreferredLanguage: new(domain.Language("zq")),
 	}
 
 	story := domaintest.Given(domain.UserOf(domaintest.Thandi()), domaintest.At("2026-01-05", thandiRegistered())).
-		When(func(h []domain.Recorded) ([]domain.Event, error) { return wish.Decide(domain.Fold[domain.User](h)) })
+		When(func(h []domain.Recorded) ([]domain.Event, error) { return command.Decide(domain.Fold[domain.User](h)) })
 	story.ThenFaulty(t, "full_name invalid", "phone invalid", "email invalid", "preferred_language invalid")
 	demandNoEcho(t, story.ThenRefused(t, domain.CodeInvalid), "zq")
 }
@@ -278,9 +278,9 @@ func TestAUserWhoseKeyIsGoneHasNoPersonalDetails(t *testing.T) {
 
 func TestAnAddressIsStoredInALabelsAndReadInUnicode(t *testing.T) {
 	t.Parallel()
-	wish := thandi()
-	wish.Email = " Thandi@MÜNCHEN.example"
-	events, err := wish.Decide()
+	command := thandi()
+	command.Email = " Thandi@MÜNCHEN.example"
+	events, err := command.Decide()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,14 +46,14 @@ func Newsletter() domain.Purpose {
 // PurposeWith returns the newsletter as defined on 5 January 2026, with a change to its
 // definition.
 func PurposeWith(change func(*domain.DefinePurpose)) domain.Purpose {
-	wish := domain.DefinePurpose{
+	command := domain.DefinePurpose{
 		Code: "newsletter", Basis: domain.ConsentBasis, Retention: "until withdrawn",
 		Texts: NewsletterTexts(NewsletterWords),
 	}
-	change(&wish)
+	change(&command)
 
-	events := must(wish.Decide(domain.Purpose{}, Clock("2026-06-01")))
-	return domain.Fold[domain.Purpose](History(domain.PurposeOf(Msunduzi(), wish.Code), At("2026-01-05", events...)))
+	events := must(command.Decide(domain.Purpose{}, Clock("2026-06-01")))
+	return domain.Fold[domain.Purpose](History(domain.PurposeOf(Msunduzi(), command.Code), At("2026-01-05", events...)))
 }
 
 func must(events []domain.Event, err error) []domain.Event {
