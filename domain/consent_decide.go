@@ -233,7 +233,8 @@ func (c WithdrawConsent) Decide(history []Recorded, now time.Time) ([]Event, err
 	case !consent.Consented:
 		return nil, Refuse(CodeNotGranted, "This is a refusal: there is nothing to withdraw.")
 	case consent.GivenAt.After(now) && !c.GivenAt.After(now):
-		// The clock ran ahead when it was given: the withdrawal comes after it all the same.
+		// The clock ran ahead when it was given: the withdrawal comes after it all the
+		// same.
 		c.GivenAt = time.Time{}
 	}
 	if isAhead(consent.Purpose, history, now) {

@@ -17,12 +17,12 @@
 //
 // One word per concept:
 //
-//	tenant     one municipality; its id is the municipality's id. The platform tenant is SALGA itself
+//	tenant     one municipality, by its id; the platform tenant is SALGA itself
 //	subject    the person the data is about
 //	actor      who did it
 //	stream     one aggregate's events, versions 1, 2, 3 …
 //	position   place in the whole log, 1, 2, 3 … without a gap
-//	purpose    what personal data is processed for; notice: the versioned wording shown for it
+//	purpose    what personal data is processed for; notice: its versioned wording
 //	consent    one recorded decision of a subject about a purpose: a grant or a refusal
 //	given at   when the person decided; recorded at: when the log learned of it
 package domain

@@ -391,8 +391,8 @@ func TestNothingPersonalEntersThePayload(t *testing.T) {
 	}
 }
 
-// declaresPersonal reports whether an event has a field for a personal part, embedded ones
-// included.
+// declaresPersonal reports whether an event has a field for a personal part, even an
+// embedded one.
 func declaresPersonal(e domain.Event) bool {
 	return slices.ContainsFunc(reflect.VisibleFields(reflect.TypeOf(e).Elem()), func(f reflect.StructField) bool {
 		return reflect.PointerTo(f.Type).Implements(reflect.TypeFor[domain.Part]())

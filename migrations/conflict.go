@@ -54,7 +54,8 @@ func isConflict(err error) bool {
 
 	switch refused.Code {
 	case "23505":
-		// unique_violation: the other transaction inserted the same role or membership first.
+		// unique_violation: the other transaction inserted the same role or membership
+		// first.
 		return refused.SchemaName == "pg_catalog"
 	case "42710":
 		// duplicate_object: it committed between "if not exists" and "create role".
@@ -63,7 +64,8 @@ func isConflict(err error) bool {
 		// deadlock_detected: both changed the same roles, in a different order.
 		return true
 	case "XX000":
-		// internal_error: so Postgres reports two GRANTs on one catalog row, untranslated.
+		// internal_error: so Postgres reports two GRANTs on one catalog row,
+		// untranslated.
 		return strings.HasPrefix(refused.Message, "tuple concurrently ")
 	default:
 		return false

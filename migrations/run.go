@@ -29,8 +29,8 @@ type run struct {
 	applied Applied
 
 	begun bool // a file has begun, in this or an earlier attempt
-	// current is the file that is running. It counts once the next one begins, or once all
-	// have run.
+	// current is the file that is running. It counts once the next one begins, or once
+	// all have run.
 	current string
 }
 

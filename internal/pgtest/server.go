@@ -185,7 +185,8 @@ func settings(durable bool) map[string]string {
 	return settings
 }
 
-// benchmarking reports whether this test binary was asked for benchmarks (go test -bench).
+// benchmarking reports whether this test binary was asked for benchmarks (go test
+// -bench).
 func benchmarking() bool {
 	asked := flag.Lookup("test.bench")
 	return asked != nil && asked.Value.String() != ""
