@@ -35,7 +35,8 @@ func ServerAccount() (Account, error) {
 		return Account{UID: uid, GID: gid, Drop: true}, nil
 	}
 
-	return Account{}, errors.New("Postgres does not run as root, and there is no user postgres or nobody to run it as")
+	return Account{}, errors.New("Postgres does not run as root, and there is neither a user postgres " +
+		"nor a user nobody to run it")
 }
 
 // give makes the account the owner of an open file or folder. It uses the handle, because

@@ -51,8 +51,7 @@ func Pinned() (Release, bool) {
 	return Release{Package: name, Version: version, SHA512: sum}, known
 }
 
-// folder names the folder that a release is unpacked into; it is the same on all machines
-// that share a home.
+// folder names the folder that a release is unpacked into.
 func (r Release) folder() string {
 	return "postgres-" + filepath.Base(r.Package) + "-" + r.Version
 }
