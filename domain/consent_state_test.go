@@ -212,7 +212,7 @@ func TestConsentsDoNotDependOnTheOrderOfTheInput(t *testing.T) {
 	})
 }
 
-func TestWhatIsRecordedLaterOrHoldsLaterNeverMatters(t *testing.T) {
+func TestEventsRecordedOrEffectiveLaterNeverMatter(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		history := anyHistory(t, true)
@@ -334,7 +334,7 @@ func (s *slow) of(purpose string) (records []domain.Consent) {
 	return records
 }
 
-func TestTheFoldIsWhatTheSlowFoldIs(t *testing.T) {
+func TestTheFoldEqualsTheSlowFold(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		history := anyHistory(t, true)

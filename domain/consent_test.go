@@ -338,7 +338,7 @@ func otherPurpose(e *domain.ConsentGranted) *domain.ConsentGranted {
 	return e
 }
 
-func TestADecisionsFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T) {
+func TestADecisionsFaultsAreReportedAtOnceAndEchoNoInput(t *testing.T) {
 	t.Parallel()
 	c := domain.RecordConsent{
 		Language: "zq", Channel: "zq", Description: "zq", GivenAt: domaintest.Clock("2099-01-01"),
@@ -506,7 +506,7 @@ func TestWithdrawing(t *testing.T) {
 	}
 }
 
-func TestTheEarliestWithdrawalKnownStandsAndAsKnownBeforeItTheFormer(t *testing.T) {
+func TestTheEarliestKnownWithdrawalCounts(t *testing.T) {
 	t.Parallel()
 	earlier := withdrawn(1)
 	earlier.GivenAt = domaintest.Clock("2026-02-04")
@@ -537,7 +537,7 @@ func TestTheEarliestWithdrawalKnownStandsAndAsKnownBeforeItTheFormer(t *testing.
 	}
 }
 
-func TestWhoLeavesTakesBackWhatWasGivenThroughTheAccount(t *testing.T) {
+func TestLeavingWithdrawsWhatWasGivenThroughTheAccount(t *testing.T) {
 	t.Parallel()
 	decide := func(id int, purpose, by string) *domain.ConsentGranted {
 		return &domain.ConsentGranted{Decision: domain.Decision{

@@ -62,7 +62,7 @@ func TestADomainIsShownInUnicode(t *testing.T) {
 	}
 }
 
-func TestDomainsThatCannotBeAreRefused(t *testing.T) {
+func TestImpossibleDomainsAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, email := range []string{
 		"a@xn--a.example", "a@xn--abc-.example", "a@xn--99999999.example", "a@xn--.example", "a@ab\u200dcd.example",
@@ -113,7 +113,7 @@ func TestPhoneNumbersHaveOneForm(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoValidPhoneNumberIsRefusedAndNotChanged(t *testing.T) {
+func TestAnInvalidPhoneNumberIsRefusedUnchanged(t *testing.T) {
 	t.Parallel()
 	for _, phone := range []string{
 		"0000000000", "10111", "112", "0800", "082CALLME1", "082 123 4567x12", "082 123 4567 ext. 5",
@@ -135,7 +135,7 @@ func TestWhatIsNoValidPhoneNumberIsRefusedAndNotChanged(t *testing.T) {
 	}
 }
 
-func TestNamesThatAreNotSeenAreRefused(t *testing.T) {
+func TestInvisibleNamesAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
 		"\u3164\u3164", "\u115f\u1160", "\uffa0\uffa0", "No\u00admsa", "Nomsa\u00ad", "\u00adNomsa",
@@ -248,7 +248,7 @@ func demandStable(t interface{ Errorf(string, ...any) }, text string) {
 	}
 }
 
-func TestAFormOfAFormIsItself(t *testing.T) {
+func TestTheFormOfAFormIsItself(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		piece := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{

@@ -158,7 +158,7 @@ func TestAMunicipalityWithFaultsIsRefused(t *testing.T) {
 	}
 }
 
-func TestAMunicipalitysFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T) {
+func TestAMunicipalitysFaultsAreReportedAtOnceAndEchoNoInput(t *testing.T) {
 	t.Parallel()
 	command := domain.RegisterMunicipality{
 		Code: "zq-code", Name: "zq<", Province: "zq-province", Category: "zq-category", DistrictCode: "zq-district",
@@ -255,7 +255,7 @@ func TestAFirstPopulationHasNoOldOne(t *testing.T) {
 		Then(t, &domain.MunicipalityDetailsChanged{Population: &domain.Change[*int]{New: new(7)}})
 }
 
-func TestAFaultyChangeOfAMunicipalityTellsAllFaults(t *testing.T) {
+func TestAnInvalidChangeOfAMunicipalityReportsAllFaults(t *testing.T) {
 	t.Parallel()
 	domaintest.Given(domain.MunicipalityOf(domaintest.Msunduzi()), domaintest.At("2026-01-05", registered(kheis()))).
 		When(func(h []domain.Recorded) ([]domain.Event, error) {

@@ -117,7 +117,7 @@ func TestPurposeCodes(t *testing.T) {
 	}
 }
 
-func TestAPurposesFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T) {
+func TestAPurposesFaultsAreReportedAtOnceAndEchoNoInput(t *testing.T) {
 	t.Parallel()
 	command := domain.DefinePurpose{
 		Code: "zq-code", Basis: "zq", Retention: " ",

@@ -148,7 +148,7 @@ func TestAnErasureWaitsForAHoldAndHappensOnce(t *testing.T) {
 	}
 }
 
-func TestNothingStaysAllowedForWhoIsErased(t *testing.T) {
+func TestNothingStaysAllowedForAnErasedPerson(t *testing.T) {
 	t.Parallel()
 	second := granted(2)
 	second.NoticeVersion = 2 // superseded the first

@@ -64,7 +64,7 @@ func TestRegisteringAUser(t *testing.T) {
 	}
 }
 
-func TestAUsersFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T) {
+func TestAUsersFaultsAreReportedAtOnceAndEchoNoInput(t *testing.T) {
 	t.Parallel()
 	command := domain.RegisterUser{
 		Role: "zq-role", Email: "zq-email", FullName: "<zq>", Phone: "zq-phone", Password: "zq",
@@ -178,7 +178,7 @@ func TestChangingAProfile(t *testing.T) {
 	}
 }
 
-func TestAFaultyProfileTellsAllFaultsAndEchoesNothing(t *testing.T) {
+func TestAnInvalidProfileReportsAllFaultsAndEchoesNoInput(t *testing.T) {
 	t.Parallel()
 	command := domain.ChangeProfile{
 		FullName: new("\x00zq"), Phone: new("zq"), Email: new("zq@"), PreferredLanguage: new(domain.Language("zq")),
@@ -308,7 +308,7 @@ func TestAnAddressIsStoredInALabelsAndReadInUnicode(t *testing.T) {
 	}
 }
 
-func TestAnAddressFromBeforeThereWasOneFormIsReadAsItWasGiven(t *testing.T) {
+func TestAnAddressOlderThanItsCanonicalFormIsReadAsGiven(t *testing.T) {
 	t.Parallel()
 	for stored, want := range map[string]string{
 		"Thandi@Example.org":           "Thandi@Example.org",

@@ -135,7 +135,7 @@ func demandFilled(t *testing.T, path string, v reflect.Value) {
 	}
 }
 
-func TestATenantMismatchOfBeforeTheyWereCountedHappenedOnce(t *testing.T) {
+func TestAnUncountedTenantMismatchHappenedOnce(t *testing.T) {
 	t.Parallel()
 	was := []byte(`{"route":"GET /api/v1/users/me","named":"019c0000-0000-7000-8000-000000010002"}`)
 	want := &domain.TenantMismatch{Route: "GET /api/v1/users/me", Named: domain.TenantID{UUID: domaintest.ID(0x1, 2)}}
@@ -195,7 +195,7 @@ func writeGolden(t *testing.T, eventType string, payload, personal []byte) {
 
 // Logs made before these fields existed hold the events without them: they are read, and
 // sealed again, as they are.
-func TestAnEventOfBeforeItsOptionalFieldsIsTheSameOnTheWire(t *testing.T) {
+func TestAnEventOlderThanItsOptionalFieldsStaysTheSameOnTheWire(t *testing.T) {
 	t.Parallel()
 	const reason = `{"reason":"too many"}`
 	for eventType, payload := range map[string]string{

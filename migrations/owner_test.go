@@ -61,7 +61,7 @@ func demandTemporary(t *testing.T, conn *pgx.Conn, may bool) {
 	}
 }
 
-func TestAnOwnerWhoMayNotHaveTheRolesIsToldTheStatementThatHelps(t *testing.T) {
+func TestAnOwnerWithoutTheRolesIsToldWhatToRun(t *testing.T) {
 	t.Parallel()
 	binaries, err := localpg.Find()
 	if err != nil {

@@ -158,7 +158,7 @@ func TestAFullDiskLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-func TestOfSeveralProcessesOneFetches(t *testing.T) {
+func TestOneOfSeveralProcessesFetches(t *testing.T) {
 	t.Parallel()
 	archive := pack(t, small())
 	var asked atomic.Int32
@@ -193,7 +193,7 @@ func TestOfSeveralProcessesOneFetches(t *testing.T) {
 	}
 }
 
-func TestAFetchThatWasKilledIsDoneAnew(t *testing.T) {
+func TestAKilledFetchIsRepeated(t *testing.T) {
 	t.Parallel()
 	archive := pack(t, small())
 	begun, ended := make(chan struct{}), make(chan struct{})
@@ -225,7 +225,7 @@ func TestAFetchThatWasKilledIsDoneAnew(t *testing.T) {
 	}
 }
 
-func TestTheNpmClientBringsTheArchiveAndLearnsNoSecret(t *testing.T) {
+func TestTheNpmClientFetchesTheArchiveAndLearnsNoSecret(t *testing.T) {
 	t.Parallel()
 	archive := pack(t, small())
 	f, _ := fetcher(t, archive, "")

@@ -62,7 +62,7 @@ func TestAfterAFailoverReadersReadFromTheNewServer(t *testing.T) {
 	answers(t, reads, after)
 }
 
-func TestAServerThatShutsDownIsLeftByThePoolThatHears(t *testing.T) {
+func TestAPoolLeavesAServerThatShutsDown(t *testing.T) {
 	t.Parallel()
 	before, after := pgtest.New(t), pgtest.New(t)
 	where := at(before)

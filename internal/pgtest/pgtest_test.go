@@ -158,7 +158,7 @@ func TestWithoutAServerATestFails(t *testing.T) {
 	}
 }
 
-func TestAPoolThatIsNotGivenBackFailsItsTest(t *testing.T) {
+func TestALeakedConnectionFailsItsTest(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("PGTEST_LEAK") != "" {
 		_, err := pgtest.New(t).Pool(t, pgtest.Query).Acquire(t.Context())
@@ -168,7 +168,7 @@ func TestAPoolThatIsNotGivenBackFailsItsTest(t *testing.T) {
 		return
 	}
 
-	out, err := again(t, "TestAPoolThatIsNotGivenBack", "PGTEST_LEAK=1", "TEST_DATABASE_URL="+pgtest.Fresh(t))
+	out, err := again(t, "TestALeakedConnection", "PGTEST_LEAK=1", "TEST_DATABASE_URL="+pgtest.Fresh(t))
 	if err == nil || !strings.Contains(out, "1 connections were never returned") {
 		t.Errorf("got %v:\n%s", err, out)
 	}
