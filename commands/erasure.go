@@ -115,7 +115,8 @@ func (h *Handler) erasure(
 func staffRecord(err error) error {
 	if _, is := errors.AsType[*domain.StaffRecordError](err); is {
 		return domain.Refuse(domain.CodeStaffRecordKept,
-			"This account acted in office; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).")
+			"This account acted in office; what it did, and whose account it is, must stay on record "+
+				"(POPIA s14(1)(a), s17).")
 	}
 	return err
 }

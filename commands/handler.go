@@ -131,7 +131,7 @@ func (h *Handler) execute(ctx context.Context, call Call, r request, decide deci
 		return done, err
 	}
 
-	return domain.Appended{}, domain.Refuse(domain.CodeBusy, "Too much happens to this at once; try again.")
+	return domain.Appended{}, domain.Refuse(domain.CodeBusy, "Too many changes to this at once; try again.")
 }
 
 // overtaken answers for a command that is refused or finds nothing to do. An earlier

@@ -81,7 +81,7 @@ func (h *Handler) officers(ctx context.Context, call Call) (domain.Officers, err
 			return domain.Officers{}, err
 		}
 	}
-	return domain.Officers{}, domain.Refuse(domain.CodeBusy, "Too much happens to this at once; try again.")
+	return domain.Officers{}, domain.Refuse(domain.CodeBusy, "Too many changes to this at once; try again.")
 }
 
 // officersNow returns the accounts that are an officer's, as their own streams say.

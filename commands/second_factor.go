@@ -55,7 +55,7 @@ func (h *Handler) BeginSecondFactor(
 		}
 		if domain.Fold[domain.SecondFactor](history).IsSet() {
 			return domain.Append{}, domain.Refuse(domain.CodeTOTPAlreadySet,
-				"This account has a second factor: remove it first.")
+				"This account already has a second factor: remove it first.")
 		}
 
 		key, err := totp.Generate(totp.GenerateOpts{
@@ -239,7 +239,7 @@ func (h *Handler) proveCode(ctx context.Context, call Call, command, code string
 	}
 	if code == "" {
 		return nil, domain.Refuse(domain.CodeTOTPRequired,
-			"Give the 6 digits that your authenticator shows now, in totp.")
+			"Send the 6 digits that your authenticator shows now, in totp.")
 	}
 
 	a, err := h.Store.Authenticator(ctx, call.Tenant, call.User)
@@ -266,7 +266,7 @@ func (h *Handler) proveCode(ctx context.Context, call Call, command, code string
 
 func totpLocked(until time.Time, wait time.Duration) error {
 	refusal := domain.Refuse(domain.CodeTOTPLocked,
-		"Too many codes were wrong: the next one is looked at from %s. If it was not you, somebody knows your password.",
+		"Too many wrong codes: try again at %s. If this was not you, somebody knows your password.",
 		until.UTC().Truncate(time.Second).Add(time.Second).Format(time.RFC3339))
 	refusal.Wait = wait
 	return refusal

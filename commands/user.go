@@ -436,7 +436,8 @@ func (h *Handler) userAnswer(
 }
 
 func emailTaken() *domain.Error {
-	return domain.Refuse(domain.CodeEmailTaken, "An account with this e-mail address exists in this municipality.")
+	return domain.Refuse(domain.CodeEmailTaken,
+		"An account with this e-mail address already exists in this municipality.")
 }
 
 func subjectErased() *domain.Error {

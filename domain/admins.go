@@ -7,14 +7,14 @@ import (
 )
 
 // Events of a tenant's stream of admins. It exists for one rule that spans many users: a
-// tenant never loses its last admin, also not by two requests at once. Both expect this
+// tenant never loses its last admin, not even by two requests at once. Both expect this
 // stream's version, so one of them is decided again.
 type (
-	// AdminAdded says that an active account administers the tenant from now on.
+	// AdminAdded says that an active account is an admin of the tenant from now on.
 	AdminAdded struct {
 		User UserID `json:"user_id"`
 	}
-	// AdminRemoved says that it does so no longer.
+	// AdminRemoved says that it no longer is.
 	AdminRemoved struct {
 		User UserID `json:"user_id"`
 	}
@@ -30,25 +30,25 @@ func (e *AdminRemoved) changes() []FieldChange {
 	return []FieldChange{{Field: "user_id", Old: e.User}}
 }
 
-// RecordID gives the account the event is about.
+// RecordID returns the account the event is about.
 func (e *AdminAdded) RecordID() uuid.UUID { return e.User.UUID }
 
-// RecordID gives the account the event is about.
+// RecordID returns the account the event is about.
 func (e *AdminRemoved) RecordID() uuid.UUID { return e.User.UUID }
 
-// SubjectID gives the account the event is about.
+// SubjectID returns the account the event is about.
 func (e *AdminAdded) SubjectID() UserID { return e.User }
 
-// SubjectID gives the account the event is about.
+// SubjectID returns the account the event is about.
 func (e *AdminRemoved) SubjectID() UserID { return e.User }
 
-// Admins is who administers a tenant.
+// Admins lists a tenant's admins.
 type Admins struct {
 	Users   []UserID
 	Version int
 }
 
-// Evolve gives the state after one more event.
+// Evolve returns the state after one more event.
 func (a Admins) Evolve(r Recorded) Admins {
 	switch e := r.Event.(type) {
 	case *AdminAdded:
@@ -56,11 +56,12 @@ func (a Admins) Evolve(r Recorded) Admins {
 	case *AdminRemoved:
 		a.Users = slices.DeleteFunc(slices.Clone(a.Users), func(u UserID) bool { return u == e.User })
 	}
+
 	a.Version = r.Version
 	return a
 }
 
-// Add gives the event that makes a user an admin, or none if they are one.
+// Add returns the event that makes a user an admin, or nothing if they are one.
 func (a Admins) Add(user UserID) []Event {
 	if slices.Contains(a.Users, user) {
 		return nil
@@ -68,14 +69,14 @@ func (a Admins) Add(user UserID) []Event {
 	return []Event{&AdminAdded{User: user}}
 }
 
-// Remove gives the event that a user is an admin no longer, none if they are not one, and
-// refuses for the last.
+// Remove returns the event that a user is no longer an admin, or nothing if they are not
+// one. It refuses for the last admin.
 func (a Admins) Remove(user UserID) ([]Event, error) {
 	switch {
 	case !slices.Contains(a.Users, user):
 		return nil, nil
 	case len(a.Users) == 1:
-		return nil, Refuse(CodeLastAdmin, "This is the last admin of this municipality: appoint another one first.")
+		return nil, Refuse(CodeLastAdmin, "This is the last admin of this municipality: appoint another first.")
 	default:
 		return []Event{&AdminRemoved{User: user}}, nil
 	}

@@ -7,20 +7,23 @@ import (
 	"github.com/google/uuid"
 )
 
-// Append is one atomic addition to the log: events in one or more streams, what must
-// still be true for them, and the side writes that stand or fall with them. All streams
-// belong to one tenant.
+// Append is one atomic addition to the log: events in one or more streams, the conditions
+// that must still hold for them, and the side writes that succeed or fail with them. All
+// streams belong to one tenant.
 type Append struct {
-	ID     uuid.UUID // names the append for ever: sending it again changes nothing and gives the stored positions
+	// ID names the append for ever: sending it again changes nothing and returns the
+	// stored positions.
+	ID     uuid.UUID
 	Tenant TenantID
-	Actor  UserID // zero: nobody known
+	Actor  UserID // zero: unknown
 	// ActorTenant is the actor's own tenant, whose keys seal the origin; zero: Tenant.
 	ActorTenant TenantID
 	Origin      Origin
 	Metadata    Metadata
-	Writes      []Write
-	Expects     []Expectation // streams that were looked at and must not have moved
-	Side        []SideWrite
+
+	Writes  []Write
+	Expects []Expectation // streams that were read and must not have moved
+	Side    []SideWrite
 }
 
 // AnyVersion as an expected version means that the stream's version does not matter.
@@ -33,8 +36,8 @@ type Write struct {
 	Events   []Event
 }
 
-// Expectation demands that a stream, of this or of another tenant, still has the version
-// a decision was made on.
+// Expectation demands that a stream, of this tenant or another, still has the version a
+// decision was made on.
 type Expectation struct {
 	Tenant  TenantID
 	Stream  Stream
@@ -43,12 +46,14 @@ type Expectation struct {
 
 // Appended is what an append left in the log.
 type Appended struct {
-	Events []Recorded // in order; personal parts as they were given, or withheld for a repeat
-	// Repeat is true when the append was already in the log: Events are the stored ones.
+	// Events are in order. Their personal parts are as they were given, or withheld for a
+	// repeat.
+	Events []Recorded
+	// Repeat is true if the append was already in the log: Events are the stored ones.
 	Repeat bool
 }
 
-// Position is the last position of the append, or 0 when it held no events.
+// Position returns the last position of the append, or 0 if it held no events.
 func (a Appended) Position() int64 {
 	if len(a.Events) == 0 {
 		return 0
@@ -56,11 +61,11 @@ func (a Appended) Position() int64 {
 	return a.Events[len(a.Events)-1].Position
 }
 
-// SideWrite changes the command side's own tables in the same transaction, under the same
+// SideWrite changes the command side's own tables in the same transaction, with the same
 // outcome.
 type SideWrite interface{ sideWrite() }
 
-// ClaimKind is a kind of value that may be held once within a tenant.
+// ClaimKind is a kind of value that may be held only once within a tenant.
 type ClaimKind string
 
 // The kinds of claims. Municipalities' claims are held in the platform tenant.
@@ -70,8 +75,8 @@ const (
 	MunicipalityNameClaim ClaimKind = "municipality_name"
 )
 
-// Claim is a value held at most once within a tenant. Only its keyed digest is stored.
-// Value is in canonical form.
+// Claim is a value held at most once within a tenant. Value is in canonical form; only
+// its keyed digest is stored.
 type Claim struct {
 	Tenant TenantID
 	Kind   ClaimKind
@@ -86,39 +91,39 @@ type (
 		Claim  Claim
 		Holder uuid.UUID
 	}
-	// ReleaseClaim gives a claim up, if the holder has it.
+	// ReleaseClaim releases a claim, if the holder has it.
 	ReleaseClaim struct {
 		Claim  Claim
 		Holder uuid.UUID
 	}
 	// SetCredential sets what a user signs in with. Verifier is an Argon2id hash in PHC
-	// form. An empty field keeps what there is.
+	// form. An empty field keeps its current value.
 	SetCredential struct {
 		User     UserID
 		Email    string
 		Verifier string
 	}
-	// DeleteCredential takes away the means of signing in.
+	// DeleteCredential removes what a user signs in with.
 	DeleteCredential struct{ User UserID }
-	// OfferSecondFactor keeps the secret of a new authenticator until it is confirmed;
-	// one that was offered before is forgotten.
+	// OfferSecondFactor keeps the secret of a new authenticator until it is confirmed,
+	// and forgets one that was offered before.
 	OfferSecondFactor struct {
 		User      UserID
 		Factor    uuid.UUID
 		Secret    []byte // sealed under the user's key before it is stored
 		ExpiresAt time.Time
 	}
-	// SetSecondFactor puts the one that was offered in force; Step is of the code that
-	// confirmed it, which is used with that. If another one is offered by now the append
-	// fails with *CodeStaleError.
+	// SetSecondFactor puts the offered one in force. Step is the step of the code that
+	// confirmed it, which is thereby used. If another one has been offered by now, the
+	// append fails with *CodeStaleError.
 	SetSecondFactor struct {
 		User   UserID
 		Factor uuid.UUID
 		Step   int64
 	}
-	// SpendCode uses a code up. If the second factor is another one, or not at Seen any
-	// more, the append fails with *CodeStaleError: of two that show one code at once the
-	// second finds it used.
+	// SpendCode marks a code as used. If the second factor is another one, or is no
+	// longer at Seen, the append fails with *CodeStaleError: when one code is shown twice
+	// at once, the second finds it used.
 	SpendCode struct {
 		User   UserID
 		Factor uuid.UUID
@@ -126,33 +131,34 @@ type (
 		Seen   CodesSeen
 	}
 	// CountWrongCode counts a code that was wrong, at an instant. It fails as SpendCode
-	// does, so that of many guesses at once each is judged on those before it.
+	// does, so that each of many simultaneous guesses is judged in the light of those
+	// before it.
 	CountWrongCode struct {
 		User   UserID
 		Factor uuid.UUID
 		At     time.Time
 		Seen   CodesSeen
 	}
-	// RemoveSecondFactor forgets a user's second factor, the one in force and the one
-	// that is offered.
+	// RemoveSecondFactor forgets a user's second factor, both the one in force and the
+	// one offered.
 	RemoveSecondFactor struct{ User UserID }
-	// CreateSubjectKey makes the key that a subject's personal data is sealed under. Made
-	// at registration only; a key that exists or was destroyed makes the append fail.
+	// CreateSubjectKey creates the key that seals a subject's personal data. It is
+	// created at registration only; if the key exists or was destroyed, the append fails.
 	CreateSubjectKey struct{ Subject UserID }
-	// CreateTenantKey makes the key that wraps a tenant's subject keys. Made when the
+	// CreateTenantKey creates the key that wraps a tenant's subject keys, when the
 	// municipality is registered.
 	CreateTenantKey struct{ Tenant TenantID }
-	// CreateMonthKey makes the append's tenant's key of a month, which seals where
-	// unknown actors came from.
+	// CreateMonthKey creates the key of a month for the append's tenant, which seals the
+	// origins of unknown actors.
 	CreateMonthKey struct{ Month time.Time }
 	// DestroySubjectKey destroys a subject's key, leaving a tombstone.
 	DestroySubjectKey struct{ Subject UserID }
 	// DemandNoActs makes the append fail with *StaffRecordError if the user ever acted in
-	// office, in any tenant: nobody erases their own trail, see InOffice. It is judged
-	// under the lock of the append, and never in one batch with an act of theirs, so none
+	// office, in any tenant: nobody erases their own trail, see InOffice. The check runs
+	// under the append's lock, and never in one batch with an act of theirs, so none
 	// slips in between.
 	DemandNoActs struct{ User UserID }
-	// StartSession opens a family of refresh tokens; Token is the SHA-256 of the first
+	// StartSession opens a family of refresh tokens. Token is the SHA-256 of the first
 	// one's id.
 	StartSession struct {
 		Session   uuid.UUID
@@ -161,19 +167,19 @@ type (
 		ExpiresAt time.Time
 	}
 	// RotateSession replaces the current token of a session. If From is not the current
-	// one the append fails with *SessionStaleError; but where To replaced From at most 10
-	// s ago, it is as if it were this append, and changes nothing.
+	// one, the append fails with *SessionStaleError. But if To replaced From at most 10 s
+	// ago, it counts as that same append, and changes nothing.
 	RotateSession struct {
 		Session   uuid.UUID
 		From, To  [32]byte
 		ExpiresAt time.Time
 	}
-	// EndSession ends one session; one that has ended already makes the append fail with
+	// EndSession ends one session. If it has already ended, the append fails with
 	// *SessionStaleError, so that an end is recorded once.
 	EndSession struct{ Session uuid.UUID }
-	// EndAllSessions ends the sessions of everybody in the append's tenant.
+	// EndAllSessions ends everybody's sessions in the append's tenant.
 	EndAllSessions struct{}
-	// EndSessions ends all sessions of a user, but for Except if it is not zero.
+	// EndSessions ends all sessions of a user, except Except unless it is zero.
 	EndSessions struct {
 		User   UserID
 		Except uuid.UUID
@@ -201,15 +207,15 @@ func (SpendCode) sideWrite()          {}
 func (CountWrongCode) sideWrite()     {}
 func (RemoveSecondFactor) sideWrite() {}
 
-// CodesSeen is how far a second factor was when a code was judged: the step of the newest
-// that was accepted, and how many were wrong since.
+// CodesSeen is the state of a second factor when a code was judged: the step of the
+// newest accepted code, and how many were wrong since.
 type CodesSeen struct {
 	Step  int64
 	Wrong int
 }
 
-// ConflictError says that a stream has moved since the decision was made. Load again and
-// decide afresh.
+// ConflictError says that a stream has moved since the decision was made. Load it again
+// and decide afresh.
 type ConflictError struct {
 	Stream           Stream
 	Expected, Actual int
@@ -219,10 +225,10 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("stream %s %s is at version %d, not %d", e.Stream.Type, e.Stream.ID, e.Actual, e.Expected)
 }
 
-// ClaimTakenError says that another holds the claim.
+// ClaimTakenError says that another holder has the claim.
 type ClaimTakenError struct{ Kind ClaimKind }
 
-func (e *ClaimTakenError) Error() string { return fmt.Sprintf("another holds this %s", e.Kind) }
+func (e *ClaimTakenError) Error() string { return fmt.Sprintf("another holder has this %s", e.Kind) }
 
 // SessionStaleError says that the token shown is not the session's current one, or that
 // the session has ended.
@@ -232,18 +238,18 @@ func (*SessionStaleError) Error() string {
 	return "this is not the session's current token, or the session has ended"
 }
 
-// CodeStaleError says that a second factor has moved on since a code was judged. Read it
+// CodeStaleError says that a second factor has changed since a code was judged. Read it
 // again and judge afresh.
 type CodeStaleError struct{}
 
 func (*CodeStaleError) Error() string {
-	return "the second factor has moved on since the code was judged"
+	return "the second factor has changed since the code was judged"
 }
 
-// KeyExistsError says that a key of this name exists or existed.
+// KeyExistsError says that a key with this name exists or existed.
 type KeyExistsError struct{}
 
-func (*KeyExistsError) Error() string { return "a key of this name exists or was destroyed" }
+func (*KeyExistsError) Error() string { return "a key with this name exists or was destroyed" }
 
 // StaffRecordError says that a user acted in office, so that who they are must stay.
 type StaffRecordError struct{}

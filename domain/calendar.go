@@ -9,14 +9,14 @@ type Date string
 
 const dateForm = "2006-01-02"
 
-// requestDays is how long a request may take.
+// requestDays is how many days a request may take.
 const requestDays = 30
 
 // southAfrica is UTC+2 all year.
 func southAfrica() *time.Location { return time.FixedZone("SAST", 2*60*60) }
 
-// DueDate gives the day by which a request lodged at an instant must be answered: the
-// 30th calendar day after it in South Africa; if that is a Sunday or a public holiday,
+// DueDate returns the day by which a request lodged at an instant must be answered: the
+// 30th calendar day after it in South Africa or, if that is a Sunday or a public holiday,
 // the next day that is neither (Interpretation Act 33 of 1957, s4; POPIA regulations).
 func DueDate(lodged time.Time) Date {
 	day := lodged.In(southAfrica()).AddDate(0, 0, requestDays)
@@ -26,9 +26,9 @@ func DueDate(lodged time.Time) Date {
 	return Date(day.Format(dateForm))
 }
 
-// isPublicHoliday tells a holiday of the Public Holidays Act 36 of 1994: a fixed day, the
-// Monday after one that fell on a Sunday (s2(1)), Good Friday, or Family Day. Days that a
-// president declares for one year only are not known.
+// isPublicHoliday reports whether a day is a holiday of the Public Holidays Act 36 of
+// 1994: a fixed day, the Monday after one that fell on a Sunday (s2(1)), Good Friday or
+// Family Day. Days that a president declares for one year only are not known.
 func isPublicHoliday(day time.Time) bool {
 	if isFixedHoliday(day) {
 		return true
@@ -36,6 +36,7 @@ func isPublicHoliday(day time.Time) bool {
 	if day.Weekday() == time.Monday && isFixedHoliday(day.AddDate(0, 0, -1)) {
 		return true
 	}
+
 	easter := easterSunday(day.Year())
 	date := day.Format(dateForm)
 	return date == easter.AddDate(0, 0, -2).Format(dateForm) || date == easter.AddDate(0, 0, 1).Format(dateForm)
@@ -70,6 +71,7 @@ func easterSunday(year int) time.Time {
 	i, k := c/4, c%4
 	l := (32 + 2*e + 2*i - h - k) % 7
 	m := (a + 11*h + 22*l) / 451
+
 	month, day := (h+l-7*m+114)/31, (h+l-7*m+114)%31+1
 	return time.Date(year, time.Month(month), day, 0, 0, 0, 0, southAfrica())
 }

@@ -20,18 +20,18 @@ const (
 // Operations lists the four.
 func Operations() []Operation { return []Operation{OpCreate, OpRead, OpUpdate, OpDelete} }
 
-// FieldChange is what an event says of one field. Old is nil for what was created or
+// FieldChange is what an event says about one field. Old is nil for what was created or
 // read, and where there was no value.
 type FieldChange struct {
 	Field    string
 	Old, New any // as they encode to JSON
 
 	// Personal is Absent for a field that identifies nobody, and Open for a personal one
-	// that is shown. Erased or Withheld: neither value is here.
+	// that is shown. If it is Erased or Withheld, neither value is here.
 	Personal PersonalState
 }
 
-// ChangesOf returns what an event says of the fields of its record: its own account of
+// ChangesOf returns what an event says about the fields of its record: its own account of
 // it, or else every field that it holds, personal ones included. E-mail addresses are in
 // the form that people read.
 func ChangesOf(e Event) []FieldChange {
@@ -58,7 +58,7 @@ func shown(value any) any {
 	return value
 }
 
-// turned is the change of a field that an event turns on or off.
+// turned returns the change of a field that an event turns on or off.
 func turned(field string, to bool) FieldChange { return FieldChange{Field: field, Old: !to, New: to} }
 
 // fieldsOf returns every field of an event: first those of the payload, then the personal
@@ -71,8 +71,8 @@ func fieldsOf(e Event) []FieldChange {
 	return changes
 }
 
-// payloadFields returns every field that a struct has in JSON, under its name there: the
-// new value, or of a Change both.
+// payloadFields returns every field of a struct under its JSON name: the new value or,
+// for a Change, both values.
 func payloadFields(of any, except ...string) (changes []FieldChange) {
 	v := reflect.ValueOf(of).Elem()
 	for i := range v.NumField() {
@@ -102,7 +102,7 @@ func fieldChange(name string, value reflect.Value) FieldChange {
 	return FieldChange{Field: name, New: plain(value.Interface())}
 }
 
-// oldAndNew is a Change, whatever it is of.
+// oldAndNew is a Change of any type.
 type oldAndNew interface{ values() (before, after any) }
 
 func (c Change[T]) values() (before, after any) { return c.Old, c.New }
@@ -124,8 +124,8 @@ func plain(value any) any {
 // fields implements Part.
 func (p *Personal[T]) fields() []FieldChange { return p.fieldsNamed(fieldNames[T]()...) }
 
-// fieldsNamed returns the fields of the part. Of one that cannot be read, these are the
-// names given.
+// fieldsNamed returns the fields of the part; if it cannot be read, fields with the given
+// names.
 func (p *Personal[T]) fieldsNamed(sealed ...string) (changes []FieldChange) {
 	switch p.state {
 	case Absent:
@@ -145,7 +145,7 @@ func (p *Personal[T]) fieldsNamed(sealed ...string) (changes []FieldChange) {
 	return changes
 }
 
-// fieldNames lists the names that the fields of a struct have in JSON.
+// fieldNames lists the JSON names of the fields of a struct.
 func fieldNames[T any]() (names []string) {
 	for field := range reflect.TypeFor[T]().Fields() {
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")

@@ -8,28 +8,32 @@ import (
 // Reason says in one word why processing is allowed or not.
 type Reason string
 
-// The reasons, in the order in which they are looked for.
+// The reasons, in the order in which they are tried.
 const (
-	ReasonUnknownSubject Reason = "unknown_subject" // nobody of this id was known then
-	ReasonPurposeRetired Reason = "purpose_retired" // nothing may be done for the purpose any more
-	// the purpose rests on another ground of POPIA s11 than consent
-	ReasonLawful      Reason = "lawful_without_consent"
-	ReasonGranted     Reason = "granted"
-	ReasonRefused     Reason = "refused"
-	ReasonWithdrawn   Reason = "withdrawn"
-	ReasonNotYetGiven Reason = "not_yet_given" // a consent is known that holds from later
+	// ReasonUnknownSubject: nobody with this id was known then.
+	ReasonUnknownSubject Reason = "unknown_subject"
+	// ReasonPurposeRetired: nothing may be done for the purpose any more.
+	ReasonPurposeRetired Reason = "purpose_retired"
+	// ReasonLawful: the purpose rests on a ground of POPIA s11 other than consent.
+	ReasonLawful Reason = "lawful_without_consent"
+
+	ReasonGranted   Reason = "granted"
+	ReasonRefused   Reason = "refused"
+	ReasonWithdrawn Reason = "withdrawn"
+	// ReasonNotYetGiven: a consent is known that takes effect later.
+	ReasonNotYetGiven Reason = "not_yet_given"
 	ReasonNeverAsked  Reason = "never_asked"
 )
 
-// Inquiry is the question whether a person's data may be processed for a purpose, with
-// all that bears on it: histories, in the order of positions.
+// Inquiry asks whether a person's data may be processed for a purpose. It holds all that
+// bears on the answer: histories, in order of position.
 type Inquiry struct {
 	Purpose  string    // its code
-	At       time.Time // when it has to hold; zero: no bound
-	KnownAt  time.Time // as known when; zero: no bound
+	At       time.Time // the instant of processing; zero: no bound
+	KnownAt  time.Time // counts only what was recorded by then; zero: no bound
 	Person   []Recorded
 	Own      []Recorded // of the tenant's own purpose of this code
-	Default  []Recorded // of the platform's; the tenant's own hides it
+	Default  []Recorded // of the platform's purpose; the tenant's own hides it
 	Consents []Recorded // of the person
 }
 
@@ -42,13 +46,13 @@ type Check struct {
 	By      Recorded // the event that decides
 }
 
-// Answer answers by what the first rule that applies says: the order is that of the
-// reasons. Error: unknown_purpose, for a code that no purpose has, whenever that is asked
+// Answer returns the answer of the first rule that applies, in the order of the reasons.
+// Error: unknown_purpose, for a code that no purpose has, whatever instant is asked
 // about.
 func (q Inquiry) Answer() (Check, error) {
 	purpose, history := PlatformRegistration(), []Recorded(nil)
 	if q.Purpose != PlatformRegistrationCode {
-		if history = q.Own; len(history) == 0 || !q.stands(history) && len(q.Default) > 0 {
+		if history = q.Own; len(history) == 0 || !q.inUse(history) && len(q.Default) > 0 {
 			history = q.Default
 		}
 		purpose = Fold[Purpose](history)
@@ -66,22 +70,22 @@ func (q Inquiry) Answer() (Check, error) {
 		check.Reason, check.Decided, check.By = ReasonPurposeRetired, true, end
 		return check, nil
 	}
-	if purpose.Basis != ConsentBasis && q.stands(history) {
+	if purpose.Basis != ConsentBasis && q.inUse(history) {
 		check.Allowed, check.Reason = true, ReasonLawful
 		return check, nil
 	}
 	return q.consent(check), nil
 }
 
-// stands tells whether a purpose was known by the instant that is asked about, and in use
-// when it has to hold: one that was defined later says nothing about the time before it,
-// unless its words had been in use then.
-func (q Inquiry) stands(history []Recorded) bool {
+// inUse reports whether a purpose was known at KnownAt and in use at At. One that was
+// defined later says nothing about the time before it, unless its words were in use by
+// then.
+func (q Inquiry) inUse(history []Recorded) bool {
 	defined := slices.IndexFunc(history, func(r Recorded) bool { return !r.IsVoid() })
 	return defined >= 0 && q.knows(history[defined]) && Fold[Purpose](history).WasInUse(q.At)
 }
 
-// consent completes a check by what the person decided.
+// consent completes a check with the person's decisions.
 func (q Inquiry) consent(check Check) Check {
 	check.Allowed, check.By, check.Decided = ConsentsFor(q.Purpose, q.Consents, q.At, q.KnownAt).Check(q.Purpose)
 	if check.Decided {
@@ -105,7 +109,7 @@ func (q Inquiry) consent(check Check) Check {
 	return check
 }
 
-// retirement returns the event that ended a purpose by the instant asked about.
+// retirement returns the event that had ended a purpose by the instant asked about.
 func (q Inquiry) retirement(history []Recorded) (Recorded, bool) {
 	for _, e := range history {
 		if _, ends := e.Event.(*PurposeRetired); ends && q.knows(e) && (q.At.IsZero() || !e.EffectiveAt.After(q.At)) {
@@ -115,5 +119,5 @@ func (q Inquiry) retirement(history []Recorded) (Recorded, bool) {
 	return Recorded{}, false
 }
 
-// knows tells whether an event was recorded by the instant that is asked about.
+// knows reports whether an event was recorded by KnownAt.
 func (q Inquiry) knows(e Recorded) bool { return q.KnownAt.IsZero() || !e.RecordedAt.After(q.KnownAt) }

@@ -10,7 +10,7 @@ import (
 // Events of a subject's consent stream.
 type (
 	// Decision is what a grant and a refusal have in common: who decided what, on which
-	// words, how and when.
+	// wording, how and when.
 	Decision struct {
 		ConsentID     ConsentID `json:"consent_id"`
 		Purpose       string    `json:"purpose"`
@@ -19,14 +19,13 @@ type (
 		SHA256        string    `json:"sha256"`  // of the wording as shown
 		Language      Language  `json:"language"`
 		Channel       Channel   `json:"channel"`
-		// GivenAt is when the person said so, if that was stated; else it is when the
-		// event was recorded.
+		// GivenAt is when the person decided, if that was stated; otherwise the event
+		// counts from when it was recorded.
 		GivenAt    time.Time `json:"given_at,omitzero"`
 		RecordedBy string    `json:"recorded_by"` // BySelf or ByStaff; who exactly is the event's actor
 		GivenBy    string    `json:"given_by"`    // BySelf or ByCompetentPerson
 		Basis      Basis     `json:"basis"`
-		// EvidenceSHA256 is the hash of the scanned form, the recording or whatever else
-		// proves it.
+		// EvidenceSHA256 is the hash of the scanned form, the recording or other proof.
 		EvidenceSHA256 string                  `json:"evidence_sha256,omitempty"`
 		Private        Personal[DecisionFacts] `json:"-"`
 	}
@@ -35,27 +34,27 @@ type (
 		EvidenceReference string           `json:"evidence_reference,omitempty"`
 		CompetentPerson   *CompetentPerson `json:"competent_person,omitempty"`
 	}
-	// CompetentPerson consents for a child or another who cannot (POPIA s1, s35).
+	// CompetentPerson consents for a child or for another person who cannot (POPIA s1,
+	// s35).
 	CompetentPerson struct {
 		Name      string `json:"name"`
 		Relation  string `json:"relation"`
-		Authority string `json:"authority"` // reference of what gives them the authority
+		Authority string `json:"authority"` // reference to the source of their authority
 	}
 	// ConsentGranted says yes.
 	ConsentGranted struct{ Decision }
-	// ConsentRefused says no; a fact of its own.
+	// ConsentRefused says no. It is recorded as a fact of its own.
 	ConsentRefused struct{ Decision }
-	// ConsentWithdrawn takes a yes back (POPIA s11(2)(b)): every grant for the purpose
-	// that holds until then ends.
+	// ConsentWithdrawn takes a yes back (POPIA s11(2)(b)) and ends every grant for the
+	// purpose in force until then.
 	ConsentWithdrawn struct {
 		ConsentID  ConsentID `json:"consent_id"`
 		Purpose    string    `json:"purpose"`
 		GivenAt    time.Time `json:"given_at,omitzero"`
 		RecordedBy string    `json:"recorded_by"`
-		// Cause is CauseAccountClosed, or empty: this very consent was taken back.
+		// Cause is CauseAccountClosed, or empty where this very consent was taken back.
 		Cause string `json:"cause,omitempty"`
-		// EvidenceSHA256 is the hash of the letter, the recording or whatever else proves
-		// it.
+		// EvidenceSHA256 is the hash of the letter, the recording or other proof.
 		EvidenceSHA256 string                    `json:"evidence_sha256,omitempty"`
 		Private        Personal[WithdrawalFacts] `json:"-"`
 	}
@@ -66,8 +65,8 @@ type (
 	}
 )
 
-// CauseAccountClosed is why a consent is withdrawn with the one that the account rested
-// on.
+// CauseAccountClosed is the cause of withdrawals that follow from withdrawing the consent
+// an account rests on.
 const CauseAccountClosed = "account_closed"
 
 // Who recorded or gave a decision.
@@ -103,7 +102,7 @@ func (e *ConsentWithdrawn) changes() []FieldChange {
 }
 
 func (d *Decision) decided(consented bool) []FieldChange {
-	var sealed []string // which of both there are
+	var sealed []string
 	if d.EvidenceSHA256 != "" {
 		sealed = append(sealed, "evidence_reference")
 	}
@@ -115,16 +114,16 @@ func (d *Decision) decided(consented bool) []FieldChange {
 	return slices.Concat(first, payloadFields(d), d.Private.fieldsNamed(sealed...))
 }
 
-// RecordID gives the consent the event is about.
+// RecordID returns the consent the event is about.
 func (d *Decision) RecordID() uuid.UUID { return d.ConsentID.UUID }
 
-// RecordID gives the consent the event is about.
+// RecordID returns the consent the event is about.
 func (e *ConsentWithdrawn) RecordID() uuid.UUID { return e.ConsentID.UUID }
 
-// EffectiveAt gives the stated instant of the decision.
+// EffectiveAt returns the stated instant of the decision.
 func (d *Decision) EffectiveAt() time.Time { return d.GivenAt }
 
-// EffectiveAt gives the stated instant of the withdrawal.
+// EffectiveAt returns the stated instant of the withdrawal.
 func (e *ConsentWithdrawn) EffectiveAt() time.Time { return e.GivenAt }
 
 // Consent is one recorded decision and what became of it.
@@ -148,5 +147,5 @@ type Consent struct {
 	Position       int64     // of the newest event about this record
 }
 
-// Withdrawn tells whether the grant was taken back.
+// Withdrawn reports whether the grant was taken back.
 func (c Consent) Withdrawn() bool { return !c.WithdrawnAt.IsZero() }

@@ -11,12 +11,13 @@ import (
 	"github.com/salga-trust/engine/domain/domaintest"
 )
 
-// aheadHistory draws what a log holds whose clock jumps ahead and back: recorded_at never
-// runs backwards, and what nobody stated an instant of holds from what the clock showed.
+// aheadHistory draws a log whose clock jumps ahead and back: recorded_at never runs
+// backwards, and an event without a stated instant takes effect at what the clock showed.
 func aheadHistory(t *rapid.T) []domain.Recorded {
 	right := domaintest.Clock("2026-03-01")
 	newest := right
 	var history []domain.Recorded
+
 	for i := range rapid.IntRange(0, 20).Draw(t, "events") {
 		right = right.Add(time.Minute)
 		clock := right.Add(time.Duration(rapid.SampledFrom([]int{0, 0, 0, 5, 30, 1440}).
@@ -29,11 +30,13 @@ func aheadHistory(t *rapid.T) []domain.Recorded {
 			Position: int64(i + 1), Stream: consents(), Version: i + 1, Subject: domaintest.Thandi(),
 			EffectiveAt: clock, RecordedAt: newest,
 		}
+
 		var given time.Time
 		if back := rapid.SampledFrom([]int{0, 0, 0, 1, 8, 40}).Draw(t, "stated minutes back"); back > 0 {
 			given = clock.Add(-time.Duration(back) * time.Minute)
 			r.EffectiveAt = given
 		}
+
 		r.Event = anyDecision(t, i+1, given)
 		history = append(history, r)
 	}
@@ -43,6 +46,7 @@ func aheadHistory(t *rapid.T) []domain.Recorded {
 func anyDecision(t *rapid.T, n int, given time.Time) domain.Event {
 	purpose := rapid.SampledFrom(purposes()[:2]).Draw(t, "purpose")
 	d := domain.Decision{ConsentID: domaintest.Consent(n), Purpose: purpose, NoticeVersion: 1, GivenAt: given}
+
 	switch rapid.SampledFrom([]string{"grant", "grant", "refuse", "withdraw"}).Draw(t, "kind") {
 	case "grant":
 		return &domain.ConsentGranted{Decision: d}
@@ -54,14 +58,15 @@ func anyDecision(t *rapid.T, n int, given time.Time) domain.Event {
 }
 
 // asSaid puts one purpose's events in the order in which they were said, one by one as
-// the log got them: what is said now comes after all before it, which holds from then at
-// the latest; what states an instant comes in by it.
+// the log received them. What is said now comes after everything before it, which takes
+// effect by then at the latest; what states an instant is placed by it.
 func asSaid(history []domain.Recorded, purpose string) (said []domain.Recorded, from []time.Time) {
 	for _, e := range history {
 		about, given := facts(e.Event)
 		if about != purpose {
 			continue
 		}
+
 		place := len(said)
 		if given.IsZero() {
 			for i := range from {
@@ -74,6 +79,7 @@ func asSaid(history []domain.Recorded, purpose string) (said []domain.Recorded, 
 				place--
 			}
 		}
+
 		said, from = slices.Insert(said, place, e), slices.Insert(from, place, e.EffectiveAt)
 	}
 	return said, from
@@ -98,6 +104,7 @@ func TestDecisionsStampedAheadCountInTheOrderInWhichTheyWereSaid(t *testing.T) {
 		history := aheadHistory(t)
 		at := anyInstant(t, "at")
 		shuffled := rapid.Permutation(history).Draw(t, "order")
+
 		for _, purpose := range purposes() {
 			said, from := asSaid(history, purpose)
 			for i := range from {
@@ -124,26 +131,30 @@ func TestDecisionsStampedAheadCountInTheOrderInWhichTheyWereSaid(t *testing.T) {
 	})
 }
 
-// The last wish of a person, with no instant stated or as made just now, is in force:
+// The last decision of a person, with no instant stated or as made just now, is in force:
 // today, and when the day has passed that an event was stamped with.
 func TestADecisionMadeJustNowHoldsWhateverWasStampedAhead(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		clock := domaintest.Clock("2026-03-01")
 		newest := clock.Add(24 * time.Hour)
+
 		grant := granted(1)
 		history := []domain.Recorded{{
 			Position: 1, Stream: consents(), Version: 1, Event: grant, EffectiveAt: newest, RecordedAt: newest,
 		}}
+
 		allowed := true
-		for n := range rapid.IntRange(1, 6).Draw(t, "wishes") {
+		for n := range rapid.IntRange(1, 6).Draw(t, "commands") {
 			clock = clock.Add(time.Duration(rapid.IntRange(1, 400).Draw(t, "minutes on")) * time.Minute)
 			var given time.Time
 			if rapid.Bool().Draw(t, "stated") {
 				given = clock
 			}
-			kind := rapid.SampledFrom([]string{"withdraw", "grant", "refuse"}).Draw(t, "wish")
+
+			kind := rapid.SampledFrom([]string{"withdraw", "grant", "refuse"}).Draw(t, "command")
 			wanted := kind == "grant"
+
 			var events []domain.Event
 			var err error
 			switch kind {
@@ -171,6 +182,7 @@ func TestADecisionMadeJustNowHoldsWhateverWasStampedAhead(t *testing.T) {
 				EffectiveAt: clock, RecordedAt: later(clock, newest),
 			}
 			history, allowed = append(history, r), wanted
+
 			for _, at := range []time.Time{{}, clock, newest, newest.Add(time.Hour), clock.Add(48 * time.Hour)} {
 				if !at.IsZero() && at.Before(clock) {
 					continue

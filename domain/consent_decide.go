@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// LateAfter is how old a decision may be and still count as made just now, on the web,
-// without evidence: a form left open.
+// LateAfter is how old a decision may be and still count as just made, on the web and
+// without evidence: a form may have been left open.
 const LateAfter = 5 * time.Minute
 
-// RecordConsent is the wish to record a decision of a subject about a purpose.
+// RecordConsent asks to record a decision of a subject about a purpose.
 type RecordConsent struct {
 	ID            ConsentID
 	Purpose       string
-	Description   string // what the client showed; empty: the registry's wording
+	Description   string // the wording the client showed; empty: the registry's
 	Language      Language
 	Consented     bool
 	Channel       Channel   // empty: Web
 	GivenAt       time.Time // zero: now
-	NoticeVersion int       // what was shown; 0: the one in force
+	NoticeVersion int       // the notice shown; 0: the one in force
 	Evidence      *Evidence
 	GivenBy       *CompetentPerson // nil: the subject
 	ByStaff       bool
@@ -28,24 +28,27 @@ type RecordConsent struct {
 // Evidence proves a decision: a hash of the artefact and where it is kept.
 type Evidence struct{ SHA256, Reference string }
 
-// Decide gives the grant or the refusal. history is the subject's consent stream, purpose
-// the one in force for the tenant (the zero Purpose when there is none), now the instant
-// of asking.
+// Decide returns the grant or the refusal. history is the subject's consent stream,
+// purpose the one in force for the tenant (the zero Purpose if there is none), now the
+// instant of asking.
 func (c RecordConsent) Decide(history []Recorded, purpose Purpose, now time.Time) ([]Event, error) {
 	if c.Channel == "" {
 		c.Channel = Web
 	}
 	c.GivenAt = stated(c.GivenAt)
 	c = c.tidy()
+
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
 	if err := c.timely(now); err != nil {
 		return nil, err
 	}
+
 	if isAhead(c.Purpose, history, now) || purpose.isAhead(now) {
 		c.GivenAt = unlessJustNow(c.GivenAt, now)
 	}
+
 	notice, err := c.notice(purpose)
 	if err != nil {
 		return nil, err
@@ -53,6 +56,7 @@ func (c RecordConsent) Decide(history []Recorded, purpose Purpose, now time.Time
 	if err := c.possible(ConsentsFor(c.Purpose, history, c.GivenAt, time.Time{}), notice); err != nil {
 		return nil, err
 	}
+
 	d := c.decision(notice)
 	if c.Consented {
 		return []Event{&ConsentGranted{d}}, nil
@@ -60,7 +64,7 @@ func (c RecordConsent) Decide(history []Recorded, purpose Purpose, now time.Time
 	return []Event{&ConsentRefused{d}}, nil
 }
 
-// tidy returns the wish with each text in its form.
+// tidy returns the command with each text in its canonical form.
 func (c RecordConsent) tidy() RecordConsent {
 	if e := c.Evidence; e != nil {
 		c.Evidence = &Evidence{SHA256: e.SHA256, Reference: TidyText(e.Reference)}
@@ -78,14 +82,16 @@ func (c RecordConsent) validate() error {
 	OneOf(&f, "language", c.Language, Languages())
 	OneOf(&f, "channel", c.Channel, Channels())
 	if c.Purpose == "" {
-		f.Add("purpose", "required", "Say for which purpose.")
+		f.Add("purpose", "required", "Name the purpose.")
 	}
+
 	f.evidence(c.Evidence)
 	if p := c.GivenBy; p != nil {
 		f.Name("given_by.name", p.Name, MinName)
 		f.required("given_by.relation", p.Relation)
 		f.required("given_by.authority", p.Authority)
 	}
+
 	return f.Err()
 }
 
@@ -107,17 +113,19 @@ func (f *Faults) required(field, text string) {
 }
 
 // timely checks when the decision was made: not in the future, and long ago only with
-// evidence from outside the web.
+// evidence and not on the web.
 func (c RecordConsent) timely(now time.Time) error {
 	if c.GivenAt.After(now) {
 		return Refuse(CodeGivenInFuture, "A decision cannot be given in the future.")
 	}
+
 	if c.GivenAt.IsZero() || now.Sub(c.GivenAt) <= LateAfter {
 		return nil
 	}
+
 	if c.Channel == Web || c.Evidence == nil {
 		return Refuse(CodeEvidenceRequired,
-			"A decision given more than 5 minutes ago needs another channel than web, and evidence.")
+			"A decision given more than 5 minutes ago needs evidence, and a channel other than web.")
 	}
 	return nil
 }
@@ -131,36 +139,42 @@ func (c RecordConsent) notice(p Purpose) (Notice, error) {
 		return Notice{}, Refuse(CodeUnknownPurpose, "This purpose was retired.")
 	case p.Basis != ConsentBasis:
 		return Notice{}, Refuse(CodePurposeNotConsent,
-			"Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to "+
+			"Processing for this purpose rests on a ground of POPIA s11 other than consent, so there is nothing to "+
 				"consent to.")
 	case p.CompetentPerson && c.GivenBy == nil && c.Consented:
 		return Notice{}, Refuse(CodeCompetentPerson,
-			"For a child a competent person must consent (POPIA s35): give given_by.")
+			"For a child, a competent person must consent (POPIA s35): name them in given_by.")
 	}
-	n := p.Current() // not NoticeAt(now): our clock and the log's may differ
+
+	// Not NoticeAt(now): our clock and the log's may differ.
+	n := p.Current()
 	if !c.GivenAt.IsZero() {
 		if n = p.NoticeAt(c.GivenAt); n.Version == 0 {
 			return Notice{}, Refuse(CodeNoticeChanged, "No words of this purpose were in use then.")
 		}
 	}
+
 	if c.NoticeVersion != 0 && c.NoticeVersion != n.Version {
-		return Notice{}, Refuse(CodeNoticeChanged, "Notice version %d was in use then; show that one.", n.Version)
+		return Notice{}, Refuse(CodeNoticeChanged, "Notice version %d was in use then; show that version.", n.Version)
 	}
+
 	if c.Description != "" && tidyWording(c.Description) != tidyWording(n.Texts[c.Language]) {
-		return Notice{}, Refuse(CodeWordingMismatch, "The purpose's wording in this language says something else.")
+		return Notice{}, Refuse(CodeWordingMismatch, "This is not the purpose's wording in this language.")
 	}
 	return n, nil
 }
 
-// possible checks against what was in force when the decision was made.
+// possible checks the decision against what was in force when it was made.
 func (c RecordConsent) possible(then Consents, n Notice) error {
 	in, ok := then.InForce(c.Purpose)
-	// A tenant's own purpose may shadow the default with a first notice of its own: same
-	// number, other words.
+
+	// A tenant's own purpose may shadow the default with a first notice of its own: the
+	// same number, other words.
 	unchanged := in.NoticeVersion == n.Version && in.SHA256 == n.SHA256[in.Language]
 	if !ok || (c.Consented && !unchanged) {
 		return nil
 	}
+
 	refusal := Refuse(CodeAlreadyGranted, "A consent for this purpose under this notice is in force.")
 	if !c.Consented {
 		refusal = Refuse(CodeInForce, "A consent for this purpose is in force: withdraw it instead.")
@@ -175,6 +189,7 @@ func (c RecordConsent) decision(n Notice) Decision {
 		SHA256: n.SHA256[c.Language], Language: c.Language, Channel: c.Channel, GivenAt: c.GivenAt,
 		RecordedBy: recordedBy(c.ByStaff), GivenBy: BySelf, Basis: ConsentBasis,
 	}
+
 	var facts DecisionFacts
 	if c.Evidence != nil {
 		d.EvidenceSHA256, facts.EvidenceReference = c.Evidence.SHA256, c.Evidence.Reference
@@ -182,13 +197,15 @@ func (c RecordConsent) decision(n Notice) Decision {
 	if c.GivenBy != nil {
 		d.GivenBy, facts.CompetentPerson = ByCompetentPerson, c.GivenBy
 	}
+
 	if facts != (DecisionFacts{}) {
 		d.Private = Known(facts)
 	}
+
 	return d
 }
 
-// WithdrawConsent is the wish to take a grant back.
+// WithdrawConsent asks to take a grant back.
 type WithdrawConsent struct {
 	ID       ConsentID
 	Reason   string
@@ -197,10 +214,11 @@ type WithdrawConsent struct {
 	ByStaff  bool
 }
 
-// Decide gives the withdrawal. Of a grant that was withdrawn before, it gives one only if
-// it was given earlier than that: the earliest known stands.
+// Decide returns the withdrawal. If the grant was withdrawn before, it returns one only
+// if it was given earlier: the earliest known counts.
 func (c WithdrawConsent) Decide(history []Recorded, now time.Time) ([]Event, error) {
 	c.GivenAt, c.Reason = stated(c.GivenAt), TidyText(c.Reason)
+
 	var f Faults
 	f.Text("reason", c.Reason, MaxReason)
 	f.evidence(c.Evidence)
@@ -215,7 +233,9 @@ func (c WithdrawConsent) Decide(history []Recorded, now time.Time) ([]Event, err
 	case !consent.Consented:
 		return nil, Refuse(CodeNotGranted, "This is a refusal: there is nothing to withdraw.")
 	case consent.GivenAt.After(now) && !c.GivenAt.After(now):
-		c.GivenAt = time.Time{} // the clock ran ahead when it was given: the withdrawal comes after it all the same
+		// The clock ran ahead when it was given: the withdrawal comes after it all the
+		// same.
+		c.GivenAt = time.Time{}
 	}
 	if isAhead(consent.Purpose, history, now) {
 		c.GivenAt = unlessJustNow(c.GivenAt, now)
@@ -230,10 +250,11 @@ func (c WithdrawConsent) Decide(history []Recorded, now time.Time) ([]Event, err
 	return []Event{c.event(consent)}, nil
 }
 
-// timely checks when a withdrawal that changes something was given. For another person,
-// what is said to have been long ago, or before what is known already, needs evidence.
+// timely checks when a withdrawal that changes something was given. On behalf of another
+// person, one dated long ago, or before the one already known, needs evidence.
 func (c WithdrawConsent) timely(consent Consent, now time.Time) error {
 	long := !c.GivenAt.IsZero() && now.Sub(c.GivenAt) > LateAfter
+
 	switch {
 	case c.GivenAt.After(now):
 		return Refuse(CodeGivenInFuture, "A withdrawal cannot be given in the future.")
@@ -243,8 +264,8 @@ func (c WithdrawConsent) timely(consent Consent, now time.Time) error {
 		return f.Err()
 	case c.ByStaff && c.Evidence == nil && (long || consent.Withdrawn()):
 		return Refuse(CodeEvidenceRequired,
-			"For another person, a withdrawal given more than 5 minutes ago, or before the one that is known, needs "+
-				"evidence.")
+			"For another person, a withdrawal given more than 5 minutes ago, or before the one already recorded, "+
+				"needs evidence.")
 	}
 	return nil
 }
@@ -253,28 +274,33 @@ func (c WithdrawConsent) event(consent Consent) *ConsentWithdrawn {
 	e := &ConsentWithdrawn{
 		ConsentID: c.ID, Purpose: consent.Purpose, GivenAt: c.GivenAt, RecordedBy: recordedBy(c.ByStaff),
 	}
+
 	facts := WithdrawalFacts{Reason: c.Reason}
 	if c.Evidence != nil {
 		e.EvidenceSHA256, facts.EvidenceReference = c.Evidence.SHA256, c.Evidence.Reference
 	}
+
 	if facts != (WithdrawalFacts{}) {
 		e.Private = Known(facts)
 	}
+
 	return e
 }
 
-// CloseAccount gives the withdrawals that follow from one of the consent that an account
-// rests on: of every consent that was given through the account. One that was given
-// before the person left was taken back with that; one given after it, now. None if the
-// person consented to the account again afterwards, so that it stays: left is false then.
+// CloseAccount returns the withdrawals that follow when the consent an account rests on
+// is withdrawn: one for every consent that was given through the account. A consent given
+// before the person left is withdrawn from that instant; one given after it, from now.
+// There are none, and left is false, if the person consented to the account again
+// afterwards, so that it stays open.
 func (e *ConsentWithdrawn) CloseAccount(history []Recorded, now time.Time) (withdrawn []Event, left bool) {
 	from := e.GivenAt
 	if from.IsZero() {
 		from = now
 	}
+
 	last := Recorded{Event: e, Position: math.MaxInt64, EffectiveAt: from, RecordedAt: now}
-	if _, again := ConsentsFor(e.Purpose, append(history[:len(history):len(history)], last), time.Time{}, time.Time{}).
-		InForce(e.Purpose); again {
+	after := append(history[:len(history):len(history)], last)
+	if _, again := ConsentsFor(e.Purpose, after, time.Time{}, time.Time{}).InForce(e.Purpose); again {
 		return nil, false
 	}
 
@@ -283,6 +309,7 @@ func (e *ConsentWithdrawn) CloseAccount(history []Recorded, now time.Time) (with
 		if c.Purpose == e.Purpose || c.RecordedBy != c.Subject {
 			continue
 		}
+
 		w := &ConsentWithdrawn{
 			ConsentID: c.ID, Purpose: c.Purpose, GivenAt: e.GivenAt, RecordedBy: e.RecordedBy,
 			Cause: CauseAccountClosed,
@@ -292,13 +319,14 @@ func (e *ConsentWithdrawn) CloseAccount(history []Recorded, now time.Time) (with
 		}
 		withdrawn = append(withdrawn, w)
 	}
+
 	return append(withdrawn, e.movedBack(history, all, from)...), true
 }
 
-// movedBack gives the withdrawals that a leaving caused which was given earlier than was
-// known: they hold from then, too.
+// movedBack returns earlier withdrawals for consents that ended when the account did: the
+// person is now known to have left earlier, so those consents end earlier too.
 func (e *ConsentWithdrawn) movedBack(history []Recorded, all Consents, from time.Time) (withdrawn []Event) {
-	fell := map[ConsentID]time.Time{} // with the account: from when
+	fell := map[ConsentID]time.Time{} // ended with the account, and when
 	for _, r := range history {
 		if w, is := r.Event.(*ConsentWithdrawn); is && w.Cause == CauseAccountClosed {
 			fell[w.ConsentID] = r.EffectiveAt
@@ -313,6 +341,7 @@ func (e *ConsentWithdrawn) movedBack(history []Recorded, all Consents, from time
 			})
 		}
 	}
+
 	return withdrawn
 }
 
@@ -323,17 +352,17 @@ func recordedBy(staff bool) string {
 	return BySelf
 }
 
-// isAhead tells whether a decision about a purpose was stamped by a clock that ran ahead:
-// it holds from later than now, but was said by now.
+// isAhead reports whether a decision about a purpose was stamped by a clock that ran
+// ahead: it takes effect later than now, although it was recorded before now.
 func isAhead(purpose string, history []Recorded, now time.Time) bool {
 	return slices.ContainsFunc(history, func(e Recorded) bool {
 		return e.EffectiveAt.After(now) && purposeOf(e.Event) == purpose
 	})
 }
 
-// unlessJustNow drops an instant that counts as just now. What says that it holds from
-// when it is recorded comes after all that was said before, also where that was stamped
-// by a clock that ran ahead.
+// unlessJustNow drops an instant that counts as just now. An event that takes effect when
+// it is recorded comes after everything recorded before it, even after events stamped by
+// a clock that ran ahead.
 func unlessJustNow(given, now time.Time) time.Time {
 	if now.Sub(given) <= LateAfter {
 		return time.Time{}
@@ -341,12 +370,12 @@ func unlessJustNow(given, now time.Time) time.Time {
 	return given
 }
 
-// stated gives an instant as the log keeps it: UTC, microseconds. So payload and
-// effective time agree.
+// stated returns an instant as the log keeps it, in UTC and microseconds, so that payload
+// and effective time agree.
 func stated(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-// WithdrawAll gives the withdrawals of every purpose that a grant holds for: of who is
-// erased nothing may be processed any longer.
+// WithdrawAll returns a withdrawal for every purpose that has a grant in force: nothing
+// may be processed any longer for a person who is erased.
 func WithdrawAll(history []Recorded, byStaff bool) (events []Event) {
 	for _, c := range ConsentsAt(history, time.Time{}, time.Time{}).AllInForce() {
 		events = append(events, &ConsentWithdrawn{ConsentID: c.ID, Purpose: c.Purpose, RecordedBy: recordedBy(byStaff)})

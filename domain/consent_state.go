@@ -7,31 +7,31 @@ import (
 	"time"
 )
 
-// Consents is what a subject had decided, at one instant, as known at one instant.
+// Consents is what a subject had decided at one instant, as known at another.
 type Consents struct {
-	records []Consent            // in order of when they were given, then of position
+	records []Consent            // by given time, then position
 	current map[string]*Recorded // by purpose: the event that decides
 }
 
-// ConsentsAt folds a subject's consent events by two clocks: those that hold from at the
-// latest `at` and were recorded at the latest at `knownAt`, in order of (effective time,
-// position); see inOrder for a log whose clock ran backwards. A zero time sets no bound.
-// The events may come in any order.
+// ConsentsAt folds a subject's consent events by two clocks: those that took effect by
+// `at` and were recorded by `knownAt`, in order of (effective time, position); see
+// inOrder for a log whose clock ran backwards. A zero time sets no bound. The events may
+// come in any order.
 //
-// So a paper grant given on 1 March and recorded on 6 March is in force on 2 March as
-// known today, and not as known on 2 March.
+// For example, a paper grant given on 1 March and recorded on 6 March is in force on 2
+// March as known today, but not as known on 2 March.
 func ConsentsAt(events []Recorded, at, knownAt time.Time) Consents {
 	return foldConsents(events, at, knownAt, func(string) bool { return true })
 }
 
-// ConsentsFor is ConsentsAt for one purpose alone, which costs less: no purpose bears on
-// another.
+// ConsentsFor is ConsentsAt for one purpose alone, which costs less: purposes do not
+// affect each other.
 func ConsentsFor(purpose string, events []Recorded, at, knownAt time.Time) Consents {
 	return foldConsents(events, at, knownAt, func(p string) bool { return p == purpose })
 }
 
-// foldConsents takes time in proportion to the events, and to sort those that came in
-// late: one person may have very many.
+// foldConsents takes time in proportion to the number of events, plus sorting those that
+// came in late: one person may have very many.
 func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose string) bool) Consents {
 	known := map[string][]held{} // by purpose
 	for i := range events {
@@ -89,24 +89,25 @@ func (b byGivenAt) Swap(i, j int) {
 	b.decided[i], b.decided[j] = b.decided[j], b.decided[i]
 }
 
-// held is an event and from when it holds: from its effective time, or earlier where that
-// cannot be.
+// held is an event and the instant it takes effect: its effective time, or earlier where
+// that time cannot be true.
 type held struct {
 	*Recorded
 
 	from time.Time
 }
 
-// inOrder returns what one person decided about one purpose in the order in which it
-// counts: by effective time, then position.
+// inOrder returns one person's decisions about one purpose in the order in which they
+// count: by effective time, then position.
 //
-// But somebody who says something now says it after everything they said before. So what
-// stands before such an event in the log and claims to hold only from later was stamped
-// by a clock that ran ahead: it holds from that event's instant at the latest, and comes
-// before it. In a log whose clock never ran backwards there is no such event, and sorting
-// is all there is to do.
+// There is one exception. A decision with no stated time comes after everything the
+// person said before it. So an earlier event in the log that claims a later effective
+// time was stamped by a clock that ran ahead: it takes effect at that decision's instant
+// at the latest, and comes before it. If the log's clock never ran backwards there is no
+// such event, and sorting is all there is to do.
 func inOrder(events []held) []held {
 	slices.SortFunc(events, func(a, b held) int { return cmp.Compare(a.Position, b.Position) })
+
 	byInstant := func(a, b held) int { return a.from.Compare(b.from) }
 
 	var latest time.Time
@@ -128,11 +129,11 @@ func inOrder(events []held) []held {
 	return events
 }
 
-// isStated tells whether somebody stated when an event holds from; else it holds from
-// when it was recorded.
+// isStated reports whether somebody stated when an event takes effect; otherwise it does
+// when it is recorded.
 func isStated(e Event) bool { return !EffectiveOf(e).IsZero() }
 
-// withdraw ends every grant for the purpose that still holds: the newest, and those it
+// withdraw ends every grant for the purpose that is still open: the newest, and those it
 // superseded.
 func (c *Consents) withdraw(open []int, purpose string, r *Recorded) {
 	for _, i := range open {
@@ -144,8 +145,8 @@ func (c *Consents) withdraw(open []int, purpose string, r *Recorded) {
 	}
 }
 
-// purposeOf returns the purpose that an event of a consent stream is about; empty: it is
-// of another stream.
+// purposeOf returns the purpose that an event of a consent stream is about, or "" for an
+// event of another stream.
 func purposeOf(e Event) string {
 	switch e := e.(type) {
 	case *ConsentGranted:
@@ -168,11 +169,10 @@ func record(r *Recorded, d Decision, consented bool) Consent {
 	}
 }
 
-// Records lists every decision, in order of when it was given, as stored, and then of
-// position.
+// Records lists every decision by given time, as stored, then position.
 func (c Consents) Records() []Consent { return c.records }
 
-// Record gives one decision.
+// Record returns one decision.
 func (c Consents) Record(id ConsentID) (Consent, bool) {
 	i := slices.IndexFunc(c.records, func(r Consent) bool { return r.ID == id })
 	if i < 0 {
@@ -181,8 +181,8 @@ func (c Consents) Record(id ConsentID) (Consent, bool) {
 	return c.records[i], true
 }
 
-// Check tells whether processing for a purpose is allowed, and the event that decides it;
-// without one, nothing was ever decided.
+// Check reports whether processing for a purpose is allowed, and the event that decides
+// it; if decided is false, nothing was ever decided.
 func (c Consents) Check(purpose string) (allowed bool, by Recorded, decided bool) {
 	last, decided := c.current[purpose]
 	if !decided {
@@ -192,7 +192,7 @@ func (c Consents) Check(purpose string) (allowed bool, by Recorded, decided bool
 	return allowed, *last, true
 }
 
-// InForce gives the grant in force for a purpose.
+// InForce returns the grant in force for a purpose.
 func (c Consents) InForce(purpose string) (Consent, bool) {
 	_, by, _ := c.Check(purpose)
 	e, ok := by.Event.(*ConsentGranted)
@@ -202,7 +202,7 @@ func (c Consents) InForce(purpose string) (Consent, bool) {
 	return c.Record(e.ConsentID)
 }
 
-// AllInForce lists the grants in force, one for each purpose at most, in the order of
+// AllInForce lists the grants in force, at most one for each purpose, in the order of
 // Records.
 func (c Consents) AllInForce() (in []Consent) {
 	for _, r := range c.records {
@@ -213,7 +213,7 @@ func (c Consents) AllInForce() (in []Consent) {
 	return in
 }
 
-// ConsentIn returns one decision as a subject's whole history leaves it.
+// ConsentIn returns one decision as the subject's whole history leaves it.
 func ConsentIn(history []Recorded, id ConsentID) (Consent, bool) {
 	for i := range history {
 		d, ok := decisionOf(history[i].Event)

@@ -23,8 +23,9 @@ func at(text string) time.Time {
 
 func TestAPaperGrantOf1MarchRecordedOn6March(t *testing.T) {
 	t.Parallel()
-	// given on 1 March, 9:30
+	// Given on 1 March, 9:30.
 	history := domaintest.History(consents(), domaintest.At("2026-03-06 11:00", domaintest.PaperGrant()))
+
 	for name, c := range map[string]struct {
 		at, knownAt    string
 		allowed, known bool
@@ -52,9 +53,10 @@ func TestAPaperGrantOf1MarchRecordedOn6March(t *testing.T) {
 func TestAWithdrawalHoldsFromWhenItWasGiven(t *testing.T) {
 	t.Parallel()
 	dated := withdrawn(1)
-	dated.GivenAt = domaintest.Clock("2026-04-10") // by letter, which came in ten days later
+	dated.GivenAt = domaintest.Clock("2026-04-10") // by a letter that came in ten days later
 	history := domaintest.History(consents(), domaintest.At("2026-03-01", granted(1)),
 		domaintest.At("2026-04-20", dated))
+
 	for name, c := range map[string]struct {
 		at, knownAt string
 		allowed     bool
@@ -84,6 +86,7 @@ func TestAGrantThatComesInLateDoesNotUndoALaterWithdrawal(t *testing.T) {
 	late.ConsentID = domaintest.Consent(2)
 	history := domaintest.History(consents(), domaintest.At("2026-03-02", granted(1)),
 		domaintest.At("2026-03-04", withdrawn(1)), domaintest.At("2026-03-06", late))
+
 	state := domain.ConsentsAt(history, time.Time{}, time.Time{})
 	if allowed, by, _ := state.Check("newsletter"); allowed || by.Position != 2 {
 		t.Errorf("allowed %t by position %d", allowed, by.Position)
@@ -95,9 +98,11 @@ func TestAGrantThatComesInLateDoesNotUndoALaterWithdrawal(t *testing.T) {
 
 func TestARefusalThatWasGivenLaterOnPaperEndsWhatWasGrantedBefore(t *testing.T) {
 	t.Parallel()
-	late := domaintest.PaperGrant() // given on 1 March, recorded on the 6th; a refusal of the 4th came in before it
+	// Given on 1 March, recorded on the 6th; a refusal of the 4th came in before it.
+	late := domaintest.PaperGrant()
 	history := domaintest.History(consents(), domaintest.At("2026-03-04", refused(2)),
 		domaintest.At("2026-03-06", late))
+
 	state := domain.ConsentsAt(history, time.Time{}, time.Time{})
 	if allowed, by, _ := state.Check("newsletter"); allowed || by.Position != 1 {
 		t.Errorf("allowed %t by position %d", allowed, by.Position)
@@ -105,9 +110,10 @@ func TestARefusalThatWasGivenLaterOnPaperEndsWhatWasGrantedBefore(t *testing.T) 
 	if _, ok := state.InForce("newsletter"); ok {
 		t.Error("a grant before the refusal is in force")
 	}
-	if allowed, _, _ := domain.ConsentsAt(history, domaintest.Clock("2026-03-02"), time.Time{}).
-		Check("newsletter"); !allowed {
-		t.Error("and yet it was in force until then")
+
+	before := domain.ConsentsAt(history, domaintest.Clock("2026-03-02"), time.Time{})
+	if allowed, _, _ := before.Check("newsletter"); !allowed {
+		t.Error("it was not in force until then")
 	}
 }
 
@@ -115,17 +121,20 @@ func TestARecordHoldsTheWholeDecision(t *testing.T) {
 	t.Parallel()
 	want := domaintest.PaperGrant()
 	history := domaintest.History(consents(), domaintest.At("2026-03-06", want))
+
 	got, ok := domain.ConsentsAt(history, time.Time{}, time.Time{}).InForce("newsletter")
 	if !ok {
 		t.Fatal("not in force")
 	}
-	if diff := domaintest.Diff(domain.Consent{
+
+	record := domain.Consent{
 		ID: want.ConsentID, Subject: domaintest.Thandi(), Tenant: domaintest.Msunduzi(), Purpose: want.Purpose,
 		NoticeVersion: 1, Wording: want.Wording, SHA256: want.SHA256, Language: want.Language, Consented: true,
 		Channel: domain.Paper, GivenBy: domain.ByCompetentPerson, RecordedBy: domaintest.Clerk(),
 		EvidenceSHA256: want.EvidenceSHA256, GivenAt: want.GivenAt, RecordedAt: domaintest.Clock("2026-03-06"),
 		Position: 1,
-	}, got); diff != "" {
+	}
+	if diff := domaintest.Diff(record, got); diff != "" {
 		t.Errorf("record (-want +got):\n%s", diff)
 	}
 }
@@ -140,14 +149,17 @@ func anyHistory(t *rapid.T, backDated bool) []domain.Recorded {
 	n := rapid.IntRange(0, 25).Draw(t, "events")
 	clock := domaintest.Clock("2026-03-01")
 	history := make([]domain.Recorded, 0, n)
+
 	for i := 1; i <= n; i++ {
 		clock = clock.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "minutes on")) * time.Minute)
 		effective := clock
 		if backDated {
 			effective = clock.Add(-time.Duration(rapid.IntRange(0, 8).Draw(t, "minutes back")) * time.Minute)
 		}
+
 		purpose := rapid.SampledFrom(purposes()).Draw(t, "purpose")
 		d := domain.Decision{ConsentID: domaintest.Consent(i), Purpose: purpose, NoticeVersion: 1, GivenAt: effective}
+
 		var e domain.Event
 		switch rapid.IntRange(0, 4).Draw(t, "kind") {
 		case 0, 1:
@@ -159,6 +171,7 @@ func anyHistory(t *rapid.T, backDated bool) []domain.Recorded {
 				ConsentID: domaintest.Consent(rapid.IntRange(1, i).Draw(t, "of")), Purpose: purpose, GivenAt: effective,
 			}
 		}
+
 		history = append(history, domain.Recorded{
 			Position: int64(i), Stream: consents(), Version: i, Subject: domaintest.Thandi(), Event: e,
 			EffectiveAt: effective, RecordedAt: clock,
@@ -189,6 +202,7 @@ func TestConsentsDoNotDependOnTheOrderOfTheInput(t *testing.T) {
 		history := anyHistory(t, true)
 		at, known := anyInstant(t, "at"), anyInstant(t, "known at")
 		want := domain.ConsentsAt(history, at, known)
+
 		shuffled := rapid.Permutation(history).Draw(t, "order")
 		kept := slices.Clone(shuffled)
 		demandSame(t, "another order", want, domain.ConsentsAt(shuffled, at, known))
@@ -198,30 +212,33 @@ func TestConsentsDoNotDependOnTheOrderOfTheInput(t *testing.T) {
 	})
 }
 
-func TestWhatIsRecordedLaterOrHoldsLaterNeverMatters(t *testing.T) {
+func TestEventsRecordedOrEffectiveLaterNeverMatter(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		history := anyHistory(t, true)
 		at, known := anyInstant(t, "at"), anyInstant(t, "known at")
 		full := domain.ConsentsAt(history, at, known)
+
 		then := slices.DeleteFunc(slices.Clone(history), func(r domain.Recorded) bool {
 			return (!known.IsZero() && r.RecordedAt.After(known)) || (!at.IsZero() && r.EffectiveAt.After(at))
 		})
+
 		demandSame(t, "the log as it was then", full, domain.ConsentsAt(then, at, known))
 		demandSame(t, "the log as it was then, without bounds", full, domain.ConsentsAt(then, time.Time{}, time.Time{}))
 	})
 }
 
-// oracle is a second, slower telling of the rules, in words of their definition.
+// oracle is a second, slower telling of the rules, in the words of their definition.
 type oracle struct {
 	allowed   map[string]bool
 	withdrawn map[domain.ConsentID]time.Time
 }
 
-// fold goes through events one by one, in the order given.
+// fold goes through events one by one, in the given order.
 func fold(events []domain.Recorded) oracle {
 	o := oracle{allowed: map[string]bool{}, withdrawn: map[domain.ConsentID]time.Time{}}
 	open := map[string][]domain.ConsentID{}
+
 	for _, r := range events {
 		switch e := r.Event.(type) {
 		case *domain.ConsentGranted:
@@ -247,6 +264,7 @@ func (o oracle) agree(t *rapid.T, c domain.Consents) {
 			t.Fatalf("%s: allowed %t, by the oracle %t", p, allowed, o.allowed[p])
 		}
 	}
+
 	if len(c.Records()) != len(o.withdrawn) {
 		t.Fatalf("%d records, by the oracle %d", len(c.Records()), len(o.withdrawn))
 	}
@@ -316,7 +334,7 @@ func (s *slow) of(purpose string) (records []domain.Consent) {
 	return records
 }
 
-func TestTheFoldIsWhatTheSlowFoldIs(t *testing.T) {
+func TestTheFoldEqualsTheSlowFold(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		history := anyHistory(t, true)
@@ -331,8 +349,8 @@ func TestTheFoldIsWhatTheSlowFoldIs(t *testing.T) {
 			alone := domain.ConsentsFor(p, history, at, known)
 			for _, c := range []domain.Consents{got, alone} {
 				if _, by, decided := c.Check(p); decided != ok || by.Position != decides.Position {
-					t.Fatalf("%s is decided %t at %d, by the slow fold %t at %d", p, decided, by.Position, ok,
-						decides.Position)
+					t.Fatalf("%s is decided %t at %d, by the slow fold %t at %d",
+						p, decided, by.Position, ok, decides.Position)
 				}
 			}
 
@@ -348,8 +366,8 @@ func TestTheFoldIsWhatTheSlowFoldIs(t *testing.T) {
 	})
 }
 
-// One person may decide as often as they like. Ten times as many decisions take ten times
-// as long, not a hundred times: then this would take minutes.
+// One person may decide as often as they like. Ten times as many decisions must take ten
+// times as long, not a hundred times: then this would take minutes.
 func TestAPersonWithVeryManyDecisionsIsFoldedInTime(t *testing.T) {
 	t.Parallel()
 	const n = 100_000
@@ -385,12 +403,14 @@ func TestWithoutBackDatingTheStateAtAnInstantIsTheLogFoldedUntilThen(t *testing.
 	rapid.Check(t, func(t *rapid.T) {
 		history := anyHistory(t, false)
 		until := anyInstant(t, "at")
+
 		var prefix []domain.Recorded
 		for _, r := range history {
 			if until.IsZero() || !r.RecordedAt.After(until) {
 				prefix = append(prefix, r)
 			}
 		}
+
 		state := domain.ConsentsAt(history, until, time.Time{})
 		fold(prefix).agree(t, state)
 		demandSame(t, "known then and known today", state, domain.ConsentsAt(history, until, until))
@@ -402,6 +422,7 @@ func TestTheStateIsTheFoldInOrderOfEffectiveTimeAndPosition(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		history := anyHistory(t, true)
 		at, known := anyInstant(t, "at"), anyInstant(t, "known at")
+
 		var visible []domain.Recorded
 		for _, r := range history {
 			if (at.IsZero() || !r.EffectiveAt.After(at)) && (known.IsZero() || !r.RecordedAt.After(known)) {
@@ -411,6 +432,7 @@ func TestTheStateIsTheFoldInOrderOfEffectiveTimeAndPosition(t *testing.T) {
 		slices.SortFunc(visible, func(a, b domain.Recorded) int {
 			return cmp.Or(a.EffectiveAt.Compare(b.EffectiveAt), cmp.Compare(a.Position, b.Position))
 		})
+
 		fold(visible).agree(t, domain.ConsentsAt(history, at, known))
 	})
 }
@@ -434,6 +456,7 @@ func demandInvariants(t *rapid.T, c domain.Consents) {
 			t.Fatalf("consent %s is not found by its id", r.ID)
 		}
 	}
+
 	for _, p := range purposes() {
 		allowed, by, decided := c.Check(p)
 		in, ok := c.InForce(p)
@@ -446,7 +469,9 @@ func demandInvariants(t *rapid.T, c domain.Consents) {
 		if in.Purpose != p || !in.Consented || in.Withdrawn() || in.Position != by.Position {
 			t.Fatalf("%s: in force is %+v", p, in)
 		}
-		for _, r := range c.Records() { // at most one: no other open grant is as new
+
+		// At most one: no other open grant is as new.
+		for _, r := range c.Records() {
 			if r.ID != in.ID && r.Purpose == p && r.Consented && !r.Withdrawn() && r.GivenAt.After(in.GivenAt) {
 				t.Fatalf("%s: consent %s is newer than the one in force", p, r.ID)
 			}
@@ -454,21 +479,22 @@ func demandInvariants(t *rapid.T, c domain.Consents) {
 	}
 }
 
-// What Decide lets through must have the effect that was wished for, whatever came
-// before.
+// What Decide accepts must have the effect that was asked for, whatever came before.
 func TestWhatIsDecidedTakesEffect(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		purpose := domaintest.Newsletter()
 		now := domaintest.Clock("2026-03-31 23:00") // the second notice comes an hour later
 		var history []domain.Recorded
-		for i := range rapid.IntRange(1, 20).Draw(t, "wishes") {
+
+		for i := range rapid.IntRange(1, 20).Draw(t, "commands") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 30).Draw(t, "minutes on")) * time.Minute)
 			given := time.Time{}
 			if back := rapid.IntRange(-1, 90).Draw(t, "minutes back"); back >= 0 {
 				given = now.Add(-time.Duration(back) * time.Minute)
 			}
-			events, err := anyWish(t, i+1, given).decide(history, purpose, now)
+
+			events, err := anyCommand(t, i+1, given).decide(history, purpose, now)
 			if err != nil {
 				continue
 			}
@@ -490,6 +516,7 @@ func demandEffect(t *rapid.T, e domain.Event, before, after domain.Consents) {
 	t.Helper()
 	was, _, _ := before.Check("newsletter")
 	is, _, _ := after.Check("newsletter")
+
 	ok := true
 	switch e.(type) {
 	case *domain.ConsentGranted:
@@ -499,6 +526,7 @@ func demandEffect(t *rapid.T, e domain.Event, before, after domain.Consents) {
 	case *domain.ConsentWithdrawn:
 		ok = !is
 	}
+
 	if !ok {
 		t.Fatalf("after %s: allowed %t, before %t", e.EventType(), is, was)
 	}
@@ -508,16 +536,17 @@ type anyone struct {
 	decide func([]domain.Recorded, domain.Purpose, time.Time) ([]domain.Event, error)
 }
 
-func anyWish(t *rapid.T, n int, given time.Time) anyone {
+func anyCommand(t *rapid.T, n int, given time.Time) anyone {
 	if rapid.IntRange(0, 2).Draw(t, "withdraw") == 0 {
 		w := domain.WithdrawConsent{ID: domaintest.Consent(rapid.IntRange(1, n).Draw(t, "of")), GivenAt: given}
 		return anyone{func(h []domain.Recorded, _ domain.Purpose, now time.Time) ([]domain.Event, error) {
 			return w.Decide(h, now)
 		}}
 	}
+
 	c := domain.RecordConsent{
-		ID: domaintest.Consent(n), Purpose: "newsletter", Language: rapid.SampledFrom(domain.Languages()).
-			Draw(t, "language"),
+		ID: domaintest.Consent(n), Purpose: "newsletter",
+		Language:  rapid.SampledFrom(domain.Languages()).Draw(t, "language"),
 		Consented: rapid.Bool().Draw(t, "consented"), Channel: domain.Paper, GivenAt: given,
 		Evidence: &domain.Evidence{SHA256: domain.WordingHash("scan"), Reference: fmt.Sprint("form ", n)},
 	}

@@ -7,18 +7,18 @@ import (
 )
 
 // Tail says which events of a subject's consent stream a question needs: the newest about
-// one purpose, as far back as those before cannot change the answer. One person may have
-// very many, and mostly the last few decide.
+// one purpose, back to where earlier ones cannot change the answer. One person may have
+// very many events, and usually the last few decide.
 type Tail struct {
 	Stream  Stream
 	Purpose string    // empty: that of Record
 	Record  uuid.UUID // a decision in the stream
-	// Enough tells whether these events, in order of position and the newest about the
-	// purpose, suffice.
+	// Enough reports whether these events suffice: the newest about the purpose, in order
+	// of position.
 	Enough func(newest []Recorded) bool
 }
 
-// TailFor is what ConsentsFor needs to say what is in force.
+// TailFor returns the tail that ConsentsFor needs to say what is in force.
 func TailFor(subject UserID, purpose string, at, knownAt time.Time) Tail {
 	return Tail{
 		Stream: ConsentsOf(subject), Purpose: purpose,
@@ -26,7 +26,7 @@ func TailFor(subject UserID, purpose string, at, knownAt time.Time) Tail {
 	}
 }
 
-// TailOf is what ConsentIn needs.
+// TailOf returns the tail that ConsentIn needs.
 func TailOf(subject UserID, id ConsentID) Tail {
 	return Tail{
 		Stream: ConsentsOf(subject), Record: id.UUID,
@@ -37,11 +37,11 @@ func TailOf(subject UserID, id ConsentID) Tail {
 	}
 }
 
-// settles tells whether events about one purpose decide what is in force, whatever came
-// before them. Nothing holds from later than it was recorded, and nothing before them was
-// recorded later than the oldest of them; so a grant that holds from then or later comes
-// after everything before, and with it all that follows. A refusal does too, but after
-// one it matters to a withdrawal whether a grant was still open.
+// settles reports whether events about one purpose decide what is in force, whatever came
+// before them. Nothing takes effect later than it was recorded, and nothing before these
+// events was recorded later than the oldest of them; so a grant that takes effect at that
+// instant or later comes after everything before, and so does all that follows. A refusal
+// does too, but after one it matters to a withdrawal whether a grant was still open.
 func settles(newest []Recorded, at, knownAt time.Time) bool {
 	var known []held
 	for i := range newest {

@@ -52,9 +52,10 @@ func TestATailThatIsEnoughSaysWhatTheWholeHistorySays(t *testing.T) {
 
 			allowed, by, _ := want.Check(purpose)
 			if a, b, _ := got.Check(purpose); a != allowed || b.Position != by.Position {
-				t.Fatalf("%d of %d events say %t by %d, all say %t by %d", len(newest), len(history), a, b.Position,
-					allowed, by.Position)
+				t.Fatalf("%d of %d events say %t by %d, all say %t by %d",
+					len(newest), len(history), a, b.Position, allowed, by.Position)
 			}
+
 			inForce, _ := want.InForce(purpose)
 			if c, _ := got.InForce(purpose); !reflect.DeepEqual(c, inForce) {
 				t.Fatalf("%d of %d events have %v in force, all have %v", len(newest), len(history), c, inForce)
@@ -92,6 +93,7 @@ func TestTheLastDecisionOfManyIsEnough(t *testing.T) {
 	history := domaintest.History(consents(),
 		domaintest.At("2026-03-01", granted(1)), domaintest.At("2026-03-02", granted(2)),
 		domaintest.At("2026-03-03", granted(3)))
+
 	last := history[len(history)-1:]
 	now := domain.TailFor(domaintest.Thandi(), granted(1).Purpose, time.Time{}, time.Time{})
 	if !now.Enough(last) || now.Enough(nil) {

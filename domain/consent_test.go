@@ -11,10 +11,11 @@ import (
 
 func consents() domain.Stream { return domain.ConsentsOf(domaintest.Thandi()) }
 
-// yes is the wish to grant the newsletter on the web, just now.
+// yes asks to grant the newsletter on the web, just now.
 func yes(change ...func(*domain.RecordConsent)) domain.RecordConsent {
-	c := domain.RecordConsent{ID: domaintest.Consent(7), Purpose: "newsletter", Language: domain.English,
-		Consented: true}
+	c := domain.RecordConsent{
+		ID: domaintest.Consent(7), Purpose: "newsletter", Language: domain.English, Consented: true,
+	}
 	for _, f := range change {
 		f(&c)
 	}
@@ -30,8 +31,8 @@ func onPaper(given string) func(*domain.RecordConsent) {
 	}
 }
 
-// plain is the decision on the newsletter on the web by the subject, without anything
-// that may be missing.
+// plain is a decision on the newsletter on the web by the subject, without any optional
+// part.
 func plain(id, notice int, english string) domain.Decision {
 	return domain.Decision{
 		ConsentID: domaintest.Consent(id), Purpose: "newsletter", NoticeVersion: notice, Wording: english,
@@ -52,8 +53,8 @@ func withdrawn(id int) *domain.ConsentWithdrawn {
 	return &domain.ConsentWithdrawn{ConsentID: domaintest.Consent(id), Purpose: "newsletter", RecordedBy: domain.BySelf}
 }
 
-// wish decides on a consent for the newsletter at an instant.
-func wish(c domain.RecordConsent, p domain.Purpose, now string) func([]domain.Recorded) ([]domain.Event, error) {
+// deciding decides on a consent for the newsletter at an instant.
+func deciding(c domain.RecordConsent, p domain.Purpose, now string) func([]domain.Recorded) ([]domain.Event, error) {
 	return func(h []domain.Recorded) ([]domain.Event, error) { return c.Decide(h, p, domaintest.Clock(now)) }
 }
 
@@ -64,17 +65,20 @@ func TestADecisionIsRecordedWithTheWordsAsShown(t *testing.T) {
 	paper.Channel, paper.RecordedBy, paper.GivenAt = domain.Paper, domain.ByStaff, domaintest.Clock("2026-03-01")
 	paper.EvidenceSHA256 = domain.WordingHash("scan of form 17")
 	paper.Private = domain.Known(domain.DecisionFacts{EvidenceReference: "box 4, form 17"})
+
 	zulu := plain(7, 1, domaintest.NewsletterWordsZu)
 	zulu.Language = domain.Zulu
+
 	mother := &domain.CompetentPerson{Name: "Nomvula Nkosi", Relation: "mother", Authority: "birth certificate 26-0417"}
 	child := plain(7, 1, first)
 	child.GivenBy, child.Private = domain.ByCompetentPerson, domain.Known(domain.DecisionFacts{CompetentPerson: mother})
+
 	prompt := plain(7, 1, first)
 	prompt.GivenAt = domaintest.Clock("2026-03-06 09:55")
 
 	for name, c := range map[string]struct {
-		wish domain.RecordConsent
-		then domain.Event
+		command domain.RecordConsent
+		then    domain.Event
 	}{
 		"a grant on the web":        {yes(), &domain.ConsentGranted{Decision: plain(7, 1, first)}},
 		"a refusal is its own fact": {yes(no), &domain.ConsentRefused{Decision: plain(7, 1, first)}},
@@ -96,7 +100,7 @@ func TestADecisionIsRecordedWithTheWordsAsShown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := domaintest.PurposeWith(func(*domain.DefinePurpose) {})
-			domaintest.Given(consents()).When(wish(c.wish, p, "2026-03-06 10:00")).Then(t, c.then)
+			domaintest.Given(consents()).When(deciding(c.command, p, "2026-03-06 10:00")).Then(t, c.then)
 		})
 	}
 }
@@ -105,10 +109,14 @@ func TestAStatedInstantIsKeptAsTheLogKeepsIt(t *testing.T) {
 	t.Parallel()
 	johannesburg := time.FixedZone("SAST", 2*60*60)
 	c := yes(func(c *domain.RecordConsent) { c.GivenAt = time.Date(2026, 3, 6, 11, 59, 0, 123456789, johannesburg) })
+
 	want := plain(7, 1, domaintest.NewsletterWords)
 	want.GivenAt = domaintest.Clock("2026-03-06 09:59:00.123456")
+
 	p := domaintest.PurposeWith(func(*domain.DefinePurpose) {})
-	domaintest.Given(consents()).When(wish(c, p, "2026-03-06 10:00")).Then(t, &domain.ConsentGranted{Decision: want})
+	domaintest.Given(consents()).When(deciding(c, p, "2026-03-06 10:00")).
+		Then(t, &domain.ConsentGranted{Decision: want})
+
 	payload, _ := mustEncode(t, &domain.ConsentGranted{Decision: want})
 	if !strings.Contains(string(payload), `"given_at":"2026-03-06T09:59:00.123456Z"`) {
 		t.Errorf("payload %s", payload)
@@ -129,13 +137,15 @@ func TestADecisionThatCannotBeRecordedIsRefused(t *testing.T) {
 	says := func(text string) func(*domain.RecordConsent) {
 		return func(c *domain.RecordConsent) { c.Description = text }
 	}
+
 	plainPurpose := domaintest.PurposeWith(func(*domain.DefinePurpose) {})
 	forChildren := domaintest.PurposeWith(func(c *domain.DefinePurpose) { c.CompetentPerson = true })
-	retiredPurpose := plainPurpose.Evolve(domain.Recorded{Version: 3,
-		Event: &domain.PurposeRetired{Code: "newsletter"}})
+	retiredPurpose := plainPurpose.Evolve(domain.Recorded{
+		Version: 3, Event: &domain.PurposeRetired{Code: "newsletter"},
+	})
 
 	for name, c := range map[string]struct {
-		wish    domain.RecordConsent
+		command domain.RecordConsent
 		purpose domain.Purpose
 		then    domain.Code
 	}{
@@ -166,7 +176,8 @@ func TestADecisionThatCannotBeRecordedIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := domaintest.Given(consents()).When(wish(c.wish, c.purpose, "2026-03-06 10:00")).ThenRefused(t, c.then)
+			err := domaintest.Given(consents()).When(deciding(c.command, c.purpose, "2026-03-06 10:00")).
+				ThenRefused(t, c.then)
 			demandNoEcho(t, err, "sell")
 		})
 	}
@@ -177,7 +188,7 @@ func TestOnlyWhatRestsOnConsentCanBeConsentedTo(t *testing.T) {
 	for _, basis := range domain.Bases() {
 		p := domaintest.PurposeWith(func(c *domain.DefinePurpose) { c.Basis = basis })
 		for _, c := range []domain.RecordConsent{yes(), yes(no)} {
-			story := domaintest.Given(consents()).When(wish(c, p, "2026-03-06 10:00"))
+			story := domaintest.Given(consents()).When(deciding(c, p, "2026-03-06 10:00"))
 			if basis != domain.ConsentBasis {
 				story.ThenRefused(t, domain.CodePurposeNotConsent)
 			}
@@ -188,21 +199,24 @@ func TestOnlyWhatRestsOnConsentCanBeConsentedTo(t *testing.T) {
 func TestAChildMayRefuseAlone(t *testing.T) {
 	t.Parallel()
 	p := domaintest.PurposeWith(func(c *domain.DefinePurpose) { c.CompetentPerson = true })
-	domaintest.Given(consents()).When(wish(yes(no), p, "2026-03-06 10:00")).Then(t, refused(7))
+	domaintest.Given(consents()).When(deciding(yes(no), p, "2026-03-06 10:00")).Then(t, refused(7))
 }
 
 func TestTheNoticeIsTheOneInForceWhenThePersonDecided(t *testing.T) {
 	t.Parallel()
 	newWords := &domain.ConsentGranted{Decision: plain(7, 2, domaintest.NewsletterNewWords)}
+
 	t.Run("just now: the newest", func(t *testing.T) {
 		t.Parallel()
-		domaintest.Given(consents()).When(wish(yes(), domaintest.Newsletter(), "2026-04-02")).Then(t, newWords)
+		domaintest.Given(consents()).When(deciding(yes(), domaintest.Newsletter(), "2026-04-02")).Then(t, newWords)
 	})
+
 	t.Run("just now, by a clock behind the log's: the newest", func(t *testing.T) {
 		t.Parallel()
 		c := yes(func(c *domain.RecordConsent) { c.NoticeVersion = 2 })
-		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-03-31 23:59")).Then(t, newWords)
+		domaintest.Given(consents()).When(deciding(c, domaintest.Newsletter(), "2026-03-31 23:59")).Then(t, newWords)
 	})
+
 	t.Run("on paper before the new notice: the old", func(t *testing.T) {
 		t.Parallel()
 		c := yes(onPaper("2026-03-01"), func(c *domain.RecordConsent) { c.NoticeVersion = 1 })
@@ -210,27 +224,31 @@ func TestTheNoticeIsTheOneInForceWhenThePersonDecided(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e, ok := events[0].(*domain.ConsentGranted); !ok || e.NoticeVersion != 1 ||
-			e.Wording != domaintest.NewsletterWords {
+
+		e, ok := events[0].(*domain.ConsentGranted)
+		if !ok || e.NoticeVersion != 1 || e.Wording != domaintest.NewsletterWords {
 			t.Errorf("got %+v", events[0])
 		}
 	})
+
 	t.Run("the old one is not in force any more", func(t *testing.T) {
 		t.Parallel()
 		c := yes(func(c *domain.RecordConsent) { c.NoticeVersion = 1 })
-		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-04-02")).
+		domaintest.Given(consents()).When(deciding(c, domaintest.Newsletter(), "2026-04-02")).
 			ThenRefused(t, domain.CodeNoticeChanged)
 	})
+
 	t.Run("the new one was not in force then", func(t *testing.T) {
 		t.Parallel()
 		c := yes(onPaper("2026-03-01"), func(c *domain.RecordConsent) { c.NoticeVersion = 2 })
-		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-04-02")).
+		domaintest.Given(consents()).When(deciding(c, domaintest.Newsletter(), "2026-04-02")).
 			ThenRefused(t, domain.CodeNoticeChanged)
 	})
+
 	t.Run("the old words under the new notice", func(t *testing.T) {
 		t.Parallel()
 		c := yes(func(c *domain.RecordConsent) { c.Description = domaintest.NewsletterWords })
-		domaintest.Given(consents()).When(wish(c, domaintest.Newsletter(), "2026-04-02")).
+		domaintest.Given(consents()).When(deciding(c, domaintest.Newsletter(), "2026-04-02")).
 			ThenRefused(t, domain.CodeWordingMismatch)
 	})
 }
@@ -242,9 +260,10 @@ func TestADecisionMustFitWhatIsInForce(t *testing.T) {
 	reworded := domaintest.PurposeWith(func(c *domain.DefinePurpose) {
 		c.Texts = domaintest.NewsletterTexts("A municipality's own words, which are its first notice.")
 	})
+
 	for name, c := range map[string]struct {
 		given   []domaintest.Fact
-		wish    domain.RecordConsent
+		command domain.RecordConsent
 		purpose domain.Purpose
 		now     string
 		then    domain.Code // empty: recorded
@@ -291,14 +310,16 @@ func TestADecisionMustFitWhatIsInForce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			story := domaintest.Given(consents(), c.given...).When(wish(c.wish, c.purpose, c.now))
+			story := domaintest.Given(consents(), c.given...).When(deciding(c.command, c.purpose, c.now))
 			if c.then != "" {
 				if got := story.ThenRefused(t, c.then).ConsentID; got != domaintest.Consent(1) {
 					t.Errorf("the refusal names consent %s", got)
 				}
 				return
 			}
-			events, err := c.wish.Decide(domaintest.History(consents(), c.given...), c.purpose, domaintest.Clock(c.now))
+
+			history := domaintest.History(consents(), c.given...)
+			events, err := c.command.Decide(history, c.purpose, domaintest.Clock(c.now))
 			if err != nil || len(events) != 1 {
 				t.Fatalf("events %v, error %v", events, err)
 			}
@@ -317,14 +338,15 @@ func otherPurpose(e *domain.ConsentGranted) *domain.ConsentGranted {
 	return e
 }
 
-func TestADecisionsFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T) {
+func TestADecisionsFaultsAreReportedAtOnceAndEchoNoInput(t *testing.T) {
 	t.Parallel()
 	c := domain.RecordConsent{
 		Language: "zq", Channel: "zq", Description: "zq", GivenAt: domaintest.Clock("2099-01-01"),
 		Evidence: &domain.Evidence{SHA256: "ZQ", Reference: " "},
 		GivenBy:  &domain.CompetentPerson{Name: "<zq>", Relation: "\t", Authority: strings.Repeat("zq", 251)},
 	}
-	story := domaintest.Given(consents()).When(wish(c, domain.Purpose{}, "2026-03-06"))
+
+	story := domaintest.Given(consents()).When(deciding(c, domain.Purpose{}, "2026-03-06"))
 	story.ThenFaulty(t, "language invalid", "channel invalid", "purpose required", "evidence.sha256 invalid",
 		"evidence.reference required", "given_by.name invalid", "given_by.relation required",
 		"given_by.authority too_long")
@@ -358,88 +380,95 @@ func TestWithdrawing(t *testing.T) {
 	t.Parallel()
 	grant := domaintest.At("2026-02-01", granted(1))
 	gone := domaintest.At("2026-02-20", withdrawn(1))
+
 	dated := withdrawn(1)
 	dated.GivenAt = domaintest.Clock("2026-02-10")
+
 	told := withdrawn(1)
 	told.RecordedBy, told.Private = domain.ByStaff, domain.Known(domain.WithdrawalFacts{Reason: "Te veel pos."})
+
 	earlier := withdrawn(1)
 	earlier.GivenAt = domaintest.Clock("2026-02-02")
+
 	letter := &domain.Evidence{SHA256: domain.WordingHash("a letter"), Reference: "box 5, letter 3"}
+
 	proved := withdrawn(1)
 	proved.GivenAt, proved.RecordedBy, proved.EvidenceSHA256 = earlier.GivenAt, domain.ByStaff, letter.SHA256
 	proved.Private = domain.Known(domain.WithdrawalFacts{EvidenceReference: letter.Reference})
+
 	moments := withdrawn(1)
 	moments.GivenAt, moments.RecordedBy = domaintest.Clock("2026-03-05 23:55"), domain.ByStaff
 
 	for name, c := range map[string]struct {
-		given []domaintest.Fact
-		wish  domain.WithdrawConsent
-		then  []domain.Event
-		code  domain.Code
-		fault string
+		given   []domaintest.Fact
+		command domain.WithdrawConsent
+		then    []domain.Event
+		code    domain.Code
+		fault   string
 	}{
 		"what is in force ends": {given: []domaintest.Fact{grant}, then: []domain.Event{withdrawn(1)}},
 		"at a counter, with a reason": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{Reason: "Te veel pos.", ByStaff: true},
+			given: []domaintest.Fact{grant}, command: domain.WithdrawConsent{Reason: "Te veel pos.", ByStaff: true},
 			then: []domain.Event{told},
 		},
 		"as of a stated instant": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: dated.GivenAt},
+			given: []domaintest.Fact{grant}, command: domain.WithdrawConsent{GivenAt: dated.GivenAt},
 			then: []domain.Event{dated},
 		},
 		"in the instant of the consent": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-01")},
+			given: []domaintest.Fact{grant}, command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-01")},
 			then: []domain.Event{func() domain.Event {
 				e := withdrawn(1)
 				e.GivenAt = domaintest.Clock("2026-02-01")
 				return e
 			}()},
 		},
-		"a second time: the first stands": {given: []domaintest.Fact{grant, gone}},
+		"a second time: the first counts": {given: []domaintest.Fact{grant, gone}},
 		"a second time, in the same instant": {given: []domaintest.Fact{grant, gone},
-			wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-20"), ByStaff: true}},
+			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-20"), ByStaff: true}},
 		"a second time, but given earlier": {
-			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt},
+			given: []domaintest.Fact{grant, gone}, command: domain.WithdrawConsent{GivenAt: earlier.GivenAt},
 			then: []domain.Event{earlier},
 		},
 		"a second time, but given earlier, by staff with evidence": {
-			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true,
-				Evidence: letter},
-			then: []domain.Event{proved},
+			given:   []domaintest.Fact{grant, gone},
+			command: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true, Evidence: letter},
+			then:    []domain.Event{proved},
 		},
 		"a second time, but given earlier, by staff without evidence": {
-			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt,
-				ByStaff: true},
-			code: domain.CodeEvidenceRequired,
+			given:   []domaintest.Fact{grant, gone},
+			command: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true},
+			code:    domain.CodeEvidenceRequired,
 		},
 		"a second time, before the consent was given": {
-			given: []domaintest.Fact{grant, gone}, wish: domain.WithdrawConsent{
-				GivenAt: domaintest.Clock("2026-01-31")}, fault: "given_at invalid",
+			given:   []domaintest.Fact{grant, gone},
+			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-01-31")},
+			fault:   "given_at invalid",
 		},
 		"a third time, in between": {
-			given: []domaintest.Fact{grant, gone, domaintest.At("2026-02-21", earlier)},
-			wish:  domain.WithdrawConsent{GivenAt: dated.GivenAt},
+			given:   []domaintest.Fact{grant, gone, domaintest.At("2026-02-21", earlier)},
+			command: domain.WithdrawConsent{GivenAt: dated.GivenAt},
 		},
 		"long ago, by staff with evidence": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true,
-				Evidence: letter},
-			then: []domain.Event{proved},
+			given:   []domaintest.Fact{grant},
+			command: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true, Evidence: letter},
+			then:    []domain.Event{proved},
 		},
 		"long ago, by staff without evidence": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true},
+			given: []domaintest.Fact{grant}, command: domain.WithdrawConsent{GivenAt: earlier.GivenAt, ByStaff: true},
 			code: domain.CodeEvidenceRequired,
 		},
 		"five minutes ago, by staff without evidence": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{GivenAt: moments.GivenAt, ByStaff: true},
+			given: []domaintest.Fact{grant}, command: domain.WithdrawConsent{GivenAt: moments.GivenAt, ByStaff: true},
 			then: []domain.Event{moments},
 		},
 		"with evidence that is none": {
-			given: []domaintest.Fact{grant}, wish: domain.WithdrawConsent{Evidence: &domain.Evidence{SHA256: "AB",
-				Reference: "x"}},
-			fault: "evidence.sha256 invalid",
+			given:   []domaintest.Fact{grant},
+			command: domain.WithdrawConsent{Evidence: &domain.Evidence{SHA256: "AB", Reference: "x"}},
+			fault:   "evidence.sha256 invalid",
 		},
 		"a second time, in the future": {given: []domaintest.Fact{grant, gone},
-			wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2099-01-01")}},
+			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2099-01-01")}},
 		"one that was superseded": {
 			given: []domaintest.Fact{grant, domaintest.At("2026-02-10", granted(2))},
 			then:  []domain.Event{withdrawn(1)},
@@ -448,20 +477,21 @@ func TestWithdrawing(t *testing.T) {
 			code: domain.CodeNotGranted},
 		"what was never recorded": {code: domain.CodeNotFound},
 		"in the future": {given: []domaintest.Fact{grant},
-			wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-03-07")}, code: domain.CodeGivenInFuture},
+			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-03-07")}, code: domain.CodeGivenInFuture},
 		"before the consent was given": {given: []domaintest.Fact{grant},
-			wish: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-01-31 23:59")}, fault: "given_at invalid"},
+			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-01-31 23:59")}, fault: "given_at invalid"},
 		"with a reason that has no end": {given: []domaintest.Fact{grant},
-			wish: domain.WithdrawConsent{Reason: strings.Repeat("Ṱ", 1001)}, fault: "reason too_long"},
+			command: domain.WithdrawConsent{Reason: strings.Repeat("Ṱ", 1001)}, fault: "reason too_long"},
 		"with a reason that is no text": {given: []domaintest.Fact{grant},
-			wish: domain.WithdrawConsent{Reason: "zq\x00"}, fault: "reason invalid"},
+			command: domain.WithdrawConsent{Reason: "zq\x00"}, fault: "reason invalid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c.wish.ID = domaintest.Consent(1)
+			c.command.ID = domaintest.Consent(1)
 			story := domaintest.Given(consents(), c.given...).When(func(h []domain.Recorded) ([]domain.Event, error) {
-				return c.wish.Decide(h, domaintest.Clock("2026-03-06"))
+				return c.command.Decide(h, domaintest.Clock("2026-03-06"))
 			})
+
 			switch {
 			case c.code != "":
 				story.ThenRefused(t, c.code)
@@ -476,7 +506,7 @@ func TestWithdrawing(t *testing.T) {
 	}
 }
 
-func TestTheEarliestWithdrawalKnownStandsAndAsKnownBeforeItTheFormer(t *testing.T) {
+func TestTheEarliestKnownWithdrawalCounts(t *testing.T) {
 	t.Parallel()
 	earlier := withdrawn(1)
 	earlier.GivenAt = domaintest.Clock("2026-02-04")
@@ -499,6 +529,7 @@ func TestTheEarliestWithdrawalKnownStandsAndAsKnownBeforeItTheFormer(t *testing.
 		state := domain.ConsentsAt(history, domaintest.Clock(c.at), domaintest.Clock(c.known))
 		allowed, _, _ := state.Check("newsletter")
 		record, _ := state.Record(domaintest.Consent(1))
+
 		if allowed != c.allowed || record.Withdrawn() != (c.withdrawn != "") ||
 			record.Withdrawn() && !record.WithdrawnAt.Equal(domaintest.Clock(c.withdrawn)) {
 			t.Errorf("at %s as known at %s: allowed %t, withdrawn at %s", c.at, c.known, allowed, record.WithdrawnAt)
@@ -506,17 +537,19 @@ func TestTheEarliestWithdrawalKnownStandsAndAsKnownBeforeItTheFormer(t *testing.
 	}
 }
 
-func TestWhoLeavesTakesBackWhatWasGivenThroughTheAccount(t *testing.T) {
+func TestLeavingWithdrawsWhatWasGivenThroughTheAccount(t *testing.T) {
 	t.Parallel()
 	decide := func(id int, purpose, by string) *domain.ConsentGranted {
-		return &domain.ConsentGranted{Decision: domain.Decision{ConsentID: domaintest.Consent(id), Purpose: purpose,
-			RecordedBy: by}}
+		return &domain.ConsentGranted{Decision: domain.Decision{
+			ConsentID: domaintest.Consent(id), Purpose: purpose, RecordedBy: by,
+		}}
 	}
 	platform := decide(1, domain.PlatformRegistrationCode, domain.BySelf)
 	left := &domain.ConsentWithdrawn{
 		ConsentID: platform.ConsentID, Purpose: platform.Purpose, GivenAt: domaintest.Clock("2026-02-05"),
 		RecordedBy: domain.ByStaff,
 	}
+
 	history := domaintest.History(consents(), domaintest.At("2026-02-01", platform, decide(2, "own", "")),
 		domaintest.At("2026-02-02", decide(3, "paper", "")), domaintest.At("2026-02-06", decide(4, "since", "")))
 	for i := range history {
@@ -552,6 +585,7 @@ func TestAWithdrawalEndsEveryGrantThatStillHolds(t *testing.T) {
 	history := domaintest.History(consents(),
 		domaintest.At("2026-02-01", granted(1)), domaintest.At("2026-04-02", granted(2)),
 		domaintest.At("2026-04-03", otherPurpose(granted(3))), domaintest.At("2026-05-04", withdrawn(1)))
+
 	c := domain.ConsentsAt(history, time.Time{}, time.Time{})
 	for id, want := range map[int]string{1: "2026-05-04", 2: "2026-05-04", 3: ""} {
 		got, ok := c.Record(domaintest.Consent(id))
@@ -559,11 +593,13 @@ func TestAWithdrawalEndsEveryGrantThatStillHolds(t *testing.T) {
 			t.Errorf("consent %d: withdrawn at %s, want %q", id, got.WithdrawnAt, want)
 		}
 	}
+
 	for id, want := range map[int]int64{1: 4, 2: 4, 3: 3} {
 		if got, _ := c.Record(domaintest.Consent(id)); got.Position != want {
 			t.Errorf("the newest event about consent %d is at %d, want %d", id, got.Position, want)
 		}
 	}
+
 	if allowed, by, _ := c.Check("newsletter"); allowed || by.Position != 4 {
 		t.Errorf("newsletter: allowed %t by position %d", allowed, by.Position)
 	}

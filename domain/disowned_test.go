@@ -23,11 +23,16 @@ func TestADisowningNeedsAReasonOfReasonableLength(t *testing.T) {
 func TestADisownedEventCountsAsAVersionAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	story := []domain.Recorded{
-		{Version: 1, Stream: domain.UserOf(domaintest.Thandi()), Event: &domain.UserRegistered{Role: domain.Citizen},
-			RecordedAt: domaintest.Clock("2026-03-01")},
-		{Version: 2, Stream: domain.UserOf(domaintest.Thandi()), Event: &domain.Void{},
-			RecordedAt: domaintest.Clock("2026-03-02")},
+		{
+			Version: 1, Stream: domain.UserOf(domaintest.Thandi()), RecordedAt: domaintest.Clock("2026-03-01"),
+			Event: &domain.UserRegistered{Role: domain.Citizen},
+		},
+		{
+			Version: 2, Stream: domain.UserOf(domaintest.Thandi()), RecordedAt: domaintest.Clock("2026-03-02"),
+			Event: &domain.Void{},
+		},
 	}
+
 	before, after := domain.Fold[domain.User](story[:1]), domain.Fold[domain.User](story)
 	if after.Version != 2 {
 		t.Errorf("version %d after it, want 2", after.Version)
@@ -35,6 +40,7 @@ func TestADisownedEventCountsAsAVersionAndChangesNothing(t *testing.T) {
 	if after.Version = 1; after != before {
 		t.Errorf("%+v, was %+v", after, before)
 	}
+
 	if domain.Fold[domain.User](story[1:]).Exists() {
 		t.Error("a person of whom only a forged event is known exists")
 	}

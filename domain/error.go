@@ -10,8 +10,8 @@ import (
 // released.
 type Code string
 
-// The refusals of the system. Each has a line in Refusals below; a test fails for a code
-// without one.
+// The refusals of the system. Each is described in Refusals below; a test fails for a
+// code that is not.
 const (
 	CodeInvalid              Code = "validation_failed"
 	CodeNotFound             Code = "not_found"
@@ -63,137 +63,157 @@ const (
 	CodeTooManyOpen          Code = "too_many_open"
 )
 
-// Class is the kind of a refusal: enough to answer by for a package that does not know
-// the code.
+// Class is the kind of a refusal: enough for a package that does not know the code to
+// answer.
 type Class int
 
 // The classes of refusals. Package http maps each to a status.
 const (
-	// ClassInvalid is for input that is at fault in itself.
+	// ClassInvalid is for input that is wrong in itself.
 	ClassInvalid Class = iota + 1
 	// ClassUnauthenticated is for a caller who did not prove who they are.
 	ClassUnauthenticated
-	// ClassForbidden is for a caller who is known, and may not.
+	// ClassForbidden is for a known caller who lacks permission.
 	ClassForbidden
 	// ClassAbsent is for a thing that does not exist, or not for this caller.
 	ClassAbsent
-	// ClassConflict is for a command that the present state does not allow.
+	// ClassConflict is for a command that the current state does not allow.
 	ClassConflict
-	// ClassStale is for a command that was meant for an earlier version.
+	// ClassStale is for a command based on an earlier version.
 	ClassStale
-	// ClassUnavailable is for what may succeed a little later.
+	// ClassUnavailable is for a command or query that may succeed a little later.
 	ClassUnavailable
-	// ClassTooMany is for what was tried too often, and may be tried again later.
+	// ClassTooMany is for something tried too often; it may be tried again later.
 	ClassTooMany
 )
 
 // Refusal describes a code.
 type Refusal struct {
 	Class Class
-	// Example is a sentence that the code comes with somewhere, for documentation.
+	// Example is a sentence that the code is sent with, for documentation.
 	Example string
 }
 
-// Refusals describes every code. This is all that a new one needs: its status and its
-// place in the API's document follow.
+// Refusals describes every code. A new code needs nothing else: its status and its place
+// in the API's document follow from its line here.
 func Refusals() map[Code]Refusal {
 	return map[Code]Refusal{
+		// The caller, and what it asks for.
 		CodeInvalid:   {ClassInvalid, "The input is not valid; see errors."},
 		CodeNotFound:  {ClassAbsent, "There is nothing with this id."},
 		CodeForbidden: {ClassForbidden, "Only staff may act for another person."},
 		CodeInvalidCredentials: {
 			ClassUnauthenticated,
-			"Invalid credentials. If you are registered in more than one municipality, give municipality_code.",
+			"Invalid credentials. If you are registered in more than one municipality, send municipality_code.",
 		},
 		CodeInvalidToken:         {ClassUnauthenticated, "This token is not valid here, or has expired."},
 		CodeSessionEnded:         {ClassUnauthenticated, "This session has ended: sign in again."},
 		CodeAccountInactive:      {ClassForbidden, "This account is not active."},
 		CodeUnknownMunicipality:  {ClassAbsent, "There is no municipality with this code."},
 		CodeMunicipalityInactive: {ClassForbidden, "This municipality is not active."},
-		CodeEmailTaken:           {ClassConflict, "An account with this e-mail address exists in this municipality."},
-		CodeCodeTaken:            {ClassConflict, "Another municipality has this code."},
-		CodeNameTaken:            {ClassConflict, "Another municipality has this name."},
-		CodeConsentRequired:      {ClassInvalid, "An account needs consent to the purpose platform_registration."},
-		CodeUnknownPurpose:       {ClassInvalid, "This municipality has no such purpose."},
-		CodePurposeTaken:         {ClassConflict, "A purpose with this code exists already."},
+
+		// Accounts and municipalities.
+		CodeEmailTaken: {ClassConflict, "An account with this e-mail address already exists in this municipality."},
+		CodeCodeTaken:  {ClassConflict, "Another municipality has this code."},
+		CodeNameTaken:  {ClassConflict, "Another municipality has this name."},
+
+		// Purposes and consents.
+		CodeConsentRequired: {ClassInvalid, "An account needs consent to the purpose platform_registration."},
+		CodeUnknownPurpose:  {ClassInvalid, "This municipality has no such purpose."},
+		CodePurposeTaken:    {ClassConflict, "A purpose with this code already exists."},
 		CodePurposeNotConsent: {
 			ClassInvalid,
-			"Processing for this purpose rests on another ground of POPIA s11 than consent, so there is nothing to " +
+			"Processing for this purpose rests on a ground of POPIA s11 other than consent, so there is nothing to " +
 				"consent to.",
 		},
-		CodeWordingMismatch: {ClassInvalid, "The purpose's wording in this language says something else."},
-		CodeNoticeChanged:   {ClassConflict, "Notice version 2 was in use then; show that one."},
+		CodeWordingMismatch: {ClassInvalid, "This is not the purpose's wording in this language."},
+		CodeNoticeChanged:   {ClassConflict, "Notice version 2 was in use then; show that version."},
 		CodeAlreadyGranted:  {ClassConflict, "A consent for this purpose under this notice is in force."},
 		CodeInForce:         {ClassConflict, "A consent for this purpose is in force: withdraw it instead."},
 		CodeNotGranted:      {ClassConflict, "This is a refusal: there is nothing to withdraw."},
 		CodeEvidenceRequired: {
 			ClassInvalid,
-			"A decision given more than 5 minutes ago needs another channel than web, and evidence.",
+			"A decision given more than 5 minutes ago needs evidence, and a channel other than web.",
 		},
-		CodeCompetentPerson: {ClassInvalid, "For a child a competent person must consent (POPIA s35): give given_by."},
-		CodeGivenInFuture:   {ClassInvalid, "A decision cannot be given in the future."},
-		CodeLastAdmin:       {ClassConflict, "This is the last admin of this municipality: appoint another one first."},
-		CodePasswordWrong:   {ClassUnauthenticated, "The current password is wrong."},
+		CodeCompetentPerson: {
+			ClassInvalid,
+			"For a child, a competent person must consent (POPIA s35): name them in given_by.",
+		},
+		CodeGivenInFuture: {ClassInvalid, "A decision cannot be given in the future."},
+
+		// Admins, passwords and second factors.
+		CodeLastAdmin:     {ClassConflict, "This is the last admin of this municipality: appoint another first."},
+		CodePasswordWrong: {ClassUnauthenticated, "The current password is wrong."},
 		CodeTOTPRequired: {
 			ClassUnauthenticated,
-			"Give the 6 digits that your authenticator shows now, in totp.",
+			"Send the 6 digits that your authenticator shows now, in totp.",
 		},
 		CodeTOTPLocked: {
 			ClassTooMany,
-			"Too many codes were wrong: the next one is looked at from 2026-03-01T12:04:00Z. If it was not you, " +
+			"Too many wrong codes: try again at 2026-03-01T12:04:00Z. If this was not you, " +
 				"somebody knows your password.",
 		},
-		CodeTOTPAlreadySet: {ClassConflict, "This account has a second factor: remove it first."},
+		CodeTOTPAlreadySet: {ClassConflict, "This account already has a second factor: remove it first."},
 		CodeTOTPSetupRequired: {
 			ClassForbidden,
 			"Your role needs a second factor: set one up with POST /api/v1/users/me/totp.",
 		},
+
+		// The system itself.
 		CodeIdempotencyKeyReused: {ClassInvalid, "This idempotency key was used for another request."},
 		CodeStale:                {ClassStale, "This has changed since you read it: read it again."},
-		CodeOverloaded:           {ClassUnavailable, "Too many requests wait to be written; try again."},
-		CodeUnavailable:          {ClassUnavailable, "The database does not answer; try again shortly."},
-		CodeTimeout:              {ClassUnavailable, "This took the database too long; try again shortly."},
+		CodeOverloaded:           {ClassUnavailable, "Too many requests are waiting to be written; try again."},
+		CodeUnavailable:          {ClassUnavailable, "The database is not responding; try again shortly."},
+		CodeTimeout:              {ClassUnavailable, "The database took too long; try again shortly."},
 		CodeOutcomeUnknown: {
 			ClassUnavailable,
-			"It is not known whether this was carried out: send it again, under the same Idempotency-Key if it had one.",
+			"It is not known whether this was carried out: send it again, with the same Idempotency-Key if it had " +
+				"one.",
 		},
-		CodeBusy:            {ClassUnavailable, "Too much happens to this at once; try again."},
+		CodeBusy:            {ClassUnavailable, "Too many changes to this at once; try again."},
 		CodeReadModelBehind: {ClassUnavailable, "The read table has not reached position 1234 yet."},
-		CodeUnknownPosition: {ClassInvalid, "The log has given out no such position: read again, without it."},
-		CodeNewerLog: {ClassUnavailable,
-			"The log holds events of a newer release than this server: it is to be replaced; try again."},
+		CodeUnknownPosition: {ClassInvalid, "The log has no such position: read again without it."},
+		CodeNewerLog: {
+			ClassUnavailable,
+			"The log holds events of a newer release than this server, which is about to be replaced; try again.",
+		},
 		CodeLogDamaged: {
 			ClassUnavailable,
-			"The record that this rests on was damaged, so nothing is read from it: the operator must look.",
+			"A record that this depends on is damaged, so nothing is read from it: the operator must investigate.",
 		},
 		CodeClockDiffers: {
 			ClassUnavailable,
-			"The clocks of this server and of its database are 24h0m0s apart, so nothing is recorded: the operator " +
-				"must set them right; try again then.",
+			"The clocks of this server and its database are 24h0m0s apart, so nothing is recorded: the operator " +
+				"must set them right; then try again.",
 		},
+
+		// Data rights.
 		CodeSubjectErased: {ClassConflict, "This person's data was erased."},
 		CodeRetentionHold: {
 			ClassConflict,
-			"A retention hold keeps this person's data; the erasure waits until it is lifted.",
+			"This person's data is under a retention hold and cannot be erased until the hold is lifted.",
 		},
 		CodeStaffRecordKept: {
 			ClassConflict,
-			"This account acted in office; that it did must stay, and so must who it was (POPIA s14(1)(a), s17).",
+			"This account acted in office; what it did, and whose account it is, must stay on record " +
+				"(POPIA s14(1)(a), s17).",
 		},
-		CodeRequestClosed: {ClassConflict, "This request was closed before."},
+		CodeRequestClosed: {ClassConflict, "This request is already closed."},
 		CodeSecondPerson: {
 			ClassConflict,
-			"Another manager or admin must lodge this request, or another admin carry it out: nobody erases a " +
+			"Another manager or admin must lodge this request, or another admin must carry it out: nobody erases a " +
 				"person alone.",
 		},
-		CodeTooManyOpen: {ClassConflict,
-			"There are 5 open requests of this kind for this person already: they must be answered first."},
+		CodeTooManyOpen: {
+			ClassConflict,
+			"This person already has 5 open requests of this kind: they must be answered first.",
+		},
 	}
 }
 
 // Error is a refusal: a stable code for programs, a sentence for people, and a cause that
-// only the log sees. Neither the message nor the field errors ever repeat the value that
-// was refused.
+// only the log sees. Neither the message nor the field errors ever repeat the refused
+// value.
 type Error struct {
 	Code    Code
 	Message string
@@ -201,7 +221,7 @@ type Error struct {
 	// ConsentID is set where an existing consent is the reason (already_granted,
 	// in_force).
 	ConsentID ConsentID
-	// Wait is how long the same will be refused, where that is known.
+	// Wait is how long the same command will be refused, where that is known.
 	Wait  time.Duration
 	cause error
 }
@@ -213,7 +233,7 @@ type FieldError struct {
 	Message string `json:"message"`
 }
 
-// Refuse makes a refusal.
+// Refuse returns a refusal.
 func Refuse(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
@@ -247,16 +267,16 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Code == e.Code
 }
 
-// Faults collects the faulty fields of one input, so that a caller learns all of them at
-// once.
+// Faults collects the invalid fields of one input, so that a caller learns of all of them
+// at once.
 type Faults struct{ fields []FieldError }
 
-// Add notes one faulty field.
+// Add records one invalid field.
 func (f *Faults) Add(field, code, message string) {
 	f.fields = append(f.fields, FieldError{Field: field, Code: code, Message: message})
 }
 
-// Err is nil without faults, else one validation error with all of them.
+// Err returns nil without faults, else one validation error that lists them all.
 func (f *Faults) Err() error {
 	if len(f.fields) == 0 {
 		return nil

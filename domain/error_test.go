@@ -13,6 +13,7 @@ import (
 func TestARefusalKeepsItsCodeAndCauseWhenWrapped(t *testing.T) {
 	t.Parallel()
 	err := fmt.Errorf("grant: %w", domain.Refuse(domain.CodeInForce, "Withdraw it instead.").Because(fs.ErrExist))
+
 	if !errors.Is(err, domain.Refuse(domain.CodeInForce, "")) ||
 		errors.Is(err, domain.Refuse(domain.CodeNotFound, "")) {
 		t.Error("refusals are compared by code")
@@ -31,6 +32,7 @@ func TestNoFaultsAreNoError(t *testing.T) {
 	if err := f.Err(); err != nil {
 		t.Errorf("got %v", err)
 	}
+
 	f.Add("email", "required", "Give an e-mail address.")
 	if got, want := f.Err().Error(),
 		"validation_failed: The input is not valid; see errors.; email: Give an e-mail address."; got != want {
@@ -41,6 +43,7 @@ func TestNoFaultsAreNoError(t *testing.T) {
 func TestStreamsAndTheirSubjects(t *testing.T) {
 	t.Parallel()
 	who, tenant := domaintest.Thandi(), domaintest.Msunduzi()
+
 	for _, s := range []domain.Stream{domain.UserOf(who), domain.ConsentsOf(who), domain.SessionsOf(who)} {
 		if s.Subject() != who {
 			t.Errorf("%s is about %v", s.Type, s.Subject())
@@ -51,6 +54,7 @@ func TestStreamsAndTheirSubjects(t *testing.T) {
 			t.Errorf("%s is about a person", s.Type)
 		}
 	}
+
 	access := domain.Stream{Type: domain.AccessStream, ID: domaintest.ID(0xF, 1)}
 	for name, c := range map[string]struct {
 		event domain.Event
@@ -59,20 +63,23 @@ func TestStreamsAndTheirSubjects(t *testing.T) {
 	}{
 		"the stream's":                {&domain.UserErased{}, domain.UserOf(who), who},
 		"the one person who was read": {&domain.PersonalDataRead{Subjects: []domain.UserID{who}}, access, who},
-		"nobody's, of several people": {&domain.PersonalDataRead{Subjects: []domain.UserID{who, domaintest.Clerk()}},
-			access, domain.UserID{}},
+		"nobody's, of several people": {
+			&domain.PersonalDataRead{Subjects: []domain.UserID{who, domaintest.Clerk()}}, access, domain.UserID{},
+		},
 		"nobody's": {&domain.PurposeRetired{}, domain.PurposeOf(tenant, "newsletter"), domain.UserID{}},
 	} {
 		if got := domain.SubjectOf(c.event, c.in); got != c.want {
 			t.Errorf("%s subject is %s", name, got)
 		}
 	}
+
 	again := domain.PurposeOf(tenant, "newsletter")
 	if domain.PurposeOf(tenant, "newsletter") != again ||
 		domain.PurposeOf(tenant, "newsletter") == domain.PurposeOf(domain.PlatformTenant(), "newsletter") ||
 		domain.PurposeOf(tenant, "newsletter") == domain.PurposeOf(tenant, "research") {
 		t.Error("a purpose's stream follows from tenant and code")
 	}
+
 	if got := domain.PlatformTenant().String(); got != "00000000-0000-7000-8000-000000000001" ||
 		!domain.PlatformTenant().IsPlatform() {
 		t.Errorf("the platform tenant is %s", got)
@@ -88,6 +95,7 @@ func TestAnEventIsAboutItsRecordAndHoldsFromWhenItWasGiven(t *testing.T) {
 	if got := domain.RecordOf(&domain.UserErased{}, s); got != s.ID {
 		t.Errorf("an event without a record is about %s", got)
 	}
+
 	if got := domain.EffectiveOf(domaintest.PaperGrant()); !got.Equal(domaintest.Clock("2026-03-01 09:30")) {
 		t.Errorf("a grant on paper holds from %s", got)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // Event is a fact about one aggregate. Implementations are pointers to plain structs
-// whose JSON is the payload; what identifies a person stands in a Personal field tagged
+// whose JSON is the payload; what identifies a person is in a Personal field tagged
 // `json:"-"`.
 type Event interface {
 	// EventType is the explicit, versioned name, such as "consent.granted.v1". It is
@@ -15,7 +15,7 @@ type Event interface {
 	EventType() string
 }
 
-// Optional faces of an event.
+// Optional interfaces of an event.
 type (
 	// holdsPersonal is implemented by events with a personal part.
 	holdsPersonal interface{ personal() Part }
@@ -25,30 +25,29 @@ type (
 	// aboutSubject is implemented by events whose stream does not name the person they
 	// are about.
 	aboutSubject interface{ SubjectID() UserID }
-	// effective is implemented by events that hold from an instant that somebody stated;
-	// without it, or when it is zero, an event holds from when it was recorded.
+	// effective is implemented by events that take effect at a stated instant. Without
+	// it, or if it is zero, an event takes effect when it is recorded.
 	effective interface{ EffectiveAt() time.Time }
 	// tellsChanges is implemented by events that change more than the fields they hold,
-	// or other ones; without it an event reads in the audit as the fields it holds.
+	// or others; without it the audit shows the fields an event holds.
 	tellsChanges interface{ changes() []FieldChange }
 )
 
 // StreamType is a kind of aggregate.
 type StreamType string
 
-// The kinds of streams. What a stream's id names stands beside each.
+// The kinds of streams, each with what its id names.
 const (
 	MunicipalityStream StreamType = "municipality" // the tenant
 	UserStream         StreamType = "user"         // the user
 	AdminsStream       StreamType = "admins"       // the tenant
 	OfficersStream     StreamType = "officers"     // the tenant
 	ConsentStream      StreamType = "consent"      // the subject: all their consents
-	PurposeStream      StreamType = "purpose"      // tenant and purpose code, see PurposeID
-	SessionStream      StreamType = "session"      // the user: all their sessions and sign-in failures
-	RightsStream       StreamType = "rights"       // the subject: their requests, and holds on their data
-	// one request: that read personal data, or that knocked at another tenant's door
-	AccessStream StreamType = "access"
-	LogStream    StreamType = "log" // one position of the log, see DisowningOf
+	PurposeStream      StreamType = "purpose"      // tenant and purpose code, see PurposeOf
+	SessionStream      StreamType = "session"      // the user: their sessions and failed sign-ins
+	RightsStream       StreamType = "rights"       // the subject: their requests and holds
+	AccessStream       StreamType = "access"       // one request: a read, or a tenant mismatch
+	LogStream          StreamType = "log"          // one position of the log, see DisowningOf
 )
 
 // Stream names one aggregate's events within a tenant.
@@ -57,7 +56,7 @@ type Stream struct {
 	ID   uuid.UUID
 }
 
-// AboutPerson tells whether the stream's id names a subject.
+// AboutPerson reports whether the stream's id names a subject.
 func (s Stream) AboutPerson() bool {
 	return s.Type == UserStream || s.Type == ConsentStream || s.Type == SessionStream || s.Type == RightsStream
 }
@@ -92,13 +91,13 @@ func SessionsOf(u UserID) Stream { return Stream{SessionStream, u.UUID} }
 func RightsOf(u UserID) Stream { return Stream{RightsStream, u.UUID} }
 
 // PurposeOf names the stream of a purpose of a tenant. Its id is derived from tenant and
-// code (RFC 9562 §5.5), so the stream's first version can exist once only and a purpose
+// code (RFC 9562 §5.5), so the stream's first version can exist only once and a purpose
 // is found without an index.
 func PurposeOf(t TenantID, code string) Stream {
 	return Stream{PurposeStream, uuid.NewSHA1(t.UUID, []byte("purpose:"+code))}
 }
 
-// Recorded is an event as it stands in the log.
+// Recorded is an event as stored in the log.
 type Recorded struct {
 	Position    int64
 	Tenant      TenantID
@@ -107,21 +106,22 @@ type Recorded struct {
 	EventID     uuid.UUID
 	AppendID    uuid.UUID
 	Ordinal     int    // within the append, from 1
-	Subject     UserID // zero: about nobody
+	Subject     UserID // zero: nobody
 	Record      uuid.UUID
-	Actor       UserID // zero: nobody known
+	Actor       UserID // zero: unknown
 	Event       Event
 	Metadata    Metadata
 	Origin      Personal[Origin]
-	EffectiveAt time.Time // when it holds from
-	RecordedAt  time.Time // never runs backwards against Position
+	EffectiveAt time.Time // when it takes effect
+	RecordedAt  time.Time // never decreases as Position grows
 }
 
 // Metadata says how an event came about. Nothing in it identifies a person.
 type Metadata struct {
-	ActorRole   string    `json:"actor_role"` // a Role, "system" (an operator's command) or "anonymous"
+	// ActorRole is a Role, RoleSystem (an operator's command) or RoleAnonymous.
+	ActorRole   string    `json:"actor_role"`
 	Correlation uuid.UUID `json:"correlation,omitzero"`
-	// Fingerprint is the keyed hash of the request, in hexadecimal, of commands that
+	// Fingerprint is the keyed hash of the request, in hexadecimal, for commands that
 	// carried an Idempotency-Key.
 	Fingerprint string `json:"fingerprint,omitempty"`
 	// Command names what was asked, such as "consent.grant".
@@ -134,13 +134,13 @@ const (
 	RoleAnonymous = "anonymous"
 )
 
-// Origin is where a request came from: sealed under the actor's key.
+// Origin is where a request came from. It is sealed under the actor's key.
 type Origin struct {
 	IP        string `json:"ip,omitempty"`
 	UserAgent string `json:"user_agent,omitempty"`
 }
 
-// RecordOf gives the record an event is about.
+// RecordOf returns the record an event is about.
 func RecordOf(e Event, s Stream) uuid.UUID {
 	if r, ok := e.(aboutRecord); ok && r.RecordID() != uuid.Nil {
 		return r.RecordID()
@@ -148,7 +148,7 @@ func RecordOf(e Event, s Stream) uuid.UUID {
 	return s.ID
 }
 
-// SubjectOf gives the person an event is about, or the zero id.
+// SubjectOf returns the person an event is about, or the zero id.
 func SubjectOf(e Event, s Stream) UserID {
 	if a, ok := e.(aboutSubject); ok {
 		return a.SubjectID()
@@ -156,8 +156,8 @@ func SubjectOf(e Event, s Stream) UserID {
 	return s.Subject()
 }
 
-// EffectiveOf gives the stated instant from which the event holds; zero: from when it is
-// recorded.
+// EffectiveOf returns the stated instant at which the event takes effect, or zero if it
+// does when it is recorded.
 func EffectiveOf(e Event) time.Time {
 	if t, ok := e.(effective); ok {
 		return t.EffectiveAt()

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// This file says which one form each kind of text has. Whatever stores, claims, limits,
-// compares or searches a text takes it in this form, so that two spellings of one thing
-// are one thing. A form of a form is itself. Text that is none of its kind keeps a stable
-// form too, for the checks of Faults to refuse; what is Oversize stays as it is.
+// This file defines the canonical form of each kind of text. Whatever stores, claims,
+// limits, compares or searches a text takes it in this form, so that two spellings of one
+// thing are one thing. The form of a form is itself. Text that is not of its kind keeps a
+// stable form too, for the checks of Faults to refuse; what is Oversize stays as it is.
 //
 //	e-mail address        CanonicalEmail; in answers ShownEmail
 //	phone number          CanonicalPhone
@@ -25,17 +25,17 @@ import (
 //	purpose's code        CanonicalPurposeCode
 //	free text             TidyText: reasons, notes, references, wordings
 
-// maxSpelled bounds in bytes what is looked at as an e-mail address: each of its
-// characters takes four at most.
+// maxSpelled bounds, in bytes, what is examined as an e-mail address: a character takes
+// at most four.
 const maxSpelled = 4 * MaxEmail
 
-// typed is how many bytes a character of a form may take as it was typed: four, three
-// times as many in Unicode form D, and some for blanks that are trimmed.
+// typed is how many bytes a character may take as typed: four, three times as many in
+// Unicode form D, and some for blanks that are trimmed.
 const typed = 16
 
-// Oversize tells by its bytes alone that a text cannot become one of so many characters.
-// It comes before any tidying, whose cost grows with the text: whatever is oversize stays
-// as it is, for the checks of Faults to refuse.
+// Oversize reports, from the number of bytes alone, that a text cannot become one of so
+// many characters. It comes before any tidying, whose cost grows with the text: oversize
+// text stays as it is, for the checks of Faults to refuse.
 func Oversize(text string, characters int) bool { return len(text) > typed*characters }
 
 // CanonicalEmail trims an address, puts it in Unicode form C and lower case, and its
@@ -53,8 +53,9 @@ func CanonicalEmail(email string) string {
 	return email
 }
 
-// ShownEmail is an address as people read it: with a domain of A-labels in Unicode. All
-// else stays as it is, for what is in the log from before addresses had one form.
+// ShownEmail returns an address as people read it, with a domain of A-labels in Unicode.
+// Everything else stays as it is, for the sake of addresses in the log that are older
+// than the canonical form.
 func ShownEmail(email string) string {
 	local, host, found := cutEmail(email)
 	if !found || len(email) > maxSpelled || !isASCII(host) || !strings.Contains(strings.ToLower(host), "xn--") {
@@ -65,7 +66,7 @@ func ShownEmail(email string) string {
 	if err != nil {
 		return email
 	}
-	if back, ok := asciiHost(shown); !ok || back != strings.ToLower(host) { // it would lead to another address
+	if back, ok := asciiHost(shown); !ok || back != strings.ToLower(host) { // another address
 		return email
 	}
 	return local + "@" + shown
@@ -73,7 +74,7 @@ func ShownEmail(email string) string {
 
 // EmailSpellings lists the values that an address may be claimed and found by: as it was
 // given, in canonical form, and with the domain in Unicode. Releases before the canonical
-// form keyed an address by the spelling it was given in. Most addresses have one
+// form keyed an address by the spelling they were given. Most addresses have one
 // spelling; how many depends on the text alone, never on what is stored.
 func EmailSpellings(email string) []string {
 	canonical := CanonicalEmail(email)
@@ -87,13 +88,16 @@ func EmailSpellings(email string) []string {
 	return spellings
 }
 
-// FormerEmail is what an address was claimed and found by before its domain had one form.
+// FormerEmail returns the form in which an address was claimed and found before domains
+// had a canonical form.
 func FormerEmail(email string) string { return spelledEmail(email) }
 
-// FormerName is what a municipality's name was claimed by before names had one form.
+// FormerName returns the form in which a municipality's name was claimed before names had
+// a canonical form.
 func FormerName(name string) string { return strings.ToLower(strings.Join(strings.Fields(name), " ")) }
 
-// spelledEmail is the form that addresses were keyed by before domains had one form.
+// spelledEmail returns the form that addresses were keyed by before domains had a
+// canonical form.
 func spelledEmail(email string) string {
 	if Oversize(email, MaxEmail) {
 		return email
@@ -109,7 +113,7 @@ func cutEmail(email string) (local, host string, found bool) {
 	return email[:at], email[at+1:], true
 }
 
-// asciiHost returns a domain in A-labels, if it is one and has only this form.
+// asciiHost returns a domain in A-labels, if it is a domain and has only this form.
 func asciiHost(host string) (string, bool) {
 	ascii, err := hosts().ToASCII(host)
 	if err != nil || !isASCII(ascii) {
@@ -124,8 +128,8 @@ func asciiHost(host string) (string, bool) {
 	return ascii, err == nil && again == ascii
 }
 
-// hosts processes domains by UTS 46, nontransitional. Hyphens in third and fourth place
-// are in use.
+// hosts processes domains by UTS 46, nontransitional. Hyphens in the third and fourth
+// place are allowed, since some domains have them.
 func hosts() *idna.Profile {
 	return idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphens(false), idna.VerifyDNSLength(true))
 }
@@ -134,13 +138,14 @@ func isASCII(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII })
 }
 
-// phoneTyped matches a number as people write it. A letter, or any sign of an extension,
-// makes it none.
+// phoneTyped matches a number as people write it, without letters or any sign of an
+// extension.
 var phoneTyped = regexp.MustCompile(`^\(?[+\x{FF0B}]?[\p{Nd}\p{Zs}()./\x{2010}-\x{2015}-]+$`)
 
-// CanonicalPhone returns a number in E.164 form; without a country it is South African.
-// It must be valid, not only of a possible length: of a range that its country's
-// numbering plan gives to subscribers. What is none is returned as it came, trimmed.
+// CanonicalPhone returns a number in E.164 form; without a country code it is South
+// African. Its length alone does not make it valid: it must be of a range that its
+// country's numbering plan assigns to subscribers. Anything else is returned as it came,
+// trimmed.
 func CanonicalPhone(phone string) string {
 	if Oversize(phone, maxPhone) {
 		return phone
@@ -151,7 +156,7 @@ func CanonicalPhone(phone string) string {
 	return strings.TrimSpace(phone)
 }
 
-// maxPhone is how many characters are looked at as a phone number. E.164 has 15 digits;
+// maxPhone is how many characters are examined as a phone number. E.164 has 15 digits;
 // people put blanks, brackets and hyphens between them.
 const maxPhone = 64
 
@@ -159,6 +164,7 @@ func parsePhone(phone string) (e164 string, valid bool) {
 	if Oversize(phone, maxPhone) {
 		return "", false
 	}
+
 	phone = strings.TrimSpace(phone)
 	if !phoneTyped.MatchString(phone) {
 		return "", false
@@ -170,12 +176,13 @@ func parsePhone(phone string) (e164 string, valid bool) {
 	}
 	e164 = phonenumbers.Format(n, phonenumbers.E164)
 
-	// The South African plan knows shorter ones too, of services.
+	// The South African plan also has shorter numbers, for services.
 	return e164, !strings.HasPrefix(e164, "+27") || len(e164) == len("+27")+9 && typedWhole(phone)
 }
 
-// typedWhole tells whether a South African number was typed as E.164 or in national form:
-// nine digits after 27, a 0 between them only in brackets, or after a 0.
+// typedWhole reports whether a South African number was typed as E.164 or in national
+// form: nine digits after 27, a 0 between them only in brackets, or nine digits after a
+// 0.
 func typedWhole(phone string) bool {
 	digits := strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Nd, r) {
@@ -204,12 +211,13 @@ func tidyBlanks(text string, limit int) string {
 	return strings.Join(strings.Fields(norm.NFC.String(text)), " ")
 }
 
-// CanonicalName is the form in which names are compared: letter case does not matter, nor
-// do joiners.
+// CanonicalName returns the form in which names are compared: letter case and joiners do
+// not matter.
 func CanonicalName(name string) string {
 	if Oversize(name, MaxName) {
 		return name
 	}
+
 	return TidyName(lower(strings.Map(func(r rune) rune {
 		if isJoiner(r) {
 			return -1
@@ -218,8 +226,8 @@ func CanonicalName(name string) string {
 	}, TidyName(name))))
 }
 
-// CanonicalPassword is what is hashed of a password: Unicode form C, for keyboards differ
-// in how they write "ë".
+// CanonicalPassword returns the form of a password that is hashed: Unicode form C,
+// because keyboards differ in how they write "ë".
 func CanonicalPassword(password string) string {
 	if Oversize(password, MaxPassword) {
 		return password
@@ -228,7 +236,7 @@ func CanonicalPassword(password string) string {
 }
 
 // CanonicalMunicipalityCode trims a code and puts it in upper case. Letters outside ASCII
-// stay, and are refused: some of them would become a letter of another code.
+// stay, and are refused: some of them would otherwise become a letter of another code.
 func CanonicalMunicipalityCode(code string) string {
 	if Oversize(code, MaxMunicipalityCode) {
 		return code
@@ -264,30 +272,30 @@ func TidyText(text string) string {
 	return strings.TrimSpace(strings.NewReplacer("\r\n", "\n", "\r", "\n", "\t", " ").Replace(norm.NFC.String(text)))
 }
 
-// lower puts text in lower case; in form C before, or marks would count as letters do,
-// and after.
+// lower puts text in lower case. Form C before that keeps marks from counting as letters;
+// form C after it restores the form.
 func lower(text string) string { return norm.NFC.String(strings.ToLower(norm.NFC.String(text))) }
 
-// IsBlank tells whether there is nothing to be seen.
+// IsBlank reports whether a text shows nothing.
 func IsBlank(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsSpace(r) && !invisible(r) })
 }
 
-// invisible tells whether a character is not seen, or cannot be known: control, format,
-// private use and unassigned characters, those that Unicode says to ignore where they are
-// not supported (Default_Ignorable_Code_Point), and two that are drawn as nothing.
+// invisible reports whether a character cannot be seen or known: control, format, private
+// use and unassigned characters, those that Unicode says to ignore where they are not
+// supported (Default_Ignorable_Code_Point), and two that are drawn as nothing.
 func invisible(r rune) bool {
 	return !unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Zs) ||
 		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) ||
 		r == '\u2800' || r == '\U0001d159'
 }
 
-// isJoiner tells whether a character is ZWNJ or ZWJ.
+// isJoiner reports whether a character is ZWNJ or ZWJ.
 func isJoiner(r rune) bool { return r == '\u200c' || r == '\u200d' }
 
-// joins tells whether the joiner in this place stands between two letters of one script
-// whose letters join: there it changes how they are written. Anywhere else nobody sees
-// it.
+// joins reports whether the joiner at this place is between two letters of one script
+// whose letters join: there it changes how they are written. Anywhere else it is
+// invisible.
 func joins(text []rune, place int) bool {
 	before := place - 1
 	for before > 0 && unicode.Is(unicode.Mn, text[before]) && unicode.Is(unicode.Inherited, text[before]) {
@@ -300,6 +308,7 @@ func joins(text []rune, place int) bool {
 	is := func(r rune, script *unicode.RangeTable) bool {
 		return unicode.Is(script, r) && (unicode.IsLetter(r) || unicode.IsMark(r))
 	}
+
 	return slices.ContainsFunc(joiningScripts(), func(script *unicode.RangeTable) bool {
 		return is(text[before], script) && is(text[place+1], script)
 	})
@@ -310,12 +319,14 @@ func joiningScripts() []*unicode.RangeTable {
 	return []*unicode.RangeTable{
 		unicode.Adlam, unicode.Arabic, unicode.Hanifi_Rohingya, unicode.Mandaic, unicode.Mongolian, unicode.Nko,
 		unicode.Phags_Pa, unicode.Syriac,
+
 		unicode.Bengali, unicode.Devanagari, unicode.Gujarati, unicode.Gurmukhi, unicode.Kannada, unicode.Khmer,
 		unicode.Malayalam, unicode.Myanmar, unicode.Oriya, unicode.Sinhala, unicode.Tamil, unicode.Telugu,
 	}
 }
 
-// written tells whether all of a name is seen, and every mark of it stands on something.
+// written reports whether all of a name can be seen, and every mark in it is on a
+// character.
 func written(name string) bool {
 	text := []rune(name)
 	for i, r := range text {

@@ -14,6 +14,7 @@ import (
 
 func TestSpellingsOfOneAddressHaveOneForm(t *testing.T) {
 	t.Parallel()
+
 	for want, spellings := range map[string][]string{
 		"nomsa@xn--mnchen-3ya.example": {
 			"nomsa@münchen.example", "NOMSA@MÜNCHEN.EXAMPLE", " nomsa@mu\u0308nchen.example\n",
@@ -34,6 +35,7 @@ func TestSpellingsOfOneAddressHaveOneForm(t *testing.T) {
 			}
 		}
 	}
+
 	if domain.CanonicalEmail("a@strasse.example") == domain.CanonicalEmail("a@straße.example") {
 		t.Error("two domains of today's DNS are one")
 	}
@@ -60,7 +62,7 @@ func TestADomainIsShownInUnicode(t *testing.T) {
 	}
 }
 
-func TestDomainsThatCannotBeAreRefused(t *testing.T) {
+func TestImpossibleDomainsAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, email := range []string{
 		"a@xn--a.example", "a@xn--abc-.example", "a@xn--99999999.example", "a@xn--.example", "a@ab\u200dcd.example",
@@ -111,7 +113,7 @@ func TestPhoneNumbersHaveOneForm(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoValidPhoneNumberIsRefusedAndNotChanged(t *testing.T) {
+func TestAnInvalidPhoneNumberIsRefusedUnchanged(t *testing.T) {
 	t.Parallel()
 	for _, phone := range []string{
 		"0000000000", "10111", "112", "0800", "082CALLME1", "082 123 4567x12", "082 123 4567 ext. 5",
@@ -133,7 +135,7 @@ func TestWhatIsNoValidPhoneNumberIsRefusedAndNotChanged(t *testing.T) {
 	}
 }
 
-func TestNamesThatAreNotSeenAreRefused(t *testing.T) {
+func TestInvisibleNamesAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
 		"\u3164\u3164", "\u115f\u1160", "\uffa0\uffa0", "No\u00admsa", "Nomsa\u00ad", "\u00adNomsa",
@@ -194,11 +196,11 @@ func TestCodesAreNotMadeOfOtherLetters(t *testing.T) {
 	if got := domain.CanonicalPurposeCode(" Water_Account "); got != "water_account" {
 		t.Errorf("purpose %q", got)
 	}
-	for _, code := range []string{"c\u0131t", "\u017fal", "\u212apt"} { // letters whose other case is a letter of ASCII
-		if got := domain.CanonicalMunicipalityCode(code) +
-			domain.CanonicalPurposeCode(code); !strings.ContainsFunc(got, func(r rune) bool {
-			return r > unicode.MaxASCII
-		}) {
+
+	// Letters whose other case is a letter of ASCII.
+	for _, code := range []string{"c\u0131t", "\u017fal", "\u212apt"} {
+		got := domain.CanonicalMunicipalityCode(code) + domain.CanonicalPurposeCode(code)
+		if !strings.ContainsFunc(got, func(r rune) bool { return r > unicode.MaxASCII }) {
 			t.Errorf("%q becomes %q", code, got)
 		}
 	}
@@ -211,14 +213,18 @@ func TestFreeTextHasOneForm(t *testing.T) {
 	}
 }
 
-// forms are all forms, by what they are of.
+// forms are all forms, by the kind of text.
 func forms() map[string]func(string) string {
 	return map[string]func(string) string{
-		"e-mail address": domain.CanonicalEmail, "shown address": domain.ShownEmail,
-		"phone number": domain.CanonicalPhone,
-		"name":         domain.TidyName, "compared name": domain.CanonicalName, "password": domain.CanonicalPassword,
-		"municipality": domain.CanonicalMunicipalityCode, "purpose": domain.CanonicalPurposeCode,
-		"text": domain.TidyText,
+		"e-mail address": domain.CanonicalEmail,
+		"shown address":  domain.ShownEmail,
+		"phone number":   domain.CanonicalPhone,
+		"name":           domain.TidyName,
+		"compared name":  domain.CanonicalName,
+		"password":       domain.CanonicalPassword,
+		"municipality":   domain.CanonicalMunicipalityCode,
+		"purpose":        domain.CanonicalPurposeCode,
+		"text":           domain.TidyText,
 	}
 }
 
@@ -228,19 +234,21 @@ func demandStable(t interface{ Errorf(string, ...any) }, text string) {
 		if twice := form(once); twice != once {
 			t.Errorf("%s: %q becomes %q, and then %q", of, text, once, twice)
 		}
+
 		composed, loose := form(norm.NFC.String(text)), form(norm.NFD.String(text))
 		if utf8.ValidString(text) && composed != loose &&
 			(of == "e-mail address" || of == "name" || of == "password" || of == "text") {
 			t.Errorf("%s: spellings of %q become %q and %q", of, text, composed, loose)
 		}
 	}
+
 	email := domain.CanonicalEmail(text)
 	if shown := domain.ShownEmail(email); domain.CanonicalEmail(shown) != email {
 		t.Errorf("%q is shown as %q, which is %q", email, shown, domain.CanonicalEmail(shown))
 	}
 }
 
-func TestAFormOfAFormIsItself(t *testing.T) {
+func TestTheFormOfAFormIsItself(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		piece := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{

@@ -22,12 +22,12 @@ func PlatformTenant() TenantID {
 	return TenantID{uuid.UUID{15: 1, 6: 0x70, 8: 0x80}} // 00000000-0000-7000-8000-000000000001
 }
 
-// IsPlatform tells whether the tenant is SALGA itself.
+// IsPlatform reports whether the tenant is SALGA itself.
 func (t TenantID) IsPlatform() bool { return t == PlatformTenant() }
 
-// IsZero tells whether no user is named: an anonymous or system actor, an event about
+// IsZero reports whether no user is named: an anonymous or system actor, an event about
 // nobody.
 func (u UserID) IsZero() bool { return u.UUID == uuid.Nil }
 
-// IsZero tells whether no tenant is named.
+// IsZero reports whether no tenant is named.
 func (t TenantID) IsZero() bool { return t.UUID == uuid.Nil }

@@ -7,7 +7,7 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-func TestAnInstantThatWasGivenIsNeverTheOneThatStandsForNone(t *testing.T) {
+func TestAGivenInstantIsNeverTheZeroTime(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z", "0001-01-01T02:00:00+02:00",
@@ -18,12 +18,13 @@ func TestAnInstantThatWasGivenIsNeverTheOneThatStandsForNone(t *testing.T) {
 			t.Errorf("%s: %v %v", text, got, err)
 		}
 	}
+
 	if got, err := domain.ParseInstant("9999-12-31T23:59:59.999999Z"); err != nil || got.Year() != 9999 {
 		t.Errorf("%v %v", got, err)
 	}
 }
 
-func TestAnInstantThatCannotBeWrittenAgainIsNone(t *testing.T) {
+func TestAnInstantThatCannotBeWrittenBackIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		"", "now", "2026-03-01", "2026-03-01T12:00:00", "2026-03-01 12:00:00Z", "2026-03-01T12:00:00,5Z",

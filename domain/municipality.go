@@ -7,7 +7,7 @@ import (
 
 // Events of a municipality's stream.
 type (
-	// MunicipalityRegistered brings a tenant into being.
+	// MunicipalityRegistered creates a tenant.
 	MunicipalityRegistered struct {
 		Code         string `json:"code"`
 		Name         string `json:"name"`
@@ -15,10 +15,10 @@ type (
 		Category     string `json:"category,omitempty"`      // A metropolitan, B local, C district
 		DistrictCode string `json:"district_code,omitempty"` // the district a local municipality lies in
 		Population   *int   `json:"population,omitempty"`
-		ContactEmail string `json:"contact_email,omitempty"` // a role's mailbox, published: not personal
+		ContactEmail string `json:"contact_email,omitempty"` // a published role mailbox: not personal
 	}
-	// MunicipalityDetailsChanged holds old and new of each field that changed, and no
-	// other.
+	// MunicipalityDetailsChanged holds the old and new value of each field that changed,
+	// and no other.
 	MunicipalityDetailsChanged struct {
 		Name         *Change[string] `json:"name,omitempty"`
 		ContactEmail *Change[string] `json:"contact_email,omitempty"`
@@ -26,7 +26,7 @@ type (
 	}
 	// MunicipalityDeactivated closes a tenant: no registrations, no sign-ins.
 	MunicipalityDeactivated struct{}
-	// MunicipalityReactivated opens it again.
+	// MunicipalityReactivated reopens it.
 	MunicipalityReactivated struct{}
 )
 
@@ -66,21 +66,23 @@ type Municipality struct {
 	Version      int
 }
 
-// Exists tells whether the municipality was ever registered.
+// Exists reports whether the municipality was ever registered.
 func (m Municipality) Exists() bool { return !m.ID.IsZero() }
 
-// Evolve gives the state after one more event.
+// Evolve returns the state after one more event.
 func (m Municipality) Evolve(r Recorded) Municipality {
 	switch e := r.Event.(type) {
 	case *Void:
 		m.Version = r.Version
 		return m
+
 	case *MunicipalityRegistered:
 		m = Municipality{
 			ID: TenantID{r.Stream.ID}, Code: e.Code, Name: e.Name, Province: e.Province, Category: e.Category,
 			DistrictCode: e.DistrictCode, Population: e.Population, ContactEmail: e.ContactEmail, Active: true,
 			CreatedAt: r.RecordedAt,
 		}
+
 	case *MunicipalityDetailsChanged:
 		if e.Name != nil {
 			m.Name = e.Name.New
@@ -91,16 +93,18 @@ func (m Municipality) Evolve(r Recorded) Municipality {
 		if e.Population != nil {
 			m.Population = e.Population.New
 		}
+
 	case *MunicipalityDeactivated:
 		m.Active = false
 	case *MunicipalityReactivated:
 		m.Active = true
 	}
+
 	m.Version, m.UpdatedAt = r.Version, r.RecordedAt
 	return m
 }
 
-// RegisterMunicipality is the wish to register a municipality.
+// RegisterMunicipality asks to register a municipality.
 type RegisterMunicipality struct {
 	Code, Name, Province, Category, DistrictCode string
 	Population                                   *int
@@ -109,11 +113,12 @@ type RegisterMunicipality struct {
 
 var districtPattern = regexp.MustCompile(`^DC[0-9]{1,3}$`)
 
-// Decide gives the event, or every fault of the input. The code is upper-cased; that code
-// and name are unique is for the claims taken in the same append.
+// Decide returns the event, or every fault of the input. The code is put in upper case.
+// Code and name are kept unique by the claims taken in the same append.
 func (c RegisterMunicipality) Decide() ([]Event, error) {
 	c = c.tidy()
 	code, name := c.Code, c.Name
+
 	var f Faults
 	if !codePattern.MatchString(code) {
 		f.Add("code", "invalid", "A code has 2 to 10 letters and digits.")
@@ -124,42 +129,46 @@ func (c RegisterMunicipality) Decide() ([]Event, error) {
 		OneOf(&f, "category", c.Category, []string{"A", "B", "C"})
 	}
 	if c.DistrictCode != "" && !districtPattern.MatchString(c.DistrictCode) {
-		f.Add("district_code", "invalid", "A district's code is DC and a number.")
+		f.Add("district_code", "invalid", "A district code is DC followed by a number.")
 	}
 	f.population(c.Population)
 	if c.ContactEmail != "" {
 		f.Email("contact_email", c.ContactEmail)
 	}
+
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+
 	if code == PlatformCode {
 		return nil, Refuse(CodeCodeTaken, "Another municipality has this code.")
 	}
+
 	return []Event{&MunicipalityRegistered{
 		Code: code, Name: name, Province: c.Province, Category: c.Category, DistrictCode: c.DistrictCode,
 		Population: c.Population, ContactEmail: c.ContactEmail,
 	}}, nil
 }
 
-// tidy returns the wish with each text in its form.
+// tidy returns the command with each text in its canonical form.
 func (c RegisterMunicipality) tidy() RegisterMunicipality {
 	c.Code, c.DistrictCode = CanonicalMunicipalityCode(c.Code), CanonicalMunicipalityCode(c.DistrictCode)
 	c.Name, c.ContactEmail = TidyName(c.Name), CanonicalEmail(c.ContactEmail)
 	return c
 }
 
-// ChangeMunicipality is the wish to change details; a nil field stays as it is. Code and
+// ChangeMunicipality asks to change details; a nil field stays as it is. Code and
 // province never change.
 type ChangeMunicipality struct {
 	Name, ContactEmail *string
 	Population         *int
 }
 
-// Decide gives one event with what differs, or none when nothing does.
+// Decide returns one event with what differs, or nothing if nothing does.
 func (c ChangeMunicipality) Decide(m Municipality) ([]Event, error) {
 	var f Faults
 	var e MunicipalityDetailsChanged
+
 	if c.Name != nil {
 		name := TidyName(*c.Name)
 		f.Name("name", name, 3)
@@ -167,6 +176,7 @@ func (c ChangeMunicipality) Decide(m Municipality) ([]Event, error) {
 			e.Name = &Change[string]{m.Name, name}
 		}
 	}
+
 	if c.ContactEmail != nil {
 		email := CanonicalEmail(*c.ContactEmail)
 		if email != "" {
@@ -176,23 +186,26 @@ func (c ChangeMunicipality) Decide(m Municipality) ([]Event, error) {
 			e.ContactEmail = &Change[string]{m.ContactEmail, email}
 		}
 	}
+
 	if c.Population != nil {
 		f.population(c.Population)
 		if m.Population == nil || *m.Population != *c.Population {
 			e.Population = &Change[*int]{m.Population, c.Population}
 		}
 	}
+
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+
 	if e == (MunicipalityDetailsChanged{}) {
 		return nil, nil
 	}
 	return []Event{&e}, nil
 }
 
-// SetActive gives the event that opens or closes the municipality, or none when it
-// already is so.
+// SetActive returns the event that opens or closes the municipality, or nothing if it
+// already is.
 func (m Municipality) SetActive(active bool) []Event {
 	switch {
 	case m.Active == active:
@@ -210,12 +223,13 @@ func (f *Faults) population(p *int) {
 	}
 }
 
-// Fold gives the state after all of a stream's events.
+// Fold returns the state after all of a stream's events.
 func Fold[S interface{ Evolve(Recorded) S }](events []Recorded) S {
 	var state S
 	if whole, is := any(state).(interface{ EvolveAll([]Recorded) S }); is {
 		return whole.EvolveAll(events)
 	}
+
 	for _, e := range events {
 		state = state.Evolve(e)
 	}

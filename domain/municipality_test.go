@@ -28,19 +28,20 @@ func registered(c domain.RegisterMunicipality) *domain.MunicipalityRegistered {
 
 func TestRegisteringAMunicipality(t *testing.T) {
 	t.Parallel()
+
 	for name, c := range map[string]struct {
-		wish func(*domain.RegisterMunicipality)
-		then func(*domain.MunicipalityRegistered)
+		command func(*domain.RegisterMunicipality)
+		then    func(*domain.MunicipalityRegistered)
 	}{
 		"as given": {},
 		"the code is upper-cased and trimmed": {
-			wish: func(c *domain.RegisterMunicipality) { c.Code = " nc084\t" },
+			command: func(c *domain.RegisterMunicipality) { c.Code = " nc084\t" },
 		},
 		"blanks in the name are tidied": {
-			wish: func(c *domain.RegisterMunicipality) { c.Name = "  !Kheis  Local\u00a0 Municipality " },
+			command: func(c *domain.RegisterMunicipality) { c.Name = "  !Kheis  Local\u00a0 Municipality " },
 		},
 		"what may be missing is missing": {
-			wish: func(c *domain.RegisterMunicipality) {
+			command: func(c *domain.RegisterMunicipality) {
 				*c = domain.RegisterMunicipality{Code: "CPT", Name: "City of Cape Town", Province: "Western Cape"}
 			},
 			then: func(e *domain.MunicipalityRegistered) {
@@ -48,21 +49,22 @@ func TestRegisteringAMunicipality(t *testing.T) {
 			},
 		},
 		"nobody lives there yet": {
-			wish: func(c *domain.RegisterMunicipality) { c.Population = new(0) },
-			then: func(e *domain.MunicipalityRegistered) { e.Population = new(0) },
+			command: func(c *domain.RegisterMunicipality) { c.Population = new(0) },
+			then:    func(e *domain.MunicipalityRegistered) { e.Population = new(0) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wish, want := kheis(), registered(kheis())
-			if c.wish != nil {
-				c.wish(&wish)
+			command, want := kheis(), registered(kheis())
+			if c.command != nil {
+				c.command(&command)
 			}
 			if c.then != nil {
 				c.then(want)
 			}
+
 			domaintest.Given(domain.MunicipalityOf(domaintest.Msunduzi())).
-				When(func([]domain.Recorded) ([]domain.Event, error) { return wish.Decide() }).
+				When(func([]domain.Recorded) ([]domain.Event, error) { return command.Decide() }).
 				Then(t, want)
 		})
 	}
@@ -95,9 +97,10 @@ func TestRealMunicipalitiesCanBeRegistered(t *testing.T) {
 
 func TestAMunicipalityWithFaultsIsRefused(t *testing.T) {
 	t.Parallel()
+
 	for name, c := range map[string]struct {
-		wish  func(*domain.RegisterMunicipality)
-		fault string
+		command func(*domain.RegisterMunicipality)
+		fault   string
 	}{
 		"no code":                 {func(c *domain.RegisterMunicipality) { c.Code = "" }, "code invalid"},
 		"a code of one character": {func(c *domain.RegisterMunicipality) { c.Code = "X" }, "code invalid"},
@@ -146,22 +149,23 @@ func TestAMunicipalityWithFaultsIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wish := kheis()
-			c.wish(&wish)
+			command := kheis()
+			c.command(&command)
 			domaintest.Given(domain.MunicipalityOf(domaintest.Msunduzi())).
-				When(func([]domain.Recorded) ([]domain.Event, error) { return wish.Decide() }).
+				When(func([]domain.Recorded) ([]domain.Event, error) { return command.Decide() }).
 				ThenFaulty(t, c.fault)
 		})
 	}
 }
 
-func TestAMunicipalitysFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T) {
+func TestAMunicipalitysFaultsAreReportedAtOnceAndEchoNoInput(t *testing.T) {
 	t.Parallel()
-	wish := domain.RegisterMunicipality{
+	command := domain.RegisterMunicipality{
 		Code: "zq-code", Name: "zq<", Province: "zq-province", Category: "zq-category", DistrictCode: "zq-district",
 		Population: new(-987654), ContactEmail: "zq-email",
 	}
-	events, err := wish.Decide()
+
+	events, err := command.Decide()
 	domaintest.Refusal(t, events, err, domain.CodeInvalid)
 	want := []string{
 		"code invalid", "name invalid", "province invalid", "category invalid", "district_code invalid",
@@ -185,37 +189,38 @@ func demandNoEcho(t *testing.T, err error, values ...string) {
 
 func TestThePlatformsCodeIsTakenForEver(t *testing.T) {
 	t.Parallel()
-	wish := kheis()
-	wish.Code = "salga"
-	events, err := wish.Decide()
+	command := kheis()
+	command.Code = "salga"
+	events, err := command.Decide()
 	domaintest.Refusal(t, events, err, domain.CodeCodeTaken)
 }
 
 func TestChangingAMunicipality(t *testing.T) {
 	t.Parallel()
+
 	for name, c := range map[string]struct {
-		wish domain.ChangeMunicipality
-		then *domain.MunicipalityDetailsChanged // nil: nothing
+		command domain.ChangeMunicipality
+		then    *domain.MunicipalityDetailsChanged // nil: nothing
 	}{
 		"nothing is asked": {},
-		"everything stays as it is": {wish: domain.ChangeMunicipality{
+		"everything stays as it is": {command: domain.ChangeMunicipality{
 			Name: new(" !Kheis  Local Municipality"), ContactEmail: new("info@kheis.example.org.za"),
 			Population: new(16637),
 		}},
 		"the name alone": {
-			wish: domain.ChangeMunicipality{Name: new("!Kheis Munisipaliteit")},
+			command: domain.ChangeMunicipality{Name: new("!Kheis Munisipaliteit")},
 			then: &domain.MunicipalityDetailsChanged{
 				Name: &domain.Change[string]{Old: "!Kheis Local Municipality", New: "!Kheis Munisipaliteit"},
 			},
 		},
 		"the letter case of the name": {
-			wish: domain.ChangeMunicipality{Name: new("!KHEIS Local Municipality")},
+			command: domain.ChangeMunicipality{Name: new("!KHEIS Local Municipality")},
 			then: &domain.MunicipalityDetailsChanged{
 				Name: &domain.Change[string]{Old: "!Kheis Local Municipality", New: "!KHEIS Local Municipality"},
 			},
 		},
 		"the contact address is removed, the population counted": {
-			wish: domain.ChangeMunicipality{ContactEmail: new(""), Population: new(0)},
+			command: domain.ChangeMunicipality{ContactEmail: new(""), Population: new(0)},
 			then: &domain.MunicipalityDetailsChanged{
 				ContactEmail: &domain.Change[string]{Old: "info@kheis.example.org.za"},
 				Population:   &domain.Change[*int]{Old: new(16637), New: new(0)},
@@ -227,8 +232,9 @@ func TestChangingAMunicipality(t *testing.T) {
 			story := domaintest.Given(domain.MunicipalityOf(domaintest.Msunduzi()),
 				domaintest.At("2026-01-05", registered(kheis()))).
 				When(func(h []domain.Recorded) ([]domain.Event, error) {
-					return c.wish.Decide(domain.Fold[domain.Municipality](h))
+					return c.command.Decide(domain.Fold[domain.Municipality](h))
 				})
+
 			if c.then == nil {
 				story.ThenNothing(t)
 				return
@@ -240,16 +246,16 @@ func TestChangingAMunicipality(t *testing.T) {
 
 func TestAFirstPopulationHasNoOldOne(t *testing.T) {
 	t.Parallel()
-	wish := kheis()
-	wish.Population = nil
-	domaintest.Given(domain.MunicipalityOf(domaintest.Msunduzi()), domaintest.At("2026-01-05", registered(wish))).
+	command := kheis()
+	command.Population = nil
+	domaintest.Given(domain.MunicipalityOf(domaintest.Msunduzi()), domaintest.At("2026-01-05", registered(command))).
 		When(func(h []domain.Recorded) ([]domain.Event, error) {
 			return domain.ChangeMunicipality{Population: new(7)}.Decide(domain.Fold[domain.Municipality](h))
 		}).
 		Then(t, &domain.MunicipalityDetailsChanged{Population: &domain.Change[*int]{New: new(7)}})
 }
 
-func TestAFaultyChangeOfAMunicipalityTellsAllFaults(t *testing.T) {
+func TestAnInvalidChangeOfAMunicipalityReportsAllFaults(t *testing.T) {
 	t.Parallel()
 	domaintest.Given(domain.MunicipalityOf(domaintest.Msunduzi()), domaintest.At("2026-01-05", registered(kheis()))).
 		When(func(h []domain.Recorded) ([]domain.Event, error) {
@@ -263,6 +269,7 @@ func TestOpeningAndClosingAMunicipality(t *testing.T) {
 	t.Parallel()
 	open := domaintest.At("2026-01-05", registered(kheis()))
 	closed := domaintest.At("2026-02-01", &domain.MunicipalityDeactivated{})
+
 	for name, c := range map[string]struct {
 		given  []domaintest.Fact
 		active bool
@@ -289,6 +296,7 @@ func TestAMunicipalityIsWhatItsEventsSay(t *testing.T) {
 	if municipality().Exists() {
 		t.Error("a municipality without events exists")
 	}
+
 	got := municipality(
 		domaintest.At("2026-01-05", registered(kheis())),
 		domaintest.At("2026-01-06", &domain.MunicipalityDetailsChanged{
@@ -300,10 +308,10 @@ func TestAMunicipalityIsWhatItsEventsSay(t *testing.T) {
 		domaintest.At("2026-01-08", &domain.MunicipalityReactivated{}),
 		domaintest.At("2026-01-09", &domain.MunicipalityDeactivated{}),
 	)
+
 	want := domain.Municipality{
 		ID: domaintest.Msunduzi(), Code: "NC084", Name: "!Kheis Munisipaliteit", Province: "Northern Cape",
-		Category:     "B",
-		DistrictCode: "DC8", Population: new(16700), ContactEmail: "amptenaar@kheis.example.org.za",
+		Category: "B", DistrictCode: "DC8", Population: new(16700), ContactEmail: "amptenaar@kheis.example.org.za",
 		CreatedAt: domaintest.Clock("2026-01-05"), UpdatedAt: domaintest.Clock("2026-01-09"), Version: 5,
 	}
 	if diff := domaintest.Diff(want, got); diff != "" || !got.Exists() {

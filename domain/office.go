@@ -2,10 +2,10 @@ package domain
 
 import "slices"
 
-// InOffice reports whether an event is an act in office: something that its actor did
-// which is not about the actor alone. Whoever acted in office, in whatever tenant, cannot
-// be erased: nobody erases their own trail. Migration 018 says the same in SQL; a test
-// holds both together.
+// InOffice reports whether an event is an act in office: something its actor did that is
+// not about the actor alone. Nobody who acted in office, in any tenant, can be erased:
+// nobody erases their own trail. Migration 018 says the same in SQL; a test compares the
+// two.
 func InOffice(r Recorded) bool {
 	eventType := r.Event.EventType()
 	switch {
@@ -13,14 +13,15 @@ func InOffice(r Recorded) bool {
 		return false
 	case slices.Contains(officesAlone(), eventType):
 		return true
-	case eventType == (*TenantMismatch)(nil).EventType(): // a header of the caller's own request, and nobody's data
-		return false
+	case eventType == (*TenantMismatch)(nil).EventType():
+		return false // about a header of the caller's own request, and nobody's data
 	default:
-		return r.Subject != r.Actor // nobody: a purpose, a municipality, the data of several people
+		// No subject also counts: a purpose, a municipality, the data of several people.
+		return r.Subject != r.Actor
 	}
 }
 
-// officesAlone are the events that take an office also where they are about oneself.
+// officesAlone lists the events that need an office even when they are about oneself.
 func officesAlone() []string {
 	return []string{
 		(*PersonalDataRead)(nil).EventType(), (*UserRoleChanged)(nil).EventType(), (*RequestFulfilled)(nil).EventType(),

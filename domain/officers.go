@@ -9,10 +9,10 @@ import (
 // Events of a tenant's stream of officers: the active accounts of managers and admins. It
 // exists for one rule that spans many users: nobody erases another person alone while a
 // second officer is there to do it with. A decision expects this stream's version, so an
-// officer who is added at the same time is not overlooked.
+// officer added at the same time is not overlooked.
 type (
-	// OfficersListed says who the officers are, as the accounts in the log say: of a
-	// tenant that had officers before there was this stream. It replaces what was known
+	// OfficersListed says who the officers are, according to the accounts in the log, in
+	// a tenant that had officers before this stream existed. It replaces what was known
 	// before.
 	OfficersListed struct {
 		Users []UserID `json:"user_ids"`
@@ -21,7 +21,7 @@ type (
 	OfficerAdded struct {
 		User UserID `json:"user_id"`
 	}
-	// OfficerRemoved says that it is one no longer.
+	// OfficerRemoved says that it no longer is.
 	OfficerRemoved struct {
 		User UserID `json:"user_id"`
 	}
@@ -58,8 +58,8 @@ func OfficerRoles() []Role { return []Role{Manager, Admin} }
 // IsOfficer reports whether the account is an officer's: an active manager's or admin's.
 func (u User) IsOfficer() bool { return u.Active && slices.Contains(OfficerRoles(), u.Role) }
 
-// OfficersAfter returns what some events of a user's stream mean for the stream of
-// officers; before is the account without them.
+// OfficersAfter returns the events for the stream of officers that follow from some
+// events of a user's stream; before is the account without them.
 func OfficersAfter(before User, events []Event) []Event {
 	after := before
 	for _, e := range events {
@@ -76,10 +76,10 @@ func OfficersAfter(before User, events []Event) []Event {
 	}
 }
 
-// Officers is who a tenant's officers are.
+// Officers lists a tenant's officers.
 type Officers struct {
 	Users   []UserID
-	Listed  bool // false: those from before this stream are not among them
+	Listed  bool // false: officers from before this stream are missing
 	Version int
 }
 
@@ -97,20 +97,22 @@ func (o Officers) Evolve(r Recorded) Officers {
 	case *OfficerRemoved:
 		o.Users = without(e.User)
 	}
+
 	o.Version = r.Version
 	return o
 }
 
 // SecondPerson reports whether an erasure lacks a second person: the account that carries
-// out the request lodged it, and there is no other officer to leave it to than the person
-// themself. Error: second_person_required, where there is one.
+// out the request also lodged it, and there is no other officer to leave it to besides
+// the person themself. Error: second_person_required, if there is one.
 func (o Officers) SecondPerson(q Request, by UserID) (lacking bool, err error) {
 	if q.Lodger != by {
 		return false, nil
 	}
+
 	if slices.ContainsFunc(o.Users, func(u UserID) bool { return u != by && u != q.Subject }) {
 		return false, Refuse(CodeSecondPerson,
-			"Another manager or admin must lodge this request, or another admin carry it out: nobody erases a "+
+			"Another manager or admin must lodge this request, or another admin must carry it out: nobody erases a "+
 				"person alone.")
 	}
 	return true, nil

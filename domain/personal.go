@@ -12,7 +12,7 @@ type Personal[T any] struct {
 	state PersonalState
 }
 
-// PersonalState tells what can be said of a personal part.
+// PersonalState is the state of a personal part.
 type PersonalState uint8
 
 // The states of a personal part.
@@ -26,18 +26,18 @@ const (
 // Known wraps a readable personal part.
 func Known[T any](value T) Personal[T] { return Personal[T]{value: value, state: Open} }
 
-// Get gives the value and whether it is readable.
+// Get returns the value and whether it is readable.
 func (p Personal[T]) Get() (T, bool) { return p.value, p.state == Open }
 
-// State tells why Get gives nothing.
+// State returns why Get returns no value.
 func (p Personal[T]) State() PersonalState { return p.state }
 
-// Part is what the event store does with a personal part: seal its bytes, or put back
-// what unsealing gave.
+// Part is the interface of the event store to a personal part: it seals the bytes, or
+// puts back what it unsealed.
 type Part interface {
-	// Bytes gives the JSON to seal, or nil when the part is not readable here.
+	// Bytes returns the JSON to seal, or nil if the part is not readable here.
 	Bytes() ([]byte, error)
-	// Readable tells whether Bytes gives any.
+	// Readable reports whether Bytes returns any.
 	Readable() bool
 	// SetBytes makes the part readable again.
 	SetBytes(plain []byte) error

@@ -28,8 +28,7 @@ func Bases() []Basis {
 
 // Events of a purpose's stream.
 type (
-	// PurposeDefined brings a purpose into being. Its first notice follows in the same
-	// append.
+	// PurposeDefined creates a purpose. Its first notice follows in the same append.
 	PurposeDefined struct {
 		Code      string `json:"code"`
 		Basis     Basis  `json:"basis"`
@@ -45,10 +44,10 @@ type (
 		Notice int                 `json:"notice_version"` // 1, 2, 3 …
 		Texts  map[Language]string `json:"texts"`
 		SHA256 map[Language]string `json:"sha256"` // of the UTF-8 text, hexadecimal
-		// InUseSince is since when people are shown these words, which may be long before
-		// they were registered here. The zero instant: before everything. Nil: since the
-		// publication; but an operator's, from before there was this field, are the
-		// defaults, which are older than any log.
+		// InUseSince is when people were first shown this wording, which may be long
+		// before it was registered here. The zero instant: before everything. Nil: since
+		// its publication; except that notices an operator published before this field
+		// existed are the defaults, which are older than any log.
 		InUseSince *time.Time `json:"in_use_since,omitempty"`
 	}
 	// PurposeRetired ends a purpose: nothing more is recorded for it.
@@ -79,7 +78,7 @@ type Notice struct {
 
 // Purpose is the state its events fold into.
 type Purpose struct {
-	Tenant          TenantID // the platform tenant: a default for all municipalities
+	Tenant          TenantID // the platform tenant if it is a default for all municipalities
 	Code            string
 	Basis           Basis
 	Special         bool
@@ -90,10 +89,10 @@ type Purpose struct {
 	Version         int
 }
 
-// Exists tells whether the purpose was ever defined.
+// Exists reports whether the purpose was ever defined.
 func (p Purpose) Exists() bool { return p.Code != "" }
 
-// Evolve gives the state after one more event.
+// Evolve returns the state after one more event.
 func (p Purpose) Evolve(r Recorded) Purpose {
 	switch e := r.Event.(type) {
 	case *PurposeDefined:
@@ -102,12 +101,14 @@ func (p Purpose) Evolve(r Recorded) Purpose {
 			CompetentPerson: e.CompetentPerson,
 		}
 	case *PurposeNoticePublished:
-		p.Notices = append(p.Notices[:len(p.Notices):len(p.Notices)],
-			Notice{Version: e.Notice, Texts: e.Texts, SHA256: e.SHA256, PublishedAt: r.EffectiveAt,
-				InUseSince: e.inUseSince(r)})
+		p.Notices = append(p.Notices[:len(p.Notices):len(p.Notices)], Notice{
+			Version: e.Notice, Texts: e.Texts, SHA256: e.SHA256, PublishedAt: r.EffectiveAt,
+			InUseSince: e.inUseSince(r),
+		})
 	case *PurposeRetired:
 		p.Retired = true
 	}
+
 	p.Version = r.Version
 	return p
 }
@@ -123,15 +124,16 @@ func (e *PurposeNoticePublished) inUseSince(r Recorded) time.Time {
 	}
 }
 
-// isAhead tells whether a notice was stamped by a clock that ran ahead.
+// isAhead reports whether a notice was stamped by a clock that ran ahead.
 func (p Purpose) isAhead(now time.Time) bool {
 	return slices.ContainsFunc(p.Notices, func(n Notice) bool { return n.PublishedAt.After(now) })
 }
 
-// Current is the newest notice.
+// Current returns the newest notice.
 func (p Purpose) Current() Notice { return p.Notices[len(p.Notices)-1] }
 
-// NoticeAt is the notice in use at an instant; the zero Notice before the first was.
+// NoticeAt returns the notice in use at an instant, or the zero Notice before the first
+// was.
 func (p Purpose) NoticeAt(t time.Time) (in Notice) {
 	for _, n := range p.Notices {
 		if !n.InUseSince.After(t) {
@@ -141,13 +143,13 @@ func (p Purpose) NoticeAt(t time.Time) (in Notice) {
 	return in
 }
 
-// WasInUse tells whether any words of the purpose were in use at an instant; the zero
-// instant is now.
+// WasInUse reports whether any wording of the purpose was in use at an instant; the zero
+// instant means now.
 func (p Purpose) WasInUse(at time.Time) bool {
 	return p.Exists() && (at.IsZero() || p.NoticeAt(at).Version > 0)
 }
 
-// DefinePurpose is the wish to define a purpose with its first notice.
+// DefinePurpose asks to define a purpose with its first notice.
 type DefinePurpose struct {
 	Code            string
 	Basis           Basis
@@ -158,15 +160,15 @@ type DefinePurpose struct {
 	InUseSince      *time.Time `json:",omitempty"` // of the first notice; nil: its publication
 }
 
-// Decide gives the definition and its first notice. The code is lower-cased. now is the
-// instant of asking.
+// Decide returns the definition and its first notice, with the code in lower case. now is
+// the instant of asking.
 func (c DefinePurpose) Decide(p Purpose, now time.Time) ([]Event, error) {
 	code := CanonicalPurposeCode(c.Code)
 	c.Retention = TidyText(c.Retention)
 
 	var f Faults
 	if !purposePattern.MatchString(code) || len(code) > MaxPurposeCode {
-		f.Add("code", "invalid", "A purpose's code is lower-case words joined by underscores, at most 64 characters.")
+		f.Add("code", "invalid", "A purpose code is lower-case words joined by underscores, at most 64 characters.")
 	}
 	OneOf(&f, "basis", c.Basis, Bases())
 	if IsBlank(c.Retention) {
@@ -178,9 +180,11 @@ func (c DefinePurpose) Decide(p Purpose, now time.Time) ([]Event, error) {
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+
 	if p.Exists() || code == PlatformRegistrationCode {
-		return nil, Refuse(CodePurposeTaken, "A purpose with this code exists already.")
+		return nil, Refuse(CodePurposeTaken, "A purpose with this code already exists.")
 	}
+
 	return []Event{
 		&PurposeDefined{
 			Code: code, Basis: c.Basis, Special: c.Special, Retention: c.Retention, CompetentPerson: c.CompetentPerson,
@@ -189,14 +193,14 @@ func (c DefinePurpose) Decide(p Purpose, now time.Time) ([]Event, error) {
 	}, nil
 }
 
-// PublishNotice is the wish to publish the next version of a purpose's wording.
+// PublishNotice asks to publish the next version of a purpose's wording.
 type PublishNotice struct {
 	Texts      map[Language]string
 	InUseSince *time.Time // nil: its publication
 }
 
-// Decide gives the event with the next version of the wording, or none when the words are
-// the same. now is the instant of asking.
+// Decide returns the next version of the wording, or nothing if the words are the same.
+// now is the instant of asking.
 func (c PublishNotice) Decide(p Purpose, now time.Time) ([]Event, error) {
 	var f Faults
 	f.texts("texts", c.Texts)
@@ -206,6 +210,7 @@ func (c PublishNotice) Decide(p Purpose, now time.Time) ([]Event, error) {
 	case p.Retired:
 		return nil, cmp.Or(f.Err(), error(Refuse(CodeUnknownPurpose, "This purpose was retired.")))
 	}
+
 	f.inUseSince("in_use_since", c.InUseSince, p.Current().InUseSince, now)
 	if err := f.Err(); err != nil {
 		return nil, err
@@ -218,7 +223,8 @@ func (c PublishNotice) Decide(p Purpose, now time.Time) ([]Event, error) {
 	return []Event{next}, nil
 }
 
-// Retire gives the event that ends the purpose, or none when it has ended or never began.
+// Retire returns the event that ends the purpose, or nothing if it has ended or never
+// existed.
 func (p Purpose) Retire() []Event {
 	if p.Retired || !p.Exists() {
 		return nil
@@ -234,6 +240,7 @@ func (f *Faults) texts(field string, texts map[Language]string) {
 		}
 		f.Text(name, texts[l], MaxNotice)
 	}
+
 	for l := range texts {
 		if !l.Valid() {
 			f.Add(field, "invalid", "The languages are en, zu and af.")
@@ -241,16 +248,16 @@ func (f *Faults) texts(field string, texts map[Language]string) {
 	}
 }
 
-// inUseSince checks since when a wording is in use: not in the future, for words are
-// published when they are in use, and not before the words that it replaces, which would
-// never have been in use then.
+// inUseSince checks since when a wording is in use: not in the future, because a wording
+// is published once it is in use, and not before the wording that it replaces, which then
+// would never have been in use.
 func (f *Faults) inUseSince(field string, since *time.Time, former, now time.Time) {
 	switch {
 	case since == nil:
 	case since.After(now):
-		f.Add(field, "invalid", "Words cannot be in use since an instant in the future: publish them then.")
+		f.Add(field, "invalid", "Wording cannot have been in use since an instant in the future: publish it then.")
 	case since.Before(former):
-		f.Add(field, "invalid", "These words cannot be in use since before the words that they replace.")
+		f.Add(field, "invalid", "This wording cannot have been in use since before the wording that it replaces.")
 	}
 }
 
@@ -258,6 +265,7 @@ func notice(code string, version int, texts map[Language]string, since *time.Tim
 	n := &PurposeNoticePublished{
 		Code: code, Notice: version, Texts: map[Language]string{}, SHA256: map[Language]string{},
 	}
+
 	if since != nil {
 		n.InUseSince = new(stated(*since))
 	}
@@ -274,8 +282,8 @@ func WordingHash(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// sameWords compares wordings in their form: one that was published before texts had one
-// is not new for that.
+// sameWords compares wordings in canonical form, so that one published before there was
+// such a form does not count as new.
 func sameWords(a, b map[Language]string) bool {
 	for _, l := range Languages() {
 		if TidyText(a[l]) != TidyText(b[l]) {
@@ -288,9 +296,9 @@ func sameWords(a, b map[Language]string) bool {
 // PlatformRegistrationCode is the purpose that every account rests on.
 const PlatformRegistrationCode = "platform_registration"
 
-// PlatformRegistration is the built-in purpose of every registration. It is part of the
-// program, not of the log, because nobody could register an account to define it; a new
-// wording is a new notice version here.
+// PlatformRegistration returns the built-in purpose of every registration. It is part of
+// the program, not of the log, because nobody could register an account to define it; a
+// new wording is a new notice version here.
 func PlatformRegistration() Purpose {
 	first := notice(PlatformRegistrationCode, 1, map[Language]string{
 		English: "To register you on the municipal services platform, and to use your e-mail address, name and " +
@@ -300,6 +308,7 @@ func PlatformRegistration() Purpose {
 		Afrikaans: "Om u op die munisipale diensteplatform te registreer, en om u e-posadres, naam en " +
 			"telefoonnommer te gebruik om u te identifiseer en met u te skakel oor die dienste wat u aanvra.",
 	}, &time.Time{})
+
 	return Purpose{
 		Tenant: PlatformTenant(), Code: PlatformRegistrationCode, Basis: ConsentBasis,
 		Retention: "until the account is closed; proof of consent 3 years longer",

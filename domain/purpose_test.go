@@ -10,7 +10,7 @@ import (
 	"github.com/salga-trust/engine/domain/domaintest"
 )
 
-func newsletterWish() domain.DefinePurpose {
+func newsletterDefinition() domain.DefinePurpose {
 	return domain.DefinePurpose{
 		Code: "newsletter", Basis: domain.ConsentBasis, Retention: "until withdrawn",
 		Texts: domaintest.NewsletterTexts(domaintest.NewsletterWords),
@@ -41,9 +41,10 @@ func retired() domaintest.Fact {
 
 func TestDefiningAPurposePublishesItsFirstNotice(t *testing.T) {
 	t.Parallel()
+
 	for name, c := range map[string]struct {
-		wish func(*domain.DefinePurpose)
-		then domain.PurposeDefined
+		command func(*domain.DefinePurpose)
+		then    domain.PurposeDefined
 	}{
 		"as given": {
 			func(*domain.DefinePurpose) {},
@@ -67,11 +68,11 @@ func TestDefiningAPurposePublishesItsFirstNotice(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wish := newsletterWish()
-			c.wish(&wish)
+			command := newsletterDefinition()
+			c.command(&command)
 			domaintest.Given(newsletterStream()).
 				When(func(h []domain.Recorded) ([]domain.Event, error) {
-					return wish.Decide(domain.Fold[domain.Purpose](h), domaintest.Clock("2026-06-01"))
+					return command.Decide(domain.Fold[domain.Purpose](h), domaintest.Clock("2026-06-01"))
 				}).
 				Then(t, &c.then, published(c.then.Code, 1, domaintest.NewsletterWords))
 		})
@@ -88,41 +89,44 @@ func TestAPurposeIsDefinedOnce(t *testing.T) {
 			t.Parallel()
 			domaintest.Given(newsletterStream(), given...).
 				When(func(h []domain.Recorded) ([]domain.Event, error) {
-					return newsletterWish().Decide(domain.Fold[domain.Purpose](h), domaintest.Clock("2026-06-01"))
+					return newsletterDefinition().Decide(domain.Fold[domain.Purpose](h), domaintest.Clock("2026-06-01"))
 				}).
 				ThenRefused(t, domain.CodePurposeTaken)
 		})
 	}
-	wish := newsletterWish()
-	wish.Code = "Platform_Registration"
-	events, err := wish.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01"))
+
+	command := newsletterDefinition()
+	command.Code = "Platform_Registration"
+	events, err := command.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01"))
 	domaintest.Refusal(t, events, err, domain.CodePurposeTaken)
 }
 
 func TestPurposeCodes(t *testing.T) {
 	t.Parallel()
+
 	for code, ok := range map[string]bool{
 		"a": true, "child_programme": true, "indigent_support_2026": true, strings.Repeat("a", 64): true,
 		"": false, "_a": false, "a_": false, "a__b": false, "2a": false, "a-b": false, "a b": false, "ṱ": false,
 		strings.Repeat("a", 65): false,
 	} {
-		wish := newsletterWish()
-		wish.Code = code
-		if _, err := wish.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01")); (err == nil) != ok {
+		command := newsletterDefinition()
+		command.Code = code
+		if _, err := command.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01")); (err == nil) != ok {
 			t.Errorf("code %q: %v", code, err)
 		}
 	}
 }
 
-func TestAPurposesFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T) {
+func TestAPurposesFaultsAreReportedAtOnceAndEchoNoInput(t *testing.T) {
 	t.Parallel()
-	wish := domain.DefinePurpose{
+	command := domain.DefinePurpose{
 		Code: "zq-code", Basis: "zq", Retention: " ",
 		Texts: map[domain.Language]string{domain.Zulu: "  ", domain.Afrikaans: "zq\x00", "xh": "zq"},
 	}
+
 	story := domaintest.Given(newsletterStream()).
 		When(func([]domain.Recorded) ([]domain.Event, error) {
-			return wish.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01"))
+			return command.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01"))
 		})
 	story.ThenFaulty(t, "code invalid", "basis invalid", "retention required", "notice.texts.en required",
 		"notice.texts.zu required", "notice.texts.af invalid", "notice.texts invalid")
@@ -131,16 +135,17 @@ func TestAPurposesFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T) 
 
 func TestANoticeIsAsLongAsItMayBe(t *testing.T) {
 	t.Parallel()
-	wish := newsletterWish()
-	wish.Texts[domain.Zulu] = strings.Repeat("ṱ", domain.MaxNotice)
-	if _, err := wish.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01")); err != nil {
+	command := newsletterDefinition()
+	command.Texts[domain.Zulu] = strings.Repeat("ṱ", domain.MaxNotice)
+	if _, err := command.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01")); err != nil {
 		t.Errorf("5000 characters: %v", err)
 	}
-	wish.Texts[domain.Zulu] += "a"
-	wish.Retention = strings.Repeat("a", domain.MaxRetention+1)
-	_, err := wish.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01"))
-	if diff := domaintest.Diff([]string{"retention too_long", "notice.texts.zu too_long"},
-		domaintest.FaultsOf(err)); diff != "" {
+
+	command.Texts[domain.Zulu] += "a"
+	command.Retention = strings.Repeat("a", domain.MaxRetention+1)
+	_, err := command.Decide(domain.Purpose{}, domaintest.Clock("2026-06-01"))
+	want := []string{"retention too_long", "notice.texts.zu too_long"}
+	if diff := domaintest.Diff(want, domaintest.FaultsOf(err)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -149,8 +154,8 @@ func TestPublishingANotice(t *testing.T) {
 	t.Parallel()
 	publish := func(english string) func(h []domain.Recorded) ([]domain.Event, error) {
 		return func(h []domain.Recorded) ([]domain.Event, error) {
-			return domain.PublishNotice{Texts: domaintest.NewsletterTexts(english)}.Decide(
-				domain.Fold[domain.Purpose](h), domaintest.Clock("2026-06-01"))
+			return domain.PublishNotice{Texts: domaintest.NewsletterTexts(english)}.
+				Decide(domain.Fold[domain.Purpose](h), domaintest.Clock("2026-06-01"))
 		}
 	}
 	second := domaintest.At("2026-04-01", published("newsletter", 2, domaintest.NewsletterNewWords))
@@ -219,6 +224,7 @@ func TestTheNoticeInForceAtAnInstant(t *testing.T) {
 			t.Errorf("at %s notice %d, want %d", instant, got, want)
 		}
 	}
+
 	if got := domaintest.Newsletter().Current().Version; got != 2 {
 		t.Errorf("the current notice is %d", got)
 	}
@@ -229,9 +235,11 @@ func TestAPurposeIsWhatItsEventsSay(t *testing.T) {
 	if domain.Fold[domain.Purpose](nil).Exists() {
 		t.Error("a purpose without events exists")
 	}
+
 	history := domaintest.History(newsletterStream(), defined(),
 		domaintest.At("2026-04-01", published("newsletter", 2, domaintest.NewsletterNewWords)), retired())
 	got := domain.Fold[domain.Purpose](history)
+
 	first, second := published("newsletter", 1, domaintest.NewsletterWords),
 		published("newsletter", 2, domaintest.NewsletterNewWords)
 	want := domain.Purpose{
@@ -253,9 +261,11 @@ func TestAnOlderStateIsNotChangedByWhatFollows(t *testing.T) {
 	t.Parallel()
 	state := domain.Fold[domain.Purpose](domaintest.History(newsletterStream(), defined(),
 		domaintest.At("2026-04-01", published("newsletter", 2, "Second."), published("newsletter", 3, "Third."))))
+
 	next := func(english string) domain.Purpose {
 		return state.Evolve(domain.Recorded{Version: 5, Event: published("newsletter", 4, english)})
 	}
+
 	a, b := next("One future."), next("Another future.")
 	if a.Current().Texts[domain.English] != "One future." || b.Current().Texts[domain.English] != "Another future." ||
 		len(state.Notices) != 3 {
@@ -275,8 +285,8 @@ func TestTheBuiltInPurposeCanBeConsentedToInEveryLanguage(t *testing.T) {
 			t.Errorf("no true wording in %s", l)
 		}
 	}
-	// Whoever changes a word publishes a new notice: these hashes stand in consents for
-	// ever.
+
+	// A changed word needs a new notice: these hashes are in consents for ever.
 	want := map[domain.Language]string{
 		domain.English:   "53d65dc877c1005fba1083a39442a1446ce2a3043b12fec8654ab47df5bad024",
 		domain.Zulu:      "197a09b878bd74aa566cd62174715581b0ad6c4c22d7efcd2ba5992dda107650",
@@ -294,8 +304,9 @@ func TestWordsAreInUseSinceTheirPublicationOrAsStated(t *testing.T) {
 	publish := func(since *time.Time, by domain.Metadata) domain.Purpose {
 		e := published("newsletter", 1, domaintest.NewsletterWords)
 		e.InUseSince = since
-		return domain.Purpose{Code: "newsletter"}.Evolve(domain.Recorded{Event: e, EffectiveAt: day("2026-01-05"),
-			Metadata: by, Version: 1})
+		return domain.Purpose{Code: "newsletter"}.Evolve(domain.Recorded{
+			Event: e, EffectiveAt: day("2026-01-05"), Metadata: by, Version: 1,
+		})
 	}
 
 	for name, c := range map[string]struct {
@@ -341,6 +352,7 @@ func TestADecisionIsOnWordsThatWereInUseThen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	p := domaintest.PurposeWith(func(*domain.DefinePurpose) {}).
 		Evolve(domain.Recorded{Event: next[0], EffectiveAt: domaintest.Clock("2026-04-01")})
 
@@ -360,10 +372,10 @@ func TestADecisionIsOnWordsThatWereInUseThen(t *testing.T) {
 	} {
 		events, err := domain.RecordConsent{
 			Purpose: "newsletter", Language: domain.English, Consented: true, Channel: domain.Paper,
-			GivenAt:       domaintest.Clock(c.given),
-			NoticeVersion: c.version, Evidence: &domain.Evidence{SHA256: domain.WordingHash("form"),
-				Reference: "box 1"},
+			GivenAt: domaintest.Clock(c.given), NoticeVersion: c.version,
+			Evidence: &domain.Evidence{SHA256: domain.WordingHash("form"), Reference: "box 1"},
 		}.Decide(nil, p, domaintest.Clock("2026-04-02"))
+
 		switch {
 		case c.becomes == 0:
 			if !errors.Is(err, domain.Refuse(domain.CodeNoticeChanged, "")) {

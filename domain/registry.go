@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// eventTypes is the list of every event type ever released. A released line is never
-// changed or removed: a new version of an event is a new type with a line of its own: its
-// struct, and as what the audit shows it, an operation on a record of a table.
+// eventTypes lists every event type ever released: its struct, its stream, and how the
+// audit shows it, as an operation on a record of a table. A released line is never
+// changed or removed; a new version of an event is a new type with its own line.
 // testdata/events holds the frozen wire form of each.
 func eventTypes() map[string]registration {
 	return map[string]registration{
@@ -20,6 +20,7 @@ func eventTypes() map[string]registration {
 			"municipalities"),
 		"municipality.reactivated.v1": registered[MunicipalityReactivated](MunicipalityStream, OpUpdate,
 			"municipalities"),
+
 		"user.registered.v1":            registered[UserRegistered](UserStream, OpCreate, "users"),
 		"user.profile_changed.v1":       registered[UserProfileChanged](UserStream, OpUpdate, "users"),
 		"user.email_changed.v1":         registered[UserEmailChanged](UserStream, OpUpdate, "users"),
@@ -32,36 +33,43 @@ func eventTypes() map[string]registration {
 		"user.second_factor_set.v1":     registered[SecondFactorSet](UserStream, OpUpdate, "users"),
 		"user.second_factor_removed.v1": registered[SecondFactorRemoved](UserStream, OpUpdate, "users"),
 		"user.erased.v1":                registered[UserErased](UserStream, OpDelete, "users"),
-		"admin.added.v1":                registered[AdminAdded](AdminsStream, OpCreate, "admins"),
-		"admin.removed.v1":              registered[AdminRemoved](AdminsStream, OpDelete, "admins"),
-		"officers.listed.v1":            registered[OfficersListed](OfficersStream, OpUpdate, "officers"),
-		"officer.added.v1":              registered[OfficerAdded](OfficersStream, OpCreate, "officers"),
-		"officer.removed.v1":            registered[OfficerRemoved](OfficersStream, OpDelete, "officers"),
-		"access.tenant_mismatch.v1":     registered[TenantMismatch](AccessStream, OpCreate, "tenant_mismatches"),
-		"consent.granted.v1":            registered[ConsentGranted](ConsentStream, OpCreate, "consents"),
-		"consent.refused.v1":            registered[ConsentRefused](ConsentStream, OpCreate, "consents"),
-		"consent.withdrawn.v1":          registered[ConsentWithdrawn](ConsentStream, OpUpdate, "consents"),
-		"purpose.defined.v1":            registered[PurposeDefined](PurposeStream, OpCreate, "purposes"),
-		"purpose.notice_published.v1":   registered[PurposeNoticePublished](PurposeStream, OpCreate, "notices"),
-		"purpose.retired.v1":            registered[PurposeRetired](PurposeStream, OpUpdate, "purposes"),
-		"session.started.v1":            registered[SessionStarted](SessionStream, OpCreate, "sessions"),
-		"session.ended.v1":              registered[SessionEnded](SessionStream, OpDelete, "sessions"),
-		"session.reuse_detected.v1":     registered[SessionReuseDetected](SessionStream, OpUpdate, "sessions"),
-		"session.sign_in_failed.v1":     registered[SignInFailed](SessionStream, OpCreate, "sign_in_failures"),
-		"rights.request_lodged.v1":      registered[RequestLodged](RightsStream, OpCreate, "data_rights_requests"),
-		"rights.request_fulfilled.v1":   registered[RequestFulfilled](RightsStream, OpUpdate, "data_rights_requests"),
-		"rights.request_refused.v1":     registered[RequestRefused](RightsStream, OpUpdate, "data_rights_requests"),
-		"rights.hold_placed.v1":         registered[HoldPlaced](RightsStream, OpCreate, "retention_holds"),
-		"rights.hold_lifted.v1":         registered[HoldLifted](RightsStream, OpUpdate, "retention_holds"),
-		"personal_data.read.v1":         registered[PersonalDataRead](AccessStream, OpRead, "personal_data"),
-		"log.event_disowned.v1":         registered[EventDisowned](LogStream, OpCreate, "disowned_events"),
+
+		"admin.added.v1":     registered[AdminAdded](AdminsStream, OpCreate, "admins"),
+		"admin.removed.v1":   registered[AdminRemoved](AdminsStream, OpDelete, "admins"),
+		"officers.listed.v1": registered[OfficersListed](OfficersStream, OpUpdate, "officers"),
+		"officer.added.v1":   registered[OfficerAdded](OfficersStream, OpCreate, "officers"),
+		"officer.removed.v1": registered[OfficerRemoved](OfficersStream, OpDelete, "officers"),
+
+		"access.tenant_mismatch.v1": registered[TenantMismatch](AccessStream, OpCreate, "tenant_mismatches"),
+
+		"consent.granted.v1":   registered[ConsentGranted](ConsentStream, OpCreate, "consents"),
+		"consent.refused.v1":   registered[ConsentRefused](ConsentStream, OpCreate, "consents"),
+		"consent.withdrawn.v1": registered[ConsentWithdrawn](ConsentStream, OpUpdate, "consents"),
+
+		"purpose.defined.v1":          registered[PurposeDefined](PurposeStream, OpCreate, "purposes"),
+		"purpose.notice_published.v1": registered[PurposeNoticePublished](PurposeStream, OpCreate, "notices"),
+		"purpose.retired.v1":          registered[PurposeRetired](PurposeStream, OpUpdate, "purposes"),
+
+		"session.started.v1":        registered[SessionStarted](SessionStream, OpCreate, "sessions"),
+		"session.ended.v1":          registered[SessionEnded](SessionStream, OpDelete, "sessions"),
+		"session.reuse_detected.v1": registered[SessionReuseDetected](SessionStream, OpUpdate, "sessions"),
+		"session.sign_in_failed.v1": registered[SignInFailed](SessionStream, OpCreate, "sign_in_failures"),
+
+		"rights.request_lodged.v1":    registered[RequestLodged](RightsStream, OpCreate, "data_rights_requests"),
+		"rights.request_fulfilled.v1": registered[RequestFulfilled](RightsStream, OpUpdate, "data_rights_requests"),
+		"rights.request_refused.v1":   registered[RequestRefused](RightsStream, OpUpdate, "data_rights_requests"),
+		"rights.hold_placed.v1":       registered[HoldPlaced](RightsStream, OpCreate, "retention_holds"),
+		"rights.hold_lifted.v1":       registered[HoldLifted](RightsStream, OpUpdate, "retention_holds"),
+
+		"personal_data.read.v1": registered[PersonalDataRead](AccessStream, OpRead, "personal_data"),
+		"log.event_disowned.v1": registered[EventDisowned](LogStream, OpCreate, "disowned_events"),
 	}
 }
 
-// registration is what has to be known of an event type besides its struct.
+// registration is what must be known about an event type besides its struct.
 type registration struct {
 	construct func() Event
-	stream    StreamType // the kind that holds such events, and no other does
+	stream    StreamType // the only kind that holds such events
 	operation Operation
 	table     string
 }
@@ -70,9 +78,10 @@ func registered[T any, P interface {
 	*T
 	Event
 }](stream StreamType, operation Operation, table string) registration {
-	return registration{construct: func() Event {
-		return P(new(T))
-	}, stream: stream, operation: operation, table: table}
+	return registration{
+		construct: func() Event { return P(new(T)) },
+		stream:    stream, operation: operation, table: table,
+	}
 }
 
 var registry = eventTypes() //nolint:gochecknoglobals // built once from the list above and never written
@@ -87,30 +96,31 @@ func EventTypes() []string {
 	return names
 }
 
-// Knows tells whether an event type is registered.
+// Knows reports whether an event type is registered.
 func Knows(eventType string) bool {
 	_, ok := registry[eventType]
 	return ok
 }
 
-// StreamTypeOf returns the kind of stream that holds events of a type; empty for one that
+// StreamTypeOf returns the kind of stream that holds events of a type, or "" if the type
 // is not registered.
 func StreamTypeOf(eventType string) StreamType { return registry[eventType].stream }
 
-// OperationOf tells what an event of a type does, and to a record of which table, as an
+// OperationOf returns what an event of a type does, and to a record of which table, as an
 // auditor reads it. Both are empty for a type that is not registered.
 func OperationOf(eventType string) (operation Operation, table string) {
 	r := registry[eventType]
 	return r.operation, r.table
 }
 
-// Encode gives an event's payload and, for an event with a readable personal part, the
+// Encode returns an event's payload and, for an event with a readable personal part, the
 // bytes to seal. It refuses an event that is not registered, so nothing enters the log
 // that could not be read back.
 func Encode(e Event) (payload, personal []byte, err error) {
 	if _, ok := registry[e.EventType()]; !ok {
 		return nil, nil, &UnknownEventError{Type: e.EventType()}
 	}
+
 	if payload, err = json.Marshal(e); err != nil {
 		return nil, nil, fmt.Errorf("encode %s: %w", e.EventType(), err)
 	}
@@ -119,20 +129,22 @@ func Encode(e Event) (payload, personal []byte, err error) {
 			return nil, nil, fmt.Errorf("encode the personal part of %s: %w", e.EventType(), err)
 		}
 	}
+
 	return payload, personal, nil
 }
 
-// Opener tells what became of an event's personal part: its bytes when state is Open,
-// else only the state. An event without a sealed part gives Absent.
+// Opener returns an event's personal part: its bytes if state is Open, else only the
+// state, which is Absent for an event without a sealed part.
 type Opener func() (plain []byte, state PersonalState, err error)
 
-// Decode gives the event that was stored. An unknown type or version is an
+// Decode returns the event that was stored. An unknown type or version is an
 // *UnknownEventError.
 func Decode(eventType string, payload []byte, open Opener) (Event, error) {
 	r, ok := registry[eventType]
 	if !ok {
 		return nil, &UnknownEventError{Type: eventType}
 	}
+
 	event := r.construct()
 	if err := json.Unmarshal(payload, event); err != nil {
 		return nil, fmt.Errorf("decode %s: %w", eventType, err)
@@ -142,6 +154,7 @@ func Decode(eventType string, payload []byte, open Opener) (Event, error) {
 	if !ok || open == nil {
 		return event, nil
 	}
+
 	plain, state, err := open()
 	if err != nil {
 		return nil, fmt.Errorf("open the personal part of %s: %w", eventType, err)
@@ -154,16 +167,16 @@ func Decode(eventType string, payload []byte, open Opener) (Event, error) {
 	return event, nil
 }
 
-// UnknownEventError says that the log holds an event this program does not know: it is
-// older than the log.
+// UnknownEventError says that the log holds an event this program does not know, because
+// the program is older than the log.
 type UnknownEventError struct{ Type string }
 
 func (e *UnknownEventError) Error() string {
 	return fmt.Sprintf("unknown event type %q: a newer release wrote it; run a newer trust", e.Type)
 }
 
-// HasPersonal tells whether an event holds a readable personal part, so that it needs its
-// subject's key to be stored.
+// HasPersonal reports whether an event holds a readable personal part, so that storing it
+// needs its subject's key.
 func HasPersonal(e Event) bool {
 	h, ok := e.(holdsPersonal)
 	return ok && h.personal().Readable()

@@ -9,10 +9,10 @@ import (
 )
 
 // Events of a subject's stream of data rights: the requests they lodged (POPIA s11(3),
-// s23, s24), and retention holds on what is kept about them. Both stand in one stream, so
-// an erasure that is decided on it sees every hold.
+// s23, s24), and retention holds on their data. Both are in one stream, so that a
+// decision to erase sees every hold.
 type (
-	// RequestLodged says that somebody asked for what the law gives them.
+	// RequestLodged says that somebody asked for what the law entitles them to.
 	RequestLodged struct {
 		RequestID RequestID          `json:"request_id"`
 		Kind      RequestKind        `json:"kind"`
@@ -20,11 +20,11 @@ type (
 		DueOn     Date               `json:"due_on"`
 		Private   Personal[FreeText] `json:"-"`
 	}
-	// RequestFulfilled says that they got it.
+	// RequestFulfilled says that they received it.
 	RequestFulfilled struct {
 		RequestID RequestID   `json:"request_id"`
 		Kind      RequestKind `json:"kind"`
-		// Certificate is of the earlier append that erased the person; absent where this
+		// Certificate names the earlier append that erased the person; absent if this
 		// very append does.
 		Certificate uuid.UUID `json:"certificate_id,omitzero"`
 
@@ -37,8 +37,8 @@ type (
 		Ground    Ground             `json:"ground"`
 		Private   Personal[FreeText] `json:"-"`
 	}
-	// HoldPlaced says that what is kept about a person must be kept, so that an erasure
-	// has to wait (POPIA s14(1)).
+	// HoldPlaced says that a person's data must be kept, so that an erasure has to wait
+	// (POPIA s14(1)).
 	HoldPlaced struct {
 		HoldID  HoldID             `json:"hold_id"`
 		Private Personal[FreeText] `json:"-"`
@@ -82,9 +82,9 @@ type Ground string
 // The grounds of a refusal.
 const (
 	GroundIdentity  Ground = "identity_not_proved" // s23(1), s24 with reg 3
-	GroundLaw       Ground = "legal_obligation"    // a law demands the record: s14(1)(a), s11(1)(c)
-	GroundPurpose   Ground = "lawful_purpose"      // the record is still needed for what it was made for: s14(1)(b)
-	GroundPAIA      Ground = "paia_ground"         // a ground of refusal of PAIA: s23(4)
+	GroundLaw       Ground = "legal_obligation"    // a law requires the record: s14(1)(a), s11(1)(c)
+	GroundPurpose   Ground = "lawful_purpose"      // the record is still needed for its purpose: s14(1)(b)
+	GroundPAIA      Ground = "paia_ground"         // a ground of refusal in PAIA: s23(4)
 	GroundUnfounded Ground = "unfounded"           // the data is right, or there is none
 )
 
@@ -124,22 +124,22 @@ func (e *RequestRefused) changes() []FieldChange {
 
 func (e *HoldLifted) changes() []FieldChange { return append(fieldsOf(e), turned("lifted", true)) }
 
-// RecordID gives the request the event is about.
+// RecordID returns the request the event is about.
 func (e *RequestLodged) RecordID() uuid.UUID { return e.RequestID.UUID }
 
-// RecordID gives the request the event is about.
+// RecordID returns the request the event is about.
 func (e *RequestFulfilled) RecordID() uuid.UUID { return e.RequestID.UUID }
 
-// RecordID gives the request the event is about.
+// RecordID returns the request the event is about.
 func (e *RequestRefused) RecordID() uuid.UUID { return e.RequestID.UUID }
 
-// RecordID gives the hold the event is about.
+// RecordID returns the hold the event is about.
 func (e *HoldPlaced) RecordID() uuid.UUID { return e.HoldID.UUID }
 
-// RecordID gives the hold the event is about.
+// RecordID returns the hold the event is about.
 func (e *HoldLifted) RecordID() uuid.UUID { return e.HoldID.UUID }
 
-// RequestStatus is what became of a request.
+// RequestStatus is the state of a request.
 type RequestStatus string
 
 // The states of a request.
@@ -162,7 +162,7 @@ type Request struct {
 	ClosedAt time.Time // zero: open
 	Ground   Ground    // of a refusal
 	Details  Personal[FreeText]
-	Note     Personal[FreeText] // of who closed it
+	Note     Personal[FreeText] // by the person who closed it
 	// Certificate is the id of the certificate of an erasure that was carried out; zero:
 	// none.
 	Certificate uuid.UUID
@@ -175,28 +175,28 @@ type Hold struct {
 	Subject  UserID
 	PlacedBy UserID // the account that placed it; zero: an operator
 	PlacedAt time.Time
-	LiftedAt time.Time // zero: it holds
+	LiftedAt time.Time // zero: in force
 	Reason   Personal[FreeText]
 	Position int64
 }
 
-// Lifted tells whether it holds no longer.
+// Lifted reports whether it was lifted.
 func (h Hold) Lifted() bool { return !h.LiftedAt.IsZero() }
 
-// Rights is a subject's requests and the holds on their data, each in the order they
-// came.
+// Rights is a subject's requests and the holds on their data, each in the order in which
+// they came.
 type Rights struct {
 	Requests []Request
 	Holds    []Hold
 	Version  int
 }
 
-// Evolve returns the state after one more event. It copies the state: Fold takes many
-// events at the price of one.
+// Evolve returns the state after one more event. It copies the state; Fold, through
+// EvolveAll, copies it once for many events.
 func (s Rights) Evolve(r Recorded) Rights { return s.EvolveAll([]Recorded{r}) }
 
-// EvolveAll returns the state after more events, in time that grows with their number
-// alone and not with its square.
+// EvolveAll returns the state after more events, in time that grows with their number and
+// not with its square.
 func (s Rights) EvolveAll(events []Recorded) Rights {
 	next := rightsFold{Rights: s, requests: map[RequestID]int{}, holds: map[HoldID]int{}}
 	next.Requests, next.Holds = slices.Clone(s.Requests), slices.Clone(s.Holds)
@@ -213,7 +213,8 @@ func (s Rights) EvolveAll(events []Recorded) Rights {
 	return next.Rights
 }
 
-// rightsFold is a state that is being made, and where each request and hold stands in it.
+// rightsFold is a state under construction, with the index of each request and hold in
+// it.
 type rightsFold struct {
 	Rights
 	requests map[RequestID]int
@@ -226,8 +227,7 @@ func (f *rightsFold) apply(r Recorded) {
 		f.requests[e.RequestID] = len(f.Requests)
 		f.Requests = append(f.Requests, Request{
 			ID: e.RequestID, Subject: r.Subject, Kind: e.Kind, Status: RequestOpen, LodgedBy: e.LodgedBy,
-			Lodger: r.Actor, LodgedAt: r.EffectiveAt,
-			DueOn: e.DueOn, Details: e.Private, Position: r.Position,
+			Lodger: r.Actor, LodgedAt: r.EffectiveAt, DueOn: e.DueOn, Details: e.Private, Position: r.Position,
 		})
 	case *RequestFulfilled:
 		q := f.close(e.RequestID, r, RequestDone, "", e.Private)
@@ -236,6 +236,7 @@ func (f *rightsFold) apply(r Recorded) {
 		}
 	case *RequestRefused:
 		f.close(e.RequestID, r, RequestDeclined, e.Ground, e.Private)
+
 	case *HoldPlaced:
 		f.holds[e.HoldID] = len(f.Holds)
 		f.Holds = append(f.Holds, Hold{
@@ -247,10 +248,11 @@ func (f *rightsFold) apply(r Recorded) {
 			f.Holds[i].LiftedAt, f.Holds[i].Position = r.EffectiveAt, r.Position
 		}
 	}
+
 	f.Version = r.Version
 }
 
-// close returns the request that it closed; nil: there is none of this id.
+// close closes a request and returns it, or nil if there is none with this id.
 func (f *rightsFold) close(
 	id RequestID, r Recorded, status RequestStatus, ground Ground, note Personal[FreeText],
 ) *Request {
@@ -258,12 +260,13 @@ func (f *rightsFold) close(
 	if !known {
 		return nil
 	}
+
 	q := &f.Requests[i]
 	q.Status, q.Ground, q.ClosedAt, q.Note, q.Position = status, ground, r.EffectiveAt, note, r.Position
 	return q
 }
 
-// Request gives one request.
+// Request returns one request.
 func (s Rights) Request(id RequestID) (Request, bool) {
 	i := slices.IndexFunc(s.Requests, func(q Request) bool { return q.ID == id })
 	if i < 0 {
@@ -272,7 +275,7 @@ func (s Rights) Request(id RequestID) (Request, bool) {
 	return s.Requests[i], true
 }
 
-// Hold gives one hold.
+// Hold returns one hold.
 func (s Rights) Hold(id HoldID) (Hold, bool) {
 	i := slices.IndexFunc(s.Holds, func(h Hold) bool { return h.ID == id })
 	if i < 0 {
@@ -281,7 +284,7 @@ func (s Rights) Hold(id HoldID) (Hold, bool) {
 	return s.Holds[i], true
 }
 
-// Held tells whether anything on the subject's data must be kept.
+// Held reports whether a hold on the subject's data is in force.
 func (s Rights) Held() bool {
 	return slices.ContainsFunc(s.Holds, func(h Hold) bool { return !h.Lifted() })
 }

@@ -2,7 +2,7 @@ package domain
 
 import "time"
 
-// LodgeRequest is the wish for what the law gives a subject.
+// LodgeRequest asks for what the law entitles a subject to.
 type LodgeRequest struct {
 	ID      RequestID
 	Kind    RequestKind
@@ -10,7 +10,7 @@ type LodgeRequest struct {
 	ByStaff bool
 }
 
-// Decide gives the event. The request is due in 30 days by the South African calendar
+// Decide returns the event. The request is due in 30 days by the South African calendar
 // (POPIA regulations 2018, reg 3; PAIA s25).
 func (c LodgeRequest) Decide(now time.Time) ([]Event, error) {
 	c.Details = TidyText(c.Details)
@@ -21,20 +21,21 @@ func (c LodgeRequest) Decide(now time.Time) ([]Event, error) {
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+
 	return []Event{&RequestLodged{
 		RequestID: c.ID, Kind: c.Kind, LodgedBy: recordedBy(c.ByStaff), DueOn: DueDate(now),
 		Private: freeText(c.Details),
 	}}, nil
 }
 
-// MaxOpenRequests is how many requests of one kind a person may have open that they
-// lodged themselves, and as many that staff lodged for them: neither takes the other's
-// place.
+// MaxOpenRequests is how many open requests of one kind a person may have that they
+// lodged themselves, and how many more that staff lodged for them: neither takes the
+// other's place.
 const MaxOpenRequests = 5
 
-// Lodge returns the event, and the id of the request that answers the wish. An open
-// request that the same account lodged for the very same is that answer, and nothing is
-// to be done. Error: too_many_open.
+// Lodge returns the event, and the id of the request that answers the command. If the
+// same account has an open request for the very same, that is the answer, and there is no
+// event. Error: too_many_open.
 func (s Rights) Lodge(c LodgeRequest, by UserID, now time.Time) (RequestID, []Event, error) {
 	events, err := c.Decide(now)
 	if err != nil {
@@ -51,20 +52,22 @@ func (s Rights) Lodge(c LodgeRequest, by UserID, now time.Time) (RequestID, []Ev
 		}
 		open++
 	}
+
 	if open >= MaxOpenRequests {
 		return RequestID{}, nil, Refuse(CodeTooManyOpen,
-			"There are %d open requests of this kind for this person already: they must be answered first.",
+			"This person already has %d open requests of this kind: they must be answered first.",
 			MaxOpenRequests)
 	}
 	return c.ID, events, nil
 }
 
-// Fulfil closes an open request; closed as fulfilled before, nothing is to be done.
+// Fulfil closes an open request. One that is already fulfilled needs no event.
 func (s Rights) Fulfil(id RequestID, note string) ([]Event, error) {
 	note = TidyText(note)
 
 	var f Faults
 	f.Text("note", note, MaxReason)
+
 	q, err := s.closable(id, RequestDone, f)
 	if err != nil || q.Status == RequestDone {
 		return nil, err
@@ -72,14 +75,15 @@ func (s Rights) Fulfil(id RequestID, note string) ([]Event, error) {
 	return []Event{&RequestFulfilled{RequestID: id, Kind: q.Kind, Private: freeText(note)}}, nil
 }
 
-// RefuseRequest closes an open request on a ground; closed as refused before, nothing is
-// to be done.
+// RefuseRequest closes an open request on a ground. One that is already refused needs no
+// event.
 func (s Rights) RefuseRequest(id RequestID, ground Ground, note string) ([]Event, error) {
 	note = TidyText(note)
 
 	var f Faults
 	OneOf(&f, "ground", ground, Grounds())
 	f.Text("note", note, MaxReason)
+
 	q, err := s.closable(id, RequestDeclined, f)
 	if err != nil || q.Status == RequestDeclined {
 		return nil, err
@@ -87,28 +91,29 @@ func (s Rights) RefuseRequest(id RequestID, ground Ground, note string) ([]Event
 	return []Event{&RequestRefused{RequestID: id, Kind: q.Kind, Ground: ground, Private: freeText(note)}}, nil
 }
 
-// closable gives a request that is open, or was closed in the very way that is asked for.
+// closable returns a request that is open, or was closed in the way that is asked for.
 func (s Rights) closable(id RequestID, as RequestStatus, f Faults) (Request, error) {
 	q, ok := s.Request(id)
 	err := f.Err()
+
 	switch {
 	case err != nil:
 		return Request{}, err
 	case !ok:
 		return Request{}, Refuse(CodeNotFound, "There is no such request.")
 	case q.Status != RequestOpen && q.Status != as:
-		return Request{}, Refuse(CodeRequestClosed, "This request was closed before.")
+		return Request{}, Refuse(CodeRequestClosed, "This request is already closed.")
 	}
 	return q, nil
 }
 
-// PlaceHold is the wish that a subject's data is kept.
+// PlaceHold asks for a subject's data to be kept.
 type PlaceHold struct {
 	ID     HoldID
 	Reason string
 }
 
-// Decide gives the event.
+// Decide returns the event.
 func (c PlaceHold) Decide() ([]Event, error) {
 	c.Reason = TidyText(c.Reason)
 
@@ -120,12 +125,12 @@ func (c PlaceHold) Decide() ([]Event, error) {
 	return []Event{&HoldPlaced{HoldID: c.ID, Private: freeText(c.Reason)}}, nil
 }
 
-// MaxOpenHolds is how many holds on one person's data may stand at once.
+// MaxOpenHolds is how many holds on one person's data may be in force at once.
 const MaxOpenHolds = 20
 
-// Place returns the event, and the id of the hold that answers the wish. A hold that the
-// same account placed for the very same reason, and that stands, is that answer, and
-// nothing is to be done. Error: too_many_open.
+// Place returns the event, and the id of the hold that answers the command. If the same
+// account has a hold in force for the very same reason, that is the answer, and there is
+// no event. Error: too_many_open.
 func (s Rights) Place(c PlaceHold, by UserID) (HoldID, []Event, error) {
 	events, err := c.Decide()
 	if err != nil {
@@ -142,19 +147,21 @@ func (s Rights) Place(c PlaceHold, by UserID) (HoldID, []Event, error) {
 		}
 		open++
 	}
+
 	if open >= MaxOpenHolds {
 		return HoldID{}, nil, Refuse(CodeTooManyOpen,
-			"There are %d holds on this person's data already: lift some first.", MaxOpenHolds)
+			"There are already %d holds on this person's data: lift some first.", MaxOpenHolds)
 	}
 	return c.ID, events, nil
 }
 
-// Lift ends a hold; one that was lifted stays so.
+// Lift ends a hold. One that is already lifted needs no event.
 func (s Rights) Lift(id HoldID, reason string) ([]Event, error) {
 	reason = TidyText(reason)
 
 	var f Faults
 	f.required("reason", reason)
+
 	h, ok := s.Hold(id)
 	err := f.Err()
 	switch {
@@ -168,7 +175,7 @@ func (s Rights) Lift(id HoldID, reason string) ([]Event, error) {
 	return []Event{&HoldLifted{HoldID: id, Private: freeText(reason)}}, nil
 }
 
-// sameText reports whether two texts are known to say the same.
+// sameText reports whether two texts are known to be the same.
 func sameText(a, b Personal[FreeText]) bool {
 	one, known := a.Get()
 	other, given := b.Get()

@@ -27,21 +27,24 @@ func longRights(n int) []domain.Recorded {
 func TestRightsFoldedAtOnceAreThoseFoldedOneByOne(t *testing.T) {
 	t.Parallel()
 	history := longRights(20)
+
 	var state domain.Rights
 	states := []domain.Rights{state}
 	for _, e := range history {
 		state = state.Evolve(e)
 		states = append(states, state)
 	}
-	for i, one := range states { // also that no later event changed an earlier state
+
+	// Nor may a later event change an earlier state.
+	for i, one := range states {
 		if diff := domaintest.Diff(domain.Fold[domain.Rights](history[:i]), one); diff != "" {
 			t.Fatalf("after %d events (-at once +one by one):\n%s", i, diff)
 		}
 	}
 }
 
-// A copy of everything for each event would take minutes here, and all events at once
-// take milliseconds.
+// A copy of everything for each event would take minutes here; all events at once take
+// milliseconds.
 func TestFoldingRightsGrowsWithTheEventsAndNotWithTheirSquare(t *testing.T) {
 	t.Parallel()
 	history := longRights(20_000)

@@ -13,6 +13,7 @@ import (
 
 func TestARequestIsDueInThirtyDaysByTheSouthAfricanCalendar(t *testing.T) {
 	t.Parallel()
+
 	for name, c := range map[string]struct{ lodged, due string }{
 		"a plain Thursday":                          {"2026-11-24T08:00:00Z", "2026-12-24"},
 		"Christmas, Goodwill, and then a Sunday":    {"2026-11-25T08:00:00Z", "2026-12-28"},
@@ -60,27 +61,35 @@ func rightsOf(decide func(domain.Rights) ([]domain.Event, error)) func([]domain.
 func TestARequestIsLodgedAndClosedOnce(t *testing.T) {
 	t.Parallel()
 	details := domain.Known(domain.FreeText{Text: "my surname"})
-	wish := domain.LodgeRequest{ID: theRequest(), Kind: domain.CorrectionRequest, Details: "my surname", ByStaff: true}
+	command := domain.LodgeRequest{
+		ID: theRequest(), Kind: domain.CorrectionRequest, Details: "my surname", ByStaff: true,
+	}
+
 	domaintest.Given(rightsStream()).
-		When(func([]domain.Recorded) ([]domain.Event, error) { return wish.Decide(domaintest.Clock("2026-03-06")) }).
+		When(func([]domain.Recorded) ([]domain.Event, error) { return command.Decide(domaintest.Clock("2026-03-06")) }).
 		Then(t, &domain.RequestLodged{
 			RequestID: theRequest(), Kind: domain.CorrectionRequest, LodgedBy: domain.ByStaff, DueOn: "2026-04-07",
 			Private: details,
 		})
+
 	fulfil := rightsOf(func(r domain.Rights) ([]domain.Event, error) { return r.Fulfil(theRequest(), "done") })
 	refuse := rightsOf(func(r domain.Rights) ([]domain.Event, error) {
 		return r.RefuseRequest(theRequest(), domain.GroundIdentity, "")
 	})
+
 	open := domaintest.Given(rightsStream(), domaintest.At("2026-03-06", lodged(domain.AccessRequest)))
 	open.When(fulfil).Then(t, &domain.RequestFulfilled{
 		RequestID: theRequest(), Kind: domain.AccessRequest, Private: domain.Known(domain.FreeText{Text: "done"}),
 	})
-	open.When(refuse).Then(t, &domain.RequestRefused{RequestID: theRequest(), Kind: domain.AccessRequest,
-		Ground: domain.GroundIdentity})
+	open.When(refuse).Then(t, &domain.RequestRefused{
+		RequestID: theRequest(), Kind: domain.AccessRequest, Ground: domain.GroundIdentity,
+	})
+
 	done := domaintest.Given(rightsStream(), domaintest.At("2026-03-06", lodged(domain.AccessRequest),
 		&domain.RequestFulfilled{RequestID: theRequest(), Kind: domain.AccessRequest}))
 	done.When(fulfil).ThenNothing(t)
 	done.When(refuse).ThenRefused(t, domain.CodeRequestClosed)
+
 	domaintest.Given(rightsStream()).When(fulfil).ThenRefused(t, domain.CodeNotFound)
 	open.When(rightsOf(func(r domain.Rights) ([]domain.Event, error) {
 		return r.RefuseRequest(theRequest(), "because", "")
@@ -94,17 +103,21 @@ func TestAHoldHoldsUntilItIsLifted(t *testing.T) {
 	t.Parallel()
 	placed := domaintest.At("2026-03-06", &domain.HoldPlaced{HoldID: theHold()})
 	lift := rightsOf(func(r domain.Rights) ([]domain.Event, error) { return r.Lift(theHold(), "settled") })
+
 	domaintest.Given(rightsStream(), placed).When(lift).
 		Then(t, &domain.HoldLifted{HoldID: theHold(), Private: domain.Known(domain.FreeText{Text: "settled"})})
+
 	lifted := domaintest.At("2026-03-07", &domain.HoldLifted{HoldID: theHold()})
 	domaintest.Given(rightsStream(), placed, lifted).When(lift).ThenNothing(t)
 	domaintest.Given(rightsStream()).When(lift).ThenRefused(t, domain.CodeNotFound)
+
 	for _, f := range []func(domain.Rights) ([]domain.Event, error){
 		func(domain.Rights) ([]domain.Event, error) { return domain.PlaceHold{Reason: "  "}.Decide() },
 		func(r domain.Rights) ([]domain.Event, error) { return r.Lift(theHold(), "") },
 	} {
 		domaintest.Given(rightsStream(), placed).When(rightsOf(f)).ThenFaulty(t, "reason required")
 	}
+
 	for want, history := range map[bool][]domaintest.Fact{true: {placed}, false: {placed, lifted}} {
 		if rights := domain.Fold[domain.Rights](domaintest.History(rightsStream(), history...)); rights.Held() != want {
 			t.Errorf("held is %v: %+v", rights.Held(), rights)
@@ -118,13 +131,16 @@ func TestAnErasureWaitsForAHoldAndHappensOnce(t *testing.T) {
 	held := domain.Rights{Holds: []domain.Hold{{ID: theHold()}}}
 	events, err := user.Erase(held, domain.BySelf, domain.RequestID{})
 	domaintest.Refusal(t, events, err, domain.CodeRetentionHold)
+
 	erased := domain.User{ID: domaintest.Thandi(), Erased: true, Version: 4}
 	events, err = erased.Erase(domain.Rights{}, domain.BySelf, domain.RequestID{})
 	domaintest.Refusal(t, events, err, domain.CodeSubjectErased)
+
 	events, err = user.Erase(domain.Rights{}, domain.CauseRequest, theRequest())
 	if err != nil || len(events) != 1 {
 		t.Fatal(events, err)
 	}
+
 	certificate := events[0].(*domain.UserErased)
 	if !slices.Equal(certificate.Keys, []uuid.UUID{domaintest.Thandi().UUID}) ||
 		certificate.RequestID != theRequest() || len(certificate.Destroyed) == 0 || len(certificate.Kept) == 0 {
@@ -132,20 +148,23 @@ func TestAnErasureWaitsForAHoldAndHappensOnce(t *testing.T) {
 	}
 }
 
-func TestNothingStaysAllowedForWhoIsErased(t *testing.T) {
+func TestNothingStaysAllowedForAnErasedPerson(t *testing.T) {
 	t.Parallel()
 	second := granted(2)
 	second.NoticeVersion = 2 // superseded the first
 	other := granted(3)
 	other.Purpose = "sms_alert"
+
 	history := domaintest.History(consents(), domaintest.At("2026-03-01", granted(1), second, other),
 		domaintest.At("2026-03-02", &domain.ConsentRefused{Decision: plain(4, 1, "x")}))
-	// The refusal decides on the newsletter now, so only the other purpose is in force.
+
+	// The refusal now decides on the newsletter, so only the other purpose is in force.
 	events := domain.WithdrawAll(history, true)
 	if len(events) != 1 || events[0].(*domain.ConsentWithdrawn).Purpose != "sms_alert" ||
 		events[0].(*domain.ConsentWithdrawn).RecordedBy != domain.ByStaff {
 		t.Errorf("withdrawn: %+v", events)
 	}
+
 	all := domaintest.History(consents(), domaintest.At("2026-03-01", granted(1), second, other))
 	if n := len(domain.WithdrawAll(all, false)); n != 2 {
 		t.Errorf("%d withdrawals, want one for each purpose", n)

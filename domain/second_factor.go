@@ -6,27 +6,28 @@ import (
 	"github.com/google/uuid"
 )
 
-// Events of a user's stream about a second factor: an authenticator whose codes sign-in
-// asks for besides the password. None holds a secret or a code: like a password, they are
-// no history.
+// Events of a user's stream about a second factor: an authenticator whose codes are asked
+// for at sign-in besides the password. None holds a secret or a code: like passwords,
+// they are not history.
 type (
-	// SecondFactorBegun says that the secret of a new one was shown, once, to be
-	// confirmed by a code until it expires.
+	// SecondFactorBegun says that the secret of a new one was shown, once, and waits
+	// until it expires to be confirmed by a code.
 	SecondFactorBegun struct {
 		FactorID  uuid.UUID `json:"factor_id"`
 		ExpiresAt time.Time `json:"expires_at"`
 	}
 	// SecondFactorSet says that its first code was right: from now on sign-in asks for
-	// one.
+	// codes.
 	SecondFactorSet struct {
 		FactorID uuid.UUID `json:"factor_id"`
 	}
-	// SecondFactorRemoved says that sign-in asks for its codes no longer. By its owner
-	// this takes password and code; another admin, or an operator, says why.
+	// SecondFactorRemoved says that sign-in no longer asks for its codes. Its owner
+	// removes it with password and code; another admin, or an operator, must state a
+	// reason.
 	SecondFactorRemoved struct {
 		FactorID uuid.UUID `json:"factor_id"`
 		Cause    string    `json:"cause"` // BySelf or CauseRecovery
-		// EvidenceSHA256 is the hash of whatever shows that its owner asked for it.
+		// EvidenceSHA256 is the hash of the proof that its owner asked for it.
 		EvidenceSHA256 string                  `json:"evidence_sha256,omitempty"`
 		Private        Personal[RecoveryFacts] `json:"-"`
 	}
@@ -37,7 +38,7 @@ type (
 	}
 )
 
-// CauseRecovery is why a second factor was removed by somebody else than its owner.
+// CauseRecovery is the cause where somebody other than its owner removed a second factor.
 const CauseRecovery = "recovery"
 
 // EventType implements Event.
@@ -59,10 +60,10 @@ func (e *SecondFactorRemoved) changes() []FieldChange {
 	return append(fieldsOf(e), turned("second_factor", false))
 }
 
-// SecondFactor is what a user's stream says of it. It is a state of its own, because only
-// commands need it.
+// SecondFactor is what a user's stream says about it. It is a state of its own because
+// only commands need it.
 type SecondFactor struct {
-	ID uuid.UUID // of the one that sign-in asks for; zero: none
+	ID uuid.UUID // the one that sign-in asks for; zero: none
 }
 
 // Evolve returns the state after one more event.
@@ -79,31 +80,33 @@ func (f SecondFactor) Evolve(r Recorded) SecondFactor {
 // IsSet reports whether sign-in asks for a code.
 func (f SecondFactor) IsSet() bool { return f.ID != uuid.Nil }
 
-// Authenticator is what a second factor's codes are checked by. It is no history: it
-// stands beside the password's hash, its secrets sealed under the person's own key.
+// Authenticator is what a second factor's codes are checked against. It is not history:
+// it is kept beside the password's hash, its secrets sealed under the person's own key.
 type Authenticator struct {
-	Factor     uuid.UUID // zero: none
-	Secret     []byte
-	Step       int64     // of the newest code that was accepted: of that step and of earlier ones none is, ever again
+	Factor uuid.UUID // zero: none
+	Secret []byte
+	// Step is that of the newest accepted code. No code of this step or an earlier one is
+	// ever accepted again.
+	Step       int64
 	WrongCodes int       // since the last right one
-	WrongAt    time.Time // the newest of them
+	WrongAt    time.Time // of the newest wrong code
 
-	Offered       uuid.UUID // a new one that was not confirmed yet; zero: none
+	Offered       uuid.UUID // a new one, not yet confirmed; zero: none
 	OfferedSecret []byte
 	OfferedUntil  time.Time
 }
 
-// How often a code may be wrong before none is looked at for a while, each time for twice
-// as long. With that, a million codes and three that are good at a time, who knows a
-// password finds a code with a chance of about one in a thousand in a year.
+// How often a code may be wrong before none is checked for a while, each time for twice
+// as long. With a million codes, three of them valid at a time, somebody who knows a
+// password finds a code within a year with a chance of about one in a thousand.
 const (
 	freeWrongCodes   = 5
 	firstCodePause   = time.Minute
 	longestCodePause = 24 * time.Hour
 )
 
-// LockedUntil is when a code is looked at again; of one that is not locked it is in the
-// past.
+// LockedUntil returns when a code is checked again; it is in the past if the second
+// factor is not locked.
 func (a Authenticator) LockedUntil() time.Time {
 	if a.WrongCodes < freeWrongCodes {
 		return time.Time{}
@@ -116,14 +119,14 @@ func (a Authenticator) LockedUntil() time.Time {
 	return a.WrongAt.Add(min(pause, longestCodePause))
 }
 
-// RecoverSecondFactor is the wish to remove another person's second factor, because they
-// lost what makes its codes.
+// RecoverSecondFactor asks to remove another person's second factor, because they lost
+// the device that makes its codes.
 type RecoverSecondFactor struct {
 	Reason   string
 	Evidence *Evidence
 }
 
-// Decide returns the event. Errors: validation_failed; not_found where there is none to
+// Decide returns the event. Errors: validation_failed; not_found if there is none to
 // remove.
 func (c RecoverSecondFactor) Decide(factor SecondFactor) ([]Event, error) {
 	c.Reason = TidyText(c.Reason)
@@ -140,6 +143,7 @@ func (c RecoverSecondFactor) Decide(factor SecondFactor) ([]Event, error) {
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+
 	if !factor.IsSet() {
 		return nil, NoSecondFactor()
 	}
@@ -149,9 +153,11 @@ func (c RecoverSecondFactor) Decide(factor SecondFactor) ([]Event, error) {
 	if c.Evidence != nil {
 		removed.EvidenceSHA256, facts.EvidenceReference = c.Evidence.SHA256, c.Evidence.Reference
 	}
+
 	removed.Private = Known(facts)
 	return []Event{removed}, nil
 }
 
-// NoSecondFactor refuses what needs a second factor that is set.
+// NoSecondFactor is the refusal of a command that needs a second factor, where none is
+// set.
 func NoSecondFactor() *Error { return Refuse(CodeNotFound, "This account has no second factor.") }

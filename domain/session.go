@@ -6,34 +6,35 @@ import (
 	"github.com/google/uuid"
 )
 
-// Events of a user's session stream. Sessions are not folded: which are open stands in
-// the command side's own table, written in the same append.
+// Events of a user's session stream. Sessions are not folded: the open ones are in the
+// command side's own table, written in the same append.
 type (
 	// SessionStarted says that somebody signed in.
 	SessionStarted struct {
 		SessionID uuid.UUID `json:"session_id"`
 		ExpiresAt time.Time `json:"expires_at"`
 	}
-	// SessionEnded says that one session, all, or all others ended.
+	// SessionEnded says that one session, all, or all but one ended.
 	SessionEnded struct {
-		// zero with scope "all"; the one that goes on with scope "others"
+		// SessionID is zero with ScopeAll, and the session that goes on with ScopeOthers.
 		SessionID uuid.UUID `json:"session_id,omitzero"`
 		Scope     string    `json:"scope"` // ScopeOne, ScopeAll or ScopeOthers
 		Cause     string    `json:"cause"`
 	}
-	// SessionReuseDetected says that an old refresh token was shown again: it was stolen,
-	// or its holder was. The whole family ends.
+	// SessionReuseDetected says that an old refresh token was used again: either it or
+	// its successor was stolen. The whole family ends.
 	SessionReuseDetected struct {
 		SessionID uuid.UUID `json:"session_id"`
 	}
 	// SignInFailed says that sign-in to a known account failed, or another check of its
-	// password: one through a session, say. At most one is recorded a minute and account,
-	// with the number of failures since the last, so that strangers cannot fill the log.
+	// password, such as one within a session. At most one is recorded per minute and
+	// account, with the number of failures since the last, so that strangers cannot fill
+	// the log.
 	SignInFailed struct {
 		Count int `json:"count"`
-		// Cause is that of the newest: "password", "account_inactive" or
-		// "municipality_inactive" of a sign-in, FailedByCode where the password was
-		// right, else the command that had the password checked, such as
+		// Cause is that of the newest failure: for a sign-in "password",
+		// "account_inactive", "municipality_inactive" or, if the password was right,
+		// FailedByCode; otherwise the command that had the password checked, such as
 		// "user.change_password".
 		Cause string `json:"cause"`
 	}
@@ -55,7 +56,7 @@ const (
 	CauseSecondFactor    = "second_factor_changed"
 )
 
-// FailedByCode is why a sign-in failed whose password was right.
+// FailedByCode is the cause of a failed sign-in whose password was right.
 const FailedByCode = "totp"
 
 // EventType implements Event.
@@ -74,11 +75,11 @@ func (*SessionReuseDetected) changes() []FieldChange {
 	return []FieldChange{turned("reuse_detected", true)}
 }
 
-// RecordID gives the session the event is about.
+// RecordID returns the session the event is about.
 func (e *SessionStarted) RecordID() uuid.UUID { return e.SessionID }
 
-// RecordID gives the session the event is about; none when all end.
+// RecordID returns the session the event is about, or none if all end.
 func (e *SessionEnded) RecordID() uuid.UUID { return e.SessionID }
 
-// RecordID gives the session the event is about.
+// RecordID returns the session the event is about.
 func (e *SessionReuseDetected) RecordID() uuid.UUID { return e.SessionID }

@@ -1,6 +1,6 @@
 package domain
 
-// Account is what sign-in finds by an e-mail address.
+// Account is what sign-in finds for an e-mail address.
 type Account struct {
 	Tenant   TenantID
 	User     UserID

@@ -8,8 +8,8 @@ import (
 
 // Events of a user's stream.
 type (
-	// UserRegistered brings an account into being: a citizen's by registration, staff's
-	// by an admin.
+	// UserRegistered creates an account: a citizen's by registration, staff's by an
+	// admin.
 	UserRegistered struct {
 		MunicipalityCode  string                `json:"municipality_code"`
 		Role              Role                  `json:"role"`
@@ -22,8 +22,8 @@ type (
 		FullName string `json:"full_name"`
 		Phone    string `json:"phone,omitempty"` // E.164
 	}
-	// UserProfileChanged holds old and new of each field that changed, and no other;
-	// Fields names them all, because the personal ones are sealed.
+	// UserProfileChanged holds the old and new value of each field that changed, and no
+	// other. Fields names them all, because the personal ones are sealed.
 	UserProfileChanged struct {
 		Fields            []string                 `json:"fields"`
 		PreferredLanguage *Change[Language]        `json:"preferred_language,omitempty"`
@@ -45,14 +45,14 @@ type (
 	// UserPasswordChanged says that the password was replaced. It holds no hash:
 	// credentials are not history.
 	UserPasswordChanged struct{}
-	// UserPasswordRehashed says that the hash of the same password was replaced: it had
-	// been made of another spelling of it.
+	// UserPasswordRehashed says that the hash was replaced but not the password: the
+	// former hash had been made from another spelling of it.
 	UserPasswordRehashed struct{}
 	// UserDeactivated closes an account.
 	UserDeactivated struct {
 		Cause string `json:"cause"` // CauseAdmin or CauseConsentWithdrawn
 	}
-	// UserReactivated opens it again.
+	// UserReactivated reopens it.
 	UserReactivated struct{}
 )
 
@@ -105,10 +105,10 @@ func (e *UserEmailChanged) changes() []FieldChange {
 	return []FieldChange{c}
 }
 
-// changes says that the password changed, and nothing of it.
+// changes reports that the password changed, without any value.
 func (*UserPasswordChanged) changes() []FieldChange { return []FieldChange{{Field: "password"}} }
 
-// changes says that the hash was replaced, and nothing of it.
+// changes reports that the hash was replaced, without any value.
 func (*UserPasswordRehashed) changes() []FieldChange { return []FieldChange{{Field: "password_hash"}} }
 
 func (e *UserDeactivated) changes() []FieldChange {
@@ -117,8 +117,8 @@ func (e *UserDeactivated) changes() []FieldChange {
 
 func (*UserReactivated) changes() []FieldChange { return []FieldChange{turned("is_active", true)} }
 
-// User is the state its events fold into. Of an erased user the personal fields are empty
-// and Erased is true.
+// User is the state its events fold into. The personal fields of an erased user are
+// empty, and Erased is true.
 type User struct {
 	ID                UserID
 	Tenant            TenantID
@@ -135,22 +135,22 @@ type User struct {
 	Version           int
 }
 
-// Exists tells whether the user was ever registered.
+// Exists reports whether the user was ever registered.
 func (u User) Exists() bool { return !u.ID.IsZero() }
 
-// Evolve gives the state after one more event.
+// Evolve returns the state after one more event.
 func (u User) Evolve(r Recorded) User {
 	switch e := r.Event.(type) {
 	case *Void:
 		u.Version = r.Version
 		return u
+
 	case *UserRegistered:
 		person, _ := e.Person.Get()
 		u = User{
 			ID: UserID{r.Stream.ID}, Tenant: r.Tenant, MunicipalityCode: e.MunicipalityCode, Role: e.Role,
 			PreferredLanguage: e.PreferredLanguage, Email: ShownEmail(person.Email), FullName: person.FullName,
-			Phone:  person.Phone,
-			Active: true, Erased: e.Person.State() == Erased, CreatedAt: r.RecordedAt,
+			Phone: person.Phone, Active: true, Erased: e.Person.State() == Erased, CreatedAt: r.RecordedAt,
 		}
 	case *UserProfileChanged:
 		u = u.withProfile(e)
@@ -168,12 +168,13 @@ func (u User) Evolve(r Recorded) User {
 		u.Active, u.Erased = false, true
 		u.Email, u.FullName, u.Phone = "", "", ""
 	}
+
 	u.Version, u.UpdatedAt = r.Version, r.RecordedAt
 	return u
 }
 
-// storedEmail is the address as the log holds it: in canonical form, or as it was given
-// before there was one.
+// storedEmail returns the address as the log holds it: in canonical form, or as it was
+// given before there was one.
 func (u User) storedEmail() string {
 	if canonical := CanonicalEmail(u.Email); ShownEmail(canonical) == u.Email {
 		return canonical
@@ -185,6 +186,7 @@ func (u User) withProfile(e *UserProfileChanged) User {
 	if e.PreferredLanguage != nil {
 		u.PreferredLanguage = e.PreferredLanguage.New
 	}
+
 	person, _ := e.Person.Get()
 	if person.FullName != nil {
 		u.FullName = person.FullName.New
@@ -192,25 +194,26 @@ func (u User) withProfile(e *UserProfileChanged) User {
 	if person.Phone != nil {
 		u.Phone = person.Phone.New
 	}
+
 	return u
 }
 
-// RegisterUser is the wish to register a person.
+// RegisterUser asks to register a person.
 type RegisterUser struct {
 	MunicipalityCode       string
 	Role                   Role
 	Email, FullName, Phone string
 	Password               string
 	PreferredLanguage      Language // empty: English
-	Consented              bool     // to platform_registration, in the same append: no citizen is without it
+	Consented              bool     // to platform_registration in the same append; a citizen must
 }
 
-// Validate gives every fault of the input.
+// Validate returns every fault of the input.
 func (c RegisterUser) Validate() error {
 	c = c.tidy()
+	c.PreferredLanguage = cmp.Or(c.PreferredLanguage, English)
 
 	var f Faults
-	c.PreferredLanguage = cmp.Or(c.PreferredLanguage, English)
 	f.Email("email", c.Email)
 	f.Password("password", c.Password)
 	f.Name("full_name", c.FullName, MinName)
@@ -220,7 +223,7 @@ func (c RegisterUser) Validate() error {
 	return f.Err()
 }
 
-// Decide gives the event of a valid wish. Error: consent_required, of a citizen.
+// Decide returns the event. Errors: validation_failed; consent_required, for a citizen.
 func (c RegisterUser) Decide() ([]Event, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -237,20 +240,20 @@ func (c RegisterUser) Decide() ([]Event, error) {
 	}}, nil
 }
 
-// tidy returns the wish with each text in its form.
+// tidy returns the command with each text in its canonical form.
 func (c RegisterUser) tidy() RegisterUser {
 	c.Email, c.FullName, c.Phone = CanonicalEmail(c.Email), TidyName(c.FullName), CanonicalPhone(c.Phone)
 	return c
 }
 
-// ChangeProfile is the wish to change one's own details; a nil field stays as it is, an
-// empty phone removes it.
+// ChangeProfile asks to change one's own details; a nil field stays as it is, an empty
+// phone removes it.
 type ChangeProfile struct {
 	FullName, Phone, Email *string
 	PreferredLanguage      *Language
 }
 
-// Decide gives one event for the profile and one for the e-mail address, each only if
+// Decide returns one event for the profile and one for the e-mail address, each only if
 // something differs.
 func (c ChangeProfile) Decide(u User) ([]Event, error) {
 	c = c.tidy()
@@ -260,6 +263,7 @@ func (c ChangeProfile) Decide(u User) ([]Event, error) {
 	if u.Erased {
 		return nil, Refuse(CodeSubjectErased, "This person's data was erased.")
 	}
+
 	var events []Event
 	if e := c.profile(u); len(e.Fields) > 0 {
 		events = append(events, e)
@@ -267,10 +271,11 @@ func (c ChangeProfile) Decide(u User) ([]Event, error) {
 	if c.Email != nil && *c.Email != CanonicalEmail(u.Email) {
 		events = append(events, &UserEmailChanged{Email: Known(Change[string]{u.storedEmail(), *c.Email})})
 	}
+
 	return events, nil
 }
 
-// tidy returns the wish with each text in its form.
+// tidy returns the command with each text in its canonical form.
 func (c ChangeProfile) tidy() ChangeProfile {
 	if c.FullName != nil {
 		c.FullName = new(TidyName(*c.FullName))
@@ -287,6 +292,7 @@ func (c ChangeProfile) tidy() ChangeProfile {
 func (c ChangeProfile) profile(u User) *UserProfileChanged {
 	e := &UserProfileChanged{}
 	var person ProfileChanges
+
 	if c.FullName != nil && *c.FullName != u.FullName {
 		e.Fields = append(e.Fields, "full_name")
 		person.FullName = &Change[string]{u.FullName, *c.FullName}
@@ -299,9 +305,11 @@ func (c ChangeProfile) profile(u User) *UserProfileChanged {
 		e.Fields = append(e.Fields, "preferred_language")
 		e.PreferredLanguage = &Change[Language]{u.PreferredLanguage, *c.PreferredLanguage}
 	}
+
 	if person != (ProfileChanges{}) {
 		e.Person = Known(person)
 	}
+
 	return e
 }
 
@@ -319,10 +327,11 @@ func (c ChangeProfile) validate() error {
 	if c.PreferredLanguage != nil {
 		OneOf(&f, "preferred_language", *c.PreferredLanguage, Languages())
 	}
+
 	return f.Err()
 }
 
-// Deactivate gives the event that closes the account, or none when it is closed.
+// Deactivate returns the event that closes the account, or nothing if it is closed.
 func (u User) Deactivate(cause string) []Event {
 	if !u.Active {
 		return nil
@@ -330,10 +339,10 @@ func (u User) Deactivate(cause string) []Event {
 	return []Event{&UserDeactivated{Cause: cause}}
 }
 
-// Reactivate gives the event that opens the account again, or none when it is open. A
-// citizen's needs the consent it rests on, whyever it was closed; one of staff only where
-// it was closed because its owner took that back: cause is why it was closed, consents
-// what the owner has decided by now.
+// Reactivate returns the event that reopens the account, or nothing if it is open. A
+// citizen's account needs the consent it rests on, whatever closed it; a staff account
+// needs it only if it was closed because its owner withdrew that consent. cause is why
+// the account was closed, consents what the owner has decided by now.
 func (u User) Reactivate(cause string, consents Consents) ([]Event, error) {
 	_, inForce := consents.InForce(PlatformRegistrationCode)
 	switch {
@@ -343,13 +352,13 @@ func (u User) Reactivate(cause string, consents Consents) ([]Event, error) {
 		return nil, nil
 	case !inForce && (u.Role == Citizen || cause == CauseConsentWithdrawn):
 		return nil, Refuse(CodeConsentRequired,
-			"The consent that this account rests on is not in force; it must be given anew.")
+			"The consent that this account rests on is not in force; it must be given again.")
 	default:
 		return []Event{&UserReactivated{}}, nil
 	}
 }
 
-// DeactivationCause is why an account was closed last, from its history.
+// DeactivationCause returns why an account was last closed, from its history.
 func DeactivationCause(history []Recorded) (cause string) {
 	for _, r := range history {
 		if e, ok := r.Event.(*UserDeactivated); ok {
@@ -359,15 +368,16 @@ func DeactivationCause(history []Recorded) (cause string) {
 	return cause
 }
 
-// ChangeRole gives the event that gives the account another role, or none when it has
-// that role. An account of staff rests on their work, a citizen's on consent: consents is
-// what the owner has decided by now.
+// ChangeRole returns the event that changes the account's role, or nothing if it has that
+// role already. A staff account rests on the owner's work, a citizen's on consent:
+// consents is what the owner has decided by now.
 func (u User) ChangeRole(role Role, consents Consents) ([]Event, error) {
 	var f Faults
 	OneOf(&f, "role", role, Roles())
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+
 	if u.Erased {
 		return nil, Refuse(CodeSubjectErased, "This person's data was erased.")
 	}
@@ -378,5 +388,6 @@ func (u User) ChangeRole(role Role, consents Consents) ([]Event, error) {
 		return nil, Refuse(CodeConsentRequired,
 			"A citizen's account rests on consent, which this person has not given.")
 	}
+
 	return []Event{&UserRoleChanged{Role: Change[Role]{u.Role, role}}}, nil
 }

@@ -11,16 +11,16 @@ import (
 func thandi() domain.RegisterUser {
 	return domain.RegisterUser{
 		MunicipalityCode: "KZN225", Role: domain.Citizen, Email: "Thandi@example.co.za", FullName: "Thandi Nkosi",
-		Phone: "+27821234567", Password: "umuthi omkhulu", PreferredLanguage: domain.Zulu,
-		Consented: true,
+		Phone: "+27821234567", Password: "umuthi omkhulu", PreferredLanguage: domain.Zulu, Consented: true,
 	}
 }
 
 func thandiRegistered() *domain.UserRegistered {
 	return &domain.UserRegistered{
 		MunicipalityCode: "KZN225", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-		Person: domain.Known(domain.PersonFacts{Email: "thandi@example.co.za", FullName: "Thandi Nkosi",
-			Phone: "+27821234567"}),
+		Person: domain.Known(domain.PersonFacts{
+			Email: "thandi@example.co.za", FullName: "Thandi Nkosi", Phone: "+27821234567",
+		}),
 	}
 }
 
@@ -30,9 +30,10 @@ func user(facts ...domaintest.Fact) domain.User {
 
 func TestRegisteringAUser(t *testing.T) {
 	t.Parallel()
+
 	for name, c := range map[string]struct {
-		wish func(*domain.RegisterUser)
-		then func(*domain.UserRegistered)
+		command func(*domain.RegisterUser)
+		then    func(*domain.UserRegistered)
 	}{
 		"the e-mail address is put in lower case": {func(*domain.RegisterUser) {}, func(*domain.UserRegistered) {}},
 		"a phone is not needed": {
@@ -52,27 +53,29 @@ func TestRegisteringAUser(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wish, want := thandi(), thandiRegistered()
-			c.wish(&wish)
+			command, want := thandi(), thandiRegistered()
+			c.command(&command)
 			c.then(want)
+
 			domaintest.Given(domain.UserOf(domaintest.Thandi())).
-				When(func([]domain.Recorded) ([]domain.Event, error) { return wish.Decide() }).
+				When(func([]domain.Recorded) ([]domain.Event, error) { return command.Decide() }).
 				Then(t, want)
 		})
 	}
 }
 
-func TestAUsersFaultsAreToldAllAtOnceAndNoneEchoesWhatWasGiven(t *testing.T) {
+func TestAUsersFaultsAreReportedAtOnceAndEchoNoInput(t *testing.T) {
 	t.Parallel()
-	wish := domain.RegisterUser{
+	command := domain.RegisterUser{
 		Role: "zq-role", Email: "zq-email", FullName: "<zq>", Phone: "zq-phone", Password: "zq",
 		PreferredLanguage: "zq",
 	}
+
 	domaintest.Given(domain.UserOf(domaintest.Thandi())).
-		When(func([]domain.Recorded) ([]domain.Event, error) { return wish.Decide() }).
+		When(func([]domain.Recorded) ([]domain.Event, error) { return command.Decide() }).
 		ThenFaulty(t, "email invalid", "password too_short", "full_name invalid", "phone invalid", "role invalid",
 			"preferred_language invalid")
-	demandNoEcho(t, wish.Validate(), "zq")
+	demandNoEcho(t, command.Validate(), "zq")
 }
 
 func TestThePasswordEntersNoEvent(t *testing.T) {
@@ -83,7 +86,7 @@ func TestThePasswordEntersNoEvent(t *testing.T) {
 	}
 	payload, personal := mustEncode(t, events[0])
 	if strings.Contains(string(payload)+string(personal), thandi().Password) {
-		t.Error("the password stands in the event")
+		t.Error("the password is in the event")
 	}
 }
 
@@ -110,12 +113,13 @@ func TestPasswordsAreMeasuredInCharacters(t *testing.T) {
 
 func TestChangingAProfile(t *testing.T) {
 	t.Parallel()
+
 	for name, c := range map[string]struct {
-		wish domain.ChangeProfile
-		then []domain.Event
+		command domain.ChangeProfile
+		then    []domain.Event
 	}{
 		"nothing is asked": {},
-		"everything stays as it is": {wish: domain.ChangeProfile{
+		"everything stays as it is": {command: domain.ChangeProfile{
 			FullName: new("Thandi Nkosi"), Phone: new("+27821234567"), Email: new("Thandi@example.co.za"),
 			PreferredLanguage: new(domain.Zulu),
 		}},
@@ -143,8 +147,9 @@ func TestChangingAProfile(t *testing.T) {
 			}},
 		},
 		"the letter case of the e-mail address is no change": {
-			wish: domain.ChangeProfile{Email: new("THANDI@example.co.za")}},
-		"another spelling of everything is no change": {wish: domain.ChangeProfile{
+			command: domain.ChangeProfile{Email: new("THANDI@example.co.za")},
+		},
+		"another spelling of everything is no change": {command: domain.ChangeProfile{
 			FullName: new(" Thandi  Nkosi"), Phone: new("082 123 4567"), Email: new(" Thandi@EXAMPLE.co.za"),
 		}},
 		"profile and address are two facts": {
@@ -152,8 +157,9 @@ func TestChangingAProfile(t *testing.T) {
 			[]domain.Event{
 				&domain.UserProfileChanged{
 					Fields: []string{"full_name"},
-					Person: domain.Known(domain.ProfileChanges{FullName: &domain.Change[string]{Old: "Thandi Nkosi",
-						New: "T. Nkosi"}}),
+					Person: domain.Known(domain.ProfileChanges{
+						FullName: &domain.Change[string]{Old: "Thandi Nkosi", New: "T. Nkosi"},
+					}),
 				},
 				&domain.UserEmailChanged{
 					Email: domain.Known(domain.Change[string]{Old: "thandi@example.co.za", New: "t@example.co.za"}),
@@ -165,20 +171,21 @@ func TestChangingAProfile(t *testing.T) {
 			t.Parallel()
 			domaintest.Given(domain.UserOf(domaintest.Thandi()), domaintest.At("2026-01-05", thandiRegistered())).
 				When(func(h []domain.Recorded) ([]domain.Event, error) {
-					return c.wish.Decide(domain.Fold[domain.User](h))
+					return c.command.Decide(domain.Fold[domain.User](h))
 				}).
 				Then(t, c.then...)
 		})
 	}
 }
 
-func TestAFaultyProfileTellsAllFaultsAndEchoesNothing(t *testing.T) {
+func TestAnInvalidProfileReportsAllFaultsAndEchoesNoInput(t *testing.T) {
 	t.Parallel()
-	wish := domain.ChangeProfile{
+	command := domain.ChangeProfile{
 		FullName: new("\x00zq"), Phone: new("zq"), Email: new("zq@"), PreferredLanguage: new(domain.Language("zq")),
 	}
+
 	story := domaintest.Given(domain.UserOf(domaintest.Thandi()), domaintest.At("2026-01-05", thandiRegistered())).
-		When(func(h []domain.Recorded) ([]domain.Event, error) { return wish.Decide(domain.Fold[domain.User](h)) })
+		When(func(h []domain.Recorded) ([]domain.Event, error) { return command.Decide(domain.Fold[domain.User](h)) })
 	story.ThenFaulty(t, "full_name invalid", "phone invalid", "email invalid", "preferred_language invalid")
 	demandNoEcho(t, story.ThenRefused(t, domain.CodeInvalid), "zq")
 }
@@ -200,6 +207,7 @@ func TestDeactivatingAUser(t *testing.T) {
 	if diff := domaintest.Diff(want, open.Deactivate(domain.CauseAdmin)); diff != "" {
 		t.Errorf("an open account (-want +got):\n%s", diff)
 	}
+
 	closed := user(domaintest.At("2026-01-05", thandiRegistered()), domaintest.At("2026-01-06", want...))
 	if events := closed.Deactivate(domain.CauseConsentWithdrawn); events != nil {
 		t.Errorf("a closed account is closed again: %v", events)
@@ -211,6 +219,7 @@ func TestAUserIsWhatItsEventsSay(t *testing.T) {
 	if user().Exists() {
 		t.Error("a user without events exists")
 	}
+
 	facts := []domaintest.Fact{
 		domaintest.At("2026-01-05", thandiRegistered()),
 		domaintest.At("2026-01-06", &domain.UserProfileChanged{
@@ -222,12 +231,14 @@ func TestAUserIsWhatItsEventsSay(t *testing.T) {
 			}),
 		}),
 		domaintest.At("2026-01-07", &domain.UserEmailChanged{
-			Email: domain.Known(domain.Change[string]{New: "naidoo@example.co.za"})}),
+			Email: domain.Known(domain.Change[string]{New: "naidoo@example.co.za"}),
+		}),
 		domaintest.At("2026-01-08", &domain.UserRoleChanged{Role: domain.Change[domain.Role]{New: domain.Manager}}),
 		domaintest.At("2026-01-09", &domain.UserDeactivated{Cause: domain.CauseAdmin}),
 		domaintest.At("2026-01-10", &domain.UserReactivated{}),
 		domaintest.At("2026-01-11", &domain.UserPasswordChanged{}),
 	}
+
 	want := domain.User{
 		ID: domaintest.Thandi(), Tenant: domaintest.Msunduzi(), MunicipalityCode: "KZN225", Role: domain.Manager,
 		PreferredLanguage: domain.English, Email: "naidoo@example.co.za", FullName: "Thandi Naidoo", Active: true,
@@ -236,10 +247,11 @@ func TestAUserIsWhatItsEventsSay(t *testing.T) {
 	if diff := domaintest.Diff(want, user(facts...)); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)
 	}
+
 	want.Active, want.Erased, want.Email, want.FullName, want.Version = false, true, "", "", 8
 	want.UpdatedAt = domaintest.Clock("2026-01-12")
-	if diff := domaintest.Diff(want, user(append(facts,
-		domaintest.At("2026-01-12", &domain.UserErased{}))...)); diff != "" {
+	facts = append(facts, domaintest.At("2026-01-12", &domain.UserErased{}))
+	if diff := domaintest.Diff(want, user(facts...)); diff != "" {
 		t.Errorf("after erasure (-want +got):\n%s", diff)
 	}
 }
@@ -254,6 +266,7 @@ func TestAUserWhoseKeyIsGoneHasNoPersonalDetails(t *testing.T) {
 			registered.Person.SetState(state)
 			changed.Person.SetState(state)
 			moved.Email.SetState(state)
+
 			got := user(domaintest.At("2026-01-05", registered, changed, moved))
 			if got.Email+got.FullName+got.Phone != "" || got.Erased != (state == domain.Erased) ||
 				got.Role != domain.Citizen {
@@ -265,9 +278,9 @@ func TestAUserWhoseKeyIsGoneHasNoPersonalDetails(t *testing.T) {
 
 func TestAnAddressIsStoredInALabelsAndReadInUnicode(t *testing.T) {
 	t.Parallel()
-	wish := thandi()
-	wish.Email = " Thandi@MÜNCHEN.example"
-	events, err := wish.Decide()
+	command := thandi()
+	command.Email = " Thandi@MÜNCHEN.example"
+	events, err := command.Decide()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,6 +298,7 @@ func TestAnAddressIsStoredInALabelsAndReadInUnicode(t *testing.T) {
 			t.Errorf("an auditor reads %q", c.New)
 		}
 	}
+
 	changed, err := domain.ChangeProfile{Email: new("thandi@example.org")}.Decide(user)
 	if err != nil {
 		t.Fatal(err)
@@ -294,7 +308,7 @@ func TestAnAddressIsStoredInALabelsAndReadInUnicode(t *testing.T) {
 	}
 }
 
-func TestAnAddressFromBeforeThereWasOneFormIsReadAsItWasGiven(t *testing.T) {
+func TestAnAddressOlderThanItsCanonicalFormIsReadAsGiven(t *testing.T) {
 	t.Parallel()
 	for stored, want := range map[string]string{
 		"Thandi@Example.org":           "Thandi@Example.org",

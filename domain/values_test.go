@@ -8,7 +8,7 @@ import (
 	"github.com/salga-trust/engine/domain/domaintest"
 )
 
-// demandFault wants exactly this fault of a field, or none when the code is empty.
+// demandFault demands exactly this fault of a field, or none if the code is empty.
 func demandFault(t *testing.T, err error, field, code string) {
 	t.Helper()
 	got := strings.Join(domaintest.FaultsOf(err), "; ")
@@ -16,6 +16,7 @@ func demandFault(t *testing.T, err error, field, code string) {
 	if code != "" {
 		want = field + " " + code
 	}
+
 	if got != want || (code == "") != (err == nil) {
 		t.Errorf("faults %q, want %q", got, want)
 	}
@@ -23,6 +24,7 @@ func demandFault(t *testing.T, err error, field, code string) {
 
 func TestEmailAddresses(t *testing.T) {
 	t.Parallel()
+
 	for name, c := range map[string]struct{ email, fault string }{
 		"plain":                           {"thandi@example.co.za", ""},
 		"upper case":                      {"Thandi.NKOSI@Example.CO.ZA", ""},
@@ -80,6 +82,7 @@ func TestEmailAddresses(t *testing.T) {
 
 func TestNamesOfPeople(t *testing.T) {
 	t.Parallel()
+
 	for name, c := range map[string]struct{ name, fault string }{
 		"Tshivenda":                    {"Ṱhilidzi Ṋemavhola", ""},
 		"Tshivenda, all five letters":  {"Ḓ Ḽ Ṅ Ṋ Ṱ", ""},
@@ -126,6 +129,7 @@ func TestNamesOfPeople(t *testing.T) {
 
 func TestPhoneNumbers(t *testing.T) {
 	t.Parallel()
+
 	for name, c := range map[string]struct{ phone, fault string }{
 		"a South African cell phone":   {"+27821234567", ""},
 		"a South African landline":     {"+27333928000", ""},
@@ -158,6 +162,7 @@ func TestPhoneNumbers(t *testing.T) {
 
 func TestFreeText(t *testing.T) {
 	t.Parallel()
+
 	for name, c := range map[string]struct{ text, fault string }{
 		"empty":                            {"", ""},
 		"lines and tabs":                   {"Ek wil nie meer nie.\r\n\tDankie", ""},
@@ -175,6 +180,7 @@ func TestFreeText(t *testing.T) {
 			if !strings.Contains(c.text, "Ṱ") {
 				limit = domain.MaxReason
 			}
+
 			var f domain.Faults
 			f.Text("reason", c.text, limit)
 			demandFault(t, f.Err(), "reason", c.fault)
@@ -197,6 +203,7 @@ func TestCanonicalForms(t *testing.T) {
 
 func TestClosedListsHoldWhatTheContractNames(t *testing.T) {
 	t.Parallel()
+
 	for _, c := range []struct {
 		what string
 		got  int
@@ -212,6 +219,7 @@ func TestClosedListsHoldWhatTheContractNames(t *testing.T) {
 			t.Errorf("%d %s, want %d", c.got, c.what, c.want)
 		}
 	}
+
 	if domain.Role("Admin").Valid() || domain.Role("").Valid() || !domain.Admin.Valid() {
 		t.Error("roles are closed and letter case matters")
 	}

@@ -29,8 +29,9 @@ const goldenDir = "testdata/events"
 
 // golden is one file: an event as the log holds it.
 type golden struct {
-	Payload  json.RawMessage `json:"payload"`
-	Personal json.RawMessage `json:"personal"` // in plain; the log holds it sealed. null: the type has none
+	Payload json.RawMessage `json:"payload"`
+	// Personal is in plain; the log holds it sealed. It is null if the type has none.
+	Personal json.RawMessage `json:"personal"`
 }
 
 func readGolden(t testing.TB, eventType string) golden {
@@ -39,10 +40,12 @@ func readGolden(t testing.TB, eventType string) golden {
 	if err != nil {
 		t.Fatalf("every registered type has a golden file: %v", err)
 	}
+
 	var g golden
 	if err := json.Unmarshal(data, &g); err != nil {
 		t.Fatal(err)
 	}
+
 	if string(g.Personal) == "null" {
 		g.Personal = nil
 	}
@@ -99,7 +102,7 @@ func TestEveryExampleIsFilledInCompletely(t *testing.T) {
 	}
 }
 
-// An event needs no example of its own: this is the one that it gets.
+// An event needs no example of its own: otherwise it gets this one.
 func TestAnEventOfEveryTypeCanBeFilledIn(t *testing.T) {
 	t.Parallel()
 	for _, eventType := range domain.EventTypes() {
@@ -132,7 +135,7 @@ func demandFilled(t *testing.T, path string, v reflect.Value) {
 	}
 }
 
-func TestATenantMismatchOfBeforeTheyWereCountedHappenedOnce(t *testing.T) {
+func TestAnUncountedTenantMismatchHappenedOnce(t *testing.T) {
 	t.Parallel()
 	was := []byte(`{"route":"GET /api/v1/users/me","named":"019c0000-0000-7000-8000-000000010002"}`)
 	want := &domain.TenantMismatch{Route: "GET /api/v1/users/me", Named: domain.TenantID{UUID: domaintest.ID(0x1, 2)}}
@@ -154,6 +157,7 @@ func TestGoldenEventsAreEncodedByteForByteAndDecodedWithoutLoss(t *testing.T) {
 			if *update {
 				writeGolden(t, want.EventType(), payload, personal)
 			}
+
 			g := readGolden(t, want.EventType())
 			if !bytes.Equal(payload, g.Payload) {
 				t.Errorf("the wire form changed: this is a new version of the event, so a new type\nfile: %s\nnow:  %s",
@@ -163,6 +167,7 @@ func TestGoldenEventsAreEncodedByteForByteAndDecodedWithoutLoss(t *testing.T) {
 				t.Errorf("the personal part changed: this is a new version of the event, so a new type\nfile: "+
 					"%s\nnow:  %s", g.Personal, personal)
 			}
+
 			got := mustDecode(t, want.EventType(), g.Payload, opens(g.Personal))
 			if diff := domaintest.Diff(want, got); diff != "" {
 				t.Errorf("decoding loses something (-example +decoded):\n%s", diff)
@@ -188,21 +193,23 @@ func writeGolden(t *testing.T, eventType string, payload, personal []byte) {
 	}
 }
 
-// Logs made before these fields were added hold the events without them: they are read,
-// and sealed again, as they are.
-func TestAnEventOfBeforeItsOptionalFieldsIsTheSameOnTheWire(t *testing.T) {
+// Logs made before these fields existed hold the events without them: they are read, and
+// sealed again, as they are.
+func TestAnEventOlderThanItsOptionalFieldsStaysTheSameOnTheWire(t *testing.T) {
 	t.Parallel()
 	const reason = `{"reason":"too many"}`
 	for eventType, payload := range map[string]string{
 		"consent.withdrawn.v1": `{"consent_id":"019c0000-0000-7000-8000-0000000c0001","purpose":"newsletter",` +
 			`"given_at":"2026-05-04T14:05:00Z","recorded_by":"self"}`,
 		"rights.request_fulfilled.v1": `{"request_id":"019c0000-0000-7000-8000-000000010002","kind":"access"}`,
-		"purpose.notice_published.v1": `{"code":"newsletter","notice_version":1,"texts":{"en":"x"},"sha256":{"en":"y"}}`,
+		"purpose.notice_published.v1": `{"code":"newsletter","notice_version":1,"texts":{"en":"x"},` +
+			`"sha256":{"en":"y"}}`,
 	} {
 		var plain []byte
 		if eventType == "consent.withdrawn.v1" {
 			plain = []byte(reason)
 		}
+
 		again, personal := mustEncode(t, mustDecode(t, eventType, []byte(payload), opens(plain)))
 		if string(again) != payload || !bytes.Equal(personal, plain) {
 			t.Errorf("%s became %s with %s", payload, again, personal)
@@ -231,6 +238,7 @@ func source(t *testing.T) []*ast.File {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	var files []*ast.File
 	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") {
@@ -242,6 +250,7 @@ func source(t *testing.T) []*ast.File {
 		}
 		files = append(files, f)
 	}
+
 	if len(files) == 0 {
 		t.Fatal("no source found: this test checks nothing")
 	}
@@ -262,6 +271,7 @@ func declaredEvents(t *testing.T) map[string]string {
 			if !ok {
 				t.Fatal("events are pointers: an EventType method has a value receiver")
 			}
+
 			receiver := star.X.(*ast.Ident).Name //nolint:forcetypeassert // a receiver's base type is a name
 			ret, ok := fn.Body.List[0].(*ast.ReturnStmt)
 			if !ok {
@@ -271,6 +281,7 @@ func declaredEvents(t *testing.T) map[string]string {
 			if !ok {
 				t.Fatalf("%s.EventType returns a literal", receiver)
 			}
+
 			name, err := strconv.Unquote(lit.Value)
 			if err != nil {
 				t.Fatal(err)
@@ -288,6 +299,7 @@ func TestEveryEventStructIsRegisteredUnderItsOwnName(t *testing.T) {
 		t.Errorf("%d structs have an EventType method, %d types are registered", len(declared),
 			len(domain.EventTypes()))
 	}
+
 	for name, eventType := range declared {
 		e, err := domain.Decode(eventType, []byte("{}"), nil)
 		if err != nil {
@@ -324,7 +336,7 @@ func TestEveryExportedFieldOfAnEventHasAWireNameOrIsSealed(t *testing.T) {
 	}
 }
 
-// marked replaces every text by a mark that nothing else holds.
+// marked replaces every text with a mark that occurs nowhere else.
 func marked(v any, n *int) any {
 	switch v := v.(type) {
 	case string:
@@ -353,6 +365,7 @@ func TestNothingPersonalEntersThePayload(t *testing.T) {
 		if g.Personal == nil {
 			continue
 		}
+
 		checked++
 		var personal any
 		if err := json.Unmarshal(g.Personal, &personal); err != nil {
@@ -363,6 +376,7 @@ func TestNothingPersonalEntersThePayload(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		payload, sealed := mustEncode(t, mustDecode(t, eventType, g.Payload, opens(plain)))
 		if bytes.Contains(payload, []byte("MARK-")) || !bytes.Equal(payload, g.Payload) {
 			t.Errorf("%s: what is personal shows in the payload %s", eventType, payload)
@@ -371,14 +385,15 @@ func TestNothingPersonalEntersThePayload(t *testing.T) {
 			t.Errorf("%s: %d of %d personal texts are sealed", eventType, got, marks)
 		}
 	}
+
 	if checked < 12 {
 		t.Errorf("only %d types have a personal part: user.registered, .profile_changed, .email_changed, consent.*, "+
 			"rights.* and personal_data.read do", checked)
 	}
 }
 
-// declaresPersonal tells whether an event has a field for a personal part, embedded ones
-// included.
+// declaresPersonal reports whether an event has a field for a personal part, even an
+// embedded one.
 func declaresPersonal(e domain.Event) bool {
 	return slices.ContainsFunc(reflect.VisibleFields(reflect.TypeOf(e).Elem()), func(f reflect.StructField) bool {
 		return reflect.PointerTo(f.Type).Implements(reflect.TypeFor[domain.Part]())
@@ -405,7 +420,7 @@ func TestAPersonalPartThatCannotBeReadStaysSo(t *testing.T) {
 	}
 }
 
-// personalState gives the state of an event's personal part by its kind.
+// personalState returns the state of an event's personal part by its kind.
 func personalState(e domain.Event) (domain.PersonalState, bool) {
 	switch e := e.(type) {
 	case *domain.UserRegistered:
@@ -424,8 +439,8 @@ func personalState(e domain.Event) (domain.PersonalState, bool) {
 	return domain.Absent, false
 }
 
-// Stored personal parts may be of an older program: every fold accepts every event in
-// every state, also out of place.
+// An older program may have stored a personal part: every fold accepts every event in
+// every state, even out of place.
 func TestEveryFoldAcceptsEveryEventInEveryState(t *testing.T) {
 	t.Parallel()
 	at := domaintest.Clock("2026-03-06")
@@ -437,9 +452,8 @@ func TestEveryFoldAcceptsEveryEventInEveryState(t *testing.T) {
 		} {
 			for _, payload := range [][]byte{g.Payload, []byte("{}"), []byte("null")} {
 				r := domain.Recorded{
-					Position: 1, Stream: domain.UserOf(domaintest.Thandi()), Version: 1, RecordedAt: at,
-					EffectiveAt: at,
-					Event:       mustDecode(t, eventType, payload, open),
+					Position: 1, Stream: domain.UserOf(domaintest.Thandi()), Version: 1,
+					RecordedAt: at, EffectiveAt: at, Event: mustDecode(t, eventType, payload, open),
 				}
 				foldEverywhere(r)
 				r.Event = &domain.Void{}
@@ -454,19 +468,23 @@ func foldEverywhere(r domain.Recorded) {
 	domain.Fold[domain.Municipality](rs)
 	domain.Fold[domain.User](rs)
 	domain.Fold[domain.Purpose](rs)
+
 	c := domain.ConsentsAt(rs, r.RecordedAt, r.RecordedAt)
 	c.Check("newsletter")
 	c.InForce("newsletter")
+
 	domain.RecordOf(r.Event, r.Stream)
 	domain.EffectiveOf(r.Event)
 }
 
 func TestAnUnknownTypeOrVersionIsAnError(t *testing.T) {
 	t.Parallel()
-	for _, eventType := range []string{"", "consent.granted", "consent.granted.v2", "Consent.Granted.v1",
-		"consent.granted.v1 "} {
+	for _, eventType := range []string{
+		"", "consent.granted", "consent.granted.v2", "Consent.Granted.v1", "consent.granted.v1 ",
+	} {
 		_, err := domain.Decode(eventType, []byte("{}"), nil)
-		if unknown, ok := err.(*domain.UnknownEventError); !ok || unknown.Type != eventType { //nolint:errorlint // the type itself is promised
+		unknown, ok := err.(*domain.UnknownEventError) //nolint:errorlint // the type itself is promised
+		if !ok || unknown.Type != eventType {
 			t.Errorf("decoding %q: %v", eventType, err)
 		}
 	}
@@ -490,6 +508,7 @@ func TestWhatCannotBeReadIsAnErrorThatKeepsItsCause(t *testing.T) {
 		!strings.Contains(err.Error(), granted) {
 		t.Errorf("a broken personal part: %v", err)
 	}
+
 	failing := func() ([]byte, domain.PersonalState, error) { return nil, domain.Open, fs.ErrPermission }
 	if _, err := domain.Decode(granted, []byte(`{}`), failing); err == nil ||
 		!strings.Contains(err.Error(), fs.ErrPermission.Error()) {

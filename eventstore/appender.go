@@ -62,7 +62,7 @@ func newAppender(pool *pgxpool.Pool) *appender {
 func (a *appender) append(ctx context.Context, e *entry) (result, error) {
 	w := &waiter{entry: e, deadline: a.latest(ctx), turn: make(chan struct{}, 1)}
 	if !a.enqueue(w) {
-		return result{}, domain.Refuse(domain.CodeOverloaded, "Too many requests wait to be written; try again.")
+		return result{}, domain.Refuse(domain.CodeOverloaded, "Too many requests are waiting to be written; try again.")
 	}
 
 	patience := time.NewTimer(time.Until(w.deadline))

@@ -41,7 +41,7 @@ func (r *row) forgedError() *ForgedError {
 
 func damaged(cause *ForgedError) error {
 	return domain.Refuse(domain.CodeLogDamaged,
-		"The record that this rests on was damaged, so nothing is read from it: the operator must look.").
+		"A record that this depends on is damaged, so nothing is read from it: the operator must investigate.").
 		Because(cause)
 }
 

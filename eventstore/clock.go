@@ -46,8 +46,8 @@ func clockRefusal(ahead time.Duration) error {
 	cause := fmt.Errorf("the database's clock is %s %s this process's", ahead.Abs().Round(time.Millisecond),
 		beside(ahead))
 	return domain.Refuse(domain.CodeClockDiffers,
-		"The clocks of this server and of its database are %s apart, so nothing is recorded: the operator must set "+
-			"them right; try again then.",
+		"The clocks of this server and its database are %s apart, so nothing is recorded: the operator must set "+
+			"them right; then try again.",
 		ahead.Abs().Round(time.Second)).Because(cause)
 }
 

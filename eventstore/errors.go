@@ -19,9 +19,9 @@ func Unavailable(err error) error {
 
 	switch pg.Classify(err) {
 	case pg.Away, pg.Again:
-		return domain.Refuse(domain.CodeUnavailable, "The database does not answer; try again shortly.").Because(err)
+		return domain.Refuse(domain.CodeUnavailable, "The database is not responding; try again shortly.").Because(err)
 	case pg.Ours:
-		return domain.Refuse(domain.CodeTimeout, "This took the database too long; try again shortly.").Because(err)
+		return domain.Refuse(domain.CodeTimeout, "The database took too long; try again shortly.").Because(err)
 	default:
 		return err
 	}
@@ -29,7 +29,7 @@ func Unavailable(err error) error {
 
 // UnknownPosition refuses a position that the log has not given out.
 func UnknownPosition() error {
-	return domain.Refuse(domain.CodeUnknownPosition, "The log has given out no such position: read again, without it.")
+	return domain.Refuse(domain.CodeUnknownPosition, "The log has no such position: read again without it.")
 }
 
 // undecodable is the error of an event that cannot be decoded: CodeNewerLog when its type
@@ -38,7 +38,7 @@ func undecodable(position int64, err error) error {
 	err = fmt.Errorf("event at position %d: %w", position, err)
 	if _, unknown := errors.AsType[*domain.UnknownEventError](err); unknown {
 		return domain.Refuse(domain.CodeNewerLog,
-			"The log holds events of a newer release than this server: it is to be replaced; try again.").
+			"The log holds events of a newer release than this server, which is about to be replaced; try again.").
 			Because(err)
 	}
 	return err

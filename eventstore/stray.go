@@ -114,6 +114,6 @@ func (a *appender) endStray(ctx context.Context, b backend) (there bool, err err
 // outcomeUnknown is the answer for an append that may be in the log, or come into it.
 func outcomeUnknown(err error) error {
 	return domain.Refuse(domain.CodeOutcomeUnknown,
-		"It is not known whether this was carried out: send it again, under the same Idempotency-Key if it had one.").
+		"It is not known whether this was carried out: send it again, with the same Idempotency-Key if it had one.").
 		Because(err)
 }

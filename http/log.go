@@ -88,5 +88,5 @@ func isBeyond(text string) bool {
 }
 
 func unknownPosition() error {
-	return domain.Refuse(domain.CodeUnknownPosition, "The log has given out no such position: read again, without it.")
+	return domain.Refuse(domain.CodeUnknownPosition, "The log has no such position: read again without it.")
 }

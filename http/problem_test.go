@@ -163,7 +163,7 @@ func TestTheDatabaseIsAway(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := w.citizen("thandi@example.org")
-	w.store.fail(domain.Refuse(domain.CodeUnavailable, "The database does not answer; try again shortly."))
+	w.store.fail(domain.Refuse(domain.CodeUnavailable, "The database is not responding; try again shortly."))
 	for _, l := range apphttp.Lines() {
 		path, body := w.sample(l)
 		switch l.ID {

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/tern/v2/migrate"
 )
 
-// Twelve tries with pauses that grow to half a second last about four seconds: longer
+// Twelve tries with pauses that grow to half a second take about four seconds: longer
 // than any real migration that touches roles, and short enough that a file which is
 // simply wrong does not look like a hang.
 const (
@@ -24,15 +24,16 @@ const (
 // database in the same cluster.
 //
 // Roles belong to the cluster, and tern's advisory lock to one database, so two databases
-// being migrated at once both find a role missing and both create it. No lock that every
-// allowed role can take spans databases, and holding one in a database of its own would
-// ask for a right to connect there. Losing is harmless, because a file and its version
-// number are one transaction; so we lose, and try again.
+// that are migrated at once both find a role missing and both create it. No lock that
+// every permitted role can take spans databases, and holding one in a separate database
+// would need the right to connect there. Losing is harmless, because a file and its
+// version number are one transaction; so the loser simply tries again.
 func retryConflicts(ctx context.Context, try func() error) error {
 	pauses := &backoff.ExponentialBackOff{
 		InitialInterval: 10 * time.Millisecond, MaxInterval: maxPause, Multiplier: 2,
-		RandomizationFactor: backoff.DefaultRandomizationFactor, // or the losers would meet again
+		RandomizationFactor: backoff.DefaultRandomizationFactor, // otherwise the losers would meet again
 	}
+
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := try()
 		if err != nil && !isConflict(err) {
@@ -43,8 +44,8 @@ func retryConflicts(ctx context.Context, try func() error) error {
 	return err
 }
 
-// isConflict tells errors that say "somebody else changed a shared catalog just now" from
-// errors in a file.
+// isConflict reports whether an error means that somebody else changed a shared catalog
+// just now, rather than a fault in a file.
 func isConflict(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
@@ -52,13 +53,19 @@ func isConflict(err error) bool {
 	}
 
 	switch refused.Code {
-	case "23505": // unique_violation: the other transaction inserted the same role or membership first
+	case "23505":
+		// unique_violation: the other transaction inserted the same role or membership
+		// first.
 		return refused.SchemaName == "pg_catalog"
-	case "42710": // duplicate_object: it committed between the file's "if not exists" and its "create role"
+	case "42710":
+		// duplicate_object: it committed between "if not exists" and "create role".
 		return true
-	case "40P01": // deadlock_detected: both changed the same roles, in another order
+	case "40P01":
+		// deadlock_detected: both changed the same roles, in a different order.
 		return true
-	case "XX000": // internal_error: this is how Postgres reports two GRANTs on one catalog row; never translated
+	case "XX000":
+		// internal_error: so Postgres reports two GRANTs on one catalog row,
+		// untranslated.
 		return strings.HasPrefix(refused.Message, "tuple concurrently ")
 	default:
 		return false
@@ -74,6 +81,7 @@ func describe(err error) error {
 	if advice := onRoles(err); advice != "" {
 		return fmt.Errorf("%s: %w", advice, err)
 	}
+
 	failed, ok := errors.AsType[migrate.MigrationPgError](err)
 	if !ok || failed.PgError == nil || failed.Position < 1 {
 		return err
@@ -84,21 +92,21 @@ func describe(err error) error {
 	return fmt.Errorf("line %d of %w", 1+strings.Count(before, "\n"), err)
 }
 
-// onRoles says what a login lacks that may not have the schema's roles; empty: it is
-// about something else.
+// onRoles says what to do if a login may not create or grant the schema's roles; empty:
+// the error is about something else.
 func onRoles(err error) string {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok || refused.Code != "42501" { // insufficient_privilege
 		return ""
 	}
+
 	switch {
 	case strings.HasPrefix(refused.Message, "permission denied to create role"):
 		return "this login may not create the roles of the schema; let a superuser run: alter role LOGIN createrole"
-	// from 16 on, when another login made them
+	// From version 16 on, if another login made them.
 	case strings.HasPrefix(refused.Message, "permission denied to grant role"):
-		return "another login made the roles of the schema; let a superuser run: grant trust_owner, trust_append, " +
-			"trust_projector, " +
-			"trust_query, trust_audit to LOGIN with admin option"
+		return "another login made the roles of the schema; let a superuser run: " +
+			"grant trust_owner, trust_append, trust_projector, trust_query, trust_audit to LOGIN with admin option"
 	default:
 		return ""
 	}

@@ -12,14 +12,14 @@
 //
 // Fails how: a file that fails is named, with its line, and the database stays at the
 // version before it. A database that is newer than the binary is refused; CheckServes
-// says whether one may work on it nevertheless.
+// reports whether the binary may work on it nevertheless.
 //
 // Not here: which role may see what (the SQL files say), and when to migrate (cmd/trust
 // decides).
 //
-// Note for authors: a file that only adds begins with "-- additive" (ADR 17). Files are
-// Go templates, so a literal {{ must be written {{ "{{" }}. A file may "set local role"
-// and need not set it back: Up does, before the version is written.
+// For authors: a file that only adds begins with "-- additive" (ADR 17). Files are Go
+// templates, so a literal {{ must be written {{ "{{" }}. A file may "set local role" and
+// need not set it back: Up does, before it writes the version.
 package migrations
 
 import (
@@ -47,29 +47,30 @@ const versionTable = "public.schema_version"
 // newer binary.
 var ErrNewerDatabase = errors.New("the database is newer than this binary")
 
-// ErrOlderDatabase says that the database lacks files of this binary: it is to be
-// migrated, or just is.
+// ErrOlderDatabase says that the database lacks files of this binary: it must be
+// migrated, or is being migrated.
 var ErrOlderDatabase = errors.New("the database lacks migrations of this binary")
 
 // ErrNotUTF8 says that the database stores text in an encoding that cannot hold every
 // name.
 var ErrNotUTF8 = errors.New("the database's encoding is not UTF8")
 
-// lookLimit is how long a look at the versions may take. It reads a row or two: a server
+// lookLimit is how long reading the versions may take. It reads a row or two: a server
 // that needs longer hangs. Migrations themselves have no limit.
 const lookLimit = 10 * time.Second
 
 // mostAhead is how many additive migrations a database may be ahead of a program that
-// works on it: about a release.
+// works on it: about one release.
 const mostAhead = 10
 
 // CheckServes returns ErrOlderDatabase for a database that lacks files of this program,
-// and ErrNewerDatabase for one that is too new for it to work on: it has files that this
-// program does not know, and more than a few, or one that does not only add. The role of
-// conn needs SELECT on public.schema_version and public.schema_additive.
+// and ErrNewerDatabase for one too new for it to work on: the database has files that
+// this program does not know, and either more than a few, or one that does not only add.
+// The role of conn needs SELECT on public.schema_version and public.schema_additive.
 func CheckServes(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
+
 	have, want, err := Current(ctx, conn)
 	switch {
 	case err != nil || have == want:
@@ -95,14 +96,14 @@ func CheckServes(ctx context.Context, conn *pgx.Conn) error {
 
 // Applied says what one call of Up did.
 type Applied struct {
-	From, To int32    // version before and after; equal when there was nothing to do
+	From, To int32    // version before and after; equal if there was nothing to do
 	Names    []string // the files that ran, in order
 }
 
-// Up runs every embedded file the database at databaseURL does not have yet. The role in
-// databaseURL must be allowed to create roles and to create in the database. Up opens its
-// own connection and its own transactions, and waits as long as ctx lets it for another
-// Up on the same database. On error the returned Applied is empty.
+// Up runs every embedded file that the database at databaseURL does not have yet. The
+// role in databaseURL must be allowed to create roles and to create in the database. Up
+// opens its own connection and transactions, and waits for another Up on the same
+// database as long as ctx allows. On error the returned Applied is empty.
 func Up(ctx context.Context, databaseURL string) (Applied, error) {
 	return UpFrom(ctx, databaseURL, Files())
 }
@@ -114,9 +115,10 @@ func UpFrom(ctx context.Context, databaseURL string, fsys fs.FS) (Applied, error
 	if err != nil {
 		return Applied{}, fmt.Errorf("migrate: %w", err)
 	}
-	// A start-up parameter survives the "reset all" that tern runs after each file.
-	// Empty, so that a file cannot depend on, or be tricked by, whatever search path the
-	// database or the role has.
+
+	// A startup parameter survives the "reset all" that tern runs after each file. It is
+	// empty so that a file cannot depend on, or be tricked by, the search path of the
+	// database or the role.
 	config.RuntimeParams["search_path"] = ""
 	config.RuntimeParams["application_name"] = "trust-migrate"
 
@@ -127,7 +129,7 @@ func UpFrom(ctx context.Context, databaseURL string, fsys fs.FS) (Applied, error
 	return run.applied, nil
 }
 
-// Known is the version this binary brings a database to.
+// Known returns the version this binary brings a database to.
 func Known() (int32, error) {
 	names, err := migrate.FindMigrations(files)
 	if err != nil {
@@ -136,13 +138,13 @@ func Known() (int32, error) {
 	return int32(len(names)), nil
 }
 
-// Current tells the version the database has (0: never migrated) and the one this binary
-// wants. It changes nothing and takes no lock; the role of conn needs SELECT on
+// Current returns the version the database has (0: never migrated) and the one this
+// binary wants. It changes nothing and takes no lock; the role of conn needs SELECT on
 // public.schema_version and nothing else.
 //
-// The version table is there a moment before the first file, which makes schema trust and
-// lets others read the table. Whoever may not read it before that has met a migration
-// that just begins.
+// The version table exists a moment before the first file creates schema trust and lets
+// others read the table. So a role that may not read it yet has met a migration that has
+// just begun.
 func Current(ctx context.Context, conn *pgx.Conn) (have, want int32, err error) {
 	if want, err = Known(); err != nil {
 		return 0, 0, err
@@ -151,8 +153,8 @@ func Current(ctx context.Context, conn *pgx.Conn) (have, want int32, err error) 
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 
-	// Asked of the catalog, because selecting from a missing table would abort the
-	// caller's transaction.
+	// From the catalog, because selecting from a missing table would abort the caller's
+	// transaction.
 	var exists bool
 	const find = `select exists (
 		select from pg_catalog.pg_class
@@ -164,6 +166,7 @@ func Current(ctx context.Context, conn *pgx.Conn) (have, want int32, err error) 
 	if !exists {
 		return 0, want, nil
 	}
+
 	if err := conn.QueryRow(ctx, "select version from "+versionTable).Scan(&have); err != nil {
 		return 0, want, fmt.Errorf("read %s: %w", versionTable, err)
 	}

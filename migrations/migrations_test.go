@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// files makes migrations, numbered in order.
+// files returns migrations, numbered in order.
 func files(texts ...string) fstest.MapFS {
 	fsys := fstest.MapFS{}
 	for i, text := range texts {
@@ -72,14 +72,17 @@ func TestUpMigratesAnEmptyDatabaseOnce(t *testing.T) {
 	if err != nil || have != 0 || want < 1 {
 		t.Fatalf("before: %d of %d, %v", have, want, err)
 	}
+
 	applied, err := migrations.Up(t.Context(), url)
 	if err != nil || applied.From != 0 || applied.To != want || len(applied.Names) != int(want) {
 		t.Fatalf("first: %+v, %v; want %d files", applied, err, want)
 	}
+
 	applied, err = migrations.Up(t.Context(), url)
 	if err != nil || applied.From != want || applied.To != want || len(applied.Names) != 0 {
 		t.Errorf("second: %+v, %v; want nothing done", applied, err)
 	}
+
 	if have, _, err := migrations.Current(t.Context(), conn); err != nil || have != want {
 		t.Errorf("after: %d of %d, %v", have, want, err)
 	}
@@ -99,6 +102,7 @@ func TestCurrentNeedsNothingButSelectOnTheVersion(t *testing.T) {
 			t.Error(err)
 		}
 	})
+
 	mustExec(t, super, "grant select on public.schema_version to "+role+"; set role "+role)
 	if have, _, err := migrations.Current(t.Context(), super); err != nil || have != 1 {
 		t.Errorf("got %d, %v", have, err)
@@ -106,12 +110,13 @@ func TestCurrentNeedsNothingButSelectOnTheVersion(t *testing.T) {
 	mustExec(t, super, "reset role")
 }
 
-// The version table is there before the first file has given anybody a right to read it.
+// The version table exists before the first file has given anybody the right to read it.
 func TestCurrentIsZeroWhileTheFirstFileRuns(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, pgtest.Fresh(t))
 	role := pgx.Identifier{"waits_for_" + conn.Config().Database}.Sanitize()
-	mustExec(t, conn, "create table public.schema_version (version int4 not null); create role "+role+"; set role "+role)
+	mustExec(t, conn, "create table public.schema_version (version int4 not null)")
+	mustExec(t, conn, "create role "+role+"; set role "+role)
 	t.Cleanup(func() {
 		if _, err := conn.Exec(context.Background(), "reset role; drop role "+role); err != nil {
 			t.Error(err)
@@ -129,7 +134,7 @@ func TestCurrentIsZeroWhileTheFirstFileRuns(t *testing.T) {
 	}
 }
 
-// An operator's command has one connection and nobody who waits for it but the operator.
+// An operator's command has one connection, and only the operator waits for it.
 func TestALookAtTheVersionsOfADatabaseThatHangsEnds(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -173,6 +178,7 @@ func TestUpReportsWhatItAdded(t *testing.T) {
 	url := pgtest.Fresh(t)
 	fsys := files("create table public.one ()", "create table public.two ()")
 	mustUp(t, url, fsys)
+
 	fsys["003_more.sql"] = &fstest.MapFile{Data: []byte("create table public.three ()")}
 	got := mustUp(t, url, fsys)
 	if got.From != 2 || got.To != 3 || !slices.Equal(got.Names, []string{"003_more.sql"}) {
@@ -189,6 +195,7 @@ func TestUpNamesFileAndLineAndKeepsTheVersionBefore(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "line 3 of 002_test.sql: ") {
 		t.Errorf("got %v", err)
 	}
+
 	if got := version(t, url); got != 1 {
 		t.Errorf("version %d, want 1", got)
 	}
@@ -199,6 +206,7 @@ func TestUpRefusesADatabaseNewerThanTheBinary(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Fresh(t)
 	mustUp(t, url, files("create table public.one ()", "create table public.two ()"))
+
 	_, err := migrations.UpFrom(t.Context(), url, files("create table public.one ()"))
 	if !errors.Is(err, migrations.ErrNewerDatabase) {
 		t.Errorf("got %v", err)
@@ -216,6 +224,7 @@ func TestAFileHasNoSearchPathAndLeavesNoRoleBehind(t *testing.T) {
 			raise exception 'search_path "%", user %', current_setting('search_path'), current_user;
 		end if;
 	end $$;`
+
 	mustUp(t, url, files(
 		strict+"set local role pg_monitor; -- and a comment at the end",
 		strict+"set search_path = public; set role pg_monitor",
@@ -232,13 +241,16 @@ func TestDatabasesOfOneClusterMigrateAtOnce(t *testing.T) {
 	for i := range urls {
 		urls[i] = pgtest.Fresh(t)
 	}
+
 	admin := connect(t, urls[0])
 	role := "shared_by_" + admin.Config().Database
-	t.Cleanup(func() { // before the databases go, and with them what refers to the role
+	// Runs before the databases are dropped, and with them what refers to the role.
+	t.Cleanup(func() {
 		if _, err := admin.Exec(context.Background(), "revoke "+role+" from pg_monitor; drop role "+role); err != nil {
 			t.Error(err)
 		}
 	})
+
 	fsys := files("create table public.one ()", `do $$ begin
 		if not exists (select from pg_roles where rolname = '`+role+`') then
 			perform pg_sleep(0.05); -- widens the gap in which another one creates it
@@ -261,8 +273,8 @@ func TestDatabasesOfOneClusterMigrateAtOnce(t *testing.T) {
 func TestOneDatabaseIsMigratedByManyAtOnce(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Fresh(t)
-	for _, err := range upAtOnce(t, []string{url, url, url, url},
-		files("create table public.one ()", "create table public.two ()")) {
+	fsys := files("create table public.one ()", "create table public.two ()")
+	for _, err := range upAtOnce(t, []string{url, url, url, url}, fsys) {
 		if err != nil {
 			t.Error(err)
 		}
@@ -282,14 +294,14 @@ func TestTheRealFilesMigrateSeveralDatabasesAtOnce(t *testing.T) {
 	}
 }
 
-// upAtOnce migrates all urls together and checks each report; nil files are the real
-// ones.
+// upAtOnce migrates all urls at once and checks each report; nil files are the real ones.
 func upAtOnce(t *testing.T, urls []string, fsys fstest.MapFS) []error {
 	t.Helper()
 	up := func(url string) (migrations.Applied, error) { return migrations.Up(t.Context(), url) }
 	if fsys != nil {
 		up = func(url string) (migrations.Applied, error) { return migrations.UpFrom(t.Context(), url, fsys) }
 	}
+
 	results := make([]error, len(urls))
 	var all sync.WaitGroup
 	for i, url := range urls {
@@ -320,6 +332,7 @@ func TestAProgramServesADatabaseThatIsAheadByAdditiveFilesOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for name, c := range map[string]struct {
 		more []string
 		want error
@@ -351,7 +364,7 @@ func TestAProgramWaitsForTheMigrationsThatItBrings(t *testing.T) {
 	}
 }
 
-// newerFiles are the real files and more after them, as a newer release has.
+// newerFiles returns the real files and more after them, as a newer release has them.
 func newerFiles(t *testing.T, known int32, more ...string) fs.FS {
 	t.Helper()
 	fsys := fstest.MapFS{}
@@ -359,6 +372,7 @@ func newerFiles(t *testing.T, known int32, more ...string) fs.FS {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, name := range names {
 		text, err := fs.ReadFile(migrations.Files(), name)
 		if err != nil {
@@ -366,6 +380,7 @@ func newerFiles(t *testing.T, known int32, more ...string) fs.FS {
 		}
 		fsys[name] = &fstest.MapFile{Data: text}
 	}
+
 	for i, text := range more {
 		fsys[fmt.Sprintf("%03d_newer.sql", int(known)+1+i)] = &fstest.MapFile{Data: []byte(text)}
 	}

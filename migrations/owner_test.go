@@ -22,12 +22,13 @@ func TestAnOwnerWithoutSuperuserMigratesAndWorksAsEveryRole(t *testing.T) {
 }
 
 // ownerMigrates migrates two databases of a cluster that has none of the roles yet, as a
-// login that may create roles and nothing more, and then uses each role as the program
+// login that may create roles and nothing more. Then it uses each role as the program
 // does.
 func ownerMigrates(t *testing.T, superuser string) {
 	t.Helper()
 	admin := connect(t, superuser)
 	mustExec(t, admin, "create role own login createrole password 'own'")
+
 	for _, name := range []string{"first", "second"} {
 		mustExec(t, admin, "create database "+name+" owner own")
 		address := as(t, superuser, "own", name)
@@ -40,16 +41,18 @@ func ownerMigrates(t *testing.T, superuser string) {
 			mustExec(t, conn, "select * from trust.head()")
 			demandTemporary(t, conn, role == "trust_owner" || role == "trust_append")
 		}
+
 		audit := connect(t, address+"&options=-c%20role%3Dtrust_query")
 		mustExec(t, audit, "begin; set local role trust_audit; select count(*) from trust.events; commit")
+
 		closing := connect(t, address)
 		mustExec(t, closing,
 			"revoke usage on schema trust from trust_query; grant usage on schema trust to trust_query")
 	}
 }
 
-// demandTemporary asserts whether a role may make temporary tables: a restore does so,
-// and nobody else needs to.
+// demandTemporary asserts whether a role may make temporary tables: a restore does, and
+// nothing else needs to.
 func demandTemporary(t *testing.T, conn *pgx.Conn, may bool) {
 	t.Helper()
 	_, err := conn.Exec(t.Context(), "create temp table mine (n integer)")
@@ -58,23 +61,26 @@ func demandTemporary(t *testing.T, conn *pgx.Conn, may bool) {
 	}
 }
 
-func TestAnOwnerWhoMayNotHaveTheRolesIsToldTheStatementThatHelps(t *testing.T) {
+func TestAnOwnerWithoutTheRolesIsToldWhatToRun(t *testing.T) {
 	t.Parallel()
 	binaries, err := localpg.Find()
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	superuser := pgtest.Server(t, binaries)
 	admin := connect(t, superuser)
 	mustExec(t, admin, "create role poor login password 'poor'")
 	mustExec(t, admin, "create database poors owner poor")
+
 	_, err = migrations.Up(t.Context(), as(t, superuser, "poor", "poors"))
 	if err == nil || !strings.Contains(err.Error(), "alter role LOGIN createrole") {
 		t.Errorf("got %v", err)
 	}
 }
 
-// as is an address for another login, whose password is its name, and another database.
+// as returns an address for another login, whose password is its name, and another
+// database.
 func as(t *testing.T, address, login, database string) string {
 	t.Helper()
 	u, err := url.Parse(address)

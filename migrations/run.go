@@ -14,11 +14,12 @@ import (
 
 // resetRole ends every file. tern writes the version after the file, in the same
 // transaction, and its "reset all" does not undo "set role" (nor "set local role"); the
-// version table is the migrating role's, not the schema owner's.
+// version table belongs to the migrating role, not to the schema owner.
 const resetRole = "\n;\nreset role;\n"
 
-// additive begins a file that only adds: what a program that does not know the file
-// relies on stays as it is. Files up to 008, which makes the table that notes it, cannot.
+// additive begins a file that only adds: whatever a program relies on that does not know
+// the file stays as it is. Files up to 008, which makes the table that records this,
+// cannot have it.
 const additive = "-- additive"
 
 // run is one call of Up, over all its attempts.
@@ -27,14 +28,17 @@ type run struct {
 	files   fs.FS
 	applied Applied
 
-	begun   bool   // a file of ours has begun, in this or an earlier attempt
-	current string // the file that runs now: it counts once the next one begins, or all are through
+	begun bool // a file has begun, in this or an earlier attempt
+	// current is the file that is running. It counts once the next one begins, or once
+	// all have run.
+	current string
 }
 
-// attempt runs what is missing on a connection of its own, whose end also frees tern's
+// attempt runs what is missing on a connection of its own. Closing it also frees tern's
 // advisory lock, whatever happened.
 func (r *run) attempt(ctx context.Context) error {
 	r.current = "" // rolled back, if an earlier attempt left one
+
 	conn, err := pg.DialForReset(ctx, r.config)
 	if err != nil {
 		return err
@@ -52,6 +56,7 @@ func (r *run) attempt(ctx context.Context) error {
 	if err := migrator.LoadMigrations(r.files); err != nil {
 		return fmt.Errorf("load files: %w", err)
 	}
+
 	for _, file := range migrator.Migrations {
 		only := strings.HasPrefix(file.UpSQL, additive)
 		file.UpSQL += resetRole
@@ -59,6 +64,7 @@ func (r *run) attempt(ctx context.Context) error {
 			file.UpSQL += fmt.Sprintf("insert into public.schema_additive (version) values (%d);\n", file.Sequence)
 		}
 	}
+
 	migrator.OnStart = func(number int32, name, _, _ string) { r.started(number, name) }
 	if err := migrator.Migrate(ctx); err != nil {
 		return err
@@ -67,7 +73,7 @@ func (r *run) attempt(ctx context.Context) error {
 	return nil
 }
 
-// started notes that a file begins, and so that the one before it is through.
+// started records that a file begins, and so that the one before it has run.
 func (r *run) started(number int32, name string) {
 	if !r.begun {
 		r.begun, r.applied.From = true, number-1
@@ -76,7 +82,7 @@ func (r *run) started(number int32, name string) {
 	r.current = name
 }
 
-// finished notes that the database is at version.
+// finished records that the database is at version.
 func (r *run) finished(version int32) {
 	if !r.begun {
 		r.applied.From = version

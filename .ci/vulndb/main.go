@@ -1,6 +1,6 @@
 // Vulndb writes the Go vulnerability database in the form that govulncheck reads, from
-// the module that its reports are kept in: module proxies are reached where vuln.go.dev
-// is not.
+// the module that holds its reports: a module proxy can be reached where vuln.go.dev
+// cannot.
 //
 //	go run ./.ci/vulndb REPORTS OUT
 //
@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// report is the part of an OSV report that the indexes are made of:
+// report is the part of an OSV report that the indexes need:
 // https://ossf.github.io/osv-schema.
 type report struct {
 	ID       string    `json:"id"`
@@ -70,6 +70,7 @@ func convert(reports, out string) error {
 		if err := json.Unmarshal(text, &r); err != nil {
 			return err
 		}
+
 		if r.Modified.After(newest) {
 			newest = r.Modified
 		}
@@ -89,7 +90,7 @@ func convert(reports, out string) error {
 	return writeJSON(filepath.Join(out, "index", "db.json"), map[string]time.Time{"modified": newest})
 }
 
-// index notes a report under each module that it affects, with the last version that
+// index records a report under each module that it affects, with the last version that
 // fixes it there.
 func index(modules map[string]*module, r report) {
 	for _, affected := range r.Affected {

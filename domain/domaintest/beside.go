@@ -8,9 +8,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Beside adds to an append the events that its side writes must stand beside in a real
-// log, for tests that are about side writes alone. None of them needs a key, so a claim
-// goes with a change of a municipality's details, whoever holds it.
+// Beside adds to an append the events that must accompany its side writes in a real log,
+// for tests that are about side writes alone. None of them needs a key, so a claim comes
+// with a change of a municipality's details, whoever holds it.
 func Beside(a domain.Append) domain.Append {
 	a.Writes = slices.Clone(a.Writes)
 	for _, side := range a.Side {
@@ -26,6 +26,7 @@ func withEvent(writes []domain.Write, stream domain.Stream, event domain.Event) 
 	if i < 0 {
 		return append(writes, domain.Write{Stream: stream, Expected: domain.AnyVersion, Events: []domain.Event{event}})
 	}
+
 	writes[i].Events = append(slices.Clone(writes[i].Events), event)
 	return writes
 }

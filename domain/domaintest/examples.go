@@ -9,8 +9,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Examples returns one event of every type with every field filled in: those that follow,
-// whose values have a meaning, and of every other type what Filled makes.
+// Examples returns one event of every type with every field filled in: the examples
+// below, whose values have a meaning, and Filled for every other type.
 func Examples() []domain.Event {
 	all := slices.Concat(municipalityExamples(), userExamples(), consentExamples(), purposeExamples(), rightsExamples(),
 		sessionExamples())
@@ -30,6 +30,7 @@ func Examples() []domain.Event {
 func rightsExamples() []domain.Event {
 	request, hold := domain.RequestID{UUID: ID(0xa, 1)}, domain.HoldID{UUID: ID(0xb, 1)}
 	text := func(text string) domain.Personal[domain.FreeText] { return domain.Known(domain.FreeText{Text: text}) }
+
 	return []domain.Event{
 		&domain.RequestLodged{
 			RequestID: request, Kind: domain.CorrectionRequest, LodgedBy: domain.ByStaff, DueOn: "2026-04-07",
@@ -52,13 +53,13 @@ func municipalityExamples() []domain.Event {
 	return []domain.Event{
 		&domain.MunicipalityRegistered{
 			Code: "NC084", Name: "!Kheis Local Municipality", Province: "Northern Cape", Category: "B",
-			DistrictCode: "DC8",
-			Population:   new(16637), ContactEmail: "info@kheis.example.org.za",
+			DistrictCode: "DC8", Population: new(16637), ContactEmail: "info@kheis.example.org.za",
 		},
 		&domain.MunicipalityDetailsChanged{
 			Name: &domain.Change[string]{Old: "!Kheis Local Municipality", New: "!Kheis Munisipaliteit"},
-			ContactEmail: &domain.Change[string]{Old: "info@kheis.example.org.za",
-				New: "amptenaar@kheis.example.org.za"},
+			ContactEmail: &domain.Change[string]{
+				Old: "info@kheis.example.org.za", New: "amptenaar@kheis.example.org.za",
+			},
 			Population: &domain.Change[*int]{Old: new(16637), New: new(16700)},
 		},
 		&domain.MunicipalityDeactivated{},
@@ -83,14 +84,17 @@ func userExamples() []domain.Event {
 			}),
 		},
 		&domain.UserEmailChanged{
-			Email: domain.Known(domain.Change[string]{Old: "thandi@example.co.za",
-				New: "thandi.nkosi+stad@example.co.za"}),
+			Email: domain.Known(domain.Change[string]{
+				Old: "thandi@example.co.za", New: "thandi.nkosi+stad@example.co.za",
+			}),
 		},
 		&domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: domain.FieldWorker, New: domain.Manager}},
 		&domain.UserPasswordChanged{},
 		&domain.UserPasswordRehashed{},
+
 		&domain.UserDeactivated{Cause: domain.CauseConsentWithdrawn},
 		&domain.UserReactivated{},
+
 		&domain.SecondFactorBegun{FactorID: ID(0xc, 1), ExpiresAt: Clock("2026-03-06 08:10")},
 		&domain.SecondFactorSet{FactorID: ID(0xc, 1)},
 		&domain.SecondFactorRemoved{
@@ -101,13 +105,17 @@ func userExamples() []domain.Event {
 				EvidenceReference: "box 6, affidavit 2",
 			}),
 		},
+
 		&domain.UserErased{
 			Cause: domain.CauseRequest, RequestID: domain.RequestID{UUID: ID(0xa, 1)}, Keys: []uuid.UUID{Thandi().UUID},
-			Destroyed: []domain.Remnant{domain.RemnantProfile, domain.RemnantFreeText, domain.RemnantOrigins,
-				domain.RemnantCredentials, domain.RemnantSessions},
+			Destroyed: []domain.Remnant{
+				domain.RemnantProfile, domain.RemnantFreeText, domain.RemnantOrigins, domain.RemnantCredentials,
+				domain.RemnantSessions,
+			},
 			Kept:           []domain.Remnant{domain.RemnantConsents, domain.RemnantAudit, domain.RemnantStatistics},
 			NoSecondPerson: true,
 		},
+
 		&domain.TenantMismatch{Route: "GET /api/v1/users/me", Named: domain.TenantID{UUID: ID(0x1, 2)}, Count: 7},
 		&domain.AdminAdded{User: domain.UserID{UUID: ID(0x3, 1)}},
 		&domain.AdminRemoved{User: domain.UserID{UUID: ID(0x3, 1)}},
@@ -135,6 +143,7 @@ func consentExamples() []domain.Event {
 	refused.ConsentID, refused.Language = Consent(2), domain.Zulu
 	refused.Wording, refused.SHA256 = NewsletterWordsZu, domain.WordingHash(NewsletterWordsZu)
 	refused.GivenAt = time.Date(2026, 3, 2, 8, 0, 0, 123456000, time.UTC)
+
 	return []domain.Event{
 		PaperGrant(),
 		&domain.ConsentRefused{Decision: refused},
@@ -154,11 +163,11 @@ func purposeExamples() []domain.Event {
 	for l, text := range texts {
 		hashes[l] = domain.WordingHash(text)
 	}
+
 	return []domain.Event{
 		&domain.PurposeDefined{
 			Code: "child_programme", Basis: domain.ConsentBasis, Special: true,
-			Retention:       "2 years after the programme",
-			CompetentPerson: true,
+			Retention: "2 years after the programme", CompetentPerson: true,
 		},
 		&domain.PurposeNoticePublished{
 			Code: "newsletter", Notice: 1, Texts: texts, SHA256: hashes, InUseSince: new(Clock("2025-11-03")),

@@ -11,9 +11,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Filled returns an event of a registered type with every field filled in. A text says
-// the name of its field; what has a form of its own has one of samples. Golden files are
-// made of it: what it fills in never changes.
+// Filled returns an event of a registered type with every field filled in. A text is the
+// name of its field; a value with a form of its own is one of samples. Golden files are
+// made from it, so what it fills in never changes.
 func Filled(eventType string) domain.Event {
 	event, err := domain.Decode(eventType, []byte("{}"), nil)
 	if err != nil {
@@ -23,8 +23,8 @@ func Filled(eventType string) domain.Event {
 	return event
 }
 
-// samples are values of types for which not just any will do. A type that is missing here
-// is filled by its kind.
+// samples are values of types for which not every value will do. A type that is missing
+// here is filled by its kind.
 func samples() map[reflect.Type]any {
 	return map[reflect.Type]any{
 		reflect.TypeFor[uuid.UUID]():       ID(0xe, 1),
@@ -37,7 +37,7 @@ func samples() map[reflect.Type]any {
 	}
 }
 
-// fill fills a value that stands in a field of the name given.
+// fill fills in the value of the field with this name.
 func fill(v reflect.Value, name string) {
 	if sample, ok := samples()[v.Type()]; ok {
 		v.Set(reflect.ValueOf(sample))
@@ -55,6 +55,7 @@ func fill(v reflect.Value, name string) {
 		v.SetBool(true)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(7)
+
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(v.Elem(), name)
@@ -67,13 +68,14 @@ func fill(v reflect.Value, name string) {
 		fill(value, name)
 		v.Set(reflect.MakeMap(v.Type()))
 		v.SetMapIndex(key, value)
+
 	case reflect.Struct:
 		for field, of := range v.Fields() {
 			wire, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			fill(of, wire)
 		}
 	default:
-		panic("cannot fill in " + name + ", a " + v.Type().String() + ": give it a sample, or the event an example")
+		panic("cannot fill in " + name + ", a " + v.Type().String() + ": add a sample, or an example of the event")
 	}
 }
 

@@ -1,8 +1,8 @@
-// Package domaintest helps tests to read Given / When / Then, and holds fixtures and an
+// Package domaintest lets tests read as Given / When / Then, and holds fixtures and an
 // example of every event.
 //
-// Owns: made-up people, places and instants that are the same in every run. Guarantees:
-// pure, like package domain. Not here: anything a program needs; only tests import this.
+// Owns: made-up people, places and instants, the same in every run. Guarantees: pure,
+// like package domain. Not here: anything that a program needs; only tests import this.
 package domaintest
 
 import (
@@ -26,8 +26,8 @@ type Fact struct {
 // At says that events were recorded at an instant, as Clock reads it.
 func At(instant string, events ...domain.Event) Fact { return Fact{At: Clock(instant), Events: events} }
 
-// History numbers facts as the log would, from position 1 and version 1, all by the clerk
-// in Msunduzi.
+// History numbers facts as the log would, from position 1 and version 1, all recorded by
+// the clerk in Msunduzi.
 func History(s domain.Stream, facts ...Fact) []domain.Recorded {
 	var history []domain.Recorded
 	for _, f := range facts {
@@ -37,20 +37,20 @@ func History(s domain.Stream, facts ...Fact) []domain.Recorded {
 			if effective.IsZero() {
 				effective = f.At
 			}
+
 			history = append(history, domain.Recorded{
-				Position: int64(n), Tenant: Msunduzi(), Stream: s, Version: n, EventID: ID(0xE, n),
-				AppendID: ID(0xA, n),
-				Ordinal:  i + 1, Subject: domain.SubjectOf(e, s), Record: domain.RecordOf(e, s), Actor: Clerk(),
-				Event:    e,
-				Metadata: domain.Metadata{ActorRole: string(domain.FieldWorker)}, EffectiveAt: effective,
-				RecordedAt: f.At,
+				Position: int64(n), Tenant: Msunduzi(), Stream: s, Version: n,
+				EventID: ID(0xE, n), AppendID: ID(0xA, n), Ordinal: i + 1,
+				Subject: domain.SubjectOf(e, s), Record: domain.RecordOf(e, s), Actor: Clerk(),
+				Event: e, Metadata: domain.Metadata{ActorRole: string(domain.FieldWorker)},
+				EffectiveAt: effective, RecordedAt: f.At,
 			})
 		}
 	}
 	return history
 }
 
-// Story is one example of a rule: given a history, when something is wished for, then
+// Story is one example of a rule: given a history, when a command is decided on, then
 // this follows.
 type Story struct {
 	history []domain.Recorded
@@ -58,10 +58,10 @@ type Story struct {
 	err     error
 }
 
-// Given tells what the stream holds.
+// Given returns a story whose stream holds these facts.
 func Given(s domain.Stream, facts ...Fact) Story { return Story{history: History(s, facts...)} }
 
-// When decides on a wish.
+// When decides on a command.
 func (s Story) When(decide func(history []domain.Recorded) ([]domain.Event, error)) Story {
 	s.events, s.err = decide(s.history)
 	return s
@@ -78,7 +78,8 @@ func (s Story) Then(t testing.TB, want ...domain.Event) {
 	}
 }
 
-// ThenNothing demands that the wish is granted without any event: it is so already.
+// ThenNothing demands that the command succeeds without any event: there was nothing to
+// change.
 func (s Story) ThenNothing(t testing.TB) {
 	t.Helper()
 	if s.err != nil || len(s.events) != 0 {
@@ -92,7 +93,7 @@ func (s Story) ThenRefused(t testing.TB, want domain.Code) *domain.Error {
 	return Refusal(t, s.events, s.err, want)
 }
 
-// ThenFaulty demands that exactly these faults are told at once, each as "field code".
+// ThenFaulty demands exactly these faults, all at once, each as "field code".
 func (s Story) ThenFaulty(t testing.TB, want ...string) {
 	t.Helper()
 	if diff := cmp.Diff(want, FaultsOf(s.ThenRefused(t, domain.CodeInvalid))); diff != "" {
@@ -100,7 +101,7 @@ func (s Story) ThenFaulty(t testing.TB, want ...string) {
 	}
 }
 
-// Refusal demands a refusal with this code and a sentence for people, and no event beside
+// Refusal demands a refusal with this code and a sentence for people, and no event with
 // it.
 func Refusal(t testing.TB, events []domain.Event, err error, want domain.Code) *domain.Error {
 	t.Helper()
@@ -108,6 +109,7 @@ func Refusal(t testing.TB, events []domain.Event, err error, want domain.Code) *
 	if !ok || refusal.Code != want {
 		t.Fatalf("want the refusal %s, got error %v, events %v", want, err, events)
 	}
+
 	if refusal.Message == "" {
 		t.Fatalf("%s tells a person nothing", want)
 	}
@@ -123,6 +125,7 @@ func FaultsOf(err error) []string {
 	if !ok {
 		return nil
 	}
+
 	var faults []string
 	for _, f := range refusal.Fields {
 		faults = append(faults, f.Field+" "+f.Code)
@@ -135,7 +138,7 @@ func Diff(want, got any) string {
 	return cmp.Diff(want, got, cmp.Exporter(func(reflect.Type) bool { return true }))
 }
 
-// ID gives the id of number n of a kind, shaped like a UUIDv7.
+// ID returns the id of number n of a kind, shaped like a UUIDv7.
 func ID(kind byte, n int) uuid.UUID {
 	return uuid.UUID{0: 0x01, 1: 0x9c, 6: 0x70, 8: 0x80, 13: kind, 14: byte(n >> 8), 15: byte(n)}
 }

@@ -10,10 +10,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// Check returns every violation of a run; none if it may have been so.
+// Check returns every violation of a run; none if the run is possible.
 func Check(run Run) []Violation {
 	c := &check{
-		run: run, sent: make(map[uuid.UUID]*Append, len(run.Appends)),
+		run:   run,
+		sent:  make(map[uuid.UUID]*Append, len(run.Appends)),
 		there: make(map[uuid.UUID][]int, len(run.Appends)),
 		at:    make(map[Stream][]int),
 	}
@@ -36,10 +37,10 @@ type check struct {
 	found []Violation
 
 	sent     map[uuid.UUID]*Append
-	there    map[uuid.UUID][]int // the events that the log has of an append
-	at       map[Stream][]int    // and of a stream, by version - 1
-	earliest []Moment            // before which an event cannot have been in the log
-	latest   []Moment            // after which it must have been
+	there    map[uuid.UUID][]int // the events of each append in the log
+	at       map[Stream][]int    // the events of each stream, by version - 1
+	earliest []Moment            // an event cannot have been in the log before this
+	latest   []Moment            // an event must have been in the log after this
 }
 
 const never = Moment(math.MaxInt64)
@@ -48,17 +49,18 @@ func (c *check) violates(kind Kind, about string, args ...any) {
 	c.found = append(c.found, Violation{kind, fmt.Sprintf(about, args...)})
 }
 
-// log looks at the log alone: no gap in positions or in the versions of a stream, and
+// log checks the log alone: no gap in positions or in the versions of a stream, and
 // nothing that nobody sent.
 func (c *check) log() {
 	for i, e := range c.run.Log {
 		if want := int64(i) + 1; e.Position != want {
-			c.violates(Broken, "position %d stands where %d should", e.Position, want)
+			c.violates(Broken, "position %d is where %d should be", e.Position, want)
 		}
+
 		c.at[e.Stream] = append(c.at[e.Stream], i)
 		if want := len(c.at[e.Stream]); e.Version != want {
-			c.violates(Broken, "position %d has version %d of its stream, and should have %d", e.Position, e.Version,
-				want)
+			c.violates(Broken, "position %d has version %d of its stream, and should have %d",
+				e.Position, e.Version, want)
 		}
 
 		if e.Append == uuid.Nil {
@@ -71,9 +73,9 @@ func (c *check) log() {
 	}
 }
 
-// bound finds when each event was committed, as closely as the answers tell: after its
-// append was sent, and before it was acknowledged. Commits have the order of positions,
-// so what is known of an event holds for its neighbours.
+// bound finds when each event was committed, as closely as the answers allow: after its
+// append was sent, and before it was acknowledged. Commits are in order of position, so
+// what is known of one event also bounds its neighbours.
 func (c *check) bound() {
 	n := len(c.run.Log)
 	c.earliest, c.latest = make([]Moment, n), make([]Moment, n)
@@ -93,7 +95,7 @@ func (c *check) bound() {
 	}
 }
 
-// appends looks whether every answer was true.
+// appends checks that every answer was true.
 func (c *check) appends() {
 	for i := range c.run.Appends {
 		a := &c.run.Appends[i]
@@ -102,7 +104,7 @@ func (c *check) appends() {
 		switch {
 		case a.Outcome != Added && a.Outcome != Unknown:
 			if len(there) > 0 {
-				c.violates(Present, "append %s stands at position %d", a.ID, c.run.Log[there[0]].Position)
+				c.violates(Present, "append %s is at position %d", a.ID, c.run.Log[there[0]].Position)
 			}
 		case len(there) > a.Size:
 			c.violates(Doubled, "append %s has %d events in the log, of %d", a.ID, len(there), a.Size)
@@ -113,6 +115,7 @@ func (c *check) appends() {
 		case a.Outcome == Added:
 			c.asTold(a, there)
 		}
+
 		if a.Outcome == Conflicting {
 			c.conflict(a)
 		}
@@ -124,24 +127,25 @@ func (c *check) asTold(a *Append, there []int) {
 		c.violates(Moved, "append %s was told of %d events, and has %d", a.ID, len(a.Events), len(there))
 		return
 	}
+
 	for i, told := range a.Events {
 		if is := c.run.Log[there[i]]; !same(told, is) {
-			c.violates(Moved, "append %s was told position %d, version %d, and stands at %d, version %d", a.ID,
-				told.Position, told.Version, is.Position, is.Version)
+			c.violates(Moved, "append %s was told position %d, version %d, and is at %d, version %d",
+				a.ID, told.Position, told.Version, is.Position, is.Version)
 			return
 		}
 	}
 }
 
-// same tells whether an event stands where its append was told; not everybody is told its
-// version and its id.
+// same reports whether an event is where its append was told; not every answer has its
+// version and id.
 func same(told, is Event) bool {
 	return told.Position == is.Position && told.Stream == is.Stream &&
 		(told.Version == 0 || told.Version == is.Version) && (told.ID == uuid.Nil || told.ID == is.ID)
 }
 
-// conflict looks whether the stream may have had the version that was named at some
-// moment between question and answer.
+// conflict checks that the stream may have had the named version at some moment between
+// question and answer.
 func (c *check) conflict(a *Append) {
 	says := a.Conflict
 	events := c.at[says.Stream]
@@ -158,8 +162,8 @@ func (c *check) conflict(a *Append) {
 	}
 }
 
-// claims looks whether each claim has one holder at most, and one before anybody heard
-// that it is taken.
+// claims checks that each claim has at most one holder, and had one before anybody was
+// told that it is taken.
 func (c *check) claims() {
 	holders := map[string]int{}
 	for _, a := range c.run.Appends {
@@ -167,9 +171,10 @@ func (c *check) claims() {
 		if a.Claim == "" || len(there) == 0 {
 			continue
 		}
+
 		if other, held := holders[a.Claim]; held {
-			c.violates(HeldTwice, "%s: positions %d and %d", a.Claim, c.run.Log[other].Position,
-				c.run.Log[there[0]].Position)
+			c.violates(HeldTwice, "%s: positions %d and %d",
+				a.Claim, c.run.Log[other].Position, c.run.Log[there[0]].Position)
 		}
 		holders[a.Claim] = there[0]
 	}
@@ -184,16 +189,15 @@ func (c *check) claims() {
 	}
 }
 
-// looks looks whether what each reader saw, at each moment, was the log from its
-// beginning up to some position: one that was not yet to be, nor one that an answer had
-// gone past.
+// looks checks that each reader saw, at each moment, the log from its beginning up to
+// some position: not one still to come, nor less than had been acknowledged.
 func (c *check) looks() {
 	acknowledged := c.acknowledged()
 	places := map[int]int64{}
 	for _, l := range c.run.Looks {
 		if place := places[l.Reader]; l.After != place {
-			c.violates(Skipped, "reader %d went on behind position %d, having seen those up to %d", l.Reader, l.After,
-				place)
+			c.violates(Skipped, "reader %d went on behind position %d, having seen those up to %d",
+				l.Reader, l.After, place)
 		}
 		c.prefix(l)
 		places[l.Reader] = l.upTo()
@@ -202,8 +206,8 @@ func (c *check) looks() {
 			c.violates(Early, "reader %d saw position %d before it was sent", l.Reader, upTo)
 		}
 		if must := acknowledged.before(l.Began); l.upTo() < must {
-			c.violates(Behind, "reader %d saw the log up to position %d after %d was acknowledged", l.Reader, l.upTo(),
-				must)
+			c.violates(Behind, "reader %d saw the log up to position %d after %d was acknowledged",
+				l.Reader, l.upTo(), must)
 		}
 	}
 }
@@ -221,7 +225,7 @@ func (c *check) prefix(l Look) {
 	}
 }
 
-// mark is a moment, and up to where the log had been acknowledged then.
+// mark is a moment, and the position up to which the log had been acknowledged by then.
 type mark struct {
 	at       Moment
 	position int64
@@ -254,7 +258,7 @@ func (m marks) before(at Moment) int64 {
 	return m[n-1].position
 }
 
-// tables looks for rows that a fresh fold of the log would not have made.
+// tables checks that every row is as a fresh fold of the log makes it.
 func (c *check) tables() {
 	for _, t := range c.run.Tables {
 		for _, key := range slices.Sorted(maps.Keys(t.Fresh)) {
@@ -264,7 +268,7 @@ func (c *check) tables() {
 		}
 		for _, key := range slices.Sorted(maps.Keys(t.Rows)) {
 			if _, is := t.Fresh[key]; !is {
-				c.violates(Stale, "%s, row %s is of no event", t.Name, key)
+				c.violates(Stale, "%s, row %s comes from no event", t.Name, key)
 			}
 		}
 	}

@@ -20,7 +20,7 @@ func TestAnHonestHistoryHasNoViolation(t *testing.T) {
 	}
 }
 
-// Each damage is found in every history, as what it is and as nothing else.
+// Each kind of damage is found in every history, as what it is and as nothing else.
 func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -76,6 +76,7 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 			a.Events = slices.Clone(a.Events)
 			a.Events[0].ID = newID()
 		}},
+
 		"a refused append that is in the log": {history.Present, func(run *history.Run) {
 			again(run, last(run, history.Refused).ID)
 		}},
@@ -84,6 +85,7 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 		}},
 		"a claim told as taken, and in the log": {history.Present, func(run *history.Run) { plantTaken(run) }},
 		"an append that nobody sent":            {history.Unasked, func(run *history.Run) { again(run, newID()) }},
+
 		"a conflict with what was expected": {history.Untrue, func(run *history.Run) {
 			a := last(run, history.Conflicting)
 			a.Conflict.Expected = a.Conflict.Actual
@@ -99,9 +101,11 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 			c := conflictOn(run, run.Log[len(run.Log)-1])
 			c.Conflict.Actual = 0
 		}},
+
 		"a claim that nobody holds": {history.Unheld, func(run *history.Run) {
-			run.Appends = append(run.Appends, history.Append{ID: newID(), Sent: end, Answered: end,
-				Outcome: history.Taken, Claim: "nobody's"})
+			run.Appends = append(run.Appends, history.Append{
+				ID: newID(), Sent: end, Answered: end, Outcome: history.Taken, Claim: "nobody's",
+			})
 		}},
 		"a claim told as taken before it was": {history.Unheld, func(run *history.Run) {
 			a := history.Append{ID: newID(), Outcome: history.Taken, Claim: "new"}
@@ -110,12 +114,13 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 			again(run, b.ID)
 		}},
 		"a claim that two hold": {history.HeldTwice, func(run *history.Run) {
-			a, b := history.Append{ID: newID(), Sent: end, Size: 1, Claim: "ours"},
-				history.Append{ID: newID(), Sent: end, Size: 1, Claim: "ours"}
+			a := history.Append{ID: newID(), Sent: end, Size: 1, Claim: "ours"}
+			b := history.Append{ID: newID(), Sent: end, Size: 1, Claim: "ours"}
 			run.Appends = append(run.Appends, a, b)
 			again(run, a.ID)
 			again(run, b.ID)
 		}},
+
 		"a reader that skipped an event": {history.Skipped, func(run *history.Run) {
 			l := longest(run)
 			l.Seen = slices.Delete(slices.Clone(l.Seen), 1, 2)
@@ -144,9 +149,11 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 		"a reader that missed what was acknowledged": {history.Behind, func(run *history.Run) {
 			run.Looks = append(run.Looks, history.Look{Reader: 99, Began: end, Ended: end})
 		}},
-		"a row that is stale":       {history.Stale, func(run *history.Run) { run.Tables[0].Rows["a"] = "0" }},
-		"a row that is missing":     {history.Stale, func(run *history.Run) { delete(run.Tables[0].Rows, "a") }},
-		"a row that is of no event": {history.Stale, func(run *history.Run) { run.Tables[0].Rows["c"] = "3" }},
+
+		"a row that is stale":            {history.Stale, func(run *history.Run) { run.Tables[0].Rows["a"] = "0" }},
+		"a row that is missing":          {history.Stale, func(run *history.Run) { delete(run.Tables[0].Rows, "a") }},
+		"a row that comes from no event": {history.Stale, func(run *history.Run) { run.Tables[0].Rows["c"] = "3" }},
+
 		"a gap in the positions": {history.Broken, func(run *history.Run) {
 			again(run, uuid.Nil)
 			run.Log[len(run.Log)-1].Position++
@@ -166,7 +173,7 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 	}
 }
 
-// end is later than all that happens in an honest history.
+// end is later than everything that happens in an honest history.
 const end = history.Moment(1 << 40)
 
 func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
@@ -197,15 +204,15 @@ func again(run *history.Run, id uuid.UUID) {
 	})
 }
 
-// plantTaken adds an append that is told that its claim is taken, and is there: it took
-// it from nobody.
+// plantTaken adds an append that was told that its claim is taken, although it is in the
+// log: nobody held the claim.
 func plantTaken(run *history.Run) {
 	a := history.Append{ID: newID(), Sent: end, Answered: end + 1, Outcome: history.Taken, Claim: "its own"}
 	run.Appends = append(run.Appends, a)
 	again(run, a.ID)
 }
 
-// conflictOn adds an append that is told, at the end, of the newest version of an event's
+// conflictOn adds an append that was told, at the end, the newest version of an event's
 // stream.
 func conflictOn(run *history.Run, e history.Event) *history.Append {
 	run.Appends = append(run.Appends, history.Append{
@@ -215,13 +222,14 @@ func conflictOn(run *history.Run, e history.Event) *history.Append {
 	return &run.Appends[len(run.Appends)-1]
 }
 
-// honest makes a history as an honest log would: appends are sent, committed and
+// honest makes a history like that of an honest log: appends are sent, committed and
 // answered, in that order and interleaved.
 func honest(seed uint64) history.Run {
 	m := &model{chance: rand.New(rand.NewPCG(seed, 0)), versions: map[history.Stream]int{}, claims: map[string]bool{}}
 	for range 4 {
 		m.streams = append(m.streams, history.Stream{Tenant: newID(), Kind: "consent", ID: newID()})
 	}
+
 	for range 400 {
 		m.step()
 	}
@@ -233,6 +241,7 @@ func honest(seed uint64) history.Run {
 	for reader := range 2 {
 		m.look(reader)
 	}
+
 	m.run.Tables = []history.Table{{
 		Name: "consents", Rows: map[string]string{"a": "1", "b": "2"}, Fresh: map[string]string{"a": "1", "b": "2"},
 	}}
@@ -246,8 +255,8 @@ type model struct {
 	streams  []history.Stream
 	versions map[history.Stream]int
 	claims   map[string]bool
-	open     []int // appends that were sent, and not yet answered
-	settled  []int // those whose outcome is settled, and not yet told
+	open     []int // appends that were sent, but not yet answered
+	settled  []int // appends whose outcome is settled, but not yet told
 	places   [2]int64
 }
 
@@ -293,6 +302,7 @@ func (m *model) unsettled() int {
 func (m *model) settle(i int) {
 	a := &m.run.Appends[i]
 	s := m.streams[m.chance.IntN(len(m.streams))]
+
 	switch m.chance.IntN(8) {
 	case 0:
 		a.Outcome = history.Refused
@@ -317,6 +327,7 @@ func (m *model) settle(i int) {
 		m.commit(i, history.Added)
 		return
 	}
+
 	m.settled = append(m.settled, i)
 }
 
@@ -327,20 +338,23 @@ func (m *model) commit(i int, told history.Outcome) {
 	s := m.streams[m.chance.IntN(len(m.streams))]
 	a.Outcome = told
 	a.Size = 1 + m.chance.IntN(2)
+
 	for range a.Size {
 		m.versions[s]++
-		e := history.Event{Position: int64(len(m.run.Log)) + 1, ID: newID(), Append: a.ID, Stream: s,
-			Version: m.versions[s]}
+		e := history.Event{
+			Position: int64(len(m.run.Log)) + 1, ID: newID(), Append: a.ID, Stream: s, Version: m.versions[s],
+		}
 		m.run.Log = append(m.run.Log, e)
 		if told == history.Added {
 			a.Events = append(a.Events, e)
 		}
 	}
+
 	m.settled = append(m.settled, i)
 }
 
-// finish answers an append that waits; one whose outcome is not settled is never told
-// any.
+// finish answers an append that waits; one whose outcome is not settled is never answered
+// with any.
 func (m *model) finish() {
 	i := m.open[0]
 	m.open = m.open[1:]

@@ -1,16 +1,16 @@
 // Package history judges a run of the log: whether what callers were told, and what
-// readers saw, is one history that the log which is left tells as well.
+// readers saw, agrees with the log that is left.
 //
-// Owns: what is recorded of a run, and the rules that it is judged by.
+// Owns: what is recorded of a run, and the rules by which it is judged.
 //
-// Guarantees: it knows nothing but what was recorded outside, asks no database, and
-// believes no single witness. What it calls a violation is one under every order of
-// commits that the recorded moments allow; so an honest run never has any.
+// Guarantees: it knows only what was recorded outside, asks no database, and trusts no
+// single witness. A violation is one under every order of commits that the recorded
+// moments allow, so an honest run never has any.
 //
-// Fails how: not at all. It returns every violation that it finds, each with its kind and
-// what it is about.
+// Fails how: not at all. It returns every violation that it finds, with its kind and what
+// it is about.
 //
-// Not here: how a run is made, and trouble for it (cmd/trust, the soak).
+// Not here: how a run is made and disturbed (cmd/trust, the soak).
 package history
 
 import (
@@ -19,8 +19,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Moment is when something happened, since the run began: of one clock that never runs
-// backwards.
+// Moment is when something happened, measured from the start of the run by one clock that
+// never runs backwards.
 type Moment = time.Duration
 
 // Stream names a stream of the log.
@@ -30,45 +30,45 @@ type Stream struct {
 	ID     uuid.UUID
 }
 
-// Event is an event with its place, in the log or as an append was told; there no version
-// and no id are none that was told.
+// Event is an event with its place, in the log or as the answer to an append said. In an
+// answer, a zero version or id means that it was not in the answer.
 type Event struct {
 	Position int64
 	ID       uuid.UUID
-	Append   uuid.UUID // which append it belongs to; zero: of somebody who recorded nothing
+	Append   uuid.UUID // the append it belongs to; zero: nobody recorded it
 	Stream   Stream
 	Version  int
 }
 
-// Outcome is what an append was told.
+// Outcome is the answer to an append.
 type Outcome int
 
 // The outcomes.
 const (
-	// Unknown is no answer, or one that says as much.
+	// Unknown is no answer, or one that leaves it open.
 	Unknown Outcome = iota
 	// Added says which events the append has.
 	Added
 	// Conflicting says that a stream had another version.
 	Conflicting
-	// Taken says that another holds the claim.
+	// Taken says that another holder has the claim.
 	Taken
 	// Refused is any other answer that says that the append is not in the log, and never
 	// will be.
 	Refused
 )
 
-// Append is one append, from when it was sent first until its last answer. Sent again
-// under its id it is the same.
+// Append is one append, from the first time it was sent until its last answer. Sent again
+// under its id it is the same append.
 type Append struct {
 	ID       uuid.UUID
 	Sent     Moment
 	Answered Moment
 	Outcome  Outcome
 	Size     int      // how many events it has
-	Events   []Event  // of one that was added, as it was told
-	Conflict Conflict // of one that was refused for it
-	Claim    string   // which it takes for good; empty: none
+	Events   []Event  // as answered, if it was added
+	Conflict Conflict // if that is why it was refused
+	Claim    string   // taken for good; empty: none
 }
 
 // Conflict is a version that was expected, and the one that the answer names.
@@ -77,7 +77,7 @@ type Conflict struct {
 	Expected, Actual int
 }
 
-// Look is one look of a reader that tails the log: all that stood behind its place at a
+// Look is one look of a reader that tails the log: everything behind its place at a
 // moment between Began and Ended.
 type Look struct {
 	Reader       int
@@ -92,7 +92,7 @@ type Seen struct {
 	Event    uuid.UUID
 }
 
-// upTo is the reader's place after the look.
+// upTo returns the reader's place after the look.
 func (l Look) upTo() int64 {
 	if len(l.Seen) == 0 {
 		return l.After
@@ -101,17 +101,17 @@ func (l Look) upTo() int64 {
 }
 
 // Table is a read table as it is, and as a fresh fold of the log makes it: rows, or their
-// digests, by their keys.
+// digests, by key.
 type Table struct {
 	Name        string
 	Rows, Fresh map[string]string
 }
 
-// Run is all that was recorded of a run, and what is left of it.
+// Run is all that was recorded of a run, and the log and tables it left.
 type Run struct {
 	Appends []Append
-	Looks   []Look  // of each reader in order
-	Log     []Event // in the order of positions
+	Looks   []Look  // in order for each reader
+	Log     []Event // in order of position
 	Tables  []Table
 }
 
@@ -137,7 +137,7 @@ const (
 	Stale     Kind = "a read table unlike a fresh fold"
 )
 
-// Violation is one thing that cannot be.
+// Violation is one thing that must not be.
 type Violation struct {
 	Kind  Kind
 	About string // ids, positions and versions

@@ -22,8 +22,9 @@ func TestChildEndsWhenItsParentIsKilled(t *testing.T) {
 	parent, said := startParent(t, "parent of a sleeper")
 	pid := mustNumber(t, said)
 	if !alive(pid) {
-		t.Fatal("the child does not run")
+		t.Fatal("the child is not running")
 	}
+
 	kill(t, parent)
 	pgtest.Eventually(t, "the child has ended", func() bool { return !alive(pid) })
 }
@@ -34,6 +35,7 @@ func TestClusterEndsWhenItsParentIsKilled(t *testing.T) {
 	parent, said := startParent(t, "parent of a cluster",
 		"DIR="+config.Dir, "PASSWORD="+config.Password)
 	pid := mustNumber(t, said)
+
 	cluster, err := localpg.New(config)
 	if err != nil {
 		t.Fatal(err)
@@ -41,27 +43,30 @@ func TestClusterEndsWhenItsParentIsKilled(t *testing.T) {
 	if err := cluster.WaitReady(testContext(t)); err != nil {
 		t.Fatal(err)
 	}
+
 	kill(t, parent)
 	pgtest.Eventually(t, "the postmaster has ended", func() bool { return !alive(pid) })
+
 	_, err = os.Stat(filepath.Join(cluster.Dir, "data", "postmaster.pid"))
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the server did not shut down in order: %v", err)
 	}
 }
 
-// The signal follows the thread that started the child, so a thread that ends must not be
-// the one.
+// The signal follows the thread that started the child, so that must not be a thread that
+// ends.
 func TestChildOutlivesTheThreadThatAskedForIt(t *testing.T) {
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), "sleep", "600")
 	threadEnds := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the runtime ends the thread with this goroutine
+		runtime.LockOSThread() // never unlocked, so the thread ends with this goroutine
 		threadEnds <- localpg.StartBound(cmd, syscall.SIGKILL)
 	}()
 	if err := <-threadEnds; err != nil {
 		t.Fatal(err)
 	}
+
 	for range 50 { // more threads come and go
 		done := make(chan struct{})
 		go func() {
@@ -73,6 +78,7 @@ func TestChildOutlivesTheThreadThatAskedForIt(t *testing.T) {
 	if !alive(cmd.Process.Pid) {
 		t.Error("the child was ended with a thread")
 	}
+
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +87,7 @@ func TestChildOutlivesTheThreadThatAskedForIt(t *testing.T) {
 	}
 }
 
-func TestStartBoundGivesTheErrorOfStart(t *testing.T) {
+func TestStartBoundReturnsTheErrorOfStart(t *testing.T) {
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), "/does/not/exist")
 	if err := localpg.StartBound(cmd, syscall.SIGKILL); !errors.Is(err, os.ErrNotExist) {
@@ -95,6 +101,7 @@ func startParent(t *testing.T, role string, env ...string) (*exec.Cmd, string) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(append(os.Environ(), roleVariable+"="+role), env...)
 	cmd.Stderr = os.Stderr
+
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +113,7 @@ func startParent(t *testing.T, role string, env ...string) (*exec.Cmd, string) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
+
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		t.Fatalf("the parent said nothing: %v", err)
@@ -120,8 +128,8 @@ func kill(t *testing.T, cmd *exec.Cmd) {
 	}
 }
 
-// alive tells a running process from one that has ended, also when nobody has collected
-// it yet.
+// alive reports whether a process is running. One that has ended is not, even if nobody
+// has collected it yet.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

@@ -7,6 +7,6 @@ import (
 	"syscall"
 )
 
-// StartBound is cmd.Start: this system has no way to tie a child's life to its parent's.
-// See the Linux version.
+// StartBound is cmd.Start: this system cannot tie a child's life to its parent's. See the
+// Linux version.
 func StartBound(cmd *exec.Cmd, _ syscall.Signal) error { return cmd.Start() }

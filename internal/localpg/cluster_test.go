@@ -17,7 +17,7 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// safeBuffer collects a server's log, which is written by another goroutine.
+// safeBuffer collects a server's log, which another goroutine writes.
 type safeBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -45,7 +45,8 @@ func start(t *testing.T, cluster *localpg.Cluster, log io.Writer) *pgtest.Postma
 	return server
 }
 
-// stopAtEnd is not a kill, which would leave shared memory behind on the machine.
+// stopAtEnd stops rather than kills, which would leave shared memory behind on the
+// machine.
 func stopAtEnd(t *testing.T, server *pgtest.Postmaster) {
 	t.Helper()
 	t.Cleanup(func() {
@@ -68,20 +69,24 @@ func TestClusterServesOverTCPAndSocketWithItsPasswordOnly(t *testing.T) {
 	cluster := newCluster(t, config)
 	server := start(t, cluster, nil)
 
-	const facts = `select current_setting('server_encoding'), current_setting('data_checksums'), current_setting('TimeZone'),
+	const facts = `select
+		current_setting('server_encoding'), current_setting('data_checksums'), current_setting('TimeZone'),
 		current_setting('log_error_verbosity'), current_setting('log_min_error_statement'),
 		current_setting('log_parameter_max_length'), current_setting('log_parameter_max_length_on_error'), lower('É')`
-	for name, url := range map[string]string{"TCP": cluster.URL("postgres"),
-		"socket": pgtest.SocketURL(cluster, "postgres")} {
+	for name, url := range map[string]string{
+		"TCP": cluster.URL("postgres"), "socket": pgtest.SocketURL(cluster, "postgres"),
+	} {
 		got, err := ask(t, url, facts)
 		if want := "UTF8|on|UTC|terse|panic|0|0|é\n"; err != nil || got != want {
 			t.Errorf("%s: got %q, %v; want %q", name, got, err, want)
 		}
+
 		wrong := strings.ReplaceAll(url, config.Password, "wrong")
 		if got, err := ask(t, wrong, facts); err == nil {
 			t.Errorf("%s: a wrong password was accepted: %q", name, got)
 		}
 	}
+
 	if err := server.Stop(testContext(t)); err != nil {
 		t.Errorf("stop: %v", err)
 	}
@@ -103,6 +108,7 @@ func TestServerLogHoldsNothingAClientSent(t *testing.T) {
 	if err == nil {
 		t.Fatal("the duplicate was accepted")
 	}
+
 	pgtest.Eventually(t, "the error is logged", func() bool {
 		return strings.Contains(log.String(), "duplicate key value")
 	})
@@ -119,13 +125,14 @@ func TestClusterRestartsAfterKillOfPostmaster(t *testing.T) {
 	if _, err := ask(t, pgtest.SocketURL(cluster, "postgres"), "create table kept as select 7 as seven"); err != nil {
 		t.Fatal(err)
 	}
+
 	server.Kill()
 	if _, err := os.Stat(filepath.Join(cluster.Dir, "data", "postmaster.pid")); err != nil {
 		t.Fatalf("the kill left no stale lock file, so this test would prove nothing: %v", err)
 	}
 
-	// Orphaned backends may hold the shared memory for a moment, so we retry, as the
-	// supervisor does.
+	// Orphaned backends may hold the shared memory for a moment, so the start is retried,
+	// as the supervisor does.
 	var again *pgtest.Postmaster
 	pgtest.Eventually(t, "the cluster starts again", func() bool {
 		var err error
@@ -133,6 +140,7 @@ func TestClusterRestartsAfterKillOfPostmaster(t *testing.T) {
 		return err == nil
 	})
 	stopAtEnd(t, again)
+
 	got, err := ask(t, pgtest.SocketURL(cluster, "postgres"), "select seven from kept")
 	if err != nil || got != "7\n" {
 		t.Errorf("after the restart: %q, %v", got, err)
@@ -146,16 +154,20 @@ func TestInitKeepsAnExistingClusterAndFinishesAKilledOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{cluster.Dir, filepath.Join(cluster.Dir, "data.new", "base")} { // what a kill leaves
+
+	// What a kill leaves.
+	for _, dir := range []string{cluster.Dir, filepath.Join(cluster.Dir, "data.new", "base")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	for range 2 {
 		if err := cluster.Init(testContext(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	entries, err := os.ReadDir(cluster.Dir)
 	if err != nil || len(entries) != 1 || entries[0].Name() != "data" {
 		t.Errorf("the folder holds %v, %v; want data alone: no password file, no half-made cluster", entries, err)
@@ -186,6 +198,7 @@ func TestStartSaysWhyTheServerEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = taken.Close() })
+
 	_, port, err := net.SplitHostPort(taken.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -193,6 +206,7 @@ func TestStartSaysWhyTheServerEnded(t *testing.T) {
 	if config.Port, err = strconv.Atoi(port); err != nil {
 		t.Fatal(err)
 	}
+
 	delete(config.Settings, "listen_addresses")
 	_, err = pgtest.Start(testContext(t), newCluster(t, config), nil)
 	if err == nil || !strings.Contains(err.Error(), "could not bind") {
@@ -219,6 +233,7 @@ func TestClusterWithALongNameKeepsAShortSocket(t *testing.T) {
 	config.Dir = filepath.Join(config.Dir, strings.Repeat("long", 30))
 	cluster := newCluster(t, config)
 	t.Cleanup(func() { _ = os.RemoveAll(cluster.SocketDir) })
+
 	start(t, cluster, nil)
 	if got, err := ask(t, pgtest.SocketURL(cluster, "postgres"), "select 1"); err != nil || got != "1\n" {
 		t.Errorf("got %q, %v", got, err)

@@ -12,21 +12,20 @@ import (
 	"github.com/salga-trust/engine/internal/owned"
 )
 
-// fallbackBases hold the clusters that cannot live where they were wanted. /var/tmp, not
+// fallbackBases hold the clusters that cannot live in the requested folder. /var/tmp, not
 // /tmp: a database must survive a reboot.
 func fallbackBases() []string { return []string{"/var/lib/trust-engine", "/var/tmp/trust-engine"} }
 
-// ChooseDir returns the folder for a cluster that is wanted in a folder and served by an
-// account, and the account that the server must run as. The folder is the wanted one,
-// unless the account has to be changed to and cannot pass through one of the parents
-// (think of /root, mode 0700): then it is BASE/<short hash of the wanted path> under the
-// first of the fallback bases that can be used.
+// ChooseDir returns the folder for a cluster requested in a folder and served by an
+// account, and the account that the server must run as. It is the requested folder,
+// unless root has to change to the account and the account cannot pass through one of the
+// parents (think of /root, mode 0700): then it is BASE/<short hash of the requested path>
+// under the first usable fallback base.
 //
-// A cluster that exists wins over one that would have to be made, wherever permissions
-// have moved meanwhile: starting an empty database beside a full one would look like the
-// loss of all data. It is served by its owner. What another user could have put there is
-// no cluster of ours, and no folder for one: the names of the fallbacks are easy to
-// guess.
+// An existing cluster wins over one that would have to be made, even if permissions have
+// changed since: starting an empty database beside a full one would look like the loss of
+// all data. It is served by its owner. What another user could have put there is not a
+// cluster of ours, nor a folder for one: the names of the fallbacks are easy to guess.
 func ChooseDir(wanted string, account Account, fallbacks ...string) (string, Account, error) {
 	if err := refusePlanted(wanted, account); err != nil {
 		return "", account, err
@@ -38,17 +37,19 @@ func ChooseDir(wanted string, account Account, fallbacks ...string) (string, Acc
 	if !account.Drop {
 		return wanted, account, nil
 	}
+
 	candidates := candidates(wanted, fallbacks)
 	for i, dir := range candidates {
 		if !holdsCluster(dir) {
 			continue
 		}
+
 		err := owned.Folder(filepath.Dir(dir), account.UID)
 		if err == nil {
 			return serveExisting(dir, account)
 		}
 		if i == 0 {
-			return "", account, fmt.Errorf("the cluster in %s may be somebody else's: %w", dir, err)
+			return "", account, fmt.Errorf("the cluster in %s may belong to another user: %w", dir, err)
 		}
 	}
 
@@ -59,6 +60,7 @@ func ChooseDir(wanted string, account Account, fallbacks ...string) (string, Acc
 	if failed == nil {
 		return wanted, account, nil
 	}
+
 	for i, base := range fallbacks {
 		err := privateDir(base, 0o755, account)
 		if err == nil {
@@ -72,9 +74,9 @@ func ChooseDir(wanted string, account Account, fallbacks ...string) (string, Acc
 	return "", account, fmt.Errorf("no folder that user %d can use: %w", account.UID, failed)
 }
 
-// Locate returns where the cluster is that was wanted in a folder: there, or where New
-// put it because its user cannot pass through a parent; found is false when there is
-// none, or none that this user can see.
+// Locate returns where the cluster is that was requested in a folder: there, or where New
+// put it because its user cannot pass through a parent. found is false if there is none,
+// or none that this user can see.
 func Locate(wanted string) (dir string, found bool, err error) {
 	account, err := ServerAccount()
 	if err != nil {
@@ -86,6 +88,7 @@ func Locate(wanted string) (dir string, found bool, err error) {
 	if wanted, err = resolve(wanted); err != nil {
 		return "", false, err
 	}
+
 	for _, dir := range candidates(wanted, fallbackBases()) {
 		if holdsCluster(dir) && owned.Folder(filepath.Dir(dir), account.UID) == nil {
 			return dir, true, nil
@@ -94,9 +97,9 @@ func Locate(wanted string) (dir string, found bool, err error) {
 	return "", false, nil
 }
 
-// refusePlanted refuses a wanted folder that another user could have put there, and a
-// link of theirs, which resolve would follow. The folder of a cluster may also be that of
-// the cluster's owner, who was the server's account before.
+// refusePlanted refuses a requested folder that another user could have put there, and a
+// link of theirs, which resolve would follow. The folder of a cluster may also belong to
+// the cluster's owner, who was the server's account earlier.
 func refusePlanted(wanted string, account Account) error {
 	users := []int{account.UID}
 	info, err := os.Lstat(wanted)
@@ -126,13 +129,14 @@ func candidates(wanted string, fallbacks []string) []string {
 	return dirs
 }
 
-// serveExisting keeps a cluster with the user who owns it, who need not be the one we
-// would choose today.
+// serveExisting keeps a cluster with the user who owns it, who need not be the one that
+// would be chosen today.
 func serveExisting(dir string, account Account) (string, Account, error) {
 	info, err := os.Stat(dataDir(dir))
 	if err != nil {
 		return "", account, err
 	}
+
 	if uid, gid, known := owned.Of(info); known && uid != 0 {
 		account.UID, account.GID = uid, gid
 	}
@@ -142,8 +146,8 @@ func serveExisting(dir string, account Account) (string, Account, error) {
 	return dir, account, nil
 }
 
-// reachable tells whether the account may pass through every parent of dir. It reads the
-// permission bits alone: access control lists that grant more are not seen, and cost a
+// reachable reports whether the account may pass through every parent of dir. It reads
+// only the permission bits: access control lists that grant more are not seen, and cost a
 // fallback at worst.
 func reachable(dir string, account Account) error {
 	for parent := filepath.Dir(dir); ; parent = filepath.Dir(parent) {
@@ -160,11 +164,12 @@ func reachable(dir string, account Account) error {
 	}
 }
 
-// searchable applies Unix's rule: the first class that fits decides, even when a later
+// searchable applies Unix's rule: the first class that matches decides, even if a later
 // one would allow more.
 func searchable(info fs.FileInfo, account Account) bool {
 	uid, gid, known := owned.Of(info)
 	mode := info.Mode().Perm()
+
 	switch {
 	case !known:
 		return true
@@ -177,8 +182,8 @@ func searchable(info fs.FileInfo, account Account) bool {
 	}
 }
 
-// privateDir makes dir, or accepts the one that is there if nobody but us and the account
-// could have prepared it: in a folder like /tmp anybody may have been faster.
+// privateDir makes dir, or accepts an existing one if only we and the account could have
+// prepared it: in a folder like /tmp, anybody may have been faster.
 func privateDir(dir string, mode fs.FileMode, account Account) error {
 	if err := os.MkdirAll(dir, mode); err != nil {
 		return err
@@ -190,12 +195,13 @@ func privateDir(dir string, mode fs.FileMode, account Account) error {
 // strictest system (macOS, BSD) allows for a socket's path; Linux allows 108.
 const longestSocketDir = 104 - 1 - len("/.s.PGSQL.65535")
 
-// chooseSocketDir keeps the socket with the cluster, or in a short folder of its own when
-// the cluster's name is too long.
+// chooseSocketDir keeps the socket with the cluster, or in a short folder of its own if
+// the path of the cluster is too long.
 func chooseSocketDir(dir string, account Account) (string, error) {
 	if len(dir) <= longestSocketDir {
 		return dir, nil
 	}
+
 	short := filepath.Join("/tmp", "trust-"+shortHash(dir))
 	if err := os.MkdirAll(short, 0o700); err != nil {
 		return "", err

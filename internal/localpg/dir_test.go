@@ -9,8 +9,8 @@ import (
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
-// stranger is neither root nor whoever runs the tests; only permission bits for others
-// apply.
+// stranger is neither root nor the user that runs the tests; only the permission bits for
+// others apply.
 func stranger() localpg.Account {
 	return localpg.Account{UID: 54321, GID: 54321, Drop: true}
 }
@@ -51,15 +51,16 @@ func TestChooseDirFallsBackBehindAClosedParent(t *testing.T) {
 	root := newFolder(t)
 	closed := mkdir(t, 0o700, root, "closed")
 	fallback := filepath.Join(root, "fallback")
+
 	got := mustChooseDir(t, filepath.Join(closed, "deep", "pg"), stranger(), fallback)
 	if filepath.Dir(got) != fallback {
 		t.Errorf("got %s, want a folder in %s", got, fallback)
 	}
 	if again := mustChooseDir(t, filepath.Join(closed, "deep", "pg"), stranger(), fallback); again != got {
-		t.Errorf("the second call gave %s, not %s", again, got)
+		t.Errorf("the second call returned %s, not %s", again, got)
 	}
 	if other := mustChooseDir(t, filepath.Join(closed, "other", "pg"), stranger(), fallback); other == got {
-		t.Errorf("two wanted folders share %s", got)
+		t.Errorf("two requested folders share %s", got)
 	}
 }
 
@@ -82,6 +83,7 @@ func TestChooseDirLooksThroughSymbolicLinks(t *testing.T) {
 	if err := os.Symlink(closed, link); err != nil {
 		t.Fatal(err)
 	}
+
 	fallback := filepath.Join(root, "fallback")
 	if got := mustChooseDir(t, filepath.Join(link, "pg"), stranger(), fallback); filepath.Dir(got) != fallback {
 		t.Errorf("got %s, which the link hides behind a closed folder", got)
@@ -93,9 +95,11 @@ func TestChooseDirKeepsAnExistingClusterWhereItIs(t *testing.T) {
 	root := newFolder(t)
 	closed := mkdir(t, 0o700, root, "closed")
 	wanted, fallback := filepath.Join(closed, "pg"), filepath.Join(root, "fallback")
+
 	used := mustChooseDir(t, wanted, stranger(), fallback)
 	writeCluster(t, used)
-	mkdir(t, 0o755, closed) // now the wanted folder could be reached
+
+	mkdir(t, 0o755, closed) // now the requested folder could be reached
 	if got := mustChooseDir(t, wanted, stranger(), fallback); got != used {
 		t.Errorf("got %s, an empty folder beside the cluster in %s", got, used)
 	}
@@ -112,9 +116,10 @@ func TestChooseDirRefusesToStartEmptyBesideAClusterItCannotReach(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	dir, _, err := localpg.ChooseDir(wanted, stranger(), filepath.Join(root, "fallback"))
 	if os.Geteuid() != 0 && err == nil {
-		return // without root's rights the cluster behind the closed folder cannot even be seen
+		return // only root can see the cluster behind the closed folder
 	}
 	if err == nil || !strings.Contains(err.Error(), "cannot be served") {
 		t.Errorf("got %s, %v", dir, err)
@@ -125,6 +130,7 @@ func TestChooseDirServesAClusterAsItsOwner(t *testing.T) {
 	t.Parallel()
 	wanted := filepath.Join(newFolder(t), "pg")
 	writeCluster(t, wanted)
+
 	want := os.Geteuid()
 	if want == 0 {
 		want = 65533
@@ -132,6 +138,7 @@ func TestChooseDirServesAClusterAsItsOwner(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	_, who, err := localpg.ChooseDir(wanted, stranger())
 	if err != nil || who.UID != want || !who.Drop {
 		t.Errorf("got %+v, %v; want user %d", who, err, want)
@@ -144,6 +151,7 @@ func TestChooseDirDoesNotTrustAFallbackThatOthersCanWrite(t *testing.T) {
 	wanted := filepath.Join(mkdir(t, 0o700, root, "closed"), "pg")
 	open := mkdir(t, 0o777, root, "open")
 	safe := filepath.Join(root, "safe")
+
 	if got := mustChooseDir(t, wanted, stranger(), open, safe); filepath.Dir(got) != safe {
 		t.Errorf("got %s", got)
 	}
@@ -152,16 +160,16 @@ func TestChooseDirDoesNotTrustAFallbackThatOthersCanWrite(t *testing.T) {
 	}
 }
 
-// The names of the fallbacks are easy to guess: whoever is faster than root could put a
+// The names of the fallbacks are easy to guess: anybody faster than root could put a
 // cluster there.
 func TestChooseDirAdoptsNoClusterThatOthersCouldHavePlanted(t *testing.T) {
 	t.Parallel()
 	root := newFolder(t)
 	wanted := filepath.Join(mkdir(t, 0o700, root, "closed"), "pg")
 	open := mkdir(t, 0o777, root, "open")
-	planted := filepath.Join(open, filepath.Base(mustChooseDir(t, wanted, stranger(),
-		filepath.Join(root, "as before"))))
-	writeCluster(t, planted)
+
+	before := mustChooseDir(t, wanted, stranger(), filepath.Join(root, "as before"))
+	writeCluster(t, filepath.Join(open, filepath.Base(before)))
 	safe := filepath.Join(root, "safe")
 	if got := mustChooseDir(t, wanted, stranger(), open, safe); filepath.Dir(got) != safe {
 		t.Errorf("got %s, which anybody could have put there", got)
@@ -169,13 +177,12 @@ func TestChooseDirAdoptsNoClusterThatOthersCouldHavePlanted(t *testing.T) {
 
 	writeCluster(t, filepath.Join(open, "pg"))
 	if dir, _, err := localpg.ChooseDir(filepath.Join(open, "pg"), stranger()); err == nil ||
-		!strings.Contains(err.Error(), "somebody else's") {
+		!strings.Contains(err.Error(), "another user") {
 		t.Errorf("got %s, %v", dir, err)
 	}
 }
 
-// A folder, or a link, that another user left in DATA_DIR would be given away and filled
-// by root.
+// Root would give away and fill a folder, or a link, that another user left in DATA_DIR.
 func TestAFolderThatAnotherUserPutInTheWayIsNeitherUsedNorGivenAway(t *testing.T) {
 	t.Parallel()
 	root := newFolder(t)
@@ -188,6 +195,7 @@ func TestAFolderThatAnotherUserPutInTheWayIsNeitherUsedNorGivenAway(t *testing.T
 		}
 		return path
 	}
+
 	refused := []string{mkdir(t, 0o777, root, "open"), link("to open", filepath.Join(root, "open"))}
 	who := stranger()
 	who.Drop = os.Geteuid() == 0
@@ -214,13 +222,15 @@ func TestAFolderThatAnotherUserPutInTheWayIsNeitherUsedNorGivenAway(t *testing.T
 		if dir, found, err := localpg.Locate(wanted); found || err == nil {
 			t.Errorf("%s: located %s, %v", wanted, dir, err)
 		}
+
 		// Put there after the folder was chosen.
 		cluster := localpg.Cluster{Dir: wanted, RunsAs: who}
 		err := cluster.Init(testContext(t))
 		if !cluster.Exists() && (err == nil || strings.Contains(err.Error(), "initdb")) {
-			t.Errorf("%s: a cluster is made in it: %v", wanted, err)
+			t.Errorf("%s: a cluster was made in it: %v", wanted, err)
 		}
 	}
+
 	if info, err := os.Stat(target); err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("where a link leads is now %v, %v", info, err)
 	}
@@ -229,12 +239,13 @@ func TestAFolderThatAnotherUserPutInTheWayIsNeitherUsedNorGivenAway(t *testing.T
 	}
 }
 
-// Who installs Postgres later gets a user postgres: the cluster of before is nobody's,
-// and so is its folder.
+// Installing Postgres later adds a user postgres: the former cluster then belongs to
+// nobody, and so does its folder.
 func TestChooseDirServesAClusterInAFolderOfItsOwner(t *testing.T) {
 	t.Parallel()
 	wanted := filepath.Join(newFolder(t), "pg")
 	writeCluster(t, wanted)
+
 	want := os.Geteuid()
 	if want == 0 {
 		want = 65533
@@ -244,12 +255,13 @@ func TestChooseDirServesAClusterInAFolderOfItsOwner(t *testing.T) {
 			}
 		}
 	}
+
 	if dir, who, err := localpg.ChooseDir(wanted, stranger()); err != nil || dir != wanted || who.UID != want {
 		t.Errorf("got %s, %+v, %v; want user %d", dir, who, err, want)
 	}
 }
 
-// writeCluster makes what marks a data directory.
+// writeCluster makes the file that marks a data directory.
 func writeCluster(t *testing.T, dir string) {
 	t.Helper()
 	data := mkdir(t, 0o755, dir, "data")

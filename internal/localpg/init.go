@@ -16,7 +16,7 @@ import (
 )
 
 // Init makes the cluster unless it exists. An existing one keeps its password, whatever
-// the configuration says. The data directory appears under its name only when it is
+// the configuration says. The data directory appears under its name only once it is
 // complete, so a killed Init is simply run again.
 func (c *Cluster) Init(ctx context.Context) error {
 	if c.Exists() {
@@ -25,11 +25,13 @@ func (c *Cluster) Init(ctx context.Context) error {
 	if err := c.prepareDir(); err != nil {
 		return fmt.Errorf("local postgres: %w", err)
 	}
+
 	fresh := c.freshDir()
 	var failed error
-	// With C.UTF-8, lower() knows more letters than ASCII's; not every system has it.
-	// Order is by bytes in both cases: fast, and not changed by an update of the C
-	// library, which silently breaks indexes.
+
+	// With C.UTF-8, lower() knows more letters than those of ASCII; not every system has
+	// it. Either way, order is by bytes: it is fast, and an update of the C library
+	// cannot change it and silently break indexes.
 	for _, ctype := range []string{"C.UTF-8", "C"} {
 		if failed = c.initdb(ctx, fresh, ctype); failed == nil {
 			break
@@ -38,6 +40,7 @@ func (c *Cluster) Init(ctx context.Context) error {
 			return fmt.Errorf("local postgres: initdb: %w", err)
 		}
 	}
+
 	if failed != nil {
 		return fmt.Errorf("local postgres: %w", failed)
 	}
@@ -47,18 +50,18 @@ func (c *Cluster) Init(ctx context.Context) error {
 	return nil
 }
 
-// freshDir is where the data directory grows.
+// freshDir is where the data directory is built.
 func (c *Cluster) freshDir() string { return c.dataDir() + ".new" }
 
 func (c *Cluster) passwordFile() string { return filepath.Join(c.Dir, "password.new") }
 
-// prepareDir makes the cluster's folder and gives it to the server's user, but never
-// takes over a folder with other things in it, or one that another user could have put
-// there.
+// prepareDir makes the cluster's folder and gives it to the server's user. It never takes
+// over a folder with other things in it, or one that another user could have put there.
 func (c *Cluster) prepareDir() (err error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return err
 	}
+
 	folder, err := owned.OpenFolder(c.Dir, c.RunsAs.UID)
 	if err != nil {
 		return err
@@ -69,7 +72,9 @@ func (c *Cluster) prepareDir() (err error) {
 	if err != nil {
 		return err
 	}
-	ours := []string{filepath.Base(c.freshDir()), filepath.Base(c.passwordFile())} // left by a killed Init
+
+	// A killed Init leaves these.
+	ours := []string{filepath.Base(c.freshDir()), filepath.Base(c.passwordFile())}
 	for _, entry := range entries {
 		if !slices.Contains(ours, entry.Name()) {
 			return fmt.Errorf("%s is not empty (%s) and holds no cluster", c.Dir, entry.Name())
@@ -99,11 +104,13 @@ func (c *Cluster) initdb(ctx context.Context, dir, ctype string) (err error) {
 	if c.config.NoSync {
 		args = append(args, "--no-sync")
 	}
+
 	cmd := c.command(ctx, "initdb", args...)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
-	// Bound: an initdb that outlived a killed supervisor would clean up what the next one
-	// makes.
+
+	// Bound, because an initdb that outlived a killed supervisor would clean up what the
+	// next one makes.
 	err = StartBound(cmd, syscall.SIGKILL)
 	if err == nil {
 		err = cmd.Wait()
@@ -114,12 +121,13 @@ func (c *Cluster) initdb(ctx context.Context, dir, ctype string) (err error) {
 	return nil
 }
 
-// writePassword hands the password to initdb in a file that only the server's user can
-// read: arguments and environments are visible to others.
+// writePassword passes the password to initdb in a file that only the server's user can
+// read: others can see arguments and environments.
 func (c *Cluster) writePassword() error {
 	if err := os.RemoveAll(c.passwordFile()); err != nil {
 		return err
 	}
+
 	file, err := os.OpenFile(c.passwordFile(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -129,8 +137,8 @@ func (c *Cluster) writePassword() error {
 }
 
 // command prepares one of Postgres's programs to run as the server's user. It gets none
-// of our environment, which holds master keys and database passwords, nor any PG*
-// variable that would change what it does.
+// of our environment, which holds master keys and database passwords, and no PG* variable
+// that would change what it does.
 func (c *Cluster) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, c.config.Binaries.path(name), args...)
 	cmd.Env = []string{"PATH=" + c.config.Binaries.Dir + ":/usr/bin:/bin", "LC_ALL=C", "TZ=UTC"}

@@ -11,8 +11,8 @@ import (
 	"github.com/salga-trust/engine/internal/owned"
 )
 
-// LockFolder takes the folder's lock, which the kernel frees when this process ends,
-// however it ends. It does not wait for an owner who lives.
+// LockFolder takes the folder's lock, which the kernel frees when this process ends, for
+// whatever reason. It does not wait for a live owner.
 func LockFolder(dir string) (*os.File, error) {
 	file, err := owned.OpenLock(filepath.Join(dir, "lock"))
 	if err != nil {

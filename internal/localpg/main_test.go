@@ -65,8 +65,8 @@ func mustFind(t *testing.T) localpg.Binaries {
 	return found
 }
 
-// config asks for a cluster that starts fast. It listens on its socket alone: a free port
-// may be taken before the server has it.
+// config returns a configuration for a cluster that starts fast. It listens only on its
+// socket: a free port may be taken before the server has it.
 func config(t *testing.T) localpg.Config {
 	t.Helper()
 	return localpg.Config{
@@ -88,7 +88,7 @@ func newCluster(t *testing.T, config localpg.Config) *localpg.Cluster {
 	return cluster
 }
 
-// ask runs statements over TCP or the socket, as a client would. It returns the rows as
+// ask runs statements over TCP or the socket, as a client would, and returns the rows as
 // psql -At prints them.
 func ask(t *testing.T, url, sql string) (string, error) {
 	t.Helper()

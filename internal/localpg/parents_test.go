@@ -11,7 +11,7 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// playSleeperParent is the parent of a child that would sleep for long.
+// playSleeperParent is the parent of a child that would sleep for a long time.
 func playSleeperParent() {
 	cmd := exec.CommandContext(context.Background(), "sleep", "600")
 	if err := localpg.StartBound(cmd, syscall.SIGKILL); err != nil {
@@ -28,6 +28,7 @@ func playClusterParent() {
 	if err != nil {
 		panic(err)
 	}
+
 	cluster, err := localpg.New(localpg.Config{
 		Dir: os.Getenv("DIR"), Binaries: found, Port: 5432, Password: os.Getenv("PASSWORD"), NoSync: true,
 		Settings: map[string]string{"listen_addresses": ""},
@@ -38,6 +39,7 @@ func playClusterParent() {
 	if err := cluster.Init(ctx); err != nil {
 		panic(err)
 	}
+
 	server, err := pgtest.Start(ctx, cluster, os.Stderr)
 	if err != nil {
 		panic(err)

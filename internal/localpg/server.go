@@ -10,22 +10,23 @@ import (
 )
 
 // Command returns the server, ready to start in the foreground; it logs to standard
-// error. When ctx ends the server gets SIGINT (a fast shutdown: sessions are cut, nothing
-// committed is lost), and is killed if that takes a minute. Start it with StartBound(cmd,
-// syscall.SIGINT), or it outlives a parent that crashes.
+// error. When ctx ends, the server gets SIGINT (a fast shutdown: sessions are cut,
+// nothing committed is lost), and is killed if that takes a minute. Start it with
+// StartBound(cmd, syscall.SIGINT), or it outlives a parent that crashes.
 func (c *Cluster) Command(ctx context.Context) *exec.Cmd {
 	settings := c.settings()
 	args := []string{"-D", c.dataDir()}
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		args = append(args, "-c", name+"="+settings[name])
 	}
+
 	cmd := c.command(ctx, "postgres", args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	return cmd
 }
 
-// settings stand on the command line, where neither ALTER SYSTEM nor an edited file can
-// undo what protects personal data.
+// settings returns the settings that are passed on the command line, where neither ALTER
+// SYSTEM nor an edited file can undo what protects personal data.
 func (c *Cluster) settings() map[string]string {
 	settings := map[string]string{
 		"listen_addresses":        "127.0.0.1",
@@ -44,16 +45,17 @@ func (c *Cluster) settings() map[string]string {
 		"log_min_duration_statement":        "-1",
 		"logging_collector":                 "off", // the supervisor owns standard error
 		"log_destination":                   "stderr",
-		"log_checkpoints":                   "off", // every five minutes, and of no use to a small private cluster
+		"log_checkpoints":                   "off", // every five minutes, and of no use here
 
 		"TimeZone":        "UTC",
 		"log_timezone":    "UTC",
 		"max_connections": "200",
 		"shared_buffers":  "128MB",
-		"max_wal_size":    "2GB", // fewer checkpoints while events are loaded or projections rebuilt
+		"max_wal_size":    "2GB", // fewer checkpoints during imports and rebuilds
 		"wal_compression": "on",
-		"jit":             "off", // our statements are short; compiling them costs more than it saves
+		"jit":             "off", // our statements are short: compiling them does not pay
 	}
+
 	maps.Copy(settings, c.config.Settings)
 	return settings
 }

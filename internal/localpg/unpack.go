@@ -19,14 +19,15 @@ const largestUnpacked = 256 << 20
 // programs is the folder of the archive that is unpacked.
 const programs = "package/native/"
 
-// unpack unpacks the programs of an archive into a new folder, from where everybody may
-// run them. Nothing is written outside of that folder, whatever the archive holds.
+// unpack unpacks the programs of an archive into a new folder, from which everybody may
+// run them. Nothing is written outside that folder, whatever the archive holds.
 func unpack(archive, into string) (err error) {
 	file, err := os.Open(archive)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Close() }()
+
 	zipped, err := gzip.NewReader(file)
 	if err != nil {
 		return err
@@ -34,7 +35,7 @@ func unpack(archive, into string) (err error) {
 	if err := os.Mkdir(into, 0o755); err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(into) // which refuses a name that leads out of it
+	root, err := os.OpenRoot(into) // it refuses a name that leads out of the folder
 	if err != nil {
 		return err
 	}
@@ -61,15 +62,16 @@ func unpack(archive, into string) (err error) {
 		case !wanted || header.Typeflag == tar.TypeDir:
 			continue // a folder is made with what is in it
 		}
-		if err := writeEntry(root, name, entries, header.Mode&0o111 != 0 ||
-			strings.HasPrefix(name, "bin/")); err != nil {
+
+		program := header.Mode&0o111 != 0 || strings.HasPrefix(name, "bin/")
+		if err := writeEntry(root, name, entries, program); err != nil {
 			return err
 		}
 	}
 }
 
-// writeEntry writes one file. It is on the disk before the folder gets its name: a half
-// one that a crash leaves would pass for a whole one.
+// writeEntry writes one file. It is on disk before the folder gets its name: otherwise a
+// file half written before a crash would pass for a whole one.
 func writeEntry(root *os.Root, name string, from io.Reader, program bool) error {
 	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
@@ -78,6 +80,7 @@ func writeEntry(root *os.Root, name string, from io.Reader, program bool) error 
 	if err != nil {
 		return err
 	}
+
 	mode := fs.FileMode(0o644)
 	if program {
 		mode = 0o755
@@ -86,8 +89,8 @@ func writeEntry(root *os.Root, name string, from io.Reader, program bool) error 
 	return errors.Join(err, to.Chmod(mode), to.Sync(), to.Close())
 }
 
-// link makes the symbolic links of libraries, which npm's archives cannot hold: a list
-// stands in for them.
+// link makes the symbolic links of libraries. npm's archives cannot hold links, so a list
+// takes their place.
 func link(root *os.Root) error {
 	const list = "pg-symlinks.json"
 	text, err := root.ReadFile(list)
@@ -97,6 +100,7 @@ func link(root *os.Root) error {
 	if err != nil {
 		return err
 	}
+
 	var links []struct{ Source, Target string } // the file, and the link to it
 	if err := json.Unmarshal(text, &links); err != nil {
 		return fmt.Errorf("%s: %w", list, err)
@@ -108,6 +112,7 @@ func link(root *os.Root) error {
 		if !inside || !alsoInside || !filepath.IsLocal(file) || !filepath.IsLocal(name) {
 			return fmt.Errorf("%s: the link %q to %q leads out of the folder", list, l.Target, l.Source)
 		}
+
 		to, err := filepath.Rel(filepath.Dir(name), file)
 		if err != nil {
 			return err
@@ -119,8 +124,8 @@ func link(root *os.Root) error {
 	return nil
 }
 
-// open lets everybody pass through the folders, whatever this process's umask is: the
-// server runs as another user than root.
+// open lets everybody pass through the folders, whatever this process's umask is: a
+// server started by root runs as another user.
 func open(root *os.Root) error {
 	return fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.IsDir() {

@@ -14,14 +14,15 @@ type Kind fs.FileMode
 
 // Kinds of files.
 const (
-	Secret Kind = 0o027 // its group may read it, for an operator who arranged that
-	// its group may even write it: the umask of many systems lets it, where a user's
-	// group is the user's alone
+	// Secret lets the group read the file, for an operator who arranged that.
+	Secret Kind = 0o027
+	// Plain lets the group even write to it: the umask of many systems does, where a
+	// user's group has no other member.
 	Plain Kind = 0o002
 )
 
-// Folder refuses a folder that is not ours alone to write to. Folders of the users named
-// are as good as ours. One that does not exist is an error that is fs.ErrNotExist.
+// Folder refuses a folder that others can write to, or that belongs to anybody but root,
+// us and the given users. For a folder that does not exist, the error is fs.ErrNotExist.
 func Folder(path string, users ...int) error {
 	info, err := ours(path, users)
 	if err != nil {
@@ -36,9 +37,8 @@ func Folder(path string, users ...int) error {
 	return safe(path, info, users)
 }
 
-// OpenFolder opens a folder that Folder accepts, and no link to one: what is done by the
-// handle is done to the folder that was looked at, whatever stands under its name by
-// then.
+// OpenFolder opens a folder that Folder accepts, but no link to one. What is done through
+// the handle is done to the folder that was checked, whatever has its name by then.
 func OpenFolder(path string, users ...int) (*os.File, error) {
 	folder, err := os.OpenFile(path, os.O_RDONLY|noLink|nonBlocking, 0)
 	if err != nil {
@@ -55,8 +55,8 @@ func OpenFolder(path string, users ...int) (*os.File, error) {
 	return folder, nil
 }
 
-// safe refuses a folder, links to which were followed, that is not ours alone to write
-// to.
+// safe refuses a folder, after links to it were followed, that others can write to or
+// that belongs to another user.
 func safe(path string, info fs.FileInfo, users []int) error {
 	switch {
 	case !info.IsDir():
@@ -70,11 +70,12 @@ func safe(path string, info fs.FileInfo, users []int) error {
 	}
 }
 
-// Read returns what stands in a file that nobody else could have written.
+// Read returns the contents of a file that nobody else could have written.
 func Read(path string, kind Kind) (_ []byte, err error) {
 	if _, err := ours(path, nil); err != nil {
 		return nil, err
 	}
+
 	file, err := os.OpenFile(path, os.O_RDONLY|nonBlocking, 0)
 	if err != nil {
 		return nil, err
@@ -90,14 +91,13 @@ func Read(path string, kind Kind) (_ []byte, err error) {
 	case !belongs(info, nil):
 		return nil, fmt.Errorf("%s leads to a file of another user", path)
 	case info.Mode().Perm()&fs.FileMode(kind) != 0:
-		return nil, fmt.Errorf("%s has the mode %s, which lets others change it or read it: chmod o-rw,g-w it", path,
-			info.Mode().Perm())
+		return nil, fmt.Errorf("%s has the mode %s, which lets others change it or read it: chmod o-rw,g-w it",
+			path, info.Mode().Perm())
 	}
 	return io.ReadAll(file)
 }
 
-// Create makes a file anew, in the place of what is there: a link is removed and not
-// followed.
+// Create makes a new file in place of what is there: a link is removed and not followed.
 func Create(path string, mode fs.FileMode) (*os.File, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -105,7 +105,8 @@ func Create(path string, mode fs.FileMode) (*os.File, error) {
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 }
 
-// ours refuses what belongs to another user; a link as such, not where it leads.
+// ours refuses what belongs to another user. For a link, that is the link itself, not its
+// target.
 func ours(path string, users []int) (fs.FileInfo, error) {
 	info, err := os.Lstat(path)
 	if err == nil && !belongs(info, users) {

@@ -12,8 +12,8 @@ import (
 	"github.com/salga-trust/engine/internal/owned"
 )
 
-// strange makes something belong to a user who is neither root nor we, and tells whether
-// it could: only root can do that.
+// strange makes something belong to a user who is neither root nor us, and reports
+// whether it could: only root can.
 func strange(t *testing.T, path string) bool {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -81,6 +81,7 @@ func TestAFolderThatOthersCouldHavePreparedIsRefused(t *testing.T) {
 		demand(t, "another user's", owned.Folder(foreign), "belongs to another user")
 		demand(t, "a link of our own to another user's", owned.Folder(link(t, foreign)), "of another user")
 		demand(t, "that of a user whom we named", owned.Folder(foreign, 54321), "")
+
 		planted := link(t, folder(t, 0o755))
 		strange(t, planted)
 		demand(t, "another user's link to our own", owned.Folder(planted), "belongs to another user")

@@ -8,13 +8,13 @@ import (
 	"syscall"
 )
 
-// nonBlocking keeps a pipe in the place of a file from holding its reader up.
+// nonBlocking keeps a pipe in place of a file from blocking its reader.
 const nonBlocking = syscall.O_NONBLOCK
 
-// noLink refuses a link in the place of what is opened.
+// noLink refuses a link in place of what is opened.
 const noLink = syscall.O_NOFOLLOW
 
-// Of tells whose a file is.
+// Of returns the owner of a file.
 func Of(info fs.FileInfo) (uid, gid int, known bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -23,8 +23,7 @@ func Of(info fs.FileInfo) (uid, gid int, known bool) {
 	return int(stat.Uid), int(stat.Gid), true
 }
 
-// OpenLock opens a file to lock, and makes it if it is not there. A link in its place is
-// refused.
+// OpenLock opens a file to lock, and makes it if it does not exist. It refuses a link.
 func OpenLock(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|noLink, 0o600)
 }

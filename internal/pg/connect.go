@@ -10,13 +10,16 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Connect makes a pool of pinned sessions, which connects when it is used first. A
-// connection on which the server says that it is Away is closed. If it says that it is no
-// primary or shuts down, every connection of the pool is dialled anew, and so is every
-// one of the pools beside it: a pool that only reads would not notice that it reads what
-// a failover left behind. So is every connection of a pool in which one is silent.
+// Connect returns a pool of pinned sessions, which connects at its first use. A
+// connection on which the server reports an Away error is closed.
+//
+// If the server says that it is not a primary, or is shutting down, every connection of
+// the pool is replaced, and so are those of the pools beside it: a pool that only reads
+// would not notice that it reads from a server left behind by a failover. Every
+// connection of a pool is also replaced when one of them falls silent.
 func Connect(ctx context.Context, config *pgxpool.Config, beside ...*pgxpool.Pool) (*pgxpool.Pool, error) {
-	var made atomic.Pointer[pgxpool.Pool] // connections may be dialled before there is a pool to name
+	// A connection may be dialled before NewWithConfig returns the pool.
+	var made atomic.Pointer[pgxpool.Pool]
 	reset := func() {
 		if pool := made.Load(); pool != nil {
 			pool.Reset()
@@ -27,8 +30,8 @@ func Connect(ctx context.Context, config *pgxpool.Config, beside ...*pgxpool.Poo
 	}
 
 	config.ConnConfig.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
-		established := conn.PID() != 0 // a connection that never came to be says nothing about the others
-		if established && hasMoved(err.Code) {
+		// A connection that was never established says nothing about the others.
+		if established := conn.PID() != 0; established && hasMoved(err.Code) {
 			reset()
 		}
 		return err.Severity != "FATAL" && Classify(err) != Away
@@ -40,6 +43,7 @@ func Connect(ctx context.Context, config *pgxpool.Config, beside ...*pgxpool.Poo
 		}
 	})
 	config.BeforeConnect = pinning(config.BeforeConnect)
+
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, err
@@ -48,9 +52,8 @@ func Connect(ctx context.Context, config *pgxpool.Config, beside ...*pgxpool.Poo
 	return pool, nil
 }
 
-// hasMoved tells whether a server says that another one does its work, or soon will. A
-// full disk or a lack of memory does not: then the other connections serve as well as new
-// ones would.
+// hasMoved reports whether a server says that another one does its work, or soon will. A
+// full disk or a lack of memory does not mean that: new connections would fare no better.
 func hasMoved(state string) bool {
 	switch state {
 	case pgerrcode.ReadOnlySQLTransaction, pgerrcode.AdminShutdown, pgerrcode.CrashShutdown, pgerrcode.CannotConnectNow:
@@ -60,7 +63,7 @@ func hasMoved(state string) bool {
 	}
 }
 
-// Close closes a connection, also after ctx has ended; nil is none.
+// Close closes a connection, even after ctx has ended; it ignores nil.
 func Close(ctx context.Context, conn *pgx.Conn) {
 	if conn == nil {
 		return
@@ -68,5 +71,5 @@ func Close(ctx context.Context, conn *pgx.Conn) {
 
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeLimit)
 	defer cancel()
-	_ = conn.Close(within) // whatever it says, it is gone
+	_ = conn.Close(within) // closed either way
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// server is a name that leads to one database, and after a failover to another.
+// server is a name that leads to one database and, after a failover, to another.
 type server struct{ name atomic.Value }
 
 func at(db *pgtest.DB) *server {
@@ -36,6 +36,7 @@ func (s *server) pool(t *testing.T, url string, beside ...*pgxpool.Pool) *pgxpoo
 		c.Database = s.name.Load().(string)
 		return nil
 	}
+
 	pool, err := pg.Connect(t.Context(), config, beside...)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +62,7 @@ func TestAfterAFailoverReadersReadFromTheNewServer(t *testing.T) {
 	answers(t, reads, after)
 }
 
-func TestAServerThatShutsDownIsLeftByThePoolThatHears(t *testing.T) {
+func TestAPoolLeavesAServerThatShutsDown(t *testing.T) {
 	t.Parallel()
 	before, after := pgtest.New(t), pgtest.New(t)
 	where := at(before)
@@ -132,6 +133,7 @@ func TestAQueryOfATenantLeavesNoTenantBehind(t *testing.T) {
 	if err != nil || within != "00000000-0000-0000-0000-000000000001" {
 		t.Errorf("within it, the tenant is %q (%v)", within, err)
 	}
+
 	if err := pool.QueryRow(t.Context(), current).Scan(&afterwards); err != nil || afterwards != "" {
 		t.Errorf("afterwards, the tenant is %q (%v)", afterwards, err)
 	}

@@ -11,16 +11,21 @@ import (
 )
 
 // A server that hangs, or a network that goes silent, ends nothing by itself. So
-// everything that this package says to a server on its own account has a limit; what is
-// asked of it for somebody has theirs.
+// everything that this package asks a server on its own account has a limit; what it asks
+// on behalf of a caller has the caller's.
 const (
-	connectLimit = 5 * time.Second // dialling, signing in and pinning; connect_timeout in an address overrides it
-	pingLimit    = 2 * time.Second // for a sign of life of a connection that was idle
-	goodbyeLimit = time.Second     // for what is still said to a server that may not listen
-	pingAfter    = time.Second     // how long a connection may be idle and be used unasked
+	// connectLimit bounds dialling, signing in and pinning; connect_timeout in an address
+	// overrides it.
+	connectLimit = 5 * time.Second
+	// pingLimit bounds a ping on a connection that was idle.
+	pingLimit = 2 * time.Second
+	// goodbyeLimit bounds the farewell to a server that may not listen any more.
+	goodbyeLimit = time.Second
+	// pingAfter is how long a connection may be idle before it is pinged.
+	pingAfter = time.Second
 )
 
-// limitConnect bounds how long a connection takes to be made, and to be ended.
+// limitConnect bounds how long opening and closing a connection may take.
 func limitConnect(config *pgconn.Config) {
 	if config.ConnectTimeout <= 0 {
 		config.ConnectTimeout = connectLimit
@@ -30,32 +35,37 @@ func limitConnect(config *pgconn.Config) {
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		within, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
+
 		conn, err := dial(within, network, address)
 		if err != nil {
 			return nil, err
 		}
 
 		noticeSilence(conn)
-		_ = conn.SetDeadline(time.Now().Add(limit)) // until endLimit; a request to cancel has no longer life
+		// Until endLimit. A connection that only carries a request to cancel keeps it.
+		_ = conn.SetDeadline(time.Now().Add(limit))
 		return brief{conn}, nil
 	}
 }
 
-// endLimit lets a connection that is made and pinned last.
+// endLimit lifts the limit from a connection that is open and pinned.
 func endLimit(conn *pgconn.PgConn) error { return conn.Conn().SetDeadline(time.Time{}) }
 
-// noticeSilence makes the kernel end a connection whose other side is gone for about half
-// a minute. It is the only limit of operators' commands, whose statements may take hours.
+// noticeSilence makes the kernel end a connection whose other side has been gone for
+// about half a minute. It is the only limit of operators' commands, whose statements may
+// take hours.
 func noticeSilence(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second,
-			Count: 3})
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{
+			Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3,
+		})
 		limitUnheard(tcp)
 	}
 }
 
-// brief is a connection that takes its leave quickly. pgx sets a deadline in the future
-// only to end a connection, 15 seconds ahead, and a pool's place stays taken until then.
+// brief is a connection that closes quickly. pgx sets a future deadline only to close a
+// connection, 15 seconds ahead, and the connection occupies its place in the pool until
+// then.
 type brief struct{ net.Conn }
 
 // SetDeadline implements net.Conn.
@@ -66,13 +76,14 @@ func (c brief) SetDeadline(at time.Time) error {
 	return c.Conn.SetDeadline(at)
 }
 
-// limitPool bounds what a pool does by itself: the hook after connecting, and asking idle
-// connections for a sign of life. When one of them is silent, so probably are all, and
-// lose is called to dial anew.
+// limitPool bounds what a pool does by itself: the hook after connecting, and pings on
+// idle connections. If one of them is silent, probably all are, and lose is called to
+// replace them.
 func limitPool(config *pgxpool.Config, lose func()) {
 	if config.ConnConfig.ConnectTimeout <= 0 {
 		config.ConnConfig.ConnectTimeout = connectLimit // pgxpool has two minutes
 	}
+
 	config.ShouldPing = func(ctx context.Context, of pgxpool.ShouldPingParams) bool {
 		if of.IdleDuration < pingAfter {
 			return false
@@ -80,11 +91,12 @@ func limitPool(config *pgxpool.Config, lose func()) {
 
 		within, cancel := context.WithTimeout(ctx, pingLimit)
 		defer cancel()
+
 		err := of.Conn.Ping(within)
 		if silent := within.Err() != nil && ctx.Err() == nil; err != nil && silent {
 			lose()
 		}
-		return err != nil // then the pool finds a connection that is closed
+		return err != nil // the pool then finds the connection closed
 	}
 
 	then := config.AfterConnect

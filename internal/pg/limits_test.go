@@ -22,7 +22,7 @@ func TestAPoolWhoseConnectionsWereLostServesAgainSoon(t *testing.T) {
 	db := pgtest.New(t)
 	line := pgtest.NewLine(t, db.URL(pgtest.Superuser))
 	pool := over(t, line.Over(db.URL(pgtest.Superuser)))
-	idle(t, pool, 8) // one after the other they would take 16 s to be found out
+	idle(t, pool, 8) // pinged one after the other, they would take 16 s
 
 	line.Lose()
 	within, cancel := context.WithTimeout(t.Context(), soon)
@@ -55,6 +55,7 @@ func TestAPlaceInThePoolIsFreeSoonAfterItsConnectionWasLost(t *testing.T) {
 	case <-time.After(12 * time.Second): // pgx alone takes 15
 		t.Error("the place is still taken")
 	}
+
 	line.Resume()
 	answers(t, pool, db)
 }
@@ -88,6 +89,7 @@ func TestAHookAfterConnectingEnds(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	line := pgtest.NewLine(t, db.URL(pgtest.Superuser))
+
 	config, err := pgxpool.ParseConfig(line.Over(db.URL(pgtest.Superuser)))
 	if err != nil {
 		t.Fatal(err)
@@ -97,6 +99,7 @@ func TestAHookAfterConnectingEnds(t *testing.T) {
 		_, err := conn.Exec(ctx, "select 1")
 		return err
 	}
+
 	pool, err := pg.Connect(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
@@ -135,8 +138,7 @@ func over(t *testing.T, address string) *pgxpool.Pool {
 	return pool
 }
 
-// idle makes a pool have so many connections that were idle for so long that they are
-// asked for a sign of life.
+// idle makes n connections of a pool idle for long enough to be pinged at their next use.
 func idle(t *testing.T, pool *pgxpool.Pool, n int) {
 	t.Helper()
 	conns := make([]*pgxpool.Conn, n)
@@ -146,5 +148,6 @@ func idle(t *testing.T, pool *pgxpool.Pool, n int) {
 	for _, conn := range conns {
 		conn.Release()
 	}
+
 	<-time.After(1100 * time.Millisecond)
 }

@@ -15,10 +15,10 @@ import (
 // ErrTransactionPooling says that a pooler hands each transaction to whichever session is
 // free. What this program pins, listens for and locks belongs to a session, and would
 // reach strangers.
-var ErrTransactionPooling = errors.New("a pooler in transaction or statement mode stands before the database")
+var ErrTransactionPooling = errors.New("a pooler in transaction or statement mode is in front of the database")
 
-// IsStartRefused tells whether a pooler refused a connection for a setting among the
-// parameters of its start.
+// IsStartRefused reports whether a pooler refused a connection because of a setting among
+// its startup parameters.
 func IsStartRefused(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && refused.Code == pgerrcode.ProtocolViolation && strings.Contains(refused.Message, "startup parameter")
@@ -26,12 +26,14 @@ func IsStartRefused(err error) bool {
 
 const backendPID = "select pg_catalog.pg_backend_pid()"
 
-// refuseTransactionPooling returns ErrTransactionPooling when a connection keeps no
-// process of the server to itself: while it is idle, another connection meets the same
-// process, or it meets another one itself. A pooler that keeps the other connection
-// waiting has given its last session away, and so gives sessions, not transactions.
+// refuseTransactionPooling returns ErrTransactionPooling if a connection does not have a
+// server process to itself: either another connection meets the same process while this
+// one is idle, or this one meets a different process. A pooler that keeps the other
+// connection waiting has handed out its last session, and so pools sessions, not
+// transactions.
 func refuseTransactionPooling(ctx context.Context, conn *pgconn.PgConn, config *pgconn.Config, backend uint32) error {
 	const tries, patience = 3, time.Second
+
 	within, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 
@@ -48,10 +50,12 @@ func refuseTransactionPooling(ctx context.Context, conn *pgconn.PgConn, config *
 		if err != nil {
 			return ctx.Err()
 		}
+
 		ours, err := ask(ctx, conn, backendPID)
 		if err != nil {
 			return err
 		}
+
 		if its == backend || ours != backend {
 			return ErrTransactionPooling
 		}
@@ -59,15 +63,17 @@ func refuseTransactionPooling(ctx context.Context, conn *pgconn.PgConn, config *
 	return nil
 }
 
-// ask sends statements in one message and returns the number that the last of them
-// answers with, if any. The message is repeated while a time limit of the login ends it.
+// ask sends statements in one message and returns the number in the result of the last,
+// if any. It repeats the message if a time limit of the login ends it.
 func ask(ctx context.Context, conn *pgconn.PgConn, message string) (uint32, error) {
 	const tries = 10
 	var results []*pgconn.Result
 	var err error
+
 	for range tries {
 		results, err = conn.Exec(ctx, message).ReadAll()
-		if said, ok := err.(*pgconn.PgError); !ok || said.Code != pgerrcode.QueryCanceled { //nolint:errorlint // as it came
+		said, ok := err.(*pgconn.PgError) //nolint:errorlint // as it came
+		if !ok || said.Code != pgerrcode.QueryCanceled {
 			break
 		}
 	}
@@ -79,6 +85,7 @@ func ask(ctx context.Context, conn *pgconn.PgConn, message string) (uint32, erro
 	if len(rows) != 1 || len(rows[0]) != 1 {
 		return 0, nil
 	}
+
 	number, err := strconv.ParseUint(string(rows[0][0]), 10, 32)
 	if err != nil {
 		return 0, fmt.Errorf("read a process id: %w", err)

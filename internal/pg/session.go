@@ -12,42 +12,47 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Settings of a role or a database reach each session that does not set them itself.
+// Settings of a role or a database apply to every session that does not set them itself.
 // Every session that this package opens therefore pins what this program relies on, in
-// one message right after connecting, and with it whatever else its configuration sets:
-// poolers refuse most settings among the parameters of the start.
-// default_transaction_read_only is never pinned: with it an operator fences a database
-// off.
+// one message right after connecting, together with whatever else its configuration sets:
+// poolers refuse most settings among the startup parameters.
+// default_transaction_read_only is never pinned: an operator uses it to fence off a
+// database.
 
-// forms are how values come and go, and what statements mean. Nothing else would be
-// right, so nothing overrides them.
+// forms decide how values are sent and received, and what statements mean. Any other
+// value would be wrong, so nothing overrides them.
 func forms() map[string]string {
 	return map[string]string{
-		"client_encoding":             "UTF8", // or names would be stored as another encoding's characters
+		// Otherwise names would be stored as another encoding's characters.
+		"client_encoding":             "UTF8",
 		"DateStyle":                   "ISO, YMD",
 		"TimeZone":                    "UTC",
 		"standard_conforming_strings": "on",
-		// trust.append must see what the last holder of its lock committed
+		// trust.append must see what the last holder of its lock committed.
 		"default_transaction_isolation": "read committed",
-		"row_security":                  "on", // off, a query of one tenant's rows is an error
-		"search_path":                   "",   // names of ours are whole, and regclass answers with whole names
+		// If it is off, a query for one tenant's rows is an error.
+		"row_security": "on",
+		// Our names are qualified, and so is every name that regclass prints.
+		"search_path": "",
 	}
 }
 
-// limits are off, unless the session's configuration names others.
+// limits are off unless the session's configuration sets them.
 func limits(version int) []string {
-	names := []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout",
-		"idle_session_timeout"}
+	names := []string{
+		"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout",
+	}
 	if version >= 17 {
 		names = append(names, "transaction_timeout")
 	}
 	return names
 }
 
-// durable makes a commit wait until it is on disk, and with synchronous standbys also on
-// theirs: what was acknowledged must outlive a crash. It leaves the one setting that is
-// stronger.
-const durable = `select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') <> 'remote_apply'`
+// durable makes a commit wait until it is on disk and, with synchronous standbys, on
+// theirs: what was acknowledged must outlive a crash. It leaves the one stronger setting
+// alone.
+const durable = `select set_config('synchronous_commit', 'on', false) ` +
+	`where current_setting('synchronous_commit') <> 'remote_apply'`
 
 // Dial opens a connection whose session is pinned.
 func Dial(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
@@ -56,11 +61,11 @@ func Dial(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, config)
 }
 
-// DialForReset is Dial for a session that says "reset all": its settings are parameters
-// of the start, which survive that, but which a pooler may refuse.
+// DialForReset is Dial for a session that says "reset all": its settings are startup
+// parameters, which survive that, but which a pooler may refuse.
 func DialForReset(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
-	// a server refuses to start with what it does not know yet, so its version comes
-	// first
+	// A server refuses to start with a setting that it does not know yet, so its version
+	// comes first.
 	first, err := Dial(ctx, config)
 	if err != nil {
 		return nil, err
@@ -74,15 +79,16 @@ func DialForReset(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error
 	config.RuntimeParams = maps.Clone(atStart)
 	Pin(config)
 	config.RuntimeParams = atStart
+
 	return pgx.ConnectConfig(ctx, config)
 }
 
-// byOther marks the context of a pool's hook that another one calls, which pins: a pool
-// may be made of another's configuration.
+// byOther marks the context in which one pool's hook calls the hook of another, which
+// then leaves pinning to the caller: a pool may be made from another's configuration.
 type byOther struct{}
 
-// pinning makes a pool's hook pin each connection, after the hook that there was. It is
-// called with a copy of the configuration.
+// pinning returns a pool's hook that pins each connection, after the hook that was there
+// before. It is called with a copy of the configuration.
 func pinning(before func(context.Context, *pgx.ConnConfig) error) func(context.Context, *pgx.ConnConfig) error {
 	return func(ctx context.Context, config *pgx.ConnConfig) error {
 		if before != nil {
@@ -97,7 +103,7 @@ func pinning(before func(context.Context, *pgx.ConnConfig) error) func(context.C
 	}
 }
 
-// addPins adds to the settings of a session what is pinned.
+// addPins adds the pinned settings to those of a session.
 func addPins(settings map[string]string, version int) {
 	for name, value := range forms() {
 		maps.DeleteFunc(settings, func(other, _ string) bool { return strings.EqualFold(other, name) })
@@ -110,16 +116,17 @@ func addPins(settings map[string]string, version int) {
 	}
 }
 
-// Pin is for what dials by itself from a configuration, such as database/sql; Dial and
-// Connect pin what they open.
+// Pin makes every connection dialled from a configuration a pinned session. It is for
+// code that dials by itself, such as database/sql; Dial and Connect pin what they open.
 //
-// It moves the settings of a configuration from the parameters of the start to a message
-// that follows it, together with what is pinned.
+// It moves the settings of the configuration from the startup parameters to a message
+// that follows the start, together with the pinned ones.
 func Pin(config *pgx.ConnConfig) {
 	settings, atStart := map[string]string{}, map[string]string{}
+
 	for name, value := range config.RuntimeParams {
 		switch strings.ToLower(name) {
-		case "application_name", "options", "replication": // what poolers know, or what is no setting
+		case "application_name", "options", "replication": // poolers know it, or it is no setting
 			atStart[name] = value
 		default:
 			settings[name] = value
@@ -137,7 +144,8 @@ func Pin(config *pgx.ConnConfig) {
 			return err
 		}
 
-		if backend != conn.PID() { // a pooler stands between, and nothing is set yet: the session may be anybody's
+		// A pooler is in between, and nothing is set yet: the session may be anybody's.
+		if backend != conn.PID() {
 			if err := refuseTransactionPooling(ctx, conn, &config.Config, backend); err != nil {
 				return err
 			}
@@ -145,6 +153,7 @@ func Pin(config *pgx.ConnConfig) {
 				return err
 			}
 		}
+
 		if err := endLimit(conn); err != nil || then == nil {
 			return err
 		}
@@ -152,8 +161,8 @@ func Pin(config *pgx.ConnConfig) {
 	}
 }
 
-// set applies settings in one message where a condition holds, and returns the server's
-// process behind the connection either way. A time limit of the login may end it; but its
+// set applies settings in one message if a condition holds, and returns the server
+// process behind the connection either way. A time limit of the login may end it, but its
 // first statement lifts that limit.
 func set(
 	ctx context.Context, conn *pgconn.PgConn, settings map[string]string, where string,
@@ -162,21 +171,23 @@ func set(
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		calls = append(calls, "set_config("+literal(name)+", "+literal(settings[name])+", false)")
 	}
+
 	return ask(ctx, conn, "select set_config('statement_timeout', '0', false) where "+where+
 		"; select "+strings.Join(calls, ", ")+" where "+where+"; "+durable+" and "+where+"; "+backendPID)
 }
 
-// literal quotes a text, whatever standard_conforming_strings is yet.
+// literal quotes a text, whatever standard_conforming_strings is at that point.
 func literal(text string) string {
 	return " E'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(text) + "'"
 }
 
-// serverVersion is the major version of the server, 0 if it does not say.
+// serverVersion returns the major version of the server, or 0 if it does not say.
 func serverVersion(conn *pgconn.PgConn) int {
 	digits := conn.ParameterStatus("server_version")
 	if end := strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
 		digits = digits[:end]
 	}
-	version, _ := strconv.Atoi(digits) // a server that does not say has no setting that is newer than we need
+
+	version, _ := strconv.Atoi(digits) // 0 then asks for no setting of newer versions
 	return version
 }

@@ -15,6 +15,7 @@ import (
 
 func TestASessionHasWhatThisProgramReliesOnWhateverItsLoginAndDatabaseSay(t *testing.T) {
 	t.Parallel()
+
 	for _, hostile := range [][]setting{
 		{
 			{"client_encoding", "'LATIN1'", "UTF8"},
@@ -40,6 +41,7 @@ func TestASessionHasWhatThisProgramReliesOnWhateverItsLoginAndDatabaseSay(t *tes
 		for _, s := range hostile {
 			exec(t, super, "alter database "+db.Name()+" set "+s.name+" = "+s.hostile)
 		}
+
 		for kind, conn := range eachKind(t, db) {
 			for _, s := range hostile {
 				if s.name == "synchronous_commit" && kind == "for reset" {
@@ -55,7 +57,7 @@ func TestASessionHasWhatThisProgramReliesOnWhateverItsLoginAndDatabaseSay(t *tes
 	}
 }
 
-// setting is one of a database, and what becomes of it in a session.
+// setting is a setting of a database, and its value in a session.
 type setting struct{ name, hostile, want string }
 
 func TestASessionKeepsTheLimitsThatItsConfigurationNames(t *testing.T) {
@@ -91,8 +93,8 @@ func TestWhatIsPinnedForAResetSurvivesIt(t *testing.T) {
 	}
 }
 
-// Pinning is a message for each connection and none for a query: a pool that was made of
-// a pinned one's configuration, as the appender's is, says no more either.
+// Pinning costs one message for each connection and none for a query, even for a pool
+// made from the configuration of a pinned one, as the appender's is.
 func TestPinningTakesOneMessageForEachConnection(t *testing.T) {
 	t.Parallel()
 	config, err := pgxpool.ParseConfig(pgtest.New(t).URL(pgtest.Query))
@@ -105,6 +107,7 @@ func TestPinningTakesOneMessageForEachConnection(t *testing.T) {
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
 		return counted{conn, &sent}, err
 	}
+
 	messages := func(pool *pgxpool.Pool, queries int) int64 {
 		t.Cleanup(pool.Close)
 		sent.Store(0)
@@ -122,6 +125,7 @@ func TestPinningTakesOneMessageForEachConnection(t *testing.T) {
 	}
 	const queries = 10
 	want := messages(plain, queries) + 1
+
 	pinned, err := pg.Connect(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
@@ -129,12 +133,13 @@ func TestPinningTakesOneMessageForEachConnection(t *testing.T) {
 	if got := messages(pinned, queries); got != want {
 		t.Errorf("a connection and %d queries are %d messages, want %d", queries, got, want)
 	}
+
 	another, err := pg.Connect(t.Context(), pinned.Config())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := messages(another, queries); got != want {
-		t.Errorf("of a pinned pool's configuration they are %d messages, want %d", got, want)
+		t.Errorf("with a pinned pool's configuration they are %d messages, want %d", got, want)
 	}
 }
 
@@ -149,19 +154,21 @@ func (c counted) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// eachKind opens each kind of session that this program has.
+// eachKind opens a session of each kind that this program uses.
 func eachKind(t *testing.T, db *pgtest.DB) map[string]querier {
 	t.Helper()
 	config, err := pgxpool.ParseConfig(db.URL(pgtest.Superuser))
 	if err != nil {
 		t.Fatal(err)
 	}
-	delete(config.ConnConfig.RuntimeParams, "options") // which empty the search path
+	delete(config.ConnConfig.RuntimeParams, "options") // they empty the search path
+
 	pool, err := pg.Connect(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
+
 	return map[string]querier{
 		"pool":       pool,
 		"connection": dial(t, pg.Dial, config.ConnConfig),

@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// The kernel is asked what it was told, since a network that swallows what is sent takes
-// half a minute to show.
+// The test asks the kernel what it was told, because a network that swallows what is sent
+// takes half a minute to show.
 func TestAConnectionWhoseOtherSideIsGoneEndsWithinHalfAMinute(t *testing.T) {
 	t.Parallel()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -18,10 +18,12 @@ func TestAConnectionWhoseOtherSideIsGoneEndsWithinHalfAMinute(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = listener.Close() }()
+
 	config := &pgconn.Config{DialFunc: func(ctx context.Context, network, address string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, address)
 	}}
 	limitConnect(config)
+
 	conn, err := config.DialFunc(t.Context(), "tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -32,6 +34,7 @@ func TestAConnectionWhoseOtherSideIsGoneEndsWithinHalfAMinute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	option := func(level, name int) (value int) {
 		t.Helper()
 		var err error
@@ -42,8 +45,9 @@ func TestAConnectionWhoseOtherSideIsGoneEndsWithinHalfAMinute(t *testing.T) {
 		}
 		return value
 	}
+
 	if option(syscall.SOL_SOCKET, syscall.SO_KEEPALIVE) != 1 {
-		t.Error("an idle connection is not asked for a sign of life")
+		t.Error("an idle connection is not probed")
 	}
 	idle, interval := option(syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE),
 		option(syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL)
@@ -51,6 +55,6 @@ func TestAConnectionWhoseOtherSideIsGoneEndsWithinHalfAMinute(t *testing.T) {
 		t.Errorf("an idle connection ends after %d s and %d times %d s", idle, count, interval)
 	}
 	if unheard := option(syscall.IPPROTO_TCP, tcpUserTimeout); unheard != 30_000 {
-		t.Errorf("what is not confirmed is sent again for %d ms", unheard)
+		t.Errorf("unconfirmed data is resent for %d ms", unheard)
 	}
 }

@@ -7,8 +7,8 @@ import (
 )
 
 // unheardLimit is how long the kernel waits for the other side to confirm what was sent.
-// Signs of life are not asked for while something is unconfirmed: without a limit a
-// statement that was sent into a dead network is sent again for a quarter of an hour.
+// Keep-alive does not probe while something is unconfirmed: without a limit, a statement
+// sent into a dead network is resent for a quarter of an hour.
 const unheardLimit = 30 * time.Second
 
 const tcpUserTimeout = 18 // TCP_USER_TIMEOUT, which package syscall does not name

@@ -4,6 +4,6 @@ package pg
 
 import "net"
 
-// limitUnheard does nothing: only Linux has a limit of its own for what was sent and is
-// not confirmed.
+// limitUnheard does nothing: only Linux can limit how long sent data may stay
+// unconfirmed.
 func limitUnheard(*net.TCPConn) {}

@@ -9,18 +9,17 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// SetTenant puts the rest of a transaction under the row-level security of the tenant
-// that is its argument. Other settings may be appended, each after a comma.
+// SetTenant puts the rest of a transaction under the row-level security of the tenant in
+// its argument. Other settings may be appended, each after a comma.
 const SetTenant = `select set_config('trust.tenant', $1, true)`
 
-// ErrNoTenant says that a query was asked for without a tenant, whose rows it would have
-// to be about.
+// ErrNoTenant says that a query was asked for without the tenant whose rows it reads.
 var ErrNoTenant = errors.New("a query needs a tenant")
 
-// InTenant runs what queue adds to a batch under the row-level security of one tenant, in
-// one round trip and one transaction: a batch without BEGIN is an implicit transaction,
-// so no connection carries the tenant back to its pool. settings is SetTenant, perhaps
-// with more settings.
+// InTenant runs the statements that queue adds to a batch under the row-level security of
+// one tenant, in one round trip and one transaction: a batch without BEGIN is an implicit
+// transaction, so no connection carries the tenant back to its pool. settings is
+// SetTenant, with more settings appended where needed.
 func InTenant(ctx context.Context, pool *pgxpool.Pool, tenant [16]byte, settings string, queue func(*pgx.Batch)) error {
 	if tenant == [16]byte{} {
 		return ErrNoTenant

@@ -18,10 +18,11 @@ const (
 	// None says nothing about the database: there is no error, or it is about an event, a
 	// row or a refusal.
 	None Trouble = iota
-	// Away is a server that cannot be reached or cannot do what it is asked for now:
-	// wait, and connect anew.
+	// Away is a server that cannot be reached or cannot do what is asked of it now: wait,
+	// and connect anew.
 	Away
-	// Again is a statement that met another one: repeat it, on the same connection.
+	// Again is a statement that collided with another one: repeat it, on the same
+	// connection.
 	Again
 	// Ours is a statement or transaction that took longer than this program allows
 	// itself.
@@ -42,6 +43,7 @@ func Classify(err error) Trouble {
 	if errors.Is(err, ErrTransactionPooling) {
 		return Settings
 	}
+
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return classifyState(refused.Code, connecting)
@@ -56,7 +58,7 @@ func Classify(err error) Trouble {
 	return None
 }
 
-// transactionTimeout is what Postgres says from version 17 on; pgerrcode does not know it
+// transactionTimeout is a SQLSTATE of Postgres 17 and later that pgerrcode does not know
 // yet.
 const transactionTimeout = "25P04"
 
@@ -73,7 +75,7 @@ func classifyState(state string, connecting bool) Trouble {
 		return Away
 	case pgerrcode.ProtocolViolation:
 		if connecting {
-			return Settings // what answers there speaks another protocol, or is a pooler that knows no such database
+			return Settings // another protocol, or a pooler that knows no such database
 		}
 		return Away
 	}
@@ -85,30 +87,32 @@ func classifyState(state string, connecting bool) Trouble {
 		pgerrcode.IsSystemError(state):
 		return Away
 	case connecting:
-		return Away // such as a role that a migration is yet to make
+		return Away // such as a role that a migration has yet to create
 	default:
 		return None
 	}
 }
 
-// IsQueueFull tells whether a transaction that notifies failed because the cluster's
-// queue of notifications is full. Other limits have the same SQLSTATE, so the answer is a
-// maybe: without notifying it fails again for those.
+// IsQueueFull reports whether a transaction that notifies failed because the cluster's
+// queue of notifications is full. Other limits share the SQLSTATE, so true only means
+// maybe: a retry without notifying fails again for those.
 func IsQueueFull(err error) bool {
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && refused.Code == pgerrcode.ProgramLimitExceeded
 }
 
-// isBroken tells whether a connection ended or never came to be, which no server had the
-// time to say.
+// isBroken reports whether a connection ended, or was never established, without an error
+// from the server.
 func isBroken(err error) bool {
 	if _, ok := errors.AsType[net.Error](err); ok { // context.DeadlineExceeded is one
 		return true
 	}
+
 	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, pgconn.ErrConnClosed} {
 		if errors.Is(err, end) {
 			return true
 		}
 	}
+
 	return pgconn.SafeToRetry(err)
 }

@@ -58,13 +58,13 @@ func TestWhatTheServerSaysIsClassified(t *testing.T) {
 		{pgerrcode.InvalidCatalogName, settings, settings},
 		{pgerrcode.DatabaseDropped, settings, settings},
 
-		// About a row, a statement or a right. While connecting there is neither: the
-		// session cannot be had yet.
+		// About a row, a statement or a right. While connecting it is none of these: the
+		// session is not there yet.
 		{pgerrcode.UniqueViolation, none, away},
 		{pgerrcode.InvalidTextRepresentation, none, away},
 		{pgerrcode.InsufficientPrivilege, none, away},
 		{pgerrcode.UndefinedTable, none, away},
-		{pgerrcode.ReadOnlySQLTransaction[:4] + "1", none, away}, // 25001: of the same class as the read-only server
+		{pgerrcode.ReadOnlySQLTransaction[:4] + "1", none, away}, // 25001: same class as a read-only server
 
 		// What our own functions raise: that events never change, and faults of this
 		// program.
@@ -108,6 +108,7 @@ func TestErrorsOfOthersSayNothingAboutTheDatabase(t *testing.T) {
 	hungUp, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, dialling := pgx.Connect(hungUp, "postgres://127.0.0.1:1/none")
+
 	for _, err := range []error{
 		nil, errors.New("the event does not fold"), pgx.ErrNoRows, pgx.ErrTxClosed, context.Canceled, dialling,
 	} {
@@ -126,12 +127,14 @@ func refusedWith(t *testing.T, state string) error {
 	t.Helper()
 	listener := listen(t)
 	defer listener.Close()
+
 	go func() {
 		conn, err := listener.Accept()
 		if err != nil {
 			return
 		}
 		defer conn.Close()
+
 		hello := make([]byte, 1024)
 		_, _ = conn.Read(hello)
 		said := "SFATAL\x00VFATAL\x00C" + state + "\x00Mrefused\x00\x00"
@@ -193,8 +196,9 @@ func TestConditionsCountTheirArguments(t *testing.T) {
 	}
 	w.And("b in ('x')")
 	w.And("(c = %[1]s or d = %[1]s)", "y")
-	const want = " and a = $2 and a = $3 and a = $4 and a = $5 and a = $6 and a = $7 and a = $8 and a = $9 and a = $10" +
-		" and a = $11 and a = $12 and b in ('x') and (c = $13 or d = $13)"
+
+	const want = " and a = $2 and a = $3 and a = $4 and a = $5 and a = $6 and a = $7 and a = $8 and a = $9" +
+		" and a = $10 and a = $11 and a = $12 and b in ('x') and (c = $13 or d = $13)"
 	if got := w.SQL(); got != want || len(w.Args) != 13 {
 		t.Errorf("got %q with %d arguments, want %q with 13", got, len(w.Args), want)
 	}

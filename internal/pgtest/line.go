@@ -15,25 +15,25 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Line is a network on the way to a database, which may go silent: connections stay open,
-// and not a byte comes through.
+// Line is a network between a program and a database that can go silent: connections stay
+// open, and not a byte passes.
 type Line struct {
 	server *pgx.ConnConfig
 	folder string
 
 	mu     sync.Mutex
-	sounds chan struct{} // closed when bytes of all connections pass
-	lost   chan struct{} // closed when those of the connections so far never will again
+	sounds chan struct{} // closed while bytes pass
+	lost   chan struct{} // closed once no byte of the connections so far will ever pass
 }
 
-// NewLine opens a line to the database of an address. It is taken down when the test
-// ends.
+// NewLine opens a line to the database at an address, and closes it when the test ends.
 func NewLine(t testing.TB, address string) *Line {
 	t.Helper()
 	server, err := pgx.ParseConfig(address)
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
+
 	folder, err := os.MkdirTemp("", "line-") // the path of a socket must be short
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
@@ -51,6 +51,7 @@ func NewLine(t testing.TB, address string) *Line {
 		_ = listener.Close()
 		_ = os.RemoveAll(folder)
 	})
+
 	go func() {
 		for {
 			client, err := listener.Accept()
@@ -69,6 +70,7 @@ func (l *Line) Over(address string) string {
 	if err != nil {
 		panic(err) // a URL that this package made
 	}
+
 	query := u.Query()
 	query.Set("host", l.folder)
 	query.Set("port", strconv.Itoa(5432))
@@ -76,7 +78,7 @@ func (l *Line) Over(address string) string {
 	return u.String()
 }
 
-// Silence makes the line silent, for new connections as well, until Resume: nothing is
+// Silence makes the line silent, for new connections as well, until Resume. Nothing is
 // lost.
 func (l *Line) Silence() {
 	l.mu.Lock()
@@ -101,6 +103,7 @@ func (l *Line) Lose() {
 
 func (l *Line) carry(ctx context.Context, client net.Conn) {
 	defer func() { _ = client.Close() }()
+
 	l.mu.Lock()
 	lost := l.lost
 	l.mu.Unlock()
@@ -122,6 +125,7 @@ func (l *Line) carry(ctx context.Context, client net.Conn) {
 			ended <- struct{}{}
 		}()
 	}
+
 	select {
 	case <-ended:
 	case <-ctx.Done():
@@ -130,6 +134,7 @@ func (l *Line) carry(ctx context.Context, client net.Conn) {
 
 func (l *Line) copy(ctx context.Context, lost chan struct{}, from, to net.Conn) {
 	bytes := make([]byte, 32<<10)
+
 	for {
 		n, err := from.Read(bytes)
 		if !l.pass(ctx, lost) {
@@ -146,11 +151,12 @@ func (l *Line) copy(ctx context.Context, lost chan struct{}, from, to net.Conn) 
 	}
 }
 
-// pass waits until bytes may pass, for ever on a connection that is lost.
+// pass waits until bytes may pass; on a lost connection, until ctx ends.
 func (l *Line) pass(ctx context.Context, lost chan struct{}) bool {
 	l.mu.Lock()
 	sounds := l.sounds
 	l.mu.Unlock()
+
 	select {
 	case <-sounds:
 	case <-lost:

@@ -1,23 +1,24 @@
 // Package pgtest gives each test a Postgres database of its own: real, migrated, empty,
 // and gone afterwards.
 //
-// Owns: one private cluster per test binary, made at the first use, or the server that
+// Owns: one private cluster per test binary, made at its first use, or the server that
 // TEST_DATABASE_URL names; in it a migrated template, and a clone of that for each test.
-// How a test starts and stops a server (Postmaster), how it waits for what other
-// processes do, and how long.
+// Also how a test starts and stops a server (Postmaster), and how it waits for other
+// processes, and how long.
 //
-// Guarantees: tests never share a database, nor skip. Sessions start with an empty
+// Guarantees: tests never share a database, and never skip. Sessions start with an empty
 // search_path, so an unqualified name fails here and not in production. The private
-// cluster ends with the test binary, even when that panics or is killed; the folder of a
-// killed one is swept by the next run.
+// cluster ends with the test binary, even if that panics or is killed; the next run
+// sweeps the folder of a killed one.
 //
-// Fails how: without Postgres >= 15 a test fails with the one sentence that says what to
-// install. A test that keeps a pool's connection fails at its end, and does not hang.
+// Fails how: without Postgres >= 15 a test fails with one sentence that says what to
+// install. A test that does not return a connection to its pool fails at its end, and
+// does not hang.
 //
 // Not here: rows. A test makes its own through the code under test.
 //
-// TEST_DATABASE_URL must be a URL of a superuser. Templates stay in such a server
-// (trust_template_<hash of the migrations>), to be used again; a killed test may leave a
+// TEST_DATABASE_URL must be the URL of a superuser. Templates stay in such a server
+// (trust_template_<hash of the migrations>) and are reused; a killed test may leave a
 // database there (trust_test_…).
 package pgtest
 
@@ -34,7 +35,7 @@ import (
 
 // The roles that the first migration makes; see ARCHITECTURE.md, database roles.
 const (
-	Superuser = ""                // the superuser of the cluster, whom no policy holds back
+	Superuser = ""                // the superuser of the cluster, bound by no policy
 	Owner     = "trust_owner"     // owns the tables
 	Append    = "trust_append"    // owns the append function
 	Projector = "trust_projector" // reads all tenants' events, writes read tables
@@ -76,12 +77,12 @@ func Fresh(t testing.TB) string {
 	return db.address("").String()
 }
 
-// Name is the database's name.
+// Name returns the name of the database.
 func (db *DB) Name() string { return db.name }
 
-// URL connects to the database as the superuser and switches to role (Superuser: stays)
-// while the session starts, with an empty search_path; both survive "reset all". It works
-// for pgx, libpq and database/sql.
+// URL returns an address that connects as the superuser and switches to role (Superuser:
+// stays) as the session starts, with an empty search_path; both survive "reset all". It
+// works for pgx, libpq and database/sql.
 func (db *DB) URL(role string) string {
 	options := "-c search_path="
 	if role != Superuser {
@@ -97,6 +98,7 @@ func (db *DB) Pool(t testing.TB, role string) *pgxpool.Pool {
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
+
 	t.Cleanup(func() { closePool(t, pool) })
 	if err := pool.Ping(t.Context()); err != nil {
 		t.Fatalf("pgtest: connect as %q: %v", role, err)
@@ -111,6 +113,7 @@ func (db *DB) Conn(t testing.TB, role string) *pgx.Conn {
 	if err != nil {
 		t.Fatalf("pgtest: connect as %q: %v", role, err)
 	}
+
 	t.Cleanup(func() {
 		ctx, cancel := cleanupContext()
 		defer cancel()
@@ -129,6 +132,7 @@ func (db *DB) Superuser(t testing.TB) *pgx.Conn {
 func (db *DB) address(options string) *url.URL {
 	u := *db.admin
 	u.Path = "/" + db.name
+
 	query := u.Query()
 	if options != "" {
 		query.Set("options", options)
@@ -137,12 +141,11 @@ func (db *DB) address(options string) *url.URL {
 	return &u
 }
 
-// giveBack is how long a pool's connections may take to come back: pgx takes 15 seconds
-// to end one whose query was cut off.
+// giveBack is how long a pool's connections may take to return: pgx takes 15 seconds to
+// close one whose query was cut off.
 const giveBack = 25 * time.Second
 
-// closePool waits for the pool's connections to come back, which for a leaked one would
-// be for ever.
+// closePool waits for the pool's connections to return, which a leaked one never does.
 func closePool(t testing.TB, pool *pgxpool.Pool) {
 	t.Helper()
 	closed := make(chan struct{})
@@ -150,14 +153,15 @@ func closePool(t testing.TB, pool *pgxpool.Pool) {
 		pool.Close()
 		close(closed)
 	}()
+
 	select {
 	case <-closed:
 	case <-time.After(giveBack):
-		t.Errorf("pgtest: %d connections were never given back to their pool", pool.Stat().AcquiredConns())
+		t.Errorf("pgtest: %d connections were never returned to their pool", pool.Stat().AcquiredConns())
 	}
 }
 
-// cleanupContext replaces t.Context, which has ended when cleanups run.
+// cleanupContext replaces t.Context, which has ended by the time cleanups run.
 func cleanupContext() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), Patience)
 }

@@ -45,6 +45,7 @@ func TestNewIsMigratedAndEveryRoleConnects(t *testing.T) {
 			t.Errorf("%s is superuser: %s", role, got)
 		}
 	}
+
 	have, want, err := migrations.Current(t.Context(), db.Superuser(t))
 	if err != nil || have != want || want == 0 {
 		t.Errorf("version %d of %d, %v", have, want, err)
@@ -61,14 +62,16 @@ func TestRoleAndEmptySearchPathSurviveResetAll(t *testing.T) {
 	if _, err := ask[int](t, super, "select count(*) from visible"); err == nil {
 		t.Error("an unqualified name was found")
 	}
+
 	pool := db.Pool(t, pgtest.Query)
 	if _, err := pool.Exec(t.Context(), "reset all"); err != nil {
 		t.Fatal(err)
 	}
+
 	var role, path string
 	const question = "select current_user::text, current_setting('search_path')"
-	if err := pool.QueryRow(t.Context(), question).Scan(&role, &path); err != nil || role != pgtest.Query ||
-		path != "" {
+	err := pool.QueryRow(t.Context(), question).Scan(&role, &path)
+	if err != nil || role != pgtest.Query || path != "" {
 		t.Errorf("got %q, %q, %v", role, path, err)
 	}
 }
@@ -92,6 +95,7 @@ func TestDatabasesAreApartAndGoneAfterwards(t *testing.T) {
 		}
 		_ = leaked
 	})
+
 	const left = "select count(*) from pg_database where datname = any($1)"
 	if n := scan[int](t, watcher, left, names); n != 0 {
 		t.Errorf("%d of %v are left", n, names)
@@ -105,6 +109,7 @@ func TestFreshWasNeverMigrated(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+
 	if have, want, err := migrations.Current(t.Context(), conn); err != nil || have != 0 || want == 0 {
 		t.Errorf("version %d of %d, %v", have, want, err)
 	}
@@ -113,16 +118,17 @@ func TestFreshWasNeverMigrated(t *testing.T) {
 	}
 }
 
-// The private cluster serves as somebody else's server here: two more test binaries share
-// it, and build its template at the same time.
+// The private cluster plays somebody else's server here: two more test binaries share it,
+// and build its template at the same time.
 func TestBinariesShareAServer(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Fresh(t)
 	results := make(chan string, 2)
+
 	for range 2 {
 		go func() {
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "TestNewIsMigrated|TestFresh",
-				"-test.count=1")
+			cmd := exec.CommandContext(t.Context(), os.Args[0],
+				"-test.run", "TestNewIsMigrated|TestFresh", "-test.count=1")
 			cmd.Env = append(os.Environ(), "TEST_DATABASE_URL="+server)
 			out, err := cmd.CombinedOutput()
 			if err != nil {
@@ -132,6 +138,7 @@ func TestBinariesShareAServer(t *testing.T) {
 			results <- ""
 		}()
 	}
+
 	for range 2 {
 		if failed := <-results; failed != "" {
 			t.Error(failed)
@@ -151,7 +158,7 @@ func TestWithoutAServerATestFails(t *testing.T) {
 	}
 }
 
-func TestAPoolThatIsNotGivenBackFailsItsTest(t *testing.T) {
+func TestALeakedConnectionFailsItsTest(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("PGTEST_LEAK") != "" {
 		_, err := pgtest.New(t).Pool(t, pgtest.Query).Acquire(t.Context())
@@ -160,8 +167,9 @@ func TestAPoolThatIsNotGivenBackFailsItsTest(t *testing.T) {
 		}
 		return
 	}
-	out, err := again(t, "TestAPoolThatIsNotGivenBack", "PGTEST_LEAK=1", "TEST_DATABASE_URL="+pgtest.Fresh(t))
-	if err == nil || !strings.Contains(out, "1 connections were never given back") {
+
+	out, err := again(t, "TestALeakedConnection", "PGTEST_LEAK=1", "TEST_DATABASE_URL="+pgtest.Fresh(t))
+	if err == nil || !strings.Contains(out, "1 connections were never returned") {
 		t.Errorf("got %v:\n%s", err, out)
 	}
 }
@@ -174,6 +182,7 @@ func TestAPanicLeavesNoServer(t *testing.T) {
 		pgtest.New(t)
 		panic("on purpose")
 	}
+
 	tmp, err := os.MkdirTemp("", "pgtest-")
 	if err != nil {
 		t.Fatal(err)
@@ -182,6 +191,7 @@ func TestAPanicLeavesNoServer(t *testing.T) {
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		t.Fatal(err)
 	}
+
 	out, err := again(t, "TestAPanicLeavesNoServer", "PGTEST_PANIC=1", "TMPDIR="+tmp, "TEST_DATABASE_URL=")
 	if err == nil || !strings.Contains(out, "on purpose") {
 		t.Fatalf("got %v:\n%s", err, out)
@@ -190,6 +200,7 @@ func TestAPanicLeavesNoServer(t *testing.T) {
 	if err != nil || len(homes) != 1 {
 		t.Fatalf("folders %v, %v: this test looks in the wrong place", homes, err)
 	}
+
 	pgtest.Eventually(t, "the server has shut down", func() bool {
 		_, err := os.Stat(filepath.Join(homes[0], "pg", "data", "postmaster.pid"))
 		return os.IsNotExist(err)
@@ -216,6 +227,7 @@ func TestAnInterruptLeavesNoServer(t *testing.T) {
 		}
 		select {}
 	}
+
 	tmp, err := os.MkdirTemp("", "pgtest-")
 	if err != nil {
 		t.Fatal(err)
@@ -224,17 +236,20 @@ func TestAnInterruptLeavesNoServer(t *testing.T) {
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		t.Fatal(err)
 	}
+
 	ready := filepath.Join(tmp, "ready")
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "TestAnInterruptLeavesNoServer")
 	cmd.Env = append(os.Environ(), "PGTEST_WAIT="+ready, "TMPDIR="+tmp, "TEST_DATABASE_URL=")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	pgtest.Eventually(t, "the server runs", func() bool { _, err := os.Stat(ready); return err == nil })
 	lockFiles, err := filepath.Glob(filepath.Join(tmp, "trust-pgtest-*", "pg", "data", "postmaster.pid"))
 	if err != nil || len(lockFiles) != 1 {
 		t.Fatalf("servers %v, %v", lockFiles, err)
 	}
+
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}

@@ -11,16 +11,17 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Plans collects how the statements on some pools were carried out: their text and plan,
-// as auto_explain reports it, those inside functions too. The zero Plans is ready. It may
-// be used by many goroutines.
+// Plans collects how statements on some pools were executed: their text and plan, as
+// auto_explain reports them, including those inside functions. The zero Plans is ready to
+// use. It is safe for concurrent use.
 type Plans struct {
 	mu    sync.Mutex
 	found []string
 }
 
-// Pool opens a pool of one connection in role, with settings of its own, whose plans are
-// collected: Postgres may keep a plan from a statement's sixth call on.
+// Pool opens a pool of one connection in role, with its own settings, and collects its
+// plans. One connection, because Postgres may keep a plan from the sixth call of a
+// statement on.
 func (p *Plans) Pool(t testing.TB, db *DB, role string, settings ...func(*pgx.ConnConfig)) *pgxpool.Pool {
 	t.Helper()
 	config, err := pgxpool.ParseConfig(db.URL(role))
@@ -31,6 +32,7 @@ func (p *Plans) Pool(t testing.TB, db *DB, role string, settings ...func(*pgx.Co
 	for _, set := range settings {
 		set(config.ConnConfig)
 	}
+
 	config.ConnConfig.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if strings.Contains(n.Message, "Query Text:") {
 			p.mu.Lock()
@@ -38,11 +40,13 @@ func (p *Plans) Pool(t testing.TB, db *DB, role string, settings ...func(*pgx.Co
 			p.found = append(p.found, n.Message)
 		}
 	}
+
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, `set role none; load 'auto_explain'; set auto_explain.log_min_duration = 0;
 			set auto_explain.log_nested_statements = on; set client_min_messages = log; set role `+role)
 		return err
 	}
+
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
@@ -58,8 +62,7 @@ func (p *Plans) Forget() {
 	p.found = nil
 }
 
-// Of returns the plans of the statements that have a text in them; the empty text returns
-// all.
+// Of returns the plans of the statements that contain a text; an empty text returns all.
 func (p *Plans) Of(text string) (plans []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -22,8 +22,8 @@ type Postmaster struct {
 }
 
 // Start runs a cluster's server, bound to this process, and waits until it answers; ctx
-// bounds that wait and nothing else. The server's log goes to log, unless that is nil.
-// When the server ends before it answers, the error holds the end of its log.
+// bounds only that wait. The server's log goes to log, unless that is nil. If the server
+// ends before it answers, the error holds the end of its log.
 func Start(ctx context.Context, cluster *localpg.Cluster, log io.Writer) (*Postmaster, error) {
 	cmd := cluster.Command(context.WithoutCancel(ctx))
 	last := &tail{}
@@ -59,19 +59,20 @@ func Start(ctx context.Context, cluster *localpg.Cluster, log io.Writer) (*Postm
 	return started, nil
 }
 
-// PID is the postmaster's process id.
+// PID returns the postmaster's process id.
 func (p *Postmaster) PID() int { return p.cmd.Process.Pid }
 
-// Ended is closed when the server has ended, for whatever reason.
+// Ended returns a channel that is closed once the server has ended, for whatever reason.
 func (p *Postmaster) Ended() <-chan struct{} { return p.ended }
 
-// Stop shuts down fast (SIGINT) and waits for it. When ctx ends first the server is
-// killed, and ctx's error returned.
+// Stop shuts the server down fast (SIGINT) and waits for it. If ctx ends first, the
+// server is killed and the error of ctx returned.
 func (p *Postmaster) Stop(ctx context.Context) error {
 	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		<-p.ended  // the only cause: it has ended already
-		return nil //nolint:nilerr // which is what was wanted
+		return nil //nolint:nilerr // that is what was wanted
 	}
+
 	select {
 	case <-p.ended:
 		return p.err
@@ -84,7 +85,7 @@ func (p *Postmaster) Stop(ctx context.Context) error {
 // Kill ends the server as a crash would (SIGKILL) and waits for the postmaster; its
 // backends notice a moment later.
 func (p *Postmaster) Kill() {
-	_ = p.cmd.Process.Kill() // fails only when it has ended already
+	_ = p.cmd.Process.Kill() // fails only if it has ended already
 	<-p.ended
 }
 
@@ -110,14 +111,15 @@ func (t *tail) String() string {
 	return string(t.text)
 }
 
-// SocketURL is the superuser's connection string for a database over the cluster's unix
-// socket: faster than TCP, and only for the server's user and root. It contains the
+// SocketURL returns the superuser's connection string for a database over the cluster's
+// Unix socket: faster than TCP, and only for the server's user and root. It contains the
 // password.
 func SocketURL(cluster *localpg.Cluster, database string) string {
 	u, err := url.Parse(cluster.URL(database))
 	if err != nil {
 		panic(err) // a URL that package url made
 	}
+
 	u.Host = ""
 	u.RawQuery = url.Values{"host": {cluster.SocketDir}, "port": {strconv.Itoa(cluster.Port)}}.Encode()
 	return u.String()

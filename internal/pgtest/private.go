@@ -12,21 +12,21 @@ import (
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
-// folderPrefix names the clusters' folders in the temporary folder; sweep removes what
-// bears it.
+// folderPrefix begins the names of the clusters' folders in the temporary folder; sweep
+// removes folders with it.
 const folderPrefix = "trust-pgtest-"
 
 // private is a cluster of this test binary alone.
 type private struct {
 	home    string   // our folder: the lock, and the cluster's folder
-	lock    *os.File // held while we live, which is how sweep tells the living from the dead
+	lock    *os.File // held while we live: so sweep knows which folders are in use
 	cluster *localpg.Cluster
 	server  *Postmaster
 }
 
 // Server starts a server of the test's own, and returns the superuser's URL of its
-// database postgres: for what the shared server cannot show, such as a cluster in which
-// no migration has made its roles. It stops when the test ends.
+// database postgres. It is for what the shared server cannot show, such as a cluster in
+// which no migration has created its roles. It stops when the test ends.
 func Server(t testing.TB, binaries localpg.Binaries) string {
 	t.Helper()
 	p, err := startPrivate(binaries)
@@ -40,15 +40,18 @@ func Server(t testing.TB, binaries localpg.Binaries) string {
 // startPrivate makes and starts a cluster in a new folder.
 func startPrivate(binaries localpg.Binaries) (_ *private, err error) {
 	sweep(os.TempDir())
+
 	p := &private{}
 	defer func() {
 		if err != nil {
 			p.stop()
 		}
 	}()
+
 	if err := p.makeHome(); err != nil {
 		return nil, err
 	}
+
 	p.cluster, err = localpg.New(localpg.Config{
 		Dir:      filepath.Join(p.home, "pg"),
 		Binaries: binaries,
@@ -60,6 +63,7 @@ func startPrivate(binaries localpg.Binaries) (_ *private, err error) {
 	if err != nil {
 		return nil, err
 	}
+
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	if err := p.cluster.Init(ctx); err != nil {
@@ -69,8 +73,8 @@ func startPrivate(binaries localpg.Binaries) (_ *private, err error) {
 	return p, err
 }
 
-// makeHome makes the folder that belongs to this process. The server's user must be able
-// to pass through it.
+// makeHome makes the folder of this process. The server's user must be able to pass
+// through it.
 func (p *private) makeHome() (err error) {
 	if p.home, err = os.MkdirTemp("", folderPrefix); err != nil {
 		return err
@@ -85,12 +89,13 @@ func (p *private) makeHome() (err error) {
 // sweep of a later run.
 func (p *private) stop() {
 	if p.server != nil {
-		// Not a kill: that would leave shared memory behind. Without fsync this is nearly
-		// as fast.
+		// Not a kill, which would leave shared memory behind. Without fsync this is
+		// nearly as fast.
 		ctx, cancel := cleanupContext()
 		defer cancel()
-		_ = p.server.Stop(ctx) // it kills when asking does not help
+		_ = p.server.Stop(ctx) // it kills if asking does not help
 	}
+
 	_ = os.RemoveAll(p.home)
 	if p.cluster != nil {
 		// Both are inside the home folder, unless the temporary folder is one that the
@@ -108,8 +113,9 @@ func (p *private) stop() {
 func sweep(dir string) {
 	homes, err := filepath.Glob(filepath.Join(dir, folderPrefix+"*"))
 	if err != nil {
-		return // only a malformed pattern does this
+		return // only for a malformed pattern
 	}
+
 	for _, home := range homes {
 		info, err := os.Stat(home)
 		if err != nil || time.Since(info.ModTime()) < time.Minute {
@@ -119,6 +125,7 @@ func sweep(dir string) {
 		if err != nil {
 			continue
 		}
+
 		_ = os.RemoveAll(home)
 		_ = lock.Close()
 	}

@@ -18,15 +18,15 @@ import (
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
-// shared is this test binary's server. A global, because a test reaches it from nothing
-// but its testing.TB.
+// shared is this test binary's server. It is a global because a test reaches it through
+// nothing but its testing.TB.
 var shared lazy
 
-// lazy starts the server when the first test needs it, once, and remembers a failure for
+// lazy starts the server once, when the first test needs it, and remembers a failure for
 // the others.
 type lazy struct {
 	mu      sync.Mutex
-	allowed bool // Main runs, so somebody will stop what is started
+	allowed bool // Main is running, and will stop what is started
 	tried   bool
 	server  *server
 	err     error
@@ -46,10 +46,12 @@ func (l *lazy) use(t testing.TB) *server {
 	if !l.allowed {
 		t.Fatal("pgtest: this package needs func TestMain(m *testing.M) { pgtest.Main(m) }")
 	}
+
 	if !l.tried {
 		l.tried = true
 		l.server, l.err = open(os.Getenv("TEST_DATABASE_URL"))
 	}
+
 	if l.err != nil {
 		t.Fatalf("pgtest: %v", l.err)
 	}
@@ -67,16 +69,16 @@ func (l *lazy) stop() {
 
 // server is a Postgres server with a superuser's connections to it.
 type server struct {
-	url     *url.URL      // of the database that is not under test: where databases are created and dropped
+	url     *url.URL      // of the database from which others are created and dropped
 	admin   *pgxpool.Pool // few connections: creating databases is work for one core anyway
-	private *private      // nil when the server is not ours
+	private *private      // nil if the server is not ours
 
 	once        sync.Once
 	templateDB  string
 	templateErr error
 }
 
-// open uses the server at databaseURL, or a private one when that is empty.
+// open uses the server at databaseURL, or a private one if that is empty.
 func open(databaseURL string) (*server, error) {
 	s := &server{}
 	if databaseURL == "" {
@@ -89,6 +91,7 @@ func open(databaseURL string) (*server, error) {
 		}
 		databaseURL = SocketURL(s.private.cluster, "postgres")
 	}
+
 	if err := s.connect(databaseURL); err != nil {
 		s.close()
 		return nil, err
@@ -99,13 +102,15 @@ func open(databaseURL string) (*server, error) {
 func (s *server) connect(databaseURL string) error {
 	var err error
 	if s.url, err = url.Parse(databaseURL); err != nil || !strings.HasPrefix(s.url.Scheme, "postgres") {
-		return errors.New("TEST_DATABASE_URL is not a postgres:// URL") // without its text, which has a password
+		return errors.New("TEST_DATABASE_URL is not a postgres:// URL") // not its text, which holds a password
 	}
+
 	config, err := pgxpool.ParseConfig(databaseURL)
 	if err != nil {
 		return err
 	}
 	config.MaxConns = 2
+
 	ctx, cancel := cleanupContext()
 	defer cancel()
 	if s.admin, err = pgxpool.NewWithConfig(ctx, config); err != nil {
@@ -127,11 +132,13 @@ func (s *server) close() {
 func (s *server) create(t testing.TB, template string) *DB {
 	t.Helper()
 	db := &DB{name: "trust_test_" + strings.ToLower(rand.Text()[:12]), admin: s.url}
+
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
 	if err := s.exec(ctx, "create database %s template %s"+s.strategy(), db.name, template); err != nil {
 		t.Fatalf("pgtest: create database: %v", err)
 	}
+
 	t.Cleanup(func() {
 		ctx, cancel := cleanupContext()
 		defer cancel()
@@ -142,9 +149,9 @@ func (s *server) create(t testing.TB, template string) *DB {
 	return db
 }
 
-// strategy copies files without fsync (20 ms measured, against 90 for writing them
-// through the log), but leaves a server that is not ours to its default, because there a
-// copy waits for two checkpoints.
+// strategy makes our own server copy files without fsync (20 ms measured, against 90 for
+// writing them through the log). A server that is not ours keeps its default, because
+// there a copy waits for two checkpoints.
 func (s *server) strategy() string {
 	if s.private == nil {
 		return ""
@@ -152,23 +159,24 @@ func (s *server) strategy() string {
 	return " strategy file_copy"
 }
 
-// exec runs a statement with names of databases in it, which Postgres does not take as
+// exec runs a statement that contains names of databases, which Postgres does not take as
 // parameters.
 func (s *server) exec(ctx context.Context, format string, names ...any) error {
 	for i, name := range names {
 		names[i] = pgx.Identifier{name.(string)}.Sanitize()
 	}
+
 	_, err := s.admin.Exec(ctx, fmt.Sprintf(format, names...))
 	return err
 }
 
 // settings trade durability, which no test's data needs, for speed. What a client can see
 // stays as in production: synchronous_commit is on, so a commit still waits for its turn
-// to be written. Benchmarks get a server that is as durable as in production, because
-// what a commit costs there decides what group commit gains.
+// to be written. Benchmarks get a server as durable as in production, because the cost of
+// a commit there decides what group commit gains.
 func settings(durable bool) map[string]string {
 	settings := map[string]string{
-		"listen_addresses": "", // the socket is enough, and its name cannot be taken by somebody else
+		"listen_addresses": "", // the socket is enough, and nobody else can take its name
 		"max_connections":  "300",
 	}
 	if !durable {
@@ -177,14 +185,15 @@ func settings(durable bool) map[string]string {
 	return settings
 }
 
-// benchmarking tells whether this test binary was asked for benchmarks (go test -bench).
+// benchmarking reports whether this test binary was asked for benchmarks (go test
+// -bench).
 func benchmarking() bool {
 	asked := flag.Lookup("test.bench")
 	return asked != nil && asked.Value.String() != ""
 }
 
-// findBinaries is a function of its own for its error: the sentence that says what to
-// install, naming the right variable.
+// findBinaries finds or fetches a Postgres. Its error says what to install, and names the
+// variable that is right in tests.
 func findBinaries() (localpg.Binaries, error) {
 	found, err := localpg.FindOrFetch(context.Background(), os.Getenv("POSTGRES_ARCHIVE"), os.Stderr)
 	if err != nil {

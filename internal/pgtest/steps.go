@@ -19,23 +19,23 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Fate is what becomes of a step: of one message that the server has to answer.
+// Fate is what happens to a step, that is, to one message that the server has to answer.
 type Fate int
 
 // The fates of a step.
 const (
-	// Passes is a step that comes to the server, and its answer back.
+	// Passes is a step that reaches the server, and whose answer comes back.
 	Passes Fate = iota
 	// Fails is one that never reaches the server: its connection breaks.
 	Fails
-	// Unheard is one that the server carries out: its connection breaks before the answer
-	// is back.
+	// Unheard is one that the server carries out, but whose connection breaks before the
+	// answer is back.
 	Unheard
 )
 
-// Steps is a way to a database on which everything that is said is counted, step by step:
-// each start of a session, statement and end of a copy, of all connections in the order
-// in which they come. Each may meet another fate.
+// Steps is a way to a database on which every exchange is counted, step by step: each
+// start of a session, each statement and each end of a copy, of all connections in the
+// order in which they come. Each may meet a different fate.
 type Steps struct {
 	server *pgx.ConnConfig
 	folder string
@@ -48,15 +48,16 @@ type Steps struct {
 	open  map[net.Conn]struct{}
 }
 
-// NewSteps opens a way to the database of an address; decide is asked for the fate of
-// each step, which count from 1, and may be called by several goroutines, one at a time.
-// The way is taken down when the test ends.
+// NewSteps opens a way to the database at an address, and closes it when the test ends.
+// decide returns the fate of each step, counted from 1; several goroutines may call it,
+// one at a time.
 func NewSteps(t testing.TB, address string, decide func(step int) Fate) *Steps {
 	t.Helper()
 	server, err := pgx.ParseConfig(address)
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
+
 	folder, err := os.MkdirTemp("", "steps-") // the path of a socket must be short
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
@@ -74,6 +75,7 @@ func NewSteps(t testing.TB, address string, decide func(step int) Fate) *Steps {
 		s.End()
 		_ = os.RemoveAll(folder)
 	})
+
 	go func() {
 		for {
 			client, err := listener.Accept()
@@ -92,6 +94,7 @@ func (s *Steps) Over(address string) string {
 	if err != nil {
 		panic(err) // a URL that this package made
 	}
+
 	query := u.Query()
 	query.Set("host", s.folder)
 	query.Set("port", "5432")
@@ -99,15 +102,15 @@ func (s *Steps) Over(address string) string {
 	return u.String()
 }
 
-// Taken is how many steps were taken so far.
+// Taken returns how many steps were taken so far.
 func (s *Steps) Taken() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.taken
 }
 
-// Then has something done as soon as the server has carried out a step that is to be
-// unheard, before whoever took it notices: such as killing them.
+// Then sets what to do as soon as the server has carried out a step that is to be
+// unheard, before the process that took it notices: such as killing that process.
 func (s *Steps) Then(do func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,7 +126,7 @@ func (s *Steps) carriedOut() {
 	}
 }
 
-// End breaks all connections, and those that come: as if whoever talks over them were
+// End breaks all connections, present and future, as if the process that uses them were
 // dead.
 func (s *Steps) End() {
 	s.mu.Lock()
@@ -136,12 +139,14 @@ func (s *Steps) End() {
 
 func (s *Steps) carry(ctx context.Context, client net.Conn) {
 	defer func() { _ = client.Close() }()
+
 	network, address := pgconn.NetworkAddress(s.server.Host, s.server.Port)
 	server, err := (&net.Dialer{}).DialContext(ctx, network, address)
 	if err != nil {
 		return
 	}
 	defer func() { _ = server.Close() }()
+
 	if !s.enter(client, server) {
 		return
 	}
@@ -193,22 +198,23 @@ type conversation struct {
 
 	mu       sync.Mutex
 	answered sync.Cond
-	open     int  // steps that the server has still to answer
-	deaf     bool // answers are not passed on any more
+	open     int  // steps that the server has yet to answer
+	deaf     bool // answers are no longer passed on
 	over     bool // the server has closed its side
 }
 
-// talk passes on what the client says, and breaks the connection where a step's fate is
-// to.
+// talk passes on what the client says, and breaks the connection if a step's fate says
+// so.
 func (c *conversation) talk() {
 	in := bufio.NewReader(c.client)
 	start, err := startOf(in)
 	if err != nil {
 		return
 	}
+
 	if isCancel(start) {
 		_, _ = c.server.Write(start)
-		_, _ = io.Copy(io.Discard, c.server) // which closes it, having dealt with it
+		_, _ = io.Copy(io.Discard, c.server) // until the server has dealt with it and closes
 		return
 	}
 	if !c.begin(start) {
@@ -222,13 +228,14 @@ func (c *conversation) talk() {
 			return
 		}
 		said = append(said, m...)
+
 		switch m[0] {
-		case 'Q', 'S', 'c', 'f': // a statement, the end of one or of several, the end of a copy, or that it failed
+		case 'Q', 'S', 'c', 'f': // a statement, a sync, the end of a copy, the failure of one
 			if !c.step(said) {
 				return
 			}
 			said = said[:0]
-		case 'p', 'd', 'H', 'X': // a password, rows, a wish for what is there so far, a farewell
+		case 'p', 'd', 'H', 'X': // a password, rows, a flush, a farewell
 			if _, err := c.server.Write(said); err != nil {
 				return
 			}
@@ -237,8 +244,8 @@ func (c *conversation) talk() {
 	}
 }
 
-// begin is the first step. The server asks for a password before it has answered, so the
-// client is still passed on.
+// begin takes the first step. The server asks for a password before it has answered, so
+// what the client says still passes.
 func (c *conversation) begin(start []byte) bool {
 	fate := c.steps.next()
 	if fate == Fails {
@@ -252,7 +259,8 @@ func (c *conversation) begin(start []byte) bool {
 	return err == nil
 }
 
-// step passes on what ends with a step, and tells whether the conversation goes on.
+// step passes on a message that ends a step, with those before it, and reports whether
+// the conversation goes on.
 func (c *conversation) step(said []byte) bool {
 	fate := c.steps.next()
 	if fate == Fails {
@@ -275,8 +283,8 @@ func (c *conversation) step(said []byte) bool {
 	return false
 }
 
-// listen passes on what the server says, until an answer that is not to be heard is
-// whole.
+// listen passes on what the server says, until an answer that is to be unheard is
+// complete.
 func (c *conversation) listen() {
 	in := bufio.NewReader(c.server)
 	defer func() {
@@ -314,9 +322,9 @@ func (c *conversation) listen() {
 
 const maxMessage = 1 << 30
 
-var errTooLong = errors.New("no message of Postgres is that long")
+var errTooLong = errors.New("no Postgres message is that long")
 
-// startOf reads the message that a connection begins with, which has no type.
+// startOf reads the first message of a connection, which has no type.
 func startOf(in *bufio.Reader) ([]byte, error) { return framed(in, nil) }
 
 // messageOf reads a message, its type first.
@@ -333,6 +341,7 @@ func framed(in *bufio.Reader, kind []byte) ([]byte, error) {
 	if _, err := io.ReadFull(in, length[:]); err != nil {
 		return nil, err
 	}
+
 	n := int(binary.BigEndian.Uint32(length[:]))
 	if n < 4 || n > maxMessage {
 		return nil, errTooLong
@@ -344,7 +353,7 @@ func framed(in *bufio.Reader, kind []byte) ([]byte, error) {
 	return m, err
 }
 
-// isCancel tells whether a connection is there to cancel what another does.
+// isCancel reports whether a connection exists only to cancel what another does.
 func isCancel(start []byte) bool {
 	return len(start) == 16 && binary.BigEndian.Uint32(start[4:]) == 80877102
 }

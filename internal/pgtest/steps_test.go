@@ -23,6 +23,7 @@ func TestAStepThatFailsIsNotCarriedOutAndOneThatIsUnheardIs(t *testing.T) {
 	steps := pgtest.NewSteps(t, db.URL(pgtest.Superuser), func(int) pgtest.Fate { return pgtest.Fate(fate.Load()) })
 	carriedOut := make(chan int, 8)
 	steps.Then(func() { carriedOut <- steps.Taken() })
+
 	insert := func(conn *pgx.Conn) error {
 		_, err := conn.Exec(t.Context(), "insert into public.notes values ('x')", pgx.QueryExecModeSimpleProtocol)
 		return err
@@ -50,6 +51,7 @@ func TestAStepThatFailsIsNotCarriedOutAndOneThatIsUnheardIs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		fate.Store(int32(c.fate))
 		err = c.do(conn)
 		if (err == nil) != (c.fate == pgtest.Passes) {
@@ -62,9 +64,9 @@ func TestAStepThatFailsIsNotCarriedOutAndOneThatIsUnheardIs(t *testing.T) {
 		}
 		_ = conn.Close(t.Context())
 
+		const empty = "with gone as (delete from public.notes returning 1) select count(*) from gone"
 		var rows int
-		if err := direct.QueryRow(t.Context(),
-			"with gone as (delete from public.notes returning 1) select count(*) from gone").Scan(&rows); err != nil {
+		if err := direct.QueryRow(t.Context(), empty).Scan(&rows); err != nil {
 			t.Fatal(err)
 		}
 		if rows != c.rows {

@@ -12,12 +12,12 @@ import (
 	"github.com/salga-trust/engine/migrations"
 )
 
-// templateLock keeps test binaries that share one server from building one template
-// together: "trusttpl" in ASCII.
+// templateLock keeps test binaries that share a server from building the same template at
+// once: "trusttpl" in ASCII.
 const templateLock = 0x7472757374_74706c
 
-// template returns the name of the migrated template, made by the first test binary that
-// needs it.
+// template returns the name of the migrated template, which the first test binary that
+// needs it makes.
 func (s *server) template() (string, error) {
 	s.once.Do(func() {
 		ctx, cancel := cleanupContext()
@@ -36,8 +36,8 @@ func (s *server) buildTemplate(ctx context.Context) (string, error) {
 	}
 	name := "trust_template_" + hash[:16]
 
-	// An advisory lock is of one database, and binaries that share a server may have been
-	// given different ones.
+	// An advisory lock belongs to one database, and binaries that share a server may have
+	// been given different ones.
 	common := *s.url
 	common.Path = "/postgres"
 	lock, err := pgx.Connect(ctx, common.String())
@@ -48,9 +48,10 @@ func (s *server) buildTemplate(ctx context.Context) (string, error) {
 	if _, err := lock.Exec(ctx, "select pg_advisory_lock($1)", int64(templateLock)); err != nil {
 		return "", err
 	}
+
+	const find = "select exists (select from pg_database where datname = $1)"
 	var exists bool
-	if err := lock.QueryRow(ctx, "select exists (select from pg_database where datname = $1)", name).
-		Scan(&exists); err != nil {
+	if err := lock.QueryRow(ctx, find, name).Scan(&exists); err != nil {
 		return "", err
 	}
 	if exists {
@@ -67,21 +68,23 @@ func (s *server) buildTemplate(ctx context.Context) (string, error) {
 	if _, err := migrations.Up(ctx, building.address("").String()); err != nil {
 		return "", fmt.Errorf("make the template: %w", err)
 	}
-	// Nobody may connect to it any more: cloning fails while somebody does.
-	if err := s.exec(ctx, "alter database %s with allow_connections false is_template true",
-		building.name); err != nil {
+
+	// Cloning fails while anybody is connected.
+	const seal = "alter database %s with allow_connections false is_template true"
+	if err := s.exec(ctx, seal, building.name); err != nil {
 		return "", err
 	}
 	return name, s.exec(ctx, "alter database %s rename to %s", building.name, name)
 }
 
-// hashOf returns the SHA-256, in hexadecimal, of files' names and contents: two binaries
-// with one hash make one schema.
+// hashOf returns the SHA-256, in hexadecimal, of the files' names and contents: two
+// binaries with the same hash make the same schema.
 func hashOf(files fs.FS) (string, error) {
 	names, err := fs.Glob(files, "*.sql") // in order
 	if err != nil {
 		return "", err
 	}
+
 	sum := sha256.New()
 	for _, name := range names {
 		body, err := fs.ReadFile(files, name)

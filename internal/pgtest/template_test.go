@@ -5,7 +5,7 @@ import (
 	"testing/fstest"
 )
 
-// A template is used again by its hash: what makes another schema must have another one.
+// A template is reused by its hash, so every schema needs a hash of its own.
 func TestEachSchemaHasAHashOfItsOwn(t *testing.T) {
 	t.Parallel()
 	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
@@ -17,6 +17,7 @@ func TestEachSchemaHasAHashOfItsOwn(t *testing.T) {
 		"two files":     {"001_a.sql": file("select 1"), "002_b.sql": file("")},
 		"parted others": {"001_a.sql": file("select "), "002_b.sql": file("1")},
 	}
+
 	seen := map[string]string{}
 	for name, schema := range schemas {
 		one, err := hashOf(schema)
@@ -27,7 +28,7 @@ func TestEachSchemaHasAHashOfItsOwn(t *testing.T) {
 			t.Errorf("%s: %q, then %q, %v", name, one, two, err)
 		}
 		if other, taken := seen[one]; taken {
-			t.Errorf("%s and %s have one hash", name, other)
+			t.Errorf("%s and %s have the same hash", name, other)
 		}
 		seen[one] = name
 	}
