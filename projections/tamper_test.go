@@ -20,7 +20,7 @@ const (
 	byNoCode   = "it carries no code"
 	byGap      = "is missing from the log"
 	byVersions = "of its stream"
-	byClock    = "recorded before the event below it"
+	byClock    = "recorded before the preceding event"
 	bySince    = "nobody stated that"
 	byAppend   = "of its append"
 	// later: nothing notices it now. The proof of a later issue, a tree over the whole

@@ -96,7 +96,7 @@ func damages(tenant domain.TenantID) []damage {
 				update trust.events set version = 2 where position = 2`,
 			`update trust.events set version = 9 where position = 2; update trust.events set version = 2 where position = 4;
 				update trust.events set version = 1 where position = 2`, 2, "",
-			"version 2 of its stream stands before version 1",
+			"version 2 of its stream comes before version 1",
 		},
 		{
 			"a version left out", "update trust.events set version = 3 where position = 4",
