@@ -65,14 +65,17 @@ func TestAPaperGrantShowsBothClocks(t *testing.T) {
 	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
 	paper := smsAlert()
 	paper.Subject, paper.Channel, paper.GivenAt = citizen.User, domain.Paper, at(-5*24*time.Hour)
+
 	_, err := w.RecordConsent(t.Context(), clerk, paper)
 	refused(t, err, domain.CodeEvidenceRequired)
+
 	paper.Evidence = evidence()
 	granted, err := w.RecordConsent(t.Context(), clerk, paper)
 	ok(t, err)
 	if granted.Value.RecordedBy != clerk.User || granted.Value.Subject != citizen.User {
 		t.Errorf("recorded %+v", granted.Value)
 	}
+
 	day := at(-3 * 24 * time.Hour)
 	if !w.check(t, citizen, "sms_alert", day, time.Time{}).Allowed {
 		t.Error("as known today it was in force then")
@@ -87,6 +90,7 @@ func TestAConsentIsRefused(t *testing.T) {
 	w := newWorld(t)
 	call := w.citizen(t, "CPT", "one@example.co.za")
 	other := w.citizen(t, "CPT", "two@example.co.za")
+
 	for name, c := range map[string]struct {
 		change func(*commands.RecordConsent)
 		want   domain.Code
@@ -142,12 +146,14 @@ func TestStaffActOnlyWithinTheirMunicipality(t *testing.T) {
 	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
 	other := smsAlert()
 	other.Subject = stranger.User
+
 	_, err = w.RecordConsent(t.Context(), clerk, other)
 	refused(t, err, domain.CodeNotFound)
 	_, err = w.WithdrawConsent(t.Context(), clerk, commands.WithdrawConsent{Consent: granted.Value.ID})
 	refused(t, err, domain.CodeNotFound)
 	_, err = w.CheckConsent(t.Context(), clerk, commands.CheckConsent{Subject: stranger.User, Purpose: "sms_alert"})
 	refused(t, err, domain.CodeNotFound)
+
 	citizen := w.citizen(t, "CPT", "two@example.co.za")
 	_, err = w.WithdrawConsent(t.Context(), citizen, commands.WithdrawConsent{Consent: granted.Value.ID})
 	refused(t, err, domain.CodeNotFound)
@@ -160,6 +166,7 @@ func TestWithdrawingTheConsentToRegistrationClosesTheAccount(t *testing.T) {
 	events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(call.User))
 	ok(t, err)
 	before := w.head(t)
+
 	done, err := w.WithdrawConsent(t.Context(), call,
 		commands.WithdrawConsent{Consent: domain.ConsentID{UUID: events[0].Record}})
 	ok(t, err)
@@ -167,6 +174,7 @@ func TestWithdrawingTheConsentToRegistrationClosesTheAccount(t *testing.T) {
 		t.Errorf("withdrawn %v at %d, want the append's last position %d", done.Value.Withdrawn(), done.Position,
 			before+3)
 	}
+
 	_, err = w.Authenticate(t.Context(), call)
 	refused(t, err, domain.CodeAccountInactive)
 	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "one@example.co.za", Password: password})
@@ -181,6 +189,7 @@ func TestARetriedConsentGivesTheFirstAnswerEvenAfterItWasWithdrawn(t *testing.T)
 	keyed.Key = newKey()
 	first, err := w.RecordConsent(t.Context(), keyed, smsAlert())
 	ok(t, err)
+
 	_, err = w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: first.Value.ID})
 	ok(t, err)
 	w.unchanged(t, func() {
@@ -189,6 +198,7 @@ func TestARetriedConsentGivesTheFirstAnswerEvenAfterItWasWithdrawn(t *testing.T)
 		if again != first {
 			t.Errorf("again %+v, first %+v", again, first)
 		}
+
 		other := smsAlert()
 		other.Language = domain.English
 		_, err = w.RecordConsent(t.Context(), keyed, other)
@@ -206,6 +216,7 @@ func TestOneKeyUsedByManyAtOnceAppendsOnce(t *testing.T) {
 	before := w.head(t)
 	var wg sync.WaitGroup
 	answers := make(chan commands.Answer[domain.Consent], 8)
+
 	for range cap(answers) {
 		wg.Go(func() {
 			answer, err := w.RecordConsent(t.Context(), call, smsAlert())
@@ -215,13 +226,16 @@ func TestOneKeyUsedByManyAtOnceAppendsOnce(t *testing.T) {
 			answers <- answer
 		})
 	}
+
 	wg.Wait()
 	first := <-answers
+
 	for range cap(answers) - 1 {
 		if again := <-answers; again != first {
 			t.Errorf("again %+v, first %+v", again, first)
 		}
 	}
+
 	if head := w.head(t); head != before+1 {
 		t.Errorf("the log grew by %d events", head-before)
 	}
@@ -375,6 +389,7 @@ func TestAWithdrawalFoundLaterStandsFromWhenItWasGiven(t *testing.T) {
 				t.Errorf("given at %s: %+v at %d", given, again.Value, again.Position)
 			}
 		}
+
 		_, err = withdraw(clerk, written, nil)
 		refused(t, err, domain.CodeEvidenceRequired)
 		_, err = withdraw(clerk, at(-11*24*time.Hour), letter())

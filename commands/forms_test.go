@@ -60,6 +60,7 @@ func TestTwoSpellingsOfADomainAreOneAccount(t *testing.T) {
 	if registered.Value.Email != unicodeAddress {
 		t.Errorf("she reads %s", registered.Value.Email)
 	}
+
 	for _, spelling := range []string{unicodeAddress, asciiAddress, "NOMSA@MU\u0308NCHEN.EXAMPLE",
 		"nomsa@ｍünchen。example\n"} {
 		_, err := w.Register(t.Context(), commands.Call{}, registration("CPT", spelling))
@@ -140,6 +141,7 @@ func TestAPasswordOpensHoweverItsLettersAreComposed(t *testing.T) {
 		r.Password = given
 		registered, err := w.Register(t.Context(), commands.Call{}, r)
 		ok(t, err)
+
 		for _, sent := range []string{composed, loose} {
 			if got := w.opens(t, "zoe@example.org", sent); got != registered.Value.ID {
 				t.Errorf("%q opens %s", sent, got)
@@ -207,11 +209,13 @@ func TestCodesInAnyLetterCaseAreOnePurpose(t *testing.T) {
 		Purpose: " SMS_Alert", Language: domain.English, Consented: true,
 	})
 	ok(t, err)
+
 	check, err := w.CheckConsent(t.Context(), call, commands.CheckConsent{Purpose: "sms_ALERT "})
 	ok(t, err)
 	if !check.Allowed {
 		t.Error("it is not found")
 	}
+
 	_, err = w.Register(t.Context(), commands.Call{}, registration("\u0441pt", "two@example.org")) // a Cyrillic letter
 	refused(t, err, domain.CodeUnknownMunicipality)
 }

@@ -37,6 +37,7 @@ func TestNoRoadLeadsToAStateThatMustNotBe(t *testing.T) {
 						}
 					})
 				}
+
 				wg.Wait()
 				w.check()
 			}
@@ -104,23 +105,28 @@ func (w *walk) step(r *rand.Rand) {
 			})
 			return err
 		},
+
 		func() error {
 			_, err := w.ChangeRole(ctx, admin, commands.ChangeRole{User: who.ID, Role: role})
 			return err
 		},
+
 		func() error {
 			_, err := w.DeactivateUser(ctx, admin, commands.DeactivateUser{User: who.ID})
 			return err
 		},
+
 		func() error {
 			_, err := w.ReactivateUser(ctx, admin, commands.ReactivateUser{User: who.ID})
 			return err
 		},
+
 		func() error {
 			_, err := w.WithdrawConsent(ctx, admin, commands.WithdrawConsent{Consent: w.registration(ctx, who.ID),
 				Evidence: evidence()})
 			return err
 		},
+
 		func() error {
 			_, err := w.RecordConsent(ctx, admin, commands.RecordConsent{
 				Subject: who.ID, Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu,
@@ -128,6 +134,7 @@ func (w *walk) step(r *rand.Rand) {
 			})
 			return err
 		},
+
 		func() error {
 			a, err := w.LodgeRequest(ctx, admin, commands.LodgeRequest{Subject: who.ID, Kind: domain.ErasureRequest})
 			if err != nil || r.IntN(3) > 0 {

@@ -33,6 +33,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{db: db, clock: &clock{at: time.Now()}}
 	w.Handler, w.store = handler(t, db, w.clock)
 	w.cpt = w.municipality(t, "CPT", "City of Cape Town")
+
 	for _, p := range []domain.DefinePurpose{
 		purpose("sms_alert", domain.ConsentBasis), purpose("newsletter", domain.ConsentBasis),
 		purpose("account_billing", domain.LegalObligation), childProgramme(),
@@ -40,6 +41,7 @@ func newWorld(t *testing.T) *world {
 		_, err := w.DefinePurpose(t.Context(), commands.System(domain.PlatformTenant()), p)
 		ok(t, err)
 	}
+
 	return w
 }
 

@@ -58,6 +58,7 @@ func (w *town) alone(want bool) {
 	subject := w.resident()
 	id := w.lodged(w.admin, subject)
 	certificate, err := w.fulfil(w.Handler, w.admin, id)
+
 	switch {
 	case !want:
 		refused(w.t, err, domain.CodeSecondPerson)
@@ -150,6 +151,7 @@ func TestAnOfficerWhoComesWhileAnErasureIsDecidedIsNotOverlooked(t *testing.T) {
 			store := &meddled{Store: w.store, method: "Append", event: func() {
 				w.staff(t, domain.Manager, "second@example.co.za")
 			}}
+
 			_, err := w.fulfil(commands.New(store, commands.Config{}), w.admin, id)
 			refused(t, err, domain.CodeSecondPerson)
 		})
@@ -196,6 +198,7 @@ func TestOfficersOfBeforeThereWasAStreamOfThemCount(t *testing.T) {
 				_, err := w.fulfil(commands.New(store, commands.Config{}), w.admin, id)
 				ok(t, err)
 			}
+
 			w.alone(c.alone)
 		})
 	}

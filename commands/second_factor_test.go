@@ -110,6 +110,7 @@ func TestBeforeThePasswordIsRightNothingTellsOfASecondFactor(t *testing.T) {
 	w := newWorld(t).midstep()
 	_, p := w.secure(t, w.staff(t, domain.Admin, "a@example.co.za"))
 	w.staff(t, domain.Admin, "b@example.co.za")
+
 	for _, code := range []string{"", "000000", p.code(t, 0)} {
 		for _, email := range []string{"a@example.co.za", "b@example.co.za", "nobody@example.co.za"} {
 			_, err := w.SignIn(t.Context(), commands.Call{},
@@ -117,6 +118,7 @@ func TestBeforeThePasswordIsRightNothingTellsOfASecondFactor(t *testing.T) {
 			refused(t, err, domain.CodeInvalidCredentials)
 		}
 	}
+
 	_, err := w.signInWith(t, "a@example.co.za", p.code(t, 0)) // which wrong passwords did not use up
 	ok(t, err)
 }
@@ -126,6 +128,7 @@ func TestACodeIsGoodOneStepAroundNowAndNoFurther(t *testing.T) {
 	w := newWorld(t).midstep()
 	_, p := w.secure(t, w.staff(t, domain.Admin, "a@example.co.za"))
 	w.clock.advance(10 * time.Minute)
+
 	for _, c := range []struct {
 		steps int
 		opens bool
@@ -141,14 +144,18 @@ func TestACodeThatWasAcceptedNeverOpensAgainNorDoesAnOlderOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).midstep()
 	call, p := w.secure(t, w.staff(t, domain.Admin, "a@example.co.za"))
+
 	_, err := w.signInWith(t, "a@example.co.za", p.code(t, -1)) // confirmed it
 	refused(t, err, domain.CodeTOTPRequired)
+
 	_, err = w.signInWith(t, "a@example.co.za", p.code(t, 1))
 	ok(t, err)
+
 	for _, steps := range []int{1, 0, -1} {
 		_, err := w.signInWith(t, "a@example.co.za", p.code(t, steps))
 		refused(t, err, domain.CodeTOTPRequired)
 	}
+
 	_, err = w.RemoveSecondFactor(t.Context(), call,
 		commands.RemoveSecondFactor{CurrentPassword: password, Code: p.code(t, 1)})
 	refused(t, err, domain.CodeTOTPRequired) // nor does it do anything else
@@ -254,6 +261,7 @@ func TestNoMoreGuessesAreJudgedHoweverManyComeAtOnceAndToHoweverManyProcesses(t 
 	w := newWorld(t).midstep()
 	call, p := w.secure(t, w.staff(t, domain.Admin, "a@example.co.za"))
 	other, _ := handler(t, w.db, w.clock)
+
 	var all sync.WaitGroup
 	for i := range 24 {
 		all.Go(func() {
@@ -265,6 +273,7 @@ func TestNoMoreGuessesAreJudgedHoweverManyComeAtOnceAndToHoweverManyProcesses(t 
 			}
 		})
 	}
+
 	all.Wait()
 	if n := w.failuresByCode(t, call.User); n != 5 {
 		t.Errorf("%d guesses were judged, want 5", n)
@@ -283,8 +292,10 @@ func TestASecondFactorOutlivesANewPasswordAndANewAddress(t *testing.T) {
 	})
 	ok(t, err)
 	signIn := commands.SignIn{Email: "b@example.co.za", Password: "another battery staple"}
+
 	_, err = w.SignIn(t.Context(), commands.Call{}, signIn)
 	refused(t, err, domain.CodeTOTPRequired)
+
 	signIn.Code = p.code(t, 0)
 	_, err = w.SignIn(t.Context(), commands.Call{}, signIn)
 	ok(t, err)
@@ -328,6 +339,7 @@ func TestASecondFactorIsRemovedByPasswordAndCode(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).midstep()
 	call, p := w.secure(t, w.staff(t, domain.Admin, "a@example.co.za"))
+
 	remove := func(password, code string) error {
 		_, err := w.RemoveSecondFactor(t.Context(), call,
 			commands.RemoveSecondFactor{CurrentPassword: password, Code: code})
@@ -338,6 +350,7 @@ func TestASecondFactorIsRemovedByPasswordAndCode(t *testing.T) {
 	ok(t, remove(password, p.code(t, 0)))
 	call = w.again(t, call)
 	refused(t, remove(password, p.code(t, 1)), domain.CodeNotFound)
+
 	_, err := w.signInWith(t, "a@example.co.za", "")
 	ok(t, err)
 }
@@ -423,6 +436,7 @@ func TestAnErasureDestroysTheSecondFactor(t *testing.T) {
 	call, _ := w.secure(t, w.citizen(t, "CPT", "a@example.co.za"))
 	_, err := w.EraseMe(t.Context(), call, erasureOf(password))
 	ok(t, err)
+
 	var left int
 	ok(t, w.db.Superuser(t).QueryRow(t.Context(), "select count(*) from trust.credentials where user_id = $1",
 		call.User.UUID).Scan(&left))
@@ -436,6 +450,7 @@ func TestAnErasureDestroysTheSecondFactor(t *testing.T) {
 func TestCodesAreThoseOfRFC6238(t *testing.T) {
 	t.Parallel()
 	const secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ" // 12345678901234567890
+
 	for at, want := range map[int64]string{
 		59: "94287082", 1111111109: "07081804", 1111111111: "14050471", 1234567890: "89005924", 2000000000: "69279037",
 		20000000000: "65353130",

@@ -25,6 +25,7 @@ func TestEveryFailedSignInLooksTheSame(t *testing.T) {
 	w.citizen(t, "CPT", "one@example.co.za")
 	w.citizen(t, "CPT", "two@example.co.za")
 	w.citizen(t, "JHB", "two@example.co.za")
+
 	for name, c := range map[string]commands.SignIn{
 		"an unknown address":          {Email: "nobody@example.co.za", Password: password},
 		"a wrong password":            {Email: "one@example.co.za", Password: "wrong password"},
@@ -38,6 +39,7 @@ func TestEveryFailedSignInLooksTheSame(t *testing.T) {
 			refused(t, err, domain.CodeInvalidCredentials)
 		})
 	}
+
 	_, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "ONE@example.co.za", Password: password})
 	ok(t, err)
 	_, err = w.SignIn(t.Context(), commands.Call{},
@@ -49,11 +51,13 @@ func TestFailedSignInsAreRecordedAtMostOnceAMinuteWithTheirNumber(t *testing.T) 
 	t.Parallel()
 	w := newWorld(t)
 	call := w.citizen(t, "CPT", "one@example.co.za")
+
 	fail := func() {
 		_, err := w.SignIn(t.Context(), commands.Call{Origin: domain.Origin{IP: "203.0.113.9"}},
 			commands.SignIn{Email: "one@example.co.za", Password: "wrong"})
 		refused(t, err, domain.CodeInvalidCredentials)
 	}
+
 	for range 4 {
 		fail()
 	}
@@ -106,21 +110,25 @@ func TestEveryFailedCheckOfAPasswordIsRecordedLikeAFailedSignIn(t *testing.T) {
 				commands.SignIn{Email: "password@example.co.za", Password: wrong})
 			return err
 		},
+
 		"user.change_password": func(call commands.Call) error {
 			_, err := w.ChangePassword(t.Context(), call, commands.ChangePassword{Current: wrong, New: password})
 			return err
 		},
+
 		"user.change_profile": func(call commands.Call) error {
 			_, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{
 				Email: new("new@example.co.za"), CurrentPassword: wrong,
 			})
 			return err
 		},
+
 		"user.erase": func(call commands.Call) error {
 			_, err := w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation,
 				Password: wrong})
 			return err
 		},
+
 		"user.register": func(commands.Call) error {
 			again := registration("CPT", "user.register@example.co.za")
 			again.Password = wrong
@@ -172,15 +180,18 @@ func TestAGuessIsAskedForBeforeEachCheckOfAPassword(t *testing.T) {
 			_, err := w.SignIn(t.Context(), anonymous, commands.SignIn{Email: "one@example.co.za", Password: password})
 			return err
 		},
+
 		"nobody@example.co.za, at sign-in": func() error {
 			_, err := w.SignIn(t.Context(), anonymous, commands.SignIn{Email: "nobody@example.co.za",
 				Password: password})
 			return err
 		},
+
 		"one@example.co.za, for another password": func() error {
 			_, err := w.ChangePassword(t.Context(), call, commands.ChangePassword{Current: password, New: password})
 			return err
 		},
+
 		"one@example.co.za, for another address": func() error {
 			c := call
 			c.Key = "moves"
@@ -189,15 +200,18 @@ func TestAGuessIsAskedForBeforeEachCheckOfAPassword(t *testing.T) {
 			})
 			return err
 		},
+
 		"one@example.co.za, for an erasure": func() error {
 			_, err := w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation,
 				Password: password})
 			return err
 		},
+
 		"one@example.co.za, for a registration again": func() error {
 			_, err := w.Register(t.Context(), anonymous, registration("CPT", "one@example.co.za"))
 			return err
 		},
+
 		"two@example.co.za, for an account of staff again": func() error {
 			_, err := w.CreateUser(t.Context(), admin, member)
 			return err
@@ -499,18 +513,22 @@ func TestAnotherPasswordEndsAllOtherSessions(t *testing.T) {
 	w := newWorld(t)
 	mine := w.citizen(t, "CPT", "one@example.co.za")
 	other := w.signedIn(t, "CPT", "one@example.co.za")
+
 	_, err := w.ChangePassword(t.Context(), mine, commands.ChangePassword{Current: "wrong", New: "another password"})
 	refused(t, err, domain.CodePasswordWrong)
 	_, err = w.ChangePassword(t.Context(), mine, commands.ChangePassword{Current: password, New: "short"})
 	refused(t, err, domain.CodeInvalid)
+
 	_, err = w.ChangePassword(t.Context(), mine, commands.ChangePassword{Current: password, New: "another password"})
 	ok(t, err)
 	_, err = w.Authenticate(t.Context(), other)
 	refused(t, err, domain.CodeSessionEnded)
+
 	_, err = w.Authenticate(t.Context(), mine)
 	ok(t, err)
 	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "one@example.co.za", Password: password})
 	refused(t, err, domain.CodeInvalidCredentials)
+
 	_, err = w.SignIn(t.Context(), commands.Call{},
 		commands.SignIn{Email: "one@example.co.za", Password: "another password"})
 	ok(t, err)
@@ -523,6 +541,7 @@ func TestPeopleOfAClosedMunicipalityAreTurnedAway(t *testing.T) {
 	_, err := w.SetMunicipalityActive(t.Context(), commands.System(domain.PlatformTenant()),
 		commands.SetMunicipalityActive{Municipality: w.cpt, Active: false})
 	ok(t, err)
+
 	_, err = w.Authenticate(t.Context(), call)
 	refused(t, err, domain.CodeMunicipalityInactive)
 	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "one@example.co.za", Password: password})
@@ -534,6 +553,7 @@ func TestANewAddressMovesSignInAndFreesTheOldOne(t *testing.T) {
 	w := newWorld(t)
 	call := w.citizen(t, "CPT", "old@example.co.za")
 	w.citizen(t, "CPT", "taken@example.co.za")
+
 	change := func(email, current string) error {
 		_, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{Email: &email, CurrentPassword: current})
 		return err
@@ -545,6 +565,7 @@ func TestANewAddressMovesSignInAndFreesTheOldOne(t *testing.T) {
 	ok(t, change("NEW@example.co.za", password)) // another spelling of the same
 	_, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "old@example.co.za", Password: password})
 	refused(t, err, domain.CodeInvalidCredentials)
+
 	w.citizen(t, "CPT", "old@example.co.za")
 	me, err := w.Me(t.Context(), call)
 	ok(t, err)
@@ -559,14 +580,17 @@ func TestAChangeMeantForAnotherVersionIsRefused(t *testing.T) {
 	call := w.citizen(t, "CPT", "one@example.co.za")
 	name := "Another Name"
 	call.IfMatch = 7
+
 	_, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{FullName: &name})
 	refused(t, err, domain.CodeStale)
+
 	call.IfMatch = 1
 	me, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{FullName: &name})
 	ok(t, err)
 	if me.Value.FullName != name || me.Value.Version != 2 {
 		t.Errorf("changed to %+v", me.Value)
 	}
+
 	call = w.call(t, commands.Session{ID: call.Session, Tenant: call.Tenant, User: call.User})
 	w.unchanged(t, func() {
 		same, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{FullName: &name})

@@ -52,6 +52,7 @@ func filesOfMethods(t *testing.T) map[string]string {
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), e.Name(), nil, 0)
 		ok(t, err)
+
 		for _, d := range file.Decls {
 			f, is := d.(*ast.FuncDecl)
 			if is && f.Recv != nil && f.Name.IsExported() {

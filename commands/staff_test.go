@@ -14,11 +14,13 @@ func TestChangesOfAnAccountTakeEffectOnItsNextRequest(t *testing.T) {
 	w := newWorld(t)
 	admin := w.staff(t, domain.Admin, "admin@example.co.za")
 	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
+
 	changed, err := w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: clerk.User, Role: domain.SAPSLiaison})
 	ok(t, err)
 	if changed.Value.Role != domain.SAPSLiaison {
 		t.Errorf("the role is %s", changed.Value.Role)
 	}
+
 	again, err := w.Authenticate(t.Context(), clerk)
 	ok(t, err)
 	if again.Role() != domain.SAPSLiaison {
@@ -31,14 +33,17 @@ func TestChangesOfAnAccountTakeEffectOnItsNextRequest(t *testing.T) {
 			t.Errorf("unchanged gives position %d, want %d", same.Position, changed.Position)
 		}
 	})
+
 	_, err = w.DeactivateUser(t.Context(), admin, commands.DeactivateUser{User: clerk.User})
 	ok(t, err)
 	_, err = w.Authenticate(t.Context(), clerk)
 	refused(t, err, domain.CodeAccountInactive)
+
 	_, err = w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: clerk.User})
 	ok(t, err)
 	_, err = w.Authenticate(t.Context(), clerk)
 	refused(t, err, domain.CodeSessionEnded) // the old session stays ended
+
 	w.signedIn(t, "CPT", "clerk@example.co.za")
 }
 
@@ -57,6 +62,7 @@ func TestNobodyIsMadeACitizenWithoutConsent(t *testing.T) {
 			refused(t, err, domain.CodeConsentRequired)
 			_, err = w.ChangeRole(t.Context(), caller, commands.ChangeRole{User: clerk.User, Role: domain.Citizen})
 			refused(t, err, domain.CodeConsentRequired)
+
 			_, err = w.ChangeRole(t.Context(), caller, commands.ChangeRole{User: resident.User, Role: domain.Citizen})
 			ok(t, err) // who is one already stays one
 			_, err = w.ChangeRole(t.Context(), caller, commands.ChangeRole{User: admin.User, Role: domain.Citizen})
@@ -80,6 +86,7 @@ func TestOnlyAdminsOfTheSameMunicipalityChangeAccounts(t *testing.T) {
 	admin := w.staff(t, domain.Admin, "admin@example.co.za")
 	manager := w.staff(t, domain.Manager, "manager@example.co.za")
 	stranger := w.citizen(t, "JHB", "one@example.co.za")
+
 	_, err := w.ChangeRole(t.Context(), manager, commands.ChangeRole{User: admin.User, Role: domain.Citizen})
 	refused(t, err, domain.CodeForbidden)
 	_, err = w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: stranger.User, Role: domain.Admin})
@@ -101,14 +108,17 @@ func TestATenantKeepsItsLastAdminAlsoAgainstRequestsAtOnce(t *testing.T) {
 		second := w.staff(t, domain.Admin, "second"+string(rune('a'+round))+"@example.co.za")
 		var wg sync.WaitGroup
 		errs := make([]error, 2)
+
 		for i, pair := range [][2]commands.Call{{first, second}, {second, first}} {
 			wg.Go(func() {
 				_, errs[i] = w.ChangeRole(t.Context(), pair[0],
 					commands.ChangeRole{User: pair[1].User, Role: domain.Manager})
 			})
 		}
+
 		wg.Wait()
 		won := 0
+
 		for _, err := range errs {
 			if err == nil {
 				won++
@@ -119,12 +129,14 @@ func TestATenantKeepsItsLastAdminAlsoAgainstRequestsAtOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+
 		events, err := w.store.Load(t.Context(), w.cpt, domain.AdminsOf(w.cpt))
 		ok(t, err)
 		admins := domain.Fold[domain.Admins](events).Users
 		if won != 1 || len(admins) != 1 {
 			t.Fatalf("%d demotions succeeded, %d admins are left", won, len(admins))
 		}
+
 		if admins[0] == second.User {
 			first = second
 		}
@@ -142,8 +154,10 @@ func TestAnAccountClosedByItsOwnerNeedsTheirConsentAnew(t *testing.T) {
 	_, err = w.WithdrawConsent(t.Context(), citizen,
 		commands.WithdrawConsent{Consent: domain.ConsentID{UUID: events[0].Record}})
 	ok(t, err)
+
 	_, err = w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
 	refused(t, err, domain.CodeConsentRequired)
+
 	_, err = w.RecordConsent(t.Context(), admin, commands.RecordConsent{
 		Subject: citizen.User, Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu, Consented: true,
 		Channel: domain.Counter,

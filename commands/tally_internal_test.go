@@ -44,6 +44,7 @@ func (b *book) has(t *testing.T, want ...int) {
 	if len(b.counts) != len(want) {
 		t.Fatalf("recorded %v, want %v", b.counts, want)
 	}
+
 	for i, n := range want {
 		if b.counts[i] != n {
 			t.Fatalf("recorded %v, want %v", b.counts, want)

@@ -15,6 +15,7 @@ func TestRegistrationIsOneAppendOfUserAndConsent(t *testing.T) {
 	before := w.head(t)
 	answer, err := w.Register(t.Context(), commands.Call{}, registration("cpt", "Thili@Example.co.za"))
 	ok(t, err)
+
 	u := answer.Value
 	if u.Email != "thili@example.co.za" || u.FullName != "Ṱhilivhali Mudau" || u.Phone != "+27821234567" ||
 		u.Role != domain.Citizen || u.PreferredLanguage != domain.Zulu || u.MunicipalityCode != "CPT" ||
@@ -24,11 +25,13 @@ func TestRegistrationIsOneAppendOfUserAndConsent(t *testing.T) {
 	if answer.Position != before+2 {
 		t.Errorf("position %d, want %d", answer.Position, before+2)
 	}
+
 	events, err := w.store.Load(t.Context(), w.cpt, domain.UserOf(u.ID), domain.ConsentsOf(u.ID))
 	ok(t, err)
 	if len(events) != 2 || events[0].AppendID != events[1].AppendID {
 		t.Fatalf("%d events, want user.registered and consent.granted of one append", len(events))
 	}
+
 	granted := events[1].Event.(*domain.ConsentGranted)
 	if granted.Purpose != domain.PlatformRegistrationCode || granted.Language != domain.Zulu ||
 		granted.Wording != domain.PlatformRegistration().Current().Texts[domain.Zulu] ||
@@ -48,6 +51,7 @@ func TestRegistrationIsRefused(t *testing.T) {
 		commands.SetMunicipalityActive{Municipality: closed, Active: false})
 	ok(t, err)
 	w.citizen(t, "CPT", "taken@example.co.za")
+
 	for name, c := range map[string]struct {
 		change func(*commands.Register)
 		want   domain.Code
@@ -115,15 +119,18 @@ func TestOfManyRegistrationsOfOneAddressAtOnceOneWins(t *testing.T) {
 	w := newWorld(t)
 	var wg sync.WaitGroup
 	results := make(chan error, 8)
+
 	for range cap(results) {
 		wg.Go(func() {
 			_, err := w.Register(t.Context(), commands.Call{}, registration("CPT", "race@example.co.za"))
 			results <- err
 		})
 	}
+
 	wg.Wait()
 	close(results)
 	won := 0
+
 	for err := range results {
 		if err == nil {
 			won++
@@ -131,6 +138,7 @@ func TestOfManyRegistrationsOfOneAddressAtOnceOneWins(t *testing.T) {
 			refused(t, err, domain.CodeEmailTaken)
 		}
 	}
+
 	if won != 1 {
 		t.Errorf("%d registrations succeeded", won)
 	}
@@ -140,6 +148,7 @@ func TestARetriedRegistrationGivesTheFirstAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	call := commands.Call{Key: newKey()}
+
 	first, err := w.Register(t.Context(), call, registration("CPT", "retry@example.co.za"))
 	ok(t, err)
 	w.unchanged(t, func() {
@@ -249,25 +258,30 @@ func TestARepeatAboutAnErasedPersonSaysThatTheyWereErased(t *testing.T) {
 			_, err := w.Register(t.Context(), registered, registration("CPT", "one@example.co.za"))
 			return err
 		},
+
 		"an account of staff": func() error {
 			_, err := w.CreateUser(t.Context(), created, clerk)
 			return err
 		},
+
 		"another role": func() error {
 			_, err := w.ChangeRole(t.Context(), changed, commands.ChangeRole{User: staff.Value.ID,
 				Role: domain.FieldWorker})
 			return err
 		},
+
 		"a request": func() error {
 			_, err := w.LodgeRequest(t.Context(), lodged, commands.LodgeRequest{
 				Subject: person.Value.ID, Kind: domain.CorrectionRequest, Details: "my name",
 			})
 			return err
 		},
+
 		"a hold": func() error {
 			_, err := w.PlaceHold(t.Context(), held, commands.PlaceHold{Subject: person.Value.ID, Reason: "an inquiry"})
 			return err
 		},
+
 		"the closing of an account": func() error {
 			_, err := w.DeactivateUser(t.Context(), closed, commands.DeactivateUser{User: staff.Value.ID})
 			return err
@@ -290,6 +304,7 @@ func TestARepeatAboutAnErasedPersonSaysThatTheyWereErased(t *testing.T) {
 		fulfil := keyed()
 		first, err := w.FulfilRequest(t.Context(), fulfil, commands.FulfilRequest{Request: request.Value.ID})
 		ok(t, err)
+
 		again, err := w.FulfilRequest(t.Context(), fulfil, commands.FulfilRequest{Request: request.Value.ID})
 		ok(t, err)
 		if again.Position != first.Position {

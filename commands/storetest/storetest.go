@@ -81,6 +81,7 @@ func (w *town) found() domain.TenantID {
 		}}},
 		Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: tenant}},
 	})
+
 	return tenant
 }
 
@@ -469,6 +470,7 @@ func keepSecondFactors(w *town) {
 		if !reflect.DeepEqual(got, want) {
 			w.t.Errorf("it has %+v, want %+v", got, want)
 		}
+
 		other, err := w.Authenticator(w.ctx(), elsewhere, id)
 		w.ok(err)
 		if !reflect.DeepEqual(other, domain.Authenticator{}) {
@@ -637,6 +639,7 @@ func keepTrails(w *town) {
 			return w.act(by, domain.Stream{Type: domain.AccessStream, ID: newID()},
 				&domain.PersonalDataRead{Route: "GET /", Fields: "audit"})
 		},
+
 		"lifted a hold on themselves": func(by domain.UserID) domain.Append {
 			return w.act(by, domain.RightsOf(by), &domain.HoldLifted{HoldID: domain.HoldID{UUID: newID()}})
 		},
