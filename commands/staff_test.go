@@ -26,11 +26,12 @@ func TestChangesOfAnAccountTakeEffectOnItsNextRequest(t *testing.T) {
 	if again.Role() != domain.SAPSLiaison {
 		t.Errorf("the next request has role %s", again.Role())
 	}
+
 	w.unchanged(t, func() {
 		same, err := w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: clerk.User, Role: domain.SAPSLiaison})
 		ok(t, err)
 		if same.Position != changed.Position {
-			t.Errorf("unchanged gives position %d, want %d", same.Position, changed.Position)
+			t.Errorf("unchanged returns position %d, want %d", same.Position, changed.Position)
 		}
 	})
 
@@ -47,13 +48,14 @@ func TestChangesOfAnAccountTakeEffectOnItsNextRequest(t *testing.T) {
 	w.signedIn(t, "CPT", "clerk@example.co.za")
 }
 
-// On every road: an account that is made, and one that changes its role.
+// Neither when an account is created nor when it changes its role.
 func TestNobodyIsMadeACitizenWithoutConsent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.staff(t, domain.Admin, "admin@example.co.za")
 	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
 	resident := w.citizen(t, "CPT", "resident@example.co.za")
+
 	for _, caller := range []commands.Call{admin, commands.System(w.cpt)} {
 		w.unchanged(t, func() {
 			_, err := w.CreateUser(t.Context(), caller, commands.CreateUser{
@@ -64,7 +66,7 @@ func TestNobodyIsMadeACitizenWithoutConsent(t *testing.T) {
 			refused(t, err, domain.CodeConsentRequired)
 
 			_, err = w.ChangeRole(t.Context(), caller, commands.ChangeRole{User: resident.User, Role: domain.Citizen})
-			ok(t, err) // who is one already stays one
+			ok(t, err) // a citizen stays one
 			_, err = w.ChangeRole(t.Context(), caller, commands.ChangeRole{User: admin.User, Role: domain.Citizen})
 			refused(t, err, domain.CodeLastAdmin)
 		})
@@ -73,7 +75,7 @@ func TestNobodyIsMadeACitizenWithoutConsent(t *testing.T) {
 	_, err := w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: resident.User, Role: domain.FieldWorker})
 	ok(t, err)
 	back, err := w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: resident.User, Role: domain.Citizen})
-	ok(t, err) // whose consent stands may go back
+	ok(t, err) // their consent is still in force
 	if back.Value.Role != domain.Citizen {
 		t.Errorf("the role is %s", back.Value.Role)
 	}
@@ -108,7 +110,6 @@ func TestATenantKeepsItsLastAdminAlsoAgainstRequestsAtOnce(t *testing.T) {
 		second := w.staff(t, domain.Admin, "second"+string(rune('a'+round))+"@example.co.za")
 		var wg sync.WaitGroup
 		errs := make([]error, 2)
-
 		for i, pair := range [][2]commands.Call{{first, second}, {second, first}} {
 			wg.Go(func() {
 				_, errs[i] = w.ChangeRole(t.Context(), pair[0],
@@ -117,8 +118,8 @@ func TestATenantKeepsItsLastAdminAlsoAgainstRequestsAtOnce(t *testing.T) {
 		}
 
 		wg.Wait()
-		won := 0
 
+		won := 0
 		for _, err := range errs {
 			if err == nil {
 				won++
@@ -170,9 +171,9 @@ func TestAnAccountClosedByItsOwnerNeedsTheirConsentAnew(t *testing.T) {
 	}
 }
 
-// Nor one whose consent was taken back while an admin had it closed: why it was closed
-// says nothing about what it rests on.
-func TestACitizensAccountIsNotOpenedAgainWithoutConsentWhyeverItWasClosed(t *testing.T) {
+// Even if the consent was withdrawn while an admin had the account closed: why it was
+// closed says nothing about what it rests on.
+func TestACitizensAccountIsNotReopenedWithoutConsent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.staff(t, domain.Admin, "admin@example.co.za")
@@ -189,7 +190,7 @@ func TestACitizensAccountIsNotOpenedAgainWithoutConsentWhyeverItWasClosed(t *tes
 	_, err = w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
 	refused(t, err, domain.CodeConsentRequired)
 
-	// As staff, whose account rests on their work, they come back.
+	// They can come back as staff, whose accounts rest on their work.
 	_, err = w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: citizen.User, Role: domain.FieldWorker})
 	ok(t, err)
 	_, err = w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
@@ -198,11 +199,11 @@ func TestACitizensAccountIsNotOpenedAgainWithoutConsentWhyeverItWasClosed(t *tes
 	refused(t, err, domain.CodeConsentRequired)
 }
 
-// Two requests at once, each of them right by what it read: an account that is opened,
-// and the consent it rests on taken back.
+// Two requests at once, each correct by what it has read: one opens an account, the other
+// withdraws the consent that it rests on.
 func TestAConsentIsNotTakenBackBehindTheOpeningOfAnAccount(t *testing.T) {
 	t.Parallel()
-	for name, openFirst := range map[string]bool{"opened first": true, "taken back first": false} {
+	for name, openFirst := range map[string]bool{"opened first": true, "withdrawn first": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
@@ -212,6 +213,7 @@ func TestAConsentIsNotTakenBackBehindTheOpeningOfAnAccount(t *testing.T) {
 			ok(t, err)
 			_, err = w.DeactivateUser(t.Context(), admin, commands.DeactivateUser{User: citizen.User})
 			ok(t, err)
+
 			reopen := func(h *commands.Handler) error {
 				_, err := h.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
 				return err
@@ -234,6 +236,7 @@ func TestAConsentIsNotTakenBackBehindTheOpeningOfAnAccount(t *testing.T) {
 			} else {
 				refused(t, err, domain.CodeConsentRequired)
 			}
+
 			account, err := w.store.Load(t.Context(), w.cpt, domain.UserOf(citizen.User))
 			ok(t, err)
 			if domain.Fold[domain.User](account).Active {

@@ -129,8 +129,8 @@ func TestOfManyRegistrationsOfOneAddressAtOnceOneWins(t *testing.T) {
 
 	wg.Wait()
 	close(results)
-	won := 0
 
+	won := 0
 	for err := range results {
 		if err == nil {
 			won++
@@ -138,7 +138,6 @@ func TestOfManyRegistrationsOfOneAddressAtOnceOneWins(t *testing.T) {
 			refused(t, err, domain.CodeEmailTaken)
 		}
 	}
-
 	if won != 1 {
 		t.Errorf("%d registrations succeeded", won)
 	}
@@ -157,6 +156,7 @@ func TestARetriedRegistrationGivesTheFirstAnswer(t *testing.T) {
 		if again != first {
 			t.Errorf("again %+v, first %+v", again, first)
 		}
+
 		other := registration("CPT", "retry@example.co.za")
 		other.FullName = "Somebody Else"
 		_, err = w.Register(t.Context(), call, other)
@@ -164,7 +164,8 @@ func TestARetriedRegistrationGivesTheFirstAnswer(t *testing.T) {
 	})
 }
 
-// A password is in no fingerprint, so a repeat is compared with the account's.
+// No fingerprint covers a password, so the password of a repeat is compared with the
+// account's.
 func TestARepeatWithAnotherPasswordIsAnotherRequest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -246,10 +247,12 @@ func TestARepeatAboutAnErasedPersonSaysThatTheyWereErased(t *testing.T) {
 
 	registered, created, changed, lodged, held := commands.Call{Key: newKey()}, keyed(), keyed(), keyed(), keyed()
 	closed := keyed()
+
 	person, err := w.Register(t.Context(), registered, registration("CPT", "one@example.co.za"))
 	ok(t, err)
-	clerk := commands.CreateUser{Email: "two@example.co.za", Password: password, FullName: "Sipho Zulu",
-		Role: domain.Manager}
+	clerk := commands.CreateUser{
+		Email: "two@example.co.za", Password: password, FullName: "Sipho Zulu", Role: domain.Manager,
+	}
 	staff, err := w.CreateUser(t.Context(), created, clerk)
 	ok(t, err)
 
@@ -258,30 +261,25 @@ func TestARepeatAboutAnErasedPersonSaysThatTheyWereErased(t *testing.T) {
 			_, err := w.Register(t.Context(), registered, registration("CPT", "one@example.co.za"))
 			return err
 		},
-
 		"an account of staff": func() error {
 			_, err := w.CreateUser(t.Context(), created, clerk)
 			return err
 		},
-
 		"another role": func() error {
 			_, err := w.ChangeRole(t.Context(), changed, commands.ChangeRole{User: staff.Value.ID,
 				Role: domain.FieldWorker})
 			return err
 		},
-
 		"a request": func() error {
 			_, err := w.LodgeRequest(t.Context(), lodged, commands.LodgeRequest{
 				Subject: person.Value.ID, Kind: domain.CorrectionRequest, Details: "my name",
 			})
 			return err
 		},
-
 		"a hold": func() error {
 			_, err := w.PlaceHold(t.Context(), held, commands.PlaceHold{Subject: person.Value.ID, Reason: "an inquiry"})
 			return err
 		},
-
 		"the closing of an account": func() error {
 			_, err := w.DeactivateUser(t.Context(), closed, commands.DeactivateUser{User: staff.Value.ID})
 			return err
@@ -292,6 +290,7 @@ func TestARepeatAboutAnErasedPersonSaysThatTheyWereErased(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 	}
+
 	rights, err := w.Rights(t.Context(), w.cpt, person.Value.ID)
 	ok(t, err)
 	_, err = w.LiftHold(t.Context(), admin, commands.LiftHold{Hold: rights.Holds[0].ID, Reason: "it is over"})
@@ -301,10 +300,10 @@ func TestARepeatAboutAnErasedPersonSaysThatTheyWereErased(t *testing.T) {
 		request, err := w.LodgeRequest(t.Context(), admin,
 			commands.LodgeRequest{Subject: id, Kind: domain.ErasureRequest})
 		ok(t, err)
+
 		fulfil := keyed()
 		first, err := w.FulfilRequest(t.Context(), fulfil, commands.FulfilRequest{Request: request.Value.ID})
 		ok(t, err)
-
 		again, err := w.FulfilRequest(t.Context(), fulfil, commands.FulfilRequest{Request: request.Value.ID})
 		ok(t, err)
 		if again.Position != first.Position {
@@ -339,6 +338,7 @@ func TestARetriedRegistrationIsAnsweredAfterTheMunicipalityClosed(t *testing.T) 
 		if again != first || first.Value.MunicipalityCode != "CPT" {
 			t.Errorf("first %+v, again %+v", first, again)
 		}
+
 		_, err = w.Register(t.Context(), commands.Call{Key: newKey()}, registration("CPT", "two@example.co.za"))
 		refused(t, err, domain.CodeMunicipalityInactive)
 	})
