@@ -38,7 +38,7 @@ func (h *Handler) RecordRead(ctx context.Context, call Call, c RecordRead) (Answ
 	var id uuid.UUID
 	if c.Hourly {
 		var err error
-		if id, err = h.lookOfTheHour(call, c); err != nil {
+		if id, err = h.readOfTheHour(call, c); err != nil {
 			return Answer[struct{}]{}, err
 		}
 		// An append would find it too, but only after waiting its turn among all others.
@@ -63,14 +63,16 @@ func (h *Handler) RecordRead(ctx context.Context, call Call, c RecordRead) (Answ
 	return h.recordAccess(ctx, call, "personal_data.read", &read, id)
 }
 
-// lookOfTheHour returns the id of the append that records a read once an hour, in
+// readOfTheHour returns the id of the append that records a read once an hour, in
 // whatever process: by this actor, of these people, of the same fields.
-func (h *Handler) lookOfTheHour(call Call, c RecordRead) (uuid.UUID, error) {
+func (h *Handler) readOfTheHour(call Call, c RecordRead) (uuid.UUID, error) {
 	what, err := json.Marshal([]any{c.Fields, c.Subjects, c.Filter})
 	if err != nil {
 		return uuid.Nil, err
 	}
+
 	hour := h.now().Truncate(time.Hour).Format(time.RFC3339)
+	// The log has ids made with the word "look": it must stay.
 	return h.derivedID("look", call.Tenant.String(), call.User.String(), string(what), hour), nil
 }
 

@@ -19,9 +19,9 @@ type Call struct {
 	SelfOnly    bool      // the caller acts only for themselves here, whatever their role
 	Correlation uuid.UUID // of the request
 
-	// Guess is called before a password is checked, with the e-mail address of the account
-	// that the password may belong to. It may block; its error is the answer. If it is nil,
-	// passwords may be tried without limit.
+	// Guess is called before a password is checked, with the e-mail address of the
+	// account that the password may belong to. It may block; its error is the answer. If
+	// it is nil, passwords may be tried without limit.
 	Guess func(ctx context.Context, email string) error
 
 	actor   domain.User // as Authenticate found it

@@ -37,7 +37,8 @@ const (
 	Comparing Stage = "comparing"
 	Following Stage = "following"
 	Switching Stage = "switching"
-	// Waiting is for more than a second, in order to switch; meanwhile it goes on following.
+	// Waiting is for more than a second, before the switch; meanwhile it goes on
+	// following.
 	Waiting Stage = "waiting for readers of the table"
 )
 
@@ -79,6 +80,7 @@ const rebuildSpace = 7267413
 // cannot be folded, or a gap in the log, ends it without any change.
 func Rebuild(ctx context.Context, db Beginner, r *eventstore.Reader, p Projection, report Report) (Rebuilt, error) {
 	b := rebuild{Projection: p, db: db, reader: r, report: report}
+
 	err := pgx.BeginTxFunc(ctx, db, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		b.tx = tx
 		for _, step := range []func(context.Context) error{b.begin, b.copy, b.index, b.compare, b.follow, b.change} {

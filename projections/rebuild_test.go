@@ -362,7 +362,7 @@ func TestARebuildAtAnyPointOfARandomHistory(t *testing.T) {
 			r.at[projections.Comparing] = func() { extend("meanwhile") }
 		}
 		if got := r.rebuild(t, "consents"); !got.Wrong.None() {
-			rt.Fatalf("the rebuild finds wrong what is right: %+v", got.Wrong)
+			rt.Fatalf("the rebuild reports correct rows as wrong: %+v", got.Wrong)
 		}
 
 		extend("afterwards")
@@ -424,7 +424,7 @@ func TestAnErasureDuringARebuildLeavesNothingInAnyVersion(t *testing.T) {
 					t.Errorf("after the erasure:\n%s", text)
 				}
 				if !got.Wrong.None() {
-					t.Errorf("the rebuild finds wrong what is right: %+v", got.Wrong)
+					t.Errorf("the rebuild reports correct rows as wrong: %+v", got.Wrong)
 				}
 
 				w.append(t, w.tenant, domain.UserOf(neighbour), &domain.UserDeactivated{Cause: domain.CauseAdmin})

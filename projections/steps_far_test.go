@@ -435,7 +435,7 @@ func doRestore(ctx context.Context, at setting) error {
 	return nil
 }
 
-// checkRestore checks that everything is there and open to everybody, or nothing is there.
+// checkRestore checks that everything is there and open to everybody, or nothing is.
 func checkRestore(t *testing.T, w *world, at setting, err error) {
 	t.Helper()
 	var events, keys, others int64

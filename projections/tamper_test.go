@@ -64,7 +64,7 @@ func changes() map[string]string {
 func noticed() map[string]string {
 	return map[string]string{
 		"position changed": byGap, "position swapped": byAppend, "code dropped": byNoCode,
-		"effective_at changed": bySince, "effective_at swapped": "holds from",
+		"effective_at changed": bySince, "effective_at swapped": "takes effect",
 		"recorded_at changed": byClock, "recorded_at swapped": "recorded",
 	}
 }

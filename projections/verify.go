@@ -186,13 +186,13 @@ func (c *logCheck) check(events []eventstore.Whole) error {
 		case c.ordinal > 1 && !e.RecordedAt.Equal(c.recordedAt):
 			what = "was recorded at another time than the rest of its append"
 		case !e.Covered && unstated(e.Recorded) && e.EffectiveAt.Before(e.RecordedAt) && !e.RecordedAt.Equal(c.before):
-			what = "holds from before it was recorded, though nobody stated that"
+			what = "takes effect before it was recorded, though nobody stated that"
 		case e.Position != c.position+1:
 			what = fmt.Sprintf("follows position %d", c.position)
 		case e.RecordedAt.Before(c.recordedAt):
 			what = "was recorded before the preceding event"
 		case e.EffectiveAt.After(e.RecordedAt):
-			what = "holds from after it was recorded"
+			what = "takes effect after it was recorded"
 		case e.Tenant.IsZero():
 			what = "has no tenant"
 		}

@@ -92,8 +92,8 @@ func auditEntry(r domain.Recorded) AuditEntry {
 	operation, table := domain.OperationOf(eventType)
 	return AuditEntry{
 		ID: r.EventID, Timestamp: r.RecordedAt, Tenant: r.Tenant, User: r.Actor, UserRole: r.Metadata.ActorRole,
-		Subject: r.Subject, Operation: operation, Table: table, Record: r.Record, Changes: domain.ChangesOf(r.Event), Origin: r.Origin,
-		EventType: eventType, Position: r.Position,
+		Subject: r.Subject, Operation: operation, Table: table, Record: r.Record,
+		Changes: domain.ChangesOf(r.Event), Origin: r.Origin, EventType: eventType, Position: r.Position,
 	}
 }
 

@@ -13,15 +13,15 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// looks records a clerk's reads, each under a name, and finds which of them a person is
+// reads records a clerk's reads, each under a name, and finds which of them a person is
 // told of.
-type looks struct {
+type reads struct {
 	w     *world
 	clerk domain.UserID
 	names map[int64]string
 }
 
-func (l looks) read(t *testing.T, name, fields string, filter map[string]string, people ...domain.UserID) {
+func (l reads) read(t *testing.T, name, fields string, filter map[string]string, people ...domain.UserID) {
 	t.Helper()
 	head := l.w.head(t)
 	done, err := l.w.store.Append(t.Context(), domain.Append{
@@ -36,7 +36,7 @@ func (l looks) read(t *testing.T, name, fields string, filter map[string]string,
 
 // told checks which reads a person is told of, in the order of the log: by the exposure,
 // in pages of any size, and by the dossier.
-func (l looks) told(t *testing.T, person domain.UserID, want ...string) {
+func (l reads) told(t *testing.T, person domain.UserID, want ...string) {
 	t.Helper()
 	for _, limit := range []int{1, 2, 100} {
 		var got []string
@@ -85,7 +85,7 @@ func TestALookThatCannotHaveCoveredAPersonIsNotToldToThem(t *testing.T) {
 		t.Run(fmt.Sprintf("erased %t", erased), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			l := looks{w, newUser(), map[int64]string{}}
+			l := reads{w, newUser(), map[int64]string{}}
 			position := func() string { return fmt.Sprint(w.head(t)) }
 			at := func(day int) string { return time.Date(2026, 3, day, 0, 0, 0, 0, time.UTC).Format(time.RFC3339) }
 
@@ -137,8 +137,8 @@ func TestALookThatCannotHaveCoveredAPersonIsNotToldToThem(t *testing.T) {
 				w.erase(t, anna)
 			}
 			l.told(t, anna, "list of citizens", "list searched", "export", "export of her purpose",
-				"export as of the day", "replay with names", "replay of her alone", "audit", "audit of what she did", "audit of her record",
-				"something of a later release")
+				"export as of the day", "replay with names", "replay of her alone", "audit",
+				"audit of what she did", "audit of her record", "something of a later release")
 		})
 	}
 }
@@ -146,7 +146,7 @@ func TestALookThatCannotHaveCoveredAPersonIsNotToldToThem(t *testing.T) {
 func TestSomebodyWhomAMunicipalityNeverHadIsToldOfNoLook(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	l := looks{w, newUser(), map[int64]string{}}
+	l := reads{w, newUser(), map[int64]string{}}
 	elsewhere := w.register(t, w.municipality(t, "JHB"), "elsewhere")
 	l.read(t, "list", "profile", nil)
 	l.read(t, "export", "consents", map[string]string{"position": fmt.Sprint(w.head(t))})
@@ -158,7 +158,7 @@ func TestSomebodyWhomAMunicipalityNeverHadIsToldOfNoLook(t *testing.T) {
 func TestALookIsToldThatMayHaveCoveredWhatAPersonWasBefore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	l := looks{w, newUser(), map[int64]string{}}
+	l := reads{w, newUser(), map[int64]string{}}
 	anna := w.register(t, w.tenant, "anna")
 	w.append(t, w.tenant, domain.UserOf(anna), &domain.UserRoleChanged{
 		Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Manager}})

@@ -78,13 +78,13 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 			d.Reads = append(d.Reads, exposureEntry(e, person))
 		}
 	}
-	d.Activity = activity(person, append(withoutLooks(about, seen), by...))
+	d.Activity = activity(person, append(withoutOtherReads(about, seen), by...))
 	return d, nil
 }
 
-// withoutLooks leaves out the reads of a person that are not in seen, the reads that can
+// withoutOtherReads leaves out the reads of a person that are not in seen, the reads that can
 // have covered them.
-func withoutLooks(about, seen []domain.Recorded) []domain.Recorded {
+func withoutOtherReads(about, seen []domain.Recorded) []domain.Recorded {
 	covered := map[int64]bool{}
 	for _, e := range seen {
 		covered[e.Position] = true

@@ -69,7 +69,7 @@ func (r *Reports) Exposure(
 	}
 	find := r.newest
 	if !filter.Subject.IsZero() {
-		find = r.looks
+		find = r.reads
 	}
 	events, err := find(ctx, AuditScope{tenant: tenant}, q, page)
 	if err != nil {
@@ -103,13 +103,13 @@ func exposureEntry(r domain.Recorded, subject domain.UserID) ExposureEntry {
 	return x
 }
 
-// looksAtOnce is how many reads are judged at once: of those that name nobody, either
+// readsAtOnce is how many reads are judged at once: of those that name nobody, either
 // most or none covered a given person.
-const looksAtOnce = 500
+const readsAtOnce = 500
 
-// looks is newest for the reads of one person's data: it leaves out reads that cannot
+// reads is newest for the reads of one person's data: it leaves out reads that cannot
 // have covered the person.
-func (r *Reports) looks(
+func (r *Reports) reads(
 	ctx context.Context, scope AuditScope, q eventstore.Query, page projections.Page,
 ) (found []domain.Recorded, err error) {
 	upTo, more, err := behind(page)
@@ -117,7 +117,7 @@ func (r *Reports) looks(
 		return nil, err
 	}
 
-	q.UpTo, q.Newest, q.Limit, q.Tenant = upTo, true, max(page.Fetch(), looksAtOnce), scope.tenant
+	q.UpTo, q.Newest, q.Limit, q.Tenant = upTo, true, max(page.Fetch(), readsAtOnce), scope.tenant
 	err = r.asTenant(ctx, scope.tenant, func(tx pgx.Tx) error {
 		c := r.coverage(tx, scope.tenant, q.Seen)
 		began, err := c.began(ctx)
