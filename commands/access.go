@@ -64,7 +64,7 @@ func (h *Handler) RecordRead(ctx context.Context, call Call, c RecordRead) (Answ
 }
 
 // readOfTheHour returns the id of the append that records a read once an hour, in
-// whatever process: by this actor, of these people, of the same fields.
+// whatever process: by this actor, of these people, with the same fields and filter.
 func (h *Handler) readOfTheHour(call Call, c RecordRead) (uuid.UUID, error) {
 	what, err := json.Marshal([]any{c.Fields, c.Subjects, c.Filter})
 	if err != nil {

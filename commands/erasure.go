@@ -120,7 +120,7 @@ func (h *Handler) erasure(
 func staffRecord(err error) error {
 	if _, is := errors.AsType[*domain.StaffRecordError](err); is {
 		return domain.Refuse(domain.CodeStaffRecordKept,
-			"This account acted in office: the record of what it did, and of whose it was, must be kept "+
+			"This account acted in office; what it did, and whose account it is, must stay on record "+
 				"(POPIA s14(1)(a), s17).")
 	}
 	return err

@@ -193,7 +193,7 @@ func keyReused() *domain.Error {
 }
 
 func busy() *domain.Error {
-	return domain.Refuse(domain.CodeBusy, "Too many changes are being made to this at once; try again.")
+	return domain.Refuse(domain.CodeBusy, "Too many changes to this at once; try again.")
 }
 
 // identify returns the append's id and the request's fingerprint: both derived from the
@@ -208,7 +208,7 @@ func (h *Handler) identify(call Call, r request) (uuid.UUID, string, error) {
 
 	if len([]rune(call.Key)) > domain.MaxIdempotencyKey {
 		var f domain.Faults
-		f.Add("Idempotency-Key", "too_long", "An idempotency key may have at most 128 characters.")
+		f.Add("Idempotency-Key", "too_long", "An idempotency key has at most 128 characters.")
 		return uuid.Nil, "", f.Err()
 	}
 

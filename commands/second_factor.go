@@ -20,7 +20,7 @@ const (
 	secretSize  = 20               // bytes; RFC 4226 §4 R6
 	offerLasts  = 10 * time.Minute
 	otpIssuer   = "SALGA Trust Engine"
-	codeInvalid = "This code is wrong, too old or already used: give the one that your authenticator shows now. " +
+	codeInvalid = "This code is wrong, too old or already used: send the one that your authenticator shows now. " +
 		"Each code works once."
 )
 
@@ -244,7 +244,7 @@ func (h *Handler) proveCode(ctx context.Context, call Call, command, code string
 	}
 	if code == "" {
 		return nil, domain.Refuse(domain.CodeTOTPRequired,
-			"Give the 6 digits that your authenticator shows now, in totp.")
+			"Send the 6 digits that your authenticator shows now, in totp.")
 	}
 
 	a, err := h.Store.Authenticator(ctx, call.Tenant, call.User)
@@ -272,7 +272,7 @@ func (h *Handler) proveCode(ctx context.Context, call Call, command, code string
 
 func totpLocked(until time.Time, wait time.Duration) error {
 	refusal := domain.Refuse(domain.CodeTOTPLocked,
-		"Too many wrong codes: the next one is checked from %s. If it was not you, somebody knows your password.",
+		"Too many wrong codes: try again at %s. If this was not you, somebody knows your password.",
 		until.UTC().Truncate(time.Second).Add(time.Second).Format(time.RFC3339))
 	refusal.Wait = wait
 

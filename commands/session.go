@@ -228,7 +228,7 @@ func (h *Handler) signInFailed(call Call, user domain.UserID, cause string) erro
 
 func invalidCredentials() *domain.Error {
 	return domain.Refuse(domain.CodeInvalidCredentials,
-		"Invalid credentials. If you are registered in more than one municipality, give municipality_code.")
+		"Invalid credentials. If you are registered in more than one municipality, send municipality_code.")
 }
 
 func hasCode(err error, code domain.Code) bool {

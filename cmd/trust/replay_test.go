@@ -141,7 +141,7 @@ func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 	}{
 		"no such tenant": {exit.CodeNotSo, []string{"--tenant", "XYZ"}, "no municipality with this code"},
 		"nobody":         {exit.CodeNotSo, []string{"--subject", consent}, "no such person"},
-		"a typing error": {exit.CodeNotSo, []string{"--purpose", "sms_alrt"}, "has never had such a purpose"},
+		"a typing error": {exit.CodeNotSo, []string{"--purpose", "sms_alrt"}, "never had such a purpose"},
 		"no instant":     {exit.CodeUsage, []string{"--as-of", "3 March"}, "give an instant, with its zone"},
 		"both": {exit.CodeUsage, []string{"--known-at", day, "--position", "1"},
 			"position or known_at, not both"},
