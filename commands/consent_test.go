@@ -36,8 +36,8 @@ func TestAGrantIsAllowedUntilItIsWithdrawn(t *testing.T) {
 	after := w.check(t, call, "sms_alert", time.Time{}, time.Time{})
 	then := w.check(t, call, "sms_alert", granted.Value.GivenAt, time.Time{})
 	if before.Allowed || before.Decided || !between.Allowed || after.Allowed || !after.Decided || !then.Allowed {
-		t.Errorf("allowed before %v, between %v, after %v, for then %v", before.Allowed, between.Allowed, after.Allowed,
-			then.Allowed)
+		t.Errorf("allowed before %v, between %v, after %v, for then %v",
+			before.Allowed, between.Allowed, after.Allowed, then.Allowed)
 	}
 
 	w.unchanged(t, func() {
@@ -174,8 +174,8 @@ func TestWithdrawingTheConsentToRegistrationClosesTheAccount(t *testing.T) {
 		commands.WithdrawConsent{Consent: domain.ConsentID{UUID: events[0].Record}})
 	ok(t, err)
 	if !done.Value.Withdrawn() || done.Position != before+3 {
-		t.Errorf("withdrawn %v at %d, want the append's last position %d", done.Value.Withdrawn(), done.Position,
-			before+3)
+		t.Errorf("withdrawn %v at %d, want the append's last position %d",
+			done.Value.Withdrawn(), done.Position, before+3)
 	}
 
 	_, err = w.Authenticate(t.Context(), call)

@@ -42,8 +42,9 @@ func TestAnErasureThatTheBackupDoesNotKnowIsAppliedAgain(t *testing.T) {
 
 	past := domain.Recorded{
 		Tenant: w.cpt, Subject: admin.User, AppendID: uuid.New(), RecordedAt: time.Now(),
-		Event: &domain.UserErased{Cause: domain.CauseRequest, RequestID: request.Value.ID,
-			Keys: []uuid.UUID{admin.User.UUID}},
+		Event: &domain.UserErased{
+			Cause: domain.CauseRequest, RequestID: request.Value.ID, Keys: []uuid.UUID{admin.User.UUID},
+		},
 	}
 	ok(t, commands.ReapplyErasure(t.Context(), restored{w.store}, past))
 

@@ -38,8 +38,8 @@ func TestAForgedConsentOfLongAgoAllowsNothing(t *testing.T) {
 	id := [16]byte(thandi.User.UUID)
 	long := time.Date(2019, 1, 1, 0, 0, 0, 0, time.UTC)
 	forged := w.db.Forge(t, pgtest.Forgery{
-		Tenant: w.cpt.UUID, StreamType: "consent", Stream: id, Type: "consent.granted.v1", Subject: &id, Actor: &id,
-		Effective: &long,
+		Tenant: w.cpt.UUID, StreamType: "consent", Stream: id, Type: "consent.granted.v1",
+		Subject: &id, Actor: &id, Effective: &long,
 		Payload: fmt.Sprintf(
 			`{"consent_id":%q,"purpose":"newsletter","notice_version":1,"wording":"x","language":"en","sha256":"",`+
 				`"channel":"web","recorded_by":"self","given_by":"self","given_at":"2019-01-01T00:00:00Z"}`, newKey()),
@@ -69,13 +69,13 @@ func TestACitizenWhoWasMadeAdminPastTheProgramsIsNone(t *testing.T) {
 		Payload: `{"role":{"old":"citizen","new":"admin"}}`,
 	})
 
-	_, err := w.Authenticate(t.Context(), commands.Call{Tenant: thandi.Tenant, User: thandi.User,
-		Session: thandi.Session})
+	_, err := w.Authenticate(t.Context(),
+		commands.Call{Tenant: thandi.Tenant, User: thandi.User, Session: thandi.Session})
 	refused(t, err, domain.CodeLogDamaged)
 
 	w.disown(t, forged)
-	call, err := w.Authenticate(t.Context(), commands.Call{Tenant: thandi.Tenant, User: thandi.User,
-		Session: thandi.Session})
+	call, err := w.Authenticate(t.Context(),
+		commands.Call{Tenant: thandi.Tenant, User: thandi.User, Session: thandi.Session})
 	ok(t, err)
 	if call.Role() != domain.Citizen {
 		t.Errorf("she is %s", call.Role())
@@ -104,8 +104,8 @@ func TestAPasswordThatWasSetPastTheProgramsOpensNothing(t *testing.T) {
 	ok(t, err)
 	id, written := [16]byte(admin.User.UUID), string(side)
 	forged := w.db.Forge(t, pgtest.Forgery{
-		Tenant: admin.Tenant.UUID, StreamType: "user", Stream: id, Type: "user.password_changed.v1", Subject: &id,
-		Actor: &id, Payload: "{}", Side: &written,
+		Tenant: admin.Tenant.UUID, StreamType: "user", Stream: id, Type: "user.password_changed.v1",
+		Subject: &id, Actor: &id, Payload: "{}", Side: &written,
 	})
 
 	signIn := func() error {

@@ -35,8 +35,9 @@ func (w *world) older(t *testing.T, email, spelling, password string) domain.Use
 		}}}},
 		Side: []domain.SideWrite{
 			domain.CreateSubjectKey{Subject: id},
-			domain.TakeClaim{Claim: domain.Claim{Tenant: w.cpt, Kind: domain.EmailClaim, Value: spelling},
-				Holder: id.UUID},
+			domain.TakeClaim{
+				Claim: domain.Claim{Tenant: w.cpt, Kind: domain.EmailClaim, Value: spelling}, Holder: id.UUID,
+			},
 			domain.SetCredential{User: id, Email: spelling, Verifier: verifier},
 		},
 	})
@@ -62,8 +63,9 @@ func TestTwoSpellingsOfADomainAreOneAccount(t *testing.T) {
 		t.Errorf("she reads %s", registered.Value.Email)
 	}
 
-	for _, spelling := range []string{unicodeAddress, asciiAddress, "NOMSA@MU\u0308NCHEN.EXAMPLE",
-		"nomsa@ｍünchen。example\n"} {
+	for _, spelling := range []string{
+		unicodeAddress, asciiAddress, "NOMSA@MU\u0308NCHEN.EXAMPLE", "nomsa@ｍünchen。example\n",
+	} {
 		_, err := w.Register(t.Context(), commands.Call{}, registration("CPT", spelling))
 		refused(t, err, domain.CodeEmailTaken)
 		if got := w.opens(t, spelling, password); got != registered.Value.ID {

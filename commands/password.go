@@ -35,8 +35,8 @@ func newHasher(atOnce int, params *argon2id.Params) *hasher {
 		panic(err) // only the system's random source can fail
 	}
 	return &hasher{
-		turns: make(chan struct{}, atOnce), release: time.AfterFunc(hashesRest, debug.FreeOSMemory), params: params,
-		dummy: dummy,
+		turns: make(chan struct{}, atOnce), release: time.AfterFunc(hashesRest, debug.FreeOSMemory),
+		params: params, dummy: dummy,
 	}
 }
 

@@ -82,8 +82,8 @@ func (w meddling) move(h *commands.Handler) error {
 }
 
 func (w meddling) erase(h *commands.Handler) error {
-	_, err := h.EraseMe(w.t.Context(), w.call, commands.EraseMe{Confirmation: commands.EraseConfirmation,
-		Password: password})
+	_, err := h.EraseMe(w.t.Context(), w.call,
+		commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: password})
 	return err
 }
 

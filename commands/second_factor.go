@@ -207,8 +207,8 @@ func (h *Handler) RecoverSecondFactor(
 				Stream: domain.SessionsOf(c.User), Expected: domain.AnyVersion,
 				Events: []domain.Event{&domain.SessionEnded{Scope: domain.ScopeAll, Cause: domain.CauseSecondFactor}},
 			})
-			s.change.Side = append(s.change.Side, domain.RemoveSecondFactor{User: c.User},
-				domain.EndSessions{User: c.User})
+			s.change.Side = append(s.change.Side,
+				domain.RemoveSecondFactor{User: c.User}, domain.EndSessions{User: c.User})
 			return events, nil
 		})
 }

@@ -419,8 +419,8 @@ func TestAStolenDatabaseLoginReadsNoSecretAndSetsNoneThatOpens(t *testing.T) {
 		t.Error("the API's login reads credentials")
 	}
 	sealed := func(call commands.Call) (secret []byte) {
-		ok(t, stolen.QueryRow(t.Context(), "select factor_secret from trust.second_factor($1, $2)", call.User.UUID,
-			call.Tenant.UUID).Scan(&secret))
+		const sql = "select factor_secret from trust.second_factor($1, $2)"
+		ok(t, stolen.QueryRow(t.Context(), sql, call.User.UUID, call.Tenant.UUID).Scan(&secret))
 		return secret
 	}
 
@@ -449,9 +449,9 @@ func TestAnErasureDestroysTheSecondFactor(t *testing.T) {
 	_, err := w.EraseMe(t.Context(), call, erasureOf(password))
 	ok(t, err)
 
+	const sql = "select count(*) from trust.credentials where user_id = $1"
 	var left int
-	ok(t, w.db.Superuser(t).QueryRow(t.Context(), "select count(*) from trust.credentials where user_id = $1",
-		call.User.UUID).Scan(&left))
+	ok(t, w.db.Superuser(t).QueryRow(t.Context(), sql, call.User.UUID).Scan(&left))
 	if left != 0 {
 		t.Error("a credential is left")
 	}

@@ -120,8 +120,8 @@ func TestEveryFailedCheckOfAPasswordIsRecordedLikeAFailedSignIn(t *testing.T) {
 			return err
 		},
 		"user.erase": func(call commands.Call) error {
-			_, err := w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation,
-				Password: wrong})
+			_, err := w.EraseMe(t.Context(), call,
+				commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: wrong})
 			return err
 		},
 		"user.register": func(commands.Call) error {
@@ -179,8 +179,8 @@ func TestAGuessIsAskedForBeforeEachCheckOfAPassword(t *testing.T) {
 			return err
 		},
 		"nobody@example.co.za, at sign-in": func() error {
-			_, err := w.SignIn(t.Context(), anonymous, commands.SignIn{Email: "nobody@example.co.za",
-				Password: password})
+			_, err := w.SignIn(t.Context(), anonymous,
+				commands.SignIn{Email: "nobody@example.co.za", Password: password})
 			return err
 		},
 		"one@example.co.za, for another password": func() error {
@@ -196,8 +196,8 @@ func TestAGuessIsAskedForBeforeEachCheckOfAPassword(t *testing.T) {
 			return err
 		},
 		"one@example.co.za, for an erasure": func() error {
-			_, err := w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation,
-				Password: password})
+			_, err := w.EraseMe(t.Context(), call,
+				commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: password})
 			return err
 		},
 		"one@example.co.za, for a registration again": func() error {

@@ -222,8 +222,8 @@ func TestARepeatOfANewAddressWithAnotherPasswordIsAnotherRequest(t *testing.T) {
 	mine := w.citizen(t, "CPT", "old@example.co.za")
 	mine.Key = newKey()
 	change := func(current string) error {
-		_, err := w.ChangeProfile(t.Context(), mine, commands.ChangeProfile{Email: new("new@example.co.za"),
-			CurrentPassword: current})
+		_, err := w.ChangeProfile(t.Context(), mine,
+			commands.ChangeProfile{Email: new("new@example.co.za"), CurrentPassword: current})
 		return err
 	}
 
@@ -266,8 +266,8 @@ func TestARepeatAboutAnErasedPersonSaysThatTheyWereErased(t *testing.T) {
 			return err
 		},
 		"another role": func() error {
-			_, err := w.ChangeRole(t.Context(), changed, commands.ChangeRole{User: staff.Value.ID,
-				Role: domain.FieldWorker})
+			_, err := w.ChangeRole(t.Context(), changed,
+				commands.ChangeRole{User: staff.Value.ID, Role: domain.FieldWorker})
 			return err
 		},
 		"a request": func() error {
