@@ -182,7 +182,8 @@ func TestOfficersOfBeforeThereWasAStreamOfThemCount(t *testing.T) {
 		"a clerk who was made a manager": {before: func(w *town) commands.Call {
 			clerk := w.ofBefore(domain.FieldWorker)
 			w.appendAsBefore(domain.UserOf(clerk.User), &domain.UserRoleChanged{
-				Role: domain.Change[domain.Role]{Old: domain.FieldWorker, New: domain.Manager}})
+				Role: domain.Change[domain.Role]{Old: domain.FieldWorker, New: domain.Manager},
+			})
 			return clerk
 		}},
 		"a manager who is closed while they are listed": {

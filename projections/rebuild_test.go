@@ -95,7 +95,8 @@ func (w *world) live(t testing.TB) {
 	other := w.municipality(t, "JHB")
 	w.register(t, other, "elsewhere")
 	w.append(t, w.tenant, domain.UserOf(known), &domain.UserEmailChanged{
-		Email: domain.Known(domain.Change[string]{New: "new@example.org"})})
+		Email: domain.Known(domain.Change[string]{New: "new@example.org"}),
+	})
 	w.append(t, other, domain.MunicipalityOf(other), &domain.MunicipalityDeactivated{})
 
 	for _, subject := range []domain.UserID{known, erased} {
@@ -400,7 +401,8 @@ func TestAnErasureDuringARebuildLeavesNothingInAnyVersion(t *testing.T) {
 
 				erase := func() {
 					w.append(t, w.tenant, domain.UserOf(person), &domain.UserEmailChanged{
-						Email: domain.Known(domain.Change[string]{New: "person2@example.org"})})
+						Email: domain.Known(domain.Change[string]{New: "person2@example.org"}),
+					})
 					w.erase(t, person)
 				}
 

@@ -16,8 +16,9 @@ func TestAPersonIsFoundByEverySpelling(t *testing.T) {
 		w.appendSide(t, w.tenant, domain.UserOf(user), []domain.SideWrite{domain.CreateSubjectKey{Subject: user}},
 			&domain.UserRegistered{
 				MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-				Person: domain.Known(domain.PersonFacts{Email: email, FullName: "Zo\u00eb Ṱhaba",
-					Phone: "+27821234567"}),
+				Person: domain.Known(domain.PersonFacts{
+					Email: email, FullName: "Zo\u00eb Ṱhaba", Phone: "+27821234567",
+				}),
 			})
 	}
 

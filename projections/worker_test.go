@@ -54,7 +54,8 @@ func TestAllProjectionsInOneWorkerFollowTheLog(t *testing.T) {
 	consent := w.grant(t, w.tenant, user)
 	w.append(t, w.tenant, domain.ConsentsOf(user), &domain.ConsentWithdrawn{ConsentID: consent, Purpose: "sms_alert"})
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserRoleChanged{
-		Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Admin}})
+		Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Admin},
+	})
 
 	for _, p := range projections.All() {
 		w.caughtUp(t, p.Name())

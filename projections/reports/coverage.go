@@ -223,8 +223,8 @@ func (c *coverage) stream(ctx context.Context, kind domain.StreamType) ([]domain
 		return events, nil
 	}
 
-	events, err := c.reader.InStreams(ctx, c.tx, c.tenant, kind, c.person.UUID, eventstore.Place{}, math.MaxInt64,
-		math.MaxInt32)
+	events, err := c.reader.InStreams(ctx, c.tx, c.tenant, kind, c.person.UUID, eventstore.Place{},
+		math.MaxInt64, math.MaxInt32)
 	if err == nil {
 		c.streams[kind] = events
 	}

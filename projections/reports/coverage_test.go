@@ -161,7 +161,8 @@ func TestALookIsToldThatMayHaveCoveredWhatAPersonWasBefore(t *testing.T) {
 	l := reads{w, newUser(), map[int64]string{}}
 	anna := w.register(t, w.tenant, "anna")
 	w.append(t, w.tenant, domain.UserOf(anna), &domain.UserRoleChanged{
-		Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Manager}})
+		Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Manager},
+	})
 	l.read(t, "citizens", "profile", map[string]string{"role": "citizen"})
 	l.read(t, "managers", "profile", map[string]string{"role": "manager"})
 	l.read(t, "admins", "profile", map[string]string{"role": "admin"})

@@ -82,8 +82,8 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 	return d, nil
 }
 
-// withoutOtherReads leaves out the reads of a person that are not in seen, the reads that can
-// have covered them.
+// withoutOtherReads leaves out the reads of a person that are not in seen: the reads that
+// can have covered them.
 func withoutOtherReads(about, seen []domain.Recorded) []domain.Recorded {
 	covered := map[int64]bool{}
 	for _, e := range seen {

@@ -106,8 +106,8 @@ func (r *Reports) replay(
 	}
 
 	for behind := (eventstore.Place{}); ; {
-		page, err := r.reader.InStreams(ctx, tx, tenant, domain.ConsentStream, q.Subject.UUID, behind, q.Position,
-			replayPage)
+		page, err := r.reader.InStreams(
+			ctx, tx, tenant, domain.ConsentStream, q.Subject.UUID, behind, q.Position, replayPage)
 		if err != nil {
 			return err
 		}
