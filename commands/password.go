@@ -65,8 +65,8 @@ func (h *hasher) matches(ctx context.Context, password, verifier string) (bool, 
 }
 
 // match compares a password with a hash; an empty hash costs the same and never matches.
-// A password sent in a form other than the canonical one costs two runs unless the first
-// fits, which depends on the request, never on whether the account exists.
+// A password sent in a form other than the canonical one costs a second run unless the
+// first fits: the cost depends on the request, never on the account.
 func (h *hasher) match(ctx context.Context, password, verifier string) (match, error) {
 	if err := h.wait(ctx); err != nil {
 		return noMatch, err
