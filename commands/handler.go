@@ -131,7 +131,7 @@ func (h *Handler) execute(ctx context.Context, call Call, r request, decide deci
 		return done, err
 	}
 
-	return domain.Appended{}, busy()
+	return domain.Appended{}, domain.Refuse(domain.CodeBusy, "Too many changes to this at once; try again.")
 }
 
 // overtaken answers a command that is refused or finds nothing to do. An earlier delivery
@@ -190,10 +190,6 @@ func repeat(found []domain.Recorded, fingerprint string) (domain.Appended, error
 
 func keyReused() *domain.Error {
 	return domain.Refuse(domain.CodeIdempotencyKeyReused, "This idempotency key was used for another request.")
-}
-
-func busy() *domain.Error {
-	return domain.Refuse(domain.CodeBusy, "Too many changes to this at once; try again.")
 }
 
 // identify returns the append's id and the request's fingerprint: both derived from the

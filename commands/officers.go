@@ -85,8 +85,7 @@ func (h *Handler) officers(ctx context.Context, call Call) (domain.Officers, err
 			return domain.Officers{}, err
 		}
 	}
-
-	return domain.Officers{}, busy()
+	return domain.Officers{}, domain.Refuse(domain.CodeBusy, "Too many changes to this at once; try again.")
 }
 
 // officersNow returns the accounts that belong to officers, according to their own
