@@ -10,23 +10,22 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// RecordRead asks to record that the caller is about to be shown other people's personal
-// data.
+// RecordRead asks to record that the caller is about to see other people's personal data.
 type RecordRead struct {
 	Route    string
 	Fields   string // the group of fields, such as "profile"
 	Subjects []domain.UserID
-	Filter   map[string]string // with the names of personal filters only, never their values
-	Reason   string            // why, where the caller has to say so
+	Filter   map[string]string // of personal filters only the names, never the values
+	Reason   string            // why, where the caller must say so
 
-	// Hourly is for what is asked again and again: the same look is recorded once an
-	// hour.
+	// Hourly is for reads that are repeated again and again: the same read is recorded
+	// once an hour.
 	Hourly bool
 }
 
-// RecordRead appends it: call it after reading and before the answer leaves (POPIA s19,
-// s22, s23(1)(b)). More than domain.MaxReadSubjects subjects are left to the filter. It
-// returns when the look is in the log. Error: validation_failed.
+// RecordRead records the read and returns when it is in the log. Call it after reading
+// and before the answer leaves (POPIA s19, s22, s23(1)(b)). If there are more than
+// domain.MaxReadSubjects subjects, it records only the filter. Error: validation_failed.
 func (h *Handler) RecordRead(ctx context.Context, call Call, c RecordRead) (Answer[struct{}], error) {
 	c.Reason = domain.TidyText(c.Reason)
 
@@ -39,10 +38,10 @@ func (h *Handler) RecordRead(ctx context.Context, call Call, c RecordRead) (Answ
 	var id uuid.UUID
 	if c.Hourly {
 		var err error
-		if id, err = h.lookOfTheHour(call, c); err != nil {
+		if id, err = h.readOfTheHour(call, c); err != nil {
 			return Answer[struct{}]{}, err
 		}
-		// An append would find that too, but only in its turn among all others.
+		// An append would find it too, but only after waiting its turn among all others.
 		found, err := h.Store.FindAppend(ctx, call.Tenant, id)
 		if err != nil || len(found) > 0 {
 			return Answer[struct{}]{Position: domain.Appended{Events: found}.Position()}, err
@@ -64,26 +63,29 @@ func (h *Handler) RecordRead(ctx context.Context, call Call, c RecordRead) (Answ
 	return h.recordAccess(ctx, call, "personal_data.read", &read, id)
 }
 
-// lookOfTheHour is the append of a look that is recorded once an hour, in whatever
-// process: by this actor, at these people, at the same of them.
-func (h *Handler) lookOfTheHour(call Call, c RecordRead) (uuid.UUID, error) {
+// readOfTheHour returns the id of the append that records a read once an hour, in
+// whatever process: by this actor, of these people, with the same fields and filter.
+func (h *Handler) readOfTheHour(call Call, c RecordRead) (uuid.UUID, error) {
 	what, err := json.Marshal([]any{c.Fields, c.Subjects, c.Filter})
 	if err != nil {
 		return uuid.Nil, err
 	}
+
 	hour := h.now().Truncate(time.Hour).Format(time.RFC3339)
+	// The log has ids made with the word "look": it must stay.
 	return h.derivedID("look", call.Tenant.String(), call.User.String(), string(what), hour), nil
 }
 
-// RecordTenantMismatch asks to record that the caller named another tenant than their
+// RecordTenantMismatch asks to record that the caller named a tenant other than their
 // own.
 type RecordTenantMismatch struct {
 	Route string
 	Named domain.TenantID
 }
 
-// RecordTenantMismatch appends it, at most once a minute of a caller and a tenant, and of
-// ten tenants: what is counted besides goes into a later event, see tallies.
+// RecordTenantMismatch records it at most once a minute for each caller and tenant, and
+// for at most ten tenants of a caller. The rest is counted and goes into a later event:
+// see tallies.
 func (h *Handler) RecordTenantMismatch(
 	ctx context.Context, call Call, c RecordTenantMismatch,
 ) (Answer[struct{}], error) {
@@ -108,8 +110,8 @@ func (h *Handler) RecordTenantMismatch(
 	return h.recordAccess(ctx, call, name, e, uuid.Nil)
 }
 
-// recordAccess appends an event about one request, in a stream of its own. A zero id is a
-// new one.
+// recordAccess appends an event about one request, in a stream of its own. A zero id
+// means a new one.
 func (h *Handler) recordAccess(
 	ctx context.Context, call Call, name string, event domain.Event, id uuid.UUID,
 ) (Answer[struct{}], error) {

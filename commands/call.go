@@ -8,27 +8,26 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Call is the caller and the circumstances of a call. Its zero value is an anonymous
-// caller.
+// Call is who calls and in what circumstances. Its zero value is an anonymous caller.
 type Call struct {
 	Tenant      domain.TenantID
-	User        domain.UserID // zero: nobody signed in
+	User        domain.UserID // zero: nobody is signed in
 	Session     uuid.UUID
 	Origin      domain.Origin
 	Key         string    // Idempotency-Key; empty: none
-	IfMatch     int       // the version that a change is meant for; 0: any, -1: one that never was
-	SelfOnly    bool      // the caller acts for nobody else here, whatever their role
+	IfMatch     int       // the version that a change is meant for; 0: any; -1: one that never existed
+	SelfOnly    bool      // the caller acts only for themselves here, whatever their role
 	Correlation uuid.UUID // of the request
 
-	// Guess is asked before a password is checked, with the e-mail address of the account
-	// whose it may be. It may take its time; an error of it is the answer. nil: passwords
-	// may be tried without limit.
+	// Guess is called before a password is checked, with the e-mail address of the
+	// account that the password may belong to. It may block; its error is the answer. If
+	// it is nil, passwords may be tried without limit.
 	Guess func(ctx context.Context, email string) error
 
 	actor   domain.User // as Authenticate found it
 	factor  domain.SecondFactor
 	system  bool
-	command string // the name of the one that execute carries out
+	command string // name of the command that execute carries out
 }
 
 func (c Call) guess(ctx context.Context, email string) error {
@@ -38,16 +37,18 @@ func (c Call) guess(ctx context.Context, email string) error {
 	return c.Guess(ctx, email)
 }
 
-// System is the caller of an operator's command, who may do what a tenant's admin may.
+// System is the caller of an operator's command, who may do whatever a tenant's admin
+// may.
 func System(tenant domain.TenantID) Call { return Call{Tenant: tenant, system: true} }
 
-// Role is the caller's role as of Authenticate, not as of when a token was made.
+// Role is the caller's role as Authenticate found it, not the role when the token was
+// made.
 func (c Call) Role() domain.Role { return c.actor.Role }
 
-// Actor is the caller's account as of Authenticate, without its personal fields.
+// Actor is the caller's account as Authenticate found it, without its personal fields.
 func (c Call) Actor() domain.User { return c.actor }
 
-// SecondFactor is the caller's second factor as of Authenticate.
+// SecondFactor is the caller's second factor as Authenticate found it.
 func (c Call) SecondFactor() domain.SecondFactor { return c.factor }
 
 func (c Call) roleName() string {
@@ -61,9 +62,9 @@ func (c Call) roleName() string {
 	}
 }
 
-// Authenticate checks that the session is open and that account and municipality are
-// active, now. The Call it returns knows the caller's current role. Errors:
-// session_ended, account_inactive, municipality_inactive.
+// Authenticate checks that the session is open, and the account and municipality active,
+// now. The Call it returns knows the caller's current role. Errors: session_ended,
+// account_inactive, municipality_inactive.
 func (h *Handler) Authenticate(ctx context.Context, call Call) (Call, error) {
 	user, municipality := domain.UserOf(call.User), domain.MunicipalityOf(call.Tenant)
 	events, open, err := h.Store.LoadSession(ctx, call.Tenant, call.User, call.Session, user, municipality)
@@ -80,7 +81,7 @@ func (h *Handler) Authenticate(ctx context.Context, call Call) (Call, error) {
 		return Call{}, sessionEnded()
 	case !call.actor.Active:
 		return Call{}, domain.Refuse(domain.CodeAccountInactive, "This account is not active.")
-	case !call.Tenant.IsPlatform() && !m.Active: // which is why the session has ended
+	case !call.Tenant.IsPlatform() && !m.Active: // before !open: this is why the session has ended
 		return Call{}, domain.Refuse(domain.CodeMunicipalityInactive, "This municipality is not active.")
 	case !open:
 		return Call{}, sessionEnded()

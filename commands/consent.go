@@ -8,8 +8,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// RecordConsent asks to record a decision about a purpose: the caller's own, or as staff
-// that of another person of the tenant.
+// RecordConsent asks to record a decision about a purpose: the caller's own or, for
+// staff, that of another person of the tenant.
 type RecordConsent struct {
 	Subject       domain.UserID           `json:"subject_id,omitzero"` // zero: the caller
 	Purpose       string                  `json:"purpose"`
@@ -67,7 +67,7 @@ func (h *Handler) RecordConsent(ctx context.Context, call Call, c RecordConsent)
 	return h.consentAnswer(ctx, history, done)
 }
 
-// WithdrawConsent asks to take a consent back.
+// WithdrawConsent asks to withdraw a consent.
 type WithdrawConsent struct {
 	Consent  domain.ConsentID `json:"consent_id"`
 	Reason   string           `json:"reason,omitempty"`
@@ -75,12 +75,13 @@ type WithdrawConsent struct {
 	Evidence *domain.Evidence `json:"evidence,omitempty"`
 }
 
-// WithdrawConsent takes a consent back. A second time changes nothing, unless it was
-// given earlier: the earliest known stands. Withdrawing one's own platform_registration
-// is never refused (POPIA s11(2)(b)): see closeAccount. A consent of another tenant, or
-// for a citizen of another person, answers as an absent one. Errors: validation_failed,
-// not_found, not_granted, given_at_in_future, evidence_required; of another's
-// platform_registration also forbidden, last_admin.
+// WithdrawConsent withdraws a consent. Withdrawing it again changes nothing, unless the
+// new withdrawal was given earlier: the earliest counts. Withdrawing one's own
+// platform_registration is never refused (POPIA s11(2)(b)): see closeAccount. A consent
+// of another tenant is answered as if it did not exist, and so for a citizen is a consent
+// of another person. Errors: validation_failed, not_found, not_granted,
+// given_at_in_future, evidence_required; for another person's platform_registration also
+// forbidden, last_admin.
 func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawConsent) (Answer[domain.Consent], error) {
 	subject, err := h.subjectOf(ctx, call, c.Consent)
 	if err != nil {
@@ -127,9 +128,9 @@ func (h *Handler) WithdrawConsent(ctx context.Context, call Call, c WithdrawCons
 	return h.consentAnswer(ctx, history, done)
 }
 
-// consents loads what a decision of a subject rests on, and the version of their consent
-// stream. When the subject is another person, it makes sure that they exist and were not
-// erased.
+// consents loads the events that a subject's decision rests on, and the version of their
+// consent stream. If the subject is not the caller, it makes sure that they exist and
+// have not been erased.
 func (h *Handler) consents(
 	ctx context.Context, call Call, subject domain.UserID, tail domain.Tail,
 ) (history []domain.Recorded, version int, expects []domain.Expectation, err error) {
@@ -156,8 +157,8 @@ func (h *Handler) consents(
 	return of(events, tail.Stream), version, expects, nil
 }
 
-// decideConsent decides on the purpose in memory, and again on the log's when that
-// refuses: memory may be out of date.
+// decideConsent decides on the purpose held in memory. If that leads to a refusal, it
+// decides again on the purpose in the log, since memory may be out of date.
 func (h *Handler) decideConsent(
 	ctx context.Context, tenant domain.TenantID, wish domain.RecordConsent, history []domain.Recorded,
 ) ([]domain.Event, []domain.Expectation, error) {
@@ -171,13 +172,14 @@ func (h *Handler) decideConsent(
 		if err == nil || !cached {
 			return events, expects, err
 		}
+
 		h.purposes.forget(
 			domain.PurposeOf(tenant, wish.Purpose), domain.PurposeOf(domain.PlatformTenant(), wish.Purpose))
 	}
 }
 
 // consentAnswer returns the consent as an append left it. history is what the append was
-// decided on; a repeat loads it.
+// decided on; for a repeat it is loaded here.
 func (h *Handler) consentAnswer(
 	ctx context.Context, history []domain.Recorded, done domain.Appended,
 ) (Answer[domain.Consent], error) {
@@ -202,9 +204,9 @@ func (h *Handler) consentAnswer(
 	return Answer[domain.Consent]{Value: consent, Position: done.Position()}, nil
 }
 
-// subjectOf finds the person who decided about a consent, without a read table. Whoever
-// acts for nobody else asks about their own: whether it is theirs shows when their
-// decisions are read.
+// subjectOf finds the person whose consent this is, without a read table. A caller who
+// acts for nobody else is taken to be that person: whether the consent is theirs shows
+// when their decisions are read.
 func (h *Handler) subjectOf(ctx context.Context, call Call, id domain.ConsentID) (domain.UserID, error) {
 	if !call.ActsForOthers() {
 		return call.User, nil
@@ -221,16 +223,19 @@ func (h *Handler) subjectOf(ctx context.Context, call Call, id domain.ConsentID)
 }
 
 // closeAccount adds to an append what follows from withdrawing the consent that an
-// account rests on: the account is closed, its sessions end, and what was consented to
-// through it is withdrawn as well, because the person cannot withdraw it any more. To the
-// person it is never refused, not even to a tenant's last admin: SALGA can appoint
-// another. Somebody else needs evidence, for one of staff has to be an admin, and cannot
-// do it to the last admin. Of an account that rests on a later consent nothing follows.
+// account rests on: the account is closed, its sessions end, and the consents given
+// through it are withdrawn as well, because the person can no longer withdraw them.
+//
+// The person themselves is never refused, not even a tenant's last admin: SALGA can
+// appoint another. Anybody else needs evidence, must be an admin if the account is a
+// staff account, and cannot close the account of the last admin. If the account rests on
+// a later consent, nothing follows.
 func (h *Handler) closeAccount(
 	ctx context.Context, call Call, a *domain.Append, id domain.UserID, left *domain.ConsentWithdrawn,
 ) error {
 	own := id == call.User
 	person, staff, consents := domain.UserOf(id), domain.AdminsOf(a.Tenant), domain.ConsentsOf(id)
+
 	history, err := h.Store.Load(ctx, a.Tenant, person, staff, consents)
 	if err != nil {
 		return err
@@ -242,10 +247,12 @@ func (h *Handler) closeAccount(
 			return err
 		}
 	}
+
 	withdrawn, leaves := left.CloseAccount(of(history, consents), h.now())
 	if !leaves {
 		return nil
 	}
+
 	removed, err := admins.Remove(id)
 	if err != nil && own {
 		removed, err = []domain.Event{&domain.AdminRemoved{User: id}}, nil
@@ -256,8 +263,9 @@ func (h *Handler) closeAccount(
 
 	// The withdrawals belong to the stream that the append writes first.
 	a.Writes[0].Events = append(a.Writes[0].Events, withdrawn...)
+
 	closed := user.Deactivate(domain.CauseConsentWithdrawn)
-	if len(closed) == 0 { // closed already, and must not be opened at the same time
+	if len(closed) == 0 { // already closed, and must not be reopened meanwhile
 		a.Expects = append(a.Expects, domain.Expectation{Tenant: a.Tenant, Stream: person, Version: user.Version})
 		return nil
 	}
@@ -272,16 +280,17 @@ func (h *Handler) closeAccount(
 }
 
 // mayClose refuses to close another person's account without evidence that they asked for
-// it, and, unless it is an admin who closes it, one of staff: a clerk must not rid a
-// municipality of its officers.
+// it. Only an admin may close a staff account: a clerk must not rid a municipality of its
+// officers.
 func mayClose(call Call, user domain.User, left *domain.ConsentWithdrawn) error {
 	if user.Role != domain.Citizen {
-		if err := call.demandAdmin("take back a colleague's consent to their account"); err != nil {
+		if err := call.demandAdmin("withdraw a colleague's consent to their account"); err != nil {
 			return err
 		}
 	}
 	if left.EvidenceSHA256 == "" {
-		return domain.Refuse(domain.CodeEvidenceRequired, "Closing another person's account for them needs evidence.")
+		return domain.Refuse(domain.CodeEvidenceRequired,
+			"Closing another person's account on their behalf requires evidence.")
 	}
 	return nil
 }

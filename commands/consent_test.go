@@ -21,6 +21,7 @@ func TestAGrantIsAllowedUntilItIsWithdrawn(t *testing.T) {
 		c.Withdrawn() || c.Channel != domain.Web {
 		t.Errorf("granted %+v", c)
 	}
+
 	_, err = w.RecordConsent(t.Context(), call, smsAlert())
 	refused(t, err, domain.CodeAlreadyGranted)
 	refusal := smsAlert()
@@ -35,9 +36,10 @@ func TestAGrantIsAllowedUntilItIsWithdrawn(t *testing.T) {
 	after := w.check(t, call, "sms_alert", time.Time{}, time.Time{})
 	then := w.check(t, call, "sms_alert", granted.Value.GivenAt, time.Time{})
 	if before.Allowed || before.Decided || !between.Allowed || after.Allowed || !after.Decided || !then.Allowed {
-		t.Errorf("allowed before %v, between %v, after %v, for then %v", before.Allowed, between.Allowed, after.Allowed,
-			then.Allowed)
+		t.Errorf("allowed before %v, between %v, after %v, for then %v",
+			before.Allowed, between.Allowed, after.Allowed, then.Allowed)
 	}
+
 	w.unchanged(t, func() {
 		again, err := w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: granted.Value.ID})
 		ok(t, err)
@@ -45,6 +47,7 @@ func TestAGrantIsAllowedUntilItIsWithdrawn(t *testing.T) {
 			t.Errorf("again %+v, first %+v", again, withdrawn)
 		}
 	})
+
 	refusedConsent, err := w.RecordConsent(t.Context(), call, refusal)
 	ok(t, err)
 	_, err = w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: refusedConsent.Value.ID})
@@ -65,14 +68,17 @@ func TestAPaperGrantShowsBothClocks(t *testing.T) {
 	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
 	paper := smsAlert()
 	paper.Subject, paper.Channel, paper.GivenAt = citizen.User, domain.Paper, at(-5*24*time.Hour)
+
 	_, err := w.RecordConsent(t.Context(), clerk, paper)
 	refused(t, err, domain.CodeEvidenceRequired)
+
 	paper.Evidence = evidence()
 	granted, err := w.RecordConsent(t.Context(), clerk, paper)
 	ok(t, err)
 	if granted.Value.RecordedBy != clerk.User || granted.Value.Subject != citizen.User {
 		t.Errorf("recorded %+v", granted.Value)
 	}
+
 	day := at(-3 * 24 * time.Hour)
 	if !w.check(t, citizen, "sms_alert", day, time.Time{}).Allowed {
 		t.Error("as known today it was in force then")
@@ -87,6 +93,7 @@ func TestAConsentIsRefused(t *testing.T) {
 	w := newWorld(t)
 	call := w.citizen(t, "CPT", "one@example.co.za")
 	other := w.citizen(t, "CPT", "two@example.co.za")
+
 	for name, c := range map[string]struct {
 		change func(*commands.RecordConsent)
 		want   domain.Code
@@ -142,12 +149,14 @@ func TestStaffActOnlyWithinTheirMunicipality(t *testing.T) {
 	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
 	other := smsAlert()
 	other.Subject = stranger.User
+
 	_, err = w.RecordConsent(t.Context(), clerk, other)
 	refused(t, err, domain.CodeNotFound)
 	_, err = w.WithdrawConsent(t.Context(), clerk, commands.WithdrawConsent{Consent: granted.Value.ID})
 	refused(t, err, domain.CodeNotFound)
 	_, err = w.CheckConsent(t.Context(), clerk, commands.CheckConsent{Subject: stranger.User, Purpose: "sms_alert"})
 	refused(t, err, domain.CodeNotFound)
+
 	citizen := w.citizen(t, "CPT", "two@example.co.za")
 	_, err = w.WithdrawConsent(t.Context(), citizen, commands.WithdrawConsent{Consent: granted.Value.ID})
 	refused(t, err, domain.CodeNotFound)
@@ -160,13 +169,15 @@ func TestWithdrawingTheConsentToRegistrationClosesTheAccount(t *testing.T) {
 	events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(call.User))
 	ok(t, err)
 	before := w.head(t)
+
 	done, err := w.WithdrawConsent(t.Context(), call,
 		commands.WithdrawConsent{Consent: domain.ConsentID{UUID: events[0].Record}})
 	ok(t, err)
 	if !done.Value.Withdrawn() || done.Position != before+3 {
-		t.Errorf("withdrawn %v at %d, want the append's last position %d", done.Value.Withdrawn(), done.Position,
-			before+3)
+		t.Errorf("withdrawn %v at %d, want the append's last position %d",
+			done.Value.Withdrawn(), done.Position, before+3)
 	}
+
 	_, err = w.Authenticate(t.Context(), call)
 	refused(t, err, domain.CodeAccountInactive)
 	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "one@example.co.za", Password: password})
@@ -181,6 +192,7 @@ func TestARetriedConsentGivesTheFirstAnswerEvenAfterItWasWithdrawn(t *testing.T)
 	keyed.Key = newKey()
 	first, err := w.RecordConsent(t.Context(), keyed, smsAlert())
 	ok(t, err)
+
 	_, err = w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: first.Value.ID})
 	ok(t, err)
 	w.unchanged(t, func() {
@@ -189,6 +201,7 @@ func TestARetriedConsentGivesTheFirstAnswerEvenAfterItWasWithdrawn(t *testing.T)
 		if again != first {
 			t.Errorf("again %+v, first %+v", again, first)
 		}
+
 		other := smsAlert()
 		other.Language = domain.English
 		_, err = w.RecordConsent(t.Context(), keyed, other)
@@ -206,6 +219,7 @@ func TestOneKeyUsedByManyAtOnceAppendsOnce(t *testing.T) {
 	before := w.head(t)
 	var wg sync.WaitGroup
 	answers := make(chan commands.Answer[domain.Consent], 8)
+
 	for range cap(answers) {
 		wg.Go(func() {
 			answer, err := w.RecordConsent(t.Context(), call, smsAlert())
@@ -215,7 +229,9 @@ func TestOneKeyUsedByManyAtOnceAppendsOnce(t *testing.T) {
 			answers <- answer
 		})
 	}
+
 	wg.Wait()
+
 	first := <-answers
 	for range cap(answers) - 1 {
 		if again := <-answers; again != first {
@@ -234,6 +250,7 @@ func TestAPurposeThatChangesElsewhereIsNoticedAtOnce(t *testing.T) {
 	w.Handler, w.store = handler(t, db, w.clock)
 	w.cpt = w.municipality(t, "CPT", "City of Cape Town")
 	elsewhere, _ := handler(t, db, w.clock)
+
 	platform := commands.System(domain.PlatformTenant())
 	_, err := w.DefinePurpose(t.Context(), platform, purpose("sms_alert", domain.ConsentBasis))
 	ok(t, err)
@@ -245,12 +262,14 @@ func TestAPurposeThatChangesElsewhereIsNoticedAtOnce(t *testing.T) {
 	own.Texts = texts("our own")
 	_, err = elsewhere.DefinePurpose(t.Context(), commands.System(w.cpt), own)
 	ok(t, err)
+
 	call2 := w.citizen(t, "CPT", "two@example.co.za")
 	granted, err := w.RecordConsent(t.Context(), call2, smsAlert())
 	ok(t, err)
 	if granted.Value.Wording != "our own ngesiZulu." {
 		t.Errorf("the wording recorded is %q", granted.Value.Wording)
 	}
+
 	inForce, err := w.Purposes(t.Context(), w.cpt)
 	ok(t, err)
 	if len(inForce) != 2 || inForce[1].Tenant != w.cpt {
@@ -267,6 +286,7 @@ func TestMunicipalitiesHaveUniqueCodesAndNames(t *testing.T) {
 			domain.RegisterMunicipality{Code: code, Name: name, Province: "Gauteng"})
 		return err
 	}
+
 	refused(t, register("cpt", "Another"), domain.CodeCodeTaken)
 	refused(t, register("ETH", "city of  CAPE town"), domain.CodeNameTaken)
 	refused(t, register("salga", "SALGA"), domain.CodeCodeTaken)
@@ -279,6 +299,7 @@ func TestMunicipalitiesHaveUniqueCodesAndNames(t *testing.T) {
 	_, err = w.ChangeMunicipality(t.Context(), platform,
 		commands.ChangeMunicipality{Municipality: w.cpt, Details: domain.ChangeMunicipality{Name: &name}})
 	refused(t, err, domain.CodeNameTaken)
+
 	name = "Cape Town"
 	changed, err := w.ChangeMunicipality(t.Context(), platform,
 		commands.ChangeMunicipality{Municipality: w.cpt, Details: domain.ChangeMunicipality{Name: &name}})
@@ -308,6 +329,7 @@ func TestAGrantUnderANewerNoticeSupersedesTheOldOne(t *testing.T) {
 	call := w.citizen(t, "CPT", "one@example.co.za")
 	old, err := w.RecordConsent(t.Context(), call, smsAlert())
 	ok(t, err)
+
 	published, err := w.PublishNotice(t.Context(), platform,
 		commands.PublishNotice{Code: "sms_alert", Texts: texts("new words")})
 	ok(t, err)
@@ -319,6 +341,7 @@ func TestAGrantUnderANewerNoticeSupersedesTheOldOne(t *testing.T) {
 			commands.PublishNotice{Code: "sms_alert", Texts: texts("new words")})
 		ok(t, err)
 	})
+
 	shownOld := smsAlert()
 	shownOld.NoticeVersion = 1
 	_, err = w.RecordConsent(t.Context(), call, shownOld)
@@ -328,6 +351,7 @@ func TestAGrantUnderANewerNoticeSupersedesTheOldOne(t *testing.T) {
 	if renewed.Value.NoticeVersion != 2 || renewed.Value.Wording != "new words ngesiZulu." {
 		t.Errorf("renewed %+v", renewed.Value)
 	}
+
 	_, err = w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: old.Value.ID}) // ends both
 	ok(t, err)
 	if w.check(t, call, "sms_alert", time.Time{}, time.Time{}).Allowed {
@@ -343,25 +367,27 @@ func TestAGrantUnderANewerNoticeSupersedesTheOldOne(t *testing.T) {
 	refused(t, err, domain.CodeUnknownPurpose) // a default is not theirs to retire
 }
 
-// letter proves what somebody else says a person wrote.
+// letter is evidence for what somebody else says that a person wrote.
 func letter() *domain.Evidence { return evidence() }
 
-// A letter of six days ago is found after a click of yesterday: every answer agrees that
-// it was then.
+// A letter from six days ago is found after a click from yesterday: every answer agrees
+// that the withdrawal was six days ago.
 func TestAWithdrawalFoundLaterStandsFromWhenItWasGiven(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
 	citizen := w.citizen(t, "CPT", "one@example.co.za")
 	paper := smsAlert()
-	paper.Subject, paper.Channel, paper.GivenAt, paper.Evidence = citizen.User, domain.Paper, at(-10*24*time.Hour),
-		evidence()
+	paper.Subject, paper.Channel = citizen.User, domain.Paper
+	paper.GivenAt, paper.Evidence = at(-10*24*time.Hour), evidence()
 	granted, err := w.RecordConsent(t.Context(), clerk, paper)
 	ok(t, err)
-	withdraw := func(call commands.Call, given time.Time, proof *domain.Evidence) (commands.Answer[domain.Consent],
-		error) {
-		return w.WithdrawConsent(t.Context(), call, commands.WithdrawConsent{Consent: granted.Value.ID, GivenAt: given,
-			Evidence: proof})
+
+	withdraw := func(
+		call commands.Call, given time.Time, proof *domain.Evidence,
+	) (commands.Answer[domain.Consent], error) {
+		return w.WithdrawConsent(t.Context(), call,
+			commands.WithdrawConsent{Consent: granted.Value.ID, GivenAt: given, Evidence: proof})
 	}
 
 	click, err := withdraw(citizen, at(-24*time.Hour), nil)
@@ -375,6 +401,7 @@ func TestAWithdrawalFoundLaterStandsFromWhenItWasGiven(t *testing.T) {
 				t.Errorf("given at %s: %+v at %d", given, again.Value, again.Position)
 			}
 		}
+
 		_, err = withdraw(clerk, written, nil)
 		refused(t, err, domain.CodeEvidenceRequired)
 		_, err = withdraw(clerk, at(-11*24*time.Hour), letter())
@@ -397,12 +424,13 @@ func TestAWithdrawalFoundLaterStandsFromWhenItWasGiven(t *testing.T) {
 		ok(t, err)
 		return c.Allowed
 	}
+
 	events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(citizen.User))
 	ok(t, err)
 	before := events[len(events)-1].RecordedAt.Add(-time.Microsecond)
 	if check(at(-5*24*time.Hour), time.Time{}) || !check(at(-7*24*time.Hour), time.Time{}) ||
 		!check(at(-5*24*time.Hour), before) {
-		t.Error("the letter does not hold from when it was written, or was known before it was found")
+		t.Error("the letter does not count from when it was written, or was known before it was found")
 	}
 }
 
@@ -413,6 +441,7 @@ func TestWhoLeavesTakesBackWhatTheyGaveThroughTheirAccount(t *testing.T) {
 	citizen := w.citizen(t, "CPT", "one@example.co.za")
 	_, err := w.RecordConsent(t.Context(), citizen, smsAlert())
 	ok(t, err)
+
 	paper := commands.RecordConsent{
 		Subject: citizen.User, Purpose: "newsletter", Language: domain.Zulu, Consented: true, Channel: domain.Paper,
 		Evidence: evidence(),
@@ -428,6 +457,7 @@ func TestWhoLeavesTakesBackWhatTheyGaveThroughTheirAccount(t *testing.T) {
 	if left.Position != before+4 {
 		t.Errorf("at %d: want two withdrawals, the closing and the end of sessions after %d", left.Position, before)
 	}
+
 	staying, open, err := w.Staying(t.Context(), w.cpt, left)
 	ok(t, err)
 	if open || len(staying) != 1 || staying[0].ID != stays.Value.ID {
@@ -444,6 +474,7 @@ func TestWhoLeavesTakesBackWhatTheyGaveThroughTheirAccount(t *testing.T) {
 			t.Errorf("withdrawn because of %q", e.Cause)
 		}
 	}
+
 	_, err = w.WithdrawConsent(t.Context(), clerk, commands.WithdrawConsent{Consent: stays.Value.ID})
 	ok(t, err)
 	then, _, err := w.Staying(t.Context(), w.cpt, left)
@@ -453,7 +484,7 @@ func TestWhoLeavesTakesBackWhatTheyGaveThroughTheirAccount(t *testing.T) {
 	}
 }
 
-func TestClosingAnotherPersonsAccountNeedsEvidenceAndThatOfStaffAnAdmin(t *testing.T) {
+func TestClosingAnotherPersonsAccountNeedsEvidenceAndForStaffAnAdmin(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	clerk := w.staff(t, domain.Manager, "clerk@example.co.za")
@@ -464,9 +495,10 @@ func TestClosingAnotherPersonsAccountNeedsEvidenceAndThatOfStaffAnAdmin(t *testi
 	ok(t, err)
 	citizen := w.citizen(t, "CPT", "one@example.co.za")
 	second := w.staff(t, domain.Admin, "second@example.co.za")
+
 	take := func(by commands.Call, from domain.UserID, proof *domain.Evidence) error {
-		_, err := w.WithdrawConsent(t.Context(), by, commands.WithdrawConsent{Consent: w.registrationOf(t, from),
-			Evidence: proof})
+		_, err := w.WithdrawConsent(t.Context(), by,
+			commands.WithdrawConsent{Consent: w.registrationOf(t, from), Evidence: proof})
 		return err
 	}
 
@@ -476,6 +508,7 @@ func TestClosingAnotherPersonsAccountNeedsEvidenceAndThatOfStaffAnAdmin(t *testi
 		refused(t, take(clerk, admin.User, letter()), domain.CodeForbidden)
 		refused(t, take(second, admin.User, nil), domain.CodeEvidenceRequired)
 	})
+
 	ok(t, take(clerk, citizen.User, letter()))
 	_, err = w.Authenticate(t.Context(), citizen)
 	refused(t, err, domain.CodeAccountInactive)
@@ -488,11 +521,12 @@ func TestClosingAnotherPersonsAccountNeedsEvidenceAndThatOfStaffAnAdmin(t *testi
 	ok(t, take(admin, admin.User, nil)) // one's own is never refused
 }
 
-// registrationOf is the consent that an account rests on.
+// registrationOf returns the consent that an account rests on.
 func (w *world) registrationOf(t *testing.T, user domain.UserID) domain.ConsentID {
 	t.Helper()
 	events, err := w.store.Load(t.Context(), w.cpt, domain.ConsentsOf(user))
 	ok(t, err)
+
 	in, found := domain.ConsentsAt(events, time.Time{}, time.Time{}).InForce(domain.PlatformRegistrationCode)
 	if !found {
 		t.Fatal("there is no consent to registration in force")
@@ -506,6 +540,7 @@ func TestALateWithdrawalOfAnEarlierRegistrationLeavesTheAccountOpen(t *testing.T
 	admin := w.staff(t, domain.Admin, "admin@example.co.za")
 	citizen := w.citizen(t, "CPT", "one@example.co.za")
 	first := w.registrationOf(t, citizen.User)
+
 	_, err := w.WithdrawConsent(t.Context(), citizen, commands.WithdrawConsent{Consent: first})
 	ok(t, err)
 	_, err = w.RecordConsent(t.Context(), admin, commands.RecordConsent{
@@ -527,8 +562,8 @@ func TestALateWithdrawalOfAnEarlierRegistrationLeavesTheAccountOpen(t *testing.T
 	ok(t, err)
 }
 
-// A form that was signed while a default's words were in use is about those words, also
-// when the municipality has had its own since.
+// A form signed while a default's wording was in use is about that wording, even if the
+// municipality has had its own since.
 func TestAFormFromBeforeAMunicipalityHadItsOwnWordsIsAboutTheDefault(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -554,7 +589,8 @@ func TestAFormFromBeforeAMunicipalityHadItsOwnWordsIsAboutTheDefault(t *testing.
 	}
 }
 
-// A letter that says when somebody left moves back also what fell with the account.
+// A letter that says when somebody left also moves back the withdrawals that followed
+// from it.
 func TestALeavingThatWasFoundEarlierMovesBackWhatItCaused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -577,8 +613,9 @@ func TestALeavingThatWasFoundEarlierMovesBackWhatItCaused(t *testing.T) {
 	ok(t, err)
 	fell, _ := domain.ConsentIn(events, granted.Value.ID)
 	if !fell.WithdrawnAt.Equal(letterOf) {
-		t.Errorf("what fell with the account is withdrawn at %s, the letter is of %s", fell.WithdrawnAt, letterOf)
+		t.Errorf("the consent fell with the account at %s, the letter is of %s", fell.WithdrawnAt, letterOf)
 	}
+
 	known := domain.ConsentsFor("sms_alert", events, letterOf, left.Value.WithdrawnAt)
 	if allowed, _, _ := known.Check("sms_alert"); !allowed {
 		t.Error("as known before the letter it is not in force then")
@@ -604,6 +641,7 @@ func TestWordsOfAnAdminAreInUseSinceTheirPublicationUnlessStated(t *testing.T) {
 	_, err := w.DefinePurpose(t.Context(), admin, purpose("own_words", domain.ConsentBasis))
 	ok(t, err)
 	refused(t, paper("own_words"), domain.CodeNoticeChanged)
+
 	since := purpose("older_words", domain.ConsentBasis)
 	since.InUseSince = new(at(-7 * 24 * time.Hour))
 	_, err = w.DefinePurpose(t.Context(), admin, since)
@@ -619,7 +657,7 @@ func TestWordsOfAnAdminAreInUseSinceTheirPublicationUnlessStated(t *testing.T) {
 	_, err = w.PublishNotice(t.Context(), admin, commands.PublishNotice{
 		Code: "own_words", Texts: texts("other words"), InUseSince: new(at(-7 * 24 * time.Hour)),
 	})
-	refused(t, err, domain.CodeInvalid) // before the words that they replace
+	refused(t, err, domain.CodeInvalid) // earlier than the words that these replace
 	if published.Position != 0 || w.head(t) != before {
 		t.Error("something was published")
 	}

@@ -26,35 +26,35 @@ type Certificate struct {
 	ID        uuid.UUID // of the append
 	Tenant    domain.TenantID
 	Subject   domain.UserID
-	ErasedAt  time.Time // from when it holds; after a restore that is earlier than when the log has it from
+	ErasedAt  time.Time // when it took effect; after a restore that is before it was recorded
 	Destroyed []domain.Remnant
 	Kept      []domain.Remnant
 	Keys      []uuid.UUID
 	Cause     string
 	Request   domain.RequestID // zero: the person did it themselves
 
-	// NoSecondPerson: one account lodged the request and carried it out, for there was no
-	// other officer.
+	// NoSecondPerson is true if one account lodged the request and carried it out,
+	// because there was no other officer.
 	NoSecondPerson bool
 }
 
-// EraseMe erases the caller: their key is destroyed, and with it everything that
-// identifies them in the log, in one append with the loss of credentials, claims and
-// sessions, and the withdrawal of everything they had consented to. Errors:
-// validation_failed, password_wrong, retention_hold, staff_record_kept, last_admin.
+// EraseMe erases the caller. One append destroys their key, and with it everything that
+// identifies them in the log, deletes their credentials, claims and sessions, and
+// withdraws all their consents. Errors: validation_failed, password_wrong,
+// retention_hold, staff_record_kept, last_admin.
 func (h *Handler) EraseMe(ctx context.Context, call Call, c EraseMe) (Answer[Certificate], error) {
 	if c.Confirmation != EraseConfirmation {
 		var f domain.Faults
-		f.Add("confirmation", "invalid", "Write "+EraseConfirmation+".")
+		f.Add("confirmation", "invalid", "To confirm, write "+EraseConfirmation+".")
 		return Answer[Certificate]{}, f.Err()
 	}
 
-	call.Key = "" // a second time there is nobody left to ask
+	call.Key = "" // there is nobody left who could repeat the request
 	r := request{name: "user.erase", tenant: call.Tenant}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
 		a, refusal := h.erasure(ctx, call, call.User, domain.BySelf, domain.RequestID{})
-		// After the account was loaded: the password is proven on that version or a newer
-		// one, and the append expects that version.
+		// Only after the account was loaded: the password is then proven on that version
+		// or a newer one, and the append expects that version.
 		if err := h.checkPassword(ctx, call, c.Password); err != nil {
 			return domain.Append{}, err
 		}
@@ -63,12 +63,13 @@ func (h *Handler) EraseMe(ctx context.Context, call Call, c EraseMe) (Answer[Cer
 	return certificateOf(done.Events, staffRecord(err))
 }
 
-// erasure decides on everything that an erasure depends on, and returns its append.
+// erasure decides whether a person may be erased, and returns the append that does it.
 func (h *Handler) erasure(
 	ctx context.Context, call Call, subject domain.UserID, cause string, request domain.RequestID,
 ) (domain.Append, error) {
 	person, consents, rights := domain.UserOf(subject), domain.ConsentsOf(subject), domain.RightsOf(subject)
 	admins := domain.AdminsOf(call.Tenant)
+
 	events, err := h.Store.LoadPersonal(ctx, call.Tenant, person, consents, rights, admins)
 	if err != nil {
 		return domain.Append{}, err
@@ -78,10 +79,12 @@ func (h *Handler) erasure(
 	if !user.Exists() {
 		return domain.Append{}, domain.Refuse(domain.CodeNotFound, "There is no such user.")
 	}
+
 	erased, err := user.Erase(asked, cause, request)
 	if err != nil {
 		return domain.Append{}, err
 	}
+
 	administers := domain.Fold[domain.Admins](of(events, admins))
 	removed, err := administers.Remove(subject)
 	if err != nil {
@@ -99,6 +102,7 @@ func (h *Handler) erasure(
 		},
 	}
 	a.Side = append(a.Side, releaseEmail(user)...)
+
 	history := of(events, consents)
 	if withdrawn := domain.WithdrawAll(history, subject != call.User); len(withdrawn) > 0 {
 		a.Writes = append(a.Writes, domain.Write{Stream: consents, Expected: len(history), Events: withdrawn})
@@ -106,12 +110,13 @@ func (h *Handler) erasure(
 	if len(removed) > 0 {
 		a.Writes = append(a.Writes, domain.Write{Stream: admins, Expected: administers.Version, Events: removed})
 	}
+
 	keepOfficers(&a, user, erased)
 	endSessions(&a, subject)
 	return a, nil
 }
 
-// staffRecord says in the words of the contract that a trail must stay.
+// staffRecord turns the store's StaffRecordError into the refusal that clients know.
 func staffRecord(err error) error {
 	if _, is := errors.AsType[*domain.StaffRecordError](err); is {
 		return domain.Refuse(domain.CodeStaffRecordKept,
@@ -131,6 +136,7 @@ func certificateOf(events []domain.Recorded, err error) (Answer[Certificate], er
 	if !is {
 		return Answer[Certificate]{}, domain.Refuse(domain.CodeNotFound, "There is no such certificate.")
 	}
+
 	c := Certificate{
 		ID: r.AppendID, Tenant: r.Tenant, Subject: r.Subject, ErasedAt: r.EffectiveAt,
 		Destroyed: e.Destroyed, Kept: e.Kept, Keys: e.Keys, Cause: e.Cause, Request: e.RequestID,
@@ -139,8 +145,8 @@ func certificateOf(events []domain.Recorded, err error) (Answer[Certificate], er
 	return Answer[Certificate]{Value: c, Position: events[len(events)-1].Position}, nil
 }
 
-// RestoredLog is the log that is being restored, as far as an erasure is applied to it
-// again. Package eventstore implements it.
+// RestoredLog is a log that is being restored, as far as ReapplyErasure needs it. Package
+// eventstore implements it.
 type RestoredLog interface {
 	// LoadLog returns all events of some streams of one tenant, in order of position,
 	// personal parts withheld.
@@ -149,11 +155,11 @@ type RestoredLog interface {
 	AppendAsOf(ctx context.Context, a domain.Append, at time.Time) error
 }
 
-// ReapplyErasure erases a person again who was erased after the backup that is being
-// restored: same certificate, same cause, as of the same instant. Their consents are
-// withdrawn, an open request for it is closed. It asks nothing: neither a hold nor being
-// the last admin brings back a person whose key is gone. A person who is not in the log,
-// or erased in it, stays as they are.
+// ReapplyErasure erases again a person who was erased after the backup that is being
+// restored was made: same certificate, same cause, as of the same instant. It withdraws
+// their consents and closes the request for the erasure if that is open. It checks no
+// condition: neither a hold nor being the last admin brings back a person whose key is
+// gone. A person whom the log does not have, or has as erased, stays as they are.
 func ReapplyErasure(ctx context.Context, log RestoredLog, past domain.Recorded) error {
 	erased, is := past.Event.(*domain.UserErased)
 	if !is {
@@ -162,6 +168,7 @@ func ReapplyErasure(ctx context.Context, log RestoredLog, past domain.Recorded) 
 
 	person, consents := domain.UserOf(past.Subject), domain.ConsentsOf(past.Subject)
 	rights, admins := domain.RightsOf(past.Subject), domain.AdminsOf(past.Tenant)
+
 	events, err := log.LoadLog(ctx, past.Tenant, person, consents, rights, admins)
 	if err != nil {
 		return err
@@ -180,6 +187,7 @@ func ReapplyErasure(ctx context.Context, log RestoredLog, past domain.Recorded) 
 			domain.DestroySubjectKey{Subject: past.Subject}, domain.DeleteCredential{User: past.Subject},
 		},
 	}
+
 	history := of(events, consents)
 	if withdrawn := domain.WithdrawAll(history, erased.Cause != domain.BySelf); len(withdrawn) > 0 {
 		a.Writes = append(a.Writes, domain.Write{Stream: consents, Expected: len(history), Events: withdrawn})
@@ -189,6 +197,7 @@ func ReapplyErasure(ctx context.Context, log RestoredLog, past domain.Recorded) 
 		a.Writes = append(a.Writes, domain.Write{Stream: admins, Expected: administers.Version, Events: removed})
 	}
 	keepOfficers(&a, user, []domain.Event{erased})
+
 	asked := domain.Fold[domain.Rights](of(events, rights))
 	if q, lodged := asked.Request(erased.RequestID); lodged && q.Status == domain.RequestOpen {
 		fulfilled := []domain.Event{&domain.RequestFulfilled{RequestID: q.ID, Kind: q.Kind}}

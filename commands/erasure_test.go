@@ -12,7 +12,7 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// restored plays a log that is being restored.
+// restored stands in for a log that is being restored.
 type restored struct{ *eventstore.Store }
 
 func (r restored) LoadLog(
@@ -26,9 +26,8 @@ func (r restored) AppendAsOf(ctx context.Context, a domain.Append, _ time.Time) 
 	return err
 }
 
-// Whatever the log of the backup says that would forbid an erasure now, it was allowed
-// then, and the key is gone: the last admin, under a hold, with a request that is still
-// open.
+// The backup may say things that would forbid the erasure now (the last admin, a hold, a
+// request still open), but it was allowed then, and the key is gone.
 func TestAnErasureThatTheBackupDoesNotKnowIsAppliedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -43,16 +42,19 @@ func TestAnErasureThatTheBackupDoesNotKnowIsAppliedAgain(t *testing.T) {
 
 	past := domain.Recorded{
 		Tenant: w.cpt, Subject: admin.User, AppendID: uuid.New(), RecordedAt: time.Now(),
-		Event: &domain.UserErased{Cause: domain.CauseRequest, RequestID: request.Value.ID,
-			Keys: []uuid.UUID{admin.User.UUID}},
+		Event: &domain.UserErased{
+			Cause: domain.CauseRequest, RequestID: request.Value.ID, Keys: []uuid.UUID{admin.User.UUID},
+		},
 	}
 	ok(t, commands.ReapplyErasure(t.Context(), restored{w.store}, past))
+
 	person, consents := domain.UserOf(admin.User), domain.ConsentsOf(admin.User)
 	rights, admins := domain.RightsOf(admin.User), domain.AdminsOf(w.cpt)
 	events, err := w.store.Load(t.Context(), w.cpt, person, consents, rights, admins)
 	ok(t, err)
 	head, err := w.store.Head(t.Context())
 	ok(t, err)
+
 	pick := func(s domain.Stream) (picked []domain.Recorded) {
 		for _, e := range events {
 			if e.Stream == s {
@@ -61,20 +63,22 @@ func TestAnErasureThatTheBackupDoesNotKnowIsAppliedAgain(t *testing.T) {
 		}
 		return picked
 	}
+
 	if !domain.Fold[domain.User](pick(person)).Erased {
 		t.Error("the person is not erased")
 	}
 	for _, c := range domain.ConsentsAt(pick(consents), time.Time{}, time.Time{}).Records() {
 		if c.ID == consent.Value.ID && !c.Withdrawn() {
-			t.Error("the consent stands")
+			t.Error("the consent is still in force")
 		}
 	}
 	if q, _ := domain.Fold[domain.Rights](pick(rights)).Request(request.Value.ID); q.Status != domain.RequestDone {
 		t.Errorf("the request is %s", q.Status)
 	}
 	if left := domain.Fold[domain.Admins](pick(admins)).Users; len(left) != 0 {
-		t.Errorf("%v administer it", left)
+		t.Errorf("%v are still admins", left)
 	}
+
 	certificate, err := w.Certificate(t.Context(), past.AppendID)
 	ok(t, err)
 	if certificate.Value.Subject != admin.User || certificate.Value.Cause != domain.CauseRequest {

@@ -14,14 +14,15 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The attacks of somebody who has the API's login to the database and no master key: each
-// calls the append function directly.
+// Attacks by somebody who has the API's database login but not the master key: each calls
+// the append function directly.
 
 func (w *world) disown(t *testing.T, position int64) eventstore.Disowned {
 	t.Helper()
 	conn := w.db.Conn(t, pgtest.Append)
 	r, err := eventstore.NewReader(t.Context(), conn, []byte("a master key of at least thirty-two characters"))
 	ok(t, err)
+
 	tx, err := conn.Begin(t.Context())
 	ok(t, err)
 	done, err := r.Disown(t.Context(), tx, position, "found by a test")
@@ -37,8 +38,8 @@ func TestAForgedConsentOfLongAgoAllowsNothing(t *testing.T) {
 	id := [16]byte(thandi.User.UUID)
 	long := time.Date(2019, 1, 1, 0, 0, 0, 0, time.UTC)
 	forged := w.db.Forge(t, pgtest.Forgery{
-		Tenant: w.cpt.UUID, StreamType: "consent", Stream: id, Type: "consent.granted.v1", Subject: &id, Actor: &id,
-		Effective: &long,
+		Tenant: w.cpt.UUID, StreamType: "consent", Stream: id, Type: "consent.granted.v1",
+		Subject: &id, Actor: &id, Effective: &long,
 		Payload: fmt.Sprintf(
 			`{"consent_id":%q,"purpose":"newsletter","notice_version":1,"wording":"x","language":"en","sha256":"",`+
 				`"channel":"web","recorded_by":"self","given_by":"self","given_at":"2019-01-01T00:00:00Z"}`, newKey()),
@@ -68,21 +69,21 @@ func TestACitizenWhoWasMadeAdminPastTheProgramsIsNone(t *testing.T) {
 		Payload: `{"role":{"old":"citizen","new":"admin"}}`,
 	})
 
-	_, err := w.Authenticate(t.Context(), commands.Call{Tenant: thandi.Tenant, User: thandi.User,
-		Session: thandi.Session})
+	_, err := w.Authenticate(t.Context(),
+		commands.Call{Tenant: thandi.Tenant, User: thandi.User, Session: thandi.Session})
 	refused(t, err, domain.CodeLogDamaged)
 
 	w.disown(t, forged)
-	call, err := w.Authenticate(t.Context(), commands.Call{Tenant: thandi.Tenant, User: thandi.User,
-		Session: thandi.Session})
+	call, err := w.Authenticate(t.Context(),
+		commands.Call{Tenant: thandi.Tenant, User: thandi.User, Session: thandi.Session})
 	ok(t, err)
 	if call.Role() != domain.Citizen {
 		t.Errorf("she is %s", call.Role())
 	}
 }
 
-// A password that was set beside a forged event opens nothing: sign-in reads the
-// account's events, and with the disowning it goes.
+// A password set beside a forged event opens nothing: sign-in reads the account's events,
+// and disowning the event removes the password.
 func TestAPasswordThatWasSetPastTheProgramsOpensNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -91,6 +92,7 @@ func TestAPasswordThatWasSetPastTheProgramsOpensNothing(t *testing.T) {
 	})
 	ok(t, err)
 	admin := w.signedIn(t, "SALGA", "admin@salga.example")
+
 	verifier, err := argon2id.CreateHash("the attacker's", &argon2id.Params{
 		Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32,
 	})
@@ -102,9 +104,8 @@ func TestAPasswordThatWasSetPastTheProgramsOpensNothing(t *testing.T) {
 	ok(t, err)
 	id, written := [16]byte(admin.User.UUID), string(side)
 	forged := w.db.Forge(t, pgtest.Forgery{
-		Tenant: admin.Tenant.UUID, StreamType: "user", Stream: id, Type: "user.password_changed.v1", Subject: &id,
-		Actor:   &id,
-		Payload: "{}", Side: &written,
+		Tenant: admin.Tenant.UUID, StreamType: "user", Stream: id, Type: "user.password_changed.v1",
+		Subject: &id, Actor: &id, Payload: "{}", Side: &written,
 	})
 
 	signIn := func() error {

@@ -18,14 +18,15 @@ const (
 	loose    = "wagwoord van Zoe\u0308"
 )
 
-// older makes an account as releases before the canonical forms did: claimed and found by
-// the spelling that was given, its password hashed as it was sent.
+// older creates an account as releases before the canonical forms did: claimed and found
+// by the spelling that was given, with its password hashed as it was sent.
 func (w *world) older(t *testing.T, email, spelling, password string) domain.UserID {
 	t.Helper()
 	id := domain.UserID{UUID: uuid.Must(uuid.NewV7())}
 	verifier, err := argon2id.CreateHash(password,
 		&argon2id.Params{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32})
 	ok(t, err)
+
 	_, err = w.store.Append(t.Context(), domain.Append{
 		ID: uuid.New(), Tenant: w.cpt, Actor: id,
 		Writes: []domain.Write{{Stream: domain.UserOf(id), Events: []domain.Event{&domain.UserRegistered{
@@ -34,8 +35,9 @@ func (w *world) older(t *testing.T, email, spelling, password string) domain.Use
 		}}}},
 		Side: []domain.SideWrite{
 			domain.CreateSubjectKey{Subject: id},
-			domain.TakeClaim{Claim: domain.Claim{Tenant: w.cpt, Kind: domain.EmailClaim, Value: spelling},
-				Holder: id.UUID},
+			domain.TakeClaim{
+				Claim: domain.Claim{Tenant: w.cpt, Kind: domain.EmailClaim, Value: spelling}, Holder: id.UUID,
+			},
 			domain.SetCredential{User: id, Email: spelling, Verifier: verifier},
 		},
 	})
@@ -60,8 +62,10 @@ func TestTwoSpellingsOfADomainAreOneAccount(t *testing.T) {
 	if registered.Value.Email != unicodeAddress {
 		t.Errorf("she reads %s", registered.Value.Email)
 	}
-	for _, spelling := range []string{unicodeAddress, asciiAddress, "NOMSA@MU\u0308NCHEN.EXAMPLE",
-		"nomsa@ｍünchen。example\n"} {
+
+	for _, spelling := range []string{
+		unicodeAddress, asciiAddress, "NOMSA@MU\u0308NCHEN.EXAMPLE", "nomsa@ｍünchen。example\n",
+	} {
 		_, err := w.Register(t.Context(), commands.Call{}, registration("CPT", spelling))
 		refused(t, err, domain.CodeEmailTaken)
 		if got := w.opens(t, spelling, password); got != registered.Value.ID {
@@ -79,7 +83,7 @@ func TestAnAddressOfADomainThatCannotBeIsRefused(t *testing.T) {
 	}
 }
 
-func TestAnAccountOfBeforeOpensByTheSpellingItWasMadeWith(t *testing.T) {
+func TestAnOlderAccountOpensByTheSpellingItWasMadeWith(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	id := w.older(t, "Nomsa@München.example", unicodeAddress, password)
@@ -89,33 +93,33 @@ func TestAnAccountOfBeforeOpensByTheSpellingItWasMadeWith(t *testing.T) {
 			t.Errorf("%q opens %s", spelling, got)
 		}
 	}
+
 	for _, spelling := range []string{unicodeAddress, asciiAddress} {
 		_, err := w.Register(t.Context(), commands.Call{}, registration("CPT", spelling))
 		refused(t, err, domain.CodeEmailTaken)
 	}
 }
 
-func TestAnAccountOfBeforeThatLeavesItsAddressFreesEverySpelling(t *testing.T) {
+func TestAnOlderAccountThatGivesUpItsAddressFreesEverySpelling(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.older(t, unicodeAddress, unicodeAddress, password)
 	call := w.signedIn(t, "CPT", unicodeAddress)
-	_, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{Email: new("nomsa@example.org"),
-		CurrentPassword: password})
+	_, err := w.ChangeProfile(t.Context(), call,
+		commands.ChangeProfile{Email: new("nomsa@example.org"), CurrentPassword: password})
 	ok(t, err)
 	w.citizen(t, "CPT", unicodeAddress)
 
 	other := w.older(t, "zoë@bücher.example", "zoë@bücher.example", password)
 	call = w.signedIn(t, "CPT", "zoë@bücher.example")
-	_, err = w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation,
-		Password: password})
+	_, err = w.EraseMe(t.Context(), call, erasureOf(password))
 	ok(t, err)
 	if again := w.citizen(t, "CPT", "zoë@xn--bcher-kva.example"); again.User == other {
-		t.Error("she is who was erased")
+		t.Error("she is the person who was erased")
 	}
 }
 
-func TestTwoAccountsThatAreOneAddressByNowOpenEachByItsSpelling(t *testing.T) {
+func TestTwoAccountsWhoseAddressesBecameOneEachOpenByTheirSpelling(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	one := w.older(t, unicodeAddress, unicodeAddress, "the password of one")
@@ -127,6 +131,7 @@ func TestTwoAccountsThatAreOneAddressByNowOpenEachByItsSpelling(t *testing.T) {
 	if got := w.opens(t, asciiAddress, "the password of two"); got != two {
 		t.Errorf("the spelling of two opens %s", got)
 	}
+
 	_, err := w.SignIn(t.Context(), commands.Call{},
 		commands.SignIn{Email: unicodeAddress, Password: "the password of two"})
 	refused(t, err, domain.CodeInvalidCredentials)
@@ -140,6 +145,7 @@ func TestAPasswordOpensHoweverItsLettersAreComposed(t *testing.T) {
 		r.Password = given
 		registered, err := w.Register(t.Context(), commands.Call{}, r)
 		ok(t, err)
+
 		for _, sent := range []string{composed, loose} {
 			if got := w.opens(t, "zoe@example.org", sent); got != registered.Value.ID {
 				t.Errorf("%q opens %s", sent, got)
@@ -157,13 +163,14 @@ func TestEveryPlaceThatChecksAPasswordTakesEachSpelling(t *testing.T) {
 	ok(t, err)
 	a, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "zoe@example.org", Password: loose})
 	ok(t, err)
-	call := commands.Call{Tenant: a.Value.Tenant, User: a.Value.User, Session: a.Value.ID}
 
+	call := commands.Call{Tenant: a.Value.Tenant, User: a.Value.User, Session: a.Value.ID}
 	call, err = w.Authenticate(t.Context(), call)
 	ok(t, err)
-	_, err = w.ChangeProfile(t.Context(), call, commands.ChangeProfile{Email: new("zoe@example.net"),
-		CurrentPassword: loose})
+	_, err = w.ChangeProfile(t.Context(), call,
+		commands.ChangeProfile{Email: new("zoe@example.net"), CurrentPassword: loose})
 	ok(t, err)
+
 	call, err = w.Authenticate(t.Context(), call)
 	ok(t, err)
 	_, err = w.ChangePassword(t.Context(), call, commands.ChangePassword{Current: loose, New: "nuwe " + loose})
@@ -171,8 +178,7 @@ func TestEveryPlaceThatChecksAPasswordTakesEachSpelling(t *testing.T) {
 	call, err = w.Authenticate(t.Context(), call)
 	ok(t, err)
 	w.opens(t, "zoe@example.net", "nuwe "+composed)
-	_, err = w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: "nuwe " +
-		composed})
+	_, err = w.EraseMe(t.Context(), call, erasureOf("nuwe "+composed))
 	ok(t, err)
 }
 
@@ -184,14 +190,15 @@ func TestAPasswordThatWasHashedAsItWasSentStillOpensAndIsReplaced(t *testing.T) 
 	ok(t, err)
 
 	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "zoe@example.org", Password: composed})
-	refused(t, err, domain.CodeInvalidCredentials) // nothing says how it was written
+	refused(t, err, domain.CodeInvalidCredentials) // the other form cannot be guessed from it
 	w.opens(t, "zoe@example.org", loose)
 
 	after, err := w.store.Verifier(t.Context(), w.cpt, id)
 	ok(t, err)
 	if after == before {
-		t.Error("the hash is the one of before")
+		t.Error("the hash is still the old one")
 	}
+
 	w.opens(t, "zoe@example.org", composed)
 	w.opens(t, "zoe@example.org", loose)
 	if again, err := w.store.Verifier(t.Context(), w.cpt, id); err != nil || again != after {
@@ -207,11 +214,13 @@ func TestCodesInAnyLetterCaseAreOnePurpose(t *testing.T) {
 		Purpose: " SMS_Alert", Language: domain.English, Consented: true,
 	})
 	ok(t, err)
+
 	check, err := w.CheckConsent(t.Context(), call, commands.CheckConsent{Purpose: "sms_ALERT "})
 	ok(t, err)
 	if !check.Allowed {
 		t.Error("it is not found")
 	}
+
 	_, err = w.Register(t.Context(), commands.Call{}, registration("\u0441pt", "two@example.org")) // a Cyrillic letter
 	refused(t, err, domain.CodeUnknownMunicipality)
 }

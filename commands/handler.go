@@ -57,13 +57,12 @@ func New(store Store, c Config) *Handler {
 	}
 }
 
-// Answer is the result of a command: the thing as the command left it, and the position
+// Answer is the result of a command: the value as the command left it, and the position
 // of the newest event behind it.
 type Answer[T any] struct {
 	Value    T
 	Position int64
-	// Stood is true where there was nothing to do, so that the answer shows only what
-	// stands.
+	// Stood is true if there was nothing to do, so that Value is what was there already.
 	Stood bool
 }
 
@@ -73,26 +72,27 @@ const maxTries = 16
 // request names a command for execute.
 type request struct {
 	name   string          // such as "consent.record"
-	tenant domain.TenantID // whose log it appends to; zero: not known before
-	scope  string          // whose idempotency keys these are
+	tenant domain.TenantID // whose log it appends to; zero: not known in advance
+	scope  string          // separates one caller's idempotency keys from another's
 
 	// body is the command for the fingerprint, without passwords. Its JSON must not
 	// change from one release to the next: a client that repeats a command across an
 	// upgrade would be told that its key was used for another one.
 	body any
 
-	// id names the append, where it does not come from an idempotency key.
+	// id names the append; zero: it is derived from the idempotency key, or new.
 	id uuid.UUID
 }
 
 // decision loads and decides. It returns the append, without id and metadata, or one
-// without writes when nothing is to be done.
+// without writes if there is nothing to do.
 type decision func(ctx context.Context, call Call) (domain.Append, error)
 
-// execute carries out a command: it loads, decides and appends, again when a stream moved
-// in between. A command that was carried out before under its idempotency key is answered
-// with its stored events, whatever was decided now: the log says so when asked to append,
-// and overtaken looks when there is nothing to append.
+// execute carries out a command: it loads, decides and appends, and starts again if a
+// stream moved in between. A command that was carried out before under its idempotency
+// key is answered with its stored events, whatever is decided now: the log reports the
+// repeat when asked to append, and overtaken looks for one when there is nothing to
+// append.
 func (h *Handler) execute(ctx context.Context, call Call, r request, decide decision) (domain.Appended, error) {
 	call.command = r.name
 	id, fingerprint, err := h.identify(call, r)
@@ -134,8 +134,8 @@ func (h *Handler) execute(ctx context.Context, call Call, r request, decide deci
 	return domain.Appended{}, domain.Refuse(domain.CodeBusy, "Too many changes to this at once; try again.")
 }
 
-// overtaken answers for a command that is refused or finds nothing to do. An earlier
-// delivery of the same request may be the cause; if so, its result is the answer.
+// overtaken answers a command that is refused or finds nothing to do. An earlier delivery
+// of the same request may be the cause; if so, its result is the answer.
 func (h *Handler) overtaken(
 	ctx context.Context, call Call, r request, id uuid.UUID, fingerprint string, refusal error,
 ) (domain.Appended, error) {
@@ -145,7 +145,7 @@ func (h *Handler) overtaken(
 
 	found, err := h.Store.FindAppend(ctx, r.tenant, id)
 	if err != nil {
-		return domain.Appended{}, err // nothing was learnt, so the refusal may not stand either
+		return domain.Appended{}, err // and not the refusal, whose cause may be an earlier delivery
 	}
 	if len(found) == 0 {
 		return domain.Appended{}, refusal
@@ -192,8 +192,8 @@ func keyReused() *domain.Error {
 	return domain.Refuse(domain.CodeIdempotencyKeyReused, "This idempotency key was used for another request.")
 }
 
-// identify returns the append's id and the request's fingerprint: both made from the
-// idempotency key, or a new id and no fingerprint.
+// identify returns the append's id and the request's fingerprint: both derived from the
+// idempotency key, or without a key a new id and no fingerprint.
 func (h *Handler) identify(call Call, r request) (uuid.UUID, string, error) {
 	if r.id != uuid.Nil {
 		return r.id, "", nil
@@ -217,7 +217,7 @@ func (h *Handler) identify(call Call, r request) (uuid.UUID, string, error) {
 	return h.derivedID("append", r.scope, call.Key), hex.EncodeToString(fingerprint[:16]), nil
 }
 
-// derivedID is an id made of texts: the same in every process. It is a UUIDv8, RFC 9562
+// derivedID returns an id made from texts, the same in every process: a UUIDv8, RFC 9562
 // §5.8.
 func (h *Handler) derivedID(parts ...string) uuid.UUID {
 	sum := h.Store.Digest(parts...)

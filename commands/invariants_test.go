@@ -13,9 +13,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Whatever is done to accounts, in whatever order and at once: a municipality keeps an
-// admin, a citizen's account is open only while the consent that it rests on is in force,
-// and the streams of admins and officers say what the accounts say.
+// Whatever is done to accounts, in any order and at once: a municipality keeps an admin,
+// a citizen's account is open only while the consent that it rests on is in force, and
+// the streams of admins and officers agree with the accounts.
 func TestNoRoadLeadsToAStateThatMustNotBe(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(4) {
@@ -37,9 +37,11 @@ func TestNoRoadLeadsToAStateThatMustNotBe(t *testing.T) {
 						}
 					})
 				}
+
 				wg.Wait()
 				w.check()
 			}
+
 			if w.done < 50 {
 				t.Errorf("only %d steps were not refused", w.done)
 			}
@@ -47,7 +49,7 @@ func TestNoRoadLeadsToAStateThatMustNotBe(t *testing.T) {
 	}
 }
 
-// walk is a world in which anything is done to anybody.
+// walk is a world in which random commands are carried out on random people.
 type walk struct {
 	*world
 	t    *testing.T
@@ -59,6 +61,7 @@ func (w *walk) users() map[domain.UserID]domain.User {
 	w.t.Helper()
 	all, err := w.store.LoadAll(w.t.Context(), w.cpt, domain.UserStream)
 	ok(w.t, err)
+
 	users := map[domain.UserID]domain.User{}
 	for _, e := range all {
 		id := domain.UserID{UUID: e.Stream.ID}
@@ -67,7 +70,7 @@ func (w *walk) users() map[domain.UserID]domain.User {
 	return users
 }
 
-// somebody is an account of the tenant.
+// somebody returns a random account of the tenant.
 func (w *walk) somebody(r *rand.Rand) domain.User {
 	users := w.users()
 	n := r.IntN(len(users))
@@ -79,11 +82,12 @@ func (w *walk) somebody(r *rand.Rand) domain.User {
 	return domain.User{}
 }
 
-// registration returns a consent to platform_registration of somebody's; zero: they never
-// gave any.
+// registration returns a person's newest consent to platform_registration in force; zero
+// if there is none.
 func (w *walk) registration(ctx context.Context, id domain.UserID) domain.ConsentID {
 	events, err := w.store.Load(ctx, w.cpt, domain.ConsentsOf(id))
 	ok(w.t, err)
+
 	found := domain.ConsentID{}
 	for _, c := range domain.ConsentsAt(events, time.Time{}, time.Time{}).Records() {
 		if c.Purpose == domain.PlatformRegistrationCode && c.Consented && !c.Withdrawn() {
@@ -117,8 +121,8 @@ func (w *walk) step(r *rand.Rand) {
 			return err
 		},
 		func() error {
-			_, err := w.WithdrawConsent(ctx, admin, commands.WithdrawConsent{Consent: w.registration(ctx, who.ID),
-				Evidence: evidence()})
+			_, err := w.WithdrawConsent(ctx, admin,
+				commands.WithdrawConsent{Consent: w.registration(ctx, who.ID), Evidence: evidence()})
 			return err
 		},
 		func() error {
@@ -142,6 +146,7 @@ func (w *walk) step(r *rand.Rand) {
 	if _, refused := errors.AsType[*domain.Error](err); err != nil && !refused {
 		w.t.Error(err)
 	}
+
 	if err == nil {
 		w.mu.Lock()
 		w.done++
@@ -153,6 +158,7 @@ func (w *walk) check() {
 	w.t.Helper()
 	events, err := w.store.Load(w.t.Context(), w.cpt, domain.AdminsOf(w.cpt))
 	ok(w.t, err)
+
 	admins := map[domain.UserID]bool{}
 	for _, id := range domain.Fold[domain.Admins](events).Users {
 		admins[id] = true
@@ -165,6 +171,7 @@ func (w *walk) check() {
 		if is := u.Active && u.Role == domain.Admin; is != admins[id] {
 			w.t.Errorf("%s is an admin by their account %t, by the stream %t", id, is, admins[id])
 		}
+
 		decided, err := w.store.Load(w.t.Context(), w.cpt, domain.ConsentsOf(id))
 		ok(w.t, err)
 		_, inForce := domain.ConsentsAt(decided, time.Time{}, time.Time{}).InForce(domain.PlatformRegistrationCode)
@@ -172,6 +179,7 @@ func (w *walk) check() {
 			w.t.Errorf("%s is an open account of a citizen without the consent it rests on", id)
 		}
 	}
+
 	if stream, accounts := w.officers(w.t.Context(), w.t); fmt.Sprint(stream) != fmt.Sprint(accounts) {
 		w.t.Errorf("officers by their stream %v, by their accounts %v", stream, accounts)
 	}

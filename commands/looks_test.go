@@ -32,6 +32,7 @@ func TestTheSameLookWithinAnHourIsOneEventFromHoweverManyProcesses(t *testing.T)
 		})
 	}
 	wg.Wait()
+
 	if head := w.head(t); head != before+1 {
 		t.Errorf("%d events", head-before)
 	}
@@ -50,12 +51,12 @@ func TestTheSameLookWithinAnHourIsOneEventFromHoweverManyProcesses(t *testing.T)
 func TestOpenRequestsAndHoldsOfOnePersonAreBoundedAndTheSameOneIsNotLodgedTwice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	clerk, manager := w.staff(t, domain.FieldWorker, "clerk@example.co.za"),
-		w.staff(t, domain.Manager, "manager@example.co.za")
+	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
+	manager := w.staff(t, domain.Manager, "manager@example.co.za")
 	citizen := w.citizen(t, "CPT", "one@example.co.za")
 	lodge := func(by commands.Call, kind domain.RequestKind, details string) (commands.Answer[domain.Request], error) {
-		return w.LodgeRequest(t.Context(), by, commands.LodgeRequest{Subject: citizen.User, Kind: kind,
-			Details: details})
+		return w.LodgeRequest(t.Context(), by,
+			commands.LodgeRequest{Subject: citizen.User, Kind: kind, Details: details})
 	}
 
 	first, err := lodge(citizen, domain.CorrectionRequest, "a")
@@ -67,6 +68,7 @@ func TestOpenRequestsAndHoldsOfOnePersonAreBoundedAndTheSameOneIsNotLodgedTwice(
 			t.Errorf("first %+v, again %+v", first, again)
 		}
 	})
+
 	for _, details := range []string{"b", "c", "d", "e"} {
 		_, err = lodge(citizen, domain.CorrectionRequest, details)
 		ok(t, err)
@@ -76,8 +78,8 @@ func TestOpenRequestsAndHoldsOfOnePersonAreBoundedAndTheSameOneIsNotLodgedTwice(
 		refused(t, err, domain.CodeTooManyOpen)
 	})
 
-	// Staff take no place away from the person, nor one kind from another; the same words
-	// of another account are another request.
+	// Requests by staff do not count against the person, nor one kind against another;
+	// the same words from another account are another request.
 	byStaff, err := lodge(clerk, domain.CorrectionRequest, "a")
 	ok(t, err)
 	byAnother, err := lodge(manager, domain.CorrectionRequest, "a")
@@ -85,12 +87,13 @@ func TestOpenRequestsAndHoldsOfOnePersonAreBoundedAndTheSameOneIsNotLodgedTwice(
 	if byStaff.Value.ID == first.Value.ID || byStaff.Value.ID == byAnother.Value.ID {
 		t.Error("another account's request is the answer")
 	}
+
 	_, err = lodge(citizen, domain.ErasureRequest, "")
 	ok(t, err)
 	_, err = w.RefuseRequest(t.Context(), manager,
 		commands.RefuseRequest{Request: first.Value.ID, Ground: domain.GroundUnfounded})
 	ok(t, err)
-	fresh, err := lodge(citizen, domain.CorrectionRequest, "a") // answered, so it may be asked for anew
+	fresh, err := lodge(citizen, domain.CorrectionRequest, "a") // the first is closed, so it may be lodged again
 	ok(t, err)
 	if fresh.Value.ID == first.Value.ID {
 		t.Error("a closed request is the answer")
@@ -99,12 +102,14 @@ func TestOpenRequestsAndHoldsOfOnePersonAreBoundedAndTheSameOneIsNotLodgedTwice(
 	hold := func(reason string) (commands.Answer[domain.Hold], error) {
 		return w.PlaceHold(t.Context(), manager, commands.PlaceHold{Subject: citizen.User, Reason: reason})
 	}
+
 	held, err := hold("case 0")
 	ok(t, err)
 	for i := 1; i < domain.MaxOpenHolds; i++ {
 		_, err = hold("case " + string(rune('a'+i)))
 		ok(t, err)
 	}
+
 	w.unchanged(t, func() {
 		again, err := hold("case 0")
 		ok(t, err)

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// world is a system of one test, without HTTP and read tables: a command must need
+// world is the system under test, without HTTP and read tables: a command must need
 // neither.
 type world struct {
 	*commands.Handler
@@ -33,6 +33,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{db: db, clock: &clock{at: time.Now()}}
 	w.Handler, w.store = handler(t, db, w.clock)
 	w.cpt = w.municipality(t, "CPT", "City of Cape Town")
+
 	for _, p := range []domain.DefinePurpose{
 		purpose("sms_alert", domain.ConsentBasis), purpose("newsletter", domain.ConsentBasis),
 		purpose("account_billing", domain.LegalObligation), childProgramme(),
@@ -43,7 +44,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// handler is one more process on the same database.
+// handler returns the handler and store of one more process on the same database.
 func handler(t *testing.T, db *pgtest.DB, c *clock) (*commands.Handler, *eventstore.Store) {
 	t.Helper()
 	store, err := eventstore.Open(t.Context(), db.Pool(t, pgtest.Query),
@@ -51,6 +52,7 @@ func handler(t *testing.T, db *pgtest.DB, c *clock) (*commands.Handler, *eventst
 		eventstore.Patience(pgtest.Patience))
 	ok(t, err)
 	t.Cleanup(store.Close)
+
 	cheap := &argon2id.Params{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 	return commands.New(store, commands.Config{Now: c.now, Argon2id: cheap, Hashes: 8}), store
 }
@@ -74,8 +76,8 @@ func (c *clock) advance(d time.Duration) {
 
 func texts(say string) map[domain.Language]string {
 	return map[domain.Language]string{
-		domain.English: say + " in English.", domain.Zulu: say + " ngesiZulu.", domain.Afrikaans: say +
-			" in Afrikaans.",
+		domain.English: say + " in English.", domain.Zulu: say + " ngesiZulu.",
+		domain.Afrikaans: say + " in Afrikaans.",
 	}
 }
 
@@ -103,8 +105,7 @@ const password = "correct horse battery"
 func registration(municipality, email string) commands.Register {
 	return commands.Register{
 		Email: email, Password: password, FullName: "Ṱhilivhali  Mudau", Phone: "082 123 4567",
-		MunicipalityCode:  municipality,
-		PreferredLanguage: domain.Zulu,
+		MunicipalityCode: municipality, PreferredLanguage: domain.Zulu,
 		Consent: &commands.RegisterConsent{
 			Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu, Consented: true,
 		},
@@ -119,7 +120,7 @@ func (w *world) citizen(t *testing.T, municipality, email string) commands.Call 
 	return w.signedIn(t, municipality, email)
 }
 
-// staff makes an account with a role in CPT and signs in.
+// staff creates an account with a role in CPT and signs in.
 func (w *world) staff(t *testing.T, role domain.Role, email string) commands.Call {
 	t.Helper()
 	_, err := w.CreateUser(t.Context(), commands.System(w.cpt), commands.CreateUser{

@@ -7,9 +7,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// RegisterMunicipality brings a tenant into being: its claims on code and name, and its
-// key, in the same append. Only for platform admins. Errors: validation_failed,
-// forbidden, code_taken, name_taken.
+// RegisterMunicipality creates a tenant, with its claims on code and name and its key in
+// the same append. Only for platform admins. Errors: validation_failed, forbidden,
+// code_taken, name_taken.
 func (h *Handler) RegisterMunicipality(
 	ctx context.Context, call Call, c domain.RegisterMunicipality,
 ) (Answer[domain.Municipality], error) {
@@ -41,14 +41,14 @@ func (h *Handler) RegisterMunicipality(
 	return h.municipalityAnswer(ctx, done, err)
 }
 
-// ChangeMunicipality asks for other details of a municipality.
+// ChangeMunicipality asks to change a municipality's details.
 type ChangeMunicipality struct {
 	Municipality domain.TenantID
 	Details      domain.ChangeMunicipality
 }
 
-// ChangeMunicipality changes them. Only for platform admins. Errors: validation_failed,
-// forbidden, not_found, stale, name_taken.
+// ChangeMunicipality changes a municipality's details. Only for platform admins. Errors:
+// validation_failed, forbidden, not_found, stale, name_taken.
 func (h *Handler) ChangeMunicipality(
 	ctx context.Context, call Call, c ChangeMunicipality,
 ) (Answer[domain.Municipality], error) {
@@ -81,15 +81,15 @@ type SetMunicipalityActive struct {
 	Active       bool
 }
 
-// SetMunicipalityActive opens or closes it, which ends its people's sessions; one that
-// already is so stays as it is. Only for platform admins. Errors: forbidden, not_found,
-// stale.
+// SetMunicipalityActive opens or closes a municipality; one that is so already stays as
+// it is. Closing it ends its people's sessions. Only for platform admins. Errors:
+// forbidden, not_found, stale.
 func (h *Handler) SetMunicipalityActive(
 	ctx context.Context, call Call, c SetMunicipalityActive,
 ) (Answer[domain.Municipality], error) {
 	decide := func(m domain.Municipality, a *domain.Append) ([]domain.Event, error) {
 		if m.Active && !c.Active {
-			a.Side = append(a.Side, domain.EndAllSessions{}) // so that opening it again revives none
+			a.Side = append(a.Side, domain.EndAllSessions{}) // so that none revives when it opens again
 		}
 		return m.SetActive(c.Active), nil
 	}
@@ -164,11 +164,12 @@ func (h *Handler) municipalityAnswer(
 	return Answer[domain.Municipality]{Value: m, Position: done.Position()}, nil
 }
 
-// tenantOf finds the tenant with a code, whatever its letter case.
+// tenantOf finds the tenant with a code, in any letter case.
 func (h *Handler) tenantOf(ctx context.Context, code string) (domain.TenantID, bool, error) {
 	if domain.Oversize(code, domain.MaxMunicipalityCode) {
 		code = "" // nobody's either
 	}
+
 	code = domain.CanonicalMunicipalityCode(code)
 	if code == domain.PlatformCode {
 		return domain.PlatformTenant(), true, nil
@@ -179,7 +180,7 @@ func (h *Handler) tenantOf(ctx context.Context, code string) (domain.TenantID, b
 }
 
 // openMunicipality finds the municipality that a person wants to register in. SALGA
-// itself takes no registrations.
+// itself accepts no registrations.
 func (h *Handler) openMunicipality(ctx context.Context, code string) (domain.Municipality, error) {
 	id, err := h.TenantOf(ctx, code)
 	if err != nil {
@@ -197,7 +198,7 @@ func (h *Handler) openMunicipality(ctx context.Context, code string) (domain.Mun
 	m := domain.Fold[domain.Municipality](history)
 	if !m.Active {
 		return domain.Municipality{}, domain.Refuse(domain.CodeMunicipalityInactive,
-			"This municipality takes no registrations.")
+			"This municipality is not accepting registrations.")
 	}
 	return m, nil
 }

@@ -9,8 +9,9 @@ import (
 )
 
 // keepOfficers adds to an append what its events in a user's stream mean for the tenant's
-// officers. Whatever changes a role or opens or closes an account goes through it. The
-// version of the stream of officers does not matter to that: the user's does.
+// officers. Every change of a role, and every opening or closing of an account, goes
+// through it. It depends on the version of the user's stream, and on no version of the
+// officers' stream.
 func keepOfficers(a *domain.Append, before domain.User, events []domain.Event) {
 	if changed := domain.OfficersAfter(before, events); len(changed) > 0 {
 		a.Writes = append(a.Writes, domain.Write{
@@ -19,9 +20,9 @@ func keepOfficers(a *domain.Append, before domain.User, events []domain.Event) {
 	}
 }
 
-// demandSecondPerson refuses an erasure that nobody but the account that lodged it has
-// seen, while there is another officer, and has the certificate say so where there is
-// none. The append then expects the stream of officers as it was found.
+// demandSecondPerson refuses to let the account that lodged an erasure also carry it out,
+// as long as there is another officer. If there is none, the certificate says so. The
+// append then expects the officers' stream as it was found.
 func (h *Handler) demandSecondPerson(ctx context.Context, call Call, q domain.Request, a *domain.Append) error {
 	if q.Lodger != call.User {
 		return nil
@@ -42,19 +43,20 @@ func (h *Handler) demandSecondPerson(ctx context.Context, call Call, q domain.Re
 				erased.NoSecondPerson = lacking
 			}
 		}
-		if w.Stream == domain.OfficersOf(call.Tenant) { // which the append changes: of an officer who is erased
+		if w.Stream == domain.OfficersOf(call.Tenant) { // the append writes it: the erased person is an officer
 			a.Writes[i].Expected = officers.Version
 			return nil
 		}
 	}
+
 	a.Expects = append(a.Expects, domain.Expectation{
 		Tenant: call.Tenant, Stream: domain.OfficersOf(call.Tenant), Version: officers.Version,
 	})
 	return nil
 }
 
-// officers returns a tenant's officers. Those of before there was a stream of them are
-// taken from the accounts in the log the first time that anybody asks.
+// officers returns a tenant's officers. Officers from before there was a stream of them
+// are taken from the accounts in the log the first time that anybody asks.
 func (h *Handler) officers(ctx context.Context, call Call) (domain.Officers, error) {
 	stream := domain.OfficersOf(call.Tenant)
 	for range maxTries {
@@ -64,15 +66,17 @@ func (h *Handler) officers(ctx context.Context, call Call) (domain.Officers, err
 			return officers, err
 		}
 
-		// After the stream: an account that changes from here on moves its version.
+		// Read after the stream: an account that changes from here on moves its version.
 		listed, err := h.officersNow(ctx, call.Tenant)
 		if err != nil {
 			return domain.Officers{}, err
 		}
+
 		_, err = h.Store.Append(ctx, domain.Append{
 			ID: h.newID(), Tenant: call.Tenant,
-			Metadata: domain.Metadata{ActorRole: domain.RoleSystem, Correlation: call.Correlation,
-				Command: "officers.list"},
+			Metadata: domain.Metadata{
+				ActorRole: domain.RoleSystem, Correlation: call.Correlation, Command: "officers.list",
+			},
 			Writes: []domain.Write{{Stream: stream, Expected: officers.Version, Events: []domain.Event{
 				&domain.OfficersListed{Users: listed},
 			}}},
@@ -84,7 +88,8 @@ func (h *Handler) officers(ctx context.Context, call Call) (domain.Officers, err
 	return domain.Officers{}, domain.Refuse(domain.CodeBusy, "Too many changes to this at once; try again.")
 }
 
-// officersNow returns the accounts that are an officer's, as their own streams say.
+// officersNow returns the accounts that belong to officers, according to their own
+// streams.
 func (h *Handler) officersNow(ctx context.Context, tenant domain.TenantID) ([]domain.UserID, error) {
 	ever, err := h.Store.EverHeld(ctx, tenant, domain.OfficerRoles()...)
 	if err != nil {
@@ -97,10 +102,12 @@ func (h *Handler) officersNow(ctx context.Context, tenant domain.TenantID) ([]do
 		for i, id := range some {
 			streams[i] = domain.UserOf(id)
 		}
+
 		events, err := h.Store.Load(ctx, tenant, streams...)
 		if err != nil {
 			return nil, err
 		}
+
 		for _, id := range some {
 			if domain.Fold[domain.User](of(events, domain.UserOf(id))).IsOfficer() {
 				now = append(now, id)

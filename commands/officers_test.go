@@ -39,25 +39,26 @@ func (w *town) lodged(by commands.Call, subject domain.UserID) domain.RequestID 
 	return a.Value.ID
 }
 
-// fulfil carries a request out, and returns its certificate.
+// fulfil carries out a request and returns its certificate.
 func (w *town) fulfil(h *commands.Handler, by commands.Call, id domain.RequestID) (commands.Certificate, error) {
 	w.t.Helper()
 	a, err := h.FulfilRequest(w.t.Context(), by, commands.FulfilRequest{Request: id})
 	if err != nil {
 		return commands.Certificate{}, err
 	}
+
 	certificate, err := w.Certificate(w.t.Context(), a.Value.Certificate)
 	ok(w.t, err)
 	return certificate.Value, nil
 }
 
-// alone has the admin lodge and carry out one erasure, and says whether that went
-// through.
+// alone lets the admin lodge and carry out one erasure, and checks whether that succeeds.
 func (w *town) alone(want bool) {
 	w.t.Helper()
 	subject := w.resident()
 	id := w.lodged(w.admin, subject)
 	certificate, err := w.fulfil(w.Handler, w.admin, id)
+
 	switch {
 	case !want:
 		refused(w.t, err, domain.CodeSecondPerson)
@@ -82,16 +83,18 @@ func TestNobodyErasesAPersonAloneWhileThereIsASecondOfficer(t *testing.T) {
 	w := newTown(t)
 	w.alone(true)
 	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
-	w.alone(true) // who could neither lodge it in earnest nor carry it out is no second person
+	w.alone(true) // a clerk, who is no officer, is no second person
 
 	manager := w.staff(t, domain.Manager, "manager@example.co.za")
 	w.alone(false)
+
 	for what, by := range map[string]commands.Call{"a manager": manager, "a clerk": clerk} {
 		certificate, err := w.fulfil(w.Handler, w.admin, w.lodged(by, w.resident()))
 		if err != nil || certificate.NoSecondPerson {
 			t.Errorf("lodged by %s: %+v, %v", what, certificate, err)
 		}
 	}
+
 	self := w.citizen(t, "CPT", "self@example.co.za")
 	if certificate, err := w.fulfil(w.Handler, w.admin, w.lodged(self, self.User)); err != nil ||
 		certificate.NoSecondPerson {
@@ -99,7 +102,8 @@ func TestNobodyErasesAPersonAloneWhileThereIsASecondOfficer(t *testing.T) {
 	}
 
 	w.deactivate(manager.User)
-	w.alone(true) // who is away does not count
+	w.alone(true) // a closed account does not count
+
 	_, err := w.ReactivateUser(t.Context(), w.admin, commands.ReactivateUser{User: manager.User})
 	ok(t, err)
 	w.alone(false)
@@ -111,9 +115,9 @@ func TestNobodyErasesAPersonAloneWhileThereIsASecondOfficer(t *testing.T) {
 	w.alone(false)
 }
 
-// The person who is to be erased is no second person, though they are an officer; nor is
-// one who is erased already.
-func TestWhoIsToBeErasedIsNoSecondPerson(t *testing.T) {
+// The person to be erased does not count as a second person, even if they are an officer;
+// nor does one who is erased already.
+func TestThePersonToBeErasedIsNoSecondPerson(t *testing.T) {
 	t.Parallel()
 	w := newTown(t)
 	manager := w.staff(t, domain.Manager, "manager@example.co.za")
@@ -125,7 +129,7 @@ func TestWhoIsToBeErasedIsNoSecondPerson(t *testing.T) {
 	w.alone(true)
 
 	other := w.staff(t, domain.Admin, "other@example.co.za")
-	own := w.lodged(other, other.User) // an officer who lodges their own, and would carry it out
+	own := w.lodged(other, other.User) // an officer lodges their own erasure and wants to carry it out
 	_, err = w.fulfil(w.Handler, other, own)
 	refused(t, err, domain.CodeSecondPerson)
 	if certificate, err = w.fulfil(w.Handler, w.admin, own); err != nil || certificate.NoSecondPerson {
@@ -133,8 +137,7 @@ func TestWhoIsToBeErasedIsNoSecondPerson(t *testing.T) {
 	}
 }
 
-// Between what the decision saw and what it appends, somebody becomes an officer: it is
-// decided again.
+// Somebody becomes an officer between the decision and its append: it is decided again.
 func TestAnOfficerWhoComesWhileAnErasureIsDecidedIsNotOverlooked(t *testing.T) {
 	t.Parallel()
 	for name, subjectIsOfficer := range map[string]bool{"of a resident": false, "of an officer": true} {
@@ -150,13 +153,14 @@ func TestAnOfficerWhoComesWhileAnErasureIsDecidedIsNotOverlooked(t *testing.T) {
 			store := &meddled{Store: w.store, method: "Append", event: func() {
 				w.staff(t, domain.Manager, "second@example.co.za")
 			}}
+
 			_, err := w.fulfil(commands.New(store, commands.Config{}), w.admin, id)
 			refused(t, err, domain.CodeSecondPerson)
 		})
 	}
 }
 
-// Of a tenant of before there was a stream of officers, the accounts in the log say who
+// In a tenant from before there was a stream of officers, the accounts in the log say who
 // they are. A change of an account while they are listed is not lost.
 func TestOfficersOfBeforeThereWasAStreamOfThemCount(t *testing.T) {
 	t.Parallel()
@@ -178,7 +182,8 @@ func TestOfficersOfBeforeThereWasAStreamOfThemCount(t *testing.T) {
 		"a clerk who was made a manager": {before: func(w *town) commands.Call {
 			clerk := w.ofBefore(domain.FieldWorker)
 			w.appendAsBefore(domain.UserOf(clerk.User), &domain.UserRoleChanged{
-				Role: domain.Change[domain.Role]{Old: domain.FieldWorker, New: domain.Manager}})
+				Role: domain.Change[domain.Role]{Old: domain.FieldWorker, New: domain.Manager},
+			})
 			return clerk
 		}},
 		"a manager who is closed while they are listed": {
@@ -196,12 +201,13 @@ func TestOfficersOfBeforeThereWasAStreamOfThemCount(t *testing.T) {
 				_, err := w.fulfil(commands.New(store, commands.Config{}), w.admin, id)
 				ok(t, err)
 			}
+
 			w.alone(c.alone)
 		})
 	}
 }
 
-// ofBefore makes an account as a program did that knew no stream of officers.
+// ofBefore creates an account as a release did that knew no stream of officers.
 func (w *town) ofBefore(role domain.Role) commands.Call {
 	w.t.Helper()
 	id := domain.UserID{UUID: uuid.New()}
@@ -214,6 +220,7 @@ func (w *town) ofBefore(role domain.Role) commands.Call {
 		Side: []domain.SideWrite{domain.CreateSubjectKey{Subject: id}},
 	})
 	ok(w.t, err)
+
 	if role == domain.Admin {
 		w.appendAsBefore(domain.AdminsOf(w.cpt), &domain.AdminAdded{User: id})
 	}
@@ -223,13 +230,14 @@ func (w *town) ofBefore(role domain.Role) commands.Call {
 func (w *town) appendAsBefore(stream domain.Stream, e domain.Event) {
 	w.t.Helper()
 	_, err := w.store.Append(w.t.Context(), domain.Append{
-		ID: uuid.New(), Tenant: w.cpt, Writes: []domain.Write{{Stream: stream, Expected: domain.AnyVersion,
-			Events: []domain.Event{e}}},
+		ID: uuid.New(), Tenant: w.cpt,
+		Writes: []domain.Write{{Stream: stream, Expected: domain.AnyVersion, Events: []domain.Event{e}}},
 	})
 	ok(w.t, err)
 }
 
-// officers returns a tenant's officers as their stream says, and as their accounts do.
+// officers returns a tenant's officers according to their stream and according to the
+// accounts.
 func (w *world) officers(ctx context.Context, t *testing.T) (stream, accounts []domain.UserID) {
 	t.Helper()
 	events, err := w.store.Load(ctx, w.cpt, domain.OfficersOf(w.cpt))
@@ -246,6 +254,7 @@ func (w *world) officers(ctx context.Context, t *testing.T) (stream, accounts []
 			accounts = append(accounts, u.ID)
 		}
 	}
+
 	stream = slices.Clone(domain.Fold[domain.Officers](events).Users)
 	for _, users := range [][]domain.UserID{stream, accounts} {
 		slices.SortFunc(users, func(a, b domain.UserID) int { return slices.Compare(a.UUID[:], b.UUID[:]) })

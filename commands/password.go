@@ -14,13 +14,14 @@ import (
 // told that the system is busy.
 const hashPatience = 2 * time.Second
 
-// hashesRest is how long nobody hashes before the memory of the last ones is given back.
+// hashesRest is how long the hasher must be idle before the memory of the last hashes is
+// returned to the system.
 const hashesRest = time.Second
 
 // hasher hashes and compares passwords with Argon2id (RFC 9106), a bounded number at
-// once: each costs 64 MiB and a core. The collector is in no hurry with blocks of that
-// size, and the system gets them back later still; so once nobody hashes any more, they
-// are collected and given back at once.
+// once: each costs 64 MiB and a core. Left alone, the garbage collector would return
+// blocks of that size to the system late; so once the hasher is idle, they are collected
+// and returned at once.
 type hasher struct {
 	turns   chan struct{}
 	release *time.Timer
@@ -34,8 +35,8 @@ func newHasher(atOnce int, params *argon2id.Params) *hasher {
 		panic(err) // only the system's random source can fail
 	}
 	return &hasher{
-		turns: make(chan struct{}, atOnce), release: time.AfterFunc(hashesRest, debug.FreeOSMemory), params: params,
-		dummy: dummy,
+		turns: make(chan struct{}, atOnce), release: time.AfterFunc(hashesRest, debug.FreeOSMemory),
+		params: params, dummy: dummy,
 	}
 }
 
@@ -48,24 +49,24 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	return argon2id.CreateHash(domain.CanonicalPassword(password), h.params)
 }
 
-// match tells how a password and a hash fit.
+// match says how a password fits a hash.
 type match int
 
 const (
 	noMatch match = iota
 	canonicalMatch
-	olderMatch // the hash is of the password as it was sent: from before passwords had one form
+	olderMatch // the hash is of the password as sent, from before passwords had one form
 )
 
-// matches tells whether a password fits a hash.
+// matches reports whether a password fits a hash.
 func (h *hasher) matches(ctx context.Context, password, verifier string) (bool, error) {
 	matched, err := h.match(ctx, password, verifier)
 	return matched != noMatch, err
 }
 
 // match compares a password with a hash; an empty hash costs the same and never matches.
-// A password that was sent in another form than the canonical one costs two runs unless
-// the first fits: that depends on the request, never on the account.
+// A password sent in a form other than the canonical one costs a second run unless the
+// first fits: the cost depends on the request, never on the account.
 func (h *hasher) match(ctx context.Context, password, verifier string) (match, error) {
 	if err := h.wait(ctx); err != nil {
 		return noMatch, err
@@ -104,7 +105,8 @@ func (h *hasher) wait(ctx context.Context) error {
 	case h.turns <- struct{}{}:
 		return nil
 	case <-patience.C:
-		return domain.Refuse(domain.CodeOverloaded, "Too many people sign in or register at this moment; try again.")
+		return domain.Refuse(domain.CodeOverloaded,
+			"Too many people are signing in or registering right now; try again.")
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -5,8 +5,8 @@ import "github.com/salga-trust/engine/domain"
 // IsPlatformAdmin reports whether the caller administers all municipalities.
 func (c Call) IsPlatformAdmin() bool { return c.Tenant.IsPlatform() && c.isAdmin() }
 
-// ActsForOthers reports whether the caller may act for other people of their tenant:
-// staff may, unless the call is about the caller alone.
+// ActsForOthers reports whether the caller may act for other people of their tenant.
+// Staff may, unless the call is about the caller alone.
 func (c Call) ActsForOthers() bool {
 	if c.SelfOnly {
 		return false
@@ -20,8 +20,8 @@ func (c Call) ActsForOthers() bool {
 	}
 }
 
-// Subject returns the person that a call is about: the caller if nobody is asked for, or
-// somebody else of the tenant, whom only staff may ask for. Error: forbidden.
+// Subject returns the person that a call is about: the caller if asked is zero, or
+// another person of the tenant, whom only staff may ask about. Error: forbidden.
 func (c Call) Subject(asked domain.UserID) (domain.UserID, error) {
 	if asked.IsZero() || asked == c.User {
 		return c.User, nil
@@ -36,7 +36,8 @@ func (c Call) Subject(asked domain.UserID) (domain.UserID, error) {
 
 func (c Call) isAdmin() bool { return c.system || c.actor.Role == domain.Admin }
 
-// demandAdmin refuses everybody but an admin, in a sentence that ends with the act.
+// demandAdmin refuses everybody but an admin. act completes the sentence "Only an admin
+// may …".
 func (c Call) demandAdmin(act string) error {
 	if !c.isAdmin() {
 		return domain.Refuse(domain.CodeForbidden, "Only an admin may %s.", act)

@@ -9,8 +9,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// meddled lets something happen between what a command proves and what it appends: right
-// before the first call of one method.
+// meddled is a store on which something happens between what a command proves and what it
+// appends: just before the first call of one method.
 type meddled struct {
 	commands.Store
 	method string
@@ -43,8 +43,8 @@ func (s *meddled) Append(ctx context.Context, a domain.Append) (domain.Appended,
 	return s.Store.Append(ctx, a)
 }
 
-// meddling is a world in which a password or an address changes while a command checks
-// it.
+// meddling is a world in which a password or an address changes while a command is
+// checking it.
 type meddling struct {
 	*world
 	t    *testing.T
@@ -82,14 +82,14 @@ func (w meddling) move(h *commands.Handler) error {
 }
 
 func (w meddling) erase(h *commands.Handler) error {
-	_, err := h.EraseMe(w.t.Context(), w.call, commands.EraseMe{Confirmation: commands.EraseConfirmation,
-		Password: password})
+	_, err := h.EraseMe(w.t.Context(), w.call,
+		commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: password})
 	return err
 }
 
-// A hash takes its time. What a password or an address proves, it proves on the version
-// that the append expects: one that was changed meanwhile opens nothing, moves nothing
-// and erases nobody.
+// Hashing takes time. A password or an address is proven on the version that the append
+// expects: if it was changed meanwhile, it opens nothing, moves nothing and erases
+// nobody.
 func TestWhatACommandProvesItProvesOnTheVersionItAppendsOn(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -117,6 +117,7 @@ func TestWhatACommandProvesItProvesOnTheVersionItAppendsOn(t *testing.T) {
 			t.Parallel()
 			w := meddling{newWorld(t), t, commands.Call{}}
 			w.call = w.citizen(t, "CPT", address)
+
 			store := &meddled{Store: w.store, method: c.method, event: func() { c.meddle(w) }}
 			refused(t, c.command(w, commands.New(store, commands.Config{})), c.want)
 		})

@@ -10,8 +10,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// DefinePurpose defines a purpose with its first notice: a tenant's own, or from the
-// platform tenant a default for all. Errors: validation_failed, forbidden, purpose_taken.
+// DefinePurpose defines a purpose with its first notice: a tenant's own or, if the
+// caller's tenant is the platform, a default for all tenants. Errors: validation_failed,
+// forbidden, purpose_taken.
 func (h *Handler) DefinePurpose(
 	ctx context.Context, call Call, c domain.DefinePurpose,
 ) (Answer[domain.Purpose], error) {
@@ -51,16 +52,16 @@ func (h *Handler) DefinePurpose(
 type PublishNotice struct {
 	Code       string // of the purpose
 	Texts      map[domain.Language]string
-	InUseSince *time.Time // nil: its publication
+	InUseSince *time.Time // nil: since its publication
 }
 
-// PublishNotice publishes it; the same words again change nothing. Errors:
-// validation_failed, forbidden, unknown_purpose.
+// PublishNotice publishes the next version; the same wording again changes nothing.
+// Errors: validation_failed, forbidden, unknown_purpose.
 func (h *Handler) PublishNotice(ctx context.Context, call Call, c PublishNotice) (Answer[domain.Purpose], error) {
 	wish := domain.PublishNotice{Texts: c.Texts, InUseSince: c.InUseSince}
 	var body any = c.Texts
 	if c.InUseSince != nil {
-		body = wish // without it, the fingerprint is that of releases before
+		body = wish // only then, so that other fingerprints stay those of earlier releases
 	}
 
 	decide := func(p domain.Purpose) ([]domain.Event, error) { return wish.Decide(p, h.now()) }
@@ -72,8 +73,8 @@ type RetirePurpose struct {
 	Code string
 }
 
-// RetirePurpose ends it: nothing more is recorded for it. Retired again it stays so.
-// Errors: forbidden, unknown_purpose.
+// RetirePurpose ends a purpose: nothing more is recorded for it. Retiring it again
+// changes nothing. Errors: forbidden, unknown_purpose.
 func (h *Handler) RetirePurpose(ctx context.Context, call Call, c RetirePurpose) (Answer[domain.Purpose], error) {
 	decide := func(p domain.Purpose) ([]domain.Event, error) { return p.Retire(), nil }
 	return h.changePurpose(ctx, call, "purpose.retire", c.Code, nil, decide)
@@ -103,6 +104,7 @@ func (h *Handler) changePurpose(ctx context.Context, call Call, name, code strin
 			return domain.Append{}, domain.Refuse(domain.CodeUnknownPurpose,
 				"This tenant has no such purpose of its own.")
 		}
+
 		events, err := decide(purpose)
 		if err != nil || len(events) == 0 {
 			return domain.Append{}, err
@@ -116,6 +118,7 @@ func (h *Handler) changePurpose(ctx context.Context, call Call, name, code strin
 	if err != nil {
 		return Answer[domain.Purpose]{}, err
 	}
+
 	h.purposes.forget(stream)
 
 	if done.Repeat {
@@ -126,14 +129,15 @@ func (h *Handler) changePurpose(ctx context.Context, call Call, name, code strin
 	} else {
 		history = append(history, done.Events...)
 	}
+
 	return Answer[domain.Purpose]{
 		Value: domain.Fold[domain.Purpose](history), Position: history[len(history)-1].Position,
 	}, nil
 }
 
-// purpose returns the purpose in force for a tenant (the zero Purpose when there is none)
+// purpose returns the purpose in force for a tenant (the zero Purpose if there is none)
 // and the expectations that a decision on it must be appended with. cached reports that
-// it came from memory; a refusal on that ground is to be decided again.
+// it came from memory: a refusal that rests on it must be decided again.
 func (h *Handler) purpose(
 	ctx context.Context, tenant domain.TenantID, code string, at time.Time,
 ) (p domain.Purpose, expects []domain.Expectation, cached bool, err error) {
@@ -178,14 +182,14 @@ func (h *Handler) loadPurpose(ctx context.Context, tenant domain.TenantID, code 
 }
 
 // purposeCache keeps purposes in memory: they change rarely and every decision needs one.
-// It is only a baseline: an append expects the versions it was decided on, and a conflict
-// forgets them.
+// It may be out of date: an append expects the versions it was decided on, and a conflict
+// makes the cache forget them.
 type purposeCache struct {
 	mu    sync.RWMutex
 	known map[uuid.UUID]domain.Purpose // by stream; a purpose that does not exist is known too
 }
 
-// maxPurposes bounds the cache: 257 municipalities with 20 purposes each, and as much
+// maxPurposes bounds the cache: 257 municipalities with 20 purposes each, and as many
 // again for codes that do not exist.
 const maxPurposes = 10_000
 

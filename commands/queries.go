@@ -12,16 +12,15 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// The methods in this file append nothing: see the package comment for why they stand
-// here.
+// The methods in this file append nothing; the package comment says why they are here.
 
 // Me returns the caller's account from the log, personal fields included.
 func (h *Handler) Me(ctx context.Context, call Call) (Answer[domain.User], error) {
 	return h.userNow(ctx, call.Tenant, call.User)
 }
 
-// KnownPerson refuses an id that is no person's of a tenant. Somebody who was erased is
-// known. Error: not_found.
+// KnownPerson refuses an id that belongs to no person of a tenant. A person who was
+// erased is known. Error: not_found.
 func (h *Handler) KnownPerson(ctx context.Context, tenant domain.TenantID, id domain.UserID) error {
 	events, err := h.Store.Load(ctx, tenant, domain.UserOf(id))
 	if err == nil && len(events) == 0 {
@@ -34,21 +33,21 @@ func (h *Handler) KnownPerson(ctx context.Context, tenant domain.TenantID, id do
 type CheckConsent struct {
 	Subject domain.UserID // zero: the caller
 	Purpose string        // in any letter case
-	At      time.Time     // when it has to hold; zero: now
+	At      time.Time     // when it must hold; zero: now
 	KnownAt time.Time     // as known when; zero: now
 }
 
-// Check is the answer to it.
+// Check is the answer to CheckConsent.
 type Check struct {
 	domain.Check
 
-	Position int64 // of the log: the answer rests on everything up to it, and on nothing after it
+	Position int64 // of the log: the answer rests on everything up to it and on nothing after it
 }
 
-// CheckConsent answers from the log, at one position of it: the head is read first, and
-// what came after it is left out. So the answer is that of one moment, though several
-// streams of two tenants bear on it. It discloses nothing personal. Errors: forbidden,
-// not_found, unknown_purpose.
+// CheckConsent answers from the log as of one position: the head is read first, and later
+// events are left out. So the answer is that of one moment, although it rests on several
+// streams of two tenants. It discloses nothing personal. Errors: forbidden, not_found,
+// unknown_purpose.
 func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (Check, error) {
 	subject, err := call.Subject(c.Subject)
 	if err != nil {
@@ -60,10 +59,12 @@ func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (
 	if err != nil {
 		return Check{}, err
 	}
+
 	person, own := domain.UserOf(subject), domain.PurposeOf(call.Tenant, code)
 	tail := domain.TailFor(subject, code, c.At, c.KnownAt)
 	enough := tail.Enough
 	tail.Enough = func(newest []domain.Recorded) bool { return enough(upTo(head, newest)) }
+
 	events, _, err := h.Store.LoadTail(ctx, call.Tenant, tail, person, own)
 	if err != nil {
 		return Check{}, err
@@ -95,8 +96,8 @@ func upTo(position int64, events []domain.Recorded) []domain.Recorded {
 }
 
 // Purposes lists the purposes in force for a tenant, by code: the built-in one, the
-// tenant's own, and the defaults that the tenant has none of its own for. A retired one
-// of its own hides the default and is not listed.
+// tenant's own, and the defaults for which the tenant has none of its own. A tenant's own
+// retired purpose hides the default and is not listed.
 func (h *Handler) Purposes(ctx context.Context, tenant domain.TenantID) ([]domain.Purpose, error) {
 	all := map[string]domain.Purpose{}
 	for _, t := range []domain.TenantID{domain.PlatformTenant(), tenant} { // the tenant's own come last and win
@@ -123,7 +124,7 @@ func (h *Handler) Purposes(ctx context.Context, tenant domain.TenantID) ([]domai
 }
 
 // Purpose returns a purpose with every version of its notice, retired or not: the
-// tenant's own, or the default that it has none of its own for. Error: unknown_purpose.
+// tenant's own or, if it has none, the default. Error: unknown_purpose.
 func (h *Handler) Purpose(ctx context.Context, tenant domain.TenantID, code string) (domain.Purpose, error) {
 	code = domain.CanonicalPurposeCode(code)
 	if code == domain.PlatformRegistrationCode {
@@ -139,15 +140,15 @@ func (h *Handler) Purpose(ctx context.Context, tenant domain.TenantID, code stri
 			return domain.Fold[domain.Purpose](history), nil
 		}
 	}
-	return domain.Purpose{}, domain.Refuse(domain.CodeUnknownPurpose, "This municipality never had such a purpose.")
+	return domain.Purpose{}, domain.Refuse(domain.CodeUnknownPurpose, "This municipality has never had such a purpose.")
 }
 
-// KnownPurpose refuses a code that no purpose ever had for a tenant; a retired one is
-// known. Error: unknown_purpose.
+// KnownPurpose refuses a code that no purpose of a tenant has ever had; a retired purpose
+// is known. Error: unknown_purpose.
 func (h *Handler) KnownPurpose(ctx context.Context, tenant domain.TenantID, code string) error {
 	code = domain.CanonicalPurposeCode(code)
 	p, expects, cached, err := h.purpose(ctx, tenant, code, time.Time{})
-	if err == nil && !p.Exists() && cached { // another process may have defined it meanwhile
+	if err == nil && !p.Exists() && cached { // another process may have defined it since
 		for _, x := range expects {
 			h.purposes.forget(x.Stream)
 		}
@@ -155,7 +156,7 @@ func (h *Handler) KnownPurpose(ctx context.Context, tenant domain.TenantID, code
 	}
 
 	if err == nil && !p.Exists() {
-		err = domain.Refuse(domain.CodeUnknownPurpose, "This municipality never had such a purpose.")
+		err = domain.Refuse(domain.CodeUnknownPurpose, "This municipality has never had such a purpose.")
 	}
 	return err
 }
@@ -170,8 +171,7 @@ func (h *Handler) Rights(ctx context.Context, tenant domain.TenantID, subject do
 	return domain.Fold[domain.Rights](events), err
 }
 
-// RightsRequest returns one request; to check whose it is, is left to the caller. Error:
-// not_found.
+// RightsRequest returns one request; the caller must check whose it is. Error: not_found.
 func (h *Handler) RightsRequest(ctx context.Context, call Call, id domain.RequestID) (domain.Request, error) {
 	subject, err := h.subjectOfRecord(ctx, call, id.UUID, "There is no such request.")
 	if err != nil {
@@ -189,8 +189,7 @@ func (h *Handler) Certificate(ctx context.Context, id uuid.UUID) (Answer[Certifi
 	return certificateOf(events, err)
 }
 
-// TenantOf finds the tenant with a code, whatever its letter case. Error:
-// unknown_municipality.
+// TenantOf finds the tenant with a code, in any letter case. Error: unknown_municipality.
 func (h *Handler) TenantOf(ctx context.Context, code string) (domain.TenantID, error) {
 	id, found, err := h.tenantOf(ctx, code)
 	if err == nil && !found {
@@ -217,7 +216,7 @@ func (h *Handler) CodeOf(ctx context.Context, tenant domain.TenantID) (string, e
 	return m.Code, nil
 }
 
-// HasAdmin tells whether anybody administers a tenant.
+// HasAdmin reports whether a tenant has an admin.
 func (h *Handler) HasAdmin(ctx context.Context, tenant domain.TenantID) (bool, error) {
 	stream := domain.AdminsOf(tenant)
 	events, err := h.Store.Load(ctx, tenant, stream)
@@ -227,25 +226,28 @@ func (h *Handler) HasAdmin(ctx context.Context, tenant domain.TenantID) (bool, e
 	return len(domain.Fold[domain.Admins](of(events, stream)).Users) > 0, nil
 }
 
-// Opens tells whether an address and a password would be let in, and leaves no trace: for
-// whoever runs the system, who has the password.
+// Opens reports whether an address and a password would be let in, and leaves no trace.
+// It is for the operator, who has the password.
 func (h *Handler) Opens(ctx context.Context, c SignIn) (bool, error) {
 	account, err := h.account(ctx, c)
 	if err != nil {
 		return false, err
 	}
+
 	ok, err := h.hasher.matches(ctx, c.Password, account.Verifier)
 	if err != nil || !ok {
 		return false, err
 	}
+
 	user := domain.UserOf(account.User)
 	events, err := h.Store.Load(ctx, account.Tenant, user)
 	return domain.Fold[domain.User](of(events, user)).Active, err
 }
 
-// Staying returns the consents that stay in force though their person left: given on
-// paper, say. It is of the append that ends in withdrawn, or that the event at its
-// position is of; open reports whether that closed no account.
+// Staying returns the consents that stay in force although the person's account was
+// closed: those given on paper, for example. withdrawn is the answer of the withdrawal
+// that closed it; the consents are as of the end of its append. open reports that the
+// withdrawal closed no account.
 func (h *Handler) Staying(
 	ctx context.Context, tenant domain.TenantID, withdrawn Answer[domain.Consent],
 ) (stay []domain.Consent, open bool, err error) {
@@ -257,6 +259,7 @@ func (h *Handler) Staying(
 	if err != nil {
 		return nil, false, err
 	}
+
 	end := slices.IndexFunc(history, func(r domain.Recorded) bool { return r.Position > withdrawn.Position })
 	for end > 0 && end < len(history) && history[end].AppendID == history[end-1].AppendID {
 		end++

@@ -9,16 +9,16 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// LodgeRequest asks for what the law grants a person: for the caller, or recorded by
-// staff for somebody of their tenant.
+// LodgeRequest asks for what the law grants a person: for the caller, or by staff for
+// somebody of their tenant.
 type LodgeRequest struct {
 	Subject domain.UserID      `json:"subject_id,omitzero"`
 	Kind    domain.RequestKind `json:"kind"`
 	Details string             `json:"details,omitempty"`
 }
 
-// LodgeRequest lodges the request; the same one that the caller lodged before, and that
-// is open, is the answer. Errors: validation_failed, forbidden, not_found,
+// LodgeRequest lodges the request. If the caller has lodged the same one before and it is
+// still open, that one is the answer. Errors: validation_failed, forbidden, not_found,
 // subject_erased, too_many_open.
 func (h *Handler) LodgeRequest(ctx context.Context, call Call, c LodgeRequest) (Answer[domain.Request], error) {
 	subject, err := call.Subject(c.Subject)
@@ -35,11 +35,12 @@ func (h *Handler) LodgeRequest(ctx context.Context, call Call, c LodgeRequest) (
 		id, events, err = r.Lodge(wish, call.User, h.now())
 		return events, err
 	}
+
 	rights, done, err := h.changeRights(ctx, call, "rights.lodge", subject, c, decide)
 	if err != nil {
 		return Answer[domain.Request]{}, err
 	}
-	if len(done.Events) > 0 { // perhaps long ago, under another id
+	if len(done.Events) > 0 { // a repeat was lodged earlier, under another id
 		id.UUID = done.Events[0].Record
 	}
 
@@ -50,36 +51,39 @@ func (h *Handler) LodgeRequest(ctx context.Context, call Call, c LodgeRequest) (
 	return answered(q, q.Position, done), nil
 }
 
-// answered is the answer of a change of rights, or what stands at a position.
+// answered is the answer to a change of rights; position is that of the value if nothing
+// was changed.
 func answered[T any](value T, position int64, done domain.Appended) Answer[T] {
 	return Answer[T]{Value: value, Position: max(done.Position(), position), Stood: len(done.Events) == 0}
 }
 
-// FulfilRequest asks to close a request because its subject got what they asked for.
+// FulfilRequest asks to close a request because its subject has received what they asked
+// for.
 type FulfilRequest struct {
 	Request domain.RequestID
 	Note    string
 }
 
-// FulfilRequest closes the request. An erasure is carried out by it, which only an admin
-// may do. One that the caller lodged takes another account, where there is one: see
-// demandSecondPerson. What an erased person had asked for is closed without a note.
-// Errors: validation_failed, forbidden, not_found, request_closed; of an erasure also
-// subject_erased, retention_hold, staff_record_kept, last_admin, second_person_required.
+// FulfilRequest closes the request. Fulfilling a request for erasure carries the erasure
+// out, which only an admin may do. If the caller lodged it, another officer must fulfil
+// it, if there is one: see demandSecondPerson. A request of an erased person is closed
+// without a note. Errors: validation_failed, forbidden, not_found, request_closed; for an
+// erasure also subject_erased, retention_hold, staff_record_kept, last_admin,
+// second_person_required.
 func (h *Handler) FulfilRequest(ctx context.Context, call Call, c FulfilRequest) (Answer[domain.Request], error) {
 	decide := func(_ domain.User, r domain.Rights) ([]domain.Event, error) { return r.Fulfil(c.Request, c.Note) }
 	return h.closeRequest(ctx, call, "rights.fulfil", c.Request, c.Note, decide)
 }
 
-// RefuseRequest asks to close a request on a ground.
+// RefuseRequest asks to refuse a request on a ground.
 type RefuseRequest struct {
 	Request domain.RequestID
 	Ground  domain.Ground
 	Note    string
 }
 
-// RefuseRequest closes the request. Errors: validation_failed, not_found, request_closed,
-// subject_erased (see FulfilRequest).
+// RefuseRequest closes the request as refused. Errors: validation_failed, not_found,
+// request_closed, subject_erased (see FulfilRequest).
 func (h *Handler) RefuseRequest(ctx context.Context, call Call, c RefuseRequest) (Answer[domain.Request], error) {
 	decide := func(_ domain.User, r domain.Rights) ([]domain.Event, error) {
 		return r.RefuseRequest(c.Request, c.Ground, c.Note)
@@ -94,6 +98,7 @@ func (h *Handler) closeRequest(ctx context.Context, call Call, name string, id d
 	if err != nil {
 		return Answer[domain.Request]{}, err
 	}
+
 	rights, done, err := h.changeRights(ctx, call, name, subject, []any{id, body}, decide)
 	if err != nil {
 		return Answer[domain.Request]{}, err
@@ -112,8 +117,9 @@ type PlaceHold struct {
 	Reason  string
 }
 
-// PlaceHold places the hold; the same one that the caller placed before, and that stands,
-// is the answer. Errors: validation_failed, not_found, subject_erased, too_many_open.
+// PlaceHold places the hold. If the caller has placed the same one before and it has not
+// been lifted, that one is the answer. Errors: validation_failed, not_found,
+// subject_erased, too_many_open.
 func (h *Handler) PlaceHold(ctx context.Context, call Call, c PlaceHold) (Answer[domain.Hold], error) {
 	id := domain.HoldID{UUID: h.newID()}
 	wish := domain.PlaceHold{ID: id, Reason: c.Reason}
@@ -124,11 +130,11 @@ func (h *Handler) PlaceHold(ctx context.Context, call Call, c PlaceHold) (Answer
 		id, events, err = r.Place(wish, call.User)
 		return events, err
 	}
+
 	rights, done, err := h.changeRights(ctx, call, "rights.hold", c.Subject, []any{c.Subject, c.Reason}, decide)
 	if err != nil {
 		return Answer[domain.Hold]{}, err
 	}
-
 	if len(done.Events) > 0 {
 		id.UUID = done.Events[0].Record
 	}
@@ -146,7 +152,7 @@ type LiftHold struct {
 	Reason string
 }
 
-// LiftHold ends the hold; a second time changes nothing. Errors: validation_failed,
+// LiftHold ends the hold; lifting it again changes nothing. Errors: validation_failed,
 // not_found.
 func (h *Handler) LiftHold(ctx context.Context, call Call, c LiftHold) (Answer[domain.Hold], error) {
 	subject, err := h.subjectOfRecord(ctx, call, c.Hold.UUID, "There is no such hold.")
@@ -167,8 +173,8 @@ func (h *Handler) LiftHold(ctx context.Context, call Call, c LiftHold) (Answer[d
 	return answered(hold, hold.Position, done), nil
 }
 
-// changeRights decides on a person's stream of rights. It returns the state after the
-// change, or as it stands when there was nothing to change.
+// changeRights carries out a command on a person's stream of rights. It returns the state
+// after the change, or the present state if there was nothing to change.
 func (h *Handler) changeRights(ctx context.Context, call Call, name string, subject domain.UserID, body any,
 	decide func(domain.User, domain.Rights) ([]domain.Event, error),
 ) (domain.Rights, domain.Appended, error) {
@@ -187,6 +193,7 @@ func (h *Handler) changeRights(ctx context.Context, call Call, name string, subj
 		if !user.Exists() {
 			return domain.Append{}, domain.Refuse(domain.CodeNotFound, "There is no such person.")
 		}
+
 		decided, err := decide(user, rights)
 		if err != nil || len(decided) == 0 {
 			return domain.Append{}, err
@@ -201,7 +208,7 @@ func (h *Handler) changeRights(ctx context.Context, call Call, name string, subj
 		return domain.Rights{}, domain.Appended{}, err
 	}
 
-	if done.Repeat || hasErased(done.Events) { // the events loaded before are open, and must not be shown any more
+	if done.Repeat || hasErased(done.Events) { // the events loaded before are open and must no longer be shown
 		if history, err = h.Store.LoadPersonal(ctx, call.Tenant, stream); err != nil {
 			return domain.Rights{}, domain.Appended{}, err
 		}
@@ -209,12 +216,13 @@ func (h *Handler) changeRights(ctx context.Context, call Call, name string, subj
 	} else {
 		history = append(history, of(done.Events, stream)...)
 	}
+
 	done.Events = rightsFirst(done.Events)
 	return domain.Fold[domain.Rights](history), done, nil
 }
 
-// rightsAppend returns the append of a decision; the fulfilment of an erasure carries it
-// out.
+// rightsAppend returns the append of a decision. To fulfil a request for erasure, it
+// carries the erasure out.
 func (h *Handler) rightsAppend(
 	ctx context.Context, call Call, user domain.User, rights domain.Rights, decided []domain.Event,
 ) (domain.Append, error) {
@@ -229,8 +237,9 @@ func (h *Handler) rightsAppend(
 		if err != nil {
 			return domain.Append{}, err
 		}
-		fulfilled.Private = domain.Personal[domain.FreeText]{} // its key goes with this very append
-		a.Expects = nil                                        // the stream of rights is written
+
+		fulfilled.Private = domain.Personal[domain.FreeText]{} // this append destroys its key
+		a.Expects = nil                                        // the append writes the stream of rights itself
 		a.Writes = append(a.Writes, write)
 
 		q, _ := rights.Request(fulfilled.RequestID)
@@ -240,7 +249,7 @@ func (h *Handler) rightsAppend(
 	return besideUser(call, user, write), nil
 }
 
-// besideUser is an append that holds only while nothing happens to the user.
+// besideUser returns an append that conflicts if the user has changed meanwhile.
 func besideUser(call Call, user domain.User, write domain.Write) domain.Append {
 	return domain.Append{
 		Tenant: call.Tenant, Writes: []domain.Write{write},
@@ -248,9 +257,9 @@ func besideUser(call Call, user domain.User, write domain.Write) domain.Append {
 	}
 }
 
-// closeAfterErasure returns the append that closes what an erased person had asked for.
-// It keeps no text: the key is gone that one would be sealed with. Of a wish to be erased
-// it names the certificate.
+// closeAfterErasure returns the append that closes a request of an erased person. It
+// keeps no text, since the key to seal one with is gone. If the request was for erasure,
+// the event names the certificate.
 func closeAfterErasure(
 	call Call, person []domain.Recorded, rights domain.Rights, closed domain.Event,
 ) (domain.Append, error) {
@@ -266,9 +275,10 @@ func closeAfterErasure(
 	default:
 		return domain.Append{}, subjectErased()
 	}
+
 	if note.State() != domain.Absent {
 		return domain.Append{}, domain.Refuse(domain.CodeSubjectErased,
-			"This person's data was erased, and no text about them is kept any more: close the request without a note.")
+			"This person's data was erased, and no new text about them may be kept: close the request without a note.")
 	}
 
 	user := domain.Fold[domain.User](person)
@@ -276,7 +286,7 @@ func closeAfterErasure(
 	return besideUser(call, user, write), nil
 }
 
-// subjectOfRecord finds the person whom a request or hold is about.
+// subjectOfRecord finds the person that a request or hold is about.
 func (h *Handler) subjectOfRecord(ctx context.Context, call Call, id uuid.UUID, absent string) (domain.UserID, error) {
 	stream, found, err := h.Store.StreamOf(ctx, call.Tenant, id)
 	if err == nil && (!found || stream.Type != domain.RightsStream) {
@@ -285,7 +295,8 @@ func (h *Handler) subjectOfRecord(ctx context.Context, call Call, id uuid.UUID, 
 	return stream.Subject(), err
 }
 
-// rightsFirst puts the event about the rights first: an answer is about that.
+// rightsFirst moves the event about the rights to the front: the answer is about that
+// one.
 func rightsFirst(events []domain.Recorded) []domain.Recorded {
 	for i, e := range events {
 		if e.Stream.Type == domain.RightsStream {
@@ -296,8 +307,8 @@ func rightsFirst(events []domain.Recorded) []domain.Recorded {
 	return events
 }
 
-// stillKnown refuses the repeat of an answer that had texts which were erased since. The
-// answer to an erasure had none of them itself.
+// stillKnown refuses to repeat an answer whose texts have been erased since. The answer
+// to an erasure never had any.
 func stillKnown(done domain.Appended, texts ...domain.Personal[domain.FreeText]) error {
 	gone := slices.ContainsFunc(texts, func(t domain.Personal[domain.FreeText]) bool {
 		return t.State() == domain.Erased
@@ -310,7 +321,7 @@ func stillKnown(done domain.Appended, texts ...domain.Personal[domain.FreeText])
 
 func hasErased(events []domain.Recorded) bool { return erasureIn(events).Event != nil }
 
-// erasureIn returns the event that erased a person; zero: there is none.
+// erasureIn returns the event that erased a person; zero if there is none.
 func erasureIn(events []domain.Recorded) domain.Recorded {
 	for _, r := range events {
 		if _, is := r.Event.(*domain.UserErased); is {

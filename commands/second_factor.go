@@ -15,31 +15,31 @@ import (
 )
 
 const (
-	codeStep    = 30 * time.Second // RFC 6238 §5.2; every authenticator knows this and no other
-	codeWindow  = 1                // steps before and after now, for clocks of telephones
+	codeStep    = 30 * time.Second // RFC 6238 §5.2; the only step that every authenticator supports
+	codeWindow  = 1                // steps before and after now, since phones' clocks differ
 	secretSize  = 20               // bytes; RFC 4226 §4 R6
 	offerLasts  = 10 * time.Minute
 	otpIssuer   = "SALGA Trust Engine"
-	codeInvalid = "This code is wrong, too old, or was used before: give the one that your authenticator shows now; " +
-		"each opens once."
+	codeInvalid = "This code is wrong, too old or already used: send the one that your authenticator shows now. " +
+		"Each code works once."
 )
 
-// NewSecondFactor is a second factor to be confirmed by a code. The secret is shown this
-// once; of a repeat it is left out.
+// NewSecondFactor is a second factor to be confirmed by a code. The secret is shown only
+// once; the answer to a repeat leaves it out.
 type NewSecondFactor struct {
 	Secret    string // base32
 	URI       string // otpauth://, for a QR code
 	ExpiresAt time.Time
 }
 
-// BeginSecondFactor asks for a second factor of the caller's account.
+// BeginSecondFactor asks to set up a second factor for the caller's account.
 type BeginSecondFactor struct {
 	CurrentPassword string `json:"-"` // a stolen session must not be enough
 }
 
-// BeginSecondFactor makes its secret, which counts for nothing until a code confirms it.
-// One that was begun before is forgotten. Errors: password_wrong, totp_already_set; of a
-// repeat idempotency_key_reused.
+// BeginSecondFactor makes the secret of a second factor, which has no effect until a code
+// confirms it. One that was begun before is forgotten. Errors: password_wrong,
+// totp_already_set; for a repeat idempotency_key_reused.
 func (h *Handler) BeginSecondFactor(
 	ctx context.Context, call Call, c BeginSecondFactor,
 ) (Answer[NewSecondFactor], error) {
@@ -50,6 +50,7 @@ func (h *Handler) BeginSecondFactor(
 		if err != nil {
 			return domain.Append{}, err
 		}
+
 		if err := h.checkPassword(ctx, call, c.CurrentPassword); err != nil {
 			return domain.Append{}, err
 		}
@@ -85,6 +86,7 @@ func (h *Handler) BeginSecondFactor(
 		if err := h.samePassword(ctx, call, c.CurrentPassword); err != nil {
 			return Answer[NewSecondFactor]{}, err
 		}
+
 		begun = NewSecondFactor{}
 		if first, is := done.Events[0].Event.(*domain.SecondFactorBegun); is {
 			begun.ExpiresAt = first.ExpiresAt
@@ -93,14 +95,15 @@ func (h *Handler) BeginSecondFactor(
 	return Answer[NewSecondFactor]{Value: begun, Position: done.Position()}, nil
 }
 
-// ConfirmSecondFactor asks to put the second factor in force that was begun.
+// ConfirmSecondFactor asks to put the second factor that was begun into force.
 type ConfirmSecondFactor struct {
 	Code string `json:"totp"`
 }
 
-// ConfirmSecondFactor puts it in force, which uses the code up, and ends all other
-// sessions: none is left that began without it. Errors: not_found (nothing was begun, or
-// too long ago), totp_required (a wrong code); of a repeat idempotency_key_reused.
+// ConfirmSecondFactor puts it into force, which uses up the code, and ends all other
+// sessions, so that none remains that began without it. Errors: not_found (nothing was
+// begun, or too long ago), totp_required (a wrong code); for a repeat
+// idempotency_key_reused.
 func (h *Handler) ConfirmSecondFactor(ctx context.Context, call Call, c ConfirmSecondFactor) (Answer[struct{}], error) {
 	r := request{name: "user.confirm_second_factor", tenant: call.Tenant, scope: scopeOf(call), body: c}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
@@ -110,8 +113,9 @@ func (h *Handler) ConfirmSecondFactor(ctx context.Context, call Call, c ConfirmS
 		}
 		if a.Offered == uuid.Nil || !h.now().Before(a.OfferedUntil) {
 			return domain.Append{}, domain.Refuse(domain.CodeNotFound,
-				"No second factor is being set up, or it took too long: begin again.")
+				"No second factor is being set up, or setting it up took too long: begin again.")
 		}
+
 		step, fits := h.stepOf(c.Code, a.OfferedSecret, 0)
 		if !fits {
 			return domain.Append{}, domain.Refuse(domain.CodeTOTPRequired, codeInvalid)
@@ -119,10 +123,10 @@ func (h *Handler) ConfirmSecondFactor(ctx context.Context, call Call, c ConfirmS
 
 		set := domain.Append{
 			Tenant: call.Tenant,
-			Writes: []domain.Write{{Stream: domain.UserOf(call.User), Expected: call.actor.Version,
-				Events: []domain.Event{
-					&domain.SecondFactorSet{FactorID: a.Offered},
-				}}},
+			Writes: []domain.Write{{
+				Stream: domain.UserOf(call.User), Expected: call.actor.Version,
+				Events: []domain.Event{&domain.SecondFactorSet{FactorID: a.Offered}},
+			}},
 			Side: []domain.SideWrite{domain.SetSecondFactor{User: call.User, Factor: a.Offered, Step: step}},
 		}
 		endOthers(&set, call)
@@ -138,15 +142,16 @@ type RemoveSecondFactor struct {
 }
 
 // RemoveSecondFactor removes it and ends all other sessions. Errors: not_found (there is
-// none), password_wrong, totp_required, totp_locked; of a repeat idempotency_key_reused.
+// none), password_wrong, totp_required, totp_locked; for a repeat idempotency_key_reused.
 func (h *Handler) RemoveSecondFactor(ctx context.Context, call Call, c RemoveSecondFactor) (Answer[struct{}], error) {
 	r := request{name: "user.remove_second_factor", tenant: call.Tenant, scope: scopeOf(call), body: c}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
 		if !call.factor.IsSet() {
 			return domain.Append{}, domain.NoSecondFactor()
 		}
-		// The password first: who does not know it must not learn whether a code is
-		// right.
+
+		// The password first: someone who does not know it must not learn whether a code
+		// is right.
 		if err := h.checkPassword(ctx, call, c.CurrentPassword); err != nil {
 			return domain.Append{}, err
 		}
@@ -157,10 +162,10 @@ func (h *Handler) RemoveSecondFactor(ctx context.Context, call Call, c RemoveSec
 
 		removed := domain.Append{
 			Tenant: call.Tenant,
-			Writes: []domain.Write{{Stream: domain.UserOf(call.User), Expected: call.actor.Version,
-				Events: []domain.Event{
-					&domain.SecondFactorRemoved{FactorID: call.factor.ID, Cause: domain.BySelf},
-				}}},
+			Writes: []domain.Write{{
+				Stream: domain.UserOf(call.User), Expected: call.actor.Version,
+				Events: []domain.Event{&domain.SecondFactorRemoved{FactorID: call.factor.ID, Cause: domain.BySelf}},
+			}},
 			Side: append(spent, domain.RemoveSecondFactor{User: call.User}),
 		}
 		endOthers(&removed, call)
@@ -172,23 +177,23 @@ func (h *Handler) RemoveSecondFactor(ctx context.Context, call Call, c RemoveSec
 	return Answer[struct{}]{Position: done.Position()}, err
 }
 
-// RecoverSecondFactor asks to remove another person's second factor, who lost what makes
-// its codes.
+// RecoverSecondFactor asks to remove the second factor of another person, who has lost
+// their authenticator.
 type RecoverSecondFactor struct {
 	User     domain.UserID    `json:"-"`
 	Reason   string           `json:"reason"`
 	Evidence *domain.Evidence `json:"evidence,omitempty"`
 }
 
-// RecoverSecondFactor removes it and ends all their sessions. Nobody does it for
-// themselves: with a session and a password alone a thief could. Errors: forbidden,
-// not_found, stale, validation_failed; of a repeat idempotency_key_reused.
+// RecoverSecondFactor removes it and ends all their sessions. Nobody may do it for
+// themselves, or a thief with a session and a password could. Errors: forbidden,
+// not_found, stale, validation_failed; for a repeat idempotency_key_reused.
 func (h *Handler) RecoverSecondFactor(
 	ctx context.Context, call Call, c RecoverSecondFactor,
 ) (Answer[domain.User], error) {
 	if c.User == call.User {
 		return Answer[domain.User]{}, domain.Refuse(domain.CodeForbidden,
-			"Your own second factor you remove with password and code; if you lost it, another admin does.")
+			"Remove your own second factor with your password and a code; if you have lost it, ask another admin.")
 	}
 
 	return h.changeStaff(ctx, call, "user.recover_second_factor", c.User, c,
@@ -202,13 +207,13 @@ func (h *Handler) RecoverSecondFactor(
 				Stream: domain.SessionsOf(c.User), Expected: domain.AnyVersion,
 				Events: []domain.Event{&domain.SessionEnded{Scope: domain.ScopeAll, Cause: domain.CauseSecondFactor}},
 			})
-			s.change.Side = append(s.change.Side, domain.RemoveSecondFactor{User: c.User},
-				domain.EndSessions{User: c.User})
+			s.change.Side = append(s.change.Side,
+				domain.RemoveSecondFactor{User: c.User}, domain.EndSessions{User: c.User})
 			return events, nil
 		})
 }
 
-// endOthers adds to an append the end of all sessions of the caller but this one.
+// endOthers adds to an append the end of all the caller's sessions except this one.
 func endOthers(a *domain.Append, call Call) {
 	a.Writes = append(a.Writes, domain.Write{
 		Stream: domain.SessionsOf(call.User), Expected: domain.AnyVersion, Events: []domain.Event{&domain.SessionEnded{
@@ -218,8 +223,8 @@ func endOthers(a *domain.Append, call Call) {
 	a.Side = append(a.Side, domain.EndSessions{User: call.User, Except: call.Session})
 }
 
-// samePassword refuses a repeat whose password is not the account's: it is another
-// request, since a fingerprint keeps nothing of one.
+// samePassword refuses a repeat whose password is not the account's. It is a different
+// request, which the fingerprint cannot tell, since it covers no password.
 func (h *Handler) samePassword(ctx context.Context, call Call, password string) error {
 	same, err := h.isPasswordOf(ctx, call, call.User, password)
 	if err == nil && !same {
@@ -228,11 +233,11 @@ func (h *Handler) samePassword(ctx context.Context, call Call, password string) 
 	return err
 }
 
-// proveCode checks the caller's code, where their account has a second factor, and
-// returns what uses it up in the append that it is shown for. Call it once the password
-// is proven, for it answers differently from account to account. A wrong code is counted
-// and recorded, in one append; where another code was judged meanwhile, the append fails
-// and execute has this one judged again.
+// proveCode checks the caller's code, if their account has a second factor, and returns
+// the side write that uses the code up. Call it only once the password is proven, because
+// its answer differs from account to account. A wrong code is counted and recorded in one
+// append; if another code was checked meanwhile, that append fails and execute has this
+// one checked again.
 func (h *Handler) proveCode(ctx context.Context, call Call, command, code string) ([]domain.SideWrite, error) {
 	if !call.factor.IsSet() {
 		return nil, nil
@@ -248,7 +253,7 @@ func (h *Handler) proveCode(ctx context.Context, call Call, command, code string
 	}
 	if a.Factor != call.factor.ID { // after a restore of keys and events of different days
 		return nil, domain.Refuse(domain.CodeTOTPRequired,
-			"No code opens this account: its second factor was lost, and another admin or the operator must remove it.")
+			"No code opens this account, as its second factor was lost: another admin or the operator must remove it.")
 	}
 	if wait := a.LockedUntil().Sub(h.now()); wait > 0 {
 		return nil, totpLocked(a.LockedUntil(), wait)
@@ -258,6 +263,7 @@ func (h *Handler) proveCode(ctx context.Context, call Call, command, code string
 	if step, fits := h.stepOf(code, a.Secret, a.Step); fits {
 		return []domain.SideWrite{domain.SpendCode{User: call.User, Factor: a.Factor, Step: step, Seen: seen}}, nil
 	}
+
 	if err := h.countWrongCode(ctx, call, command, seen); err != nil {
 		return nil, err
 	}
@@ -269,14 +275,16 @@ func totpLocked(until time.Time, wait time.Duration) error {
 		"Too many wrong codes: try again at %s. If this was not you, somebody knows your password.",
 		until.UTC().Truncate(time.Second).Add(time.Second).Format(time.RFC3339))
 	refusal.Wait = wait
+
 	return refusal
 }
 
-// stepOf returns the time step that a code is of, if it is near now and later than the
-// last one.
+// stepOf returns the time step that a code belongs to, if that is near now and later than
+// the last one used.
 func (h *Handler) stepOf(code string, secret []byte, last int64) (step int64, fits bool) {
 	code = strings.Join(strings.Fields(code), "") // authenticators show 123 456
 	now := h.now().Unix() / int64(codeStep/time.Second)
+
 	for step := max(now-codeWindow, last+1, 0); step <= now+codeWindow; step++ {
 		ok, err := hotp.ValidateCustom(code, uint64(step), string(secret), hotp.ValidateOpts{
 			Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1,
@@ -288,31 +296,32 @@ func (h *Handler) stepOf(code string, secret []byte, last int64) (step int64, fi
 	return 0, false
 }
 
-// countWrongCode records it at once, each single one: the password was right, so no
-// stranger can fill the log with these, and the pauses bound them.
+// countWrongCode records every wrong code at once. The password was right, so no stranger
+// can fill the log with these, and the pauses limit them.
 func (h *Handler) countWrongCode(ctx context.Context, call Call, command string, seen domain.CodesSeen) error {
 	a := domain.Append{
 		ID: h.newID(), Tenant: call.Tenant, Origin: call.Origin,
 		Metadata: domain.Metadata{ActorRole: domain.RoleAnonymous, Correlation: call.Correlation, Command: command},
-		Writes: []domain.Write{{Stream: domain.SessionsOf(call.User), Expected: domain.AnyVersion,
-			Events: []domain.Event{
-				&domain.SignInFailed{Count: 1, Cause: domain.FailedByCode},
-			}}},
-		Side: []domain.SideWrite{domain.CountWrongCode{User: call.User, Factor: call.factor.ID, At: h.now(),
-			Seen: seen}},
+		Writes: []domain.Write{{
+			Stream: domain.SessionsOf(call.User), Expected: domain.AnyVersion,
+			Events: []domain.Event{&domain.SignInFailed{Count: 1, Cause: domain.FailedByCode}},
+		}},
+		Side: []domain.SideWrite{domain.CountWrongCode{
+			User: call.User, Factor: call.factor.ID, At: h.now(), Seen: seen,
+		}},
 	}
 	if call.Session != uuid.Nil {
 		a.Actor, a.Metadata.ActorRole = call.User, call.roleName()
 	}
 
 	_, err := h.Store.Append(ctx, a)
-	if hasCode(err, domain.CodeSubjectErased) { // nothing is recorded about a person just erased
+	if hasCode(err, domain.CodeSubjectErased) { // just now; nothing is recorded about them any more
 		return nil
 	}
 	return err
 }
 
-// isStale reports whether a code is to be judged again.
+// isStale reports whether a code must be checked again.
 func isStale(err error) bool {
 	_, stale := errors.AsType[*domain.CodeStaleError](err)
 	return stale

@@ -16,13 +16,13 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// phone is an authenticator: it knows the secret, and has a clock.
+// phone is an authenticator: it knows the secret and has a clock.
 type phone struct {
 	secret string
 	now    func() time.Time
 }
 
-// code is the one of a step as many steps from now.
+// code returns the code of the time step that is this many steps from now.
 func (p phone) code(t *testing.T, steps int) string {
 	t.Helper()
 	code, err := hotp.GenerateCode(p.secret, uint64(int(p.now().Unix()/30)+steps))
@@ -30,12 +30,13 @@ func (p phone) code(t *testing.T, steps int) string {
 	return code
 }
 
-// secure sets up a second factor, with the code of the step before this one, and returns
-// the caller as they are then.
+// secure sets up a second factor, with the code of the previous time step, and returns
+// the caller authenticated anew.
 func (w *world) secure(t *testing.T, call commands.Call) (commands.Call, phone) {
 	t.Helper()
 	begun, err := w.BeginSecondFactor(t.Context(), call, commands.BeginSecondFactor{CurrentPassword: password})
 	ok(t, err)
+
 	p := phone{begun.Value.Secret, w.clock.now}
 	call = w.again(t, call)
 	_, err = w.ConfirmSecondFactor(t.Context(), call, commands.ConfirmSecondFactor{Code: p.code(t, -1)})
@@ -77,7 +78,7 @@ func TestSignInTakesPasswordAndCodeOnceASecondFactorIsSet(t *testing.T) {
 		!strings.HasPrefix(begun.Value.URI, "otpauth://totp/") {
 		t.Errorf("the address for the authenticator is %s", begun.Value.URI)
 	}
-	_, err = w.signInWith(t, "a@example.co.za", "") // what is not confirmed is asked for by nobody
+	_, err = w.signInWith(t, "a@example.co.za", "") // before it is confirmed, no code is asked for
 	ok(t, err)
 
 	call = w.again(t, call)
@@ -89,6 +90,7 @@ func TestSignInTakesPasswordAndCodeOnceASecondFactorIsSet(t *testing.T) {
 	if call = w.again(t, call); !call.SecondFactor().IsSet() {
 		t.Error("the session that set it up does not know of it")
 	}
+
 	_, err = w.Authenticate(t.Context(), other)
 	refused(t, err, domain.CodeSessionEnded)
 	_, err = w.BeginSecondFactor(t.Context(), call, commands.BeginSecondFactor{CurrentPassword: password})
@@ -103,13 +105,14 @@ func TestSignInTakesPasswordAndCodeOnceASecondFactorIsSet(t *testing.T) {
 	ok(t, err)
 }
 
-// Whoever knows neither password nor account learns nothing: not whether there is a
-// second factor, nor whether a code is right.
+// Somebody without the right password learns neither whether there is a second factor nor
+// whether a code is right.
 func TestBeforeThePasswordIsRightNothingTellsOfASecondFactor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).midstep()
 	_, p := w.secure(t, w.staff(t, domain.Admin, "a@example.co.za"))
 	w.staff(t, domain.Admin, "b@example.co.za")
+
 	for _, code := range []string{"", "000000", p.code(t, 0)} {
 		for _, email := range []string{"a@example.co.za", "b@example.co.za", "nobody@example.co.za"} {
 			_, err := w.SignIn(t.Context(), commands.Call{},
@@ -117,7 +120,8 @@ func TestBeforeThePasswordIsRightNothingTellsOfASecondFactor(t *testing.T) {
 			refused(t, err, domain.CodeInvalidCredentials)
 		}
 	}
-	_, err := w.signInWith(t, "a@example.co.za", p.code(t, 0)) // which wrong passwords did not use up
+
+	_, err := w.signInWith(t, "a@example.co.za", p.code(t, 0)) // wrong passwords did not use it up
 	ok(t, err)
 }
 
@@ -126,6 +130,7 @@ func TestACodeIsGoodOneStepAroundNowAndNoFurther(t *testing.T) {
 	w := newWorld(t).midstep()
 	_, p := w.secure(t, w.staff(t, domain.Admin, "a@example.co.za"))
 	w.clock.advance(10 * time.Minute)
+
 	for _, c := range []struct {
 		steps int
 		opens bool
@@ -141,14 +146,18 @@ func TestACodeThatWasAcceptedNeverOpensAgainNorDoesAnOlderOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).midstep()
 	call, p := w.secure(t, w.staff(t, domain.Admin, "a@example.co.za"))
+
 	_, err := w.signInWith(t, "a@example.co.za", p.code(t, -1)) // confirmed it
 	refused(t, err, domain.CodeTOTPRequired)
+
 	_, err = w.signInWith(t, "a@example.co.za", p.code(t, 1))
 	ok(t, err)
+
 	for _, steps := range []int{1, 0, -1} {
 		_, err := w.signInWith(t, "a@example.co.za", p.code(t, steps))
 		refused(t, err, domain.CodeTOTPRequired)
 	}
+
 	_, err = w.RemoveSecondFactor(t.Context(), call,
 		commands.RemoveSecondFactor{CurrentPassword: password, Code: p.code(t, 1)})
 	refused(t, err, domain.CodeTOTPRequired) // nor does it do anything else
@@ -163,6 +172,7 @@ func TestOfOneCodeShownToTwoProcessesAtOnceExactlyOneOpens(t *testing.T) {
 	for range 5 {
 		w.clock.advance(5 * time.Minute) // past any pause
 		code := p.code(t, 0)
+
 		var all sync.WaitGroup
 		results := make([]error, 4)
 		for i := range results {
@@ -185,8 +195,9 @@ func TestOfOneCodeShownToTwoProcessesAtOnceExactlyOneOpens(t *testing.T) {
 		if opened != 1 {
 			t.Fatalf("one code opened %d sessions: %v", opened, results)
 		}
+
 		w.clock.advance(time.Minute)
-		_, err := w.signInWith(t, "a@example.co.za", p.code(t, 0)) // which forgets the wrong ones
+		_, err := w.signInWith(t, "a@example.co.za", p.code(t, 0)) // resets the count of wrong codes
 		ok(t, err)
 	}
 }
@@ -199,7 +210,7 @@ func (w *world) wrongCode(t *testing.T, p phone) string {
 			return wrong
 		}
 	}
-	t.Fatal("five codes that are right")
+	t.Fatal("five codes are right")
 	return ""
 }
 
@@ -211,7 +222,8 @@ func TestWrongCodesAreRecordedAndSoonNoneIsLookedAt(t *testing.T) {
 		_, err := w.signInWith(t, "a@example.co.za", w.wrongCode(t, p))
 		refused(t, err, domain.CodeTOTPRequired)
 	}
-	_, err := w.signInWith(t, "a@example.co.za", p.code(t, 0)) // a right one either
+
+	_, err := w.signInWith(t, "a@example.co.za", p.code(t, 0)) // not even a right one
 	refused(t, err, domain.CodeTOTPLocked)
 	_, err = w.RemoveSecondFactor(t.Context(), call,
 		commands.RemoveSecondFactor{CurrentPassword: password, Code: p.code(t, 0)})
@@ -225,13 +237,14 @@ func TestWrongCodesAreRecordedAndSoonNoneIsLookedAt(t *testing.T) {
 	w.clock.advance(61 * time.Second)
 	_, err = w.signInWith(t, "a@example.co.za", w.wrongCode(t, p))
 	refused(t, err, domain.CodeTOTPRequired)
-	w.clock.advance(61 * time.Second) // now two minutes
+	w.clock.advance(61 * time.Second) // the pause is two minutes now
 	_, err = w.signInWith(t, "a@example.co.za", p.code(t, 0))
 	refused(t, err, domain.CodeTOTPLocked)
 	w.clock.advance(60 * time.Second)
 	_, err = w.signInWith(t, "a@example.co.za", p.code(t, 0))
 	ok(t, err)
-	_, err = w.signInWith(t, "a@example.co.za", w.wrongCode(t, p)) // counted from the start
+
+	_, err = w.signInWith(t, "a@example.co.za", w.wrongCode(t, p)) // the count starts again
 	refused(t, err, domain.CodeTOTPRequired)
 	_, err = w.signInWith(t, "a@example.co.za", p.code(t, 1))
 	ok(t, err)
@@ -254,6 +267,7 @@ func TestNoMoreGuessesAreJudgedHoweverManyComeAtOnceAndToHoweverManyProcesses(t 
 	w := newWorld(t).midstep()
 	call, p := w.secure(t, w.staff(t, domain.Admin, "a@example.co.za"))
 	other, _ := handler(t, w.db, w.clock)
+
 	var all sync.WaitGroup
 	for i := range 24 {
 		all.Go(func() {
@@ -265,9 +279,11 @@ func TestNoMoreGuessesAreJudgedHoweverManyComeAtOnceAndToHoweverManyProcesses(t 
 			}
 		})
 	}
+
 	all.Wait()
+
 	if n := w.failuresByCode(t, call.User); n != 5 {
-		t.Errorf("%d guesses were judged, want 5", n)
+		t.Errorf("%d guesses were checked, want 5", n)
 	}
 }
 
@@ -282,9 +298,11 @@ func TestASecondFactorOutlivesANewPasswordAndANewAddress(t *testing.T) {
 		Email: new("b@example.co.za"), CurrentPassword: "another battery staple",
 	})
 	ok(t, err)
+
 	signIn := commands.SignIn{Email: "b@example.co.za", Password: "another battery staple"}
 	_, err = w.SignIn(t.Context(), commands.Call{}, signIn)
 	refused(t, err, domain.CodeTOTPRequired)
+
 	signIn.Code = p.code(t, 0)
 	_, err = w.SignIn(t.Context(), commands.Call{}, signIn)
 	ok(t, err)
@@ -311,13 +329,15 @@ func TestOneSecondFactorIsBegunAtATimeAndNotForLong(t *testing.T) {
 
 	_, err := w.ConfirmSecondFactor(t.Context(), call, commands.ConfirmSecondFactor{Code: "000000"})
 	refused(t, err, domain.CodeNotFound)
+
 	late, _ := begin("")
 	w.clock.advance(10 * time.Minute)
 	refused(t, confirm(late.Secret), domain.CodeNotFound)
+
 	former, _ := begin("")
 	first, at := begin("key")
-	if again, where := begin("key"); again.Secret != "" || again.URI != "" || again.ExpiresAt != first.ExpiresAt ||
-		where != at {
+	again, where := begin("key")
+	if again.Secret != "" || again.URI != "" || again.ExpiresAt != first.ExpiresAt || where != at {
 		t.Errorf("a repeat answers %+v at %d, the first was at %d", again, where, at)
 	}
 	refused(t, confirm(former.Secret), domain.CodeTOTPRequired)
@@ -328,16 +348,19 @@ func TestASecondFactorIsRemovedByPasswordAndCode(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).midstep()
 	call, p := w.secure(t, w.staff(t, domain.Admin, "a@example.co.za"))
+
 	remove := func(password, code string) error {
 		_, err := w.RemoveSecondFactor(t.Context(), call,
 			commands.RemoveSecondFactor{CurrentPassword: password, Code: code})
 		return err
 	}
+
 	refused(t, remove("wrong", p.code(t, 0)), domain.CodePasswordWrong)
 	refused(t, remove(password, ""), domain.CodeTOTPRequired)
 	ok(t, remove(password, p.code(t, 0)))
 	call = w.again(t, call)
 	refused(t, remove(password, p.code(t, 1)), domain.CodeNotFound)
+
 	_, err := w.signInWith(t, "a@example.co.za", "")
 	ok(t, err)
 }
@@ -351,6 +374,7 @@ func TestAnotherAdminRecoversASecondFactorAndTheLogSaysWhoAndWhy(t *testing.T) {
 		_, err := w.RecoverSecondFactor(t.Context(), by, commands.RecoverSecondFactor{User: user, Reason: reason})
 		return err
 	}
+
 	refused(t, recovers(manager, call.User, "lost"), domain.CodeForbidden)
 	refused(t, recovers(admin, admin.User, "lost"), domain.CodeForbidden)
 	refused(t, recovers(admin, call.User, " "), domain.CodeInvalid)
@@ -361,6 +385,7 @@ func TestAnotherAdminRecoversASecondFactorAndTheLogSaysWhoAndWhy(t *testing.T) {
 	refused(t, err, domain.CodeSessionEnded)
 	_, err = w.signInWith(t, "a@example.co.za", "")
 	ok(t, err)
+
 	events, err := w.store.LoadPersonal(t.Context(), w.cpt, domain.UserOf(call.User))
 	ok(t, err)
 	last := events[len(events)-1]
@@ -371,18 +396,17 @@ func TestAnotherAdminRecoversASecondFactorAndTheLogSaysWhoAndWhy(t *testing.T) {
 	if why, _ := removed.Private.Get(); why.Reason != "Phone stolen; came in person." {
 		t.Errorf("the log says why: %q", why.Reason)
 	}
-	refused(t, func() error {
-		_, err := w.EraseMe(t.Context(), admin, erasureOf(password))
-		return err
-	}(), domain.CodeLastAdmin)
+
+	_, err = w.EraseMe(t.Context(), admin, erasureOf(password))
+	refused(t, err, domain.CodeLastAdmin)
 }
 
 func erasureOf(password string) commands.EraseMe {
 	return commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: password}
 }
 
-// What a stolen login of the API can reach: the sealed secret, and the tables through
-// nothing but functions.
+// A stolen login of the API reaches only sealed secrets, and the tables only through
+// functions.
 func TestAStolenDatabaseLoginReadsNoSecretAndSetsNoneThatOpens(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).midstep()
@@ -395,18 +419,19 @@ func TestAStolenDatabaseLoginReadsNoSecretAndSetsNoneThatOpens(t *testing.T) {
 		t.Error("the API's login reads credentials")
 	}
 	sealed := func(call commands.Call) (secret []byte) {
-		ok(t, stolen.QueryRow(t.Context(), "select factor_secret from trust.second_factor($1, $2)", call.User.UUID,
-			call.Tenant.UUID).Scan(&secret))
+		const sql = "select factor_secret from trust.second_factor($1, $2)"
+		ok(t, stolen.QueryRow(t.Context(), sql, call.User.UUID, call.Tenant.UUID).Scan(&secret))
 		return secret
 	}
+
 	for _, call := range []commands.Call{victim, thief} {
 		if text := string(sealed(call)); strings.Contains(text, p.secret) || strings.Contains(text, own.secret) {
-			t.Error("a secret stands in plain")
+			t.Error("a secret is in plain text")
 		}
 	}
 
-	// Even the owner of the tables, who may write the row, gets no code of their own to
-	// open another's account.
+	// Even the owner of the tables, who may write the row, cannot make their own codes
+	// open another person's account.
 	owner := w.db.Superuser(t)
 	_, err = owner.Exec(t.Context(), "update trust.credentials set factor_secret = $1 where user_id = $2",
 		sealed(thief), victim.User.UUID)
@@ -423,22 +448,24 @@ func TestAnErasureDestroysTheSecondFactor(t *testing.T) {
 	call, _ := w.secure(t, w.citizen(t, "CPT", "a@example.co.za"))
 	_, err := w.EraseMe(t.Context(), call, erasureOf(password))
 	ok(t, err)
+
+	const sql = "select count(*) from trust.credentials where user_id = $1"
 	var left int
-	ok(t, w.db.Superuser(t).QueryRow(t.Context(), "select count(*) from trust.credentials where user_id = $1",
-		call.User.UUID).Scan(&left))
+	ok(t, w.db.Superuser(t).QueryRow(t.Context(), sql, call.User.UUID).Scan(&left))
 	if left != 0 {
 		t.Error("a credential is left")
 	}
 }
 
-// RFC 6238, appendix B, by the library as it is used here: SHA-1, the last six of its
-// eight digits.
+// The test vectors of RFC 6238, appendix B, with the library as it is used here: SHA-1,
+// the last six of the eight digits.
 func TestCodesAreThoseOfRFC6238(t *testing.T) {
 	t.Parallel()
 	const secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ" // 12345678901234567890
+
 	for at, want := range map[int64]string{
-		59: "94287082", 1111111109: "07081804", 1111111111: "14050471", 1234567890: "89005924", 2000000000: "69279037",
-		20000000000: "65353130",
+		59: "94287082", 1111111109: "07081804", 1111111111: "14050471", 1234567890: "89005924",
+		2000000000: "69279037", 20000000000: "65353130",
 	} {
 		got, err := hotp.ValidateCustom(want[2:], uint64(at/30), secret,
 			hotp.ValidateOpts{Digits: otp.DigitsSix, Algorithm: otp.AlgorithmSHA1})

@@ -11,7 +11,7 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Session is an open session, of which tokens are made.
+// Session is an open session, from which tokens are made.
 type Session struct {
 	ID        uuid.UUID
 	Tenant    domain.TenantID
@@ -26,15 +26,15 @@ type Session struct {
 type SignIn struct {
 	Email            string
 	Password         string
-	MunicipalityCode string // empty: wherever the address has an account, if it is only one
+	MunicipalityCode string // empty: wherever the address has an account, if it has only one
 	Code             string // of the second factor, if the account has one
 }
 
-// SignIn opens a session. Every failure is the same invalid_credentials after the same
-// work and the same statements, whether there is an account or not, until the password is
-// right: then an account with a second factor asks for its code. A failure on a known
-// account is recorded, off the path of the answer. Errors: invalid_credentials,
-// totp_required, totp_locked.
+// SignIn opens a session. As long as the password is wrong, every failure is the same
+// invalid_credentials, after the same work and the same SQL statements, whether or not
+// there is an account. Once it is right, an account with a second factor asks for its
+// code. A failure on a known account is recorded in the background. Errors:
+// invalid_credentials, totp_required, totp_locked.
 func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Session], error) {
 	if domain.Oversize(c.Email, domain.MaxEmail) {
 		c.Email = "" // nobody's either
@@ -60,8 +60,8 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 		return Answer[Session]{}, err
 	}
 
-	// The hash took its time: address and password must still be those of the version
-	// that the session starts on.
+	// Hashing took time: the address and password must still be those of the version that
+	// the session starts on.
 	again, err := h.account(ctx, c)
 	if err != nil {
 		return Answer[Session]{}, err
@@ -96,9 +96,9 @@ func (h *Handler) SignIn(ctx context.Context, call Call, c SignIn) (Answer[Sessi
 	return a, err
 }
 
-// nobody is the account of those who have none, in a tenant. Nothing is in the log of it,
-// and it has no password: it is looked up and checked like any other, so that an address
-// without an account costs what one with an account costs.
+// nobody returns the account that stands in for a missing one in a tenant. The log has
+// nothing of it, and it has no password. It is looked up and checked like any other, so
+// that an address without an account costs the same as one with an account.
 func nobody(tenant domain.TenantID) domain.Account {
 	if tenant.IsZero() {
 		tenant.UUID = uuid.Max
@@ -106,7 +106,8 @@ func nobody(tenant domain.TenantID) domain.Account {
 	return domain.Account{Tenant: tenant, User: domain.UserID{UUID: uuid.Max}}
 }
 
-// account finds the one account meant; nobody's when there is none or more than one.
+// account finds the one account that is meant; it returns nobody's if there is none or
+// more than one.
 func (h *Handler) account(ctx context.Context, c SignIn) (domain.Account, error) {
 	var tenant domain.TenantID
 	if c.MunicipalityCode != "" {
@@ -122,10 +123,11 @@ func (h *Handler) account(ctx context.Context, c SignIn) (domain.Account, error)
 	return h.accountOf(ctx, c.Email, tenant)
 }
 
-// accountOf looks under every spelling of an address, however early it finds something:
-// how often depends on the request alone. Within a municipality the spelling that was
-// given comes first: two accounts that are one address by now, and so could not be
-// re-keyed, are each still opened by the spelling they were registered with.
+// accountOf looks under every spelling of an address, even once it has found something,
+// so that the number of look-ups depends on the request alone. Within a municipality the
+// spelling that was given comes first: two accounts whose addresses have become the same,
+// and so could not be re-keyed, are each still opened by the spelling they were
+// registered with.
 func (h *Handler) accountOf(ctx context.Context, email string, tenant domain.TenantID) (domain.Account, error) {
 	found := map[domain.TenantID]domain.Account{}
 	for _, spelling := range domain.EmailSpellings(email) {
@@ -148,10 +150,10 @@ func (h *Handler) accountOf(ctx context.Context, email string, tenant domain.Ten
 	return nobody(tenant), nil
 }
 
-// startSession opens a session of a user as they are, and replaces the hash of their
-// password if another verifier is given: one that was made of the password as it was
-// sent, by one of its canonical form. The append expects the version on which the
-// password was proven, so no newer password is undone.
+// startSession opens a session for a user as they are now. If a verifier is given, it
+// replaces the hash of the password as it was sent with one of its canonical form. The
+// append expects the version on which the password was proven, so a newer password is
+// never undone.
 func (h *Handler) startSession(
 	ctx context.Context, call Call, u domain.User, code, verifier string,
 ) (Answer[Session], error) {
@@ -161,6 +163,7 @@ func (h *Handler) startSession(
 	}
 	s.IssuedAt = h.now()
 	s.ExpiresAt = s.IssuedAt.Add(h.sessions)
+
 	call.User, call.actor = u.ID, u
 	call.Key = ""
 
@@ -177,18 +180,19 @@ func (h *Handler) startSession(
 
 		a := domain.Append{
 			Tenant: u.Tenant, Expects: municipality,
-			Writes: []domain.Write{{Stream: domain.SessionsOf(u.ID), Expected: domain.AnyVersion,
-				Events: []domain.Event{
-					&domain.SessionStarted{SessionID: s.ID, ExpiresAt: s.ExpiresAt},
-				}}},
+			Writes: []domain.Write{{
+				Stream: domain.SessionsOf(u.ID), Expected: domain.AnyVersion,
+				Events: []domain.Event{&domain.SessionStarted{SessionID: s.ID, ExpiresAt: s.ExpiresAt}},
+			}},
 			Side: append(spent, domain.StartSession{
 				Session: s.ID, User: u.ID, Token: tokenDigest(s.Token), ExpiresAt: s.ExpiresAt,
 			}),
 		}
 		if verifier != "" {
-			rehashed := []domain.Event{&domain.UserPasswordRehashed{}}
-			a.Writes = append(a.Writes, domain.Write{Stream: domain.UserOf(u.ID), Expected: u.Version,
-				Events: rehashed})
+			a.Writes = append(a.Writes, domain.Write{
+				Stream: domain.UserOf(u.ID), Expected: u.Version,
+				Events: []domain.Event{&domain.UserPasswordRehashed{}},
+			})
 			a.Side = append(a.Side, domain.SetCredential{User: u.ID, Verifier: verifier})
 		}
 		return a, nil
@@ -196,7 +200,7 @@ func (h *Handler) startSession(
 	return Answer[Session]{Value: s, Position: done.Position()}, err
 }
 
-// isOpen demands that a municipality is open, and stays so until the append.
+// isOpen demands that a municipality is open and stays open until the append.
 func (h *Handler) isOpen(ctx context.Context, tenant domain.TenantID) ([]domain.Expectation, error) {
 	if tenant.IsPlatform() {
 		return nil, nil
@@ -207,6 +211,7 @@ func (h *Handler) isOpen(ctx context.Context, tenant domain.TenantID) ([]domain.
 	if err != nil {
 		return nil, err
 	}
+
 	m := domain.Fold[domain.Municipality](history)
 	if !m.Active {
 		return nil, sessionEnded()
@@ -233,15 +238,15 @@ func hasCode(err error, code domain.Code) bool {
 
 // RefreshSession asks to exchange a refresh token of the caller's session.
 type RefreshSession struct {
-	Token uuid.UUID // its id
+	Token uuid.UUID // id of the token
 }
 
-// RefreshSession exchanges a refresh token for the next of its family. The token just
-// exchanged returns the same successor for 10 s, while that has not been used: two tabs
-// may ask at once, and an answer may be lost. Any other token that was exchanged before
-// ends the whole family: either the holder or a thief has an old one, and nobody can tell
-// which. Position is 0, for this is no event. Errors: session_ended, account_inactive,
-// municipality_inactive.
+// RefreshSession exchanges a refresh token for the next one of its family. The token
+// exchanged last returns the same successor again for 10 s, unless that has been used:
+// two tabs may ask at once, and an answer may get lost. Any other token that was
+// exchanged before ends the whole family: either the holder or a thief has an old one,
+// and nobody can tell which. Position is 0, as there is no event. Errors: session_ended,
+// account_inactive, municipality_inactive.
 func (h *Handler) RefreshSession(ctx context.Context, call Call, c RefreshSession) (Answer[Session], error) {
 	call.Key = ""
 	call, err := h.Authenticate(ctx, call)
@@ -254,6 +259,7 @@ func (h *Handler) RefreshSession(ctx context.Context, call Call, c RefreshSessio
 		Token: h.successor(call.Session, c.Token),
 	}
 	expires := h.now().Add(h.sessions)
+
 	r := request{name: "session.refresh", tenant: call.Tenant}
 	_, err = h.execute(ctx, call, r, func(context.Context, Call) (domain.Append, error) {
 		return domain.Append{
@@ -271,7 +277,7 @@ func (h *Handler) RefreshSession(ctx context.Context, call Call, c RefreshSessio
 		return Answer[Session]{}, err
 	}
 
-	// From the log and not from our clock, so that everybody who shows the same token
+	// From the log, not from our clock, so that everybody who presents the same token
 	// gets the same successor.
 	var open bool
 	if s.ExpiresAt, open, err = h.Store.SessionExpires(ctx, call.Tenant, call.Session); err != nil {
@@ -280,25 +286,26 @@ func (h *Handler) RefreshSession(ctx context.Context, call Call, c RefreshSessio
 	if !open {
 		return Answer[Session]{}, sessionEnded()
 	}
+
 	s.IssuedAt = s.ExpiresAt.Add(-h.sessions)
 	return Answer[Session]{Value: s}, nil
 }
 
-// successor is the id of the token that replaces another. It is derived, so that every
-// process returns the same one and none is stored; without the key it cannot be told from
-// chance.
+// successor returns the id of the token that replaces another. It is derived, so that
+// every process returns the same one and none is stored; without the key it is
+// indistinguishable from a random one.
 func (h *Handler) successor(session, token uuid.UUID) uuid.UUID {
 	return h.derivedID("refresh", session.String(), token.String())
 }
 
-// reused ends the family of a token that was shown again.
+// reused ends the family of a token that was presented again.
 func (h *Handler) reused(ctx context.Context, call Call) error {
 	_, err := h.endSession(ctx, call, domain.CauseReuse, &domain.SessionReuseDetected{SessionID: call.Session})
 	if err != nil {
 		return err
 	}
 	return domain.Refuse(domain.CodeSessionEnded,
-		"This token was used before, so the session has ended: sign in again.")
+		"This token has already been used, so the session has ended: sign in again.")
 }
 
 // SignOut asks to end the caller's session.

@@ -25,6 +25,7 @@ func TestEveryFailedSignInLooksTheSame(t *testing.T) {
 	w.citizen(t, "CPT", "one@example.co.za")
 	w.citizen(t, "CPT", "two@example.co.za")
 	w.citizen(t, "JHB", "two@example.co.za")
+
 	for name, c := range map[string]commands.SignIn{
 		"an unknown address":          {Email: "nobody@example.co.za", Password: password},
 		"a wrong password":            {Email: "one@example.co.za", Password: "wrong password"},
@@ -38,6 +39,7 @@ func TestEveryFailedSignInLooksTheSame(t *testing.T) {
 			refused(t, err, domain.CodeInvalidCredentials)
 		})
 	}
+
 	_, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "ONE@example.co.za", Password: password})
 	ok(t, err)
 	_, err = w.SignIn(t.Context(), commands.Call{},
@@ -54,6 +56,7 @@ func TestFailedSignInsAreRecordedAtMostOnceAMinuteWithTheirNumber(t *testing.T) 
 			commands.SignIn{Email: "one@example.co.za", Password: "wrong"})
 		refused(t, err, domain.CodeInvalidCredentials)
 	}
+
 	for range 4 {
 		fail()
 	}
@@ -89,7 +92,7 @@ func (w *world) failures(t *testing.T, user domain.UserID, want ...string) {
 	}
 }
 
-// settled is what a process records before it stops.
+// settled records what a process records before it stops.
 func (w *world) settled(t *testing.T) {
 	t.Helper()
 	_, err := w.RecordTallies(t.Context(), commands.Call{}, commands.RecordTallies{})
@@ -117,8 +120,8 @@ func TestEveryFailedCheckOfAPasswordIsRecordedLikeAFailedSignIn(t *testing.T) {
 			return err
 		},
 		"user.erase": func(call commands.Call) error {
-			_, err := w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation,
-				Password: wrong})
+			_, err := w.EraseMe(t.Context(), call,
+				commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: wrong})
 			return err
 		},
 		"user.register": func(commands.Call) error {
@@ -152,6 +155,7 @@ func TestAGuessIsAskedForBeforeEachCheckOfAPassword(t *testing.T) {
 	_, err := w.Register(t.Context(), commands.Call{Key: "k"}, registration("CPT", "one@example.co.za"))
 	ok(t, err)
 	call := w.signedIn(t, "CPT", "one@example.co.za")
+
 	enough := errors.New("enough")
 	var asked []string
 	call.Guess = func(_ context.Context, email string) error {
@@ -159,10 +163,12 @@ func TestAGuessIsAskedForBeforeEachCheckOfAPassword(t *testing.T) {
 		return enough
 	}
 	anonymous := commands.Call{Guess: call.Guess, Key: "k"}
+
 	admin := commands.System(w.cpt)
 	admin.Key = "k"
-	member := commands.CreateUser{Email: "two@example.co.za", Password: password, FullName: "Staff",
-		Role: domain.Manager}
+	member := commands.CreateUser{
+		Email: "two@example.co.za", Password: password, FullName: "Staff", Role: domain.Manager,
+	}
 	_, err = w.CreateUser(t.Context(), admin, member)
 	ok(t, err)
 	admin.Guess = call.Guess
@@ -173,8 +179,8 @@ func TestAGuessIsAskedForBeforeEachCheckOfAPassword(t *testing.T) {
 			return err
 		},
 		"nobody@example.co.za, at sign-in": func() error {
-			_, err := w.SignIn(t.Context(), anonymous, commands.SignIn{Email: "nobody@example.co.za",
-				Password: password})
+			_, err := w.SignIn(t.Context(), anonymous,
+				commands.SignIn{Email: "nobody@example.co.za", Password: password})
 			return err
 		},
 		"one@example.co.za, for another password": func() error {
@@ -190,8 +196,8 @@ func TestAGuessIsAskedForBeforeEachCheckOfAPassword(t *testing.T) {
 			return err
 		},
 		"one@example.co.za, for an erasure": func() error {
-			_, err := w.EraseMe(t.Context(), call, commands.EraseMe{Confirmation: commands.EraseConfirmation,
-				Password: password})
+			_, err := w.EraseMe(t.Context(), call,
+				commands.EraseMe{Confirmation: commands.EraseConfirmation, Password: password})
 			return err
 		},
 		"one@example.co.za, for a registration again": func() error {
@@ -210,7 +216,7 @@ func TestAGuessIsAskedForBeforeEachCheckOfAPassword(t *testing.T) {
 			}
 		})
 		if email, _, _ := strings.Cut(name, ","); !slices.Equal(asked, []string{email}) {
-			t.Errorf("%s: asked for %v", name, asked)
+			t.Errorf("%s: asked about %v", name, asked)
 		}
 	}
 
@@ -218,7 +224,7 @@ func TestAGuessIsAskedForBeforeEachCheckOfAPassword(t *testing.T) {
 	_, err = w.ChangeProfile(t.Context(), call, commands.ChangeProfile{FullName: new("Another Name")})
 	ok(t, err)
 	if len(asked) > 0 {
-		t.Errorf("asked for %v where no password is checked", asked)
+		t.Errorf("asked about %v though no password is checked", asked)
 	}
 }
 
@@ -232,6 +238,7 @@ func TestATenantNamedAgainAndAgainIsCounted(t *testing.T) {
 			commands.RecordTenantMismatch{Route: "GET /", Named: tenant})
 		ok(t, err)
 	}
+
 	before := w.head(t)
 	for range 50 {
 		name(named[0])
@@ -270,6 +277,7 @@ func TestARefreshTokenIsGoodOnceAndItsReuseEndsTheFamily(t *testing.T) {
 	signedIn, err := w.SignIn(t.Context(), commands.Call{},
 		commands.SignIn{Email: "one@example.co.za", Password: password})
 	ok(t, err)
+
 	first := signedIn.Value
 	family := commands.Call{Tenant: first.Tenant, User: first.User, Session: first.ID}
 	refresh := func(token uuid.UUID) (commands.Session, error) {
@@ -280,6 +288,7 @@ func TestARefreshTokenIsGoodOnceAndItsReuseEndsTheFamily(t *testing.T) {
 	ok(t, err)
 	third, err := refresh(second.Token)
 	ok(t, err)
+
 	_, err = refresh(first.Token) // stolen
 	refused(t, err, domain.CodeSessionEnded)
 	_, err = refresh(third.Token) // the holder's
@@ -287,7 +296,7 @@ func TestARefreshTokenIsGoodOnceAndItsReuseEndsTheFamily(t *testing.T) {
 	_, err = w.Authenticate(t.Context(), family)
 	refused(t, err, domain.CodeSessionEnded)
 
-	other := w.signedIn(t, "CPT", "one@example.co.za") // a new family is not touched
+	other := w.signedIn(t, "CPT", "one@example.co.za") // a new family is not affected
 	_, err = w.SignOut(t.Context(), other, commands.SignOut{})
 	ok(t, err)
 	w.unchanged(t, func() {
@@ -324,7 +333,7 @@ func TestTenantsThatAreMadeUpFillNoLog(t *testing.T) {
 	}
 }
 
-// family is an open session of one's own, and a refresh of it by any process.
+// family returns an open session, and a function that refreshes it in any process.
 func (w *world) family(t *testing.T, email string) (
 	first commands.Session, refresh func(*commands.Handler, uuid.UUID) (commands.Session, error),
 ) {
@@ -341,7 +350,7 @@ func (w *world) family(t *testing.T, email string) (
 	}
 }
 
-// replacedAgo makes the last replacement of a session's token as old as that.
+// replacedAgo sets how long ago a session's token was last replaced.
 func (w *world) replacedAgo(t *testing.T, session uuid.UUID, ago time.Duration) {
 	t.Helper()
 	_, err := w.db.Superuser(t).Exec(t.Context(),
@@ -452,8 +461,8 @@ func TestTheEndOfASessionIsRecordedOnce(t *testing.T) {
 	}
 	thieves.Wait()
 
-	reused, ended := recorded[*domain.SessionReuseDetected](t, w, first.User),
-		recorded[*domain.SessionEnded](t, w, first.User)
+	reused := recorded[*domain.SessionReuseDetected](t, w, first.User)
+	ended := recorded[*domain.SessionEnded](t, w, first.User)
 	if reused != 1 || ended != 1 {
 		t.Errorf("recorded %d reuses and %d ends, want one of each", reused, ended)
 	}
@@ -479,9 +488,9 @@ func TestSigningOutManyTimesAtOnceIsRecordedOnce(t *testing.T) {
 	}
 }
 
-// The release before replaced tokens by random ones, and kept nothing of what it
+// Earlier releases replaced tokens with random ones and kept no record of what they
 // replaced.
-func TestASessionOfBeforeTheUpgradeGoesOn(t *testing.T) {
+func TestASessionFromBeforeTheUpgradeGoesOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	first, refresh := w.family(t, "one@example.co.za")
@@ -499,16 +508,19 @@ func TestAnotherPasswordEndsAllOtherSessions(t *testing.T) {
 	w := newWorld(t)
 	mine := w.citizen(t, "CPT", "one@example.co.za")
 	other := w.signedIn(t, "CPT", "one@example.co.za")
+
 	_, err := w.ChangePassword(t.Context(), mine, commands.ChangePassword{Current: "wrong", New: "another password"})
 	refused(t, err, domain.CodePasswordWrong)
 	_, err = w.ChangePassword(t.Context(), mine, commands.ChangePassword{Current: password, New: "short"})
 	refused(t, err, domain.CodeInvalid)
+
 	_, err = w.ChangePassword(t.Context(), mine, commands.ChangePassword{Current: password, New: "another password"})
 	ok(t, err)
 	_, err = w.Authenticate(t.Context(), other)
 	refused(t, err, domain.CodeSessionEnded)
 	_, err = w.Authenticate(t.Context(), mine)
 	ok(t, err)
+
 	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "one@example.co.za", Password: password})
 	refused(t, err, domain.CodeInvalidCredentials)
 	_, err = w.SignIn(t.Context(), commands.Call{},
@@ -523,6 +535,7 @@ func TestPeopleOfAClosedMunicipalityAreTurnedAway(t *testing.T) {
 	_, err := w.SetMunicipalityActive(t.Context(), commands.System(domain.PlatformTenant()),
 		commands.SetMunicipalityActive{Municipality: w.cpt, Active: false})
 	ok(t, err)
+
 	_, err = w.Authenticate(t.Context(), call)
 	refused(t, err, domain.CodeMunicipalityInactive)
 	_, err = w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "one@example.co.za", Password: password})
@@ -534,17 +547,21 @@ func TestANewAddressMovesSignInAndFreesTheOldOne(t *testing.T) {
 	w := newWorld(t)
 	call := w.citizen(t, "CPT", "old@example.co.za")
 	w.citizen(t, "CPT", "taken@example.co.za")
+
 	change := func(email, current string) error {
 		_, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{Email: &email, CurrentPassword: current})
 		return err
 	}
+
 	refused(t, change("new@example.co.za", "wrong"), domain.CodePasswordWrong)
 	refused(t, change("taken@example.co.za", password), domain.CodeEmailTaken)
 	ok(t, change("new@example.co.za", password))
+
 	call = w.signedIn(t, "CPT", "new@example.co.za")
-	ok(t, change("NEW@example.co.za", password)) // another spelling of the same
+	ok(t, change("NEW@example.co.za", password)) // another spelling of the same address
 	_, err := w.SignIn(t.Context(), commands.Call{}, commands.SignIn{Email: "old@example.co.za", Password: password})
 	refused(t, err, domain.CodeInvalidCredentials)
+
 	w.citizen(t, "CPT", "old@example.co.za")
 	me, err := w.Me(t.Context(), call)
 	ok(t, err)
@@ -557,28 +574,31 @@ func TestAChangeMeantForAnotherVersionIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	call := w.citizen(t, "CPT", "one@example.co.za")
+
 	name := "Another Name"
 	call.IfMatch = 7
 	_, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{FullName: &name})
 	refused(t, err, domain.CodeStale)
+
 	call.IfMatch = 1
 	me, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{FullName: &name})
 	ok(t, err)
 	if me.Value.FullName != name || me.Value.Version != 2 {
 		t.Errorf("changed to %+v", me.Value)
 	}
+
 	call = w.call(t, commands.Session{ID: call.Session, Tenant: call.Tenant, User: call.User})
 	w.unchanged(t, func() {
 		same, err := w.ChangeProfile(t.Context(), call, commands.ChangeProfile{FullName: &name})
 		ok(t, err)
 		if same.Position != me.Position {
-			t.Errorf("unchanged gives position %d, want %d", same.Position, me.Position)
+			t.Errorf("unchanged returns position %d, want %d", same.Position, me.Position)
 		}
 	})
 }
 
-// Six sign-ins at once cost 64 MiB each; a process that kept that would be six times as
-// large for the rest of its life.
+// Six sign-ins at once cost 64 MiB each; a process that kept that memory would be larger
+// by all of it for the rest of its life.
 func TestTheMemoryOfSignInsIsGivenBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -15,14 +15,14 @@ import (
 	"github.com/salga-trust/engine/commands"
 )
 
-// Commands look alike, so that a reader of one has read them all, and the methods that
-// append nothing stand apart from them in queries.go.
+// All commands look alike, so that a reader of one knows them all; the methods that
+// append nothing are apart, in queries.go.
 func TestEveryCommandHasOneShape(t *testing.T) {
 	t.Parallel()
 	files := filesOfMethods(t)
 	handler := reflect.TypeFor[*commands.Handler]()
-	background, call, failure := reflect.TypeFor[context.Context](), reflect.TypeFor[commands.Call](),
-		reflect.TypeFor[error]()
+	background, call := reflect.TypeFor[context.Context](), reflect.TypeFor[commands.Call]()
+	failure := reflect.TypeFor[error]()
 
 	for i := range handler.NumMethod() {
 		name, m := handler.Method(i).Name, handler.Method(i).Type
@@ -52,6 +52,7 @@ func filesOfMethods(t *testing.T) map[string]string {
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), e.Name(), nil, 0)
 		ok(t, err)
+
 		for _, d := range file.Decls {
 			f, is := d.(*ast.FuncDecl)
 			if is && f.Recv != nil && f.Name.IsExported() {

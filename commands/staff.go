@@ -8,13 +8,13 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// ChangeRole asks for another role for an account of the caller's tenant.
+// ChangeRole asks to change the role of an account of the caller's tenant.
 type ChangeRole struct {
 	User domain.UserID
 	Role domain.Role
 }
 
-// ChangeRole changes it. Errors: forbidden, not_found, stale, validation_failed,
+// ChangeRole changes the role. Errors: forbidden, not_found, stale, validation_failed,
 // last_admin, consent_required, subject_erased.
 func (h *Handler) ChangeRole(ctx context.Context, call Call, c ChangeRole) (Answer[domain.User], error) {
 	return h.changeStaff(ctx, call, "user.change_role", c.User, c.Role, func(s *staffChange) ([]domain.Event, error) {
@@ -26,7 +26,7 @@ func (h *Handler) ChangeRole(ctx context.Context, call Call, c ChangeRole) (Answ
 		}
 
 		if last := s.administer(s.user.Active && c.Role == domain.Admin); last != nil {
-			return nil, last // no consent would help
+			return nil, last // before a lack of consent, which would not help
 		}
 		return events, err
 	})
@@ -37,13 +37,14 @@ type DeactivateUser struct {
 	User domain.UserID
 }
 
-// DeactivateUser closes it and ends its sessions, so its next request is refused. Errors:
-// forbidden, not_found, stale, last_admin, subject_erased.
+// DeactivateUser closes the account and ends its sessions, so its next request is
+// refused. Errors: forbidden, not_found, stale, last_admin, subject_erased.
 func (h *Handler) DeactivateUser(ctx context.Context, call Call, c DeactivateUser) (Answer[domain.User], error) {
 	return h.changeStaff(ctx, call, "user.deactivate", c.User, nil, func(s *staffChange) ([]domain.Event, error) {
 		if s.user.Erased {
 			return nil, subjectErased()
 		}
+
 		events := s.user.Deactivate(domain.CauseAdmin)
 		if len(events) == 0 {
 			return nil, nil
@@ -58,8 +59,8 @@ type ReactivateUser struct {
 	User domain.UserID
 }
 
-// ReactivateUser opens it. Errors: forbidden, not_found, stale, consent_required,
-// subject_erased.
+// ReactivateUser opens the account again. Errors: forbidden, not_found, stale,
+// consent_required, subject_erased.
 func (h *Handler) ReactivateUser(ctx context.Context, call Call, c ReactivateUser) (Answer[domain.User], error) {
 	return h.changeStaff(ctx, call, "user.reactivate", c.User, nil, func(s *staffChange) ([]domain.Event, error) {
 		s.restOnConsents()
@@ -77,23 +78,23 @@ type staffChange struct {
 	user     domain.User
 	closedBy string
 	consents domain.Consents
-	decided  int // version of the stream of consents
+	decided  int // version of the consents stream
 	admins   domain.Admins
 	factor   domain.SecondFactor
 	change   domain.Append
 }
 
-// restOnConsents makes the append expect the consents as they were found: one that is
-// taken back at the same time of a closed account is in no other stream.
+// restOnConsents makes the append expect the consents as they were found. Withdrawing the
+// consent to a closed account writes to no other stream, so only this one shows it.
 func (s *staffChange) restOnConsents() {
 	s.change.Expects = append(s.change.Expects, domain.Expectation{
 		Tenant: s.user.Tenant, Stream: domain.ConsentsOf(s.user.ID), Version: s.decided,
 	})
 }
 
-// administer makes the user an admin, or an admin no longer. The append expects the
-// version of the stream of admins either way, so that of two changes at once the second
-// is decided on the first's result.
+// administer adds the user to the tenant's admins or removes them. Either way the append
+// expects the version of the admins stream, so that of two changes at once the second is
+// decided on the result of the first.
 func (s *staffChange) administer(admin bool) error {
 	events := s.admins.Add(s.user.ID)
 	if !admin {
@@ -114,7 +115,7 @@ func (s *staffChange) administer(admin bool) error {
 func (h *Handler) changeStaff(ctx context.Context, call Call, name string, id domain.UserID, body any,
 	decide func(*staffChange) ([]domain.Event, error),
 ) (Answer[domain.User], error) {
-	if err := call.demandAdmin("change accounts of others"); err != nil {
+	if err := call.demandAdmin("change other people's accounts"); err != nil {
 		return Answer[domain.User]{}, err
 	}
 
@@ -147,9 +148,10 @@ func (h *Handler) changeStaff(ctx context.Context, call Call, name string, id do
 			return domain.Append{}, err
 		}
 
-		// The user first: the answer's version follows from its newest event.
-		s.change.Writes = append([]domain.Write{{Stream: person, Expected: s.user.Version, Events: events}},
-			s.change.Writes...)
+		// The user's stream first: the version in the answer follows from its newest
+		// event.
+		own := domain.Write{Stream: person, Expected: s.user.Version, Events: events}
+		s.change.Writes = append([]domain.Write{own}, s.change.Writes...)
 		keepOfficers(&s.change, s.user, events)
 		return s.change, nil
 	})

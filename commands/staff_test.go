@@ -14,41 +14,48 @@ func TestChangesOfAnAccountTakeEffectOnItsNextRequest(t *testing.T) {
 	w := newWorld(t)
 	admin := w.staff(t, domain.Admin, "admin@example.co.za")
 	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
+
 	changed, err := w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: clerk.User, Role: domain.SAPSLiaison})
 	ok(t, err)
 	if changed.Value.Role != domain.SAPSLiaison {
 		t.Errorf("the role is %s", changed.Value.Role)
 	}
+
 	again, err := w.Authenticate(t.Context(), clerk)
 	ok(t, err)
 	if again.Role() != domain.SAPSLiaison {
 		t.Errorf("the next request has role %s", again.Role())
 	}
+
 	w.unchanged(t, func() {
 		same, err := w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: clerk.User, Role: domain.SAPSLiaison})
 		ok(t, err)
 		if same.Position != changed.Position {
-			t.Errorf("unchanged gives position %d, want %d", same.Position, changed.Position)
+			t.Errorf("unchanged returns position %d, want %d", same.Position, changed.Position)
 		}
 	})
+
 	_, err = w.DeactivateUser(t.Context(), admin, commands.DeactivateUser{User: clerk.User})
 	ok(t, err)
 	_, err = w.Authenticate(t.Context(), clerk)
 	refused(t, err, domain.CodeAccountInactive)
+
 	_, err = w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: clerk.User})
 	ok(t, err)
 	_, err = w.Authenticate(t.Context(), clerk)
 	refused(t, err, domain.CodeSessionEnded) // the old session stays ended
+
 	w.signedIn(t, "CPT", "clerk@example.co.za")
 }
 
-// On every road: an account that is made, and one that changes its role.
+// Neither when an account is created nor when it changes its role.
 func TestNobodyIsMadeACitizenWithoutConsent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.staff(t, domain.Admin, "admin@example.co.za")
 	clerk := w.staff(t, domain.FieldWorker, "clerk@example.co.za")
 	resident := w.citizen(t, "CPT", "resident@example.co.za")
+
 	for _, caller := range []commands.Call{admin, commands.System(w.cpt)} {
 		w.unchanged(t, func() {
 			_, err := w.CreateUser(t.Context(), caller, commands.CreateUser{
@@ -57,8 +64,9 @@ func TestNobodyIsMadeACitizenWithoutConsent(t *testing.T) {
 			refused(t, err, domain.CodeConsentRequired)
 			_, err = w.ChangeRole(t.Context(), caller, commands.ChangeRole{User: clerk.User, Role: domain.Citizen})
 			refused(t, err, domain.CodeConsentRequired)
+
 			_, err = w.ChangeRole(t.Context(), caller, commands.ChangeRole{User: resident.User, Role: domain.Citizen})
-			ok(t, err) // who is one already stays one
+			ok(t, err) // a citizen stays one
 			_, err = w.ChangeRole(t.Context(), caller, commands.ChangeRole{User: admin.User, Role: domain.Citizen})
 			refused(t, err, domain.CodeLastAdmin)
 		})
@@ -67,7 +75,7 @@ func TestNobodyIsMadeACitizenWithoutConsent(t *testing.T) {
 	_, err := w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: resident.User, Role: domain.FieldWorker})
 	ok(t, err)
 	back, err := w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: resident.User, Role: domain.Citizen})
-	ok(t, err) // whose consent stands may go back
+	ok(t, err) // their consent is still in force
 	if back.Value.Role != domain.Citizen {
 		t.Errorf("the role is %s", back.Value.Role)
 	}
@@ -80,6 +88,7 @@ func TestOnlyAdminsOfTheSameMunicipalityChangeAccounts(t *testing.T) {
 	admin := w.staff(t, domain.Admin, "admin@example.co.za")
 	manager := w.staff(t, domain.Manager, "manager@example.co.za")
 	stranger := w.citizen(t, "JHB", "one@example.co.za")
+
 	_, err := w.ChangeRole(t.Context(), manager, commands.ChangeRole{User: admin.User, Role: domain.Citizen})
 	refused(t, err, domain.CodeForbidden)
 	_, err = w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: stranger.User, Role: domain.Admin})
@@ -107,7 +116,9 @@ func TestATenantKeepsItsLastAdminAlsoAgainstRequestsAtOnce(t *testing.T) {
 					commands.ChangeRole{User: pair[1].User, Role: domain.Manager})
 			})
 		}
+
 		wg.Wait()
+
 		won := 0
 		for _, err := range errs {
 			if err == nil {
@@ -119,12 +130,14 @@ func TestATenantKeepsItsLastAdminAlsoAgainstRequestsAtOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+
 		events, err := w.store.Load(t.Context(), w.cpt, domain.AdminsOf(w.cpt))
 		ok(t, err)
 		admins := domain.Fold[domain.Admins](events).Users
 		if won != 1 || len(admins) != 1 {
 			t.Fatalf("%d demotions succeeded, %d admins are left", won, len(admins))
 		}
+
 		if admins[0] == second.User {
 			first = second
 		}
@@ -142,8 +155,10 @@ func TestAnAccountClosedByItsOwnerNeedsTheirConsentAnew(t *testing.T) {
 	_, err = w.WithdrawConsent(t.Context(), citizen,
 		commands.WithdrawConsent{Consent: domain.ConsentID{UUID: events[0].Record}})
 	ok(t, err)
+
 	_, err = w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
 	refused(t, err, domain.CodeConsentRequired)
+
 	_, err = w.RecordConsent(t.Context(), admin, commands.RecordConsent{
 		Subject: citizen.User, Purpose: domain.PlatformRegistrationCode, Language: domain.Zulu, Consented: true,
 		Channel: domain.Counter,
@@ -156,9 +171,9 @@ func TestAnAccountClosedByItsOwnerNeedsTheirConsentAnew(t *testing.T) {
 	}
 }
 
-// Nor one whose consent was taken back while an admin had it closed: why it was closed
-// says nothing about what it rests on.
-func TestACitizensAccountIsNotOpenedAgainWithoutConsentWhyeverItWasClosed(t *testing.T) {
+// Even if the consent was withdrawn while an admin had the account closed: why it was
+// closed says nothing about what it rests on.
+func TestACitizensAccountIsNotReopenedWithoutConsent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	admin := w.staff(t, domain.Admin, "admin@example.co.za")
@@ -175,7 +190,7 @@ func TestACitizensAccountIsNotOpenedAgainWithoutConsentWhyeverItWasClosed(t *tes
 	_, err = w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
 	refused(t, err, domain.CodeConsentRequired)
 
-	// As staff, whose account rests on their work, they come back.
+	// They can come back as staff, whose accounts rest on their work.
 	_, err = w.ChangeRole(t.Context(), admin, commands.ChangeRole{User: citizen.User, Role: domain.FieldWorker})
 	ok(t, err)
 	_, err = w.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
@@ -184,11 +199,11 @@ func TestACitizensAccountIsNotOpenedAgainWithoutConsentWhyeverItWasClosed(t *tes
 	refused(t, err, domain.CodeConsentRequired)
 }
 
-// Two requests at once, each of them right by what it read: an account that is opened,
-// and the consent it rests on taken back.
+// Two requests at once, each correct by what it has read: one opens an account, the other
+// withdraws the consent that it rests on.
 func TestAConsentIsNotTakenBackBehindTheOpeningOfAnAccount(t *testing.T) {
 	t.Parallel()
-	for name, openFirst := range map[string]bool{"opened first": true, "taken back first": false} {
+	for name, openFirst := range map[string]bool{"opened first": true, "withdrawn first": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
@@ -198,6 +213,7 @@ func TestAConsentIsNotTakenBackBehindTheOpeningOfAnAccount(t *testing.T) {
 			ok(t, err)
 			_, err = w.DeactivateUser(t.Context(), admin, commands.DeactivateUser{User: citizen.User})
 			ok(t, err)
+
 			reopen := func(h *commands.Handler) error {
 				_, err := h.ReactivateUser(t.Context(), admin, commands.ReactivateUser{User: citizen.User})
 				return err
@@ -220,6 +236,7 @@ func TestAConsentIsNotTakenBackBehindTheOpeningOfAnAccount(t *testing.T) {
 			} else {
 				refused(t, err, domain.CodeConsentRequired)
 			}
+
 			account, err := w.store.Load(t.Context(), w.cpt, domain.UserOf(citizen.User))
 			ok(t, err)
 			if domain.Fold[domain.User](account).Active {

@@ -11,20 +11,20 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// tallies records what a stranger can make happen as often as they like: failed checks of
-// a password, and calls that name another tenant. The log gets at most one event a minute
-// of each; what happens again within the minute is counted, and recorded with its number
-// by the first after it, or a little later without one.
+// tallies records what a stranger can make happen as often as they like: failed password
+// checks, and calls that name another tenant. The log gets at most one event a minute for
+// each. Repeats within the minute are counted; the first one after it records their
+// number, or, if none comes, a timer does a little later.
 //
-// Events wait in a queue and are appended off the path of the answer, whose time must not
-// tell what was known: within a second, or as soon as the database takes them. A crash
-// loses what waits and what was counted; a process that stops in order records both
-// first, see RecordTallies.
+// Events wait in a queue and are appended in the background, because the time of an
+// answer must not reveal what was known: within a second, or as soon as the database
+// takes them. A crash loses the queue and the counts; a process that stops in an orderly
+// way records both first, see RecordTallies.
 //
-// It holds at most maxTallies things, for little more than a minute each, and maxQueued
-// events: 2 KiB each, so 24 MiB. A full queue drops its event into the count. With all
-// tallies taken by counts, another thing is not recorded: each costs a run of Argon2id or
-// a signed-in call, so that no machine comes to it.
+// It holds at most maxTallies tallies, for little more than a minute each, and maxQueued
+// events: 2 KiB each, so 24 MiB. An event that finds the queue full goes back into the
+// count. If every tally holds a count, a new one is not recorded; as each costs a run of
+// Argon2id or a signed-in call, no machine gets that far.
 type tallies struct {
 	store Store
 	now   func() time.Time
@@ -38,20 +38,20 @@ type tallies struct {
 	writing sync.Mutex // one at a time, so that each event is appended once
 }
 
-// tallied names what is counted: failed checks of the password of a user, or, with a
-// tenant, their naming it.
+// tallied names what is counted: failed checks of a user's password or, if named is set,
+// the user's calls that name that tenant.
 type tallied struct {
 	user  domain.UserID
 	named domain.TenantID
 }
 
 type tally struct {
-	since  time.Time // when the newest event of it was made
-	count  int       // how often it happened since then
+	since  time.Time // when its newest event was made
+	count  int       // how often it has happened since then
 	newest happening
 }
 
-// happening is an append, and how its event is told the number.
+// happening is an append, and the function that sets the number in its event.
 type happening struct {
 	append domain.Append
 	number func(int)
@@ -59,16 +59,16 @@ type happening struct {
 
 const (
 	tallyLength = time.Minute
-	// tallyPatience is how much longer a count waits for an event that it can go into.
+	// tallyPatience is how much longer a count waits for an event to go into.
 	tallyPatience = 10 * time.Second
 	maxTallies    = 10_000
 	maxNamed      = 10
 
-	// queuePause parts an event from the answer: appended at once, it would slow the very
-	// next request.
+	// queuePause separates an event from the answer: appended at once, it would slow down
+	// the very next request.
 	queuePause = 500 * time.Millisecond
 	maxQueued  = 2_000
-	// writeLimit bounds one visit to the log, so that one that hangs is tried again.
+	// writeLimit bounds one visit to the log, so that a visit that hangs is tried again.
 	writeLimit = 10 * time.Second
 )
 
@@ -79,9 +79,9 @@ func newTallies(store Store, now func() time.Time) *tallies {
 	return t
 }
 
-// noteNaming counts one naming of a tenant by a user, and returns the number that an
-// event of it has to name; 0: there is to be none now. Whoever names more than maxNamed
-// tenants makes them up: the rest is one thing.
+// noteNaming counts one call in which a user named another tenant. It returns the number
+// that the event must state; 0 means no event for now. A user who names more than
+// maxNamed tenants is making them up: the rest share one tally.
 func (t *tallies) noteNaming(user domain.UserID, tenant domain.TenantID, h happening) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -103,15 +103,17 @@ func (t *tallies) named(user domain.UserID) (n int) {
 	return n
 }
 
-// noteLater counts one, and queues its event if there is to be one.
+// noteLater counts one, and queues its event if one is due.
 func (t *tallies) noteLater(what tallied, h happening) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+
 	if n := t.add(what, h); n > 0 {
 		t.enqueue(what, h, n)
 	}
 }
 
+// add counts one and returns the number that its event must state; 0: no event for now.
 func (t *tallies) add(what tallied, h happening) int {
 	now := t.now()
 	one, known := t.of[what]
@@ -145,7 +147,7 @@ func (t *tallies) enqueue(what tallied, h happening, n int) {
 	t.visitWithin(queuePause)
 }
 
-// makeRoom forgets a tally in which nothing is counted, and tells whether there was one.
+// makeRoom forgets a tally with a count of zero, and reports whether there was one.
 func (t *tallies) makeRoom() bool {
 	for what, one := range t.of {
 		if one.count == 0 {
@@ -156,7 +158,7 @@ func (t *tallies) makeRoom() bool {
 	return false
 }
 
-// lasted tells whether a tally has lasted so long, also when the clock went back.
+// lasted reports whether a tally has lasted this long; a clock that went back counts too.
 func (t *tally) lasted(length time.Duration, now time.Time) bool {
 	return now.Sub(t.since).Abs() >= length
 }
@@ -169,10 +171,9 @@ func (t *tallies) visitWithin(pause time.Duration) {
 	}
 }
 
-// visit records what is due, and sees to it that somebody comes again while anything is
-// left.
+// visit records what is due, and arranges the next visit while anything is left.
 func (t *tallies) visit() {
-	//nolint:forbidigo // the requests that this is about have long been answered
+	//nolint:forbidigo // the requests behind these events have long been answered
 	ctx, cancel := context.WithTimeout(context.Background(), writeLimit)
 	defer cancel()
 
@@ -185,6 +186,7 @@ func (t *tallies) visit() {
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
+
 	switch {
 	case len(t.queue) > 0:
 		t.visitWithin(queuePause)
@@ -193,14 +195,15 @@ func (t *tallies) visit() {
 	}
 }
 
-// close queues what was counted in tallies that have lasted so long, and forgets those in
-// which nothing was.
+// close queues the counts of tallies that have lasted this long, and forgets tallies that
+// counted nothing.
 func (t *tallies) close(length time.Duration) {
 	now := t.now()
 	for what, one := range t.of {
 		if !one.lasted(length, now) {
 			continue
 		}
+
 		delete(t.of, what)
 		if one.count > 0 {
 			t.of[what] = &tally{since: now}
@@ -209,7 +212,7 @@ func (t *tallies) close(length time.Duration) {
 	}
 }
 
-// write appends what is queued, oldest first, until the log cannot take more at present.
+// write appends the queue, oldest first, until it is empty or the log is unavailable.
 func (t *tallies) write(ctx context.Context) error {
 	t.writing.Lock()
 	defer t.writing.Unlock()
@@ -226,13 +229,17 @@ func (t *tallies) write(ctx context.Context) error {
 		if passing || ctx.Err() != nil {
 			return err
 		}
-		t.dropFirst() // it is in the log, or never will be: nothing is recorded about a person who was just erased
+
+		// It is in the log, or never will be: nothing is recorded about a person who was
+		// just erased.
+		t.dropFirst()
 	}
 }
 
 func (t *tallies) first() (a domain.Append, waits bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+
 	if len(t.queue) == 0 {
 		return domain.Append{}, false
 	}
@@ -242,18 +249,19 @@ func (t *tallies) first() (a domain.Append, waits bool) {
 func (t *tallies) dropFirst() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+
 	t.queue[0] = domain.Append{}
 	if t.queue = t.queue[1:]; len(t.queue) == 0 {
 		t.queue = nil
 	}
 }
 
-// RecordTallies asks to record what was counted and is not in the log yet: for a process
-// that is about to stop.
+// RecordTallies asks to record what was counted and is not in the log yet. It is for a
+// process that is about to stop.
 type RecordTallies struct{}
 
-// RecordTallies records it, whether or not the minute is over. Error: the log's, with
-// whatever it did not take.
+// RecordTallies records the counts, whether or not the minute is over. It returns the
+// log's error if the log did not take all of them.
 func (h *Handler) RecordTallies(ctx context.Context, _ Call, _ RecordTallies) (Answer[struct{}], error) {
 	t := h.tallies
 	for {
@@ -261,6 +269,7 @@ func (h *Handler) RecordTallies(ctx context.Context, _ Call, _ RecordTallies) (A
 		t.close(0)
 		done := len(t.of) == 0 && len(t.queue) == 0
 		t.mu.Unlock()
+
 		if done {
 			return Answer[struct{}]{}, nil
 		}
@@ -271,8 +280,8 @@ func (h *Handler) RecordTallies(ctx context.Context, _ Call, _ RecordTallies) (A
 	}
 }
 
-// passwordFailed counts a failed check of an account's password. All checks of it count
-// together: command and cause are those of the newest.
+// passwordFailed counts a failed check of an account's password. All checks of one
+// account count together; command and cause are those of the newest.
 func (h *Handler) passwordFailed(call Call, user domain.UserID, command, cause string) {
 	e := &domain.SignInFailed{Cause: cause}
 	h.tallies.noteLater(tallied{user: user}, happening{number: func(n int) { e.Count = n }, append: domain.Append{

@@ -13,7 +13,7 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// book is a log of which only appending works.
+// book is a log on which only appending works.
 type book struct {
 	Store
 
@@ -25,6 +25,7 @@ type book struct {
 func (b *book) Append(_ context.Context, a domain.Append) (domain.Appended, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+
 	if b.err == nil {
 		b.counts = append(b.counts, a.Writes[0].Events[0].(*domain.SignInFailed).Count)
 	}
@@ -41,9 +42,11 @@ func (b *book) has(t *testing.T, want ...int) {
 	t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+
 	if len(b.counts) != len(want) {
 		t.Fatalf("recorded %v, want %v", b.counts, want)
 	}
+
 	for i, n := range want {
 		if b.counts[i] != n {
 			t.Fatalf("recorded %v, want %v", b.counts, want)
@@ -51,14 +54,14 @@ func (b *book) has(t *testing.T, want ...int) {
 	}
 }
 
-// counting returns a Handler at an instant that the test moves, and a failed check of a
-// user's password.
+// counting returns a Handler whose clock the test moves, and a function that fails a
+// check of a user's password.
 func counting(t *testing.T) (b *book, h *Handler, now *time.Time, fail func(domain.UserID)) {
 	t.Helper()
 	at := time.Now()
 	b = &book{}
 	h = New(b, Config{Now: func() time.Time { return at }})
-	h.tallies.waker = time.AfterFunc(time.Hour, func() {}) // the test says when
+	h.tallies.waker = time.AfterFunc(time.Hour, func() {}) // the test calls visit itself
 	h.tallies.visitAt = time.Now()
 	return b, h, &at, func(user domain.UserID) { h.passwordFailed(Call{}, user, "session.start", "password") }
 }
@@ -77,7 +80,7 @@ func TestFailuresAreRecordedThoughTheClockWentBack(t *testing.T) {
 	b.has(t, 1, 2)
 }
 
-func TestWhatWasCountedIsRecordedThoughNothingMoreHappens(t *testing.T) {
+func TestACountIsRecordedThoughNothingMoreHappens(t *testing.T) {
 	t.Parallel()
 	b, h, now, fail := counting(t)
 	user := domain.UserID{UUID: uuid.New()}
@@ -108,7 +111,7 @@ func TestALogThatTakesNothingLosesNoFailure(t *testing.T) {
 	fail(first)
 	fail(second)
 	if _, err := h.RecordTallies(t.Context(), Call{}, RecordTallies{}); err == nil {
-		t.Error("what was not recorded is not told")
+		t.Error("a failure to record is not reported")
 	}
 
 	b.fail(nil)

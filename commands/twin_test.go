@@ -9,8 +9,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// interposed lets something happen right before or right after the first look at the
-// streams that a command is decided on.
+// interposed is a store on which something happens just before or just after the streams
+// that a command is decided on are first loaded.
 type interposed struct {
 	commands.Store
 	after bool
@@ -24,14 +24,15 @@ func (s *interposed) LoadTail(
 	if !s.after {
 		s.once.Do(s.event)
 	}
+
 	found, version, err := s.Store.LoadTail(ctx, tenant, tail, beside...)
 	s.once.Do(s.event)
 	return found, version, err
 }
 
-// A client sends a command twice at once under one key. Whether the second loads what it
-// decides on before the first is appended or after, what it meets is its own twin, which
-// is the answer and not a reason to refuse, nor a second time.
+// A client sends a command twice at once under one key. Whether the second loads its
+// streams before the first is appended or after, it meets its own twin: that is its
+// answer, not a reason to refuse or to append again.
 func TestATwinThatWasFasterIsTheAnswer(t *testing.T) {
 	t.Parallel()
 	for name, after := range map[string]bool{"the second loads afterwards": false, "the second loads first": true} {
@@ -40,6 +41,7 @@ func TestATwinThatWasFasterIsTheAnswer(t *testing.T) {
 			w := newWorld(t)
 			call := w.citizen(t, "CPT", "one@example.co.za")
 			call.Key = newKey()
+
 			var first commands.Answer[domain.Consent]
 			slow := commands.New(&interposed{Store: w.store, after: after, event: func() {
 				var err error

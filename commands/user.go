@@ -8,7 +8,7 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Register asks for a person's account, with the consent it rests on.
+// Register asks for a citizen's account, with the consent it rests on.
 type Register struct {
 	Email             string           `json:"email"`
 	Password          string           `json:"-"`
@@ -27,16 +27,17 @@ type RegisterConsent struct {
 	Consented   bool            `json:"consented"`
 }
 
-// Register makes an account for a citizen: user.registered and consent.granted in one
-// append, so there is never a user without consent. Errors: validation_failed,
+// Register creates a citizen's account. It appends user.registered and consent.granted
+// together, so a registered citizen has always consented. Errors: validation_failed,
 // consent_required, wording_mismatch, unknown_municipality, municipality_inactive,
-// email_taken; of a repeat idempotency_key_reused, subject_erased.
+// email_taken; for a repeat idempotency_key_reused, subject_erased.
 func (h *Handler) Register(ctx context.Context, call Call, c Register) (Answer[domain.User], error) {
 	person := newPerson(c.Email, c.Password, c.FullName, c.Phone, c.PreferredLanguage)
 	person.Role, person.Consented = domain.Citizen, true
 	if err := person.Validate(); err != nil {
 		return Answer[domain.User]{}, err
 	}
+
 	if c.Consent == nil || !c.Consent.Consented ||
 		domain.CanonicalPurposeCode(c.Consent.Purpose) != domain.PlatformRegistrationCode {
 		return Answer[domain.User]{}, domain.Refuse(domain.CodeConsentRequired,
@@ -56,8 +57,8 @@ func (h *Handler) Register(ctx context.Context, call Call, c Register) (Answer[d
 		scope: "register:" + tenant.String() + ":" + domain.CanonicalEmail(person.Email),
 	}
 	return h.addUser(ctx, call, r, id, person, func(a *domain.Append) error {
-		// Only here: a registration that was carried out before the municipality closed
-		// is still answered.
+		// Checked only here, so that a registration carried out before the municipality
+		// closed is still answered.
 		municipality, err := h.openMunicipality(ctx, c.MunicipalityCode)
 		if err != nil {
 			return err
@@ -78,8 +79,8 @@ func (h *Handler) Register(ctx context.Context, call Call, c Register) (Answer[d
 	})
 }
 
-// CreateUser asks, as an admin or operator, for an account of staff. It carries no
-// consent: staff are registered because they work here.
+// CreateUser asks, as an admin or operator, for a staff account. It carries no consent:
+// staff are registered because they work here.
 type CreateUser struct {
 	Email             string          `json:"email"`
 	Password          string          `json:"-"`
@@ -90,8 +91,8 @@ type CreateUser struct {
 	Role              domain.Role     `json:"role"`
 }
 
-// CreateUser makes an account of staff in the caller's tenant. Errors: validation_failed,
-// forbidden, consent_required (of a citizen), municipality_inactive, email_taken; of a
+// CreateUser creates a staff account in the caller's tenant. Errors: validation_failed,
+// forbidden, consent_required (for a citizen), municipality_inactive, email_taken; for a
 // repeat idempotency_key_reused, subject_erased.
 func (h *Handler) CreateUser(ctx context.Context, call Call, c CreateUser) (Answer[domain.User], error) {
 	person := newPerson(c.Email, c.Password, c.FullName, c.Phone, c.PreferredLanguage)
@@ -99,7 +100,7 @@ func (h *Handler) CreateUser(ctx context.Context, call Call, c CreateUser) (Answ
 	if err := person.Validate(); err != nil {
 		return Answer[domain.User]{}, err
 	}
-	if err := call.demandAdmin("make accounts of staff"); err != nil {
+	if err := call.demandAdmin("create staff accounts"); err != nil {
 		return Answer[domain.User]{}, err
 	}
 
@@ -109,11 +110,11 @@ func (h *Handler) CreateUser(ctx context.Context, call Call, c CreateUser) (Answ
 	}
 	if named := domain.CanonicalMunicipalityCode(c.MunicipalityCode); named != "" && named != code {
 		return Answer[domain.User]{}, domain.Refuse(domain.CodeForbidden,
-			"An admin makes accounts in the own municipality only.")
+			"An admin may create accounts only in their own municipality.")
 	}
 	person.MunicipalityCode = code
-	id := domain.UserID{UUID: h.newID()}
 
+	id := domain.UserID{UUID: h.newID()}
 	r := request{name: "user.create", tenant: call.Tenant, scope: scopeOf(call), body: c}
 	return h.addUser(ctx, call, r, id, person, func(a *domain.Append) error {
 		if c.Role == domain.Admin {
@@ -126,8 +127,7 @@ func (h *Handler) CreateUser(ctx context.Context, call Call, c CreateUser) (Answ
 	})
 }
 
-// addUser appends a new user with claim, credential and key; more adds whatever else
-// belongs to it.
+// addUser appends a new user with claim, credential and key; more adds the rest.
 func (h *Handler) addUser(
 	ctx context.Context, call Call, r request, id domain.UserID, person domain.RegisterUser,
 	more func(*domain.Append) error,
@@ -139,6 +139,7 @@ func (h *Handler) addUser(
 		if err != nil {
 			return domain.Append{}, err
 		}
+
 		a := domain.Append{
 			Tenant: call.Tenant,
 			Writes: []domain.Write{{Stream: domain.UserOf(id), Events: events}},
@@ -148,7 +149,7 @@ func (h *Handler) addUser(
 		}
 		keepOfficers(&a, domain.User{ID: id}, events)
 
-		// Before the costly hash; the append itself decides.
+		// Only to save the costly hash: the append itself decides.
 		if err := h.demandFree(ctx, call.Tenant, person.Email, id); err != nil {
 			return domain.Append{}, err
 		}
@@ -182,7 +183,7 @@ type ChangeProfile struct {
 
 // ChangeProfile changes the caller's details. A new e-mail address moves claim and
 // credential in the same append. Errors: validation_failed, stale, password_wrong,
-// email_taken; of a repeat idempotency_key_reused.
+// email_taken; for a repeat idempotency_key_reused.
 func (h *Handler) ChangeProfile(ctx context.Context, call Call, c ChangeProfile) (Answer[domain.User], error) {
 	r := request{name: "user.change_profile", tenant: call.Tenant, scope: scopeOf(call), body: c}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
@@ -198,6 +199,7 @@ func (h *Handler) ChangeProfile(ctx context.Context, call Call, c ChangeProfile)
 		if err != nil || len(events) == 0 {
 			return domain.Append{}, err
 		}
+
 		a := domain.Append{
 			Tenant: call.Tenant,
 			Writes: []domain.Write{{Stream: domain.UserOf(call.User), Expected: user.Version, Events: events}},
@@ -206,14 +208,14 @@ func (h *Handler) ChangeProfile(ctx context.Context, call Call, c ChangeProfile)
 			return a, nil
 		}
 
-		// Each time that it is decided: what moved the account may have been a new
-		// password.
+		// Checked on every try: a new password may be what moved the account.
 		if err := h.checkPassword(ctx, call, c.CurrentPassword); err != nil {
 			return domain.Append{}, err
 		}
 		if err := h.demandFree(ctx, call.Tenant, *c.Email, call.User); err != nil {
 			return domain.Append{}, err
 		}
+
 		a.Side = moveEmail(user, *c.Email)
 		return a, nil
 	})
@@ -224,6 +226,7 @@ func (h *Handler) ChangeProfile(ctx context.Context, call Call, c ChangeProfile)
 	if err != nil {
 		return Answer[domain.User]{}, err
 	}
+
 	if len(done.Events) == 0 {
 		return h.userNow(ctx, call.Tenant, call.User)
 	}
@@ -253,8 +256,8 @@ func moveEmail(user domain.User, email string) []domain.SideWrite {
 		domain.TakeClaim{Claim: claim, Holder: user.ID.UUID}, domain.SetCredential{User: user.ID, Email: claim.Value})
 }
 
-// releaseEmail gives up a user's address in each spelling that it may have been claimed
-// by.
+// releaseEmail gives up a user's address, under every spelling that it may have been
+// claimed under.
 func releaseEmail(user domain.User) []domain.SideWrite {
 	var side []domain.SideWrite
 	for _, spelling := range domain.EmailSpellings(user.Email) {
@@ -265,9 +268,9 @@ func releaseEmail(user domain.User) []domain.SideWrite {
 	return side
 }
 
-// demandFree refuses an address that another has claimed, also under a spelling from
-// before addresses had one form. Those are only ever given up, so nobody takes one
-// between this and the append.
+// demandFree refuses an address that another user has claimed, including under a spelling
+// from before addresses had one form. Such spellings are only ever given up, so nobody
+// can take one between this check and the append.
 func (h *Handler) demandFree(ctx context.Context, tenant domain.TenantID, email string, user domain.UserID) error {
 	for _, spelling := range domain.EmailSpellings(email) {
 		holder, held, err := h.Store.Holder(ctx, domain.Claim{Tenant: tenant, Kind: domain.EmailClaim, Value: spelling})
@@ -281,7 +284,7 @@ func (h *Handler) demandFree(ctx context.Context, tenant domain.TenantID, email 
 	return nil
 }
 
-// ChangePassword asks for another password of the caller's account.
+// ChangePassword asks for a new password for the caller's account.
 type ChangePassword struct {
 	Current string `json:"-"`
 	New     string `json:"-"`
@@ -338,9 +341,9 @@ func (h *Handler) checkPassword(ctx context.Context, call Call, password string)
 	return nil
 }
 
-// isPasswordOf reports whether an account of the caller's tenant signs in with this
-// password, at the cost of one hash. It is a guess like a sign-in: it counts against the
-// same limit, and a failure goes into the same record.
+// isPasswordOf reports whether this is the password of an account of the caller's tenant,
+// at the cost of one hash. It is a guess like a sign-in: it counts against the same
+// limit, and a failure goes into the same record.
 func (h *Handler) isPasswordOf(ctx context.Context, call Call, user domain.UserID, password string) (bool, error) {
 	if call.Guess != nil {
 		person, _, err := h.person(ctx, call.Tenant, user)
@@ -352,11 +355,12 @@ func (h *Handler) isPasswordOf(ctx context.Context, call Call, user domain.UserI
 		}
 	}
 
-	// After the wait for a guess, which may be long.
+	// Read only now: the wait for a guess may have been long.
 	verifier, err := h.Store.Verifier(ctx, call.Tenant, user)
 	if err != nil {
 		return false, err
 	}
+
 	fits, err := h.hasher.matches(ctx, password, verifier)
 	if err == nil && !fits {
 		h.passwordFailed(call, user, call.command, call.command)
@@ -380,7 +384,7 @@ func (h *Handler) person(
 	return user, events, nil
 }
 
-// userNow returns an account as it stands.
+// userNow returns an account as it is now.
 func (h *Handler) userNow(ctx context.Context, tenant domain.TenantID, id domain.UserID) (Answer[domain.User], error) {
 	user, events, err := h.person(ctx, tenant, id)
 	if err != nil {
@@ -389,9 +393,9 @@ func (h *Handler) userNow(ctx context.Context, tenant domain.TenantID, id domain
 	return Answer[domain.User]{Value: user, Position: events[len(events)-1].Position, Stood: true}, nil
 }
 
-// userAnswerTo is userAnswer to a command that held a password. A fingerprint keeps
-// nothing of one, so of a repeat it is compared with the account's: another one, or one
-// that was changed since, is another request.
+// userAnswerTo is userAnswer for a command that carried a password. A fingerprint covers
+// no password, so the password of a repeat is compared with the account's: if it differs,
+// or the account's has changed since, it is a different request.
 func (h *Handler) userAnswerTo(
 	ctx context.Context, call Call, done domain.Appended, password string,
 ) (Answer[domain.User], error) {
@@ -412,7 +416,8 @@ func (h *Handler) userAnswerTo(
 }
 
 // userAnswer returns the account as an append left it, which for a repeat may be long
-// ago. Of a person erased since, that is known no more. Error: subject_erased.
+// ago. If the person has been erased since, that is no longer known. Error:
+// subject_erased.
 func (h *Handler) userAnswer(
 	ctx context.Context, tenant domain.TenantID, done domain.Appended,
 ) (Answer[domain.User], error) {

@@ -15,6 +15,7 @@ func TestRegistrationIsOneAppendOfUserAndConsent(t *testing.T) {
 	before := w.head(t)
 	answer, err := w.Register(t.Context(), commands.Call{}, registration("cpt", "Thili@Example.co.za"))
 	ok(t, err)
+
 	u := answer.Value
 	if u.Email != "thili@example.co.za" || u.FullName != "Ṱhilivhali Mudau" || u.Phone != "+27821234567" ||
 		u.Role != domain.Citizen || u.PreferredLanguage != domain.Zulu || u.MunicipalityCode != "CPT" ||
@@ -24,11 +25,13 @@ func TestRegistrationIsOneAppendOfUserAndConsent(t *testing.T) {
 	if answer.Position != before+2 {
 		t.Errorf("position %d, want %d", answer.Position, before+2)
 	}
+
 	events, err := w.store.Load(t.Context(), w.cpt, domain.UserOf(u.ID), domain.ConsentsOf(u.ID))
 	ok(t, err)
 	if len(events) != 2 || events[0].AppendID != events[1].AppendID {
 		t.Fatalf("%d events, want user.registered and consent.granted of one append", len(events))
 	}
+
 	granted := events[1].Event.(*domain.ConsentGranted)
 	if granted.Purpose != domain.PlatformRegistrationCode || granted.Language != domain.Zulu ||
 		granted.Wording != domain.PlatformRegistration().Current().Texts[domain.Zulu] ||
@@ -48,6 +51,7 @@ func TestRegistrationIsRefused(t *testing.T) {
 		commands.SetMunicipalityActive{Municipality: closed, Active: false})
 	ok(t, err)
 	w.citizen(t, "CPT", "taken@example.co.za")
+
 	for name, c := range map[string]struct {
 		change func(*commands.Register)
 		want   domain.Code
@@ -115,14 +119,17 @@ func TestOfManyRegistrationsOfOneAddressAtOnceOneWins(t *testing.T) {
 	w := newWorld(t)
 	var wg sync.WaitGroup
 	results := make(chan error, 8)
+
 	for range cap(results) {
 		wg.Go(func() {
 			_, err := w.Register(t.Context(), commands.Call{}, registration("CPT", "race@example.co.za"))
 			results <- err
 		})
 	}
+
 	wg.Wait()
 	close(results)
+
 	won := 0
 	for err := range results {
 		if err == nil {
@@ -140,6 +147,7 @@ func TestARetriedRegistrationGivesTheFirstAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	call := commands.Call{Key: newKey()}
+
 	first, err := w.Register(t.Context(), call, registration("CPT", "retry@example.co.za"))
 	ok(t, err)
 	w.unchanged(t, func() {
@@ -148,6 +156,7 @@ func TestARetriedRegistrationGivesTheFirstAnswer(t *testing.T) {
 		if again != first {
 			t.Errorf("again %+v, first %+v", again, first)
 		}
+
 		other := registration("CPT", "retry@example.co.za")
 		other.FullName = "Somebody Else"
 		_, err = w.Register(t.Context(), call, other)
@@ -155,7 +164,8 @@ func TestARetriedRegistrationGivesTheFirstAnswer(t *testing.T) {
 	})
 }
 
-// A password is in no fingerprint, so a repeat is compared with the account's.
+// No fingerprint covers a password, so the password of a repeat is compared with the
+// account's.
 func TestARepeatWithAnotherPasswordIsAnotherRequest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -212,8 +222,8 @@ func TestARepeatOfANewAddressWithAnotherPasswordIsAnotherRequest(t *testing.T) {
 	mine := w.citizen(t, "CPT", "old@example.co.za")
 	mine.Key = newKey()
 	change := func(current string) error {
-		_, err := w.ChangeProfile(t.Context(), mine, commands.ChangeProfile{Email: new("new@example.co.za"),
-			CurrentPassword: current})
+		_, err := w.ChangeProfile(t.Context(), mine,
+			commands.ChangeProfile{Email: new("new@example.co.za"), CurrentPassword: current})
 		return err
 	}
 
@@ -237,10 +247,12 @@ func TestARepeatAboutAnErasedPersonSaysThatTheyWereErased(t *testing.T) {
 
 	registered, created, changed, lodged, held := commands.Call{Key: newKey()}, keyed(), keyed(), keyed(), keyed()
 	closed := keyed()
+
 	person, err := w.Register(t.Context(), registered, registration("CPT", "one@example.co.za"))
 	ok(t, err)
-	clerk := commands.CreateUser{Email: "two@example.co.za", Password: password, FullName: "Sipho Zulu",
-		Role: domain.Manager}
+	clerk := commands.CreateUser{
+		Email: "two@example.co.za", Password: password, FullName: "Sipho Zulu", Role: domain.Manager,
+	}
 	staff, err := w.CreateUser(t.Context(), created, clerk)
 	ok(t, err)
 
@@ -254,8 +266,8 @@ func TestARepeatAboutAnErasedPersonSaysThatTheyWereErased(t *testing.T) {
 			return err
 		},
 		"another role": func() error {
-			_, err := w.ChangeRole(t.Context(), changed, commands.ChangeRole{User: staff.Value.ID,
-				Role: domain.FieldWorker})
+			_, err := w.ChangeRole(t.Context(), changed,
+				commands.ChangeRole{User: staff.Value.ID, Role: domain.FieldWorker})
 			return err
 		},
 		"a request": func() error {
@@ -278,6 +290,7 @@ func TestARepeatAboutAnErasedPersonSaysThatTheyWereErased(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 	}
+
 	rights, err := w.Rights(t.Context(), w.cpt, person.Value.ID)
 	ok(t, err)
 	_, err = w.LiftHold(t.Context(), admin, commands.LiftHold{Hold: rights.Holds[0].ID, Reason: "it is over"})
@@ -287,6 +300,7 @@ func TestARepeatAboutAnErasedPersonSaysThatTheyWereErased(t *testing.T) {
 		request, err := w.LodgeRequest(t.Context(), admin,
 			commands.LodgeRequest{Subject: id, Kind: domain.ErasureRequest})
 		ok(t, err)
+
 		fulfil := keyed()
 		first, err := w.FulfilRequest(t.Context(), fulfil, commands.FulfilRequest{Request: request.Value.ID})
 		ok(t, err)
@@ -324,6 +338,7 @@ func TestARetriedRegistrationIsAnsweredAfterTheMunicipalityClosed(t *testing.T) 
 		if again != first || first.Value.MunicipalityCode != "CPT" {
 			t.Errorf("first %+v, again %+v", first, again)
 		}
+
 		_, err = w.Register(t.Context(), commands.Call{Key: newKey()}, registration("CPT", "two@example.co.za"))
 		refused(t, err, domain.CodeMunicipalityInactive)
 	})

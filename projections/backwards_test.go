@@ -10,16 +10,16 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// lose takes the events after a position from the log, with the keys that came with them,
-// as the promotion of a replica that did not have them does.
+// lose removes the events after a position from the log, with the keys that came with
+// them, as happens when a replica that does not have them is promoted.
 func (w *world) lose(t *testing.T, after int64) {
 	t.Helper()
 	w.force(t, `with lost as (delete from trust.events where position > $1 returning stream_id, version)
 		delete from trust.keys where key_id in (select stream_id from lost where version = 1)`, after)
 }
 
-// backwards asserts that everything says of a table that it is ahead of its log, and that
-// it stays where it is.
+// backwards asserts that status, verify and queries all report a table as ahead of its
+// log, and that it stays where it is.
 func (w *world) backwards(t *testing.T, name string, at int64) {
 	t.Helper()
 	s := w.becomes(t, name, follow.Halted)
@@ -62,6 +62,7 @@ func TestATableAheadOfItsLogHaltsAndIsBroughtBackByARebuild(t *testing.T) {
 			for _, table := range tables() {
 				w.caughtUp(t, table)
 			}
+
 			if meanwhile.stopped {
 				stop()
 			}
@@ -74,6 +75,7 @@ func TestATableAheadOfItsLogHaltsAndIsBroughtBackByARebuild(t *testing.T) {
 				w.work(t, projections.Followers()...)
 			}
 			w.backwards(t, "users", kept+3)
+
 			for range 5 { // whatever else comes
 				w.register(t, w.tenant, "later")
 			}
@@ -90,6 +92,7 @@ func TestATableAheadOfItsLogHaltsAndIsBroughtBackByARebuild(t *testing.T) {
 					t.Errorf("status %+v", s)
 				}
 			}
+
 			var users int
 			must(t, w.db.Superuser(t).QueryRow(t.Context(), "select count(*) from trust.users").Scan(&users))
 			if want := 1 + meanwhile.again + 5; users != want {

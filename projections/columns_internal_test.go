@@ -9,9 +9,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// A read table is what its rows are folded from, page by page: what a field holds and no
-// column keeps is gone with the next page, and trust verify reports it as a difference
-// from the log.
+// The rows of a read table are what the next page is folded onto. So the value of a field
+// without a column is lost with the next page, and trust verify reports a difference from
+// the log.
 func TestEveryFieldOfAStateIsKeptInAColumnOfItsReadTable(t *testing.T) {
 	t.Parallel()
 	for table, lost := range map[string][]string{
@@ -19,8 +19,9 @@ func TestEveryFieldOfAStateIsKeptInAColumnOfItsReadTable(t *testing.T) {
 		"consents": notKept(consentsTable()),
 	} {
 		for _, field := range lost {
-			t.Errorf("%s is in no column of the read table %s, which would lose it: give it a column (CONTRIBUTING.md, "+
-				"To add a projection), or keep it in a type of its own that only the command side folds", field, table)
+			t.Errorf("%s is in no column of the read table %s, which would lose it: add a column "+
+				"(CONTRIBUTING.md, To add a projection), or keep it in a type of its own that only commands fold",
+				field, table)
 		}
 	}
 }
@@ -33,6 +34,7 @@ func TestAFieldThatNoColumnKeepsIsNamed(t *testing.T) {
 		Motto  string
 		Closed *time.Time
 	}
+
 	table := readTable[row[state]]{columns: []column[row[state]]{
 		col("id", "uuid", func(r row[state]) [16]byte { return r.State.ID.UUID }),
 		col("name", "text", func(r row[state]) string { return r.State.Name }),
@@ -43,7 +45,7 @@ func TestAFieldThatNoColumnKeepsIsNamed(t *testing.T) {
 	}
 }
 
-// notKept lists the fields of a row that change no column.
+// notKept lists the fields of a row whose change shows in no column.
 func notKept[R any](table readTable[R]) (lost []string) {
 	nothing := table.values(make([]R, 1))
 	var look func(of reflect.Type, name string, index []int)
@@ -55,7 +57,7 @@ func notKept[R any](table readTable[R]) (lost []string) {
 				look(field.Type, path+".", at)
 				continue
 			}
-			if path == "State.Version" { // scans set it to the row's
+			if path == "State.Version" { // scans set it to the row's version
 				continue
 			}
 
@@ -70,7 +72,7 @@ func notKept[R any](table readTable[R]) (lost []string) {
 	return lost
 }
 
-// change sets a value that is not the zero value.
+// change sets a value other than the zero value.
 func change(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Bool:

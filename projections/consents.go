@@ -15,11 +15,11 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// consents is the read table of every recorded decision and what became of it, as known
-// now.
+// consents is the read table of every recorded decision and what has become of it, as
+// known now.
 type consents struct{ table string }
 
-// consentRow is a decision and where in the log it stands, which is the order of lists.
+// consentRow is a decision and its position in the log, which is the order of lists.
 type consentRow struct {
 	domain.Consent
 	Decided int64
@@ -31,20 +31,22 @@ func (consents) Name() string { return "consents" }
 // Kinds implements Projection.
 func (p consents) Kinds() []domain.StreamType { return []domain.StreamType{p.source().kind} }
 
-// Apply implements Projection. It does no more than the page asks for, however much its
-// people decided before: a withdrawal changes the rows that it ends, and a decision that
-// came in late is folded with the withdrawals that hold from later on. Only where the log
-// was ahead of the clock does an instant not tell the order, and the person's history is
+// Apply implements Projection. Its work depends on the page alone, not on how much its
+// people decided before: a withdrawal changes the rows that it ends, and a decision
+// recorded late is folded with the withdrawals that take effect after it. Only where the
+// log was ahead of the clock do instants not tell the order; then the person's history is
 // folded whole.
 func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, upTo int64) error {
 	whole, events, err := stampedAhead(ctx, tx, events, upTo)
 	if err != nil {
 		return err
 	}
+
 	ended, err := c.ended(ctx, tx, events)
 	if err != nil {
 		return err
 	}
+
 	later, err := laterWithdrawals(ctx, tx, events)
 	if err != nil {
 		return err
@@ -54,6 +56,7 @@ func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recor
 	for _, e := range slices.Concat(whole, later, events) {
 		histories[streamOf(e)] = append(histories[streamOf(e)], e)
 	}
+
 	rows := ended
 	for _, history := range histories {
 		rows = append(rows, foldConsents(history)...)
@@ -61,9 +64,10 @@ func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recor
 	return consentsTable().upsert(ctx, tx, c.table, rows)
 }
 
-// stampedAhead reads whole the histories of those of a page's people of whom something
-// was recorded while the log was ahead of the clock, and returns the events of the others
-// as rest. It matters only for what holds from before it was recorded.
+// stampedAhead finds the people of a page with an event that was recorded while the log
+// was ahead of the clock. It returns their whole histories, and the page's events of all
+// other people as rest. It matters only for events that take effect before they were
+// recorded.
 func stampedAhead(
 	ctx context.Context, tx follow.Tx, page []domain.Recorded, upTo int64,
 ) (whole, rest []domain.Recorded, err error) {
@@ -79,11 +83,12 @@ func stampedAhead(
 
 	subjects, err := tx.Log.StampedAhead(ctx, tx, domain.ConsentStream, early, upTo)
 	if err != nil {
-		return nil, nil, fmt.Errorf("look for what was stamped ahead: %w", err)
+		return nil, nil, fmt.Errorf("look for events stamped ahead: %w", err)
 	}
 	if len(subjects) == 0 {
 		return nil, page, nil
 	}
+
 	if whole, err = tx.Log.Streams(ctx, tx, domain.ConsentStream, subjects, upTo); err != nil {
 		return nil, nil, fmt.Errorf("load histories: %w", err)
 	}
@@ -100,18 +105,19 @@ func isWithdrawal(e *domain.Recorded) bool {
 	return ok
 }
 
-// decisions names what a person decided about one purpose.
+// decisions names a person's decisions about one purpose.
 type decisions struct {
 	stream
 
 	purpose string
 }
 
-// ended reads the rows from before the page that its withdrawals end, or end earlier, and
-// returns them as they become. A grant ends with the first withdrawal after it, by
-// effective time and position.
+// ended reads the rows from before the page that its withdrawals end, or end earlier than
+// before, and returns them changed accordingly. A grant ends with the first withdrawal
+// after it, by effective time and position.
 func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) ([]consentRow, error) {
-	const from = ` from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[]) k (tenant, subject, purpose, since)
+	const from = `
+		from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[]) k (tenant, subject, purpose, since)
 		join %s t on t.tenant_id = k.tenant and t.subject_id = k.subject and t.purpose = k.purpose
 		where t.consented and t.decided < $5 and (t.withdrawn_at is null or t.withdrawn_at > k.since)`
 
@@ -125,6 +131,7 @@ func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) 
 	if len(withdrawals) == 0 {
 		return nil, nil
 	}
+
 	keys, since := make([]decisions, 0, len(withdrawals)), make([]time.Time, 0, len(withdrawals))
 	for key, in := range withdrawals {
 		slices.SortStableFunc(in, func(a, b domain.Recorded) int { return a.EffectiveAt.Compare(b.EffectiveAt) })
@@ -152,14 +159,15 @@ func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) 
 		if first == len(in) || r.Withdrawn() && !in[first].EffectiveAt.Before(r.WithdrawnAt) {
 			continue
 		}
+
 		r.WithdrawnAt, r.Position = in[first].EffectiveAt, in[first].Position
 		changed = append(changed, r)
 	}
 	return changed, nil
 }
 
-// laterWithdrawals reads the withdrawals recorded before the page that may end what its
-// people said to have granted before that.
+// laterWithdrawals reads the withdrawals recorded before the page that may end consents
+// of the page that were given even earlier.
 func laterWithdrawals(ctx context.Context, tx follow.Tx, page []domain.Recorded) ([]domain.Recorded, error) {
 	since := make(map[domain.UserID]time.Time)
 	for _, e := range page {
@@ -180,7 +188,7 @@ func laterWithdrawals(ctx context.Context, tx follow.Tx, page []domain.Recorded)
 	return events, nil
 }
 
-// foldConsents gives one subject's rows: all of them if the history is whole.
+// foldConsents returns one subject's rows: all of them if the history is whole.
 func foldConsents(history []domain.Recorded) []consentRow {
 	decided := make(map[uuid.UUID]int64, len(history))
 	for i := range history {
@@ -189,6 +197,7 @@ func foldConsents(history []domain.Recorded) []consentRow {
 			decided[history[i].Record] = history[i].Position
 		}
 	}
+
 	records := domain.ConsentsAt(history, time.Time{}, time.Time{}).Records()
 	rows := make([]consentRow, len(records))
 	for i, c := range records {
@@ -213,33 +222,34 @@ func wholeConsents(history []domain.Recorded) ([]consentRow, error) {
 func consentKey(r consentRow) stream { return stream{r.Tenant.UUID, r.ID.UUID} }
 
 func consentsTable() readTable[consentRow] {
+	columns := []column[consentRow]{
+		col("id", "uuid", func(r consentRow) [16]byte { return r.ID.UUID }),
+		col("tenant_id", "uuid", func(r consentRow) [16]byte { return r.Tenant.UUID }),
+		col("subject_id", "uuid", func(r consentRow) [16]byte { return r.Subject.UUID }),
+		col("purpose", "text", func(r consentRow) string { return r.Purpose }),
+		col("notice_version", "integer", func(r consentRow) int32 { return int32(r.NoticeVersion) }),
+		col("wording", "text", func(r consentRow) string { return r.Wording }),
+		col("sha256", "text", func(r consentRow) string { return r.SHA256 }),
+		col("language", "text", func(r consentRow) string { return string(r.Language) }),
+		col("consented", "boolean", func(r consentRow) bool { return r.Consented }),
+		col("channel", "text", func(r consentRow) string { return string(r.Channel) }),
+		col("given_by", "text", func(r consentRow) string { return r.GivenBy }),
+		col("recorded_by", "uuid", func(r consentRow) *[16]byte { return unlessZero([16]byte(r.RecordedBy.UUID)) }),
+		col("evidence_sha256", "text", func(r consentRow) string { return r.EvidenceSHA256 }),
+		col("given_at", "timestamptz", func(r consentRow) time.Time { return r.GivenAt }),
+		col("recorded_at", "timestamptz", func(r consentRow) time.Time { return r.RecordedAt }),
+		col("withdrawn_at", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.WithdrawnAt) }),
+		col("decided", "bigint", func(r consentRow) int64 { return r.Decided }),
+		col("position", "bigint", func(r consentRow) int64 { return r.Position }),
+	}
+
 	return readTable[consentRow]{
 		name: "consents", key: []string{"tenant_id", "id"}, stream: [2]string{"tenant_id", "subject_id"},
-		scan: scanConsent, keyOf: consentKey,
-		columns: []column[consentRow]{
-			col("id", "uuid", func(r consentRow) [16]byte { return r.ID.UUID }),
-			col("tenant_id", "uuid", func(r consentRow) [16]byte { return r.Tenant.UUID }),
-			col("subject_id", "uuid", func(r consentRow) [16]byte { return r.Subject.UUID }),
-			col("purpose", "text", func(r consentRow) string { return r.Purpose }),
-			col("notice_version", "integer", func(r consentRow) int32 { return int32(r.NoticeVersion) }),
-			col("wording", "text", func(r consentRow) string { return r.Wording }),
-			col("sha256", "text", func(r consentRow) string { return r.SHA256 }),
-			col("language", "text", func(r consentRow) string { return string(r.Language) }),
-			col("consented", "boolean", func(r consentRow) bool { return r.Consented }),
-			col("channel", "text", func(r consentRow) string { return string(r.Channel) }),
-			col("given_by", "text", func(r consentRow) string { return r.GivenBy }),
-			col("recorded_by", "uuid", func(r consentRow) *[16]byte { return unlessZero([16]byte(r.RecordedBy.UUID)) }),
-			col("evidence_sha256", "text", func(r consentRow) string { return r.EvidenceSHA256 }),
-			col("given_at", "timestamptz", func(r consentRow) time.Time { return r.GivenAt }),
-			col("recorded_at", "timestamptz", func(r consentRow) time.Time { return r.RecordedAt }),
-			col("withdrawn_at", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.WithdrawnAt) }),
-			col("decided", "bigint", func(r consentRow) int64 { return r.Decided }),
-			col("position", "bigint", func(r consentRow) int64 { return r.Position }),
-		},
+		scan: scanConsent, keyOf: consentKey, columns: columns,
 	}
 }
 
-// unlessZero gives nil for the zero value: null in the table.
+// unlessZero returns nil for the zero value, which becomes null in the table.
 func unlessZero[V comparable](v V) *V {
 	var zero V
 	if v == zero {
@@ -253,9 +263,9 @@ func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 	var recordedBy *uuid.UUID
 	var withdrawnAt *time.Time
 	err := r.Scan(&c.ID.UUID, &c.Tenant.UUID, &c.Subject.UUID, &c.Purpose, &c.NoticeVersion, &c.Wording, &c.SHA256,
-		&c.Language,
-		&c.Consented, &c.Channel, &c.GivenBy, &recordedBy, &c.EvidenceSHA256, &c.GivenAt, &c.RecordedAt, &withdrawnAt,
-		&c.Decided, &c.Position)
+		&c.Language, &c.Consented, &c.Channel, &c.GivenBy, &recordedBy, &c.EvidenceSHA256, &c.GivenAt, &c.RecordedAt,
+		&withdrawnAt, &c.Decided, &c.Position)
+
 	c.GivenAt, c.RecordedAt = c.GivenAt.UTC(), c.RecordedAt.UTC()
 	if recordedBy != nil {
 		c.RecordedBy.UUID = *recordedBy
@@ -266,8 +276,8 @@ func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 	return c, err
 }
 
-// Consent gives one decision of a tenant, or not_found; also when it is not of the
-// subject, unless that is zero.
+// Consent returns one decision of a tenant, or not_found. If a subject is given, the
+// decision of anybody else is not_found too.
 func (q *Queries) Consent(
 	ctx context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID,
 ) (domain.Consent, error) {
@@ -276,15 +286,17 @@ func (q *Queries) Consent(
 	if !subject.IsZero() {
 		w.And("c.subject_id = %s", subject.UUID)
 	}
+
 	found, err := inTenant(ctx, q, tenant, sql+w.SQL(), w.Args, scanConsent)
 	if err != nil {
 		return domain.Consent{}, err
 	}
+
 	r, err := only(found, "There is no such consent.")
 	return r.Consent, err
 }
 
-// Consents lists a subject's decisions, withdrawn ones too, the one recorded last first.
+// Consents lists a subject's decisions, withdrawn ones too, newest first.
 func (q *Queries) Consents(
 	ctx context.Context, tenant domain.TenantID, subject domain.UserID, page Page,
 ) (Listing[domain.Consent], error) {
@@ -297,8 +309,9 @@ func (q *Queries) Consents(
 		}
 		w.And("c.decided < %s", after)
 	}
-	rows, err := inTenant(ctx, q, tenant, sql+w.SQL()+` order by c.decided desc limit `+w.Arg(page.Fetch()), w.Args,
-		scanConsent)
+	sql += w.SQL() + ` order by c.decided desc limit ` + w.Arg(page.Fetch())
+
+	rows, err := inTenant(ctx, q, tenant, sql, w.Args, scanConsent)
 	return List(rows, err, page, func(r consentRow) (domain.Consent, string) {
 		return r.Consent, PositionCursor(r.Decided)
 	})

@@ -44,7 +44,7 @@ func newFolder(t *testing.T, w *world) *folder {
 	return &folder{w: w, conn: conn, reader: reader}
 }
 
-// fold folds the next n events of a projection, or up to the head, and tells whether
+// fold folds the next n events of a projection, or up to the head, and reports whether
 // there are more.
 func (f *folder) fold(ctx context.Context, p projections.Projection, n int64) (more bool, err error) {
 	err = pgx.BeginFunc(ctx, f.conn, func(tx pgx.Tx) error {
@@ -73,9 +73,9 @@ func (f *folder) fold(ctx context.Context, p projections.Projection, n int64) (m
 	return more, err
 }
 
-// Random histories of consents, legal or not, given when they were recorded or before,
-// folded in pages of random sizes: after every page the table is what one fold of the
-// whole log gives, which is what Verify compares with.
+// Random histories of consents, legal or not, given when they were recorded or earlier,
+// folded in pages of random sizes: after every page the table equals one fold of the
+// whole log, which is what Verify compares with.
 func TestConsentsInPagesEqualOneFold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -87,6 +87,7 @@ func TestConsentsInPagesEqualOneFold(t *testing.T) {
 		for _, e := range rapid.SliceOfN(randomDecision(), 1, 12).Draw(r, "history") {
 			w.append(t, w.tenant, domain.ConsentsOf(subjects[e.subject]), e.event())
 		}
+
 		for more := true; more; {
 			var err error
 			more, err = f.fold(t.Context(), consents, rapid.Int64Range(1, 6).Draw(r, "page"))
@@ -100,8 +101,8 @@ func TestConsentsInPagesEqualOneFold(t *testing.T) {
 	})
 }
 
-// drawn is one random event of a consent stream; ago is how long before now it was given,
-// 0: not stated.
+// drawn is one random event of a consent stream; ago is how long before now it was given
+// (0: not stated).
 type drawn struct {
 	subject int
 	kind    string
@@ -127,6 +128,7 @@ func (d drawn) eventAt(now time.Time) domain.Event {
 	if d.ago > 0 {
 		givenAt = now.Add(-d.ago)
 	}
+
 	switch made := decision(d.purpose, givenAt); d.kind {
 	case "grant":
 		return &domain.ConsentGranted{Decision: made}
@@ -143,28 +145,34 @@ func TestAnErasedUsersRowStaysBlank(t *testing.T) {
 	w := newWorld(t)
 	f := newFolder(t, w)
 	users := projection(t, "users")
+
 	all := func() {
 		t.Helper()
 		_, err := f.fold(t.Context(), users, 1000)
 		must(t, err)
 	}
+
 	known, unknown := w.register(t, w.tenant, "known"), newUser()
 	all()
+
 	// This one is registered, changed and erased before the projector sees any of it.
 	w.appendSide(t, w.tenant, domain.UserOf(unknown), []domain.SideWrite{domain.CreateSubjectKey{Subject: unknown}},
-		&domain.UserRegistered{Role: domain.Citizen, Person: domain.Known(domain.PersonFacts{Email: "u@example.org",
-			FullName: "U"})})
+		&domain.UserRegistered{
+			Role: domain.Citizen, Person: domain.Known(domain.PersonFacts{Email: "u@example.org", FullName: "U"}),
+		})
 	w.append(t, w.tenant, domain.UserOf(unknown),
 		&domain.UserEmailChanged{Email: domain.Known(domain.Change[string]{New: "v@example.org"})})
 	w.append(t, w.tenant, domain.UserOf(known), &domain.UserProfileChanged{
 		Fields: []string{"full_name"}, Person: domain.Known(
 			domain.ProfileChanges{FullName: &domain.Change[string]{New: "Changed"}}),
 	})
+
 	w.erase(t, known)
 	w.erase(t, unknown)
 	w.check(t) // the table is behind the erasure: the row still names the person, and Verify knows why
 	all()
 	w.check(t)
+
 	for _, id := range []domain.UserID{known, unknown} {
 		u, err := w.queries.User(t.Context(), w.tenant, id)
 		must(t, err)
@@ -180,7 +188,7 @@ func (w *world) erase(t testing.TB, user domain.UserID) {
 		&domain.UserErased{})
 }
 
-func TestAFoldRefusesToGoOnFromARowThatIsNotTheOneBefore(t *testing.T) {
+func TestAFoldRefusesARowOfTheWrongVersion(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	f := newFolder(t, w)
@@ -191,9 +199,10 @@ func TestAFoldRefusesToGoOnFromARowThatIsNotTheOneBefore(t *testing.T) {
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserDeactivated{Cause: domain.CauseAdmin})
 	_, err = w.db.Superuser(t).Exec(t.Context(), "update trust.users_v1 set version = 7")
 	must(t, err)
+
 	_, err = f.fold(t.Context(), users, 1000)
 	if order, ok := errors.AsType[*follow.PlainError](err); !ok || !strings.Contains(order.Text, "is version 2") ||
 		!strings.Contains(order.Text, "holds version 7") {
-		t.Errorf("fold gives %v", err)
+		t.Errorf("fold returns %v", err)
 	}
 }

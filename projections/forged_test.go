@@ -21,9 +21,9 @@ func (w *world) disown(t *testing.T, position int64) {
 	}))
 }
 
-// Each projector comes to stand directly before what is forged, says which event that is,
-// and goes on by itself once it is disowned, as if it were empty; so does a rebuild, and
-// verify.
+// Each projector halts just before a forged event and says which one it is. Once the
+// event is disowned, the projector goes on by itself, as if the event were empty; so do a
+// rebuild and verify.
 func TestAForgedEventHaltsTheProjectorThatWantsItUntilItIsDisowned(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -59,6 +59,7 @@ func TestAForgedEventHaltsTheProjectorThatWantsItUntilItIsDisowned(t *testing.T)
 	for what, f := range forgeries {
 		f.Tenant = w.tenant.UUID
 		forged := w.db.Forge(t, f)
+
 		name := follower[f.StreamType]
 		s := w.becomes(t, name, follow.Halted)
 		if s.Position != forged-1 || !strings.Contains(s.Error, fmt.Sprintf("position %d is forged", forged)) {
@@ -87,12 +88,14 @@ func TestAForgedEventHaltsTheProjectorThatWantsItUntilItIsDisowned(t *testing.T)
 			t.Errorf("user %+v", u)
 		}
 	}
+
 	list, err := w.queries.Consents(t.Context(), w.tenant, anna, projections.Page{})
 	must(t, err)
 	if len(list.Items) != 0 {
 		t.Errorf("consents %+v", list.Items)
 	}
 	w.check(t)
+
 	for _, name := range []string{"users", "consents", "municipalities"} {
 		if done, err := newRebuilder(t, w).try(t.Context(), t, name); err != nil ||
 			done.Wrong != (projections.Wrong{}) {

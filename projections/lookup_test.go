@@ -10,9 +10,9 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// Who is asked for by address, number or role is found by an index, however many people a
-// municipality has: row-level security keeps an index from being used by a comparison
-// that may leak, and a planner that knows nothing of the values likes to walk everybody.
+// People are found by address, number or role through an index, however many people a
+// municipality has. Row-level security keeps a comparison that may leak from using an
+// index, and a planner that knows nothing of the values prefers to scan everybody.
 func TestAPersonIsFoundByAnIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -21,16 +21,19 @@ func TestAPersonIsFoundByAnIndex(t *testing.T) {
 	_, err := w.db.Superuser(t).Exec(t.Context(),
 		`insert into trust.users (id, tenant_id, municipality_code, email, full_name, phone,
 			preferred_language, role, is_active, is_erased, created_at, updated_at, version, position)
-		select gen_random_uuid(), $1, 'CPT', case when n % 10 = 0 then '' else 'Person' || n || '@example.org' end, 'Person ' || n,
-			case when n % 10 = 0 then '' else '+2782' || lpad(n::text, 7, '0') end, 'en', case n when 777 then 'admin' else 'citizen' end, true, n % 10 = 0, now(), now(), 1, n + 1
+		select gen_random_uuid(), $1, 'CPT',
+			case when n % 10 = 0 then '' else 'Person' || n || '@example.org' end, 'Person ' || n,
+			case when n % 10 = 0 then '' else '+2782' || lpad(n::text, 7, '0') end, 'en',
+			case n when 777 then 'admin' else 'citizen' end, true, n % 10 = 0, now(), now(), 1, n + 1
 		from generate_series(1, 30000) n`, w.tenant.UUID)
 	must(t, err)
+
 	for _, when := range []string{"before the table was analysed", "afterwards"} {
 		for index, filter := range map[string]projections.UserFilter{
 			"users_v1_email_idx": {Email: "PERSON777@example.org"}, "users_v1_phone_idx": {Phone: "+27820000777"},
 			"users_v1_role_idx": {Role: domain.Admin},
 		} {
-			for range 8 { // from the sixth call on Postgres may keep a plan
+			for range 8 { // from the sixth call on Postgres may reuse a generic plan
 				plans.Forget()
 				list, err := queries.Users(t.Context(), w.tenant, filter, projections.Page{Limit: 1})
 				must(t, err)
@@ -42,29 +45,33 @@ func TestAPersonIsFoundByAnIndex(t *testing.T) {
 				}
 			}
 		}
+
 		_, err := w.db.Superuser(t).Exec(t.Context(), "analyze trust.users_v1")
 		must(t, err)
 	}
 }
 
-// Values of a person must stand in the rows alone, which an erasure reaches: not in
-// statistics, and not in a btree, which keeps values where its pages divide.
+// Personal values must be in the rows alone, which an erasure reaches: not in statistics,
+// and not in a B-tree, which keeps values where its pages divide.
 func TestNoIndexOrStatisticKeepsWhatAnErasureBlanks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	r := newRebuilder(t, w)
 	r.rebuild(t, "users")
 	personal := []string{"email", "email_folded", "full_name", "phone"}
+
 	for _, version := range w.versions(t, "users") {
 		var analyzed, btrees []string
 		must(t, w.db.Superuser(t).QueryRow(t.Context(), `select
 			(select array_agg(attname::text order by attname) from pg_attribute
 				where attrelid = ('trust.' || $1)::regclass and attnum > 0 and attstattarget is distinct from 0),
-			(select array_agg(pg_get_indexdef(indexrelid)) from pg_index join pg_class x on x.oid = indexrelid join pg_am m on m.oid = relam
+			(select array_agg(pg_get_indexdef(indexrelid))
+				from pg_index join pg_class x on x.oid = indexrelid join pg_am m on m.oid = relam
 				where indrelid = ('trust.' || $1)::regclass and amname <> 'hash')`, version).Scan(&analyzed, &btrees))
 		if len(analyzed) < 5 || len(btrees) < 1 {
 			t.Fatalf("%s: columns %v and indexes %v: this test looks in the wrong place", version, analyzed, btrees)
 		}
+
 		for _, column := range personal {
 			if slices.Contains(analyzed, column) {
 				t.Errorf("%s: statistics are kept of %s", version, column)

@@ -47,13 +47,16 @@ func newWorld(t testing.TB) *world {
 	t.Helper()
 	db := pgtest.New(t)
 	pool := db.Pool(t, pgtest.Query)
+
 	store, err := eventstore.Open(t.Context(), pool, []byte(masterKey), eventstore.Patience(pgtest.Patience))
 	must(t, err)
 	t.Cleanup(store.Close)
+
 	w := &world{
 		db: db, pool: pool, store: store, queries: projections.NewQueries(pool),
 		observer: follow.NewObserver(pool, projections.Followers()...),
 	}
+
 	w.reader, err = eventstore.NewReader(t.Context(), db.Conn(t, pgtest.Projector), []byte(masterKey))
 	must(t, err)
 	w.tenant = w.municipality(t, "CPT")
@@ -67,14 +70,14 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// verify gives what Verify says.
+// verify returns the result of Verify.
 func (w *world) verify(t testing.TB) error {
 	t.Helper()
 	return projections.Verify(t.Context(), w.db.Conn(t, pgtest.Projector), w.reader, nil)
 }
 
-// beforeCodes makes of the log one of a program that knew no codes: an event without one
-// is believed, so a test can write its own.
+// beforeCodes turns the log into one from before codes: an event without a code is
+// believed, so that a test can write its own.
 func (w *world) beforeCodes(t testing.TB) {
 	t.Helper()
 	_, err := w.db.Superuser(t).Exec(t.Context(), "delete from trust.coded")
@@ -91,7 +94,7 @@ func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
 func newUser() domain.UserID { return domain.UserID{UUID: newID()} }
 
-// append adds events to one stream, whatever its version, and gives the position of the
+// append adds events to one stream, whatever its version, and returns the position of the
 // last.
 func (w *world) append(t testing.TB, tenant domain.TenantID, stream domain.Stream, events ...domain.Event) int64 {
 	t.Helper()
@@ -124,8 +127,9 @@ func (w *world) register(t testing.TB, tenant domain.TenantID, name string) doma
 	w.appendSide(t, tenant, domain.UserOf(user), []domain.SideWrite{domain.CreateSubjectKey{Subject: user}},
 		&domain.UserRegistered{
 			MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-			Person: domain.Known(domain.PersonFacts{Email: name + "@Example.org", FullName: "Ṱhilivhali " + name,
-				Phone: "+27821234567"}),
+			Person: domain.Known(domain.PersonFacts{
+				Email: name + "@Example.org", FullName: "Ṱhilivhali " + name, Phone: "+27821234567",
+			}),
 		})
 	return user
 }
@@ -133,13 +137,12 @@ func (w *world) register(t testing.TB, tenant domain.TenantID, name string) doma
 func decision(purpose string, givenAt time.Time) domain.Decision {
 	return domain.Decision{
 		ConsentID: domain.ConsentID{UUID: newID()}, Purpose: purpose, NoticeVersion: 1, Wording: "words",
-		Language: domain.English,
-		SHA256:   domain.WordingHash("words"), Channel: domain.Paper, GivenAt: givenAt, RecordedBy: domain.BySelf,
-		GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
+		Language: domain.English, SHA256: domain.WordingHash("words"), Channel: domain.Paper, GivenAt: givenAt,
+		RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
 	}
 }
 
-// grant records a consent for "sms_alert" and gives its id.
+// grant records a consent for "sms_alert" and returns its id.
 func (w *world) grant(t testing.TB, tenant domain.TenantID, subject domain.UserID) domain.ConsentID {
 	t.Helper()
 	e := &domain.ConsentGranted{Decision: decision("sms_alert", time.Time{})}
@@ -182,6 +185,7 @@ func run(t testing.TB, worker *follow.Worker) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- worker.Run(ctx) }()
+
 	stopped := false
 	stop = func() {
 		cancel()
@@ -189,6 +193,7 @@ func run(t testing.TB, worker *follow.Worker) (stop func()) {
 			return
 		}
 		stopped = true
+
 		select {
 		case err := <-ended:
 			if err != nil {
@@ -198,6 +203,7 @@ func run(t testing.TB, worker *follow.Worker) (stop func()) {
 			t.Error("the worker does not stop")
 		}
 	}
+
 	t.Cleanup(stop)
 	return stop
 }
@@ -215,6 +221,7 @@ func (w *world) caughtUp(t testing.TB, name string) {
 		}
 		return !behind
 	})
+
 	w.check(t)
 }
 
@@ -222,18 +229,20 @@ func (w *world) status(t testing.TB, name string) follow.FollowerStatus {
 	t.Helper()
 	status, err := w.observer.Status(t.Context())
 	must(t, err)
+
 	for _, p := range status.Followers {
 		if p.Name == name {
 			return p
 		}
 	}
+
 	t.Fatalf("no status of %q", name)
 	return follow.FollowerStatus{}
 }
 
-// becomes waits until a projector is in a state, and gives the status that says so. One
-// that works may seem stopped for a moment: a slow machine may keep it from giving a sign
-// of life.
+// becomes waits until a projector is in a state, and returns the status that says so. A
+// working projector may seem stopped for a moment, if a slow machine keeps it from giving
+// a sign of life.
 func (w *world) becomes(t testing.TB, name string, state follow.State) (s follow.FollowerStatus) {
 	t.Helper()
 	pgtest.Eventually(t, fmt.Sprintf("%s is %s", name, state), func() bool {
@@ -243,7 +252,7 @@ func (w *world) becomes(t testing.TB, name string, state follow.State) (s follow
 	return s
 }
 
-// epoch is the number of the users projection's newest leadership.
+// epoch returns the number of the users projection's newest leadership.
 func (w *world) epoch(t testing.TB) (epoch int64) {
 	t.Helper()
 	must(t, w.pool.QueryRow(t.Context(), "select epoch from trust.checkpoints where follower = 'users'").Scan(&epoch))

@@ -14,7 +14,7 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// municipalities is the read table of municipalities as they are. It is public.
+// municipalities is the read table of municipalities as they are now. It is public.
 type municipalities struct{ table string }
 
 type municipalityRow = row[domain.Municipality]
@@ -41,8 +41,8 @@ func scanMunicipality(r pgx.CollectableRow) (municipalityRow, error) {
 	var m domain.Municipality
 	var position int64
 	err := r.Scan(&m.ID.UUID, &m.Code, &m.Name, &m.Province, &m.Category, &m.DistrictCode, &m.Population,
-		&m.ContactEmail,
-		&m.Active, &m.CreatedAt, &m.UpdatedAt, &m.Version, &position)
+		&m.ContactEmail, &m.Active, &m.CreatedAt, &m.UpdatedAt, &m.Version, &position)
+
 	m.CreatedAt, m.UpdatedAt = m.CreatedAt.UTC(), m.UpdatedAt.UTC()
 	return municipalityRow{State: m, Version: m.Version, Position: position}, err
 }
@@ -55,7 +55,7 @@ func (municipalities) source() source {
 	return sourceOf(domain.MunicipalityStream, municipalitiesTable(), evolveWhole[domain.Municipality], nil)
 }
 
-// forget does nothing: nobody is in it.
+// forget does nothing: the table holds no people.
 func (municipalities) forget(context.Context, pgx.Tx, int64, int64) error { return nil }
 
 func municipalitiesTable() readTable[municipalityRow] {
@@ -81,24 +81,27 @@ func municipalitiesTable() readTable[municipalityRow] {
 }
 
 // MunicipalityFilter narrows a list of municipalities; zero fields do not. Q finds part
-// of a name or the start of a code, letter case not minding.
+// of a name or the start of a code, in any letter case.
 type MunicipalityFilter struct {
 	Active                *bool
 	Province, Category, Q string
 }
 
-// Municipality gives one municipality by its id or its code, or not_found.
+// Municipality returns one municipality by its id or its code, or not_found.
 func (q *Queries) Municipality(ctx context.Context, idOrCode string) (domain.Municipality, error) {
 	byID := `select ` + municipalitiesTable().list() + ` from trust.municipalities m where m.id = $1`
 	byCode := `select ` + municipalitiesTable().list() + ` from trust.municipalities m where m.code = $1`
+
 	sql, arg := byCode, any(domain.CanonicalMunicipalityCode(idOrCode))
 	if id, err := uuid.Parse(idOrCode); err == nil {
 		sql, arg = byID, id
 	}
+
 	found, err := public(ctx, q, sql, []any{arg}, scanMunicipality)
 	if err != nil {
 		return domain.Municipality{}, err
 	}
+
 	r, err := only(found, "There is no such municipality.")
 	return r.State, err
 }
@@ -127,6 +130,7 @@ func (q *Queries) Municipalities(
 		}
 		w.And("m.id < %s", after)
 	}
+
 	sql := `select ` + municipalitiesTable().list() + ` from trust.municipalities m where true` + w.SQL() +
 		` order by m.id desc limit ` + w.Arg(page.Fetch())
 	rows, err := public(ctx, q, sql, w.Args, scanMunicipality)

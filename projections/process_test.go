@@ -20,9 +20,10 @@ import (
 )
 
 // The tests here start this test binary again as a worker process of the users
-// projection, so that it can be stopped and killed for real. The child raises the signal
-// it is told between fold and commit, at the first page that has more than one event, and
-// goes on when its standard input ends: a signal to stop may arrive after it was sent.
+// projection, so that it can be stopped and killed for real. Between fold and commit of
+// the first page with more than one event, the child sends itself the signal that it was
+// told. It goes on when its standard input ends, because a stop signal may arrive later
+// than it was sent.
 const (
 	childURL    = "PROJECTIONS_CHILD_URL"
 	childSignal = "PROJECTIONS_CHILD_SIGNAL"
@@ -32,6 +33,7 @@ func runChild(url string) {
 	signals := map[string]syscall.Signal{"stop": syscall.SIGSTOP, "kill": syscall.SIGKILL}
 	var raised atomic.Bool
 	users, _ := projections.ByName("users")
+
 	worker := follow.NewWorker(follow.Config{
 		DatabaseURL: url, MasterKey: []byte(masterKey), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}, folding{Projection: users, after: func(_ context.Context, _ pgx.Tx, events []domain.Recorded) error {
@@ -44,12 +46,13 @@ func runChild(url string) {
 		}
 		return nil
 	}})
+
 	if err := worker.Run(context.Background()); err != nil {
 		slog.Error("child", slog.Any("error", err))
 	}
 }
 
-// child starts a worker process. goOn lets it go on after its signal.
+// child starts a worker process. goOn lets it continue after its signal.
 func (w *world) child(t *testing.T, signal string) (cmd *exec.Cmd, goOn func()) {
 	t.Helper()
 	cmd = exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0]) // killed below, before the database goes
@@ -62,6 +65,7 @@ func (w *world) child(t *testing.T, signal string) (cmd *exec.Cmd, goOn func()) 
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
+
 	return cmd, func() { must(t, input.Close()) }
 }
 
@@ -78,6 +82,7 @@ func (w *world) registerTogether(t *testing.T) {
 				Person: domain.Known(domain.PersonFacts{Email: "a@example.org", FullName: "Together"}),
 			}}})
 	}
+
 	_, err := w.store.Append(t.Context(), a)
 	must(t, err)
 }
@@ -88,6 +93,7 @@ func TestALeaderKilledBetweenFoldAndCommitIsReplaced(t *testing.T) {
 	child, _ := w.child(t, "kill")
 	pgtest.Eventually(t, "the child leads", func() bool { return w.epoch(t) >= 1 })
 	w.caughtUp(t, "users")
+
 	w.registerTogether(t)
 	if err := child.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Fatalf("the child ended with %v", err)
@@ -95,6 +101,7 @@ func TestALeaderKilledBetweenFoldAndCommitIsReplaced(t *testing.T) {
 	if s := w.status(t, "users"); s.Lag != 5 {
 		t.Fatalf("what was killed before its commit is visible: %+v", s)
 	}
+
 	w.work(t, projection(t, "users"))
 	w.caughtUp(t, "users")
 }
@@ -105,6 +112,7 @@ func TestALeaderThatStandsStillLosesItsLeadershipAndWritesNothingOnWaking(t *tes
 	child, goOn := w.child(t, "stop")
 	pgtest.Eventually(t, "the child leads", func() bool { return w.epoch(t) >= 1 })
 	w.caughtUp(t, "users")
+
 	stop := w.work(t, projection(t, "users")) // stands by
 	w.registerTogether(t)                     // the child stops itself between fold and commit
 	pgtest.Eventually(t, "the standby leads", func() bool { return w.epoch(t) >= 2 })
@@ -124,6 +132,7 @@ func TestALeaderThatStandsStillLosesItsLeadershipAndWritesNothingOnWaking(t *tes
 	if s := w.becomes(t, "users", follow.Running); s.Position < seen {
 		t.Errorf("status %+v", s)
 	}
+
 	stop()
 	w.register(t, w.tenant, "last")
 	w.caughtUp(t, "users") // by the child

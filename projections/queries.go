@@ -24,8 +24,8 @@ func NewQueries(pool *pgxpool.Pool) *Queries {
 	return &Queries{pool: pool, observer: follow.NewObserver(pool, Followers()...)}
 }
 
-// WaitFor waits until a read table holds every event up to a position: at most 2 s, then
-// read_model_behind.
+// WaitFor waits until a read table holds every event up to a position. After 2 s it
+// returns read_model_behind.
 func (q *Queries) WaitFor(ctx context.Context, table string, position int64) error {
 	if _, ok := ByName(table); !ok {
 		return fmt.Errorf("wait for an unknown read table %q", table)
@@ -33,7 +33,7 @@ func (q *Queries) WaitFor(ctx context.Context, table string, position int64) err
 	return q.observer.WaitFor(ctx, table, position)
 }
 
-// only gives the single row that was found, or not_found.
+// only returns the single row that was found, or not_found.
 func only[R any](rows []R, absent string) (R, error) {
 	if len(rows) == 0 {
 		var none R
@@ -59,12 +59,13 @@ func inTenant[R any](ctx context.Context, q *Queries, tenant domain.TenantID, sq
 	return rows, nil
 }
 
-// public runs a query on what belongs to no tenant.
+// public runs a query on rows that belong to no tenant.
 func public[R any](ctx context.Context, q *Queries, sql string, args []any, scan pgx.RowToFunc[R]) ([]R, error) {
 	found, err := q.pool.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, eventstore.Unavailable(err)
 	}
+
 	rows, err := pgx.CollectRows(found, scan)
 	return rows, eventstore.Unavailable(err)
 }

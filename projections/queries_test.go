@@ -24,6 +24,7 @@ func filled(t *testing.T) (w *world, tenants []domain.TenantID, users [][]domain
 	w = newWorld(t)
 	f := newFolder(t, w)
 	tenants = []domain.TenantID{w.tenant, w.municipality(t, "JHB")}
+
 	for _, tenant := range tenants {
 		var of []domain.UserID
 		for _, name := range []string{"anna", "bheki", "chris"} {
@@ -33,10 +34,12 @@ func filled(t *testing.T) (w *world, tenants []domain.TenantID, users [][]domain
 		}
 		users = append(users, of)
 	}
+
 	for _, p := range projections.All() {
 		_, err := f.fold(t.Context(), p, 1000)
 		must(t, err)
 	}
+
 	return w, tenants, users
 }
 
@@ -47,11 +50,12 @@ func TestATenantSeesItsOwnRowsOnly(t *testing.T) {
 	w, tenants, users := filled(t)
 	config, err := pgxpool.ParseConfig(w.db.URL(pgtest.Query))
 	must(t, err)
-	config.MaxConns = 1 // every query on the connection the last one used
+	config.MaxConns = 1 // so that every query reuses the connection of the last one
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	must(t, err)
 	t.Cleanup(pool.Close)
 	q := projections.NewQueries(pool)
+
 	for range 3 {
 		for i, tenant := range tenants {
 			list, err := q.Users(t.Context(), tenant, projections.UserFilter{}, projections.Page{})
@@ -61,10 +65,12 @@ func TestATenantSeesItsOwnRowsOnly(t *testing.T) {
 			}) {
 				t.Fatalf("tenant %d sees %d users", i, len(list.Items))
 			}
+
 			other := users[1-i][0]
 			if _, err := q.User(t.Context(), tenant, other); !refused(err, domain.CodeNotFound) {
 				t.Errorf("another tenant's user: %v", err)
 			}
+
 			consents, err := q.Consents(t.Context(), tenant, other, projections.Page{})
 			must(t, err)
 			if len(consents.Items) != 0 {
@@ -72,7 +78,8 @@ func TestATenantSeesItsOwnRowsOnly(t *testing.T) {
 			}
 		}
 	}
-	// Without the helper the tables answer nothing, also on a connection that had a
+
+	// Without the helper the tables answer nothing, not even on a connection that had a
 	// tenant before.
 	for _, table := range []string{"users", "consents"} {
 		if _, err := pool.Exec(t.Context(), "select * from trust."+table); err == nil {
@@ -102,12 +109,14 @@ func TestPagesAreCompleteAndWithoutDuplicates(t *testing.T) {
 	if len(ids) != 3 || !slices.IsSortedFunc(ids, func(a, b string) int { return strings.Compare(b, a) }) {
 		t.Errorf("users %v", ids)
 	}
+
 	ids = pages(t, 1, func(p projections.Page) (projections.Listing[domain.Municipality], error) {
 		return w.queries.Municipalities(ctx, projections.MunicipalityFilter{}, p)
 	}, func(m domain.Municipality) string { return m.Code })
 	if !slices.Equal(ids, []string{"JHB", "CPT"}) {
 		t.Errorf("municipalities %v", ids)
 	}
+
 	ids = pages(t, 4, func(p projections.Page) (projections.Listing[domain.Consent], error) {
 		return w.queries.Consents(ctx, w.tenant, subject, p)
 	}, func(c domain.Consent) string { return c.ID.String() })
@@ -127,12 +136,14 @@ func pages[T any](
 		if len(list.Items) == 0 || len(list.Items) > limit {
 			t.Fatalf("a page of %d", len(list.Items))
 		}
+
 		for _, item := range list.Items {
 			if slices.Contains(all, key(item)) {
 				t.Fatalf("%s comes twice", key(item))
 			}
 			all = append(all, key(item))
 		}
+
 		if page.After = list.Next; page.After == "" {
 			return all
 		}
@@ -147,11 +158,12 @@ func TestAMalformedCursorIsAFaultOfTheInput(t *testing.T) {
 		_, municipalities := w.queries.Municipalities(t.Context(), projections.MunicipalityFilter{},
 			projections.Page{After: after})
 		_, consents := w.queries.Consents(t.Context(), w.tenant, newUser(), projections.Page{After: after})
+
 		for _, err := range []error{users, municipalities, consents} {
 			var e *domain.Error
 			if !errors.As(err, &e) || e.Code != domain.CodeInvalid || len(e.Fields) != 1 ||
 				e.Fields[0].Field != "after" {
-				t.Errorf("after=%q gives %v", after, err)
+				t.Errorf("after=%q returns %v", after, err)
 			}
 		}
 	}
@@ -164,10 +176,12 @@ func TestFilters(t *testing.T) {
 	w.append(t, w.tenant, domain.UserOf(users[0][1]), &domain.UserDeactivated{Cause: domain.CauseAdmin},
 		&domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Manager}})
 	w.append(t, w.tenant, domain.MunicipalityOf(w.tenant), &domain.MunicipalityDeactivated{})
+
 	for _, p := range projections.All() {
 		_, err := f.fold(t.Context(), p, 1000)
 		must(t, err)
 	}
+
 	yes, no := true, false
 	for want, filter := range map[string]projections.UserFilter{
 		"bheki":            {Role: domain.Manager},
@@ -188,9 +202,10 @@ func TestFilters(t *testing.T) {
 			names = append(names, strings.ToLower(strings.TrimPrefix(u.FullName, "Ṱhilivhali ")))
 		}
 		if got := strings.Join(names, ","); got != strings.TrimSpace(want) {
-			t.Errorf("%+v gives %q, want %q", filter, got, want)
+			t.Errorf("%+v returns %q, want %q", filter, got, want)
 		}
 	}
+
 	for want, filter := range map[string]projections.MunicipalityFilter{
 		"CPT":     {Active: &no},
 		"JHB":     {Active: &yes, Province: "Gauteng", Category: "B"},
@@ -206,33 +221,36 @@ func TestFilters(t *testing.T) {
 			codes = append(codes, m.Code)
 		}
 		if got := strings.Join(codes, ","); got != strings.TrimSpace(want) {
-			t.Errorf("%+v gives %q, want %q", filter, got, want)
+			t.Errorf("%+v returns %q, want %q", filter, got, want)
 		}
 	}
 }
 
-func TestOneOfEach(t *testing.T) {
+func TestSingleRowsAreFoundByTheirKeys(t *testing.T) {
 	t.Parallel()
 	w, tenants, users := filled(t)
 	ctx := t.Context()
+
 	for _, key := range []string{"JHB", "jhb", tenants[1].String()} {
 		if m, err := w.queries.Municipality(ctx, key); err != nil || m.ID != tenants[1] || m.Population != nil {
-			t.Errorf("Municipality(%q) gives %+v, %v", key, m, err)
+			t.Errorf("Municipality(%q) returns %+v, %v", key, m, err)
 		}
 	}
 	if _, err := w.queries.Municipality(ctx, "NOPE"); !refused(err, domain.CodeNotFound) {
 		t.Errorf("an absent municipality: %v", err)
 	}
+
 	id := w.grant(t, w.tenant, users[0][0])
 	if _, err := w.queries.Consent(ctx, w.tenant, domain.UserID{}, id); !refused(err, domain.CodeNotFound) {
 		t.Errorf("a consent that is not projected yet: %v", err)
 	}
 	_, err := newFolder(t, w).fold(ctx, projection(t, "consents"), 1000)
 	must(t, err)
+
 	for _, subject := range []domain.UserID{{}, users[0][0]} {
 		c, err := w.queries.Consent(ctx, w.tenant, subject, id)
 		if err != nil || c.ID != id || c.Subject != users[0][0] || c.Withdrawn() || c.Wording != "words" {
-			t.Errorf("Consent gives %+v, %v", c, err)
+			t.Errorf("Consent returns %+v, %v", c, err)
 		}
 	}
 	if _, err := w.queries.Consent(ctx, w.tenant, users[0][1], id); !refused(err, domain.CodeNotFound) {
@@ -244,24 +262,29 @@ func TestWaitFor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.work(t, projection(t, "users"))
+
 	var waiting sync.WaitGroup
 	for range 20 {
 		w.register(t, w.tenant, "a")
 		position := w.head(t)
+
 		for range 3 {
 			waiting.Go(func() {
 				if err := w.queries.WaitFor(t.Context(), "users", position); err != nil &&
 					!refused(err, domain.CodeReadModelBehind) {
-					t.Errorf("WaitFor gives %v", err)
+					t.Errorf("WaitFor returns %v", err)
 				}
 			})
 		}
 	}
+
 	waiting.Wait()
+
 	must(t, w.queries.WaitFor(t.Context(), "consents", 0))
 	if err := w.queries.WaitFor(t.Context(), "consents", 1); !refused(err, domain.CodeReadModelBehind) {
 		t.Errorf("a projection that nobody runs: %v", err)
 	}
+
 	began := time.Now()
 	if err := w.queries.WaitFor(t.Context(), "users", w.head(t)+1); !refused(err, domain.CodeUnknownPosition) ||
 		time.Since(began) >= time.Second {
@@ -270,6 +293,7 @@ func TestWaitFor(t *testing.T) {
 	if err := w.queries.WaitFor(t.Context(), "nobody", 1); err == nil {
 		t.Error("a projection that does not exist is waited for")
 	}
+
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if err := w.queries.WaitFor(ctx, "consents", 1); !errors.Is(err, context.DeadlineExceeded) {
@@ -285,6 +309,7 @@ func TestStatusBeforeAnythingRuns(t *testing.T) {
 	if status.Head != 1 || len(status.Followers) != len(projections.All()) {
 		t.Fatalf("status %+v", status)
 	}
+
 	for _, p := range status.Followers {
 		if p.State != follow.Stopped || p.Lag != 1 || p.SeenAt != nil {
 			t.Errorf("status %+v", p)
@@ -303,8 +328,8 @@ func TestASilentProjectorCountsAsStopped(t *testing.T) {
 	}
 }
 
-// After the database's clock went back, the last sign of a process that is gone lies in
-// the future.
+// After the database's clock was set back, the last sign of life of a process that is
+// gone lies in the future.
 func TestAProjectorWhoseLastSignLiesInTheFutureCountsAsStopped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -314,6 +339,7 @@ func TestAProjectorWhoseLastSignLiesInTheFutureCountsAsStopped(t *testing.T) {
 	if s := w.status(t, "users"); s.State != follow.Stopped {
 		t.Errorf("status %+v", s)
 	}
+
 	w.work(t, projection(t, "users"))
 	w.becomes(t, "users", follow.Running)
 }
@@ -327,6 +353,7 @@ func TestADatabaseThatIsAwayIsUnavailable(t *testing.T) {
 	_, one := q.Municipality(t.Context(), "CPT")
 	_, many := q.Users(t.Context(), domain.PlatformTenant(), projections.UserFilter{}, projections.Page{})
 	_, status := follow.NewObserver(pool, projections.Followers()...).Status(t.Context())
+
 	for _, err := range []error{one, many, status, q.WaitFor(t.Context(), "users", 1)} {
 		if !refused(err, domain.CodeUnavailable) {
 			t.Errorf("without a database: %v", err)

@@ -15,17 +15,17 @@ import (
 	"github.com/salga-trust/engine/eventstore/follow"
 )
 
-// A rebuild is one transaction, so one that is killed leaves what was. It
+// A rebuild is one transaction, so a rebuild that is killed changes nothing. It
 //
 //  1. makes the next version of the table and copies into it the rows of all events up to
 //     the head of one snapshot, stream by stream, in memory for a page;
-//  2. compares it with the version that is read, which goes on being read and followed;
+//  2. compares it with the live version, which goes on being read and followed;
 //  3. follows the log until it is close behind the head;
 //  4. takes the view's lock, follows to the projector's checkpoint, points the view at
 //     the new version, commits.
 //
-// Nobody waits for it but in the last step. A projector that is behind, or halted, is
-// brought to where the new version stands.
+// Only the last step makes anybody wait. A projector that is behind, or halted, is
+// brought to the position of the new version.
 
 // Stage is what a rebuild is doing.
 type Stage string
@@ -37,12 +37,13 @@ const (
 	Comparing Stage = "comparing"
 	Following Stage = "following"
 	Switching Stage = "switching"
-	// for a second and more, in order to switch; it goes on following
-	Waiting Stage = "waiting for who reads the table"
+	// Waiting is for more than a second, before the switch; meanwhile it goes on
+	// following.
+	Waiting Stage = "waiting for readers of the table"
 )
 
-// Report is told what a rebuild does, and how much of how many events it has done where
-// it counts them.
+// Report is called with the stage of a rebuild, and, where it counts events, with how
+// many of how many are done.
 type Report func(stage Stage, done, total int64)
 
 // Rebuilt says what a rebuild did.
@@ -50,34 +51,36 @@ type Rebuilt struct {
 	Position int64  // every event up to here is in the table
 	Rows     int64  // how many it copied
 	Kept     string // the version before, which nobody reads any more
-	Wrong    Wrong  // what was not so in that one
+	Wrong    Wrong  // what was wrong in that version
 }
 
-// Wrong counts the rows of a read table that are not what the log says, as far as the
-// table had followed it.
+// Wrong counts the rows of a read table that differ from the log, as far as the table had
+// followed it.
 type Wrong struct {
 	Missing, Extra, Changed int64
 	First                   uuid.UUID // the smallest id among them
 }
 
-// None tells whether every row was right.
+// None reports whether every row was right.
 func (w Wrong) None() bool { return w == Wrong{} }
 
-// ErrRebuilding says that the same read table is being rebuilt already.
-var ErrRebuilding = errors.New("this read table is being rebuilt already")
+// ErrRebuilding says that the same read table is already being rebuilt.
+var ErrRebuilding = errors.New("this read table is already being rebuilt")
 
-// closeBehind is how many events may be left to fold when the readers are made to wait:
-// some hundredths of a second.
+// closeBehind is how many events may be left to fold when readers are made to wait: a few
+// hundredths of a second's work.
 const closeBehind = 500
 
-// rebuildSpace is the first half of an advisory lock's key, so that it meets no others.
+// rebuildSpace is the first half of an advisory lock's key, to keep it apart from other
+// locks.
 const rebuildSpace = 7267413
 
-// Rebuild makes a read table anew from the log beside the one that is read, and switches
-// to it. db gives two connections in the role trust_owner. An event that cannot be
-// folded, or a log with a gap, ends it; then nothing is changed.
+// Rebuild builds a new version of a read table from the log beside the live one, and
+// switches to it. It takes two connections in the role trust_owner from db. An event that
+// cannot be folded, or a gap in the log, ends it without any change.
 func Rebuild(ctx context.Context, db Beginner, r *eventstore.Reader, p Projection, report Report) (Rebuilt, error) {
 	b := rebuild{Projection: p, db: db, reader: r, report: report}
+
 	err := pgx.BeginTxFunc(ctx, db, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		b.tx = tx
 		for _, step := range []func(context.Context) error{b.begin, b.copy, b.index, b.compare, b.follow, b.change} {
@@ -93,22 +96,23 @@ func Rebuild(ctx context.Context, db Beginner, r *eventstore.Reader, p Projectio
 	return b.done, nil
 }
 
-// rebuild is one in the making. done.Position is how far the next version is.
+// rebuild is a rebuild in progress. done.Position is how far the next version has got.
 type rebuild struct {
 	Projection
 	db     Beginner
 	reader *eventstore.Reader
 	report Report
 	tx     pgx.Tx
-	next   string // version
+	next   string // name of the next version
 	done   Rebuilt
 }
 
-// begin makes the next version, empty and without indexes. Checks are not taken over: a
-// read table accepts all history.
+// begin makes the next version, empty and without indexes. Check constraints are not
+// copied: a read table accepts all of history.
 func (b *rebuild) begin(ctx context.Context) (err error) {
 	const claim = `select pg_catalog.pg_try_advisory_xact_lock($1, pg_catalog.hashtext($2))`
 	const create = `create table %s (like %s including all excluding indexes excluding constraints)`
+
 	var alone bool
 	if err := b.tx.QueryRow(ctx, claim, rebuildSpace, b.Name()).Scan(&alone); err != nil {
 		return err
@@ -116,6 +120,7 @@ func (b *rebuild) begin(ctx context.Context) (err error) {
 	if !alone {
 		return ErrRebuilding
 	}
+
 	if b.done.Kept, err = liveVersion(ctx, b.tx, b.Name()); err != nil {
 		return err
 	}
@@ -123,13 +128,14 @@ func (b *rebuild) begin(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+
 	b.next = nextVersion(b.Name(), all)
 	return b.exec(ctx, create, b.next, b.done.Kept)
 }
 
-// copy fills the next version from a snapshot of the log. The keys are of the same
-// snapshot, so whoever is erased in it is erased in the log up to Position, and the other
-// way round.
+// copy fills the next version from a snapshot of the log. The keys are from the same
+// snapshot, so the people whose keys are gone are exactly those erased in the log up to
+// Position.
 func (b *rebuild) copy(ctx context.Context) error {
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	return pgx.BeginTxFunc(ctx, b.db, snapshot, func(log pgx.Tx) (err error) {
@@ -138,6 +144,7 @@ func (b *rebuild) copy(ctx context.Context) error {
 		if b.done.Position, total, err = b.reader.Count(ctx, log, source.kind); err != nil {
 			return err
 		}
+
 		reading, stop := context.WithCancel(ctx)
 		pages := readHistories(reading, b.reader, log, source.kind, b.done.Position)
 		defer func() {
@@ -145,10 +152,11 @@ func (b *rebuild) copy(ctx context.Context) error {
 			for range pages.events { // until the reader has let go of its transaction
 			}
 		}()
+
 		rows := &rowSource{source: source, pages: pages, folded: func(n int64) { b.report(Copying, n, total) }}
 		table := pgx.Identifier(strings.Split(b.next, "."))
 		b.done.Rows, err = b.tx.CopyFrom(ctx, table, source.columns, rows)
-		return cmp.Or(rows.err, err) // COPY hands the first on as text alone
+		return cmp.Or(rows.err, err) // COPY passes rows.err on as text only
 	})
 }
 
@@ -158,9 +166,9 @@ func (b *rebuild) index(ctx context.Context) error {
 		b.next, b.done.Kept)
 }
 
-// compare counts what is wrong in the version that is read. The two are at different
-// positions, so a row that changed in between is left out: each bears the position of its
-// newest event.
+// compare counts what is wrong in the live version. The two versions are at different
+// positions, so rows that changed in between are left out: each row holds the position of
+// its newest event.
 func (b *rebuild) compare(ctx context.Context) error {
 	const sql = `select count(*) filter (where o.position is null), count(*) filter (where n.position is null),
 			count(*) filter (where n.position is not null and o.position is not null), min(coalesce(n.id, o.id)::text)
@@ -168,33 +176,38 @@ func (b *rebuild) compare(ctx context.Context) error {
 		where coalesce(n.position <= $1, true) and coalesce(o.position <= $2, true) and n is distinct from o`
 
 	b.report(Comparing, 0, 0)
-	checkpoint, err := follow.Position(ctx, b.tx, b.Name()) // before the rows: what they have gained since is left out
+	// Read before the rows, so that what they gain meanwhile is left out.
+	checkpoint, err := follow.Position(ctx, b.tx, b.Name())
 	upTo := b.done.Position
 	if isBackwards(err) {
-		checkpoint, upTo = b.done.Position, math.MaxInt64 // its rows of events that are no more are too many
+		checkpoint, upTo = b.done.Position, math.MaxInt64 // rows of events that no longer exist count as extra
 	} else if err != nil {
 		return err
 	}
+
 	if err := b.exec(ctx, "set local work_mem = '64MB'"); err != nil {
 		return err
 	}
+
 	wrong, first := &b.done.Wrong, (*string)(nil)
 	statement := fmt.Sprintf(sql, b.next, b.done.Kept, strings.Join(b.source().key, ", "))
 	err = b.tx.QueryRow(ctx, statement, checkpoint, upTo).Scan(&wrong.Missing, &wrong.Extra, &wrong.Changed, &first)
 	if err != nil || first == nil {
 		return err
 	}
+
 	wrong.First, err = uuid.Parse(*first)
 	return err
 }
 
-// follow folds what the log has gained, as a projector does, until little is left.
+// follow folds new events of the log, as a projector does, until few are left.
 func (b *rebuild) follow(ctx context.Context) error {
 	for {
 		head, err := eventstore.Head(ctx, b.tx)
 		if err != nil {
 			return err
 		}
+
 		b.report(Following, b.done.Position, head)
 		if head-b.done.Position <= closeBehind {
 			return nil
@@ -209,6 +222,7 @@ func (b *rebuild) foldTo(ctx context.Context, upTo int64) error {
 	if upTo <= b.done.Position {
 		return nil
 	}
+
 	events, err := b.reader.RangeOf(ctx, b.tx, b.Kinds(), b.done.Position, upTo)
 	if err != nil {
 		return err
@@ -218,31 +232,36 @@ func (b *rebuild) foldTo(ctx context.Context, upTo int64) error {
 			return err
 		}
 	}
+
 	b.done.Position = upTo
 	return nil
 }
 
-// change points the view at the next version, and drops those that were kept until now.
+// change points the view at the next version, and drops the versions that earlier
+// rebuilds kept.
 func (b *rebuild) change(ctx context.Context) error {
 	b.report(Switching, 0, 0)
 	if err := lockView(ctx, b.tx, b.Name(), b.wait); err != nil {
 		return err
 	}
-	// A page with nothing for this table does not touch the view: the checkpoint's own
-	// lock holds it off.
+
+	// A page with nothing for this table does not touch the view, so the view's lock does
+	// not stop its projector: the checkpoint's own lock does.
 	checkpoint, err := follow.Hold(ctx, b.tx, b.Name())
 	if isBackwards(err) {
-		checkpoint = 0 // it is brought back to the log
+		checkpoint = 0 // Advance brings it back to the log
 	} else if err != nil {
 		return err
 	}
+
 	if err := b.foldTo(ctx, checkpoint); err != nil {
 		return err
 	}
-	// the projector will not come past these
+	// The projector will not see these events any more.
 	if err := b.into(b.next).forget(ctx, b.tx, checkpoint, b.done.Position); err != nil {
 		return err
 	}
+
 	if err := b.exec(ctx, "create or replace view %s with (security_invoker = true) as select * from %s",
 		view(b.Name()), b.next); err != nil {
 		return err
@@ -250,23 +269,24 @@ func (b *rebuild) change(ctx context.Context) error {
 	if _, err := dropAllBut(ctx, b.tx, b.Name(), b.next, b.done.Kept); err != nil {
 		return err
 	}
+
 	return follow.Advance(ctx, b.tx, b.Name(), b.done.Position)
 }
 
-// wait goes on following while somebody holds the table.
+// wait follows the log a little further while somebody else holds the table.
 func (b *rebuild) wait(ctx context.Context) error {
 	b.report(Waiting, 0, 0)
 	return b.follow(ctx)
 }
 
-// isBackwards tells that a projector is ahead of its log, so that its checkpoint is no
-// position of it.
+// isBackwards reports whether err says that a projector is ahead of its log, so that its
+// checkpoint is no position of that log.
 func isBackwards(err error) bool {
 	_, ok := errors.AsType[*follow.BackwardsError](err)
 	return ok
 }
 
-// exec runs statements that are made of names which this package made.
+// exec runs statements with names in them, all of which this package made.
 func (b *rebuild) exec(ctx context.Context, format string, names ...any) error {
 	_, err := b.tx.Exec(ctx, fmt.Sprintf(format, names...))
 	return err

@@ -9,20 +9,22 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// histories is a reader that goes on while what it read is folded and copied.
+// histories is a reader that reads on while its earlier pages are folded and copied.
 type histories struct {
 	events chan []domain.Recorded // whole streams; closed at the end
-	err    error                  // why it ended, if not at the end; to be read after events is closed
+	err    error                  // why it ended early, if it did; read it only once events is closed
 }
 
-// readHistories begins to read every stream of one kind up to a position. It ends with
+// readHistories starts to read every stream of one kind up to a position. It ends with
 // ctx.
 func readHistories(
 	ctx context.Context, r *eventstore.Reader, tx pgx.Tx, kind domain.StreamType, upTo int64,
 ) *histories {
 	h := &histories{events: make(chan []domain.Recorded)}
+
 	go func() {
 		defer close(h.events)
+
 		h.err = r.Histories(ctx, tx, kind, upTo, pageSize, func(page []domain.Recorded) error {
 			select {
 			case h.events <- page:
@@ -32,18 +34,19 @@ func readHistories(
 			}
 		})
 	}()
+
 	return h
 }
 
-// rowSource gives COPY the rows of all streams, folding one stream at a time.
+// rowSource feeds COPY with the rows of all streams, folding one stream at a time.
 type rowSource struct {
 	source source
 	pages  *histories
 	folded func(events int64)
 
 	count     int64
-	histories [][]domain.Recorded // what is left of a page
-	rows      [][]any             // of the stream folded last: what is left of them, the first being the current
+	histories [][]domain.Recorded // of the page: those still to fold
+	rows      [][]any             // of the stream folded last: the current row and those after it
 	err       error
 }
 
@@ -52,11 +55,13 @@ func (s *rowSource) Next() bool {
 	if len(s.rows) > 0 {
 		s.rows = s.rows[1:]
 	}
+
 	for len(s.rows) == 0 && s.err == nil {
 		if len(s.histories) > 0 {
 			s.err = s.fold()
 			continue
 		}
+
 		s.folded(s.count)
 		page, more := <-s.pages.events
 		if !more {
@@ -66,6 +71,7 @@ func (s *rowSource) Next() bool {
 		s.count += int64(len(page))
 		s.histories, _ = byStream(page)
 	}
+
 	return s.err == nil
 }
 
@@ -73,11 +79,13 @@ func (s *rowSource) Next() bool {
 func (s *rowSource) fold() (err error) {
 	history := s.histories[0]
 	s.histories = s.histories[1:]
+
 	for i, e := range history {
 		if e.Version != i+1 {
 			return outOfOrder(e, i)
 		}
 	}
+
 	s.rows, err = s.source.rows(history)
 	return err
 }

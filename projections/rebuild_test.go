@@ -27,13 +27,15 @@ type rebuilder struct {
 	w        *world
 	db       projections.Beginner
 	verifier *pgx.Conn
-	at       map[projections.Stage]func() // what happens in a stage, once
+	at       map[projections.Stage]func() // called once, when a stage begins
 }
 
 func newRebuilder(t testing.TB, w *world) *rebuilder {
 	t.Helper()
-	return &rebuilder{w: w, db: w.db.Pool(t, pgtest.Owner), verifier: w.db.Conn(t, pgtest.Projector),
-		at: map[projections.Stage]func(){}}
+	return &rebuilder{
+		w: w, db: w.db.Pool(t, pgtest.Owner), verifier: w.db.Conn(t, pgtest.Projector),
+		at: map[projections.Stage]func(){},
+	}
 }
 
 func (r *rebuilder) try(ctx context.Context, t testing.TB, name string) (projections.Rebuilt, error) {
@@ -47,7 +49,7 @@ func (r *rebuilder) try(ctx context.Context, t testing.TB, name string) (project
 	})
 }
 
-// rebuild rebuilds, and verifies everything.
+// rebuild rebuilds a table and verifies everything.
 func (r *rebuilder) rebuild(t testing.TB, name string) projections.Rebuilt {
 	t.Helper()
 	done, err := r.try(t.Context(), t, name)
@@ -62,7 +64,7 @@ func (r *rebuilder) check(t testing.TB) {
 	must(t, projections.Verify(t.Context(), r.verifier, r.w.reader, nil))
 }
 
-// versions gives the versions of a read table, oldest first.
+// versions returns the versions of a read table, oldest first.
 func (w *world) versions(t testing.TB, name string) []string {
 	t.Helper()
 	rows, err := w.db.Superuser(t).Query(t.Context(),
@@ -73,7 +75,7 @@ func (w *world) versions(t testing.TB, name string) []string {
 	return names
 }
 
-// text gives all rows of all versions of a read table as text.
+// text returns all rows of all versions of a read table as text.
 func (w *world) text(t testing.TB, name string) string {
 	t.Helper()
 	var all strings.Builder
@@ -86,30 +88,34 @@ func (w *world) text(t testing.TB, name string) string {
 	return all.String()
 }
 
-// live gives people in every state, and municipalities and consents.
+// live fills the world with people in every state, municipalities and consents.
 func (w *world) live(t testing.TB) {
 	t.Helper()
 	known, erased := w.register(t, w.tenant, "known"), w.register(t, w.tenant, "gone")
 	other := w.municipality(t, "JHB")
 	w.register(t, other, "elsewhere")
 	w.append(t, w.tenant, domain.UserOf(known), &domain.UserEmailChanged{
-		Email: domain.Known(domain.Change[string]{New: "new@example.org"})})
+		Email: domain.Known(domain.Change[string]{New: "new@example.org"}),
+	})
 	w.append(t, other, domain.MunicipalityOf(other), &domain.MunicipalityDeactivated{})
+
 	for _, subject := range []domain.UserID{known, erased} {
 		consent := w.grant(t, w.tenant, subject)
 		w.append(t, w.tenant, domain.ConsentsOf(subject),
 			&domain.ConsentWithdrawn{ConsentID: consent, Purpose: "sms_alert"})
 		w.grant(t, w.tenant, subject)
 	}
+
 	w.erase(t, erased)
 }
 
-func TestARebuiltTableIsTheOneBefore(t *testing.T) {
+func TestARebuiltTableEqualsTheOneBefore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.live(t)
 	w.work(t, projections.Followers()...)
 	r := newRebuilder(t, w)
+
 	for name, rows := range map[string]int64{"municipalities": 2, "users": 3, "consents": 4} {
 		w.caughtUp(t, name)
 		got := r.rebuild(t, name)
@@ -118,23 +124,26 @@ func TestARebuiltTableIsTheOneBefore(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
+
 	w.register(t, w.tenant, "late")
 	w.caughtUp(t, "users")
 	r.rebuild(t, "users")
 	if got := w.versions(t, "users"); !slices.Equal(got, []string{"users_v2", "users_v3"}) {
 		t.Errorf("after two rebuilds there are %v, want the newest and the one before", got)
 	}
+
 	dropped, err := projections.DropKept(t.Context(), r.db, projection(t, "users"))
 	if got := w.versions(t, "users"); err != nil || !slices.Equal(dropped, []string{"trust.users_v2"}) ||
 		!slices.Equal(got, []string{"users_v3"}) {
 		t.Errorf("dropped %v, %v; there are %v", dropped, err, got)
 	}
+
 	w.check(t)
 }
 
-// Everything but the rows is as in the table before: who may do what, which tenant sees
-// what, indexes, settings, what it means.
-func TestARebuiltTableIsBuiltAndGuardedAsTheOneBefore(t *testing.T) {
+// Everything but the rows is as in the table before: rights, row-level security, indexes,
+// settings, comments.
+func TestARebuiltTableIsBuiltAndGuardedLikeTheOneBefore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.live(t)
@@ -142,22 +151,31 @@ func TestARebuiltTableIsBuiltAndGuardedAsTheOneBefore(t *testing.T) {
 	const shape = `select jsonb_pretty(jsonb_build_object(
 		'owner', c.relowner::regrole, 'rights', (select array_agg(a::text order by a::text) from unnest(c.relacl) a),
 		'secured', c.relrowsecurity and c.relforcerowsecurity, 'settings', c.reloptions, 'kind', c.relkind,
-		'columns', (select array_agg(row(attname, atttypid::regtype, attnotnull, col_description(c.oid, attnum))::text order by attnum)
+		'columns', (select array_agg(
+				row(attname, atttypid::regtype, attnotnull, col_description(c.oid, attnum))::text order by attnum)
 			from pg_attribute where attrelid = c.oid and attnum > 0),
-		'policies', (select array_agg(row(polname, polcmd, polroles::regrole[], pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid))::text
-			order by polname) from pg_policy where polrelid = c.oid),
-		'indexes', (select array_agg(row(pg_get_indexdef(indexrelid), indisprimary, obj_description(indexrelid, 'pg_class'))::text order by indexrelid)
+		'policies', (select array_agg(
+				row(polname, polcmd, polroles::regrole[], pg_get_expr(polqual, polrelid),
+					pg_get_expr(polwithcheck, polrelid))::text order by polname)
+			from pg_policy where polrelid = c.oid),
+		'indexes', (select array_agg(
+				row(pg_get_indexdef(indexrelid), indisprimary, obj_description(indexrelid, 'pg_class'))::text
+				order by indexrelid)
 			from pg_index where indrelid = c.oid),
-		'constraints', (select array_agg(pg_get_constraintdef(oid) order by pg_get_constraintdef(oid)) from pg_constraint where conrelid = c.oid)))
+		'constraints', (select array_agg(pg_get_constraintdef(oid) order by pg_get_constraintdef(oid))
+			from pg_constraint where conrelid = c.oid)))
 		from pg_class c where c.oid = $1::text::regclass`
+
 	describe := func(table string) (text string) {
 		must(t, w.db.Superuser(t).QueryRow(t.Context(), shape, "trust."+table).Scan(&text))
 		return text
 	}
+
 	for _, p := range projections.All() {
 		first := p.Name() + "_v1"
 		before := describe(first)
 		r.rebuild(t, p.Name())
+
 		next := p.Name() + "_v2"
 		if diff := cmp.Diff(before, strings.ReplaceAll(describe(next), next, first)); diff != "" {
 			t.Errorf("%s (-before +after):\n%s", p.Name(), diff)
@@ -166,12 +184,14 @@ func TestARebuiltTableIsBuiltAndGuardedAsTheOneBefore(t *testing.T) {
 			t.Errorf("this looks at nothing: %s", before)
 		}
 	}
+
 	var hidden int
 	other := domain.TenantID{UUID: newID()}
 	must(t, pgx.BeginFunc(t.Context(), w.db.Conn(t, pgtest.Query), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(t.Context(), "select set_config('trust.tenant', $1, true)", other.String()); err != nil {
 			return err
 		}
+
 		return tx.QueryRow(t.Context(), "select count(*) from trust.users").Scan(&hidden)
 	}))
 	if hidden != 0 {
@@ -189,17 +209,20 @@ func TestARebuildMendsWhatIsWrongAndCountsIt(t *testing.T) {
 	}
 	super := w.db.Superuser(t)
 	stranger := "00000000-0000-7000-8000-000000000000"
+
 	for _, sql := range []string{
 		"delete from trust.users_v1 where email like 'elsewhere%'",
 		"update trust.users_v1 set full_name = 'Somebody Else' where email = 'new@example.org'",
 		"update trust.users_v1 set email = 'shown@example.org', is_erased = false where is_erased",
 		"insert into trust.users_v1 select '" + stranger +
 			`', tenant_id, municipality_code, email, full_name, phone, preferred_language, role,
-			is_active, is_erased, created_at, updated_at, version, position from trust.users_v1 where email = 'new@example.org'`,
+			is_active, is_erased, created_at, updated_at, version, position
+			from trust.users_v1 where email = 'new@example.org'`,
 	} {
 		_, err := super.Exec(t.Context(), sql)
 		must(t, err)
 	}
+
 	got := newRebuilder(t, w).rebuild(t, "users")
 	if got.Wrong.Missing != 1 || got.Wrong.Extra != 1 || got.Wrong.Changed != 2 ||
 		got.Wrong.First.String() != stranger || got.Wrong.None() {
@@ -217,26 +240,30 @@ func TestAHaltedProjectorGoesOnAfterARebuild(t *testing.T) {
 	must(t, err)
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserDeactivated{Cause: domain.CauseAdmin})
 	w.becomes(t, "users", follow.Halted)
+
 	newRebuilder(t, w).rebuild(t, "users")
 	if s := w.status(t, "users"); s.State == follow.Halted || s.Error != "" || s.Position != w.head(t) {
 		t.Errorf("after the rebuild: %+v", s)
 	}
+
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserReactivated{})
 	w.caughtUp(t, "users")
 }
 
-// What the projector folds until the very last moment is in the new table too.
+// Events that the projector folds until the very last moment are in the new table too.
 func TestARebuildIsNeverBehindTheProjector(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	r := newRebuilder(t, w)
 	w.work(t, projection(t, "users"))
+
 	for _, stage := range stages() {
 		r.at[stage] = func() {
 			w.register(t, w.tenant, "during "+string(stage))
 			w.caughtUp(t, "users")
 		}
 	}
+
 	got := r.rebuild(t, "users")
 	if text := w.text(t, "users"); got.Position != w.head(t) || strings.Count(text, "during switching@E") != 2 ||
 		got.Rows != 0 {
@@ -245,7 +272,7 @@ func TestARebuildIsNeverBehindTheProjector(t *testing.T) {
 }
 
 // A page with nothing for the table does not touch it, so only the checkpoint's own lock
-// says that the projector is not in between.
+// keeps the projector out.
 func TestASwitchNeverMovesACheckpointBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -257,6 +284,7 @@ func TestASwitchNeverMovesACheckpointBack(t *testing.T) {
 		must(t, err)
 		_, err = tx.Exec(t.Context(), "update trust.checkpoints set position = $1 where follower = 'users'", w.head(t))
 		must(t, err)
+
 		go func() {
 			waits := false
 			for !waits && t.Context().Err() == nil {
@@ -267,15 +295,16 @@ func TestASwitchNeverMovesACheckpointBack(t *testing.T) {
 			committed <- tx.Commit(t.Context())
 		}()
 	}
+
 	got := r.rebuild(t, "users")
 	must(t, pgtest.Receive(t, committed))
 	if s := w.status(t, "users"); s.Position != w.head(t) || got.Position != s.Position {
-		t.Errorf("the checkpoint stands at %d and the table at %d, the log at %d", s.Position, got.Position, w.head(t))
+		t.Errorf("the checkpoint is at %d and the table at %d, the log at %d", s.Position, got.Position, w.head(t))
 	}
 }
 
-// A fold that meets the new table, which is further than its range, is no reason to halt.
-func TestAProjectorDoesNotHaltAtWhatARebuildHasFolded(t *testing.T) {
+// A fold that meets the new table, which is already past its range, is no reason to halt.
+func TestAProjectorDoesNotHaltAtEventsThatARebuildHasFolded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	folds, rebuilt := make(chan struct{}), make(chan struct{})
@@ -287,18 +316,22 @@ func TestAProjectorDoesNotHaltAtWhatARebuildHasFolded(t *testing.T) {
 			}
 			return nil
 		}})
+
 	user := w.register(t, w.tenant, "a")
 	w.caughtUp(t, "users")
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserDeactivated{Cause: domain.CauseAdmin})
 	pgtest.Receive(t, folds)
 	newRebuilder(t, w).rebuild(t, "users")
+
 	go func() {
-		for range folds { // of the next tries, if the test is slow and Postgres ended the first
+		for range folds { // of later tries, if the test is slow and Postgres ended the first
 		}
 	}()
+
 	close(rebuilt)
 	defer close(folds)
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserReactivated{})
+
 	for head := w.head(t); w.status(t, "users").Position < head; {
 		if s := w.status(t, "users"); s.State == follow.Halted || s.Error != "" {
 			t.Fatalf("it halted: %+v", s)
@@ -307,8 +340,8 @@ func TestAProjectorDoesNotHaltAtWhatARebuildHasFolded(t *testing.T) {
 	w.caughtUp(t, "users")
 }
 
-// Histories of all kinds, folded up to anywhere: the rebuilt table goes on from there as
-// the one before would have.
+// Random histories, folded up to a random position: the rebuilt table continues from
+// there as the one before would have.
 func TestARebuildAtAnyPointOfARandomHistory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -321,20 +354,24 @@ func TestARebuildAtAnyPointOfARandomHistory(t *testing.T) {
 				w.append(t, w.tenant, domain.ConsentsOf(subjects[e.subject]), e.event())
 			}
 		}
+
 		extend("history")
 		_, err := f.fold(t.Context(), consents, rapid.Int64Range(1, 6).Draw(rt, "page"))
 		must(t, err)
+
 		if rapid.Bool().Draw(rt, "meanwhile") {
 			r.at[projections.Comparing] = func() { extend("meanwhile") }
 		}
 		if got := r.rebuild(t, "consents"); !got.Wrong.None() {
-			rt.Fatalf("the rebuild finds wrong what is right: %+v", got.Wrong)
+			rt.Fatalf("the rebuild reports correct rows as wrong: %+v", got.Wrong)
 		}
+
 		extend("afterwards")
 		for more := true; more; {
 			more, err = f.fold(t.Context(), consents, rapid.Int64Range(1, 6).Draw(rt, "page"))
 			must(t, err)
 		}
+
 		r.check(t)
 	})
 }
@@ -345,8 +382,8 @@ func stages() []projections.Stage {
 	}
 }
 
-// Whatever an erasure meets, nothing identifies the person in the end: not in the table
-// that is read, not in the one that is kept.
+// Whenever an erasure comes, nothing identifies the person in the end: neither in the
+// live table nor in the one that is kept.
 func TestAnErasureDuringARebuildLeavesNothingInAnyVersion(t *testing.T) {
 	t.Parallel()
 	for _, projecting := range []bool{true, false} {
@@ -361,15 +398,19 @@ func TestAnErasureDuringARebuildLeavesNothingInAnyVersion(t *testing.T) {
 				if !projecting {
 					stop()
 				}
+
 				erase := func() {
 					w.append(t, w.tenant, domain.UserOf(person), &domain.UserEmailChanged{
-						Email: domain.Known(domain.Change[string]{New: "person2@example.org"})})
+						Email: domain.Known(domain.Change[string]{New: "person2@example.org"}),
+					})
 					w.erase(t, person)
 				}
+
 				if stage == "before" {
 					erase()
 				}
 				r.at[stage] = erase
+
 				got := r.rebuild(t, "users")
 				if stage == "after" {
 					erase()
@@ -378,14 +419,16 @@ func TestAnErasureDuringARebuildLeavesNothingInAnyVersion(t *testing.T) {
 					w.work(t, projection(t, "users"))
 				}
 				w.caughtUp(t, "users")
+
 				text := w.text(t, "users")
 				if strings.Contains(text, "person") || !strings.Contains(text, "neighbour") ||
 					strings.Count(text, person.String()) != 2 {
 					t.Errorf("after the erasure:\n%s", text)
 				}
 				if !got.Wrong.None() {
-					t.Errorf("the rebuild finds wrong what is right: %+v", got.Wrong)
+					t.Errorf("the rebuild reports correct rows as wrong: %+v", got.Wrong)
 				}
+
 				w.append(t, w.tenant, domain.UserOf(neighbour), &domain.UserDeactivated{Cause: domain.CauseAdmin})
 				w.caughtUp(t, "users")
 			})
@@ -394,22 +437,25 @@ func TestAnErasureDuringARebuildLeavesNothingInAnyVersion(t *testing.T) {
 }
 
 // Queries and projectors go on while tables are rebuilt again and again: no query fails
-// or finds less than is there.
+// or misses rows.
 func TestNobodyNoticesARebuild(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	r := newRebuilder(t, w)
 	w.work(t, projections.Followers()...)
+
 	var people []domain.UserID
 	for range 20 {
 		user := w.register(t, w.tenant, "a")
 		w.grant(t, w.tenant, user)
 		people = append(people, user)
 	}
+
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	w.caughtUp(t, "users")
 	w.caughtUp(t, "consents")
+
 	failed, asked := make(chan error, 3), atomic.Int64{}
 	ask := func(what string, question func() (int, error)) {
 		var err error
@@ -420,6 +466,7 @@ func TestNobodyNoticesARebuild(t *testing.T) {
 				err = errors.New("found nothing")
 			}
 		}
+
 		if ctx.Err() != nil {
 			err = nil
 		}
@@ -428,6 +475,7 @@ func TestNobodyNoticesARebuild(t *testing.T) {
 		}
 		failed <- err
 	}
+
 	go ask("users", func() (int, error) {
 		l, err := w.queries.Users(ctx, w.tenant, projections.UserFilter{}, projections.Page{})
 		return len(l.Items), err
@@ -443,24 +491,27 @@ func TestNobodyNoticesARebuild(t *testing.T) {
 		}}})
 		return 1, err
 	})
+
 	for i := range 8 {
 		r.rebuild(t, []string{"users", "consents"}[i%2])
 	}
 	cancel()
+
 	for range 3 {
 		if err := pgtest.Receive(t, failed); err != nil {
 			t.Error(err)
 		}
 	}
+
 	if asked.Load() < 100 {
-		t.Errorf("%d questions were asked: nobody could have noticed", asked.Load())
+		t.Errorf("only %d questions were asked: nobody could have noticed", asked.Load())
 	}
 	for _, name := range []string{"users", "consents"} {
 		w.caughtUp(t, name)
 	}
 }
 
-func TestARebuildThatIsBrokenOffLeavesWhatWas(t *testing.T) {
+func TestARebuildThatIsBrokenOffChangesNothing(t *testing.T) {
 	t.Parallel()
 	for _, stage := range stages() {
 		t.Run(string(stage), func(t *testing.T) {
@@ -469,6 +520,7 @@ func TestARebuildThatIsBrokenOffLeavesWhatWas(t *testing.T) {
 			w.live(t)
 			w.work(t, projections.Followers()...)
 			w.caughtUp(t, "users")
+
 			r := newRebuilder(t, w)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -479,6 +531,7 @@ func TestARebuildThatIsBrokenOffLeavesWhatWas(t *testing.T) {
 			if got := w.versions(t, "users"); !slices.Equal(got, []string{"users_v1"}) {
 				t.Errorf("it left %v", got)
 			}
+
 			w.check(t)
 			pgtest.Eventually(t, "Postgres has noticed", func() bool {
 				_, err := r.try(t.Context(), t, "users")
@@ -501,21 +554,24 @@ func TestATableIsRebuiltOnceAtATime(t *testing.T) {
 		}
 		r.rebuild(t, "consents") // another table
 	}
+
 	r.rebuild(t, "users")
 }
 
 // A verification reads the tables on an old snapshot, which does not see the rows of a
-// newer version. So a switch waits for it.
-func TestASwitchWaitsForWhoReadsOnASnapshot(t *testing.T) {
+// newer version. So a switch must wait for it.
+func TestASwitchWaitsForReadersOnASnapshot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.live(t)
 	f := newFolder(t, w)
+
 	for more := true; more; {
 		var err error
 		more, err = f.fold(t.Context(), projection(t, "users"), 1000)
 		must(t, err)
 	}
+
 	r := newRebuilder(t, w)
 	verified, waited := make(chan error, 1), make(chan struct{})
 	goOn := sync.OnceFunc(func() { close(waited) })
@@ -533,8 +589,9 @@ func TestASwitchWaitsForWhoReadsOnASnapshot(t *testing.T) {
 		}()
 		<-reached
 	}
+
 	_, err := r.try(t.Context(), t, "users")
-	goOn() // had it not waited
+	goOn() // in case it has not waited
 	must(t, err)
 	if err := pgtest.Receive(t, verified); err != nil {
 		t.Errorf("a verification meanwhile: %v", err)
@@ -561,6 +618,7 @@ func TestARebuildRefusesADamagedLog(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.live(t)
+
 			_, err := w.db.Superuser(t).Exec(t.Context(), "set session_replication_role = replica; "+damage.sql)
 			must(t, err)
 			if _, err := newRebuilder(t, w).try(t.Context(), t, "users"); err == nil || !errors.As(err, damage.as) {

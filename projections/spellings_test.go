@@ -10,16 +10,18 @@ import (
 func TestAPersonIsFoundByEverySpelling(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	// the last two of before
+	// The last two are stored as they were before addresses had one form.
 	for _, email := range []string{"zoë@xn--mnchen-3ya.example", "Zoë@MÜNCHEN.example", "zoë@XN--mnchen-3ya.example"} {
 		user := newUser()
 		w.appendSide(t, w.tenant, domain.UserOf(user), []domain.SideWrite{domain.CreateSubjectKey{Subject: user}},
 			&domain.UserRegistered{
 				MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-				Person: domain.Known(domain.PersonFacts{Email: email, FullName: "Zo\u00eb Ṱhaba",
-					Phone: "+27821234567"}),
+				Person: domain.Known(domain.PersonFacts{
+					Email: email, FullName: "Zo\u00eb Ṱhaba", Phone: "+27821234567",
+				}),
 			})
 	}
+
 	f := newFolder(t, w)
 	for _, p := range projections.All() {
 		_, err := f.fold(t.Context(), p, 1000)
@@ -42,6 +44,7 @@ func TestAPersonIsFoundByEverySpelling(t *testing.T) {
 			t.Errorf("%s: found %d of 3", name, len(list.Items))
 		}
 	}
+
 	for name, filter := range map[string]projections.UserFilter{
 		"a blank address": {Email: "\u00a0"}, "a blank number": {Phone: " "},
 		"another domain": {Email: "zoë@munchen.example"},

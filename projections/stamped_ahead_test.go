@@ -12,8 +12,8 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// Random histories of consents as a clock stamps them that jumps ahead, and back: after
-// every page the table is what one fold of the whole log returns.
+// Random histories of consents, stamped by a clock that jumps ahead and back: after every
+// page the table equals one fold of the whole log.
 func TestConsentsInPagesEqualOneFoldThoughTheClockRanAhead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -24,13 +24,15 @@ func TestConsentsInPagesEqualOneFoldThoughTheClockRanAhead(t *testing.T) {
 
 	clock := time.Now()
 	rapid.Check(t, func(r *rapid.T) {
-		clock = clock.Add(100 * time.Hour) // past all that was stamped before
+		clock = clock.Add(100 * time.Hour) // past everything stamped before
 		subjects := []domain.UserID{newUser(), newUser()}
+
 		for _, d := range rapid.SliceOfN(randomDecision(), 1, 12).Draw(r, "history") {
 			jump := rapid.SampledFrom([]int{0, 0, 1, 4, 24}).Draw(r, "hours ahead")
 			clock = clock.Add(time.Minute)
 			w.stamp(t, super, subjects[d.subject], d, clock.Add(time.Duration(jump)*time.Hour))
 		}
+
 		for more := true; more; {
 			var err error
 			more, err = f.fold(t.Context(), consents, rapid.Int64Range(1, 6).Draw(r, "page"))
@@ -44,7 +46,7 @@ func TestConsentsInPagesEqualOneFoldThoughTheClockRanAhead(t *testing.T) {
 	})
 }
 
-// replica connects as a superuser to whom the log's triggers do not apply.
+// replica connects as a superuser whom the log's triggers do not stop.
 func replica(t testing.TB, w *world) *pgx.Conn {
 	t.Helper()
 	super := w.db.Superuser(t)
@@ -53,11 +55,12 @@ func replica(t testing.TB, w *world) *pgx.Conn {
 	return super
 }
 
-// stamp appends a decision and stamps it as a database does whose clock shows that
+// stamp appends a decision and stamps it as a database would whose clock shows that
 // instant.
 func (w *world) stamp(t testing.TB, super *pgx.Conn, subject domain.UserID, d drawn, clock time.Time) {
 	t.Helper()
-	const sql = `update trust.events set effective_at = least($2::timestamptz, $3), recorded_at = greatest($3::timestamptz,
+	const sql = `update trust.events
+		set effective_at = least($2::timestamptz, $3), recorded_at = greatest($3::timestamptz,
 			(select recorded_at from trust.events where position = $1 - 1)) where position = $1`
 
 	event := d.eventAt(clock)
@@ -66,6 +69,7 @@ func (w *world) stamp(t testing.TB, super *pgx.Conn, subject domain.UserID, d dr
 	if effective.IsZero() {
 		effective = clock
 	}
+
 	_, err := super.Exec(t.Context(), sql, position, effective, clock)
 	must(t, err)
 }

@@ -28,10 +28,10 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// Each step towards the database, whichever there are, fails; or is carried out and
-// unheard; or is the last before the process is killed. The steps are counted on their
-// way, so one that is new is tried as well. After each run one check of everything, and
-// then the same deed goes through.
+// Every step towards the database in turn fails, or is carried out without an answer, or
+// is the last one before the process is killed. The steps are counted as they pass, so a
+// new step is tried as well. After each run everything is checked, and then the same deed
+// must succeed.
 func TestFarNothingIsLeftHalfDoneWhicheverStepFails(t *testing.T) {
 	t.Parallel()
 	for _, d := range deeds() {
@@ -42,12 +42,14 @@ func TestFarNothingIsLeftHalfDoneWhicheverStepFails(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
 				steps := 0
+
 				for met := true; met && !t.Failed(); {
 					t.Run(strconv.Itoa(steps+1), func(t *testing.T) { met = d.try(t, w, name, steps+1, try) })
 					if met {
 						steps++
 					}
 				}
+
 				t.Logf("%d steps", steps)
 				if steps < d.least {
 					t.Errorf("it takes %d steps: this test looks in the wrong place", steps)
@@ -57,7 +59,8 @@ func TestFarNothingIsLeftHalfDoneWhicheverStepFails(t *testing.T) {
 	}
 }
 
-// try does a deed while one step meets its fate, and tells whether it came to that step.
+// try does a deed while one step meets its fate, and reports whether it reached that
+// step.
 func (d deed) try(
 	t *testing.T, w *world, name string, step int, try func(*testing.T, deed, setting, *pgtest.Steps) error,
 ) (met bool) {
@@ -67,6 +70,7 @@ func (d deed) try(
 	if name == "fails" {
 		fate = pgtest.Fails
 	}
+
 	steps := pgtest.NewSteps(t, at.URL, func(n int) pgtest.Fate {
 		if n == step {
 			return fate
@@ -96,7 +100,7 @@ func inProcess(t *testing.T, d deed, at setting, _ *pgtest.Steps) error {
 	return d.do(t.Context(), at)
 }
 
-// inChild does a deed in a process that is killed at the step that is to be unheard.
+// inChild does a deed in a process that is killed at the step whose answer is lost.
 func inChild(t *testing.T, d deed, at setting, steps *pgtest.Steps) error {
 	t.Helper()
 	text, err := json.Marshal(at)
@@ -108,7 +112,7 @@ func inChild(t *testing.T, d deed, at setting, steps *pgtest.Steps) error {
 	var killed atomic.Bool
 	started := make(chan struct{})
 	steps.Then(func() {
-		<-started // which the race detector cannot tell from the child's connecting
+		<-started // for the race detector, which does not see that the child connects only once started
 		killed.Store(true)
 		_ = cmd.Process.Kill()
 	})
@@ -122,7 +126,7 @@ func inChild(t *testing.T, d deed, at setting, steps *pgtest.Steps) error {
 	return err
 }
 
-// Where the test above starts this binary again it is what that does, and otherwise
+// This is what the test above runs when it starts this binary again; otherwise it does
 // nothing.
 func TestFarADeedIsDoneInAProcessOfItsOwn(t *testing.T) {
 	t.Parallel()
@@ -155,12 +159,12 @@ type deed struct {
 	check   func(t *testing.T, w *world, at setting, err error)
 }
 
-// setting is what a deed is done with, which another process can be told.
+// setting is what a deed needs, in a form that can be passed to another process.
 type setting struct {
 	URL    string // of the database
-	Direct string // for whoever watches
+	Direct string // the same database, for watching
 	Tenant domain.TenantID
-	ID     uuid.UUID // of the append, and of whom it registers
+	ID     uuid.UUID // of the append, and of the person it registers
 	Head   int64
 	Events []byte // of the backup
 	Keys   []byte
@@ -179,8 +183,8 @@ func prepareAppend(_ *testing.T, w *world) (*world, setting) {
 	return w, setting{URL: w.db.URL(pgtest.Query), Tenant: w.tenant, ID: newID()}
 }
 
-// registers is an append of all kinds of parts: events in two streams, a key, a claim and
-// a credential.
+// registers returns an append with parts of every kind: events in two streams, a key, a
+// claim and a credential.
 func (at setting) registers() domain.Append {
 	person := domain.UserID{UUID: at.ID}
 	return domain.Append{
@@ -209,13 +213,12 @@ func (at setting) claim() domain.Claim {
 	return domain.Claim{Tenant: at.Tenant, Kind: domain.EmailClaim, Value: at.address()}
 }
 
-// fixed is a decision whose id does not change when the append is made again.
+// fixed returns a decision whose id stays the same when the append is made again.
 func fixed(id uuid.UUID, purpose string) domain.Decision {
 	return domain.Decision{
 		ConsentID: domain.ConsentID{UUID: id}, Purpose: purpose, NoticeVersion: 1, Wording: "words",
-		Language: domain.English,
-		SHA256:   domain.WordingHash("words"), Channel: domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf,
-		Basis: domain.ConsentBasis,
+		Language: domain.English, SHA256: domain.WordingHash("words"), Channel: domain.Web,
+		RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
 	}
 }
 
@@ -229,6 +232,7 @@ func doAppend(ctx context.Context, at setting) error {
 		return err
 	}
 	defer pool.Close()
+
 	store, err := eventstore.Open(ctx, pool, []byte(masterKey))
 	if err != nil {
 		return err
@@ -242,11 +246,12 @@ func doAppend(ctx context.Context, at setting) error {
 	return err
 }
 
-// checkAppend looks that all parts of the append are there or none: all if it was
-// acknowledged.
+// checkAppend checks that all parts of the append are there, or none; if it was
+// acknowledged, all.
 func checkAppend(t *testing.T, w *world, at setting, err error) {
 	t.Helper()
 	w.check(t)
+
 	stored, e := w.store.FindAppend(t.Context(), w.tenant, at.ID)
 	must(t, e)
 	_, held, e := w.store.Holder(t.Context(), at.claim())
@@ -259,6 +264,7 @@ func checkAppend(t *testing.T, w *world, at setting, err error) {
 	if !there && len(stored) > 0 || held != there || key != there || credential != there {
 		t.Errorf("it is there in part: %d events, claim %t, key %t, credential %t", len(stored), held, key, credential)
 	}
+
 	switch {
 	case err == nil && !there:
 		t.Error("it was acknowledged, and is lost")
@@ -267,7 +273,7 @@ func checkAppend(t *testing.T, w *world, at setting, err error) {
 	}
 }
 
-// prepareApply makes events of each kind that consents are folded of.
+// prepareApply makes events of each kind that consents are folded from.
 func prepareApply(t *testing.T, w *world) (*world, setting) {
 	t.Helper()
 	for i := range 3 {
@@ -280,7 +286,7 @@ func prepareApply(t *testing.T, w *world) (*world, setting) {
 	return w, setting{URL: w.db.URL(pgtest.Projector), Direct: w.db.URL(pgtest.Projector), Head: w.head(t)}
 }
 
-// doApply follows until all is applied.
+// doApply follows the log until everything is applied.
 func doApply(ctx context.Context, at setting) error {
 	ctx, cancel := context.WithTimeout(ctx, pgtest.Patience)
 	defer cancel()
@@ -289,6 +295,7 @@ func doApply(ctx context.Context, at setting) error {
 		return err
 	}
 	defer func() { _ = watching.Close(context.WithoutCancel(ctx)) }()
+
 	consents, _ := projections.ByName("consents")
 	worker := follow.NewWorker(follow.Config{DatabaseURL: at.URL, MasterKey: []byte(masterKey), PageSize: 5}, consents)
 
@@ -298,6 +305,7 @@ func doApply(ctx context.Context, at setting) error {
 	ended.Go(func() { failed = worker.Run(working) })
 	defer ended.Wait()
 	defer stop()
+
 	for {
 		var there bool
 		err := watching.QueryRow(ctx,
@@ -308,11 +316,12 @@ func doApply(ctx context.Context, at setting) error {
 			ended.Wait()
 			return errors.Join(err, failed)
 		}
-		<-time.After(5 * time.Millisecond) // it is another process that is watched
+
+		<-time.After(5 * time.Millisecond) // poll, since another process may be doing the work
 	}
 }
 
-// checkApply looks that rows and checkpoint agree, whatever it is.
+// checkApply checks that rows and checkpoint agree, whatever the checkpoint is.
 func checkApply(t *testing.T, w *world, at setting, err error) {
 	t.Helper()
 	w.check(t)
@@ -336,16 +345,19 @@ func doRebuild(ctx context.Context, at setting) error {
 		return err
 	}
 	defer pool.Close()
+
 	reader, err := eventstore.NewReader(ctx, pool, []byte(masterKey))
 	if err != nil {
 		return err
 	}
+
 	consents, _ := projections.ByName("consents")
 	_, err = projections.Rebuild(ctx, pool, reader, consents, func(projections.Stage, int64, int64) {})
 	return err
 }
 
-// checkRebuild looks that one whole table is read, and that no half of another is left.
+// checkRebuild checks that the view names one whole table, and that no half-built one is
+// left.
 func checkRebuild(t *testing.T, w *world, _ setting, _ error) {
 	t.Helper()
 	w.check(t)
@@ -353,11 +365,13 @@ func checkRebuild(t *testing.T, w *world, _ setting, _ error) {
 	names, err := db.Query(t.Context(),
 		`select tablename from pg_tables where schemaname = 'trust' and tablename ~ '^consents_v'`)
 	must(t, err)
+
 	tables, err := pgx.CollectRows(names, pgx.RowTo[string])
 	must(t, err)
 	if len(tables) > 2 {
 		t.Errorf("too much is left: %v", tables)
 	}
+
 	for _, table := range tables {
 		var rows int
 		must(t, db.QueryRow(t.Context(), "select count(*) from trust."+table).Scan(&rows))
@@ -367,15 +381,17 @@ func checkRebuild(t *testing.T, w *world, _ setting, _ error) {
 	}
 }
 
-// prepareRestore writes a backup, and makes an empty database.
+// prepareRestore writes a backup and makes an empty database.
 func prepareRestore(t *testing.T, w *world) (*world, setting) {
 	t.Helper()
 	if w.head(t) == 1 {
 		prepareApply(t, w)
 	}
+
 	b, err := eventstore.BeginBackup(t.Context(), w.db.Superuser(t))
 	must(t, err)
 	defer b.Close(t.Context())
+
 	var events, keys bytes.Buffer
 	_, err = b.WriteEvents(t.Context(), &events)
 	must(t, err)
@@ -394,6 +410,7 @@ func doRestore(ctx context.Context, at setting) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+
 	r, err := eventstore.BeginRestore(ctx, conn)
 	if errors.Is(err, eventstore.ErrNotEmpty) {
 		return errDone
@@ -418,7 +435,7 @@ func doRestore(ctx context.Context, at setting) error {
 	return nil
 }
 
-// checkRestore looks that all is there and open to everybody, or nothing.
+// checkRestore checks that everything is there and open to everybody, or nothing is.
 func checkRestore(t *testing.T, w *world, at setting, err error) {
 	t.Helper()
 	var events, keys, others int64
@@ -427,6 +444,7 @@ func checkRestore(t *testing.T, w *world, at setting, err error) {
 		`select (select count(*) from trust.events), (select count(*) from trust.keys),
 		(select count(*) from trust.secrets), has_schema_privilege('trust_query', 'trust', 'usage')`).
 		Scan(&events, &keys, &others, &open))
+
 	switch {
 	case events == 0 && keys == 0 && others == 0 && err != nil:
 	case events == at.Head && keys > 0 && others > 0 && open:

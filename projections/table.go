@@ -9,17 +9,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// readTable says how rows of type R stand in a read table.
+// readTable says how rows of type R are stored in a read table.
 type readTable[R any] struct {
 	name    string
 	key     []string  // columns of the primary key
-	stream  [2]string // columns that name the stream which made a row: its tenant, its id
+	stream  [2]string // columns that name the stream that made a row: its tenant, its id
 	columns []column[R]
 	scan    pgx.RowToFunc[R] // of all columns, in their order
 	keyOf   func(R) stream   // the tenant and id of a row
 }
 
-// column is one column of a read table and where a row has its value.
+// column is one column of a read table, and how to read its value from a row.
 type column[R any] struct {
 	name, sqlType string
 	value         func(R) any
@@ -34,7 +34,7 @@ func col[R, V any](name, sqlType string, value func(R) V) column[R] {
 	}
 }
 
-// each collects one value of each row.
+// each collects one value from each row.
 func each[R, V any](rows []R, value func(R) V) []V {
 	values := make([]V, len(rows))
 	for i, r := range rows {
@@ -48,7 +48,7 @@ func (t readTable[R]) names() []string {
 	return each(t.columns, func(c column[R]) string { return c.name })
 }
 
-// list is the columns as a query names them.
+// list returns the columns as a query names them.
 func (t readTable[R]) list() string { return strings.Join(t.names(), ", ") }
 
 // ofStreams reads the rows that some streams have made, from the view or from a version.
@@ -57,6 +57,7 @@ func (t readTable[R]) ofStreams(ctx context.Context, tx pgx.Tx, from string, str
 	if len(streams) == 0 {
 		return rows, nil
 	}
+
 	sql := fmt.Sprintf(`select %s from unnest($1::uuid[], $2::uuid[]) k (of_tenant, of_stream)
 		join %s t on t.%s = k.of_tenant and t.%s = k.of_stream`, t.list(), from, t.stream[0], t.stream[1])
 	found, err := tx.Query(ctx, sql, each(streams, func(s stream) [16]byte { return s.tenant }),
@@ -68,23 +69,24 @@ func (t readTable[R]) ofStreams(ctx context.Context, tx pgx.Tx, from string, str
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", from, err)
 	}
+
 	for _, r := range all {
 		rows[t.keyOf(r)] = r
 	}
 	return rows, nil
 }
 
-// values gives rows as COPY takes them.
+// values returns rows as COPY takes them.
 func (t readTable[R]) values(rows []R) [][]any {
 	return each(rows, func(r R) []any {
 		return each(t.columns, func(c column[R]) any { return c.value(r) })
 	})
 }
 
-// atOnce is how many rows a statement writes, at most, so that each ends in time.
+// atOnce is how many rows a statement writes at most, so that it ends in time.
 const atOnce = 5000
 
-// upsert writes rows, each of another key.
+// upsert writes rows, no two of which have the same key.
 func (t readTable[R]) upsert(ctx context.Context, tx pgx.Tx, into string, rows []R) error {
 	for some := range slices.Chunk(rows, atOnce) {
 		if _, err := tx.Exec(ctx, t.upsertInto(into),
@@ -101,6 +103,7 @@ func (t readTable[R]) upsertInto(table string) string {
 		arrays[i] = fmt.Sprintf("$%d::%s[]", i+1, c.sqlType)
 		changes[i] = fmt.Sprintf("%[1]s = excluded.%[1]s", c.name)
 	}
+
 	return fmt.Sprintf("insert into %s (%s) select * from unnest(%s) on conflict (%s) do update set %s", table,
 		t.list(), strings.Join(arrays, ", "), strings.Join(t.key, ", "), strings.Join(changes, ", "))
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// users is the read table of users as they are. An erased user's row stays, blank.
+// users is the read table of users as they are now. An erased user's row stays, blanked.
 type users struct{ table string }
 
 type userRow = row[domain.User]
@@ -35,9 +35,11 @@ func (u users) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded
 	if err := evolve(rows, events); err != nil {
 		return err
 	}
+
 	if err := usersTable().upsert(ctx, tx, u.table, slices.Collect(maps.Values(rows))); err != nil {
 		return err
 	}
+
 	if u.table != view("users") || !slices.ContainsFunc(events, erases) {
 		return nil
 	}
@@ -49,20 +51,22 @@ func erases(e domain.Recorded) bool {
 	return ok
 }
 
-// forget believes of an event in the log only what the rows that were folded from it say:
-// one that is forged erases nobody.
+// forget blanks only people whom the rows folded from the log show as erased, so that a
+// forged event erases nobody.
 func (u users) forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error {
 	const sql = `update %s u set email = '', full_name = '', phone = '', is_erased = true
 		from trust.events e join %s f on f.tenant_id = e.tenant_id and f.id = e.stream_id and f.is_erased
 		where e.position > $1 and e.position <= $2 and e.event_type = $3
 			and u.tenant_id = e.tenant_id and u.id = e.stream_id and not u.is_erased`
+
 	all, err := versions(ctx, tx, "users")
 	if err != nil {
 		return err
 	}
-	for _, version := range all { // in the one that is read they are blank, and nothing is done
-		if _, err := tx.Exec(ctx, fmt.Sprintf(sql, version, u.table), after, upTo, (*domain.UserErased)(nil).
-			EventType()); err != nil {
+
+	erased := (*domain.UserErased)(nil).EventType()
+	for _, version := range all { // in the live one they are blank already
+		if _, err := tx.Exec(ctx, fmt.Sprintf(sql, version, u.table), after, upTo, erased); err != nil {
 			return fmt.Errorf("blank erased users in %s: %w", version, err)
 		}
 	}
@@ -73,8 +77,8 @@ func scanUser(r pgx.CollectableRow) (userRow, error) {
 	var u domain.User
 	var position int64
 	err := r.Scan(&u.ID.UUID, &u.Tenant.UUID, &u.MunicipalityCode, &u.Email, &u.FullName, &u.Phone,
-		&u.PreferredLanguage,
-		&u.Role, &u.Active, &u.Erased, &u.CreatedAt, &u.UpdatedAt, &u.Version, &position)
+		&u.PreferredLanguage, &u.Role, &u.Active, &u.Erased, &u.CreatedAt, &u.UpdatedAt, &u.Version, &position)
+
 	u.CreatedAt, u.UpdatedAt = u.CreatedAt.UTC(), u.UpdatedAt.UTC()
 	return userRow{State: u, Version: u.Version, Position: position}, err
 }
@@ -87,8 +91,8 @@ func (users) source() source {
 	return sourceOf(domain.UserStream, usersTable(), evolveWhole[domain.User], stillNamed)
 }
 
-// stillNamed is what the table may say of somebody who is erased in the log and not yet
-// in the table: what it says, in what was personal.
+// stillNamed returns the row to expect for somebody who is erased in the log but not yet
+// in the table: its personal columns may hold what they hold.
 func stillNamed(want, have userRow) userRow {
 	s := &want.State
 	s.Email, s.FullName, s.Phone, s.Erased = have.State.Email, have.State.FullName, have.State.Phone, have.State.Erased
@@ -119,33 +123,36 @@ func usersTable() readTable[userRow] {
 }
 
 // UserFilter narrows a list of users; zero fields do not. Q finds part of a name or of an
-// address as it is shown, Email and Phone the whole. Each is brought into the form that
-// is stored.
+// address as shown; Email and Phone must match in full. Each is brought into its stored
+// form first.
 type UserFilter struct {
 	Role            domain.Role
 	Active          *bool
 	Q, Email, Phone string
 }
 
-// ShowsALabels tells whether the table holds an address with a domain in A-labels that
-// people read in Unicode: from before they did. db is of trust_owner.
+// ShowsALabels reports whether the table still holds an address whose domain is written
+// in A-labels although it is now shown in Unicode: such rows are from before that. db
+// must be in the role trust_owner.
 func ShowsALabels(ctx context.Context, db eventstore.Querier) (bool, error) {
 	rows, err := db.Query(ctx, "select u.email from trust.users u where strpos(u.email_folded, 'xn--') > 0")
 	if err != nil {
 		return false, eventstore.Unavailable(err)
 	}
+
 	emails, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	return slices.ContainsFunc(emails, func(email string) bool { return domain.ShownEmail(email) != email }),
-		eventstore.Unavailable(err)
+	outdated := slices.ContainsFunc(emails, func(email string) bool { return domain.ShownEmail(email) != email })
+	return outdated, eventstore.Unavailable(err)
 }
 
-// User gives one user of a tenant, or not_found.
+// User returns one user of a tenant, or not_found.
 func (q *Queries) User(ctx context.Context, tenant domain.TenantID, id domain.UserID) (domain.User, error) {
 	sql := `select ` + usersTable().list() + ` from trust.users u where u.tenant_id = $1 and u.id = $2`
 	found, err := inTenant(ctx, q, tenant, sql, []any{tenant.UUID, id.UUID}, scanUser)
 	if err != nil {
 		return domain.User{}, err
 	}
+
 	r, err := only(found, "There is no such user.")
 	return r.State, err
 }
@@ -161,7 +168,7 @@ func (q *Queries) Users(
 	if f.Active != nil {
 		w.And("u.is_active = %s", *f.Active)
 	}
-	if f.Email != "" { // the table holds what is shown, or what was given before addresses had one form
+	if f.Email != "" { // the table holds the address as shown or, from before addresses had one form, as given
 		spellings := "array(select lower(spelling) from unnest(%s::text[]) spelling)"
 		w.And("u.email_folded = any ("+spellings+") and u.email_folded <> ''", domain.EmailSpellings(f.Email))
 	}
@@ -169,8 +176,9 @@ func (q *Queries) Users(
 		w.And("u.phone = %s and u.phone <> ''", domain.CanonicalPhone(f.Phone))
 	}
 	if f.Q = domain.TidyName(f.Q); f.Q != "" {
-		whole := domain.ShownEmail(domain.CanonicalEmail(f.Q)) // if it is an address
-		w.And("(strpos(lower(u.full_name) || ' ' || lower(u.email), lower(%s)) > 0 or strpos(lower(u.email), lower("+w.Arg(whole)+")) > 0)", f.Q)
+		whole := w.Arg(domain.ShownEmail(domain.CanonicalEmail(f.Q))) // if it is an address
+		w.And("(strpos(lower(u.full_name) || ' ' || lower(u.email), lower(%s)) > 0 "+
+			"or strpos(lower(u.email), lower("+whole+")) > 0)", f.Q)
 	}
 	if page.After != "" {
 		after, err := page.AfterID()
@@ -179,13 +187,14 @@ func (q *Queries) Users(
 		}
 		w.And("u.id < %s", after)
 	}
+
 	sql := `select ` + usersTable().list() + ` from trust.users u where u.tenant_id = $1` + w.SQL()
-	// found first and then sorted, or the planner walks all users in the order that is
-	// asked for
+	// Find first and sort then, or the planner walks all users in the order asked for.
 	if f.Email != "" || f.Phone != "" {
 		sql = `with u as materialized (` + sql + `) select * from u`
 	}
 	sql += ` order by u.id desc limit ` + w.Arg(page.Fetch())
+
 	rows, err := inTenant(ctx, q, tenant, sql, w.Args, scanUser)
 	return List(rows, err, page, func(r userRow) (domain.User, string) { return r.State, IDCursor(r.State.ID.UUID) })
 }

@@ -16,9 +16,9 @@ import (
 	"github.com/salga-trust/engine/eventstore/follow"
 )
 
-// Difference is the first thing that is not as the log's contract or a replay says. It
-// names ids and columns, never a value.
-type Difference struct { //nolint:errname // what Verify finds, and an error only because Verify returns it
+// Difference is the first thing that breaks the log's contract or differs from a replay.
+// It names ids and columns, never a value.
+type Difference struct { //nolint:errname // a finding, and an error only because Verify returns it
 	Position   int64     // of the event; 0: it is about a row
 	Projection string    // of the row
 	ID         uuid.UUID // of the row
@@ -46,27 +46,32 @@ type Beginner interface {
 // pageSize is how many events Verify and Rebuild read at once.
 const pageSize = 5000
 
-// Verify re-reads the whole log on one snapshot, in a transaction of its own: positions
-// and versions without a gap, time never running backwards, appends in one piece, every
-// code holding and every sealed part opening, every event decodable and of a tenant, and
-// every read table equal to a replay up to its checkpoint. The first difference comes
-// back as *Difference. progress, which may be nil, is told of what ("the log", then each
-// read table) how many of how many events are done. It takes memory for a page of events
-// and for the longest stream.
+// Verify re-reads the whole log on one snapshot, in a transaction of its own. It checks
+// that positions and versions have no gap, time never runs backwards, appends are in one
+// piece, every code holds, every sealed part opens, every event can be decoded and has a
+// tenant, and every read table equals a replay up to its checkpoint. It returns the first
+// difference as *Difference.
+//
+// progress, which may be nil, is called with what is being checked ("the log", then each
+// read table) and how many of how many events are done. Verify needs memory for a page of
+// events and for the longest stream.
 func Verify(
 	ctx context.Context, db Beginner, r *eventstore.Reader, progress func(what string, done, total int64),
 ) error {
 	if progress == nil {
 		progress = func(string, int64, int64) {}
 	}
+
 	tx, err := db.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+
 	if err := keepVersions(ctx, tx); err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
+
 	events, err := verifyLog(ctx, tx, r, progress)
 	if err != nil {
 		return err
@@ -79,7 +84,7 @@ func Verify(
 	return nil
 }
 
-// verifyLog checks the log alone, and gives how many events each kind of stream has.
+// verifyLog checks the log alone, and returns how many events each kind of stream has.
 func verifyLog(
 	ctx context.Context, tx pgx.Tx, r *eventstore.Reader, progress func(string, int64, int64),
 ) (map[domain.StreamType]int64, error) {
@@ -87,6 +92,7 @@ func verifyLog(
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
+
 	log := logCheck{events: map[domain.StreamType]int64{}}
 	for done := int64(0); done < head; {
 		upTo := min(done+pageSize, head)
@@ -97,9 +103,11 @@ func verifyLog(
 		if err := log.check(events); err != nil {
 			return nil, err
 		}
+
 		done = upTo
 		progress("the log", done, head)
 	}
+
 	if _, _, err := r.Mark(ctx, tx); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
@@ -107,13 +115,15 @@ func verifyLog(
 }
 
 // verifyVersions finds the first stream whose versions are not 1, 2, 3 … in order of
-// position. Postgres does it along the streams' index: here it would take memory for
-// every stream.
+// position. Postgres does it along the streams' index; doing it here would take memory
+// for every stream.
 func verifyVersions(ctx context.Context, tx pgx.Tx) error {
 	const sql = `select position, version, before from (
-			select position, version, lag(version, 1, 0) over stream as before, lag(position, 1, 0::bigint) over stream as earlier
+			select position, version,
+				lag(version, 1, 0) over stream as before, lag(position, 1, 0::bigint) over stream as earlier
 			from trust.events window stream as (partition by tenant_id, stream_type, stream_id order by version)) e
 		where version <> before + 1 or position <= earlier limit 1`
+
 	var position int64
 	var version, before int
 	err := tx.QueryRow(ctx, sql).Scan(&position, &version, &before)
@@ -123,19 +133,20 @@ func verifyVersions(ctx context.Context, tx pgx.Tx) error {
 	case err != nil:
 		return fmt.Errorf("verify: versions: %w", err)
 	case version == before+1:
-		return &Difference{Position: position, What: fmt.Sprintf("version %d of its stream stands before version %d",
-			version, before)}
+		what := fmt.Sprintf("version %d of its stream comes before version %d", version, before)
+		return &Difference{Position: position, What: what}
 	default:
-		return &Difference{Position: position, What: fmt.Sprintf("version %d of its stream follows version %d", version,
-			before)}
+		what := fmt.Sprintf("version %d of its stream follows version %d", version, before)
+		return &Difference{Position: position, What: what}
 	}
 }
 
 // unreadable finds the event that keeps a range from being read.
 func unreadable(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, after, upTo int64, err error) error {
 	if _, refused := errors.AsType[*pgconn.PgError](err); refused || ctx.Err() != nil {
-		return fmt.Errorf("verify: %w", err) // the transaction is over, and it is not an event's fault
+		return fmt.Errorf("verify: %w", err) // no event is to blame, and the transaction is over
 	}
+
 	for upTo-after > 1 {
 		middle := after + (upTo-after)/2
 		if _, e := r.Whole(ctx, tx, after, middle); e != nil {
@@ -144,13 +155,14 @@ func unreadable(ctx context.Context, tx pgx.Tx, r *eventstore.Reader, after, upT
 			after = middle
 		}
 	}
+
 	return &Difference{Position: upTo, What: follow.Describe(err), cause: err}
 }
 
-// logCheck checks what must hold from one event to the next, and so what no code covers:
-// an append's events stand one after another under one time, and only where the head of
-// the log lay in the future does an event hold from before it was recorded though nobody
-// stated so.
+// logCheck checks what must be true from one event to the next, which no code covers. The
+// events of an append come one after another with one time. An event takes effect before
+// it was recorded only if somebody stated so, or if the head of the log was in the
+// future.
 type logCheck struct {
 	position   int64
 	recordedAt time.Time
@@ -170,43 +182,45 @@ func (c *logCheck) check(events []eventstore.Whole) error {
 		what := ""
 		switch {
 		case e.Ordinal != c.ordinal:
-			what = fmt.Sprintf("stands as event %d of its append, and says to be event %d", c.ordinal, e.Ordinal)
+			what = fmt.Sprintf("is event %d of its append, but says that it is event %d", c.ordinal, e.Ordinal)
 		case c.ordinal > 1 && !e.RecordedAt.Equal(c.recordedAt):
-			what = "recorded at another time than the rest of its append"
+			what = "was recorded at another time than the rest of its append"
 		case !e.Covered && unstated(e.Recorded) && e.EffectiveAt.Before(e.RecordedAt) && !e.RecordedAt.Equal(c.before):
-			what = "holds from before it was recorded, and nobody stated that"
+			what = "takes effect before it was recorded, though nobody stated that"
 		case e.Position != c.position+1:
 			what = fmt.Sprintf("follows position %d", c.position)
 		case e.RecordedAt.Before(c.recordedAt):
-			what = "recorded before the event below it"
+			what = "was recorded before the preceding event"
 		case e.EffectiveAt.After(e.RecordedAt):
-			what = "holds from after it was recorded"
+			what = "takes effect after it was recorded"
 		case e.Tenant.IsZero():
 			what = "has no tenant"
 		}
 		if what != "" {
 			return &Difference{Position: e.Position, What: what}
 		}
+
 		c.position, c.recordedAt = e.Position, e.RecordedAt
 		c.events[e.Stream.Type]++
 	}
 	return nil
 }
 
-// unstated tells whether an event holds from when the clock said, and not from when
-// somebody did.
+// unstated reports whether an event takes effect at the time that the clock showed, and
+// not at one that somebody stated.
 func unstated(r domain.Recorded) bool {
 	stated := domain.EffectiveOf(r.Event)
 	return stated.IsZero() || stated.Truncate(time.Microsecond).After(r.EffectiveAt)
 }
 
-// differing names the first field in which two structs of one type differ; empty: none.
-// What is not exported is no column.
+// differing names the first exported field in which two structs of one type differ; empty
+// if there is none. Unexported fields are no columns.
 func differing(a, b reflect.Value) string {
 	for i := range a.NumField() {
 		if !a.Type().Field(i).IsExported() {
 			continue
 		}
+
 		name := a.Type().Field(i).Name
 		switch x := a.Field(i).Interface().(type) {
 		case time.Time:
@@ -227,5 +241,6 @@ func differing(a, b reflect.Value) string {
 			}
 		}
 	}
+
 	return ""
 }

@@ -20,22 +20,27 @@ func TestVerifyFindsWhatIsNotAsTheLogSays(t *testing.T) {
 	user := w.register(t, w.tenant, "marked")
 	w.grant(t, w.tenant, user)
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserDeactivated{Cause: domain.CauseAdmin})
+
 	for _, p := range projections.All() {
 		_, err := f.fold(t.Context(), p, 1000)
 		must(t, err)
 	}
+
 	w.check(t)
+
 	for _, c := range damages(w.tenant) {
 		w.force(t, c.do)
 		err := w.verify(t)
+
 		var d *projections.Difference
 		if !errors.As(err, &d) || d.Position != c.position || d.Projection != c.projection ||
 			!strings.Contains(d.What, c.what) {
-			t.Errorf("%s: Verify gives %v", c.name, err)
+			t.Errorf("%s: Verify returns %v", c.name, err)
 		}
 		if err != nil && (strings.Contains(err.Error(), "marked") || strings.Contains(err.Error(), "secret")) {
-			t.Errorf("%s: the difference tells a value: %v", c.name, err)
+			t.Errorf("%s: the difference shows a value: %v", c.name, err)
 		}
+
 		if c.mend != "" {
 			w.force(t, c.mend)
 			w.check(t)
@@ -43,7 +48,7 @@ func TestVerifyFindsWhatIsNotAsTheLogSays(t *testing.T) {
 	}
 }
 
-// damage is something that must not happen to a database of four events, how to undo it,
+// damage is a change that must not happen to a database of four events, how to undo it,
 // and what Verify says of it.
 type damage struct {
 	name, do, mend string
@@ -54,6 +59,7 @@ type damage struct {
 
 func damages(tenant domain.TenantID) []damage {
 	const stranger = "00000000-0000-0000-0000-000000000007"
+
 	return []damage{
 		{
 			"another value", "update trust.users_v1 set full_name = full_name || 'x'",
@@ -82,8 +88,9 @@ func damages(tenant domain.TenantID) []damage {
 		},
 		{
 			"another decision of a person who decided", "insert into trust.consents_v1 select '" + stranger +
-				`', tenant_id, subject_id, purpose, notice_version, wording,
-				sha256, language, consented, channel, given_by, recorded_by, evidence_sha256, given_at, recorded_at, withdrawn_at, decided, position from trust.consents_v1`,
+				`', tenant_id, subject_id, purpose, notice_version, wording, sha256, language, consented, channel,
+				given_by, recorded_by, evidence_sha256, given_at, recorded_at, withdrawn_at, decided, position
+				from trust.consents_v1`,
 			"delete from trust.consents_v1 where id = '" + stranger + "'", 0, "consents", "is not in the log",
 		},
 		{
@@ -92,11 +99,13 @@ func damages(tenant domain.TenantID) []damage {
 		},
 		{
 			"versions in another order",
-			`update trust.events set version = 9 where position = 2; update trust.events set version = 1 where position = 4;
+			`update trust.events set version = 9 where position = 2;
+				update trust.events set version = 1 where position = 4;
 				update trust.events set version = 2 where position = 2`,
-			`update trust.events set version = 9 where position = 2; update trust.events set version = 2 where position = 4;
+			`update trust.events set version = 9 where position = 2;
+				update trust.events set version = 2 where position = 4;
 				update trust.events set version = 1 where position = 2`, 2, "",
-			"version 2 of its stream stands before version 1",
+			"version 2 of its stream comes before version 1",
 		},
 		{
 			"a version left out", "update trust.events set version = 3 where position = 4",
@@ -114,7 +123,8 @@ func damages(tenant domain.TenantID) []damage {
 			"update trust.events set position = 4 where position = 5", 4, "", "position 4 is missing",
 		},
 		{
-			"no tenant", "update trust.events set tenant_id = '00000000-0000-0000-0000-000000000000' where position = 3",
+			"no tenant",
+			"update trust.events set tenant_id = '00000000-0000-0000-0000-000000000000' where position = 3",
 			"update trust.events set tenant_id = '" + tenant.String() + "' where position = 3", 3, "",
 			"its code does not hold",
 		},
@@ -141,10 +151,12 @@ func TestVerifyReportsProgress(t *testing.T) {
 	w := newWorld(t)
 	w.register(t, w.tenant, "a")
 	f := newFolder(t, w)
+
 	for _, p := range projections.All() {
 		_, err := f.fold(t.Context(), p, 1000)
 		must(t, err)
 	}
+
 	want, last := map[string][2]int64{"the log": {2, 2}}, map[string][2]int64{}
 	for _, p := range projections.All() {
 		if kinds := p.Kinds(); slices.Contains(kinds, domain.UserStream) ||
@@ -152,6 +164,7 @@ func TestVerifyReportsProgress(t *testing.T) {
 			want[p.Name()] = [2]int64{1, 1} // the log has one event for it
 		}
 	}
+
 	must(t, projections.Verify(t.Context(), w.db.Pool(t, pgtest.Projector), w.reader,
 		func(what string, done, total int64) {
 			last[what] = [2]int64{done, total}

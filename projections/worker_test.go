@@ -54,18 +54,22 @@ func TestAllProjectionsInOneWorkerFollowTheLog(t *testing.T) {
 	consent := w.grant(t, w.tenant, user)
 	w.append(t, w.tenant, domain.ConsentsOf(user), &domain.ConsentWithdrawn{ConsentID: consent, Purpose: "sms_alert"})
 	w.append(t, w.tenant, domain.UserOf(user), &domain.UserRoleChanged{
-		Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Admin}})
+		Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Admin},
+	})
+
 	for _, p := range projections.All() {
 		w.caughtUp(t, p.Name())
 		if s := w.becomes(t, p.Name(), follow.Running); s.Lag != 0 || s.Error != "" {
 			t.Errorf("status %+v", s)
 		}
 	}
+
 	got, err := w.queries.User(t.Context(), w.tenant, user)
 	must(t, err)
 	if got.Role != domain.Admin || got.Version != 2 || got.FullName != "Ṱhilivhali early" {
 		t.Errorf("the user reads %+v", got)
 	}
+
 	c, err := w.queries.Consent(t.Context(), w.tenant, user, consent)
 	must(t, err)
 	if !c.Withdrawn() || c.RecordedBy != user {
@@ -88,8 +92,10 @@ func TestABacklogIsFoldedInFullPages(t *testing.T) {
 		}
 		largest.Store(max(largest.Load(), upTo-after))
 	}
+
 	run(t, follow.NewWorker(config, projection(t, "users")))
 	w.caughtUp(t, "users")
+
 	w.register(t, w.tenant, "live")
 	w.caughtUp(t, "users")
 	if largest.Load() != 7 {
@@ -108,11 +114,13 @@ func TestNothingIsSkippedWhenAnAppendIsHeldOpen(t *testing.T) {
 	must(t, err)
 	w.beforeCodes(t)
 	_, err = held.Exec(t.Context(), `select trust.append(
-		array[$1]::uuid[], array[$2]::uuid[], array[1], array[1], array[$2]::uuid[], array['purpose'], array[$3]::uuid[], array[0],
-		array[1], array[1], array[1], array[$4]::uuid[], array['purpose.retired.v1'], array[null]::uuid[], array[$3]::uuid[],
-		array[null]::uuid[], array['{}'], array[null]::bytea[], array['{}'], array[null]::timestamptz[], null)`,
+		array[$1]::uuid[], array[$2]::uuid[], array[1], array[1], array[$2]::uuid[], array['purpose'],
+		array[$3]::uuid[], array[0], array[1], array[1], array[1], array[$4]::uuid[], array['purpose.retired.v1'],
+		array[null]::uuid[], array[$3]::uuid[], array[null]::uuid[], array['{}'], array[null]::bytea[], array['{}'],
+		array[null]::timestamptz[], null)`,
 		newID(), w.tenant.UUID, newID(), newID())
 	must(t, err)
+
 	later := make(chan domain.UserID, 1)
 	go func() {
 		defer close(later)
@@ -120,6 +128,7 @@ func TestNothingIsSkippedWhenAnAppendIsHeldOpen(t *testing.T) {
 		w.grant(t, w.tenant, user) // waits for the held one
 		later <- user
 	}()
+
 	super := w.db.Superuser(t)
 	pgtest.Eventually(t, "the later append waits", func() (waits bool) {
 		must(t, super.QueryRow(t.Context(),
@@ -130,13 +139,14 @@ func TestNothingIsSkippedWhenAnAppendIsHeldOpen(t *testing.T) {
 	if s := w.status(t, "consents"); s.Position != before {
 		t.Fatalf("the projector is at %d before any commit, want %d", s.Position, before)
 	}
+
 	must(t, held.Commit(t.Context()))
 	user := pgtest.Receive(t, later)
 	w.caughtUp(t, "consents")
 	list, err := w.queries.Consents(t.Context(), w.tenant, user, projections.Page{})
 	must(t, err)
 	if len(list.Items) != 1 {
-		t.Errorf("the later append gave %d rows, want 1", len(list.Items))
+		t.Errorf("the later append made %d rows, want 1", len(list.Items))
 	}
 }
 
@@ -157,14 +167,16 @@ func TestAConnectionLostBetweenFoldAndCommitIsNoHalt(t *testing.T) {
 	w.register(t, w.tenant, "a")
 	super := w.db.Superuser(t)
 	var lost atomic.Int32
+
 	w.work(t, folding{Projection: projection(t, "users"),
 		after: func(ctx context.Context, tx pgx.Tx, _ []domain.Recorded) error {
 			if lost.Load() == 2 {
 				return nil
 			}
 			var ended bool
-			err := super.QueryRow(context.WithoutCancel(ctx), "select pg_terminate_backend($1, 10000)", tx.Conn().
-				PgConn().PID()).Scan(&ended)
+			pid := tx.Conn().PgConn().PID()
+			err := super.QueryRow(context.WithoutCancel(ctx), "select pg_terminate_backend($1, 10000)", pid).
+				Scan(&ended)
 			if ended {
 				lost.Add(1)
 			}
@@ -182,6 +194,7 @@ func TestAWorkerOutlivesTheLossOfEveryConnection(t *testing.T) {
 	w.work(t, projections.Followers()...)
 	w.caughtUp(t, "users")
 	super := w.db.Superuser(t)
+
 	for range 3 {
 		_, err := super.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity
 			where datname = current_database() and application_name like 'trust-follow-%'`)
@@ -199,6 +212,7 @@ func TestAPanicHaltsAndTheProjectorGoesOnAfterwards(t *testing.T) {
 	w.register(t, w.tenant, "a")
 	var broken atomic.Bool
 	broken.Store(true)
+
 	w.work(t, folding{Projection: projection(t, "users"),
 		before: func(context.Context, pgx.Tx, []domain.Recorded) error {
 			if broken.Load() {
@@ -210,6 +224,7 @@ func TestAPanicHaltsAndTheProjectorGoesOnAfterwards(t *testing.T) {
 		!strings.Contains(s.Error, "event 2: ") {
 		t.Errorf("status %+v", s)
 	}
+
 	broken.Store(false)
 	w.caughtUp(t, "users")
 	if s := w.becomes(t, "users", follow.Running); s.Error != "" || s.ErrorSince != nil {
@@ -220,6 +235,7 @@ func TestAPanicHaltsAndTheProjectorGoesOnAfterwards(t *testing.T) {
 func TestTwoWorkersOfOneProjectionFoldEachEventOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+
 	var folded [2]atomic.Int64
 	var stops []func()
 	for i := range folded {
@@ -227,15 +243,18 @@ func TestTwoWorkersOfOneProjectionFoldEachEventOnce(t *testing.T) {
 		config.Committed = func(_ string, after, upTo int64, _ time.Duration) { folded[i].Add(upTo - after) }
 		stops = append(stops, run(t, follow.NewWorker(config, projection(t, "users"))))
 	}
+
 	for range 20 {
 		w.register(t, w.tenant, "a")
 	}
 	w.caughtUp(t, "users")
+
 	sum := func() int64 { return folded[0].Load() + folded[1].Load() }
-	pgtest.Eventually(t, "each event is told of", func() bool { return sum() >= w.head(t) })
+	pgtest.Eventually(t, "each event is reported", func() bool { return sum() >= w.head(t) })
 	if sum() != w.head(t) {
 		t.Errorf("%d and %d events were folded of %d", folded[0].Load(), folded[1].Load(), w.head(t))
 	}
+
 	leader := 0
 	if folded[1].Load() > 0 {
 		leader = 1
@@ -245,7 +264,8 @@ func TestTwoWorkersOfOneProjectionFoldEachEventOnce(t *testing.T) {
 		w.register(t, w.tenant, "b")
 	}
 	w.caughtUp(t, "users")
-	pgtest.Eventually(t, "each event is told of", func() bool { return sum() >= w.head(t) })
+
+	pgtest.Eventually(t, "each event is reported", func() bool { return sum() >= w.head(t) })
 	if sum() != w.head(t) || folded[1-leader].Load() < 5 {
 		t.Errorf("after one stopped, %d and %d events were folded of %d", folded[0].Load(), folded[1].Load(), w.head(t))
 	}
@@ -260,24 +280,26 @@ func TestAForeignEpochIsObeyed(t *testing.T) {
 	var committed atomic.Int32
 	config := w.config(t)
 	config.Committed = func(string, int64, int64, time.Duration) {
-		epoch := w.epoch(t) // before it is told of: then the test may end
+		epoch := w.epoch(t) // read before the commit is counted, after which the test may end
 		if committed.Add(1) == 1 && epoch < before+3 {
 			t.Error("committed under an epoch that was over")
 		}
 	}
+
 	run(t, follow.NewWorker(config, folding{Projection: projection(t, "users"),
 		after: times(1, func(ctx context.Context, _ pgx.Tx) error {
-			// As if another had become leader meanwhile: what was folded under the old epoch
-			// must not be committed.
+			// As if another had become leader meanwhile: a page folded under the old
+			// epoch must not be committed.
 			_, err := super.Exec(ctx, "update trust.checkpoints set epoch = epoch + 1 where follower = 'users'")
 			return err
 		})}))
+
 	w.register(t, w.tenant, "a")
 	w.caughtUp(t, "users") // it campaigned again
-	pgtest.Eventually(t, "a commit is told of", func() bool { return committed.Load() > 0 })
+	pgtest.Eventually(t, "a commit is reported", func() bool { return committed.Load() > 0 })
 	if epoch := w.epoch(t); epoch < before+3 {
-		t.Errorf("epoch %d after %d: one is the first leadership's, one the test's, one the second leadership's", epoch,
-			before)
+		t.Errorf("epoch %d after %d: one is the first leadership's, one the test's, one the second leadership's",
+			epoch, before)
 	}
 }
 
@@ -296,6 +318,7 @@ func TestANotificationWakesAnIdleProjector(t *testing.T) {
 	config := w.config(t)
 	config.PollEvery = time.Hour
 	run(t, follow.NewWorker(config, projections.Followers()...))
+
 	for range 5 {
 		user := w.register(t, w.tenant, "a") // alone
 		followed := func(name string) func() bool {
@@ -315,6 +338,7 @@ func TestAProjectorsPlansDoNotDependOnStatistics(t *testing.T) {
 	w := newWorld(t)
 	w.register(t, w.tenant, "a")
 	settings := make(chan string, 1)
+
 	w.work(t, folding{Projection: projection(t, "users"), after: times(1, func(ctx context.Context, tx pgx.Tx) error {
 		var setting string
 		err := tx.QueryRow(ctx, "select current_setting('enable_seqscan') || current_setting('enable_bitmapscan')").
@@ -327,7 +351,7 @@ func TestAProjectorsPlansDoNotDependOnStatistics(t *testing.T) {
 	}
 }
 
-func TestWhoWaitsForATableWakesAProjectorThatNothingConcerned(t *testing.T) {
+func TestWaitingForATableWakesAnIdleProjector(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	config := w.config(t)
@@ -345,16 +369,18 @@ func TestAWorkerThatWaitsForAnHourStops(t *testing.T) {
 	config := w.config(t)
 	config.PollEvery = time.Hour
 	super := w.db.Superuser(t)
-	// it tries for a second: on a slow machine perhaps in vain
+	// The worker tries for a second, which may be too short on a slow machine.
 	pgtest.Eventually(t, "it says that it stops", func() bool {
 		stop := run(t, follow.NewWorker(config, projections.Followers()...))
 		w.caughtUp(t, "users")
 		stop()
+
 		var state follow.State
 		must(t, super.QueryRow(t.Context(), "select state from trust.checkpoints where follower = 'users'").
 			Scan(&state))
 		return state == follow.Stopped
 	})
+
 	var left int
 	pgtest.Eventually(t, "every connection is gone", func() bool {
 		must(t, super.QueryRow(t.Context(), `select count(*) from pg_stat_activity
@@ -370,6 +396,6 @@ func TestAWrongMasterKeyEndsTheWorker(t *testing.T) {
 	config.MasterKey = []byte("another key of at least thirty-two characters")
 	err := follow.NewWorker(config, projection(t, "users")).Run(t.Context())
 	if !errors.Is(err, eventstore.ErrWrongMasterKey) {
-		t.Errorf("Run gives %v", err)
+		t.Errorf("Run returns %v", err)
 	}
 }

@@ -1,17 +1,16 @@
-// Package storetest is the contract of commands.Store as tests, for every implementation
-// of it: the log in Postgres, and the log in memory that the tests of package http run
-// on.
+// Package storetest holds the contract of commands.Store as tests, for every
+// implementation of it: the log in Postgres, and the log in memory that the tests of
+// package http use.
 //
-// Owns: the promises that commands rest on. An implementation that lacks one decides
+// Owns: the promises that commands rest on. An implementation that breaks one behaves
 // differently from the real log, and a test on it proves nothing.
 //
-// Guarantees: Exercise uses nothing but commands.Store, and a store of its own for each
-// promise.
+// Guarantees: Exercise uses nothing but commands.Store, and a new store for each promise.
 //
 // Fails how: as a test, with the promise as its name.
 //
 // Not here: promises that only the real log makes: group commit, row-level security,
-// sealing, a database that is away (package eventstore).
+// sealing, a database that cannot be reached (package eventstore).
 package storetest
 
 import (
@@ -29,9 +28,10 @@ import (
 	"github.com/salga-trust/engine/domain/domaintest"
 )
 
-// Exercise runs the contract on the stores that open makes, each of them empty.
+// Exercise runs the contract on stores that open makes, each of them empty.
 func Exercise(t *testing.T, open func(*testing.T) commands.Store) {
 	t.Helper()
+
 	for promise, test := range map[string]func(*town){
 		"events are loaded in order, of the streams asked for": loadInOrder,
 		"a tail holds the newest decisions of a stream":        loadTails,
@@ -46,7 +46,7 @@ func Exercise(t *testing.T, open func(*testing.T) commands.Store) {
 		"a session is rotated and ended":          keepSessions,
 		"a destroyed key erases":                  eraseByKey,
 		"a trail is not erased":                   keepTrails,
-		"whoever ever held a role is found":       findHolders,
+		"everybody who ever held a role is found": findHolders,
 		"a digest is the same for the same parts": digestParts,
 	} {
 		t.Run(promise, func(t *testing.T) {
@@ -81,11 +81,12 @@ func (w *town) found() domain.TenantID {
 		}}},
 		Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: tenant}},
 	})
+
 	return tenant
 }
 
-// resident is the append that makes a user: the event has a personal part, sealed under a
-// new key.
+// resident returns the append that makes a user: the event has a personal part, sealed
+// under a new key.
 func (w *town) resident(id domain.UserID) domain.Append {
 	return domain.Append{
 		ID: newID(), Tenant: w.tenant,
@@ -105,14 +106,14 @@ func (w *town) settle() domain.UserID {
 	return id
 }
 
-// change is an append of an event without a personal part.
+// change returns an append of an event without a personal part.
 func (w *town) change(id domain.UserID, expected int) domain.Append {
 	return domain.Append{ID: newID(), Tenant: w.tenant, Writes: []domain.Write{
 		{Stream: domain.UserOf(id), Expected: expected, Events: []domain.Event{&domain.UserPasswordChanged{}}},
 	}}
 }
 
-// sides is an append of side writes, and of the events that they must stand beside.
+// sides returns an append of side writes, and of the events that must accompany them.
 func (w *town) sides(side ...domain.SideWrite) domain.Append {
 	return domaintest.Beside(domain.Append{ID: newID(), Tenant: w.tenant, Side: side})
 }
@@ -152,13 +153,13 @@ func (w *town) ok(err error) {
 
 func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
-// refused fails the test unless an append fails with an error like as, which it sets, and
-// leaves the log as it was.
+// refused fails the test unless an append fails with an error of the type of as, which it
+// sets, and leaves the log as it was.
 func refused[E error](w *town, a domain.Append, as *E) {
 	w.t.Helper()
 	before := w.head()
-	_, err := w.Append(w.ctx(), a)
 
+	_, err := w.Append(w.ctx(), a)
 	found, is := errors.AsType[E](err)
 	if !is {
 		w.t.Fatalf("got %v, want %T", err, *as)
@@ -238,7 +239,7 @@ func loadTails(w *town) {
 	_, version, err := w.LoadTail(w.ctx(), w.tenant, domain.TailFor(w.settle(), "newsletter", time.Time{}, time.Time{}))
 	w.ok(err)
 	if version != 0 {
-		w.t.Errorf("who never decided has version %d", version)
+		w.t.Errorf("a person who never decided has version %d", version)
 	}
 }
 
@@ -292,8 +293,8 @@ func appendOnce(w *town) {
 	first := w.mustAppend(a)
 	head := w.head()
 
-	// The expected version is out of date by now: a repeat is one before it is a
-	// conflict.
+	// The expected version is out of date by now, but a repeat counts as a repeat before
+	// it counts as a conflict.
 	again := w.mustAppend(a)
 	if first.Repeat || !again.Repeat || len(again.Events) != 1 || again.Position() != first.Position() ||
 		w.head() != head {
@@ -427,7 +428,7 @@ func keepCredentials(w *town) {
 	}
 	verifies(elsewhere, "")
 
-	w.mustAppend(w.sides(domain.SetCredential{User: id, Verifier: "second"})) // the address stays
+	w.mustAppend(w.sides(domain.SetCredential{User: id, Verifier: "second"})) // keeps the address
 	if found := accounts(w.tenant); len(found) != 1 || found[0].Verifier != "second" {
 		w.t.Errorf("accounts %+v", found)
 	}
@@ -469,6 +470,7 @@ func keepSecondFactors(w *town) {
 		if !reflect.DeepEqual(got, want) {
 			w.t.Errorf("it has %+v, want %+v", got, want)
 		}
+
 		other, err := w.Authenticator(w.ctx(), elsewhere, id)
 		w.ok(err)
 		if !reflect.DeepEqual(other, domain.Authenticator{}) {
@@ -504,7 +506,7 @@ func keepSecondFactors(w *town) {
 
 	for _, stays := range []domain.Append{
 		spend(7, domain.CodesSeen{Step: 7}), spend(6, domain.CodesSeen{Step: 7}), // used
-		spend(9, domain.CodesSeen{Step: 6}), spend(9, domain.CodesSeen{Step: 7, Wrong: 1}), // judged on something else
+		spend(9, domain.CodesSeen{Step: 6}), spend(9, domain.CodesSeen{Step: 7, Wrong: 1}), // out of date
 		count(domain.CodesSeen{Step: 7, Wrong: 1}),
 	} {
 		refused(w, stays, &stale)
@@ -552,7 +554,7 @@ func keepSessions(w *town) {
 	open(expired, false)
 
 	w.mustAppend(rotate(1, 2))
-	w.mustAppend(rotate(1, 2)) // the token just replaced, for the same successor
+	w.mustAppend(rotate(1, 2)) // the token just replaced, by the same successor
 	refused(w, rotate(1, 3), new(*domain.SessionStaleError))
 	w.mustAppend(rotate(2, 3))
 	refused(w, rotate(1, 2), new(*domain.SessionStaleError)) // its successor was used
@@ -566,7 +568,7 @@ func keepSessions(w *town) {
 	w.mustAppend(w.sides(domain.EndSession{Session: a}))
 	open(a, false)
 	if _, is, err := w.SessionExpires(w.ctx(), w.tenant, a); err != nil || is {
-		w.t.Errorf("an ended session expires some time (%v)", err)
+		w.t.Errorf("an ended session still has a time to expire (%v)", err)
 	}
 	refused(w, rotate(3, 4), new(*domain.SessionStaleError))
 	refused(w, w.sides(domain.EndSession{Session: a}), new(*domain.SessionStaleError))
@@ -603,7 +605,7 @@ func eraseByKey(w *town) {
 		w.t.Errorf("the personal part is %v", registered.Person.State())
 	}
 
-	// Nothing personal is recorded about them any more, and the key does not come back.
+	// No more personal data is recorded about them, and the key does not come back.
 	var e *domain.Error
 	refused(w, w.lodge(id, id), &e)
 	if e.Code != domain.CodeSubjectErased {
@@ -623,8 +625,8 @@ func keepTrails(w *town) {
 	refused(w, w.sides(domain.DemandNoActs{User: clerk}), new(*domain.StaffRecordError))
 	w.mustAppend(w.sides(domain.DemandNoActs{User: citizen}))
 
-	// About nobody, about several people, in another tenant, and what takes an office
-	// even where it is about oneself.
+	// Acts about nobody, about several people, in another tenant, and acts that need an
+	// office even when they are about oneself.
 	elsewhere := newTown(w.t, w.Store)
 	for what, act := range map[string]func(domain.UserID) domain.Append{
 		"closed a municipality": func(by domain.UserID) domain.Append {
@@ -682,7 +684,7 @@ func findHolders(w *town) {
 	}
 }
 
-// act is an append of one event by an actor.
+// act returns an append of one event by an actor.
 func (w *town) act(by domain.UserID, stream domain.Stream, event domain.Event) domain.Append {
 	return domain.Append{
 		ID: newID(), Tenant: w.tenant, Actor: by, ActorTenant: w.tenant,
@@ -690,7 +692,7 @@ func (w *town) act(by domain.UserID, stream domain.Stream, event domain.Event) d
 	}
 }
 
-// lodge is an append about a person by an actor, with a personal part.
+// lodge returns an append about a person by an actor, with a personal part.
 func (w *town) lodge(about, by domain.UserID) domain.Append {
 	return domain.Append{
 		ID: newID(), Tenant: w.tenant, Actor: by, ActorTenant: w.tenant,

@@ -20,9 +20,9 @@ type AuditScope struct {
 }
 
 // ScopeOf returns what an account of the viewer's tenant sees when it asks for a tenant,
-// or with the zero id for none in particular: the events of its own tenant, opened. The
-// platform's accounts see those of every tenant, sealed, and those of their own tenant
-// opened if they ask for it. Error: forbidden.
+// or for none in particular (zero): the events of its own tenant, opened. Accounts of the
+// platform see those of every tenant, sealed, and those of their own tenant opened if
+// they ask for it. Error: forbidden.
 func ScopeOf(viewer, asked domain.TenantID) (AuditScope, error) {
 	switch {
 	case viewer.IsZero():
@@ -32,13 +32,13 @@ func ScopeOf(viewer, asked domain.TenantID) (AuditScope, error) {
 		return AuditScope{tenant: asked, sealed: true}, nil
 	}
 	return AuditScope{}, domain.Refuse(domain.CodeForbidden,
-		"You may read the audit log of your own municipality only.")
+		"You may read only the audit log of your own municipality.")
 }
 
-// Sealed tells whether personal values stay sealed.
+// Sealed reports whether personal values stay sealed.
 func (s AuditScope) Sealed() bool { return s.sealed }
 
-// AuditFilter narrows an audit down; a zero field does not.
+// AuditFilter narrows an audit; zero fields do not.
 type AuditFilter struct {
 	Operation domain.Operation
 	Table     string
@@ -53,7 +53,7 @@ type AuditEntry struct {
 	ID        uuid.UUID // of the event
 	Timestamp time.Time // when it was recorded
 	Tenant    domain.TenantID
-	User      domain.UserID // who did it; zero: an operator, or nobody known
+	User      domain.UserID // who did it; zero: an operator or nobody known
 	UserRole  string
 	Subject   domain.UserID // the person it is about; zero: nobody
 	Operation domain.Operation
@@ -92,9 +92,8 @@ func auditEntry(r domain.Recorded) AuditEntry {
 	operation, table := domain.OperationOf(eventType)
 	return AuditEntry{
 		ID: r.EventID, Timestamp: r.RecordedAt, Tenant: r.Tenant, User: r.Actor, UserRole: r.Metadata.ActorRole,
-		Subject:   r.Subject,
-		Operation: operation, Table: table, Record: r.Record, Changes: domain.ChangesOf(r.Event), Origin: r.Origin,
-		EventType: eventType, Position: r.Position,
+		Subject: r.Subject, Operation: operation, Table: table, Record: r.Record,
+		Changes: domain.ChangesOf(r.Event), Origin: r.Origin, EventType: eventType, Position: r.Position,
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// audit returns what a viewer sees in one page.
+// audit returns what a viewer sees, on one page.
 func (w *world) audit(t testing.TB, viewer, asked domain.TenantID, filter reports.AuditFilter) []reports.AuditEntry {
 	t.Helper()
 	scope, err := reports.ScopeOf(viewer, asked)
@@ -25,8 +25,8 @@ func (w *world) audit(t testing.TB, viewer, asked domain.TenantID, filter report
 	return list.Items
 }
 
-// example appends an event of every type, in the name of one person of the world's
-// tenant, with an origin.
+// example appends an event in the name of one person of the world's tenant, with an
+// origin.
 func (w *world) example(t testing.TB, user domain.UserID, e domain.Event) {
 	t.Helper()
 	stream := domain.Stream{Type: domain.StreamTypeOf(e.EventType()), ID: user.UUID}
@@ -46,31 +46,36 @@ func TestEveryEventTypeReadsInTheAudit(t *testing.T) {
 	w := newWorld(t)
 	anna := w.register(t, w.tenant, "anna")
 	types := map[string]bool{}
+
 	for _, e := range domaintest.Examples() {
 		w.example(t, anna, e)
 		types[e.EventType()] = true
 	}
+
 	for _, name := range domain.EventTypes() {
 		if !types[name] {
 			t.Errorf("there is no example of %s", name)
 		}
 	}
+
 	byType := map[string]reports.AuditEntry{}
 	for _, e := range w.audit(t, w.tenant, domain.TenantID{}, reports.AuditFilter{User: anna}) {
 		if _, seen := byType[e.EventType]; !seen {
 			byType[e.EventType] = e
 		}
 	}
+
 	fieldless := []string{"user.erased.v1"}
 	for name := range types {
 		e, ok := byType[name]
-		if !ok || e.Operation == "" || e.Table == "" || e.Record == uuid.Nil || len(e.Changes) == 0 &&
-			!slices.Contains(fieldless, name) {
+		if !ok || e.Operation == "" || e.Table == "" || e.Record == uuid.Nil ||
+			len(e.Changes) == 0 && !slices.Contains(fieldless, name) {
 			t.Errorf("%s reads %+v", name, e)
 		}
 		if origin, ok := e.Origin.Get(); !ok || origin.IP != "203.0.113.7" {
 			t.Errorf("%s came from %+v", name, e.Origin)
 		}
+
 		for _, c := range e.Changes {
 			if c.Old != nil && e.Operation == domain.OpCreate || c.New == nil && c.Old == nil &&
 				!strings.HasPrefix(c.Field, "password") {
@@ -82,12 +87,14 @@ func TestEveryEventTypeReadsInTheAudit(t *testing.T) {
 			}
 		}
 	}
-	// What a payload and a personal part hold, the audit shows.
+
+	// The audit shows every value of a payload and a personal part.
 	for _, e := range domaintest.Examples() {
 		shown, err := json.Marshal(byType[e.EventType()].Changes)
 		must(t, err)
 		stored, personal, err := domain.Encode(e)
 		must(t, err)
+
 		for _, value := range slices.Concat(leaves(t, stored), leaves(t, personal)) {
 			if !strings.Contains(string(shown), strings.Trim(value, `"`)) &&
 				!slices.Contains([]string{`"newsletter"`, `"full_name"`, `"phone"`, `"preferred_language"`}, value) &&
@@ -98,12 +105,13 @@ func TestEveryEventTypeReadsInTheAudit(t *testing.T) {
 	}
 }
 
-// leaves gives every string in a JSON text, as it stands there.
+// leaves returns every string in a JSON text, as it is encoded there.
 func leaves(t *testing.T, text []byte) (found []string) {
 	t.Helper()
 	if text == nil {
 		return nil
 	}
+
 	var walk func(v any)
 	walk = func(v any) {
 		switch v := v.(type) {
@@ -121,6 +129,7 @@ func leaves(t *testing.T, text []byte) (found []string) {
 			}
 		}
 	}
+
 	var v any
 	must(t, json.Unmarshal(text, &v))
 	walk(v)
@@ -136,6 +145,7 @@ func TestTheAuditOpensPersonalValuesForTheOwnTenantOnly(t *testing.T) {
 	for _, e := range domaintest.Examples() {
 		w.example(t, anna, e)
 	}
+
 	text := func(entries []reports.AuditEntry) string {
 		var b strings.Builder
 		for _, e := range entries {
@@ -146,27 +156,32 @@ func TestTheAuditOpensPersonalValuesForTheOwnTenantOnly(t *testing.T) {
 		}
 		return b.String()
 	}
+
 	secrets := []string{"anna@Example.org", "Ṱhilidzi", "+27731234567", "thandi.nkosi+stad@example.co.za",
 		"box 4, form 17", "Nomvula", "My neighbour", "203.0.113.7", "marked-agent"}
+
 	own := text(w.audit(t, w.tenant, domain.TenantID{}, reports.AuditFilter{}))
 	for _, s := range secrets {
 		if !strings.Contains(own, s) {
-			t.Errorf("the own tenant does not see %q", s)
+			t.Errorf("the person's own tenant does not see %q", s)
 		}
 	}
+
 	platform := domain.PlatformTenant()
-	all, one := w.audit(t, platform, domain.TenantID{}, reports.AuditFilter{}),
-		w.audit(t, platform, other, reports.AuditFilter{})
+	all := w.audit(t, platform, domain.TenantID{}, reports.AuditFilter{})
+	one := w.audit(t, platform, other, reports.AuditFilter{})
 	if len(one) != 2 || len(all) < 20 || !slices.ContainsFunc(all, func(e reports.AuditEntry) bool {
 		return e.Tenant == other
 	}) {
 		t.Errorf("the platform sees %d events of one tenant, %d of all", len(one), len(all))
 	}
+
 	for _, s := range secrets {
 		if strings.Contains(text(all)+text(one), s) {
 			t.Errorf("the platform sees %q", s)
 		}
 	}
+
 	sealed := []domain.FieldChange{}
 	for _, c := range one[0].Changes {
 		if c.Personal == domain.Withheld {
@@ -178,6 +193,7 @@ func TestTheAuditOpensPersonalValuesForTheOwnTenantOnly(t *testing.T) {
 	if diff := cmp.Diff(want, sealed); diff != "" {
 		t.Errorf("sealed fields (-want +got):\n%s", diff)
 	}
+
 	w.erase(t, anna)
 	erased := w.audit(t, w.tenant, w.tenant, reports.AuditFilter{})
 	for _, s := range secrets {
@@ -188,6 +204,7 @@ func TestTheAuditOpensPersonalValuesForTheOwnTenantOnly(t *testing.T) {
 	if len(erased) != strings.Count(own, "\n")+1 {
 		t.Errorf("the erasure left %d entries of %d", len(erased)-1, strings.Count(own, "\n"))
 	}
+
 	marked := 0
 	for _, e := range erased {
 		for _, c := range e.Changes {
@@ -210,6 +227,7 @@ func TestAnAuditFiltersAndPages(t *testing.T) {
 		&domain.ConsentWithdrawn{ConsentID: id, Purpose: "sms_alert", RecordedBy: domain.BySelf})
 	w.append(t, w.tenant, domain.UserOf(anna), &domain.UserPasswordChanged{})
 	all := w.audit(t, w.tenant, domain.TenantID{}, reports.AuditFilter{})
+
 	types := func(entries []reports.AuditEntry) string {
 		var names []string
 		for _, e := range entries {
@@ -217,6 +235,7 @@ func TestAnAuditFiltersAndPages(t *testing.T) {
 		}
 		return strings.Join(names, " ")
 	}
+
 	for want, filter := range map[string]reports.AuditFilter{
 		"user.password_changed consent.withdrawn consent.granted user.registered municipality.registered": {},
 		"consent.granted user.registered municipality.registered": {
@@ -230,29 +249,33 @@ func TestAnAuditFiltersAndPages(t *testing.T) {
 		"consent.granted user.registered municipality.registered ":                {To: all[1].Timestamp},
 	} {
 		if got := types(w.audit(t, w.tenant, domain.TenantID{}, filter)); got != strings.TrimSpace(want) {
-			t.Errorf("%+v gives %q, want %q", filter, got, want)
+			t.Errorf("%+v returns %q, want %q", filter, got, want)
 		}
 	}
+
 	r := w.reports
 	scope, err := reports.ScopeOf(w.tenant, w.tenant)
 	must(t, err)
+
 	ids := pages(t, 2, func(p projections.Page) (projections.Listing[reports.AuditEntry], error) {
 		return r.Audit(t.Context(), scope, reports.AuditFilter{}, p)
 	}, func(e reports.AuditEntry) string { return e.ID.String() })
 	if len(ids) != 5 || ids[0] != all[0].ID.String() {
-		t.Errorf("pages give %v", ids)
+		t.Errorf("the pages hold %v", ids)
 	}
+
 	for _, filter := range []reports.AuditFilter{{Operation: "DROP"}, {Table: "passwords"}} {
 		if _, err := r.Audit(t.Context(), scope, filter, projections.Page{}); !refused(err, domain.CodeInvalid) {
-			t.Errorf("%+v gives %v", filter, err)
+			t.Errorf("%+v returns %v", filter, err)
 		}
 	}
-	if _, err := r.Audit(t.Context(), scope, reports.AuditFilter{}, projections.Page{After: "!"}); !refused(err,
-		domain.CodeInvalid) {
+
+	_, err = r.Audit(t.Context(), scope, reports.AuditFilter{}, projections.Page{After: "!"})
+	if !refused(err, domain.CodeInvalid) {
 		t.Errorf("a malformed cursor: %v", err)
 	}
-	if list, err := r.Audit(t.Context(), scope, reports.AuditFilter{},
-		projections.Page{After: "AAAAAAAAAAE"}); err != nil || len(list.Items) != 0 {
+	list, err := r.Audit(t.Context(), scope, reports.AuditFilter{}, projections.Page{After: "AAAAAAAAAAE"})
+	if err != nil || len(list.Items) != 0 {
 		t.Errorf("after the first position: %d, %v", len(list.Items), err)
 	}
 }
@@ -261,24 +284,30 @@ func TestAnotherTenantsAuditIsForbidden(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	other, platform := domain.TenantID{UUID: newID()}, domain.PlatformTenant()
-	for _, c := range []struct{ viewer, asked domain.TenantID }{{w.tenant, other}, {w.tenant, platform},
-		{domain.TenantID{}, other}, {}} {
+
+	for _, c := range []struct{ viewer, asked domain.TenantID }{
+		{w.tenant, other}, {w.tenant, platform}, {domain.TenantID{}, other}, {},
+	} {
 		if _, err := reports.ScopeOf(c.viewer, c.asked); !refused(err, domain.CodeForbidden) {
 			t.Errorf("%s asks for %s: %v", c.viewer, c.asked, err)
 		}
 	}
+
 	for _, c := range []struct {
 		viewer, asked domain.TenantID
 		sealed        bool
-	}{{w.tenant, w.tenant, false}, {w.tenant, domain.TenantID{}, false}, {platform, platform, false},
-		{platform, other, true}, {platform, domain.TenantID{}, true}} {
+	}{
+		{w.tenant, w.tenant, false}, {w.tenant, domain.TenantID{}, false}, {platform, platform, false},
+		{platform, other, true}, {platform, domain.TenantID{}, true},
+	} {
 		scope, err := reports.ScopeOf(c.viewer, c.asked)
 		if err != nil || scope.Sealed() != c.sealed {
 			t.Errorf("%s asks for %s: sealed %t, %v", c.viewer, c.asked, scope.Sealed(), err)
 		}
 	}
-	if _, err := w.reports.Audit(t.Context(), reports.AuditScope{}, reports.AuditFilter{},
-		projections.Page{}); err == nil {
+
+	_, err := w.reports.Audit(t.Context(), reports.AuditScope{}, reports.AuditFilter{}, projections.Page{})
+	if err == nil {
 		t.Error("the zero scope reads")
 	}
 }

@@ -15,10 +15,10 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// coverage tells which reads of personal data can have covered one person. A read that
-// names its people is exact. Of one that names nobody there is the filter, and the log
-// that it was answered from: it is folded again as far as the read saw it. Where that
-// does not settle it the person is told: a look too many is a nuisance, one too few is a
+// coverage finds the reads of personal data that can have covered one person. A read that
+// names its people is exact. A read that names nobody has its filter, and the log that it
+// was answered from, which is folded again as far as the read saw it. If that does not
+// settle it, the read counts: one too many is a nuisance to the person, one too few is a
 // false answer.
 type coverage struct {
 	reader *eventstore.Reader
@@ -26,15 +26,17 @@ type coverage struct {
 	tenant domain.TenantID
 	person domain.UserID
 
-	streams map[domain.StreamType][]domain.Recorded // of the person, sealed, as they were needed
+	streams map[domain.StreamType][]domain.Recorded // the person's streams read so far, sealed
 }
 
 func (r *Reports) coverage(tx pgx.Tx, tenant domain.TenantID, person domain.UserID) *coverage {
-	return &coverage{reader: r.reader, tx: tx, tenant: tenant, person: person,
-		streams: map[domain.StreamType][]domain.Recorded{}}
+	return &coverage{
+		reader: r.reader, tx: tx, tenant: tenant, person: person,
+		streams: map[domain.StreamType][]domain.Recorded{},
+	}
 }
 
-// began returns the position from which the tenant had this person; 0: it never had.
+// began returns the position from which the tenant had this person; 0 if it never did.
 func (c *coverage) began(ctx context.Context) (int64, error) {
 	events, err := c.stream(ctx, domain.UserStream)
 	if err != nil || len(events) == 0 {
@@ -43,7 +45,7 @@ func (c *coverage) began(ctx context.Context) (int64, error) {
 	return events[0].Position, nil
 }
 
-// only returns those of some reads that can have covered the person.
+// only returns the reads that can have covered the person.
 func (c *coverage) only(ctx context.Context, reads []domain.Recorded) ([]domain.Recorded, error) {
 	kept := make([]domain.Recorded, 0, len(reads))
 	for _, r := range reads {
@@ -58,14 +60,14 @@ func (c *coverage) only(ctx context.Context, reads []domain.Recorded) ([]domain.
 	return kept, nil
 }
 
-// covers tells whether a read can have covered the person.
+// covers reports whether a read can have covered the person.
 func (c *coverage) covers(ctx context.Context, r domain.Recorded) (bool, error) {
 	read, is := r.Event.(*domain.PersonalDataRead)
 	if !is {
 		return false, nil
 	}
 
-	// What was read was read before the head was looked up, and that before the read was
+	// The data was read before the head was looked up, and the head before the read was
 	// recorded.
 	head := r.Position - 1
 	if read.Head > 0 {
@@ -83,7 +85,7 @@ func (c *coverage) covers(ctx context.Context, r domain.Recorded) (bool, error) 
 		return slices.Contains(read.Subjects, c.person), nil
 	case read.Filter["subject_id"] != "" && read.Filter["subject_id"] != c.person.String():
 		return false, nil
-	case read.Filter["tenant_id"] != "": // an audit that showed other municipalities alone
+	case read.Filter["tenant_id"] != "": // an audit that showed only other municipalities
 		return false, nil
 	}
 
@@ -101,7 +103,7 @@ func (c *coverage) covers(ctx context.Context, r domain.Recorded) (bool, error) 
 	}
 }
 
-// inReplay tells whether a replay of consents has a row of the person. It is exact: a
+// inReplay reports whether a replay of consents has a row of the person. It is exact: a
 // replay of a position is the same for ever.
 func (c *coverage) inReplay(ctx context.Context, read *domain.PersonalDataRead, head int64) (bool, error) {
 	upTo, at, known := replayed(read.Filter)
@@ -121,7 +123,7 @@ func (c *coverage) inReplay(ctx context.Context, read *domain.PersonalDataRead, 
 	}), nil
 }
 
-// replayed reads the clocks of a replay from the filter of its read.
+// replayed reads the position and the instant of a replay from the filter of its read.
 func replayed(filter map[string]string) (upTo int64, at time.Time, known bool) {
 	upTo, err := strconv.ParseInt(filter["position"], 10, 64)
 	if err != nil {
@@ -130,16 +132,17 @@ func replayed(filter map[string]string) (upTo int64, at time.Time, known bool) {
 	if filter["as_of"] == "" {
 		return upTo, time.Time{}, true
 	}
+
 	at, err = time.Parse(time.RFC3339Nano, filter["as_of"])
 	if err == nil && at.IsZero() {
-		upTo = 0 // nothing held then
+		upTo = 0 // nothing was in force then
 	}
 	return upTo, at, err == nil
 }
 
-// inList tells whether the person can have been in a list of accounts: ever, up to the
-// head, as such a list was asked for, for a read table may lag behind. Searched texts are
-// not kept, so they rule nobody out.
+// inList reports whether the person can have been in a list of accounts: whether they
+// matched its filter at any time up to the head, as a read table may lag behind. Search
+// texts are not kept, so they rule nobody out.
 func (c *coverage) inList(ctx context.Context, read *domain.PersonalDataRead, head int64) (bool, error) {
 	events, err := c.stream(ctx, domain.UserStream)
 	if err != nil {
@@ -157,7 +160,7 @@ func (c *coverage) inList(ctx context.Context, read *domain.PersonalDataRead, he
 	return false, nil
 }
 
-// inAudit tells whether the audit that was read has an entry about the person, or by
+// inAudit reports whether the audit that was read has an entry about the person or by
 // them.
 func (c *coverage) inAudit(ctx context.Context, read *domain.PersonalDataRead, head int64) (bool, error) {
 	q, possible := auditedIn(read.Filter)
@@ -182,12 +185,12 @@ func (c *coverage) inAudit(ctx context.Context, read *domain.PersonalDataRead, h
 	return false, nil
 }
 
-// auditedIn reads which events an audit was asked for from the filter of its read.
+// auditedIn reads from the filter of an audit's read which events the audit asked for.
 func auditedIn(filter map[string]string) (q eventstore.Query, understood bool) {
 	asked := AuditFilter{Operation: domain.Operation(filter["operation"]), Table: filter["table_name"]}
 	types, err := asked.types()
 	if err != nil {
-		return q, false // of a release that had other words
+		return q, false // from a release with other operations or tables
 	}
 	q.Types = types
 
@@ -208,20 +211,20 @@ func auditedIn(filter map[string]string) (q eventstore.Query, understood bool) {
 	return q, true
 }
 
-// decided tells whether a stream of the person's had anything in it by a position.
+// decided reports whether one of the person's streams had an event by a position.
 func (c *coverage) decided(ctx context.Context, kind domain.StreamType, head int64) (bool, error) {
 	events, err := c.stream(ctx, kind)
 	return len(until(events, head)) > 0, err
 }
 
-// stream reads a stream of the person's once.
+// stream returns one of the person's streams, and reads it only once.
 func (c *coverage) stream(ctx context.Context, kind domain.StreamType) ([]domain.Recorded, error) {
 	if events, read := c.streams[kind]; read {
 		return events, nil
 	}
 
-	events, err := c.reader.InStreams(ctx, c.tx, c.tenant, kind, c.person.UUID, eventstore.Place{}, math.MaxInt64,
-		math.MaxInt32)
+	events, err := c.reader.InStreams(ctx, c.tx, c.tenant, kind, c.person.UUID, eventstore.Place{},
+		math.MaxInt64, math.MaxInt32)
 	if err == nil {
 		c.streams[kind] = events
 	}

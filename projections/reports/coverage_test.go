@@ -13,15 +13,15 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// looks appends reads by a clerk of people that are not named, under names, and finds
-// which of them somebody is told of.
-type looks struct {
+// reads records a clerk's reads, each under a name, and finds which of them a person is
+// told of.
+type reads struct {
 	w     *world
 	clerk domain.UserID
 	names map[int64]string
 }
 
-func (l looks) read(t *testing.T, name, fields string, filter map[string]string, people ...domain.UserID) {
+func (l reads) read(t *testing.T, name, fields string, filter map[string]string, people ...domain.UserID) {
 	t.Helper()
 	head := l.w.head(t)
 	done, err := l.w.store.Append(t.Context(), domain.Append{
@@ -34,9 +34,9 @@ func (l looks) read(t *testing.T, name, fields string, filter map[string]string,
 	l.names[done.Position()] = name
 }
 
-// told checks what somebody is told of, in the order of the log, by the exposure, however
-// it is paged, and by the dossier.
-func (l looks) told(t *testing.T, person domain.UserID, want ...string) {
+// told checks which reads a person is told of, in the order of the log: by the exposure,
+// in pages of any size, and by the dossier.
+func (l reads) told(t *testing.T, person domain.UserID, want ...string) {
 	t.Helper()
 	for _, limit := range []int{1, 2, 100} {
 		var got []string
@@ -46,6 +46,7 @@ func (l looks) told(t *testing.T, person domain.UserID, want ...string) {
 			for _, e := range list.Items {
 				got = append(got, l.names[e.Position])
 			}
+
 			if page.After = list.Next; page.After == "" {
 				break
 			}
@@ -53,6 +54,7 @@ func (l looks) told(t *testing.T, person domain.UserID, want ...string) {
 				t.Fatalf("a page of %d, of %d", len(list.Items), limit)
 			}
 		}
+
 		slices.Reverse(got)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("told by the exposure, %d at once (-want +got):\n%s", limit, diff)
@@ -61,6 +63,7 @@ func (l looks) told(t *testing.T, person domain.UserID, want ...string) {
 
 	d, err := l.w.reports.Dossier(t.Context(), l.w.tenant, person)
 	must(t, err)
+
 	var got []string
 	for _, e := range d.Reads {
 		got = append(got, l.names[e.Position])
@@ -68,6 +71,7 @@ func (l looks) told(t *testing.T, person domain.UserID, want ...string) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("told by the dossier (-want +got):\n%s", diff)
 	}
+
 	for _, e := range d.Activity {
 		if name := l.names[e.Position]; name != "" && !slices.Contains(want, name) {
 			t.Errorf("the activity tells of %s", name)
@@ -81,7 +85,7 @@ func TestALookThatCannotHaveCoveredAPersonIsNotToldToThem(t *testing.T) {
 		t.Run(fmt.Sprintf("erased %t", erased), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			l := looks{w, newUser(), map[int64]string{}}
+			l := reads{w, newUser(), map[int64]string{}}
 			position := func() string { return fmt.Sprint(w.head(t)) }
 			at := func(day int) string { return time.Date(2026, 3, day, 0, 0, 0, 0, time.UTC).Format(time.RFC3339) }
 
@@ -133,9 +137,8 @@ func TestALookThatCannotHaveCoveredAPersonIsNotToldToThem(t *testing.T) {
 				w.erase(t, anna)
 			}
 			l.told(t, anna, "list of citizens", "list searched", "export", "export of her purpose",
-				"export as of the day",
-				"replay with names", "replay of her alone", "audit", "audit of what she did", "audit of her record",
-				"something of a later release")
+				"export as of the day", "replay with names", "replay of her alone", "audit",
+				"audit of what she did", "audit of her record", "something of a later release")
 		})
 	}
 }
@@ -143,22 +146,23 @@ func TestALookThatCannotHaveCoveredAPersonIsNotToldToThem(t *testing.T) {
 func TestSomebodyWhomAMunicipalityNeverHadIsToldOfNoLook(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	l := looks{w, newUser(), map[int64]string{}}
+	l := reads{w, newUser(), map[int64]string{}}
 	elsewhere := w.register(t, w.municipality(t, "JHB"), "elsewhere")
 	l.read(t, "list", "profile", nil)
 	l.read(t, "export", "consents", map[string]string{"position": fmt.Sprint(w.head(t))})
 	l.told(t, elsewhere)
 }
 
-// A table may lag: who was a citizen until a moment ago may still stand in a list of
-// citizens.
+// A read table may lag: a person who was a citizen until a moment ago may still be in a
+// list of citizens.
 func TestALookIsToldThatMayHaveCoveredWhatAPersonWasBefore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	l := looks{w, newUser(), map[int64]string{}}
+	l := reads{w, newUser(), map[int64]string{}}
 	anna := w.register(t, w.tenant, "anna")
 	w.append(t, w.tenant, domain.UserOf(anna), &domain.UserRoleChanged{
-		Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Manager}})
+		Role: domain.Change[domain.Role]{Old: domain.Citizen, New: domain.Manager},
+	})
 	l.read(t, "citizens", "profile", map[string]string{"role": "citizen"})
 	l.read(t, "managers", "profile", map[string]string{"role": "manager"})
 	l.read(t, "admins", "profile", map[string]string{"role": "admin"})

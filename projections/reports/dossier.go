@@ -16,13 +16,15 @@ import (
 type Dossier struct {
 	Position int64
 	Profile  domain.User
-	Consents []domain.Consent // as they stand
-	Rights   domain.Rights    // their requests, and holds on their data
-	// Activity is everything that they did and that was done about them, in the order of
-	// the log. What identifies others is withheld: where somebody else did it from, and
-	// whom else it was about.
+	Consents []domain.Consent // as they are now
+	Rights   domain.Rights    // their requests, and the holds on their data
+
+	// Activity is everything that the person did, and everything that was done about
+	// them, in the order of the log. Whatever identifies others is withheld: where
+	// somebody else acted from, and whom else an event was about.
 	Activity []AuditEntry
-	Reads    []ExposureEntry // of their data, in the order of the log
+
+	Reads []ExposureEntry // of their data, in the order of the log
 }
 
 // Dossier reads everything about a person of a tenant in one snapshot. Error:
@@ -34,12 +36,16 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 		if d.Position, err = eventstore.Head(ctx, tx); err != nil {
 			return err
 		}
+
+		reads := []string{(*domain.PersonalDataRead)(nil).EventType()}
 		for _, find := range []struct {
 			into *[]domain.Recorded
 			q    eventstore.Query
-		}{{&about, eventstore.Query{Subject: person}}, {&by, eventstore.Query{Actor: person}}, {&seen, eventstore.Query{
-			Seen: person, Types: []string{(*domain.PersonalDataRead)(nil).EventType()},
-		}}} {
+		}{
+			{&about, eventstore.Query{Subject: person}},
+			{&by, eventstore.Query{Actor: person}},
+			{&seen, eventstore.Query{Seen: person, Types: reads}},
+		} {
 			find.q.Tenant, find.q.UpTo = tenant, d.Position
 			if *find.into, err = r.reader.Find(ctx, tx, find.q); err != nil {
 				return err
@@ -65,20 +71,20 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 		}
 	}
 	d.Rights = domain.Fold[domain.Rights](asked)
-
 	d.Consents = domain.ConsentsAt(decided, time.Time{}, time.Time{}).Records()
+
 	for _, e := range seen {
 		if e.Actor != person {
 			d.Reads = append(d.Reads, exposureEntry(e, person))
 		}
 	}
-	d.Activity = activity(person, append(withoutLooks(about, seen), by...))
+	d.Activity = activity(person, append(withoutOtherReads(about, seen), by...))
 	return d, nil
 }
 
-// withoutLooks leaves out reads of a person that are not among those that can have
-// covered them.
-func withoutLooks(about, seen []domain.Recorded) []domain.Recorded {
+// withoutOtherReads leaves out the reads of a person that are not in seen: the reads that
+// can have covered them.
+func withoutOtherReads(about, seen []domain.Recorded) []domain.Recorded {
 	covered := map[int64]bool{}
 	for _, e := range seen {
 		covered[e.Position] = true

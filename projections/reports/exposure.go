@@ -14,23 +14,25 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// ExposureFilter asks who saw a person, or whom an account saw: exactly one of both.
+// ExposureFilter asks who saw a person, or whom an account saw: exactly one of the two.
 type ExposureFilter struct {
 	Subject domain.UserID
 	Actor   domain.UserID
-	From    time.Time // recorded at this instant or later; zero: from the first
+	From    time.Time // recorded at this instant or later; zero: from the first on
 	To      time.Time // recorded before this instant; zero: up to now
 }
 
-// Matched says why a read is among those that covered a person.
+// Matched says why a read counts as one that covered a person.
 type Matched string
 
 // How a read covers a person.
 const (
-	MatchedSubject Matched = "subject" // it names the person alone
-	MatchedList    Matched = "list"    // it names the person among others
-	// MatchedFilter: it covered more people than are named, so only its filter is known;
-	// the person may be among them.
+	// MatchedSubject is for a read that names the person alone.
+	MatchedSubject Matched = "subject"
+	// MatchedList is for a read that names the person among others.
+	MatchedList Matched = "list"
+	// MatchedFilter is for a read of more people than a read names, of which only the
+	// filter is known; the person may be among them.
 	MatchedFilter Matched = "filter"
 )
 
@@ -47,7 +49,7 @@ type ExposureEntry struct {
 	Subjects  []domain.UserID
 	Filter    map[string]string
 	Reason    domain.Personal[domain.ReadFacts]
-	Matched   Matched // empty when an actor was asked for
+	Matched   Matched // empty if the question was about an actor
 }
 
 // Exposure lists the reads of personal data in a tenant, newest first. Errors:
@@ -67,7 +69,7 @@ func (r *Reports) Exposure(
 	}
 	find := r.newest
 	if !filter.Subject.IsZero() {
-		find = r.looks
+		find = r.reads
 	}
 	events, err := find(ctx, AuditScope{tenant: tenant}, q, page)
 	if err != nil {
@@ -85,8 +87,8 @@ func exposureEntry(r domain.Recorded, subject domain.UserID) ExposureEntry {
 		ActorRole: r.Metadata.ActorRole,
 	}
 	if e, ok := r.Event.(*domain.PersonalDataRead); ok {
-		x.Route, x.Fields, x.Head, x.Subjects, x.Filter, x.Reason = e.Route, e.Fields, e.Head, e.Subjects, e.Filter,
-			e.Private
+		x.Route, x.Fields, x.Head = e.Route, e.Fields, e.Head
+		x.Subjects, x.Filter, x.Reason = e.Subjects, e.Filter, e.Private
 	}
 
 	switch {
@@ -101,13 +103,13 @@ func exposureEntry(r domain.Recorded, subject domain.UserID) ExposureEntry {
 	return x
 }
 
-// looksAtOnce is how many reads are judged at once: most of those that name nobody
-// covered a given person, or none did.
-const looksAtOnce = 500
+// readsAtOnce is how many reads are judged at once: of those that name nobody, either
+// most or none covered a given person.
+const readsAtOnce = 500
 
-// looks is newest for the reads of one person's data, without those that cannot have
-// covered the person.
-func (r *Reports) looks(
+// reads is newest for the reads of one person's data: it leaves out reads that cannot
+// have covered the person.
+func (r *Reports) reads(
 	ctx context.Context, scope AuditScope, q eventstore.Query, page projections.Page,
 ) (found []domain.Recorded, err error) {
 	upTo, more, err := behind(page)
@@ -115,7 +117,7 @@ func (r *Reports) looks(
 		return nil, err
 	}
 
-	q.UpTo, q.Newest, q.Limit, q.Tenant = upTo, true, max(page.Fetch(), looksAtOnce), scope.tenant
+	q.UpTo, q.Newest, q.Limit, q.Tenant = upTo, true, max(page.Fetch(), readsAtOnce), scope.tenant
 	err = r.asTenant(ctx, scope.tenant, func(tx pgx.Tx) error {
 		c := r.coverage(tx, scope.tenant, q.Seen)
 		began, err := c.began(ctx)
@@ -132,6 +134,7 @@ func (r *Reports) looks(
 			if err != nil {
 				return err
 			}
+
 			found = append(found, covering...)
 			if len(found) >= page.Fetch() {
 				found = found[:page.Fetch()]
@@ -148,7 +151,8 @@ func (r *Reports) looks(
 	return found, err
 }
 
-// newest finds a page of events, newest first, and one more if there is one.
+// newest finds a page of events, newest first, and the first of the next page if there is
+// one.
 func (r *Reports) newest(
 	ctx context.Context, scope AuditScope, q eventstore.Query, page projections.Page,
 ) (events []domain.Recorded, err error) {
@@ -175,7 +179,8 @@ func (r *Reports) newest(
 	return events, err
 }
 
-// behind returns the newest position that a page may have; 0: any. There may be none.
+// behind returns the newest position that a page may have (0: any), and whether there can
+// be more at all.
 func behind(page projections.Page) (upTo int64, more bool, err error) {
 	if page.After == "" {
 		return 0, true, nil

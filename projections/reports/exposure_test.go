@@ -11,7 +11,7 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// read appends that a clerk read data of some people.
+// read records that a clerk read data of some people.
 func (w *world) read(
 	t testing.TB, tenant domain.TenantID, clerk domain.UserID, filter map[string]string, people ...domain.UserID,
 ) int64 {
@@ -32,12 +32,14 @@ func TestExposureFindsEveryReadThatCoveredAPerson(t *testing.T) {
 	w := newWorld(t)
 	other := w.municipality(t, "JHB")
 	anna, bheki, clerk, chief := w.register(t, w.tenant, "anna"), newUser(), newUser(), newUser()
+
 	alone := w.read(t, w.tenant, clerk, nil, anna)
 	listed := w.read(t, w.tenant, chief, nil, bheki, anna)
 	filtered := w.read(t, w.tenant, clerk, map[string]string{"role": "citizen"})
 	ofBheki := w.read(t, w.tenant, clerk, map[string]string{"subject_id": anna.String()}, bheki, chief)
 	w.read(t, other, clerk, nil, anna)
 	w.grant(t, w.tenant, anna) // about her, but no read
+
 	ctx, r := t.Context(), w.reports
 	type seen struct {
 		Position int64
@@ -52,6 +54,7 @@ func TestExposureFindsEveryReadThatCoveredAPerson(t *testing.T) {
 		}
 		return found
 	}
+
 	all := []seen{{filtered, reports.MatchedFilter}, {listed, reports.MatchedList}, {alone, reports.MatchedSubject}}
 	if diff := cmp.Diff(all, ask(reports.ExposureFilter{Subject: anna})); diff != "" {
 		t.Errorf("who saw her (-want +got):\n%s", diff)
@@ -60,34 +63,37 @@ func TestExposureFindsEveryReadThatCoveredAPerson(t *testing.T) {
 		ask(reports.ExposureFilter{Actor: clerk})); diff != "" {
 		t.Errorf("whom the clerk saw (-want +got):\n%s", diff)
 	}
+
 	list, err := r.Exposure(ctx, w.tenant, reports.ExposureFilter{Subject: anna}, projections.Page{})
 	must(t, err)
 	e := list.Items[1]
 	if e.Actor != chief || e.ActorRole != "manager" || e.Route != "GET /api/v1/users" || e.Fields != "profile" ||
-		e.Head != 7 ||
-		!slices.Equal(e.Subjects, []domain.UserID{bheki, anna}) || e.Timestamp.IsZero() {
+		e.Head != 7 || !slices.Equal(e.Subjects, []domain.UserID{bheki, anna}) || e.Timestamp.IsZero() {
 		t.Errorf("an entry: %+v", e)
 	}
 	if list.Items[0].Filter["role"] != "citizen" {
 		t.Errorf("a filter: %+v", list.Items[0])
 	}
+
 	from, to := list.Items[1].Timestamp, list.Items[0].Timestamp
 	if diff := cmp.Diff(all[1:2], ask(reports.ExposureFilter{Subject: anna, From: from, To: to})); diff != "" {
 		t.Errorf("in a period (-want +got):\n%s", diff)
 	}
+
 	ids := pages(t, 1, func(p projections.Page) (projections.Listing[reports.ExposureEntry], error) {
 		return r.Exposure(ctx, w.tenant, reports.ExposureFilter{Subject: anna}, p)
 	}, func(e reports.ExposureEntry) string { return e.EventID.String() })
 	if len(ids) != 3 {
-		t.Errorf("pages give %v", ids)
+		t.Errorf("the pages hold %v", ids)
 	}
+
 	for _, f := range []reports.ExposureFilter{{}, {Subject: anna, Actor: clerk}} {
 		if _, err := r.Exposure(ctx, w.tenant, f, projections.Page{}); !refused(err, domain.CodeInvalid) {
-			t.Errorf("%+v gives %v", f, err)
+			t.Errorf("%+v returns %v", f, err)
 		}
 	}
-	if _, err := r.Exposure(ctx, domain.TenantID{}, reports.ExposureFilter{Subject: anna},
-		projections.Page{}); err == nil {
+	_, err = r.Exposure(ctx, domain.TenantID{}, reports.ExposureFilter{Subject: anna}, projections.Page{})
+	if err == nil {
 		t.Error("the zero tenant is taken")
 	}
 }

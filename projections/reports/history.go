@@ -18,8 +18,8 @@ type HistoryEntry struct {
 	Position   int64
 	EventID    uuid.UUID
 	EventType  string
-	RecordedAt time.Time     // when the log learned of it
-	GivenAt    time.Time     // when the person said so: from when it holds
+	RecordedAt time.Time     // when it entered the log
+	GivenAt    time.Time     // when the person said so, and so when it took effect
 	Actor      domain.UserID // who recorded it; zero: an operator
 	ActorRole  string
 	ConsentID  domain.ConsentID
@@ -37,8 +37,8 @@ type HistoryEntry struct {
 
 	EvidenceSHA256 string
 
-	// Personal tells what can be said of the fields below: Absent, there never were any;
-	// Open; Erased; or Withheld.
+	// Personal is the state of the fields below: Absent (there never were any), Open,
+	// Erased or Withheld.
 	Personal          domain.PersonalState
 	EvidenceReference string
 	CompetentPerson   *domain.CompetentPerson
@@ -48,14 +48,15 @@ type HistoryEntry struct {
 }
 
 // History returns the consent events of one person of a tenant, oldest first. It is empty
-// for a person the tenant does not have, and stays whole after an erasure, but for what
-// identifies the person. Errors: validation_failed, unavailable.
+// for a person the tenant does not have. After an erasure it stays complete, except for
+// what identified the person. Errors: validation_failed, unavailable.
 func (r *Reports) History(
 	ctx context.Context, tenant domain.TenantID, subject domain.UserID, page projections.Page,
 ) (projections.Listing[HistoryEntry], error) {
 	if subject.IsZero() {
 		return projections.Listing[HistoryEntry]{}, errors.New("a history of nobody")
 	}
+
 	q := eventstore.Query{Tenant: tenant, Subject: subject, Types: consentTypes(), Limit: page.Fetch()}
 	if page.After != "" {
 		var err error
@@ -77,9 +78,9 @@ func (r *Reports) History(
 func historyEntry(r domain.Recorded) HistoryEntry {
 	h := HistoryEntry{
 		Position: r.Position, EventID: r.EventID, EventType: r.Event.EventType(), RecordedAt: r.RecordedAt,
-		GivenAt: r.EffectiveAt,
-		Actor:   r.Actor, ActorRole: r.Metadata.ActorRole,
+		GivenAt: r.EffectiveAt, Actor: r.Actor, ActorRole: r.Metadata.ActorRole,
 	}
+
 	switch e := r.Event.(type) {
 	case *domain.ConsentGranted:
 		h.decided(e.Decision)
@@ -91,6 +92,7 @@ func historyEntry(r domain.Recorded) HistoryEntry {
 		h.Personal, h.Reason = e.Private.State(), facts.Reason
 		h.EvidenceSHA256, h.EvidenceReference, h.Cause = e.EvidenceSHA256, facts.EvidenceReference, e.Cause
 	}
+
 	return h
 }
 
@@ -98,12 +100,13 @@ func (h *HistoryEntry) decided(d domain.Decision) {
 	h.ConsentID, h.Purpose, h.RecordedBy = d.ConsentID, d.Purpose, d.RecordedBy
 	h.NoticeVersion, h.Wording, h.SHA256, h.Language = d.NoticeVersion, d.Wording, d.SHA256, d.Language
 	h.Channel, h.GivenBy, h.Basis, h.EvidenceSHA256 = d.Channel, d.GivenBy, d.Basis, d.EvidenceSHA256
+
 	facts, _ := d.Private.Get()
-	h.Personal, h.EvidenceReference, h.CompetentPerson = d.Private.State(), facts.EvidenceReference,
-		facts.CompetentPerson
+	h.Personal = d.Private.State()
+	h.EvidenceReference, h.CompetentPerson = facts.EvidenceReference, facts.CompetentPerson
 }
 
-// consentTypes are the events that say what people agreed to.
+// consentTypes lists the types of the events that say what people agreed to.
 func consentTypes() []string {
 	return []string{
 		(*domain.ConsentGranted)(nil).EventType(), (*domain.ConsentRefused)(nil).EventType(),

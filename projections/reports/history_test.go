@@ -22,6 +22,7 @@ func TestAHistoryIsEveryDecisionInFull(t *testing.T) {
 	w := newWorld(t)
 	anna := w.register(t, w.tenant, "anna")
 	w.grant(t, w.tenant, w.register(t, w.tenant, "bheki"))
+
 	paper := domaintest.PaperGrant()
 	w.example(t, anna, paper)
 	w.example(t, anna, &domain.ConsentRefused{Decision: decision("sms_alert", time.Time{})})
@@ -29,46 +30,48 @@ func TestAHistoryIsEveryDecisionInFull(t *testing.T) {
 		ConsentID: paper.ConsentID, Purpose: paper.Purpose, RecordedBy: domain.BySelf,
 		Private: domain.Known(domain.WithdrawalFacts{Reason: "enough"}),
 	})
+
 	got, err := w.history(t, w.tenant, anna)
 	must(t, err)
 	if len(got) != 3 {
 		t.Fatalf("%d entries", len(got))
 	}
+
 	facts, _ := paper.Private.Get()
 	want := []reports.HistoryEntry{
 		{
 			EventType: "consent.granted.v1", GivenAt: paper.GivenAt, Actor: anna, ActorRole: "citizen",
-			ConsentID: paper.ConsentID,
-			Purpose:   paper.Purpose, RecordedBy: paper.RecordedBy, NoticeVersion: 1, Wording: paper.Wording,
-			SHA256:   paper.SHA256,
-			Language: paper.Language, Channel: domain.Paper, GivenBy: domain.ByCompetentPerson,
-			Basis:          domain.ConsentBasis,
-			EvidenceSHA256: paper.EvidenceSHA256, Personal: domain.Open, EvidenceReference: facts.EvidenceReference,
-			CompetentPerson: facts.CompetentPerson,
+			ConsentID: paper.ConsentID, Purpose: paper.Purpose, RecordedBy: paper.RecordedBy,
+			NoticeVersion: 1, Wording: paper.Wording, SHA256: paper.SHA256, Language: paper.Language,
+			Channel: domain.Paper, GivenBy: domain.ByCompetentPerson, Basis: domain.ConsentBasis,
+			EvidenceSHA256: paper.EvidenceSHA256, Personal: domain.Open,
+			EvidenceReference: facts.EvidenceReference, CompetentPerson: facts.CompetentPerson,
 		},
 		{
 			EventType: "consent.refused.v1", GivenAt: got[1].RecordedAt, Actor: anna, ActorRole: "citizen",
-			ConsentID: got[1].ConsentID,
-			Purpose:   "sms_alert", RecordedBy: domain.BySelf, NoticeVersion: 1, Wording: "words",
-			SHA256:   domain.WordingHash("words"),
-			Language: domain.English, Channel: domain.Paper, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
+			ConsentID: got[1].ConsentID, Purpose: "sms_alert", RecordedBy: domain.BySelf,
+			NoticeVersion: 1, Wording: "words", SHA256: domain.WordingHash("words"), Language: domain.English,
+			Channel: domain.Paper, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
 		},
 		{
 			EventType: "consent.withdrawn.v1", GivenAt: got[2].RecordedAt, Actor: anna, ActorRole: "citizen",
-			ConsentID: paper.ConsentID,
-			Purpose:   paper.Purpose, RecordedBy: domain.BySelf, Personal: domain.Open, Reason: "enough",
+			ConsentID: paper.ConsentID, Purpose: paper.Purpose, RecordedBy: domain.BySelf,
+			Personal: domain.Open, Reason: "enough",
 		},
 	}
+
 	ignored := cmpopts.IgnoreFields(reports.HistoryEntry{}, "Position", "EventID", "RecordedAt")
 	if diff := cmp.Diff(want, got, ignored); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+
 	for i, e := range got {
 		if e.EventID == uuid.Nil || e.RecordedAt.IsZero() || i > 0 && e.Position <= got[i-1].Position {
 			t.Errorf("entry %+v", e)
 		}
 	}
-	// After the erasure all of it is there but what identifies the person.
+
+	// After the erasure everything is there except what identified the person.
 	w.erase(t, anna)
 	for i := range want {
 		if want[i].Personal == domain.Open {
@@ -76,6 +79,7 @@ func TestAHistoryIsEveryDecisionInFull(t *testing.T) {
 		}
 		want[i].EvidenceReference, want[i].CompetentPerson, want[i].Reason = "", nil, ""
 	}
+
 	got, err = w.history(t, w.tenant, anna)
 	must(t, err)
 	if diff := cmp.Diff(want, got, ignored); diff != "" {
@@ -83,15 +87,17 @@ func TestAHistoryIsEveryDecisionInFull(t *testing.T) {
 	}
 }
 
-func TestAHistoryIsOfTheOwnTenant(t *testing.T) {
+func TestAHistoryIsOfOneTenant(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	anna := w.register(t, w.tenant, "anna")
 	w.grant(t, w.tenant, anna)
+
 	other := w.municipality(t, "JHB")
 	if got, err := w.history(t, other, anna); err != nil || len(got) != 0 {
 		t.Errorf("another tenant reads %d entries, %v", len(got), err)
 	}
+
 	for _, c := range []struct {
 		tenant  domain.TenantID
 		subject domain.UserID
@@ -111,6 +117,7 @@ func TestReportsWithoutADatabaseAreUnavailable(t *testing.T) {
 	r := reports.New(pool, w.reader)
 	scope, err := reports.ScopeOf(domain.PlatformTenant(), domain.TenantID{})
 	must(t, err)
+
 	_, history := r.History(t.Context(), w.tenant, newUser(), projections.Page{})
 	replay := r.Replay(t.Context(), w.tenant, reports.ReplayQuery{}, nil)
 	_, position := r.Resolve(t.Context(), w.tenant, time.Now(), 0)
@@ -127,13 +134,15 @@ func TestWhatIsReadWholeWaitsForItsTurn(t *testing.T) {
 	w := newWorld(t)
 	release, err := w.reports.TakeTurns(t.Context())
 	must(t, err)
+
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := w.reports.History(ctx, w.tenant, newUser(), projections.Page{}); !refused(err,
-		domain.CodeUnavailable) {
+	_, err = w.reports.History(ctx, w.tenant, newUser(), projections.Page{})
+	if !refused(err, domain.CodeUnavailable) {
 		t.Errorf("a history: %v", err)
 	}
-	if _, err := w.reports.Dossier(ctx, w.tenant, newUser()); !refused(err, domain.CodeUnavailable) {
+	_, err = w.reports.Dossier(ctx, w.tenant, newUser())
+	if !refused(err, domain.CodeUnavailable) {
 		t.Errorf("a dossier: %v", err)
 	}
 
@@ -168,6 +177,7 @@ func TestALongHistoryIsReadInPages(t *testing.T) {
 		for _, e := range list.Items {
 			positions = append(positions, e.Position)
 		}
+
 		if page.After = list.Next; list.Next == "" {
 			if pages != 3 || len(positions) != 7 || !slices.IsSorted(positions) {
 				t.Errorf("%d pages: %v", pages, positions)

@@ -89,8 +89,9 @@ func (w *world) register(t testing.TB, tenant domain.TenantID, name string) doma
 	w.appendSide(t, tenant, domain.UserOf(user), []domain.SideWrite{domain.CreateSubjectKey{Subject: user}},
 		&domain.UserRegistered{
 			MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-			Person: domain.Known(domain.PersonFacts{Email: name + "@Example.org", FullName: "Ṱhilivhali " + name,
-				Phone: "+27821234567"}),
+			Person: domain.Known(domain.PersonFacts{
+				Email: name + "@Example.org", FullName: "Ṱhilivhali " + name, Phone: "+27821234567",
+			}),
 		})
 	return user
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // People returns accounts of a tenant as they are now, with everything that identifies
-// them; an erased account says so. Accounts of other tenants are missing. That they were
-// read is for the caller to record. Error: unavailable.
+// them; an erased account says so. Accounts of other tenants are left out. The caller
+// must record that they were read. Error: unavailable.
 func (r *Reports) People(
 	ctx context.Context, tenant domain.TenantID, ids []domain.UserID,
 ) (map[domain.UserID]domain.User, error) {

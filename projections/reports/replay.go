@@ -11,25 +11,25 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// ReplayQuery says which state of a tenant's consents to replay: what held at At, as
-// known at exactly a position.
+// ReplayQuery says which state of a tenant's consents to replay: those in force at At, as
+// known at exactly one position.
 type ReplayQuery struct {
 	At       time.Time     // zero: at the end of what was known
 	Position int64         // known up to this position, which Resolve returned
 	Subject  domain.UserID // of one person; zero: of all
 	Purpose  string        // for one purpose; empty: for all
-	Page     func()        // called after each page of events, however many it shows; nil: nobody waits
+	Page     func()        // called after each page of events, even one without results; nil: not called
 }
 
-// replayPage is how many events a replay reads at once. At the longest wording that is
-// some ten megabytes.
+// replayPage is how many events a replay reads at once: with the longest wording about
+// ten megabytes.
 const replayPage = 500
 
 // Resolve returns the position that "as known at" means for a tenant's consents: the
-// position given; else of the newest of their events that was recorded by the instant, or
-// with the zero time, up to now. So what happens besides, such as the record of the
-// question itself, does not change the answer, and the same question has the same answer
-// to the byte until somebody decides something. Errors: validation_failed, unavailable.
+// position given or, if none is, that of the newest consent event recorded by knownAt
+// (zero: by now). So other events, such as the record of the question itself, do not
+// change the answer, and the same question has the same answer to the byte until somebody
+// decides something. Errors: validation_failed, unavailable.
 func (r *Reports) Resolve(
 	ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64,
 ) (resolved int64, err error) {
@@ -37,6 +37,7 @@ func (r *Reports) Resolve(
 		if resolved, err = resolve(ctx, tx, knownAt, position); err != nil || position != 0 {
 			return err
 		}
+
 		newest, err := r.reader.Find(ctx, tx, eventstore.Query{
 			Tenant: tenant, Types: consentTypes(), UpTo: resolved, Newest: true, Limit: 1, Sealed: true,
 		})
@@ -44,7 +45,7 @@ func (r *Reports) Resolve(
 		case err != nil:
 			return err
 		case resolved == 0 || len(newest) == 0:
-			resolved = 1 // as good as any: nothing was decided by then, and positions count from 1
+			resolved = 1 // nothing was decided by then, so any position will do
 		default:
 			resolved = newest[0].Position
 		}
@@ -53,7 +54,7 @@ func (r *Reports) Resolve(
 	return resolved, err
 }
 
-// resolve returns the position that was given, or that an instant stands for.
+// resolve returns the position that was given, or the one that an instant stands for.
 func resolve(ctx context.Context, tx pgx.Tx, knownAt time.Time, position int64) (int64, error) {
 	var f domain.Faults
 	switch {
@@ -76,12 +77,12 @@ func resolve(ctx context.Context, tx pgx.Tx, knownAt time.Time, position int64) 
 	return position, f.Err()
 }
 
-// Replay folds all consents of a tenant, refused and withdrawn ones too, and hands each
-// to the function given: person by person in order of their ids, each person's in order
-// of (effective time, position). It reads nothing but events, opens nothing personal, and
-// holds one page and one person's events in memory. The same question gives the same rows
-// in the same order for ever. An error of the function ends the replay and comes back as
-// it is. Error: unavailable.
+// Replay folds all consents of a tenant, including refused and withdrawn ones, and passes
+// each to a function: person by person in order of their ids, each person's in order of
+// (effective time, position). It reads nothing but events, opens nothing personal, and
+// holds one page and one person's events in memory. The same question yields the same
+// rows in the same order for ever. An error of the function ends the replay and is
+// returned as it is. Error: unavailable.
 func (r *Reports) Replay(
 	ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error,
 ) error {
@@ -105,8 +106,8 @@ func (r *Reports) replay(
 	}
 
 	for behind := (eventstore.Place{}); ; {
-		page, err := r.reader.InStreams(ctx, tx, tenant, domain.ConsentStream, q.Subject.UUID, behind, q.Position,
-			replayPage)
+		page, err := r.reader.InStreams(
+			ctx, tx, tenant, domain.ConsentStream, q.Subject.UUID, behind, q.Position, replayPage)
 		if err != nil {
 			return err
 		}
@@ -120,7 +121,7 @@ func (r *Reports) replay(
 				if err := emit(); err != nil {
 					return err
 				}
-				clear(history) // lets go of the events
+				clear(history) // frees the events
 				history = history[:0]
 			}
 			history = append(history, e)

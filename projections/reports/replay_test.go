@@ -19,8 +19,8 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// question is a replay as a person asks for it: Position and KnownAt as Resolve takes
-// them.
+// question is a replay as a person asks for it, with Position and KnownAt as Resolve
+// takes them.
 type question struct {
 	reports.ReplayQuery
 	KnownAt time.Time
@@ -51,16 +51,16 @@ func (w *world) wholeLog(t testing.TB, conn *pgx.Conn) (events []domain.Recorded
 	return events
 }
 
-// naive is what a replay must give: the whole log filtered and folded in memory.
+// naive returns what a replay must return: the whole log filtered and folded in memory.
 func naive(log []domain.Recorded, tenant domain.TenantID, q question) (rows []domain.Consent) {
 	people := map[uuid.UUID][]domain.Recorded{}
 	for _, e := range log {
 		if e.Tenant == tenant && e.Stream.Type == domain.ConsentStream &&
-			(q.Position == 0 || e.Position <= q.Position) &&
-			(q.Subject.IsZero() || e.Subject == q.Subject) {
+			(q.Position == 0 || e.Position <= q.Position) && (q.Subject.IsZero() || e.Subject == q.Subject) {
 			people[e.Stream.ID] = append(people[e.Stream.ID], e)
 		}
 	}
+
 	ids := slices.SortedFunc(maps.Keys(people), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) })
 	for _, id := range ids {
 		for _, c := range domain.ConsentsAt(people[id], q.At, q.KnownAt).Records() {
@@ -69,12 +69,13 @@ func naive(log []domain.Recorded, tenant domain.TenantID, q question) (rows []do
 			}
 		}
 	}
+
 	return rows
 }
 
-// Random histories in two tenants, asked at random instants of both clocks or at random
-// positions: a replay is what one fold of the whole log gives, and asked again at the
-// position it named, it gives the same rows in the same order.
+// Random histories in two tenants, asked about at random instants of both clocks or at
+// random positions: a replay equals one fold of the whole log, and asked again at the
+// position it named, it returns the same rows in the same order.
 func TestAReplayIsAFoldOfTheWholeLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -83,10 +84,12 @@ func TestAReplayIsAFoldOfTheWholeLog(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		tenant := rapid.SampledFrom(tenants).Draw(rt, "tenant")
 		subjects := []domain.UserID{newUser(), newUser()}
+
 		for range rapid.IntRange(1, 8).Draw(rt, "events") {
 			subject := rapid.SampledFrom(subjects).Draw(rt, "subject")
 			w.append(t, tenant, domain.ConsentsOf(subject), randomDecision(rt))
 		}
+
 		log := w.wholeLog(t, conn)
 		instant := func(name string) time.Time {
 			e := rapid.SampledFrom(log).Draw(rt, name)
@@ -101,6 +104,7 @@ func TestAReplayIsAFoldOfTheWholeLog(t *testing.T) {
 				return e.RecordedAt
 			}
 		}
+
 		var q question
 		q.At, q.Purpose = instant("at"), rapid.SampledFrom([]string{"", "", "sms_alert"}).Draw(rt, "purpose")
 		if rapid.Bool().Draw(rt, "by position") {
@@ -111,14 +115,16 @@ func TestAReplayIsAFoldOfTheWholeLog(t *testing.T) {
 		if rapid.IntRange(0, 3).Draw(rt, "of one") == 0 {
 			q.Subject = subjects[0]
 		}
+
 		got, position := replay(t, r, tenant, q)
 		if diff := cmp.Diff(naive(log, tenant, q), got); diff != "" {
 			rt.Fatalf("%+v (-want +got):\n%s", q, diff)
 		}
+
 		w.register(t, tenant, "meanwhile")
 		w.grant(t, tenant, newUser())
 		if position == 0 {
-			return // asked about before the first event, which no position names
+			return // it was about a time before the first event, which no position names
 		}
 		q.KnownAt, q.Position = time.Time{}, position
 		again, same := replay(t, r, tenant, q)
@@ -151,13 +157,14 @@ func randomDecision(rt *rapid.T) domain.Event {
 func TestAReplayGoesOnOverItsPages(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, n := range []int{499, 1, 1, 1200, 3} { // of one person each, around the page of 500
+	for _, n := range []int{499, 1, 1, 1200, 3} { // one person each, around the page size of 500
 		events := make([]domain.Event, n)
 		for i := range events {
 			events[i] = &domain.ConsentGranted{Decision: decision("sms_alert", time.Time{})}
 		}
 		w.append(t, w.tenant, domain.ConsentsOf(newUser()), events...)
 	}
+
 	got, position := replay(t, w.reports, w.tenant, question{})
 	want := naive(w.wholeLog(t, w.db.Conn(t, pgtest.Projector)), w.tenant, question{})
 	if len(got) != 1704 || position != w.head(t) {
@@ -168,8 +175,8 @@ func TestAReplayGoesOnOverItsPages(t *testing.T) {
 	}
 }
 
-// What was on paper on 1 March and typed in on 6 March held on 2 March as we know today,
-// and not as we knew then.
+// A consent given on paper on 1 March and typed in on 6 March was in force on 2 March as
+// known today, but not as known then.
 func TestAReplayTellsWhatHeldFromWhatWasKnown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -179,23 +186,25 @@ func TestAReplayTellsWhatHeldFromWhatWasKnown(t *testing.T) {
 	before := w.head(t)
 	e := &domain.ConsentGranted{Decision: decision("sms_alert", given)}
 	w.append(t, w.tenant, domain.ConsentsOf(anna), e)
+
 	dayAfter := given.Add(24 * time.Hour)
-	if rows, at := replay(t, r, w.tenant, question{ReplayQuery: reports.ReplayQuery{At: dayAfter}}); len(rows) != 1 ||
-		rows[0].ID != e.ConsentID || at != w.head(t) {
+	rows, at := replay(t, r, w.tenant, question{ReplayQuery: reports.ReplayQuery{At: dayAfter}})
+	if len(rows) != 1 || rows[0].ID != e.ConsentID || at != w.head(t) {
 		t.Errorf("as known today: %+v at %d", rows, at)
 	}
-	if rows, at := replay(t, r, w.tenant, question{reports.ReplayQuery{At: dayAfter}, dayAfter}); len(rows) != 0 ||
-		at != 1 {
+	rows, at = replay(t, r, w.tenant, question{reports.ReplayQuery{At: dayAfter}, dayAfter})
+	if len(rows) != 0 || at != 1 {
 		t.Errorf("as known then: %+v at %d", rows, at)
 	}
-	if rows, _ := replay(t, r, w.tenant, question{ReplayQuery: reports.ReplayQuery{At: dayAfter,
-		Position: before}}); len(rows) != 0 {
+	rows, _ = replay(t, r, w.tenant, question{ReplayQuery: reports.ReplayQuery{At: dayAfter, Position: before}})
+	if len(rows) != 0 {
 		t.Errorf("one position before: %+v", rows)
 	}
-	if rows, _ := replay(t, r, w.tenant, question{
-		ReplayQuery: reports.ReplayQuery{At: given.Add(-time.Microsecond)}}); len(rows) != 0 {
+	rows, _ = replay(t, r, w.tenant, question{ReplayQuery: reports.ReplayQuery{At: given.Add(-time.Microsecond)}})
+	if len(rows) != 0 {
 		t.Errorf("before it was given: %+v", rows)
 	}
+
 	w.append(t, w.tenant, domain.ConsentsOf(anna),
 		&domain.ConsentWithdrawn{ConsentID: e.ConsentID, Purpose: "sms_alert"})
 	if rows, _ := replay(t, r, w.tenant, question{}); len(rows) != 1 || !rows[0].Withdrawn() {
@@ -208,6 +217,7 @@ func TestAReplayEndsWithItsReadersError(t *testing.T) {
 	w := newWorld(t)
 	w.grant(t, w.tenant, newUser())
 	w.grant(t, w.tenant, newUser())
+
 	full, calls := errors.New("the reader has gone"), 0
 	err := w.reports.Replay(t.Context(), w.tenant, reports.ReplayQuery{Position: w.head(t)},
 		func(domain.Consent) error {
@@ -219,8 +229,8 @@ func TestAReplayEndsWithItsReadersError(t *testing.T) {
 	}
 }
 
-// Whatever position an answer names, asking for it gives the same again: also where
-// nothing was known.
+// Asking again for the position that an answer names returns the same answer, even if
+// nothing was known then.
 func TestAStateInWhichNothingWasKnownCanBeAskedForAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -239,6 +249,7 @@ func TestAReplayRefusesPositionsThatAreNotThere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	r, head := w.reports, w.head(t)
+
 	for _, q := range []struct {
 		knownAt  time.Time
 		position int64
@@ -249,9 +260,10 @@ func TestAReplayRefusesPositionsThatAreNotThere(t *testing.T) {
 		{time.Now(), 1, domain.CodeInvalid},
 	} {
 		if _, err := r.Resolve(t.Context(), w.tenant, q.knownAt, q.position); !refused(err, q.want) {
-			t.Errorf("%+v gives %v", q, err)
+			t.Errorf("%+v returns %v", q, err)
 		}
 	}
+
 	none := func(domain.Consent) error { t.Error("a row"); return nil }
 	if err := r.Replay(t.Context(), domain.TenantID{}, reports.ReplayQuery{Position: head}, none); err == nil {
 		t.Error("the zero tenant is replayed")

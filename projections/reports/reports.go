@@ -16,20 +16,20 @@ import (
 
 // Reports answers from the log itself, without a read table, so an answer includes every
 // event that was acknowledged before the question. Its methods may be called from many
-// goroutines. Each opens one read-only transaction on one snapshot. Who may ask, and that
-// asking is recorded, is for the caller.
+// goroutines. Each opens one read-only transaction on one snapshot. The caller must check
+// who may ask, and record that they asked.
 type Reports struct {
 	pool   *pgxpool.Pool
 	reader *eventstore.Reader
-	whole  *semaphore.Weighted // turns to read everything about a person
+	whole  *semaphore.Weighted // bounds the reports on everything about one person
 }
 
-// wholeAtOnce is how many reports on everything about one person are read at once: such a
-// person may have very many events, all of which are in memory then. A report that does
-// not get its turn within the time of its request is unavailable.
+// wholeAtOnce is how many reports on everything about one person run at once: a person
+// may have very many events, all of which are then in memory. A report that does not get
+// its turn before its request times out is unavailable.
 const wholeAtOnce = 2
 
-// New makes reports on a pool that connects as trust_query.
+// New makes Reports on a pool that connects as trust_query.
 func New(pool *pgxpool.Pool, reader *eventstore.Reader) *Reports {
 	return &Reports{pool: pool, reader: reader, whole: semaphore.NewWeighted(wholeAtOnce)}
 }
@@ -42,7 +42,7 @@ func (r *Reports) asTenant(ctx context.Context, tenant domain.TenantID, read fun
 	return r.begin(ctx, pg.SetTenant, []any{tenant.String()}, read)
 }
 
-// wholePerson is asTenant for everything about one person, in its turn.
+// wholePerson is asTenant for everything about one person; it waits for its turn.
 func (r *Reports) wholePerson(ctx context.Context, tenant domain.TenantID, read func(pgx.Tx) error) error {
 	if err := r.whole.Acquire(ctx, 1); err != nil {
 		return eventstore.Unavailable(err)
@@ -52,7 +52,7 @@ func (r *Reports) wholePerson(ctx context.Context, tenant domain.TenantID, read 
 	return r.asTenant(ctx, tenant, read)
 }
 
-// asPlatform reads the events of all tenants without a key to open them.
+// asPlatform reads the events of all tenants, without the keys to open them.
 func (r *Reports) asPlatform(ctx context.Context, read func(pgx.Tx) error) error {
 	return r.begin(ctx, "set local role trust_audit", nil, read)
 }

@@ -14,9 +14,9 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// Requests lists a tenant's requests of one status, those that are due first. They are
-// folded from the streams of rights, which hold nothing else but holds; only a page's are
-// opened. Errors: validation_failed, unavailable.
+// Requests lists a tenant's requests of one status, by due date, earliest first. They are
+// folded from the streams of rights, which hold only requests and holds; only those of
+// the page are opened. Errors: validation_failed, unavailable.
 func (r *Reports) Requests(
 	ctx context.Context, tenant domain.TenantID, status domain.RequestStatus, page projections.Page,
 ) (projections.Listing[domain.Request], error) {
@@ -36,6 +36,7 @@ func (r *Reports) Requests(
 		if err != nil {
 			return err
 		}
+
 		due = dueAfter(domain.Fold[domain.Rights](events), status, after)
 		due = due[:min(len(due), page.Fetch())]
 		return r.openRequests(ctx, tx, due)
@@ -45,8 +46,8 @@ func (r *Reports) Requests(
 	})
 }
 
-// dueAfter returns the requests of one status that are due after another, in that order;
-// after one that is not there: all of them.
+// dueAfter returns the requests of one status that are due after another one, in that
+// order. If that one does not exist, it returns all of them.
 func dueAfter(all domain.Rights, status domain.RequestStatus, after domain.RequestID) []domain.Request {
 	behind := func(a, b domain.Request) int {
 		return cmp.Or(cmp.Compare(a.DueOn, b.DueOn), cmp.Compare(a.ID.String(), b.ID.String()))
@@ -60,7 +61,7 @@ func dueAfter(all domain.Rights, status domain.RequestStatus, after domain.Reque
 	return due
 }
 
-// openRequests puts requests with what their people wrote in the place of sealed ones.
+// openRequests replaces sealed requests by the same ones with their texts opened.
 func (r *Reports) openRequests(ctx context.Context, tx pgx.Tx, requests []domain.Request) error {
 	var people []domain.UserID
 	for _, q := range requests {
@@ -76,6 +77,7 @@ func (r *Reports) openRequests(ctx context.Context, tx pgx.Tx, requests []domain
 	if err != nil {
 		return err
 	}
+
 	opened := domain.Fold[domain.Rights](events)
 	for i, q := range requests {
 		if open, found := opened.Request(q.ID); found {
