@@ -193,12 +193,12 @@ func attacks() []attack {
 				where kind = 'tenant'`, reader: tenant, tenant: "has no key",
 		},
 		{name: "a tenant's key said to be a person's",
-			sql: "update trust.keys set kind = 'subject' where kind = 'tenant'", reader: "is said to be a subject key"},
+			sql: "update trust.keys set kind = 'subject' where kind = 'tenant'", reader: "is stored as a subject key"},
 		{
 			name: "tenants' keys said to be people's, each of the other's tenant",
 			sql: `update trust.keys v set kind = 'subject', tenant_id = k.tenant_id
 				from trust.keys k where v.kind = 'tenant' and k.kind = 'tenant' and v.key_id <> k.key_id`,
-			reader: "is said to be a subject key", tenant: "has no key",
+			reader: "is stored as a subject key", tenant: "has no key",
 		},
 
 		// Secrets.

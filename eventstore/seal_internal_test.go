@@ -18,7 +18,7 @@ func FuzzSealedColumn(f *testing.F) {
 		f.Fatal(err)
 	}
 	r := row{eventType: "user.registered.v1", payload: []byte(`{}`)}
-	at := placeOf(r.Tenant, r.EventID, r.eventType, r.payload)
+	at := bindingOf(r.Tenant, r.EventID, r.eventType, r.payload)
 	sealedAs := map[byte]string{subjectPart: `{"email":"x"}`, originPart: `{"ip":"y"}`}
 	whole := appendPart(nil, subjectPart, key, b, []byte(sealedAs[subjectPart]), at)
 	whole = appendPart(whole, originPart, key, b, []byte(sealedAs[originPart]), at)

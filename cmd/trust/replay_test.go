@@ -145,7 +145,7 @@ func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 		"no instant":     {exit.CodeUsage, []string{"--as-of", "3 March"}, "give an instant, with its zone"},
 		"both": {exit.CodeUsage, []string{"--known-at", day, "--position", "1"},
 			"position or known_at, not both"},
-		"a position to come":   {exit.CodeUsage, []string{"--position", "99999999"}, "given out no such position"},
+		"a position to come":   {exit.CodeUsage, []string{"--position", "99999999"}, "log has no such position"},
 		"names for no reason":  {exit.CodeUsage, []string{"--reveal"}, "--reveal needs --reason"},
 		"a reason for nothing": {exit.CodeUsage, []string{"--reason", "x"}, "--reason is for --reveal"},
 		"an endless reason":    {exit.CodeUsage, []string{"--reveal", "--reason", strings.Repeat("x", 5000)}, "reason"},
