@@ -29,7 +29,7 @@ const (
 )
 
 // errSilent says that a socket did not answer in time.
-var errSilent = errors.New("the database stopped answering in the middle of an exchange")
+var errSilent = errors.New("the database went silent in the middle of an exchange")
 
 // heard is a connection on which a read or a write fails if it takes too long: a network
 // that drops packets reports nothing. TCP keep-alives would take minutes, and a proxy
