@@ -328,6 +328,7 @@ func (e *entry) appended(out result) domain.Appended {
 		}
 		events[i] = r
 	}
+
 	return domain.Appended{Events: events}
 }
 

@@ -495,15 +495,21 @@ func TestAccountsLooksInOneTenantOrInAll(t *testing.T) {
 	w := newWorld(t)
 	other := w.municipality(t, "JHB")
 	one, two := w.register(t, w.tenant, "same@example.org"), w.register(t, other, "same@example.org")
+
 	for _, c := range []struct {
 		tenant domain.TenantID
 		want   []domain.UserID
-	}{{w.tenant, []domain.UserID{one}}, {other, []domain.UserID{two}}, {domain.TenantID{}, []domain.UserID{one, two}}} {
+	}{
+		{w.tenant, []domain.UserID{one}},
+		{other, []domain.UserID{two}},
+		{domain.TenantID{}, []domain.UserID{one, two}},
+	} {
 		accounts, err := w.store.Accounts(t.Context(), "same@example.org", c.tenant)
 		if err != nil || len(accounts) != len(c.want) {
 			t.Errorf("tenant %s: got %+v, %v", c.tenant, accounts, err)
 		}
 	}
+
 	if got, err := w.store.Verifier(t.Context(), other, one); err != nil || got != "" {
 		t.Errorf("another tenant reads the verifier %q, %v", got, err)
 	}

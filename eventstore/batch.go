@@ -29,6 +29,7 @@ func touchID(kind string, id uuid.UUID) touch {
 	return touch{kind: kind, id: string(id[:]), write: true}
 }
 
+// clashes tells whether an append with these touches may not join the batch so far.
 func clashes(touched map[touch]struct{}, with []touch) bool {
 	for _, t := range with {
 		other := t
@@ -36,7 +37,9 @@ func clashes(touched map[touch]struct{}, with []touch) bool {
 		if _, ok := touched[other]; ok {
 			return true
 		}
-		if other.write = false; !t.write {
+
+		other.write = false
+		if !t.write {
 			continue
 		}
 		if _, ok := touched[other]; ok {
@@ -134,6 +137,7 @@ func newArrays(entries []*entry) *arrays {
 	for _, e := range entries {
 		streams, events = streams+len(e.streams), events+len(e.events)
 	}
+
 	return &arrays{
 		id: make([][16]byte, 0, n), tenant: make([][16]byte, 0, n), events: make([]int32, 0, n),
 		sAppend: make([]int32, 0, streams), sTenant: make([][16]byte, 0, streams), sID: make([][16]byte, 0, streams),

@@ -34,6 +34,7 @@ func BenchmarkAppend(b *testing.B) {
 				return err
 			})
 		})
+
 		b.Run(fmt.Sprintf("insert/callers=%d", callers), func(b *testing.B) {
 			w := newWorld(b)
 			pool := barePool(b, w, callers)
@@ -45,8 +46,10 @@ func BenchmarkAppend(b *testing.B) {
 
 func concurrently(b *testing.B, callers int, work func(context.Context) error) {
 	b.Helper()
+
 	var left atomic.Int64
 	left.Store(int64(b.N))
+
 	var wg sync.WaitGroup
 	for range callers {
 		wg.Go(func() {
@@ -59,6 +62,7 @@ func concurrently(b *testing.B, callers int, work func(context.Context) error) {
 		})
 	}
 	wg.Wait()
+
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
 
@@ -267,6 +271,7 @@ func scanBare(rows pgx.Rows, err error) (int, error) {
 		return 0, err
 	}
 	defer rows.Close()
+
 	var all []bareRow
 	for rows.Next() {
 		var r bareRow

@@ -24,11 +24,13 @@ func find(
 	t testing.TB, pool *pgxpool.Pool, first string, args []any, q eventstore.Query,
 ) (events []domain.Recorded, err error) {
 	t.Helper()
+
 	err = pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
 		reader, err := eventstore.NewReader(t.Context(), tx, []byte(masterKey))
 		if err != nil {
 			return err
 		}
+
 		if _, err := tx.Exec(t.Context(), first, args...); err != nil {
 			return err
 		}
@@ -237,7 +239,8 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 	w.exec(t, `insert into trust.events
 		select (select position from trust.head()) + row_number() over (order by position), $1, stream_type,
 			md5('own' || position)::uuid, 1, gen_random_uuid(), gen_random_uuid(), 1, event_type,
-			md5('own' || position)::uuid, gen_random_uuid(), actor_id, payload, null, metadata, effective_at, recorded_at
+			md5('own' || position)::uuid, gen_random_uuid(), actor_id, payload, null, metadata, effective_at,
+			recorded_at
 		from trust.events where position > (select position - 150000 from trust.head()) and position % 3 = 0`,
 		w.tenant.UUID)
 	for n := range 5 { // reads among 200 000 other events

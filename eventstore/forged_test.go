@@ -354,6 +354,7 @@ func TestOlderEventsGetTheirCodesAndThenEveryEventMustHaveOne(t *testing.T) {
 func TestOnlyTheOwnerWritesCodesAndTheMark(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+
 	for _, role := range []string{pgtest.Query, pgtest.Projector} {
 		conn := w.db.Conn(t, role)
 		for _, sql := range []string{

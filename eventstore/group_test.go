@@ -610,6 +610,7 @@ func poolOver(t testing.TB, db *pgtest.DB, l *line) *pgxpool.Pool {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	config.ConnConfig.DialFunc = l.dial
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	if err != nil {

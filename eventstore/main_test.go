@@ -91,8 +91,9 @@ func registration(tenant domain.TenantID, email string) domain.Append {
 		ID: newID(), Tenant: tenant, Actor: user, Origin: domain.Origin{IP: "203.0.113.7", UserAgent: "marked-agent"},
 		Writes: []domain.Write{{Stream: domain.UserOf(user), Events: []domain.Event{&domain.UserRegistered{
 			MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-			Person: domain.Known(domain.PersonFacts{Email: email, FullName: "Ṱhilivhali Marked",
-				Phone: "+27821234567"}),
+			Person: domain.Known(domain.PersonFacts{
+				Email: email, FullName: "Ṱhilivhali Marked", Phone: "+27821234567",
+			}),
 		}}}},
 		Side: []domain.SideWrite{
 			domain.CreateSubjectKey{Subject: user},

@@ -37,6 +37,7 @@ func (w *world) holds(t *testing.T, email string) (claimed, signsIn uuid.UUID) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	accounts, err := w.store.Accounts(t.Context(), email, w.tenant)
 	if err != nil {
 		t.Fatal(err)

@@ -76,17 +76,21 @@ func TestARepeatIsNeitherAConflictNorAClaimTaken(t *testing.T) {
 func TestARepeatInAnotherTenantGetsTheStoredEvents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+
 	register := func() domain.Append {
 		id := domain.TenantID{UUID: newID()}
 		return domain.Append{
 			ID: domain.MunicipalityOf(w.tenant).ID, Tenant: id,
-			Writes: []domain.Write{{Stream: domain.MunicipalityOf(id),
-				Events: []domain.Event{&domain.MunicipalityRegistered{Code: "JHB"}}}},
+			Writes: []domain.Write{{
+				Stream: domain.MunicipalityOf(id), Events: []domain.Event{&domain.MunicipalityRegistered{Code: "JHB"}},
+			}},
 			Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: id}},
 		}
 	}
+
 	first := must(t)(w.store.Append(t.Context(), register()))
 	before := w.dump(t)
+
 	again := must(t)(w.store.Append(t.Context(), register()))
 	if !again.Repeat || len(again.Events) != 1 || again.Events[0].Tenant != first.Events[0].Tenant {
 		t.Errorf("got %+v, want the events of %s", again, first.Events[0].Tenant)

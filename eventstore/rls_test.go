@@ -544,6 +544,7 @@ func TestRowLevelSecurityStandsWhereverATenantDoes(t *testing.T) {
 func TestEveryColumnAndIndexSaysWhatItIsFor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+
 	missing := query[[]string](t, w, `
 		select coalesce(array_agg(what order by what), '{}') from (
 			select format('column %s.%s', c.relname, a.attname)
@@ -554,6 +555,7 @@ func TestEveryColumnAndIndexSaysWhatItIsFor(t *testing.T) {
 				where c.relnamespace = 'trust'::regnamespace and c.relkind in ('r', 'p', 'i')
 					and obj_description(c.oid, 'pg_class') is null
 		) x (what)`)
+
 	if len(missing) != 0 {
 		t.Errorf("without a comment: %s", fmt.Sprint(missing))
 	}

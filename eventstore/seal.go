@@ -75,10 +75,12 @@ func findPart(sealed []byte, kind byte) (p part, found bool, err error) {
 		if len(sealed) < partHeader || sealed[0] <= last || sealed[0] > originPart {
 			return part{}, false, errSealedForm
 		}
+
 		n := int(binary.BigEndian.Uint32(sealed[17:partHeader]))
 		if n > len(sealed)-partHeader {
 			return part{}, false, errSealedForm
 		}
+
 		if last = sealed[0]; last == kind {
 			p, found = part{uuid.UUID(sealed[1:17]), sealed[partHeader : partHeader+n]}, true
 		}

@@ -92,6 +92,7 @@ func personal(events []domain.Recorded) (subject, origin []domain.PersonalState)
 		case *domain.ConsentWithdrawn:
 			subject = append(subject, e.Private.State())
 		}
+
 		origin = append(origin, r.Origin.State())
 	}
 	return subject, origin
@@ -112,6 +113,7 @@ func text(events []domain.Recorded) string {
 	for _, r := range events {
 		origin, _ := r.Origin.Get()
 		fmt.Fprintf(&b, "%+v %+v\n", r.Event, origin)
+
 		switch e := r.Event.(type) {
 		case *domain.UserProfileChanged:
 			person, _ := e.Person.Get()
@@ -170,10 +172,12 @@ func TestLoadWithholdsWhatIsPersonal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	user := w.lifeOf(t)
+
 	events, err := w.store.Load(t.Context(), w.tenant, lifeStreams(user)...)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	if subject, origin := personal(events); !allAre(subject, domain.Withheld, 5) ||
 		!allAre(origin, domain.Withheld, 6) {
 		t.Errorf("subject %v, origin %v; want all withheld", subject, origin)
@@ -309,14 +313,16 @@ func TestAWrongMasterKeyIsRefusedAndWritesNothing(t *testing.T) {
 	w := newWorld(t)
 	before := w.dump(t)
 	wrong := []byte(masterKey + ".")
-	if _, err := eventstore.Open(t.Context(), w.db.Pool(t, pgtest.Query), wrong); !errors.Is(err,
-		eventstore.ErrWrongMasterKey) {
+
+	_, err := eventstore.Open(t.Context(), w.db.Pool(t, pgtest.Query), wrong)
+	if !errors.Is(err, eventstore.ErrWrongMasterKey) {
 		t.Errorf("the store says %v", err)
 	}
-	if _, err := eventstore.NewReader(t.Context(), w.db.Conn(t, pgtest.Projector), wrong); !errors.Is(err,
-		eventstore.ErrWrongMasterKey) {
+	_, err = eventstore.NewReader(t.Context(), w.db.Conn(t, pgtest.Projector), wrong)
+	if !errors.Is(err, eventstore.ErrWrongMasterKey) {
 		t.Errorf("the reader says %v", err)
 	}
+
 	w.unchanged(t, before)
 }
 

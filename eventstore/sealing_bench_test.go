@@ -46,6 +46,7 @@ func sealable(tenant domain.TenantID, person domain.UserID, events int, sealed b
 	if sealed {
 		a.Origin = domain.Origin{IP: "196.25.1.1", UserAgent: "Mozilla/5.0 (Windows NT 10.0; Win64; x64)"}
 	}
+
 	a.Writes[0].Events = nil
 	for range events {
 		event := granted()
@@ -65,6 +66,7 @@ func benchmarkPage(b *testing.B, w *world, after int64) {
 	if err != nil {
 		b.Fatal(err)
 	}
+
 	for b.Loop() {
 		err := pgx.BeginFunc(b.Context(), conn, func(tx pgx.Tx) error {
 			_, err := reader.Range(b.Context(), tx, after, after+page)
@@ -74,6 +76,7 @@ func benchmarkPage(b *testing.B, w *world, after int64) {
 			b.Fatal(err)
 		}
 	}
+
 	b.ReportMetric(float64(b.N)*page/b.Elapsed().Seconds(), "events/s")
 }
 
@@ -84,6 +87,7 @@ func benchmarkQuery(b *testing.B, w *world) {
 	if err != nil {
 		b.Fatal(err)
 	}
+
 	for b.Loop() {
 		err := pgx.BeginFunc(b.Context(), pool, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(b.Context(), asTenant, w.tenant.String()); err != nil {

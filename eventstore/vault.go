@@ -94,6 +94,7 @@ func openVault(ctx context.Context, db Querier, masterKey []byte) (*vault, error
 func proveVault(ctx context.Context, db Querier, masterKey []byte) (*vault, error) {
 	v := &vault{}
 	var err error
+
 	if v.master, err = masterBox(masterKey); err != nil {
 		return nil, err
 	}
@@ -103,6 +104,7 @@ func proveVault(ctx context.Context, db Querier, masterKey []byte) (*vault, erro
 	if v.lookup, _, err = v.secret(ctx, db, lookupSecret, newKey()); err != nil {
 		return nil, err
 	}
+
 	key, _, err := v.secret(ctx, db, codesSecret, newKey())
 	v.codes = newCodes(key)
 	return v, err
@@ -118,6 +120,7 @@ func (v *vault) secret(
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the secret %q: %w", name, Unavailable(err))
 	}
+
 	// Nothing is stored if the proof was out of date.
 	if plain, err = v.master.open(stored, secretAdditional(name)); err != nil {
 		return nil, nil, ErrWrongMasterKey

@@ -275,6 +275,7 @@ func TestNobodyMakesASecretThatTheProgramDoesNotKnow(t *testing.T) {
 	w := newWorld(t)
 	caller := w.db.Conn(t, pgtest.Query)
 	before := w.dump(t)
+
 	for _, name := range []any{"pepper", "", " check", "CHECK", nil} {
 		_, err := caller.Exec(t.Context(),
 			`select trust.secret_once($1, '\x00', wrapped) from trust.secrets where name = 'check'`, name)
@@ -282,6 +283,7 @@ func TestNobodyMakesASecretThatTheProgramDoesNotKnow(t *testing.T) {
 			t.Errorf("%v: %v", name, err)
 		}
 	}
+
 	w.unchanged(t, before)
 	w.mustRotate(t, masterKey, nextKey)
 	w.mustRotate(t, nextKey, masterKey)

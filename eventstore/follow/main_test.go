@@ -117,6 +117,7 @@ func runConfig(t *testing.T, config follow.Config, followers ...follow.Follower)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- follow.NewWorker(config, followers...).Run(ctx) }()
+
 	t.Cleanup(func() {
 		cancel()
 		select {

@@ -14,12 +14,14 @@ import (
 // Nothing waits for ever. From the inside out, each limit is longer than those before it,
 // so that the limit nearest to the cause is the one that reports:
 //
-//	idle in a transaction  deadAfter        Postgres ends the session; the third time, the same event halts
+//	idle in a transaction  deadAfter        Postgres ends the session *
 //	a lock                 lockedAtMost     Postgres says so; it is tried again
-//	a statement            statementAtMost  Postgres says so; the third time, the same event halts
+//	a statement            statementAtMost  Postgres says so *
 //	an answer              silentAfter      the socket is dead: the leader steps down
-//	a range                applyAtMost      the third time, the same event halts
+//	a range                applyAtMost      it fails *
 //	anything               stalledAfter     the leader steps down
+//
+// * It is tried again; the third time at the same event, the follower halts.
 const (
 	lockedAtMost    = 2 * time.Second
 	statementAtMost = 3 * time.Second

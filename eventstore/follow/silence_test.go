@@ -105,12 +105,14 @@ func (h *hole) carry(ctx context.Context, client net.Conn) {
 
 func (h *hole) copy(to, from net.Conn, use string) {
 	defer func() { _ = to.Close() }()
+
 	some := make([]byte, 64*1024)
 	for {
 		n, err := from.Read(some)
 		if err != nil {
 			return
 		}
+
 		if h.silent(use) {
 			_, _ = io.Copy(io.Discard, from) // until the sender closes it
 			return
