@@ -170,7 +170,7 @@ type sealer struct {
 	keys      map[uuid.UUID]foundKey
 	origin    []byte    // plain; nil: none
 	originKey uuid.UUID // seals the origin
-	nobodys   uuid.UUID // seals the personal part of an event that is not about one person
+	nobodys   uuid.UUID // seals personal parts of events that are not about one person
 }
 
 // sealerFor gets the keys that an append needs: the subjects' for personal parts and the

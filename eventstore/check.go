@@ -99,7 +99,7 @@ func (v *vault) forgedAmong(ctx context.Context, rows []row, ask asking) ([]*row
 // failing lists the rows whose code does not hold, in order.
 func (v *vault) failing(rows []row) (bad []*row) {
 	fails := make([]bool, len(rows))
-	_ = inParts(len(rows), func(i int) error { // returns no error
+	_ = inParts(len(rows), func(i int) error {
 		fails[i] = !v.holds(&rows[i])
 		return nil
 	})

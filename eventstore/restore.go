@@ -87,7 +87,8 @@ func BeginRestore(ctx context.Context, conn *pgx.Conn) (*Restore, error) {
 	// Checked again, because another restore, or an API that was faster, may have come in
 	// between.
 	if err = lockLog(ctx, tx); err == nil {
-		_, err = tx.Exec(ctx, beUnheard+"; set local role trust_append") // nobody is there to be woken
+		// Unheard, because there is nobody to wake.
+		_, err = tx.Exec(ctx, beUnheard+"; set local role trust_append")
 	}
 	if err != nil {
 		r.Close(ctx)

@@ -58,7 +58,8 @@ func (s *Store) Authenticator(
 	err := s.pool.QueryRow(ctx, sql, [16]byte(user.UUID), [16]byte(tenant.UUID)).
 		Scan(&factor, &secret, &a.Step, &a.WrongCodes, &wrongAt, &offered, &offeredSecret, &offeredUntil)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return domain.Authenticator{}, nil // an account that cannot sign in
+		// An account that cannot sign in.
+		return domain.Authenticator{}, nil
 	}
 	if err != nil {
 		return domain.Authenticator{}, Unavailable(err)

@@ -111,7 +111,8 @@ func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
 
 	case domain.DemandNoActs:
 		r.Kind, r.ID = "demand_no_acts", w.User.UUID
-		e.touches = append(e.touches, touchID(acts, w.User.UUID)) // see noteAct
+		// See noteAct.
+		e.touches = append(e.touches, touchID(acts, w.User.UUID))
 	case domain.DestroySubjectKey:
 		r.Kind, r.ID = "destroy_key", w.Subject.UUID
 
@@ -125,7 +126,8 @@ func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
 		e.touches = append(e.touches, touchID("session", w.Session), touch{kind: "sessions"})
 	case domain.EndAllSessions:
 		r.Kind = "end_sessions"
-		e.touches = append(e.touches, touch{kind: "sessions", write: true}) // as below
+		// As for EndSessions.
+		e.touches = append(e.touches, touch{kind: "sessions", write: true})
 	case domain.EndSessions:
 		r.Kind, r.Owner, r.ID = "end_sessions", w.User.UUID, w.Except
 		// Rotating or ending a session does not say whose it is, so neither shares a

@@ -19,19 +19,18 @@ import (
 // Store is the log as commands see it. It implements commands.Store. Create it with Open;
 // it is safe for concurrent use.
 type Store struct {
-	// For reads.
-	pool *pgxpool.Pool
-	// The appender's own pool, so that it never queues behind readers.
-	writes *pgxpool.Pool
+	// pool is for reads. The appender has writes to itself, so that it never queues
+	// behind readers.
+	pool, writes *pgxpool.Pool
 
 	vault    *vault
 	keys     *keyring
 	appender *appender
 	log      logID
+	now      func() time.Time
 
-	// Limits how many long histories are loaded at once.
+	// long limits how many long histories are loaded at once.
 	long *semaphore.Weighted
-	now  func() time.Time
 }
 
 // Patience is how long appends are retried while the database is unreachable or does not
@@ -51,8 +50,9 @@ func Open(ctx context.Context, pool *pgxpool.Pool, masterKey []byte, patience ..
 	config := pool.Config()
 	// One batch is written at a time; the second connection is for when the first broke.
 	config.MaxConns, config.MinConns = 2, 1
+	// So that trust.append reads along its indexes; see there.
 	PlanByIndex(config.ConnConfig)
-	config.ConnConfig.RuntimeParams["enable_sort"] = "off" // see trust.append
+	config.ConnConfig.RuntimeParams["enable_sort"] = "off"
 	config.AfterConnect = noteBackend(config.AfterConnect)
 	writes, err := pg.Connect(ctx, config, pool)
 	if err != nil {

@@ -62,7 +62,8 @@ func askForBackend(ctx context.Context, conn *pgx.Conn) (backend, error) {
 }
 
 func backendOf(conn *pgxpool.Conn) backend {
-	return conn.Conn().PgConn().CustomData()[backendKey].(backend) // noteBackend runs first
+	// noteBackend ran when the connection was made.
+	return conn.Conn().PgConn().CustomData()[backendKey].(backend)
 }
 
 // mayStillCome tells whether a call that failed may have been carried out, or may yet be.

@@ -25,8 +25,8 @@ var (
 )
 
 const (
-	keySize   = 32 // AES-256
-	nonceSize = 12
+	keySize   = 32 // of AES-256
+	nonceSize = 12 // of GCM
 )
 
 // box seals under one key with AES-256-GCM; a sealed value is nonce | ciphertext.

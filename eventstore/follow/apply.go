@@ -43,14 +43,16 @@ var errPanicked = errors.New("the follower panicked; the log has the stack")
 func (h *handler) handle(term context.Context, m *message.Message) {
 	var s span
 	if err := json.Unmarshal(m.Payload, &s); err != nil {
-		return // cannot happen: ranges.UnmarshalMessage made it
+		// This cannot happen: ranges.UnmarshalMessage made the payload.
+		return
 	}
 
 	h.busy.Lock()
 	defer h.busy.Unlock()
 
+	// This step is followed by Watermill's part.
 	h.works()
-	defer h.works() // Watermill's part of the step begins
+	defer h.works()
 
 	if s.UpTo <= s.After {
 		h.wentBackwards(term, &BackwardsError{Position: s.After, Head: s.UpTo})
@@ -59,13 +61,15 @@ func (h *handler) handle(term context.Context, m *message.Message) {
 
 	began := time.Now()
 	ahead := h.ahead.take(s)
-	if s.UpTo-s.After >= h.pace.size() { // there may be a backlog
+	// A full page, so there may be a backlog.
+	if s.UpTo-s.After >= h.pace.size() {
 		h.ahead.start(term, s)
 	}
 	err := h.within(term, s, ahead)
 
 	switch {
-	case err == nil: // committed, even if the term has just ended
+	// Committed, even if the term has just ended.
+	case err == nil:
 		h.pace.succeeded(s, time.Since(began))
 		h.said = ""
 		if h.config.Committed != nil {
@@ -75,7 +79,8 @@ func (h *handler) handle(term context.Context, m *message.Message) {
 	case errors.Is(err, errDeposed), errors.Is(err, errSilent):
 		h.depose(err)
 	default:
-		lost := h.conn == nil || h.conn.IsClosed() // before orMoved connects again
+		// Looked at before orMoved connects again.
+		lost := h.conn == nil || h.conn.IsClosed()
 		took := time.Since(began)
 		h.failed(term, s, h.orMoved(term, s, err), lost, took)
 	}
@@ -106,7 +111,8 @@ func (h *handler) apply(term context.Context, s span, ahead *[]domain.Recorded) 
 	if err != nil {
 		return err
 	}
-	if len(events) == 0 { // nothing to apply, so one statement is enough
+	// Nothing to apply, so one statement is enough.
+	if len(events) == 0 {
 		_, err := h.advance(term, h.conn, s, domain.Recorded{})
 		return err
 	}
@@ -137,7 +143,8 @@ func (h *handler) applyIn(term context.Context, tx pgx.Tx, events []domain.Recor
 		if cause := recover(); cause != nil {
 			h.logger.ErrorContext(term, "follower panicked", slog.String("stack", string(debug.Stack())))
 			err = errPanicked
-			h.close(term) // whatever state the transaction is in
+			// The transaction may be in any state.
+			h.close(term)
 		}
 	}()
 
@@ -180,7 +187,8 @@ func (h *handler) advance(term context.Context, db database, s span, last domain
 	case epoch == h.epoch && ahead:
 		return false, &BackwardsError{Position: position, Head: head}
 	case epoch == h.epoch && position == s.After:
-		return false, errMoved // the events read ahead are no longer in this log: read again
+		// The events read ahead are no longer in this log: they are read again.
+		return false, errMoved
 	case epoch != h.epoch:
 		return false, errDeposed
 	case position < s.UpTo:
@@ -225,7 +233,7 @@ func (h *handler) failed(term context.Context, s span, cause error, lost bool, t
 		why = fmt.Sprintf("event %d: %s", s.UpTo, why)
 		h.halt(term, s.After, why)
 	} else if found == atFault {
-		return // narrowing
+		return // the range is narrowed, which is not worth a message
 	}
 
 	if why != h.said {
@@ -248,7 +256,7 @@ func (h *handler) wentBackwards(term context.Context, cause *BackwardsError) {
 		_, err = h.conn.Exec(term, stay, h.Name(), h.epoch, cause.Position)
 	}
 	if err != nil {
-		return // the next poll finds it again
+		return // the next poll tries again
 	}
 	h.halt(term, cause.Position, cause.Error())
 

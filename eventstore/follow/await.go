@@ -75,7 +75,8 @@ func (a *awaiter) add(ctx context.Context, w *waiter) {
 	a.waiters[w] = struct{}{}
 	if !a.running {
 		a.running = true
-		go a.run(context.WithoutCancel(ctx)) // it serves others too
+		// Without the caller's cancellation: the loop serves others too.
+		go a.run(context.WithoutCancel(ctx))
 	}
 }
 

@@ -163,6 +163,7 @@ func (l *leadership) leave(ctx context.Context, cause error) {
 		why = &text
 	}
 
-	_, _ = l.conn.Exec(within, sql, l.name, l.epoch, why) // if it fails, the silence says so
+	// If this fails, the silence says so.
+	_, _ = l.conn.Exec(within, sql, l.name, l.epoch, why)
 	pg.Close(ctx, l.conn)
 }

@@ -44,7 +44,7 @@ const silence = 5 * time.Second
 // Status is how far the log and each follower are.
 type Status struct {
 	Head      int64            `json:"head"`
-	Followers []FollowerStatus `json:"projections"` // the name is kept for clients of status --json
+	Followers []FollowerStatus `json:"projections"` // as status --json has always named them
 	// Notifications is how full the cluster's queue of notifications is, from 0 to 1.
 	// When it is full, appends wake nobody.
 	Notifications float64 `json:"-"`

@@ -135,7 +135,9 @@ func (p *pace) lost() time.Duration {
 
 // pauses decides how long the subscriber waits before it looks again.
 type pauses struct {
-	ended    <-chan struct{} // closed with the leadership: v3 passes no context, and the wait below must end
+	// ended is closed with the leadership: v3 passes no context, and the wait below must
+	// end.
+	ended    <-chan struct{}
 	depose   context.CancelCauseFunc
 	pace     *pace
 	progress *progress

@@ -45,7 +45,7 @@ type heard struct {
 // listenFor makes the connections of a configuration fail when they are silent for too
 // long.
 func listenFor(c *pgconn.Config) {
-	c.ConnectTimeout = applyAtMost // in all; dialling has silentAfter
+	c.ConnectTimeout = applyAtMost // of which dialling may take silentAfter
 
 	dial := c.DialFunc
 	c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {

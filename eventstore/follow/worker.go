@@ -76,7 +76,8 @@ func NewWorker(config Config, followers ...Follower) *Worker {
 func (w *Worker) Run(ctx context.Context) error {
 	database, err := pgx.ParseConfig(w.config.DatabaseURL)
 	if err != nil {
-		return errors.New("the followers' database URL is not valid") // without its text, which may hold a password
+		// Without the parser's text, which may hold a password.
+		return errors.New("the followers' database URL is not valid")
 	}
 
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -112,7 +113,8 @@ func (w *Worker) Run(ctx context.Context) error {
 func session(database *pgx.ConnConfig, use string, idle, inTransaction time.Duration) *pgx.ConnConfig {
 	c := database.Copy()
 	eventstore.PlanByIndex(c)
-	if use != "listen" { // listening is silent by nature, and checked by a ping
+	// Listening is silent by nature, so it is checked by a ping.
+	if use != "listen" {
 		listenFor(&c.Config)
 	}
 
@@ -136,7 +138,8 @@ type runner struct {
 }
 
 func (r *runner) run(ctx context.Context) error {
-	said := "" // an outage is logged once, not twice a second
+	// An outage is logged once, not twice a second.
+	said := ""
 	for {
 		err := r.serve(ctx)
 		if ctx.Err() != nil {
