@@ -32,7 +32,7 @@ var (
 // Disown appends an event, with a code, that says that the event at a position is not
 // ours: from then on readers treat that one as empty. It also removes the password that a
 // forged event may have set, and every session of that account. If the event's tenant is
-// no municipality, it removes that tenant's keys instead.
+// not a municipality, it removes that tenant's keys instead.
 //
 // The caller brings a transaction of a member of trust_append, and commits it. Errors:
 // CodeUnknownPosition, CodeInvalid for the reason, ErrCodeHolds, ErrNotCoded,

@@ -146,7 +146,7 @@ func (r *Restore) Prove(ctx context.Context, masterKey []byte) error {
 		return err
 	}
 
-	// A missing secret was just created, and a new one fits nothing.
+	// Proving the key creates a missing secret, and a new one opens nothing of the backup.
 	after, err := count()
 	if err == nil && after != before {
 		err = fmt.Errorf("%w: it lacks a secret", ErrNoBackup)
