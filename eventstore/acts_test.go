@@ -8,12 +8,13 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The rule stands twice: in domain.InOffice, which keeps acts and demands apart in a
-// batch, and in the database, which judges. Every event counts, or not, in both alike,
-// whomever it is about: nobody, where its kind of stream is no person's.
+// The rule exists twice: in domain.InOffice, which keeps acts and demands apart in a
+// batch, and in the database, which decides. Both must judge every event alike, whoever
+// it is about; in a stream that is not a person's it is about nobody.
 func TestADemandForNoActsJudgesEveryEventAsTheDomainDoes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+
 	counted := map[bool]int{}
 	for _, eventType := range domain.EventTypes() {
 		for _, about := range []string{"themselves", "another"} {
@@ -26,6 +27,7 @@ func TestADemandForNoActsJudgesEveryEventAsTheDomainDoes(t *testing.T) {
 			if about == "another" {
 				stream.ID = newID()
 			}
+
 			done := must(t)(w.store.Append(t.Context(), domain.Append{
 				ID: newID(), Tenant: w.tenant, Actor: actor,
 				Writes: []domain.Write{{Stream: stream, Expected: domain.AnyVersion, Events: []domain.Event{event}}},
@@ -47,8 +49,8 @@ func TestADemandForNoActsJudgesEveryEventAsTheDomainDoes(t *testing.T) {
 	}
 }
 
-// An act in one tenant counts for a demand in another that waits for the same turn: who
-// closes a municipality is of SALGA.
+// An act in one tenant counts for a demand in another that waits for the same turn: the
+// actor who closes a municipality belongs to SALGA.
 func TestAnActInAnotherTenantIsSeenByADemandThatComesRightAfterIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -62,6 +64,7 @@ func TestAnActInAnotherTenantIsSeenByADemandThatComesRightAfterIt(t *testing.T) 
 	release := w.lock(t)
 	first, answers := w.gather(t, ahead, act, demand(w.tenant, act.Actor))
 	release()
+
 	if got := pgtest.Receive(t, first); got.err != nil {
 		t.Fatal(got.err)
 	}
@@ -70,8 +73,8 @@ func TestAnActInAnotherTenantIsSeenByADemandThatComesRightAfterIt(t *testing.T) 
 	failed[*domain.StaffRecordError](t, pgtest.Receive(t, answers[2]).err)
 }
 
-// Whatever an account did for itself, and however often, it is not read to find out that
-// it did nothing else.
+// However much an account did for itself, none of it is read to find out that it did
+// nothing else.
 func TestADemandForNoActsCostsTheSameHoweverLongTheAccountsOwnHistoryIs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -79,12 +82,14 @@ func TestADemandForNoActsCostsTheSameHoweverLongTheAccountsOwnHistoryIs(t *testi
 	w.store = p.open(t, w.db)
 	w.beforeCodes(t)
 	citizen := someone()
+
 	for range 8 { // from the sixth call on Postgres may keep a plan
 		must(t)(w.store.Append(t.Context(), demand(w.tenant, citizen)))
 	}
-	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
-			subject_id, record_id, actor_id, payload, metadata, effective_at, recorded_at)
-		select h.position + g, $1, 'session', $2, g, i.id, i.id, 1, 'session.started.v1', $2, $2, $2, '{}', '{}', clock_timestamp(), clock_timestamp()
+	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id,
+			ordinal, event_type, subject_id, record_id, actor_id, payload, metadata, effective_at, recorded_at)
+		select h.position + g, $1, 'session', $2, g, i.id, i.id, 1, 'session.started.v1', $2, $2, $2, '{}', '{}',
+			clock_timestamp(), clock_timestamp()
 		from trust.head() h, generate_series(1, 100000) g, lateral (select gen_random_uuid() id where g > 0) i`,
 		w.tenant.UUID, citizen.UUID)
 

@@ -19,6 +19,7 @@ import (
 func TestAnAppendIsAddedOnlyAtTheVersionItWasDecidedOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+
 	for _, c := range []struct {
 		name             string
 		events, expected int // in the stream before, expected by the append
@@ -39,17 +40,22 @@ func TestAnAppendIsAddedOnlyAtTheVersionItWasDecidedOn(t *testing.T) {
 			for i := range c.events {
 				must(t)(w.store.Append(t.Context(), grant(w.tenant, subject, i)))
 			}
+
 			a := grant(w.tenant, subject, c.expected)
 			done, err := w.store.Append(t.Context(), a)
+
 			if c.conflict {
 				got := failed[*domain.ConflictError](t, err)
-				if want := (domain.ConflictError{Stream: domain.ConsentsOf(subject), Expected: c.expected,
-					Actual: c.events}); *got != want {
+				want := domain.ConflictError{
+					Stream: domain.ConsentsOf(subject), Expected: c.expected, Actual: c.events,
+				}
+				if *got != want {
 					t.Errorf("got %+v, want %+v", *got, want)
 				}
 				w.absent(t, a)
 				return
 			}
+
 			must(t)(done, err)
 			if got := done.Events[0].Version; got != c.events+1 {
 				t.Errorf("version %d, want %d", got, c.events+1)
@@ -67,7 +73,7 @@ func (w *world) absent(t testing.TB, a domain.Append) {
 	}
 }
 
-// present fails the test unless an append is in the log as its answer says, event by
+// present fails the test unless the log holds an append as its answer says, event by
 // event, and nothing else under its id.
 func (w *world) present(t testing.TB, done domain.Appended, a domain.Append) {
 	t.Helper()
@@ -78,10 +84,11 @@ func (w *world) present(t testing.TB, done domain.Appended, a domain.Append) {
 	if len(stored) != len(done.Events) {
 		t.Fatalf("%d events are in the log, the answer has %d", len(stored), len(done.Events))
 	}
+
 	for i, got := range stored {
 		want := done.Events[i]
-		got.Event, want.Event, got.Origin, want.Origin = nil, nil, domain.Personal[domain.Origin]{},
-			domain.Personal[domain.Origin]{}
+		got.Event, want.Event = nil, nil
+		got.Origin, want.Origin = domain.Personal[domain.Origin]{}, domain.Personal[domain.Origin]{}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("stored:   %+v\nanswered: %+v", got, want)
 		}
@@ -95,13 +102,14 @@ func TestAnExpectationWatchesAStreamThatTheAppendDoesNotWrite(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		tenant domain.TenantID
-	}{{"of the own tenant", w.tenant}, {"of another tenant", other}} {
+	}{{"of the same tenant", w.tenant}, {"of another tenant", other}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			watched := someone()
 			must(t)(w.store.Append(t.Context(), grant(c.tenant, watched, 0)))
 			a := grant(w.tenant, someone(), 0)
 			a.Expects = []domain.Expectation{{Tenant: c.tenant, Stream: domain.ConsentsOf(watched), Version: 1}}
+
 			w.present(t, must(t)(w.store.Append(t.Context(), a)), a)
 
 			must(t)(w.store.Append(t.Context(), grant(c.tenant, watched, 1))) // it moves
@@ -122,6 +130,7 @@ func TestOneStreamInTwoTenantsIsTwoStreams(t *testing.T) {
 	w := newWorld(t)
 	other, subject := w.municipality(t, "JHB"), someone()
 	must(t)(w.store.Append(t.Context(), grant(w.tenant, subject, 0)))
+
 	done := must(t)(w.store.Append(t.Context(), grant(other, subject, 0)))
 	if done.Events[0].Version != 1 {
 		t.Errorf("version %d, want 1", done.Events[0].Version)
@@ -136,8 +145,10 @@ func TestAnAppendAcrossStreamsGetsConsecutivePositions(t *testing.T) {
 	b := grant(w.tenant, someone(), 0)
 	a.Writes = append(a.Writes, b.Writes[0], grant(w.tenant, someone(), 0).Writes[0])
 	head := w.head(t)
+
 	done := must(t)(w.store.Append(t.Context(), a))
 	w.present(t, done, a)
+
 	var versions []int
 	for i, e := range done.Events {
 		if e.Position != head+int64(i)+1 || e.Ordinal != i+1 || e.RecordedAt != done.Events[0].RecordedAt {
@@ -175,6 +186,7 @@ func TestAClaimHasOneHolder(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	claim, one, two := emailClaim(w.tenant, "one@example.org"), newID(), newID()
+
 	w.holder(t, claim, uuid.Nil)
 	must(t)(w.store.Append(t.Context(), takes(w.tenant, one, claim)))
 	w.holder(t, claim, one)
@@ -190,7 +202,7 @@ func TestAClaimHasOneHolder(t *testing.T) {
 	must(t)(w.store.Append(t.Context(), takes(w.tenant, one, claim))) // the holder may take it again
 	w.holder(t, claim, one)
 
-	// Whoever does not hold it releases nothing.
+	// Only the holder can release it.
 	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.ReleaseClaim{Claim: claim, Holder: two})))
 	w.holder(t, claim, one)
 
@@ -217,6 +229,7 @@ func TestOfManyThatTakeOneClaimAtOnceExactlyOneWins(t *testing.T) {
 	}
 	pgtest.Eventually(t, "five wait behind the first", func() bool { return w.store.Waiting() == 5 })
 	release()
+
 	winners := 0
 	for i, from := range answers {
 		got := pgtest.Receive(t, from)
@@ -242,11 +255,13 @@ func TestOfSeveralClaimsTheOneThatIsTakenIsNamed(t *testing.T) {
 		{Tenant: platform, Kind: domain.MunicipalityNameClaim, Value: "x"}, // the same value: kinds do not meet
 		emailClaim(w.tenant, "x"),
 	}
+
 	for i, taken := range claims {
 		must(t)(w.store.Append(t.Context(), takes(w.tenant, newID(), taken)))
 		a := takes(w.tenant, newID(), claims[2], claims[1], claims[0])
 		a.Side = append([]domain.SideWrite{domain.DeleteCredential{User: someone()}}, a.Side...)
 		a = domaintest.Beside(a)
+
 		_, err := w.store.Append(t.Context(), a)
 		if got := failed[*domain.ClaimTakenError](t, err); got.Kind != taken.Kind {
 			t.Errorf("claim %d: the answer names %s, want %s", i, got.Kind, taken.Kind)
@@ -256,7 +271,7 @@ func TestOfSeveralClaimsTheOneThatIsTakenIsNamed(t *testing.T) {
 	}
 }
 
-// side is an append of side writes, and of the events that they must stand beside.
+// side is an append of side writes, beside the events that they need.
 func side(tenant domain.TenantID, writes ...domain.SideWrite) domain.Append {
 	return domaintest.Beside(domain.Append{ID: newID(), Tenant: tenant, Side: writes})
 }
@@ -294,6 +309,7 @@ func TestASessionIsRotatedWithItsCurrentTokenOnly(t *testing.T) {
 		}))
 		return err
 	}
+
 	for _, c := range []struct {
 		name, from, to string
 		stale          bool
@@ -314,10 +330,12 @@ func TestASessionIsRotatedWithItsCurrentTokenOnly(t *testing.T) {
 		}
 	}
 	w.isOpen(t, session, true)
+
 	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.EndSession{Session: session})))
 	_, err := w.store.Append(t.Context(), side(w.tenant, domain.EndSession{Session: session}))
 	failed[*domain.SessionStaleError](t, err) // ended already: an end is recorded once
 	w.isOpen(t, session, false)
+
 	failed[*domain.SessionStaleError](t, rotate("third", "fourth"))
 	w.isOpen(t, session, false)
 }
@@ -341,8 +359,10 @@ func TestSigningInSweepsUpTheUsersExpiredSessions(t *testing.T) {
 			Session: newID(), User: u, Token: token("old"), ExpiresAt: time.Now().Add(-time.Second),
 		})))
 	}
+
 	w.start(t, user, "a")
 	w.start(t, user, "b") // beside the first, which is open
+
 	if n := query[int](t, w, "select count(*) from trust.sessions where user_id = $1", user.UUID); n != 2 {
 		t.Errorf("the user has %d sessions, want the two open ones", n)
 	}
@@ -356,22 +376,25 @@ func TestEndSessionsEndsAllOfAUserButTheOneExcepted(t *testing.T) {
 	w := newWorld(t)
 	user := someone()
 	a, b, c, stranger := w.start(t, user, "a"), w.start(t, user, "b"), w.start(t, user, "c"), w.start(t, someone(), "d")
+
 	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.EndSessions{User: user, Except: b})))
 	w.isOpen(t, a, false)
 	w.isOpen(t, b, true)
 	w.isOpen(t, c, false)
+
 	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.EndSessions{User: user})))
 	w.isOpen(t, b, false)
 	w.isOpen(t, stranger, true)
 }
 
 // A rotation that waits in the queue behind the end of all the user's sessions must not
-// be told that it was made.
+// be answered as done.
 func TestARotationBehindTheEndOfAllSessionsIsStale(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	user := someone()
 	session := w.start(t, user, "first")
+
 	release := w.lock(t)
 	first := w.background(t.Context(), grant(w.tenant, someone(), 0))
 	pgtest.Eventually(t, "the first leads", func() bool { return w.store.Leading() && w.store.Waiting() == 0 })
@@ -382,6 +405,7 @@ func TestARotationBehindTheEndOfAllSessionsIsStale(t *testing.T) {
 	}))
 	pgtest.Eventually(t, "the rotation waits", func() bool { return w.store.Waiting() == 2 })
 	release()
+
 	for _, from := range []<-chan answer{first, end} {
 		if got := pgtest.Receive(t, from); got.err != nil {
 			t.Error(got.err)
@@ -396,6 +420,7 @@ func TestASubjectsKeyIsMadeOnce(t *testing.T) {
 	w := newWorld(t)
 	user := w.register(t, w.tenant, "one@example.org")
 	before := w.dump(t)
+
 	again := side(w.tenant, domain.CreateSubjectKey{Subject: user})
 	_, err := w.store.Append(t.Context(), again)
 	failed[*domain.KeyExistsError](t, err)
@@ -406,13 +431,14 @@ func TestASubjectsKeyIsMadeOnce(t *testing.T) {
 		user.UUID) {
 		t.Error("the destroyed key left no tombstone")
 	}
+
 	before = w.dump(t)
 	again.ID = newID()
 	_, err = w.store.Append(t.Context(), again)
 	failed[*domain.KeyExistsError](t, err)
 	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.DestroySubjectKey{Subject: user})))
 	if !slices.Equal(w.dump(t)["trust.keys"], before["trust.keys"]) {
-		t.Error("when it was destroyed does not stay")
+		t.Error("the time of its destruction changed")
 	}
 }
 
@@ -431,6 +457,7 @@ func TestSetCredentialKeepsWhatItDoesNotName(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	user := w.register(t, w.tenant, "old@example.org")
+
 	check := func(email, verifier string) {
 		t.Helper()
 		accounts, err := w.store.Accounts(t.Context(), email, domain.TenantID{})
@@ -448,12 +475,14 @@ func TestSetCredentialKeepsWhatItDoesNotName(t *testing.T) {
 			t.Errorf("%s: got %+v, %v", email, accounts, err)
 		}
 	}
+
 	check("old@example.org", "a hash")
 	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.SetCredential{User: user, Verifier: "another hash"})))
 	check("old@example.org", "another hash")
 	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.SetCredential{User: user, Email: "new@example.org"})))
 	check("new@example.org", "another hash")
 	nobody("old@example.org")
+
 	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.DeleteCredential{User: user})))
 	nobody("new@example.org")
 	if got, err := w.store.Verifier(t.Context(), w.tenant, user); err != nil || got != "" {
@@ -466,28 +495,36 @@ func TestAccountsLooksInOneTenantOrInAll(t *testing.T) {
 	w := newWorld(t)
 	other := w.municipality(t, "JHB")
 	one, two := w.register(t, w.tenant, "same@example.org"), w.register(t, other, "same@example.org")
+
 	for _, c := range []struct {
 		tenant domain.TenantID
 		want   []domain.UserID
-	}{{w.tenant, []domain.UserID{one}}, {other, []domain.UserID{two}}, {domain.TenantID{}, []domain.UserID{one, two}}} {
+	}{
+		{w.tenant, []domain.UserID{one}},
+		{other, []domain.UserID{two}},
+		{domain.TenantID{}, []domain.UserID{one, two}},
+	} {
 		accounts, err := w.store.Accounts(t.Context(), "same@example.org", c.tenant)
 		if err != nil || len(accounts) != len(c.want) {
 			t.Errorf("tenant %s: got %+v, %v", c.tenant, accounts, err)
 		}
 	}
+
 	if got, err := w.store.Verifier(t.Context(), other, one); err != nil || got != "" {
 		t.Errorf("another tenant reads the verifier %q, %v", got, err)
 	}
 }
 
-// Each refusal is tried with every kind of side write before and behind the one that is
-// refused: none of them may be made.
+// Each refusal is tried with every kind of side write before and after the one that is
+// refused: none of them may take effect.
 func TestSideWritesStandOrFallWithTheirAppend(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	user := w.register(t, w.tenant, "taken@example.org")
 	session := w.start(t, user, "current")
 	must(t)(w.store.Append(t.Context(), grant(w.tenant, user, 0)))
+
+	soon := time.Now().Add(time.Hour)
 	all := func(refused ...domain.SideWrite) []domain.SideWrite {
 		other := someone()
 		writes := []domain.SideWrite{
@@ -498,13 +535,13 @@ func TestSideWritesStandOrFallWithTheirAppend(t *testing.T) {
 			domain.DeleteCredential{User: user},
 			domain.CreateSubjectKey{Subject: other},
 			domain.DestroySubjectKey{Subject: user},
-			domain.StartSession{Session: newID(), User: other, Token: token("x"), ExpiresAt: time.Now().Add(time.Hour)},
-			domain.RotateSession{Session: session, From: token("current"), To: token("next"), ExpiresAt: time.Now().
-				Add(time.Hour)},
+			domain.StartSession{Session: newID(), User: other, Token: token("x"), ExpiresAt: soon},
+			domain.RotateSession{Session: session, From: token("current"), To: token("next"), ExpiresAt: soon},
 			domain.EndSessions{User: user},
 		}
 		return append(append(writes[:5:5], refused...), writes[5:]...)
 	}
+
 	for _, c := range []struct {
 		name   string
 		append domain.Append
@@ -513,28 +550,35 @@ func TestSideWritesStandOrFallWithTheirAppend(t *testing.T) {
 		{"an expected stream moved", domain.Append{
 			Side: all(), Expects: []domain.Expectation{{Tenant: w.tenant, Stream: domain.ConsentsOf(user), Version: 7}},
 		}},
-		{"a claim is taken", domain.Append{Side: all(domain.TakeClaim{Claim: emailClaim(w.tenant, "taken@example.org"),
-			Holder: newID()})}},
-		{"a session is stale", domain.Append{Side: all(domain.RotateSession{Session: session, From: token("x"),
-			To: token("y")})}},
+		{"a claim is taken", domain.Append{
+			Side: all(domain.TakeClaim{Claim: emailClaim(w.tenant, "taken@example.org"), Holder: newID()}),
+		}},
+		{"a session is stale", domain.Append{
+			Side: all(domain.RotateSession{Session: session, From: token("x"), To: token("y")}),
+		}},
 		{"a key exists", domain.Append{Side: all(domain.CreateSubjectKey{Subject: user})}},
 		{"an event is unknown", domain.Append{
-			Writes: []domain.Write{{Stream: domain.ConsentsOf(someone()),
-				Events: []domain.Event{granted(), unknownEvent{}}}}, Side: all(),
+			Side: all(), Writes: []domain.Write{{
+				Stream: domain.ConsentsOf(someone()), Events: []domain.Event{granted(), unknownEvent{}},
+			}},
 		}},
-		{"a side write fails in the database", domain.Append{Side: all(domain.SetCredential{User: someone(),
-			Verifier: "but no address"})}},
+		{"a side write fails in the database", domain.Append{
+			Side: all(domain.SetCredential{User: someone(), Verifier: "but no address"}),
+		}},
 	} {
 		before := w.dump(t)
 		a := c.append
 		a.ID, a.Tenant = newID(), w.tenant
 		a = domaintest.Beside(a)
+
 		if done, err := w.store.Append(t.Context(), a); err == nil {
 			t.Errorf("%s: added: %+v", c.name, done)
 		}
 		w.unchanged(t, before)
 	}
-	a := side(w.tenant, all()...) // the same writes do something when nothing is refused
+
+	// The same writes do something when nothing is refused.
+	a := side(w.tenant, all()...)
 	before := w.dump(t)
 	must(t)(w.store.Append(t.Context(), a))
 	for _, name := range []string{"trust.claims", "trust.credentials", "trust.keys", "trust.sessions"} {
@@ -554,6 +598,7 @@ func TestAnUnknownEventTypeNeverEntersTheLog(t *testing.T) {
 	before := w.dump(t)
 	a := grant(w.tenant, someone(), 0)
 	a.Writes[0].Events = append(a.Writes[0].Events, unknownEvent{})
+
 	_, err := w.store.Append(t.Context(), a)
 	if got := failed[*domain.UnknownEventError](t, err); got.Type != "weather.changed.v1" {
 		t.Errorf("got %+v", got)
@@ -580,21 +625,23 @@ func TestAnEventNeverHoldsFromAfterItWasRecorded(t *testing.T) {
 		given time.Time
 		kept  bool
 	}{
-		{"in the past, in another zone and to the nanosecond", now.Add(-time.Hour).In(time.FixedZone("SAST", 2*60*60)).
-			Truncate(time.Microsecond).Add(7), true},
+		{"in the past, in another zone and to the nanosecond",
+			now.Add(-time.Hour).In(time.FixedZone("SAST", 2*60*60)).Truncate(time.Microsecond).Add(7), true},
 		{"in the future", now.Add(time.Hour), false},
 		{"not stated", time.Time{}, false},
 	} {
 		a := grant(w.tenant, someone(), 0)
 		a.Writes[0].Events[0].(*domain.ConsentGranted).GivenAt = c.given
+
 		done := must(t)(w.store.Append(t.Context(), a))
 		w.present(t, done, a)
+
 		want := done.Events[0].RecordedAt
 		if c.kept {
 			want = c.given.Truncate(time.Microsecond)
 		}
 		if got := done.Events[0].EffectiveAt; !got.Equal(want) {
-			t.Errorf("%s: it holds from %s, want %s", c.name, got, want)
+			t.Errorf("%s: it takes effect at %s, want %s", c.name, got, want)
 		}
 	}
 }
@@ -608,14 +655,17 @@ func TestTheTimeOfRecordingNeverRunsBackwards(t *testing.T) {
 	ahead := last.RecordedAt.Add(time.Hour)
 	w.exec(t, "set session_replication_role = replica")
 	w.exec(t, "update trust.events set recorded_at = $1 where position = $2", ahead, last.Position)
+
 	one := must(t)(w.store.Append(t.Context(), grant(w.tenant, someone(), 0))).Events[0]
 	if !one.RecordedAt.Equal(ahead) || !one.EffectiveAt.Before(ahead.Add(-time.Minute)) {
-		t.Errorf("alone: recorded at %s, effective at %s; want %s, and the clock", one.RecordedAt, one.EffectiveAt,
-			ahead)
+		t.Errorf("alone: recorded at %s, effective at %s; want %s, and the clock",
+			one.RecordedAt, one.EffectiveAt, ahead)
 	}
+
 	release := w.lock(t)
 	first, batch := w.gather(t, grant(w.tenant, someone(), 0), grant(w.tenant, someone(), 0))
 	release()
+
 	for _, from := range append(batch, first) {
 		got := pgtest.Receive(t, from)
 		if got.err != nil || !got.done.Events[0].RecordedAt.Equal(ahead) {
@@ -628,12 +678,14 @@ func TestConcurrentConflictsAreAnsweredWithTheVersionThatStands(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	subject := someone()
+
 	var wg sync.WaitGroup
 	errs := make([]error, 8)
 	for i := range errs {
 		wg.Go(func() { _, errs[i] = w.store.Append(t.Context(), grant(w.tenant, subject, 0)) })
 	}
 	wg.Wait()
+
 	added := 0
 	for _, err := range errs {
 		if err == nil {

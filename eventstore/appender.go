@@ -13,9 +13,9 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// appender is the group commit. One caller at a time leads: it takes everything that
-// waits, writes it in one call of trust.append, and hands the lead to the first of those
-// who came meanwhile. There is no timer: a lone caller leads at once, on its own
+// appender is the group commit. One caller at a time leads: it takes everything that is
+// waiting, writes it in one call of trust.append, and hands the lead to the first caller
+// that arrived meanwhile. There is no timer: a lone caller leads at once, on its own
 // goroutine, and a batch is as large as what arrived during the last commit.
 type appender struct {
 	pool     *pgxpool.Pool
@@ -28,37 +28,44 @@ type appender struct {
 
 	last lastAppend
 
-	unheardUntil time.Time // the leader's; see call
-	strays       []backend // the leader's; see endStrays
+	// Only the leader uses these; see call and endStrays.
+	unheardUntil time.Time
+	strays       []backend
 }
 
 // waiter is an append in the queue. Its turn is either to lead or to read its result.
 type waiter struct {
 	entry    *entry
-	deadline time.Time // when its caller is answered at the latest
+	deadline time.Time // the latest time to answer its caller
 	turn     chan struct{}
 	lead     bool
-	sent     bool // it may be in the log already, or come into it; see mayStillCome
+	sent     bool // it may be in the log already, or enter it later; see mayStillCome
 	done     bool
 	result   result
 	err      error
 }
 
 const (
-	maxWaiting = 4096            // appends in the queue; beyond it the answer is "overloaded"
-	maxBatch   = 512             // appends in one call
-	patience   = 5 * time.Second // see Patience
-	unheardFor = time.Second     // how long nobody is woken after the queue of notifications was full
+	// maxWaiting is how many appends the queue holds; beyond it the answer is
+	// "overloaded".
+	maxWaiting = 4096
+	// maxBatch is how many appends one call takes.
+	maxBatch = 512
+	// patience is the default Patience.
+	patience = 5 * time.Second
+	// unheardFor is how long no follower is woken after the queue of notifications was
+	// full.
+	unheardFor = time.Second
 )
 
 func newAppender(pool *pgxpool.Pool) *appender {
 	return &appender{pool: pool, patience: patience, now: time.Now}
 }
 
-// append writes one entry, together with whatever else waits. When ctx ends before the
-// entry was taken into a batch it is withdrawn; after that the outcome is awaited,
-// because it can no longer be prevented. Its patience includes the time in which others
-// before it wait for the database.
+// append writes one entry, together with whatever else is waiting. If ctx ends before the
+// entry is taken into a batch, the entry is withdrawn; after that append waits for the
+// outcome, which can no longer be prevented. The entry's patience includes the time in
+// which earlier entries wait for the database.
 func (a *appender) append(ctx context.Context, e *entry) (result, error) {
 	w := &waiter{entry: e, deadline: a.latest(ctx), turn: make(chan struct{}, 1)}
 	if !a.enqueue(w) {
@@ -67,6 +74,7 @@ func (a *appender) append(ctx context.Context, e *entry) (result, error) {
 
 	patience := time.NewTimer(time.Until(w.deadline))
 	defer patience.Stop()
+
 	gone := ctx.Done()
 	for {
 		select {
@@ -84,15 +92,16 @@ func (a *appender) append(ctx context.Context, e *entry) (result, error) {
 			continue
 		}
 
-		if w.done { // read only after a turn, which is what makes another goroutine's finish visible here
+		// Read only after a turn, which makes another goroutine's finish visible here.
+		if w.done {
 			return w.result, w.err
 		}
 		a.flush(context.WithoutCancel(ctx))
 	}
 }
 
-// latest is when a caller is answered at the latest: nobody hears an answer after the
-// deadline of its request.
+// latest is the latest time to answer a caller: nobody hears an answer after the deadline
+// of its request.
 func (a *appender) latest(ctx context.Context) time.Time {
 	latest := time.Now().Add(a.patience)
 	if asked, ok := ctx.Deadline(); ok && asked.Before(latest) {
@@ -102,13 +111,14 @@ func (a *appender) latest(ctx context.Context) time.Time {
 }
 
 // enqueue puts an entry in the queue, and gives it the lead if nobody has it. It refuses
-// when the queue is full.
+// if the queue is full.
 func (a *appender) enqueue(w *waiter) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.waiting) >= maxWaiting {
 		return false
 	}
+
 	a.waiting = append(a.waiting, w)
 	if !a.leading {
 		a.leading = true
@@ -137,8 +147,8 @@ func (w *waiter) unanswered(err error) error {
 	return Unavailable(err)
 }
 
-// withdraw takes an entry out of the queue, unless it leads, is being written, or was
-// sent and that matters.
+// withdraw takes an entry out of the queue. It fails if the entry leads or is being
+// written, or, unless evenIfSent, if it was sent.
 func (a *appender) withdraw(w *waiter, evenIfSent bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -155,9 +165,9 @@ func (a *appender) withdraw(w *waiter, evenIfSent bool) bool {
 	return false
 }
 
-// flush writes one batch, in which the leader is the first, and hands the lead on. It
-// tries until the first of the batch has to be answered; those who came later go back to
-// the queue.
+// flush writes one batch, with the leader's entry first, and hands the lead on. It tries
+// until the earliest deadline in the batch; entries with time left then go back to the
+// queue.
 func (a *appender) flush(ctx context.Context) {
 	batch := a.take()
 	defer a.handOn()
@@ -170,7 +180,7 @@ func (a *appender) flush(ctx context.Context) {
 
 func byDeadline(a, b *waiter) int { return a.deadline.Compare(b.deadline) }
 
-// putBack returns an entry whose batch got no answer to the queue.
+// putBack returns an entry to the queue after its batch got no answer.
 func (a *appender) putBack(w *waiter) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -179,7 +189,7 @@ func (a *appender) putBack(w *waiter) {
 	slices.SortStableFunc(a.waiting, byDeadline)
 }
 
-// noteSent keeps in mind that a batch may be in the log, or come into it.
+// noteSent records that a batch may be in the log, or enter it later.
 func (a *appender) noteSent(batch []*waiter) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -198,12 +208,13 @@ func (a *appender) handOn() {
 	a.waiting[0].giveLead()
 }
 
-// take removes from the queue, in order, what may share a batch: no two appends that
-// touch one thing, if one of them writes it. The first always may, so the leader's own
-// append is in its batch.
+// take removes from the queue, in order, the entries that may share a batch: no two
+// appends that touch the same thing if one of them writes it. The first always may, so
+// the leader's own append is in its batch.
 func (a *appender) take() []*waiter {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+
 	batch := make([]*waiter, 0, min(len(a.waiting), maxBatch))
 	left := a.waiting[:0]
 	touched := make(map[touch]struct{}, 4*cap(batch))
@@ -217,6 +228,7 @@ func (a *appender) take() []*waiter {
 		}
 		batch = append(batch, w)
 	}
+
 	clear(a.waiting[len(left):])
 	a.waiting = left
 	return batch
@@ -232,6 +244,7 @@ func (a *appender) write(ctx context.Context, batch []*waiter) {
 		for i, w := range batch {
 			w.finish(results[i], nil)
 		}
+
 	case len(batch) == 1 || pg.Classify(err) != pg.None:
 		for _, w := range batch {
 			if ctx.Err() != nil && time.Now().Before(w.deadline) {
@@ -240,6 +253,7 @@ func (a *appender) write(ctx context.Context, batch []*waiter) {
 				w.finish(result{}, w.unanswered(err))
 			}
 		}
+
 	default:
 		half := len(batch) / 2
 		a.write(ctx, batch[:half])
@@ -247,10 +261,10 @@ func (a *appender) write(ctx context.Context, batch []*waiter) {
 	}
 }
 
-// send writes a batch, again on a new connection while the database is away, and on the
-// same one when the batch met another transaction. Two things make that safe: no copy is
-// on its way any more when the next is sent, and what was committed before the connection
-// broke comes back as a repeat. So an answer is final.
+// send writes a batch: again on a new connection while the database is unreachable, and
+// on the same one when the batch met another transaction. Two things make that safe: no
+// earlier copy can still arrive when the next is sent, and what was committed before the
+// connection broke comes back as a repeat. So an answer is final.
 func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) {
 	entries := make([]*entry, len(batch))
 	for i, w := range batch {
@@ -267,6 +281,7 @@ func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) 
 		results, err := a.try(ctx, batch, entries, args)
 		took := time.Since(began)
 		a.last.note(err)
+
 		if trouble := pg.Classify(err); trouble != pg.Away && trouble != pg.Again {
 			return results, err
 		}
@@ -276,14 +291,14 @@ func (a *appender) send(ctx context.Context, batch []*waiter) ([]result, error) 
 	}
 }
 
-// endsWithin tells whether a try that takes so long would be cut: the answer is certain
-// without it, and would be unknown after.
+// endsWithin tells whether ctx ends before an attempt that takes d. Such an attempt would
+// be cut off: without it the outcome is certain, and after it unknown.
 func endsWithin(ctx context.Context, d time.Duration) bool {
 	deadline, ok := ctx.Deadline()
 	return ok && time.Until(deadline) < d
 }
 
-// try sends a batch once, when none that was sent before can come any more.
+// try sends a batch once, when no earlier copy of it can arrive any more.
 func (a *appender) try(ctx context.Context, batch []*waiter, entries []*entry, args []any) ([]result, error) {
 	if err := a.endStrays(ctx); err != nil {
 		return nil, err
@@ -303,9 +318,8 @@ func (a *appender) try(ctx context.Context, batch []*waiter, entries []*entry, a
 	return results, err
 }
 
-// call sends a batch once. When the cluster's queue of notifications is full it wakes
-// nobody: followers come by themselves soon, and what was decided is not lost for their
-// sake.
+// call sends a batch once. When the cluster's queue of notifications is full, it wakes
+// nobody: followers poll soon anyway, and no append fails for their sake.
 func (a *appender) call(ctx context.Context, conn *pgxpool.Conn, entries []*entry, args []any) ([]result, error) {
 	if time.Now().Before(a.unheardUntil) {
 		return callUnheard(ctx, conn, a.now, entries, args)

@@ -11,17 +11,17 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// attack changes what whoever holds the database, but not the master key, can change.
-// What is attacked never opens again: reader and tenant say what the reader of all
-// tenants and the tenant's own store answer, as an error that matches, or as the state of
-// the victim's personal part.
+// attack changes something that an attacker with the database, but without the master
+// key, can change. The attacked part never opens again: reader and tenant are the answers
+// of the reader of all tenants and of the tenant's own store, either an error that
+// matches or the state of the victim's personal part.
 type attack struct {
 	name   string
 	sql    string
 	reader string // absent, withheld, or a regular expression for the error
-	tenant string // empty: as reader
+	tenant string // empty: the same as reader
 	victim int64  // position of the event that must not open; 0: 3
-	anew   bool   // afterwards the person's key is made once more
+	anew   bool   // afterwards the person's key is created again
 }
 
 const (
@@ -29,9 +29,8 @@ const (
 	withheld = "withheld"
 )
 
-// What an attacked sealed column consists of: kind 0, key id 1 to 16, length 17 to 20,
-// nonce 21 to 32, ciphertext, tag (16), and then the second part. Expressions of SQL, in
-// bytes.
+// The layout of an attacked sealed column, as SQL expressions in bytes: kind 0, key id 1
+// to 16, length 17 to 20, nonce 21 to 32, ciphertext, tag (16), and then the second part.
 const (
 	inKind       = "0"
 	inKey        = "9"
@@ -65,7 +64,7 @@ func key(change string) string {
 	return "update trust.keys set " + change + " where key_id = " + victimsKey
 }
 
-// keyOf gives the victim's key the wrapped bytes of another one, k.
+// keyOf replaces the victim's wrapped key with that of another one, k.
 func keyOf(other string) string {
 	return "update trust.keys v set wrapped = k.wrapped from trust.keys k where v.key_id = " + victimsKey + " and " +
 		other
@@ -73,8 +72,9 @@ func keyOf(other string) string {
 
 func attacks() []attack {
 	const here, nowhere = "position 3", "sealed column is malformed"
-	const person, tenant, notOurs = "unwrap subject key", "unwrap tenant key",
-		"the master key does not belong to this database"
+	const person, tenant = "unwrap subject key", "unwrap tenant key"
+	const notOurs = "the master key does not belong to this database"
+
 	return []attack{
 		// Moved whole.
 		{name: "swapped between two events of a person", sql: swapped(3, 4), reader: "position (3|4)"},
@@ -97,7 +97,8 @@ func attacks() []attack {
 			sql: "update trust.events set event_type = 'consent.refused.v1' where position = 5", reader: "position 5",
 			victim: 5},
 		{name: "one blank more in the payload",
-			sql: `update trust.events set payload = replace(payload::text, '"fields"', '"fields" ')::json where position = 3`, reader: here},
+			sql: `update trust.events set payload = replace(payload::text, '"fields"', '"fields" ')::json
+				where position = 3`, reader: here},
 		{name: "another value in the payload",
 			sql:    "update trust.events set payload = replace(payload::text, 'phone', 'fax')::json where position = 3",
 			reader: here},
@@ -193,12 +194,12 @@ func attacks() []attack {
 				where kind = 'tenant'`, reader: tenant, tenant: "has no key",
 		},
 		{name: "a tenant's key said to be a person's",
-			sql: "update trust.keys set kind = 'subject' where kind = 'tenant'", reader: "is said to be a subject key"},
+			sql: "update trust.keys set kind = 'subject' where kind = 'tenant'", reader: "is stored as a subject key"},
 		{
 			name: "tenants' keys said to be people's, each of the other's tenant",
 			sql: `update trust.keys v set kind = 'subject', tenant_id = k.tenant_id
 				from trust.keys k where v.kind = 'tenant' and k.kind = 'tenant' and v.key_id <> k.key_id`,
-			reader: "is said to be a subject key", tenant: "has no key",
+			reader: "is stored as a subject key", tenant: "has no key",
 		},
 
 		// Secrets.
@@ -206,29 +207,32 @@ func attacks() []attack {
 			sql:    `update trust.secrets v set wrapped = k.wrapped from trust.secrets k where v.name <> k.name`,
 			reader: notOurs},
 		{name: "the check in the place of the lookup key",
-			sql: `update trust.secrets v set wrapped = k.wrapped from trust.secrets k where v.name = 'lookup' and k.name = 'check'`, reader: notOurs},
+			sql: `update trust.secrets v set wrapped = k.wrapped from trust.secrets k
+				where v.name = 'lookup' and k.name = 'check'`, reader: notOurs},
 		{name: "a tenant's key in the place of the lookup key",
-			sql: `update trust.secrets v set wrapped = k.wrapped from trust.keys k where v.name = 'lookup' and k.kind = 'tenant'`, reader: notOurs},
+			sql: `update trust.secrets v set wrapped = k.wrapped from trust.keys k
+				where v.name = 'lookup' and k.kind = 'tenant'`, reader: notOurs},
 		{name: "a bit of the lookup key",
-			sql: `update trust.secrets set wrapped = set_bit(wrapped, 120, 1 - get_bit(wrapped, 120)) where name = 'lookup'`, reader: notOurs},
+			sql: `update trust.secrets set wrapped = set_bit(wrapped, 120, 1 - get_bit(wrapped, 120))
+				where name = 'lookup'`, reader: notOurs},
 	}
 }
 
-// Whoever holds the database but not the keys may change any byte. What was tampered with
-// never opens, and the error says where and not what.
+// An attacker with the database but without the keys may change any byte. A part that was
+// tampered with never opens, and the error says where it is but not what it holds.
 func TestASealedPartOpensOnlyWhereItWasSealed(t *testing.T) {
 	t.Parallel()
 	for _, a := range attacks() {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
-			w := &world{db: pgtest.New(t)} // whose log is broken at the end, so it is not checked
+			w := &world{db: pgtest.New(t)} // not newWorld: the log is broken at the end
 			w.store, w.admin = open(t, w.db), &admin{conn: w.db.Superuser(t)}
 			w.tenant = w.municipality(t, "CPT")
 			user := w.lifeOf(t)                          // at positions 2 to 7
 			w.register(t, w.tenant, "other@example.org") // 8
 			other := w.municipality(t, "JHB")            // 9
 			w.register(t, other, "other@example.org")    // 10
-			// 11: about nobody, by nobody known, so under the key of the month
+			// 11: about nobody and by an unknown actor, so under the key of the month.
 			must(t)(w.store.Append(t.Context(), domain.Append{
 				ID: newID(), Tenant: w.tenant, Origin: domain.Origin{IP: "203.0.113.7"}, Writes: []domain.Write{{
 					Stream: domain.Stream{Type: domain.AccessStream, ID: newID()},
@@ -237,8 +241,9 @@ func TestASealedPartOpensOnlyWhereItWasSealed(t *testing.T) {
 			}))
 			w.everythingOpens(t, user)
 
-			w.exec(t, "set session_replication_role = replica") // no triggers
-			w.beforeCodes(t)                                    // what a seal holds by itself
+			// Without triggers and without codes: the seal must hold by itself.
+			w.exec(t, "set session_replication_role = replica")
+			w.beforeCodes(t)
 			w.exec(t, "update trust.events set code = null")
 			before := w.dump(t)
 			w.exec(t, a.sql)
@@ -251,8 +256,10 @@ func TestASealedPartOpensOnlyWhereItWasSealed(t *testing.T) {
 			if a.victim == 0 {
 				a.victim = 3
 			}
+
 			events, err := w.readAll(t)
 			neverOpens(t, "the reader", events, err, a.victim, a.reader)
+
 			if a.tenant == "" {
 				a.tenant = a.reader
 			}
@@ -264,7 +271,7 @@ func TestASealedPartOpensOnlyWhereItWasSealed(t *testing.T) {
 	}
 }
 
-// loadAfresh reads a person's life as a process does that remembers no key.
+// loadAfresh reads a person's events as a process does that remembers no key.
 func (w *world) loadAfresh(t testing.TB, tenant domain.TenantID, user domain.UserID) ([]domain.Recorded, error) {
 	t.Helper()
 	store, err := eventstore.Open(t.Context(), w.db.Pool(t, pgtest.Query), []byte(masterKey),
@@ -273,36 +280,40 @@ func (w *world) loadAfresh(t testing.TB, tenant domain.TenantID, user domain.Use
 		return nil, err
 	}
 	defer store.Close()
+
 	return store.LoadPersonal(t.Context(), tenant, lifeStreams(user)...)
 }
 
-// everythingOpens proves that what is attacked next opens as long as nobody touches it.
+// everythingOpens proves that the parts to be attacked open as long as nobody touches
+// them.
 func (w *world) everythingOpens(t testing.TB, user domain.UserID) {
 	t.Helper()
 	events, err := w.readAll(t)
 	if subject, _ := personal(events); err != nil || !allAre(subject, domain.Open, 7) {
-		t.Fatalf("untouched, the reader gives states %v, %v", subject, err)
+		t.Fatalf("untouched, the reader returns states %v, %v", subject, err)
 	}
+
 	events, err = w.loadAfresh(t, w.tenant, user)
 	if subject, origin := personal(events); err != nil || !allAre(subject, domain.Open, 5) ||
 		!allAre(origin, domain.Open, 6) {
-		t.Fatalf("untouched, the tenant's store gives states %v, %v, %v", subject, origin, err)
+		t.Fatalf("untouched, the tenant's store returns states %v, %v, %v", subject, origin, err)
 	}
 }
 
-// neverOpens fails the test unless the answer is the one wanted, and shows no value.
+// neverOpens fails the test unless the answer is the wanted one, and shows no value.
 func neverOpens(t testing.TB, who string, events []domain.Recorded, err error, victim int64, want string) {
 	t.Helper()
 	if state, ok := map[string]domain.PersonalState{absent: domain.Absent, withheld: domain.Withheld}[want]; ok {
 		subject, _ := personal(at(events, victim))
 		if err != nil || !allAre(subject, state, 1) {
-			t.Errorf("%s gives states %v, %v; want %s", who, subject, err, want)
+			t.Errorf("%s returns states %v, %v; want %s", who, subject, err, want)
 		}
 		return
 	}
+
 	if err == nil {
 		subject, origin := personal(at(events, victim))
-		t.Errorf("%s opened it, or passed it over: states %v, %v", who, subject, origin)
+		t.Errorf("%s opened it, or skipped it: states %v, %v", who, subject, origin)
 		return
 	}
 	if !regexp.MustCompile(want).MatchString(err.Error()) {
@@ -310,7 +321,7 @@ func neverOpens(t testing.TB, who string, events []domain.Recorded, err error, v
 	}
 	for _, mark := range marks() {
 		if strings.Contains(err.Error(), mark) {
-			t.Errorf("%s says what: %v", who, err)
+			t.Errorf("%s tells what it holds: %v", who, err)
 		}
 	}
 }

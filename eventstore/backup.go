@@ -13,23 +13,23 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Backup reads what cannot be made anew, as of one instant. Make it with BeginBackup and
-// end it with Close; it is for one goroutine.
+// Backup reads everything that cannot be rebuilt, as of one instant. Create it with
+// BeginBackup and end it with Close; it is for one goroutine.
 //
-// What it writes is what pg_dump writes of tables: a line that names table and columns,
-// the rows as COPY gives them, and a line with \. alone. So it can be read without this
-// program, and bytes of json survive.
+// It writes tables in the format of pg_dump: a line that names table and columns, the
+// rows in COPY format, and a line with only \. on it. So a backup can be read without
+// this program, and json keeps its exact bytes.
 type Backup struct {
 	tx   pgx.Tx
 	head int64
 }
 
-// erasures is not a table: it is the certificates of all erasures, which travel with the
-// tombstones.
+// erasures is not a table: it holds the certificates of all erasures, which travel with
+// the tombstones.
 const erasures = "erasures"
 
-// keyTables are what belongs to people's keys: it is secret, and goes when they are
-// erased. Sessions are not kept.
+// keyTables lists the tables that belong to people's keys: their content is secret, and
+// goes when the person is erased. Sessions are not kept.
 func keyTables() []string { return []string{"keys", "secrets", "credentials", "claims"} }
 
 // BeginBackup takes the snapshot. The connection's login is a member of trust_owner.
@@ -38,6 +38,7 @@ func BeginBackup(ctx context.Context, conn *pgx.Conn) (*Backup, error) {
 	if err != nil {
 		return nil, Unavailable(err)
 	}
+
 	b := &Backup{tx: tx}
 	_, err = tx.Exec(ctx, `set local role trust_owner; set local datestyle = 'ISO, YMD'; set local timezone = 'UTC';
 		set local bytea_output = 'hex'`)
@@ -51,36 +52,38 @@ func BeginBackup(ctx context.Context, conn *pgx.Conn) (*Backup, error) {
 	return b, nil
 }
 
-// Close ends it.
+// Close ends the backup.
 func (b *Backup) Close(ctx context.Context) { _ = b.tx.Rollback(context.WithoutCancel(ctx)) }
 
-// Head is the newest position in the snapshot.
+// Head returns the newest position in the snapshot.
 func (b *Backup) Head() int64 { return b.head }
 
-// WriteEvents writes the log, and gives how many rows of what it wrote. Nothing in it is
-// readable that identifies a person.
+// WriteEvents writes the log, and returns the number of rows by section. Nothing that it
+// writes identifies a person in readable form.
 func (b *Backup) WriteEvents(ctx context.Context, w io.Writer) (map[string]int64, error) {
 	columns, err := b.columns(ctx, "events")
 	if err != nil {
 		return nil, err
 	}
-	// An event goes with its code, wherever that stands; a column of that name is the
-	// last of the list.
+
+	// An event goes with its code, whichever table holds it; the column of that name is
+	// the last in the list.
 	query := "select " + strings.TrimSuffix(columns, ", code") + theCode + " from trust.events order by position"
 	n, err := b.section(ctx, w, "events", columns, query)
 	if err != nil {
 		return nil, err
 	}
+
 	_, err = b.table(ctx, w, codedTable, "")
 	return map[string]int64{"events": n}, err
 }
 
 // codedTable says whether an event without a code is forged. It goes with the events,
-// which are older than the keys at times.
+// because these may be older than the keys.
 const codedTable = "coded"
 
 // WriteKeys writes keys with their tombstones, secrets, credentials, claims, and the
-// certificates of erasures, and gives how many rows of each.
+// certificates of erasures. It returns the number of rows by section.
 func (b *Backup) WriteKeys(ctx context.Context, w io.Writer) (map[string]int64, error) {
 	rows := map[string]int64{}
 	for _, table := range keyTables() {
@@ -90,7 +93,8 @@ func (b *Backup) WriteKeys(ctx context.Context, w io.Writer) (map[string]int64, 
 		}
 		rows[table] = n
 	}
-	// By the tombstones, because an index leads from a person to their events and none to
+
+	// By way of the tombstones: an index leads from a person to their events, and none to
 	// a type of event.
 	n, err := b.section(ctx, w, erasures, erasureColumns, `select x.* from trust.keys k, lateral (
 		select `+erasureColumns+` from trust.events e
@@ -104,7 +108,7 @@ const erasureColumns = "tenant_id, stream_id, append_id, payload, position, reco
 
 func erasedType() string { return (*domain.UserErased)(nil).EventType() }
 
-// table writes a whole table, with the columns that the database gives it.
+// table writes a whole table, with the columns it has in the database.
 func (b *Backup) table(ctx context.Context, w io.Writer, table, order string) (int64, error) {
 	columns, err := b.columns(ctx, table)
 	if err != nil {
@@ -122,12 +126,13 @@ func (b *Backup) columns(ctx context.Context, table string) (columns string, err
 	return columns, nil
 }
 
-// section writes what a query gives. A query, because COPY of a table does not go under
-// row-level security.
+// section writes the result of a query. It copies a query because COPY of a table does
+// not work under row-level security.
 func (b *Backup) section(ctx context.Context, w io.Writer, name, columns, query string) (int64, error) {
 	if _, err := io.WriteString(w, headerOf(name, columns)); err != nil {
 		return 0, err
 	}
+
 	tag, err := b.tx.Conn().PgConn().CopyTo(ctx, w, "copy ("+query+") to stdout")
 	if err != nil {
 		return 0, fmt.Errorf("copy %s: %w", name, Unavailable(err))
@@ -142,16 +147,16 @@ func headerOf(name, columns string) string {
 	return "COPY trust." + name + " (" + columns + ") FROM stdin;\n"
 }
 
-// columnsOf reads a header back. The names become part of statements, so nothing but
-// names is let through.
+// columnsOf parses a header. The names become part of statements, so anything else is
+// refused.
 func columnsOf(header, name string) (string, error) {
 	match := regexp.MustCompile(`^COPY trust\.` + name + ` \(([a-z_0-9]+(?:, [a-z_0-9]+)*)\) FROM stdin;\n$`).
 		FindStringSubmatch(header)
 	if match == nil {
-		return "", fmt.Errorf("%w: the part %s does not begin where it should", ErrNoBackup, name)
+		return "", fmt.Errorf("%w: the section %s does not begin with its header", ErrNoBackup, name)
 	}
 	return match[1], nil
 }
 
-// ErrNoBackup says that what is read is not what a Backup wrote, or not all of it.
+// ErrNoBackup says that the input is not what a Backup wrote, or not all of it.
 var ErrNoBackup = errors.New("this is not a whole backup")

@@ -16,7 +16,7 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// backup gives what a backup of a database writes, and its head.
+// backup returns what a backup of a database writes, and its head.
 func backup(t testing.TB, conn *pgx.Conn) (events, keys *bytes.Buffer, head int64) {
 	t.Helper()
 	b, err := eventstore.BeginBackup(t.Context(), conn)
@@ -24,6 +24,7 @@ func backup(t testing.TB, conn *pgx.Conn) (events, keys *bytes.Buffer, head int6
 		t.Fatal(err)
 	}
 	defer b.Close(t.Context())
+
 	events, keys = &bytes.Buffer{}, &bytes.Buffer{}
 	if _, err := b.WriteEvents(t.Context(), events); err != nil {
 		t.Fatal(err)
@@ -42,6 +43,7 @@ func restore(t testing.TB, conn *pgx.Conn, events, keys *bytes.Buffer, head int6
 		return err
 	}
 	defer r.Close(t.Context())
+
 	for _, step := range []func() error{
 		func() error { return r.ReadKeys(t.Context(), keys) },
 		func() error { return r.Prove(t.Context(), []byte(masterKey)) },
@@ -56,8 +58,8 @@ func restore(t testing.TB, conn *pgx.Conn, events, keys *bytes.Buffer, head int6
 	return nil
 }
 
-// Every byte survives: of json however it is written, of ciphertext, of instants; also
-// when it takes several chunks. The log's id is another, because positions are given out
+// Every byte survives: of json however it is written, of ciphertext, of instants; even
+// when it takes several chunks. The log's id is a new one, because positions are assigned
 // again.
 func TestARestoredDatabaseIsTheSameByteForByte(t *testing.T) {
 	t.Parallel()
@@ -70,11 +72,14 @@ func TestARestoredDatabaseIsTheSameByteForByte(t *testing.T) {
 		domain.DeleteCredential{User: gone},
 		domain.ReleaseClaim{Claim: emailClaim(w.tenant, "gone@example.org"), Holder: gone.UUID},
 	)))
+
 	odd := `{ "b" : "tab\tback\\slash\nline \u0001 Ṱ",  "a":1.50, "a":2 }`
 	w.beforeCodes(t)
-	w.exec(t, `insert into trust.events select e.position + n, e.tenant_id, e.stream_type, e.stream_id, e.version + n, gen_random_uuid(),
-		gen_random_uuid(), 1, 'session.ended.v1', null, e.record_id, null, ($1::text || repeat(E'\n', 1000 + n % 7))::json, '\x5c2e0a00', $2::text::json,
-		'1999-01-01 00:00:00.000001+02', e.recorded_at
+	w.exec(t, `insert into trust.events
+		select e.position + n, e.tenant_id, e.stream_type, e.stream_id, e.version + n, gen_random_uuid(),
+			gen_random_uuid(), 1, 'session.ended.v1', null, e.record_id, null,
+			($1::text || repeat(E'\n', 1000 + n % 7))::json, '\x5c2e0a00', $2::text::json,
+			'1999-01-01 00:00:00.000001+02', e.recorded_at
 		from (select * from trust.events order by position desc limit 1) e, generate_series(1, 5000) n`, odd, " {} ")
 
 	events, keys, head := backup(t, w.db.Superuser(t))
@@ -85,6 +90,7 @@ func TestARestoredDatabaseIsTheSameByteForByte(t *testing.T) {
 	if err := restore(t, target.Superuser(t), events, keys, head); err != nil {
 		t.Fatal(err)
 	}
+
 	copied := &world{db: target, admin: &admin{conn: target.Superuser(t)}}
 	want, have := w.dump(t), copied.dump(t)
 	for table, rows := range want {
@@ -95,13 +101,14 @@ func TestARestoredDatabaseIsTheSameByteForByte(t *testing.T) {
 	if len(have["trust.log"]) != 1 || slices.Equal(want["trust.log"], have["trust.log"]) {
 		t.Errorf("the restored log is %v, as it was before", have["trust.log"])
 	}
+
+	// The check at the end could not decode these.
 	w.exec(t, "alter table trust.events disable trigger user")
-	// what cannot be decoded
 	w.exec(t, "delete from trust.events where event_type = 'session.ended.v1' and position > 4")
 }
 
-// The log goes on where it was, and who has an account can use it: the restored database
-// is opened again for everybody.
+// The log goes on where it was, and everybody with an account can use it: the restored
+// database is open to every role again.
 func TestARestoredLogGoesOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -111,11 +118,13 @@ func TestARestoredLogGoesOn(t *testing.T) {
 	if err := restore(t, target.Superuser(t), events, keys, head); err != nil {
 		t.Fatal(err)
 	}
+
 	store := open(t, target)
 	done := must(t)(store.Append(t.Context(), grant(w.tenant, anna, 0)))
 	if done.Position() != head+1 {
 		t.Errorf("it goes on at %d after %d", done.Position(), head)
 	}
+
 	events2, err := store.LoadPersonal(t.Context(), w.tenant, domain.UserOf(anna))
 	if err != nil || domain.Fold[domain.User](events2).Email != "anna@example.org" {
 		t.Errorf("%v, %v", events2, err)
@@ -126,8 +135,8 @@ func TestARestoredLogGoesOn(t *testing.T) {
 	}
 }
 
-// Newer keys than events: who came since is nobody, and leaves neither key nor claim, so
-// that they can register again.
+// The keys are newer than the events: people who registered in between leave neither key
+// nor claim, so that they can register again.
 func TestWhoCameAfterTheBackupIsNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -135,10 +144,12 @@ func TestWhoCameAfterTheBackupIsNobody(t *testing.T) {
 	w.register(t, w.tenant, "late@example.org")
 	w.municipality(t, "JHB")
 	_, keys, _ := backup(t, w.db.Superuser(t))
+
 	target := pgtest.New(t)
 	if err := restore(t, target.Superuser(t), events, keys, head); err != nil {
 		t.Fatal(err)
 	}
+
 	again := &world{db: target, store: open(t, target), admin: &admin{conn: target.Superuser(t)}, tenant: w.tenant}
 	if n := query[int](t, again, "select count(*) from trust.keys"); n != 2 { // SALGA's and the municipality's
 		t.Errorf("%d keys", n)
@@ -147,18 +158,21 @@ func TestWhoCameAfterTheBackupIsNobody(t *testing.T) {
 		query[int](t, again, "select count(*) from trust.credentials"); n != 0 {
 		t.Errorf("%d claims and credentials", n)
 	}
+
 	again.register(t, w.tenant, "late@example.org")
 	again.municipality(t, "JHB")
 }
 
-func TestWhatIsNoBackupIsRefused(t *testing.T) {
+func TestAnInvalidBackupIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.register(t, w.tenant, "anna@example.org")
 	events, keys, head := backup(t, w.db.Superuser(t))
+
 	replace := func(b *bytes.Buffer, old, by string) *bytes.Buffer {
 		return bytes.NewBufferString(strings.Replace(b.String(), old, by, 1))
 	}
+
 	target := pgtest.New(t)
 	for name, c := range map[string]struct{ events, keys *bytes.Buffer }{
 		"empty":             {bytes.NewBuffer(nil), keys},
@@ -177,6 +191,7 @@ func TestWhatIsNoBackupIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+
 	if err := restore(t, target.Superuser(t), events, keys, head); err != nil {
 		t.Errorf("after all that: %v", err)
 	}
@@ -197,6 +212,7 @@ func TestABackupIsOfOneInstant(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close(t.Context())
+
 	late := w.register(t, w.tenant, "late@example.org")
 	var events, keys bytes.Buffer
 	_, err = b.WriteEvents(t.Context(), &events)
@@ -206,12 +222,13 @@ func TestABackupIsOfOneInstant(t *testing.T) {
 	}
 }
 
-// Neither takes a superuser, nor a login that inherits anything: membership of two roles
-// is enough.
+// Neither needs a superuser, nor a login that inherits rights: membership of two roles is
+// enough.
 func TestBackupAndRestoreNeedNoSuperuser(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.register(t, w.tenant, "anna@example.org")
+
 	login := "login_" + strings.ReplaceAll(newID().String(), "-", "")
 	w.exec(t, "create role "+login+" login noinherit password 'x'")
 	w.exec(t, "grant trust_owner, trust_append to "+login)
@@ -225,6 +242,7 @@ func TestBackupAndRestoreNeedNoSuperuser(t *testing.T) {
 			t.Error(err)
 		}
 	})
+
 	as := func(db *pgtest.DB) *pgx.Conn {
 		t.Helper()
 		config, err := pgx.ParseConfig(db.URL(pgtest.Superuser))
@@ -239,6 +257,7 @@ func TestBackupAndRestoreNeedNoSuperuser(t *testing.T) {
 		t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
 		return conn
 	}
+
 	events, keys, head := backup(t, as(w.db))
 	target := pgtest.New(t)
 	if err := restore(t, as(target), events, keys, head); err != nil {
@@ -257,16 +276,21 @@ func BenchmarkBackupAndRestore(b *testing.B) {
 		}
 	}
 	w.beforeCodes(b)
-	w.exec(b, `insert into trust.events select (m.head + row_number() over ()), e.tenant_id, e.stream_type, gen_random_uuid(), 1, gen_random_uuid(),
-		gen_random_uuid(), 1, e.event_type, e.subject_id, e.record_id, e.actor_id, e.payload, e.sealed, e.metadata, e.effective_at, m.at
-		from (select max(position) head, max(recorded_at) at from trust.events) m, trust.events e, generate_series(1, 250)
+	w.exec(b, `insert into trust.events
+		select (m.head + row_number() over ()), e.tenant_id, e.stream_type, gen_random_uuid(), 1, gen_random_uuid(),
+			gen_random_uuid(), 1, e.event_type, e.subject_id, e.record_id, e.actor_id, e.payload, e.sealed, e.metadata,
+			e.effective_at, m.at
+		from (select max(position) head, max(recorded_at) at from trust.events) m, trust.events e,
+			generate_series(1, 250)
 		where e.stream_type = 'consent' limit 20000`)
+
 	var took [2]time.Duration
 	var done int64
 	for b.Loop() {
 		started := time.Now()
 		events, keys, head := backup(b, w.db.Superuser(b))
 		took[0] += time.Since(started)
+
 		target := pgtest.New(b)
 		started = time.Now()
 		if err := restore(b, target.Superuser(b), events, keys, head); err != nil {
@@ -275,6 +299,7 @@ func BenchmarkBackupAndRestore(b *testing.B) {
 		took[1] += time.Since(started)
 		done += head
 	}
+
 	b.ReportMetric(float64(done)/took[0].Seconds(), "backed-up/s")
 	b.ReportMetric(float64(done)/took[1].Seconds(), "restored/s")
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// touch is something that appends of one batch may not share if one of them writes it.
+// touch is something that two appends of one batch may not share if either writes it.
 type touch struct {
 	kind  string
 	id    string
@@ -29,6 +29,7 @@ func touchID(kind string, id uuid.UUID) touch {
 	return touch{kind: kind, id: string(id[:]), write: true}
 }
 
+// clashes tells whether an append with these touches may not join the batch so far.
 func clashes(touched map[touch]struct{}, with []touch) bool {
 	for _, t := range with {
 		other := t
@@ -36,7 +37,9 @@ func clashes(touched map[touch]struct{}, with []touch) bool {
 		if _, ok := touched[other]; ok {
 			return true
 		}
-		if other.write = false; !t.write {
+
+		other.write = false
+		if !t.write {
 			continue
 		}
 		if _, ok := touched[other]; ok {
@@ -46,7 +49,7 @@ func clashes(touched map[touch]struct{}, with []touch) bool {
 	return false
 }
 
-// outcome is what trust.append says of one append.
+// outcome is the result that trust.append reports for one append.
 type outcome int16
 
 // The outcomes, as trust.append numbers them.
@@ -62,26 +65,27 @@ const (
 	clocksDiffer
 )
 
-// sideStep packs into an outcome which side write is the reason for it: trust.append
+// sideStep packs the side write that caused an outcome into its number: trust.append
 // answers outcome + sideStep * side.
 const sideStep = 10
 
-const _ = uint(sideStep - 1 - clocksDiffer) // does not compile once an outcome would be taken for a side write
+// This does not compile once an outcome could be taken for a side write.
+const _ = uint(sideStep - 1 - clocksDiffer)
 
 // result is the outcome of one append.
 type result struct {
 	outcome  outcome
-	side     int   // which side write, where one is the reason
-	first    int64 // position of its first event
-	versions []int // of its streams before
-	at       time.Time
-	clock    time.Time     // the database's
-	ahead    time.Duration // by how much that was later than ours, where they differ
-	log      uuid.UUID     // which log it was that answered
+	side     int           // the side write that is the reason, if one is
+	first    int64         // position of its first event
+	versions []int         // of its streams, before the append
+	at       time.Time     // when it was recorded
+	clock    time.Time     // the database's clock
+	ahead    time.Duration // how far the database's clock is ahead of ours, if they differ
+	log      uuid.UUID     // the log that answered
 	asked    time.Time     // see logID
 }
 
-// sides gives the batch's side writes as JSON; nil when there are none.
+// sides returns the batch's side writes as JSON; nil if there are none.
 func sides(entries []*entry) ([]byte, error) {
 	var rows []sideRow
 	for i, e := range entries {
@@ -101,13 +105,14 @@ const (
 		parameters
 	callAppendOne = `select outcomes, firsts, versions, at, clock, (select id from trust.log) from trust.append_one` +
 		parameters
-	// The clock is the last to be known; see stamped.
-	parameters = `($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $23, $22)`
+	// The clock is the last argument to be known; see stamped.
+	parameters = `($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, ` +
+		`$21, $23, $22)`
 )
 
-// arrays are what trust.append takes. None may be nil: that would be null. Ids go as
-// [16]byte, here and wherever it is hot: a uuid.UUID knows how to make itself a text for
-// a database, and pgx asks it to and parses that, at twenty times the cost.
+// arrays are the arguments of trust.append. None may be nil, because that would be null.
+// Ids go as [16]byte, here and in every hot path: a uuid.UUID can turn itself into text
+// for a database, and pgx makes it do so and parses the text, at twenty times the cost.
 type arrays struct {
 	id, tenant       [][16]byte
 	events           []int32
@@ -132,6 +137,7 @@ func newArrays(entries []*entry) *arrays {
 	for _, e := range entries {
 		streams, events = streams+len(e.streams), events+len(e.events)
 	}
+
 	return &arrays{
 		id: make([][16]byte, 0, n), tenant: make([][16]byte, 0, n), events: make([]int32, 0, n),
 		sAppend: make([]int32, 0, streams), sTenant: make([][16]byte, 0, streams), sID: make([][16]byte, 0, streams),
@@ -144,21 +150,24 @@ func newArrays(entries []*entry) *arrays {
 	}
 }
 
-// arguments lays a batch out in the arrays that trust.append takes; indexes count from 1,
-// as Postgres does.
+// arguments lays a batch out in the arrays that trust.append takes. Indexes count from 1,
+// as in Postgres.
 func arguments(entries []*entry) ([]any, error) {
 	a := newArrays(entries)
 	for i, e := range entries {
 		a.id, a.tenant = append(a.id, e.ID), append(a.tenant, e.Tenant.UUID)
 		a.events = append(a.events, int32(len(e.events)))
+
 		base := int32(len(a.sID))
 		for _, l := range e.streams {
 			a.sAppend, a.sTenant = append(a.sAppend, int32(i+1)), append(a.sTenant, l.tenant.UUID)
 			a.sType, a.sID = append(a.sType, string(l.stream.Type)), append(a.sID, l.stream.ID)
 			a.sExpected = append(a.sExpected, int32(l.expected))
 		}
+
 		for _, d := range e.events {
-			a.eStream, a.eOffset = append(a.eStream, base+int32(d.look)+1), append(a.eOffset, int32(d.offset))
+			a.eStream = append(a.eStream, base+int32(d.dependency)+1)
+			a.eOffset = append(a.eOffset, int32(d.offset))
 			a.eOrdinal, a.eID = append(a.eOrdinal, int32(d.Ordinal)), append(a.eID, d.EventID)
 			a.eType = append(a.eType, d.Event.EventType())
 			a.eSubject, a.eActor = append(a.eSubject, nullable(d.Subject)), append(a.eActor, nullable(d.Actor))
@@ -169,6 +178,7 @@ func arguments(entries []*entry) ([]any, error) {
 			a.eEffective = append(a.eEffective, pgtype.Timestamptz{Time: d.EffectiveAt, Valid: !d.EffectiveAt.IsZero()})
 		}
 	}
+
 	side, err := sides(entries)
 	return []any{
 		a.id, a.tenant, a.events, a.sAppend, a.sTenant, a.sType, a.sID, a.sExpected, a.eStream, a.eOffset, a.eOrdinal,
@@ -190,7 +200,7 @@ func call(ctx context.Context, db Querier, now func() time.Time, entries []*entr
 	})
 }
 
-// callUnheard is call without waking anybody, in one round trip as well.
+// callUnheard is call without waking any follower, in one round trip as well.
 func callUnheard(
 	ctx context.Context, conn *pgxpool.Conn, now func() time.Time, entries []*entry, args []any,
 ) ([]result, error) {
@@ -199,6 +209,7 @@ func callUnheard(
 		batch := &pgx.Batch{}
 		batch.Queue(beUnheard)
 		batch.Queue(callOf(entries), args...).QueryRow(said.scan)
+
 		if err := conn.SendBatch(ctx, batch).Close(); err != nil {
 			return nil, err
 		}
@@ -216,7 +227,7 @@ func callOf(entries []*entry) string {
 	return callAppend
 }
 
-// answer is what trust.append says of a batch.
+// answer is what trust.append returns for a batch.
 type answer struct {
 	outcomes []int16
 	firsts   []int64
@@ -233,16 +244,15 @@ func (a *answer) scan(row pgx.Row) error {
 
 func (a *answer) results(entries []*entry) ([]result, error) {
 	if len(a.outcomes) != len(entries) || len(a.firsts) != len(entries) {
-		return nil, fmt.Errorf("trust.append gave %d outcomes for %d appends", len(a.outcomes), len(entries))
+		return nil, fmt.Errorf("trust.append returned %d outcomes for %d appends", len(a.outcomes), len(entries))
 	}
 
 	results := make([]result, len(entries))
 	next := 0
 	for i, e := range entries {
 		r := result{
-			outcome: outcome(a.outcomes[i] % sideStep), side: int(a.outcomes[i] / sideStep), first: a.firsts[i],
-			at:    a.at.UTC(),
-			clock: a.clock.UTC(), log: a.log, asked: a.asked,
+			outcome: outcome(a.outcomes[i] % sideStep), side: int(a.outcomes[i] / sideStep),
+			first: a.firsts[i], at: a.at.UTC(), clock: a.clock.UTC(), log: a.log, asked: a.asked,
 		}
 		for range e.streams {
 			r.versions = append(r.versions, int(a.versions[next]))

@@ -21,9 +21,9 @@ import (
 // cluster, which runs with fsync on when benchmarks are asked for, or the server that
 // TEST_DATABASE_URL names.
 
-// BenchmarkAppend compares group commit with what somebody would write well without it
-// (ADR 30): one prepared INSERT and one transaction per event, into the narrowest table
-// that refuses a wrong version.
+// BenchmarkAppend compares group commit with a good program without it (ADR 30): one
+// prepared INSERT and one transaction per event, into the narrowest table that refuses a
+// wrong version.
 func BenchmarkAppend(b *testing.B) {
 	for _, callers := range []int{1, 8, 64, 256} {
 		b.Run(fmt.Sprintf("ours/callers=%d", callers), func(b *testing.B) {
@@ -34,6 +34,7 @@ func BenchmarkAppend(b *testing.B) {
 				return err
 			})
 		})
+
 		b.Run(fmt.Sprintf("insert/callers=%d", callers), func(b *testing.B) {
 			w := newWorld(b)
 			pool := barePool(b, w, callers)
@@ -45,8 +46,10 @@ func BenchmarkAppend(b *testing.B) {
 
 func concurrently(b *testing.B, callers int, work func(context.Context) error) {
 	b.Helper()
+
 	var left atomic.Int64
 	left.Store(int64(b.N))
+
 	var wg sync.WaitGroup
 	for range callers {
 		wg.Go(func() {
@@ -59,6 +62,7 @@ func concurrently(b *testing.B, callers int, work func(context.Context) error) {
 		})
 	}
 	wg.Wait()
+
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
 
@@ -105,7 +109,8 @@ func BenchmarkAppendOne(b *testing.B) {
 func barePool(b *testing.B, w *world, callers int) *pgxpool.Pool {
 	b.Helper()
 	_, err := w.db.Superuser(b).Exec(b.Context(), `create table public.bare (
-		stream_id uuid, version integer, event_type text not null, payload json not null, primary key (stream_id, version))`)
+		stream_id uuid, version integer, event_type text not null, payload json not null,
+		primary key (stream_id, version))`)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -145,6 +150,7 @@ func BenchmarkLoad(b *testing.B) {
 	user := w.lifeOf(b)
 	subject := domain.UserID{UUID: query[[16]byte](b, w,
 		"select stream_id from trust.events where version = 10 and tenant_id = $1 limit 1", w.tenant.UUID)}
+
 	b.Run("ours/plain", func(b *testing.B) {
 		for b.Loop() {
 			events, err := w.store.Load(b.Context(), w.tenant, domain.ConsentsOf(subject))
@@ -153,6 +159,7 @@ func BenchmarkLoad(b *testing.B) {
 			}
 		}
 	})
+
 	b.Run("ours/personal", func(b *testing.B) {
 		for b.Loop() {
 			events, err := w.store.LoadPersonal(b.Context(), w.tenant, lifeStreams(user)...)
@@ -161,6 +168,7 @@ func BenchmarkLoad(b *testing.B) {
 			}
 		}
 	})
+
 	b.Run("bare", func(b *testing.B) {
 		pool := w.db.Pool(b, pgtest.Superuser)
 		for b.Loop() {
@@ -181,6 +189,7 @@ func BenchmarkRange(b *testing.B) {
 	w := newWorld(b)
 	seedPersonal(b, w, size)
 	conn := w.db.Conn(b, pgtest.Projector)
+
 	pages := func(b *testing.B, read func(tx pgx.Tx, after, upTo int64) (int, error)) {
 		b.Helper()
 		for b.Loop() {
@@ -199,6 +208,7 @@ func BenchmarkRange(b *testing.B) {
 		}
 		b.ReportMetric(float64(b.N)*size/b.Elapsed().Seconds(), "events/s")
 	}
+
 	b.Run("ours", func(b *testing.B) {
 		reader, err := eventstore.NewReader(b.Context(), conn, []byte(masterKey))
 		if err != nil {
@@ -209,6 +219,7 @@ func BenchmarkRange(b *testing.B) {
 			return len(events), err
 		})
 	})
+
 	b.Run("bare", func(b *testing.B) {
 		pages(b, func(tx pgx.Tx, after, upTo int64) (int, error) {
 			rows, err := tx.Query(b.Context(), `select `+bareColumns+` from trust.events
@@ -218,14 +229,15 @@ func BenchmarkRange(b *testing.B) {
 	})
 }
 
-// seedPersonal appends until the log has so many events, one in four with a personal
-// part, of 200 people.
+// seedPersonal appends events of 200 people, one in four with a personal part, until the
+// log has so many.
 func seedPersonal(b *testing.B, w *world, size int64) {
 	b.Helper()
 	var people []domain.UserID
 	for range 200 {
 		people = append(people, w.register(b, w.tenant, newID().String()))
 	}
+
 	for n := 0; w.head(b) < size; n++ {
 		a := grant(w.tenant, people[n%len(people)], domain.AnyVersion)
 		for len(a.Writes[0].Events) < int(min(100, size-w.head(b))) {
@@ -242,7 +254,7 @@ func seedPersonal(b *testing.B, w *world, size int64) {
 const bareColumns = `position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
 	subject_id, record_id, actor_id, payload, sealed, metadata, effective_at, recorded_at`
 
-// bareRow is what a plain program scans rows into.
+// bareRow is a row as a plain program scans it.
 type bareRow struct {
 	position                             int64
 	tenant, stream, event, append, about [16]byte
@@ -259,12 +271,12 @@ func scanBare(rows pgx.Rows, err error) (int, error) {
 		return 0, err
 	}
 	defer rows.Close()
+
 	var all []bareRow
 	for rows.Next() {
 		var r bareRow
 		err := rows.Scan(&r.position, &r.tenant, &r.kind, &r.stream, &r.version, &r.event, &r.append, &r.ordinal,
-			&r.name,
-			&r.subject, &r.about, &r.actor, &r.payload, &r.sealed, &r.metadata, &r.effective, &r.recorded)
+			&r.name, &r.subject, &r.about, &r.actor, &r.payload, &r.sealed, &r.metadata, &r.effective, &r.recorded)
 		if err != nil {
 			return 0, err
 		}

@@ -17,21 +17,21 @@ import (
 type ForgedError struct {
 	Position int64
 	EventID  uuid.UUID
-	What     string // is wrong with it
+	What     string // what is wrong with it
 }
 
 func (e *ForgedError) Error() string {
 	return fmt.Sprintf("event %s at position %d is forged or was changed: %s", e.EventID, e.Position, e.What)
 }
 
-// The ways in which a row is not an event of ours.
+// The reasons why a row is not an event of ours.
 const (
 	noCode       = "it carries no code"
 	codeFails    = "its code does not hold"
-	notEffective = "it does not hold from when it says"
+	notEffective = "it does not take effect when it says"
 )
 
-// forgedError says what is wrong with a row whose code does not hold.
+// forgedError returns the error of a row whose code does not hold.
 func (r *row) forgedError() *ForgedError {
 	if r.code == nil {
 		return &ForgedError{Position: r.Position, EventID: r.EventID, What: noCode}
@@ -45,8 +45,8 @@ func damaged(cause *ForgedError) error {
 		Because(cause)
 }
 
-// asking runs one more query where rows were read: in their transaction, or for their
-// tenant.
+// asking runs a further query where the rows were read: in their transaction, or for
+// their tenant.
 type asking func(ctx context.Context, sql string, args []any, scan func(pgx.Rows) error) error
 
 func askingOf(db Querier) asking {
@@ -60,8 +60,8 @@ func askingOf(db Querier) asking {
 	}
 }
 
-// check refuses rows among which one is forged, and makes void those that were disowned.
-// It must come before anything is believed.
+// check refuses rows if one of them is forged, and voids those that were disowned. It
+// must come before anything in them is believed.
 func (v *vault) check(ctx context.Context, rows []row, ask asking) error {
 	bad, err := v.forgedAmong(ctx, rows, ask)
 	if err == nil && len(bad) > 0 {
@@ -70,8 +70,8 @@ func (v *vault) check(ctx context.Context, rows []row, ask asking) error {
 	return err
 }
 
-// forgedAmong lists the rows that are forged, in their order, and makes void those that
-// were disowned. Only where a code does not hold does it ask the database.
+// forgedAmong lists the forged rows, in order, and voids those that were disowned. It
+// asks the database only if some code does not hold.
 func (v *vault) forgedAmong(ctx context.Context, rows []row, ask asking) ([]*row, error) {
 	bad := v.failing(rows)
 	if len(bad) == 0 {
@@ -82,6 +82,7 @@ func (v *vault) forgedAmong(ctx context.Context, rows []row, ask asking) ([]*row
 	if err != nil || len(bad) == 0 {
 		return nil, err
 	}
+
 	disowned, err := v.disownings(ctx, bad, ask)
 	if err != nil {
 		return nil, err
@@ -95,13 +96,14 @@ func (v *vault) forgedAmong(ctx context.Context, rows []row, ask asking) ([]*row
 	}), nil
 }
 
-// failing lists the rows whose code does not hold, in their order.
+// failing lists the rows whose code does not hold, in order.
 func (v *vault) failing(rows []row) (bad []*row) {
 	fails := make([]bool, len(rows))
-	_ = inParts(len(rows), func(i int) error { // fails at none
+	_ = inParts(len(rows), func(i int) error {
 		fails[i] = !v.holds(&rows[i])
 		return nil
 	})
+
 	for i, failed := range fails {
 		if failed {
 			bad = append(bad, &rows[i])
@@ -110,9 +112,9 @@ func (v *vault) failing(rows []row) (bad []*row) {
 	return bad
 }
 
-// withoutOlder leaves out the events of programs before, as long as not all have their
-// code. The mark is asked for first: who sees it sees all codes of older events, also
-// those that were made after the rows were read.
+// withoutOlder leaves out genuine events of older programs, which have no code in their
+// own row. It asks for the mark first: a reader that sees the mark sees all codes of
+// older events, including those made after the rows were read.
 func (v *vault) withoutOlder(ctx context.Context, bad []*row, ask asking) ([]*row, error) {
 	var positions []int64
 	for _, r := range bad {
@@ -163,8 +165,8 @@ func (v *vault) withoutOlder(ctx context.Context, bad []*row, ask asking) ([]*ro
 const selectDisownings = "select " + columns + ` from trust.events
 	where tenant_id = any($1) and stream_type = $2 and stream_id = any($3) order by position`
 
-// disownings finds what the operator said of some rows, by position. What stands in such
-// a stream and has no code that holds says nothing.
+// disownings finds the operator's disownings of some rows, by position. An event in their
+// streams whose own code does not hold is ignored.
 func (v *vault) disownings(ctx context.Context, bad []*row, ask asking) (map[int64]*domain.EventDisowned, error) {
 	tenants, streams := [][16]byte{domain.PlatformTenant().UUID}, make([][16]byte, len(bad))
 	tenantOf := make(map[int64]domain.TenantID, len(bad))

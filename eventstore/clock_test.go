@@ -44,6 +44,7 @@ func TestNothingIsStampedWhileTheClocksDiffer(t *testing.T) {
 func TestAStampThatGotOldOnItsWayIsNotTakenForAWrongClock(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+
 	calls := 0
 	w.store.SetClock(func() time.Time {
 		calls++
@@ -52,6 +53,7 @@ func TestAStampThatGotOldOnItsWayIsNotTakenForAWrongClock(t *testing.T) {
 		}
 		return time.Now()
 	})
+
 	if _, err := w.store.Append(t.Context(), grant(w.tenant, someone(), 0)); err != nil || calls != 2 {
 		t.Errorf("after %d stamps: %v", calls, err)
 	}
@@ -70,20 +72,22 @@ func TestALogAheadOfTheClockGoesOnAndEventsHoldFromTheTrueInstant(t *testing.T) 
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	e := done.Events[0]
 	if ahead := e.RecordedAt.Sub(began); ahead < 23*time.Hour {
 		t.Errorf("recorded_at ran backwards to %s", e.RecordedAt)
 	}
 	if e.EffectiveAt.Before(began) || e.EffectiveAt.After(time.Now().Add(time.Second)) {
-		t.Errorf("holds from %s", e.EffectiveAt)
+		t.Errorf("takes effect at %s", e.EffectiveAt)
 	}
+
 	stored, err := w.store.Load(t.Context(), w.tenant, e.Stream)
 	if err != nil || !stored[0].EffectiveAt.Equal(e.EffectiveAt) || !stored[0].RecordedAt.Equal(e.RecordedAt) {
 		t.Errorf("the answer says %s and %s; stored is %+v, %v", e.EffectiveAt, e.RecordedAt, stored, err)
 	}
 }
 
-// Programs of the release before call both functions without their clock: they are
+// Programs of the previous release call both functions without their clock: they are
 // answered as before, whatever it shows.
 func TestProgramsThatDoNotTellTheirClockGoOn(t *testing.T) {
 	t.Parallel()
@@ -94,8 +98,9 @@ func TestProgramsThatDoNotTellTheirClockGoOn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.beforeCodes(t) // which these programs do not tell either
+		w.beforeCodes(t) // these programs do not send codes either
 		args = args[:len(args)-2]
+
 		places := make([]string, len(args))
 		for i := range places {
 			places[i] = "$" + strconv.Itoa(i+1)

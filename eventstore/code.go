@@ -15,26 +15,28 @@ import (
 //
 //	key number (1 byte) | flags (1) | HMAC-SHA-256 (32)
 //
-// over all that the program that appends the event knows, under a key that the database
-// never sees in the clear. So somebody who can call trust.append, or change the table,
-// makes no event that is believed.
+// The HMAC covers everything that the appending program knows of the event, under a key
+// that the database never sees in the clear. So whoever can call trust.append, or change
+// the table, still cannot make an event that is accepted.
 const (
 	codeSize = 1 + 1 + sha256.Size
 
-	codeKey = 1 // the number of the one key there is
+	// codeKey is the number of the only key.
+	codeKey = 1
 
 	// versionCovered: the append expected a version of the event's stream, so the event's
 	// own was known.
 	versionCovered byte = 1 << 0
-	// effectiveCovered: effective_at is covered as it is stored. Of other events it
-	// follows from the payload, which is covered, or from when they were recorded, which
-	// nobody knew before.
+	// effectiveCovered: effective_at is covered as it is stored. Without the flag it
+	// follows from the payload, which is covered, or from the time of recording, which
+	// was not known in advance.
 	effectiveCovered byte = 1 << 1
 
 	allFlags = versionCovered | effectiveCovered
 )
 
-// codeDomain comes first in what is hashed: the key hashes nothing else under this name.
+// codeDomain is the prefix of what is hashed: the key hashes nothing else under this
+// name.
 const codeDomain = "salga trust engine event code v1"
 
 // coded is what a code covers.
@@ -47,8 +49,8 @@ type coded struct {
 	metadata  []byte
 }
 
-// message lays out what is hashed. What has no fixed length goes with its length, and
-// what may be missing with whether it is there, so that no two events have one message.
+// message lays out what is hashed. Parts of variable length carry their length, and
+// optional parts whether they are present, so that no two events have the same message.
 func (c coded) message(key, flags byte) []byte {
 	m := make([]byte, 0, len(codeDomain)+320)
 	m = append(m, codeDomain...)
@@ -96,8 +98,7 @@ func appendHash(m, of []byte) []byte {
 	return append(m, sum[:]...)
 }
 
-// codes makes codes and tells whether they hold. It is safe for use by several
-// goroutines.
+// codes makes codes and checks them. It is safe for concurrent use.
 type codes struct{ macs sync.Pool }
 
 func newCodes(key []byte) *codes {
@@ -108,19 +109,20 @@ func newCodes(key []byte) *codes {
 func (c *codes) sum(to, message []byte) []byte {
 	mac := c.macs.Get().(hash.Hash) //nolint:forcetypeassert // nothing else is put there
 	defer c.macs.Put(mac)
+
 	mac.Reset()
 	mac.Write(message) // never fails: hash.Hash
 	return mac.Sum(to)
 }
 
-// of makes the code of an event.
+// of returns the code of an event.
 func (c *codes) of(e coded, flags byte) []byte {
 	code := make([]byte, 2, codeSize)
 	code[0], code[1] = codeKey, flags
 	return c.sum(code, e.message(codeKey, flags))
 }
 
-// holds tells whether a code is that of an event.
+// holds tells whether a code is the event's.
 func (c *codes) holds(e coded, code []byte) bool {
 	if len(code) != codeSize || code[0] != codeKey || code[1]&^allFlags != 0 {
 		return false
@@ -129,7 +131,7 @@ func (c *codes) holds(e coded, code []byte) bool {
 	return hmac.Equal(c.sum(sum[:0], e.message(code[0], code[1])), code[2:])
 }
 
-// boundary is the code of the row in trust.coded.
+// boundary returns the code of the row in trust.coded.
 func (c *codes) boundary(position int64) []byte {
 	return c.sum(nil, binary.BigEndian.AppendUint64([]byte("salga trust engine coded log v1\x00"), uint64(position)))
 }
@@ -138,7 +140,7 @@ func (c *codes) isBoundary(position int64, code []byte) bool {
 	return hmac.Equal(c.boundary(position), code)
 }
 
-// code gives an event that is about to be appended its code, and its version where the
+// code sets the code of an event that is about to be appended, and its version if the
 // append expects one of its stream.
 func (v *vault) code(d *draft, expected int) {
 	flags := byte(0)
@@ -148,8 +150,8 @@ func (v *vault) code(d *draft, expected int) {
 	d.code = v.codes.of(d.coded(), flags)
 }
 
-// codeAsOf gives an event its code again, which covers from when it holds: nothing else
-// says so.
+// codeAsOf sets an event's code again so that it covers effective_at, which nothing else
+// states.
 func (v *vault) codeAsOf(d *draft) {
 	d.code = v.codes.of(d.coded(), d.code[1]|effectiveCovered)
 }
@@ -158,15 +160,15 @@ func (d *draft) coded() coded {
 	return coded{&d.Recorded, d.Event.EventType(), d.payload, d.sealed, d.metadata}
 }
 
-// holds tells whether a row's code does, wherever it stands. The zero id stands for none,
-// and is never written.
+// holds tells whether a row's code is valid. The zero id stands for "none", and is never
+// written.
 func (v *vault) holds(r *row) bool {
 	return !r.zeroID && v.codes.holds(coded{&r.Recorded, r.eventType, r.payload, r.sealed, r.metadata}, r.code)
 }
 
-// effective tells whether an event holds from when its payload says, as far as its code
-// does not cover that. What says nothing holds from when it was recorded, by a clock that
-// may have been behind recorded_at; see trust.append.
+// effective tells whether an event takes effect when its payload says, where its code
+// does not cover that. An event that states no time takes effect when it was recorded, by
+// a clock that may have been behind recorded_at; see trust.append.
 func (r *row) effective(e domain.Event) bool {
 	if r.code == nil || r.code[1]&effectiveCovered != 0 {
 		return true

@@ -17,15 +17,19 @@ func drawCoded(t *rapid.T) (coded, byte) {
 	}
 	text := func(name string) string { return rapid.StringOfN(rapid.RuneFrom([]rune("ab")), 0, 3, -1).Draw(t, name) }
 	few := rapid.SliceOfN(rapid.ByteRange(0, 1), 0, 2)
+
 	e := coded{
 		Recorded: &domain.Recorded{
-			Tenant: domain.TenantID{UUID: id("tenant")}, Stream: domain.Stream{Type: domain.StreamType(text("kind")),
-				ID: id("stream")},
-			Version: rapid.IntRange(1, 3).Draw(t, "version"), EventID: id("event"), AppendID: id("append"),
-			Ordinal: rapid.IntRange(1, 3).Draw(t, "ordinal"), Subject: domain.UserID{UUID: id("subject")},
-			Record: id("record"),
-			Actor:  domain.UserID{UUID: id("actor")}, EffectiveAt: time.UnixMicro(rapid.Int64Range(0, 2).
-				Draw(t, "effective")),
+			Tenant:      domain.TenantID{UUID: id("tenant")},
+			Stream:      domain.Stream{Type: domain.StreamType(text("kind")), ID: id("stream")},
+			Version:     rapid.IntRange(1, 3).Draw(t, "version"),
+			EventID:     id("event"),
+			AppendID:    id("append"),
+			Ordinal:     rapid.IntRange(1, 3).Draw(t, "ordinal"),
+			Subject:     domain.UserID{UUID: id("subject")},
+			Record:      id("record"),
+			Actor:       domain.UserID{UUID: id("actor")},
+			EffectiveAt: time.UnixMicro(rapid.Int64Range(0, 2).Draw(t, "effective")),
 		},
 		eventType: text("type"), payload: few.Draw(t, "payload"), metadata: few.Draw(t, "metadata"),
 	}
@@ -35,21 +39,21 @@ func drawCoded(t *rapid.T) (coded, byte) {
 	return e, byte(rapid.IntRange(0, int(allFlags)).Draw(t, "flags"))
 }
 
-// same tells whether two events are one in all that a code with these flags covers.
+// same tells whether two events agree in everything that a code with these flags covers.
 func same(a, b coded, flags byte) bool {
 	version := flags&versionCovered == 0 || a.Version == b.Version
 	effective := flags&effectiveCovered == 0 || a.EffectiveAt.Equal(b.EffectiveAt)
-	return version && effective && a.Tenant == b.Tenant && a.Stream == b.Stream && a.EventID == b.EventID &&
-		a.AppendID == b.AppendID &&
-		a.Ordinal == b.Ordinal && a.eventType == b.eventType && a.Subject == b.Subject && a.Record == b.Record &&
-		a.Actor == b.Actor &&
-		bytes.Equal(a.payload, b.payload) && (a.sealed == nil) == (b.sealed == nil) &&
-		bytes.Equal(a.sealed, b.sealed) &&
+	ids := a.Tenant == b.Tenant && a.Stream == b.Stream && a.EventID == b.EventID && a.AppendID == b.AppendID &&
+		a.Ordinal == b.Ordinal && a.Subject == b.Subject && a.Record == b.Record && a.Actor == b.Actor
+	content := a.eventType == b.eventType && bytes.Equal(a.payload, b.payload) &&
+		(a.sealed == nil) == (b.sealed == nil) && bytes.Equal(a.sealed, b.sealed) &&
 		bytes.Equal(a.metadata, b.metadata)
+
+	return version && effective && ids && content
 }
 
-// The values are few and short, so that what is parted wrongly meets; half of the pairs
-// differ in one thing alone.
+// The values are few and short, so that fields parted in the wrong place collide; half of
+// the pairs differ in one thing only.
 func TestNoTwoEventsHaveOneMessage(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -94,18 +98,19 @@ func TestACodeHoldsForItsEventAloneAndUnderItsKeyAlone(t *testing.T) {
 		e, flags := drawCoded(t)
 		code := ours.of(e, flags)
 		if !ours.holds(e, code) || theirs.holds(e, code) {
-			t.Fatal("a code holds under its key, and under no other")
+			t.Fatal("a code must hold under its key, and under no other")
 		}
+
 		bit := rapid.IntRange(0, 8*len(code)-1).Draw(t, "bit")
 		code[bit/8] ^= 1 << (bit % 8)
 		if ours.holds(e, code) || ours.holds(e, code[:len(code)-1]) || ours.holds(e, nil) {
-			t.Fatal("a code with a bit changed, cut short, or none holds")
+			t.Fatal("a code that was changed, cut short or left out holds")
 		}
 	})
 }
 
-// BenchmarkCodes tells what a code adds to reading events: x-decode is the time with
-// checking them through the time without.
+// BenchmarkCodes measures what codes add to reading events: x-decode is the time with
+// checking them divided by the time without.
 func BenchmarkCodes(b *testing.B) {
 	v := &vault{codes: newCodes(newKey())}
 	rows := make([]row, 5000)
@@ -133,6 +138,7 @@ func BenchmarkCodes(b *testing.B) {
 		}
 		checking, decoding = checking+checked.Sub(began), decoding+time.Since(checked)
 	}
+
 	b.ReportMetric(float64(checking.Nanoseconds())/float64(b.N*len(rows)), "check-ns/event")
 	b.ReportMetric(float64(decoding.Nanoseconds())/float64(b.N*len(rows)), "decode-ns/event")
 	b.ReportMetric(float64(checking+decoding)/float64(decoding), "x-decode")

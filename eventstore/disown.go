@@ -13,24 +13,26 @@ import (
 
 // Disowned is what Disown did.
 type Disowned struct {
-	EventID  uuid.UUID // of the event that is disowned
-	Type     string    // which it claims to be of
-	Position int64     // of the disowning; 0: it was disowned before
-	// Password is whose password was taken away, because the event stood for a new one;
-	// zero: nobody's.
+	// EventID and Type are those of the disowned event, as it claims them.
+	EventID uuid.UUID
+	Type    string
+	// Position is that of the disowning; 0: the event was disowned before.
+	Position int64
+	// Password is the user whose password was removed, because the event may have set it;
+	// zero: nobody.
 	Password domain.UserID
 }
 
-// The reasons for which nothing is disowned.
+// The reasons why nothing is disowned.
 var (
-	ErrCodeHolds = errors.New("its code holds, so it is an event of this log")
-	ErrNotCoded  = errors.New("not all older events have their code yet, so none is known to be forged")
+	ErrCodeHolds = errors.New("its code is valid, so it is an event of this log")
+	ErrNotCoded  = errors.New("some older events have no code yet, so no event is known to be forged")
 )
 
-// Disown appends that the event at a position is none of ours, with a code: from then on
-// readers pass it as empty. With it go the password that a forged event may have set, and
-// every session of that account; of an event in no municipality's tenant, what keys that
-// tenant has.
+// Disown appends an event, with a code, that says that the event at a position is not
+// ours: from then on readers treat that one as empty. It also removes the password that a
+// forged event may have set, and every session of that account. If the event's tenant is
+// not a municipality, it removes that tenant's keys instead.
 //
 // The caller brings a transaction of a member of trust_append, and commits it. Errors:
 // CodeUnknownPosition, CodeInvalid for the reason, ErrCodeHolds, ErrNotCoded,
@@ -39,6 +41,7 @@ func (r *Reader) Disown(ctx context.Context, tx pgx.Tx, position int64, reason s
 	if _, err := tx.Exec(ctx, "set local role trust_append"); err != nil {
 		return Disowned{}, Unavailable(err)
 	}
+
 	found, err := tx.Query(ctx, "select "+columns+" from trust.events where position = $1", position)
 	rows, err := collect(found, err)
 	if err != nil {
@@ -70,6 +73,7 @@ func (r *Reader) Disown(ctx context.Context, tx pgx.Tx, position int64, reason s
 	if err != nil {
 		return Disowned{}, err
 	}
+
 	if done.Position, err = r.append(ctx, tx, domain.Append{
 		ID: uuid.New(), Tenant: tenant, Metadata: domain.Metadata{ActorRole: domain.RoleSystem, Command: "log.disown"},
 		Writes: []domain.Write{{
@@ -78,6 +82,7 @@ func (r *Reader) Disown(ctx context.Context, tx pgx.Tx, position int64, reason s
 	}); err != nil {
 		return Disowned{}, err
 	}
+
 	if tenant != rows[0].Tenant {
 		return done, takeKeys(ctx, tx, rows[0].Tenant)
 	}
@@ -85,16 +90,17 @@ func (r *Reader) Disown(ctx context.Context, tx pgx.Tx, position int64, reason s
 	return done, err
 }
 
-// takeKeys removes the keys of a municipality that there is not: a forged registration
-// may have come with one that no master key ever wrapped, at which every rotation would
-// stop.
+// takeKeys removes the keys of a municipality that does not exist: a forged registration
+// may have come with a key that no master key ever wrapped, and every rotation would stop
+// at it.
 func takeKeys(ctx context.Context, tx pgx.Tx, tenant domain.TenantID) error {
 	_, err := tx.Exec(ctx, "delete from trust.keys where tenant_id = $1", tenant.UUID)
 	return Unavailable(err)
 }
 
-// tenantOfDisowning is the event's own if it has a municipality: there its staff see it,
-// and programs that read for it alone. Else it is SALGA's.
+// tenantOfDisowning returns the event's own tenant if it is a municipality: its staff see
+// the disowning there, and so do programs that read only that tenant. Otherwise it
+// returns SALGA's.
 func (r *Reader) tenantOfDisowning(ctx context.Context, tx pgx.Tx, tenant domain.TenantID) (domain.TenantID, error) {
 	var rows []row
 	b := &pgx.Batch{}
@@ -102,6 +108,7 @@ func (r *Reader) tenantOfDisowning(ctx context.Context, tx pgx.Tx, tenant domain
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return tenant, Unavailable(err)
 	}
+
 	forged, err := r.vault.forgedAmong(ctx, rows, askingOf(tx))
 	if err != nil {
 		return tenant, err
@@ -119,7 +126,7 @@ func (r *Reader) tenantOfDisowning(ctx context.Context, tx pgx.Tx, tenant domain
 	return domain.PlatformTenant(), nil
 }
 
-// append adds an append that needs no keys in the caller's transaction, and returns the
+// append adds an append that needs no keys, in the caller's transaction, and returns the
 // position of its first event.
 func (r *Reader) append(ctx context.Context, tx pgx.Tx, a domain.Append) (int64, error) {
 	e, err := (&Store{vault: r.vault, now: time.Now}).prepare(ctx, a)
@@ -130,6 +137,7 @@ func (r *Reader) append(ctx context.Context, tx pgx.Tx, a domain.Append) (int64,
 	if err != nil {
 		return 0, err
 	}
+
 	results, err := call(ctx, tx, time.Now, []*entry{e}, args)
 	if err != nil {
 		return 0, Unavailable(err)
@@ -140,8 +148,8 @@ func (r *Reader) append(ctx context.Context, tx pgx.Tx, a domain.Append) (int64,
 	return results[0].first, nil
 }
 
-// takeAway removes the password that a forged event may have come with, which nobody can
-// tell from the one before, and what was opened with it.
+// takeAway removes the password that a forged event may have set, because nobody can tell
+// it from the earlier one, and the sessions opened with it.
 func takeAway(ctx context.Context, tx pgx.Tx, r *row) (domain.UserID, error) {
 	switch r.eventType {
 	case (*domain.UserRegistered)(nil).EventType(), (*domain.UserEmailChanged)(nil).EventType(),

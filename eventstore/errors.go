@@ -8,10 +8,9 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// Unavailable turns trouble with the database that passes into a refusal:
-// CodeUnavailable, or CodeTimeout if a statement took too long. Every other error stays
-// as it is: nil, refusals, and settings that the server refuses, which no later attempt
-// mends.
+// Unavailable turns temporary trouble with the database into a refusal: CodeUnavailable,
+// or CodeTimeout if a statement took too long. Every other error stays as it is: nil,
+// refusals, and settings that the server rejects, which no retry can fix.
 func Unavailable(err error) error {
 	if _, refused := errors.AsType[*domain.Error](err); refused {
 		return err
@@ -27,13 +26,13 @@ func Unavailable(err error) error {
 	}
 }
 
-// UnknownPosition refuses a position that the log has not given out.
+// UnknownPosition refuses a position that the log has not assigned.
 func UnknownPosition() error {
 	return domain.Refuse(domain.CodeUnknownPosition, "The log has no such position: read again without it.")
 }
 
-// undecodable is the error of an event that cannot be decoded: CodeNewerLog when its type
-// is not known, which is nobody's fault but that this program is older than the log.
+// undecodable is the error of an event that cannot be decoded: CodeNewerLog if its type
+// is unknown, which only means that this program is older than the log.
 func undecodable(position int64, err error) error {
 	err = fmt.Errorf("event at position %d: %w", position, err)
 	if _, unknown := errors.AsType[*domain.UnknownEventError](err); unknown {

@@ -7,7 +7,7 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// What tests need to see of the inside.
+// The unexported values that tests need.
 const (
 	MaxWaiting    = maxWaiting
 	KeyMemory     = keyMemory
@@ -15,15 +15,15 @@ const (
 	CallAppendOne = callAppendOne
 )
 
-// Waiting tells how many appends wait for a batch; those of the batch that is being
-// written do not.
+// Waiting returns how many appends wait for a batch, not counting those of the batch that
+// is being written.
 func (s *Store) Waiting() int {
 	s.appender.mu.Lock()
 	defer s.appender.mu.Unlock()
 	return len(s.appender.waiting)
 }
 
-// Leading tells whether somebody writes a batch.
+// Leading tells whether somebody is writing a batch.
 func (s *Store) Leading() bool {
 	s.appender.mu.Lock()
 	defer s.appender.mu.Unlock()
@@ -33,10 +33,10 @@ func (s *Store) Leading() bool {
 // SetClock gives the store another clock of this process.
 func (s *Store) SetClock(now func() time.Time) { s.now, s.appender.now = now, now }
 
-// SetPatience is Patience for a store that is open; nothing may be on its way.
+// SetPatience is Patience for a store that is open; no append may be in progress.
 func (s *Store) SetPatience(d time.Duration) { s.appender.patience = d }
 
-// Arguments gives what trust.append is called with for one append.
+// Arguments returns the arguments of trust.append for one append.
 func (s *Store) Arguments(ctx context.Context, a domain.Append) ([]any, error) {
 	e, err := s.prepare(ctx, a)
 	if err != nil {
@@ -51,5 +51,5 @@ func (s *Store) TakeTurns(ctx context.Context) (release func(), err error) {
 	return func() { s.long.Release(longAtOnce) }, s.long.Acquire(ctx, longAtOnce)
 }
 
-// LongHistory is from how many events on a history waits for its turn.
+// LongHistory is the number of events from which a history waits for its turn.
 const LongHistory = longHistory

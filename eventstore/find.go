@@ -14,40 +14,47 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// Query says which events to find. A zero field asks for nothing.
+// Query says which events to find. A zero field does not restrict the search.
 type Query struct {
-	Tenant  domain.TenantID // zero: every tenant that the transaction's role sees
-	Subject domain.UserID   // the person that events are about
-	Actor   domain.UserID   // who did it
-	Record  uuid.UUID       // the record that events are about
-	// reads of personal data that covered this person, or may have: see PersonalDataRead;
-	// needs Tenant
-	Seen   domain.UserID
-	Types  []string  // registered event types; nil: all
-	After  int64     // positions above this one
-	UpTo   int64     // positions up to this one; 0: up to the head
-	From   time.Time // recorded at this instant or later
-	To     time.Time // recorded before this instant
-	Newest bool      // newest first; else oldest first
-	Limit  int       // at most so many; 0: all
-	Sealed bool      // open nothing and ask for no key: for a role that sees none
+	// Tenant limits the search to one tenant; zero: every tenant that the transaction's
+	// role sees.
+	Tenant domain.TenantID
+
+	Subject domain.UserID // the person that events are about
+	Actor   domain.UserID // the person who acted
+	Record  uuid.UUID     // the record that events are about
+
+	// Seen finds reads of personal data that covered this person, or may have: see
+	// PersonalDataRead. It needs Tenant.
+	Seen domain.UserID
+
+	Types []string  // registered event types; nil: all
+	After int64     // positions above this one
+	UpTo  int64     // positions up to this one; 0: up to the head
+	From  time.Time // recorded at this instant or later
+	To    time.Time // recorded before this instant
+
+	Newest bool // newest first; else oldest first
+	Limit  int  // the most events to return; 0: all
+	Sealed bool // open nothing and ask for no key, for a role that sees none
 }
 
-// PositionAt gives the newest position that was recorded at an instant or before it; 0:
-// none. In the last few milliseconds an event may still be on its way into the log, so
-// only the position names a state for good.
+// PositionAt returns the newest position recorded at or before an instant; 0: none.
+// Events of the last few milliseconds may still be on their way into the log, so only the
+// position, not the instant, names a state for good.
 func PositionAt(ctx context.Context, db Querier, instant time.Time) (position int64, err error) {
 	err = db.QueryRow(ctx, "select trust.position_at($1)", instant.UTC()).Scan(&position)
 	return position, Unavailable(err)
 }
 
-// Find reads events, personal parts and origins opened with keys read in the same
-// transaction: what row-level security hides stays withheld, what was destroyed is
+// Find reads events. Personal parts and origins are opened with keys read in the same
+// transaction: what row-level security hides stays withheld, and what was destroyed is
 // erased. The caller brings the transaction, and with it role, tenant and snapshot. An
-// event type that is not registered is a *domain.UnknownEventError. A disowned event is
-// not found.
+// event type that is not registered is a *domain.UnknownEventError. Disowned events are
+// left out.
 func (r *Reader) Find(ctx context.Context, tx pgx.Tx, q Query) ([]domain.Recorded, error) {
-	for _, t := range q.Types { // which stand in the statement's text, so that partial indexes count
+	// The types go into the statement's text, so that partial indexes apply.
+	for _, t := range q.Types {
 		if !domain.Knows(t) {
 			return nil, &domain.UnknownEventError{Type: t}
 		}
@@ -55,13 +62,14 @@ func (r *Reader) Find(ctx context.Context, tx pgx.Tx, q Query) ([]domain.Recorde
 	if q.Types != nil && len(q.Types) == 0 {
 		return nil, nil
 	}
+
 	after, upTo, err := q.bounds(ctx, tx)
 	if err != nil || upTo <= after {
 		return nil, err
 	}
 	sql, args := q.statement(after, upTo)
-	// Planned anew each time, with the values in sight: a plan for any values would read
-	// a whole tenant to find one person.
+	// Planned each time, with the values known: a generic plan would read a whole tenant
+	// to find one person.
 	rows, err := collect(tx.Query(ctx, sql, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...))
 	if err != nil {
 		return nil, Unavailable(err)
@@ -69,8 +77,10 @@ func (r *Reader) Find(ctx context.Context, tx pgx.Tx, q Query) ([]domain.Recorde
 	if err := r.vault.check(ctx, rows, askingOf(tx)); err != nil {
 		return nil, err
 	}
+
 	found, voids := withoutVoids(rows)
-	if voids > 0 && len(rows) == q.Limit { // a page that is not full would be the last
+	// Callers take a page that is not full for the last one.
+	if voids > 0 && len(rows) == q.Limit {
 		more := q
 		more.Limit += voids
 		events, err := r.Find(ctx, tx, more)
@@ -83,6 +93,7 @@ func (r *Reader) decode(ctx context.Context, tx pgx.Tx, rows []row, sealed bool)
 	if sealed {
 		return withheld(rows)
 	}
+
 	keys, err := r.keys(ctx, tx, rows, subjectPart, originPart)
 	if err != nil {
 		return nil, err
@@ -90,19 +101,20 @@ func (r *Reader) decode(ctx context.Context, tx pgx.Tx, rows []row, sealed bool)
 	return decodeAll(rows, openWith(keys), openWith(keys))
 }
 
-// withoutVoids leaves out what was disowned, and tells how much that is.
+// withoutVoids leaves out disowned rows, and returns how many they were.
 func withoutVoids(rows []row) (rest []row, voids int) {
 	rest = slices.DeleteFunc(rows[:len(rows):len(rows)], func(r row) bool { return r.void != nil })
 	return rest, len(rows) - len(rest)
 }
 
-// bounds gives the positions: time never runs backwards against position, so instants are
-// positions.
+// bounds returns the range of positions. Recording times never decrease from one position
+// to the next, so instants translate into positions.
 func (q Query) bounds(ctx context.Context, tx pgx.Tx) (after, upTo int64, err error) {
 	after, upTo = max(q.After, 0), q.UpTo
 	if upTo <= 0 {
 		upTo = math.MaxInt64
 	}
+
 	if !q.From.IsZero() {
 		p, err := PositionAt(ctx, tx, justBefore(q.From))
 		if err != nil {
@@ -110,6 +122,7 @@ func (q Query) bounds(ctx context.Context, tx pgx.Tx) (after, upTo int64, err er
 		}
 		after = max(after, p)
 	}
+
 	if !q.To.IsZero() {
 		p, err := PositionAt(ctx, tx, justBefore(q.To))
 		if err != nil {
@@ -117,6 +130,7 @@ func (q Query) bounds(ctx context.Context, tx pgx.Tx) (after, upTo int64, err er
 		}
 		upTo = min(upTo, p)
 	}
+
 	return after, upTo, nil
 }
 
@@ -127,18 +141,20 @@ func justBefore(t time.Time) time.Time {
 
 const readType = "personal_data.read.v1"
 
-// statement gives the SQL. Each shape stands on an index that has what it asks for and
-// then position, so that a page of a person's, an actor's or a record's events costs what
-// it holds; a page of some types costs what stands between them.
+// statement returns the SQL. Each shape uses an index on its condition and then on
+// position, so that a page of the events of a person, an actor or a record costs only
+// what it holds. A page of some types costs what lies between its events.
 func (q Query) statement(after, upTo int64) (sql string, args []any) {
 	var limit *int
 	if q.Limit > 0 {
 		limit = &q.Limit
 	}
+
 	s := statement{Where: pg.Where{Args: []any{limit}}, order: " order by position limit $1"}
 	if q.Newest {
 		s.order = " order by position desc limit $1"
 	}
+
 	if after > 0 {
 		s.And("position > %s", after)
 	}
@@ -148,6 +164,7 @@ func (q Query) statement(after, upTo int64) (sql string, args []any) {
 	if len(q.Types) > 0 {
 		s.And("event_type in ('" + strings.Join(q.Types, "', '") + "')")
 	}
+
 	everywhere := q.Tenant.IsZero()
 	if !everywhere {
 		s.And("tenant_id = %s", q.Tenant.UUID)
@@ -161,6 +178,7 @@ func (q Query) statement(after, upTo int64) (sql string, args []any) {
 	if q.Record != uuid.Nil {
 		s.And("record_id = %s", q.Record)
 	}
+
 	switch {
 	case !q.Seen.IsZero():
 		return s.seen(q.Seen), s.Args
@@ -176,20 +194,21 @@ type statement struct {
 	order string
 }
 
-// seen finds the reads of one person alone by the person, and those of several among the
-// few that name nobody.
+// seen finds reads of one person alone by the person, and reads of several people among
+// the few events that name no subject.
 func (s *statement) seen(person domain.UserID) string {
 	id := s.Arg(person.UUID)
 	text := s.Arg(person.String())
-	const one = "(select " + columns + " from trust.events where event_type = '" + readType + "'"
-	return one + " and subject_id = " + id + s.SQL() + s.order + ") union all " +
-		one + " and subject_id is null and (payload -> 'subjects' is null or strpos((payload -> 'subjects')::text, " +
-		text + ") > 0)" +
-		s.SQL() + s.order + ")" + s.order
+	const read = "(select " + columns + " from trust.events where event_type = '" + readType + "'"
+	alone := read + " and subject_id = " + id + s.SQL() + s.order + ")"
+	amongOthers := read + " and subject_id is null and (payload -> 'subjects' is null" +
+		" or strpos((payload -> 'subjects')::text, " + text + ") > 0)" + s.SQL() + s.order + ")"
+
+	return alone + " union all " + amongOthers + s.order
 }
 
-// inEachTenant asks tenant by tenant, because the indexes begin with one. The tenants are
-// found by leaping from one to the next.
+// inEachTenant asks tenant by tenant, because the indexes begin with the tenant. It finds
+// the tenants by jumping from one to the next.
 func (s *statement) inEachTenant() string {
 	return `with recursive tenants (id) as (
 			(select tenant_id from trust.events order by tenant_id limit 1)
@@ -200,18 +219,18 @@ func (s *statement) inEachTenant() string {
 			select * from trust.events where tenant_id = t.id` + s.SQL() + s.order + `) e) found` + s.order
 }
 
-// Place is where a reader of streams stands: behind a version of a stream. The zero Place
-// is before everything.
+// Place is a reader's place among streams: after a version of a stream. The zero Place
+// comes before everything.
 type Place struct {
 	Stream  uuid.UUID
 	Version int
 }
 
-// InStreams reads up to limit events of one kind of stream of a tenant behind a place, at
-// positions up to upTo: stream by stream in order of their ids, each in its own order.
-// only, unless it is zero, is the one stream to read. Nothing is opened.
-func (r *Reader) InStreams(ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kind domain.StreamType,
-	only uuid.UUID,
+// InStreams reads up to limit events of a tenant's streams of one kind that come after a
+// place, at positions up to upTo: stream by stream in order of id, each in order of
+// version. If only is not zero, it reads only that stream. It opens nothing.
+func (r *Reader) InStreams(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, kind domain.StreamType, only uuid.UUID,
 	behind Place, upTo int64, limit int,
 ) ([]domain.Recorded, error) {
 	sql := `select ` + columns + ` from trust.events where tenant_id = $1 and stream_type = $2
@@ -221,6 +240,7 @@ func (r *Reader) InStreams(ctx context.Context, tx pgx.Tx, tenant domain.TenantI
 		sql += " and stream_id = $7"
 		args = append(args, only)
 	}
+
 	rows, err := collect(tx.Query(ctx, sql+" order by stream_id, version limit $6", args...))
 	if err != nil {
 		return nil, Unavailable(err)

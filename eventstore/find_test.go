@@ -24,11 +24,13 @@ func find(
 	t testing.TB, pool *pgxpool.Pool, first string, args []any, q eventstore.Query,
 ) (events []domain.Recorded, err error) {
 	t.Helper()
+
 	err = pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
 		reader, err := eventstore.NewReader(t.Context(), tx, []byte(masterKey))
 		if err != nil {
 			return err
 		}
+
 		if _, err := tx.Exec(t.Context(), first, args...); err != nil {
 			return err
 		}
@@ -58,6 +60,7 @@ func TestAnInstantIsThePositionThatWasNewestThen(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	pool := w.db.Pool(t, pgtest.Query)
+
 	at := func(instant time.Time) int64 {
 		t.Helper()
 		p, err := eventstore.PositionAt(t.Context(), pool, instant)
@@ -66,14 +69,19 @@ func TestAnInstantIsThePositionThatWasNewestThen(t *testing.T) {
 		}
 		return p
 	}
+
 	for range 5 {
 		must(t)(w.store.Append(t.Context(), grant(w.tenant, someone(), 0)))
 	}
 	w.beforeCodes(t)
-	w.exec(t, `insert into trust.events select position + h, tenant_id, stream_type, gen_random_uuid(), 1, gen_random_uuid(), gen_random_uuid(), 1,
-			event_type, subject_id, record_id, actor_id, payload, sealed, metadata, last + d * interval '1 microsecond', last + d * interval '1 microsecond'
-		from trust.events, (select position h, recorded_at last from trust.head()) x, (values (1, 0), (2, 0), (3, 0), (4, 3), (5, 3), (6, 9)) v (n, d)
+	w.exec(t, `insert into trust.events
+		select position + h, tenant_id, stream_type, gen_random_uuid(), 1, gen_random_uuid(), gen_random_uuid(), 1,
+			event_type, subject_id, record_id, actor_id, payload, sealed, metadata,
+			last + d * interval '1 microsecond', last + d * interval '1 microsecond'
+		from trust.events, (select position h, recorded_at last from trust.head()) x,
+			(values (1, 0), (2, 0), (3, 0), (4, 3), (5, 3), (6, 9)) v (n, d)
 		where position = n and event_type = 'consent.granted.v1' or position = n and n = 1`)
+
 	times := query[[]time.Time](t, w, "select array_agg(distinct recorded_at) from trust.events")
 	for _, instant := range times {
 		for _, off := range []time.Duration{-time.Microsecond, 0, time.Microsecond, time.Hour, -time.Hour} {
@@ -99,6 +107,7 @@ func TestFindFiltersByEverythingAtOnce(t *testing.T) {
 	if len(all) != 4 || !slices.IsSorted(positions(all)) {
 		t.Fatalf("the tenant's events: %v", positions(all))
 	}
+
 	for name, c := range map[string]struct {
 		q    eventstore.Query
 		want []int64
@@ -139,10 +148,12 @@ func TestFindOpensWhatTheTenantMayOpenAndNothingElse(t *testing.T) {
 		e := w.find(t, eventstore.Query{Tenant: tenant, Subject: user})[0]
 		return e.Event.(*domain.UserRegistered).Person.State(), e.Origin.State()
 	}
+
 	if person, origin := states(w.tenant, anna); person != domain.Open || origin != domain.Open {
-		t.Errorf("an own person: %d, %d", person, origin)
+		t.Errorf("a person of the tenant: %d, %d", person, origin)
 	}
-	// An actor of another tenant: that tenant's key is hidden by row-level security.
+
+	// Row-level security hides the key of an actor of another tenant.
 	foreign := grant(w.tenant, anna, 0)
 	foreign.Actor, foreign.ActorTenant, foreign.Origin = bheki, other, domain.Origin{IP: "203.0.113.9"}
 	must(t)(w.store.Append(t.Context(), foreign))
@@ -150,6 +161,7 @@ func TestFindOpensWhatTheTenantMayOpenAndNothingElse(t *testing.T) {
 		e[0].Origin.State() != domain.Withheld {
 		t.Errorf("an origin of another tenant's person: %+v", e)
 	}
+
 	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.DestroySubjectKey{Subject: anna})))
 	if person, origin := states(w.tenant, anna); person != domain.Erased || origin != domain.Erased {
 		t.Errorf("an erased person: %d, %d", person, origin)
@@ -162,6 +174,7 @@ func TestTheAuditRoleSeesEveryTenantAndNoKey(t *testing.T) {
 	other := w.municipality(t, "JHB")
 	anna, bheki := w.register(t, w.tenant, "anna@example.org"), w.register(t, other, "bheki@example.org")
 	pool := w.db.Pool(t, pgtest.Query)
+
 	for name, c := range map[string]struct {
 		q    eventstore.Query
 		want int
@@ -185,12 +198,15 @@ func TestTheAuditRoleSeesEveryTenantAndNoKey(t *testing.T) {
 			}
 		}
 	}
-	// By construction, not by care: asked to open, it cannot.
+
+	// It cannot open anything even when asked to.
 	if _, err := find(t, pool, asAudit, nil, eventstore.Query{Subject: anna}); sqlState(err) != denied {
 		t.Errorf("the audit role reads a key: %v", err)
 	}
+
 	for _, table := range slices.Concat(w.tables(t), []string{"trust.users", "trust.consents"}) {
-		if table == "trust.events" || table == "trust.codes" || table == "trust.coded" { // which say nothing of anybody
+		// These hold nothing readable about anybody.
+		if table == "trust.events" || table == "trust.codes" || table == "trust.coded" {
 			continue
 		}
 		if _, err := find(t, pool, asAudit+"; select * from "+table, nil,
@@ -198,7 +214,8 @@ func TestTheAuditRoleSeesEveryTenantAndNoKey(t *testing.T) {
 			t.Errorf("the audit role reads %s: %v", table, err)
 		}
 	}
-	// The right is there for one transaction and in that role only.
+
+	// The right exists only in that role, for one transaction.
 	if _, err := pool.Exec(t.Context(), "select * from trust.events"); err == nil {
 		t.Error("without a tenant the API reads events")
 	}
@@ -208,7 +225,7 @@ func TestTheAuditRoleSeesEveryTenantAndNoKey(t *testing.T) {
 	}
 }
 
-// The officers' questions against 200 000 events.
+// The officers' questions, asked of 200 000 events.
 func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -218,29 +235,33 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 	actor := domain.UserID{UUID: query[uuid.UUID](t, w, "select md5('actor7')::uuid")}
 	w.fillLog(t, 150_000)
 	w.beforeCodes(t)
-	w.exec(t, `insert into trust.events select (select position from trust.head()) + row_number() over (order by position), $1, stream_type, md5('own' || position)::uuid, 1, gen_random_uuid(),
-			gen_random_uuid(), 1, event_type, md5('own' || position)::uuid, gen_random_uuid(), actor_id, payload, null, metadata,
-			effective_at, recorded_at
-		// a large tenant, and many small
+	// One large tenant beside many small ones.
+	w.exec(t, `insert into trust.events
+		select (select position from trust.head()) + row_number() over (order by position), $1, stream_type,
+			md5('own' || position)::uuid, 1, gen_random_uuid(), gen_random_uuid(), 1, event_type,
+			md5('own' || position)::uuid, gen_random_uuid(), actor_id, payload, null, metadata, effective_at,
+			recorded_at
 		from trust.events where position > (select position - 150000 from trust.head()) and position % 3 = 0`,
 		w.tenant.UUID)
-	for n := range 5 { // among 200 000 others
-		w.exec(t, `insert into trust.events select position + 1, $1, 'access', gen_random_uuid(), 1, gen_random_uuid(), gen_random_uuid(), 1,
-			'personal_data.read.v1', null, gen_random_uuid(), null, case $2::int when 0 then '{}' else '{"subjects":[]}' end::json, null, '{}',
-			recorded_at, recorded_at from trust.head()`, w.tenant.UUID, n)
+	for n := range 5 { // reads among 200 000 other events
+		w.exec(t, `insert into trust.events
+			select position + 1, $1, 'access', gen_random_uuid(), 1, gen_random_uuid(), gen_random_uuid(), 1,
+				'personal_data.read.v1', null, gen_random_uuid(), null,
+				case $2::int when 0 then '{}' else '{"subjects":[]}' end::json, null, '{}', recorded_at, recorded_at
+			from trust.head()`, w.tenant.UUID, n)
 	}
 	if n := query[int](t, w, "select count(*) from trust.events"); n < 200_000 {
-		t.Fatalf("%d events are no log", n)
+		t.Fatalf("the log has only %d events", n)
 	}
 	w.exec(t, "analyze trust.events")
-	record := domain.UserID{UUID: query[uuid.UUID](t, w,
-		"select record_id from trust.events where position = 90000")}.UUID
+
+	record := query[uuid.UUID](t, w, "select record_id from trust.events where position = 90000")
 	now := time.Now()
 	for name, c := range map[string]struct {
 		q     eventstore.Query
 		index string
 	}{
-		// by tenant, or by position when it has a good part of all
+		// By tenant, or by position if the tenant has a large part of the log.
 		"tenant": {eventstore.Query{Tenant: w.tenant}, "Index Scan"},
 		"tenant and types": {eventstore.Query{Tenant: w.tenant,
 			Types: []string{"consent.granted.v1", "consent.refused.v1"}}, "Index Scan"},
@@ -261,6 +282,7 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 		if c.q.Sealed {
 			first, args = asAudit, nil
 		}
+
 		p.Forget()
 		for range 7 { // from the sixth on Postgres might keep a plan, and must not
 			if _, err := find(t, pool, first, args, c.q); err != nil && !strings.Contains(err.Error(), "decode") {
@@ -269,6 +291,7 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 		}
 		p.check(t, name, []wanted{{name, "order by position desc limit $1", c.index}})
 	}
+
 	p.Forget()
 	for range 7 {
 		err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
@@ -290,14 +313,15 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 	p.check(t, "replay", []wanted{{"stream by stream", "order by stream_id, version limit", "events_stream_key"}})
 }
 
-// In production the API signs in as a login that is a member of trust_query: it gets to
-// the audit's role by switching only.
+// In production the API signs in as a login that is a member of trust_query: it gets the
+// audit's role only by switching to it.
 func TestALoginOfTheAPIBecomesTheAuditForOneTransactionOnly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	other := w.municipality(t, "JHB")
 	conn := w.db.Superuser(t)
 	login := pgx.Identifier{"login_of_" + w.db.Name()}.Sanitize()
+
 	exec := func(sql string) {
 		t.Helper()
 		if _, err := conn.Exec(context.Background(), sql); err != nil {
@@ -307,6 +331,7 @@ func TestALoginOfTheAPIBecomesTheAuditForOneTransactionOnly(t *testing.T) {
 	exec("create role " + login + " login inherit in role trust_query")
 	t.Cleanup(func() { exec("reset session authorization; reset role; drop role " + login) })
 	exec("set session authorization " + login)
+
 	seen := func(first string) (tenants int) {
 		t.Helper()
 		err := pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error {
@@ -320,6 +345,7 @@ func TestALoginOfTheAPIBecomesTheAuditForOneTransactionOnly(t *testing.T) {
 		}
 		return tenants
 	}
+
 	own := "set local trust.tenant = '" + other.String() + "'"
 	for _, c := range []struct {
 		first string

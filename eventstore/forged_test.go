@@ -15,8 +15,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// forgedGrant appends a consent "by herself" that holds from 2019, as somebody does who
-// has the API's login and no master key.
+// forgedGrant appends a consent "by herself" that takes effect in 2019, as an attacker
+// would who has the API's login and no master key.
 func (w *world) forgedGrant(t testing.TB, subject domain.UserID) (position int64) {
 	t.Helper()
 	id := [16]byte(subject.UUID)
@@ -31,15 +31,17 @@ func (w *world) forgedGrant(t testing.TB, subject domain.UserID) (position int64
 	})
 }
 
-// readings are all ways to read the log, each of a range that holds the events about one
+// readings are all ways to read the log, each over events that include those about one
 // subject.
 func (w *world) readings(
 	t testing.TB, subject domain.UserID, forgedAppend [16]byte,
 ) map[string]func() ([]domain.Recorded, error) {
 	t.Helper()
 	stream := domain.ConsentsOf(subject)
-	inTx := func(read func(tx pgx.Tx, r *eventstore.Reader) ([]domain.Recorded, error)) func() ([]domain.Recorded,
-		error) {
+	of := []domain.UserID{subject}
+
+	type reading = func() ([]domain.Recorded, error)
+	inTx := func(read func(tx pgx.Tx, r *eventstore.Reader) ([]domain.Recorded, error)) reading {
 		return func() (events []domain.Recorded, err error) {
 			conn := w.db.Conn(t, pgtest.Projector)
 			r, err := eventstore.NewReader(t.Context(), conn, []byte(masterKey))
@@ -53,8 +55,8 @@ func (w *world) readings(
 			return events, err
 		}
 	}
-	of := []domain.UserID{subject}
-	return map[string]func() ([]domain.Recorded, error){
+
+	return map[string]reading{
 		"Load": func() ([]domain.Recorded, error) { return w.store.Load(t.Context(), w.tenant, stream) },
 		"LoadPersonal": func() ([]domain.Recorded, error) {
 			return w.store.LoadPersonal(t.Context(), w.tenant, stream)
@@ -118,6 +120,7 @@ func (w *world) disown(t testing.TB, position int64) (done eventstore.Disowned, 
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	err = pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error {
 		done, err = r.Disown(t.Context(), tx, position, "found by a test")
 		return err
@@ -125,8 +128,9 @@ func (w *world) disown(t testing.TB, position int64) (done eventstore.Disowned, 
 	return done, err
 }
 
-// No reading believes an event that was appended without the master key; each says where
-// it is, and nothing of what it says. Once it is disowned each passes it as empty.
+// No way of reading believes an event that was appended without the master key; each says
+// where the event is, and nothing of what it says. Once it is disowned, each treats it as
+// empty.
 func TestAForgedEventIsRefusedByEveryReadingUntilItIsDisowned(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -186,8 +190,7 @@ func TestOnlyAnEventWhoseCodeDoesNotHoldCanBeDisowned(t *testing.T) {
 		t.Errorf("no event: %v", err)
 	}
 
-	// A disowning with a code that holds, of an event whose own does too, counts for
-	// nothing.
+	// A disowning with a valid code has no effect on an event whose own code is valid.
 	must(t)(w.store.Append(t.Context(), domain.Append{ID: newID(), Tenant: w.tenant, Writes: []domain.Write{{
 		Stream: domain.DisowningOf(done.Position()), Expected: 0,
 		Events: []domain.Event{&domain.EventDisowned{Position: done.Position(), EventID: done.Events[0].EventID,
@@ -201,11 +204,12 @@ func TestOnlyAnEventWhoseCodeDoesNotHoldCanBeDisowned(t *testing.T) {
 
 func TestAForgedDisowningDisownsNothing(t *testing.T) {
 	t.Parallel()
-	w := &world{db: pgtest.New(t)} // whose log is not whole at the end
+	w := &world{db: pgtest.New(t)} // not newWorld: the log still holds a forgery at the end
 	w.store, w.admin = open(t, w.db), &admin{conn: w.db.Superuser(t)}
 	w.tenant = w.municipality(t, "CPT")
 	subject := someone()
 	forged := w.forgedGrant(t, subject)
+
 	event := query[string](t, w, "select event_id::text from trust.events where position = $1", forged)
 	w.db.Forge(t, pgtest.Forgery{
 		Tenant: w.tenant.UUID, StreamType: "log", Stream: domain.DisowningOf(forged).ID, Type: "log.event_disowned.v1",
@@ -222,8 +226,8 @@ func TestAForgedDisowningDisownsNothing(t *testing.T) {
 	}
 }
 
-// An event in a tenant that has no municipality is disowned in SALGA's, where somebody
-// sees it.
+// An event in a tenant without a municipality is disowned in SALGA's tenant, where
+// somebody sees it.
 func TestAnEventOfNoMunicipalityIsDisownedInSALGAs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -231,6 +235,7 @@ func TestAnEventOfNoMunicipalityIsDisownedInSALGAs(t *testing.T) {
 		Tenant: newID(), StreamType: "municipality", Stream: newID(), Type: "municipality.deactivated.v1",
 		Payload: "{}",
 	})
+
 	done, err := w.disown(t, forged)
 	if err != nil {
 		t.Fatal(err)
@@ -242,22 +247,24 @@ func TestAnEventOfNoMunicipalityIsDisownedInSALGAs(t *testing.T) {
 }
 
 // A key that no master key ever wrapped, beside a forged registration, stops every
-// rotation until that registration is disowned. Of a municipality that there is, no key
-// goes.
+// rotation until that registration is disowned. Keys of a municipality that exists are
+// kept.
 func TestAKeyBesideAForgedRegistrationGoesWhenThatIsDisowned(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+
 	forge := func(tenant domain.TenantID, side *string) int64 {
 		return w.db.Forge(t, pgtest.Forgery{
 			Tenant: tenant.UUID, StreamType: "municipality", Stream: tenant.UUID, Type: "municipality.registered.v1",
 			Payload: "{}", Side: side,
 		})
 	}
+
 	proof := query[string](t, w, "select wrapped::text from trust.secrets where name = 'check'")
 	invented := domain.TenantID{UUID: newID()}
-	junk := fmt.Sprintf(
-		`[{"append":1,"n":0,"kind":"create_key","tenant":%[1]q,"id":%[1]q,"name":"tenant","digest":%[2]q,"token":"\\x00"}]`,
-		invented, proof)
+	junk := fmt.Sprintf(`[{"append":1,"n":0,"kind":"create_key","tenant":%[1]q,"id":%[1]q,"name":"tenant",`+
+		`"digest":%[2]q,"token":"\\x00"}]`, invented, proof)
+
 	registration, again := forge(invented, &junk), forge(w.tenant, nil)
 	if _, err := rotateOn(t.Context(), w.db.Conn(t, pgtest.Owner), masterKey, nextKey); err == nil ||
 		!strings.Contains(err.Error(), invented.String()) {
@@ -274,15 +281,15 @@ func TestAKeyBesideAForgedRegistrationGoesWhenThatIsDisowned(t *testing.T) {
 	w.register(t, w.tenant, "after@example.org")
 }
 
-// The log of a release before: its events are believed until all have their code, and
-// from then on an event without one is not, and a program that writes none is refused.
+// The log of a previous release: its events are believed until all have a code. From then
+// on an event without one is not, and a program that writes none is refused.
 func TestOlderEventsGetTheirCodesAndThenEveryEventMustHaveOne(t *testing.T) {
 	t.Parallel()
 	w := &world{db: pgtest.New(t)}
 	w.store, w.admin = open(t, w.db), &admin{conn: w.db.Superuser(t)}
 	w.tenant = w.municipality(t, "CPT")
 	user := w.register(t, w.tenant, "marked@example.org")
-	w.fillLog(t, 4500) // which makes it a log of before
+	w.fillLog(t, 4500) // as by a program without codes
 	w.exec(t, "set session_replication_role = replica; update trust.events set code = null where position < 4000")
 	ours := must(t)(w.store.Append(t.Context(), grant(w.tenant, user, 0)))
 	if _, err := w.store.LoadPersonal(t.Context(), w.tenant, domain.UserOf(user)); err != nil {
@@ -294,6 +301,7 @@ func TestOlderEventsGetTheirCodesAndThenEveryEventMustHaveOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	stopped, stop := context.WithCancel(t.Context())
 	_, err = reader.CodeOlder(stopped, pool, func(int64, int64) { stop() })
 	if err == nil {
@@ -302,6 +310,7 @@ func TestOlderEventsGetTheirCodesAndThenEveryEventMustHaveOne(t *testing.T) {
 	if coded, err := eventstore.Coded(t.Context(), pool); err != nil || coded {
 		t.Errorf("half-way it is marked: %v, %v", coded, err)
 	}
+
 	given, err := reader.CodeOlder(t.Context(), pool, func(int64, int64) {})
 	if err != nil || given == 0 || given >= 4502 {
 		t.Errorf("%d more got a code, %v", given, err)
@@ -319,8 +328,8 @@ func TestOlderEventsGetTheirCodesAndThenEveryEventMustHaveOne(t *testing.T) {
 		t.Errorf("an older event: %v", err)
 	}
 
-	// An older program is refused, and what somebody inserts is not believed; also when
-	// the mark is moved.
+	// An older program is refused, and inserted events are not believed, even when the
+	// mark is moved.
 	args, err := w.store.Arguments(t.Context(), grant(w.tenant, user, 1))
 	if err != nil {
 		t.Fatal(err)
@@ -330,6 +339,7 @@ func TestOlderEventsGetTheirCodesAndThenEveryEventMustHaveOne(t *testing.T) {
 	if _, err := w.db.Conn(t, pgtest.Query).Exec(t.Context(), older, args[:21]...); sqlState(err) != "0A000" {
 		t.Errorf("a program that knows no codes: %v", err)
 	}
+
 	w.exec(t, "update trust.events set code = null where position = $1", ours.Position())
 	_, err = w.store.Load(t.Context(), w.tenant, domain.ConsentsOf(user))
 	refused(t, err, domain.CodeLogDamaged)
@@ -341,18 +351,17 @@ func TestOlderEventsGetTheirCodesAndThenEveryEventMustHaveOne(t *testing.T) {
 	}
 }
 
-// Nobody but the owner writes codes and the mark.
 func TestOnlyTheOwnerWritesCodesAndTheMark(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+
 	for _, role := range []string{pgtest.Query, pgtest.Projector} {
 		conn := w.db.Conn(t, role)
 		for _, sql := range []string{
-			`insert into trust.codes values (1, '\x00')`, "update trust.codes set code = ''", "delete from trust.codes",
-			"truncate trust.codes",
+			`insert into trust.codes values (1, '\x00')`, "update trust.codes set code = ''",
+			"delete from trust.codes", "truncate trust.codes",
 			`insert into trust.coded values (true, 9, '\x00')`, "update trust.coded set position = 9",
-			"delete from trust.coded",
-			"truncate trust.coded",
+			"delete from trust.coded", "truncate trust.coded",
 		} {
 			if _, err := conn.Exec(t.Context(), sql); sqlState(err) != denied {
 				t.Errorf("%s, as %s: %v", sql, role, err)

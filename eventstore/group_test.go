@@ -23,8 +23,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// What many callers were told at once must be one history: every append that was
-// acknowledged is in the log once, where the answer says, and every refusal was true.
+// The answers to many concurrent callers must form one history: every acknowledged append
+// is in the log once, where the answer says, and every refusal was true.
 func TestManyCallersSeeOneHistory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -32,6 +32,7 @@ func TestManyCallersSeeOneHistory(t *testing.T) {
 	for range 4 {
 		h.hot = append(h.hot, someone())
 	}
+
 	var wg sync.WaitGroup
 	for range 64 {
 		wg.Go(func() {
@@ -41,10 +42,11 @@ func TestManyCallersSeeOneHistory(t *testing.T) {
 		})
 	}
 	wg.Wait()
+
 	h.check(t)
 }
 
-// history is what callers did and were told.
+// history is what callers did and the answers they got.
 type history struct {
 	*world
 	hot []domain.UserID
@@ -52,8 +54,8 @@ type history struct {
 	mu        sync.Mutex
 	added     []domain.Appended
 	conflicts []domain.ConflictError
-	claims    map[string]uuid.UUID // who was told to hold what
-	taken     map[string]bool      // of which somebody was told that it is taken
+	claims    map[string]uuid.UUID // the holder, as answered
+	taken     map[string]bool      // the claims answered as taken
 }
 
 func (h *history) act(t *testing.T) {
@@ -63,6 +65,7 @@ func (h *history) act(t *testing.T) {
 		h.writeHot(t, h.hot[rand.IntN(len(h.hot))])
 	case 1:
 		h.note(t, grant(h.tenant, someone(), 0))
+
 	case 2:
 		value := string(rune('a' + rand.IntN(16)))
 		a := takes(h.tenant, newID(), emailClaim(h.tenant, value))
@@ -75,6 +78,7 @@ func (h *history) act(t *testing.T) {
 			h.claims[value] = a.Side[0].(domain.TakeClaim).Holder
 			return
 		}
+
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.taken[value] = true
@@ -92,6 +96,7 @@ func (h *history) writeHot(t *testing.T, subject domain.UserID) {
 			h.mu.Unlock()
 			return
 		}
+
 		conflict, ok := errors.AsType[*domain.ConflictError](err)
 		if !ok {
 			t.Error(err)
@@ -104,8 +109,8 @@ func (h *history) writeHot(t *testing.T, subject domain.UserID) {
 	}
 }
 
-// note appends and tells whether it was added; a claim that is taken is the only other
-// answer.
+// note appends, and tells whether the append was added; a claim that is taken is the only
+// other answer.
 func (h *history) note(t *testing.T, a domain.Append) bool {
 	t.Helper()
 	done, err := h.store.Append(t.Context(), a)
@@ -115,6 +120,7 @@ func (h *history) note(t *testing.T, a domain.Append) bool {
 		}
 		return false
 	}
+
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.added = append(h.added, done)
@@ -134,9 +140,11 @@ func (h *history) check(t *testing.T) {
 			t.Errorf("stored %+v\nanswered %+v", got, want)
 		}
 	}
+
 	if head := h.head(t); head != int64(len(h.added))+1 { // one is the municipality
-		t.Errorf("%d events stand in the log, %d were acknowledged", head-1, len(h.added))
+		t.Errorf("%d events are in the log, %d were acknowledged", head-1, len(h.added))
 	}
+
 	versions := map[uuid.UUID]int{}
 	for _, subject := range h.hot {
 		events, err := h.store.Load(t.Context(), h.tenant, domain.ConsentsOf(subject))
@@ -145,11 +153,13 @@ func (h *history) check(t *testing.T) {
 		}
 		versions[subject.UUID] = len(events)
 	}
-	for _, c := range h.conflicts { // a version only grows, and what was expected had been seen
+	// A version only grows, and the expected one had been seen.
+	for _, c := range h.conflicts {
 		if c.Actual <= c.Expected || c.Actual > versions[c.Stream.ID] {
 			t.Errorf("%+v was no conflict", c)
 		}
 	}
+
 	for value, holder := range h.claims {
 		h.holder(t, emailClaim(h.tenant, value), holder)
 	}
@@ -161,13 +171,14 @@ func (h *history) check(t *testing.T) {
 }
 
 // gather makes a first append lead and wait for the log's lock, which the test holds, so
-// that others gather for one batch.
+// that the others gather for one batch.
 func (w *world) gather(t *testing.T, others ...domain.Append) (first <-chan answer, answers []<-chan answer) {
 	t.Helper()
 	first = w.background(t.Context(), grant(w.tenant, someone(), 0))
 	pgtest.Eventually(t, "the first waits for the lock", func() bool {
 		return len(w.blocked(t)) == 1 && w.store.Waiting() == 0
 	})
+
 	for i, a := range others {
 		answers = append(answers, w.background(t.Context(), a))
 		pgtest.Eventually(t, "the next waits behind it", func() bool { return w.store.Waiting() == i+1 })
@@ -175,7 +186,7 @@ func (w *world) gather(t *testing.T, others ...domain.Append) (first <-chan answ
 	return first, answers
 }
 
-// added fails the test unless an append came to be added.
+// added fails the test unless an append was added.
 func (w *world) added(t *testing.T, a domain.Append, from <-chan answer) domain.Appended {
 	t.Helper()
 	got := pgtest.Receive(t, from)
@@ -189,13 +200,14 @@ func (w *world) added(t *testing.T, a domain.Append, from <-chan answer) domain.
 func TestAnAppendThatFailsInTheDatabaseFailsAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	session := w.start(t, someone(), "x")
+
 	for _, c := range []struct {
 		name string
 		side domain.SideWrite
 	}{
 		{"a null where none may be", domain.SetCredential{User: someone(), Verifier: "but no address"}},
-		{"a session twice", domain.StartSession{Session: w.start(t, someone(), "x"), User: someone(),
-			ExpiresAt: time.Now()}},
+		{"a session twice", domain.StartSession{Session: session, User: someone(), ExpiresAt: time.Now()}},
 	} {
 		for _, bad := range []int{0, 1, 4, 8} {
 			release := w.lock(t)
@@ -208,16 +220,19 @@ func TestAnAppendThatFailsInTheDatabaseFailsAlone(t *testing.T) {
 				}
 				appends = append(appends, a)
 			}
+
 			first, answers := w.gather(t, appends...)
 			release()
 			if got := pgtest.Receive(t, first); got.err != nil {
 				t.Error(got.err)
 			}
+
 			for i, from := range answers {
 				if i != bad {
 					w.added(t, appends[i], from)
 					continue
 				}
+
 				got := pgtest.Receive(t, from)
 				if pg := failed[*pgconn.PgError](t, got.err); pg.Code[:2] != "23" {
 					t.Errorf("%s: got %v", c.name, got.err)
@@ -237,6 +252,7 @@ func TestTwoAppendsOfOneIDOnSeveralStreamsAreAddedOnce(t *testing.T) {
 	b.ID = a.ID // nothing else in common, so they share the batch and hit the unique key
 	first, answers := w.gather(t, a, b, c)
 	release()
+
 	w.added(t, c, answers[2])
 	one, two := pgtest.Receive(t, answers[0]), pgtest.Receive(t, answers[1])
 	if one.err != nil || two.err != nil || one.done.Repeat == two.done.Repeat ||
@@ -254,6 +270,7 @@ func TestAFullQueueAnswersAtOnceAndLosesNothing(t *testing.T) {
 	release := w.lock(t)
 	before := w.head(t)
 	first, _ := w.gather(t)
+
 	answers := make([]<-chan answer, eventstore.MaxWaiting)
 	for i := range answers {
 		answers[i] = w.background(t.Context(), grant(w.tenant, someone(), 0))
@@ -265,6 +282,7 @@ func TestAFullQueueAnswersAtOnceAndLosesNothing(t *testing.T) {
 		refused(t, err, domain.CodeOverloaded)
 		w.absent(t, a)
 	}
+
 	release()
 	positions := map[int64]bool{pgtest.Receive(t, first).done.Position(): true}
 	for _, from := range answers {
@@ -277,15 +295,17 @@ func TestAFullQueueAnswersAtOnceAndLosesNothing(t *testing.T) {
 	if len(positions) != eventstore.MaxWaiting+1 || w.head(t) != before+eventstore.MaxWaiting+1 {
 		t.Errorf("%d positions, the log grew by %d; want %d", len(positions), w.head(t)-before, eventstore.MaxWaiting+1)
 	}
+
 	a := grant(w.tenant, someone(), 0)
 	w.present(t, must(t)(w.store.Append(t.Context(), a)), a)
 }
 
-func TestWhoStopsWaitingIsWithdrawn(t *testing.T) {
+func TestACallerThatStopsWaitingIsWithdrawn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	release := w.lock(t)
 	first, _ := w.gather(t)
+
 	ctx, cancel := context.WithCancel(t.Context())
 	gone, stays := grant(w.tenant, someone(), 0), grant(w.tenant, someone(), 0)
 	goneAnswer := w.background(ctx, gone)
@@ -293,9 +313,11 @@ func TestWhoStopsWaitingIsWithdrawn(t *testing.T) {
 	expired, stop := context.WithDeadline(t.Context(), time.Now())
 	defer stop()
 	pgtest.Eventually(t, "both wait", func() bool { return w.store.Waiting() == 2 })
+
 	late := grant(w.tenant, someone(), 0)
 	_, err := w.store.Append(expired, late)
 	refused(t, err, domain.CodeUnavailable)
+
 	cancel()
 	if got := pgtest.Receive(t, goneAnswer); !errors.Is(got.err, context.Canceled) {
 		t.Errorf("got %+v", got)
@@ -303,6 +325,7 @@ func TestWhoStopsWaitingIsWithdrawn(t *testing.T) {
 	if n := w.store.Waiting(); n != 1 {
 		t.Errorf("%d wait, want 1", n)
 	}
+
 	release()
 	if got := pgtest.Receive(t, first); got.err != nil {
 		t.Error(got.err)
@@ -312,9 +335,9 @@ func TestWhoStopsWaitingIsWithdrawn(t *testing.T) {
 	w.absent(t, late)
 }
 
-// Once its batch is under way an append can no longer be prevented, so its caller gets
-// the outcome, not the end of its context.
-func TestWhoStopsWaitingTooLateGetsTheOutcome(t *testing.T) {
+// Once its batch is being written, an append can no longer be prevented, so its caller
+// gets the outcome, not the end of its context.
+func TestACallerThatStopsWaitingTooLateGetsTheOutcome(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	release := w.lock(t)
@@ -322,17 +345,19 @@ func TestWhoStopsWaitingTooLateGetsTheOutcome(t *testing.T) {
 	a := grant(w.tenant, someone(), 0)
 	from := w.background(ctx, a)
 	pgtest.Eventually(t, "it waits for the lock", func() bool { return len(w.blocked(t)) == 1 })
+
 	cancel()
 	release()
 	w.added(t, a, from)
 }
 
-// secondBatch brings some appends into one batch that waits for the log's lock, and gives
-// what lets it go.
+// secondBatch brings some appends into one batch that waits for the log's lock, and
+// returns a function that lets it go.
 func (w *world) secondBatch(t *testing.T, appends ...domain.Append) (answers []<-chan answer, release func()) {
 	t.Helper()
 	releaseFirst := w.lock(t)
 	first, answers := w.gather(t, appends...)
+
 	next := w.db.Superuser(t)
 	locked := make(chan error, 1)
 	go func() {
@@ -342,6 +367,7 @@ func (w *world) secondBatch(t *testing.T, appends ...domain.Append) (answers []<
 	pgtest.Eventually(t, "the test queues for the lock behind the first append", func() bool {
 		return len(w.blocked(t)) == 2
 	})
+
 	releaseFirst()
 	if got := pgtest.Receive(t, first); got.err != nil {
 		t.Error(got.err)
@@ -352,6 +378,7 @@ func (w *world) secondBatch(t *testing.T, appends ...domain.Append) (answers []<
 	pgtest.Eventually(t, "the batch waits for the lock", func() bool {
 		return len(w.blocked(t)) == 1 && w.store.Waiting() == 0
 	})
+
 	return answers, func() {
 		t.Helper()
 		if _, err := next.Exec(t.Context(), "select pg_advisory_unlock(7267411)"); err != nil {
@@ -367,6 +394,7 @@ func TestABatchWhoseConnectionIsKilledIsSentAgain(t *testing.T) {
 		grant(w.tenant, someone(), 0), takes(w.tenant, newID(), emailClaim(w.tenant, "x")), registration(w.tenant, "y"),
 	}
 	answers, release := w.secondBatch(t, appends...)
+
 	for range 3 { // each time it comes back on another connection
 		victim := w.blocked(t)[0]
 		if !query[bool](t, w, "select pg_terminate_backend($1)", victim) {
@@ -377,6 +405,7 @@ func TestABatchWhoseConnectionIsKilledIsSentAgain(t *testing.T) {
 			return len(p) == 1 && p[0] != victim
 		})
 	}
+
 	release()
 	for i, a := range appends {
 		if done := w.added(t, a, answers[i]); done.Repeat {
@@ -393,17 +422,17 @@ func TestABatchWhoseCommitWasNotHeardOfIsFoundInTheLog(t *testing.T) {
 	w := newWorld(t)
 	l := &line{}
 	w.store = openOver(t, w.db, l)
-	session := newID()
-	rotation := side(w.tenant, domain.RotateSession{Session: session, From: token("first"), To: token("second"),
-		ExpiresAt: time.Now().Add(time.Hour)})
-	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.StartSession{
-		Session: session, User: someone(), Token: token("first"), ExpiresAt: time.Now().Add(time.Hour),
-	})))
+
+	session := w.start(t, someone(), "first")
+	rotation := side(w.tenant, domain.RotateSession{
+		Session: session, From: token("first"), To: token("second"), ExpiresAt: time.Now().Add(time.Hour),
+	})
 	appends := []domain.Append{
 		grant(w.tenant, someone(), 0), takes(w.tenant, newID(), emailClaim(w.tenant, "x")), registration(w.tenant, "y"),
 		rotation,
 	}
 	answers, release := w.secondBatch(t, appends...)
+
 	l.swallow.Store(true)
 	release()
 	for i, a := range appends {
@@ -412,6 +441,7 @@ func TestABatchWhoseCommitWasNotHeardOfIsFoundInTheLog(t *testing.T) {
 			t.Errorf("append %d: repeat: %t", i, done.Repeat)
 		}
 	}
+
 	if l.swallow.Load() {
 		t.Error("no answer was lost, so this tested nothing")
 	}
@@ -432,6 +462,7 @@ func TestALoneAppendWhoseCommitWasNotHeardOfIsFoundInTheLog(t *testing.T) {
 	a := registration(w.tenant, "x")
 	from := w.background(t.Context(), a)
 	pgtest.Eventually(t, "it waits for the lock", func() bool { return len(w.blocked(t)) == 1 })
+
 	l.swallow.Store(true)
 	release()
 	if done := w.added(t, a, from); !done.Repeat || done.Position() != 2 {
@@ -446,13 +477,15 @@ func TestADatabaseThatIsAwayForTooLongIsUnavailable(t *testing.T) {
 	pool := poolOver(t, w.db, l)
 	var store *eventstore.Store
 	var err error
-	pgtest.Eventually(t, "the store opens", func() bool { // that is an append, which a slow machine may keep waiting
+	// Opening is an append, which a slow machine may keep waiting.
+	pgtest.Eventually(t, "the store opens", func() bool {
 		store, err = eventstore.Open(t.Context(), pool, []byte(masterKey), eventstore.Patience(time.Second))
 		return err == nil
 	})
 	t.Cleanup(store.Close)
 	over := &world{store: store}
 	before := w.dump(t)
+
 	l.cut()
 	appends := []domain.Append{
 		grant(w.tenant, someone(), 0), takes(w.tenant, newID(), emailClaim(w.tenant, "x")), registration(w.tenant, "y"),
@@ -469,10 +502,11 @@ func TestADatabaseThatIsAwayForTooLongIsUnavailable(t *testing.T) {
 	_, err = store.Head(t.Context())
 	refused(t, err, domain.CodeUnavailable)
 	w.unchanged(t, before)
+
 	l.mend()
 	for _, a := range appends {
 		var done domain.Appended
-		// reads are not sent again: a broken connection in the pool shows
+		// Reads are not sent again, so a broken connection in the pool shows.
 		pgtest.Eventually(t, "the append goes through", func() bool {
 			if done, err = store.Append(t.Context(), a); err != nil {
 				refused(t, err, domain.CodeUnavailable)
@@ -488,6 +522,7 @@ func TestADatabaseThatIsAwayForAWhileIsWaitedFor(t *testing.T) {
 	w := newWorld(t)
 	l := &line{}
 	over := &world{store: openOver(t, w.db, l)}
+
 	l.cut()
 	var appends []domain.Append
 	var answers []<-chan answer
@@ -496,22 +531,24 @@ func TestADatabaseThatIsAwayForAWhileIsWaitedFor(t *testing.T) {
 		appends, answers = append(appends, a), append(answers, over.background(t.Context(), a))
 	}
 	pgtest.Eventually(t, "the database was asked several times", func() bool { return l.refused.Load() > 3 })
+
 	l.mend()
 	for i, a := range appends {
 		w.added(t, a, answers[i])
 	}
 }
 
-// Whoever cancels when: nobody hangs, the lead is never lost, and an error means that
+// Whenever callers cancel, nobody hangs, the lead is never lost, and an error means that
 // nothing was written. A caller who hangs up, or has to be answered in time, gets the
-// outcome, or learns that nothing happened, or that it is not known; then the same append
-// sent again is added, or was.
+// outcome, or learns that nothing happened, or that the outcome is unknown; then the same
+// append sent again is added, or was added before.
 func TestCallersWhoGiveUpLoseNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for range 60 {
 		const callers = 16
 		appends, answers := make([]domain.Append, callers), make([]<-chan answer, callers)
+
 		hot := someone()
 		for i := range appends {
 			appends[i] = grant(w.tenant, hot, domain.AnyVersion) // one stream: most wait for several batches
@@ -544,8 +581,10 @@ func TestCallersWhoGiveUpLoseNothing(t *testing.T) {
 				t.Errorf("got %v", got.err)
 			}
 		}
+
 		must(t)(w.store.Append(t.Context(), grant(w.tenant, someone(), 0)))
 	}
+
 	pgtest.Eventually(t, "nobody leads or waits", func() bool { return !w.store.Leading() && w.store.Waiting() == 0 })
 }
 
@@ -571,6 +610,7 @@ func poolOver(t testing.TB, db *pgtest.DB, l *line) *pgxpool.Pool {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	config.ConnConfig.DialFunc = l.dial
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	if err != nil {
@@ -587,6 +627,7 @@ func (l *line) dial(ctx context.Context, network, address string) (net.Conn, err
 		l.refused.Add(1)
 		return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
 	}
+
 	conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -617,8 +658,8 @@ type lineConn struct {
 	line *line
 }
 
-// Read loses an answer that has come: Postgres sends it after the commit only, because it
-// is shorter than its buffer.
+// Read loses an answer that has arrived: Postgres sends it only after the commit, because
+// it is shorter than its buffer.
 func (c *lineConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err == nil && n > 0 && c.line.swallow.CompareAndSwap(true, false) {
@@ -627,8 +668,8 @@ func (c *lineConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Those who wait behind others for a database that is away are answered as soon as those:
-// none waits for its own turn on top.
+// Callers who wait behind others for a database that is away are answered as soon as
+// those: none waits for its own turn on top.
 func TestInAnOutageEveryAppendIsAnsweredWithinItsPatience(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -653,7 +694,7 @@ func TestInAnOutageEveryAppendIsAnsweredWithinItsPatience(t *testing.T) {
 	}
 }
 
-func TestWhoCameLaterIsNotRefusedWithWhoCameFirst(t *testing.T) {
+func TestALaterCallerIsNotRefusedWithAnEarlierOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	l := &line{}
@@ -679,26 +720,26 @@ func TestWhoCameLaterIsNotRefusedWithWhoCameFirst(t *testing.T) {
 	w.added(t, later, last)
 }
 
-// An erasure demands that the person never did anything about another. An act that waits
-// with it for the same turn counts.
+// An erasure demands that the person never did anything about anybody else. An act that
+// waits with it for the same turn counts.
 func TestAnActIsSeenByADemandThatComesRightAfterIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	act := grant(w.tenant, someone(), 0)
-	look := domain.Append{ID: newID(), Tenant: w.tenant, Writes: []domain.Write{{
+	read := domain.Append{ID: newID(), Tenant: w.tenant, Writes: []domain.Write{{
 		Stream: domain.Stream{Type: domain.AccessStream, ID: newID()},
 		Events: []domain.Event{&domain.PersonalDataRead{Route: "r", Fields: "profile"}},
 	}}}
-	for _, acted := range []domain.Append{act, look} {
+
+	for _, acted := range []domain.Append{act, read} {
 		acted.Actor = someone()
 		own := grant(w.tenant, acted.Actor, 0)
 		own.Actor = acted.Actor
-		demand := domain.Append{ID: newID(), Tenant: w.tenant,
-			Side: []domain.SideWrite{domain.DemandNoActs{User: acted.Actor}}}
 
 		release := w.lock(t)
-		first, answers := w.gather(t, own, acted, demand)
+		first, answers := w.gather(t, own, acted, demand(w.tenant, acted.Actor))
 		release()
+
 		if got := pgtest.Receive(t, first); got.err != nil {
 			t.Fatal(got.err)
 		}
@@ -719,6 +760,7 @@ func TestAnAppendThatIsTooLargeIsRefusedInWords(t *testing.T) {
 	tooLarge := large
 	tooLarge.Writes = append(tooLarge.Writes[:1:1],
 		domain.Write{Stream: domain.ConsentsOf(someone()), Events: []domain.Event{granted()}})
+
 	_, err := w.store.Append(t.Context(), tooLarge)
 	refused(t, err, domain.CodeInvalid)
 	if err == nil || !strings.Contains(err.Error(), "at most 32767 events, and this one has 32768") {

@@ -23,6 +23,7 @@ func (w *world) histories(
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	err = pgx.BeginTxFunc(t.Context(), conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly},
 		func(tx pgx.Tx) (err error) {
 			if head, count, err = reader.Count(t.Context(), tx, kind); err != nil {
@@ -39,12 +40,14 @@ func (w *world) histories(
 	return pages, head, count
 }
 
-// However large the pages are, each history comes whole, in one page, in order, opened.
+// Whatever the size of the pages, each history comes whole, in one page, in order, with
+// personal parts opened.
 func TestHistoriesComeWholeInPagesOfAnySize(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	other := w.municipality(t, "JHB")
-	var lengths []int // of the streams, in no order
+
+	var lengths []int // of the streams, in order
 	for i := range 7 {
 		tenant := []domain.TenantID{w.tenant, other}[i%2]
 		subject := w.register(t, tenant, string(rune('a'+i))+"@example.org")
@@ -55,11 +58,13 @@ func TestHistoriesComeWholeInPagesOfAnySize(t *testing.T) {
 			lengths = append(lengths, i)
 		}
 	}
+
 	for page := 1; page <= 23; page++ {
 		pages, head, count := w.histories(t, domain.ConsentStream, page)
 		if count != 21 || head != 2+7+21 {
 			t.Fatalf("%d events of the kind in a log of %d", count, head)
 		}
+
 		var found []int
 		for _, events := range pages {
 			if len(events) == 0 {
@@ -72,19 +77,21 @@ func TestHistoriesComeWholeInPagesOfAnySize(t *testing.T) {
 				}
 				for i, e := range events[:n] {
 					if e.Version != i+1 || e.Stream.Type != domain.ConsentStream {
-						t.Errorf("pages of %d: version %d of %s stands at place %d", page, e.Version, e.Stream.Type,
-							i+1)
+						t.Errorf("pages of %d: version %d of %s comes as number %d",
+							page, e.Version, e.Stream.Type, i+1)
 					}
 				}
 				found = append(found, n)
 				events = events[n:]
 			}
 		}
+
 		slices.Sort(found)
 		if !slices.Equal(found, lengths) {
 			t.Errorf("pages of %d: histories of %v events, want %v", page, found, lengths)
 		}
 	}
+
 	pages, _, _ := w.histories(t, domain.UserStream, 3)
 	all := slices.Concat(pages...)
 	if !slices.IsSortedFunc(all, func(a, b domain.Recorded) int {
@@ -99,6 +106,7 @@ func TestHistoriesComeWholeInPagesOfAnySize(t *testing.T) {
 			t.Errorf("the personal part reads %+v, %t", person, open)
 		}
 	}
+
 	if none, _, count := w.histories(t, domain.RightsStream, 5); len(none) != 0 || count != 0 {
 		t.Errorf("of a kind that is not there: %d pages, %d events", len(none), count)
 	}
@@ -106,12 +114,13 @@ func TestHistoriesComeWholeInPagesOfAnySize(t *testing.T) {
 
 func TestCountNamesThePositionThatIsMissing(t *testing.T) {
 	t.Parallel()
-	db := pgtest.New(t) // whose log is not checked at the end
+	db := pgtest.New(t) // not newWorld: the log is broken at the end
 	w := &world{db: db, store: open(t, db)}
 	w.tenant = w.municipality(t, "CPT")
 	for range 3 {
 		must(t)(w.store.Append(t.Context(), grant(w.tenant, someone(), 0)))
 	}
+
 	count := func(conn *pgx.Conn) error {
 		reader, err := eventstore.NewReader(t.Context(), conn, []byte(masterKey))
 		if err != nil {
@@ -129,6 +138,7 @@ func TestCountNamesThePositionThatIsMissing(t *testing.T) {
 			t.Errorf("got %v, want position %d", err, want)
 		}
 	}
+
 	w.municipality(t, "JHB") // at position 5, which Cape Town does not see
 	tenant := db.Conn(t, pgtest.Query)
 	if _, err := tenant.Exec(t.Context(), "select set_config('trust.tenant', $1, false)",
@@ -136,6 +146,7 @@ func TestCountNamesThePositionThatIsMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	missing(count(tenant), 5)
+
 	super := db.Superuser(t)
 	if _, err := super.Exec(t.Context(),
 		"set session_replication_role = replica; delete from trust.events where position = 3"); err != nil {

@@ -19,10 +19,10 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// detour is a network that takes its time with one message: the test says when the sender
-// loses its connection, and when the message arrives.
+// detour is a network that delays one message: the test decides when the sender loses its
+// connection, and when the message arrives.
 type detour struct {
-	about uuid.UUID // which append's; as bytes on the wire
+	about uuid.UUID // the append whose message is delayed, found by its bytes on the wire
 
 	taken  atomic.Bool
 	held   chan struct{} // closed when the message is held back
@@ -34,8 +34,8 @@ type detour struct {
 	message []byte
 }
 
-// overDetour opens a store whose connections go over a detour, for a login that has no
-// rights but the API's.
+// overDetour opens a store whose connections go over a detour, for a login with only the
+// API's rights.
 func overDetour(t *testing.T, w *world, about uuid.UUID) (*world, *detour) {
 	t.Helper()
 	d := &detour{about: about, held: make(chan struct{}), broken: make(chan struct{})}
@@ -88,10 +88,11 @@ func (c *detoured) Write(b []byte) (int, error) {
 		d.mu.Unlock()
 		c.late.Store(true)
 		close(d.held)
-		if c.hurried.Load() { // it may have passed before the message was written
+		if c.hurried.Load() { // the deadline may have passed before the message was written
 			d.lose()
 		}
 	}
+
 	if c.late.Load() {
 		return len(b), nil
 	}
@@ -128,7 +129,7 @@ func (c *detoured) SetDeadline(at time.Time) error {
 	return c.Conn.SetDeadline(at)
 }
 
-// lose makes the sender see its connection broken.
+// lose makes the sender see a broken connection.
 func (d *detour) lose() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -162,7 +163,8 @@ func (d *detour) deliver(t *testing.T) {
 	}
 }
 
-// What a refusal rests on may change: a late copy must find nobody to carry it out.
+// The state that a refusal was based on may change: a late copy must find nobody to carry
+// it out.
 func TestAnAppendRefusedForAVersionNeverEntersTheLogHoweverLateItArrives(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -219,11 +221,11 @@ func TestEveryAppendOfABatchThatIsRefusedNeverEntersTheLogHoweverLateItArrives(t
 	network.deliver(t)
 	w.absent(t, ahead)
 	if n := query[int](t, w, "select count(*) from trust.events where append_id = $1", good.ID); n != 1 {
-		t.Errorf("the other append of the batch stands in the log %d times", n)
+		t.Errorf("the other append of the batch is in the log %d times", n)
 	}
 }
 
-// The database is away from then on, so that nobody can be ended.
+// The database is unreachable from then on, so no backend can be ended.
 func TestAnAppendThatWasSentAndNotAnsweredHasAnUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -243,13 +245,13 @@ func TestAnAppendThatWasSentAndNotAnsweredHasAnUnknownOutcome(t *testing.T) {
 	network.deliver(t)
 	network.away.Store(false)
 	if done := must(t)(over.store.Append(t.Context(), sent)); !done.Repeat {
-		t.Error("the late copy was carried out, but the append sent again is none of it")
+		t.Error("the late copy was carried out, but the append sent again is not a repeat of it")
 	}
 	w.absent(t, unsent)
 }
 
-// The deadline passes while an answer is awaited: whoever asks next does so when the late
-// copy can come no more.
+// The deadline passes while an answer is awaited: the next append is sent only when the
+// late copy can no longer arrive.
 func TestAnAppendWhoseOutcomeWasUnknownIsEndedBeforeTheNextIsSent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

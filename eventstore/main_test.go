@@ -68,8 +68,9 @@ func (w *world) municipality(t testing.TB, code string) domain.TenantID {
 		ID: newID(), Tenant: id,
 		Writes: []domain.Write{{
 			Stream: domain.MunicipalityOf(id),
-			Events: []domain.Event{&domain.MunicipalityRegistered{Code: code, Name: "Municipality " + code,
-				Province: "Gauteng"}},
+			Events: []domain.Event{
+				&domain.MunicipalityRegistered{Code: code, Name: "Municipality " + code, Province: "Gauteng"},
+			},
 		}},
 		Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: id}},
 	}))
@@ -90,8 +91,9 @@ func registration(tenant domain.TenantID, email string) domain.Append {
 		ID: newID(), Tenant: tenant, Actor: user, Origin: domain.Origin{IP: "203.0.113.7", UserAgent: "marked-agent"},
 		Writes: []domain.Write{{Stream: domain.UserOf(user), Events: []domain.Event{&domain.UserRegistered{
 			MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-			Person: domain.Known(domain.PersonFacts{Email: email, FullName: "Ṱhilivhali Marked",
-				Phone: "+27821234567"}),
+			Person: domain.Known(domain.PersonFacts{
+				Email: email, FullName: "Ṱhilivhali Marked", Phone: "+27821234567",
+			}),
 		}}}},
 		Side: []domain.SideWrite{
 			domain.CreateSubjectKey{Subject: user},
@@ -109,8 +111,9 @@ func emailClaim(tenant domain.TenantID, email string) domain.Claim {
 func grant(tenant domain.TenantID, subject domain.UserID, expected int) domain.Append {
 	return domain.Append{
 		ID: newID(), Tenant: tenant,
-		Writes: []domain.Write{{Stream: domain.ConsentsOf(subject), Expected: expected,
-			Events: []domain.Event{granted()}}},
+		Writes: []domain.Write{{
+			Stream: domain.ConsentsOf(subject), Expected: expected, Events: []domain.Event{granted()},
+		}},
 	}
 }
 
@@ -147,7 +150,7 @@ func refused(t testing.TB, err error, code domain.Code) {
 	}
 }
 
-// failed fails the test unless err has type E, and gives it.
+// failed fails the test unless err has type E, and returns it.
 func failed[E error](t testing.TB, err error) E {
 	t.Helper()
 	e, ok := errors.AsType[E](err)
@@ -157,7 +160,7 @@ func failed[E error](t testing.TB, err error) E {
 	return e
 }
 
-// query gives one value, as the superuser sees it.
+// query returns one value, as the superuser sees it.
 func query[T any](t testing.TB, w *world, sql string, args ...any) (value T) {
 	t.Helper()
 	w.admin.Lock()
@@ -168,7 +171,7 @@ func query[T any](t testing.TB, w *world, sql string, args ...any) (value T) {
 	return value
 }
 
-// exec changes something behind everybody's back, as the superuser.
+// exec changes the database past every program, as the superuser.
 func (w *world) exec(t testing.TB, sql string, args ...any) {
 	t.Helper()
 	w.admin.Lock()
@@ -178,14 +181,14 @@ func (w *world) exec(t testing.TB, sql string, args ...any) {
 	}
 }
 
-// beforeCodes makes of the log one of a program that knew no codes: an event without one
-// is believed, so a test can write its own.
+// beforeCodes turns the log into that of a program without codes: an event without one is
+// believed, so a test can write its own.
 func (w *world) beforeCodes(t testing.TB) {
 	t.Helper()
 	w.exec(t, "delete from trust.coded")
 }
 
-// dump gives every row of every table of schema trust, bytea as bytes in hexadecimal.
+// dump returns every row of every table of schema trust, with bytea in hexadecimal.
 func (w *world) dump(t testing.TB) map[string][]string {
 	t.Helper()
 	tables := map[string][]string{}
@@ -203,8 +206,8 @@ func (w *world) tables(t testing.TB) []string {
 		from pg_tables where schemaname = 'trust'`)
 }
 
-// lock takes the log's lock, as an append of another process does, and gives what lets it
-// go.
+// lock takes the log's lock, as an append of another process does, and returns a function
+// that releases it.
 func (w *world) lock(t testing.TB) (release func()) {
 	t.Helper()
 	conn := w.db.Superuser(t)
@@ -227,7 +230,7 @@ func (w *world) blocked(t testing.TB) []int32 {
 		  and database = (select oid from pg_database where datname = current_database())`)
 }
 
-// answer is what an append in the background came to.
+// answer is the outcome of an append in the background.
 type answer struct {
 	done domain.Appended
 	err  error
@@ -243,8 +246,8 @@ func (w *world) background(ctx context.Context, a domain.Append) <-chan answer {
 	return answers
 }
 
-// checkLog checks what must hold of any log after any test: no gap, contiguous versions,
-// time never backwards, every event of a tenant and decodable.
+// checkLog checks what must hold for any log after any test: no gap, contiguous versions,
+// time never backwards, every event decodable and with a tenant.
 func checkLog(t testing.TB, db *pgtest.DB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), pgtest.Patience)
@@ -254,6 +257,7 @@ func checkLog(t testing.TB, db *pgtest.DB) {
 		t.Fatal(err)
 	}
 	defer conn.Close(ctx)
+
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -262,6 +266,7 @@ func checkLog(t testing.TB, db *pgtest.DB) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	head, err := eventstore.Head(ctx, tx)
 	if err != nil {
 		t.Fatal(err)
@@ -271,6 +276,7 @@ func checkLog(t testing.TB, db *pgtest.DB) {
 		t.Errorf("the log does not read back: %v", err)
 		return
 	}
+
 	type key struct {
 		tenant domain.TenantID
 		stream domain.Stream
@@ -286,7 +292,7 @@ func checkLog(t testing.TB, db *pgtest.DB) {
 			t.Errorf("position %d was recorded before its predecessor", e.Position)
 		}
 		if e.EffectiveAt.After(e.RecordedAt) {
-			t.Errorf("position %d holds from after it was recorded", e.Position)
+			t.Errorf("position %d takes effect after it was recorded", e.Position)
 		}
 		if e.Tenant.IsZero() {
 			t.Errorf("position %d has no tenant", e.Position)

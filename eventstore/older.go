@@ -11,19 +11,20 @@ import (
 // codePage is how many positions are read at once.
 const codePage = 2000
 
-// Coded tells whether every event has its code, so that one without is forged.
+// Coded tells whether every genuine event has a code, so that an event without one is
+// forged.
 func Coded(ctx context.Context, db Querier) (coded bool, err error) {
 	err = db.QueryRow(ctx, "select exists (select from trust.coded)").Scan(&coded)
 	return coded, Unavailable(err)
 }
 
-// CodeOlder gives the events that programs of before appended their codes, page by page,
-// each in a transaction of its own, so that it can be stopped and run again at any point,
-// also while others append; and in the end it marks the log, from when on such a program
-// is refused. It returns how many got one. It believes what it finds: what was forged
-// before then stays unnoticed, as it was.
+// CodeOlder makes codes for the events that older programs appended, page by page, each
+// in its own transaction. It can be stopped and run again at any point, even while others
+// append. At the end it marks the log; from then on such programs are refused. It returns
+// how many events it coded. It trusts what it finds: what was forged before stays
+// unnoticed.
 //
-// The pool is of trust_owner. Errors: a gap in the log, CodeUnavailable.
+// The pool connects as trust_owner. Errors: a gap in the log, CodeUnavailable.
 func (r *Reader) CodeOlder(
 	ctx context.Context, pool *pgxpool.Pool, report func(done, total int64),
 ) (given int64, err error) {
@@ -36,6 +37,7 @@ func (r *Reader) CodeOlder(
 	if err := pool.QueryRow(ctx, "select coalesce(max(position), 0) from trust.codes").Scan(&position); err != nil {
 		return 0, Unavailable(err)
 	}
+
 	for {
 		head, err := Head(ctx, pool)
 		if err != nil {
@@ -52,6 +54,7 @@ func (r *Reader) CodeOlder(
 		if err != nil {
 			return given, Unavailable(err)
 		}
+
 		given, position = given+n, upTo
 		if report(position, max(head, position)); last {
 			return given, nil
@@ -59,8 +62,8 @@ func (r *Reader) CodeOlder(
 	}
 }
 
-// codePage gives the events of a page their codes. The last one is all that is left,
-// whatever came meanwhile: nothing is appended while the log is marked.
+// codePage makes codes for the events of a page. The last page is all that is left,
+// whatever came meanwhile: nothing is appended while the log is being marked.
 func (r *Reader) codePage(ctx context.Context, tx pgx.Tx, after, upTo int64, last bool) (given, end int64, err error) {
 	if last {
 		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(7267411)"); err != nil {
@@ -76,6 +79,7 @@ func (r *Reader) codePage(ctx context.Context, tx pgx.Tx, after, upTo int64, las
 	if err != nil {
 		return 0, 0, err
 	}
+
 	var positions []int64
 	var codes [][]byte
 	for i := range rows {
@@ -84,6 +88,7 @@ func (r *Reader) codePage(ctx context.Context, tx pgx.Tx, after, upTo int64, las
 			positions, codes = append(positions, row.Position), append(codes, r.vault.codes.of(covered, allFlags))
 		}
 	}
+
 	const give = "insert into trust.codes (position, code) select * from unnest($1::bigint[], $2::bytea[])"
 	_, err = tx.Exec(ctx, give, positions, codes)
 	if err == nil && last {
@@ -93,11 +98,11 @@ func (r *Reader) codePage(ctx context.Context, tx pgx.Tx, after, upTo int64, las
 	return int64(len(positions)), upTo, err
 }
 
-// ErrMark says that the mark of a log whose events all have codes is not the one that a
-// program with the master key set.
+// ErrMark says that the mark of a fully coded log was not set by a program with the
+// master key.
 var ErrMark = errors.New("trust.coded is not what trust codes wrote")
 
-// Mark returns above which position every event has its code in its own row. Error:
+// Mark returns the position above which every event has its code in its own row. Error:
 // ErrMark.
 func (r *Reader) Mark(ctx context.Context, db Querier) (position int64, marked bool, err error) {
 	var code []byte

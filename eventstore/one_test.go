@@ -16,9 +16,9 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// trust.append_one is trust.append for a lone caller: two texts of one rule. Each append
-// of a random sequence is made by both on the same state, first by one of them in a
-// transaction that is rolled back; both answers and all tables must agree.
+// trust.append_one is trust.append for a lone caller: one rule, written twice. Both make
+// each append of a random sequence on the same state, the first of them in a transaction
+// that is rolled back; their answers and all tables must agree.
 func TestBothAppendFunctionsAgree(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -26,12 +26,15 @@ func TestBothAppendFunctionsAgree(t *testing.T) {
 	w.mustRotate(t, masterKey, nextKey)
 	w.mustRotate(t, nextKey, masterKey)
 	w.store = open(t, w.db)
+
 	seen := map[int16]int{}
 	every := []int16{failedCall, 0, 1, 2, 3, 4, 5, 6, 7, 8}
 	unseen := func(outcome int16) bool { return seen[outcome] == 0 }
+
 	trials := func(r *rapid.T) {
-		// they are compared whole
+		// Emptied, because these tables are compared whole.
 		w.exec(t, "delete from trust.claims; delete from trust.credentials; delete from trust.sessions")
+
 		g := newGenerator(w.tenant)
 		for range rapid.IntRange(1, 15).Draw(r, "appends") {
 			a := g.append(r)
@@ -43,6 +46,7 @@ func TestBothAppendFunctionsAgree(t *testing.T) {
 			if rapid.IntRange(0, 9).Draw(r, "a wrong clock") == 0 {
 				args[len(args)-1] = time.Now().Add(-time.Hour)
 			}
+
 			one := w.trial(t, eventstore.CallAppendOne, args, false)
 			many := w.trial(t, eventstore.CallAppend, args, true)
 			if one != many {
@@ -51,7 +55,8 @@ func TestBothAppendFunctionsAgree(t *testing.T) {
 			seen[one.outcome]++
 		}
 	}
-	// a rare outcome may need more luck
+
+	// A rare outcome may need more rounds.
 	for round := 0; round == 0 || (round < 10 && slices.ContainsFunc(every, unseen)); round++ {
 		rapid.Check(t, trials)
 	}
@@ -60,7 +65,7 @@ func TestBothAppendFunctionsAgree(t *testing.T) {
 	}
 }
 
-// trial is what a call of an append function came to.
+// trial is the result of a call of an append function.
 type trial struct {
 	outcome int16
 	answer  string
@@ -81,6 +86,7 @@ func (w *world) trial(t *testing.T, sql string, args []any, keep bool) trial {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(t.Context())
+
 	var outcomes []int16
 	var firsts []int64
 	var versions []int32
@@ -94,6 +100,7 @@ func (w *world) trial(t *testing.T, sql string, args []any, keep bool) trial {
 		}
 		return trial{failedCall, pg.Code, ""}
 	}
+
 	got := trial{outcomes[0] % 10, fmt.Sprint(outcomes, firsts, versions), ""}
 	if err := tx.QueryRow(t.Context(), allTables).Scan(&got.tables); err != nil {
 		t.Fatal(err)
@@ -106,8 +113,8 @@ func (w *world) trial(t *testing.T, sql string, args []any, keep bool) trial {
 	return got
 }
 
-// allTables gives the events that the running transaction added, and the other tables
-// whole.
+// allTables selects the events that the running transaction added, and all rows of the
+// other tables.
 const allTables = `select coalesce(string_agg(r, e'\n' order by r), '') from (
 	select ((to_jsonb(e) - 'recorded_at' - 'effective_at')
 		|| jsonb_build_object('held', nullif(effective_at, recorded_at)))::text from trust.events e
@@ -119,8 +126,7 @@ const allTables = `select coalesce(string_agg(r, e'\n' order by r), '') from (
 	union all select ((to_jsonb(s) - 'replaced_at')
 		|| jsonb_build_object('replaced_once', replaced_at is not null))::text from trust.sessions s) as all_of_it (r)`
 
-// generator makes appends that often hit upon each other: few streams, claims, sessions
-// and keys.
+// generator makes appends that often collide: few streams, claims, sessions and keys.
 type generator struct {
 	tenant   domain.TenantID
 	people   []domain.UserID
@@ -142,6 +148,7 @@ func (g *generator) append(r *rapid.T) domain.Append {
 		a.ID = rapid.SampledFrom(g.appends).Draw(r, "append")
 	}
 	g.appends = append(g.appends, a.ID)
+
 	if rapid.IntRange(0, 9).Draw(r, "another municipality") == 0 {
 		a.Tenant = domain.TenantID{UUID: newID()}
 		a.Side = []domain.SideWrite{domain.CreateTenantKey{Tenant: a.Tenant}}
@@ -150,6 +157,7 @@ func (g *generator) append(r *rapid.T) domain.Append {
 	if rapid.Bool().Draw(r, "by somebody") {
 		a.Actor = g.person(r)
 	}
+
 	version := rapid.SampledFrom([]int{domain.AnyVersion, domain.AnyVersion, 0, 0, 1, 2})
 	for range rapid.IntRange(0, 2).Draw(r, "writes") {
 		a.Writes = append(a.Writes, g.write(r, version.Draw(r, "expected")))
@@ -162,6 +170,7 @@ func (g *generator) append(r *rapid.T) domain.Append {
 	for range rapid.IntRange(0, 3).Draw(r, "side writes") {
 		a.Side = append(a.Side, g.side(r))
 	}
+
 	if rapid.IntRange(0, 9).Draw(r, "side writes without their events") == 0 {
 		return a
 	}
@@ -189,6 +198,7 @@ func (g *generator) side(r *rapid.T) domain.SideWrite {
 	claim := emailClaim(g.tenant, rapid.SampledFrom([]string{"a", "b"}).Draw(r, "claim"))
 	tokens := rapid.SampledFrom([]string{"x", "y"})
 	expires := time.Now().Add(time.Hour)
+
 	return rapid.SampledFrom([]domain.SideWrite{
 		domain.TakeClaim{Claim: claim, Holder: person.UUID},
 		domain.ReleaseClaim{Claim: claim, Holder: person.UUID},

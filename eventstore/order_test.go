@@ -9,9 +9,10 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The defect of this kind of system: a position is handed out before commit, so a reader
-// passes it and never comes back. Here transaction A appends and stays open, B appends;
-// whatever order they commit in, a reader that goes on from what it saw sees every event.
+// The usual defect of such systems: a position is assigned before the commit, so a reader
+// passes it and never comes back. Here transaction A appends and stays open, and B
+// appends. Whatever order they commit in, a reader that goes on from what it saw sees
+// every event.
 func TestNothingIsSkippedWhenAnEarlierAppendCommitsLater(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -21,6 +22,7 @@ func TestNothingIsSkippedWhenAnEarlierAppendCommitsLater(t *testing.T) {
 	a := begin(t, w)
 	a.append(t, w)
 	b := begin(t, w)
+
 	appended := make(chan error, 1)
 	go func() {
 		_, err := b.tx.Exec(t.Context(), b.sql, b.args...)
@@ -58,14 +60,15 @@ func TestARolledBackAppendLeavesNoGap(t *testing.T) {
 	if err := a.tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+
 	done := must(t)(w.store.Append(t.Context(), grant(w.tenant, someone(), 0)))
 	if done.Position() != before+1 {
-		t.Errorf("the next append stands at %d, want %d", done.Position(), before+1)
+		t.Errorf("the next append is at %d, want %d", done.Position(), before+1)
 	}
 }
 
-// tail reads on from where it was, as a projector does: the range up to the head it sees,
-// every position of it.
+// tail reads on from where it was, as a projector does: the range up to the head that it
+// sees, every position of it.
 type tail struct {
 	conn   *pgx.Conn
 	reader *eventstore.Reader
@@ -88,11 +91,13 @@ func (r *tail) readAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	tx, err := r.conn.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(t.Context())
+
 	events, err := r.reader.Range(t.Context(), tx, r.seen, head)
 	if err != nil {
 		t.Fatal(err)
@@ -114,16 +119,16 @@ func begin(t *testing.T, w *world) *opened {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream := newID()
+
+	// As a program calls it that knows no codes.
+	const sql = `select trust.append(
+		array[$1]::uuid[], array[$2]::uuid[], array[1], array[1], array[$2]::uuid[], array['consent'],
+		array[$3]::uuid[], array[0], array[1], array[1], array[1], array[$4]::uuid[], array['consent.granted.v1'],
+		array[$3]::uuid[], array[$3]::uuid[], array[null]::uuid[], array['{}'], array[null]::bytea[], array['{}'],
+		array[null]::timestamptz[], null)`
 	w.beforeCodes(t)
-	return &opened{
-		tx: tx, stream: stream, sql: `select trust.append(
-		array[$1]::uuid[], array[$2]::uuid[], array[1], array[1], array[$2]::uuid[], array['consent'], array[$3]::uuid[], array[0],
-		array[1], array[1], array[1], array[$4]::uuid[], array['consent.granted.v1'], array[$3]::uuid[], array[$3]::uuid[],
-		// of a program that knows no codes
-		array[null]::uuid[], array['{}'], array[null]::bytea[], array['{}'], array[null]::timestamptz[], null)`,
-		args: []any{newID(), w.tenant.UUID, stream, newID()},
-	}
+	stream := newID()
+	return &opened{tx: tx, stream: stream, sql: sql, args: []any{newID(), w.tenant.UUID, stream, newID()}}
 }
 
 func (o *opened) append(t *testing.T, _ *world) {

@@ -14,9 +14,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// What is asked all the time must be answered from an index, however long the log is.
-// auto_explain gives the plans of the very statements that run, those inside functions
-// too, and on connections whose plans were made when the log was nearly empty.
+// Frequent queries must be answered from an index, however long the log is. auto_explain
+// reports the plans of the very statements that run, including those inside functions,
+// and on connections whose plans were made when the log was nearly empty.
 func TestHotQueriesUseTheirIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -26,10 +26,12 @@ func TestHotQueriesUseTheirIndex(t *testing.T) {
 	user := w.register(t, w.tenant, "one@example.org")
 	done := must(t)(w.store.Append(t.Context(), grant(w.tenant, user, 0)))
 	hot := func() { w.everything(t, p, user, done.Events[0]) }
+
 	for range 8 { // from the sixth call on Postgres may keep a plan
 		w.appendBoth(t)
 	}
 	hot()
+
 	w.fillLog(t, 20_000)
 	p.Forget()
 	w.appendBoth(t) // with the plans of the short log: the appender's connection may live for months
@@ -44,8 +46,8 @@ func TestHotQueriesUseTheirIndex(t *testing.T) {
 	p.check(t, "afterwards", append(appendPlans(), readPlans()...))
 }
 
-// What autovacuum learns of a log that is nearly empty, it may have to live with for a
-// minute, in which a log can grow a thousandfold.
+// Postgres may have to work for a minute with what autovacuum learned of a nearly empty
+// log, and in that minute a log can grow a thousandfold.
 func TestHotQueriesUseTheirIndexAlsoWhenTheLogWasSmallOnceAnalysed(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1, 3, 30, 300} {
@@ -56,11 +58,13 @@ func TestHotQueriesUseTheirIndexAlsoWhenTheLogWasSmallOnceAnalysed(t *testing.T)
 			w.store = p.open(t, w.db)
 			p.projector = p.Pool(t, w.db, pgtest.Projector, eventstore.PlanByIndex)
 			user := w.register(t, w.tenant, "one@example.org")
+
 			var done domain.Appended
 			for version := range n {
 				done = must(t)(w.store.Append(t.Context(), grant(w.tenant, user, version)))
 			}
 			w.exec(t, "analyze trust.events")
+
 			for range 8 {
 				p.Forget()
 				w.appendBoth(t)
@@ -72,12 +76,13 @@ func TestHotQueriesUseTheirIndexAlsoWhenTheLogWasSmallOnceAnalysed(t *testing.T)
 }
 
 // A generic plan that hashes a tenant's events to find one stream looks cheap as long as
-// the tenant is small, and then stays.
+// the tenant is small, and is then kept.
 func TestAStreamIsLoadedByItsIndexInATenantThatHoldsTheWholeLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := &plans{}
 	w.store = p.open(t, w.db)
+
 	load := func(what string) {
 		t.Helper()
 		p.Forget()
@@ -89,14 +94,17 @@ func TestAStreamIsLoadedByItsIndexInATenantThatHoldsTheWholeLog(t *testing.T) {
 		}
 		p.check(t, what, readPlans()[:1])
 	}
+
 	load("on a short log")
 	w.beforeCodes(t)
-	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
-			subject_id, record_id, payload, metadata, effective_at, recorded_at)
-		select h.position + g, $1, 'consent', s.id, 1, s.id, s.id, 1, 'consent.granted.v1', s.id, s.id, '{}', '{}', h.recorded_at, h.recorded_at
+	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id,
+			ordinal, event_type, subject_id, record_id, payload, metadata, effective_at, recorded_at)
+		select h.position + g, $1, 'consent', s.id, 1, s.id, s.id, 1, 'consent.granted.v1', s.id, s.id, '{}', '{}',
+			h.recorded_at, h.recorded_at
 		from trust.head() h, generate_series(1, 5000) g, lateral (select gen_random_uuid() id where g > 0) s`,
 		w.tenant.UUID)
 	load("before the table was analysed")
+
 	w.exec(t, "analyze trust.events")
 	load("afterwards")
 }
@@ -129,7 +137,7 @@ func readPlans() []wanted {
 	}
 }
 
-// everything reads in all ways.
+// everything reads the log in all ways.
 func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.Recorded) {
 	t.Helper()
 	for _, err := range []error{
@@ -142,6 +150,7 @@ func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.
 			t.Fatal(err)
 		}
 	}
+
 	if _, _, err := w.store.StreamOf(t.Context(), w.tenant, e.Record); err != nil {
 		t.Fatal(err)
 	}
@@ -153,11 +162,13 @@ func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.
 			t.Fatal(err)
 		}
 	}
+
 	err := pgx.BeginFunc(t.Context(), p.projector, func(tx pgx.Tx) error {
 		reader, err := eventstore.NewReader(t.Context(), tx, []byte(masterKey))
 		if err != nil {
 			return err
 		}
+
 		_, err = reader.Range(t.Context(), tx, 0, 3)
 		if err != nil {
 			return err
@@ -166,8 +177,8 @@ func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.
 		if err != nil {
 			return err
 		}
-		if _, err := reader.StampedAhead(t.Context(), tx, domain.ConsentStream, []domain.UserID{user},
-			1000); err != nil {
+		_, err = reader.StampedAhead(t.Context(), tx, domain.ConsentStream, []domain.UserID{user}, 1000)
+		if err != nil {
 			return err
 		}
 		since := map[domain.UserID]time.Time{user: time.Unix(0, 0)}
@@ -177,7 +188,9 @@ func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = pgx.BeginFunc(t.Context(), p.pool, func(tx pgx.Tx) error { // what audit and replay ask
+
+	// The queries of audit and replay.
+	err = pgx.BeginFunc(t.Context(), p.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(t.Context(), asTenant, w.tenant.String()); err != nil {
 			return err
 		}
@@ -220,16 +233,18 @@ func (w *world) appendBoth(t *testing.T) {
 	}
 }
 
-// fillLog adds events behind the store's back, ten to a stream, of 400 tenants.
+// fillLog adds events past the store, ten to a stream, of 400 tenants.
 func (w *world) fillLog(t testing.TB, n int) {
 	t.Helper()
 	w.beforeCodes(t)
-	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
-			subject_id, record_id, actor_id, payload, metadata, effective_at, recorded_at)
-		select h.position + g + 1, case when g / 10 % 400 = 0 then $1::uuid else md5('tenant' || g / 10 % 400)::uuid end, 'consent', s.id, g % 10 + 1,
-			gen_random_uuid(), gen_random_uuid(), 1, 'consent.granted.v1', s.id, gen_random_uuid(), md5('actor' || g % 50)::uuid,
-			'{}', '{}', h.recorded_at, h.recorded_at
-		from trust.head() h, generate_series(0, $2::bigint - 1) g, lateral (select md5('stream' || g / 10)::uuid) s (id)`, w.tenant.UUID, n)
+	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id,
+			ordinal, event_type, subject_id, record_id, actor_id, payload, metadata, effective_at, recorded_at)
+		select h.position + g + 1,
+			case when g / 10 % 400 = 0 then $1::uuid else md5('tenant' || g / 10 % 400)::uuid end,
+			'consent', s.id, g % 10 + 1, gen_random_uuid(), gen_random_uuid(), 1, 'consent.granted.v1', s.id,
+			gen_random_uuid(), md5('actor' || g % 50)::uuid, '{}', '{}', h.recorded_at, h.recorded_at
+		from trust.head() h, generate_series(0, $2::bigint - 1) g,
+			lateral (select md5('stream' || g / 10)::uuid) s (id)`, w.tenant.UUID, n)
 }
 
 // plans are those of a store's reads and of a projector's.

@@ -19,11 +19,11 @@ type Querier interface {
 }
 
 // Reader reads events across tenants, for projectors and verification. The caller brings
-// the transaction, and with it the role and the snapshot. A Reader is safe for use by
-// several goroutines.
+// the transaction, and with it the role and the snapshot. A Reader is safe for concurrent
+// use.
 type Reader struct{ vault *vault }
 
-// NewReader makes a reader that can open what was sealed under the master key. Errors:
+// NewReader returns a reader that can open what was sealed under the master key. Errors:
 // ErrWrongMasterKey, CodeUnavailable.
 func NewReader(ctx context.Context, db Querier, masterKey []byte) (*Reader, error) {
 	v, err := openVault(ctx, db, masterKey)
@@ -35,8 +35,8 @@ func NewReader(ctx context.Context, db Querier, masterKey []byte) (*Reader, erro
 
 const inRange = ` from trust.events where position > $1 and position <= $2 order by position`
 
-// Range reads the events with after < position ≤ upTo in order, personal parts opened. It
-// fails unless it finds every single position: nothing is ever skipped.
+// Range reads the events with after < position ≤ upTo in order, with personal parts
+// opened. It fails unless it finds every position: nothing is ever skipped.
 func (r *Reader) Range(ctx context.Context, db Querier, after, upTo int64) ([]domain.Recorded, error) {
 	found, err := db.Query(ctx, "select "+columns+inRange, after, upTo)
 	rows, err := everyRow(after, upTo, found, err)
@@ -46,9 +46,9 @@ func (r *Reader) Range(ctx context.Context, db Querier, after, upTo int64) ([]do
 	return r.open(ctx, db, rows)
 }
 
-// RangeOf is Range for the events of some kinds of streams alone; of all when none is
-// named. It fails likewise, also for an event of another kind whose type this program
-// does not know: that program is too old for the log.
+// RangeOf is Range for the events of some kinds of streams; of all kinds if none is
+// named. It fails in the same way. It also fails at an event of another kind whose type
+// this program does not know: the program is too old for the log.
 func (r *Reader) RangeOf(
 	ctx context.Context, db Querier, kinds []domain.StreamType, after, upTo int64,
 ) ([]domain.Recorded, error) {
@@ -77,7 +77,7 @@ func (r *Reader) RangeOf(
 	return r.open(ctx, db, wanted)
 }
 
-// everyRow collects the rows of a range, every single one.
+// everyRow collects the rows of a range, and fails unless all are there.
 func everyRow(after, upTo int64, found pgx.Rows, err error) ([]row, error) {
 	rows, err := collectN(max(upTo-after, 0), found, err)
 	if err != nil {
@@ -88,14 +88,15 @@ func everyRow(after, upTo int64, found pgx.Rows, err error) ([]row, error) {
 			return nil, &GapError{Want: want, Got: row.Position}
 		}
 	}
+
 	if found := after + int64(len(rows)); found != max(upTo, after) {
 		return nil, &GapError{Want: found + 1}
 	}
 	return rows, nil
 }
 
-// Streams reads all events of one kind of stream of some subjects up to a position, in
-// order of position, personal parts opened.
+// Streams reads all events of some subjects in one kind of stream up to a position, in
+// order of position, with personal parts opened.
 func (r *Reader) Streams(
 	ctx context.Context, tx pgx.Tx, kind domain.StreamType, subjects []domain.UserID, upTo int64,
 ) ([]domain.Recorded, error) {
@@ -103,7 +104,8 @@ func (r *Reader) Streams(
 	for i, s := range subjects {
 		ids[i] = s.UUID
 	}
-	// Planned anew each time: a plan from when the log was small would read all of it.
+
+	// Planned each time: a plan from when the log was small would read all of it.
 	rows, err := collect(tx.Query(ctx, `select `+columns+` from trust.events
 		where subject_id = any($1) and stream_type = $2 and position <= $3 order by position`,
 		pgx.QueryExecModeCacheDescribe, ids, string(kind), upTo))
@@ -113,9 +115,9 @@ func (r *Reader) Streams(
 	return r.open(ctx, tx, rows)
 }
 
-// StampedAhead returns those of some subjects of whom an event, up to a position, was
-// recorded while the newest event of the log lay in the future: it holds from before it
-// was recorded, though nobody stated so.
+// StampedAhead returns the subjects who have an event, up to a position, that was
+// recorded while the newest event of the log lay in the future: it takes effect before it
+// was recorded, although nobody stated so.
 func (r *Reader) StampedAhead(
 	ctx context.Context, tx pgx.Tx, kind domain.StreamType, subjects []domain.UserID, upTo int64,
 ) ([]domain.UserID, error) {
@@ -128,7 +130,7 @@ func (r *Reader) StampedAhead(
 		ids[i] = s.UUID
 	}
 
-	// Planned anew each time: a plan from when the log was small would read all of it.
+	// Planned each time: a plan from when the log was small would read all of it.
 	found, err := tx.Query(ctx, sql, pgx.QueryExecModeCacheDescribe, ids, string(kind), upTo)
 	if err != nil {
 		return nil, Unavailable(err)
@@ -140,9 +142,9 @@ func (r *Reader) StampedAhead(
 	return ahead, Unavailable(err)
 }
 
-// EffectiveSince reads the events of one type about some subjects that hold from an
-// instant of each or later, up to a position, in order of position, personal parts
-// opened.
+// EffectiveSince reads the events of one type about some subjects that take effect at or
+// after an instant of each, up to a position. They come in order of position, with
+// personal parts opened.
 func (r *Reader) EffectiveSince(
 	ctx context.Context, tx pgx.Tx, of domain.Event, since map[domain.UserID]time.Time, upTo int64,
 ) ([]domain.Recorded, error) {
@@ -156,7 +158,7 @@ func (r *Reader) EffectiveSince(
 		ids, instants = append(ids, subject.UUID), append(instants, instant)
 	}
 
-	// Planned anew each time: a plan from when the log was small would read all of it.
+	// Planned each time: a plan from when the log was small would read all of it.
 	rows, err := collect(tx.Query(ctx, sql, pgx.QueryExecModeCacheDescribe, ids, instants, of.EventType(), upTo))
 	if err != nil {
 		return nil, Unavailable(err)
@@ -168,12 +170,12 @@ func (r *Reader) EffectiveSince(
 type Whole struct {
 	domain.Recorded
 
-	// Covered tells that its code covers from when the event holds. Else its payload says
-	// it, or it follows from RecordedAt.
+	// Covered tells that its code covers when the event takes effect. Otherwise its
+	// payload states that, or it follows from RecordedAt.
 	Covered bool
 }
 
-// Whole is Range with every sealed part opened whose key there is, origins too.
+// Whole is Range with every sealed part opened whose key exists, including origins.
 func (r *Reader) Whole(ctx context.Context, db Querier, after, upTo int64) ([]Whole, error) {
 	found, err := db.Query(ctx, "select "+columns+inRange, after, upTo)
 	rows, err := everyRow(after, upTo, found, err)
@@ -183,6 +185,7 @@ func (r *Reader) Whole(ctx context.Context, db Querier, after, upTo int64) ([]Wh
 	if err := r.vault.check(ctx, rows, askingOf(db)); err != nil {
 		return nil, err
 	}
+
 	keys, err := r.keys(ctx, db, rows, subjectPart, originPart)
 	if err != nil {
 		return nil, err
@@ -199,8 +202,9 @@ func (r *Reader) Whole(ctx context.Context, db Querier, after, upTo int64) ([]Wh
 	return whole, nil
 }
 
-// open checks rows, and opens them with keys read in one statement, so an erasure either
-// happened before all of it or after. Origins stay withheld: no read table holds them.
+// open checks rows, and opens them with keys read in one statement, so that an erasure
+// happened either before all of it or after. Origins stay withheld: no read table holds
+// them.
 func (r *Reader) open(ctx context.Context, db Querier, rows []row) ([]domain.Recorded, error) {
 	if err := r.vault.check(ctx, rows, askingOf(db)); err != nil {
 		return nil, err
@@ -212,13 +216,14 @@ func (r *Reader) open(ctx context.Context, db Querier, rows []row) ([]domain.Rec
 	return decodeAll(rows, openWith(keys), withhold)
 }
 
-// keys gives the keys that some kinds of rows' parts name, as far as the transaction's
-// role sees them.
+// keys returns the keys that the given kinds of parts of some rows name, as far as the
+// transaction's role sees them.
 func (r *Reader) keys(ctx context.Context, db Querier, rows []row, kinds ...byte) (map[uuid.UUID]foundKey, error) {
 	ids, err := keysOf(rows, kinds...)
 	if err != nil {
 		return nil, err
 	}
+
 	ring := newKeyring(r.vault, func(ctx context.Context, _ domain.TenantID, ids [][16]byte) ([]keyRow, error) {
 		found, err := db.Query(ctx, "select "+keyColumns+" from trust.keys where key_id = any($1)", ids)
 		if err != nil {
@@ -230,14 +235,14 @@ func (r *Reader) keys(ctx context.Context, db Querier, rows []row, kinds ...byte
 	return ring.get(ctx, domain.TenantID{}, ids...)
 }
 
-// Head gives the newest position of the log; 0 when it is empty.
+// Head returns the newest position of the log; 0 if it is empty.
 func Head(ctx context.Context, db Querier) (position int64, err error) {
 	err = db.QueryRow(ctx, "select position from trust.head()").Scan(&position)
 	return position, Unavailable(err)
 }
 
-// GapError says that a position is missing where every one must be: the log is damaged,
-// or was read by a role that does not see all of it.
+// GapError says that a position is missing: the log is damaged, or was read by a role
+// that does not see all of it.
 type GapError struct {
 	Want int64
 	Got  int64 // 0: nothing more came

@@ -12,12 +12,12 @@ import (
 
 // Rekeyed is what Rekey did.
 type Rekeyed struct {
-	Count      int // claims that were re-keyed
+	Count      int // the claims that were re-keyed
 	Collisions []Collision
 }
 
-// Collision is a claim that stays under the spelling it was made with, because another
-// holds its canonical form. Both holders are found as before.
+// Collision is a claim that keeps the spelling it was made with, because another claim
+// has its canonical form. Both holders are found as before.
 type Collision struct {
 	Tenant        domain.TenantID
 	Kind          domain.ClaimKind
@@ -27,7 +27,7 @@ type Collision struct {
 // rekeyPage is how many positions are read at once.
 const rekeyPage = 2000
 
-// NotRekeyed returns up to which position claims are under their canonical form, and the
+// NotRekeyed returns the position up to which claims have their canonical form, and the
 // log's head.
 func NotRekeyed(ctx context.Context, db Querier) (position, head int64, err error) {
 	if err = db.QueryRow(ctx, "select position from trust.rekeyed").Scan(&position); err != nil {
@@ -37,12 +37,12 @@ func NotRekeyed(ctx context.Context, db Querier) (position, head int64, err erro
 	return position, head, err
 }
 
-// Rekey puts every claim and sign-in that was made under an older form of its value under
-// the canonical one. It reads the log from where it came to the last time, page by page,
-// each in a transaction of its own, so that it can be stopped and run again at any point,
-// also while others append. A collision is returned, and nothing is merged.
+// Rekey moves every claim and sign-in made under an older form of its value to the
+// canonical form. It reads the log from where it stopped last time, page by page, each in
+// its own transaction. It can be stopped and run again at any point, even while others
+// append. Collisions are returned; nothing is merged.
 //
-// The pool is of trust_owner. Errors: a gap or an unknown event type in the log,
+// The pool connects as trust_owner. Errors: a gap or an unknown event type in the log,
 // CodeUnavailable.
 func (r *Reader) Rekey(ctx context.Context, pool *pgxpool.Pool, report func(done, total int64)) (Rekeyed, error) {
 	position, head, err := NotRekeyed(ctx, pool)
@@ -86,6 +86,7 @@ func (r *Reader) rekeyPage(ctx context.Context, tx pgx.Tx, after, upTo int64) (p
 		if err != nil {
 			return page, err
 		}
+
 		switch {
 		case found == nil:
 		case *found == e.Stream.ID:
@@ -99,8 +100,8 @@ func (r *Reader) rekeyPage(ctx context.Context, tx pgx.Tx, after, upTo int64) (p
 	return page, err
 }
 
-// rekey returns the holder of what it re-keyed, or whoever else holds that claim. Nil: it
-// was given up since, or re-keyed before.
+// rekey returns the holder of the claim that it re-keyed, or else the other holder of
+// that claim. Nil: the claim was given up since, or re-keyed before.
 func (r *Reader) rekey(
 	ctx context.Context, tx pgx.Tx, claim domain.Claim, former string, holder uuid.UUID,
 ) (found *uuid.UUID, err error) {
@@ -116,9 +117,9 @@ func (r *Reader) rekey(
 	return found, err
 }
 
-// claimedBy returns the claim that an event went with, and the value that it was made
-// under by programs that knew no canonical form. Both values are empty when the event
-// claims nothing, or the person is erased.
+// claimedBy returns the claim that an event was appended with, and the value under which
+// older programs, which knew no canonical form, made it. Both values are empty if the
+// event claims nothing, or the person is erased.
 func claimedBy(r domain.Recorded) (claim domain.Claim, former string) {
 	email, name := "", ""
 	switch e := r.Event.(type) {
@@ -146,7 +147,7 @@ func claimedBy(r domain.Recorded) (claim domain.Claim, former string) {
 	return claim, domain.FormerEmail(email)
 }
 
-// RekeyAgain lets the next Rekey begin at the log's beginning.
+// RekeyAgain makes the next Rekey start at the beginning of the log.
 func RekeyAgain(ctx context.Context, pool *pgxpool.Pool) error {
 	_, err := pool.Exec(ctx, "update trust.rekeyed set position = 0")
 	return Unavailable(err)

@@ -30,13 +30,14 @@ func (w *world) rekey(t *testing.T) eventstore.Rekeyed {
 	return done
 }
 
-// holds tells who is found by an address: by claim, and by sign-in.
+// holds returns the people found by an address: by claim, and by sign-in.
 func (w *world) holds(t *testing.T, email string) (claimed, signsIn uuid.UUID) {
 	t.Helper()
 	claimed, _, err := w.store.Holder(t.Context(), emailClaim(w.tenant, email))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	accounts, err := w.store.Accounts(t.Context(), email, w.tenant)
 	if err != nil {
 		t.Fatal(err)
@@ -54,10 +55,10 @@ func (w *world) demandFound(t *testing.T, email string, want uuid.UUID) {
 	}
 }
 
-func TestWhatWasKeyedByItsSpellingIsReKeyedOnce(t *testing.T) {
+func TestAClaimKeyedByItsSpellingIsReKeyedOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	nomsa := w.register(t, w.tenant, unicodeAddress) // as programs before claimed it
+	nomsa := w.register(t, w.tenant, unicodeAddress) // as an older program claimed it
 	thandi := w.register(t, w.tenant, "thandi@example.org")
 
 	if done := w.rekey(t); done.Count != 1 || len(done.Collisions) != 0 {
@@ -67,11 +68,12 @@ func TestWhatWasKeyedByItsSpellingIsReKeyedOnce(t *testing.T) {
 	w.demandFound(t, unicodeAddress, uuid.Nil)
 	w.demandFound(t, "thandi@example.org", thandi.UUID)
 
-	zoe := w.register(t, w.tenant, "zoë@bücher.example") // by a program before that still runs
+	zoe := w.register(t, w.tenant, "zoë@bücher.example") // by an older program that still runs
 	if done := w.rekey(t); done.Count != 1 {
 		t.Errorf("it goes on with %+v", done)
 	}
 	w.demandFound(t, "zoë@xn--bcher-kva.example", zoe.UUID)
+
 	w.exec(t, "update trust.rekeyed set position = 0")
 	w.rekey(t)
 	w.demandFound(t, asciiAddress, nomsa.UUID)
@@ -96,7 +98,7 @@ func TestTwoAccountsThatAreOneAddressAreReportedAndNeverMerged(t *testing.T) {
 	w.demandFound(t, asciiAddress, two.UUID)
 }
 
-func TestReKeyingLeavesWhatWasGivenUpAndWhoIsErased(t *testing.T) {
+func TestReKeyingSkipsReleasedClaimsAndErasedPeople(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	nomsa := w.register(t, w.tenant, unicodeAddress)
@@ -112,6 +114,7 @@ func TestReKeyingLeavesWhatWasGivenUpAndWhoIsErased(t *testing.T) {
 			domain.SetCredential{User: nomsa, Email: "nomsa@example.org"},
 		},
 	}))
+
 	erased := w.register(t, w.tenant, "zoë@bücher.example")
 	must(t)(w.store.Append(t.Context(), side(w.tenant,
 		domain.DestroySubjectKey{Subject: erased},
@@ -141,6 +144,7 @@ func TestReKeyingThatIsStoppedGoesOnWhereItWas(t *testing.T) {
 		t.Error("it was not stopped")
 	}
 	w.demandFound(t, unicodeAddress, nomsa.UUID)
+
 	w.rekey(t)
 	w.demandFound(t, asciiAddress, nomsa.UUID)
 	if position, head, err := eventstore.NotRekeyed(t.Context(), pool); err != nil || position != head {

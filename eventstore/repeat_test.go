@@ -23,7 +23,9 @@ func TestAnAppendThatIsSentAgainChangesNothingAndGetsTheStoredEvents(t *testing.
 		&domain.SessionStarted{SessionID: session},
 	}})
 	first := must(t)(w.store.Append(t.Context(), a))
-	must(t)(w.store.Append(t.Context(), side(w.tenant, // what the append did is undone, so doing it again would show
+
+	// Undo what the append did, so that doing it again would show.
+	must(t)(w.store.Append(t.Context(), side(w.tenant,
 		domain.EndSession{Session: session}, domain.DeleteCredential{User: a.Actor},
 		domain.ReleaseClaim{Claim: emailClaim(w.tenant, "one@example.org"), Holder: a.Actor.UUID})))
 	before := w.dump(t)
@@ -33,12 +35,13 @@ func TestAnAppendThatIsSentAgainChangesNothingAndGetsTheStoredEvents(t *testing.
 		t.Errorf("repeat: %t, then %t", first.Repeat, again.Repeat)
 	}
 	if again.Position() != first.Position() || len(again.Events) != 2 {
-		t.Errorf("the repeat stands at %d in %d events, want %d in 2", again.Position(), len(again.Events),
-			first.Position())
+		t.Errorf("the repeat is at %d with %d events, want %d with 2",
+			again.Position(), len(again.Events), first.Position())
 	}
+
 	got := again.Events[0]
 	if got.EventID != first.Events[0].EventID {
-		t.Error("the repeat does not give the stored events")
+		t.Error("the repeat does not return the stored events")
 	}
 	if state := got.Event.(*domain.UserRegistered).Person.State(); state != domain.Withheld {
 		t.Errorf("the personal part of a repeat is %d, want withheld", state)
@@ -46,8 +49,8 @@ func TestAnAppendThatIsSentAgainChangesNothingAndGetsTheStoredEvents(t *testing.
 	w.unchanged(t, before)
 }
 
-// The version that the repeat was decided on is long gone, and so is the claim it took:
-// it is a repeat all the same.
+// The version that the append was decided on is long gone, and so is the claim it took:
+// sent again, it is a repeat all the same.
 func TestARepeatIsNeitherAConflictNorAClaimTaken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -60,6 +63,7 @@ func TestARepeatIsNeitherAConflictNorAClaimTaken(t *testing.T) {
 	must(t)(w.store.Append(t.Context(), side(w.tenant,
 		domain.ReleaseClaim{Claim: emailClaim(w.tenant, "x"), Holder: holder},
 		domain.TakeClaim{Claim: emailClaim(w.tenant, "y"), Holder: newID()})))
+
 	before := w.dump(t)
 	if again := must(t)(w.store.Append(t.Context(), a)); !again.Repeat || again.Position() != first.Position() {
 		t.Errorf("got %+v", again)
@@ -67,22 +71,26 @@ func TestARepeatIsNeitherAConflictNorAClaimTaken(t *testing.T) {
 	w.unchanged(t, before)
 }
 
-// Who registers a municipality and hears nothing sends it again, under an id that is new
-// again.
+// A caller that registers a municipality and gets no answer sends it again, under another
+// new id.
 func TestARepeatInAnotherTenantGetsTheStoredEvents(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+
 	register := func() domain.Append {
 		id := domain.TenantID{UUID: newID()}
 		return domain.Append{
 			ID: domain.MunicipalityOf(w.tenant).ID, Tenant: id,
-			Writes: []domain.Write{{Stream: domain.MunicipalityOf(id),
-				Events: []domain.Event{&domain.MunicipalityRegistered{Code: "JHB"}}}},
+			Writes: []domain.Write{{
+				Stream: domain.MunicipalityOf(id), Events: []domain.Event{&domain.MunicipalityRegistered{Code: "JHB"}},
+			}},
 			Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: id}},
 		}
 	}
+
 	first := must(t)(w.store.Append(t.Context(), register()))
 	before := w.dump(t)
+
 	again := must(t)(w.store.Append(t.Context(), register()))
 	if !again.Repeat || len(again.Events) != 1 || again.Events[0].Tenant != first.Events[0].Tenant {
 		t.Errorf("got %+v, want the events of %s", again, first.Events[0].Tenant)
@@ -98,10 +106,12 @@ func TestOneAppendSentAtOnceByManyIsAddedOnce(t *testing.T) {
 		subject := w.register(t, w.tenant, newID().String()+"@example.org")
 		a := grant(w.tenant, subject, 0)
 		session := newID()
-		a.Side = []domain.SideWrite{domain.StartSession{Session: session, User: subject, ExpiresAt: time.Now().
-			Add(time.Hour)}}
+		a.Side = []domain.SideWrite{
+			domain.StartSession{Session: session, User: subject, ExpiresAt: time.Now().Add(time.Hour)},
+		}
 		a = domaintest.Beside(a)
 		head := w.head(t)
+
 		answers := make([]answer, 8)
 		var wg sync.WaitGroup
 		for i := range answers {
@@ -109,6 +119,7 @@ func TestOneAppendSentAtOnceByManyIsAddedOnce(t *testing.T) {
 			wg.Go(func() { answers[i].done, answers[i].err = store.Append(t.Context(), a) })
 		}
 		wg.Wait()
+
 		added := 0
 		for _, got := range answers {
 			if got.err != nil {
@@ -117,8 +128,8 @@ func TestOneAppendSentAtOnceByManyIsAddedOnce(t *testing.T) {
 			if !got.done.Repeat {
 				added++
 			}
-			if got.done.Position() != head+2 || !reflect.DeepEqual(got.done.Events[0].RecordedAt,
-				answers[0].done.Events[0].RecordedAt) {
+			recorded, want := got.done.Events[0].RecordedAt, answers[0].done.Events[0].RecordedAt
+			if got.done.Position() != head+2 || !reflect.DeepEqual(recorded, want) {
 				t.Errorf("got %+v, want position %d", got.done, head+2)
 			}
 		}

@@ -11,31 +11,32 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Restore fills an empty database from a backup, in one transaction: until Finish it
-// changes nothing that anybody sees. Meanwhile, and for good if it does not come to its
-// end, the database is closed to everybody but its owner. Use it in this order: ReadKeys,
-// Prove, ReadEvents, Settle, Forged, Erasures (and LoadLog, AppendAsOf for each), Finish;
-// end it with Close. It is for one goroutine.
+// Restore fills an empty database from a backup, in one transaction: until Finish nobody
+// sees a change. Meanwhile, and for good if the restore does not finish, the database is
+// closed to everybody but its owner. Call in this order: ReadKeys, Prove, ReadEvents,
+// Settle, Forged, Erasures (and for each of them LoadLog and AppendAsOf), Finish; end it
+// with Close. It is for one goroutine.
 type Restore struct {
 	tx     pgx.Tx
 	vault  *vault // once it is proven
 	events int64  // rows read
 }
 
-// ErrNotEmpty says that somebody uses the database already.
+// ErrNotEmpty says that the database is already in use.
 var ErrNotEmpty = errors.New("the database is not empty")
 
 // ErrOtherKeys says that people or tenants of the log have neither a key nor a tombstone
-// in what was read.
+// in the keys that were read.
 var ErrOtherKeys = errors.New("these keys do not belong to these events")
 
-// others are the roles that running processes have.
+// others are the roles of running processes.
 const others = "trust_query, trust_projector, trust_audit"
 
-// CheckEmpty gives ErrNotEmpty when the database holds events, keys or secrets. It need
-// not have been migrated.
+// CheckEmpty returns ErrNotEmpty if the database holds events, keys or secrets. The
+// database need not have been migrated.
 func CheckEmpty(ctx context.Context, conn *pgx.Conn) error {
 	const sql = `select exists (select from pg_catalog.pg_tables where schemaname = 'trust' and tablename = 'events')`
+
 	var migrated bool
 	if err := conn.QueryRow(ctx, sql).Scan(&migrated); err != nil || !migrated {
 		return Unavailable(err)
@@ -43,12 +44,15 @@ func CheckEmpty(ctx context.Context, conn *pgx.Conn) error {
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return checkEmpty(ctx, tx) })
 }
 
-// checkEmpty looks as the owner, whom it leaves in place.
+// checkEmpty looks as the owner, and leaves that role set.
 func checkEmpty(ctx context.Context, tx pgx.Tx) error {
+	const sql = `select exists (select from trust.events) or exists (select from trust.keys)
+		or exists (select from trust.secrets)`
+
 	if _, err := tx.Exec(ctx, "set local role trust_owner"); err != nil {
 		return Unavailable(err)
 	}
-	const sql = `select exists (select from trust.events) or exists (select from trust.keys) or exists (select from trust.secrets)`
+
 	var used bool
 	if err := tx.QueryRow(ctx, sql).Scan(&used); err != nil {
 		return Unavailable(err)
@@ -59,11 +63,11 @@ func checkEmpty(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// BeginRestore closes a migrated, empty database and begins. The connection's login is a
-// member of trust_owner and trust_append. Error: ErrNotEmpty.
+// BeginRestore closes a migrated, empty database to others and begins. The connection's
+// login is a member of trust_owner and trust_append. Error: ErrNotEmpty.
 func BeginRestore(ctx context.Context, conn *pgx.Conn) (*Restore, error) {
-	// Committed at once, and taken back by Finish alone: a restore that is killed leaves
-	// a database that no process can open.
+	// Committed at once, and undone only by Finish: a restore that is killed leaves a
+	// database that no process can open.
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if err := lockLog(ctx, tx); err != nil {
 			return err
@@ -74,15 +78,17 @@ func BeginRestore(ctx context.Context, conn *pgx.Conn) (*Restore, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	tx, err := conn.Begin(ctx)
 	if err != nil {
 		return nil, Unavailable(err)
 	}
 	r := &Restore{tx: tx}
-	// Again, because somebody may have been in between: another restore, or an API that
-	// had come first.
+	// Checked again, because another restore, or an API that was faster, may have come in
+	// between.
 	if err = lockLog(ctx, tx); err == nil {
-		_, err = tx.Exec(ctx, beUnheard+"; set local role trust_append") // nobody is there to be woken
+		// Unheard, because there is nobody to wake.
+		_, err = tx.Exec(ctx, beUnheard+"; set local role trust_append")
 	}
 	if err != nil {
 		r.Close(ctx)
@@ -91,7 +97,7 @@ func BeginRestore(ctx context.Context, conn *pgx.Conn) (*Restore, error) {
 	return r, nil
 }
 
-// lockLog takes the lock of trust.append and looks whether the database is empty.
+// lockLog takes the lock of trust.append, and checks that the database is empty.
 func lockLog(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock(7267411)"); err != nil {
 		return Unavailable(err)
@@ -99,16 +105,18 @@ func lockLog(ctx context.Context, tx pgx.Tx) error {
 	return checkEmpty(ctx, tx)
 }
 
-// Close undoes all that was not finished.
+// Close undoes everything unless Finish succeeded.
 func (r *Restore) Close(ctx context.Context) { _ = r.tx.Rollback(context.WithoutCancel(ctx)) }
 
 // ReadKeys reads what WriteKeys wrote. Error: ErrNoBackup.
 func (r *Restore) ReadKeys(ctx context.Context, from io.Reader) error {
-	const certificates = `create temp table erasures (tenant_id uuid not null, stream_id uuid not null, append_id uuid not null,
-		payload json not null, position bigint not null, recorded_at timestamptz not null)`
+	const certificates = `create temp table erasures (tenant_id uuid not null, stream_id uuid not null,
+		append_id uuid not null, payload json not null, position bigint not null, recorded_at timestamptz not null)`
+
 	if _, err := r.tx.Exec(ctx, certificates); err != nil {
 		return Unavailable(err)
 	}
+
 	in := bufio.NewReader(from)
 	for _, table := range keyTables() {
 		if _, err := r.section(ctx, in, table, "trust."+table, nil); err != nil {
@@ -121,13 +129,15 @@ func (r *Restore) ReadKeys(ctx context.Context, from io.Reader) error {
 	return atEnd(in)
 }
 
-// Prove proves the master key against the secrets that were read. Errors:
+// Prove checks the master key against the secrets that were read. Errors:
 // ErrWrongMasterKey, ErrNoBackup.
 func (r *Restore) Prove(ctx context.Context, masterKey []byte) error {
-	count := func() (n int, err error) { // without the key of codes, which older backups lack
+	// Not counting the key of codes, which older backups lack.
+	count := func() (n int, err error) {
 		err = r.tx.QueryRow(ctx, "select count(*) from trust.secrets where name <> $1", codesSecret).Scan(&n)
 		return n, Unavailable(err)
 	}
+
 	before, err := count()
 	if err != nil {
 		return err
@@ -135,21 +145,25 @@ func (r *Restore) Prove(ctx context.Context, masterKey []byte) error {
 	if r.vault, err = proveVault(ctx, r.tx, masterKey); err != nil {
 		return err
 	}
+
+	// Proving the key creates a missing secret, and a new one opens nothing of the backup.
 	after, err := count()
-	if err == nil && after != before { // a secret that is not there is made, and a new one fits nothing
+	if err == nil && after != before {
 		err = fmt.Errorf("%w: it lacks a secret", ErrNoBackup)
 	}
 	return err
 }
 
-// ReadEvents reads what WriteEvents wrote; progress is told of each number of rows.
-// Error: ErrNoBackup.
+// ReadEvents reads what WriteEvents wrote, and calls progress with each number of rows
+// taken in. Error: ErrNoBackup.
 func (r *Restore) ReadEvents(ctx context.Context, from io.Reader, progress func(rows int64)) (err error) {
 	in := bufio.NewReader(from)
 	if r.events, err = r.section(ctx, in, "events", "trust.events", progress); err != nil {
 		return err
 	}
-	if _, err := in.Peek(1); err == nil { // older backups end here
+
+	// Older backups end here.
+	if _, err := in.Peek(1); err == nil {
 		if _, err := r.section(ctx, in, codedTable, "trust."+codedTable, nil); err != nil {
 			return err
 		}
@@ -157,9 +171,9 @@ func (r *Restore) ReadEvents(ctx context.Context, from io.Reader, progress func(
 	return atEnd(in)
 }
 
-// section reads one section into a table, by way of a temporary one: COPY does not go
-// into a table under row-level security. Of the columns it needs those that there are in
-// both, so that a newer schema takes an older backup.
+// section reads one section into a table by way of a temporary one, because COPY does not
+// work into a table under row-level security. It takes the columns that both have, so
+// that a newer schema accepts an older backup.
 func (r *Restore) section(
 	ctx context.Context, in *bufio.Reader, name, table string, progress func(int64),
 ) (total int64, err error) {
@@ -171,10 +185,12 @@ func (r *Restore) section(
 	if err != nil {
 		return 0, err
 	}
-	if _, err := r.tx.Exec(ctx,
-		"create temp table incoming as select "+columns+" from "+table+" with no data"); err != nil {
+
+	_, err = r.tx.Exec(ctx, "create temp table incoming as select "+columns+" from "+table+" with no data")
+	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", name, Unavailable(err))
 	}
+
 	var chunk bytes.Buffer
 	for end := false; !end; {
 		var rows int64
@@ -188,11 +204,12 @@ func (r *Restore) section(
 			progress(rows)
 		}
 	}
+
 	_, err = r.tx.Exec(ctx, "drop table pg_temp.incoming")
 	return total, Unavailable(err)
 }
 
-// store takes some rows in.
+// store takes in a chunk of rows.
 func (r *Restore) store(ctx context.Context, rows io.Reader, table, columns string) error {
 	if _, err := r.tx.Conn().PgConn().CopyFrom(ctx, rows, "copy pg_temp.incoming from stdin"); err != nil {
 		return err
@@ -205,7 +222,7 @@ func (r *Restore) store(ctx context.Context, rows io.Reader, table, columns stri
 // chunkSize is about how many bytes are taken in at once.
 const chunkSize = 4 << 20
 
-// nextRows reads whole rows until a chunk is full, or the end of the section.
+// nextRows reads whole rows until a chunk is full or the section ends.
 func nextRows(in *bufio.Reader, chunk *bytes.Buffer) (rows int64, end bool, err error) {
 	chunk.Reset()
 	for chunk.Len() < chunkSize {
@@ -218,6 +235,7 @@ func nextRows(in *bufio.Reader, chunk *bytes.Buffer) (rows int64, end bool, err 
 		case string(line) == endOfRows:
 			return rows, true, nil
 		}
+
 		chunk.Write(line)
 		rows++
 	}
@@ -226,7 +244,7 @@ func nextRows(in *bufio.Reader, chunk *bytes.Buffer) (rows int64, end bool, err 
 
 func atEnd(in *bufio.Reader) error {
 	if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: it goes on after its end", ErrNoBackup)
+		return fmt.Errorf("%w: there is more after its end", ErrNoBackup)
 	}
 	return nil
 }

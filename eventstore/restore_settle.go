@@ -10,9 +10,10 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Settle checks that the log is whole up to a position, drops what belongs to nobody in
-// it (of people who registered after a backup whose keys are newer), and checks that
-// everybody in it has a key or a tombstone. Errors: ErrNoBackup, ErrOtherKeys.
+// Settle checks that the log is complete up to a position, drops the keys and accounts of
+// people who are not in it (they registered after it, if the backup of the keys is
+// newer), and checks that everybody in the log has a key or a tombstone. Errors:
+// ErrNoBackup, ErrOtherKeys.
 func (r *Restore) Settle(ctx context.Context, head int64) error {
 	var first, last int64
 	err := r.tx.QueryRow(ctx, "select coalesce(min(position), 1), coalesce(max(position), 0) from trust.events").
@@ -20,13 +21,16 @@ func (r *Restore) Settle(ctx context.Context, head int64) error {
 	if err != nil {
 		return Unavailable(err)
 	}
-	if first != 1 || last != head || r.events != head { // positions are unique, so as many as the last one are all
-		return fmt.Errorf("%w: it has %d events from %d to %d, and should have 1 to %d", ErrNoBackup, r.events, first,
-			last, head)
+	// Positions are unique, so the log is complete if there are as many as the last one.
+	if first != 1 || last != head || r.events != head {
+		return fmt.Errorf("%w: it has %d events from %d to %d, and should have 1 to %d",
+			ErrNoBackup, r.events, first, last, head)
 	}
+
 	if err := r.dropStrays(ctx); err != nil {
 		return err
 	}
+
 	var keyless int64
 	err = r.tx.QueryRow(ctx, `select count(*) from trust.events e
 		where e.version = 1 and e.stream_type in ('user', 'municipality')
@@ -37,8 +41,8 @@ func (r *Restore) Settle(ctx context.Context, head int64) error {
 	return Unavailable(err)
 }
 
-// dropStrays: a key of somebody who is not in the log opens nothing, and who has no key
-// owns nothing.
+// dropStrays deletes the keys of people and municipalities that are not in the log, which
+// open nothing, and then the credentials and claims of everybody without a key.
 func (r *Restore) dropStrays(ctx context.Context) error {
 	statements := []struct {
 		sql  string
@@ -47,14 +51,16 @@ func (r *Restore) dropStrays(ctx context.Context) error {
 		{`delete from trust.keys k where k.kind = 'subject' and not exists (select from trust.events e
 			where e.tenant_id = k.tenant_id and e.stream_type = 'user' and e.stream_id = k.key_id and e.version = 1)`,
 			nil},
-		{
-			`delete from trust.keys k where k.kind <> 'subject' and k.tenant_id <> $1 and not exists (select from trust.events e
-			where e.tenant_id = k.tenant_id and e.stream_type = 'municipality' and e.stream_id = k.tenant_id and e.version = 1)`,
-			[]any{domain.PlatformTenant().UUID},
-		},
-		{`delete from trust.credentials c where not exists (select from trust.keys k where k.key_id = c.user_id and k.wrapped is not null)`, nil},
-		{`delete from trust.claims c where not exists (select from trust.keys k where k.key_id = c.holder and k.wrapped is not null)`, nil},
+		{`delete from trust.keys k where k.kind <> 'subject' and k.tenant_id <> $1
+			and not exists (select from trust.events e where e.tenant_id = k.tenant_id
+				and e.stream_type = 'municipality' and e.stream_id = k.tenant_id and e.version = 1)`,
+			[]any{domain.PlatformTenant().UUID}},
+		{`delete from trust.credentials c where not exists (select from trust.keys k
+			where k.key_id = c.user_id and k.wrapped is not null)`, nil},
+		{`delete from trust.claims c where not exists (select from trust.keys k
+			where k.key_id = c.holder and k.wrapped is not null)`, nil},
 	}
+
 	for _, s := range statements {
 		if _, err := r.tx.Exec(ctx, s.sql, s.args...); err != nil {
 			return Unavailable(err)
@@ -63,9 +69,9 @@ func (r *Restore) dropStrays(ctx context.Context) error {
 	return nil
 }
 
-// Erasures gives the erasures that happened after the backup of the events: the keys have
-// a tombstone, and the log knows of nothing. They come in their order, with their event
-// as it was and the id of their append, which is the certificate's.
+// Erasures returns the erasures that happened after the backup of the events: there is a
+// tombstone among the keys, but no such event in the log. They come in order, with their
+// event as it was and the id of their append, which is the certificate's.
 func (r *Restore) Erasures(ctx context.Context) ([]domain.Recorded, error) {
 	found, err := r.tx.Query(ctx,
 		`select x.tenant_id, x.stream_id, x.append_id, x.payload, x.recorded_at from pg_temp.erasures x
@@ -75,13 +81,15 @@ func (r *Restore) Erasures(ctx context.Context) ([]domain.Recorded, error) {
 	if err != nil {
 		return nil, Unavailable(err)
 	}
+
 	past, err := pgx.CollectRows(found, func(row pgx.CollectableRow) (e domain.Recorded, err error) {
 		var payload []byte
-		err = row.Scan((*[16]byte)(&e.Tenant.UUID), (*[16]byte)(&e.Subject.UUID), (*[16]byte)(&e.AppendID), &payload,
-			&e.RecordedAt)
+		err = row.Scan((*[16]byte)(&e.Tenant.UUID), (*[16]byte)(&e.Subject.UUID), (*[16]byte)(&e.AppendID),
+			&payload, &e.RecordedAt)
 		if err != nil {
 			return e, err
 		}
+
 		e.Stream = domain.UserOf(e.Subject)
 		e.Event, err = domain.Decode(erasedType(), payload, func() ([]byte, domain.PersonalState, error) {
 			return nil, domain.Absent, nil
@@ -91,8 +99,8 @@ func (r *Restore) Erasures(ctx context.Context) ([]domain.Recorded, error) {
 	return past, Unavailable(err)
 }
 
-// LoadLog gives all events of some streams of one tenant, in order of position, personal
-// parts withheld.
+// LoadLog returns all events of some streams of one tenant, in order of position, with
+// personal parts withheld.
 func (r *Restore) LoadLog(
 	ctx context.Context, tenant domain.TenantID, streams ...domain.Stream,
 ) ([]domain.Recorded, error) {
@@ -102,13 +110,14 @@ func (r *Restore) LoadLog(
 	if err := r.tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, Unavailable(err)
 	}
+
 	if err := r.vault.check(ctx, rows, askingOf(r.tx)); err != nil {
 		return nil, err
 	}
 	return withheld(rows)
 }
 
-// AppendAsOf adds to the log what was lost: it holds from an instant in the past, and is
+// AppendAsOf appends what was lost: it takes effect at an instant in the past, and is
 // recorded now. It takes no personal parts, for which there is no key any more.
 func (r *Restore) AppendAsOf(ctx context.Context, a domain.Append, at time.Time) error {
 	e, err := (&Store{vault: r.vault, now: time.Now}).prepare(ctx, a)
@@ -119,10 +128,12 @@ func (r *Restore) AppendAsOf(ctx context.Context, a domain.Append, at time.Time)
 		e.events[i].EffectiveAt = at.UTC().Truncate(time.Microsecond)
 		r.vault.codeAsOf(&e.events[i])
 	}
+
 	args, err := arguments([]*entry{e})
 	if err != nil {
 		return err
 	}
+
 	results, err := call(ctx, r.tx, time.Now, []*entry{e}, args)
 	if err != nil {
 		return Unavailable(err)
@@ -137,8 +148,8 @@ func (r *Restore) AppendAsOf(ctx context.Context, a domain.Append, at time.Time)
 const forgedPage = 2000
 
 // Forged counts the events whose code does not hold and that nobody disowned, and returns
-// the first. They are restored as they are: the log they stood in had them, and nothing
-// that reads it believes them. Error: ErrOtherKeys, if no code holds at all.
+// the first. They are restored as they are: the original log had them too, and nothing
+// that reads the log believes them. Error: ErrOtherKeys, if no code holds at all.
 func (r *Restore) Forged(ctx context.Context, head int64) (first *ForgedError, count int64, err error) {
 	var withCode int64
 	for after := int64(0); after < head; after += forgedPage {
@@ -147,11 +158,13 @@ func (r *Restore) Forged(ctx context.Context, head int64) (first *ForgedError, c
 		if err != nil {
 			return nil, 0, Unavailable(err)
 		}
+
 		for i := range rows {
 			if rows[i].code != nil {
 				withCode++
 			}
 		}
+
 		bad, err := r.vault.forgedAmong(ctx, rows, askingOf(r.tx))
 		if err != nil {
 			return nil, 0, err
@@ -162,13 +175,13 @@ func (r *Restore) Forged(ctx context.Context, head int64) (first *ForgedError, c
 	}
 
 	if withCode > 0 && count >= withCode {
-		return nil, 0, fmt.Errorf("%w: no event's code holds under them", ErrOtherKeys)
+		return nil, 0, fmt.Errorf("%w: no event's code is valid under them", ErrOtherKeys)
 	}
 	return first, count, nil
 }
 
-// Finish makes everything visible at once, makes the log another one, opens the database
-// to the others, and gives the newest position.
+// Finish makes everything visible at once, gives the log a new id, opens the database to
+// the other roles, and returns the newest position.
 func (r *Restore) Finish(ctx context.Context) (head int64, err error) {
 	if head, err = Head(ctx, r.tx); err != nil {
 		return 0, err
@@ -176,13 +189,14 @@ func (r *Restore) Finish(ctx context.Context) (head int64, err error) {
 	if _, err = r.tx.Exec(ctx, "set local role trust_owner"); err != nil {
 		return 0, Unavailable(err)
 	}
-	// The positions are given out again: of those that the log had after the backup, and
-	// of the erasures that were repeated.
+
+	// Positions are assigned again: those that the log had after the backup, and those of
+	// the erasures that were repeated.
 	if _, _, err = RenewLog(ctx, r.tx); err != nil {
 		return 0, err
 	}
 
-	// Statistics, so that the first queries have good plans.
+	// Analyze, so that the first queries have good plans.
 	_, err = r.tx.Exec(ctx, "grant usage on schema trust to "+others+
 		"; analyze trust.events, trust.keys, trust.credentials, trust.claims")
 	if err != nil {

@@ -12,21 +12,20 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// ErrNoKeys says that nothing is under a master key yet: no process has used the
-// database.
+// ErrNoKeys says that the master key wraps nothing yet: no process has used the database.
 var ErrNoKeys = errors.New("the database has no keys yet")
 
-// Rotate wraps all that the master key wraps, tenants' keys and the installation's
-// secrets, under the next one. What stands below them stays as it is. It gives how many
-// were re-wrapped; 0: all are under the next one already.
+// Rotate re-wraps everything that the master key wraps, which is tenants' keys and the
+// installation's secrets, under the next master key. Nothing below them changes. It
+// returns how many were re-wrapped; 0: all are under the next one already.
 //
-// The caller brings a transaction of trust_owner at READ COMMITTED, and commits it:
-// before, the database is under the one key, after, under the other, and never between.
-// From the first statement to the end of the transaction the log's lock is held, and
-// appends wait.
+// The caller brings a transaction of trust_owner at READ COMMITTED, and commits it: the
+// database is under the old key before the commit and under the next key after it, never
+// under both. The log's lock is held from the first statement to the end of the
+// transaction, and appends wait.
 //
 // Errors: ErrWrongMasterKey (the database is under neither), ErrNoKeys, CodeUnavailable,
-// or which key or secret does not open.
+// or one that names the key or secret that does not open.
 func Rotate(ctx context.Context, tx pgx.Tx, master, next []byte) (int, error) {
 	from, err := masterBox(master)
 	if err != nil {
@@ -36,10 +35,12 @@ func Rotate(ctx context.Context, tx pgx.Tx, master, next []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+
 	all, err := underMaster(ctx, tx)
 	if err != nil {
 		return 0, err
 	}
+
 	check := checkOf(all)
 	switch {
 	case check == nil:
@@ -50,6 +51,7 @@ func Rotate(ctx context.Context, tx pgx.Tx, master, next []byte) (int, error) {
 	case !check.opens(from):
 		return 0, ErrWrongMasterKey
 	}
+
 	plain, err := openAll(all, from)
 	if err != nil {
 		return 0, err
@@ -86,12 +88,13 @@ func (w wrapped) opens(b box) bool {
 	return err == nil
 }
 
-// underMaster reads all that the master key wraps, and takes the log's lock.
+// underMaster reads everything that the master key wraps, and takes the log's lock.
 func underMaster(ctx context.Context, tx pgx.Tx) ([]wrapped, error) {
 	rows, err := tx.Query(ctx, "select name, key_id, tenant_id, wrapped from trust.under_master()")
 	if err != nil {
 		return nil, Unavailable(err)
 	}
+
 	all, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (w wrapped, err error) {
 		var name *string
 		var id, tenant *uuid.UUID
@@ -114,8 +117,8 @@ func checkOf(all []wrapped) *wrapped {
 	return nil
 }
 
-// openAll opens everything or fails: one that does not open would be lost with the old
-// key.
+// openAll opens everything or fails: a key that does not open would be lost with the old
+// master key.
 func openAll(all []wrapped, b box) (map[string][]byte, error) {
 	plain := make(map[string][]byte, len(all))
 	for _, w := range all {
@@ -128,7 +131,8 @@ func openAll(all []wrapped, b box) (map[string][]byte, error) {
 }
 
 func rewrap(ctx context.Context, tx pgx.Tx, all []wrapped, plain map[string][]byte, to box) error {
-	ids, keys, names, secrets := []uuid.UUID{}, [][]byte{}, []string{}, [][]byte{} // none is nil: that would be null
+	// None is nil, because that would be null.
+	ids, keys, names, secrets := []uuid.UUID{}, [][]byte{}, []string{}, [][]byte{}
 	for _, w := range all {
 		sealed := to.seal(plain[w.String()], w.additional())
 		if w.name != "" {
@@ -137,11 +141,12 @@ func rewrap(ctx context.Context, tx pgx.Tx, all []wrapped, plain map[string][]by
 			ids, keys = append(ids, w.key.id), append(keys, sealed)
 		}
 	}
+
 	_, err := tx.Exec(ctx, "select trust.rewrap($1, $2, $3, $4)", ids, keys, names, secrets)
 	return Unavailable(err)
 }
 
-// proveRewrapped reads back what was written, and compares: a mistake must show before
+// proveRewrapped reads back what was written and compares it: a mistake must show before
 // the commit, not when a key is needed.
 func proveRewrapped(ctx context.Context, tx pgx.Tx, plain map[string][]byte, to box) error {
 	all, err := underMaster(ctx, tx)
@@ -152,12 +157,13 @@ func proveRewrapped(ctx context.Context, tx pgx.Tx, plain map[string][]byte, to 
 	if err != nil {
 		return err
 	}
+
 	if len(now) != len(plain) {
-		return fmt.Errorf("%d keys and secrets were read back, of %d", len(now), len(plain))
+		return fmt.Errorf("read back %d of %d keys and secrets", len(now), len(plain))
 	}
 	for what, key := range plain {
 		if subtle.ConstantTimeCompare(now[what], key) != 1 {
-			return fmt.Errorf("%s is another one than before", what)
+			return fmt.Errorf("%s is not the same as before", what)
 		}
 	}
 	return nil

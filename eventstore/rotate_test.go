@@ -46,15 +46,16 @@ func (w *world) mustRotate(t testing.TB, master, next string) int {
 	return count
 }
 
-// openUnder opens the store with another key than the usual one.
+// openUnder opens the store with a key other than the usual one.
 func (w *world) openUnder(t testing.TB, key string) *eventstore.Store {
 	t.Helper()
 	return openOn(t, w.db.Pool(t, pgtest.Query), key)
 }
 
-// wrappedByMaster names what a rotation changes.
+// wrappedByMaster selects what a rotation changes.
 const wrappedByMaster = `select array_agg(x order by x) from (
-	select name || encode(wrapped, 'hex') from trust.secrets union all select key_id || encode(wrapped, 'hex') from trust.keys where kind = 'tenant') y (x)`
+	select name || encode(wrapped, 'hex') from trust.secrets
+	union all select key_id || encode(wrapped, 'hex') from trust.keys where kind = 'tenant') y (x)`
 
 func TestARotationReWrapsTenantsKeysAndSecretsAndNothingElse(t *testing.T) {
 	t.Parallel()
@@ -75,6 +76,7 @@ func TestARotationReWrapsTenantsKeysAndSecretsAndNothingElse(t *testing.T) {
 	if diff := cmp.Diff(rest, w.rest(t)); diff != "" {
 		t.Errorf("something else changed:\n%s", diff)
 	}
+
 	if _, err := eventstore.Open(t.Context(), w.db.Pool(t, pgtest.Query), []byte(masterKey)); !errors.Is(err,
 		eventstore.ErrWrongMasterKey) {
 		t.Errorf("under the old key the store says %v", err)
@@ -87,7 +89,7 @@ func TestARotationReWrapsTenantsKeysAndSecretsAndNothingElse(t *testing.T) {
 	}
 	if accounts, err := store.Accounts(t.Context(), "remarked@example.org", w.tenant); err != nil ||
 		len(accounts) != 1 || store.Digest("login", "remarked@example.org") != digest {
-		t.Errorf("who signs in is not found: %d accounts, %v", len(accounts), err)
+		t.Errorf("the account is not found by its address: %d accounts, %v", len(accounts), err)
 	}
 
 	again := w.dump(t)
@@ -98,7 +100,7 @@ func TestARotationReWrapsTenantsKeysAndSecretsAndNothingElse(t *testing.T) {
 	w.mustRotate(t, nextKey, masterKey)
 }
 
-// rest gives all rows without what the master key wraps.
+// rest returns all rows without the values that the master key wraps.
 func (w *world) rest(t testing.TB) map[string][]string {
 	t.Helper()
 	rest := w.dump(t)
@@ -113,6 +115,7 @@ func TestARotationThatIsNotCommittedOrCannotOpenEverythingChangesNothing(t *test
 	t.Parallel()
 	const damaged = "update trust.keys set wrapped = set_bit(wrapped, 120, 1 - get_bit(wrapped, 120)) where key_id " +
 		"= (select max(key_id::text)::uuid from trust.keys where kind = 'tenant')"
+
 	for name, c := range map[string]struct{ master, next, damage, want string }{
 		"not committed": {masterKey, nextKey, "", ""},
 		"neither key is the database's": {nextKey, "yet another key of at least thirty-two characters", "",
@@ -132,6 +135,7 @@ func TestARotationThatIsNotCommittedOrCannotOpenEverythingChangesNothing(t *test
 			if c.damage != "" {
 				w.exec(t, c.damage)
 			}
+
 			before := w.dump(t)
 			tx, _, err := w.beginRotation(t, c.master, c.next)
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
@@ -152,8 +156,9 @@ func TestTheDatabaseRefusesHalfARotation(t *testing.T) {
 	w := newWorld(t)
 	before := w.dump(t)
 	owner := w.db.Conn(t, pgtest.Owner)
-	const tenants, secrets = "(select array_agg(key_id) from trust.keys where kind = 'tenant')",
-		"(select array_agg(name) from trust.secrets)"
+	const tenants = "(select array_agg(key_id) from trust.keys where kind = 'tenant')"
+	const secrets = "(select array_agg(name) from trust.secrets)"
+
 	for _, arguments := range []string{
 		"'{}', '{}', '{}', '{}'",
 		tenants + `, array['\x00', '\x00']::bytea[], '{}', '{}'`,
@@ -169,22 +174,23 @@ func TestTheDatabaseRefusesHalfARotation(t *testing.T) {
 	w.unchanged(t, before)
 }
 
-// newTenant is an append that makes a tenant's key.
+// newTenant is an append that creates a tenant's key.
 func newTenant(code string) domain.Append {
 	id := domain.TenantID{UUID: newID()}
 	return domain.Append{
 		ID: newID(), Tenant: id,
 		Writes: []domain.Write{{
 			Stream: domain.MunicipalityOf(id),
-			Events: []domain.Event{&domain.MunicipalityRegistered{Code: code, Name: "Municipality " + code,
-				Province: "Gauteng"}},
+			Events: []domain.Event{
+				&domain.MunicipalityRegistered{Code: code, Name: "Municipality " + code, Province: "Gauteng"},
+			},
 		}},
 		Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: id}},
 	}
 }
 
-// stale fails the test unless err says that the process works with a master key of the
-// past, and that sending it again helps.
+// stale fails the test unless err says that the process uses a former master key, and
+// that sending it again helps.
 func stale(t testing.TB, err error) {
 	t.Helper()
 	refused(t, err, domain.CodeUnavailable)
@@ -203,11 +209,13 @@ func TestAProcessWithTheOldKeyMakesNoTenantsKeyAfterARotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	waiting := w.background(t.Context(), newTenant("JHB")) // prepared under the old key, before the commit
 	pgtest.Eventually(t, "it waits for the rotation", func() bool { return len(w.blocked(t)) == 1 })
-	inBatch, neighbour := w.background(t.Context(), newTenant("EKU")),
-		w.background(t.Context(), grant(w.tenant, user, 0))
+	inBatch := w.background(t.Context(), newTenant("EKU"))
+	neighbour := w.background(t.Context(), grant(w.tenant, user, 0))
 	pgtest.Eventually(t, "two more wait for it", func() bool { return w.store.Waiting() == 2 })
+
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -217,14 +225,15 @@ func TestAProcessWithTheOldKeyMakesNoTenantsKeyAfterARotation(t *testing.T) {
 		t.Errorf("its neighbour in the batch: %v", got.err)
 	}
 
-	// What hangs on keys that it has in memory still works, and the next process reads
-	// it.
+	// Appends under keys that it has in memory still work, and the next process reads
+	// them.
 	w.register(t, w.tenant, "two@example.org")
 	next := w.openUnder(t, nextKey)
 	must(t)(next.Append(t.Context(), newTenant("JHB")))
 	w.mustRotate(t, nextKey, masterKey)
 	_, err = w.store.Append(t.Context(), newTenant("EKU"))
-	stale(t, err) // the same key again is another rotation
+	stale(t, err) // rotating back to the same key is another rotation
+
 	events, err := w.readAll(t)
 	if subject, _ := personal(events); err != nil ||
 		!slices.Equal(subject, []domain.PersonalState{domain.Open, domain.Absent, domain.Open}) {
@@ -238,6 +247,7 @@ func TestARotationWaitsForTheAppendsBeforeItAndReWrapsTheKeysTheyMade(t *testing
 	release := w.lock(t)
 	before := w.background(t.Context(), newTenant("JHB"))
 	pgtest.Eventually(t, "the append waits", func() bool { return len(w.blocked(t)) == 1 })
+
 	counts := make(chan int, 1)
 	owner := w.db.Conn(t, pgtest.Owner)
 	go func() {
@@ -248,6 +258,7 @@ func TestARotationWaitsForTheAppendsBeforeItAndReWrapsTheKeysTheyMade(t *testing
 		counts <- n
 	}()
 	pgtest.Eventually(t, "the rotation waits behind it", func() bool { return len(w.blocked(t)) == 2 })
+
 	release()
 	if got := pgtest.Receive(t, before); got.err != nil {
 		t.Error(got.err)
@@ -270,17 +281,20 @@ func TestAProcessWithTheOldKeyMakesNoSecretAfterARotation(t *testing.T) {
 		}
 		return stored
 	}
+
 	old := proof()
 	w.mustRotate(t, masterKey, nextKey)
-	stood := query[[]byte](t, w, "delete from trust.secrets where name = 'codes' returning wrapped")
+	codes := query[[]byte](t, w, "delete from trust.secrets where name = 'codes' returning wrapped")
+
 	for name, outdated := range map[string][]byte{"of before the rotation": old, "of nothing": nil} {
 		if stored := once("codes", outdated); stored != nil {
 			t.Errorf("with the proof %s it stored %x", name, stored)
 		}
 	}
 	if stored := once("codes", proof()); len(stored) != 2 {
-		t.Errorf("with the proof in force it gives %x", stored)
+		t.Errorf("with the proof in force it returns %x", stored)
 	}
-	w.exec(t, "update trust.secrets set wrapped = $1 where name = 'codes'", stood)
+
+	w.exec(t, "update trust.secrets set wrapped = $1 where name = 'codes'", codes)
 	w.mustRotate(t, nextKey, masterKey)
 }

@@ -22,16 +22,18 @@ const (
 	identity = `position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
 	subject_id, record_id, actor_id`
 	times = ", effective_at, recorded_at"
-	// theCode looks elsewhere only for an event that was appended without one. The names
-	// within keep position the event's.
+	// theCode looks in trust.codes only for an event that was appended without a code.
+	// Its column names are such that position means the event's.
 	theCode = ", coalesce(code, (select c.older from trust.codes c (at, older) where c.at = position)) as code"
-	// columnsOfKinds leaves out what is long of events that are not of the kinds of
-	// streams $3.
+	// columnsOfKinds leaves out the long columns of events whose kind of stream is not
+	// among $3.
 	columnsOfKinds = identity + `, case when stream_type = any($3) then payload else '{}' end,
-	case when stream_type = any($3) then sealed end, case when stream_type = any($3) then metadata else '{}' end` + times + theCode
+	case when stream_type = any($3) then sealed end,
+	case when stream_type = any($3) then metadata else '{}' end` + times + theCode
 )
 
-// row is a row of trust.events: everything but what the payload and the sealed parts say.
+// row is a row of trust.events: everything but the content of the payload and the sealed
+// parts.
 type row struct {
 	domain.Recorded
 	eventType string
@@ -45,8 +47,8 @@ type row struct {
 
 var errTextFormat = errors.New("events must be read in the binary format")
 
-// inBinary makes sure of the format that scan reads. Text and json are the same in
-// either.
+// inBinary makes sure that rows are in the binary format, which scan reads. Text and json
+// are the same in both formats.
 func inBinary(rows pgx.Rows) error {
 	for _, f := range rows.FieldDescriptions() {
 		if f.Format != pgx.BinaryFormatCode && f.DataTypeOID != pgtype.JSONOID && f.DataTypeOID != pgtype.TextOID {
@@ -56,8 +58,8 @@ func inBinary(rows pgx.Rows) error {
 	return nil
 }
 
-// scan reads a row from its binary form: decoding by hand is what lets a projector read
-// as fast as the database gives.
+// scan reads a row from its binary form. Decoding by hand lets a projector read as fast
+// as the database delivers.
 func scan(v [][]byte) (r row) {
 	r.Position = int64(binary.BigEndian.Uint64(v[0]))
 	r.Tenant = domain.TenantID{UUID: id(v[1])}
@@ -68,7 +70,8 @@ func scan(v [][]byte) (r row) {
 	r.eventType = string(v[8])
 	r.Subject, r.Record, r.Actor = domain.UserID{UUID: id(v[9])}, id(v[10]), domain.UserID{UUID: id(v[11])}
 	r.zeroID = v[9] != nil && r.Subject.IsZero() || v[11] != nil && r.Actor.IsZero()
-	// RawValues are valid until the next row only: one copy holds all four.
+
+	// RawValues are valid only until the next row: one copy holds all four.
 	kept := make([]byte, 0, len(v[12])+len(v[13])+len(v[14])+len(v[17]))
 	kept = append(append(append(append(kept, v[12]...), v[13]...), v[14]...), v[17]...)
 	a, b, c := len(v[12]), len(v[12])+len(v[13]), len(v[12])+len(v[13])+len(v[14])
@@ -79,6 +82,7 @@ func scan(v [][]byte) (r row) {
 	if v[17] != nil {
 		r.code = kept[c:]
 	}
+
 	r.EffectiveAt, r.RecordedAt = instant(v[15]), instant(v[16])
 	return r
 }
@@ -97,12 +101,13 @@ func instant(v []byte) time.Time {
 // collect reads all rows.
 func collect(rows pgx.Rows, err error) ([]row, error) { return collectN(0, rows, err) }
 
-// collectN reads all rows, about so many.
+// collectN reads all rows, of which about so many are expected.
 func collectN(about int64, rows pgx.Rows, err error) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
+
 	all := make([]row, 0, about)
 	for rows.Next() {
 		if len(all) == 0 {
@@ -115,7 +120,7 @@ func collectN(about int64, rows pgx.Rows, err error) ([]row, error) {
 	return all, rows.Err()
 }
 
-// opener says what became of one kind of part of a row's sealed column.
+// opener opens one kind of part of a row's sealed column, or says why it stays closed.
 type opener func(r *row, kind byte) (plain []byte, state domain.PersonalState, err error)
 
 // decode turns a row into the recorded event.
@@ -136,6 +141,7 @@ func (r *row) decode(subject, origin opener) (domain.Recorded, error) {
 	if err := json.Unmarshal(r.metadata, &r.Metadata); err != nil {
 		return domain.Recorded{}, fmt.Errorf("metadata at position %d: %w", r.Position, err)
 	}
+
 	r.Event = event
 	plain, state, err := origin(r, originPart)
 	if r.Origin.SetState(state); err == nil && state == domain.Open {
@@ -147,8 +153,8 @@ func (r *row) decode(subject, origin opener) (domain.Recorded, error) {
 	return r.Recorded, nil
 }
 
-// decodeAll decodes rows that were checked, each with the same openers; many of them on
-// all cores.
+// decodeAll decodes checked rows with the same openers, using all cores if there are
+// many.
 func decodeAll(rows []row, subject, origin opener) ([]domain.Recorded, error) {
 	events := make([]domain.Recorded, len(rows))
 	err := inParts(len(rows), func(i int) (err error) {
@@ -161,8 +167,8 @@ func decodeAll(rows []row, subject, origin opener) ([]domain.Recorded, error) {
 	return events, nil
 }
 
-// inParts does something with each of n rows, in parts that share the cores, and returns
-// the first error in their order.
+// inParts calls do for each of n rows, in parts that share the cores, and returns the
+// first error in the rows' order.
 func inParts(n int, do func(i int) error) error {
 	const worthSharing = 256
 	part := func(from, to int) (err error) {
@@ -171,6 +177,7 @@ func inParts(n int, do func(i int) error) error {
 		}
 		return err
 	}
+
 	parts := min(runtime.GOMAXPROCS(0), max(n/worthSharing, 1))
 	errs := make([]error, parts)
 	var working sync.WaitGroup
@@ -183,6 +190,7 @@ func inParts(n int, do func(i int) error) error {
 		working.Go(func() { errs[p] = part(from, to) })
 	}
 	working.Wait()
+
 	for _, err := range errs {
 		if err != nil {
 			return err
@@ -199,13 +207,12 @@ func withhold(r *row, kind byte) ([]byte, domain.PersonalState, error) {
 	return nil, domain.Withheld, nil
 }
 
-// openWith opens with the keys given. A key that is not among them leaves its part
-// withheld.
+// openWith opens with the given keys. A part whose key is not among them stays withheld.
 func openWith(keys map[uuid.UUID]foundKey) opener {
 	return func(r *row, kind byte) ([]byte, domain.PersonalState, error) { return r.open(kind, keys) }
 }
 
-// withheld decodes rows that were checked without opening anything.
+// withheld decodes checked rows without opening anything.
 func withheld(rows []row) ([]domain.Recorded, error) { return decodeAll(rows, withhold, withhold) }
 
 func (r *row) open(kind byte, keys map[uuid.UUID]foundKey) ([]byte, domain.PersonalState, error) {
@@ -213,6 +220,7 @@ func (r *row) open(kind byte, keys map[uuid.UUID]foundKey) ([]byte, domain.Perso
 	if err != nil || !found {
 		return nil, domain.Absent, err
 	}
+
 	key := keys[p.key]
 	switch {
 	case key.destroyed:
@@ -220,13 +228,13 @@ func (r *row) open(kind byte, keys map[uuid.UUID]foundKey) ([]byte, domain.Perso
 	case !key.usable:
 		return nil, domain.Withheld, nil
 	default:
-		plain, err := key.box.open(p.ciphertext, placeOf(r.Tenant, r.EventID, r.eventType, r.payload).
-			additional(kind, p.key))
+		at := bindingOf(r.Tenant, r.EventID, r.eventType, r.payload)
+		plain, err := key.box.open(p.ciphertext, at.additional(kind, p.key))
 		return plain, domain.Open, err
 	}
 }
 
-// keysOf lists the keys that some kinds of rows' parts name.
+// keysOf lists the keys that the given kinds of parts of some rows name.
 func keysOf(rows []row, kinds ...byte) ([]uuid.UUID, error) {
 	var ids []uuid.UUID
 	seen := map[uuid.UUID]bool{}
@@ -234,6 +242,7 @@ func keysOf(rows []row, kinds ...byte) ([]uuid.UUID, error) {
 		if r.void != nil {
 			continue
 		}
+
 		for _, kind := range kinds {
 			p, found, err := findPart(r.sealed, kind)
 			if err != nil {

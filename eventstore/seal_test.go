@@ -16,20 +16,21 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// marks are values that identify a person: registration's, and those of the other events
-// that hold any.
+// marks are values that identify a person: those of the registration, and of the other
+// events that hold any.
 func marks() []string {
 	return []string{
-		"marked@example.org", "remarked@example.org", "Ṱhilivhali Marked", "Renamed Marked", "+27821234567",
-		"+27830000001",
-		"203.0.113.7", "marked-agent", "a marked reference", "a marked reason", "Marked Guardian",
+		"marked@example.org", "remarked@example.org", "Ṱhilivhali Marked", "Renamed Marked",
+		"+27821234567", "+27830000001", "203.0.113.7", "marked-agent",
+		"a marked reference", "a marked reason", "Marked Guardian",
 	}
 }
 
-// lifeOf registers a person and does everything that holds something personal.
+// lifeOf registers a person and appends every kind of event with a personal part.
 func (w *world) lifeOf(t testing.TB) domain.UserID {
 	t.Helper()
 	user := w.register(t, w.tenant, "marked@example.org")
+
 	decision := granted()
 	decision.Private = domain.Known(domain.DecisionFacts{
 		EvidenceReference: "a marked reference", CompetentPerson: &domain.CompetentPerson{Name: "Marked Guardian"},
@@ -38,6 +39,7 @@ func (w *world) lifeOf(t testing.TB) domain.UserID {
 		ConsentID: decision.ConsentID, Purpose: decision.Purpose, RecordedBy: domain.BySelf,
 		Private: domain.Known(domain.WithdrawalFacts{Reason: "a marked reason"}),
 	}
+
 	origin := domain.Origin{IP: "203.0.113.7", UserAgent: "marked-agent"}
 	must(t)(w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: w.tenant, Actor: user, Origin: origin,
@@ -48,8 +50,9 @@ func (w *world) lifeOf(t testing.TB) domain.UserID {
 						FullName: &domain.Change[string]{Old: "Ṱhilivhali Marked", New: "Renamed Marked"},
 						Phone:    &domain.Change[string]{Old: "+27821234567", New: "+27830000001"},
 					})},
-				&domain.UserEmailChanged{Email: domain.Known(domain.Change[string]{Old: "marked@example.org",
-					New: "remarked@example.org"})},
+				&domain.UserEmailChanged{
+					Email: domain.Known(domain.Change[string]{Old: "marked@example.org", New: "remarked@example.org"}),
+				},
 			}},
 			{Stream: domain.ConsentsOf(user), Events: []domain.Event{decision, withdrawn}},
 		},
@@ -59,7 +62,9 @@ func (w *world) lifeOf(t testing.TB) domain.UserID {
 			domain.SetCredential{User: user, Email: "remarked@example.org"},
 		},
 	}))
-	must(t)(w.store.Append(t.Context(), domain.Append{ // by nobody known, perhaps the person: sealed under their key
+
+	// By an unknown actor, who may be the person: sealed under the person's key.
+	must(t)(w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: w.tenant, Origin: origin,
 		Writes: []domain.Write{{Stream: domain.SessionsOf(user),
 			Events: []domain.Event{&domain.SignInFailed{Count: 1, Cause: "password"}}}},
@@ -71,7 +76,7 @@ func lifeStreams(user domain.UserID) []domain.Stream {
 	return []domain.Stream{domain.UserOf(user), domain.ConsentsOf(user), domain.SessionsOf(user)}
 }
 
-// personal gives the state of each personal part of events: the subject's and the
+// personal returns the state of each personal part of events: the subject's and the
 // origin's.
 func personal(events []domain.Recorded) (subject, origin []domain.PersonalState) {
 	for _, r := range events {
@@ -87,6 +92,7 @@ func personal(events []domain.Recorded) (subject, origin []domain.PersonalState)
 		case *domain.ConsentWithdrawn:
 			subject = append(subject, e.Private.State())
 		}
+
 		origin = append(origin, r.Origin.State())
 	}
 	return subject, origin
@@ -101,12 +107,13 @@ func allAre(states []domain.PersonalState, want domain.PersonalState, n int) boo
 	return len(states) == n
 }
 
-// text writes out everything in events, personal parts too.
+// text writes out everything in events, including personal parts.
 func text(events []domain.Recorded) string {
 	var b strings.Builder
 	for _, r := range events {
 		origin, _ := r.Origin.Get()
 		fmt.Fprintf(&b, "%+v %+v\n", r.Event, origin)
+
 		switch e := r.Event.(type) {
 		case *domain.UserProfileChanged:
 			person, _ := e.Person.Get()
@@ -128,10 +135,10 @@ func TestNothingThatIdentifiesAPersonIsReadableInAnyTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	given := text(events)
+	opened := text(events)
 	for _, mark := range marks() {
-		if !strings.Contains(given, mark) {
-			t.Errorf("LoadPersonal does not give %q back", mark)
+		if !strings.Contains(opened, mark) {
+			t.Errorf("LoadPersonal does not return %q", mark)
 		}
 	}
 	if _, origin := personal(events); !allAre(origin, domain.Open, 6) {
@@ -152,6 +159,7 @@ func TestNothingThatIdentifiesAPersonIsReadableInAnyTable(t *testing.T) {
 	if values < 10 {
 		t.Errorf("%d rows were searched", values)
 	}
+
 	w.exec(t, "insert into trust.secrets values ('marked-agent', '\\x00'), ('planted', convert_to('x203.0.113.7x', "+
 		"'utf8'))")
 	if dump := fmt.Sprint(w.dump(t)); !strings.Contains(dump, "marked-agent") ||
@@ -164,16 +172,18 @@ func TestLoadWithholdsWhatIsPersonal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	user := w.lifeOf(t)
+
 	events, err := w.store.Load(t.Context(), w.tenant, lifeStreams(user)...)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	if subject, origin := personal(events); !allAre(subject, domain.Withheld, 5) ||
 		!allAre(origin, domain.Withheld, 6) {
 		t.Errorf("subject %v, origin %v; want all withheld", subject, origin)
 	}
-	if given := text(events); strings.Contains(given, "arked") || strings.Contains(given, "203.0.113.7") {
-		t.Errorf("it gives %s", given)
+	if loaded := text(events); strings.Contains(loaded, "arked") || strings.Contains(loaded, "203.0.113.7") {
+		t.Errorf("it returns %s", loaded)
 	}
 }
 
@@ -185,6 +195,7 @@ func (w *world) readAll(t testing.TB) ([]domain.Recorded, error) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(t.Context())
+
 	reader, err := eventstore.NewReader(t.Context(), tx, []byte(masterKey))
 	if err != nil {
 		return nil, err
@@ -205,6 +216,7 @@ func TestAPersonWhoseKeyIsDestroyedIsErasedEverywhere(t *testing.T) {
 		!strings.Contains(text(events), "arked") {
 		t.Fatalf("%s, %v", text(events), err)
 	}
+
 	must(t)(w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: w.tenant, Actor: user, Origin: domain.Origin{IP: "203.0.113.7"},
 		Writes: []domain.Write{{Stream: domain.UserOf(user), Expected: 3,
@@ -223,16 +235,18 @@ func TestAPersonWhoseKeyIsDestroyedIsErasedEverywhere(t *testing.T) {
 			return allAre(subject, domain.Erased, 5)
 		}
 		pgtest.Eventually(t, name+" forgets the key", erasedIn)
+
 		events, err := store.LoadPersonal(t.Context(), w.tenant, lifeStreams(user)...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, origin := personal(events)
-		if !allAre(origin, domain.Erased, 7) { // also of who failed to sign in as the person, and may have been them
+		// Including the origin of the failed sign-in, which may have been the person's.
+		if !allAre(origin, domain.Erased, 7) {
 			t.Errorf("%s: origins %v; want erased", name, origin)
 		}
-		if given := text(events); strings.Contains(given, "Marked") || strings.Contains(given, "marked@") {
-			t.Errorf("%s still gives %s", name, given)
+		if loaded := text(events); strings.Contains(loaded, "Marked") || strings.Contains(loaded, "marked@") {
+			t.Errorf("%s still returns %s", name, loaded)
 		}
 	}
 	if took := time.Since(erased); eventstore.KeyMemory > 2*time.Second {
@@ -244,10 +258,11 @@ func TestAPersonWhoseKeyIsDestroyedIsErasedEverywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	if subject, _ := personal(events); !allAre(subject, domain.Erased, 5) {
-		t.Errorf("the reader gives states %v, want all erased", subject)
+		t.Errorf("the reader returns states %v, want all erased", subject)
 	}
+
 	if events, err = w.store.Load(t.Context(), w.tenant, domain.UserOf(user)); err != nil || len(events) != 4 {
-		t.Errorf("Load gives %d events, %v", len(events), err)
+		t.Errorf("Load returns %d events, %v", len(events), err)
 	}
 	if account := domain.Fold[domain.User](events); !account.Erased || account.Active {
 		t.Errorf("folded: %+v", account)
@@ -260,9 +275,10 @@ func TestAnAppendThatNeedsADestroyedKeyIsRefused(t *testing.T) {
 	user := w.register(t, w.tenant, "one@example.org")
 	must(t)(w.store.Append(t.Context(), side(w.tenant, domain.DestroySubjectKey{Subject: user})))
 	store := open(t, w.db)
+
 	personalPart := grant(w.tenant, user, 0)
-	personalPart.Writes[0].Events[0].(*domain.ConsentGranted).
-		Private = domain.Known(domain.DecisionFacts{EvidenceReference: "x"})
+	decision := personalPart.Writes[0].Events[0].(*domain.ConsentGranted)
+	decision.Private = domain.Known(domain.DecisionFacts{EvidenceReference: "x"})
 	asActor := grant(w.tenant, someone(), 0)
 	asActor.Actor, asActor.Origin = user, domain.Origin{IP: "203.0.113.7"}
 	before := w.dump(t)
@@ -271,6 +287,7 @@ func TestAnAppendThatNeedsADestroyedKeyIsRefused(t *testing.T) {
 		refused(t, err, domain.CodeSubjectErased)
 	}
 	w.unchanged(t, before)
+
 	must(t)(store.Append(t.Context(), grant(w.tenant, user, 0))) // one without anything personal needs no key
 }
 
@@ -280,6 +297,7 @@ func TestAKeyIsNeverMadeOnDemand(t *testing.T) {
 	a := grant(w.tenant, someone(), 0)
 	a.Writes[0].Events[0].(*domain.ConsentGranted).Private = domain.Known(domain.DecisionFacts{EvidenceReference: "x"})
 	before := w.dump(t)
+
 	if _, err := w.store.Append(t.Context(), a); err == nil {
 		t.Error("it was sealed under a key that nobody made")
 	}
@@ -295,20 +313,23 @@ func TestAWrongMasterKeyIsRefusedAndWritesNothing(t *testing.T) {
 	w := newWorld(t)
 	before := w.dump(t)
 	wrong := []byte(masterKey + ".")
-	if _, err := eventstore.Open(t.Context(), w.db.Pool(t, pgtest.Query), wrong); !errors.Is(err,
-		eventstore.ErrWrongMasterKey) {
+
+	_, err := eventstore.Open(t.Context(), w.db.Pool(t, pgtest.Query), wrong)
+	if !errors.Is(err, eventstore.ErrWrongMasterKey) {
 		t.Errorf("the store says %v", err)
 	}
-	if _, err := eventstore.NewReader(t.Context(), w.db.Conn(t, pgtest.Projector), wrong); !errors.Is(err,
-		eventstore.ErrWrongMasterKey) {
+	_, err = eventstore.NewReader(t.Context(), w.db.Conn(t, pgtest.Projector), wrong)
+	if !errors.Is(err, eventstore.ErrWrongMasterKey) {
 		t.Errorf("the reader says %v", err)
 	}
+
 	w.unchanged(t, before)
 }
 
-func TestAllWhoOpenAFreshDatabaseAtOnceAgree(t *testing.T) {
+func TestProcessesThatOpenAFreshDatabaseAtOnceAgree(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
+
 	stores := make([]*eventstore.Store, 6)
 	errs := make([]error, len(stores))
 	var wg sync.WaitGroup
@@ -320,6 +341,7 @@ func TestAllWhoOpenAFreshDatabaseAtOnceAgree(t *testing.T) {
 		})
 	}
 	wg.Wait()
+
 	for i, store := range stores {
 		if errs[i] != nil {
 			t.Fatal(errs[i])
@@ -333,6 +355,7 @@ func TestAllWhoOpenAFreshDatabaseAtOnceAgree(t *testing.T) {
 		stores[0].Digest("x", "y") == stores[0].Digest("y", "x") {
 		t.Error("the digest does not tell parts apart")
 	}
+
 	w := &world{db: db, store: stores[0], admin: &admin{conn: db.Superuser(t)}}
 	if n := query[int](t, w, "select count(*) from trust.keys"); n != 1 {
 		t.Errorf("%d keys, want the platform's", n)
@@ -340,7 +363,8 @@ func TestAllWhoOpenAFreshDatabaseAtOnceAgree(t *testing.T) {
 	if n := query[int](t, w, "select count(*) from trust.secrets"); n != 3 {
 		t.Errorf("%d secrets, want 3", n)
 	}
-	// What one has sealed another opens.
+
+	// One process opens what another has sealed.
 	w.tenant = w.municipality(t, "CPT")
 	user := w.register(t, w.tenant, "marked@example.org")
 	events, err := stores[5].LoadPersonal(t.Context(), w.tenant, domain.UserOf(user))
@@ -370,13 +394,14 @@ func TestTheKeyOfAMonthIsMadeOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+
 	if n := query[int](t, w, "select count(*) from trust.keys where kind = 'month'"); n != 1 {
 		t.Errorf("%d keys, want 1", n)
 	}
 }
 
-// What is sealed under a key that no database holds can never be opened: a failover may
-// lose the key of the month, too.
+// Data sealed under a key that no database holds can never be opened, and a failover may
+// lose the key of the month too.
 func TestAKeyThatAFailoverLostIsNotSealedUnderForLong(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -388,6 +413,7 @@ func TestAKeyThatAFailoverLostIsNotSealedUnderForLong(t *testing.T) {
 			}},
 		}))
 	}
+
 	kept := visit().Position()
 	w.exec(t, "set session_replication_role = replica")
 	w.exec(t, fmt.Sprintf("delete from trust.events where position = %d; delete from trust.keys where kind = 'month'",
@@ -398,18 +424,20 @@ func TestAKeyThatAFailoverLostIsNotSealedUnderForLong(t *testing.T) {
 		visit()
 		return query[int](t, w, "select count(*) from trust.keys where kind = 'month'") == 1
 	})
+
 	last := visit().Position()
 	found := w.find(t, eventstore.Query{Tenant: w.tenant, Newest: true, Limit: 1})
 	if e := found[len(found)-1]; e.Position != last || e.Origin.State() != domain.Open {
-		t.Errorf("at %d of %d where from is %v", e.Position, last, e.Origin.State())
+		t.Errorf("at %d of %d the origin is %v", e.Position, last, e.Origin.State())
 	}
-	// those of the first second can be opened by nobody, as the check would say
+
+	// Nobody can open those of the first second, and the check at the end would fail.
 	w.exec(t, "set session_replication_role = replica")
 	w.exec(t, fmt.Sprintf("delete from trust.events where position >= %d", kept))
 	w.exec(t, "set session_replication_role = origin")
 }
 
-// A platform's admin acts in a municipality: where from is sealed under the admin's own
+// A platform admin acts in a municipality: the origin is sealed under the admin's own
 // key, which the municipality does not see.
 func TestTheOriginOfAnActorOfAnotherTenantIsWithheldFromThisOne(t *testing.T) {
 	t.Parallel()
@@ -421,8 +449,9 @@ func TestTheOriginOfAnActorOfAnotherTenantIsWithheldFromThisOne(t *testing.T) {
 	a.Actor, a.ActorTenant, a.Origin = admin, platform, domain.Origin{IP: "198.51.100.9"}
 	must(t)(w.store.Append(t.Context(), a))
 
-	for name, store := range map[string]*eventstore.Store{"a process that just used the key": w.store,
-		"another": open(t, w.db)} {
+	for name, store := range map[string]*eventstore.Store{
+		"a process that just used the key": w.store, "another": open(t, w.db),
+	} {
 		events, err := store.LoadPersonal(t.Context(), w.tenant, domain.ConsentsOf(user), domain.UserOf(user))
 		if err != nil || len(events) != 2 {
 			t.Fatalf("%d events, %v", len(events), err)
@@ -430,7 +459,8 @@ func TestTheOriginOfAnActorOfAnotherTenantIsWithheldFromThisOne(t *testing.T) {
 		if _, origin := personal(events); origin[0] != domain.Open || origin[1] != domain.Withheld {
 			t.Errorf("%s: origins %v, want open and withheld", name, origin)
 		}
-		// warms the key in the other tenant
+
+		// This brings the key into memory, for the other tenant.
 		if _, err := store.LoadPersonal(t.Context(), platform, domain.UserOf(admin)); err != nil {
 			t.Fatal(err)
 		}
@@ -439,7 +469,7 @@ func TestTheOriginOfAnActorOfAnotherTenantIsWithheldFromThisOne(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, origin := personal(events); origin[0] != domain.Withheld {
-			t.Errorf("%s gives the key of another tenant from memory", name)
+			t.Errorf("%s uses the key of another tenant from memory", name)
 		}
 	}
 }
@@ -452,12 +482,14 @@ func TestAReaderStopsAtAGap(t *testing.T) {
 	for range 4 {
 		must(t)(w.store.Append(t.Context(), grant(w.tenant, someone(), 0)))
 	}
+
 	w.exec(t, "set session_replication_role = replica")
 	w.exec(t, "delete from trust.events where position = 3")
 	_, err := w.readAll(t)
 	if gap := failed[*eventstore.GapError](t, err); gap.Want != 3 || gap.Got != 4 {
 		t.Errorf("got %+v", gap)
 	}
+
 	w.beforeCodes(t)
 	w.exec(t, "update trust.events set code = null, event_type = 'weather.changed.v1' where position = 2")
 	w.exec(t, "delete from trust.events where position > 2")
@@ -467,9 +499,9 @@ func TestAReaderStopsAtAGap(t *testing.T) {
 	}
 }
 
-// Why somebody read the data of several people is sealed although there is no one person
-// whose key could seal it.
-func TestWhatIsAboutSeveralPeopleIsSealedUnderTheTenantsKeyOfTheMonth(t *testing.T) {
+// The reason why somebody read the data of several people is sealed although there is no
+// single person whose key could seal it.
+func TestAReasonAboutSeveralPeopleIsSealedUnderTheTenantsKeyOfTheMonth(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	read := &domain.PersonalDataRead{Route: "trust replay", Fields: "profile",
@@ -478,11 +510,13 @@ func TestWhatIsAboutSeveralPeopleIsSealedUnderTheTenantsKeyOfTheMonth(t *testing
 	done := must(t)(w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: w.tenant, Writes: []domain.Write{{Stream: stream, Events: []domain.Event{read}}},
 	}))
+
 	if n := query[int](t, w,
 		"select count(*) from trust.events where payload::text like '%Marked%' or sealed::text like "+
 			"'%'||encode('Marked', 'hex')||'%'"); n != 0 {
-		t.Error("the reason is in plain")
+		t.Error("the reason is readable in the log")
 	}
+
 	events, err := open(t, w.db).LoadPersonal(t.Context(), w.tenant, stream)
 	if err != nil || len(events) != len(done.Events) {
 		t.Fatalf("%d events, %v", len(events), err)

@@ -12,14 +12,14 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// factorAdditional binds the secret of a second factor to whose it is and which: moved to
-// another row it does not open.
+// factorAdditional binds the secret of a second factor to its user and to its id: moved
+// to another row it does not open.
 func factorAdditional(tenant domain.TenantID, user domain.UserID, factor uuid.UUID) []byte {
 	return []byte("second factor|" + tenant.String() + "|" + user.String() + "|" + factor.String())
 }
 
-// offerSecondFactor seals the secret under the user's own key, so that it goes when the
-// user is erased.
+// offerSecondFactor seals the secret under the user's own key, so that it is lost when
+// the user is erased.
 func (s *Store) offerSecondFactor(
 	ctx context.Context, e *entry, r *sideRow, w domain.OfferSecondFactor, made map[uuid.UUID]foundKey,
 ) error {
@@ -33,7 +33,7 @@ func (s *Store) offerSecondFactor(
 	return nil
 }
 
-// isAboutCodes reports whether a side write is judged on how far a second factor is.
+// isAboutCodes tells whether a side write depends on the state of a second factor.
 func (e *entry) isAboutCodes(n int) bool {
 	switch e.Side[n].(type) {
 	case domain.SetSecondFactor, domain.SpendCode, domain.CountWrongCode:
@@ -47,23 +47,27 @@ func (e *entry) isAboutCodes(n int) bool {
 func (s *Store) Authenticator(
 	ctx context.Context, tenant domain.TenantID, user domain.UserID,
 ) (domain.Authenticator, error) {
+	const sql = `select factor_id, factor_secret, factor_step, wrong_codes, wrong_code_at,
+			offered_id, offered_secret, offered_until
+		from trust.second_factor($1, $2)`
+
 	var a domain.Authenticator
 	var factor, offered *uuid.UUID
 	var secret, offeredSecret []byte
 	var wrongAt, offeredUntil *time.Time
-	err := s.pool.QueryRow(ctx,
-		`select factor_id, factor_secret, factor_step, wrong_codes, wrong_code_at, offered_id, offered_secret,
-		offered_until from trust.second_factor($1, $2)`, [16]byte(user.UUID), [16]byte(tenant.UUID)).
+	err := s.pool.QueryRow(ctx, sql, [16]byte(user.UUID), [16]byte(tenant.UUID)).
 		Scan(&factor, &secret, &a.Step, &a.WrongCodes, &wrongAt, &offered, &offeredSecret, &offeredUntil)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return domain.Authenticator{}, nil // it cannot sign in
+		// An account that cannot sign in.
+		return domain.Authenticator{}, nil
 	}
 	if err != nil {
 		return domain.Authenticator{}, Unavailable(err)
 	}
 
-	a.Factor, a.Offered, a.WrongAt, a.OfferedUntil = orZero(factor), orZero(offered), orZero(wrongAt).UTC(),
-		orZero(offeredUntil).UTC()
+	a.Factor, a.Offered = orZero(factor), orZero(offered)
+	a.WrongAt, a.OfferedUntil = orZero(wrongAt).UTC(), orZero(offeredUntil).UTC()
+
 	if a.Secret, err = s.openFactor(ctx, tenant, user, a.Factor, secret); err != nil {
 		return domain.Authenticator{}, err
 	}
@@ -82,6 +86,7 @@ func (s *Store) openFactor(
 	if err := s.need(ctx, keys, tenant, user.UUID); err != nil {
 		return nil, err
 	}
+
 	secret, err := keys[user.UUID].box.open(sealed, factorAdditional(tenant, user, factor))
 	if err != nil {
 		return nil, fmt.Errorf("open the second factor %s of user %s: %w", factor, user, err)

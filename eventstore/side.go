@@ -11,7 +11,7 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// sideRow is a side write as trust.append takes it, in JSON.
+// sideRow is a side write in the JSON that trust.append takes.
 type sideRow struct {
 	Append  int       `json:"append"` // from 1
 	N       int       `json:"n"`      // in its append, from 0
@@ -29,7 +29,7 @@ type sideRow struct {
 	Wrong   int       `json:"wrong,omitzero"`
 }
 
-// bytea is written to JSON the way Postgres reads it.
+// bytea is bytes in JSON in the form that Postgres reads.
 type bytea []byte
 
 // MarshalText implements encoding.TextMarshaler.
@@ -37,13 +37,14 @@ func (b bytea) MarshalText() ([]byte, error) {
 	return append([]byte(`\x`), hex.EncodeToString(b)...), nil
 }
 
-// prepareSide turns an append's side writes into rows and gives the keys that it makes,
-// for its own events to be sealed under.
+// prepareSide turns an append's side writes into rows, and returns the keys that they
+// create, so that the append's own events can be sealed under them.
 func (s *Store) prepareSide(ctx context.Context, e *entry) (map[uuid.UUID]foundKey, error) {
 	made := map[uuid.UUID]foundKey{}
 	for n, w := range e.Side {
 		r := sideRow{N: n, Tenant: e.Tenant.UUID}
 		var err error
+
 		switch w := w.(type) {
 		case domain.CreateSubjectKey:
 			err = s.createKey(ctx, e, &r, w.Subject.UUID, e.Tenant, subjectKey, made)
@@ -56,6 +57,7 @@ func (s *Store) prepareSide(ctx context.Context, e *entry) (map[uuid.UUID]foundK
 		default:
 			err = s.side(e, &r, w)
 		}
+
 		if err != nil {
 			return nil, err
 		}
@@ -75,14 +77,17 @@ func (s *Store) createKey(
 			return err
 		}
 	}
+
 	b, row, err := makeKey(id, tenant, kind, above)
 	if err != nil {
 		return err
 	}
+
 	r.Kind, r.ID, r.Tenant, r.Name, r.Token = "create_key", id, tenant.UUID, kind, row.wrapped
 	if kind == tenantKey {
 		r.Digest = s.vault.proof
 	}
+
 	made[id] = foundKey{box: b, usable: true}
 	e.touches = append(e.touches, touchID("key", id))
 	return nil
@@ -94,6 +99,7 @@ func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
 		s.claim(e, r, "take_claim", w.Claim, w.Holder)
 	case domain.ReleaseClaim:
 		s.claim(e, r, "release_claim", w.Claim, w.Holder)
+
 	case domain.SetCredential:
 		r.Kind, r.ID, r.Value = "set_credential", w.User.UUID, w.Verifier
 		if w.Email != "" {
@@ -102,11 +108,14 @@ func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
 		}
 	case domain.DeleteCredential:
 		r.Kind, r.ID = "delete_credential", w.User.UUID
+
 	case domain.DemandNoActs:
 		r.Kind, r.ID = "demand_no_acts", w.User.UUID
-		e.touches = append(e.touches, touchID(acts, w.User.UUID)) // see noteAct
+		// See noteAct.
+		e.touches = append(e.touches, touchID(acts, w.User.UUID))
 	case domain.DestroySubjectKey:
 		r.Kind, r.ID = "destroy_key", w.Subject.UUID
+
 	case domain.StartSession:
 		r.Kind, r.ID, r.Owner, r.Token, r.Expires = "start_session", w.Session, w.User.UUID, w.Token[:], w.ExpiresAt
 	case domain.RotateSession:
@@ -117,26 +126,29 @@ func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
 		e.touches = append(e.touches, touchID("session", w.Session), touch{kind: "sessions"})
 	case domain.EndAllSessions:
 		r.Kind = "end_sessions"
-		e.touches = append(e.touches, touch{kind: "sessions", write: true}) // as below
+		// As for EndSessions.
+		e.touches = append(e.touches, touch{kind: "sessions", write: true})
 	case domain.EndSessions:
 		r.Kind, r.Owner, r.ID = "end_sessions", w.User.UUID, w.Except
-		// A rotation or an end does not say whose session it is, so none shares a batch
-		// with this: it would be judged before it.
+		// Rotating or ending a session does not say whose it is, so neither shares a
+		// batch with this: it would be judged first.
 		e.touches = append(e.touches, touch{kind: "sessions", write: true})
+
 	case domain.SetSecondFactor:
 		r.Kind, r.ID, r.Owner, r.Step = "set_second_factor", w.User.UUID, w.Factor, w.Step
 		e.touches = append(e.touches, touchID("second factor", w.User.UUID))
 	case domain.SpendCode:
-		r.Kind, r.ID, r.Owner, r.Step, r.Seen, r.Wrong = "spend_code", w.User.UUID, w.Factor, w.Step, w.Seen.Step,
-			w.Seen.Wrong
+		r.Kind, r.ID, r.Owner, r.Step = "spend_code", w.User.UUID, w.Factor, w.Step
+		r.Seen, r.Wrong = w.Seen.Step, w.Seen.Wrong
 		e.touches = append(e.touches, touchID("second factor", w.User.UUID))
 	case domain.CountWrongCode:
-		r.Kind, r.ID, r.Owner, r.Expires, r.Seen, r.Wrong = "count_wrong_code", w.User.UUID, w.Factor, w.At,
-			w.Seen.Step, w.Seen.Wrong
+		r.Kind, r.ID, r.Owner, r.Expires = "count_wrong_code", w.User.UUID, w.Factor, w.At
+		r.Seen, r.Wrong = w.Seen.Step, w.Seen.Wrong
 		e.touches = append(e.touches, touchID("second factor", w.User.UUID))
 	case domain.RemoveSecondFactor:
 		r.Kind, r.ID = "remove_second_factor", w.User.UUID
 		e.touches = append(e.touches, touchID("second factor", w.User.UUID))
+
 	default:
 		return fmt.Errorf("unknown side write %T", w)
 	}
@@ -149,7 +161,7 @@ func (s *Store) claim(e *entry, r *sideRow, kind string, c domain.Claim, holder 
 	e.touches = append(e.touches, touch{kind: "claim", id: string(c.Tenant.UUID[:]) + string(digest[:]), write: true})
 }
 
-// claimKind is the kind of the claim that a side write takes.
+// claimKind returns the kind of claim that a side write takes.
 func (e *entry) claimKind(n int) domain.ClaimKind {
 	if take, ok := e.Side[n].(domain.TakeClaim); ok {
 		return take.Claim.Kind

@@ -16,47 +16,56 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// Store is the log as commands see it. It implements commands.Store. Make it with Open;
-// it is safe for use by many goroutines.
+// Store is the log as commands see it. It implements commands.Store. Create it with Open;
+// it is safe for concurrent use.
 type Store struct {
-	pool     *pgxpool.Pool // reads
-	writes   *pgxpool.Pool // the appender's, so that it never queues behind readers
+	// pool is for reads. The appender has writes to itself, so that it never queues
+	// behind readers.
+	pool, writes *pgxpool.Pool
+
 	vault    *vault
 	keys     *keyring
 	appender *appender
 	log      logID
-	long     *semaphore.Weighted // turns to load a long history
 	now      func() time.Time
+
+	// long limits how many long histories are loaded at once.
+	long *semaphore.Weighted
 }
 
-// Patience is how long appends are sent again to a database that is away or does not
-// answer: 5 seconds, unless Open is told otherwise.
+// Patience is how long appends are retried while the database is unreachable or does not
+// answer: 5 seconds unless Open is told otherwise.
 type Patience time.Duration
 
-// Open proves the master key and makes the platform tenant's key if there is none. The
-// pool connects as trust_query; it stays the caller's, but lends its configuration to a
-// small pool for appends, which Close ends. Errors: ErrWrongMasterKey,
+// Open proves the master key, and creates the platform tenant's key if there is none. The
+// pool connects as trust_query. It stays the caller's, but lends its configuration to a
+// small pool for appends, which Close closes. Errors: ErrWrongMasterKey,
 // ErrMasterKeyChanged, CodeUnavailable.
 func Open(ctx context.Context, pool *pgxpool.Pool, masterKey []byte, patience ...Patience) (*Store, error) {
 	v, err := openVault(ctx, pool, masterKey)
 	if err != nil {
 		return nil, err
 	}
+
 	config := pool.Config()
-	config.MaxConns, config.MinConns = 2, 1 // one batch is written at a time; the other is for when a connection broke
+	// One batch is written at a time; the second connection is for when the first broke.
+	config.MaxConns, config.MinConns = 2, 1
+	// So that trust.append reads along its indexes; see there.
 	PlanByIndex(config.ConnConfig)
-	config.ConnConfig.RuntimeParams["enable_sort"] = "off" // see trust.append
+	config.ConnConfig.RuntimeParams["enable_sort"] = "off"
 	config.AfterConnect = noteBackend(config.AfterConnect)
 	writes, err := pg.Connect(ctx, config, pool)
 	if err != nil {
 		return nil, err
 	}
+
 	s := &Store{pool: pool, writes: writes, vault: v, appender: newAppender(writes), now: time.Now}
 	s.long = semaphore.NewWeighted(longAtOnce)
 	s.keys = newKeyring(v, s.fetchKeys)
 	for _, p := range patience {
 		s.appender.patience = time.Duration(p)
 	}
+
 	platform := domain.PlatformTenant()
 	_, err = s.Append(ctx, domain.Append{
 		ID: uuid.New(), Tenant: platform, Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: platform}},
@@ -68,20 +77,21 @@ func Open(ctx context.Context, pool *pgxpool.Pool, masterKey []byte, patience ..
 		s.Close()
 		return nil, err
 	}
+
 	return s, nil
 }
 
-// Close lets go of the appender's connections.
+// Close closes the appender's connections.
 func (s *Store) Close() { s.writes.Close() }
 
 // Digest implements commands.Store.
 func (s *Store) Digest(parts ...string) [32]byte { return s.vault.digest(parts...) }
 
 // PlanByIndex makes the sessions of a connection use indexes, whatever the statistics
-// say: for those that append to the log or follow it. Postgres keeps a plan until
-// statistics are renewed, a minute perhaps; one that was made while the log was nearly
-// empty would read all of it until then (ADR 16). jit is off because what is switched off
-// counts as very dear where there is no other way.
+// say. It is for connections that append to the log or follow it: Postgres keeps a plan
+// until statistics are renewed, which may take a minute, and a plan made while the log
+// was nearly empty would read all of it until then (ADR 16). jit is off because it starts
+// at high costs, and Postgres costs a disabled method very high when there is no other.
 func PlanByIndex(config *pgx.ConnConfig) {
 	for _, setting := range []string{"enable_seqscan", "enable_bitmapscan", "jit"} {
 		config.RuntimeParams[setting] = "off"
@@ -89,8 +99,8 @@ func PlanByIndex(config *pgx.ConnConfig) {
 }
 
 // setTenant comes first in every transaction of asTenant. The statements after it have
-// one good plan whatever their arguments, so none is planned twice; it is the one along
-// the index that has their order, so none is sorted. See PlanByIndex.
+// one good plan whatever their arguments, so none is planned twice. That plan reads along
+// the index that has their order, so nothing is sorted. See PlanByIndex.
 const setTenant = pg.SetTenant + `, set_config('plan_cache_mode', 'force_generic_plan', true),
 	set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true)`
 
@@ -99,8 +109,8 @@ func (s *Store) asTenant(ctx context.Context, tenant domain.TenantID, queue func
 	return Unavailable(pg.InTenant(ctx, s.pool, tenant.UUID, setTenant, queue))
 }
 
-// rowsInto reads events into a slice, in order of position: here, for along an index they
-// come stream by stream.
+// rowsInto reads events into a slice and sorts them by position here: read along an
+// index, they arrive stream by stream.
 func rowsInto(dst *[]row) func(pgx.Rows) error {
 	return func(rows pgx.Rows) (err error) {
 		*dst, err = collect(rows, nil)
@@ -109,13 +119,13 @@ func rowsInto(dst *[]row) func(pgx.Rows) error {
 	}
 }
 
-// The order within keeps Postgres from joining any other way than stream by stream along
-// their index: its generic plan would read the whole tenant and hash it.
+// The "order by" inside makes Postgres join stream by stream along their index: its
+// generic plan would read the whole tenant and hash it.
 const selectStreams = `select e.* from unnest($2::text[], $3::uuid[]) s (type, id), lateral (
 	select ` + columns + ` from trust.events
 	where tenant_id = $1 and stream_type = s.type and stream_id = s.id order by version limit $4) e`
 
-// queueStreams queues the query for some streams, for so many events of each; nil: all.
+// queueStreams queues the query for some streams, up to limit events of each; nil: all.
 func queueStreams(b *pgx.Batch, tenant domain.TenantID, streams []domain.Stream, limit *int, dst *[]row) {
 	types, ids := make([]string, len(streams)), make([][16]byte, len(streams))
 	for i, s := range streams {
@@ -124,8 +134,8 @@ func queueStreams(b *pgx.Batch, tenant domain.TenantID, streams []domain.Stream,
 	b.Queue(selectStreams, [16]byte(tenant.UUID), types, ids, limit).Query(rowsInto(dst))
 }
 
-// load reads all of some streams, with more queries in the first round trip, and decodes
-// them; long ones in their turn.
+// load reads whole streams and decodes them, running the queries of also in the first
+// round trip. Long histories wait for their turn.
 func (s *Store) load(
 	ctx context.Context, tenant domain.TenantID, streams []domain.Stream, decode func([]row) ([]domain.Recorded, error),
 	also func(*pgx.Batch),
@@ -142,7 +152,8 @@ func (s *Store) load(
 		return nil, err
 	}
 
-	if len(rows) >= longHistory { // of one of them some may be missing
+	// At the limit, the events of some stream may be incomplete.
+	if len(rows) >= longHistory {
 		if err := s.long.Acquire(ctx, 1); err != nil {
 			return nil, Unavailable(err)
 		}
@@ -154,20 +165,21 @@ func (s *Store) load(
 			return nil, err
 		}
 	}
+
 	if err := s.check(ctx, tenant, rows); err != nil {
 		return nil, err
 	}
 	return decode(rows)
 }
 
-// check refuses what is forged among rows of a tenant.
+// check refuses a tenant's rows if one of them is forged.
 func (s *Store) check(ctx context.Context, tenant domain.TenantID, rows []row) error {
 	return s.vault.check(ctx, rows, func(ctx context.Context, sql string, args []any, scan func(pgx.Rows) error) error {
 		return s.asTenant(ctx, tenant, func(b *pgx.Batch) { b.Queue(sql, args...).Query(scan) })
 	})
 }
 
-// withheld checks and decodes rows of a tenant without opening anything.
+// withheld checks a tenant's rows and decodes them without opening anything.
 func (s *Store) withheld(ctx context.Context, tenant domain.TenantID, rows []row) ([]domain.Recorded, error) {
 	if err := s.check(ctx, tenant, rows); err != nil {
 		return nil, err
@@ -197,16 +209,18 @@ func (s *Store) LoadPersonal(
 		}
 		return decodeAll(rows, openWith(keys), openWith(keys))
 	}
+
 	return s.load(ctx, tenant, streams, opened, nothingElse)
 }
 
 // LoadSession implements commands.Store. It also fetches the keys of the users it loads,
-// for the append that mostly follows, unless it remembers them.
+// unless they are remembered, because an append by them usually follows.
 func (s *Store) LoadSession(
 	ctx context.Context, tenant domain.TenantID, user domain.UserID, session uuid.UUID, streams ...domain.Stream,
 ) (events []domain.Recorded, open bool, err error) {
 	var keys []keyRow
 	unknown := s.keys.recall(tenant, subjectsOf(streams), map[uuid.UUID]foundKey{})
+
 	events, err = s.load(ctx, tenant, streams, withheld, func(b *pgx.Batch) {
 		b.Queue(`select exists (select from trust.sessions
 			where session_id = $1 and user_id = $2 and expires_at > clock_timestamp())`, [16]byte(session),
@@ -217,6 +231,7 @@ func (s *Store) LoadSession(
 	if err != nil {
 		return nil, false, err
 	}
+
 	for _, r := range keys {
 		key, err := s.keys.unwrap(ctx, r)
 		if err != nil {
@@ -254,7 +269,8 @@ func (s *Store) LoadAll(
 ) ([]domain.Recorded, error) {
 	var rows []row
 	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) {
-		b.Queue(`select `+columns+` from trust.events where tenant_id = $1 and stream_type = $2 order by stream_id, version`,
+		b.Queue(`select `+columns+` from trust.events
+			where tenant_id = $1 and stream_type = $2 order by stream_id, version`,
 			[16]byte(tenant.UUID), string(kind)).Query(rowsInto(&rows))
 	})
 	if err != nil {
@@ -263,8 +279,8 @@ func (s *Store) LoadAll(
 	return s.withheld(ctx, tenant, rows)
 }
 
-// EverHeld implements commands.Store. It reads all accounts of the tenant in the
-// database, and returns few.
+// EverHeld implements commands.Store. The database reads all of the tenant's accounts;
+// few are returned.
 func (s *Store) EverHeld(ctx context.Context, tenant domain.TenantID, roles ...domain.Role) ([]domain.UserID, error) {
 	names := make([]string, len(roles))
 	for i, role := range roles {
@@ -308,6 +324,7 @@ func (s *Store) FindAppend(ctx context.Context, tenant domain.TenantID, id uuid.
 		}
 		tenant.UUID = *found
 	}
+
 	var rows []row
 	err := s.asTenant(ctx, tenant, func(b *pgx.Batch) {
 		b.Queue(`select `+columns+` from trust.events where append_id = $1 order by ordinal`, [16]byte(id)).
@@ -338,10 +355,12 @@ func (s *Store) Accounts(ctx context.Context, email string, tenant domain.Tenant
 	if !tenant.IsZero() {
 		within = &tenant.UUID
 	}
+
 	rows, err := s.pool.Query(ctx, "select tenant_id, user_id, verifier from trust.sign_in($1, $2)", digest[:], within)
 	if err != nil {
 		return nil, Unavailable(err)
 	}
+
 	accounts, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (a domain.Account, err error) {
 		err = r.Scan((*[16]byte)(&a.Tenant.UUID), (*[16]byte)(&a.User.UUID), &a.Verifier)
 		return a, err

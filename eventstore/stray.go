@@ -13,15 +13,16 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// backend is the server's process behind a connection. Its pid alone may be another one's
-// by now, and the pid that pgx knows is that of a pooler, if there is one.
+// backend is the server process behind a connection. Its pid alone is not enough, because
+// another process may have it by now; and the pid that pgx knows is a pooler's, if there
+// is one.
 type backend struct{ pid, start string }
 
 // backendKey is where a connection keeps its backend.
 const backendKey = "backend"
 
-// The session's role need not be allowed to see or end what its login may, so both are
-// done as the login.
+// The session's role may have fewer rights than its login to see and end backends, so
+// both are done as the login.
 const (
 	askBackend = `select set_config('role', 'none', true);
 		select pid, backend_start from pg_stat_activity where pid = pg_backend_pid()`
@@ -30,8 +31,8 @@ const (
 		where pid = $1::text::integer and backend_start = $2::text::timestamptz`
 )
 
-// noteBackend makes a pool's hook keep with each connection which backend serves it,
-// after the hook that there was.
+// noteBackend extends a pool's hook so that each connection records the backend that
+// serves it. It runs after the given hook.
 func noteBackend(then func(context.Context, *pgx.Conn) error) func(context.Context, *pgx.Conn) error {
 	return func(ctx context.Context, conn *pgx.Conn) error {
 		if then != nil {
@@ -46,14 +47,14 @@ func noteBackend(then func(context.Context, *pgx.Conn) error) func(context.Conte
 	}
 }
 
-// askForBackend takes one round trip, once per connection.
+// askForBackend takes one round trip per connection.
 func askForBackend(ctx context.Context, conn *pgx.Conn) (backend, error) {
 	answers, err := conn.PgConn().Exec(ctx, askBackend).ReadAll()
 	if err != nil {
 		return backend{}, err
 	}
 	if len(answers) != 2 || len(answers[1].Rows) != 1 {
-		return backend{}, errors.New("the server does not say which of its processes serves this connection")
+		return backend{}, errors.New("the server does not tell which process serves this connection")
 	}
 
 	row := answers[1].Rows[0]
@@ -61,12 +62,13 @@ func askForBackend(ctx context.Context, conn *pgx.Conn) (backend, error) {
 }
 
 func backendOf(conn *pgxpool.Conn) backend {
-	return conn.Conn().PgConn().CustomData()[backendKey].(backend) // noteBackend runs first
+	// noteBackend ran when the connection was made.
+	return conn.Conn().PgConn().CustomData()[backendKey].(backend)
 }
 
-// mayStillCome tells whether a call that failed may have been carried out, or may be yet.
-// An error of the statement's is certain: the server rolled back. One that ends the
-// session is not, for it may come after the commit, or from a pooler.
+// mayStillCome tells whether a call that failed may have been carried out, or may yet be.
+// An error of the statement is certain: the server rolled back. An error that ends the
+// session is not, because it may come after the commit, or from a pooler.
 func mayStillCome(err error, conn *pgxpool.Conn) bool {
 	if err == nil || pgconn.SafeToRetry(err) {
 		return false
@@ -78,8 +80,8 @@ func mayStillCome(err error, conn *pgxpool.Conn) bool {
 }
 
 // endStrays ends the backends that may still write a batch whose connection broke, and
-// sees them gone: their transactions were then committed, or never will be. An old
-// primary that outlives a failover is out of its reach.
+// waits until they are gone: by then each transaction was committed, or never will be. It
+// cannot reach an old primary that survives a failover.
 func (a *appender) endStrays(ctx context.Context) error {
 	pauses := pg.NewBackoff(2*time.Millisecond, 100*time.Millisecond)
 	for len(a.strays) > 0 {
@@ -91,6 +93,7 @@ func (a *appender) endStrays(ctx context.Context) error {
 			a.strays = a.strays[1:]
 			continue
 		}
+
 		if !pauses.Wait(ctx) {
 			return ctx.Err()
 		}
@@ -98,7 +101,7 @@ func (a *appender) endStrays(ctx context.Context) error {
 	return nil
 }
 
-// endStray ends a backend, and tells whether it was still there.
+// endStray ends a backend, and tells whether it was still running.
 func (a *appender) endStray(ctx context.Context, b backend) (there bool, err error) {
 	batch := &pgx.Batch{}
 	batch.Queue(beLogin)
@@ -111,7 +114,8 @@ func (a *appender) endStray(ctx context.Context, b backend) (there bool, err err
 	return there, a.pool.SendBatch(ctx, batch).Close()
 }
 
-// outcomeUnknown is the answer for an append that may be in the log, or come into it.
+// outcomeUnknown is the answer for an append that may be in the log, or may enter it
+// later.
 func outcomeUnknown(err error) error {
 	return domain.Refuse(domain.CodeOutcomeUnknown,
 		"It is not known whether this was carried out: send it again, with the same Idempotency-Key if it had one.").

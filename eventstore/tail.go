@@ -11,16 +11,15 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// A tail is read in pages, each larger than the one before: mostly the first is all there
-// is.
+// A tail is read in pages, each larger than the one before: the first is usually enough.
 const (
 	firstPage  = 64 // events
 	pageGrowth = 8
 )
 
-// longHistory is from how many events on a history is long. So many are decoded at once,
-// whoever asks: 100 000 events of one person take some 200 MB. What does not get its turn
-// within the time of its request is unavailable.
+// A history of longHistory events or more is long. At most longAtOnce of these are
+// decoded at once in this process, because 100 000 events of one person take about 200
+// MB. A request that does not get its turn in time is answered "unavailable".
 const (
 	longHistory = firstPage * pageGrowth * pageGrowth
 	longAtOnce  = 2
@@ -30,14 +29,16 @@ const selectVersion = `select version from trust.events
 	where tenant_id = $1 and stream_type = $2 and stream_id = $3 order by version desc limit 1`
 
 // selectTail reads the newest events of a stream about one purpose, older than a version.
-// Where no purpose is named, it is that of a record in the stream.
+// If no purpose is named, it is that of a record in the stream.
 const selectTail = `select ` + columns + ` from trust.events
-	where tenant_id = $1 and stream_type = $2 and stream_id = $3 and version < $4 and payload ->> 'purpose' = coalesce($5, (
-		select r.payload ->> 'purpose' from trust.events r
-		where r.tenant_id = $1 and r.record_id = $6 and r.stream_type = $2 and r.stream_id = $3 order by r.position limit 1))
+	where tenant_id = $1 and stream_type = $2 and stream_id = $3 and version < $4
+		and payload ->> 'purpose' = coalesce($5, (
+			select r.payload ->> 'purpose' from trust.events r
+			where r.tenant_id = $1 and r.record_id = $6 and r.stream_type = $2 and r.stream_id = $3
+			order by r.position limit 1))
 	order by version desc limit $7`
 
-// LoadTail implements commands.Store. A stream that grows meanwhile does no harm: its
+// LoadTail implements commands.Store. It is safe for the stream to grow meanwhile: its
 // version is read first, and every page is older than the one before.
 func (s *Store) LoadTail(
 	ctx context.Context, tenant domain.TenantID, tail domain.Tail, beside ...domain.Stream,
@@ -50,6 +51,7 @@ func (s *Store) LoadTail(
 	if err != nil {
 		return nil, 0, err
 	}
+
 	grown := func(r row) bool { return r.Version > version }
 	newest, err := s.withheld(ctx, tenant, slices.DeleteFunc(slices.Clone(rows), grown))
 	if err != nil {
@@ -70,6 +72,7 @@ func (s *Store) LoadTail(
 		if err != nil {
 			return nil, 0, err
 		}
+
 		older, err := s.withheld(ctx, tenant, rows)
 		if err != nil {
 			return nil, 0, err

@@ -10,17 +10,19 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// decide adds grants of a person behind the store's back, for every purpose in turn, and
-// returns the next version.
+// decide adds a person's grants past the store, for every purpose in turn, and returns
+// the next version.
 func (w *world) decide(t testing.TB, user domain.UserID, n int, purposes ...string) (next int) {
 	t.Helper()
 	w.beforeCodes(t)
-	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id, ordinal, event_type,
-			subject_id, record_id, payload, metadata, effective_at, recorded_at)
-		select h.position + g, $1, 'consent', $2, g, id, id, 1, 'consent.granted.v1', $2, id, json_build_object('consent_id', id,
-			'purpose', ($4::text[])[1 + g % cardinality($4::text[])], 'notice_version', 1,
-			'wording', 'To send you SMS alerts about water and electricity interruptions.', 'language', 'en', 'sha256', repeat('0', 64),
-			'channel', 'web', 'recorded_by', 'self', 'given_by', 'self', 'basis', 'consent'),
+	w.exec(t, `insert into trust.events (position, tenant_id, stream_type, stream_id, version, event_id, append_id,
+			ordinal, event_type, subject_id, record_id, payload, metadata, effective_at, recorded_at)
+		select h.position + g, $1, 'consent', $2, g, id, id, 1, 'consent.granted.v1', $2, id,
+			json_build_object('consent_id', id, 'purpose', ($4::text[])[1 + g % cardinality($4::text[])],
+				'notice_version', 1,
+				'wording', 'To send you SMS alerts about water and electricity interruptions.',
+				'language', 'en', 'sha256', repeat('0', 64),
+				'channel', 'web', 'recorded_by', 'self', 'given_by', 'self', 'basis', 'consent'),
 			'{"actor_role":"citizen"}', h.recorded_at, h.recorded_at
 		from trust.head() h, generate_series(1, $3::integer) g, lateral (select gen_random_uuid() id where g > 0) s`,
 		w.tenant.UUID, user.UUID, n, purposes)
@@ -37,7 +39,7 @@ func (w *world) all(t testing.TB, stream domain.Stream) []domain.Recorded {
 	return events
 }
 
-// newestOf is a tail that is enough when it has so many events.
+// newestOf is a tail that ends once it has so many events.
 func newestOf(user domain.UserID, purpose string, n int) domain.Tail {
 	return domain.Tail{
 		Stream: domain.ConsentsOf(user), Purpose: purpose,
@@ -63,8 +65,8 @@ func TestATailHoldsTheNewestEventsAboutOnePurposeAsFarBackAsIsEnough(t *testing.
 			t.Errorf("beside the tail is %v", events[last].Stream)
 		}
 		for i, e := range events[:last] {
-			if want := 2000 - 1 - 2*(last-1-i); e.Version != want || e.Event.(*domain.ConsentGranted).
-				Purpose != "newsletter" {
+			want, purpose := 2000-1-2*(last-1-i), e.Event.(*domain.ConsentGranted).Purpose
+			if e.Version != want || purpose != "newsletter" {
 				t.Fatalf("of %d events, event %d is version %d, want %d: %v", last, i, e.Version, want, e.Event)
 			}
 		}
@@ -141,13 +143,14 @@ func TestALongHistoryWaitsForItsTurnAndStopsNobodyElse(t *testing.T) {
 	}
 }
 
-// BenchmarkCheckOfManyDecisions asks for what is in force of a person who decided very
-// often: the newest decision, and the one that nothing came after.
+// BenchmarkCheckOfManyDecisions asks for the decision in force of a person who decided
+// very often: about the newest purpose, and about one that was never asked.
 func BenchmarkCheckOfManyDecisions(b *testing.B) {
 	for _, n := range []int{100, 10_000, 100_000} {
 		w := newWorld(b)
 		user := w.register(b, w.tenant, "many@example.org")
 		w.decide(b, user, n, "sms_alert")
+
 		for _, purpose := range []string{"sms_alert", "never_asked"} {
 			tail := domain.TailFor(user, purpose, time.Time{}, time.Time{})
 			b.Run(fmt.Sprintf("decisions=%d/%s", n, purpose), func(b *testing.B) {
@@ -158,6 +161,7 @@ func BenchmarkCheckOfManyDecisions(b *testing.B) {
 				}
 			})
 		}
+
 		b.Run(fmt.Sprintf("decisions=%d/whole", n), func(b *testing.B) {
 			for b.Loop() {
 				if _, err := w.store.Load(b.Context(), w.tenant, domain.ConsentsOf(user),

@@ -11,12 +11,12 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// troubleCounts is how long a failed append says something about the database when
-// nothing newer does. A load balancer that heard of it sends no more appends, and only
+// troubleCounts is how long a failed append says something about the database if nothing
+// newer does. A load balancer that heard of the failure sends no more appends, and only
 // another append can tell that the trouble has passed.
 const troubleCounts = 20 * time.Second
 
-// lastAppend keeps why the database did not take the last append; nil: it did.
+// lastAppend holds why the database did not accept the last append; nil: it did.
 type lastAppend struct{ trouble atomic.Pointer[trouble] }
 
 type trouble struct {
@@ -24,22 +24,23 @@ type trouble struct {
 	why string
 }
 
-// note keeps how a call of the append function ended, as far as that is about the
+// note records how a call of the append function ended, as far as that concerns the
 // database.
 func (l *lastAppend) note(err error) {
 	switch pg.Classify(err) {
 	case pg.Away, pg.Ours, pg.Settings:
+		// What the database said a moment ago tells more than its silence now.
 		if _, answered := errors.AsType[*pgconn.PgError](err); answered || l.why() == "" {
 			l.trouble.Store(&trouble{time.Now(), inWords(err)})
-		} // else what it said a moment ago tells more than that it is silent now
+		}
+
 	case pg.None, pg.Again: // it answered
 		l.trouble.Store(nil)
 	}
 }
 
-// Trouble returns why the database did not take the last append, for operators. It is
-// empty when it took it, when there was none yet, and when that was longer than 20
-// seconds ago.
+// Trouble tells operators why the database did not accept the last append. It is empty if
+// it did, if there was none yet, and if that was more than 20 seconds ago.
 func (s *Store) Trouble() string { return s.appender.last.why() }
 
 func (l *lastAppend) why() string {

@@ -17,7 +17,7 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// impatient opens a store that soon gives up.
+// impatient opens a store that gives up soon.
 func impatient(t *testing.T, w *world) *world {
 	t.Helper()
 	store := openOn(t, w.db.Pool(t, pgtest.Query), masterKey)
@@ -54,6 +54,7 @@ func TestAReadOnlyServerIsUnavailableAndItsConnectionsAreNotKept(t *testing.T) {
 func TestAfterAFailoverTheStoreReadsFromTheNewServer(t *testing.T) {
 	t.Parallel()
 	before, after := newWorld(t), newWorld(t)
+
 	var address atomic.Value // a name that leads to one server, and then to the other
 	address.Store(before.db.Name())
 	config, err := pgxpool.ParseConfig(before.db.URL(pgtest.Query))
@@ -69,6 +70,7 @@ func TestAfterAFailoverTheStoreReadsFromTheNewServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
+
 	store := openOn(t, pool, masterKey)
 	withdrawn := grant(before.tenant, someone(), 0)
 	must(t)(store.Append(t.Context(), withdrawn))
@@ -78,6 +80,7 @@ func TestAfterAFailoverTheStoreReadsFromTheNewServer(t *testing.T) {
 	if got, err := store.Load(t.Context(), before.tenant, withdrawn.Writes[0].Stream); err != nil || len(got) != 1 {
 		t.Errorf("nothing has told it yet, but it reads %v (%v)", got, err)
 	}
+
 	a := grant(after.tenant, someone(), 0)
 	done := must(t)(store.Append(t.Context(), a))
 	after.beforeCodes(t) // the new server is another database here, with keys of its own
@@ -102,7 +105,7 @@ func TestABatchIsNotHalvedWhenTheDiskIsFull(t *testing.T) {
 	for _, from := range answers {
 		got := pgtest.Receive(t, from)
 		refusal, is := errors.AsType[*domain.Error](got.err)
-		// the last try may be cut
+		// The last attempt may be cut off.
 		if !is || refusal.Code != domain.CodeUnavailable && refusal.Code != domain.CodeOutcomeUnknown {
 			t.Errorf("a full disk is answered %v", got.err)
 		}
@@ -120,8 +123,9 @@ func TestABatchIsNotHalvedWhenTheDiskIsFull(t *testing.T) {
 
 func TestABatchThatMetAnotherTransactionIsSentAgain(t *testing.T) {
 	t.Parallel()
-	for _, state := range []string{pgerrcode.SerializationFailure, pgerrcode.DeadlockDetected,
-		pgerrcode.LockNotAvailable} {
+	for _, state := range []string{
+		pgerrcode.SerializationFailure, pgerrcode.DeadlockDetected, pgerrcode.LockNotAvailable,
+	} {
 		w := newWorld(t)
 		w.eachAppend(t, "if call < 4 then raise sqlstate '"+state+"'; end if")
 		a := grant(w.tenant, someone(), 0)
@@ -140,8 +144,8 @@ func TestAnAppendThatTakesTooLongSaysSo(t *testing.T) {
 	}
 }
 
-// The database does not get on with one append, and another waits for the same turn:
-// nobody waits longer than their request, nor longer than appends may take.
+// The database does not finish one append, and another waits for the same turn: nobody
+// waits longer than their request, nor longer than appends may take.
 func TestAnAppendIsAnsweredByTheSoonerOfItsPatienceAndItsRequestsDeadline(t *testing.T) {
 	t.Parallel()
 	const sooner = 2 * time.Second
@@ -175,8 +179,8 @@ func TestAnAppendIsAnsweredByTheSoonerOfItsPatienceAndItsRequestsDeadline(t *tes
 	}
 }
 
-// eachAppend makes the server do something in the place of each append of an event, and
-// count.
+// eachAppend makes the server do something instead of each append of an event, and count
+// the calls.
 func (w *world) eachAppend(t *testing.T, do string) {
 	t.Helper()
 	w.exec(t, `create sequence public.calls;
@@ -190,8 +194,8 @@ func (w *world) eachAppend(t *testing.T, do string) {
 		create trigger trouble before insert on trust.events for each statement execute function public.trouble()`)
 }
 
-// A full queue of notifications fails at commit. Postgres 15's holds 8 GB, so a trigger
-// stands in for it, likewise at commit.
+// A full queue of notifications fails at commit. That of Postgres 15 holds 8 GB, so a
+// trigger, which also fails at commit, stands in for it.
 func TestAFullQueueOfNotificationsStopsNoAppend(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -230,7 +234,7 @@ func TestAFullQueueOfNotificationsStopsNoAppend(t *testing.T) {
 	}
 }
 
-func TestWhatIsAcknowledgedIsOnDiskWhateverTheDatabaseSays(t *testing.T) {
+func TestAnAcknowledgedAppendIsOnDiskWhateverTheDatabaseSays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.exec(t, "alter database "+w.db.Name()+" set synchronous_commit = off")

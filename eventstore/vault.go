@@ -17,19 +17,19 @@ import (
 )
 
 var (
-	// ErrWrongMasterKey says that the master key is not the one this database is under.
+	// ErrWrongMasterKey says that this database is under another master key.
 	ErrWrongMasterKey = errors.New("the master key does not belong to this database")
-	// ErrMasterKeyChanged says that the master key was the right one when this process
-	// started, and was changed since.
+	// ErrMasterKeyChanged says that the master key was right when this process started,
+	// and was changed since.
 	ErrMasterKeyChanged = errors.New("the master key was changed since this process started")
 )
 
 const (
-	keySize   = 32 // AES-256
-	nonceSize = 12
+	keySize   = 32 // of AES-256
+	nonceSize = 12 // of GCM
 )
 
-// box seals under one key with AES-256-GCM; what it gives is nonce | ciphertext.
+// box seals under one key with AES-256-GCM; a sealed value is nonce | ciphertext.
 type box struct{ cipher.AEAD }
 
 func newBox(key []byte) (box, error) {
@@ -57,7 +57,9 @@ func (b box) open(sealed, additional []byte) ([]byte, error) {
 // vault knows the master key, the lookup key and the key of codes of one installation.
 type vault struct {
 	master box
-	proof  []byte // the ciphertext of the secret "check": names the master key in force, see trust.in_force
+	// proof is the ciphertext of the secret "check". It identifies the master key in
+	// force; see trust.in_force.
+	proof  []byte
 	lookup []byte
 	codes  *codes
 }
@@ -74,7 +76,7 @@ func masterBox(masterKey []byte) (box, error) {
 }
 
 // openVault proves the master key against the installation's secrets, which the first
-// process to come makes. Where the log is empty then, every event of it will have a code.
+// process creates. If the log is empty then, every event of it will have a code.
 func openVault(ctx context.Context, db Querier, masterKey []byte) (*vault, error) {
 	v, err := proveVault(ctx, db, masterKey)
 	if err != nil {
@@ -92,6 +94,7 @@ func openVault(ctx context.Context, db Querier, masterKey []byte) (*vault, error
 func proveVault(ctx context.Context, db Querier, masterKey []byte) (*vault, error) {
 	v := &vault{}
 	var err error
+
 	if v.master, err = masterBox(masterKey); err != nil {
 		return nil, err
 	}
@@ -101,13 +104,14 @@ func proveVault(ctx context.Context, db Querier, masterKey []byte) (*vault, erro
 	if v.lookup, _, err = v.secret(ctx, db, lookupSecret, newKey()); err != nil {
 		return nil, err
 	}
+
 	key, _, err := v.secret(ctx, db, codesSecret, newKey())
 	v.codes = newCodes(key)
 	return v, err
 }
 
-// secret gives the installation's secret of a name, storing the candidate if there is
-// none, and its ciphertext.
+// secret returns the installation's secret of a name and its ciphertext, storing the
+// candidate if there is none.
 func (v *vault) secret(
 	ctx context.Context, db Querier, name string, candidate []byte,
 ) (plain, stored []byte, err error) {
@@ -116,14 +120,16 @@ func (v *vault) secret(
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the secret %q: %w", name, Unavailable(err))
 	}
-	// nothing stored: the proof was out of date
+
+	// Nothing is stored if the proof was out of date.
 	if plain, err = v.master.open(stored, secretAdditional(name)); err != nil {
 		return nil, nil, ErrWrongMasterKey
 	}
 	return plain, stored, nil
 }
 
-// digest is HMAC-SHA-256 under the lookup key; parts are told apart by their lengths.
+// digest is HMAC-SHA-256 under the lookup key. The length of each part is included, so
+// that parts cannot run together.
 func (v *vault) digest(parts ...string) [32]byte {
 	mac := hmac.New(sha256.New, v.lookup)
 	for _, p := range parts {
@@ -159,14 +165,14 @@ func wrapAdditional(id uuid.UUID, tenant domain.TenantID, kind string) []byte {
 	return []byte("key|" + kind + "|" + tenant.String() + "|" + id.String())
 }
 
-// makeKey makes a key and its row, wrapped under the next key up.
+// makeKey makes a key and its row, wrapped under the key above it.
 func makeKey(id uuid.UUID, tenant domain.TenantID, kind string, above box) (box, keyRow, error) {
 	key := newKey()
 	b, err := newBox(key)
 	return b, keyRow{id, tenant, kind, above.seal(key, wrapAdditional(id, tenant, kind))}, err
 }
 
-// unwrap gives the key of a row.
+// unwrap returns the key of a row.
 func (r keyRow) unwrap(above box) (box, error) {
 	key, err := above.open(r.wrapped, wrapAdditional(r.id, r.tenant, r.kind))
 	if err != nil {

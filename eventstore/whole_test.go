@@ -16,7 +16,7 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The arguments of trust.append, by their places.
+// The arguments of trust.append, by index.
 const (
 	argTenant, argEvents                        = 1, 2
 	argStreamAppend, argStreamTenant, argStream = 3, 4, 6
@@ -25,11 +25,11 @@ const (
 	argEffective, argSide, argCode              = 19, 20, 21
 )
 
-// forgery is a call of the append function that our own program never makes, by somebody
-// who has the API's login to the database.
+// forgery is a call of the append function that our own program never makes, by an
+// attacker with the API's login to the database.
 type forgery struct {
 	name string
-	// append is an honest one to begin with; nil: two events in one stream.
+	// append is the honest append to start from; nil: two events in one stream.
 	append func(t *testing.T, w *world) domain.Append
 	forge  func(args []any)
 }
@@ -56,8 +56,7 @@ func sidesAlone(writes ...domain.SideWrite) func(*testing.T, *world) domain.Appe
 	}
 }
 
-// besideAnother is a side write beside the event that it belongs to, but of somebody
-// else.
+// besideAnother is a side write beside the event that it needs, but about somebody else.
 func besideAnother(write func(domain.UserID) domain.SideWrite) func(*testing.T, *world) domain.Append {
 	return func(_ *testing.T, w *world) domain.Append {
 		a := side(w.tenant, write(someone()))
@@ -80,7 +79,7 @@ func forgeries() []forgery {
 	}
 
 	return []forgery{
-		// What leaves a gap, or halts whoever reads the log.
+		// Events that leave a gap, or halt every reader of the log.
 		{name: "an ordinal that leaves a gap", forge: put[int32](argOrdinal, 1, 3)},
 		{name: "an ordinal of nought", forge: put[int32](argOrdinal, 0, 0)},
 		{name: "an ordinal far away", forge: put[int32](argOrdinal, 1, math.MaxInt16)},
@@ -184,7 +183,7 @@ func forgeries() []forgery {
 }
 
 // Whoever calls the append function, the log stays whole: no gap, no event that nobody
-// can read, no key, credential or session that no event tells of.
+// can read, no key, credential or session without its event.
 func TestTheAppendFunctionRefusesWhatWouldNotLeaveTheLogWhole(t *testing.T) {
 	t.Parallel()
 	for name, call := range map[string]string{"append": eventstore.CallAppend, "append_one": eventstore.CallAppendOne} {
@@ -196,7 +195,7 @@ func TestTheAppendFunctionRefusesWhatWouldNotLeaveTheLogWhole(t *testing.T) {
 				w.forge(t, caller, call, f)
 			}
 
-			// The same calls are made when nothing is forged.
+			// The same calls succeed when nothing is forged.
 			for _, honest := range []domain.Append{twoGrants(w.tenant), registration(w.tenant, "honest@example.org")} {
 				if _, err := caller.Exec(t.Context(), call, w.arguments(t, honest)...); err != nil {
 					t.Errorf("an honest call: %v", err)
@@ -220,8 +219,8 @@ func (w *world) forge(t *testing.T, caller *pgx.Conn, call string, f forgery) {
 
 	_, err := caller.Exec(t.Context(), call, args...)
 
-	// 22: refused, or no JSON that Postgres can query; 23: a constraint of the tables.
-	// Each is as good.
+	// 22: refused, or JSON that Postgres cannot query; 23: a constraint of the tables.
+	// Either will do.
 	if state := sqlState(err); !strings.HasPrefix(state, "22") && !strings.HasPrefix(state, "23") {
 		t.Errorf("%s: %v", f.name, err)
 	}
@@ -270,12 +269,13 @@ func TestTheDatabaseKnowsEveryEventTypeAndItsStream(t *testing.T) {
 	}
 }
 
-// A key of the wrong name would stand in the way of every rotation.
+// A secret of an unknown name would stop every rotation.
 func TestNobodyMakesASecretThatTheProgramDoesNotKnow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	caller := w.db.Conn(t, pgtest.Query)
 	before := w.dump(t)
+
 	for _, name := range []any{"pepper", "", " check", "CHECK", nil} {
 		_, err := caller.Exec(t.Context(),
 			`select trust.secret_once($1, '\x00', wrapped) from trust.secrets where name = 'check'`, name)
@@ -283,6 +283,7 @@ func TestNobodyMakesASecretThatTheProgramDoesNotKnow(t *testing.T) {
 			t.Errorf("%v: %v", name, err)
 		}
 	}
+
 	w.unchanged(t, before)
 	w.mustRotate(t, masterKey, nextKey)
 	w.mustRotate(t, nextKey, masterKey)

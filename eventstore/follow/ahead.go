@@ -12,13 +12,13 @@ import (
 )
 
 // ahead reads the range after the one that is being applied, so that with a backlog this
-// process decodes while Postgres writes. Events never change, so what was read is what
-// would be read later. A range that cannot be read is read again when its turn comes,
-// which is when the failure counts.
+// process decodes while Postgres writes. Events never change, so reading early returns
+// the same as reading later. A range that cannot be read is read again when its turn
+// comes, and only then does the failure count.
 type ahead struct {
 	runner  *runner
 	conn    *pgx.Conn
-	reading chan read // holds one; nil: nothing is being read
+	reading chan read // buffers one; nil: nothing is being read
 }
 
 type read struct {
@@ -26,7 +26,7 @@ type read struct {
 	events []domain.Recorded
 }
 
-// start begins to read the range after s, if the log goes on.
+// start begins to read the range after s, if the log has more.
 func (a *ahead) start(ctx context.Context, s span) {
 	next := make(chan read, 1)
 	a.reading = next
@@ -35,11 +35,12 @@ func (a *ahead) start(ctx context.Context, s span) {
 	}()
 }
 
-// take returns the events of a range if they are what was read, else nil.
+// take returns the events of a range if that is what was read, else nil.
 func (a *ahead) take(s span) *[]domain.Recorded {
 	if a.reading == nil {
 		return nil
 	}
+
 	got := <-a.reading
 	a.reading = nil
 	if got.span != s {
@@ -55,6 +56,7 @@ func (a *ahead) read(ctx context.Context, s span) read {
 			return read{}
 		}
 	}
+
 	var got read
 	_ = pgx.BeginTxFunc(ctx, a.conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly},
 		func(tx pgx.Tx) error {
@@ -62,10 +64,12 @@ func (a *ahead) read(ctx context.Context, s span) read {
 			if err != nil {
 				return err
 			}
+
 			next := span{After: s.UpTo, UpTo: min(head, s.UpTo+(s.UpTo-s.After))}
 			if next.UpTo == next.After {
 				return nil
 			}
+
 			if got.events, err = a.runner.read(ctx, tx, next); err == nil {
 				got.span = next
 			}
@@ -74,7 +78,7 @@ func (a *ahead) read(ctx context.Context, s span) read {
 	return got
 }
 
-// end waits for what is being read.
+// end waits until the range being read is finished.
 func (a *ahead) end(ctx context.Context) {
 	if a.reading != nil {
 		<-a.reading

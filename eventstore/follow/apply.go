@@ -32,36 +32,44 @@ type handler struct {
 	said string // the last failure that was logged
 }
 
-// errMoved says that the checkpoint is neither before the range nor behind it: somebody
-// else moved it. The next look tells.
+// errMoved says that the checkpoint is neither at the start of the range nor past its
+// end: somebody else moved it. The next poll reads where it is.
 var errMoved = errors.New("the checkpoint was moved")
 
 var errPanicked = errors.New("the follower panicked; the log has the stack")
 
 // handle applies a range. term is the leadership; the message's own context ends later.
-// It never fails towards Watermill: see subscribe.go.
+// It never returns an error to Watermill: see subscribe.go.
 func (h *handler) handle(term context.Context, m *message.Message) {
 	var s span
 	if err := json.Unmarshal(m.Payload, &s); err != nil {
-		return // cannot be: it was made by ranges.UnmarshalMessage
+		// This cannot happen: ranges.UnmarshalMessage made the payload.
+		return
 	}
+
 	h.busy.Lock()
 	defer h.busy.Unlock()
 
+	// This step is followed by Watermill's part.
 	h.works()
-	defer h.works() // Watermill's part of the step begins
+	defer h.works()
+
 	if s.UpTo <= s.After {
 		h.wentBackwards(term, &BackwardsError{Position: s.After, Head: s.UpTo})
 		return
 	}
+
 	began := time.Now()
 	ahead := h.ahead.take(s)
-	if s.UpTo-s.After >= h.pace.size() { // so there may be a backlog
+	// A full page, so there may be a backlog.
+	if s.UpTo-s.After >= h.pace.size() {
 		h.ahead.start(term, s)
 	}
 	err := h.within(term, s, ahead)
+
 	switch {
-	case err == nil: // also when the term has just ended: it was committed
+	// Committed, even if the term has just ended.
+	case err == nil:
 		h.pace.succeeded(s, time.Since(began))
 		h.said = ""
 		if h.config.Committed != nil {
@@ -71,16 +79,17 @@ func (h *handler) handle(term context.Context, m *message.Message) {
 	case errors.Is(err, errDeposed), errors.Is(err, errSilent):
 		h.depose(err)
 	default:
-		lost := h.conn == nil || h.conn.IsClosed() // before orMoved connects again
+		// Looked at before orMoved connects again.
+		lost := h.conn == nil || h.conn.IsClosed()
 		took := time.Since(began)
 		h.failed(term, s, h.orMoved(term, s, err), lost, took)
 	}
 }
 
-// errTooLong says that a range took longer than any may, and no statement of it did.
+// errTooLong says that a range took too long, although none of its statements did.
 var errTooLong = fmt.Errorf("it takes longer than %s", applyAtMost)
 
-// within applies a range within the time that any may take.
+// within applies a range within applyAtMost.
 func (h *handler) within(term context.Context, s span, ahead *[]domain.Recorded) error {
 	within, cancel := context.WithTimeout(term, applyAtMost)
 	defer cancel()
@@ -93,7 +102,7 @@ func (h *handler) within(term context.Context, s span, ahead *[]domain.Recorded)
 }
 
 // apply brings the follower and its checkpoint from s.After to s.UpTo in one transaction.
-// ahead is what was read ahead; nil: nothing was.
+// ahead is what was read in advance; nil: nothing.
 func (h *handler) apply(term context.Context, s span, ahead *[]domain.Recorded) error {
 	if err := h.connect(term); err != nil {
 		return err
@@ -102,7 +111,8 @@ func (h *handler) apply(term context.Context, s span, ahead *[]domain.Recorded) 
 	if err != nil {
 		return err
 	}
-	if len(events) == 0 { // nothing that it wants, so there is nothing to do at once
+	// Nothing to apply, so one statement is enough.
+	if len(events) == 0 {
 		_, err := h.advance(term, h.conn, s, domain.Recorded{})
 		return err
 	}
@@ -126,32 +136,34 @@ func (h *handler) events(term context.Context, s span, ahead *[]domain.Recorded)
 	return h.read(term, h.conn, s)
 }
 
-// applyIn applies events and moves the checkpoint. done tells that this was done before.
-// A panic of the follower is an error like others.
+// applyIn applies events and moves the checkpoint. done tells that the range had been
+// applied before. A panic of the follower becomes an error like any other.
 func (h *handler) applyIn(term context.Context, tx pgx.Tx, events []domain.Recorded, s span) (done bool, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			h.logger.ErrorContext(term, "follower panicked", slog.String("stack", string(debug.Stack())))
 			err = errPanicked
-			h.close(term) // whatever state the transaction is in
+			// The transaction may be in any state.
+			h.close(term)
 		}
 	}()
+
 	if err := h.Apply(term, Tx{Tx: tx, Log: h.reader}, events, s.UpTo); err != nil {
 		return false, err
 	}
 	return h.advance(term, tx, s, events[len(events)-1])
 }
 
-// database is what a connection and a transaction have in common.
+// database is what connections and transactions have in common.
 type database interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// advance moves the checkpoint, if it stands where the range begins, the epoch is ours,
-// and the log holds the events that were applied before the range and last in it: that
-// may have been read ahead from a server that another has replaced since. done tells that
-// the range was applied before, so what was applied now must not be committed.
+// advance moves the checkpoint if it is at the start of the range, the epoch is ours, and
+// the log holds two events: the one at the checkpoint, and the last of the range, which
+// may have been read ahead from a server that was replaced since. done tells that the
+// range had been applied before, so that what was applied now must not be committed.
 func (h *handler) advance(term context.Context, db database, s span, last domain.Recorded) (done bool, err error) {
 	const move = `update trust.checkpoints c set position = $3, event_position = $3, event_id = trust.event_at($3),
 			seen_at = clock_timestamp(), state = 'running', error = null, error_since = null
@@ -175,7 +187,8 @@ func (h *handler) advance(term context.Context, db database, s span, last domain
 	case epoch == h.epoch && ahead:
 		return false, &BackwardsError{Position: position, Head: head}
 	case epoch == h.epoch && position == s.After:
-		return false, errMoved // the events are not those of this log any more: they are read again
+		// The events read ahead are no longer in this log: they are read again.
+		return false, errMoved
 	case epoch != h.epoch:
 		return false, errDeposed
 	case position < s.UpTo:
@@ -184,8 +197,8 @@ func (h *handler) advance(term context.Context, db database, s span, last domain
 	return true, nil
 }
 
-// orMoved tells that the range was no longer the next one, if that is why it could not be
-// applied: a rebuild brings the table forward.
+// orMoved returns errMoved if the range is no longer the next one, which may be why it
+// failed: a rebuild moves the table forward. Otherwise it returns cause.
 func (h *handler) orMoved(term context.Context, s span, cause error) error {
 	const look = `select position <> $2 from trust.checkpoints where follower = $1`
 
@@ -196,13 +209,14 @@ func (h *handler) orMoved(term context.Context, s span, cause error) error {
 	return cause
 }
 
-// failed narrows the range, or, when it is down to one event that cannot be applied,
-// halts visibly at that event.
+// failed narrows the range. Once it is down to one event that cannot be applied, it halts
+// visibly at that event.
 func (h *handler) failed(term context.Context, s span, cause error, lost bool, took time.Duration) {
 	if backwards, ok := errors.AsType[*BackwardsError](cause); ok {
 		h.wentBackwards(term, backwards)
 		return
 	}
+
 	found := judge(cause, lost, took)
 	if found == hopeless {
 		h.depose(cause)
@@ -211,14 +225,15 @@ func (h *handler) failed(term context.Context, s span, cause error, lost bool, t
 
 	why := Describe(cause)
 	if found == tooSlow && pg.Classify(cause) == pg.Away {
-		why = fmt.Sprintf("its transaction stood idle for longer than %s, and Postgres ended it", deadAfter)
+		why = fmt.Sprintf("its transaction was idle for longer than %s, and Postgres ended it", deadAfter)
 	}
+
 	halted := h.pace.failed(s, found)
 	if halted {
 		why = fmt.Sprintf("event %d: %s", s.UpTo, why)
 		h.halt(term, s.After, why)
 	} else if found == atFault {
-		return // narrowing
+		return // the range is narrowed, which is not worth a message
 	}
 
 	if why != h.said {
@@ -228,10 +243,11 @@ func (h *handler) failed(term context.Context, s span, cause error, lost bool, t
 	}
 }
 
-// wentBackwards halts for good, also when the log grows past the checkpoint: where the
-// event that it stands at is not known, it is made to be one that no log holds.
+// wentBackwards halts for good, even if the log grows past the checkpoint: if the
+// checkpoint's event is not known, it is set to one that no log holds.
 func (h *handler) wentBackwards(term context.Context, cause *BackwardsError) {
-	const stay = `update trust.checkpoints set event_position = position, event_id = '00000000-0000-0000-0000-000000000000'
+	const stay = `update trust.checkpoints
+		set event_position = position, event_id = '00000000-0000-0000-0000-000000000000'
 		where follower = $1 and epoch = $2 and position = $3 and (event_id is null or event_position < position)`
 
 	h.pace.rest()
@@ -240,7 +256,7 @@ func (h *handler) wentBackwards(term context.Context, cause *BackwardsError) {
 		_, err = h.conn.Exec(term, stay, h.Name(), h.epoch, cause.Position)
 	}
 	if err != nil {
-		return // it is found again with the next look
+		return // the next poll tries again
 	}
 	h.halt(term, cause.Position, cause.Error())
 
@@ -251,11 +267,10 @@ func (h *handler) wentBackwards(term context.Context, cause *BackwardsError) {
 	}
 }
 
-// halt makes the halt visible, unless a rebuild has just brought the table past the
-// event.
+// halt makes the halt visible, unless a rebuild has just moved the table past the event.
 func (h *handler) halt(term context.Context, at int64, why string) {
-	const sql = `update trust.checkpoints set state = 'halted', error = $3, error_since = coalesce(error_since, clock_timestamp()),
-			seen_at = clock_timestamp()
+	const sql = `update trust.checkpoints set state = 'halted', error = $3,
+			error_since = coalesce(error_since, clock_timestamp()), seen_at = clock_timestamp()
 		where follower = $1 and epoch = $2 and position = $4 and (state <> 'halted' or error is distinct from $3)`
 
 	err := h.connect(term)
@@ -263,11 +278,11 @@ func (h *handler) halt(term context.Context, at int64, why string) {
 		_, err = h.conn.Exec(term, sql, h.Name(), h.epoch, why, at)
 	}
 	if err != nil {
-		h.logger.WarnContext(term, "cannot tell that the follower halted", slog.String("error", Describe(err)))
+		h.logger.WarnContext(term, "cannot record that the follower halted", slog.String("error", Describe(err)))
 	}
 }
 
-// connect makes sure of a connection. Postgres ends it if this process stands still
+// connect opens a connection if there is none. Postgres closes it if this process stops
 // within a transaction.
 func (h *handler) connect(term context.Context) (err error) {
 	if h.conn == nil || h.conn.IsClosed() {
@@ -284,7 +299,7 @@ func (h *handler) rollback(term context.Context, tx pgx.Tx) {
 	}
 }
 
-// end waits for the range being applied, which the end of the term cuts short.
+// end waits for the range being applied, which is cut short when the term ends.
 func (h *handler) end(term context.Context) {
 	h.busy.Lock()
 	defer h.busy.Unlock()

@@ -10,19 +10,20 @@ import (
 )
 
 const (
+	// awaitAtMost is the longest that WaitFor waits.
 	awaitAtMost = 2 * time.Second
-	// awaitLook is how often checkpoints are looked at while somebody waits: about the
-	// time that a follower needs.
+	// awaitLook is how often checkpoints are read while somebody waits: about the time
+	// that a follower needs.
 	awaitLook = 5 * time.Millisecond
-	// awaitWake is after how many looks the follower is woken: one that the append has
-	// woken is there by then.
+	// awaitWake is the number of looks after which the follower is woken: a follower that
+	// the append has woken is there by then.
 	awaitWake = 2
 )
 
-// WaitFor waits until a follower is at a position: at most 2 s, then read_model_behind. A
-// follower that wants nothing up to there is in no hurry, so it is woken. A position
-// beyond the log's head is refused at once. Errors: unknown_position, read_model_behind,
-// unavailable.
+// WaitFor waits until a follower has reached a position: at most 2 s, then
+// read_model_behind. A follower that wants none of the events up to there would only poll
+// later, so it is woken. A position beyond the log's head is refused at once. Errors:
+// unknown_position, read_model_behind, unavailable.
 func (o *Observer) WaitFor(ctx context.Context, follower string, position int64) error {
 	if position <= 0 {
 		return nil
@@ -33,6 +34,7 @@ func (o *Observer) WaitFor(ctx context.Context, follower string, position int64)
 	w := &waiter{follower: follower, position: position, done: make(chan error, 1)}
 	o.await.add(ctx, w)
 	defer o.await.remove(w)
+
 	select {
 	case err := <-w.done:
 		return eventstore.Unavailable(err)
@@ -58,9 +60,9 @@ type awaiter struct {
 type waiter struct {
 	follower string
 	position int64
-	asked    bool       // was waiting before the last look began
-	looks    int        // in vain
-	done     chan error // holds one
+	asked    bool       // it was waiting before the last look began
+	looks    int        // how many were in vain
+	done     chan error // buffers one
 }
 
 func (a *awaiter) add(ctx context.Context, w *waiter) {
@@ -69,10 +71,12 @@ func (a *awaiter) add(ctx context.Context, w *waiter) {
 	if a.waiters == nil {
 		a.waiters = make(map[*waiter]struct{})
 	}
+
 	a.waiters[w] = struct{}{}
 	if !a.running {
 		a.running = true
-		go a.run(context.WithoutCancel(ctx)) // it serves others too
+		// Without the caller's cancellation: the loop serves others too.
+		go a.run(context.WithoutCancel(ctx))
 	}
 }
 
@@ -85,6 +89,7 @@ func (a *awaiter) remove(w *waiter) {
 func (a *awaiter) run(ctx context.Context) {
 	tick := time.NewTicker(awaitLook)
 	defer tick.Stop()
+
 	for a.wanted() {
 		look, cancel := context.WithTimeout(ctx, awaitAtMost)
 		reached, head, err := a.look(look)
@@ -96,7 +101,7 @@ func (a *awaiter) run(ctx context.Context) {
 	}
 }
 
-// wanted tells whether somebody waits; if not, the loop has ended. It notes who waits
+// wanted tells whether anybody waits; if not, the loop has ended. It marks those who wait
 // before the look begins.
 func (a *awaiter) wanted() bool {
 	a.mu.Lock()
@@ -109,10 +114,11 @@ func (a *awaiter) wanted() bool {
 }
 
 // tell releases those who need not wait any longer, and returns the followers to wake.
-// Who came during the look may know of a position that it did not see.
+// Anybody who came during the look may know of a position that it did not see.
 func (a *awaiter) tell(reached map[string]int64, head int64, err error) (late map[string]bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+
 	late = make(map[string]bool)
 	for w := range a.waiters {
 		switch {

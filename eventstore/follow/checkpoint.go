@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Position returns how far a follower is; 0 when it never ran. With a *BackwardsError it
-// is no position of this log.
+// Position returns the position that a follower has reached; 0 if it never ran. With a
+// *BackwardsError it is not a position of this log.
 func Position(ctx context.Context, tx pgx.Tx, name string) (position int64, err error) {
 	position, err = scanCheckpoint(tx.QueryRow(ctx, whereIs, name))
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -21,7 +21,7 @@ func Position(ctx context.Context, tx pgx.Tx, name string) (position int64, err 
 	return position, nil
 }
 
-// Hold is Position, and keeps the follower from going on until the transaction ends.
+// Hold is Position, and stops the follower from going on until the transaction ends.
 func Hold(ctx context.Context, tx pgx.Tx, name string) (position int64, err error) {
 	if _, err := tx.Exec(ctx, makeCheckpoint, name); err != nil {
 		return 0, fmt.Errorf("checkpoint of %s: %w", name, err)
@@ -33,11 +33,12 @@ func Hold(ctx context.Context, tx pgx.Tx, name string) (position int64, err erro
 	return position, nil
 }
 
-// Advance moves a follower that is held to a position up to which somebody else has done
-// its work; one that was ahead of its log, back to it. One that had halted before that
-// runs again.
+// Advance moves a held follower to a position up to which somebody else has done its
+// work, or back to it if the follower was ahead of its log. A follower that had halted
+// before the position runs again.
 func Advance(ctx context.Context, tx pgx.Tx, name string, to int64) error {
-	const sql = `update trust.checkpoints set position = $2, event_position = $2, event_id = trust.event_at($2), error = null, error_since = null,
+	const sql = `update trust.checkpoints set position = $2, event_position = $2, event_id = trust.event_at($2),
+			error = null, error_since = null,
 			state = case state when 'halted' then 'running' else state end
 		where follower = $1`
 	if _, err := tx.Exec(ctx, sql, name, to); err != nil {
@@ -46,5 +47,5 @@ func Advance(ctx context.Context, tx pgx.Tx, name string, to int64) error {
 	return nil
 }
 
-// makeCheckpoint makes the checkpoint of a follower that has none.
+// makeCheckpoint creates the checkpoint of a follower that has none.
 const makeCheckpoint = `insert into trust.checkpoints (follower) values ($1) on conflict do nothing`

@@ -24,15 +24,15 @@ const (
 	// weather: the database was in trouble; no event is to blame, unless it happens with
 	// the same one again and again.
 	weather
-	// tooSlow: the database ended a statement or a transaction that took too long.
-	// Weather, unless it happens again.
+	// tooSlow: the database ended a statement or a transaction that took too long. No
+	// event is to blame, unless it happens again.
 	tooSlow
-	// hopeless: the database refuses this program as it is configured.
+	// hopeless: the database rejects this program's configuration.
 	hopeless
 )
 
-// judge tells what a failure says. lost tells that the connection is gone, took how long
-// the attempt went on.
+// judge returns what a failure says. lost tells that the connection is gone; took is how
+// long the attempt took.
 func judge(err error, lost bool, took time.Duration) verdict {
 	switch {
 	case errors.Is(err, errPanicked):
@@ -40,6 +40,7 @@ func judge(err error, lost bool, took time.Duration) verdict {
 	case errors.Is(err, errTooLong):
 		return tooSlow
 	}
+
 	switch pg.Classify(err) {
 	case pg.Settings:
 		return hopeless
@@ -47,36 +48,39 @@ func judge(err error, lost bool, took time.Duration) verdict {
 		return tooSlow
 	case pg.Away, pg.Again:
 		if lost && took > deadAfter {
-			return tooSlow // Postgres ends a transaction that stands still, and its last words may be lost
+			// Postgres may have ended an idle transaction, and its message was lost.
+			return tooSlow
 		}
 		return weather
 	case pg.None:
 	}
+
 	if lost || errors.Is(err, errMoved) || errors.Is(err, context.Canceled) {
 		return weather
 	}
 	return atFault
 }
 
-// passes tells whether a leadership that ended so may begin again.
+// passes tells whether a new leadership may begin after one that ended with err.
 func passes(err error) bool {
 	trouble := pg.Classify(err)
 	return trouble != pg.None && trouble != pg.Settings || errors.Is(err, errDeposed) || errors.Is(err, errStalled) ||
 		errors.Is(err, context.Canceled)
 }
 
-// stepsDown tells whether a leader gave up though its lock was held: somebody else may be
-// better off.
+// stepsDown tells whether a leader gave up although it held its lock: another process may
+// do better.
 func stepsDown(err error) bool { return errors.Is(err, errSilent) || errors.Is(err, errStalled) }
 
-// Describe says what is wrong for operators. Only texts known to hold no value of an
-// event or a row are repeated.
+// Describe says what is wrong, for operators. It repeats only texts that are known to
+// hold no value of an event or a row.
 func Describe(err error) string {
 	for _, safe := range []error{errDeposed, errPanicked, errMoved, errSilent, errStalled, errTooLong} {
 		if errors.Is(err, safe) {
 			return safe.Error()
 		}
 	}
+
 	if unknown, ok := errors.AsType[*domain.UnknownEventError](err); ok {
 		return unknown.Error()
 	}
@@ -92,6 +96,7 @@ func Describe(err error) string {
 	if gap, ok := errors.AsType[*eventstore.GapError](err); ok {
 		return gap.Error()
 	}
+
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return strings.TrimSpace(fmt.Sprintf("Postgres refused with SQLSTATE %s %s", refused.Code,
 			strings.Join([]string{refused.TableName, refused.ColumnName, refused.ConstraintName}, " ")))

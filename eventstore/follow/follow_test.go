@@ -34,7 +34,7 @@ func (diary) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, 
 	return nil
 }
 
-// guarded is the tally behind something that may keep it from applying.
+// guarded is the tally behind a guard that may keep it from applying.
 type guarded struct {
 	tally
 	guard func(ctx context.Context, tx follow.Tx, events []domain.Recorded) error
@@ -76,6 +76,7 @@ func TestAFollowerAppliesEachEventOnceWhateverConnectionsAreLost(t *testing.T) {
 	head, err := w.store.Head(t.Context())
 	must(t, err)
 	pgtest.Eventually(t, "the diary has followed", func() bool { return w.status(t, "diary").Position == head })
+
 	var lines, last int64
 	must(t, w.super.QueryRow(t.Context(), "select count(*), max(position) from public.diary").Scan(&lines, &last))
 	if lines != head || last != head {
@@ -87,9 +88,9 @@ func TestAPoisonedEventHaltsItsFollowerVisiblyAndNoOther(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.grant(t, 4)
-	w.append(t, domain.ConsentsOf(domain.UserID{UUID: newID()}), nil,
-		&domain.ConsentGranted{Decision: domain.Decision{ConsentID: domain.ConsentID{UUID: newID()},
-			Purpose: "poison"}})
+	w.append(t, domain.ConsentsOf(domain.UserID{UUID: newID()}), nil, &domain.ConsentGranted{
+		Decision: domain.Decision{ConsentID: domain.ConsentID{UUID: newID()}, Purpose: "poison"},
+	})
 	bad, err := w.store.Head(t.Context())
 	must(t, err)
 	w.grant(t, 4)
@@ -103,6 +104,7 @@ func TestAPoisonedEventHaltsItsFollowerVisiblyAndNoOther(t *testing.T) {
 		}
 		return nil
 	}})
+
 	s := w.becomes(t, "tally", follow.Halted)
 	if s.Position != bad-1 || s.Lag != 5 || s.ErrorSince == nil || !strings.Contains(s.Error, "nobody can count that") {
 		t.Errorf("status %+v; the poisoned event is %d", s, bad)
@@ -132,8 +134,8 @@ func TestAnErrorThatMayHoldPersonalDataIsShownByItsTypeAlone(t *testing.T) {
 	}
 }
 
-// A statement that takes too long may be the weather, and is tried again; the same event
-// a third time is not.
+// A statement that takes too long may be passing trouble, and is tried again; at the
+// third time the event is to blame.
 func TestAnEventThatIsTooSlowAThirdTimeHalts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -162,7 +164,7 @@ func TestAnEventThatIsTooSlowAThirdTimeHalts(t *testing.T) {
 }
 
 // Trouble with the database is waited out. But trouble that one event meets every time,
-// while the leadership lives on beside it, is that event's.
+// while the leadership is healthy, is that event's.
 func TestAnEventThatAlwaysMeetsTroubleHaltsVisibly(t *testing.T) {
 	t.Parallel()
 	for state, statement := range map[string]string{
@@ -173,6 +175,7 @@ func TestAnEventThatAlwaysMeetsTroubleHaltsVisibly(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.grant(t, 2)
+
 			var mended atomic.Bool
 			w.run(t, guarded{guard: func(ctx context.Context, tx follow.Tx, _ []domain.Recorded) error {
 				if mended.Load() {
@@ -194,7 +197,7 @@ func TestAnEventThatAlwaysMeetsTroubleHaltsVisibly(t *testing.T) {
 	}
 }
 
-func TestWhatIsSetOnTheDatabaseDoesNotReachAFollower(t *testing.T) {
+func TestSettingsOfTheDatabaseDoNotReachAFollower(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	settings := map[string]string{
@@ -234,6 +237,7 @@ func TestAFollowerKilledGoesOnAtItsCheckpoint(t *testing.T) {
 	w := newWorld(t)
 	for range 3 {
 		w.grant(t, 20)
+
 		child := w.start(t)
 		before := w.tally(t)
 		pgtest.Eventually(t, "some of it is counted", func() bool { return w.tally(t) > before })
@@ -281,6 +285,7 @@ func TestAServerThatRefusesTheLoginEndsTheWorker(t *testing.T) {
 	if strings.Contains(config.DatabaseURL, "?") {
 		config.DatabaseURL = strings.Replace(w.config(t).DatabaseURL, "?", "_not_there?", 1)
 	}
+
 	err := follow.NewWorker(config, tally{}).Run(t.Context())
 	if refused, ok := errors.AsType[*pgconn.PgError](err); !ok || refused.Code != "3D000" {
 		t.Errorf("Run returns %v", err)

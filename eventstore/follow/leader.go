@@ -12,20 +12,20 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// Of any number of copies of a follower one leads; the others stand by and try every 500
-// ms.
+// However many copies of a follower run, one leads; the others stand by and try every
+// 500 ms.
 //
 // The leader holds a session advisory lock on a connection that Postgres ends after 1.5 s
-// of silence, and pings it every 500 ms: a leader that is killed loses the lock at once,
-// one that is stopped or cut off loses it in 1.5 s. What a leader that slept does on
-// waking is held off by the epoch: each new leader raises it, and a checkpoint moves only
-// under the epoch that stands.
+// of silence, and pings it every 500 ms. A leader that is killed loses the lock at once;
+// one that is suspended or cut off loses it in 1.5 s. The epoch stops a suspended leader
+// from writing when it wakes: each new leader raises it, and a checkpoint moves only
+// under the current epoch.
 
 // errDeposed says that another leads now, or may.
 var errDeposed = errors.New("lost the leadership")
 
-// leaderSpace is the first half of the advisory locks' keys, so that they meet no others.
-// The append lock has a key of one part.
+// leaderSpace is the first half of the advisory locks' keys, so that they collide with no
+// other lock. The append lock has a key of one part.
 const leaderSpace = 7267412
 
 // lockKey is the second half.
@@ -61,29 +61,34 @@ func campaign(ctx context.Context, r *runner) (*leadership, error) {
 		if err = conn.QueryRow(ctx, try, leaderSpace, lockKey(r.Name())).Scan(&won); err != nil {
 			break
 		}
+
 		if won {
 			if err = l.enter(ctx); err == nil {
 				return l, nil
 			}
 			break
 		}
+
 		if !said {
 			r.logger.InfoContext(ctx, "follower stands by: another process leads")
 		}
 		sleep(ctx, pulse)
 	}
+
 	pg.Close(ctx, l.conn)
 	return nil, fmt.Errorf("wait to lead: %w", err)
 }
 
-// ErrWrongLogin says that the login may not follow the log, whatever else it may do.
+// ErrWrongLogin says that the login may not follow the log, whatever else it is allowed
+// to do.
 var ErrWrongLogin = errors.New("the login is not in the role trust_projector")
 
 func demandRole(ctx context.Context, conn *pgx.Conn) error {
 	const sql = `select pg_catalog.pg_has_role(current_user, 'trust_projector', 'usage')`
+
 	var has bool
 	if err := conn.QueryRow(ctx, sql).Scan(&has); err != nil {
-		return fmt.Errorf("look at the login: %w", err)
+		return fmt.Errorf("check the login: %w", err)
 	}
 	if !has {
 		return ErrWrongLogin
@@ -91,8 +96,8 @@ func demandRole(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// enter begins a new epoch. A follower that halted is still halted until it comes past
-// the event; why a leader before stepped down is history.
+// enter begins a new epoch. A follower that halted stays halted until it gets past the
+// event; the reason why an earlier leader stepped down is cleared.
 func (l *leadership) enter(ctx context.Context) error {
 	const sql = `update trust.checkpoints set epoch = epoch + 1, seen_at = clock_timestamp(),
 			state = case when error_since is null then 'running' else 'halted' end,
@@ -106,7 +111,7 @@ func (l *leadership) enter(ctx context.Context) error {
 }
 
 // hold pings until the leadership or ctx ends, or the work makes no progress. At most
-// once a second it also leaves a sign of life; never waiting for the transaction that
+// once a second it also leaves a sign of life, without waiting for the transaction that
 // moves the checkpoint, which leaves one itself.
 func (l *leadership) hold(ctx context.Context, progress *progress) error {
 	const ping = `with sign as (
@@ -119,6 +124,7 @@ func (l *leadership) hold(ctx context.Context, progress *progress) error {
 
 	tick := time.NewTicker(pulse)
 	defer tick.Stop()
+
 	for {
 		select {
 		case <-ctx.Done():
@@ -127,7 +133,8 @@ func (l *leadership) hold(ctx context.Context, progress *progress) error {
 		}
 
 		var epoch int64
-		// Not ctx itself: its end would cut off the ping, and so close the connection.
+		// Not ctx itself: when it ended it would cut off the ping, and close the
+		// connection.
 		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadAfter)
 		err := l.conn.QueryRow(within, ping, l.name, l.epoch).Scan(&epoch)
 		cancel()
@@ -140,19 +147,23 @@ func (l *leadership) hold(ctx context.Context, progress *progress) error {
 	}
 }
 
-// leave says that the follower stopped, if it still leads, and why if it stepped down;
-// and gives up the lock by closing the connection.
+// leave records that the follower stopped, if it still leads, and why if it stepped down.
+// It gives up the lock by closing the connection.
 func (l *leadership) leave(ctx context.Context, cause error) {
-	const sql = `update trust.checkpoints set state = 'stopped', seen_at = clock_timestamp(), error = coalesce(error, $3)
+	const sql = `update trust.checkpoints
+		set state = 'stopped', seen_at = clock_timestamp(), error = coalesce(error, $3)
 		where follower = $1 and epoch = $2`
 
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 	defer cancel()
+
 	var why *string
 	if stepsDown(cause) {
 		text := "stepped down: " + Describe(cause)
 		why = &text
 	}
-	_, _ = l.conn.Exec(within, sql, l.name, l.epoch, why) // without it the silence tells
+
+	// If this fails, the silence says so.
+	_, _ = l.conn.Exec(within, sql, l.name, l.epoch, why)
 	pg.Close(ctx, l.conn)
 }

@@ -20,8 +20,7 @@ import (
 
 const (
 	masterKey = "a master key of at least thirty-two characters"
-	// childURL makes this test binary a process that follows the log, and nothing else,
-	// until it is killed.
+	// childURL makes this test binary only follow the log, until it is killed.
 	childURL = "FOLLOW_CHILD_URL"
 )
 
@@ -118,6 +117,7 @@ func runConfig(t *testing.T, config follow.Config, followers ...follow.Follower)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- follow.NewWorker(config, followers...).Run(ctx) }()
+
 	t.Cleanup(func() {
 		cancel()
 		select {
@@ -132,10 +132,11 @@ func runConfig(t *testing.T, config follow.Config, followers ...follow.Follower)
 // start runs the tally in a process of its own.
 func (w *world) start(t *testing.T) *exec.Cmd {
 	t.Helper()
-	// killed below, before the database goes
+	// Killed below, before the database is dropped.
 	child := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0])
 	child.Env = append(os.Environ(), childURL+"="+w.db.URL(pgtest.Projector))
 	child.Stdout, child.Stderr = t.Output(), t.Output()
+
 	must(t, child.Start())
 	t.Cleanup(func() {
 		_ = child.Process.Kill()

@@ -10,15 +10,16 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// Observer tells how far followers are, and waits for them. Its methods may be called
-// from many goroutines.
+// Observer reports how far followers are, and waits for them. It is safe for concurrent
+// use.
 type Observer struct {
 	pool      *pgxpool.Pool
 	followers []Follower
 	await     awaiter
 }
 
-// NewObserver makes an observer of some followers on a pool that connects as trust_query.
+// NewObserver returns an observer of some followers, on a pool that connects as
+// trust_query.
 func NewObserver(pool *pgxpool.Pool, followers ...Follower) *Observer {
 	o := &Observer{pool: pool, followers: followers}
 	o.await.look, o.await.wake = o.positions, o.wake
@@ -36,20 +37,20 @@ const (
 )
 
 // silence is how long a follower gives no sign of life before it counts as stopped. It
-// gives one at least every 1.5 s. A sign from later than that ahead says nothing either:
-// the database's clock went back.
+// gives one at least every 1.5 s. A sign from further than that in the future does not
+// count either: the database's clock was set back.
 const silence = 5 * time.Second
 
 // Status is how far the log and each follower are.
 type Status struct {
 	Head      int64            `json:"head"`
-	Followers []FollowerStatus `json:"projections"` // as status --json has called them from the beginning
+	Followers []FollowerStatus `json:"projections"` // as status --json has always named them
 	// Notifications is how full the cluster's queue of notifications is, from 0 to 1.
-	// When it is full appends wake nobody.
+	// When it is full, appends wake nobody.
 	Notifications float64 `json:"-"`
 }
 
-// FollowerStatus is how far one follower is. Lag counts events. Error is why it halted,
+// FollowerStatus is how far one follower is. Lag counts events. Error says why it halted
 // or, without ErrorSince, why its leader stepped down.
 type FollowerStatus struct {
 	Name       string     `json:"name"`
@@ -59,17 +60,18 @@ type FollowerStatus struct {
 	Error      string     `json:"error,omitempty"`
 	ErrorSince *time.Time `json:"error_since,omitempty"`
 	SeenAt     *time.Time `json:"seen_at,omitempty"`
-	// Ahead tells that it has applied what the log does not hold. It is halted then,
-	// whether a process runs it or not.
+	// Ahead tells that the follower has applied events that the log does not hold. It is
+	// then halted, whether or not a process runs it.
 	Ahead bool `json:"-"`
 }
 
-// Status reads how far the log and each follower are, in order of name. One that never
-// ran is stopped at the beginning. Error: unavailable.
+// Status reads how far the log and each follower are, in order of name. A follower that
+// never ran is stopped, at position 0. Error: unavailable.
 func (o *Observer) Status(ctx context.Context) (Status, error) {
 	const sql = `select h.position, f.name, coalesce(c.position, 0), greatest(h.position - coalesce(c.position, 0), 0),
 			case when ` + isAhead + ` then 'halted' when c.seen_at >= clock_timestamp() - $2::interval
-				and (c.seen_at <= clock_timestamp() + $2::interval or c.state = 'halted') then c.state else 'stopped' end,
+				and (c.seen_at <= clock_timestamp() + $2::interval or c.state = 'halted') then c.state
+				else 'stopped' end,
 			coalesce(c.error, ''), c.error_since, c.seen_at, pg_notification_queue_usage(), coalesce(` + isAhead +
 		`, false)
 		from unnest($1::text[]) f (name) left join trust.checkpoints c on c.follower = f.name, trust.head() h
@@ -96,8 +98,8 @@ func (o *Observer) Status(ctx context.Context) (Status, error) {
 	return s, eventstore.Unavailable(err)
 }
 
-// wake wakes a follower, as an append of a kind that it wants does. If it cannot, the
-// follower comes by itself.
+// wake wakes a follower, as an append of a kind that it wants does. If that fails, the
+// follower polls by itself.
 func (o *Observer) wake(ctx context.Context, name string) {
 	for _, f := range o.followers {
 		if f.Name() == name {
@@ -106,12 +108,13 @@ func (o *Observer) wake(ctx context.Context, name string) {
 	}
 }
 
-// positions reads the log's head and every follower's position, of one instant. One that
-// is ahead of its log has reached nothing.
+// positions reads the log's head and every follower's position at one instant. A follower
+// that is ahead of its log has reached nothing.
 func (o *Observer) positions(ctx context.Context) (reached map[string]int64, head int64, err error) {
 	const sql = `select h.position, coalesce(c.follower, ''), case when ` + isAhead +
 		` then 0 else coalesce(c.position, 0) end
 		from trust.head() h left join trust.checkpoints c on true`
+
 	found, err := o.pool.Query(ctx, sql)
 	if err != nil {
 		return nil, 0, err

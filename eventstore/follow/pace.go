@@ -13,41 +13,43 @@ import (
 )
 
 const (
+	// firstPause is the pause after a first failure.
 	firstPause = 50 * time.Millisecond
-	// longestPause is about how long a halted follower takes, at most, to notice that its
-	// cause is mended.
+	// longestPause is about the longest that a halted follower takes to notice that the
+	// cause is fixed.
 	longestPause = 5 * time.Second
 	// tooOften is how often the same event may be too slow before it counts as at fault.
 	tooOften = 3
-	// tooRough is how often it may meet trouble that is not its own: a server that
-	// answers all else was never in such trouble for half a minute.
+	// tooRough is how often the same event may meet trouble that is not its own before it
+	// counts as at fault: a server that answers everything else is never in such trouble
+	// for half a minute.
 	tooRough = 12
 
-	// firstPage is how many events a leader begins with. A page that took less than quick
-	// is followed by one of twice the size, one that took longer than slow by half.
+	// firstPage is the size of a leader's first page, in events. After a page that took
+	// less than quick the size doubles; after one that took longer than slow it halves.
 	firstPage = 500
 	quick     = 400 * time.Millisecond
 	slow      = time.Second
 )
 
-// pace is how large the next range may be and how long to wait before it: as large as
-// takes about a second. After a failure the next range is half of the failed one, and a
-// tenth if that was too slow, down to the single event that is at fault, so that the
-// checkpoint comes to stand directly before it; pages grow again once the failed range is
-// behind.
+// pace decides how large the next range may be and how long to wait before it. Ranges are
+// as large as can be applied in about a second. After a failure the next range is half of
+// the failed one, or a tenth if that was too slow, down to the single event at fault, so
+// that the checkpoint ends directly before it. Pages grow again once the failed range is
+// past.
 type pace struct {
 	full int64
 
 	mu      sync.Mutex
 	page    int64
 	suspect int64   // last position of the narrowest range that failed
-	last    failure // the one before, since the last success
-	times   int     // how often it came, one time after the other
+	last    failure // the previous failure since the last success
+	times   int     // how often it occurred in a row
 	backoff *pg.Backoff
 	pausing time.Duration // 0: no pause is due
 }
 
-// failure is how which range failed.
+// failure is a range that failed, and how.
 type failure struct {
 	span  span
 	found verdict
@@ -63,9 +65,9 @@ func (p *pace) size() int64 {
 	return p.page
 }
 
-// failed narrows after a failure, and makes a pause due, each time longer, when there is
-// nothing to narrow or no event to blame. It tells whether the follower is to halt: the
-// range is one event, and that is at fault, or has met trouble too often to blame that.
+// failed narrows after a failure. If there is nothing to narrow or no event to blame, it
+// makes a pause due, each time longer. It tells whether to halt: the range is one event,
+// and that event is at fault, or has met trouble too often to blame the trouble.
 func (p *pace) failed(s span, found verdict) (halt bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,6 +108,7 @@ func (p *pace) succeeded(s span, took time.Duration) {
 	defer p.mu.Unlock()
 	p.backoff.Reset()
 	p.last = failure{}
+
 	switch {
 	case took > slow:
 		p.page = max((s.UpTo-s.After)/2, 1)
@@ -132,7 +135,9 @@ func (p *pace) lost() time.Duration {
 
 // pauses decides how long the subscriber waits before it looks again.
 type pauses struct {
-	ended    <-chan struct{} // the leadership: v3 passes no context, and the wait below must end
+	// ended is closed with the leadership: v3 passes no context, and the wait below must
+	// end.
+	ended    <-chan struct{}
 	depose   context.CancelCauseFunc
 	pace     *pace
 	progress *progress
@@ -141,11 +146,13 @@ type pauses struct {
 	logger   *slog.Logger
 }
 
-// HandleError implements the backoff manager. With nothing new it waits here for a
-// wake-up, bounded, and asks for no more; v3 cannot end this wait, so the end of the term
-// does. Every other pause is v3's to wait, which ends when it closes.
+// HandleError implements the backoff manager. If there is nothing new, it waits here for
+// a wake-up, for a limited time, and asks for no further pause. v3 cannot end this wait,
+// so the end of the term does. v3 waits out every other pause itself, and ends it when it
+// closes.
 func (p pauses) HandleError(_ watermill.LoggerAdapter, nothing bool, err error) time.Duration {
 	p.progress.rests()
+
 	if errors.Is(err, errSilent) {
 		p.depose(err)
 	}
@@ -160,6 +167,7 @@ func (p pauses) HandleError(_ watermill.LoggerAdapter, nothing bool, err error) 
 	if !nothing {
 		return p.pace.pause()
 	}
+
 	timer := time.NewTimer(p.poll)
 	defer timer.Stop()
 	select {

@@ -6,30 +6,31 @@ import (
 	"time"
 )
 
-// errStalled says that a leader's connection lived and its work did not.
-var errStalled = errors.New("no progress, and nothing that says why")
+// errStalled says that a leader's connection was alive but its work made no progress.
+var errStalled = errors.New("no progress, and no error that says why")
 
 // progress is what a leader is doing: looking for a range and applying it, or resting
 // until there is one.
 type progress struct {
 	mu      sync.Mutex
-	working time.Time // since when at this step; zero: it rests
+	working time.Time // since when it has been at this step; zero: it rests
 }
 
-// works tells that the next step begins.
+// works notes that the next step begins.
 func (p *progress) works() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.working = time.Now()
 }
 
+// rests notes that there is nothing to do.
 func (p *progress) rests() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.working = time.Time{}
 }
 
-// stalled tells that the leader has been busy with one thing for longer than anything may
+// stalled tells whether the leader has been busy with one step for longer than any may
 // take.
 func (p *progress) stalled() bool {
 	p.mu.Lock()

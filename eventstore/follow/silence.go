@@ -11,15 +11,17 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Nothing waits for ever. From the inside out, each bound is longer than those before it,
-// so that the one that is nearest to the cause speaks:
+// Nothing waits for ever. From the inside out, each limit is longer than those before it,
+// so that the limit nearest to the cause is the one that reports:
 //
-//	idle in a transaction  deadAfter        Postgres ends the session; the third time, the same event halts
+//	idle in a transaction  deadAfter        Postgres ends the session *
 //	a lock                 lockedAtMost     Postgres says so; it is tried again
-//	a statement            statementAtMost  Postgres says so; the third time, the same event halts
+//	a statement            statementAtMost  Postgres says so *
 //	an answer              silentAfter      the socket is dead: the leader steps down
-//	a range                applyAtMost      the third time, the same event halts
+//	a range                applyAtMost      it fails *
 //	anything               stalledAfter     the leader steps down
+//
+// * It is tried again; the third time at the same event, the follower halts.
 const (
 	lockedAtMost    = 2 * time.Second
 	statementAtMost = 3 * time.Second
@@ -28,12 +30,12 @@ const (
 	stalledAfter    = 8 * time.Second
 )
 
-// errSilent says that a socket that ought to have answered did not.
-var errSilent = errors.New("the database fell silent in the middle of an answer")
+// errSilent says that a socket did not answer in time.
+var errSilent = errors.New("the database went silent in the middle of an exchange")
 
-// heard is a connection that fails when it is read, or written to, for too long in vain:
-// a network that swallows packets tells nobody. TCP keep-alives would take minutes, and a
-// proxy answers them.
+// heard is a connection on which a read or a write fails if it takes too long: a network
+// that drops packets reports nothing. TCP keep-alives would take minutes, and a proxy
+// answers them.
 type heard struct {
 	net.Conn
 	mu    sync.Mutex
@@ -43,11 +45,13 @@ type heard struct {
 // listenFor makes the connections of a configuration fail when they are silent for too
 // long.
 func listenFor(c *pgconn.Config) {
-	c.ConnectTimeout = applyAtMost // in all; a server that is silent on the way has silentAfter
+	c.ConnectTimeout = applyAtMost // of which dialling may take silentAfter
+
 	dial := c.DialFunc
 	c.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		within, cancel := context.WithTimeout(ctx, silentAfter)
 		defer cancel()
+
 		conn, err := dial(within, network, address)
 		if err != nil && within.Err() != nil && ctx.Err() == nil {
 			return nil, silent()
@@ -75,7 +79,7 @@ func (h *heard) Write(p []byte) (int, error) {
 	return n, h.silence(err)
 }
 
-// limit sets the deadline of what comes next, unless pgx has set an earlier one.
+// limit sets the deadline of the next read or write, unless pgx has set an earlier one.
 func (h *heard) limit(set func(time.Time) error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -86,7 +90,7 @@ func (h *heard) limit(set func(time.Time) error) error {
 	return set(deadline)
 }
 
-// SetDeadline implements net.Conn. pgx sets one in the past to break off what goes on.
+// SetDeadline implements net.Conn. pgx sets one in the past to break off an exchange.
 func (h *heard) SetDeadline(t time.Time) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -94,8 +98,9 @@ func (h *heard) SetDeadline(t time.Time) error {
 	return h.Conn.SetDeadline(t)
 }
 
-// silence names a timeout that is ours. It is no timeout to pgx, which would not close
-// the connection, and is one to whoever asks whether the connection broke.
+// silence turns a timeout that is ours into errSilent. pgx does not see it as a timeout,
+// on which it would keep the connection open; code that asks whether the connection broke
+// sees that it did.
 func (h *heard) silence(err error) error {
 	timeout, ok := errors.AsType[net.Error](err)
 	if !ok || !timeout.Timeout() {

@@ -19,8 +19,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// hole is a network between a worker and the database. A connection for a use that it
-// swallows stays open, and not a byte comes through any more.
+// hole is a network between a worker and the database. A connection that it swallows, by
+// its use, stays open, but no byte comes through any more.
 type hole struct {
 	listener net.Listener
 	server   *pgx.ConnConfig
@@ -35,6 +35,7 @@ func newHole(t *testing.T, w *world) *hole {
 	must(t, err)
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
+
 	h := &hole{listener: listener, server: server, swallows: map[string]bool{}}
 	t.Cleanup(func() { _ = listener.Close() })
 	go func() {
@@ -49,7 +50,7 @@ func newHole(t *testing.T, w *world) *hole {
 	return h
 }
 
-// swallow makes connections for some uses silent, those that are open and those to come.
+// swallow makes the connections for some uses silent, both open and future ones.
 func (h *hole) swallow(uses ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -70,9 +71,10 @@ func (h *hole) silent(use string) bool {
 	return h.swallows[use]
 }
 
-// carry carries a connection's bytes, as long as its use is not swallowed.
+// carry forwards a connection's bytes, as long as its use is not swallowed.
 func (h *hole) carry(ctx context.Context, client net.Conn) {
 	defer func() { _ = client.Close() }()
+
 	network, address := pgconn.NetworkAddress(h.server.Host, h.server.Port)
 	server, err := (&net.Dialer{}).DialContext(ctx, network, address)
 	if err != nil {
@@ -103,14 +105,16 @@ func (h *hole) carry(ctx context.Context, client net.Conn) {
 
 func (h *hole) copy(to, from net.Conn, use string) {
 	defer func() { _ = to.Close() }()
+
 	some := make([]byte, 64*1024)
 	for {
 		n, err := from.Read(some)
 		if err != nil {
 			return
 		}
+
 		if h.silent(use) {
-			_, _ = io.Copy(io.Discard, from) // until its end, which it keeps to itself for as long
+			_, _ = io.Copy(io.Discard, from) // until the sender closes it
 			return
 		}
 		if _, err := to.Write(some[:n]); err != nil {
@@ -119,24 +123,26 @@ func (h *hole) copy(to, from net.Conn, use string) {
 	}
 }
 
-// config is a worker's whose connections all go through the hole.
+// config is the configuration of a worker whose connections all go through the hole.
 func (h *hole) config(t *testing.T, w *world) follow.Config {
 	t.Helper()
 	config := w.config(t)
 	address, err := url.Parse(config.DatabaseURL)
 	must(t, err)
+
 	address.Host = ""
 	query := address.Query()
 	query.Set("host", "127.0.0.1")
 	query.Set("port", strconv.Itoa(h.listener.Addr().(*net.TCPAddr).Port))
 	query.Set("sslmode", "disable")
 	address.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // libpq knows no plus
+
 	config.DatabaseURL = address.String()
 	return config
 }
 
 // A socket goes silent: packets vanish, and nobody says so. The leader's own connection
-// lives, so only its work tells.
+// is alive, so only its work shows it.
 func TestALeaderWhoseWorkFallsSilentStepsDownAndAStandbyTakesOver(t *testing.T) {
 	t.Parallel()
 	for _, use := range []string{"apply", "poll"} {
@@ -186,8 +192,8 @@ func TestALeaderWithoutAStandbyThatStepsDownSaysWhyAndGoesOnByItself(t *testing.
 	}
 }
 
-// A backlog is read ahead on a connection of its own, which may fall silent as well: then
-// it is read when its turn comes.
+// A backlog is read ahead on a connection of its own, which may go silent as well: then
+// each range is read when its turn comes.
 func TestABacklogIsFollowedThoughReadingAheadFallsSilent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -198,11 +204,12 @@ func TestABacklogIsFollowedThoughReadingAheadFallsSilent(t *testing.T) {
 	w.counted(t)
 }
 
-// What Apply does may never return, whatever its context says.
+// Apply may never return, whatever its context says.
 func TestAFollowerThatHangsLosesTheLead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.grant(t, 1)
+
 	hangs, release := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	w.run(t, guarded{guard: func(context.Context, follow.Tx, []domain.Recorded) error {
@@ -211,17 +218,19 @@ func TestAFollowerThatHangsLosesTheLead(t *testing.T) {
 		return nil
 	}})
 	t.Cleanup(func() { close(release) })
+
 	pgtest.Receive(t, hangs)
 	w.run(t, tally{})
 	w.counted(t)
 }
 
-// A fold that computes within its transaction for longer than that may stand idle is
-// ended by Postgres. That is no weather.
+// An Apply that computes within its transaction for longer than a transaction may be idle
+// is ended by Postgres. The event is to blame for that, not the database.
 func TestAnEventThatIsComputedForTooLongHalts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.grant(t, 2)
+
 	var computes atomic.Bool
 	computes.Store(true)
 	w.run(t, guarded{guard: func(ctx context.Context, tx follow.Tx, _ []domain.Recorded) error {
@@ -234,6 +243,7 @@ func TestAnEventThatIsComputedForTooLongHalts(t *testing.T) {
 		!strings.Contains(s.Error, "25P03") {
 		t.Errorf("status %+v", s)
 	}
+
 	computes.Store(false)
 	w.counted(t)
 }
@@ -247,10 +257,10 @@ func untilEnded(ctx context.Context, t *testing.T, w *world, tx follow.Tx) error
 		return err
 	}
 	defer func() { _ = watch.Close(context.WithoutCancel(ctx)) }()
+
+	const look = "select exists (select from pg_stat_activity where pid = $1), pg_sleep(0.05)"
 	for there := true; there && ctx.Err() == nil; {
-		if err := watch.QueryRow(ctx, "select exists (select from pg_stat_activity where pid = $1), pg_sleep(0.05)",
-			pid).
-			Scan(&there, nil); err != nil {
+		if err := watch.QueryRow(ctx, look, pid).Scan(&there, nil); err != nil {
 			return err
 		}
 	}

@@ -18,19 +18,19 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// Contract towards watermill-sql v3.1.0, read in its source. Its transaction does nothing
-// but look for the next range: on Close, or when the deadline passes, it commits though
+// How this package uses watermill-sql v3.1.0, as read in its source. Its transaction only
+// looks for the next range: on Close, or when the deadline passes, it commits although
 // the handler still runs, and a nack sends again within the same transaction. So the
-// handler has a transaction of its own and always acks, also on failure: an ack moves
-// nothing, and the next look yields the range again. The subscriber is never blocked by a
-// handler that waits: pauses are the BackoffManager's, which v3 asks once after each
-// look, before a wait that ends on Close.
+// handler has a transaction of its own and always acks, even on failure: an ack moves
+// nothing, and the next poll returns the range again. A handler never blocks the
+// subscriber by waiting: pauses belong to the BackoffManager, which v3 asks once after
+// each poll, before a wait that ends on Close.
 
 // topic names the log to Watermill.
 const topic = "trust.events"
 
-// span is a message: the positions after < p ≤ upTo. One that ends where it begins, or
-// before, says that the log went backwards, and where it ends.
+// span is a message: the positions after < p ≤ upTo. A span that is empty or negative
+// says that the log went backwards, and to where.
 type span struct {
 	After int64 `json:"after"`
 	UpTo  int64 `json:"up_to"`
@@ -39,7 +39,7 @@ type span struct {
 // follow subscribes and applies until term ends.
 func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, epoch int64, progress *progress) error {
 	// Watermill's transaction is idle while the handler runs; the limit frees its locks
-	// should this process stand still.
+	// if this process stops.
 	config := session(r.database, "poll", 0, 10*time.Second)
 	pg.Pin(config)
 	db := stdlib.OpenDB(*config)
@@ -50,11 +50,13 @@ func (r *runner) follow(term context.Context, depose context.CancelCauseFunc, ep
 	wake, hush := r.bell.subscribe(r.Kinds())
 	defer hush()
 
-	noDeadline := time.Duration(math.MaxInt64) // 0 is refused; on expiry it would send again while the handler runs
+	// 0 is refused, and any deadline would make it send again while the handler runs.
+	noDeadline := time.Duration(math.MaxInt64)
+	// Lowered levels: this package logs failures itself.
 	logger := watermill.NewSlogLoggerWithLevelMapping(r.logger, map[slog.Level]slog.Level{
-		// we log failures
 		slog.LevelInfo: slog.LevelDebug, slog.LevelDebug: watermill.LevelTrace, slog.LevelError: slog.LevelDebug,
 	})
+
 	subscriber, err := wmsql.NewSubscriber(db, wmsql.SubscriberConfig{
 		ConsumerGroup:  r.Name(),
 		AckDeadline:    &noDeadline,
@@ -95,17 +97,19 @@ func (ranges) InsertQuery(string, message.Messages) (wmsql.Query, error) {
 	return wmsql.Query{}, errReadOnly
 }
 
-// SelectQuery asks for the next range: no row when there is nothing new. One statement,
-// so one snapshot; it takes no lock.
+// SelectQuery asks for the next range; no row if there is nothing new. It is one
+// statement, so it sees one snapshot; it takes no lock.
 func (r ranges) SelectQuery(_, group string, _ wmsql.OffsetsAdapter) wmsql.Query {
-	const sql = `select c.position, case when a.ahead then least(h.position, c.position) else least(h.position, c.position + $2) end
+	const sql = `select c.position, case when a.ahead then least(h.position, c.position)
+			else least(h.position, c.position + $2) end
 		from trust.checkpoints c, trust.head() h, lateral (select ` + isAhead + `) a (ahead)
 		where c.follower = $1 and (a.ahead or c.position < h.position)`
+
 	r.progress.works()
 	return wmsql.Query{Query: sql, Args: []any{group, r.pace.size()}}
 }
 
-// UnmarshalMessage makes the message of a range.
+// UnmarshalMessage turns a row into the message of a range.
 func (ranges) UnmarshalMessage(found wmsql.Scanner) (wmsql.Row, error) {
 	var s span
 	if err := found.Scan(&s.After, &s.UpTo); err != nil {
@@ -121,10 +125,10 @@ func (ranges) UnmarshalMessage(found wmsql.Scanner) (wmsql.Row, error) {
 // SchemaInitializingQueries lists none: migrations own every table.
 func (ranges) SchemaInitializingQueries(string) []wmsql.Query { return nil }
 
-// SubscribeIsolationLevel is pinned, whatever the server's default is.
+// SubscribeIsolationLevel is fixed, whatever the server's default is.
 func (ranges) SubscribeIsolationLevel() stdsql.IsolationLevel { return stdsql.LevelReadCommitted }
 
-// offsets keeps none: the handler moves the checkpoint in its own transaction.
+// offsets stores nothing: the handler moves the checkpoint in its own transaction.
 type offsets struct{}
 
 // AckMessageQuery does nothing; v3 insists on a statement.
@@ -143,5 +147,5 @@ func (offsets) NextOffsetQuery(string, string) wmsql.Query { return wmsql.Query{
 // SchemaInitializingQueries lists none: migrations own every table.
 func (offsets) SchemaInitializingQueries(string) []wmsql.Query { return nil }
 
-// BeforeSubscribingQueries lists none: a leader makes its checkpoint when it begins.
+// BeforeSubscribingQueries lists none: a leader creates its checkpoint when it begins.
 func (offsets) BeforeSubscribingQueries(string, string) []wmsql.Query { return nil }

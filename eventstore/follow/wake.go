@@ -14,9 +14,9 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// bell wakes the followers of this process when the log has grown by events that they
-// want. They skip other appends at their next poll: most appends concern one follower.
-// While its connection is lost, all poll.
+// bell wakes the followers of this process when events that they want were appended. They
+// pass over other appends at their next poll, because most appends concern one follower.
+// While the bell's connection is lost, all followers poll.
 type bell struct {
 	logger *slog.Logger
 
@@ -24,14 +24,15 @@ type bell struct {
 	listeners map[chan struct{}][]domain.StreamType
 }
 
-// subscribe returns a channel that holds one wake-up, so none is lost between a look and
-// the wait after it.
+// subscribe returns a channel that buffers one wake-up, so that none is lost between a
+// poll and the wait after it.
 func (b *bell) subscribe(kinds []domain.StreamType) (wake <-chan struct{}, hush func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.listeners == nil {
 		b.listeners = make(map[chan struct{}][]domain.StreamType)
 	}
+
 	c := make(chan struct{}, 1)
 	b.listeners[c] = kinds
 	return c, func() {
@@ -41,10 +42,11 @@ func (b *bell) subscribe(kinds []domain.StreamType) (wake <-chan struct{}, hush 
 	}
 }
 
-// ring wakes the followers of some kinds of streams, as a notification lists them. An
+// ring wakes the followers of some kinds of streams, listed as in a notification. An
 // empty list wakes all.
 func (b *bell) ring(list string) {
 	grown := strings.Split(list, ",")
+
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for c, kinds := range b.listeners {
@@ -52,14 +54,15 @@ func (b *bell) ring(list string) {
 		if list != "" && len(kinds) > 0 && !slices.ContainsFunc(grown, wanted) {
 			continue
 		}
+
 		select {
 		case c <- struct{}{}:
-		default: // it has yet to answer the last one
+		default: // it has not yet seen the last one
 		}
 	}
 }
 
-// listOf names kinds of streams as a notification does; empty: all.
+// listOf lists kinds of streams as a notification does; empty: all.
 func listOf(kinds []domain.StreamType) string {
 	names := make([]string, len(kinds))
 	for i, kind := range kinds {
@@ -68,7 +71,7 @@ func listOf(kinds []domain.StreamType) string {
 	return strings.Join(names, ",")
 }
 
-// listen rings for notifications until ctx ends, connecting again when the connection
+// listen rings for notifications until ctx ends, and reconnects when the connection
 // breaks.
 func (b *bell) listen(ctx context.Context, config *pgx.ConnConfig) {
 	said := ""
@@ -76,7 +79,7 @@ func (b *bell) listen(ctx context.Context, config *pgx.ConnConfig) {
 		err := b.hear(ctx, config)
 		if why := Describe(err); ctx.Err() == nil && why != said {
 			said = why
-			b.logger.WarnContext(ctx, "no wake-ups: followers poll until they are back", slog.String("error", why))
+			b.logger.WarnContext(ctx, "no wake-ups: until they are back, followers poll", slog.String("error", why))
 		}
 		sleep(ctx, time.Second)
 	}
@@ -88,7 +91,8 @@ func ping(ctx context.Context, conn *pgx.Conn) error {
 	return conn.Ping(within)
 }
 
-// deaf is after how much silence the connection is tried: a dead one is silent too.
+// deaf is the length of silence after which the connection is pinged, because a dead
+// connection is silent too.
 const deaf = 30 * time.Second
 
 func (b *bell) hear(ctx context.Context, config *pgx.ConnConfig) error {
@@ -99,10 +103,12 @@ func (b *bell) hear(ctx context.Context, config *pgx.ConnConfig) error {
 		return err
 	}
 	defer pg.Close(ctx, conn)
+
 	if _, err := conn.Exec(within, "listen trust_events"); err != nil {
 		return err
 	}
-	b.ring("") // for what came before listening
+	b.ring("") // for what was appended before listening
+
 	for {
 		wait, cancel := context.WithTimeout(ctx, deaf)
 		n, err := conn.WaitForNotification(wait)
@@ -112,6 +118,7 @@ func (b *bell) hear(ctx context.Context, config *pgx.ConnConfig) error {
 			b.ring(n.Payload)
 			continue
 		}
+
 		if quiet && ctx.Err() == nil {
 			err = ping(ctx, conn)
 		}

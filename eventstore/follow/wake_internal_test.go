@@ -11,6 +11,7 @@ func TestABellWakesThoseConcerned(t *testing.T) {
 	wanted := [][]domain.StreamType{
 		{domain.UserStream}, {domain.ConsentStream}, {domain.MunicipalityStream, domain.PurposeStream}, nil,
 	}
+
 	for list, want := range map[string][]bool{
 		"":                 {true, true, true, true},
 		"consent":          {false, true, false, true},
@@ -26,8 +27,10 @@ func TestABellWakesThoseConcerned(t *testing.T) {
 			defer hush()
 			wakes = append(wakes, wake)
 		}
+
 		b.ring(list)
 		b.ring(list) // one wake-up is kept
+
 		for i, wake := range wakes {
 			if woken := len(wake) == 1; woken != want[i] {
 				t.Errorf("%q wakes a follower of %v: %t", list, wanted[i], woken)

@@ -17,34 +17,35 @@ import (
 
 // Config says how followers run in one process.
 type Config struct {
-	// DatabaseURL connects as trust_projector, directly: sessions, locks and LISTEN do
-	// not survive a pooler.
+	// DatabaseURL connects as trust_projector, without a pooler: it would break sessions,
+	// locks and LISTEN.
 	DatabaseURL string
-	MasterKey   []byte
-	// PageSize is how many events a transaction takes, at most; 0: 5000. It takes fewer
+	// MasterKey opens personal parts.
+	MasterKey []byte
+	// PageSize is the most events that one transaction applies; 0: 5000. It applies fewer
 	// if they would take longer than about a second.
 	PageSize int
 	// PollEvery is the longest that an idle follower sleeps without a wake-up; 0: 250 ms.
 	PollEvery time.Duration
-	// Logger is slog.Default() when nil.
+	// Logger is slog.Default() if nil.
 	Logger *slog.Logger
-	// Committed, if set, is told of every page after its commit: the positions after < p
-	// ≤ upTo and how long it took.
+	// Committed, if set, is called for every page after its commit, with the positions
+	// after < p ≤ upTo and how long it took.
 	Committed func(follower string, after, upTo int64, took time.Duration)
 }
 
 const (
 	defaultPage = 5000
 	defaultPoll = 250 * time.Millisecond
-	// deadAfter is how long Postgres waits for a silent leader, or for one that stands
-	// still within a transaction.
+	// deadAfter is how long Postgres waits for a silent leader, or for one that is idle
+	// within a transaction.
 	deadAfter = 1500 * time.Millisecond
-	// pulse is how often a leader shows that it lives and a standby tries to lead: a
+	// pulse is how often a leader shows that it is alive and a standby tries to lead: a
 	// third of deadAfter.
 	pulse = 500 * time.Millisecond
-	// aside is for how long a leader that stepped down leaves the lead to its standbys.
+	// aside is how long a leader that stepped down leaves the lead to its standbys.
 	aside = 2 * deadAfter
-	// goodbye bounds what a stopping follower still says to the database.
+	// goodbye limits how long a stopping follower still talks to the database.
 	goodbye = time.Second
 )
 
@@ -55,7 +56,7 @@ type Worker struct {
 	followers []Follower
 }
 
-// NewWorker makes a worker for one or more followers.
+// NewWorker returns a worker for one or more followers.
 func NewWorker(config Config, followers ...Follower) *Worker {
 	if config.PageSize <= 0 {
 		config.PageSize = defaultPage
@@ -69,14 +70,16 @@ func NewWorker(config Config, followers ...Follower) *Worker {
 	return &Worker{config: config, followers: followers}
 }
 
-// Run follows the log until ctx ends, which is no error, and then returns within about
-// two seconds. It returns early only for what waiting cannot mend: a database URL, a
-// login or a master key that is wrong.
+// Run follows the log until ctx ends, which is not an error, and then returns within
+// about two seconds. It returns early only for errors that waiting cannot fix: a wrong
+// database URL, login or master key.
 func (w *Worker) Run(ctx context.Context) error {
 	database, err := pgx.ParseConfig(w.config.DatabaseURL)
 	if err != nil {
-		return errors.New("the followers' database URL is not valid") // without its text, which may hold a password
+		// Without the parser's text, which may hold a password.
+		return errors.New("the followers' database URL is not valid")
 	}
+
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
@@ -98,20 +101,23 @@ func (w *Worker) Run(ctx context.Context) error {
 			}
 		})
 	}
+
 	running.Wait()
 	cancel(nil)
 	return errors.Join(errs...)
 }
 
-// session is a configuration for one kind of connection. Postgres ends the session after
-// standing idle, or idle within a transaction, for so long; 0: never. The other bounds
-// are those of silence.go.
+// session returns the configuration of one kind of connection. Postgres ends the session
+// after it was idle, or idle within a transaction, for the given times; 0: never. The
+// other limits are those of silence.go.
 func session(database *pgx.ConnConfig, use string, idle, inTransaction time.Duration) *pgx.ConnConfig {
 	c := database.Copy()
 	eventstore.PlanByIndex(c)
-	if use != "listen" { // which is silent by nature, and tried by a ping
+	// Listening is silent by nature, so it is checked by a ping.
+	if use != "listen" {
 		listenFor(&c.Config)
 	}
+
 	c.RuntimeParams["application_name"] = "trust-follow-" + use
 	c.RuntimeParams["idle_session_timeout"] = strconv.FormatInt(idle.Milliseconds(), 10)
 	c.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(inTransaction.Milliseconds(), 10)
@@ -121,7 +127,7 @@ func session(database *pgx.ConnConfig, use string, idle, inTransaction time.Dura
 }
 
 // runner runs one follower: it waits to lead, then leads until it is deposed or stopped,
-// again and again.
+// over and over.
 type runner struct {
 	Follower
 	config   Config
@@ -132,7 +138,8 @@ type runner struct {
 }
 
 func (r *runner) run(ctx context.Context) error {
-	said := "" // an outage is told once, not twice a second
+	// An outage is logged once, not twice a second.
+	said := ""
 	for {
 		err := r.serve(ctx)
 		if ctx.Err() != nil {
@@ -153,7 +160,7 @@ func (r *runner) run(ctx context.Context) error {
 	}
 }
 
-// serve is one leadership from candidacy to end.
+// serve is one leadership, from candidacy to end.
 func (r *runner) serve(ctx context.Context) (err error) {
 	lead, err := campaign(ctx, r)
 	if err != nil {
@@ -178,7 +185,7 @@ func (r *runner) serve(ctx context.Context) (err error) {
 	return context.Cause(term)
 }
 
-// hold keeps the leadership while there is progress. What stands still cannot be told to
+// hold keeps the leadership while there is progress. Work that stalls cannot be told to
 // end, so the lead is given up at once.
 func (r *runner) hold(term context.Context, lead *leadership, progress *progress) error {
 	err := lead.hold(term, progress)
@@ -189,12 +196,12 @@ func (r *runner) hold(term context.Context, lead *leadership, progress *progress
 	return err
 }
 
-// read reads a range: the events that the follower wants.
+// read returns the events of a range that the follower wants.
 func (r *runner) read(ctx context.Context, db eventstore.Querier, s span) ([]domain.Recorded, error) {
 	return r.reader.RangeOf(ctx, db, r.Kinds(), s.After, s.UpTo)
 }
 
-// sleep waits, or until ctx ends.
+// sleep waits for d, or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
