@@ -14,26 +14,26 @@ import (
 
 // auditBody is one event as an auditor reads it.
 type auditBody struct {
-	ID        uuid.UUID             `json:"id" format:"uuid" doc:"Of the event."`
+	ID        uuid.UUID             `json:"id" format:"uuid" doc:"Id of the event."`
 	Timestamp instant               `json:"timestamp"`
 	TenantID  uuid.UUID             `json:"tenant_id" format:"uuid"`
-	UserID    *uuid.UUID            `json:"user_id" nullable:"true" format:"uuid" doc:"Who did it; null: an operator, or nobody known."`
-	UserRole  string                `json:"user_role" doc:"Their role at that moment; also system or anonymous." example:"citizen"`
+	UserID    *uuid.UUID            `json:"user_id" nullable:"true" format:"uuid" doc:"Who did it; null: an operator, or unknown."`
+	UserRole  string                `json:"user_role" doc:"Their role at that moment, or system or anonymous." example:"citizen"`
 	Operation string                `json:"operation" enum:"CREATE,READ,UPDATE,DELETE" example:"UPDATE"`
 	TableName string                `json:"table_name" example:"consents"`
 	RecordID  uuid.UUID             `json:"record_id" format:"uuid"`
 	SubjectID *uuid.UUID            `json:"subject_id" nullable:"true" format:"uuid" doc:"The person it is about; null: nobody."`
 	Changes   map[string]changeBody `json:"changes" nullable:"false" doc:"By field." example:"{\"withdrawn\":{\"old\":false,\"new\":true,\"personal\":\"none\"}}"`
-	IPAddress *string               `json:"ip_address" doc:"sealed or erased instead, where it cannot be shown." example:"196.25.1.1"`
-	UserAgent *string               `json:"user_agent" doc:"sealed or erased instead, where it cannot be shown." example:"Mozilla/5.0"`
+	IPAddress *string               `json:"ip_address" doc:"sealed or erased if it cannot be shown." example:"196.25.1.1"`
+	UserAgent *string               `json:"user_agent" doc:"sealed or erased if it cannot be shown." example:"Mozilla/5.0"`
 	EventType string                `json:"event_type" example:"consent.withdrawn.v1"`
 	Position  int64                 `json:"position" example:"1043"`
 }
 
 // changeBody is what became of one field.
 type changeBody struct {
-	Old      any           `json:"old" doc:"null: there was none. Of a personal field that cannot be shown: sealed or erased."`
-	New      any           `json:"new" doc:"null: there is none now. Of a personal field that cannot be shown: sealed or erased."`
+	Old      any           `json:"old" doc:"null: none before. A personal value that cannot be shown: sealed or erased."`
+	New      any           `json:"new" doc:"null: none now. A personal value that cannot be shown: sealed or erased."`
 	Personal personalState `json:"personal"`
 }
 
@@ -75,7 +75,7 @@ type auditInput struct {
 	TableName string `query:"table_name" doc:"Such as users, consents, purposes, personal_data."`
 	RecordID  string `query:"record_id" format:"uuid"`
 	UserID    string `query:"user_id" format:"uuid" doc:"Who did it."`
-	TenantID  string `query:"tenant_id" format:"uuid" doc:"The own one; SALGA's admins may name another or none for all, and see personal values sealed."`
+	TenantID  string `query:"tenant_id" format:"uuid" doc:"Your own; SALGA's admins may name another, or omit it for all, and see others' personal values sealed."`
 }
 
 type auditOutput struct {
@@ -138,7 +138,7 @@ func auditScope(ctx context.Context, call commands.Call, tenant string) (reports
 		}
 		if asked != call.Tenant {
 			return reports.AuditScope{}, domain.Refuse(domain.CodeForbidden,
-				"You may read the audit log of your own tenant only.")
+				"You may name only your own municipality.")
 		}
 	}
 	return reports.ScopeOf(call.Tenant, asked)

@@ -15,16 +15,16 @@ type registerBody struct {
 	Email             string               `json:"email" says:"max=254" example:"nomsa@example.org"`
 	Password          string               `json:"password" says:"min=8;max=128" example:"correct horse battery"`
 	FullName          string               `json:"full_name" says:"min=2;max=100" example:"Nomsa Dlamini"`
-	Phone             string               `json:"phone,omitempty" doc:"E.164 or South African national form." example:"082 123 4567"`
-	PreferredLanguage string               `json:"preferred_language,omitempty" minLength:"1" says:"enum=en|zu|af" doc:"en if missing." example:"zu"`
+	Phone             string               `json:"phone,omitempty" doc:"E.164 or South African national format." example:"082 123 4567"`
+	PreferredLanguage string               `json:"preferred_language,omitempty" minLength:"1" says:"enum=en|zu|af" doc:"Default: en." example:"zu"`
 	MunicipalityCode  string               `json:"municipality_code" example:"CPT"`
 	Consent           *registerConsentBody `json:"consent,omitempty" needed:"true"`
 }
 
 type registerConsentBody struct {
-	Purpose            string `json:"purpose,omitempty" needed:"true" doc:"platform_registration" example:"platform_registration"`
+	Purpose            string `json:"purpose,omitempty" needed:"true" doc:"Always platform_registration." example:"platform_registration"`
 	PurposeDescription string `json:"purpose_description,omitempty" minLength:"1" doc:"The wording that was shown."`
-	Language           string `json:"language,omitempty" needed:"true" says:"enum=en|zu|af" doc:"As shown." example:"zu"`
+	Language           string `json:"language,omitempty" needed:"true" says:"enum=en|zu|af" doc:"Language of the wording shown." example:"zu"`
 	Consented          bool   `json:"consented,omitempty" needed:"true" example:"true"`
 }
 
@@ -52,8 +52,8 @@ type loginInput struct {
 	Body struct {
 		Email            string `json:"email" example:"nomsa@example.org"`
 		Password         string `json:"password" example:"correct horse battery"`
-		MunicipalityCode string `json:"municipality_code,omitempty" doc:"Needed if registered in more than one municipality." example:"CPT"`
-		TOTP             string `json:"totp,omitempty" doc:"The 6 digits that your authenticator shows now; needed if the account has a second factor."`
+		MunicipalityCode string `json:"municipality_code,omitempty" doc:"Required if you are registered in more than one." example:"CPT"`
+		TOTP             string `json:"totp,omitempty" doc:"The 6 digits your authenticator shows now; required if the account has a second factor."`
 	} `nameHint:"LoginBody"`
 }
 
@@ -62,7 +62,7 @@ type tokens struct {
 	AccessToken  string `json:"access_token" example:"eyJhbGciOiJIUzI1NiJ9.e30.YWNjZXNz"`
 	RefreshToken string `json:"refresh_token" example:"eyJhbGciOiJIUzI1NiJ9.e30.cmVmcmVzaA"`
 	TokenType    string `json:"token_type" enum:"bearer"`
-	ExpiresIn    int    `json:"expires_in" doc:"Seconds that the access token is valid." example:"1800"`
+	ExpiresIn    int    `json:"expires_in" doc:"Lifetime of the access token in seconds." example:"1800"`
 }
 
 type signedIn struct {

@@ -16,7 +16,7 @@ type consentBody struct {
 	ID                 uuid.UUID       `json:"id" format:"uuid"`
 	SubjectID          uuid.UUID       `json:"subject_id" format:"uuid"`
 	Purpose            string          `json:"purpose" example:"sms_alert"`
-	PurposeDescription string          `json:"purpose_description" doc:"The wording as shown." example:"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi."`
+	PurposeDescription string          `json:"purpose_description" doc:"The wording that was shown." example:"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi."`
 	Language           domain.Language `json:"language" enum:"en,zu,af" example:"zu"`
 	Consented          bool            `json:"consented" doc:"false: a refusal." example:"true"`
 	ConsentedAt        *instant        `json:"consented_at" nullable:"true" doc:"When the person said yes; null for a refusal." example:"2026-03-01T12:00:00.000000Z"`
@@ -24,13 +24,13 @@ type consentBody struct {
 	WithdrawnAt        *instant        `json:"withdrawn_at" nullable:"true"`
 	Channel            domain.Channel  `json:"channel" enum:"web,counter,phone,whatsapp,ussd,paper"`
 	GivenAt            instant         `json:"given_at" doc:"When the person decided."`
-	RecordedAt         instant         `json:"recorded_at" doc:"When the log learned of it."`
+	RecordedAt         instant         `json:"recorded_at" doc:"When it was recorded."`
 	NoticeVersion      int             `json:"notice_version" example:"1"`
-	SHA256             string          `json:"sha256" doc:"Of the wording as shown." example:"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"`
+	SHA256             string          `json:"sha256" doc:"SHA-256 of the wording shown." example:"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"`
 	GivenBy            string          `json:"given_by" enum:"self,competent_person" doc:"Who decided (POPIA s35)."`
 	RecordedBy         *uuid.UUID      `json:"recorded_by" nullable:"true" format:"uuid" doc:"The account that recorded it; null: an operator."`
-	EvidenceSHA256     *string         `json:"evidence_sha256" doc:"Of the scanned form, or whatever else proves it; null: none."`
-	Position           int64           `json:"position" doc:"Of the newest event about it." example:"1042"`
+	EvidenceSHA256     *string         `json:"evidence_sha256" doc:"SHA-256 of the scanned form or other evidence; null: none."`
+	Position           int64           `json:"position" doc:"Position of its newest event." example:"1042"`
 }
 
 func consentOf(c domain.Consent) consentBody {
@@ -70,13 +70,13 @@ type recordConsentInput struct {
 }
 
 type recordConsentBody struct {
-	SubjectID          string        `json:"subject_id,omitempty" minLength:"1" says:"format=uuid" doc:"Another person of the own tenant; only for staff."`
-	Purpose            string        `json:"purpose" doc:"A code of the registry." example:"sms_alert"`
-	PurposeDescription string        `json:"purpose_description,omitempty" minLength:"1" doc:"The wording that was shown; must be the registry's."`
-	Language           string        `json:"language" says:"enum=en|zu|af" doc:"As shown." example:"zu"`
+	SubjectID          string        `json:"subject_id,omitempty" minLength:"1" says:"format=uuid" doc:"Another person of your municipality; staff only."`
+	Purpose            string        `json:"purpose" doc:"Code of a registered purpose." example:"sms_alert"`
+	PurposeDescription string        `json:"purpose_description,omitempty" minLength:"1" doc:"The wording that was shown; must match the registry."`
+	Language           string        `json:"language" says:"enum=en|zu|af" doc:"Language of the wording shown." example:"zu"`
 	Consented          bool          `json:"consented" doc:"false records a refusal." example:"true"`
-	Channel            string        `json:"channel,omitempty" minLength:"1" says:"enum=web|counter|phone|whatsapp|ussd|paper" doc:"web if missing."`
-	GivenAt            *time.Time    `json:"given_at,omitempty" doc:"More than 5 minutes ago needs another channel than web, and evidence."`
+	Channel            string        `json:"channel,omitempty" minLength:"1" says:"enum=web|counter|phone|whatsapp|ussd|paper" doc:"Default: web."`
+	GivenAt            *time.Time    `json:"given_at,omitempty" doc:"If more than 5 minutes ago: needs evidence, and a channel other than web."`
 	NoticeVersion      int           `json:"notice_version,omitempty" minimum:"1" doc:"The version that was shown."`
 	Evidence           *evidenceBody `json:"evidence,omitempty"`
 	GivenBy            *givenByBody  `json:"given_by,omitempty" doc:"A competent person who decides for the subject (POPIA s35)."`
@@ -90,7 +90,7 @@ type evidenceBody struct {
 type givenByBody struct {
 	Name      string `json:"name" example:"Thandi Dlamini"`
 	Relation  string `json:"relation" example:"mother"`
-	Authority string `json:"authority" doc:"Reference of what gives them the authority." example:"birth certificate"`
+	Authority string `json:"authority" doc:"Reference of the document that gives them authority." example:"birth certificate"`
 }
 
 func (b recordConsentBody) command() (commands.RecordConsent, error) {
@@ -117,7 +117,7 @@ func given(f *domain.Faults, at *time.Time) time.Time {
 		return time.Time{}
 	}
 	if at.Year() < 1900 {
-		f.Add("given_at", "invalid", "Give the instant at which the person said so.")
+		f.Add("given_at", "invalid", "Give the instant at which the person decided.")
 	}
 	return *at
 }
@@ -140,8 +140,8 @@ type withdrawConsentInput struct {
 	ID   string `path:"id"`
 	Body *struct {
 		Reason   string        `json:"reason,omitempty" example:"too many messages"`
-		GivenAt  *time.Time    `json:"given_at,omitempty" doc:"When the person said so; missing: now."`
-		Evidence *evidenceBody `json:"evidence,omitempty" doc:"For another person: needed for more than 5 minutes ago, for what is earlier than the withdrawal that is known, and for platform_registration."`
+		GivenAt  *time.Time    `json:"given_at,omitempty" doc:"When the person withdrew it; default: now."`
+		Evidence *evidenceBody `json:"evidence,omitempty" doc:"For another person: needed if given_at is more than 5 minutes ago or before the recorded withdrawal, and for platform_registration."`
 	} `nameHint:"WithdrawConsentBody"`
 }
 
@@ -153,7 +153,7 @@ type consentWithdrawn struct {
 	Body     struct {
 		WithdrawnConsent
 
-		Staying []consentBody `json:"staying" nullable:"true" doc:"Where it closed the account: the consents that were not given through it and stay in force. Staff can withdraw them. Else null."`
+		Staying []consentBody `json:"staying" nullable:"true" doc:"If this closed the account: consents not given through it, which stay in force; staff can withdraw them. Otherwise null."`
 	} `nameHint:"WithdrawnConsentBody"`
 }
 
@@ -211,7 +211,7 @@ func subjectOfConsent(c domain.Consent) domain.UserID { return c.Subject }
 
 type consentsInput struct {
 	Paging
-	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of the own tenant; only for staff."`
+	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of your municipality; staff only."`
 }
 
 type consentsOutput struct {
@@ -289,20 +289,20 @@ func (s *server) consent(ctx context.Context, call commands.Call, in *consentInp
 }
 
 type checkConsentInput struct {
-	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of the own tenant; only for staff."`
+	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of your municipality; staff only."`
 	Purpose   string `query:"purpose" required:"true" example:"sms_alert"`
-	At        moment `query:"at" doc:"Missing: now."`
-	KnownAt   moment `query:"known_at" doc:"Missing: now."`
+	At        moment `query:"at" doc:"Default: now."`
+	KnownAt   moment `query:"known_at" doc:"Default: now."`
 }
 
 type checkConsentOutput struct {
 	Body struct {
 		Allowed    bool          `json:"allowed" example:"true"`
-		Reason     domain.Reason `json:"reason" enum:"unknown_subject,purpose_retired,lawful_without_consent,granted,refused,withdrawn,not_yet_given,never_asked" doc:"The first of these that applies. unknown_subject: nobody knew of this person at known_at; not_yet_given: a consent holds from later than at." example:"granted"`
-		Basis      domain.Basis  `json:"basis" enum:"consent,contract,legal_obligation,subject_interest,public_law_duty,legitimate_interest" doc:"The ground of POPIA s11 that the purpose rests on."`
-		Position   int64         `json:"position" doc:"The answer rests on the log up to this position." example:"1042"`
-		ValidUntil *instant      `json:"valid_until" nullable:"true" doc:"When a consent ends by itself; null: never."`
-		DecidedBy  *decidedBody  `json:"decided_by" doc:"The event that decides it; null: none does."`
+		Reason     domain.Reason `json:"reason" enum:"unknown_subject,purpose_retired,lawful_without_consent,granted,refused,withdrawn,not_yet_given,never_asked" doc:"The first of these that applies. unknown_subject: the person was not known at known_at; not_yet_given: a consent takes effect after at." example:"granted"`
+		Basis      domain.Basis  `json:"basis" enum:"consent,contract,legal_obligation,subject_interest,public_law_duty,legitimate_interest" doc:"The POPIA s11 ground of the purpose."`
+		Position   int64         `json:"position" doc:"The answer is based on the log up to this position." example:"1042"`
+		ValidUntil *instant      `json:"valid_until" nullable:"true" doc:"When the consent expires; null: never."`
+		DecidedBy  *decidedBody  `json:"decided_by" doc:"The event that decides it; null: none."`
 	} `nameHint:"Check"`
 }
 
@@ -310,7 +310,7 @@ type decidedBody struct {
 	EventID   uuid.UUID `json:"event_id" format:"uuid"`
 	EventType string    `json:"event_type" example:"consent.granted.v1"`
 	Position  int64     `json:"position" example:"1042"`
-	At        instant   `json:"at" doc:"When it holds from."`
+	At        instant   `json:"at" doc:"When it takes effect."`
 }
 
 func (s *server) checkConsent(

@@ -16,13 +16,13 @@ import (
 type CertificateBody struct {
 	CertificateID  uuid.UUID     `json:"certificate_id" format:"uuid"`
 	TenantID       uuid.UUID     `json:"tenant_id" format:"uuid"`
-	SubjectID      uuid.UUID     `json:"subject_id" format:"uuid" doc:"The id that history goes on to use for nobody known."`
+	SubjectID      uuid.UUID     `json:"subject_id" format:"uuid" doc:"The id that history keeps; it identifies nobody."`
 	ErasedAt       instant       `json:"erased_at"`
-	Position       int64         `json:"position" doc:"Of the erasure in the log." example:"1043"`
+	Position       int64         `json:"position" doc:"Log position of the erasure." example:"1043"`
 	Cause          string        `json:"cause" enum:"self,request"`
-	RequestID      *uuid.UUID    `json:"request_id" nullable:"true" format:"uuid" doc:"The request that was fulfilled; null: the person did it themselves."`
-	NoSecondPerson bool          `json:"no_second_person" doc:"true: one account lodged the request and carried it out, because the municipality had no other active manager or admin." example:"false"`
-	Keys           []uuid.UUID   `json:"keys" nullable:"false" format:"uuid" doc:"Ids of the keys that were destroyed."`
+	RequestID      *uuid.UUID    `json:"request_id" nullable:"true" format:"uuid" doc:"The fulfilled request; null: the person did it themselves."`
+	NoSecondPerson bool          `json:"no_second_person" doc:"true: one account both lodged the request and carried it out, as the municipality had no other active manager or admin." example:"false"`
+	Keys           []uuid.UUID   `json:"keys" nullable:"false" format:"uuid" doc:"Ids of the destroyed keys."`
 	Destroyed      []remnantBody `json:"destroyed" nullable:"false"`
 	Kept           []remnantBody `json:"kept" nullable:"false"`
 }
@@ -72,7 +72,7 @@ type eraseInput struct {
 }
 
 type eraseBody struct {
-	Confirmation string `json:"confirmation" doc:"DELETE MY ACCOUNT" example:"DELETE MY ACCOUNT"`
+	Confirmation string `json:"confirmation" doc:"Must be DELETE MY ACCOUNT." example:"DELETE MY ACCOUNT"`
 	Password     string `json:"password" example:"correct horse battery"`
 }
 
@@ -84,7 +84,7 @@ type eraseOutput struct {
 // erasureBody is a certificate, and how far the read tables are.
 type erasureBody struct {
 	CertificateBody
-	ReadTables map[string]string `json:"read_tables" doc:"By table: done, or pending: within moments." example:"{\"users\":\"done\"}"`
+	ReadTables map[string]string `json:"read_tables" doc:"By table: done, or pending (done within moments)." example:"{\"users\":\"done\"}"`
 }
 
 // eraseMe erases the caller. It counts against the limit of one a day only once the
@@ -129,7 +129,7 @@ func unproven(err error) bool {
 type certificatesInput struct {
 	Paging
 
-	TenantID string `query:"tenant_id" doc:"The own one; SALGA's admins may name another or none for all."`
+	TenantID string `query:"tenant_id" doc:"Your own; SALGA's admins may name another, or omit it for all."`
 }
 
 type certificatesOutput struct {

@@ -62,7 +62,7 @@ func exemplifyContent(schemas huma.Registry, where string, content map[string]*h
 func exampleOf(schemas huma.Registry, where string, s *huma.Schema) (any, error) {
 	switch {
 	case s == nil:
-		return nil, fmt.Errorf("%s: it refers to a schema that is not in the document", where)
+		return nil, fmt.Errorf("%s: it refers to a schema that the document lacks", where)
 	case len(s.Examples) > 0:
 		return s.Examples[0], nil
 	case s.Ref != "":
@@ -108,7 +108,7 @@ func exampleProblem(schemas huma.Registry, op *huma.Operation, r *route, code do
 	e := domain.Refuse(code, "%s", described.example)
 	switch {
 	case code == domain.CodeForbidden && r.who == scraper:
-		e = domain.Refuse(code, "Metrics are not for this address.")
+		e = domain.Refuse(code, "This address may not read metrics.")
 	case code == domain.CodeForbidden && r.who != self && r.who != selfOrStaff && r.who != selfOrOverseers:
 		e = domain.Refuse(code, "This is for: %s.", r.who)
 	case code == domain.CodeInvalid:
@@ -141,5 +141,5 @@ func exampleFault(schemas huma.Registry, op *huma.Operation, r *route) domain.Fi
 			Message: "An idempotency key has at most 128 characters."}
 	}
 	return domain.FieldError{Field: headerMinPosition, Code: "invalid",
-		Message: "Give the Event-Position of an answer."}
+		Message: "Give the Event-Position of an earlier answer."}
 }

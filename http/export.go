@@ -16,15 +16,15 @@ import (
 )
 
 type exportInput struct {
-	AsOf     moment `query:"as_of" doc:"What held at this instant; missing: at the end of what was known."`
-	KnownAt  moment `query:"known_at" doc:"As known at this instant; missing: now."`
-	Position int64  `query:"position" minimum:"1" doc:"As known at this position, which an earlier answer named: the same bytes again."`
-	Purpose  string `query:"purpose" doc:"Only for this purpose."`
+	AsOf     moment `query:"as_of" doc:"The state at this instant; default: at the end of what was known."`
+	KnownAt  moment `query:"known_at" doc:"As known at this instant; default: now."`
+	Position int64  `query:"position" minimum:"1" doc:"As known at this position of an earlier answer: the same bytes again."`
+	Purpose  string `query:"purpose" doc:"Only consents to this purpose."`
 	Format   string `query:"format" enum:"json,csv,ndjson" default:"json"`
 }
 
 type exportOutput struct {
-	Position    string `header:"Event-Position" doc:"The position that the question was resolved to."`
+	Position    string `header:"Event-Position" doc:"The log position that the export was made at."`
 	ContentType string `header:"Content-Type"`
 	Disposition string `header:"Content-Disposition"`
 	Body        func(huma.Context)
@@ -81,7 +81,7 @@ func (s *server) beginExport() (release func(), err error) {
 	case s.exports <- struct{}{}:
 		return func() { <-s.exports }, nil
 	default:
-		return nil, domain.Refuse(domain.CodeOverloaded, "Enough exports are running; try again later.")
+		return nil, domain.Refuse(domain.CodeOverloaded, "Too many exports are running; try again later.")
 	}
 }
 

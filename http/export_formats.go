@@ -47,25 +47,24 @@ func (f Format) schema() *huma.Schema {
 		return &huma.Schema{Type: huma.TypeString, Description: csvDescription}
 	case NDJSON:
 		return &huma.Schema{Type: huma.TypeString,
-			Description: `A consent a line; the last line is {"end":true,"count":…,"position":…}.`}
+			Description: `One consent per line; the last line is {"end":true,"count":…,"position":…}.`}
 	default:
 		return &huma.Schema{
 			Type: huma.TypeObject, AdditionalProperties: false,
 			Required: []string{"position", "as_of", "items", "count"},
 			Properties: map[string]*huma.Schema{
 				"position": whole(1050), "as_of": {Type: huma.TypeString, Format: "date-time", Nullable: true,
-					Description: "As asked for."},
+					Description: "As requested."},
 				"items": {Type: huma.TypeArray, Items: consent}, "count": whole(1),
 			},
 		}
 	}
 }
 
-const csvDescription = "For spreadsheets: UTF-8 with a byte order mark, lines that end in CR LF, every text quoted, " +
-	"and an apostrophe " +
-	"before what a spreadsheet would run as a formula. A header, a line for each consent, and a last record of four " +
-	"fields: " +
-	"end, the number of consents, the position, as_of as asked for. A file without it was cut off."
+const csvDescription = "For spreadsheets: UTF-8 with a byte order mark, lines ending in CR LF, every text quoted, " +
+	"and an apostrophe before a text that a spreadsheet would run as a formula. A header, one line per consent, and " +
+	"a last record of four fields: end, the number of consents, the position, and as_of as requested. A file " +
+	"without that record was cut off."
 
 // ConsentExport writes the consents of a replay as one document, each as it comes. The
 // same consents at the same position give the same bytes, over HTTP and on the command
@@ -121,7 +120,7 @@ func NewConsentExport(w io.Writer, of ConsentDocument) (*ConsentExport, error) {
 	case NDJSON:
 		return x, nil
 	default:
-		return nil, fmt.Errorf("no such format: %q", of.Format)
+		return nil, fmt.Errorf("unknown format: %q", of.Format)
 	}
 }
 

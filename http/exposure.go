@@ -17,12 +17,12 @@ type exposureBody struct {
 	Actor     *uuid.UUID        `json:"actor" nullable:"true" format:"uuid" doc:"The account that read; null: an operator."`
 	ActorRole string            `json:"actor_role" doc:"The actor's role at that moment." example:"manager"`
 	Route     string            `json:"route" example:"GET /api/v1/users"`
-	Fields    string            `json:"fields" doc:"The group of fields that was shown." example:"profile"`
-	Head      int64             `json:"head" doc:"The log's newest position at that moment: what there was to see." example:"1049"`
-	Subjects  []uuid.UUID       `json:"subjects" format:"uuid" nullable:"false" doc:"Whose data was shown; empty: of more people than are named, see filter."`
-	Filter    map[string]string `json:"filter" nullable:"false" doc:"What was asked for; values that identify a person are left out." example:"{\"email\":\"given\"}"`
-	Reason    *string           `json:"reason" doc:"Why, where one has to say so."`
-	Matched   *string           `json:"matched" enum:"subject,list,filter" doc:"Why this is about subject_id: named alone, named among others, or perhaps covered by the filter." example:"subject"`
+	Fields    string            `json:"fields" doc:"The group of fields shown." example:"profile"`
+	Head      int64             `json:"head" doc:"The log's newest position at that moment." example:"1049"`
+	Subjects  []uuid.UUID       `json:"subjects" format:"uuid" nullable:"false" doc:"Whose data was shown; empty: too many people to list, see filter."`
+	Filter    map[string]string `json:"filter" nullable:"false" doc:"What was searched for; values that identify a person are left out." example:"{\"email\":\"given\"}"`
+	Reason    *string           `json:"reason" doc:"The reason, where one is required."`
+	Matched   *string           `json:"matched" enum:"subject,list,filter" doc:"How this concerns subject_id: named alone, named among others, or possibly covered by the filter." example:"subject"`
 }
 
 func exposureOf(x reports.ExposureEntry) exposureBody {
@@ -49,8 +49,8 @@ type Period struct {
 type exposureInput struct {
 	Paging
 	Period
-	SubjectID string `query:"subject_id" format:"uuid" doc:"Who saw this person? Give this or actor_id."`
-	ActorID   string `query:"actor_id" format:"uuid" doc:"Whom did this account see?"`
+	SubjectID string `query:"subject_id" format:"uuid" doc:"The person whose data was read; give this or actor_id."`
+	ActorID   string `query:"actor_id" format:"uuid" doc:"The account that read; give this or subject_id."`
 }
 
 type exposureOutput struct {

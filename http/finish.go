@@ -73,7 +73,7 @@ func saying(of *huma.Schema, tag string) *huma.Schema {
 		case "max":
 			copied.MaxLength = &n
 		default:
-			panic("a tag says something unknown: " + tag)
+			panic("unknown key in a says tag: " + tag)
 		}
 	}
 	return &copied

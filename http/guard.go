@@ -74,7 +74,7 @@ func (s *server) admit(
 ) (call commands.Call, reach reach, err error) {
 	trace := traceOf(ctx)
 	if rt.who == scraper && !contains(s.config.ScrapeFrom, trace.address) {
-		return call, nothing, domain.Refuse(domain.CodeForbidden, "Metrics are not for this address.")
+		return call, nothing, domain.Refuse(domain.CodeForbidden, "This address may not read metrics.")
 	}
 	if err := s.pass(s.gates[rt.rate].address, addressKey(trace.address)); err != nil {
 		return call, nothing, err
@@ -173,7 +173,7 @@ func (s *server) wait(ctx context.Context, rt *route, r *http.Request) error {
 	least, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || least < 0 {
 		var f domain.Faults
-		f.Add(headerMinPosition, "invalid", "Give the Event-Position of an answer.")
+		f.Add(headerMinPosition, "invalid", "Give the Event-Position of an earlier answer.")
 		return f.Err()
 	}
 	if rt.waits != logItself {
@@ -205,7 +205,7 @@ func ifMatch(headers []string) (int, error) {
 	}
 	found := entityTag.FindStringSubmatch(text)
 	if found == nil {
-		return 0, domain.Refuse(codeMalformed, "If-Match must be the ETag of one answer.")
+		return 0, domain.Refuse(codeMalformed, "If-Match must be a single ETag, from an answer.")
 	}
 	if !ownVersion.MatchString(found[1]) {
 		return noVersion, nil
@@ -224,7 +224,7 @@ func readBody(w http.ResponseWriter, r *http.Request, taken bool) error {
 		return tooLarge()
 	}
 	if err != nil {
-		return domain.Refuse(codeMalformed, "The body did not arrive.").Because(err)
+		return domain.Refuse(codeMalformed, "The body did not arrive completely.").Because(err)
 	}
 	if len(body) > 0 && !isJSON(r.Header.Get("Content-Type")) {
 		return unsupportedMedia()
@@ -262,7 +262,7 @@ func nothingIn(body []byte) error {
 	}
 
 	var f domain.Faults
-	f.Add("body", "unknown_field", "This takes no body.")
+	f.Add("body", "unknown_field", "This route takes no body.")
 	return f.Err()
 }
 

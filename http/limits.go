@@ -198,7 +198,7 @@ func (s *server) slow(ctx context.Context, over int) error {
 	case s.waiting <- struct{}{}:
 		defer func() { <-s.waiting }()
 	default:
-		return domain.Refuse(domain.CodeOverloaded, "Too many people sign in at this moment; try again.")
+		return domain.Refuse(domain.CodeOverloaded, "Too many people are signing in right now; try again.")
 	}
 
 	timer := time.NewTimer(pause)

@@ -47,7 +47,7 @@ func (s *server) isLog(ctx context.Context, id uuid.UUID) error {
 			return nil
 		}
 	}
-	return domain.Refuse(codeAnotherLog, "This is another log: forget the positions that you hold, and read again.")
+	return domain.Refuse(codeAnotherLog, "This is another log: discard the positions you hold and read again.")
 }
 
 // logNamer names the log beside each position.

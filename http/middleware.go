@@ -175,7 +175,7 @@ func (s *server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 			w.Header().Add("Allow", method)
 		}
 	}
-	newProblem(domain.Refuse(codeMethodNotAllowed, "This path does not take this method; see Allow."), nil).write(w)
+	newProblem(domain.Refuse(codeMethodNotAllowed, "This path does not support this method; see Allow."), nil).write(w)
 }
 
 type requestMetrics struct {

@@ -19,14 +19,14 @@ import (
 // myDataBody is everything there is about one person (POPIA s23).
 type myDataBody struct {
 	ExportTimestamp instant         `json:"export_timestamp"`
-	Position        int64           `json:"position" doc:"Of the log: what there was when this was made." example:"1043"`
+	Position        int64           `json:"position" doc:"Log position at which this was made." example:"1043"`
 	Profile         userBody        `json:"profile"`
-	Consents        []consentBody   `json:"consents" nullable:"false" doc:"As they stand, in the words that were shown."`
-	Requests        []requestBody   `json:"requests" nullable:"false" doc:"What was asked for under the law."`
-	Holds           []holdBody      `json:"holds" nullable:"false" doc:"Why some of it has to be kept."`
-	Activity        []auditBody     `json:"activity" nullable:"false" doc:"What this person did, and what was done about them; what identifies others is sealed."`
-	Reads           []lookBody      `json:"reads" nullable:"false" doc:"Who looked at this person's data, when, by which route."`
-	Recipients      []recipientBody `json:"recipients" nullable:"false" doc:"Everybody who had access (s23(1)(b)), by account."`
+	Consents        []consentBody   `json:"consents" nullable:"false" doc:"Their current state, with the wording that was shown."`
+	Requests        []requestBody   `json:"requests" nullable:"false" doc:"Requests made under POPIA."`
+	Holds           []holdBody      `json:"holds" nullable:"false" doc:"Why some data must be kept."`
+	Activity        []auditBody     `json:"activity" nullable:"false" doc:"What this person did and what others did about them; data that identifies others is sealed."`
+	Reads           []lookBody      `json:"reads" nullable:"false" doc:"Who read this person's data, when and by which route."`
+	Recipients      []recipientBody `json:"recipients" nullable:"false" doc:"Everyone who had access (POPIA s23(1)(b)), by account."`
 }
 
 // lookBody is one look of somebody else at a person's data.
@@ -35,8 +35,8 @@ type lookBody struct {
 	Actor     *uuid.UUID `json:"actor" nullable:"true" format:"uuid" doc:"The account that read; null: an operator."`
 	ActorRole string     `json:"actor_role" example:"manager"`
 	Route     string     `json:"route" example:"GET /api/v1/users/{id}"`
-	Fields    string     `json:"fields" doc:"The group of fields that was shown." example:"profile"`
-	Matched   string     `json:"matched" enum:"subject,list,filter" doc:"The person alone, the person among others, or a filter that may have covered them."`
+	Fields    string     `json:"fields" doc:"The group of fields shown." example:"profile"`
+	Matched   string     `json:"matched" enum:"subject,list,filter" doc:"Shown alone, shown among others, or possibly covered by a filter."`
 	Position  int64      `json:"position" example:"1043"`
 }
 
@@ -98,8 +98,8 @@ func (s *server) myData(ctx context.Context, call commands.Call, _ *struct{}) (*
 // PageLanguage is what a page's language follows from. It is exported for huma, see
 // Paging.
 type PageLanguage struct {
-	Lang     string `query:"lang" enum:"en,zu,af" doc:"Missing: the preferred language of the person, else Accept-Language."`
-	Language string `query:"language" enum:"en,zu,af" doc:"The former name of lang."`
+	Lang     string `query:"lang" enum:"en,zu,af" doc:"Default: the person's preferred language, else Accept-Language."`
+	Language string `query:"language" enum:"en,zu,af" doc:"Former name of lang."`
 	Accepted string `header:"Accept-Language"`
 }
 
@@ -107,7 +107,7 @@ type PageLanguage struct {
 func (l PageLanguage) check() error {
 	var f domain.Faults
 	if l.Lang != "" && l.Language != "" && l.Lang != l.Language {
-		f.Add("language", "invalid", "This is the former name of lang, which says something else: give one of them.")
+		f.Add("language", "invalid", "language is the former name of lang and differs from it here: give only one of them.")
 	}
 	return f.Err()
 }

@@ -29,7 +29,7 @@ func apiConfig(version string) huma.Config {
 		"municipalities."
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT",
-			Description: "The access token of login or refresh."},
+			Description: "The access token from login or refresh."},
 	}
 	return c
 }
@@ -131,28 +131,28 @@ func headersOf(r *route) []*huma.Param {
 		params = append(params, &huma.Param{Name: name, In: "header", Description: description, Schema: &schema})
 	}
 	if r.who.account() {
-		add(headerTenant, "Optional; must be the tenant of the token.",
+		add(headerTenant, "Optional; must be the tenant of your token.",
 			huma.Schema{Type: huma.TypeString, Format: "uuid"})
 	}
 	if r.waits != "" {
 		least := 0.0
-		add(headerMinPosition, "Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. "+
-			"Beyond the log's end: 422 unknown_position at once.",
+		add(headerMinPosition, "Wait for this position to be visible: at most 2 s, then 503 read_model_behind. "+
+			"A position beyond the log's end: 422 unknown_position at once.",
 			huma.Schema{Type: huma.TypeInteger, Format: "int64", Minimum: &least})
 	}
 	if r.readsLog() {
-		add(headerLog, "The log that positions which you hold are of; if this is another one: 409 another_log, and "+
-			"nothing is done.",
+		add(headerLog, "The log that your positions belong to. If the server has another log: 409 another_log, "+
+			"and nothing is done.",
 			huma.Schema{Type: huma.TypeString, Format: "uuid"})
 	}
 	if r.command() {
 		most := domain.MaxIdempotencyKey
-		add(headerKey, "The same key and body gives the first answer again. Ignored by login, refresh, logout and "+
-			"password.",
+		add(headerKey, "A repeated request with the same key and body returns the first answer. Ignored by login, "+
+			"refresh, logout and password.",
 			huma.Schema{Type: huma.TypeString, MaxLength: &most})
 	}
 	if r.versioned {
-		add(headerIfMatch, "ETag of the version that the change is meant for; else 412.",
+		add(headerIfMatch, "ETag of the version that you are changing; if it is no longer current: 412.",
 			huma.Schema{Type: huma.TypeString})
 	}
 	return params
@@ -208,7 +208,7 @@ func nameHeaders(op *huma.Operation) {
 		}
 		if response.Headers[headerPosition] != nil {
 			response.Headers[headerLog] = &huma.Header{
-				Description: "The log that the position is of.",
+				Description: "The log that the position belongs to.",
 				Schema:      &huma.Schema{Type: huma.TypeString, Format: "uuid"},
 			}
 		}

@@ -14,14 +14,14 @@ type who string
 // The permissions.
 const (
 	everyone        who = "everyone"
-	scraper         who = "scrape address"
+	scraper         who = "addresses in METRICS_FROM"
 	holder          who = "holder of a refresh token" // which the handler verifies
-	self            who = "signed in"
-	selfOrStaff     who = "signed in; staff for others"
-	selfOrOverseers who = "signed in; manager, admin for others"
+	self            who = "anyone signed in"
+	selfOrStaff     who = "anyone signed in; staff also for others"
+	selfOrOverseers who = "anyone signed in; manager, admin also for others"
 	staff           who = "field_worker, manager, admin"
 	overseers       who = "manager, admin"
-	auditors        who = "manager, admin; platform admin for all"
+	auditors        who = "manager, admin; platform admin for all municipalities"
 	admins          who = "admin"
 	platformAdmins  who = "platform admin"
 )

@@ -38,18 +38,18 @@ type refusal struct {
 func edgeRefusals() map[domain.Code]refusal {
 	return map[domain.Code]refusal{
 		codeMalformed: {http.StatusBadRequest,
-			"The body is not one JSON document in UTF-8 in which every name stands once."},
+			"The body must be one JSON document in UTF-8, without repeated names."},
 		codeUnknownParameter: {http.StatusUnprocessableEntity, "This route has no such parameter; see errors."},
 		codeUnsupportedMedia: {http.StatusUnsupportedMediaType, "Send the body as application/json."},
-		codeTooLarge:         {http.StatusRequestEntityTooLarge, "A body has at most 1 MiB."},
-		codeMethodNotAllowed: {http.StatusMethodNotAllowed, "This path does not take this method; see Allow."},
+		codeTooLarge:         {http.StatusRequestEntityTooLarge, "A body may have at most 1 MiB."},
+		codeMethodNotAllowed: {http.StatusMethodNotAllowed, "This path does not support this method; see Allow."},
 		codeNotSignedIn:      {http.StatusUnauthorized, "Sign in, and send the access token as Authorization: Bearer."},
 		codeTenantMismatch:   {http.StatusForbidden, "X-Tenant-ID is not the tenant of your token."},
 		codeAnotherLog: {http.StatusConflict,
-			"This is another log: forget the positions that you hold, and read again."},
+			"This is another log: discard the positions you hold and read again."},
 		codeRateLimited: {http.StatusTooManyRequests, "Too many requests; try again later."},
 		codeInternal: {http.StatusInternalServerError,
-			"Something went wrong on our side. Tell us the X-Request-ID of this answer."},
+			"Something went wrong on our side. Please report this answer's X-Request-ID."},
 	}
 }
 
@@ -103,13 +103,13 @@ func retryAfter(e *domain.Error) time.Duration {
 
 // problem is the body of every answer that is not a success (RFC 9457).
 type problem struct {
-	Type      string              `json:"type" doc:"Always about:blank; code says what it is."`
+	Type      string              `json:"type" doc:"Always about:blank; see code."`
 	Title     string              `json:"title" doc:"The status in words."`
 	Status    int                 `json:"status"`
-	Detail    string              `json:"detail" doc:"A sentence for a person."`
+	Detail    string              `json:"detail" doc:"An explanation for people."`
 	Code      domain.Code         `json:"code" doc:"Stable name of the refusal, for programs."`
-	Errors    []domain.FieldError `json:"errors" nullable:"false" doc:"Faulty fields; empty when the fault is none of them."`
-	ConsentID *uuid.UUID          `json:"consent_id,omitempty" format:"uuid" doc:"The consent that stands in the way (already_granted, in_force)."`
+	Errors    []domain.FieldError `json:"errors" nullable:"false" doc:"Faulty fields; empty if the fault is not in a field."`
+	ConsentID *uuid.UUID          `json:"consent_id,omitempty" format:"uuid" doc:"The existing consent (already_granted, in_force)."`
 
 	headers http.Header
 }
@@ -166,7 +166,7 @@ func (p *problem) retry(after time.Duration) *problem {
 
 func internalProblem() *problem {
 	return newProblem(domain.Refuse(codeInternal,
-		"Something went wrong on our side. Tell us the X-Request-ID of this answer."), nil)
+		"Something went wrong on our side. Please report this answer's X-Request-ID."), nil)
 }
 
 // write sends the problem where huma does not.

@@ -18,18 +18,18 @@ import (
 type purposeBody struct {
 	Code      string       `json:"code" example:"sms_alert"`
 	Basis     domain.Basis `json:"basis" enum:"consent,contract,legal_obligation,subject_interest,public_law_duty,legitimate_interest"`
-	Special   bool         `json:"special_personal_information" doc:"POPIA s26" example:"false"`
+	Special   bool         `json:"special_personal_information" doc:"Special personal information (POPIA s26)." example:"false"`
 	Retention string       `json:"retention" example:"until consent is withdrawn; proof of consent 3 years longer"`
-	Retired   bool         `json:"retired" doc:"Nothing more is recorded for it." example:"false"`
-	Notice    noticeBody   `json:"notice" doc:"The newest."`
+	Retired   bool         `json:"retired" doc:"true: nothing more is recorded for it." example:"false"`
+	Notice    noticeBody   `json:"notice" doc:"The newest version."`
 }
 
 type noticeBody struct {
 	Version     int               `json:"version" example:"1"`
 	Texts       map[string]string `json:"texts" doc:"By language: en, zu, af." example:"{\"en\":\"To send you SMS alerts about water and electricity interruptions.\",\"zu\":\"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.\",\"af\":\"Om SMS-kennisgewings oor water- en kragonderbrekings aan u te stuur.\"}"`
-	PublishedAt *instant          `json:"published_at" nullable:"true" doc:"null: it is built in."`
-	InUseSince  instant           `json:"in_use_since" doc:"Since when people are shown these words; 0001-01-01T00:00:00Z: before everything."`
-	SHA256      map[string]string `json:"sha256" doc:"Of each text's UTF-8 bytes, hexadecimal." example:"{\"en\":\"1c31e3af462d98d0d2af3cefc4abc7a34d63efa7ac23e4c65afb9065bc0b9dd4\",\"zu\":\"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e\",\"af\":\"7abb6b08158307913f6b1584f1e7d1a02e25071291b0c233516b3ded27311e1f\"}"`
+	PublishedAt *instant          `json:"published_at" nullable:"true" doc:"null: built in."`
+	InUseSince  instant           `json:"in_use_since" doc:"When people were first shown this wording; 0001-01-01T00:00:00Z: from the very start."`
+	SHA256      map[string]string `json:"sha256" doc:"SHA-256 of each text's UTF-8 bytes, hexadecimal." example:"{\"en\":\"1c31e3af462d98d0d2af3cefc4abc7a34d63efa7ac23e4c65afb9065bc0b9dd4\",\"zu\":\"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e\",\"af\":\"7abb6b08158307913f6b1584f1e7d1a02e25071291b0c233516b3ded27311e1f\"}"`
 }
 
 func purposeOf(p domain.Purpose) purposeBody {
@@ -57,7 +57,7 @@ func byLanguage(texts map[domain.Language]string) map[string]string {
 
 type purposesInput struct {
 	Paging
-	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; missing: the defaults for all."`
+	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; default: the purposes of all municipalities."`
 }
 
 type purposesOutput struct {
@@ -96,7 +96,7 @@ func pageOf[T any](items []T, page Paging, key func(T) string) (projections.List
 	last, err := base64.RawURLEncoding.DecodeString(page.After)
 	if err != nil || strings.Trim(string(last), "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
 		var f domain.Faults
-		f.Add(cursorParameter, "invalid", "Give next of the page before.")
+		f.Add(cursorParameter, "invalid", "Give next of the previous page.")
 		return projections.Listing[T]{}, f.Err()
 	}
 
@@ -109,7 +109,7 @@ func pageOf[T any](items []T, page Paging, key func(T) string) (projections.List
 // NamedPurpose names a purpose in a path. It is exported for huma, see Paging.
 type NamedPurpose struct {
 	Code             string `path:"code"`
-	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; missing: the defaults for all."`
+	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; default: the purposes of all municipalities."`
 }
 
 func (s *server) named(ctx context.Context, in *NamedPurpose) (domain.Purpose, error) {
@@ -206,11 +206,11 @@ type definePurposeInput struct {
 	Body struct {
 		Code      string `json:"code" says:"max=64" doc:"Lower-case words joined by underscores." example:"event_news"`
 		Basis     string `json:"basis" says:"enum=consent|contract|legal_obligation|subject_interest|public_law_duty|legitimate_interest" example:"consent"`
-		Special   bool   `json:"special_personal_information" doc:"POPIA s26" example:"false"`
+		Special   bool   `json:"special_personal_information" doc:"Special personal information (POPIA s26)." example:"false"`
 		Retention string `json:"retention" says:"min=1;max=500" doc:"How long data for this purpose is kept (POPIA s14)." example:"1 year after the last event"`
 		Notice    struct {
 			Texts      textsBody  `json:"texts"`
-			InUseSince *time.Time `json:"in_use_since,omitempty" doc:"Since when people are shown these words, not in the future; missing: from now on. 0001-01-01T00:00:00Z: before everything."`
+			InUseSince *time.Time `json:"in_use_since,omitempty" doc:"When people were first shown this wording, not in the future; default: now. 0001-01-01T00:00:00Z: from the very start."`
 		} `json:"notice"`
 	} `nameHint:"DefinePurposeBody"`
 }
@@ -230,7 +230,7 @@ type publishNoticeInput struct {
 	Code string `path:"code"`
 	Body struct {
 		Texts      textsBody  `json:"texts"`
-		InUseSince *time.Time `json:"in_use_since,omitempty" doc:"Since when people are shown these words: not in the future, and not before the words that they replace were; missing: from now on."`
+		InUseSince *time.Time `json:"in_use_since,omitempty" doc:"When people were first shown this wording: not in the future, and not before the wording it replaces; default: now."`
 	} `nameHint:"PublishNoticeBody"`
 }
 

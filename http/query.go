@@ -55,7 +55,7 @@ func (q questions) check(r *http.Request) error {
 		case len(values) > 1:
 			f.Add(name, "repeated", "Give this once.")
 		case domain.IsBlank(values[0]) && !p.AllowEmptyValue:
-			f.Add(name, "empty", "Give a value, or leave the parameter away.")
+			f.Add(name, "empty", "Give a value, or leave the parameter out.")
 		}
 	}
 
@@ -75,5 +75,5 @@ func nameable(name string) string {
 }
 
 func malformedQuery() *domain.Error {
-	return domain.Refuse(codeMalformed, "Path and query must be UTF-8 without NUL, percent-encoded.")
+	return domain.Refuse(codeMalformed, "Path and query must be percent-encoded UTF-8 without NUL.")
 }

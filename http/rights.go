@@ -19,14 +19,14 @@ type requestBody struct {
 	Status    domain.RequestStatus `json:"status" enum:"open,fulfilled,refused"`
 	LodgedBy  string               `json:"lodged_by" enum:"self,staff"`
 	LodgedAt  instant              `json:"lodged_at"`
-	DueOn     domain.Date          `json:"due_on" doc:"A day: 30 days by the South African calendar." example:"2026-03-31"`
+	DueOn     domain.Date          `json:"due_on" doc:"30 days after lodging, by the South African calendar." example:"2026-03-31"`
 	ClosedAt  *instant             `json:"closed_at" nullable:"true"`
-	Ground    *string              `json:"ground" doc:"Of a refusal; null: none."`
-	Details   *string              `json:"details" doc:"What exactly was asked for; null also when erased."`
-	Note      *string              `json:"note" doc:"Of who closed it; null also when erased."`
-	Position  int64                `json:"position" doc:"Of the newest event about it." example:"1043"`
+	Ground    *string              `json:"ground" doc:"Ground of a refusal; null: none."`
+	Details   *string              `json:"details" doc:"What exactly was asked for; null also if erased."`
+	Note      *string              `json:"note" doc:"Note of the officer who closed it; null also if erased."`
+	Position  int64                `json:"position" doc:"Position of its newest event." example:"1043"`
 
-	CertificateID *uuid.UUID `json:"certificate_id" nullable:"true" format:"uuid" doc:"Of the erasure that was carried out; null: none was."`
+	CertificateID *uuid.UUID `json:"certificate_id" nullable:"true" format:"uuid" doc:"Certificate of the erasure; null: none."`
 }
 
 func requestOf(q domain.Request) requestBody {
@@ -49,9 +49,9 @@ type holdBody struct {
 	ID        uuid.UUID `json:"id" format:"uuid"`
 	SubjectID uuid.UUID `json:"subject_id" format:"uuid"`
 	PlacedAt  instant   `json:"placed_at"`
-	LiftedAt  *instant  `json:"lifted_at" nullable:"true" doc:"null: it holds."`
-	Reason    *string   `json:"reason" doc:"null when erased."`
-	Position  int64     `json:"position" doc:"Of the newest event about it." example:"1043"`
+	LiftedAt  *instant  `json:"lifted_at" nullable:"true" doc:"null: still in force."`
+	Reason    *string   `json:"reason" doc:"null if erased."`
+	Position  int64     `json:"position" doc:"Position of its newest event." example:"1043"`
 }
 
 func holdOf(h domain.Hold) holdBody {
@@ -79,9 +79,9 @@ func requestAnswer(a commands.Answer[domain.Request], err error) (*requestChange
 
 type lodgeInput struct {
 	Body struct {
-		SubjectID string `json:"subject_id,omitempty" minLength:"1" says:"format=uuid" doc:"Another person of the own tenant; only for staff."`
+		SubjectID string `json:"subject_id,omitempty" minLength:"1" says:"format=uuid" doc:"Another person of your municipality; staff only."`
 		Kind      string `json:"kind" says:"enum=access|correction|erasure|objection" example:"correction"`
-		Details   string `json:"details,omitempty" doc:"What exactly." example:"My surname is spelt Ṋemavhola."`
+		Details   string `json:"details,omitempty" doc:"What exactly is asked for." example:"My surname is spelt Ṋemavhola."`
 	} `nameHint:"LodgeRequestBody"`
 }
 
@@ -99,14 +99,14 @@ func (s *server) lodgeRequest(ctx context.Context, call commands.Call, in *lodge
 
 type rightsInput struct {
 	Paging
-	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of the own tenant; only for officers."`
+	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of your municipality; managers and admins only."`
 }
 
 type rightsOutput struct {
 	Body struct {
 		Requests []requestBody `json:"requests" nullable:"false"`
 		Holds    []holdBody    `json:"holds" nullable:"false"`
-		Next     *string       `json:"next" doc:"Cursor for after; null: this is the end."`
+		Next     *string       `json:"next" doc:"Pass as after for the next page; null: this is the last."`
 	} `nameHint:"Rights"`
 }
 

@@ -17,7 +17,7 @@ const rootPage = `<!DOCTYPE html>
 </head>
 <body>
 <h1>SALGA Trust Engine</h1>
-<p>This is an API for programs. It runs.</p>
+<p>This is an API for programs. It is running.</p>
 <ul>
 <li><a href="docs">Documentation</a>, to read and to try</li>
 <li><a href="openapi.json">The OpenAPI document</a>, for generators</li>

@@ -225,11 +225,11 @@ func (c *Config) complete() error {
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||
 			u.Scheme+"://"+u.Host != origin ||
 			u.Hostname() == "*" {
-			return errors.New("an allowed origin must be like https://portal.example.org, and never a pattern")
+			return errors.New("an allowed origin must be like https://portal.example.org, not a pattern")
 		}
 		for _, letter := range origin {
 			if letter == '*' {
-				return errors.New("an allowed origin is never a pattern")
+				return errors.New("an allowed origin must not be a pattern")
 			}
 		}
 	}
@@ -237,7 +237,7 @@ func (c *Config) complete() error {
 		c.Limits = DefaultLimits()
 	}
 	if c.RateLimit && !c.Limits.whole() {
-		return errors.New("every limit must allow something")
+		return errors.New("every limit must let something through")
 	}
 	if len(c.ScrapeFrom) == 0 {
 		c.ScrapeFrom = loopback()

@@ -163,7 +163,7 @@ func fault(d *huma.ErrorDetail) (field, code, message string) {
 		if name := strings.TrimPrefix(d.Message, unfit); name != "" {
 			field = name
 		}
-		return field, "invalid", "This value is out of range or of another type."
+		return field, "invalid", "This value is out of range or of the wrong type."
 	}
 	if words, ok := wrongTypes()[d.Message]; ok {
 		return field, "wrong_type", words
@@ -212,7 +212,7 @@ func safeField(location string) string {
 }
 
 func malformedBody() *domain.Error {
-	return domain.Refuse(codeMalformed, "The body is not one JSON document in UTF-8 in which every name stands once.")
+	return domain.Refuse(codeMalformed, "The body must be one JSON document in UTF-8, without repeated names.")
 }
 
 func unsupportedMedia() *domain.Error {
@@ -220,5 +220,5 @@ func unsupportedMedia() *domain.Error {
 }
 
 func tooLarge() *domain.Error {
-	return domain.Refuse(codeTooLarge, "A body has at most 1 MiB.")
+	return domain.Refuse(codeTooLarge, "A body may have at most 1 MiB.")
 }

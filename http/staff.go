@@ -14,7 +14,7 @@ type usersInput struct {
 	IsActive string `query:"is_active" enum:"true,false"`
 	Q        string `query:"q" doc:"Part of the name or of the e-mail address."`
 	Email    string `query:"email" doc:"The whole address, in any letter case."`
-	Phone    string `query:"phone" doc:"The whole number, E.164 or South African national form; write + as %2B."`
+	Phone    string `query:"phone" doc:"The whole number, in E.164 or South African national format; write + as %2B."`
 }
 
 type usersOutput struct {
@@ -42,7 +42,7 @@ func (s *server) users(ctx context.Context, call commands.Call, in *usersInput) 
 		return nil, err
 	}
 	if call.Role() == domain.FieldWorker && wanted.Email == "" && wanted.Phone == "" {
-		return nil, domain.Refuse(domain.CodeForbidden, "Field workers look people up by their exact email or phone.")
+		return nil, domain.Refuse(domain.CodeForbidden, "Field workers may search only by exact email or phone.")
 	}
 
 	list, err := s.config.Queries.Users(ctx, call.Tenant, wanted, in.page())
@@ -90,9 +90,9 @@ type createUserInput struct {
 		Email             string `json:"email" says:"max=254" example:"sipho@example.org"`
 		Password          string `json:"password" says:"min=8;max=128" example:"correct horse battery"`
 		FullName          string `json:"full_name" says:"min=2;max=100" example:"Sipho Zulu"`
-		Phone             string `json:"phone,omitempty" doc:"E.164 or South African national form."`
-		PreferredLanguage string `json:"preferred_language,omitempty" minLength:"1" says:"enum=en|zu|af" doc:"en if missing." example:"zu"`
-		MunicipalityCode  string `json:"municipality_code,omitempty" minLength:"1" doc:"The own one; missing: the own one."`
+		Phone             string `json:"phone,omitempty" doc:"E.164 or South African national format."`
+		PreferredLanguage string `json:"preferred_language,omitempty" minLength:"1" says:"enum=en|zu|af" doc:"Default: en." example:"zu"`
+		MunicipalityCode  string `json:"municipality_code,omitempty" minLength:"1" doc:"Your own municipality; may be left out."`
 		Role              string `json:"role" says:"enum=field_worker|manager|admin|saps_liaison" doc:"Citizens register themselves." example:"manager"`
 	} `nameHint:"CreateUserBody"`
 }
@@ -109,7 +109,7 @@ func (s *server) createUser(ctx context.Context, call commands.Call, in *createU
 type changeRoleInput struct {
 	ID   string `path:"id"`
 	Body struct {
-		Role string `json:"role" says:"enum=citizen|field_worker|manager|admin|saps_liaison" doc:"citizen only where the consent that takes is in force." example:"manager"`
+		Role string `json:"role" says:"enum=citizen|field_worker|manager|admin|saps_liaison" doc:"citizen requires consent to platform_registration in force." example:"manager"`
 	} `nameHint:"ChangeRoleBody"`
 }
 

@@ -90,7 +90,7 @@ func (t Tokens) sign(kind string, o commands.Session, id uuid.UUID, issued, expi
 // verify reads a token of one kind. Every fault is the same invalid_token.
 func (t Tokens) verify(kind, text string) (bearer, error) {
 	if len(text) > maxToken {
-		return bearer{}, invalidToken(errors.New("longer than any of ours"))
+		return bearer{}, invalidToken(errors.New("longer than any token we issue"))
 	}
 	var c claims
 	_, err := jwt.NewParser( // the library checks only what it is asked to
@@ -105,13 +105,13 @@ func (t Tokens) verify(kind, text string) (bearer, error) {
 		return bearer{}, invalidToken(err)
 	}
 	if c.Type != kind || c.IssuedAt == nil {
-		return bearer{}, invalidToken(errors.New("a token of another type, or without iat"))
+		return bearer{}, invalidToken(errors.New("wrong type, or no iat"))
 	}
 	var ids [4]uuid.UUID
 	for i, text := range []string{c.Tenant, c.Subject, c.Session, c.ID} {
 		id, ok := parseID(text)
 		if !ok || id == uuid.Nil {
-			return bearer{}, invalidToken(errors.New("a claim that is missing or no id"))
+			return bearer{}, invalidToken(errors.New("a claim is missing or not an id"))
 		}
 		ids[i] = id
 	}

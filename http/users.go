@@ -22,7 +22,7 @@ type userBody struct {
 	IsActive          bool            `json:"is_active" example:"true"`
 	CreatedAt         instant         `json:"created_at"`
 	UpdatedAt         instant         `json:"updated_at"`
-	SecondFactor      *bool           `json:"second_factor,omitempty" doc:"Whether sign-in asks for a code of an authenticator; of one's own account alone." example:"false"`
+	SecondFactor      *bool           `json:"second_factor,omitempty" doc:"Whether sign-in needs an authenticator code; shown only for your own account." example:"false"`
 }
 
 func userOf(u domain.User) userBody {
@@ -77,9 +77,9 @@ func (s *server) me(ctx context.Context, call commands.Call, _ *struct{}) (*user
 type changeMeInput struct {
 	Body struct {
 		FullName          *string   `json:"full_name,omitempty" says:"min=2;max=100" example:"Nomsa Zulu"`
-		Phone             clearable `json:"phone,omitzero" doc:"E.164 or South African national form; null or empty: none."`
+		Phone             clearable `json:"phone,omitzero" doc:"E.164 or South African national format; null or empty removes it."`
 		PreferredLanguage *string   `json:"preferred_language,omitempty" says:"enum=en|zu|af"`
-		Email             *string   `json:"email,omitempty" says:"max=254" doc:"A new one needs current_password."`
+		Email             *string   `json:"email,omitempty" says:"max=254" doc:"A new address needs current_password."`
 		CurrentPassword   string    `json:"current_password,omitempty"`
 	} `nameHint:"ChangeMeBody"`
 }

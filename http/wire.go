@@ -96,7 +96,7 @@ func (c clearable) pointer() *string {
 // listBody is part of a list.
 type listBody[T any] struct {
 	Items []T     `json:"items" nullable:"false"`
-	Next  *string `json:"next" doc:"Cursor for after; null: this is the end."`
+	Next  *string `json:"next" doc:"Pass as after for the next page; null: this is the last."`
 }
 
 func listOf[R, T any](l projections.Listing[R], item func(R) T) listBody[T] {
@@ -119,8 +119,8 @@ const cursorParameter = "after"
 // Paging is what every list takes. It is exported for huma, which passes over embedded
 // structs that are not.
 type Paging struct {
-	Limit int    `query:"limit" minimum:"1" maximum:"100" default:"50" doc:"At most so many items."`
-	After string `query:"after" doc:"next of the page before; empty: from the start."`
+	Limit int    `query:"limit" minimum:"1" maximum:"100" default:"50" doc:"Maximum number of items."`
+	After string `query:"after" doc:"next of the previous page; empty: from the start."`
 }
 
 func (p Paging) page() projections.Page { return projections.Page{Limit: p.Limit, After: p.After} }
@@ -143,7 +143,7 @@ func optionalBool(text string) *bool {
 func tidied(f *domain.Faults, field, text string, tidy func(string) string) string {
 	form := tidy(text)
 	if text != "" && domain.IsBlank(form) {
-		f.Add(field, "empty", "Give a value, or leave the parameter away.")
+		f.Add(field, "empty", "Give a value, or leave the parameter out.")
 	}
 	return form
 }
@@ -165,7 +165,7 @@ func optionalID(f *domain.Faults, field, text string) uuid.UUID {
 	}
 	id, ok := parseID(text)
 	if !ok || id == uuid.Nil {
-		f.Add(field, "invalid", "Give an id in the form 8-4-4-4-12 hexadecimal digits.")
+		f.Add(field, "invalid", "Give an id: hexadecimal digits in the form 8-4-4-4-12.")
 	}
 	return id
 }

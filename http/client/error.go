@@ -51,7 +51,7 @@ func errorOf(response *http.Response) *Error {
 	e := &Error{Header: response.Header}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxProblem))
 	if err != nil || json.Unmarshal(body, &e.Problem) != nil || e.Code == "" {
-		e.Problem = Problem{Title: http.StatusText(response.StatusCode), Detail: "This is no answer of the API."}
+		e.Problem = Problem{Title: http.StatusText(response.StatusCode), Detail: "This answer is not from the API."}
 	}
 	e.Status = int64(response.StatusCode)
 	return e
