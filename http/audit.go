@@ -30,7 +30,7 @@ type auditBody struct {
 	Position  int64                 `json:"position" example:"1043"`
 }
 
-// changeBody is what became of one field.
+// changeBody is one field before and after a change.
 type changeBody struct {
 	Old      any           `json:"old" doc:"null: none before. A personal value that cannot be shown: sealed or erased."`
 	New      any           `json:"new" doc:"null: none now. A personal value that cannot be shown: sealed or erased."`
@@ -40,10 +40,11 @@ type changeBody struct {
 func auditOf(e reports.AuditEntry) auditBody {
 	b := auditBody{
 		ID: e.ID, Timestamp: instant(e.Timestamp), TenantID: e.Tenant.UUID, UserID: idOrNull(e.User.UUID),
-		UserRole:  e.UserRole,
-		Operation: string(e.Operation), TableName: e.Table, RecordID: e.Record, SubjectID: idOrNull(e.Subject.UUID),
-		Changes: map[string]changeBody{}, EventType: e.EventType, Position: e.Position,
+		UserRole: e.UserRole, Operation: string(e.Operation), TableName: e.Table, RecordID: e.Record,
+		SubjectID: idOrNull(e.Subject.UUID), Changes: map[string]changeBody{}, EventType: e.EventType,
+		Position: e.Position,
 	}
+
 	for _, c := range e.Changes {
 		change := changeBody{Old: c.Old, New: c.New, Personal: stateOf(c.Personal)}
 		if hidden(c.Personal) {
@@ -54,6 +55,7 @@ func auditOf(e reports.AuditEntry) auditBody {
 		}
 		b.Changes[c.Field] = change
 	}
+
 	b.IPAddress, b.UserAgent = originOf(e.Origin)
 	return b
 }
@@ -93,10 +95,12 @@ func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInpu
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+
 	scope, err := auditScope(ctx, call, in.TenantID)
 	if err != nil {
 		return nil, err
 	}
+
 	list, err := s.config.Reports.Audit(ctx, scope, filter, in.page())
 	if err != nil {
 		return nil, err
@@ -107,15 +111,16 @@ func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInpu
 	return &auditOutput{Body: listOf(list, auditOf)}, nil
 }
 
-// recordAudit records a look at the people shown. Where all that was shown is another
-// municipality's, sealed, it is nobody's look, but an act in office all the same: whoever
-// does that is kept.
+// recordAudit records a read of the people shown. If only other municipalities' sealed
+// entries were shown, no person's data was read, but it is still an official act: it is
+// recorded without people.
 func (s *server) recordAudit(
 	ctx context.Context, call commands.Call, in *auditInput, shown []reports.AuditEntry,
 ) error {
 	filter, people := in.named(), shownIn(call.Tenant, shown)
 	ofOthers := slices.ContainsFunc(people, func(p domain.UserID) bool { return !p.IsZero() && p != call.User })
 	elsewhere := slices.ContainsFunc(shown, func(e reports.AuditEntry) bool { return e.Tenant != call.Tenant })
+
 	if elsewhere && !ofOthers {
 		filter["tenant_id"] = cmp.Or(in.TenantID, "all")
 		return s.recordReadOfAll(ctx, call, "audit", filter)
@@ -123,8 +128,8 @@ func (s *server) recordAudit(
 	return s.recordRead(ctx, call, "audit", filter, people...)
 }
 
-// auditScope is what the caller sees of the municipality asked for: their own, or for
-// SALGA's admins any, or all.
+// auditScope returns what the caller may see of the municipality asked for: their own;
+// for SALGA's admins any one, or all.
 func auditScope(ctx context.Context, call commands.Call, tenant string) (reports.AuditScope, error) {
 	var f domain.Faults
 	asked := domain.TenantID{UUID: optionalID(&f, "tenant_id", tenant)}
@@ -144,7 +149,7 @@ func auditScope(ctx context.Context, call commands.Call, tenant string) (reports
 	return reports.ScopeOf(call.Tenant, asked)
 }
 
-// named is the filter for the record of the read.
+// named returns the filter for the record of the read.
 func (in *auditInput) named() map[string]string {
 	return map[string]string{
 		"operation": in.Operation, "table_name": in.TableName, "record_id": in.RecordID, "user_id": in.UserID,
@@ -152,11 +157,11 @@ func (in *auditInput) named() map[string]string {
 	}
 }
 
-// shownIn lists the people of whom entries show something: the one an entry is about, for
-// it shows who they are and what they decided, and of origins the one who did it. The
-// record of a look shows that there was one, and of its person nothing but what is
-// personal in it. Of another municipality's entries all that tells who it is about is
-// sealed.
+// shownIn lists the people about whom entries reveal something: the person an entry is
+// about, since it shows who they are and what they decided, and where an origin is shown,
+// the person who acted. An entry that records a read reveals only that there was one, plus
+// any personal value in it. In another municipality's entries, everything that identifies
+// their person is sealed.
 func shownIn(tenant domain.TenantID, entries []reports.AuditEntry) (people []domain.UserID) {
 	for _, e := range entries {
 		isLook := e.EventType == new(domain.PersonalDataRead).EventType()

@@ -44,6 +44,7 @@ func (s *server) register(ctx context.Context, call commands.Call, in *registerI
 			Language: domain.Language(b.Consent.Language), Consented: b.Consent.Consented,
 		}
 	}
+
 	registered, err := userAnswer(s.config.Commands.Register(ctx, call, c))
 	return registered.own(call), err
 }
@@ -83,6 +84,7 @@ func (s *server) login(ctx context.Context, call commands.Call, in *loginInput) 
 	if err != nil {
 		return nil, err
 	}
+
 	b, err := s.tokens(ctx, a.Value)
 	return &signedIn{Position: position(a.Position), Body: b}, err
 }
@@ -105,10 +107,12 @@ func (s *server) refresh(ctx context.Context, call commands.Call, in *refreshInp
 	if err != nil {
 		return nil, err
 	}
+
 	a, err := s.config.Commands.RefreshSession(ctx, call, commands.RefreshSession{Token: b.id})
 	if err != nil {
 		return nil, err
 	}
+
 	body, err := s.tokens(ctx, a.Value)
 	return &refreshed{Body: body}, err
 }
@@ -118,19 +122,21 @@ func (s *server) logout(ctx context.Context, call commands.Call, in *refreshInpu
 	if err != nil {
 		return nil, err
 	}
+
 	a, err := s.config.Commands.SignOut(ctx, call, commands.SignOut{})
-	if err == nil && a.Position == 0 { // it had ended before, so the log up to here says so
+	if err == nil && a.Position == 0 { // the session had ended before: the log up to here says so
 		a.Position, err = s.config.Commands.Store.Head(ctx)
 	}
 	return &nothingChanged{Position: position(a.Position)}, err
 }
 
-// holder makes the caller of who shows a refresh token.
+// holder makes the caller from their refresh token.
 func (s *server) holder(ctx context.Context, call commands.Call, in *refreshInput) (commands.Call, bearer, error) {
 	b, err := s.config.Tokens.verify(refreshToken, in.Body.RefreshToken)
 	if err != nil {
 		return call, b, err
 	}
+
 	traceOf(ctx).user = b.user
 	call.Tenant, call.User, call.Session = b.tenant, b.user, b.session
 	return call, b, nil

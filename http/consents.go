@@ -36,12 +36,10 @@ type consentBody struct {
 func consentOf(c domain.Consent) consentBody {
 	b := consentBody{
 		ID: c.ID.UUID, SubjectID: c.Subject.UUID, Purpose: c.Purpose, PurposeDescription: c.Wording,
-		Language:  c.Language,
-		Consented: c.Consented, Withdrawn: c.Withdrawn(), WithdrawnAt: whenever(c.WithdrawnAt), Channel: c.Channel,
-		GivenAt: instant(c.GivenAt), RecordedAt: instant(c.RecordedAt), NoticeVersion: c.NoticeVersion,
-		SHA256: c.SHA256, GivenBy: c.GivenBy, RecordedBy: idOrNull(c.RecordedBy.UUID),
-		EvidenceSHA256: orNull(c.EvidenceSHA256),
-		Position:       c.Position,
+		Language: c.Language, Consented: c.Consented, Withdrawn: c.Withdrawn(),
+		WithdrawnAt: whenever(c.WithdrawnAt), Channel: c.Channel, GivenAt: instant(c.GivenAt),
+		RecordedAt: instant(c.RecordedAt), NoticeVersion: c.NoticeVersion, SHA256: c.SHA256, GivenBy: c.GivenBy,
+		RecordedBy: idOrNull(c.RecordedBy.UUID), EvidenceSHA256: orNull(c.EvidenceSHA256), Position: c.Position,
 	}
 	if c.Consented {
 		b.ConsentedAt = whenever(c.GivenAt)
@@ -97,21 +95,23 @@ func (b recordConsentBody) command() (commands.RecordConsent, error) {
 	var f domain.Faults
 	c := commands.RecordConsent{
 		Purpose: b.Purpose, Description: b.PurposeDescription, Language: domain.Language(b.Language),
-		Consented: b.Consented,
-		Channel:   domain.Channel(b.Channel), GivenAt: given(&f, b.GivenAt), NoticeVersion: b.NoticeVersion,
+		Consented: b.Consented, Channel: domain.Channel(b.Channel), GivenAt: given(&f, b.GivenAt),
+		NoticeVersion: b.NoticeVersion,
 	}
+
 	if b.Evidence != nil {
 		c.Evidence = &domain.Evidence{SHA256: b.Evidence.SHA256, Reference: b.Evidence.Reference}
 	}
 	if b.GivenBy != nil {
-		c.GivenBy = &domain.CompetentPerson{Name: b.GivenBy.Name, Relation: b.GivenBy.Relation,
-			Authority: b.GivenBy.Authority}
+		c.GivenBy = &domain.CompetentPerson{
+			Name: b.GivenBy.Name, Relation: b.GivenBy.Relation, Authority: b.GivenBy.Authority,
+		}
 	}
 	return c, f.Err()
 }
 
-// given reads when somebody said something; zero: now. No living person decided anything
-// before 1900.
+// given reads when a person decided; zero: now. No living person decided anything before
+// 1900.
 func given(f *domain.Faults, at *time.Time) time.Time {
 	if at == nil {
 		return time.Time{}
@@ -132,6 +132,7 @@ func (s *server) recordConsent(
 	if c.Subject, err = subjectOf(call, in.Body.SubjectID); err != nil {
 		return nil, err
 	}
+
 	a, err := s.config.Commands.RecordConsent(ctx, call, c)
 	return consentAnswer(a, s.recordRefusal(ctx, call, err, "consents", c.Subject))
 }
@@ -145,7 +146,8 @@ type withdrawConsentInput struct {
 	} `nameHint:"WithdrawConsentBody"`
 }
 
-// WithdrawnConsent is consentBody under a name that huma looks into where it is embedded.
+// WithdrawnConsent is consentBody under an exported name, so that huma reads it where it
+// is embedded.
 type WithdrawnConsent = consentBody
 
 type consentWithdrawn struct {
@@ -164,6 +166,7 @@ func (s *server) withdrawConsent(
 	if err != nil {
 		return nil, err
 	}
+
 	c := commands.WithdrawConsent{Consent: domain.ConsentID{UUID: id}}
 	if in.Body != nil {
 		var f domain.Faults
@@ -181,6 +184,7 @@ func (s *server) withdrawConsent(
 	if err != nil {
 		return nil, err
 	}
+
 	staying, open, err := s.config.Commands.Staying(ctx, call.Tenant, a)
 	if err != nil {
 		return nil, err
@@ -194,15 +198,16 @@ func (s *server) withdrawConsent(
 	return &out, nil
 }
 
-// withdrawalRefused records the look where a refusal tells about another person's
-// consent. It returns the refusal.
+// withdrawalRefused records a read where the refusal reveals something about another
+// person's consent. It returns the refusal.
 func (s *server) withdrawalRefused(ctx context.Context, call commands.Call, id domain.ConsentID, refusal error) error {
 	if refusal == nil || !call.ActsForOthers() {
 		return refusal
 	}
+
 	c, err := s.config.Queries.Consent(ctx, call.Tenant, domain.UserID{}, id)
 	if err != nil {
-		return refusal // of a consent that nobody has
+		return refusal // nobody has this consent
 	}
 	return s.recordRefusal(ctx, call, refusal, "consents", c.Subject)
 }
@@ -227,6 +232,7 @@ func (s *server) consents(ctx context.Context, call commands.Call, in *consentsI
 	if err != nil {
 		return nil, err
 	}
+
 	if len(list.Items) > 0 { // all are the subject's
 		err = s.recordRead(ctx, call, "consents", nil, subject)
 	} else {
@@ -238,12 +244,13 @@ func (s *server) consents(ctx context.Context, call commands.Call, in *consentsI
 	return &consentsOutput{Body: listOf(list, consentOf)}, nil
 }
 
-// recordNothing records the look at a person of whom there are no consents, which is told
-// too. Nobody is told of whom is not there.
+// recordNothing records a read of a person without consents: that there are none is also
+// information about them. If there is no such person, nothing is revealed.
 func (s *server) recordNothing(ctx context.Context, call commands.Call, subject domain.UserID) error {
 	if subject == call.User {
 		return nil
 	}
+
 	err := s.config.Commands.KnownPerson(ctx, call.Tenant, subject)
 	if e, is := errors.AsType[*domain.Error](err); is && e.Code == domain.CodeNotFound {
 		return nil
@@ -251,10 +258,11 @@ func (s *server) recordNothing(ctx context.Context, call commands.Call, subject 
 	if err != nil {
 		return err
 	}
+
 	return s.recordHourly(ctx, call, "consents", nil, subject)
 }
 
-// subjectOf reads the id of the person asked about; the caller if nobody is named.
+// subjectOf reads the id of the person asked about: the caller, if none is given.
 func subjectOf(call commands.Call, text string) (domain.UserID, error) {
 	var f domain.Faults
 	asked := domain.UserID{UUID: optionalID(&f, "subject_id", text)}
@@ -274,6 +282,7 @@ func (s *server) consent(ctx context.Context, call commands.Call, in *consentInp
 	if err != nil {
 		return nil, err
 	}
+
 	whose := call.User
 	if call.ActsForOthers() {
 		whose = domain.UserID{} // anybody of the tenant
@@ -282,6 +291,7 @@ func (s *server) consent(ctx context.Context, call commands.Call, in *consentInp
 	if err != nil {
 		return nil, err
 	}
+
 	if err := s.recordRead(ctx, call, "consents", nil, c.Subject); err != nil {
 		return nil, err
 	}
@@ -326,8 +336,9 @@ func (s *server) checkConsent(
 	if err != nil {
 		return nil, err
 	}
-	// Whatever the answer is: that somebody was never asked, or not known yet, is told of
-	// them as well.
+
+	// Recorded whatever the answer is: that somebody was never asked, or was not known yet,
+	// is also information about them.
 	filter := map[string]string{"purpose": domain.CanonicalPurposeCode(in.Purpose)}
 	if err := s.recordHourly(ctx, call, "check", filter, subject); err != nil {
 		return nil, err

@@ -30,8 +30,8 @@ type exportOutput struct {
 	Body        func(huma.Context)
 }
 
-// exportsAtOnce is how many exports run at the same time: each holds a connection and a
-// snapshot while it streams.
+// exportsAtOnce is how many exports may run at the same time: each holds a connection and
+// a snapshot while it streams.
 const exportsAtOnce = 4
 
 // export streams the state of all consents of the tenant, replayed from events, in
@@ -43,6 +43,7 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 			return nil, err
 		}
 	}
+
 	var err error
 	if q.Position, err = s.config.Reports.Resolve(ctx, call.Tenant, in.KnownAt.Time, in.Position); err != nil {
 		return nil, err
@@ -54,7 +55,7 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 
 	release, err := s.beginExport()
 	if err != nil {
-		return nil, err // and nobody was seen
+		return nil, err // nothing was read
 	}
 	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(whenever(in.AsOf.Time)),
 		"position": position(q.Position)}
@@ -62,6 +63,7 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 		release()
 		return nil, err
 	}
+
 	of := ConsentDocument{Format: Format(in.Format), Municipality: municipality, Position: q.Position, AsOf: q.At}
 	out := &exportOutput{
 		Position: position(q.Position), ContentType: of.Format.mediaType(),
@@ -85,8 +87,8 @@ func (s *server) beginExport() (release func(), err error) {
 	}
 }
 
-// stream writes the export. What fails before the first byte is a problem like any other;
-// after it only the connection can say so.
+// stream writes the export. A failure before the first byte is a problem like any other;
+// after it, only cutting the connection can show it.
 func (s *server) stream(
 	ctx context.Context, call commands.Call, q reports.ReplayQuery, of ConsentDocument, w http.ResponseWriter,
 ) {
@@ -106,7 +108,7 @@ func (s *server) stream(
 	}
 }
 
-// refuse answers with a problem where headers of a success were set.
+// refuse answers with a problem, and drops the headers that were set for a success.
 func (s *server) refuse(ctx context.Context, w http.ResponseWriter, err error) {
 	for _, name := range []string{headerPosition, headerLog, "Content-Disposition"} {
 		w.Header().Del(name)
@@ -121,6 +123,7 @@ func (s *server) replay(
 	if err != nil {
 		return err
 	}
+
 	err = s.config.Reports.Replay(ctx, call.Tenant, q, func(c domain.Consent) error { return x.Write(c, Revealed{}) })
 	if err != nil {
 		return err
@@ -128,8 +131,7 @@ func (s *server) replay(
 	return x.Close()
 }
 
-// progress renews the time that an export has for a page whenever the client has taken a
-// piece of it.
+// progress renews an export's time for a page whenever the client has taken a piece.
 type progress struct {
 	to    io.Writer
 	renew func()

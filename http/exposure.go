@@ -29,8 +29,7 @@ func exposureOf(x reports.ExposureEntry) exposureBody {
 	facts, _ := x.Reason.Get()
 	b := exposureBody{
 		Position: x.Position, EventID: x.EventID, Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID),
-		ActorRole: x.ActorRole,
-		Route:     x.Route, Fields: x.Fields, Head: x.Head,
+		ActorRole: x.ActorRole, Route: x.Route, Fields: x.Fields, Head: x.Head,
 		Subjects: each(x.Subjects, func(u domain.UserID) uuid.UUID { return u.UUID }), Filter: x.Filter,
 		Reason: orNull(facts.Reason), Matched: orNull(string(x.Matched)),
 	}
@@ -40,7 +39,7 @@ func exposureOf(x reports.ExposureEntry) exposureBody {
 	return b
 }
 
-// Period is a stretch of time in a query. It is exported for huma, see Paging.
+// Period is a period of time in a query. It is exported for huma, see Paging.
 type Period struct {
 	From moment `query:"from" doc:"Recorded at this instant or later."`
 	To   moment `query:"to" doc:"Recorded before this instant."`
@@ -57,8 +56,8 @@ type exposureOutput struct {
 	Body listBody[exposureBody]
 }
 
-// exposure lists who read whose personal data. It shows ids and routes, nothing personal,
-// and so is not recorded itself.
+// exposure lists who read whose personal data. It shows ids and routes but nothing
+// personal, so it is not recorded itself.
 func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureInput) (*exposureOutput, error) {
 	var f domain.Faults
 	filter := reports.ExposureFilter{
@@ -69,16 +68,18 @@ func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureI
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+
 	for _, named := range []domain.UserID{filter.Subject, filter.Actor} {
 		if named.IsZero() {
 			continue
 		}
-		// Reads of more people than are named may have covered anybody, but not somebody
-		// who is not there.
+		// A read of more people than are listed may have covered anybody, but not a person
+		// who does not exist.
 		if err := s.config.Commands.KnownPerson(ctx, call.Tenant, named); err != nil {
 			return nil, err
 		}
 	}
+
 	list, err := s.config.Reports.Exposure(ctx, call.Tenant, filter, in.page())
 	if err != nil {
 		return nil, err

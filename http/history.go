@@ -47,7 +47,7 @@ type competentPersonBody struct {
 	Authority string `json:"authority" doc:"Reference of the document that gives them authority." example:"birth certificate"`
 }
 
-// personalState says what can be said of fields that identify a person.
+// personalState is the state of the fields that identify a person.
 type personalState string
 
 // Schema implements huma.SchemaProvider.
@@ -67,14 +67,15 @@ func stateOf(s domain.PersonalState) personalState {
 func historyOf(h reports.HistoryEntry) historyBody {
 	b := historyBody{
 		Position: h.Position, EventID: h.EventID, EventType: h.EventType, RecordedAt: instant(h.RecordedAt),
-		GivenAt: instant(h.GivenAt),
-		Actor:   idOrNull(h.Actor.UUID), ActorRole: h.ActorRole, RecordedBy: h.RecordedBy, ConsentID: h.ConsentID.UUID,
-		Purpose:            h.Purpose,
+		GivenAt: instant(h.GivenAt), Actor: idOrNull(h.Actor.UUID), ActorRole: h.ActorRole,
+		RecordedBy: h.RecordedBy, ConsentID: h.ConsentID.UUID, Purpose: h.Purpose,
+
 		PurposeDescription: orNull(h.Wording), SHA256: orNull(h.SHA256), Language: orNull(string(h.Language)),
 		Channel: orNull(string(h.Channel)), GivenBy: orNull(h.GivenBy), Basis: orNull(string(h.Basis)),
-		EvidenceSHA256: orNull(h.EvidenceSHA256), Personal: stateOf(h.Personal),
-		EvidenceReference: orNull(h.EvidenceReference),
-		Reason:            orNull(h.Reason), Cause: orNull(h.Cause),
+		EvidenceSHA256: orNull(h.EvidenceSHA256),
+
+		Personal: stateOf(h.Personal), EvidenceReference: orNull(h.EvidenceReference),
+		Reason: orNull(h.Reason), Cause: orNull(h.Cause),
 	}
 	if h.NoticeVersion > 0 {
 		b.NoticeVersion = &h.NoticeVersion
@@ -85,8 +86,8 @@ func historyOf(h reports.HistoryEntry) historyBody {
 	return b
 }
 
-// mostHistory is how many events a page of a history may have: with hardly anybody there
-// are more, so that one answer is all of it.
+// mostHistory is how many events a page of a history may have. Hardly anybody has more, so
+// one answer is usually the whole history.
 const mostHistory = 1000
 
 type historyInput struct {
@@ -99,22 +100,25 @@ type historyOutput struct {
 	Body listBody[historyBody] `nameHint:"History"`
 }
 
-// history gives the consent events of one person, oldest first. It is whole also for a
-// person who was erased.
+// history lists the consent events of one person, oldest first. It is complete even for an
+// erased person.
 func (s *server) history(ctx context.Context, call commands.Call, in *historyInput) (*historyOutput, error) {
 	id, err := namedID(in.ID)
 	if err != nil {
 		return nil, err
 	}
+
 	subject := domain.UserID{UUID: id}
 	if err := s.config.Commands.KnownPerson(ctx, call.Tenant, subject); err != nil {
 		return nil, err
 	}
+
 	list, err := s.config.Reports.History(ctx, call.Tenant, subject,
 		projections.Page{Limit: in.Limit, After: in.After, Most: mostHistory})
 	if err != nil {
 		return nil, err
 	}
+
 	if err := s.recordRead(ctx, call, "history", nil, subject); err != nil {
 		return nil, err
 	}

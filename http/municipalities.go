@@ -96,6 +96,7 @@ func (s *server) municipalities(
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+
 	list, err := s.config.Queries.Municipalities(ctx, projections.MunicipalityFilter{
 		Active: optionalBool(in.IsActive), Province: in.Province, Category: in.Category, Q: q,
 	}, in.page())
@@ -105,7 +106,7 @@ func (s *server) municipalities(
 	return &municipalitiesOutput{Body: listOf(list, municipalityOf)}, nil
 }
 
-// byIDOrCode is the route that takes either in its path.
+// byIDOrCode is the one route whose path takes an id or a code.
 const byIDOrCode = "get_municipality"
 
 type municipalityInput struct {

@@ -42,8 +42,7 @@ func purposeOf(p domain.Purpose) purposeBody {
 func noticeOf(n domain.Notice) noticeBody {
 	return noticeBody{
 		Version: n.Version, Texts: byLanguage(n.Texts), SHA256: byLanguage(n.SHA256),
-		PublishedAt: whenever(n.PublishedAt),
-		InUseSince:  instant(n.InUseSince),
+		PublishedAt: whenever(n.PublishedAt), InUseSince: instant(n.InUseSince),
 	}
 }
 
@@ -81,8 +80,8 @@ func (s *server) purposes(ctx context.Context, _ commands.Call, in *purposesInpu
 	return &purposesOutput{Body: listOf(list, purposeOf)}, nil
 }
 
-// municipalityOrAll returns the tenant with a code, or the platform, whose purposes are
-// the defaults for all.
+// municipalityOrAll returns the tenant with a code; without one, the platform, whose
+// purposes are the defaults for all.
 func (s *server) municipalityOrAll(ctx context.Context, code string) (domain.TenantID, error) {
 	if code == "" {
 		return domain.PlatformTenant(), nil
@@ -90,8 +89,8 @@ func (s *server) municipalityOrAll(ctx context.Context, code string) (domain.Ten
 	return s.config.Commands.TenantOf(ctx, code)
 }
 
-// pageOf cuts a page out of items in order of a key in lower-case letters, digits and
-// underscores, of which a cursor is made.
+// pageOf cuts a page out of items ordered by a key, from which the cursor is made. A key
+// has only lower-case letters, digits and underscores.
 func pageOf[T any](items []T, page Paging, key func(T) string) (projections.Listing[T], error) {
 	last, err := base64.RawURLEncoding.DecodeString(page.After)
 	if err != nil || strings.Trim(string(last), "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
@@ -141,7 +140,7 @@ type noticesOutput struct {
 	Body listBody[noticeBody]
 }
 
-// notices lists every version of a purpose's wording, the oldest first.
+// notices lists every version of a purpose's wording, oldest first.
 func (s *server) notices(ctx context.Context, _ commands.Call, in *noticesInput) (*noticesOutput, error) {
 	p, err := s.named(ctx, &in.NamedPurpose)
 	if err != nil {
@@ -221,8 +220,7 @@ func (s *server) definePurpose(
 	b := in.Body
 	return purposeAnswer(s.config.Commands.DefinePurpose(ctx, call, domain.DefinePurpose{
 		Code: b.Code, Basis: domain.Basis(b.Basis), Special: b.Special, Retention: b.Retention,
-		Texts:      b.Notice.Texts.texts(),
-		InUseSince: b.Notice.InUseSince,
+		Texts: b.Notice.Texts.texts(), InUseSince: b.Notice.InUseSince,
 	}))
 }
 

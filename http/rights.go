@@ -32,10 +32,9 @@ type requestBody struct {
 func requestOf(q domain.Request) requestBody {
 	return requestBody{
 		ID: q.ID.UUID, SubjectID: q.Subject.UUID, Kind: q.Kind, Status: q.Status, LodgedBy: q.LodgedBy,
-		LodgedAt: instant(q.LodgedAt),
-		DueOn:    q.DueOn, ClosedAt: whenever(q.ClosedAt), Ground: orNull(string(q.Ground)),
-		Details: textOrNull(q.Details),
-		Note:    textOrNull(q.Note), Position: q.Position, CertificateID: idOrNull(q.Certificate),
+		LodgedAt: instant(q.LodgedAt), DueOn: q.DueOn, ClosedAt: whenever(q.ClosedAt),
+		Ground: orNull(string(q.Ground)), Details: textOrNull(q.Details), Note: textOrNull(q.Note),
+		Position: q.Position, CertificateID: idOrNull(q.Certificate),
 	}
 }
 
@@ -90,6 +89,7 @@ func (s *server) lodgeRequest(ctx context.Context, call commands.Call, in *lodge
 	if err != nil {
 		return nil, err
 	}
+
 	a, err := s.config.Commands.LodgeRequest(ctx, call, commands.LodgeRequest{
 		Subject: subject, Kind: domain.RequestKind(in.Body.Kind), Details: in.Body.Details,
 	})
@@ -110,7 +110,7 @@ type rightsOutput struct {
 	} `nameHint:"Rights"`
 }
 
-// rightsRow is a request, or a hold.
+// rightsRow is a request or a hold.
 type rightsRow struct {
 	request *domain.Request
 	hold    *domain.Hold
@@ -124,7 +124,7 @@ func (r rightsRow) id() uuid.UUID {
 }
 
 // rightsPage cuts a page out of a person's requests and holds: first the requests, then
-// the holds, each in the order they came.
+// the holds, each in the order they were made.
 func rightsPage(all domain.Rights, page projections.Page) (projections.Listing[rightsRow], error) {
 	rows := make([]rightsRow, 0, len(all.Requests)+len(all.Holds))
 	for i := range all.Requests {
@@ -146,12 +146,13 @@ func rightsPage(all domain.Rights, page projections.Page) (projections.Listing[r
 	})
 }
 
-// rights gives one person's requests and holds.
+// rights returns one person's requests and holds.
 func (s *server) rights(ctx context.Context, call commands.Call, in *rightsInput) (*rightsOutput, error) {
 	subject, err := subjectOf(call, in.SubjectID)
 	if err != nil {
 		return nil, err
 	}
+
 	r, err := s.config.Commands.Rights(ctx, call.Tenant, subject)
 	if err != nil {
 		return nil, err
@@ -160,7 +161,9 @@ func (s *server) rights(ctx context.Context, call commands.Call, in *rightsInput
 	if err != nil {
 		return nil, err
 	}
-	if err := s.recordRead(ctx, call, "requests", nil, subject); err != nil { // also that there are none
+
+	// Recorded even if there are none: that is information about the person, too.
+	if err := s.recordRead(ctx, call, "requests", nil, subject); err != nil {
 		return nil, err
 	}
 
@@ -185,12 +188,13 @@ type requestsOutput struct {
 	Body listBody[requestBody]
 }
 
-// tenantRequests lists the municipality's requests, those that are due first.
+// tenantRequests lists the municipality's requests, earliest due date first.
 func (s *server) tenantRequests(ctx context.Context, call commands.Call, in *requestsInput) (*requestsOutput, error) {
 	list, err := s.config.Reports.Requests(ctx, call.Tenant, domain.RequestStatus(in.Status), in.page())
 	if err != nil {
 		return nil, err
 	}
+
 	people := each(list.Items, func(q domain.Request) domain.UserID { return q.Subject })
 	if err := s.recordRead(ctx, call, "requests", map[string]string{"status": in.Status}, people...); err != nil {
 		return nil, err
@@ -210,10 +214,12 @@ func (s *server) fulfilRequest(ctx context.Context, call commands.Call, in *fulf
 	if err != nil {
 		return nil, err
 	}
+
 	note := ""
 	if in.Body != nil {
 		note = in.Body.Note
 	}
+
 	a, err := s.config.Commands.FulfilRequest(ctx, call, commands.FulfilRequest{
 		Request: domain.RequestID{UUID: id}, Note: note,
 	})
@@ -221,15 +227,16 @@ func (s *server) fulfilRequest(ctx context.Context, call commands.Call, in *fulf
 	return requestAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfRequest))
 }
 
-// closingRefused records the look where the refusal to close a request tells about the
-// person. It returns the refusal.
+// closingRefused records a read where the refusal to close a request reveals something
+// about the person. It returns the refusal.
 func (s *server) closingRefused(ctx context.Context, call commands.Call, id domain.RequestID, refusal error) error {
 	if refusal == nil {
 		return nil
 	}
+
 	q, err := s.config.Commands.RightsRequest(ctx, call, id)
 	if err != nil {
-		return refusal // of a request that nobody lodged
+		return refusal // there is no such request
 	}
 	return s.recordRefusal(ctx, call, refusal, "requests", q.Subject)
 }
@@ -247,6 +254,7 @@ func (s *server) refuseRequest(ctx context.Context, call commands.Call, in *refu
 	if err != nil {
 		return nil, err
 	}
+
 	a, err := s.config.Commands.RefuseRequest(ctx, call, commands.RefuseRequest{
 		Request: domain.RequestID{UUID: id}, Ground: domain.Ground(in.Body.Ground), Note: in.Body.Note,
 	})
@@ -282,6 +290,7 @@ func (s *server) placeHold(ctx context.Context, call commands.Call, in *placeHol
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+
 	a, err := s.config.Commands.PlaceHold(ctx, call, commands.PlaceHold{Subject: subject, Reason: in.Body.Reason})
 	err = s.recordRefusal(ctx, call, err, "requests", subject)
 	return holdAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfHold))
@@ -299,6 +308,7 @@ func (s *server) liftHold(ctx context.Context, call commands.Call, in *liftHoldI
 	if err != nil {
 		return nil, err
 	}
+
 	a, err := s.config.Commands.LiftHold(ctx, call, commands.LiftHold{
 		Hold: domain.HoldID{UUID: id}, Reason: in.Body.Reason,
 	})

@@ -21,8 +21,8 @@ type usersOutput struct {
 	Body listBody[userBody]
 }
 
-// filter is what is looked for, tidied: permission, query and record all go by this, and
-// not by what was sent.
+// filter returns the tidied filter. Permission, query and record all go by it, not by what
+// was sent.
 func (in *usersInput) filter() (projections.UserFilter, error) {
 	var f domain.Faults
 	wanted := projections.UserFilter{
@@ -34,8 +34,8 @@ func (in *usersInput) filter() (projections.UserFilter, error) {
 	return wanted, f.Err()
 }
 
-// users lists accounts of the own tenant. At a counter one person is looked up, so field
-// workers must name the address or the number exactly.
+// users lists accounts of the caller's tenant. Field workers serve one person at a
+// counter, so they must give the exact address or number.
 func (s *server) users(ctx context.Context, call commands.Call, in *usersInput) (*usersOutput, error) {
 	wanted, err := in.filter()
 	if err != nil {
@@ -51,8 +51,8 @@ func (s *server) users(ctx context.Context, call commands.Call, in *usersInput) 
 	}
 
 	filter := map[string]string{
-		"role": string(wanted.Role), "is_active": in.IsActive, "q": masked(wanted.Q), "email": masked(wanted.Email),
-		"phone": masked(wanted.Phone),
+		"role": string(wanted.Role), "is_active": in.IsActive,
+		"q": masked(wanted.Q), "email": masked(wanted.Email), "phone": masked(wanted.Phone),
 	}
 	people := each(list.Items, func(u domain.User) domain.UserID { return u.ID })
 	if err := s.recordRead(ctx, call, "profile", filter, people...); err != nil {
@@ -75,10 +75,12 @@ func (s *server) user(ctx context.Context, call commands.Call, in *oneUserInput)
 	if err != nil {
 		return nil, err
 	}
+
 	u, err := s.config.Queries.User(ctx, call.Tenant, id)
 	if err != nil {
 		return nil, err
 	}
+
 	if err := s.recordRead(ctx, call, "profile", nil, u.ID); err != nil {
 		return nil, err
 	}
@@ -122,8 +124,8 @@ func (s *server) changeRole(ctx context.Context, call commands.Call, in *changeR
 	return s.staffAnswer(ctx, call, id, a, err)
 }
 
-// staffAnswer answers for a change of an account, which it records as a look where it
-// changed nothing.
+// staffAnswer answers a change of an account. A change that was refused or changed nothing
+// is recorded as a read.
 func (s *server) staffAnswer(
 	ctx context.Context, call commands.Call, id domain.UserID, a commands.Answer[domain.User], err error,
 ) (*userChanged, error) {

@@ -27,10 +27,9 @@ type userBody struct {
 
 func userOf(u domain.User) userBody {
 	return userBody{
-		ID: u.ID.UUID, TenantID: u.Tenant.UUID, MunicipalityCode: u.MunicipalityCode, Email: u.Email,
-		FullName: u.FullName,
-		Phone:    orNull(u.Phone), PreferredLanguage: u.PreferredLanguage, Role: u.Role, IsActive: u.Active,
-		CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
+		ID: u.ID.UUID, TenantID: u.Tenant.UUID, MunicipalityCode: u.MunicipalityCode,
+		Email: u.Email, FullName: u.FullName, Phone: orNull(u.Phone), PreferredLanguage: u.PreferredLanguage,
+		Role: u.Role, IsActive: u.Active, CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
 	}
 }
 
@@ -52,13 +51,14 @@ func userAnswer(a commands.Answer[domain.User], err error) (*userChanged, error)
 	return &userChanged{ETag: etag(a.Value.Version), Position: position(a.Position), Body: userOf(a.Value)}, nil
 }
 
-// own is one's own account: whether it has a second factor is shown to nobody else.
+// own completes the caller's own account: nobody else sees whether it has a second
+// factor.
 func (b userBody) own(call commands.Call) userBody {
 	b.SecondFactor = new(call.SecondFactor().IsSet())
 	return b
 }
 
-// own is the answer to a change of one's own account.
+// own completes the answer to a change of the caller's own account.
 func (out *userChanged) own(call commands.Call) *userChanged {
 	if out != nil {
 		out.Body = out.Body.own(call)
@@ -88,8 +88,7 @@ func (s *server) changeMe(ctx context.Context, call commands.Call, in *changeMeI
 	b := in.Body
 	changed, err := userAnswer(s.config.Commands.ChangeProfile(ctx, call, commands.ChangeProfile{
 		FullName: b.FullName, Phone: b.Phone.pointer(), PreferredLanguage: (*domain.Language)(b.PreferredLanguage),
-		Email:           b.Email,
-		CurrentPassword: b.CurrentPassword,
+		Email: b.Email, CurrentPassword: b.CurrentPassword,
 	}))
 	return changed.own(call), err
 }
