@@ -8,14 +8,16 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// finish completes the document where huma cannot; undo takes back what huma would check
-// and the domain checks itself, in words of its own and all faults at once. By tags:
+// finish adds to the document what huma cannot, from tags:
 //
 //	needed:"true"                 required
 //	says:"enum=en|zu|af;min=2"    enum, format, pattern, min and max length of a field in a body
 //
-// Besides, a pointer to an object that is always there may be null, and so may an
-// enumeration that is nullable.
+// It also lets a pointer to an object that is always present be null, and a nullable
+// enumeration.
+//
+// huma must not enforce these, since the domain checks them itself, in its own words and
+// with all faults at once. So undo takes them back once the document is written.
 func finish(registry huma.Registry) (undo func()) {
 	var undos []func()
 	for name, schema := range registry.Map() {
@@ -26,6 +28,7 @@ func finish(registry huma.Registry) (undo func()) {
 		for _, field := range reflect.VisibleFields(t) {
 			name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 			of := schema.Properties[name]
+
 			if field.Tag.Get("needed") == "true" {
 				schema.Required = append(schema.Required, name)
 			}
@@ -51,7 +54,7 @@ func finish(registry huma.Registry) (undo func()) {
 	}
 }
 
-// saying returns a copy of a text's schema with what a tag says of it.
+// saying returns a copy of a text's schema, completed from a says tag.
 func saying(of *huma.Schema, tag string) *huma.Schema {
 	copied := *of
 	for part := range strings.SplitSeq(tag, ";") {
