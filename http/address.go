@@ -9,9 +9,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// clientAddress returns the address that a request comes from: the peer or, if the peer is
-// a trusted proxy, the address that the proxy forwards for. It returns the zero address if
-// that cannot be read.
+// clientAddress returns the address that a request comes from: the peer or, if the peer
+// is a trusted proxy, the address that the proxy forwards for. It returns the zero
+// address if that cannot be read.
 //
 // chi's middleware.ClientIPFromXFF cannot read a hop with a port, skips empty hops, and
 // returns nothing for a request that a trusted network makes itself.
@@ -22,10 +22,10 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	}
 	address := plain(peer.Addr())
 
-	// Each proxy appends the address that spoke to it, so the list is true from its end up
-	// to the first address that is not one of our proxies. If a hop cannot be read, there is
-	// no address: the hops before it may be forged, and the proxy's own address would be
-	// wrong, and shared by everybody behind it.
+	// Each proxy appends the address that spoke to it, so the list is true from its end
+	// up to the first address that is not one of our proxies. If a hop cannot be read,
+	// there is no address: the hops before it may be forged, and the proxy's own address
+	// would be wrong, and shared by everybody behind it.
 	forwarded := strings.Join(r.Header.Values("X-Forwarded-For"), ",")
 	if strings.TrimSpace(forwarded) == "" {
 		return address // the proxy's own request

@@ -159,9 +159,9 @@ func (in *auditInput) named() map[string]string {
 
 // shownIn lists the people about whom entries reveal something: the person an entry is
 // about, since it shows who they are and what they decided, and where an origin is shown,
-// the person who acted. An entry that records a read reveals only that there was one, plus
-// any personal value in it. In another municipality's entries, everything that identifies
-// their person is sealed.
+// the person who acted. An entry that records a read reveals only that there was one,
+// plus any personal value in it. In another municipality's entries, everything that
+// identifies their person is sealed.
 func shownIn(tenant domain.TenantID, entries []reports.AuditEntry) (people []domain.UserID) {
 	for _, e := range entries {
 		isLook := e.EventType == new(domain.PersonalDataRead).EventType()

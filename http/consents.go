@@ -337,8 +337,8 @@ func (s *server) checkConsent(
 		return nil, err
 	}
 
-	// Recorded whatever the answer is: that somebody was never asked, or was not known yet,
-	// is also information about them.
+	// Recorded whatever the answer is: that somebody was never asked, or was not known
+	// yet, is also information about them.
 	filter := map[string]string{"purpose": domain.CanonicalPurposeCode(in.Purpose)}
 	if err := s.recordHourly(ctx, call, "check", filter, subject); err != nil {
 		return nil, err

@@ -8,8 +8,8 @@ import (
 
 // No hop may take half an answer for a whole one. Between HTTP/1.1 hops, the missing last
 // chunk shows it. For an HTTP/1.0 client, such as nginx as a proxy by default, the end of
-// the connection is the end of the answer. So such a connection is reset, never closed, and
-// the client's read fails.
+// the connection is the end of the answer. So such a connection is reset, never closed,
+// and the client's read fails.
 
 // cut ends an answer that was begun and cannot be finished. It does not return.
 func cut(w http.ResponseWriter) {
@@ -25,8 +25,8 @@ func cut(w http.ResponseWriter) {
 type connectionKey struct{}
 
 // OnConnection is for http.Server.ConnContext. With it, an answer is visibly cut off even
-// if another part ends the connection: when a client stops reading, when the server stops,
-// or when its process is killed.
+// if another part ends the connection: when a client stops reading, when the server
+// stops, or when its process is killed.
 func OnConnection(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, socketOf(conn))
 }
@@ -40,8 +40,8 @@ func socketOf(conn net.Conn) net.Conn {
 	return conn
 }
 
-// setLinger decides what happens to unsent data when a connection is closed: 0 discards it
-// and resets the connection, -1 sends it.
+// setLinger decides what happens to unsent data when a connection is closed: 0 discards
+// it and resets the connection, -1 sends it.
 func setLinger(conn net.Conn, seconds int) {
 	if socket, is := conn.(interface{ SetLinger(seconds int) error }); is {
 		_ = socket.SetLinger(seconds)

@@ -41,8 +41,8 @@ func endReading(w http.ResponseWriter) {
 }
 
 // eachPage returns a context for an export, without the request's deadline. It ends when
-// the client leaves, when the export as a whole takes too long, or when renew has not been
-// called for as long as another request may take.
+// the client leaves, when the export as a whole takes too long, or when renew has not
+// been called for as long as another request may take.
 func (s *server) eachPage(ctx context.Context) (paged context.Context, renew, end func()) {
 	gone, limit := traceOf(ctx).gone, s.atWork()
 	paged, cancel := context.WithTimeout(context.WithoutCancel(ctx), longest)
@@ -111,8 +111,8 @@ func (p *paced) Write(b []byte) (written int, err error) {
 	}
 }
 
-// held is how many bytes of an answer net/http may keep back until the answer is complete.
-// A shorter answer is sent with its length.
+// held is how many bytes of an answer net/http may keep back until the answer is
+// complete. A shorter answer is sent with its length.
 const held = 2 << 10
 
 // arrived sends what net/http kept back, and reports whether the network took the whole

@@ -10,7 +10,8 @@
 // person's data is recorded before the answer leaves.
 //
 // Fails how: always with application/problem+json and a stable code (RFC 9457). A failure
-// of our own is 500 "internal", with its cause in the log under the answer's X-Request-ID.
+// of our own is 500 "internal", with its cause in the log under the answer's
+// X-Request-ID.
 //
 // Not here: rules of any kind (packages domain and commands), queries (package
 // projections), the process and its settings (cmd/trust).

@@ -11,8 +11,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// CertificateBody is proof of an erasure. Nothing in it identifies anybody. It is exported
-// for huma, see Paging.
+// CertificateBody is proof of an erasure. Nothing in it identifies anybody. It is
+// exported for huma, see Paging.
 type CertificateBody struct {
 	CertificateID  uuid.UUID     `json:"certificate_id" format:"uuid"`
 	TenantID       uuid.UUID     `json:"tenant_id" format:"uuid"`

@@ -158,7 +158,8 @@ func (x *ConsentExport) Write(c domain.Consent, person Revealed) error {
 	return x.json.Encode(row) // which adds a line break
 }
 
-// Close ends the document and flushes the buffer. It does not close the underlying writer.
+// Close ends the document and flushes the buffer. It does not close the underlying
+// writer.
 func (x *ConsentExport) Close() error {
 	var err error
 	switch x.of.Format {

@@ -73,8 +73,8 @@ func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureI
 		if named.IsZero() {
 			continue
 		}
-		// A read of more people than are listed may have covered anybody, but not a person
-		// who does not exist.
+		// A read of more people than are listed may have covered anybody, but not a
+		// person who does not exist.
 		if err := s.config.Commands.KnownPerson(ctx, call.Tenant, named); err != nil {
 			return nil, err
 		}

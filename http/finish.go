@@ -13,8 +13,8 @@ import (
 //	needed:"true"                 required
 //	says:"enum=en|zu|af;min=2"    enum, format, pattern, min and max length of a field in a body
 //
-// It also lets a pointer to an object that is always present be null, and a nullable
-// enumeration.
+// It also allows null for a pointer to an object that is always present, and for a
+// nullable enumeration.
 //
 // huma must not enforce these, since the domain checks them itself, in its own words and
 // with all faults at once. So undo takes them back once the document is written.
@@ -25,6 +25,7 @@ func finish(registry huma.Registry) (undo func()) {
 		if t == nil || t.Kind() != reflect.Struct {
 			continue
 		}
+
 		for _, field := range reflect.VisibleFields(t) {
 			name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 			of := schema.Properties[name]

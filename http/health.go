@@ -11,14 +11,16 @@ import (
 
 // ReadyState is what keeps the system from serving well.
 type ReadyState struct {
-	// Failed are the failed parts without which it cannot serve: database, migrations, keys,
-	// importing.
+	// Failed are the failed parts without which it cannot serve: database, migrations,
+	// keys, importing.
 	Failed []string
-	// Why says more than the names of the parts, in words for operators and without values.
+	// Why says more than the names of the parts, in words for operators and without
+	// values.
 	Why string
 	// Projectors are those that are not up to date.
 	Projectors []ProjectorState
-	// Warnings are problems to resolve while it serves: recorded_in_future, clock_differs.
+	// Warnings are problems to resolve while it serves: recorded_in_future,
+	// clock_differs.
 	Warnings []string
 }
 

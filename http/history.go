@@ -86,8 +86,8 @@ func historyOf(h reports.HistoryEntry) historyBody {
 	return b
 }
 
-// mostHistory is how many events a page of a history may have. Hardly anybody has more, so
-// one answer is usually the whole history.
+// mostHistory is how many events a page of a history may have. Hardly anybody has more,
+// so one answer is usually the whole history.
 const mostHistory = 1000
 
 type historyInput struct {
@@ -100,8 +100,8 @@ type historyOutput struct {
 	Body listBody[historyBody] `nameHint:"History"`
 }
 
-// history lists the consent events of one person, oldest first. It is complete even for an
-// erased person.
+// history lists the consent events of one person, oldest first. It is complete even for
+// an erased person.
 func (s *server) history(ctx context.Context, call commands.Call, in *historyInput) (*historyOutput, error) {
 	id, err := namedID(in.ID)
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// A position belongs to one log, which Event-Log names: after a restore, or a failover that
-// lost events, positions are given out again. A client that sends the id of its log is told
-// about this before anything is done.
+// A position belongs to one log, which Event-Log names: after a restore, or a failover
+// that lost events, positions are given out again. A client that sends the id of its log
+// is told about this before anything is done.
 
 // logAge is how old our knowledge of the log's id may be when a request is compared with
 // it or an answer names it.
@@ -36,7 +36,8 @@ func (s *server) sameLog(ctx context.Context, r *http.Request) error {
 	return nil
 }
 
-// isLog checks again before it refuses: the id that this process knows may be out of date.
+// isLog checks again before it refuses: the id that this process knows may be out of
+// date.
 func (s *server) isLog(ctx context.Context, id uuid.UUID) error {
 	for _, age := range []time.Duration{logAge, 0} {
 		is, err := s.config.Commands.Store.Log(ctx, age)

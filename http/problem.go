@@ -28,7 +28,8 @@ const (
 	codeInternal         domain.Code = "internal"
 )
 
-// refusal is how a code is answered: its status, and an example sentence for the document.
+// refusal is how a code is answered: its status, and an example sentence for the
+// document.
 type refusal struct {
 	status  int
 	example string

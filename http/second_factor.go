@@ -31,6 +31,7 @@ func (s *server) setUpTOTP(ctx context.Context, call commands.Call, in *setUpTOT
 	if err != nil {
 		return nil, err
 	}
+
 	begun := newTOTPBody{Secret: a.Value.Secret, OTPAuthURI: a.Value.URI, ExpiresAt: instant(a.Value.ExpiresAt)}
 	return &setUpTOTPOutput{Position: position(a.Position), Body: begun}, nil
 }
@@ -73,6 +74,7 @@ func (s *server) recoverTOTP(ctx context.Context, call commands.Call, in *recove
 	if err != nil {
 		return nil, err
 	}
+
 	c := commands.RecoverSecondFactor{User: id, Reason: in.Body.Reason}
 	if e := in.Body.Evidence; e != nil {
 		c.Evidence = &domain.Evidence{SHA256: e.SHA256, Reference: e.Reference}

@@ -49,8 +49,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// ScrapeFrom are the networks that may read /metrics; empty: this machine.
 	ScrapeFrom []netip.Prefix
-	// RequireTOTP are the roles that need a second factor. Without one, its holders may only
-	// set one up.
+	// RequireTOTP are the roles that need a second factor. Without one, its holders may
+	// only set one up.
 	RequireTOTP []domain.Role
 	// RequestTimeout is that of each answer, and of each page of an export; zero: 10 s.
 	RequestTimeout time.Duration
@@ -208,7 +208,8 @@ func (a adapter) Handle(op *huma.Operation, handle func(huma.Context)) {
 	for _, p := range op.Parameters {
 		p.AllowEmptyValue = p.Name == cursorParameter
 		if p.In == "path" && p.Name == "id" && op.OperationID != byIDOrCode {
-			// For the document only: huma does not check it, so that another text is a 404.
+			// For the document only: huma does not check it, so that another text is a
+			// 404.
 			said := *p.Schema
 			said.Format = "uuid"
 			p.Schema = &said

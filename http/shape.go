@@ -109,8 +109,8 @@ func estrange(tree any) {
 	}
 }
 
-// maxFaults is how many faulty fields an answer lists: several times what any body of this
-// API has. A body of made-up names could have a hundred thousand.
+// maxFaults is how many faulty fields an answer lists: several times what any body of
+// this API has. A body of made-up names could have a hundred thousand.
 const maxFaults = 100
 
 // translate replaces huma's error model, which repeats offending values and whole bodies,

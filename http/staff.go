@@ -21,8 +21,8 @@ type usersOutput struct {
 	Body listBody[userBody]
 }
 
-// filter returns the tidied filter. Permission, query and record all go by it, not by what
-// was sent.
+// filter returns the tidied filter. Permission, query and record all go by it, not by
+// what was sent.
 func (in *usersInput) filter() (projections.UserFilter, error) {
 	var f domain.Faults
 	wanted := projections.UserFilter{
@@ -124,8 +124,8 @@ func (s *server) changeRole(ctx context.Context, call commands.Call, in *changeR
 	return s.staffAnswer(ctx, call, id, a, err)
 }
 
-// staffAnswer answers a change of an account. A change that was refused or changed nothing
-// is recorded as a read.
+// staffAnswer answers a change of an account. A change that was refused or changed
+// nothing is recorded as a read.
 func (s *server) staffAnswer(
 	ctx context.Context, call commands.Call, id domain.UserID, a commands.Answer[domain.User], err error,
 ) (*userChanged, error) {

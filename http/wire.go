@@ -157,8 +157,8 @@ func namedID(text string) (uuid.UUID, error) {
 	return id, nil
 }
 
-// optionalID reads an id in a field or parameter. An absent id is zero; the zero id itself
-// is a fault.
+// optionalID reads an id in a field or parameter. An absent id is zero; the zero id
+// itself is a fault.
 func optionalID(f *domain.Faults, field, text string) uuid.UUID {
 	if text == "" {
 		return uuid.Nil
