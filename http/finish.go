@@ -58,6 +58,7 @@ func finish(registry huma.Registry) (undo func()) {
 // saying returns a copy of a text's schema, completed from a says tag.
 func saying(of *huma.Schema, tag string) *huma.Schema {
 	copied := *of
+
 	for part := range strings.SplitSeq(tag, ";") {
 		key, value, _ := strings.Cut(part, "=")
 		switch n, _ := strconv.Atoi(value); key {
@@ -80,5 +81,6 @@ func saying(of *huma.Schema, tag string) *huma.Schema {
 			panic("unknown key in a says tag: " + tag)
 		}
 	}
+
 	return &copied
 }

@@ -29,6 +29,7 @@ func (s *server) sameLog(ctx context.Context, r *http.Request) error {
 		if !ok {
 			return domain.Refuse(codeMalformed, "Event-Log is not an id.")
 		}
+
 		if err := s.isLog(ctx, id); err != nil {
 			return err
 		}

@@ -37,19 +37,23 @@ type refusal struct {
 
 func edgeRefusals() map[domain.Code]refusal {
 	return map[domain.Code]refusal{
-		codeMalformed: {http.StatusBadRequest,
-			"The body must be one JSON document in UTF-8, without repeated names."},
+		codeMalformed: {
+			http.StatusBadRequest, "The body must be one JSON document in UTF-8, without repeated names.",
+		},
 		codeUnknownParameter: {http.StatusUnprocessableEntity, "This route has no such parameter; see errors."},
 		codeUnsupportedMedia: {http.StatusUnsupportedMediaType, "Send the body as application/json."},
 		codeTooLarge:         {http.StatusRequestEntityTooLarge, "A body may have at most 1 MiB."},
 		codeMethodNotAllowed: {http.StatusMethodNotAllowed, "This path does not support this method; see Allow."},
 		codeNotSignedIn:      {http.StatusUnauthorized, "Sign in, and send the access token as Authorization: Bearer."},
 		codeTenantMismatch:   {http.StatusForbidden, "X-Tenant-ID is not the tenant of your token."},
-		codeAnotherLog: {http.StatusConflict,
-			"This is another log: discard the positions you hold and read again."},
+		codeAnotherLog: {
+			http.StatusConflict, "This is another log: discard the positions you hold and read again.",
+		},
 		codeRateLimited: {http.StatusTooManyRequests, "Too many requests; try again later."},
-		codeInternal: {http.StatusInternalServerError,
-			"Something went wrong on our side. Please report this answer's X-Request-ID."},
+		codeInternal: {
+			http.StatusInternalServerError,
+			"Something went wrong on our side. Please report this answer's X-Request-ID.",
+		},
 	}
 }
 

@@ -435,7 +435,7 @@ func routes() []route {
 			id: "fulfil_request", method: "POST", path: api + "/data-rights/requests/{id}/fulfil",
 			who: overseers, rate: accountRate,
 			serve:   on((*server).fulfilRequest),
-			summary: "Close a request as fulfilled; this carries out an erasure, and then needs an admin",
+			summary: "Close a request as fulfilled; for an erasure, this carries it out and needs an admin",
 			codes: []domain.Code{
 				domain.CodeNotFound, domain.CodeRequestClosed, domain.CodeRetentionHold, domain.CodeStaffRecordKept,
 				domain.CodeLastAdmin, domain.CodeSubjectErased, domain.CodeSecondPerson,
