@@ -24,16 +24,16 @@ type auditBody struct {
 	RecordID  uuid.UUID             `json:"record_id" format:"uuid"`
 	SubjectID *uuid.UUID            `json:"subject_id" nullable:"true" format:"uuid" doc:"The person it is about; null: nobody."`
 	Changes   map[string]changeBody `json:"changes" nullable:"false" doc:"By field." example:"{\"withdrawn\":{\"old\":false,\"new\":true,\"personal\":\"none\"}}"`
-	IPAddress *string               `json:"ip_address" doc:"sealed or erased if it cannot be shown." example:"196.25.1.1"`
-	UserAgent *string               `json:"user_agent" doc:"sealed or erased if it cannot be shown." example:"Mozilla/5.0"`
+	IPAddress *string               `json:"ip_address" doc:"sealed or erased: it cannot be shown." example:"196.25.1.1"`
+	UserAgent *string               `json:"user_agent" doc:"sealed or erased: it cannot be shown." example:"Mozilla/5.0"`
 	EventType string                `json:"event_type" example:"consent.withdrawn.v1"`
 	Position  int64                 `json:"position" example:"1043"`
 }
 
 // changeBody is one field before and after a change.
 type changeBody struct {
-	Old      any           `json:"old" doc:"null: none before. A personal value that cannot be shown: sealed or erased."`
-	New      any           `json:"new" doc:"null: none now. A personal value that cannot be shown: sealed or erased."`
+	Old      any           `json:"old" doc:"null: none before; sealed or erased: it cannot be shown."`
+	New      any           `json:"new" doc:"null: none now; sealed or erased: it cannot be shown."`
 	Personal personalState `json:"personal"`
 }
 

@@ -24,7 +24,7 @@ type registerBody struct {
 type registerConsentBody struct {
 	Purpose            string `json:"purpose,omitempty" needed:"true" doc:"Always platform_registration." example:"platform_registration"`
 	PurposeDescription string `json:"purpose_description,omitempty" minLength:"1" doc:"The wording that was shown."`
-	Language           string `json:"language,omitempty" needed:"true" says:"enum=en|zu|af" doc:"Language of the wording shown." example:"zu"`
+	Language           string `json:"language,omitempty" needed:"true" says:"enum=en|zu|af" doc:"That of the wording shown." example:"zu"`
 	Consented          bool   `json:"consented,omitempty" needed:"true" example:"true"`
 }
 

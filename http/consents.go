@@ -71,7 +71,7 @@ type recordConsentBody struct {
 	SubjectID          string        `json:"subject_id,omitempty" minLength:"1" says:"format=uuid" doc:"Another person of your municipality; staff only."`
 	Purpose            string        `json:"purpose" doc:"Code of a registered purpose." example:"sms_alert"`
 	PurposeDescription string        `json:"purpose_description,omitempty" minLength:"1" doc:"The wording that was shown; must match the registry."`
-	Language           string        `json:"language" says:"enum=en|zu|af" doc:"Language of the wording shown." example:"zu"`
+	Language           string        `json:"language" says:"enum=en|zu|af" doc:"That of the wording shown." example:"zu"`
 	Consented          bool          `json:"consented" doc:"false records a refusal." example:"true"`
 	Channel            string        `json:"channel,omitempty" minLength:"1" says:"enum=web|counter|phone|whatsapp|ussd|paper" doc:"Default: web."`
 	GivenAt            *time.Time    `json:"given_at,omitempty" doc:"If more than 5 minutes ago: needs evidence, and a channel other than web."`
@@ -88,7 +88,7 @@ type evidenceBody struct {
 type givenByBody struct {
 	Name      string `json:"name" example:"Thandi Dlamini"`
 	Relation  string `json:"relation" example:"mother"`
-	Authority string `json:"authority" doc:"Reference of the document that gives them authority." example:"birth certificate"`
+	Authority string `json:"authority" doc:"The document that gives them authority." example:"birth certificate"`
 }
 
 func (b recordConsentBody) command() (commands.RecordConsent, error) {
@@ -310,7 +310,7 @@ type checkConsentOutput struct {
 		Allowed    bool          `json:"allowed" example:"true"`
 		Reason     domain.Reason `json:"reason" enum:"unknown_subject,purpose_retired,lawful_without_consent,granted,refused,withdrawn,not_yet_given,never_asked" doc:"The first of these that applies. unknown_subject: the person was not known at known_at; not_yet_given: a consent takes effect after at." example:"granted"`
 		Basis      domain.Basis  `json:"basis" enum:"consent,contract,legal_obligation,subject_interest,public_law_duty,legitimate_interest" doc:"The POPIA s11 ground of the purpose."`
-		Position   int64         `json:"position" doc:"The answer is based on the log up to this position." example:"1042"`
+		Position   int64         `json:"position" doc:"The log position that the answer is based on." example:"1042"`
 		ValidUntil *instant      `json:"valid_until" nullable:"true" doc:"When the consent expires; null: never."`
 		DecidedBy  *decidedBody  `json:"decided_by" doc:"The event that decides it; null: none."`
 	} `nameHint:"Check"`

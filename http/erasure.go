@@ -16,7 +16,7 @@ import (
 type CertificateBody struct {
 	CertificateID  uuid.UUID     `json:"certificate_id" format:"uuid"`
 	TenantID       uuid.UUID     `json:"tenant_id" format:"uuid"`
-	SubjectID      uuid.UUID     `json:"subject_id" format:"uuid" doc:"The id that history keeps; it identifies nobody."`
+	SubjectID      uuid.UUID     `json:"subject_id" format:"uuid" doc:"The id that history keeps; identifies nobody."`
 	ErasedAt       instant       `json:"erased_at"`
 	Position       int64         `json:"position" doc:"Log position of the erasure." example:"1043"`
 	Cause          string        `json:"cause" enum:"self,request"`

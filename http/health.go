@@ -46,7 +46,7 @@ func (s *server) health(context.Context, commands.Call, *struct{}) (*healthOutpu
 type readyOutput struct {
 	Body struct {
 		Status     string           `json:"status" enum:"ready,degraded"`
-		Projectors []ProjectorState `json:"projectors,omitempty" nullable:"false" doc:"Those that are behind or halted."`
+		Projectors []ProjectorState `json:"projectors,omitempty" nullable:"false" doc:"Those behind or halted."`
 		Warnings   []string         `json:"warnings,omitempty" nullable:"false" enum:"recorded_in_future,clock_differs" doc:"Trouble that an operator must resolve while the system serves. recorded_in_future: the newest event was recorded ahead of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded."`
 	} `nameHint:"Ready"`
 }

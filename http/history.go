@@ -44,7 +44,7 @@ type historyBody struct {
 type competentPersonBody struct {
 	Name      string `json:"name" example:"Thandi Dlamini"`
 	Relation  string `json:"relation" example:"mother"`
-	Authority string `json:"authority" doc:"Reference of the document that gives them authority." example:"birth certificate"`
+	Authority string `json:"authority" doc:"The document that gives them authority." example:"birth certificate"`
 }
 
 // personalState is the state of the fields that identify a person.

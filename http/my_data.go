@@ -21,7 +21,7 @@ type myDataBody struct {
 	ExportTimestamp instant         `json:"export_timestamp"`
 	Position        int64           `json:"position" doc:"Log position at which this was made." example:"1043"`
 	Profile         userBody        `json:"profile"`
-	Consents        []consentBody   `json:"consents" nullable:"false" doc:"Their current state, with the wording that was shown."`
+	Consents        []consentBody   `json:"consents" nullable:"false" doc:"Their current state, in the wording shown."`
 	Requests        []requestBody   `json:"requests" nullable:"false" doc:"Requests made under POPIA."`
 	Holds           []holdBody      `json:"holds" nullable:"false" doc:"Why some data must be kept."`
 	Activity        []auditBody     `json:"activity" nullable:"false" doc:"What this person did and what others did about them; data that identifies others is sealed."`
@@ -106,7 +106,7 @@ type PageLanguage struct {
 func (l PageLanguage) check() error {
 	var f domain.Faults
 	if l.Lang != "" && l.Language != "" && l.Lang != l.Language {
-		f.Add("language", "invalid", "language is the former name of lang and differs from it here: give only one of them.")
+		f.Add("language", "invalid", "This is the former name of lang and differs from it: give only one of them.")
 	}
 	return f.Err()
 }
@@ -162,7 +162,8 @@ func (s *server) page(
 	}
 
 	names := map[string]string{}
-	if m, err := s.config.Queries.Municipality(ctx, call.Tenant.String()); err == nil { // otherwise the page shows its code
+	// Without its name, the page shows the municipality's code.
+	if m, err := s.config.Queries.Municipality(ctx, call.Tenant.String()); err == nil {
 		names[m.Code] = m.Name
 	}
 

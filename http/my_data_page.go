@@ -26,9 +26,10 @@ var paperHTML string
 //go:embed my_data.css
 var paperStyle string
 
+//nolint:gochecknoglobals // computed once, never written
 var (
-	paperTemplate = template.Must(template.New("paper").Parse(paperHTML)) //nolint:gochecknoglobals // parsed once, never written
-	paperPolicy   = policyOf(paperStyle)                                  //nolint:gochecknoglobals // computed once, never written
+	paperTemplate = template.Must(template.New("paper").Parse(paperHTML))
+	paperPolicy   = policyOf(paperStyle)
 )
 
 // policyOf returns a policy that allows a page its own style and nothing else.
@@ -73,7 +74,8 @@ func renderMyData(
 	data.Profile.MunicipalityCode = w.municipality(data.Profile.MunicipalityCode)
 
 	p := paper{
-		Language: language, Title: w.of("title"), Nothing: w.of("none_here"), Style: template.CSS(paperStyle), //nolint:gosec // ours
+		Language: language, Title: w.of("title"), Nothing: w.of("none_here"),
+		Style: template.CSS(paperStyle), //nolint:gosec // ours
 		Lead: []string{
 			w.of("made") + ": " + w.when(data.ExportTimestamp) + ". " + w.of("times"),
 			fmt.Sprintf("%s: %d", w.of("position"), data.Position), w.of("rights_text"),
@@ -260,7 +262,8 @@ func freeTexts() []string {
 func codeFields() []string {
 	return []string{
 		"role", "preferred_language", "language", "channel", "recorded_by", "given_by", "lodged_by", "basis", "kind",
-		"ground", "status", "cause", "scope", "destroyed", "kept", "fields", "operation", "table_name", "province", "category",
+		"ground", "status", "cause", "scope", "destroyed", "kept", "fields", "operation", "table_name", "province",
+		"category",
 	}
 }
 

@@ -114,7 +114,7 @@ type problem struct {
 	Status    int                 `json:"status"`
 	Detail    string              `json:"detail" doc:"An explanation for people."`
 	Code      domain.Code         `json:"code" doc:"Stable name of the refusal, for programs."`
-	Errors    []domain.FieldError `json:"errors" nullable:"false" doc:"Faulty fields; empty if the fault is not in a field."`
+	Errors    []domain.FieldError `json:"errors" nullable:"false" doc:"Faulty fields; empty if no field is at fault."`
 	ConsentID *uuid.UUID          `json:"consent_id,omitempty" format:"uuid" doc:"The existing consent (already_granted, in_force)."`
 
 	headers http.Header

@@ -18,7 +18,7 @@ import (
 type purposeBody struct {
 	Code      string       `json:"code" example:"sms_alert"`
 	Basis     domain.Basis `json:"basis" enum:"consent,contract,legal_obligation,subject_interest,public_law_duty,legitimate_interest"`
-	Special   bool         `json:"special_personal_information" doc:"Special personal information (POPIA s26)." example:"false"`
+	Special   bool         `json:"special_personal_information" doc:"As defined in POPIA s26." example:"false"`
 	Retention string       `json:"retention" example:"until consent is withdrawn; proof of consent 3 years longer"`
 	Retired   bool         `json:"retired" doc:"true: nothing more is recorded for it." example:"false"`
 	Notice    noticeBody   `json:"notice" doc:"The newest version."`
@@ -56,7 +56,7 @@ func byLanguage(texts map[domain.Language]string) map[string]string {
 
 type purposesInput struct {
 	Paging
-	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; default: the purposes of all municipalities."`
+	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; if missing: the defaults for all."`
 }
 
 type purposesOutput struct {
@@ -108,7 +108,7 @@ func pageOf[T any](items []T, page Paging, key func(T) string) (projections.List
 // NamedPurpose names a purpose in a path. It is exported for huma, see Paging.
 type NamedPurpose struct {
 	Code             string `path:"code"`
-	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; default: the purposes of all municipalities."`
+	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; if missing: the defaults for all."`
 }
 
 func (s *server) named(ctx context.Context, in *NamedPurpose) (domain.Purpose, error) {
@@ -205,7 +205,7 @@ type definePurposeInput struct {
 	Body struct {
 		Code      string `json:"code" says:"max=64" doc:"Lower-case words joined by underscores." example:"event_news"`
 		Basis     string `json:"basis" says:"enum=consent|contract|legal_obligation|subject_interest|public_law_duty|legitimate_interest" example:"consent"`
-		Special   bool   `json:"special_personal_information" doc:"Special personal information (POPIA s26)." example:"false"`
+		Special   bool   `json:"special_personal_information" doc:"As defined in POPIA s26." example:"false"`
 		Retention string `json:"retention" says:"min=1;max=500" doc:"How long data for this purpose is kept (POPIA s14)." example:"1 year after the last event"`
 		Notice    struct {
 			Texts      textsBody  `json:"texts"`

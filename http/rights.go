@@ -99,7 +99,7 @@ func (s *server) lodgeRequest(ctx context.Context, call commands.Call, in *lodge
 
 type rightsInput struct {
 	Paging
-	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of your municipality; managers and admins only."`
+	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of your municipality; manager or admin only."`
 }
 
 type rightsOutput struct {
