@@ -190,10 +190,10 @@ const (
 	maxWaiting = 1000
 )
 
-// delay returns how long a check waits that is so many over the limit.
+// delay returns how long a check waits when it is this many over the limit.
 func delay(over int) time.Duration { return min(time.Duration(over), slowSteps) * slowStep }
 
-// slow makes a password check wait that is so many over the limit.
+// slow makes a password check wait when it is over the limit by this many.
 func (s *server) slow(ctx context.Context, over int) error {
 	pause := delay(over)
 	if deadline, has := ctx.Deadline(); has {
@@ -248,8 +248,8 @@ type limitKey [16]byte
 const (
 	maxKeys  = 1 << 16
 	maxTimes = 1 << 19
-	// looks is how many keys are compared to find one to forget.
-	looks = 8
+	// compared is how many keys are compared to find one to forget.
+	compared = 8
 )
 
 func newLimiter(limit Limit, now func() time.Time) *limiter {
@@ -390,7 +390,7 @@ func (l *limiter) forgetOne() {
 			if from == nil || len(times) < len(from[least]) {
 				from, least = keys, key
 			}
-			if n++; n == looks {
+			if n++; n == compared {
 				break
 			}
 		}

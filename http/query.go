@@ -53,7 +53,7 @@ func (q questions) check(r *http.Request) error {
 				Field: nameable(name), Code: "unknown_parameter", Message: "There is no such parameter here.",
 			})
 		case len(values) > 1:
-			f.Add(name, "repeated", "Give this once.")
+			f.Add(name, "repeated", "Give this only once.")
 		case domain.IsBlank(values[0]) && !p.AllowEmptyValue:
 			f.Add(name, "empty", "Give a value, or leave the parameter out.")
 		}

@@ -208,8 +208,7 @@ func (a adapter) Handle(op *huma.Operation, handle func(huma.Context)) {
 	for _, p := range op.Parameters {
 		p.AllowEmptyValue = p.Name == cursorParameter
 		if p.In == "path" && p.Name == "id" && op.OperationID != byIDOrCode {
-			// For the document only: huma does not check it, so that another text is a
-			// 404.
+			// Only the document says this: another text is a 404, not a faulty parameter.
 			said := *p.Schema
 			said.Format = "uuid"
 			p.Schema = &said
