@@ -153,7 +153,7 @@ func auditScope(ctx context.Context, call commands.Call, tenant string) (reports
 func (in *auditInput) named() map[string]string {
 	return map[string]string{
 		"operation": in.Operation, "table_name": in.TableName, "record_id": in.RecordID, "user_id": in.UserID,
-		"from": printed(whenever(in.From.Time)), "to": printed(whenever(in.To.Time)),
+		"from": printed(instantOrNull(in.From.Time)), "to": printed(instantOrNull(in.To.Time)),
 	}
 }
 

@@ -37,12 +37,12 @@ func consentOf(c domain.Consent) consentBody {
 	b := consentBody{
 		ID: c.ID.UUID, SubjectID: c.Subject.UUID, Purpose: c.Purpose, PurposeDescription: c.Wording,
 		Language: c.Language, Consented: c.Consented, Withdrawn: c.Withdrawn(),
-		WithdrawnAt: whenever(c.WithdrawnAt), Channel: c.Channel, GivenAt: instant(c.GivenAt),
+		WithdrawnAt: instantOrNull(c.WithdrawnAt), Channel: c.Channel, GivenAt: instant(c.GivenAt),
 		RecordedAt: instant(c.RecordedAt), NoticeVersion: c.NoticeVersion, SHA256: c.SHA256, GivenBy: c.GivenBy,
 		RecordedBy: idOrNull(c.RecordedBy.UUID), EvidenceSHA256: orNull(c.EvidenceSHA256), Position: c.Position,
 	}
 	if c.Consented {
-		b.ConsentedAt = whenever(c.GivenAt)
+		b.ConsentedAt = instantOrNull(c.GivenAt)
 	}
 	return b
 }
@@ -180,7 +180,7 @@ func (s *server) withdrawConsent(
 	}
 
 	a, err := s.config.Commands.WithdrawConsent(ctx, call, c)
-	err = recordStanding(ctx, s, call, a, s.withdrawalRefused(ctx, call, c.Consent, err), "consents", subjectOfConsent)
+	err = recordUnchanged(ctx, s, call, a, s.withdrawalRefused(ctx, call, c.Consent, err), "consents", subjectOfConsent)
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +236,7 @@ func (s *server) consents(ctx context.Context, call commands.Call, in *consentsI
 	if len(list.Items) > 0 { // all are the subject's
 		err = s.recordRead(ctx, call, "consents", nil, subject)
 	} else {
-		err = s.recordNothing(ctx, call, subject)
+		err = s.recordNoConsents(ctx, call, subject)
 	}
 	if err != nil {
 		return nil, err
@@ -244,9 +244,9 @@ func (s *server) consents(ctx context.Context, call commands.Call, in *consentsI
 	return &consentsOutput{Body: listOf(list, consentOf)}, nil
 }
 
-// recordNothing records a read of a person without consents: that there are none is also
-// information about them. If there is no such person, nothing is revealed.
-func (s *server) recordNothing(ctx context.Context, call commands.Call, subject domain.UserID) error {
+// recordNoConsents records a read of a person without consents: that there are none is
+// also information about them. If there is no such person, nothing is revealed.
+func (s *server) recordNoConsents(ctx context.Context, call commands.Call, subject domain.UserID) error {
 	if subject == call.User {
 		return nil
 	}

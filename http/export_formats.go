@@ -117,7 +117,7 @@ func NewConsentExport(w io.Writer, of ConsentDocument) (*ConsentExport, error) {
 
 	switch of.Format {
 	case JSON:
-		when, err := json.Marshal(whenever(of.AsOf))
+		when, err := json.Marshal(instantOrNull(of.AsOf))
 		if err != nil {
 			return nil, err
 		}
@@ -168,7 +168,7 @@ func (x *ConsentExport) Close() error {
 	case NDJSON:
 		_, err = fmt.Fprintf(x.out, "{\"end\":true,\"count\":%d,\"position\":%d}\n", x.count, x.of.Position)
 	case CSV:
-		err = x.line("end", strconv.FormatInt(x.count, 10), position(x.of.Position), printed(whenever(x.of.AsOf)))
+		err = x.line("end", strconv.FormatInt(x.count, 10), position(x.of.Position), printed(instantOrNull(x.of.AsOf)))
 	}
 	if err != nil {
 		return err

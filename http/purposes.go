@@ -42,7 +42,7 @@ func purposeOf(p domain.Purpose) purposeBody {
 func noticeOf(n domain.Notice) noticeBody {
 	return noticeBody{
 		Version: n.Version, Texts: byLanguage(n.Texts), SHA256: byLanguage(n.SHA256),
-		PublishedAt: whenever(n.PublishedAt), InUseSince: instant(n.InUseSince),
+		PublishedAt: instantOrNull(n.PublishedAt), InUseSince: instant(n.InUseSince),
 	}
 }
 

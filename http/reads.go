@@ -60,9 +60,9 @@ func (s *server) recordHourly(
 	return err
 }
 
-// recordStanding records a read of the person that a command was about if it changed
+// recordUnchanged records a read of the person that a command was about if it changed
 // nothing: its answer shows the current state, and no other event says who saw it.
-func recordStanding[T any](
+func recordUnchanged[T any](
 	ctx context.Context, s *server, call commands.Call, a commands.Answer[T], err error, fields string,
 	person func(T) domain.UserID,
 ) error {
@@ -78,7 +78,7 @@ func (s *server) recordRefusal(
 	ctx context.Context, call commands.Call, refusal error, fields string, person domain.UserID,
 ) error {
 	e, is := errors.AsType[*domain.Error](refusal)
-	if !is || !slices.Contains(telling(), e.Code) {
+	if !is || !slices.Contains(revealing(), e.Code) {
 		return refusal
 	}
 
@@ -88,9 +88,9 @@ func (s *server) recordRefusal(
 	return refusal
 }
 
-// telling lists the refusals that reveal something about the person that a command was
+// revealing lists the refusals that reveal something about the person that a command was
 // about.
-func telling() []domain.Code {
+func revealing() []domain.Code {
 	return []domain.Code{
 		domain.CodeAlreadyGranted, domain.CodeInForce, domain.CodeNotGranted, domain.CodeConsentRequired,
 		domain.CodeLastAdmin, domain.CodeRetentionHold, domain.CodeStaffRecordKept, domain.CodeRequestClosed,

@@ -32,7 +32,7 @@ type requestBody struct {
 func requestOf(q domain.Request) requestBody {
 	return requestBody{
 		ID: q.ID.UUID, SubjectID: q.Subject.UUID, Kind: q.Kind, Status: q.Status, LodgedBy: q.LodgedBy,
-		LodgedAt: instant(q.LodgedAt), DueOn: q.DueOn, ClosedAt: whenever(q.ClosedAt),
+		LodgedAt: instant(q.LodgedAt), DueOn: q.DueOn, ClosedAt: instantOrNull(q.ClosedAt),
 		Ground: orNull(string(q.Ground)), Details: textOrNull(q.Details), Note: textOrNull(q.Note),
 		Position: q.Position, CertificateID: idOrNull(q.Certificate),
 	}
@@ -55,7 +55,7 @@ type holdBody struct {
 
 func holdOf(h domain.Hold) holdBody {
 	return holdBody{
-		ID: h.ID.UUID, SubjectID: h.Subject.UUID, PlacedAt: instant(h.PlacedAt), LiftedAt: whenever(h.LiftedAt),
+		ID: h.ID.UUID, SubjectID: h.Subject.UUID, PlacedAt: instant(h.PlacedAt), LiftedAt: instantOrNull(h.LiftedAt),
 		Reason: textOrNull(h.Reason), Position: h.Position,
 	}
 }
@@ -94,7 +94,7 @@ func (s *server) lodgeRequest(ctx context.Context, call commands.Call, in *lodge
 		Subject: subject, Kind: domain.RequestKind(in.Body.Kind), Details: in.Body.Details,
 	})
 	err = s.recordRefusal(ctx, call, err, "requests", subject)
-	return requestAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfRequest))
+	return requestAnswer(a, recordUnchanged(ctx, s, call, a, err, "requests", subjectOfRequest))
 }
 
 type rightsInput struct {
@@ -224,7 +224,7 @@ func (s *server) fulfilRequest(ctx context.Context, call commands.Call, in *fulf
 		Request: domain.RequestID{UUID: id}, Note: note,
 	})
 	err = s.closingRefused(ctx, call, domain.RequestID{UUID: id}, err)
-	return requestAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfRequest))
+	return requestAnswer(a, recordUnchanged(ctx, s, call, a, err, "requests", subjectOfRequest))
 }
 
 // closingRefused records a read where the refusal to close a request reveals something
@@ -259,7 +259,7 @@ func (s *server) refuseRequest(ctx context.Context, call commands.Call, in *refu
 		Request: domain.RequestID{UUID: id}, Ground: domain.Ground(in.Body.Ground), Note: in.Body.Note,
 	})
 	err = s.closingRefused(ctx, call, domain.RequestID{UUID: id}, err)
-	return requestAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfRequest))
+	return requestAnswer(a, recordUnchanged(ctx, s, call, a, err, "requests", subjectOfRequest))
 }
 
 type holdChanged struct {
@@ -293,7 +293,7 @@ func (s *server) placeHold(ctx context.Context, call commands.Call, in *placeHol
 
 	a, err := s.config.Commands.PlaceHold(ctx, call, commands.PlaceHold{Subject: subject, Reason: in.Body.Reason})
 	err = s.recordRefusal(ctx, call, err, "requests", subject)
-	return holdAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfHold))
+	return holdAnswer(a, recordUnchanged(ctx, s, call, a, err, "requests", subjectOfHold))
 }
 
 type liftHoldInput struct {
@@ -312,5 +312,5 @@ func (s *server) liftHold(ctx context.Context, call commands.Call, in *liftHoldI
 	a, err := s.config.Commands.LiftHold(ctx, call, commands.LiftHold{
 		Hold: domain.HoldID{UUID: id}, Reason: in.Body.Reason,
 	})
-	return holdAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfHold))
+	return holdAnswer(a, recordUnchanged(ctx, s, call, a, err, "requests", subjectOfHold))
 }

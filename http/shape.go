@@ -49,7 +49,7 @@ func strictJSON(data []byte, v any) error {
 	}
 
 	if tree, ok := v.(*any); ok {
-		estrange(*tree)
+		markUnknown(*tree)
 	}
 	return nil
 }
@@ -79,31 +79,31 @@ func oneMeaning(data []byte) bool {
 	}
 }
 
-// alien is put before names that cannot be a field's, so that the schema does not take
-// one for a field in another letter case.
-const alien = "\x00"
+// unknownMark is put before names that cannot be a field's, so that the schema does not
+// take one for a field in another letter case.
+const unknownMark = "\x00"
 
 // fieldName matches the names of this API's fields, but hardly any secret that was put in
 // the wrong place.
 var fieldName = regexp.MustCompile(`^([a-z][a-z_]{0,39}|sha256)$`)
 
-// estrange marks the names that cannot be a field's, see alien.
-func estrange(tree any) {
+// markUnknown marks the names that cannot be a field's, see unknownMark.
+func markUnknown(tree any) {
 	switch v := tree.(type) {
 	case []any:
 		for _, item := range v {
-			estrange(item)
+			markUnknown(item)
 		}
 	case map[string]any:
 		var strange []string
 		for name, item := range v {
-			estrange(item)
+			markUnknown(item)
 			if !fieldName.MatchString(name) {
 				strange = append(strange, name)
 			}
 		}
 		for _, name := range strange {
-			v[alien+name] = v[name]
+			v[unknownMark+name] = v[name]
 			delete(v, name)
 		}
 	}

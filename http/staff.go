@@ -130,7 +130,7 @@ func (s *server) staffAnswer(
 	ctx context.Context, call commands.Call, id domain.UserID, a commands.Answer[domain.User], err error,
 ) (*userChanged, error) {
 	err = s.recordRefusal(ctx, call, err, "profile", id)
-	return userAnswer(a, recordStanding(ctx, s, call, a, err, "profile", func(u domain.User) domain.UserID {
+	return userAnswer(a, recordUnchanged(ctx, s, call, a, err, "profile", func(u domain.User) domain.UserID {
 		return u.ID
 	}))
 }

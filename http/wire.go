@@ -42,8 +42,8 @@ func (moment) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
 }
 
-// whenever returns an instant, nil for the zero time.
-func whenever(t time.Time) *instant {
+// instantOrNull returns an instant, nil for the zero time.
+func instantOrNull(t time.Time) *instant {
 	if t.IsZero() {
 		return nil
 	}
