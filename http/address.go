@@ -9,13 +9,12 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// clientAddress returns where a request comes from: the peer, or, if the peer is a
-// trusted proxy, the address that the proxy forwards for; the zero address when that
-// cannot be read.
+// clientAddress returns the address that a request comes from: the peer or, if the peer
+// is a trusted proxy, the address that the proxy forwards for. It returns the zero
+// address if that cannot be read.
 //
-// chi has this too (middleware.ClientIPFromXFF), but it cannot read a hop with a port,
-// skips empty hops, and returns nothing for a request that a trusted network makes
-// itself.
+// chi's middleware.ClientIPFromXFF cannot read a hop with a port, skips empty hops, and
+// returns nothing for a request that a trusted network makes itself.
 func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -24,13 +23,14 @@ func clientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	address := plain(peer.Addr())
 
 	// Each proxy appends the address that spoke to it, so the list is true from its end
-	// up to the first address that is no proxy of ours. A hop that cannot be read is
-	// nobody's address: what stands before it may be forged, and the proxy's own would be
-	// believed where it is not, and be shared by all behind it.
+	// up to the first address that is not one of our proxies. If a hop cannot be read,
+	// there is no address: the hops before it may be forged, and the proxy's own address
+	// would be wrong, and shared by everybody behind it.
 	forwarded := strings.Join(r.Header.Values("X-Forwarded-For"), ",")
 	if strings.TrimSpace(forwarded) == "" {
-		return address // the proxy asks for itself
+		return address // the proxy's own request
 	}
+
 	for _, text := range slices.Backward(strings.Split(forwarded, ",")) {
 		if !contains(trusted, address) {
 			break
@@ -56,6 +56,7 @@ func parseHop(text string) (netip.Addr, bool) {
 	if hop, err := netip.ParseAddrPort(text); err == nil {
 		return plain(hop.Addr()), true
 	}
+
 	inner, bracketed := between(text, "[", "]")
 	if bracketed {
 		text = inner
@@ -67,26 +68,26 @@ func parseHop(text string) (netip.Addr, bool) {
 	return plain(hop), true
 }
 
-// between returns the text without what opens and closes it, if both do.
+// between returns the text without its opening and closing parts, if it has both.
 func between(text, opening, closing string) (string, bool) {
 	inner, opened := strings.CutPrefix(text, opening)
 	inner, closed := strings.CutSuffix(inner, closing)
 	return inner, opened && closed
 }
 
-// plain returns the one form of an address: IPv4 in IPv6 is IPv4, and no zone. Another
-// form of a trusted address would lie in no prefix.
+// plain returns the canonical form of an address: IPv4 rather than IPv4 in IPv6, and no
+// zone. Otherwise a trusted address might lie in no trusted prefix.
 func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
 func contains(prefixes []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// addressKey is what rate limits count by: an IPv4 address, or the /64 that an IPv6
-// customer has at least (RFC 6177).
+// addressKey returns the key that rate limits count by: an IPv4 address, or an IPv6 /64,
+// which every customer has at least (RFC 6177).
 func addressKey(a netip.Addr) string {
 	if !a.IsValid() {
-		return "unknown" // nobody's, which has a limit of its own
+		return "unknown" // these share one limit
 	}
 	if a.Is6() {
 		if p, err := a.Prefix(64); err == nil {
@@ -96,7 +97,7 @@ func addressKey(a netip.Addr) string {
 	return a.String()
 }
 
-// origin is what an append keeps about where a request came from.
+// origin returns what an append keeps about where a request came from.
 func origin(r *http.Request, address netip.Addr) domain.Origin {
 	o := domain.Origin{UserAgent: userAgent(r.UserAgent())}
 	if address.IsValid() {
@@ -118,7 +119,7 @@ func userAgent(text string) string {
 	return text
 }
 
-// loopback is where metrics may be read from unless it is said otherwise.
+// loopback is where metrics may be read from by default.
 func loopback() []netip.Prefix {
 	return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 }

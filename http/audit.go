@@ -14,36 +14,37 @@ import (
 
 // auditBody is one event as an auditor reads it.
 type auditBody struct {
-	ID        uuid.UUID             `json:"id" format:"uuid" doc:"Of the event."`
+	ID        uuid.UUID             `json:"id" format:"uuid" doc:"Id of the event."`
 	Timestamp instant               `json:"timestamp"`
 	TenantID  uuid.UUID             `json:"tenant_id" format:"uuid"`
-	UserID    *uuid.UUID            `json:"user_id" nullable:"true" format:"uuid" doc:"Who did it; null: an operator, or nobody known."`
-	UserRole  string                `json:"user_role" doc:"Their role at that moment; also system or anonymous." example:"citizen"`
+	UserID    *uuid.UUID            `json:"user_id" nullable:"true" format:"uuid" doc:"Who did it; null: an operator, or unknown."`
+	UserRole  string                `json:"user_role" doc:"Their role at that moment, or system or anonymous." example:"citizen"`
 	Operation string                `json:"operation" enum:"CREATE,READ,UPDATE,DELETE" example:"UPDATE"`
 	TableName string                `json:"table_name" example:"consents"`
 	RecordID  uuid.UUID             `json:"record_id" format:"uuid"`
 	SubjectID *uuid.UUID            `json:"subject_id" nullable:"true" format:"uuid" doc:"The person it is about; null: nobody."`
 	Changes   map[string]changeBody `json:"changes" nullable:"false" doc:"By field." example:"{\"withdrawn\":{\"old\":false,\"new\":true,\"personal\":\"none\"}}"`
-	IPAddress *string               `json:"ip_address" doc:"sealed or erased instead, where it cannot be shown." example:"196.25.1.1"`
-	UserAgent *string               `json:"user_agent" doc:"sealed or erased instead, where it cannot be shown." example:"Mozilla/5.0"`
+	IPAddress *string               `json:"ip_address" doc:"sealed or erased: it cannot be shown." example:"196.25.1.1"`
+	UserAgent *string               `json:"user_agent" doc:"sealed or erased: it cannot be shown." example:"Mozilla/5.0"`
 	EventType string                `json:"event_type" example:"consent.withdrawn.v1"`
 	Position  int64                 `json:"position" example:"1043"`
 }
 
-// changeBody is what became of one field.
+// changeBody is one field before and after a change.
 type changeBody struct {
-	Old      any           `json:"old" doc:"null: there was none. Of a personal field that cannot be shown: sealed or erased."`
-	New      any           `json:"new" doc:"null: there is none now. Of a personal field that cannot be shown: sealed or erased."`
+	Old      any           `json:"old" doc:"null: none before; sealed or erased: it cannot be shown."`
+	New      any           `json:"new" doc:"null: none now; sealed or erased: it cannot be shown."`
 	Personal personalState `json:"personal"`
 }
 
 func auditOf(e reports.AuditEntry) auditBody {
 	b := auditBody{
 		ID: e.ID, Timestamp: instant(e.Timestamp), TenantID: e.Tenant.UUID, UserID: idOrNull(e.User.UUID),
-		UserRole:  e.UserRole,
-		Operation: string(e.Operation), TableName: e.Table, RecordID: e.Record, SubjectID: idOrNull(e.Subject.UUID),
-		Changes: map[string]changeBody{}, EventType: e.EventType, Position: e.Position,
+		UserRole: e.UserRole, Operation: string(e.Operation), TableName: e.Table, RecordID: e.Record,
+		SubjectID: idOrNull(e.Subject.UUID), Changes: map[string]changeBody{}, EventType: e.EventType,
+		Position: e.Position,
 	}
+
 	for _, c := range e.Changes {
 		change := changeBody{Old: c.Old, New: c.New, Personal: stateOf(c.Personal)}
 		if hidden(c.Personal) {
@@ -54,6 +55,7 @@ func auditOf(e reports.AuditEntry) auditBody {
 		}
 		b.Changes[c.Field] = change
 	}
+
 	b.IPAddress, b.UserAgent = originOf(e.Origin)
 	return b
 }
@@ -75,7 +77,7 @@ type auditInput struct {
 	TableName string `query:"table_name" doc:"Such as users, consents, purposes, personal_data."`
 	RecordID  string `query:"record_id" format:"uuid"`
 	UserID    string `query:"user_id" format:"uuid" doc:"Who did it."`
-	TenantID  string `query:"tenant_id" format:"uuid" doc:"The own one; SALGA's admins may name another or none for all, and see personal values sealed."`
+	TenantID  string `query:"tenant_id" format:"uuid" doc:"Your own; SALGA's admins may name another, or omit it for all, and see others' personal values sealed."`
 }
 
 type auditOutput struct {
@@ -93,10 +95,12 @@ func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInpu
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+
 	scope, err := auditScope(ctx, call, in.TenantID)
 	if err != nil {
 		return nil, err
 	}
+
 	list, err := s.config.Reports.Audit(ctx, scope, filter, in.page())
 	if err != nil {
 		return nil, err
@@ -107,15 +111,16 @@ func (s *server) auditLog(ctx context.Context, call commands.Call, in *auditInpu
 	return &auditOutput{Body: listOf(list, auditOf)}, nil
 }
 
-// recordAudit records a look at the people shown. Where all that was shown is another
-// municipality's, sealed, it is nobody's look, but an act in office all the same: whoever
-// does that is kept.
+// recordAudit records a read of the people shown. If only other municipalities' sealed
+// entries were shown, no person's data was read, but it is still an official act: it is
+// recorded without people.
 func (s *server) recordAudit(
 	ctx context.Context, call commands.Call, in *auditInput, shown []reports.AuditEntry,
 ) error {
 	filter, people := in.named(), shownIn(call.Tenant, shown)
 	ofOthers := slices.ContainsFunc(people, func(p domain.UserID) bool { return !p.IsZero() && p != call.User })
 	elsewhere := slices.ContainsFunc(shown, func(e reports.AuditEntry) bool { return e.Tenant != call.Tenant })
+
 	if elsewhere && !ofOthers {
 		filter["tenant_id"] = cmp.Or(in.TenantID, "all")
 		return s.recordReadOfAll(ctx, call, "audit", filter)
@@ -123,8 +128,8 @@ func (s *server) recordAudit(
 	return s.recordRead(ctx, call, "audit", filter, people...)
 }
 
-// auditScope is what the caller sees of the municipality asked for: their own, or for
-// SALGA's admins any, or all.
+// auditScope returns what the caller may see of the municipality asked for: their own;
+// for SALGA's admins any one, or all.
 func auditScope(ctx context.Context, call commands.Call, tenant string) (reports.AuditScope, error) {
 	var f domain.Faults
 	asked := domain.TenantID{UUID: optionalID(&f, "tenant_id", tenant)}
@@ -138,25 +143,25 @@ func auditScope(ctx context.Context, call commands.Call, tenant string) (reports
 		}
 		if asked != call.Tenant {
 			return reports.AuditScope{}, domain.Refuse(domain.CodeForbidden,
-				"You may read the audit log of your own tenant only.")
+				"You may name only your own municipality.")
 		}
 	}
 	return reports.ScopeOf(call.Tenant, asked)
 }
 
-// named is the filter for the record of the read.
+// named returns the filter for the record of the read.
 func (in *auditInput) named() map[string]string {
 	return map[string]string{
 		"operation": in.Operation, "table_name": in.TableName, "record_id": in.RecordID, "user_id": in.UserID,
-		"from": printed(whenever(in.From.Time)), "to": printed(whenever(in.To.Time)),
+		"from": printed(instantOrNull(in.From.Time)), "to": printed(instantOrNull(in.To.Time)),
 	}
 }
 
-// shownIn lists the people of whom entries show something: the one an entry is about, for
-// it shows who they are and what they decided, and of origins the one who did it. The
-// record of a look shows that there was one, and of its person nothing but what is
-// personal in it. Of another municipality's entries all that tells who it is about is
-// sealed.
+// shownIn lists the people about whom entries reveal something: the person an entry is
+// about, since it shows who they are and what they decided, and where an origin is shown,
+// the person who acted. An entry that records a read reveals only that there was one,
+// plus any personal value in it. In another municipality's entries, everything that
+// identifies their person is sealed.
 func shownIn(tenant domain.TenantID, entries []reports.AuditEntry) (people []domain.UserID) {
 	for _, e := range entries {
 		isLook := e.EventType == new(domain.PersonalDataRead).EventType()

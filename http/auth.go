@@ -15,16 +15,16 @@ type registerBody struct {
 	Email             string               `json:"email" says:"max=254" example:"nomsa@example.org"`
 	Password          string               `json:"password" says:"min=8;max=128" example:"correct horse battery"`
 	FullName          string               `json:"full_name" says:"min=2;max=100" example:"Nomsa Dlamini"`
-	Phone             string               `json:"phone,omitempty" doc:"E.164 or South African national form." example:"082 123 4567"`
-	PreferredLanguage string               `json:"preferred_language,omitempty" minLength:"1" says:"enum=en|zu|af" doc:"en if missing." example:"zu"`
+	Phone             string               `json:"phone,omitempty" doc:"E.164 or South African national format." example:"082 123 4567"`
+	PreferredLanguage string               `json:"preferred_language,omitempty" minLength:"1" says:"enum=en|zu|af" doc:"Default: en." example:"zu"`
 	MunicipalityCode  string               `json:"municipality_code" example:"CPT"`
 	Consent           *registerConsentBody `json:"consent,omitempty" needed:"true"`
 }
 
 type registerConsentBody struct {
-	Purpose            string `json:"purpose,omitempty" needed:"true" doc:"platform_registration" example:"platform_registration"`
+	Purpose            string `json:"purpose,omitempty" needed:"true" doc:"Always platform_registration." example:"platform_registration"`
 	PurposeDescription string `json:"purpose_description,omitempty" minLength:"1" doc:"The wording that was shown."`
-	Language           string `json:"language,omitempty" needed:"true" says:"enum=en|zu|af" doc:"As shown." example:"zu"`
+	Language           string `json:"language,omitempty" needed:"true" says:"enum=en|zu|af" doc:"That of the wording shown." example:"zu"`
 	Consented          bool   `json:"consented,omitempty" needed:"true" example:"true"`
 }
 
@@ -44,6 +44,7 @@ func (s *server) register(ctx context.Context, call commands.Call, in *registerI
 			Language: domain.Language(b.Consent.Language), Consented: b.Consent.Consented,
 		}
 	}
+
 	registered, err := userAnswer(s.config.Commands.Register(ctx, call, c))
 	return registered.own(call), err
 }
@@ -52,8 +53,8 @@ type loginInput struct {
 	Body struct {
 		Email            string `json:"email" example:"nomsa@example.org"`
 		Password         string `json:"password" example:"correct horse battery"`
-		MunicipalityCode string `json:"municipality_code,omitempty" doc:"Needed if registered in more than one municipality." example:"CPT"`
-		TOTP             string `json:"totp,omitempty" doc:"The 6 digits that your authenticator shows now; needed if the account has a second factor."`
+		MunicipalityCode string `json:"municipality_code,omitempty" doc:"Required if you are registered in more than one." example:"CPT"`
+		TOTP             string `json:"totp,omitempty" doc:"The 6 digits your authenticator shows now; required if the account has a second factor."`
 	} `nameHint:"LoginBody"`
 }
 
@@ -62,7 +63,7 @@ type tokens struct {
 	AccessToken  string `json:"access_token" example:"eyJhbGciOiJIUzI1NiJ9.e30.YWNjZXNz"`
 	RefreshToken string `json:"refresh_token" example:"eyJhbGciOiJIUzI1NiJ9.e30.cmVmcmVzaA"`
 	TokenType    string `json:"token_type" enum:"bearer"`
-	ExpiresIn    int    `json:"expires_in" doc:"Seconds that the access token is valid." example:"1800"`
+	ExpiresIn    int    `json:"expires_in" doc:"Lifetime of the access token in seconds." example:"1800"`
 }
 
 type signedIn struct {
@@ -83,6 +84,7 @@ func (s *server) login(ctx context.Context, call commands.Call, in *loginInput) 
 	if err != nil {
 		return nil, err
 	}
+
 	b, err := s.tokens(ctx, a.Value)
 	return &signedIn{Position: position(a.Position), Body: b}, err
 }
@@ -105,10 +107,12 @@ func (s *server) refresh(ctx context.Context, call commands.Call, in *refreshInp
 	if err != nil {
 		return nil, err
 	}
+
 	a, err := s.config.Commands.RefreshSession(ctx, call, commands.RefreshSession{Token: b.id})
 	if err != nil {
 		return nil, err
 	}
+
 	body, err := s.tokens(ctx, a.Value)
 	return &refreshed{Body: body}, err
 }
@@ -118,19 +122,21 @@ func (s *server) logout(ctx context.Context, call commands.Call, in *refreshInpu
 	if err != nil {
 		return nil, err
 	}
+
 	a, err := s.config.Commands.SignOut(ctx, call, commands.SignOut{})
-	if err == nil && a.Position == 0 { // it had ended before, so the log up to here says so
+	if err == nil && a.Position == 0 { // the session had ended before: the log up to here says so
 		a.Position, err = s.config.Commands.Store.Head(ctx)
 	}
 	return &nothingChanged{Position: position(a.Position)}, err
 }
 
-// holder makes the caller of who shows a refresh token.
+// holder makes the caller from their refresh token.
 func (s *server) holder(ctx context.Context, call commands.Call, in *refreshInput) (commands.Call, bearer, error) {
 	b, err := s.config.Tokens.verify(refreshToken, in.Body.RefreshToken)
 	if err != nil {
 		return call, b, err
 	}
+
 	traceOf(ctx).user = b.user
 	call.Tenant, call.User, call.Session = b.tenant, b.user, b.session
 	return call, b, nil

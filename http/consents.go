@@ -16,7 +16,7 @@ type consentBody struct {
 	ID                 uuid.UUID       `json:"id" format:"uuid"`
 	SubjectID          uuid.UUID       `json:"subject_id" format:"uuid"`
 	Purpose            string          `json:"purpose" example:"sms_alert"`
-	PurposeDescription string          `json:"purpose_description" doc:"The wording as shown." example:"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi."`
+	PurposeDescription string          `json:"purpose_description" doc:"The wording that was shown." example:"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi."`
 	Language           domain.Language `json:"language" enum:"en,zu,af" example:"zu"`
 	Consented          bool            `json:"consented" doc:"false: a refusal." example:"true"`
 	ConsentedAt        *instant        `json:"consented_at" nullable:"true" doc:"When the person said yes; null for a refusal." example:"2026-03-01T12:00:00.000000Z"`
@@ -24,27 +24,25 @@ type consentBody struct {
 	WithdrawnAt        *instant        `json:"withdrawn_at" nullable:"true"`
 	Channel            domain.Channel  `json:"channel" enum:"web,counter,phone,whatsapp,ussd,paper"`
 	GivenAt            instant         `json:"given_at" doc:"When the person decided."`
-	RecordedAt         instant         `json:"recorded_at" doc:"When the log learned of it."`
+	RecordedAt         instant         `json:"recorded_at" doc:"When it was recorded."`
 	NoticeVersion      int             `json:"notice_version" example:"1"`
-	SHA256             string          `json:"sha256" doc:"Of the wording as shown." example:"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"`
+	SHA256             string          `json:"sha256" doc:"SHA-256 of the wording shown." example:"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"`
 	GivenBy            string          `json:"given_by" enum:"self,competent_person" doc:"Who decided (POPIA s35)."`
 	RecordedBy         *uuid.UUID      `json:"recorded_by" nullable:"true" format:"uuid" doc:"The account that recorded it; null: an operator."`
-	EvidenceSHA256     *string         `json:"evidence_sha256" doc:"Of the scanned form, or whatever else proves it; null: none."`
-	Position           int64           `json:"position" doc:"Of the newest event about it." example:"1042"`
+	EvidenceSHA256     *string         `json:"evidence_sha256" doc:"SHA-256 of the scanned form or other evidence; null: none."`
+	Position           int64           `json:"position" doc:"Position of its newest event." example:"1042"`
 }
 
 func consentOf(c domain.Consent) consentBody {
 	b := consentBody{
 		ID: c.ID.UUID, SubjectID: c.Subject.UUID, Purpose: c.Purpose, PurposeDescription: c.Wording,
-		Language:  c.Language,
-		Consented: c.Consented, Withdrawn: c.Withdrawn(), WithdrawnAt: whenever(c.WithdrawnAt), Channel: c.Channel,
-		GivenAt: instant(c.GivenAt), RecordedAt: instant(c.RecordedAt), NoticeVersion: c.NoticeVersion,
-		SHA256: c.SHA256, GivenBy: c.GivenBy, RecordedBy: idOrNull(c.RecordedBy.UUID),
-		EvidenceSHA256: orNull(c.EvidenceSHA256),
-		Position:       c.Position,
+		Language: c.Language, Consented: c.Consented, Withdrawn: c.Withdrawn(),
+		WithdrawnAt: instantOrNull(c.WithdrawnAt), Channel: c.Channel, GivenAt: instant(c.GivenAt),
+		RecordedAt: instant(c.RecordedAt), NoticeVersion: c.NoticeVersion, SHA256: c.SHA256, GivenBy: c.GivenBy,
+		RecordedBy: idOrNull(c.RecordedBy.UUID), EvidenceSHA256: orNull(c.EvidenceSHA256), Position: c.Position,
 	}
 	if c.Consented {
-		b.ConsentedAt = whenever(c.GivenAt)
+		b.ConsentedAt = instantOrNull(c.GivenAt)
 	}
 	return b
 }
@@ -70,13 +68,13 @@ type recordConsentInput struct {
 }
 
 type recordConsentBody struct {
-	SubjectID          string        `json:"subject_id,omitempty" minLength:"1" says:"format=uuid" doc:"Another person of the own tenant; only for staff."`
-	Purpose            string        `json:"purpose" doc:"A code of the registry." example:"sms_alert"`
-	PurposeDescription string        `json:"purpose_description,omitempty" minLength:"1" doc:"The wording that was shown; must be the registry's."`
-	Language           string        `json:"language" says:"enum=en|zu|af" doc:"As shown." example:"zu"`
+	SubjectID          string        `json:"subject_id,omitempty" minLength:"1" says:"format=uuid" doc:"Another person of your municipality; staff only."`
+	Purpose            string        `json:"purpose" doc:"Code of a registered purpose." example:"sms_alert"`
+	PurposeDescription string        `json:"purpose_description,omitempty" minLength:"1" doc:"The wording that was shown; must match the registry."`
+	Language           string        `json:"language" says:"enum=en|zu|af" doc:"That of the wording shown." example:"zu"`
 	Consented          bool          `json:"consented" doc:"false records a refusal." example:"true"`
-	Channel            string        `json:"channel,omitempty" minLength:"1" says:"enum=web|counter|phone|whatsapp|ussd|paper" doc:"web if missing."`
-	GivenAt            *time.Time    `json:"given_at,omitempty" doc:"More than 5 minutes ago needs another channel than web, and evidence."`
+	Channel            string        `json:"channel,omitempty" minLength:"1" says:"enum=web|counter|phone|whatsapp|ussd|paper" doc:"Default: web."`
+	GivenAt            *time.Time    `json:"given_at,omitempty" doc:"If more than 5 minutes ago: needs evidence, and a channel other than web."`
 	NoticeVersion      int           `json:"notice_version,omitempty" minimum:"1" doc:"The version that was shown."`
 	Evidence           *evidenceBody `json:"evidence,omitempty"`
 	GivenBy            *givenByBody  `json:"given_by,omitempty" doc:"A competent person who decides for the subject (POPIA s35)."`
@@ -90,34 +88,36 @@ type evidenceBody struct {
 type givenByBody struct {
 	Name      string `json:"name" example:"Thandi Dlamini"`
 	Relation  string `json:"relation" example:"mother"`
-	Authority string `json:"authority" doc:"Reference of what gives them the authority." example:"birth certificate"`
+	Authority string `json:"authority" doc:"The document that gives them authority." example:"birth certificate"`
 }
 
 func (b recordConsentBody) command() (commands.RecordConsent, error) {
 	var f domain.Faults
 	c := commands.RecordConsent{
 		Purpose: b.Purpose, Description: b.PurposeDescription, Language: domain.Language(b.Language),
-		Consented: b.Consented,
-		Channel:   domain.Channel(b.Channel), GivenAt: given(&f, b.GivenAt), NoticeVersion: b.NoticeVersion,
+		Consented: b.Consented, Channel: domain.Channel(b.Channel), GivenAt: given(&f, b.GivenAt),
+		NoticeVersion: b.NoticeVersion,
 	}
+
 	if b.Evidence != nil {
 		c.Evidence = &domain.Evidence{SHA256: b.Evidence.SHA256, Reference: b.Evidence.Reference}
 	}
 	if b.GivenBy != nil {
-		c.GivenBy = &domain.CompetentPerson{Name: b.GivenBy.Name, Relation: b.GivenBy.Relation,
-			Authority: b.GivenBy.Authority}
+		c.GivenBy = &domain.CompetentPerson{
+			Name: b.GivenBy.Name, Relation: b.GivenBy.Relation, Authority: b.GivenBy.Authority,
+		}
 	}
 	return c, f.Err()
 }
 
-// given reads when somebody said something; zero: now. No living person decided anything
-// before 1900.
+// given reads when a person decided; zero: now. No living person decided anything before
+// 1900.
 func given(f *domain.Faults, at *time.Time) time.Time {
 	if at == nil {
 		return time.Time{}
 	}
 	if at.Year() < 1900 {
-		f.Add("given_at", "invalid", "Give the instant at which the person said so.")
+		f.Add("given_at", "invalid", "Give the instant at which the person decided.")
 	}
 	return *at
 }
@@ -132,6 +132,7 @@ func (s *server) recordConsent(
 	if c.Subject, err = subjectOf(call, in.Body.SubjectID); err != nil {
 		return nil, err
 	}
+
 	a, err := s.config.Commands.RecordConsent(ctx, call, c)
 	return consentAnswer(a, s.recordRefusal(ctx, call, err, "consents", c.Subject))
 }
@@ -140,12 +141,13 @@ type withdrawConsentInput struct {
 	ID   string `path:"id"`
 	Body *struct {
 		Reason   string        `json:"reason,omitempty" example:"too many messages"`
-		GivenAt  *time.Time    `json:"given_at,omitempty" doc:"When the person said so; missing: now."`
-		Evidence *evidenceBody `json:"evidence,omitempty" doc:"For another person: needed for more than 5 minutes ago, for what is earlier than the withdrawal that is known, and for platform_registration."`
+		GivenAt  *time.Time    `json:"given_at,omitempty" doc:"When the person withdrew it; default: now."`
+		Evidence *evidenceBody `json:"evidence,omitempty" doc:"For another person: needed if given_at is more than 5 minutes ago or before the recorded withdrawal, and for platform_registration."`
 	} `nameHint:"WithdrawConsentBody"`
 }
 
-// WithdrawnConsent is consentBody under a name that huma looks into where it is embedded.
+// WithdrawnConsent is consentBody under an exported name, so that huma reads it where it
+// is embedded.
 type WithdrawnConsent = consentBody
 
 type consentWithdrawn struct {
@@ -153,7 +155,7 @@ type consentWithdrawn struct {
 	Body     struct {
 		WithdrawnConsent
 
-		Staying []consentBody `json:"staying" nullable:"true" doc:"Where it closed the account: the consents that were not given through it and stay in force. Staff can withdraw them. Else null."`
+		Staying []consentBody `json:"staying" nullable:"true" doc:"If this closed the account: consents not given through it, which stay in force; staff can withdraw them. Otherwise null."`
 	} `nameHint:"WithdrawnConsentBody"`
 }
 
@@ -164,6 +166,7 @@ func (s *server) withdrawConsent(
 	if err != nil {
 		return nil, err
 	}
+
 	c := commands.WithdrawConsent{Consent: domain.ConsentID{UUID: id}}
 	if in.Body != nil {
 		var f domain.Faults
@@ -177,10 +180,11 @@ func (s *server) withdrawConsent(
 	}
 
 	a, err := s.config.Commands.WithdrawConsent(ctx, call, c)
-	err = recordStanding(ctx, s, call, a, s.withdrawalRefused(ctx, call, c.Consent, err), "consents", subjectOfConsent)
+	err = recordUnchanged(ctx, s, call, a, s.withdrawalRefused(ctx, call, c.Consent, err), "consents", subjectOfConsent)
 	if err != nil {
 		return nil, err
 	}
+
 	staying, open, err := s.config.Commands.Staying(ctx, call.Tenant, a)
 	if err != nil {
 		return nil, err
@@ -194,15 +198,16 @@ func (s *server) withdrawConsent(
 	return &out, nil
 }
 
-// withdrawalRefused records the look where a refusal tells about another person's
-// consent. It returns the refusal.
+// withdrawalRefused records a read where the refusal reveals something about another
+// person's consent. It returns the refusal.
 func (s *server) withdrawalRefused(ctx context.Context, call commands.Call, id domain.ConsentID, refusal error) error {
 	if refusal == nil || !call.ActsForOthers() {
 		return refusal
 	}
+
 	c, err := s.config.Queries.Consent(ctx, call.Tenant, domain.UserID{}, id)
 	if err != nil {
-		return refusal // of a consent that nobody has
+		return refusal // nobody has this consent
 	}
 	return s.recordRefusal(ctx, call, refusal, "consents", c.Subject)
 }
@@ -211,7 +216,7 @@ func subjectOfConsent(c domain.Consent) domain.UserID { return c.Subject }
 
 type consentsInput struct {
 	Paging
-	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of the own tenant; only for staff."`
+	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of your municipality; staff only."`
 }
 
 type consentsOutput struct {
@@ -227,10 +232,11 @@ func (s *server) consents(ctx context.Context, call commands.Call, in *consentsI
 	if err != nil {
 		return nil, err
 	}
+
 	if len(list.Items) > 0 { // all are the subject's
 		err = s.recordRead(ctx, call, "consents", nil, subject)
 	} else {
-		err = s.recordNothing(ctx, call, subject)
+		err = s.recordNoConsents(ctx, call, subject)
 	}
 	if err != nil {
 		return nil, err
@@ -238,12 +244,13 @@ func (s *server) consents(ctx context.Context, call commands.Call, in *consentsI
 	return &consentsOutput{Body: listOf(list, consentOf)}, nil
 }
 
-// recordNothing records the look at a person of whom there are no consents, which is told
-// too. Nobody is told of whom is not there.
-func (s *server) recordNothing(ctx context.Context, call commands.Call, subject domain.UserID) error {
+// recordNoConsents records a read of a person without consents: that there are none is
+// also information about them. If there is no such person, nothing is revealed.
+func (s *server) recordNoConsents(ctx context.Context, call commands.Call, subject domain.UserID) error {
 	if subject == call.User {
 		return nil
 	}
+
 	err := s.config.Commands.KnownPerson(ctx, call.Tenant, subject)
 	if e, is := errors.AsType[*domain.Error](err); is && e.Code == domain.CodeNotFound {
 		return nil
@@ -251,10 +258,11 @@ func (s *server) recordNothing(ctx context.Context, call commands.Call, subject 
 	if err != nil {
 		return err
 	}
+
 	return s.recordHourly(ctx, call, "consents", nil, subject)
 }
 
-// subjectOf reads the id of the person asked about; the caller if nobody is named.
+// subjectOf reads the id of the person asked about: the caller, if none is given.
 func subjectOf(call commands.Call, text string) (domain.UserID, error) {
 	var f domain.Faults
 	asked := domain.UserID{UUID: optionalID(&f, "subject_id", text)}
@@ -274,6 +282,7 @@ func (s *server) consent(ctx context.Context, call commands.Call, in *consentInp
 	if err != nil {
 		return nil, err
 	}
+
 	whose := call.User
 	if call.ActsForOthers() {
 		whose = domain.UserID{} // anybody of the tenant
@@ -282,6 +291,7 @@ func (s *server) consent(ctx context.Context, call commands.Call, in *consentInp
 	if err != nil {
 		return nil, err
 	}
+
 	if err := s.recordRead(ctx, call, "consents", nil, c.Subject); err != nil {
 		return nil, err
 	}
@@ -289,20 +299,20 @@ func (s *server) consent(ctx context.Context, call commands.Call, in *consentInp
 }
 
 type checkConsentInput struct {
-	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of the own tenant; only for staff."`
+	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of your municipality; staff only."`
 	Purpose   string `query:"purpose" required:"true" example:"sms_alert"`
-	At        moment `query:"at" doc:"Missing: now."`
-	KnownAt   moment `query:"known_at" doc:"Missing: now."`
+	At        moment `query:"at" doc:"Default: now."`
+	KnownAt   moment `query:"known_at" doc:"Default: now."`
 }
 
 type checkConsentOutput struct {
 	Body struct {
 		Allowed    bool          `json:"allowed" example:"true"`
-		Reason     domain.Reason `json:"reason" enum:"unknown_subject,purpose_retired,lawful_without_consent,granted,refused,withdrawn,not_yet_given,never_asked" doc:"The first of these that applies. unknown_subject: nobody knew of this person at known_at; not_yet_given: a consent holds from later than at." example:"granted"`
-		Basis      domain.Basis  `json:"basis" enum:"consent,contract,legal_obligation,subject_interest,public_law_duty,legitimate_interest" doc:"The ground of POPIA s11 that the purpose rests on."`
-		Position   int64         `json:"position" doc:"The answer rests on the log up to this position." example:"1042"`
-		ValidUntil *instant      `json:"valid_until" nullable:"true" doc:"When a consent ends by itself; null: never."`
-		DecidedBy  *decidedBody  `json:"decided_by" doc:"The event that decides it; null: none does."`
+		Reason     domain.Reason `json:"reason" enum:"unknown_subject,purpose_retired,lawful_without_consent,granted,refused,withdrawn,not_yet_given,never_asked" doc:"The first of these that applies. unknown_subject: the person was not known at known_at; not_yet_given: a consent takes effect after at." example:"granted"`
+		Basis      domain.Basis  `json:"basis" enum:"consent,contract,legal_obligation,subject_interest,public_law_duty,legitimate_interest" doc:"The POPIA s11 ground of the purpose."`
+		Position   int64         `json:"position" doc:"The log position that the answer is based on." example:"1042"`
+		ValidUntil *instant      `json:"valid_until" nullable:"true" doc:"When the consent expires; null: never."`
+		DecidedBy  *decidedBody  `json:"decided_by" doc:"The event that decides it; null: none."`
 	} `nameHint:"Check"`
 }
 
@@ -310,7 +320,7 @@ type decidedBody struct {
 	EventID   uuid.UUID `json:"event_id" format:"uuid"`
 	EventType string    `json:"event_type" example:"consent.granted.v1"`
 	Position  int64     `json:"position" example:"1042"`
-	At        instant   `json:"at" doc:"When it holds from."`
+	At        instant   `json:"at" doc:"When it takes effect."`
 }
 
 func (s *server) checkConsent(
@@ -326,8 +336,9 @@ func (s *server) checkConsent(
 	if err != nil {
 		return nil, err
 	}
-	// Whatever the answer is: that somebody was never asked, or not known yet, is told of
-	// them as well.
+
+	// Recorded whatever the answer is: that somebody was never asked, or was not known
+	// yet, is also information about them.
 	filter := map[string]string{"purpose": domain.CanonicalPurposeCode(in.Purpose)}
 	if err := s.recordHourly(ctx, call, "check", filter, subject); err != nil {
 		return nil, err

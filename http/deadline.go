@@ -8,43 +8,46 @@ import (
 	"time"
 )
 
-// Nobody waits for ever. A request is answered within Config.RequestTimeout, or with 503;
-// what the answer needs ends a little before, so that there is time to say so. A client
-// has as long again to take each piece of an answer.
+// Nobody waits for ever. A request is answered within Config.RequestTimeout, or with 503.
+// Work on the answer ends a little before that, to leave time for the 503. A client then
+// has the same time again to take each piece of an answer.
 const (
 	defaultTimeout = 10 * time.Second
-	longest        = 15 * time.Minute // for all of an export: its snapshot keeps the whole database from being vacuumed
-	pieceSize      = 32 << 10         // bytes
+	// longest is for a whole export: its snapshot keeps the database from being vacuumed.
+	longest   = 15 * time.Minute
+	pieceSize = 32 << 10 // bytes
 )
 
-// atWork is how long an answer may be worked on.
+// atWork returns how long an answer may be worked on.
 func (s *server) atWork() time.Duration {
 	limit := s.config.RequestTimeout
 	return limit - min(limit/10, 500*time.Millisecond)
 }
 
-// within gives a request its deadline, also for its body to arrive.
+// within sets the deadline of a request, which is also that of its body.
 func (s *server) within(ctx context.Context, w http.ResponseWriter) (context.Context, context.CancelFunc) {
 	limit := s.atWork()
 	traceOf(ctx).gone = ctx.Done()
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(limit)) // a recorder in tests has none
+	// A recorder in tests has no deadlines, so the error is ignored.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(limit))
 	return context.WithTimeout(ctx, limit)
 }
 
-// endReading lifts the deadline for the body. It would end an answer that takes longer:
-// net/http goes on reading, to see whether the client leaves. After a refusal it stays,
-// for net/http then waits for the rest of the body.
+// endReading lifts the body's deadline. It would end an answer that takes longer, because
+// net/http goes on reading to see whether the client leaves. After a refusal the deadline
+// stays, because net/http then waits for the rest of the body.
 func endReading(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 }
 
-// eachPage returns a context without the request's deadline, for an export. It ends when
-// the client leaves, when everything took too long, or when renew was not called for as
-// long as another request may take.
+// eachPage returns a context for an export, without the request's deadline. It ends when
+// the client leaves, when the export as a whole takes too long, or when renew has not
+// been called for as long as another request may take.
 func (s *server) eachPage(ctx context.Context) (paged context.Context, renew, end func()) {
 	gone, limit := traceOf(ctx).gone, s.atWork()
 	paged, cancel := context.WithTimeout(context.WithoutCancel(ctx), longest)
 	page := time.AfterFunc(limit, cancel)
+
 	go func() {
 		select {
 		case <-gone:
@@ -59,13 +62,16 @@ func (s *server) eachPage(ctx context.Context) (paged context.Context, renew, en
 	}
 }
 
-// pace gives the client some time for each piece of an answer: as long as it reads, an
-// answer may take; one that stopped reading lets go of everything that its request holds.
+// pace limits the time that a client has for each piece of an answer. A client that keeps
+// reading may take as long as it needs; for one that stops, everything that its request
+// holds is released.
 func (s *server) pace(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := &paced{ResponseWriter: w, control: http.NewResponseController(w), patience: s.config.RequestTimeout}
 		p.socket, _ = r.Context().Value(connectionKey{}).(net.Conn)
-		p.renew(s.config.RequestTimeout + p.patience) // also in place of what the connection's last request left
+		// This also replaces the deadline that the connection's last request left.
+		p.renew(s.config.RequestTimeout + p.patience)
+
 		next.ServeHTTP(p, r)
 		if !p.arrived() {
 			cut(w)
@@ -78,7 +84,7 @@ type paced struct {
 	http.ResponseWriter
 	control  *http.ResponseController
 	patience time.Duration
-	socket   net.Conn // nil: not known
+	socket   net.Conn // nil: unknown
 	written  int
 	failed   bool
 }
@@ -93,21 +99,23 @@ func (p *paced) Write(b []byte) (written int, err error) {
 		if p.written <= held && p.written+len(piece) > held {
 			setLinger(p.socket, 0) // until all of it has arrived
 		}
+
 		p.renew(p.patience)
 		n, err := p.ResponseWriter.Write(piece)
 		written, p.written = written+n, p.written+n
 		p.failed = p.failed || (err != nil && !errors.Is(err, http.ErrBodyNotAllowed))
+
 		if b = b[len(piece):]; err != nil || len(b) == 0 {
 			return written, err
 		}
 	}
 }
 
-// held is what net/http may keep back of an answer until it is whole. What is not longer
-// than that is sent with its length.
-const held = 2 << 10 // bytes
+// held is how many bytes of an answer net/http may keep back until the answer is
+// complete. A shorter answer is sent with its length.
+const held = 2 << 10
 
-// arrived sends what net/http kept back, and tells whether the network took all of the
+// arrived sends what net/http kept back, and reports whether the network took the whole
 // answer.
 func (p *paced) arrived() bool {
 	if !p.failed && p.written > held {
@@ -115,6 +123,7 @@ func (p *paced) arrived() bool {
 		err := p.control.Flush()
 		p.failed = err != nil && !errors.Is(err, http.ErrNotSupported)
 	}
+
 	if !p.failed {
 		setLinger(p.socket, -1)
 	}
@@ -122,5 +131,6 @@ func (p *paced) arrived() bool {
 }
 
 func (p *paced) renew(after time.Duration) {
-	_ = p.control.SetWriteDeadline(time.Now().Add(after)) // a recorder in tests has none
+	// A recorder in tests has no deadlines, so the error is ignored.
+	_ = p.control.SetWriteDeadline(time.Now().Add(after))
 }

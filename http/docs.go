@@ -10,7 +10,8 @@ import (
 	"github.com/swaggest/swgui/v5/static"
 )
 
-// The documentation page is Swagger UI from the binary: no other host, no inline script.
+// The documentation page is Swagger UI, served from the binary: no other host, no inline
+// script.
 const (
 	docsPage = `<!DOCTYPE html>
 <html lang="en">
@@ -33,7 +34,7 @@ const (
   presets: [SwaggerUIBundle.presets.apis],
 });
 `
-	// Swagger UI sets style attributes and has its pictures in the style sheet.
+	// Swagger UI sets style attributes, and has its pictures in the style sheet.
 	docsPolicy = contentPolicy + "; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 )
 
@@ -62,6 +63,7 @@ func (s *server) docsAsset() http.Handler {
 			s.notFound(w, r)
 			return
 		}
+
 		w.Header().Set("Content-Type", contentType)
 		w.Header().Set("Cache-Control", "public, max-age=86400")
 		if name == "start.js" {
@@ -74,24 +76,27 @@ func (s *server) docsAsset() http.Handler {
 	})
 }
 
-// sendAsset sends a file of Swagger UI, which are kept compressed but for the pictures.
+// sendAsset sends a file of Swagger UI. All but the pictures are stored compressed.
 func sendAsset(w http.ResponseWriter, r *http.Request, name string) error {
 	if plain, err := static.FS.Open(name); err == nil {
 		defer func() { _ = plain.Close() }()
 		_, _ = io.Copy(w, plain)
 		return nil
 	}
+
 	packed, err := static.FS.Open(name + ".gz")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = packed.Close() }()
+
 	w.Header().Set("Vary", "Accept-Encoding")
 	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		w.Header().Set("Content-Encoding", "gzip")
 		_, _ = io.Copy(w, packed)
 		return nil
 	}
+
 	unpacked, err := gzip.NewReader(packed)
 	if err != nil {
 		return err

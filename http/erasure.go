@@ -11,23 +11,23 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// CertificateBody proves an erasure. Nothing in it identifies anybody. It is exported for
-// huma, see Paging.
+// CertificateBody is proof of an erasure. Nothing in it identifies anybody. It is
+// exported for huma, see Paging.
 type CertificateBody struct {
 	CertificateID  uuid.UUID     `json:"certificate_id" format:"uuid"`
 	TenantID       uuid.UUID     `json:"tenant_id" format:"uuid"`
-	SubjectID      uuid.UUID     `json:"subject_id" format:"uuid" doc:"The id that history goes on to use for nobody known."`
+	SubjectID      uuid.UUID     `json:"subject_id" format:"uuid" doc:"The id that history keeps; identifies nobody."`
 	ErasedAt       instant       `json:"erased_at"`
-	Position       int64         `json:"position" doc:"Of the erasure in the log." example:"1043"`
+	Position       int64         `json:"position" doc:"Log position of the erasure." example:"1043"`
 	Cause          string        `json:"cause" enum:"self,request"`
-	RequestID      *uuid.UUID    `json:"request_id" nullable:"true" format:"uuid" doc:"The request that was fulfilled; null: the person did it themselves."`
-	NoSecondPerson bool          `json:"no_second_person" doc:"true: one account lodged the request and carried it out, because the municipality had no other active manager or admin." example:"false"`
-	Keys           []uuid.UUID   `json:"keys" nullable:"false" format:"uuid" doc:"Ids of the keys that were destroyed."`
+	RequestID      *uuid.UUID    `json:"request_id" nullable:"true" format:"uuid" doc:"The fulfilled request; null: the person did it themselves."`
+	NoSecondPerson bool          `json:"no_second_person" doc:"true: one account both lodged the request and carried it out, as the municipality had no other active manager or admin." example:"false"`
+	Keys           []uuid.UUID   `json:"keys" nullable:"false" format:"uuid" doc:"Ids of the destroyed keys."`
 	Destroyed      []remnantBody `json:"destroyed" nullable:"false"`
 	Kept           []remnantBody `json:"kept" nullable:"false"`
 }
 
-// remnantBody is something that was destroyed, or is kept, and why.
+// remnantBody is something that was destroyed or kept, and why.
 type remnantBody struct {
 	What domain.Remnant `json:"what" enum:"profile,free_text,origins,credentials,sessions,consents,audit,statistics"`
 	Why  string         `json:"why" example:"Name, e-mail address and phone number, now and ever: unreadable, because their key is gone (POPIA s14(4))."`
@@ -59,20 +59,19 @@ func certificateBodyOf(a commands.Answer[commands.Certificate]) CertificateBody 
 	c := a.Value
 	return CertificateBody{
 		CertificateID: c.ID, TenantID: c.Tenant.UUID, SubjectID: c.Subject.UUID, ErasedAt: instant(c.ErasedAt),
-		Position: a.Position,
-		Cause:    c.Cause, RequestID: idOrNull(c.Request.UUID), NoSecondPerson: c.NoSecondPerson, Keys: c.Keys,
-		Destroyed: each(c.Destroyed, remnantOf), Kept: each(c.Kept, remnantOf),
+		Position: a.Position, Cause: c.Cause, RequestID: idOrNull(c.Request.UUID), NoSecondPerson: c.NoSecondPerson,
+		Keys: c.Keys, Destroyed: each(c.Destroyed, remnantOf), Kept: each(c.Kept, remnantOf),
 	}
 }
 
-// eraseInput has a body that may be missing: some clients send none with DELETE, and are
-// to learn what is required.
+// eraseInput has a body that may be missing: a client that sends none with DELETE is told
+// what is required.
 type eraseInput struct {
 	Body *eraseBody
 }
 
 type eraseBody struct {
-	Confirmation string `json:"confirmation" doc:"DELETE MY ACCOUNT" example:"DELETE MY ACCOUNT"`
+	Confirmation string `json:"confirmation" doc:"Must be DELETE MY ACCOUNT." example:"DELETE MY ACCOUNT"`
 	Password     string `json:"password" example:"correct horse battery"`
 }
 
@@ -81,22 +80,24 @@ type eraseOutput struct {
 	Body     erasureBody
 }
 
-// erasureBody is a certificate, and how far the read tables are.
+// erasureBody is a certificate, with the progress of the read tables.
 type erasureBody struct {
 	CertificateBody
-	ReadTables map[string]string `json:"read_tables" doc:"By table: done, or pending: within moments." example:"{\"users\":\"done\"}"`
+	ReadTables map[string]string `json:"read_tables" doc:"By table: done, or pending (done within moments)." example:"{\"users\":\"done\"}"`
 }
 
-// eraseMe erases the caller. It counts against the limit of one a day only once the
-// password was right.
+// eraseMe erases the caller. Only an attempt with the right password counts against the
+// limit of one a day.
 func (s *server) eraseMe(ctx context.Context, call commands.Call, in *eraseInput) (*eraseOutput, error) {
 	if in.Body == nil {
 		in.Body = &eraseBody{}
 	}
+
 	gate := s.gates[erasureRate].person
 	if err := s.pass(gate, call.User.String()); err != nil {
 		return nil, err
 	}
+
 	a, err := s.config.Commands.EraseMe(ctx, call,
 		commands.EraseMe{Confirmation: in.Body.Confirmation, Password: in.Body.Password})
 	if unproven(err) {
@@ -105,8 +106,11 @@ func (s *server) eraseMe(ctx context.Context, call commands.Call, in *eraseInput
 	if err != nil {
 		return nil, err
 	}
-	out := &eraseOutput{Position: position(a.Position),
-		Body: erasureBody{CertificateBody: certificateBodyOf(a), ReadTables: map[string]string{}}}
+
+	out := &eraseOutput{
+		Position: position(a.Position),
+		Body:     erasureBody{CertificateBody: certificateBodyOf(a), ReadTables: map[string]string{}},
+	}
 	for _, table := range []string{"users", "consents"} {
 		out.Body.ReadTables[table] = "done"
 		if s.config.Queries.WaitFor(ctx, table, a.Position) != nil {
@@ -116,27 +120,27 @@ func (s *server) eraseMe(ctx context.Context, call commands.Call, in *eraseInput
 	return out, nil
 }
 
-// unproven tells whether an erasure failed before the password was found to be right.
+// unproven reports whether an erasure failed before its password was found to be right.
 func unproven(err error) bool {
 	if _, limited := errors.AsType[*problem](err); limited {
 		return true
 	}
 	e, refused := errors.AsType[*domain.Error](err)
-	return refused && slices.Contains([]domain.Code{domain.CodeInvalid, domain.CodePasswordWrong,
-		domain.CodeOverloaded}, e.Code)
+	before := []domain.Code{domain.CodeInvalid, domain.CodePasswordWrong, domain.CodeOverloaded}
+	return refused && slices.Contains(before, e.Code)
 }
 
 type certificatesInput struct {
 	Paging
 
-	TenantID string `query:"tenant_id" doc:"The own one; SALGA's admins may name another or none for all."`
+	TenantID string `query:"tenant_id" doc:"Your own; SALGA's admins may name another, or omit it for all."`
 }
 
 type certificatesOutput struct {
 	Body listBody[CertificateBody]
 }
 
-// certificates lists the certificates of erasures, newest first: to compare after a
+// certificates lists the certificates of erasures, newest first: to compare them after a
 // restore.
 func (s *server) certificates(
 	ctx context.Context, call commands.Call, in *certificatesInput,
@@ -169,8 +173,8 @@ type certificateOutput struct {
 	Body CertificateBody
 }
 
-// certificate gives the certificate of an erasure to whoever knows its id: the person has
-// no account any more.
+// certificate returns the certificate of an erasure to anybody who knows its id: the
+// erased person has no account any more.
 func (s *server) certificate(ctx context.Context, _ commands.Call, in *certificateInput) (*certificateOutput, error) {
 	id, err := namedID(in.ID)
 	if err != nil {

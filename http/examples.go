@@ -13,17 +13,17 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// The examples of the document. Those of bodies and answers are made from the tags
+// The examples in the document. Those of bodies and answers are made from the tags
 // `example:"…"` of their fields, so that a type has its example wherever it is used;
-// those of problems from the codes that a route may answer with. A route without an
-// example is a hole in the table: New refuses it.
+// those of problems from the codes that a route may answer with. New refuses a route
+// without an example.
 
 const (
 	exampleInstant = "2026-03-01T12:00:00.000000Z"
 	exampleID      = "01890a5d-ac96-774b-bcce-b302099a8057"
 )
 
-// exemplify gives an operation an example of its body, of its success, and of a problem
+// exemplify adds examples to an operation: of its body, of its success, and of a problem
 // for each code.
 func exemplify(schemas huma.Registry, op *huma.Operation, r *route) error {
 	var faults []error
@@ -35,6 +35,7 @@ func exemplify(schemas huma.Registry, op *huma.Operation, r *route) error {
 			faults = append(faults, exemplifyContent(schemas, r.id+": answer", op.Responses[status].Content))
 		}
 	}
+
 	for _, code := range refusals(r) {
 		p := exampleProblem(schemas, op, r, code)
 		content := op.Responses[strconv.Itoa(p.Status)].Content[problemType]
@@ -46,7 +47,7 @@ func exemplify(schemas huma.Registry, op *huma.Operation, r *route) error {
 	return errors.Join(faults...)
 }
 
-// exemplifyContent leaves what was set by hand, and what is not JSON, as it is.
+// exemplifyContent adds an example to JSON content that has none.
 func exemplifyContent(schemas huma.Registry, where string, content map[string]*huma.MediaType) (err error) {
 	media := content["application/json"]
 	if media == nil || media.Schema == nil || media.Example != nil || media.Examples != nil {
@@ -56,19 +57,19 @@ func exemplifyContent(schemas huma.Registry, where string, content map[string]*h
 	return err
 }
 
-// exampleOf makes an example from what the schema says: its tag, its fields, or what
-// follows from its type. Ids, instants, the values of an enumeration and what may be null
-// need no tag.
+// exampleOf makes an example from a schema: from its tag, its fields or its type. Ids,
+// instants, enumerations and nullable values need no tag.
 func exampleOf(schemas huma.Registry, where string, s *huma.Schema) (any, error) {
 	switch {
 	case s == nil:
-		return nil, fmt.Errorf("%s: it refers to a schema that is not in the document", where)
+		return nil, fmt.Errorf("%s: it refers to a schema that the document lacks", where)
 	case len(s.Examples) > 0:
 		return s.Examples[0], nil
 	case s.Ref != "":
 		return exampleOf(schemas, where, schemas.SchemaFromRef(s.Ref))
 	case len(s.AnyOf) > 0:
 		return exampleOf(schemas, where, s.AnyOf[0])
+
 	case s.Nullable, s.Type == "":
 		return nil, nil //nolint:nilnil // the example is null
 	case len(s.Enum) > 0:
@@ -77,38 +78,44 @@ func exampleOf(schemas huma.Registry, where string, s *huma.Schema) (any, error)
 		return exampleInstant, nil
 	case s.Format == "uuid":
 		return exampleID, nil
+
 	case s.Type == huma.TypeArray:
 		item, err := exampleOf(schemas, where+"[]", s.Items)
 		return []any{item}, err
 	case s.Type == huma.TypeObject && s.Properties != nil:
 		return exampleObject(schemas, where, s)
 	}
+
 	return nil, fmt.Errorf(`%s: give it a tag example:"…"`, where)
 }
 
-// exampleObject has all required fields, and those others that have a tag.
+// exampleObject makes an object of the required fields and of those that have a tag.
 func exampleObject(schemas huma.Registry, where string, s *huma.Schema) (any, error) {
 	object := map[string]any{}
 	var faults []error
+
 	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
 		field := s.Properties[name]
 		if !slices.Contains(s.Required, name) && len(field.Examples) == 0 {
 			continue
 		}
+
 		value, err := exampleOf(schemas, where+"."+name, field)
 		object[name] = value
 		faults = append(faults, err)
 	}
+
 	return object, errors.Join(faults...)
 }
 
-// exampleProblem is made as real ones are.
+// exampleProblem makes a problem the way real ones are made.
 func exampleProblem(schemas huma.Registry, op *huma.Operation, r *route, code domain.Code) *problem {
 	described, _ := refusalOf(code)
 	e := domain.Refuse(code, "%s", described.example)
+
 	switch {
 	case code == domain.CodeForbidden && r.who == scraper:
-		e = domain.Refuse(code, "Metrics are not for this address.")
+		e = domain.Refuse(code, "This address may not read metrics.")
 	case code == domain.CodeForbidden && r.who != self && r.who != selfOrStaff && r.who != selfOrOverseers:
 		e = domain.Refuse(code, "This is for: %s.", r.who)
 	case code == domain.CodeInvalid:
@@ -116,10 +123,11 @@ func exampleProblem(schemas huma.Registry, op *huma.Operation, r *route, code do
 	case code == domain.CodeAlreadyGranted || code == domain.CodeInForce:
 		e.ConsentID = domain.ConsentID{UUID: uuid.MustParse(exampleID)}
 	}
+
 	return newProblem(e, r.statuses)
 }
 
-// exampleFault names something that the operation takes.
+// exampleFault is a fault in something that the operation takes.
 func exampleFault(schemas huma.Registry, op *huma.Operation, r *route) domain.FieldError {
 	if op.RequestBody != nil {
 		if body := op.RequestBody.Content["application/json"]; body != nil && body.Schema.Ref != "" {
@@ -128,6 +136,7 @@ func exampleFault(schemas huma.Registry, op *huma.Operation, r *route) domain.Fi
 			}
 		}
 	}
+
 	for _, p := range op.Parameters {
 		switch {
 		case p.In == "query" && p.Required:
@@ -136,10 +145,11 @@ func exampleFault(schemas huma.Registry, op *huma.Operation, r *route) domain.Fi
 			return domain.FieldError{Field: p.Name, Code: "invalid", Message: "This value is not valid."}
 		}
 	}
+
 	if r.command() {
 		return domain.FieldError{Field: headerKey, Code: "too_long",
 			Message: "An idempotency key has at most 128 characters."}
 	}
 	return domain.FieldError{Field: headerMinPosition, Code: "invalid",
-		Message: "Give the Event-Position of an answer."}
+		Message: "Give the Event-Position of an earlier answer."}
 }

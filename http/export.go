@@ -16,22 +16,22 @@ import (
 )
 
 type exportInput struct {
-	AsOf     moment `query:"as_of" doc:"What held at this instant; missing: at the end of what was known."`
-	KnownAt  moment `query:"known_at" doc:"As known at this instant; missing: now."`
-	Position int64  `query:"position" minimum:"1" doc:"As known at this position, which an earlier answer named: the same bytes again."`
-	Purpose  string `query:"purpose" doc:"Only for this purpose."`
+	AsOf     moment `query:"as_of" doc:"The state at this instant; default: at the end of what was known."`
+	KnownAt  moment `query:"known_at" doc:"As known at this instant; default: now."`
+	Position int64  `query:"position" minimum:"1" doc:"As known at this position of an earlier answer: the same bytes again."`
+	Purpose  string `query:"purpose" doc:"Only consents to this purpose."`
 	Format   string `query:"format" enum:"json,csv,ndjson" default:"json"`
 }
 
 type exportOutput struct {
-	Position    string `header:"Event-Position" doc:"The position that the question was resolved to."`
+	Position    string `header:"Event-Position" doc:"The log position that the export was made at."`
 	ContentType string `header:"Content-Type"`
 	Disposition string `header:"Content-Disposition"`
 	Body        func(huma.Context)
 }
 
-// exportsAtOnce is how many exports run at the same time: each holds a connection and a
-// snapshot while it streams.
+// exportsAtOnce is how many exports may run at the same time: each holds a connection and
+// a snapshot while it streams.
 const exportsAtOnce = 4
 
 // export streams the state of all consents of the tenant, replayed from events, in
@@ -43,6 +43,7 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 			return nil, err
 		}
 	}
+
 	var err error
 	if q.Position, err = s.config.Reports.Resolve(ctx, call.Tenant, in.KnownAt.Time, in.Position); err != nil {
 		return nil, err
@@ -54,14 +55,15 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 
 	release, err := s.beginExport()
 	if err != nil {
-		return nil, err // and nobody was seen
+		return nil, err // nothing was read
 	}
-	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(whenever(in.AsOf.Time)),
+	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(instantOrNull(in.AsOf.Time)),
 		"position": position(q.Position)}
 	if err := s.recordReadOfAll(ctx, call, "consents", filter); err != nil {
 		release()
 		return nil, err
 	}
+
 	of := ConsentDocument{Format: Format(in.Format), Municipality: municipality, Position: q.Position, AsOf: q.At}
 	out := &exportOutput{
 		Position: position(q.Position), ContentType: of.Format.mediaType(),
@@ -81,12 +83,12 @@ func (s *server) beginExport() (release func(), err error) {
 	case s.exports <- struct{}{}:
 		return func() { <-s.exports }, nil
 	default:
-		return nil, domain.Refuse(domain.CodeOverloaded, "Enough exports are running; try again later.")
+		return nil, domain.Refuse(domain.CodeOverloaded, "Too many exports are running; try again later.")
 	}
 }
 
-// stream writes the export. What fails before the first byte is a problem like any other;
-// after it only the connection can say so.
+// stream writes the export. A failure before the first byte is a problem like any other;
+// after it, only cutting the connection can show it.
 func (s *server) stream(
 	ctx context.Context, call commands.Call, q reports.ReplayQuery, of ConsentDocument, w http.ResponseWriter,
 ) {
@@ -106,7 +108,7 @@ func (s *server) stream(
 	}
 }
 
-// refuse answers with a problem where headers of a success were set.
+// refuse answers with a problem, and drops the headers that were set for a success.
 func (s *server) refuse(ctx context.Context, w http.ResponseWriter, err error) {
 	for _, name := range []string{headerPosition, headerLog, "Content-Disposition"} {
 		w.Header().Del(name)
@@ -121,6 +123,7 @@ func (s *server) replay(
 	if err != nil {
 		return err
 	}
+
 	err = s.config.Reports.Replay(ctx, call.Tenant, q, func(c domain.Consent) error { return x.Write(c, Revealed{}) })
 	if err != nil {
 		return err
@@ -128,8 +131,7 @@ func (s *server) replay(
 	return x.Close()
 }
 
-// progress renews the time that an export has for a page whenever the client has taken a
-// piece of it.
+// progress renews an export's time for a page whenever the client has taken a piece.
 type progress struct {
 	to    io.Writer
 	renew func()

@@ -20,9 +20,13 @@ type Format string
 
 // The formats of an export.
 const (
-	JSON   Format = "json"   // one object: position, as_of, items, count
-	CSV    Format = "csv"    // for spreadsheets, see csvLine; the last record is end,COUNT,POSITION,AS_OF
-	NDJSON Format = "ndjson" // one object a line; the last line is {"end":true,"count":…,"position":…}
+	// JSON is one object: position, as_of, items, count.
+	JSON Format = "json"
+	// CSV is for spreadsheets, see csvDescription; its last record is
+	// end,COUNT,POSITION,AS_OF.
+	CSV Format = "csv"
+	// NDJSON is one object per line; the last is {"end":true,"count":…,"position":…}.
+	NDJSON Format = "ndjson"
 )
 
 func (f Format) mediaType() string {
@@ -42,39 +46,42 @@ func (f Format) schema() *huma.Schema {
 	whole := func(example int) *huma.Schema {
 		return &huma.Schema{Type: huma.TypeInteger, Format: "int64", Examples: []any{example}}
 	}
+
 	switch f {
 	case CSV:
 		return &huma.Schema{Type: huma.TypeString, Description: csvDescription}
 	case NDJSON:
 		return &huma.Schema{Type: huma.TypeString,
-			Description: `A consent a line; the last line is {"end":true,"count":…,"position":…}.`}
+			Description: `One consent per line; the last line is {"end":true,"count":…,"position":…}.`}
 	default:
 		return &huma.Schema{
 			Type: huma.TypeObject, AdditionalProperties: false,
 			Required: []string{"position", "as_of", "items", "count"},
 			Properties: map[string]*huma.Schema{
-				"position": whole(1050), "as_of": {Type: huma.TypeString, Format: "date-time", Nullable: true,
-					Description: "As asked for."},
-				"items": {Type: huma.TypeArray, Items: consent}, "count": whole(1),
+				"position": whole(1050),
+				"as_of": {
+					Type: huma.TypeString, Format: "date-time", Nullable: true, Description: "As requested.",
+				},
+				"items": {Type: huma.TypeArray, Items: consent},
+				"count": whole(1),
 			},
 		}
 	}
 }
 
-const csvDescription = "For spreadsheets: UTF-8 with a byte order mark, lines that end in CR LF, every text quoted, " +
-	"and an apostrophe " +
-	"before what a spreadsheet would run as a formula. A header, a line for each consent, and a last record of four " +
-	"fields: " +
-	"end, the number of consents, the position, as_of as asked for. A file without it was cut off."
+const csvDescription = "For spreadsheets: UTF-8 with a byte order mark, lines ending in CR LF, every text quoted, " +
+	"and an apostrophe before a text that a spreadsheet would run as a formula. A header, one line per consent, and " +
+	"a last record of four fields: end, the number of consents, the position, and as_of as requested. A file " +
+	"without that record was cut off."
 
-// ConsentExport writes the consents of a replay as one document, each as it comes. The
-// same consents at the same position give the same bytes, over HTTP and on the command
-// line. A document that was not ended by Close is recognisably cut off in every format.
-// It fails as the writer below fails.
+// ConsentExport writes the consents of a replay as one document, each as it arrives. The
+// same consents at the same position produce the same bytes, over HTTP and on the command
+// line. In every format, a document that Close did not end can be seen to be cut off. It
+// fails as the underlying writer fails.
 type ConsentExport struct {
 	of      ConsentDocument
 	out     *bufio.Writer
-	json    *json.Encoder // onto out
+	json    *json.Encoder // writes to out
 	columns []csvColumn
 	count   int64
 }
@@ -83,13 +90,13 @@ type ConsentExport struct {
 type ConsentDocument struct {
 	Format       Format
 	Municipality string    // its code, a column of CSV
-	Position     int64     // what was known
-	AsOf         time.Time // what held at this instant; zero: at the end of what was known
-	People       bool      // each row tells who the subject is
+	Position     int64     // as known at this position
+	AsOf         time.Time // the state at this instant; zero: at the end of what was known
+	People       bool      // each row names its subject
 }
 
-// Revealed is who the subject of a consent is; of somebody whose data was erased, each
-// field says so.
+// Revealed is the identity of a consent's subject. If their data was erased, each field
+// says so.
 type Revealed struct {
 	FullName string `json:"full_name"`
 	Email    string `json:"email"`
@@ -110,7 +117,7 @@ func NewConsentExport(w io.Writer, of ConsentDocument) (*ConsentExport, error) {
 
 	switch of.Format {
 	case JSON:
-		when, err := json.Marshal(whenever(of.AsOf))
+		when, err := json.Marshal(instantOrNull(of.AsOf))
 		if err != nil {
 			return nil, err
 		}
@@ -121,21 +128,21 @@ func NewConsentExport(w io.Writer, of ConsentDocument) (*ConsentExport, error) {
 	case NDJSON:
 		return x, nil
 	default:
-		return nil, fmt.Errorf("no such format: %q", of.Format)
+		return nil, fmt.Errorf("unknown format: %q", of.Format)
 	}
 }
 
-// exportBuffer is how much is written at once: large enough that a slow line costs few
-// calls.
+// exportBuffer is how much is written at once: large enough for few calls on a slow line.
 const exportBuffer = 32 << 10
 
-// Write adds one consent; who its subject is only if the document tells of people.
+// Write adds one consent, and its subject if the document names people.
 func (x *ConsentExport) Write(c domain.Consent, person Revealed) error {
 	row := exportRow{consentBody: consentOf(c)}
 	if x.of.People {
 		row.Person = &person
 	}
 	x.count++
+
 	switch {
 	case x.of.Format == CSV:
 		cells := make([]string, len(x.columns))
@@ -148,11 +155,11 @@ func (x *ConsentExport) Write(c domain.Consent, person Revealed) error {
 			return err
 		}
 	}
-	return x.json.Encode(row) // and a line break
+	return x.json.Encode(row) // which adds a line break
 }
 
-// Close ends the document and writes what is buffered. It does not close the writer
-// below.
+// Close ends the document and flushes the buffer. It does not close the underlying
+// writer.
 func (x *ConsentExport) Close() error {
 	var err error
 	switch x.of.Format {
@@ -161,7 +168,7 @@ func (x *ConsentExport) Close() error {
 	case NDJSON:
 		_, err = fmt.Fprintf(x.out, "{\"end\":true,\"count\":%d,\"position\":%d}\n", x.count, x.of.Position)
 	case CSV:
-		err = x.line("end", strconv.FormatInt(x.count, 10), position(x.of.Position), printed(whenever(x.of.AsOf)))
+		err = x.line("end", strconv.FormatInt(x.count, 10), position(x.of.Position), printed(instantOrNull(x.of.AsOf)))
 	}
 	if err != nil {
 		return err
@@ -169,13 +176,14 @@ func (x *ConsentExport) Close() error {
 	return x.out.Flush()
 }
 
-// header begins CSV with what tells a spreadsheet that it is UTF-8, and the names of the
-// columns.
+// header begins CSV with a byte order mark, which tells a spreadsheet that it is UTF-8,
+// and the names of the columns.
 func (x *ConsentExport) header() error {
 	const byteOrderMark = "\ufeff"
 	if _, err := x.out.WriteString(byteOrderMark); err != nil {
 		return err
 	}
+
 	names := make([]string, len(x.columns))
 	for i, column := range x.columns {
 		names[i] = quoted(column.name)
@@ -189,8 +197,8 @@ func (x *ConsentExport) line(cells ...string) error {
 	return err
 }
 
-// csvColumns are the columns of CSV: the municipality, and the fields of a consent, and
-// of a person, under their names in JSON.
+// csvColumns returns the columns of CSV: the municipality, then the fields of a consent
+// and of a person, under their names in JSON.
 func csvColumns(of ConsentDocument) []csvColumn {
 	columns := []csvColumn{
 		text("municipality", func(exportRow) string { return of.Municipality }),
@@ -213,6 +221,7 @@ func csvColumns(of ConsentDocument) []csvColumn {
 		text("evidence_sha256", func(r exportRow) string { return printed(r.EvidenceSHA256) }),
 		{"position", func(r exportRow) string { return position(r.Position) }},
 	}
+
 	if of.People {
 		columns = append(columns,
 			text("full_name", func(r exportRow) string { return r.Person.FullName }),
@@ -222,7 +231,7 @@ func csvColumns(of ConsentDocument) []csvColumn {
 	return columns
 }
 
-// csvColumn is a column of CSV; of writes its cell.
+// csvColumn is a column of CSV; of returns its cell in a row.
 type csvColumn struct {
 	name string
 	of   func(exportRow) string
@@ -233,12 +242,12 @@ func text(name string, of func(exportRow) string) csvColumn {
 	return csvColumn{name, func(r exportRow) string { return quoted(harmless(of(r))) }}
 }
 
-// quoted writes a text as a cell of CSV. Every text is quoted, so that none is taken
-// apart where a spreadsheet parts cells at semicolons.
+// quoted returns a text as a cell of CSV. Every text is quoted, so that a spreadsheet
+// which splits cells at semicolons does not split it.
 func quoted(cell string) string { return `"` + strings.ReplaceAll(cell, `"`, `""`) + `"` }
 
 // harmless puts an apostrophe before a cell that a spreadsheet would run as a formula
-// (OWASP, CSV injection), also one that begins with a full-width sign.
+// (OWASP, CSV injection), including one that begins with a full-width sign.
 func harmless(cell string) string {
 	first, _ := utf8.DecodeRuneInString(cell)
 	if cell != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
@@ -247,7 +256,7 @@ func harmless(cell string) string {
 	return cell
 }
 
-// printed gives a value, nothing for null.
+// printed returns a value as text, empty for null.
 func printed[T any](v *T) string {
 	if v == nil {
 		return ""

@@ -17,20 +17,19 @@ type exposureBody struct {
 	Actor     *uuid.UUID        `json:"actor" nullable:"true" format:"uuid" doc:"The account that read; null: an operator."`
 	ActorRole string            `json:"actor_role" doc:"The actor's role at that moment." example:"manager"`
 	Route     string            `json:"route" example:"GET /api/v1/users"`
-	Fields    string            `json:"fields" doc:"The group of fields that was shown." example:"profile"`
-	Head      int64             `json:"head" doc:"The log's newest position at that moment: what there was to see." example:"1049"`
-	Subjects  []uuid.UUID       `json:"subjects" format:"uuid" nullable:"false" doc:"Whose data was shown; empty: of more people than are named, see filter."`
-	Filter    map[string]string `json:"filter" nullable:"false" doc:"What was asked for; values that identify a person are left out." example:"{\"email\":\"given\"}"`
-	Reason    *string           `json:"reason" doc:"Why, where one has to say so."`
-	Matched   *string           `json:"matched" enum:"subject,list,filter" doc:"Why this is about subject_id: named alone, named among others, or perhaps covered by the filter." example:"subject"`
+	Fields    string            `json:"fields" doc:"The group of fields shown." example:"profile"`
+	Head      int64             `json:"head" doc:"The log's newest position at that moment." example:"1049"`
+	Subjects  []uuid.UUID       `json:"subjects" format:"uuid" nullable:"false" doc:"Whose data was shown; empty: too many people to list, see filter."`
+	Filter    map[string]string `json:"filter" nullable:"false" doc:"What was searched for; values that identify a person are left out." example:"{\"email\":\"given\"}"`
+	Reason    *string           `json:"reason" doc:"The reason, where one is required."`
+	Matched   *string           `json:"matched" enum:"subject,list,filter" doc:"How this concerns subject_id: named alone, named among others, or possibly covered by the filter." example:"subject"`
 }
 
 func exposureOf(x reports.ExposureEntry) exposureBody {
 	facts, _ := x.Reason.Get()
 	b := exposureBody{
 		Position: x.Position, EventID: x.EventID, Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID),
-		ActorRole: x.ActorRole,
-		Route:     x.Route, Fields: x.Fields, Head: x.Head,
+		ActorRole: x.ActorRole, Route: x.Route, Fields: x.Fields, Head: x.Head,
 		Subjects: each(x.Subjects, func(u domain.UserID) uuid.UUID { return u.UUID }), Filter: x.Filter,
 		Reason: orNull(facts.Reason), Matched: orNull(string(x.Matched)),
 	}
@@ -40,7 +39,7 @@ func exposureOf(x reports.ExposureEntry) exposureBody {
 	return b
 }
 
-// Period is a stretch of time in a query. It is exported for huma, see Paging.
+// Period is a period of time in a query. It is exported for huma, see Paging.
 type Period struct {
 	From moment `query:"from" doc:"Recorded at this instant or later."`
 	To   moment `query:"to" doc:"Recorded before this instant."`
@@ -49,16 +48,16 @@ type Period struct {
 type exposureInput struct {
 	Paging
 	Period
-	SubjectID string `query:"subject_id" format:"uuid" doc:"Who saw this person? Give this or actor_id."`
-	ActorID   string `query:"actor_id" format:"uuid" doc:"Whom did this account see?"`
+	SubjectID string `query:"subject_id" format:"uuid" doc:"The person whose data was read; give this or actor_id."`
+	ActorID   string `query:"actor_id" format:"uuid" doc:"The account that read; give this or subject_id."`
 }
 
 type exposureOutput struct {
 	Body listBody[exposureBody]
 }
 
-// exposure lists who read whose personal data. It shows ids and routes, nothing personal,
-// and so is not recorded itself.
+// exposure lists who read whose personal data. It shows ids and routes but nothing
+// personal, so it is not recorded itself.
 func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureInput) (*exposureOutput, error) {
 	var f domain.Faults
 	filter := reports.ExposureFilter{
@@ -69,16 +68,18 @@ func (s *server) exposure(ctx context.Context, call commands.Call, in *exposureI
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+
 	for _, named := range []domain.UserID{filter.Subject, filter.Actor} {
 		if named.IsZero() {
 			continue
 		}
-		// Reads of more people than are named may have covered anybody, but not somebody
-		// who is not there.
+		// A read of more people than are listed may have covered anybody, but not a
+		// person who does not exist.
 		if err := s.config.Commands.KnownPerson(ctx, call.Tenant, named); err != nil {
 			return nil, err
 		}
 	}
+
 	list, err := s.config.Reports.Exposure(ctx, call.Tenant, filter, in.page())
 	if err != nil {
 		return nil, err

@@ -8,14 +8,16 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// finish completes the document where huma cannot; undo takes back what huma would check
-// and the domain checks itself, in words of its own and all faults at once. By tags:
+// finish adds to the document what huma cannot, from tags:
 //
 //	needed:"true"                 required
 //	says:"enum=en|zu|af;min=2"    enum, format, pattern, min and max length of a field in a body
 //
-// Besides, a pointer to an object that is always there may be null, and so may an
-// enumeration that is nullable.
+// It also allows null for a pointer to an object that is always present, and for a
+// nullable enumeration.
+//
+// huma must not enforce these, since the domain checks them itself, in its own words and
+// with all faults at once. So undo takes them back once the document is written.
 func finish(registry huma.Registry) (undo func()) {
 	var undos []func()
 	for name, schema := range registry.Map() {
@@ -23,9 +25,11 @@ func finish(registry huma.Registry) (undo func()) {
 		if t == nil || t.Kind() != reflect.Struct {
 			continue
 		}
+
 		for _, field := range reflect.VisibleFields(t) {
 			name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 			of := schema.Properties[name]
+
 			if field.Tag.Get("needed") == "true" {
 				schema.Required = append(schema.Required, name)
 			}
@@ -51,9 +55,10 @@ func finish(registry huma.Registry) (undo func()) {
 	}
 }
 
-// saying returns a copy of a text's schema with what a tag says of it.
+// saying returns a copy of a text's schema, completed from a says tag.
 func saying(of *huma.Schema, tag string) *huma.Schema {
 	copied := *of
+
 	for part := range strings.SplitSeq(tag, ";") {
 		key, value, _ := strings.Cut(part, "=")
 		switch n, _ := strconv.Atoi(value); key {
@@ -73,8 +78,9 @@ func saying(of *huma.Schema, tag string) *huma.Schema {
 		case "max":
 			copied.MaxLength = &n
 		default:
-			panic("a tag says something unknown: " + tag)
+			panic("unknown key in a says tag: " + tag)
 		}
 	}
+
 	return &copied
 }

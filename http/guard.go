@@ -32,18 +32,19 @@ const (
 	headerIfMatch     = "If-Match"
 )
 
-const maxBody = 1 << 20 // bytes
+// maxBody is the size limit of a body, in bytes.
+const maxBody = 1 << 20
 
 type callKey struct{}
 
-// callOf is who asks, as the guard found out.
+// callOf returns the caller of a request, as the guard found.
 func callOf(ctx context.Context) commands.Call {
 	call, _ := ctx.Value(callKey{}).(commands.Call)
 	return call
 }
 
-// guard lets through what a route's line in the table allows, in this order: address,
-// rate, caller, permission, query, headers, body.
+// guard lets through what a route's entry in the table allows. It checks, in this order:
+// address, rate, caller, permission, query, headers, body.
 func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Handler {
 	asks := questionsOf(rt, op)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -52,6 +53,7 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 		trace.route, trace.id = rt.path, rt.id
 		ctx, cancel := s.within(ctx, w)
 		defer cancel()
+
 		call, reach, err := s.admit(ctx, rt, asks, r)
 		if err == nil && (op.RequestBody != nil || rt.command()) {
 			err = readBody(w, r, op.RequestBody != nil)
@@ -61,6 +63,7 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 			return
 		}
 		endReading(w)
+
 		ctx = context.WithValue(context.WithValue(ctx, callKey{}, call), reachKey{}, reach)
 		named := &logNamer{ResponseWriter: w, log: func() (uuid.UUID, error) {
 			return s.config.Commands.Store.Log(ctx, logAge)
@@ -69,12 +72,13 @@ func (s *server) guard(rt *route, op *huma.Operation, next http.Handler) http.Ha
 	})
 }
 
+// admit checks everything but the body, and returns the call and how far it reaches.
 func (s *server) admit(
 	ctx context.Context, rt *route, asks questions, r *http.Request,
 ) (call commands.Call, reach reach, err error) {
 	trace := traceOf(ctx)
 	if rt.who == scraper && !contains(s.config.ScrapeFrom, trace.address) {
-		return call, nothing, domain.Refuse(domain.CodeForbidden, "Metrics are not for this address.")
+		return call, nothing, domain.Refuse(domain.CodeForbidden, "This address may not read metrics.")
 	}
 	if err := s.pass(s.gates[rt.rate].address, addressKey(trace.address)); err != nil {
 		return call, nothing, err
@@ -84,6 +88,7 @@ func (s *server) admit(
 			return call, nothing, err
 		}
 	}
+
 	call = commands.Call{
 		Origin: origin(r, trace.address), Correlation: trace.correlation, Guess: s.guess(rt, trace.address),
 	}
@@ -98,6 +103,7 @@ func (s *server) admit(
 	if err = asks.check(r); err != nil {
 		return call, nothing, err
 	}
+
 	call.SelfOnly = reach < ownTenant
 	if rt.command() {
 		call.Key = r.Header.Get(headerKey)
@@ -110,8 +116,8 @@ func (s *server) admit(
 	return call, reach, s.wait(ctx, rt, r)
 }
 
-// authenticate finds the caller by their access token, and from the log what they may
-// now.
+// authenticate finds the caller by their access token, and their current rights in the
+// log.
 func (s *server) authenticate(
 	ctx context.Context, rt *route, r *http.Request, call commands.Call,
 ) (commands.Call, error) {
@@ -123,10 +129,12 @@ func (s *server) authenticate(
 	if err != nil {
 		return call, err
 	}
+
 	traceOf(ctx).user = b.user
 	if err := s.pass(s.gates[rt.rate].person, b.user.String()); err != nil {
 		return call, err
 	}
+
 	call.Tenant, call.User, call.Session = b.tenant, b.user, b.session
 	if call, err = s.config.Commands.Authenticate(ctx, call); err != nil {
 		return call, err
@@ -138,8 +146,8 @@ func (s *server) authenticate(
 	return call, s.sameTenant(ctx, rt, call, r.Header.Get(headerTenant))
 }
 
-// sameTenant checks a tenant header against the token, which alone decides. Naming
-// another tenant is recorded.
+// sameTenant checks the tenant header against the token, which alone decides. A request
+// that names another tenant is recorded.
 func (s *server) sameTenant(ctx context.Context, rt *route, call commands.Call, header string) error {
 	if header == "" {
 		return nil
@@ -148,6 +156,7 @@ func (s *server) sameTenant(ctx context.Context, rt *route, call commands.Call, 
 	if !ok {
 		return domain.Refuse(codeMalformed, "X-Tenant-ID is not an id.")
 	}
+
 	if id != call.Tenant.UUID {
 		mismatch := commands.RecordTenantMismatch{Route: rt.method + " " + rt.path, Named: domain.TenantID{UUID: id}}
 		if _, err := s.config.Commands.RecordTenantMismatch(ctx, call, mismatch); err != nil {
@@ -158,11 +167,13 @@ func (s *server) sameTenant(ctx context.Context, rt *route, call commands.Call, 
 	return nil
 }
 
-// wait waits until what a query reads has reached the position that the client knows of.
+// wait waits until the table or log that a query reads has reached the position that the
+// client knows of.
 func (s *server) wait(ctx context.Context, rt *route, r *http.Request) error {
 	if rt.waits == "" {
 		return nil
 	}
+
 	text := r.Header.Get(headerMinPosition)
 	if isBeyond(text) || isBeyond(r.URL.Query().Get("position")) {
 		return unknownPosition()
@@ -173,14 +184,15 @@ func (s *server) wait(ctx context.Context, rt *route, r *http.Request) error {
 	least, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || least < 0 {
 		var f domain.Faults
-		f.Add(headerMinPosition, "invalid", "Give the Event-Position of an answer.")
+		f.Add(headerMinPosition, "invalid", "Give the Event-Position of an earlier answer.")
 		return f.Err()
 	}
+
 	if rt.waits != logItself {
 		return s.config.Queries.WaitFor(ctx, rt.waits, least)
 	}
 	head, err := s.config.Commands.Store.Head(ctx)
-	if err == nil && head < least { // a position that was given out is in the log
+	if err == nil && head < least { // a position is given out only once it is in the log
 		err = unknownPosition()
 	}
 	return err
@@ -192,20 +204,20 @@ var entityTag = regexp.MustCompile(`^(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"$`)
 // ownVersion matches what etag puts between the quotes.
 var ownVersion = regexp.MustCompile(`^[1-9][0-9]{0,8}$`)
 
-// noVersion is the version of a tag that is well-formed and none of ours: it matches
-// nothing.
+// noVersion is the version of a well-formed tag that is not ours: it matches nothing.
 const noVersion = -1
 
-// ifMatch gives the version that a change is meant for; 0: any. A weak tag counts as
-// strong: proxies that compress weaken ours.
+// ifMatch returns the version that a change is meant for; 0: any. A weak tag counts as a
+// strong one, since proxies that compress weaken ours.
 func ifMatch(headers []string) (int, error) {
 	text := strings.TrimSpace(strings.Join(headers, ","))
 	if text == "" || text == "*" {
 		return 0, nil
 	}
+
 	found := entityTag.FindStringSubmatch(text)
 	if found == nil {
-		return 0, domain.Refuse(codeMalformed, "If-Match must be the ETag of one answer.")
+		return 0, domain.Refuse(codeMalformed, "If-Match must be a single ETag, from an answer.")
 	}
 	if !ownVersion.MatchString(found[1]) {
 		return noVersion, nil
@@ -213,19 +225,21 @@ func ifMatch(headers []string) (int, error) {
 	return strconv.Atoi(found[1])
 }
 
-// readBody reads the whole body, so that what comes after meets no network. Where a route
-// takes none, there must be nothing in it: what is asked for there would not be done.
+// readBody reads the whole body, so that nothing after it depends on the network. If the
+// route takes no body, it must be empty: anything requested in it would not be done.
 func readBody(w http.ResponseWriter, r *http.Request, taken bool) error {
 	if r.ContentLength > maxBody {
 		return tooLarge()
 	}
+
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		return tooLarge()
 	}
 	if err != nil {
-		return domain.Refuse(codeMalformed, "The body did not arrive.").Because(err)
+		return domain.Refuse(codeMalformed, "The body did not arrive completely.").Because(err)
 	}
+
 	if len(body) > 0 && !isJSON(r.Header.Get("Content-Type")) {
 		return unsupportedMedia()
 	}
@@ -237,8 +251,8 @@ func readBody(w http.ResponseWriter, r *http.Request, taken bool) error {
 	return nil
 }
 
-// heldBody is a body that was read from the network. It is let go once it is closed: a
-// request that waits for its turn must not hold a MiB for it.
+// heldBody is a body that was read from the network. Closing it releases the memory, so
+// that a request waiting for its turn does not hold a MiB.
 type heldBody struct{ bytes.Reader }
 
 // Close implements io.Closer.
@@ -247,12 +261,12 @@ func (b *heldBody) Close() error {
 	return nil
 }
 
-// nothingIn refuses a body with anything in it. Many clients send {} where there is
-// nothing to say.
+// nothingIn refuses a body with anything in it. Many clients send {} for an empty body.
 func nothingIn(body []byte) error {
 	if len(body) == 0 {
 		return nil
 	}
+
 	var tree any
 	if err := strictJSON(body, &tree); err != nil {
 		return malformedBody()
@@ -262,7 +276,7 @@ func nothingIn(body []byte) error {
 	}
 
 	var f domain.Faults
-	f.Add("body", "unknown_field", "This takes no body.")
+	f.Add("body", "unknown_field", "This route takes no body.")
 	return f.Err()
 }
 
@@ -277,7 +291,7 @@ func isJSON(contentType string) bool {
 		(charset == "" || strings.EqualFold(charset, "utf-8"))
 }
 
-// requestTrace is what is known of a request on its way: for the log and for origins.
+// requestTrace is what is known of a request in progress: for the log and for origins.
 type requestTrace struct {
 	correlation uuid.UUID
 	address     netip.Addr

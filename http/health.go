@@ -11,10 +11,17 @@ import (
 
 // ReadyState is what keeps the system from serving well.
 type ReadyState struct {
-	Failed     []string         // parts without which it cannot serve: database, migrations, keys, importing
-	Why        string           // in words for operators, where more is known than the part; no values
-	Projectors []ProjectorState // those that are not up to date
-	Warnings   []string         // what an operator has to see to while it serves: recorded_in_future, clock_differs
+	// Failed are the failed parts without which it cannot serve: database, migrations,
+	// keys, importing.
+	Failed []string
+	// Why says more than the names of the parts, in words for operators and without
+	// values.
+	Why string
+	// Projectors are those that are not up to date.
+	Projectors []ProjectorState
+	// Warnings are problems to resolve while it serves: recorded_in_future,
+	// clock_differs.
+	Warnings []string
 }
 
 // ProjectorState is a projector that is not up to date.
@@ -39,13 +46,14 @@ func (s *server) health(context.Context, commands.Call, *struct{}) (*healthOutpu
 type readyOutput struct {
 	Body struct {
 		Status     string           `json:"status" enum:"ready,degraded"`
-		Projectors []ProjectorState `json:"projectors,omitempty" nullable:"false" doc:"Those that are behind or halted."`
-		Warnings   []string         `json:"warnings,omitempty" nullable:"false" enum:"recorded_in_future,clock_differs" doc:"Trouble that an operator has to see to while the system serves. recorded_in_future: the newest event was recorded in the future of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded."`
+		Projectors []ProjectorState `json:"projectors,omitempty" nullable:"false" doc:"Those behind or halted."`
+		Warnings   []string         `json:"warnings,omitempty" nullable:"false" enum:"recorded_in_future,clock_differs" doc:"Trouble that an operator must resolve while the system serves. recorded_in_future: the newest event was recorded ahead of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded."`
 	} `nameHint:"Ready"`
 }
 
 func (s *server) ready(ctx context.Context, _ commands.Call, _ *struct{}) (*readyOutput, error) {
 	state := s.config.Ready(ctx)
+
 	if len(state.Failed) > 0 {
 		e := domain.Refuse(domain.CodeUnavailable, "Not ready: %s.", strings.Join(state.Failed, ", "))
 		if state.Why != "" {
@@ -53,14 +61,16 @@ func (s *server) ready(ctx context.Context, _ commands.Call, _ *struct{}) (*read
 				state.Why)
 		}
 		for _, part := range state.Failed {
-			e.Fields = append(e.Fields, domain.FieldError{Field: part, Code: "not_ready",
-				Message: "This part is not ready."})
+			e.Fields = append(e.Fields, domain.FieldError{
+				Field: part, Code: "not_ready", Message: "This part is not ready.",
+			})
 		}
 		if slices.Equal(state.Failed, []string{"importing"}) {
-			return nil, newProblem(e, nil) // unlogged: a first start takes its time, and needs nobody's attention
+			return nil, newProblem(e, nil) // not logged: a first start takes time, and needs no attention
 		}
 		return nil, e
 	}
+
 	var out readyOutput
 	out.Body.Status = "ready"
 	if len(state.Projectors) > 0 || len(state.Warnings) > 0 {

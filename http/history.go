@@ -17,45 +17,45 @@ type historyBody struct {
 	Position   int64      `json:"position" example:"1042"`
 	EventID    uuid.UUID  `json:"event_id" format:"uuid"`
 	EventType  string     `json:"event_type" example:"consent.granted.v1"`
-	RecordedAt instant    `json:"recorded_at" doc:"When the log learned of it."`
-	GivenAt    instant    `json:"given_at" doc:"When the person said so: from when it holds."`
+	RecordedAt instant    `json:"recorded_at" doc:"When it was recorded."`
+	GivenAt    instant    `json:"given_at" doc:"When the person decided; it takes effect then."`
 	Actor      *uuid.UUID `json:"actor" nullable:"true" format:"uuid" doc:"The account that recorded it; null: an operator."`
 	ActorRole  string     `json:"actor_role" doc:"The actor's role at that moment." example:"field_worker"`
 	RecordedBy string     `json:"recorded_by" enum:"self,staff" example:"staff"`
 	ConsentID  uuid.UUID  `json:"consent_id" format:"uuid"`
 	Purpose    string     `json:"purpose" example:"sms_alert"`
 
-	NoticeVersion      *int    `json:"notice_version" doc:"This and what follows up to evidence_sha256: null for a withdrawal." example:"1"`
-	PurposeDescription *string `json:"purpose_description" doc:"The wording as shown." example:"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi."`
-	SHA256             *string `json:"sha256" doc:"Of the wording as shown." example:"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"`
+	NoticeVersion      *int    `json:"notice_version" doc:"null for a withdrawal, as are the fields below up to evidence_sha256." example:"1"`
+	PurposeDescription *string `json:"purpose_description" doc:"The wording that was shown." example:"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi."`
+	SHA256             *string `json:"sha256" doc:"SHA-256 of the wording shown." example:"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"`
 	Language           *string `json:"language" enum:"en,zu,af" example:"zu"`
 	Channel            *string `json:"channel" enum:"web,counter,phone,whatsapp,ussd,paper" example:"paper"`
 	GivenBy            *string `json:"given_by" enum:"self,competent_person" example:"competent_person"`
-	Basis              *string `json:"basis" doc:"The ground of POPIA s11." example:"consent"`
-	EvidenceSHA256     *string `json:"evidence_sha256" doc:"null also where there is no evidence." example:"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`
+	Basis              *string `json:"basis" doc:"The POPIA s11 ground." example:"consent"`
+	EvidenceSHA256     *string `json:"evidence_sha256" doc:"null also if there is no evidence." example:"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"`
 
 	Personal          personalState        `json:"personal" example:"open"`
 	EvidenceReference *string              `json:"evidence_reference" doc:"Where the evidence is kept." example:"form 114"`
 	CompetentPerson   *competentPersonBody `json:"competent_person" doc:"Who decided for the subject (POPIA s35)."`
-	Reason            *string              `json:"reason" doc:"Of a withdrawal."`
-	Cause             *string              `json:"cause" enum:"account_closed" nullable:"true" doc:"Of a withdrawal that followed from the closing of the account; else null."`
+	Reason            *string              `json:"reason" doc:"Reason of a withdrawal."`
+	Cause             *string              `json:"cause" enum:"account_closed" nullable:"true" doc:"For a withdrawal caused by closing the account; otherwise null."`
 }
 
 type competentPersonBody struct {
 	Name      string `json:"name" example:"Thandi Dlamini"`
 	Relation  string `json:"relation" example:"mother"`
-	Authority string `json:"authority" doc:"Reference of what gives them the authority." example:"birth certificate"`
+	Authority string `json:"authority" doc:"The document that gives them authority." example:"birth certificate"`
 }
 
-// personalState says what can be said of fields that identify a person.
+// personalState is the state of the fields that identify a person.
 type personalState string
 
 // Schema implements huma.SchemaProvider.
 func (personalState) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
 		Type: huma.TypeString, Enum: []any{"none", "open", "sealed", "erased"},
-		Description: "Of the fields that identify a person: there never were any, they are shown, they are sealed " +
-			"from you, or their key was destroyed.",
+		Description: "State of the fields that identify a person. none: there never were any; open: shown; " +
+			"sealed: hidden from you; erased: their key was destroyed.",
 	}
 }
 
@@ -67,14 +67,15 @@ func stateOf(s domain.PersonalState) personalState {
 func historyOf(h reports.HistoryEntry) historyBody {
 	b := historyBody{
 		Position: h.Position, EventID: h.EventID, EventType: h.EventType, RecordedAt: instant(h.RecordedAt),
-		GivenAt: instant(h.GivenAt),
-		Actor:   idOrNull(h.Actor.UUID), ActorRole: h.ActorRole, RecordedBy: h.RecordedBy, ConsentID: h.ConsentID.UUID,
-		Purpose:            h.Purpose,
+		GivenAt: instant(h.GivenAt), Actor: idOrNull(h.Actor.UUID), ActorRole: h.ActorRole,
+		RecordedBy: h.RecordedBy, ConsentID: h.ConsentID.UUID, Purpose: h.Purpose,
+
 		PurposeDescription: orNull(h.Wording), SHA256: orNull(h.SHA256), Language: orNull(string(h.Language)),
 		Channel: orNull(string(h.Channel)), GivenBy: orNull(h.GivenBy), Basis: orNull(string(h.Basis)),
-		EvidenceSHA256: orNull(h.EvidenceSHA256), Personal: stateOf(h.Personal),
-		EvidenceReference: orNull(h.EvidenceReference),
-		Reason:            orNull(h.Reason), Cause: orNull(h.Cause),
+		EvidenceSHA256: orNull(h.EvidenceSHA256),
+
+		Personal: stateOf(h.Personal), EvidenceReference: orNull(h.EvidenceReference),
+		Reason: orNull(h.Reason), Cause: orNull(h.Cause),
 	}
 	if h.NoticeVersion > 0 {
 		b.NoticeVersion = &h.NoticeVersion
@@ -85,36 +86,39 @@ func historyOf(h reports.HistoryEntry) historyBody {
 	return b
 }
 
-// mostHistory is how many events a page of a history may have: with hardly anybody there
-// are more, so that one answer is all of it.
+// mostHistory is how many events a page of a history may have. Hardly anybody has more,
+// so one answer is usually the whole history.
 const mostHistory = 1000
 
 type historyInput struct {
 	ID    string `path:"id"`
-	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"1000" doc:"At most so many items."`
-	After string `query:"after" doc:"next of the page before; empty: from the start."`
+	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"1000" doc:"Maximum number of items."`
+	After string `query:"after" doc:"next of the previous page; empty: from the start."`
 }
 
 type historyOutput struct {
 	Body listBody[historyBody] `nameHint:"History"`
 }
 
-// history gives the consent events of one person, oldest first. It is whole also for a
-// person who was erased.
+// history lists the consent events of one person, oldest first. It is complete even for
+// an erased person.
 func (s *server) history(ctx context.Context, call commands.Call, in *historyInput) (*historyOutput, error) {
 	id, err := namedID(in.ID)
 	if err != nil {
 		return nil, err
 	}
+
 	subject := domain.UserID{UUID: id}
 	if err := s.config.Commands.KnownPerson(ctx, call.Tenant, subject); err != nil {
 		return nil, err
 	}
+
 	list, err := s.config.Reports.History(ctx, call.Tenant, subject,
 		projections.Page{Limit: in.Limit, After: in.After, Most: mostHistory})
 	if err != nil {
 		return nil, err
 	}
+
 	if err := s.recordRead(ctx, call, "history", nil, subject); err != nil {
 		return nil, err
 	}

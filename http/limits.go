@@ -15,25 +15,23 @@ type Limit struct {
 	Per   time.Duration
 }
 
-// Limits are the rate limits, each settable.
+// Limits are the rate limits. Each can be set.
 type Limits struct {
-	LoginAccount Limit // checks of the password of an account from an address
-	// checks of the password of an account from all addresses; beyond it each is slowed,
-	// none refused
-	LoginSlow       Limit
-	LoginAddress    Limit // checks of passwords from an address
-	RegisterEmail   Limit // registrations of an e-mail address
-	RegisterAddress Limit // registrations from an address: kiosks, carrier NAT
+	LoginAccount    Limit // password checks for one account from one address
+	LoginSlow       Limit // password checks for one account; beyond it they are slowed, not refused
+	LoginAddress    Limit // password checks from one address
+	RegisterEmail   Limit // registrations of one e-mail address
+	RegisterAddress Limit // registrations from one address: kiosks, carrier NAT
 	Export          Limit // exports of one's own data
-	Erasure         Limit // erasures of oneself, once the password was right
-	Account         Limit // everything else of an account
-	SignedInAddress Limit // everything that needs an account, from an address
-	Address         Limit // everything that needs no account, from an address
-	Assets          Limit // the documentation and what belongs to pages, from an address
+	Erasure         Limit // erasures of oneself, with the right password
+	Account         Limit // everything else that one account does
+	SignedInAddress Limit // everything that needs an account, from one address
+	Address         Limit // everything that needs no account, from one address
+	Assets          Limit // the documentation and the assets of pages, from one address
 }
 
-// DefaultLimits are those of the contract. The last three are ours: a municipality's
-// whole office may sit behind one address.
+// DefaultLimits returns those of the contract. The last three are ours: a municipality's
+// whole office may share one address.
 func DefaultLimits() Limits {
 	return Limits{
 		LoginAccount:    Limit{5, time.Minute},
@@ -50,7 +48,7 @@ func DefaultLimits() Limits {
 	}
 }
 
-// whole tells whether every limit lets something through: one that was forgotten would
+// whole reports whether every limit lets something through: one that was not set would
 // refuse everything.
 func (l Limits) whole() bool {
 	for _, one := range []Limit{
@@ -67,24 +65,30 @@ func (l Limits) whole() bool {
 // rate is how often a route may be used: see the route table.
 type rate string
 
-// The classes of limits. The zero value is none of them, so that a route without one is
-// noticed.
+// The classes of limits. The zero value is not one of them, so that a route without a
+// class is noticed.
 const (
-	// unlimited is for what watches us, which must get its answer also while its address
-	// is flooded: /health touches nothing, /ready looks once at a time for all who ask,
-	// and /metrics is for few addresses, all ours.
-	unlimited    rate = "unlimited"
-	assetRate    rate = "assets"   // by address
-	publicRate   rate = "public"   // by address
-	accountRate  rate = "account"  // by account and address
-	exportRate   rate = "export"   // by account and address
-	erasureRate  rate = "erasure"  // by account; the handler asks its own gate, since only some attempts count
-	loginRate    rate = "login"    // by address, by the account that is tried from it, and by that account; see guess
-	registerRate rate = "register" // by address and by e-mail address
+	// unlimited is for monitoring, which must get its answer even while its address is
+	// flooded: /health touches nothing, /ready checks once at a time for all who ask, and
+	// /metrics is open to a few addresses of ours.
+	unlimited rate = "unlimited"
+	// assetRate and publicRate count by address.
+	assetRate  rate = "assets"
+	publicRate rate = "public"
+	// accountRate and exportRate count by account and by address.
+	accountRate rate = "account"
+	exportRate  rate = "export"
+	// erasureRate counts by account. The handler asks its gate itself, since only some
+	// attempts count.
+	erasureRate rate = "erasure"
+	// loginRate counts by address, by account and address, and by account; see guess.
+	loginRate rate = "login"
+	// registerRate counts by address and by e-mail address.
+	registerRate rate = "register"
 )
 
-// gates are the limiters of one class: for addresses, for who is concerned, and for who
-// is slowed. Nil: none.
+// gates are the limiters of one class: for addresses, for persons, and for those who are
+// slowed. Nil: none.
 type gates struct{ address, person, slow *limiter }
 
 func newGates(l Limits, on bool, now func() time.Time) map[rate]gates {
@@ -107,8 +111,8 @@ func newGates(l Limits, on bool, now func() time.Time) map[rate]gates {
 	}
 }
 
-// pass counts a request at a gate under what the parts say; a nil gate lets everything
-// through.
+// pass counts a request at a gate under the key made of the parts. A nil gate lets
+// everything through.
 func (s *server) pass(gate *limiter, parts ...string) error {
 	if gate == nil {
 		return nil
@@ -119,22 +123,23 @@ func (s *server) pass(gate *limiter, parts ...string) error {
 	return nil
 }
 
-// giveBack takes back what pass counted last.
+// giveBack undoes the last count of pass.
 func (s *server) giveBack(gate *limiter, parts ...string) {
 	if gate != nil {
 		gate.giveBack(s.limitKey(parts...))
 	}
 }
 
-// limitKey is what limits count by: of a fixed size however much was sent, and keyed, so
-// that the memory holds nobody's address, nor that of a person who was erased.
+// limitKey returns the key that limits count by: of a fixed size, however much was sent,
+// and a keyed digest, so that memory holds nobody's address, not even an erased person's.
 func (s *server) limitKey(parts ...string) limitKey {
 	sum := s.config.Commands.Store.Digest(append([]string{"limit"}, parts...)...)
 	return limitKey(sum[:])
 }
 
-// emailKey is what limits of an e-mail address count by: its canonical form, or else each
-// spelling would have a limit of its own. What is too long is nobody's, and shares one.
+// emailKey returns the key that limits of an e-mail address count by: its canonical form,
+// since otherwise each spelling would have a limit of its own. Texts too long to be an
+// address share one limit.
 func emailKey(email string) string {
 	if domain.Oversize(email, domain.MaxEmail) {
 		return ""
@@ -142,13 +147,14 @@ func emailKey(email string) string {
 	return domain.CanonicalEmail(email)
 }
 
-// guess counts each check of a password, whatever asks for it: a sign-in, a command of
-// somebody signed in, a repeat that must show the first one's password. All count
-// together, for whoever found a session open guesses through that.
+// guess returns a function that counts each check of a password, whatever needs it: a
+// sign-in, a command of a signed-in person, a repeat that must show the first request's
+// password. All count together, so that somebody who finds an open session cannot guess
+// through it.
 //
-// The account is known by its e-mail address alone. A sign-in has nothing else; with the
-// municipality in the key there would be a limit for each of its codes, and as nothing is
-// looked up, an address without an account has the same limits.
+// The key is the e-mail address alone, which is all that a sign-in has. With the
+// municipality in the key, each of its codes would have a limit of its own. Nothing is
+// looked up, so an address without an account has the same limits.
 func (s *server) guess(rt *route, address netip.Addr) func(ctx context.Context, email string) error {
 	if !s.config.RateLimit {
 		return nil
@@ -157,7 +163,7 @@ func (s *server) guess(rt *route, address netip.Addr) func(ctx context.Context, 
 	gates, from := s.gates[loginRate], addressKey(address)
 	return func(ctx context.Context, email string) error {
 		account := emailKey(email)
-		if rt.rate != loginRate { // of which the address was counted before its body was read
+		if rt.rate != loginRate { // a sign-in's address was counted before its body was read
 			if err := s.pass(gates.address, from); err != nil {
 				return err
 			}
@@ -169,22 +175,25 @@ func (s *server) guess(rt *route, address netip.Addr) func(ctx context.Context, 
 	}
 }
 
-// What is over the limit of its account waits: a tenth of a second for the first check
-// over it, two for the second, and so on, up to three seconds. So the owner still gets in
-// while others guess from many addresses, and each of these learns less in a minute. It
-// waits before anything is looked up, so it holds no connection to the database and no
-// turn to hash; and at most half of the time that its request has left.
+// A password check beyond the limit of its account waits: a tenth of a second for the
+// first one over, two tenths for the second, and so on, up to three seconds. So the owner
+// still gets in while others guess from many addresses, and each of them can try less in
+// a minute. The check waits before anything is looked up, so it holds no database
+// connection and no turn to hash; and for at most half of the time that its request has
+// left.
 const (
 	slowStep  = 100 * time.Millisecond
 	slowSteps = 30
-	// maxWaiting bounds how many requests wait so at once. Beyond it they are told that
-	// the system is busy: whoever can send that many has more than a thousand addresses.
+	// maxWaiting bounds how many requests wait at once. Beyond it, a request is told that
+	// the system is busy: only somebody with more than a thousand addresses can send that
+	// many.
 	maxWaiting = 1000
 )
 
-// delay is how long a check waits that is so many over the limit.
+// delay returns how long a check waits when it is this many over the limit.
 func delay(over int) time.Duration { return min(time.Duration(over), slowSteps) * slowStep }
 
+// slow makes a password check wait when it is over the limit by this many.
 func (s *server) slow(ctx context.Context, over int) error {
 	pause := delay(over)
 	if deadline, has := ctx.Deadline(); has {
@@ -198,7 +207,7 @@ func (s *server) slow(ctx context.Context, over int) error {
 	case s.waiting <- struct{}{}:
 		defer func() { <-s.waiting }()
 	default:
-		return domain.Refuse(domain.CodeOverloaded, "Too many people sign in at this moment; try again.")
+		return domain.Refuse(domain.CodeOverloaded, "Too many people are signing in right now; try again.")
 	}
 
 	timer := time.NewTimer(pause)
@@ -211,35 +220,36 @@ func (s *server) slow(ctx context.Context, over int) error {
 	}
 }
 
-// limiter counts in memory: in any stretch of Per, at most Count are let through. What is
-// refused is not counted, so the time to wait is exact. take, giveBack and over are all
-// that the rest knows of it, and would be the commands of a store that several processes
+// limiter counts in memory: in any period of Per, it lets at most Count through. A
+// refused request is not counted, so the time to wait is exact. Everything else uses only
+// take, giveBack and over, which could be the commands of a store that several processes
 // share.
 //
 // It takes at most 10 MiB: maxKeys keys of some 100 bytes in their maps, and room for
-// maxTimes times of 4 bytes (more only where Count is more). When it is full it forgets
-// the one of a few keys that counts least, so that a flood of new keys forgets its own. A
-// key that has not counted for two Per is forgotten, and its memory given back.
+// maxTimes times of 4 bytes (more only if Count is larger). When it is full, it compares
+// a few keys and forgets the one with the fewest times, so that a flood of new keys
+// forgets its own. A key without a count for two Per is forgotten, and its memory
+// released.
 type limiter struct {
 	limit Limit
 	now   func() time.Time
 	began time.Time
 
 	mu         sync.Mutex
-	young, old map[limitKey][]uint32 // when, in milliseconds since began, oldest first
-	turned     time.Time             // when young became old last
-	times      int                   // for how many times there is room in both
-	sweep      *time.Timer           // turns although nobody comes any more
+	young, old map[limitKey][]uint32 // times in milliseconds since began, oldest first
+	turned     time.Time             // when young last became old
+	times      int                   // how many times both have room for
+	sweep      *time.Timer           // turns even if no more requests come
 }
 
-// limitKey is a digest of 128 bits: keyed, so nobody finds two that are the same.
+// limitKey is a keyed digest of 128 bits: nobody can find two texts with the same one.
 type limitKey [16]byte
 
 const (
 	maxKeys  = 1 << 16
 	maxTimes = 1 << 19
-	// looks is how many keys are compared to find one to forget.
-	looks = 8
+	// compared is how many keys are compared to find one to forget.
+	compared = 8
 )
 
 func newLimiter(limit Limit, now func() time.Time) *limiter {
@@ -249,7 +259,7 @@ func newLimiter(limit Limit, now func() time.Time) *limiter {
 	return l
 }
 
-// take counts one, or tells how long to wait.
+// take counts one request, or returns how long to wait.
 func (l *limiter) take(key limitKey) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -261,11 +271,12 @@ func (l *limiter) take(key limitKey) (wait time.Duration, ok bool) {
 		oldest := times[len(times)-l.limit.Count]
 		return l.limit.Per - time.Duration(now-oldest)*time.Millisecond, false
 	}
+
 	l.put(key, append(times, now))
 	return 0, true
 }
 
-// over counts one whether or not the limit is reached, and returns by how many it is
+// over counts one request even beyond the limit, and returns by how many the limit is
 // exceeded.
 func (l *limiter) over(key limitKey) int {
 	l.mu.Lock()
@@ -280,7 +291,7 @@ func (l *limiter) over(key limitKey) int {
 	return max(0, len(times)-l.limit.Count)
 }
 
-// giveBack takes back the newest one that was counted.
+// giveBack removes the newest count.
 func (l *limiter) giveBack(key limitKey) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -290,14 +301,15 @@ func (l *limiter) giveBack(key limitKey) {
 	}
 }
 
-// clock returns the time in milliseconds, after which old keys are gone.
+// clock returns the time in milliseconds since began. It also forgets old keys.
 func (l *limiter) clock() uint32 {
 	now := l.now()
 	l.turn(now)
-	return uint32(now.Sub(l.began).Milliseconds()) // wraps after 49 days, and so do all differences
+	// It wraps after 49 days, and so do all differences.
+	return uint32(now.Sub(l.began).Milliseconds())
 }
 
-// turn forgets what was not counted for Per: each key that counts moves to the young.
+// turn forgets keys without a count for Per: each key that is counted moves to the young.
 func (l *limiter) turn(now time.Time) {
 	age := now.Sub(l.turned)
 	if age < l.limit.Per {
@@ -319,7 +331,7 @@ func (l *limiter) drop(keys map[limitKey][]uint32) {
 	}
 }
 
-// sweepUp turns for those who are gone.
+// sweepUp turns when no more requests come.
 func (l *limiter) sweepUp() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -331,7 +343,7 @@ func (l *limiter) sweepUp() {
 }
 
 // current returns the times of a key that still count, moved to the front of the key's
-// own memory: put them back.
+// own memory. The caller must put them back.
 func (l *limiter) current(key limitKey, now uint32) []uint32 {
 	times, known := l.young[key]
 	if !known {
@@ -345,7 +357,7 @@ func (l *limiter) current(key limitKey, now uint32) []uint32 {
 	return times[:copy(times, times[gone:])]
 }
 
-// put keeps a key's times among the young.
+// put stores a key's times among the young.
 func (l *limiter) put(key limitKey, times []uint32) {
 	for _, keys := range []map[limitKey][]uint32{l.young, l.old} {
 		l.times -= cap(keys[key])
@@ -360,24 +372,25 @@ func (l *limiter) put(key limitKey, times []uint32) {
 	l.young[key] = times
 }
 
-// makeRoom forgets keys until there is room for another.
+// makeRoom forgets keys until there is room for one more.
 func (l *limiter) makeRoom(times int) {
 	for n := len(l.young) + len(l.old); n > 0 && (n >= maxKeys || l.times+times > maxTimes); n-- {
 		l.forgetOne()
 	}
 }
 
-// forgetOne forgets the one of some keys that counts least.
+// forgetOne compares a few keys and forgets the one with the fewest times.
 func (l *limiter) forgetOne() {
 	var from map[limitKey][]uint32
 	var least limitKey
+
 	for _, keys := range []map[limitKey][]uint32{l.old, l.young} {
 		n := 0
 		for key, times := range keys {
 			if from == nil || len(times) < len(from[least]) {
 				from, least = keys, key
 			}
-			if n++; n == looks {
+			if n++; n == compared {
 				break
 			}
 		}

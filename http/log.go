@@ -11,15 +11,15 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// A position is a number of one log, which Event-Log names: after a failover that lost
-// events, or a restore, numbers are given out again. A client that sends the id along is
-// told so before anything is done.
+// A position belongs to one log, which Event-Log names: after a restore, or a failover
+// that lost events, positions are given out again. A client that sends the id of its log
+// is told about this before anything is done.
 
-// logAge is how old the id may be that a request is compared with, or that an answer
-// names.
+// logAge is how old our knowledge of the log's id may be when a request is compared with
+// it or an answer names it.
 const logAge = time.Second
 
-// sameLog refuses a request that is about another log.
+// sameLog refuses a request with the id of another log.
 func (s *server) sameLog(ctx context.Context, r *http.Request) error {
 	for _, text := range r.Header.Values(headerLog) {
 		if text == "" {
@@ -29,6 +29,7 @@ func (s *server) sameLog(ctx context.Context, r *http.Request) error {
 		if !ok {
 			return domain.Refuse(codeMalformed, "Event-Log is not an id.")
 		}
+
 		if err := s.isLog(ctx, id); err != nil {
 			return err
 		}
@@ -36,7 +37,8 @@ func (s *server) sameLog(ctx context.Context, r *http.Request) error {
 	return nil
 }
 
-// isLog looks again before it refuses: the id that this process knows may be the old one.
+// isLog checks again before it refuses: the id that this process knows may be out of
+// date.
 func (s *server) isLog(ctx context.Context, id uuid.UUID) error {
 	for _, age := range []time.Duration{logAge, 0} {
 		is, err := s.config.Commands.Store.Log(ctx, age)
@@ -47,10 +49,10 @@ func (s *server) isLog(ctx context.Context, id uuid.UUID) error {
 			return nil
 		}
 	}
-	return domain.Refuse(codeAnotherLog, "This is another log: forget the positions that you hold, and read again.")
+	return domain.Refuse(codeAnotherLog, "This is another log: discard the positions you hold and read again.")
 }
 
-// logNamer names the log beside each position.
+// logNamer adds the id of the log to each answer with a position.
 type logNamer struct {
 	http.ResponseWriter
 	log   func() (uuid.UUID, error)
@@ -61,7 +63,7 @@ type logNamer struct {
 func (n *logNamer) WriteHeader(status int) {
 	n.wrote = true
 	if h := n.Header(); h.Get(headerPosition) != "" && h.Get(headerLog) == "" {
-		if id, _ := n.log(); id != uuid.Nil { // with an error it is the one that was known last
+		if id, _ := n.log(); id != uuid.Nil { // on an error, the last known id
 			h.Set(headerLog, id.String())
 		}
 	}
@@ -79,7 +81,7 @@ func (n *logNamer) Write(b []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (n *logNamer) Unwrap() http.ResponseWriter { return n.ResponseWriter }
 
-// isBeyond tells that a text is a whole number which is greater than any position.
+// isBeyond reports whether a text is a whole number greater than any position.
 func isBeyond(text string) bool {
 	digits := strings.TrimLeft(text, "0")
 	const greatest = "9223372036854775807"

@@ -19,8 +19,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// trace begins a request: its correlation id is the client's X-Request-ID if that is a
-// UUID, else a new one.
+// trace begins the trace of a request. Its correlation id is the client's X-Request-ID if
+// that is a UUID, otherwise a new one.
 func (s *server) trace(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, ok := parseID(r.Header.Get(headerRequestID))
@@ -28,6 +28,7 @@ func (s *server) trace(next http.Handler) http.Handler {
 			id = uuid.Must(uuid.NewV7())
 		}
 		w.Header().Set(headerRequestID, id.String())
+
 		t := &requestTrace{
 			correlation: id, address: clientAddress(r, s.config.TrustedProxies), route: unmatched,
 			began: s.config.Now(),
@@ -36,11 +37,11 @@ func (s *server) trace(next http.Handler) http.Handler {
 	})
 }
 
-// unmatched is the route of requests that have none.
+// unmatched is the route of requests that match none.
 const unmatched = "unmatched"
 
-// observe counts and logs a request when it is over: no query string, no body, nothing
-// that identifies a person.
+// observe counts and logs each finished request: no query string, no body, nothing that
+// identifies a person.
 func (s *server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
@@ -55,9 +56,11 @@ func (s *server) note(r *http.Request, seen middleware.WrapResponseWriter) {
 	if status == 0 { // nothing was written: net/http sends 200, or the connection was cut
 		status = http.StatusOK
 	}
+
 	method := knownMethod(r.Method)
 	s.requests.count.WithLabelValues(method, t.route, strconv.Itoa(status)).Inc()
 	s.requests.seconds.WithLabelValues(method, t.route).Observe(took.Seconds())
+
 	level := slog.LevelInfo
 	if route, known := s.routes[t.id]; known && route.rate == unlimited { // probes come every few seconds
 		level = slog.LevelDebug
@@ -68,8 +71,8 @@ func (s *server) note(r *http.Request, seen middleware.WrapResponseWriter) {
 		slog.String("user", short(t.user)))
 }
 
-// short is enough of a user's id to follow them through the log: its end, since a UUIDv7
-// begins with the time.
+// short returns enough of a user's id to follow them through the log: its end, since a
+// UUIDv7 begins with the time.
 func short(u domain.UserID) string {
 	if u.IsZero() {
 		return ""
@@ -88,7 +91,7 @@ func knownMethod(method string) string {
 	}
 }
 
-// recover makes a 500 of a panic.
+// recover answers a panic with 500.
 func (s *server) recover(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer s.rescue(w, r)
@@ -96,7 +99,7 @@ func (s *server) recover(next http.Handler) http.Handler {
 	})
 }
 
-// rescue must be deferred itself: only so does recover see the panic.
+// rescue must itself be deferred: otherwise recover does not see the panic.
 func (s *server) rescue(w http.ResponseWriter, r *http.Request) {
 	cause := recover()
 	if cause == nil {
@@ -105,12 +108,14 @@ func (s *server) rescue(w http.ResponseWriter, r *http.Request) {
 	if cause == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
 		panic(cause)
 	}
+
 	t := traceOf(r.Context())
 	s.config.Logger.LogAttrs(r.Context(), slog.LevelError, "panic",
 		slog.String("correlation", t.correlation.String()), slog.String("route", t.route), slog.Any("cause", cause),
 		slog.String("stack", string(debug.Stack())))
+
 	if seen, ok := w.(middleware.WrapResponseWriter); ok && seen.Status() != 0 {
-		cut(w) // half an answer must not be taken for a whole one
+		cut(w) // nobody may take half an answer for a whole one
 	}
 	internalProblem().write(w)
 }
@@ -125,12 +130,14 @@ func (s *server) secure(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "strict-origin-when-cross-origin")
 		h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
 		h.Set("Content-Security-Policy", contentPolicy)
+
 		if s.config.Environment == production {
 			h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 		}
 		if strings.HasPrefix(r.URL.Path, "/api/") {
 			h.Set("Cache-Control", "no-store") // personal data stays out of caches
 		}
+
 		next.ServeHTTP(w, r)
 	})
 }
@@ -140,7 +147,8 @@ const (
 	contentPolicy = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-// wellFormed refuses paths and queries that are no text, or that no database can hold.
+// wellFormed refuses paths and queries that are not text, or that the database cannot
+// hold.
 func wellFormed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		query, err := url.ParseQuery(r.URL.RawQuery)
@@ -151,6 +159,7 @@ func wellFormed(next http.Handler) http.Handler {
 				ok = ok && isText(value)
 			}
 		}
+
 		if !ok {
 			newProblem(malformedQuery(), nil).write(w)
 			return
@@ -175,7 +184,8 @@ func (s *server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 			w.Header().Add("Allow", method)
 		}
 	}
-	newProblem(domain.Refuse(codeMethodNotAllowed, "This path does not take this method; see Allow."), nil).write(w)
+
+	newProblem(domain.Refuse(codeMethodNotAllowed, "This path does not support this method; see Allow."), nil).write(w)
 }
 
 type requestMetrics struct {
@@ -193,6 +203,7 @@ func newRequestMetrics(registry *prometheus.Registry) (*requestMetrics, error) {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 		}, []string{"method", "route"}),
 	}
+
 	for _, c := range []prometheus.Collector{m.count, m.seconds} {
 		if err := registry.Register(c); err != nil {
 			return nil, err

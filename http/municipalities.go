@@ -16,7 +16,7 @@ type municipalityBody struct {
 	Code         string    `json:"code" example:"CPT"`
 	Name         string    `json:"name" example:"City of Cape Town"`
 	Province     string    `json:"province" example:"Western Cape"`
-	Category     *string   `json:"category" enum:"A,B,C" doc:"null: not said." example:"A"`
+	Category     *string   `json:"category" enum:"A,B,C" doc:"null: not given." example:"A"`
 	DistrictCode *string   `json:"district_code"`
 	Population   *int      `json:"population" example:"4772846"`
 	ContactEmail *string   `json:"contact_email" example:"info@capetown.example.org"`
@@ -57,7 +57,7 @@ func municipalityAnswer(a commands.Answer[domain.Municipality], err error) (*mun
 type registerMunicipalityInput struct {
 	Body struct {
 		Name         string `json:"name" says:"min=3;max=100" doc:"Unique." example:"Ethekwini"`
-		Code         string `json:"code" says:"pattern=^[A-Za-z0-9]{2,10}$" doc:"Unique; upper-cased." example:"ETH"`
+		Code         string `json:"code" says:"pattern=^[A-Za-z0-9]{2,10}$" doc:"Unique; stored in upper case." example:"ETH"`
 		Province     string `json:"province" says:"enum=Eastern Cape|Free State|Gauteng|KwaZulu-Natal|Limpopo|Mpumalanga|Northern Cape|North West|Western Cape" example:"KwaZulu-Natal"`
 		Category     string `json:"category,omitempty" minLength:"1" says:"enum=A|B|C" example:"A"`
 		DistrictCode string `json:"district_code,omitempty" minLength:"1"`
@@ -81,7 +81,7 @@ type municipalitiesInput struct {
 	IsActive string `query:"is_active" enum:"true,false"`
 	Province string `query:"province" enum:"Eastern Cape,Free State,Gauteng,KwaZulu-Natal,Limpopo,Mpumalanga,Northern Cape,North West,Western Cape"`
 	Category string `query:"category" enum:"A,B,C"`
-	Q        string `query:"q" doc:"Part of the name, or beginning of the code."`
+	Q        string `query:"q" doc:"Part of the name, or the start of the code."`
 }
 
 type municipalitiesOutput struct {
@@ -96,6 +96,7 @@ func (s *server) municipalities(
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+
 	list, err := s.config.Queries.Municipalities(ctx, projections.MunicipalityFilter{
 		Active: optionalBool(in.IsActive), Province: in.Province, Category: in.Category, Q: q,
 	}, in.page())
@@ -105,7 +106,7 @@ func (s *server) municipalities(
 	return &municipalitiesOutput{Body: listOf(list, municipalityOf)}, nil
 }
 
-// byIDOrCode is the route that takes either in its path.
+// byIDOrCode is the one route whose path takes an id or a code.
 const byIDOrCode = "get_municipality"
 
 type municipalityInput struct {
@@ -126,7 +127,7 @@ type changeMunicipalityInput struct {
 	ID   string `path:"id"`
 	Body struct {
 		Name         *string   `json:"name,omitempty" says:"min=3;max=100" doc:"Unique."`
-		ContactEmail clearable `json:"contact_email,omitzero" doc:"null or empty: none." example:"info@ethekwini.example.org"`
+		ContactEmail clearable `json:"contact_email,omitzero" doc:"null or empty removes it." example:"info@ethekwini.example.org"`
 		Population   *int      `json:"population,omitempty" example:"4239901"`
 	} `nameHint:"ChangeMunicipalityBody"`
 }

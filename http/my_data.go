@@ -16,27 +16,27 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// myDataBody is everything there is about one person (POPIA s23).
+// myDataBody is everything held about one person (POPIA s23).
 type myDataBody struct {
 	ExportTimestamp instant         `json:"export_timestamp"`
-	Position        int64           `json:"position" doc:"Of the log: what there was when this was made." example:"1043"`
+	Position        int64           `json:"position" doc:"Log position at which this was made." example:"1043"`
 	Profile         userBody        `json:"profile"`
-	Consents        []consentBody   `json:"consents" nullable:"false" doc:"As they stand, in the words that were shown."`
-	Requests        []requestBody   `json:"requests" nullable:"false" doc:"What was asked for under the law."`
-	Holds           []holdBody      `json:"holds" nullable:"false" doc:"Why some of it has to be kept."`
-	Activity        []auditBody     `json:"activity" nullable:"false" doc:"What this person did, and what was done about them; what identifies others is sealed."`
-	Reads           []lookBody      `json:"reads" nullable:"false" doc:"Who looked at this person's data, when, by which route."`
-	Recipients      []recipientBody `json:"recipients" nullable:"false" doc:"Everybody who had access (s23(1)(b)), by account."`
+	Consents        []consentBody   `json:"consents" nullable:"false" doc:"Their current state, in the wording shown."`
+	Requests        []requestBody   `json:"requests" nullable:"false" doc:"Requests made under POPIA."`
+	Holds           []holdBody      `json:"holds" nullable:"false" doc:"Why some data must be kept."`
+	Activity        []auditBody     `json:"activity" nullable:"false" doc:"What this person did and what others did about them; data that identifies others is sealed."`
+	Reads           []lookBody      `json:"reads" nullable:"false" doc:"Who read this person's data, when and by which route."`
+	Recipients      []recipientBody `json:"recipients" nullable:"false" doc:"Everyone who had access (POPIA s23(1)(b)), by account."`
 }
 
-// lookBody is one look of somebody else at a person's data.
+// lookBody is one read of a person's data by somebody else.
 type lookBody struct {
 	Timestamp instant    `json:"timestamp"`
 	Actor     *uuid.UUID `json:"actor" nullable:"true" format:"uuid" doc:"The account that read; null: an operator."`
 	ActorRole string     `json:"actor_role" example:"manager"`
 	Route     string     `json:"route" example:"GET /api/v1/users/{id}"`
-	Fields    string     `json:"fields" doc:"The group of fields that was shown." example:"profile"`
-	Matched   string     `json:"matched" enum:"subject,list,filter" doc:"The person alone, the person among others, or a filter that may have covered them."`
+	Fields    string     `json:"fields" doc:"The group of fields shown." example:"profile"`
+	Matched   string     `json:"matched" enum:"subject,list,filter" doc:"Shown alone, shown among others, or possibly covered by a filter."`
 	Position  int64      `json:"position" example:"1043"`
 }
 
@@ -52,11 +52,11 @@ type recipientBody struct {
 func myDataOf(d reports.Dossier, at time.Time) myDataBody {
 	b := myDataBody{
 		ExportTimestamp: instant(at), Position: d.Position, Profile: userOf(d.Profile),
-		Consents: each(d.Consents, consentOf),
-		Requests: each(d.Rights.Requests, requestOf), Holds: each(d.Rights.Holds, holdOf),
-		Activity: each(d.Activity, auditOf),
-		Reads:    each(d.Reads, lookOf), Recipients: []recipientBody{},
+		Consents: each(d.Consents, consentOf), Requests: each(d.Rights.Requests, requestOf),
+		Holds: each(d.Rights.Holds, holdOf), Activity: each(d.Activity, auditOf), Reads: each(d.Reads, lookOf),
+		Recipients: []recipientBody{},
 	}
+
 	byAccount := map[uuid.UUID]recipientBody{}
 	for _, x := range d.Reads {
 		r, known := byAccount[x.Actor.UUID]
@@ -66,9 +66,9 @@ func myDataOf(d reports.Dossier, at time.Time) myDataBody {
 		r.Reads, r.Last = r.Reads+1, instant(x.Timestamp)
 		byAccount[x.Actor.UUID] = r
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(byAccount), func(a, b uuid.UUID) int {
-		return cmp.Compare(a.String(), b.String())
-	}) {
+
+	byText := func(a, b uuid.UUID) int { return cmp.Compare(a.String(), b.String()) }
+	for _, id := range slices.SortedFunc(maps.Keys(byAccount), byText) {
 		b.Recipients = append(b.Recipients, byAccount[id])
 	}
 	return b
@@ -77,8 +77,7 @@ func myDataOf(d reports.Dossier, at time.Time) myDataBody {
 func lookOf(x reports.ExposureEntry) lookBody {
 	return lookBody{
 		Timestamp: instant(x.Timestamp), Actor: idOrNull(x.Actor.UUID), ActorRole: x.ActorRole, Route: x.Route,
-		Fields:  x.Fields,
-		Matched: string(x.Matched), Position: x.Position,
+		Fields: x.Fields, Matched: string(x.Matched), Position: x.Position,
 	}
 }
 
@@ -86,7 +85,7 @@ type myDataOutput struct {
 	Body myDataBody
 }
 
-// myData gives the caller everything about themselves.
+// myData returns everything held about the caller.
 func (s *server) myData(ctx context.Context, call commands.Call, _ *struct{}) (*myDataOutput, error) {
 	d, err := s.config.Reports.Dossier(ctx, call.Tenant, call.User)
 	if err != nil {
@@ -95,19 +94,19 @@ func (s *server) myData(ctx context.Context, call commands.Call, _ *struct{}) (*
 	return &myDataOutput{Body: myDataOf(d, s.config.Now())}, nil
 }
 
-// PageLanguage is what a page's language follows from. It is exported for huma, see
+// PageLanguage holds what decides the language of a page. It is exported for huma, see
 // Paging.
 type PageLanguage struct {
-	Lang     string `query:"lang" enum:"en,zu,af" doc:"Missing: the preferred language of the person, else Accept-Language."`
-	Language string `query:"language" enum:"en,zu,af" doc:"The former name of lang."`
+	Lang     string `query:"lang" enum:"en,zu,af" doc:"Default: the person's preferred language, else Accept-Language."`
+	Language string `query:"language" enum:"en,zu,af" doc:"Former name of lang."`
 	Accepted string `header:"Accept-Language"`
 }
 
-// check refuses a question that names two languages.
+// check refuses a request that names two languages.
 func (l PageLanguage) check() error {
 	var f domain.Faults
 	if l.Lang != "" && l.Language != "" && l.Lang != l.Language {
-		f.Add("language", "invalid", "This is the former name of lang, which says something else: give one of them.")
+		f.Add("language", "invalid", "This is the former name of lang and differs from it: give only one of them.")
 	}
 	return f.Err()
 }
@@ -115,13 +114,16 @@ func (l PageLanguage) check() error {
 // of returns the language for a person's page.
 func (l PageLanguage) of(person domain.User) domain.Language {
 	asked := cmp.Or(domain.Language(l.Lang), domain.Language(l.Language), person.PreferredLanguage)
+
 	for part := range strings.SplitSeq(l.Accepted, ",") {
 		tag, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(part)), ";")
 		primary, _, _ := strings.Cut(tag, "-")
+
 		if asked == "" && slices.Contains(domain.Languages(), domain.Language(primary)) {
 			asked = domain.Language(primary)
 		}
 	}
+
 	return cmp.Or(asked, domain.English)
 }
 
@@ -153,21 +155,24 @@ func (s *server) page(
 ) (*myPageOutput, error) {
 	in := language.of(d.Profile)
 	body := myDataOf(d, s.config.Now())
+
 	purposes, err := s.purposeTitles(ctx, call.Tenant, in, purposesIn(body))
 	if err != nil {
 		return nil, err
 	}
 
 	names := map[string]string{}
-	if m, err := s.config.Queries.Municipality(ctx, call.Tenant.String()); err == nil { // else its code has to do
+	// Without its name, the page shows the municipality's code.
+	if m, err := s.config.Queries.Municipality(ctx, call.Tenant.String()); err == nil {
 		names[m.Code] = m.Name
 	}
+
 	page, err := renderMyData(body, in, purposes, names)
 	return &myPageOutput{ContentType: "text/html; charset=utf-8", Policy: paperPolicy, Body: page}, err
 }
 
-// purposeTitles returns the titles of purposes in a language, by code: of those in force,
-// and of those named that are retired.
+// purposeTitles returns the titles of purposes in a language, by code: of all those in
+// force, and of the named ones that are retired.
 func (s *server) purposeTitles(
 	ctx context.Context, tenant domain.TenantID, in domain.Language, named []string,
 ) (map[string]string, error) {
@@ -175,6 +180,7 @@ func (s *server) purposeTitles(
 	if err != nil {
 		return nil, err
 	}
+
 	titles := map[string]string{}
 	for _, p := range registered {
 		titles[p.Code] = p.Current().Texts[in]
@@ -186,7 +192,7 @@ func (s *server) purposeTitles(
 		}
 		p, err := s.config.Commands.Purpose(ctx, tenant, code)
 		if refusal, is := errors.AsType[*domain.Error](err); is && refusal.Code == domain.CodeUnknownPurpose {
-			continue // its code has to do
+			continue // the page shows its code
 		}
 		if err != nil {
 			return nil, err
@@ -202,6 +208,7 @@ func purposesIn(data myDataBody) []string {
 	for _, c := range data.Consents {
 		codes = append(codes, c.Purpose)
 	}
+
 	for _, a := range data.Activity {
 		fields := []string{"purpose"}
 		if _, table := domain.OperationOf(a.EventType); table == "purposes" || table == "notices" {
@@ -212,10 +219,12 @@ func purposesIn(data myDataBody) []string {
 				codes = append(codes, code)
 			}
 		}
+
 		if filter, is := a.Changes["filter"].New.(map[string]string); is && filter["purpose"] != "" {
 			codes = append(codes, filter["purpose"])
 		}
 	}
+
 	slices.Sort(codes)
 	return slices.Compact(codes)
 }
@@ -224,7 +233,7 @@ type requestDataInput struct {
 	ID string `path:"id"`
 }
 
-// requestData gives an officer the data for somebody who asked for access and has no
+// requestData returns to an officer the data of a person who requested access and has no
 // account to fetch it with.
 func (s *server) requestData(ctx context.Context, call commands.Call, in *requestDataInput) (*myDataOutput, error) {
 	d, err := s.dossierFor(ctx, call, in.ID)
@@ -252,12 +261,14 @@ func (s *server) requestPage(ctx context.Context, call commands.Call, in *reques
 	return s.page(ctx, call, d, in.PageLanguage)
 }
 
-// dossierFor reads everything about who asked for access, and records that it was read.
+// dossierFor reads everything held about the person who requested access, and records the
+// read.
 func (s *server) dossierFor(ctx context.Context, call commands.Call, request string) (reports.Dossier, error) {
 	id, err := namedID(request)
 	if err != nil {
 		return reports.Dossier{}, err
 	}
+
 	q, err := s.config.Commands.RightsRequest(ctx, call, domain.RequestID{UUID: id})
 	if err != nil {
 		return reports.Dossier{}, err
@@ -270,6 +281,7 @@ func (s *server) dossierFor(ctx context.Context, call commands.Call, request str
 	if err != nil {
 		return reports.Dossier{}, err
 	}
+
 	err = s.recordRead(ctx, call, "everything", map[string]string{"request_id": q.ID.String()}, q.Subject)
 	return d, err
 }

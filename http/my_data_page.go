@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strings"
 	"time"
-	_ "time/tzdata" // a bare machine has no zones
+	_ "time/tzdata" // for machines without time zones
 
 	"github.com/google/uuid"
 
@@ -26,19 +26,20 @@ var paperHTML string
 //go:embed my_data.css
 var paperStyle string
 
+//nolint:gochecknoglobals // computed once, never written
 var (
-	paperTemplate = template.Must(template.New("paper").Parse(paperHTML)) //nolint:gochecknoglobals // parsed once, never written
-	paperPolicy   = policyOf(paperStyle)                                  //nolint:gochecknoglobals // computed once, never written
+	paperTemplate = template.Must(template.New("paper").Parse(paperHTML))
+	paperPolicy   = policyOf(paperStyle)
 )
 
-// policyOf allows a page its own style and nothing else.
+// policyOf returns a policy that allows a page its own style and nothing else.
 func policyOf(style string) string {
 	sum := sha256.Sum256([]byte(style))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 }
 
-// paper is a page for a person: all of it in words, in one language.
+// paper is a page for a person: entirely in words, in one language.
 type paper struct {
 	Language domain.Language
 	Title    string
@@ -60,19 +61,21 @@ type paperRecord struct {
 
 type paperFact struct {
 	Name, Value string
-	Language    domain.Language // of the value; empty: the page's
+	Language    domain.Language // of the value; empty: that of the page
 }
 
-// renderMyData makes the page in a language. purposes are the titles of those that it
-// names, by code, and municipalities the names of some. Everything of the person is
-// escaped by the template.
+// renderMyData makes the page in a language. purposes holds the titles of the purposes
+// that it names, by code; municipalities the names of some. The template escapes all
+// personal data.
 func renderMyData(
 	data myDataBody, language domain.Language, purposes, municipalities map[string]string,
 ) ([]byte, error) {
 	w := writer{words: vocabulary[language], me: data.Profile.ID, purposes: purposes, municipalities: municipalities}
 	data.Profile.MunicipalityCode = w.municipality(data.Profile.MunicipalityCode)
+
 	p := paper{
-		Language: language, Title: w.of("title"), Nothing: w.of("none_here"), Style: template.CSS(paperStyle), //nolint:gosec // ours
+		Language: language, Title: w.of("title"), Nothing: w.of("none_here"),
+		Style: template.CSS(paperStyle), //nolint:gosec // ours
 		Lead: []string{
 			w.of("made") + ": " + w.when(data.ExportTimestamp) + ". " + w.of("times"),
 			fmt.Sprintf("%s: %d", w.of("position"), data.Position), w.of("rights_text"),
@@ -93,7 +96,7 @@ func renderMyData(
 	return out.Bytes(), err
 }
 
-// writer says what is known of one person in words.
+// writer puts what is known about one person into words.
 type writer struct {
 	words
 
@@ -111,12 +114,11 @@ func (w writer) profile(u userBody) paperRecord {
 			"updated_at", w.when(u.UpdatedAt),
 		)}
 	}
+
 	return paperRecord{u.FullName, w.facts(
 		"email", u.Email, "phone", deref(u.Phone), "preferred_language", w.of(string(u.PreferredLanguage)),
-		"municipality", u.MunicipalityCode,
-		"role", w.of(string(u.Role)), "is_active", w.yes(u.IsActive), "created_at", w.when(u.CreatedAt), "updated_at",
-		w.when(u.UpdatedAt),
-		"reference", short8(u.ID),
+		"municipality", u.MunicipalityCode, "role", w.of(string(u.Role)), "is_active", w.yes(u.IsActive),
+		"created_at", w.when(u.CreatedAt), "updated_at", w.when(u.UpdatedAt), "reference", short8(u.ID),
 	)}
 }
 
@@ -125,15 +127,17 @@ func (w writer) consent(c consentBody) paperRecord {
 	if c.Consented {
 		decision = "agreed"
 	}
-	facts := w.facts("decision", w.of(decision), "withdrawn_at", w.maybe(c.WithdrawnAt), "wording",
-		c.PurposeDescription)
+
+	facts := w.facts(
+		"decision", w.of(decision), "withdrawn_at", w.maybe(c.WithdrawnAt), "wording", c.PurposeDescription,
+	)
 	facts[len(facts)-1].Language = c.Language
+
 	return paperRecord{w.purpose(c.Purpose), append(facts, w.facts(
 		"language", w.of(string(c.Language)), "given_at", w.when(c.GivenAt), "recorded_at", w.when(c.RecordedAt),
-		"channel", w.of(string(c.Channel)), "given_by", w.decidedBy(c.GivenBy), "recorded_by",
-		w.account(c.RecordedBy, ""),
-		"notice_version", fmt.Sprint(c.NoticeVersion), "sha256", c.SHA256, "evidence_sha256", deref(c.EvidenceSHA256),
-		"reference", short8(c.ID),
+		"channel", w.of(string(c.Channel)), "given_by", w.decidedBy(c.GivenBy),
+		"recorded_by", w.account(c.RecordedBy, ""), "notice_version", fmt.Sprint(c.NoticeVersion),
+		"sha256", c.SHA256, "evidence_sha256", deref(c.EvidenceSHA256), "reference", short8(c.ID),
 	)...)}
 }
 
@@ -150,11 +154,9 @@ func (w writer) request(q requestBody) paperRecord {
 		certificate = short8(*q.CertificateID)
 	}
 	return paperRecord{w.of(string(q.Kind)), w.facts(
-		"status", w.of(string(q.Status)), "lodged_by", w.of(q.LodgedBy), "lodged_at", w.when(q.LodgedAt), "due_on",
-		w.value("due_on", q.DueOn),
-		"closed_at", w.maybe(q.ClosedAt), "ground", w.codeOrNone(q.Ground), "details", deref(q.Details), "note",
-		deref(q.Note),
-		"certificate", certificate, "reference", short8(q.ID),
+		"status", w.of(string(q.Status)), "lodged_by", w.of(q.LodgedBy), "lodged_at", w.when(q.LodgedAt),
+		"due_on", w.value("due_on", q.DueOn), "closed_at", w.maybe(q.ClosedAt), "ground", w.codeOrNone(q.Ground),
+		"details", deref(q.Details), "note", deref(q.Note), "certificate", certificate, "reference", short8(q.ID),
 	)}
 }
 
@@ -176,31 +178,34 @@ func (w writer) look(l lookBody) paperRecord {
 		how = "matched_filter"
 	}
 	return paperRecord{w.when(l.Timestamp), w.facts(
-		"who", w.account(l.Actor, l.ActorRole), "what", w.of(l.Fields), "how", w.of(how), "position",
-		fmt.Sprint(l.Position),
+		"who", w.account(l.Actor, l.ActorRole), "what", w.of(l.Fields), "how", w.of(how),
+		"position", fmt.Sprint(l.Position),
 	)}
 }
 
 func (w writer) act(a auditBody) paperRecord {
 	facts := w.facts("who", w.account(a.UserID, a.UserRole))
+
 	for _, field := range slices.Sorted(maps.Keys(a.Changes)) {
-		if field == "route" || field == "head" { // for programs; what was shown is said
+		if field == "route" || field == "head" { // for programs; other facts say what was shown
 			continue
 		}
+
 		change := a.Changes[field]
 		before, after := w.changed(field, change.Old, change.Personal), w.changed(field, change.New, change.Personal)
-		if before != "" && after != "" && before != after { // both hidden: that is said once
+		if before != "" && after != "" && before != after { // if both are hidden, that is said once
 			after = before + " → " + after
 		}
 		facts = append(facts, paperFact{Name: w.field(field), Value: cmp.Or(after, before)})
 	}
+
 	address, agent := w.origin(a)
 	facts = append(facts, w.facts("address", address, "agent", agent, "position", fmt.Sprint(a.Position))...)
 	return paperRecord{w.when(a.Timestamp) + ": " + w.of(a.EventType),
 		slices.DeleteFunc(facts, func(f paperFact) bool { return f.Value == "" })}
 }
 
-// facts makes facts of pairs of a name and a value; what is empty is left out.
+// facts makes facts from pairs of a name and a value; empty values are left out.
 func (w writer) facts(pairs ...string) (facts []paperFact) {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] != "" {
@@ -210,8 +215,8 @@ func (w writer) facts(pairs ...string) (facts []paperFact) {
 	return facts
 }
 
-// field is the name of a changed field: an id is a reference to what it names, unless it
-// has a word of its own.
+// field returns the word for a changed field. An id without a word of its own is called a
+// reference to what it names.
 func (w writer) field(name string) string {
 	_, own := w.words[name]
 	if of, isID := strings.CutSuffix(name, "_id"); isID && !own {
@@ -220,7 +225,8 @@ func (w writer) field(name string) string {
 	return w.of(name)
 }
 
-// account is somebody by what they are, and a reference that tells two of them apart.
+// account describes an account by its role, with a reference that tells two of them
+// apart.
 func (w writer) account(id *uuid.UUID, role string) string {
 	switch {
 	case id == nil && (role == "" || role == domain.RoleSystem):
@@ -241,28 +247,28 @@ func (w writer) purpose(code string) string {
 	return w.of(code)
 }
 
-// freeTexts are fields whose values are people's own words, names and numbers, never
-// codes.
+// freeTexts lists the fields whose values are people's own words, names and numbers,
+// never codes.
 func freeTexts() []string {
 	return []string{
 		"email", "full_name", "phone", "reason", "details", "note", "text", "wording", "evidence_reference", "name",
-		"relation", "authority",
-		"sha256", "evidence_sha256", "route", "contact_email", "district_code", "retention", "texts", "position",
+		"relation", "authority", "sha256", "evidence_sha256", "route", "contact_email", "district_code", "retention",
+		"texts", "position",
 	}
 }
 
-// codeFields are fields whose values are of a closed list, every one of which has a word
+// codeFields lists the fields whose values come from a closed list. Each value has a word
 // in every language.
 func codeFields() []string {
 	return []string{
 		"role", "preferred_language", "language", "channel", "recorded_by", "given_by", "lodged_by", "basis", "kind",
-		"ground", "status",
-		"cause", "scope", "destroyed", "kept", "fields", "operation", "table_name", "province", "category",
+		"ground", "status", "cause", "scope", "destroyed", "kept", "fields", "operation", "table_name", "province",
+		"category",
 	}
 }
 
-// changed says the value that a field had or has. What became of a personal value is said
-// by its state: a value may read like one.
+// changed says the value that a field had or has. Whether a personal value is hidden is
+// read from its state, since a shown value may read like one.
 func (w writer) changed(field string, v any, state personalState) string {
 	if v != nil && (state == stateOf(domain.Withheld) || state == stateOf(domain.Erased)) {
 		return w.of(string(state))
@@ -276,6 +282,7 @@ func (w writer) value(field string, v any) string {
 	if err != nil {
 		return ""
 	}
+
 	var plain any
 	if json.Unmarshal(encoded, &plain) != nil {
 		return ""
@@ -308,12 +315,13 @@ func (w writer) say(field string, v any) string {
 	}
 }
 
-// within says the value that stands under a name in a field.
+// within says the value under a name inside a field.
 func (w writer) within(field, name string, v any) string {
 	switch {
-	case field == "texts", field == "sha256": // the names are languages
+	// Here the names are languages.
+	case field == "texts", field == "sha256":
 		return w.say(field, v)
-	// never told but for whether it was given
+	// Of these, only whether they were given is known.
 	case field == "filter" && slices.Contains([]string{"q", "email", "phone"}, name):
 		return w.of("given")
 	case field == "filter" && name == "is_active":
@@ -352,9 +360,9 @@ func (w writer) text(field, text string) string {
 	return text
 }
 
-// origin is where somebody came from and with which program, or why that is not shown: of
-// both, or of neither. No address reads like the state of one, but the name of a program
-// may.
+// origin returns the address and program that somebody used, or why they are not shown,
+// which is the same for both. So the address decides: it never reads like a state, but
+// the name of a program may.
 func (w writer) origin(a auditBody) (address, agent string) {
 	address, agent = deref(a.IPAddress), deref(a.UserAgent)
 	if state := personalState(address); state == stateOf(domain.Withheld) || state == stateOf(domain.Erased) {
@@ -384,7 +392,7 @@ func (w writer) maybe(at *instant) string {
 	return w.when(*at)
 }
 
-// when is an instant as a clock in South Africa showed it.
+// when writes an instant as a clock in South Africa showed it.
 func (w writer) when(at instant) string {
 	zone, err := time.LoadLocation("Africa/Johannesburg")
 	if err != nil {
@@ -398,7 +406,7 @@ func (w writer) day(t time.Time) string {
 	return fmt.Sprintf("%d %s %d", t.Day(), w.of(fmt.Sprintf("month%d", t.Month())), t.Year())
 }
 
-// short8 is enough of an id to tell two apart, and to be read over the phone.
+// short8 returns enough of an id to tell two apart, and to read out over the phone.
 func short8(id uuid.UUID) string { return id.String()[len(uuid.UUID{}.String())-8:] }
 
 func deref(text *string) string {

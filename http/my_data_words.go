@@ -10,13 +10,13 @@ import (
 //go:embed my_data_words.txt
 var wordList string
 
-// vocabulary is what people are told in place of codes: by language, then by the code or
-// the name of a text. The isiZulu and Afrikaans words are those of the notices
+// vocabulary holds the words that people read in place of codes: by language, then by the
+// code or the name of a text. The isiZulu and Afrikaans words are those of the notices
 // (cmd/trust/data/purposes.csv).
 var vocabulary = readWords(wordList) //nolint:gochecknoglobals // read once, never written
 
-// readWords reads lines of a name and its texts in English, isiZulu and Afrikaans, parted
-// by " | ".
+// readWords reads lines of a name and its texts in English, isiZulu and Afrikaans,
+// separated by " | ".
 func readWords(list string) map[domain.Language]map[string]string {
 	words := map[domain.Language]map[string]string{domain.English: {}, domain.Zulu: {}, domain.Afrikaans: {}}
 	for line := range strings.Lines(list) {
@@ -24,6 +24,7 @@ func readWords(list string) map[domain.Language]map[string]string {
 		if len(columns) != 1+len(words) {
 			continue // a blank line
 		}
+
 		for i, language := range []domain.Language{domain.English, domain.Zulu, domain.Afrikaans} {
 			words[language][columns[0]] = columns[1+i]
 		}
@@ -31,11 +32,10 @@ func readWords(list string) map[domain.Language]map[string]string {
 	return words
 }
 
-// words says things in one language.
+// words holds the words of one language.
 type words map[string]string
 
-// of returns the word for a code. A code that there is no word for is at least written as
-// one writes.
+// of returns the word for a code. A code without a word is at least written like one.
 func (w words) of(code string) string {
 	if word, known := w[code]; known {
 		return word

@@ -20,22 +20,25 @@ const schemaPrefix = "#/components/schemas/"
 func apiConfig(version string) huma.Config {
 	format := jsonFormat()
 	c := huma.DefaultConfig("SALGA Trust Engine", version)
-	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", "" // served from our own table
-	c.CreateHooks = nil                                   // no $schema links in answers
+	// These are served from our own table.
+	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
+	// The hooks would put $schema links in answers.
+	c.CreateHooks = nil
+
 	c.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	c.DefaultFormat = "application/json"
 	c.Transformers = []huma.Transformer{translate}
+
 	c.Info.Description = "Accounts, consent under POPIA (Act 4 of 2013) and an audit trail for South African " +
 		"municipalities."
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT",
-			Description: "The access token of login or refresh."},
+			Description: "The access token from login or refresh."},
 	}
 	return c
 }
 
-// operation makes the description of a route from its line in the table; huma adds what
-// the handler's types say.
+// operation describes a route from its entry in the table; huma adds the handler's types.
 func operation(r *route) *huma.Operation {
 	status := r.status
 	if status == 0 {
@@ -43,13 +46,15 @@ func operation(r *route) *huma.Operation {
 	}
 	op := &huma.Operation{
 		OperationID: r.id, Method: r.method, Path: r.path, Summary: r.summary, DefaultStatus: status,
-		Description: "For: " + string(r.who) + ".", Tags: []string{tag(r.path)},
-		MaxBodyBytes: -1, BodyReadTimeout: -1, // the guard has read the body
-		Parameters: headersOf(r), Responses: map[string]*huma.Response{}, Hidden: r.hidden,
+		Description: "For: " + string(r.who) + ".", Tags: []string{tag(r.path)}, Hidden: r.hidden,
+		Parameters: headersOf(r), Responses: map[string]*huma.Response{},
+		// The guard has read the body, within its limits.
+		MaxBodyBytes: -1, BodyReadTimeout: -1,
 	}
 	if r.who.account() {
 		op.Security = []map[string][]string{{"bearer": {}}}
 	}
+
 	if r.raw != nil {
 		op.Responses["200"] = &huma.Response{Description: r.summary}
 	}
@@ -64,6 +69,7 @@ func operation(r *route) *huma.Operation {
 			r.media: {Schema: &huma.Schema{Type: huma.TypeString}},
 		}}
 	}
+
 	byStatus := map[int][]string{}
 	for _, code := range refusals(r) {
 		s := newProblem(domain.Refuse(code, ""), r.statuses).Status
@@ -73,8 +79,9 @@ func operation(r *route) *huma.Operation {
 		slices.Sort(codes)
 		op.Responses[strconv.Itoa(s)] = &huma.Response{
 			Description: http.StatusText(s) + ": " + strings.Join(slices.Compact(codes), ", "),
-			Content: map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: schemaPrefix +
-				problemName}}},
+			Content: map[string]*huma.MediaType{
+				problemType: {Schema: &huma.Schema{Ref: schemaPrefix + problemName}},
+			},
 		}
 	}
 	return op
@@ -91,6 +98,7 @@ func tag(path string) string {
 // refusals lists the codes that a route may answer with.
 func refusals(r *route) []domain.Code {
 	codes := append([]domain.Code{codeMalformed, codeInternal}, r.codes...)
+
 	if r.who == scraper || (r.who.account() && r.who != self) {
 		codes = append(codes, domain.CodeForbidden)
 	}
@@ -101,6 +109,7 @@ func refusals(r *route) []domain.Code {
 			codes = append(codes, domain.CodeTOTPSetupRequired)
 		}
 	}
+
 	if r.rate != unlimited {
 		codes = append(codes, codeRateLimited)
 	}
@@ -111,6 +120,7 @@ func refusals(r *route) []domain.Code {
 	if strings.HasPrefix(r.path, apiBase+"/") {
 		codes = append(codes, codeUnknownParameter)
 	}
+
 	if r.waits != "" {
 		codes = append(codes, domain.CodeReadModelBehind, domain.CodeUnknownPosition, domain.CodeInvalid)
 	}
@@ -124,35 +134,36 @@ func refusals(r *route) []domain.Code {
 	return codes
 }
 
-// headersOf lists the headers that a route takes by its line in the table.
+// headersOf lists the headers that follow from a route's entry in the table.
 func headersOf(r *route) []*huma.Param {
 	var params []*huma.Param
 	add := func(name, description string, schema huma.Schema) {
 		params = append(params, &huma.Param{Name: name, In: "header", Description: description, Schema: &schema})
 	}
+
 	if r.who.account() {
-		add(headerTenant, "Optional; must be the tenant of the token.",
+		add(headerTenant, "Optional; must be the tenant of your token.",
 			huma.Schema{Type: huma.TypeString, Format: "uuid"})
 	}
 	if r.waits != "" {
 		least := 0.0
-		add(headerMinPosition, "Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. "+
-			"Beyond the log's end: 422 unknown_position at once.",
+		add(headerMinPosition, "Wait for this position to be visible: at most 2 s, then 503 read_model_behind. "+
+			"A position beyond the log's end: 422 unknown_position at once.",
 			huma.Schema{Type: huma.TypeInteger, Format: "int64", Minimum: &least})
 	}
 	if r.readsLog() {
-		add(headerLog, "The log that positions which you hold are of; if this is another one: 409 another_log, and "+
-			"nothing is done.",
+		add(headerLog, "The log that your positions belong to. If the server has another log: 409 another_log, "+
+			"and nothing is done.",
 			huma.Schema{Type: huma.TypeString, Format: "uuid"})
 	}
 	if r.command() {
 		most := domain.MaxIdempotencyKey
-		add(headerKey, "The same key and body gives the first answer again. Ignored by login, refresh, logout and "+
-			"password.",
+		add(headerKey, "A repeated request with the same key and body returns the first answer. Ignored by login, "+
+			"refresh, logout and password.",
 			huma.Schema{Type: huma.TypeString, MaxLength: &most})
 	}
 	if r.versioned {
-		add(headerIfMatch, "ETag of the version that the change is meant for; else 412.",
+		add(headerIfMatch, "ETag of the version that you are changing; if it is no longer current: 412.",
 			huma.Schema{Type: huma.TypeString})
 	}
 	return params
@@ -160,15 +171,18 @@ func headersOf(r *route) []*huma.Param {
 
 const problemName = "Problem"
 
-// document gives the finished OpenAPI document.
+// document returns the finished OpenAPI document.
 func document(api *huma.OpenAPI, routes map[string]*route) ([]byte, error) {
 	schemas := api.Components.Schemas
-	delete(schemas.Map(), "ErrorModel") // huma's own, which no answer has
+	// These are huma's own: no answer has them.
+	delete(schemas.Map(), "ErrorModel")
 	delete(schemas.Map(), "ErrorDetail")
+
 	schemas.Schema(reflect.TypeFor[problem](), true, problemName)
 	schemas.Map()[problemName].Properties["code"].Enum = allCodes()
 	undo := finish(schemas)
 	defer undo()
+
 	var faults []error
 	for _, item := range api.Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
@@ -203,12 +217,14 @@ func nameHeaders(op *huma.Operation) {
 		if response.Headers == nil {
 			response.Headers = map[string]*huma.Header{}
 		}
+
 		response.Headers[headerRequestID] = &huma.Header{
 			Description: "Correlation id of the request.", Schema: &huma.Schema{Type: huma.TypeString, Format: "uuid"},
 		}
+
 		if response.Headers[headerPosition] != nil {
 			response.Headers[headerLog] = &huma.Header{
-				Description: "The log that the position is of.",
+				Description: "The log that the position belongs to.",
 				Schema:      &huma.Schema{Type: huma.TypeString, Format: "uuid"},
 			}
 		}

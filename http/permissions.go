@@ -7,38 +7,37 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// who may use a route: a name in the table of permissions. The zero value is none, so
-// that a route without one is noticed.
+// who names a permission: who may use a route. The zero value is none, so that a route
+// without one is noticed.
 type who string
 
 // The permissions.
 const (
 	everyone        who = "everyone"
-	scraper         who = "scrape address"
-	holder          who = "holder of a refresh token" // which the handler verifies
-	self            who = "signed in"
-	selfOrStaff     who = "signed in; staff for others"
-	selfOrOverseers who = "signed in; manager, admin for others"
+	scraper         who = "addresses in METRICS_FROM"
+	holder          who = "holder of a refresh token" // the handler verifies the token
+	self            who = "anyone signed in"
+	selfOrStaff     who = "anyone signed in; staff also for others"
+	selfOrOverseers who = "anyone signed in; manager, admin also for others"
 	staff           who = "field_worker, manager, admin"
 	overseers       who = "manager, admin"
-	auditors        who = "manager, admin; platform admin for all"
+	auditors        who = "manager, admin; platform admin for all municipalities"
 	admins          who = "admin"
 	platformAdmins  who = "platform admin"
 )
 
-// reach is how far somebody gets by a route. What lies beyond answers as if it were not
-// there.
+// reach is how far a caller gets with a route. Anything beyond it seems not to exist.
 type reach int
 
 // The reaches, each within the next.
 const (
 	nothing    reach = iota // 403
-	own                     // the own account, and what is about oneself
-	ownTenant               // everything of the own municipality, or of SALGA for its people
-	everything              // of every municipality
+	own                     // the caller's account, and data about the caller
+	ownTenant               // all of the caller's municipality, or of SALGA for its people
+	everything              // all municipalities
 )
 
-// party is a role, but that an admin of SALGA is one of their own.
+// party is a role; SALGA's admins are a party of their own.
 type party string
 
 const (
@@ -57,10 +56,10 @@ func partyOf(call commands.Call) party {
 	}
 }
 
-// permissions is the table that says, for each who, how far each party reaches; who is
-// not named reaches nothing. The guard asks it at every request, the page
-// docs/permissions.md is made of it, and a test calls every route as every party for what
-// is their own, their municipality's, another's and SALGA's.
+// permissions is the table of how far each party reaches with each permission; a party
+// that is not listed reaches nothing. The guard asks it at every request,
+// docs/permissions.md is made from it, and a test calls every route as every party: for
+// their own data, their municipality's, another's and SALGA's.
 func permissions() map[who]map[party]reach {
 	const (
 		citizen, worker, manager = party(domain.Citizen), party(domain.FieldWorker), party(domain.Manager)
@@ -70,10 +69,11 @@ func permissions() map[who]map[party]reach {
 		anonymous: everything, citizen: everything, worker: everything, manager: everything, admin: everything,
 		liaison: everything, platformAdmin: everything,
 	}
+
 	return map[who]map[party]reach{
 		everyone: open,
-		scraper:  open, // of the addresses in METRICS_FROM
-		holder:   open, // of the session of that token
+		scraper:  open, // from the addresses in METRICS_FROM
+		holder:   open, // for the session of that token
 		self:     {citizen: own, worker: own, manager: own, admin: own, liaison: own, platformAdmin: own},
 		selfOrStaff: {citizen: own, worker: ownTenant, manager: ownTenant, admin: ownTenant, liaison: own,
 			platformAdmin: ownTenant},
@@ -87,7 +87,7 @@ func permissions() map[who]map[party]reach {
 	}
 }
 
-// reach gives how far a party gets.
+// reach returns how far a party gets.
 func (w who) reach(p party) reach { return permissions()[w][p] }
 
 func (w who) known() bool {
@@ -95,12 +95,12 @@ func (w who) known() bool {
 	return known
 }
 
-// account tells whether one must be signed in.
+// account reports whether the caller must be signed in.
 func (w who) account() bool { return w.known() && w.reach(anonymous) == nothing }
 
 type reachKey struct{}
 
-// reachOf is how far the caller of a request gets, as the guard found out.
+// reachOf returns how far the caller of a request gets, as the guard found.
 func reachOf(ctx context.Context) reach {
 	r, _ := ctx.Value(reachKey{}).(reach)
 	return r

@@ -14,7 +14,7 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Refusals that only this package knows. Each has a line in edgeRefusals.
+// The refusals that only this package makes. Each has a line in edgeRefusals.
 const (
 	codeMalformed        domain.Code = "malformed"
 	codeUnknownParameter domain.Code = "unknown_parameter"
@@ -28,8 +28,8 @@ const (
 	codeInternal         domain.Code = "internal"
 )
 
-// refusal is how a code is answered: its status, and a sentence that it comes with, for
-// the document.
+// refusal is how a code is answered: its status, and an example sentence for the
+// document.
 type refusal struct {
 	status  int
 	example string
@@ -37,19 +37,23 @@ type refusal struct {
 
 func edgeRefusals() map[domain.Code]refusal {
 	return map[domain.Code]refusal{
-		codeMalformed: {http.StatusBadRequest,
-			"The body is not one JSON document in UTF-8 in which every name stands once."},
+		codeMalformed: {
+			http.StatusBadRequest, "The body must be one JSON document in UTF-8, without repeated names.",
+		},
 		codeUnknownParameter: {http.StatusUnprocessableEntity, "This route has no such parameter; see errors."},
 		codeUnsupportedMedia: {http.StatusUnsupportedMediaType, "Send the body as application/json."},
-		codeTooLarge:         {http.StatusRequestEntityTooLarge, "A body has at most 1 MiB."},
-		codeMethodNotAllowed: {http.StatusMethodNotAllowed, "This path does not take this method; see Allow."},
+		codeTooLarge:         {http.StatusRequestEntityTooLarge, "A body may have at most 1 MiB."},
+		codeMethodNotAllowed: {http.StatusMethodNotAllowed, "This path does not support this method; see Allow."},
 		codeNotSignedIn:      {http.StatusUnauthorized, "Sign in, and send the access token as Authorization: Bearer."},
 		codeTenantMismatch:   {http.StatusForbidden, "X-Tenant-ID is not the tenant of your token."},
-		codeAnotherLog: {http.StatusConflict,
-			"This is another log: forget the positions that you hold, and read again."},
+		codeAnotherLog: {
+			http.StatusConflict, "This is another log: discard the positions you hold and read again.",
+		},
 		codeRateLimited: {http.StatusTooManyRequests, "Too many requests; try again later."},
-		codeInternal: {http.StatusInternalServerError,
-			"Something went wrong on our side. Tell us the X-Request-ID of this answer."},
+		codeInternal: {
+			http.StatusInternalServerError,
+			"Something went wrong on our side. Please report this answer's X-Request-ID.",
+		},
 	}
 }
 
@@ -86,16 +90,18 @@ func statusOf(class domain.Class) int {
 	return 0
 }
 
-// retryAfter is when to try again what failed for a passing reason.
+// retryAfter returns how long to wait before retrying after a temporary failure.
 func retryAfter(e *domain.Error) time.Duration {
 	if e.Wait > 0 {
 		return e.Wait
 	}
 	switch e.Code {
 	case domain.CodeUnavailable, domain.CodeOutcomeUnknown:
-		return 5 * time.Second // a database that restarts
+		// The database restarts.
+		return 5 * time.Second
 	case domain.CodeNewerLog, domain.CodeClockDiffers, domain.CodeLogDamaged:
-		return 30 * time.Second // a rollout, an operator
+		// A rollout or an operator has to finish.
+		return 30 * time.Second
 	default:
 		return time.Second
 	}
@@ -103,13 +109,13 @@ func retryAfter(e *domain.Error) time.Duration {
 
 // problem is the body of every answer that is not a success (RFC 9457).
 type problem struct {
-	Type      string              `json:"type" doc:"Always about:blank; code says what it is."`
+	Type      string              `json:"type" doc:"Always about:blank; see code."`
 	Title     string              `json:"title" doc:"The status in words."`
 	Status    int                 `json:"status"`
-	Detail    string              `json:"detail" doc:"A sentence for a person."`
+	Detail    string              `json:"detail" doc:"An explanation for people."`
 	Code      domain.Code         `json:"code" doc:"Stable name of the refusal, for programs."`
-	Errors    []domain.FieldError `json:"errors" nullable:"false" doc:"Faulty fields; empty when the fault is none of them."`
-	ConsentID *uuid.UUID          `json:"consent_id,omitempty" format:"uuid" doc:"The consent that stands in the way (already_granted, in_force)."`
+	Errors    []domain.FieldError `json:"errors" nullable:"false" doc:"Faulty fields; empty if no field is at fault."`
+	ConsentID *uuid.UUID          `json:"consent_id,omitempty" format:"uuid" doc:"The existing consent (already_granted, in_force)."`
 
 	headers http.Header
 }
@@ -128,21 +134,21 @@ func (*problem) ContentType(string) string { return problemType }
 
 const problemType = "application/problem+json"
 
-// newProblem makes the answer to a refusal. exceptions are a route's own statuses.
+// newProblem makes the answer to a refusal. The exceptions are a route's own statuses.
 func newProblem(e *domain.Error, exceptions map[domain.Code]int) *problem {
 	found, known := refusalOf(e.Code)
 	if !known {
 		return internalProblem()
 	}
+
 	status := found.status
 	if own, ok := exceptions[e.Code]; ok {
 		status = own
 	}
 
 	p := &problem{
-		Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: e.Message, Code: e.Code,
-		Errors:  e.Fields,
-		headers: http.Header{},
+		Type: "about:blank", Title: http.StatusText(status), Status: status,
+		Detail: e.Message, Code: e.Code, Errors: e.Fields, headers: http.Header{},
 	}
 	if p.Errors == nil {
 		p.Errors = []domain.FieldError{}
@@ -150,6 +156,7 @@ func newProblem(e *domain.Error, exceptions map[domain.Code]int) *problem {
 	if e.ConsentID.UUID != uuid.Nil {
 		p.ConsentID = &e.ConsentID.UUID
 	}
+
 	switch status {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		p.retry(retryAfter(e))
@@ -166,30 +173,33 @@ func (p *problem) retry(after time.Duration) *problem {
 
 func internalProblem() *problem {
 	return newProblem(domain.Refuse(codeInternal,
-		"Something went wrong on our side. Tell us the X-Request-ID of this answer."), nil)
+		"Something went wrong on our side. Please report this answer's X-Request-ID."), nil)
 }
 
-// write sends the problem where huma does not.
+// write sends a problem outside huma.
 func (p *problem) write(w http.ResponseWriter) {
 	for name, values := range p.headers {
 		w.Header()[name] = values
 	}
 	w.Header().Set("Content-Type", problemType)
 	w.WriteHeader(p.Status)
+
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	_ = encoder.Encode(p) // a client that has gone away needs no answer
 }
 
-// problemOf makes the answer to any error, and keeps in the log what must not leave.
+// problemOf makes the answer to any error, and logs the cause, which must not leave.
 func (s *server) problemOf(ctx context.Context, err error, exceptions map[domain.Code]int) *problem {
 	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}
+
 	if s.isCut(ctx, err) {
 		err = domain.Refuse(domain.CodeOutcomeUnknown, "%s", domain.Refusals()[domain.CodeOutcomeUnknown].Example).
 			Because(err)
 	}
+
 	if e, ok := errors.AsType[*domain.Error](err); ok {
 		p := newProblem(e, exceptions)
 		level := slog.LevelDebug
@@ -204,16 +214,19 @@ func (s *server) problemOf(ctx context.Context, err error, exceptions map[domain
 		s.log(ctx, level, "refused", err)
 		return p
 	}
-	if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) { // the client has gone, or we took too long
+
+	// The client has gone, or we took too long.
+	if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) {
 		s.log(ctx, slog.LevelDebug, "given up", err)
 		return newProblem(domain.Refuse(domain.CodeUnavailable, "This took too long; try again."), nil)
 	}
+
 	s.log(ctx, slog.LevelError, "failed", err)
 	return internalProblem()
 }
 
-// isCut tells whether a command ran out of time, at whatever it did then: it may have
-// been carried out.
+// isCut reports whether a command ran out of time. It may have been carried out all the
+// same.
 func (s *server) isCut(ctx context.Context, err error) bool {
 	route := s.routes[traceOf(ctx).id]
 	if route == nil || !route.command() || !errors.Is(ctx.Err(), context.DeadlineExceeded) {

@@ -18,18 +18,18 @@ import (
 type purposeBody struct {
 	Code      string       `json:"code" example:"sms_alert"`
 	Basis     domain.Basis `json:"basis" enum:"consent,contract,legal_obligation,subject_interest,public_law_duty,legitimate_interest"`
-	Special   bool         `json:"special_personal_information" doc:"POPIA s26" example:"false"`
+	Special   bool         `json:"special_personal_information" doc:"As defined in POPIA s26." example:"false"`
 	Retention string       `json:"retention" example:"until consent is withdrawn; proof of consent 3 years longer"`
-	Retired   bool         `json:"retired" doc:"Nothing more is recorded for it." example:"false"`
-	Notice    noticeBody   `json:"notice" doc:"The newest."`
+	Retired   bool         `json:"retired" doc:"true: nothing more is recorded for it." example:"false"`
+	Notice    noticeBody   `json:"notice" doc:"The newest version."`
 }
 
 type noticeBody struct {
 	Version     int               `json:"version" example:"1"`
 	Texts       map[string]string `json:"texts" doc:"By language: en, zu, af." example:"{\"en\":\"To send you SMS alerts about water and electricity interruptions.\",\"zu\":\"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.\",\"af\":\"Om SMS-kennisgewings oor water- en kragonderbrekings aan u te stuur.\"}"`
-	PublishedAt *instant          `json:"published_at" nullable:"true" doc:"null: it is built in."`
-	InUseSince  instant           `json:"in_use_since" doc:"Since when people are shown these words; 0001-01-01T00:00:00Z: before everything."`
-	SHA256      map[string]string `json:"sha256" doc:"Of each text's UTF-8 bytes, hexadecimal." example:"{\"en\":\"1c31e3af462d98d0d2af3cefc4abc7a34d63efa7ac23e4c65afb9065bc0b9dd4\",\"zu\":\"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e\",\"af\":\"7abb6b08158307913f6b1584f1e7d1a02e25071291b0c233516b3ded27311e1f\"}"`
+	PublishedAt *instant          `json:"published_at" nullable:"true" doc:"null: built in."`
+	InUseSince  instant           `json:"in_use_since" doc:"When people were first shown this wording; 0001-01-01T00:00:00Z: from the very start."`
+	SHA256      map[string]string `json:"sha256" doc:"SHA-256 of each text's UTF-8 bytes, hexadecimal." example:"{\"en\":\"1c31e3af462d98d0d2af3cefc4abc7a34d63efa7ac23e4c65afb9065bc0b9dd4\",\"zu\":\"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e\",\"af\":\"7abb6b08158307913f6b1584f1e7d1a02e25071291b0c233516b3ded27311e1f\"}"`
 }
 
 func purposeOf(p domain.Purpose) purposeBody {
@@ -42,8 +42,7 @@ func purposeOf(p domain.Purpose) purposeBody {
 func noticeOf(n domain.Notice) noticeBody {
 	return noticeBody{
 		Version: n.Version, Texts: byLanguage(n.Texts), SHA256: byLanguage(n.SHA256),
-		PublishedAt: whenever(n.PublishedAt),
-		InUseSince:  instant(n.InUseSince),
+		PublishedAt: instantOrNull(n.PublishedAt), InUseSince: instant(n.InUseSince),
 	}
 }
 
@@ -57,7 +56,7 @@ func byLanguage(texts map[domain.Language]string) map[string]string {
 
 type purposesInput struct {
 	Paging
-	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; missing: the defaults for all."`
+	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; if missing: the defaults for all."`
 }
 
 type purposesOutput struct {
@@ -81,8 +80,8 @@ func (s *server) purposes(ctx context.Context, _ commands.Call, in *purposesInpu
 	return &purposesOutput{Body: listOf(list, purposeOf)}, nil
 }
 
-// municipalityOrAll returns the tenant with a code, or the platform, whose purposes are
-// the defaults for all.
+// municipalityOrAll returns the tenant with a code; without one, the platform, whose
+// purposes are the defaults for all.
 func (s *server) municipalityOrAll(ctx context.Context, code string) (domain.TenantID, error) {
 	if code == "" {
 		return domain.PlatformTenant(), nil
@@ -90,13 +89,13 @@ func (s *server) municipalityOrAll(ctx context.Context, code string) (domain.Ten
 	return s.config.Commands.TenantOf(ctx, code)
 }
 
-// pageOf cuts a page out of items in order of a key in lower-case letters, digits and
-// underscores, of which a cursor is made.
+// pageOf cuts a page out of items ordered by a key, from which the cursor is made. A key
+// has only lower-case letters, digits and underscores.
 func pageOf[T any](items []T, page Paging, key func(T) string) (projections.Listing[T], error) {
 	last, err := base64.RawURLEncoding.DecodeString(page.After)
 	if err != nil || strings.Trim(string(last), "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
 		var f domain.Faults
-		f.Add(cursorParameter, "invalid", "Give next of the page before.")
+		f.Add(cursorParameter, "invalid", "Give next of the previous page.")
 		return projections.Listing[T]{}, f.Err()
 	}
 
@@ -109,7 +108,7 @@ func pageOf[T any](items []T, page Paging, key func(T) string) (projections.List
 // NamedPurpose names a purpose in a path. It is exported for huma, see Paging.
 type NamedPurpose struct {
 	Code             string `path:"code"`
-	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; missing: the defaults for all."`
+	MunicipalityCode string `query:"municipality_code" doc:"In any letter case; if missing: the defaults for all."`
 }
 
 func (s *server) named(ctx context.Context, in *NamedPurpose) (domain.Purpose, error) {
@@ -141,7 +140,7 @@ type noticesOutput struct {
 	Body listBody[noticeBody]
 }
 
-// notices lists every version of a purpose's wording, the oldest first.
+// notices lists every version of a purpose's wording, oldest first.
 func (s *server) notices(ctx context.Context, _ commands.Call, in *noticesInput) (*noticesOutput, error) {
 	p, err := s.named(ctx, &in.NamedPurpose)
 	if err != nil {
@@ -206,11 +205,11 @@ type definePurposeInput struct {
 	Body struct {
 		Code      string `json:"code" says:"max=64" doc:"Lower-case words joined by underscores." example:"event_news"`
 		Basis     string `json:"basis" says:"enum=consent|contract|legal_obligation|subject_interest|public_law_duty|legitimate_interest" example:"consent"`
-		Special   bool   `json:"special_personal_information" doc:"POPIA s26" example:"false"`
+		Special   bool   `json:"special_personal_information" doc:"As defined in POPIA s26." example:"false"`
 		Retention string `json:"retention" says:"min=1;max=500" doc:"How long data for this purpose is kept (POPIA s14)." example:"1 year after the last event"`
 		Notice    struct {
 			Texts      textsBody  `json:"texts"`
-			InUseSince *time.Time `json:"in_use_since,omitempty" doc:"Since when people are shown these words, not in the future; missing: from now on. 0001-01-01T00:00:00Z: before everything."`
+			InUseSince *time.Time `json:"in_use_since,omitempty" doc:"When people were first shown this wording, not in the future; default: now. 0001-01-01T00:00:00Z: from the very start."`
 		} `json:"notice"`
 	} `nameHint:"DefinePurposeBody"`
 }
@@ -221,8 +220,7 @@ func (s *server) definePurpose(
 	b := in.Body
 	return purposeAnswer(s.config.Commands.DefinePurpose(ctx, call, domain.DefinePurpose{
 		Code: b.Code, Basis: domain.Basis(b.Basis), Special: b.Special, Retention: b.Retention,
-		Texts:      b.Notice.Texts.texts(),
-		InUseSince: b.Notice.InUseSince,
+		Texts: b.Notice.Texts.texts(), InUseSince: b.Notice.InUseSince,
 	}))
 }
 
@@ -230,7 +228,7 @@ type publishNoticeInput struct {
 	Code string `path:"code"`
 	Body struct {
 		Texts      textsBody  `json:"texts"`
-		InUseSince *time.Time `json:"in_use_since,omitempty" doc:"Since when people are shown these words: not in the future, and not before the words that they replace were; missing: from now on."`
+		InUseSince *time.Time `json:"in_use_since,omitempty" doc:"When people were first shown this wording: not in the future, and not before the wording it replaces; default: now."`
 	} `nameHint:"PublishNoticeBody"`
 }
 

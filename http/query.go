@@ -12,12 +12,11 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// questions is what a route can be asked in its query: the parameters that the document
-// lists for it, by name.
+// questions holds the query parameters of a route by name, as the document lists them.
 type questions map[string]*huma.Param
 
-// questionsOf returns them; nil: whatever is asked is ignored, as outside the API, where
-// probes append what they like.
+// questionsOf returns a route's parameters. Outside the API it returns nil, and
+// everything in a query is ignored: probes append what they like.
 func questionsOf(rt *route, op *huma.Operation) questions {
 	if !strings.HasPrefix(rt.path, apiBase+"/") {
 		return nil
@@ -32,12 +31,13 @@ func questionsOf(rt *route, op *huma.Operation) questions {
 	return known
 }
 
-// check refuses a query that would otherwise be answered as another one: with a name that
-// the route does not know, a name given twice, or a name without a value.
+// check refuses a query that would otherwise be answered as if it were another: with a
+// name that the route does not know, a repeated name, or a name without a value.
 func (q questions) check(r *http.Request) error {
 	if q == nil {
 		return nil
 	}
+
 	asked, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return malformedQuery()
@@ -53,9 +53,9 @@ func (q questions) check(r *http.Request) error {
 				Field: nameable(name), Code: "unknown_parameter", Message: "There is no such parameter here.",
 			})
 		case len(values) > 1:
-			f.Add(name, "repeated", "Give this once.")
+			f.Add(name, "repeated", "Give this only once.")
 		case domain.IsBlank(values[0]) && !p.AllowEmptyValue:
-			f.Add(name, "empty", "Give a value, or leave the parameter away.")
+			f.Add(name, "empty", "Give a value, or leave the parameter out.")
 		}
 	}
 
@@ -65,7 +65,7 @@ func (q questions) check(r *http.Request) error {
 	return f.Err()
 }
 
-// nameable returns a name that the client made up if it looks like one of ours, else
+// nameable returns a name from the client if it looks like one of ours, otherwise
 // "query": no answer repeats anything else.
 func nameable(name string) string {
 	if fieldName.MatchString(name) {
@@ -75,5 +75,5 @@ func nameable(name string) string {
 }
 
 func malformedQuery() *domain.Error {
-	return domain.Refuse(codeMalformed, "Path and query must be UTF-8 without NUL, percent-encoded.")
+	return domain.Refuse(codeMalformed, "Path and query must be percent-encoded UTF-8 without NUL.")
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// recordRead records that the caller is about to be shown personal data of these people:
-// call it before the answer leaves (POPIA s19, s23(1)(b)). One's own data is no reading
-// of another's. Of the filter, what is empty is left out.
+// recordRead records that the caller is about to see personal data of these people: call
+// it before the answer leaves (POPIA s19, s23(1)(b)). The caller's own data does not
+// count. Empty values of the filter are left out.
 func (s *server) recordRead(
 	ctx context.Context, call commands.Call, fields string, filter map[string]string, people ...domain.UserID,
 ) error {
@@ -22,18 +22,20 @@ func (s *server) recordRead(
 			others = append(others, p)
 		}
 	}
+
 	if len(others) == 0 {
 		return nil
 	}
 	return s.recordReadOfAll(ctx, call, fields, filter, others...)
 }
 
-// recordReadOfAll is recordRead for an answer that shows whomever the filter covers; the
-// people named are all of them, or none.
+// recordReadOfAll is recordRead for an answer that shows everybody the filter covers.
+// Name all of these people, or none.
 func (s *server) recordReadOfAll(
 	ctx context.Context, call commands.Call, fields string, filter map[string]string, people ...domain.UserID,
 ) error {
 	maps.DeleteFunc(filter, func(_, value string) bool { return value == "" })
+
 	route := s.routes[traceOf(ctx).id]
 	_, err := s.config.Commands.RecordRead(ctx, call, commands.RecordRead{
 		Route: route.method + " " + route.path, Fields: fields, Subjects: people, Filter: filter,
@@ -41,14 +43,15 @@ func (s *server) recordReadOfAll(
 	return err
 }
 
-// recordHourly is recordRead of one person where it is asked again and again: the same
-// look counts once an hour.
+// recordHourly is recordRead of one person for requests that are often repeated: the same
+// read is recorded once an hour.
 func (s *server) recordHourly(
 	ctx context.Context, call commands.Call, fields string, filter map[string]string, person domain.UserID,
 ) error {
 	if person == call.User || person.IsZero() {
 		return nil
 	}
+
 	route := s.routes[traceOf(ctx).id]
 	_, err := s.config.Commands.RecordRead(ctx, call, commands.RecordRead{
 		Route: route.method + " " + route.path, Fields: fields, Subjects: []domain.UserID{person}, Filter: filter,
@@ -57,9 +60,9 @@ func (s *server) recordHourly(
 	return err
 }
 
-// recordStanding records the look at a person whom a command was about, where it changed
-// nothing: its answer shows what stands, and no other event says who saw it.
-func recordStanding[T any](
+// recordUnchanged records a read of the person that a command was about if it changed
+// nothing: its answer shows the current state, and no other event says who saw it.
+func recordUnchanged[T any](
 	ctx context.Context, s *server, call commands.Call, a commands.Answer[T], err error, fields string,
 	person func(T) domain.UserID,
 ) error {
@@ -69,34 +72,34 @@ func recordStanding[T any](
 	return s.recordHourly(ctx, call, fields, nil, person(a.Value))
 }
 
-// recordRefusal records the look at a person whom a command was about, where its refusal
-// tells something about them. It returns the refusal.
+// recordRefusal records a read of the person that a command was about if its refusal
+// reveals something about them. It returns the refusal.
 func (s *server) recordRefusal(
 	ctx context.Context, call commands.Call, refusal error, fields string, person domain.UserID,
 ) error {
 	e, is := errors.AsType[*domain.Error](refusal)
-	if !is || !slices.Contains(telling(), e.Code) {
+	if !is || !slices.Contains(revealing(), e.Code) {
 		return refusal
 	}
+
 	if err := s.recordHourly(ctx, call, fields, nil, person); err != nil {
 		return err
 	}
 	return refusal
 }
 
-// telling are the refusals that say something about the person whom a command was about.
-func telling() []domain.Code {
+// revealing lists the refusals that reveal something about the person that a command was
+// about.
+func revealing() []domain.Code {
 	return []domain.Code{
 		domain.CodeAlreadyGranted, domain.CodeInForce, domain.CodeNotGranted, domain.CodeConsentRequired,
-		domain.CodeLastAdmin,
-		domain.CodeRetentionHold, domain.CodeStaffRecordKept, domain.CodeRequestClosed, domain.CodeTooManyOpen,
-		domain.CodeSubjectErased,
-		domain.CodeStale,
+		domain.CodeLastAdmin, domain.CodeRetentionHold, domain.CodeStaffRecordKept, domain.CodeRequestClosed,
+		domain.CodeTooManyOpen, domain.CodeSubjectErased, domain.CodeStale,
 	}
 }
 
-// masked stands for a value in a filter that identifies a person: the record of a read
-// names the filter only.
+// masked replaces a value of a filter that identifies a person: the record of a read says
+// only that it was given.
 func masked(value string) string {
 	if value == "" {
 		return ""

@@ -19,23 +19,22 @@ type requestBody struct {
 	Status    domain.RequestStatus `json:"status" enum:"open,fulfilled,refused"`
 	LodgedBy  string               `json:"lodged_by" enum:"self,staff"`
 	LodgedAt  instant              `json:"lodged_at"`
-	DueOn     domain.Date          `json:"due_on" doc:"A day: 30 days by the South African calendar." example:"2026-03-31"`
+	DueOn     domain.Date          `json:"due_on" doc:"30 days after lodging, by the South African calendar." example:"2026-03-31"`
 	ClosedAt  *instant             `json:"closed_at" nullable:"true"`
-	Ground    *string              `json:"ground" doc:"Of a refusal; null: none."`
-	Details   *string              `json:"details" doc:"What exactly was asked for; null also when erased."`
-	Note      *string              `json:"note" doc:"Of who closed it; null also when erased."`
-	Position  int64                `json:"position" doc:"Of the newest event about it." example:"1043"`
+	Ground    *string              `json:"ground" doc:"Ground of a refusal; null: none."`
+	Details   *string              `json:"details" doc:"What exactly was asked for; null also if erased."`
+	Note      *string              `json:"note" doc:"Note of the officer who closed it; null also if erased."`
+	Position  int64                `json:"position" doc:"Position of its newest event." example:"1043"`
 
-	CertificateID *uuid.UUID `json:"certificate_id" nullable:"true" format:"uuid" doc:"Of the erasure that was carried out; null: none was."`
+	CertificateID *uuid.UUID `json:"certificate_id" nullable:"true" format:"uuid" doc:"Certificate of the erasure; null: none."`
 }
 
 func requestOf(q domain.Request) requestBody {
 	return requestBody{
 		ID: q.ID.UUID, SubjectID: q.Subject.UUID, Kind: q.Kind, Status: q.Status, LodgedBy: q.LodgedBy,
-		LodgedAt: instant(q.LodgedAt),
-		DueOn:    q.DueOn, ClosedAt: whenever(q.ClosedAt), Ground: orNull(string(q.Ground)),
-		Details: textOrNull(q.Details),
-		Note:    textOrNull(q.Note), Position: q.Position, CertificateID: idOrNull(q.Certificate),
+		LodgedAt: instant(q.LodgedAt), DueOn: q.DueOn, ClosedAt: instantOrNull(q.ClosedAt),
+		Ground: orNull(string(q.Ground)), Details: textOrNull(q.Details), Note: textOrNull(q.Note),
+		Position: q.Position, CertificateID: idOrNull(q.Certificate),
 	}
 }
 
@@ -49,14 +48,14 @@ type holdBody struct {
 	ID        uuid.UUID `json:"id" format:"uuid"`
 	SubjectID uuid.UUID `json:"subject_id" format:"uuid"`
 	PlacedAt  instant   `json:"placed_at"`
-	LiftedAt  *instant  `json:"lifted_at" nullable:"true" doc:"null: it holds."`
-	Reason    *string   `json:"reason" doc:"null when erased."`
-	Position  int64     `json:"position" doc:"Of the newest event about it." example:"1043"`
+	LiftedAt  *instant  `json:"lifted_at" nullable:"true" doc:"null: still in force."`
+	Reason    *string   `json:"reason" doc:"null if erased."`
+	Position  int64     `json:"position" doc:"Position of its newest event." example:"1043"`
 }
 
 func holdOf(h domain.Hold) holdBody {
 	return holdBody{
-		ID: h.ID.UUID, SubjectID: h.Subject.UUID, PlacedAt: instant(h.PlacedAt), LiftedAt: whenever(h.LiftedAt),
+		ID: h.ID.UUID, SubjectID: h.Subject.UUID, PlacedAt: instant(h.PlacedAt), LiftedAt: instantOrNull(h.LiftedAt),
 		Reason: textOrNull(h.Reason), Position: h.Position,
 	}
 }
@@ -79,9 +78,9 @@ func requestAnswer(a commands.Answer[domain.Request], err error) (*requestChange
 
 type lodgeInput struct {
 	Body struct {
-		SubjectID string `json:"subject_id,omitempty" minLength:"1" says:"format=uuid" doc:"Another person of the own tenant; only for staff."`
+		SubjectID string `json:"subject_id,omitempty" minLength:"1" says:"format=uuid" doc:"Another person of your municipality; staff only."`
 		Kind      string `json:"kind" says:"enum=access|correction|erasure|objection" example:"correction"`
-		Details   string `json:"details,omitempty" doc:"What exactly." example:"My surname is spelt Ṋemavhola."`
+		Details   string `json:"details,omitempty" doc:"What exactly is asked for." example:"My surname is spelt Ṋemavhola."`
 	} `nameHint:"LodgeRequestBody"`
 }
 
@@ -90,27 +89,28 @@ func (s *server) lodgeRequest(ctx context.Context, call commands.Call, in *lodge
 	if err != nil {
 		return nil, err
 	}
+
 	a, err := s.config.Commands.LodgeRequest(ctx, call, commands.LodgeRequest{
 		Subject: subject, Kind: domain.RequestKind(in.Body.Kind), Details: in.Body.Details,
 	})
 	err = s.recordRefusal(ctx, call, err, "requests", subject)
-	return requestAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfRequest))
+	return requestAnswer(a, recordUnchanged(ctx, s, call, a, err, "requests", subjectOfRequest))
 }
 
 type rightsInput struct {
 	Paging
-	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of the own tenant; only for officers."`
+	SubjectID string `query:"subject_id" format:"uuid" doc:"Another person of your municipality; manager or admin only."`
 }
 
 type rightsOutput struct {
 	Body struct {
 		Requests []requestBody `json:"requests" nullable:"false"`
 		Holds    []holdBody    `json:"holds" nullable:"false"`
-		Next     *string       `json:"next" doc:"Cursor for after; null: this is the end."`
+		Next     *string       `json:"next" doc:"Pass as after for the next page; null: this is the last."`
 	} `nameHint:"Rights"`
 }
 
-// rightsRow is a request, or a hold.
+// rightsRow is a request or a hold.
 type rightsRow struct {
 	request *domain.Request
 	hold    *domain.Hold
@@ -124,7 +124,7 @@ func (r rightsRow) id() uuid.UUID {
 }
 
 // rightsPage cuts a page out of a person's requests and holds: first the requests, then
-// the holds, each in the order they came.
+// the holds, each in the order they were made.
 func rightsPage(all domain.Rights, page projections.Page) (projections.Listing[rightsRow], error) {
 	rows := make([]rightsRow, 0, len(all.Requests)+len(all.Holds))
 	for i := range all.Requests {
@@ -146,12 +146,13 @@ func rightsPage(all domain.Rights, page projections.Page) (projections.Listing[r
 	})
 }
 
-// rights gives one person's requests and holds.
+// rights returns one person's requests and holds.
 func (s *server) rights(ctx context.Context, call commands.Call, in *rightsInput) (*rightsOutput, error) {
 	subject, err := subjectOf(call, in.SubjectID)
 	if err != nil {
 		return nil, err
 	}
+
 	r, err := s.config.Commands.Rights(ctx, call.Tenant, subject)
 	if err != nil {
 		return nil, err
@@ -160,7 +161,9 @@ func (s *server) rights(ctx context.Context, call commands.Call, in *rightsInput
 	if err != nil {
 		return nil, err
 	}
-	if err := s.recordRead(ctx, call, "requests", nil, subject); err != nil { // also that there are none
+
+	// Recorded even if there are none: that is information about the person, too.
+	if err := s.recordRead(ctx, call, "requests", nil, subject); err != nil {
 		return nil, err
 	}
 
@@ -185,12 +188,13 @@ type requestsOutput struct {
 	Body listBody[requestBody]
 }
 
-// tenantRequests lists the municipality's requests, those that are due first.
+// tenantRequests lists the municipality's requests, earliest due date first.
 func (s *server) tenantRequests(ctx context.Context, call commands.Call, in *requestsInput) (*requestsOutput, error) {
 	list, err := s.config.Reports.Requests(ctx, call.Tenant, domain.RequestStatus(in.Status), in.page())
 	if err != nil {
 		return nil, err
 	}
+
 	people := each(list.Items, func(q domain.Request) domain.UserID { return q.Subject })
 	if err := s.recordRead(ctx, call, "requests", map[string]string{"status": in.Status}, people...); err != nil {
 		return nil, err
@@ -210,26 +214,29 @@ func (s *server) fulfilRequest(ctx context.Context, call commands.Call, in *fulf
 	if err != nil {
 		return nil, err
 	}
+
 	note := ""
 	if in.Body != nil {
 		note = in.Body.Note
 	}
+
 	a, err := s.config.Commands.FulfilRequest(ctx, call, commands.FulfilRequest{
 		Request: domain.RequestID{UUID: id}, Note: note,
 	})
 	err = s.closingRefused(ctx, call, domain.RequestID{UUID: id}, err)
-	return requestAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfRequest))
+	return requestAnswer(a, recordUnchanged(ctx, s, call, a, err, "requests", subjectOfRequest))
 }
 
-// closingRefused records the look where the refusal to close a request tells about the
-// person. It returns the refusal.
+// closingRefused records a read where the refusal to close a request reveals something
+// about the person. It returns the refusal.
 func (s *server) closingRefused(ctx context.Context, call commands.Call, id domain.RequestID, refusal error) error {
 	if refusal == nil {
 		return nil
 	}
+
 	q, err := s.config.Commands.RightsRequest(ctx, call, id)
 	if err != nil {
-		return refusal // of a request that nobody lodged
+		return refusal // there is no such request
 	}
 	return s.recordRefusal(ctx, call, refusal, "requests", q.Subject)
 }
@@ -247,11 +254,12 @@ func (s *server) refuseRequest(ctx context.Context, call commands.Call, in *refu
 	if err != nil {
 		return nil, err
 	}
+
 	a, err := s.config.Commands.RefuseRequest(ctx, call, commands.RefuseRequest{
 		Request: domain.RequestID{UUID: id}, Ground: domain.Ground(in.Body.Ground), Note: in.Body.Note,
 	})
 	err = s.closingRefused(ctx, call, domain.RequestID{UUID: id}, err)
-	return requestAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfRequest))
+	return requestAnswer(a, recordUnchanged(ctx, s, call, a, err, "requests", subjectOfRequest))
 }
 
 type holdChanged struct {
@@ -282,9 +290,10 @@ func (s *server) placeHold(ctx context.Context, call commands.Call, in *placeHol
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+
 	a, err := s.config.Commands.PlaceHold(ctx, call, commands.PlaceHold{Subject: subject, Reason: in.Body.Reason})
 	err = s.recordRefusal(ctx, call, err, "requests", subject)
-	return holdAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfHold))
+	return holdAnswer(a, recordUnchanged(ctx, s, call, a, err, "requests", subjectOfHold))
 }
 
 type liftHoldInput struct {
@@ -299,8 +308,9 @@ func (s *server) liftHold(ctx context.Context, call commands.Call, in *liftHoldI
 	if err != nil {
 		return nil, err
 	}
+
 	a, err := s.config.Commands.LiftHold(ctx, call, commands.LiftHold{
 		Hold: domain.HoldID{UUID: id}, Reason: in.Body.Reason,
 	})
-	return holdAnswer(a, recordStanding(ctx, s, call, a, err, "requests", subjectOfHold))
+	return holdAnswer(a, recordUnchanged(ctx, s, call, a, err, "requests", subjectOfHold))
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// rootPage is for somebody who opened the address in a browser.
+// rootPage is for people who open the address in a browser.
 const rootPage = `<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -17,9 +17,9 @@ const rootPage = `<!DOCTYPE html>
 </head>
 <body>
 <h1>SALGA Trust Engine</h1>
-<p>This is an API for programs. It runs.</p>
+<p>This is an API for programs. It is running.</p>
 <ul>
-<li><a href="docs">Documentation</a>, to read and to try</li>
+<li><a href="docs">Documentation</a>, to read and try out</li>
 <li><a href="openapi.json">The OpenAPI document</a>, for generators</li>
 <li><a href="ready">Can it serve?</a></li>
 </ul>
@@ -27,7 +27,7 @@ const rootPage = `<!DOCTYPE html>
 </html>
 `
 
-// root says where to look: browsers get a page, everybody else JSON.
+// root says where to look: browsers get a page, other clients JSON.
 func (s *server) root() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Vary", "Accept")

@@ -20,9 +20,9 @@ type setUpTOTPOutput struct {
 
 // newTOTPBody is a second factor that waits for its first code.
 type newTOTPBody struct {
-	Secret     string  `json:"secret,omitempty" doc:"Base32, to be typed in; shown this once, and left out of the answer to a repeat." example:"JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"`
-	OTPAuthURI string  `json:"otpauth_uri,omitempty" doc:"The same for a QR code." example:"otpauth://totp/SALGA%20Trust%20Engine:sipho@example.org?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"`
-	ExpiresAt  instant `json:"expires_at" doc:"When it can no longer be confirmed."`
+	Secret     string  `json:"secret,omitempty" doc:"Base32, for typing in; shown only once and left out if the request is repeated." example:"JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"`
+	OTPAuthURI string  `json:"otpauth_uri,omitempty" doc:"The same, for a QR code." example:"otpauth://totp/SALGA%20Trust%20Engine:sipho@example.org?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"`
+	ExpiresAt  instant `json:"expires_at" doc:"It must be confirmed before this."`
 }
 
 func (s *server) setUpTOTP(ctx context.Context, call commands.Call, in *setUpTOTPInput) (*setUpTOTPOutput, error) {
@@ -31,13 +31,14 @@ func (s *server) setUpTOTP(ctx context.Context, call commands.Call, in *setUpTOT
 	if err != nil {
 		return nil, err
 	}
+
 	begun := newTOTPBody{Secret: a.Value.Secret, OTPAuthURI: a.Value.URI, ExpiresAt: instant(a.Value.ExpiresAt)}
 	return &setUpTOTPOutput{Position: position(a.Position), Body: begun}, nil
 }
 
 type confirmTOTPInput struct {
 	Body struct {
-		TOTP string `json:"totp" doc:"The 6 digits that the authenticator shows now." example:"492039"`
+		TOTP string `json:"totp" doc:"The 6 digits your authenticator shows now." example:"492039"`
 	} `nameHint:"ConfirmTOTPBody"`
 }
 
@@ -49,7 +50,7 @@ func (s *server) confirmTOTP(ctx context.Context, call commands.Call, in *confir
 type removeTOTPInput struct {
 	Body struct {
 		CurrentPassword string `json:"current_password" example:"correct horse battery"`
-		TOTP            string `json:"totp,omitempty" needed:"true" doc:"The 6 digits that the authenticator shows now." example:"492039"`
+		TOTP            string `json:"totp,omitempty" needed:"true" doc:"The 6 digits your authenticator shows now." example:"492039"`
 	} `nameHint:"RemoveTOTPBody"`
 }
 
@@ -63,7 +64,7 @@ func (s *server) removeTOTP(ctx context.Context, call commands.Call, in *removeT
 type recoverTOTPInput struct {
 	ID   string `path:"id"`
 	Body struct {
-		Reason   string        `json:"reason" says:"max=1000" doc:"How it is known that the person asked for it." example:"Phone stolen; she came in person with her ID."`
+		Reason   string        `json:"reason" says:"max=1000" doc:"How you know that the person asked for it." example:"Phone stolen; she came in person with her ID."`
 		Evidence *evidenceBody `json:"evidence,omitempty"`
 	} `nameHint:"RecoverTOTPBody"`
 }
@@ -73,6 +74,7 @@ func (s *server) recoverTOTP(ctx context.Context, call commands.Call, in *recove
 	if err != nil {
 		return nil, err
 	}
+
 	c := commands.RecoverSecondFactor{User: id, Reason: in.Body.Reason}
 	if e := in.Body.Evidence; e != nil {
 		c.Evidence = &domain.Evidence{SHA256: e.SHA256, Reference: e.Reference}

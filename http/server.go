@@ -24,7 +24,7 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// Config is what the server needs. Fields without a remark must be set.
+// Config is what the server needs. The fields of the first group must be set.
 type Config struct {
 	Commands *commands.Handler
 	Queries  Queries
@@ -35,38 +35,49 @@ type Config struct {
 	Metrics  *prometheus.Registry
 	Version  string
 
-	AllowedOrigins []string       // of browsers' pages; empty: none. Never "*"
-	Environment    string         // "production" adds Strict-Transport-Security
-	Debug          bool           // every refusal is logged, not only failures
-	RateLimit      bool           // false: no limits, for load tests
-	Limits         Limits         // zero: DefaultLimits
-	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed; empty: nobody's
-	ScrapeFrom     []netip.Prefix // who may read /metrics; empty: this machine
-	RequireTOTP    []domain.Role  // whoever has one of these roles, and no second factor, may only set one up
-	RequestTimeout time.Duration  // of each answer, and of each page of an export; zero: 10 s
-	Now            func() time.Time
+	// AllowedOrigins are those of browsers' pages, never "*"; empty: none.
+	AllowedOrigins []string
+	// Environment "production" adds Strict-Transport-Security.
+	Environment string
+	// Debug logs every refusal, not only failures.
+	Debug bool
+	// RateLimit false sets no limits, for load tests.
+	RateLimit bool
+	// Limits are the rate limits; zero: DefaultLimits.
+	Limits Limits
+	// TrustedProxies are the networks whose X-Forwarded-For is believed; empty: none.
+	TrustedProxies []netip.Prefix
+	// ScrapeFrom are the networks that may read /metrics; empty: this machine.
+	ScrapeFrom []netip.Prefix
+	// RequireTOTP are the roles that need a second factor. Without one, its holders may
+	// only set one up.
+	RequireTOTP []domain.Role
+	// RequestTimeout is that of each answer, and of each page of an export; zero: 10 s.
+	RequestTimeout time.Duration
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
 }
 
 // Queries is what the server needs of the read tables. Package projections implements it.
 //
-// What is absent is a *domain.Error with CodeNotFound, a database that is away one with
-// CodeUnavailable.
+// Anything absent is a *domain.Error with CodeNotFound, and a database that cannot be
+// reached is one with CodeUnavailable.
 type Queries interface {
 	// Municipality finds one by its id or its code.
 	Municipality(ctx context.Context, idOrCode string) (domain.Municipality, error)
 	Municipalities(ctx context.Context, f projections.MunicipalityFilter,
 		page projections.Page) (projections.Listing[domain.Municipality], error)
-	// User gives one user of a tenant, or not_found.
+	// User returns one user of a tenant, or not_found.
 	User(ctx context.Context, tenant domain.TenantID, id domain.UserID) (domain.User, error)
 	Users(ctx context.Context, tenant domain.TenantID, f projections.UserFilter,
 		page projections.Page) (projections.Listing[domain.User], error)
-	// Consent finds one decision of a tenant; not_found also when it is not of the
-	// subject, unless that is zero.
-	Consent(ctx context.Context, tenant domain.TenantID, subject domain.UserID, id domain.ConsentID) (domain.Consent,
-		error)
+	// Consent finds one decision of a tenant; not_found also if it is not the subject's,
+	// unless the subject is zero.
+	Consent(ctx context.Context, tenant domain.TenantID, subject domain.UserID,
+		id domain.ConsentID) (domain.Consent, error)
 	Consents(ctx context.Context, tenant domain.TenantID, subject domain.UserID,
 		page projections.Page) (projections.Listing[domain.Consent], error)
-	// WaitFor waits until a projection has reached a position, at most 2 s; then
+	// WaitFor waits until a projection has reached a position; after 2 s it returns
 	// read_model_behind.
 	WaitFor(ctx context.Context, projection string, position int64) error
 }
@@ -76,14 +87,14 @@ type Queries interface {
 type Reports interface {
 	History(ctx context.Context, tenant domain.TenantID, subject domain.UserID,
 		page projections.Page) (projections.Listing[reports.HistoryEntry], error)
-	// Resolve gives the position that a replay is about.
+	// Resolve returns the position that a replay is about.
 	Resolve(ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64) (int64, error)
 	Replay(ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery, each func(domain.Consent) error) error
 	// Certificates lists the ids of the certificates of erasures, newest first.
-	Certificates(ctx context.Context, scope reports.AuditScope, page projections.Page) (projections.Listing[uuid.UUID],
-		error)
+	Certificates(ctx context.Context, scope reports.AuditScope,
+		page projections.Page) (projections.Listing[uuid.UUID], error)
 	Dossier(ctx context.Context, tenant domain.TenantID, person domain.UserID) (reports.Dossier, error)
-	// Requests lists a tenant's requests of a status, those that are due first.
+	// Requests lists a tenant's requests with a status, earliest due date first.
 	Requests(ctx context.Context, tenant domain.TenantID, status domain.RequestStatus,
 		page projections.Page) (projections.Listing[domain.Request], error)
 	Exposure(ctx context.Context, tenant domain.TenantID, f reports.ExposureFilter,
@@ -96,15 +107,15 @@ type server struct {
 	config   Config
 	gates    map[rate]gates
 	requests *requestMetrics
-	exports  chan struct{}     // one for each export that runs
-	waiting  chan struct{}     // one for each check of a password that is slowed
+	exports  chan struct{}     // one for each running export
+	waiting  chan struct{}     // one for each password check that is slowed
 	document []byte            // the OpenAPI document
 	routes   map[string]*route // by id
 	router   *chi.Mux
 }
 
-// New makes the handler of the whole API. It refuses settings that are set half, and a
-// route table with a hole in it.
+// New makes the handler of the whole API. It refuses incomplete settings, and a route
+// table with a gap.
 func New(config Config) (http.Handler, error) {
 	if err := config.complete(); err != nil {
 		return nil, fmt.Errorf("http: %w", err)
@@ -113,10 +124,12 @@ func New(config Config) (http.Handler, error) {
 		config: config, gates: newGates(config.Limits, config.RateLimit, config.Now), routes: map[string]*route{},
 		exports: make(chan struct{}, exportsAtOnce), waiting: make(chan struct{}, maxWaiting), router: chi.NewRouter(),
 	}
+
 	var err error
 	if s.requests, err = newRequestMetrics(config.Metrics); err != nil {
 		return nil, fmt.Errorf("http: %w", err)
 	}
+
 	s.router.Use(middleware.GetHead)
 	s.router.NotFound(s.notFound)
 	s.router.MethodNotAllowed(s.methodNotAllowed)
@@ -126,10 +139,10 @@ func New(config Config) (http.Handler, error) {
 	return s.wrap(s.router), nil
 }
 
-// wrap puts around all routes what every request gets, outermost first.
+// wrap puts the middleware of every request around all routes.
 func (s *server) wrap(next http.Handler) http.Handler {
 	next = wellFormed(next)
-	if len(s.config.AllowedOrigins) > 0 { // the library takes an empty list for "all"
+	if len(s.config.AllowedOrigins) > 0 { // the library takes an empty list to mean "all"
 		next = cors.Handler(s.corsOptions())(next)
 	}
 	return s.pace(s.trace(s.observe(s.secure(s.recover(next)))))
@@ -138,18 +151,22 @@ func (s *server) wrap(next http.Handler) http.Handler {
 func (s *server) corsOptions() cors.Options {
 	return cors.Options{
 		AllowedOrigins: s.config.AllowedOrigins,
-		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch,
-			http.MethodDelete},
-		AllowedHeaders: []string{"Authorization", "Content-Type", headerTenant, headerKey, headerIfMatch,
-			headerMinPosition, headerLog, headerRequestID},
-		ExposedHeaders: []string{"ETag", "Content-Disposition", headerPosition, headerLog, headerRequestID,
-			"Retry-After"},
+		AllowedMethods: []string{
+			http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		},
+		AllowedHeaders: []string{
+			"Authorization", "Content-Type", headerTenant, headerKey, headerIfMatch, headerMinPosition, headerLog,
+			headerRequestID,
+		},
+		ExposedHeaders: []string{
+			"ETag", "Content-Disposition", headerPosition, headerLog, headerRequestID, "Retry-After",
+		},
 		AllowCredentials: true,
 		MaxAge:           600,
 	}
 }
 
-// mount makes the routes of the table, and the OpenAPI document from them.
+// mount makes the routes of the table and, from them, the OpenAPI document.
 func (s *server) mount() error {
 	table := routes()
 	for i := range table {
@@ -163,6 +180,7 @@ func (s *server) mount() error {
 		r.reaches = permissions()[r.who]
 		s.routes[r.id] = r
 	}
+
 	api := huma.NewAPI(apiConfig(s.config.Version), adapter{s})
 	for i := range table {
 		r := &table[i]
@@ -176,6 +194,7 @@ func (s *server) mount() error {
 		}
 		r.serve(s, api, r, *op)
 	}
+
 	var err error
 	s.document, err = document(api.OpenAPI(), s.routes)
 	return err
@@ -189,11 +208,13 @@ func (a adapter) Handle(op *huma.Operation, handle func(huma.Context)) {
 	for _, p := range op.Parameters {
 		p.AllowEmptyValue = p.Name == cursorParameter
 		if p.In == "path" && p.Name == "id" && op.OperationID != byIDOrCode {
-			said := *p.Schema // what is no id names nothing, and is 404
+			// Only the document says this: another text is a 404, not a faulty parameter.
+			said := *p.Schema
 			said.Format = "uuid"
 			p.Schema = &said
 		}
 	}
+
 	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(humachi.NewContext(op, r, w)) })
 	a.s.router.Method(op.Method, op.Path, a.s.guard(a.s.routes[op.OperationID], op, next))
 }
@@ -214,31 +235,34 @@ func on[I, O any](handle func(*server, context.Context, commands.Call, *I) (*O, 
 	}
 }
 
+// complete checks the settings and fills in the defaults.
 func (c *Config) complete() error {
 	switch {
 	case c.Commands == nil || c.Queries == nil || c.Reports == nil || c.Ready == nil || c.Logger == nil ||
 		c.Metrics == nil || c.Version == "":
 		return errors.New("commands, queries, reports, readiness, logger, metrics and version must be given")
 	}
+
 	for _, origin := range c.AllowedOrigins {
 		u, err := url.Parse(origin)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||
-			u.Scheme+"://"+u.Host != origin ||
-			u.Hostname() == "*" {
-			return errors.New("an allowed origin must be like https://portal.example.org, and never a pattern")
+			u.Scheme+"://"+u.Host != origin || u.Hostname() == "*" {
+			return errors.New("an allowed origin must be like https://portal.example.org, not a pattern")
 		}
 		for _, letter := range origin {
 			if letter == '*' {
-				return errors.New("an allowed origin is never a pattern")
+				return errors.New("an allowed origin must not be a pattern")
 			}
 		}
 	}
+
 	if c.Limits == (Limits{}) {
 		c.Limits = DefaultLimits()
 	}
 	if c.RateLimit && !c.Limits.whole() {
-		return errors.New("every limit must allow something")
+		return errors.New("every limit must let something through")
 	}
+
 	if len(c.ScrapeFrom) == 0 {
 		c.ScrapeFrom = loopback()
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// jsonFormat is JSON as this API takes and gives it.
+// jsonFormat is JSON as this API reads and writes it.
 func jsonFormat() huma.Format {
 	return huma.Format{
 		Marshal: func(w io.Writer, v any) error {
@@ -32,12 +32,14 @@ func jsonFormat() huma.Format {
 // type; the field's name follows.
 const unfit = "unfit:"
 
-// strictJSON is json.Unmarshal without its leniences: see oneMeaning; and a name in other
-// letters than the field's is another name. Its errors hold nothing of the input.
+// strictJSON is json.Unmarshal without its leniences, see oneMeaning; and a name in
+// another letter case than the field's is another name. Its errors hold nothing of the
+// input.
 func strictJSON(data []byte, v any) error {
 	if !oneMeaning(data) {
 		return errMalformed
 	}
+
 	err := json.Unmarshal(data, v)
 	if fault, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return errors.New(unfit + fault.Field)
@@ -45,24 +47,26 @@ func strictJSON(data []byte, v any) error {
 	if err != nil {
 		return errMalformed
 	}
+
 	if tree, ok := v.(*any); ok {
-		estrange(*tree)
+		markUnknown(*tree)
 	}
 	return nil
 }
 
 var errMalformed = errors.New("malformed")
 
-// maxDepth is how deep a body may be nested; what this API takes is less than half as
-// deep.
+// maxDepth is how deep a body may be nested; no body of this API is half as deep.
 const maxDepth = 16
 
-// oneMeaning tells whether every reader of a text would read the same in it: one JSON
-// document in UTF-8 and nothing after it, where no object has a name twice, and no text a
+// oneMeaning reports whether every reader would read a text the same way: it is one JSON
+// document in UTF-8 with nothing after it, no object has a name twice, and no text has a
 // NUL or half a character (a lone surrogate, which encoding/json replaces). Otherwise the
-// schema could be checked on one reading and the command made of another.
+// schema might be checked on one reading and the command made from another.
 func oneMeaning(data []byte) bool {
-	d := jsontext.NewDecoder(bytes.NewReader(data)) // refuses repeated names and invalid UTF-8 unless told otherwise
+	// By default it refuses repeated names and invalid UTF-8.
+	d := jsontext.NewDecoder(bytes.NewReader(data))
+
 	for whole := false; ; {
 		token, err := d.ReadToken()
 		if err != nil {
@@ -75,46 +79,48 @@ func oneMeaning(data []byte) bool {
 	}
 }
 
-// alien is put before names that can be no field's, so that the schema does not take them
-// for one in other letter case.
-const alien = "\x00"
+// unknownMark is put before names that cannot be a field's, so that the schema does not
+// take one for a field in another letter case.
+const unknownMark = "\x00"
 
-// fieldName matches the names of this API's fields, and little that could be a secret put
-// in the wrong place.
+// fieldName matches the names of this API's fields, but hardly any secret that was put in
+// the wrong place.
 var fieldName = regexp.MustCompile(`^([a-z][a-z_]{0,39}|sha256)$`)
 
-func estrange(tree any) {
+// markUnknown marks the names that cannot be a field's, see unknownMark.
+func markUnknown(tree any) {
 	switch v := tree.(type) {
 	case []any:
 		for _, item := range v {
-			estrange(item)
+			markUnknown(item)
 		}
 	case map[string]any:
 		var strange []string
 		for name, item := range v {
-			estrange(item)
+			markUnknown(item)
 			if !fieldName.MatchString(name) {
 				strange = append(strange, name)
 			}
 		}
 		for _, name := range strange {
-			v[alien+name] = v[name]
+			v[unknownMark+name] = v[name]
 			delete(v, name)
 		}
 	}
 }
 
-// maxFaults is how many faulty fields are told: several times as many as any body has. A
-// body of made-up names has a hundred thousand.
+// maxFaults is how many faulty fields an answer lists: several times what any body of
+// this API has. A body of made-up names could have a hundred thousand.
 const maxFaults = 100
 
-// translate makes our problem of huma's error model, which repeats offending values and
-// whole bodies. It is a huma.Transformer.
+// translate replaces huma's error model, which repeats offending values and whole bodies,
+// by our problem. It is a huma.Transformer.
 func translate(_ huma.Context, _ string, body any) (any, error) {
 	m, ok := body.(*huma.ErrorModel)
 	if !ok {
 		return body, nil
 	}
+
 	switch m.Status {
 	case http.StatusBadRequest:
 		return newProblem(malformedBody(), nil), nil
@@ -139,13 +145,15 @@ func translate(_ huma.Context, _ string, body any) (any, error) {
 			return newProblem(e, nil), nil
 		}
 	}
-	p := internalProblem() // huma has no other statuses; should it have one, the body must not contradict it
+
+	// huma sends no other status today; if it did, the body must not contradict it.
+	p := internalProblem()
 	p.Status, p.Title = m.Status, http.StatusText(m.Status)
 	return p, nil
 }
 
 // fault names the field of one of huma's details and says in our words what is wrong with
-// it. Nothing of the input passes.
+// it. Nothing of the input gets through.
 func fault(d *huma.ErrorDetail) (field, code, message string) {
 	field = safeField(d.Location)
 	switch {
@@ -163,14 +171,17 @@ func fault(d *huma.ErrorDetail) (field, code, message string) {
 		if name := strings.TrimPrefix(d.Message, unfit); name != "" {
 			field = name
 		}
-		return field, "invalid", "This value is out of range or of another type."
+		return field, "invalid", "This value is out of range or of the wrong type."
 	}
+
 	if words, ok := wrongTypes()[d.Message]; ok {
 		return field, "wrong_type", words
 	}
-	for _, prefix := range []string{"expected value to be one of", "expected number", "expected length",
-		"expected array length"} {
-		if strings.HasPrefix(d.Message, prefix) { // made from the schema alone
+	for _, prefix := range []string{
+		"expected value to be one of", "expected number", "expected length", "expected array length",
+	} {
+		// These messages are made from the schema alone.
+		if strings.HasPrefix(d.Message, prefix) {
 			return field, "invalid", strings.ToUpper(d.Message[:1]) + d.Message[1:] + "."
 		}
 	}
@@ -195,12 +206,12 @@ func wrongTypes() map[string]string {
 	}
 }
 
-// safeField gives the name of the field at one of huma's locations. Names that the client
-// made up are not repeated unless they look like a field's.
+// safeField returns the name of the field at one of huma's locations. A name that the
+// client made up is repeated only if it looks like a field's.
 func safeField(location string) string {
 	where, name, _ := strings.Cut(location, ".")
 	if where != "body" {
-		return name // of our own parameter
+		return name // one of our own parameters
 	}
 	for part := range strings.SplitSeq(name, ".") {
 		part, _, _ = strings.Cut(part, "[")
@@ -212,7 +223,7 @@ func safeField(location string) string {
 }
 
 func malformedBody() *domain.Error {
-	return domain.Refuse(codeMalformed, "The body is not one JSON document in UTF-8 in which every name stands once.")
+	return domain.Refuse(codeMalformed, "The body must be one JSON document in UTF-8, without repeated names.")
 }
 
 func unsupportedMedia() *domain.Error {
@@ -220,5 +231,5 @@ func unsupportedMedia() *domain.Error {
 }
 
 func tooLarge() *domain.Error {
-	return domain.Refuse(codeTooLarge, "A body has at most 1 MiB.")
+	return domain.Refuse(codeTooLarge, "A body may have at most 1 MiB.")
 }

@@ -14,15 +14,15 @@ type usersInput struct {
 	IsActive string `query:"is_active" enum:"true,false"`
 	Q        string `query:"q" doc:"Part of the name or of the e-mail address."`
 	Email    string `query:"email" doc:"The whole address, in any letter case."`
-	Phone    string `query:"phone" doc:"The whole number, E.164 or South African national form; write + as %2B."`
+	Phone    string `query:"phone" doc:"The whole number, in E.164 or South African national format; write + as %2B."`
 }
 
 type usersOutput struct {
 	Body listBody[userBody]
 }
 
-// filter is what is looked for, tidied: permission, query and record all go by this, and
-// not by what was sent.
+// filter returns the tidied filter. Permission, query and record all go by it, not by
+// what was sent.
 func (in *usersInput) filter() (projections.UserFilter, error) {
 	var f domain.Faults
 	wanted := projections.UserFilter{
@@ -34,15 +34,15 @@ func (in *usersInput) filter() (projections.UserFilter, error) {
 	return wanted, f.Err()
 }
 
-// users lists accounts of the own tenant. At a counter one person is looked up, so field
-// workers must name the address or the number exactly.
+// users lists accounts of the caller's tenant. Field workers serve one person at a
+// counter, so they must give the exact address or number.
 func (s *server) users(ctx context.Context, call commands.Call, in *usersInput) (*usersOutput, error) {
 	wanted, err := in.filter()
 	if err != nil {
 		return nil, err
 	}
 	if call.Role() == domain.FieldWorker && wanted.Email == "" && wanted.Phone == "" {
-		return nil, domain.Refuse(domain.CodeForbidden, "Field workers look people up by their exact email or phone.")
+		return nil, domain.Refuse(domain.CodeForbidden, "Field workers may search only by exact email or phone.")
 	}
 
 	list, err := s.config.Queries.Users(ctx, call.Tenant, wanted, in.page())
@@ -51,8 +51,8 @@ func (s *server) users(ctx context.Context, call commands.Call, in *usersInput) 
 	}
 
 	filter := map[string]string{
-		"role": string(wanted.Role), "is_active": in.IsActive, "q": masked(wanted.Q), "email": masked(wanted.Email),
-		"phone": masked(wanted.Phone),
+		"role": string(wanted.Role), "is_active": in.IsActive,
+		"q": masked(wanted.Q), "email": masked(wanted.Email), "phone": masked(wanted.Phone),
 	}
 	people := each(list.Items, func(u domain.User) domain.UserID { return u.ID })
 	if err := s.recordRead(ctx, call, "profile", filter, people...); err != nil {
@@ -75,10 +75,12 @@ func (s *server) user(ctx context.Context, call commands.Call, in *oneUserInput)
 	if err != nil {
 		return nil, err
 	}
+
 	u, err := s.config.Queries.User(ctx, call.Tenant, id)
 	if err != nil {
 		return nil, err
 	}
+
 	if err := s.recordRead(ctx, call, "profile", nil, u.ID); err != nil {
 		return nil, err
 	}
@@ -90,9 +92,9 @@ type createUserInput struct {
 		Email             string `json:"email" says:"max=254" example:"sipho@example.org"`
 		Password          string `json:"password" says:"min=8;max=128" example:"correct horse battery"`
 		FullName          string `json:"full_name" says:"min=2;max=100" example:"Sipho Zulu"`
-		Phone             string `json:"phone,omitempty" doc:"E.164 or South African national form."`
-		PreferredLanguage string `json:"preferred_language,omitempty" minLength:"1" says:"enum=en|zu|af" doc:"en if missing." example:"zu"`
-		MunicipalityCode  string `json:"municipality_code,omitempty" minLength:"1" doc:"The own one; missing: the own one."`
+		Phone             string `json:"phone,omitempty" doc:"E.164 or South African national format."`
+		PreferredLanguage string `json:"preferred_language,omitempty" minLength:"1" says:"enum=en|zu|af" doc:"Default: en." example:"zu"`
+		MunicipalityCode  string `json:"municipality_code,omitempty" minLength:"1" doc:"Your own municipality; may be left out."`
 		Role              string `json:"role" says:"enum=field_worker|manager|admin|saps_liaison" doc:"Citizens register themselves." example:"manager"`
 	} `nameHint:"CreateUserBody"`
 }
@@ -109,7 +111,7 @@ func (s *server) createUser(ctx context.Context, call commands.Call, in *createU
 type changeRoleInput struct {
 	ID   string `path:"id"`
 	Body struct {
-		Role string `json:"role" says:"enum=citizen|field_worker|manager|admin|saps_liaison" doc:"citizen only where the consent that takes is in force." example:"manager"`
+		Role string `json:"role" says:"enum=citizen|field_worker|manager|admin|saps_liaison" doc:"citizen requires consent to platform_registration in force." example:"manager"`
 	} `nameHint:"ChangeRoleBody"`
 }
 
@@ -122,13 +124,13 @@ func (s *server) changeRole(ctx context.Context, call commands.Call, in *changeR
 	return s.staffAnswer(ctx, call, id, a, err)
 }
 
-// staffAnswer answers for a change of an account, which it records as a look where it
-// changed nothing.
+// staffAnswer answers a change of an account. A change that was refused or changed
+// nothing is recorded as a read.
 func (s *server) staffAnswer(
 	ctx context.Context, call commands.Call, id domain.UserID, a commands.Answer[domain.User], err error,
 ) (*userChanged, error) {
 	err = s.recordRefusal(ctx, call, err, "profile", id)
-	return userAnswer(a, recordStanding(ctx, s, call, a, err, "profile", func(u domain.User) domain.UserID {
+	return userAnswer(a, recordUnchanged(ctx, s, call, a, err, "profile", func(u domain.User) domain.UserID {
 		return u.ID
 	}))
 }

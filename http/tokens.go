@@ -27,12 +27,12 @@ const (
 )
 
 const (
-	minSecret = 32      // bytes: as long as HS256's output (RFC 7518 §3.2)
-	maxToken  = 4 << 10 // bytes: several times as long as ours
+	minSecret = 32      // bytes: the length of HS256's output (RFC 7518 §3.2)
+	maxToken  = 4 << 10 // bytes: several times the length of ours
 )
 
 // claims are those of both kinds of token. A refresh token has no role; its id is the
-// secret that a session is continued with.
+// secret that continues the session.
 type claims struct {
 	Tenant  string      `json:"tenant_id"`
 	Role    domain.Role `json:"role,omitempty"`
@@ -41,8 +41,8 @@ type claims struct {
 	jwt.RegisteredClaims
 }
 
-// bearer is what a valid token says. The role in it is for clients: permissions are
-// decided on the current one.
+// bearer is the content of a valid token. The role in a token is for clients: permissions
+// depend on the current role.
 type bearer struct {
 	tenant  domain.TenantID
 	user    domain.UserID
@@ -55,7 +55,8 @@ func (t Tokens) validate() error {
 	case len(t.Secret) < minSecret:
 		return errors.New("the token secret must have at least 32 characters")
 	case t.Issuer == "" || t.Audience == "":
-		return errors.New("tokens need an issuer and an audience") // an empty one would not be checked
+		// An empty one would not be checked.
+		return errors.New("tokens need an issuer and an audience")
 	case t.Access <= 0:
 		return errors.New("access tokens need a lifetime")
 	}
@@ -69,6 +70,7 @@ func (t Tokens) issue(o commands.Session) (access, refresh string, err error) {
 	if err != nil {
 		return "", "", err
 	}
+
 	refresh, err = t.sign(refreshToken, o, o.Token, o.IssuedAt, o.ExpiresAt)
 	return access, refresh, err
 }
@@ -81,19 +83,22 @@ func (t Tokens) sign(kind string, o commands.Session, id uuid.UUID, issued, expi
 			IssuedAt: jwt.NewNumericDate(issued), ExpiresAt: jwt.NewNumericDate(expires),
 		},
 	}
+
 	if kind == accessToken {
 		c.Role = o.Role
 	}
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(t.Secret)
 }
 
-// verify reads a token of one kind. Every fault is the same invalid_token.
+// verify reads a token of one kind. Every fault is answered alike, with invalid_token.
 func (t Tokens) verify(kind, text string) (bearer, error) {
 	if len(text) > maxToken {
-		return bearer{}, invalidToken(errors.New("longer than any of ours"))
+		return bearer{}, invalidToken(errors.New("longer than any token we issue"))
 	}
+
 	var c claims
-	_, err := jwt.NewParser( // the library checks only what it is asked to
+	// The library checks only what it is asked to.
+	_, err := jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
 		jwt.WithIssuer(t.Issuer),
 		jwt.WithAudience(t.Audience),
@@ -105,16 +110,18 @@ func (t Tokens) verify(kind, text string) (bearer, error) {
 		return bearer{}, invalidToken(err)
 	}
 	if c.Type != kind || c.IssuedAt == nil {
-		return bearer{}, invalidToken(errors.New("a token of another type, or without iat"))
+		return bearer{}, invalidToken(errors.New("wrong type, or no iat"))
 	}
+
 	var ids [4]uuid.UUID
 	for i, text := range []string{c.Tenant, c.Subject, c.Session, c.ID} {
 		id, ok := parseID(text)
 		if !ok || id == uuid.Nil {
-			return bearer{}, invalidToken(errors.New("a claim that is missing or no id"))
+			return bearer{}, invalidToken(errors.New("a claim is missing or not an id"))
 		}
 		ids[i] = id
 	}
+
 	return bearer{
 		tenant: domain.TenantID{UUID: ids[0]}, user: domain.UserID{UUID: ids[1]}, session: ids[2], id: ids[3],
 	}, nil

@@ -22,15 +22,14 @@ type userBody struct {
 	IsActive          bool            `json:"is_active" example:"true"`
 	CreatedAt         instant         `json:"created_at"`
 	UpdatedAt         instant         `json:"updated_at"`
-	SecondFactor      *bool           `json:"second_factor,omitempty" doc:"Whether sign-in asks for a code of an authenticator; of one's own account alone." example:"false"`
+	SecondFactor      *bool           `json:"second_factor,omitempty" doc:"Whether sign-in needs an authenticator code; shown only for your own account." example:"false"`
 }
 
 func userOf(u domain.User) userBody {
 	return userBody{
-		ID: u.ID.UUID, TenantID: u.Tenant.UUID, MunicipalityCode: u.MunicipalityCode, Email: u.Email,
-		FullName: u.FullName,
-		Phone:    orNull(u.Phone), PreferredLanguage: u.PreferredLanguage, Role: u.Role, IsActive: u.Active,
-		CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
+		ID: u.ID.UUID, TenantID: u.Tenant.UUID, MunicipalityCode: u.MunicipalityCode,
+		Email: u.Email, FullName: u.FullName, Phone: orNull(u.Phone), PreferredLanguage: u.PreferredLanguage,
+		Role: u.Role, IsActive: u.Active, CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
 	}
 }
 
@@ -52,13 +51,14 @@ func userAnswer(a commands.Answer[domain.User], err error) (*userChanged, error)
 	return &userChanged{ETag: etag(a.Value.Version), Position: position(a.Position), Body: userOf(a.Value)}, nil
 }
 
-// own is one's own account: whether it has a second factor is shown to nobody else.
+// own completes the caller's own account: nobody else sees whether it has a second
+// factor.
 func (b userBody) own(call commands.Call) userBody {
 	b.SecondFactor = new(call.SecondFactor().IsSet())
 	return b
 }
 
-// own is the answer to a change of one's own account.
+// own completes the answer to a change of the caller's own account.
 func (out *userChanged) own(call commands.Call) *userChanged {
 	if out != nil {
 		out.Body = out.Body.own(call)
@@ -77,9 +77,9 @@ func (s *server) me(ctx context.Context, call commands.Call, _ *struct{}) (*user
 type changeMeInput struct {
 	Body struct {
 		FullName          *string   `json:"full_name,omitempty" says:"min=2;max=100" example:"Nomsa Zulu"`
-		Phone             clearable `json:"phone,omitzero" doc:"E.164 or South African national form; null or empty: none."`
+		Phone             clearable `json:"phone,omitzero" doc:"E.164 or South African national format; null or empty removes it."`
 		PreferredLanguage *string   `json:"preferred_language,omitempty" says:"enum=en|zu|af"`
-		Email             *string   `json:"email,omitempty" says:"max=254" doc:"A new one needs current_password."`
+		Email             *string   `json:"email,omitempty" says:"max=254" doc:"A new address needs current_password."`
 		CurrentPassword   string    `json:"current_password,omitempty"`
 	} `nameHint:"ChangeMeBody"`
 }
@@ -88,8 +88,7 @@ func (s *server) changeMe(ctx context.Context, call commands.Call, in *changeMeI
 	b := in.Body
 	changed, err := userAnswer(s.config.Commands.ChangeProfile(ctx, call, commands.ChangeProfile{
 		FullName: b.FullName, Phone: b.Phone.pointer(), PreferredLanguage: (*domain.Language)(b.PreferredLanguage),
-		Email:           b.Email,
-		CurrentPassword: b.CurrentPassword,
+		Email: b.Email, CurrentPassword: b.CurrentPassword,
 	}))
 	return changed.own(call), err
 }

@@ -27,7 +27,7 @@ func (instant) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
 }
 
-// moment is an instant in a query. The zero moment was not given: what was given is never
+// moment is an instant in a query. The zero moment was not given: a parsed one is never
 // zero, see domain.ParseInstant.
 type moment struct{ time.Time }
 
@@ -42,15 +42,15 @@ func (moment) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
 }
 
-// whenever gives an instant, nil for the zero time.
-func whenever(t time.Time) *instant {
+// instantOrNull returns an instant, nil for the zero time.
+func instantOrNull(t time.Time) *instant {
 	if t.IsZero() {
 		return nil
 	}
 	return new(instant(t))
 }
 
-// orNull gives a text, nil for an empty one.
+// orNull returns a text, nil for an empty one.
 func orNull(s string) *string {
 	if s == "" {
 		return nil
@@ -58,7 +58,7 @@ func orNull(s string) *string {
 	return &s
 }
 
-// idOrNull gives an id, nil for the zero id.
+// idOrNull returns an id, nil for the zero id.
 func idOrNull(id uuid.UUID) *uuid.UUID {
 	if id == uuid.Nil {
 		return nil
@@ -66,8 +66,8 @@ func idOrNull(id uuid.UUID) *uuid.UUID {
 	return &id
 }
 
-// clearable is a text field of a change: absent it stays, null or empty takes the value
-// away.
+// clearable is a text field of a change: if absent, the value stays; null or empty
+// removes it.
 type clearable struct {
 	given bool
 	text  string
@@ -93,17 +93,17 @@ func (c clearable) pointer() *string {
 	return &c.text
 }
 
-// listBody is part of a list.
+// listBody is one page of a list.
 type listBody[T any] struct {
 	Items []T     `json:"items" nullable:"false"`
-	Next  *string `json:"next" doc:"Cursor for after; null: this is the end."`
+	Next  *string `json:"next" doc:"Pass as after for the next page; null: this is the last."`
 }
 
 func listOf[R, T any](l projections.Listing[R], item func(R) T) listBody[T] {
 	return listBody[T]{Items: each(l.Items, item), Next: orNull(l.Next)}
 }
 
-// each converts the items of a list, which is never null.
+// each converts the items of a list. The result is never nil, so JSON never shows null.
 func each[T, B any](items []T, item func(T) B) []B {
 	all := make([]B, len(items))
 	for i, t := range items {
@@ -112,25 +112,25 @@ func each[T, B any](items []T, item func(T) B) []B {
 	return all
 }
 
-// cursorParameter is the one parameter that may be empty: then a list begins at its
+// cursorParameter is the only parameter that may be empty: the list then begins at its
 // start.
 const cursorParameter = "after"
 
-// Paging is what every list takes. It is exported for huma, which passes over embedded
-// structs that are not.
+// Paging holds the parameters of every list. It is exported for huma, which skips
+// embedded structs that are not.
 type Paging struct {
-	Limit int    `query:"limit" minimum:"1" maximum:"100" default:"50" doc:"At most so many items."`
-	After string `query:"after" doc:"next of the page before; empty: from the start."`
+	Limit int    `query:"limit" minimum:"1" maximum:"100" default:"50" doc:"Maximum number of items."`
+	After string `query:"after" doc:"next of the previous page; empty: from the start."`
 }
 
 func (p Paging) page() projections.Page { return projections.Page{Limit: p.Limit, After: p.After} }
 
-// etag names a version of something; see ifMatch for the way back.
+// etag names a version of a resource; ifMatch is the reverse.
 func etag(version int) string { return strconv.Quote(strconv.Itoa(version)) }
 
 func position(p int64) string { return strconv.FormatInt(p, 10) }
 
-// optionalBool reads a true or false that the schema has checked; empty: nil.
+// optionalBool reads a boolean that the schema has checked; empty: nil.
 func optionalBool(text string) *bool {
 	if text == "" {
 		return nil
@@ -138,17 +138,17 @@ func optionalBool(text string) *bool {
 	return new(text == "true")
 }
 
-// tidied returns a filter in the form that it is compared in. One that was given and of
-// which nothing is left is a fault: without it everything would be found.
+// tidied returns a filter in the form in which it is compared. A filter that was given
+// but is empty once tidied is a fault: ignoring it would find everything.
 func tidied(f *domain.Faults, field, text string, tidy func(string) string) string {
 	form := tidy(text)
 	if text != "" && domain.IsBlank(form) {
-		f.Add(field, "empty", "Give a value, or leave the parameter away.")
+		f.Add(field, "empty", "Give a value, or leave the parameter out.")
 	}
 	return form
 }
 
-// namedID reads an id that names one of something in a path. What is no id names nothing.
+// namedID reads an id in a path. A text that is not an id names nothing: not found.
 func namedID(text string) (uuid.UUID, error) {
 	id, ok := parseID(text)
 	if !ok {
@@ -157,20 +157,21 @@ func namedID(text string) (uuid.UUID, error) {
 	return id, nil
 }
 
-// optionalID reads an id in a field or parameter; an absent one is zero, the zero id
+// optionalID reads an id in a field or parameter. An absent id is zero; the zero id
 // itself is a fault.
 func optionalID(f *domain.Faults, field, text string) uuid.UUID {
 	if text == "" {
 		return uuid.Nil
 	}
+
 	id, ok := parseID(text)
 	if !ok || id == uuid.Nil {
-		f.Add(field, "invalid", "Give an id in the form 8-4-4-4-12 hexadecimal digits.")
+		f.Add(field, "invalid", "Give an id: hexadecimal digits in the form 8-4-4-4-12.")
 	}
 	return id
 }
 
-// parseID accepts the one form that ids are written in.
+// parseID accepts only the canonical form of an id.
 func parseID(text string) (uuid.UUID, bool) {
 	id, err := uuid.Parse(text)
 	return id, err == nil && len(text) == len(uuid.UUID{}.String())

@@ -525,10 +525,10 @@ type AuditBody struct {
 	// EventType Examples: consent.withdrawn.v1
 	EventType string `json:"event_type"`
 
-	// ID Of the event.
+	// ID Id of the event.
 	ID uuid.UUID `json:"id"`
 
-	// IPAddress sealed or erased instead, where it cannot be shown.
+	// IPAddress sealed or erased: it cannot be shown.
 	//
 	// Examples: 196.25.1.1
 	IPAddress *string `json:"ip_address"`
@@ -548,15 +548,15 @@ type AuditBody struct {
 	TenantID  uuid.UUID `json:"tenant_id"`
 	Timestamp time.Time `json:"timestamp"`
 
-	// UserAgent sealed or erased instead, where it cannot be shown.
+	// UserAgent sealed or erased: it cannot be shown.
 	//
 	// Examples: Mozilla/5.0
 	UserAgent *string `json:"user_agent"`
 
-	// UserID Who did it; null: an operator, or nobody known.
+	// UserID Who did it; null: an operator, or unknown.
 	UserID *uuid.UUID `json:"user_id"`
 
-	// UserRole Their role at that moment; also system or anonymous.
+	// UserRole Their role at that moment, or system or anonymous.
 	//
 	// Examples: citizen
 	UserRole string `json:"user_role"`
@@ -573,23 +573,23 @@ type CertificateBody struct {
 	ErasedAt      time.Time            `json:"erased_at"`
 	Kept          []RemnantBody        `json:"kept"`
 
-	// Keys Ids of the keys that were destroyed.
+	// Keys Ids of the destroyed keys.
 	Keys []uuid.UUID `json:"keys"`
 
-	// NoSecondPerson true: one account lodged the request and carried it out, because the municipality had no other active manager or admin.
+	// NoSecondPerson true: one account both lodged the request and carried it out, as the municipality had no other active manager or admin.
 	//
 	// Examples: false
 	NoSecondPerson bool `json:"no_second_person"`
 
-	// Position Of the erasure in the log.
+	// Position Log position of the erasure.
 	//
 	// Examples: 1043
 	Position int64 `json:"position"`
 
-	// RequestID The request that was fulfilled; null: the person did it themselves.
+	// RequestID The fulfilled request; null: the person did it themselves.
 	RequestID *uuid.UUID `json:"request_id"`
 
-	// SubjectID The id that history goes on to use for nobody known.
+	// SubjectID The id that history keeps; identifies nobody.
 	SubjectID uuid.UUID `json:"subject_id"`
 	TenantID  uuid.UUID `json:"tenant_id"`
 }
@@ -599,30 +599,30 @@ type CertificateBodyCause string
 
 // ChangeBody defines model for ChangeBody.
 type ChangeBody struct {
-	// New null: there is none now. Of a personal field that cannot be shown: sealed or erased.
+	// New null: none now; sealed or erased: it cannot be shown.
 	New interface{} `json:"new"`
 
-	// Old null: there was none. Of a personal field that cannot be shown: sealed or erased.
+	// Old null: none before; sealed or erased: it cannot be shown.
 	Old interface{} `json:"old"`
 
-	// Personal Of the fields that identify a person: there never were any, they are shown, they are sealed from you, or their key was destroyed.
+	// Personal State of the fields that identify a person. none: there never were any; open: shown; sealed: hidden from you; erased: their key was destroyed.
 	Personal ChangeBodyPersonal `json:"personal"`
 }
 
-// ChangeBodyPersonal Of the fields that identify a person: there never were any, they are shown, they are sealed from you, or their key was destroyed.
+// ChangeBodyPersonal State of the fields that identify a person. none: there never were any; open: shown; sealed: hidden from you; erased: their key was destroyed.
 type ChangeBodyPersonal string
 
 // ChangeMeBody defines model for ChangeMeBody.
 type ChangeMeBody struct {
 	CurrentPassword *string `json:"current_password,omitempty"`
 
-	// Email A new one needs current_password.
+	// Email A new address needs current_password.
 	Email *string `json:"email,omitempty"`
 
 	// FullName Examples: Nomsa Zulu
 	FullName *string `json:"full_name,omitempty"`
 
-	// Phone E.164 or South African national form; null or empty: none.
+	// Phone E.164 or South African national format; null or empty removes it.
 	Phone             *string                        `json:"phone,omitempty"`
 	PreferredLanguage *ChangeMeBodyPreferredLanguage `json:"preferred_language,omitempty"`
 }
@@ -632,7 +632,7 @@ type ChangeMeBodyPreferredLanguage string
 
 // ChangeMunicipalityBody defines model for ChangeMunicipalityBody.
 type ChangeMunicipalityBody struct {
-	// ContactEmail null or empty: none.
+	// ContactEmail null or empty removes it.
 	//
 	// Examples: info@ethekwini.example.org
 	ContactEmail *string `json:"contact_email,omitempty"`
@@ -655,13 +655,13 @@ type ChangePasswordBody struct {
 
 // ChangeRoleBody defines model for ChangeRoleBody.
 type ChangeRoleBody struct {
-	// Role citizen only where the consent that takes is in force.
+	// Role citizen requires consent to platform_registration in force.
 	//
 	// Examples: manager
 	Role ChangeRoleBodyRole `json:"role"`
 }
 
-// ChangeRoleBodyRole citizen only where the consent that takes is in force.
+// ChangeRoleBodyRole citizen requires consent to platform_registration in force.
 //
 // Examples: manager
 type ChangeRoleBodyRole string
@@ -671,37 +671,37 @@ type Check struct {
 	// Allowed Examples: true
 	Allowed bool `json:"allowed"`
 
-	// Basis The ground of POPIA s11 that the purpose rests on.
+	// Basis The POPIA s11 ground of the purpose.
 	Basis CheckBasis `json:"basis"`
 
-	// DecidedBy The event that decides it; null: none does.
+	// DecidedBy The event that decides it; null: none.
 	DecidedBy *DecidedBody `json:"decided_by"`
 
-	// Position The answer rests on the log up to this position.
+	// Position The log position that the answer is based on.
 	//
 	// Examples: 1042
 	Position int64 `json:"position"`
 
-	// Reason The first of these that applies. unknown_subject: nobody knew of this person at known_at; not_yet_given: a consent holds from later than at.
+	// Reason The first of these that applies. unknown_subject: the person was not known at known_at; not_yet_given: a consent takes effect after at.
 	//
 	// Examples: granted
 	Reason CheckReason `json:"reason"`
 
-	// ValidUntil When a consent ends by itself; null: never.
+	// ValidUntil When the consent expires; null: never.
 	ValidUntil *time.Time `json:"valid_until"`
 }
 
-// CheckBasis The ground of POPIA s11 that the purpose rests on.
+// CheckBasis The POPIA s11 ground of the purpose.
 type CheckBasis string
 
-// CheckReason The first of these that applies. unknown_subject: nobody knew of this person at known_at; not_yet_given: a consent holds from later than at.
+// CheckReason The first of these that applies. unknown_subject: the person was not known at known_at; not_yet_given: a consent takes effect after at.
 //
 // Examples: granted
 type CheckReason string
 
 // CompetentPersonBody defines model for CompetentPersonBody.
 type CompetentPersonBody struct {
-	// Authority Reference of what gives them the authority.
+	// Authority The document that gives them authority.
 	//
 	// Examples: birth certificate
 	Authority string `json:"authority"`
@@ -715,7 +715,7 @@ type CompetentPersonBody struct {
 
 // ConfirmTOTPBody defines model for ConfirmTOTPBody.
 type ConfirmTOTPBody struct {
-	// Totp The 6 digits that the authenticator shows now.
+	// Totp The 6 digits your authenticator shows now.
 	//
 	// Examples: 492039
 	Totp string `json:"totp"`
@@ -735,7 +735,7 @@ type ConsentBody struct {
 	// Examples: 2026-03-01T12:00:00.000000Z
 	ConsentedAt *time.Time `json:"consented_at"`
 
-	// EvidenceSHA256 Of the scanned form, or whatever else proves it; null: none.
+	// EvidenceSHA256 SHA-256 of the scanned form or other evidence; null: none.
 	EvidenceSHA256 *string `json:"evidence_sha256"`
 
 	// GivenAt When the person decided.
@@ -751,7 +751,7 @@ type ConsentBody struct {
 	// NoticeVersion Examples: 1
 	NoticeVersion int64 `json:"notice_version"`
 
-	// Position Of the newest event about it.
+	// Position Position of its newest event.
 	//
 	// Examples: 1042
 	Position int64 `json:"position"`
@@ -759,18 +759,18 @@ type ConsentBody struct {
 	// Purpose Examples: sms_alert
 	Purpose string `json:"purpose"`
 
-	// PurposeDescription The wording as shown.
+	// PurposeDescription The wording that was shown.
 	//
 	// Examples: Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.
 	PurposeDescription string `json:"purpose_description"`
 
-	// RecordedAt When the log learned of it.
+	// RecordedAt When it was recorded.
 	RecordedAt time.Time `json:"recorded_at"`
 
 	// RecordedBy The account that recorded it; null: an operator.
 	RecordedBy *uuid.UUID `json:"recorded_by"`
 
-	// SHA256 Of the wording as shown.
+	// SHA256 SHA-256 of the wording shown.
 	//
 	// Examples: 73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e
 	SHA256    string    `json:"sha256"`
@@ -798,16 +798,16 @@ type CreateUserBody struct {
 	// FullName Examples: Sipho Zulu
 	FullName string `json:"full_name"`
 
-	// MunicipalityCode The own one; missing: the own one.
+	// MunicipalityCode Your own municipality; may be left out.
 	MunicipalityCode *string `json:"municipality_code,omitempty"`
 
 	// Password Examples: correct horse battery
 	Password string `json:"password"`
 
-	// Phone E.164 or South African national form.
+	// Phone E.164 or South African national format.
 	Phone *string `json:"phone,omitempty"`
 
-	// PreferredLanguage en if missing.
+	// PreferredLanguage Default: en.
 	//
 	// Examples: zu
 	PreferredLanguage *CreateUserBodyPreferredLanguage `json:"preferred_language,omitempty"`
@@ -818,7 +818,7 @@ type CreateUserBody struct {
 	Role CreateUserBodyRole `json:"role"`
 }
 
-// CreateUserBodyPreferredLanguage en if missing.
+// CreateUserBodyPreferredLanguage Default: en.
 //
 // Examples: zu
 type CreateUserBodyPreferredLanguage string
@@ -830,7 +830,7 @@ type CreateUserBodyRole string
 
 // DecidedBody defines model for DecidedBody.
 type DecidedBody struct {
-	// At When it holds from.
+	// At When it takes effect.
 	At      time.Time `json:"at"`
 	EventID uuid.UUID `json:"event_id"`
 
@@ -857,7 +857,7 @@ type DefinePurposeBody struct {
 	// Examples: 1 year after the last event
 	Retention string `json:"retention"`
 
-	// SpecialPersonalInformation POPIA s26
+	// SpecialPersonalInformation As defined in POPIA s26.
 	//
 	// Examples: false
 	SpecialPersonalInformation bool `json:"special_personal_information"`
@@ -868,7 +868,7 @@ type DefinePurposeBodyBasis string
 
 // EraseBody defines model for EraseBody.
 type EraseBody struct {
-	// Confirmation DELETE MY ACCOUNT
+	// Confirmation Must be DELETE MY ACCOUNT.
 	//
 	// Examples: DELETE MY ACCOUNT
 	Confirmation string `json:"confirmation"`
@@ -885,28 +885,28 @@ type ErasureBody struct {
 	ErasedAt      time.Time        `json:"erased_at"`
 	Kept          []RemnantBody    `json:"kept"`
 
-	// Keys Ids of the keys that were destroyed.
+	// Keys Ids of the destroyed keys.
 	Keys []uuid.UUID `json:"keys"`
 
-	// NoSecondPerson true: one account lodged the request and carried it out, because the municipality had no other active manager or admin.
+	// NoSecondPerson true: one account both lodged the request and carried it out, as the municipality had no other active manager or admin.
 	//
 	// Examples: false
 	NoSecondPerson bool `json:"no_second_person"`
 
-	// Position Of the erasure in the log.
+	// Position Log position of the erasure.
 	//
 	// Examples: 1043
 	Position int64 `json:"position"`
 
-	// ReadTables By table: done, or pending: within moments.
+	// ReadTables By table: done, or pending (done within moments).
 	//
 	// Examples: {"users":"done"}
 	ReadTables map[string]string `json:"read_tables"`
 
-	// RequestID The request that was fulfilled; null: the person did it themselves.
+	// RequestID The fulfilled request; null: the person did it themselves.
 	RequestID *uuid.UUID `json:"request_id"`
 
-	// SubjectID The id that history goes on to use for nobody known.
+	// SubjectID The id that history keeps; identifies nobody.
 	SubjectID uuid.UUID `json:"subject_id"`
 	TenantID  uuid.UUID `json:"tenant_id"`
 }
@@ -936,22 +936,22 @@ type ExposureBody struct {
 	ActorRole string    `json:"actor_role"`
 	EventID   uuid.UUID `json:"event_id"`
 
-	// Fields The group of fields that was shown.
+	// Fields The group of fields shown.
 	//
 	// Examples: profile
 	Fields string `json:"fields"`
 
-	// Filter What was asked for; values that identify a person are left out.
+	// Filter What was searched for; values that identify a person are left out.
 	//
 	// Examples: {"email":"given"}
 	Filter map[string]string `json:"filter"`
 
-	// Head The log's newest position at that moment: what there was to see.
+	// Head The log's newest position at that moment.
 	//
 	// Examples: 1049
 	Head int64 `json:"head"`
 
-	// Matched Why this is about subject_id: named alone, named among others, or perhaps covered by the filter.
+	// Matched How this concerns subject_id: named alone, named among others, or possibly covered by the filter.
 	//
 	// Examples: subject
 	Matched *ExposureBodyMatched `json:"matched"`
@@ -959,18 +959,18 @@ type ExposureBody struct {
 	// Position Examples: 1050
 	Position int64 `json:"position"`
 
-	// Reason Why, where one has to say so.
+	// Reason The reason, where one is required.
 	Reason *string `json:"reason"`
 
 	// Route Examples: GET /api/v1/users
 	Route string `json:"route"`
 
-	// Subjects Whose data was shown; empty: of more people than are named, see filter.
+	// Subjects Whose data was shown; empty: too many people to list, see filter.
 	Subjects  []uuid.UUID `json:"subjects"`
 	Timestamp time.Time   `json:"timestamp"`
 }
 
-// ExposureBodyMatched Why this is about subject_id: named alone, named among others, or perhaps covered by the filter.
+// ExposureBodyMatched How this concerns subject_id: named alone, named among others, or possibly covered by the filter.
 //
 // Examples: subject
 type ExposureBodyMatched string
@@ -990,7 +990,7 @@ type FulfilRequestBody struct {
 
 // GivenByBody defines model for GivenByBody.
 type GivenByBody struct {
-	// Authority Reference of what gives them the authority.
+	// Authority The document that gives them authority.
 	//
 	// Examples: birth certificate
 	Authority string `json:"authority"`
@@ -1023,12 +1023,12 @@ type HistoryBody struct {
 	// Examples: field_worker
 	ActorRole string `json:"actor_role"`
 
-	// Basis The ground of POPIA s11.
+	// Basis The POPIA s11 ground.
 	//
 	// Examples: consent
 	Basis *string `json:"basis"`
 
-	// Cause Of a withdrawal that followed from the closing of the account; else null.
+	// Cause For a withdrawal caused by closing the account; otherwise null.
 	Cause *HistoryBodyCause `json:"cause"`
 
 	// Channel Examples: paper
@@ -1047,12 +1047,12 @@ type HistoryBody struct {
 	// Examples: form 114
 	EvidenceReference *string `json:"evidence_reference"`
 
-	// EvidenceSHA256 null also where there is no evidence.
+	// EvidenceSHA256 null also if there is no evidence.
 	//
 	// Examples: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 	EvidenceSHA256 *string `json:"evidence_sha256"`
 
-	// GivenAt When the person said so: from when it holds.
+	// GivenAt When the person decided; it takes effect then.
 	GivenAt time.Time `json:"given_at"`
 
 	// GivenBy Examples: competent_person
@@ -1061,12 +1061,12 @@ type HistoryBody struct {
 	// Language Examples: zu
 	Language *HistoryBodyLanguage `json:"language"`
 
-	// NoticeVersion This and what follows up to evidence_sha256: null for a withdrawal.
+	// NoticeVersion null for a withdrawal, as are the fields below up to evidence_sha256.
 	//
 	// Examples: 1
 	NoticeVersion *int64 `json:"notice_version"`
 
-	// Personal Of the fields that identify a person: there never were any, they are shown, they are sealed from you, or their key was destroyed.
+	// Personal State of the fields that identify a person. none: there never were any; open: shown; sealed: hidden from you; erased: their key was destroyed.
 	//
 	// Examples: open
 	Personal HistoryBodyPersonal `json:"personal"`
@@ -1077,27 +1077,27 @@ type HistoryBody struct {
 	// Purpose Examples: sms_alert
 	Purpose string `json:"purpose"`
 
-	// PurposeDescription The wording as shown.
+	// PurposeDescription The wording that was shown.
 	//
 	// Examples: Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.
 	PurposeDescription *string `json:"purpose_description"`
 
-	// Reason Of a withdrawal.
+	// Reason Reason of a withdrawal.
 	Reason *string `json:"reason"`
 
-	// RecordedAt When the log learned of it.
+	// RecordedAt When it was recorded.
 	RecordedAt time.Time `json:"recorded_at"`
 
 	// RecordedBy Examples: staff
 	RecordedBy HistoryBodyRecordedBy `json:"recorded_by"`
 
-	// SHA256 Of the wording as shown.
+	// SHA256 SHA-256 of the wording shown.
 	//
 	// Examples: 73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e
 	SHA256 *string `json:"sha256"`
 }
 
-// HistoryBodyCause Of a withdrawal that followed from the closing of the account; else null.
+// HistoryBodyCause For a withdrawal caused by closing the account; otherwise null.
 type HistoryBodyCause string
 
 // HistoryBodyChannel Examples: paper
@@ -1109,7 +1109,7 @@ type HistoryBodyGivenBy string
 // HistoryBodyLanguage Examples: zu
 type HistoryBodyLanguage string
 
-// HistoryBodyPersonal Of the fields that identify a person: there never were any, they are shown, they are sealed from you, or their key was destroyed.
+// HistoryBodyPersonal State of the fields that identify a person. none: there never were any; open: shown; sealed: hidden from you; erased: their key was destroyed.
 //
 // Examples: open
 type HistoryBodyPersonal string
@@ -1121,16 +1121,16 @@ type HistoryBodyRecordedBy string
 type HoldBody struct {
 	ID uuid.UUID `json:"id"`
 
-	// LiftedAt null: it holds.
+	// LiftedAt null: still in force.
 	LiftedAt *time.Time `json:"lifted_at"`
 	PlacedAt time.Time  `json:"placed_at"`
 
-	// Position Of the newest event about it.
+	// Position Position of its newest event.
 	//
 	// Examples: 1043
 	Position int64 `json:"position"`
 
-	// Reason null when erased.
+	// Reason null if erased.
 	Reason    *string   `json:"reason"`
 	SubjectID uuid.UUID `json:"subject_id"`
 }
@@ -1145,7 +1145,7 @@ type LiftHoldBody struct {
 type ListBodyAuditBody struct {
 	Items []AuditBody `json:"items"`
 
-	// Next Cursor for after; null: this is the end.
+	// Next Pass as after for the next page; null: this is the last.
 	Next *string `json:"next"`
 }
 
@@ -1153,7 +1153,7 @@ type ListBodyAuditBody struct {
 type ListBodyCertificateBody struct {
 	Items []CertificateBody `json:"items"`
 
-	// Next Cursor for after; null: this is the end.
+	// Next Pass as after for the next page; null: this is the last.
 	Next *string `json:"next"`
 }
 
@@ -1161,7 +1161,7 @@ type ListBodyCertificateBody struct {
 type ListBodyConsentBody struct {
 	Items []ConsentBody `json:"items"`
 
-	// Next Cursor for after; null: this is the end.
+	// Next Pass as after for the next page; null: this is the last.
 	Next *string `json:"next"`
 }
 
@@ -1169,7 +1169,7 @@ type ListBodyConsentBody struct {
 type ListBodyExposureBody struct {
 	Items []ExposureBody `json:"items"`
 
-	// Next Cursor for after; null: this is the end.
+	// Next Pass as after for the next page; null: this is the last.
 	Next *string `json:"next"`
 }
 
@@ -1177,7 +1177,7 @@ type ListBodyExposureBody struct {
 type ListBodyHistoryBody struct {
 	Items []HistoryBody `json:"items"`
 
-	// Next Cursor for after; null: this is the end.
+	// Next Pass as after for the next page; null: this is the last.
 	Next *string `json:"next"`
 }
 
@@ -1185,7 +1185,7 @@ type ListBodyHistoryBody struct {
 type ListBodyMunicipalityBody struct {
 	Items []MunicipalityBody `json:"items"`
 
-	// Next Cursor for after; null: this is the end.
+	// Next Pass as after for the next page; null: this is the last.
 	Next *string `json:"next"`
 }
 
@@ -1193,7 +1193,7 @@ type ListBodyMunicipalityBody struct {
 type ListBodyNoticeBody struct {
 	Items []NoticeBody `json:"items"`
 
-	// Next Cursor for after; null: this is the end.
+	// Next Pass as after for the next page; null: this is the last.
 	Next *string `json:"next"`
 }
 
@@ -1201,7 +1201,7 @@ type ListBodyNoticeBody struct {
 type ListBodyPurposeBody struct {
 	Items []PurposeBody `json:"items"`
 
-	// Next Cursor for after; null: this is the end.
+	// Next Pass as after for the next page; null: this is the last.
 	Next *string `json:"next"`
 }
 
@@ -1209,7 +1209,7 @@ type ListBodyPurposeBody struct {
 type ListBodyRequestBody struct {
 	Items []RequestBody `json:"items"`
 
-	// Next Cursor for after; null: this is the end.
+	// Next Pass as after for the next page; null: this is the last.
 	Next *string `json:"next"`
 }
 
@@ -1217,13 +1217,13 @@ type ListBodyRequestBody struct {
 type ListBodyUserBody struct {
 	Items []UserBody `json:"items"`
 
-	// Next Cursor for after; null: this is the end.
+	// Next Pass as after for the next page; null: this is the last.
 	Next *string `json:"next"`
 }
 
 // LodgeRequestBody defines model for LodgeRequestBody.
 type LodgeRequestBody struct {
-	// Details What exactly.
+	// Details What exactly is asked for.
 	//
 	// Examples: My surname is spelt Ṋemavhola.
 	Details *string `json:"details,omitempty"`
@@ -1231,7 +1231,7 @@ type LodgeRequestBody struct {
 	// Kind Examples: correction
 	Kind LodgeRequestBodyKind `json:"kind"`
 
-	// SubjectID Another person of the own tenant; only for staff.
+	// SubjectID Another person of your municipality; staff only.
 	SubjectID *uuid.UUID `json:"subject_id,omitempty"`
 }
 
@@ -1243,7 +1243,7 @@ type LoginBody struct {
 	// Email Examples: nomsa@example.org
 	Email string `json:"email"`
 
-	// MunicipalityCode Needed if registered in more than one municipality.
+	// MunicipalityCode Required if you are registered in more than one.
 	//
 	// Examples: CPT
 	MunicipalityCode *string `json:"municipality_code,omitempty"`
@@ -1251,7 +1251,7 @@ type LoginBody struct {
 	// Password Examples: correct horse battery
 	Password string `json:"password"`
 
-	// Totp The 6 digits that your authenticator shows now; needed if the account has a second factor.
+	// Totp The 6 digits your authenticator shows now; required if the account has a second factor.
 	Totp *string `json:"totp,omitempty"`
 }
 
@@ -1263,12 +1263,12 @@ type LookBody struct {
 	// ActorRole Examples: manager
 	ActorRole string `json:"actor_role"`
 
-	// Fields The group of fields that was shown.
+	// Fields The group of fields shown.
 	//
 	// Examples: profile
 	Fields string `json:"fields"`
 
-	// Matched The person alone, the person among others, or a filter that may have covered them.
+	// Matched Shown alone, shown among others, or possibly covered by a filter.
 	Matched LookBodyMatched `json:"matched"`
 
 	// Position Examples: 1043
@@ -1279,12 +1279,12 @@ type LookBody struct {
 	Timestamp time.Time `json:"timestamp"`
 }
 
-// LookBodyMatched The person alone, the person among others, or a filter that may have covered them.
+// LookBodyMatched Shown alone, shown among others, or possibly covered by a filter.
 type LookBodyMatched string
 
 // MunicipalityBody defines model for MunicipalityBody.
 type MunicipalityBody struct {
-	// Category null: not said.
+	// Category null: not given.
 	//
 	// Examples: A
 	Category *MunicipalityBodyCategory `json:"category"`
@@ -1312,50 +1312,50 @@ type MunicipalityBody struct {
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// MunicipalityBodyCategory null: not said.
+// MunicipalityBodyCategory null: not given.
 //
 // Examples: A
 type MunicipalityBodyCategory string
 
 // MyDataBody defines model for MyDataBody.
 type MyDataBody struct {
-	// Activity What this person did, and what was done about them; what identifies others is sealed.
+	// Activity What this person did and what others did about them; data that identifies others is sealed.
 	Activity []AuditBody `json:"activity"`
 
-	// Consents As they stand, in the words that were shown.
+	// Consents Their current state, in the wording shown.
 	Consents        []ConsentBody `json:"consents"`
 	ExportTimestamp time.Time     `json:"export_timestamp"`
 
-	// Holds Why some of it has to be kept.
+	// Holds Why some data must be kept.
 	Holds []HoldBody `json:"holds"`
 
-	// Position Of the log: what there was when this was made.
+	// Position Log position at which this was made.
 	//
 	// Examples: 1043
 	Position int64    `json:"position"`
 	Profile  UserBody `json:"profile"`
 
-	// Reads Who looked at this person's data, when, by which route.
+	// Reads Who read this person's data, when and by which route.
 	Reads []LookBody `json:"reads"`
 
-	// Recipients Everybody who had access (s23(1)(b)), by account.
+	// Recipients Everyone who had access (POPIA s23(1)(b)), by account.
 	Recipients []RecipientBody `json:"recipients"`
 
-	// Requests What was asked for under the law.
+	// Requests Requests made under POPIA.
 	Requests []RequestBody `json:"requests"`
 }
 
 // NewTOTPBody defines model for NewTOTPBody.
 type NewTOTPBody struct {
-	// ExpiresAt When it can no longer be confirmed.
+	// ExpiresAt It must be confirmed before this.
 	ExpiresAt time.Time `json:"expires_at"`
 
-	// OtpauthURI The same for a QR code.
+	// OtpauthURI The same, for a QR code.
 	//
 	// Examples: otpauth://totp/SALGA%20Trust%20Engine:sipho@example.org?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP
 	OtpauthURI *string `json:"otpauth_uri,omitempty"`
 
-	// Secret Base32, to be typed in; shown this once, and left out of the answer to a repeat.
+	// Secret Base32, for typing in; shown only once and left out if the request is repeated.
 	//
 	// Examples: JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP
 	Secret *string `json:"secret,omitempty"`
@@ -1363,13 +1363,13 @@ type NewTOTPBody struct {
 
 // NoticeBody defines model for NoticeBody.
 type NoticeBody struct {
-	// InUseSince Since when people are shown these words; 0001-01-01T00:00:00Z: before everything.
+	// InUseSince When people were first shown this wording; 0001-01-01T00:00:00Z: from the very start.
 	InUseSince time.Time `json:"in_use_since"`
 
-	// PublishedAt null: it is built in.
+	// PublishedAt null: built in.
 	PublishedAt *time.Time `json:"published_at"`
 
-	// SHA256 Of each text's UTF-8 bytes, hexadecimal.
+	// SHA256 SHA-256 of each text's UTF-8 bytes, hexadecimal.
 	//
 	// Examples: {"af":"7abb6b08158307913f6b1584f1e7d1a02e25071291b0c233516b3ded27311e1f","en":"1c31e3af462d98d0d2af3cefc4abc7a34d63efa7ac23e4c65afb9065bc0b9dd4","zu":"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"}
 	SHA256 map[string]string `json:"sha256"`
@@ -1385,7 +1385,7 @@ type NoticeBody struct {
 
 // NoticeStruct defines model for NoticeStruct.
 type NoticeStruct struct {
-	// InUseSince Since when people are shown these words, not in the future; missing: from now on. 0001-01-01T00:00:00Z: before everything.
+	// InUseSince When people were first shown this wording, not in the future; default: now. 0001-01-01T00:00:00Z: from the very start.
 	InUseSince *time.Time `json:"in_use_since,omitempty"`
 	Texts      TextsBody  `json:"texts"`
 }
@@ -1404,20 +1404,20 @@ type Problem struct {
 	// Code Stable name of the refusal, for programs.
 	Code ProblemCode `json:"code"`
 
-	// ConsentID The consent that stands in the way (already_granted, in_force).
+	// ConsentID The existing consent (already_granted, in_force).
 	ConsentID *uuid.UUID `json:"consent_id,omitempty"`
 
-	// Detail A sentence for a person.
+	// Detail An explanation for people.
 	Detail string `json:"detail"`
 
-	// Errors Faulty fields; empty when the fault is none of them.
+	// Errors Faulty fields; empty if no field is at fault.
 	Errors []FieldError `json:"errors"`
 	Status int64        `json:"status"`
 
 	// Title The status in words.
 	Title string `json:"title"`
 
-	// Type Always about:blank; code says what it is.
+	// Type Always about:blank; see code.
 	Type string `json:"type"`
 }
 
@@ -1437,7 +1437,7 @@ type ProjectorState struct {
 
 // PublishNoticeBody defines model for PublishNoticeBody.
 type PublishNoticeBody struct {
-	// InUseSince Since when people are shown these words: not in the future, and not before the words that they replace were; missing: from now on.
+	// InUseSince When people were first shown this wording: not in the future, and not before the wording it replaces; default: now.
 	InUseSince *time.Time `json:"in_use_since,omitempty"`
 	Texts      TextsBody  `json:"texts"`
 }
@@ -1449,18 +1449,18 @@ type PurposeBody struct {
 	// Code Examples: sms_alert
 	Code string `json:"code"`
 
-	// Notice The newest.
+	// Notice The newest version.
 	Notice NoticeBody `json:"notice"`
 
 	// Retention Examples: until consent is withdrawn; proof of consent 3 years longer
 	Retention string `json:"retention"`
 
-	// Retired Nothing more is recorded for it.
+	// Retired true: nothing more is recorded for it.
 	//
 	// Examples: false
 	Retired bool `json:"retired"`
 
-	// SpecialPersonalInformation POPIA s26
+	// SpecialPersonalInformation As defined in POPIA s26.
 	//
 	// Examples: false
 	SpecialPersonalInformation bool `json:"special_personal_information"`
@@ -1471,11 +1471,11 @@ type PurposeBodyBasis string
 
 // Ready defines model for Ready.
 type Ready struct {
-	// Projectors Those that are behind or halted.
+	// Projectors Those behind or halted.
 	Projectors *[]ProjectorState `json:"projectors,omitempty"`
 	Status     ReadyStatus       `json:"status"`
 
-	// Warnings Trouble that an operator has to see to while the system serves. recorded_in_future: the newest event was recorded in the future of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded.
+	// Warnings Trouble that an operator must resolve while the system serves. recorded_in_future: the newest event was recorded ahead of the database's clock. clock_differs: the clocks of server and database are more than 5 s apart, so nothing is recorded.
 	Warnings *[]ReadyWarnings `json:"warnings,omitempty"`
 }
 
@@ -1501,7 +1501,7 @@ type RecipientBody struct {
 
 // RecordConsentBody defines model for RecordConsentBody.
 type RecordConsentBody struct {
-	// Channel web if missing.
+	// Channel Default: web.
 	Channel *RecordConsentBodyChannel `json:"channel,omitempty"`
 
 	// Consented false records a refusal.
@@ -1510,13 +1510,13 @@ type RecordConsentBody struct {
 	Consented bool          `json:"consented"`
 	Evidence  *EvidenceBody `json:"evidence,omitempty"`
 
-	// GivenAt More than 5 minutes ago needs another channel than web, and evidence.
+	// GivenAt If more than 5 minutes ago: needs evidence, and a channel other than web.
 	GivenAt *time.Time `json:"given_at,omitempty"`
 
 	// GivenBy A competent person who decides for the subject (POPIA s35).
 	GivenBy *GivenByBody `json:"given_by,omitempty"`
 
-	// Language As shown.
+	// Language That of the wording shown.
 	//
 	// Examples: zu
 	Language RecordConsentBodyLanguage `json:"language"`
@@ -1524,22 +1524,22 @@ type RecordConsentBody struct {
 	// NoticeVersion The version that was shown.
 	NoticeVersion *int64 `json:"notice_version,omitempty"`
 
-	// Purpose A code of the registry.
+	// Purpose Code of a registered purpose.
 	//
 	// Examples: sms_alert
 	Purpose string `json:"purpose"`
 
-	// PurposeDescription The wording that was shown; must be the registry's.
+	// PurposeDescription The wording that was shown; must match the registry.
 	PurposeDescription *string `json:"purpose_description,omitempty"`
 
-	// SubjectID Another person of the own tenant; only for staff.
+	// SubjectID Another person of your municipality; staff only.
 	SubjectID *uuid.UUID `json:"subject_id,omitempty"`
 }
 
-// RecordConsentBodyChannel web if missing.
+// RecordConsentBodyChannel Default: web.
 type RecordConsentBodyChannel string
 
-// RecordConsentBodyLanguage As shown.
+// RecordConsentBodyLanguage That of the wording shown.
 //
 // Examples: zu
 type RecordConsentBodyLanguage string
@@ -1548,7 +1548,7 @@ type RecordConsentBodyLanguage string
 type RecoverTOTPBody struct {
 	Evidence *EvidenceBody `json:"evidence,omitempty"`
 
-	// Reason How it is known that the person asked for it.
+	// Reason How you know that the person asked for it.
 	//
 	// Examples: Phone stolen; she came in person with her ID.
 	Reason string `json:"reason"`
@@ -1586,18 +1586,18 @@ type RegisterBody struct {
 	// Password Examples: correct horse battery
 	Password string `json:"password"`
 
-	// Phone E.164 or South African national form.
+	// Phone E.164 or South African national format.
 	//
 	// Examples: 082 123 4567
 	Phone *string `json:"phone,omitempty"`
 
-	// PreferredLanguage en if missing.
+	// PreferredLanguage Default: en.
 	//
 	// Examples: zu
 	PreferredLanguage *RegisterBodyPreferredLanguage `json:"preferred_language,omitempty"`
 }
 
-// RegisterBodyPreferredLanguage en if missing.
+// RegisterBodyPreferredLanguage Default: en.
 //
 // Examples: zu
 type RegisterBodyPreferredLanguage string
@@ -1607,12 +1607,12 @@ type RegisterConsentBody struct {
 	// Consented Examples: true
 	Consented bool `json:"consented"`
 
-	// Language As shown.
+	// Language That of the wording shown.
 	//
 	// Examples: zu
 	Language RegisterConsentBodyLanguage `json:"language"`
 
-	// Purpose platform_registration
+	// Purpose Always platform_registration.
 	//
 	// Examples: platform_registration
 	Purpose string `json:"purpose"`
@@ -1621,7 +1621,7 @@ type RegisterConsentBody struct {
 	PurposeDescription *string `json:"purpose_description,omitempty"`
 }
 
-// RegisterConsentBodyLanguage As shown.
+// RegisterConsentBodyLanguage That of the wording shown.
 //
 // Examples: zu
 type RegisterConsentBodyLanguage string
@@ -1631,7 +1631,7 @@ type RegisterMunicipalityBody struct {
 	// Category Examples: A
 	Category *RegisterMunicipalityBodyCategory `json:"category,omitempty"`
 
-	// Code Unique; upper-cased.
+	// Code Unique; stored in upper case.
 	//
 	// Examples: ETH
 	Code         string  `json:"code"`
@@ -1672,7 +1672,7 @@ type RemoveTOTPBody struct {
 	// CurrentPassword Examples: correct horse battery
 	CurrentPassword string `json:"current_password"`
 
-	// Totp The 6 digits that the authenticator shows now.
+	// Totp The 6 digits your authenticator shows now.
 	//
 	// Examples: 492039
 	Totp string `json:"totp"`
@@ -1680,29 +1680,29 @@ type RemoveTOTPBody struct {
 
 // RequestBody defines model for RequestBody.
 type RequestBody struct {
-	// CertificateID Of the erasure that was carried out; null: none was.
+	// CertificateID Certificate of the erasure; null: none.
 	CertificateID *uuid.UUID `json:"certificate_id"`
 	ClosedAt      *time.Time `json:"closed_at"`
 
-	// Details What exactly was asked for; null also when erased.
+	// Details What exactly was asked for; null also if erased.
 	Details *string `json:"details"`
 
-	// DueOn A day: 30 days by the South African calendar.
+	// DueOn 30 days after lodging, by the South African calendar.
 	//
 	// Examples: 2026-03-31
 	DueOn string `json:"due_on"`
 
-	// Ground Of a refusal; null: none.
+	// Ground Ground of a refusal; null: none.
 	Ground   *string             `json:"ground"`
 	ID       uuid.UUID           `json:"id"`
 	Kind     RequestBodyKind     `json:"kind"`
 	LodgedAt time.Time           `json:"lodged_at"`
 	LodgedBy RequestBodyLodgedBy `json:"lodged_by"`
 
-	// Note Of who closed it; null also when erased.
+	// Note Note of the officer who closed it; null also if erased.
 	Note *string `json:"note"`
 
-	// Position Of the newest event about it.
+	// Position Position of its newest event.
 	//
 	// Examples: 1043
 	Position  int64             `json:"position"`
@@ -1723,7 +1723,7 @@ type RequestBodyStatus string
 type Rights struct {
 	Holds []HoldBody `json:"holds"`
 
-	// Next Cursor for after; null: this is the end.
+	// Next Pass as after for the next page; null: this is the last.
 	Next     *string       `json:"next"`
 	Requests []RequestBody `json:"requests"`
 }
@@ -1751,7 +1751,7 @@ type Tokens struct {
 	// AccessToken Examples: eyJhbGciOiJIUzI1NiJ9.e30.YWNjZXNz
 	AccessToken string `json:"access_token"`
 
-	// ExpiresIn Seconds that the access token is valid.
+	// ExpiresIn Lifetime of the access token in seconds.
 	//
 	// Examples: 1800
 	ExpiresIn int64 `json:"expires_in"`
@@ -1792,7 +1792,7 @@ type UserBody struct {
 	// Role Examples: citizen
 	Role UserBodyRole `json:"role"`
 
-	// SecondFactor Whether sign-in asks for a code of an authenticator; of one's own account alone.
+	// SecondFactor Whether sign-in needs an authenticator code; shown only for your own account.
 	//
 	// Examples: false
 	SecondFactor *bool     `json:"second_factor,omitempty"`
@@ -1808,10 +1808,10 @@ type UserBodyRole string
 
 // WithdrawConsentBody defines model for WithdrawConsentBody.
 type WithdrawConsentBody struct {
-	// Evidence For another person: needed for more than 5 minutes ago, for what is earlier than the withdrawal that is known, and for platform_registration.
+	// Evidence For another person: needed if given_at is more than 5 minutes ago or before the recorded withdrawal, and for platform_registration.
 	Evidence *EvidenceBody `json:"evidence,omitempty"`
 
-	// GivenAt When the person said so; missing: now.
+	// GivenAt When the person withdrew it; default: now.
 	GivenAt *time.Time `json:"given_at,omitempty"`
 
 	// Reason Examples: too many messages
@@ -1832,7 +1832,7 @@ type WithdrawnConsentBody struct {
 	// Examples: 2026-03-01T12:00:00.000000Z
 	ConsentedAt *time.Time `json:"consented_at"`
 
-	// EvidenceSHA256 Of the scanned form, or whatever else proves it; null: none.
+	// EvidenceSHA256 SHA-256 of the scanned form or other evidence; null: none.
 	EvidenceSHA256 *string `json:"evidence_sha256"`
 
 	// GivenAt When the person decided.
@@ -1848,7 +1848,7 @@ type WithdrawnConsentBody struct {
 	// NoticeVersion Examples: 1
 	NoticeVersion int64 `json:"notice_version"`
 
-	// Position Of the newest event about it.
+	// Position Position of its newest event.
 	//
 	// Examples: 1042
 	Position int64 `json:"position"`
@@ -1856,23 +1856,23 @@ type WithdrawnConsentBody struct {
 	// Purpose Examples: sms_alert
 	Purpose string `json:"purpose"`
 
-	// PurposeDescription The wording as shown.
+	// PurposeDescription The wording that was shown.
 	//
 	// Examples: Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi.
 	PurposeDescription string `json:"purpose_description"`
 
-	// RecordedAt When the log learned of it.
+	// RecordedAt When it was recorded.
 	RecordedAt time.Time `json:"recorded_at"`
 
 	// RecordedBy The account that recorded it; null: an operator.
 	RecordedBy *uuid.UUID `json:"recorded_by"`
 
-	// SHA256 Of the wording as shown.
+	// SHA256 SHA-256 of the wording shown.
 	//
 	// Examples: 73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e
 	SHA256 string `json:"sha256"`
 
-	// Staying Where it closed the account: the consents that were not given through it and stay in force. Staff can withdraw them. Else null.
+	// Staying If this closed the account: consents not given through it, which stay in force; staff can withdraw them. Otherwise null.
 	Staying   *[]ConsentBody `json:"staying"`
 	SubjectID uuid.UUID      `json:"subject_id"`
 
@@ -1892,10 +1892,10 @@ type WithdrawnConsentBodyLanguage string
 
 // AuditLogParams defines parameters for AuditLog.
 type AuditLogParams struct {
-	// Limit At most so many items.
+	// Limit Maximum number of items.
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// After next of the page before; empty: from the start.
+	// After next of the previous page; empty: from the start.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// From Recorded at this instant or later.
@@ -1912,16 +1912,16 @@ type AuditLogParams struct {
 	// UserID Who did it.
 	UserID *uuid.UUID `form:"user_id,omitempty" json:"user_id,omitempty"`
 
-	// TenantID The own one; SALGA's admins may name another or none for all, and see personal values sealed.
+	// TenantID Your own; SALGA's admins may name another, or omit it for all, and see others' personal values sealed.
 	TenantID *uuid.UUID `form:"tenant_id,omitempty" json:"tenant_id,omitempty"`
 
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
@@ -1930,62 +1930,62 @@ type AuditLogParamsOperation string
 
 // LoginParams defines parameters for Login.
 type LoginParams struct {
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // LogoutParams defines parameters for Logout.
 type LogoutParams struct {
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // RefreshParams defines parameters for Refresh.
 type RefreshParams struct {
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // RegisterParams defines parameters for Register.
 type RegisterParams struct {
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // ExportConsentsParams defines parameters for ExportConsents.
 type ExportConsentsParams struct {
-	// AsOf What held at this instant; missing: at the end of what was known.
+	// AsOf The state at this instant; default: at the end of what was known.
 	AsOf *time.Time `form:"as_of,omitempty" json:"as_of,omitempty"`
 
-	// KnownAt As known at this instant; missing: now.
+	// KnownAt As known at this instant; default: now.
 	KnownAt *time.Time `form:"known_at,omitempty" json:"known_at,omitempty"`
 
-	// Position As known at this position, which an earlier answer named: the same bytes again.
+	// Position As known at this position of an earlier answer: the same bytes again.
 	Position *int64 `form:"position,omitempty" json:"position,omitempty"`
 
-	// Purpose Only for this purpose.
+	// Purpose Only consents to this purpose.
 	Purpose *string                     `form:"purpose,omitempty" json:"purpose,omitempty"`
 	Format  *ExportConsentsParamsFormat `form:"format,omitempty" json:"format,omitempty"`
 
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
@@ -1994,10 +1994,10 @@ type ExportConsentsParamsFormat string
 
 // ExposureParams defines parameters for Exposure.
 type ExposureParams struct {
-	// Limit At most so many items.
+	// Limit Maximum number of items.
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// After next of the page before; empty: from the start.
+	// After next of the previous page; empty: from the start.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// From Recorded at this instant or later.
@@ -2006,212 +2006,212 @@ type ExposureParams struct {
 	// To Recorded before this instant.
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
-	// SubjectID Who saw this person? Give this or actor_id.
+	// SubjectID The person whose data was read; give this or actor_id.
 	SubjectID *uuid.UUID `form:"subject_id,omitempty" json:"subject_id,omitempty"`
 
-	// ActorID Whom did this account see?
+	// ActorID The account that read; give this or subject_id.
 	ActorID *uuid.UUID `form:"actor_id,omitempty" json:"actor_id,omitempty"`
 
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // SubjectHistoryParams defines parameters for SubjectHistory.
 type SubjectHistoryParams struct {
-	// Limit At most so many items.
+	// Limit Maximum number of items.
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// After next of the page before; empty: from the start.
+	// After next of the previous page; empty: from the start.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ListConsentsParams defines parameters for ListConsents.
 type ListConsentsParams struct {
-	// Limit At most so many items.
+	// Limit Maximum number of items.
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// After next of the page before; empty: from the start.
+	// After next of the previous page; empty: from the start.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
-	// SubjectID Another person of the own tenant; only for staff.
+	// SubjectID Another person of your municipality; staff only.
 	SubjectID *uuid.UUID `form:"subject_id,omitempty" json:"subject_id,omitempty"`
 
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // RecordConsentParams defines parameters for RecordConsent.
 type RecordConsentParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // CheckConsentParams defines parameters for CheckConsent.
 type CheckConsentParams struct {
-	// SubjectID Another person of the own tenant; only for staff.
+	// SubjectID Another person of your municipality; staff only.
 	SubjectID *uuid.UUID `form:"subject_id,omitempty" json:"subject_id,omitempty"`
 	Purpose   string     `form:"purpose" json:"purpose"`
 
-	// At Missing: now.
+	// At Default: now.
 	At *time.Time `form:"at,omitempty" json:"at,omitempty"`
 
-	// KnownAt Missing: now.
+	// KnownAt Default: now.
 	KnownAt *time.Time `form:"known_at,omitempty" json:"known_at,omitempty"`
 
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // GetConsentParams defines parameters for GetConsent.
 type GetConsentParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // WithdrawConsentParams defines parameters for WithdrawConsent.
 type WithdrawConsentParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // ListCertificatesParams defines parameters for ListCertificates.
 type ListCertificatesParams struct {
-	// Limit At most so many items.
+	// Limit Maximum number of items.
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// After next of the page before; empty: from the start.
+	// After next of the previous page; empty: from the start.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
-	// TenantID The own one; SALGA's admins may name another or none for all.
+	// TenantID Your own; SALGA's admins may name another, or omit it for all.
 	TenantID *string `form:"tenant_id,omitempty" json:"tenant_id,omitempty"`
 
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // GetCertificateParams defines parameters for GetCertificate.
 type GetCertificateParams struct {
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // DeleteAccountParams defines parameters for DeleteAccount.
 type DeleteAccountParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // PlaceHoldParams defines parameters for PlaceHold.
 type PlaceHoldParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // LiftHoldParams defines parameters for LiftHold.
 type LiftHoldParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // MyDataParams defines parameters for MyData.
 type MyDataParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // MyDataPageParams defines parameters for MyDataPage.
 type MyDataPageParams struct {
-	// Lang Missing: the preferred language of the person, else Accept-Language.
+	// Lang Default: the person's preferred language, else Accept-Language.
 	Lang *MyDataPageParamsLang `form:"lang,omitempty" json:"lang,omitempty"`
 
-	// Language The former name of lang.
+	// Language Former name of lang.
 	Language *MyDataPageParamsLanguage `form:"language,omitempty" json:"language,omitempty"`
 
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog       *uuid.UUID `json:"Event-Log,omitempty"`
 	AcceptLanguage *string    `json:"Accept-Language,omitempty"`
 }
@@ -2224,20 +2224,20 @@ type MyDataPageParamsLanguage string
 
 // ListRequestsParams defines parameters for ListRequests.
 type ListRequestsParams struct {
-	// Limit At most so many items.
+	// Limit Maximum number of items.
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// After next of the page before; empty: from the start.
+	// After next of the previous page; empty: from the start.
 	After  *string                   `form:"after,omitempty" json:"after,omitempty"`
 	Status *ListRequestsParamsStatus `form:"status,omitempty" json:"status,omitempty"`
 
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
@@ -2246,43 +2246,43 @@ type ListRequestsParamsStatus string
 
 // LodgeRequestParams defines parameters for LodgeRequest.
 type LodgeRequestParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // RequestDataParams defines parameters for RequestData.
 type RequestDataParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // RequestDataPageParams defines parameters for RequestDataPage.
 type RequestDataPageParams struct {
-	// Lang Missing: the preferred language of the person, else Accept-Language.
+	// Lang Default: the person's preferred language, else Accept-Language.
 	Lang *RequestDataPageParamsLang `form:"lang,omitempty" json:"lang,omitempty"`
 
-	// Language The former name of lang.
+	// Language Former name of lang.
 	Language *RequestDataPageParamsLanguage `form:"language,omitempty" json:"language,omitempty"`
 
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog       *uuid.UUID `json:"Event-Log,omitempty"`
 	AcceptLanguage *string    `json:"Accept-Language,omitempty"`
 }
@@ -2295,67 +2295,67 @@ type RequestDataPageParamsLanguage string
 
 // FulfilRequestParams defines parameters for FulfilRequest.
 type FulfilRequestParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // RefuseRequestParams defines parameters for RefuseRequest.
 type RefuseRequestParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // GetRightsParams defines parameters for GetRights.
 type GetRightsParams struct {
-	// Limit At most so many items.
+	// Limit Maximum number of items.
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// After next of the page before; empty: from the start.
+	// After next of the previous page; empty: from the start.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
-	// SubjectID Another person of the own tenant; only for officers.
+	// SubjectID Another person of your municipality; manager or admin only.
 	SubjectID *uuid.UUID `form:"subject_id,omitempty" json:"subject_id,omitempty"`
 
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ListMunicipalitiesParams defines parameters for ListMunicipalities.
 type ListMunicipalitiesParams struct {
-	// Limit At most so many items.
+	// Limit Maximum number of items.
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// After next of the page before; empty: from the start.
+	// After next of the previous page; empty: from the start.
 	After    *string                           `form:"after,omitempty" json:"after,omitempty"`
 	IsActive *ListMunicipalitiesParamsIsActive `form:"is_active,omitempty" json:"is_active,omitempty"`
 	Province *ListMunicipalitiesParamsProvince `form:"province,omitempty" json:"province,omitempty"`
 	Category *ListMunicipalitiesParamsCategory `form:"category,omitempty" json:"category,omitempty"`
 
-	// Q Part of the name, or beginning of the code.
+	// Q Part of the name, or the start of the code.
 	Q *string `form:"q,omitempty" json:"q,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
@@ -2370,172 +2370,172 @@ type ListMunicipalitiesParamsCategory string
 
 // RegisterMunicipalityParams defines parameters for RegisterMunicipality.
 type RegisterMunicipalityParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // GetMunicipalityParams defines parameters for GetMunicipality.
 type GetMunicipalityParams struct {
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ChangeMunicipalityParams defines parameters for ChangeMunicipality.
 type ChangeMunicipalityParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
-	// IfMatch ETag of the version that the change is meant for; else 412.
+	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // DeactivateMunicipalityParams defines parameters for DeactivateMunicipality.
 type DeactivateMunicipalityParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
-	// IfMatch ETag of the version that the change is meant for; else 412.
+	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // ReactivateMunicipalityParams defines parameters for ReactivateMunicipality.
 type ReactivateMunicipalityParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
-	// IfMatch ETag of the version that the change is meant for; else 412.
+	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // ListPurposesParams defines parameters for ListPurposes.
 type ListPurposesParams struct {
-	// Limit At most so many items.
+	// Limit Maximum number of items.
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// After next of the page before; empty: from the start.
+	// After next of the previous page; empty: from the start.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
-	// MunicipalityCode In any letter case; missing: the defaults for all.
+	// MunicipalityCode In any letter case; if missing: the defaults for all.
 	MunicipalityCode *string `form:"municipality_code,omitempty" json:"municipality_code,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // DefinePurposeParams defines parameters for DefinePurpose.
 type DefinePurposeParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // GetPurposeParams defines parameters for GetPurpose.
 type GetPurposeParams struct {
-	// MunicipalityCode In any letter case; missing: the defaults for all.
+	// MunicipalityCode In any letter case; if missing: the defaults for all.
 	MunicipalityCode *string `form:"municipality_code,omitempty" json:"municipality_code,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ListNoticesParams defines parameters for ListNotices.
 type ListNoticesParams struct {
-	// Limit At most so many items.
+	// Limit Maximum number of items.
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// After next of the page before; empty: from the start.
+	// After next of the previous page; empty: from the start.
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
-	// MunicipalityCode In any letter case; missing: the defaults for all.
+	// MunicipalityCode In any letter case; if missing: the defaults for all.
 	MunicipalityCode *string `form:"municipality_code,omitempty" json:"municipality_code,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // PublishNoticeParams defines parameters for PublishNotice.
 type PublishNoticeParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // GetNoticeParams defines parameters for GetNotice.
 type GetNoticeParams struct {
-	// MunicipalityCode In any letter case; missing: the defaults for all.
+	// MunicipalityCode In any letter case; if missing: the defaults for all.
 	MunicipalityCode *string `form:"municipality_code,omitempty" json:"municipality_code,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // RetirePurposeParams defines parameters for RetirePurpose.
 type RetirePurposeParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // ListUsersParams defines parameters for ListUsers.
 type ListUsersParams struct {
-	// Limit At most so many items.
+	// Limit Maximum number of items.
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// After next of the page before; empty: from the start.
+	// After next of the previous page; empty: from the start.
 	After    *string                  `form:"after,omitempty" json:"after,omitempty"`
 	Role     *ListUsersParamsRole     `form:"role,omitempty" json:"role,omitempty"`
 	IsActive *ListUsersParamsIsActive `form:"is_active,omitempty" json:"is_active,omitempty"`
@@ -2546,16 +2546,16 @@ type ListUsersParams struct {
 	// Email The whole address, in any letter case.
 	Email *string `form:"email,omitempty" json:"email,omitempty"`
 
-	// Phone The whole number, E.164 or South African national form; write + as %2B.
+	// Phone The whole number, in E.164 or South African national format; write + as %2B.
 	Phone *string `form:"phone,omitempty" json:"phone,omitempty"`
 
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
@@ -2567,166 +2567,166 @@ type ListUsersParamsIsActive string
 
 // CreateUserParams defines parameters for CreateUser.
 type CreateUserParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // GetMeParams defines parameters for GetMe.
 type GetMeParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // ChangeMeParams defines parameters for ChangeMe.
 type ChangeMeParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
-	// IfMatch ETag of the version that the change is meant for; else 412.
+	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // ChangePasswordParams defines parameters for ChangePassword.
 type ChangePasswordParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // RemoveTotpParams defines parameters for RemoveTotp.
 type RemoveTotpParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // SetUpTotpParams defines parameters for SetUpTotp.
 type SetUpTotpParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // ConfirmTotpParams defines parameters for ConfirmTotp.
 type ConfirmTotpParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
 // GetUserParams defines parameters for GetUser.
 type GetUserParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// MinEventPosition Answer no sooner than this position is seen; at most 2 s, then 503 read_model_behind. Beyond the log's end: 422 unknown_position at once.
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
 	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 }
 
 // DeactivateUserParams defines parameters for DeactivateUser.
 type DeactivateUserParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
-	// IfMatch ETag of the version that the change is meant for; else 412.
+	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // ReactivateUserParams defines parameters for ReactivateUser.
 type ReactivateUserParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
-	// IfMatch ETag of the version that the change is meant for; else 412.
+	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // ChangeRoleParams defines parameters for ChangeRole.
 type ChangeRoleParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
-	// IfMatch ETag of the version that the change is meant for; else 412.
+	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
 // RecoverTotpParams defines parameters for RecoverTotp.
 type RecoverTotpParams struct {
-	// XTenantID Optional; must be the tenant of the token.
+	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
-	// EventLog The log that positions which you hold are of; if this is another one: 409 another_log, and nothing is done.
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
 	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
 
-	// IdempotencyKey The same key and body gives the first answer again. Ignored by login, refresh, logout and password.
+	// IdempotencyKey A repeated request with the same key and body returns the first answer. Ignored by login, refresh, logout and password.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 
-	// IfMatch ETag of the version that the change is meant for; else 412.
+	// IfMatch ETag of the version that you are changing; if it is no longer current: 412.
 	IfMatch *string `json:"If-Match,omitempty"`
 }
 
-// AuditLog: What happened, newest first; SALGA's admins see other tenants' with personal values sealed
+// AuditLog: The audit log, newest first; SALGA's admins see other municipalities' personal values sealed
 //
-// For: manager, admin; platform admin for all.
+// For: manager, admin; platform admin for all municipalities.
 //
 //	GET /api/v1/audit-logs
 func (c *Client) AuditLog(ctx context.Context, params *AuditLogParams) (*Answer[ListBodyAuditBody], error) {
@@ -2791,7 +2791,7 @@ func (c *Client) Login(ctx context.Context, body LoginBody, params *LoginParams)
 	return send[Tokens](ctx, c, r)
 }
 
-// Logout: End the session of a refresh token
+// Logout: End the session that a refresh token belongs to
 //
 // For: holder of a refresh token.
 //
@@ -2829,7 +2829,7 @@ func (c *Client) Refresh(ctx context.Context, body RefreshBody, params *RefreshP
 	return send[Tokens](ctx, c, r)
 }
 
-// Register: Register as a citizen, with the consent this rests on
+// Register: Register as a citizen, giving the consent that registration requires
 //
 // For: everyone.
 //
@@ -2848,7 +2848,7 @@ func (c *Client) Register(ctx context.Context, body RegisterBody, params *Regist
 	return send[UserBody](ctx, c, r)
 }
 
-// ExportConsents: The state of all consents of the municipality at an instant, replayed from events and streamed
+// ExportConsents: Stream the state of all the municipality's consents at an instant, replayed from events
 //
 // For: manager, admin.
 //
@@ -2950,9 +2950,9 @@ func (c *Client) SubjectHistory(ctx context.Context, id uuid.UUID, params *Subje
 	return send[ListBodyHistoryBody](ctx, c, r)
 }
 
-// ListConsents: Consents, withdrawn ones too, newest first
+// ListConsents: Consents, including withdrawn ones, newest first
 //
-// For: signed in; staff for others.
+// For: anyone signed in; staff also for others.
 //
 //	GET /api/v1/consents
 func (c *Client) ListConsents(ctx context.Context, params *ListConsentsParams) (*Answer[ListBodyConsentBody], error) {
@@ -2980,9 +2980,9 @@ func (c *Client) ListConsents(ctx context.Context, params *ListConsentsParams) (
 	return send[ListBodyConsentBody](ctx, c, r)
 }
 
-// RecordConsent: Record a grant or a refusal; staff also of another person
+// RecordConsent: Record a grant or a refusal; staff may record one for another person
 //
-// For: signed in; staff for others.
+// For: anyone signed in; staff also for others.
 //
 //	POST /api/v1/consents
 func (c *Client) RecordConsent(ctx context.Context, body RecordConsentBody, params *RecordConsentParams) (*Answer[ConsentBody], error) {
@@ -3002,9 +3002,9 @@ func (c *Client) RecordConsent(ctx context.Context, body RecordConsentBody, para
 	return send[ConsentBody](ctx, c, r)
 }
 
-// CheckConsent: May personal data be processed for this purpose, at an instant, as known at an instant?
+// CheckConsent: May personal data be processed for this purpose at an instant, as known at an instant?
 //
-// For: signed in; staff for others.
+// For: anyone signed in; staff also for others.
 //
 //	GET /api/v1/consents/check
 func (c *Client) CheckConsent(ctx context.Context, params *CheckConsentParams) (*Answer[Check], error) {
@@ -3035,7 +3035,7 @@ func (c *Client) CheckConsent(ctx context.Context, params *CheckConsentParams) (
 
 // GetConsent: One consent
 //
-// For: signed in; staff for others.
+// For: anyone signed in; staff also for others.
 //
 //	GET /api/v1/consents/{id}
 func (c *Client) GetConsent(ctx context.Context, id uuid.UUID, params *GetConsentParams) (*Answer[ConsentBody], error) {
@@ -3054,9 +3054,9 @@ func (c *Client) GetConsent(ctx context.Context, id uuid.UUID, params *GetConsen
 	return send[ConsentBody](ctx, c, r)
 }
 
-// WithdrawConsent: Take a consent back; a second time changes nothing, unless it was given earlier
+// WithdrawConsent: Withdraw a consent; doing so again changes nothing, unless given_at is earlier
 //
-// For: signed in; staff for others.
+// For: anyone signed in; staff also for others.
 //
 //	POST /api/v1/consents/{id}/withdraw
 func (c *Client) WithdrawConsent(ctx context.Context, id uuid.UUID, body *WithdrawConsentBody, params *WithdrawConsentParams) (*Answer[WithdrawnConsentBody], error) {
@@ -3078,9 +3078,9 @@ func (c *Client) WithdrawConsent(ctx context.Context, id uuid.UUID, body *Withdr
 	return send[WithdrawnConsentBody](ctx, c, r)
 }
 
-// ListCertificates: The certificates of erasures, newest first; SALGA's admins see every municipality's
+// ListCertificates: Certificates of erasure, newest first; SALGA's admins see every municipality's
 //
-// For: manager, admin; platform admin for all.
+// For: manager, admin; platform admin for all municipalities.
 //
 //	GET /api/v1/data-rights/certificates
 func (c *Client) ListCertificates(ctx context.Context, params *ListCertificatesParams) (*Answer[ListBodyCertificateBody], error) {
@@ -3108,7 +3108,7 @@ func (c *Client) ListCertificates(ctx context.Context, params *ListCertificatesP
 	return send[ListBodyCertificateBody](ctx, c, r)
 }
 
-// GetCertificate: The certificate of an erasure, which names nobody
+// GetCertificate: One certificate of erasure; it names nobody
 //
 // For: everyone.
 //
@@ -3126,9 +3126,9 @@ func (c *Client) GetCertificate(ctx context.Context, id uuid.UUID, params *GetCe
 	return send[CertificateBody](ctx, c, r)
 }
 
-// DeleteAccount: Be gone: everything that identifies oneself is destroyed for good
+// DeleteAccount: Erase your account and everything that identifies you (POPIA s24)
 //
-// For: signed in.
+// For: anyone signed in.
 //
 //	DELETE /api/v1/data-rights/delete-account
 func (c *Client) DeleteAccount(ctx context.Context, body *EraseBody, params *DeleteAccountParams) (*Answer[ErasureBody], error) {
@@ -3172,7 +3172,7 @@ func (c *Client) PlaceHold(ctx context.Context, body PlaceHoldBody, params *Plac
 	return send[HoldBody](ctx, c, r)
 }
 
-// LiftHold: End a hold; a second time changes nothing
+// LiftHold: Lift a hold; doing so again changes nothing
 //
 // For: manager, admin.
 //
@@ -3194,9 +3194,9 @@ func (c *Client) LiftHold(ctx context.Context, id uuid.UUID, body LiftHoldBody, 
 	return send[HoldBody](ctx, c, r)
 }
 
-// MyData: Everything there is about oneself (POPIA s23)
+// MyData: Everything held about you (POPIA s23)
 //
-// For: signed in.
+// For: anyone signed in.
 //
 //	GET /api/v1/data-rights/my-data
 func (c *Client) MyData(ctx context.Context, params *MyDataParams) (*Answer[MyDataBody], error) {
@@ -3215,9 +3215,9 @@ func (c *Client) MyData(ctx context.Context, params *MyDataParams) (*Answer[MyDa
 	return send[MyDataBody](ctx, c, r)
 }
 
-// MyDataPage: The same as a page to read and print, in English, isiZulu or Afrikaans
+// MyDataPage: Everything held about you, as a page to read and print in English, isiZulu or Afrikaans
 //
-// For: signed in.
+// For: anyone signed in.
 //
 //	GET /api/v1/data-rights/my-data/page
 func (c *Client) MyDataPage(ctx context.Context, params *MyDataPageParams) (*Answer[io.ReadCloser], error) {
@@ -3245,7 +3245,7 @@ func (c *Client) MyDataPage(ctx context.Context, params *MyDataPageParams) (*Ans
 	return c.open(ctx, r)
 }
 
-// ListRequests: The municipality's requests of one status, those due first
+// ListRequests: Your municipality's requests with one status, earliest due date first
 //
 // For: manager, admin.
 //
@@ -3275,9 +3275,9 @@ func (c *Client) ListRequests(ctx context.Context, params *ListRequestsParams) (
 	return send[ListBodyRequestBody](ctx, c, r)
 }
 
-// LodgeRequest: Ask for access, correction or erasure, or object (POPIA s11(3), s23, s24)
+// LodgeRequest: Request access, correction or erasure, or object (POPIA s11(3), s23, s24)
 //
-// For: signed in; staff for others.
+// For: anyone signed in; staff also for others.
 //
 //	POST /api/v1/data-rights/requests
 func (c *Client) LodgeRequest(ctx context.Context, body LodgeRequestBody, params *LodgeRequestParams) (*Answer[RequestBody], error) {
@@ -3297,7 +3297,7 @@ func (c *Client) LodgeRequest(ctx context.Context, body LodgeRequestBody, params
 	return send[RequestBody](ctx, c, r)
 }
 
-// RequestData: Everything there is about who asked for access, to hand to them
+// RequestData: Everything held about the person who requested access, to hand to them
 //
 // For: manager, admin.
 //
@@ -3318,7 +3318,7 @@ func (c *Client) RequestData(ctx context.Context, id uuid.UUID, params *RequestD
 	return send[MyDataBody](ctx, c, r)
 }
 
-// RequestDataPage: The same as a page to print and hand over, in the person's language
+// RequestDataPage: Everything held about the person who requested access, as a page to print in their language
 //
 // For: manager, admin.
 //
@@ -3348,7 +3348,7 @@ func (c *Client) RequestDataPage(ctx context.Context, id uuid.UUID, params *Requ
 	return c.open(ctx, r)
 }
 
-// FulfilRequest: Close a request as fulfilled; an erasure is carried out by it, which takes an admin
+// FulfilRequest: Close a request as fulfilled; for an erasure, this carries it out and needs an admin
 //
 // For: manager, admin.
 //
@@ -3372,7 +3372,7 @@ func (c *Client) FulfilRequest(ctx context.Context, id uuid.UUID, body *FulfilRe
 	return send[RequestBody](ctx, c, r)
 }
 
-// RefuseRequest: Close a request as refused, on a ground
+// RefuseRequest: Close a request as refused, with the ground
 //
 // For: manager, admin.
 //
@@ -3394,9 +3394,9 @@ func (c *Client) RefuseRequest(ctx context.Context, id uuid.UUID, body RefuseReq
 	return send[RequestBody](ctx, c, r)
 }
 
-// GetRights: One person's requests, and holds on their data
+// GetRights: One person's requests, and the holds on their data
 //
-// For: signed in; manager, admin for others.
+// For: anyone signed in; manager, admin also for others.
 //
 //	GET /api/v1/data-rights/subject
 func (c *Client) GetRights(ctx context.Context, params *GetRightsParams) (*Answer[Rights], error) {
@@ -3525,7 +3525,7 @@ func (c *Client) ChangeMunicipality(ctx context.Context, id uuid.UUID, body Chan
 	return send[MunicipalityBody](ctx, c, r)
 }
 
-// DeactivateMunicipality: Close a municipality: no registrations, no sign-ins
+// DeactivateMunicipality: Deactivate a municipality: nobody can register or sign in
 //
 // For: platform admin.
 //
@@ -3549,7 +3549,7 @@ func (c *Client) DeactivateMunicipality(ctx context.Context, id uuid.UUID, param
 	return send[MunicipalityBody](ctx, c, r)
 }
 
-// ReactivateMunicipality: Open a municipality again
+// ReactivateMunicipality: Reactivate a municipality
 //
 // For: platform admin.
 //
@@ -3600,7 +3600,7 @@ func (c *Client) ListPurposes(ctx context.Context, params *ListPurposesParams) (
 	return send[ListBodyPurposeBody](ctx, c, r)
 }
 
-// DefinePurpose: Define a purpose of the own municipality; SALGA's admins define defaults for all
+// DefinePurpose: Define a purpose of your municipality; SALGA's admins define the defaults for all
 //
 // For: admin.
 //
@@ -3622,7 +3622,7 @@ func (c *Client) DefinePurpose(ctx context.Context, body DefinePurposeBody, para
 	return send[PurposeBody](ctx, c, r)
 }
 
-// GetPurpose: One purpose, also a retired one
+// GetPurpose: One purpose, even if retired
 //
 // For: everyone.
 //
@@ -3643,7 +3643,7 @@ func (c *Client) GetPurpose(ctx context.Context, code string, params *GetPurpose
 	return send[PurposeBody](ctx, c, r)
 }
 
-// ListNotices: Every version of a purpose's wording, the oldest first
+// ListNotices: Every version of a purpose's wording, oldest first
 //
 // For: everyone.
 //
@@ -3713,7 +3713,7 @@ func (c *Client) GetNotice(ctx context.Context, code string, version string, par
 	return send[NoticeBody](ctx, c, r)
 }
 
-// RetirePurpose: End a purpose: nothing more is recorded for it
+// RetirePurpose: Retire a purpose: nothing more is recorded for it
 //
 // For: admin.
 //
@@ -3734,7 +3734,7 @@ func (c *Client) RetirePurpose(ctx context.Context, code string, params *RetireP
 	return send[PurposeBody](ctx, c, r)
 }
 
-// ListUsers: Accounts of the own municipality, newest first; field workers by exact email or phone
+// ListUsers: Accounts of your municipality, newest first; field workers search by exact email or phone
 //
 // For: field_worker, manager, admin.
 //
@@ -3776,7 +3776,7 @@ func (c *Client) ListUsers(ctx context.Context, params *ListUsersParams) (*Answe
 	return send[ListBodyUserBody](ctx, c, r)
 }
 
-// CreateUser: Make an account of staff
+// CreateUser: Create a staff account
 //
 // For: admin.
 //
@@ -3798,9 +3798,9 @@ func (c *Client) CreateUser(ctx context.Context, body CreateUserBody, params *Cr
 	return send[UserBody](ctx, c, r)
 }
 
-// GetMe: The own account
+// GetMe: Your own account
 //
-// For: signed in.
+// For: anyone signed in.
 //
 //	GET /api/v1/users/me
 func (c *Client) GetMe(ctx context.Context, params *GetMeParams) (*Answer[UserBody], error) {
@@ -3819,9 +3819,9 @@ func (c *Client) GetMe(ctx context.Context, params *GetMeParams) (*Answer[UserBo
 	return send[UserBody](ctx, c, r)
 }
 
-// ChangeMe: Change own details; a new e-mail address needs current_password
+// ChangeMe: Change your details; a new e-mail address needs current_password
 //
-// For: signed in.
+// For: anyone signed in.
 //
 //	PATCH /api/v1/users/me
 func (c *Client) ChangeMe(ctx context.Context, body ChangeMeBody, params *ChangeMeParams) (*Answer[UserBody], error) {
@@ -3844,9 +3844,9 @@ func (c *Client) ChangeMe(ctx context.Context, body ChangeMeBody, params *Change
 	return send[UserBody](ctx, c, r)
 }
 
-// ChangePassword: Change the own password; all other sessions end
+// ChangePassword: Change your password; all other sessions end
 //
-// For: signed in.
+// For: anyone signed in.
 //
 //	PUT /api/v1/users/me/password
 func (c *Client) ChangePassword(ctx context.Context, body ChangePasswordBody, params *ChangePasswordParams) (*Answer[struct{}], error) {
@@ -3866,9 +3866,9 @@ func (c *Client) ChangePassword(ctx context.Context, body ChangePasswordBody, pa
 	return send[struct{}](ctx, c, r)
 }
 
-// RemoveTotp: Remove the own second factor; all other sessions end
+// RemoveTotp: Remove your second factor; all other sessions end
 //
-// For: signed in.
+// For: anyone signed in.
 //
 //	DELETE /api/v1/users/me/totp
 func (c *Client) RemoveTotp(ctx context.Context, body RemoveTOTPBody, params *RemoveTotpParams) (*Answer[struct{}], error) {
@@ -3888,9 +3888,9 @@ func (c *Client) RemoveTotp(ctx context.Context, body RemoveTOTPBody, params *Re
 	return send[struct{}](ctx, c, r)
 }
 
-// SetUpTotp: Begin to set up a second factor (RFC 6238); its secret is shown once, and a code confirms it
+// SetUpTotp: Start to set up a second factor (RFC 6238): its secret is shown once; confirm it with a code
 //
-// For: signed in.
+// For: anyone signed in.
 //
 //	POST /api/v1/users/me/totp
 func (c *Client) SetUpTotp(ctx context.Context, body SetUpTOTPBody, params *SetUpTotpParams) (*Answer[NewTOTPBody], error) {
@@ -3910,9 +3910,9 @@ func (c *Client) SetUpTotp(ctx context.Context, body SetUpTOTPBody, params *SetU
 	return send[NewTOTPBody](ctx, c, r)
 }
 
-// ConfirmTotp: Put the second factor in force by its first code; all other sessions end, and sign-in needs totp
+// ConfirmTotp: Confirm a second factor with its first code; other sessions end, and sign-in then needs totp
 //
-// For: signed in.
+// For: anyone signed in.
 //
 //	POST /api/v1/users/me/totp/confirm
 func (c *Client) ConfirmTotp(ctx context.Context, body ConfirmTOTPBody, params *ConfirmTotpParams) (*Answer[struct{}], error) {
@@ -3932,7 +3932,7 @@ func (c *Client) ConfirmTotp(ctx context.Context, body ConfirmTOTPBody, params *
 	return send[struct{}](ctx, c, r)
 }
 
-// GetUser: One account of the own municipality
+// GetUser: One account of your municipality
 //
 // For: manager, admin.
 //
@@ -3953,7 +3953,7 @@ func (c *Client) GetUser(ctx context.Context, id uuid.UUID, params *GetUserParam
 	return send[UserBody](ctx, c, r)
 }
 
-// DeactivateUser: Close an account; its sessions end
+// DeactivateUser: Deactivate an account; its sessions end
 //
 // For: admin.
 //
@@ -3977,7 +3977,7 @@ func (c *Client) DeactivateUser(ctx context.Context, id uuid.UUID, params *Deact
 	return send[UserBody](ctx, c, r)
 }
 
-// ReactivateUser: Open an account again
+// ReactivateUser: Reactivate an account
 //
 // For: admin.
 //
@@ -4001,7 +4001,7 @@ func (c *Client) ReactivateUser(ctx context.Context, id uuid.UUID, params *React
 	return send[UserBody](ctx, c, r)
 }
 
-// ChangeRole: Give an account another role; the last admin stays one
+// ChangeRole: Change the role of an account; the last admin stays admin
 //
 // For: admin.
 //
@@ -4026,7 +4026,7 @@ func (c *Client) ChangeRole(ctx context.Context, id uuid.UUID, body ChangeRoleBo
 	return send[UserBody](ctx, c, r)
 }
 
-// RecoverTotp: Remove the second factor of another person, who lost what makes its codes; their sessions end
+// RecoverTotp: Remove the second factor of someone who has lost their authenticator; their sessions end
 //
 // For: admin.
 //
@@ -4051,7 +4051,7 @@ func (c *Client) RecoverTotp(ctx context.Context, id uuid.UUID, body RecoverTOTP
 	return send[UserBody](ctx, c, r)
 }
 
-// Health: Is the process alive? Touches nothing.
+// Health: Liveness: is the process running? Checks nothing else
 //
 // For: everyone.
 //
@@ -4061,7 +4061,7 @@ func (c *Client) Health(ctx context.Context) (*Answer[Health], error) {
 	return send[Health](ctx, c, r)
 }
 
-// Ready: Can it serve? 503 names the part that cannot.
+// Ready: Readiness: can it serve? 503 names the parts that cannot
 //
 // For: everyone.
 //

@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// Client speaks to one API, as nobody or as one who is signed in.
+// Client calls one API, anonymously or as somebody who is signed in.
 type Client struct {
 	base  string
 	token string
-	// HTTP sends the requests; New sets http.DefaultClient. It has no time limit:
-	// contexts have.
+	// HTTP sends the requests; New sets http.DefaultClient, which has no time limit: use
+	// contexts for that.
 	HTTP *http.Client
 }
 
@@ -27,31 +27,31 @@ func New(base string) *Client {
 	return &Client{base: strings.TrimRight(base, "/"), HTTP: http.DefaultClient}
 }
 
-// As gives the same client for the holder of an access token.
+// As returns a copy of the client that acts for the holder of an access token.
 func (c *Client) As(accessToken string) *Client {
 	other := *c
 	other.token = accessToken
 	return &other
 }
 
-// Answer is a success.
+// Answer is a successful answer.
 type Answer[T any] struct {
 	Status int
 	Header http.Header
 	Body   T
 }
 
-// ETag names the version of what was answered, for IfMatch; empty: it has none.
+// ETag names the version that the answer shows, for IfMatch; empty: it has none.
 func (a *Answer[T]) ETag() string { return a.Header.Get("ETag") }
 
-// Position is that of the newest event of a command, for MinEventPosition of queries that
-// are to see it; 0: nothing happened.
+// Position is that of a command's newest event. Pass it as MinEventPosition to queries
+// that must see the command; 0: nothing happened.
 func (a *Answer[T]) Position() int64 {
-	position, _ := strconv.ParseInt(a.Header.Get("Event-Position"), 10, 64) // absent: 0
+	position, _ := strconv.ParseInt(a.Header.Get("Event-Position"), 10, 64) // 0 if absent
 	return position
 }
 
-// request is what the generated methods fill.
+// request is filled in by the generated methods.
 type request struct {
 	method, path string
 	query        url.Values
@@ -63,7 +63,7 @@ func newRequest(method, path string) *request {
 	return &request{method: method, path: path, query: url.Values{}, header: http.Header{}}
 }
 
-// text writes a parameter as the API reads it.
+// text returns a parameter as the API reads it.
 func text(v any) string {
 	if at, ok := v.(time.Time); ok {
 		return at.Format(time.RFC3339Nano)
@@ -71,13 +71,14 @@ func text(v any) string {
 	return fmt.Sprint(v)
 }
 
-// send reads the whole answer.
+// send sends a request and reads the whole answer.
 func send[T any](ctx context.Context, c *Client, r *request) (*Answer[T], error) {
 	stream, err := c.open(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = stream.Body.Close() }()
+
 	answer := &Answer[T]{Status: stream.Status, Header: stream.Header}
 	if stream.Status == http.StatusNoContent {
 		return answer, nil
@@ -88,12 +89,13 @@ func send[T any](ctx context.Context, c *Client, r *request) (*Answer[T], error)
 	return answer, nil
 }
 
-// open leaves the body of a success to be read.
+// open sends a request and leaves the body of a successful answer to be read.
 func (c *Client) open(ctx context.Context, r *request) (*Answer[io.ReadCloser], error) {
 	sent, err := c.build(ctx, r)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
+
 	response, err := c.HTTP.Do(sent)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
@@ -110,6 +112,7 @@ func (c *Client) build(ctx context.Context, r *request) (*http.Request, error) {
 	if len(r.query) > 0 {
 		address += "?" + r.query.Encode()
 	}
+
 	var body bytes.Buffer
 	if r.body != nil {
 		r.header.Set("Content-Type", "application/json")
@@ -117,6 +120,7 @@ func (c *Client) build(ctx context.Context, r *request) (*http.Request, error) {
 			return nil, err
 		}
 	}
+
 	sent, err := http.NewRequestWithContext(ctx, r.method, address, &body)
 	if err != nil {
 		return nil, err

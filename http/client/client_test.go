@@ -79,11 +79,11 @@ func TestWhatIsNoAnswerOfTheAPIIsAnErrorToo(t *testing.T) {
 		body   string
 		want   string
 	}{
-		"a proxy's page":      {http.StatusBadGateway, "<html>", "502 Bad Gateway: This is no answer of the API."},
-		"JSON of others":      {http.StatusForbidden, `{"detail":"x"}`, "403 Forbidden: This is no answer of the API."},
+		"a proxy's page":      {http.StatusBadGateway, "<html>", "502 Bad Gateway: This answer is not from the API."},
+		"JSON of others":      {http.StatusForbidden, `{"detail":"x"}`, "403 Forbidden: This answer is not from the API."},
 		"a success, cut off":  {http.StatusOK, `{"status":`, "client: answer to GET /health: unexpected EOF"},
 		"a success in HTML":   {http.StatusOK, `<html>`, "client: answer to GET /health: invalid character"},
-		"a redirect to login": {http.StatusNotModified, ``, "304 Not Modified: This is no answer of the API."},
+		"a redirect to login": {http.StatusNotModified, ``, "304 Not Modified: This answer is not from the API."},
 	} {
 		api, _ := serve(t, c.status, nil, c.body)
 		_, err := api.Health(t.Context())

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Error is an answer that is not a success: the problem that the API sent, and the
-// headers it came with.
+// Error is an answer that is not a success: the problem that the API sent, and its
+// headers.
 type Error struct {
 	Problem
 	Header http.Header
@@ -27,15 +27,15 @@ func (e *Error) Error() string {
 	return message
 }
 
-// RetryAfter tells when to try again what failed for a passing reason; 0: it did not fail
-// for one.
+// RetryAfter returns how long to wait before retrying after a temporary failure; 0: the
+// failure is not temporary.
 func (e *Error) RetryAfter() time.Duration {
-	seconds, _ := strconv.Atoi(e.Header.Get("Retry-After")) // absent: 0
+	seconds, _ := strconv.Atoi(e.Header.Get("Retry-After")) // 0 if absent
 	return time.Duration(seconds) * time.Second
 }
 
-// CodeOf gives the code of an error that the API answered with; empty: it is none of
-// these.
+// CodeOf returns the code of an error that the API answered with; empty for any other
+// error.
 func CodeOf(err error) ProblemCode {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
@@ -43,15 +43,17 @@ func CodeOf(err error) ProblemCode {
 	return ""
 }
 
-const maxProblem = 1 << 20 // bytes; what is larger is no problem of this API
+// maxProblem is the largest problem that is read, in bytes: the API sends none that
+// large.
+const maxProblem = 1 << 20
 
-// errorOf reads a problem. What is none, as from a proxy in between, has a status and no
-// code.
+// errorOf reads a problem. An answer that is not a problem, as from a proxy, becomes an
+// error with a status and no code.
 func errorOf(response *http.Response) *Error {
 	e := &Error{Header: response.Header}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxProblem))
 	if err != nil || json.Unmarshal(body, &e.Problem) != nil || e.Code == "" {
-		e.Problem = Problem{Title: http.StatusText(response.StatusCode), Detail: "This is no answer of the API."}
+		e.Problem = Problem{Title: http.StatusText(response.StatusCode), Detail: "This answer is not from the API."}
 	}
 	e.Status = int64(response.StatusCode)
 	return e
