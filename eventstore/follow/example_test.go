@@ -8,8 +8,9 @@ import (
 	"github.com/salga-trust/engine/eventstore/follow"
 )
 
-// The example of CONTRIBUTING.md, which shows what stands between the two lines; a test
-// compares them. ----
+// CONTRIBUTING.md shows the code between the two lines; a test compares them.
+
+// ----
 
 // tally counts how often each purpose was agreed to.
 type tally struct{}
