@@ -8,7 +8,7 @@ import (
 	"github.com/salga-trust/engine/eventstore/follow"
 )
 
-// CONTRIBUTING.md shows the code between the two lines; a test compares them.
+// CONTRIBUTING.md shows the example between the two lines; a test compares them.
 
 // ----
 
