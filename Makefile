@@ -12,15 +12,16 @@ DEADCODE_VERSION := v0.52.0
 DEADCODE := .bin/deadcode-$(DEADCODE_VERSION)
 GOVULNCHECK_VERSION := v1.9.0
 GOVULNCHECK := .bin/govulncheck-$(GOVULNCHECK_VERSION)
-# Known vulnerabilities as of a day, so that a change is judged by itself: make vuln VULNDB_VERSION=latest looks at today's. They come from
-# the module of their reports, because a module proxy is reached where vuln.go.dev is not.
+# Known vulnerabilities as of one day, so that a new report does not fail an unrelated change; make vuln
+# VULNDB_VERSION=latest checks today's. They come from the module of the reports, because a module proxy can be reached
+# where vuln.go.dev cannot.
 VULNDB_VERSION := v0.0.0-20261105234957-e22db6528018
 OAPI_VERSION := v2.8.2
 OAPI := .bin/oapi-codegen-$(OAPI_VERSION)
 # A null among an enumeration's values becomes a constant "<nil>", which no answer has.
 GENERATE = $(OAPI) -config http/client/generate/config.yaml http/client/openapi.json | sed '/ = "<nil>"$$/d' | gofmt
-# A test that hangs must still end. On two cores and with a warm build cache make test takes less than 10 minutes, make test-far
-# less than 30.
+# A test that hangs must still end. On two cores with a warm build cache, make test takes less than 10 minutes and make
+# test-far less than 30.
 TEST_TIMEOUT ?= 20m
 FAR_TIMEOUT ?= 40m
 TESTFLAGS ?=
@@ -45,14 +46,14 @@ build: ## Build bin/trust
 	$(GO) build -trimpath -o bin/trust ./cmd/trust
 
 .PHONY: test
-test: ## Run the tests that need Go alone, against a Postgres they start themselves; with the race detector if there is a C compiler
-	@# Where none is installed one is fetched, once and before many test binaries ask for it.
+test: ## Run the tests that need Go alone, with a Postgres of their own (race detector: needs a C compiler)
+	@# If no Postgres is installed, fetch one now, before many test binaries ask for it.
 	@[ -n "$${TEST_DATABASE_URL:-}" ] || $(GO) run -trimpath ./cmd/trust prepare postgres
 	@[ -n "$(RACE)" ] || echo "make test: no C compiler with its headers: without the race detector" >&2
 	$(GO) test $(RACE) -count=1 -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) ./...
 
-# A far test needs another program or many minutes: func TestFar… in a file …_far_test.go with //go:build far. Packages without
-# such a file are left out, or they would say that they have no tests to run.
+# A far test needs another program or many minutes: func TestFar… in a file …_far_test.go with //go:build far. Packages
+# without such a file are left out, because they would report that they have no tests to run.
 .PHONY: test-far
 test-far: ## Run the tests that need more programs or more time (CONTRIBUTING.md says which)
 	@packages=$$(find . -path './.*' -prune -o -name '*_far_test.go' -exec dirname {} + | sort -u); \
@@ -61,8 +62,9 @@ test-far: ## Run the tests that need more programs or more time (CONTRIBUTING.md
 	$(GO) test -race -count=1 -tags=far -run='^TestFar' -timeout=$(FAR_TIMEOUT) $(TESTFLAGS) $$packages
 
 .PHONY: soak
-soak: ## Append under everything that may go wrong, until COUNT (default 1000000) are acknowledged, and judge the history; SEED repeats the order
-	SOAK_COUNT=$(COUNT) SOAK_SEED=$(SEED) $(GO) test -count=1 -v -tags=far -run='^TestFarNothingIsLostWhateverGoesWrong$$' -timeout=0 ./cmd/trust
+soak: ## Append COUNT times (default 1000000) while everything goes wrong, then judge the history; SEED repeats it
+	SOAK_COUNT=$(COUNT) SOAK_SEED=$(SEED) $(GO) test -count=1 -v -tags=far \
+		-run='^TestFarNothingIsLostWhateverGoesWrong$$' -timeout=0 ./cmd/trust
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (default 30s)
@@ -75,14 +77,15 @@ fuzz: ## Run each fuzz target for FUZZTIME (default 30s)
 	done; \
 	[ "$$found" = 1 ] || { echo "no fuzz target was found" >&2; exit 1; }
 
-# Both write docs/benchmarks.md, .svg and .json, and the table in the README. BENCHFLAGS='-only append' measures one chapter and writes nothing.
+# Both write docs/benchmarks.md, .svg and .json, and the table in the README. BENCHFLAGS='-only append' measures one
+# chapter and writes nothing.
 .PHONY: bench
 bench: build ## Measure this store beside others, on a Postgres of its own with fsync on: docs/benchmarks.md
 	$(GO) build -trimpath -o bin/bench ./cmd/bench
 	bin/bench $(BENCHFLAGS)
 
 .PHONY: bench-quick
-bench-quick: ## Likewise, less of everything: under 5 minutes
+bench-quick: ## Measure the same with less of everything: under 5 minutes
 	$(MAKE) bench BENCHFLAGS='-quick $(BENCHFLAGS)'
 
 .PHONY: bench-go
@@ -90,9 +93,9 @@ bench-go: ## Run all Go benchmarks for BENCHTIME each (default 3s)
 	$(GO) test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) -timeout=60m ./...
 
 .PHONY: lint
-lint: $(GOLANGCI) $(DEADCODE) vuln ## Run the linters of .golangci.yml, and find what the program never calls
+lint: $(GOLANGCI) $(DEADCODE) vuln ## Run the linters of .golangci.yml, and find code that the program never calls
 	$(GOLANGCI) run ./...
-	@# What tests alone call is dead too. http/client is for programs of others, so the program does not hold it.
+	@# Code that only tests call is dead too. http/client is for other programs, so the program does not contain it.
 	@dead=$$($(DEADCODE) ./cmd/trust); [ -z "$$dead" ] || { echo "$$dead" >&2; exit 1; }
 
 .PHONY: vuln
@@ -107,7 +110,7 @@ fmt: $(GOLANGCI) ## Format the code (gofumpt, gci)
 	$(GOLANGCI) fmt
 
 .PHONY: client
-client: $(OAPI) ## Make http/client anew from the document that the API serves
+client: $(OAPI) ## Generate http/client from the document that the API serves
 	$(GO) test ./http -count=1 -run '^TestTheClientsDocumentIsTheServedOne$$' -update
 	$(GENERATE) > http/client/client.gen.go.new
 	mv http/client/client.gen.go.new http/client/client.gen.go
@@ -119,7 +122,7 @@ verify: $(GOLANGCI) $(OAPI) ## Check go.mod, format, go vet, the client, and tha
 	$(GOLANGCI) fmt --diff
 	$(GO) vet -tags=far ./...
 	$(GENERATE) | diff http/client/client.gen.go - || { echo "run make client" >&2; exit 1; }
-	@# The wire form of an event, and a migration, are frozen with the release that first holds them.
+	@# An event's wire form, and a migration, are frozen from the first release that contains them.
 	@tag=$$(git describe --tags --abbrev=0 2>/dev/null || true); \
 	if [ -z "$$tag" ]; then \
 		echo "no release yet: no event and no migration is frozen"; \
