@@ -47,7 +47,7 @@ func TestNoRouteAnswersAQuestionThatItDoesNotKnow(t *testing.T) {
 		if !strings.HasPrefix(l.Path, "/api/v1/") {
 			continue
 		}
-		p := w.newcomer(l)
+		p := w.callerOf(l)
 		path, body := w.sample(l)
 		known := doc.queryParameters(l)
 
@@ -72,13 +72,14 @@ func TestNoRouteAnswersAQuestionThatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-// newcomer is somebody who may use a route, whatever it is.
-func (w *world) newcomer(l apphttp.Line) *person {
+// callerOf returns a person who may use a route: an administrator, or nobody in particular
+// if it needs no account.
+func (w *world) callerOf(l apphttp.Line) *person {
 	if l.Account {
-		if w.anybody == nil {
-			w.anybody = w.staff(domain.Admin, domain.PlatformCode)
+		if w.caller == nil {
+			w.caller = w.staff(domain.Admin, domain.PlatformCode)
 		}
-		return w.anybody
+		return w.caller
 	}
 	return &person{w: w}
 }
@@ -90,7 +91,7 @@ func TestAParameterGivenTwiceOrEmptyIsNoQuestion(t *testing.T) {
 
 	asked := 0
 	for _, l := range apphttp.Lines() {
-		p := w.newcomer(l)
+		p := w.callerOf(l)
 		path, body := w.sample(l)
 		path, _, _ = strings.Cut(path, "?")
 		for _, name := range doc.queryParameters(l) {

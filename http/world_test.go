@@ -47,10 +47,10 @@ type world struct {
 	promise *promise
 	// comparing guards promise.
 	comparing sync.Mutex
-	// injecting tells that a test makes routes fail in ways they do not document.
+	// injecting turns that comparison off, for refusals that no route documents.
 	injecting bool
-	// anybody is the person whom newcomer found last.
-	anybody *person
+	// caller is the administrator that callerOf returns.
+	caller *person
 
 	mu  sync.Mutex
 	now time.Time
@@ -200,8 +200,8 @@ func (w *world) signIn(email, code, id, tenant string) *person {
 
 func registration(email string) string {
 	return fmt.Sprintf(`{"email":%q,"password":%q,"full_name":"Thandi Ṱhaba","phone":"082 123 4567",
-		"preferred_language":"zu","municipality_code":"kzn225","consent":{"purpose":"platform_registration","language":"zu","consented":true}}`,
-		email, password)
+		"preferred_language":"zu","municipality_code":"kzn225","consent":{"purpose":"platform_registration",
+		"language":"zu","consented":true}}`, email, password)
 }
 
 // answer is a response.
