@@ -318,11 +318,10 @@ func newCast(w *world) *cast {
 	return k
 }
 
-// erase has a person erase themselves.
+// erase erases a person's own account.
 func (p *person) erase() *answer {
 	p.w.t.Helper()
-	return p.send("DELETE", "/api/v1/data-rights/delete-account",
-		fmt.Sprintf(`{"confirmation":"DELETE MY ACCOUNT","password":%q}`, password)).want(200)
+	return p.sendErasure().want(200)
 }
 
 // play gives a cell its caller and its target.
