@@ -610,8 +610,10 @@ func TestMyDataIsEverythingAboutMe(t *testing.T) {
 	}
 
 	recipients := mine.json["recipients"].([]any)
-	first, _ := recipients[0].(map[string]any)
-	if len(recipients) != 1 || first["actor"] != officer.id || first["reads"] != 2.0 {
+	if len(recipients) != 1 {
+		t.Fatalf("recipients: %v", recipients)
+	}
+	if only := recipients[0].(map[string]any); only["actor"] != officer.id || only["reads"] != 2.0 {
 		t.Errorf("recipients: %v", recipients)
 	}
 
