@@ -333,7 +333,7 @@ func TestACellIsNeverAFormula(t *testing.T) {
 
 // Over a real connection, an export that fails after its first byte is cut off, and one
 // that fails before is a problem.
-func TestAnExportThatFailsIsNotTakenForAWholeOne(t *testing.T) {
+func TestAnExportThatFailsIsNotTakenForACompleteOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 
@@ -406,7 +406,7 @@ func (w *world) exchange(version, path, token string) (string, error) {
 
 // A client of HTTP/1.0, such as nginx by default when it is a proxy, takes the end of the
 // connection for the end of the answer.
-func TestACutExportDoesNotLookWholeToAnyHop(t *testing.T) {
+func TestACutExportDoesNotLookCompleteToAnyHop(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	officer := w.staff(domain.Manager, "KZN225")
