@@ -148,7 +148,7 @@ func TestAnAuditThatShowsAPersonsDecisionIsARead(t *testing.T) {
 	}
 
 	platform.audit("record_id=" + grant.text("id"))
-	// SALGA's look at sealed values is not told.
+	// SALGA saw only sealed values, so this was no read of her data.
 	told(nomsa, 1)
 }
 

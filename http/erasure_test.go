@@ -129,7 +129,7 @@ func TestAnErasedPersonIsGoneAndTheirHistoryStays(t *testing.T) {
 			t.Errorf("%q shows nowhere before the erasure", mark)
 		}
 		if strings.Contains(before["the platform's audit"], mark) {
-			t.Errorf("%q shows to SALGA", mark)
+			t.Errorf("SALGA sees %q", mark)
 		}
 	}
 	export := before["compliance/consents"]

@@ -684,12 +684,12 @@ func TestWhoSeesWhoseConsents(t *testing.T) {
 		t.Error("staff see others' consents as their own")
 	}
 
-	// What cannot be recorded is not shown.
+	// A read that cannot be recorded is refused.
 	w.store.failAppends(domain.Refuse(domain.CodeOverloaded, "full"))
 	for _, path := range []string{one, list} {
 		a := clerk.send("GET", path, "").wantProblem(503, domain.CodeOverloaded)
 		if strings.Contains(a.raw, "platform_registration") {
-			t.Errorf("shown: %s", a.raw)
+			t.Errorf("shown without a record: %s", a.raw)
 		}
 	}
 }

@@ -14,7 +14,7 @@ func (a *answer) wantCheck(allowed bool, reason domain.Reason) *answer {
 	a.t.Helper()
 	a.want(200)
 	if a.json["allowed"] != allowed || a.text("reason") != string(reason) {
-		a.t.Errorf("%s: not %v %s: %s", a.what, allowed, reason, a.raw)
+		a.t.Errorf("%s: want %v, %s: %s", a.what, allowed, reason, a.raw)
 	}
 	return a
 }
@@ -123,7 +123,7 @@ func TestTheZeroInstantIsAnInstant(t *testing.T) {
 			for _, format := range []string{"json", "ndjson"} {
 				a := officer.send("GET", "/api/v1/compliance/consents?format="+format+"&"+clock+"="+zero, "").want(200)
 				if strings.Contains(a.raw, p.id) {
-					t.Errorf("%s=%s shows what came later: %s", clock, zero, a.raw)
+					t.Errorf("%s=%s shows a later consent: %s", clock, zero, a.raw)
 				}
 			}
 		}

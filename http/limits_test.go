@@ -308,7 +308,7 @@ func TestATextOfAMiBIsRefusedLikeASlightlyLongOne(t *testing.T) {
 		return strings.Replace(registration("thandi@example.org"), old, fmt.Sprintf(`%q:%q`, field, long), 1)
 	}
 
-	for what, body := range map[string]string{
+	for field, body := range map[string]string{
 		"e-mail":   change(`"email":"thandi@example.org"`, "email"),
 		"password": change(fmt.Sprintf(`"password":%q`, password), "password"),
 		"name":     change(`"full_name":"Thandi Ṱhaba"`, "full_name"),
@@ -319,7 +319,7 @@ func TestATextOfAMiBIsRefusedLikeASlightlyLongOne(t *testing.T) {
 			fmt.Sprintf(`"purpose_description":%q,"consented"`, long), 1),
 	} {
 		if a := w.send("POST", "/api/v1/auth/register", body); a.status != 422 {
-			t.Errorf("registration with a %s: %d %.200s", what, a.status, a.raw)
+			t.Errorf("registration with a long %s: %d %.200s", field, a.status, a.raw)
 		}
 	}
 	w.send("POST", "/api/v1/auth/register", change(`"municipality_code":"kzn225"`, "municipality_code")).

@@ -27,6 +27,7 @@ func TestEveryWordIsInEveryLanguage(t *testing.T) {
 			t.Errorf("%q has %d columns, want 4", line, len(columns))
 		}
 	}
+
 	for _, event := range domain.EventTypes() {
 		if vocabulary[domain.Zulu][event] == "" {
 			t.Errorf("my_data_words.txt has no words for %s", event)
@@ -313,6 +314,7 @@ func TestTheStateOfAHiddenValueIsOnThePageOnce(t *testing.T) {
 			EventType: "user.email_changed.v1", IPAddress: new(string(hidden)), UserAgent: new(string(hidden)),
 			Changes: map[string]changeBody{"email": {Old: hidden, New: hidden, Personal: hidden}},
 		})
+
 		want := "<dd>" + vocabulary[domain.Afrikaans][word] + "</dd>"
 		if n := strings.Count(page, want); n != 3 {
 			t.Errorf("%s: %q is there %d times, want 3, for the e-mail address, the network and the program: %s",

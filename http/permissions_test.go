@@ -30,6 +30,7 @@ func TestThePageOfPermissionsIsTheTable(t *testing.T) {
 	if *update {
 		must(t, os.WriteFile(permissionsPage, []byte(page), 0o600))
 	}
+
 	written, err := os.ReadFile(permissionsPage)
 	must(t, err)
 	if string(written) != page {

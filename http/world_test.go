@@ -292,7 +292,7 @@ func (a *answer) wantProblem(status int, code domain.Code) *answer {
 		a.t.Errorf("%s: not a complete problem: %s", a.what, a.raw)
 	}
 	if _, ok := a.json["errors"].([]any); !ok {
-		a.t.Errorf("%s: errors is no list: %s", a.what, a.raw)
+		a.t.Errorf("%s: errors is not a list: %s", a.what, a.raw)
 	}
 
 	if status == 503 && a.header.Get("Retry-After") == "" {
