@@ -44,8 +44,8 @@ func TestAnOfficerAnswersTheRegulator(t *testing.T) {
 			thandi.id, given, strings.Repeat("ab", 32))).want(201)
 
 	thandi.send("POST", "/api/v1/consents/"+paper.text("id")+"/withdraw", `{"reason":"too many"}`).want(200)
-	clerk.send("GET", "/api/v1/consents?subject_id="+thandi.id, "", "Min-Event-Position",
-		paper.header.Get("Event-Position")).want(200)
+	clerk.send("GET", "/api/v1/consents?subject_id="+thandi.id, "",
+		"Min-Event-Position", paper.header.Get("Event-Position")).want(200)
 
 	history := officer.send("GET", "/api/v1/compliance/subjects/"+thandi.id+"/history", "").want(200).items()
 	if len(history) != 3 {
@@ -175,7 +175,7 @@ func TestAnExportIsTheSameAgain(t *testing.T) {
 
 	for _, format := range []string{"json", "csv", "ndjson"} {
 		first := get("format=" + format)
-		// The log has grown by the record of the first export, which does not count.
+		// The first export is recorded in the log, which does not change the second.
 		if again := get("format=" + format); again.raw != first.raw {
 			t.Errorf("%s: the first export is\n%s\nand the second\n%s", format, first.raw, again.raw)
 		}

@@ -325,8 +325,8 @@ func TestRequestIDs(t *testing.T) {
 	p := w.citizen("thandi@example.org")
 	mine := uuid.NewString()
 
-	if a := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "X-Request-ID", mine).
-		want(200); a.header.Get("X-Request-ID") != mine {
+	a := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "X-Request-ID", mine).want(200)
+	if a.header.Get("X-Request-ID") != mine {
 		t.Errorf("not the client's: %q", a.header.Get("X-Request-ID"))
 	}
 

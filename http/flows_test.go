@@ -200,8 +200,8 @@ func TestOwnAccount(t *testing.T) {
 	put(`{"current_password":"wrong","new_password":"another password"}`).wantProblem(401, domain.CodePasswordWrong)
 	put(fmt.Sprintf(`{"current_password":%q,"new_password":"short"}`, password)).wantProblem(422, domain.CodeInvalid)
 	put(`{}`).wantProblem(422, domain.CodeInvalid)
-	if a := put(fmt.Sprintf(`{"current_password":%q,"new_password":"another password"}`, password)).
-		want(204); a.header.Get("Event-Position") == "" {
+	set := put(fmt.Sprintf(`{"current_password":%q,"new_password":"another password"}`, password)).want(204)
+	if set.header.Get("Event-Position") == "" {
 		t.Error("no Event-Position")
 	}
 
@@ -461,13 +461,12 @@ func TestConsents(t *testing.T) {
 		t.Errorf("position %v, header %q", a.json["position"], a.header.Get("Event-Position"))
 	}
 
-	if again := post(`{"purpose":"newsletter","language":"af","consented":true}`).
-		wantProblem(409, domain.CodeAlreadyGranted); again.text("consent_id") != a.text("id") {
-		t.Errorf("no consent_id: %s", again.raw)
-	}
-	if again := post(`{"purpose":"newsletter","language":"af","consented":false}`).
-		wantProblem(409, domain.CodeInForce); again.text("consent_id") != a.text("id") {
-		t.Errorf("no consent_id: %s", again.raw)
+	for consented, code := range map[bool]domain.Code{true: domain.CodeAlreadyGranted, false: domain.CodeInForce} {
+		again := post(fmt.Sprintf(`{"purpose":"newsletter","language":"af","consented":%t}`, consented)).
+			wantProblem(409, code)
+		if again.text("consent_id") != a.text("id") {
+			t.Errorf("no consent_id: %s", again.raw)
+		}
 	}
 
 	granting := func(more string) string {
@@ -524,9 +523,9 @@ func TestConsents(t *testing.T) {
 	if before := check("?purpose=newsletter&at=2026-03-01T11:59:59Z").want(200); before.json["allowed"] != false {
 		t.Errorf("check before: %s", before.raw)
 	}
-	if before := check("?purpose=newsletter&known_at=2026-03-01T13:59:59%2B02:00").
-		want(200); before.json["allowed"] != false {
-		t.Errorf("check as known before: %s", before.raw)
+	known := check("?purpose=newsletter&known_at=2026-03-01T13:59:59%2B02:00").want(200)
+	if known.json["allowed"] != false {
+		t.Errorf("check as known before: %s", known.raw)
 	}
 
 	for _, query := range []string{

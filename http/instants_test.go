@@ -110,8 +110,8 @@ func TestTheZeroInstantIsAnInstant(t *testing.T) {
 	officer := w.staff(domain.Manager, "KZN225")
 	p := w.citizen("thandi@example.org")
 	granted := p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":true}`).want(201)
-	officer.send("GET", "/api/v1/consents?subject_id="+p.id, "", "Min-Event-Position",
-		granted.header.Get("Event-Position")).want(200)
+	officer.send("GET", "/api/v1/consents?subject_id="+p.id, "",
+		"Min-Event-Position", granted.header.Get("Event-Position")).want(200)
 
 	for _, zero := range []string{"0001-01-01T00:00:00Z", "0001-01-01T00:00:01Z", "0001-01-01T02:00:00%2B02:00"} {
 		p.send("GET", "/api/v1/consents/check?purpose=newsletter&at="+zero, "").

@@ -60,8 +60,8 @@ func TestEveryFailedSignInMakesTheSameVisitsToTheDatabase(t *testing.T) {
 	w, _ := newRealWorld(t, func(c *pgxpool.Config) { c.ConnConfig.Tracer = tracer{} })
 	trips := func(login string) []string {
 		v := &visits{}
-		r := httptest.NewRequestWithContext(context.WithValue(t.Context(), visitsKey{}, v), "POST",
-			"/api/v1/auth/login", strings.NewReader(login))
+		ctx := context.WithValue(t.Context(), visitsKey{}, v)
+		r := httptest.NewRequestWithContext(ctx, "POST", "/api/v1/auth/login", strings.NewReader(login))
 		r.Header.Set("Content-Type", "application/json")
 		w.do(r).wantProblem(401, domain.CodeInvalidCredentials)
 		return v.trips
