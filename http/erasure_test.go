@@ -165,8 +165,8 @@ func TestAnErasedPersonIsGoneAndTheirHistoryStays(t *testing.T) {
 	w.send("POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":"moved@example.org","password":%q}`, password)).
 		wantProblem(401, domain.CodeInvalidCredentials)
 
-	// The registration, the form, its withdrawal, the library, and the ends of two of these
-	// by the erasure.
+	// The registration, the form, its withdrawal, the library, and two withdrawals by the
+	// erasure.
 	history := officer.send("GET", "/api/v1/compliance/subjects/"+p.id+"/history", "").want(200).items()
 	if len(history) != 6 || history[1]["personal"] != "erased" ||
 		history[1]["purpose_description"] != "Iphephandaba." || history[1]["competent_person"] != nil {
