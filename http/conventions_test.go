@@ -20,6 +20,7 @@ func TestTheTenantHeader(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := w.citizen("thandi@example.org")
+
 	p.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", p.tenant).want(200)
 	p.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", strings.ToUpper(p.tenant)).want(200)
 	p.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", w.tenants["CPT"].String()).wantProblem(403, "tenant_mismatch")
@@ -33,15 +34,17 @@ func TestMinEventPosition(t *testing.T) {
 	w := newWorld(t)
 	p := w.staff(domain.Admin, "SALGA")
 	w.queries.reached = 1_000
+
 	for _, l := range apphttp.Lines() {
 		path, body := w.sample(l)
 		if l.Waits == "" {
-			if a := p.send(l.Method, path, body, "Min-Event-Position",
-				"rubbish"); a.faults()["Min-Event-Position"] != "" {
-				t.Errorf("%s looks at Min-Event-Position: %s", l.ID, a.raw)
+			a := p.send(l.Method, path, body, "Min-Event-Position", "rubbish")
+			if a.faults()["Min-Event-Position"] != "" {
+				t.Errorf("%s reads Min-Event-Position: %s", l.ID, a.raw)
 			}
 			continue
 		}
+
 		for _, malformed := range []string{"rubbish", "-1", "1.5", "9999999999999999999x", "0x10", "1 2"} {
 			a := p.send(l.Method, path, body, "Min-Event-Position", malformed).wantProblem(422, domain.CodeInvalid)
 			if a.faults()["Min-Event-Position"] != "invalid" {
@@ -54,6 +57,7 @@ func TestMinEventPosition(t *testing.T) {
 		for _, beyond := range []string{"9223372036854775808", "99999999999999999999", "0009223372036854775808"} {
 			p.send(l.Method, path, body, "Min-Event-Position", beyond).wantProblem(422, domain.CodeUnknownPosition)
 		}
+
 		ahead := p.send(l.Method, path, body, "Min-Event-Position", "1000000")
 		if l.Waits == "log" {
 			ahead.wantProblem(422, domain.CodeUnknownPosition)
@@ -61,9 +65,10 @@ func TestMinEventPosition(t *testing.T) {
 			ahead.wantProblem(503, domain.CodeReadModelBehind)
 		}
 	}
+
 	for _, projection := range []string{"consents", "municipalities"} {
 		if !slices.Contains(w.queries.waited, projection) {
-			t.Errorf("nobody waited for %s", projection)
+			t.Errorf("no request waited for %s", projection)
 		}
 	}
 }
@@ -78,6 +83,7 @@ func TestIfMatch(t *testing.T) {
 			t.Errorf("%q: %d %v, want %d", text, got, err, want)
 		}
 	}
+
 	for _, text := range []string{"1", `"1`, `1"`, `"1", "2"`, `w/"1"`, `"a"b"`, "rubbish", `"a b"`, `**`} {
 		if _, err := apphttp.IfMatch(text); err == nil {
 			t.Errorf("%q was accepted", text)
@@ -90,10 +96,12 @@ func TestIfMatch(t *testing.T) {
 	if first != `"1"` {
 		t.Errorf("ETag %q", first)
 	}
+
 	changed := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "If-Match", first).want(200)
 	if changed.header.Get("ETag") != `"2"` {
 		t.Errorf("ETag %q after a change", changed.header.Get("ETag"))
 	}
+
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`, "If-Match", first).
 		wantProblem(412, domain.CodeStale)
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`, "If-Match", `"0"`).
@@ -101,6 +109,7 @@ func TestIfMatch(t *testing.T) {
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`, "If-Match", "2").wantProblem(400, "malformed")
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`, "If-Match", "*").want(200)
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Three"}`, "If-Match", `W/"3"`).want(200)
+
 	if a := p.send("GET", "/api/v1/users/me", "").want(200); a.text("full_name") != "Thandi Three" ||
 		a.header.Get("ETag") != `"4"` {
 		t.Errorf("%s %v", a.raw, a.header)
@@ -111,6 +120,7 @@ func TestIfMatch(t *testing.T) {
 	if a := w.send("GET", path, "").want(200); a.header.Get("ETag") != `"1"` {
 		t.Errorf("ETag %q", a.header.Get("ETag"))
 	}
+
 	for _, change := range []struct{ method, path, body string }{
 		{"PATCH", path, `{"population":5}`}, {"POST", path + "/deactivate", ""}, {"POST", path + "/reactivate", ""},
 	} {
@@ -132,13 +142,15 @@ func TestIdempotencyKeys(t *testing.T) {
 		len(w.store.events()) != head {
 		t.Errorf("a repeat is not the first answer: %s %s", first.raw, again.raw)
 	}
+
 	other := strings.Replace(registration("b@example.org"), "Thandi", "Somebody", 1)
 	w.send("POST", "/api/v1/auth/register", other, "Idempotency-Key", "k1").
 		wantProblem(422, domain.CodeIdempotencyKeyReused)
 	w.send("POST", "/api/v1/auth/register", registration("b@example.org"), "Idempotency-Key", "k2").
 		wantProblem(409, domain.CodeEmailTaken)
-	a := w.send("POST", "/api/v1/auth/register", registration("c@example.org"), "Idempotency-Key",
-		strings.Repeat("é", 129)).wantProblem(422, domain.CodeInvalid)
+
+	a := w.send("POST", "/api/v1/auth/register", registration("c@example.org"),
+		"Idempotency-Key", strings.Repeat("é", 129)).wantProblem(422, domain.CodeInvalid)
 	if a.faults()["Idempotency-Key"] != "too_long" {
 		t.Errorf("the key is not named: %s", a.raw)
 	}
@@ -147,25 +159,24 @@ func TestIdempotencyKeys(t *testing.T) {
 
 	name := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "Idempotency-Key", "k1").want(200)
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi Two"}`).want(200)
-	if a := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "Idempotency-Key", "k1").
-		want(200); a.raw != name.raw ||
-		a.header.Get("Event-Position") != name.header.Get("Event-Position") ||
-		a.header.Get("ETag") != name.header.Get("ETag") {
-		t.Errorf("a repeat is not the first answer: %s %s", name.raw, a.raw)
+	repeated := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "Idempotency-Key", "k1").want(200)
+	if repeated.raw != name.raw || repeated.header.Get("ETag") != name.header.Get("ETag") ||
+		repeated.header.Get("Event-Position") != name.header.Get("Event-Position") {
+		t.Errorf("a repeat is not the first answer: %s %s", name.raw, repeated.raw)
 	}
 
-	// These ignore the key.
+	// Sign-in and a change of password ignore the key.
 	body := `{"email":"thandi@example.org","password":"` + password + `"}`
-	one, two := w.send("POST", "/api/v1/auth/login", body, "Idempotency-Key", "k"),
-		w.send("POST", "/api/v1/auth/login", body, "Idempotency-Key", "k")
-	if one.want(200).text("access_token") == two.want(200).text("access_token") {
+	one := w.send("POST", "/api/v1/auth/login", body, "Idempotency-Key", "k").want(200)
+	two := w.send("POST", "/api/v1/auth/login", body, "Idempotency-Key", "k").want(200)
+	if one.text("access_token") == two.text("access_token") {
 		t.Error("login remembers keys")
 	}
+
 	change := `{"current_password":"` + password + `","new_password":"` + password + `"}`
-	at := p.send("PUT", "/api/v1/users/me/password", change, "Idempotency-Key", "k").want(204).
-		header.Get("Event-Position")
-	if p.send("PUT", "/api/v1/users/me/password", change, "Idempotency-Key", "k").want(204).
-		header.Get("Event-Position") == at {
+	set := p.send("PUT", "/api/v1/users/me/password", change, "Idempotency-Key", "k").want(204)
+	reset := p.send("PUT", "/api/v1/users/me/password", change, "Idempotency-Key", "k").want(204)
+	if set.header.Get("Event-Position") == reset.header.Get("Event-Position") {
 		t.Error("password remembers keys")
 	}
 
@@ -182,9 +193,13 @@ func TestSecurityHeaders(t *testing.T) {
 		"Referrer-Policy":    "strict-origin-when-cross-origin",
 		"Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 	}
+
 	w := newWorld(t)
-	requests := []string{"/health", "/", "/docs", "/openapi.json", "/api/v1/users/me", "/nothing",
-		"/api/v1/municipalities?limit=0", "/%00"}
+	requests := []string{
+		"/health", "/", "/docs", "/openapi.json", "/api/v1/users/me", "/nothing",
+		"/api/v1/municipalities?limit=0", "/%00",
+	}
+
 	for _, path := range requests {
 		a := w.send("GET", path, "")
 		for name, value := range want {
@@ -202,9 +217,10 @@ func TestSecurityHeaders(t *testing.T) {
 			t.Errorf("%s: may be cached", path)
 		}
 	}
+
 	w = newWorld(t, func(c *apphttp.Config) { c.Environment = "production" })
-	if got := w.send("GET", "/health", "").header.Get(
-		"Strict-Transport-Security"); got != "max-age=31536000; includeSubDomains" {
+	a := w.send("GET", "/health", "")
+	if got := a.header.Get("Strict-Transport-Security"); got != "max-age=31536000; includeSubDomains" {
 		t.Errorf("HSTS %q", got)
 	}
 }
@@ -213,9 +229,10 @@ func TestCORS(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	preflight := func(origin, method, headers string) *answer {
-		return w.send("OPTIONS", "/api/v1/consents", "", "Origin", origin, "Access-Control-Request-Method", method,
-			"Access-Control-Request-Headers", headers)
+		return w.send("OPTIONS", "/api/v1/consents", "", "Origin", origin,
+			"Access-Control-Request-Method", method, "Access-Control-Request-Headers", headers)
 	}
+
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
 		a := preflight("http://localhost:3000", method,
 			"authorization,content-type,x-tenant-id,idempotency-key,if-match,min-event-position,event-log")
@@ -224,15 +241,20 @@ func TestCORS(t *testing.T) {
 			t.Errorf("%s: %d %v", method, a.status, a.header)
 		}
 	}
-	for _, origin := range []string{"http://evil.example", "null", "http://localhost:3000.evil.example",
-		"https://localhost:3000", "http://localhost:30000"} {
-		for _, a := range []*answer{preflight(origin, "GET", ""),
-			w.send("GET", "/api/v1/municipalities", "", "Origin", origin)} {
+
+	for _, origin := range []string{
+		"http://evil.example", "null", "http://localhost:3000.evil.example", "https://localhost:3000",
+		"http://localhost:30000",
+	} {
+		for _, a := range []*answer{
+			preflight(origin, "GET", ""), w.send("GET", "/api/v1/municipalities", "", "Origin", origin),
+		} {
 			if a.header.Get("Access-Control-Allow-Origin") != "" {
 				t.Errorf("%s is allowed: %v", origin, a.header)
 			}
 		}
 	}
+
 	a := w.send("GET", "/api/v1/municipalities", "", "Origin", "http://localhost:3000")
 	exposed := strings.ToLower(a.header.Get("Access-Control-Expose-Headers"))
 	for _, name := range []string{"etag", "event-position", "event-log", "x-request-id", "retry-after"} {
@@ -243,27 +265,29 @@ func TestCORS(t *testing.T) {
 	if !slices.Contains(a.header.Values("Vary"), "Origin") {
 		t.Error("no Vary: Origin")
 	}
+
 	none := newWorld(t, func(c *apphttp.Config) { c.AllowedOrigins = nil })
-	if a := none.send("GET", "/api/v1/municipalities", "", "Origin",
-		"http://localhost:3000"); a.header.Get("Access-Control-Allow-Origin") != "" {
-		t.Error("no origins means all origins")
+	a = none.send("GET", "/api/v1/municipalities", "", "Origin", "http://localhost:3000")
+	if a.header.Get("Access-Control-Allow-Origin") != "" {
+		t.Error("no allowed origins are taken for all origins")
 	}
 }
 
 func TestHalfSetConfigurationsAreRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	whole := func() apphttp.Config {
+	complete := func() apphttp.Config {
 		return apphttp.Config{
-			Commands: w.handler, Queries: w.queries, Reports: w.reports, Ready: func(contextOf) apphttp.ReadyState {
-				return apphttp.ReadyState{}
-			},
+			Commands: w.handler, Queries: w.queries, Reports: w.reports,
+			Ready:  func(contextOf) apphttp.ReadyState { return apphttp.ReadyState{} },
 			Logger: discard(), Metrics: prometheus.NewRegistry(), Version: "0.1.0", Tokens: tokens(),
 		}
 	}
-	if _, err := apphttp.New(whole()); err != nil {
-		t.Fatalf("a whole configuration is refused: %v", err)
+
+	if _, err := apphttp.New(complete()); err != nil {
+		t.Fatalf("a complete configuration is refused: %v", err)
 	}
+
 	for name, spoil := range map[string]func(*apphttp.Config){
 		"no commands":    func(c *apphttp.Config) { c.Commands = nil },
 		"no queries":     func(c *apphttp.Config) { c.Queries = nil },
@@ -280,14 +304,14 @@ func TestHalfSetConfigurationsAreRefused(t *testing.T) {
 		"a limit forgotten": func(c *apphttp.Config) {
 			c.RateLimit, c.Limits = true, apphttp.Limits{Account: apphttp.Limit{Count: 1, Per: 1}}
 		},
-		"all origins":       func(c *apphttp.Config) { c.AllowedOrigins = []string{"*"} },
-		"a pattern":         func(c *apphttp.Config) { c.AllowedOrigins = []string{"https://*.example.org"} },
-		"an origin's path":  func(c *apphttp.Config) { c.AllowedOrigins = []string{"https://example.org/x"} },
-		"no origin at all":  func(c *apphttp.Config) { c.AllowedOrigins = []string{"example.org"} },
-		"an empty origin":   func(c *apphttp.Config) { c.AllowedOrigins = []string{""} },
-		"an origin's slash": func(c *apphttp.Config) { c.AllowedOrigins = []string{"https://example.org/"} },
+		"all origins":           func(c *apphttp.Config) { c.AllowedOrigins = []string{"*"} },
+		"a pattern":             func(c *apphttp.Config) { c.AllowedOrigins = []string{"https://*.example.org"} },
+		"an origin and a path":  func(c *apphttp.Config) { c.AllowedOrigins = []string{"https://example.org/x"} },
+		"not an origin":         func(c *apphttp.Config) { c.AllowedOrigins = []string{"example.org"} },
+		"an empty origin":       func(c *apphttp.Config) { c.AllowedOrigins = []string{""} },
+		"an origin and a slash": func(c *apphttp.Config) { c.AllowedOrigins = []string{"https://example.org/"} },
 	} {
-		c := whole()
+		c := complete()
 		spoil(&c)
 		if _, err := apphttp.New(c); err == nil {
 			t.Errorf("%s: accepted", name)
@@ -300,16 +324,20 @@ func TestRequestIDs(t *testing.T) {
 	w := newWorld(t)
 	p := w.citizen("thandi@example.org")
 	mine := uuid.NewString()
-	if a := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "X-Request-ID", mine).
-		want(200); a.header.Get("X-Request-ID") != mine {
+
+	a := p.send("PATCH", "/api/v1/users/me", `{"full_name":"Thandi One"}`, "X-Request-ID", mine).want(200)
+	if a.header.Get("X-Request-ID") != mine {
 		t.Errorf("not the client's: %q", a.header.Get("X-Request-ID"))
 	}
+
 	events := w.store.events()
 	if got := events[len(events)-1].Metadata.Correlation.String(); got != mine {
 		t.Errorf("the event's correlation is %s", got)
 	}
-	for _, text := range []string{"", "rubbish", uuid.Nil.String(), strings.ReplaceAll(mine, "-", ""), mine +
-		"\r\nX: y"} {
+
+	for _, text := range []string{
+		"", "rubbish", uuid.Nil.String(), strings.ReplaceAll(mine, "-", ""), mine + "\r\nX: y",
+	} {
 		a := w.send("GET", "/health", "", "X-Request-ID", text)
 		if _, err := uuid.Parse(a.header.Get("X-Request-ID")); err != nil || a.header.Get("X-Request-ID") == text {
 			t.Errorf("%q became %q", text, a.header.Get("X-Request-ID"))
@@ -319,27 +347,28 @@ func TestRequestIDs(t *testing.T) {
 
 func TestOrigins(t *testing.T) {
 	t.Parallel()
-	proxies := func(c *apphttp.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} }
+	proxy := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	for name, c := range map[string]struct {
-		settings              []func(*apphttp.Config)
+		trusted               []netip.Prefix
 		peer, forwarded, want string
 	}{
-		"nobody is believed unless it is said":   {nil, "10.0.0.1:5", "198.51.100.7", "10.0.0.1"},
-		"a proxy of ours is believed":            {[]func(*apphttp.Config){proxies}, "10.0.0.1:5", "198.51.100.7", "198.51.100.7"},
-		"what came before the proxies is not":    {[]func(*apphttp.Config){proxies}, "10.0.0.1:5", "1.2.3.4, 198.51.100.7, 10.0.0.2", "198.51.100.7"},
-		"a stranger is not believed":             {[]func(*apphttp.Config){proxies}, "203.0.113.9:5", "198.51.100.7", "203.0.113.9"},
-		"rubbish is nobody's address":            {[]func(*apphttp.Config){proxies}, "10.0.0.1:5", "rubbish", ""},
-		"IPv4 in IPv6 is IPv4":                   {nil, "[::ffff:198.51.100.7]:5", "", "198.51.100.7"},
-		"IPv6":                                   {nil, "[2001:db8::1]:5", "", "2001:db8::1"},
-		"a peer that is no address leaves empty": {nil, "pipe", "", ""},
+		"no proxy is believed unless trusted": {nil, "10.0.0.1:5", "198.51.100.7", "10.0.0.1"},
+		"a trusted proxy is believed":         {proxy, "10.0.0.1:5", "198.51.100.7", "198.51.100.7"},
+		"the hops before the proxies are not": {proxy, "10.0.0.1:5", "1.2.3.4, 198.51.100.7, 10.0.0.2", "198.51.100.7"},
+		"a stranger is not believed":          {proxy, "203.0.113.9:5", "198.51.100.7", "203.0.113.9"},
+		"rubbish is nobody's address":         {proxy, "10.0.0.1:5", "rubbish", ""},
+		"IPv4 in IPv6 is IPv4":                {nil, "[::ffff:198.51.100.7]:5", "", "198.51.100.7"},
+		"IPv6":                                {nil, "[2001:db8::1]:5", "", "2001:db8::1"},
+		"a peer without an address":           {nil, "pipe", "", ""},
 	} {
-		w := newWorld(t, c.settings...)
+		w := newWorld(t, func(config *apphttp.Config) { config.TrustedProxies = c.trusted })
 		r := httptest.NewRequestWithContext(t.Context(), "POST", "/api/v1/auth/register",
 			strings.NewReader(registration("a@example.org")))
 		r.RemoteAddr = c.peer
 		r.Header.Set("X-Forwarded-For", c.forwarded)
 		r.Header.Set("User-Agent", "a\x01b\xffc"+strings.Repeat("ö", 300))
 		w.do(r).want(201)
+
 		events := w.store.events()
 		got, _ := events[len(events)-1].Origin.Get()
 		if got.IP != c.want {
@@ -355,20 +384,23 @@ func TestLimiter(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	take := apphttp.NewLimiter(3, time.Minute, func() time.Time { return now })
+
 	for i := range 3 {
 		if _, ok := take("a"); !ok {
 			t.Fatalf("number %d is refused", i+1)
 		}
 		now = now.Add(10 * time.Second)
 	}
+
 	for range 5 {
 		if wait, ok := take("a"); ok || wait != 30*time.Second {
-			t.Fatalf("the fourth: %v %v, want to wait 30 s", wait, ok)
+			t.Fatalf("the fourth: %v %v, want a wait of 30 s", wait, ok)
 		}
 	}
 	if _, ok := take("b"); !ok {
 		t.Error("another is refused too")
 	}
+
 	now = now.Add(30 * time.Second)
 	if _, ok := take("a"); !ok {
 		t.Error("refused after the minute")
@@ -376,7 +408,9 @@ func TestLimiter(t *testing.T) {
 	if wait, ok := take("a"); ok || wait != 10*time.Second {
 		t.Errorf("more than 3 in a minute: %v %v", wait, ok)
 	}
-	for i := range 250_000 { // strangers cannot take all memory; those who wait are not let through by it for long
+
+	// A flood of other keys fills the limiter, and is taken in.
+	for i := range 250_000 {
 		take(uuid.UUID{byte(i), byte(i >> 8), byte(i >> 16)}.String())
 	}
 }
@@ -390,14 +424,17 @@ func TestRateLimits(t *testing.T) {
 	t.Run("sign-in to an account", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, limited)
-		for _, email := range []string{"a@example.org", "A@example.org", " a@example.org ", "a@Example.org",
-			"a@example.org"} {
+		for _, email := range []string{
+			"a@example.org", "A@example.org", " a@example.org ", "a@Example.org", "a@example.org",
+		} {
 			w.send("POST", "/api/v1/auth/login", login(email)).want(401)
 		}
+
 		a := w.send("POST", "/api/v1/auth/login", login("a@example.org")).wantProblem(429, "rate_limited")
 		if a.header.Get("Retry-After") != "60" {
 			t.Errorf("Retry-After %q", a.header.Get("Retry-After"))
 		}
+
 		w.send("POST", "/api/v1/auth/login", login("b@example.org")).want(401)
 		w.later(time.Minute)
 		w.send("POST", "/api/v1/auth/login", login("a@example.org")).want(401)
@@ -411,14 +448,15 @@ func TestRateLimits(t *testing.T) {
 		} {
 			w.send("POST", "/api/v1/auth/login", login(email)).want(401)
 		}
+
 		w.send("POST", "/api/v1/auth/login", login("Zoë@XN--Mnchen-3ya.example")).wantProblem(429, "rate_limited")
 	})
 	t.Run("an address that is too long for any account", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, limited)
 		for i := range 5 {
-			w.send("POST", "/api/v1/auth/login", login(strings.Repeat("a", 100_000+i)+"@"+strings.Repeat("ü",
-				100_000)+".example")).want(401)
+			long := strings.Repeat("a", 100_000+i) + "@" + strings.Repeat("ü", 100_000) + ".example"
+			w.send("POST", "/api/v1/auth/login", login(long)).want(401)
 		}
 		w.send("POST", "/api/v1/auth/login", login(strings.Repeat("b", 200_000)+"@example.org")).
 			wantProblem(429, "rate_limited")
@@ -430,6 +468,7 @@ func TestRateLimits(t *testing.T) {
 			c.Limits = apphttp.DefaultLimits()
 			c.Limits.Address = apphttp.Limit{Count: 1, Per: time.Minute}
 		})
+
 		w.send("GET", "/api/v1/municipalities", "", "X-Forwarded-For", "unknown").want(200)
 		w.send("GET", "/api/v1/municipalities", "", "X-Forwarded-For", "rubbish").wantProblem(429, "rate_limited")
 		w.send("GET", "/api/v1/municipalities", "", "X-Forwarded-For", "[2001:db8::1]:443").want(200)
@@ -443,6 +482,7 @@ func TestRateLimits(t *testing.T) {
 			w.send("POST", "/api/v1/auth/login", login(uuid.NewString()+"@example.org")).want(401)
 		}
 		w.send("POST", "/api/v1/auth/login", login("b@example.org")).wantProblem(429, "rate_limited")
+
 		r := httptest.NewRequestWithContext(t.Context(), "POST", "/api/v1/auth/login",
 			strings.NewReader(login("b@example.org")))
 		r.RemoteAddr = "198.51.100.7:1"
@@ -454,30 +494,34 @@ func TestRateLimits(t *testing.T) {
 		w.send("POST", "/api/v1/auth/register", registration("a@example.org")).want(201)
 		w.send("POST", "/api/v1/auth/register", registration("a@example.org")).want(409)
 		w.send("POST", "/api/v1/auth/register", registration("A@example.org")).want(409)
+
 		a := w.send("POST", "/api/v1/auth/register", registration("a@example.org")).wantProblem(429, "rate_limited")
 		if a.header.Get("Retry-After") != "3600" {
 			t.Errorf("Retry-After %q", a.header.Get("Retry-After"))
 		}
-		for i := range 26 {
+
+		for range 26 {
 			w.send("POST", "/api/v1/auth/register", registration(uuid.NewString()+"@example.org")).want(201)
-			_ = i
 		}
+
 		w.send("POST", "/api/v1/auth/register", registration("z@example.org")).wantProblem(429, "rate_limited")
 	})
-	t.Run("everything else of an account", func(t *testing.T) {
+	t.Run("all other requests of an account", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, limited)
 		p, q := w.citizen("a@example.org"), w.citizen("b@example.org")
+
 		for range 59 {
 			p.send("GET", "/api/v1/users/me", "").want(200)
 		}
 		p.send("GET", "/api/v1/consents", "").want(200)
+
 		p.send("GET", "/api/v1/users/me", "").wantProblem(429, "rate_limited")
 		p.send("PATCH", "/api/v1/users/me", `{}`).wantProblem(429, "rate_limited")
 		q.send("GET", "/api/v1/users/me", "").want(200)
 		w.send("GET", "/health", "").want(200)
 	})
-	t.Run("what needs no account", func(t *testing.T) {
+	t.Run("requests that need no account", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, limited, func(c *apphttp.Config) {
 			c.Limits = apphttp.DefaultLimits()
@@ -485,8 +529,9 @@ func TestRateLimits(t *testing.T) {
 		})
 		w.send("GET", "/api/v1/municipalities", "").want(200)
 		w.send("GET", "/api/v1/purposes", "").want(200)
+
 		w.send("GET", "/api/v1/municipalities", "", "X-Forwarded-For", "1.2.3.4").wantProblem(429, "rate_limited")
-		// have their own, or none
+		// These have a limit of their own, or none.
 		for _, path := range []string{"/health", "/ready", "/metrics", "/", "/docs", "/openapi.json"} {
 			w.send("GET", path, "").want(200)
 		}
@@ -497,6 +542,7 @@ func TestRateLimits(t *testing.T) {
 			c.Limits = apphttp.DefaultLimits()
 			c.Limits.Address = apphttp.Limit{Count: 1, Per: time.Minute}
 		})
+
 		for i, peer := range []string{"[2001:db8::1]:1", "[2001:db8::ffff:2]:1", "[2001:db8:0:1::1]:1"} {
 			r := httptest.NewRequestWithContext(t.Context(), "GET", "/api/v1/municipalities", http.NoBody)
 			r.RemoteAddr = peer
@@ -516,23 +562,28 @@ func TestHealthAndReadiness(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.store.fail(domain.Refuse(domain.CodeUnavailable, "away"))
-	if a := w.send("GET", "/health", "").want(200); strings.TrimSpace(
-		a.raw) != `{"status":"healthy","version":"0.1.0"}` {
-		t.Errorf("health: %s", a.raw)
+
+	body := func(path string) string { return strings.TrimSpace(w.send("GET", path, "").want(200).raw) }
+	if got := body("/health"); got != `{"status":"healthy","version":"0.1.0"}` {
+		t.Errorf("health: %s", got)
 	}
-	if a := w.send("GET", "/ready", "").want(200); strings.TrimSpace(a.raw) != `{"status":"ready"}` {
-		t.Errorf("ready: %s", a.raw)
+	if got := body("/ready"); got != `{"status":"ready"}` {
+		t.Errorf("ready: %s", got)
 	}
-	w.ready = apphttp.ReadyState{Projectors: []apphttp.ProjectorState{{Name: "users", State: "halted"},
-		{Name: "consents", State: "behind"}}}
-	if a := w.send("GET", "/ready", "").want(200); strings.TrimSpace(a.raw) !=
-		`{"status":"degraded","projectors":[{"name":"users","state":"halted"},{"name":"consents","state":"behind"}]}` {
-		t.Errorf("degraded: %s", a.raw)
+
+	w.ready = apphttp.ReadyState{Projectors: []apphttp.ProjectorState{
+		{Name: "users", State: "halted"}, {Name: "consents", State: "behind"},
+	}}
+	degraded := `{"status":"degraded","projectors":[` +
+		`{"name":"users","state":"halted"},{"name":"consents","state":"behind"}]}`
+	if got := body("/ready"); got != degraded {
+		t.Errorf("degraded: %s", got)
 	}
+
 	for _, part := range []string{"database", "migrations", "keys", "importing"} {
 		w.ready.Failed = []string{part}
-		if a := w.send("GET", "/ready", "").wantProblem(503,
-			domain.CodeUnavailable); !strings.Contains(a.text("detail"), part) || a.faults()[part] != "not_ready" {
+		a := w.send("GET", "/ready", "").wantProblem(503, domain.CodeUnavailable)
+		if !strings.Contains(a.text("detail"), part) || a.faults()[part] != "not_ready" {
 			t.Errorf("%s is not named: %s", part, a.raw)
 		}
 	}
@@ -545,12 +596,14 @@ func TestTheRootSaysWhereToLook(t *testing.T) {
 	if !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") {
 		t.Errorf("a browser gets %s", page.header.Get("Content-Type"))
 	}
+
 	places := w.send("GET", "/", "", "Accept", "*/*").want(200)
 	for _, path := range []string{"docs", "openapi.json", "ready"} {
 		if !strings.Contains(page.raw, `href="`+path+`"`) || !strings.Contains(places.raw, `"/`+path+`"`) {
-			t.Errorf("%s is named nowhere: %s %s", path, page.raw, places.raw)
+			t.Errorf("%s is missing: %s %s", path, page.raw, places.raw)
 		}
 	}
+
 	for name, path := range places.json {
 		if text, ok := path.(string); ok && strings.HasPrefix(text, "/") && name != "api" {
 			w.send("GET", text, "").want(200)
@@ -558,7 +611,7 @@ func TestTheRootSaysWhereToLook(t *testing.T) {
 	}
 }
 
-func TestAFirstImportIsNotReadyAndNoTrouble(t *testing.T) {
+func TestAFirstImportIsNotReadyAndLogsNoWarning(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.ready.Failed = []string{"importing"}
@@ -566,6 +619,7 @@ func TestAFirstImportIsNotReadyAndNoTrouble(t *testing.T) {
 	if log := w.log.String(); strings.Contains(log, `"level":"WARN"`) {
 		t.Errorf("a first start warns: %s", log)
 	}
+
 	w.ready.Failed = []string{"database", "importing"}
 	w.send("GET", "/ready", "").wantProblem(503, domain.CodeUnavailable)
 	if log := w.log.String(); !strings.Contains(log, `"level":"WARN"`) {
@@ -579,7 +633,9 @@ func TestMetrics(t *testing.T) {
 	w.send("GET", "/api/v1/municipalities/"+uuid.NewString(), "").want(404)
 	w.send("GET", "/nothing/"+uuid.NewString(), "").want(404)
 	w.send("BREW", "/api/v1/municipalities", "")
+
 	a := w.send("GET", "/metrics", "").want(200)
+
 	for _, line := range []string{
 		`trust_http_requests_total{method="GET",route="/api/v1/municipalities/{id}",status="404"} 1`,
 		`trust_http_requests_total{method="GET",route="unmatched",status="404"} 1`,
@@ -590,9 +646,11 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("no %s in\n%s", line, a.raw)
 		}
 	}
+
 	r := httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", http.NoBody)
 	r.RemoteAddr = "198.51.100.7:1"
 	w.do(r).wantProblem(403, domain.CodeForbidden)
+
 	w = newWorld(t, func(c *apphttp.Config) { c.ScrapeFrom = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")} })
 	w.do(r).want(200)
 }
@@ -601,14 +659,18 @@ func TestTheAccessLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := w.citizen("thandi@example.org")
+
 	a := p.send("GET", "/api/v1/consents?limit=7", "").want(200)
 	line := lineWith(w.log.String(), a.header.Get("X-Request-ID"))
-	for _, part := range []string{`"method":"GET"`, `"route":"/api/v1/consents"`, `"status":200`, `"took":`,
-		`"user":"` + p.id[len(p.id)-8:] + `"`} {
+	for _, part := range []string{
+		`"method":"GET"`, `"route":"/api/v1/consents"`, `"status":200`, `"took":`,
+		`"user":"` + p.id[len(p.id)-8:] + `"`,
+	} {
 		if !strings.Contains(line, part) {
 			t.Errorf("no %s in %s", part, line)
 		}
 	}
+
 	for _, secret := range []string{"limit", p.id, "example.org", p.access, "Thandi"} {
 		if strings.Contains(w.log.String(), secret) {
 			t.Errorf("%s in the log: %s", secret, lineWith(w.log.String(), secret))

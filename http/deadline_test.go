@@ -29,8 +29,8 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// overLine is the API with a request timeout of 2 seconds, on a real log over a line that
-// may go silent.
+// overLine returns the API with a request timeout of 2 seconds, on a real log over a line
+// that can go silent.
 func overLine(t *testing.T, db *pgtest.DB, settings ...func(*apphttp.Config)) (*world, *pgtest.Line) {
 	t.Helper()
 	line := pgtest.NewLine(t, db.URL(pgtest.Query))
@@ -39,32 +39,36 @@ func overLine(t *testing.T, db *pgtest.DB, settings ...func(*apphttp.Config)) (*
 	pool, err := pg.Connect(t.Context(), address)
 	must(t, err)
 	t.Cleanup(pool.Close)
+
 	store, err := eventstore.Open(t.Context(), pool, []byte(masterKey))
 	must(t, err)
 	t.Cleanup(store.Close)
+
 	reader, err := eventstore.NewReader(t.Context(), pool, []byte(masterKey))
 	must(t, err)
 
 	w := &world{t: t, log: &safeBuffer{}, tenants: map[string]domain.TenantID{}}
 	w.handler = commands.New(store, commands.Config{})
+
 	config := apphttp.Config{
 		Commands: w.handler, Queries: projections.NewQueries(pool), Reports: reports.New(pool, reader),
-		Version: "0.1.0",
+		Version: "0.1.0", RequestTimeout: 2 * time.Second,
 		Tokens:  apphttp.Tokens{Secret: []byte(secret), Issuer: "trust", Audience: "trust", Access: time.Hour},
 		Ready:   func(context.Context) apphttp.ReadyState { return apphttp.ReadyState{} },
-		Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), RequestTimeout: 2 * time.Second,
+		Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 	}
+
 	for _, set := range settings {
 		set(&config)
 	}
 	w.api, err = apphttp.New(config)
 	must(t, err)
+
 	a, err := w.handler.RegisterMunicipality(t.Context(), commands.System(domain.PlatformTenant()),
-		domain.RegisterMunicipality{
-			Code: "KZN225", Name: "Msunduzi", Province: "KwaZulu-Natal",
-		})
+		domain.RegisterMunicipality{Code: "KZN225", Name: "Msunduzi", Province: "KwaZulu-Natal"})
 	must(t, err)
 	w.tenants["KZN225"] = a.Value.ID
+
 	return w, line
 }
 
@@ -75,6 +79,7 @@ func TestARequestToADatabaseThatHangsIsAnsweredInTimeAndServedWhenItGoesOn(t *te
 	write := func() *answer {
 		return w.send("POST", "/api/v1/auth/register", registration(uuid.NewString()+"@example.org"))
 	}
+
 	ask().want(200)
 	write().want(201)
 
@@ -82,7 +87,10 @@ func TestARequestToADatabaseThatHangsIsAnsweredInTimeAndServedWhenItGoesOn(t *te
 	for name, c := range map[string]struct {
 		do   func() *answer
 		code domain.Code
-	}{"a query": {ask, domain.CodeUnavailable}, "a command": {write, domain.CodeOutcomeUnknown}} {
+	}{
+		"a query":   {ask, domain.CodeUnavailable},
+		"a command": {write, domain.CodeOutcomeUnknown},
+	} {
 		began := time.Now()
 		got := c.do().wantProblem(503, c.code)
 		if took := time.Since(began); took > 4*time.Second || got.header.Get("Retry-After") == "" {
@@ -101,6 +109,7 @@ func TestABodyThatDoesNotArriveIsGivenUp(t *testing.T) {
 	_, err := io.WriteString(conn,
 		"POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
 	must(t, err)
+
 	began := time.Now()
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if took := time.Since(began); err != nil || !strings.Contains(line, "400") || took > 5*time.Second {
@@ -108,7 +117,7 @@ func TestABodyThatDoesNotArriveIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatIsNotReadLetsGo(t *testing.T) {
+func TestAnAnswerThatNobodyReadsIsGivenUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *apphttp.Config) { c.RequestTimeout = time.Second })
 	ended := make(chan struct{})
@@ -116,8 +125,10 @@ func TestAnAnswerThatIsNotReadLetsGo(t *testing.T) {
 		defer close(ended)
 		w.api.ServeHTTP(&repeated{to, 4000}, r)
 	}))
+
 	_, err := io.WriteString(conn, "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
 	must(t, err)
+
 	select {
 	case <-ended:
 	case <-time.After(pgtest.Patience):
@@ -125,8 +136,9 @@ func TestAnAnswerThatIsNotReadLetsGo(t *testing.T) {
 	}
 }
 
-// Whatever the answer, not an export alone: half of it must not be taken for a whole one.
-func TestAnAnswerThatIsGivenUpDoesNotLookWholeToAnyHop(t *testing.T) {
+// This holds for every answer, not for exports alone: no client may take half of one for all
+// of it.
+func TestAnAnswerThatIsGivenUpDoesNotLookCompleteToAnyHop(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *apphttp.Config) { c.RequestTimeout = time.Second })
 	for _, version := range []string{"1.0", "1.1"} {
@@ -135,14 +147,18 @@ func TestAnAnswerThatIsGivenUpDoesNotLookWholeToAnyHop(t *testing.T) {
 			defer close(ended)
 			w.api.ServeHTTP(&repeated{to, 4000}, r)
 		}))
+
 		server.Config.ConnContext = apphttp.OnConnection
 		server.Start()
 		t.Cleanup(server.Close)
+
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
 		must(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
+
 		_, err = fmt.Fprintf(conn, "GET /openapi.json HTTP/%s\r\nHost: x\r\n\r\n", version)
 		must(t, err)
+
 		<-ended
 		if raw, err := io.ReadAll(conn); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("HTTP/%s: %d bytes, %v", version, len(raw), err)
@@ -150,7 +166,7 @@ func TestAnAnswerThatIsGivenUpDoesNotLookWholeToAnyHop(t *testing.T) {
 	}
 }
 
-// repeated makes an answer larger than what a network takes unread.
+// repeated makes an answer larger than a network buffers.
 type repeated struct {
 	http.ResponseWriter
 	times int
@@ -167,7 +183,7 @@ func (r *repeated) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// dialAPI serves over a real socket, and returns a connection to it.
+// dialAPI serves on a real socket, and returns a connection to it.
 func dialAPI(t testing.TB, handler http.Handler) net.Conn {
 	t.Helper()
 	server := httptest.NewServer(handler)

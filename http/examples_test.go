@@ -20,11 +20,12 @@ import (
 	apphttp "github.com/salga-trust/engine/http"
 )
 
-func TestEveryBodyHasAnExampleThatIsTaken(t *testing.T) {
+func TestEveryBodyHasAnExampleThatIsAccepted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	doc := openapi(t, w)
 	p := w.staff(domain.Admin, domain.PlatformCode)
+
 	tried := 0
 	for _, l := range apphttp.Lines() {
 		media := doc.bodyOf(l)
@@ -36,19 +37,22 @@ func TestEveryBodyHasAnExampleThatIsTaken(t *testing.T) {
 			t.Errorf("%s: its body has no example", l.ID)
 			continue
 		}
+
 		doc.conforms(t, l.ID, media["schema"].(map[string]any), example)
+
 		path, body := w.sample(l)
 		if a := p.send(l.Method, path, body); a.status >= 500 || a.status == 400 || len(a.faults()) > 0 {
 			t.Errorf("%s: its example is refused: %s", l.ID, a.raw)
 		}
 		tried++
 	}
+
 	if tried < 10 {
 		t.Errorf("only %d bodies", tried)
 	}
 }
 
-// What is not JSON, and what is served raw, may go without.
+// An answer that is not JSON, or that is served raw, needs none.
 func TestEverySuccessHasAnExample(t *testing.T) {
 	t.Parallel()
 	doc := openapi(t, newWorld(t))
@@ -58,6 +62,7 @@ func TestEverySuccessHasAnExample(t *testing.T) {
 			if status[0] != '2' || status == "204" {
 				continue
 			}
+
 			content, _ := response.(map[string]any)["content"].(map[string]any)
 			if content == nil && !l.Raw {
 				t.Errorf("%s: %s has no content", l.ID, status)
@@ -72,12 +77,13 @@ func TestEverySuccessHasAnExample(t *testing.T) {
 	}
 }
 
-// examplesOf gives the one example of a content, or the named ones.
+// examplesOf returns the examples of a content by name; a single one has no name.
 func examplesOf(t *testing.T, where string, media map[string]any) map[string]any {
 	t.Helper()
 	if one, ok := media["example"]; ok {
 		return map[string]any{"": one}
 	}
+
 	named, _ := media["examples"].(map[string]any)
 	if len(named) == 0 {
 		t.Errorf("%s: no example", where)
@@ -99,13 +105,16 @@ func TestEveryCodeHasAnExample(t *testing.T) {
 			if status[0] == '2' {
 				continue
 			}
-			description, content := response.(map[string]any)["description"].(string),
-				response.(map[string]any)["content"].(map[string]any)
+
+			documented := response.(map[string]any)
+			content := documented["content"].(map[string]any)
 			examples := examplesOf(t, l.ID+" "+status, content["application/problem+json"].(map[string]any))
-			title, listed, _ := strings.Cut(description, ": ")
+
+			title, listed, _ := strings.Cut(documented["description"].(string), ": ")
 			if codes := slices.Sorted(maps.Keys(examples)); strings.Join(codes, ", ") != listed {
-				t.Errorf("%s: %s is for %s and has examples of %s", l.ID, status, listed, codes)
+				t.Errorf("%s: %s lists %s and has examples of %s", l.ID, status, listed, codes)
 			}
+
 			for code, example := range examples {
 				checkProblem(t, said, l.ID, code, status, title, example.(map[string]any))
 				doc.conforms(t, l.ID+" "+code, map[string]any{"$ref": "#/components/schemas/Problem"}, example)
@@ -119,57 +128,75 @@ func checkProblem(t *testing.T, said func(string) bool, where, code, status, tit
 	if p["code"] != code || fmt.Sprint(p["status"]) != status || p["title"] != title || p["type"] != "about:blank" {
 		t.Errorf("%s: the example of %s in %s is %v", where, code, status, p)
 	}
+
 	number, _ := strconv.Atoi(status)
 	if title != http.StatusText(number) {
 		t.Errorf("%s: %s is titled %q", where, status, title)
 	}
+
 	if !said(p["detail"].(string)) {
-		t.Errorf("%s: nobody says %q of %s", where, p["detail"], code)
+		t.Errorf("%s: the program never says %q of %s", where, p["detail"], code)
 	}
+
 	faults := p["errors"].([]any)
 	if (len(faults) > 0) != (code == string(domain.CodeInvalid)) {
 		t.Errorf("%s: the example of %s has %d faults", where, code, len(faults))
 	}
 	for _, f := range faults {
 		if message := f.(map[string]any)["message"].(string); !said(message) {
-			t.Errorf("%s: nobody says %q", where, message)
+			t.Errorf("%s: the program never says %q", where, message)
 		}
 	}
 }
 
-// sayings tells whether the program says a sentence anywhere but in the descriptions of
-// refusals, where it would be said for the document only.
+// sayings returns a function that tells whether the program says a sentence. The
+// descriptions of refusals do not count, because they are there for the document only.
 func sayings(t *testing.T) func(string) bool {
 	t.Helper()
 	var said []string
-	sentence := regexp.MustCompile(`^"[A-Z].* `)
+	sentence := regexp.MustCompile(`^[A-Z].* `)
 	for _, pkg := range []string{"domain", "commands", "eventstore", "eventstore/follow", "projections", "http"} {
 		files, err := fs.Glob(os.DirFS("../"+pkg), "*.go")
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
+
 		for _, name := range files {
 			if strings.HasSuffix(name, "_test.go") {
 				continue
 			}
+
 			file, err := parser.ParseFile(token.NewFileSet(), "../"+pkg+"/"+name, nil, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
+
 			ast.Inspect(file, func(n ast.Node) bool {
 				if f, ok := n.(*ast.FuncDecl); ok && (f.Name.Name == "Refusals" || f.Name.Name == "edgeRefusals") {
 					return false
 				}
-				if text, ok := n.(*ast.BasicLit); ok && sentence.MatchString(text.Value) {
-					words, _ := strconv.Unquote(text.Value)
-					said = append(said, strings.NewReplacer("%s", ".+", "%d", "[0-9]+").
-						Replace(regexp.QuoteMeta(words)))
+				words, ok := sentenceOf(n)
+				if ok && sentence.MatchString(words) {
+					pattern := strings.NewReplacer("%s", ".+", "%d", "[0-9]+").Replace(regexp.QuoteMeta(words))
+					said = append(said, pattern)
 				}
-				return true
+				return !ok
 			})
 		}
 	}
+
 	return regexp.MustCompile("^(" + strings.Join(said, "|") + ")$").MatchString
+}
+
+// sentenceOf returns the text of a string literal, or of several joined by +.
+func sentenceOf(n ast.Node) (string, bool) {
+	switch n := n.(type) {
+	case *ast.BasicLit:
+		text, err := strconv.Unquote(n.Value)
+		return text, err == nil && strings.HasPrefix(n.Value, `"`)
+	case *ast.BinaryExpr:
+		left, ok := sentenceOf(n.X)
+		right, too := sentenceOf(n.Y)
+		return left + right, ok && too && n.Op == token.ADD
+	default:
+		return "", false
+	}
 }
 
 func TestACodeWithoutADescriptionIsNoticed(t *testing.T) {
@@ -177,9 +204,10 @@ func TestACodeWithoutADescriptionIsNoticed(t *testing.T) {
 	declared := codes(t)
 	for code := range domain.Refusals() {
 		if !slices.Contains(declared, code) {
-			t.Errorf("%s is described and not declared", code)
+			t.Errorf("%s is described but not declared", code)
 		}
 	}
+
 	for _, code := range append(declared, apphttp.EdgeCodes()...) {
 		if status, example := apphttp.RefusalOf(code); http.StatusText(status) == "" || example == "" {
 			t.Errorf("%s: status %d, example %q: see domain.Refusals", code, status, example)
@@ -203,11 +231,14 @@ func TestAnExampleFollowsFromTheTags(t *testing.T) {
 		Many     []inner        `json:"many" nullable:"false"`
 		ByName   map[string]int `json:"by_name" example:"{\"a\":1}"`
 	}{})
+
 	got, _ := json.Marshal(example)
-	want := `{"anything":null,"by_name":{"a":1},"chosen":true,"inner":{"count":3},"kind":"first","many":[{"count":3}],"name":"Nomsa","nothing":null}`
+	want := `{"anything":null,"by_name":{"a":1},"chosen":true,"inner":{"count":3},"kind":"first",` +
+		`"many":[{"count":3}],"name":"Nomsa","nothing":null}`
 	if err != nil || string(got) != want {
 		t.Errorf("%s, %v; want %s", got, err, want)
 	}
+
 	_, err = apphttp.FromTags(struct {
 		Items []struct {
 			Said bool `json:"said"`

@@ -21,7 +21,7 @@ import (
 )
 
 // A table of consents may take minutes. Each page of it has the time that another request
-// has, and so has each piece that the client takes.
+// has in all, and so has each piece that the client reads.
 func TestAnExportMayTakeLongerThanARequest(t *testing.T) {
 	t.Parallel()
 	const timeout, steps = time.Second, 6
@@ -35,12 +35,14 @@ func TestAnExportMayTakeLongerThanARequest(t *testing.T) {
 				return ctx.Err()
 			}
 		},
-		"it is taken slowly": func(ctx context.Context, _ reports.ReplayQuery, row func() error) error {
-			for range 100 { // more than what is buffered
+		"it is read slowly": func(ctx context.Context, _ reports.ReplayQuery, row func() error) error {
+			// This is more than the server buffers.
+			for range 100 {
 				if err := row(); err != nil {
 					return err
 				}
 			}
+
 			select {
 			case <-time.After(timeout / 3):
 				return nil
@@ -51,15 +53,15 @@ func TestAnExportMayTakeLongerThanARequest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w, officer := exporting(t, timeout, func(ctx context.Context, q reports.ReplayQuery,
-				row func() error) error {
+			all := func(ctx context.Context, q reports.ReplayQuery, row func() error) error {
 				for range steps {
 					if err := each(ctx, q, row); err != nil {
 						return err
 					}
 				}
 				return nil
-			})
+			}
+			w, officer := exporting(t, timeout, all)
 
 			began := time.Now()
 			got := w.download(t, officer)
@@ -67,20 +69,19 @@ func TestAnExportMayTakeLongerThanARequest(t *testing.T) {
 				t.Errorf("it took %s: too short to mean anything", took)
 			}
 			if got.status != http.StatusOK || got.err != nil || !strings.Contains(got.text, `{"end":true`) {
-				t.Errorf("status %d, %v, %d bytes: not all of it", got.status, got.err, len(got.text))
+				t.Errorf("status %d, %v, %d bytes: not the complete export", got.status, got.err, len(got.text))
 			}
 		})
 	}
 }
 
-func TestAnExportWhosePageDoesNotComeIsCutOffSoThatItShows(t *testing.T) {
+func TestAnExportWithoutItsNextPageIsVisiblyCutOff(t *testing.T) {
 	t.Parallel()
 	const timeout = time.Second
 	for name, rows := range map[string]int{"before its first byte": 0, "in its middle": 200} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w, officer := exporting(t, timeout, func(ctx context.Context, q reports.ReplayQuery,
-				row func() error) error {
+			stuck := func(ctx context.Context, q reports.ReplayQuery, row func() error) error {
 				for range rows {
 					if err := row(); err != nil {
 						return err
@@ -89,19 +90,21 @@ func TestAnExportWhosePageDoesNotComeIsCutOffSoThatItShows(t *testing.T) {
 				q.Page()
 				<-ctx.Done()
 				return eventstore.Unavailable(ctx.Err())
-			})
+			}
+			w, officer := exporting(t, timeout, stuck)
 
 			began := time.Now()
 			got := w.download(t, officer)
 			if took := time.Since(began); took < timeout/2 || took > 10*timeout {
 				t.Errorf("it ended after %s", took)
 			}
-			if rows == 0 && (got.status != http.StatusServiceUnavailable ||
-				!strings.Contains(got.text, "unavailable")) {
+
+			refused := got.status == http.StatusServiceUnavailable && strings.Contains(got.text, "unavailable")
+			if rows == 0 && !refused {
 				t.Errorf("status %d: %s", got.status, got.text)
 			}
 			if rows > 0 && (got.status != http.StatusOK || got.err == nil) {
-				t.Errorf("status %d, %v: a client takes %d bytes for all of it", got.status, got.err, len(got.text))
+				t.Errorf("status %d, %v: %d bytes pass for the complete export", got.status, got.err, len(got.text))
 			}
 		})
 	}
@@ -113,22 +116,26 @@ func TestAnExportFromADatabaseThatHangsIsCutOff(t *testing.T) {
 	db := pgtest.New(t)
 	var afterPage atomic.Value
 	afterPage.Store(func() {})
+
 	w, line := overLine(t, db, func(c *apphttp.Config) { c.Reports = paging{c.Reports, &afterPage} })
 	officer := w.staff(domain.Manager, "KZN225")
-	appendDecisions(t, db, w.tenants["KZN225"], 450) // of two people; both together are more than a page
+
+	// The decisions of these two people are more than a page.
 	appendDecisions(t, db, w.tenants["KZN225"], 450)
-	if got := w.download(t, officer); got.status != http.StatusOK || got.err != nil ||
-		strings.Count(got.text, "\n") != 901 {
-		t.Fatalf("status %d, %v, %d lines", got.status, got.err, strings.Count(got.text, "\n"))
+	appendDecisions(t, db, w.tenants["KZN225"], 450)
+
+	got := w.download(t, officer)
+	if n := strings.Count(got.text, "\n"); got.status != http.StatusOK || got.err != nil || n != 901 {
+		t.Fatalf("status %d, %v, %d lines", got.status, got.err, n)
 	}
 
 	afterPage.Store(sync.OnceFunc(line.Silence))
 	began := time.Now()
-	got := w.download(t, officer)
+	got = w.download(t, officer)
 	took := time.Since(began)
 	line.Resume()
 	if got.status != http.StatusOK || got.text == "" || got.err == nil || took > 10*time.Second {
-		t.Errorf("after %s: status %d, %v: a client takes %d bytes for all of it", took, got.status, got.err,
+		t.Errorf("after %s: status %d, %v: %d bytes pass for the complete export", took, got.status, got.err,
 			len(got.text))
 	}
 }
@@ -147,6 +154,7 @@ func (p paging) Replay(
 		then()
 		p.after.Load().(func())()
 	}
+
 	return p.Reports.Replay(ctx, tenant, q, each)
 }
 
@@ -156,16 +164,17 @@ func appendDecisions(t *testing.T, db *pgtest.DB, tenant domain.TenantID, n int)
 	store, err := eventstore.Open(t.Context(), db.Pool(t, pgtest.Query), []byte(masterKey))
 	must(t, err)
 	defer store.Close()
+
 	subject := domain.UserID{UUID: uuid.Must(uuid.NewV7())}
 	decisions := make([]domain.Event, n)
 	for i := range decisions {
 		decisions[i] = &domain.ConsentGranted{Decision: domain.Decision{
 			ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1,
 			Wording: "To send you SMS alerts.", Language: domain.English, SHA256: domain.WordingHash("x"),
-			Channel:    domain.Web,
-			RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
+			Channel: domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
 		}}
 	}
+
 	_, err = store.Append(t.Context(), domain.Append{
 		ID: uuid.Must(uuid.NewV7()), Tenant: tenant,
 		Writes: []domain.Write{{Stream: domain.ConsentsOf(subject), Events: decisions}},
@@ -173,8 +182,8 @@ func appendDecisions(t *testing.T, db *pgtest.DB, tenant domain.TenantID, n int)
 	must(t, err)
 }
 
-// exporting is the API with a request timeout and a replay of our own making, and an
-// officer; row writes one consent.
+// exporting returns the API with this request timeout and this replay, whose row writes one
+// consent, and an officer.
 func exporting(
 	t *testing.T, timeout time.Duration, replay func(context.Context, reports.ReplayQuery, func() error) error,
 ) (*world, *person) {
@@ -185,7 +194,7 @@ func exporting(
 	return w, w.staff(domain.Manager, "KZN225")
 }
 
-// replaying are reports whose replay is another one.
+// replaying are reports with another replay.
 type replaying struct {
 	apphttp.Reports
 	replay func(ctx context.Context, q reports.ReplayQuery, row func() error) error
@@ -197,7 +206,7 @@ func (r replaying) Replay(
 	return r.replay(ctx, q, func() error { return each(domain.Consent{Wording: strings.Repeat("word ", 100)}) })
 }
 
-// downloaded is an export as a client got it; err: that it is not all of it.
+// downloaded is an export as a client received it. An error means that it is incomplete.
 type downloaded struct {
 	status int
 	text   string
@@ -209,8 +218,9 @@ func (w *world) download(t *testing.T, officer *person) downloaded {
 	t.Helper()
 	server := httptest.NewServer(w.api)
 	defer server.Close()
-	r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/api/v1/compliance/consents?format=ndjson",
-		http.NoBody)
+
+	r, err := http.NewRequestWithContext(t.Context(), "GET",
+		server.URL+"/api/v1/compliance/consents?format=ndjson", http.NoBody)
 	must(t, err)
 	r.Header.Set("Authorization", "Bearer "+officer.access)
 

@@ -24,25 +24,26 @@ import (
 
 var _ commands.Store = (*fakeStore)(nil)
 
-// fakeStore is the log in memory. It keeps the contract of commands.Store: versions,
-// expectations, claims, sessions, appends that are repeated, tenants apart, personal
-// parts withheld.
+// fakeStore is a log in memory. It keeps the contract of commands.Store: versions,
+// expectations, claims, sessions, repeated appends, separate tenants, withheld personal
+// data.
 type fakeStore struct {
-	now func() time.Time
+	now   func() time.Time
+	logID uuid.UUID
 
-	logID    uuid.UUID
 	mu       sync.Mutex
 	log      []stored
 	claims   map[domain.Claim]uuid.UUID
 	accounts map[domain.UserID]fakeAccount
 	keys     map[uuid.UUID]bool
 	sessions map[uuid.UUID]fakeSession
-	failing  error // what every method answers, if set
-	full     error // what Append answers, if set
+	// failing, if set, is the error of every method, and full that of Append.
+	failing, full error
 }
 
+// stored is an event in its encoded form; Event is nil.
 type stored struct {
-	domain.Recorded // without Event
+	domain.Recorded
 	eventType       string
 	payload, sealed []byte
 	erased          bool
@@ -66,9 +67,9 @@ type fakeSession struct {
 
 func newFakeStore(now func() time.Time) *fakeStore {
 	return &fakeStore{
-		now: now, logID: uuid.New(), claims: map[domain.Claim]uuid.UUID{}, accounts: map[domain.UserID]fakeAccount{},
-		keys:     map[uuid.UUID]bool{},
-		sessions: map[uuid.UUID]fakeSession{},
+		now: now, logID: uuid.New(),
+		claims: map[domain.Claim]uuid.UUID{}, accounts: map[domain.UserID]fakeAccount{},
+		keys: map[uuid.UUID]bool{}, sessions: map[uuid.UUID]fakeSession{},
 	}
 }
 
@@ -99,6 +100,7 @@ func (s *fakeStore) LoadTail(
 	ctx context.Context, tenant domain.TenantID, tail domain.Tail, beside ...domain.Stream,
 ) ([]domain.Recorded, int, error) {
 	events, err := s.Load(ctx, tenant, append(beside, tail.Stream)...)
+
 	version := 0
 	for _, e := range events {
 		if e.Stream == tail.Stream {
@@ -155,6 +157,7 @@ func (s *fakeStore) EverHeld(
 			found = append(found, user)
 		}
 	}
+
 	return found, err
 }
 
@@ -165,14 +168,16 @@ func (s *fakeStore) read(tenant domain.TenantID, personal bool, wanted func(stor
 		return nil, s.failing
 	}
 	if tenant.IsZero() {
-		return nil, errors.New("a query without a tenant")
+		return nil, errors.New("query without a tenant")
 	}
+
 	var found []domain.Recorded
 	for _, e := range s.log {
 		if e.Tenant == tenant && wanted(e) {
 			found = append(found, e.decode(personal))
 		}
 	}
+
 	return found, nil
 }
 
@@ -192,6 +197,7 @@ func (e stored) decode(personal bool) domain.Recorded {
 	if err != nil {
 		panic(err)
 	}
+
 	r := e.Recorded
 	r.Event = event
 	return r
@@ -200,6 +206,7 @@ func (e stored) decode(personal bool) domain.Recorded {
 func (s *fakeStore) StreamOf(_ context.Context, tenant domain.TenantID, record uuid.UUID) (domain.Stream, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+
 	for _, e := range s.log {
 		if e.Tenant == tenant && e.Record == record {
 			return e.Stream, true, s.failing
@@ -211,6 +218,7 @@ func (s *fakeStore) StreamOf(_ context.Context, tenant domain.TenantID, record u
 func (s *fakeStore) FindAppend(_ context.Context, tenant domain.TenantID, id uuid.UUID) ([]domain.Recorded, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+
 	var found []domain.Recorded
 	for _, e := range s.log {
 		if e.AppendID == id && (tenant.IsZero() || e.Tenant == tenant) {
@@ -230,19 +238,22 @@ func (s *fakeStore) Append(_ context.Context, a domain.Append) (domain.Appended,
 		return domain.Appended{}, s.full
 	}
 	if a.ID == uuid.Nil || a.Tenant.IsZero() {
-		return domain.Appended{}, errors.New("an append without id or tenant")
+		return domain.Appended{}, errors.New("append without an id or a tenant")
 	}
+
 	if found := s.appended(a.ID); len(found) > 0 {
 		return domain.Appended{Events: found, Repeat: true}, nil
 	}
 	if err := s.check(a); err != nil {
 		return domain.Appended{}, err
 	}
+
 	claims, accounts, sessions := maps.Clone(s.claims), maps.Clone(s.accounts), maps.Clone(s.sessions)
 	if err := s.side(a); err != nil {
 		s.claims, s.accounts, s.sessions = claims, accounts, sessions
 		return domain.Appended{}, err
 	}
+
 	var done domain.Appended
 	for _, w := range a.Writes {
 		for _, e := range w.Events {
@@ -250,6 +261,7 @@ func (s *fakeStore) Append(_ context.Context, a domain.Append) (domain.Appended,
 			done.Events = append(done.Events, r)
 		}
 	}
+
 	return done, nil
 }
 
@@ -268,6 +280,7 @@ func (s *fakeStore) record(a domain.Append, stream domain.Stream, event domain.E
 	if err != nil {
 		panic(err)
 	}
+
 	now := s.now()
 	r := domain.Recorded{
 		Position: int64(len(s.log) + 1), Tenant: a.Tenant, Stream: stream, Version: s.version(a.Tenant, stream) + 1,
@@ -275,9 +288,11 @@ func (s *fakeStore) record(a domain.Append, stream domain.Stream, event domain.E
 		Record: domain.RecordOf(event, stream), Actor: a.Actor, Metadata: a.Metadata, Origin: domain.Known(a.Origin),
 		EffectiveAt: domain.EffectiveOf(event), RecordedAt: now,
 	}
+
 	if r.EffectiveAt.IsZero() {
 		r.EffectiveAt = now
 	}
+
 	e := stored{Recorded: r, eventType: event.EventType(), payload: payload, sealed: sealed}
 	s.log = append(s.log, e)
 	return e.decode(true)
@@ -308,11 +323,13 @@ func (s *fakeStore) check(a domain.Append) error {
 			}
 		}
 	}
+
 	for _, x := range a.Expects {
 		if is := s.version(x.Tenant, x.Stream); x.Version != is {
 			return &domain.ConflictError{Stream: x.Stream, Expected: x.Version, Actual: is}
 		}
 	}
+
 	return nil
 }
 
@@ -328,6 +345,7 @@ func (s *fakeStore) side(a domain.Append) error {
 			if s.claims[w.Claim] == w.Holder {
 				delete(s.claims, w.Claim)
 			}
+
 		case domain.SetCredential:
 			c := s.accounts[w.User]
 			c.Tenant, c.User = a.Tenant, w.User
@@ -338,6 +356,7 @@ func (s *fakeStore) side(a domain.Append) error {
 				c.Verifier = w.Verifier
 			}
 			s.accounts[w.User] = c
+
 		case domain.CreateSubjectKey:
 			if _, made := s.keys[w.Subject.UUID]; made {
 				return &domain.KeyExistsError{}
@@ -352,11 +371,13 @@ func (s *fakeStore) side(a domain.Append) error {
 			}
 		case domain.DeleteCredential:
 			delete(s.accounts, w.User)
+
 		case domain.OfferSecondFactor, domain.SetSecondFactor, domain.SpendCode, domain.CountWrongCode,
 			domain.RemoveSecondFactor:
 			if err := s.secondFactor(w); err != nil {
 				return err
 			}
+
 		case domain.DemandNoActs:
 			for _, e := range s.log {
 				if e.Actor == w.User && domain.InOffice(e.decode(false)) {
@@ -365,6 +386,7 @@ func (s *fakeStore) side(a domain.Append) error {
 			}
 		case domain.CreateTenantKey:
 			s.keys[w.Tenant.UUID] = true
+
 		case domain.StartSession:
 			s.sessions[w.Session] = fakeSession{tenant: a.Tenant, user: w.User, token: w.Token, expires: w.ExpiresAt}
 		case domain.RotateSession:
@@ -376,6 +398,7 @@ func (s *fakeStore) side(a domain.Append) error {
 			if !again {
 				s.sessions[w.Session] = fakeSession{f.tenant, f.user, w.To, w.ExpiresAt, w.From, s.now()}
 			}
+
 		case domain.EndSession:
 			if _, ok := s.sessions[w.Session]; !ok {
 				return &domain.SessionStaleError{}
@@ -387,14 +410,15 @@ func (s *fakeStore) side(a domain.Append) error {
 			maps.DeleteFunc(s.sessions, func(id uuid.UUID, f fakeSession) bool {
 				return f.user == w.User && id != w.Except
 			})
+
 		default:
-			return errors.New("a side write that nobody expected here")
+			return errors.New("unexpected side write")
 		}
 	}
 	return nil
 }
 
-// secondFactor makes a side write about one.
+// secondFactor applies a side write about a second factor.
 func (s *fakeStore) secondFactor(side domain.SideWrite) error {
 	change := func(user domain.UserID, fits func(domain.Authenticator) bool, to func(*domain.Authenticator)) error {
 		account := s.accounts[user]
@@ -405,6 +429,7 @@ func (s *fakeStore) secondFactor(side domain.SideWrite) error {
 		s.accounts[user] = account
 		return nil
 	}
+
 	always := func(domain.Authenticator) bool { return true }
 	at := func(factor uuid.UUID, seen domain.CodesSeen) func(domain.Authenticator) bool {
 		return func(a domain.Authenticator) bool {
@@ -434,7 +459,7 @@ func (s *fakeStore) secondFactor(side domain.SideWrite) error {
 	case domain.RemoveSecondFactor:
 		return change(w.User, always, func(a *domain.Authenticator) { *a = domain.Authenticator{} })
 	default:
-		return errors.New("no side write about a second factor")
+		return errors.New("not a side write about a second factor")
 	}
 }
 
@@ -459,6 +484,7 @@ func (s *fakeStore) Holder(_ context.Context, claim domain.Claim) (uuid.UUID, bo
 func (s *fakeStore) Accounts(_ context.Context, email string, tenant domain.TenantID) ([]domain.Account, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+
 	var found []domain.Account
 	for _, a := range s.accounts {
 		if a.email == email && (tenant.IsZero() || a.Tenant == tenant) && len(found) < 2 {
@@ -493,10 +519,11 @@ func (s *fakeStore) Head(context.Context) (int64, error) {
 	return int64(len(s.log)), s.failing
 }
 
-// events gives the whole log.
+// events returns the whole log.
 func (s *fakeStore) events() []domain.Recorded {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+
 	all := make([]domain.Recorded, len(s.log))
 	for i, e := range s.log {
 		all[i] = e.decode(true)
@@ -504,12 +531,13 @@ func (s *fakeStore) events() []domain.Recorded {
 	return all
 }
 
-// fakeQueries folds the log at each query: read tables that are never behind, but as far
-// as behind says.
+// fakeQueries folds the log at each query, as read tables that are never behind. Only
+// WaitFor tells of a lag, beyond the position reached.
 type fakeQueries struct {
-	store   *fakeStore
-	mu      sync.Mutex
-	reached int64 // 0: the head
+	store *fakeStore
+	mu    sync.Mutex
+	// reached is the position that WaitFor reports as reached; 0 is the head.
+	reached int64
 	waited  []string
 }
 
@@ -536,6 +564,7 @@ func (q *fakeQueries) Municipalities(
 			byID[e.Tenant] = byID[e.Tenant].Evolve(e)
 		}
 	}
+
 	for _, m := range byID {
 		if (f.Active == nil || *f.Active == m.Active) && (f.Province == "" || f.Province == m.Province) &&
 			(f.Category == "" || f.Category == m.Category) &&
@@ -543,6 +572,7 @@ func (q *fakeQueries) Municipalities(
 			all = append(all, m)
 		}
 	}
+
 	slices.SortFunc(all, func(a, b domain.Municipality) int { return strings.Compare(b.ID.String(), a.ID.String()) })
 	return cut(all, page, func(m domain.Municipality) string { return m.ID.String() }), q.store.failing
 }
@@ -570,6 +600,7 @@ func (q *fakeQueries) Users(
 			byID[id] = byID[id].Evolve(e)
 		}
 	}
+
 	var all []domain.User
 	for _, u := range byID {
 		if (f.Role == "" || f.Role == u.Role) && (f.Email == "" || strings.EqualFold(f.Email, u.Email)) &&
@@ -577,6 +608,7 @@ func (q *fakeQueries) Users(
 			all = append(all, u)
 		}
 	}
+
 	slices.SortFunc(all, func(a, b domain.User) int { return strings.Compare(b.ID.String(), a.ID.String()) })
 	return projections.Listing[domain.User]{Items: all}, nil
 }
@@ -588,10 +620,12 @@ func (q *fakeQueries) all(tenant domain.TenantID) []domain.Consent {
 			subjects[e.Subject] = append(subjects[e.Subject], e)
 		}
 	}
+
 	var all []domain.Consent
 	for _, history := range subjects {
 		all = append(all, domain.ConsentsAt(history, time.Time{}, time.Time{}).Records()...)
 	}
+
 	slices.SortFunc(all, func(a, b domain.Consent) int { return strings.Compare(b.ID.String(), a.ID.String()) })
 	return all
 }
@@ -635,7 +669,7 @@ func (q *fakeQueries) WaitFor(_ context.Context, projection string, position int
 	return nil
 }
 
-// nilQueries panics.
+// nilQueries panics on every query.
 type nilQueries struct{ apphttp.Queries }
 
 func (nilQueries) Municipalities(
@@ -644,14 +678,14 @@ func (nilQueries) Municipalities(
 	panic("deliberate")
 }
 
-// fakeReports reads the log in memory, as far as permissions and shapes need it; what the
-// reports say is tested on Postgres.
+// fakeReports reads the log in memory, as far as tests of permissions and shapes need it.
+// The content of reports is tested on Postgres.
 type fakeReports struct {
 	store   *fakeStore
 	between atomic.Pointer[func() error]
 }
 
-// before has something called before each consent of a replay; nil: nothing.
+// before sets a function to call before each consent of a replay, or none if it is nil.
 func (r *fakeReports) before(each func() error) {
 	if each == nil {
 		r.between.Store(nil)
@@ -665,8 +699,9 @@ func (r *fakeReports) History(
 ) (history projections.Listing[reports.HistoryEntry], err error) {
 	for _, e := range r.store.events() {
 		if e.Tenant == tenant && e.Stream == domain.ConsentsOf(subject) {
-			history.Items = append(history.Items, reports.HistoryEntry{Position: e.Position, EventID: e.EventID,
-				EventType: e.Event.EventType(), Actor: e.Actor})
+			history.Items = append(history.Items, reports.HistoryEntry{
+				Position: e.Position, EventID: e.EventID, EventType: e.Event.EventType(), Actor: e.Actor,
+			})
 		}
 	}
 	return history, nil

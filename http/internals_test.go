@@ -15,16 +15,17 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// Line is what tests see of a line of the route table.
+// Line is a line of the route table as tests see it.
 type Line struct {
 	ID, Method, Path, Waits         string
 	Account, Command                bool
 	Versioned, Raw, Hidden, Limited bool
 	ReadsLog                        bool
-	Reaches                         map[string]string // by party
+	// Reaches are kept by party.
+	Reaches map[string]string
 }
 
-// Lines is the route table.
+// Lines returns the route table.
 func Lines() []Line {
 	var lines []Line
 	for _, r := range routes() {
@@ -33,16 +34,16 @@ func Lines() []Line {
 			reaches[string(p)] = r.who.reach(p).String()
 		}
 		lines = append(lines, Line{
+			ID: r.id, Method: r.method, Path: r.path, Waits: r.waits,
 			Reaches: reaches,
-			ID:      r.id, Method: r.method, Path: r.path, Waits: r.waits, Account: r.who.account(),
-			Command: r.command(), Versioned: r.versioned, Raw: r.raw != nil, Hidden: r.hidden,
+			Account: r.who.account(), Command: r.command(), Versioned: r.versioned, Raw: r.raw != nil, Hidden: r.hidden,
 			Limited: r.rate != unlimited, ReadsLog: r.readsLog(),
 		})
 	}
 	return lines
 }
 
-// parties lists all of them.
+// parties returns all parties.
 func parties() []party {
 	all := []party{anonymous}
 	for _, role := range domain.Roles() {
@@ -51,8 +52,8 @@ func parties() []party {
 	return append(all, platformAdmin)
 }
 
-// FirstFault gives the first fault of the route table, or of the line with this id after
-// change has spoilt it.
+// FirstFault returns the first fault of the route table, after spoiling one thing in the
+// line with this id.
 func FirstFault(id, spoil string) error {
 	for _, r := range routes() {
 		if r.id == id {
@@ -95,7 +96,7 @@ func ClientAddress(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return clientAddress(r, trusted)
 }
 
-// NewLimiter is newLimiter; the function is its take.
+// NewLimiter returns the take of a limiter that newLimiter makes.
 func NewLimiter(count int, per time.Duration, now func() time.Time) func(string) (time.Duration, bool) {
 	l := newLimiter(Limit{Count: count, Per: per}, now)
 	return func(key string) (time.Duration, bool) {
@@ -116,25 +117,30 @@ func (t Tokens) Verify(kind, text string) error {
 // StrictJSON is strictJSON.
 func StrictJSON(data []byte, v any) error { return strictJSON(data, v) }
 
-// PermissionsPage is docs/permissions.md.
+// PermissionsPage returns docs/permissions.md.
 func PermissionsPage() string {
 	var page strings.Builder
 	page.WriteString(permissionsIntroduction)
 	row := func(cells ...string) { page.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
+
 	head := []string{"route"}
 	for _, p := range parties() {
 		head = append(head, string(p))
 	}
+
 	row(head...)
 	row(slices.Repeat([]string{"---"}, len(head))...)
+
 	for _, r := range routes() {
 		if r.hidden {
 			continue
 		}
 		cells := []string{"`" + r.method + " " + strings.TrimPrefix(r.path, "/api/v1") + "`"}
+
 		for _, p := range parties() {
-			cell := map[reach]string{nothing: "–", own: "own", ownTenant: "own tenant",
-				everything: "all"}[r.who.reach(p)]
+			cell := map[reach]string{
+				nothing: "–", own: "own", ownTenant: "own tenant", everything: "all",
+			}[r.who.reach(p)]
 			if r.who == holder {
 				cell = "own session"
 			}
@@ -145,21 +151,22 @@ func PermissionsPage() string {
 		}
 		row(cells...)
 	}
+
 	return page.String()
 }
 
 const permissionsIntroduction = `# Who may do what
 
-Made from the table in [http/permissions.go](../http/permissions.go), which the server asks at every request; a test calls every cell over
-HTTP. Paths are below ` + "`/api/v1`" +
-	`, but for the first ones. Roles are those of this moment, not those of the token.
+Made from the table in [http/permissions.go](../http/permissions.go), which the server consults at every request. A test
+calls every cell over HTTP. All paths but the first few are below ` + "`/api/v1`" + `. A role is the
+current one, not the one in the token.
 
-- **–**: 403 (401 for who is not signed in). **own**: the own account and what is about oneself. **own tenant**: everything of the own
-  municipality, or of SALGA for its own people. **all**: of every municipality.
-- What lies beyond somebody's reach answers exactly as if it were not there.
-- *platform admin* is an admin of SALGA. What they see of municipalities in the audit log has personal values sealed.
-- Field workers find people by their exact e-mail address or phone number only.
-- *own session*: whoever holds the refresh token. *by address*: from the networks in ` + "`METRICS_FROM`" + `.
+- **–**: 403, or 401 without a sign-in. **own**: your own account and records about you. **own tenant**: everything in
+  your municipality, or in SALGA for its own staff. **all**: everything in every municipality.
+- A request for anything beyond a party's reach is answered exactly as if the thing did not exist.
+- *platform admin* is an administrator of SALGA. In the audit log they see the personal values of municipalities sealed.
+- Field workers find people only by their exact e-mail address or phone number.
+- *own session*: the holder of the refresh token. *by address*: callers from the networks in ` + "`METRICS_FROM`" + `.
 
 `
 

@@ -9,7 +9,7 @@ import (
 	apphttp "github.com/salga-trust/engine/http"
 )
 
-func TestANameThatStandsTwiceInABodyIsRefusedAtAnyDepth(t *testing.T) {
+func TestARepeatedNameInABodyIsRefusedAtAnyDepth(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := w.staff(domain.Admin, domain.PlatformCode)
@@ -18,7 +18,8 @@ func TestANameThatStandsTwiceInABodyIsRefusedAtAnyDepth(t *testing.T) {
 	tried := 0
 	for _, l := range apphttp.Lines() {
 		path, body := w.sample(l)
-		for at, letter := range body { // before each name, the same name once more
+		// Before each name goes the same name once more.
+		for at, letter := range body {
 			if letter != '"' || (body[at-1] != '{' && body[at-1] != ',') {
 				continue
 			}
@@ -26,6 +27,7 @@ func TestANameThatStandsTwiceInABodyIsRefusedAtAnyDepth(t *testing.T) {
 			if !isName || strings.Contains(name, `"`) {
 				continue
 			}
+
 			for _, value := range []string{"null", `""`, "true", "{}", "[1]"} {
 				twice := fmt.Sprintf(`%s"%s":%s,%s`, body[:at], name, value, body[at:])
 				p.send(l.Method, path, twice).wantProblem(400, "malformed")
@@ -43,15 +45,16 @@ func TestANameThatStandsTwiceInABodyIsRefusedAtAnyDepth(t *testing.T) {
 	}
 }
 
-func TestNoReadingOfABodyDiffersFromAnother(t *testing.T) {
+func TestABodyHasOnlyOneReading(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := w.citizen("thandi@example.org")
 
 	body := func(consent string) string {
-		whole := registration("b@example.org")
-		return whole[:strings.Index(whole, `"consent"`)] + consent + "}"
+		complete := registration("b@example.org")
+		return complete[:strings.Index(complete, `"consent"`)] + consent + "}"
 	}
+
 	for _, consent := range []string{
 		`"consent":{"purpose":"platform_registration","language":"zu","consented":true,"x":1},"consent":{}`,
 		`"consent":{"purpose":"platform_registration","language":"zu","consented":false,"consented":true}`,
@@ -59,11 +62,13 @@ func TestNoReadingOfABodyDiffersFromAnother(t *testing.T) {
 	} {
 		w.send("POST", "/api/v1/auth/register", body(consent)).wantProblem(400, "malformed")
 	}
+
 	folded := `"consent":{"purpose":"platform_registration","language":"zu","consented":false,"Consented":true}`
-	if a := w.send("POST", "/api/v1/auth/register", body(folded)).
-		wantProblem(422, domain.CodeInvalid); len(a.faults()) != 1 {
-		t.Errorf("a name in other letter case was merged: %s", a.raw)
+	a := w.send("POST", "/api/v1/auth/register", body(folded)).wantProblem(422, domain.CodeInvalid)
+	if len(a.faults()) != 1 {
+		t.Errorf("a name in another letter case was merged: %s", a.raw)
 	}
+
 	p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":false,"consented":true}`).
 		wantProblem(400, "malformed")
 }
@@ -76,14 +81,17 @@ func TestHalfACharacterIsRefusedInEveryText(t *testing.T) {
 	tried := 0
 	for _, l := range apphttp.Lines() {
 		path, body := w.sample(l)
-		for _, half := range []string{`\ud800`, `\udc00`, `\udc00\ud800`, `\ud83d\u0041`, `\uD800x`, `\u0000`,
-			"\xed\xa0\x80", "\xc0\x80", "\xff"} {
+		for _, half := range []string{
+			`\ud800`, `\udc00`, `\udc00\ud800`, `\ud83d\u0041`, `\uD800x`, `\u0000`, "\xed\xa0\x80", "\xc0\x80",
+			"\xff",
+		} {
 			for i := range strings.Count(body, `":"`) {
 				parts := strings.SplitAfterN(body, `":"`, i+2)
 				spoilt := strings.Join(parts[:i+1], "") + half + parts[i+1]
 				p.send(l.Method, path, spoilt).wantProblem(400, "malformed")
 				tried++
 			}
+
 			if body != "" {
 				p.send(l.Method, path, `{"`+half+`":1,`+body[1:]).wantProblem(400, "malformed")
 			}
@@ -95,11 +103,11 @@ func TestHalfACharacterIsRefusedInEveryText(t *testing.T) {
 
 	smile := `{"full_name":"Thandi \ud83d\ude00"}`
 	if a := p.send("PATCH", "/api/v1/users/me", smile).want(200); a.text("full_name") != "Thandi 😀" {
-		t.Errorf("a whole character is not one any more: %s", a.raw)
+		t.Errorf("a complete character was changed: %s", a.raw)
 	}
 }
 
-func TestABodyIsNotIgnoredWhereNoneIsTaken(t *testing.T) {
+func TestARouteWithoutABodyRefusesOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := w.staff(domain.Admin, domain.PlatformCode)
@@ -115,10 +123,12 @@ func TestABodyIsNotIgnoredWhereNoneIsTaken(t *testing.T) {
 				t.Errorf("%s with %q: %s", l.ID, nothing, a.raw)
 			}
 		}
-		if a := p.send(l.Method, path, `{"at":"2030-01-01T00:00:00Z"}`).
-			wantProblem(422, domain.CodeInvalid); a.faults()["body"] != "unknown_field" {
+
+		a := p.send(l.Method, path, `{"at":"2030-01-01T00:00:00Z"}`).wantProblem(422, domain.CodeInvalid)
+		if a.faults()["body"] != "unknown_field" {
 			t.Errorf("%s: %s", l.ID, a.raw)
 		}
+
 		for _, other := range []string{"[]", "null", `"x"`, "1"} {
 			p.send(l.Method, path, other).wantProblem(422, domain.CodeInvalid)
 		}

@@ -23,7 +23,7 @@ func behindProxy(c *apphttp.Config) {
 	c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 }
 
-// limits sets some of the limits.
+// limits turns the limits on, and changes some of them.
 func limits(set func(*apphttp.Limits)) func(*apphttp.Config) {
 	return func(c *apphttp.Config) {
 		c.RateLimit, c.Limits = true, apphttp.DefaultLimits()
@@ -35,14 +35,13 @@ func signInWith(email, password string) string {
 	return fmt.Sprintf(`{"email":%q,"password":%q,"municipality_code":"KZN225"}`, email, password)
 }
 
-// tries signs in from an address.
-func (w *world) tries(address, email, password string) *answer {
+// signInFrom signs in from an address.
+func (w *world) signInFrom(address, email, password string) *answer {
 	w.t.Helper()
 	return w.send("POST", "/api/v1/auth/login", signInWith(email, password), "X-Forwarded-For", address)
 }
 
-// guessing are the ways to have one's own password checked, by what they are called in
-// the log.
+// guessing returns the ways to have one's own password checked, by their cause in the log.
 func guessing() map[string]func(p *person, password string) *answer {
 	return map[string]func(p *person, password string) *answer{
 		"user.change_password": func(p *person, password string) *answer {
@@ -50,11 +49,11 @@ func guessing() map[string]func(p *person, password string) *answer {
 				fmt.Sprintf(`{"current_password":%q,"new_password":"another password"}`, password))
 		},
 		"user.change_profile": func(p *person, password string) *answer {
-			return p.send("PATCH", "/api/v1/users/me", fmt.Sprintf(
-				`{"email":"moved@example.org","current_password":%q}`, password))
+			return p.send("PATCH", "/api/v1/users/me",
+				fmt.Sprintf(`{"email":"moved@example.org","current_password":%q}`, password))
 		},
 		"user.erase": func(p *person, password string) *answer {
-			return p.send("DELETE", "/api/v1/data-rights/delete-account",
+			return p.send("DELETE", erasurePath,
 				fmt.Sprintf(`{"confirmation":"DELETE MY ACCOUNT","password":%q}`, password))
 		},
 	}
@@ -98,10 +97,11 @@ func TestEveryCheckOfAPasswordCountsAgainstOneLimit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, limited, behindProxy)
 	w.send("POST", "/api/v1/auth/register", registration("thandi@example.org"), "Idempotency-Key", "k").want(201)
-	p := &person{w: w, access: w.tries("192.0.2.1", "thandi@example.org", password).want(200).text("access_token")}
+	signedIn := w.signInFrom("192.0.2.1", "thandi@example.org", password).want(200)
+	p := &person{w: w, access: signedIn.text("access_token")}
 	again := strings.Replace(registration("thandi@example.org"), password, "another password", 1)
 
-	// From here all share the address that send comes from.
+	// From here on, all requests but one come from the address that send uses.
 	w.send("POST", "/api/v1/auth/login", signInWith("thandi@example.org", "x")).want(401)
 	w.send("POST", "/api/v1/auth/login", `{"email":" THANDI@Example.org","password":"x"}`).want(401)
 	guessing()["user.change_password"](p, "x").wantProblem(401, domain.CodePasswordWrong)
@@ -117,7 +117,7 @@ func TestEveryCheckOfAPasswordCountsAgainstOneLimit(t *testing.T) {
 	w.send("POST", "/api/v1/auth/login", signInWith("thandi@example.org", password)).wantProblem(429, "rate_limited")
 	w.send("POST", "/api/v1/auth/register", registration("thandi@example.org"), "Idempotency-Key", "k").
 		wantProblem(429, "rate_limited")
-	w.tries("192.0.2.2", "thandi@example.org", password).want(200)
+	w.signInFrom("192.0.2.2", "thandi@example.org", password).want(200)
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"Another Name"}`).want(200)
 }
 
@@ -126,13 +126,14 @@ func TestChecksOfPasswordsFromAnAddressHaveALimit(t *testing.T) {
 	w := newWorld(t, limits(func(l *apphttp.Limits) { l.LoginAddress.Count = 8 }), behindProxy)
 	p, q := w.citizen("a@example.org"), w.citizen("b@example.org")
 	w.later(time.Minute)
+
 	for i := range 4 {
 		guessing()["user.change_password"](p, fmt.Sprint("guess ", i)).want(401)
 		guessing()["user.erase"](q, fmt.Sprint("guess ", i)).want(401)
 	}
 	guessing()["user.change_password"](p, password).wantProblem(429, "rate_limited")
 	w.send("POST", "/api/v1/auth/login", signInWith("c@example.org", "x")).wantProblem(429, "rate_limited")
-	w.tries("192.0.2.2", "a@example.org", password).want(200)
+	w.signInFrom("192.0.2.2", "a@example.org", password).want(200)
 }
 
 func TestAWrongPasswordDoesNotUseUpTheErasureOfADay(t *testing.T) {
@@ -140,6 +141,7 @@ func TestAWrongPasswordDoesNotUseUpTheErasureOfADay(t *testing.T) {
 	w := newWorld(t, limited)
 	p := w.citizen("thandi@example.org")
 	w.later(time.Minute)
+
 	for i := range 8 {
 		guessing()["user.erase"](p, fmt.Sprint("guess ", i))
 	}
@@ -153,22 +155,22 @@ func TestStrangersFailuresNeverLockTheOwnerOut(t *testing.T) {
 	w.send("POST", "/api/v1/auth/register", registration("thandi@example.org")).want(201)
 
 	for range 5 {
-		w.tries("192.0.2.1", "thandi@example.org", "x").want(401)
+		w.signInFrom("192.0.2.1", "thandi@example.org", "x").want(401)
 	}
-	w.tries("192.0.2.1", "thandi@example.org", "x").wantProblem(429, "rate_limited")
-	w.tries("192.0.2.1", "thandi@example.org", password).wantProblem(429, "rate_limited")
-	w.tries("203.0.113.5", "thandi@example.org", password).want(200)
+	w.signInFrom("192.0.2.1", "thandi@example.org", "x").wantProblem(429, "rate_limited")
+	w.signInFrom("192.0.2.1", "thandi@example.org", password).wantProblem(429, "rate_limited")
+	w.signInFrom("203.0.113.5", "thandi@example.org", password).want(200)
 
-	// more than the account's limit, all told
+	// Together they fail more often than the limit of the account allows.
 	for _, stranger := range []string{"192.0.2.2", "192.0.2.3", "2001:db8::1"} {
 		for range 4 {
-			w.tries(stranger, "thandi@example.org", "x").want(401)
+			w.signInFrom(stranger, "thandi@example.org", "x").want(401)
 		}
 	}
-	w.tries("203.0.113.6", "thandi@example.org", password).want(200)
-	w.tries("203.0.113.5", "thandi@example.org", password).want(200)
+	w.signInFrom("203.0.113.6", "thandi@example.org", password).want(200)
+	w.signInFrom("203.0.113.5", "thandi@example.org", password).want(200)
 	for range 3 {
-		w.tries("203.0.113.7", "another@example.org", "x").want(401)
+		w.signInFrom("203.0.113.7", "another@example.org", "x").want(401)
 	}
 }
 
@@ -176,7 +178,8 @@ func TestAnAddressWithoutAnAccountHasTheLimitsOfOneWithAnAccount(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, limited, behindProxy)
 	w.send("POST", "/api/v1/auth/register", registration("known@example.org")).want(201)
-	answers := func(who string) (all []string) {
+
+	answers := func(name string) (all []string) {
 		for i, login := range []string{
 			`{"email":"%s@example.org","password":"x"}`, `{"email":" %s@EXAMPLE.org","password":"x"}`,
 			`{"email":"%s@example.org","password":"x","municipality_code":"KZN225"}`,
@@ -185,11 +188,12 @@ func TestAnAddressWithoutAnAccountHasTheLimitsOfOneWithAnAccount(t *testing.T) {
 			`{"email":"%s@example.org","password":"x","municipality_code":"KZN225"}`,
 			`{"email":"%s@example.org","password":"x"}`,
 		} {
-			a := w.send("POST", "/api/v1/auth/login", fmt.Sprintf(login, who), "X-Forwarded-For", "192.0.2.1")
+			a := w.send("POST", "/api/v1/auth/login", fmt.Sprintf(login, name), "X-Forwarded-For", "192.0.2.1")
 			all = append(all, fmt.Sprint(i, " ", a.status, " ", a.text("detail")))
 		}
 		return all
 	}
+
 	if known, unknown := answers("known"), answers("unknown"); !slices.Equal(known, unknown) {
 		t.Errorf("with an account %v, without %v", known, unknown)
 	}
@@ -221,8 +225,9 @@ func TestACheckThatIsSlowedEndsWithItsRequest(t *testing.T) {
 
 	w := newWorld(t, limits(func(l *apphttp.Limits) { l.LoginSlow.Count = 1 }), behindProxy)
 	for i := range 4 {
-		w.tries(fmt.Sprint("192.0.2.", i), "a@example.org", "x").want(401)
+		w.signInFrom(fmt.Sprint("192.0.2.", i), "a@example.org", "x").want(401)
 	}
+
 	ctx, leave := context.WithCancel(t.Context())
 	leave()
 	r := httptest.NewRequestWithContext(ctx, "POST", "/api/v1/auth/login",
@@ -236,6 +241,7 @@ func TestAFailedSignInWaitsForNoAppend(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.send("POST", "/api/v1/auth/register", registration("known@example.org")).want(201)
+
 	w.store.failAppends(domain.Refuse(domain.CodeUnavailable, "away"))
 	w.send("POST", "/api/v1/auth/login", signInWith("known@example.org", "x")).want(401)
 	w.send("POST", "/api/v1/auth/login", signInWith("unknown@example.org", "x")).want(401)
@@ -253,10 +259,12 @@ func TestSignedInCallsHaveALimitByAddress(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, limits(func(l *apphttp.Limits) { l.SignedInAddress.Count = 10 }), behindProxy)
 	p, q := w.citizen("a@example.org"), w.citizen("b@example.org")
+
 	for range 5 {
 		p.send("GET", "/api/v1/users/me", "").want(200)
 		q.send("GET", "/api/v1/users/me", "", "X-Tenant-ID", uuid.NewString()).wantProblem(403, "tenant_mismatch")
 	}
+
 	p.send("GET", "/api/v1/users/me", "").wantProblem(429, "rate_limited")
 	w.send("GET", "/api/v1/users/me", "", "Authorization", "Bearer rubbish").wantProblem(429, "rate_limited")
 	q.send("GET", "/api/v1/data-rights/my-data", "").wantProblem(429, "rate_limited")
@@ -264,22 +272,26 @@ func TestSignedInCallsHaveALimitByAddress(t *testing.T) {
 	w.send("GET", "/api/v1/municipalities", "").want(200)
 }
 
-func TestAssetsHaveALimitAndWhatWatchesUsHasNone(t *testing.T) {
+func TestAssetsAreLimitedAndMonitoringIsNot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, limits(func(l *apphttp.Limits) { l.Assets.Count = 6 }), behindProxy)
-	w.injecting = true // to compare answers with the document it is fetched, which counts
+	// Comparing answers would fetch the document, which counts against the limit.
+	w.injecting = true
 	assets := []string{"/", "/docs", "/docs/swagger-ui.css", "/docs/start.js", "/docs/none", "/openapi.json"}
+
 	for _, path := range assets {
 		if a := w.send("GET", path, ""); a.status == 429 {
 			t.Errorf("%s: %d", path, a.status)
 		}
 	}
+
 	for _, path := range assets {
 		w.send("GET", path, "").wantProblem(429, "rate_limited")
 		if a := w.send("GET", path, "", "X-Forwarded-For", "192.0.2.1"); a.status == 429 {
 			t.Errorf("%s from another address: %d", path, a.status)
 		}
 	}
+
 	w.send("GET", "/api/v1/municipalities", "").want(200)
 	for range 500 {
 		for _, path := range []string{"/health", "/ready", "/metrics"} {
@@ -288,14 +300,15 @@ func TestAssetsHaveALimitAndWhatWatchesUsHasNone(t *testing.T) {
 	}
 }
 
-func TestATextOfAMiBIsRefusedLikeOneThatIsSlightlyTooLong(t *testing.T) {
+func TestATextOfAMiBIsRefusedLikeASlightlyLongOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	long := strings.Repeat("e\u0301 ", 250_000)
 	change := func(old, field string) string {
 		return strings.Replace(registration("thandi@example.org"), old, fmt.Sprintf(`%q:%q`, field, long), 1)
 	}
-	for what, body := range map[string]string{
+
+	for field, body := range map[string]string{
 		"e-mail":   change(`"email":"thandi@example.org"`, "email"),
 		"password": change(fmt.Sprintf(`"password":%q`, password), "password"),
 		"name":     change(`"full_name":"Thandi Ṱhaba"`, "full_name"),
@@ -306,7 +319,7 @@ func TestATextOfAMiBIsRefusedLikeOneThatIsSlightlyTooLong(t *testing.T) {
 			fmt.Sprintf(`"purpose_description":%q,"consented"`, long), 1),
 	} {
 		if a := w.send("POST", "/api/v1/auth/register", body); a.status != 422 {
-			t.Errorf("registration with a %s: %d %.200s", what, a.status, a.raw)
+			t.Errorf("registration with a long %s: %d %.200s", field, a.status, a.raw)
 		}
 	}
 	w.send("POST", "/api/v1/auth/register", change(`"municipality_code":"kzn225"`, "municipality_code")).
@@ -324,22 +337,24 @@ func TestATextOfAMiBIsRefusedLikeOneThatIsSlightlyTooLong(t *testing.T) {
 	}
 }
 
-func TestAHundredThousandFaultsAreNotAllTold(t *testing.T) {
+func TestOnlySomeOfManyFaultsAreListed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+
 	var body strings.Builder
 	body.WriteString(`{"email":"a@example.org"`)
 	for i := range 26 * 26 * 26 {
 		fmt.Fprintf(&body, `,"made_up_%c%c%c":1`, 'a'+i/676, 'a'+i/26%26, 'a'+i%26)
 	}
 	body.WriteString("}")
-	if a := w.send("POST", "/api/v1/auth/login", body.String()).
-		wantProblem(422, domain.CodeInvalid); len(a.raw) > 20_000 {
+
+	a := w.send("POST", "/api/v1/auth/login", body.String()).wantProblem(422, domain.CodeInvalid)
+	if len(a.raw) > 20_000 {
 		t.Errorf("an answer of %d KiB", len(a.raw)>>10)
 	}
 }
 
-// heap is the memory in use, once the garbage is gone.
+// heap returns the memory in use after garbage collection.
 func heap() int {
 	runtime.GC()
 	runtime.GC()
@@ -353,47 +368,55 @@ const mib = 1 << 20
 //nolint:paralleltest // it measures the memory of the whole process
 func TestNothingThatStrangersSendIsKept(t *testing.T) {
 	w := newWorld(t, limited, behindProxy)
-	w.injecting = true // answers are compared with the document elsewhere, which takes its time
+	// Other tests compare these answers with the document, which takes time.
+	w.injecting = true
+
 	w.send("POST", "/api/v1/auth/register", registration("known@example.org")).want(201)
 	address := func(i int) string { return fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255) }
 	rest := heap()
 
 	long := strings.Repeat("x", mib-2000)
-	for i := range 20 { // a MiB each, each another
+	// Each request carries another MiB.
+	for i := range 20 {
 		login := func(email, password string) string {
 			return `{"email":"` + email + `","password":"` + password + `"}`
 		}
+
 		unique := uuid.NewString() + long
 		for path, body := range map[string]string{
-			"login": login(unique+"@example.org", "x"), "refresh": `{"refresh_token":"` + unique + `"}`,
+			"login":    login(unique+"@example.org", "x"),
+			"refresh":  `{"refresh_token":"` + unique + `"}`,
 			"register": strings.Replace(registration("new@example.org"), "new", unique, 1),
 		} {
 			w.send("POST", "/api/v1/auth/"+path, body, "X-Forwarded-For", address(i))
 		}
+
 		w.send("POST", "/api/v1/auth/login", login("known@example.org", unique), "X-Forwarded-For", address(i))
 		w.send("GET", "/api/v1/data-rights/certificates/"+unique[:20_000], "", "X-Forwarded-For", address(i))
-		w.send("GET", "/health", "", "X-Forwarded-For", strings.Repeat("1.2.3.4, ", 2000)+address(i), "X-Request-ID",
-			unique[:20_000],
-			"User-Agent", unique[:20_000], "Idempotency-Key", unique[:20_000])
+		w.send("GET", "/health", "", "X-Forwarded-For", strings.Repeat("1.2.3.4, ", 2000)+address(i),
+			"X-Request-ID", unique[:20_000], "User-Agent", unique[:20_000], "Idempotency-Key", unique[:20_000])
 	}
 	if grown := heap() - rest; grown > 4*mib {
-		t.Errorf("%d KiB are kept of 20 addresses' huge requests", grown>>10)
+		t.Errorf("%d KiB are kept of the huge requests of 20 addresses", grown>>10)
 	}
 
-	for i := range 5000 { // as many addresses, and e-mail addresses as long as they may be
-		w.tries(address(i), strings.Repeat("e", 60)+uuid.NewString()+"@"+strings.Repeat("long.", 30)+"example.org", "x")
+	// Each comes from another address, with another e-mail address of the greatest length.
+	for i := range 5000 {
+		email := strings.Repeat("e", 60) + uuid.NewString() + "@" + strings.Repeat("long.", 30) + "example.org"
+		w.signInFrom(address(i), email, "x")
 	}
 	if grown := heap() - rest; grown > 8*mib {
 		t.Errorf("%d KiB are kept of 5000 e-mail addresses", grown>>10)
 	}
 
-	for range 3 { // every minute is over, but for registrations
+	// All limits but that of registrations start anew within a minute.
+	for range 3 {
 		w.later(2 * time.Minute)
-		w.tries(address(0), "a@example.org", "x")
+		w.signInFrom(address(0), "a@example.org", "x")
 		w.send("GET", "/api/v1/municipalities", "")
 	}
 	if grown := heap() - rest; grown > 3*mib {
-		t.Errorf("%d KiB are kept when the minutes are over", grown>>10)
+		t.Errorf("%d KiB are kept after the minutes", grown>>10)
 	}
 }
 
@@ -402,15 +425,18 @@ func TestALimiterStaysWithinItsBoundAndForgetsWhatIsOver(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	rest := heap()
 	take := apphttp.NewLimiter(600, time.Minute, func() time.Time { return now })
+
 	for i := range 200_000 {
 		take(fmt.Sprint("one of many ", i))
 	}
+
 	for i := range 1_200_000 {
 		take(fmt.Sprint("one of some ", i%3000))
 		if i%100_000 == 0 {
 			now = now.Add(7 * time.Second)
 		}
 	}
+
 	if grown := heap() - rest; grown > 10*mib {
 		t.Errorf("it takes %d KiB", grown>>10)
 	}
@@ -418,7 +444,7 @@ func TestALimiterStaysWithinItsBoundAndForgetsWhatIsOver(t *testing.T) {
 	now = now.Add(2 * time.Minute)
 	take("anybody")
 	if grown := heap() - rest; grown > mib/4 {
-		t.Errorf("it takes %d KiB when all is over", grown>>10)
+		t.Errorf("it takes %d KiB after all minutes", grown>>10)
 	}
 }
 
@@ -426,13 +452,16 @@ func TestAFloodOfKeysForgetsItsOwn(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	take := apphttp.NewLimiter(5, time.Minute, func() time.Time { return now })
+
 	for range 5 {
 		take("the one that guesses")
 	}
+
 	for i := range 150_000 {
 		take(fmt.Sprint("one of many ", i))
 	}
+
 	if _, ok := take("the one that guesses"); ok {
-		t.Error("a flood of others made it forget")
+		t.Error("a flood of other keys made it forget")
 	}
 }

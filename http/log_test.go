@@ -17,11 +17,13 @@ func TestARequestAboutAnotherLogIsRefusedBeforeAnythingIsDone(t *testing.T) {
 	w := newWorld(t)
 	p := w.staff(domain.Admin, "SALGA")
 	own, other := w.store.logID.String(), uuid.NewString()
+
 	before := len(w.store.events())
 	for _, l := range apphttp.Lines() {
 		if !l.ReadsLog {
 			continue
 		}
+
 		path, body := w.sample(l)
 		p.send(l.Method, path, body, "Event-Log", other).wantProblem(409, "another_log")
 		p.send(l.Method, path, body, "Event-Log", other, "X-Tenant-ID", uuid.NewString()).
@@ -30,26 +32,29 @@ func TestARequestAboutAnotherLogIsRefusedBeforeAnythingIsDone(t *testing.T) {
 			p.send(l.Method, path, body, "Event-Log", malformed).wantProblem(400, "malformed")
 		}
 	}
+
 	if n := len(w.store.events()); n != before {
 		t.Errorf("%d events were appended", n-before)
 	}
+
 	p.send("GET", "/api/v1/users/me", "", "Event-Log", own).want(200)
 	w.send("GET", "/health", "", "Event-Log", other).want(200)
 }
 
-func TestEachPositionIsToldWithItsLog(t *testing.T) {
+func TestEachPositionComesWithItsLog(t *testing.T) {
 	t.Parallel()
 	w, pool := newRealWorld(t)
-	is := func() string {
+	logID := func() string {
 		id, err := eventstore.LogID(t.Context(), pool)
 		must(t, err)
 		return id.String()
 	}
+
 	told := func(a *answer) *answer {
 		t.Helper()
-		if a.header.Get("Event-Position") == "" || a.header.Get("Event-Log") != is() {
+		if a.header.Get("Event-Position") == "" || a.header.Get("Event-Log") != logID() {
 			t.Errorf("%s: position %q of log %q, want one of %s", a.what, a.header.Get("Event-Position"),
-				a.header.Get("Event-Log"), is())
+				a.header.Get("Event-Log"), logID())
 		}
 		return a
 	}
@@ -69,17 +74,21 @@ func TestAPositionBeyondTheLogIsRefusedAtOnceOnEachRouteThatWaits(t *testing.T) 
 	head, err := w.handler.Store.Head(t.Context())
 	must(t, err)
 	p := w.staff(domain.Admin, "SALGA")
+
 	for _, l := range apphttp.Lines() {
 		if l.Waits == "" {
 			continue
 		}
+
 		path, body := w.sample(l)
-		for _, beyond := range []string{strconv.FormatInt(head+1_000_000, 10), "9223372036854775807",
-			"9223372036854775808", "1" + strconv.FormatUint(1<<63, 10)} {
+		for _, beyond := range []string{
+			strconv.FormatInt(head+1_000_000, 10), "9223372036854775807", "9223372036854775808",
+			"1" + strconv.FormatUint(1<<63, 10),
+		} {
 			began := time.Now()
 			p.send(l.Method, path, body, "Min-Event-Position", beyond).wantProblem(422, domain.CodeUnknownPosition)
 			if took := time.Since(began); took > time.Second {
-				t.Errorf("%s: told after %s", l.ID, took)
+				t.Errorf("%s: refused after %s", l.ID, took)
 			}
 		}
 	}

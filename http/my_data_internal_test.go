@@ -27,6 +27,7 @@ func TestEveryWordIsInEveryLanguage(t *testing.T) {
 			t.Errorf("%q has %d columns, want 4", line, len(columns))
 		}
 	}
+
 	for _, event := range domain.EventTypes() {
 		if vocabulary[domain.Zulu][event] == "" {
 			t.Errorf("my_data_words.txt has no words for %s", event)
@@ -53,8 +54,7 @@ func TestThePagesLanguageIsTheOneAskedForThenThePersonsThenTheBrowsers(t *testin
 	}
 }
 
-// hasWords demands that there is a word for a code, or the name of a field, in every
-// language.
+// hasWords demands words in every language for a code or the name of a field.
 func hasWords(t *testing.T, code, from string) {
 	t.Helper()
 	for _, language := range domain.Languages() {
@@ -77,7 +77,7 @@ func TestEveryFieldAndCodeOfEveryEventHasWordsInEveryLanguage(t *testing.T) {
 	}
 }
 
-// plainly is a value as the page reads it.
+// plainly returns a value as the page reads it.
 func plainly(t *testing.T, value any) (plain any) {
 	t.Helper()
 	encoded, err := json.Marshal(value)
@@ -90,8 +90,8 @@ func plainly(t *testing.T, value any) (plain any) {
 	return plain
 }
 
-// valueHasWords demands words for the codes and the names in a value, and that every
-// other text in it is of a known kind.
+// valueHasWords demands words for the codes and names in a value. Every other text in it
+// must be of a known kind.
 func valueHasWords(t *testing.T, field string, value any, from string) {
 	t.Helper()
 	switch value := value.(type) {
@@ -110,6 +110,7 @@ func valueHasWords(t *testing.T, field string, value any, from string) {
 		_, notAnInstant := time.Parse(time.RFC3339Nano, value)
 		_, notADay := time.Parse(time.DateOnly, value)
 		_, isID := parseID(value)
+
 		resolved := slices.Contains([]string{"purpose", "municipality_code", "code"}, field)
 		switch {
 		case slices.Contains(codeFields(), field):
@@ -122,9 +123,11 @@ func valueHasWords(t *testing.T, field string, value any, from string) {
 
 func TestEveryClosedValueHasWordsInEveryLanguage(t *testing.T) {
 	t.Parallel()
-	closed := []string{"Role", "Language", "Channel", "Basis", "RequestKind", "RequestStatus", "Ground", "Remnant",
-		"Operation"}
+	closed := []string{
+		"Role", "Language", "Channel", "Basis", "RequestKind", "RequestStatus", "Ground", "Remnant", "Operation",
+	}
 	found := 0
+
 	inSources(t, "../domain", func(n ast.Node) {
 		spec, is := n.(*ast.ValueSpec)
 		if !is || len(spec.Values) != 1 {
@@ -142,6 +145,7 @@ func TestEveryClosedValueHasWordsInEveryLanguage(t *testing.T) {
 			found++
 		}
 	})
+
 	if found < 50 {
 		t.Errorf("found %d constants, want those of %v, causes, scopes and roles", found, closed)
 	}
@@ -153,9 +157,10 @@ func TestEveryClosedValueHasWordsInEveryLanguage(t *testing.T) {
 	}
 	for _, value := range slices.Concat(
 		domain.Provinces(), []string{"A", "B", "C"}, []string{domain.PlatformRegistrationCode, "consents, profile"},
-		[]string{"password", "account_inactive", "municipality_inactive"}, // why sign-in fails
-		[]string{string(reports.MatchedSubject), string(reports.MatchedList), "matched_filter", "sealed", "erased",
-			"given"},
+		// The causes of a failed sign-in.
+		[]string{"password", "account_inactive", "municipality_inactive"},
+		[]string{string(reports.MatchedSubject), string(reports.MatchedList)},
+		[]string{"matched_filter", "sealed", "erased", "given"},
 	) {
 		hasWords(t, value, "a closed list")
 	}
@@ -164,9 +169,11 @@ func TestEveryClosedValueHasWordsInEveryLanguage(t *testing.T) {
 func TestEveryFilterAndGroupOfFieldsOfEveryReadHasWordsInEveryLanguage(t *testing.T) {
 	t.Parallel()
 	filters, groups := 0, 0
+
 	inSources(t, ".", func(n ast.Node) {
 		switch n := n.(type) {
-		case *ast.FuncDecl: // filters are made where a read is recorded, or in a method of the input
+		case *ast.FuncDecl:
+			// Filters are made where a read is recorded, or in a method of the input.
 			if n.Name.Name != "named" && !records(n) {
 				return
 			}
@@ -179,11 +186,12 @@ func TestEveryFilterAndGroupOfFieldsOfEveryReadHasWordsInEveryLanguage(t *testin
 			})
 		case *ast.CallExpr:
 			if recording(n) && literal(n.Args[2]) != "" {
-				hasWords(t, literal(n.Args[2]), "what a read shows")
+				hasWords(t, literal(n.Args[2]), "a group of fields")
 				groups++
 			}
 		}
 	})
+
 	if filters < 15 || groups < 8 {
 		t.Errorf("found %d names of filters and %d groups of fields", filters, groups)
 	}
@@ -192,6 +200,7 @@ func TestEveryFilterAndGroupOfFieldsOfEveryReadHasWordsInEveryLanguage(t *testin
 func TestEveryWordThatThePageUsesIsInEveryLanguage(t *testing.T) {
 	t.Parallel()
 	found := 0
+
 	inSources(t, ".", func(n ast.Node) {
 		call, is := n.(*ast.CallExpr)
 		if !is {
@@ -204,6 +213,7 @@ func TestEveryWordThatThePageUsesIsInEveryLanguage(t *testing.T) {
 		if w, is := by.X.(*ast.Ident); !is || w.Name != "w" || by.Sel.Name != "of" && by.Sel.Name != "facts" {
 			return
 		}
+
 		for i := 0; i < len(call.Args); i += 2 {
 			if code := literal(call.Args[i]); code != "" {
 				hasWords(t, code, "the page")
@@ -211,22 +221,25 @@ func TestEveryWordThatThePageUsesIsInEveryLanguage(t *testing.T) {
 			}
 		}
 	})
+
 	if found < 60 {
-		t.Errorf("found %d", found)
+		t.Errorf("found %d words, want at least 60", found)
 	}
 }
 
-// inSources visits every node of the sources in a folder, tests left out.
+// inSources visits every node of the sources in a folder, except tests.
 func inSources(t *testing.T, folder string, visit func(ast.Node)) {
 	t.Helper()
 	names, err := fs.Glob(os.DirFS(folder), "*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
+
 		file, err := parser.ParseFile(token.NewFileSet(), folder+"/"+name, nil, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -235,7 +248,7 @@ func inSources(t *testing.T, folder string, visit func(ast.Node)) {
 	}
 }
 
-// literal is the text of a string literal, empty for anything else.
+// literal returns the text of a string literal, empty for anything else.
 func literal(of ast.Expr) string {
 	if text, is := of.(*ast.BasicLit); is && text.Kind == token.STRING {
 		if value, err := strconv.Unquote(text.Value); err == nil {
@@ -261,7 +274,7 @@ func records(f *ast.FuncDecl) (does bool) {
 	return does
 }
 
-// activityPage is the page of somebody of whom there is this activity, in Afrikaans.
+// activityPage returns the page, in Afrikaans, of a person with this activity.
 func activityPage(t *testing.T, activity ...auditBody) string {
 	t.Helper()
 	page, err := renderMyData(myDataBody{Activity: activity}, domain.Afrikaans,
@@ -285,14 +298,15 @@ func TestAValueOnThePageThatReadsLikeAStateOrACodeIsPrintedAsItIs(t *testing.T) 
 		}
 	}
 
-	agent := activityPage(t, auditBody{EventType: "session.started.v1", IPAddress: new("192.0.2.1"),
-		UserAgent: new("sealed")})
+	agent := activityPage(t, auditBody{
+		EventType: "session.started.v1", IPAddress: new("192.0.2.1"), UserAgent: new("sealed"),
+	})
 	if !strings.Contains(agent, "<dd>sealed</dd>") {
 		t.Errorf("a program that calls itself sealed is missing: %s", agent)
 	}
 }
 
-func TestAHiddenValueOnThePageIsSaidToBeHiddenAndOnce(t *testing.T) {
+func TestTheStateOfAHiddenValueIsOnThePageOnce(t *testing.T) {
 	t.Parallel()
 	for state, word := range map[domain.PersonalState]string{domain.Withheld: "sealed", domain.Erased: "erased"} {
 		hidden := stateOf(state)
@@ -300,26 +314,29 @@ func TestAHiddenValueOnThePageIsSaidToBeHiddenAndOnce(t *testing.T) {
 			EventType: "user.email_changed.v1", IPAddress: new(string(hidden)), UserAgent: new(string(hidden)),
 			Changes: map[string]changeBody{"email": {Old: hidden, New: hidden, Personal: hidden}},
 		})
+
 		want := "<dd>" + vocabulary[domain.Afrikaans][word] + "</dd>"
 		if n := strings.Count(page, want); n != 3 {
-			t.Errorf("%s: %q stands there %d times, want it of the address, the network and the program: %s", hidden,
-				want, n, page)
+			t.Errorf("%s: %q is there %d times, want 3, for the e-mail address, the network and the program: %s",
+				hidden, want, n, page)
 		}
 	}
 }
 
-func TestWhatAReadAskedForIsOnThePageInWords(t *testing.T) {
+func TestTheFilterOfAReadIsOnThePageInWords(t *testing.T) {
 	t.Parallel()
-	page := activityPage(t, auditBody{EventType: "personal_data.read.v1",
-		Changes: map[string]changeBody{"filter": {New: map[string]string{
-			"q": "given", "operation": "CREATE", "table_name": "users", "from": "2026-03-06T06:00:00Z",
-			"is_active": "true", "purpose": "sms",
-			"role": "field_worker", "position": "1043",
-		}}}})
+	filter := map[string]string{
+		"q": "given", "operation": "CREATE", "table_name": "users", "from": "2026-03-06T06:00:00Z",
+		"is_active": "true", "purpose": "sms", "role": "field_worker", "position": "1043",
+	}
+	page := activityPage(t, auditBody{
+		EventType: "personal_data.read.v1", Changes: map[string]changeBody{"filter": {New: filter}},
+	})
+
 	for _, text := range []string{
 		"Deel van die naam of e-posadres: Gegee", "Wat gedoen is: Geskep", "Soort rekord: Rekeninge",
-		"Vanaf: 6 Maart 2026, 08:00:00 SAST",
-		"Rekening is oop: Ja", "Doel: Om SMS&#39;e te stuur.", "Rol: Veldwerker", "Plek in die logboek: 1043",
+		"Vanaf: 6 Maart 2026, 08:00:00 SAST", "Rekening is oop: Ja",
+		"Doel: Om SMS&#39;e te stuur.", "Rol: Veldwerker", "Plek in die logboek: 1043",
 	} {
 		if !strings.Contains(page, text) {
 			t.Errorf("%q is missing: %s", text, page)
@@ -330,8 +347,10 @@ func TestWhatAReadAskedForIsOnThePageInWords(t *testing.T) {
 func TestTheTextsOfANoticeAreOnThePageLetterByLetter(t *testing.T) {
 	t.Parallel()
 	page := activityPage(t, auditBody{EventType: "purpose.notice_published.v1", Changes: map[string]changeBody{
-		"code": {New: "sms"}, "texts": {New: map[domain.Language]string{domain.English: "to send_you SMS. Often."}},
+		"code":  {New: "sms"},
+		"texts": {New: map[domain.Language]string{domain.English: "to send_you SMS. Often."}},
 	}})
+
 	for _, text := range []string{"Engels: to send_you SMS. Often.", "<dd>Om SMS&#39;e te stuur.</dd>"} {
 		if !strings.Contains(page, text) {
 			t.Errorf("%q is missing: %s", text, page)

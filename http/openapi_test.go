@@ -53,7 +53,7 @@ type bodyField struct {
 	kind string
 }
 
-// bodyOf gives what the document says of a route's body; nil: it has none.
+// bodyOf returns the documented body of a route, nil if it takes none.
 func (s spec) bodyOf(l apphttp.Line) map[string]any {
 	body, _ := s.operation(l)["requestBody"].(map[string]any)
 	content, _ := body["content"].(map[string]any)
@@ -83,15 +83,16 @@ func (s spec) fields(at []string, schema map[string]any) []bodyField {
 	return found
 }
 
-func TestTheDocumentIsWholeAndTrue(t *testing.T) {
+func TestTheDocumentIsCompleteAndTrue(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	doc := openapi(t, w)
 	info := doc.tree["info"].(map[string]any)
-	if v, _ := doc.tree["openapi"].(string); !strings.HasPrefix(v, "3.1") || info["title"] != "SALGA Trust Engine" ||
-		info["version"] != "0.1.0" {
+	version, _ := doc.tree["openapi"].(string)
+	if !strings.HasPrefix(version, "3.1") || info["title"] != "SALGA Trust Engine" || info["version"] != "0.1.0" {
 		t.Errorf("openapi %v, info %v", doc.tree["openapi"], info)
 	}
+
 	documented, ids := 0, map[string]bool{}
 	for _, l := range apphttp.Lines() {
 		op := doc.operation(l)
@@ -110,6 +111,7 @@ func TestTheDocumentIsWholeAndTrue(t *testing.T) {
 		ids[id] = true
 		checkOperation(t, doc, l, op)
 	}
+
 	listed := 0
 	for _, item := range doc.tree["paths"].(map[string]any) {
 		for method := range item.(map[string]any) {
@@ -121,11 +123,13 @@ func TestTheDocumentIsWholeAndTrue(t *testing.T) {
 	if listed != documented {
 		t.Errorf("the document has %d operations, the table %d", listed, documented)
 	}
+
 	checkRefs(t, doc, doc.tree)
+
 	text, _ := json.Marshal(doc.tree)
 	for _, foreign := range []string{"ErrorModel", "ErrorDetail", "$schema"} {
 		if strings.Contains(string(text), foreign) {
-			t.Errorf("%s in the document, which no answer has", foreign)
+			t.Errorf("the document has %s, which no answer has", foreign)
 		}
 	}
 }
@@ -144,6 +148,7 @@ func checkOperation(t *testing.T, doc spec, l apphttp.Line, op map[string]any) {
 			t.Errorf("%s: %d is not documented as a problem", l.ID, status)
 		}
 	}
+
 	says(500, "internal")
 	says(400, "malformed")
 	if l.Account {
@@ -153,6 +158,7 @@ func checkOperation(t *testing.T, doc spec, l apphttp.Line, op map[string]any) {
 			t.Errorf("%s: no security", l.ID)
 		}
 	}
+
 	if l.Limited {
 		says(429, "rate_limited")
 	}
@@ -170,6 +176,7 @@ func checkOperation(t *testing.T, doc spec, l apphttp.Line, op map[string]any) {
 	if l.Versioned {
 		says(412, "stale")
 	}
+
 	success := 0
 	for status, r := range responses {
 		if status[0] == '2' {
@@ -188,6 +195,7 @@ func checkOperation(t *testing.T, doc spec, l apphttp.Line, op map[string]any) {
 	if success != 1 {
 		t.Errorf("%s: %d successes", l.ID, success)
 	}
+
 	for _, name := range pathParameters(l.Path) {
 		if !slices.ContainsFunc(op["parameters"].([]any), func(p any) bool {
 			m := doc.resolve(p.(map[string]any))
@@ -214,7 +222,7 @@ func checkRefs(t *testing.T, doc spec, at any) {
 	switch v := at.(type) {
 	case map[string]any:
 		if _, ok := v["$ref"].(string); ok && doc.resolve(v) == nil {
-			t.Errorf("a reference to nothing: %v", v["$ref"])
+			t.Errorf("a dangling reference: %v", v["$ref"])
 		}
 		for _, inner := range v {
 			checkRefs(t, doc, inner)
@@ -226,16 +234,17 @@ func checkRefs(t *testing.T, doc spec, at any) {
 	}
 }
 
-// TestAnswersAreAsDocumented compares answers with their schemas: every field there, none
-// more, null only where it may be.
+// TestAnswersAreAsDocumented compares answers with their schemas: each field is there, no
+// other is, and null only where it may be.
 func TestAnswersAreAsDocumented(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	doc := openapi(t, w)
 	p := w.citizen("thandi@example.org")
 	admin := w.staff(adminRole, "SALGA")
+
 	for _, c := range []struct {
-		who                    *person
+		by                     *person
 		id, method, path, body string
 		status                 int
 	}{
@@ -250,28 +259,29 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		{p, "get_municipality", "GET", "/api/v1/municipalities/cpt", "", 200},
 		{admin, "register_municipality", "POST", "/api/v1/municipalities",
 			`{"name":"Ethekwini","code":"ETH","province":"KwaZulu-Natal","category":"A","population":4}`, 201},
-		{p, "login", "POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":"thandi@example.org","password":%q}`,
-			password), 200},
+		{p, "login", "POST", "/api/v1/auth/login", `{"email":"thandi@example.org","password":"` + password + `"}`, 200},
 		{p, "health", "GET", "/health", "", 200},
 		{p, "ready", "GET", "/ready", "", 200},
 	} {
-		doc.answered(t, c.id, c.who.send(c.method, c.path, c.body).want(c.status))
+		doc.answered(t, c.id, c.by.send(c.method, c.path, c.body).want(c.status))
 	}
+
 	problem := map[string]any{"$ref": "#/components/schemas/Problem"}
 	doc.conforms(t, "problem", problem, w.send("GET", "/api/v1/users/me", "").json)
 	doc.conforms(t, "problem with fields", problem, w.send("POST", "/api/v1/auth/register", "{}").want(422).json)
 }
 
-// answered compares an answer in JSON with what the document says of its route and
-// status.
+// answered compares an answer in JSON with the schema of its route and status.
 func (s spec) answered(t *testing.T, id string, a *answer) {
 	t.Helper()
 	at := slices.IndexFunc(apphttp.Lines(), func(l apphttp.Line) bool { return l.ID == id })
-	response, ok := s.operation(apphttp.Lines()[at])["responses"].(map[string]any)[fmt.Sprint(a.status)].(map[string]any)
+	responses := s.operation(apphttp.Lines()[at])["responses"].(map[string]any)
+	response, ok := responses[fmt.Sprint(a.status)].(map[string]any)
 	if !ok {
 		t.Errorf("%s: status %d is not documented", id, a.status)
 		return
 	}
+
 	content, _ := response["content"].(map[string]any)
 	media, _ := content["application/json"].(map[string]any)
 	schema, documented := media["schema"].(map[string]any)
@@ -291,14 +301,17 @@ func (s spec) conforms(t *testing.T, where string, schema map[string]any, value 
 		}
 		schema = either[0].(map[string]any)
 	}
+
 	schema = s.resolve(schema)
+	// Without a type, anything conforms.
 	if schema["type"] == nil {
-		return // anything
+		return
 	}
 	kinds, ok := schema["type"].([]any)
 	if !ok {
 		kinds = []any{schema["type"]}
 	}
+
 	is := map[bool]any{true: "null"}[value == nil]
 	switch v := value.(type) {
 	case string:
@@ -340,16 +353,18 @@ func (s spec) conforms(t *testing.T, where string, schema map[string]any, value 
 			}
 		}
 	}
+
 	if !slices.Contains(kinds, is) {
 		t.Errorf("%s: is %v, documented as %v", where, is, kinds)
 	}
 	if allowed, ok := schema["enum"].([]any); ok && value != nil && !slices.Contains(allowed, value) {
-		t.Errorf("%s: %v is none of %v", where, value, allowed)
+		t.Errorf("%s: %v is not one of %v", where, value, allowed)
 	}
 }
 
 func checkFormat(t *testing.T, where string, format any, text string) {
 	t.Helper()
+
 	var err error
 	switch format {
 	case "uuid":
@@ -357,8 +372,9 @@ func checkFormat(t *testing.T, where string, format any, text string) {
 	case "date-time":
 		_, err = time.Parse(time.RFC3339, text)
 	}
+
 	if err != nil {
-		t.Errorf("%s: %q is no %s", where, text, format)
+		t.Errorf("%s: %q is not a %s", where, text, format)
 	}
 }
 
@@ -375,14 +391,18 @@ func TestTheDocumentationPageNeedsNoOtherHost(t *testing.T) {
 	if strings.Contains(a.raw, "<script>") || strings.Contains(a.raw, "onload") {
 		t.Error("the page has an inline script, which its policy does not allow")
 	}
+
 	policy := a.header.Get("Content-Security-Policy")
-	if !strings.Contains(policy, "default-src 'self'") || strings.Contains(policy, "http") || strings.Contains(policy, "script-src") {
+	if !strings.Contains(policy, "default-src 'self'") || strings.Contains(policy, "http") ||
+		strings.Contains(policy, "script-src") {
 		t.Errorf("policy %q", policy)
 	}
+
 	for part := range strings.SplitSeq(a.raw, `"`) {
 		if !strings.HasPrefix(part, "docs/") {
 			continue
 		}
+
 		asset := w.send("GET", "/"+part, "").want(200)
 		packed := w.send("GET", "/"+part, "", "Accept-Encoding", "gzip, br").want(200)
 		if asset.raw == "" || asset.header.Get("Content-Type") == "" {
@@ -395,6 +415,7 @@ func TestTheDocumentationPageNeedsNoOtherHost(t *testing.T) {
 			t.Errorf("%s is %s", part, got)
 		}
 	}
+
 	if strings.Contains(w.send("GET", "/docs/start.js", "").raw, "http") {
 		t.Error("the start script names another host")
 	}

@@ -17,23 +17,25 @@ import (
 	apphttp "github.com/salga-trust/engine/http"
 )
 
-var update = flag.Bool("update", false, "write what is made of the program: docs/permissions.md, client/openapi.json")
+var update = flag.Bool("update", false,
+	"write the files made from the program: docs/permissions.md, client/openapi.json")
 
 const permissionsPage = "../docs/permissions.md"
 
-// The page is the table written down a second time, where a change of it shows to whoever
-// reads the change.
+// The page is the table written down a second time, so that a review of a change shows what
+// it does to permissions.
 func TestThePageOfPermissionsIsTheTable(t *testing.T) {
 	t.Parallel()
 	page := apphttp.PermissionsPage()
 	if *update {
 		must(t, os.WriteFile(permissionsPage, []byte(page), 0o600))
 	}
+
 	written, err := os.ReadFile(permissionsPage)
 	must(t, err)
 	if string(written) != page {
-		t.Errorf("docs/permissions.md is not the table: go test ./http -run PageOfPermissions -update, and read " +
-			"what changed")
+		t.Error("docs/permissions.md is not the table: " +
+			"run go test ./http -run PageOfPermissions -update, and read what changed")
 	}
 }
 
@@ -43,20 +45,20 @@ type cell struct {
 	apphttp.Line
 	party  string
 	target string
-	caller *person // nil: anonymous
+	caller *person
 	about  thing
 }
 
-// thing is what a request may name: a person, and what is theirs.
+// thing is what a request may name: a person, and what belongs to them.
 type thing struct {
 	user, email, consent, tenant, code, purpose string
 	request, hold, certificate                  string
 }
 
-// targets are whose things a party asks for.
+// targets are the owners of the things that a party asks for.
 func targets() []string { return []string{"own", "same tenant", "other tenant", "platform"} }
 
-// absent is a thing that there is nowhere.
+// absent returns a thing that does not exist.
 func absent() thing {
 	return thing{
 		uuid.NewString(), "nobody@example.org", uuid.NewString(), uuid.NewString(), "NONE1", "no_such_purpose",
@@ -64,14 +66,14 @@ func absent() thing {
 	}
 }
 
-// request gives the request of a route about a thing, and whether the route names things
+// request returns the request of a route about a thing, and whether the route names things
 // at all.
 func (c cell) request(about thing) (path, body string, names bool) {
 	path, body = c.w.sample(c.Line)
 	switch c.ID {
 	case "create_user":
-		body = fmt.Sprintf(`{"email":%q,"password":%q,"full_name":"Sipho Zulu","role":"field_worker","municipality_code":%q}`,
-			fresh(), password, about.code)
+		body = fmt.Sprintf(`{"email":%q,"password":%q,"full_name":"Sipho Zulu","role":"field_worker",
+			"municipality_code":%q}`, fresh(), password, about.code)
 		return path, body, true
 	case "record_consent":
 		body = strings.Replace(body, "sms_alert", "newsletter", 1)
@@ -79,7 +81,8 @@ func (c cell) request(about thing) (path, body string, names bool) {
 		return "/api/v1/municipalities/" + about.code, body, true
 	case "recover_totp":
 		switch {
-		case c.about != about, c.Reaches[c.party] == "nothing": // what there is nowhere, or not for them
+		case c.about != about, c.Reaches[c.party] == "nothing":
+			// An absent account, or one beyond their reach, gets no second factor.
 		case about.user == c.caller.id:
 			c.w.secure(c.caller)
 		default:
@@ -108,8 +111,9 @@ func (c cell) request(about thing) (path, body string, names bool) {
 	case "confirm_totp":
 		body = fmt.Sprintf(`{"totp":%q}`, c.w.codeOf(c.caller.begin(), 0))
 	case "remove_totp":
+		// An anonymous caller has no session in which to set up a second factor.
 		if c.party == "anonymous" {
-			break // whose session is nobody's
+			break
 		}
 		body = fmt.Sprintf(`{"current_password":%q,"totp":%q}`, password, c.w.codeOf(c.w.secure(c.caller), 1))
 	case "refresh", "logout":
@@ -123,18 +127,19 @@ func (c cell) request(about thing) (path, body string, names bool) {
 	return path, body, false
 }
 
-// aboutInPath has the path name a thing by the segment before its id, so that a new route
-// of a known thing needs nothing here.
+// aboutInPath puts the id of a thing into the path, by the segment before it, so that a new
+// route of a known kind of thing needs no change here.
 func (c cell) aboutInPath(path string, about thing) (string, bool) {
 	things := map[string]string{
 		"users": about.user, "subjects": about.user, "municipalities": about.tenant, "consents": about.consent,
 		"requests": about.request, "holds": about.hold, "certificates": about.certificate,
 	}
+
 	before, after, named := strings.Cut(c.Path, "/{id}")
 	if named {
 		id, known := things[before[strings.LastIndex(before, "/")+1:]]
 		if !known {
-			c.w.t.Fatalf("%s: say here which thing the id in %s is of", c.ID, c.Path)
+			c.w.t.Fatalf("%s: add the thing that the id in %s names", c.ID, c.Path)
 		}
 		return before + "/" + id + after, true
 	}
@@ -144,16 +149,16 @@ func (c cell) aboutInPath(path string, about thing) (string, bool) {
 	return path, false
 }
 
-// aboutInQuery has the query name a thing, if the document knows a parameter for it.
+// aboutInQuery puts a thing into the query, if the document has a parameter for it.
 func (c cell) aboutInQuery(path string, about thing) (string, bool) {
-	whole, err := url.Parse(path)
+	parsed, err := url.Parse(path)
 	must(c.w.t, err)
 
 	parameters, _ := openapi(c.w.t, c.w).operation(c.Line)["parameters"].([]any)
 	known := map[string]string{
 		"subject_id": about.user, "email": about.email, "tenant_id": about.tenant, "municipality_code": about.code,
 	}
-	query, named := whole.Query(), false
+	query, named := parsed.Query(), false
 	for _, p := range parameters {
 		parameter := p.(map[string]any)
 		if value, is := known[parameter["name"].(string)]; is && parameter["in"] == "query" {
@@ -161,17 +166,19 @@ func (c cell) aboutInQuery(path string, about thing) (string, bool) {
 			named = true
 		}
 	}
-	whole.RawQuery = query.Encode()
-	return whole.String(), named
+
+	parsed.RawQuery = query.Encode()
+	return parsed.String(), named
 }
 
-// aboutInBody has the body name a person, if the document knows a field for it.
+// aboutInBody puts a person into the body, if the document has a field for it.
 func (c cell) aboutInBody(body string, about thing) (string, bool) {
 	doc := openapi(c.w.t, c.w)
 	media := doc.bodyOf(c.Line)
 	if media == nil {
 		return body, false
 	}
+
 	properties, _ := doc.resolve(media["schema"].(map[string]any))["properties"].(map[string]any)
 	if properties["subject_id"] == nil {
 		return body, false
@@ -192,12 +199,13 @@ func purposeCode() string {
 	return "p_" + strings.Map(letters, strings.ReplaceAll(uuid.NewString(), "-", ""))
 }
 
-// sees tells whether a thing is within a reach.
+// sees tells whether the thing is within the reach of the party.
 func (c cell) sees() bool {
 	reach := c.Reaches[c.party]
 	switch {
 	case strings.HasSuffix(c.ID, "_municipality") && c.about.tenant == domain.PlatformTenant().String():
-		return false // SALGA is no municipality
+		// SALGA is no municipality.
+		return false
 	case reach == "everything":
 		return true
 	case reach == "own tenant":
@@ -207,13 +215,14 @@ func (c cell) sees() bool {
 	}
 }
 
-// Every cell of the table is called: within its reach a party gets an answer, beyond it
-// the answer that what is not there has.
+// Every cell of the table is called. Within its reach a party gets an answer; beyond it,
+// the same answer as for a thing that does not exist.
 func TestEveryCellOfThePermissionsIsTrue(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)
 	w.define(domain.PlatformTenant(), "newsletter")
 	cast, doc := newCast(w), openapi(t, w)
+
 	called := 0
 	for _, l := range apphttp.Lines() {
 		for party, reach := range l.Reaches {
@@ -225,6 +234,7 @@ func TestEveryCellOfThePermissionsIsTrue(t *testing.T) {
 			}
 		}
 	}
+
 	if want := len(apphttp.Lines()) * 7 * len(targets()); called != want {
 		t.Errorf("%d cells were called, want %d", called, want)
 	}
@@ -237,6 +247,7 @@ func (c cell) call(t *testing.T, w *world, doc spec) {
 	t.Helper()
 	path, body, names := c.request(c.about)
 	what := fmt.Sprintf("%s as %s about %s", c.ID, c.party, c.target)
+
 	send := func(path, body string, headers ...string) *answer {
 		t.Helper()
 		if c.party != "anonymous" {
@@ -244,18 +255,21 @@ func (c cell) call(t *testing.T, w *world, doc spec) {
 		}
 		return w.send(c.Method, path, body, append(headers, "Min-Event-Position", w.head())...)
 	}
+
 	if c.Reaches[c.party] == "nothing" {
 		want, code := 403, domain.CodeForbidden
 		if c.party == "anonymous" {
 			want, code = 401, "not_signed_in"
 		}
-		send(path, "{", "If-Match", "rubbish").wantProblem(want, code) // before all else
-		if a := send(path, body).wantProblem(want, code); want == 403 &&
-			!strings.HasPrefix(a.text("detail"), "This is for") {
+		// The guard comes before all other checks.
+		send(path, "{", "If-Match", "rubbish").wantProblem(want, code)
+		a := send(path, body).wantProblem(want, code)
+		if want == 403 && !strings.HasPrefix(a.text("detail"), "This is for") {
 			t.Errorf("%s: the guard let it through: %s", what, a.raw)
 		}
 		return
 	}
+
 	if !names && c.Account {
 		a := send(path, body, "X-Tenant-ID", c.about.tenant)
 		if c.about.tenant != c.caller.tenant {
@@ -265,18 +279,21 @@ func (c cell) call(t *testing.T, w *world, doc spec) {
 		c.succeeds(t, doc, what, a)
 		return
 	}
+
 	a := send(path, body)
 	if c.ID == "recover_totp" && c.about.user == c.caller.id {
-		a.wantProblem(403, domain.CodeForbidden) // only another admin
+		// Only another administrator may do this.
+		a.wantProblem(403, domain.CodeForbidden)
 		return
 	}
 	if !names || c.sees() {
 		c.succeeds(t, doc, what, a)
 		return
 	}
+
 	path, body, _ = c.request(absent())
 	if none := send(path, body); a.status != none.status || a.raw != none.raw {
-		t.Errorf("%s: %d %s, and what is not there %d %s", what, a.status, a.raw, none.status, none.raw)
+		t.Errorf("%s: %d %s, but an absent thing %d %s", what, a.status, a.raw, none.status, none.raw)
 	}
 	if a.status != 403 && a.status != 404 && !strings.Contains(a.raw, `{"items":[],`) {
 		t.Errorf("%s: %d %s", what, a.status, a.raw)
@@ -294,7 +311,7 @@ func (c cell) succeeds(t *testing.T, doc spec, what string, a *answer) {
 	}
 }
 
-// head is the newest position there is.
+// head returns the newest position of the log.
 func (w *world) head() string {
 	w.t.Helper()
 	head, err := w.handler.Store.Head(w.t.Context())
@@ -302,13 +319,16 @@ func (w *world) head() string {
 	return fmt.Sprint(head)
 }
 
-// cast gives callers and what they ask for: the same for questions, others each time for
-// what changes something.
+// cast makes the callers and the things that they ask for. Queries share them; each command
+// gets new ones.
 type cast struct {
-	w           *world
-	callers     map[string]*person // by party
-	things      map[string]thing   // by code of the tenant, or id of their owner
-	certificate string             // of somebody who is gone
+	w *world
+	// callers are kept by party.
+	callers map[string]*person
+	// things are kept by the code of their tenant, or by the id of their owner.
+	things map[string]thing
+	// certificate is that of an erased person.
+	certificate string
 }
 
 func newCast(w *world) *cast {
@@ -318,24 +338,26 @@ func newCast(w *world) *cast {
 	return k
 }
 
-// erase has a person erase themselves.
+// erase erases a person's own account.
 func (p *person) erase() *answer {
 	p.w.t.Helper()
-	return p.send("DELETE", "/api/v1/data-rights/delete-account",
-		fmt.Sprintf(`{"confirmation":"DELETE MY ACCOUNT","password":%q}`, password)).want(200)
+	return p.sendErasure().want(200)
 }
 
-// play gives a cell its caller and its target.
+// play sets the caller of a cell, and the thing that it asks for.
 func (k *cast) play(c *cell, anew bool) {
 	home := "KZN225"
 	if c.party == "platform admin" {
 		home = domain.PlatformCode
 	}
-	code := map[string]string{"own": home, "same tenant": home, "other tenant": "CPT",
-		"platform": domain.PlatformCode}[c.target]
+
+	code := map[string]string{
+		"own": home, "same tenant": home, "other tenant": "CPT", "platform": domain.PlatformCode,
+	}[c.target]
 	if strings.HasSuffix(c.ID, "activate_municipality") && code == "CPT" {
 		code = k.municipality()
 	}
+
 	c.caller = once(k.callers, c.party, anew, func() *person { return k.person(home, roleOf(c.party)) })
 	if c.target == "own" {
 		c.about = once(k.things, c.caller.id, anew, func() thing { return k.thing(home, c.caller) })
@@ -344,16 +366,17 @@ func (k *cast) play(c *cell, anew bool) {
 	c.about = once(k.things, code, anew, func() thing { return k.thing(code, k.person(code, domain.Citizen)) })
 }
 
-// once makes a thing, or gives the one that was made before.
+// once makes a value, or returns the one of this name that it made before.
 func once[T any](made map[string]T, name string, anew bool, create func() T) T {
 	if known, is := made[name]; is && !anew {
 		return known
 	}
-	thing := create()
+
+	value := create()
 	if !anew {
-		made[name] = thing
+		made[name] = value
 	}
-	return thing
+	return value
 }
 
 func roleOf(party string) domain.Role {
@@ -385,17 +408,21 @@ func (k *cast) person(code string, role domain.Role) *person {
 // account makes an account.
 func (k *cast) account(code string, role domain.Role, email string) domain.UserID {
 	k.w.t.Helper()
+
 	if role == domain.Citizen && code != domain.PlatformCode {
 		a, err := k.w.handler.Register(k.w.t.Context(), commands.Call{}, commands.Register{
 			Email: email, Password: password, FullName: "Thandi Ṱhavhani", MunicipalityCode: code,
-			Consent: &commands.RegisterConsent{Purpose: domain.PlatformRegistrationCode, Language: domain.English,
-				Consented: true},
+			Consent: &commands.RegisterConsent{
+				Purpose: domain.PlatformRegistrationCode, Language: domain.English, Consented: true,
+			},
 		})
 		must(k.w.t, err)
 		return a.Value.ID
 	}
+
+	// SALGA has no citizens. This role reaches as far as one.
 	if role == domain.Citizen {
-		role = domain.SAPSLiaison // SALGA has no citizens; this role reaches as far as one
+		role = domain.SAPSLiaison
 	}
 	a, err := k.w.handler.CreateUser(k.w.t.Context(), commands.System(k.tenant(code)), commands.CreateUser{
 		Email: email, Password: password, FullName: "Thandi Ṱhavhani", Role: role,
@@ -404,21 +431,25 @@ func (k *cast) account(code string, role domain.Role, email string) domain.UserI
 	return a.Value.ID
 }
 
-// thing is a person and what is theirs: a consent, and a purpose of their tenant.
+// thing returns a person with a consent, a request and a purpose of their tenant.
 func (k *cast) thing(code string, p *person) thing {
 	k.w.t.Helper()
 	tenant := k.tenant(code)
+
 	purposes := []string{purposeCode(), purposeCode()}
 	for _, purpose := range purposes {
 		k.w.define(tenant, purpose)
 	}
+
 	consent := p.send("POST", "/api/v1/consents",
 		fmt.Sprintf(`{"purpose":%q,"language":"en","consented":true}`, purposes[0])).want(201)
 	request := p.send("POST", "/api/v1/data-rights/requests", `{"kind":"access"}`).want(201)
+
 	hold, err := k.w.handler.PlaceHold(k.w.t.Context(), commands.System(tenant), commands.PlaceHold{
 		Subject: k.account(code, domain.Citizen, fresh()), Reason: "case 114",
 	})
 	must(k.w.t, err)
+
 	return thing{
 		user: p.id, email: p.email, consent: consent.text("id"), tenant: p.tenant, code: code, purpose: purposes[1],
 		request: request.text("id"), hold: hold.Value.ID.String(), certificate: k.certificate,
@@ -429,10 +460,9 @@ func (k *cast) municipality() string {
 	k.w.t.Helper()
 	code := strings.ToUpper("M" + uuid.NewString()[:8])
 	a, err := k.w.handler.RegisterMunicipality(k.w.t.Context(), commands.System(domain.PlatformTenant()),
-		domain.RegisterMunicipality{
-			Code: code, Name: "Municipality " + code, Province: "Gauteng",
-		})
+		domain.RegisterMunicipality{Code: code, Name: "Municipality " + code, Province: "Gauteng"})
 	must(k.w.t, err)
+
 	k.w.tenants[code] = a.Value.ID
 	return code
 }
@@ -442,7 +472,7 @@ func TestPartiesAreTheRolesAndNobodyIsForgotten(t *testing.T) {
 	for _, l := range apphttp.Lines() {
 		for _, role := range domain.Roles() {
 			if _, named := l.Reaches[string(role)]; !named {
-				t.Errorf("%s says nothing of %s", l.ID, role)
+				t.Errorf("%s has no reach for %s", l.ID, role)
 			}
 		}
 		if !slices.Contains([]string{"nothing", "own", "own tenant", "everything"}, l.Reaches["anonymous"]) {

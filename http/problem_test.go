@@ -18,14 +18,14 @@ import (
 
 func is(err error, code domain.Code) bool { return errors.Is(err, domain.Refuse(code, "")) }
 
-// codes reads the codes of package domain from its source, so that a new one cannot be
-// forgotten here.
+// codes reads the codes of package domain from its source, so that no new one is left out.
 func codes(t *testing.T) []domain.Code {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../domain/error.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	var found []domain.Code
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.ValueSpec)
@@ -41,14 +41,15 @@ func codes(t *testing.T) []domain.Code {
 		}
 		return true
 	})
+
 	if len(found) < 35 {
 		t.Fatalf("only %d codes found", len(found))
 	}
 	return found
 }
 
-// contract is the status of each code that was released, as clients rely on it. A new
-// code may do without a line: until then the document says its status.
+// contract returns the status of each released code, on which clients rely. A new code may
+// be missing until its release: its status is then the document's.
 func contract() map[int]string {
 	return map[int]string{
 		400: "malformed",
@@ -56,20 +57,20 @@ func contract() map[int]string {
 		403: "forbidden account_inactive municipality_inactive tenant_mismatch",
 		404: "not_found unknown_municipality",
 		405: "method_not_allowed",
-		409: `email_taken code_taken name_taken purpose_taken already_granted in_force not_granted notice_changed last_admin
-			subject_erased retention_hold staff_record_kept request_closed another_log`,
+		409: `email_taken code_taken name_taken purpose_taken already_granted in_force not_granted notice_changed
+			last_admin subject_erased retention_hold staff_record_kept request_closed another_log`,
 		412: "stale",
 		413: "too_large",
 		415: "unsupported_media_type",
-		422: `validation_failed consent_required unknown_purpose purpose_not_consent_based wording_mismatch evidence_required
-			competent_person_required given_at_in_future idempotency_key_reused unknown_position`,
+		422: `validation_failed consent_required unknown_purpose purpose_not_consent_based wording_mismatch
+			evidence_required competent_person_required given_at_in_future idempotency_key_reused unknown_position`,
 		429: "rate_limited",
 		500: "internal",
 		503: "overloaded unavailable timeout busy read_model_behind newer_log clock_differs",
 	}
 }
 
-// contracted returns the status of every code: by the contract, else by the document.
+// contracted returns the status of every code, from the contract or else from the document.
 func contracted(doc spec) map[domain.Code]int {
 	want := map[domain.Code]int{}
 	for status, names := range doc.statuses() {
@@ -77,6 +78,7 @@ func contracted(doc spec) map[domain.Code]int {
 			want[domain.Code(name)] = status
 		}
 	}
+
 	for status, names := range contract() {
 		for name := range strings.FieldsSeq(names) {
 			want[domain.Code(name)] = status
@@ -105,15 +107,18 @@ func (s spec) statuses() map[int][]string {
 func TestEveryCodeThroughTheFullStack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+
 	want := contracted(openapi(t, w))
 	p := w.citizen("thandi@example.org")
 	w.injecting = true
+
 	for _, code := range append(codes(t), apphttp.EdgeCodes()...) {
 		status, ok := want[code]
 		if !ok {
 			t.Errorf("%s: neither the contract nor a route of the document knows this code", code)
 			continue
 		}
+
 		cause := errors.New("cause-that-stays-inside")
 		w.store.fail(fmt.Errorf("wrapped: %w", domain.Refuse(code, "A sentence.").Because(cause)))
 		a := p.send("GET", "/api/v1/users/me", "").wantProblem(status, code)
@@ -138,8 +143,9 @@ func TestFailuresStayInside(t *testing.T) {
 	w.store.fail(errors.New(`ERROR: relation "trust.secret_table" does not exist`))
 	a := p.send("GET", "/api/v1/users/me", "").wantProblem(500, "internal")
 	if strings.Contains(a.raw, "secret_table") || strings.Contains(a.raw, "ERROR") {
-		t.Errorf("shown: %s", a.raw)
+		t.Errorf("the cause shows: %s", a.raw)
 	}
+
 	id := a.header.Get("X-Request-ID")
 	if log := w.log.String(); !strings.Contains(log, "secret_table") || !strings.Contains(log, id) {
 		t.Errorf("the cause is not in the log under %s: %s", id, log)
@@ -151,11 +157,12 @@ func TestPanicsStayInside(t *testing.T) {
 	w := newWorld(t, func(c *apphttp.Config) { c.Queries = nilQueries{} })
 	a := w.send("GET", "/api/v1/municipalities", "").wantProblem(500, "internal")
 	if strings.Contains(a.raw, "goroutine") || strings.Contains(a.raw, "deliberate") {
-		t.Errorf("shown: %s", a.raw)
+		t.Errorf("the cause shows: %s", a.raw)
 	}
-	if log := w.log.String(); !strings.Contains(log, "deliberate") ||
-		!strings.Contains(log, a.header.Get("X-Request-ID")) {
-		t.Errorf("not in the log: %s", log)
+
+	id := a.header.Get("X-Request-ID")
+	if log := w.log.String(); !strings.Contains(log, "deliberate") || !strings.Contains(log, id) {
+		t.Errorf("the panic is not in the log: %s", log)
 	}
 }
 
@@ -164,16 +171,15 @@ func TestTheDatabaseIsAway(t *testing.T) {
 	w := newWorld(t)
 	p := w.citizen("thandi@example.org")
 	w.store.fail(domain.Refuse(domain.CodeUnavailable, "The database is not responding; try again shortly."))
+
 	for _, l := range apphttp.Lines() {
 		path, body := w.sample(l)
 		switch l.ID {
 		case "health", "ready", "metrics", "root", "docs", "docs_asset", "openapi":
 			p.send(l.Method, path, body).want(200)
-		case "get_municipality": // the fake's list comes first
-		case "refresh":
-			w.send(l.Method, path, fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).
-				wantProblem(503, domain.CodeUnavailable)
-		case "logout":
+		case "get_municipality":
+			// The fake queries answer before they fail.
+		case "refresh", "logout":
 			w.send(l.Method, path, fmt.Sprintf(`{"refresh_token":%q}`, p.rotating)).
 				wantProblem(503, domain.CodeUnavailable)
 		default:
@@ -182,14 +188,13 @@ func TestTheDatabaseIsAway(t *testing.T) {
 	}
 }
 
-// mark is a value that must come back from nowhere, in three guises: as it is, as a
-// number, and as the name of a field.
+// mark is a text, and markNumber a number, that no answer may repeat.
 const (
 	mark       = "MaRk-7f3e9-hunter2"
 	markNumber = "918273645546372"
 )
 
-// TestNothingIsEchoed puts a secret in every wrong place and looks for it in every
+// TestNothingIsEchoed puts a secret into every wrong place, and looks for it in every
 // refusal and in the log.
 func TestNothingIsEchoed(t *testing.T) {
 	t.Parallel()
@@ -197,12 +202,14 @@ func TestNothingIsEchoed(t *testing.T) {
 	p := w.staff(domain.Admin, "SALGA")
 	doc := openapi(t, w)
 	refusals := 0
+
 	look := func(what string, a *answer) {
 		t.Helper()
 		if a.status < 400 {
 			return
 		}
 		refusals++
+
 		text := a.raw
 		for name, values := range a.header {
 			text += name + strings.Join(values, " ")
@@ -211,64 +218,71 @@ func TestNothingIsEchoed(t *testing.T) {
 			t.Errorf("%s: echoed: %s", what, text)
 		}
 	}
+
 	places := []string{
-		`"` + mark + `"`, markNumber, `["` + mark + `"]`, `{"` + mark + `":"` + mark + `"}`, `{"password":"` + mark +
-			`"}`,
-		`"2026-` + mark + `"`, `"` + strings.Repeat(mark, 500) + `"`, markNumber + "." + markNumber, `"` + mark +
-			`<b>"`,
+		`"` + mark + `"`, markNumber, `["` + mark + `"]`, `{"` + mark + `":"` + mark + `"}`,
+		`{"password":"` + mark + `"}`, `"2026-` + mark + `"`, `"` + strings.Repeat(mark, 500) + `"`,
+		markNumber + "." + markNumber, `"` + mark + `<b>"`,
 	}
+
 	for _, l := range apphttp.Lines() {
 		path, body := w.sample(l)
 		if body != "" {
 			for _, whole := range []string{
 				mark, `"` + mark + `"`, `["` + mark + `"]`, `{"` + mark + `":1}`, `{"password":"` + mark,
-				`{"password":"` + mark + `"}x` + mark,
-				body[:len(body)-1] + `,"` + mark + `":"` + mark + `"}`, `{"a":"` + mark + "\xff" + `"}`,
+				`{"password":"` + mark + `"}x` + mark, body[:len(body)-1] + `,"` + mark + `":"` + mark + `"}`,
+				`{"a":"` + mark + "\xff" + `"}`,
 			} {
 				look(l.ID+" whole", p.send(l.Method, path, whole))
 			}
 			look(l.ID+" content type", p.send(l.Method, path, body, "Content-Type", mark))
+
 			for _, f := range doc.bodyFields(l) {
 				for _, place := range places {
 					tree := map[string]any{}
-					if err := json.Unmarshal([]byte(body), &tree); err != nil {
-						t.Fatal(err)
-					}
+					must(t, json.Unmarshal([]byte(body), &tree))
 					setField(tree, f.path, json.RawMessage(place))
 					changed, err := json.Marshal(tree)
-					if err != nil {
-						t.Fatal(err)
-					}
+					must(t, err)
 					look(l.ID+" "+strings.Join(f.path, "."), p.send(l.Method, path, string(changed)))
 				}
 			}
 		}
-		for _, name := range []string{"limit", "after", "is_active", "province", "category", "municipality_code",
-			"subject_id", "at", "known_at"} {
-			separator := map[bool]string{true: "&", false: "?"}[strings.Contains(path, "?")]
-			look(l.ID+" ?"+name, p.send(l.Method, path+separator+name+"="+mark, body))
+
+		for _, name := range []string{
+			"limit", "after", "is_active", "province", "category", "municipality_code", "subject_id", "at", "known_at",
+		} {
+			look(l.ID+" ?"+name, p.send(l.Method, with(path, name, mark), body))
 		}
 		look(l.ID+" query", p.send(l.Method, path+"?"+mark+"=%zz"+mark, body))
+
 		if strings.Contains(l.Path, "{") {
-			look(l.ID+" path", p.send(l.Method, strings.NewReplacer("{id}", mark, "{asset}", mark).Replace(l.Path),
-				body))
+			named := strings.NewReplacer("{id}", mark, "{asset}", mark).Replace(l.Path)
+			look(l.ID+" path", p.send(l.Method, named, body))
 		}
-		for _, header := range []string{"If-Match", "Min-Event-Position", "X-Tenant-ID", "Authorization",
-			"X-Request-ID", "User-Agent", "Accept", "Origin"} {
+
+		for _, header := range []string{
+			"If-Match", "Min-Event-Position", "X-Tenant-ID", "Authorization", "X-Request-ID", "User-Agent", "Accept",
+			"Origin",
+		} {
 			look(l.ID+" "+header, p.send(l.Method, path, body, header, mark))
 		}
+
 		look(l.ID+" Idempotency-Key", p.send(l.Method, path, body, "Idempotency-Key", strings.Repeat(mark, 10)))
 		look(l.ID+" method", p.send("SEARCH", path, body))
 	}
+
 	look("path", p.send("GET", "/api/v1/"+mark, ""))
 	look("NUL", p.send("GET", "/api/v1/municipalities/"+mark+"%00", ""))
 	if refusals < 500 {
 		t.Errorf("only %d refusals", refusals)
 	}
+
 	if log := w.log.String(); strings.Contains(log, mark) || strings.Contains(log, "hunter2") ||
 		strings.Contains(log, password) || strings.Contains(log, "example.org") {
 		t.Errorf("in the log: %s", lineWith(log, mark, "hunter2", password, "example.org"))
 	}
+
 	if failed := w.log.failures(); failed != "" {
 		t.Errorf("something failed: %.2000s", failed)
 	}
@@ -289,19 +303,23 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.send("POST", "/api/v1/auth/register",
-		`{"email":"no","password":"short","full_name":"x","phone":"1","preferred_language":"xx","municipality_code":"KZN225"}`)
+		`{"email":"no","password":"short","full_name":"x","phone":"1","preferred_language":"xx",
+			"municipality_code":"KZN225"}`)
 	faults := a.wantProblem(422, domain.CodeInvalid).faults()
+
 	for _, field := range []string{"email", "password", "full_name", "phone", "preferred_language"} {
 		if faults[field] == "" {
 			t.Errorf("%s is not named: %v", field, faults)
 		}
 	}
+
 	faults = w.send("POST", "/api/v1/auth/register", `{"consent":{}}`).wantProblem(422, domain.CodeInvalid).faults()
 	for _, field := range []string{"email", "password", "full_name", "municipality_code"} {
 		if faults[field] != "required" {
 			t.Errorf("%s is %q, want required: %v", field, faults[field], faults)
 		}
 	}
+
 	a = w.send("POST", "/api/v1/auth/register", `{"email":7,"full_name":true,"consent":{"consented":"yes","x":1}}`)
 	faults = a.wantProblem(422, domain.CodeInvalid).faults()
 	for field, code := range map[string]string{
@@ -320,27 +338,30 @@ func TestTextThatNoDatabaseCanHold(t *testing.T) {
 	p := w.citizen("thandi@example.org")
 	for _, path := range []string{
 		"/api/v1/municipalities?q=%00", "/api/v1/municipalities?q=%ff%fe", "/api/v1/municipalities/%00",
-		"/api/v1/municipalities/%ff",
-		"/api/v1/purposes?municipality_code=a%00b", "/api/v1/municipalities?%00=1", "/api/v1/municipalities?q=%zz",
-		"/api/v1/municipalities?a;b=1",
+		"/api/v1/municipalities/%ff", "/api/v1/purposes?municipality_code=a%00b", "/api/v1/municipalities?%00=1",
+		"/api/v1/municipalities?q=%zz", "/api/v1/municipalities?a;b=1",
 	} {
 		p.send("GET", path, "").wantProblem(400, "malformed")
 	}
+
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"a\u0000b"}`).wantProblem(400, "malformed")
 	p.send("PATCH", "/api/v1/users/me", "{\"full_name\":\"a\xffb\"}").wantProblem(400, "malformed")
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"a\ud800b"}`).wantProblem(400, "malformed")
 	p.send("PATCH", "/api/v1/users/me", `{"full_name":"a\u0007b"}`).wantProblem(422, domain.CodeInvalid)
-	if a := p.send("PATCH", "/api/v1/users/me", `{"full_name":"!Kheis Ṱhoho ǂKhoe"}`).
-		want(200); a.text("full_name") != "!Kheis Ṱhoho ǂKhoe" {
+
+	a := p.send("PATCH", "/api/v1/users/me", `{"full_name":"!Kheis Ṱhoho ǂKhoe"}`).want(200)
+	if a.text("full_name") != "!Kheis Ṱhoho ǂKhoe" {
 		t.Errorf("letters were lost: %s", a.raw)
 	}
 }
 
 func FuzzBodies(f *testing.F) {
-	for _, seed := range []string{`{"a":1}`, registration("a@example.org"), `{"x":{"y":["\u0000"]}}`, "\xff",
-		`{"":{"":{}}}`, "null", `1e400`} {
+	for _, seed := range []string{
+		`{"a":1}`, registration("a@example.org"), `{"x":{"y":["\u0000"]}}`, "\xff", `{"":{"":{}}}`, "null", `1e400`,
+	} {
 		f.Add([]byte(seed))
 	}
+
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var tree any
 		err := apphttp.StrictJSON(body, &tree)
@@ -354,14 +375,17 @@ func FuzzBodies(f *testing.F) {
 }
 
 func FuzzRegister(f *testing.F) {
-	for _, seed := range []string{`{}`, registration("a@example.org"), `{"consent":{"consented":1}}`,
-		`{"email":{"a":{"b":"c"}}}`} {
+	for _, seed := range []string{
+		`{}`, registration("a@example.org"), `{"consent":{"consented":1}}`, `{"email":{"a":{"b":"c"}}}`,
+	} {
 		f.Add(seed, "application/json")
 	}
+
 	w := newWorld(f)
 	f.Fuzz(func(t *testing.T, body, contentType string) {
 		here := &world{t: t, api: w.api, log: w.log}
 		a := here.send("POST", "/api/v1/auth/register", body, "Content-Type", contentType)
+
 		if a.status >= 500 || (a.status >= 400 && a.header.Get("Content-Type") != "application/problem+json") {
 			t.Errorf("%q: %d %s", body, a.status, a.raw)
 		}

@@ -11,37 +11,45 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// promise is the served document, to compare answers with. Each answer that a test of
-// this package gets is compared, see world.do: its status and headers are documented and
-// there, and its body is what the schema says and nothing more.
+// promise compares answers with the served document. Every answer that a test of this
+// package receives is compared, see world.do: its status and headers must be as documented,
+// and its body must be what the schema says and nothing more.
 type promise struct {
 	tree     map[string]any
 	compiler *jsonschema.Compiler
-	schemas  map[string]*jsonschema.Schema // by pointer
+	// schemas are kept by pointer.
+	schemas map[string]*jsonschema.Schema
 }
 
 const documentName = "openapi.json"
 
 func newPromise(t testing.TB, w *world) *promise {
 	t.Helper()
-	c := &promise{tree: openapi(t, w).tree, compiler: jsonschema.NewCompiler(),
-		schemas: map[string]*jsonschema.Schema{}}
-	c.compiler.DefaultDraft(jsonschema.Draft2020) // of OpenAPI 3.1
+	c := &promise{
+		tree: openapi(t, w).tree, compiler: jsonschema.NewCompiler(), schemas: map[string]*jsonschema.Schema{},
+	}
+
+	// OpenAPI 3.1 takes its schemas from this draft.
+	c.compiler.DefaultDraft(jsonschema.Draft2020)
 	c.compiler.AssertFormat()
 	must(t, c.compiler.AddResource(documentName, c.tree))
+
 	return c
 }
 
-// keeps tells what of an answer is otherwise than the document says.
+// keeps returns where an answer differs from the document.
 func (c *promise) keeps(r *http.Request, a *answer) (faults []string) {
 	problem := "/components/schemas/Problem"
 	path, op := c.operation(r.Method, r.URL.Path)
-	if op == nil { // such as no path, and no method of a path: a problem all the same; or a route that is for people
+	// The document has no such path or no such method: the answer is a problem all the same,
+	// or a page for people.
+	if op == nil {
 		if a.json == nil || a.status < 400 || r.Method == http.MethodOptions {
 			return nil
 		}
 		return c.conforms(problem, a.json)
 	}
+
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 
 	status := fmt.Sprint(a.status)
@@ -72,15 +80,19 @@ func (c *promise) keeps(r *http.Request, a *answer) (faults []string) {
 			described = name
 		}
 	}
+
 	switch {
-	case len(content) == 0 && !strings.HasPrefix(path, "/api/"): // operations: not described
+	case len(content) == 0 && !strings.HasPrefix(path, "/api/"):
+		// The bodies of routes for operations are not described.
 	case described == "":
 		fault("%q is not documented", media)
 	case a.json != nil:
-		at := strings.Join([]string{"", "paths", escaped(path), methodOf(r), "responses", status, "content",
-			escaped(described), "schema"}, "/")
+		at := strings.Join([]string{
+			"", "paths", escaped(path), methodOf(r), "responses", status, "content", escaped(described), "schema",
+		}, "/")
 		faults = append(faults, c.conforms(at, a.json)...)
 	}
+
 	return faults
 }
 
@@ -91,14 +103,15 @@ func methodOf(r *http.Request) string {
 	return strings.ToLower(r.Method)
 }
 
-// escaped is a name in a JSON pointer.
+// escaped returns a name as a JSON pointer writes it.
 func escaped(name string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(name) }
 
-// operation finds what the document says of a path; a path of words comes before one with
-// parameters.
+// operation finds the documented operation of a path. The path with the fewest parameters
+// that fits is meant.
 func (c *promise) operation(method, asked string) (path string, op map[string]any) {
 	parts := strings.Split(asked, "/")
 	fewest := len(parts)
+
 	for candidate, item := range c.tree["paths"].(map[string]any) {
 		wanted, parameters := strings.Split(candidate, "/"), 0
 		fits := len(wanted) == len(parts)
@@ -110,6 +123,7 @@ func (c *promise) operation(method, asked string) (path string, op map[string]an
 				fits = wanted[i] == parts[i]
 			}
 		}
+
 		if !fits || parameters >= fewest {
 			continue
 		}
@@ -119,6 +133,7 @@ func (c *promise) operation(method, asked string) (path string, op map[string]an
 		}
 		op, _ = item.(map[string]any)[strings.ToLower(method)].(map[string]any)
 	}
+
 	return path, op
 }
 
@@ -131,18 +146,20 @@ func (c *promise) conforms(pointer string, value any) []string {
 		}
 		c.schemas[pointer] = schema
 	}
+
 	if err := schema.Validate(value); err != nil {
 		return []string{err.Error()}
 	}
 	return nil
 }
 
-func TestAnAnswerThatIsNotAsDocumentedIsNoticed(t *testing.T) {
+func TestAnAnswerThatDiffersFromTheDocumentIsNoticed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := w.citizen("thandi@example.org")
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v1/users/me", nil)
 	must(t, err)
+
 	for name, spoil := range map[string]func(*answer){
 		"a status":              func(a *answer) { a.status = 418 },
 		"a missing header":      func(a *answer) { a.header.Del("ETag") },
@@ -150,8 +167,8 @@ func TestAnAnswerThatIsNotAsDocumentedIsNoticed(t *testing.T) {
 		"a media type":          func(a *answer) { a.header.Set("Content-Type", "text/plain") },
 		"a missing field":       func(a *answer) { delete(a.json, "email") },
 		"another field":         func(a *answer) { a.json["password"] = "x" },
-		"null where none is":    func(a *answer) { a.json["email"] = nil },
-		"a value of no list":    func(a *answer) { a.json["role"] = "king" },
+		"an unexpected null":    func(a *answer) { a.json["email"] = nil },
+		"an unlisted value":     func(a *answer) { a.json["role"] = "king" },
 		"a text in a bad shape": func(a *answer) { a.json["id"] = "1" },
 	} {
 		a := p.send("GET", "/api/v1/users/me", "").want(200)

@@ -10,7 +10,7 @@ import (
 	apphttp "github.com/salga-trust/engine/http"
 )
 
-// queryParameters lists what the document says a route can be asked.
+// queryParameters returns the documented query parameters of a route.
 func (s spec) queryParameters(l apphttp.Line) (names []string) {
 	list, _ := s.operation(l)["parameters"].([]any)
 	for _, p := range list {
@@ -30,7 +30,7 @@ func with(path, name, value string) string {
 	return path + joint + name + "=" + value
 }
 
-func TestNoRouteAnswersAQuestionThatItDoesNotKnow(t *testing.T) {
+func TestUnknownQueryParametersAreRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	doc := openapi(t, w)
@@ -42,12 +42,12 @@ func TestNoRouteAnswersAQuestionThatItDoesNotKnow(t *testing.T) {
 		}
 	}
 
-	asked := 0
+	sent := 0
 	for _, l := range apphttp.Lines() {
 		if !strings.HasPrefix(l.Path, "/api/v1/") {
 			continue
 		}
-		p := w.newcomer(l)
+		p := w.callerOf(l)
 		path, body := w.sample(l)
 		known := doc.queryParameters(l)
 
@@ -64,33 +64,34 @@ func TestNoRouteAnswersAQuestionThatItDoesNotKnow(t *testing.T) {
 			if len(a.faults()) != 1 {
 				t.Errorf("%s: %q: %s", l.ID, name, a.raw)
 			}
-			asked++
+			sent++
 		}
 	}
-	if asked < 1000 {
-		t.Errorf("only %d were asked", asked)
+	if sent < 1000 {
+		t.Errorf("only %d requests were sent", sent)
 	}
 }
 
-// newcomer is somebody who may use a route, whatever it is.
-func (w *world) newcomer(l apphttp.Line) *person {
+// callerOf returns a person who may use a route: an administrator, or nobody in particular
+// if it needs no account.
+func (w *world) callerOf(l apphttp.Line) *person {
 	if l.Account {
-		if w.anybody == nil {
-			w.anybody = w.staff(domain.Admin, domain.PlatformCode)
+		if w.caller == nil {
+			w.caller = w.staff(domain.Admin, domain.PlatformCode)
 		}
-		return w.anybody
+		return w.caller
 	}
 	return &person{w: w}
 }
 
-func TestAParameterGivenTwiceOrEmptyIsNoQuestion(t *testing.T) {
+func TestARepeatedOrEmptyParameterIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	doc := openapi(t, w)
 
-	asked := 0
+	sent := 0
 	for _, l := range apphttp.Lines() {
-		p := w.newcomer(l)
+		p := w.callerOf(l)
 		path, body := w.sample(l)
 		path, _, _ = strings.Cut(path, "?")
 		for _, name := range doc.queryParameters(l) {
@@ -98,16 +99,20 @@ func TestAParameterGivenTwiceOrEmptyIsNoQuestion(t *testing.T) {
 			if twice.faults()[name] != "repeated" {
 				t.Errorf("%s: %s twice: %s", l.ID, name, twice.raw)
 			}
-			if name == "after" { // empty: from the start
+			// An empty cursor means the start.
+			if name == "after" {
 				continue
 			}
-			for _, blank := range []string{"", "%20", "%09%0a", "%C2%A0", "%E3%85%A4", "%E2%80%8B%E2%80%8D",
-				"%F3%A0%80%A0", "%E2%A0%80", "%C2%AD", "+"} {
+
+			for _, blank := range []string{
+				"", "%20", "%09%0a", "%C2%A0", "%E3%85%A4", "%E2%80%8B%E2%80%8D", "%F3%A0%80%A0", "%E2%A0%80",
+				"%C2%AD", "+",
+			} {
 				a := p.send(l.Method, path+"?"+name+"="+blank, body).wantProblem(422, domain.CodeInvalid)
 				if a.faults()[name] != "empty" {
 					t.Errorf("%s: %s=%s: %s", l.ID, name, blank, a.raw)
 				}
-				asked++
+				sent++
 			}
 			bare := p.send(l.Method, path+"?"+name, body).wantProblem(422, domain.CodeInvalid)
 			if bare.faults()[name] != "empty" {
@@ -115,21 +120,23 @@ func TestAParameterGivenTwiceOrEmptyIsNoQuestion(t *testing.T) {
 			}
 		}
 	}
-	if asked < 200 {
-		t.Errorf("only %d were asked", asked)
+	if sent < 200 {
+		t.Errorf("only %d requests were sent", sent)
 	}
 }
 
-func TestWhoMayNotAskIsToldSoFirst(t *testing.T) {
+func TestPermissionIsCheckedBeforeTheQuery(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := w.citizen("thandi@example.org")
 	w.send("GET", "/api/v1/users?emial=x", "").wantProblem(401, "not_signed_in")
 	p.send("GET", "/api/v1/users?emial=x", "").wantProblem(403, domain.CodeForbidden)
-	w.send("GET", "/health?x=1&x=2", "").want(200) // probes append what they like
+
+	// Probes may append anything.
+	w.send("GET", "/health?x=1&x=2", "").want(200)
 }
 
-func TestNoNameOfAnUnknownParameterIsRepeatedThatCouldBeASecret(t *testing.T) {
+func TestTheNameOfAnUnknownParameterIsNotEchoedIfItMayBeASecret(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.send("GET", "/api/v1/municipalities?"+url.QueryEscape("Sesame 1!")+"=1", "").

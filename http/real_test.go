@@ -32,11 +32,12 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 const masterKey = "a master key of at least thirty-two characters"
 
-// newRealWorld is newWorld on Postgres, with projectors at work. When the test ends, log
-// and read tables are verified.
+// newRealWorld returns a world on Postgres, with running projectors. When the test ends, the
+// read tables are verified against the log.
 func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgxpool.Pool) {
 	t.Helper()
 	db := pgtest.New(t)
+
 	pool := db.Pool(t, pgtest.Query)
 	if len(settings) > 0 {
 		config := pool.Config()
@@ -48,13 +49,17 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 		must(t, err)
 		t.Cleanup(pool.Close)
 	}
+
 	store, err := eventstore.Open(t.Context(), pool, []byte(masterKey), eventstore.Patience(pgtest.Patience))
 	must(t, err)
 	t.Cleanup(store.Close)
+
 	w := &world{t: t, log: &safeBuffer{}, tenants: map[string]domain.TenantID{}}
 	w.handler = commands.New(store, commands.Config{
-		Hashes: 8, Argon2id: &argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 8, KeyLength: 16},
+		Hashes:   8,
+		Argon2id: &argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 8, KeyLength: 16},
 	})
+
 	reader, err := eventstore.NewReader(t.Context(), pool, []byte(masterKey))
 	must(t, err)
 	w.api, err = apphttp.New(apphttp.Config{
@@ -65,28 +70,31 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 		Logger: slog.New(slog.NewJSONHandler(w.log, nil)),
 	})
 	must(t, err)
+
 	work(t, db)
+
 	for _, code := range []string{"KZN225", "CPT"} {
 		a, err := w.handler.RegisterMunicipality(t.Context(), commands.System(domain.PlatformTenant()),
-			domain.RegisterMunicipality{
-				Code: code, Name: "Municipality " + code, Province: "Gauteng",
-			})
+			domain.RegisterMunicipality{Code: code, Name: "Municipality " + code, Province: "Gauteng"})
 		must(t, err)
 		w.tenants[code] = a.Value.ID
 	}
+
 	return w, pool
 }
 
-// work runs all projectors until the test ends, and then compares every table with the
+// work runs all projectors until the test ends, and then compares every read table with the
 // log.
 func work(t *testing.T, db *pgtest.DB) {
 	t.Helper()
 	reader, err := eventstore.NewReader(t.Context(), db.Conn(t, pgtest.Projector), []byte(masterKey))
 	must(t, err)
 	verifier := db.Conn(t, pgtest.Projector)
+
 	worker := follow.NewWorker(follow.Config{
 		DatabaseURL: db.URL(pgtest.Projector), MasterKey: []byte(masterKey), Logger: discard(),
 	}, projections.Followers()...)
+
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- worker.Run(ctx) }()
@@ -97,11 +105,11 @@ func work(t *testing.T, db *pgtest.DB) {
 	})
 }
 
-// slowly waits for the projectors as long as a slow machine needs: two seconds are a
-// promise to clients, not to the machine that tests run on.
+// slowly waits for the projectors as long as a slow machine needs. The two seconds that
+// clients wait at most do not bind the machine that runs the tests.
 type slowly struct{ *projections.Queries }
 
-// neverReached is a position that no test's log comes to.
+// neverReached is a position beyond the log of any test.
 const neverReached = 1_000_000
 
 func (q slowly) WaitFor(ctx context.Context, projection string, position int64) error {
@@ -120,8 +128,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// TestOnTheRealLog walks through the system with nothing in between, reading what it
-// wrote by Min-Event-Position.
+// TestOnTheRealLog walks through the whole system, and reads its own writes by
+// Min-Event-Position.
 func TestOnTheRealLog(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)
@@ -130,22 +138,27 @@ func TestOnTheRealLog(t *testing.T) {
 
 	made := admin.send("POST", "/api/v1/municipalities",
 		`{"name":"!Kheis","code":"nc084","province":"Northern Cape","population":16637}`).want(201)
-	seen := w.send("GET", "/api/v1/municipalities/nc084", "", "Min-Event-Position", made.header.Get("Event-Position")).
-		want(200)
+	seen := w.send("GET", "/api/v1/municipalities/nc084", "",
+		"Min-Event-Position", made.header.Get("Event-Position")).want(200)
 	if strings.TrimSpace(seen.raw) != strings.TrimSpace(made.raw) ||
 		seen.header.Get("ETag") != made.header.Get("ETag") {
 		t.Errorf("command and query differ: %s %s", made.raw, seen.raw)
 	}
+
 	admin.send("POST", "/api/v1/municipalities", `{"name":"Another","code":"NC084","province":"Gauteng"}`).
 		wantProblem(409, domain.CodeCodeTaken)
 	admin.send("POST", "/api/v1/municipalities", `{"name":"!KHEIS","code":"NC085","province":"Gauteng"}`).
 		wantProblem(409, domain.CodeNameTaken)
-	for query, want := range map[string]int{"?q=kheis": 1, "?q=%25": 0, "?q=_": 0, "?province=Gauteng": 2,
-		"?is_active=false": 0, "?limit=2": 2, "?q=%5C%27%22": 0} {
+
+	for query, want := range map[string]int{
+		"?q=kheis": 1, "?q=%25": 0, "?q=_": 0, "?province=Gauteng": 2, "?is_active=false": 0, "?limit=2": 2,
+		"?q=%5C%27%22": 0,
+	} {
 		if n := len(w.send("GET", "/api/v1/municipalities"+query, "").want(200).items()); n != want {
 			t.Errorf("%s: %d, want %d", query, n, want)
 		}
 	}
+
 	w.send("GET", "/api/v1/municipalities?after=rubbish", "").wantProblem(422, domain.CodeInvalid)
 	w.send("GET", "/api/v1/municipalities", "", "Min-Event-Position", strconv.Itoa(neverReached)).
 		wantProblem(422, domain.CodeUnknownPosition)
@@ -157,31 +170,37 @@ func TestOnTheRealLog(t *testing.T) {
 	if again.raw != first.raw || again.header.Get("Event-Position") != first.header.Get("Event-Position") {
 		t.Errorf("a repeat is not the first answer: %s %s", first.raw, again.raw)
 	}
+
 	w.send("POST", "/api/v1/auth/register", registration("THANDI@example.org")).wantProblem(409, domain.CodeEmailTaken)
 	p := w.signIn("thandi@example.org", "KZN225", first.text("id"), first.text("tenant_id"))
 	if me := p.send("GET", "/api/v1/users/me", "").want(200); me.raw != first.raw {
 		t.Errorf("me: %s, registered %s", me.raw, first.raw)
 	}
-	p.send("PATCH", "/api/v1/users/me", fmt.Sprintf(`{"email":"t@example.org","phone":null,"current_password":%q}`,
-		password), "If-Match", `"1"`).want(200)
+
+	p.send("PATCH", "/api/v1/users/me",
+		fmt.Sprintf(`{"email":"t@example.org","phone":null,"current_password":%q}`, password),
+		"If-Match", `"1"`).want(200)
 	p.send("PATCH", "/api/v1/users/me", `{"phone":"0820000000"}`, "If-Match", `"1"`).wantProblem(412, domain.CodeStale)
 
 	granted := p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":true}`).want(201)
 	one := "/api/v1/consents/" + granted.text("id")
-	if got := p.send("GET", one, "", "Min-Event-Position", granted.header.Get("Event-Position")).
-		want(200); got.raw != granted.raw {
+	got := p.send("GET", one, "", "Min-Event-Position", granted.header.Get("Event-Position")).want(200)
+	if got.raw != granted.raw {
 		t.Errorf("command and query differ: %s %s", granted.raw, got.raw)
 	}
+
 	gone := p.send("POST", one+"/withdraw", `{"reason":"no longer"}`).want(200)
 	list := p.send("GET", "/api/v1/consents?limit=1", "", "Min-Event-Position", gone.header.Get("Event-Position")).
 		want(200)
 	if items := list.items(); len(items) != 1 || items[0]["withdrawn"] != true || list.text("next") == "" {
 		t.Errorf("list: %s", list.raw)
 	}
+
 	p.send("GET", "/api/v1/consents?after=rubbish", "").wantProblem(422, domain.CodeInvalid)
 
 	clerk := w.staff(domain.FieldWorker, "KZN225")
 	stranger := w.staff(domain.Manager, "CPT")
+
 	clerk.send("GET", one, "").want(200)
 	clerk.send("GET", "/api/v1/consents?subject_id="+p.id, "").want(200)
 	clerk.send("GET", "/api/v1/consents/check?purpose=newsletter&subject_id="+p.id, "").want(200)
@@ -191,19 +210,22 @@ func TestOnTheRealLog(t *testing.T) {
 		wantProblem(404, domain.CodeNotFound)
 
 	account := p.send("GET", "/api/v1/consents", "").want(200).items()[1]["id"].(string)
-	p.send("POST", "/api/v1/consents/"+account+"/withdraw", "").want(200) // closes the account
+	// Withdrawing this one closes the account.
+	p.send("POST", "/api/v1/consents/"+account+"/withdraw", "").want(200)
 	p.send("GET", "/api/v1/users/me", "").wantProblem(403, domain.CodeAccountInactive)
+
 	if failed := w.log.failures(); failed != "" {
 		t.Errorf("something failed: %s", failed)
 	}
 }
 
-// TestAtOnce sends what can be granted once from many at once.
+// TestAtOnce sends the same request many times at once.
 func TestAtOnce(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)
 	w.define(domain.PlatformTenant(), "newsletter")
 	p := w.citizen("thandi@example.org")
+
 	const many = 8
 	statuses := func(send func() *answer) []int {
 		got := make([]int, many)
@@ -215,12 +237,14 @@ func TestAtOnce(t *testing.T) {
 		slices.Sort(got)
 		return got
 	}
+
 	want := func(what string, got []int, first, others int) {
 		t.Helper()
-		if slices.Sort(got); got[0] != first || slices.ContainsFunc(got[1:], func(s int) bool { return s != others }) {
+		if got[0] != first || slices.ContainsFunc(got[1:], func(s int) bool { return s != others }) {
 			t.Errorf("%s: %v", what, got)
 		}
 	}
+
 	want("grants", statuses(func() *answer {
 		return p.send("POST", "/api/v1/consents", `{"purpose":"newsletter","language":"zu","consented":true}`)
 	}), 201, 409)
@@ -230,29 +254,34 @@ func TestAtOnce(t *testing.T) {
 	want("repeats", statuses(func() *answer {
 		return w.send("POST", "/api/v1/auth/register", registration("ayanda@example.org"), "Idempotency-Key", "k")
 	}), 201, 201)
+
+	// All get the same successor, see TestRefreshesAtOnceOnTwoProcessesGetOneSuccessor.
 	want("refreshes", statuses(func() *answer {
 		return w.send("POST", "/api/v1/auth/refresh", fmt.Sprintf(`{"refresh_token":%q}`, p.rotating))
-	}), 200, 200) // the same successor, see TestRefreshesAtOnceOnTwoProcessesGetOneSuccessor
+	}), 200, 200)
+
 	if failed := w.log.failures(); failed != "" {
 		t.Errorf("something failed: %s", failed)
 	}
 }
 
-// TestTheRealDatabaseIsAway cuts the pool off.
+// TestTheRealDatabaseIsAway closes the connections of the pool.
 func TestTheRealDatabaseIsAway(t *testing.T) {
 	t.Parallel()
 	w, pool := newRealWorld(t)
 	p := w.citizen("thandi@example.org")
+
 	for _, c := range pool.AcquireAllIdle(t.Context()) {
 		must(t, c.Conn().Close(t.Context()))
 		c.Release()
 	}
-	p.send("GET", "/api/v1/users/me", "").want(200) // connections that broke are replaced
+	// Broken connections are replaced.
+	p.send("GET", "/api/v1/users/me", "").want(200)
 	w.send("GET", "/health", "").want(200)
 }
 
-// TestOverTheWire sends what httptest's recorder cannot: a real connection, keep-alive,
-// and a client that goes away.
+// TestOverTheWire tests what httptest's recorder cannot: a real connection, keep-alive, and
+// a client that goes away.
 func TestOverTheWire(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)
@@ -265,6 +294,7 @@ func TestOverTheWire(t *testing.T) {
 		w.api.ServeHTTP(to, r)
 	}))
 	t.Cleanup(server.Close)
+
 	for range 3 {
 		r, err := http.NewRequestWithContext(t.Context(), "POST", server.URL+"/api/v1/auth/register",
 			strings.NewReader(registration(uuid.NewString()+"@example.org")))
@@ -277,6 +307,7 @@ func TestOverTheWire(t *testing.T) {
 		}
 		must(t, a.Body.Close())
 	}
+
 	ctx, cancel := context.WithCancel(t.Context())
 	r, err := http.NewRequestWithContext(ctx, "GET", server.URL+"/api/v1/municipalities", http.NoBody)
 	must(t, err)
@@ -285,11 +316,13 @@ func TestOverTheWire(t *testing.T) {
 		<-waits
 		cancel()
 	}()
+
 	if a, err := server.Client().Do(r); err == nil {
 		_ = a.Body.Close()
 	}
 	<-gone
+
 	if failed := w.log.failures(); failed != "" {
-		t.Errorf("a client that goes away is no failure of ours: %s", failed)
+		t.Errorf("a client that went away was logged as a failure: %s", failed)
 	}
 }

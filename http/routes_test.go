@@ -14,14 +14,16 @@ import (
 	apphttp "github.com/salga-trust/engine/http"
 )
 
-// sample gives a request for a line of the route table that is well-formed, if about
-// nothing that exists: its body is the document's example.
+// sample returns a well-formed request for a line of the route table, about things that do
+// not exist. Its body is the document's example.
 func (w *world) sample(l apphttp.Line) (path, body string) {
 	w.t.Helper()
+
 	path = strings.ReplaceAll(l.Path, "{id}", "01890a5d-ac96-774b-bcce-b302099a8057")
 	path = strings.ReplaceAll(path, "{asset}", "start.js")
 	path = strings.ReplaceAll(path, "{code}", "newsletter")
 	path = strings.ReplaceAll(path, "{version}", "1")
+
 	switch l.ID {
 	case "list_users":
 		path += "?email=nobody@example.org"
@@ -30,11 +32,10 @@ func (w *world) sample(l apphttp.Line) (path, body string) {
 	case "check_consent":
 		path += "?purpose=newsletter"
 	}
+
 	if example := openapi(w.t, w).bodyOf(l)["example"]; example != nil {
 		text, err := json.Marshal(example)
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		must(w.t, err)
 		body = string(text)
 	}
 	return path, body
@@ -43,18 +44,21 @@ func (w *world) sample(l apphttp.Line) (path, body string) {
 func TestRouteTable(t *testing.T) {
 	t.Parallel()
 	if err := apphttp.FirstFault("", ""); err != nil {
-		t.Errorf("the table has a hole: %v", err)
+		t.Errorf("the table is incomplete: %v", err)
 	}
+
 	for id, spoils := range map[string][]string{
 		"get_me":   {"who", "unknown who", "rate", "handler", "waits", "id"},
-		"register": {"who", "rate", "handler", "id"}, "metrics": {"who"},
+		"register": {"who", "rate", "handler", "id"},
+		"metrics":  {"who"},
 	} {
 		for _, spoil := range spoils {
 			if apphttp.FirstFault(id, spoil) == nil {
-				t.Errorf("%s without %s was not noticed", id, spoil)
+				t.Errorf("%s with a fault in %s was not noticed", id, spoil)
 			}
 		}
 	}
+
 	if n := len(apphttp.Lines()); n < 24 {
 		t.Errorf("only %d routes", n)
 	}
@@ -64,10 +68,12 @@ func TestNobodyGetsInWithoutAnAccessToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := w.citizen("thandi@example.org")
+
 	for _, l := range apphttp.Lines() {
 		if !l.Account {
 			continue
 		}
+
 		path, body := w.sample(l)
 		for name, c := range map[string]struct {
 			header string
@@ -95,26 +101,32 @@ func TestTheTokensRoleIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := w.citizen("thandi@example.org")
+
+	register := func(token string) *answer {
+		return w.send("POST", "/api/v1/municipalities",
+			`{"name":"Ethekwini","code":"ETH","province":"KwaZulu-Natal"}`, "Authorization", "Bearer "+token)
+	}
+
 	claims := claimsOf(t, p.access)
 	claims["role"] = "admin"
 	claims["tenant_id"] = domain.PlatformTenant().String()
-	// even signed with the secret: that account is not there
-	token := forge(t, jwt.SigningMethodHS256, []byte(secret), claims)
-	w.send("POST", "/api/v1/municipalities", `{"name":"Ethekwini","code":"ETH","province":"KwaZulu-Natal"}`,
-		"Authorization", "Bearer "+token).wantProblem(401, domain.CodeSessionEnded)
+	// The secret signs it, but SALGA has no such account.
+	register(forge(t, jwt.SigningMethodHS256, []byte(secret), claims)).wantProblem(401, domain.CodeSessionEnded)
+
 	claims["tenant_id"] = p.tenant
-	token = forge(t, jwt.SigningMethodHS256, []byte(secret), claims)
-	w.send("POST", "/api/v1/municipalities", `{"name":"Ethekwini","code":"ETH","province":"KwaZulu-Natal"}`,
-		"Authorization", "Bearer "+token).wantProblem(403, domain.CodeForbidden)
+	register(forge(t, jwt.SigningMethodHS256, []byte(secret), claims)).wantProblem(403, domain.CodeForbidden)
 }
 
 func TestUnknownPathsAndMethods(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, path := range []string{"//", "/api", "/api/v1", "/api/v1/", "/api/v2/users/me", "/api/v1/nothing",
-		"/docs/../health2", "/docs/embed.go", "/schemas/Problem.json", "/openapi.yaml"} {
+	for _, path := range []string{
+		"//", "/api", "/api/v1", "/api/v1/", "/api/v2/users/me", "/api/v1/nothing", "/docs/../health2",
+		"/docs/embed.go", "/schemas/Problem.json", "/openapi.yaml",
+	} {
 		w.send("GET", path, "").wantProblem(404, domain.CodeNotFound)
 	}
+
 	for path, c := range map[string]struct {
 		method string
 		allow  []string
@@ -132,12 +144,13 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 			t.Errorf("%s %s: Allow %q, want %q", c.method, path, got, c.allow)
 		}
 	}
+
 	if a := w.send("HEAD", "/health", ""); a.status != 200 {
 		t.Errorf("HEAD /health: %d", a.status)
 	}
 }
 
-// shapes are bodies that no route takes, whatever it does.
+// No route takes these bodies, whatever it does.
 func TestBodiesOfTheWrongShape(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -147,6 +160,7 @@ func TestBodiesOfTheWrongShape(t *testing.T) {
 		if body == "" {
 			continue
 		}
+
 		t.Run(l.ID, func(t *testing.T) {
 			send := func(body string, headers ...string) *answer {
 				a := p.send(l.Method, path, body, headers...)
@@ -160,26 +174,33 @@ func TestBodiesOfTheWrongShape(t *testing.T) {
 			} {
 				send(malformed).wantProblem(400, "malformed")
 			}
+
 			for _, other := range []string{"[]", `"text"`, "12", "true", "null", "[" + body + "]"} {
 				send(other).wantProblem(422, domain.CodeInvalid)
 			}
+
 			unknown := strings.Replace(body, "{", `{"is_admin":true,`, 1)
 			if a := send(unknown).wantProblem(422, domain.CodeInvalid); a.faults()["is_admin"] != "unknown_field" {
-				t.Errorf("unknown field not named: %s", a.raw)
+				t.Errorf("the unknown field is not named: %s", a.raw)
 			}
 			upper := strings.Replace(body, `{"`, `{"X`, 1)
 			send(upper).wantProblem(422, domain.CodeInvalid)
+
 			send(`{"x":"`+strings.Repeat("a", 1<<20)+`"}`).wantProblem(413, "too_large")
 			streamed := httptest.NewRequestWithContext(t.Context(), l.Method, path,
 				io.MultiReader(strings.NewReader(body), strings.NewReader(strings.Repeat(" ", 1<<20))))
 			streamed.Header.Set("Authorization", "Bearer "+p.access)
 			w.do(streamed).wantProblem(413, "too_large")
-			for _, contentType := range []string{"text/plain", "application/x-www-form-urlencoded",
-				"multipart/form-data; boundary=x", "application/cbor", "rubbish", "application/json; charset=utf-16"} {
+
+			for _, contentType := range []string{
+				"text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
+				"application/cbor", "rubbish", "application/json; charset=utf-16",
+			} {
 				send(body, "Content-Type", contentType).wantProblem(415, "unsupported_media_type")
 			}
-			for _, contentType := range []string{"application/json; charset=UTF-8", "Application/JSON",
-				"application/merge-patch+json"} {
+			for _, contentType := range []string{
+				"application/json; charset=UTF-8", "Application/JSON", "application/merge-patch+json",
+			} {
 				if a := send(body, "Content-Type", contentType); a.status == 415 {
 					t.Errorf("%s was refused", contentType)
 				}
@@ -195,12 +216,13 @@ func TestLetterCaseOfFieldNamesMatters(t *testing.T) {
 		body := strings.Replace(registration("a@example.org"), `"email"`, fmt.Sprintf("%q", name), 1)
 		w.send("POST", "/api/v1/auth/register", body).wantProblem(422, domain.CodeInvalid)
 	}
+
 	w.send("POST", "/api/v1/auth/login", `{"email":"a@example.org","pa`+"\u017f\u017f"+`word":"x","password":"y"}`).
 		wantProblem(422, domain.CodeInvalid)
 }
 
-// TestEveryFieldOfTheWrongType goes through the document: each field of each body gets
-// each type that is not its own.
+// TestEveryFieldOfTheWrongType goes through the document: each field of each body is sent
+// with every other type.
 func TestEveryFieldOfTheWrongType(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -212,6 +234,7 @@ func TestEveryFieldOfTheWrongType(t *testing.T) {
 		if body == "" {
 			continue
 		}
+
 		for _, f := range doc.bodyFields(l) {
 			for kind, value := range map[string]any{
 				"string": "MARK", "integer": 7.5, "boolean": true, "object": map[string]any{"x": "y"},
@@ -221,19 +244,19 @@ func TestEveryFieldOfTheWrongType(t *testing.T) {
 					continue
 				}
 				tree := map[string]any{}
-				if err := json.Unmarshal([]byte(body), &tree); err != nil {
-					t.Fatal(err)
-				}
+				must(t, json.Unmarshal([]byte(body), &tree))
 				setField(tree, f.path, value)
 				changed, _ := json.Marshal(tree)
+
 				a := p.send(l.Method, path, string(changed)).wantProblem(422, domain.CodeInvalid)
 				if _, named := a.faults()[strings.Join(f.path, ".")]; !named {
-					t.Errorf("%s: %v as %s: field not named: %s", l.ID, f.path, kind, a.raw)
+					t.Errorf("%s: %v as %s: the field is not named: %s", l.ID, f.path, kind, a.raw)
 				}
 				tried++
 			}
 		}
 	}
+
 	if tried < 100 {
 		t.Errorf("only %d fields were tried", tried)
 	}
@@ -254,10 +277,11 @@ func setField(tree map[string]any, path []string, value any) {
 func TestOptionalFieldsMayBeNull(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	body := strings.NewReplacer(`"082 123 4567"`, "null", `"preferred_language":"zu"`, `"preferred_language":null`).
-		Replace(registration("a@example.org"))
+	nulls := strings.NewReplacer(`"082 123 4567"`, "null", `"preferred_language":"zu"`, `"preferred_language":null`)
+	body := nulls.Replace(registration("a@example.org"))
+
 	a := w.send("POST", "/api/v1/auth/register", body).want(201)
 	if a.json["phone"] != nil || a.text("preferred_language") != "en" {
-		t.Errorf("null did not count as absent: %s", a.raw)
+		t.Errorf("null was not taken as absent: %s", a.raw)
 	}
 }

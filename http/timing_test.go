@@ -16,8 +16,7 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// visits are the round trips to the database that a request makes, as the statements of
-// each.
+// visits are the round trips of a request to the database, each with its statements.
 type visits struct {
 	mu    sync.Mutex
 	trips []string
@@ -61,8 +60,8 @@ func TestEveryFailedSignInMakesTheSameVisitsToTheDatabase(t *testing.T) {
 	w, _ := newRealWorld(t, func(c *pgxpool.Config) { c.ConnConfig.Tracer = tracer{} })
 	trips := func(login string) []string {
 		v := &visits{}
-		r := httptest.NewRequestWithContext(context.WithValue(t.Context(), visitsKey{}, v), "POST",
-			"/api/v1/auth/login", strings.NewReader(login))
+		ctx := context.WithValue(t.Context(), visitsKey{}, v)
+		r := httptest.NewRequestWithContext(ctx, "POST", "/api/v1/auth/login", strings.NewReader(login))
 		r.Header.Set("Content-Type", "application/json")
 		w.do(r).wantProblem(401, domain.CodeInvalidCredentials)
 		return v.trips
@@ -72,6 +71,7 @@ func TestEveryFailedSignInMakesTheSameVisitsToTheDatabase(t *testing.T) {
 	w.citizen("twice@example.org")
 	elsewhere := strings.Replace(registration("twice@example.org"), "kzn225", "CPT", 1)
 	w.send("POST", "/api/v1/auth/register", elsewhere).want(201)
+
 	inactive := w.citizen("inactive@example.org")
 	erased := w.citizen("erased@example.org")
 	closed := strings.Replace(registration("closed@example.org"), "kzn225", "CPT", 1)
@@ -81,6 +81,7 @@ func TestEveryFailedSignInMakesTheSameVisitsToTheDatabase(t *testing.T) {
 	_, err := w.handler.SetMunicipalityActive(t.Context(), platform,
 		commands.SetMunicipalityActive{Municipality: w.tenants["CPT"]})
 	must(t, err)
+
 	consents := inactive.send("GET", "/api/v1/consents", "", "Min-Event-Position", w.head()).want(200).items()
 	inactive.send("POST", "/api/v1/consents/"+consents[0]["id"].(string)+"/withdraw", "").want(200)
 	guessing()["user.erase"](erased, password).want(200)
@@ -91,21 +92,22 @@ func TestEveryFailedSignInMakesTheSameVisitsToTheDatabase(t *testing.T) {
 		}
 		return fmt.Sprintf(`{"email":"%s@example.org","password":%q,"municipality_code":%q}`, email, password, code)
 	}
+
 	for name, group := range map[string]map[string]string{
 		"with a municipality": {
-			"no account":                        login("unknown", "x", "KZN225"),
-			"no municipality":                   login("known", password, "NOPE"),
-			"no account there":                  login("known", password, "CPT"),
-			"a wrong password":                  login("known", "x", "KZN225"),
-			"no password":                       login("known", "", "KZN225"),
-			"an inactive account":               login("inactive", password, "KZN225"),
-			"an inactive one, wrongly":          login("inactive", "x", "KZN225"),
-			"an erased account":                 login("erased", password, "KZN225"),
-			"a closed municipality":             login("closed", password, "CPT"),
-			"a closed one, wrongly":             login("closed", "x", "CPT"),
-			"a code that is too long":           login("known", password, strings.Repeat("K", 10_000)),
-			"a password that is too long":       login("known", strings.Repeat("x", 10_000), "KZN225"),
-			"an e-mail address that is as long": login(strings.Repeat("x", 10_000), password, "KZN225"),
+			"no account":                              login("unknown", "x", "KZN225"),
+			"no municipality":                         login("known", password, "NOPE"),
+			"no account there":                        login("known", password, "CPT"),
+			"a wrong password":                        login("known", "x", "KZN225"),
+			"no password":                             login("known", "", "KZN225"),
+			"an inactive account":                     login("inactive", password, "KZN225"),
+			"an inactive account, a wrong password":   login("inactive", "x", "KZN225"),
+			"an erased account":                       login("erased", password, "KZN225"),
+			"a closed municipality":                   login("closed", password, "CPT"),
+			"a closed municipality, a wrong password": login("closed", "x", "CPT"),
+			"a code that is too long":                 login("known", password, strings.Repeat("K", 10_000)),
+			"a password that is too long":             login("known", strings.Repeat("x", 10_000), "KZN225"),
+			"an e-mail address that is too long":      login(strings.Repeat("x", 10_000), password, "KZN225"),
 		},
 		"without one": {
 			"no account":            login("unknown", "x", ""),
@@ -124,12 +126,13 @@ func TestEveryFailedSignInMakesTheSameVisitsToTheDatabase(t *testing.T) {
 		if len(want) < 3 {
 			t.Fatalf("%s: %d visits, which cannot be all", name, len(want))
 		}
+
 		for kind, body := range group {
-			first, second := trips(body), trips(body) // the first of a minute is recorded, the second counted
+			// The first failure of a minute is recorded, the second only counted.
+			first, second := trips(body), trips(body)
 			if !slices.Equal(first, want) || !slices.Equal(second, want) {
-				t.Errorf("%s, %s: %d and %d visits, want %d like those of no account:\n%s\n\n%s", name, kind,
-					len(first), len(second),
-					len(want), strings.Join(first, "\n"), strings.Join(want, "\n"))
+				t.Errorf("%s, %s: %d and %d visits, want %d like those of no account:\n%s\n\n%s",
+					name, kind, len(first), len(second), len(want), strings.Join(first, "\n"), strings.Join(want, "\n"))
 			}
 		}
 	}

@@ -23,26 +23,26 @@ func tokens() apphttp.Tokens {
 	}
 }
 
-// good gives the claims of an access token that is accepted.
+// good returns the claims of an access token that is accepted.
 func good() jwt.MapClaims {
 	now := tokens().Now()
 	return jwt.MapClaims{
 		"sub": uuid.NewString(), "tenant_id": uuid.NewString(), "sid": uuid.NewString(), "jti": uuid.NewString(),
-		"role": "citizen",
-		"type": "access", "iss": "trust", "aud": "trust", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+		"role": "citizen", "type": "access",
+		"iss": "trust", "aud": "trust", "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
 	}
 }
 
 func TestTokens(t *testing.T) {
 	t.Parallel()
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+
 	valid := forge(t, jwt.SigningMethodHS256, []byte(secret), good())
 	if err := tokens().Verify("access", valid); err != nil {
 		t.Fatalf("a good token is refused: %v", err)
 	}
+
 	header, rest, _ := strings.Cut(valid, ".")
 	payload, signature, _ := strings.Cut(rest, ".")
 	encode := base64.RawURLEncoding.EncodeToString
@@ -58,14 +58,14 @@ func TestTokens(t *testing.T) {
 		"HS384 with the secret": forge(t, jwt.SigningMethodHS384, []byte(secret), good()),
 		"HS512 with the secret": forge(t, jwt.SigningMethodHS512, []byte(secret), good()),
 		"RS256":                 forge(t, jwt.SigningMethodRS256, rsaKey, good()),
-		"another secret": forge(t, jwt.SigningMethodHS256, []byte("another secret, just as long, yes"),
-			good()),
-		"no secret":          forge(t, jwt.SigningMethodHS256, []byte{}, good()),
-		"padding":            header + "." + payload + "=." + signature,
-		"an array of claims": header + "." + encode([]byte(`[]`)) + "." + signature,
-		"a header that names a key file": encode([]byte(`{"alg":"HS256","kid":"../../dev/null"}`)) + "." + payload +
-			"." + signature,
+		"another secret":        forge(t, jwt.SigningMethodHS256, []byte("another secret, just as long, yes"), good()),
+		"no secret":             forge(t, jwt.SigningMethodHS256, []byte{}, good()),
+		"padding":               header + "." + payload + "=." + signature,
+		"an array of claims":    header + "." + encode([]byte(`[]`)) + "." + signature,
+		"a header that names a key file": encode([]byte(`{"alg":"HS256","kid":"../../dev/null"}`)) +
+			"." + payload + "." + signature,
 	}
+
 	now := tokens().Now()
 	for name, change := range map[string]jwt.MapClaims{
 		"expired":                  {"exp": now.Add(-time.Second).Unix()},
@@ -96,12 +96,14 @@ func TestTokens(t *testing.T) {
 		maps.DeleteFunc(claims, func(_ string, v any) bool { return v == nil })
 		bad[name] = forge(t, jwt.SigningMethodHS256, []byte(secret), claims)
 	}
+
 	for name, token := range bad {
 		err := tokens().Verify("access", token)
 		if !is(err, domain.CodeInvalidToken) {
-			t.Errorf("%s: accepted, or another fault: %v", name, err)
+			t.Errorf("%s: accepted, or refused otherwise: %v", name, err)
 		}
 	}
+
 	if err := tokens().Verify("refresh", valid); !is(err, domain.CodeInvalidToken) {
 		t.Errorf("an access token as refresh token: %v", err)
 	}
@@ -116,6 +118,7 @@ func TestWhatTokensSay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	p := w.citizen("thandi@example.org")
+
 	access, refresh := claimsOf(t, p.access), claimsOf(t, p.rotating)
 	for name, want := range map[string]any{
 		"sub": p.id, "tenant_id": p.tenant, "role": "citizen", "type": "access", "iss": "trust",
@@ -125,6 +128,7 @@ func TestWhatTokensSay(t *testing.T) {
 			t.Errorf("access token: %s is %v, want %v", name, access[name], want)
 		}
 	}
+
 	for _, name := range []string{"aud", "jti", "sid"} {
 		if access[name] == nil || refresh[name] == nil {
 			t.Errorf("no %s", name)
@@ -134,6 +138,7 @@ func TestWhatTokensSay(t *testing.T) {
 		refresh["sid"] != access["sid"] || refresh["role"] != nil {
 		t.Errorf("refresh token: %v", refresh)
 	}
+
 	for _, name := range []string{"email", "name", "full_name", "phone"} {
 		if access[name] != nil || refresh[name] != nil {
 			t.Errorf("%s in a token", name)
@@ -141,7 +146,7 @@ func TestWhatTokensSay(t *testing.T) {
 	}
 }
 
-// Who has the key that signs tokens, and a session of their own, is still nobody else.
+// Somebody with the signing key and a session of their own still cannot act as another.
 func TestASigningKeyAloneMakesNobodyAnotherUser(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -164,17 +169,17 @@ func TestASigningKeyAloneMakesNobodyAnotherUser(t *testing.T) {
 }
 
 func FuzzTokens(f *testing.F) {
-	now := tokens().Now()
+	expires := tokens().Now().Add(time.Minute)
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-		"sub": uuid.NewString(), "type": "access", "iss": "trust", "aud": "trust", "exp": now.Add(time.Minute).Unix(),
+		"sub": uuid.NewString(), "type": "access", "iss": "trust", "aud": "trust", "exp": expires.Unix(),
 	}).SignedString([]byte(secret))
-	if err != nil {
-		f.Fatal(err)
-	}
+	must(f, err)
+
 	f.Add(token)
 	f.Add("")
 	f.Add("..")
 	f.Add("eyJhbGciOiJub25lIn0.e30.")
+
 	f.Fuzz(func(t *testing.T, text string) {
 		if err := tokens().Verify("access", text); !is(err, domain.CodeInvalidToken) {
 			t.Errorf("%q: %v", text, err)

@@ -30,20 +30,27 @@ const (
 
 // world is the whole API on a log in memory, with a clock that stands still.
 type world struct {
-	t         testing.TB
-	store     *fakeStore
-	queries   *fakeQueries
-	reports   *fakeReports
-	handler   *commands.Handler
-	api       http.Handler
-	log       *safeBuffer
-	ready     apphttp.ReadyState
-	tenants   map[string]domain.TenantID // by code
-	spec      spec                       // see openapi
-	comparing sync.Mutex                 // guards promise
-	injecting bool                       // refusals where no route has them
-	promise   *promise                   // see do
-	anybody   *person                    // see newcomer
+	t       testing.TB
+	store   *fakeStore
+	queries *fakeQueries
+	reports *fakeReports
+	handler *commands.Handler
+	api     http.Handler
+	log     *safeBuffer
+	ready   apphttp.ReadyState
+
+	// tenants are the municipalities by code.
+	tenants map[string]domain.TenantID
+	// spec is the document, once openapi has read it.
+	spec spec
+	// promise is what every answer is compared with, see do.
+	promise *promise
+	// comparing guards promise.
+	comparing sync.Mutex
+	// injecting turns that comparison off, for refusals that no route documents.
+	injecting bool
+	// caller is the administrator that callerOf returns.
+	caller *person
 
 	mu  sync.Mutex
 	now time.Time
@@ -66,7 +73,7 @@ func (b *safeBuffer) String() string {
 	return b.Buffer.String()
 }
 
-// failures gives the lines of what went wrong on our side.
+// failures returns the logged errors, one a line.
 func (b *safeBuffer) failures() string {
 	var found []string
 	for line := range strings.Lines(b.String()) {
@@ -77,18 +84,21 @@ func (b *safeBuffer) failures() string {
 	return strings.Join(found, "")
 }
 
-// newWorld makes one with the municipalities KZN225 (Msunduzi) and CPT, and whatever else
-// is set.
+// newWorld returns a world with the municipalities KZN225 (Msunduzi) and CPT, and with
+// these settings.
 func newWorld(t testing.TB, settings ...func(*apphttp.Config)) *world {
 	t.Helper()
-	w := &world{t: t, log: &safeBuffer{}, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
-		tenants: map[string]domain.TenantID{}}
+	w := &world{
+		t: t, log: &safeBuffer{}, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
+		tenants: map[string]domain.TenantID{},
+	}
 	w.store = newFakeStore(w.clock)
 	w.queries, w.reports = &fakeQueries{store: w.store}, &fakeReports{store: w.store}
 	w.handler = commands.New(w.store, commands.Config{
-		Now: w.clock, Hashes: 4, Argon2id: &argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 8,
-			KeyLength: 16},
+		Now: w.clock, Hashes: 4,
+		Argon2id: &argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 8, KeyLength: 16},
 	})
+
 	config := apphttp.Config{
 		Commands: w.handler, Queries: w.queries, Reports: w.reports, Version: "0.1.0", Now: w.clock,
 		Metrics: prometheus.NewRegistry(),
@@ -96,24 +106,26 @@ func newWorld(t testing.TB, settings ...func(*apphttp.Config)) *world {
 		Ready:   func(context.Context) apphttp.ReadyState { return w.ready },
 		Logger:  slog.New(slog.NewJSONHandler(w.log, nil)), AllowedOrigins: []string{"http://localhost:3000"},
 	}
+
 	for _, set := range settings {
 		set(&config)
 	}
+
 	api, err := apphttp.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.api = api
+
 	for code, name := range map[string]string{"KZN225": "Msunduzi", "CPT": "City of Cape Town"} {
 		a, err := w.handler.RegisterMunicipality(t.Context(), commands.System(domain.PlatformTenant()),
-			domain.RegisterMunicipality{
-				Code: code, Name: name, Province: "KwaZulu-Natal",
-			})
+			domain.RegisterMunicipality{Code: code, Name: name, Province: "KwaZulu-Natal"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		w.tenants[code] = a.Value.ID
 	}
+
 	return w
 }
 
@@ -129,7 +141,7 @@ func (w *world) later(d time.Duration) {
 	w.now = w.now.Add(d)
 }
 
-// person is somebody with an account who is signed in.
+// person has an account and is signed in.
 type person struct {
 	w                *world
 	id, tenant       string
@@ -145,13 +157,13 @@ func (w *world) citizen(email string) *person {
 	return w.signIn(email, "KZN225", a.text("id"), a.text("tenant_id"))
 }
 
-// staff makes an account of staff and signs them in.
+// staff makes a staff account and signs it in.
 func (w *world) staff(role domain.Role, code string) *person {
 	w.t.Helper()
 	return w.staffAs(role, code, string(role)+"@"+strings.ToLower(code)+".example.org")
 }
 
-// another is staff under an address that nobody else has.
+// another is staff with an e-mail address of its own.
 func (w *world) another(role domain.Role, code string) *person {
 	w.t.Helper()
 	return w.staffAs(role, code, uuid.NewString()+"@example.org")
@@ -163,31 +175,36 @@ func (w *world) staffAs(role domain.Role, code, email string) *person {
 	if code != domain.PlatformCode {
 		tenant = w.tenants[code]
 	}
+
 	a, err := w.handler.CreateUser(w.t.Context(), commands.System(tenant), commands.CreateUser{
 		Email: email, Password: password, FullName: "Staff Member", Role: role,
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
+
 	return w.signIn(email, code, a.Value.ID.String(), tenant.String())
 }
 
 func (w *world) signIn(email, code, id, tenant string) *person {
 	w.t.Helper()
-	a := w.send("POST", "/api/v1/auth/login", fmt.Sprintf(`{"email":%q,"password":%q,"municipality_code":%q}`, email,
-		password, code))
+	a := w.send("POST", "/api/v1/auth/login",
+		fmt.Sprintf(`{"email":%q,"password":%q,"municipality_code":%q}`, email, password, code))
 	a.want(200)
-	return &person{w: w, id: id, tenant: tenant, email: email, access: a.text("access_token"),
-		rotating: a.text("refresh_token")}
+
+	return &person{
+		w: w, id: id, tenant: tenant, email: email,
+		access: a.text("access_token"), rotating: a.text("refresh_token"),
+	}
 }
 
 func registration(email string) string {
-	return fmt.Sprintf(`{"email":%q,"password":%q,"full_name":"Thandi Ṱhaba","phone":"082 123 4567","preferred_language":"zu",
-		"municipality_code":"kzn225","consent":{"purpose":"platform_registration","language":"zu","consented":true}}`,
-		email, password)
+	return fmt.Sprintf(`{"email":%q,"password":%q,"full_name":"Thandi Ṱhaba","phone":"082 123 4567",
+		"preferred_language":"zu","municipality_code":"kzn225","consent":{"purpose":"platform_registration",
+		"language":"zu","consented":true}}`, email, password)
 }
 
-// answer is what came back.
+// answer is a response.
 type answer struct {
 	t      testing.TB
 	what   string
@@ -205,28 +222,36 @@ func (w *world) send(method, path, body string, headers ...string) *answer {
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
+
 	r.RemoteAddr = "127.0.0.1:40000"
 	for i := 0; i+1 < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
+
 	return w.do(r)
 }
 
+// do serves a request and checks that the document promises such an answer.
 func (w *world) do(r *http.Request) *answer {
 	w.t.Helper()
 	rec := httptest.NewRecorder()
 	w.api.ServeHTTP(rec, r)
-	a := &answer{t: w.t, what: r.Method + " " + r.URL.Path, status: rec.Code, header: rec.Header(),
-		raw: rec.Body.String(), log: w.log}
+
+	a := &answer{
+		t: w.t, what: r.Method + " " + r.URL.Path, status: rec.Code, header: rec.Header(),
+		raw: rec.Body.String(), log: w.log,
+	}
 	if media := rec.Header().Get("Content-Type"); strings.Contains(media, "json") &&
 		!strings.Contains(media, "ndjson") {
 		if err := json.Unmarshal(rec.Body.Bytes(), &a.json); err != nil {
 			w.t.Fatalf("%s: not JSON: %q", a.what, a.raw)
 		}
 	}
+
 	if r.URL.Path != "/openapi.json" && !w.injecting {
 		w.comparing.Lock()
 		defer w.comparing.Unlock()
+
 		if w.promise == nil {
 			w.promise = newPromise(w.t, w)
 		}
@@ -234,6 +259,7 @@ func (w *world) do(r *http.Request) *answer {
 			w.t.Errorf("%s: %d is not as documented: %s\n%s", a.what, a.status, fault, a.raw)
 		}
 	}
+
 	return a
 }
 
@@ -250,10 +276,11 @@ func (a *answer) want(status int) *answer {
 	return a
 }
 
-// wantProblem checks that the answer is a whole problem with a code.
+// wantProblem checks that the answer is a complete problem with this code.
 func (a *answer) wantProblem(status int, code domain.Code) *answer {
 	a.t.Helper()
 	a.want(status)
+
 	if got := a.header.Get("Content-Type"); got != "application/problem+json" {
 		a.t.Errorf("%s: content type %q", a.what, got)
 	}
@@ -262,17 +289,19 @@ func (a *answer) wantProblem(status int, code domain.Code) *answer {
 	}
 	if a.json["type"] != "about:blank" || a.text("title") == "" || a.text("detail") == "" ||
 		a.json["status"] != float64(status) {
-		a.t.Errorf("%s: not a whole problem: %s", a.what, a.raw)
+		a.t.Errorf("%s: not a complete problem: %s", a.what, a.raw)
 	}
 	if _, ok := a.json["errors"].([]any); !ok {
-		a.t.Errorf("%s: errors is no list: %s", a.what, a.raw)
+		a.t.Errorf("%s: errors is not a list: %s", a.what, a.raw)
 	}
+
 	if status == 503 && a.header.Get("Retry-After") == "" {
 		a.t.Errorf("%s: no Retry-After", a.what)
 	}
 	if a.header.Get("X-Request-ID") == "" {
 		a.t.Errorf("%s: no X-Request-ID", a.what)
 	}
+
 	return a
 }
 
@@ -281,7 +310,7 @@ func (a *answer) text(field string) string {
 	return s
 }
 
-// faults gives the codes of the faulty fields.
+// faults returns the codes of the faulty fields.
 func (a *answer) faults() map[string]string {
 	found := map[string]string{}
 	list, _ := a.json["errors"].([]any)
@@ -298,6 +327,7 @@ func (a *answer) items() []map[string]any {
 	if !ok {
 		a.t.Fatalf("%s: no items: %s", a.what, a.raw)
 	}
+
 	items := make([]map[string]any, len(list))
 	for i, item := range list {
 		items[i] = item.(map[string]any)
