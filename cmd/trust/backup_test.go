@@ -345,7 +345,7 @@ func TestARestoreThatIsKilledLeavesADatabaseThatDoesNotOpen(t *testing.T) {
 	restore.stop(t, syscall.SIGKILL)
 	release()
 
-	half.run("status").expect(t, exit.CodeUnreachable, "a restore into this database has not come to its end")
+	half.run("status").expect(t, exit.CodeUnreachable, "a restore into this database is not finished")
 	half.start("serve")
 	pgtest.Eventually(t, "the API says why it does not open", func() bool {
 		var problem struct{ Errors []struct{ Field string } }

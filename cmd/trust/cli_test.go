@@ -181,7 +181,7 @@ func TestImportMunicipalities(t *testing.T) {
 		"line 3: it has 3 fields instead of 7", "line 4: a quotation mark", "line 5: code:", "line 6: province:",
 		"line 7: population:",
 		"line 8: population:", "line 9: contact_email:", "line 10: category:", "line 11: name:", "line 12: code:",
-		"line 13: code: it stands on line 2 already", "line 14: Another municipality has this name.",
+		"line 13: code: it is on line 2 already", "line 14: Another municipality has this name.",
 		"line 15: it is not UTF-8",
 	} {
 		if !strings.Contains(o.stderr, line) {
@@ -216,7 +216,7 @@ func TestImportPurposes(t *testing.T) {
 	for _, line := range []string{
 		"line 3: lawful_basis:", "line 4: special_personal_information:", "line 5: description_zu:",
 		"line 6: retention:", "line 7: code:",
-		"line 8: code:", "line 9: code: it stands on line 2 already",
+		"line 8: code:", "line 9: code: it is on line 2 already",
 	} {
 		if !strings.Contains(o.stderr, line) {
 			t.Errorf("it does not say %q:\n%s", line, o.stderr)

@@ -218,7 +218,7 @@ func TestEnvExampleHasEveryVariableWithItsDefault(t *testing.T) {
 	documented := map[string]string{}
 	for _, match := range regexp.MustCompile(`(?m)^#?([A-Z][A-Z0-9_]*)=(.*)$`).FindAllStringSubmatch(string(text), -1) {
 		if _, twice := documented[match[1]]; twice {
-			t.Errorf("%s stands there twice", match[1])
+			t.Errorf("%s is there twice", match[1])
 		}
 		documented[match[1]] = match[2]
 	}
