@@ -26,7 +26,7 @@ const (
 
 const jwtPath = "github.com/golang-jwt/jwt/v5"
 
-// listed is what we read of `go list -json`.
+// listed holds the fields of `go list -json` that are read.
 type listed struct {
 	ImportPath                         string
 	Imports, TestImports, XTestImports []string
@@ -230,7 +230,7 @@ func listPackages(t *testing.T) []listed {
 	return packages
 }
 
-// runGo returns what the go command says of this module.
+// runGo returns the output of the go command about this module.
 func runGo(t *testing.T, args ...string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "go", args...)
@@ -269,6 +269,7 @@ func TestDomainIsPure(t *testing.T) {
 			"LoadLocation"},
 		"uuid": {"New", "NewString", "NewRandom", "NewUUID", "NewV6", "NewV7", "NewRandomFromReader"},
 	}
+
 	used := 0
 	eachGoFile(t, func(path string, file *ast.File) {
 		if filepath.Dir(path) != "domain" {
@@ -290,6 +291,7 @@ func TestDomainIsPure(t *testing.T) {
 			return true
 		})
 	})
+
 	if used == 0 {
 		t.Error("found no use of time or uuid at all: this test looks in the wrong place")
 	}
@@ -309,6 +311,7 @@ func eachGoFile(t *testing.T, do func(path string, file *ast.File)) {
 		case entry.IsDir(), !strings.HasSuffix(path, ".go"), strings.HasSuffix(path, "_test.go"):
 			return nil
 		}
+
 		file, err := parser.ParseFile(files, filepath.Join(root, path), nil, 0)
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)

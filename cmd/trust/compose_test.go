@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// compose.yaml cannot be run where there is no container engine, so what it must agree on
-// with the program is compared as text.
+// compose.yaml cannot be run without a container engine, so the points on which it must
+// agree with the program are compared as text.
 func TestComposeRunsEveryFollowerAndKeepsPersonalDataOutOfTheServersLog(t *testing.T) {
 	t.Parallel()
 	compose := read(t, "compose.yaml")
@@ -36,8 +36,8 @@ func TestComposeAsksForNothingThatItsExampleDoesNotName(t *testing.T) {
 	}
 }
 
-// Production checks all settings in every command, so each service that is told of it
-// needs those whose default it refuses.
+// In production every command checks all settings, so each service there needs those
+// settings whose default is refused.
 func TestComposeGivesEachServiceInProductionWhatProductionChecks(t *testing.T) {
 	t.Parallel()
 	services := regexp.MustCompile(`(?m)^  [a-z]+:$`).Split(read(t, "compose.yaml"), -1)

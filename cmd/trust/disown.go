@@ -14,7 +14,7 @@ import (
 
 type disownCmd struct {
 	Position int64  `arg:"" help:"Position of the forged event, as trust status and trust verify report it."`
-	Through  int64  `arg:"" optional:"" help:"Position of the last one of several; events between whose code holds stay."`
+	Through  int64  `arg:"" optional:"" help:"Position of the last of several; those between whose code holds stay."`
 	Reason   string `required:"" placeholder:"TEXT" help:"Why, for readers of the audit; it must name nobody."`
 }
 

@@ -248,7 +248,7 @@ func explainKey(c *settings.Config, err error) error {
 		return readErr
 	case kept["NEW_MASTER_KEY"] != "":
 		return exit.Unreachable(err,
-			"a change of the master key was begun but not finished; run trust keys rotate")
+			"a change of the master key was begun and is not finished; run trust keys rotate")
 	case kept["MASTER_KEY"] != c.MasterKey:
 		return exit.Unreachable(err, "the master key was changed while this process started; start it again")
 	default:

@@ -230,6 +230,7 @@ func (c *Config) readLimits(s Settings) error {
 	default:
 		return exit.WrongUsage("RATE_LIMIT is neither on nor off; set one of them")
 	}
+
 	return s.numbers(1, 1_000_000, map[string]*int{
 		"RATE_LIMIT_LOGIN_ACCOUNT":     &c.Limits.LoginAccount,
 		"RATE_LIMIT_LOGIN_SLOW":        &c.Limits.LoginSlow,

@@ -45,7 +45,8 @@ func variables() []variable {
 			meaning: "roles of staff that must set up a second factor before anything else, separated by commas, " +
 				"such as admin,manager"},
 
-		{name: "REDIS_URL", meaning: "keeps rate limits for several API processes; unset: each keeps its own in memory"},
+		{name: "REDIS_URL",
+			meaning: "keeps rate limits for several API processes; unset: each keeps its own in memory"},
 		{name: "RATE_LIMIT", fallback: "on", meaning: "on, or off for load tests; off is refused in production"},
 		{name: "RATE_LIMIT_LOGIN_ACCOUNT", fallback: "5",
 			meaning: "password checks a minute for each account from one address"},
