@@ -149,6 +149,7 @@ func (s *site) openStore(b *testing.B) *eventstore.Store {
 	pool, err := openPool(b.Context(), address, 4)
 	must(b, err)
 	b.Cleanup(pool.Close)
+
 	store, err := eventstore.Open(b.Context(), pool, []byte(kept["MASTER_KEY"]))
 	must(b, err)
 	b.Cleanup(store.Close)
@@ -157,17 +158,18 @@ func (s *site) openStore(b *testing.B) *eventstore.Store {
 
 func appendOften(ctx context.Context, store *eventstore.Store, n int) error {
 	for range n {
-		_, err := store.Append(ctx, domain.Append{ID: uuid.New(), Tenant: domain.PlatformTenant(),
+		_, err := store.Append(ctx, domain.Append{
+			ID: uuid.New(), Tenant: domain.PlatformTenant(),
 			Writes: []domain.Write{{
 				Stream: domain.ConsentsOf(domain.UserID{UUID: uuid.Must(uuid.NewV7())}),
 				Events: []domain.Event{&domain.ConsentGranted{Decision: domain.Decision{
 					ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1,
-					Language: domain.English,
-					Wording:  "To send you SMS alerts about water and electricity interruptions.",
-					SHA256:   domain.WordingHash("x"),
-					Channel:  domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
+					Language: domain.English, SHA256: domain.WordingHash("x"),
+					Wording: "To send you SMS alerts about water and electricity interruptions.",
+					Channel: domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
 				}}},
-			}}})
+			}},
+		})
 		if err != nil {
 			return err
 		}
