@@ -125,6 +125,7 @@ func (s *site) call(ctx context.Context, token, method, path string, want int, b
 func (s *site) await(ctx context.Context, token, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
+
 	for {
 		err := s.call(ctx, token, http.MethodGet, path, http.StatusOK, nil, into)
 		if err == nil {
@@ -395,6 +396,7 @@ func (s *site) signIn(ctx context.Context, email string) (token, user string, er
 // password.
 func registerPeople(ctx context.Context, e *env, database string, tenant domain.TenantID, n int) ([]string, error) {
 	ids := make([]string, n)
+
 	err := withStore(ctx, e, database, func(store *eventstore.Store) error {
 		return atOnce(n, httpClients, func(i int) error {
 			user := domain.UserID{UUID: uuid.Must(uuid.NewV7())}

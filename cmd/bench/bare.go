@@ -55,6 +55,7 @@ func bareInsert() contender {
 		"the baseline: a prepared INSERT for each event, refused by the primary key if the version is taken; "+
 			"read in pages without decoding; projected by an unnest of 1 000 events with the checkpoint "+
 			"in the same transaction; followers are woken by NOTIFY")
+
 	c.append = withPool(func(ctx context.Context, pool *pgxpool.Pool, p params) (sample, error) {
 		return drive(ctx, p.callers, p.howLong, func(ctx context.Context, _ int) (int, error) {
 			payload, err := encoded()
@@ -65,6 +66,7 @@ func bareInsert() contender {
 			return 1, err
 		})
 	})
+
 	c.fill = fillBare
 	c.read = withPool(readBare)
 	c.project, c.projected = withPool(projectBare), countConsents
@@ -191,6 +193,7 @@ func pages(p params, next func() (int, error)) (s sample, err error) {
 		}
 		s.Events += int64(n)
 	}
+
 	s.Seconds, s.Wrote = time.Since(began).Seconds(), s.Events
 	return s, nil
 }
@@ -199,6 +202,7 @@ func projectBare(ctx context.Context, pool *pgxpool.Pool, p params) (sample, err
 	if _, err := pool.Exec(ctx, "truncate consents; update checkpoint set position = 0"); err != nil {
 		return sample{}, err
 	}
+
 	return pages(p, func() (n int, err error) {
 		err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 			var after int64

@@ -134,12 +134,14 @@ func (r *report) measure(ctx context.Context, e *env, p plan, rounds int) error 
 	if p.end != nil {
 		defer p.end()
 	}
+
 	began := time.Now()
 	works, err := p.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.title, err)
 	}
 	fmt.Fprintf(os.Stderr, "%s: prepared in %s\n", p.title, time.Since(began).Round(time.Millisecond))
+
 	for _, w := range works {
 		m, err := takeTurns(ctx, e, w, rounds)
 		if err != nil {

@@ -132,6 +132,7 @@ func following(
 		Logger:    slog.New(slog.DiscardHandler),
 		Committed: func(_ string, _, upTo int64, took time.Duration) { committed(upTo, took) },
 	}, consents)
+
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- worker.Run(ctx) }()

@@ -95,11 +95,13 @@ func buildFacts() []fact {
 	if !known {
 		return facts
 	}
+
 	for _, setting := range info.Settings {
 		if setting.Key == "vcs.revision" {
 			facts = append(facts, fact{"this repository", setting.Value[:min(12, len(setting.Value))]})
 		}
 	}
+
 	for _, name := range []string{"github.com/jackc/pgx/v5", "github.com/ThreeDotsLabs/watermill-sql/v3"} {
 		i := slices.IndexFunc(info.Deps, func(m *debug.Module) bool { return m.Path == name })
 		if i >= 0 {
@@ -236,6 +238,7 @@ func wrapped(text string) string {
 			b.WriteString(" ")
 			column++
 		}
+
 		b.WriteString(word)
 		column += length
 	}

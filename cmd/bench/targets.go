@@ -15,6 +15,7 @@ func targets() []target {
 	against := func(work, other string) func(r *report) (float64, bool) {
 		return func(r *report) (float64, bool) { return r.rates(work, oursName, work, other) }
 	}
+
 	return []target{
 		{"append, 1 caller, against one INSERT transaction per event", 0.9, "×",
 			against("append, 1 caller", baselineName)},

@@ -205,6 +205,7 @@ func ownerOf(path string, modules []string) string {
 	if first, _, _ := strings.Cut(path, "/"); !strings.Contains(first, ".") {
 		return ""
 	}
+
 	owner := ""
 	for _, module := range modules {
 		if len(module) > len(owner) && within(path, []string{module}) {

@@ -141,6 +141,7 @@ func TestDotEnvIsReadAndItsMistakesAreNamedByLine(t *testing.T) {
 	s.run("migrate").expect(t, exit.CodeUsage, "SECRET_KEY has 5 characters")
 	s.with("SECRET_KEY="+strings.Repeat("0123456789", 4)).run("migrate").
 		expect(t, exit.CodeUsage, "DATABASE_URL is not set")
+
 	s.file(".env", "A=1\n\nhunter2 is my password\n")
 	o := s.run("version")
 	o.expect(t, exit.CodeUsage, ".env: line 3 is not NAME=value")

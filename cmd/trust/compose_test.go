@@ -16,6 +16,7 @@ func TestComposeRunsEveryFollowerAndKeepsPersonalDataOutOfTheServersLog(t *testi
 	if strings.Count(compose, "\n    command: [project, all]\n") != 1 {
 		t.Error("compose.yaml does not run once what follows the log")
 	}
+
 	for _, setting := range []string{
 		"log_parameter_max_length=0", "log_parameter_max_length_on_error=0", "log_error_verbosity=terse",
 		"log_min_error_statement=panic",
@@ -50,6 +51,7 @@ func TestComposeGivesEachServiceInProductionWhatProductionChecks(t *testing.T) {
 			}
 		}
 	}
+
 	if told < 3 {
 		t.Errorf("%d services are told of production: this test looks in the wrong place", told)
 	}

@@ -73,6 +73,7 @@ func newSite(t testing.TB, env ...string) *site {
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
+
 	addr := freeAddress()
 	base := []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HTTP_ADDR=" + addr, "DATA_DIR=" + filepath.Join(dir, "data"),
@@ -324,6 +325,7 @@ func (s *site) kept() map[string]string {
 func (s *site) pids() map[string]int {
 	found := map[string]int{}
 	files, _ := filepath.Glob(s.data("run/*.pid"))
+
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {

@@ -167,6 +167,7 @@ func (o *opened) close(ctx context.Context) {
 		// While the log is away, the counts are lost.
 		_, _ = o.handler.RecordTallies(ctx, commands.Call{}, commands.RecordTallies{})
 	}
+
 	if o.store != nil {
 		o.store.Close()
 	}

@@ -81,6 +81,7 @@ func collided(p *program, collisions []eventstore.Collision) error {
 			return err
 		}
 	}
+
 	if len(collisions) > 0 {
 		return exit.NotSo("%d claims could not be re-keyed; ask the people named above which account they want to "+
 			"keep, and have the other one erased or its address changed", len(collisions))

@@ -114,6 +114,7 @@ func newSoak(t *testing.T, count int, seed uint64) *soak {
 		versions: map[uuid.UUID]int{},
 	}
 	s.ctx, s.stop = context.WithCancel(t.Context())
+
 	s.disk = mountDisk(t)
 	s.server = startServerIn(t, filepath.Join(s.disk, "pg"), map[string]string{
 		"max_connections": "100", "superuser_reserved_connections": "0", "max_wal_size": "256MB",

@@ -51,6 +51,7 @@ func (s *soak) kinds() []fault {
 func (s *soak) trouble() {
 	chance := rand.New(rand.NewPCG(s.seed, 1<<40))
 	apart := max(100, s.count/500)
+
 	for s.acknowledged.Load() < int64(s.count) {
 		kinds := s.kinds()
 		chance.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })

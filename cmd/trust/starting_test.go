@@ -73,6 +73,7 @@ func TestAWrongPasswordIsNotAServerThatDoesNotRun(t *testing.T) {
 	s, db := onDatabase(t)
 	address := as(t, db.URL(pgtest.Superuser), "postgres", "wrong")
 	s = s.with("DATABASE_URL="+address, "NEW_MASTER_KEY="+nextMaster)
+
 	for _, command := range [][]string{
 		{"serve"},
 		{"project", "all"},

@@ -145,6 +145,7 @@ func (p *program) own(name string, args ...string) (supervise.Part, error) {
 	if err != nil {
 		return supervise.Part{}, exit.Unreachable(err, "cannot find this program's own file")
 	}
+
 	return supervise.Part{
 		Name: name, Stop: syscall.SIGTERM, Grace: 15 * time.Second,
 		Command: func(ctx context.Context) *exec.Cmd {

@@ -126,6 +126,7 @@ func upIsHealthy(t *testing.T, s *site, up *running) *running {
 	s.run("status").expect(t, exit.CodeDone, "municipalities")
 	s.run("verify").expect(t, exit.CodeDone, "events verified")
 	s.run("migrate", "--status").expect(t, exit.CodeDone, "schema version")
+
 	pgtest.Eventually(t, "the metrics say that every projector runs, and has caught up", func() bool {
 		metrics := s.metrics()
 		head := metrics["trust_log_position"]
@@ -420,10 +421,12 @@ func TestUpOnADatabaseWithAnAdminMakesNoOther(t *testing.T) {
 	s, _ := onDatabase(t)
 	s.feed("correct horse battery\n", "admin", "create", "--municipality", "SALGA", "--email", "own@example.org").
 		expect(t, exit.CodeDone, "made")
+
 	up := s.start("up")
 	pgtest.Eventually(t, "it is ready", func() bool {
 		return strings.Contains(up.said.String(), "\nready\n") || up.ended()
 	})
+
 	if !strings.Contains(up.said.String(), "its password is not the one that is set or kept here") {
 		t.Error("it announces a password")
 	}

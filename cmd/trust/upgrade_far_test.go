@@ -41,6 +41,7 @@ import (
 func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 	t.Parallel()
 	u := restoreDump(t, "5b32fc4")
+
 	for _, step := range []func(){
 		u.isMigrated,
 		u.isVerified,

@@ -100,8 +100,7 @@ func TestCSVRefusesFilesAsAWhole(t *testing.T) {
 	}
 }
 
-// Whatever the file holds, each line ends up in at most one record, and records stay in
-// order.
+// In any file, each line ends up in at most one record, and records stay in order.
 func FuzzCSV(f *testing.F) {
 	f.Add("code,name\nA,\"Al\npha\"\nB,Beta\n")
 	f.Add("code,name\n\"\n\"\n\"\n\"")
@@ -110,6 +109,7 @@ func FuzzCSV(f *testing.F) {
 		if err != nil {
 			return
 		}
+
 		lines := strings.Count(text, "\n") + 1
 		if len(rows)+len(bad) > lines {
 			t.Fatalf("%d records in %d lines", len(rows)+len(bad), lines)

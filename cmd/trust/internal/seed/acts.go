@@ -115,6 +115,7 @@ func (s *Seeder) live(ctx context.Context, o *office, r resident) (bool, error) 
 func (s *Seeder) register(ctx context.Context, r resident) (account domain.User, position int64, err error) {
 	call := anybody()
 	call.Key = s.key(r.municipality, r.number, "account")
+
 	err = retry.WhileAway(ctx, func(ctx context.Context) error {
 		answer, err := s.handler.Register(ctx, call, commands.Register{
 			Email: r.email, Password: Password, FullName: r.name, Phone: r.phone, PreferredLanguage: r.language,

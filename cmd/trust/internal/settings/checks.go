@@ -33,6 +33,7 @@ func (c *Config) Need(s Secrets) error {
 				"which makes one", key.name, minKey)
 		}
 	}
+
 	if s.NewMaster && c.NewMasterKey == "" {
 		return exit.WrongUsage(
 			"NEW_MASTER_KEY is not set; set it to the key to change to, of at least %d random characters", minKey)
