@@ -19,7 +19,7 @@ func variables() []variable {
 		{name: "DATABASE_URL_API",
 			meaning: "the API's address, a login in trust_query; unset: DATABASE_URL switched to that role"},
 		{name: "DATABASE_URL_PROJECTOR",
-			meaning: "the projectors' address, a login in trust_projector; unset: likewise"},
+			meaning: "the projectors' address, a login in trust_projector; unset: DATABASE_URL switched to that role"},
 		{name: "SECRET_KEY", secret: true,
 			meaning: "signs access tokens, at least 32 characters; trust up makes and keeps one"},
 		{name: "MASTER_KEY", secret: true,
