@@ -120,8 +120,8 @@ func (s *site) call(ctx context.Context, token, method, path string, want int, b
 	return json.Unmarshal(text, into)
 }
 
-// await asks until the answer is 200: the API has to start, its first import to go on, and
-// a read table to follow.
+// await asks until the answer is 200: the API has to start, its first import to go on,
+// and a read table to follow.
 func (s *site) await(ctx context.Context, token, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()

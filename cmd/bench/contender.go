@@ -52,8 +52,8 @@ type params struct {
 	events  int           // to read or to project
 }
 
-// The sizes of the pages in which a log is read and projected, and of the batches that are
-// written: those that serve each contender best among those tried.
+// The sizes of the pages in which a log is read and projected, and of the batches that
+// are written: those that serve each contender best among those tried.
 const (
 	readPage    = 5000
 	projectPage = 1000
@@ -61,7 +61,7 @@ const (
 	copyRows    = 1000
 )
 
-// writesASecond is the pace of the appends whose way to a reader is timed: one every 5 ms.
+// writesASecond is the pace of appends whose way to a reader is timed: one every 5 ms.
 const writesASecond = 200
 
 // followEvery is how often a follower polls that nothing wakes, if its library has no

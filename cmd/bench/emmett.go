@@ -57,8 +57,8 @@ func drivenByNode(work string) run {
 	}
 }
 
-// complaint returns the line of Node's output that names the error; other lines name files
-// of this machine.
+// complaint returns the line of Node's output that names the error; other lines name
+// files of this machine.
 func complaint(said string) string {
 	for line := range strings.Lines(said) {
 		if name, _, found := strings.Cut(line, ":"); found && strings.HasSuffix(strings.ToLower(name), "error") {

@@ -118,8 +118,8 @@ func readOurs(ctx context.Context, e *env, database string, p params) (s sample,
 	})
 }
 
-// following runs the projector of consents until stop is called, and calls committed after
-// each page.
+// following runs the projector of consents until stop is called, and calls committed
+// after each page.
 func following(
 	ctx context.Context, e *env, database string, committed func(upTo int64, took time.Duration),
 ) (stop func() error, err error) {

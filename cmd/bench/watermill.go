@@ -20,8 +20,8 @@ import (
 
 const topic = "consents"
 
-// watermillStock is watermill-sql as it comes: its default schema, offsets and polling. It
-// knows no versions, so it refuses none.
+// watermillStock is watermill-sql as it comes: its default schema, offsets and polling.
+// It knows no versions, so it refuses none.
 func watermillStock() contender {
 	return contender{
 		name: "watermill-sql/v3",

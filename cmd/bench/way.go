@@ -58,8 +58,8 @@ func (w *way) check() {
 // lastArrival is how long the last events may take to arrive.
 const lastArrival = 10 * time.Second
 
-// time writes an event every 5 ms, however long the last one took, while follow runs. Then
-// it waits for the last events to arrive.
+// time writes an event every 5 ms, however long the last one took, while follow runs.
+// Then it waits for the last events to arrive.
 func (w *way) time(
 	ctx context.Context, p params, follow func(context.Context) error, write func(context.Context, uuid.UUID) error,
 ) (sample, error) {

@@ -152,8 +152,8 @@ func (m *measured) compare() {
 	}
 }
 
-// plan is one chapter: works that share databases or processes, which begin starts and end
-// stops.
+// plan is one chapter: works that share databases or processes, which begin starts and
+// end stops.
 type plan struct {
 	title string
 	begin func(ctx context.Context) ([]work, error)
@@ -313,7 +313,7 @@ func overHTTP(e *env, size scale) plan {
 				ask := func(s *site) func(context.Context) (sample, error) {
 					do := s.operations()[name]
 					return func(ctx context.Context) (sample, error) {
-						// There must be enough consents to withdraw. No clock runs for these.
+						// Without the clock, enough consents to withdraw.
 						if name == "withdraw" {
 							if _, err := drive(ctx, clients, 3*size.Each/2, s.operations()["create"]); err != nil {
 								return sample{}, err

@@ -65,8 +65,8 @@ func createAdmin(
 	}
 
 	call := commands.System(tenant)
-	// Without a key, a retry would find the account of an attempt whose answer was lost, and
-	// report it as one that was there before.
+	// Without a key, a retry would find the account of an attempt whose answer was
+	// lost, and report it as one that was there before.
 	call.Key = uuid.NewString()
 	err = retry.WhileAway(ctx, func(ctx context.Context) error {
 		_, err := handler.CreateUser(ctx, call, commands.CreateUser{

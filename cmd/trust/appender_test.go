@@ -27,8 +27,8 @@ const (
 	appenderMaster   = "TRUST_TEST_APPENDER_MASTER_KEY"
 )
 
-// order is an append to make: consents of a person, or the registration of a person with an
-// e-mail address.
+// order is an append to make: consents of a person, or the registration of a person
+// with an e-mail address.
 type order struct {
 	ID, Tenant, Person uuid.UUID
 	Expected, Events   int
@@ -111,8 +111,8 @@ func streamOf(tenant domain.TenantID, s domain.Stream) history.Stream {
 	return history.Stream{Tenant: tenant.UUID, Kind: string(s.Type), ID: s.ID}
 }
 
-// refusalOf reads an error as the store promises it: unless the outcome is unknown, nothing
-// was added, and nothing will be.
+// refusalOf reads an error as the store promises it: unless the outcome is unknown,
+// nothing was added, and nothing will be.
 func refusalOf(err error) told {
 	if conflict, is := errors.AsType[*domain.ConflictError](err); is {
 		return told{Outcome: history.Conflicting, Conflict: history.Conflict{

@@ -152,7 +152,8 @@ func list(cell string) []string {
 	return names
 }
 
-// moduleCalled returns the module whose path, without its major version, ends with a name.
+// moduleCalled returns the module whose path, without its major version, ends with a
+// name.
 func moduleCalled(name string, modules []string) (string, error) {
 	var found []string
 	for _, module := range modules {

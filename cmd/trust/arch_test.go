@@ -136,8 +136,8 @@ func TestDependencyRuleReportsPlantedViolations(t *testing.T) {
 	}
 }
 
-// faultsOf compares packages with their rules. Everything that a rule allows must be used;
-// otherwise the rule is untrue.
+// faultsOf compares packages with their rules. Everything that a rule allows must be
+// used; otherwise the rule is untrue.
 func faultsOf(rules map[string]rule, modules []string, packages []listed) []string {
 	var faults []string
 	seen := map[string]bool{}
@@ -195,9 +195,10 @@ func (r rule) allows(path, owner string) bool {
 	return slices.Contains(r.allowed, owner)
 }
 
-// ownerOf returns the name of an import in a rule: the package of this module, the other
-// module, or nothing for the standard library. The longest module wins, as it does for the
-// go command. A path that go.mod does not know is its own owner, which no rule allows.
+// ownerOf returns the name of an import in a rule: the package of this module, the
+// other module, or nothing for the standard library. The longest module wins, as it
+// does for the go command. A path that go.mod does not know is its own owner, which no
+// rule allows.
 func ownerOf(path string, modules []string) string {
 	if name, own := strings.CutPrefix(path, modulePath+"/"); own {
 		return name

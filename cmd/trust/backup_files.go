@@ -107,7 +107,8 @@ func writeManifest(dir string, m manifest) error {
 	return nil
 }
 
-// readManifest reads a manifest, and proves that its data file is the one that was written.
+// readManifest reads a manifest, and proves that its data file is the one that was
+// written.
 func readManifest(dir, name string) (m manifest, err error) {
 	text, err := os.ReadFile(manifestPath(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -297,8 +297,8 @@ func TestARestoreGoesIntoAnEmptyDatabaseOnlyAndMakesIt(t *testing.T) {
 	made.run("restore", "--from", "full").expect(t, exit.CodeNotSo, "the database is not empty")
 }
 
-// trap makes statements on a table of a database wait until release. waits reports whether
-// one does.
+// trap makes statements on a table of a database wait until release. waits reports
+// whether one does.
 func trap(t *testing.T, database, table string) (waits func() bool, release func()) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), database)

@@ -16,8 +16,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// A mount namespace of the program's own hides the machine's Postgres and any fetched one.
-// That needs root.
+// A mount namespace of the program's own hides the machine's Postgres and any fetched
+// one. That needs root.
 func TestFarAMachineWithoutPostgresRunsOnAFetchedOne(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -171,8 +171,8 @@ func (j *journey) sheTakesItBack() {
 	j.check(true, api.CheckConsentParams{Purpose: "sms_alert", At: &j.consent.RecordedAt})
 }
 
-// The two clocks: as we know today, it was allowed three days ago; as we knew then, it was
-// not.
+// The two clocks: as we know today, it was allowed three days ago; as we knew then, it
+// was not.
 func (j *journey) aFormFromThreeDaysAgo() {
 	then := time.Now().Add(-3 * 24 * time.Hour)
 	form, err := j.nomsa.RecordConsent(j.t.Context(), api.RecordConsentBody{

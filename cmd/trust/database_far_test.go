@@ -157,8 +157,8 @@ func TestFarAStandbyIsSaidAndServesOnceItIsPromoted(t *testing.T) {
 	s.run("verify").expect(t, exit.CodeDone, "events verified")
 }
 
-// ownServer is a Postgres of one test, which can be stopped and frozen. It listens on TCP,
-// as a server on another machine does.
+// ownServer is a Postgres of one test, which can be stopped and frozen. It listens on
+// TCP, as a server on another machine does.
 type ownServer struct {
 	t       *testing.T
 	cluster *localpg.Cluster

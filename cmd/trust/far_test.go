@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// A far test that lacks one of its three marks would run in the wrong one of make test and
-// make test-far, or in neither.
+// A far test that lacks one of its three marks would run in the wrong one of make test
+// and make test-far, or in neither.
 func TestATestIsFarInFileTagAndNameOrInNone(t *testing.T) {
 	t.Parallel()
 	looked := 0

@@ -53,7 +53,8 @@ func withChildren(command *kong.Node) []*kong.Node {
 	return all
 }
 
-// A mistake in .env must not hide the list of settings, which may be needed to correct it.
+// A mistake in .env must not hide the list of settings, which may be needed to correct
+// it.
 func TestTheSettingsAreListedByACommandOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -18,10 +18,10 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// BenchmarkConsentOverHTTP has 64 clerks record consents of people at the counter, through
-// the built program as trust up runs it: clients, API, projectors and Postgres on the same
-// cores. In the same run 64 callers append such events directly to the log, followed by
-// the same projectors.
+// BenchmarkConsentOverHTTP has 64 clerks record consents of people at the counter,
+// through the built program as trust up runs it: clients, API, projectors and Postgres
+// on the same cores. In the same run 64 callers append such events directly to the log,
+// followed by the same projectors.
 func BenchmarkConsentOverHTTP(b *testing.B) {
 	const callers, commands = 64, 6400
 	s := newSite(b, "RATE_LIMIT=off")

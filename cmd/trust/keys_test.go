@@ -130,8 +130,8 @@ func waits(t *testing.T, conn *pgx.Conn) bool {
 	return n > 0
 }
 
-// killRotation starts a rotation, kills it when it waits for the lock that the test holds,
-// releases the lock, and waits until Postgres has ended the killed session.
+// killRotation starts a rotation, kills it when it waits for the lock that the test
+// holds, releases the lock, and waits until Postgres has ended the killed session.
 func (s *site) killRotation(t *testing.T, hold, release string) {
 	t.Helper()
 	holder, watcher := connect(t, s), connect(t, s)
@@ -190,8 +190,8 @@ func (s *site) keptKeys(t *testing.T) *site {
 	return s.with("MASTER_KEY=")
 }
 
-// Killed between the commit and the file, it leaves both keys in the file, and every later
-// command says what to do.
+// Killed between the commit and the file, it leaves both keys in the file, and every
+// later command says what to do.
 func TestARotationThatIsKilledAtItsCommitIsFinishedByTheNext(t *testing.T) {
 	t.Parallel()
 	s := peopled(t)

@@ -382,8 +382,8 @@ func (s *site) dump(t *testing.T, without ...string) string {
 	return dumpOf(t, s.kept()["DATABASE_URL"], without...)
 }
 
-// dumpOf reads as pg_dump would, in one snapshot and in the form of COPY, but pg_dump need
-// not be installed.
+// dumpOf reads as pg_dump would, in one snapshot and in the form of COPY, but pg_dump
+// need not be installed.
 func dumpOf(t *testing.T, address string, without ...string) string {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())

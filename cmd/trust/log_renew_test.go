@@ -8,8 +8,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// A failover to a replica that lacked some events, as an operator meets it, and the way on
-// as the runbook describes it.
+// A failover to a replica that lacked some events, as an operator meets it, and the way
+// on as the runbook describes it.
 func TestAfterALogThatWentBackwardsTheRunbookMendsEverything(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off")

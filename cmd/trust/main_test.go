@@ -145,8 +145,8 @@ type running struct {
 	exited chan struct{}
 }
 
-// start starts a command, which ends with the test at the latest, and with this process if
-// that is killed.
+// start starts a command, which ends with the test at the latest, and with this process
+// if that is killed.
 func (s *site) start(args ...string) *running {
 	s.t.Helper()
 	return s.startProgram(exec.CommandContext(context.Background(), s.program, args...))
@@ -215,8 +215,8 @@ func (b *safeBuffer) String() string {
 	return b.text.String()
 }
 
-// get returns the status of a GET, and decodes the answer's JSON into into, unless that is
-// nil.
+// get returns the status of a GET, and decodes the answer's JSON into into, unless that
+// is nil.
 func (s *site) get(path string, into any) int {
 	client := http.Client{Timeout: 10 * time.Second}
 	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+s.addr+path, nil)
@@ -340,8 +340,8 @@ func (s *site) pids() map[string]int {
 	return found
 }
 
-// leftovers returns the processes of the site: those that work in its folder, or have it in
-// their arguments or environment.
+// leftovers returns the processes of the site: those that work in its folder, or have
+// it in their arguments or environment.
 func (s *site) leftovers() []string {
 	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil || len(processes) == 0 {

@@ -31,7 +31,8 @@ type needs struct {
 	pool int
 	// reader asks for the log to read from, and proves the master key.
 	reader bool
-	// commands asks for the log to act on, under the API's address and a proven master key.
+	// commands asks for the log to act on, under the API's address and a proven master
+	// key.
 	commands bool
 }
 
@@ -262,8 +263,8 @@ func checkServes(ctx context.Context, pool *pgxpool.Pool) error {
 	return pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return migrations.CheckServes(ctx, conn.Conn()) })
 }
 
-// refuseNewer refuses any newer database, also one that checkServes accepts, for a command
-// that has to know the whole schema.
+// refuseNewer refuses any newer database, also one that checkServes accepts, for a
+// command that has to know the whole schema.
 func refuseNewer(ctx context.Context, pool *pgxpool.Pool) error {
 	return exit.Explain(pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
 		have, want, err := migrations.Current(ctx, conn.Conn())

@@ -30,8 +30,8 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	}
 	defer o.close(ctx)
 
-	// A login that may not do this work is refused at once. The worker waits for a database
-	// that is away.
+	// A login that may not do this work is refused at once. The worker waits for a
+	// database that is away.
 	asking, done := context.WithTimeout(ctx, time.Second)
 	defer done()
 	if refused, ok := errors.AsType[*exit.Error](exit.Explain(checkServes(asking, o.pool))); ok &&

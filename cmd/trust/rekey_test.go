@@ -17,8 +17,8 @@ import (
 )
 
 // former makes accounts in a municipality as programs did before the canonical forms:
-// claimed and found by the spelling that was given. The verifier is copied from an account
-// with the same password.
+// claimed and found by the spelling that was given. The verifier is copied from an
+// account with the same password.
 type former struct {
 	*site
 	store *eventstore.Store

@@ -24,8 +24,8 @@ func (c *account) secures(password string) (secret string) {
 	return secret
 }
 
-// The only admin of a municipality has lost the phone; and second factors in a backup whose
-// keys are newer than its events.
+// The only admin of a municipality has lost the phone; and second factors in a backup
+// whose keys are newer than its events.
 func TestASecondFactorIsRestoredWithItsKeysAndResetByTheOperator(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off")

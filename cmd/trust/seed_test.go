@@ -26,8 +26,8 @@ func TestSeedIsRefusedInProduction(t *testing.T) {
 	}
 }
 
-// A seed is refused before the import, can be stopped and repeated, and adds the rest when
-// it is repeated with more people.
+// A seed is refused before the import, can be stopped and repeated, and adds the rest
+// when it is repeated with more people.
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	s, _ := onDatabase(t)

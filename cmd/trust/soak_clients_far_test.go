@@ -46,8 +46,8 @@ func (s *soak) note(a history.Append) {
 	s.appends = append(s.appends, a)
 }
 
-// appendDirectly sends one append after another to an appender. One with an unknown outcome
-// is mostly sent again under its id, and sometimes abandoned.
+// appendDirectly sends one append after another to an appender. One with an unknown
+// outcome is mostly sent again under its id, and sometimes abandoned.
 func (s *soak) appendDirectly(client int) {
 	chance := rand.New(rand.NewPCG(s.seed, uint64(client)))
 	appenders := make([]*line, 3)
@@ -82,8 +82,8 @@ func (s *soak) appendDirectly(client int) {
 	}
 }
 
-// newOrder returns mostly a consent of somebody new; some orders write to the hot streams,
-// some take addresses that others may have taken.
+// newOrder returns mostly a consent of somebody new; some orders write to the hot
+// streams, some take addresses that others may have taken.
 func (s *soak) newOrder(chance *rand.Rand) order {
 	o := order{ID: uuid.Must(uuid.NewV7()), Tenant: s.direct, Person: uuid.Must(uuid.NewV7()), Events: 1}
 	switch n := chance.IntN(100); {
@@ -149,8 +149,8 @@ func (l *line) hangUp() {
 	}
 }
 
-// appendOverHTTP is a resident who grants and withdraws one consent after another, through
-// either API, and sends requests without an answer again under the same key.
+// appendOverHTTP is a resident who grants and withdraws one consent after another,
+// through either API, and sends requests without an answer again under the same key.
 func (s *soak) appendOverHTTP(client int) {
 	ctx, chance := s.ctx, rand.New(rand.NewPCG(s.seed, 1<<32+uint64(client)))
 	c := newClient("")

@@ -125,8 +125,8 @@ func newSoak(t *testing.T, count int, seed uint64) *soak {
 	return s
 }
 
-// launch starts the processes under test. They reach the database through steps, which can
-// lose answers.
+// launch starts the processes under test. They reach the database through steps, which
+// can lose answers.
 func (s *soak) launch() {
 	s.t.Helper()
 	s.steps = pgtest.NewSteps(s.t, s.server.address, func(int) pgtest.Fate {
@@ -165,8 +165,8 @@ func (s *soak) launch() {
 
 func (s *soak) socket(i int) string { return filepath.Join(s.dir, "appender"+strconv.Itoa(i)) }
 
-// connect connects to the database directly, not through steps, as soon as the server takes
-// connections.
+// connect connects to the database directly, not through steps, as soon as the server
+// takes connections.
 func (s *soak) connect(ctx context.Context) *pgx.Conn {
 	for {
 		conn, err := pgx.Connect(ctx, s.admin)
@@ -281,8 +281,8 @@ func (s *soak) judge() {
 	}
 }
 
-// followed is caughtUp for tables with a long way to go: it gives up only when none of them
-// moves.
+// followed is caughtUp for tables with a long way to go: it gives up only when none of
+// them moves.
 func (s *soak) followed() bool {
 	for before := int64(-1); ; {
 		var lag int64

@@ -45,9 +45,9 @@ func (s *soak) kinds() []fault {
 	}
 }
 
-// trouble causes one kind of fault after another, in an order that the seed decides, until
-// enough is acknowledged and each kind has happened. The load goes on between two faults,
-// so that each meets a working system.
+// trouble causes one kind of fault after another, in an order that the seed decides,
+// until enough is acknowledged and each kind has happened. The load goes on between two
+// faults, so that each meets a working system.
 func (s *soak) trouble() {
 	chance := rand.New(rand.NewPCG(s.seed, 1<<40))
 	apart := max(100, s.count/500)

@@ -83,8 +83,8 @@ func databaseTroubles(ctx context.Context, o *opened) ([]string, error) {
 	return nil, nil
 }
 
-// apiTrouble returns what the API on an address says about its database when that keeps it
-// from serving; empty if it serves, or if nothing answers there.
+// apiTrouble returns what the API on an address says about its database when that keeps
+// it from serving; empty if it serves, or if nothing answers there.
 func apiTrouble(ctx context.Context, address string) string {
 	ctx, cancel := context.WithTimeout(ctx, 2*readyPatience)
 	defer cancel()

@@ -18,9 +18,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// Acknowledged commands stay, whatever is killed: 32 clients send 5 000 commands, and send
-// those without an answer again under their idempotency key, while Postgres, the API and
-// each projector are killed again and again.
+// Acknowledged commands stay, whatever is killed: 32 clients send 5 000 commands, and
+// send those without an answer again under their idempotency key, while Postgres, the
+// API and each projector are killed again and again.
 func TestFarNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 	t.Parallel()
 	const clients, commands, kills = 32, 5000, 15
@@ -98,8 +98,8 @@ func (s *site) killAtRandom(load context.Context, t *testing.T, done *acknowledg
 	return kills
 }
 
-// matches compares the acknowledged commands with the log: each position holds exactly that
-// event, and every consent event in the log was acknowledged.
+// matches compares the acknowledged commands with the log: each position holds exactly
+// that event, and every consent event in the log was acknowledged.
 func (s *site) matches(t *testing.T, database string, done *acknowledged) {
 	t.Helper()
 	var conn *pgx.Conn

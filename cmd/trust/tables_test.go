@@ -16,8 +16,8 @@ import (
 // tableReaders are the packages that may name a table besides the one that owns it.
 func tableReaders() map[string][]string {
 	return map[string][]string{
-		// For the head: one index probe in the statement that also reads the checkpoint, so
-		// that both come from one snapshot.
+		// For the head: one index probe in the statement that also reads the
+		// checkpoint, so that both come from one snapshot.
 		"events": {"eventstore/follow", "projections"},
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// One system through its whole life, because making a cluster for each step would take too
-// long.
+// One system through its whole life, because making a cluster for each step would take
+// too long.
 func TestUp(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

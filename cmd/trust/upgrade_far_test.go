@@ -164,8 +164,8 @@ func (u *upgrade) isMigrated() {
 	}
 }
 
-// isVerified re-reads the whole log, including the events appended since, and compares the
-// read tables with it.
+// isVerified re-reads the whole log, including the events appended since, and compares
+// the read tables with it.
 func (u *upgrade) isVerified() {
 	want := fmt.Sprintf("%d events verified", u.status().Head)
 	if said := u.do("verify"); !strings.Contains(said, want) {
@@ -263,9 +263,9 @@ func (u *upgrade) isTheSameDocument(q question) (wrong []string) {
 	return wrong
 }
 
-// asItWasWritten returns a CSV in its old form: without a byte order mark, the municipality
-// and a last record, and with quotes only where they are needed. Anything else stays as it
-// is.
+// asItWasWritten returns a CSV in its old form: without a byte order mark, the
+// municipality and a last record, and with quotes only where they are needed. Anything
+// else stays as it is.
 func (u *upgrade) asItWasWritten(document []byte) []byte {
 	u.t.Helper()
 	text, marked := bytes.CutPrefix(document, []byte("\ufeff"))
@@ -349,8 +349,8 @@ func (u *upgrade) countsOfficersOfBefore() {
 	}
 }
 
-// followsWhatIsNew appends to old streams and to new ones, and looks for the changes in the
-// read tables.
+// followsWhatIsNew appends to old streams and to new ones, and looks for the changes in
+// the read tables.
 func (u *upgrade) followsWhatIsNew() {
 	citizen := &account{s: u.site, token: u.tokens["nomsa"]}
 	consent := field(u.t, citizen.call("POST", "consents",
@@ -408,8 +408,8 @@ func (u *upgrade) isRebuilt() {
 	pgtest.Eventually(u.t, "the read tables have followed", u.caughtUp)
 }
 
-// beforeUpgrade removes from an answer everything after a position: traces of the questions
-// themselves, above all sign-ins.
+// beforeUpgrade removes from an answer everything after a position: traces of the
+// questions themselves, above all sign-ins.
 func beforeUpgrade(value any, position int64) any {
 	switch v := value.(type) {
 	case map[string]any:
@@ -438,8 +438,8 @@ func isAfter(value any, name string, position int64) bool {
 	return ok && name == "position" && int64(at) > position
 }
 
-// differences lists where an answer differs from the old one. A new field is no difference,
-// because clients ignore it.
+// differences lists where an answer differs from the old one. A new field is no
+// difference, because clients ignore it.
 func differences(at string, want, got any) (found []string) {
 	switch was := want.(type) {
 	case map[string]any:

@@ -31,8 +31,8 @@ func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *settings.Config,
 		case errors.Is(err, migrations.ErrNewerDatabase):
 			return exit.Explain(err)
 		case !errors.Is(err, eventstore.ErrWrongMasterKey):
-			// A database that is away is reported elsewhere. A login that was refused stays
-			// refused.
+			// A database that is away is reported elsewhere. A login that was refused
+			// stays refused.
 			if refused, ok := errors.AsType[*exit.Error](err); ok {
 				return refused
 			}

@@ -80,8 +80,8 @@ func IsAway(err error) bool {
 	}
 }
 
-// IsUnmigrated reports whether something is missing that migrations make: a schema, table,
-// function, column or role.
+// IsUnmigrated reports whether something is missing that migrations make: a schema,
+// table, function, column or role.
 func IsUnmigrated(err error) bool {
 	if errors.Is(err, migrations.ErrOlderDatabase) {
 		return true
@@ -95,7 +95,8 @@ func IsUnmigrated(err error) bool {
 	// invalid_schema_name, undefined_table, undefined_function, undefined_column
 	case "3F000", "42P01", "42883", "42703":
 		return true
-	// invalid_parameter_value: role "trust_query" does not exist, raised when a session starts
+	// invalid_parameter_value: role "trust_query" does not exist, raised when a session
+	// starts
 	case "22023":
 		return strings.Contains(refused.Message, "role")
 	default:

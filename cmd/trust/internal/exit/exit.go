@@ -28,10 +28,10 @@ const (
 	CodeUnreachable = 3 // could not reach what it needs
 )
 
-// CodeRefused replaces CodeUsage in a part of trust up, which has its name in PartVariable
-// in its environment. It is EX_CONFIG of sysexits.h. The Go runtime ends a program that
-// panics with 2, and a part that crashed has to be started again, while one that refuses
-// its configuration must not be.
+// CodeRefused replaces CodeUsage in a part of trust up, which has its name in
+// PartVariable in its environment. It is EX_CONFIG of sysexits.h. The Go runtime ends a
+// program that panics with 2, and a part that crashed has to be started again, while
+// one that refuses its configuration must not be.
 const (
 	CodeRefused  = 78
 	PartVariable = "TRUST_PART"

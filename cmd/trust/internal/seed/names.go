@@ -57,11 +57,11 @@ func embeddedShares(people int) ([]share, error) {
 	return spread(rows, people)
 }
 
-// spread divides people over the municipalities by population: each gets the whole part of
-// its exact share, and the rest goes to those with the largest remainders, among equals to
-// the first in the file. It returns only municipalities that get somebody. A district's
-// people are those of its local municipalities, so only metropolitan (A) and local (B)
-// municipalities count.
+// spread divides people over the municipalities by population: each gets the whole part
+// of its exact share, and the rest goes to those with the largest remainders, among
+// equals to the first in the file. It returns only municipalities that get somebody. A
+// district's people are those of its local municipalities, so only metropolitan (A) and
+// local (B) municipalities count.
 func spread(rows []importer.Row, people int) ([]share, error) {
 	var shares []share
 	var populations []int

@@ -111,8 +111,8 @@ func (c *Config) roleURL(name, given, role string) (string, error) {
 	}
 }
 
-// parseDatabaseURL checks the form of an address, which may be empty. No error repeats the
-// address, because it may hold a password.
+// parseDatabaseURL checks the form of an address, which may be empty. No error repeats
+// the address, because it may hold a password.
 func parseDatabaseURL(name, address string) (*url.URL, error) {
 	if address == "" {
 		return nil, nil
@@ -177,7 +177,8 @@ func HostAndName(address string) string {
 	return host + u.Path
 }
 
-// checkOrigin accepts https://host[:port], and http for this machine except in production.
+// checkOrigin accepts https://host[:port], and http for this machine except in
+// production.
 func checkOrigin(origin string, production bool) error {
 	if strings.Contains(origin, "*") {
 		return exit.WrongUsage("ALLOWED_ORIGINS holds *; name every origin instead")

@@ -112,9 +112,9 @@ func (s Settings) AsEnvironment(environment []string) []string {
 	return all
 }
 
-// ReadEnvFile reads NAME=value lines. A missing file has none; one that another user could
-// have written is refused. The library's errors quote the file, secrets too, so they are
-// replaced by the number of the line.
+// ReadEnvFile reads NAME=value lines. A missing file has none; one that another user
+// could have written is refused. The library's errors quote the file, secrets too, so
+// they are replaced by the number of the line.
 func ReadEnvFile(path string, kind owned.Kind) (map[string]string, error) {
 	text, err := owned.Read(path, kind)
 	if errors.Is(err, fs.ErrNotExist) {

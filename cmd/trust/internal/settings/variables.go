@@ -81,8 +81,8 @@ func variables() []variable {
 	}
 }
 
-// Flags gives every command a flag for each setting that is no secret. Only the flag names
-// count; the field names are documentation.
+// Flags gives every command a flag for each setting that is no secret. Only the flag
+// names count; the field names are documentation.
 type Flags struct {
 	DatabaseURL          string `name:"database-url" group:"settings" placeholder:"URL" help:"${DATABASE_URL}"`
 	DatabaseURLAPI       string `name:"database-url-api" group:"settings" placeholder:"URL" help:"${DATABASE_URL_API}"`

@@ -21,9 +21,9 @@ type Home struct {
 	lock *os.File
 }
 
-// OpenHome makes the folder, takes its lock and removes what a killed supervisor left. The
-// lock ends with the process, however that ends; the pid in it is only for the error of
-// the next supervisor.
+// OpenHome makes the folder, takes its lock and removes what a killed supervisor left.
+// The lock ends with the process, however that ends; the pid in it is only for the
+// error of the next supervisor.
 func OpenHome(dir string) (*Home, error) {
 	h := &Home{dir: dir}
 

@@ -60,8 +60,9 @@ func NewPostgres(
 		return nil, err
 	}
 
-	// The pipe is not one of package exec: after kill -9, orphaned backends hold it open
-	// for a moment, and exec would wait for them before it says that the server has ended.
+	// The pipe is not one of package exec: after kill -9, orphaned backends hold it
+	// open for a moment, and exec would wait for them before it says that the server
+	// has ended.
 	from, to, err := os.Pipe()
 	if err != nil {
 		return nil, exit.Unreachable(err, "cannot make a pipe")
@@ -87,8 +88,9 @@ func Where(dataDir string) string {
 	return dir + " (not in DATA_DIR, a parent of which is closed to the user that Postgres runs as)"
 }
 
-// clusterIn returns the cluster, and binaries that can serve it: those of the version that
-// made it, whichever come first on PATH; for a cluster yet to be made, those of config.
+// clusterIn returns the cluster, and binaries that can serve it: those of the version
+// that made it, whichever come first on PATH; for a cluster yet to be made, those of
+// config.
 func clusterIn(config localpg.Config) (*localpg.Cluster, localpg.Binaries, error) {
 	cluster, err := localpg.New(config)
 	if err != nil {
