@@ -199,6 +199,7 @@ func visibleMessageDB(ctx context.Context, e *env, database string, p params) (s
 				way.seen(id)
 				from = m.position + 1
 			}
+
 			if len(page) == projectPage {
 				continue
 			}

@@ -67,6 +67,7 @@ func describe(ctx context.Context, e *env, size scale, note string) (*report, er
 		}
 		r.Versions = append(r.Versions, fact{name, value})
 	}
+
 	r.Versions = append(r.Versions, buildFacts()...)
 	if e.modules != "" {
 		node, err := exec.CommandContext(ctx, "node", "--version").Output()

@@ -319,6 +319,7 @@ func overHTTP(e *env, size scale) plan {
 								return sample{}, err
 							}
 						}
+
 						got, err := drive(ctx, clients, size.Each, do)
 						if err == nil && got.Events == 0 {
 							err = errors.New("nothing was left to do")
@@ -326,6 +327,7 @@ func overHTTP(e *env, size scale) plan {
 						return got, err
 					}
 				}
+
 				works = append(works, work{
 					name: fmt.Sprintf("HTTP %s, %s", name, counted(clients, "client")), baseline: bareHTTPName,
 					sides: []side{{name: bareHTTPName, run: ask(bare)}, {name: oursName, run: ask(own)}},

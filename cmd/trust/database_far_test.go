@@ -91,6 +91,7 @@ func (s *site) saysThatItHangs(timeout time.Duration) {
 			s.t.Errorf("ready is answered %d: %+v", code, problem)
 		}
 	})
+
 	within(2*timeout, "a query", func() {
 		if code := s.get("/api/v1/municipalities", &problem); code != http.StatusServiceUnavailable ||
 			problem.Code != "unavailable" {

@@ -118,6 +118,7 @@ func (s *site) queue(b *testing.B, store *eventstore.Store, n int) []string {
 			if err != nil {
 				return err
 			}
+
 			ids[i] = user.String()
 		}
 		return nil
