@@ -9,17 +9,12 @@ import (
 // page returns docs/benchmarks.md.
 func (r *report) page() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `# Benchmarks
+	made := wrapped("Made by `make bench` (`make bench-quick`: under 5 minutes), which starts a Postgres of its own with " +
+		"fsync on, and writes this page, the chart and [" + jsonName + "](" + jsonName + "). Run it yourself: the " +
+		"figures are worth what others can measure.")
+	fmt.Fprintf(&b, "# Benchmarks\n\n%s\n\n%s\n\n![How each contender compares with its baseline](%s)\n\n",
+		made, r.when(), chartName)
 
-Made by %[1]smake bench%[1]s (%[1]smake bench-quick%[1]s: under 5 minutes), which starts a Postgres of its own with
-fsync on, and writes this page, the chart and [%[2]s](%[2]s). Run it yourself: the figures are
-worth what others can measure.
-
-%[3]s
-
-![How each contender stands to its baseline](%[4]s)
-
-`, "`", jsonName, r.when(), chartName)
 	r.table(&b)
 	b.WriteString(`
 Figures are events or requests a second; for append → visible, the milliseconds within which half of the events, and

@@ -33,7 +33,7 @@ type cli struct {
 		Rotate keysRotateCmd `cmd:"" help:"Replace MASTER_KEY by NEW_MASTER_KEY; safe to repeat."`
 	} `cmd:"" help:"Manage the keys that seal personal data."`
 	Log struct {
-		Renew logRenewCmd `cmd:"" help:"Give the log a new id after a failover that lost events, so that clients start again."`
+		Renew logRenewCmd `cmd:"" help:"Give the log a new id after a failover that lost events, so that clients start over."`
 	} `cmd:"" help:"Manage the log's id."`
 	Seed     seedCmd     `cmd:"" help:"Fill a development system with made-up residents; safe to repeat."`
 	Status   statusCmd   `cmd:"" help:"Show the log's head and each projector; exit 1 if one is not running."`
