@@ -9,9 +9,9 @@ import (
 // page returns docs/benchmarks.md.
 func (r *report) page() string {
 	var b strings.Builder
-	made := wrapped("Made by `make bench` (`make bench-quick`: under 5 minutes), which starts a Postgres of its own with " +
-		"fsync on, and writes this page, the chart and [" + jsonName + "](" + jsonName + "). Run it yourself: the " +
-		"figures are worth what others can measure.")
+	made := wrapped("Made by `make bench` (`make bench-quick`: under 5 minutes), which starts a Postgres of its own " +
+		"with fsync on, and writes this page, the chart and [" + jsonName + "](" + jsonName + "). Run it yourself: " +
+		"the figures are worth what others can measure.")
 	fmt.Fprintf(&b, "# Benchmarks\n\n%s\n\n%s\n\n![How each contender compares with its baseline](%s)\n\n",
 		made, r.when(), chartName)
 
