@@ -283,7 +283,7 @@ func startOurs(ctx context.Context, e *env, people int) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(e.scratch, "trust.log"))
+	log, err := os.Create(filepath.Join(e.scratch, "up.log"))
 	if err != nil {
 		return nil, err
 	}
