@@ -24,25 +24,25 @@ import (
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
-// httpClients is the most that ask at once.
+// httpClients is the most clients that ask at once.
 const httpClients = 64
 
-// accounts is how many clerks there are, and how many readers; clients share them. Each
-// costs two hashes of a password.
+// accounts is how many clerks and how many readers there are; clients share them. Each
+// costs two password hashes.
 const accounts = 16
 
-// signInsAtOnce is how many the API takes without refusing any for overload.
+// signInsAtOnce is how many sign-ins the API takes without refusing any for overload.
 const signInsAtOnce = 2
 
 const password = "correct horse battery"
 
-// site is an API that runs, with what its clients need to ask.
+// site is a running API, with what its clients need.
 type site struct {
 	base    string
-	clerks  []string            // their access tokens; none: the API knows nobody
-	readers []reader            // who read what is about themselves
-	next    func() (pair, bool) // a person and a purpose that nobody has decided about, if there is one left
-	granted chan string         // consents that nobody has withdrawn
+	clerks  []string            // their access tokens; empty if the API has no accounts
+	readers []reader            // people who read their own consents
+	next    func() (pair, bool) // a person and a purpose without a decision, if one is left
+	granted chan string         // consents that are not withdrawn
 	client  *http.Client
 	stop    func()
 }
@@ -54,11 +54,11 @@ type reader struct {
 	consents []string
 }
 
-// pair is a person and a purpose.
+// pair is a person and a purpose to decide about.
 type pair struct{ subject, purpose string }
 
-// consentPurposes are those of the default purposes that rest on consent and that an
-// adult may be asked about at a counter.
+// consentPurposes returns the default purposes that rest on consent and that an adult may
+// be asked about at a counter.
 func consentPurposes() []string {
 	return []string{"sms_alert", "newsletter", "research_statistics", "whatsapp_care"}
 }
@@ -67,8 +67,9 @@ func consentPurposes() []string {
 const consentsEach = 4
 
 func newSite(address string) *site {
-	transport := &http.Transport{MaxIdleConnsPerHost: httpClients, MaxConnsPerHost: httpClients,
-		DisableCompression: true}
+	transport := &http.Transport{
+		MaxIdleConnsPerHost: httpClients, MaxConnsPerHost: httpClients, DisableCompression: true,
+	}
 	return &site{base: "http://" + address, client: &http.Client{Transport: transport, Timeout: 30 * time.Second},
 		granted: make(chan string, 1_000_000)}
 }
@@ -88,6 +89,7 @@ func (s *site) call(ctx context.Context, token, method, path string, want int, b
 		}
 		sent = bytes.NewReader(text)
 	}
+
 	request, err := http.NewRequestWithContext(ctx, method, s.base+path, sent)
 	if err != nil {
 		return err
@@ -118,11 +120,12 @@ func (s *site) call(ctx context.Context, token, method, path string, want int, b
 	return json.Unmarshal(text, into)
 }
 
-// await asks until the answer is 200: an API starts, its first import goes on after that,
-// a read table follows.
+// await asks until the answer is 200: the API has to start, its first import to go on,
+// and a read table to follow.
 func (s *site) await(ctx context.Context, token, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
+
 	for {
 		err := s.call(ctx, token, http.MethodGet, path, http.StatusOK, nil, into)
 		if err == nil {
@@ -130,7 +133,7 @@ func (s *site) await(ctx context.Context, token, path string, into any) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not come to answer: %w", s.base, err)
+			return fmt.Errorf("%s does not answer: %w", s.base, err)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -143,12 +146,13 @@ func (s *site) tokenOf(caller int) string {
 	return s.clerks[caller%len(s.clerks)]
 }
 
-// operations are the requests that are measured, by name.
+// operations returns the requests that are measured, by name.
 func (s *site) operations() map[string]operation {
 	about := func(caller int) reader { return s.readers[caller%len(s.readers)] }
 	get := func(ctx context.Context, r reader, path string) (int, error) {
 		return 1, s.call(ctx, r.token, http.MethodGet, "/api/v1/consents"+path, http.StatusOK, nil, nil)
 	}
+
 	return map[string]operation{
 		"create": func(ctx context.Context, caller int) (int, error) {
 			about, left := s.next()
@@ -165,8 +169,7 @@ func (s *site) operations() map[string]operation {
 			select {
 			case id := <-s.granted:
 				return 1, s.call(ctx, s.tokenOf(caller), http.MethodPost, "/api/v1/consents/"+id+"/withdraw",
-					http.StatusOK,
-					map[string]string{"reason": "too many messages"}, nil)
+					http.StatusOK, map[string]string{"reason": "too many messages"}, nil)
 			default:
 				return 0, nil
 			}
@@ -208,8 +211,8 @@ func (s *site) give(ctx context.Context) error {
 	})
 }
 
-// queue puts people before the counter: first everybody about one purpose, so that they
-// have few decisions.
+// queue lines people up at the counter: first all of them about one purpose, so that each
+// has few decisions.
 func (s *site) queue(people []string) {
 	var taken atomic.Int64
 	purposes := consentPurposes()
@@ -222,7 +225,7 @@ func (s *site) queue(people []string) {
 	}
 }
 
-// atOnce does something n times, so many at once, and stops at the first error.
+// atOnce calls do n times, at most together at once, and returns the first error.
 func atOnce(n, together int, do func(i int) error) error {
 	var working errgroup.Group
 	working.SetLimit(together)
@@ -245,6 +248,7 @@ func startBare(ctx context.Context, e *env) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	s := newSite(address)
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), e.bench, "-serve-bare", address)
 	cmd.Env = append(os.Environ(), bareDatabase+"="+e.server.url(database, ""))
@@ -256,8 +260,9 @@ func startBare(ctx context.Context, e *env) (*site, error) {
 	for range accounts {
 		s.readers = append(s.readers, reader{subject: uuid.NewString()})
 	}
-	// it knows nobody, so anybody will do
+	// It has no accounts, so any id will do.
 	s.next = func() (pair, bool) { return pair{uuid.NewString(), consentPurposes()[0]}, true }
+
 	if err == nil {
 		err = s.give(ctx)
 	}
@@ -278,7 +283,7 @@ func startOurs(ctx context.Context, e *env, people int) (*site, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(e.scratch, "trust.log"))
+	log, err := os.Create(filepath.Join(e.scratch, "up.log"))
 	if err != nil {
 		return nil, err
 	}
@@ -286,14 +291,14 @@ func startOurs(ctx context.Context, e *env, people int) (*site, error) {
 	s := newSite(address)
 	environment := append(os.Environ(),
 		"DATABASE_URL="+e.server.url(database, ""), "HTTP_ADDR="+address, "DATA_DIR="+filepath.Join(e.scratch, "data"),
-		"RATE_LIMIT=off",
-		"ACCESS_TOKEN_EXPIRE_MINUTES=1440",
+		"RATE_LIMIT=off", "ACCESS_TOKEN_EXPIRE_MINUTES=1440",
 		"MASTER_KEY="+masterKey, "SECRET_KEY=another key of at least thirty-two characters")
 	trust := func(stdin string, args ...string) *exec.Cmd {
 		cmd := exec.CommandContext(context.WithoutCancel(ctx), e.trust, args...)
 		cmd.Env, cmd.Dir, cmd.Stdin = environment, e.scratch, strings.NewReader(stdin)
 		return cmd
 	}
+
 	if s.stop, err = child(trust("", "up"), log); err != nil {
 		return nil, err
 	}
@@ -309,7 +314,7 @@ func startOurs(ctx context.Context, e *env, people int) (*site, error) {
 	return s, nil
 }
 
-// staff makes clerks and readers who have signed in, and people who come to the counter.
+// staff makes clerks and readers, signs them in, and makes the people at the counter.
 func (s *site) staff(
 	ctx context.Context, e *env, database string, people int, trust func(stdin string, args ...string) *exec.Cmd,
 ) error {
@@ -318,8 +323,8 @@ func (s *site) staff(
 		return err
 	}
 	purposes := consentPurposes()
-	if err := s.await(ctx, "", "/api/v1/purposes/"+purposes[len(purposes)-1]+"?municipality_code=CPT",
-		nil); err != nil {
+	last := "/api/v1/purposes/" + purposes[len(purposes)-1] + "?municipality_code=CPT"
+	if err := s.await(ctx, "", last, nil); err != nil {
 		return err
 	}
 
@@ -345,11 +350,13 @@ func (s *site) staff(
 		if s.clerks[i], _, err = s.signIn(ctx, clerk); err != nil {
 			return err
 		}
+
 		err = s.call(ctx, "", http.MethodPost, "/api/v1/auth/register", http.StatusCreated, map[string]any{
 			"email": citizen, "password": password, "full_name": "A Citizen", "municipality_code": "CPT",
 			"preferred_language": "zu",
-			"consent": map[string]any{"purpose": "platform_registration", "language": "zu",
-				"consented": true},
+			"consent": map[string]any{
+				"purpose": "platform_registration", "language": "zu", "consented": true,
+			},
 		}, nil)
 		if err != nil {
 			return err
@@ -360,6 +367,7 @@ func (s *site) staff(
 	if err != nil {
 		return err
 	}
+
 	queue, err := registerPeople(ctx, e, database, domain.TenantID{UUID: cape.ID}, people)
 	if err != nil {
 		return err
@@ -378,6 +386,7 @@ func (s *site) signIn(ctx context.Context, email string) (token, user string, er
 	if err != nil {
 		return "", "", err
 	}
+
 	var me struct{ ID string }
 	err = s.call(ctx, pair.AccessToken, http.MethodGet, "/api/v1/users/me", http.StatusOK, nil, &me)
 	return pair.AccessToken, me.ID, err
@@ -387,17 +396,19 @@ func (s *site) signIn(ctx context.Context, email string) (token, user string, er
 // password.
 func registerPeople(ctx context.Context, e *env, database string, tenant domain.TenantID, n int) ([]string, error) {
 	ids := make([]string, n)
+
 	err := withStore(ctx, e, database, func(store *eventstore.Store) error {
 		return atOnce(n, httpClients, func(i int) error {
 			user := domain.UserID{UUID: uuid.Must(uuid.NewV7())}
 			ids[i] = user.String()
 			_, err := store.Append(ctx, domain.Append{
-				ID: uuid.New(), Tenant: tenant, Actor: user, Side: []domain.SideWrite{
-					domain.CreateSubjectKey{Subject: user}},
+				ID: uuid.New(), Tenant: tenant, Actor: user,
+				Side: []domain.SideWrite{domain.CreateSubjectKey{Subject: user}},
 				Writes: []domain.Write{{Stream: domain.UserOf(user), Events: []domain.Event{&domain.UserRegistered{
 					MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-					Person: domain.Known(domain.PersonFacts{Email: user.String() + "@example.org",
-						FullName: "Somebody"}),
+					Person: domain.Known(domain.PersonFacts{
+						Email: user.String() + "@example.org", FullName: "Somebody",
+					}),
 				}}}},
 			})
 			return err

@@ -14,28 +14,30 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// bareSchema is what somebody would write well who needs nothing else: to append, the
-// narrowest table that refuses a wrong version; to be read in order, one with a position;
-// and a read table with the index of its one query.
+// bareSchema is what a good programmer would write who needs nothing else: to append, the
+// narrowest table that refuses a wrong version; to read in order, one with a position;
+// and a read table with an index for its one query.
 const bareSchema = `
 	create table appended (
-		stream_id uuid, version integer, event_type text not null, payload json not null, primary key (stream_id, version));
+		stream_id uuid, version integer, event_type text not null, payload json not null,
+		primary key (stream_id, version));
 	create table log (
 		position bigint generated always as identity primary key, stream_id uuid not null, version integer not null,
 		event_type text not null, payload json not null, recorded_at timestamptz not null default now());
 	create table checkpoint (position bigint not null);
 	insert into checkpoint values (0);` + readTable
 
-// readTable is what every contender but ours, which brings its own, projects into.
+// readTable is what every contender projects into, except ours, which brings its own.
 const readTable = `
 	create table consents (
-		id uuid primary key, subject_id uuid not null, purpose text not null, notice_version integer not null, wording text not null,
-		sha256 text not null, language text not null, channel text not null, recorded_at timestamptz not null, position bigint not null);
+		id uuid primary key, subject_id uuid not null, purpose text not null, notice_version integer not null,
+		wording text not null, sha256 text not null, language text not null, channel text not null,
+		recorded_at timestamptz not null, position bigint not null);
 	create index on consents (subject_id, position);`
 
 const countConsents = "select count(distinct id) from consents"
 
-// barest is how all bare contenders begin.
+// barest returns what all bare contenders have in common.
 func barest(name, about string) contender {
 	return contender{
 		name: name, about: about, appended: "select count(*) from appended where version = 1",
@@ -53,6 +55,7 @@ func bareInsert() contender {
 		"the baseline: a prepared INSERT for each event, refused by the primary key if the version is taken; "+
 			"read in pages without decoding; projected by an unnest of 1 000 events with the checkpoint "+
 			"in the same transaction; followers are woken by NOTIFY")
+
 	c.append = withPool(func(ctx context.Context, pool *pgxpool.Pool, p params) (sample, error) {
 		return drive(ctx, p.callers, p.howLong, func(ctx context.Context, _ int) (int, error) {
 			payload, err := encoded()
@@ -63,6 +66,7 @@ func bareInsert() contender {
 			return 1, err
 		})
 	})
+
 	c.fill = fillBare
 	c.read = withPool(readBare)
 	c.project, c.projected = withPool(projectBare), countConsents
@@ -73,8 +77,7 @@ func bareInsert() contender {
 func bareBatch() contender {
 	c := barest("pgx: batches of 100",
 		"100 such INSERTs in one transaction and one round trip, of at most 8 callers at once: a ceiling, because a "+
-			"caller who "+
-			"waits for an answer has no 100 events")
+			"caller who waits for an answer has no 100 events")
 	c.append = withPool(func(ctx context.Context, pool *pgxpool.Pool, p params) (sample, error) {
 		return drive(ctx, min(p.callers, 8), p.howLong, func(ctx context.Context, _ int) (int, error) {
 			batch := &pgx.Batch{}
@@ -92,8 +95,8 @@ func bareBatch() contender {
 }
 
 func bareCopy() contender {
-	c := barest("pgx: COPY of 1 000", "COPY of 1 000 events a transaction, of at most 8 callers at "+
-		"once: likewise a ceiling")
+	c := barest("pgx: COPY of 1 000",
+		"COPY of 1 000 events a transaction, of at most 8 callers at once: likewise a ceiling")
 	c.append = withPool(func(ctx context.Context, pool *pgxpool.Pool, p params) (sample, error) {
 		return drive(ctx, min(p.callers, 8), p.howLong, func(ctx context.Context, _ int) (int, error) {
 			rows := pgx.CopyFromSlice(copyRows, func(int) ([]any, error) {
@@ -108,8 +111,8 @@ func bareCopy() contender {
 	return c
 }
 
-// withPool gives a work as many connections as it has callers, but no more than serve
-// best.
+// withPool gives a work as many connections as it has callers, but no more than calibrate
+// found best.
 func withPool(do func(ctx context.Context, pool *pgxpool.Pool, p params) (sample, error)) run {
 	return func(ctx context.Context, e *env, database string, p params) (sample, error) {
 		pool, err := e.server.pool(ctx, database, "", max(2, min(p.callers, e.connections)))
@@ -127,12 +130,13 @@ func fillBare(ctx context.Context, e *env, database string, events int) error {
 		return err
 	}
 	return e.server.exec(ctx, database, fmt.Sprintf(`insert into log (stream_id, version, event_type, payload)
-		select gen_random_uuid(), 1, '%s', replace('%s', '%s', gen_random_uuid()::text)::json from generate_series(1, %d)`,
+		select gen_random_uuid(), 1, '%s', replace('%s', '%s', gen_random_uuid()::text)::json
+		from generate_series(1, %d)`,
 		eventType, payload, consentIn(payload), events), "vacuum analyze log")
 }
 
-// consentIn is the id of the consent in an event, which each copy of it has to have of
-// its own.
+// consentIn returns the id of the consent in an event, which is replaced in each copy of
+// the event.
 func consentIn(payload []byte) string {
 	var e domain.ConsentGranted
 	if err := json.Unmarshal(payload, &e); err != nil {
@@ -141,7 +145,7 @@ func consentIn(payload []byte) string {
 	return e.ConsentID.String()
 }
 
-// bareRow is what a plain program scans rows into.
+// bareRow is a row as a plain program scans it.
 type bareRow struct {
 	position int64
 	stream   [16]byte
@@ -176,7 +180,7 @@ func readBare(ctx context.Context, pool *pgxpool.Pool, p params) (sample, error)
 	})
 }
 
-// pages takes page after page until all events were there, or the time is over.
+// pages takes page after page until it has all events, or the time is over.
 func pages(p params, next func() (int, error)) (s sample, err error) {
 	began := time.Now()
 	for s.Events < int64(p.events) && time.Since(began) < p.howLong {
@@ -189,6 +193,7 @@ func pages(p params, next func() (int, error)) (s sample, err error) {
 		}
 		s.Events += int64(n)
 	}
+
 	s.Seconds, s.Wrote = time.Since(began).Seconds(), s.Events
 	return s, nil
 }
@@ -197,6 +202,7 @@ func projectBare(ctx context.Context, pool *pgxpool.Pool, p params) (sample, err
 	if _, err := pool.Exec(ctx, "truncate consents; update checkpoint set position = 0"); err != nil {
 		return sample{}, err
 	}
+
 	return pages(p, func() (n int, err error) {
 		err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 			var after int64
@@ -224,6 +230,7 @@ func foldBare(ctx context.Context, tx pgx.Tx, events []bareRow) error {
 	var versions []int32
 	var recorded []time.Time
 	var positions []int64
+
 	for _, row := range events {
 		var e domain.ConsentGranted
 		if err := json.Unmarshal(row.payload, &e); err != nil {
@@ -235,22 +242,24 @@ func foldBare(ctx context.Context, tx pgx.Tx, events []bareRow) error {
 		versions, recorded, positions = append(versions, int32(e.NoticeVersion)), append(recorded, row.recorded),
 			append(positions, row.position)
 	}
-	_, err := tx.Exec(ctx,
-		`insert into consents (id, subject_id, purpose, notice_version, wording, sha256, language, channel, recorded_at, position)
-		select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::text[],
-			$9::timestamptz[], $10::bigint[])
+
+	_, err := tx.Exec(ctx, `insert into consents
+			(id, subject_id, purpose, notice_version, wording, sha256, language, channel, recorded_at, position)
+		select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::text[],
+			$8::text[], $9::timestamptz[], $10::bigint[])
 		on conflict (id) do update set purpose = excluded.purpose, position = excluded.position`,
 		ids, subjects, purposes, versions, wordings, hashes, languages, channels, recorded, positions)
 	return err
 }
 
-// visibleBare has a reader listen, and read what is new at each notification.
+// visibleBare has a reader listen, and read the new events at each notification.
 func visibleBare(ctx context.Context, e *env, database string, p params) (s sample, err error) {
 	pool, err := e.server.pool(ctx, database, "", 2)
 	if err != nil {
 		return sample{}, err
 	}
 	defer pool.Close()
+
 	reader, err := pgx.Connect(ctx, e.server.url(database, ""))
 	if err != nil {
 		return sample{}, err
@@ -265,6 +274,7 @@ func visibleBare(ctx context.Context, e *env, database string, p params) (s samp
 	if err := reader.QueryRow(ctx, "select coalesce(max(position), 0) from log").Scan(&after); err != nil {
 		return sample{}, err
 	}
+
 	follow := func(ctx context.Context) error {
 		for {
 			rows, err := pageOfBare(ctx, reader, after, projectPage)
@@ -280,6 +290,7 @@ func visibleBare(ctx context.Context, e *env, database string, p params) (s samp
 			}
 		}
 	}
+
 	return way.time(ctx, p, follow, func(ctx context.Context, id uuid.UUID) error {
 		payload, err := encoded()
 		if err != nil {

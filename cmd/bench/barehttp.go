@@ -15,18 +15,17 @@ import (
 // barePoolSize is the API's own default.
 const barePoolSize = 16
 
-// bareAPISchema is a table that nothing is changed in either: a withdrawal is a row of
-// its own.
+// bareAPISchema is an append-only table too: a withdrawal is a row of its own.
 const bareAPISchema = `
 	create table decisions (
-		id bigint generated always as identity primary key, consent_id uuid not null, subject_id uuid not null, purpose text not null,
-		language text not null, channel text not null, wording text not null, allowed boolean not null, reason text not null,
-		recorded_at timestamptz not null default now());
+		id bigint generated always as identity primary key, consent_id uuid not null, subject_id uuid not null,
+		purpose text not null, language text not null, channel text not null, wording text not null,
+		allowed boolean not null, reason text not null, recorded_at timestamptz not null default now());
 	create index on decisions (consent_id, id);
 	create index on decisions (subject_id, purpose, id);
 	create index on decisions (subject_id, id);`
 
-// decision is a row, and the body of an answer.
+// decision is a row, and also the body of an answer.
 type decision struct {
 	ID         uuid.UUID `json:"id"`
 	SubjectID  uuid.UUID `json:"subject_id"`
@@ -41,11 +40,11 @@ type decision struct {
 
 const decisionColumns = "consent_id, subject_id, purpose, language, channel, wording, allowed, reason, recorded_at"
 
-// bareAPI is net/http and pgx with one statement a request. It knows nobody: no account,
-// no tenant, no key, no record of who read.
+// bareAPI is net/http and pgx with one statement for each request. It has no accounts, no
+// tenants, no keys, and no record of who read.
 type bareAPI struct{ pool *pgxpool.Pool }
 
-// serveBare runs it in a process of its own, as ours runs, until that is ended.
+// serveBare runs the bare API, in a process of its own as ours is, until ctx ends.
 func serveBare(ctx context.Context, database, address string) error {
 	config, err := pgxpool.ParseConfig(database)
 	if err != nil {
@@ -68,6 +67,7 @@ func serveBare(ctx context.Context, database, address string) error {
 	mux.HandleFunc("GET /api/v1/consents/{id}", a.read)
 	mux.HandleFunc("GET /api/v1/consents", a.list)
 	mux.HandleFunc("POST /api/v1/consents/{id}/withdraw", a.withdraw)
+
 	server := &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
@@ -86,6 +86,7 @@ func answer(w http.ResponseWriter, status int, body any, err error) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
+
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) // the client has gone
@@ -112,7 +113,9 @@ func (a bareAPI) create(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not JSON", http.StatusBadRequest)
 		return
 	}
-	d, err := a.one(r, `insert into decisions (consent_id, subject_id, purpose, language, channel, wording, allowed, reason)
+
+	d, err := a.one(r, `insert into decisions
+			(consent_id, subject_id, purpose, language, channel, wording, allowed, reason)
 		values ($1, $2, $3, $4, $5, $6, $7, '') returning `+decisionColumns,
 		uuid.Must(uuid.NewV7()), asked.SubjectID, asked.Purpose, asked.Language, asked.Channel,
 		"To send you SMS alerts about water and electricity interruptions.", asked.Consented)
@@ -121,9 +124,8 @@ func (a bareAPI) create(w http.ResponseWriter, r *http.Request) {
 
 func (a bareAPI) check(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	d, err := a.one(r, "select "+decisionColumns+" from decisions where subject_id = $1 and purpose "+
-		"= $2 order by id desc limit 1",
-		query.Get("subject_id"), query.Get("purpose"))
+	d, err := a.one(r, "select "+decisionColumns+" from decisions where subject_id = $1 and purpose = $2 "+
+		"order by id desc limit 1", query.Get("subject_id"), query.Get("purpose"))
 	answer(w, http.StatusOK, map[string]any{"allowed": d.Consented, "reason": d.Reason, "decided_by": d.ID}, err)
 }
 
@@ -134,9 +136,8 @@ func (a bareAPI) read(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a bareAPI) list(w http.ResponseWriter, r *http.Request) {
-	rows, err := a.pool.Query(r.Context(), "select "+decisionColumns+" from decisions where "+
-		"subject_id = $1 order by id desc limit 50",
-		r.URL.Query().Get("subject_id"))
+	rows, err := a.pool.Query(r.Context(), "select "+decisionColumns+" from decisions where subject_id = $1 "+
+		"order by id desc limit 50", r.URL.Query().Get("subject_id"))
 	if err != nil {
 		answer(w, 0, nil, err)
 		return
@@ -153,8 +154,11 @@ func (a bareAPI) withdraw(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not JSON", http.StatusBadRequest)
 		return
 	}
-	d, err := a.one(r, `insert into decisions (consent_id, subject_id, purpose, language, channel, wording, allowed, reason)
-		select consent_id, subject_id, purpose, language, channel, wording, false, $2 from decisions where consent_id = $1 order by id limit 1
+
+	d, err := a.one(r, `insert into decisions
+			(consent_id, subject_id, purpose, language, channel, wording, allowed, reason)
+		select consent_id, subject_id, purpose, language, channel, wording, false, $2
+		from decisions where consent_id = $1 order by id limit 1
 		returning `+decisionColumns, r.PathValue("id"), asked.Reason)
 	answer(w, http.StatusOK, d, err)
 }

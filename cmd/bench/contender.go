@@ -10,23 +10,23 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// env is what all contenders are given.
+// env is what all contenders get.
 type env struct {
 	server      *server
-	connections int    // of every contender's pool, at most; see calibrate
-	modules     string // the folder with what npm installed; empty: there is none, for this reason:
-	noModules   string
+	connections int    // most connections of a contender's pool; see calibrate
+	modules     string // the folder with the packages from npm; empty if there is none
+	noModules   string // why there is none
 	trust       string // the built program
 	bench       string // this program
 	scratch     string
 }
 
 // contender is one way to store events, to read them in order and to follow them. It may
-// lack a work; what it has of them runs in databases that setUp has prepared.
+// lack some works; the others run in databases that setUp has prepared.
 type contender struct {
 	name  string
 	about string // how it is used, for the page
-	npm   bool   // it comes from there
+	npm   bool   // it comes from npm
 
 	setUp func(ctx context.Context, e *env, database string) error
 
@@ -45,15 +45,15 @@ type contender struct {
 // run does one work once.
 type run func(ctx context.Context, e *env, database string, p params) (sample, error)
 
-// params say how much of it.
+// params say how much work to do.
 type params struct {
 	callers int
 	howLong time.Duration // at most
-	events  int           // that there are to read or to project
+	events  int           // to read or to project
 }
 
-// The pages in which a log is read and folded: the size that serves each contender best
-// among those tried.
+// The sizes of the pages in which a log is read and projected, and of the batches that
+// are written: those that serve each contender best among those tried.
 const (
 	readPage    = 5000
 	projectPage = 1000
@@ -61,11 +61,10 @@ const (
 	copyRows    = 1000
 )
 
-// writesASecond is the pace of the appends whose way to a reader is timed: one every 5
-// ms.
+// writesASecond is the pace of appends whose way to a reader is timed: one every 5 ms.
 const writesASecond = 200
 
-// followEvery is how often a follower polls that nothing wakes, where its library has no
+// followEvery is how often a follower polls that nothing wakes, if its library has no
 // default of its own.
 const followEvery = 100 * time.Millisecond
 
@@ -75,13 +74,13 @@ const eventType = "consent.granted.v1"
 func granted() *domain.ConsentGranted {
 	return &domain.ConsentGranted{Decision: domain.Decision{
 		ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1,
-		Language: domain.English,
-		Wording:  "To send you SMS alerts about water and electricity interruptions.", SHA256: domain.WordingHash("x"),
+		Language: domain.English, SHA256: domain.WordingHash("x"),
+		Wording: "To send you SMS alerts about water and electricity interruptions.",
 		Channel: domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
 	}}
 }
 
-// encoded is a new event as JSON, which every contender in Go makes for each append.
+// encoded returns a new event as JSON. Every contender in Go calls it for each append.
 func encoded() ([]byte, error) { return json.Marshal(granted()) }
 
 // contenders lists all of them, ours last.

@@ -13,10 +13,10 @@ import (
 // driver/emmett.mjs.
 func emmett() contender {
 	return contender{
-		name: "Emmett", npm: true, about: "in one process of Node: appendToStream with expected " +
-			"version 0; read by readMessagesBatch in pages of 5 000; projected by a " +
-			"reactor of pages of 1 000 with an upsert for each, in its transaction; polling every 50 " +
-			"ms to 1 s, its defaults",
+		name: "Emmett", npm: true,
+		about: "in one process of Node: appendToStream with expected version 0; read by readMessagesBatch in pages " +
+			"of 5 000; projected by a reactor of pages of 1 000 with an upsert for each, in its transaction; " +
+			"polling every 50 ms to 1 s, its defaults",
 		setUp: func(ctx context.Context, e *env, database string) error {
 			if _, err := drivenByNode("setUp")(ctx, e, database, params{callers: 1}); err != nil {
 				return err
@@ -30,8 +30,8 @@ func emmett() contender {
 	}
 }
 
-// drivenByNode runs a work in a child process, which measures by its own clock once it is
-// ready.
+// drivenByNode runs a work in a child process, which measures with its own clock once it
+// is ready.
 func drivenByNode(work string) run {
 	return func(ctx context.Context, e *env, database string, p params) (s sample, err error) {
 		page := readPage
@@ -40,8 +40,7 @@ func drivenByNode(work string) run {
 		}
 		asked, err := json.Marshal(map[string]any{
 			"work": work, "url": e.server.url(database, ""), "callers": p.callers, "seconds": p.howLong.Seconds(),
-			"connections": e.connections,
-			"events":      p.events, "page": page, "writesASecond": writesASecond,
+			"connections": e.connections, "events": p.events, "page": page, "writesASecond": writesASecond,
 		})
 		if err != nil {
 			return sample{}, err
@@ -58,8 +57,8 @@ func drivenByNode(work string) run {
 	}
 }
 
-// complaint is the line of what Node says that names the error; the others name files of
-// this machine.
+// complaint returns the line of Node's output that names the error; other lines name
+// files of this machine.
 func complaint(said string) string {
 	for line := range strings.Lines(said) {
 		if name, _, found := strings.Cut(line, ":"); found && strings.HasSuffix(strings.ToLower(name), "error") {
@@ -75,7 +74,8 @@ func fillEmmett(ctx context.Context, e *env, database string, events int) error 
 		return err
 	}
 	return e.server.exec(ctx, database, fmt.Sprintf(`insert into emt_messages
-			(stream_position, transaction_id, stream_id, message_schema_version, message_id, message_type, message_data, message_metadata)
+			(stream_position, transaction_id, stream_id, message_schema_version, message_id, message_type, message_data,
+			message_metadata)
 		select 1, pg_current_xact_id(), 'consent-' || gen_random_uuid(), '1', gen_random_uuid()::text, '%s',
 			replace('%s', '%s', gen_random_uuid()::text)::jsonb, '{}'
 		from generate_series(1, %d)`, eventType, payload, consentIn(payload), events), "vacuum analyze emt_messages")

@@ -14,11 +14,11 @@ import (
 	"time"
 )
 
-// bareDatabase is the variable that names the database to the bare handler, because
-// arguments are seen by everybody.
+// bareDatabase is the variable that names the database to the bare handler, because every
+// user of a machine can read its processes' arguments.
 const bareDatabase = "BENCH_BARE_DATABASE"
 
-// options are what the command line says.
+// options are the flags of the command line.
 type options struct {
 	quick, fromJSON bool
 	note, only      string
@@ -29,16 +29,16 @@ type options struct {
 
 func main() {
 	var o options
-	flag.BoolVar(&o.quick, "quick", false, "less of everything: under 5 minutes")
-	flag.BoolVar(&o.fromJSON, "from-json", false, "measure nothing: write the page anew from the JSON file")
-	flag.StringVar(&o.note, "note", "", "a sentence for the page, about this run")
-	flag.StringVar(&o.only, "only", "", "chapters to measure, parted by commas, printed and not "+
-		"written: append, read, project, visible, HTTP")
+	flag.BoolVar(&o.quick, "quick", false, "measure less of everything, in under 5 minutes")
+	flag.BoolVar(&o.fromJSON, "from-json", false, "measure nothing; write the page anew from the JSON file")
+	flag.StringVar(&o.note, "note", "", "a sentence about this run, for the page")
+	flag.StringVar(&o.only, "only", "", "measure only these chapters, separated by commas, and print them without "+
+		"writing the page: append, read, project, visible, HTTP")
 	flag.StringVar(&o.trust, "trust", "bin/trust", "the built program")
 	flag.StringVar(&o.cache, "cache", ".bin/bench", "the folder that keeps the packages from npm")
 	flag.StringVar(&o.docs, "docs", "docs", "the folder of benchmarks.md, benchmarks.svg and benchmarks.json")
 	flag.StringVar(&o.readme, "readme", "README.md", "the file with the short table, between its two marks")
-	flag.StringVar(&o.serveBare, "serve-bare", "", "run the bare handler at this address; for this program itself")
+	flag.StringVar(&o.serveBare, "serve-bare", "", "run the bare handler at this address; used by this program itself")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -77,15 +77,18 @@ func (o options) measure(ctx context.Context) (_ *report, err error) {
 	if o.quick {
 		size = quickly()
 	}
+
 	began := time.Now()
 	e := &env{}
 	if e.scratch, err = os.MkdirTemp("", "trust-bench-"); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(e.scratch)) }()
-	if err := os.Chmod(e.scratch, 0o755); err != nil { //nolint:gosec // Postgres, when root runs this, is another user
+	//nolint:gosec // Postgres runs as another user when root runs this
+	if err := os.Chmod(e.scratch, 0o755); err != nil {
 		return nil, err
 	}
+
 	if e.trust, err = filepath.Abs(o.trust); err != nil {
 		return nil, err
 	}
@@ -97,8 +100,9 @@ func (o options) measure(ctx context.Context) (_ *report, err error) {
 		return nil, err
 	}
 	if e.modules, e.noModules = installModules(ctx, cache); e.noModules != "" {
-		fmt.Fprintln(os.Stderr, "without what comes from npm:", e.noModules)
+		fmt.Fprintln(os.Stderr, "without the packages from npm:", e.noModules)
 	}
+
 	if e.server, err = startServer(ctx, e.scratch); err != nil {
 		return nil, err
 	}
@@ -111,6 +115,7 @@ func (o options) measure(ctx context.Context) (_ *report, err error) {
 	if err != nil {
 		return nil, err
 	}
+
 	for _, plan := range plans(e, size) {
 		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), plan.title) {
 			continue
@@ -123,18 +128,20 @@ func (o options) measure(ctx context.Context) (_ *report, err error) {
 	return r, nil
 }
 
-// measure adds one chapter to the report, and prints each work as it is done, in the form
-// of go test -bench.
+// measure adds one chapter to the report, and prints each work when it is done, in the
+// form of go test -bench.
 func (r *report) measure(ctx context.Context, e *env, p plan, rounds int) error {
 	if p.end != nil {
 		defer p.end()
 	}
+
 	began := time.Now()
 	works, err := p.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.title, err)
 	}
 	fmt.Fprintf(os.Stderr, "%s: prepared in %s\n", p.title, time.Since(began).Round(time.Millisecond))
+
 	for _, w := range works {
 		m, err := takeTurns(ctx, e, w, rounds)
 		if err != nil {

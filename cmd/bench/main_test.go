@@ -10,10 +10,10 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// few is so little of each work that a test has the time.
+// few is little enough of each work for a test.
 func few() params { return params{callers: 4, howLong: 50 * time.Millisecond, events: 2_000} }
 
-// contend runs the works of some contenders and counts what stands in their databases
+// contend runs the works of some contenders, and counts the rows in their databases
 // afterwards. Timings decide nothing.
 func contend(t *testing.T, e *env, which func(contender) bool) {
 	t.Helper()
@@ -33,6 +33,7 @@ func contend(t *testing.T, e *env, which func(contender) bool) {
 			}
 		})
 	}
+
 	if !found {
 		t.Error("there is no such contender")
 	}
@@ -146,6 +147,7 @@ func example() *report {
 		{Name: oursName, Rounds: []sample{{Events: 500, Seconds: 1}, {Events: 400, Seconds: 1},
 			{Events: 100, Seconds: 1}}},
 	}}
+
 	for i := range m.Sides {
 		m.Sides[i].summarise()
 	}
@@ -165,6 +167,7 @@ func TestTheReportIsWrittenFromItsJSON(t *testing.T) {
 	if err := example().write(docs, readme); err != nil {
 		t.Fatal(err)
 	}
+
 	first := map[string]string{}
 	for _, name := range []string{jsonName, pageName, chartName, "README.md"} {
 		first[name] = contents(t, filepath.Join(docs, name))
@@ -184,9 +187,9 @@ func TestTheReportIsWrittenFromItsJSON(t *testing.T) {
 		}
 	}
 	for _, part := range []string{
-		"| append, 64 callers | 400/s | 200/s | 2.00 × | – | – | not measured |", "not measured: npm is not installed",
-		"| 100 – 300 |",
-		"A quick run, not for quoting", "On a busy machine.", "| 4 × | 2.00 × | missed |",
+		"| append, 64 callers | 400/s | 200/s | 2.00 × | – | – | not measured |",
+		"not measured: npm is not installed", "| 100 – 300 |", "A quick run, not for quoting", "On a busy machine.",
+		"| 4 × | 2.00 × | missed |",
 	} {
 		if !strings.Contains(first[pageName], part) {
 			t.Errorf("the page lacks %q:\n%s", part, first[pageName])
@@ -216,7 +219,7 @@ func contents(t *testing.T, path string) string {
 	return string(text)
 }
 
-// The page in docs is the one that its JSON file makes: nobody has improved it by hand.
+// The page in docs is the one that its JSON file makes: nobody has changed it by hand.
 func TestThePageInDocsIsMadeOfItsJSON(t *testing.T) {
 	t.Parallel()
 	const docs = "../../docs"
@@ -224,12 +227,14 @@ func TestThePageInDocsIsMadeOfItsJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	if got := contents(t, filepath.Join(docs, pageName)); got != r.page() {
 		t.Error("docs/benchmarks.md is not what docs/benchmarks.json says: bin/bench -from-json")
 	}
 	if got := contents(t, filepath.Join(docs, chartName)); got != r.chart() {
 		t.Error("docs/benchmarks.svg is not what docs/benchmarks.json says: bin/bench -from-json")
 	}
+
 	readme := contents(t, "../../README.md")
 	if got, err := between(readme, r.short()); err != nil || got != readme {
 		t.Errorf("the README's table is not what docs/benchmarks.json says: bin/bench -from-json (%v)", err)
@@ -240,8 +245,9 @@ func TestWhatNodeComplainsOfNamesNoFileOfThisMachine(t *testing.T) {
 	t.Parallel()
 	const said = "file:///home/somebody/emmett.mjs:157\n    throw new Error(`x`);\n\nError: 3 events never " +
 		"arrived\n    at file:///home/somebody/emmett.mjs:157:27\n"
-	for said, want := range map[string]string{said: "Error: 3 events never arrived", "TypeError: no\n": "TypeError: no",
-		"": "it says no more"} {
+	for said, want := range map[string]string{
+		said: "Error: 3 events never arrived", "TypeError: no\n": "TypeError: no", "": "it says no more",
+	} {
 		if got := complaint(said); got != want {
 			t.Errorf("%q became %q", said, got)
 		}

@@ -9,11 +9,11 @@ import (
 
 // sample is what one run of one contender measured.
 type sample struct {
-	Events  int64   `json:"events"`  // within the time
-	Seconds float64 `json:"seconds"` // which is the time
+	Events  int64   `json:"events"` // within the seconds
+	Seconds float64 `json:"seconds"`
 	P50     float64 `json:"p50_ms"`
 	P99     float64 `json:"p99_ms"`
-	Wrote   int64   `json:"wrote"` // in all, with the first ones, which no clock ran for
+	Wrote   int64   `json:"wrote"` // in all, with those before the clock started
 }
 
 func (s sample) rate() float64 {
@@ -23,12 +23,12 @@ func (s sample) rate() float64 {
 	return float64(s.Events) / s.Seconds
 }
 
-// operation does one thing, as often as it is asked, and returns how many events that
-// were; none: there is nothing left.
+// operation does one thing each time it is called, and returns how many events that were;
+// 0 if nothing is left to do.
 type operation func(ctx context.Context, caller int) (events int, err error)
 
-// drive lets callers do an operation for a while, each as soon as it has its answer:
-// first once without the clock, so that connections and plans are there, then with it.
+// drive has callers repeat an operation for a while, each as soon as it has its answer:
+// first once without the clock, so that connections and plans are ready, then with it.
 func drive(ctx context.Context, callers int, howLong time.Duration, do operation) (sample, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -74,7 +74,7 @@ func drive(ctx context.Context, callers int, howLong time.Duration, do operation
 	return s, context.Cause(ctx)
 }
 
-// percentiles are in milliseconds.
+// percentiles returns them in milliseconds.
 func percentiles(took []time.Duration) (p50, p99 float64) {
 	if len(took) == 0 {
 		return 0, 0
@@ -91,7 +91,7 @@ func sum(ns []int64) (total int64) {
 	return total
 }
 
-// median of at least one value.
+// median returns the median of at least one value.
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	middle := len(sorted) / 2

@@ -17,14 +17,14 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// messageDB is the schema of @eventide/message-db, called through pgx, which is the
-// leanest client that it could have.
+// messageDB is the schema of @eventide/message-db, called through pgx, the leanest client
+// that it could have.
 func messageDB() contender {
 	return contender{
-		name: "message-db", npm: true, about: "write_message with the expected version, called by " +
-			"pgx; read by get_category_messages in pages of 5 000; " +
-			"projected by an upsert for each of 1 000 messages in one batch, with the position in " +
-			"the same transaction; polling every 100 ms, Eventide's default",
+		name: "message-db", npm: true,
+		about: "write_message with the expected version, called by pgx; read by get_category_messages in pages of " +
+			"5 000; projected by an upsert for each of 1 000 messages in one batch, with the position in the same " +
+			"transaction; polling every 100 ms, Eventide's default",
 		setUp: setUpMessageDB,
 		append: withPool(func(ctx context.Context, pool *pgxpool.Pool, p params) (sample, error) {
 			return drive(ctx, p.callers, p.howLong, func(ctx context.Context, _ int) (int, error) {
@@ -44,30 +44,33 @@ func setUpMessageDB(ctx context.Context, e *env, database string) error {
 	var scripts []string
 	base := filepath.Join(e.modules, "node_modules/@eventide/message-db/database")
 	for _, name := range strings.Fields(`schema/message-store extensions/pgcrypto tables/messages types/message
-		functions/message-store-version functions/hash-64 functions/acquire-lock functions/category functions/is-category functions/id
-		functions/cardinal-id functions/stream-version functions/write-message functions/get-stream-messages
+		functions/message-store-version functions/hash-64 functions/acquire-lock functions/category
+		functions/is-category functions/id functions/cardinal-id functions/stream-version
+		functions/write-message functions/get-stream-messages
 		functions/get-category-messages functions/get-last-stream-message
 		indexes/messages-id indexes/messages-stream indexes/messages-category`) {
 		text, err := os.ReadFile(filepath.Join(base, name+".sql"))
 		if err != nil {
 			return err
 		}
-		script := "set search_path = message_store, public;\n" + string(text)
-		if strings.HasPrefix(name, "indexes/") { // CREATE INDEX CONCURRENTLY refuses to share a query string
+
+		// CREATE INDEX CONCURRENTLY refuses to share a query string.
+		if strings.HasPrefix(name, "indexes/") {
 			scripts = append(scripts, statements(string(text))...)
 			continue
 		}
-		scripts = append(scripts, script)
+		scripts = append(scripts, "set search_path = message_store, public;\n"+string(text))
 	}
+
 	scripts = append(scripts,
-		// as its own clients do
+		// As its own clients do.
 		"alter database "+pgx.Identifier{database}.Sanitize()+" set search_path = message_store, public",
-		"set search_path = public; create table checkpoint (position bigint not null); insert into checkpoint "+
-			"values (0);"+readTable)
+		"set search_path = public; create table checkpoint (position bigint not null); "+
+			"insert into checkpoint values (0);"+readTable)
 	return e.server.exec(ctx, database, scripts...)
 }
 
-// statements parts a script at its semicolons.
+// statements splits a script at its semicolons.
 func statements(script string) (parts []string) {
 	for part := range strings.SplitSeq(script, ";") {
 		if strings.TrimSpace(part) != "" {
@@ -77,15 +80,15 @@ func statements(script string) (parts []string) {
 	return parts
 }
 
-// writeMessage writes the first message of a stream; -1 is the version of one that is not
-// there.
+// writeMessage writes the first message of a stream; -1 is the version of a stream that
+// does not exist.
 func writeMessage(ctx context.Context, pool *pgxpool.Pool, id uuid.UUID) error {
 	payload, err := encoded()
 	if err != nil {
 		return err
 	}
-	_, err = pool.Exec(ctx, "select message_store.write_message($1::varchar, $2::varchar, "+
-		"$3::varchar, $4::jsonb, null, -1)",
+	_, err = pool.Exec(ctx,
+		"select message_store.write_message($1::varchar, $2::varchar, $3::varchar, $4::jsonb, null, -1)",
 		id.String(), "consent-"+id.String(), eventType, payload)
 	return err
 }
@@ -97,7 +100,8 @@ func fillMessageDB(ctx context.Context, e *env, database string, events int) err
 	}
 	return e.server.exec(ctx, database,
 		fmt.Sprintf(`insert into messages (position, stream_name, type, data)
-			select 0, 'consent-' || gen_random_uuid(), '%s', replace('%s', '%s', gen_random_uuid()::text)::jsonb from generate_series(1, %d)`,
+			select 0, 'consent-' || gen_random_uuid(), '%s', replace('%s', '%s', gen_random_uuid()::text)::jsonb
+			from generate_series(1, %d)`,
 			eventType, payload, consentIn(payload), events), "vacuum analyze messages")
 }
 
@@ -157,8 +161,7 @@ func projectMessages(ctx context.Context, pool *pgxpool.Pool, p params) (sample,
 					return err
 				}
 				batch.Queue(upsert, e.ConsentID.UUID, strings.TrimPrefix(m.stream, "consent-"), e.Purpose,
-					e.NoticeVersion, e.Wording, e.SHA256,
-					string(e.Language), string(e.Channel), m.at, m.position)
+					e.NoticeVersion, e.Wording, e.SHA256, string(e.Language), string(e.Channel), m.at, m.position)
 			}
 			batch.Queue("update public.checkpoint set position = $1", page[n-1].position)
 			return tx.SendBatch(ctx, batch).Close()
@@ -179,6 +182,7 @@ func visibleMessageDB(ctx context.Context, e *env, database string, p params) (s
 		Scan(&from); err != nil {
 		return sample{}, err
 	}
+
 	follow := func(ctx context.Context) error {
 		tick := time.NewTicker(followEvery)
 		defer tick.Stop()
@@ -195,6 +199,7 @@ func visibleMessageDB(ctx context.Context, e *env, database string, p params) (s
 				way.seen(id)
 				from = m.position + 1
 			}
+
 			if len(page) == projectPage {
 				continue
 			}
@@ -205,6 +210,7 @@ func visibleMessageDB(ctx context.Context, e *env, database string, p params) (s
 			}
 		}
 	}
+
 	return way.time(ctx, p, follow, func(ctx context.Context, id uuid.UUID) error {
 		return writeMessage(ctx, pool, id)
 	})

@@ -11,17 +11,18 @@ import (
 	"time"
 )
 
-// driver is the script that drives what runs in Node alone, and the lock file that says
-// which packages, by checksum.
+// driver holds the script that drives the contender in Node, and the lock file that names
+// its packages by checksum.
 //
 //go:embed driver/package.json driver/package-lock.json driver/emmett.mjs
 var driver embed.FS
 
-// installing is how long npm may take.
+// installing bounds how long npm may take.
 const installing = 3 * time.Minute
 
-// installModules makes the folder of the packages from npm, or says in one sentence why
-// there is none: a run without them measures the rest. Scripts of packages do not run.
+// installModules makes the folder of the packages from npm, or returns one sentence that
+// says why there is none: a run without them measures the rest. Scripts of packages do
+// not run.
 func installModules(ctx context.Context, cache string) (modules, missing string) {
 	modules = filepath.Join(cache, "npm")
 	if err := os.MkdirAll(modules, 0o750); err != nil {
@@ -64,7 +65,7 @@ func installModules(ctx context.Context, cache string) (modules, missing string)
 	return modules, ""
 }
 
-// moduleVersion is what npm installed.
+// moduleVersion returns the version of a package that npm installed.
 func moduleVersion(modules, name string) string {
 	text, err := os.ReadFile(filepath.Join(modules, "node_modules", name, "package.json"))
 	if err != nil {

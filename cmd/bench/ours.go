@@ -25,9 +25,10 @@ const oursName = "ours"
 // ours is this repository's event store as the API and the projectors use it.
 func ours() contender {
 	return contender{
-		name: oursName, about: "Store.Append with the expected version, all indexes " +
-			"and row-level security; Reader.Range in pages of 5 000, decoded; " +
-			"the worker of the table consents with its defaults; visible is the committed row in that table",
+		name: oursName,
+		about: "Store.Append with the expected version, all indexes and row-level security; Reader.Range in pages of " +
+			"5 000, decoded; the worker of the table consents with its defaults; visible is the committed row in " +
+			"that table",
 		setUp: func(ctx context.Context, e *env, database string) error {
 			_, err := migrations.Up(ctx, e.server.url(database, ""))
 			return err
@@ -46,7 +47,8 @@ func withStore(ctx context.Context, e *env, database string, do func(*eventstore
 		return err
 	}
 	defer pool.Close()
-	// a busy machine is no failure
+
+	// A busy machine is no failure, hence the long patience.
 	store, err := eventstore.Open(ctx, pool, []byte(masterKey), eventstore.Patience(time.Minute))
 	if err != nil {
 		return err
@@ -77,7 +79,8 @@ func appendOurs(ctx context.Context, e *env, database string, p params) (s sampl
 	return s, err
 }
 
-// fillOurs appends: a log that was written past the append function need not be readable.
+// fillOurs fills the log through the append function, without which it need not be
+// readable.
 func fillOurs(ctx context.Context, e *env, database string, events int) error {
 	const together, callers = 50, 16
 	err := withStore(ctx, e, database, func(store *eventstore.Store) error {
@@ -115,8 +118,8 @@ func readOurs(ctx context.Context, e *env, database string, p params) (s sample,
 	})
 }
 
-// following runs the projector of consents until stop is called; committed hears of each
-// page.
+// following runs the projector of consents until stop is called, and calls committed
+// after each page.
 func following(
 	ctx context.Context, e *env, database string, committed func(upTo int64, took time.Duration),
 ) (stop func() error, err error) {
@@ -129,6 +132,7 @@ func following(
 		Logger:    slog.New(slog.DiscardHandler),
 		Committed: func(_ string, _, upTo int64, took time.Duration) { committed(upTo, took) },
 	}, consents)
+
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- worker.Run(ctx) }()
@@ -138,13 +142,14 @@ func following(
 	}, nil
 }
 
-// projectOurs projects a copy of the database, because a projector that has read the log
+// projectOurs works on a copy of the database, because a projector that has read the log
 // does not read it again.
 func projectOurs(ctx context.Context, e *env, database string, p params) (s sample, err error) {
 	again := database + "_again"
 	if err := e.server.create(ctx, again, database); err != nil {
 		return sample{}, err
 	}
+
 	done := make(chan struct{})
 	var mu sync.Mutex
 	var began, ended time.Time
@@ -162,6 +167,7 @@ func projectOurs(ctx context.Context, e *env, database string, p params) (s samp
 	if err != nil {
 		return sample{}, err
 	}
+
 	select {
 	case <-done:
 	case <-time.After(p.howLong + time.Minute):
@@ -184,7 +190,7 @@ func visibleOurs(ctx context.Context, e *env, database string, p params) (s samp
 }
 
 func visibleIn(ctx context.Context, e *env, database string, store *eventstore.Store, p params) (sample, error) {
-	// A page may be committed before the append's caller has heard of the position.
+	// A page may be committed before the append's caller knows the position.
 	way := newWay()
 	var mu sync.Mutex
 	reached, waiting := int64(0), map[int64]uuid.UUID{}
@@ -197,6 +203,7 @@ func visibleIn(ctx context.Context, e *env, database string, store *eventstore.S
 			}
 		}
 	}
+
 	stop, err := following(ctx, e, database, func(upTo int64, _ time.Duration) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -210,6 +217,7 @@ func visibleIn(ctx context.Context, e *env, database string, store *eventstore.S
 	if err != nil {
 		return sample{}, err
 	}
+
 	write := func(ctx context.Context, id uuid.UUID) error {
 		appended, err := store.Append(ctx, grants(id))
 		if err != nil {
@@ -231,6 +239,7 @@ func visibleIn(ctx context.Context, e *env, database string, store *eventstore.S
 	case <-time.After(lastArrival):
 		return sample{}, errors.Join(errors.New("the projector does not begin"), stop())
 	}
+
 	s, err := way.time(ctx, p, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, write)
 	if err := stop(); err != nil {
 		return sample{}, fmt.Errorf("the projector: %w", err)

@@ -6,23 +6,20 @@ import (
 	"strings"
 )
 
-// page is docs/benchmarks.md.
+// page returns docs/benchmarks.md.
 func (r *report) page() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `# Benchmarks
+	made := wrapped("Made by `make bench` (`make bench-quick`: under 5 minutes), which starts a Postgres of its own " +
+		"with fsync on, and writes this page, the chart and [" + jsonName + "](" + jsonName + "). Run it yourself: " +
+		"the figures are worth what others can measure.")
+	fmt.Fprintf(&b, "# Benchmarks\n\n%s\n\n%s\n\n![How each contender compares with its baseline](%s)\n\n",
+		made, r.when(), chartName)
 
-Made by %[1]smake bench%[1]s (%[1]smake bench-quick%[1]s: under 5 minutes), which starts a Postgres of its own with fsync on, and writes this page, the
-chart and [%[2]s](%[2]s). Run it again: what can be claimed is what anybody can measure.
-
-%[3]s
-
-![How each contender stands to its baseline](%[4]s)
-
-`, "`", jsonName, r.when(), chartName)
 	r.table(&b)
 	b.WriteString(`
-Events or requests a second; of append → visible, half of them and 99 of 100 within so many milliseconds. The baseline is bare pgx or,
-over HTTP, a bare net/http handler. Those are not rivals but measures: they lack what the others are for.
+Figures are events or requests a second; for append → visible, the milliseconds within which half of the events, and
+99 of 100, arrive. The baseline is bare pgx or, over HTTP, a bare net/http handler: not a rival but a measure, because
+it lacks what the others are for.
 `)
 	r.hits(&b)
 	r.details(&b)
@@ -30,7 +27,7 @@ over HTTP, a bare net/http handler. Those are not rivals but measures: they lack
 	return b.String()
 }
 
-// hits lists the targets, those that were missed too.
+// hits lists all targets, including the missed ones.
 func (r *report) hits(b *strings.Builder) {
 	b.WriteString("\n## Targets\n\n| target | at least | measured | |\n|---|---:|---:|---|\n")
 	for _, t := range targets() {
@@ -48,11 +45,16 @@ func (r *report) hits(b *strings.Builder) {
 
 // details has a table for each work, with the spread of its rounds.
 func (r *report) details(b *strings.Builder) {
-	b.WriteString("\n## Each work\n\nA second: the median of the rounds, then the slowest and the " +
-		"fastest. p50 and p99: of one answer, medians likewise.\n")
+	b.WriteString(`
+## Each work
+
+The rate a second is the median of the rounds, beside the slowest and the fastest round. p50 and p99 are of one answer,
+and also medians of the rounds.
+`)
 	for _, m := range r.Works {
-		fmt.Fprintf(b, "\n### %s\n\n| | a second | slowest – fastest | p50 ms | p99 ms | ÷ baseline "+
-			"|\n|---|---:|---:|---:|---:|---:|\n", m.Work)
+		fmt.Fprintf(b, "\n### %s\n\n"+
+			"| | a second | slowest – fastest | p50 ms | p99 ms | ÷ baseline |\n"+
+			"|---|---:|---:|---:|---:|---:|\n", m.Work)
 		for _, s := range m.Sides {
 			if s.Missing != "" {
 				fmt.Fprintf(b, "| %s | not measured: %s | | | | |\n", s.Name, strings.ReplaceAll(s.Missing, "|", "/"))
@@ -69,15 +71,18 @@ func (r *report) details(b *strings.Builder) {
 }
 
 func (r *report) method(b *strings.Builder) {
-	b.WriteString("\n## Method\n\n")
-	fmt.Fprintf(b, `- One Postgres, fsync on, with the settings that trust up gives its own. Clients and server share the machine.
-- The contenders of a work take turns, round by round (A B C, A B C), with a checkpoint before each run. Figures are medians.
-- Everybody appends the same event, about 500 bytes of JSON, to a stream that has none yet, and expects that.
-- A run does each thing once without the clock, so that connections and plans are there. Then callers go on for as long as it says,
-  each as soon as it has its answer.
-- Everybody has as many connections as callers, but at most %d: so many served the baseline best, of 16, 32, 64 and 128, before
-  the run. Ours appends on 2.
-- What takes longer than a run may is cut off: the rate is that of the part that was done.
+	fmt.Fprintf(b, `
+## Method
+
+- One Postgres, fsync on, with the settings that trust up gives its own. Clients and server share the machine.
+- The contenders of a work take turns, round by round (A B C, A B C), with a checkpoint before each run. Figures are
+  medians.
+- Everybody appends the same event, about 500 bytes of JSON, to a stream that must be empty.
+- A run does each thing once without the clock, so that connections and plans are ready. Then callers repeat it for a
+  fixed time, each as soon as it has its answer.
+- Everybody has as many connections as callers, but at most %d: of 16, 32, 64 and 128, tried before the run, that many
+  served the baseline best. Ours appends on 2.
+- A run that takes too long is cut off: its rate is that of the part that was done.
 - Baselines are what somebody would write well: [ADR 30](adr/0030-benchmarks.md).
 - Each run counts what it wrote; a test compares the count with the tables.
 `, r.Connections)
@@ -101,24 +106,24 @@ const (
 	lowest, highest       = 0.001, 100.0 // times the baseline
 )
 
-// colours are told apart also by those who see few of them.
+// colours returns colours that people with colour blindness can tell apart too.
 func colours() map[string]string {
 	return map[string]string{
 		oursName: "#0072b2", "watermill-sql/v3": "#e69f00", "message-db": "#009e73", "Emmett": "#cc79a7",
-		"pgx: batches of 100": "#999999",
-		"pgx: COPY of 1 000":  "#555555",
+		"pgx: batches of 100": "#999999", "pgx: COPY of 1 000": "#555555",
 	}
 }
 
-// chart is a line for each work, and on it a dot for each contender: how often faster than
-// the baseline, on a logarithmic scale.
+// chart returns an SVG with a line for each work, and on it a dot for each contender: how
+// many times faster than the baseline, on a logarithmic scale.
 func (r *report) chart() string {
 	var b strings.Builder
 	height := chartTop + rowHeight*len(r.Works) + 40
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="12">
-<rect width="100%%" height="100%%" fill="white"/>
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" `, chartWidth, height)
+	b.WriteString(`font-family="sans-serif" font-size="12">
+<rect width="100%" height="100%" fill="white"/>
 <text x="10" y="20" font-size="14">How often faster than the baseline (1 ×, the line): more is better</text>
-`, chartWidth, height)
+`)
 
 	x := 10
 	for _, name := range append([]string{oursName}, append(rivals(), "pgx: batches of 100", "pgx: COPY of 1 000")...) {
@@ -126,6 +131,7 @@ func (r *report) chart() string {
 			colours()[name], x+15, name)
 		x += 40 + 7*len(name)
 	}
+
 	bottom := height - 30
 	for at := lowest; at <= highest*1.01; at *= 10 {
 		weight := 0.5
@@ -137,6 +143,7 @@ func (r *report) chart() string {
 		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%g ×</text>`+"\n", across(at), bottom+18,
 			math.Round(at*1000)/1000)
 	}
+
 	for i, m := range r.Works {
 		y := chartTop + rowHeight*i + rowHeight/2
 		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end">%s</text>`+"\n", chartLeft-10, y+4, m.Work)
@@ -153,8 +160,9 @@ func (r *report) chart() string {
 	return b.String()
 }
 
-// across is where a ratio stands.
+// across returns the x of a ratio.
 func across(ratio float64) float64 {
-	share := (math.Log10(min(max(ratio, lowest), highest)) - math.Log10(lowest)) / (math.Log10(highest) - math.Log10(lowest))
+	bottom, top := math.Log10(lowest), math.Log10(highest)
+	share := (math.Log10(min(max(ratio, lowest), highest)) - bottom) / (top - bottom)
 	return chartLeft + share*(chartWidth-chartLeft-chartRight)
 }

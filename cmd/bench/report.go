@@ -14,9 +14,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
-// report is everything that the page says: what the JSON file holds.
+// report is everything on the page, as the JSON file holds it.
 type report struct {
 	Quick       bool       `json:"quick"`
 	Note        string     `json:"note,omitempty"`
@@ -36,12 +37,13 @@ type fact struct {
 	Value string `json:"value"`
 }
 
-// describe finds out where this runs and with which versions.
+// describe records the machine and the versions that are measured.
 func describe(ctx context.Context, e *env, size scale, note string) (*report, error) {
 	r := &report{
 		Quick: size.Quick, Note: note, Day: time.Now().UTC().Format(time.DateOnly), Rounds: size.Rounds,
 		Connections: e.connections,
 	}
+
 	synced, err := timeSync(e.scratch)
 	if err != nil {
 		return nil, err
@@ -65,6 +67,7 @@ func describe(ctx context.Context, e *env, size scale, note string) (*report, er
 		}
 		r.Versions = append(r.Versions, fact{name, value})
 	}
+
 	r.Versions = append(r.Versions, buildFacts()...)
 	if e.modules != "" {
 		node, err := exec.CommandContext(ctx, "node", "--version").Output()
@@ -80,24 +83,26 @@ func describe(ctx context.Context, e *env, size scale, note string) (*report, er
 	for _, c := range contenders() {
 		r.Contenders = append(r.Contenders, fact{c.name, c.about})
 	}
-	r.Contenders = append(r.Contenders, fact{bareHTTPName, "the baseline over HTTP: no account, no " +
-		"permission, no rate limit, no idempotency key, no record " +
-		"of who read; one INSERT or SELECT for each request, 16 connections"})
+	r.Contenders = append(r.Contenders, fact{bareHTTPName,
+		"the baseline over HTTP: no account, no permission, no rate limit, no idempotency key, no record of who " +
+			"read; one INSERT or SELECT for each request, 16 connections"})
 	return r, nil
 }
 
-// buildFacts are the versions that this program was built with.
+// buildFacts returns the versions that this program was built with.
 func buildFacts() []fact {
 	facts := []fact{{"Go", runtime.Version()}}
 	info, known := debug.ReadBuildInfo()
 	if !known {
 		return facts
 	}
+
 	for _, setting := range info.Settings {
 		if setting.Key == "vcs.revision" {
 			facts = append(facts, fact{"this repository", setting.Value[:min(12, len(setting.Value))]})
 		}
 	}
+
 	for _, name := range []string{"github.com/jackc/pgx/v5", "github.com/ThreeDotsLabs/watermill-sql/v3"} {
 		i := slices.IndexFunc(info.Deps, func(m *debug.Module) bool { return m.Path == name })
 		if i >= 0 {
@@ -107,7 +112,7 @@ func buildFacts() []fact {
 	return facts
 }
 
-// timeSync says what a commit waits for on this disk: the median of 50.
+// timeSync returns how long a commit waits for this disk: the median of 50 writes.
 func timeSync(dir string) (_ time.Duration, err error) {
 	file, err := os.Create(filepath.Join(dir, "synced"))
 	if err != nil {
@@ -130,8 +135,7 @@ func timeSync(dir string) (_ time.Duration, err error) {
 	return took[len(took)/2], nil
 }
 
-// lineOf returns what a file of the kernel says under a name; nothing elsewhere than on
-// Linux.
+// lineOf returns the value of a name in a file of the Linux kernel; "unknown" elsewhere.
 func lineOf(path, name string) string {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -178,6 +182,7 @@ func (r *report) write(docs, readme string) error {
 	if err := encoder.Encode(r); err != nil {
 		return err
 	}
+
 	before, err := os.ReadFile(readme)
 	if err != nil {
 		return err
@@ -188,11 +193,13 @@ func (r *report) write(docs, readme string) error {
 	}
 
 	for path, text := range map[string]string{
-		filepath.Join(docs, jsonName): text.String(), filepath.Join(docs, pageName): r.page(),
+		filepath.Join(docs, jsonName):  text.String(),
+		filepath.Join(docs, pageName):  r.page(),
 		filepath.Join(docs, chartName): r.chart(),
 		readme:                         after,
 	} {
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil { //nolint:gosec // documents, for everybody
+		//nolint:gosec // documents, for everybody
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			return err
 		}
 	}
@@ -204,7 +211,7 @@ const (
 	tableEnds   = "<!-- make bench wrote what precedes -->\n"
 )
 
-// between replaces what stands between the two marks.
+// between replaces the text between the two marks.
 func between(document, text string) (string, error) {
 	head, rest, found := strings.Cut(document, tableBegins)
 	_, tail, ends := strings.Cut(rest, tableEnds)
@@ -214,7 +221,32 @@ func between(document, text string) (string, error) {
 	return head + tableBegins + text + tableEnds + tail, nil
 }
 
-// when says in one sentence what run the figures are of.
+// lineWidth is where lines of a document end; a row of a table may be longer.
+const lineWidth = 120
+
+// wrapped breaks a text into lines between words.
+func wrapped(text string) string {
+	var b strings.Builder
+	column := 0
+	for word := range strings.FieldsSeq(text) {
+		length := utf8.RuneCountInString(word)
+		switch {
+		case column == 0:
+		case column+1+length > lineWidth:
+			b.WriteString("\n")
+			column = 0
+		default:
+			b.WriteString(" ")
+			column++
+		}
+
+		b.WriteString(word)
+		column += length
+	}
+	return b.String()
+}
+
+// when describes the run that the figures come from.
 func (r *report) when() string {
 	kind := "Measured"
 	if r.Quick {
@@ -225,10 +257,10 @@ func (r *report) when() string {
 	if r.Note != "" {
 		text += " " + r.Note
 	}
-	return text
+	return wrapped(text)
 }
 
-// short is the table of the README.
+// short returns the table of the README.
 func (r *report) short() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\n", r.when())
@@ -236,15 +268,13 @@ func (r *report) short() string {
 	return b.String()
 }
 
-// rivals are the columns of the short table, in order: what others bring beside the
-// baseline.
+// rivals returns the other contenders with a column in the short table, in order.
 func rivals() []string { return []string{"watermill-sql/v3", "message-db", "Emmett"} }
 
-// table has a line for each work: ours, the baseline, and how ours stands to each of the
-// others.
+// table writes a row for each work: ours, the baseline, their ratio, and the rivals.
 func (r *report) table(b *strings.Builder) {
-	fmt.Fprintf(b, "| | ours | baseline | ours ÷ baseline | watermill-sql | message-db | Emmett "+
-		"|\n|---|---:|---:|---:|---:|---:|---:|\n")
+	b.WriteString("| | ours | baseline | ours ÷ baseline | watermill-sql | message-db | Emmett |\n" +
+		"|---|---:|---:|---:|---:|---:|---:|\n")
 	for _, m := range r.Works {
 		own, base := m.side(oursName), m.side(m.Baseline)
 		fmt.Fprintf(b, "| %s | %s | %s | %s |", m.Work, m.figure(own), m.figure(base), ratio(own))
@@ -255,7 +285,7 @@ func (r *report) table(b *strings.Builder) {
 	}
 }
 
-// side returns a side by its name; an empty one if the work has none.
+// side returns a side by its name, or an empty one if the work has none.
 func (m measured) side(name string) result {
 	if i := slices.IndexFunc(m.Sides, func(r result) bool { return r.Name == name }); i >= 0 {
 		return m.Sides[i]
@@ -263,7 +293,7 @@ func (m measured) side(name string) result {
 	return result{}
 }
 
-// figure is what counts of a side.
+// figure returns the figure of a side that counts.
 func (m measured) figure(r result) string {
 	switch {
 	case r.Missing != "":
@@ -284,7 +314,8 @@ func ratio(r result) string {
 	return fmt.Sprintf("%.2f ×", r.Ratio)
 }
 
-// digits writes a number with about three digits, thousands parted.
+// digits writes a number with about three significant digits, and a space between
+// thousands.
 func digits(v float64) string {
 	switch {
 	case v >= 1000:

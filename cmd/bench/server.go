@@ -19,14 +19,14 @@ import (
 	"github.com/salga-trust/engine/internal/localpg"
 )
 
-// server is where all contenders work: each has databases of its own there.
+// server is the Postgres of all contenders, each of which has databases of its own there.
 type server struct {
 	address *url.URL // of the superuser's database postgres
 	stop    func()
 }
 
-// startServer runs a Postgres of our own with the settings that trust up gives one, and
-// so with fsync on.
+// startServer runs a Postgres with the settings that trust up gives its own, and so with
+// fsync on.
 func startServer(ctx context.Context, scratch string) (*server, error) {
 	binaries, err := localpg.FindOrFetch(ctx, os.Getenv("POSTGRES_ARCHIVE"), os.Stderr)
 	if err != nil {
@@ -36,6 +36,7 @@ func startServer(ctx context.Context, scratch string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	cluster, err := localpg.New(localpg.Config{
 		Dir: filepath.Join(scratch, "pg"), Binaries: binaries, Port: port, Password: rand.Text(),
 		Settings: map[string]string{"max_connections": "400"},
@@ -56,8 +57,7 @@ func startServer(ctx context.Context, scratch string) (*server, error) {
 	stop := func() {
 		_ = cmd.Process.Signal(syscall.SIGINT) // fails only when it has ended already
 		_ = cmd.Wait()
-		// Both are inside the scratch folder, unless that is one which the server's user
-		// cannot use.
+		// Both are inside the scratch folder, unless the server's user cannot use that.
 		_ = os.RemoveAll(cluster.Dir)
 		_ = os.RemoveAll(cluster.SocketDir)
 	}
@@ -80,13 +80,13 @@ func (s *server) url(database, role string) string {
 		query := u.Query()
 		query.Set("options", "-c role="+role)
 		u.RawQuery = query.Encode()
-		// libpq does not read + as a space
+		// libpq does not read + as a space.
 		u.RawQuery = string(bytes.ReplaceAll([]byte(u.RawQuery), []byte("+"), []byte("%20")))
 	}
 	return u.String()
 }
 
-// create makes a database, in place of one that an earlier run left.
+// create makes a database, and replaces one that an earlier run left.
 func (s *server) create(ctx context.Context, database, template string) error {
 	name, from := pgx.Identifier{database}.Sanitize(), pgx.Identifier{template}.Sanitize()
 	return s.exec(ctx, "postgres", "drop database if exists "+name+" with (force)",
@@ -109,24 +109,26 @@ func (s *server) exec(ctx context.Context, database string, statements ...string
 	return nil
 }
 
-// count returns the one number that a query answers.
+// count returns the one number that a query returns.
 func (s *server) count(ctx context.Context, database, sql string) (n int64, err error) {
 	conn, err := pgx.Connect(ctx, s.url(database, ""))
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+
 	err = conn.QueryRow(ctx, sql).Scan(&n)
 	return n, err
 }
 
-// setting returns one of the server's settings, as it says it itself.
+// setting returns one of the server's settings, as the server itself reports it.
 func (s *server) setting(ctx context.Context, name string) (value string, err error) {
 	conn, err := pgx.Connect(ctx, s.url("postgres", ""))
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+
 	err = conn.QueryRow(ctx, "select current_setting($1)", name).Scan(&value)
 	return value, err
 }
@@ -161,8 +163,8 @@ func (s *server) pool(ctx context.Context, database, role string, connections in
 	return pool, nil
 }
 
-// child starts a program that ends with this one, and returns how to stop it. What it
-// says goes to log.
+// child starts a program that ends with this one, and returns a function that stops it.
+// Its output goes to log.
 func child(cmd *exec.Cmd, log *os.File) (stop func(), err error) {
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := localpg.StartBound(cmd, syscall.SIGTERM); err != nil {

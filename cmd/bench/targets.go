@@ -2,10 +2,10 @@ package main
 
 import "strings"
 
-// target is what this program set out to reach.
+// target is a figure that this store set out to reach.
 type target struct {
 	what  string
-	least float64 // of got
+	least float64 // that got must return
 	unit  string
 	got   func(r *report) (float64, bool)
 }
@@ -15,6 +15,7 @@ func targets() []target {
 	against := func(work, other string) func(r *report) (float64, bool) {
 		return func(r *report) (float64, bool) { return r.rates(work, oursName, work, other) }
 	}
+
 	return []target{
 		{"append, 1 caller, against one INSERT transaction per event", 0.9, "×",
 			against("append, 1 caller", baselineName)},
@@ -36,7 +37,7 @@ func targets() []target {
 	}
 }
 
-// work returns the first work whose name begins so; an empty one if there is none.
+// work returns the first work whose name has a prefix, or an empty one if there is none.
 func (r *report) work(begins string) measured {
 	for _, m := range r.Works {
 		if strings.HasPrefix(m.Work, begins) {

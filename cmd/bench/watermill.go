@@ -21,13 +21,13 @@ import (
 const topic = "consents"
 
 // watermillStock is watermill-sql as it comes: its default schema, offsets and polling.
-// It has no versions to refuse.
+// It knows no versions, so it refuses none.
 func watermillStock() contender {
 	return contender{
-		name: "watermill-sql/v3", about: "as it comes, and without versions, which it does not know: " +
-			"Publish of one message; a subscriber " +
-			"of pages of 10 000 to read and of 1 000 to project, with an upsert in the message's own " +
-			"transaction; polling every second, its default",
+		name: "watermill-sql/v3",
+		about: "as it comes, and without versions, which it does not know: Publish of one message; a subscriber " +
+			"of pages of 10 000 to read and of 1 000 to project, with an upsert in the message's own transaction; " +
+			"polling every second, its default",
 		setUp: func(ctx context.Context, e *env, database string) error {
 			subscriber, db, err := subscribe(e, database, readPage, time.Second)
 			if err != nil {
@@ -47,7 +47,7 @@ func watermillStock() contender {
 	}
 }
 
-// openSQL opens a database/sql pool, all connections kept.
+// openSQL opens a database/sql pool that keeps all its connections.
 func openSQL(e *env, database string, connections int) (*sql.DB, error) {
 	config, err := pgx.ParseConfig(e.server.url(database, ""))
 	if err != nil {
@@ -64,8 +64,8 @@ func newPublisher(db *sql.DB) (*wmsql.Publisher, error) {
 		watermill.NopLogger{})
 }
 
-// subscribe makes a subscriber of a consumer group of its own, which so begins at the
-// beginning.
+// subscribe makes a subscriber in a consumer group of its own, so that it begins with the
+// first event.
 func subscribe(e *env, database string, page int, poll time.Duration) (*wmsql.Subscriber, *sql.DB, error) {
 	db, err := openSQL(e, database, 4)
 	if err != nil {
@@ -114,8 +114,7 @@ func fillWatermill(ctx context.Context, e *env, database string, events int) err
 		from generate_series(1, %d)`, topic, payload, consentIn(payload), events), "vacuum analyze watermill_"+topic)
 }
 
-// consume acknowledges messages until all were there or the time is over. It counts from
-// the first one, because a subscriber may sleep before it.
+// consume acknowledges messages until it has all of them, or the time is over.
 func consume(
 	ctx context.Context, e *env, database string, page int, p params,
 	handle func(context.Context, *message.Message) error,
@@ -125,19 +124,20 @@ func consume(
 		return sample{}, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-
 	began := time.Now()
 	messages, err := subscriber.Subscribe(ctx, topic)
 	if err != nil {
 		return sample{}, err
 	}
+
 	for s.Events < int64(p.events) && time.Since(began) < p.howLong {
 		select {
 		case m := <-messages:
-			err := handle(m.Context(), m) //nolint:contextcheck // a message brings the context of its transaction
-			if err != nil {
+			//nolint:contextcheck // a message brings the context of its transaction
+			if err := handle(m.Context(), m); err != nil {
 				return s, err
 			}
 			m.Ack()
@@ -145,6 +145,7 @@ func consume(
 		case <-time.After(p.howLong):
 		}
 	}
+
 	s.Seconds, s.Wrote = time.Since(began).Seconds(), s.Events
 	stop()
 	return s, subscriber.Close()
@@ -154,7 +155,8 @@ func readWatermill(ctx context.Context, e *env, database string, p params) (samp
 	return consume(ctx, e, database, 2*readPage, p, func(context.Context, *message.Message) error { return nil })
 }
 
-const upsert = `insert into consents (id, subject_id, purpose, notice_version, wording, sha256, language, channel, recorded_at, position)
+const upsert = `insert into consents
+		(id, subject_id, purpose, notice_version, wording, sha256, language, channel, recorded_at, position)
 	values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 	on conflict (id) do update set purpose = excluded.purpose, position = excluded.position`
 
@@ -162,12 +164,14 @@ func projectWatermill(ctx context.Context, e *env, database string, p params) (s
 	if err := e.server.exec(ctx, database, "truncate consents"); err != nil {
 		return sample{}, err
 	}
+
 	position := int64(0)
 	s, err := consume(ctx, e, database, projectPage, p, func(ctx context.Context, m *message.Message) error {
 		position++
 		return upsertMessage(ctx, m, position)
 	})
-	// What was written in the page that the end cut off is not there.
+
+	// Rows of the page that was cut off at the end are not there.
 	kept, counting := e.server.count(ctx, database, countConsents)
 	s.Wrote = kept
 	return s, errors.Join(err, counting)
@@ -182,9 +186,9 @@ func upsertMessage(ctx context.Context, m *message.Message, position int64) erro
 	if !known {
 		return errors.New("the message has no transaction")
 	}
-	_, err := tx.ExecContext(ctx, upsert, e.ConsentID.UUID, e.ConsentID.UUID, e.Purpose, e.NoticeVersion, e.Wording,
-		e.SHA256,
-		string(e.Language), string(e.Channel), time.Now(), position)
+
+	_, err := tx.ExecContext(ctx, upsert, e.ConsentID.UUID, e.ConsentID.UUID, e.Purpose, e.NoticeVersion,
+		e.Wording, e.SHA256, string(e.Language), string(e.Channel), time.Now(), position)
 	return err
 }
 
@@ -198,6 +202,7 @@ func visibleWatermill(ctx context.Context, e *env, database string, p params) (s
 	if err != nil {
 		return sample{}, err
 	}
+
 	subscriber, readers, err := subscribe(e, database, readPage, time.Second)
 	if err != nil {
 		return sample{}, err
@@ -205,6 +210,7 @@ func visibleWatermill(ctx context.Context, e *env, database string, p params) (s
 	defer func() { err = errors.Join(err, subscriber.Close(), readers.Close()) }()
 
 	way := newWay()
+
 	follow := func(ctx context.Context) error {
 		messages, err := subscriber.Subscribe(ctx, topic)
 		if err != nil {
@@ -218,6 +224,7 @@ func visibleWatermill(ctx context.Context, e *env, database string, p params) (s
 		}
 		return nil
 	}
+
 	return way.time(ctx, p, follow, func(ctx context.Context, id uuid.UUID) error {
 		payload, err := encoded()
 		if err != nil {

@@ -15,7 +15,7 @@ type way struct {
 	mu      sync.Mutex
 	started map[uuid.UUID]time.Time
 	took    []time.Duration
-	all     chan struct{} // closed when nothing more is written and everything was seen
+	all     chan struct{} // closed when writing has ended and everything was seen
 	ended   bool
 }
 
@@ -31,6 +31,7 @@ func (w *way) start(id uuid.UUID) {
 func (w *way) seen(id uuid.UUID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+
 	began, known := w.started[id]
 	if !known {
 		return
@@ -57,8 +58,8 @@ func (w *way) check() {
 // lastArrival is how long the last events may take to arrive.
 const lastArrival = 10 * time.Second
 
-// time writes an event every 5 ms, whatever the last one took, while follow follows; then
-// it waits for the last ones.
+// time writes an event every 5 ms, however long the last one took, while follow runs.
+// Then it waits for the last events to arrive.
 func (w *way) time(
 	ctx context.Context, p params, follow func(context.Context) error, write func(context.Context, uuid.UUID) error,
 ) (sample, error) {
@@ -76,6 +77,7 @@ func (w *way) time(
 		case err := <-followed:
 			return sample{}, fmt.Errorf("the follower ended: %w", err)
 		}
+
 		id := uuid.Must(uuid.NewV7())
 		w.start(id)
 		if err := write(ctx, id); err != nil {

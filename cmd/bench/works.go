@@ -11,17 +11,17 @@ import (
 )
 
 // scale is how much is measured: make bench-quick ends within 5 minutes, make bench takes
-// what the figures need.
+// as long as the figures need.
 type scale struct {
 	Quick      bool
 	Rounds     int
-	Each       time.Duration // a run of appends or requests
+	Each       time.Duration // of a run of appends or requests
 	ReadEvents int
 	ReadFor    time.Duration // at most
 	FoldEvents int
 	FoldFor    time.Duration // at most
 	WatchFor   time.Duration
-	People     int // who come to the counter
+	People     int // at the counter
 }
 
 func quickly() scale {
@@ -42,18 +42,18 @@ func thoroughly() scale {
 type work struct {
 	name     string
 	baseline string // the side that the others are compared with
-	latency  bool   // what counts is not how many a second but how long each took
+	latency  bool   // the figure is how long each took, not how many a second
 	sides    []side
 }
 
-// side is one of them.
+// side is one contender's part in a work.
 type side struct {
 	name    string
 	missing string // why it is not measured
 	run     func(ctx context.Context) (sample, error)
 }
 
-// measured is what came of a work.
+// measured is the result of a work.
 type measured struct {
 	Work     string   `json:"work"`
 	Baseline string   `json:"baseline"`
@@ -61,7 +61,7 @@ type measured struct {
 	Sides    []result `json:"sides"`
 }
 
-// result is what came of a side: its rounds, and their medians.
+// result is the result of a side: its rounds, and their medians.
 type result struct {
 	Name    string   `json:"name"`
 	Missing string   `json:"missing,omitempty"` // why there is none
@@ -74,22 +74,25 @@ type result struct {
 	Rounds  []sample `json:"rounds,omitempty"`
 }
 
-// takeTurns runs a work's sides in turn, A B C, A B C: what else the machine does then
-// falls on all of them. A side that fails is missing from there on, unless it is ours.
+// takeTurns runs a work's sides in turn, A B C, A B C, so that other load on the machine
+// falls on all of them. A side that fails is missing from then on, unless it is ours.
 func takeTurns(ctx context.Context, e *env, w work, rounds int) (measured, error) {
 	m := measured{Work: w.name, Baseline: w.baseline, Latency: w.latency}
 	for _, s := range w.sides {
 		m.Sides = append(m.Sides, result{Name: s.name, Missing: s.missing})
 	}
+
 	for range rounds {
 		for i, s := range w.sides {
 			if m.Sides[i].Missing != "" {
 				continue
 			}
-			// So that no run pays for what the one before it has left to be written.
+
+			// So that no run pays for writes which the one before it has left.
 			if err := e.server.exec(ctx, "postgres", "checkpoint"); err != nil {
 				return m, err
 			}
+
 			sample, err := s.run(ctx)
 			if err != nil && (s.name == oursName || ctx.Err() != nil) {
 				return m, fmt.Errorf("%s, %s: %w", w.name, s.name, err)
@@ -102,6 +105,7 @@ func takeTurns(ctx context.Context, e *env, w work, rounds int) (measured, error
 			m.Sides[i].Rounds = append(m.Sides[i].Rounds, sample)
 		}
 	}
+
 	for i := range m.Sides {
 		m.Sides[i].summarise()
 	}
@@ -113,6 +117,7 @@ func (r *result) summarise() {
 	if r.Missing != "" || len(r.Rounds) == 0 {
 		return
 	}
+
 	of := func(value func(sample) float64) []float64 {
 		values := make([]float64, len(r.Rounds))
 		for i, s := range r.Rounds {
@@ -120,18 +125,20 @@ func (r *result) summarise() {
 		}
 		return values
 	}
+
 	rates := of(sample.rate)
 	r.Rate, r.Least, r.Most = median(rates), slices.Min(rates), slices.Max(rates)
 	r.P50, r.P99 = median(of(func(s sample) float64 { return s.P50 })),
 		median(of(func(s sample) float64 { return s.P99 }))
 }
 
-// compare makes the ratios.
+// compare computes the ratios to the baseline.
 func (m *measured) compare() {
 	at := slices.IndexFunc(m.Sides, func(r result) bool { return r.Name == m.Baseline })
 	if at < 0 {
 		return
 	}
+
 	base := m.Sides[at]
 	for i := range m.Sides {
 		r := &m.Sides[i]
@@ -145,8 +152,8 @@ func (m *measured) compare() {
 	}
 }
 
-// plan is one chapter: works that share databases or processes, which prepare makes and
-// end ends.
+// plan is one chapter: works that share databases or processes, which begin starts and
+// end stops.
 type plan struct {
 	title string
 	begin func(ctx context.Context) ([]work, error)
@@ -166,8 +173,8 @@ func plans(e *env, size scale) []plan {
 
 const baselineName = "pgx: one INSERT, one transaction"
 
-// sidesOf prepares a database for each contender that has a work, filled with events, and
-// returns the sides of that work, however much of it is asked for. A contender that
+// sidesOf prepares a database, filled with events, for each contender that has a work. It
+// returns a function that makes the sides of that work from its params. A contender that
 // cannot be prepared has a side that says so.
 func sidesOf(
 	ctx context.Context, e *env, prefix string, events int, which func(contender) run,
@@ -185,6 +192,7 @@ func sidesOf(
 			missing(c.name, e.noModules)
 			continue
 		}
+
 		database := fmt.Sprintf("bench_%s_%d", prefix, i)
 		err := prepare(ctx, e, c, database, events)
 		if err != nil && (c.name == oursName || ctx.Err() != nil) {
@@ -195,10 +203,12 @@ func sidesOf(
 			missing(c.name, firstLine(err))
 			continue
 		}
+
 		makers = append(makers, func(p params) side {
 			return side{name: c.name, run: func(ctx context.Context) (sample, error) { return do(ctx, e, database, p) }}
 		})
 	}
+
 	return func(p params) []side {
 		sides := make([]side, len(makers))
 		for i, maker := range makers {
@@ -281,8 +291,8 @@ func visibleWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 
 const bareHTTPName = "net/http and pgx, one statement"
 
-// overHTTP is the chapter of requests: ours beside the bare handler, both running all the
-// time, in turn asked.
+// overHTTP is the chapter of requests: ours beside the bare handler. Both run all the
+// time, and are asked in turn.
 func overHTTP(e *env, size scale) plan {
 	var sites []*site
 	begin := func(ctx context.Context) ([]work, error) {
@@ -303,11 +313,13 @@ func overHTTP(e *env, size scale) plan {
 				ask := func(s *site) func(context.Context) (sample, error) {
 					do := s.operations()[name]
 					return func(ctx context.Context) (sample, error) {
-						if name == "withdraw" { // of which there have to be enough, so there is no clock for these
+						// Without the clock, enough consents to withdraw.
+						if name == "withdraw" {
 							if _, err := drive(ctx, clients, 3*size.Each/2, s.operations()["create"]); err != nil {
 								return sample{}, err
 							}
 						}
+
 						got, err := drive(ctx, clients, size.Each, do)
 						if err == nil && got.Events == 0 {
 							err = errors.New("nothing was left to do")
@@ -315,6 +327,7 @@ func overHTTP(e *env, size scale) plan {
 						return got, err
 					}
 				}
+
 				works = append(works, work{
 					name: fmt.Sprintf("HTTP %s, %s", name, counted(clients, "client")), baseline: bareHTTPName,
 					sides: []side{{name: bareHTTPName, run: ask(bare)}, {name: oursName, run: ask(own)}},
@@ -330,7 +343,7 @@ func overHTTP(e *env, size scale) plan {
 	}}
 }
 
-// thousands writes a round number as one reads it.
+// thousands writes a round number as people write it.
 func thousands(n int) string {
 	switch {
 	case n >= 1_000_000 && n%1_000_000 == 0:
@@ -342,15 +355,15 @@ func thousands(n int) string {
 	}
 }
 
-// calibrate finds how many connections serve the baseline best: more than one would
-// expect wait for the disk together, too many contend.
+// calibrate finds how many connections serve the baseline best: many share one wait for
+// the disk, too many contend.
 func calibrate(ctx context.Context, e *env, size scale) error {
 	c := bareInsert()
 	const database = "bench_calibrate"
 	if err := prepare(ctx, e, c, database, 0); err != nil {
 		return err
 	}
-	best := 0.0
+
 	tried := []int{16, 32, 64, 128}
 	rates := make([][]float64, len(tried))
 	for range size.Rounds {
@@ -364,6 +377,8 @@ func calibrate(ctx context.Context, e *env, size scale) error {
 			rates[i] = append(rates[i], s.rate())
 		}
 	}
+
+	best := 0.0
 	for i, connections := range tried {
 		if rate := median(rates[i]); rate > best {
 			best, e.connections = rate, connections

@@ -18,17 +18,20 @@ import (
 )
 
 type adminCreateCmd struct {
-	Municipality string `required:"" placeholder:"CODE" help:"Code of the municipality, or SALGA for an admin of the platform."`
-	Email        string `required:"" placeholder:"ADDRESS" help:"What the admin signs in with."`
+	Municipality string `required:"" placeholder:"CODE" help:"Code of the municipality; SALGA for a platform admin."`
+	Email        string `required:"" placeholder:"ADDRESS" help:"E-mail address that the admin signs in with."`
 	FullName     string `default:"Administrator" placeholder:"NAME" help:"Name of the person (default Administrator)."`
 }
 
-// Run makes the account; one that exists stays as it is. The password is asked for twice
-// without echo on a terminal, else it is the first line of standard input.
+// Run makes the account; one that exists stays as it is. On a terminal it asks for the
+// password twice, without echo; otherwise the password is the first line of standard
+// input.
 func (a adminCreateCmd) Run(ctx context.Context, p *program) error {
-	if _, err := p.check(needs{commands: true}); err != nil { // before anything is asked
+	// Before anything is asked.
+	if _, err := p.check(needs{commands: true}); err != nil {
 		return err
 	}
+
 	password, err := readPassword(ctx, p)
 	if err != nil {
 		return err
@@ -43,6 +46,7 @@ func (a adminCreateCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+
 	text := "admin of %s made; sign in with this e-mail address and the password you gave\n"
 	if !made {
 		text = "an account with this e-mail address exists in %s already; nothing was changed\n"
@@ -51,7 +55,7 @@ func (a adminCreateCmd) Run(ctx context.Context, p *program) error {
 	return err
 }
 
-// createAdmin tells whether it made the account; false: the address has one already.
+// createAdmin reports whether it made the account; false if the address has one already.
 func createAdmin(
 	ctx context.Context, handler *commands.Handler, municipality, email, name, password string,
 ) (bool, error) {
@@ -61,7 +65,9 @@ func createAdmin(
 	}
 
 	call := commands.System(tenant)
-	call.Key = uuid.NewString() // or an account that was made unheard would be one that was there before
+	// Without a key, a retry would find the account of an attempt whose answer was
+	// lost, and report it as one that was there before.
+	call.Key = uuid.NewString()
 	err = retry.WhileAway(ctx, func(ctx context.Context) error {
 		_, err := handler.CreateUser(ctx, call, commands.CreateUser{
 			Email: email, Password: password, FullName: name, Role: domain.Admin,
@@ -78,13 +84,14 @@ func readPassword(ctx context.Context, p *program) (string, error) {
 	if isTerminal(p.stdin) {
 		return askPassword(ctx, p)
 	}
+
 	line, err := bufio.NewReader(io.LimitReader(p.stdin, 4096)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", exit.Unreachable(err, "cannot read the password from standard input")
 	}
 	if line = strings.TrimRight(line, "\r\n"); line == "" {
-		return "", exit.WrongUsage("no password came on standard input; write it there on one line, or run this on " +
-			"a terminal")
+		return "", exit.WrongUsage("no password came on standard input; write it there on one line, " +
+			"or run this on a terminal")
 	}
 	return line, nil
 }
@@ -100,22 +107,25 @@ func askPassword(ctx context.Context, p *program) (string, error) {
 	if err != nil {
 		return "", err
 	}
+
 	if first != again {
 		return "", exit.WrongUsage("the two passwords differ; start again")
 	}
 	return first, nil
 }
 
-// ask reads one line without echo. A Ctrl-C leaves the terminal as it was.
+// ask reads one line without echo. A Ctrl-C leaves the terminal as it was before.
 func ask(ctx context.Context, p *program, question string) (string, error) {
 	if _, err := fmt.Fprint(p.stderr, question); err != nil {
 		return "", err
 	}
+
 	terminal := int(p.stdin.Fd())
 	before, err := term.GetState(terminal)
 	if err != nil {
 		return "", exit.Unreachable(err, "cannot read the password from the terminal")
 	}
+
 	type answer struct {
 		typed []byte
 		err   error
@@ -125,13 +135,16 @@ func ask(ctx context.Context, p *program, question string) (string, error) {
 		typed, err := term.ReadPassword(terminal)
 		answers <- answer{typed, err}
 	}()
+
 	var got answer
 	select {
 	case got = <-answers:
 	case <-ctx.Done():
 		got.err = errors.Join(ctx.Err(), term.Restore(terminal, before))
 	}
-	_, _ = fmt.Fprintln(p.stderr) // the line break that was typed had no echo either
+
+	// The line break that was typed had no echo either.
+	_, _ = fmt.Fprintln(p.stderr)
 	if got.err != nil {
 		return "", exit.Unreachable(got.err, "no password was given; nothing was changed")
 	}

@@ -13,17 +13,18 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// Who makes the tokens and whom they are for; both are checked, so that a token of
-// another system under the same key is refused.
+// Issuer and audience of the tokens. Both are checked, so that a token of another system
+// under the same key is refused.
 const (
 	tokenIssuer   = "salga-trust-engine"
 	tokenAudience = "salga-trust-engine-api"
 )
 
-// newAPI gives the routes of the API on an open log.
+// newAPI returns the routes of the API on an open log.
 func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 	c := o.config
 	queries, observer := projections.NewQueries(o.pool), follow.NewObserver(o.pool, followers()...)
+
 	metrics := prometheus.NewRegistry()
 	for _, collector := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -33,6 +34,7 @@ func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 			return nil, err
 		}
 	}
+
 	if c.RedisURL != "" {
 		log.Warn("REDIS_URL is set, but this version keeps rate limits in the memory of each process")
 	}
@@ -40,14 +42,18 @@ func newAPI(o *opened, log *slog.Logger) (http.Handler, error) {
 	if c.Production {
 		environment = "production"
 	}
+
 	return apphttp.New(apphttp.Config{
-		Commands: o.handler, Queries: queries, Reports: o.reports, Ready: newReadiness(o, observer).shared, Logger: log,
-		Metrics: metrics,
-		Tokens: apphttp.Tokens{Secret: []byte(c.SecretKey), Issuer: tokenIssuer, Audience: tokenAudience,
-			Access: c.AccessTTL},
-		Version: version, AllowedOrigins: c.Origins, Environment: environment, Debug: c.Debug, RateLimit: c.RateLimit,
-		TrustedProxies: c.Proxies, ScrapeFrom: c.Scrapers, RequestTimeout: c.RequestTimeout,
-		RequireTOTP: c.RequireTOTP,
+		Commands: o.handler, Queries: queries, Reports: o.reports,
+		Ready: newReadiness(o, observer).shared, Logger: log, Metrics: metrics,
+
+		Version: version, Environment: environment, Debug: c.Debug,
+		AllowedOrigins: c.Origins, TrustedProxies: c.Proxies, ScrapeFrom: c.Scrapers,
+		RequestTimeout: c.RequestTimeout, RequireTOTP: c.RequireTOTP, RateLimit: c.RateLimit,
+
+		Tokens: apphttp.Tokens{
+			Secret: []byte(c.SecretKey), Issuer: tokenIssuer, Audience: tokenAudience, Access: c.AccessTTL,
+		},
 		Limits: apphttp.Limits{
 			LoginAccount:    apphttp.Limit{Count: c.Limits.LoginAccount, Per: time.Minute},
 			LoginSlow:       apphttp.Limit{Count: c.Limits.LoginSlow, Per: time.Minute},

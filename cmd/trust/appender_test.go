@@ -18,25 +18,25 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// An appender is this test binary again: a process that appends to the log, and does
-// nothing else, so that a test can kill it or make it stand still. It takes orders over a
-// socket, one at a time on each connection.
+// An appender is another process of this test binary, which only appends to the log, so
+// that a test can kill it or suspend it. It takes orders over a socket, one at a time on
+// each connection.
 const (
 	appenderSocket   = "TRUST_TEST_APPENDER"
 	appenderDatabase = "TRUST_TEST_APPENDER_DATABASE"
 	appenderMaster   = "TRUST_TEST_APPENDER_MASTER_KEY"
 )
 
-// order is an append to make: consents of a person, or the registration of one who takes
-// an address.
+// order is an append to make: consents of a person, or the registration of a person
+// with an e-mail address.
 type order struct {
 	ID, Tenant, Person uuid.UUID
 	Expected, Events   int
-	Address            string // of one who registers
+	Address            string // of a person who registers
 	Hot                bool   // others write this stream too
 }
 
-// told is what came of an order.
+// told is the result of an order.
 type told struct {
 	Outcome  history.Outcome
 	Events   []history.Event
@@ -66,7 +66,7 @@ func runAppender(socket string) error {
 		fmt.Fprintln(os.Stderr, err)
 	}
 
-	_ = os.Remove(socket) // of the one before, which was killed
+	_ = os.Remove(socket) // left by a killed predecessor
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", socket)
 	if err != nil {
 		return err
@@ -96,6 +96,7 @@ func carryOut(ctx context.Context, store *eventstore.Store, o order) told {
 	if err != nil {
 		return refusalOf(err)
 	}
+
 	t := told{Outcome: history.Added}
 	for _, e := range done.Events {
 		t.Events = append(t.Events, history.Event{
@@ -110,8 +111,8 @@ func streamOf(tenant domain.TenantID, s domain.Stream) history.Stream {
 	return history.Stream{Tenant: tenant.UUID, Kind: string(s.Type), ID: s.ID}
 }
 
-// refusalOf reads an error as the store promises it: all but an unknown outcome say that
-// nothing was added, and never will be.
+// refusalOf reads an error as the store promises it: unless the outcome is unknown,
+// nothing was added, and nothing will be.
 func refusalOf(err error) told {
 	if conflict, is := errors.AsType[*domain.ConflictError](err); is {
 		return told{Outcome: history.Conflicting, Conflict: history.Conflict{

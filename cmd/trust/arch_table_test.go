@@ -14,10 +14,10 @@ import (
 
 // rule is a row of the table of packages in ARCHITECTURE.md.
 type rule struct {
-	allowed      []string // packages of this module, by their folder, and modules of others, by their path
-	never        []string // of the standard library, with all that is below
+	allowed      []string // packages of this module by folder, other modules by path
+	never        []string // packages of the standard library, with everything below
 	testsBesides []string // what its tests may import besides
-	testsOnly    bool     // may be imported by tests alone
+	testsOnly    bool     // only tests may import it
 }
 
 const packageTable = "| package | is | imports of ours | imports of others | never | its tests besides |"
@@ -58,13 +58,14 @@ func requiredModules(t *testing.T) []string {
 	return modules
 }
 
-// readPackageTable refuses whatever it does not understand: a rule that is misread is a
-// rule that is not enforced.
+// readPackageTable refuses everything that it does not understand: a rule that is misread
+// is not enforced.
 func readPackageTable(page string, modules, standard []string) (map[string]rule, error) {
 	parts := strings.Split(page, packageTable+"\n")
 	if len(parts) != 2 {
 		return nil, fmt.Errorf("want one table of packages, found %d with the head %q", len(parts)-1, packageTable)
 	}
+
 	var rows [][]string
 	for i, line := range strings.Split(parts[1], "\n") {
 		if !strings.HasPrefix(line, "|") {
@@ -139,7 +140,7 @@ func readRule(cells, packages, modules, standard []string) (rule, error) {
 	return r, nil
 }
 
-// list reads a cell: names parted by commas, with or without backticks, or a dash for
+// list reads a cell: names separated by commas, with or without backticks, or a dash for
 // none.
 func list(cell string) []string {
 	var names []string
@@ -151,7 +152,8 @@ func list(cell string) []string {
 	return names
 }
 
-// moduleCalled returns the module whose path, without its major version, ends with a name.
+// moduleCalled returns the module whose path, without its major version, ends with a
+// name.
 func moduleCalled(name string, modules []string) (string, error) {
 	var found []string
 	for _, module := range modules {

@@ -26,7 +26,7 @@ const (
 
 const jwtPath = "github.com/golang-jwt/jwt/v5"
 
-// listed is what we read of `go list -json`.
+// listed holds the fields of `go list -json` that are read.
 type listed struct {
 	ImportPath                         string
 	Imports, TestImports, XTestImports []string
@@ -100,19 +100,25 @@ func TestDependencyRuleReportsPlantedViolations(t *testing.T) {
 			plant("projections", add(modulePath+"/internal/pgtest")),
 			"projections imports " + modulePath + "/internal/pgtest",
 		},
-		"command": {plant("http", add(modulePath+"/cmd/trust")), "http imports " + modulePath +
-			"/cmd/trust"},
+		"command": {
+			plant("http", add(modulePath+"/cmd/trust")),
+			"http imports " + modulePath + "/cmd/trust",
+		},
 		"third party in a test": {plant("domain", inTest(pgx)), "a test of domain imports " + pgx},
-		"own package in an xtest": {plant("domain", inXTest(modulePath+"/http")), "a test of domain imports " +
-			modulePath + "/http"},
+		"own package in an xtest": {
+			plant("domain", inXTest(modulePath+"/http")),
+			"a test of domain imports " + modulePath + "/http",
+		},
 		"package without a rule": {
 			append(slices.Clone(honest), listed{ImportPath: modulePath + "/util"}),
 			"util has no rule",
 		},
 		"rule without a package":  {without("commands"), "commands has a rule and does not exist"},
 		"module that is not used": {plant("domain", drop(uuid)), "domain may import " + uuid + " and does not"},
-		"package that is not used": {plant("http", drop(modulePath+"/commands")),
-			"http may import commands and does not"},
+		"package that is not used": {
+			plant("http", drop(modulePath+"/commands")),
+			"http may import commands and does not",
+		},
 		"module that no test uses": {
 			plant("domain", inXTest("testing")),
 			"a test of domain may import pgregory.net/rapid and none does",
@@ -122,6 +128,7 @@ func TestDependencyRuleReportsPlantedViolations(t *testing.T) {
 			"a test of domain may import domain/domaintest and none does",
 		},
 	}
+
 	for name, c := range cases {
 		if faults := faultsOf(rules, modules, c.packages); !slices.Contains(faults, c.want) {
 			t.Errorf("%s: got %q, want %q", name, faults, c.want)
@@ -129,8 +136,8 @@ func TestDependencyRuleReportsPlantedViolations(t *testing.T) {
 	}
 }
 
-// faultsOf compares packages with their rules. What a rule allows must be used, or the
-// rule says something untrue.
+// faultsOf compares packages with their rules. Everything that a rule allows must be
+// used; otherwise the rule is untrue.
 func faultsOf(rules map[string]rule, modules []string, packages []listed) []string {
 	var faults []string
 	seen := map[string]bool{}
@@ -170,6 +177,7 @@ func faultsOf(rules map[string]rule, modules []string, packages []listed) []stri
 			}
 		}
 	}
+
 	for name := range rules {
 		if !seen[name] {
 			faults = append(faults, name+" has a rule and does not exist")
@@ -179,7 +187,7 @@ func faultsOf(rules map[string]rule, modules []string, packages []listed) []stri
 	return faults
 }
 
-// allows tells whether a package may import a path that owner is responsible for.
+// allows reports whether a package may import a path that belongs to owner.
 func (r rule) allows(path, owner string) bool {
 	if owner == "" {
 		return !within(path, r.never)
@@ -187,9 +195,10 @@ func (r rule) allows(path, owner string) bool {
 	return slices.Contains(r.allowed, owner)
 }
 
-// ownerOf returns what a rule names for an import: our package, the module of others, or
-// nothing for the standard library. The longest module wins, as it does for the go
-// command. What go.mod does not know is its own owner, which no rule allows.
+// ownerOf returns the name of an import in a rule: the package of this module, the
+// other module, or nothing for the standard library. The longest module wins, as it
+// does for the go command. A path that go.mod does not know is its own owner, which no
+// rule allows.
 func ownerOf(path string, modules []string) string {
 	if name, own := strings.CutPrefix(path, modulePath+"/"); own {
 		return name
@@ -197,6 +206,7 @@ func ownerOf(path string, modules []string) string {
 	if first, _, _ := strings.Cut(path, "/"); !strings.Contains(first, ".") {
 		return ""
 	}
+
 	owner := ""
 	for _, module := range modules {
 		if len(module) > len(owner) && within(path, []string{module}) {
@@ -206,7 +216,7 @@ func ownerOf(path string, modules []string) string {
 	return cmp.Or(owner, path)
 }
 
-// within tells whether path is one of the prefixes, or below one.
+// within reports whether path is one of the prefixes, or below one.
 func within(path string, prefixes []string) bool {
 	return slices.ContainsFunc(prefixes, func(prefix string) bool {
 		return path == prefix || strings.HasPrefix(path, prefix+"/")
@@ -230,7 +240,7 @@ func listPackages(t *testing.T) []listed {
 	return packages
 }
 
-// runGo returns what the go command says of this module.
+// runGo returns the output of the go command about this module.
 func runGo(t *testing.T, args ...string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), "go", args...)
@@ -269,6 +279,7 @@ func TestDomainIsPure(t *testing.T) {
 			"LoadLocation"},
 		"uuid": {"New", "NewString", "NewRandom", "NewUUID", "NewV6", "NewV7", "NewRandomFromReader"},
 	}
+
 	used := 0
 	eachGoFile(t, func(path string, file *ast.File) {
 		if filepath.Dir(path) != "domain" {
@@ -290,6 +301,7 @@ func TestDomainIsPure(t *testing.T) {
 			return true
 		})
 	})
+
 	if used == 0 {
 		t.Error("found no use of time or uuid at all: this test looks in the wrong place")
 	}
@@ -309,6 +321,7 @@ func eachGoFile(t *testing.T, do func(path string, file *ast.File)) {
 		case entry.IsDir(), !strings.HasSuffix(path, ".go"), strings.HasSuffix(path, "_test.go"):
 			return nil
 		}
+
 		file, err := parser.ParseFile(files, filepath.Join(root, path), nil, 0)
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)

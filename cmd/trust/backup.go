@@ -17,12 +17,12 @@ import (
 )
 
 type backupCmd struct {
-	To   string `required:"" placeholder:"FOLDER" help:"Where to; made if it is not there. It must not hold a backup."`
-	Keys bool   `help:"Write the keys alone: small, to be taken often and kept briefly."`
+	To   string `required:"" placeholder:"FOLDER" help:"Folder for the backup, made if missing; must not hold one yet."`
+	Keys bool   `help:"Write only the keys: small, to be taken often and kept briefly."`
 }
 
-// Run writes the log and the keys, or the keys alone, as of one instant. It reads as the
-// owner and needs no key: what is sealed stays sealed, what is wrapped stays wrapped.
+// Run writes the log and the keys, or only the keys, as of one instant. It reads as the
+// owner and needs no master key: sealed data stays sealed, wrapped keys stay wrapped.
 func (b backupCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedOwner, conn: true})
 	if err != nil {
@@ -37,6 +37,7 @@ func (b backupCmd) Run(ctx context.Context, p *program) error {
 	if err := freshFolder(b.To); err != nil {
 		return err
 	}
+
 	snapshot, err := eventstore.BeginBackup(ctx, o.conn)
 	if err != nil {
 		return exit.Explain(err)
@@ -45,14 +46,15 @@ func (b backupCmd) Run(ctx context.Context, p *program) error {
 	return b.write(ctx, p, snapshot, schema)
 }
 
-// schemaOf gives the version of a database that this program knows.
+// schemaOf returns the schema version of a database, and refuses one that this program
+// does not know.
 func schemaOf(ctx context.Context, conn *pgx.Conn) (int32, error) {
 	have, want, err := migrations.Current(ctx, conn)
 	switch {
 	case err != nil:
 		return 0, exit.Explain(err)
 	case have == 0:
-		return 0, exit.NotSo("there is nothing in this database: it was never migrated")
+		return 0, exit.NotSo("this database is empty: it was never migrated")
 	case have > want:
 		return 0, exit.NotSo("the database is newer than this program; run a newer trust")
 	default:
@@ -60,7 +62,7 @@ func schemaOf(ctx context.Context, conn *pgx.Conn) (int32, error) {
 	}
 }
 
-// write writes the data, and then the manifests, which make a backup of it.
+// write writes the data, and then the manifests, without which it is no backup.
 func (b backupCmd) write(ctx context.Context, p *program, snapshot *eventstore.Backup, schema int32) error {
 	var done []manifest
 	for _, name := range []string{eventsFile, keysFile} {
@@ -71,6 +73,7 @@ func (b backupCmd) write(ctx context.Context, p *program, snapshot *eventstore.B
 			Format: backupFormat, Holds: name, Schema: schema, Position: snapshot.Head(), CreatedAt: time.Now().UTC(),
 			Program: version,
 		}
+
 		var err error
 		m.SHA256, err = writeData(dataPath(b.To, name), func(w io.Writer) (err error) {
 			m.Rows, err = b.fill(ctx, p, snapshot, name, w)
@@ -81,11 +84,13 @@ func (b backupCmd) write(ctx context.Context, p *program, snapshot *eventstore.B
 		}
 		done = append(done, m)
 	}
+
 	for _, m := range done {
 		if err := writeManifest(b.To, m); err != nil {
 			return err
 		}
 	}
+
 	_, err := fmt.Fprintf(p.stdout, "backup of position %d in %s: %s\n", snapshot.Head(), b.To, counts(done...))
 	return err
 }
@@ -96,24 +101,25 @@ func (backupCmd) fill(
 	if name == keysFile {
 		return snapshot.WriteKeys(ctx, w)
 	}
+
 	bar := newProgress(p.stderr, snapshot.Head(), "events")
 	defer func() { _ = bar.Finish() }() // drawing is all it does
 	return snapshot.WriteEvents(ctx, countLines{w, bar})
 }
 
-// countLines moves a bar by the lines that go through.
+// countLines moves a progress bar by the number of lines written.
 type countLines struct {
 	to  io.Writer
 	bar *progressbar.ProgressBar
 }
 
-// Write hands on.
+// Write counts the lines and passes the text on.
 func (c countLines) Write(text []byte) (int, error) {
 	_ = c.bar.Add(bytes.Count(text, []byte("\n"))) // drawing is all it does
 	return c.to.Write(text)
 }
 
-// counts says what backups hold.
+// counts lists how many rows of each kind backups hold.
 func counts(of ...manifest) string {
 	text := ""
 	for _, m := range of {

@@ -16,13 +16,14 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// A whole system, its backup, an erasure that the backup knows nothing of, and the system
-// in a new cluster: who was erased stays erased, everybody else is there.
+// A whole system, its backup, an erasure after that backup, and the system restored in a
+// new cluster: the erased person stays erased, everybody else is there.
 func TestAnErasedPersonStaysErasedThoughTheBackupIsOlder(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off")
 	s.start("up")
 	pgtest.Eventually(t, "the system is ready", s.ready)
+
 	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").
 		expect(t, exit.CodeDone, "made")
 	officer := s.signedIn("officer@example.org", "a good password", "CPT")
@@ -44,20 +45,23 @@ func TestAnErasedPersonStaysErasedThoughTheBackupIsOlder(t *testing.T) {
 	restored.opens()
 	restored.run("verify").expect(t, exit.CodeDone, "events verified")
 	for email, want := range map[string]int{
-		"bongi@example.org": 200, "marked.anna@example.org": 401, "marked.lindi@example.org": 401,
-		"late@example.org": 401,
+		"bongi@example.org": 200, "marked.anna@example.org": 401,
+		"marked.lindi@example.org": 401, "late@example.org": 401,
 	} {
 		if got := restored.signIn(email, "correct horse battery", "CPT"); got != want {
 			t.Errorf("%s signs in: %d, want %d", email, got, want)
 		}
 	}
+
 	everything := dumpOf(t, restored.address())
-	for _, mark := range []string{"marked.anna", "Markedname", "marked.lindi", "Markedtoo", "marked details",
-		"Late Comer", "late@"} {
+	for _, mark := range []string{
+		"marked.anna", "Markedname", "marked.lindi", "Markedtoo", "marked details", "Late Comer", "late@",
+	} {
 		if strings.Contains(everything, mark) {
 			t.Errorf("%s is in the restored database", mark)
 		}
 	}
+
 	bongi := restored.signedIn("bongi@example.org", "correct horse battery", "CPT")
 	if name := field(t, bongi.call("GET", "users/me", ""), "full_name"); name != "Bongi Unmarked" ||
 		!strings.Contains(everything, name) {
@@ -65,7 +69,7 @@ func TestAnErasedPersonStaysErasedThoughTheBackupIsOlder(t *testing.T) {
 	}
 	restored.knowsOfTheErasure(t, anna.id, certificate, wish, agreed)
 
-	// What the page warns of: with the keys of then, everything is as it was then.
+	// As the page warns: with the old keys, everything is as it was then.
 	before := s.elsewhere(pgtest.Fresh(t))
 	before.run("restore", "--from", "full").expect(t, exit.CodeDone, "erased again: 0")
 	before.opens()
@@ -73,8 +77,8 @@ func TestAnErasedPersonStaysErasedThoughTheBackupIsOlder(t *testing.T) {
 	before.signedIn("marked.anna@example.org", "correct horse battery", "CPT")
 }
 
-// knowsOfTheErasure looks at what an erased person left: the certificate that they hold,
-// the request that is closed, the consent that is withdrawn, and no name.
+// knowsOfTheErasure checks what an erased person left: the certificate that they hold, a
+// closed request, a withdrawn consent, and no name.
 func (s *site) knowsOfTheErasure(t *testing.T, anna, certificate, wish, agreed string) {
 	t.Helper()
 	officer := s.signedIn("officer@example.org", "a good password", "CPT")
@@ -83,29 +87,32 @@ func (s *site) knowsOfTheErasure(t *testing.T, anna, certificate, wish, agreed s
 		Cause         string   `json:"cause"`
 		Keys          []string `json:"keys"`
 	}
-	if err := json.Unmarshal(officer.call("GET", "data-rights/certificates/"+certificate, ""), &proof); err != nil ||
-		proof.CertificateID != certificate ||
-		proof.Cause != "self" || len(proof.Keys) != 1 || proof.Keys[0] != anna {
+	err := json.Unmarshal(officer.call("GET", "data-rights/certificates/"+certificate, ""), &proof)
+	if err != nil || proof.CertificateID != certificate || proof.Cause != "self" ||
+		len(proof.Keys) != 1 || proof.Keys[0] != anna {
 		t.Errorf("the certificate: %+v, %v", proof, err)
 	}
-	if requests := string(officer.call("GET", "data-rights/requests?status=fulfilled", "")); !strings.Contains(requests,
-		wish) {
+
+	requests := string(officer.call("GET", "data-rights/requests?status=fulfilled", ""))
+	if !strings.Contains(requests, wish) {
 		t.Errorf("the request that was fulfilled: %s", requests)
 	}
-	if history := string(officer.call("GET", "compliance/subjects/"+anna+"/history", "")); !strings.Contains(history,
-		`"consent.withdrawn.v1"`) ||
-		!strings.Contains(history, agreed) {
+	history := string(officer.call("GET", "compliance/subjects/"+anna+"/history", ""))
+	if !strings.Contains(history, `"consent.withdrawn.v1"`) || !strings.Contains(history, agreed) {
 		t.Errorf("the history: %s", history)
 	}
+
 	conn := connect(t, s)
 	var erased, blank int
-	const sql = `select count(*) filter (where is_erased), count(*) filter (where email || full_name || phone = '') from trust.users_v1`
+	const sql = `select count(*) filter (where is_erased), count(*) filter (where email || full_name || phone = '')
+		from trust.users_v1`
 	if err := conn.QueryRow(t.Context(), sql).Scan(&erased, &blank); err != nil || erased != 2 || blank != 2 {
 		t.Errorf("%d erased rows, %d blank ones, %v", erased, blank, err)
 	}
-	const seen = `select count(*) from trust.events where event_type in ('user.erased.v1', 'consent.withdrawn.v1') and effective_at < recorded_at`
+	const seen = `select count(*) from trust.events
+		where event_type in ('user.erased.v1', 'consent.withdrawn.v1') and effective_at < recorded_at`
 	if err := conn.QueryRow(t.Context(), seen).Scan(&blank); err != nil || blank < 4 {
-		t.Errorf("%d events hold from when it happened, %v", blank, err)
+		t.Errorf("%d events took effect before they were recorded, %v", blank, err)
 	}
 }
 
@@ -179,6 +186,7 @@ func TestABackupIsForItsOwnerAloneAndReplacesNone(t *testing.T) {
 	if err != nil || len(files) != 4 {
 		t.Fatalf("%v, %v", files, err)
 	}
+
 	for _, file := range files {
 		if info, err := file.Info(); err != nil || info.Mode() != 0o600 {
 			t.Errorf("%s: %v, %v", file.Name(), info.Mode(), err)
@@ -193,8 +201,9 @@ func TestABackupIsForItsOwnerAloneAndReplacesNone(t *testing.T) {
 	must(t, os.Symlink(precious, filepath.Join(planted, "events.copy.gz.part")))
 	s.run("backup", "--to", "planted").expect(t, exit.CodeDone, "")
 	if text, err := os.ReadFile(precious); err != nil || string(text) != "as it was" {
-		t.Errorf("what a planted link led to holds %q, %v", text, err)
+		t.Errorf("the file behind a planted link holds %q, %v", text, err)
 	}
+
 	must(t, os.Mkdir(filepath.Join(s.dir, "open"), 0o700))
 	must(t, os.Chmod(filepath.Join(s.dir, "open"), 0o777))
 	s.run("backup", "--to", "open").expect(t, exit.CodeUnreachable, "nobody else can change")
@@ -218,6 +227,7 @@ func TestARestoreThatIsRefusedLeavesNothing(t *testing.T) {
 		return func(text string) string { return strings.Replace(text, old, by, 1) }
 	}
 	other := small(t)
+
 	for name, c := range map[string]struct {
 		file   string
 		change func(string) string
@@ -251,13 +261,16 @@ func TestARestoreThatIsRefusedLeavesNothing(t *testing.T) {
 			t.Parallel()
 			dir, database := s.copyOf(t, name), pgtest.Fresh(t)
 			change(t, filepath.Join(dir, c.file), c.change)
+
 			o := s.into(database).with(c.env).run(append([]string{"restore", "--from", dir}, c.args...)...)
 			o.expect(t, c.code, c.want)
 			if strings.Count(o.stderr, "\n") != 1 || o.stdout != "" {
 				t.Errorf("it says %q and %q", o.stdout, o.stderr)
 			}
+
 			const tables = `select count(*) from pg_tables where schemaname = 'trust'`
-			const rows = `select (select count(*) from trust.events) + (select count(*) from trust.keys) + (select count(*) from trust.secrets)`
+			const rows = `select (select count(*) from trust.events) + (select count(*) from trust.keys) +
+				(select count(*) from trust.secrets)`
 			if s.count(t, database, tables) > 0 && s.count(t, database, rows) != 0 {
 				t.Error("something was restored")
 			}
@@ -284,8 +297,8 @@ func TestARestoreGoesIntoAnEmptyDatabaseOnlyAndMakesIt(t *testing.T) {
 	made.run("restore", "--from", "full").expect(t, exit.CodeNotSo, "the database is not empty")
 }
 
-// trap makes a statement on a table of a database wait until release; waits tells whether
-// something is caught in it.
+// trap makes statements on a table of a database wait until release. waits reports
+// whether one does.
 func trap(t *testing.T, database, table string) (waits func() bool, release func()) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), database)
@@ -299,6 +312,7 @@ func trap(t *testing.T, database, table string) (waits func() bool, release func
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	look, err := pgx.Connect(t.Context(), database)
 	if err != nil {
 		t.Fatal(err)
@@ -307,6 +321,7 @@ func trap(t *testing.T, database, table string) (waits func() bool, release func
 		_ = conn.Close(context.WithoutCancel(t.Context())) // the process may be at its end
 		_ = look.Close(context.WithoutCancel(t.Context()))
 	})
+
 	waits = func() bool {
 		var n int
 		const sql = `select count(*) from pg_locks where not granted and relation = $1::text::regclass`
@@ -319,10 +334,12 @@ func TestABackupThatIsKilledIsNone(t *testing.T) {
 	t.Parallel()
 	s := small(t)
 	waits, release := trap(t, s.address(), "trust.claims") // the last of what is written
+
 	backup := s.start("backup", "--to", "half")
 	pgtest.Eventually(t, "it has come to the claims", waits)
 	backup.stop(t, syscall.SIGKILL)
 	release()
+
 	if _, err := os.Stat(filepath.Join(s.dir, "half", "events.copy.gz")); err != nil {
 		t.Errorf("it was killed before it had written anything: %v", err)
 	}
@@ -331,31 +348,33 @@ func TestABackupThatIsKilledIsNone(t *testing.T) {
 	s.run("backup", "--to", "half").expect(t, exit.CodeNotSo, "what is left of one")
 }
 
-// Killed in the middle, a restore leaves a database that stays shut, until a restore
-// comes to its end in it.
+// Killed in the middle, a restore leaves a database that stays closed until another
+// restore into it finishes.
 func TestARestoreThatIsKilledLeavesADatabaseThatDoesNotOpen(t *testing.T) {
 	t.Parallel()
 	s := small(t)
 	database := pgtest.Fresh(t)
 	half := s.into(database)
 	half.run("migrate").expect(t, exit.CodeDone, "schema version")
+
 	waits, release := trap(t, database, "trust.claims") // after keys and secrets
 	restore := half.start("restore", "--from", "full")
 	pgtest.Eventually(t, "it is in the middle", waits)
 	restore.stop(t, syscall.SIGKILL)
 	release()
 
-	half.run("status").expect(t, exit.CodeUnreachable, "a restore into this database has not come to its end")
+	half.run("status").expect(t, exit.CodeUnreachable, "a restore into this database is not finished")
 	half.start("serve")
 	pgtest.Eventually(t, "the API says why it does not open", func() bool {
 		var problem struct{ Errors []struct{ Field string } }
 		return half.get("/ready", &problem) == http.StatusServiceUnavailable && len(problem.Errors) == 1 &&
 			problem.Errors[0].Field == "restore"
 	})
-	if n := half.count(t, database,
-		"select (select count(*) from trust.events) + (select count(*) from trust.secrets)"); n != 0 {
+	const left = "select (select count(*) from trust.events) + (select count(*) from trust.secrets)"
+	if n := half.count(t, database, left); n != 0 {
 		t.Errorf("%d rows are left", n)
 	}
+
 	s.into(pgtest.Fresh(t)).run("restore", "--from", "full").expect(t, exit.CodeDone, "2 events")
 	half.run("restore", "--from", "full").expect(t, exit.CodeDone, "2 events")
 	half.start("project", "all")

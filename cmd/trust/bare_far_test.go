@@ -16,8 +16,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// The machine's Postgres is hidden in a mount namespace of the program's own, and so is
-// what was fetched before. That needs root.
+// A mount namespace of the program's own hides the machine's Postgres and any fetched
+// one. That needs root.
 func TestFarAMachineWithoutPostgresRunsOnAFetchedOne(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -27,8 +27,10 @@ func TestFarAMachineWithoutPostgresRunsOnAFetchedOne(t *testing.T) {
 	pgtest.Eventually(t, "it says where everything is", func() bool {
 		return strings.Contains(up.said.String(), "\nready\n") || up.ended()
 	})
-	for _, part := range []string{"no Postgres is installed: fetching", "100 % of 23 MB", "Postgres       18 in ",
-		"fetched: for development"} {
+
+	for _, part := range []string{
+		"no Postgres is installed: fetching", "100 % of 23 MB", "Postgres       18 in ", "fetched: for development",
+	} {
 		if !strings.Contains(up.said.String(), part) {
 			t.Errorf("it does not say %q", part)
 		}
@@ -65,7 +67,7 @@ func TestFarAFullDiskAndNoNpmAreSaidInOneSentence(t *testing.T) {
 	}
 }
 
-// keeper is where root keeps what was fetched.
+// keeper is where root keeps a fetched Postgres.
 const keeper = "/var/lib/trust-engine"
 
 // bareMachine runs programs as on a machine without Postgres, with a loopback copy of the
@@ -77,6 +79,7 @@ type bareMachine struct {
 
 func newBareMachine(t *testing.T, s *site) bareMachine {
 	t.Helper()
+
 	release, _ := localpg.Pinned()
 	dir := t.TempDir()
 	pack := exec.CommandContext(t.Context(), "npm", "pack", release.Package+"@"+release.Version, "--pack-destination",
@@ -88,6 +91,7 @@ func newBareMachine(t *testing.T, s *site) bareMachine {
 	if err != nil || len(packed) != 1 {
 		t.Fatalf("npm pack made %v, %v", packed, err)
 	}
+
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFile(w, r, packed[0])
 	}))
@@ -104,18 +108,18 @@ func newBareMachine(t *testing.T, s *site) bareMachine {
 	return bareMachine{site: s, hide: hide}
 }
 
-// command runs a shell's command. What is fetched goes onto a disk of the given size,
-// which is gone with the command.
+// command returns a shell command. A fetched Postgres goes onto a disk of the given size,
+// which ends with the command.
 func (b bareMachine) command(size, command string) *exec.Cmd {
-	script := "mount -t tmpfs tmpfs " + b.hide + " && mount -t tmpfs -o mode=755,size=" + size + " tmpfs " + keeper +
-		" && "
+	script := "mount -t tmpfs tmpfs " + b.hide + " && " +
+		"mount -t tmpfs -o mode=755,size=" + size + " tmpfs " + keeper + " && "
 	if !strings.Contains(command, ";") {
 		script += "exec "
 	}
 	return exec.Command("unshare", "--mount", "sh", "-c", script+command) //nolint:noctx // startProgram ends it
 }
 
-// output returns all that a command says.
+// output returns everything that a command prints.
 func (b bareMachine) output(t *testing.T, size, command string) string {
 	t.Helper()
 	cmd := b.command(size, command)

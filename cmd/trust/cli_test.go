@@ -84,10 +84,12 @@ func TestWrongUsageExitsWith2AndOneLine(t *testing.T) {
 		"a flag beats everything": {[]string{"LOG_FORMAT=json"}, []string{"serve", "--log-format", "pdf"},
 			"LOG_FORMAT is neither"},
 	}
+
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := s.with("DATA_DIR=" + t.TempDir()).with(c.env...).run(c.args...) // trust up takes a folder for itself
+			// trust up takes a folder for itself.
+			o := s.with("DATA_DIR=" + t.TempDir()).with(c.env...).run(c.args...)
 			o.expect(t, exit.CodeUsage, c.want)
 			if strings.Count(o.stderr, "\n") != 1 {
 				t.Errorf("not one line: %q", o.stderr)
@@ -107,6 +109,7 @@ func TestWhatCannotBeReachedExitsWith3(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
+
 	file := s.file("m.csv", "code,name,province\nA1,Alpha,Gauteng\n")
 	for name, c := range map[string]struct {
 		args []string
@@ -138,6 +141,7 @@ func TestDotEnvIsReadAndItsMistakesAreNamedByLine(t *testing.T) {
 	s.run("migrate").expect(t, exit.CodeUsage, "SECRET_KEY has 5 characters")
 	s.with("SECRET_KEY="+strings.Repeat("0123456789", 4)).run("migrate").
 		expect(t, exit.CodeUsage, "DATABASE_URL is not set")
+
 	s.file(".env", "A=1\n\nhunter2 is my password\n")
 	o := s.run("version")
 	o.expect(t, exit.CodeUsage, ".env: line 3 is not NAME=value")
@@ -179,15 +183,15 @@ func TestImportMunicipalities(t *testing.T) {
 	o.expect(t, exit.CodeNotSo, "municipalities: 2 registered, 1 unchanged, 13 refused")
 	for _, line := range []string{
 		"line 3: it has 3 fields instead of 7", "line 4: a quotation mark", "line 5: code:", "line 6: province:",
-		"line 7: population:",
-		"line 8: population:", "line 9: contact_email:", "line 10: category:", "line 11: name:", "line 12: code:",
-		"line 13: code: it stands on line 2 already", "line 14: Another municipality has this name.",
-		"line 15: it is not UTF-8",
+		"line 7: population:", "line 8: population:", "line 9: contact_email:", "line 10: category:",
+		"line 11: name:", "line 12: code:", "line 13: code: it is on line 2 already",
+		"line 14: Another municipality has this name.", "line 15: it is not UTF-8",
 	} {
 		if !strings.Contains(o.stderr, line) {
 			t.Errorf("it does not say %q:\n%s", line, o.stderr)
 		}
 	}
+
 	s.run("import", "municipalities", s.file("narrow.csv", "code,name\nBB1,Beta\n")).
 		expect(t, exit.CodeUsage, "the column province is missing; nothing was imported")
 }
@@ -195,11 +199,13 @@ func TestImportMunicipalities(t *testing.T) {
 func TestImportPurposes(t *testing.T) {
 	t.Parallel()
 	s, _ := onDatabase(t)
-	const head = "code,lawful_basis,special_personal_information,retention,description_en,description_zu,description_af\n"
+	const head = "code,lawful_basis,special_personal_information,retention," +
+		"description_en,description_zu,description_af\n"
 	whole := s.file("whole.csv",
 		head+"NEWSLETTER,s11(1)(a) consent,no,until withdrawn,To write.,Ukubhala.,Om te skryf.\n")
 	s.run("import", "purposes", whole).expect(t, exit.CodeDone, "purposes: 1 defined, 0 unchanged, 0 refused")
 	s.run("import", "purposes", whole).expect(t, exit.CodeDone, "purposes: 0 defined, 1 unchanged, 0 refused")
+
 	o := s.run("import", "purposes", s.file("broken.csv", head+strings.Join([]string{
 		"P_ONE,s11(1)(e) public-law duty,yes,1 year,a,b,c",     // 2: good
 		"P_TWO,because,no,1 year,a,b,c",                        // 3: no basis
@@ -213,10 +219,10 @@ func TestImportPurposes(t *testing.T) {
 		"P_SEVEN,s11(1)(a) consent,no,1 year,\"a\nb\",b,\"c\"", // 11: good, on two lines
 	}, "\n")))
 	o.expect(t, exit.CodeNotSo, "purposes: 2 defined, 1 unchanged, 7 refused")
+
 	for _, line := range []string{
 		"line 3: lawful_basis:", "line 4: special_personal_information:", "line 5: description_zu:",
-		"line 6: retention:", "line 7: code:",
-		"line 8: code:", "line 9: code: it stands on line 2 already",
+		"line 6: retention:", "line 7: code:", "line 8: code:", "line 9: code: it is on line 2 already",
 	} {
 		if !strings.Contains(o.stderr, line) {
 			t.Errorf("it does not say %q:\n%s", line, o.stderr)
@@ -269,14 +275,15 @@ func TestMigrateStatusAndVerify(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	tamper("update trust.municipalities_v1 set name = 'Omega' where code = 'A2'")
 	o := s.run("verify")
 	o.expect(t, exit.CodeNotSo, "read table municipalities")
 	if strings.Contains(o.stderr, "Omega") {
 		t.Errorf("it shows a value: %s", o.stderr)
 	}
-	tamper("update trust.checkpoints set state = 'halted', error = 'it does not fold', error_since = now(), seen_at " +
-		"= now() + interval '1 hour' where follower = 'users'")
+	tamper("update trust.checkpoints set state = 'halted', error = 'it does not fold', error_since = now(), " +
+		"seen_at = now() + interval '1 hour' where follower = 'users'")
 	s.run("status").expect(t, exit.CodeNotSo, "halted: users")
 	s.with("MASTER_KEY="+strings.Repeat("wrong-", 8)).run("verify").
 		expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
@@ -299,7 +306,7 @@ func connect(t testing.TB, s *site) *pgx.Conn {
 	return nil
 }
 
-// Row-level security is worth nothing to a process that it does not bind.
+// Row-level security protects nothing from a process that it does not bind.
 func TestASuperuserIsRefused(t *testing.T) {
 	t.Parallel()
 	s, db := onDatabase(t)
@@ -324,6 +331,7 @@ func TestServeWaitsForItsDatabase(t *testing.T) {
 		return code == http.StatusServiceUnavailable && len(problem.Errors) == 1 &&
 			problem.Errors[0].Field == "migrations"
 	})
+
 	s.run("migrate").expect(t, exit.CodeDone, "schema version")
 	pgtest.Eventually(t, "it goes on by itself", func() bool { return s.get("/ready", nil) == http.StatusOK })
 	if code := serve.stop(t, syscall.SIGTERM); code != exit.CodeDone {
@@ -331,7 +339,7 @@ func TestServeWaitsForItsDatabase(t *testing.T) {
 	}
 }
 
-// DATA_DIR/env may hold the only master key: nothing may advise to remove it.
+// DATA_DIR/env may hold the only master key, so no error may advise to remove it.
 func TestAnEnvFileThatCannotBeReadIsNotToBeRemoved(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -343,8 +351,8 @@ func TestAnEnvFileThatCannotBeReadIsNotToBeRemoved(t *testing.T) {
 	}
 }
 
-// What another user of the machine could have prepared is neither believed nor written
-// to.
+// Files that another user of the machine could have prepared are neither believed nor
+// written to.
 func TestWhatAnotherUserCouldHavePreparedIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -383,6 +391,7 @@ func TestWhatAnotherUserCouldHavePreparedIsRefused(t *testing.T) {
 			s := newSite(t)
 			must(t, os.MkdirAll(s.data(""), 0o700))
 			c.prepare(s)
+
 			s.run("up").expect(t, exit.CodeUnreachable, c.want)
 			if _, err := os.Lstat(filepath.Join(s.dir, "precious")); err == nil {
 				t.Error("it wrote where a link led")
@@ -391,7 +400,7 @@ func TestWhatAnotherUserCouldHavePreparedIsRefused(t *testing.T) {
 	}
 }
 
-// Not only by trust up: the other commands read the keys in it.
+// Not only trust up refuses it, because the other commands read the keys there too.
 func TestEveryCommandRefusesADataDirThatOthersCanWriteTo(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -409,7 +418,7 @@ func TestEveryCommandRefusesADataDirThatOthersCanWriteTo(t *testing.T) {
 	}
 }
 
-// An event that a newer release wrote is neither damage nor a fault of a server: each
+// An event that a newer release wrote is neither damage nor a server error: every command
 // says to run a newer trust.
 func TestAProgramOlderThanTheLogSaysSoEverywhere(t *testing.T) {
 	t.Parallel()

@@ -12,7 +12,7 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// journey is the README's tour, walked by the generated client alone. A chapter leaves
+// journey is the README's tour, walked only with the generated client. A chapter leaves
 // here what later ones need.
 type journey struct {
 	t      *testing.T
@@ -24,7 +24,7 @@ type journey struct {
 
 	account *api.UserBody    // hers, in Cape Town
 	consent *api.ConsentBody // hers to alerts by SMS
-	newest  int64            // position of what happened last
+	newest  int64            // position of the last change
 }
 
 const journeyPassword = "correct horse battery"
@@ -37,8 +37,7 @@ func TestTheClientWalksTheTourOfTheReadme(t *testing.T) {
 	j := &journey{t: t, site: s, email: "nomsa@example.org", nobody: api.New("http://" + s.addr)}
 	for _, chapter := range []func(){
 		j.anybodyLooks, j.sheRegisters, j.sheAgrees, j.sheTakesItBack, j.aFormFromThreeDaysAgo,
-		j.theSameAddressElsewhere,
-		j.anOfficerFindsHer, j.anOfficerAnswersForHer, j.sheGoes,
+		j.theSameAddressElsewhere, j.anOfficerFindsHer, j.anOfficerAnswersForHer, j.sheGoes,
 	} {
 		chapter()
 	}
@@ -60,14 +59,14 @@ func (j *journey) refused(err error, code api.ProblemCode) {
 	}
 }
 
-// followed waits for the read tables longer than the API does, which promises an answer
-// after two seconds on any machine.
+// followed waits for the read tables. It waits longer than the API, which answers within
+// two seconds on any machine.
 func (j *journey) followed() {
 	j.t.Helper()
 	pgtest.Eventually(j.t, "the read tables have followed", j.site.caughtUp)
 }
 
-// signIn gives the client of somebody with an account.
+// signIn returns the client of somebody with an account.
 func (j *journey) signIn(email, municipality string) *api.Client {
 	j.t.Helper()
 	tokens, err := j.nobody.Login(j.t.Context(), api.LoginBody{
@@ -103,6 +102,7 @@ func (j *journey) anybodyLooks() {
 	if m := found.Body.Items; len(m) != 1 || m[0].Name != "City of Cape Town" || found.Body.Next != nil {
 		j.t.Errorf("municipalities: %+v", found.Body)
 	}
+
 	purposes, err := j.nobody.ListPurposes(j.t.Context(), &api.ListPurposesParams{MunicipalityCode: new("CPT")})
 	j.ok(err)
 	for _, p := range purposes.Body.Items {
@@ -120,8 +120,10 @@ func (j *journey) sheRegisters() {
 		account.Position() == 0 {
 		j.t.Errorf("registered: %+v", account)
 	}
+
 	j.account, j.newest = &account.Body, account.Position()
 	j.nomsa = j.signIn(j.email, "CPT")
+
 	me, err := j.nomsa.GetMe(j.t.Context(), nil)
 	j.ok(err)
 	if !reflect.DeepEqual(me.Body, *j.account) || me.ETag() == "" {
@@ -132,17 +134,20 @@ func (j *journey) sheRegisters() {
 func (j *journey) sheAgrees() {
 	agree := api.RecordConsentBody{Purpose: "sms_alert", Language: "zu", Consented: true}
 	once := &api.RecordConsentParams{IdempotencyKey: new("sms, yes")}
+
 	first, err := j.nomsa.RecordConsent(j.t.Context(), agree, once)
 	j.ok(err)
 	if c := first.Body; !c.Consented || c.ConsentedAt == nil ||
 		!strings.HasPrefix(c.PurposeDescription, "Ukukuthumelela izaziso ze-SMS") {
 		j.t.Errorf("granted: %+v", c)
 	}
+
 	again, err := j.nomsa.RecordConsent(j.t.Context(), agree, once)
 	j.ok(err)
 	if again.Body.ID != first.Body.ID || again.Position() != first.Position() {
 		j.t.Errorf("sent again it is another: %+v, %+v", again, first)
 	}
+
 	_, err = j.nomsa.RecordConsent(j.t.Context(), agree, nil)
 	j.refused(err, api.ProblemCodeAlreadyGranted)
 	j.consent, j.newest = &first.Body, first.Position()
@@ -157,6 +162,7 @@ func (j *journey) sheTakesItBack() {
 	if !withdrawn.Body.Withdrawn || withdrawn.Body.WithdrawnAt == nil {
 		j.t.Errorf("withdrawn: %+v", withdrawn.Body)
 	}
+
 	j.newest = withdrawn.Position()
 	if by := j.check(false, api.CheckConsentParams{Purpose: "sms_alert"}); by == nil ||
 		by.EventType != "consent.withdrawn.v1" {
@@ -165,28 +171,30 @@ func (j *journey) sheTakesItBack() {
 	j.check(true, api.CheckConsentParams{Purpose: "sms_alert", At: &j.consent.RecordedAt})
 }
 
-// The two clocks: three days ago it was allowed, as we know today; as we knew then, it
+// The two clocks: as we know today, it was allowed three days ago; as we knew then, it
 // was not.
 func (j *journey) aFormFromThreeDaysAgo() {
 	then := time.Now().Add(-3 * 24 * time.Hour)
 	form, err := j.nomsa.RecordConsent(j.t.Context(), api.RecordConsentBody{
-		Purpose: "newsletter", Language: "zu", Consented: true, Channel: new(api.RecordConsentBodyChannelPaper),
-		GivenAt:  &then,
+		Purpose: "newsletter", Language: "zu", Consented: true,
+		Channel: new(api.RecordConsentBodyChannelPaper), GivenAt: &then,
 		Evidence: &api.EvidenceBody{SHA256: strings.Repeat("9f86d081", 8), Reference: "form 114"},
 	}, nil)
 	j.ok(err)
 	if form.Body.Channel != api.ConsentBodyChannelPaper || form.Body.RecordedAt.Sub(form.Body.GivenAt) < 71*time.Hour {
 		j.t.Errorf("form: %+v", form.Body)
 	}
+
 	j.newest = form.Position()
 	j.check(true, api.CheckConsentParams{Purpose: "newsletter", At: &then})
 	if by := j.check(false, api.CheckConsentParams{Purpose: "newsletter", At: &then, KnownAt: &then}); by != nil {
 		j.t.Errorf("known then: %+v", by)
 	}
+
 	j.followed()
 	list, err := j.nomsa.ListConsents(j.t.Context(), &api.ListConsentsParams{MinEventPosition: &j.newest})
 	j.ok(err)
-	if len(list.Body.Items) != 3 { // with the one her account rests on
+	if len(list.Body.Items) != 3 { // one of them is what her account rests on
 		j.t.Errorf("her consents: %+v", list.Body.Items)
 	}
 }
@@ -206,10 +214,11 @@ func (j *journey) theSameAddressElsewhere() {
 func (j *journey) anOfficerFindsHer() {
 	j.office = j.officer("CPT")
 	j.followed()
+
 	found, err := j.office.ListUsers(j.t.Context(), &api.ListUsersParams{Email: &j.email, MinEventPosition: &j.newest})
 	j.ok(err)
 	shown := *j.account
-	shown.SecondFactor = nil // whether she has one is for herself to see
+	shown.SecondFactor = nil // only she herself may see whether she has one
 	if len(found.Body.Items) != 1 || !reflect.DeepEqual(found.Body.Items[0], shown) {
 		j.t.Errorf("the officer finds %+v, not %+v", found.Body.Items, shown)
 	}
@@ -217,8 +226,8 @@ func (j *journey) anOfficerFindsHer() {
 	j.refused(err, api.ProblemCodeForbidden)
 }
 
-// anOfficerAnswersForHer: what had she agreed to when she had just agreed, in which
-// words, who recorded it, who has looked?
+// anOfficerAnswersForHer: what was in force just after she agreed, in which words, who
+// recorded it, who has looked at it since?
 func (j *journey) anOfficerAnswersForHer() {
 	history, err := j.office.SubjectHistory(j.t.Context(), j.account.ID, nil)
 	j.ok(err)
@@ -242,7 +251,7 @@ func (j *journey) anOfficerAnswersForHer() {
 		text, err := io.ReadAll(export.Body)
 		j.ok(err)
 		if export.Position() != j.newest {
-			j.t.Errorf("the export stands at %d, asked for at %d", export.Position(), j.newest)
+			j.t.Errorf("the export is at position %d, and was asked for at %d", export.Position(), j.newest)
 		}
 		return string(text)
 	}
@@ -261,18 +270,20 @@ func (j *journey) anOfficerAnswersForHer() {
 		reads[3].Route != "GET /api/v1/compliance/subjects/{id}/history" || reads[4].Fields != "profile" {
 		j.t.Errorf("who has looked: %+v", reads)
 	}
+
 	log, err := j.office.AuditLog(j.t.Context(), &api.AuditLogParams{RecordID: new(j.consent.ID)})
 	j.ok(err)
 	if entries := log.Body.Items; len(entries) != 2 || entries[0].Changes["withdrawn"].New != true ||
 		*entries[1].UserID != j.account.ID {
 		j.t.Errorf("the audit of her consent: %+v", entries)
 	}
+
 	_, err = j.nomsa.SubjectHistory(j.t.Context(), j.account.ID, nil)
 	j.refused(err, api.ProblemCodeForbidden)
 }
 
-// sheGoes: she takes everything about herself along, and is erased; what she agreed to
-// stays, of nobody known.
+// sheGoes: she takes a copy of all her data, and is erased; her consents stay, but nobody
+// can tell whose they are.
 func (j *journey) sheGoes() {
 	mine, err := j.nomsa.MyData(j.t.Context(), nil)
 	j.ok(err)
@@ -280,6 +291,7 @@ func (j *journey) sheGoes() {
 		len(d.Recipients) != 1 {
 		j.t.Errorf("her data: %+v", d)
 	}
+
 	page, err := j.nomsa.MyDataPage(j.t.Context(), nil)
 	j.ok(err)
 	text, err := io.ReadAll(page.Body)
@@ -288,17 +300,20 @@ func (j *journey) sheGoes() {
 	if !strings.Contains(string(text), `<html lang="zu">`) || !strings.Contains(string(text), "Nomsa Dlamini") {
 		j.t.Errorf("her page: %s", text)
 	}
-	_, err = j.nomsa.DeleteAccount(j.t.Context(), &api.EraseBody{Confirmation: "DELETE MY ACCOUNT", Password: "wrong"},
-		nil)
+
+	_, err = j.nomsa.DeleteAccount(j.t.Context(),
+		&api.EraseBody{Confirmation: "DELETE MY ACCOUNT", Password: "wrong"}, nil)
 	j.refused(err, api.ProblemCodePasswordWrong)
 	gone, err := j.nomsa.DeleteAccount(j.t.Context(),
 		&api.EraseBody{Confirmation: "DELETE MY ACCOUNT", Password: journeyPassword}, nil)
 	j.ok(err)
+
 	certificate, err := j.nobody.GetCertificate(j.t.Context(), gone.Body.CertificateID, nil)
 	j.ok(err)
 	if certificate.Body.SubjectID != j.account.ID || certificate.Body.Position != gone.Position() {
 		j.t.Errorf("certificate %+v of %+v", certificate.Body, gone.Body)
 	}
+
 	_, err = j.nomsa.GetMe(j.t.Context(), nil)
 	j.refused(err, api.ProblemCodeSessionEnded)
 	history, err := j.office.SubjectHistory(j.t.Context(), j.account.ID, nil)
@@ -308,7 +323,7 @@ func (j *journey) sheGoes() {
 	}
 }
 
-// officer signs in as a manager of a municipality, whom its first admin has made.
+// officer signs in as a manager of a municipality, whose account its first admin makes.
 func (j *journey) officer(municipality string) *api.Client {
 	j.t.Helper()
 	j.site.feed(journeyPassword+"\n", "admin", "create", "--municipality", municipality, "--email",

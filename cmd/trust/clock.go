@@ -9,8 +9,8 @@ import (
 	"github.com/salga-trust/engine/eventstore"
 )
 
-// clockWarnings names what GET /ready says of the clocks. Neither keeps the system from
-// answering.
+// clockWarnings returns the warnings of GET /ready about the clocks. Neither keeps the
+// system from answering.
 func clockWarnings(c eventstore.Clocks) []string {
 	var warnings []string
 	if c.Future > 0 {
@@ -22,14 +22,15 @@ func clockWarnings(c eventstore.Clocks) []string {
 	return warnings
 }
 
-// clocksInWords says the same to an operator.
+// clocksInWords returns the same warnings as sentences for an operator.
 func clocksInWords(c eventstore.Clocks) []string {
 	var wrong []string
 	if c.Future > 0 {
-		wrong = append(wrong, fmt.Sprintf("recorded in the future: the newest event by %s, until %s; "+
-			"see docs/operator.md, the clock was ahead, it passes by itself", c.Future.Round(time.Second),
-			c.Newest.Format(time.RFC3339)))
+		wrong = append(wrong, fmt.Sprintf("recorded in the future: the newest event by %s, until %s; it passes by "+
+			"itself, see docs/operator.md, the clock was ahead",
+			c.Future.Round(time.Second), c.Newest.Format(time.RFC3339)))
 	}
+
 	if c.Differ() {
 		beside := "ahead of"
 		if c.Difference < 0 {
@@ -37,13 +38,13 @@ func clocksInWords(c eventstore.Clocks) []string {
 		}
 		wrong = append(wrong,
 			fmt.Sprintf("the clocks differ: the database's is %s %s this machine's, and nothing is recorded "+
-				"where they are more than %s apart; set them right", c.Difference.Abs().Round(time.Second), beside,
-				eventstore.MaxClockDifference))
+				"while they are more than %s apart; set them right",
+				c.Difference.Abs().Round(time.Second), beside, eventstore.MaxClockDifference))
 	}
 	return wrong
 }
 
-// notInFuture says no when the log holds events that were recorded in the future.
+// notInFuture refuses a log that holds events recorded in the future.
 func notInFuture(ctx context.Context, db eventstore.Querier) error {
 	first, err := eventstore.FirstInFuture(ctx, db)
 	if err != nil {
@@ -52,6 +53,7 @@ func notInFuture(ctx context.Context, db eventstore.Querier) error {
 	if first == 0 {
 		return nil
 	}
+
 	return exit.NotSo("recorded in the future: from position %d on, because the database's clock was ahead; "+
-		"all else is whole, so restore nothing: see docs/operator.md, the clock was ahead", first)
+		"everything else is whole, so restore nothing: see docs/operator.md, the clock was ahead", first)
 }

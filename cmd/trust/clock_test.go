@@ -12,23 +12,25 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// For one append the database's clock was a day ahead. It is right again.
+// For one append the database's clock was a day ahead, and is right again.
 func TestALogThatWasRecordedInTheFutureGoesOnAndSaysSo(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off")
 	s.start("up")
 	pgtest.Eventually(t, "the system is ready", s.ready)
 	nomsa := s.citizen("nomsa@example.org", "Nomsa Mudau")
-	consent := field(t, nomsa.call("POST", "consents", `{"purpose":"sms_alert","language":"en","consented":true}`),
-		"id")
+	granted := nomsa.call("POST", "consents", `{"purpose":"sms_alert","language":"en","consented":true}`)
+	consent := field(t, granted, "id")
+
 	s = s.with("DATABASE_URL=" + s.kept()["DATABASE_URL"])
 	db := connect(t, s)
 	pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
+
 	head := s.status().Head
 	_, err := db.Exec(t.Context(), "set session_replication_role = replica")
 	must(t, err)
-	_, err = db.Exec(t.Context(), `update trust.events
-		set effective_at = effective_at + interval '1 day', recorded_at = recorded_at + interval '1 day' where position = $1`, head)
+	_, err = db.Exec(t.Context(), `update trust.events set effective_at = effective_at + interval '1 day',
+		recorded_at = recorded_at + interval '1 day' where position = $1`, head)
 	must(t, err)
 	s.run("rebuild", "consents").expect(t, exit.CodeDone, "consents rebuilt")
 
@@ -45,6 +47,7 @@ func TestALogThatWasRecordedInTheFutureGoesOnAndSaysSo(t *testing.T) {
 		must(t, json.Unmarshal(nomsa.call("GET", "consents/check?purpose=sms_alert"+query, ""), &answer))
 		return *answer.Allowed
 	}
+
 	dayAfter := "&at=" + time.Now().Add(48*time.Hour).UTC().Format(time.RFC3339)
 	if !allowed("") {
 		t.Error("what was granted is not allowed")
@@ -59,10 +62,13 @@ func TestALogThatWasRecordedInTheFutureGoesOnAndSaysSo(t *testing.T) {
 	s.run("verify").expect(t, exit.CodeNotSo, "events verified")
 
 	_, err = db.Exec(t.Context(),
-		`update trust.events set effective_at = case when position = $1 then effective_at - interval '1 day' else effective_at end,
-		recorded_at = greatest(recorded_at - interval '1 day', least(effective_at, recorded_at - interval '1 day'), case when position > $1 then effective_at end)
+		`update trust.events set
+			effective_at = case when position = $1 then effective_at - interval '1 day' else effective_at end,
+			recorded_at = greatest(recorded_at - interval '1 day',
+				least(effective_at, recorded_at - interval '1 day'), case when position > $1 then effective_at end)
 		where position >= $1 and recorded_at > now()`, head)
 	must(t, err)
+
 	s.run("rebuild", "consents", "--drop-kept").expect(t, exit.CodeDone, "dropped")
 	s.run("rebuild", "consents").expect(t, exit.CodeDone, "consents rebuilt")
 	pgtest.Eventually(t, "/ready is content", s.ready)
@@ -70,7 +76,7 @@ func TestALogThatWasRecordedInTheFutureGoesOnAndSaysSo(t *testing.T) {
 	s.run("verify").expect(t, exit.CodeDone, "events verified")
 }
 
-// warns tells whether the API says that it is degraded because of this.
+// warns reports whether the API is degraded, with this warning.
 func (s *site) warns(of string) bool {
 	var answer struct {
 		Status   string

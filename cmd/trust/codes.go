@@ -11,9 +11,9 @@ import (
 
 type codesCmd struct{}
 
-// Run gives the events of programs before their codes, and then demands one of every
-// event. It may be stopped and repeated, and run beside everything else but programs of
-// before, which are refused from its end on.
+// Run gives a code to each event that an older program wrote without one, and then
+// requires one of every event. It may be stopped and repeated, and run beside everything
+// except older programs, which are refused once it is done.
 func (codesCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedSchemaOwner, pool: 2, reader: true})
 	if err != nil {
@@ -24,6 +24,7 @@ func (codesCmd) Run(ctx context.Context, p *program) error {
 	if err := refuseNewer(ctx, o.pool); err != nil {
 		return err
 	}
+
 	bar := newProgress(p.stderr, -1, "codes")
 	given, err := o.reader.CodeOlder(ctx, o.pool, func(done, total int64) {
 		bar.ChangeMax64(total)
@@ -34,12 +35,12 @@ func (codesCmd) Run(ctx context.Context, p *program) error {
 		return exit.Explain(err)
 	}
 	_, err = fmt.Fprintf(p.stdout,
-		"%d older events got their code; every event has one now, and one without is forged\n", given)
+		"%d older events got their code; from now on an event without one counts as forged\n", given)
 	return err
 }
 
-// codesPending does trust codes if that was not done. Where it fails it only says so:
-// until it is done, older events are believed as before.
+// codesPending runs trust codes if that was not done before. A failure is only reported:
+// until the codes are there, older events are believed without them.
 func codesPending(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedSchemaOwner, conn: true})
 	if err != nil {
@@ -54,6 +55,7 @@ func codesPending(ctx context.Context, p *program) error {
 	if coded {
 		return nil
 	}
+
 	if err := (codesCmd{}).Run(ctx, p); err != nil && ctx.Err() == nil {
 		_, err = fmt.Fprintf(p.stderr, "trust codes: %v\n", err)
 		return err

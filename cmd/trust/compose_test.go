@@ -8,14 +8,15 @@ import (
 	"testing"
 )
 
-// compose.yaml cannot be run where there is no container engine, so what it must agree on
-// with the program is compared as text.
+// compose.yaml cannot be run without a container engine, so the points on which it must
+// agree with the program are compared as text.
 func TestComposeRunsEveryFollowerAndKeepsPersonalDataOutOfTheServersLog(t *testing.T) {
 	t.Parallel()
 	compose := read(t, "compose.yaml")
 	if strings.Count(compose, "\n    command: [project, all]\n") != 1 {
 		t.Error("compose.yaml does not run once what follows the log")
 	}
+
 	for _, setting := range []string{
 		"log_parameter_max_length=0", "log_parameter_max_length_on_error=0", "log_error_verbosity=terse",
 		"log_min_error_statement=panic",
@@ -36,8 +37,8 @@ func TestComposeAsksForNothingThatItsExampleDoesNotName(t *testing.T) {
 	}
 }
 
-// Production checks all settings in every command, so each service that is told of it
-// needs those whose default it refuses.
+// In production every command checks all settings, so each service there needs those
+// settings whose default is refused.
 func TestComposeGivesEachServiceInProductionWhatProductionChecks(t *testing.T) {
 	t.Parallel()
 	services := regexp.MustCompile(`(?m)^  [a-z]+:$`).Split(read(t, "compose.yaml"), -1)
@@ -50,6 +51,7 @@ func TestComposeGivesEachServiceInProductionWhatProductionChecks(t *testing.T) {
 			}
 		}
 	}
+
 	if told < 3 {
 		t.Errorf("%d services are told of production: this test looks in the wrong place", told)
 	}

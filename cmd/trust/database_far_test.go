@@ -22,7 +22,7 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// A server whose processes do not get on answers nothing and closes nothing, as on a
+// A server whose processes make no progress answers nothing and closes nothing, as on a
 // machine that swaps or whose disk hangs.
 func TestFarAServerThatHangsIsSaidInTimeAndServesAgainByItself(t *testing.T) {
 	t.Parallel()
@@ -40,6 +40,7 @@ func TestFarAServerThatHangsIsSaidInTimeAndServesAgainByItself(t *testing.T) {
 		people[i] = newClient("http://" + s.addr)
 		must(t, people[i].person(ctx, "CPT", fmt.Sprintf("resident%d@example.co.za", i)))
 	}
+
 	done := &acknowledged{positions: map[int64]string{}, more: make(chan struct{}, 1)}
 	var working sync.WaitGroup
 	for i, c := range people {
@@ -68,7 +69,7 @@ func TestFarAServerThatHangsIsSaidInTimeAndServesAgainByItself(t *testing.T) {
 	s.run("verify").expect(t, exit.CodeDone, "events verified")
 }
 
-// saysThatItHangs asks in all ways there are, each of which ends in time.
+// saysThatItHangs asks in every way there is, and expects an answer in time.
 func (s *site) saysThatItHangs(timeout time.Duration) {
 	s.t.Helper()
 	within := func(limit time.Duration, what string, ask func()) {
@@ -90,6 +91,7 @@ func (s *site) saysThatItHangs(timeout time.Duration) {
 			s.t.Errorf("ready is answered %d: %+v", code, problem)
 		}
 	})
+
 	within(2*timeout, "a query", func() {
 		if code := s.get("/api/v1/municipalities", &problem); code != http.StatusServiceUnavailable ||
 			problem.Code != "unavailable" {
@@ -97,8 +99,8 @@ func (s *site) saysThatItHangs(timeout time.Duration) {
 		}
 	})
 	within(2*timeout, "a command", func() {
-		if code := s.signIn("admin@example.org", "correct horse battery",
-			"SALGA"); code != http.StatusServiceUnavailable {
+		code := s.signIn("admin@example.org", "correct horse battery", "SALGA")
+		if code != http.StatusServiceUnavailable {
 			s.t.Errorf("a sign-in is answered %d", code)
 		}
 	})
@@ -123,7 +125,7 @@ func TestFarAStandbyIsSaidAndServesOnceItIsPromoted(t *testing.T) {
 	must(t, os.WriteFile(signal, nil, 0o644)) //nolint:gosec // another user reads it, and nothing is in it
 	server.start()
 
-	late := *s // and one that is started beside it
+	late := *s // an API that starts beside the first one
 	late.addr = freeAddress()
 	const why = "the database is a standby, in recovery"
 	late.with("HTTP_ADDR=" + late.addr).start("serve")
@@ -132,8 +134,9 @@ func TestFarAStandbyIsSaidAndServesOnceItIsPromoted(t *testing.T) {
 		pgtest.Eventually(t, "it says that its database is a standby", func() bool {
 			return api.get("/ready", &problem) == http.StatusServiceUnavailable && strings.Contains(problem.Detail, why)
 		})
-		if code := api.signIn("admin@example.org", "correct horse battery",
-			"SALGA"); code != http.StatusServiceUnavailable {
+
+		code := api.signIn("admin@example.org", "correct horse battery", "SALGA")
+		if code != http.StatusServiceUnavailable {
 			t.Errorf("a sign-in, which is recorded, is answered %d", code)
 		}
 		if code := api.get("/api/v1/municipalities", nil); code != http.StatusOK {
@@ -155,7 +158,7 @@ func TestFarAStandbyIsSaidAndServesOnceItIsPromoted(t *testing.T) {
 	s.run("verify").expect(t, exit.CodeDone, "events verified")
 }
 
-// ownServer is a Postgres of one test, which may be stopped and frozen: it listens on
+// ownServer is a Postgres of one test, which can be stopped and frozen. It listens on
 // TCP, as a server on another machine does.
 type ownServer struct {
 	t       *testing.T
@@ -172,6 +175,7 @@ func startServer(t *testing.T) *ownServer {
 	must(t, err)
 	home := t.TempDir()
 	must(t, os.Chmod(filepath.Dir(home), 0o755)) //nolint:gosec // the server's user passes through it
+
 	cluster, err := localpg.New(localpg.Config{
 		Dir: filepath.Join(home, "pg"), Binaries: binaries, Port: port, Password: "of a test", NoSync: true,
 	})
@@ -211,8 +215,7 @@ func (o *ownServer) site(env ...string) *site {
 	return s
 }
 
-// freeze stops all of the server's processes where they are, until thaw, or the test's
-// end.
+// freeze suspends all of the server's processes until thaw or the end of the test.
 func (o *ownServer) freeze() (thaw func()) {
 	o.t.Helper()
 	var frozen []int
@@ -223,7 +226,7 @@ func (o *ownServer) freeze() (thaw func()) {
 			}
 		}
 	}
-	stop(o.process.PID()) // first, so that it starts no other
+	stop(o.process.PID()) // first, so that it starts no others
 	stop(childrenOf(o.t, o.process.PID())...)
 
 	thaw = sync.OnceFunc(func() {
@@ -244,6 +247,7 @@ func childrenOf(t *testing.T, parent int) (children []int) {
 		if err != nil {
 			continue // it has ended
 		}
+
 		// pid (name) state ppid …, and a name may hold anything.
 		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))

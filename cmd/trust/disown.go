@@ -13,23 +13,25 @@ import (
 )
 
 type disownCmd struct {
-	Position int64  `arg:"" help:"Of the forged event, as trust status and trust verify say."`
-	Through  int64  `arg:"" optional:"" help:"Of the last one, where there are several: those between whose code holds stay."`
-	Reason   string `required:"" placeholder:"TEXT" help:"Why, for whoever reads the audit. Names nobody."`
+	Position int64  `arg:"" help:"Position of the forged event, as trust status and trust verify report it."`
+	Through  int64  `arg:"" optional:"" help:"Position of the last of several; those between whose code holds stay."`
+	Reason   string `required:"" placeholder:"TEXT" help:"Why, for readers of the audit; it must name nobody."`
 }
 
-// Run says for good that events are none of ours, so that what follows the log passes
-// them as empty. Each is disowned in a transaction of its own: stopped and repeated, it
-// goes on.
+// Run declares for good that events are not ours, so that readers of the log pass them as
+// empty. Each is disowned in a transaction of its own, so that a run that was stopped can
+// be repeated.
 func (d disownCmd) Run(ctx context.Context, p *program) error {
 	if d.Through != 0 && d.Through < d.Position {
 		return exit.WrongUsage("the last position is before the first one")
 	}
+
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedSchemaOwner, pool: 1, reader: true})
 	if err != nil {
 		return err
 	}
 	defer o.close(ctx)
+
 	if err := refuseNewer(ctx, o.pool); err != nil {
 		return err
 	}
@@ -48,6 +50,7 @@ func (d disownCmd) Run(ctx context.Context, p *program) error {
 			}
 		}
 	}
+
 	if d.Through != 0 {
 		_, err = fmt.Fprintf(p.stdout, "%d of the events from %d to %d are events of this log, and stay\n", held,
 			d.Position, d.Through)

@@ -16,14 +16,14 @@ import (
 
 type exposureCmd struct {
 	Tenant  string   `required:"" placeholder:"CODE" help:"Code of the municipality."`
-	Subject identity `placeholder:"ID" xor:"who" required:"" help:"Who saw this person?"`
-	Actor   identity `placeholder:"ID" xor:"who" required:"" help:"Whom did this account see?"`
-	From    moment   `placeholder:"TIME" help:"Reads at this instant or later."`
-	To      moment   `placeholder:"TIME" help:"Reads before this instant."`
+	Subject identity `placeholder:"ID" xor:"who" required:"" help:"List who read this person's data."`
+	Actor   identity `placeholder:"ID" xor:"who" required:"" help:"List whose data this account read."`
+	From    moment   `placeholder:"TIME" help:"Only reads at this instant or later."`
+	To      moment   `placeholder:"TIME" help:"Only reads before this instant."`
 }
 
-// Run lists reads of personal data, newest first. It shows ids and routes, and so leaves
-// no trace itself.
+// Run lists reads of personal data, newest first. It shows only ids and routes, so it is
+// not recorded itself.
 func (x exposureCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
@@ -35,8 +35,10 @@ func (x exposureCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Explain(err)
 	}
-	filter := reports.ExposureFilter{Subject: domain.UserID(x.Subject), Actor: domain.UserID(x.Actor),
-		From: x.From.Time, To: x.To.Time}
+
+	filter := reports.ExposureFilter{
+		Subject: domain.UserID(x.Subject), Actor: domain.UserID(x.Actor), From: x.From.Time, To: x.To.Time,
+	}
 	known := filter.Subject
 	if known.IsZero() {
 		known = filter.Actor
@@ -44,6 +46,7 @@ func (x exposureCmd) Run(ctx context.Context, p *program) error {
 	if err := o.handler.KnownPerson(ctx, tenant, known); err != nil {
 		return err
 	}
+
 	page, count := projections.Page{Limit: 100}, 0
 	for {
 		list, err := o.reports.Exposure(ctx, tenant, filter, page)
@@ -60,6 +63,7 @@ func (x exposureCmd) Run(ctx context.Context, p *program) error {
 			break
 		}
 	}
+
 	_, err = fmt.Fprintf(p.stdout, "%d reads\n", count)
 	return err
 }
@@ -73,10 +77,12 @@ func writeExposure(p *program, x reports.ExposureEntry, first bool) error {
 			return err
 		}
 	}
+
 	who := x.Actor.String()
 	if x.Actor.IsZero() {
 		who = "an operator"
 	}
+
 	var more []string
 	for _, s := range x.Subjects {
 		more = append(more, s.String())
@@ -87,8 +93,8 @@ func writeExposure(p *program, x reports.ExposureEntry, first bool) error {
 	if facts, open := x.Reason.Get(); open {
 		more = append(more, "because: "+facts.Reason)
 	}
-	_, err := fmt.Fprintf(p.stdout, exposureRow, seconds(x.Timestamp), who, x.ActorRole, cmp.Or(string(x.Matched), "-"),
-		x.Route, x.Fields,
-		strings.Join(more, ", "))
+
+	_, err := fmt.Fprintf(p.stdout, exposureRow, seconds(x.Timestamp), who, x.ActorRole,
+		cmp.Or(string(x.Matched), "-"), x.Route, x.Fields, strings.Join(more, ", "))
 	return err
 }

@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// A far test that lacks one of its three marks would run in neither make test nor make
-// test-far, or in the wrong one.
+// A far test that lacks one of its three marks would run in the wrong one of make test
+// and make test-far, or in neither.
 func TestATestIsFarInFileTagAndNameOrInNone(t *testing.T) {
 	t.Parallel()
 	looked := 0
@@ -39,6 +39,7 @@ func TestATestIsFarInFileTagAndNameOrInNone(t *testing.T) {
 		}
 		return nil
 	})
+
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +73,7 @@ func TestAHalfFarTestIsNoticed(t *testing.T) {
 			[]string{"a/b_far_test.go: BenchmarkAway does not begin with TestFar"},
 		},
 	}
+
 	for name, c := range cases {
 		if got := farFaults(t, c.path, c.source); !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
@@ -114,10 +116,9 @@ func farFaults(t *testing.T, path, source string) []string {
 }
 
 func runByGoTest(name string) bool {
-	return name != "TestMain" && slices.ContainsFunc([]string{"Test", "Benchmark", "Fuzz", "Example"},
-		func(prefix string) bool {
-			return strings.HasPrefix(name, prefix)
-		})
+	kinds := []string{"Test", "Benchmark", "Fuzz", "Example"}
+	return name != "TestMain" &&
+		slices.ContainsFunc(kinds, func(kind string) bool { return strings.HasPrefix(name, kind) })
 }
 
 // buildTag returns the expression of a file's //go:build line, or nothing.

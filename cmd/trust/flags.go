@@ -10,8 +10,8 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// The kinds of flags that a question is made of. The zero value of each is "not given",
-// so none can be given: an empty purpose or the zero id would be answered as a question
+// The types of the flags that narrow a question. The zero value of each means "not
+// given" and is refused on the command line: an empty purpose or the zero id would ask
 // about everything.
 
 // moment is an instant on the command line.
@@ -46,7 +46,7 @@ type word string
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (w *word) UnmarshalText(text []byte) error {
 	if domain.IsBlank(string(text)) {
-		return errors.New("give a value, or leave the flag away")
+		return errors.New("give a value, or leave the flag out")
 	}
 	*w = word(text)
 	return nil

@@ -25,13 +25,13 @@ func namesOf[F follow.Follower](all []F) []string {
 	return names
 }
 
-// choose finds followers by name, each once; "all" stands for all. what is what they are
-// called in a refusal.
+// choose returns followers by name, each once; "all" names all of them. what is their
+// name in a refusal.
 func choose[F follow.Follower](what string, from []F, names []string) ([]F, error) {
 	known, wanted := namesOf(from), map[string]bool{}
 	for _, name := range names {
 		if name != "all" && !slices.Contains(known, name) {
-			return nil, exit.WrongUsage("there is no %s %q; give some of: %s, all", what, name,
+			return nil, exit.WrongUsage("there is no %s %q; choose from %s, or all", what, name,
 				strings.Join(known, ", "))
 		}
 		wanted[name] = true

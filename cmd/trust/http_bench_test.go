@@ -19,15 +19,16 @@ import (
 )
 
 // BenchmarkConsentOverHTTP has 64 clerks record consents of people at the counter,
-// through the built program as trust up runs it: clients, API, projectors and Postgres on
-// the same cores. In the same run 64 callers append such events straight to the log,
-// before the same projectors.
+// through the built program as trust up runs it: clients, API, projectors and Postgres
+// on the same cores. In the same run 64 callers append such events directly to the log,
+// followed by the same projectors.
 func BenchmarkConsentOverHTTP(b *testing.B) {
 	const callers, commands = 64, 6400
 	s := newSite(b, "RATE_LIMIT=off")
 	s.start("up")
 	pgtest.Eventually(b, "the system is ready", s.ready)
 	clerks, store := s.clerks(b, callers), s.openStore(b)
+
 	var overHTTP, bare float64 // the best of the rounds: other processes only slow down
 	var took []time.Duration
 	for b.Loop() {
@@ -39,10 +40,12 @@ func BenchmarkConsentOverHTTP(b *testing.B) {
 		if rate := commands / time.Since(began).Seconds(); rate > overHTTP {
 			overHTTP, took = rate, slices.Concat(each...)
 		}
+
 		began = time.Now()
 		atOnce(b, callers, func(int) error { return appendOften(b.Context(), store, commands/callers) })
 		bare = max(bare, commands/time.Since(began).Seconds())
 	}
+
 	slices.Sort(took)
 	b.ReportMetric(overHTTP, "commands/s")
 	b.ReportMetric(bare, "appends/s")
@@ -64,8 +67,7 @@ func atOnce(b *testing.B, n int, do func(i int) error) {
 	working.Wait()
 }
 
-// clerks are field workers who have signed in. Passwords are hashed at most as many at
-// once as there are cores.
+// clerks returns field workers who have signed in.
 func (s *site) clerks(b *testing.B, n int) []*client {
 	b.Helper()
 	transport := http.DefaultTransport.(*http.Transport).Clone()
@@ -73,6 +75,7 @@ func (s *site) clerks(b *testing.B, n int) []*client {
 	s.feed("correct horse battery\n", "admin", "create", "--municipality", "CPT", "--email", "head@example.org").
 		expect(b, exit.CodeDone, "made")
 	head := s.signedIn("head@example.org", "correct horse battery", "CPT")
+
 	all := make([]*client, n)
 	for i := range n {
 		email := fmt.Sprintf("clerk%d@example.org", i)
@@ -90,13 +93,14 @@ func (s *site) clerks(b *testing.B, n int) []*client {
 	return all
 }
 
-// queue is people who come to the counter one after another.
+// queue returns people who come to the counter one after another.
 func (s *site) queue(b *testing.B, store *eventstore.Store, n int) []string {
 	b.Helper()
 	var cape struct{ ID uuid.UUID }
 	if s.get("/api/v1/municipalities/CPT", &cape) != http.StatusOK {
 		b.Fatal("there is no Cape Town")
 	}
+
 	ids := make([]string, n)
 	atOnce(b, 64, func(caller int) error {
 		for i := caller; i < n; i += 64 {
@@ -106,13 +110,15 @@ func (s *site) queue(b *testing.B, store *eventstore.Store, n int) []string {
 				Side: []domain.SideWrite{domain.CreateSubjectKey{Subject: user}},
 				Writes: []domain.Write{{Stream: domain.UserOf(user), Events: []domain.Event{&domain.UserRegistered{
 					MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
-					Person: domain.Known(domain.PersonFacts{Email: user.String() + "@example.org",
-						FullName: "Somebody"}),
+					Person: domain.Known(domain.PersonFacts{
+						Email: user.String() + "@example.org", FullName: "Somebody",
+					}),
 				}}}},
 			})
 			if err != nil {
 				return err
 			}
+
 			ids[i] = user.String()
 		}
 		return nil
@@ -144,6 +150,7 @@ func (s *site) openStore(b *testing.B) *eventstore.Store {
 	pool, err := openPool(b.Context(), address, 4)
 	must(b, err)
 	b.Cleanup(pool.Close)
+
 	store, err := eventstore.Open(b.Context(), pool, []byte(kept["MASTER_KEY"]))
 	must(b, err)
 	b.Cleanup(store.Close)
@@ -152,17 +159,18 @@ func (s *site) openStore(b *testing.B) *eventstore.Store {
 
 func appendOften(ctx context.Context, store *eventstore.Store, n int) error {
 	for range n {
-		_, err := store.Append(ctx, domain.Append{ID: uuid.New(), Tenant: domain.PlatformTenant(),
+		_, err := store.Append(ctx, domain.Append{
+			ID: uuid.New(), Tenant: domain.PlatformTenant(),
 			Writes: []domain.Write{{
 				Stream: domain.ConsentsOf(domain.UserID{UUID: uuid.Must(uuid.NewV7())}),
 				Events: []domain.Event{&domain.ConsentGranted{Decision: domain.Decision{
 					ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1,
-					Language: domain.English,
-					Wording:  "To send you SMS alerts about water and electricity interruptions.",
-					SHA256:   domain.WordingHash("x"),
-					Channel:  domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
+					Language: domain.English, SHA256: domain.WordingHash("x"),
+					Wording: "To send you SMS alerts about water and electricity interruptions.",
+					Channel: domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf, Basis: domain.ConsentBasis,
 				}}},
-			}}})
+			}},
+		})
 		if err != nil {
 			return err
 		}

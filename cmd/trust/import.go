@@ -47,8 +47,8 @@ func (i importPurposesCmd) Run(ctx context.Context, p *program) error {
 	return p.carryOut(ctx, importer.Purposes(o.handler, rows, bad))
 }
 
-// carryOut imports what was read, with a progress bar, and tells what became of it and of
-// the bad rows.
+// carryOut imports the rows that were read, with a progress bar, and prints what became
+// of them and of the bad rows.
 func (p *program) carryOut(ctx context.Context, i importer.Import) error {
 	bar := newProgress(p.stderr, int64(i.Len()), i.What)
 	done, err := i.CarryOut(ctx, func() { _ = bar.Add(1) })

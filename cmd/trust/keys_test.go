@@ -19,7 +19,7 @@ const (
 	asNext     = "MASTER_KEY=" + nextMaster
 )
 
-// keys gives all that a rotation may change, and how long the log is.
+// keys returns everything that a rotation may change, and the length of the log.
 func (s *site) keys() (all string) {
 	s.t.Helper()
 	const sql = `select (select count(*) from trust.events)::text || coalesce(string_agg(x, ' ' order by x), '')
@@ -47,11 +47,13 @@ func TestKeysRotateChangesTheMasterKeyAndNothingElse(t *testing.T) {
 	t.Parallel()
 	s := peopled(t)
 	before := s.keys()
+
 	o := s.with(toNext).run("keys", "rotate")
 	o.expect(t, exit.CodeDone, "5 keys re-wrapped under the new master key; give it to every process as MASTER_KEY")
 	if strings.Count(o.stdout, "\n") != 1 || o.stderr != "" {
 		t.Errorf("not one line: %q %q", o.stdout, o.stderr)
 	}
+
 	after := s.keys()
 	if before == after {
 		t.Error("nothing changed")
@@ -78,8 +80,9 @@ func TestKeysRotateChangesTheMasterKeyAndNothingElse(t *testing.T) {
 func TestKeysRotateRefusesKeysThatAreNotRightAndChangesNothing(t *testing.T) {
 	t.Parallel()
 	s := peopled(t)
-	peopled(t, "MASTER_KEY="+strings.Repeat("others-", 6)) // so that it is a key of some database
+	peopled(t, "MASTER_KEY="+strings.Repeat("others-", 6)) // now it is the key of some database
 	before := s.keys()
+
 	for name, c := range map[string]struct {
 		env  []string
 		want string
@@ -110,11 +113,12 @@ func TestKeysRotateRefusesKeysThatAreNotRightAndChangesNothing(t *testing.T) {
 	if s.keys() != before {
 		t.Error("something changed")
 	}
+
 	empty, _ := onDatabase(t)
 	empty.with(toNext).run("keys", "rotate").expect(t, exit.CodeNotSo, "the database has no keys yet")
 }
 
-// waits tells whether somebody's statement in the site's database waits for a lock.
+// waits reports whether a statement in the site's database waits for a lock.
 func waits(t *testing.T, conn *pgx.Conn) bool {
 	t.Helper()
 	var n int
@@ -126,14 +130,15 @@ func waits(t *testing.T, conn *pgx.Conn) bool {
 	return n > 0
 }
 
-// killRotation starts a rotation, kills it when it has come to the lock that the test
-// holds, lets go of that, and waits for the end of what the killed one had begun.
+// killRotation starts a rotation, kills it when it waits for the lock that the test
+// holds, releases the lock, and waits until Postgres has ended the killed session.
 func (s *site) killRotation(t *testing.T, hold, release string) {
 	t.Helper()
 	holder, watcher := connect(t, s), connect(t, s)
 	if _, err := holder.Exec(t.Context(), hold); err != nil {
 		t.Fatal(err)
 	}
+
 	rotation := s.with(toNext).start("keys", "rotate")
 	pgtest.Eventually(t, "the rotation waits for the lock", func() bool {
 		return waits(t, watcher) || rotation.ended()
@@ -141,6 +146,7 @@ func (s *site) killRotation(t *testing.T, hold, release string) {
 	if rotation.stop(t, syscall.SIGKILL) != -1 {
 		t.Fatalf("it ended by itself:\n%s", rotation.said)
 	}
+
 	if _, err := holder.Exec(t.Context(), release); err != nil {
 		t.Fatal(err)
 	}
@@ -162,6 +168,7 @@ func TestARotationThatIsKilledInTheMiddleHasChangedNothingAndIsSimplyRepeated(t 
 	if s.keys() != before {
 		t.Error("half a rotation is left")
 	}
+
 	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "two@cpt.example").
 		expect(t, exit.CodeDone, "admin of CPT made")
 	s.with(asNext).run("verify").expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
@@ -176,22 +183,23 @@ func (s *site) keptKeys(t *testing.T) *site {
 	if err := os.MkdirAll(s.data(""), 0o711); err != nil {
 		t.Fatal(err)
 	}
-	if err := settings.Keep(s.data("env"), settings.Pair{Name: "MASTER_KEY",
-		Value: strings.TrimPrefix(testMaster, "MASTER_KEY=")}); err != nil {
+	kept := settings.Pair{Name: "MASTER_KEY", Value: strings.TrimPrefix(testMaster, "MASTER_KEY=")}
+	if err := settings.Keep(s.data("env"), kept); err != nil {
 		t.Fatal(err)
 	}
 	return s.with("MASTER_KEY=")
 }
 
-// Killed between the commit and the file, it leaves both keys in the file, and whoever
-// comes says what to do.
+// Killed between the commit and the file, it leaves both keys in the file, and every
+// later command says what to do.
 func TestARotationThatIsKilledAtItsCommitIsFinishedByTheNext(t *testing.T) {
 	t.Parallel()
 	s := peopled(t)
 	s = s.keptKeys(t)
 	_, err := connect(t, s).Exec(t.Context(), `create function public.hold() returns trigger language plpgsql as
 			$$ begin perform pg_catalog.pg_advisory_xact_lock(42); return null; end $$;
-		create constraint trigger hold after update on trust.secrets deferrable initially deferred for each row execute function public.hold()`)
+		create constraint trigger hold after update on trust.secrets deferrable initially deferred
+			for each row execute function public.hold()`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,13 +207,15 @@ func TestARotationThatIsKilledAtItsCommitIsFinishedByTheNext(t *testing.T) {
 	if kept := s.kept(); kept["NEW_MASTER_KEY"] != nextMaster || kept["MASTER_KEY"] == nextMaster {
 		t.Errorf("it keeps %d variables, and not both keys", len(kept))
 	}
+
 	s.with(asNext).feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "boss@cpt.example").
 		expect(t, exit.CodeDone, "exists in CPT already")
 	for _, command := range [][]string{{"serve"}, {"project", "users"}, {"verify"}} {
-		s.run(command...).expect(t, exit.CodeUnreachable, "is not finished: run trust keys rotate")
+		s.run(command...).expect(t, exit.CodeUnreachable, "is not finished; run trust keys rotate")
 	}
 	s.with("NEW_MASTER_KEY="+strings.Repeat("third-", 8)).run("keys", "rotate").
 		expect(t, exit.CodeUsage, "a change to another NEW_MASTER_KEY was begun")
+
 	s.run("keys", "rotate").expect(t, exit.CodeDone,
 		"nothing to do: all keys are wrapped under NEW_MASTER_KEY, which is MASTER_KEY in "+s.data("env"))
 	if kept := s.kept(); len(kept) != 1 || kept["MASTER_KEY"] != nextMaster {
@@ -227,6 +237,7 @@ func TestANewKeyThatTheEnvFileCannotHoldIsRefused(t *testing.T) {
 		s.with("NEW_MASTER_KEY="+part+strings.Repeat("next-", 4)+part+strings.Repeat("next-", 4)).run("keys", "rotate").
 			expect(t, exit.CodeUsage, "NEW_MASTER_KEY has characters that")
 	}
+
 	if s.keys() != before || len(s.kept()) != 1 {
 		t.Error("something changed")
 	}
@@ -238,6 +249,7 @@ func TestEveryCommandRefusesAMasterKeyThatIsNotTheDatabases(t *testing.T) {
 	s := peopled(t)
 	peopled(t, "MASTER_KEY="+strings.Repeat("others-", 6))
 	before := s.keys()
+
 	file := s.file("late.csv", "code,name,province\nJHB,City of Johannesburg,Gauteng\n")
 	commands := [][]string{
 		{"serve"},
@@ -248,6 +260,7 @@ func TestEveryCommandRefusesAMasterKeyThatIsNotTheDatabases(t *testing.T) {
 		{"import", "municipalities", file},
 		{"admin", "create", "--municipality", "CPT", "--email", "late@cpt.example"},
 	}
+
 	for name, c := range map[string]struct{ env, want string }{
 		"wrong": {"MASTER_KEY=" + strings.Repeat("wrong-", 8),
 			"MASTER_KEY is not the one that this database was made with"},
@@ -269,14 +282,16 @@ func TestEveryCommandRefusesAMasterKeyThatIsNotTheDatabases(t *testing.T) {
 	if s.keys() != before {
 		t.Error("something changed")
 	}
-	for i, command := range commands[2:] { // so that none of them refuses everything
+
+	// None of them refuses everything.
+	for i, command := range commands[2:] {
 		if o := s.feed("a good password\n", command...); o.code == exit.CodeUsage {
 			t.Errorf("%d: with the right key it says %s", i, o.stderr)
 		}
 	}
 }
 
-// watchers counts connections that looked at the key last.
+// watchers counts connections whose last statement looked at the key.
 func watchers(t *testing.T, conn *pgx.Conn) (n int) {
 	t.Helper()
 	err := conn.QueryRow(t.Context(), `select count(*) from pg_stat_activity
@@ -288,8 +303,8 @@ func watchers(t *testing.T, conn *pgx.Conn) (n int) {
 	return n
 }
 
-// A process that runs meanwhile ends by itself, and not as one whose configuration is
-// wrong: whoever started it starts it again.
+// A process that runs meanwhile ends by itself, but not as one whose configuration is
+// wrong, so that its supervisor starts it again.
 func TestAProcessThatRunsWhileTheMasterKeyIsChangedAsksToBeStartedAgain(t *testing.T) {
 	t.Parallel()
 	s := peopled(t)
@@ -298,6 +313,7 @@ func TestAProcessThatRunsWhileTheMasterKeyIsChangedAsksToBeStartedAgain(t *testi
 	pgtest.Eventually(t, "the projectors have looked at the key", func() bool { return watchers(t, conn) == 1 })
 	serve := s.start("serve")
 	pgtest.Eventually(t, "the system is ready", s.ready)
+
 	s.with(toNext).run("keys", "rotate").expect(t, exit.CodeDone, "re-wrapped")
 	for name, process := range map[string]*running{"serve": serve, "project": project} {
 		pgtest.Receive(t, process.exited)

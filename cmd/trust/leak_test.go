@@ -46,15 +46,17 @@ func TestPersonalDataStandsInTheReadTablesAlone(t *testing.T) {
 			}
 		}
 	}
-	for _, what := range []string{"new e-mail", "name", "phone"} { // so that the search can fail
+
+	// The search can fail.
+	for _, what := range []string{"new e-mail", "name", "phone"} {
 		if !strings.Contains(everything, marks[what]) {
 			t.Errorf("the %s is not in the table of users either", what)
 		}
 	}
 }
 
-// Once a person is erased, nothing of them is left in what the database, the program and
-// Postgres write or answer from then on.
+// Once a person is erased, nothing about them is left in anything that the database, the
+// program and Postgres write or answer from then on.
 func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off", "DEBUG=true")
@@ -67,6 +69,7 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	s.feed("a good password\n", "admin", "create", "--municipality", "CPT", "--email", "officer@example.org").
 		expect(t, exit.CodeDone, "made")
 	officer := s.signedIn("officer@example.org", "a good password", "CPT")
+
 	me, err := c.send(t.Context(), "GET", "/api/v1/users/me", "", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -81,14 +84,14 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	c.token = back.text("access_token")
 	securesMarked(t, c, marks)
 	pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
-	// so that there is a version that nobody reads
+	// Now there is a version that nobody reads.
 	s.run("rebuild", "users").expect(t, exit.CodeDone, "kept as trust.users_v1")
 
 	before := s.everywhere(t, up, officer, id)
-	for what, place := range map[string]string{ // so that the search can fail
+	// The search can fail.
+	for what, place := range map[string]string{
 		"e-mail": "audit", "new e-mail": "a dump", "name": "a dump", "phone": "a list of users", "user agent": "audit",
-		"reason": "history", "recovery": "audit",
-		"evidence": "history", "competent person": "history",
+		"reason": "history", "recovery": "audit", "evidence": "history", "competent person": "history",
 	} {
 		if !strings.Contains(before[place], marks[what]) {
 			t.Errorf("the %s is not in %s before the erasure", what, place)
@@ -97,12 +100,14 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	if !strings.Contains(before["trust replay --reveal"], marks["name"]) {
 		t.Error("trust replay --reveal shows no name before the erasure")
 	}
+
 	var wrapped, login, factor []byte
 	var verifier string
 	db := connect(t, s.with("DATABASE_URL="+s.kept()["DATABASE_URL"]))
-	must(t, db.QueryRow(t.Context(),
-		`select k.wrapped, c.verifier, c.login_digest, c.factor_secret from trust.keys k join trust.credentials c on c.user_id = k.key_id
-		where k.key_id = $1`, id).Scan(&wrapped, &verifier, &login, &factor))
+	must(t, db.QueryRow(t.Context(), `select k.wrapped, c.verifier, c.login_digest, c.factor_secret
+		from trust.keys k join trust.credentials c on c.user_id = k.key_id where k.key_id = $1`, id).
+		Scan(&wrapped, &verifier, &login, &factor))
+
 	marks["sealed second factor"], marks["sealed second factor as text"] = string(factor), hex.EncodeToString(factor)
 	marks["wrapped key"], marks["wrapped key as text"] = string(wrapped), hex.EncodeToString(wrapped)
 	marks["verifier"], marks["digest as text"] = verifier, hex.EncodeToString(login)
@@ -111,7 +116,8 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 			t.Errorf("the %s is not in a dump before the erasure", what)
 		}
 	}
-	_, err = db.Exec(t.Context(), "analyze") // as autovacuum does: it copies values where no dump shows them
+	// As autovacuum does: it copies values to where no dump shows them.
+	_, err = db.Exec(t.Context(), "analyze")
 	must(t, err)
 
 	gone, err := c.send(t.Context(), "DELETE", "/api/v1/data-rights/delete-account", "", map[string]any{
@@ -121,7 +127,8 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 		t.Fatalf("%+v %v", gone, err)
 	}
 	pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
-	// What autovacuum does within a minute, because these tables ask for it.
+
+	// Autovacuum does this within a minute, because these tables ask for it.
 	for _, table := range []string{"users_v1", "users_v2", "keys", "credentials", "claims"} {
 		var asks bool
 		must(t, db.QueryRow(t.Context(),
@@ -133,14 +140,16 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 		_, err := db.Exec(t.Context(), "vacuum (index_cleanup on) trust."+table)
 		must(t, err)
 	}
+
 	db = s.readableWAL(t, db)
-	// from here on the first change of a page writes all of it to the WAL
+	// From here on the first change of a page writes the whole page to the WAL.
 	for _, sql := range []string{"select pg_switch_wal()", "checkpoint"} {
 		_, err := db.Exec(t.Context(), sql)
 		must(t, err)
 	}
 	var segment, statistics string
 	must(t, db.QueryRow(t.Context(), "select pg_walfile_name(pg_current_wal_insert_lsn())").Scan(&segment))
+
 	for i := range 3 {
 		s.citizen(fmt.Sprintf("somebody.else%d@example.org", i), "Somebody Else")
 		pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
@@ -151,20 +160,23 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 
 	after := s.everywhere(t, up, officer, id)
 	after["the WAL"] = s.wal(t, db, segment)
-	// who was in the page, and is in no record of their own
+	// The officer was in such a page, and is in no record of its own.
 	if !strings.Contains(after["the WAL"], "officer@example.org") {
-		t.Error("the search in the WAL does not see what stands in pages")
+		t.Error("the search in the WAL does not see the contents of pages")
 	}
+
 	_, err = db.Exec(t.Context(), "select set_config('search_path', '', false)")
 	must(t, err)
 	must(t, db.QueryRow(t.Context(),
-		`select string_agg(concat_ws(' ', starelid::regclass, stavalues1, stavalues2, stavalues3, stavalues4, stavalues5), E'\n')
+		`select string_agg(concat_ws(' ', starelid::regclass, stavalues1, stavalues2, stavalues3, stavalues4,
+			stavalues5), E'\n')
 		from pg_statistic where starelid in (select oid from pg_class where relnamespace = 'trust'::regnamespace)`).
 		Scan(&statistics))
 	after["the statistics"] = statistics
 	if !strings.Contains(statistics, "{admin") {
 		t.Errorf("the search in the statistics finds nothing at all: %s", statistics)
 	}
+
 	for what, mark := range marks {
 		for place, text := range after {
 			if strings.Contains(text, mark) {
@@ -177,7 +189,7 @@ func TestNothingIsLeftOfAnErasedPerson(t *testing.T) {
 	}
 }
 
-// everywhere gives all that could show a person, by its name.
+// everywhere returns everything that could show a person, by its name.
 func (s *site) everywhere(t *testing.T, up *running, officer *account, id string) map[string]string {
 	t.Helper()
 	get := func(path string) string { return string(officer.call("GET", path, "")) }
@@ -191,16 +203,17 @@ func (s *site) everywhere(t *testing.T, up *running, officer *account, id string
 		"a list of users": get("users?limit=100"), "a user": get("users/" + id),
 		"consents": get("consents?subject_id=" + id),
 		"history":  get("compliance/subjects/"+id+"/history") + id, "an export": get("compliance/consents?format=csv"),
-		"exposure": get("compliance/exposure?subject_id=" + id), "audit": get("audit-logs?limit=100&record_id="+id) +
-			get("audit-logs?limit=100"),
-		"their requests": get("data-rights/subject?subject_id=" + id), "trust replay --reveal": reveal.stdout +
-			reveal.stderr,
-		"trust exposure": s.run("exposure", "--tenant", "CPT", "--subject", id).stdout,
+		"exposure": get("compliance/exposure?subject_id=" + id),
+		"audit":    get("audit-logs?limit=100&record_id="+id) + get("audit-logs?limit=100"),
+
+		"their requests":        get("data-rights/subject?subject_id=" + id),
+		"trust replay --reveal": reveal.stdout + reveal.stderr,
+		"trust exposure":        s.run("exposure", "--tenant", "CPT", "--subject", id).stdout,
 	}
 }
 
-// readableWAL makes all sessions write pages into the WAL as they are, for wal to search,
-// and gives a new one.
+// readableWAL makes all sessions write pages uncompressed into the WAL, so that wal can
+// search them, and returns a new session.
 func (s *site) readableWAL(t *testing.T, db *pgx.Conn) *pgx.Conn {
 	t.Helper()
 	for _, sql := range []string{
@@ -217,8 +230,9 @@ func (s *site) readableWAL(t *testing.T, db *pgx.Conn) *pgx.Conn {
 	if compression != "off" {
 		t.Fatalf("pages are still compressed: %s", compression)
 	}
+
 	pgtest.Eventually(t, "the system is ready again", s.ready)
-	// which it notices when it uses them
+	// It notices dead connections when it uses them.
 	pgtest.Eventually(t, "the API has let go of its dead connections", func() bool {
 		var asking sync.WaitGroup
 		var failed atomic.Bool
@@ -235,14 +249,15 @@ func (s *site) readableWAL(t *testing.T, db *pgx.Conn) *pgx.Conn {
 	return db
 }
 
-// wal gives the bytes of the WAL from the beginning of a segment on. What stands behind
-// its end is old: segments are used again.
+// wal returns the bytes of the WAL from the beginning of a segment to the end. Whatever
+// follows its end is old: segments are reused.
 func (s *site) wal(t *testing.T, db *pgx.Conn, from string) string {
 	t.Helper()
 	var last string
 	var end int
 	const sql = "select file_name, file_offset from pg_walfile_name_offset(pg_current_wal_flush_lsn())"
 	must(t, db.QueryRow(t.Context(), sql).Scan(&last, &end))
+
 	files, err := filepath.Glob(s.data("postgres/data/pg_wal/*"))
 	must(t, err)
 	var all strings.Builder
@@ -275,13 +290,12 @@ func (a agent) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// markedLife is what livesMarked leaves behind, by what it is.
+// markedLife returns the marks that livesMarked leaves behind, by their meaning.
 func markedLife() map[string]string {
 	return map[string]string{
 		"e-mail": "marked.resident@example.co.za", "new e-mail": "marked.other@example.co.za",
-		"name":  "Ṱhilivhali Markedname",
-		"phone": "+27821239876", "password": "marked horse battery", "user agent": "marked-agent/1.0",
-		"reason":   "marked reason",
+		"name": "Ṱhilivhali Markedname", "phone": "+27821239876",
+		"password": "marked horse battery", "user agent": "marked-agent/1.0", "reason": "marked reason",
 		"evidence": "marked box 7", "wrong value": "marked-wrong-language", "refused wording": "marked wording",
 		"competent person": "Marked Guardian", "injection": "marked'; drop table trust.events; --",
 	}
@@ -305,7 +319,7 @@ func securesMarked(t *testing.T, c *client, marks map[string]string) {
 	}
 }
 
-// livesMarked does everything with marked values that a person can: right and wrong.
+// livesMarked does everything with marked values that a person can do, right and wrong.
 func livesMarked(t *testing.T, c *client, marks map[string]string) {
 	t.Helper()
 	ctx := t.Context()
@@ -319,8 +333,8 @@ func livesMarked(t *testing.T, c *client, marks map[string]string) {
 	}
 	register := func(change map[string]any) map[string]any {
 		body := map[string]any{
-			"email": marks["e-mail"], "password": marks["password"], "full_name": marks["name"],
-			"phone":              marks["phone"],
+			"email": marks["e-mail"], "password": marks["password"],
+			"full_name": marks["name"], "phone": marks["phone"],
 			"preferred_language": "zu", "municipality_code": "CPT",
 			"consent": map[string]any{"purpose": "platform_registration", "language": "zu", "consented": true},
 		}
@@ -329,18 +343,21 @@ func livesMarked(t *testing.T, c *client, marks map[string]string) {
 		}
 		return body
 	}
+
 	do("POST", "/api/v1/auth/register", 422, register(map[string]any{"preferred_language": marks["wrong value"]}))
 	do("POST", "/api/v1/auth/register", 422, register(map[string]any{marks["injection"]: marks["wrong value"]}))
 	do("POST", "/api/v1/auth/register", 422, register(
 		map[string]any{"password": map[string]any{"x": marks["password"]}}))
 	do("POST", "/api/v1/auth/register", 201, register(nil))
 	do("POST", "/api/v1/auth/register", 409, register(nil))
+
 	do("POST", "/api/v1/auth/login", 401, map[string]any{"email": marks["e-mail"], "password": marks["injection"]})
 	login := do("POST", "/api/v1/auth/login", 200,
 		map[string]any{"email": marks["e-mail"], "password": marks["password"]})
 	c.token = login.text("access_token")
-	do("PATCH", "/api/v1/users/me", 200, map[string]any{"email": marks["new e-mail"],
-		"current_password": marks["password"]})
+	do("PATCH", "/api/v1/users/me", 200,
+		map[string]any{"email": marks["new e-mail"], "current_password": marks["password"]})
+
 	sha := strings.Repeat("ab", 32)
 	do("POST", "/api/v1/consents", 422, map[string]any{
 		"purpose": "sms_alert", "language": "zu", "consented": true, "purpose_description": marks["refused wording"],
@@ -352,20 +369,21 @@ func livesMarked(t *testing.T, c *client, marks map[string]string) {
 			"authority": "birth certificate"},
 	})
 	do("POST", "/api/v1/consents/"+granted.text("id")+"/withdraw", 200, map[string]any{"reason": marks["reason"]})
+
 	phone := strings.ReplaceAll(marks["phone"], "+", "")
 	do("GET", "/api/v1/users/me?q="+phone, 422, nil)
 	do("GET", "/api/v1/municipalities?q="+phone, 200, nil)
 }
 
-// dump returns every row of schema trust as a dump has it, without those of the tables
-// that are named.
+// dump returns every row of the schema trust as a dump has it, except those of the named
+// tables.
 func (s *site) dump(t *testing.T, without ...string) string {
 	t.Helper()
 	return dumpOf(t, s.kept()["DATABASE_URL"], without...)
 }
 
-// dumpOf reads what pg_dump would, in one snapshot and in the form of COPY; pg_dump
-// itself need not be installed.
+// dumpOf reads as pg_dump would, in one snapshot and in the form of COPY, but pg_dump
+// need not be installed.
 func dumpOf(t *testing.T, address string, without ...string) string {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
@@ -393,7 +411,7 @@ func dumpOf(t *testing.T, address string, without ...string) string {
 	return out.String()
 }
 
-// postgresLog gives every log that Postgres wrote to a file.
+// postgresLog returns every log that Postgres wrote to a file.
 func (s *site) postgresLog(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder

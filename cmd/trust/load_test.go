@@ -13,9 +13,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// client talks to one API as a person would who never gives up: a request that got no
-// answer, or was told to come again, is repeated under its idempotency key until there is
-// one.
+// client talks to one API and never gives up: a request that got no answer, or one that
+// says to come again, is repeated under its idempotency key until there is one.
 type client struct {
 	base  string
 	token string
@@ -26,7 +25,7 @@ func newClient(base string) *client {
 	return &client{base: base, http: &http.Client{Timeout: 10 * time.Second}}
 }
 
-// reply is an answer that stands: a success or a refusal that repeating would not change.
+// reply is a final answer: a success, or a refusal that repeating would not change.
 type reply struct {
 	status   int
 	body     map[string]any
@@ -49,6 +48,7 @@ func (c *client) insist(ctx context.Context, method, path string, body any) (rep
 		if ctx.Err() != nil {
 			return reply{}, fmt.Errorf("%s %s: no answer in time: %d, %w", method, path, r.status, ctx.Err())
 		}
+
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -70,6 +70,7 @@ func (c *client) send(ctx context.Context, method, path, key string, body any) (
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
+
 	response, err := c.http.Do(request)
 	if err != nil {
 		return reply{}, err
@@ -79,6 +80,7 @@ func (c *client) send(ctx context.Context, method, path, key string, body any) (
 	if err != nil {
 		return reply{}, err
 	}
+
 	r := reply{status: response.StatusCode}
 	r.position, _ = strconv.ParseInt(response.Header.Get("Event-Position"), 10, 64)
 	if len(text) > 0 {
@@ -99,6 +101,7 @@ func (c *client) person(ctx context.Context, municipality, email string) error {
 	if err != nil || r.status != http.StatusCreated {
 		return fmt.Errorf("register: %d %v %w", r.status, r.body["code"], err)
 	}
+
 	r, err = c.insist(ctx, "POST", "/api/v1/auth/login", map[string]any{
 		"email": email, "password": "correct horse battery", "municipality_code": municipality,
 	})

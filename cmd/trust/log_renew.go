@@ -14,9 +14,9 @@ import (
 
 type logRenewCmd struct{}
 
-// Run makes the log another one to everybody who holds positions of it: after a failover
-// that lost events. It changes nothing else, so to run it once too often costs the
-// clients a reading, and no more.
+// Run gives the log a new id after a failover that lost events, so that positions of the
+// old one are refused. It changes nothing else: run once too often, it only makes clients
+// read again.
 func (logRenewCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedSchemaOwner, pool: 1})
 	if err != nil {
@@ -27,6 +27,7 @@ func (logRenewCmd) Run(ctx context.Context, p *program) error {
 	if err := refuseNewer(ctx, o.pool); err != nil {
 		return err
 	}
+
 	var was, is uuid.UUID
 	err = pgx.BeginFunc(ctx, o.pool, func(tx pgx.Tx) (err error) {
 		was, is, err = eventstore.RenewLog(ctx, tx)
@@ -37,8 +38,8 @@ func (logRenewCmd) Run(ctx context.Context, p *program) error {
 	}
 
 	_, err = fmt.Fprintf(p.stdout,
-		"the log was %s and is %s from now on: a client that names the one before is told so, with 409 another_log. "+
-			"Run trust verify, and trust rebuild for each read table that it, or trust status, says is ahead of "+
-			"the log\n", was, is)
+		"the log was %s and is %s from now on: a client that names the old one gets 409 another_log. "+
+			"Run trust verify, and trust rebuild for each read table that it or trust status reports as ahead "+
+			"of the log\n", was, is)
 	return err
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// A failover to a replica that had not everything, as an operator meets it, and as the
-// runbook says to go on.
+// A failover to a replica that lacked some events, as an operator meets it, and the way
+// on as the runbook describes it.
 func TestAfterALogThatWentBackwardsTheRunbookMendsEverything(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off")
@@ -21,7 +21,8 @@ func TestAfterALogThatWentBackwardsTheRunbookMendsEverything(t *testing.T) {
 	db := connect(t, s)
 
 	_, err := db.Exec(t.Context(), `set session_replication_role = replica;
-		delete from trust.events where position > (select max(position) - 3 from trust.events); set session_replication_role = origin`)
+		delete from trust.events where position > (select max(position) - 3 from trust.events);
+		set session_replication_role = origin`)
 	must(t, err)
 	var o outcome
 	pgtest.Eventually(t, "a projector has halted", func() bool {

@@ -13,47 +13,49 @@ import (
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
-	"github.com/salga-trust/engine/projections"
 )
 
-// cli is the grammar: one field a command, each in a file of its own.
+// cli is the grammar: one field for each command, each in a file of its own.
 type cli struct {
 	Up      upCmd      `cmd:"" help:"Run everything on a bare machine: Postgres, migrations, import, API, projectors."`
-	Serve   serveCmd   `cmd:"" help:"Run the API alone."`
-	Project projectCmd `cmd:"" help:"Run what follows the log: ${followers}, or all."`
-	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up to date."`
+	Serve   serveCmd   `cmd:"" help:"Run only the API."`
+	Project projectCmd `cmd:"" help:"Run projectors, which follow the log: ${followers}, or all."`
+	Migrate migrateCmd `cmd:"" help:"Bring the database schema up to date."`
 	Import  struct {
-		Municipalities importMunicipalitiesCmd `cmd:"" help:"Register municipalities; repeatable."`
-		Purposes       importPurposesCmd       `cmd:"" help:"Define purposes for all municipalities; repeatable."`
+		Municipalities importMunicipalitiesCmd `cmd:"" help:"Register municipalities; safe to repeat."`
+		Purposes       importPurposesCmd       `cmd:"" help:"Define purposes for all municipalities; safe to repeat."`
 	} `cmd:"" help:"Import a CSV file."`
 	Admin struct {
-		Create    adminCreateCmd    `cmd:"" help:"Make an admin of a municipality, or of SALGA; repeatable."`
-		ResetTOTP adminResetTOTPCmd `cmd:"" name:"reset-totp" help:"Remove the second factor of somebody who lost it, where no other admin can."`
+		Create    adminCreateCmd    `cmd:"" help:"Create an admin of a municipality, or of SALGA; safe to repeat."`
+		ResetTOTP adminResetTOTPCmd `cmd:"" name:"reset-totp" help:"Remove a lost second factor when no other admin can."`
 	} `cmd:"" help:"Manage admins."`
 	Keys struct {
-		Rotate keysRotateCmd `cmd:"" help:"Change the master key from MASTER_KEY to NEW_MASTER_KEY; repeatable."`
-	} `cmd:"" help:"Manage the keys that personal data is sealed under."`
+		Rotate keysRotateCmd `cmd:"" help:"Replace MASTER_KEY by NEW_MASTER_KEY; safe to repeat."`
+	} `cmd:"" help:"Manage the keys that seal personal data."`
 	Log struct {
-		Renew logRenewCmd `cmd:"" help:"Tell clients that positions which they hold are of another log: after a failover that lost events."`
+		Renew logRenewCmd `cmd:"" help:"Give the log a new id after a failover that lost events, so that clients start over."`
 	} `cmd:"" help:"Manage the log's id."`
-	Seed     seedCmd     `cmd:"" help:"Fill a development system with made-up residents; repeatable."`
-	Status   statusCmd   `cmd:"" help:"Show the log's head and each projector; exit 1 when one is halted."`
-	Replay   replayCmd   `cmd:"" help:"Replay what people had agreed to at an instant, as known at an instant."`
+	Seed     seedCmd     `cmd:"" help:"Fill a development system with made-up residents; safe to repeat."`
+	Status   statusCmd   `cmd:"" help:"Show the log's head and each projector; exit 1 if one is not running."`
+	Replay   replayCmd   `cmd:"" help:"Show what people had agreed to at one instant, as known at another."`
 	Exposure exposureCmd `cmd:"" help:"List who read a person's data, or whose data an account read."`
-	Rekey    rekeyCmd    `cmd:"" help:"Find what was keyed by the spelling it was given in by its canonical form: after an upgrade; repeatable."`
-	Codes    codesCmd    `cmd:"" help:"Give older events their codes, and demand one of every event from then on: once after an upgrade; repeatable."`
-	Disown   disownCmd   `cmd:"" help:"Say that a forged event, whose code does not hold, is none of ours: readers pass it as empty."`
+	Rekey    rekeyCmd    `cmd:"" help:"Find older accounts by the canonical form of their address, after an upgrade; safe to repeat."`
+	Codes    codesCmd    `cmd:"" help:"Give older events a code and require one from then on, once after an upgrade; safe to repeat."`
+	Disown   disownCmd   `cmd:"" help:"Declare that a forged event, whose code does not hold, is not ours; readers then pass it as empty."`
 	Verify   verifyCmd   `cmd:"" help:"Re-read the whole log and compare the read tables with it; exit 1 at the first difference."`
-	Rebuild  rebuildCmd  `cmd:"" help:"Make read tables anew from the log, beside those that are read, and switch to them."`
-	Backup   backupCmd   `cmd:"" help:"Write the log and the keys to a folder, or the keys alone."`
-	Restore  restoreCmd  `cmd:"" help:"Fill a new database from a backup; who was erased since stays erased."`
+	Rebuild  rebuildCmd  `cmd:"" help:"Rebuild read tables from the log beside the live ones, then switch to them."`
+	Backup   backupCmd   `cmd:"" help:"Write the log and the keys, or only the keys, to a folder."`
+	Restore  restoreCmd  `cmd:"" help:"Fill a new database from a backup; people erased since then stay erased."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
-	Prepare  prepareCmd  `cmd:"" hidden:"" help:"What trust up does before anything else; part names one step."`
+	Help     struct {
+		Settings struct{} `cmd:"" help:"List the settings, which every command takes; .env.example also explains the secrets."`
+	} `cmd:"" help:"Show help on a topic."`
+	Prepare prepareCmd `cmd:"" hidden:"" help:"Do one step of the work that trust up does first."`
 
 	Settings settings.Flags `embed:""`
 }
 
-// program is what a command runs with.
+// program is what every command runs with.
 type program struct {
 	settings settings.Settings
 	stdin    *os.File
@@ -65,14 +67,15 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), stopSignals()...)
 	code := run(ctx, os.Args[1:])
 	stop()
+
 	if code == exit.CodeUsage && os.Getenv(exit.PartVariable) != "" {
 		code = exit.CodeRefused
 	}
 	os.Exit(code)
 }
 
-// stopSignals are what asks a command to end: also that its terminal was closed, unless
-// it was started to outlive that (nohup).
+// stopSignals are the signals that end a command: SIGHUP, sent when its terminal closes,
+// is one of them, unless the command was started to outlive that (nohup).
 func stopSignals() []os.Signal {
 	signals := []os.Signal{syscall.SIGINT, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -81,24 +84,19 @@ func stopSignals() []os.Signal {
 	return signals
 }
 
-// outliveReaders lets a command that goes on survive the end of whatever reads its
-// standard output or standard error: Go ends a program that writes there with SIGPIPE,
-// before it could stop what it runs or remove what it made.
+// outliveReaders lets a long-running command survive the end of whatever reads its
+// standard output or standard error: by default Go ends a program that writes there with
+// SIGPIPE, before it could stop what it runs or remove what it made.
 func outliveReaders() { signal.Ignore(syscall.SIGPIPE) }
 
-// run parses and runs one command, and gives its exit code.
+// run parses and runs one command, and returns its exit code.
 func run(ctx context.Context, args []string) int {
-	var grammar cli
-	names := kong.Vars{
-		"followers": strings.Join(namesOf(followers()), ", "),
-		"tables":    strings.Join(namesOf(projections.All()), ", "),
+	if len(args) == 1 && args[0] == "help" {
+		args = []string{"--help"}
 	}
-	parser, err := kong.New(&grammar, kong.Name("trust"), kong.Vars(settings.Meanings()), names,
-		kong.Description("SALGA Trust Engine: consent under POPIA for South African municipalities."),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
-		kong.ExplicitGroups([]kong.Group{{
-			Key: "settings", Title: "Settings, also as environment variables (--http-addr is HTTP_ADDR):",
-		}}))
+
+	var grammar cli
+	parser, err := newParser(&grammar)
 	if err != nil {
 		return report(err)
 	}
@@ -106,11 +104,16 @@ func run(ctx context.Context, args []string) int {
 	if err != nil {
 		return report(usageError(err))
 	}
+	if parsed.Command() == settingsCommand { // before they are read, which may fail
+		return report(parsed.PrintUsage(false))
+	}
+
 	s, err := settings.Read(flagValues(parsed), os.Environ())
 	if err != nil {
 		return report(err)
 	}
 	p := &program{settings: s, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+
 	parsed.BindTo(ctx, (*context.Context)(nil)) // ends at SIGINT, SIGTERM and SIGHUP
 	return report(parsed.Run(p))
 }
@@ -126,19 +129,18 @@ func usageError(err error) error {
 	return exit.WrongUsage("%v; see %s --help", err, strings.TrimSpace(command))
 }
 
-// flagValues gives the settings among the flags that were given, by the names of their
-// variables.
+// flagValues returns the settings given as flags, by the names of their variables.
 func flagValues(parsed *kong.Context) map[string]string {
 	given := map[string]string{}
 	for _, flag := range parsed.Flags() {
-		if flag.Group != nil && flag.Group.Key == "settings" && flag.Set {
+		if isSetting(flag) && flag.Set {
 			given[settings.VariableOf(flag.Name)] = fmt.Sprint(flag.Target.Interface())
 		}
 	}
 	return given
 }
 
-// report prints an error on one line, and gives the exit code.
+// report prints an error on one line, and returns the exit code.
 func report(err error) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "trust: "+exit.OneLine(err))

@@ -27,8 +27,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// binary is the real program, built once; a global, because TestMain can hand on nothing
-// else.
+// binary is the real program, built once. It is a global, because TestMain cannot pass it
+// on otherwise.
 var binary string
 
 func TestMain(m *testing.M) {
@@ -43,7 +43,8 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	binary = filepath.Join(dir, "trust")
-	if !slices.Contains(os.Args, "-test.fuzzworker") { // those run one function, many times over
+	// Workers of a fuzz test run one function, many times over.
+	if !slices.Contains(os.Args, "-test.fuzzworker") {
 		build := exec.CommandContext(context.Background(), "go", "build", "-o", binary, ".")
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
@@ -64,25 +65,27 @@ type site struct {
 	env     []string
 }
 
-// newSite makes a folder that the user postgres can pass through, or the cluster would
-// live elsewhere.
+// newSite makes a folder that the user postgres can pass through; otherwise the cluster
+// would live elsewhere.
 func newSite(t testing.TB, env ...string) *site {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
 		t.Fatal(err)
 	}
+
 	addr := freeAddress()
-	base := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HTTP_ADDR=" + addr, "DATA_DIR=" +
-		filepath.Join(dir, "data")}
+	base := []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "HTTP_ADDR=" + addr, "DATA_DIR=" + filepath.Join(dir, "data"),
+	}
 	if cache, err := os.UserCacheDir(); err == nil { // which keeps a fetched Postgres
 		base = append(base, "XDG_CACHE_HOME="+cache)
 	}
 	return &site{t: t, program: binary, dir: dir, addr: addr, env: append(base, env...)}
 }
 
-// freeAddress gives an address with a port below those that the system gives away: nobody
-// takes it before the site does.
+// freeAddress returns an address with a port below those that the system assigns, so that
+// nobody takes it before the site does.
 func freeAddress() string {
 	for {
 		port := 20_000 + rand.IntN(12_000)
@@ -93,7 +96,7 @@ func freeAddress() string {
 	}
 }
 
-// with is the site with more in the environment.
+// with returns the site with more variables in its environment.
 func (s *site) with(env ...string) *site {
 	changed := *s
 	changed.env = append(append([]string{}, s.env...), env...)
@@ -111,7 +114,7 @@ type outcome struct {
 // run runs a command to its end.
 func (s *site) run(args ...string) outcome { return s.feed("", args...) }
 
-// feed is run with something on standard input.
+// feed is run with a text on standard input.
 func (s *site) feed(stdin string, args ...string) outcome {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), pgtest.Patience)
@@ -119,6 +122,7 @@ func (s *site) feed(stdin string, args ...string) outcome {
 	cmd := exec.CommandContext(ctx, s.program, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = s.dir, s.env, strings.NewReader(stdin), &stdout, &stderr
+
 	err := cmd.Run()
 	if failed, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || failed.ExitCode() < 0) {
 		s.t.Fatalf("trust %v: %v\n%s", args, err, stderr.String())
@@ -126,7 +130,7 @@ func (s *site) feed(stdin string, args ...string) outcome {
 	return outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String()}
 }
 
-// expect checks an exit code and a part of what a command said; a refusal is one line.
+// expect checks the exit code of a command, and a part of its output.
 func (o outcome) expect(t testing.TB, code int, part string) {
 	t.Helper()
 	if o.code != code || !strings.Contains(o.stdout+o.stderr, part) {
@@ -134,7 +138,7 @@ func (o outcome) expect(t testing.TB, code int, part string) {
 	}
 }
 
-// running is a command that goes on.
+// running is a command that runs in the background.
 type running struct {
 	cmd    *exec.Cmd
 	said   *safeBuffer
@@ -148,7 +152,7 @@ func (s *site) start(args ...string) *running {
 	return s.startProgram(exec.CommandContext(context.Background(), s.program, args...))
 }
 
-// startProgram is start for a program that is prepared otherwise.
+// startProgram is start for a program that is prepared in another way.
 func (s *site) startProgram(cmd *exec.Cmd) *running {
 	s.t.Helper()
 	r := &running{cmd: cmd, said: &safeBuffer{}, exited: make(chan struct{})}
@@ -157,6 +161,7 @@ func (s *site) startProgram(cmd *exec.Cmd) *running {
 	if err := localpg.StartBound(r.cmd, syscall.SIGTERM); err != nil {
 		s.t.Fatal(err)
 	}
+
 	go func() {
 		_ = r.cmd.Wait()
 		close(r.exited)
@@ -210,14 +215,15 @@ func (b *safeBuffer) String() string {
 	return b.text.String()
 }
 
-// get gives the status of a GET and decodes the answer's JSON into into, unless that is
-// nil.
+// get returns the status of a GET, and decodes the answer's JSON into into, unless that
+// is nil.
 func (s *site) get(path string, into any) int {
 	client := http.Client{Timeout: 10 * time.Second}
 	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+s.addr+path, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
+
 	answer, err := client.Do(request)
 	if err != nil {
 		return 0
@@ -231,19 +237,21 @@ func (s *site) get(path string, into any) int {
 	return answer.StatusCode
 }
 
-// metrics scrapes the API: values by name and labels.
+// metrics scrapes the API, and returns the values by name and labels.
 func (s *site) metrics() map[string]string {
 	s.t.Helper()
 	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+s.addr+"/metrics", nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
+
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return nil
 	}
 	defer func() { _ = answer.Body.Close() }()
 	text, _ := io.ReadAll(answer.Body)
+
 	values := map[string]string{}
 	for line := range strings.Lines(string(text)) {
 		if at := strings.LastIndex(line, " "); at > 0 && line[0] != '#' {
@@ -253,13 +261,13 @@ func (s *site) metrics() map[string]string {
 	return values
 }
 
-// ready tells whether the API says "ready", and not "degraded".
+// ready reports whether the API says "ready", and not "degraded".
 func (s *site) ready() bool {
 	var answer struct{ Status string }
 	return s.get("/ready", &answer) == http.StatusOK && answer.Status == "ready"
 }
 
-// municipalities counts what the API lists.
+// municipalities counts the municipalities that the API lists.
 func (s *site) municipalities() int {
 	count, after := 0, ""
 	for {
@@ -278,11 +286,12 @@ func (s *site) municipalities() int {
 	}
 }
 
-// signIn gives the status of a sign-in.
+// signIn returns the status of a sign-in.
 func (s *site) signIn(email, password, municipality string) int {
 	s.t.Helper()
-	body, err := json.Marshal(map[string]string{"email": email, "password": password,
-		"municipality_code": municipality})
+	body, err := json.Marshal(map[string]string{
+		"email": email, "password": password, "municipality_code": municipality,
+	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -292,6 +301,7 @@ func (s *site) signIn(email, password, municipality string) int {
 		s.t.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/json")
+
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		s.t.Fatal(err)
@@ -315,6 +325,7 @@ func (s *site) kept() map[string]string {
 func (s *site) pids() map[string]int {
 	found := map[string]int{}
 	files, _ := filepath.Glob(s.data("run/*.pid"))
+
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -329,13 +340,14 @@ func (s *site) pids() map[string]int {
 	return found
 }
 
-// leftovers finds processes of the site: those that work in its folder, or were told of
-// it.
+// leftovers returns the processes of the site: those that work in its folder, or have
+// it in their arguments or environment.
 func (s *site) leftovers() []string {
 	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil || len(processes) == 0 {
 		s.t.Fatal("this test looks for processes in /proc, and finds none")
 	}
+
 	var found []string
 	for _, process := range processes {
 		cwd, _ := os.Readlink(process + "/cwd")

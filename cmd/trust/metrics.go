@@ -9,8 +9,9 @@ import (
 	"github.com/salga-trust/engine/eventstore/follow"
 )
 
-// progress tells Prometheus how far the log and each follower are, as trust status does.
-// It asks the database when it is scraped, and says nothing when that does not answer.
+// progress reports to Prometheus how far the log and each follower are, as trust status
+// does. It asks the database when it is scraped, and reports nothing when that does not
+// answer.
 type progress struct {
 	observer                              *follow.Observer
 	log, notifications, projection, state *prometheus.Desc
@@ -46,9 +47,11 @@ func (m *progress) Collect(out chan<- prometheus.Metric) {
 	if err != nil {
 		return
 	}
+
 	gauge := func(what *prometheus.Desc, value float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(what, prometheus.GaugeValue, value, labels...)
 	}
+
 	gauge(m.log, float64(status.Head))
 	gauge(m.notifications, status.Notifications)
 	for _, p := range status.Followers {

@@ -12,10 +12,10 @@ import (
 )
 
 type migrateCmd struct {
-	Status bool `help:"Only tell the version there is and the version there should be; exit 1 when they differ."`
+	Status bool `help:"Change nothing; show the version and the one it should have, exit 1 if they differ."`
 }
 
-// Run brings the schema up to date, or tells how far it is.
+// Run brings the schema up to date, or shows its version.
 func (m migrateCmd) Run(ctx context.Context, p *program) error {
 	if m.Status {
 		return migrationStatus(ctx, p)
@@ -33,6 +33,7 @@ func (m migrateCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return notMigrated(err)
 	}
+
 	for _, name := range done.Names {
 		if _, err := fmt.Fprintln(p.stdout, "applied", name); err != nil {
 			return err
@@ -42,10 +43,10 @@ func (m migrateCmd) Run(ctx context.Context, p *program) error {
 	return err
 }
 
-// notUTF8 says what to do about a database that cannot hold every name.
+// notUTF8 explains what to do about a database that cannot hold every name.
 func notUTF8(err error) error {
-	return exit.NotSo("%v; give DATABASE_URL one that was made with: create database NAME encoding 'UTF8' template "+
-		"template0", err)
+	return exit.NotSo("%v; give DATABASE_URL one that was made with: "+
+		"create database NAME encoding 'UTF8' template template0", err)
 }
 
 func migrationStatus(ctx context.Context, p *program) error {
@@ -62,6 +63,7 @@ func migrationStatus(ctx context.Context, p *program) error {
 	if _, err := fmt.Fprintf(p.stdout, "schema version %d of %d\n", have, want); err != nil {
 		return err
 	}
+
 	switch {
 	case have < want:
 		return exit.NotSo("the schema is %d migrations behind; run trust migrate", want-have)
@@ -72,8 +74,8 @@ func migrationStatus(ctx context.Context, p *program) error {
 	}
 }
 
-// notMigrated says why the schema is not up to date: what keeps a program from its
-// database, or a file that fails.
+// notMigrated explains why the schema is not up to date: the database is out of reach, or
+// a migration failed.
 func notMigrated(err error) error {
 	if errors.Is(err, migrations.ErrNewerDatabase) || pg.Classify(err) != pg.None || exit.IsRefused(err) {
 		return exit.Explain(err)

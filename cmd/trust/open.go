@@ -20,19 +20,23 @@ import (
 	"github.com/salga-trust/engine/projections/reports"
 )
 
-// needs says what a command works with. What it does not name is neither checked nor
-// opened.
+// needs lists what a command works with. Nothing else is checked or opened.
 type needs struct {
-	as   func(*settings.Config) (string, error) // whose address: a method of Config
+	// as is the method of Config that returns the database address to use.
+	as   func(*settings.Config) (string, error)
 	keys settings.Secrets
 
-	conn     bool // one connection
-	pool     int  // connections of a pool, at most
-	reader   bool // the log as it is read; proves the master key
-	commands bool // the log as commands work on it, under the API's address and a proven master key
+	// conn asks for one connection, pool for a pool of at most so many.
+	conn bool
+	pool int
+	// reader asks for the log to read from, and proves the master key.
+	reader bool
+	// commands asks for the log to act on, under the API's address and a proven master
+	// key.
+	commands bool
 }
 
-// opened is what a command asked for. The rest is zero.
+// opened holds what a command asked for. The rest is zero.
 type opened struct {
 	config  *settings.Config
 	address string
@@ -45,7 +49,7 @@ type opened struct {
 	reports *reports.Reports
 }
 
-// check refuses a configuration that lacks what a command needs, and reaches for nothing.
+// check refuses a configuration that lacks something a command needs. It opens nothing.
 func (p *program) check(n needs) (*opened, error) {
 	c, err := settings.Check(p.settings)
 	if err != nil {
@@ -69,12 +73,12 @@ func (p *program) check(n needs) (*opened, error) {
 	return &opened{config: c, address: address}, nil
 }
 
-// openLimit is how long opening what a command needs may take. A server that hangs does
-// not answer, and that is an answer.
+// openLimit bounds how long opening may take: a server that hangs counts as one that does
+// not answer.
 const openLimit = 15 * time.Second
 
-// open checks the configuration and opens what a command needs: no waiting, a database
-// that is away is an answer.
+// open checks the configuration and opens what a command needs. It does not wait for a
+// database that is away.
 func (p *program) open(ctx context.Context, n needs) (*opened, error) {
 	o, err := p.check(n)
 	if err != nil {
@@ -114,24 +118,27 @@ func (o *opened) connect(ctx context.Context, n needs) (err error) {
 	}
 }
 
-// openReader proves the master key, and opens the log to be read.
+// openReader proves the master key and opens the log for reading.
 func (o *opened) openReader(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()
+
 	if err := checkServes(ctx, o.pool); err != nil {
 		return exit.Explain(err)
 	}
+
 	if o.reader, err = eventstore.NewReader(ctx, o.pool, []byte(o.config.MasterKey)); err != nil {
 		return explainKey(o.config, err)
 	}
 	return nil
 }
 
-// openLog proves the master key, and opens the log for commands. When it fails it can be
-// tried again.
+// openLog proves the master key and opens the log for commands. It may be called again
+// after a failure.
 func (o *opened) openLog(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()
+
 	if err := checkServes(ctx, o.pool); err != nil {
 		return exit.Explain(err)
 	}
@@ -150,17 +157,18 @@ func (o *opened) openLog(ctx context.Context) error {
 	return nil
 }
 
-// lastWords is how long a process that stops takes to record what it has counted: with
-// stopPatience less than the grace that it has.
+// lastWords is how long a stopping process may take to record its counts: together with
+// stopPatience less than its grace.
 const lastWords = 2 * time.Second
 
 func (o *opened) close(ctx context.Context) {
 	if o.handler != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 		defer cancel()
-		// without a log to be had, it is lost
+		// While the log is away, the counts are lost.
 		_, _ = o.handler.RecordTallies(ctx, commands.Call{}, commands.RecordTallies{})
 	}
+
 	if o.store != nil {
 		o.store.Close()
 	}
@@ -179,14 +187,15 @@ func dial(ctx context.Context, address string) (*pgx.Conn, error) {
 	return pg.Dial(ctx, config)
 }
 
-// openPool makes a pool, which connects when it is used first. Its statements have a
-// limit, if one is given and the address names no other.
+// openPool makes a pool, which connects when it is first used. A limit bounds each
+// statement, unless the address sets its own.
 func openPool(ctx context.Context, address string, size int, limit ...time.Duration) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(address)
 	if err != nil {
 		// Without the cause, which quotes the address.
-		return nil, exit.WrongUsage("a database address cannot be understood; check DATABASE_URL and its variants")
+		return nil, exit.WrongUsage("a database address cannot be parsed; check DATABASE_URL and its variants")
 	}
+
 	config.MaxConns = int32(size)
 	config.ConnConfig.RuntimeParams["application_name"] = "trust"
 	for _, d := range limit {
@@ -194,49 +203,54 @@ func openPool(ctx context.Context, address string, size int, limit ...time.Durat
 			config.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(d.Milliseconds(), 10)
 		}
 	}
+
 	config.AfterConnect = refusePower
 	return pg.Connect(ctx, config)
 }
 
-// refusePower refuses a session that no row-level security holds back: then one forgotten
-// condition shows one tenant's people to another. It also refuses one that has none of
-// the schema's roles, which looks like a restore that is not finished.
+// refusePower refuses a session that row-level security does not bind, because one
+// forgotten condition would then show one tenant's people to another. It also refuses a
+// session with none of the schema's roles, whose errors would look like those of an
+// unfinished restore.
 func refusePower(ctx context.Context, conn *pgx.Conn) error {
 	const sql = `select rolsuper or rolbypassrls,
 		exists (select from pg_catalog.pg_roles r where r.rolname in ('trust_query', 'trust_projector', 'trust_owner'))
-		and not exists (select from pg_catalog.pg_roles r where r.rolname in ('trust_query', 'trust_projector', 'trust_owner')
+		and not exists (select from pg_catalog.pg_roles r
+			where r.rolname in ('trust_query', 'trust_projector', 'trust_owner')
 			and pg_catalog.pg_has_role(r.oid, 'usage'))
 		from pg_catalog.pg_roles where rolname = current_user`
 	var powerful, stranger bool
 	if err := conn.QueryRow(ctx, sql).Scan(&powerful, &stranger); err != nil {
 		return err
 	}
+
 	if stranger {
-		return exit.WrongUsage("the login of a database address is in none of the roles that the schema has; " +
-			"run grant trust_query to LOGIN for DATABASE_URL_API, grant trust_projector to LOGIN for " +
+		return exit.WrongUsage("the login of a database address is in none of the roles of the schema; " +
+			"run grant trust_query to LOGIN for DATABASE_URL_API, and grant trust_projector to LOGIN for " +
 			"DATABASE_URL_PROJECTOR")
 	}
 	if powerful {
-		return exit.WrongUsage("a database address connects as a superuser or past row-level security; " +
+		return exit.WrongUsage("a database address connects as a superuser or bypasses row-level security; " +
 			"give DATABASE_URL_API and DATABASE_URL_PROJECTOR logins in trust_query and trust_projector only")
 	}
 	return nil
 }
 
-// explainKey is exit.Explain for a command that has just proven the master key, or failed
-// to. A key that trust up keeps is looked up once more: trust keys rotate may have
-// changed it since this process read it, or be about to.
+// explainKey is exit.Explain for an error of proving the master key. A key that trust up
+// keeps is read once more: trust keys rotate may have changed it since this process read
+// it, or may be about to.
 func explainKey(c *settings.Config, err error) error {
 	if !errors.Is(err, eventstore.ErrWrongMasterKey) || !c.KeepsMasterKey() {
 		return exit.Explain(err)
 	}
+
 	kept, readErr := settings.ReadEnvFile(c.EnvFile(), owned.Secret)
 	switch {
 	case readErr != nil:
 		return readErr
 	case kept["NEW_MASTER_KEY"] != "":
 		return exit.Unreachable(err,
-			"the change of the master key was begun and is not finished: run trust keys rotate")
+			"a change of the master key was begun and is not finished; run trust keys rotate")
 	case kept["MASTER_KEY"] != c.MasterKey:
 		return exit.Unreachable(err, "the master key was changed while this process started; start it again")
 	default:
@@ -249,8 +263,8 @@ func checkServes(ctx context.Context, pool *pgxpool.Pool) error {
 	return pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error { return migrations.CheckServes(ctx, conn.Conn()) })
 }
 
-// refuseNewer refuses a database that is newer at all, for a command that has to know all
-// of it.
+// refuseNewer refuses any newer database, also one that checkServes accepts, for a
+// command that has to know the whole schema.
 func refuseNewer(ctx context.Context, pool *pgxpool.Pool) error {
 	return exit.Explain(pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
 		have, want, err := migrations.Current(ctx, conn.Conn())

@@ -26,14 +26,14 @@ import (
 	"github.com/salga-trust/engine/internal/pg"
 )
 
-// prepareCmd is what trust up does once before the parts run, as processes of its own: a
-// supervisor holds no database connection. The step postgres is for make test: many test
-// binaries run at once, and what they say while they fetch is not shown.
+// prepareCmd is the work that trust up does before the parts run, in processes of their
+// own, because a supervisor holds no database connection. The step postgres is for make
+// test, whose test binaries run at once and hide what they print while they fetch.
 type prepareCmd struct {
 	Step string `arg:"" enum:"schema,contents,admin,postgres" help:"schema, contents, admin or postgres."`
 }
 
-// Run does one step. Each can be repeated.
+// Run does one step. Each may be repeated.
 func (s prepareCmd) Run(ctx context.Context, p *program) error {
 	switch s.Step {
 	case "schema":
@@ -47,13 +47,14 @@ func (s prepareCmd) Run(ctx context.Context, p *program) error {
 	}
 }
 
-// preparePostgres finds or fetches the programs of a private server, and says which it
+// preparePostgres finds or fetches the programs of a private server, and prints which it
 // would run.
 func preparePostgres(ctx context.Context, p *program) error {
 	found, err := supervise.FindPostgres(ctx, p.settings.Get("POSTGRES_ARCHIVE"), p.stderr)
 	if err != nil {
 		return err
 	}
+
 	_, err = fmt.Fprintf(p.stdout, "Postgres %s\n", found)
 	return err
 }
@@ -80,8 +81,8 @@ func prepareSchema(ctx context.Context, p *program) error {
 	return codesPending(ctx, p)
 }
 
-// rekeyPending does trust rekey if the log has grown since the last time. Where it fails
-// it only says so: until it is done, everything is found as before.
+// rekeyPending runs trust rekey if the log has grown since the last time. A failure is
+// only reported: until it is done, everything is found as before.
 func rekeyPending(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedSchemaOwner, conn: true})
 	if err != nil {
@@ -96,6 +97,7 @@ func rekeyPending(ctx context.Context, p *program) error {
 	if position >= head {
 		return nil
 	}
+
 	if err := (rekeyCmd{}).Run(ctx, p); err != nil && ctx.Err() == nil {
 		_, err = fmt.Fprintf(p.stderr, "trust rekey: %v\n", err)
 		return err
@@ -103,7 +105,7 @@ func rekeyPending(ctx context.Context, p *program) error {
 	return ctx.Err()
 }
 
-// makeDatabase makes the database that an address names if there is none.
+// makeDatabase makes the database that an address names, if it does not exist.
 func makeDatabase(ctx context.Context, address string) error {
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
@@ -111,11 +113,13 @@ func makeDatabase(ctx context.Context, address string) error {
 	}
 	wanted := config.Database
 	config.Database = "postgres"
+
 	conn, err := pg.Dial(ctx, config)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
+
 	var exists bool
 	if err := conn.QueryRow(ctx, "select exists (select from pg_catalog.pg_database where datname = $1)", wanted).
 		Scan(&exists); err != nil || exists {
@@ -138,6 +142,7 @@ func prepareContents(ctx context.Context, p *program) error {
 	if _, err := fmt.Fprintln(p.stdout, "importing municipalities and purposes. "+data.Credit); err != nil {
 		return err
 	}
+
 	refused := errors.Join(
 		importEmbedded(ctx, p, "municipalities", importer.MunicipalityColumns(), o.handler, importer.Municipalities),
 		importEmbedded(ctx, p, "purposes", importer.PurposeColumns(), o.handler, importer.Purposes))
@@ -145,8 +150,8 @@ func prepareContents(ctx context.Context, p *program) error {
 }
 
 // firstAdmin makes the first platform admin, unless there is one: a restored database has
-// its own. A password that is set nowhere is made and kept before it is used, so that a
-// start that is killed here can be repeated.
+// its own. If no password is set, one is made and kept before it is used, so that a start
+// that is killed here can be repeated.
 func firstAdmin(ctx context.Context, p *program, o *opened) error {
 	platform, err := o.handler.TenantOf(ctx, "SALGA")
 	if err != nil {
@@ -159,8 +164,8 @@ func firstAdmin(ctx context.Context, p *program, o *opened) error {
 	password := p.settings.Get("ADMIN_PASSWORD")
 	if password == "" {
 		password = rand.Text()
-		if err := settings.Keep(o.config.EnvFile(), settings.Pair{Name: "ADMIN_PASSWORD",
-			Value: password}); err != nil {
+		kept := settings.Pair{Name: "ADMIN_PASSWORD", Value: password}
+		if err := settings.Keep(o.config.EnvFile(), kept); err != nil {
 			return exit.Unreachable(err, "cannot keep the first admin's password")
 		}
 	}
@@ -172,7 +177,7 @@ func firstAdmin(ctx context.Context, p *program, o *opened) error {
 	return err
 }
 
-// proveAdmin tells whether the first admin's password is still the one that is set.
+// proveAdmin checks that the first admin's password is still the one that is set.
 func proveAdmin(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
@@ -181,11 +186,11 @@ func proveAdmin(ctx context.Context, p *program) error {
 	defer o.close(ctx)
 
 	email := p.settings.Get("ADMIN_EMAIL")
-	opens, err := o.handler.Opens(ctx, commands.SignIn{Email: email, Password: p.settings.Get("ADMIN_PASSWORD"),
-		MunicipalityCode: "SALGA"})
+	opens, err := o.handler.Opens(ctx, commands.SignIn{
+		Email: email, Password: p.settings.Get("ADMIN_PASSWORD"), MunicipalityCode: "SALGA",
+	})
 	if err == nil && !opens {
-		err = exit.NotSo("ADMIN_PASSWORD, as far as it is set, does not open the account %s in municipality SALGA",
-			email)
+		err = exit.NotSo("ADMIN_PASSWORD does not open the account %s in municipality SALGA", email)
 	}
 	return err
 }
@@ -206,14 +211,16 @@ func (s *system) contents(ctx context.Context) error {
 	if importedInto(s.from.config) == s.databaseMark() {
 		return nil
 	}
+
 	err := s.step(ctx, "contents")
 	if failed, ok := errors.AsType[*exit.Error](err); ok && failed.Code == exit.CodeNotSo {
-		s.log.WarnContext(ctx, "not everything was imported; what was refused is said above")
+		s.log.WarnContext(ctx, "not everything was imported; the lines above say what was refused")
 		err = nil
 	}
 	if err != nil {
 		return err
 	}
+
 	return wholefile.Write(s.from.config.ImportedFile(), s.databaseMark()+"\n")
 }
 
@@ -226,8 +233,8 @@ func (s *system) forgetOthers() error {
 	return os.Remove(s.from.config.ImportedFile())
 }
 
-// importedInto gives the mark of the database that the first import was done for; empty:
-// none yet. The import is not repeated with each start: an admin who was renamed or
+// importedInto returns the mark of the database that the first import went into; empty if
+// there was none. The import is not repeated with each start: an admin who was renamed or
 // removed since, or a purpose that was retired, must not come back.
 func importedInto(c *settings.Config) string {
 	text, err := os.ReadFile(c.ImportedFile())
@@ -237,7 +244,7 @@ func importedInto(c *settings.Config) string {
 	return strings.TrimSpace(string(text))
 }
 
-// databaseMark tells databases apart by where they are, without anything secret.
+// databaseMark tells databases apart by their address, without anything secret.
 func (s *system) databaseMark() string {
 	if s.from.server != nil {
 		return supervise.PostgresPart // the port may change
@@ -246,8 +253,7 @@ func (s *system) databaseMark() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// awaitReadyAnswer asks the API until it says that it is ready; false when ctx ends
-// first.
+// awaitReadyAnswer asks the API until it is ready, and returns false if ctx ends first.
 func awaitReadyAnswer(ctx context.Context, address string) bool {
 	client := &http.Client{Timeout: 5 * time.Second}
 	for {
@@ -262,6 +268,7 @@ func awaitReadyAnswer(ctx context.Context, address string) bool {
 				return true
 			}
 		}
+
 		if !retry.Wait(ctx, 50*time.Millisecond) {
 			return false
 		}

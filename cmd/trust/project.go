@@ -15,8 +15,8 @@ type projectCmd struct {
 	Names []string `arg:"" name:"name" help:"${followers}, or all."`
 }
 
-// Run works until a signal comes. A second process for the same follower stands by and
-// takes over.
+// Run follows the log until a signal comes. A second process for the same follower stands
+// by, and takes over when the first one ends.
 func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	outliveReaders()
 	chosen, err := choose("follower", followers(), pr.Names)
@@ -30,8 +30,8 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 	}
 	defer o.close(ctx)
 
-	// A login that cannot do this work is refused at once; a database that is away is
-	// waited for below.
+	// A login that may not do this work is refused at once. The worker waits for a
+	// database that is away.
 	asking, done := context.WithTimeout(ctx, time.Second)
 	defer done()
 	if refused, ok := errors.AsType[*exit.Error](exit.Explain(checkServes(asking, o.pool))); ok &&
@@ -44,10 +44,12 @@ func (pr projectCmd) Run(ctx context.Context, p *program) error {
 		DatabaseURL: o.address, MasterKey: []byte(c.MasterKey), PageSize: c.PageSize,
 		Logger: newLogger(p.stderr, c, "project-"+strings.Join(pr.Names, "+")),
 	}, chosen...)
+
 	told := ctx
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go func() { stop(watchMasterKey(ctx, o.pool, c, false)) }()
+
 	err = worker.Run(ctx)
 	if errors.Is(err, follow.ErrWrongLogin) {
 		return exit.WrongUsage(

@@ -19,29 +19,29 @@ import (
 
 const (
 	// readyPatience bounds one look: an orchestrator's probe waits a second by default,
-	// and "slow" is an answer too.
+	// and "not ready" in time says more than no answer.
 	readyPatience = 900 * time.Millisecond
 	// behindAfter is how long a projector may take for an event before it counts as
-	// behind: what a query waits for it.
+	// behind: as long as a query waits for it.
 	behindAfter = 2 * time.Second
 )
 
-// readiness tells what keeps the system from serving well. The keys need no look: the API
-// is not in place before they are proven.
+// readiness finds out what keeps the system from serving well. It does not check the
+// keys: the API is not in place before they are proven.
 type readiness struct {
 	pool     *pgxpool.Pool
 	store    *eventstore.Store
 	observer *follow.Observer
-	started  string // file that is there once the first import is done; empty: nobody imports
+	started  string // file that exists once the first import is done; empty: nobody imports
 
 	sharing sync.Mutex
-	seen    apphttp.ReadyState // the newest look, see shared
+	seen    apphttp.ReadyState // the newest look; see shared
 	seenAt  time.Time          // when it began
 
 	mu       sync.Mutex
-	imported bool             // once true, always
+	imported bool             // never false again
 	goal     int64            // position at which the first import is projected; 0: not known yet
-	waiting  map[string]await // by projector: what it has still to reach
+	waiting  map[string]await // by projector: the position it has yet to reach
 }
 
 // await is a position and since when it is waited for.
@@ -58,8 +58,8 @@ func newReadiness(o *opened, observer *follow.Observer) *readiness {
 	return r
 }
 
-// shared is look for GET /ready, which has no limit: however many ask, there is one look
-// at a time, for all who asked before it began.
+// shared is look for GET /ready, which has no rate limit: there is one look at a time,
+// and it serves everyone who asked before it began.
 func (r *readiness) shared(ctx context.Context) apphttp.ReadyState {
 	asked := time.Now()
 	r.sharing.Lock()
@@ -72,7 +72,7 @@ func (r *readiness) shared(ctx context.Context) apphttp.ReadyState {
 	return r.seen
 }
 
-// look finds it out.
+// look asks the database once.
 func (r *readiness) look(ctx context.Context) apphttp.ReadyState {
 	ctx, cancel := context.WithTimeout(ctx, readyPatience)
 	defer cancel()
@@ -80,6 +80,7 @@ func (r *readiness) look(ctx context.Context) apphttp.ReadyState {
 	if failed, why := r.failing(ctx); failed != "" {
 		return apphttp.ReadyState{Failed: []string{failed}, Why: why}
 	}
+
 	status, err := r.observer.Status(ctx)
 	if err != nil {
 		return apphttp.ReadyState{Failed: []string{"database"}}
@@ -91,6 +92,7 @@ func (r *readiness) look(ctx context.Context) apphttp.ReadyState {
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
+
 	state := apphttp.ReadyState{Projectors: r.late(status, time.Now()), Warnings: clockWarnings(clocks)}
 	if !r.isImported(status) {
 		state.Failed = append(state.Failed, "importing")
@@ -99,9 +101,10 @@ func (r *readiness) look(ctx context.Context) apphttp.ReadyState {
 }
 
 // failing returns the part that keeps the database from serving, and why, if that is
-// known. It tries no write: what appends met tells as much.
+// known. It tries no write: the errors that appends met say enough.
 func (r *readiness) failing(ctx context.Context) (part, why string) {
-	const looks = 3 // a connection of the pool may have broken since it was used last
+	const looks = 3 // a pooled connection may have broken since its last use
+
 	for range looks {
 		var err error
 		if part, why, err = r.probe(ctx); err == nil {
@@ -135,16 +138,17 @@ func (r *readiness) probe(ctx context.Context) (part, why string, err error) {
 	return part, why, nil
 }
 
-// takesNoWrites returns why the server that answers takes no writes; empty: it does.
+// takesNoWrites returns why the server refuses writes; empty if it takes them.
 func takesNoWrites(ctx context.Context, conn *pgx.Conn) (why string, err error) {
 	const sql = `select case when pg_catalog.pg_is_in_recovery() then 'the database is a standby, in recovery'
 		when current_setting('transaction_read_only')::boolean then 'the database is read-only' else '' end`
+
 	err = conn.QueryRow(ctx, sql).Scan(&why)
 	return why, err
 }
 
-// isImported tells whether the municipalities of the first import can be read. Without
-// trust up nobody promised an import.
+// isImported reports whether the municipalities of the first import can be read. Without
+// trust up there is no first import.
 func (r *readiness) isImported(status follow.Status) bool {
 	if r.imported || r.started == "" {
 		return true
@@ -152,21 +156,24 @@ func (r *readiness) isImported(status follow.Status) bool {
 	if _, err := os.Stat(r.started); err != nil {
 		return false
 	}
+
 	if r.goal == 0 || r.goal > status.Head { // beyond the head: the log went backwards
 		r.goal = status.Head
 	}
+
 	for _, p := range status.Followers {
 		// A halted projector must not keep the API from its clients.
 		if p.Name == "municipalities" && p.Position < r.goal && p.State != follow.Halted {
 			return false
 		}
 	}
+
 	r.imported = true
 	return true
 }
 
-// late finds the projectors that are behind: halted, or not at work with work to do, or
-// too slow for the queries.
+// late returns the projectors that are behind: halted, stopped with events left, or too
+// slow for the queries.
 func (r *readiness) late(status follow.Status, now time.Time) []apphttp.ProjectorState {
 	var late []apphttp.ProjectorState
 	for _, p := range status.Followers {
@@ -184,6 +191,7 @@ func (r *readiness) late(status follow.Status, now time.Time) []apphttp.Projecto
 		case now.Sub(goal.since) > behindAfter:
 			state = "behind"
 		}
+
 		if state != "" {
 			late = append(late, apphttp.ProjectorState{Name: p.Name, State: state})
 		}

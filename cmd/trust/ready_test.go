@@ -21,8 +21,8 @@ func TestADatabaseThatTakesNoWritesShowsInReadyAndStatusAndGoesAwayByItself(t *t
 			"the database is read-only",
 		},
 		"a full disk": {
-			"create function public.trouble() returns trigger language plpgsql as $$begin raise sqlstate '53100'; " +
-				"end$$; " +
+			"create function public.trouble() returns trigger language plpgsql as " +
+				"$$begin raise sqlstate '53100'; end$$; " +
 				"create trigger trouble before insert on trust.events execute function public.trouble()",
 			"drop trigger trouble on trust.events",
 			"the database's disk is full",
@@ -60,9 +60,9 @@ func TestADatabaseThatTakesNoWritesShowsInReadyAndStatusAndGoesAwayByItself(t *t
 	}
 }
 
-// endSessions ends every session of a database but the one that says so.
-const endSessions = "select pg_terminate_backend(pid) from pg_stat_activity where datname = '%[1]s' and pid <> " +
-	"pg_backend_pid()"
+// endSessions ends every session of a database except the one that runs it.
+const endSessions = "select pg_terminate_backend(pid) from pg_stat_activity " +
+	"where datname = '%[1]s' and pid <> pg_backend_pid()"
 
 func execute(t *testing.T, conn *pgx.Conn, sql, database string) {
 	t.Helper()

@@ -16,11 +16,10 @@ import (
 
 type rebuildCmd struct {
 	Names    []string `arg:"" name:"name" help:"${tables}, or all."`
-	DropKept bool     `help:"Rebuild nothing, but drop the versions of the tables that rebuilds have kept."`
+	DropKept bool     `help:"Rebuild nothing; drop the old versions of the tables, which rebuilds have kept."`
 }
 
-// Run makes read tables anew from the log, one after another, while they are read and
-// followed.
+// Run rebuilds read tables from the log, one after another, while they are in use.
 func (r rebuildCmd) Run(ctx context.Context, p *program) error {
 	chosen, err := choose("read table", projections.All(), r.Names)
 	if err != nil {
@@ -39,6 +38,7 @@ func (r rebuildCmd) Run(ctx context.Context, p *program) error {
 	if r.DropKept {
 		return dropKept(ctx, p, o.pool, chosen)
 	}
+
 	for _, projection := range chosen {
 		if err := rebuild(ctx, p, o.pool, o.reader, projection); err != nil {
 			return err
@@ -59,12 +59,14 @@ func rebuild(
 		}
 	})
 	_ = bar.Finish()
+
 	if err != nil {
 		return notRebuilt(err)
 	}
+
 	_, err = fmt.Fprintf(p.stdout,
-		"%s rebuilt up to position %d: %d rows; the table before %s, and is kept as %s (trust rebuild %[1]s "+
-			"--drop-kept)\n",
+		"%s rebuilt up to position %d: %d rows; the old table %s, and is kept as %s "+
+			"(to drop it: trust rebuild %[1]s --drop-kept)\n",
 		projection.Name(), done.Position, done.Rows, judge(done.Wrong), done.Kept)
 	return err
 }
@@ -73,20 +75,21 @@ func judge(w projections.Wrong) string {
 	if w.None() {
 		return "was as the log says"
 	}
-	return fmt.Sprintf("was not as the log says (rows missing %d, too many %d, different %d; the first %s)", w.Missing,
-		w.Extra, w.Changed, w.First)
+	return fmt.Sprintf("was not as the log says (rows missing %d, too many %d, different %d; the first %s)",
+		w.Missing, w.Extra, w.Changed, w.First)
 }
 
 func notRebuilt(err error) error {
 	_, gap := errors.AsType[*eventstore.GapError](err)
 	_, fault := errors.AsType[*follow.PlainError](err)
+
 	switch {
 	case errors.Is(err, projections.ErrRebuilding):
 		return exit.NotSo("%v; wait for it to end", err)
 	case gap, fault:
 		return exit.NotSo("%v; nothing was changed", err)
 	case errors.Is(err, context.Canceled):
-		return exit.Unreachable(nil, "stopped before its end; nothing was changed")
+		return exit.Unreachable(nil, "stopped before it was done; nothing was changed")
 	default:
 		return exit.Explain(err)
 	}
@@ -103,6 +106,7 @@ func dropKept(ctx context.Context, p *program, pool *pgxpool.Pool, chosen []proj
 				return err
 			}
 		}
+
 		if len(dropped) == 0 {
 			if _, err := fmt.Fprintf(p.stdout, "%s: nothing was kept\n", projection.Name()); err != nil {
 				return err

@@ -35,8 +35,8 @@ func TestRebuild(t *testing.T) {
 	s.run("rebuild", "users", "--drop-kept").expect(t, exit.CodeDone, "users: nothing was kept")
 
 	_, err := db.Exec(t.Context(),
-		"delete from trust.users where id = (select id from trust.users limit 1); update trust.users set full_name "+
-			"= 'Omega'")
+		"delete from trust.users where id = (select id from trust.users limit 1); "+
+			"update trust.users set full_name = 'Omega'")
 	must(t, err)
 	s.run("verify").expect(t, exit.CodeNotSo, "trust rebuild users")
 	o = s.run("rebuild", "users")
@@ -57,7 +57,8 @@ func TestRebuild(t *testing.T) {
 		expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
 }
 
-// A rebuild that is killed, or stopped, leaves nothing behind, and what was is read on.
+// A rebuild that is killed or stopped leaves nothing behind, and the old table stays in
+// use.
 func TestARebuildThatIsKilledLeavesWhatWas(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off")
@@ -65,12 +66,14 @@ func TestARebuildThatIsKilledLeavesWhatWas(t *testing.T) {
 	pgtest.Eventually(t, "the system is ready", s.ready)
 	s = s.with("DATABASE_URL=" + s.kept()["DATABASE_URL"])
 	db, look := connect(t, s), connect(t, s)
+
 	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 		tx, err := db.BeginTx(t.Context(), pgx.TxOptions{})
 		must(t, err)
-		// so that it gets as far as the switch, and waits
+		// It gets as far as the switch, and waits there.
 		_, err = tx.Exec(t.Context(), "lock table trust.users in access share mode")
 		must(t, err)
+
 		going := s.start("rebuild", "users")
 		pgtest.Eventually(t, "the rebuild waits for the lock", func() (waits bool) {
 			must(t, look.QueryRow(t.Context(),
@@ -87,6 +90,7 @@ func TestARebuildThatIsKilledLeavesWhatWas(t *testing.T) {
 			return gone
 		})
 		must(t, tx.Rollback(t.Context()))
+
 		var versions int
 		must(t, look.QueryRow(t.Context(),
 			`select count(*) from pg_class where relkind = 'r' and relname like 'users\_v%'`).Scan(&versions))

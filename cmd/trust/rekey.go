@@ -11,12 +11,12 @@ import (
 )
 
 type rekeyCmd struct {
-	Again bool `help:"Read the log from its beginning, and name again what could not be re-keyed."`
+	Again bool `help:"Read the log from its beginning, and report again what could not be re-keyed."`
 }
 
-// Run puts what was keyed by programs before under the canonical form of each text, and
-// reads the users anew where their addresses are read in another form since. It may be
-// stopped and repeated, and run beside everything else.
+// Run re-keys the claims of older programs by the canonical form of their text, and
+// rebuilds the table of users if it shows addresses in an older form. It may be stopped
+// and repeated, and run beside everything else.
 func (r rekeyCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{as: (*settings.Config).NeedSchemaOwner, pool: 2, reader: true})
 	if err != nil {
@@ -42,6 +42,7 @@ func (r rekeyCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Explain(err)
 	}
+
 	if _, err := fmt.Fprintf(p.stdout, "%d claims are under their canonical form now\n", done.Count); err != nil {
 		return err
 	}
@@ -51,8 +52,8 @@ func (r rekeyCmd) Run(ctx context.Context, p *program) error {
 	return collided(p, done.Collisions)
 }
 
-// rereadUsers makes the read table of users anew if it shows addresses in A-labels, as
-// programs before did.
+// rereadUsers rebuilds the read table of users if it shows addresses in A-labels, as that
+// of older programs did.
 func rereadUsers(ctx context.Context, p *program, o *opened) error {
 	behind, err := projections.ShowsALabels(ctx, o.pool)
 	if err != nil {
@@ -69,8 +70,8 @@ func rereadUsers(ctx context.Context, p *program, o *opened) error {
 	return rebuild(ctx, p, o.pool, o.reader, chosen[0])
 }
 
-// collided names what stays as it was. Two accounts are never made one: which is whose,
-// people have to say.
+// collided reports the claims that stay as they were. Two accounts are never merged: only
+// their owners can say which one they want to keep.
 func collided(p *program, collisions []eventstore.Collision) error {
 	for _, c := range collisions {
 		_, err := fmt.Fprintf(p.stdout,
@@ -80,10 +81,10 @@ func collided(p *program, collisions []eventstore.Collision) error {
 			return err
 		}
 	}
+
 	if len(collisions) > 0 {
 		return exit.NotSo("%d claims could not be re-keyed; ask the people named above which account they want to "+
-			"keep, and have the "+
-			"other one erased or its address changed", len(collisions))
+			"keep, and have the other one erased or its address changed", len(collisions))
 	}
 	return nil
 }

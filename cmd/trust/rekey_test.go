@@ -16,9 +16,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// former makes accounts in a municipality as programs before the canonical forms did:
+// former makes accounts in a municipality as programs did before the canonical forms:
 // claimed and found by the spelling that was given. The verifier is copied from an
-// account that has the password.
+// account with the same password.
 type former struct {
 	*site
 	store *eventstore.Store
@@ -71,6 +71,7 @@ func (f *former) signIn(t *testing.T, email, password string) int {
 		bytes.NewReader(body))
 	must(t, err)
 	request.Header.Set("Content-Type", "application/json")
+
 	answer, err := http.DefaultClient.Do(request)
 	must(t, err)
 	must(t, answer.Body.Close())
@@ -99,9 +100,9 @@ func TestAccountsOfBeforeAreReKeyedAndNobodyIsLockedOut(t *testing.T) {
 	two := f.account(t, "zoë@xn--zrich-kva.example", "zoë@xn--zrich-kva.example", accounts[0].Verifier)
 	spellings := []string{
 		"nomsa@münchen.example", "nomsa@xn--mnchen-3ya.example", "thandi@bücher.example", "zoë@zürich.example",
-		"zoë@xn--zrich-kva.example",
-		"officer@bücher.example",
+		"zoë@xn--zrich-kva.example", "officer@bücher.example",
 	}
+
 	for _, moment := range []string{"before", "after", "after once more"} {
 		for _, email := range spellings {
 			if status := f.signIn(t, email, password); status != http.StatusOK {

@@ -16,22 +16,23 @@ import (
 
 type replayCmd struct {
 	Tenant   string   `required:"" placeholder:"CODE" help:"Code of the municipality."`
-	Subject  identity `placeholder:"ID" help:"Only of this person."`
-	Purpose  word     `placeholder:"CODE" help:"Only for this purpose."`
-	AsOf     moment   `placeholder:"TIME" help:"What held at this instant, such as 2026-03-03T12:00:00Z (default: at the end of what was known)."`
+	Subject  identity `placeholder:"ID" help:"Only consents of this person."`
+	Purpose  word     `placeholder:"CODE" help:"Only consents for this purpose."`
+	AsOf     moment   `placeholder:"TIME" help:"Consents that held at this instant, such as 2026-03-03T12:00:00Z (default: the latest known)."`
 	KnownAt  moment   `placeholder:"TIME" help:"As known at this instant (default: now)."`
-	Position place    `placeholder:"N" help:"As known at this position, which an earlier replay named: the same again."`
+	Position place    `placeholder:"N" help:"As known at this position, which an earlier replay printed; repeats that replay."`
 	Format   string   `enum:"table,csv,ndjson" default:"table" help:"table, csv or ndjson (default table)."`
-	Reveal   bool     `help:"Show who the people are. The log keeps that you looked, and why."`
-	Reason   string   `placeholder:"TEXT" help:"Why you look; needed by --reveal."`
+	Reveal   bool     `help:"Show who the people are; the log records that you looked, and why."`
+	Reason   string   `placeholder:"TEXT" help:"Why you look; required with --reveal."`
 }
 
 // Run replays the state of consents from the log. CSV and NDJSON are, byte for byte, what
 // the API answers.
 func (r replayCmd) Run(ctx context.Context, p *program) error {
 	if r.Reveal == domain.IsBlank(r.Reason) {
-		return exit.WrongUsage("--reveal needs --reason, and --reason is for --reveal")
+		return exit.WrongUsage("--reveal needs --reason, and --reason needs --reveal")
 	}
+
 	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
 		return err
@@ -42,25 +43,27 @@ func (r replayCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+
 	if r.Reveal {
 		if err := r.record(ctx, o, tenant, q); err != nil {
 			return err
 		}
 	}
+
 	if err := r.write(ctx, p, o, tenant, q); err != nil {
 		return exit.Explain(err)
 	}
-	_, err = fmt.Fprintf(p.stderr, "replayed at position %d; --position %d gives the same again\n", q.Position,
-		q.Position)
+	_, err = fmt.Fprintf(p.stderr, "replayed at position %d; --position %[1]d repeats this replay\n", q.Position)
 	return err
 }
 
-// question checks what is asked against what there is: an answer about a person or a
-// purpose that is not there would look like one about somebody who never decided
-// anything.
+// question checks that the person and the purpose exist: an answer about one that does
+// not would look like one about somebody who never decided anything.
 func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.TenantID, q reports.ReplayQuery, err error) {
-	q = reports.ReplayQuery{At: r.AsOf.Time, Subject: domain.UserID(r.Subject),
-		Purpose: domain.CanonicalPurposeCode(string(r.Purpose))}
+	q = reports.ReplayQuery{
+		At: r.AsOf.Time, Subject: domain.UserID(r.Subject), Purpose: domain.CanonicalPurposeCode(string(r.Purpose)),
+	}
+
 	if tenant, err = o.handler.TenantOf(ctx, r.Tenant); err != nil {
 		return tenant, q, exit.Explain(err)
 	}
@@ -74,11 +77,12 @@ func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.Tenan
 			return tenant, q, err
 		}
 	}
+
 	q.Position, err = o.reports.Resolve(ctx, tenant, r.KnownAt.Time, int64(r.Position))
 	return tenant, q, err
 }
 
-// record keeps in the log that an operator is about to see who the people are, before
+// record writes to the log that an operator is about to see who the people are, before
 // anything is shown.
 func (r replayCmd) record(ctx context.Context, o *opened, tenant domain.TenantID, q reports.ReplayQuery) error {
 	read := commands.RecordRead{
@@ -86,6 +90,7 @@ func (r replayCmd) record(ctx context.Context, o *opened, tenant domain.TenantID
 		Filter: map[string]string{"position": fmt.Sprint(q.Position)},
 		Reason: r.Reason,
 	}
+
 	if !q.Subject.IsZero() {
 		read.Subjects = []domain.UserID{q.Subject}
 	}
@@ -95,6 +100,7 @@ func (r replayCmd) record(ctx context.Context, o *opened, tenant domain.TenantID
 	if !q.At.IsZero() {
 		read.Filter["as_of"] = q.At.UTC().Format(time.RFC3339Nano)
 	}
+
 	_, err := o.handler.RecordRead(ctx, commands.System(tenant), read)
 	return err
 }
@@ -121,12 +127,14 @@ func (r replayCmd) write(
 			return err
 		}
 	}
+
 	names := nameless
 	if r.Reveal {
 		names = func(people []domain.UserID) (map[domain.UserID]domain.User, error) {
 			return o.reports.People(ctx, tenant, people)
 		}
 	}
+
 	batch := &batch{out: out, names: names}
 	if err := o.reports.Replay(ctx, tenant, q, batch.add); err != nil {
 		return err
@@ -137,7 +145,7 @@ func (r replayCmd) write(
 	return out.Close()
 }
 
-// batch holds a few consents back, so that the people they are of are looked up together.
+// batch holds a few consents back, so that their people are looked up together.
 type batch struct {
 	out   consentWriter
 	names func([]domain.UserID) (map[domain.UserID]domain.User, error)
@@ -158,10 +166,12 @@ func (b *batch) add(c domain.Consent) error {
 func (b *batch) flush() error {
 	var ids []domain.UserID
 	for _, c := range b.held {
-		if len(ids) == 0 || ids[len(ids)-1] != c.Subject { // a replay goes person by person
+		// A replay goes person by person.
+		if len(ids) == 0 || ids[len(ids)-1] != c.Subject {
 			ids = append(ids, c.Subject)
 		}
 	}
+
 	people, err := b.names(ids)
 	if err != nil {
 		return err
@@ -171,6 +181,7 @@ func (b *batch) flush() error {
 			return err
 		}
 	}
+
 	b.held = b.held[:0]
 	return nil
 }
@@ -182,8 +193,8 @@ func revealed(u domain.User) apphttp.Revealed {
 	return apphttp.Revealed{FullName: u.FullName, Email: u.Email, Phone: u.Phone}
 }
 
-// consentTable is a document for people: of fixed columns, so that it needs to hold
-// nothing back.
+// consentTable writes consents for human readers, in columns of fixed width, so that no
+// row has to wait for another.
 type consentTable struct {
 	out    io.Writer
 	people bool
@@ -192,7 +203,7 @@ type consentTable struct {
 
 const tableRow = "%-36s  %-20s  %-20s  %-24s  %-9s  %-20s  %-36s  %-2s  %6s  %s\n"
 
-// Write adds one line. The wording is the last column, because it is as long as it is.
+// Write adds one line. The wording is the last column, because its length varies.
 func (t *consentTable) Write(c domain.Consent, person apphttp.Revealed) error {
 	if t.count == 0 {
 		if err := t.row("SUBJECT", "GIVEN", "RECORDED", "PURPOSE", "DECISION", "WITHDRAWN", "RECORDED BY", "IN",
@@ -200,6 +211,7 @@ func (t *consentTable) Write(c domain.Consent, person apphttp.Revealed) error {
 			return err
 		}
 	}
+
 	t.count++
 	decision, withdrawn, by, who := "refused", "", "an operator", c.Subject.String()
 	if c.Consented {
@@ -214,8 +226,9 @@ func (t *consentTable) Write(c domain.Consent, person apphttp.Revealed) error {
 	if t.people {
 		who += "  " + fmt.Sprintf("%-30s  %-34s  %-13s", person.FullName, person.Email, person.Phone)
 	}
-	return t.row(who, seconds(c.GivenAt), seconds(c.RecordedAt), c.Purpose, decision, withdrawn, by, string(c.Language),
-		fmt.Sprint(c.NoticeVersion), strings.Join(strings.Fields(c.Wording), " "))
+
+	return t.row(who, seconds(c.GivenAt), seconds(c.RecordedAt), c.Purpose, decision, withdrawn, by,
+		string(c.Language), fmt.Sprint(c.NoticeVersion), strings.Join(strings.Fields(c.Wording), " "))
 }
 
 func (t *consentTable) row(cells ...any) error {
@@ -226,7 +239,7 @@ func (t *consentTable) row(cells ...any) error {
 	return err
 }
 
-// Close says how many there were.
+// Close writes how many there were.
 func (t *consentTable) Close() error {
 	_, err := fmt.Fprintf(t.out, "%d consents\n", t.count)
 	return err

@@ -22,7 +22,7 @@ type account struct {
 	position string // of the newest answer that named one
 }
 
-// call sends a request and gives the answer's body; a status above 299 fails the test.
+// call sends a request and returns the answer's body. A status above 299 fails the test.
 func (c *account) call(method, path, body string) []byte {
 	c.s.t.Helper()
 	r, err := http.NewRequestWithContext(c.s.t.Context(), method, "http://"+c.s.addr+"/api/v1/"+path,
@@ -34,22 +34,25 @@ func (c *account) call(method, path, body string) []byte {
 	if c.token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.token)
 	}
+
 	a, err := http.DefaultClient.Do(r)
 	if err != nil {
 		c.s.t.Fatal(err)
 	}
 	defer func() { _ = a.Body.Close() }()
+
 	text, err := io.ReadAll(a.Body)
 	if err != nil || a.StatusCode > 299 {
 		c.s.t.Fatalf("%s %s: %d %s %v", method, path, a.StatusCode, text, err)
 	}
+
 	if at := a.Header.Get("Event-Position"); at != "" {
 		c.position = at
 	}
 	return text
 }
 
-// field gives one text of an answer.
+// field returns one text of an answer.
 func field(t testing.TB, answer []byte, name string) string {
 	t.Helper()
 	var fields map[string]any
@@ -91,8 +94,9 @@ func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 	officer, nomsa := s.signedIn("officer@example.org", "a good password", "CPT"),
 		s.citizen("nomsa@example.org", "Nomsa Ṱhavhani")
 	s.citizen("somebody@example.org", "Somebody Else")
-	then, day := time.Now().Add(-72*time.Hour).UTC().Format(time.RFC3339), time.Now().Add(-48*time.Hour).UTC().
-		Format(time.RFC3339)
+
+	daysAgo := func(n int) string { return time.Now().AddDate(0, 0, -n).UTC().Format(time.RFC3339) }
+	then, day := daysAgo(3), daysAgo(2)
 	consent := field(t, officer.call("POST", "consents",
 		fmt.Sprintf(`{"subject_id":%q,"purpose":"sms_alert","language":"zu","consented":true,"channel":"paper",
 		"given_at":%q,"evidence":{"sha256":%q,"reference":"box 4"}}`, nomsa.id, then, strings.Repeat("ab", 32))), "id")
@@ -100,8 +104,9 @@ func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 
 	replay := func(args ...string) outcome { return s.run(append([]string{"replay", "--tenant", "cpt"}, args...)...) }
 	onThatDay := replay("--subject", nomsa.id, "--as-of", day)
-	for _, want := range []string{nomsa.id, officer.id, "sms_alert", "granted", "Ukukuthumelela izaziso ze-SMS",
-		"1 consents"} {
+	for _, want := range []string{
+		nomsa.id, officer.id, "sms_alert", "granted", "Ukukuthumelela izaziso ze-SMS", "1 consents",
+	} {
 		if !strings.Contains(onThatDay.stdout, want) {
 			t.Errorf("%q is missing:\n%s", want, onThatDay.stdout)
 		}
@@ -125,8 +130,10 @@ func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 		expect(t, exit.CodeDone, `"Nomsa Ṱhavhani","nomsa@example.org"`)
 	replay("--reveal", "--reason", "complaint 2026/115").expect(t, exit.CodeDone, "Somebody Else")
 	looked := s.run("exposure", "--tenant", "CPT", "--subject", nomsa.id)
-	for _, want := range []string{"an operator", "trust replay", "because: complaint 2026/114",
-		"because: complaint 2026/115", officer.id, "4 reads"} {
+	for _, want := range []string{
+		"an operator", "trust replay", "because: complaint 2026/114", "because: complaint 2026/115", officer.id,
+		"4 reads",
+	} {
 		if !strings.Contains(looked.stdout, want) {
 			t.Errorf("%q is missing:\n%s", want, looked.stdout)
 		}
@@ -147,7 +154,7 @@ func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 			"position or known_at, not both"},
 		"a position to come":   {exit.CodeUsage, []string{"--position", "99999999"}, "log has no such position"},
 		"names for no reason":  {exit.CodeUsage, []string{"--reveal"}, "--reveal needs --reason"},
-		"a reason for nothing": {exit.CodeUsage, []string{"--reason", "x"}, "--reason is for --reveal"},
+		"a reason for nothing": {exit.CodeUsage, []string{"--reason", "x"}, "--reason needs --reveal"},
 		"an endless reason":    {exit.CodeUsage, []string{"--reveal", "--reason", strings.Repeat("x", 5000)}, "reason"},
 		"another format":       {exit.CodeUsage, []string{"--format", "pdf"}, "--format"},
 	} {

@@ -14,12 +14,12 @@ import (
 
 type adminResetTOTPCmd struct {
 	Municipality string `required:"" placeholder:"CODE" help:"Code of the municipality, or SALGA."`
-	Email        string `required:"" placeholder:"ADDRESS" help:"What the person signs in with."`
-	Reason       string `required:"" placeholder:"TEXT" help:"How it is known that the person asked for it; the log keeps it, sealed."`
+	Email        string `required:"" placeholder:"ADDRESS" help:"E-mail address that the person signs in with."`
+	Reason       string `required:"" placeholder:"TEXT" help:"How you know that the person asked for this; the log keeps it, sealed."`
 }
 
 // Run removes the second factor and ends the person's sessions. It is for the only admin
-// of a municipality: anybody else's is removed by another admin, who is named in the log.
+// of a municipality; for anybody else another admin does this, whom the log then names.
 func (a adminResetTOTPCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.open(ctx, needs{commands: true})
 	if err != nil {
@@ -37,7 +37,8 @@ func (a adminResetTOTPCmd) Run(ctx context.Context, p *program) error {
 	}
 
 	call := commands.System(tenant)
-	call.Key = uuid.NewString() // or one that was removed unheard would be one that there never was
+	// Without a key, a retry after a lost answer would find no second factor to remove.
+	call.Key = uuid.NewString()
 	err = retry.WhileAway(ctx, func(ctx context.Context) error {
 		_, err := o.handler.RecoverSecondFactor(ctx, call, commands.RecoverSecondFactor{User: user, Reason: a.Reason})
 		return err
@@ -62,6 +63,7 @@ func accountOf(
 			return account.User, nil
 		}
 	}
+
 	return domain.UserID{}, domain.Refuse(domain.CodeNotFound,
-		"No account with this e-mail address is in this municipality.")
+		"This municipality has no account with this e-mail address.")
 }

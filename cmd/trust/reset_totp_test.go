@@ -13,7 +13,7 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// secures sets up a second factor with the code of now, and returns its secret.
+// secures sets up a second factor with its present code, and returns its secret.
 func (c *account) secures(password string) (secret string) {
 	t := c.s.t
 	t.Helper()
@@ -24,8 +24,8 @@ func (c *account) secures(password string) (secret string) {
 	return secret
 }
 
-// The only admin of a municipality lost the phone; and the second factor across a backup,
-// whichever part of it is older.
+// The only admin of a municipality has lost the phone; and second factors in a backup
+// whose keys are newer than its events.
 func TestASecondFactorIsRestoredWithItsKeysAndResetByTheOperator(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "RATE_LIMIT=off")
@@ -43,7 +43,7 @@ func TestASecondFactorIsRestoredWithItsKeysAndResetByTheOperator(t *testing.T) {
 		t.Error("the database, and so a backup, holds the secret in plain")
 	}
 
-	// The events decide: of whoever set one up after them, the keys' secret is nobody's.
+	// The events decide: a secret that was set up after them belongs to nobody.
 	restored := s.elsewhere(pgtest.Fresh(t))
 	restored.run("restore", "--from", "full", "--keys", "later").expect(t, exit.CodeDone, "erased again: 0")
 	restored.opens()
@@ -60,7 +60,7 @@ func TestASecondFactorIsRestoredWithItsKeysAndResetByTheOperator(t *testing.T) {
 	reset := []string{"admin", "reset-totp", "--municipality", "CPT", "--email", "Kept@example.org", "--reason"}
 	restored.run(append(reset, " ")...).expect(t, exit.CodeUsage, "reason")
 	restored.run("admin", "reset-totp", "--municipality", "CPT", "--email", "nobody@example.org", "--reason", "lost").
-		expect(t, exit.CodeNotSo, "No account")
+		expect(t, exit.CodeNotSo, "has no account")
 	restored.run(append(reset, "phone lost; called back on the number in the staff list")...).
 		expect(t, exit.CodeDone, "the second factor is removed")
 	restored.run(append(reset, "lost")...).expect(t, exit.CodeNotSo, "no second factor")

@@ -17,13 +17,13 @@ import (
 )
 
 type restoreCmd struct {
-	From string `required:"" placeholder:"FOLDER" help:"What trust backup wrote."`
-	Keys string `placeholder:"FOLDER" help:"Newer keys, of trust backup --keys: who was erased since stays erased (default the folder of --from)."`
+	From string `required:"" placeholder:"FOLDER" help:"Folder that trust backup wrote."`
+	Keys string `placeholder:"FOLDER" help:"Newer keys, from trust backup --keys: people erased since stay erased (default --from)."`
 }
 
-// Run fills an empty database, which it makes if there is none, and erases again whom the
-// keys say to be erased. All becomes visible at once; until then nobody but the owner can
-// open the database.
+// Run fills an empty database, which it makes if there is none, and erases again everyone
+// whom the keys name as erased. All of it becomes visible at once; until then only the
+// owner can open the database.
 func (r restoreCmd) Run(ctx context.Context, p *program) error {
 	o, err := p.check(needs{as: (*settings.Config).NeedOwner, keys: settings.Secrets{Master: true}})
 	if err != nil {
@@ -34,6 +34,7 @@ func (r restoreCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return err
 	}
+
 	conn, err := emptyDatabase(ctx, o.address)
 	if err != nil {
 		return err
@@ -42,14 +43,14 @@ func (r restoreCmd) Run(ctx context.Context, p *program) error {
 	return from.into(ctx, p, conn, []byte(o.config.MasterKey))
 }
 
-// stored is a backup whose files are what was written.
+// stored is a backup whose files are proven to be as they were written.
 type stored struct {
 	folders map[string]string // of eventsFile and keysFile
 	events  manifest
 	keys    manifest
 }
 
-// read proves the files before anything is touched.
+// read proves the files before anything is changed.
 func (r restoreCmd) read() (s stored, err error) {
 	s.folders = map[string]string{eventsFile: r.From, keysFile: r.From}
 	if r.Keys != "" {
@@ -62,10 +63,11 @@ func (r restoreCmd) read() (s stored, err error) {
 		return s, err
 	}
 	if s.keys.Position < s.events.Position {
-		return s, exit.NotSo("the keys are older than the events (position %d, %d): who came between would be lost; "+
-			"give the keys that "+
-			"were written with the events, or newer ones", s.keys.Position, s.events.Position)
+		return s, exit.NotSo("the keys are older than the events (position %d, %d): people registered in between "+
+			"would be lost; give the keys that were written with the events, or newer ones",
+			s.keys.Position, s.events.Position)
 	}
+
 	known, err := migrations.Known()
 	if err == nil && max(s.events.Schema, s.keys.Schema) > known {
 		err = exit.NotSo("the backup is of schema %d, and this program knows %d; run a newer trust",
@@ -74,10 +76,12 @@ func (r restoreCmd) read() (s stored, err error) {
 	return s, err
 }
 
-// emptyDatabase connects to a database of this schema that nobody has used.
+// emptyDatabase connects to a database that nobody has used, made if missing, and brings
+// its schema up to date.
 func emptyDatabase(ctx context.Context, address string) (*pgx.Conn, error) {
 	conn, err := dial(ctx, address)
-	if missing, ok := errors.AsType[*pgconn.PgError](err); ok && missing.Code == "3D000" { // invalid_catalog_name
+	// invalid_catalog_name
+	if missing, ok := errors.AsType[*pgconn.PgError](err); ok && missing.Code == "3D000" {
 		if err = makeDatabase(ctx, address); err == nil {
 			conn, err = dial(ctx, address)
 		}
@@ -85,6 +89,7 @@ func emptyDatabase(ctx context.Context, address string) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, exit.Explain(err)
 	}
+
 	err = eventstore.CheckEmpty(ctx, conn)
 	if err == nil {
 		_, err = migrations.Up(ctx, address)
@@ -96,28 +101,31 @@ func emptyDatabase(ctx context.Context, address string) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// into carries it out.
+// into restores the backup.
 func (s stored) into(ctx context.Context, p *program, conn *pgx.Conn, masterKey []byte) error {
 	restore, err := eventstore.BeginRestore(ctx, conn)
 	if err != nil {
 		return explainRestore(err)
 	}
 	defer restore.Close(ctx)
+
 	again, err := s.fill(ctx, p, restore, masterKey)
 	if err != nil {
 		return explainRestore(err)
 	}
+
 	head, err := restore.Finish(ctx)
 	if err != nil {
 		return explainRestore(err)
 	}
+
 	_, err = fmt.Fprintf(p.stdout, "restored to position %d of the backup, now at position %d: %s; erased again: %d. "+
 		"Start the projectors, then the API\n", s.events.Position, head, counts(s.events, s.keys), again)
 	return err
 }
 
-// fill does all but the end. The keys come first: a wrong master key is told before the
-// events are read.
+// fill does everything but the last step. The keys come first, so that a wrong master key
+// is found before the events are read.
 func (s stored) fill(
 	ctx context.Context, p *program, restore *eventstore.Restore, masterKey []byte,
 ) (again int, err error) {
@@ -128,20 +136,23 @@ func (s stored) fill(
 	if err := restore.Prove(ctx, masterKey); err != nil {
 		return 0, err
 	}
+
 	bar := newProgress(p.stderr, s.events.Position, "events")
 	err = readData(dataPath(s.folders[eventsFile], eventsFile), func(r io.Reader) error {
 		return restore.ReadEvents(ctx, r, func(rows int64) { _ = bar.Add64(rows) }) // drawing is all it does
 	})
-	_ = bar.Finish() // likewise
+	_ = bar.Finish()
 	if err != nil {
 		return 0, err
 	}
+
 	if err := restore.Settle(ctx, s.events.Position); err != nil {
 		return 0, err
 	}
 	if err := sayForged(ctx, p, restore, s.events.Position); err != nil {
 		return 0, err
 	}
+
 	erased, err := restore.Erasures(ctx)
 	if err != nil {
 		return 0, err
@@ -154,8 +165,8 @@ func (s stored) fill(
 	return len(erased), nil
 }
 
-// sayForged names what is forged in a backup. It is restored as it is: the log had it,
-// and nothing that reads the log believes it.
+// sayForged reports forged events of a backup. They are restored as they are: the log had
+// them, and no reader believes them.
 func sayForged(ctx context.Context, p *program, restore *eventstore.Restore, head int64) error {
 	first, count, err := restore.Forged(ctx, head)
 	if err == nil && count > 0 {
@@ -168,9 +179,8 @@ func sayForged(ctx context.Context, p *program, restore *eventstore.Restore, hea
 func explainRestore(err error) error {
 	switch {
 	case errors.Is(err, eventstore.ErrNotEmpty):
-		return exit.NotSo("the database is not empty, and nothing is ever restored over something: name a new " +
-			"database in DATABASE_URL, " +
-			"which need not be there yet")
+		return exit.NotSo("the database is not empty, and a restore never overwrites anything: name a new " +
+			"database in DATABASE_URL, which need not exist yet")
 	case errors.Is(err, eventstore.ErrNoBackup), errors.Is(err, eventstore.ErrOtherKeys):
 		return exit.NotSo("%v; nothing was restored", err)
 	case errors.Is(err, migrations.ErrNotUTF8):

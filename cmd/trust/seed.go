@@ -9,11 +9,11 @@ import (
 )
 
 type seedCmd struct {
-	People int    `required:"" placeholder:"N" help:"How many residents. They live in metropolitan and local municipalities, by population; a district's people are those of its local municipalities."`
-	Seed   uint64 `default:"1" placeholder:"S" help:"Another number makes up other people (default 1)."`
+	People int    `required:"" placeholder:"N" help:"How many residents, spread over metropolitan and local municipalities by population."`
+	Seed   uint64 `default:"1" placeholder:"S" help:"Number that decides who is made up; another one makes up others (default 1)."`
 }
 
-// Run makes up residents and staff, in a development system alone.
+// Run makes up residents and staff, only in a development system.
 func (s seedCmd) Run(ctx context.Context, p *program) error {
 	if p.settings.Get("ENVIRONMENT") == "production" {
 		return exit.WrongUsage("ENVIRONMENT is production, where nobody is made up; seed a development system")

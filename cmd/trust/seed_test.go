@@ -26,11 +26,12 @@ func TestSeedIsRefusedInProduction(t *testing.T) {
 	}
 }
 
-// A system is seeded as it should be, however often it takes: refused before the import,
-// stopped on the way, repeated, with more.
+// A seed is refused before the import, can be stopped and repeated, and adds the rest
+// when it is repeated with more people.
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	s, _ := onDatabase(t)
+
 	again := func(people string) outcome { return s.run("seed", "--people", people, "--seed", "4") }
 	again("60").expect(t, exit.CodeNotSo, "is not there; run trust up, or trust import municipalities, first")
 	s.run("import", "municipalities", absolute(t, "data/municipalities.csv")).expect(t, exit.CodeDone, "257 registered")
@@ -41,12 +42,13 @@ func TestSeed(t *testing.T) {
 	first := s.start("seed", "--people", "60", "--seed", "4")
 	pgtest.Eventually(t, "some of them are there", func() bool { return s.status().Head > before+300 })
 	if code := first.stop(t, syscall.SIGINT); code == exit.CodeUnreachable {
-		if !strings.Contains(first.said.String(), "run it again with the same arguments to go on") {
+		if !strings.Contains(first.said.String(), "run it again with the same arguments to continue") {
 			t.Errorf("stopped it says: %s", first.said)
 		}
 	} else if code != exit.CodeDone { // it may have been faster than the signal
 		t.Errorf("stopped it exits with %d", code)
 	}
+
 	again("60").expect(t, exit.CodeDone, "60 people (")
 	head := s.status().Head
 	again("60").expect(t, exit.CodeDone, "60 people (0 new)")
@@ -68,25 +70,29 @@ func TestSeed(t *testing.T) {
 	}
 }
 
-// What a resident decides is done by them, what came on paper by a field worker, and
-// accounts of staff by the operator.
+// checkActors checks that residents make their own decisions, that a field worker records
+// those on paper, and that the operator makes the accounts of staff.
 func (s *site) checkActors() {
 	s.t.Helper()
 	want := map[string]string{
 		"user.registered.v1 citizen by citizen": "", "consent.granted.v1 web by citizen": "",
-		"consent.refused.v1 web by citizen": "",
-		"consent.withdrawn.v1 - by citizen": "", "consent.granted.v1 paper by field_worker": "",
+		"consent.refused.v1 web by citizen": "", "consent.withdrawn.v1 - by citizen": "",
+		"consent.granted.v1 paper by field_worker": "",
 	}
+
 	rows, err := connect(s.t, s).Query(s.t.Context(), `
 		select e.event_type || ' ' || coalesce(e.payload->>'channel', e.payload->>'role', '-') || ' by ' || case
 			when e.actor_id is null then e.metadata->>'actor_role' when e.actor_id = e.subject_id then 'citizen'
-			else (select u.payload->>'role' from trust.events u where u.stream_id = e.actor_id and u.event_type = 'user.registered.v1') end,
+			else (select u.payload->>'role' from trust.events u
+				where u.stream_id = e.actor_id and u.event_type = 'user.registered.v1') end,
 			count(*), count(*) filter (where e.effective_at < e.recorded_at)
-		from trust.events e where e.stream_type in ('user', 'consent') and e.event_type <> 'user.deactivated.v1' group by 1`)
+		from trust.events e
+		where e.stream_type in ('user', 'consent') and e.event_type <> 'user.deactivated.v1' group by 1`)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer rows.Close()
+
 	for rows.Next() {
 		var what string
 		var count, earlier int
@@ -101,12 +107,13 @@ func (s *site) checkActors() {
 	if err := rows.Err(); err != nil {
 		s.t.Fatal(err)
 	}
+
 	for what := range want {
 		s.t.Errorf("nothing is there like: %s", what)
 	}
 }
 
-// caughtUp tells whether every read table has reached the log's head.
+// caughtUp reports whether every read table has reached the log's head.
 func (s *site) caughtUp() bool {
 	for _, p := range s.status().Followers {
 		if p.Lag > 0 {
@@ -116,7 +123,7 @@ func (s *site) caughtUp() bool {
 	return true
 }
 
-// status is what trust status says.
+// status returns the output of trust status.
 func (s *site) status() follow.Status {
 	s.t.Helper()
 	var status follow.Status

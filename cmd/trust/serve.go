@@ -24,12 +24,12 @@ const (
 	headerPatience = 5 * time.Second
 	bodyPatience   = 30 * time.Second
 	idlePatience   = 2 * time.Minute
-	stopPatience   = 10 * time.Second // less than the grace that trust up gives
+	stopPatience   = 10 * time.Second // less than the grace under trust up
 	maxHeader      = 32 << 10
 )
 
 // Run listens at once, answers "not ready" until the log is open, and serves until a
-// signal comes; then it finishes the requests it has.
+// signal comes. Then it finishes the requests under way.
 func (serveCmd) Run(ctx context.Context, p *program) error {
 	outliveReaders()
 	o, err := p.check(needs{commands: true, keys: settings.Secrets{Secret: true}})
@@ -71,6 +71,7 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 	if err == nil {
 		err = whyEnded(told, ctx)
 	}
+
 	stop(nil)
 	opening.Wait()
 	o.close(ctx)
@@ -78,20 +79,22 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 	return err
 }
 
-// serveUntil serves until ctx ends, and then gives requests under way some time. Its
-// error is why serving ended before.
+// serveUntil serves until ctx ends, and then gives the requests under way time to finish.
+// It returns an error if serving ended before ctx did.
 func serveUntil(ctx context.Context, server *http.Server, listener net.Listener) error {
 	broken := make(chan error, 1)
 	go func() { broken <- server.Serve(listener) }()
+
 	select {
 	case err := <-broken:
 		return exit.Unreachable(err, "the server stopped")
 	case <-ctx.Done():
 	}
+
 	patience, done := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
 	defer done()
 	if server.Shutdown(patience) != nil {
-		_ = server.Close() // what is still open after that long is cut
+		_ = server.Close() // requests that take longer are cut off
 	}
 	return nil
 }
@@ -106,10 +109,10 @@ func whyEnded(told, ctx context.Context) error {
 	return nil
 }
 
-// swap is a handler that can be replaced while requests come.
+// swap is a handler that can be replaced while it serves.
 type swap struct{ handler atomic.Pointer[http.Handler] }
 
 func (s *swap) use(h http.Handler) { s.handler.Store(&h) }
 
-// ServeHTTP hands on to the handler of the moment.
+// ServeHTTP calls the present handler.
 func (s *swap) ServeHTTP(w http.ResponseWriter, r *http.Request) { (*s.handler.Load()).ServeHTTP(w, r) }

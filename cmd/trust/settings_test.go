@@ -40,8 +40,8 @@ func TestEverythingIsRightWhateverTheSettingsOfDatabaseAndLogin(t *testing.T) {
 		expect(t, exit.CodeDone, "made")
 	officer, person := s.signedIn("officer@example.org", "a good password", "CPT"),
 		s.citizen("person@example.org", name)
-	agreed := field(t, person.call("POST", "consents", `{"purpose":"sms_alert","language":"zu","consented":true}`),
-		"id")
+	granted := person.call("POST", "consents", `{"purpose":"sms_alert","language":"zu","consented":true}`)
+	agreed := field(t, granted, "id")
 	person.call("POST", "consents/"+agreed+"/withdraw", `{}`)
 	pgtest.Eventually(t, "the read tables have followed", s.caughtUp)
 	if listed := string(officer.call("GET", "users", "")); !strings.Contains(listed, name) {
@@ -69,13 +69,14 @@ func hostileSite(t *testing.T) *site {
 	conn, err := pgx.Connect(t.Context(), address)
 	must(t, err)
 	defer conn.Close(t.Context())
+
 	var settings string
 	must(t, conn.QueryRow(t.Context(), "select format($1, current_database(), current_user)", hostile).Scan(&settings))
 	_, err = conn.Exec(t.Context(), settings)
 	must(t, err)
+
 	return newSite(t, "DATABASE_URL="+address, testSecret, testMaster, "RATE_LIMIT=off",
-		"ADMIN_EMAIL=admin@example.org",
-		"ADMIN_PASSWORD=correct horse battery")
+		"ADMIN_EMAIL=admin@example.org", "ADMIN_PASSWORD=correct horse battery")
 }
 
 // holdsWholeNames looks at names as they are stored: a municipality's in an event, a
@@ -87,10 +88,11 @@ func (s *site) holdsWholeNames(t *testing.T, person string) {
 	conn, err := pg.Dial(t.Context(), config)
 	must(t, err)
 	defer pg.Close(context.WithoutCancel(t.Context()), conn)
+
 	var municipality, listed bool
 	must(t, conn.QueryRow(t.Context(), `select exists (select from trust.events where payload ->> 'name' = '!Kheis'),
-		exists (select from trust.users_v1 where full_name = $1 union all select from trust.users where full_name = $1)`,
-		person).Scan(&municipality, &listed))
+		exists (select from trust.users_v1 where full_name = $1
+			union all select from trust.users where full_name = $1)`, person).Scan(&municipality, &listed))
 	if !municipality || !listed {
 		t.Errorf("a municipality's name is whole: %t, a person's: %t", municipality, listed)
 	}
@@ -107,6 +109,7 @@ func TestADatabaseThatCannotHoldEveryNameIsRefused(t *testing.T) {
 		_, err := super.Exec(context.WithoutCancel(t.Context()), "drop database "+name)
 		must(t, err)
 	})
+
 	s.run("import", "municipalities", s.file("one.csv", "code,name,province\nA1,Alpha,Gauteng\n")).
 		expect(t, exit.CodeDone, "1 registered")
 	s.run("backup", "--to", "full").expect(t, exit.CodeDone, "1 events")

@@ -22,18 +22,20 @@ const databaseName = "trust"
 type settled struct {
 	config *settings.Config
 	server *supervise.Postgres
-	given  bool // the first admin's password came from outside, and is not ours to show
+	given  bool // the first admin's password came from outside, so it is not shown
 }
 
-// settle completes the configuration: what is set nowhere is made, and kept in
-// DATA_DIR/env before it is used for the first time, so that a start that is killed
-// half-way can be repeated.
+// settle completes the configuration: settings found nowhere are made, and kept in
+// DATA_DIR/env before their first use, so that a start that is killed half-way can be
+// repeated.
 func settle(ctx context.Context, p *program, log io.Writer) (settled, error) {
 	c, err := settings.Check(p.settings)
 	if err != nil {
 		return settled{}, err
 	}
+
 	s := settled{given: c.Settings.Get("ADMIN_PASSWORD") != "" && c.Settings.Kept("ADMIN_PASSWORD") == ""}
+
 	made := missing(c.Settings)
 	if c.Settings.OwnServer() {
 		address, err := s.settleServer(ctx, c, log)
@@ -44,17 +46,20 @@ func settle(ctx context.Context, p *program, log io.Writer) (settled, error) {
 			made = append(made, settings.Pair{Name: "DATABASE_URL", Value: address})
 		}
 	}
+
 	if len(made) > 0 {
 		if err := settings.Keep(c.EnvFile(), made...); err != nil {
-			return settled{}, exit.Unreachable(err, "cannot keep what was made")
+			return settled{}, exit.Unreachable(err, "cannot keep the settings that were made")
 		}
 	}
+
 	if p.settings, err = p.settings.Again(os.Environ()); err != nil {
 		return settled{}, err
 	}
 	if s.config, err = settings.Check(p.settings); err != nil {
 		return settled{}, err
 	}
+
 	for _, address := range []func() (string, error){s.config.NeedOwner, s.config.NeedAPI, s.config.NeedProjector} {
 		if _, err := address(); err != nil {
 			return settled{}, err
@@ -63,8 +68,8 @@ func settle(ctx context.Context, p *program, log io.Writer) (settled, error) {
 	return s, s.config.Need(settings.Secrets{Secret: true, Master: true})
 }
 
-// missing makes the secrets that are set nowhere, and keeps the first admin's address
-// beside the password.
+// missing makes the secrets that are set nowhere, and keeps the first admin's e-mail
+// address beside them.
 func missing(s settings.Settings) []settings.Pair {
 	var made []settings.Pair
 	for _, name := range []string{"SECRET_KEY", "MASTER_KEY"} {
@@ -79,16 +84,17 @@ func missing(s settings.Settings) []settings.Pair {
 	return made
 }
 
-// settleServer finds Postgres and gives the address of the private server, the one before
-// as far as possible.
+// settleServer finds Postgres and returns the address of the private server, the same as
+// last time if possible.
 func (s *settled) settleServer(ctx context.Context, c *settings.Config, log io.Writer) (address string, err error) {
-	if c.Production { // which derives no address from the owner's
+	if c.Production { // in which no address is derived from the owner's
 		_, api := c.NeedAPI()
 		_, projector := c.NeedProjector()
 		if err := cmp.Or(api, projector); err != nil {
 			return "", err
 		}
 	}
+
 	port, password := 0, rand.Text()
 	kept := c.Settings.Kept("DATABASE_URL")
 	if kept != "" {
@@ -99,6 +105,7 @@ func (s *settled) settleServer(ctx context.Context, c *settings.Config, log io.W
 	if port, err = supervise.FreePort(ctx, port); err != nil {
 		return "", err
 	}
+
 	binaries, err := supervise.FindPostgres(ctx, c.Settings.Get("POSTGRES_ARCHIVE"), log)
 	if err != nil {
 		return "", err
@@ -107,12 +114,12 @@ func (s *settled) settleServer(ctx context.Context, c *settings.Config, log io.W
 	if s.server, err = supervise.NewPostgres(c.DataDir, password, port, binaries, log, c.Debug); err != nil {
 		return "", err
 	}
+
 	if s.server.Cluster.Exists() {
 		for _, name := range []string{"DATABASE_URL", "MASTER_KEY"} {
 			if c.Settings.Get(name) == "" {
 				return "", exit.WrongUsage("there is a database in %s but no %s; restore %s from a copy, or move "+
-					"the database away to begin anew",
-					s.server.Cluster.Dir, name, c.EnvFile())
+					"the database away to begin anew", s.server.Cluster.Dir, name, c.EnvFile())
 			}
 		}
 	}
@@ -123,13 +130,14 @@ func (s *settled) settleServer(ctx context.Context, c *settings.Config, log io.W
 func accessOf(address string) (port int, password string, err error) {
 	u, err := url.Parse(address)
 	if err != nil || u.User == nil {
-		return 0, "", exit.WrongUsage("DATABASE_URL in the file env in DATA_DIR is not the one trust up made; " +
-			"restore that file from a copy")
+		return 0, "", exit.WrongUsage("DATABASE_URL in the file env in DATA_DIR is not the one that trust up " +
+			"made; restore that file from a copy")
 	}
+
 	port, err = strconv.Atoi(u.Port())
 	if err != nil {
-		return 0, "", exit.WrongUsage("DATABASE_URL in the file env in DATA_DIR has no port; restore that file " +
-			"from a copy")
+		return 0, "", exit.WrongUsage("DATABASE_URL in the file env in DATA_DIR has no port; " +
+			"restore that file from a copy")
 	}
 	password, _ = u.User.Password()
 	return port, password, nil

@@ -18,13 +18,13 @@ import (
 	"github.com/salga-trust/engine/internal/history"
 )
 
-// hotPeople is how many streams are written by everybody, so that appends conflict.
+// hotPeople is how many streams all clients write to, so that appends conflict.
 const hotPeople = 32
 
-// answerPatience is how long a client waits for an appender that may stand still.
+// answerPatience is how long a client waits for an appender that may be suspended.
 const answerPatience = 12 * time.Second
 
-// done tells whether nobody sends any more.
+// done reports whether all sending is over.
 func (s *soak) done() bool {
 	select {
 	case <-s.over:
@@ -40,13 +40,14 @@ func (s *soak) note(a history.Append) {
 	if a.Outcome == history.Added {
 		s.acknowledged.Add(1)
 	}
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.appends = append(s.appends, a)
 }
 
-// appendDirectly sends one append after another to an appender. One whose outcome is
-// unknown is mostly sent again under its id, and sometimes left.
+// appendDirectly sends one append after another to an appender. One with an unknown
+// outcome is mostly sent again under its id, and sometimes abandoned.
 func (s *soak) appendDirectly(client int) {
 	chance := rand.New(rand.NewPCG(s.seed, uint64(client)))
 	appenders := make([]*line, 3)
@@ -60,7 +61,7 @@ func (s *soak) appendDirectly(client int) {
 		a := history.Append{ID: o.ID, Sent: s.now(), Claim: o.Address, Size: max(1, o.Events)}
 		for unknown := false; ; {
 			said := appenders[chance.IntN(len(appenders))].ask(o)
-			// Never sent is certain only of the first attempt.
+			// Only for the first attempt is it certain that nothing was sent.
 			if said.Outcome != history.Unknown && (said.Outcome != history.Refused || !unknown) {
 				said.Conflict.Stream.Tenant = o.Tenant
 				a.Outcome, a.Events, a.Conflict = said.Outcome, said.Events, said.Conflict
@@ -81,8 +82,8 @@ func (s *soak) appendDirectly(client int) {
 	}
 }
 
-// newOrder is mostly the consent of somebody new; some write streams that everybody
-// writes, some take addresses that others may have taken.
+// newOrder returns mostly a consent of somebody new; some orders write to the hot
+// streams, some take addresses that others may have taken.
 func (s *soak) newOrder(chance *rand.Rand) order {
 	o := order{ID: uuid.Must(uuid.NewV7()), Tenant: s.direct, Person: uuid.Must(uuid.NewV7()), Events: 1}
 	switch n := chance.IntN(100); {
@@ -100,13 +101,14 @@ func (s *soak) newOrder(chance *rand.Rand) order {
 	return o
 }
 
-// learn keeps the newest version of a hot stream that an answer told of. No append
-// expects a newer one, so that a conflict is for good: versions never go back.
+// learn keeps the newest version of a hot stream that an answer has named. No append
+// expects a newer one, so a conflict is final: versions never go back.
 func (s *soak) learn(o order, a history.Append) {
 	version := a.Conflict.Actual
 	if a.Outcome == history.Added {
 		version = a.Events[len(a.Events)-1].Version
 	}
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if o.Hot {
@@ -114,7 +116,7 @@ func (s *soak) learn(o order, a history.Append) {
 	}
 }
 
-// line is a connection to an appender, which may be dead or stand still.
+// line is a connection to an appender, which may be dead or suspended.
 type line struct {
 	socket string
 	conn   net.Conn
@@ -131,6 +133,7 @@ func (l *line) ask(o order) (t told) {
 		}
 		l.conn, l.in, l.out = conn, gob.NewDecoder(conn), gob.NewEncoder(conn)
 	}
+
 	_ = l.conn.SetDeadline(time.Now().Add(answerPatience))
 	if l.out.Encode(o) != nil || l.in.Decode(&t) != nil {
 		l.hangUp()
@@ -146,8 +149,8 @@ func (l *line) hangUp() {
 	}
 }
 
-// appendOverHTTP is a resident who grants and withdraws one consent after another, asking
-// either API, and who repeats under the same key what got no answer.
+// appendOverHTTP is a resident who grants and withdraws one consent after another,
+// through either API, and sends requests without an answer again under the same key.
 func (s *soak) appendOverHTTP(client int) {
 	ctx, chance := s.ctx, rand.New(rand.NewPCG(s.seed, 1<<32+uint64(client)))
 	c := newClient("")
@@ -220,7 +223,7 @@ func (s *soak) insistOn(ctx context.Context, c *client, chance *rand.Rand, path 
 	}
 }
 
-// signUp makes a new account, and signs in.
+// signUp makes a new account and signs in.
 func (s *soak) signUp(ctx context.Context, c *client, client int) (person, tenant uuid.UUID, err error) {
 	email := fmt.Sprintf("resident%d-%d@example.co.za", client, s.addresses.Add(1))
 	r, err := c.insist(ctx, "POST", "/api/v1/auth/register", map[string]any{
@@ -232,6 +235,7 @@ func (s *soak) signUp(ctx context.Context, c *client, client int) (person, tenan
 		return person, tenant, fmt.Errorf("register: %d %v %w", r.status, r.body["code"], err)
 	}
 	person, tenant = uuid.MustParse(r.text("id")), uuid.MustParse(r.text("tenant_id"))
+
 	r, err = c.insist(ctx, "POST", "/api/v1/auth/login", map[string]any{
 		"email": email, "password": "correct horse battery", "municipality_code": "CPT",
 	})
@@ -242,19 +246,20 @@ func (s *soak) signUp(ctx context.Context, c *client, client int) (person, tenan
 	return person, tenant, nil
 }
 
-// tail is a reader that looks again and again for what is new: the first as followers
+// tail is a reader that looks for new events again and again: the first one as followers
 // read, event by event, the others at the rows.
 func (s *soak) tail(reader int) {
 	ctx := s.ctx
 	var conn *pgx.Conn
 	place := int64(0)
 	for last := false; !last; {
-		last = s.done() // one look more, after the last append
+		last = s.done() // one more look after the last append
 		if conn == nil || conn.IsClosed() {
 			if conn = s.connect(ctx); conn == nil {
 				return
 			}
 		}
+
 		l := history.Look{Reader: reader, Began: s.now(), After: place}
 		var err error
 		if l.Seen, err = s.look(ctx, conn, reader, place); err != nil {
@@ -265,6 +270,7 @@ func (s *soak) tail(reader int) {
 			last = false
 			continue
 		}
+
 		l.Ended = s.now()
 		if n := len(l.Seen); n > 0 {
 			place = l.Seen[n-1].Position
@@ -278,6 +284,7 @@ func (s *soak) tail(reader int) {
 func (s *soak) look(ctx context.Context, conn *pgx.Conn, reader int, place int64) (seen []history.Seen, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+
 	if reader > 0 {
 		rows, err := conn.Query(ctx,
 			"select position, event_id from trust.events where position > $1 order by position", place)

@@ -30,10 +30,10 @@ import (
 	"github.com/salga-trust/engine/projections"
 )
 
-// Several processes append, by themselves and over HTTP, others follow, and readers tail
-// the log, while everything goes wrong that may, one after another. SOAK_COUNT appends
-// are acknowledged at least (make soak: a million), and SOAK_SEED repeats the order of
-// what goes wrong. Afterwards package history judges what everybody was told.
+// Several processes append, directly and over HTTP, others follow, and readers tail the
+// log, while everything that may go wrong does, one thing after another. At least
+// SOAK_COUNT appends are acknowledged (make soak: a million), and SOAK_SEED repeats the
+// order of the faults. Afterwards package history judges all answers.
 func TestFarNothingIsLostWhateverGoesWrong(t *testing.T) {
 	t.Parallel()
 	s := newSoak(t, number(t, "SOAK_COUNT", 12_000), uint64(number(t, "SOAK_SEED", int(time.Now().UnixNano()%1e9))))
@@ -85,19 +85,19 @@ type soak struct {
 	count  int
 	seed   uint64
 	began  time.Time
-	over   chan struct{} // closed when nobody sends any more
+	over   chan struct{} // closed when all sending is over
 	ctx    context.Context
-	stop   context.CancelFunc // ends what waits for answers
+	stop   context.CancelFunc // ends all waiting for answers
 	server *ownServer
 	disk   string // where the server's files are
 	steps  *pgtest.Steps
-	direct uuid.UUID // the municipality of the appends that are sent by the appenders
+	direct uuid.UUID // the municipality of the direct appends
 	parts  []*part
-	admin  string // address of the database for those who look from outside
+	admin  string // address of the database that bypasses steps
 
 	acknowledged atomic.Int64
-	unheard      atomic.Int64 // answers that are yet to be lost
-	silent       atomic.Bool  // all are lost
+	unheard      atomic.Int64 // how many more answers to lose
+	silent       atomic.Bool  // lose all answers
 	addresses    atomic.Int64
 	faults       map[string]int
 
@@ -114,19 +114,19 @@ func newSoak(t *testing.T, count int, seed uint64) *soak {
 		versions: map[uuid.UUID]int{},
 	}
 	s.ctx, s.stop = context.WithCancel(t.Context())
+
 	s.disk = mountDisk(t)
 	s.server = startServerIn(t, filepath.Join(s.disk, "pg"), map[string]string{
 		"max_connections": "100", "superuser_reserved_connections": "0", "max_wal_size": "256MB",
-		"min_wal_size":  "64MB",
-		"wal_init_zero": "off", "wal_recycle": "off",
+		"min_wal_size": "64MB", "wal_init_zero": "off", "wal_recycle": "off",
 	})
 	s.admin = s.server.address
 	s.site = s.server.site("RATE_LIMIT=off")
 	return s
 }
 
-// launch starts what is under test: its database is reached over steps, which can lose
-// answers.
+// launch starts the processes under test. They reach the database through steps, which
+// can lose answers.
 func (s *soak) launch() {
 	s.t.Helper()
 	s.steps = pgtest.NewSteps(s.t, s.server.address, func(int) pgtest.Fate {
@@ -165,7 +165,7 @@ func (s *soak) launch() {
 
 func (s *soak) socket(i int) string { return filepath.Join(s.dir, "appender"+strconv.Itoa(i)) }
 
-// connect connects as whoever looks from outside, over no steps, as soon as the server
+// connect connects to the database directly, not through steps, as soon as the server
 // takes connections.
 func (s *soak) connect(ctx context.Context) *pgx.Conn {
 	for {
@@ -199,9 +199,11 @@ func (s *soak) keep(kind string, at *site, command func() *exec.Cmd) {
 	s.t.Helper()
 	p := &part{kind: kind, site: at}
 	s.parts = append(s.parts, p)
+
 	said := &safeBuffer{}
 	ending := make(chan struct{})
 	ended := make(chan struct{})
+
 	go func() {
 		defer close(ended)
 		for {
@@ -220,6 +222,7 @@ func (s *soak) keep(kind string, at *site, command func() *exec.Cmd) {
 			}
 		}
 	}()
+
 	s.t.Cleanup(func() {
 		close(ending)
 		p.signal(syscall.SIGKILL)
@@ -239,7 +242,7 @@ func (p *part) signal(sig syscall.Signal) {
 	}
 }
 
-// report says how far it is, on a long run.
+// report prints the progress of a long run.
 func (s *soak) report() {
 	for {
 		select {
@@ -251,7 +254,7 @@ func (s *soak) report() {
 	}
 }
 
-// judge waits until the read tables have followed, and has everything compared.
+// judge waits until the read tables have followed, and compares everything.
 func (s *soak) judge() {
 	s.t.Helper()
 	pgtest.Eventually(s.t, "the read tables have followed", s.followed)
@@ -278,8 +281,8 @@ func (s *soak) judge() {
 	}
 }
 
-// followed is caughtUp for a table that may have much to catch up with: it fails the test
-// only where none moves.
+// followed is caughtUp for tables with a long way to go: it gives up only when none of
+// them moves.
 func (s *soak) followed() bool {
 	for before := int64(-1); ; {
 		var lag int64
@@ -294,18 +297,18 @@ func (s *soak) followed() bool {
 	}
 }
 
-// atLength runs a command that may take as long as the log is.
+// atLength runs a command whose time grows with the log.
 func (s *soak) atLength(args ...string) outcome {
 	cmd := exec.CommandContext(s.t.Context(), s.program, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.dir, s.env, &stdout, &stderr
-	_ = cmd.Run() // its exit code says it
+	_ = cmd.Run() // the exit code tells
 	return outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String()}
 }
 
-// log reads the log that is left. Of the decisions over HTTP the append is named by the
-// consent and what was done to it, which is all that a client is told; what was appended
-// before the run or beside it belongs to nobody.
+// log reads the resulting log. The append of a decision over HTTP is named by the consent
+// and the action, which is all that a client knows; events appended before the run or
+// beside it belong to nobody.
 func (s *soak) log() (log []history.Event) {
 	s.t.Helper()
 	conn := s.connect(s.t.Context())
@@ -321,8 +324,7 @@ func (s *soak) log() (log []history.Event) {
 	var alert *bool
 	_, err = pgx.ForEachRow(rows, []any{
 		&e.Position, (*[16]byte)(&e.ID), (*[16]byte)(&e.Append), (*[16]byte)(&e.Stream.Tenant), &e.Stream.Kind,
-		(*[16]byte)(&e.Stream.ID),
-		&e.Version, (*[16]byte)(&record), &kind, &alert,
+		(*[16]byte)(&e.Stream.ID), &e.Version, (*[16]byte)(&record), &kind, &alert,
 	}, func() error {
 		asked := alert != nil && *alert && strings.HasPrefix(kind, "consent.")
 		switch {
@@ -339,14 +341,15 @@ func (s *soak) log() (log []history.Event) {
 	return log
 }
 
-// decisionID names what a client over HTTP did.
+// decisionID names one action of a client over HTTP.
 func decisionID(consent uuid.UUID, kind string) uuid.UUID { return uuid.NewSHA1(consent, []byte(kind)) }
 
-// tables reads digests of the rows of all read tables.
+// tables returns digests of the rows of all read tables.
 func (s *soak) tables() map[string]map[string]string {
 	s.t.Helper()
 	conn := s.connect(s.t.Context())
 	defer func() { _ = conn.Close(context.WithoutCancel(s.t.Context())) }()
+
 	tables := map[string]map[string]string{}
 	for _, p := range projections.All() {
 		tables[p.Name()] = map[string]string{}
@@ -362,12 +365,13 @@ func (s *soak) tables() map[string]map[string]string {
 	return tables
 }
 
-// print prints what was tried, and what was found.
+// print prints what was tried and found.
 func (s *soak) print(run history.Run, violations int) {
 	outcomes := map[history.Outcome]int{}
 	for _, a := range run.Appends {
 		outcomes[a.Outcome]++
 	}
+
 	there := map[uuid.UUID]bool{}
 	for _, e := range run.Log {
 		there[e.Append] = true
@@ -394,6 +398,7 @@ func (s *soak) print(run history.Run, violations int) {
 	line("of these in the log", unknown)
 	line("events in the log", len(run.Log))
 	line("seen by readers", seen)
+
 	total := 0
 	for _, name := range slices.Sorted(maps.Keys(s.faults)) {
 		line(name, s.faults[name])
@@ -405,13 +410,14 @@ func (s *soak) print(run history.Run, violations int) {
 	fmt.Printf("soak: seed %d, %s\n%s", s.seed, s.now().Round(time.Second), text.String())
 }
 
-// startServerIn is startServer in a folder, with settings of the test's own.
+// startServerIn is startServer in a given folder, with the given settings.
 func startServerIn(t *testing.T, dir string, settings map[string]string) *ownServer {
 	t.Helper()
 	binaries, err := localpg.FindOrFetch(t.Context(), os.Getenv("POSTGRES_ARCHIVE"), os.Stderr)
 	must(t, err)
 	port, err := localpg.FreePort()
 	must(t, err)
+
 	cluster, err := localpg.New(localpg.Config{
 		Dir: dir, Binaries: binaries, Port: port, Password: "of a test", NoSync: true, Settings: settings,
 	})

@@ -20,8 +20,8 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// fault is one thing that goes wrong. Once do returns it is over, and all heals by
-// itself.
+// fault is one thing that goes wrong. It is over when do returns, and everything recovers
+// by itself.
 type fault struct {
 	name string
 	do   func(chance *rand.Rand)
@@ -45,12 +45,13 @@ func (s *soak) kinds() []fault {
 	}
 }
 
-// trouble makes one kind of fault after another, in an order that the seed says, until
-// enough is acknowledged and each was seen. Between two of them the load gets on, so that
-// each meets a working system.
+// trouble causes one kind of fault after another, in an order that the seed decides,
+// until enough is acknowledged and each kind has happened. The load goes on between two
+// faults, so that each meets a working system.
 func (s *soak) trouble() {
 	chance := rand.New(rand.NewPCG(s.seed, 1<<40))
 	apart := max(100, s.count/500)
+
 	for s.acknowledged.Load() < int64(s.count) {
 		kinds := s.kinds()
 		chance.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
@@ -65,7 +66,7 @@ func (s *soak) trouble() {
 	}
 }
 
-// awhile is how long something goes on, from half to three halves of a duration.
+// awhile waits for half to three halves of a duration.
 func awhile(chance *rand.Rand, d time.Duration) {
 	pause(d/2 + time.Duration(chance.Int64N(int64(d))))
 }
@@ -82,7 +83,7 @@ func (s *soak) loseAllAnswers(chance *rand.Rand) {
 	s.silent.Store(false)
 }
 
-// stopServer stops it as a crash of its processes would: no checkpoint, no farewell.
+// stopServer stops the server as a crash would, without a checkpoint.
 func (s *soak) stopServer(chance *rand.Rand) {
 	must(s.t, syscall.Kill(s.server.process.PID(), syscall.SIGQUIT))
 	pgtest.Receive(s.t, s.server.process.Ended())
@@ -90,8 +91,8 @@ func (s *soak) stopServer(chance *rand.Rand) {
 	s.startServer()
 }
 
-// startServer starts the server if it has ended, and again where its processes of before
-// have not all noticed.
+// startServer starts the server if it has ended, and tries again while some of its old
+// processes still run.
 func (s *soak) startServer() {
 	s.t.Helper()
 	pgtest.Eventually(s.t, "the server starts", func() bool {
@@ -105,6 +106,7 @@ func (s *soak) startServer() {
 			_ = conn.Close(s.t.Context())
 			return true
 		}
+
 		ctx, cancel := context.WithTimeout(s.t.Context(), pgtest.Patience)
 		defer cancel()
 		started, err := pgtest.Start(ctx, s.server.cluster, nil)
@@ -131,13 +133,13 @@ func (s *soak) suspend(p *part, chance *rand.Rand) {
 	p.signal(syscall.SIGCONT)
 }
 
-// holdTransaction keeps a transaction open that has written something: to a tail by
-// transaction ids all after it stays hidden.
+// holdTransaction keeps a writing transaction open: a tail by transaction ids would hide
+// everything after it.
 func (s *soak) holdTransaction(chance *rand.Rand) {
 	s.hold(chance, pgx.TxOptions{}, "insert into public.foreign_rows values (1)")
 }
 
-// holdSnapshot keeps a transaction open that goes on to see the past.
+// holdSnapshot keeps a transaction open that continues to see the past.
 func (s *soak) holdSnapshot(chance *rand.Rand) {
 	s.hold(chance, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, "select count(*) from trust.checkpoints")
 }
@@ -151,6 +153,7 @@ func (s *soak) hold(chance *rand.Rand, options pgx.TxOptions, sql string) {
 		_, err = tx.Exec(ctx, sql)
 	}
 	must(s.t, err)
+
 	before := s.acknowledged.Load()
 	awhile(chance, 2*time.Second)
 	pgtest.Eventually(s.t, "appends get on beside a foreign transaction", func() bool {
@@ -159,8 +162,7 @@ func (s *soak) hold(chance *rand.Rand, options pgx.TxOptions, sql string) {
 	must(s.t, tx.Rollback(ctx))
 }
 
-// takeConnections takes every connection that there is, and those of others as they
-// break.
+// takeConnections takes every free connection, and those of others when they break.
 func (s *soak) takeConnections(chance *rand.Rand) {
 	ctx := s.t.Context()
 	var taken []*pgx.Conn
@@ -171,19 +173,20 @@ func (s *soak) takeConnections(chance *rand.Rand) {
 			taken = append(taken, conn)
 			continue
 		}
-		if !broken { // or nobody would notice
+		if !broken { // otherwise nobody would notice
 			broken = true
 			s.unheard.Store(10)
 		}
 		pause(5 * time.Millisecond)
 	}
+
 	for _, conn := range taken {
 		_ = conn.Close(ctx)
 	}
 	s.unheard.Store(0)
 }
 
-// fillDisk makes the server's disk as small as what is on it.
+// fillDisk shrinks the server's disk to its contents.
 func (s *soak) fillDisk(chance *rand.Rand) {
 	pgtest.Eventually(s.t, "the disk is as small as what is on it", func() bool { // which grows meanwhile
 		return resizeDisk(s.disk, usedOf(s.t, s.disk)+256<<10) == nil
@@ -192,18 +195,19 @@ func (s *soak) fillDisk(chance *rand.Rand) {
 	if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 		s.t.Errorf("a full disk says %v", err)
 	}
+
 	awhile(chance, 3*time.Second)
 	must(s.t, resizeDisk(s.disk, diskSize))
 	must(s.t, os.Remove(ballast))
-	s.startServer() // which ends where its journal does not fit
+	s.startServer() // it may have ended, if its journal did not fit
 }
 
-// diskSize is what the server's disk may hold, for a million appends with all that is
+// diskSize is the size of the server's disk: enough for a million appends and everything
 // beside them.
 const diskSize = 12 << 30
 
-// mountDisk mounts a disk of the test's own: filling the machine's would be felt by
-// others. It needs root.
+// mountDisk mounts a disk of the test's own, because others would feel a full disk of the
+// machine. It needs root.
 func mountDisk(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

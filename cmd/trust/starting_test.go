@@ -38,7 +38,7 @@ func TestWhatTheServerRefusesIsNotWaitedForAtTheStart(t *testing.T) {
 	}
 }
 
-// The first thing that serve asks a database for fails in a way that nobody foresaw.
+// The first statement of serve fails in a way that nobody foresaw.
 func TestServeThatCannotGoOnSaysWhyAndDoesNotEndWith0(t *testing.T) {
 	t.Parallel()
 	s, db := onDatabase(t)
@@ -73,6 +73,7 @@ func TestAWrongPasswordIsNotAServerThatDoesNotRun(t *testing.T) {
 	s, db := onDatabase(t)
 	address := as(t, db.URL(pgtest.Superuser), "postgres", "wrong")
 	s = s.with("DATABASE_URL="+address, "NEW_MASTER_KEY="+nextMaster)
+
 	for _, command := range [][]string{
 		{"serve"},
 		{"project", "all"},
@@ -93,7 +94,7 @@ func TestAWrongPasswordIsNotAServerThatDoesNotRun(t *testing.T) {
 	}
 }
 
-// as is an address for another login.
+// as returns an address with another login.
 func as(t *testing.T, address, login, password string) string {
 	t.Helper()
 	u, err := url.Parse(address)

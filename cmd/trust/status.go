@@ -49,6 +49,7 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 	if err != nil {
 		return exit.Explain(err)
 	}
+
 	if s.JSON {
 		err = json.NewEncoder(p.stdout).Encode(struct {
 			Log      uuid.UUID `json:"log"`
@@ -64,8 +65,8 @@ func (s statusCmd) Run(ctx context.Context, p *program) error {
 	return stateOf(status, append(troubles, clocksInWords(clocks)...))
 }
 
-// databaseTroubles returns what keeps the database from taking writes, as this command
-// finds it, and as the API on HTTP_ADDR does, which has met appends.
+// databaseTroubles returns what keeps the database from taking writes: as this command
+// finds it, or else as the API on HTTP_ADDR does, which has tried to append.
 func databaseTroubles(ctx context.Context, o *opened) ([]string, error) {
 	var why string
 	err := o.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) (err error) {
@@ -82,8 +83,8 @@ func databaseTroubles(ctx context.Context, o *opened) ([]string, error) {
 	return nil, nil
 }
 
-// apiTrouble returns what the API on an address says of its database when that keeps it
-// from serving; empty when it serves, or when nobody is there.
+// apiTrouble returns what the API on an address says about its database when that keeps
+// it from serving; empty if it serves, or if nothing answers there.
 func apiTrouble(ctx context.Context, address string) string {
 	ctx, cancel := context.WithTimeout(ctx, 2*readyPatience)
 	defer cancel()
@@ -110,7 +111,8 @@ func apiTrouble(ctx context.Context, address string) string {
 	return problem.Detail
 }
 
-// stateOf says no when a projector does not run, or something else is wrong.
+// stateOf returns an error that names each projector that does not run, and whatever else
+// is wrong.
 func stateOf(status follow.Status, troubles []string) error {
 	names, ahead := map[follow.State][]string{}, []string(nil)
 	for _, f := range status.Followers {
@@ -123,17 +125,18 @@ func stateOf(status follow.Status, troubles []string) error {
 
 	var wrong []string
 	if len(ahead) > 0 {
-		wrong = append(wrong, "ahead of the log: "+strings.Join(ahead,
-			", ")+"; the log went backwards, so run trust log renew, and trust rebuild for each of these")
+		wrong = append(wrong, "ahead of the log: "+strings.Join(ahead, ", ")+
+			"; the log went backwards, so run trust log renew, and trust rebuild for each of these")
 	}
 	if halted := names[follow.Halted]; len(halted) > 0 {
 		wrong = append(wrong, "halted: "+strings.Join(halted, ", ")+
-			"; the errors above say why, and a projector goes on by itself once its cause is mended")
+			"; the errors above say why, and a projector goes on by itself once the cause is mended")
 	}
 	if stopped := names[follow.Stopped]; len(stopped) > 0 {
-		wrong = append(wrong, "stopped: "+strings.Join(stopped,
-			", ")+"; no process runs these, so start trust up or trust project")
+		wrong = append(wrong, "stopped: "+strings.Join(stopped, ", ")+
+			"; no process runs these, so start trust up or trust project")
 	}
+
 	wrong = append(wrong, troubles...)
 	if len(wrong) > 0 {
 		return exit.NotSo("%s", strings.Join(wrong, "; "))
@@ -151,17 +154,18 @@ func writeStatus(p *program, o *opened, log uuid.UUID, status follow.Status) err
 	}
 
 	table := tabwriter.NewWriter(p.stdout, 0, 4, 2, ' ', 0)
-	if _, err := fmt.Fprintf(table, "log\t%d\t%s\nprojector\tposition\tlag\tstate\tlast seen\terror\n", status.Head,
-		log); err != nil {
+	if _, err := fmt.Fprintf(table, "log\t%d\t%s\nprojector\tposition\tlag\tstate\tlast seen\terror\n",
+		status.Head, log); err != nil {
 		return err
 	}
+
 	for _, f := range status.Followers {
 		seen := "never"
 		if f.SeenAt != nil {
 			seen = f.SeenAt.UTC().Format(time.RFC3339)
 		}
-		if _, err := fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\n", f.Name, f.Position, f.Lag, f.State, seen,
-			f.Error); err != nil {
+		if _, err := fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\n",
+			f.Name, f.Position, f.Lag, f.State, seen, f.Error); err != nil {
 			return err
 		}
 	}

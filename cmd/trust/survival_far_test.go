@@ -18,9 +18,9 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// What is acknowledged stays, whatever is killed: 32 clients send 5 000 commands and
-// retry what got no answer under its idempotency key, while Postgres, the API and each
-// projector are killed again and again.
+// Acknowledged commands stay, whatever is killed: 32 clients send 5 000 commands, and
+// send those without an answer again under their idempotency key, while Postgres, the
+// API and each projector are killed again and again.
 func TestFarNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 	t.Parallel()
 	const clients, commands, kills = 32, 5000, 15
@@ -31,12 +31,13 @@ func TestFarNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	people := make([]*client, clients)
-	for i := range people { // in peace: hashing passwords is not what this is about
+	for i := range people { // before the kills, because this test is not about hashing passwords
 		people[i] = newClient("http://" + s.addr)
 		if err := people[i].person(ctx, "CPT", fmt.Sprintf("resident%d@example.co.za", i)); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	done := &acknowledged{positions: map[int64]string{}, more: make(chan struct{}, 1)}
 	load, over := context.WithCancel(ctx)
 	defer over()
@@ -46,6 +47,7 @@ func TestFarNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 			t.Errorf("the load was over after %d kills: too few to mean anything", n)
 		}
 	})
+
 	for i, c := range people {
 		n := commands / clients
 		if i < commands%clients {
@@ -70,7 +72,7 @@ func TestFarNothingAcknowledgedIsLostOrDoubledWhateverIsKilled(t *testing.T) {
 	s.run("status").expect(t, exit.CodeDone, "running")
 }
 
-// killAtRandom kills one part after another until the load is over, letting the load go
+// killAtRandom kills one part after another until the load is over, and lets the load go
 // on in between.
 func (s *site) killAtRandom(load context.Context, t *testing.T, done *acknowledged) (kills int) {
 	t.Helper()
@@ -81,7 +83,8 @@ func (s *site) killAtRandom(load context.Context, t *testing.T, done *acknowledg
 		if pid := s.pids()[name]; pid != 0 && syscall.Kill(pid, syscall.SIGKILL) == nil {
 			kills++
 		}
-		// The next one after some more commands got through, so that each kill meets a
+
+		// Some more commands get through before the next kill, so that each kill meets a
 		// working system.
 		target := done.count() + 150 + random.IntN(150)
 		for done.count() < target && load.Err() == nil {
@@ -95,8 +98,8 @@ func (s *site) killAtRandom(load context.Context, t *testing.T, done *acknowledg
 	return kills
 }
 
-// matches compares what was acknowledged with the log: each position holds just that
-// event, and no consent event was added that nobody was told of.
+// matches compares the acknowledged commands with the log: each position holds exactly
+// that event, and every consent event in the log was acknowledged.
 func (s *site) matches(t *testing.T, database string, done *acknowledged) {
 	t.Helper()
 	var conn *pgx.Conn
@@ -106,13 +109,15 @@ func (s *site) matches(t *testing.T, database string, done *acknowledged) {
 		return err == nil
 	})
 	defer conn.Close(context.WithoutCancel(t.Context()))
-	rows, err := conn.Query(t.Context(),
-		`select position, record_id::text || case event_type when 'consent.granted.v1' then ' granted' else ' withdrawn' end
+
+	rows, err := conn.Query(t.Context(), `select position,
+			record_id::text || case event_type when 'consent.granted.v1' then ' granted' else ' withdrawn' end
 		from trust.events where event_type in ('consent.granted.v1', 'consent.withdrawn.v1')
 		and payload ->> 'purpose' = 'sms_alert' order by position`)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	var position int64
 	var what string
 	found := 0
@@ -131,11 +136,11 @@ func (s *site) matches(t *testing.T, database string, done *acknowledged) {
 	}
 }
 
-// acknowledged is what the system promised to have written: positions, and whose.
+// acknowledged is what the system says it has written.
 type acknowledged struct {
 	mu        sync.Mutex
-	positions map[int64]string // position → consent id and what was done
-	more      chan struct{}    // holds something after there were more of them
+	positions map[int64]string // position → consent id and action
+	more      chan struct{}    // holds a value after more were acknowledged
 }
 
 func (a *acknowledged) note(t testing.TB, r reply, what string) {
@@ -159,17 +164,17 @@ func (a *acknowledged) count() int {
 }
 
 // decide grants and withdraws one purpose again and again, n commands in all, and notes
-// what was acknowledged.
+// those that are acknowledged.
 func (c *client) decide(ctx context.Context, t testing.TB, n int, done *acknowledged) error {
 	t.Helper()
 	id := ""
 	for i := range n {
-		path, body := "/api/v1/consents", any(map[string]any{"purpose": "sms_alert", "language": "zu",
-			"consented": true})
-		want, verb := http.StatusCreated, "granted"
+		var body any = map[string]any{"purpose": "sms_alert", "language": "zu", "consented": true}
+		path, want, verb := "/api/v1/consents", http.StatusCreated, "granted"
 		if i%2 == 1 {
 			path, body, want, verb = "/api/v1/consents/"+id+"/withdraw", map[string]any{}, http.StatusOK, "withdrawn"
 		}
+
 		r, err := c.insist(ctx, "POST", path, body)
 		if err != nil {
 			return err

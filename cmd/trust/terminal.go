@@ -9,10 +9,11 @@ import (
 	"golang.org/x/term"
 )
 
-// isTerminal tells whether a person reads or types there.
+// isTerminal reports whether a file is a terminal.
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// newProgress draws a bar on a terminal and nothing elsewhere. total -1: not known.
+// newProgress returns a progress bar, which is drawn only on a terminal. A total of -1 is
+// one not known yet.
 func newProgress(f *os.File, total int64, what string) *progressbar.ProgressBar {
 	options := []progressbar.Option{
 		progressbar.OptionSetDescription(what), progressbar.OptionShowCount(), progressbar.OptionSetWidth(30),

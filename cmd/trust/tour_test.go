@@ -13,12 +13,13 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// What a page tells its readers to type works as it is written: its blocks, in their
-// order, in one shell, against a fresh system.
+// The commands on a page work as written: all blocks, in their order, in one shell, on a
+// fresh system.
 func TestEveryPageWorksAsWritten(t *testing.T) {
 	t.Parallel()
-	for page, least := range map[string]int{"README.md": 5, "docs/officer.md": 9, "docs/developer.md": 6,
-		"docs/backup.md": 3} {
+	for page, least := range map[string]int{
+		"README.md": 5, "docs/officer.md": 9, "docs/developer.md": 6, "docs/backup.md": 3,
+	} {
 		t.Run(page, func(t *testing.T) {
 			t.Parallel()
 			text, err := os.ReadFile(filepath.Join(root, page))
@@ -34,14 +35,16 @@ func TestEveryPageWorksAsWritten(t *testing.T) {
 			for _, b := range blocks {
 				script.WriteString(b[1])
 			}
+
 			s := newSite(t)
 			s.start("up")
 			pgtest.Eventually(t, "the system is ready", s.ready)
+
 			ctx, cancel := context.WithTimeout(t.Context(), 2*pgtest.Patience)
 			defer cancel()
 			tour := exec.CommandContext(ctx, "bash", "-x")
 			tour.Stdin, tour.Dir = strings.NewReader(script.String()), s.dir
-			tour.WaitDelay = pgtest.Patience // what it started in the background may hold its output
+			tour.WaitDelay = pgtest.Patience // background processes may hold its output
 			tour.Env = append(s.env, "BASE=http://"+s.addr, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
 			if said, err := tour.CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", err, said)
@@ -57,8 +60,11 @@ func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
 	if err != nil || len(pages) < 5 {
 		t.Fatalf("%d pages, %v", len(pages), err)
 	}
-	for _, page := range append(pages, filepath.Join(root, "README.md"), filepath.Join(root, "ARCHITECTURE.md"),
-		filepath.Join(root, "CONTRIBUTING.md"), filepath.Join(root, "SECURITY.md")) {
+	for _, name := range []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"} {
+		pages = append(pages, filepath.Join(root, name))
+	}
+
+	for _, page := range pages {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
@@ -68,6 +74,7 @@ func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
 			if strings.Contains(path, "://") {
 				continue
 			}
+
 			target := page
 			if path != "" {
 				target = filepath.Join(filepath.Dir(page), path)
@@ -83,7 +90,7 @@ func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
 	}
 }
 
-// headings gives the anchors of a page, each on a line.
+// headings returns the anchors of a page, each on a line.
 func headings(page string) string {
 	anchors := "\n"
 	for _, h := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(page, -1) {
@@ -93,13 +100,14 @@ func headings(page string) string {
 	return anchors
 }
 
-// A promise names the test that holds it: one that is renamed or gone is noticed.
+// Each promise names the test that proves it. A test that is renamed or gone is noticed.
 func TestTheTestsThatSecurityNamesExist(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	var tests strings.Builder
 	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if entry != nil && entry.IsDir() && path != root && strings.HasPrefix(entry.Name(), ".") {
@@ -115,6 +123,7 @@ func TestTheTestsThatSecurityNamesExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	named := regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(string(page), -1)
 	if len(named) < 15 {
 		t.Errorf("only %d tests are named", len(named))

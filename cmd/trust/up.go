@@ -28,11 +28,13 @@ func (upCmd) Run(ctx context.Context, p *program) error {
 		return err
 	}
 	defer home.Close()
+
 	// Read again now that nobody else writes there: another trust up may just have made
-	// what is missing here.
+	// what was missing.
 	if p.settings, err = p.settings.Again(os.Environ()); err != nil {
 		return err
 	}
+
 	from, err := settle(ctx, p, p.stderr)
 	if err != nil {
 		return interrupted(ctx, err)
@@ -40,11 +42,13 @@ func (upCmd) Run(ctx context.Context, p *program) error {
 	if err := awaitAddress(ctx, from.config.HTTPAddr); err != nil {
 		return interrupted(ctx, err)
 	}
+
 	if from.server != nil {
 		if err := from.server.Cluster.Init(ctx); err != nil {
 			return interrupted(ctx, exit.Unreachable(err, "cannot make a Postgres in DATA_DIR"))
 		}
 	}
+
 	log := newLogger(p.stderr, from.config, "up")
 	s := &system{program: p, from: from, log: log, parts: supervise.New(ctx, home, log)}
 	err = s.launch(ctx)
@@ -70,7 +74,8 @@ type system struct {
 	parts *supervise.Supervisor
 }
 
-// interrupted makes "stopped because somebody said so" a success.
+// interrupted turns an error that came after a stop signal into success, unless it says
+// that the configuration is wrong.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil && exit.CodeOf(err) != exit.CodeUsage {
 		return nil
@@ -122,11 +127,12 @@ func (s *system) launch(ctx context.Context) error {
 	return nil
 }
 
-// ownFile returns the file of the program that runs. On Linux it is the running one, also
-// when a newer build has taken its name since: parts of two releases on one schema would
-// not fit together.
+// ownFile returns the file of this program. On Linux it is the one that runs, even if a
+// newer build has taken its name since: parts of two releases would not fit one schema.
 func ownFile() (string, error) {
-	const running = "/proc/self/exe" // of the process that executes it, which until then is this one
+	// Of the process that executes it, which until then is this one.
+	const running = "/proc/self/exe"
+
 	if _, err := os.Stat(running); err == nil {
 		return running, nil
 	}
@@ -139,6 +145,7 @@ func (p *program) own(name string, args ...string) (supervise.Part, error) {
 	if err != nil {
 		return supervise.Part{}, exit.Unreachable(err, "cannot find this program's own file")
 	}
+
 	return supervise.Part{
 		Name: name, Stop: syscall.SIGTERM, Grace: 15 * time.Second,
 		Command: func(ctx context.Context) *exec.Cmd {
@@ -151,7 +158,7 @@ func (p *program) own(name string, args ...string) (supervise.Part, error) {
 	}, nil
 }
 
-// cause is why ctx ended, if it did, and else err.
+// cause returns why ctx ended, or err if it has not ended.
 func cause(ctx context.Context, err error) error {
 	if reason := context.Cause(ctx); reason != nil {
 		return reason
@@ -159,13 +166,15 @@ func cause(ctx context.Context, err error) error {
 	return err
 }
 
-// step does one step of the preparation in a process of its own, until it is done.
+// step runs one step of the preparation in a process of its own, until it is done.
 func (s *system) step(ctx context.Context, name string) error {
 	work, err := s.own("prepare", "prepare", name)
 	if err != nil {
 		return err
 	}
+
 	err = s.parts.Finish(ctx, work)
+
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err
@@ -173,7 +182,7 @@ func (s *system) step(ctx context.Context, name string) error {
 		return exit.WrongUsage("the step %s refuses its configuration; correct what it says above and start again",
 			name)
 	default:
-		return exit.NotSo("the step %s did not succeed; it says above why", name)
+		return exit.NotSo("the step %s failed; its messages above say why", name)
 	}
 }
 
@@ -198,13 +207,14 @@ func (s *system) welcome(ctx context.Context) {
 	}
 }
 
-// adminOpens tells whether the first admin's password, as it is set or kept, opens the
+// adminOpens reports whether the first admin's password, as set or kept, opens the
 // account: it may have been changed since, or the database restored.
 func (s *system) adminOpens(ctx context.Context) (bool, error) {
 	prove, err := s.own("prepare", "prepare", "admin")
 	if err != nil {
 		return false, err
 	}
+
 	err = s.parts.Finish(ctx, prove)
 	if ctx.Err() != nil {
 		return false, ctx.Err()
@@ -212,20 +222,22 @@ func (s *system) adminOpens(ctx context.Context) (bool, error) {
 	return err == nil, nil
 }
 
-// announce prints the addresses. The admin's password is for the eyes of whoever sits
-// before the terminal, not for files and pipes, and is shown only while it works.
+// announce prints the addresses. It shows the admin's password only on a terminal, not in
+// files and pipes, and only while that password works.
 func (s *system) announce(works bool) error {
 	c := s.from.config
-	kept, err := c.Settings.Again(os.Environ()) // the password is made after the settings were read
+	// Once more, because the password is made after the settings were read.
+	kept, err := c.Settings.Again(os.Environ())
 	if err != nil {
 		return err
 	}
+
 	base := "http://" + reachableAddress(c.HTTPAddr)
 	signIn := fmt.Sprintf("%s in municipality SALGA; password: ADMIN_PASSWORD in %s", c.Settings.Get("ADMIN_EMAIL"),
 		c.EnvFile())
 	switch {
 	case !works:
-		signIn = "made before, and its password is not the one that is set or kept here; another admin is made by\n" +
+		signIn = "made before, and its password is not the one that is set or kept here; make another admin with\n" +
 			"                 trust admin create --municipality SALGA --email ADDRESS"
 	case s.from.given:
 		signIn = c.Settings.Get("ADMIN_EMAIL") + " in municipality SALGA; password: as given in ADMIN_PASSWORD"
@@ -259,8 +271,8 @@ func describeDatabase(c *settings.Config) string {
 	return address
 }
 
-// reachableAddress replaces "every address of this machine" by one that a browser can
-// open.
+// reachableAddress replaces "every address of this machine" by one that a client can
+// connect to.
 func reachableAddress(address string) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -272,8 +284,8 @@ func reachableAddress(address string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// awaitAddress refuses an address that somebody else listens on, after a moment in which
-// a predecessor may end.
+// awaitAddress refuses an address on which another process listens, after giving a
+// predecessor time to end.
 func awaitAddress(ctx context.Context, address string) error {
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)

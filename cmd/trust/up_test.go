@@ -17,12 +17,13 @@ import (
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
-// One system through its whole life: making a cluster is too dear to make one for each
-// sentence.
+// One system through its whole life, because making a cluster for each step would take
+// too long.
 func TestUp(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	up := s.start("up")
+
 	for _, step := range []struct {
 		name string
 		do   func(*testing.T, *site, *running) *running
@@ -49,8 +50,8 @@ func TestUp(t *testing.T) {
 	}
 }
 
-// partsOfUp lists the processes of trust up: one for each follower besides those that are
-// always there.
+// partsOfUp lists the processes of trust up: two that are always there, and one for each
+// follower.
 func partsOfUp() []string {
 	names := []string{"postgres", "serve"}
 	for _, f := range followers() {
@@ -67,6 +68,7 @@ func upFromNothing(t *testing.T, s *site, up *running) *running {
 	if n := s.municipalities(); n != 257 {
 		t.Errorf("%d municipalities", n)
 	}
+
 	want := partsOfUp()
 	slices.Sort(want)
 	pids := s.pids()
@@ -78,6 +80,7 @@ func upFromNothing(t *testing.T, s *site, up *running) *running {
 			t.Errorf("%s.pid names no living process", name)
 		}
 	}
+
 	kept := s.kept()
 	names := []string{"ADMIN_EMAIL", "ADMIN_PASSWORD", "DATABASE_URL", "MASTER_KEY", "SECRET_KEY"}
 	if diff := cmp.Diff(names, slices.Sorted(maps.Keys(kept))); diff != "" {
@@ -87,13 +90,15 @@ func upFromNothing(t *testing.T, s *site, up *running) *running {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode of env: %v %v", info.Mode(), err)
 	}
+
 	for _, name := range []string{"ADMIN_PASSWORD", "MASTER_KEY", "SECRET_KEY"} {
 		if strings.Contains(up.said.String(), kept[name]) {
 			t.Errorf("%s was printed where no terminal is", name)
 		}
 	}
-	for _, part := range []string{data.Credit, "http://" + s.addr + "/docs", "257 registered, 0 unchanged, 0 refused",
-		s.data("env")} {
+	for _, part := range []string{
+		data.Credit, "http://" + s.addr + "/docs", "257 registered, 0 unchanged, 0 refused", s.data("env"),
+	} {
 		if !strings.Contains(up.said.String(), part) {
 			t.Errorf("it does not say %q", part)
 		}
@@ -101,6 +106,7 @@ func upFromNothing(t *testing.T, s *site, up *running) *running {
 	if said := up.said.String(); strings.Contains(said, "level=WARN") || strings.Contains(said, "level=ERROR") {
 		t.Errorf("a first start warns of its own making:\n%s", said)
 	}
+
 	if code := s.signIn(kept["ADMIN_EMAIL"], kept["ADMIN_PASSWORD"], "SALGA"); code != 200 {
 		t.Errorf("the first admin's sign-in answers %d", code)
 	}
@@ -120,7 +126,8 @@ func upIsHealthy(t *testing.T, s *site, up *running) *running {
 	s.run("status").expect(t, exit.CodeDone, "municipalities")
 	s.run("verify").expect(t, exit.CodeDone, "events verified")
 	s.run("migrate", "--status").expect(t, exit.CodeDone, "schema version")
-	pgtest.Eventually(t, "the metrics tell that every projector runs, and has caught up", func() bool {
+
+	pgtest.Eventually(t, "the metrics say that every projector runs, and has caught up", func() bool {
 		metrics := s.metrics()
 		head := metrics["trust_log_position"]
 		for _, name := range namesOf(followers()) {
@@ -144,6 +151,7 @@ func upHeals(t *testing.T, s *site, up *running) *running {
 			return now != 0 && now != pid && alive(now) && s.ready()
 		})
 	}
+
 	s.run("verify").expect(t, exit.CodeDone, "events verified")
 	return up
 }
@@ -152,6 +160,7 @@ func upRotates(t *testing.T, s *site, up *running) *running {
 	before, parts := s.kept(), s.pids()
 	s.with("NEW_MASTER_KEY="+nextMaster).run("keys", "rotate").
 		expect(t, exit.CodeDone, "261 keys re-wrapped under the new master key, which is MASTER_KEY in "+s.data("env"))
+
 	after := s.kept()
 	if after["MASTER_KEY"] != nextMaster {
 		t.Error("the new key is not kept")
@@ -159,6 +168,7 @@ func upRotates(t *testing.T, s *site, up *running) *running {
 	if after["MASTER_KEY"] = before["MASTER_KEY"]; !maps.Equal(before, after) {
 		t.Errorf("something else changed: %v", slices.Sorted(maps.Keys(after)))
 	}
+
 	pgtest.Eventually(t, "every part that knew the old key was started again", func() bool {
 		for name, pid := range s.pids() {
 			if (pid == parts[name]) != (name == supervise.PostgresPart) {
@@ -167,8 +177,9 @@ func upRotates(t *testing.T, s *site, up *running) *running {
 		}
 		return len(s.pids()) == len(parts) && s.ready()
 	})
-	if me := s.signedIn(after["ADMIN_EMAIL"], after["ADMIN_PASSWORD"], "SALGA"); field(t,
-		me.call("GET", "users/me", ""), "full_name") != "Administrator" {
+
+	me := s.signedIn(after["ADMIN_EMAIL"], after["ADMIN_PASSWORD"], "SALGA")
+	if name := field(t, me.call("GET", "users/me", ""), "full_name"); name != "Administrator" {
 		t.Error("the first admin's name does not read as before")
 	}
 	s.run("import", "municipalities", s.file("late.csv", "code,name,province\nLATE1,A Late One,Gauteng\n")).
@@ -179,8 +190,7 @@ func upRotates(t *testing.T, s *site, up *running) *running {
 	return up
 }
 
-// Meanwhile the first admin changed the password, and cleared the old one out of the
-// file.
+// The first admin changes the password, and then removes the old one from the file.
 func upHangsUp(t *testing.T, s *site, up *running) *running {
 	kept := s.kept()
 	admin := s.signedIn(kept["ADMIN_EMAIL"], kept["ADMIN_PASSWORD"], "SALGA")
@@ -210,16 +220,18 @@ func upHangsUp(t *testing.T, s *site, up *running) *running {
 	return up
 }
 
-// Between two starts a newer Postgres was installed, and while it runs a newer build
-// takes the program's name.
+// Between two starts a newer Postgres is installed, and while the system runs, a newer
+// build takes the program's name.
 func upOutlivesUpgrades(t *testing.T, s *site, up *running) *running {
 	upEndsAt(t, s, up, syscall.SIGTERM)
 	newer := filepath.Join(s.dir, "newer")
 	must(t, os.Mkdir(newer, 0o755))
-	for name, text := range map[string]string{"postgres": "#!/bin/sh\necho 'postgres (PostgreSQL) 99.1'\n",
-		"initdb": "#!/bin/sh\n"} {
+	for name, text := range map[string]string{
+		"postgres": "#!/bin/sh\necho 'postgres (PostgreSQL) 99.1'\n", "initdb": "#!/bin/sh\n",
+	} {
 		must(t, os.WriteFile(filepath.Join(newer, name), []byte(text), 0o755))
 	}
+
 	upgraded := s.with("PATH=" + newer + ":" + os.Getenv("PATH"))
 	upgraded.program = filepath.Join(s.dir, "trust")
 	program, err := os.ReadFile(binary)
@@ -240,7 +252,7 @@ func upOutlivesUpgrades(t *testing.T, s *site, up *running) *running {
 		return now != 0 && now != before && s.ready()
 	})
 
-	// A cluster that no installed Postgres can serve is said at once.
+	// A cluster that no installed Postgres can serve is reported at once.
 	upEndsAt(t, s, up, syscall.SIGTERM)
 	version := filepath.Join(s.data("postgres"), "data", "PG_VERSION")
 	made, err := os.ReadFile(version)
@@ -277,6 +289,7 @@ func upGoesOn(t *testing.T, s *site, _ *running) *running {
 	pgtest.Eventually(t, "it is ready again", func() bool {
 		return strings.Contains(up.said.String(), "\nready\n") || up.ended()
 	})
+
 	if strings.Contains(up.said.String(), "importing") {
 		t.Error("it imported again")
 	}
@@ -322,6 +335,7 @@ func upWithoutKey(t *testing.T, s *site, up *running) *running {
 	if err := os.WriteFile(s.data("env"), []byte(strings.Join(without, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	s.run("up").expect(t, exit.CodeUsage, "but no MASTER_KEY")
 	if _, made := s.kept()["MASTER_KEY"]; made {
 		t.Error("it made another one")
@@ -329,7 +343,7 @@ func upWithoutKey(t *testing.T, s *site, up *running) *running {
 	return up
 }
 
-// A first start that is killed anywhere is simply repeated.
+// A first start that is killed at any point can simply be repeated.
 func TestUpFinishesAFirstStartThatWasKilled(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -350,6 +364,7 @@ func TestUpFinishesAFirstStartThatWasKilled(t *testing.T) {
 			t.Fatalf("it ended by itself before %s:\n%s", stage.name, up.said)
 		}
 	}
+
 	up := s.start("up")
 	pgtest.Eventually(t, "it is ready", func() bool {
 		return strings.Contains(up.said.String(), "\nready\n") || up.ended()
@@ -357,6 +372,7 @@ func TestUpFinishesAFirstStartThatWasKilled(t *testing.T) {
 	if n := s.municipalities(); n != 257 {
 		t.Errorf("%d municipalities", n)
 	}
+
 	kept := s.kept()
 	if code := s.signIn(kept["ADMIN_EMAIL"], kept["ADMIN_PASSWORD"], "SALGA"); code != 200 {
 		t.Errorf("the first admin's sign-in answers %d", code)
@@ -375,6 +391,7 @@ func TestUpOnAGivenDatabase(t *testing.T) {
 	pgtest.Eventually(t, "it is ready", func() bool {
 		return strings.Contains(up.said.String(), "\nready\n") || up.ended()
 	})
+
 	if pid := s.pids()["postgres"]; pid != 0 {
 		t.Errorf("it runs a Postgres: %d", pid)
 	}
@@ -393,20 +410,23 @@ func TestUpOnAGivenDatabase(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	s.noneLeft()
+
 	s.with("MASTER_KEY="+strings.Repeat("wrong-", 8)).run("up").expect(t, exit.CodeUsage, "MASTER_KEY is not the one")
 	s.noneLeft()
 }
 
-// Such as one that was restored.
+// A restored database has an admin, for example.
 func TestUpOnADatabaseWithAnAdminMakesNoOther(t *testing.T) {
 	t.Parallel()
 	s, _ := onDatabase(t)
 	s.feed("correct horse battery\n", "admin", "create", "--municipality", "SALGA", "--email", "own@example.org").
 		expect(t, exit.CodeDone, "made")
+
 	up := s.start("up")
 	pgtest.Eventually(t, "it is ready", func() bool {
 		return strings.Contains(up.said.String(), "\nready\n") || up.ended()
 	})
+
 	if !strings.Contains(up.said.String(), "its password is not the one that is set or kept here") {
 		t.Error("it announces a password")
 	}

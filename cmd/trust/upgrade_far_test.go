@@ -32,15 +32,16 @@ import (
 )
 
 // The database is that of testdata/upgrade/5b32fc4, whose README.md says how it was made.
-// It is as old as a database in use can be, so every form that was ever stored must be
-// read by every later program.
+// It is as old as a database in use can be, so every later program must read every form
+// that was ever stored.
 //
-// Whoever changes a stored form (a table, an event, a read table, the way something is
-// sealed or hashed) adds a step that proves the change on this database, at the place in
-// the order where it can be seen.
+// A change of a stored form (a table, an event, a read table, the way something is sealed
+// or hashed) needs a step here that proves it on this database, at the point in the order
+// where it shows.
 func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 	t.Parallel()
 	u := restoreDump(t, "5b32fc4")
+
 	for _, step := range []func(){
 		u.isMigrated,
 		u.isVerified,
@@ -75,8 +76,8 @@ type upgrade struct {
 	tokens map[string]string // of people, by the same names
 }
 
-// question is a request to the API, and one of: the answer, its checksum, its length over
-// all pages, a refusal's status.
+// question is a request to the API, with one of: its answer, the answer's checksum, its
+// length over all pages, a refusal's status.
 type question struct {
 	As   string // empty: nobody
 	Path string
@@ -112,8 +113,8 @@ func restoreDump(t *testing.T, commit string) *upgrade {
 	return u
 }
 
-// makeRoles runs a file of one statement a line. The cluster is shared with other tests,
-// which may have made the roles, or be about to.
+// makeRoles runs a file with one statement on each line. The cluster is shared with other
+// tests, which may have made the roles or be about to.
 func makeRoles(t *testing.T, conn *pgx.Conn, path string) {
 	t.Helper()
 	statements, err := os.ReadFile(path)
@@ -129,7 +130,7 @@ func makeRoles(t *testing.T, conn *pgx.Conn, path string) {
 	}
 }
 
-// fill runs a dump of nothing but SQL in one transaction.
+// fill runs a dump that holds only SQL, in one transaction.
 func fill(t *testing.T, conn *pgx.Conn, path string) {
 	t.Helper()
 	file, err := os.Open(path)
@@ -163,8 +164,8 @@ func (u *upgrade) isMigrated() {
 	}
 }
 
-// isVerified re-reads the whole log, with what was appended since, and compares the read
-// tables with it.
+// isVerified re-reads the whole log, including the events appended since, and compares
+// the read tables with it.
 func (u *upgrade) isVerified() {
 	want := fmt.Sprintf("%d events verified", u.status().Head)
 	if said := u.do("verify"); !strings.Contains(said, want) {
@@ -172,8 +173,8 @@ func (u *upgrade) isVerified() {
 	}
 }
 
-// isCoded gives its events their codes: those that were in the dump, and none that this
-// program appended since.
+// isCoded gives a code to the events from the dump, and to none that this program has
+// appended since.
 func (u *upgrade) isCoded() {
 	want := fmt.Sprintf("%d older events got their code", u.before.Position)
 	if said := u.do("codes"); !strings.Contains(said, want) {
@@ -201,8 +202,8 @@ func (u *upgrade) acceptsOldPasswords() {
 	}
 }
 
-// answersAsBefore asks in the order in which the old program was asked: what people asked
-// first shows in no answer to them.
+// answersAsBefore asks in the order in which the old program was asked, because some
+// answers show earlier questions.
 func (u *upgrade) answersAsBefore() {
 	for _, q := range u.before.Questions {
 		var wrong []string
@@ -219,16 +220,18 @@ func (u *upgrade) answersAsBefore() {
 			wrong = differences("", beforeUpgrade(meant(q), u.before.Position),
 				beforeUpgrade(u.answer(q, ""), u.before.Position))
 		}
+
 		for _, difference := range wrong {
 			u.t.Errorf("%s asks %s: %s", q.As, q.Path, difference)
 		}
 	}
 }
 
-// meant returns the answer that is expected now: the one of before, but where a release
-// says otherwise on purpose.
+// meant returns the answer that is expected now: the old one, unless a release changed it
+// on purpose.
 func meant(q question) any {
-	if strings.HasPrefix(q.Path, "consents/check?purpose=old_survey") { // retired: nothing is allowed for it any more
+	// Retired: nothing is allowed for it any more.
+	if strings.HasPrefix(q.Path, "consents/check?purpose=old_survey") {
 		return map[string]any{"allowed": false, "reason": "purpose_retired"}
 	}
 	return q.Answer
@@ -260,8 +263,9 @@ func (u *upgrade) isTheSameDocument(q question) (wrong []string) {
 	return wrong
 }
 
-// asItWasWritten returns a CSV in the form that it had: without a byte order mark, the
-// municipality and a last record, quoted where it must be. Anything else stays as it is.
+// asItWasWritten returns a CSV in its old form: without a byte order mark, the
+// municipality and a last record, and with quotes only where they are needed. Anything
+// else stays as it is.
 func (u *upgrade) asItWasWritten(document []byte) []byte {
 	u.t.Helper()
 	text, marked := bytes.CutPrefix(document, []byte("\ufeff"))
@@ -301,6 +305,7 @@ func (u *upgrade) ask(q question, more string) ([]byte, int) {
 	if len(q.Body) > 0 {
 		method = http.MethodPost
 	}
+
 	request, err := http.NewRequestWithContext(u.t.Context(), method, "http://"+u.addr+"/api/v1/"+q.Path+more,
 		bytes.NewReader(q.Body))
 	must(u.t, err)
@@ -328,31 +333,31 @@ func (u *upgrade) printsAsBefore() {
 	}
 }
 
-// countsOfficersOfBefore asks for what takes a second officer: one was made before there
-// was a stream that says who they are.
+// countsOfficersOfBefore asks for something that needs a second officer: one was made
+// before there was a stream of officers.
 func (u *upgrade) countsOfficersOfBefore() {
 	u.t.Helper()
 	resident := u.citizen("to.be.erased@example.org", "To Be Erased")
 	body := json.RawMessage(fmt.Sprintf(`{"subject_id":%q,"kind":"erasure"}`, resident.id))
 	lodged, _ := u.ask(question{As: "admin", Path: "data-rights/requests", Body: body}, "")
 
-	fulfil := question{As: "admin", Path: "data-rights/requests/" + field(u.t, lodged, "id") + "/fulfil",
-		Body: json.RawMessage("{}")}
+	path := "data-rights/requests/" + field(u.t, lodged, "id") + "/fulfil"
+	fulfil := question{As: "admin", Path: path, Body: json.RawMessage("{}")}
 	if answer, status := u.ask(fulfil, ""); status != http.StatusConflict ||
 		!bytes.Contains(answer, []byte("second_person_required")) {
-		u.t.Errorf("one admin lodges and fulfils an erasure beside the officer of before: %d %s", status, answer)
+		u.t.Errorf("one admin lodges and fulfils an erasure beside the older officer: %d %s", status, answer)
 	}
 }
 
-// followsWhatIsNew appends to the old streams, and to new ones, and looks for it in the
-// read tables.
+// followsWhatIsNew appends to old streams and to new ones, and looks for the changes in
+// the read tables.
 func (u *upgrade) followsWhatIsNew() {
 	citizen := &account{s: u.site, token: u.tokens["nomsa"]}
 	consent := field(u.t, citizen.call("POST", "consents",
 		`{"purpose":"whatsapp_care","language":"zu","consented":true}`), "id")
 	stranger := u.citizen("after.upgrade@example.org", "After Upgrade")
 	if at, err := strconv.ParseInt(citizen.position, 10, 64); err != nil || at <= u.before.Position {
-		u.t.Errorf("the consent stands at %q, and the old log ends at %d", citizen.position, u.before.Position)
+		u.t.Errorf("the consent is at position %q, and the old log ends at %d", citizen.position, u.before.Position)
 	}
 
 	pgtest.Eventually(u.t, "the read tables have followed", u.caughtUp)
@@ -376,11 +381,11 @@ func (u *upgrade) takesASecondFactor() {
 	must(u.t, err)
 	citizen.call("POST", "users/me/totp/confirm", fmt.Sprintf(`{"totp":%q}`, code))
 
-	if answer, status := u.ask(question{Path: "auth/login", Body: u.before.People["nomsa"]},
-		""); status != http.StatusUnauthorized ||
-		field(u.t, answer, "code") != "totp_required" {
+	answer, status := u.ask(question{Path: "auth/login", Body: u.before.People["nomsa"]}, "")
+	if status != http.StatusUnauthorized || field(u.t, answer, "code") != "totp_required" {
 		u.t.Errorf("with a password alone: %d %s", status, answer)
 	}
+
 	login["totp"], err = totp.GenerateCode(field(u.t, begun, "secret"), time.Now().Add(30*time.Second))
 	must(u.t, err)
 	body, err := json.Marshal(login)
@@ -390,8 +395,8 @@ func (u *upgrade) takesASecondFactor() {
 	}
 }
 
-// isRebuilt makes every read table anew. One was rebuilt by the old program, which has
-// kept what it had before; of another one nothing was kept.
+// isRebuilt rebuilds every read table. The old program has rebuilt one and kept its old
+// version; of another one it has dropped that.
 func (u *upgrade) isRebuilt() {
 	said := u.do("rebuild", "all")
 	if strings.Count(said, "was as the log says") != strings.Count(said, "rebuilt up to position") ||
@@ -403,8 +408,8 @@ func (u *upgrade) isRebuilt() {
 	pgtest.Eventually(u.t, "the read tables have followed", u.caughtUp)
 }
 
-// beforeUpgrade leaves out of an answer what came after a position: the questions
-// themselves, sign-ins above all.
+// beforeUpgrade removes from an answer everything after a position: traces of the
+// questions themselves, above all sign-ins.
 func beforeUpgrade(value any, position int64) any {
 	switch v := value.(type) {
 	case map[string]any:
@@ -433,8 +438,8 @@ func isAfter(value any, name string, position int64) bool {
 	return ok && name == "position" && int64(at) > position
 }
 
-// differences lists where an answer is no longer what it was. A field that is new is
-// none: clients pass it over.
+// differences lists where an answer differs from the old one. A new field is no
+// difference, because clients ignore it.
 func differences(at string, want, got any) (found []string) {
 	switch was := want.(type) {
 	case map[string]any:
@@ -442,6 +447,7 @@ func differences(at string, want, got any) (found []string) {
 		if !ok {
 			return []string{fmt.Sprintf("%s is %v, was %v", at, got, want)}
 		}
+
 		for _, name := range slices.Sorted(maps.Keys(was)) {
 			if value, ok := is[name]; ok {
 				found = append(found, differences(at+"."+name, was[name], value)...)

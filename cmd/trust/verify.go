@@ -30,18 +30,20 @@ func (verifyCmd) Run(ctx context.Context, p *program) error {
 		_ = bar.Set64(done) // drawing is all it does
 	})
 	_ = bar.Finish()
+
 	if _, newer := errors.AsType[*domain.UnknownEventError](err); newer {
 		return exit.WrongUsage("this program is older than the log and cannot judge it: %v", err)
 	}
 	if difference, ok := errors.AsType[*projections.Difference](err); ok && difference.Projection != "" {
-		return exit.NotSo("%v; trust rebuild %s makes the table anew from the log", difference, difference.Projection)
+		return exit.NotSo("%v; trust rebuild %s rebuilds the table from the log", difference, difference.Projection)
 	} else if ok {
-		return exit.NotSo("%v; copy the database before anything else: the log can be made anew only from a backup",
+		return exit.NotSo("%v; copy the database before anything else: only a backup can replace the log",
 			difference)
 	}
 	if err != nil {
 		return exit.Explain(err)
 	}
+
 	if _, err = fmt.Fprintf(p.stdout,
 		"%d events verified: every code holds, positions and versions without a gap, read tables equal to a replay\n",
 		events); err != nil {

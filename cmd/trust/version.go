@@ -6,7 +6,7 @@ import (
 	"runtime/debug"
 )
 
-// version is the release. The API tells it too.
+// version is the release, which the API reports too.
 const version = "0.1.0"
 
 type versionCmd struct{}
@@ -21,6 +21,7 @@ func (versionCmd) Run(p *program) error {
 			}
 		}
 	}
+
 	_, err := fmt.Fprintf(p.stdout, "trust %s (%s, %s/%s%s)\n", version, runtime.Version(), runtime.GOOS,
 		runtime.GOARCH, commit)
 	return err

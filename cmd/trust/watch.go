@@ -14,15 +14,14 @@ import (
 	"github.com/salga-trust/engine/migrations"
 )
 
-// lookAtKey is how often a running process looks whether its master key is still the one
-// in force.
+// lookAtKey is how often a running process checks that its master key is still in force.
 const lookAtKey = time.Second
 
-// watchMasterKey ends when ctx does, or with an error when the master key is not, or no
-// longer, the one in force, or when a newer release has changed the schema under this
-// one. A process with an old key goes on with the keys it remembers, but would fail one
-// request or event after the other. Whoever started it starts it again, and it reads its
-// settings afresh. proven tells that the key was right a moment ago.
+// watchMasterKey returns when ctx ends, or with an error when the master key is not, or
+// is no longer, the one in force, or when a newer release has changed the schema. A
+// process with an old key could go on with the keys it remembers, but would fail one
+// request or event after another. Its supervisor starts it again, and then it reads its
+// settings anew. proven says that the key was right a moment ago.
 func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *settings.Config, proven bool) error {
 	for {
 		err := lookAtMasterKey(ctx, pool, c)
@@ -32,8 +31,8 @@ func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *settings.Config,
 		case errors.Is(err, migrations.ErrNewerDatabase):
 			return exit.Explain(err)
 		case !errors.Is(err, eventstore.ErrWrongMasterKey):
-			// The database is away: others say so. A login that this program refuses it
-			// refuses for good.
+			// A database that is away is reported elsewhere. A login that was refused
+			// stays refused.
 			if refused, ok := errors.AsType[*exit.Error](err); ok {
 				return refused
 			}
@@ -50,10 +49,11 @@ func watchMasterKey(ctx context.Context, pool *pgxpool.Pool, c *settings.Config,
 }
 
 // lookAtMasterKey proves the master key once, on a database that this program can serve.
-// A server that hangs is away.
+// A server that hangs counts as away.
 func lookAtMasterKey(ctx context.Context, pool *pgxpool.Pool, c *settings.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()
+
 	if err := checkServes(ctx, pool); errors.Is(err, migrations.ErrNewerDatabase) {
 		return err
 	}

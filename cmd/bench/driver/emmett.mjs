@@ -1,5 +1,6 @@
-// Drives @event-driven-io/emmett-postgresql as the Go contenders drive theirs, and prints one sample as JSON. Its one argument is the
-// work as JSON: {work, url, callers, seconds, connections, events, page, followEvery, writesASecond}. Run by ../emmett.go.
+// Drives @event-driven-io/emmett-postgresql as the Go contenders drive theirs, and prints
+// one sample as JSON. Its one argument is the work as JSON: {work, url, callers, seconds,
+// connections, events, page, writesASecond}. ../emmett.go runs it.
 
 import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
@@ -41,7 +42,8 @@ const pool = new pg.Pool({ connectionString: p.url, max: Math.max(2, Math.min(p.
 const open = (autoMigration = 'None') =>
   getPostgreSQLEventStore(p.url, { schema: { autoMigration }, connectionOptions: { connectionString: p.url, pool } });
 
-// The version that is expected is 0, of a stream that is not there: STREAM_DOES_NOT_EXIST would check nothing.
+// The expected version is 0, that of a missing stream: STREAM_DOES_NOT_EXIST would check
+// nothing.
 const append = (store, id = randomUUID()) =>
   store.appendToStream(`consent-${id}`, [granted()], { expectedStreamVersion: 0n });
 

@@ -1,10 +1,9 @@
-// Package data holds the CSV files that are built into the program. README.md says where
-// they are from, and on which terms.
+// Package data holds the CSV files that are built into the program. README.md names their
+// sources and their terms of use.
 //
 // Owns: the files beside it.
 //
-// Guarantees: nothing but what the tests of package importer and package seed say of
-// them.
+// Guarantees: only what the tests of package importer and package seed check.
 //
 // Fails how: it cannot.
 //
@@ -18,5 +17,5 @@ import "embed"
 //go:embed municipalities.csv purposes.csv names.csv
 var Files embed.FS
 
-// Credit is what Statistics South Africa asks of those who use its figures.
+// Credit is the credit that Statistics South Africa asks of users of its figures.
 const Credit = "Source: Statistics South Africa, Census 2022; own processing."

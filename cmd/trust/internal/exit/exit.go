@@ -1,13 +1,13 @@
 // Package exit is how a command ends: its exit code, and the one line that says what to
 // do next.
 //
-// Owns: the exit codes, the error that carries one, and the sentences for errors of the
-// database.
+// Owns: the exit codes, the error that carries one, and the sentences that explain errors
+// of the database.
 //
 // Guarantees: every error has a code. An error of this package repeats no secret, unless
 // its cause does.
 //
-// Fails how: an error that it does not know counts as "could not reach what it needs".
+// Fails how: an unknown error counts as "could not reach what it needs".
 //
 // Not here: printing the line and ending the process (package main).
 package exit
@@ -28,10 +28,10 @@ const (
 	CodeUnreachable = 3 // could not reach what it needs
 )
 
-// CodeRefused is CodeUsage of a part under trust up, which PartVariable in its
-// environment names: EX_CONFIG of sysexits.h. The Go runtime ends a program that panics
-// with 2, and a part that crashed is to be started again, while one that refuses its
-// configuration is not.
+// CodeRefused replaces CodeUsage in a part of trust up, which has its name in
+// PartVariable in its environment. It is EX_CONFIG of sysexits.h. The Go runtime ends a
+// program that panics with 2, and a part that crashed has to be started again, while
+// one that refuses its configuration must not be.
 const (
 	CodeRefused  = 78
 	PartVariable = "TRUST_PART"
@@ -42,7 +42,7 @@ const (
 type Error struct {
 	Code int
 	text string
-	err  error // the cause, shown after the text; nil: none
+	err  error // the cause, shown after the text; may be nil
 }
 
 // Error implements error.
@@ -56,7 +56,7 @@ func (f *Error) Error() string {
 // Unwrap returns the cause.
 func (f *Error) Unwrap() error { return f.err }
 
-// NotSo is the answer "no".
+// NotSo says that the thing asked about is not so.
 func NotSo(format string, args ...any) error {
 	return &Error{Code: CodeNotSo, text: fmt.Sprintf(format, args...)}
 }
@@ -71,21 +71,22 @@ func Unreachable(err error, format string, args ...any) error {
 	return &Error{Code: CodeUnreachable, text: fmt.Sprintf(format, args...), err: err}
 }
 
-// CodeOf returns the code of an error: its own, else by what it is about.
+// CodeOf returns the exit code of an error: its own, or else that of its kind.
 func CodeOf(err error) int {
 	if err == nil {
 		return CodeDone
 	}
+
 	if f, ok := errors.AsType[*Error](err); ok {
 		return f.Code
 	}
+
 	if refusal, ok := errors.AsType[*domain.Error](err); ok {
 		switch refusal.Code {
 		case domain.CodeInvalid, domain.CodeUnknownPosition, domain.CodeNewerLog:
 			return CodeUsage
 		case domain.CodeUnavailable, domain.CodeTimeout, domain.CodeOverloaded, domain.CodeOutcomeUnknown,
-			domain.CodeBusy,
-			domain.CodeClockDiffers:
+			domain.CodeBusy, domain.CodeClockDiffers:
 			return CodeUnreachable
 		default:
 			return CodeNotSo
@@ -94,12 +95,12 @@ func CodeOf(err error) int {
 	return CodeUnreachable
 }
 
-// OneLine makes an error fit on the one line that a caller reads.
+// OneLine returns an error's text on one line.
 func OneLine(err error) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
 }
 
-// Reason is a refusal for a person: the faulty fields, or the sentence.
+// Reason explains a refusal to a person: by its faulty fields, or by its sentence.
 func Reason(refusal *domain.Error) string {
 	if len(refusal.Fields) == 0 {
 		return refusal.Message

@@ -17,18 +17,17 @@ func TestCSVNamesBrokenRowsAndKeepsTheRest(t *testing.T) {
 	cases := map[string]struct {
 		text string
 		rows []string // line:code:name
-		bad  []string // line:reason, a beginning of it
+		bad  []string // line:reason, or its beginning
 	}{
 		"plain":                    {"code,name\nA,Alpha\nB,Beta\n", []string{"2:A:Alpha", "3:B:Beta"}, nil},
 		"no line break at the end": {"code,name\nA,Alpha", []string{"2:A:Alpha"}, nil},
 		"byte order mark":          {"\ufeffcode,name\nA,Alpha\n", []string{"2:A:Alpha"}, nil},
-		"Windows line breaks": {"code,name\r\nA,Alpha\r\nB,\"Be,ta\"\r\n", []string{"2:A:Alpha", "3:B:Be,ta"},
-			nil},
+		"Windows line breaks": {"code,name\r\nA,Alpha\r\nB,\"Be,ta\"\r\n",
+			[]string{"2:A:Alpha", "3:B:Be,ta"}, nil},
 		"another order and column": {"x,NAME , Code\n1,Alpha,A\n", []string{"2:A:Alpha"}, nil},
 		"quotes and line breaks": {"code,name\nA,\"Al\n\"\"pha\"\"\"\nB,Beta\n",
 			[]string{"2:A:Al\n\"pha\"", "4:B:Beta"}, nil},
-		"empty lines": {"\ncode,name\n\nA,Alpha\n   \nB,Beta\n\n", []string{"4:A:Alpha", "6:B:Beta"},
-			nil},
+		"empty lines":          {"\ncode,name\n\nA,Alpha\n   \nB,Beta\n\n", []string{"4:A:Alpha", "6:B:Beta"}, nil},
 		"blanks around fields": {"code,name\n A , Alpha \n", []string{"2:A:Alpha"}, nil},
 		"too few fields": {"code,name\nA\nB,Beta\n", []string{"3:B:Beta"},
 			[]string{"2:it has 1 fields instead of 2"}},
@@ -41,23 +40,24 @@ func TestCSVNamesBrokenRowsAndKeepsTheRest(t *testing.T) {
 		"two quotes never closed": {"code,name\nA,\"Alpha\nB,\"Beta\nC,Gamma\n", []string{"4:C:Gamma"},
 			[]string{"2:" + unclosed, "3:" + unclosed}},
 		"a quote within a field": {"code,name\nA,Al\"ph\"a\nB,Beta\n", []string{"3:B:Beta"},
-			[]string{"2:a quotation mark stands where none may"}},
+			[]string{"2:a quotation mark is in the wrong place"}},
 		"text after a quoted field": {"code,name\nA,\"Alpha\"x\nB,Beta\n", []string{"3:B:Beta"},
-			[]string{"2:a quotation mark stands where none may"}},
+			[]string{"2:a quotation mark is in the wrong place"}},
 		"not UTF-8": {"code,name\nA,Al\xffpha\nB,Beta\n", []string{"3:B:Beta"},
 			[]string{"2:it is not UTF-8"}},
 		"only names of columns": {"code,name\n", nil, nil},
 	}
+
 	for name, c := range cases {
 		rows, bad, err := Parse([]byte(c.text), []string{"code", "name"})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
+
 		var gotRows, gotBad []string
 		for _, r := range rows {
-			gotRows = append(gotRows, strings.Join([]string{strconv.Itoa(r.Line), r.Fields["code"], r.Fields["name"]},
-				":"))
+			gotRows = append(gotRows, strconv.Itoa(r.Line)+":"+r.Fields["code"]+":"+r.Fields["name"])
 		}
 		for i, b := range bad {
 			text := strconv.Itoa(b.Line) + ":" + b.Reason
@@ -66,6 +66,7 @@ func TestCSVNamesBrokenRowsAndKeepsTheRest(t *testing.T) {
 			}
 			gotBad = append(gotBad, text)
 		}
+
 		if diff := cmp.Diff(c.rows, gotRows); diff != "" {
 			t.Errorf("%s: rows: %s", name, diff)
 		}
@@ -82,7 +83,7 @@ func TestCSVRefusesFilesAsAWhole(t *testing.T) {
 		"blank":              {"\n \n", "the file is empty"},
 		"a column missing":   {"code,province\nA,Gauteng\n", "the column name is missing"},
 		"columns missing":    {"x\n", "the column code, name is missing"},
-		"a column twice":     {"code,name,Code\n", "the column code stands there twice"},
+		"a column twice":     {"code,name,Code\n", "the column code is there twice"},
 		"semicolons":         {"code;name\nA;Alpha\n", "separated by semicolons"},
 		"UTF-16":             {"\xff\xfec\x00o\x00", "UTF-16"},
 		"a quote in a name":  {"code,\"name\nA,Alpha\n", "line 1"},
@@ -90,6 +91,7 @@ func TestCSVRefusesFilesAsAWhole(t *testing.T) {
 		"names on line two":  {"\ncode\n", "the column name is missing"},
 		"a spreadsheet file": {"PK\x03\x04\x14\x00", "is missing"},
 	}
+
 	for name, c := range cases {
 		_, _, err := Parse([]byte(c.text), []string{"code", "name"})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -98,8 +100,7 @@ func TestCSVRefusesFilesAsAWhole(t *testing.T) {
 	}
 }
 
-// Whatever the file holds, each line ends up in at most one record, and records stay in
-// order.
+// In any file, each line ends up in at most one record, and records stay in order.
 func FuzzCSV(f *testing.F) {
 	f.Add("code,name\nA,\"Al\npha\"\nB,Beta\n")
 	f.Add("code,name\n\"\n\"\n\"\n\"")
@@ -108,6 +109,7 @@ func FuzzCSV(f *testing.F) {
 		if err != nil {
 			return
 		}
+
 		lines := strings.Count(text, "\n") + 1
 		if len(rows)+len(bad) > lines {
 			t.Fatalf("%d records in %d lines", len(rows)+len(bad), lines)
@@ -129,6 +131,7 @@ func TestEmbeddedMunicipalitiesAreAllValidAndUnique(t *testing.T) {
 	if len(bad) > 0 || len(wishes) != 257 {
 		t.Fatalf("%d wishes, bad %v", len(wishes), bad)
 	}
+
 	names := uniqueNames(rows)
 	taken := map[string]string{}
 	for _, row := range rows {
@@ -140,13 +143,16 @@ func TestEmbeddedMunicipalitiesAreAllValidAndUnique(t *testing.T) {
 		if _, err := c.Decide(); err != nil {
 			t.Errorf("%s: %v", c.Code, err)
 		}
+
 		if other := taken[domain.CanonicalName(c.Name)]; other != "" {
 			t.Errorf("%s and %s have one name", other, c.Code)
 		}
 		taken[domain.CanonicalName(c.Name)] = c.Code
 	}
-	for name, code := range map[string]string{"emalahleni (ec136)": "EC136", "emalahleni (mp312)": "MP312",
-		"!kheis": "NC084"} {
+
+	for name, code := range map[string]string{
+		"emalahleni (ec136)": "EC136", "emalahleni (mp312)": "MP312", "!kheis": "NC084",
+	} {
 		if taken[name] != code {
 			t.Errorf("%s is %q, want %s", name, taken[name], code)
 		}
@@ -156,6 +162,7 @@ func TestEmbeddedMunicipalitiesAreAllValidAndUnique(t *testing.T) {
 func TestEmbeddedPurposesAreAllValid(t *testing.T) {
 	t.Parallel()
 	rows := embeddedRows(t, "purposes", PurposeColumns())
+
 	bases := map[domain.Basis]int{}
 	var special, children []string
 	for _, row := range rows {
@@ -166,6 +173,7 @@ func TestEmbeddedPurposesAreAllValid(t *testing.T) {
 		if _, err := c.Decide(domain.Purpose{}, time.Now()); err != nil {
 			t.Errorf("line %d: %v", row.Line, err)
 		}
+
 		bases[c.Basis]++
 		if c.Special {
 			special = append(special, c.Code)
@@ -174,6 +182,7 @@ func TestEmbeddedPurposesAreAllValid(t *testing.T) {
 			children = append(children, c.Code)
 		}
 	}
+
 	// As the README of the data says: six rest on consent, fourteen do not.
 	if bases[domain.ConsentBasis] != 6 || len(rows) != 20 {
 		t.Errorf("%d rows, bases %v", len(rows), bases)
@@ -205,6 +214,7 @@ func TestLawfulBasis(t *testing.T) {
 		{"s11(1)(g) whatever", "", false},
 		{"s11(1)(a) or s11(1)(b)", "", false},
 	}
+
 	for _, c := range cases {
 		basis, child, err := lawfulBasis(c.text)
 		if basis != c.basis || child != c.child || (err == nil) != (c.basis != "") {

@@ -1,14 +1,14 @@
-// Package importer registers municipalities and defines purposes from CSV files, those of
-// an operator and the built-in ones.
+// Package importer registers municipalities and defines purposes from CSV files: those of
+// an operator, and the built-in ones.
 //
 // Owns: the form of these files, and which command each row becomes.
 //
-// Guarantees: a row is imported whole or named with its line and the reason, which
-// repeats no value. An import can be repeated: a row that went in before is left as it
-// is.
+// Guarantees: a row is imported whole, or reported with its line and the reason, which
+// repeats no value. An import can be repeated: a row that was imported before is left as
+// it is.
 //
 // Fails how: for a file that cannot be read or lacks a column, before anything is
-// imported; and when the database stays away, after what went in until then.
+// imported; when the database stays away, after some rows were imported.
 //
 // Not here: the rules on values (package domain), and the data (package data).
 package importer

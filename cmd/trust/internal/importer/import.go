@@ -13,16 +13,16 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// importAtOnce is how many rows are on their way at the same time: enough for the log's
+// importAtOnce is how many rows are imported at the same time: enough for the log's
 // appender to write several in one transaction, few enough to leave the machine to
 // others.
 const importAtOnce = 16
 
-// wish is one row, understood.
+// wish is one row that was understood.
 type wish struct {
 	line int
 	do   func(context.Context) error
-	// standing is the refusal that means that the row went in before.
+	// standing is the refusal which means that the row was imported before.
 	standing domain.Code
 }
 
@@ -35,17 +35,17 @@ type Tally struct {
 
 // Import is what a file asks for: the rows that were understood, and those that were not.
 type Import struct {
-	What string // of what the rows are, in the plural
+	What string // the things imported, in the plural
 
-	verb   string // what becomes of a row
+	verb   string // what happens to a row
 	wishes []wish
 	bad    []BadRow
 }
 
-// Len is how many rows are to be carried out.
+// Len returns how many rows there are to import.
 func (i Import) Len() int { return len(i.wishes) }
 
-// CarryOut imports what was read, and hears of each row that is done.
+// CarryOut imports the rows, and calls step after each.
 func (i Import) CarryOut(ctx context.Context, step func()) (Tally, error) {
 	t, err := runImport(ctx, i.wishes, i.bad, step)
 	if err != nil {
@@ -56,17 +56,19 @@ func (i Import) CarryOut(ctx context.Context, step func()) (Tally, error) {
 }
 
 // runImport carries out the wishes, importAtOnce at a time, and adds those that are
-// refused to bad. It fails when the database stays away; what went in until then stays,
+// refused to bad. It fails when the database stays away; the rows imported by then stay,
 // and the import can be repeated.
 func runImport(ctx context.Context, wishes []wish, bad []BadRow, step func()) (Tally, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+
 	t := Tally{bad: slices.Clone(bad)}
 	var mu sync.Mutex
 	note := func(w wish, err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		step()
+
 		refusal, refused := errors.AsType[*domain.Error](err)
 		switch {
 		case err == nil:
@@ -79,6 +81,7 @@ func runImport(ctx context.Context, wishes []wish, bad []BadRow, step func()) (T
 			stop(err)
 		}
 	}
+
 	todo := make(chan wish)
 	var workers sync.WaitGroup
 	for range min(importAtOnce, len(wishes)) {
@@ -88,6 +91,7 @@ func runImport(ctx context.Context, wishes []wish, bad []BadRow, step func()) (T
 			}
 		})
 	}
+
 	for _, w := range wishes {
 		select {
 		case todo <- w:
@@ -98,19 +102,21 @@ func runImport(ctx context.Context, wishes []wish, bad []BadRow, step func()) (T
 	}
 	close(todo)
 	workers.Wait()
+
 	slices.SortFunc(t.bad, func(a, b BadRow) int { return a.Line - b.Line })
 	return t, context.Cause(ctx)
 }
 
-// Tell names the bad rows on standard error and the sums on standard output.
+// Tell prints the bad rows to stderr and the totals to stdout.
 func (t Tally) Tell(stdout, stderr io.Writer) error {
 	for _, b := range t.bad {
 		if _, err := fmt.Fprintf(stderr, "line %d: %s\n", b.Line, b.Reason); err != nil {
 			return err
 		}
 	}
-	if _, err := fmt.Fprintf(stdout, "%s: %d %s, %d unchanged, %d refused\n", t.what, t.added, t.verb, t.unchanged,
-		len(t.bad)); err != nil {
+
+	if _, err := fmt.Fprintf(stdout, "%s: %d %s, %d unchanged, %d refused\n",
+		t.what, t.added, t.verb, t.unchanged, len(t.bad)); err != nil {
 		return err
 	}
 	if len(t.bad) > 0 {

@@ -20,8 +20,8 @@ func Municipalities(handler *commands.Handler, rows []Row, bad []BadRow) Import 
 	return Import{What: "municipalities", verb: "registered", wishes: wishes, bad: bad}
 }
 
-// municipalityWishes reads the rows. A code that exists is unchanged, whatever else the
-// row says: details are changed over HTTP.
+// municipalityWishes reads the rows. A municipality whose code exists stays unchanged,
+// whatever else its row says: details are changed over HTTP.
 func municipalityWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]wish, []BadRow) {
 	names := uniqueNames(rows)
 	seen := map[string]int{}
@@ -33,9 +33,10 @@ func municipalityWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]
 			continue
 		}
 		if first, twice := seen[c.Code]; twice {
-			bad = append(bad, BadRow{row.Line, fmt.Sprintf("code: it stands on line %d already", first)})
+			bad = append(bad, BadRow{row.Line, fmt.Sprintf("code: it is on line %d already", first)})
 			continue
 		}
+
 		seen[c.Code] = row.Line
 		c.Name = names[row.Line]
 		wishes = append(wishes, wish{line: row.Line, standing: domain.CodeCodeTaken,
@@ -47,20 +48,21 @@ func municipalityWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]
 	return wishes, bad
 }
 
-// Municipality understands one row; the rules on its values are the command's.
+// Municipality reads one row. The command checks its values.
 func Municipality(row Row) (domain.RegisterMunicipality, error) {
 	c := domain.RegisterMunicipality{
 		Code: domain.CanonicalMunicipalityCode(row.Fields["code"]), Name: row.Fields["name"],
-		Province: row.Fields["province"],
-		Category: row.Fields["category"], DistrictCode: row.Fields["district_code"],
-		ContactEmail: row.Fields["contact_email"],
+		Province: row.Fields["province"], Category: row.Fields["category"],
+		DistrictCode: row.Fields["district_code"], ContactEmail: row.Fields["contact_email"],
 	}
+
 	if c.Code == "" {
 		return c, errors.New("code: it is empty")
 	}
 	if c.Code == domain.PlatformCode {
 		return c, fmt.Errorf("code: %s is the platform itself", domain.PlatformCode)
 	}
+
 	if text := row.Fields["population"]; text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {
@@ -73,7 +75,7 @@ func Municipality(row Row) (domain.RegisterMunicipality, error) {
 
 // uniqueNames returns each row's name by its line. Names are unique in the registry but
 // not in the country: Emalahleni is a municipality in two provinces. Like the Municipal
-// Demarcation Board we then write "Name (CODE)", for each of them, so that neither
+// Demarcation Board, it then writes "Name (CODE)" for both of them, so that neither
 // depends on the order of the file.
 func uniqueNames(rows []Row) map[int]string {
 	codes := map[string][]string{}
@@ -83,6 +85,7 @@ func uniqueNames(rows []Row) map[int]string {
 			codes[name] = append(codes[name], code)
 		}
 	}
+
 	names := map[int]string{}
 	for _, row := range rows {
 		name := row.Fields["name"]

@@ -27,8 +27,8 @@ func Purposes(handler *commands.Handler, rows []Row, bad []BadRow) Import {
 	return Import{What: "purposes", verb: "defined", wishes: wishes, bad: bad}
 }
 
-// purposeWishes reads the rows. A code that exists is unchanged, also when it was
-// retired: new wording is published over HTTP.
+// purposeWishes reads the rows. A purpose whose code exists stays unchanged, even if it
+// was retired: new wording is published over HTTP.
 func purposeWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]wish, []BadRow) {
 	seen := map[string]int{}
 	var wishes []wish
@@ -39,9 +39,10 @@ func purposeWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]wish,
 			continue
 		}
 		if first, twice := seen[c.Code]; twice {
-			bad = append(bad, BadRow{row.Line, fmt.Sprintf("code: it stands on line %d already", first)})
+			bad = append(bad, BadRow{row.Line, fmt.Sprintf("code: it is on line %d already", first)})
 			continue
 		}
+
 		seen[c.Code] = row.Line
 		wishes = append(wishes, wish{line: row.Line, standing: domain.CodePurposeTaken,
 			do: func(ctx context.Context) error {
@@ -52,19 +53,22 @@ func purposeWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]wish,
 	return wishes, bad
 }
 
-// Purpose understands one row; the rules on its values are the command's.
+// Purpose reads one row. The command checks its values.
 func Purpose(row Row) (domain.DefinePurpose, error) {
 	c := domain.DefinePurpose{
 		Code: domain.CanonicalPurposeCode(row.Fields["code"]), Retention: row.Fields["retention"],
-		Texts: map[domain.Language]string{}, InUseSince: &time.Time{}, // defaults are older than any log
+		// Defaults are older than any log.
+		Texts: map[domain.Language]string{}, InUseSince: &time.Time{},
 	}
 	if c.Code == "" {
 		return c, errors.New("code: it is empty")
 	}
+
 	var err error
 	if c.Basis, c.CompetentPerson, err = lawfulBasis(row.Fields["lawful_basis"]); err != nil {
 		return c, err
 	}
+
 	switch strings.ToLower(row.Fields["special_personal_information"]) {
 	case "yes":
 		c.Special = true
@@ -72,6 +76,7 @@ func Purpose(row Row) (domain.DefinePurpose, error) {
 	default:
 		return c, errors.New("special_personal_information: it is neither yes nor no")
 	}
+
 	for _, l := range domain.Languages() {
 		if c.Texts[l] = row.Fields["description_"+string(l)]; c.Texts[l] == "" {
 			return c, fmt.Errorf("description_%s: it is empty", l)
@@ -87,7 +92,8 @@ var (
 
 // lawfulBasis reads a text such as "s11(1)(a) consent, with s35(1)(a) consent of a
 // competent person" (POPIA): the ground by its letter, and whether the data is a child's.
-// A text with two grounds is refused, because what a withdrawal does depends on it.
+// A text with two grounds is refused, because the effect of a withdrawal depends on the
+// ground.
 func lawfulBasis(text string) (domain.Basis, bool, error) {
 	grounds := groundPattern.FindAllStringSubmatch(text, -1)
 	if len(grounds) != 1 {

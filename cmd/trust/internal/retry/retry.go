@@ -1,10 +1,11 @@
-// Package retry waits, and repeats what a database that is away for a moment made fail.
+// Package retry waits, and repeats calls that failed because the database was away for a
+// moment.
 //
-// Owns: one pause that a context ends, and how long a command is patient with a database.
+// Owns: one pause that a context ends, and how long a command waits for a database.
 //
 // Guarantees: nothing here outlives its context.
 //
-// Fails how: with the last error, when the context ends or patience does.
+// Fails how: with the last error, when the context or the patience ends.
 //
 // Not here: which errors mean that a database is away (package exit), and restarts of
 // processes (package supervise).
@@ -31,7 +32,7 @@ func Wait(ctx context.Context, pause time.Duration) bool {
 	}
 }
 
-// WhileAway repeats what fails because the database is away or overloaded for a while: a
+// WhileAway repeats a call that fails because the database is away or overloaded: a
 // restart of Postgres takes seconds.
 func WhileAway(ctx context.Context, do func(context.Context) error) error {
 	const patience = 15 * time.Second

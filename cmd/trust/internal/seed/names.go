@@ -11,10 +11,10 @@ import (
 // name is a given name or a surname.
 type name struct {
 	text, ascii    string
-	language, code string // a language or community by its name, and its code by BCP 47
+	language, code string // the name of a language or community, and its BCP 47 code
 }
 
-// nameList is what people are named from.
+// nameList holds the names that people are made up from.
 type nameList struct {
 	given    []name
 	surnames map[string][]name // by the name of the language
@@ -42,7 +42,7 @@ func embeddedNames() (nameList, error) {
 	return n, nil
 }
 
-// share is how many of the people live in a municipality.
+// share is how many of the made-up people live in a municipality.
 type share struct {
 	municipality string
 	people       int
@@ -57,12 +57,12 @@ func embeddedShares(people int) ([]share, error) {
 	return spread(rows, people)
 }
 
-// spread divides people over the municipalities by population: the whole parts of the
-// exact shares, and what is then left to those with the largest remainders, the first in
-// the file of equals. It lists who gets somebody. A district's people are those of its
-// local municipalities, so only metropolitan (A) and local (B) municipalities count.
+// spread divides people over the municipalities by population: each gets the whole part
+// of its exact share, and the rest goes to those with the largest remainders, among
+// equals to the first in the file. It returns only municipalities that get somebody. A
+// district's people are those of its local municipalities, so only metropolitan (A) and
+// local (B) municipalities count.
 func spread(rows []importer.Row, people int) ([]share, error) {
-	type claim struct{ index, remainder int }
 	var shares []share
 	var populations []int
 	total := 0
@@ -77,15 +77,20 @@ func spread(rows []importer.Row, people int) ([]share, error) {
 			total += *m.Population
 		}
 	}
+
+	type claim struct{ index, remainder int }
 	left, claims := people, make([]claim, len(shares))
 	for i, population := range populations {
-		exact := people * population // in units of 1/total of a person; MaxPeople keeps it far from an overflow
+		// In units of 1/total of a person. MaxPeople keeps it far from an overflow.
+		exact := people * population
 		shares[i].people, claims[i] = exact/total, claim{i, exact % total}
 		left -= shares[i].people
 	}
+
 	slices.SortStableFunc(claims, func(a, b claim) int { return cmp.Compare(b.remainder, a.remainder) })
 	for _, c := range claims[:left] {
 		shares[c.index].people++
 	}
+
 	return slices.DeleteFunc(shares, func(s share) bool { return s.people == 0 }), nil
 }

@@ -13,19 +13,19 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// resident is a person who was made up, with all that they decide: the same for the same
-// seed, municipality and number.
+// resident is a made-up person with all their decisions: the same for the same seed,
+// municipality and number.
 type resident struct {
 	municipality string
 	number       int // within the municipality, from 1
 	name         string
 	email        string
-	phone        string // as people write it; empty: none
+	phone        string // as people write it; may be empty
 	language     domain.Language
-	decisions    []decision // in their order; each becomes one event of the resident's consents
+	decisions    []decision // in order; each becomes one event of the resident's consents
 }
 
-// decision is one thing that a resident decides, on the web unless there is a form.
+// decision is one decision of a resident, made on the web unless there is a form.
 type decision struct {
 	purpose string
 	kind    decisionKind
@@ -43,7 +43,7 @@ const (
 
 func (k decisionKind) String() string { return [...]string{"grant", "refuse", "withdraw"}[k] }
 
-// form is paper that was signed some days before a field worker of the municipality types
+// form is a paper form, signed some days before a field worker of the municipality types
 // it in.
 type form struct {
 	daysAgo   int
@@ -56,20 +56,22 @@ func (f form) signed(now time.Time) time.Time {
 	return now.Truncate(24*time.Hour).AddDate(0, 0, -f.daysAgo).Add(8 * time.Hour)
 }
 
-// sha256 stands for the hash of a scan, which there is none of.
+// sha256 takes the place of the hash of a scan, which does not exist.
 func (f form) sha256() string {
 	sum := sha256.Sum256([]byte(f.reference))
 	return hex.EncodeToString(sum[:])
 }
 
-// habit is what residents make of a purpose, in percent. The others were never asked.
+// habit says how many residents grant and refuse a purpose, in percent. The others were
+// never asked.
 type habit struct {
 	purpose       string
 	grant, refuse int
 }
 
-// habits are about the default purposes that rest on consent, but for childProgramme. The
-// numbers are guesses: what is useful is liked, what only serves others is not.
+// habits returns those about the default purposes that rest on consent, except
+// childProgramme. The numbers are guesses: people like what is useful to them, and not
+// what only serves others.
 func habits() []habit {
 	return []habit{
 		{"sms_alert", 45, 3}, {"whatsapp_care", 20, 4}, {"newsletter", 15, 6}, {"research_statistics", 10, 7},
@@ -88,15 +90,17 @@ const (
 	withdrawn = 8  // of the grants
 	reasoned  = 50 // of the withdrawals
 	enrolled  = 2  // are a child in a programme
-	leaving   = 1  // take back the consent that the account rests on, which closes it
+	leaving   = 1  // withdraw the consent that the account rests on, which closes it
 )
 
-// madeUp makes up the resident of a municipality who has a number. It has chance of its
-// own, so that it does not matter who else is made up, or when.
+// madeUp makes up the resident of a municipality with a number. It has a random source of
+// its own, so that it does not matter who else is made up, or when.
 func (n nameList) madeUp(seed uint64, municipality string, number int) resident {
 	which := fnv.New64a()
 	which.Write(fmt.Appendf(nil, "%s:%d", municipality, number))
-	chance := rand.New(rand.NewPCG(seed, which.Sum64())) //nolint:gosec // made-up people, who are the same for the same seed
+	//nolint:gosec // made-up people, who are the same for the same seed
+	chance := rand.New(rand.NewPCG(seed, which.Sum64()))
+
 	given := n.given[chance.IntN(len(n.given))]
 	surname := pick(chance, n.surnames[given.language])
 	r := resident{
@@ -107,11 +111,12 @@ func (n nameList) madeUp(seed uint64, municipality string, number int) resident 
 	if percent(chance, phoned) {
 		r.phone = mobile(chance)
 	}
+
 	r.decide(chance, n, surname)
 	return r
 }
 
-// decide makes up what the resident grants, refuses and takes back.
+// decide makes up what the resident grants, refuses and withdraws.
 func (r *resident) decide(chance *rand.Rand, n nameList, surname name) {
 	var later []decision
 	for _, h := range habits() {
@@ -130,21 +135,24 @@ func (r *resident) decide(chance *rand.Rand, n nameList, surname name) {
 			r.decisions = append(r.decisions, decision{purpose: h.purpose, kind: refuses})
 		}
 	}
+
 	if percent(chance, enrolled) {
 		d := decision{purpose: childProgramme, kind: grants, form: r.form(chance, childProgramme)}
 		d.form.givenBy = n.competentPerson(chance, surname)
 		r.decisions = append(r.decisions, d)
 	}
+
 	if percent(chance, leaving) {
-		later = append(later, decision{purpose: domain.PlatformRegistrationCode, kind: withdraws,
-			reason: reason(chance)})
+		d := decision{purpose: domain.PlatformRegistrationCode, kind: withdraws, reason: reason(chance)}
+		later = append(later, d)
 	}
+
 	r.decisions = append(r.decisions, later...)
 }
 
 func (r *resident) form(chance *rand.Rand, purpose string) *form {
-	return &form{daysAgo: 1 + chance.IntN(30), reference: fmt.Sprintf("form %s/%d/%s", r.municipality, r.number,
-		purpose)}
+	reference := fmt.Sprintf("form %s/%d/%s", r.municipality, r.number, purpose)
+	return &form{daysAgo: 1 + chance.IntN(30), reference: reference}
 }
 
 // competentPerson makes up a relative with the same surname.
@@ -162,7 +170,7 @@ func (n nameList) competentPerson(chance *rand.Rand, surname name) *domain.Compe
 	}
 }
 
-// reason returns why somebody takes a consent back; half say nothing, as they may.
+// reason returns why somebody withdraws a consent; half give no reason, as they may.
 func reason(chance *rand.Rand) string {
 	if !percent(chance, reasoned) {
 		return ""
@@ -171,8 +179,8 @@ func reason(chance *rand.Rand) string {
 		"I did not understand what it was for"})
 }
 
-// spoken returns the language that a person is addressed in: of the three there are, the
-// one of the name, else English.
+// spoken returns the language that a person is addressed in: that of their name if it is
+// one of the three, or else English.
 func spoken(code string) domain.Language {
 	if l := domain.Language(code); l.Valid() {
 		return l
@@ -190,8 +198,8 @@ func local(ascii string) string {
 	}, ascii)
 }
 
-// mobile returns a valid South African mobile number in its national form. Somebody may
-// have it; nothing is ever sent there.
+// mobile returns a valid South African mobile number in national form. Somebody may have
+// it; nothing is ever sent there.
 func mobile(chance *rand.Rand) string {
 	prefix := pick(chance, []string{"060", "061", "063", "071", "072", "073", "074", "076", "078", "079", "082", "083",
 		"084"})

@@ -17,7 +17,7 @@ func TestSpreadIsExactAndByPopulation(t *testing.T) {
 	rows, _, err := importer.Parse([]byte(strings.Join([]string{
 		"code,name,province,category,district_code,population",
 		"AA1,Alpha,Gauteng,A,,500",
-		"DC1,District,Gauteng,C,,500", // the sum of its municipalities: it counts for nothing
+		"DC1,District,Gauteng,C,,500", // the sum of its municipalities, so it does not count
 		"BB1,Beta,Gauteng,B,DC1,300",
 		"BB2,Gamma,Gauteng,B,DC1,100",
 		"BB3,Delta,Gauteng,B,DC1,100",
@@ -25,6 +25,7 @@ func TestSpreadIsExactAndByPopulation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	cases := map[int][]share{
 		1:  {{"AA1", 1}},
 		2:  {{"AA1", 1}, {"BB1", 1}},
@@ -33,6 +34,7 @@ func TestSpreadIsExactAndByPopulation(t *testing.T) {
 		10: {{"AA1", 5}, {"BB1", 3}, {"BB2", 1}, {"BB3", 1}},
 		13: {{"AA1", 7}, {"BB1", 4}, {"BB2", 1}, {"BB3", 1}},
 	}
+
 	for people, want := range cases {
 		got, err := spread(rows, people)
 		if err != nil {
@@ -49,6 +51,7 @@ func TestSpreadIsExactAndByPopulation(t *testing.T) {
 func TestSpreadOverTheCountryHasNoShareOffByOne(t *testing.T) {
 	t.Parallel()
 	rows := embeddedRows(t, "municipalities", []string{"code"})
+
 	populations, total := map[string]int{}, 0
 	for _, row := range rows {
 		m, err := importer.Municipality(row)
@@ -60,14 +63,17 @@ func TestSpreadOverTheCountryHasNoShareOffByOne(t *testing.T) {
 			total += *m.Population
 		}
 	}
-	if len(populations) != 213 || total != 62_027_506 { // as Statistics South Africa's table of provinces adds up
+	// The total of Statistics South Africa's table of provinces.
+	if len(populations) != 213 || total != 62_027_506 {
 		t.Errorf("%d municipalities, %d people", len(populations), total)
 	}
+
 	for _, people := range []int{1, 7, 60, 213, 5000, 99_999, MaxPeople} {
 		shares, err := spread(rows, people)
 		if err != nil {
 			t.Fatal(err)
 		}
+
 		sum := 0
 		for _, s := range shares {
 			sum += s.people
@@ -88,16 +94,18 @@ func TestTheSameSeedMakesUpTheSamePeople(t *testing.T) {
 	crowd := func(seed uint64) map[int]resident {
 		all := map[int]resident{}
 		for i := range 200 {
-			n := (i*7 + int(seed)) % 200 // another order for each seed: nobody depends on who came before
+			n := (i*7 + int(seed)) % 200 // another order for each seed, which must not matter
 			all[n] = names.madeUp(seed%2, "CPT", n)
 		}
 		return all
 	}
+
 	same := cmp.AllowUnexported(resident{}, decision{}, form{})
 	one, again, other := crowd(1), crowd(3), crowd(2)
 	if diff := cmp.Diff(one, again, same); diff != "" {
 		t.Error(diff)
 	}
+
 	alike := 0
 	for n := range one {
 		if one[n].email == other[n].email {
@@ -110,8 +118,9 @@ func TestTheSameSeedMakesUpTheSamePeople(t *testing.T) {
 	if alike > 10 {
 		t.Errorf("%d of 200 have the name of the other seed's", alike)
 	}
-	// Pinned: a program that made up others would not know the people of a system that
-	// was seeded before.
+
+	// Pinned, because a program that made up others would not know the people of a system
+	// that was seeded before.
 	if got := one[17].name + " " + one[17].email; got != "Lesetja Mašishi lesetja.masishi.cpt.1-17@example.org" {
 		t.Errorf("number 17 of Cape Town is %q", got)
 	}
@@ -123,6 +132,7 @@ func TestNamesKeepTheirMarksAndAddressesAreASCII(t *testing.T) {
 	if n := len(names.given); n != 350 {
 		t.Errorf("%d given names", n)
 	}
+
 	ascii := regexp.MustCompile(`^[a-z]+\.[a-z]+\.jhb\.1-[0-9]+@example\.org$`)
 	var all strings.Builder
 	for i := range 5000 {
@@ -132,6 +142,7 @@ func TestNamesKeepTheirMarksAndAddressesAreASCII(t *testing.T) {
 			t.Errorf("the address of %s is %s", r.name, r.email)
 		}
 	}
+
 	for _, mark := range []string{"Ṱ", "ṱ", "Ḓ", "Ṋ", "š", "é", "O'Reilly", "Janse van Vuuren"} {
 		if !strings.Contains(all.String(), mark) {
 			t.Errorf("of 5000 people nobody has %s", mark)
@@ -155,13 +166,14 @@ func TestGivenNameAndSurnameAreOfOneLanguage(t *testing.T) {
 			t.Errorf("%s, addressed in %s", r.name, r.language)
 		}
 	}
+
 	if len(addressed) != len(domain.Languages()) {
 		t.Errorf("languages: %v", addressed)
 	}
 }
 
-// What is decided is about default purposes that rest on consent, and all that can happen
-// does.
+// Decisions are about default purposes that rest on consent, and every kind of decision
+// happens.
 func TestResidentsDecideAboutPurposesThatRestOnConsent(t *testing.T) {
 	t.Parallel()
 	names := testNames(t)
@@ -172,6 +184,7 @@ func TestResidentsDecideAboutPurposesThatRestOnConsent(t *testing.T) {
 			t.Errorf("%s adds up to %d percent", h.purpose, h.grant+h.refuse)
 		}
 	}
+
 	var consentBased []string
 	for _, row := range embeddedRows(t, "purposes", importer.PurposeColumns()) {
 		if p, err := importer.Purpose(row); err == nil && p.Basis == domain.ConsentBasis {
@@ -207,8 +220,9 @@ func TestResidentsDecideAboutPurposesThatRestOnConsent(t *testing.T) {
 			}
 		}
 	}
-	for _, what := range []string{"no telephone", "grant", "refuse", "withdraw", "leaves", "for a child", "on paper",
-		"with a reason"} {
+	for _, what := range []string{
+		"no telephone", "grant", "refuse", "withdraw", "leaves", "for a child", "on paper", "with a reason",
+	} {
 		if seen[what] == 0 {
 			t.Errorf("among 2000 people this never happens: %s", what)
 		}

@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	// atOnce is how many residents are at work at the same time: the log's appender
-	// writes what comes together in one transaction.
+	// atOnce is how many residents act at the same time: the log's appender writes what
+	// arrives together in one transaction.
 	atOnce = 64
-	// MaxPeople is about a sixth of the country, and far from where the arithmetic of
-	// shares overflows.
+	// MaxPeople is about a sixth of the country, and far from an overflow in the
+	// arithmetic of shares.
 	MaxPeople = 10_000_000
-	// Password is everybody's who is made up, so that a developer can sign in as any of
-	// them.
+	// Password is the password of everybody who is made up, so that a developer can sign
+	// in as any of them.
 	Password = "made up for development"
 )
 
@@ -43,15 +43,17 @@ type Seeder struct {
 // counts are how many were made up, and what they have decided.
 type counts struct{ people, added, staff, grants, refusals, withdrawals, paper int }
 
-// New finds out that what seeding rests on was imported.
+// New returns a seeder, and refuses a system without the municipalities and purposes that
+// it needs.
 func New(ctx context.Context, store commands.Store, people int, seed uint64) (*Seeder, error) {
 	s := &Seeder{seed: seed, handler: commands.New(store, commands.Config{
-		// The real cost would make an hour of 100 000 people. It protects passwords that
-		// somebody may steal and try out; this one stands in the source. A hash names its
-		// own parameters, so the API verifies it like any other.
+		// At the real cost, 100 000 people would take an hour. That cost protects secret
+		// passwords from thieves; this one is in the source. A hash names its own
+		// parameters, so the API verifies it like any other.
 		Argon2id: &argon2id.Params{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32},
 		Hashes:   runtime.GOMAXPROCS(0),
 	})}
+
 	var err error
 	if s.names, err = embeddedNames(); err != nil {
 		return nil, err
@@ -63,14 +65,15 @@ func New(ctx context.Context, store commands.Store, people int, seed uint64) (*S
 	for _, one := range shares {
 		tenant, err := s.handler.TenantOf(ctx, one.municipality)
 		if refusal, ok := errors.AsType[*domain.Error](err); ok && refusal.Code == domain.CodeUnknownMunicipality {
-			return nil, exit.NotSo("the municipality %s is not there; run trust up, or trust import "+
-				"municipalities, first", one.municipality)
+			return nil, exit.NotSo("the municipality %s is not there; run trust up, or trust import municipalities, "+
+				"first", one.municipality)
 		}
 		if err != nil {
 			return nil, exit.Explain(err)
 		}
 		s.offices = append(s.offices, &office{share: one, tenant: tenant})
 	}
+
 	if err := s.needPurposes(ctx); err != nil {
 		return nil, err
 	}
@@ -95,12 +98,12 @@ func (s *Seeder) needPurposes(ctx context.Context) error {
 	return nil
 }
 
-// Run makes up residents and staff, and hears of each resident who has done everything.
-// All they do goes through the same commands as HTTP, each as the person who does it.
-// Repeated with the same arguments it goes on where it was, and in the end changes
-// nothing. With more people it adds the rest: the people of a municipality are numbered
-// within it. (Rarely a larger number gives a municipality one person less; one who is
-// there stays.)
+// Run makes up residents and staff, and calls step for each resident who has done
+// everything. Everything they do goes through the same commands as HTTP, each as the
+// person who does it. Repeated with the same arguments it continues where it stopped, and
+// changes nothing once it is done. With more people it adds the rest: the people of a
+// municipality are numbered within it. (Rarely a larger total leaves a municipality with
+// one person less; nobody is removed.)
 func (s *Seeder) Run(ctx context.Context, step func()) error {
 	if err := s.run(ctx, step); err != nil {
 		return s.stopped(err)
@@ -108,12 +111,13 @@ func (s *Seeder) Run(ctx context.Context, step func()) error {
 	return nil
 }
 
-// run makes the staff first, whom some residents need.
+// run makes the staff first, because some residents need them.
 func (s *Seeder) run(ctx context.Context, step func()) error {
 	err := each(ctx, slices.Values(s.offices), s.employ)
 	if err != nil {
 		return err
 	}
+
 	return each(ctx, s.turns(), func(ctx context.Context, t turn) error {
 		r := s.names.madeUp(s.seed, t.office.municipality, t.number)
 		added, err := s.live(ctx, t.office, r)
@@ -125,15 +129,14 @@ func (s *Seeder) run(ctx context.Context, step func()) error {
 	})
 }
 
-// turn is whose turn it is to be made up: the resident with a number in the municipality
-// of an office.
+// turn names the next resident to make up: one number in the municipality of an office.
 type turn struct {
 	office *office
 	number int
 }
 
 // turns goes round the municipalities, one person of each at a time, so that the log
-// mixes them as life would. Nothing is kept for each person, however many there are.
+// mixes them as life would. It keeps nothing for each person.
 func (s *Seeder) turns() iter.Seq[turn] {
 	return func(yield func(turn) bool) {
 		for number, more := 1, true; more; number++ {
@@ -150,11 +153,12 @@ func (s *Seeder) turns() iter.Seq[turn] {
 	}
 }
 
-// each does something with all items, atOnce at a time, and begins nothing new after the
-// first error.
+// each calls do for all items, atOnce at a time, and starts no new call after the first
+// error.
 func each[T any](ctx context.Context, items iter.Seq[T], do func(context.Context, T) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+
 	todo := make(chan T)
 	var workers sync.WaitGroup
 	for range atOnce {
@@ -166,6 +170,7 @@ func each[T any](ctx context.Context, items iter.Seq[T], do func(context.Context
 			}
 		})
 	}
+
 	for item := range items {
 		select {
 		case todo <- item:
@@ -174,6 +179,7 @@ func each[T any](ctx context.Context, items iter.Seq[T], do func(context.Context
 		}
 		break
 	}
+
 	close(todo)
 	workers.Wait()
 	return context.Cause(ctx)
@@ -183,10 +189,12 @@ func each[T any](ctx context.Context, items iter.Seq[T], do func(context.Context
 func (s *Seeder) count(r resident, added bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+
 	s.sum.people++
 	if added {
 		s.sum.added++
 	}
+
 	for _, d := range r.decisions {
 		switch d.kind {
 		case grants:
@@ -202,23 +210,21 @@ func (s *Seeder) count(r resident, added bool) {
 	}
 }
 
-// Summary is what there is now, and how to sign in.
+// Summary returns what there is now, and how to sign in.
 func (s *Seeder) Summary() string {
-	return fmt.Sprintf("%d people (%d new), %d staff in %d municipalities: %d grants (%d on paper), %d refusals, %d "+
-		"withdrawals; "+
-		"sign in as %s in %s with the password %q",
-		s.sum.people, s.sum.added, s.sum.staff, len(s.offices), s.sum.grants, s.sum.paper, s.sum.refusals,
-		s.sum.withdrawals,
+	return fmt.Sprintf("%d people (%d new), %d staff in %d municipalities: "+
+		"%d grants (%d on paper), %d refusals, %d withdrawals; sign in as %s in %s with the password %q",
+		s.sum.people, s.sum.added, s.sum.staff, len(s.offices),
+		s.sum.grants, s.sum.paper, s.sum.refusals, s.sum.withdrawals,
 		s.offices[0].email(domain.Manager, s.seed), s.offices[0].municipality, Password)
 }
 
-// stopped says how far it came and what to do. What is in the log stays.
+// stopped explains how far the run came and what to do. What is in the log stays.
 func (s *Seeder) stopped(err error) error {
 	if refusal, ok := errors.AsType[*domain.Error](err); ok && exit.CodeOf(err) != exit.CodeUnreachable {
-		return exit.NotSo("the seed stopped after %d people, because something there was changed since it was made "+
-			"up: %s "+
-			"Mend that, or take another --seed", s.sum.people, exit.Reason(refusal))
+		return exit.NotSo("seeding stopped after %d people, because somebody or something made up earlier was "+
+			"changed since: %s Undo that change, or give another --seed", s.sum.people, exit.Reason(refusal))
 	}
-	return exit.Unreachable(err, "the seed stopped after %d people; run it again with the same arguments to go on",
+	return exit.Unreachable(err, "seeding stopped after %d people; run it again with the same arguments to continue",
 		s.sum.people)
 }

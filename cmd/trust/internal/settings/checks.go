@@ -14,12 +14,12 @@ import (
 
 // The database roles that processes switch to; see ARCHITECTURE.md, database roles.
 const (
-	roleOwner     = "trust_owner" // for one command: trust keys rotate
+	roleOwner     = "trust_owner" // for commands that work on the owner's tables
 	roleQuery     = "trust_query"
 	roleProjector = "trust_projector"
 )
 
-// Secrets are the keys a command cannot do without.
+// Secrets names the keys that a command cannot do without.
 type Secrets struct{ Secret, Master, NewMaster bool }
 
 // Need refuses keys that are missing.
@@ -29,11 +29,11 @@ func (c *Config) Need(s Secrets) error {
 		needed      bool
 	}{{"SECRET_KEY", c.SecretKey, s.Secret}, {"MASTER_KEY", c.MasterKey, s.Master}} {
 		if key.needed && key.value == "" {
-			return exit.WrongUsage(
-				"%s is not set; set it to at least %d random characters, or run trust up, which makes one", key.name,
-				minKey)
+			return exit.WrongUsage("%s is not set; set it to at least %d random characters, or run trust up, "+
+				"which makes one", key.name, minKey)
 		}
 	}
+
 	if s.NewMaster && c.NewMasterKey == "" {
 		return exit.WrongUsage(
 			"NEW_MASTER_KEY is not set; set it to the key to change to, of at least %d random characters", minKey)
@@ -49,8 +49,8 @@ func (c *Config) NeedOwner() (string, error) {
 	return withRole(c.DatabaseURL, "")
 }
 
-// NeedSchemaOwner returns the address under which one works as the owner of the tables,
-// and as nothing more.
+// NeedSchemaOwner returns the address for work as the owner of the tables, with no other
+// rights.
 func (c *Config) NeedSchemaOwner() (string, error) {
 	if _, err := c.NeedOwner(); err != nil {
 		return "", err
@@ -58,15 +58,14 @@ func (c *Config) NeedSchemaOwner() (string, error) {
 	return withRole(c.DatabaseURL, roleOwner)
 }
 
-// KeepsMasterKey tells whether the master key in use is the one in the file env in
-// DATA_DIR.
+// KeepsMasterKey reports whether the master key comes from the file env in DATA_DIR.
 func (c *Config) KeepsMasterKey() bool {
 	_, from := c.Settings.find("MASTER_KEY")
 	return from == fromDataDir
 }
 
-// NeedRotation refuses keys that cannot be changed from or to, and returns the address
-// under which they can be.
+// NeedRotation refuses master keys that cannot be changed from or to, and returns the
+// address for the change.
 func (c *Config) NeedRotation() (string, error) {
 	if err := c.Need(Secrets{Master: true, NewMaster: true}); err != nil {
 		return "", err
@@ -76,10 +75,11 @@ func (c *Config) NeedRotation() (string, error) {
 			return "", exit.WrongUsage("a change to another NEW_MASTER_KEY was begun, which %s keeps; unset this "+
 				"one and finish that change first", c.EnvFile())
 		}
+
 		if read, err := godotenv.Unmarshal("K=" + c.NewMasterKey); err != nil || len(read) != 1 ||
 			read["K"] != c.NewMasterKey {
-			return "", exit.WrongUsage("NEW_MASTER_KEY has characters that %s cannot hold; make it of letters "+
-				"and digits", c.EnvFile())
+			return "", exit.WrongUsage("NEW_MASTER_KEY has characters that %s cannot hold; use only letters and digits",
+				c.EnvFile())
 		}
 	} else if c.NewMasterKey == c.MasterKey {
 		return "", exit.WrongUsage("MASTER_KEY and NEW_MASTER_KEY are the same; give the key to change to as " +
@@ -88,10 +88,10 @@ func (c *Config) NeedRotation() (string, error) {
 	return c.NeedSchemaOwner()
 }
 
-// NeedAPI returns the address under which the API, import and administration work.
+// NeedAPI returns the address for the API, imports and administration.
 func (c *Config) NeedAPI() (string, error) { return c.roleURL("DATABASE_URL_API", c.apiURL, roleQuery) }
 
-// NeedProjector returns the address under which projectors and checks work.
+// NeedProjector returns the address for projectors and checks.
 func (c *Config) NeedProjector() (string, error) {
 	return c.roleURL("DATABASE_URL_PROJECTOR", c.projectorURL, roleProjector)
 }
@@ -101,8 +101,8 @@ func (c *Config) roleURL(name, given, role string) (string, error) {
 	case given != "":
 		return withRole(given, "")
 	case c.Production:
-		return "", exit.WrongUsage("%s is not set; production does not derive it from the owner's DATABASE_URL: set "+
-			"it to a login that is in %s only", name, role)
+		return "", exit.WrongUsage("%s is not set, and is not derived from the owner's DATABASE_URL in production; "+
+			"set it to a login that is in %s only", name, role)
 	case c.DatabaseURL == "":
 		return "", exit.WrongUsage("neither %s nor DATABASE_URL is set; set one, or run trust up, which runs its "+
 			"own Postgres", name)
@@ -111,8 +111,8 @@ func (c *Config) roleURL(name, given, role string) (string, error) {
 	}
 }
 
-// parseDatabaseURL checks the form; an empty address is fine. The address is never
-// repeated, because it may hold a password.
+// parseDatabaseURL checks the form of an address, which may be empty. No error repeats
+// the address, because it may hold a password.
 func parseDatabaseURL(name, address string) (*url.URL, error) {
 	if address == "" {
 		return nil, nil
@@ -125,10 +125,10 @@ func parseDatabaseURL(name, address string) (*url.URL, error) {
 	return u, nil
 }
 
-// isPrivate tells whether what goes to a database can be read on no network: over TLS, a
-// socket, or a loopback address, for each server that the address names and each way to
-// connect that it leaves open. It asks pgx, which also reads PGSSLMODE and its like. An
-// empty address is fine.
+// isPrivate reports whether nobody on a network can read the connection: it uses TLS, a
+// socket or a loopback address, for each server that the address names and each way to
+// connect that it leaves open. It asks pgx, which also reads PGSSLMODE and the like. An
+// empty address is private.
 func isPrivate(address string) bool {
 	if address == "" {
 		return true
@@ -147,18 +147,20 @@ func isPrivate(address string) bool {
 	})
 }
 
-// withRole makes sessions switch to a role, unless it is empty. It is a setting by name
-// and none of the start's options, which poolers refuse.
+// withRole makes the sessions of an address switch to a role, unless it is empty. It is
+// a setting of its own, because poolers refuse options.
 func withRole(address, role string) (string, error) {
 	u, err := parseDatabaseURL("DATABASE_URL", address)
 	if err != nil {
 		return "", err
 	}
+
 	query := u.Query()
 	if role != "" {
 		query.Set("role", role)
 	}
-	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // libpq does not read + as a blank
+	// libpq does not read + as a space.
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
 	return u.String(), nil
 }
 
@@ -175,7 +177,7 @@ func HostAndName(address string) string {
 	return host + u.Path
 }
 
-// checkOrigin accepts https://host[:port], and http for the own machine except in
+// checkOrigin accepts https://host[:port], and http for this machine except in
 // production.
 func checkOrigin(origin string, production bool) error {
 	if strings.Contains(origin, "*") {
@@ -187,13 +189,14 @@ func checkOrigin(origin string, production bool) error {
 		return exit.WrongUsage(
 			"an entry of ALLOWED_ORIGINS is not of the form https://host or https://host:port; correct it")
 	}
+
 	local := slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
 	switch {
 	case u.Scheme == "https" || local && !production:
 		return nil
 	case production:
-		return exit.WrongUsage(
-			"an entry of ALLOWED_ORIGINS is not https; production takes no other (the default is http://localhost:3000)")
+		return exit.WrongUsage("an entry of ALLOWED_ORIGINS is not https; production accepts nothing else " +
+			"(the default is http://localhost:3000)")
 	default:
 		return exit.WrongUsage("an entry of ALLOWED_ORIGINS is not https; plain http is for localhost only")
 	}

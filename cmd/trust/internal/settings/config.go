@@ -19,17 +19,17 @@ import (
 // here, 32 carry 160.
 const minKey = 32
 
-// Config is the whole configuration, checked. Which parts a command needs it asks for
-// with Need and its like.
+// Config is the whole configuration, checked. A command demands the parts that it needs
+// with Need and the like.
 type Config struct {
 	Settings Settings
 
 	DatabaseURL  string
-	apiURL       string // empty: derived, or not to be had
-	projectorURL string
+	apiURL       string // empty: derived from DatabaseURL, except in production
+	projectorURL string // likewise
 	SecretKey    string
 	MasterKey    string
-	NewMasterKey string // to change to
+	NewMasterKey string // what trust keys rotate changes to
 
 	Production bool
 	Debug      bool
@@ -44,8 +44,8 @@ type Config struct {
 	RedisURL    string
 	RateLimit   bool
 	Limits      Limits
-	Proxies     []netip.Prefix // believed
-	Scrapers    []netip.Prefix // may read metrics
+	Proxies     []netip.Prefix // whose X-Forwarded-For is believed
+	Scrapers    []netip.Prefix // that may read metrics
 
 	DataDir   string
 	LogFormat string
@@ -53,8 +53,8 @@ type Config struct {
 	PageSize  int
 }
 
-// Limits are the numbers of requests that one account or address may make within the time
-// that its variable names.
+// Limits are how many requests one account or address may make, within the time that the
+// meaning of each variable names.
 type Limits struct {
 	LoginAccount, LoginSlow, LoginAddress, RegisterEmail, RegisterAddress, Export, Erasure int
 	Account, SignedInAddress, Address, Assets                                              int
@@ -64,7 +64,9 @@ type Limits struct {
 // value of a secret.
 func Check(s Settings) (*Config, error) {
 	c := &Config{Settings: s, DataDir: s.DataDir}
-	for _, read := range []func(Settings) error{c.readMode, c.readSecrets, c.readURLs, c.readHTTP, c.readLimits, c.readSizes} {
+	for _, read := range []func(Settings) error{
+		c.readMode, c.readSecrets, c.readURLs, c.readHTTP, c.readLimits, c.readSizes,
+	} {
 		if err := read(s); err != nil {
 			return nil, err
 		}
@@ -80,12 +82,14 @@ func (c *Config) readMode(s Settings) (err error) {
 	default:
 		return exit.WrongUsage("ENVIRONMENT is neither development, test nor production; set one of them")
 	}
+
 	if c.Debug, err = strconv.ParseBool(s.Get("DEBUG")); err != nil {
 		return exit.WrongUsage("DEBUG is neither true nor false; set one of them")
 	}
 	if c.Production && c.Debug {
 		return exit.WrongUsage("DEBUG is refused in production; unset it")
 	}
+
 	switch c.LogFormat = s.Get("LOG_FORMAT"); c.LogFormat {
 	case "text", "json":
 		return nil
@@ -108,6 +112,7 @@ func (c *Config) readSecrets(s Settings) error {
 			return exit.WrongUsage("%s is one character repeated; give it at least %d random ones", name, minKey)
 		}
 	}
+
 	if c.SecretKey != "" && c.SecretKey == c.MasterKey {
 		return exit.WrongUsage(
 			"SECRET_KEY and MASTER_KEY are the same; give each its own, so that losing one does not lose both")
@@ -116,6 +121,7 @@ func (c *Config) readSecrets(s Settings) error {
 		return exit.WrongUsage(
 			"SECRET_KEY and NEW_MASTER_KEY are the same; give each its own, so that losing one does not lose both")
 	}
+
 	var faults domain.Faults
 	faults.Email("ADMIN_EMAIL", s.Get("ADMIN_EMAIL"))
 	if s.Get("ADMIN_PASSWORD") != "" {
@@ -139,10 +145,11 @@ func (c *Config) readURLs(s Settings) error {
 		}
 		if c.Production && !isPrivate(s.Get(name)) {
 			return exit.WrongUsage(
-				"%s has no TLS, which production takes only on a socket or this machine's own address; "+
+				"%s has no TLS, which production accepts only on a socket or a loopback address; "+
 					"add sslmode=verify-full (or at least require) to it", name)
 		}
 	}
+
 	c.RedisURL = s.Get("REDIS_URL")
 	if c.RedisURL != "" && !strings.HasPrefix(c.RedisURL, "redis://") && !strings.HasPrefix(c.RedisURL, "rediss://") {
 		return exit.WrongUsage("REDIS_URL does not start with redis:// or rediss://; correct it")
@@ -159,6 +166,7 @@ func (c *Config) readHTTP(s Settings) error {
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return exit.WrongUsage("the port of HTTP_ADDR is not a number from 0 to 65535; correct it")
 	}
+
 	for origin := range strings.SplitSeq(s.Get("ALLOWED_ORIGINS"), ",") {
 		origin = strings.TrimSpace(origin)
 		if origin == "" {
@@ -169,6 +177,7 @@ func (c *Config) readHTTP(s Settings) error {
 		}
 		c.Origins = append(c.Origins, origin)
 	}
+
 	if c.Proxies, err = s.networks("TRUSTED_PROXIES"); err != nil {
 		return err
 	}
@@ -181,6 +190,7 @@ func (c *Config) readHTTP(s Settings) error {
 	if c.RequestTimeout, err = s.duration("REQUEST_TIMEOUT", time.Second, 10*time.Minute); err != nil {
 		return err
 	}
+
 	minutes, err := s.number("ACCESS_TOKEN_EXPIRE_MINUTES", 1, 24*60)
 	if err != nil {
 		return err
@@ -190,8 +200,8 @@ func (c *Config) readHTTP(s Settings) error {
 	return err
 }
 
-// readRequireTOTP takes roles of staff. A word that is none must not pass for a role that
-// is thought to be protected by it.
+// readRequireTOTP reads roles of staff. It refuses any other word: a misspelt role must
+// not be thought to be protected.
 func (c *Config) readRequireTOTP(s Settings) error {
 	staff := slices.DeleteFunc(domain.Roles(), func(r domain.Role) bool { return r == domain.Citizen })
 	for word := range strings.SplitSeq(s.Get("REQUIRE_TOTP"), ",") {
@@ -200,7 +210,7 @@ func (c *Config) readRequireTOTP(s Settings) error {
 		case role == "":
 		case !slices.Contains(staff, role):
 			return exit.WrongUsage(
-				"an entry of REQUIRE_TOTP is no role of staff; the roles are field_worker, manager, admin and " +
+				"an entry of REQUIRE_TOTP is not a role of staff; those are field_worker, manager, admin and " +
 					"saps_liaison")
 		case !slices.Contains(c.RequireTOTP, role):
 			c.RequireTOTP = append(c.RequireTOTP, role)
@@ -220,6 +230,7 @@ func (c *Config) readLimits(s Settings) error {
 	default:
 		return exit.WrongUsage("RATE_LIMIT is neither on nor off; set one of them")
 	}
+
 	return s.numbers(1, 1_000_000, map[string]*int{
 		"RATE_LIMIT_LOGIN_ACCOUNT":     &c.Limits.LoginAccount,
 		"RATE_LIMIT_LOGIN_SLOW":        &c.Limits.LoginSlow,
@@ -244,7 +255,7 @@ func (c *Config) readSizes(s Settings) error {
 
 // numbers reads several numbers with the same bounds.
 func (s Settings) numbers(least, most int, into map[string]*int) (err error) {
-	for _, v := range variables() { // in a fixed order, so that of two faults always the same is told
+	for _, v := range variables() { // in a fixed order, so that the same fault is always the first
 		if target := into[v.name]; target != nil {
 			if *target, err = s.number(v.name, least, most); err != nil {
 				return err
@@ -262,7 +273,7 @@ func (s Settings) number(name string, least, most int) (int, error) {
 	return n, nil
 }
 
-// duration reads a time span like 10s.
+// duration reads a time span such as 10s.
 func (s Settings) duration(name string, least, most time.Duration) (time.Duration, error) {
 	d, err := time.ParseDuration(s.Get(name))
 	if err != nil || d < least || d > most {
@@ -271,13 +282,14 @@ func (s Settings) duration(name string, least, most time.Duration) (time.Duratio
 	return d, nil
 }
 
-// networks reads networks, separated by commas; an address alone is a network of one.
+// networks reads networks separated by commas; a single address is a network of one.
 func (s Settings) networks(name string) ([]netip.Prefix, error) {
 	var all []netip.Prefix
 	for text := range strings.SplitSeq(s.Get(name), ",") {
 		if text = strings.TrimSpace(text); text == "" {
 			continue
 		}
+
 		network, err := netip.ParsePrefix(text)
 		if err != nil {
 			var address netip.Addr
@@ -286,20 +298,20 @@ func (s Settings) networks(name string) ([]netip.Prefix, error) {
 			}
 		}
 		if err != nil {
-			return nil, exit.WrongUsage("an entry of %s is no network like 10.0.0.0/8; correct it", name)
+			return nil, exit.WrongUsage("an entry of %s is not a network like 10.0.0.0/8; correct it", name)
 		}
 		all = append(all, network)
 	}
 	return all, nil
 }
 
-// EnvFile is where trust up keeps what it made.
+// EnvFile returns the file in which trust up keeps the settings that it made.
 func (c *Config) EnvFile() string { return filepath.Join(c.DataDir, "env") }
 
-// ImportedFile is what trust up makes after the first import.
+// ImportedFile returns the file that trust up writes after the first import.
 func (c *Config) ImportedFile() string { return filepath.Join(c.DataDir, "imported") }
 
-// Level is the least level that is logged.
+// Level returns the lowest level that is logged.
 func (c *Config) Level() slog.Level {
 	if c.Debug {
 		return slog.LevelDebug

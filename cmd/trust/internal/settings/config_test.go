@@ -41,7 +41,7 @@ func settingsOf(values map[string]string) Settings {
 	return s
 }
 
-// wholeConfig asks for all that serve and project ask for.
+// wholeConfig demands everything that serve and project need.
 func wholeConfig(values map[string]string) error {
 	c, err := Check(settingsOf(values))
 	if err != nil {
@@ -61,8 +61,8 @@ func TestProductionTakesWhatNoNetworkCanRead(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{
 		"postgres://api@127.0.0.1/trust?sslmode=disable", "postgres://api@[::1]/trust",
-		"postgres://api@localhost:5433/trust",
-		"postgres:///trust?host=/run/postgresql", "postgres://api@db.example/trust?sslmode=require",
+		"postgres://api@localhost:5433/trust", "postgres:///trust?host=/run/postgresql",
+		"postgres://api@db.example/trust?sslmode=require",
 	} {
 		values := goodInProduction()
 		values["DATABASE_URL_PROJECTOR"] = address
@@ -149,8 +149,9 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		"a life of words": {good(), "REFRESH_TOKEN_EXPIRE_DAYS=seven",
 			"REFRESH_TOKEN_EXPIRE_DAYS is not a number"},
 		"a role that is none": {good(), "REQUIRE_TOTP=admin,managers",
-			"an entry of REQUIRE_TOTP is no role of staff"},
-		"a role of no staff":        {good(), "REQUIRE_TOTP=citizen", "an entry of REQUIRE_TOTP is no role of staff"},
+			"an entry of REQUIRE_TOTP is not a role of staff"},
+		"a role of no staff": {good(), "REQUIRE_TOTP=citizen",
+			"an entry of REQUIRE_TOTP is not a role of staff"},
 		"another kind of redis":     {good(), "REDIS_URL=http://:hunter2@cache", "REDIS_URL does not start"},
 		"a proxy by name":           {good(), "TRUSTED_PROXIES=10.0.0.0/8,proxy", "an entry of TRUSTED_PROXIES"},
 		"a log for printers":        {good(), "LOG_FORMAT=pdf", "LOG_FORMAT is neither"},
@@ -165,6 +166,7 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		"an admin without address":  {good(), "ADMIN_EMAIL=admin", "ADMIN_EMAIL"},
 		"an admin's short password": {good(), "ADMIN_PASSWORD=hunter2", "ADMIN_PASSWORD"},
 	}
+
 	for name, c := range cases {
 		key, value, _ := strings.Cut(c.set, "=")
 		c.base[key] = value
@@ -173,6 +175,7 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 			continue
 		}
+
 		if code := exit.CodeOf(err); code != exit.CodeUsage {
 			t.Errorf("%s: exit code %d", name, code)
 		}
@@ -191,12 +194,16 @@ func TestAddressesAreDerivedBySwitchingRole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	got := map[string]string{}
-	for name, need := range map[string]func() (string, error){"owner": c.NeedOwner, "api": c.NeedAPI, "projector": c.NeedProjector} {
+	for name, need := range map[string]func() (string, error){
+		"owner": c.NeedOwner, "api": c.NeedAPI, "projector": c.NeedProjector,
+	} {
 		if got[name], err = need(); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	const common = "postgres://owner:pw@db:5433/trust?options=-c%20work_mem%3D8MB"
 	want := map[string]string{
 		"owner":     common + "&sslmode=require",
@@ -208,20 +215,22 @@ func TestAddressesAreDerivedBySwitchingRole(t *testing.T) {
 	}
 }
 
-// What .env.example says is what the program does.
+// .env.example agrees with the program.
 func TestEnvExampleHasEveryVariableWithItsDefault(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile(filepath.Join("../../../..", ".env.example"))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	documented := map[string]string{}
 	for _, match := range regexp.MustCompile(`(?m)^#?([A-Z][A-Z0-9_]*)=(.*)$`).FindAllStringSubmatch(string(text), -1) {
 		if _, twice := documented[match[1]]; twice {
-			t.Errorf("%s stands there twice", match[1])
+			t.Errorf("%s is there twice", match[1])
 		}
 		documented[match[1]] = match[2]
 	}
+
 	defaults := map[string]string{}
 	for _, v := range variables() {
 		defaults[v.name] = v.fallback
@@ -238,6 +247,7 @@ func TestEveryVariableButSecretsHasAFlag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	var flagged, wanted []string
 	for _, flag := range parser.Model.Flags {
 		if flag.Group != nil && flag.Group.Key == "settings" {
@@ -249,6 +259,7 @@ func TestEveryVariableButSecretsHasAFlag(t *testing.T) {
 			wanted = append(wanted, v.name)
 		}
 	}
+
 	slices.Sort(flagged)
 	slices.Sort(wanted)
 	if diff := cmp.Diff(wanted, flagged); diff != "" {
@@ -263,8 +274,10 @@ func TestSettingsAreLookedUpInOrder(t *testing.T) {
 	s.given[fromDotEnv] = map[string]string{"A": ".env", "B": ".env", "C": ".env"}
 	s.given[fromDataDir] = map[string]string{"A": "kept", "B": "kept", "C": "kept", "D": "kept"}
 	s.given[fromDefault] = map[string]string{"D": "default", "E": "default"}
-	for name, want := range map[string]string{"A": "flag", "B": "environment", "C": ".env", "D": "kept", "E": "default",
-		"F": ""} {
+
+	for name, want := range map[string]string{
+		"A": "flag", "B": "environment", "C": ".env", "D": "kept", "E": "default", "F": "",
+	} {
 		if got := s.Get(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
@@ -279,6 +292,7 @@ func TestEnvFileKeepsWhatOthersWroteThere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -286,6 +300,7 @@ func TestEnvFileKeepsWhatOthersWroteThere(t *testing.T) {
 	if want := envFileHead + "A=1\nB=3\nC=4\n"; string(text) != want {
 		t.Errorf("got %q, want %q", text, want)
 	}
+
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
@@ -293,6 +308,7 @@ func TestEnvFileKeepsWhatOthersWroteThere(t *testing.T) {
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", info.Mode())
 	}
+
 	left, err := filepath.Glob(path + ".new*")
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)

@@ -12,7 +12,7 @@ import (
 	"github.com/salga-trust/engine/internal/owned"
 )
 
-// source is a place that a setting comes from.
+// source is where a setting comes from.
 type source string
 
 // The sources, strongest first.
@@ -25,13 +25,14 @@ const (
 )
 
 // Settings looks variables up, strongest source first. An empty value counts as unset
-// everywhere: compose files hand unset variables on as empty ones.
+// everywhere, because compose files pass unset variables as empty ones.
 type Settings struct {
 	given   map[source]map[string]string
 	DataDir string
 }
 
-// Read reads the two files. Nothing is put into this process's environment.
+// Read collects the settings, from the two files too. It does not change this process's
+// environment.
 func Read(given map[string]string, environment []string) (Settings, error) {
 	s := Settings{given: map[source]map[string]string{fromFlag: given, fromEnvironment: {}, fromDefault: {}}}
 	for _, pair := range environment {
@@ -41,15 +42,18 @@ func Read(given map[string]string, environment []string) (Settings, error) {
 	for _, v := range variables() {
 		s.given[fromDefault][v.name] = v.fallback
 	}
+
 	var err error
 	if s.given[fromDotEnv], err = ReadEnvFile(".env", owned.Plain); err != nil {
 		return Settings{}, err
 	}
-	// Where that file is cannot stand in that file.
+
+	// The file env in DATA_DIR cannot say where DATA_DIR is.
 	s.DataDir, _ = s.find("DATA_DIR")
 	if err := CheckDataDir(s.DataDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Settings{}, err
 	}
+
 	if s.given[fromDataDir], err = ReadEnvFile(filepath.Join(s.DataDir, "env"), owned.Secret); err != nil {
 		return Settings{}, err
 	}
@@ -62,12 +66,12 @@ func Read(given map[string]string, environment []string) (Settings, error) {
 func CheckDataDir(path string) error {
 	if err := owned.Folder(path); err != nil {
 		return exit.Unreachable(err,
-			"DATA_DIR must be a folder that nobody else can change: run this as the user whose it is, or set another")
+			"DATA_DIR must be a folder that nobody else can change: run this as the user who owns it, or set another")
 	}
 	return nil
 }
 
-// find returns a variable's value and where it is from.
+// find returns a variable's value and its source.
 func (s Settings) find(name string) (string, source) {
 	for _, from := range []source{fromFlag, fromEnvironment, fromDotEnv, fromDataDir, fromDefault} {
 		if value := s.given[from][name]; value != "" {
@@ -83,24 +87,23 @@ func (s Settings) Get(name string) string {
 	return value
 }
 
-// Kept returns what the file env in DATA_DIR holds, whatever else is set.
+// Kept returns the variable's value in the file env in DATA_DIR, whatever else is set.
 func (s Settings) Kept(name string) string { return s.given[fromDataDir][name] }
 
-// Again reads the files once more, under the same flags: somebody may have written there
-// meanwhile.
+// Again reads the files once more, under the same flags: they may have changed meanwhile.
 func (s Settings) Again(environment []string) (Settings, error) {
 	return Read(s.given[fromFlag], environment)
 }
 
-// OwnServer tells whether the database is ours: no address is given, or only the one that
-// we keep.
+// OwnServer reports whether the database is the private server of trust up: no address is
+// given, or only the one that trust up keeps.
 func (s Settings) OwnServer() bool {
 	address, from := s.find("DATABASE_URL")
 	return from == fromDataDir || from == fromDefault || address == s.Kept("DATABASE_URL")
 }
 
-// AsEnvironment is this process's environment with the flags that were given: how a child
-// is told what its parent was told.
+// AsEnvironment returns this process's environment with the given flags added, so that a
+// child gets the same settings.
 func (s Settings) AsEnvironment(environment []string) []string {
 	all := append([]string{}, environment...)
 	for name, value := range s.given[fromFlag] {
@@ -109,25 +112,27 @@ func (s Settings) AsEnvironment(environment []string) []string {
 	return all
 }
 
-// ReadEnvFile reads NAME=value lines; a file that is not there has none, one that another
-// user could have written is refused. The library's errors quote the file, and so
-// secrets: they are replaced by the number of the line.
+// ReadEnvFile reads NAME=value lines. A missing file has none; one that another user
+// could have written is refused. The library's errors quote the file, secrets too, so
+// they are replaced by the number of the line.
 func ReadEnvFile(path string, kind owned.Kind) (map[string]string, error) {
 	text, err := owned.Read(path, kind)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		// Never that it can be removed: it may hold the only master key.
+		// It must not advise to remove the file, which may hold the only master key.
 		return nil, exit.Unreachable(err,
-			"%s is not read, which may hold the only keys to the data; run this as the user whose file it is, "+
+			"cannot use %s, which may hold the only keys to the data; run this as the user who owns the file, "+
 				"or set DATA_DIR", path)
 	}
+
 	values, err := godotenv.UnmarshalBytes(text)
 	if err == nil {
 		return values, nil
 	}
-	// The mistake is after the longest beginning that can be read; a beginning may end
+
+	// The mistake follows the longest beginning that can be read. A beginning may end
 	// within a quoted value and so be unreadable.
 	lines := strings.SplitAfter(string(text), "\n")
 	for n := len(lines) - 1; ; n-- {

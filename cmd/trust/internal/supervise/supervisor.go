@@ -11,17 +11,17 @@ import (
 // does none of their work.
 type Supervisor struct {
 	Database *Group // stopped last
-	Clients  *Group // everything that uses the database, but for the API
+	Clients  *Group // everything that uses the database, except the API
 	API      *Group // stopped first
 
 	home   *Home
 	log    *slog.Logger
-	failed chan error    // what makes going on senseless; the first counts
-	hurry  chan struct{} // closed: no part is given time to end
+	failed chan error    // why everything has to end; the first error counts
+	hurry  chan struct{} // closed when parts get no more time to end
 }
 
-// New returns a supervisor of nothing so far. Its parts outlive the end of ctx: at a
-// signal they end one after the other, not all at once.
+// New returns a supervisor without parts. The parts outlive the end of ctx: at a signal
+// they end one after the other, not all at once.
 func New(ctx context.Context, h *Home, log *slog.Logger) *Supervisor {
 	ctx = context.WithoutCancel(ctx)
 	return &Supervisor{
@@ -30,7 +30,7 @@ func New(ctx context.Context, h *Home, log *slog.Logger) *Supervisor {
 	}
 }
 
-// Group is parts, and what else works beside them, that are stopped together.
+// Group is a number of parts, and other work beside them, that are stopped together.
 type Group struct {
 	start func(do func(context.Context))
 	stop  func() // and waits
@@ -49,7 +49,7 @@ func newGroup(ctx context.Context) *Group {
 	}
 }
 
-// Go does something beside the parts of a group, in a context that ends when the group is
+// Go runs do beside the parts of a group, in a context that ends when the group is
 // stopped.
 func (g *Group) Go(do func(context.Context)) { g.start(do) }
 
@@ -66,12 +66,12 @@ func (s *Supervisor) Fail(err error) {
 	}
 }
 
-// Failed hears why the supervisor has to end. Whoever takes the error and is not the last
-// to care hands it on with Fail.
+// Failed receives the error for which the supervisor has to end. A receiver that is not
+// the last to need it passes it on with Fail.
 func (s *Supervisor) Failed() <-chan error { return s.failed }
 
-// StopAll ends everything: no new requests, then nobody who uses the database, then the
-// database. A second signal makes it kill.
+// StopAll stops the API, then everything else that uses the database, then the database.
+// A second signal makes it kill them.
 func (s *Supervisor) StopAll(again <-chan os.Signal) {
 	done := make(chan struct{})
 	defer close(done)

@@ -1,14 +1,14 @@
-// Package wholefile replaces a file as a whole: a reader, and a crash, find the old one
-// or the new one.
+// Package wholefile replaces a file as a whole: readers find the old file or the new one,
+// even after a crash.
 //
 // Owns: nothing.
 //
 // Guarantees: the file is on disk before it takes its name, and only its owner can read
 // it.
 //
-// Fails how: what was there stays, and nothing is left beside it.
+// Fails how: the old file stays, and nothing is left beside it.
 //
-// Not here: what stands in the file, and who may write it at once.
+// Not here: what is in the file, and whether two processes may write it at once.
 package wholefile
 
 import (
@@ -29,10 +29,12 @@ func Write(path, text string) (err error) {
 			_ = os.Remove(file.Name())
 		}
 	}()
+
 	_, err = file.WriteString(text)
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
+
 	if err := os.Rename(file.Name(), path); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
