@@ -146,7 +146,8 @@ func (r *Restore) Prove(ctx context.Context, masterKey []byte) error {
 		return err
 	}
 
-	// Proving the key creates a missing secret, and a new one opens nothing of the backup.
+	// Proving the key creates a missing secret, and a new one opens nothing of the
+	// backup.
 	after, err := count()
 	if err == nil && after != before {
 		err = fmt.Errorf("%w: it lacks a secret", ErrNoBackup)

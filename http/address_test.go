@@ -54,8 +54,8 @@ func TestTheCallersAddress(t *testing.T) {
 		},
 		"all of them proxies: the furthest": {"10.0.0.1:5", []string{"10.0.0.3, 10.0.0.2"}, "10.0.0.3"},
 
-		// A hop that cannot be read is nobody's address. The one beyond it may be forged, and
-		// all callers behind the proxy would share the proxy's.
+		// A hop that cannot be read is nobody's address. The one beyond it may be forged,
+		// and all callers behind the proxy would share the proxy's.
 		"an unreadable hop":                   {"10.0.0.1:5", []string{"1.2.3.4, rubbish"}, ""},
 		"an unreadable hop behind a proxy":    {"10.0.0.1:5", []string{"1.2.3.4, unknown, 10.0.0.2"}, ""},
 		"an empty hop":                        {"10.0.0.1:5", []string{"1.2.3.4, "}, ""},

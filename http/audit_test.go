@@ -96,7 +96,8 @@ func TestTheAuditTellsWhatChangedFromWhatToWhat(t *testing.T) {
 		changed(reads[0], "route") != [3]any{nil, "GET /api/v1/audit-logs", "none"} {
 		t.Errorf("the two audits that showed personal data: %v", reads)
 	}
-	// Sealed values show nobody's data, but reading them is an act in office all the same.
+	// Sealed values show nobody's data, but reading them is an act in office all the
+	// same.
 	for _, own := range platform.audit("operation=READ&tenant_id=" + platform.tenant + "&user_id=" + platform.id) {
 		if own["subject_id"] != nil || changed(own, "subjects") != [3]any{} {
 			t.Errorf("sealed values were recorded as a read of somebody: %v", own)

@@ -136,8 +136,8 @@ func TestAnAnswerThatNobodyReadsIsGivenUp(t *testing.T) {
 	}
 }
 
-// This holds for every answer, not for exports alone: no client may take half of one for all
-// of it.
+// This holds for every answer, not for exports alone: no client may take half of one for
+// all of it.
 func TestAnAnswerThatIsGivenUpDoesNotLookCompleteToAnyHop(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *apphttp.Config) { c.RequestTimeout = time.Second })

@@ -43,8 +43,8 @@ func (p *person) sendErasure(headers ...string) *answer {
 		fmt.Sprintf(`{"confirmation":"DELETE MY ACCOUNT","password":%q}`, password), headers...)
 }
 
-// rightsWorld is a real world with the two purposes that the person of these tests decides
-// about.
+// rightsWorld is a real world with the two purposes that the person of these tests
+// decides about.
 func rightsWorld(t *testing.T) (*world, *pgxpool.Pool) {
 	t.Helper()
 	w, pool := newRealWorld(t)
@@ -53,8 +53,8 @@ func rightsWorld(t *testing.T) (*world, *pgxpool.Pool) {
 	return w, pool
 }
 
-// markedPerson registers somebody in KZN225 and does everything that leaves their personal
-// data in the log.
+// markedPerson registers somebody in KZN225 and does everything that leaves their
+// personal data in the log.
 func (w *world) markedPerson(clerk, officer *person) *person {
 	w.t.Helper()
 
@@ -194,7 +194,8 @@ func TestAnErasedPersonIsGoneAndTheirHistoryStays(t *testing.T) {
 	}
 	w.send("GET", "/api/v1/data-rights/certificates/"+p.id, "").wantProblem(404, domain.CodeNotFound)
 
-	// The past is as it was: the export at an earlier position is the same, byte for byte.
+	// The past is as it was: the export at an earlier position is the same, byte for
+	// byte.
 	at := export[strings.Index(export, ":")+1 : strings.Index(export, ",")]
 	if again := officer.send("GET", "/api/v1/compliance/consents?position="+at, "").want(200).raw; again != export {
 		t.Errorf("the export at %s was\n%s\nand is\n%s", at, export, again)
@@ -363,7 +364,8 @@ func TestATrailIsNotErased(t *testing.T) {
 	fresh := w.staff(domain.Admin, "CPT")
 	fresh.sendErasure().wantProblem(409, domain.CodeLastAdmin)
 
-	// The clerk has another account, as a citizen of CPT. That one goes, the clerk's stays.
+	// The clerk has another account, as a citizen of CPT. That one goes, the clerk's
+	// stays.
 	there := strings.Replace(registration(clerk.email), `:"kzn225"`, `:"cpt"`, 1)
 	w.send("POST", "/api/v1/auth/register", there).want(201)
 	other := w.signIn(clerk.email, "CPT", "", "")
@@ -371,8 +373,8 @@ func TestATrailIsNotErased(t *testing.T) {
 	clerk.send("GET", "/api/v1/users/me", "").want(200)
 }
 
-// Any act in office counts, in any tenant, even one that concerns nobody. Acts on one's own
-// account do not.
+// Any act in office counts, in any tenant, even one that concerns nobody. Acts on one's
+// own account do not.
 func TestWhoActedInOfficeIsNotErased(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)

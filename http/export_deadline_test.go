@@ -182,8 +182,8 @@ func appendDecisions(t *testing.T, db *pgtest.DB, tenant domain.TenantID, n int)
 	must(t, err)
 }
 
-// exporting returns the API with this request timeout and this replay, whose row writes one
-// consent, and an officer.
+// exporting returns the API with this request timeout and this replay, whose row writes
+// one consent, and an officer.
 func exporting(
 	t *testing.T, timeout time.Duration, replay func(context.Context, reports.ReplayQuery, func() error) error,
 ) (*world, *person) {

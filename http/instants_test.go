@@ -19,8 +19,8 @@ func (a *answer) wantCheck(allowed bool, reason domain.Reason) *answer {
 	return a
 }
 
-// A purpose that a municipality defines today decides nothing about yesterday, whether it is
-// new or replaces a default.
+// A purpose that a municipality defines today decides nothing about yesterday, whether it
+// is new or replaces a default.
 func TestAPurposeDecidesNothingBeforeItsWordsWereInUse(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)

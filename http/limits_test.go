@@ -41,7 +41,8 @@ func (w *world) signInFrom(address, email, password string) *answer {
 	return w.send("POST", "/api/v1/auth/login", signInWith(email, password), "X-Forwarded-For", address)
 }
 
-// guessing returns the ways to have one's own password checked, by their cause in the log.
+// guessing returns the ways to have one's own password checked, by their cause in the
+// log.
 func guessing() map[string]func(p *person, password string) *answer {
 	return map[string]func(p *person, password string) *answer{
 		"user.change_password": func(p *person, password string) *answer {
@@ -400,7 +401,8 @@ func TestNothingThatStrangersSendIsKept(t *testing.T) {
 		t.Errorf("%d KiB are kept of the huge requests of 20 addresses", grown>>10)
 	}
 
-	// Each comes from another address, with another e-mail address of the greatest length.
+	// Each comes from another address, with another e-mail address of the greatest
+	// length.
 	for i := range 5000 {
 		email := strings.Repeat("e", 60) + uuid.NewString() + "@" + strings.Repeat("long.", 30) + "example.org"
 		w.signInFrom(address(i), email, "x")

@@ -21,8 +21,8 @@ func (w *world) seen(person *person) map[string]int {
 	return found
 }
 
-// A check tells a decision and its instant, so it is a read, recorded once an hour for each
-// actor, person and purpose.
+// A check tells a decision and its instant, so it is a read, recorded once an hour for
+// each actor, person and purpose.
 func TestACheckOfAnotherPersonIsALook(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

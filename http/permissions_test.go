@@ -22,8 +22,8 @@ var update = flag.Bool("update", false,
 
 const permissionsPage = "../docs/permissions.md"
 
-// The page is the table written down a second time, so that a review of a change shows what
-// it does to permissions.
+// The page is the table written down a second time, so that a review of a change shows
+// what it does to permissions.
 func TestThePageOfPermissionsIsTheTable(t *testing.T) {
 	t.Parallel()
 	page := apphttp.PermissionsPage()
@@ -66,8 +66,8 @@ func absent() thing {
 	}
 }
 
-// request returns the request of a route about a thing, and whether the route names things
-// at all.
+// request returns the request of a route about a thing, and whether the route names
+// things at all.
 func (c cell) request(about thing) (path, body string, names bool) {
 	path, body = c.w.sample(c.Line)
 	switch c.ID {
@@ -127,8 +127,8 @@ func (c cell) request(about thing) (path, body string, names bool) {
 	return path, body, false
 }
 
-// aboutInPath puts the id of a thing into the path, by the segment before it, so that a new
-// route of a known kind of thing needs no change here.
+// aboutInPath puts the id of a thing into the path, by the segment before it, so that a
+// new route of a known kind of thing needs no change here.
 func (c cell) aboutInPath(path string, about thing) (string, bool) {
 	things := map[string]string{
 		"users": about.user, "subjects": about.user, "municipalities": about.tenant, "consents": about.consent,
@@ -319,8 +319,8 @@ func (w *world) head() string {
 	return fmt.Sprint(head)
 }
 
-// cast makes the callers and the things that they ask for. Queries share them; each command
-// gets new ones.
+// cast makes the callers and the things that they ask for. Queries share them; each
+// command gets new ones.
 type cast struct {
 	w *world
 	// callers are kept by party.

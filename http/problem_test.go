@@ -18,7 +18,8 @@ import (
 
 func is(err error, code domain.Code) bool { return errors.Is(err, domain.Refuse(code, "")) }
 
-// codes reads the codes of package domain from its source, so that no new one is left out.
+// codes reads the codes of package domain from its source, so that no new one is left
+// out.
 func codes(t *testing.T) []domain.Code {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../domain/error.go", nil, 0)
@@ -48,8 +49,8 @@ func codes(t *testing.T) []domain.Code {
 	return found
 }
 
-// contract returns the status of each released code, on which clients rely. A new code may
-// be missing until its release: its status is then the document's.
+// contract returns the status of each released code, on which clients rely. A new code
+// may be missing until its release: its status is then the document's.
 func contract() map[int]string {
 	return map[int]string{
 		400: "malformed",
@@ -70,7 +71,8 @@ func contract() map[int]string {
 	}
 }
 
-// contracted returns the status of every code, from the contract or else from the document.
+// contracted returns the status of every code, from the contract or else from the
+// document.
 func contracted(doc spec) map[domain.Code]int {
 	want := map[domain.Code]int{}
 	for status, names := range doc.statuses() {

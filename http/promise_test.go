@@ -12,8 +12,8 @@ import (
 )
 
 // promise compares answers with the served document. Every answer that a test of this
-// package receives is compared, see world.do: its status and headers must be as documented,
-// and its body must be what the schema says and nothing more.
+// package receives is compared, see world.do: its status and headers must be as
+// documented, and its body must be what the schema says and nothing more.
 type promise struct {
 	tree     map[string]any
 	compiler *jsonschema.Compiler
@@ -41,8 +41,8 @@ func newPromise(t testing.TB, w *world) *promise {
 func (c *promise) keeps(r *http.Request, a *answer) (faults []string) {
 	problem := "/components/schemas/Problem"
 	path, op := c.operation(r.Method, r.URL.Path)
-	// The document has no such path or no such method: the answer is a problem all the same,
-	// or a page for people.
+	// The document has no such path or no such method: the answer is a problem all the
+	// same, or a page for people.
 	if op == nil {
 		if a.json == nil || a.status < 400 || r.Method == http.MethodOptions {
 			return nil

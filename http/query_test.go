@@ -72,8 +72,8 @@ func TestUnknownQueryParametersAreRefused(t *testing.T) {
 	}
 }
 
-// callerOf returns a person who may use a route: an administrator, or nobody in particular
-// if it needs no account.
+// callerOf returns a person who may use a route: an administrator, or nobody in
+// particular if it needs no account.
 func (w *world) callerOf(l apphttp.Line) *person {
 	if l.Account {
 		if w.caller == nil {

@@ -32,8 +32,8 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 const masterKey = "a master key of at least thirty-two characters"
 
-// newRealWorld returns a world on Postgres, with running projectors. When the test ends, the
-// read tables are verified against the log.
+// newRealWorld returns a world on Postgres, with running projectors. When the test ends,
+// the read tables are verified against the log.
 func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgxpool.Pool) {
 	t.Helper()
 	db := pgtest.New(t)
@@ -83,8 +83,8 @@ func newRealWorld(t *testing.T, settings ...func(*pgxpool.Config)) (*world, *pgx
 	return w, pool
 }
 
-// work runs all projectors until the test ends, and then compares every read table with the
-// log.
+// work runs all projectors until the test ends, and then compares every read table with
+// the log.
 func work(t *testing.T, db *pgtest.DB) {
 	t.Helper()
 	reader, err := eventstore.NewReader(t.Context(), db.Conn(t, pgtest.Projector), []byte(masterKey))
@@ -280,8 +280,8 @@ func TestTheRealDatabaseIsAway(t *testing.T) {
 	w.send("GET", "/health", "").want(200)
 }
 
-// TestOverTheWire tests what httptest's recorder cannot: a real connection, keep-alive, and
-// a client that goes away.
+// TestOverTheWire tests what httptest's recorder cannot: a real connection, keep-alive,
+// and a client that goes away.
 func TestOverTheWire(t *testing.T) {
 	t.Parallel()
 	w, _ := newRealWorld(t)

@@ -14,8 +14,8 @@ import (
 	apphttp "github.com/salga-trust/engine/http"
 )
 
-// sample returns a well-formed request for a line of the route table, about things that do
-// not exist. Its body is the document's example.
+// sample returns a well-formed request for a line of the route table, about things that
+// do not exist. Its body is the document's example.
 func (w *world) sample(l apphttp.Line) (path, body string) {
 	w.t.Helper()
 

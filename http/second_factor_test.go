@@ -168,8 +168,8 @@ func TestWhoMustHaveASecondFactorMaySetItUpAndNothingElse(t *testing.T) {
 	}
 }
 
-// The role comes from the log, not from the token: somebody who becomes a manager must set a
-// second factor up before the next request.
+// The role comes from the log, not from the token: somebody who becomes a manager must
+// set a second factor up before the next request.
 func TestAPromotionRequiresASecondFactorAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(c *apphttp.Config) { c.RequireTOTP = []domain.Role{domain.Manager} })
