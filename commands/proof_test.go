@@ -98,20 +98,34 @@ func TestWhatACommandProvesItProvesOnTheVersionItAppendsOn(t *testing.T) {
 		command func(meddling, *commands.Handler) error
 		want    domain.Code
 	}{
-		"sign in, before the account is loaded": {"Load", meddling.changePassword, meddling.signIn,
-			domain.CodeInvalidCredentials},
-		"sign in, before the session is appended": {"Append", meddling.changePassword, meddling.signIn,
-			domain.CodeInvalidCredentials},
-		"sign in by an address that moves": {"Load", meddling.changeAddress, meddling.signIn,
-			domain.CodeInvalidCredentials},
-		"a new address, before the account is loaded": {"LoadPersonal", meddling.changePassword, meddling.move,
-			domain.CodePasswordWrong},
-		"a new address, before it is appended": {"Append", meddling.changePassword, meddling.move,
-			domain.CodePasswordWrong},
-		"an erasure, before the account is loaded": {"LoadPersonal", meddling.changePassword, meddling.erase,
-			domain.CodePasswordWrong},
-		"an erasure, before it is appended": {"Append", meddling.changePassword, meddling.erase,
-			domain.CodePasswordWrong},
+		"sign in, before the account is loaded": {
+			"Load", meddling.changePassword, meddling.signIn,
+			domain.CodeInvalidCredentials,
+		},
+		"sign in, before the session is appended": {
+			"Append", meddling.changePassword, meddling.signIn,
+			domain.CodeInvalidCredentials,
+		},
+		"sign in by an address that moves": {
+			"Load", meddling.changeAddress, meddling.signIn,
+			domain.CodeInvalidCredentials,
+		},
+		"a new address, before the account is loaded": {
+			"LoadPersonal", meddling.changePassword, meddling.move,
+			domain.CodePasswordWrong,
+		},
+		"a new address, before it is appended": {
+			"Append", meddling.changePassword, meddling.move,
+			domain.CodePasswordWrong,
+		},
+		"an erasure, before the account is loaded": {
+			"LoadPersonal", meddling.changePassword, meddling.erase,
+			domain.CodePasswordWrong,
+		},
+		"an erasure, before it is appended": {
+			"Append", meddling.changePassword, meddling.erase,
+			domain.CodePasswordWrong,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

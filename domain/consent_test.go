@@ -84,14 +84,22 @@ func TestADecisionIsRecordedWithTheWordsAsShown(t *testing.T) {
 		"a refusal is its own fact": {yes(no), &domain.ConsentRefused{Decision: plain(7, 1, first)}},
 		"on paper, five days ago":   {yes(onPaper("2026-03-01")), &domain.ConsentGranted{Decision: paper}},
 		"a refusal on paper":        {yes(onPaper("2026-03-01"), no), &domain.ConsentRefused{Decision: paper}},
-		"in isiZulu": {yes(func(c *domain.RecordConsent) { c.Language = domain.Zulu }),
-			&domain.ConsentGranted{Decision: zulu}},
-		"by a child's mother": {yes(func(c *domain.RecordConsent) { c.GivenBy = mother }),
-			&domain.ConsentGranted{Decision: child}},
-		"given exactly 5 minutes ago": {yes(func(c *domain.RecordConsent) { c.GivenAt = prompt.GivenAt }),
-			&domain.ConsentGranted{Decision: prompt}},
-		"the notice shown is named": {yes(func(c *domain.RecordConsent) { c.NoticeVersion = 1 }),
-			&domain.ConsentGranted{Decision: plain(7, 1, first)}},
+		"in isiZulu": {
+			yes(func(c *domain.RecordConsent) { c.Language = domain.Zulu }),
+			&domain.ConsentGranted{Decision: zulu},
+		},
+		"by a child's mother": {
+			yes(func(c *domain.RecordConsent) { c.GivenBy = mother }),
+			&domain.ConsentGranted{Decision: child},
+		},
+		"given exactly 5 minutes ago": {
+			yes(func(c *domain.RecordConsent) { c.GivenAt = prompt.GivenAt }),
+			&domain.ConsentGranted{Decision: prompt},
+		},
+		"the notice shown is named": {
+			yes(func(c *domain.RecordConsent) { c.NoticeVersion = 1 }),
+			&domain.ConsentGranted{Decision: plain(7, 1, first)},
+		},
 		"the same words, other blanks": {
 			yes(func(c *domain.RecordConsent) { c.Description = "  " + strings.ReplaceAll(first, " ", "\n ") }),
 			&domain.ConsentGranted{Decision: plain(7, 1, first)},
@@ -149,29 +157,47 @@ func TestADecisionThatCannotBeRecordedIsRefused(t *testing.T) {
 		purpose domain.Purpose
 		then    domain.Code
 	}{
-		"given in the future": {yes(given("2026-03-06 10:00:00.000001")), plainPurpose,
-			domain.CodeGivenInFuture},
-		"a refusal in the future": {yes(no, given("2027-01-01")), plainPurpose,
-			domain.CodeGivenInFuture},
-		"over 5 minutes ago on the web": {yes(given("2026-03-06 09:54:59.999999")), plainPurpose,
-			domain.CodeEvidenceRequired},
-		"days ago on paper without evidence": {yes(given("2026-03-01"), on(domain.Paper)), plainPurpose,
-			domain.CodeEvidenceRequired},
-		"days ago on the web with evidence": {yes(onPaper("2026-03-01"), on(domain.Web)), plainPurpose,
-			domain.CodeEvidenceRequired},
-		"a refusal days ago without evidence": {yes(no, given("2026-03-01"), on(domain.Phone)), plainPurpose,
-			domain.CodeEvidenceRequired},
+		"given in the future": {
+			yes(given("2026-03-06 10:00:00.000001")), plainPurpose,
+			domain.CodeGivenInFuture,
+		},
+		"a refusal in the future": {
+			yes(no, given("2027-01-01")), plainPurpose,
+			domain.CodeGivenInFuture,
+		},
+		"over 5 minutes ago on the web": {
+			yes(given("2026-03-06 09:54:59.999999")), plainPurpose,
+			domain.CodeEvidenceRequired,
+		},
+		"days ago on paper without evidence": {
+			yes(given("2026-03-01"), on(domain.Paper)), plainPurpose,
+			domain.CodeEvidenceRequired,
+		},
+		"days ago on the web with evidence": {
+			yes(onPaper("2026-03-01"), on(domain.Web)), plainPurpose,
+			domain.CodeEvidenceRequired,
+		},
+		"a refusal days ago without evidence": {
+			yes(no, given("2026-03-01"), on(domain.Phone)), plainPurpose,
+			domain.CodeEvidenceRequired,
+		},
 		"a purpose that nobody defined":            {yes(), domain.Purpose{}, domain.CodeUnknownPurpose},
 		"a purpose that was retired":               {yes(), retiredPurpose, domain.CodeUnknownPurpose},
 		"a child's grant without competent person": {yes(), forChildren, domain.CodeCompetentPerson},
 		"a notice that was never published":        {yes(notice(3)), domaintest.Newsletter(), domain.CodeNoticeChanged},
 		"a notice that is not yet in force":        {yes(notice(2)), plainPurpose, domain.CodeNoticeChanged},
-		"other words than the notice's": {yes(says("To sell your address.")), plainPurpose,
-			domain.CodeWordingMismatch},
-		"the words in another letter case": {yes(says(strings.ToUpper(domaintest.NewsletterWords))), plainPurpose,
-			domain.CodeWordingMismatch},
-		"the words of another language": {yes(says(domaintest.NewsletterWordsAf)), plainPurpose,
-			domain.CodeWordingMismatch},
+		"other words than the notice's": {
+			yes(says("To sell your address.")), plainPurpose,
+			domain.CodeWordingMismatch,
+		},
+		"the words in another letter case": {
+			yes(says(strings.ToUpper(domaintest.NewsletterWords))), plainPurpose,
+			domain.CodeWordingMismatch,
+		},
+		"the words of another language": {
+			yes(says(domaintest.NewsletterWordsAf)), plainPurpose,
+			domain.CodeWordingMismatch,
+		},
 		"a refusal of other words": {yes(no, says("To sell your address.")), plainPurpose, domain.CodeWordingMismatch},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -268,30 +294,59 @@ func TestADecisionMustFitWhatIsInForce(t *testing.T) {
 		now     string
 		then    domain.Code // empty: recorded
 	}{
-		"a second grant under the same notice": {[]domaintest.Fact{grant}, yes(), first, "2026-03-06",
-			domain.CodeAlreadyGranted},
-		"a second grant in another language": {[]domaintest.Fact{grant},
+		"a second grant under the same notice": {
+			[]domaintest.Fact{grant},
+			yes(), first, "2026-03-06",
+			domain.CodeAlreadyGranted,
+		},
+		"a second grant in another language": {
+			[]domaintest.Fact{grant},
 			yes(func(c *domain.RecordConsent) { c.Language = domain.Zulu }), first, "2026-03-06",
-			domain.CodeAlreadyGranted},
-		"a refusal of what is granted": {[]domaintest.Fact{grant}, yes(no), first, "2026-03-06",
-			domain.CodeInForce},
-		"a refusal under a newer notice": {[]domaintest.Fact{grant}, yes(no), domaintest.Newsletter(),
-			"2026-04-02", domain.CodeInForce},
-		"a grant under a newer notice supersedes": {[]domaintest.Fact{grant}, yes(), domaintest.Newsletter(),
-			"2026-04-02", ""},
+			domain.CodeAlreadyGranted,
+		},
+		"a refusal of what is granted": {
+			[]domaintest.Fact{grant},
+			yes(no), first, "2026-03-06",
+			domain.CodeInForce,
+		},
+		"a refusal under a newer notice": {
+			[]domaintest.Fact{grant},
+			yes(no), domaintest.Newsletter(),
+			"2026-04-02", domain.CodeInForce,
+		},
+		"a grant under a newer notice supersedes": {
+			[]domaintest.Fact{grant},
+			yes(), domaintest.Newsletter(),
+			"2026-04-02", "",
+		},
 		"a grant of a first notice with other words": {[]domaintest.Fact{grant}, yes(), reworded, "2026-03-06", ""},
-		"a grant after a refusal": {[]domaintest.Fact{domaintest.At("2026-02-01", refused(1))},
-			yes(), first, "2026-03-06", ""},
-		"a second refusal": {[]domaintest.Fact{domaintest.At("2026-02-01", refused(1))}, yes(no),
-			first, "2026-03-06", ""},
-		"a grant after a withdrawal": {[]domaintest.Fact{grant, domaintest.At("2026-02-02", withdrawn(1))},
-			yes(), first, "2026-03-06", ""},
-		"a refusal after a withdrawal": {[]domaintest.Fact{grant, domaintest.At("2026-02-02", withdrawn(1))},
-			yes(no), first, "2026-03-06", ""},
-		"a refusal on paper before the grant": {[]domaintest.Fact{grant}, yes(no, onPaper("2026-01-31")), first,
-			"2026-03-06", ""},
-		"a grant on paper before the grant": {[]domaintest.Fact{grant}, yes(onPaper("2026-01-31")), first, "2026-03-06",
-			""},
+		"a grant after a refusal": {
+			[]domaintest.Fact{domaintest.At("2026-02-01", refused(1))},
+			yes(), first, "2026-03-06", "",
+		},
+		"a second refusal": {
+			[]domaintest.Fact{domaintest.At("2026-02-01", refused(1))},
+			yes(no),
+			first, "2026-03-06", "",
+		},
+		"a grant after a withdrawal": {
+			[]domaintest.Fact{grant, domaintest.At("2026-02-02", withdrawn(1))},
+			yes(), first, "2026-03-06", "",
+		},
+		"a refusal after a withdrawal": {
+			[]domaintest.Fact{grant, domaintest.At("2026-02-02", withdrawn(1))},
+			yes(no), first, "2026-03-06", "",
+		},
+		"a refusal on paper before the grant": {
+			[]domaintest.Fact{grant},
+			yes(no, onPaper("2026-01-31")), first,
+			"2026-03-06", "",
+		},
+		"a grant on paper before the grant": {
+			[]domaintest.Fact{grant},
+			yes(onPaper("2026-01-31")), first, "2026-03-06",
+			"",
+		},
 		"a grant on paper while it was in force": {
 			[]domaintest.Fact{grant, domaintest.At("2026-02-20", withdrawn(1))},
 			yes(onPaper("2026-02-10")), first, "2026-03-06", domain.CodeAlreadyGranted,
@@ -424,8 +479,10 @@ func TestWithdrawing(t *testing.T) {
 			}()},
 		},
 		"a second time: the first counts": {given: []domaintest.Fact{grant, gone}},
-		"a second time, in the same instant": {given: []domaintest.Fact{grant, gone},
-			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-20"), ByStaff: true}},
+		"a second time, in the same instant": {
+			given:   []domaintest.Fact{grant, gone},
+			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-02-20"), ByStaff: true},
+		},
 		"a second time, but given earlier": {
 			given: []domaintest.Fact{grant, gone}, command: domain.WithdrawConsent{GivenAt: earlier.GivenAt},
 			then: []domain.Event{earlier},
@@ -467,23 +524,35 @@ func TestWithdrawing(t *testing.T) {
 			command: domain.WithdrawConsent{Evidence: &domain.Evidence{SHA256: "AB", Reference: "x"}},
 			fault:   "evidence.sha256 invalid",
 		},
-		"a second time, in the future": {given: []domaintest.Fact{grant, gone},
-			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2099-01-01")}},
+		"a second time, in the future": {
+			given:   []domaintest.Fact{grant, gone},
+			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2099-01-01")},
+		},
 		"one that was superseded": {
 			given: []domaintest.Fact{grant, domaintest.At("2026-02-10", granted(2))},
 			then:  []domain.Event{withdrawn(1)},
 		},
-		"a refusal": {given: []domaintest.Fact{domaintest.At("2026-02-01", refused(1))},
-			code: domain.CodeNotGranted},
+		"a refusal": {
+			given: []domaintest.Fact{domaintest.At("2026-02-01", refused(1))},
+			code:  domain.CodeNotGranted,
+		},
 		"what was never recorded": {code: domain.CodeNotFound},
-		"in the future": {given: []domaintest.Fact{grant},
-			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-03-07")}, code: domain.CodeGivenInFuture},
-		"before the consent was given": {given: []domaintest.Fact{grant},
-			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-01-31 23:59")}, fault: "given_at invalid"},
-		"with a reason that has no end": {given: []domaintest.Fact{grant},
-			command: domain.WithdrawConsent{Reason: strings.Repeat("Ṱ", 1001)}, fault: "reason too_long"},
-		"with a reason that is no text": {given: []domaintest.Fact{grant},
-			command: domain.WithdrawConsent{Reason: "zq\x00"}, fault: "reason invalid"},
+		"in the future": {
+			given:   []domaintest.Fact{grant},
+			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-03-07")}, code: domain.CodeGivenInFuture,
+		},
+		"before the consent was given": {
+			given:   []domaintest.Fact{grant},
+			command: domain.WithdrawConsent{GivenAt: domaintest.Clock("2026-01-31 23:59")}, fault: "given_at invalid",
+		},
+		"with a reason that has no end": {
+			given:   []domaintest.Fact{grant},
+			command: domain.WithdrawConsent{Reason: strings.Repeat("Ṱ", 1001)}, fault: "reason too_long",
+		},
+		"with a reason that is no text": {
+			given:   []domaintest.Fact{grant},
+			command: domain.WithdrawConsent{Reason: "zq\x00"}, fault: "reason invalid",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -22,8 +22,10 @@ func TestSpellingsOfOneAddressHaveOneForm(t *testing.T) {
 			"Nomsa@XN--Mnchen-3YA.Example", "nomsa@münchen。example", "nomsa@ｍünchen.example",
 			"nomsa@mün\u00adchen.example",
 		},
-		"zoë@example.org": {"zoe\u0308@example.org", "ZOË@EXAMPLE.ORG",
-			"\u00a0ZoE\u0308@example.org"},
+		"zoë@example.org": {
+			"zoe\u0308@example.org", "ZOË@EXAMPLE.ORG",
+			"\u00a0ZoE\u0308@example.org",
+		},
 		"a@xn--strae-oqa.example":            {"a@straße.example", "A@STRAẞE.example", "a@xn--strae-oqa.example"},
 		"a@r3---sn-abc.example":              {"A@R3---sn-abc.example"},
 		"संपर्क@xn--j2bd4cyah0f.xn--h2brj9c": {"संपर्क@हिन्दी.भारत"},

@@ -141,8 +141,10 @@ func FuzzName(f *testing.F) {
 }
 
 func FuzzPhone(f *testing.F) {
-	for _, s := range []string{"", "+27821234567", "082 123 4567", "+0821234567", "+٢٧٨٢", "+27821234567\n", "+\xff",
-		"+27821234567 "} {
+	for _, s := range []string{
+		"", "+27821234567", "082 123 4567", "+0821234567", "+٢٧٨٢", "+27821234567\n", "+\xff",
+		"+27821234567 ",
+	} {
 		f.Add(s)
 	}
 
@@ -163,8 +165,10 @@ func FuzzPhone(f *testing.F) {
 }
 
 func FuzzText(f *testing.F) {
-	for _, s := range []string{"", "Te veel pos.\r\n\tDankie", "a\x00b", "\xff", strings.Repeat("Ṱ", 20),
-		"\xe1\xb9\r\xb0"} {
+	for _, s := range []string{
+		"", "Te veel pos.\r\n\tDankie", "a\x00b", "\xff", strings.Repeat("Ṱ", 20),
+		"\xe1\xb9\r\xb0",
+	} {
 		f.Add(s)
 	}
 
@@ -184,8 +188,10 @@ func FuzzText(f *testing.F) {
 }
 
 func FuzzCanonicalEmail(f *testing.F) {
-	for _, s := range []string{"", " Thandi@Example.CO.ZA\n", "İ@example.za", "\xff", "ΑΣ@example.gr",
-		"\u2003K@example.za\u3000", "ǅ@x.za"} {
+	for _, s := range []string{
+		"", " Thandi@Example.CO.ZA\n", "İ@example.za", "\xff", "ΑΣ@example.gr",
+		"\u2003K@example.za\u3000", "ǅ@x.za",
+	} {
 		f.Add(s)
 	}
 

@@ -275,11 +275,17 @@ func TestOpeningAndClosingAMunicipality(t *testing.T) {
 		active bool
 		then   []domain.Event
 	}{
-		"an open one is closed": {[]domaintest.Fact{open}, false,
-			[]domain.Event{&domain.MunicipalityDeactivated{}}},
+		"an open one is closed": {
+			[]domaintest.Fact{open},
+			false,
+			[]domain.Event{&domain.MunicipalityDeactivated{}},
+		},
 		"a closed one stays closed": {[]domaintest.Fact{open, closed}, false, nil},
-		"a closed one is opened again": {[]domaintest.Fact{open, closed}, true,
-			[]domain.Event{&domain.MunicipalityReactivated{}}},
+		"a closed one is opened again": {
+			[]domaintest.Fact{open, closed},
+			true,
+			[]domain.Event{&domain.MunicipalityReactivated{}},
+		},
 		"an open one stays open": {[]domaintest.Fact{open}, true, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -245,10 +245,14 @@ func TestAPurposeIsWhatItsEventsSay(t *testing.T) {
 	want := domain.Purpose{
 		Tenant: domaintest.Msunduzi(), Code: "newsletter", Basis: domain.ConsentBasis, Retention: "until withdrawn",
 		Notices: []domain.Notice{
-			{Version: 1, Texts: first.Texts, SHA256: first.SHA256, PublishedAt: domaintest.Clock("2026-01-05"),
-				InUseSince: domaintest.Clock("2026-01-05")},
-			{Version: 2, Texts: second.Texts, SHA256: second.SHA256, PublishedAt: domaintest.Clock("2026-04-01"),
-				InUseSince: domaintest.Clock("2026-04-01")},
+			{
+				Version: 1, Texts: first.Texts, SHA256: first.SHA256, PublishedAt: domaintest.Clock("2026-01-05"),
+				InUseSince: domaintest.Clock("2026-01-05"),
+			},
+			{
+				Version: 2, Texts: second.Texts, SHA256: second.SHA256, PublishedAt: domaintest.Clock("2026-04-01"),
+				InUseSince: domaintest.Clock("2026-04-01"),
+			},
 		},
 		Retired: true, Version: 4,
 	}

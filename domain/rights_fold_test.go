@@ -16,8 +16,10 @@ func longRights(n int) []domain.Recorded {
 	for range n {
 		request, hold := domain.RequestID{UUID: uuid.New()}, domain.HoldID{UUID: uuid.New()}
 		events = append(events,
-			&domain.RequestLodged{RequestID: request, Kind: domain.AccessRequest, LodgedBy: domain.BySelf,
-				DueOn: "2026-04-07"},
+			&domain.RequestLodged{
+				RequestID: request, Kind: domain.AccessRequest, LodgedBy: domain.BySelf,
+				DueOn: "2026-04-07",
+			},
 			&domain.HoldPlaced{HoldID: hold}, &domain.RequestFulfilled{RequestID: request, Kind: domain.AccessRequest},
 			&domain.HoldLifted{HoldID: hold})
 	}

@@ -317,7 +317,8 @@ func TestAnAddressOlderThanItsCanonicalFormIsReadAsGiven(t *testing.T) {
 		"thandi@xn--mnchen-3ya.ü.test": "thandi@xn--mnchen-3ya.ü.test",
 	} {
 		user := domain.User{}.Evolve(domain.Recorded{
-			Event: &domain.UserRegistered{Person: domain.Known(domain.PersonFacts{Email: stored})}})
+			Event: &domain.UserRegistered{Person: domain.Known(domain.PersonFacts{Email: stored})},
+		})
 		if user.Email != want {
 			t.Errorf("%q is read as %q, want %q", stored, user.Email, want)
 		}

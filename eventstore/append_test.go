@@ -625,8 +625,10 @@ func TestAnEventNeverHoldsFromAfterItWasRecorded(t *testing.T) {
 		given time.Time
 		kept  bool
 	}{
-		{"in the past, in another zone and to the nanosecond",
-			now.Add(-time.Hour).In(time.FixedZone("SAST", 2*60*60)).Truncate(time.Microsecond).Add(7), true},
+		{
+			"in the past, in another zone and to the nanosecond",
+			now.Add(-time.Hour).In(time.FixedZone("SAST", 2*60*60)).Truncate(time.Microsecond).Add(7), true,
+		},
 		{"in the future", now.Add(time.Hour), false},
 		{"not stated", time.Time{}, false},
 	} {

@@ -80,52 +80,78 @@ func attacks() []attack {
 		{name: "swapped between two events of a person", sql: swapped(3, 4), reader: "position (3|4)"},
 		{name: "swapped between two people", sql: swapped(2, 8), reader: "position 2", victim: 2},
 		{name: "swapped between two tenants", sql: swapped(2, 10), reader: "position 2", tenant: withheld, victim: 2},
-		{name: "the event moved to another tenant",
-			sql: "update trust.events set tenant_id = gen_random_uuid() where position = 3", reader: here,
-			tenant: withheld},
+		{
+			name: "the event moved to another tenant",
+			sql:  "update trust.events set tenant_id = gen_random_uuid() where position = 3", reader: here,
+			tenant: withheld,
+		},
 		{
 			name: "the event moved to another tenant with its key", sql: `with moved as (` +
 				key("tenant_id = '00000000-0000-7000-8000-000000000001'") + `)
 				update trust.events set tenant_id = '00000000-0000-7000-8000-000000000001' where position = 3`,
 			reader: person,
 		},
-		{name: "another event id", sql: "update trust.events set event_id = gen_random_uuid() where position = 3",
-			reader: here},
-		{name: "another event type",
-			sql: "update trust.events set event_type = 'user.registered.v1' where position = 3", reader: here},
-		{name: "another event type of the same form",
-			sql: "update trust.events set event_type = 'consent.refused.v1' where position = 5", reader: "position 5",
-			victim: 5},
-		{name: "one blank more in the payload",
+		{
+			name: "another event id", sql: "update trust.events set event_id = gen_random_uuid() where position = 3",
+			reader: here,
+		},
+		{
+			name: "another event type",
+			sql:  "update trust.events set event_type = 'user.registered.v1' where position = 3", reader: here,
+		},
+		{
+			name: "another event type of the same form",
+			sql:  "update trust.events set event_type = 'consent.refused.v1' where position = 5", reader: "position 5",
+			victim: 5,
+		},
+		{
+			name: "one blank more in the payload",
 			sql: `update trust.events set payload = replace(payload::text, '"fields"', '"fields" ')::json
-				where position = 3`, reader: here},
-		{name: "another value in the payload",
+				where position = 3`, reader: here,
+		},
+		{
+			name:   "another value in the payload",
 			sql:    "update trust.events set payload = replace(payload::text, 'phone', 'fax')::json where position = 3",
-			reader: here},
+			reader: here,
+		},
 
 		// Another key named.
-		{name: "the id of another person's key", sql: sealed(
-			"overlay(sealed placing (select uuid_send(subject_id) from trust.events where position = 8) from 2)"),
-			reader: here},
-		{name: "the id of another tenant's person's key",
+		{
+			name: "the id of another person's key", sql: sealed(
+				"overlay(sealed placing (select uuid_send(subject_id) from trust.events where position = 8) from 2)"),
+			reader: here,
+		},
+		{
+			name: "the id of another tenant's person's key",
 			sql: sealed("overlay(sealed placing (select uuid_send(subject_id) from trust.events where position = " +
-				"10) from 2)"), reader: here, tenant: withheld},
+				"10) from 2)"), reader: here, tenant: withheld,
+		},
 		{name: "the id of a key that is not there", sql: sealed(
 			"overlay(sealed placing uuid_send(gen_random_uuid()) from 2)"), reader: withheld},
-		{name: "the person's key destroyed without a trace and made anew",
-			sql: "delete from trust.keys where key_id = " + victimsKey, anew: true, reader: "position 2"},
+		{
+			name: "the person's key destroyed without a trace and made anew",
+			sql:  "delete from trust.keys where key_id = " + victimsKey, anew: true, reader: "position 2",
+		},
 
 		// The parts of the column.
 		{name: "the kinds of the two parts swapped", sql: sealed("set_byte(set_byte(sealed, 0, 2), " + ofSecond +
 			", 1)"), reader: nowhere},
 		{name: "the two parts in the other order", sql: sealed("substr(sealed, 1 + " + ofSecond +
 			") || substr(sealed, 1, " + ofSecond + ")"), reader: nowhere},
-		{name: "the origin as the subject's part", sql: sealed("set_byte(substr(sealed, 1 + " + ofSecond + "), 0, 1)"),
-			reader: here},
-		{name: "the subject's part as the origin", sql: sealed("set_byte(substr(sealed, 1, " + ofSecond + "), 0, 2)"),
-			reader: absent, tenant: "origin at position 3"},
-		{name: "the subject's part twice", sql: sealed("substr(sealed, 1, " + ofSecond + ") || sealed"),
-			reader: nowhere},
+		{
+			name:   "the origin as the subject's part",
+			sql:    sealed("set_byte(substr(sealed, 1 + " + ofSecond + "), 0, 1)"),
+			reader: here,
+		},
+		{
+			name:   "the subject's part as the origin",
+			sql:    sealed("set_byte(substr(sealed, 1, " + ofSecond + "), 0, 2)"),
+			reader: absent, tenant: "origin at position 3",
+		},
+		{
+			name: "the subject's part twice", sql: sealed("substr(sealed, 1, " + ofSecond + ") || sealed"),
+			reader: nowhere,
+		},
 
 		// Cut off.
 		{name: "cut off whole", sql: keptTo("0"), reader: absent},
@@ -137,26 +163,39 @@ func attacks() []attack {
 		{name: "cut off behind the nonce", sql: keptTo("33"), reader: nowhere},
 		{name: "cut off before the tag", sql: keptTo(inTag), reader: nowhere},
 		{name: "cut off one byte before the end of the first part", sql: keptTo(end + " - 1"), reader: nowhere},
-		{name: "cut off one byte before the end of the second part", sql: keptTo("length(sealed) - 1"),
-			reader: nowhere},
+		{
+			name: "cut off one byte before the end of the second part", sql: keptTo("length(sealed) - 1"),
+			reader: nowhere,
+		},
 		{name: "cut off and said to be so long", sql: sealed(
 			"overlay(set_byte(sealed, 20, get_byte(sealed, 20) - 1) placing '' from " + end + " for 1)"), reader: here},
-		{name: "only the nonce left and said to be so long",
-			sql: sealed(`overlay(substr(sealed, 1, 33) placing '\x0000000c' from 18)`), reader: here},
-		{name: "nothing left and said to be so long",
-			sql: sealed(`overlay(substr(sealed, 1, 21) placing '\x00000000' from 18)`), reader: here},
+		{
+			name: "only the nonce left and said to be so long",
+			sql:  sealed(`overlay(substr(sealed, 1, 33) placing '\x0000000c' from 18)`), reader: here,
+		},
+		{
+			name: "nothing left and said to be so long",
+			sql:  sealed(`overlay(substr(sealed, 1, 21) placing '\x00000000' from 18)`), reader: here,
+		},
 
 		// Made longer.
 		{name: "one byte more at the end", sql: sealed(`sealed || '\x00'`), reader: nowhere},
-		{name: "a part of an unknown kind more", sql: sealed(`sealed || '\x03' || substr(sealed, 2, ` + end + " - 1)"),
-			reader: nowhere},
+		{
+			name:   "a part of an unknown kind more",
+			sql:    sealed(`sealed || '\x03' || substr(sealed, 2, ` + end + " - 1)"),
+			reader: nowhere,
+		},
 		{name: "one byte more at the beginning", sql: sealed(`'\x00' || sealed`), reader: nowhere},
-		{name: "one byte more before the second part, and said to be so long",
+		{
+			name: "one byte more before the second part, and said to be so long",
 			sql: sealed(`overlay(set_byte(sealed, 20, get_byte(sealed, 20) + 1) placing '\x00' from 1 + ` + end +
-				" for 0)"), reader: here},
+				" for 0)"), reader: here,
+		},
 		{name: "said to be longer than it is", sql: sealed("set_byte(sealed, 17, 255)"), reader: nowhere},
-		{name: "said to be shorter than it is", sql: sealed("set_byte(sealed, 20, get_byte(sealed, 20) - 1)"),
-			reader: nowhere},
+		{
+			name: "said to be shorter than it is", sql: sealed("set_byte(sealed, 20, get_byte(sealed, 20) - 1)"),
+			reader: nowhere,
+		},
 
 		// One bit.
 		{name: "a bit of the kind", sql: flipped(inKind), reader: nowhere},
@@ -167,19 +206,29 @@ func attacks() []attack {
 		{name: "a bit of the tag", sql: flipped(inTag), reader: here},
 
 		// Keys.
-		{name: "wrapped keys swapped between two people",
-			sql: keyOf("k.key_id = (select subject_id from trust.events where position = 8)"), reader: person},
-		{name: "wrapped keys swapped between people of two tenants",
-			sql: keyOf("k.key_id = (select subject_id from trust.events where position = 10)"), reader: person},
+		{
+			name: "wrapped keys swapped between two people",
+			sql:  keyOf("k.key_id = (select subject_id from trust.events where position = 8)"), reader: person,
+		},
+		{
+			name: "wrapped keys swapped between people of two tenants",
+			sql:  keyOf("k.key_id = (select subject_id from trust.events where position = 10)"), reader: person,
+		},
 		{name: "the wrapped key of the month for a person's", sql: keyOf("k.kind = 'month'"), reader: person},
-		{name: "the wrapped key of the tenant for a person's",
-			sql: keyOf("k.key_id = k.tenant_id and k.tenant_id = v.tenant_id"), reader: person},
+		{
+			name: "the wrapped key of the tenant for a person's",
+			sql:  keyOf("k.key_id = k.tenant_id and k.tenant_id = v.tenant_id"), reader: person,
+		},
 		{name: "a person's key said to be a month's", sql: key("kind = 'month'"), reader: "unwrap month key"},
 		{name: "a person's key said to be a tenant's", sql: key("kind = 'tenant'"), reader: tenant},
-		{name: "a person's key said to be another tenant's",
-			sql: key("tenant_id = '00000000-0000-7000-8000-000000000001'"), reader: person, tenant: withheld},
-		{name: "a bit of a wrapped key", sql: key("wrapped = set_bit(wrapped, 120, 1 - get_bit(wrapped, 120))"),
-			reader: person},
+		{
+			name: "a person's key said to be another tenant's",
+			sql:  key("tenant_id = '00000000-0000-7000-8000-000000000001'"), reader: person, tenant: withheld,
+		},
+		{
+			name: "a bit of a wrapped key", sql: key("wrapped = set_bit(wrapped, 120, 1 - get_bit(wrapped, 120))"),
+			reader: person,
+		},
 		{name: "a wrapped key cut off", sql: key("wrapped = substr(wrapped, 1, length(wrapped) - 1)"), reader: person},
 		{name: "a wrapped key cut off in its nonce", sql: key("wrapped = substr(wrapped, 1, 7)"), reader: person},
 		{name: "a wrapped key made longer", sql: key(`wrapped = wrapped || '\x00'`), reader: person},
@@ -193,8 +242,10 @@ func attacks() []attack {
 			sql: `update trust.keys set tenant_id = '00000000-0000-7000-8000-000000000001'
 				where kind = 'tenant'`, reader: tenant, tenant: "has no key",
 		},
-		{name: "a tenant's key said to be a person's",
-			sql: "update trust.keys set kind = 'subject' where kind = 'tenant'", reader: "is stored as a subject key"},
+		{
+			name: "a tenant's key said to be a person's",
+			sql:  "update trust.keys set kind = 'subject' where kind = 'tenant'", reader: "is stored as a subject key",
+		},
 		{
 			name: "tenants' keys said to be people's, each of the other's tenant",
 			sql: `update trust.keys v set kind = 'subject', tenant_id = k.tenant_id
@@ -203,18 +254,26 @@ func attacks() []attack {
 		},
 
 		// Secrets.
-		{name: "the names of the two secrets swapped",
+		{
+			name:   "the names of the two secrets swapped",
 			sql:    `update trust.secrets v set wrapped = k.wrapped from trust.secrets k where v.name <> k.name`,
-			reader: notOurs},
-		{name: "the check in the place of the lookup key",
+			reader: notOurs,
+		},
+		{
+			name: "the check in the place of the lookup key",
 			sql: `update trust.secrets v set wrapped = k.wrapped from trust.secrets k
-				where v.name = 'lookup' and k.name = 'check'`, reader: notOurs},
-		{name: "a tenant's key in the place of the lookup key",
+				where v.name = 'lookup' and k.name = 'check'`, reader: notOurs,
+		},
+		{
+			name: "a tenant's key in the place of the lookup key",
 			sql: `update trust.secrets v set wrapped = k.wrapped from trust.keys k
-				where v.name = 'lookup' and k.kind = 'tenant'`, reader: notOurs},
-		{name: "a bit of the lookup key",
+				where v.name = 'lookup' and k.kind = 'tenant'`, reader: notOurs,
+		},
+		{
+			name: "a bit of the lookup key",
 			sql: `update trust.secrets set wrapped = set_bit(wrapped, 120, 1 - get_bit(wrapped, 120))
-				where name = 'lookup'`, reader: notOurs},
+				where name = 'lookup'`, reader: notOurs,
+		},
 	}
 }
 

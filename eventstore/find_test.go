@@ -112,12 +112,16 @@ func TestFindFiltersByEverythingAtOnce(t *testing.T) {
 		q    eventstore.Query
 		want []int64
 	}{
-		"subject, newest first": {eventstore.Query{Subject: anna, Newest: true, Limit: 2},
-			[]int64{last.Position, first.Position}},
+		"subject, newest first": {
+			eventstore.Query{Subject: anna, Newest: true, Limit: 2},
+			[]int64{last.Position, first.Position},
+		},
 		"actor":  {eventstore.Query{Actor: anna}, positions(all[1:2])},
 		"record": {eventstore.Query{Record: first.Record}, []int64{first.Position}},
-		"types": {eventstore.Query{Types: []string{"consent.granted.v1", "consent.refused.v1"}},
-			[]int64{first.Position, last.Position}},
+		"types": {
+			eventstore.Query{Types: []string{"consent.granted.v1", "consent.refused.v1"}},
+			[]int64{first.Position, last.Position},
+		},
 		"no types":         {eventstore.Query{Types: []string{}}, nil},
 		"positions":        {eventstore.Query{After: all[0].Position, UpTo: first.Position}, positions(all[1:3])},
 		"from":             {eventstore.Query{From: first.RecordedAt}, []int64{first.Position, last.Position}},
@@ -263,10 +267,14 @@ func TestFindUsesAnIndexForEveryFilter(t *testing.T) {
 	}{
 		// By tenant, or by position if the tenant has a large part of the log.
 		"tenant": {eventstore.Query{Tenant: w.tenant}, "Index Scan"},
-		"tenant and types": {eventstore.Query{Tenant: w.tenant,
-			Types: []string{"consent.granted.v1", "consent.refused.v1"}}, "Index Scan"},
-		"tenant and time": {eventstore.Query{Tenant: w.tenant, From: now.Add(-time.Hour), To: now.Add(time.Hour)},
-			"Index Scan"},
+		"tenant and types": {eventstore.Query{
+			Tenant: w.tenant,
+			Types:  []string{"consent.granted.v1", "consent.refused.v1"},
+		}, "Index Scan"},
+		"tenant and time": {
+			eventstore.Query{Tenant: w.tenant, From: now.Add(-time.Hour), To: now.Add(time.Hour)},
+			"Index Scan",
+		},
 		"subject":          {eventstore.Query{Tenant: w.tenant, Subject: user}, "events_subject_idx"},
 		"actor":            {eventstore.Query{Tenant: w.tenant, Actor: actor}, "events_actor_idx"},
 		"record":           {eventstore.Query{Tenant: w.tenant, Record: record}, "events_record_idx"},

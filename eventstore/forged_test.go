@@ -193,8 +193,10 @@ func TestOnlyAnEventWhoseCodeDoesNotHoldCanBeDisowned(t *testing.T) {
 	// A disowning with a valid code has no effect on an event whose own code is valid.
 	must(t)(w.store.Append(t.Context(), domain.Append{ID: newID(), Tenant: w.tenant, Writes: []domain.Write{{
 		Stream: domain.DisowningOf(done.Position()), Expected: 0,
-		Events: []domain.Event{&domain.EventDisowned{Position: done.Position(), EventID: done.Events[0].EventID,
-			Reason: "mistaken"}},
+		Events: []domain.Event{&domain.EventDisowned{
+			Position: done.Position(), EventID: done.Events[0].EventID,
+			Reason: "mistaken",
+		}},
 	}}}))
 	events, err := w.store.Load(t.Context(), w.tenant, domain.ConsentsOf(subject))
 	if err != nil || len(events) != 1 || events[0].IsVoid() {

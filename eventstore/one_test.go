@@ -209,8 +209,10 @@ func (g *generator) side(r *rapid.T) domain.SideWrite {
 		domain.DestroySubjectKey{Subject: person},
 		domain.DemandNoActs{User: person},
 		domain.StartSession{Session: session, User: person, Token: token(tokens.Draw(r, "token")), ExpiresAt: expires},
-		domain.RotateSession{Session: session, From: token(tokens.Draw(r, "from")), To: token(tokens.Draw(r, "to")),
-			ExpiresAt: expires},
+		domain.RotateSession{
+			Session: session, From: token(tokens.Draw(r, "from")), To: token(tokens.Draw(r, "to")),
+			ExpiresAt: expires,
+		},
 		domain.EndSession{Session: session},
 		domain.EndSessions{User: person, Except: session},
 		domain.EndAllSessions{},

@@ -198,8 +198,10 @@ func (w *world) everything(t *testing.T, p *plans, user domain.UserID, e domain.
 			sql  string
 			args []any
 		}{
-			{"select payload from trust.events where tenant_id = $1 and position > $2 order by position limit 50",
-				[]any{w.tenant.UUID, 10}},
+			{
+				"select payload from trust.events where tenant_id = $1 and position > $2 order by position limit 50",
+				[]any{w.tenant.UUID, 10},
+			},
 			{"select payload from trust.events where tenant_id = $1 and actor_id = $2 and position > $3 order by " +
 				"position limit 50", []any{w.tenant.UUID, user.UUID, 0}},
 		} {

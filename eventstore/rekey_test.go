@@ -104,10 +104,12 @@ func TestReKeyingSkipsReleasedClaimsAndErasedPeople(t *testing.T) {
 	nomsa := w.register(t, w.tenant, unicodeAddress)
 	must(t)(w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: w.tenant,
-		Writes: []domain.Write{{Stream: domain.UserOf(nomsa), Expected: 1,
+		Writes: []domain.Write{{
+			Stream: domain.UserOf(nomsa), Expected: 1,
 			Events: []domain.Event{&domain.UserEmailChanged{
 				Email: domain.Known(domain.Change[string]{Old: unicodeAddress, New: "nomsa@example.org"}),
-			}}}},
+			}},
+		}},
 		Side: []domain.SideWrite{
 			domain.ReleaseClaim{Claim: emailClaim(w.tenant, unicodeAddress), Holder: nomsa.UUID},
 			domain.TakeClaim{Claim: emailClaim(w.tenant, "nomsa@example.org"), Holder: nomsa.UUID},

@@ -48,13 +48,17 @@ func (r *Restore) dropStrays(ctx context.Context) error {
 		sql  string
 		args []any
 	}{
-		{`delete from trust.keys k where k.kind = 'subject' and not exists (select from trust.events e
+		{
+			`delete from trust.keys k where k.kind = 'subject' and not exists (select from trust.events e
 			where e.tenant_id = k.tenant_id and e.stream_type = 'user' and e.stream_id = k.key_id and e.version = 1)`,
-			nil},
-		{`delete from trust.keys k where k.kind <> 'subject' and k.tenant_id <> $1
+			nil,
+		},
+		{
+			`delete from trust.keys k where k.kind <> 'subject' and k.tenant_id <> $1
 			and not exists (select from trust.events e where e.tenant_id = k.tenant_id
 				and e.stream_type = 'municipality' and e.stream_id = k.tenant_id and e.version = 1)`,
-			[]any{domain.PlatformTenant().UUID}},
+			[]any{domain.PlatformTenant().UUID},
+		},
 		{`delete from trust.credentials c where not exists (select from trust.keys k
 			where k.key_id = c.user_id and k.wrapped is not null)`, nil},
 		{`delete from trust.claims c where not exists (select from trust.keys k

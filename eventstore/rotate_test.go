@@ -118,14 +118,20 @@ func TestARotationThatIsNotCommittedOrCannotOpenEverythingChangesNothing(t *test
 
 	for name, c := range map[string]struct{ master, next, damage, want string }{
 		"not committed": {masterKey, nextKey, "", ""},
-		"neither key is the database's": {nextKey, "yet another key of at least thirty-two characters", "",
-			eventstore.ErrWrongMasterKey.Error()},
+		"neither key is the database's": {
+			nextKey, "yet another key of at least thirty-two characters", "",
+			eventstore.ErrWrongMasterKey.Error(),
+		},
 		"a tenant's key does not open": {masterKey, nextKey, damaged, "tenant key "},
-		"a secret does not open": {masterKey, nextKey,
-			"insert into trust.secrets values ('pepper', '\\x00')", "secret pepper does not open"},
+		"a secret does not open": {
+			masterKey, nextKey,
+			"insert into trust.secrets values ('pepper', '\\x00')", "secret pepper does not open",
+		},
 		"done already, but a key does not open": {nextKey, masterKey, damaged, "tenant key "},
-		"no process has used the database so far": {masterKey, nextKey, "delete from trust.secrets",
-			eventstore.ErrNoKeys.Error()},
+		"no process has used the database so far": {
+			masterKey, nextKey, "delete from trust.secrets",
+			eventstore.ErrNoKeys.Error(),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -45,11 +45,13 @@ func (w *world) lifeOf(t testing.TB) domain.UserID {
 		ID: newID(), Tenant: w.tenant, Actor: user, Origin: origin,
 		Writes: []domain.Write{
 			{Stream: domain.UserOf(user), Expected: 1, Events: []domain.Event{
-				&domain.UserProfileChanged{Fields: []string{"full_name", "phone"},
+				&domain.UserProfileChanged{
+					Fields: []string{"full_name", "phone"},
 					Person: domain.Known(domain.ProfileChanges{
 						FullName: &domain.Change[string]{Old: "Ṱhilivhali Marked", New: "Renamed Marked"},
 						Phone:    &domain.Change[string]{Old: "+27821234567", New: "+27830000001"},
-					})},
+					}),
+				},
 				&domain.UserEmailChanged{
 					Email: domain.Known(domain.Change[string]{Old: "marked@example.org", New: "remarked@example.org"}),
 				},
@@ -66,8 +68,10 @@ func (w *world) lifeOf(t testing.TB) domain.UserID {
 	// By an unknown actor, who may be the person: sealed under the person's key.
 	must(t)(w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: w.tenant, Origin: origin,
-		Writes: []domain.Write{{Stream: domain.SessionsOf(user),
-			Events: []domain.Event{&domain.SignInFailed{Count: 1, Cause: "password"}}}},
+		Writes: []domain.Write{{
+			Stream: domain.SessionsOf(user),
+			Events: []domain.Event{&domain.SignInFailed{Count: 1, Cause: "password"}},
+		}},
 	}))
 	return user
 }
@@ -219,8 +223,10 @@ func TestAPersonWhoseKeyIsDestroyedIsErasedEverywhere(t *testing.T) {
 
 	must(t)(w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: w.tenant, Actor: user, Origin: domain.Origin{IP: "203.0.113.7"},
-		Writes: []domain.Write{{Stream: domain.UserOf(user), Expected: 3,
-			Events: []domain.Event{&domain.UserErased{}}}},
+		Writes: []domain.Write{{
+			Stream: domain.UserOf(user), Expected: 3,
+			Events: []domain.Event{&domain.UserErased{}},
+		}},
 		Side: []domain.SideWrite{domain.DestroySubjectKey{Subject: user}},
 	}))
 	erased := time.Now()
@@ -504,8 +510,10 @@ func TestAReaderStopsAtAGap(t *testing.T) {
 func TestAReasonAboutSeveralPeopleIsSealedUnderTheTenantsKeyOfTheMonth(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	read := &domain.PersonalDataRead{Route: "trust replay", Fields: "profile",
-		Private: domain.Known(domain.ReadFacts{Reason: "about Marked"})}
+	read := &domain.PersonalDataRead{
+		Route: "trust replay", Fields: "profile",
+		Private: domain.Known(domain.ReadFacts{Reason: "about Marked"}),
+	}
 	stream := domain.Stream{Type: domain.AccessStream, ID: newID()}
 	done := must(t)(w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: w.tenant, Writes: []domain.Write{{Stream: stream, Events: []domain.Event{read}}},

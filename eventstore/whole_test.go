@@ -108,33 +108,45 @@ func forgeries() []forgery {
 		{name: "a payload without end", forge: put(argPayload, 0, `{"a":"`+strings.Repeat("a", 9<<20)+`"}`)},
 
 		// Side writes without their event.
-		{name: "a claim alone", append: sidesAlone(domain.TakeClaim{Holder: newID(),
-			Claim: domain.Claim{Kind: domain.EmailClaim}})},
-		{name: "a credential alone", append: sidesAlone(domain.SetCredential{User: someone(), Email: "a",
-			Verifier: "b"})},
+		{name: "a claim alone", append: sidesAlone(domain.TakeClaim{
+			Holder: newID(),
+			Claim:  domain.Claim{Kind: domain.EmailClaim},
+		})},
+		{name: "a credential alone", append: sidesAlone(domain.SetCredential{
+			User: someone(), Email: "a",
+			Verifier: "b",
+		})},
 		{name: "a credential's end alone", append: sidesAlone(domain.DeleteCredential{User: someone()})},
 		{name: "a second factor alone", append: sidesAlone(domain.SetSecondFactor{User: someone(), Factor: newID()})},
 		{name: "a second factor's end alone", append: sidesAlone(domain.RemoveSecondFactor{User: someone()})},
 		{name: "a code alone", append: sidesAlone(domain.SpendCode{User: someone(), Factor: newID(), Step: 1})},
-		{name: "a wrong code alone", append: sidesAlone(domain.CountWrongCode{User: someone(), Factor: newID(),
-			At: soon})},
+		{name: "a wrong code alone", append: sidesAlone(domain.CountWrongCode{
+			User: someone(), Factor: newID(),
+			At: soon,
+		})},
 		{name: "a person's key alone", append: sidesAlone(domain.CreateSubjectKey{Subject: someone()})},
 		{name: "a tenant's key alone", append: func(*testing.T, *world) domain.Append {
 			id := domain.TenantID{UUID: newID()}
 			return domain.Append{ID: newID(), Tenant: id, Side: []domain.SideWrite{domain.CreateTenantKey{Tenant: id}}}
 		}},
-		{name: "a session alone", append: sidesAlone(domain.StartSession{Session: newID(), User: someone(),
-			ExpiresAt: soon})},
+		{name: "a session alone", append: sidesAlone(domain.StartSession{
+			Session: newID(), User: someone(),
+			ExpiresAt: soon,
+		})},
 		{name: "a session's end alone", append: sidesAlone(domain.EndSession{Session: newID()})},
 		{name: "the end of all sessions alone", append: sidesAlone(domain.EndAllSessions{})},
 		{name: "a person's key destroyed without a trace", append: func(t *testing.T, w *world) domain.Append {
 			t.Helper()
 			user := w.register(t, w.tenant, "destroyed@example.org")
-			return domain.Append{ID: newID(), Tenant: w.tenant,
-				Side: []domain.SideWrite{domain.DestroySubjectKey{Subject: user}}}
+			return domain.Append{
+				ID: newID(), Tenant: w.tenant,
+				Side: []domain.SideWrite{domain.DestroySubjectKey{Subject: user}},
+			}
 		}},
-		{name: "a side write of a kind that nobody knows", append: sidesAlone(domain.DemandNoActs{User: someone()}),
-			forge: sideAs("kind", "drop_table")},
+		{
+			name: "a side write of a kind that nobody knows", append: sidesAlone(domain.DemandNoActs{User: someone()}),
+			forge: sideAs("kind", "drop_table"),
+		},
 
 		// Side writes beside the event of another.
 		{name: "a key destroyed beside another's erasure", append: func(t *testing.T, w *world) domain.Append {

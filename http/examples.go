@@ -147,9 +147,13 @@ func exampleFault(schemas huma.Registry, op *huma.Operation, r *route) domain.Fi
 	}
 
 	if r.command() {
-		return domain.FieldError{Field: headerKey, Code: "too_long",
-			Message: "An idempotency key has at most 128 characters."}
+		return domain.FieldError{
+			Field: headerKey, Code: "too_long",
+			Message: "An idempotency key has at most 128 characters.",
+		}
 	}
-	return domain.FieldError{Field: headerMinPosition, Code: "invalid",
-		Message: "Give the Event-Position of an earlier answer."}
+	return domain.FieldError{
+		Field: headerMinPosition, Code: "invalid",
+		Message: "Give the Event-Position of an earlier answer.",
+	}
 }

@@ -57,8 +57,10 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 	if err != nil {
 		return nil, err // nothing was read
 	}
-	filter := map[string]string{"purpose": q.Purpose, "as_of": printed(instantOrNull(in.AsOf.Time)),
-		"position": position(q.Position)}
+	filter := map[string]string{
+		"purpose": q.Purpose, "as_of": printed(instantOrNull(in.AsOf.Time)),
+		"position": position(q.Position),
+	}
 	if err := s.recordReadOfAll(ctx, call, "consents", filter); err != nil {
 		release()
 		return nil, err

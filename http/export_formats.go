@@ -51,8 +51,10 @@ func (f Format) schema() *huma.Schema {
 	case CSV:
 		return &huma.Schema{Type: huma.TypeString, Description: csvDescription}
 	case NDJSON:
-		return &huma.Schema{Type: huma.TypeString,
-			Description: `One consent per line; the last line is {"end":true,"count":…,"position":…}.`}
+		return &huma.Schema{
+			Type:        huma.TypeString,
+			Description: `One consent per line; the last line is {"end":true,"count":…,"position":…}.`,
+		}
 	default:
 		return &huma.Schema{
 			Type: huma.TypeObject, AdditionalProperties: false,

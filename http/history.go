@@ -60,8 +60,10 @@ func (personalState) Schema(huma.Registry) *huma.Schema {
 }
 
 func stateOf(s domain.PersonalState) personalState {
-	return [...]personalState{domain.Absent: "none", domain.Open: "open", domain.Erased: "erased",
-		domain.Withheld: "sealed"}[s]
+	return [...]personalState{
+		domain.Absent: "none", domain.Open: "open", domain.Erased: "erased",
+		domain.Withheld: "sealed",
+	}[s]
 }
 
 func historyOf(h reports.HistoryEntry) historyBody {

@@ -201,8 +201,10 @@ func (w writer) act(a auditBody) paperRecord {
 
 	address, agent := w.origin(a)
 	facts = append(facts, w.facts("address", address, "agent", agent, "position", fmt.Sprint(a.Position))...)
-	return paperRecord{w.when(a.Timestamp) + ": " + w.of(a.EventType),
-		slices.DeleteFunc(facts, func(f paperFact) bool { return f.Value == "" })}
+	return paperRecord{
+		w.when(a.Timestamp) + ": " + w.of(a.EventType),
+		slices.DeleteFunc(facts, func(f paperFact) bool { return f.Value == "" }),
+	}
 }
 
 // facts makes facts from pairs of a name and a value; empty values are left out.

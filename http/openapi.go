@@ -32,8 +32,10 @@ func apiConfig(version string) huma.Config {
 	c.Info.Description = "Accounts, consent under POPIA (Act 4 of 2013) and an audit trail for South African " +
 		"municipalities."
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT",
-			Description: "The access token from login or refresh."},
+		"bearer": {
+			Type: "http", Scheme: "bearer", BearerFormat: "JWT",
+			Description: "The access token from login or refresh.",
+		},
 	}
 	return c
 }

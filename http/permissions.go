@@ -75,10 +75,14 @@ func permissions() map[who]map[party]reach {
 		scraper:  open, // from the addresses in METRICS_FROM
 		holder:   open, // for the session of that token
 		self:     {citizen: own, worker: own, manager: own, admin: own, liaison: own, platformAdmin: own},
-		selfOrStaff: {citizen: own, worker: ownTenant, manager: ownTenant, admin: ownTenant, liaison: own,
-			platformAdmin: ownTenant},
-		selfOrOverseers: {citizen: own, worker: own, manager: ownTenant, admin: ownTenant, liaison: own,
-			platformAdmin: ownTenant},
+		selfOrStaff: {
+			citizen: own, worker: ownTenant, manager: ownTenant, admin: ownTenant, liaison: own,
+			platformAdmin: ownTenant,
+		},
+		selfOrOverseers: {
+			citizen: own, worker: own, manager: ownTenant, admin: ownTenant, liaison: own,
+			platformAdmin: ownTenant,
+		},
 		staff:          {worker: ownTenant, manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
 		overseers:      {manager: ownTenant, admin: ownTenant, platformAdmin: ownTenant},
 		auditors:       {manager: ownTenant, admin: ownTenant, platformAdmin: everything},

@@ -135,7 +135,9 @@ func TestWhoMustHaveASecondFactorMaySetItUpAndNothingElse(t *testing.T) {
 		role domain.Role
 		code string
 	}{
-		{domain.Admin, domain.PlatformCode}, {domain.Admin, "CPT"}, {domain.Manager, "CPT"},
+		{domain.Admin, domain.PlatformCode},
+		{domain.Admin, "CPT"},
+		{domain.Manager, "CPT"},
 		{domain.FieldWorker, "CPT"},
 	} {
 		role, p := c.role, w.staff(c.role, c.code)

@@ -59,7 +59,9 @@ func TestPeopleOfOtherMunicipalitiesLookAbsent(t *testing.T) {
 	stranger, admin := w.staff(domain.Manager, "CPT"), w.staff(domain.Admin, "KZN225")
 
 	for _, r := range [][3]string{
-		{"GET", "", ""}, {"PUT", "/role", `{"role":"citizen"}`}, {"POST", "/deactivate", ""},
+		{"GET", "", ""},
+		{"PUT", "/role", `{"role":"citizen"}`},
+		{"POST", "/deactivate", ""},
 		{"POST", "/reactivate", ""},
 	} {
 		there := admin.send(r[0], "/api/v1/users/"+stranger.id+r[1], r[2]).wantProblem(404, domain.CodeNotFound)

@@ -135,8 +135,10 @@ func (d drawn) eventAt(now time.Time) domain.Event {
 	case "refuse":
 		return &domain.ConsentRefused{Decision: made}
 	default:
-		return &domain.ConsentWithdrawn{ConsentID: made.ConsentID, Purpose: d.purpose, GivenAt: givenAt,
-			RecordedBy: domain.BySelf}
+		return &domain.ConsentWithdrawn{
+			ConsentID: made.ConsentID, Purpose: d.purpose, GivenAt: givenAt,
+			RecordedBy: domain.BySelf,
+		}
 	}
 }
 

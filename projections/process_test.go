@@ -76,11 +76,13 @@ func (w *world) registerTogether(t *testing.T) {
 	for range 5 {
 		user := newUser()
 		a.Side = append(a.Side, domain.CreateSubjectKey{Subject: user})
-		a.Writes = append(a.Writes, domain.Write{Stream: domain.UserOf(user),
+		a.Writes = append(a.Writes, domain.Write{
+			Stream: domain.UserOf(user),
 			Events: []domain.Event{&domain.UserRegistered{
 				MunicipalityCode: "CPT", Role: domain.Citizen, PreferredLanguage: domain.Zulu,
 				Person: domain.Known(domain.PersonFacts{Email: "a@example.org", FullName: "Together"}),
-			}}})
+			}},
+		})
 	}
 
 	_, err := w.store.Append(t.Context(), a)

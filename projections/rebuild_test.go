@@ -308,14 +308,16 @@ func TestAProjectorDoesNotHaltAtEventsThatARebuildHasFolded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	folds, rebuilt := make(chan struct{}), make(chan struct{})
-	w.work(t, folding{Projection: projection(t, "users"),
+	w.work(t, folding{
+		Projection: projection(t, "users"),
 		before: func(_ context.Context, _ pgx.Tx, page []domain.Recorded) error {
 			if _, closed := page[0].Event.(*domain.UserDeactivated); closed {
 				folds <- struct{}{}
 				<-rebuilt
 			}
 			return nil
-		}})
+		},
+	})
 
 	user := w.register(t, w.tenant, "a")
 	w.caughtUp(t, "users")
@@ -610,8 +612,10 @@ func TestARebuildRefusesADamagedLog(t *testing.T) {
 		"a gap": {"delete from trust.events where position = 3", &gap},
 		"a lost end": {"update trust.events set position = position + 1 where position = (select max(position) " +
 			"from trust.events)", &gap},
-		"an event": {"update trust.events set event_type = 'user.unheard_of.v1' where stream_type = 'user'",
-			&forged},
+		"an event": {
+			"update trust.events set event_type = 'user.unheard_of.v1' where stream_type = 'user'",
+			&forged,
+		},
 		"another order": {"update trust.events set version = 9 where stream_type = 'user' and version > 1", &order},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -400,8 +400,10 @@ func prepareRestore(t *testing.T, w *world) (*world, setting) {
 
 	empty := *w
 	empty.db = pgtest.New(t)
-	return &empty, setting{URL: empty.db.URL(pgtest.Superuser), Head: b.Head(), Events: events.Bytes(),
-		Keys: keys.Bytes()}
+	return &empty, setting{
+		URL: empty.db.URL(pgtest.Superuser), Head: b.Head(), Events: events.Bytes(),
+		Keys: keys.Bytes(),
+	}
 }
 
 func doRestore(ctx context.Context, at setting) error {

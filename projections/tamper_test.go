@@ -95,43 +95,59 @@ func tamperings(columns, nullable []string) (all []tampering) {
 
 	return append(
 		all,
-		tampering{"version changed where none was expected",
-			"update trust.events set version = version + 7 where position = :q", byVersions},
-		tampering{"versions swapped where none was expected",
+		tampering{
+			"version changed where none was expected",
+			"update trust.events set version = version + 7 where position = :q", byVersions,
+		},
+		tampering{
+			"versions swapped where none was expected",
 			`update trust.events set version = version + 100 where position in (:q, :r);
 			update trust.events set version = case position
 				when :q then (select version from trust_kept where position = :r)
-				else (select version from trust_kept where position = :q) end where position in (:q, :r)`, byVersions},
+				else (select version from trust_kept where position = :q) end where position in (:q, :r)`, byVersions,
+		},
 		tampering{"a row deleted", "delete from trust.events where position = :p", byGap},
 		tampering{"a row deleted, and those above moved down", `delete from trust.events where position = :p;
 			update trust.events set position = -position where position > :p;
 			update trust.events set position = -position - 1 where position < 0`, "event"},
-		tampering{"a row put in without a code",
+		tampering{
+			"a row put in without a code",
 			`insert into trust.events select :end + 1, tenant_id, stream_type, gen_random_uuid(), 1,
 			gen_random_uuid(), gen_random_uuid(), 1, event_type, subject_id, record_id, actor_id, payload, sealed,
-			metadata, recorded_at, recorded_at from trust.events where position = :end`, byNoCode},
-		tampering{"a row put in with the code of another",
+			metadata, recorded_at, recorded_at from trust.events where position = :end`, byNoCode,
+		},
+		tampering{
+			"a row put in with the code of another",
 			`insert into trust.events select :end + 1, tenant_id, stream_type, gen_random_uuid(), 1,
 			gen_random_uuid(), gen_random_uuid(), 1, event_type, subject_id, record_id, actor_id, payload, sealed,
-			metadata, recorded_at, recorded_at, code from trust.events where position = :end`, byCode},
-		tampering{"a row written a second time",
+			metadata, recorded_at, recorded_at, code from trust.events where position = :end`, byCode,
+		},
+		tampering{
+			"a row written a second time",
 			`insert into trust.events select :end + 1, tenant_id, stream_type, stream_id, version + 1,
 			event_id, append_id, ordinal + 1, event_type, subject_id, record_id, actor_id, payload, sealed, metadata,
-			effective_at, recorded_at, code from trust.events where position = :end`, byCode},
+			effective_at, recorded_at, code from trust.events where position = :end`, byCode,
+		},
 		tampering{"a mark that was moved", "update trust.coded set position = 1000", "trust.coded is not what"},
 
-		tampering{"a time moved between its neighbours",
+		tampering{
+			"a time moved between its neighbours",
 			`update trust.events set recorded_at = recorded_at + interval '1 microsecond',
-			effective_at = effective_at + interval '1 microsecond' where position = :end`, later},
-		tampering{"two appends in the other order, versions and times too",
+			effective_at = effective_at + interval '1 microsecond' where position = :end`, later,
+		},
+		tampering{
+			"two appends in the other order, versions and times too",
 			`create temp table other as select * from trust.events where position in (:q, :r);
 			delete from trust.events where position in (:q, :r);
 			insert into trust.events select k.position, o.tenant_id, o.stream_type, o.stream_id, k.version, o.event_id,
 				o.append_id, o.ordinal, o.event_type, o.subject_id, o.record_id, o.actor_id, o.payload, o.sealed,
 				o.metadata, k.effective_at, k.recorded_at, o.code
-			from other o, trust_kept k where k.position in (:q, :r) and k.position <> o.position`, later},
-		tampering{"the end cut off, before a read table came so far", "delete from trust.events where position = :end",
-			later},
+			from other o, trust_kept k where k.position in (:q, :r) and k.position <> o.position`, later,
+		},
+		tampering{
+			"the end cut off, before a read table came so far", "delete from trust.events where position = :end",
+			later,
+		},
 	)
 }
 
@@ -144,7 +160,8 @@ func TestVerifyNoticesEveryChangeOfAnEventButWhereItStands(t *testing.T) {
 	elsewhere := w.municipality(t, "JHB")
 	cara := w.register(t, elsewhere, "cara")
 	act := func(tenant domain.TenantID, actor domain.UserID, expected int, stream domain.Stream,
-		events ...domain.Event) int64 {
+		events ...domain.Event,
+	) int64 {
 		done, err := w.store.Append(t.Context(), domain.Append{
 			ID: newID(), Tenant: tenant, Actor: actor, Metadata: domain.Metadata{Command: tenant.String()},
 			Origin: domain.Origin{IP: "203.0.113.7"},

@@ -168,7 +168,8 @@ func TestAConnectionLostBetweenFoldAndCommitIsNoHalt(t *testing.T) {
 	super := w.db.Superuser(t)
 	var lost atomic.Int32
 
-	w.work(t, folding{Projection: projection(t, "users"),
+	w.work(t, folding{
+		Projection: projection(t, "users"),
 		after: func(ctx context.Context, tx pgx.Tx, _ []domain.Recorded) error {
 			if lost.Load() == 2 {
 				return nil
@@ -181,7 +182,8 @@ func TestAConnectionLostBetweenFoldAndCommitIsNoHalt(t *testing.T) {
 				lost.Add(1)
 			}
 			return err
-		}})
+		},
+	})
 	w.caughtUp(t, "users")
 	if s := w.status(t, "users"); lost.Load() != 2 || s.Error != "" {
 		t.Errorf("lost %d connections, status %+v", lost.Load(), s)
@@ -213,13 +215,15 @@ func TestAPanicHaltsAndTheProjectorGoesOnAfterwards(t *testing.T) {
 	var broken atomic.Bool
 	broken.Store(true)
 
-	w.work(t, folding{Projection: projection(t, "users"),
+	w.work(t, folding{
+		Projection: projection(t, "users"),
 		before: func(context.Context, pgx.Tx, []domain.Recorded) error {
 			if broken.Load() {
 				panic("a value that nobody should read")
 			}
 			return nil
-		}})
+		},
+	})
 	if s := w.becomes(t, "users", follow.Halted); strings.Contains(s.Error, "nobody should read") ||
 		!strings.Contains(s.Error, "event 2: ") {
 		t.Errorf("status %+v", s)
@@ -286,13 +290,15 @@ func TestAForeignEpochIsObeyed(t *testing.T) {
 		}
 	}
 
-	run(t, follow.NewWorker(config, folding{Projection: projection(t, "users"),
+	run(t, follow.NewWorker(config, folding{
+		Projection: projection(t, "users"),
 		after: times(1, func(ctx context.Context, _ pgx.Tx) error {
 			// As if another had become leader meanwhile: a page folded under the old
 			// epoch must not be committed.
 			_, err := super.Exec(ctx, "update trust.checkpoints set epoch = epoch + 1 where follower = 'users'")
 			return err
-		})}))
+		}),
+	}))
 
 	w.register(t, w.tenant, "a")
 	w.caughtUp(t, "users") // it campaigned again

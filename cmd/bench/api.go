@@ -70,8 +70,10 @@ func newSite(address string) *site {
 	transport := &http.Transport{
 		MaxIdleConnsPerHost: httpClients, MaxConnsPerHost: httpClients, DisableCompression: true,
 	}
-	return &site{base: "http://" + address, client: &http.Client{Transport: transport, Timeout: 30 * time.Second},
-		granted: make(chan string, 1_000_000)}
+	return &site{
+		base: "http://" + address, client: &http.Client{Transport: transport, Timeout: 30 * time.Second},
+		granted: make(chan string, 1_000_000),
+	}
 }
 
 func freeAddress() (string, error) {

@@ -141,19 +141,27 @@ func TestTheBareTableRefusesAWrongVersion(t *testing.T) {
 
 func example() *report {
 	m := measured{Work: "append, 64 callers", Baseline: baselineName, Sides: []result{
-		{Name: baselineName, Rounds: []sample{{Events: 100, Seconds: 1}, {Events: 300, Seconds: 1},
-			{Events: 200, Seconds: 1}}},
+		{Name: baselineName, Rounds: []sample{
+			{Events: 100, Seconds: 1},
+			{Events: 300, Seconds: 1},
+			{Events: 200, Seconds: 1},
+		}},
 		{Name: "Emmett", Missing: "npm is not installed"},
-		{Name: oursName, Rounds: []sample{{Events: 500, Seconds: 1}, {Events: 400, Seconds: 1},
-			{Events: 100, Seconds: 1}}},
+		{Name: oursName, Rounds: []sample{
+			{Events: 500, Seconds: 1},
+			{Events: 400, Seconds: 1},
+			{Events: 100, Seconds: 1},
+		}},
 	}}
 
 	for i := range m.Sides {
 		m.Sides[i].summarise()
 	}
 	m.compare()
-	return &report{Quick: true, Note: "On a busy machine.", Day: "2026-11-27", Seconds: 60, Rounds: 3,
-		Works: []measured{m}}
+	return &report{
+		Quick: true, Note: "On a busy machine.", Day: "2026-11-27", Seconds: 60, Rounds: 3,
+		Works: []measured{m},
+	}
 }
 
 func TestTheReportIsWrittenFromItsJSON(t *testing.T) {

@@ -83,9 +83,11 @@ func describe(ctx context.Context, e *env, size scale, note string) (*report, er
 	for _, c := range contenders() {
 		r.Contenders = append(r.Contenders, fact{c.name, c.about})
 	}
-	r.Contenders = append(r.Contenders, fact{bareHTTPName,
+	r.Contenders = append(r.Contenders, fact{
+		bareHTTPName,
 		"the baseline over HTTP: no account, no permission, no rate limit, no idempotency key, no record of who " +
-			"read; one INSERT or SELECT for each request, 16 connections"})
+			"read; one INSERT or SELECT for each request, 16 connections",
+	})
 	return r, nil
 }
 

@@ -17,10 +17,14 @@ func targets() []target {
 	}
 
 	return []target{
-		{"append, 1 caller, against one INSERT transaction per event", 0.9, "×",
-			against("append, 1 caller", baselineName)},
-		{"append, 64 callers, against one INSERT transaction per event", 4, "×",
-			against("append, 64 callers", baselineName)},
+		{
+			"append, 1 caller, against one INSERT transaction per event", 0.9, "×",
+			against("append, 1 caller", baselineName),
+		},
+		{
+			"append, 64 callers, against one INSERT transaction per event", 4, "×",
+			against("append, 64 callers", baselineName),
+		},
 		{"append, 256 callers, against COPY of 1 000", 0.4, "×", against("append, 256 callers", bareCopy().name)},
 		{"read in order, against a bare scan", 0.8, "×", against("read ", baselineName)},
 		{"project, against the bare unnest of 1 000", 1, "×", against("project ", baselineName)},
@@ -30,10 +34,12 @@ func targets() []target {
 			own := m.side(oursName)
 			return own.Ratio, own.Ratio > 0
 		}},
-		{"consents over HTTP, 64 clients, against our own append with 64 callers", 0.25, "×",
+		{
+			"consents over HTTP, 64 clients, against our own append with 64 callers", 0.25, "×",
 			func(r *report) (float64, bool) {
 				return r.rates("HTTP create, 64", oursName, "append, 64 callers", oursName)
-			}},
+			},
+		},
 	}
 }
 

@@ -265,8 +265,10 @@ func readWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 		return nil, err
 	}
 	p := params{callers: 1, howLong: size.ReadFor, events: size.ReadEvents}
-	return []work{{name: "read " + thousands(size.ReadEvents) + " events in order", baseline: baselineName,
-		sides: sides(p)}}, nil
+	return []work{{
+		name: "read " + thousands(size.ReadEvents) + " events in order", baseline: baselineName,
+		sides: sides(p),
+	}}, nil
 }
 
 func projectWorks(ctx context.Context, e *env, size scale) ([]work, error) {
@@ -275,8 +277,10 @@ func projectWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 		return nil, err
 	}
 	p := params{callers: 1, howLong: size.FoldFor, events: size.FoldEvents}
-	return []work{{name: "project " + thousands(size.FoldEvents) + " events, with checkpoint", baseline: baselineName,
-		sides: sides(p)}}, nil
+	return []work{{
+		name: "project " + thousands(size.FoldEvents) + " events, with checkpoint", baseline: baselineName,
+		sides: sides(p),
+	}}, nil
 }
 
 func visibleWorks(ctx context.Context, e *env, size scale) ([]work, error) {
@@ -285,8 +289,10 @@ func visibleWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 		return nil, err
 	}
 	name := fmt.Sprintf("append → visible, at %d a second", writesASecond)
-	return []work{{name: name, baseline: baselineName, latency: true,
-		sides: sides(params{callers: 1, howLong: size.WatchFor})}}, nil
+	return []work{{
+		name: name, baseline: baselineName, latency: true,
+		sides: sides(params{callers: 1, howLong: size.WatchFor}),
+	}}, nil
 }
 
 const bareHTTPName = "net/http and pgx, one statement"

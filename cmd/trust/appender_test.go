@@ -138,8 +138,10 @@ func (o order) append() domain.Append {
 		}}}}
 		a.Side = []domain.SideWrite{
 			domain.CreateSubjectKey{Subject: person},
-			domain.TakeClaim{Claim: domain.Claim{Tenant: a.Tenant, Kind: domain.EmailClaim, Value: o.Address},
-				Holder: o.Person},
+			domain.TakeClaim{
+				Claim:  domain.Claim{Tenant: a.Tenant, Kind: domain.EmailClaim, Value: o.Address},
+				Holder: o.Person,
+			},
 		}
 		return a
 	}

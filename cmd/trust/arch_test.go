@@ -275,8 +275,10 @@ func TestOnlyOneFileKnowsTokens(t *testing.T) {
 func TestDomainIsPure(t *testing.T) {
 	t.Parallel()
 	impure := map[string][]string{
-		"time": {"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep", "Local",
-			"LoadLocation"},
+		"time": {
+			"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep", "Local",
+			"LoadLocation",
+		},
 		"uuid": {"New", "NewString", "NewRandom", "NewUUID", "NewV6", "NewV7", "NewRandomFromReader"},
 	}
 

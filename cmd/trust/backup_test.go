@@ -242,20 +242,36 @@ func TestARestoreThatIsRefusedLeavesNothing(t *testing.T) {
 		"cut off": {"keys.copy.gz", func(x string) string {
 			return x[:len(x)-20]
 		}, nil, "", exit.CodeNotSo, "is damaged"},
-		"another format": {"events.json", replace(`"format": 1`, `"format": 2`), nil, "", exit.CodeNotSo,
-			"has format 2"},
-		"a newer schema": {"keys.json", replace(`"schema": `, `"schema": 9`), nil, "", exit.CodeNotSo,
-			"run a newer trust"},
-		"no manifest": {"events.json", replace(`"holds": "events"`, `"holds": "keys"`), nil, "", exit.CodeNotSo,
-			"is not what trust backup wrote"},
-		"older keys": {"keys.json", replace(`"position": 2`, `"position": 1`), nil, "", exit.CodeNotSo,
-			"the keys are older than the events"},
-		"a missing event": {"events.json", replace(`"position": 2`, `"position": 1`), nil, "", exit.CodeNotSo,
-			"not a whole backup"},
-		"others' keys": {"keys.json", replace("", ""), []string{"--keys", filepath.Join(other.dir, "full")}, "",
-			exit.CodeNotSo, "do not belong to these events"},
-		"wrong master key": {"keys.json", replace("", ""), nil, "MASTER_KEY=" + strings.Repeat("wrong-", 8),
-			exit.CodeUsage, "MASTER_KEY is not the one"},
+		"another format": {
+			"events.json", replace(`"format": 1`, `"format": 2`), nil, "", exit.CodeNotSo,
+			"has format 2",
+		},
+		"a newer schema": {
+			"keys.json", replace(`"schema": `, `"schema": 9`), nil, "", exit.CodeNotSo,
+			"run a newer trust",
+		},
+		"no manifest": {
+			"events.json", replace(`"holds": "events"`, `"holds": "keys"`), nil, "", exit.CodeNotSo,
+			"is not what trust backup wrote",
+		},
+		"older keys": {
+			"keys.json", replace(`"position": 2`, `"position": 1`), nil, "", exit.CodeNotSo,
+			"the keys are older than the events",
+		},
+		"a missing event": {
+			"events.json", replace(`"position": 2`, `"position": 1`), nil, "", exit.CodeNotSo,
+			"not a whole backup",
+		},
+		"others' keys": {
+			"keys.json", replace("", ""),
+			[]string{"--keys", filepath.Join(other.dir, "full")},
+			"",
+			exit.CodeNotSo, "do not belong to these events",
+		},
+		"wrong master key": {
+			"keys.json", replace("", ""), nil, "MASTER_KEY=" + strings.Repeat("wrong-", 8),
+			exit.CodeUsage, "MASTER_KEY is not the one",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

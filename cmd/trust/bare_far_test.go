@@ -53,8 +53,10 @@ func TestFarAFullDiskAndNoNpmAreSaidInOneSentence(t *testing.T) {
 	for what, c := range map[string]struct{ size, before, want string }{
 		"a full disk, for the archive":   {"16m", "", "no space left on device"},
 		"a full disk, for what is in it": {"48m", "", "no space left on device"},
-		"neither npm nor an archive": {"1g", "PATH=/nowhere POSTGRES_ARCHIVE= ",
-			"apt-get install postgresql"},
+		"neither npm nor an archive": {
+			"1g", "PATH=/nowhere POSTGRES_ARCHIVE= ",
+			"apt-get install postgresql",
+		},
 		"an archive that is not the right one": {"1g", "POSTGRES_ARCHIVE=" + binary + " ", "SHA-512 differs"},
 	} {
 		out := bare.output(t, c.size, c.before+binary+left)

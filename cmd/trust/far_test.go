@@ -39,7 +39,6 @@ func TestATestIsFarInFileTagAndNameOrInNone(t *testing.T) {
 		}
 		return nil
 	})
-
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,15 +58,23 @@ func TestAHalfFarTestIsNoticed(t *testing.T) {
 		"far":           {"a/b_far_test.go", tag + "package a\n" + far, nil},
 		"near":          {"a/b_test.go", "package a\n" + near, nil},
 		"without a tag": {"a/b_far_test.go", "package a\n" + far, []string{"a/b_far_test.go lacks //go:build far"}},
-		"more than the tag": {"a/b_far_test.go", "//go:build far && linux\n\npackage a\n" + far,
-			[]string{"a/b_far_test.go lacks //go:build far"}},
-		"a near name": {"a/b_far_test.go", tag + "package a\n" + near,
-			[]string{"a/b_far_test.go: TestAway does not begin with TestFar"}},
-		"a far name": {"a/b_test.go", "package a\n" + far,
-			[]string{"a/b_test.go: TestFarAway is in no file _far_test.go"}},
+		"more than the tag": {
+			"a/b_far_test.go", "//go:build far && linux\n\npackage a\n" + far,
+			[]string{"a/b_far_test.go lacks //go:build far"},
+		},
+		"a near name": {
+			"a/b_far_test.go", tag + "package a\n" + near,
+			[]string{"a/b_far_test.go: TestAway does not begin with TestFar"},
+		},
+		"a far name": {
+			"a/b_test.go", "package a\n" + far,
+			[]string{"a/b_test.go: TestFarAway is in no file _far_test.go"},
+		},
 		"a near file": {"a/b_test.go", tag + "package a\n" + near, []string{"a/b_test.go has a build tag far"}},
-		"not far": {"a/b_test.go", "//go:build !far\n\npackage a\n" + near,
-			[]string{"a/b_test.go has a build tag far"}},
+		"not far": {
+			"a/b_test.go", "//go:build !far\n\npackage a\n" + near,
+			[]string{"a/b_test.go has a build tag far"},
+		},
 		"a benchmark": {
 			"a/b_far_test.go", tag + "package a\nfunc BenchmarkAway(b *testing.B) {}\n",
 			[]string{"a/b_far_test.go: BenchmarkAway does not begin with TestFar"},

@@ -90,15 +90,23 @@ func TestKeysRotateRefusesKeysThatAreNotRightAndChangesNothing(t *testing.T) {
 		"no new key":      {nil, "NEW_MASTER_KEY is not set"},
 		"no old key":      {[]string{toNext, "MASTER_KEY="}, "MASTER_KEY is not set"},
 		"a short new key": {[]string{"NEW_MASTER_KEY=short"}, "NEW_MASTER_KEY has 5 characters"},
-		"a repeated new key": {[]string{"NEW_MASTER_KEY=" + strings.Repeat("x", 40)},
-			"NEW_MASTER_KEY is one character"},
+		"a repeated new key": {
+			[]string{"NEW_MASTER_KEY=" + strings.Repeat("x", 40)},
+			"NEW_MASTER_KEY is one character",
+		},
 		"twice the same": {[]string{"NEW_" + testMaster}, "MASTER_KEY and NEW_MASTER_KEY are the same"},
-		"the secret key": {[]string{"NEW_MASTER_KEY=" + strings.TrimPrefix(testSecret, "SECRET_KEY=")},
-			"SECRET_KEY and NEW_MASTER_KEY are the same"},
-		"a wrong old key": {[]string{toNext, "MASTER_KEY=" + strings.Repeat("wrong-", 8)},
-			"neither MASTER_KEY nor NEW_MASTER_KEY"},
-		"another database's key": {[]string{toNext, "MASTER_KEY=" + strings.Repeat("others-", 6)},
-			"neither MASTER_KEY nor NEW_MASTER_KEY"},
+		"the secret key": {
+			[]string{"NEW_MASTER_KEY=" + strings.TrimPrefix(testSecret, "SECRET_KEY=")},
+			"SECRET_KEY and NEW_MASTER_KEY are the same",
+		},
+		"a wrong old key": {
+			[]string{toNext, "MASTER_KEY=" + strings.Repeat("wrong-", 8)},
+			"neither MASTER_KEY nor NEW_MASTER_KEY",
+		},
+		"another database's key": {
+			[]string{toNext, "MASTER_KEY=" + strings.Repeat("others-", 6)},
+			"neither MASTER_KEY nor NEW_MASTER_KEY",
+		},
 		"no database": {[]string{toNext, "DATABASE_URL="}, "DATABASE_URL is not set"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -262,10 +270,14 @@ func TestEveryCommandRefusesAMasterKeyThatIsNotTheDatabases(t *testing.T) {
 	}
 
 	for name, c := range map[string]struct{ env, want string }{
-		"wrong": {"MASTER_KEY=" + strings.Repeat("wrong-", 8),
-			"MASTER_KEY is not the one that this database was made with"},
-		"another database's": {"MASTER_KEY=" + strings.Repeat("others-", 6),
-			"MASTER_KEY is not the one that this database was made with"},
+		"wrong": {
+			"MASTER_KEY=" + strings.Repeat("wrong-", 8),
+			"MASTER_KEY is not the one that this database was made with",
+		},
+		"another database's": {
+			"MASTER_KEY=" + strings.Repeat("others-", 6),
+			"MASTER_KEY is not the one that this database was made with",
+		},
 		"missing": {"MASTER_KEY=", "MASTER_KEY is not set"},
 	} {
 		for _, command := range commands {

@@ -365,8 +365,10 @@ func livesMarked(t *testing.T, c *client, marks map[string]string) {
 	granted := do("POST", "/api/v1/consents", 201, map[string]any{
 		"purpose": "child_programme", "language": "zu", "consented": true, "channel": "paper",
 		"evidence": map[string]any{"sha256": sha, "reference": marks["evidence"]},
-		"given_by": map[string]any{"name": marks["competent person"], "relation": "mother",
-			"authority": "birth certificate"},
+		"given_by": map[string]any{
+			"name": marks["competent person"], "relation": "mother",
+			"authority": "birth certificate",
+		},
 	})
 	do("POST", "/api/v1/consents/"+granted.text("id")+"/withdraw", 200, map[string]any{"reason": marks["reason"]})
 

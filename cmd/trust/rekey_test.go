@@ -53,8 +53,10 @@ func (f *former) account(t *testing.T, email, spelling, verifier string) domain.
 		}}}},
 		Side: []domain.SideWrite{
 			domain.CreateSubjectKey{Subject: id},
-			domain.TakeClaim{Claim: domain.Claim{Tenant: f.cpt, Kind: domain.EmailClaim, Value: spelling},
-				Holder: id.UUID},
+			domain.TakeClaim{
+				Claim:  domain.Claim{Tenant: f.cpt, Kind: domain.EmailClaim, Value: spelling},
+				Holder: id.UUID,
+			},
 			domain.SetCredential{User: id, Email: spelling, Verifier: verifier},
 		},
 	})

@@ -150,8 +150,11 @@ func TestAnOfficerAnswersTheRegulatorOnTheCommandLine(t *testing.T) {
 		"nobody":         {exit.CodeNotSo, []string{"--subject", consent}, "no such person"},
 		"a typing error": {exit.CodeNotSo, []string{"--purpose", "sms_alrt"}, "never had such a purpose"},
 		"no instant":     {exit.CodeUsage, []string{"--as-of", "3 March"}, "give an instant, with its zone"},
-		"both": {exit.CodeUsage, []string{"--known-at", day, "--position", "1"},
-			"position or known_at, not both"},
+		"both": {
+			exit.CodeUsage,
+			[]string{"--known-at", day, "--position", "1"},
+			"position or known_at, not both",
+		},
 		"a position to come":   {exit.CodeUsage, []string{"--position", "99999999"}, "log has no such position"},
 		"names for no reason":  {exit.CodeUsage, []string{"--reveal"}, "--reveal needs --reason"},
 		"a reason for nothing": {exit.CodeUsage, []string{"--reason", "x"}, "--reason needs --reveal"},

@@ -24,8 +24,10 @@ func TestWhatTheServerRefusesIsNotWaitedForAtTheStart(t *testing.T) {
 		passes  bool
 	}{
 		"a database that is not there": {absent.String(), `database "no_such_database" does not exist`, false},
-		"a server that is not there": {"postgres://trust@" + freeAddress() + "/trust?sslmode=disable",
-			"is it running", true},
+		"a server that is not there": {
+			"postgres://trust@" + freeAddress() + "/trust?sslmode=disable",
+			"is it running", true,
+		},
 	} {
 		pool, err := openPool(t.Context(), c.address, 1)
 		must(t, err)

@@ -311,8 +311,10 @@ func appendOnce(w *town) {
 	for name, absent := range map[string]struct {
 		tenant domain.TenantID
 		id     uuid.UUID
-	}{"another tenant": {w.found(), a.ID}, "no append": {w.tenant, newID()},
-		"no append of anybody": {domain.TenantID{}, newID()}} {
+	}{
+		"another tenant": {w.found(), a.ID}, "no append": {w.tenant, newID()},
+		"no append of anybody": {domain.TenantID{}, newID()},
+	} {
 		found, err := w.FindAppend(w.ctx(), absent.tenant, absent.id)
 		w.ok(err)
 		if len(found) != 0 {

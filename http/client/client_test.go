@@ -24,8 +24,10 @@ func serve(t *testing.T, status int, header http.Header, body string) (*client.C
 	var last said
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		sent, _ := io.ReadAll(r.Body)
-		last = said{r.Method + " " + r.RequestURI, r.Header.Get("Authorization"), r.Header.Get("Idempotency-Key"),
-			strings.TrimSpace(string(sent))}
+		last = said{
+			r.Method + " " + r.RequestURI, r.Header.Get("Authorization"), r.Header.Get("Idempotency-Key"),
+			strings.TrimSpace(string(sent)),
+		}
 		for name, values := range header {
 			w.Header()[name] = values
 		}
@@ -46,7 +48,9 @@ func TestARequestSaysWhatItWasGiven(t *testing.T) {
 		check.ETag() != `"2"` {
 		t.Errorf("%+v, %v", check, err)
 	}
-	if want := "GET /api/v1/consents/check?at=2026-03-01T14%3A00%3A00.000005%2B02%3A00&purpose=a%26b"; last.line != want || last.token != "Bearer secret" {
+
+	const want = "GET /api/v1/consents/check?at=2026-03-01T14%3A00%3A00.000005%2B02%3A00&purpose=a%26b"
+	if last.line != want || last.token != "Bearer secret" {
 		t.Errorf("got %+v, want %s", last, want)
 	}
 	_, err = c.RetirePurpose(t.Context(), "a/b", &client.RetirePurposeParams{IdempotencyKey: new("k")})
@@ -62,7 +66,8 @@ func TestARequestSaysWhatItWasGiven(t *testing.T) {
 func TestARefusalIsATypedError(t *testing.T) {
 	t.Parallel()
 	c, _ := serve(t, http.StatusServiceUnavailable, http.Header{"Retry-After": {"5"}, "X-Request-Id": {"id"}},
-		`{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"Try again.","code":"unavailable","errors":[{"field":"database","code":"not_ready","message":"No."}]}`)
+		`{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"Try again.","code":"unavailable",`+
+			`"errors":[{"field":"database","code":"not_ready","message":"No."}]}`)
 	_, err := c.Ready(t.Context())
 	refusal, ok := errors.AsType[*client.Error](fmt.Errorf("wrapped: %w", err))
 	if !ok || client.CodeOf(err) != client.ProblemCodeUnavailable || refusal.Status != 503 ||
@@ -80,7 +85,7 @@ func TestWhatIsNoAnswerOfTheAPIIsAnErrorToo(t *testing.T) {
 		want   string
 	}{
 		"a proxy's page":      {http.StatusBadGateway, "<html>", "502 Bad Gateway: This answer is not from the API."},
-		"JSON of others":      {http.StatusForbidden, `{"detail":"x"}`, "403 Forbidden: This answer is not from the API."},
+		"foreign JSON":        {403, `{"detail":"x"}`, "403 Forbidden: This answer is not from the API."},
 		"a success, cut off":  {http.StatusOK, `{"status":`, "client: answer to GET /health: unexpected EOF"},
 		"a success in HTML":   {http.StatusOK, `<html>`, "client: answer to GET /health: invalid character"},
 		"a redirect to login": {http.StatusNotModified, ``, "304 Not Modified: This answer is not from the API."},

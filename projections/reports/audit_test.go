@@ -157,8 +157,10 @@ func TestTheAuditOpensPersonalValuesForTheOwnTenantOnly(t *testing.T) {
 		return b.String()
 	}
 
-	secrets := []string{"anna@Example.org", "Ṱhilidzi", "+27731234567", "thandi.nkosi+stad@example.co.za",
-		"box 4, form 17", "Nomvula", "My neighbour", "203.0.113.7", "marked-agent"}
+	secrets := []string{
+		"anna@Example.org", "Ṱhilidzi", "+27731234567", "thandi.nkosi+stad@example.co.za",
+		"box 4, form 17", "Nomvula", "My neighbour", "203.0.113.7", "marked-agent",
+	}
 
 	own := text(w.audit(t, w.tenant, domain.TenantID{}, reports.AuditFilter{}))
 	for _, s := range secrets {
@@ -188,8 +190,11 @@ func TestTheAuditOpensPersonalValuesForTheOwnTenantOnly(t *testing.T) {
 			sealed = append(sealed, c)
 		}
 	}
-	want := []domain.FieldChange{{Field: "email", Personal: domain.Withheld},
-		{Field: "full_name", Personal: domain.Withheld}, {Field: "phone", Personal: domain.Withheld}}
+	want := []domain.FieldChange{
+		{Field: "email", Personal: domain.Withheld},
+		{Field: "full_name", Personal: domain.Withheld},
+		{Field: "phone", Personal: domain.Withheld},
+	}
 	if diff := cmp.Diff(want, sealed); diff != "" {
 		t.Errorf("sealed fields (-want +got):\n%s", diff)
 	}
@@ -239,7 +244,8 @@ func TestAnAuditFiltersAndPages(t *testing.T) {
 	for want, filter := range map[string]reports.AuditFilter{
 		"user.password_changed consent.withdrawn consent.granted user.registered municipality.registered": {},
 		"consent.granted user.registered municipality.registered": {
-			Operation: domain.OpCreate},
+			Operation: domain.OpCreate,
+		},
 		"consent.withdrawn consent.granted":  {Table: "consents"},
 		"consent.withdrawn":                  {Table: "consents", Operation: domain.OpUpdate},
 		"":                                   {Table: "consents", Operation: domain.OpRead},
@@ -297,8 +303,11 @@ func TestAnotherTenantsAuditIsForbidden(t *testing.T) {
 		viewer, asked domain.TenantID
 		sealed        bool
 	}{
-		{w.tenant, w.tenant, false}, {w.tenant, domain.TenantID{}, false}, {platform, platform, false},
-		{platform, other, true}, {platform, domain.TenantID{}, true},
+		{w.tenant, w.tenant, false},
+		{w.tenant, domain.TenantID{}, false},
+		{platform, platform, false},
+		{platform, other, true},
+		{platform, domain.TenantID{}, true},
 	} {
 		scope, err := reports.ScopeOf(c.viewer, c.asked)
 		if err != nil || scope.Sealed() != c.sealed {

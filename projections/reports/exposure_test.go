@@ -19,8 +19,10 @@ func (w *world) read(
 	done, err := w.store.Append(t.Context(), domain.Append{
 		ID: newID(), Tenant: tenant, Actor: clerk, Metadata: domain.Metadata{ActorRole: string(domain.Manager)},
 		Writes: []domain.Write{{Stream: domain.Stream{Type: domain.AccessStream, ID: newID()}, Events: []domain.Event{
-			&domain.PersonalDataRead{Route: "GET /api/v1/users", Fields: "profile", Head: 7, Subjects: people,
-				Filter: filter},
+			&domain.PersonalDataRead{
+				Route: "GET /api/v1/users", Fields: "profile", Head: 7, Subjects: people,
+				Filter: filter,
+			},
 		}}},
 	})
 	must(t, err)

@@ -149,8 +149,10 @@ func randomDecision(rt *rapid.T) domain.Event {
 	case "refuse":
 		return &domain.ConsentRefused{Decision: made}
 	default:
-		return &domain.ConsentWithdrawn{ConsentID: made.ConsentID, Purpose: purpose, GivenAt: givenAt,
-			RecordedBy: domain.BySelf}
+		return &domain.ConsentWithdrawn{
+			ConsentID: made.ConsentID, Purpose: purpose, GivenAt: givenAt,
+			RecordedBy: domain.BySelf,
+		}
 	}
 }
 

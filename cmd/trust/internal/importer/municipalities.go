@@ -39,11 +39,13 @@ func municipalityWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]
 
 		seen[c.Code] = row.Line
 		c.Name = names[row.Line]
-		wishes = append(wishes, wish{line: row.Line, standing: domain.CodeCodeTaken,
+		wishes = append(wishes, wish{
+			line: row.Line, standing: domain.CodeCodeTaken,
 			do: func(ctx context.Context) error {
 				_, err := handler.RegisterMunicipality(ctx, commands.System(domain.PlatformTenant()), c)
 				return err
-			}})
+			},
+		})
 	}
 	return wishes, bad
 }

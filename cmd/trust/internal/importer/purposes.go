@@ -44,11 +44,13 @@ func purposeWishes(handler *commands.Handler, rows []Row, bad []BadRow) ([]wish,
 		}
 
 		seen[c.Code] = row.Line
-		wishes = append(wishes, wish{line: row.Line, standing: domain.CodePurposeTaken,
+		wishes = append(wishes, wish{
+			line: row.Line, standing: domain.CodePurposeTaken,
 			do: func(ctx context.Context) error {
 				_, err := handler.DefinePurpose(ctx, commands.System(domain.PlatformTenant()), c)
 				return err
-			}})
+			},
+		})
 	}
 	return wishes, bad
 }

@@ -74,7 +74,10 @@ type habit struct {
 // what only serves others.
 func habits() []habit {
 	return []habit{
-		{"sms_alert", 45, 3}, {"whatsapp_care", 20, 4}, {"newsletter", 15, 6}, {"research_statistics", 10, 7},
+		{"sms_alert", 45, 3},
+		{"whatsapp_care", 20, 4},
+		{"newsletter", 15, 6},
+		{"research_statistics", 10, 7},
 		{"direct_marketing", 4, 12},
 	}
 }
@@ -175,8 +178,10 @@ func reason(chance *rand.Rand) string {
 	if !percent(chance, reasoned) {
 		return ""
 	}
-	return pick(chance, []string{"too many messages", "I am moving away", "no longer interested",
-		"I did not understand what it was for"})
+	return pick(chance, []string{
+		"too many messages", "I am moving away", "no longer interested",
+		"I did not understand what it was for",
+	})
 }
 
 // spoken returns the language that a person is addressed in: that of their name if it is
@@ -201,8 +206,10 @@ func local(ascii string) string {
 // mobile returns a valid South African mobile number in national form. Somebody may have
 // it; nothing is ever sent there.
 func mobile(chance *rand.Rand) string {
-	prefix := pick(chance, []string{"060", "061", "063", "071", "072", "073", "074", "076", "078", "079", "082", "083",
-		"084"})
+	prefix := pick(chance, []string{
+		"060", "061", "063", "071", "072", "073", "074", "076", "078", "079", "082", "083",
+		"084",
+	})
 	return fmt.Sprintf("%s %03d %04d", prefix, chance.IntN(1000), chance.IntN(10_000))
 }
 

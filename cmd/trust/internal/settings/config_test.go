@@ -103,8 +103,10 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		want string
 	}{
 		"no secret key": {good(), "SECRET_KEY=", "SECRET_KEY is not set"},
-		"short secret key": {good(), "SECRET_KEY=0123456789012345678901234567890",
-			"SECRET_KEY has 31 characters"},
+		"short secret key": {
+			good(), "SECRET_KEY=0123456789012345678901234567890",
+			"SECRET_KEY has 31 characters",
+		},
 		"repeated secret key":     {good(), "SECRET_KEY=" + strings.Repeat("a", 40), "SECRET_KEY is one character"},
 		"no master key":           {good(), "MASTER_KEY=", "MASTER_KEY is not set"},
 		"short master key":        {good(), "MASTER_KEY=short", "MASTER_KEY has 5 characters"},
@@ -113,30 +115,46 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		"an asymmetric algorithm": {good(), "ALGORITHM=RS256", "ALGORITHM can only be HS256"},
 		"unknown environment":     {good(), "ENVIRONMENT=staging", "ENVIRONMENT is neither"},
 		"debug is no bool":        {good(), "DEBUG=perhaps", "DEBUG is neither true nor false"},
-		"no TLS in production": {goodInProduction(), "DATABASE_URL_API=postgres://api@db.example/trust",
-			"DATABASE_URL_API has no TLS"},
-		"TLS if the server likes": {goodInProduction(), "DATABASE_URL=postgres://o@db.example/trust?sslmode=prefer",
-			"DATABASE_URL has no TLS"},
-		"TLS if it must be": {goodInProduction(), "DATABASE_URL=postgres://o@db.example/trust?sslmode=allow",
-			"DATABASE_URL has no TLS"},
-		"one server without TLS": {goodInProduction(),
-			"DATABASE_URL=postgres://o@127.0.0.1,db.example/t?sslmode=disable", "DATABASE_URL has no TLS"},
+		"no TLS in production": {
+			goodInProduction(), "DATABASE_URL_API=postgres://api@db.example/trust",
+			"DATABASE_URL_API has no TLS",
+		},
+		"TLS if the server likes": {
+			goodInProduction(), "DATABASE_URL=postgres://o@db.example/trust?sslmode=prefer",
+			"DATABASE_URL has no TLS",
+		},
+		"TLS if it must be": {
+			goodInProduction(), "DATABASE_URL=postgres://o@db.example/trust?sslmode=allow",
+			"DATABASE_URL has no TLS",
+		},
+		"one server without TLS": {
+			goodInProduction(),
+			"DATABASE_URL=postgres://o@127.0.0.1,db.example/t?sslmode=disable", "DATABASE_URL has no TLS",
+		},
 		"debug in production":     {goodInProduction(), "DEBUG=true", "DEBUG is refused in production"},
 		"no limits in production": {goodInProduction(), "RATE_LIMIT=off", "RATE_LIMIT=off is refused"},
 		"limits are maybe":        {good(), "RATE_LIMIT=maybe", "RATE_LIMIT is neither on nor off"},
 		"a limit of nothing":      {good(), "RATE_LIMIT_ACCOUNT=0", "RATE_LIMIT_ACCOUNT is not a number"},
 		"no api address":          {goodInProduction(), "DATABASE_URL_API=", "DATABASE_URL_API is not set"},
-		"no projector address": {goodInProduction(), "DATABASE_URL_PROJECTOR=",
-			"DATABASE_URL_PROJECTOR is not set"},
+		"no projector address": {
+			goodInProduction(), "DATABASE_URL_PROJECTOR=",
+			"DATABASE_URL_PROJECTOR is not set",
+		},
 		"no database": {good(), "DATABASE_URL=", "neither DATABASE_URL_API nor DATABASE_URL"},
-		"another kind of database": {good(), "DATABASE_URL=mysql://root:hunter2@db/trust",
-			"DATABASE_URL is not of the form"},
-		"a broken address": {good(), "DATABASE_URL=postgres://owner:hunter2@db:port/trust",
-			"DATABASE_URL is not of the form"},
+		"another kind of database": {
+			good(), "DATABASE_URL=mysql://root:hunter2@db/trust",
+			"DATABASE_URL is not of the form",
+		},
+		"a broken address": {
+			good(), "DATABASE_URL=postgres://owner:hunter2@db:port/trust",
+			"DATABASE_URL is not of the form",
+		},
 		"any origin":    {good(), "ALLOWED_ORIGINS=*", "ALLOWED_ORIGINS holds *"},
 		"any subdomain": {good(), "ALLOWED_ORIGINS=https://*.example", "ALLOWED_ORIGINS holds *"},
-		"plain origin": {good(), "ALLOWED_ORIGINS=https://a.example,http://b.example",
-			"plain http is for localhost only"},
+		"plain origin": {
+			good(), "ALLOWED_ORIGINS=https://a.example,http://b.example",
+			"plain http is for localhost only",
+		},
 		"plain origin, production": {goodInProduction(), "ALLOWED_ORIGINS=http://b.example", "is not https"},
 		"localhost, production":    {goodInProduction(), "ALLOWED_ORIGINS=http://localhost:3000", "is not https"},
 		"the default, production":  {goodInProduction(), "ALLOWED_ORIGINS=", "is not https"},
@@ -144,14 +162,22 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		"an origin without scheme": {good(), "ALLOWED_ORIGINS=a.example", "is not of the form"},
 		"an address without port":  {good(), "HTTP_ADDR=localhost", "HTTP_ADDR is not HOST:PORT"},
 		"an impossible port":       {good(), "HTTP_ADDR=:99999", "the port of HTTP_ADDR"},
-		"a life of no minutes": {good(), "ACCESS_TOKEN_EXPIRE_MINUTES=0",
-			"ACCESS_TOKEN_EXPIRE_MINUTES is not a number"},
-		"a life of words": {good(), "REFRESH_TOKEN_EXPIRE_DAYS=seven",
-			"REFRESH_TOKEN_EXPIRE_DAYS is not a number"},
-		"a role that is none": {good(), "REQUIRE_TOTP=admin,managers",
-			"an entry of REQUIRE_TOTP is not a role of staff"},
-		"a role of no staff": {good(), "REQUIRE_TOTP=citizen",
-			"an entry of REQUIRE_TOTP is not a role of staff"},
+		"a life of no minutes": {
+			good(), "ACCESS_TOKEN_EXPIRE_MINUTES=0",
+			"ACCESS_TOKEN_EXPIRE_MINUTES is not a number",
+		},
+		"a life of words": {
+			good(), "REFRESH_TOKEN_EXPIRE_DAYS=seven",
+			"REFRESH_TOKEN_EXPIRE_DAYS is not a number",
+		},
+		"a role that is none": {
+			good(), "REQUIRE_TOTP=admin,managers",
+			"an entry of REQUIRE_TOTP is not a role of staff",
+		},
+		"a role of no staff": {
+			good(), "REQUIRE_TOTP=citizen",
+			"an entry of REQUIRE_TOTP is not a role of staff",
+		},
 		"another kind of redis":     {good(), "REDIS_URL=http://:hunter2@cache", "REDIS_URL does not start"},
 		"a proxy by name":           {good(), "TRUSTED_PROXIES=10.0.0.0/8,proxy", "an entry of TRUSTED_PROXIES"},
 		"a log for printers":        {good(), "LOG_FORMAT=pdf", "LOG_FORMAT is neither"},
@@ -190,7 +216,8 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 func TestAddressesAreDerivedBySwitchingRole(t *testing.T) {
 	t.Parallel()
 	c, err := Check(settingsOf(map[string]string{
-		"DATABASE_URL": "postgres://owner:pw@db:5433/trust?sslmode=require&options=-c%20work_mem%3D8MB"}))
+		"DATABASE_URL": "postgres://owner:pw@db:5433/trust?sslmode=require&options=-c%20work_mem%3D8MB",
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}

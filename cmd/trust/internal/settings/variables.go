@@ -14,67 +14,109 @@ type variable struct {
 // variables lists every setting, each of which is in .env.example.
 func variables() []variable {
 	return []variable{
-		{name: "DATABASE_URL",
-			meaning: "the owner's address: migrate, rebuild, backup; unset: trust up runs its own Postgres"},
-		{name: "DATABASE_URL_API",
-			meaning: "the API's address, a login in trust_query; unset: DATABASE_URL switched to that role"},
-		{name: "DATABASE_URL_PROJECTOR",
-			meaning: "the projectors' address, a login in trust_projector; unset: DATABASE_URL switched to that role"},
-		{name: "SECRET_KEY", secret: true,
-			meaning: "signs access tokens, at least 32 characters; trust up makes and keeps one"},
-		{name: "MASTER_KEY", secret: true,
-			meaning: "wraps the tenants' keys, at least 32 characters; trust up makes and keeps one"},
+		{
+			name:    "DATABASE_URL",
+			meaning: "the owner's address: migrate, rebuild, backup; unset: trust up runs its own Postgres",
+		},
+		{
+			name:    "DATABASE_URL_API",
+			meaning: "the API's address, a login in trust_query; unset: DATABASE_URL switched to that role",
+		},
+		{
+			name:    "DATABASE_URL_PROJECTOR",
+			meaning: "the projectors' address, a login in trust_projector; unset: DATABASE_URL switched to that role",
+		},
+		{
+			name: "SECRET_KEY", secret: true,
+			meaning: "signs access tokens, at least 32 characters; trust up makes and keeps one",
+		},
+		{
+			name: "MASTER_KEY", secret: true,
+			meaning: "wraps the tenants' keys, at least 32 characters; trust up makes and keeps one",
+		},
 		{name: "NEW_MASTER_KEY", secret: true, meaning: "the master key that trust keys rotate changes to"},
 
-		{name: "ADMIN_EMAIL", fallback: "admin@salga.example",
-			meaning: "e-mail address of the first platform admin that trust up makes"},
-		{name: "ADMIN_PASSWORD", secret: true,
-			meaning: "that admin's first password; unset: trust up makes and keeps one"},
+		{
+			name: "ADMIN_EMAIL", fallback: "admin@salga.example",
+			meaning: "e-mail address of the first platform admin that trust up makes",
+		},
+		{
+			name: "ADMIN_PASSWORD", secret: true,
+			meaning: "that admin's first password; unset: trust up makes and keeps one",
+		},
 
 		{name: "ENVIRONMENT", fallback: "development", meaning: "development, test or production"},
 		{name: "DEBUG", fallback: "false", meaning: "true logs more; refused in production"},
 		{name: "HTTP_ADDR", fallback: "127.0.0.1:8000", meaning: "where the API listens"},
-		{name: "REQUEST_TIMEOUT", fallback: "10s",
-			meaning: "how long an answer, or a page of an export, may take; then 503"},
-		{name: "ALLOWED_ORIGINS", fallback: "http://localhost:3000",
-			meaning: "origins of web pages that may call the API, separated by commas; never *"},
+		{
+			name: "REQUEST_TIMEOUT", fallback: "10s",
+			meaning: "how long an answer, or a page of an export, may take; then 503",
+		},
+		{
+			name: "ALLOWED_ORIGINS", fallback: "http://localhost:3000",
+			meaning: "origins of web pages that may call the API, separated by commas; never *",
+		},
 		{name: "ALGORITHM", fallback: "HS256", meaning: "algorithm of access tokens; HS256 is the only one"},
 		{name: "ACCESS_TOKEN_EXPIRE_MINUTES", fallback: "30", meaning: "life of an access token"},
 		{name: "REFRESH_TOKEN_EXPIRE_DAYS", fallback: "7", meaning: "life of a refresh token"},
-		{name: "REQUIRE_TOTP",
+		{
+			name: "REQUIRE_TOTP",
 			meaning: "roles of staff that must set up a second factor before anything else, separated by commas, " +
-				"such as admin,manager"},
+				"such as admin,manager",
+		},
 
-		{name: "REDIS_URL",
-			meaning: "keeps rate limits for several API processes; unset: each keeps its own in memory"},
+		{
+			name:    "REDIS_URL",
+			meaning: "keeps rate limits for several API processes; unset: each keeps its own in memory",
+		},
 		{name: "RATE_LIMIT", fallback: "on", meaning: "on, or off for load tests; off is refused in production"},
-		{name: "RATE_LIMIT_LOGIN_ACCOUNT", fallback: "5",
-			meaning: "password checks a minute for each account from one address"},
-		{name: "RATE_LIMIT_LOGIN_SLOW", fallback: "30",
-			meaning: "password checks a minute for each account, beyond which each is slowed"},
+		{
+			name: "RATE_LIMIT_LOGIN_ACCOUNT", fallback: "5",
+			meaning: "password checks a minute for each account from one address",
+		},
+		{
+			name: "RATE_LIMIT_LOGIN_SLOW", fallback: "30",
+			meaning: "password checks a minute for each account, beyond which each is slowed",
+		},
 		{name: "RATE_LIMIT_LOGIN_ADDRESS", fallback: "30", meaning: "password checks a minute for each address"},
 		{name: "RATE_LIMIT_REGISTER_EMAIL", fallback: "3", meaning: "registrations an hour for each e-mail address"},
 		{name: "RATE_LIMIT_REGISTER_ADDRESS", fallback: "30", meaning: "registrations an hour for each address"},
 		{name: "RATE_LIMIT_EXPORT", fallback: "5", meaning: "exports of their own data an hour for each account"},
-		{name: "RATE_LIMIT_ERASURE", fallback: "1",
-			meaning: "erasures a day for each account by its owner, once the password was right"},
+		{
+			name: "RATE_LIMIT_ERASURE", fallback: "1",
+			meaning: "erasures a day for each account by its owner, once the password was right",
+		},
 		{name: "RATE_LIMIT_ACCOUNT", fallback: "60", meaning: "all other requests a minute for each account"},
-		{name: "RATE_LIMIT_SIGNED_IN_ADDRESS", fallback: "3000",
-			meaning: "requests that need an account, a minute for each address"},
-		{name: "RATE_LIMIT_ADDRESS", fallback: "600",
-			meaning: "requests that need no account, a minute for each address"},
-		{name: "RATE_LIMIT_ASSETS", fallback: "300",
-			meaning: "requests for the documentation, a minute for each address"},
+		{
+			name: "RATE_LIMIT_SIGNED_IN_ADDRESS", fallback: "3000",
+			meaning: "requests that need an account, a minute for each address",
+		},
+		{
+			name: "RATE_LIMIT_ADDRESS", fallback: "600",
+			meaning: "requests that need no account, a minute for each address",
+		},
+		{
+			name: "RATE_LIMIT_ASSETS", fallback: "300",
+			meaning: "requests for the documentation, a minute for each address",
+		},
 
-		{name: "TRUSTED_PROXIES",
-			meaning: "networks of proxies whose X-Forwarded-For is believed, separated by commas"},
-		{name: "METRICS_FROM", fallback: "127.0.0.0/8,::1/128",
-			meaning: "networks that may read /metrics, separated by commas"},
+		{
+			name:    "TRUSTED_PROXIES",
+			meaning: "networks of proxies whose X-Forwarded-For is believed, separated by commas",
+		},
+		{
+			name: "METRICS_FROM", fallback: "127.0.0.0/8,::1/128",
+			meaning: "networks that may read /metrics, separated by commas",
+		},
 
-		{name: "DATA_DIR", fallback: ".trust",
-			meaning: "folder in which trust up keeps env, run/*.pid and its Postgres"},
-		{name: "POSTGRES_ARCHIVE",
-			meaning: "file or URL of a packed Postgres, used where none is installed; unset: npm fetches it"},
+		{
+			name: "DATA_DIR", fallback: ".trust",
+			meaning: "folder in which trust up keeps env, run/*.pid and its Postgres",
+		},
+		{
+			name:    "POSTGRES_ARCHIVE",
+			meaning: "file or URL of a packed Postgres, used where none is installed; unset: npm fetches it",
+		},
 		{name: "LOG_FORMAT", fallback: "text", meaning: "text or json; logs go to standard error"},
 		{name: "POOL_SIZE", fallback: "16", meaning: "database connections of the API, beside the two that append"},
 		{name: "PAGE_SIZE", fallback: "5000", meaning: "most events that a projector folds at once"},
