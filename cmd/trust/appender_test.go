@@ -100,6 +100,7 @@ func carryOut(ctx context.Context, store *eventstore.Store, o order) told {
 	for _, e := range done.Events {
 		t.Events = append(t.Events, history.Event{
 			Position: e.Position, ID: e.EventID, Append: e.AppendID, Stream: streamOf(e.Tenant, e.Stream), Version: e.Version,
+			Record: e.Record,
 		})
 	}
 	return t
@@ -126,6 +127,21 @@ func refusalOf(err error) told {
 	return told{Outcome: history.Unknown, Why: err.Error()}
 }
 
+// consent names what the event of an index is about, whichever attempt it is.
+func (o order) consent(i int) uuid.UUID { return uuid.NewSHA1(o.ID, []byte{byte(i)}) }
+
+// asks is what the order asks for, in the words of the checker.
+func (o order) asks() []history.Write {
+	if o.Address != "" {
+		return []history.Write{{Stream: history.Stream{Tenant: o.Tenant, Kind: "user", ID: o.Person}, Records: []uuid.UUID{o.Person}}}
+	}
+	w := history.Write{Stream: history.Stream{Tenant: o.Tenant, Kind: "consent", ID: o.Person}, Expected: o.Expected}
+	for i := range o.Events {
+		w.Records = append(w.Records, o.consent(i))
+	}
+	return []history.Write{w}
+}
+
 func (o order) append() domain.Append {
 	a := domain.Append{ID: o.ID, Tenant: domain.TenantID{UUID: o.Tenant}}
 	person := domain.UserID{UUID: o.Person}
@@ -142,9 +158,9 @@ func (o order) append() domain.Append {
 	}
 
 	w := domain.Write{Stream: domain.ConsentsOf(person), Expected: o.Expected}
-	for range o.Events {
+	for i := range o.Events {
 		w.Events = append(w.Events, &domain.ConsentGranted{Decision: domain.Decision{
-			ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1,
+			ConsentID: domain.ConsentID{UUID: o.consent(i)}, Purpose: "sms_alert", NoticeVersion: 1,
 			Wording: "To send you SMS alerts about water and electricity interruptions.", Language: domain.English,
 			SHA256: domain.WordingHash("x"), Channel: domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf,
 			Basis: domain.ConsentBasis,

@@ -57,8 +57,9 @@ func (s *soak) appendDirectly(client int) {
 
 	for !s.done() {
 		o := s.newOrder(chance)
-		a := history.Append{ID: o.ID, Sent: s.now(), Claim: o.Address, Size: max(1, o.Events)}
+		a := history.Append{ID: o.ID, Writes: o.asks(), Sent: s.now(), Claim: o.Address}
 		for unknown := false; ; {
+			a.Asked = s.now()
 			said := appenders[chance.IntN(len(appenders))].ask(o)
 			// Never sent is certain only of the first attempt.
 			if said.Outcome != history.Unknown && (said.Outcome != history.Refused || !unknown) {
@@ -169,7 +170,7 @@ func (s *soak) appendOverHTTP(client int) {
 			path, kind, want, body = "/api/v1/consents/"+id+"/withdraw", "consent.withdrawn.v1", http.StatusOK, map[string]any{}
 		}
 		sent := s.now()
-		r, err := s.insistOn(ctx, c, chance, path, body)
+		r, asked, err := s.insistOn(ctx, c, chance, path, body)
 		if err != nil {
 			s.t.Errorf("resident %d: %v", client, err)
 			return
@@ -184,11 +185,11 @@ func (s *soak) appendOverHTTP(client int) {
 		}
 
 		consent := uuid.MustParse(r.text("id"))
-		key := decisionID(consent, kind)
+		key, stream := decisionID(consent, kind), history.Stream{Tenant: tenant, Kind: "consent", ID: person}
 		s.note(history.Append{
-			ID: key, Size: 1, Sent: sent, Answered: s.now(), Outcome: history.Added, Events: []history.Event{{
-				Position: r.position, Append: key, Stream: history.Stream{Tenant: tenant, Kind: "consent", ID: person},
-			}},
+			ID: key, Writes: []history.Write{{Stream: stream, Expected: history.AnyVersion, Records: []uuid.UUID{consent}}},
+			Sent: sent, Asked: asked, Answered: s.now(), Outcome: history.Added,
+			Events: []history.Event{{Position: r.position, Append: key, Stream: stream, Record: consent}},
 		})
 		if id == "" {
 			id = consent.String()
@@ -206,13 +207,17 @@ func (s *soak) anAPI(chance *rand.Rand) string {
 	}
 }
 
-// insistOn repeats a command until it has an answer, each time from either API.
-func (s *soak) insistOn(ctx context.Context, c *client, chance *rand.Rand, path string, body any) (reply, error) {
+// insistOn repeats a command until it has an answer, each time from either API, and tells
+// when the attempt was sent that has it.
+func (s *soak) insistOn(
+	ctx context.Context, c *client, chance *rand.Rand, path string, body any,
+) (r reply, asked history.Moment, err error) {
 	key := uuid.NewString()
 	for {
-		r, err := c.send(ctx, http.MethodPost, path, key, body)
+		asked = s.now()
+		r, err = c.send(ctx, http.MethodPost, path, key, body)
 		if err == nil && r.status < 500 || ctx.Err() != nil {
-			return r, ctx.Err()
+			return r, asked, ctx.Err()
 		}
 		pause(50 * time.Millisecond)
 		c.base = s.anAPI(chance)

@@ -314,18 +314,17 @@ func (s *soak) log() (log []history.Event) {
 	must(s.t, err)
 
 	var e history.Event
-	var record uuid.UUID
 	var kind string
 	var alert *bool
 	_, err = pgx.ForEachRow(rows, []any{
 		&e.Position, (*[16]byte)(&e.ID), (*[16]byte)(&e.Append), (*[16]byte)(&e.Stream.Tenant), &e.Stream.Kind, (*[16]byte)(&e.Stream.ID),
-		&e.Version, (*[16]byte)(&record), &kind, &alert,
+		&e.Version, (*[16]byte)(&e.Record), &kind, &alert,
 	}, func() error {
 		asked := alert != nil && *alert && strings.HasPrefix(kind, "consent.")
 		switch {
 		case e.Stream.Tenant == s.direct && (e.Stream.Kind == "consent" || e.Stream.Kind == "user"):
 		case asked:
-			e.Append = decisionID(record, kind)
+			e.Append = decisionID(e.Record, kind)
 		default:
 			e.Append = uuid.Nil
 		}

@@ -34,13 +34,11 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 			run.Appends = append(run.Appends, a)
 		}},
 		"half of an acknowledged append": {history.Partial, func(run *history.Run) {
-			a := last(run, history.Added)
-			a.Size += 2
+			w := &last(run, history.Added).Writes[0]
+			w.Records = append(slices.Clone(w.Records), newID(), newID())
 		}},
 		"half of an append of unknown outcome": {history.Partial, func(run *history.Run) {
-			a := history.Append{ID: newID(), Sent: end, Size: 2}
-			run.Appends = append(run.Appends, a)
-			again(run, a.ID)
+			again(run, unknown(run, 2).ID)
 		}},
 		"an answer that tells of fewer events": {history.Moved, func(run *history.Run) {
 			a := last(run, history.Added)
@@ -50,8 +48,7 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 			again(run, last(run, history.Added).ID)
 		}},
 		"an append of unknown outcome that is in the log twice": {history.Doubled, func(run *history.Run) {
-			a := history.Append{ID: newID(), Sent: end, Size: 1}
-			run.Appends = append(run.Appends, a)
+			a := unknown(run, 1)
 			again(run, a.ID)
 			again(run, uuid.Nil)
 			again(run, a.ID)
@@ -76,6 +73,42 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 			a.Events = slices.Clone(a.Events)
 			a.Events[0].ID = newID()
 		}},
+		"another record in the place of an acknowledged one": {history.Moved, func(run *history.Run) {
+			a := last(run, history.Added)
+			a.Events = slices.Clone(a.Events)
+			a.Events[0].Record = newID()
+		}},
+		"an append that was added at a version that it did not expect": {history.Otherwise, func(run *history.Run) {
+			last(run, history.Added).Writes[0].Expected = 1 << 10
+		}},
+		"an append of unknown outcome that was added at a version that it did not expect": {history.Otherwise, func(run *history.Run) {
+			last(run, history.Unknown, run.Log...).Writes[0].Expected = 1 << 10
+		}},
+		"an append in a stream that it did not name": {history.Otherwise, func(run *history.Run) {
+			last(run, history.Added).Writes[0].Stream.ID = newID()
+		}},
+		"an append about something else": {history.Otherwise, func(run *history.Run) {
+			w := &last(run, history.Added).Writes[0]
+			w.Records = slices.Clone(w.Records)
+			w.Records[len(w.Records)-1] = newID()
+		}},
+		"an append of unknown outcome with another between its events": {history.Otherwise, func(run *history.Run) {
+			a := unknown(run, 2)
+			again(run, a.ID)
+			again(run, uuid.Nil)
+			again(run, a.ID)
+		}},
+		"an append of unknown outcome in two streams": {history.Otherwise, func(run *history.Run) {
+			a := unknown(run, 2)
+			again(run, a.ID)
+			again(run, a.ID)
+			run.Log[len(run.Log)-1].Stream.ID, run.Log[len(run.Log)-1].Version = newID(), 1
+		}},
+		"an answer that is another's": {history.Twice, func(run *history.Run) {
+			a := *last(run, history.Added)
+			a.Claim = ""
+			run.Appends = append(run.Appends, a)
+		}},
 		"a refused append that is in the log":   {history.Present, func(run *history.Run) { again(run, last(run, history.Refused).ID) }},
 		"a conflict that is in the log":         {history.Present, func(run *history.Run) { again(run, last(run, history.Conflicting).ID) }},
 		"a claim told as taken, and in the log": {history.Present, func(run *history.Run) { plantTaken(run) }},
@@ -83,13 +116,25 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 		"a conflict with what was expected": {history.Untrue, func(run *history.Run) {
 			a := last(run, history.Conflicting)
 			a.Conflict.Expected = a.Conflict.Actual
+			a.Writes[0].Expected = a.Conflict.Actual
+		}},
+		"a conflict about a stream that was not written": {history.Untrue, func(run *history.Run) {
+			c := conflictOn(run, run.Log[len(run.Log)-1])
+			c.Writes[0].Stream = history.Stream{ID: newID()}
+		}},
+		"a conflict with what was not expected": {history.Untrue, func(run *history.Run) {
+			last(run, history.Conflicting).Conflict.Expected++
+		}},
+		"a conflict with a version that was no more when it was asked again": {history.Untrue, func(run *history.Run) {
+			c := conflictOn(run, run.Log[len(run.Log)-1])
+			c.Conflict.Actual, c.Sent = 0, 0
 		}},
 		"a conflict with a version that never was": {history.Untrue, func(run *history.Run) {
 			last(run, history.Conflicting).Conflict.Actual = 1 << 20
 		}},
 		"a conflict with a version that was not yet": {history.Untrue, func(run *history.Run) {
 			c := conflictOn(run, run.Log[len(run.Log)-1])
-			c.Sent, c.Answered = 0, 0
+			c.Sent, c.Asked, c.Answered = 0, 0, 0
 		}},
 		"a conflict with a version that was no more": {history.Untrue, func(run *history.Run) {
 			c := conflictOn(run, run.Log[len(run.Log)-1])
@@ -100,15 +145,17 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 		}},
 		"a claim told as taken before it was": {history.Unheld, func(run *history.Run) {
 			a := history.Append{ID: newID(), Outcome: history.Taken, Claim: "new"}
-			b := history.Append{ID: newID(), Sent: end, Size: 1, Claim: "new"}
-			run.Appends = append(run.Appends, a, b)
+			run.Appends = append(run.Appends, a)
+			b := unknown(run, 1)
+			b.Claim = "new"
 			again(run, b.ID)
 		}},
 		"a claim that two hold": {history.HeldTwice, func(run *history.Run) {
-			a, b := history.Append{ID: newID(), Sent: end, Size: 1, Claim: "ours"}, history.Append{ID: newID(), Sent: end, Size: 1, Claim: "ours"}
-			run.Appends = append(run.Appends, a, b)
-			again(run, a.ID)
-			again(run, b.ID)
+			for range 2 {
+				a := unknown(run, 1)
+				a.Claim = "ours"
+				again(run, a.ID)
+			}
 		}},
 		"a reader that skipped an event": {history.Skipped, func(run *history.Run) {
 			l := longest(run)
@@ -165,13 +212,25 @@ const end = history.Moment(1 << 40)
 
 func newID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
 
-// last returns the newest append with an outcome.
-func last(run *history.Run, outcome history.Outcome) *history.Append {
+// last returns the newest append with an outcome, of those that events are of if any are
+// given.
+func last(run *history.Run, outcome history.Outcome, of ...history.Event) *history.Append {
 	for i := len(run.Appends) - 1; ; i-- { // every honest history has some of each
-		if run.Appends[i].Outcome == outcome {
-			return &run.Appends[i]
+		a := &run.Appends[i]
+		is := func(e history.Event) bool { return e.Append == a.ID }
+		if a.Outcome == outcome && (len(of) == 0 || slices.ContainsFunc(of, is)) {
+			a.Writes = slices.Clone(a.Writes)
+			return a
 		}
 	}
+}
+
+// unknown adds an append of unknown outcome, of some events in a new stream.
+func unknown(run *history.Run, size int) *history.Append {
+	run.Appends = append(run.Appends, history.Append{
+		ID: newID(), Sent: end, Writes: []history.Write{{Stream: history.Stream{ID: newID()}, Records: make([]uuid.UUID, size)}},
+	})
+	return &run.Appends[len(run.Appends)-1]
 }
 
 func longest(run *history.Run) *history.Look {
@@ -184,11 +243,21 @@ func longest(run *history.Run) *history.Look {
 	return long
 }
 
-// again adds an event of an append to the end of the log, in a new stream.
+// again adds an event of an append to the end of the log: to the end of its stream, or in a
+// new one if it is nobody's.
 func again(run *history.Run, id uuid.UUID) {
-	run.Log = append(run.Log, history.Event{
-		Position: int64(len(run.Log)) + 1, ID: newID(), Append: id, Stream: history.Stream{ID: newID()}, Version: 1,
-	})
+	e := history.Event{Position: int64(len(run.Log)) + 1, ID: newID(), Append: id, Stream: history.Stream{ID: newID()}, Version: 1}
+	for _, a := range run.Appends {
+		if a.ID == id && len(a.Writes) > 0 {
+			e.Stream = a.Writes[0].Stream
+		}
+	}
+	for _, other := range run.Log {
+		if other.Stream == e.Stream {
+			e.Version++
+		}
+	}
+	run.Log = append(run.Log, e)
 }
 
 // plantTaken adds an append that is told that its claim is taken, and is there: it took
@@ -203,7 +272,8 @@ func plantTaken(run *history.Run) {
 // stream.
 func conflictOn(run *history.Run, e history.Event) *history.Append {
 	run.Appends = append(run.Appends, history.Append{
-		ID: newID(), Sent: end, Answered: end, Outcome: history.Conflicting,
+		ID: newID(), Writes: []history.Write{{Stream: e.Stream, Expected: 1 << 10}},
+		Sent: end, Asked: end, Answered: end, Outcome: history.Conflicting,
 		Conflict: history.Conflict{Stream: e.Stream, Expected: 1 << 10, Actual: e.Version},
 	})
 	return &run.Appends[len(run.Appends)-1]
@@ -269,6 +339,7 @@ func (m *model) tick() history.Moment {
 
 func (m *model) send(a history.Append) int {
 	a.Sent = m.tick()
+	a.Asked = a.Sent
 	m.run.Appends = append(m.run.Appends, a)
 	m.open = append(m.open, len(m.run.Appends)-1)
 	return len(m.run.Appends) - 1
@@ -287,12 +358,16 @@ func (m *model) unsettled() int {
 func (m *model) settle(i int) {
 	a := &m.run.Appends[i]
 	s := m.streams[m.chance.IntN(len(m.streams))]
+	if m.chance.IntN(2) == 0 {
+		a.Asked = m.tick() // again
+	}
 	switch m.chance.IntN(8) {
 	case 0:
 		a.Outcome = history.Refused
 	case 1:
 		a.Outcome = history.Conflicting
 		a.Conflict = history.Conflict{Stream: s, Expected: m.versions[s] + 1 + m.chance.IntN(2), Actual: m.versions[s]}
+		a.Writes = []history.Write{{Stream: s, Expected: a.Conflict.Expected, Records: []uuid.UUID{newID()}}}
 	case 2, 3:
 		a.Claim = fmt.Sprint(m.chance.IntN(8))
 		if m.claims[a.Claim] {
@@ -314,22 +389,34 @@ func (m *model) settle(i int) {
 	m.settled = append(m.settled, i)
 }
 
-// commit adds an append to the log, with one event or two in one stream.
+// commit adds an append to the log, with one event or two in each of one stream or two.
 func (m *model) commit(i int, told history.Outcome) {
 	m.tick()
 	a := &m.run.Appends[i]
-	s := m.streams[m.chance.IntN(len(m.streams))]
-	a.Outcome = told
-	a.Size = 1 + m.chance.IntN(2)
-	for range a.Size {
+	a.Outcome, a.Writes = told, nil
+	first := m.chance.IntN(len(m.streams))
+	for n := range 1 + m.chance.IntN(2) {
+		m.write(a, m.streams[(first+n)%len(m.streams)])
+	}
+	m.settled = append(m.settled, i)
+}
+
+func (m *model) write(a *history.Append, s history.Stream) {
+	w := history.Write{Stream: s, Expected: m.versions[s]}
+	if m.chance.IntN(4) == 0 {
+		w.Expected = history.AnyVersion
+	}
+	for range 1 + m.chance.IntN(2) {
 		m.versions[s]++
-		e := history.Event{Position: int64(len(m.run.Log)) + 1, ID: newID(), Append: a.ID, Stream: s, Version: m.versions[s]}
-		m.run.Log = append(m.run.Log, e)
-		if told == history.Added {
+		e := history.Event{
+			Position: int64(len(m.run.Log)) + 1, ID: newID(), Append: a.ID, Stream: s, Version: m.versions[s], Record: newID(),
+		}
+		m.run.Log, w.Records = append(m.run.Log, e), append(w.Records, e.Record)
+		if a.Outcome == history.Added {
 			a.Events = append(a.Events, e)
 		}
 	}
-	m.settled = append(m.settled, i)
+	a.Writes = append(a.Writes, w)
 }
 
 // finish answers an append that waits; one whose outcome is not settled is never told any.

@@ -14,6 +14,7 @@
 package history
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,14 +31,15 @@ type Stream struct {
 	ID     uuid.UUID
 }
 
-// Event is an event with its place, in the log or as an append was told; there no version
-// and no id are none that was told.
+// Event is an event with its place, in the log or as an append was told; there no version,
+// no id and no record are none that was told.
 type Event struct {
 	Position int64
 	ID       uuid.UUID
 	Append   uuid.UUID // which append it belongs to; zero: of somebody who recorded nothing
 	Stream   Stream
 	Version  int
+	Record   uuid.UUID // what it is about
 }
 
 // Outcome is what an append was told.
@@ -58,17 +60,42 @@ const (
 	Refused
 )
 
+// AnyVersion is expected by who does not know which version a stream has.
+const AnyVersion = -1
+
+// Write is what an append asks for: events at the end of a stream, if that has the version
+// expected.
+type Write struct {
+	Stream   Stream
+	Expected int
+	Records  []uuid.UUID // what each of its events is to be about; zero: what its author cannot know
+}
+
 // Append is one append, from when it was sent first until its last answer. Sent again
 // under its id it is the same.
 type Append struct {
 	ID       uuid.UUID
+	Writes   []Write
 	Sent     Moment
+	Asked    Moment // when the attempt was sent that was answered; before it no other can answer
 	Answered Moment
 	Outcome  Outcome
-	Size     int      // how many events it has
 	Events   []Event  // of one that was added, as it was told
 	Conflict Conflict // of one that was refused for it
 	Claim    string   // which it takes for good; empty: none
+}
+
+// size is how many events it has.
+func (a *Append) size() (n int) {
+	for _, w := range a.Writes {
+		n += len(w.Records)
+	}
+	return n
+}
+
+// expects tells whether it asked for a version of a stream.
+func (a *Append) expects(stream Stream, version int) bool {
+	return slices.ContainsFunc(a.Writes, func(w Write) bool { return w.Stream == stream && w.Expected == version })
 }
 
 // Conflict is a version that was expected, and the one that the answer names.
@@ -122,10 +149,12 @@ type Kind string
 const (
 	Broken    Kind = "a log with a gap"
 	Unasked   Kind = "an event that nobody appended"
+	Twice     Kind = "one append that answers for two"
 	Lost      Kind = "acknowledged and lost"
 	Partial   Kind = "in the log in part"
 	Doubled   Kind = "doubled"
 	Moved     Kind = "not where it was told"
+	Otherwise Kind = "not as it was asked"
 	Present   Kind = "refused and yet present"
 	Untrue    Kind = "a conflict that never was"
 	Unheld    Kind = "a claim taken by nobody"
