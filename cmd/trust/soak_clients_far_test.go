@@ -16,6 +16,7 @@ import (
 
 	"github.com/salga-trust/engine/eventstore"
 	"github.com/salga-trust/engine/internal/history"
+	"github.com/salga-trust/engine/internal/pg"
 )
 
 // hotPeople is how many streams are written by everybody, so that appends conflict.
@@ -24,12 +25,13 @@ const hotPeople = 32
 // answerPatience is how long a client waits for an appender that may stand still.
 const answerPatience = 12 * time.Second
 
-// done tells whether nobody sends any more.
-func (s *soak) done() bool {
+// done tells whether nobody begins anything any more.
+func (s *soak) done() bool { return is(s.over) || is(s.ctx.Done()) }
+
+// is tells whether a channel is closed.
+func is(closed <-chan struct{}) bool {
 	select {
-	case <-s.over:
-		return true
-	case <-s.ctx.Done():
+	case <-closed:
 		return true
 	default:
 		return false
@@ -246,23 +248,30 @@ func (s *soak) signUp(ctx context.Context, c *client, client int) (person, tenan
 }
 
 // tail is a reader that looks again and again for what is new: the first as followers
-// read, event by event, the others at the rows.
+// read, event by event, the others at the rows. What a lost connection does not excuse is
+// damage.
 func (s *soak) tail(reader int) {
 	ctx := s.ctx
 	var conn *pgx.Conn
 	place := int64(0)
 	for last := false; !last; {
-		last = s.done() // one look more, after the last append
+		last = is(s.answered) || is(ctx.Done()) // one look more, after the last answer
 		if conn == nil || conn.IsClosed() {
 			if conn = s.connect(ctx); conn == nil {
 				return
 			}
 		}
+
 		l := history.Look{Reader: reader, Began: s.now(), After: place}
 		var err error
 		if l.Seen, err = s.look(ctx, conn, reader, place); err != nil {
+			lost := conn.IsClosed() || pg.Classify(err) != pg.None
 			_ = conn.Close(ctx)
 			if ctx.Err() != nil {
+				return
+			}
+			if !lost {
+				s.t.Errorf("reader %d, behind position %d: %v", reader, place, err)
 				return
 			}
 			last = false

@@ -40,24 +40,27 @@ func TestFarNothingIsLostWhateverGoesWrong(t *testing.T) {
 	fmt.Printf("soak: seed %d, until %d appends are acknowledged\n", s.seed, s.count)
 	s.launch()
 
-	var working sync.WaitGroup
-	defer working.Wait()
+	var sending, looking sync.WaitGroup
+	defer looking.Wait()
+	defer sending.Wait()
 	defer s.stop()
 	for i := range directClients {
-		working.Go(func() { s.appendDirectly(i) })
+		sending.Go(func() { s.appendDirectly(i) })
 	}
 	for i := range httpClients {
-		working.Go(func() { s.appendOverHTTP(i) })
+		sending.Go(func() { s.appendOverHTTP(i) })
 	}
 	for i := range tailingReaders {
-		working.Go(func() { s.tail(i) })
+		looking.Go(func() { s.tail(i) })
 	}
-	working.Go(s.report)
+	looking.Go(s.report)
 
 	s.trouble()
 	pgtest.Eventually(t, "all is up again by itself", s.ready)
 	close(s.over)
-	working.Wait()
+	sending.Wait()
+	close(s.answered)
+	looking.Wait()
 	s.judge()
 }
 
@@ -81,19 +84,20 @@ func number(t *testing.T, name string, otherwise int) int {
 // soak is one run.
 type soak struct {
 	*site
-	t      *testing.T
-	count  int
-	seed   uint64
-	began  time.Time
-	over   chan struct{} // closed when nobody sends any more
-	ctx    context.Context
-	stop   context.CancelFunc // ends what waits for answers
-	server *ownServer
-	disk   string // where the server's files are
-	steps  *pgtest.Steps
-	direct uuid.UUID // the municipality of the appends that are sent by the appenders
-	parts  []*part
-	admin  string // address of the database for those who look from outside
+	t        *testing.T
+	count    int
+	seed     uint64
+	began    time.Time
+	over     chan struct{} // closed when nobody begins anything any more
+	answered chan struct{} // closed when nobody waits for an answer any more
+	ctx      context.Context
+	stop     context.CancelFunc // ends what waits for answers
+	server   *ownServer
+	disk     string // where the server's files are
+	steps    *pgtest.Steps
+	direct   uuid.UUID // the municipality of the appends that are sent by the appenders
+	parts    []*part
+	admin    string // address of the database for those who look from outside
 
 	acknowledged atomic.Int64
 	unheard      atomic.Int64 // answers that are yet to be lost
@@ -110,8 +114,8 @@ type soak struct {
 func newSoak(t *testing.T, count int, seed uint64) *soak {
 	t.Helper()
 	s := &soak{
-		t: t, count: count, seed: seed, began: time.Now(), over: make(chan struct{}), faults: map[string]int{},
-		versions: map[uuid.UUID]int{},
+		t: t, count: count, seed: seed, began: time.Now(), over: make(chan struct{}), answered: make(chan struct{}),
+		faults: map[string]int{}, versions: map[uuid.UUID]int{},
 	}
 	s.ctx, s.stop = context.WithCancel(t.Context())
 	s.disk = mountDisk(t)
@@ -270,6 +274,9 @@ func (s *soak) judge() {
 	found := history.Check(run)
 	for _, v := range found[:min(len(found), 20)] {
 		s.t.Errorf("%s: %s", v.Kind, v.About)
+	}
+	for _, lack := range history.Lacks(run) {
+		s.t.Errorf("the run shows less than it should: %s", lack)
 	}
 	s.print(run, len(found))
 	if n := int(s.acknowledged.Load()); n < s.count {

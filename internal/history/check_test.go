@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -202,6 +203,39 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 			c.plant(&run)
 			if found := history.Check(run); len(found) != 1 || found[0].Kind != c.want {
 				t.Errorf("%s, seed %d: found %v, want %q and nothing else", name, seed, found, c.want)
+			}
+		}
+	}
+}
+
+// A run in which something was never tried is no witness of it.
+func TestARunIsHeldAgainstWhatItTried(t *testing.T) {
+	t.Parallel()
+	without := func(outcome history.Outcome) func(*history.Run) {
+		return func(run *history.Run) {
+			run.Appends = slices.DeleteFunc(run.Appends, func(a history.Append) bool { return a.Outcome == outcome })
+		}
+	}
+	for name, c := range map[string]struct {
+		want string
+		take func(*history.Run)
+	}{
+		"":                          {"", func(*history.Run) {}},
+		"no acknowledged append":    {"no append was acknowledged", without(history.Added)},
+		"no conflict":               {"no append met a conflict", without(history.Conflicting)},
+		"no claim that is taken":    {"no append wanted a claim that is taken", without(history.Taken)},
+		"no refusal":                {"no append was refused", without(history.Refused)},
+		"no unknown outcome":        {"no append of unknown outcome is in the log", without(history.Unknown)},
+		"no look":                   {"nobody looked", func(run *history.Run) { run.Looks = nil }},
+		"readers that end early":    {"reader 1 looked no more after the last answer", func(run *history.Run) { run.Looks = run.Looks[:len(run.Looks)-1] }},
+		"no read table":             {"there are no read tables", func(run *history.Run) { run.Tables = nil }},
+		"a read table without rows": {"consents has no rows", func(run *history.Run) { run.Tables[0] = history.Table{Name: "consents"} }},
+	} {
+		for seed := range uint64(10) {
+			run := honest(seed)
+			c.take(&run)
+			if lacks := history.Lacks(run); strings.Join(lacks, "; ") != c.want {
+				t.Errorf("%q, seed %d: it lacks %q, want %q", name, seed, lacks, c.want)
 			}
 		}
 	}
