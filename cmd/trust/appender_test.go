@@ -121,10 +121,10 @@ func refusalOf(err error) told {
 	if _, is := errors.AsType[*domain.ClaimTakenError](err); is {
 		return told{Outcome: history.Taken}
 	}
-	if refusal, is := errors.AsType[*domain.Error](err); is && refusal.Code != domain.CodeOutcomeUnknown {
-		return told{Outcome: history.Refused, Why: err.Error()}
+	if errors.Is(err, domain.Refuse(domain.CodeOutcomeUnknown, "")) {
+		return told{Outcome: history.Unknown, Why: err.Error()}
 	}
-	return told{Outcome: history.Unknown, Why: err.Error()}
+	return told{Outcome: history.Refused, Why: err.Error()}
 }
 
 // consent names what the event of an index is about, whichever attempt it is.

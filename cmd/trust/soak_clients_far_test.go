@@ -22,8 +22,12 @@ import (
 // hotPeople is how many streams are written by everybody, so that appends conflict.
 const hotPeople = 32
 
-// answerPatience is how long a client waits for an appender that may stand still.
-const answerPatience = 12 * time.Second
+// answerPatience is how long a client waits for an appender that may stand still: sometimes
+// less than that lasts, so that another is asked meanwhile and the sleeper wakes too late,
+// and sometimes longer than an append takes to be given up.
+func answerPatience(chance *rand.Rand) time.Duration {
+	return time.Second + time.Duration(chance.Int64N(int64(11*time.Second)))
+}
 
 // done tells whether nobody begins anything any more.
 func (s *soak) done() bool { return is(s.over) || is(s.ctx.Done()) }
@@ -47,8 +51,7 @@ func (s *soak) note(a history.Append) {
 	s.appends = append(s.appends, a)
 }
 
-// appendDirectly sends one append after another to an appender. One whose outcome is
-// unknown is mostly sent again under its id, and sometimes left.
+// appendDirectly sends one append after another to an appender.
 func (s *soak) appendDirectly(client int) {
 	chance := rand.New(rand.NewPCG(s.seed, uint64(client)))
 	appenders := make([]*line, 3)
@@ -59,28 +62,48 @@ func (s *soak) appendDirectly(client int) {
 
 	for !s.done() {
 		o := s.newOrder(chance)
-		a := history.Append{ID: o.ID, Writes: o.asks(), Sent: s.now(), Claim: o.Address}
-		for unknown := false; ; {
-			a.Asked = s.now()
-			said := appenders[chance.IntN(len(appenders))].ask(o)
-			// Never sent is certain only of the first attempt.
-			if said.Outcome != history.Unknown && (said.Outcome != history.Refused || !unknown) {
-				said.Conflict.Stream.Tenant = o.Tenant
-				a.Outcome, a.Events, a.Conflict = said.Outcome, said.Events, said.Conflict
-				break
-			}
-			unknown = true
-			if chance.IntN(6) == 0 || s.done() {
-				break
-			}
-			pause(20 * time.Millisecond)
+		a, sent := s.give(o, appenders, chance)
+		if !sent {
+			continue
 		}
-		a.Answered = s.now()
 		s.note(a)
 		s.learn(o, a)
 		if a.Outcome == history.Refused {
 			pause(20 * time.Millisecond)
 		}
+	}
+}
+
+// give gives an order until it has an answer that counts, and tells whether anybody ever
+// took it. One whose outcome is unknown is mostly given again under its id, and sometimes
+// left.
+func (s *soak) give(o order, appenders []*line, chance *rand.Rand) (a history.Append, sent bool) {
+	a = history.Append{ID: o.ID, Writes: o.asks(), Claim: o.Address}
+	for unknown := false; ; {
+		asked := s.now()
+		said, taken := appenders[chance.IntN(len(appenders))].ask(o, answerPatience(chance))
+		if !taken {
+			if s.done() {
+				return a, sent
+			}
+			continue
+		}
+
+		if !sent {
+			a.Sent, sent = asked, true
+		}
+		a.Asked, a.Answered = asked, s.now()
+		// Nothing added is certain only of the first attempt.
+		if said.Outcome != history.Unknown && (said.Outcome != history.Refused || !unknown) {
+			said.Conflict.Stream.Tenant = o.Tenant
+			a.Outcome, a.Events, a.Conflict = said.Outcome, said.Events, said.Conflict
+			return a, sent
+		}
+		unknown = true
+		if chance.IntN(6) == 0 || s.done() {
+			return a, sent
+		}
+		pause(20 * time.Millisecond)
 	}
 }
 
@@ -125,21 +148,23 @@ type line struct {
 	out    *gob.Encoder
 }
 
-func (l *line) ask(o order) (t told) {
+// ask gives an order, and tells whether anybody took it: where nobody is there, nothing was
+// sent.
+func (l *line) ask(o order, patience time.Duration) (t told, taken bool) {
 	if l.conn == nil {
 		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "unix", l.socket)
 		if err != nil {
 			pause(50 * time.Millisecond)
-			return told{Outcome: history.Refused, Why: "nobody there"}
+			return told{}, false
 		}
 		l.conn, l.in, l.out = conn, gob.NewDecoder(conn), gob.NewEncoder(conn)
 	}
-	_ = l.conn.SetDeadline(time.Now().Add(answerPatience))
+	_ = l.conn.SetDeadline(time.Now().Add(patience))
 	if l.out.Encode(o) != nil || l.in.Decode(&t) != nil {
 		l.hangUp()
-		return told{}
+		return told{}, true
 	}
-	return t
+	return t, true
 }
 
 func (l *line) hangUp() {
@@ -153,19 +178,16 @@ func (l *line) hangUp() {
 // either API, and who repeats under the same key what got no answer.
 func (s *soak) appendOverHTTP(client int) {
 	ctx, chance := s.ctx, rand.New(rand.NewPCG(s.seed, 1<<32+uint64(client)))
-	c := newClient("")
-	var person, tenant uuid.UUID
+	c := newClient(s.anAPI(chance))
+	person, tenant, err := s.signUp(ctx, c, client)
+	if err != nil {
+		s.t.Errorf("resident %d: %v", client, err)
+		return
+	}
+
+	c.http.Timeout = httpPatience
 	for id := ""; !s.done(); {
 		c.base = s.anAPI(chance)
-		if c.token == "" {
-			var err error
-			if person, tenant, err = s.signUp(ctx, c, client); err != nil {
-				s.t.Errorf("resident %d: %v", client, err)
-				return
-			}
-			id = ""
-		}
-
 		path, kind, want := "/api/v1/consents", "consent.granted.v1", http.StatusCreated
 		var body any = map[string]any{"purpose": "sms_alert", "language": "zu", "consented": true}
 		if id != "" {
@@ -173,16 +195,11 @@ func (s *soak) appendOverHTTP(client int) {
 		}
 		sent := s.now()
 		r, asked, err := s.insistOn(ctx, c, chance, path, body)
+		if err == nil && r.status != want {
+			err = fmt.Errorf("status %d, code %v", r.status, r.body["code"])
+		}
 		if err != nil {
 			s.t.Errorf("resident %d: %v", client, err)
-			return
-		}
-		if r.status == http.StatusUnauthorized { // the token has expired
-			c.token = ""
-			continue
-		}
-		if r.status != want {
-			s.t.Errorf("resident %d: status %d, code %v", client, r.status, r.body["code"])
 			return
 		}
 
@@ -200,6 +217,10 @@ func (s *soak) appendOverHTTP(client int) {
 		}
 	}
 }
+
+// httpPatience is how long a resident waits for an API that may stand still: less than that
+// lasts.
+const httpPatience = 2 * time.Second
 
 func (s *soak) anAPI(chance *rand.Rand) string {
 	for {

@@ -124,7 +124,7 @@ func newSoak(t *testing.T, count int, seed uint64) *soak {
 		"wal_init_zero": "off", "wal_recycle": "off",
 	})
 	s.admin = s.server.address
-	s.site = s.server.site("RATE_LIMIT=off")
+	s.site = s.server.site("RATE_LIMIT=off", "ACCESS_TOKEN_EXPIRE_MINUTES=1440") // an expired token would end a repeat
 	return s
 }
 
