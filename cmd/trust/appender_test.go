@@ -41,6 +41,7 @@ type told struct {
 	Outcome  history.Outcome
 	Events   []history.Event
 	Conflict history.Conflict
+	Repeat   bool // it was in the log already
 	Why      string
 }
 
@@ -96,7 +97,7 @@ func carryOut(ctx context.Context, store *eventstore.Store, o order) told {
 	if err != nil {
 		return refusalOf(err)
 	}
-	t := told{Outcome: history.Added}
+	t := told{Outcome: history.Added, Repeat: done.Repeat}
 	for _, e := range done.Events {
 		t.Events = append(t.Events, history.Event{
 			Position: e.Position, ID: e.EventID, Append: e.AppendID, Stream: streamOf(e.Tenant, e.Stream), Version: e.Version,

@@ -97,6 +97,7 @@ func (s *soak) give(o order, appenders []*line, chance *rand.Rand) (a history.Ap
 		if said.Outcome != history.Unknown && (said.Outcome != history.Refused || !unknown) {
 			said.Conflict.Stream.Tenant = o.Tenant
 			a.Outcome, a.Events, a.Conflict = said.Outcome, said.Events, said.Conflict
+			s.noteRepeat(said, unknown)
 			return a, sent
 		}
 		unknown = true
@@ -104,6 +105,18 @@ func (s *soak) give(o order, appenders []*line, chance *rand.Rand) (a history.Ap
 			return a, sent
 		}
 		pause(20 * time.Millisecond)
+	}
+}
+
+// noteRepeat counts an answer that an append was in the log already: what is lost between a
+// commit and its answer shows in it, and nothing else does.
+func (s *soak) noteRepeat(said told, again bool) {
+	switch {
+	case !said.Repeat:
+	case again:
+		s.foundByClient.Add(1)
+	default:
+		s.foundByStore.Add(1)
 	}
 }
 

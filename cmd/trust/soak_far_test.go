@@ -99,11 +99,14 @@ type soak struct {
 	parts    []*part
 	admin    string // address of the database for those who look from outside
 
-	acknowledged atomic.Int64
-	unheard      atomic.Int64 // answers that are yet to be lost
-	silent       atomic.Bool  // all are lost
-	addresses    atomic.Int64
-	faults       map[string]int
+	acknowledged  atomic.Int64
+	unheard       atomic.Int64 // answers that are yet to be lost
+	left          atomic.Int64 // steps that are yet to be left to the server
+	silent        atomic.Bool  // all answers are lost
+	foundByStore  atomic.Int64 // appends that the store met in the log when it sent them again
+	foundByClient atomic.Int64 // and that a client gave again
+	addresses     atomic.Int64
+	faults        map[string]int
 
 	mu       sync.Mutex
 	appends  []history.Append
@@ -133,10 +136,14 @@ func newSoak(t *testing.T, count int, seed uint64) *soak {
 func (s *soak) launch() {
 	s.t.Helper()
 	s.steps = pgtest.NewSteps(s.t, s.server.address, func(int) pgtest.Fate {
-		if s.silent.Load() || s.unheard.Load() > 0 && s.unheard.Add(-1) >= 0 {
+		switch {
+		case s.silent.Load(), s.unheard.Load() > 0 && s.unheard.Add(-1) >= 0:
 			return pgtest.Unheard
+		case s.left.Load() > 0 && s.left.Add(-1) >= 0:
+			return pgtest.Left
+		default:
+			return pgtest.Passes
 		}
-		return pgtest.Passes
 	})
 	s.site = s.with("DATABASE_URL=" + s.steps.Over(s.server.address))
 
@@ -234,12 +241,11 @@ func (s *soak) keep(kind string, at *site, command func() *exec.Cmd) {
 	})
 }
 
-func (p *part) signal(sig syscall.Signal) {
+// signal tells whether there was a process to get it.
+func (p *part) signal(sig syscall.Signal) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.process != nil {
-		_ = p.process.Signal(sig) // fails only when it has ended
-	}
+	return p.process != nil && p.process.Signal(sig) == nil
 }
 
 // report says how far it is, on a long run.
@@ -277,6 +283,9 @@ func (s *soak) judge() {
 	}
 	for _, lack := range history.Lacks(run) {
 		s.t.Errorf("the run shows less than it should: %s", lack)
+	}
+	if s.foundByStore.Load() == 0 || s.foundByClient.Load() == 0 {
+		s.t.Error("the run shows less than it should: no answer was lost behind a commit, of the store's or of a client's")
 	}
 	s.print(run, len(found))
 	if n := int(s.acknowledged.Load()); n < s.count {
@@ -395,6 +404,8 @@ func (s *soak) print(run history.Run, violations int) {
 	line("refused", outcomes[history.Refused])
 	line("unknown", outcomes[history.Unknown])
 	line("of these in the log", unknown)
+	line("found in the log when sent again by the store", int(s.foundByStore.Load()))
+	line("found in the log when sent again by a client", int(s.foundByClient.Load()))
 	line("events in the log", len(run.Log))
 	line("seen by readers", seen)
 	total := 0

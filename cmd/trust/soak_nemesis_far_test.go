@@ -29,6 +29,7 @@ type fault struct {
 func (s *soak) kinds() []fault {
 	return []fault{
 		{"connections cut between commit and answer", s.loseAnswers},
+		{"connections cut while the server works", s.leave},
 		{"answers lost for longer than an append waits", s.loseAllAnswers},
 		{"Postgres stopped immediately", s.stopServer},
 		{"appenders killed", s.on("appender", s.kill)},
@@ -70,6 +71,12 @@ func awhile(chance *rand.Rand, d time.Duration) {
 func (s *soak) loseAnswers(chance *rand.Rand) {
 	s.unheard.Store(int64(5 + chance.IntN(20)))
 	pgtest.Eventually(s.t, "the answers are lost", func() bool { return s.unheard.Load() <= 0 })
+}
+
+// leave breaks connections whose last statement the server may still be at.
+func (s *soak) leave(chance *rand.Rand) {
+	s.left.Store(int64(5 + chance.IntN(20)))
+	pgtest.Eventually(s.t, "the connections are cut", func() bool { return s.left.Load() <= 0 })
 }
 
 // loseAllAnswers makes appends that are in the log end with an unknown outcome.
@@ -120,10 +127,16 @@ func (s *soak) on(kind string, do func(*part, *rand.Rand)) func(*rand.Rand) {
 	}
 }
 
-func (s *soak) kill(p *part, _ *rand.Rand) { p.signal(syscall.SIGKILL) }
+// hit sends a signal to a process, as soon as there is one.
+func (s *soak) hit(p *part, sig syscall.Signal) {
+	s.t.Helper()
+	pgtest.Eventually(s.t, "there is a process to get a signal", func() bool { return p.signal(sig) })
+}
+
+func (s *soak) kill(p *part, _ *rand.Rand) { s.hit(p, syscall.SIGKILL) }
 
 func (s *soak) suspend(p *part, chance *rand.Rand) {
-	p.signal(syscall.SIGSTOP)
+	s.hit(p, syscall.SIGSTOP)
 	awhile(chance, 3*time.Second) // a worker loses its lead in half of that
 	p.signal(syscall.SIGCONT)
 }
@@ -186,6 +199,11 @@ func (s *soak) fillDisk(chance *rand.Rand) {
 	if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 		s.t.Errorf("a full disk says %v", err)
 	}
+	pgtest.Eventually(s.t, "appends stand still on a full disk", func() bool {
+		before := s.acknowledged.Load()
+		pause(500 * time.Millisecond)
+		return s.acknowledged.Load() == before
+	})
 	awhile(chance, 3*time.Second)
 	must(s.t, resizeDisk(s.disk, diskSize))
 	must(s.t, os.Remove(ballast))

@@ -31,6 +31,9 @@ const (
 	// Unheard is one that the server carries out: its connection breaks before the answer
 	// is back.
 	Unheard
+	// Left is one that comes to the server, whose connection breaks at once: the server may
+	// be at it still when whoever took it goes on.
+	Left
 )
 
 // Steps is a way to a database on which everything that is said is counted, step by step:
@@ -247,7 +250,7 @@ func (c *conversation) begin(start []byte) bool {
 	c.open, c.deaf = 1, fate == Unheard
 	c.mu.Unlock()
 	_, err := c.server.Write(start)
-	return err == nil
+	return err == nil && fate != Left
 }
 
 // step passes on what ends with a step, and tells whether the conversation goes on.
@@ -261,8 +264,8 @@ func (c *conversation) step(said []byte) bool {
 	c.open++
 	c.deaf = c.deaf || fate == Unheard
 	c.mu.Unlock()
-	if _, err := c.server.Write(said); err != nil || fate == Passes {
-		return err == nil
+	if _, err := c.server.Write(said); err != nil || fate != Unheard {
+		return err == nil && fate == Passes
 	}
 
 	c.mu.Lock()
