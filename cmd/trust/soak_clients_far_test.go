@@ -5,10 +5,12 @@ package main
 import (
 	"context"
 	"encoding/gob"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -189,17 +191,18 @@ func (l *line) hangUp() {
 
 // appendOverHTTP is a resident who grants and withdraws one consent after another, asking
 // either API, and who repeats under the same key what got no answer.
-func (s *soak) appendOverHTTP(client int) {
-	ctx, chance := s.ctx, rand.New(rand.NewPCG(s.seed, 1<<32+uint64(client)))
-	c := newClient(s.anAPI(chance))
-	person, tenant, err := s.signUp(ctx, c, client)
-	if err != nil {
-		s.t.Errorf("resident %d: %v", client, err)
-		return
-	}
-
-	c.http.Timeout = httpPatience
+func (s *soak) appendOverHTTP(number int) {
+	ctx, chance := s.ctx, rand.New(rand.NewPCG(s.seed, 1<<32+uint64(number)))
+	var c *client
+	var stream history.Stream
 	for id := ""; !s.done(); {
+		if c == nil || id == "" && chance.IntN(50) == 0 {
+			var err error
+			if c, stream, err = s.signUp(ctx, number, chance); err != nil {
+				s.t.Errorf("resident %d: %v", number, err)
+				return
+			}
+		}
 		c.base = s.anAPI(chance)
 		path, kind, want := "/api/v1/consents", "consent.granted.v1", http.StatusCreated
 		var body any = map[string]any{"purpose": "sms_alert", "language": "zu", "consented": true}
@@ -212,12 +215,12 @@ func (s *soak) appendOverHTTP(client int) {
 			err = fmt.Errorf("status %d, code %v", r.status, r.body["code"])
 		}
 		if err != nil {
-			s.t.Errorf("resident %d: %v", client, err)
+			s.t.Errorf("resident %d: %v", number, err)
 			return
 		}
 
 		consent := uuid.MustParse(r.text("id"))
-		key, stream := decisionID(consent, kind), history.Stream{Tenant: tenant, Kind: "consent", ID: person}
+		key := decisionID(consent, kind)
 		s.note(history.Append{
 			ID: key, Writes: []history.Write{{Stream: stream, Expected: history.AnyVersion, Records: []uuid.UUID{consent}}},
 			Sent: sent, Asked: asked, Answered: s.now(), Outcome: history.Added,
@@ -228,7 +231,73 @@ func (s *soak) appendOverHTTP(client int) {
 		} else {
 			id = ""
 		}
+		if chance.IntN(3) == 0 {
+			c.base = s.anAPI(chance)
+			s.readOverHTTP(ctx, c, chance, stream, consent, r.position)
+		}
 	}
+}
+
+// readOverHTTP asks either API what stands about a consent: the log, which has to know all
+// that was acknowledged, or the read table, once that has come to a position. No answer is
+// no fault here.
+func (s *soak) readOverHTTP(
+	ctx context.Context, c *client, chance *rand.Rand, stream history.Stream, consent uuid.UUID, position int64,
+) {
+	read := history.Read{Began: s.now(), Stream: stream, Record: consent}
+	var kind string
+	if chance.IntN(2) == 0 {
+		var answer struct {
+			Withdrawn bool `json:"withdrawn"`
+		}
+		if !s.ask(ctx, c, "/api/v1/consents/"+consent.String(), position, &answer) {
+			return
+		}
+		if kind = "consent.granted.v1"; answer.Withdrawn {
+			kind = "consent.withdrawn.v1"
+		}
+	} else {
+		var answer struct {
+			DecidedBy struct {
+				Type string `json:"event_type"`
+			} `json:"decided_by"`
+		}
+		if !s.ask(ctx, c, "/api/v1/consents/check?purpose=sms_alert", 0, &answer) {
+			return
+		}
+		kind = answer.DecidedBy.Type
+	}
+
+	read.Ended, read.Append = s.now(), decisionID(consent, kind)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads = append(s.reads, read)
+}
+
+// ask tells whether there was an answer; one that is no success and stands is an error.
+func (s *soak) ask(ctx context.Context, c *client, path string, position int64, answer any) bool {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	if err != nil {
+		s.t.Error(err)
+		return false
+	}
+	request.Header.Set("Authorization", "Bearer "+c.token)
+	if position > 0 {
+		request.Header.Set("Min-Event-Position", strconv.FormatInt(position, 10))
+	}
+
+	response, err := c.http.Do(request)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		if response.StatusCode < 500 {
+			s.t.Errorf("GET %s: status %d", path, response.StatusCode)
+		}
+		return false
+	}
+	return json.NewDecoder(response.Body).Decode(answer) == nil
 }
 
 // httpPatience is how long a resident waits for an API that may stand still: less than that
@@ -260,25 +329,41 @@ func (s *soak) insistOn(
 	}
 }
 
-// signUp makes a new account, and signs in.
-func (s *soak) signUp(ctx context.Context, c *client, client int) (person, tenant uuid.UUID, err error) {
-	email := fmt.Sprintf("resident%d-%d@example.co.za", client, s.addresses.Add(1))
-	r, err := c.insist(ctx, "POST", "/api/v1/auth/register", map[string]any{
+// signUp makes a new account, and signs in. It waits for as long as a password takes to be
+// hashed on a busy machine.
+func (s *soak) signUp(ctx context.Context, number int, chance *rand.Rand) (c *client, stream history.Stream, err error) {
+	c = newClient(s.anAPI(chance))
+	email := fmt.Sprintf("resident%d-%d@example.co.za", number, s.addresses.Add(1))
+	sent := s.now()
+	r, asked, err := s.insistOn(ctx, c, chance, "/api/v1/auth/register", map[string]any{
 		"email": email, "password": "correct horse battery", "full_name": "Ṱhilivhali Mudau", "municipality_code": "CPT",
 		"consent": map[string]any{"purpose": "platform_registration", "language": "zu", "consented": true},
 	})
 	if err != nil || r.status != http.StatusCreated {
-		return person, tenant, fmt.Errorf("register: %d %v %w", r.status, r.body["code"], err)
+		return nil, stream, fmt.Errorf("register: %d %v %w", r.status, r.body["code"], err)
 	}
-	person, tenant = uuid.MustParse(r.text("id")), uuid.MustParse(r.text("tenant_id"))
-	r, err = c.insist(ctx, "POST", "/api/v1/auth/login", map[string]any{
+
+	person, tenant := uuid.MustParse(r.text("id")), uuid.MustParse(r.text("tenant_id"))
+	key, account := decisionID(person, registered), history.Stream{Tenant: tenant, Kind: "user", ID: person}
+	stream = history.Stream{Tenant: tenant, Kind: "consent", ID: person}
+	s.note(history.Append{
+		ID: key, Sent: sent, Asked: asked, Answered: s.now(), Outcome: history.Added,
+		Writes: []history.Write{{Stream: account, Records: []uuid.UUID{person}}, {Stream: stream, Records: []uuid.UUID{{}}}},
+		Events: []history.Event{
+			{Position: r.position - 1, Append: key, Stream: account, Version: 1, Record: person},
+			{Position: r.position, Append: key, Stream: stream, Version: 1},
+		},
+	})
+
+	r, _, err = s.insistOn(ctx, c, chance, "/api/v1/auth/login", map[string]any{
 		"email": email, "password": "correct horse battery", "municipality_code": "CPT",
 	})
 	if err != nil || r.status != http.StatusOK {
-		return person, tenant, fmt.Errorf("login: %d %v %w", r.status, r.body["code"], err)
+		return nil, stream, fmt.Errorf("login: %d %v %w", r.status, r.body["code"], err)
 	}
 	c.token = r.text("access_token")
-	return person, tenant, nil
+	c.http.Timeout = httpPatience
+	return c, stream, nil
 }
 
 // tail is a reader that looks again and again for what is new: the first as followers

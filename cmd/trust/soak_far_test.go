@@ -98,6 +98,7 @@ type soak struct {
 	direct   uuid.UUID // the municipality of the appends that are sent by the appenders
 	parts    []*part
 	admin    string // address of the database for those who look from outside
+	before   int64  // position of the log when the run began
 
 	acknowledged  atomic.Int64
 	unheard       atomic.Int64 // answers that are yet to be lost
@@ -111,6 +112,7 @@ type soak struct {
 	mu       sync.Mutex
 	appends  []history.Append
 	looks    [tailingReaders][]history.Look
+	reads    []history.Read
 	versions map[uuid.UUID]int // a version that each person's stream certainly had
 }
 
@@ -169,6 +171,7 @@ func (s *soak) launch() {
 	defer func() { _ = conn.Close(context.WithoutCancel(s.t.Context())) }()
 	must(s.t, conn.QueryRow(s.t.Context(), `select tenant_id from trust.events
 		where event_type = 'municipality.registered.v1' and payload ->> 'code' = 'JHB'`).Scan((*[16]byte)(&s.direct)))
+	must(s.t, conn.QueryRow(s.t.Context(), "select max(position) from trust.events").Scan(&s.before))
 	_, err := conn.Exec(s.t.Context(), "create table public.foreign_rows (n integer)")
 	must(s.t, err)
 }
@@ -264,7 +267,7 @@ func (s *soak) report() {
 func (s *soak) judge() {
 	s.t.Helper()
 	pgtest.Eventually(s.t, "the read tables have followed", s.followed)
-	run := history.Run{Appends: s.appends, Log: s.log()}
+	run := history.Run{Appends: s.appends, Reads: s.reads, Log: s.log()}
 	for _, looks := range s.looks {
 		run.Looks = append(run.Looks, looks...)
 	}
@@ -318,9 +321,9 @@ func (s *soak) atLength(args ...string) outcome {
 	return outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String()}
 }
 
-// log reads the log that is left. Of the decisions over HTTP the append is named by the
-// consent and what was done to it, which is all that a client is told; what was appended
-// before the run or beside it belongs to nobody.
+// log reads the log that is left. Of what was done over HTTP the append is named by the
+// consent or the account and what was done to it, which is all that a client is told; what
+// was appended before the run or beside it belongs to nobody.
 func (s *soak) log() (log []history.Event) {
 	s.t.Helper()
 	conn := s.connect(s.t.Context())
@@ -329,6 +332,7 @@ func (s *soak) log() (log []history.Event) {
 		event_type, payload ->> 'purpose' = 'sms_alert' from trust.events order by position`)
 	must(s.t, err)
 
+	accounts := map[uuid.UUID]uuid.UUID{} // the names of registrations over HTTP, whose events are of two streams
 	var e history.Event
 	var kind string
 	var alert *bool
@@ -337,8 +341,14 @@ func (s *soak) log() (log []history.Event) {
 		&e.Version, (*[16]byte)(&e.Record), &kind, &alert,
 	}, func() error {
 		asked := alert != nil && *alert && strings.HasPrefix(kind, "consent.")
+		if kind == registered && e.Position > s.before {
+			accounts[e.Append] = decisionID(e.Record, kind)
+		}
+		account, is := accounts[e.Append]
 		switch {
 		case e.Stream.Tenant == s.direct && (e.Stream.Kind == "consent" || e.Stream.Kind == "user"):
+		case is:
+			e.Append = account
 		case asked:
 			e.Append = decisionID(e.Record, kind)
 		default:
@@ -350,6 +360,9 @@ func (s *soak) log() (log []history.Event) {
 	must(s.t, err)
 	return log
 }
+
+// registered is the type of the event that makes an account.
+const registered = "user.registered.v1"
 
 // decisionID names what a client over HTTP did.
 func decisionID(consent uuid.UUID, kind string) uuid.UUID { return uuid.NewSHA1(consent, []byte(kind)) }
@@ -408,6 +421,7 @@ func (s *soak) print(run history.Run, violations int) {
 	line("found in the log when sent again by a client", int(s.foundByClient.Load()))
 	line("events in the log", len(run.Log))
 	line("seen by readers", seen)
+	line("reads over HTTP", len(run.Reads))
 	total := 0
 	for _, name := range slices.Sorted(maps.Keys(s.faults)) {
 		line(name, s.faults[name])

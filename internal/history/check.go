@@ -29,6 +29,7 @@ func Check(run Run) []Violation {
 	c.appends()
 	c.claims()
 	c.looks()
+	c.reads()
 	c.tables()
 	return c.found
 }
@@ -251,6 +252,32 @@ func (c *check) prefix(l Look) {
 			c.violates(Unlike, "reader %d saw event %s at position %d", l.Reader, s.Event, s.Position)
 		}
 		place = s.Position
+	}
+}
+
+// reads looks whether what each answer showed may have been the newest when it was given.
+func (c *check) reads() {
+	for _, r := range c.run.Reads {
+		of := c.at[r.Stream]
+		shown := -1
+		for i, n := range of {
+			if e := c.run.Log[n]; e.Append == r.Append && r.about(e) {
+				shown = i
+			}
+		}
+		if shown < 0 {
+			c.violates(Unlike, "an answer about stream %s showed append %s", r.Stream.ID, r.Append)
+			continue
+		}
+		if c.earliest[of[shown]] > r.Ended {
+			c.violates(Early, "an answer showed append %s before it was sent", r.Append)
+		}
+
+		missed := func(n int) bool { return r.about(c.run.Log[n]) && c.latest[n] < r.Began }
+		if i := slices.IndexFunc(of[shown+1:], missed); i >= 0 {
+			c.violates(Outdated, "an answer showed append %s after position %d was acknowledged", r.Append,
+				c.run.Log[of[shown+1+i]].Position)
+		}
 	}
 }
 

@@ -186,6 +186,26 @@ func TestPlantedDamageOfEachKindIsFoundAndNothingElse(t *testing.T) {
 		"a reader that missed what was acknowledged": {history.Behind, func(run *history.Run) {
 			run.Looks = append(run.Looks, history.Look{Reader: 99, Began: end, Ended: end})
 		}},
+		"a read that shows what was there no more": {history.Outdated, func(run *history.Run) {
+			r := run.Reads[len(run.Reads)-1]
+			newer := unknown(run, 1)
+			newer.Writes[0].Stream, newer.Writes[0].Expected = r.Stream, history.AnyVersion
+			newer.Outcome, newer.Answered = history.Added, end
+			again(run, newer.ID)
+			newer.Events = run.Log[len(run.Log)-1:]
+			r.Began, r.Ended, r.Record = end+1, end+1, uuid.Nil
+			run.Reads = append(run.Reads, r)
+		}},
+		"a read that shows an event before it was sent": {history.Early, func(run *history.Run) {
+			r := &run.Reads[len(run.Reads)-1]
+			r.Began, r.Ended = 0, 0
+		}},
+		"a read that shows what is not in the log": {history.Unlike, func(run *history.Run) {
+			run.Reads[0].Append = newID()
+		}},
+		"a read about a record that is of another": {history.Unlike, func(run *history.Run) {
+			run.Reads[0].Record = newID()
+		}},
 		"a row that is stale":       {history.Stale, func(run *history.Run) { run.Tables[0].Rows["a"] = "0" }},
 		"a row that is missing":     {history.Stale, func(run *history.Run) { delete(run.Tables[0].Rows, "a") }},
 		"a row that is of no event": {history.Stale, func(run *history.Run) { run.Tables[0].Rows["c"] = "3" }},
@@ -228,6 +248,7 @@ func TestARunIsHeldAgainstWhatItTried(t *testing.T) {
 		"no unknown outcome":        {"no append of unknown outcome is in the log", without(history.Unknown)},
 		"no look":                   {"nobody looked", func(run *history.Run) { run.Looks = nil }},
 		"readers that end early":    {"reader 1 looked no more after the last answer", func(run *history.Run) { run.Looks = run.Looks[:len(run.Looks)-1] }},
+		"no read":                   {"nobody asked", func(run *history.Run) { run.Reads = nil }},
 		"no read table":             {"there are no read tables", func(run *history.Run) { run.Tables = nil }},
 		"a read table without rows": {"consents has no rows", func(run *history.Run) { run.Tables[0] = history.Table{Name: "consents"} }},
 	} {
@@ -331,6 +352,7 @@ func honest(seed uint64) history.Run {
 	for reader := range 2 {
 		m.look(reader)
 	}
+	m.read()
 	m.run.Tables = []history.Table{{
 		Name: "consents", Rows: map[string]string{"a": "1", "b": "2"}, Fresh: map[string]string{"a": "1", "b": "2"},
 	}}
@@ -350,7 +372,7 @@ type model struct {
 }
 
 func (m *model) step() {
-	switch m.chance.IntN(4) {
+	switch m.chance.IntN(5) {
 	case 0:
 		m.send(history.Append{ID: newID()})
 	case 1:
@@ -363,6 +385,8 @@ func (m *model) step() {
 		}
 	case 3:
 		m.look(m.chance.IntN(2))
+	case 4:
+		m.read()
 	}
 }
 
@@ -468,4 +492,20 @@ func (m *model) look(reader int) {
 	l.Ended = m.tick()
 	m.places[reader] = int64(len(m.run.Log))
 	m.run.Looks = append(m.run.Looks, l)
+}
+
+// read asks about the stream of the newest event: for the newest event of all, or for one
+// of some record.
+func (m *model) read() {
+	if len(m.run.Log) == 0 {
+		return
+	}
+	began := m.tick()
+	e := m.run.Log[len(m.run.Log)-1]
+	r := history.Read{Began: began, Ended: m.tick(), Stream: e.Stream, Append: e.Append}
+	if m.chance.IntN(2) == 0 {
+		other := m.run.Log[m.chance.IntN(len(m.run.Log))]
+		r.Stream, r.Record, r.Append = other.Stream, other.Record, other.Append
+	}
+	m.run.Reads = append(m.run.Reads, r)
 }

@@ -119,6 +119,20 @@ type Seen struct {
 	Event    uuid.UUID
 }
 
+// Read is an answer about a stream, or about one record of it, at a moment between Began
+// and Ended: the newest event that it shows is of an append.
+type Read struct {
+	Began, Ended Moment
+	Stream       Stream
+	Record       uuid.UUID // zero: any
+	Append       uuid.UUID
+}
+
+// about tells whether it should show an event.
+func (r Read) about(e Event) bool {
+	return e.Stream == r.Stream && (r.Record == uuid.Nil || e.Record == r.Record)
+}
+
 // upTo is the reader's place after the look.
 func (l Look) upTo() int64 {
 	if len(l.Seen) == 0 {
@@ -137,7 +151,8 @@ type Table struct {
 // Run is all that was recorded of a run, and what is left of it.
 type Run struct {
 	Appends []Append
-	Looks   []Look  // of each reader in order
+	Looks   []Look // of each reader in order
+	Reads   []Read
 	Log     []Event // in the order of positions
 	Tables  []Table
 }
@@ -163,6 +178,7 @@ const (
 	Unlike    Kind = "a reader saw another event"
 	Early     Kind = "a reader saw an event too early"
 	Behind    Kind = "a reader missed what was acknowledged"
+	Outdated  Kind = "a stale read"
 	Stale     Kind = "a read table unlike a fresh fold"
 )
 

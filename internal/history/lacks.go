@@ -34,6 +34,7 @@ func Lacks(run Run) (lacks []string) {
 	demand(outcomes[Refused], "no append was refused")
 	demand(unknown, "no append of unknown outcome is in the log")
 	demand(len(run.Looks), "nobody looked")
+	demand(len(run.Reads), "nobody asked")
 	demand(len(run.Tables), "there are no read tables")
 	for _, t := range run.Tables {
 		demand(len(t.Rows), "%s has no rows", t.Name)
