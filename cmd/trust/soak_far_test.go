@@ -257,6 +257,8 @@ func (s *soak) report() {
 		select {
 		case <-s.over:
 			return
+		case <-s.ctx.Done():
+			return
 		case <-time.After(30 * time.Second):
 			fmt.Printf("soak: %s: %d acknowledged\n", s.now().Round(time.Second), s.acknowledged.Load())
 		}

@@ -46,12 +46,12 @@ func (s *soak) kinds() []fault {
 }
 
 // trouble makes one kind of fault after another, in an order that the seed says, until
-// enough is acknowledged and each was seen. Between two of them the load gets on, so that
+// enough is acknowledged and each was seen, or somebody has met damage. Between two of them the load gets on, so that
 // each meets a working system.
 func (s *soak) trouble() {
 	chance := rand.New(rand.NewPCG(s.seed, 1<<40))
 	apart := max(100, s.count/500)
-	for s.acknowledged.Load() < int64(s.count) {
+	for s.acknowledged.Load() < int64(s.count) && !s.t.Failed() {
 		kinds := s.kinds()
 		chance.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 		for _, f := range kinds {
