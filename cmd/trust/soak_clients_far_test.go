@@ -103,7 +103,7 @@ func (s *soak) give(o order, appenders []*line, chance *rand.Rand) (a history.Ap
 			return a, sent
 		}
 		unknown = true
-		if chance.IntN(6) == 0 || s.done() {
+		if chance.IntN(4) == 0 || s.done() {
 			return a, sent
 		}
 		pause(20 * time.Millisecond)

@@ -46,8 +46,8 @@ func (s *soak) kinds() []fault {
 }
 
 // trouble makes one kind of fault after another, in an order that the seed says, until
-// enough is acknowledged and each was seen, or somebody has met damage. Between two of them the load gets on, so that
-// each meets a working system.
+// enough is acknowledged and each was seen, or somebody has met damage. Between two of them
+// the load gets on, so that each meets a working system.
 func (s *soak) trouble() {
 	chance := rand.New(rand.NewPCG(s.seed, 1<<40))
 	apart := max(100, s.count/500)
@@ -68,9 +68,16 @@ func awhile(chance *rand.Rand, d time.Duration) {
 	pause(d/2 + time.Duration(chance.Int64N(int64(d))))
 }
 
+// loseAnswers loses a few answers at a time, anybody's, until one was behind a commit: then
+// the store meets what it sends again in the log.
 func (s *soak) loseAnswers(chance *rand.Rand) {
-	s.unheard.Store(int64(5 + chance.IntN(20)))
-	pgtest.Eventually(s.t, "the answers are lost", func() bool { return s.unheard.Load() <= 0 })
+	before := s.foundByStore.Load()
+	pgtest.Eventually(s.t, "an answer is lost behind a commit", func() bool {
+		s.unheard.Store(int64(5 + chance.IntN(20)))
+		pgtest.Eventually(s.t, "the answers are lost", func() bool { return s.unheard.Load() <= 0 })
+		pause(300 * time.Millisecond) // for it to be sent again
+		return s.foundByStore.Load() > before
+	})
 }
 
 // leave breaks connections whose last statement the server may still be at.
