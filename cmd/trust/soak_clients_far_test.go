@@ -65,7 +65,7 @@ func (s *soak) appendDirectly(client int) {
 
 	for !s.done() {
 		o := s.newOrder(chance)
-		a, sent := s.place(o, appenders, chance)
+		a, sent := s.deliver(o, appenders, chance)
 		if !sent {
 			continue
 		}
@@ -78,10 +78,10 @@ func (s *soak) appendDirectly(client int) {
 	}
 }
 
-// place sends an order until it has an answer that counts, and reports whether it was
+// deliver sends an order until it has an answer that counts, and reports whether it was
 // sent at all. An order with an unknown outcome is mostly sent again under its id, and
 // sometimes abandoned.
-func (s *soak) place(o order, appenders []*line, chance *rand.Rand) (a history.Append, sent bool) {
+func (s *soak) deliver(o order, appenders []*line, chance *rand.Rand) (a history.Append, sent bool) {
 	a = history.Append{ID: o.ID, Writes: o.asks(), Claim: o.Address}
 	for unknown := false; ; {
 		asked := s.now()
