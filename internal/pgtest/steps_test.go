@@ -1,6 +1,8 @@
 package pgtest_test
 
 import (
+	"context"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -87,7 +89,19 @@ func TestAStepThatIsLeftIsCarriedOutLater(t *testing.T) {
 
 	var fate atomic.Int32
 	steps := pgtest.NewSteps(t, db.URL(pgtest.Superuser), func(int) pgtest.Fate { return pgtest.Fate(fate.Load()) })
-	conn, err := pgx.Connect(t.Context(), steps.Over(db.URL(pgtest.Superuser)))
+	config, err := pgx.ParseConfig(steps.Over(db.URL(pgtest.Superuser)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dialed atomic.Int32
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if dialed.Add(1) > 1 {
+			return nil, net.ErrClosed // or the driver would cancel the statement
+		}
+		return dial(ctx, network, address)
+	}
+	conn, err := pgx.ConnectConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
