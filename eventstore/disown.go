@@ -25,7 +25,7 @@ type Disowned struct {
 
 // The reasons why nothing is disowned.
 var (
-	ErrCodeHolds = errors.New("its code is valid, so it is an event of this log")
+	ErrCodeHolds = errors.New("its code holds, so it is an event of this log")
 	ErrNotCoded  = errors.New("some older events have no code yet, so no event is known to be forged")
 )
 
