@@ -37,7 +37,7 @@ type contender struct {
 	read run
 
 	project   run
-	projected string // the query that counts what project wrote
+	projected func(ctx context.Context, e *env, database string) (int64, error) // counts the events in its read table
 
 	visible run
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,15 +93,31 @@ func readsAndProjectsAll(t *testing.T, e *env, c contender) {
 		t.Errorf("read %d of %d: %v", got.Events, p.events, err)
 	}
 
-	got, err = c.project(t.Context(), e, database, p)
-	if err != nil || got.Events != int64(p.events) {
-		t.Errorf("projected %d of %d: %v", got.Events, p.events, err)
+	project := projectAndCount(c) // fails if the table has another number of events than it claims
+	got, err = project(t.Context(), e, database, p)
+	if err != nil || got.Events != int64(p.events) || got.Wrote != int64(p.events) {
+		t.Errorf("projected %d of %d, and %d are in the table: %v", got.Events, p.events, got.Wrote, err)
 	}
-	projected := database
-	if c.name == oursName {
-		projected += "_again"
+
+	p.howLong = 100 * time.Millisecond // cut off somewhere within a page
+	if got, err = project(t.Context(), e, database, p); err != nil {
+		t.Errorf("cut off after %d events: %v", got.Events, err)
 	}
-	counts(t, e, projected, c.projected, got.Wrote)
+}
+
+func TestAProjectionThatClaimsMoreThanItsTableHasIsNoResult(t *testing.T) {
+	t.Parallel()
+	for claimed, fails := range map[int64]bool{999: true, 1000: false, 1001: true} {
+		project := projectAndCount(contender{
+			project: func(context.Context, *env, string, params) (sample, error) {
+				return sample{Events: claimed}, nil
+			},
+			projected: func(context.Context, *env, string) (int64, error) { return 1000, nil },
+		})
+		if got, err := project(t.Context(), nil, "", params{}); (err != nil) != fails || got.Wrote != 1000 {
+			t.Errorf("%d claimed and 1000 there: %d, %v", claimed, got.Wrote, err)
+		}
+	}
 }
 
 func seesAll(t *testing.T, e *env, c contender) {

@@ -35,7 +35,9 @@ func ours() contender {
 		},
 		append: appendOurs, appended: "select count(*) from trust.events where version = 1",
 		fill: fillOurs, read: readOurs,
-		project: projectOurs, projected: "select count(distinct id) from trust.consents",
+		project: projectOurs, projected: func(ctx context.Context, e *env, database string) (int64, error) {
+			return e.server.count(ctx, again(database), "select count(distinct id) from trust.consents")
+		},
 		visible: visibleOurs,
 	}
 }
@@ -142,18 +144,20 @@ func following(
 	}, nil
 }
 
+// again is the copy of a database that projectOurs works on.
+func again(database string) string { return database + "_again" }
+
 // projectOurs works on a copy of the database, because a projector that has read the log
 // does not read it again.
 func projectOurs(ctx context.Context, e *env, database string, p params) (s sample, err error) {
-	again := database + "_again"
-	if err := e.server.create(ctx, again, database); err != nil {
+	if err := e.server.create(ctx, again(database), database); err != nil {
 		return sample{}, err
 	}
 
 	done := make(chan struct{})
 	var mu sync.Mutex
 	var began, ended time.Time
-	stop, err := following(ctx, e, again, func(upTo int64, took time.Duration) {
+	stop, err := following(ctx, e, again(database), func(upTo int64, took time.Duration) {
 		mu.Lock()
 		defer mu.Unlock()
 		if began.IsZero() {
@@ -177,8 +181,7 @@ func projectOurs(ctx context.Context, e *env, database string, p params) (s samp
 		return sample{}, err
 	}
 
-	rows, err := e.server.count(ctx, again, "select count(distinct id) from trust.consents")
-	return sample{Events: int64(p.events), Seconds: ended.Sub(began).Seconds(), Wrote: rows}, err
+	return sample{Events: int64(p.events), Seconds: ended.Sub(began).Seconds()}, nil
 }
 
 func visibleOurs(ctx context.Context, e *env, database string, p params) (s sample, err error) {

@@ -114,7 +114,8 @@ func fillWatermill(ctx context.Context, e *env, database string, events int) err
 		from generate_series(1, %d)`, topic, payload, consentIn(payload), events), "vacuum analyze watermill_"+topic)
 }
 
-// consume acknowledges messages until it has all of them, or the time is over.
+// consume handles the messages of a topic from the first on. Its clock ends when the last
+// page is committed.
 func consume(
 	ctx context.Context, e *env, database string, page int, p params,
 	handle func(context.Context, *message.Message) error,
@@ -125,30 +126,40 @@ func consume(
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	began := time.Now()
 	messages, err := subscriber.Subscribe(ctx, topic)
 	if err != nil {
 		return sample{}, err
 	}
+	handled, failed := take(messages, began, p, handle)
 
-	for s.Events < int64(p.events) && time.Since(began) < p.howLong {
+	// Close ends the last page at the message that was acknowledged last, and waits for its
+	// commit. Were the context ended instead, the page would be rolled back.
+	if err := errors.Join(failed, subscriber.Close()); err != nil {
+		return sample{}, err
+	}
+	return sample{Events: handled, Seconds: time.Since(began).Seconds(), Wrote: handled}, nil
+}
+
+// take handles and acknowledges messages until it has all of them, or the time is over.
+func take(
+	messages <-chan *message.Message, began time.Time, p params, handle func(context.Context, *message.Message) error,
+) (handled int64, err error) {
+	over := time.NewTimer(p.howLong)
+	defer over.Stop()
+
+	for handled < int64(p.events) && time.Since(began) < p.howLong {
 		select {
 		case m := <-messages:
-			//nolint:contextcheck // a message brings the context of its transaction
 			if err := handle(m.Context(), m); err != nil {
-				return s, err
+				return handled, err
 			}
 			m.Ack()
-			s.Events++
-		case <-time.After(p.howLong):
+			handled++
+		case <-over.C:
 		}
 	}
-
-	s.Seconds, s.Wrote = time.Since(began).Seconds(), s.Events
-	stop()
-	return s, subscriber.Close()
+	return handled, nil
 }
 
 func readWatermill(ctx context.Context, e *env, database string, p params) (sample, error) {
@@ -166,15 +177,10 @@ func projectWatermill(ctx context.Context, e *env, database string, p params) (s
 	}
 
 	position := int64(0)
-	s, err := consume(ctx, e, database, projectPage, p, func(ctx context.Context, m *message.Message) error {
+	return consume(ctx, e, database, projectPage, p, func(ctx context.Context, m *message.Message) error {
 		position++
 		return upsertMessage(ctx, m, position)
 	})
-
-	// Rows of the page that was cut off at the end are not there.
-	kept, counting := e.server.count(ctx, database, countConsents)
-	s.Wrote = kept
-	return s, errors.Join(err, counting)
 }
 
 func upsertMessage(ctx context.Context, m *message.Message, position int64) error {

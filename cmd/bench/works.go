@@ -272,7 +272,7 @@ func readWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 }
 
 func projectWorks(ctx context.Context, e *env, size scale) ([]work, error) {
-	sides, err := sidesOf(ctx, e, "project", size.FoldEvents, func(c contender) run { return c.project })
+	sides, err := sidesOf(ctx, e, "project", size.FoldEvents, projectAndCount)
 	if err != nil {
 		return nil, err
 	}
@@ -281,6 +281,26 @@ func projectWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 		name: "project " + thousands(size.FoldEvents) + " events, with checkpoint", baseline: baselineName,
 		sides: sides(p),
 	}}, nil
+}
+
+// projectAndCount returns a contender's projection with its proof: after the clock has
+// stopped, it counts the read table. A run that claims more than it has left there, or
+// less, has no rate.
+func projectAndCount(c contender) run {
+	if c.project == nil {
+		return nil
+	}
+
+	return func(ctx context.Context, e *env, database string, p params) (sample, error) {
+		s, err := c.project(ctx, e, database, p)
+		if err != nil {
+			return s, err
+		}
+		if s.Wrote, err = c.projected(ctx, e, database); err == nil && s.Wrote != s.Events {
+			err = fmt.Errorf("it claims to have projected %d events, and its table has %d", s.Events, s.Wrote)
+		}
+		return s, err
+	}
 }
 
 func visibleWorks(ctx context.Context, e *env, size scale) ([]work, error) {
