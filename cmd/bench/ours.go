@@ -161,7 +161,7 @@ func projectOurs(ctx context.Context, e *env, database string, p params) (s samp
 		mu.Lock()
 		defer mu.Unlock()
 		if began.IsZero() {
-			began = time.Now().Add(-took)
+			began = time.Now().Add(-took) // when it asked for the first page
 		}
 		if upTo >= int64(p.events) && ended.IsZero() {
 			ended = time.Now()

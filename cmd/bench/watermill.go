@@ -126,11 +126,11 @@ func consume(
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
-	began := time.Now()
 	messages, err := subscriber.Subscribe(ctx, topic)
 	if err != nil {
 		return sample{}, err
 	}
+	began := time.Now() // the tables are there, and it asks for the first page
 	handled, failed := take(messages, began, p, handle)
 
 	// Close ends the last page at the message that was acknowledged last, and waits for its
