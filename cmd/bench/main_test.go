@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/salga-trust/engine/internal/pgtest"
 )
 
@@ -133,6 +135,34 @@ func seesAll(t *testing.T, e *env, c contender) {
 func TestEachContenderWritesReadsAndProjectsWhatItClaims(t *testing.T) {
 	t.Parallel()
 	contend(t, testEnv(t), func(c contender) bool { return !c.npm })
+}
+
+// A writer that takes 20 ms can write 5 of the events that are due within 100 ms. The last
+// of them was due after 20 ms at the latest, and is done after 100 ms at the earliest.
+func TestAnEventIsTimedFromWhenItWasDue(t *testing.T) {
+	t.Parallel()
+	w, writes := newWay(), int64(0)
+	got, err := w.time(t.Context(), params{howLong: 100 * time.Millisecond},
+		func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		func(_ context.Context, id uuid.UUID) error {
+			<-time.After(20 * time.Millisecond)
+			writes++
+			w.seen(id)
+			return nil
+		})
+
+	// One comes before the clock.
+	if err != nil || got.Events != writes-1 || got.Wrote != writes-1 {
+		t.Errorf("of %d events %d were timed and %d arrived: %v", writes, got.Events, got.Wrote, err)
+	}
+	if got.Events > 5 || got.P99 < 80 {
+		t.Errorf("%d events took up to %.0f ms", got.Events, got.P99)
+	}
+
+	late := measured{Latency: true}.figure(result{Name: "slow", P50: 50, P99: 80, Rate: got.rate()})
+	if !strings.Contains(late, "80.0 ms at ") {
+		t.Errorf("the page says %q, without the pace", late)
+	}
 }
 
 func TestTheServerThatIsMeasuredSyncsToDisk(t *testing.T) {

@@ -197,7 +197,6 @@ func visibleIn(ctx context.Context, e *env, database string, store *eventstore.S
 	way := newWay()
 	var mu sync.Mutex
 	reached, waiting := int64(0), map[int64]uuid.UUID{}
-	ready := make(chan struct{}, 1)
 	arrive := func() {
 		for position, id := range waiting {
 			if position <= reached {
@@ -212,10 +211,6 @@ func visibleIn(ctx context.Context, e *env, database string, store *eventstore.S
 		defer mu.Unlock()
 		reached = upTo
 		arrive()
-		select {
-		case ready <- struct{}{}:
-		default:
-		}
 	})
 	if err != nil {
 		return sample{}, err
@@ -231,16 +226,6 @@ func visibleIn(ctx context.Context, e *env, database string, store *eventstore.S
 		waiting[appended.Position()] = id
 		arrive()
 		return nil
-	}
-
-	// One event before the clock, so that the worker leads and listens.
-	if err := write(ctx, uuid.Must(uuid.NewV7())); err != nil {
-		return sample{}, errors.Join(err, stop())
-	}
-	select {
-	case <-ready:
-	case <-time.After(lastArrival):
-		return sample{}, errors.Join(errors.New("the projector does not begin"), stop())
 	}
 
 	s, err := way.time(ctx, p, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, write)

@@ -303,7 +303,11 @@ func (m measured) figure(r result) string {
 	case r.Name == "":
 		return "–"
 	case m.Latency:
-		return fmt.Sprintf("%s / %s ms", digits(r.P50), digits(r.P99))
+		text := fmt.Sprintf("%s / %s ms", digits(r.P50), digits(r.P99))
+		if r.Rate < 0.99*writesASecond { // its appends do not keep the pace
+			text += fmt.Sprintf(" at %s/s", digits(r.Rate))
+		}
+		return text
 	default:
 		return digits(r.Rate) + "/s"
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -198,6 +199,8 @@ func upsertMessage(ctx context.Context, m *message.Message, position int64) erro
 	return err
 }
 
+// visibleWatermill uses a topic of its own, so that the new consumer group does not have
+// to read the events of earlier rounds first.
 func visibleWatermill(ctx context.Context, e *env, database string, p params) (s sample, err error) {
 	db, err := openSQL(e, database, 4)
 	if err != nil {
@@ -215,8 +218,12 @@ func visibleWatermill(ctx context.Context, e *env, database string, p params) (s
 	}
 	defer func() { err = errors.Join(err, subscriber.Close(), readers.Close()) }()
 
-	way := newWay()
+	topic := "visible_" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	if err := subscriber.SubscribeInitialize(topic); err != nil {
+		return sample{}, err
+	}
 
+	way := newWay()
 	follow := func(ctx context.Context) error {
 		messages, err := subscriber.Subscribe(ctx, topic)
 		if err != nil {
