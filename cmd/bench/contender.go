@@ -19,6 +19,7 @@ type env struct {
 	trust       string // the built program
 	bench       string // this program
 	scratch     string
+	load        string // of the machine, before this program added any
 }
 
 // contender is one way to store events, to read them in order and to follow them. It may

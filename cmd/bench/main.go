@@ -79,7 +79,7 @@ func (o options) measure(ctx context.Context) (_ *report, err error) {
 	}
 
 	began := time.Now()
-	e := &env{}
+	e := &env{load: firstWord("/proc/loadavg")}
 	if e.scratch, err = os.MkdirTemp("", "trust-bench-"); err != nil {
 		return nil, err
 	}

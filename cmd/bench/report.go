@@ -52,7 +52,7 @@ func describe(ctx context.Context, e *env, size scale, note string) (*report, er
 		{"processor", fmt.Sprintf("%s, %d cores", lineOf("/proc/cpuinfo", "model name"), runtime.NumCPU())},
 		{"memory", lineOf("/proc/meminfo", "MemTotal")},
 		{"write and fsync of 8 KiB", synced.Round(10 * time.Microsecond).String()},
-		{"load before the run", firstWord("/proc/loadavg")},
+		{"load before the run", e.load},
 	}
 
 	postgres, err := e.server.setting(ctx, "server_version")
