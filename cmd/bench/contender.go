@@ -72,7 +72,7 @@ const followEvery = 100 * time.Millisecond
 
 const eventType = "consent.granted.v1"
 
-// granted is the event that everybody appends: about 500 bytes of JSON.
+// granted is the event that everybody appends.
 func granted() *domain.ConsentGranted {
 	return &domain.ConsentGranted{Decision: domain.Decision{
 		ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1,

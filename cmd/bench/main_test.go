@@ -207,7 +207,7 @@ func example() *report {
 	m.compare()
 	return &report{
 		Quick: true, Note: "On a busy machine.", Day: "2026-11-27", Seconds: 60, Rounds: 3,
-		Works: []measured{m},
+		EventBytes: 337, Works: []measured{m},
 	}
 }
 
@@ -244,7 +244,7 @@ func TestTheReportIsWrittenFromItsJSON(t *testing.T) {
 	for _, part := range []string{
 		"| append, 64 callers | 400/s | 200/s | 2.00 × | – | – | not measured |",
 		"not measured: npm is not installed", "| 100 – 300 |", "A quick run, not for quoting", "On a busy machine.",
-		"| 4 × | 2.00 × | missed |",
+		"| 4 × | 2.00 × | missed |", "the same event, 337 bytes of JSON, to a stream",
 	} {
 		if !strings.Contains(first[pageName], part) {
 			t.Errorf("the page lacks %q:\n%s", part, first[pageName])

@@ -25,6 +25,7 @@ type report struct {
 	Seconds     float64    `json:"seconds"`
 	Rounds      int        `json:"rounds"`
 	Connections int        `json:"connections"`
+	EventBytes  int        `json:"event_bytes,omitempty"` // of each event, as JSON
 	Machine     []fact     `json:"machine"`
 	Versions    []fact     `json:"versions"`
 	Contenders  []fact     `json:"contenders"`
@@ -39,9 +40,13 @@ type fact struct {
 
 // describe records the machine and the versions that are measured.
 func describe(ctx context.Context, e *env, size scale, note string) (*report, error) {
+	payload, err := encoded()
+	if err != nil {
+		return nil, err
+	}
 	r := &report{
 		Quick: size.Quick, Note: note, Day: time.Now().UTC().Format(time.DateOnly), Rounds: size.Rounds,
-		Connections: e.connections,
+		Connections: e.connections, EventBytes: len(payload),
 	}
 
 	synced, err := timeSync(e.scratch)
