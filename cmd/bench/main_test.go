@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -293,6 +294,20 @@ func TestThePageInDocsIsMadeOfItsJSON(t *testing.T) {
 	readme := contents(t, "../../README.md")
 	if got, err := between(readme, r.short()); err != nil || got != readme {
 		t.Errorf("the README's table is not what docs/benchmarks.json says: bin/bench -from-json (%v)", err)
+	}
+}
+
+func TestTheRevisionSaysWhetherMoreThanItsCommitWasBuilt(t *testing.T) {
+	t.Parallel()
+	revision := debug.BuildSetting{Key: "vcs.revision", Value: "0123456789abcdef"}
+	for want, settings := range map[string][]debug.BuildSetting{
+		"":             {{Key: "vcs.modified", Value: "true"}},
+		"0123456789ab": {{Key: "vcs.modified", Value: "false"}, revision},
+		"0123456789ab, with changes that are not committed": {revision, {Key: "vcs.modified", Value: "true"}},
+	} {
+		if got := revisionOf(settings); got != want {
+			t.Errorf("%v became %q", settings, got)
+		}
 	}
 }
 

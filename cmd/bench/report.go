@@ -104,10 +104,8 @@ func buildFacts() []fact {
 		return facts
 	}
 
-	for _, setting := range info.Settings {
-		if setting.Key == "vcs.revision" {
-			facts = append(facts, fact{"this repository", setting.Value[:min(12, len(setting.Value))]})
-		}
+	if revision := revisionOf(info.Settings); revision != "" {
+		facts = append(facts, fact{"this repository", revision})
 	}
 
 	for _, name := range []string{"github.com/jackc/pgx/v5", "github.com/ThreeDotsLabs/watermill-sql/v3"} {
@@ -117,6 +115,25 @@ func buildFacts() []fact {
 		}
 	}
 	return facts
+}
+
+// revisionOf returns the commit that a program was built from, and says whether more than
+// that commit was in it; "" if the build does not know.
+func revisionOf(settings []debug.BuildSetting) (revision string) {
+	changed := ""
+	for _, setting := range settings {
+		switch {
+		case setting.Key == "vcs.revision":
+			revision = setting.Value[:min(12, len(setting.Value))]
+		case setting.Key == "vcs.modified" && setting.Value == "true":
+			changed = ", with changes that are not committed"
+		}
+	}
+
+	if revision == "" {
+		return ""
+	}
+	return revision + changed
 }
 
 // timeSync returns how long a commit waits for this disk: the median of 50 writes.
