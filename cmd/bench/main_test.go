@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -166,6 +167,35 @@ func TestAnEventIsTimedFromWhenItWasDue(t *testing.T) {
 	}
 }
 
+func TestNobodyAlwaysRunsAfterTheSameOne(t *testing.T) {
+	t.Parallel()
+	const rounds = 5
+	for _, sides := range []int{2, 5, 7} {
+		after, first := map[[2]int]int{}, map[int]int{}
+		for round := range rounds {
+			order := turns(round, sides)
+			if sorted := slices.Sorted(slices.Values(order)); len(slices.Compact(sorted)) != sides {
+				t.Errorf("round %d of %d sides: %v", round, sides, order)
+			}
+			first[order[0]]++
+			for i := 1; i < sides; i++ {
+				after[[2]int{order[i-1], order[i]}]++
+			}
+		}
+
+		for pair, n := range after {
+			if n > 3 {
+				t.Errorf("of %d sides, %d runs after %d in %d of %d rounds", sides, pair[1], pair[0], n, rounds)
+			}
+		}
+		for side, n := range first {
+			if n > 3 {
+				t.Errorf("of %d sides, %d is the first in %d of %d rounds", sides, side, n, rounds)
+			}
+		}
+	}
+}
+
 func TestTheServerThatIsMeasuredSyncsToDisk(t *testing.T) {
 	t.Parallel()
 	e := testEnv(t)
@@ -208,7 +238,7 @@ func example() *report {
 	m.compare()
 	return &report{
 		Quick: true, Note: "On a busy machine.", Day: "2026-11-27", Seconds: 60, Rounds: 3,
-		EventBytes: 337, Works: []measured{m},
+		EventBytes: 337, Reordered: true, Works: []measured{m},
 	}
 }
 
@@ -245,7 +275,7 @@ func TestTheReportIsWrittenFromItsJSON(t *testing.T) {
 	for _, part := range []string{
 		"| append, 64 callers | 400/s | 200/s | 2.00 × | – | – | not measured |",
 		"not measured: npm is not installed", "| 100 – 300 |", "A quick run, not for quoting", "On a busy machine.",
-		"| 4 × | 2.00 × | missed |", "the same event, 337 bytes of JSON, to a stream",
+		"| 4 × | 2.00 × | missed |", "the same event, 337 bytes of JSON, to a stream", "(A B C, C B A)",
 	} {
 		if !strings.Contains(first[pageName], part) {
 			t.Errorf("the page lacks %q:\n%s", part, first[pageName])

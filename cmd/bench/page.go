@@ -75,7 +75,7 @@ func (r *report) method(b *strings.Builder) {
 ## Method
 
 - One Postgres, fsync on, with the settings that trust up gives its own. Clients and server share the machine.
-- The contenders of a work take turns, round by round (A B C, A B C), with a checkpoint before each run. Figures are
+- The contenders of a work take turns, round by round (%s), with a checkpoint before each run. Figures are
   medians.
 - Everybody appends the same event%s to a stream that must be empty.
 - A run does each thing once without the clock, so that connections and plans are ready. Then callers repeat it for a
@@ -85,10 +85,19 @@ func (r *report) method(b *strings.Builder) {
 - A run that takes too long is cut off: its rate is that of the part that was done.
 - Baselines are what somebody would write well: [ADR 30](adr/0030-benchmarks.md).
 - Each run counts what it wrote; a test compares the count with the tables.
-`, r.event(), r.Connections)
+`, r.order(), r.event(), r.Connections)
 	facts(b, "Contenders", r.Contenders)
 	facts(b, "Machine", r.Machine)
 	facts(b, "Versions", r.Versions)
+}
+
+// order says in which order the contenders took turns; of older files, it is the same in
+// each round.
+func (r *report) order() string {
+	if r.Reordered {
+		return "A B C, C B A"
+	}
+	return "A B C, A B C"
 }
 
 // event says how long an event is; older files do not know it.

@@ -26,6 +26,7 @@ type report struct {
 	Rounds      int        `json:"rounds"`
 	Connections int        `json:"connections"`
 	EventBytes  int        `json:"event_bytes,omitempty"` // of each event, as JSON
+	Reordered   bool       `json:"reordered,omitempty"`   // the order of turns was another in each round
 	Machine     []fact     `json:"machine"`
 	Versions    []fact     `json:"versions"`
 	Contenders  []fact     `json:"contenders"`
@@ -46,7 +47,7 @@ func describe(ctx context.Context, e *env, size scale, note string) (*report, er
 	}
 	r := &report{
 		Quick: size.Quick, Note: note, Day: time.Now().UTC().Format(time.DateOnly), Rounds: size.Rounds,
-		Connections: e.connections, EventBytes: len(payload),
+		Connections: e.connections, EventBytes: len(payload), Reordered: true,
 	}
 
 	synced, err := timeSync(e.scratch)
@@ -90,8 +91,8 @@ func describe(ctx context.Context, e *env, size scale, note string) (*report, er
 	}
 	r.Contenders = append(r.Contenders, fact{
 		bareHTTPName,
-		"the baseline over HTTP: no account, no permission, no rate limit, no idempotency key, no record of who " +
-			"read; one INSERT or SELECT for each request, 16 connections",
+		fmt.Sprintf("the baseline over HTTP: no account, no permission, no rate limit, no idempotency key, no record "+
+			"of who read; one INSERT or SELECT for each request, %d connections", e.connections),
 	})
 	return r, nil
 }
