@@ -92,6 +92,9 @@ func (d deed) try(
 	}
 
 	d.check(t, w, direct, err)
+	if direct.Live != "" {
+		direct.Live = live(t, w) // the next one has to be another one again
+	}
 	if err := d.do(t.Context(), direct); err != nil && !errors.Is(err, errDone) {
 		t.Errorf("done again it says %v", err)
 	}
@@ -166,10 +169,12 @@ type deed struct {
 // setting is what a deed needs, in a form that can be passed to another process.
 type setting struct {
 	URL    string // of the database
-	Direct string // the same database, for watching
+	Direct string // the same database, without the steps
+	API    string // likewise, for the role that appends
 	Tenant domain.TenantID
 	ID     uuid.UUID // of the append, and of the person it registers
 	Head   int64
+	Live   string // the version of the table before
 	Events []byte // of the backup
 	Keys   []byte
 }
@@ -369,9 +374,21 @@ func prepareRebuild(t *testing.T, w *world) (*world, setting) {
 		_, at := prepareApply(t, w)
 		must(t, doApply(t.Context(), at))
 	}
-	return w, setting{URL: w.db.URL(pgtest.Owner)}
+	return w, setting{
+		URL: w.db.URL(pgtest.Owner), Direct: w.db.URL(pgtest.Projector), API: w.db.URL(pgtest.Query),
+		Tenant: w.tenant, Live: live(t, w),
+	}
 }
 
+// live returns the version of the table that the view names.
+func live(t *testing.T, w *world) (version string) {
+	t.Helper()
+	must(t, w.db.Superuser(t).QueryRow(t.Context(), "select trust.live_version('consents')::text").Scan(&version))
+	return version
+}
+
+// doRebuild rebuilds a table whose projector meanwhile follows a new event, so that the
+// rebuild has to follow it too.
 func doRebuild(ctx context.Context, at setting) error {
 	pool, err := pgxpool.New(ctx, at.URL)
 	if err != nil {
@@ -384,17 +401,63 @@ func doRebuild(ctx context.Context, at setting) error {
 		return err
 	}
 
+	meanwhile := errors.New("it was not compared")
 	consents, _ := projections.ByName("consents")
-	_, err = projections.Rebuild(ctx, pool, reader, consents, func(projections.Stage, int64, int64) {})
-	return err
+	done, err := projections.Rebuild(ctx, pool, reader, consents, func(stage projections.Stage, _, _ int64) {
+		if stage == projections.Comparing {
+			meanwhile = grantAndFollow(ctx, &at)
+		}
+	})
+
+	switch {
+	case err != nil:
+		return err
+	case meanwhile != nil:
+		return fmt.Errorf("%w: %w", errNotFollowed, meanwhile)
+	case done.Position < at.Head:
+		return fmt.Errorf("%w: it ended at position %d of %d", errNotFollowed, done.Position, at.Head)
+	}
+	return nil
 }
 
-// checkRebuild checks that the view names one whole table, and that no half-built one is
-// left.
-func checkRebuild(t *testing.T, w *world, _ setting, _ error) {
+var errNotFollowed = errors.New("it did not follow the log")
+
+// grantAndFollow appends a consent, and has the projector follow it. at.Head is then its
+// position.
+func grantAndFollow(ctx context.Context, at *setting) error {
+	err := withStore(ctx, at.API, func(store *eventstore.Store) error {
+		done, err := store.Append(ctx, domain.Append{
+			ID: newID(), Tenant: at.Tenant, Writes: []domain.Write{{
+				Stream: domain.ConsentsOf(newUser()),
+				Events: []domain.Event{&domain.ConsentGranted{Decision: fixed(newID(), "sms_alert")}},
+			}},
+		})
+		at.Head = done.Position()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return doApply(ctx, setting{URL: at.Direct, Direct: at.Direct, Head: at.Head})
+}
+
+// checkRebuild checks that the view names one whole table, another one if that was
+// acknowledged, and that no half-built one is left.
+func checkRebuild(t *testing.T, w *world, at setting, err error) {
 	t.Helper()
 	w.check(t)
+	now := live(t, w)
+	if errors.Is(err, errNotFollowed) {
+		t.Error(err)
+	}
+	if err == nil && now == at.Live {
+		t.Errorf("it was acknowledged, and the view still names %s", now)
+	}
+
 	db := w.db.Superuser(t)
+	var granted int
+	must(t, db.QueryRow(t.Context(), "select count(*) from trust.events where event_type = $1",
+		(*domain.ConsentGranted)(nil).EventType()).Scan(&granted))
 	names, err := db.Query(t.Context(),
 		`select tablename from pg_tables where schemaname = 'trust' and tablename ~ '^consents_v'`)
 	must(t, err)
@@ -408,8 +471,9 @@ func checkRebuild(t *testing.T, w *world, _ setting, _ error) {
 	for _, table := range tables {
 		var rows int
 		must(t, db.QueryRow(t.Context(), "select count(*) from trust."+table).Scan(&rows))
-		if rows != 6 {
-			t.Errorf("%s has %d rows", table, rows)
+		// The version before this one is not followed any more.
+		if rows > granted || rows < 6 || "trust."+table == now && rows != granted {
+			t.Errorf("%s has %d rows of %d, and the view names %s", table, rows, granted, now)
 		}
 	}
 }
