@@ -132,6 +132,7 @@ func consume(
 		return sample{}, err
 	}
 	began := time.Now() // the tables are there, and it asks for the first page
+	//nolint:contextcheck // a message brings the context of its transaction
 	handled, failed := take(messages, began, p, handle)
 
 	// Close ends the last page at the message that was acknowledged last, and waits for its
