@@ -17,9 +17,8 @@ import (
 // nullable enumeration.
 //
 // huma must not enforce these, since the domain checks them itself, in its own words and
-// with all faults at once. So undo takes them back once the document is written.
-func finish(registry huma.Registry) (undo func()) {
-	var undos []func()
+// with all faults at once. So the schemas of the document are not those that serve.
+func finish(registry huma.Registry) {
 	for name, schema := range registry.Map() {
 		t := registry.TypeFromRef(schemaPrefix + name)
 		if t == nil || t.Kind() != reflect.Struct {
@@ -43,14 +42,7 @@ func finish(registry huma.Registry) (undo func()) {
 			}
 			if says := field.Tag.Get("says"); says != "" && of != nil {
 				schema.Properties[name] = saying(of, says)
-				undos = append(undos, func() { schema.Properties[name] = of })
 			}
-		}
-	}
-
-	return func() {
-		for _, u := range undos {
-			u()
 		}
 	}
 }

@@ -92,7 +92,7 @@ func (s *server) admit(
 	call = commands.Call{
 		Origin: origin(r, trace.address), Correlation: trace.correlation, Guess: s.guess(rt, trace.address),
 	}
-	if rt.who.account() {
+	if rt.reaches[anonymous] == nothing {
 		if call, err = s.authenticate(ctx, rt, r, call); err != nil {
 			return call, nothing, err
 		}

@@ -173,32 +173,65 @@ func headersOf(r *route) []*huma.Param {
 
 const problemName = "Problem"
 
-// document returns the finished OpenAPI document.
-func document(api *huma.OpenAPI, routes map[string]*route) ([]byte, error) {
-	schemas := api.Components.Schemas
+// describe writes the OpenAPI document. It registers the routes a second time, with
+// nothing behind them, because huma checks requests by the schemas that it serves, and
+// those of the document say more.
+func (s *server) describe() ([]byte, error) {
+	api := huma.NewAPI(apiConfig(s.config.Version), describer{})
+	for _, listed := range routes() {
+		r := s.routes[listed.id]
+		op := operation(r)
+		switch {
+		case r.hidden:
+		case r.raw != nil:
+			api.OpenAPI().AddOperation(op)
+		default:
+			r.serve(s, api, r, *op)
+		}
+	}
+
+	schemas := api.OpenAPI().Components.Schemas
 	// These are huma's own: no answer has them.
 	delete(schemas.Map(), "ErrorModel")
 	delete(schemas.Map(), "ErrorDetail")
 
 	schemas.Schema(reflect.TypeFor[problem](), true, problemName)
 	schemas.Map()[problemName].Properties["code"].Enum = allCodes()
-	undo := finish(schemas)
-	defer undo()
+	finish(schemas)
 
 	var faults []error
-	for _, item := range api.Paths {
+	for _, item := range api.OpenAPI().Paths {
 		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
 			if op != nil {
 				nameHeaders(op)
-				faults = append(faults, exemplify(schemas, op, routes[op.OperationID]))
+				faults = append(faults, exemplify(schemas, op, s.routes[op.OperationID]))
 			}
 		}
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	return json.Marshal(api)
+	return json.Marshal(api.OpenAPI())
 }
+
+// describer takes routes for the document alone.
+type describer struct{}
+
+// Handle implements huma.Adapter.
+func (describer) Handle(op *huma.Operation, _ func(huma.Context)) {
+	for _, p := range op.Parameters {
+		p.AllowEmptyValue = p.Name == cursorParameter
+		if p.In == "path" && p.Name == "id" && op.OperationID != byIDOrCode {
+			// Served, another text is a 404, not a faulty parameter.
+			said := *p.Schema
+			said.Format = "uuid"
+			p.Schema = &said
+		}
+	}
+}
+
+// ServeHTTP implements huma.Adapter.
+func (describer) ServeHTTP(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }
 
 // allCodes lists every code that an answer may have.
 func allCodes() []any {
@@ -244,8 +277,13 @@ func nameHeaders(op *huma.Operation) {
 }
 
 func (s *server) openapi() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		document, err := s.document()
+		if err != nil {
+			s.problemOf(r.Context(), err, nil).write(w)
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(s.document)
+		_, _ = w.Write(document)
 	})
 }

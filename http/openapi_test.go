@@ -20,13 +20,9 @@ const adminRole = domain.Admin
 // spec is the OpenAPI document.
 type spec struct{ tree map[string]any }
 
-// openapi reads it as clients do, once for each world.
 func openapi(t testing.TB, w *world) spec {
 	t.Helper()
-	if w.spec.tree == nil {
-		w.spec.tree = w.send("GET", "/openapi.json", "").want(200).json
-	}
-	return w.spec
+	return spec{promiseOf(t, w).tree}
 }
 
 func (s spec) operation(l apphttp.Line) map[string]any {

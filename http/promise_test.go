@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -15,18 +16,38 @@ import (
 // package receives is compared, see world.do: its status and headers must be as
 // documented, and its body must be what the schema says and nothing more.
 type promise struct {
-	tree     map[string]any
-	compiler *jsonschema.Compiler
+	tree map[string]any
+
+	compiling sync.Mutex
+	compiler  *jsonschema.Compiler
 	// schemas are kept by pointer.
 	schemas map[string]*jsonschema.Schema
 }
 
 const documentName = "openapi.json"
 
+// All worlds serve the same document, so the first that needs the promise reads it for
+// all.
+var promised struct {
+	sync.Mutex
+	promise *promise
+}
+
+func promiseOf(t testing.TB, w *world) *promise {
+	t.Helper()
+	promised.Lock()
+	defer promised.Unlock()
+	if promised.promise == nil {
+		promised.promise = newPromise(t, w)
+	}
+	return promised.promise
+}
+
 func newPromise(t testing.TB, w *world) *promise {
 	t.Helper()
 	c := &promise{
-		tree: openapi(t, w).tree, compiler: jsonschema.NewCompiler(), schemas: map[string]*jsonschema.Schema{},
+		tree:     w.send("GET", "/openapi.json", "").want(200).json,
+		compiler: jsonschema.NewCompiler(), schemas: map[string]*jsonschema.Schema{},
 	}
 
 	// OpenAPI 3.1 takes its schemas from this draft.
@@ -138,19 +159,29 @@ func (c *promise) operation(method, asked string) (path string, op map[string]an
 }
 
 func (c *promise) conforms(pointer string, value any) []string {
-	schema := c.schemas[pointer]
-	if schema == nil {
-		var err error
-		if schema, err = c.compiler.Compile(documentName + "#" + pointer); err != nil {
-			return []string{err.Error()}
-		}
-		c.schemas[pointer] = schema
+	schema, err := c.schema(pointer)
+	if err == nil {
+		err = schema.Validate(value)
 	}
-
-	if err := schema.Validate(value); err != nil {
+	if err != nil {
 		return []string{err.Error()}
 	}
 	return nil
+}
+
+func (c *promise) schema(pointer string) (*jsonschema.Schema, error) {
+	c.compiling.Lock()
+	defer c.compiling.Unlock()
+	if schema := c.schemas[pointer]; schema != nil {
+		return schema, nil
+	}
+
+	schema, err := c.compiler.Compile(documentName + "#" + pointer)
+	if err != nil {
+		return nil, err
+	}
+	c.schemas[pointer] = schema
+	return schema, nil
 }
 
 func TestAnAnswerThatDiffersFromTheDocumentIsNoticed(t *testing.T) {
@@ -172,11 +203,11 @@ func TestAnAnswerThatDiffersFromTheDocumentIsNoticed(t *testing.T) {
 		"a text in a bad shape": func(a *answer) { a.json["id"] = "1" },
 	} {
 		a := p.send("GET", "/api/v1/users/me", "").want(200)
-		if faults := w.promise.keeps(r, a); len(faults) > 0 {
+		if faults := promiseOf(t, w).keeps(r, a); len(faults) > 0 {
 			t.Fatal(faults)
 		}
 		spoil(a)
-		if faults := w.promise.keeps(r, a); len(faults) != 1 {
+		if faults := promiseOf(t, w).keeps(r, a); len(faults) != 1 {
 			t.Errorf("%s: %q", name, slices.Clip(faults))
 		}
 	}

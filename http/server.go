@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -109,9 +110,10 @@ type server struct {
 	requests *requestMetrics
 	exports  chan struct{}     // one for each running export
 	waiting  chan struct{}     // one for each password check that is slowed
-	document []byte            // the OpenAPI document
 	routes   map[string]*route // by id
 	router   *chi.Mux
+	// document returns the OpenAPI document, written when it is first asked for.
+	document func() ([]byte, error)
 }
 
 // New makes the handler of the whole API. It refuses incomplete settings, and a route
@@ -124,6 +126,7 @@ func New(config Config) (http.Handler, error) {
 		config: config, gates: newGates(config.Limits, config.RateLimit, config.Now), routes: map[string]*route{},
 		exports: make(chan struct{}, exportsAtOnce), waiting: make(chan struct{}, maxWaiting), router: chi.NewRouter(),
 	}
+	s.document = sync.OnceValues(s.describe)
 
 	var err error
 	if s.requests, err = newRequestMetrics(config.Metrics); err != nil {
@@ -166,7 +169,7 @@ func (s *server) corsOptions() cors.Options {
 	}
 }
 
-// mount makes the routes of the table and, from them, the OpenAPI document.
+// mount makes the routes of the table.
 func (s *server) mount() error {
 	table := routes()
 	for i := range table {
@@ -187,17 +190,11 @@ func (s *server) mount() error {
 		op := operation(r)
 		if r.raw != nil {
 			s.router.Method(r.method, r.path, s.guard(r, op, r.raw(s)))
-			if !r.hidden {
-				api.OpenAPI().AddOperation(op)
-			}
 			continue
 		}
 		r.serve(s, api, r, *op)
 	}
-
-	var err error
-	s.document, err = document(api.OpenAPI(), s.routes)
-	return err
+	return nil
 }
 
 // adapter lets huma make its routes behind our guard.
@@ -207,12 +204,6 @@ type adapter struct{ s *server }
 func (a adapter) Handle(op *huma.Operation, handle func(huma.Context)) {
 	for _, p := range op.Parameters {
 		p.AllowEmptyValue = p.Name == cursorParameter
-		if p.In == "path" && p.Name == "id" && op.OperationID != byIDOrCode {
-			// Only the document says this: another text is a 404, not a faulty parameter.
-			said := *p.Schema
-			said.Format = "uuid"
-			p.Schema = &said
-		}
 	}
 
 	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(humachi.NewContext(op, r, w)) })

@@ -41,13 +41,8 @@ type world struct {
 
 	// tenants are the municipalities by code.
 	tenants map[string]domain.TenantID
-	// spec is the document, once openapi has read it.
-	spec spec
-	// promise is what every answer is compared with, see do.
-	promise *promise
-	// comparing guards promise.
-	comparing sync.Mutex
-	// injecting turns that comparison off, for refusals that no route documents.
+	// injecting turns the comparison of answers with the document off, for refusals that
+	// no route documents.
 	injecting bool
 	// caller is the administrator that callerOf returns.
 	caller *person
@@ -249,13 +244,7 @@ func (w *world) do(r *http.Request) *answer {
 	}
 
 	if r.URL.Path != "/openapi.json" && !w.injecting {
-		w.comparing.Lock()
-		defer w.comparing.Unlock()
-
-		if w.promise == nil {
-			w.promise = newPromise(w.t, w)
-		}
-		for _, fault := range w.promise.keeps(r, a) {
+		for _, fault := range promiseOf(w.t, w).keeps(r, a) {
 			w.t.Errorf("%s: %d is not as documented: %s\n%s", a.what, a.status, fault, a.raw)
 		}
 	}

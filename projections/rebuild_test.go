@@ -346,10 +346,17 @@ func TestAProjectorDoesNotHaltAtEventsThatARebuildHasFolded(t *testing.T) {
 // there as the one before would have.
 func TestARebuildAtAnyPointOfARandomHistory(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	f, r := newFolder(t, w), newRebuilder(t, w)
 	consents := projection(t, "consents")
+	var w *world
+	var f *folder
+	var r *rebuilder
+	begin := everyTenth(func() {
+		w = newWorld(t)
+		f, r = newFolder(t, w), newRebuilder(t, w)
+	})
+
 	rapid.Check(t, func(rt *rapid.T) {
+		begin()
 		subjects := []domain.UserID{newUser(), newUser()}
 		extend := func(label string) {
 			for _, e := range rapid.SliceOfN(randomDecision(), 1, 6).Draw(rt, label) {

@@ -16,14 +16,18 @@ import (
 // page the table equals one fold of the whole log.
 func TestConsentsInPagesEqualOneFoldThoughTheClockRanAhead(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	f := newFolder(t, w)
 	consents := projection(t, "consents")
-	conn := w.db.Conn(t, pgtest.Projector)
-	super := replica(t, w)
+	var w *world
+	var f *folder
+	var conn, super *pgx.Conn
+	begin := everyTenth(func() {
+		w = newWorld(t)
+		f, conn, super = newFolder(t, w), w.db.Conn(t, pgtest.Projector), replica(t, w)
+	})
 
 	clock := time.Now()
 	rapid.Check(t, func(r *rapid.T) {
+		begin()
 		clock = clock.Add(100 * time.Hour) // past everything stamped before
 		subjects := []domain.UserID{newUser(), newUser()}
 
