@@ -62,8 +62,8 @@ const (
 	copyRows    = 1000
 )
 
-// writesASecond is the pace of appends whose way to a reader is timed: one every 5 ms. The
-// page tells who does not keep it.
+// writesASecond is the pace of appends whose way to a reader is timed: one every 5 ms.
+// The page tells who does not keep it.
 const writesASecond = 200
 
 // followEvery is how often a follower polls that nothing wakes, if its library has no

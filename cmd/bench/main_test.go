@@ -139,8 +139,9 @@ func TestEachContenderWritesReadsAndProjectsWhatItClaims(t *testing.T) {
 	contend(t, testEnv(t), func(c contender) bool { return !c.npm })
 }
 
-// A writer that takes 20 ms can write 5 of the events that are due within 100 ms. The last
-// of them was due after 20 ms at the latest, and is done after 100 ms at the earliest.
+// A writer that takes 20 ms can write 5 of the events that are due within 100 ms. The
+// last of them was due after 20 ms at the latest, and is done after 100 ms at the
+// earliest.
 func TestAnEventIsTimedFromWhenItWasDue(t *testing.T) {
 	t.Parallel()
 	w, writes := newWay(), int64(0)

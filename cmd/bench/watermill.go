@@ -135,8 +135,8 @@ func consume(
 	//nolint:contextcheck // a message brings the context of its transaction
 	handled, failed := take(messages, began, p, handle)
 
-	// Close ends the last page at the message that was acknowledged last, and waits for its
-	// commit. Were the context ended instead, the page would be rolled back.
+	// Close ends the last page at the message that was acknowledged last, and waits for
+	// its commit. Were the context ended instead, the page would be rolled back.
 	if err := errors.Join(failed, subscriber.Close()); err != nil {
 		return sample{}, err
 	}

@@ -68,8 +68,8 @@ func (w *way) reset() {
 // lastArrival is how long the last events may take to arrive.
 const lastArrival = 10 * time.Second
 
-// time writes an event every 5 ms while follow runs, and waits for the last to arrive. One
-// event goes before the clock, so that the follower has begun to follow. A write that
+// time writes an event every 5 ms while follow runs, and waits for the last to arrive.
+// One event goes before the clock, so that the follower has begun to follow. A write that
 // takes longer than 5 ms makes those after it late; they are timed from when they were
 // due.
 func (w *way) time(
