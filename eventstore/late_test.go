@@ -102,12 +102,18 @@ func (c *detoured) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+// Read also ends a wait that began before the message was taken: pgx reads in the
+// background while it writes, if a write is slow.
 func (c *detoured) Read(b []byte) (int, error) {
-	if c.late.Load() {
-		<-c.detour.broken
-		return 0, io.ErrUnexpectedEOF
+	if !c.late.Load() {
+		n, err := c.Conn.Read(b)
+		if n > 0 || !c.late.Load() {
+			return n, err
+		}
 	}
-	return c.Conn.Read(b)
+
+	<-c.detour.broken
+	return 0, io.ErrUnexpectedEOF
 }
 
 // Close leaves the server's side open, as a network does that loses the end of a
@@ -137,6 +143,9 @@ func (d *detour) lose() {
 	case <-d.broken:
 	default:
 		close(d.broken)
+	}
+	if d.server != nil {
+		_ = d.server.SetReadDeadline(time.Now())
 	}
 }
 

@@ -252,7 +252,8 @@ func startBare(ctx context.Context, e *env) (*site, error) {
 	}
 
 	s := newSite(address)
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), e.bench, "-serve-bare", address)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), e.bench, "-serve-bare", address,
+		"-connections", strconv.Itoa(e.connections))
 	cmd.Env = append(os.Environ(), bareDatabase+"="+e.server.url(database, ""))
 	if s.stop, err = child(cmd, os.Stderr); err != nil {
 		return nil, err

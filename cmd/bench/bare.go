@@ -35,7 +35,10 @@ const readTable = `
 		recorded_at timestamptz not null, position bigint not null);
 	create index on consents (subject_id, position);`
 
-const countConsents = "select count(distinct id) from consents"
+// countConsents counts the events in the read table of everybody but ours.
+func countConsents(ctx context.Context, e *env, database string) (int64, error) {
+	return e.server.count(ctx, database, "select count(distinct id) from consents")
+}
 
 // barest returns what all bare contenders have in common.
 func barest(name, about string) contender {

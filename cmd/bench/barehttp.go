@@ -12,9 +12,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// barePoolSize is the API's own default.
-const barePoolSize = 16
-
 // bareAPISchema is an append-only table too: a withdrawal is a row of its own.
 const bareAPISchema = `
 	create table decisions (
@@ -45,12 +42,12 @@ const decisionColumns = "consent_id, subject_id, purpose, language, channel, wor
 type bareAPI struct{ pool *pgxpool.Pool }
 
 // serveBare runs the bare API, in a process of its own as ours is, until ctx ends.
-func serveBare(ctx context.Context, database, address string) error {
+func serveBare(ctx context.Context, database, address string, connections int) error {
 	config, err := pgxpool.ParseConfig(database)
 	if err != nil {
 		return err
 	}
-	config.MaxConns, config.MinConns = barePoolSize, barePoolSize
+	config.MaxConns, config.MinConns = int32(connections), int32(connections)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return err

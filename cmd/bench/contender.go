@@ -19,6 +19,7 @@ type env struct {
 	trust       string // the built program
 	bench       string // this program
 	scratch     string
+	load        string // of the machine, before this program added any
 }
 
 // contender is one way to store events, to read them in order and to follow them. It may
@@ -37,7 +38,7 @@ type contender struct {
 	read run
 
 	project   run
-	projected string // the query that counts what project wrote
+	projected func(ctx context.Context, e *env, database string) (int64, error) // counts the events in its read table
 
 	visible run
 }
@@ -62,6 +63,7 @@ const (
 )
 
 // writesASecond is the pace of appends whose way to a reader is timed: one every 5 ms.
+// The page tells who does not keep it.
 const writesASecond = 200
 
 // followEvery is how often a follower polls that nothing wakes, if its library has no
@@ -70,7 +72,7 @@ const followEvery = 100 * time.Millisecond
 
 const eventType = "consent.granted.v1"
 
-// granted is the event that everybody appends: about 500 bytes of JSON.
+// granted is the event that everybody appends.
 func granted() *domain.ConsentGranted {
 	return &domain.ConsentGranted{Decision: domain.Decision{
 		ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1,

@@ -25,6 +25,7 @@ type options struct {
 	trust, cache    string
 	docs, readme    string
 	serveBare       string
+	connections     int
 }
 
 func main() {
@@ -39,6 +40,7 @@ func main() {
 	flag.StringVar(&o.docs, "docs", "docs", "the folder of benchmarks.md, benchmarks.svg and benchmarks.json")
 	flag.StringVar(&o.readme, "readme", "README.md", "the file with the short table, between its two marks")
 	flag.StringVar(&o.serveBare, "serve-bare", "", "run the bare handler at this address; used by this program itself")
+	flag.IntVar(&o.connections, "connections", 16, "database connections of the bare handler; likewise")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -51,7 +53,7 @@ func main() {
 
 func (o options) run(ctx context.Context) error {
 	if o.serveBare != "" {
-		return serveBare(ctx, os.Getenv(bareDatabase), o.serveBare)
+		return serveBare(ctx, os.Getenv(bareDatabase), o.serveBare, o.connections)
 	}
 	if o.fromJSON {
 		r, err := readReport(o.docs)
@@ -79,7 +81,7 @@ func (o options) measure(ctx context.Context) (_ *report, err error) {
 	}
 
 	began := time.Now()
-	e := &env{}
+	e := &env{load: firstWord("/proc/loadavg")}
 	if e.scratch, err = os.MkdirTemp("", "trust-bench-"); err != nil {
 		return nil, err
 	}

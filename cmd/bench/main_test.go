@@ -1,11 +1,16 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/salga-trust/engine/internal/pgtest"
 )
@@ -92,15 +97,31 @@ func readsAndProjectsAll(t *testing.T, e *env, c contender) {
 		t.Errorf("read %d of %d: %v", got.Events, p.events, err)
 	}
 
-	got, err = c.project(t.Context(), e, database, p)
-	if err != nil || got.Events != int64(p.events) {
-		t.Errorf("projected %d of %d: %v", got.Events, p.events, err)
+	project := projectAndCount(c) // fails if the table has another number of events than it claims
+	got, err = project(t.Context(), e, database, p)
+	if err != nil || got.Events != int64(p.events) || got.Wrote != int64(p.events) {
+		t.Errorf("projected %d of %d, and %d are in the table: %v", got.Events, p.events, got.Wrote, err)
 	}
-	projected := database
-	if c.name == oursName {
-		projected += "_again"
+
+	p.howLong = 100 * time.Millisecond // cut off somewhere within a page
+	if got, err = project(t.Context(), e, database, p); err != nil {
+		t.Errorf("cut off after %d events: %v", got.Events, err)
 	}
-	counts(t, e, projected, c.projected, got.Wrote)
+}
+
+func TestAProjectionThatClaimsMoreThanItsTableHasIsNoResult(t *testing.T) {
+	t.Parallel()
+	for claimed, fails := range map[int64]bool{999: true, 1000: false, 1001: true} {
+		project := projectAndCount(contender{
+			project: func(context.Context, *env, string, params) (sample, error) {
+				return sample{Events: claimed}, nil
+			},
+			projected: func(context.Context, *env, string) (int64, error) { return 1000, nil },
+		})
+		if got, err := project(t.Context(), nil, "", params{}); (err != nil) != fails || got.Wrote != 1000 {
+			t.Errorf("%d claimed and 1000 there: %d, %v", claimed, got.Wrote, err)
+		}
+	}
 }
 
 func seesAll(t *testing.T, e *env, c contender) {
@@ -116,6 +137,64 @@ func seesAll(t *testing.T, e *env, c contender) {
 func TestEachContenderWritesReadsAndProjectsWhatItClaims(t *testing.T) {
 	t.Parallel()
 	contend(t, testEnv(t), func(c contender) bool { return !c.npm })
+}
+
+// A writer that takes 20 ms can write 5 of the events that are due within 100 ms. The
+// last of them was due after 20 ms at the latest, and is done after 100 ms at the
+// earliest.
+func TestAnEventIsTimedFromWhenItWasDue(t *testing.T) {
+	t.Parallel()
+	w, writes := newWay(), int64(0)
+	got, err := w.time(t.Context(), params{howLong: 100 * time.Millisecond},
+		func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		func(_ context.Context, id uuid.UUID) error {
+			<-time.After(20 * time.Millisecond)
+			writes++
+			w.seen(id)
+			return nil
+		})
+
+	// One comes before the clock.
+	if err != nil || got.Events != writes-1 || got.Wrote != writes-1 {
+		t.Errorf("of %d events %d were timed and %d arrived: %v", writes, got.Events, got.Wrote, err)
+	}
+	if got.Events > 5 || got.P99 < 80 {
+		t.Errorf("%d events took up to %.0f ms", got.Events, got.P99)
+	}
+
+	late := measured{Latency: true}.figure(result{Name: "slow", P50: 50, P99: 80, Rate: got.rate()})
+	if !strings.Contains(late, "80.0 ms at ") {
+		t.Errorf("the page says %q, without the pace", late)
+	}
+}
+
+func TestNobodyAlwaysRunsAfterTheSameOne(t *testing.T) {
+	t.Parallel()
+	const rounds = 5
+	for _, sides := range []int{2, 5, 7} {
+		after, first := map[[2]int]int{}, map[int]int{}
+		for round := range rounds {
+			order := turns(round, sides)
+			if sorted := slices.Sorted(slices.Values(order)); len(slices.Compact(sorted)) != sides {
+				t.Errorf("round %d of %d sides: %v", round, sides, order)
+			}
+			first[order[0]]++
+			for i := 1; i < sides; i++ {
+				after[[2]int{order[i-1], order[i]}]++
+			}
+		}
+
+		for pair, n := range after {
+			if n > 3 {
+				t.Errorf("of %d sides, %d runs after %d in %d of %d rounds", sides, pair[1], pair[0], n, rounds)
+			}
+		}
+		for side, n := range first {
+			if n > 3 {
+				t.Errorf("of %d sides, %d is the first in %d of %d rounds", sides, side, n, rounds)
+			}
+		}
+	}
 }
 
 func TestTheServerThatIsMeasuredSyncsToDisk(t *testing.T) {
@@ -160,7 +239,7 @@ func example() *report {
 	m.compare()
 	return &report{
 		Quick: true, Note: "On a busy machine.", Day: "2026-11-27", Seconds: 60, Rounds: 3,
-		Works: []measured{m},
+		EventBytes: 337, Reordered: true, Works: []measured{m},
 	}
 }
 
@@ -197,7 +276,7 @@ func TestTheReportIsWrittenFromItsJSON(t *testing.T) {
 	for _, part := range []string{
 		"| append, 64 callers | 400/s | 200/s | 2.00 × | – | – | not measured |",
 		"not measured: npm is not installed", "| 100 – 300 |", "A quick run, not for quoting", "On a busy machine.",
-		"| 4 × | 2.00 × | missed |",
+		"| 4 × | 2.00 × | missed |", "the same event, 337 bytes of JSON, to a stream", "(A B C, C B A)",
 	} {
 		if !strings.Contains(first[pageName], part) {
 			t.Errorf("the page lacks %q:\n%s", part, first[pageName])
@@ -246,6 +325,20 @@ func TestThePageInDocsIsMadeOfItsJSON(t *testing.T) {
 	readme := contents(t, "../../README.md")
 	if got, err := between(readme, r.short()); err != nil || got != readme {
 		t.Errorf("the README's table is not what docs/benchmarks.json says: bin/bench -from-json (%v)", err)
+	}
+}
+
+func TestTheRevisionSaysWhetherMoreThanItsCommitWasBuilt(t *testing.T) {
+	t.Parallel()
+	revision := debug.BuildSetting{Key: "vcs.revision", Value: "0123456789abcdef"}
+	for want, settings := range map[string][]debug.BuildSetting{
+		"":             {{Key: "vcs.modified", Value: "true"}},
+		"0123456789ab": {{Key: "vcs.modified", Value: "false"}, revision},
+		"0123456789ab, with changes that are not committed": {revision, {Key: "vcs.modified", Value: "true"}},
+	} {
+		if got := revisionOf(settings); got != want {
+			t.Errorf("%v became %q", settings, got)
+		}
 	}
 }
 

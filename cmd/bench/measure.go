@@ -13,7 +13,7 @@ type sample struct {
 	Seconds float64 `json:"seconds"`
 	P50     float64 `json:"p50_ms"`
 	P99     float64 `json:"p99_ms"`
-	Wrote   int64   `json:"wrote"` // in all, with those before the clock started
+	Wrote   int64   `json:"wrote"` // in all, with those before the clock started; of a projection, counted afterwards
 }
 
 func (s sample) rate() float64 {

@@ -75,9 +75,9 @@ func (r *report) method(b *strings.Builder) {
 ## Method
 
 - One Postgres, fsync on, with the settings that trust up gives its own. Clients and server share the machine.
-- The contenders of a work take turns, round by round (A B C, A B C), with a checkpoint before each run. Figures are
+- The contenders of a work take turns, round by round (%s), with a checkpoint before each run. Figures are
   medians.
-- Everybody appends the same event, about 500 bytes of JSON, to a stream that must be empty.
+- Everybody appends the same event%s to a stream that must be empty.
 - A run does each thing once without the clock, so that connections and plans are ready. Then callers repeat it for a
   fixed time, each as soon as it has its answer.
 - Everybody has as many connections as callers, but at most %d: of 16, 32, 64 and 128, tried before the run, that many
@@ -85,10 +85,27 @@ func (r *report) method(b *strings.Builder) {
 - A run that takes too long is cut off: its rate is that of the part that was done.
 - Baselines are what somebody would write well: [ADR 30](adr/0030-benchmarks.md).
 - Each run counts what it wrote; a test compares the count with the tables.
-`, r.Connections)
+`, r.order(), r.event(), r.Connections)
 	facts(b, "Contenders", r.Contenders)
 	facts(b, "Machine", r.Machine)
 	facts(b, "Versions", r.Versions)
+}
+
+// order says in which order the contenders took turns; of older files, it is the same in
+// each round.
+func (r *report) order() string {
+	if r.Reordered {
+		return "A B C, C B A"
+	}
+	return "A B C, A B C"
+}
+
+// event says how long an event is; older files do not know it.
+func (r *report) event() string {
+	if r.EventBytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d bytes of JSON,", r.EventBytes)
 }
 
 func facts(b *strings.Builder, title string, facts []fact) {

@@ -25,6 +25,8 @@ type report struct {
 	Seconds     float64    `json:"seconds"`
 	Rounds      int        `json:"rounds"`
 	Connections int        `json:"connections"`
+	EventBytes  int        `json:"event_bytes,omitempty"` // of each event, as JSON
+	Reordered   bool       `json:"reordered,omitempty"`   // the order of turns was another in each round
 	Machine     []fact     `json:"machine"`
 	Versions    []fact     `json:"versions"`
 	Contenders  []fact     `json:"contenders"`
@@ -39,9 +41,13 @@ type fact struct {
 
 // describe records the machine and the versions that are measured.
 func describe(ctx context.Context, e *env, size scale, note string) (*report, error) {
+	payload, err := encoded()
+	if err != nil {
+		return nil, err
+	}
 	r := &report{
 		Quick: size.Quick, Note: note, Day: time.Now().UTC().Format(time.DateOnly), Rounds: size.Rounds,
-		Connections: e.connections,
+		Connections: e.connections, EventBytes: len(payload), Reordered: true,
 	}
 
 	synced, err := timeSync(e.scratch)
@@ -52,7 +58,7 @@ func describe(ctx context.Context, e *env, size scale, note string) (*report, er
 		{"processor", fmt.Sprintf("%s, %d cores", lineOf("/proc/cpuinfo", "model name"), runtime.NumCPU())},
 		{"memory", lineOf("/proc/meminfo", "MemTotal")},
 		{"write and fsync of 8 KiB", synced.Round(10 * time.Microsecond).String()},
-		{"load before the run", firstWord("/proc/loadavg")},
+		{"load before the run", e.load},
 	}
 
 	postgres, err := e.server.setting(ctx, "server_version")
@@ -85,8 +91,8 @@ func describe(ctx context.Context, e *env, size scale, note string) (*report, er
 	}
 	r.Contenders = append(r.Contenders, fact{
 		bareHTTPName,
-		"the baseline over HTTP: no account, no permission, no rate limit, no idempotency key, no record of who " +
-			"read; one INSERT or SELECT for each request, 16 connections",
+		fmt.Sprintf("the baseline over HTTP: no account, no permission, no rate limit, no idempotency key, no record "+
+			"of who read; one INSERT or SELECT for each request, %d connections", e.connections),
 	})
 	return r, nil
 }
@@ -99,10 +105,8 @@ func buildFacts() []fact {
 		return facts
 	}
 
-	for _, setting := range info.Settings {
-		if setting.Key == "vcs.revision" {
-			facts = append(facts, fact{"this repository", setting.Value[:min(12, len(setting.Value))]})
-		}
+	if revision := revisionOf(info.Settings); revision != "" {
+		facts = append(facts, fact{"this repository", revision})
 	}
 
 	for _, name := range []string{"github.com/jackc/pgx/v5", "github.com/ThreeDotsLabs/watermill-sql/v3"} {
@@ -112,6 +116,25 @@ func buildFacts() []fact {
 		}
 	}
 	return facts
+}
+
+// revisionOf returns the commit that a program was built from, and says whether more than
+// that commit was in it; "" if the build does not know.
+func revisionOf(settings []debug.BuildSetting) (revision string) {
+	changed := ""
+	for _, setting := range settings {
+		switch {
+		case setting.Key == "vcs.revision":
+			revision = setting.Value[:min(12, len(setting.Value))]
+		case setting.Key == "vcs.modified" && setting.Value == "true":
+			changed = ", with changes that are not committed"
+		}
+	}
+
+	if revision == "" {
+		return ""
+	}
+	return revision + changed
 }
 
 // timeSync returns how long a commit waits for this disk: the median of 50 writes.
@@ -303,7 +326,11 @@ func (m measured) figure(r result) string {
 	case r.Name == "":
 		return "–"
 	case m.Latency:
-		return fmt.Sprintf("%s / %s ms", digits(r.P50), digits(r.P99))
+		text := fmt.Sprintf("%s / %s ms", digits(r.P50), digits(r.P99))
+		if r.Rate < 0.99*writesASecond { // its appends do not keep the pace
+			text += fmt.Sprintf(" at %s/s", digits(r.Rate))
+		}
+		return text
 	default:
 		return digits(r.Rate) + "/s"
 	}

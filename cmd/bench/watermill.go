@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -114,7 +115,8 @@ func fillWatermill(ctx context.Context, e *env, database string, events int) err
 		from generate_series(1, %d)`, topic, payload, consentIn(payload), events), "vacuum analyze watermill_"+topic)
 }
 
-// consume acknowledges messages until it has all of them, or the time is over.
+// consume handles the messages of a topic from the first on. Its clock ends when the last
+// page is committed.
 func consume(
 	ctx context.Context, e *env, database string, page int, p params,
 	handle func(context.Context, *message.Message) error,
@@ -125,30 +127,41 @@ func consume(
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	began := time.Now()
 	messages, err := subscriber.Subscribe(ctx, topic)
 	if err != nil {
 		return sample{}, err
 	}
+	began := time.Now() // the tables are there, and it asks for the first page
+	//nolint:contextcheck // a message brings the context of its transaction
+	handled, failed := take(messages, began, p, handle)
 
-	for s.Events < int64(p.events) && time.Since(began) < p.howLong {
+	// Close ends the last page at the message that was acknowledged last, and waits for
+	// its commit. Were the context ended instead, the page would be rolled back.
+	if err := errors.Join(failed, subscriber.Close()); err != nil {
+		return sample{}, err
+	}
+	return sample{Events: handled, Seconds: time.Since(began).Seconds(), Wrote: handled}, nil
+}
+
+// take handles and acknowledges messages until it has all of them, or the time is over.
+func take(
+	messages <-chan *message.Message, began time.Time, p params, handle func(context.Context, *message.Message) error,
+) (handled int64, err error) {
+	over := time.NewTimer(p.howLong)
+	defer over.Stop()
+
+	for handled < int64(p.events) && time.Since(began) < p.howLong {
 		select {
 		case m := <-messages:
-			//nolint:contextcheck // a message brings the context of its transaction
 			if err := handle(m.Context(), m); err != nil {
-				return s, err
+				return handled, err
 			}
 			m.Ack()
-			s.Events++
-		case <-time.After(p.howLong):
+			handled++
+		case <-over.C:
 		}
 	}
-
-	s.Seconds, s.Wrote = time.Since(began).Seconds(), s.Events
-	stop()
-	return s, subscriber.Close()
+	return handled, nil
 }
 
 func readWatermill(ctx context.Context, e *env, database string, p params) (sample, error) {
@@ -166,15 +179,10 @@ func projectWatermill(ctx context.Context, e *env, database string, p params) (s
 	}
 
 	position := int64(0)
-	s, err := consume(ctx, e, database, projectPage, p, func(ctx context.Context, m *message.Message) error {
+	return consume(ctx, e, database, projectPage, p, func(ctx context.Context, m *message.Message) error {
 		position++
 		return upsertMessage(ctx, m, position)
 	})
-
-	// Rows of the page that was cut off at the end are not there.
-	kept, counting := e.server.count(ctx, database, countConsents)
-	s.Wrote = kept
-	return s, errors.Join(err, counting)
 }
 
 func upsertMessage(ctx context.Context, m *message.Message, position int64) error {
@@ -192,6 +200,8 @@ func upsertMessage(ctx context.Context, m *message.Message, position int64) erro
 	return err
 }
 
+// visibleWatermill uses a topic of its own, so that the new consumer group does not have
+// to read the events of earlier rounds first.
 func visibleWatermill(ctx context.Context, e *env, database string, p params) (s sample, err error) {
 	db, err := openSQL(e, database, 4)
 	if err != nil {
@@ -209,8 +219,12 @@ func visibleWatermill(ctx context.Context, e *env, database string, p params) (s
 	}
 	defer func() { err = errors.Join(err, subscriber.Close(), readers.Close()) }()
 
-	way := newWay()
+	topic := "visible_" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	if err := subscriber.SubscribeInitialize(topic); err != nil {
+		return sample{}, err
+	}
 
+	way := newWay()
 	follow := func(ctx context.Context) error {
 		messages, err := subscriber.Subscribe(ctx, topic)
 		if err != nil {

@@ -74,7 +74,25 @@ type result struct {
 	Rounds  []sample `json:"rounds,omitempty"`
 }
 
-// takeTurns runs a work's sides in turn, A B C, A B C, so that other load on the machine
+// turns returns the order of the sides in a round, counted from 0. It differs from round
+// to round, so that nobody always runs after the same one, and is the same in each run.
+func turns(round, sides int) []int {
+	order := make([]int, sides)
+	for i := range order {
+		step := (i + 1) / 2 // 0, +1, -1, +2, -2: neighbours are at different distances
+		if i%2 == 0 {
+			step = -step
+		}
+		order[i] = (step + round + sides) % sides
+	}
+
+	if sides%2 == 1 && round%2 == 1 {
+		slices.Reverse(order)
+	}
+	return order
+}
+
+// takeTurns runs a work's sides in turn, A B C, B C A, so that other load on the machine
 // falls on all of them. A side that fails is missing from then on, unless it is ours.
 func takeTurns(ctx context.Context, e *env, w work, rounds int) (measured, error) {
 	m := measured{Work: w.name, Baseline: w.baseline, Latency: w.latency}
@@ -82,8 +100,9 @@ func takeTurns(ctx context.Context, e *env, w work, rounds int) (measured, error
 		m.Sides = append(m.Sides, result{Name: s.name, Missing: s.missing})
 	}
 
-	for range rounds {
-		for i, s := range w.sides {
+	for round := range rounds {
+		for _, i := range turns(round, len(w.sides)) {
+			s := w.sides[i]
 			if m.Sides[i].Missing != "" {
 				continue
 			}
@@ -272,7 +291,7 @@ func readWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 }
 
 func projectWorks(ctx context.Context, e *env, size scale) ([]work, error) {
-	sides, err := sidesOf(ctx, e, "project", size.FoldEvents, func(c contender) run { return c.project })
+	sides, err := sidesOf(ctx, e, "project", size.FoldEvents, projectAndCount)
 	if err != nil {
 		return nil, err
 	}
@@ -281,6 +300,26 @@ func projectWorks(ctx context.Context, e *env, size scale) ([]work, error) {
 		name: "project " + thousands(size.FoldEvents) + " events, with checkpoint", baseline: baselineName,
 		sides: sides(p),
 	}}, nil
+}
+
+// projectAndCount returns a contender's projection with its proof: after the clock has
+// stopped, it counts the read table. A run that claims more than it has left there, or
+// less, has no rate.
+func projectAndCount(c contender) run {
+	if c.project == nil {
+		return nil
+	}
+
+	return func(ctx context.Context, e *env, database string, p params) (sample, error) {
+		s, err := c.project(ctx, e, database, p)
+		if err != nil {
+			return s, err
+		}
+		if s.Wrote, err = c.projected(ctx, e, database); err == nil && s.Wrote != s.Events {
+			err = fmt.Errorf("it claims to have projected %d events, and its table has %d", s.Events, s.Wrote)
+		}
+		return s, err
+	}
 }
 
 func visibleWorks(ctx context.Context, e *env, size scale) ([]work, error) {

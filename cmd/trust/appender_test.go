@@ -41,6 +41,7 @@ type told struct {
 	Outcome  history.Outcome
 	Events   []history.Event
 	Conflict history.Conflict
+	Repeat   bool // it was in the log already
 	Why      string
 }
 
@@ -97,11 +98,11 @@ func carryOut(ctx context.Context, store *eventstore.Store, o order) told {
 		return refusalOf(err)
 	}
 
-	t := told{Outcome: history.Added}
+	t := told{Outcome: history.Added, Repeat: done.Repeat}
 	for _, e := range done.Events {
 		t.Events = append(t.Events, history.Event{
 			Position: e.Position, ID: e.EventID, Append: e.AppendID, Stream: streamOf(e.Tenant, e.Stream),
-			Version: e.Version,
+			Version: e.Version, Record: e.Record,
 		})
 	}
 	return t
@@ -122,10 +123,28 @@ func refusalOf(err error) told {
 	if _, is := errors.AsType[*domain.ClaimTakenError](err); is {
 		return told{Outcome: history.Taken}
 	}
-	if refusal, is := errors.AsType[*domain.Error](err); is && refusal.Code != domain.CodeOutcomeUnknown {
-		return told{Outcome: history.Refused, Why: err.Error()}
+	if errors.Is(err, domain.Refuse(domain.CodeOutcomeUnknown, "")) {
+		return told{Outcome: history.Unknown, Why: err.Error()}
 	}
-	return told{Outcome: history.Unknown, Why: err.Error()}
+	return told{Outcome: history.Refused, Why: err.Error()}
+}
+
+// consent names what the event at an index is about; it is the same at each attempt.
+func (o order) consent(i int) uuid.UUID { return uuid.NewSHA1(o.ID, []byte{byte(i)}) }
+
+// asks returns what the order asks for, as the checker records it.
+func (o order) asks() []history.Write {
+	if o.Address != "" {
+		return []history.Write{{
+			Stream: history.Stream{Tenant: o.Tenant, Kind: "user", ID: o.Person}, Records: []uuid.UUID{o.Person},
+		}}
+	}
+
+	w := history.Write{Stream: history.Stream{Tenant: o.Tenant, Kind: "consent", ID: o.Person}, Expected: o.Expected}
+	for i := range o.Events {
+		w.Records = append(w.Records, o.consent(i))
+	}
+	return []history.Write{w}
 }
 
 func (o order) append() domain.Append {
@@ -147,9 +166,9 @@ func (o order) append() domain.Append {
 	}
 
 	w := domain.Write{Stream: domain.ConsentsOf(person), Expected: o.Expected}
-	for range o.Events {
+	for i := range o.Events {
 		w.Events = append(w.Events, &domain.ConsentGranted{Decision: domain.Decision{
-			ConsentID: domain.ConsentID{UUID: uuid.Must(uuid.NewV7())}, Purpose: "sms_alert", NoticeVersion: 1,
+			ConsentID: domain.ConsentID{UUID: o.consent(i)}, Purpose: "sms_alert", NoticeVersion: 1,
 			Wording: "To send you SMS alerts about water and electricity interruptions.", Language: domain.English,
 			SHA256: domain.WordingHash("x"), Channel: domain.Web, RecordedBy: domain.BySelf, GivenBy: domain.BySelf,
 			Basis: domain.ConsentBasis,

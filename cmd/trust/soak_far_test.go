@@ -40,24 +40,27 @@ func TestFarNothingIsLostWhateverGoesWrong(t *testing.T) {
 	fmt.Printf("soak: seed %d, until %d appends are acknowledged\n", s.seed, s.count)
 	s.launch()
 
-	var working sync.WaitGroup
-	defer working.Wait()
+	var sending, looking sync.WaitGroup
+	defer looking.Wait()
+	defer sending.Wait()
 	defer s.stop()
 	for i := range directClients {
-		working.Go(func() { s.appendDirectly(i) })
+		sending.Go(func() { s.appendDirectly(i) })
 	}
 	for i := range httpClients {
-		working.Go(func() { s.appendOverHTTP(i) })
+		sending.Go(func() { s.appendOverHTTP(i) })
 	}
 	for i := range tailingReaders {
-		working.Go(func() { s.tail(i) })
+		looking.Go(func() { s.tail(i) })
 	}
-	working.Go(s.report)
+	looking.Go(s.report)
 
 	s.trouble()
 	pgtest.Eventually(t, "all is up again by itself", s.ready)
 	close(s.over)
-	working.Wait()
+	sending.Wait()
+	close(s.answered)
+	looking.Wait()
 	s.judge()
 }
 
@@ -81,37 +84,43 @@ func number(t *testing.T, name string, otherwise int) int {
 // soak is one run.
 type soak struct {
 	*site
-	t      *testing.T
-	count  int
-	seed   uint64
-	began  time.Time
-	over   chan struct{} // closed when all sending is over
-	ctx    context.Context
-	stop   context.CancelFunc // ends all waiting for answers
-	server *ownServer
-	disk   string // where the server's files are
-	steps  *pgtest.Steps
-	direct uuid.UUID // the municipality of the direct appends
-	parts  []*part
-	admin  string // address of the database that bypasses steps
+	t        *testing.T
+	count    int
+	seed     uint64
+	began    time.Time
+	over     chan struct{} // closed when clients are to begin nothing new
+	answered chan struct{} // closed when no client waits for an answer any more
+	ctx      context.Context
+	stop     context.CancelFunc // ends all waiting for answers
+	server   *ownServer
+	disk     string // where the server's files are
+	steps    *pgtest.Steps
+	direct   uuid.UUID // the municipality of the direct appends
+	parts    []*part
+	admin    string // address of the database that bypasses steps
+	before   int64  // position of the log when the run began
 
-	acknowledged atomic.Int64
-	unheard      atomic.Int64 // how many more answers to lose
-	silent       atomic.Bool  // lose all answers
-	addresses    atomic.Int64
-	faults       map[string]int
+	acknowledged  atomic.Int64
+	unheard       atomic.Int64 // how many more answers to lose
+	left          atomic.Int64 // how many more connections to break while the server works
+	silent        atomic.Bool  // lose all answers
+	foundByStore  atomic.Int64 // appends that the store sent again and found in the log
+	foundByClient atomic.Int64 // appends that a client sent again and that were in the log
+	addresses     atomic.Int64
+	faults        map[string]int
 
 	mu       sync.Mutex
 	appends  []history.Append
 	looks    [tailingReaders][]history.Look
+	reads    []history.Read
 	versions map[uuid.UUID]int // a version that each person's stream certainly had
 }
 
 func newSoak(t *testing.T, count int, seed uint64) *soak {
 	t.Helper()
 	s := &soak{
-		t: t, count: count, seed: seed, began: time.Now(), over: make(chan struct{}), faults: map[string]int{},
-		versions: map[uuid.UUID]int{},
+		t: t, count: count, seed: seed, began: time.Now(), over: make(chan struct{}), answered: make(chan struct{}),
+		faults: map[string]int{}, versions: map[uuid.UUID]int{},
 	}
 	s.ctx, s.stop = context.WithCancel(t.Context())
 
@@ -121,19 +130,25 @@ func newSoak(t *testing.T, count int, seed uint64) *soak {
 		"min_wal_size": "64MB", "wal_init_zero": "off", "wal_recycle": "off",
 	})
 	s.admin = s.server.address
-	s.site = s.server.site("RATE_LIMIT=off")
+
+	// A token that expires would end the repetition of a request.
+	s.site = s.server.site("RATE_LIMIT=off", "ACCESS_TOKEN_EXPIRE_MINUTES=1440")
 	return s
 }
 
 // launch starts the processes under test. They reach the database through steps, which
-// can lose answers.
+// can lose answers and break connections.
 func (s *soak) launch() {
 	s.t.Helper()
 	s.steps = pgtest.NewSteps(s.t, s.server.address, func(int) pgtest.Fate {
-		if s.silent.Load() || s.unheard.Load() > 0 && s.unheard.Add(-1) >= 0 {
+		switch {
+		case s.silent.Load(), s.unheard.Load() > 0 && s.unheard.Add(-1) >= 0:
 			return pgtest.Unheard
+		case s.left.Load() > 0 && s.left.Add(-1) >= 0:
+			return pgtest.Left
+		default:
+			return pgtest.Passes
 		}
-		return pgtest.Passes
 	})
 	s.site = s.with("DATABASE_URL=" + s.steps.Over(s.server.address))
 
@@ -159,6 +174,7 @@ func (s *soak) launch() {
 	defer func() { _ = conn.Close(context.WithoutCancel(s.t.Context())) }()
 	must(s.t, conn.QueryRow(s.t.Context(), `select tenant_id from trust.events
 		where event_type = 'municipality.registered.v1' and payload ->> 'code' = 'JHB'`).Scan((*[16]byte)(&s.direct)))
+	must(s.t, conn.QueryRow(s.t.Context(), "select max(position) from trust.events").Scan(&s.before))
 	_, err := conn.Exec(s.t.Context(), "create table public.foreign_rows (n integer)")
 	must(s.t, err)
 }
@@ -234,12 +250,11 @@ func (s *soak) keep(kind string, at *site, command func() *exec.Cmd) {
 	})
 }
 
-func (p *part) signal(sig syscall.Signal) {
+// signal sends a signal, and reports whether there was a process to receive it.
+func (p *part) signal(sig syscall.Signal) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.process != nil {
-		_ = p.process.Signal(sig) // fails only when it has ended
-	}
+	return p.process != nil && p.process.Signal(sig) == nil
 }
 
 // report prints the progress of a long run.
@@ -247,6 +262,8 @@ func (s *soak) report() {
 	for {
 		select {
 		case <-s.over:
+			return
+		case <-s.ctx.Done():
 			return
 		case <-time.After(30 * time.Second):
 			fmt.Printf("soak: %s: %d acknowledged\n", s.now().Round(time.Second), s.acknowledged.Load())
@@ -258,7 +275,7 @@ func (s *soak) report() {
 func (s *soak) judge() {
 	s.t.Helper()
 	pgtest.Eventually(s.t, "the read tables have followed", s.followed)
-	run := history.Run{Appends: s.appends, Log: s.log()}
+	run := history.Run{Appends: s.appends, Reads: s.reads, Log: s.log()}
 	for _, looks := range s.looks {
 		run.Looks = append(run.Looks, looks...)
 	}
@@ -275,6 +292,16 @@ func (s *soak) judge() {
 	for _, v := range found[:min(len(found), 20)] {
 		s.t.Errorf("%s: %s", v.Kind, v.About)
 	}
+	for _, lack := range history.Lacks(run) {
+		s.t.Errorf("the run shows less than it should: %s", lack)
+	}
+	if s.foundByStore.Load() == 0 {
+		s.t.Error("the run shows less than it should: the store found no append of its own in the log")
+	}
+	if s.foundByClient.Load() == 0 {
+		s.t.Error("the run shows less than it should: no append that a client sent again was in the log")
+	}
+
 	s.print(run, len(found))
 	if n := int(s.acknowledged.Load()); n < s.count {
 		s.t.Errorf("%d appends were acknowledged, want %d", n, s.count)
@@ -306,9 +333,9 @@ func (s *soak) atLength(args ...string) outcome {
 	return outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String()}
 }
 
-// log reads the resulting log. The append of a decision over HTTP is named by the consent
-// and the action, which is all that a client knows; events appended before the run or
-// beside it belong to nobody.
+// log reads the resulting log. The append of a request over HTTP is named by the consent
+// or the account and the action, which is all that a client knows; events appended before
+// the run or beside it belong to nobody.
 func (s *soak) log() (log []history.Event) {
 	s.t.Helper()
 	conn := s.connect(s.t.Context())
@@ -318,19 +345,27 @@ func (s *soak) log() (log []history.Event) {
 		event_type, payload ->> 'purpose' = 'sms_alert' from trust.events order by position`)
 	must(s.t, err)
 
+	// The names of registrations over HTTP, by append: their events are in two streams.
+	accounts := map[uuid.UUID]uuid.UUID{}
 	var e history.Event
-	var record uuid.UUID
 	var kind string
 	var alert *bool
 	_, err = pgx.ForEachRow(rows, []any{
 		&e.Position, (*[16]byte)(&e.ID), (*[16]byte)(&e.Append), (*[16]byte)(&e.Stream.Tenant), &e.Stream.Kind,
-		(*[16]byte)(&e.Stream.ID), &e.Version, (*[16]byte)(&record), &kind, &alert,
+		(*[16]byte)(&e.Stream.ID), &e.Version, (*[16]byte)(&e.Record), &kind, &alert,
 	}, func() error {
 		asked := alert != nil && *alert && strings.HasPrefix(kind, "consent.")
+		if kind == registered && e.Position > s.before {
+			accounts[e.Append] = decisionID(e.Record, kind)
+		}
+
+		account, is := accounts[e.Append]
 		switch {
 		case e.Stream.Tenant == s.direct && (e.Stream.Kind == "consent" || e.Stream.Kind == "user"):
+		case is:
+			e.Append = account
 		case asked:
-			e.Append = decisionID(record, kind)
+			e.Append = decisionID(e.Record, kind)
 		default:
 			e.Append = uuid.Nil
 		}
@@ -341,8 +376,11 @@ func (s *soak) log() (log []history.Event) {
 	return log
 }
 
+// registered is the type of the event that creates an account.
+const registered = "user.registered.v1"
+
 // decisionID names one action of a client over HTTP.
-func decisionID(consent uuid.UUID, kind string) uuid.UUID { return uuid.NewSHA1(consent, []byte(kind)) }
+func decisionID(record uuid.UUID, kind string) uuid.UUID { return uuid.NewSHA1(record, []byte(kind)) }
 
 // tables returns digests of the rows of all read tables.
 func (s *soak) tables() map[string]map[string]string {
@@ -396,8 +434,11 @@ func (s *soak) print(run history.Run, violations int) {
 	line("refused", outcomes[history.Refused])
 	line("unknown", outcomes[history.Unknown])
 	line("of these in the log", unknown)
+	line("found in the log when the store sent again", int(s.foundByStore.Load()))
+	line("found in the log when a client sent again", int(s.foundByClient.Load()))
 	line("events in the log", len(run.Log))
 	line("seen by readers", seen)
+	line("reads over HTTP", len(run.Reads))
 
 	total := 0
 	for _, name := range slices.Sorted(maps.Keys(s.faults)) {

@@ -30,6 +30,7 @@ type fault struct {
 func (s *soak) kinds() []fault {
 	return []fault{
 		{"connections cut between commit and answer", s.loseAnswers},
+		{"connections cut while the server works", s.leave},
 		{"answers lost for longer than an append waits", s.loseAllAnswers},
 		{"Postgres stopped immediately", s.stopServer},
 		{"appenders killed", s.on("appender", s.kill)},
@@ -46,13 +47,13 @@ func (s *soak) kinds() []fault {
 }
 
 // trouble causes one kind of fault after another, in an order that the seed decides,
-// until enough is acknowledged and each kind has happened. The load goes on between two
-// faults, so that each meets a working system.
+// until enough is acknowledged and each kind has happened, or the test has failed. The
+// load goes on between two faults, so that each meets a working system.
 func (s *soak) trouble() {
 	chance := rand.New(rand.NewPCG(s.seed, 1<<40))
 	apart := max(100, s.count/500)
 
-	for s.acknowledged.Load() < int64(s.count) {
+	for s.acknowledged.Load() < int64(s.count) && !s.t.Failed() {
 		kinds := s.kinds()
 		chance.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 		for _, f := range kinds {
@@ -71,9 +72,25 @@ func awhile(chance *rand.Rand, d time.Duration) {
 	pause(d/2 + time.Duration(chance.Int64N(int64(d))))
 }
 
+// loseAnswers loses a few answers at a time, whoever waits for them, until one of them
+// was about a commit: then the store sends the append again, and finds it in the log.
 func (s *soak) loseAnswers(chance *rand.Rand) {
-	s.unheard.Store(int64(5 + chance.IntN(20)))
-	pgtest.Eventually(s.t, "the answers are lost", func() bool { return s.unheard.Load() <= 0 })
+	before := s.foundByStore.Load()
+	pgtest.Eventually(s.t, "the answer to a commit is lost", func() bool {
+		s.unheard.Store(int64(5 + chance.IntN(20)))
+		pgtest.Eventually(s.t, "the answers are lost", func() bool { return s.unheard.Load() <= 0 })
+
+		// Until then the append has been sent again.
+		pause(300 * time.Millisecond)
+		return s.foundByStore.Load() > before
+	})
+}
+
+// leave breaks connections while the server may still be carrying out their last
+// statement.
+func (s *soak) leave(chance *rand.Rand) {
+	s.left.Store(int64(5 + chance.IntN(20)))
+	pgtest.Eventually(s.t, "the connections are cut", func() bool { return s.left.Load() <= 0 })
 }
 
 // loseAllAnswers makes appends that are in the log end with an unknown outcome.
@@ -125,10 +142,16 @@ func (s *soak) on(kind string, do func(*part, *rand.Rand)) func(*rand.Rand) {
 	}
 }
 
-func (s *soak) kill(p *part, _ *rand.Rand) { p.signal(syscall.SIGKILL) }
+// hit sends a signal to a process as soon as it runs.
+func (s *soak) hit(p *part, sig syscall.Signal) {
+	s.t.Helper()
+	pgtest.Eventually(s.t, "there is a process to signal", func() bool { return p.signal(sig) })
+}
+
+func (s *soak) kill(p *part, _ *rand.Rand) { s.hit(p, syscall.SIGKILL) }
 
 func (s *soak) suspend(p *part, chance *rand.Rand) {
-	p.signal(syscall.SIGSTOP)
+	s.hit(p, syscall.SIGSTOP)
 	awhile(chance, 3*time.Second) // a worker loses its lead in half of that
 	p.signal(syscall.SIGCONT)
 }
@@ -195,6 +218,11 @@ func (s *soak) fillDisk(chance *rand.Rand) {
 	if err := os.WriteFile(ballast, make([]byte, 1<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 		s.t.Errorf("a full disk says %v", err)
 	}
+	pgtest.Eventually(s.t, "appends stand still on a full disk", func() bool {
+		before := s.acknowledged.Load()
+		pause(500 * time.Millisecond)
+		return s.acknowledged.Load() == before
+	})
 
 	awhile(chance, 3*time.Second)
 	must(s.t, resizeDisk(s.disk, diskSize))

@@ -19,7 +19,11 @@ func Check(run Run) []Violation {
 		at:    make(map[Stream][]int),
 	}
 	for i := range run.Appends {
-		c.sent[run.Appends[i].ID] = &run.Appends[i]
+		a := &run.Appends[i]
+		if c.sent[a.ID] != nil {
+			c.violates(Twice, "append %s", a.ID)
+		}
+		c.sent[a.ID] = a
 	}
 
 	c.log()
@@ -27,6 +31,7 @@ func Check(run Run) []Violation {
 	c.appends()
 	c.claims()
 	c.looks()
+	c.reads()
 	c.tables()
 	return c.found
 }
@@ -106,18 +111,50 @@ func (c *check) appends() {
 			if len(there) > 0 {
 				c.violates(Present, "append %s is at position %d", a.ID, c.run.Log[there[0]].Position)
 			}
-		case len(there) > a.Size:
-			c.violates(Doubled, "append %s has %d events in the log, of %d", a.ID, len(there), a.Size)
-		case len(there) == 0 && a.Outcome == Added && a.Size > 0:
+		case len(there) > a.size():
+			c.violates(Doubled, "append %s has %d events in the log, of %d", a.ID, len(there), a.size())
+		case len(there) == 0 && a.Outcome == Added:
 			c.violates(Lost, "append %s", a.ID)
-		case len(there) < a.Size && len(there) > 0:
-			c.violates(Partial, "append %s has %d events in the log, of %d", a.ID, len(there), a.Size)
-		case a.Outcome == Added:
-			c.asTold(a, there)
+		case len(there) == 0: // no answer says that it is there
+		case len(there) < a.size():
+			c.violates(Partial, "append %s has %d events in the log, of %d", a.ID, len(there), a.size())
+		default:
+			c.asAsked(a, there)
+			if a.Outcome == Added {
+				c.asTold(a, there)
+			}
 		}
 
 		if a.Outcome == Conflicting {
 			c.conflict(a)
+		}
+	}
+}
+
+// asAsked checks that an append in the log is there as it was asked for, whatever the
+// answer was: its events side by side, each in its stream and about its record, and right
+// after the expected version.
+func (c *check) asAsked(a *Append, there []int) {
+	n := 0
+	for _, w := range a.Writes {
+		for i, record := range w.Records {
+			is := c.run.Log[there[n]]
+			switch {
+			case there[n] != there[0]+n:
+				c.violates(Otherwise, "append %s is torn at position %d", a.ID, is.Position)
+			case is.Stream != w.Stream:
+				c.violates(Otherwise, "append %s is in another stream at position %d", a.ID, is.Position)
+			case w.Expected != AnyVersion && is.Version != w.Expected+1+i:
+				c.violates(Otherwise, "append %s expected version %d, and has version %d at position %d",
+					a.ID, w.Expected, is.Version, is.Position)
+			case record != uuid.Nil && is.Record != record:
+				c.violates(Otherwise, "append %s is about another record at position %d", a.ID, is.Position)
+			default:
+				n++
+				continue
+			}
+
+			return
 		}
 	}
 }
@@ -138,26 +175,31 @@ func (c *check) asTold(a *Append, there []int) {
 }
 
 // same reports whether an event is where its append was told; not every answer has its
-// version and id.
+// version, id and record.
 func same(told, is Event) bool {
 	return told.Position == is.Position && told.Stream == is.Stream &&
-		(told.Version == 0 || told.Version == is.Version) && (told.ID == uuid.Nil || told.ID == is.ID)
+		(told.Version == 0 || told.Version == is.Version) && (told.ID == uuid.Nil || told.ID == is.ID) &&
+		(told.Record == uuid.Nil || told.Record == is.Record)
 }
 
-// conflict checks that the stream may have had the named version at some moment between
-// question and answer.
+// conflict checks that the append expected the version that the answer says it did, and
+// that the stream may have had the named version at some moment between the question that
+// was answered and its answer.
 func (c *check) conflict(a *Append) {
 	says := a.Conflict
 	events := c.at[says.Stream]
 
 	switch {
+	case !a.expects(says.Stream, says.Expected):
+		c.violates(Untrue, "append %s was told that it expected version %d of a stream, and never did",
+			a.ID, says.Expected)
 	case says.Actual == says.Expected:
 		c.violates(Untrue, "append %s expected version %d, which the stream had", a.ID, says.Expected)
 	case says.Actual < 0 || says.Actual > len(events):
 		c.violates(Untrue, "append %s was told version %d, which the stream never had", a.ID, says.Actual)
 	case says.Actual > 0 && c.earliest[events[says.Actual-1]] > a.Answered:
 		c.violates(Untrue, "append %s was told version %d, before there was one", a.ID, says.Actual)
-	case says.Actual < len(events) && c.latest[events[says.Actual]] < a.Sent:
+	case says.Actual < len(events) && c.latest[events[says.Actual]] < a.Asked:
 		c.violates(Untrue, "append %s was told version %d, after there was a newer one", a.ID, says.Actual)
 	}
 }
@@ -222,6 +264,33 @@ func (c *check) prefix(l Look) {
 			c.violates(Unlike, "reader %d saw event %s at position %d", l.Reader, s.Event, s.Position)
 		}
 		place = s.Position
+	}
+}
+
+// reads checks that what each answer showed may have been the newest when it was given.
+func (c *check) reads() {
+	for _, r := range c.run.Reads {
+		of := c.at[r.Stream]
+		shown := -1
+		for i, n := range of {
+			if e := c.run.Log[n]; e.Append == r.Append && r.about(e) {
+				shown = i
+			}
+		}
+
+		if shown < 0 {
+			c.violates(Unlike, "an answer about stream %s showed append %s", r.Stream.ID, r.Append)
+			continue
+		}
+		if c.earliest[of[shown]] > r.Ended {
+			c.violates(Early, "an answer showed append %s before it was sent", r.Append)
+		}
+
+		missed := func(n int) bool { return r.about(c.run.Log[n]) && c.latest[n] < r.Began }
+		if i := slices.IndexFunc(of[shown+1:], missed); i >= 0 {
+			c.violates(Outdated, "an answer showed append %s after position %d was acknowledged",
+				r.Append, c.run.Log[of[shown+1+i]].Position)
+		}
 	}
 }
 

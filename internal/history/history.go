@@ -14,6 +14,7 @@
 package history
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,13 +32,14 @@ type Stream struct {
 }
 
 // Event is an event with its place, in the log or as the answer to an append said. In an
-// answer, a zero version or id means that it was not in the answer.
+// answer, a zero version, id or record means that it was not in the answer.
 type Event struct {
 	Position int64
 	ID       uuid.UUID
 	Append   uuid.UUID // the append it belongs to; zero: nobody recorded it
 	Stream   Stream
 	Version  int
+	Record   uuid.UUID // what it is about
 }
 
 // Outcome is the answer to an append.
@@ -58,17 +60,42 @@ const (
 	Refused
 )
 
+// AnyVersion is what an append expects if its author does not know a stream's version.
+const AnyVersion = -1
+
+// Write is what an append asks for: events at the end of a stream, if the stream has the
+// expected version.
+type Write struct {
+	Stream   Stream
+	Expected int
+	Records  []uuid.UUID // what each event should be about; zero: its author cannot know
+}
+
 // Append is one append, from the first time it was sent until its last answer. Sent again
 // under its id it is the same append.
 type Append struct {
 	ID       uuid.UUID
+	Writes   []Write
 	Sent     Moment
+	Asked    Moment // when the answered attempt was sent; its answer is no older than that
 	Answered Moment
 	Outcome  Outcome
-	Size     int      // how many events it has
 	Events   []Event  // as answered, if it was added
 	Conflict Conflict // if that is why it was refused
 	Claim    string   // taken for good; empty: none
+}
+
+// size returns how many events the append has.
+func (a *Append) size() (n int) {
+	for _, w := range a.Writes {
+		n += len(w.Records)
+	}
+	return n
+}
+
+// expects reports whether the append expects a version of a stream.
+func (a *Append) expects(stream Stream, version int) bool {
+	return slices.ContainsFunc(a.Writes, func(w Write) bool { return w.Stream == stream && w.Expected == version })
 }
 
 // Conflict is a version that was expected, and the one that the answer names.
@@ -92,6 +119,20 @@ type Seen struct {
 	Event    uuid.UUID
 }
 
+// Read is an answer about a stream, or about one record of it, at a moment between Began
+// and Ended. The newest event that it shows belongs to Append.
+type Read struct {
+	Began, Ended Moment
+	Stream       Stream
+	Record       uuid.UUID // zero: any
+	Append       uuid.UUID
+}
+
+// about reports whether the answer should take an event into account.
+func (r Read) about(e Event) bool {
+	return e.Stream == r.Stream && (r.Record == uuid.Nil || e.Record == r.Record)
+}
+
 // upTo returns the reader's place after the look.
 func (l Look) upTo() int64 {
 	if len(l.Seen) == 0 {
@@ -110,7 +151,8 @@ type Table struct {
 // Run is all that was recorded of a run, and the log and tables it left.
 type Run struct {
 	Appends []Append
-	Looks   []Look  // in order for each reader
+	Looks   []Look // in order for each reader
+	Reads   []Read
 	Log     []Event // in order of position
 	Tables  []Table
 }
@@ -122,10 +164,12 @@ type Kind string
 const (
 	Broken    Kind = "a log with a gap"
 	Unasked   Kind = "an event that nobody appended"
+	Twice     Kind = "one append that answers for two"
 	Lost      Kind = "acknowledged and lost"
 	Partial   Kind = "in the log in part"
 	Doubled   Kind = "doubled"
 	Moved     Kind = "not where it was told"
+	Otherwise Kind = "not as it was asked"
 	Present   Kind = "refused and yet present"
 	Untrue    Kind = "a conflict that never was"
 	Unheld    Kind = "a claim taken by nobody"
@@ -134,6 +178,7 @@ const (
 	Unlike    Kind = "a reader saw another event"
 	Early     Kind = "a reader saw an event too early"
 	Behind    Kind = "a reader missed what was acknowledged"
+	Outdated  Kind = "a stale read"
 	Stale     Kind = "a read table unlike a fresh fold"
 )
 

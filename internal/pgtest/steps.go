@@ -31,6 +31,9 @@ const (
 	// Unheard is one that the server carries out, but whose connection breaks before the
 	// answer is back.
 	Unheard
+	// Left is one that reaches the server, but whose connection breaks at once: the
+	// server may still be carrying it out when its client goes on.
+	Left
 )
 
 // Steps is a way to a database on which every exchange is counted, step by step: each
@@ -256,7 +259,7 @@ func (c *conversation) begin(start []byte) bool {
 	c.open, c.deaf = 1, fate == Unheard
 	c.mu.Unlock()
 	_, err := c.server.Write(start)
-	return err == nil
+	return err == nil && fate != Left
 }
 
 // step passes on a message that ends a step, with those before it, and reports whether
@@ -271,8 +274,8 @@ func (c *conversation) step(said []byte) bool {
 	c.open++
 	c.deaf = c.deaf || fate == Unheard
 	c.mu.Unlock()
-	if _, err := c.server.Write(said); err != nil || fate == Passes {
-		return err == nil
+	if _, err := c.server.Write(said); err != nil || fate != Unheard {
+		return err == nil && fate == Passes
 	}
 
 	c.mu.Lock()

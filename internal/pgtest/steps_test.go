@@ -1,6 +1,8 @@
 package pgtest_test
 
 import (
+	"context"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -73,6 +75,60 @@ func TestAStepThatFailsIsNotCarriedOutAndOneThatIsUnheardIs(t *testing.T) {
 			t.Errorf("%s: %d rows, want %d", c.name, rows, c.rows)
 		}
 	}
+}
+
+// The server waits for a lock when the connection breaks, and gets the lock when nobody
+// waits for the answer any more.
+func TestAStepThatIsLeftIsCarriedOutLater(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	direct := db.Superuser(t)
+	if _, err := direct.Exec(t.Context(), "create table public.notes (text text)"); err != nil {
+		t.Fatal(err)
+	}
+
+	var fate atomic.Int32
+	steps := pgtest.NewSteps(t, db.URL(pgtest.Superuser), func(int) pgtest.Fate { return pgtest.Fate(fate.Load()) })
+	config, err := pgx.ParseConfig(steps.Over(db.URL(pgtest.Superuser)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dialed atomic.Int32
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if dialed.Add(1) > 1 {
+			return nil, net.ErrClosed // or the driver would cancel the statement
+		}
+		return dial(ctx, network, address)
+	}
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+
+	held, err := direct.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := held.Exec(t.Context(), "lock table public.notes"); err != nil {
+		t.Fatal(err)
+	}
+
+	fate.Store(int32(pgtest.Left))
+	_, err = conn.Exec(t.Context(), "insert into public.notes values ('x')", pgx.QueryExecModeSimpleProtocol)
+	if err == nil {
+		t.Error("a statement that is left says that it is done")
+	}
+	if err := held.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	pgtest.Eventually(t, "the statement is carried out", func() bool {
+		var rows int
+		err := direct.QueryRow(t.Context(), "select count(*) from public.notes").Scan(&rows)
+		return err == nil && rows == 1
+	})
 }
 
 func TestNothingPassesOnceTheStepsHaveEnded(t *testing.T) {
