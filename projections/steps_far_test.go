@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -192,6 +193,7 @@ type setting struct {
 func deeds() []deed {
 	return []deed{
 		{"append", 8, prepareAppend, doAppend, checkAppend},
+		{"appends in a batch", 8, prepareAppend, doAppends, checkAppends},
 		{"apply", 20, prepareApply, doApply, checkApply},
 		{"rebuild", 30, prepareRebuild, doRebuild, checkRebuild},
 		{"restore", 30, prepareRestore, doRestore, checkRestore},
@@ -252,7 +254,11 @@ func doAppend(ctx context.Context, at setting) error {
 	if err != nil {
 		return err
 	}
+	return at.compare(ctx, told)
+}
 
+// compare compares what an append was told with what is in the log.
+func (at setting) compare(ctx context.Context, told domain.Appended) error {
 	return withStore(ctx, at.Direct, func(store *eventstore.Store) error {
 		stored, err := store.FindAppend(ctx, at.Tenant, at.ID)
 		if err != nil {
@@ -263,6 +269,129 @@ func doAppend(ctx context.Context, at setting) error {
 		}
 		return nil
 	})
+}
+
+// batched is how many appends are made at once.
+const batched = 8
+
+// nth returns the setting of one of many appends.
+func (at setting) nth(i int) setting {
+	at.ID = uuid.NewSHA1(at.ID, []byte{byte(i)})
+	return at
+}
+
+// failures are the errors of appends that were made at once.
+type failures [batched]error
+
+func (f *failures) Error() string { return errors.Join(f[:]...).Error() }
+
+// doAppends makes appends at once: while one waits for the log, the others gather. One
+// goes before them, so that none has to wait for a key.
+func doAppends(ctx context.Context, at setting) error {
+	var told [batched]domain.Appended
+	var failed failures
+	err := withStore(ctx, at.URL, func(store *eventstore.Store) error {
+		if _, err := store.Append(ctx, at.nth(batched).registers()); err != nil {
+			return err
+		}
+
+		log, err := pgx.Connect(ctx, at.Direct)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = log.Close(context.WithoutCancel(ctx)) }()
+		if _, err := log.Exec(ctx, "select pg_advisory_lock(7267411)"); err != nil {
+			return err
+		}
+
+		var appending sync.WaitGroup
+		for i := range batched {
+			appending.Go(func() { told[i], failed[i] = store.Append(ctx, at.nth(i).registers()) })
+		}
+		all := make(chan struct{})
+		go func() {
+			appending.Wait()
+			close(all)
+		}()
+
+		err = untilOneWaits(ctx, log, all)
+		_, unlocked := log.Exec(ctx, "select pg_advisory_unlock(7267411)")
+		<-all
+		return errors.Join(err, unlocked)
+	})
+
+	switch {
+	case err != nil:
+		return err
+	case failed != failures{}:
+		return &failed
+	}
+	for i, one := range told {
+		if err := at.nth(i).compare(ctx, one); err != nil {
+			return err
+		}
+	}
+	return at.sharedOne(ctx, told)
+}
+
+// sharedOne returns an error if each append had a transaction of its own: then nothing
+// was said about batches.
+func (at setting) sharedOne(ctx context.Context, told [batched]domain.Appended) error {
+	var ids []uuid.UUID
+	for i, one := range told {
+		if one.Repeat {
+			return nil // some are older than the others
+		}
+		ids = append(ids, at.nth(i).ID)
+	}
+
+	db, err := pgx.Connect(ctx, at.Direct)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close(context.WithoutCancel(ctx)) }()
+	if _, err := db.Exec(ctx, "select set_config('trust.tenant', $1, false)", at.Tenant.String()); err != nil {
+		return err
+	}
+	var alone bool
+	err = db.QueryRow(ctx, "select count(distinct xmin::text) = $2 from trust.events where append_id = any($1)",
+		ids, batched).Scan(&alone)
+	if err == nil && alone {
+		err = errors.New("no two appends shared a transaction")
+	}
+	return err
+}
+
+// untilOneWaits returns once somebody waits for the log's lock, or nobody will any more.
+func untilOneWaits(ctx context.Context, db *pgx.Conn, all <-chan struct{}) error {
+	for {
+		var waits bool
+		err := db.QueryRow(ctx, `select exists (select from pg_locks where locktype = 'advisory' and not granted
+			and objid = 7267411 and database = (select oid from pg_database where datname = current_database()))`).
+			Scan(&waits)
+		if err != nil || waits {
+			return err
+		}
+
+		select {
+		case <-all:
+			return nil
+		case <-time.After(time.Millisecond): // nothing tells that a session waits
+		}
+	}
+}
+
+// checkAppends checks each of the appends as if it were alone.
+func checkAppends(t *testing.T, w *world, at setting, err error) {
+	t.Helper()
+	w.check(t)
+	many, each := errors.AsType[*failures](err)
+	for i := range batched {
+		if each {
+			err = many[i]
+		}
+		checkParts(t, w, at.nth(i), err)
+	}
 }
 
 // placesOf says where events are in the log.
@@ -298,7 +427,11 @@ func withStore(ctx context.Context, url string, do func(*eventstore.Store) error
 func checkAppend(t *testing.T, w *world, at setting, err error) {
 	t.Helper()
 	w.check(t)
+	checkParts(t, w, at, err)
+}
 
+func checkParts(t *testing.T, w *world, at setting, err error) {
+	t.Helper()
 	stored, e := w.store.FindAppend(t.Context(), w.tenant, at.ID)
 	must(t, e)
 	_, held, e := w.store.Holder(t.Context(), at.claim())
@@ -369,10 +502,14 @@ func doApply(ctx context.Context, at setting) error {
 	}
 }
 
-// checkApply checks that rows and checkpoint agree, whatever the checkpoint is.
+// checkApply checks that rows and checkpoint agree, whatever the checkpoint is, and that
+// the worker went on: only a kill ends it.
 func checkApply(t *testing.T, w *world, at setting, err error) {
 	t.Helper()
 	w.check(t)
+	if err != nil && !errors.Is(err, errKilled) {
+		t.Errorf("the worker gave up: %v", err)
+	}
 	if s := w.status(t, "consents"); err == nil && s.Position < at.Head {
 		t.Errorf("it followed up to position %d of %d", s.Position, at.Head)
 	}
@@ -554,8 +691,12 @@ func (r running) AppendAsOf(ctx context.Context, a domain.Append, _ time.Time) e
 	return err
 }
 
-// doRestore does what trust restore does, in its order.
 func doRestore(ctx context.Context, at setting) error {
+	return restore(ctx, at, bytes.NewReader(at.Keys), bytes.NewReader(at.Events))
+}
+
+// restore does what trust restore does, in its order.
+func restore(ctx context.Context, at setting, keys, events io.Reader) error {
 	conn, err := pgx.Connect(ctx, at.URL)
 	if err != nil {
 		return err
@@ -572,9 +713,9 @@ func doRestore(ctx context.Context, at setting) error {
 	defer r.Close(ctx)
 
 	for _, step := range []func() error{
-		func() error { return r.ReadKeys(ctx, bytes.NewReader(at.Keys)) },
+		func() error { return r.ReadKeys(ctx, keys) },
 		func() error { return r.Prove(ctx, []byte(masterKey)) },
-		func() error { return r.ReadEvents(ctx, bytes.NewReader(at.Events), nil) },
+		func() error { return r.ReadEvents(ctx, events, nil) },
 		func() error { return r.Settle(ctx, at.Head) },
 		func() error { return noneForged(ctx, r, at.Head) },
 		func() error { return eraseAgain(ctx, r) },
@@ -585,6 +726,68 @@ func doRestore(ctx context.Context, at setting) error {
 		}
 	}
 	return nil
+}
+
+// A restore reads two files. Whichever read fails, or finds that the file ends there, the
+// database stays as it was, and the whole files restore it.
+func TestFarARestoreThatCannotReadItsFilesLeavesNothing(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]error{"a read that fails": errUnreadable, "a file that ends": io.EOF} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			reads, last := 0, setting{}
+			for met := true; met && !t.Failed(); reads++ {
+				t.Run(strconv.Itoa(reads), func(t *testing.T) {
+					restored, at := prepareRestore(t, w, last)
+					last = at
+
+					files := &reading{left: reads, end: end}
+					err := restore(t.Context(), at, files.of(at.Keys), files.of(at.Events))
+					if met = files.ended; met && err == nil {
+						t.Error("it was restored from half of the files")
+					}
+					checkRestore(t, restored, at, err)
+
+					if met {
+						must(t, doRestore(t.Context(), at))
+						checkRestore(t, restored, at, nil)
+					}
+				})
+			}
+			t.Logf("%d reads", reads)
+			if reads < 10 {
+				t.Errorf("it took %d reads: this test looks in the wrong place", reads)
+			}
+		})
+	}
+}
+
+var errUnreadable = errors.New("the disk does not answer")
+
+// reading counts the reads of all files. After some of them every read ends with an
+// error.
+type reading struct {
+	left  int // until then
+	end   error
+	ended bool
+}
+
+// of returns a file that is read a thousand bytes at a time.
+func (r *reading) of(file []byte) io.Reader { return &shortReads{r, bytes.NewReader(file)} }
+
+type shortReads struct {
+	reading *reading
+	file    *bytes.Reader
+}
+
+func (s *shortReads) Read(b []byte) (int, error) {
+	if s.reading.left <= 0 && s.file.Len() > 0 {
+		s.reading.ended = true
+		return 0, s.reading.end
+	}
+	s.reading.left--
+	return s.file.Read(b[:min(len(b), 1000)])
 }
 
 func noneForged(ctx context.Context, r *eventstore.Restore, head int64) error {
