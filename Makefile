@@ -25,8 +25,10 @@ GENERATE = $(OAPI) -config http/client/generate/config.yaml http/client/openapi.
 TEST_TIMEOUT ?= 20m
 FAR_TIMEOUT ?= 40m
 TESTFLAGS ?=
-# The race detector links with C. .ci/run sets it, and so fails without a C compiler.
-RACE ?= $(shell echo '\#include <stdlib.h>' | $$($(GO) env CC) -E - >/dev/null 2>&1 && echo -race)
+# The packages that take longest come first: otherwise the last of them runs alone, and a core is idle.
+LONGEST := ./http ./cmd/trust ./projections ./eventstore
+# RACE=-race runs make test with the race detector, as .ci/run does: it needs a C compiler, and twice the time.
+RACE ?=
 FUZZTIME ?= 30s
 BENCHTIME ?= 3s
 BENCHFLAGS ?=
@@ -46,11 +48,10 @@ build: ## Build bin/trust
 	$(GO) build -trimpath -o bin/trust ./cmd/trust
 
 .PHONY: test
-test: ## Run the tests that need Go alone, with a Postgres of their own (race detector: needs a C compiler)
+test: ## Run the tests that need Go alone, with a Postgres of their own (RACE=-race adds the race detector)
 	@# If no Postgres is installed, fetch one now, before many test binaries ask for it.
 	@[ -n "$${TEST_DATABASE_URL:-}" ] || $(GO) run -trimpath ./cmd/trust prepare postgres
-	@[ -n "$(RACE)" ] || echo "make test: no C compiler with its headers: without the race detector" >&2
-	$(GO) test $(RACE) -count=1 -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) ./...
+	$(GO) test $(RACE) -count=1 -timeout=$(TEST_TIMEOUT) $(TESTFLAGS) $(LONGEST) ./...
 
 # A far test needs another program or many minutes: func TestFar… in a file …_far_test.go with //go:build far. Packages
 # without such a file are left out, because they would report that they have no tests to run.
