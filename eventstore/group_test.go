@@ -752,6 +752,7 @@ func TestAnActIsSeenByADemandThatComesRightAfterIt(t *testing.T) {
 func TestAnAppendThatIsTooLargeIsRefusedInWords(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.store.SetPatience(pgtest.Patience) // with the race detector, the largest takes seconds
 	person := someone()
 	large := domain.Append{ID: newID(), Tenant: w.tenant, Writes: []domain.Write{{Stream: domain.ConsentsOf(person)}}}
 	for range 32_767 {

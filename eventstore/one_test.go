@@ -36,7 +36,7 @@ func TestBothAppendFunctionsAgree(t *testing.T) {
 		w.exec(t, "delete from trust.claims; delete from trust.credentials; delete from trust.sessions")
 
 		g := newGenerator(w.tenant)
-		for range rapid.IntRange(1, 15).Draw(r, "appends") {
+		for range rapid.IntRange(1, 8).Draw(r, "appends") {
 			a := g.append(r)
 			args, err := rapid.SampledFrom([]*eventstore.Store{w.store, w.store, old}).Draw(r, "store").
 				Arguments(t.Context(), a)

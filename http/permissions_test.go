@@ -358,12 +358,14 @@ func (k *cast) play(c *cell, anew bool) {
 		code = k.municipality()
 	}
 
+	// A thing that is kept may be asked for by any route.
+	named := func(kind string) bool { return !anew || strings.Contains(c.Path, "/"+kind+"/{") }
 	c.caller = once(k.callers, c.party, anew, func() *person { return k.person(home, roleOf(c.party)) })
 	if c.target == "own" {
-		c.about = once(k.things, c.caller.id, anew, func() thing { return k.thing(home, c.caller) })
+		c.about = once(k.things, c.caller.id, anew, func() thing { return k.thing(home, c.caller, named) })
 		return
 	}
-	c.about = once(k.things, code, anew, func() thing { return k.thing(code, k.person(code, domain.Citizen)) })
+	c.about = once(k.things, code, anew, func() thing { return k.thing(code, k.person(code, domain.Citizen), named) })
 }
 
 // once makes a value, or returns the one of this name that it made before.
@@ -431,29 +433,34 @@ func (k *cast) account(code string, role domain.Role, email string) domain.UserI
 	return a.Value.ID
 }
 
-// thing returns a person with a consent, a request and a purpose of their tenant.
-func (k *cast) thing(code string, p *person) thing {
+// thing returns a person with what a route names: a consent, a request, and a purpose and
+// a hold of their tenant.
+func (k *cast) thing(code string, p *person, named func(kind string) bool) thing {
 	k.w.t.Helper()
 	tenant := k.tenant(code)
+	about := thing{user: p.id, email: p.email, tenant: p.tenant, code: code, certificate: k.certificate}
 
-	purposes := []string{purposeCode(), purposeCode()}
-	for _, purpose := range purposes {
-		k.w.define(tenant, purpose)
+	if named("purposes") {
+		about.purpose = purposeCode()
+		k.w.define(tenant, about.purpose)
 	}
-
-	consent := p.send("POST", "/api/v1/consents",
-		fmt.Sprintf(`{"purpose":%q,"language":"en","consented":true}`, purposes[0])).want(201)
-	request := p.send("POST", "/api/v1/data-rights/requests", `{"kind":"access"}`).want(201)
-
-	hold, err := k.w.handler.PlaceHold(k.w.t.Context(), commands.System(tenant), commands.PlaceHold{
-		Subject: k.account(code, domain.Citizen, fresh()), Reason: "case 114",
-	})
-	must(k.w.t, err)
-
-	return thing{
-		user: p.id, email: p.email, consent: consent.text("id"), tenant: p.tenant, code: code, purpose: purposes[1],
-		request: request.text("id"), hold: hold.Value.ID.String(), certificate: k.certificate,
+	if named("consents") {
+		given := purposeCode()
+		k.w.define(tenant, given)
+		about.consent = p.send("POST", "/api/v1/consents",
+			fmt.Sprintf(`{"purpose":%q,"language":"en","consented":true}`, given)).want(201).text("id")
 	}
+	if named("requests") {
+		about.request = p.send("POST", "/api/v1/data-rights/requests", `{"kind":"access"}`).want(201).text("id")
+	}
+	if named("holds") {
+		hold, err := k.w.handler.PlaceHold(k.w.t.Context(), commands.System(tenant), commands.PlaceHold{
+			Subject: k.account(code, domain.Citizen, fresh()), Reason: "case 114",
+		})
+		must(k.w.t, err)
+		about.hold = hold.Value.ID.String()
+	}
+	return about
 }
 
 func (k *cast) municipality() string {
