@@ -28,7 +28,7 @@ func (h *Handler) BeginEmailVerification(
 			return domain.Append{}, err
 		}
 
-		text, issue := h.newCode(call.User, domain.EmailVerificationCode)
+		text, issue := h.newCode(call.Tenant, call.User, domain.EmailVerificationCode)
 		letter = account.letter(issue, text)
 		return domain.Append{
 			Tenant: call.Tenant,
@@ -76,7 +76,8 @@ func (h *Handler) VerifyEmail(ctx context.Context, call Call, c VerifyEmail) (An
 		}
 		return domain.Append{
 			Tenant: call.Tenant,
-			// As the caller was authenticated: with another address they would have no code.
+			// As the caller was authenticated: with another address they would have no
+			// code.
 			Writes: []domain.Write{{
 				Stream: domain.UserOf(call.User), Expected: call.actor.Version,
 				Events: []domain.Event{&domain.EmailVerified{CodeID: code.ID}},

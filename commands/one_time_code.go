@@ -66,7 +66,7 @@ func (h *Handler) IssueResetCode(ctx context.Context, call Call, c IssueResetCod
 			return domain.Append{}, err
 		}
 
-		text, issue := h.newCode(c.User, domain.PasswordResetCode)
+		text, issue := h.newCode(call.Tenant, c.User, domain.PasswordResetCode)
 		made = NewCode{Text: text, ExpiresAt: issue.ExpiresAt}
 		return domain.Append{
 			Tenant: call.Tenant,
@@ -91,17 +91,17 @@ func (h *Handler) IssueResetCode(ctx context.Context, call Call, c IssueResetCod
 	return Answer[NewCode]{Value: made, Position: done.Position()}, nil
 }
 
-// RedeemCode asks for what a one-time code is good for. Whoever has the code needs nothing
-// else.
+// RedeemCode asks for what a one-time code is good for. Whoever has the code needs
+// nothing else.
 type RedeemCode struct {
 	Code     string `json:"-"`
 	Password string `json:"-"` // the new one
 }
 
-// RedeemCode carries it out and uses the code up. A code that cannot be redeemed is always
-// the same code_invalid, whether it is wrong, spent, replaced, expired or tried out, or its
-// account or municipality is closed. Errors: validation_failed, code_invalid; for a repeat
-// idempotency_key_reused.
+// RedeemCode carries it out and uses the code up. A code that cannot be redeemed is
+// always the same code_invalid, whether it is wrong, spent, replaced, expired or tried
+// out, or its account or municipality is closed. Errors: validation_failed, code_invalid;
+// for a repeat idempotency_key_reused.
 func (h *Handler) RedeemCode(ctx context.Context, call Call, c RedeemCode) (Answer[struct{}], error) {
 	text := domain.ParseCodeText(c.Code)
 
@@ -114,17 +114,17 @@ func (h *Handler) RedeemCode(ctx context.Context, call Call, c RedeemCode) (Answ
 		return Answer[struct{}]{}, err
 	}
 
-	whole := h.wholeDigest(text)
-	r := request{name: "user.redeem_code", scope: "redeem:" + hex.EncodeToString(whole[:])}
+	scope := h.Store.Digest("redemption", string(text))
+	r := request{name: "user.redeem_code", scope: "redeem:" + hex.EncodeToString(scope[:])}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
 		code, err := h.proveOneTimeCode(ctx, call, r.name, text, redeemable)
 		if err != nil {
 			return domain.Append{}, err
 		}
 
-		// A kind of code that is redeemed for something else gets its case here, its place
-		// in redeemable, and a row of trust.side_rules that lets spend_one_time_code stand
-		// beside the event that it makes.
+		// A kind of code that is redeemed for something else gets its case here, its
+		// place in redeemable, and a row of trust.side_rules that lets
+		// spend_one_time_code stand beside the event that it makes.
 		return h.resetPassword(ctx, code, c.Password)
 	})
 	if err != nil {
@@ -215,14 +215,19 @@ func (h *Handler) openAccount(
 }
 
 // newCode makes a code, and the side write that keeps its digests.
-func (h *Handler) newCode(user domain.UserID, kind domain.CodeKind) (domain.CodeText, domain.IssueOneTimeCode) {
+func (h *Handler) newCode(
+	tenant domain.TenantID, user domain.UserID, kind domain.CodeKind,
+) (domain.CodeText, domain.IssueOneTimeCode) {
 	var random [domain.CodeEntropy]byte
 	_, _ = rand.Read(random[:]) // never fails
 	text := domain.NewCodeText(random)
 
+	code := domain.OneTimeCode{
+		ID: uuid.New(), Tenant: tenant, User: user, Kind: kind, ExpiresAt: h.now().Add(domain.CodeLasts),
+	}
 	return text, domain.IssueOneTimeCode{
-		User: user, Kind: kind, Code: uuid.New(), FirstHalf: h.firstDigest(text), Digest: h.wholeDigest(text),
-		ExpiresAt: h.now().Add(domain.CodeLasts),
+		User: user, Kind: kind, Code: code.ID, FirstHalf: h.firstDigest(text), Digest: h.wholeDigest(code, text),
+		ExpiresAt: code.ExpiresAt,
 	}
 }
 
@@ -230,14 +235,18 @@ func (h *Handler) firstDigest(text domain.CodeText) [32]byte {
 	return h.Store.Digest("one-time code, first half", text.FirstHalf())
 }
 
-func (h *Handler) wholeDigest(text domain.CodeText) [32]byte {
-	return h.Store.Digest("one-time code", string(text))
+// wholeDigest binds a code to all that its row says of it: with the row of a code of
+// their own, somebody who writes to the database cannot make it another's, nor make it
+// last.
+func (h *Handler) wholeDigest(code domain.OneTimeCode, text domain.CodeText) [32]byte {
+	return h.Store.Digest("one-time code", code.Tenant.String(), code.User.String(), string(code.Kind),
+		code.ID.String(), code.ExpiresAt.UTC().Format(time.RFC3339Nano), string(text))
 }
 
 // proveOneTimeCode returns the code that somebody typed, if it can be redeemed now. One
 // whose first half is that of a code, and whose second is not, is counted against that
-// code and recorded, in one append; if another was judged meanwhile, that append fails and
-// execute has this one judged again. One whose first half is nobody's leaves no trace
+// code and recorded, in one append; if another was judged meanwhile, that append fails
+// and execute has this one judged again. One whose first half is nobody's leaves no trace
 // here: guesses at it are limited by network address. Nor does a guess at one that is not
 // meant for this command, which tells the same of a right one. Error: code_invalid.
 func (h *Handler) proveOneTimeCode(
@@ -254,7 +263,7 @@ func (h *Handler) proveOneTimeCode(
 		return domain.OneTimeCode{}, domain.InvalidCode()
 	}
 
-	whole := h.wholeDigest(text)
+	whole := h.wholeDigest(code, text)
 	if subtle.ConstantTimeCompare(whole[:], code.Digest[:]) == 1 {
 		return code, nil
 	}
@@ -269,8 +278,8 @@ func spend(code domain.OneTimeCode) domain.SideWrite {
 	return domain.SpendOneTimeCode{User: code.User, Kind: code.Kind, Code: code.ID, Wrong: code.Wrong}
 }
 
-// countWrongTry records every wrong try at once: a code has few of them, and only somebody
-// who has seen half of it can use them up.
+// countWrongTry records every wrong try at once: a code has few of them, and only
+// somebody who has seen half of it can use them up.
 func (h *Handler) countWrongTry(ctx context.Context, call Call, command string, code domain.OneTimeCode) error {
 	a := domain.Append{
 		ID: h.newID(), Tenant: code.Tenant, Origin: call.Origin,

@@ -37,11 +37,12 @@ func (h *Handler) RequestPasswordReset(
 }
 
 const (
-	// resetPause separates the look-up of an account from the answer: carried out at once,
-	// it would slow down the very next request, by more where there is an account.
+	// resetPause separates the look-up of an account from the answer: carried out at
+	// once, it would slow down the very next request, by more where there is an account.
 	resetPause = 500 * time.Millisecond
 	// resetRetry is the pause after which a request is tried again that the log did not
-	// take, and resetTries how often it is tried. A code that comes much later helps nobody.
+	// take, and resetTries how often it is tried. A code that comes much later helps
+	// nobody.
 	resetRetry = 2 * time.Second
 	resetTries = 3
 	maxResets  = 1_000
@@ -158,7 +159,7 @@ func (h *Handler) sendResetCode(ctx context.Context, call Call, c RequestPasswor
 			return domain.Append{}, err
 		}
 
-		text, issue := h.newCode(account.User, domain.PasswordResetCode)
+		text, issue := h.newCode(account.Tenant, account.User, domain.PasswordResetCode)
 		letter = state.letter(issue, text)
 		return domain.Append{
 			Tenant: account.Tenant, Expects: state.expects,

@@ -154,18 +154,18 @@ type (
 		Digest    [32]byte // of the whole code
 		ExpiresAt time.Time
 	}
-	// SpendOneTimeCode forgets a code that was redeemed. If it is gone, or more codes than
-	// Wrong were wrong by now, the append fails with *CodeStaleError: of two that redeem
-	// one code at once, the second finds it gone.
+	// SpendOneTimeCode forgets a code that was redeemed. If it is gone, or more codes
+	// than Wrong were wrong by now, the append fails with *CodeStaleError: of two that
+	// redeem one code at once, the second finds it gone.
 	SpendOneTimeCode struct {
 		User  UserID
 		Kind  CodeKind
 		Code  uuid.UUID
 		Wrong int
 	}
-	// CountWrongTry counts a code that was wrong but began like the one named. It fails as
-	// SpendOneTimeCode does, so that each of many simultaneous guesses is judged in the
-	// light of those before it.
+	// CountWrongTry counts a code that was wrong but began like the one named. It fails
+	// as SpendOneTimeCode does, so that each of many simultaneous guesses is judged in
+	// the light of those before it.
 	CountWrongTry struct {
 		User  UserID
 		Kind  CodeKind

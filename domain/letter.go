@@ -43,7 +43,8 @@ func lettersOf(kind CodeKind) map[Language]letterWords {
 			Afrikaans: {
 				subject: "U kode om u e-posadres te bevestig – %s",
 				purpose: "Gebruik hierdie kode om te bevestig dat hierdie e-posadres u eie is:",
-				rest: "Dit werk een keer, binne %d minute. Niemand van die munisipaliteit sal u\nooit daarvoor vra nie.\n\n" +
+				rest: "Dit werk een keer, binne %d minute. Niemand van die munisipaliteit\n" +
+					"sal u ooit daarvoor vra nie.\n\n" +
 					"As u nie daarvoor gevra het nie, hoef u niks te doen nie.\n\n%s\n",
 			},
 		}
@@ -65,7 +66,8 @@ func lettersOf(kind CodeKind) map[Language]letterWords {
 		Afrikaans: {
 			subject: "U kode vir 'n nuwe wagwoord – %s",
 			purpose: "Gebruik hierdie kode om 'n nuwe wagwoord te stel:",
-			rest: "Dit werk een keer, binne %d minute. Niemand van die munisipaliteit sal u\nooit daarvoor vra nie.\n\n" +
+			rest: "Dit werk een keer, binne %d minute. Niemand van die munisipaliteit\n" +
+				"sal u ooit daarvoor vra nie.\n\n" +
 				"As u nie daarvoor gevra het nie, hoef u niks te doen nie: u wagwoord bly\nsoos dit is.\n\n%s\n",
 		},
 	}

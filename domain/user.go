@@ -49,7 +49,8 @@ type (
 	UserPasswordChanged struct {
 		// Cause is CauseReset, or empty where its owner named the former password.
 		Cause string `json:"cause,omitempty"`
-		// CodeID is the code that was redeemed for it, as the event of its issue names it.
+		// CodeID is the code that was redeemed for it, as the event of its issue names
+		// it.
 		CodeID uuid.UUID `json:"code_id,omitzero"`
 	}
 	// UserPasswordRehashed says that the hash was replaced but not the password: the

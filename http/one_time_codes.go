@@ -100,7 +100,8 @@ func (s *server) verifyEmail(ctx context.Context, call commands.Call, in *verify
 	if err != nil {
 		return nil, err
 	}
-	// Anybody can name somebody else's address as their own: that must not fill a mailbox.
+	// Anybody can name somebody else's address as their own: that must not fill a
+	// mailbox.
 	if me.Value.EmailVerifiedAt.IsZero() {
 		if err := s.pass(s.gates[resetRate].person, emailKey(me.Value.Email)); err != nil {
 			return nil, err

@@ -167,16 +167,16 @@ func (o *opened) openLog(ctx context.Context) error {
 	return nil
 }
 
-// lastWords is how long a stopping process may take to record its counts, and as long again
-// to send its letters: together with stopPatience less than its grace.
+// lastWords is how long a stopping process may take to record its counts, and as long
+// again to send its letters: together with stopPatience less than its grace.
 const lastWords = 2 * time.Second
 
 func (o *opened) close(ctx context.Context) {
 	if o.handler != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 		defer cancel()
-		// While the log is away, the counts are lost, and so are the codes that were asked
-		// for.
+		// While the log is away, the counts are lost, and so are the codes that were
+		// asked for.
 		_, _ = o.handler.SendResetCodes(ctx, commands.Call{}, commands.SendResetCodes{})
 		_, _ = o.handler.RecordTallies(ctx, commands.Call{}, commands.RecordTallies{})
 	}

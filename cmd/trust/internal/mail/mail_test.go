@@ -31,6 +31,7 @@ import (
 const (
 	host     = "mail.example.org"
 	password = "the mail server's password"
+	account  = "engine:the%20mail%20server's%20password@"
 )
 
 // post is a mail server of the test's own. It speaks SMTP as the ones that people run do.
@@ -98,7 +99,8 @@ func (s *session) Data(r io.Reader) (err error) {
 	return nil
 }
 
-// newPost serves until the test ends. Its certificate is for host, and no system trusts it.
+// newPost serves until the test ends. Its certificate is for host, and no system trusts
+// it.
 func newPost(t *testing.T, tlsFirst, offersTLS bool) *post {
 	t.Helper()
 	certificate, roots := selfMade(t)
@@ -207,11 +209,11 @@ func TestALetterArrivesUnderTLSInTheLanguageOfItsReader(t *testing.T) {
 		tlsFirst, offersTLS bool
 		secure              bool
 	}{
-		"STARTTLS":                        {"smtp://engine:the%20mail%20server's%20password@" + host, false, true, true},
-		"TLS from the first byte":         {"smtps://engine:the%20mail%20server's%20password@" + host, true, false, true},
-		"this machine, in the clear":      {"smtp://engine:the%20mail%20server's%20password@localhost:25", false, false, false},
-		"this machine, if it offers TLS":  {"smtp://engine:the%20mail%20server's%20password@127.0.0.1", false, true, true},
-		"this machine, its own authority": {"smtps://engine:the%20mail%20server's%20password@[::1]", true, false, true},
+		"STARTTLS":                        {"smtp://" + account + host, false, true, true},
+		"TLS from the first byte":         {"smtps://" + account + host, true, false, true},
+		"this machine, in the clear":      {"smtp://" + account + "localhost:25", false, false, false},
+		"this machine, if it offers TLS":  {"smtp://" + account + "127.0.0.1", false, true, true},
+		"this machine, its own authority": {"smtps://" + account + "[::1]", true, false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -221,7 +223,8 @@ func TestALetterArrivesUnderTLSInTheLanguageOfItsReader(t *testing.T) {
 				l := letter(language)
 				must(t, s.Send(l))
 				got := <-p.arrived
-				if got.from != "no-reply@salga.example" || got.to != l.To || got.user != "engine" || got.secure != test.secure {
+				if got.from != "no-reply@salga.example" || got.to != l.To || got.user != "engine" ||
+					got.secure != test.secure {
 					t.Errorf("it came from %s to %s by %q, under TLS: %t", got.from, got.to, got.user, got.secure)
 				}
 				reads(t, got.text, l)
@@ -253,7 +256,8 @@ func reads(t *testing.T, raw []byte, l domain.Letter) {
 	if !strings.Contains(text, l.Code.String()) || strings.Contains(text, "://") {
 		t.Errorf("a letter has its code and no link:\n%s", text)
 	}
-	if m.Header.Get("Auto-Submitted") != "auto-generated" || m.Header.Get("Message-ID") == "" || m.Header.Get("Date") == "" {
+	if m.Header.Get("Auto-Submitted") != "auto-generated" || m.Header.Get("Message-ID") == "" ||
+		m.Header.Get("Date") == "" {
 		t.Errorf("headers %v", m.Header)
 	}
 }
@@ -313,7 +317,7 @@ func TestALetterIsTriedAgainWhenTheServerIsBusyAndDroppedWhenItRefuses(t *testin
 			t.Parallel()
 			p := newPost(t, false, true)
 			p.refusals = test.refusals
-			s, log := p.sender(t, "smtp://engine:the%20mail%20server's%20password@"+host, true)
+			s, log := p.sender(t, "smtp://"+account+host, true)
 			must(t, s.Send(l))
 			s.letters.Wait()
 			s.Close(t.Context())
@@ -404,8 +408,9 @@ func TestAnAddressOfAMailServerIsCheckedAndNeverRepeated(t *testing.T) {
 	t.Parallel()
 	const from = "Trust Engine <no-reply@salga.example>"
 	for _, address := range []string{
-		"", "mail.example.org", "http://mail.example.org", "smtp://", "smtp:mail.example.org", "smtp://user@mail.example.org",
-		"smtp://:secretword@mail.example.org", "smtp://u:secretword@mail.example.org/path", "smtp://u:secretword@host?x=y",
+		"", "mail.example.org", "http://mail.example.org", "smtp://", "smtp:mail.example.org",
+		"smtp://user@mail.example.org", "smtp://:secretword@mail.example.org",
+		"smtp://u:secretword@mail.example.org/path", "smtp://u:secretword@host?x=y",
 		"smtp://u:secretword@host#part", "smtp://u:secretword@host:port",
 	} {
 		_, err := Parse(address, from)
@@ -413,7 +418,9 @@ func TestAnAddressOfAMailServerIsCheckedAndNeverRepeated(t *testing.T) {
 			t.Errorf("%q: %v", address, err)
 		}
 	}
-	for _, sender := range []string{"", "nobody", "a@example.org\r\nBcc: b@example.org", "a@example.org, b@example.org"} {
+	for _, sender := range []string{
+		"", "nobody", "a@example.org\r\nBcc: b@example.org", "a@example.org, b@example.org",
+	} {
 		if _, err := Parse("smtp://mail.example.org", sender); !IsAboutSender(err) {
 			t.Errorf("%q: %v", sender, err)
 		}

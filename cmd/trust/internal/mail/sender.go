@@ -25,8 +25,8 @@ const (
 	// atOnce is how many are handed over at the same time: a mail server takes hundreds a
 	// second one by one, and many refuse a sender with more connections.
 	atOnce = 2
-	// tries is how often a letter is tried, firstPause and longestPause what lies between:
-	// together less than the code lives.
+	// tries is how often a letter is tried, firstPause and longestPause what lies
+	// between: together less than the code lives.
 	tries        = 5
 	firstPause   = 2 * time.Second
 	longestPause = 2 * time.Minute

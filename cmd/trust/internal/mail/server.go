@@ -18,8 +18,8 @@ type Server struct {
 }
 
 // Parse reads an address such as smtps://user:password@mail.example.org, and the sender
-// that letters name. The ports default to 465 for smtps and 587 for smtp. No error repeats
-// what was given, because it may hold a password.
+// that letters name. The ports default to 465 for smtps and 587 for smtp. No error
+// repeats what was given, because it may hold a password.
 func Parse(address, from string) (*Server, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Hostname() == "" || u.Opaque != "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" ||
