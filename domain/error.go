@@ -43,6 +43,9 @@ const (
 	CodeTOTPLocked           Code = "totp_locked"
 	CodeTOTPAlreadySet       Code = "totp_already_set"
 	CodeTOTPSetupRequired    Code = "totp_setup_required"
+	CodeCodeInvalid          Code = "code_invalid"
+	CodeNoSignIn             Code = "no_sign_in"
+	CodeMailNotSetUp         Code = "mail_not_set_up"
 	CodeIdempotencyKeyReused Code = "idempotency_key_reused"
 	CodeStale                Code = "stale"
 	CodeOverloaded           Code = "overloaded"
@@ -157,6 +160,17 @@ func Refusals() map[Code]Refusal {
 		CodeTOTPSetupRequired: {
 			ClassForbidden,
 			"Your role needs a second factor: set one up with POST /api/v1/users/me/totp.",
+		},
+
+		// One-time codes.
+		CodeCodeInvalid: {
+			ClassUnauthenticated,
+			"This code is wrong, was used, replaced or tried too often, or has expired: ask for a new one.",
+		},
+		CodeNoSignIn: {ClassConflict, "This person has nothing to sign in with yet."},
+		CodeMailNotSetUp: {
+			ClassConflict,
+			"This server sends no e-mail, so no code can be sent; staff can hand one over.",
 		},
 
 		// The system itself.

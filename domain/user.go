@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Events of a user's stream.
@@ -44,7 +46,13 @@ type (
 	}
 	// UserPasswordChanged says that the password was replaced. It holds no hash:
 	// credentials are not history.
-	UserPasswordChanged struct{}
+	UserPasswordChanged struct {
+		// Cause is CauseReset, or empty where its owner named the former password.
+		Cause string `json:"cause,omitempty"`
+		// CodeID is the code that was redeemed for it, as the event of its issue names
+		// it.
+		CodeID uuid.UUID `json:"code_id,omitzero"`
+	}
 	// UserPasswordRehashed says that the hash was replaced but not the password: the
 	// former hash had been made from another spelling of it.
 	UserPasswordRehashed struct{}
@@ -61,6 +69,9 @@ const (
 	CauseAdmin            = "admin"
 	CauseConsentWithdrawn = "consent_withdrawn"
 )
+
+// CauseReset is the cause of a new password that a one-time code was redeemed for.
+const CauseReset = "reset"
 
 // EventType implements Event.
 func (*UserRegistered) EventType() string { return "user.registered.v1" }
@@ -105,8 +116,10 @@ func (e *UserEmailChanged) changes() []FieldChange {
 	return []FieldChange{c}
 }
 
-// changes reports that the password changed, without any value.
-func (*UserPasswordChanged) changes() []FieldChange { return []FieldChange{{Field: "password"}} }
+// changes reports that the password changed and why, without any value of it.
+func (e *UserPasswordChanged) changes() []FieldChange {
+	return append([]FieldChange{{Field: "password"}}, fieldsOf(e)...)
+}
 
 // changes reports that the hash was replaced, without any value.
 func (*UserPasswordRehashed) changes() []FieldChange { return []FieldChange{{Field: "password_hash"}} }
@@ -130,6 +143,7 @@ type User struct {
 	Phone             string
 	Active            bool
 	Erased            bool
+	EmailVerifiedAt   time.Time // of the address that it has now; zero: not verified
 	CreatedAt         time.Time
 	UpdatedAt         time.Time
 	Version           int
@@ -158,6 +172,9 @@ func (u User) Evolve(r Recorded) User {
 		if change, ok := e.Email.Get(); ok {
 			u.Email = ShownEmail(change.New)
 		}
+		u.EmailVerifiedAt = time.Time{}
+	case *EmailVerified:
+		u.EmailVerifiedAt = r.RecordedAt
 	case *UserRoleChanged:
 		u.Role = e.Role.New
 	case *UserDeactivated:
@@ -166,7 +183,7 @@ func (u User) Evolve(r Recorded) User {
 		u.Active = true
 	case *UserErased:
 		u.Active, u.Erased = false, true
-		u.Email, u.FullName, u.Phone = "", "", ""
+		u.Email, u.FullName, u.Phone, u.EmailVerifiedAt = "", "", "", time.Time{}
 	}
 
 	u.Version, u.UpdatedAt = r.Version, r.RecordedAt

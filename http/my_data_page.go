@@ -255,7 +255,7 @@ func freeTexts() []string {
 	return []string{
 		"email", "full_name", "phone", "reason", "details", "note", "text", "wording", "evidence_reference", "name",
 		"relation", "authority", "sha256", "evidence_sha256", "route", "contact_email", "district_code", "retention",
-		"texts", "position",
+		"texts", "position", "identity_document",
 	}
 }
 

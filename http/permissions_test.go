@@ -106,6 +106,8 @@ func (c cell) request(about thing) (path, body string, names bool) {
 		body = fmt.Sprintf(`{"current_password":%q,"new_password":"a new password"}`, password)
 	case "login":
 		body = fmt.Sprintf(`{"email":%q,"password":%q}`, c.caller.email, password)
+	case "redeem_code":
+		body = fmt.Sprintf(`{"code":%q,"password":%q}`, c.w.codeFor(c.caller), password)
 	case "set_up_totp":
 		body = fmt.Sprintf(`{"current_password":%q}`, password)
 	case "confirm_totp":
@@ -281,8 +283,8 @@ func (c cell) call(t *testing.T, w *world, doc spec) {
 	}
 
 	a := send(path, body)
-	if c.ID == "recover_totp" && c.about.user == c.caller.id {
-		// Only another administrator may do this.
+	if slices.Contains([]string{"recover_totp", "issue_reset_code"}, c.ID) && c.about.user == c.caller.id {
+		// Only somebody else may do this.
 		a.wantProblem(403, domain.CodeForbidden)
 		return
 	}

@@ -20,6 +20,7 @@ type userBody struct {
 	PreferredLanguage domain.Language `json:"preferred_language" enum:"en,zu,af" example:"zu"`
 	Role              domain.Role     `json:"role" enum:"citizen,field_worker,manager,admin,saps_liaison" example:"citizen"`
 	IsActive          bool            `json:"is_active" example:"true"`
+	EmailVerifiedAt   *instant        `json:"email_verified_at" doc:"When its owner proved that the address is theirs; null: they have not, or it has changed since."`
 	CreatedAt         instant         `json:"created_at"`
 	UpdatedAt         instant         `json:"updated_at"`
 	SecondFactor      *bool           `json:"second_factor,omitempty" doc:"Whether sign-in needs an authenticator code; shown only for your own account." example:"false"`
@@ -29,7 +30,8 @@ func userOf(u domain.User) userBody {
 	return userBody{
 		ID: u.ID.UUID, TenantID: u.Tenant.UUID, MunicipalityCode: u.MunicipalityCode,
 		Email: u.Email, FullName: u.FullName, Phone: orNull(u.Phone), PreferredLanguage: u.PreferredLanguage,
-		Role: u.Role, IsActive: u.Active, CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
+		Role: u.Role, IsActive: u.Active, EmailVerifiedAt: instantOrNull(u.EmailVerifiedAt),
+		CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
 	}
 }
 

@@ -47,8 +47,17 @@ type world struct {
 	// caller is the administrator that callerOf returns.
 	caller *person
 
-	mu  sync.Mutex
-	now time.Time
+	mu      sync.Mutex
+	now     time.Time
+	letters []domain.Letter // that were sent
+}
+
+// post takes a letter instead of a mail server.
+func (w *world) post(l domain.Letter) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.letters = append(w.letters, l)
+	return nil
 }
 
 type safeBuffer struct {
@@ -90,7 +99,7 @@ func newWorld(t testing.TB, settings ...func(*apphttp.Config)) *world {
 	w.store = newFakeStore(w.clock)
 	w.queries, w.reports = &fakeQueries{store: w.store}, &fakeReports{store: w.store}
 	w.handler = commands.New(w.store, commands.Config{
-		Now: w.clock, Hashes: 4,
+		Now: w.clock, Hashes: 4, Mail: w.post,
 		Argon2id: &argon2id.Params{Memory: 8, Iterations: 1, Parallelism: 1, SaltLength: 8, KeyLength: 16},
 	})
 

@@ -54,7 +54,8 @@ func erases(e domain.Recorded) bool {
 // forget blanks only people whom the rows folded from the log show as erased, so that a
 // forged event erases nobody.
 func (u users) forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error {
-	const sql = `update %s u set email = '', full_name = '', phone = '', is_erased = true
+	const sql = `update %s u set email = '', full_name = '', phone = '', email_verified_at = null,
+			is_erased = true
 		from trust.events e join %s f on f.tenant_id = e.tenant_id and f.id = e.stream_id and f.is_erased
 		where e.position > $1 and e.position <= $2 and e.event_type = $3
 			and u.tenant_id = e.tenant_id and u.id = e.stream_id and not u.is_erased`
@@ -76,10 +77,15 @@ func (u users) forget(ctx context.Context, tx pgx.Tx, after, upTo int64) error {
 func scanUser(r pgx.CollectableRow) (userRow, error) {
 	var u domain.User
 	var position int64
+	var verifiedAt *time.Time
 	err := r.Scan(&u.ID.UUID, &u.Tenant.UUID, &u.MunicipalityCode, &u.Email, &u.FullName, &u.Phone,
-		&u.PreferredLanguage, &u.Role, &u.Active, &u.Erased, &u.CreatedAt, &u.UpdatedAt, &u.Version, &position)
+		&u.PreferredLanguage, &u.Role, &u.Active, &u.Erased, &u.CreatedAt, &u.UpdatedAt, &u.Version, &position,
+		&verifiedAt)
 
 	u.CreatedAt, u.UpdatedAt = u.CreatedAt.UTC(), u.UpdatedAt.UTC()
+	if verifiedAt != nil {
+		u.EmailVerifiedAt = verifiedAt.UTC()
+	}
 	return userRow{State: u, Version: u.Version, Position: position}, err
 }
 
@@ -96,6 +102,7 @@ func (users) source() source {
 func stillNamed(want, have userRow) userRow {
 	s := &want.State
 	s.Email, s.FullName, s.Phone, s.Erased = have.State.Email, have.State.FullName, have.State.Phone, have.State.Erased
+	s.EmailVerifiedAt = have.State.EmailVerifiedAt
 	return want
 }
 
@@ -118,6 +125,9 @@ func usersTable() readTable[userRow] {
 			col("updated_at", "timestamptz", func(r userRow) time.Time { return r.State.UpdatedAt }),
 			col("version", "integer", func(r userRow) int32 { return int32(r.Version) }),
 			col("position", "bigint", func(r userRow) int64 { return r.Position }),
+			col("email_verified_at", "timestamptz", func(r userRow) *time.Time {
+				return unlessZero(r.State.EmailVerifiedAt)
+			}),
 		},
 	}
 }

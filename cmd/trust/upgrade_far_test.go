@@ -54,6 +54,7 @@ func TestFarASystemOf5b32fc4IsMigratedVerifiedFollowedAndServed(t *testing.T) {
 		u.followsWhatIsNew,
 		u.takesASecondFactor,
 		u.countsOfficersOfBefore,
+		u.redeemsACode,
 		u.isRebuilt,
 		u.isVerified,
 	} {
@@ -392,6 +393,30 @@ func (u *upgrade) takesASecondFactor() {
 	must(u.t, err)
 	if answer, status := u.ask(question{Path: "auth/login", Body: body}, ""); status != http.StatusOK {
 		u.t.Errorf("with a code: %d %s", status, answer)
+	}
+}
+
+// redeemsACode hands a code to an old account, whose credential was made by the old
+// program, and keeps its second factor. In the read table nobody's address is verified.
+func (u *upgrade) redeemsACode() {
+	citizen := &account{s: u.site, token: u.tokens["nomsa"]}
+	officer := &account{s: u.site, token: u.tokens["officer"]}
+	id := field(u.t, citizen.call("GET", "users/me", ""), "id")
+	if row := officer.call("GET", "users/"+id, ""); !bytes.Contains(row, []byte(`"email_verified_at":null`)) {
+		u.t.Errorf("the old row: %s", row)
+	}
+
+	made := officer.call("POST", "users/"+id+"/reset-code", `{"identity_document":"ID card"}`)
+	officer.call("POST", "auth/redeem", fmt.Sprintf(`{"code":%q,"password":"a third good password"}`,
+		field(u.t, made, "code")))
+	var login map[string]any
+	must(u.t, json.Unmarshal(u.before.People["nomsa"], &login))
+	login["password"] = "a third good password"
+	body, err := json.Marshal(login)
+	must(u.t, err)
+	answer, status := u.ask(question{Path: "auth/login", Body: body}, "")
+	if status != http.StatusUnauthorized || field(u.t, answer, "code") != "totp_required" {
+		u.t.Errorf("with the new password alone: %d %s", status, answer)
 	}
 }
 

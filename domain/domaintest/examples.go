@@ -89,7 +89,7 @@ func userExamples() []domain.Event {
 			}),
 		},
 		&domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: domain.FieldWorker, New: domain.Manager}},
-		&domain.UserPasswordChanged{},
+		&domain.UserPasswordChanged{Cause: domain.CauseReset, CodeID: ID(0xd, 1)},
 		&domain.UserPasswordRehashed{},
 
 		&domain.UserDeactivated{Cause: domain.CauseConsentWithdrawn},
@@ -106,6 +106,11 @@ func userExamples() []domain.Event {
 			}),
 		},
 
+		&domain.ResetCodeIssued{CodeIssue: codeIssue(ID(0xd, 1), domain.CodeByStaff)},
+		&domain.SignInCodeIssued{CodeIssue: codeIssue(ID(0xd, 2), domain.CodeByStaff)},
+		&domain.EmailVerificationBegun{CodeID: ID(0xd, 3), ExpiresAt: Clock("2026-03-06 08:15")},
+		&domain.EmailVerified{CodeID: ID(0xd, 3)},
+
 		&domain.UserErased{
 			Cause: domain.CauseRequest, RequestID: domain.RequestID{UUID: ID(0xa, 1)}, Keys: []uuid.UUID{Thandi().UUID},
 			Destroyed: []domain.Remnant{
@@ -119,6 +124,13 @@ func userExamples() []domain.Event {
 		&domain.TenantMismatch{Route: "GET /api/v1/users/me", Named: domain.TenantID{UUID: ID(0x1, 2)}, Count: 7},
 		&domain.AdminAdded{User: domain.UserID{UUID: ID(0x3, 1)}},
 		&domain.AdminRemoved{User: domain.UserID{UUID: ID(0x3, 1)}},
+	}
+}
+
+func codeIssue(code uuid.UUID, channel string) domain.CodeIssue {
+	return domain.CodeIssue{
+		CodeID: code, Channel: channel, ExpiresAt: Clock("2026-03-06 08:15"),
+		Private: domain.Known(domain.IdentityFacts{IdentityDocument: "ID card, number ending in 083"}),
 	}
 }
 
