@@ -44,6 +44,15 @@ func (c Call) demandStaff() error {
 	return nil
 }
 
+// demandOverseer refuses everybody but managers and admins. act completes the sentence
+// "Only a manager or admin may …".
+func (c Call) demandOverseer(act string) error {
+	if !c.isAdmin() && c.actor.Role != domain.Manager {
+		return domain.Refuse(domain.CodeForbidden, "Only a manager or admin may %s.", act)
+	}
+	return nil
+}
+
 // demandAdmin refuses everybody but an admin. act completes the sentence "Only an admin
 // may …".
 func (c Call) demandAdmin(act string) error {

@@ -144,6 +144,8 @@ type Consent struct {
 	GivenAt        time.Time
 	RecordedAt     time.Time
 	WithdrawnAt    time.Time // zero: not withdrawn
+	AnnulledAt     time.Time // since when it is known to count for nothing; zero: it counts
+	MovedTo        ConsentID // if it was annulled because it belongs to another record
 	Position       int64     // of the newest event about this record
 }
 

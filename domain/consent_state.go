@@ -34,16 +34,28 @@ func ConsentsFor(purpose string, events []Recorded, at, knownAt time.Time) Conse
 // came in late: one person may have very many.
 func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose string) bool) Consents {
 	known := map[string][]held{} // by purpose
+	c := Consents{current: map[string]*Recorded{}}
+	var decided []int64 // position of the decision in each record
+
+	void := annulmentsIn(events, knownAt)
 	for i := range events {
 		e := &events[i]
-		if purpose := purposeOf(e.Event); purpose != "" && wanted(purpose) &&
-			(knownAt.IsZero() || !e.RecordedAt.After(knownAt)) {
+		purpose := purposeOf(e.Event)
+		if purpose == "" || !wanted(purpose) || !knownAt.IsZero() && e.RecordedAt.After(knownAt) {
+			continue
+		}
+
+		by := void.of(e)
+		if by == nil {
 			known[purpose] = append(known[purpose], held{e, e.EffectiveAt})
+			continue
+		}
+		// What was annulled is shown, and counts for nothing.
+		if entry, is := annulled(e, by); is && (at.IsZero() || !e.EffectiveAt.After(at)) {
+			c.records, decided = append(c.records, entry), append(decided, e.Position)
 		}
 	}
 
-	c := Consents{current: map[string]*Recorded{}}
-	var decided []int64 // position of the decision in each record
 	for purpose, all := range known {
 		var open []int // which records are grants that still hold
 		for _, h := range inOrder(all) {
@@ -206,7 +218,11 @@ func (c Consents) InForce(purpose string) (Consent, bool) {
 // Records.
 func (c Consents) AllInForce() (in []Consent) {
 	for _, r := range c.records {
-		if e, ok := c.current[r.Purpose].Event.(*ConsentGranted); ok && e.ConsentID == r.ID {
+		last := c.current[r.Purpose]
+		if last == nil { // every decision about it was annulled
+			continue
+		}
+		if e, ok := last.Event.(*ConsentGranted); ok && e.ConsentID == r.ID {
 			in = append(in, r)
 		}
 	}

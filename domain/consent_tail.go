@@ -44,8 +44,10 @@ func TailOf(subject UserID, id ConsentID) Tail {
 // does too, but after one it matters to a withdrawal whether a grant was still open.
 func settles(newest []Recorded, at, knownAt time.Time) bool {
 	var known []held
+	void := annulmentsIn(newest, knownAt) // an event is annulled by a later one only
 	for i := range newest {
-		if knownAt.IsZero() || !newest[i].RecordedAt.After(knownAt) {
+		counts := void.of(&newest[i]) == nil && purposeOf(newest[i].Event) != ""
+		if counts && (knownAt.IsZero() || !newest[i].RecordedAt.After(knownAt)) {
 			known = append(known, held{&newest[i], newest[i].EffectiveAt})
 		}
 	}

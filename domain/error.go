@@ -37,6 +37,9 @@ const (
 	CodeAlreadyGranted       Code = "already_granted"
 	CodeInForce              Code = "in_force"
 	CodeNotGranted           Code = "not_granted"
+	CodeNotWithdrawn         Code = "not_withdrawn"
+	CodeAnnulled             Code = "annulled"
+	CodeAccountRestsOn       Code = "account_rests_on_consent"
 	CodeEvidenceRequired     Code = "evidence_required"
 	CodeCompetentPerson      Code = "competent_person_required"
 	CodeGivenInFuture        Code = "given_at_in_future"
@@ -142,6 +145,11 @@ func Refusals() map[Code]Refusal {
 		CodeAlreadyGranted:  {ClassConflict, "A consent for this purpose under this notice is in force."},
 		CodeInForce:         {ClassConflict, "A consent for this purpose is in force: withdraw it instead."},
 		CodeNotGranted:      {ClassConflict, "This is a refusal: there is nothing to withdraw."},
+		CodeNotWithdrawn:    {ClassConflict, "This consent is not withdrawn."},
+		CodeAnnulled:        {ClassConflict, "This entry was annulled: it counts for nothing."},
+		CodeAccountRestsOn: {
+			ClassConflict, "This person's account rests on this consent: withdraw it, which closes the account.",
+		},
 		CodeEvidenceRequired: {
 			ClassInvalid,
 			"A decision given more than 5 minutes ago needs evidence, and a channel other than web.",

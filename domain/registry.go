@@ -48,6 +48,7 @@ func eventTypes() map[string]registration {
 		"consent.granted.v1":   registered[ConsentGranted](ConsentStream, OpCreate, "consents"),
 		"consent.refused.v1":   registered[ConsentRefused](ConsentStream, OpCreate, "consents"),
 		"consent.withdrawn.v1": registered[ConsentWithdrawn](ConsentStream, OpUpdate, "consents"),
+		"consent.annulled.v1":  registered[ConsentAnnulled](ConsentStream, OpUpdate, "consents"),
 
 		"purpose.defined.v1":          registered[PurposeDefined](PurposeStream, OpCreate, "purposes"),
 		"purpose.notice_published.v1": registered[PurposeNoticePublished](PurposeStream, OpCreate, "notices"),

@@ -382,8 +382,18 @@ func routes() []route {
 			serve:   on((*server).withdrawConsent),
 			summary: "Withdraw a consent; doing so again changes nothing, unless given_at is earlier",
 			codes: []domain.Code{
-				domain.CodeForbidden, domain.CodeNotFound, domain.CodeNotGranted, domain.CodeGivenInFuture,
+				domain.CodeForbidden, domain.CodeNotFound, domain.CodeNotGranted, domain.CodeAnnulled, domain.CodeGivenInFuture,
 				domain.CodeEvidenceRequired, domain.CodeLastAdmin, domain.CodeSubjectErased,
+			},
+		},
+		{
+			id: "annul_consent", method: "POST", path: api + "/consents/{id}/annul",
+			who: overseers, rate: accountRate,
+			serve:   on((*server).annulConsent),
+			summary: "Annul an entry made in error: as known from now on, it never counted",
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeNotGranted, domain.CodeNotWithdrawn, domain.CodeAnnulled,
+				domain.CodeEvidenceRequired, domain.CodeAccountRestsOn, domain.CodeSubjectErased,
 			},
 		},
 

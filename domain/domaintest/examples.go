@@ -168,6 +168,13 @@ func consentExamples() []domain.Event {
 	return []domain.Event{
 		PaperGrant(),
 		&domain.ConsentRefused{Decision: refused},
+		&domain.ConsentAnnulled{
+			ConsentID: Consent(1), Purpose: "newsletter", Entry: domain.DecisionEntry, Annuls: ID(0xc, 4),
+			Cause: domain.CauseMerged, MovedTo: Consent(3), EvidenceSHA256: domain.WordingHash("scan of a note"),
+			Private: domain.Known(domain.AnnulmentFacts{
+				Reason: "Meant for Thandi Nkosi of Imbali, not of Edendale.", EvidenceReference: "box 5, note 9",
+			}),
+		},
 		&domain.ConsentWithdrawn{
 			ConsentID: Consent(1), Purpose: "newsletter", GivenAt: Clock("2026-05-04 14:05"), RecordedBy: domain.BySelf,
 			Cause: domain.CauseAccountClosed, EvidenceSHA256: domain.WordingHash("scan of a letter"),
