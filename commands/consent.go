@@ -149,8 +149,9 @@ func (h *Handler) consents(
 	switch {
 	case !user.Exists():
 		return nil, 0, nil, domain.Refuse(domain.CodeNotFound, "There is no such person.")
-	case user.Erased:
-		return nil, 0, nil, domain.Refuse(domain.CodeSubjectErased, "This person's data was erased.")
+	}
+	if err := user.TakesCommands(); err != nil {
+		return nil, 0, nil, err
 	}
 
 	expects = []domain.Expectation{{Tenant: call.Tenant, Stream: person, Version: user.Version}}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/alexedwards/argon2id"
@@ -23,6 +24,9 @@ type Handler struct {
 	tallies  *tallies
 	purposes *purposeCache
 	sessions time.Duration
+	mail     func(domain.Letter) error
+	resets   *resets
+	log      *slog.Logger
 }
 
 // Config is what a Handler needs besides the log.
@@ -32,6 +36,12 @@ type Config struct {
 	Argon2id *argon2id.Params // nil: the library's default cost
 	Hashes   int              // how many passwords are hashed at once; 0: one
 	Sessions time.Duration    // how long a refresh token lives; 0: 7 days
+
+	// Mail takes over a letter, which it sends in the background: whether it arrives is
+	// not known to the caller. It refuses one only if it is overloaded. Nil: this server
+	// sends no mail.
+	Mail func(domain.Letter) error
+	Log  *slog.Logger // for what fails in the background; nil: nowhere
 }
 
 // New makes a Handler.
@@ -49,12 +59,20 @@ func New(store Store, c Config) *Handler {
 		c.Sessions = 7 * 24 * time.Hour
 	}
 
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+
 	now := func() time.Time { return c.Now().UTC().Truncate(time.Microsecond) } // the precision of Postgres
 
-	return &Handler{
+	h := &Handler{
 		Store: store, now: now, newID: c.NewID, hasher: newHasher(max(c.Hashes, 1), c.Argon2id),
 		tallies: newTallies(store, now), purposes: newPurposeCache(), sessions: c.Sessions,
+		mail: c.Mail, resets: &resets{}, log: c.Log,
 	}
+	h.resets.waker = time.AfterFunc(time.Hour, h.visitResets)
+	h.resets.waker.Stop()
+	return h
 }
 
 // Answer is the result of a command: the value as the command left it, and the position

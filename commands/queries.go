@@ -72,6 +72,11 @@ func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (
 	if len(of(events, person)) == 0 {
 		return Check{}, domain.Refuse(domain.CodeNotFound, "There is no such person.")
 	}
+	// A program may still know the person by a record that was merged into another.
+	if user := domain.Fold[domain.User](knownBy(c.KnownAt, upTo(head, of(events, person)))); user.IsMerged() {
+		c.Subject = user.MergedInto
+		return h.CheckConsent(ctx, call, c)
+	}
 
 	q := domain.Inquiry{
 		Purpose: code, At: c.At, KnownAt: c.KnownAt,
@@ -88,6 +93,13 @@ func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (
 
 	check, err := q.Answer()
 	return Check{Check: check, Position: head}, err
+}
+
+// knownBy leaves out the events recorded after an instant; zero: none.
+func knownBy(instant time.Time, events []domain.Recorded) []domain.Recorded {
+	return slices.DeleteFunc(events, func(e domain.Recorded) bool {
+		return !instant.IsZero() && e.RecordedAt.After(instant)
+	})
 }
 
 // upTo leaves out the events after a position.

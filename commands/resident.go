@@ -192,7 +192,7 @@ func (h *Handler) moveExternalIDs(
 				return err
 			}
 			if held && holder != id.UUID {
-				return externalIDTaken(domain.UserID{UUID: holder}, x.Type)
+				return h.externalIDTaken(ctx, a.Tenant, domain.UserID{UUID: holder}, x.Type)
 			}
 			a.Side = append(a.Side, domain.TakeClaim{Claim: claim, Holder: id.UUID})
 		}
@@ -208,8 +208,19 @@ func releaseExternalIDs(tenant domain.TenantID, holder uuid.UUID, ids []domain.E
 	return side
 }
 
-// externalIDTaken names the person who has an external id, where that is known.
-func externalIDTaken(holder domain.UserID, kind domain.ExternalIDType) *domain.Error {
+// externalIDTaken is the refusal that names the person who has an external id. If their
+// record was merged into another, it names that one.
+func (h *Handler) externalIDTaken(
+	ctx context.Context, tenant domain.TenantID, holder domain.UserID, kind domain.ExternalIDType,
+) error {
+	history, err := h.Store.Load(ctx, tenant, domain.UserOf(holder))
+	if err != nil {
+		return err
+	}
+	if user := domain.Fold[domain.User](history); user.IsMerged() {
+		holder = user.MergedInto
+	}
+
 	number := map[domain.ExternalIDType]string{
 		domain.Meter: "this meter", domain.MunicipalAccount: "this municipal account",
 	}[kind]

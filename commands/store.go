@@ -64,6 +64,9 @@ type Store interface {
 	// Authenticator returns what the codes of one account are checked against; zero if it
 	// has no second factor.
 	Authenticator(ctx context.Context, tenant domain.TenantID, user domain.UserID) (domain.Authenticator, error)
+	// OneTimeCode returns the code whose first half has a digest, of whatever tenant; zero
+	// if there is none.
+	OneTimeCode(ctx context.Context, firstHalf [32]byte) (domain.OneTimeCode, error)
 
 	// Digest returns a keyed hash that stays the same for the life of the installation
 	// and means nothing without the key.

@@ -98,13 +98,14 @@ type (
 		Holder uuid.UUID
 	}
 	// SetCredential sets what a user signs in with. Verifier is an Argon2id hash in PHC
-	// form. An empty field keeps its current value.
+	// form. An empty field keeps its current value. It forgets the user's one-time codes,
+	// which were issued for what they signed in with before.
 	SetCredential struct {
 		User     UserID
 		Email    string
 		Verifier string
 	}
-	// DeleteCredential removes what a user signs in with.
+	// DeleteCredential removes what a user signs in with, and their one-time codes.
 	DeleteCredential struct{ User UserID }
 	// OfferSecondFactor keeps the secret of a new authenticator until it is confirmed,
 	// and forgets one that was offered before.
@@ -143,6 +144,35 @@ type (
 	// RemoveSecondFactor forgets a user's second factor, both the one in force and the
 	// one offered.
 	RemoveSecondFactor struct{ User UserID }
+	// IssueOneTimeCode keeps a code's digests until it is spent, and forgets the user's
+	// former code of that kind. If another code begins with the same half, the append
+	// fails with *CodeStaleError.
+	IssueOneTimeCode struct {
+		User      UserID
+		Kind      CodeKind
+		Code      uuid.UUID
+		FirstHalf [32]byte // digest of the half that finds the code
+		Digest    [32]byte // of the whole code
+		ExpiresAt time.Time
+	}
+	// SpendOneTimeCode forgets a code that was redeemed. If it is gone, or more codes than
+	// Wrong were wrong by now, the append fails with *CodeStaleError: of two that redeem
+	// one code at once, the second finds it gone.
+	SpendOneTimeCode struct {
+		User  UserID
+		Kind  CodeKind
+		Code  uuid.UUID
+		Wrong int
+	}
+	// CountWrongTry counts a code that was wrong but began like the one named. It fails as
+	// SpendOneTimeCode does, so that each of many simultaneous guesses is judged in the
+	// light of those before it.
+	CountWrongTry struct {
+		User  UserID
+		Kind  CodeKind
+		Code  uuid.UUID
+		Wrong int
+	}
 	// CreateSubjectKey creates the key that seals a subject's personal data. It is
 	// created at registration only; if the key exists or was destroyed, the append fails.
 	CreateSubjectKey struct{ Subject UserID }
@@ -208,6 +238,10 @@ func (SpendCode) sideWrite()          {}
 func (CountWrongCode) sideWrite()     {}
 func (RemoveSecondFactor) sideWrite() {}
 
+func (IssueOneTimeCode) sideWrite() {}
+func (SpendOneTimeCode) sideWrite() {}
+func (CountWrongTry) sideWrite()    {}
+
 // CodesSeen is the state of a second factor when a code was judged: the step of the
 // newest accepted code, and how many were wrong since.
 type CodesSeen struct {
@@ -239,12 +273,12 @@ func (*SessionStaleError) Error() string {
 	return "this is not the session's current token, or the session has ended"
 }
 
-// CodeStaleError says that a second factor has changed since a code was judged. Read it
-// again and judge afresh.
+// CodeStaleError says that a second factor, or a one-time code, has changed since a code
+// was judged. Read it again and judge afresh.
 type CodeStaleError struct{}
 
 func (*CodeStaleError) Error() string {
-	return "the second factor has changed since the code was judged"
+	return "what the code was judged on has changed since"
 }
 
 // KeyExistsError says that a key with this name exists or existed.

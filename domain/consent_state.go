@@ -47,7 +47,7 @@ func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose 
 
 		by := void.of(e)
 		if by == nil {
-			known[purpose] = append(known[purpose], held{e, e.EffectiveAt})
+			known[purpose] = append(known[purpose], hold(e))
 			continue
 		}
 		// What was annulled is shown, and counts for nothing.
@@ -106,7 +106,17 @@ func (b byGivenAt) Swap(i, j int) {
 type held struct {
 	*Recorded
 
-	from time.Time
+	from   time.Time
+	place  int64 // among all that the person said: the position at which it was first recorded
+	stated bool  // whether somebody stated when it takes effect
+}
+
+func hold(e *Recorded) held {
+	h := held{e, e.EffectiveAt, e.Position, isStated(e.Event)}
+	if c := copyOf(e.Event); c != nil {
+		h.place, h.stated = c.Position, !c.Unstated
+	}
+	return h
 }
 
 // inOrder returns one person's decisions about one purpose in the order in which they
@@ -118,13 +128,13 @@ type held struct {
 // at the latest, and comes before it. If the log's clock never ran backwards there is no
 // such event, and sorting is all there is to do.
 func inOrder(events []held) []held {
-	slices.SortFunc(events, func(a, b held) int { return cmp.Compare(a.Position, b.Position) })
+	slices.SortFunc(events, func(a, b held) int { return cmp.Compare(a.place, b.place) })
 
 	byInstant := func(a, b held) int { return a.from.Compare(b.from) }
 
 	var latest time.Time
 	for i, e := range events {
-		if e.from.Before(latest) && !isStated(e.Event) {
+		if e.from.Before(latest) && !e.stated {
 			before := events[:i]
 			slices.SortStableFunc(before, byInstant)
 			for j := i - 1; j >= 0 && before[j].from.After(e.from); j-- {

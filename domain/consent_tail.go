@@ -48,7 +48,7 @@ func settles(newest []Recorded, at, knownAt time.Time) bool {
 	for i := range newest {
 		counts := void.of(&newest[i]) == nil && purposeOf(newest[i].Event) != ""
 		if counts && (knownAt.IsZero() || !newest[i].RecordedAt.After(knownAt)) {
-			known = append(known, held{&newest[i], newest[i].EffectiveAt})
+			known = append(known, hold(&newest[i]))
 		}
 	}
 
@@ -58,7 +58,7 @@ func settles(newest []Recorded, at, knownAt time.Time) bool {
 			break
 		}
 
-		after := !h.from.Before(newest[0].RecordedAt)
+		after := !h.from.Before(newest[0].RecordedAt) && h.place == h.Position // a copy may come before what is older
 		switch h.Event.(type) {
 		case *ConsentGranted:
 			if after {

@@ -26,6 +26,11 @@ const (
 	CodeExternalIDTaken      Code = "external_id_taken"
 	CodeHasAccount           Code = "has_account"
 	CodeNoAccount            Code = "no_account"
+	CodeMerged               Code = "subject_merged"
+	CodeNotMerged            Code = "not_merged"
+	CodeHasMerged            Code = "has_merged"
+	CodeRequestsOpen         Code = "requests_open"
+	CodeTooManyDecisions     Code = "too_many_decisions"
 	CodeCodeTaken            Code = "code_taken"
 	CodeNameTaken            Code = "name_taken"
 	CodeConsentRequired      Code = "consent_required"
@@ -49,6 +54,9 @@ const (
 	CodeTOTPLocked           Code = "totp_locked"
 	CodeTOTPAlreadySet       Code = "totp_already_set"
 	CodeTOTPSetupRequired    Code = "totp_setup_required"
+	CodeCodeInvalid          Code = "code_invalid"
+	CodeNoSignIn             Code = "no_sign_in"
+	CodeMailNotSetUp         Code = "mail_not_set_up"
 	CodeIdempotencyKeyReused Code = "idempotency_key_reused"
 	CodeStale                Code = "stale"
 	CodeOverloaded           Code = "overloaded"
@@ -128,6 +136,19 @@ func Refusals() map[Code]Refusal {
 			"This person has an account, and changes their own details; staff change only their external ids.",
 		},
 		CodeNoAccount: {ClassConflict, "This person has no account: staff recorded them."},
+		CodeMerged: {
+			ClassConflict, "This record was merged into another of the same person: use that one; see subject_id.",
+		},
+		CodeNotMerged: {ClassConflict, "This record is not merged into another."},
+		CodeHasMerged: {
+			ClassConflict, "Other records were merged into this one: merge the other way round, or undo that first.",
+		},
+		CodeRequestsOpen: {
+			ClassConflict, "This record has open requests or holds: close and lift them first.",
+		},
+		CodeTooManyDecisions: {
+			ClassConflict, "This record has more than 500 decisions: too many to merge.",
+		},
 		CodeCodeTaken: {ClassConflict, "Another municipality has this code."},
 		CodeNameTaken: {ClassConflict, "Another municipality has this name."},
 
@@ -176,6 +197,17 @@ func Refusals() map[Code]Refusal {
 		CodeTOTPSetupRequired: {
 			ClassForbidden,
 			"Your role needs a second factor: set one up with POST /api/v1/users/me/totp.",
+		},
+
+		// One-time codes.
+		CodeCodeInvalid: {
+			ClassUnauthenticated,
+			"This code is wrong, was used, replaced or tried too often, or has expired: ask for a new one.",
+		},
+		CodeNoSignIn: {ClassConflict, "This person has nothing to sign in with yet."},
+		CodeMailNotSetUp: {
+			ClassConflict,
+			"This server sends no e-mail, so no code can be sent; staff can hand one over.",
 		},
 
 		// The system itself.
@@ -240,7 +272,8 @@ type Error struct {
 	// ConsentID is set where an existing consent is the reason (already_granted,
 	// in_force).
 	ConsentID ConsentID
-	// SubjectID is set where another person is the reason (external_id_taken).
+	// SubjectID is set where another record is the reason (external_id_taken,
+	// subject_merged).
 	SubjectID UserID
 	// Wait is how long the same command will be refused, where that is known.
 	Wait  time.Duration

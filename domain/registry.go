@@ -32,10 +32,19 @@ func eventTypes() map[string]registration {
 		"user.second_factor_begun.v1":   registered[SecondFactorBegun](UserStream, OpUpdate, "users"),
 		"user.second_factor_set.v1":     registered[SecondFactorSet](UserStream, OpUpdate, "users"),
 		"user.second_factor_removed.v1": registered[SecondFactorRemoved](UserStream, OpUpdate, "users"),
-		"user.erased.v1":                registered[UserErased](UserStream, OpDelete, "users"),
+
+		"user.reset_code_issued.v1":        registered[ResetCodeIssued](UserStream, OpUpdate, "users"),
+		"user.sign_in_code_issued.v1":      registered[SignInCodeIssued](UserStream, OpUpdate, "users"),
+		"user.email_verification_begun.v1": registered[EmailVerificationBegun](UserStream, OpUpdate, "users"),
+		"user.email_verified.v1":           registered[EmailVerified](UserStream, OpUpdate, "users"),
+
+		"user.erased.v1": registered[UserErased](UserStream, OpDelete, "users"),
 
 		"resident.recorded.v1":        registered[ResidentRecorded](UserStream, OpCreate, "users"),
 		"resident.details_changed.v1": registered[ResidentDetailsChanged](UserStream, OpUpdate, "users"),
+		"resident.merged.v1":          registered[ResidentMerged](UserStream, OpUpdate, "users"),
+		"resident.unmerged.v1":        registered[ResidentUnmerged](UserStream, OpUpdate, "users"),
+		"user.account_opened.v1":      registered[AccountOpened](UserStream, OpUpdate, "users"),
 
 		"admin.added.v1":     registered[AdminAdded](AdminsStream, OpCreate, "admins"),
 		"admin.removed.v1":   registered[AdminRemoved](AdminsStream, OpDelete, "admins"),

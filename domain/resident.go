@@ -163,6 +163,7 @@ type Resident struct {
 	User
 
 	ExternalIDs []ExternalID // unordered; empty for somebody who was erased
+	Merged      []UserID     // the records that were merged into this one
 }
 
 // Evolve returns the state after one more event.
@@ -176,6 +177,14 @@ func (r Resident) Evolve(e Recorded) Resident {
 	case *ResidentDetailsChanged:
 		person, _ := event.Person.Get()
 		r.ExternalIDs = with(without(r.ExternalIDs, person.RemovedExternalIDs), person.AddedExternalIDs)
+	case *ResidentMerged:
+		if event.Into == r.ID {
+			r.Merged = with(r.Merged, []UserID{event.From})
+		}
+	case *ResidentUnmerged:
+		if event.Into == r.ID {
+			r.Merged = without(r.Merged, []UserID{event.From})
+		}
 	case *UserErased:
 		r.ExternalIDs = nil
 	}
@@ -266,6 +275,8 @@ func (c ChangeResident) Decide(r Resident) ([]Event, error) {
 	switch {
 	case r.Erased:
 		return nil, Refuse(CodeSubjectErased, "This person's data was erased.")
+	case r.IsMerged():
+		return nil, r.merged()
 	case r.Account && details != (ChangeProfile{}):
 		return nil, Refuse(CodeHasAccount,
 			"This person has an account, and changes their own details; staff change only their external ids.")

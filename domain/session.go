@@ -34,8 +34,8 @@ type (
 		Count int `json:"count"`
 		// Cause is that of the newest failure: for a sign-in "password",
 		// "account_inactive", "municipality_inactive" or, if the password was right,
-		// FailedByCode; otherwise the command that had the password checked, such as
-		// "user.change_password".
+		// FailedByCode; FailedByOneTimeCode; otherwise the command that had the password
+		// checked, such as "user.change_password".
 		Cause string `json:"cause"`
 	}
 )
@@ -56,8 +56,13 @@ const (
 	CauseSecondFactor    = "second_factor_changed"
 )
 
-// FailedByCode is the cause of a failed sign-in whose password was right.
-const FailedByCode = "totp"
+const (
+	// FailedByCode is the cause of a failed sign-in whose password was right.
+	FailedByCode = "totp"
+	// FailedByOneTimeCode is the cause where somebody had a user's one-time code half
+	// right.
+	FailedByOneTimeCode = "one_time_code"
+)
 
 // EventType implements Event.
 func (*SessionStarted) EventType() string { return "session.started.v1" }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 // Events of a user's stream.
@@ -44,7 +46,12 @@ type (
 	}
 	// UserPasswordChanged says that the password was replaced. It holds no hash:
 	// credentials are not history.
-	UserPasswordChanged struct{}
+	UserPasswordChanged struct {
+		// Cause is CauseReset, or empty where its owner named the former password.
+		Cause string `json:"cause,omitempty"`
+		// CodeID is the code that was redeemed for it, as the event of its issue names it.
+		CodeID uuid.UUID `json:"code_id,omitzero"`
+	}
 	// UserPasswordRehashed says that the hash was replaced but not the password: the
 	// former hash had been made from another spelling of it.
 	UserPasswordRehashed struct{}
@@ -61,6 +68,9 @@ const (
 	CauseAdmin            = "admin"
 	CauseConsentWithdrawn = "consent_withdrawn"
 )
+
+// CauseReset is the cause of a new password that a one-time code was redeemed for.
+const CauseReset = "reset"
 
 // EventType implements Event.
 func (*UserRegistered) EventType() string { return "user.registered.v1" }
@@ -105,8 +115,10 @@ func (e *UserEmailChanged) changes() []FieldChange {
 	return []FieldChange{c}
 }
 
-// changes reports that the password changed, without any value.
-func (*UserPasswordChanged) changes() []FieldChange { return []FieldChange{{Field: "password"}} }
+// changes reports that the password changed and why, without any value of it.
+func (e *UserPasswordChanged) changes() []FieldChange {
+	return append([]FieldChange{{Field: "password"}}, fieldsOf(e)...)
+}
 
 // changes reports that the hash was replaced, without any value.
 func (*UserPasswordRehashed) changes() []FieldChange { return []FieldChange{{Field: "password_hash"}} }
@@ -131,6 +143,8 @@ type User struct {
 	Account           bool // can sign in, or could until it was closed; the rest are residents whom staff recorded
 	Active            bool
 	Erased            bool
+	MergedInto        UserID    // the record of the same person that goes on in its place; zero: none
+	EmailVerifiedAt   time.Time // of the address that it has now; zero: not verified
 	CreatedAt         time.Time
 	UpdatedAt         time.Time
 	Version           int
@@ -163,12 +177,25 @@ func (u User) Evolve(r Recorded) User {
 		}
 	case *ResidentDetailsChanged:
 		u = u.withDetails(e)
+	case *ResidentMerged:
+		if e.From == u.ID {
+			u.MergedInto = e.Into
+		}
+	case *ResidentUnmerged:
+		if e.From == u.ID {
+			u.MergedInto = UserID{}
+		}
+	case *AccountOpened:
+		u = u.withAccount(e)
 	case *UserProfileChanged:
 		u = u.withProfile(e)
 	case *UserEmailChanged:
 		if change, ok := e.Email.Get(); ok {
 			u.Email = ShownEmail(change.New)
 		}
+		u.EmailVerifiedAt = time.Time{}
+	case *EmailVerified:
+		u.EmailVerifiedAt = r.RecordedAt
 	case *UserRoleChanged:
 		u.Role = e.Role.New
 	case *UserDeactivated:
@@ -177,7 +204,7 @@ func (u User) Evolve(r Recorded) User {
 		u.Active = true
 	case *UserErased:
 		u.Active, u.Erased = false, true
-		u.Email, u.FullName, u.Phone = "", "", ""
+		u.Email, u.FullName, u.Phone, u.EmailVerifiedAt = "", "", "", time.Time{}
 	}
 
 	u.Version, u.UpdatedAt = r.Version, r.RecordedAt
@@ -217,6 +244,14 @@ func (u User) withDetails(e *ResidentDetailsChanged) User {
 	})
 	if person.Email != nil {
 		u.Email = ShownEmail(person.Email.New)
+	}
+	return u
+}
+
+func (u User) withAccount(e *AccountOpened) User {
+	u.Account = true
+	if email, open := e.Email.Get(); open {
+		u.Email = ShownEmail(email.New)
 	}
 	return u
 }

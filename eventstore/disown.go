@@ -149,7 +149,7 @@ func (r *Reader) append(ctx context.Context, tx pgx.Tx, a domain.Append) (int64,
 }
 
 // takeAway removes the password that a forged event may have set, because nobody can tell
-// it from the earlier one, and the sessions opened with it.
+// it from the earlier one, the user's one-time codes, and the sessions opened with it.
 func takeAway(ctx context.Context, tx pgx.Tx, r *row) (domain.UserID, error) {
 	switch r.eventType {
 	case (*domain.UserRegistered)(nil).EventType(), (*domain.ResidentRecorded)(nil).EventType(),
@@ -161,6 +161,9 @@ func takeAway(ctx context.Context, tx pgx.Tx, r *row) (domain.UserID, error) {
 
 	user, tenant := r.Stream.ID, r.Tenant.UUID
 	gone, err := tx.Exec(ctx, "delete from trust.credentials where user_id = $1 and tenant_id = $2", user, tenant)
+	if err == nil {
+		_, err = tx.Exec(ctx, "delete from trust.one_time_codes where user_id = $1 and tenant_id = $2", user, tenant)
+	}
 	if err == nil {
 		_, err = tx.Exec(ctx, "delete from trust.sessions where user_id = $1 and tenant_id = $2", user, tenant)
 	}

@@ -63,7 +63,7 @@ func (w *world) fill(t testing.TB, table string, tenant domain.TenantID) {
 			string_agg(case when attname = 'tenant_id' then quote_literal($2::text)
 				else case format_type(atttypid, null)
 				when 'uuid' then 'gen_random_uuid()' when 'timestamp with time zone' then 'clock_timestamp()'
-				when 'bytea' then '''\x00''' when 'boolean' then 'false' when 'text' then '''x'''
+				when 'bytea' then 'uuid_send(gen_random_uuid())' when 'boolean' then 'false' when 'text' then '''x'''
 				when 'json' then '''{}''' when 'jsonb' then '''{}''' when 'text[]' then '''{}'''
 				else '1' end end, ', '))
 		from pg_attribute where attrelid = $1::regclass and attnum > 0 and not attisdropped and attgenerated = ''`,
@@ -437,6 +437,7 @@ func TestEachRoleCallsOnlyItsFunctions(t *testing.T) {
 		"sign_in":         {pgtest.Append, pgtest.Query},
 		"verifier":        {pgtest.Append, pgtest.Query},
 		"second_factor":   {pgtest.Append, pgtest.Query},
+		"one_time_code":   {pgtest.Append, pgtest.Query},
 		"append_tenant":   {pgtest.Append, pgtest.Query},
 		"head":            {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},
 		"event_at":        {pgtest.Owner, pgtest.Append, pgtest.Projector, pgtest.Query},

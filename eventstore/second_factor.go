@@ -33,10 +33,12 @@ func (s *Store) offerSecondFactor(
 	return nil
 }
 
-// isAboutCodes tells whether a side write depends on the state of a second factor.
+// isAboutCodes tells whether a side write depends on the state of a second factor or of a
+// one-time code.
 func (e *entry) isAboutCodes(n int) bool {
 	switch e.Side[n].(type) {
-	case domain.SetSecondFactor, domain.SpendCode, domain.CountWrongCode:
+	case domain.SetSecondFactor, domain.SpendCode, domain.CountWrongCode,
+		domain.IssueOneTimeCode, domain.SpendOneTimeCode, domain.CountWrongTry:
 		return true
 	default:
 		return false

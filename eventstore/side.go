@@ -149,6 +149,16 @@ func (s *Store) side(e *entry, r *sideRow, w domain.SideWrite) error {
 		r.Kind, r.ID = "remove_second_factor", w.User.UUID
 		e.touches = append(e.touches, touchID("second factor", w.User.UUID))
 
+	case domain.IssueOneTimeCode:
+		e.oneTimeCode(r, "issue_one_time_code", w.User, w.Kind, w.Code)
+		r.Digest, r.Token, r.Expires = w.FirstHalf[:], w.Digest[:], w.ExpiresAt
+	case domain.SpendOneTimeCode:
+		e.oneTimeCode(r, "spend_one_time_code", w.User, w.Kind, w.Code)
+		r.Wrong = w.Wrong
+	case domain.CountWrongTry:
+		e.oneTimeCode(r, "count_wrong_try", w.User, w.Kind, w.Code)
+		r.Wrong = w.Wrong
+
 	default:
 		return fmt.Errorf("unknown side write %T", w)
 	}

@@ -119,6 +119,12 @@ func forgeries() []forgery {
 		{name: "a credential's end alone", append: sidesAlone(domain.DeleteCredential{User: someone()})},
 		{name: "a second factor alone", append: sidesAlone(domain.SetSecondFactor{User: someone(), Factor: newID()})},
 		{name: "a second factor's end alone", append: sidesAlone(domain.RemoveSecondFactor{User: someone()})},
+		{name: "a one-time code alone", append: sidesAlone(domain.IssueOneTimeCode{
+			User: someone(), Kind: domain.PasswordResetCode, Code: newID(), ExpiresAt: time.Now(),
+		})},
+		{name: "the end of a one-time code alone", append: sidesAlone(domain.SpendOneTimeCode{
+			User: someone(), Kind: domain.PasswordResetCode, Code: newID(),
+		})},
 		{name: "a code alone", append: sidesAlone(domain.SpendCode{User: someone(), Factor: newID(), Step: 1})},
 		{name: "a wrong code alone", append: sidesAlone(domain.CountWrongCode{
 			User: someone(), Factor: newID(),

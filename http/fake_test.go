@@ -37,6 +37,7 @@ type fakeStore struct {
 	accounts map[domain.UserID]fakeAccount
 	keys     map[uuid.UUID]bool
 	sessions map[uuid.UUID]fakeSession
+	codes    map[fakeCodeKey]fakeCode
 	// failing, if set, is the error of every method, and full that of Append.
 	failing, full error
 }
@@ -55,6 +56,16 @@ type fakeAccount struct {
 	codes domain.Authenticator
 }
 
+type fakeCodeKey struct {
+	user domain.UserID
+	kind domain.CodeKind
+}
+
+type fakeCode struct {
+	domain.OneTimeCode
+	firstHalf [32]byte
+}
+
 type fakeSession struct {
 	tenant  domain.TenantID
 	user    domain.UserID
@@ -69,7 +80,7 @@ func newFakeStore(now func() time.Time) *fakeStore {
 	return &fakeStore{
 		now: now, logID: uuid.New(),
 		claims: map[domain.Claim]uuid.UUID{}, accounts: map[domain.UserID]fakeAccount{},
-		keys: map[uuid.UUID]bool{}, sessions: map[uuid.UUID]fakeSession{},
+		keys: map[uuid.UUID]bool{}, sessions: map[uuid.UUID]fakeSession{}, codes: map[fakeCodeKey]fakeCode{},
 	}
 }
 
@@ -251,8 +262,9 @@ func (s *fakeStore) Append(_ context.Context, a domain.Append) (domain.Appended,
 	}
 
 	claims, accounts, sessions := maps.Clone(s.claims), maps.Clone(s.accounts), maps.Clone(s.sessions)
+	codes := maps.Clone(s.codes)
 	if err := s.side(a); err != nil {
-		s.claims, s.accounts, s.sessions = claims, accounts, sessions
+		s.claims, s.accounts, s.sessions, s.codes = claims, accounts, sessions, codes
 		return domain.Appended{}, err
 	}
 
@@ -358,6 +370,7 @@ func (s *fakeStore) side(a domain.Append) error {
 				c.Verifier = w.Verifier
 			}
 			s.accounts[w.User] = c
+			s.forgetCodes(w.User)
 
 		case domain.CreateSubjectKey:
 			if _, made := s.keys[w.Subject.UUID]; made {
@@ -373,10 +386,16 @@ func (s *fakeStore) side(a domain.Append) error {
 			}
 		case domain.DeleteCredential:
 			delete(s.accounts, w.User)
+			s.forgetCodes(w.User)
 
 		case domain.OfferSecondFactor, domain.SetSecondFactor, domain.SpendCode, domain.CountWrongCode,
 			domain.RemoveSecondFactor:
 			if err := s.secondFactor(w); err != nil {
+				return err
+			}
+
+		case domain.IssueOneTimeCode, domain.SpendOneTimeCode, domain.CountWrongTry:
+			if err := s.oneTimeCode(a.Tenant, w); err != nil {
 				return err
 			}
 
@@ -463,6 +482,63 @@ func (s *fakeStore) secondFactor(side domain.SideWrite) error {
 	default:
 		return errors.New("not a side write about a second factor")
 	}
+}
+
+// oneTimeCode applies a side write about a one-time code.
+func (s *fakeStore) oneTimeCode(tenant domain.TenantID, side domain.SideWrite) error {
+	at := func(user domain.UserID, kind domain.CodeKind, code uuid.UUID, wrong int) (fakeCodeKey, error) {
+		key := fakeCodeKey{user, kind}
+		if c := s.codes[key]; c.Tenant != tenant || c.ID != code || c.Wrong != wrong {
+			return key, &domain.CodeStaleError{}
+		}
+		return key, nil
+	}
+
+	switch w := side.(type) {
+	case domain.IssueOneTimeCode:
+		key := fakeCodeKey{w.User, w.Kind}
+		for other, c := range s.codes {
+			if other != key && c.firstHalf == w.FirstHalf {
+				return &domain.CodeStaleError{}
+			}
+		}
+		s.codes[key] = fakeCode{domain.OneTimeCode{
+			ID: w.Code, Tenant: tenant, User: w.User, Kind: w.Kind, Digest: w.Digest, ExpiresAt: w.ExpiresAt,
+		}, w.FirstHalf}
+		return nil
+
+	case domain.SpendOneTimeCode:
+		key, err := at(w.User, w.Kind, w.Code, w.Wrong)
+		if err == nil {
+			delete(s.codes, key)
+		}
+		return err
+	case domain.CountWrongTry:
+		key, err := at(w.User, w.Kind, w.Code, w.Wrong)
+		if err == nil {
+			c := s.codes[key]
+			c.Wrong++
+			s.codes[key] = c
+		}
+		return err
+	default:
+		return errors.New("not a side write about a one-time code")
+	}
+}
+
+func (s *fakeStore) forgetCodes(user domain.UserID) {
+	maps.DeleteFunc(s.codes, func(key fakeCodeKey, _ fakeCode) bool { return key.user == user })
+}
+
+func (s *fakeStore) OneTimeCode(_ context.Context, firstHalf [32]byte) (domain.OneTimeCode, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.codes {
+		if c.firstHalf == firstHalf {
+			return c.OneTimeCode, s.failing
+		}
+	}
+	return domain.OneTimeCode{}, s.failing
 }
 
 func (s *fakeStore) Authenticator(

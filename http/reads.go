@@ -96,7 +96,8 @@ func revealing() []domain.Code {
 		domain.CodeLastAdmin, domain.CodeRetentionHold, domain.CodeStaffRecordKept, domain.CodeRequestClosed,
 		domain.CodeTooManyOpen, domain.CodeSubjectErased, domain.CodeStale,
 		domain.CodeHasAccount, domain.CodeNoAccount, domain.CodeAnnulled, domain.CodeNotWithdrawn,
-		domain.CodeAccountRestsOn,
+		domain.CodeAccountRestsOn, domain.CodeMerged, domain.CodeNotMerged, domain.CodeHasMerged,
+		domain.CodeRequestsOpen, domain.CodeTooManyDecisions,
 	}
 }
 

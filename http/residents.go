@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
 )
@@ -30,6 +32,7 @@ func externalIDs(list []ExternalID) []domain.ExternalID {
 func residentOf(r domain.Resident) userBody {
 	b := userOf(r.User)
 	b.ExternalIDs = each(r.ExternalIDs, externalIDOf)
+	b.Merged = each(r.Merged, func(id domain.UserID) uuid.UUID { return id.UUID })
 	return b
 }
 
@@ -127,6 +130,99 @@ func (s *server) resident(ctx context.Context, call commands.Call, in *oneUserIn
 		return nil, err
 	}
 	return &userOutput{ETag: etag(a.Value.Version), Body: residentOf(a.Value)}, nil
+}
+
+type mergeInput struct {
+	ID   string `path:"id"`
+	Body struct {
+		Into     string        `json:"into" says:"format=uuid" doc:"The record that goes on."`
+		Reason   string        `json:"reason,omitempty" example:"one meter, one identity card"`
+		Evidence *evidenceBody `json:"evidence,omitempty"`
+	} `nameHint:"MergeBody"`
+}
+
+func (s *server) mergeResidents(ctx context.Context, call commands.Call, in *mergeInput) (*userChanged, error) {
+	id, err := oneUserInput{in.ID}.user()
+	if err != nil {
+		return nil, err
+	}
+	var f domain.Faults
+	into := domain.UserID{UUID: optionalID(&f, "into", in.Body.Into)}
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+
+	c := commands.MergeResidents{From: id, Into: into, Reason: in.Body.Reason, Evidence: in.Body.Evidence.evidence()}
+	a, err := s.config.Commands.MergeResidents(ctx, call, c)
+	return residentAnswer(a, s.recordRefusal(ctx, call, err, "profile", id))
+}
+
+type unmergeInput struct {
+	ID   string `path:"id"`
+	Body *struct {
+		Reason   string        `json:"reason,omitempty" example:"mother and daughter of one name"`
+		Evidence *evidenceBody `json:"evidence,omitempty"`
+	} `nameHint:"UnmergeBody"`
+}
+
+func (s *server) unmergeResidents(ctx context.Context, call commands.Call, in *unmergeInput) (*userChanged, error) {
+	id, err := oneUserInput{in.ID}.user()
+	if err != nil {
+		return nil, err
+	}
+
+	c := commands.MergeResidents{From: id}
+	if in.Body != nil {
+		c.Reason, c.Evidence = in.Body.Reason, in.Body.Evidence.evidence()
+	}
+	a, err := s.config.Commands.UnmergeResidents(ctx, call, c)
+	return residentAnswer(a, s.recordRefusal(ctx, call, err, "profile", id))
+}
+
+func (b *evidenceBody) evidence() *domain.Evidence {
+	if b == nil {
+		return nil
+	}
+	return &domain.Evidence{SHA256: b.SHA256, Reference: b.Reference}
+}
+
+type signInCodeInput struct {
+	ID   string `path:"id"`
+	Body struct {
+		IdentityDocument string `json:"identity_document" doc:"Which document of theirs you have seen; not its number." example:"ID card"`
+	} `nameHint:"SignInCodeBody"`
+}
+
+type signInCodeOutput struct {
+	Position string `header:"Event-Position"`
+	Body     struct {
+		Code      *string `json:"code" nullable:"true" doc:"Shown once: null in the answer to a repeat." example:"7K3M-9QXA-2BHR-5TVW"`
+		ExpiresAt instant `json:"expires_at"`
+	} `nameHint:"SignInCode"`
+}
+
+// issueSignInCode hands out a code with which a recorded person gets an account.
+func (s *server) issueSignInCode(
+	ctx context.Context, call commands.Call, in *signInCodeInput,
+) (*signInCodeOutput, error) {
+	id, err := oneUserInput{in.ID}.user()
+	if err != nil {
+		return nil, err
+	}
+
+	a, err := s.config.Commands.IssueSignInCode(ctx, call, commands.IssueSignInCode{
+		User: id, IdentityDocument: in.Body.IdentityDocument,
+	})
+	if err != nil {
+		return nil, s.recordRefusal(ctx, call, err, "profile", id)
+	}
+
+	out := signInCodeOutput{Position: position(a.Position)}
+	out.Body.ExpiresAt = instant(a.Value.ExpiresAt)
+	if a.Value.Text != "" {
+		out.Body.Code = new(a.Value.Text.String())
+	}
+	return &out, nil
 }
 
 // externalIDAsked reads TYPE:VALUE, in the form in which it is claimed. Without it, the

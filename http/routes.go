@@ -251,6 +251,35 @@ func routes() []route {
 			summary: "Correct a person's details; of someone with an account, only the external ids",
 			codes: []domain.Code{
 				domain.CodeNotFound, domain.CodeHasAccount, domain.CodeExternalIDTaken, domain.CodeSubjectErased,
+				domain.CodeMerged,
+			},
+		},
+		{
+			id: "issue_sign_in_code", method: "POST", path: api + "/residents/{id}/sign-in",
+			who: counter, rate: accountRate, status: 201,
+			serve:   on((*server).issueSignInCode),
+			summary: "Hand out a one-time code with which a recorded person gets an account",
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeHasAccount, domain.CodeMerged, domain.CodeSubjectErased,
+			},
+		},
+		{
+			id: "merge_residents", method: "POST", path: api + "/residents/{id}/merge",
+			who: overseers, rate: accountRate,
+			serve:   on((*server).mergeResidents),
+			summary: "Merge this record into another of the same person; decisions count as one history from now on",
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeHasAccount, domain.CodeMerged, domain.CodeHasMerged,
+				domain.CodeRequestsOpen, domain.CodeTooManyDecisions, domain.CodeSubjectErased,
+			},
+		},
+		{
+			id: "unmerge_residents", method: "POST", path: api + "/residents/{id}/unmerge",
+			who: overseers, rate: accountRate,
+			serve:   on((*server).unmergeResidents),
+			summary: "Take a merge back: this record stands alone again",
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeNotMerged, domain.CodeTooManyDecisions, domain.CodeSubjectErased,
 			},
 		},
 
@@ -351,7 +380,7 @@ func routes() []route {
 				domain.CodeForbidden, domain.CodeNotFound, domain.CodeUnknownPurpose, domain.CodePurposeNotConsent,
 				domain.CodeWordingMismatch, domain.CodeNoticeChanged, domain.CodeAlreadyGranted, domain.CodeInForce,
 				domain.CodeEvidenceRequired, domain.CodeCompetentPerson, domain.CodeGivenInFuture,
-				domain.CodeSubjectErased,
+				domain.CodeMerged, domain.CodeSubjectErased,
 			},
 		},
 		{
@@ -437,7 +466,7 @@ func routes() []route {
 			serve:   on((*server).lodgeRequest),
 			summary: "Request access, correction or erasure, or object (POPIA s11(3), s23, s24)",
 			codes: []domain.Code{
-				domain.CodeForbidden, domain.CodeNotFound, domain.CodeSubjectErased, domain.CodeTooManyOpen,
+				domain.CodeForbidden, domain.CodeNotFound, domain.CodeMerged, domain.CodeSubjectErased, domain.CodeTooManyOpen,
 			},
 		},
 		{
@@ -487,7 +516,7 @@ func routes() []route {
 			id: "place_hold", method: "POST", path: api + "/data-rights/holds",
 			who: overseers, rate: accountRate, status: 201,
 			serve: on((*server).placeHold), summary: "Keep a person's data from being erased",
-			codes: []domain.Code{domain.CodeNotFound, domain.CodeSubjectErased, domain.CodeTooManyOpen},
+			codes: []domain.Code{domain.CodeNotFound, domain.CodeMerged, domain.CodeSubjectErased, domain.CodeTooManyOpen},
 		},
 		{
 			id: "lift_hold", method: "POST", path: api + "/data-rights/holds/{id}/lift",

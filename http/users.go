@@ -23,6 +23,8 @@ type userBody struct {
 	HasAccount        bool            `json:"has_account" doc:"Whether there is an account to sign in with; false: staff recorded this person." example:"true"`
 	CreatedAt         instant         `json:"created_at"`
 	UpdatedAt         instant         `json:"updated_at"`
+	MergedInto        *uuid.UUID      `json:"merged_into" nullable:"true" format:"uuid" doc:"The record of the same person that goes on in place of this one; null: none."`
+	Merged            []uuid.UUID     `json:"merged,omitempty" doc:"The records that were merged into this one; left out in lists."`
 	SecondFactor      *bool           `json:"second_factor,omitempty" doc:"Whether sign-in needs an authenticator code; shown only for your own account." example:"false"`
 	ExternalIDs       []ExternalID    `json:"external_ids,omitempty" doc:"The numbers by which the municipality's other systems know this person; left out in lists."`
 }
@@ -31,7 +33,8 @@ func userOf(u domain.User) userBody {
 	return userBody{
 		ID: u.ID.UUID, TenantID: u.Tenant.UUID, MunicipalityCode: u.MunicipalityCode,
 		Email: orNull(u.Email), FullName: u.FullName, Phone: orNull(u.Phone), PreferredLanguage: u.PreferredLanguage,
-		Role: u.Role, IsActive: u.Active, HasAccount: u.Account && !u.Erased, CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
+		Role: u.Role, IsActive: u.Active, HasAccount: u.Account && !u.Erased,
+		MergedInto: idOrNull(u.MergedInto.UUID), CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
 	}
 }
 

@@ -74,7 +74,7 @@ func stampedAhead(
 	var early []domain.UserID
 	for _, e := range page {
 		_, annuls := e.Event.(*domain.ConsentAnnulled)
-		if annuls || e.EffectiveAt.Before(e.RecordedAt) {
+		if annuls || domain.IsCopy(e.Event) || e.EffectiveAt.Before(e.RecordedAt) {
 			early = append(early, domain.UserID{UUID: e.Stream.ID})
 		}
 	}

@@ -43,6 +43,7 @@ func Exercise(t *testing.T, open func(*testing.T) commands.Store) {
 		"an append is whole or absent":            appendAllOrNothing,
 		"credentials are set, kept and deleted":   keepCredentials,
 		"a code of a second factor is used once":  keepSecondFactors,
+		"a one-time code is spent once":           keepOneTimeCodes,
 		"a session is rotated and ended":          keepSessions,
 		"a destroyed key erases":                  eraseByKey,
 		"a trail is not erased":                   keepTrails,
@@ -524,6 +525,90 @@ func keepSecondFactors(w *town) {
 		domain.RemoveSecondFactor{User: id}))
 	holds(domain.Authenticator{})
 	refused(w, spend(10, domain.CodesSeen{}), &stale)
+}
+
+func keepOneTimeCodes(w *town) {
+	id, other, elsewhere := w.settle(), w.settle(), w.found()
+	at := time.Now().UTC().Truncate(time.Microsecond).Add(domain.CodeLasts)
+	about := func(stream domain.Stream, event domain.Event, side domain.SideWrite) domain.Append {
+		a := w.sides(side)
+		a.Writes = []domain.Write{{Stream: stream, Expected: domain.AnyVersion, Events: []domain.Event{event}}}
+		return a
+	}
+	issue := func(user domain.UserID, kind domain.CodeKind, code uuid.UUID, text string) domain.Append {
+		return about(domain.UserOf(user), &domain.EmailVerificationBegun{CodeID: code, ExpiresAt: at},
+			domain.IssueOneTimeCode{
+				User: user, Kind: kind, Code: code, FirstHalf: w.Digest(text), Digest: w.Digest(text, "whole"),
+				ExpiresAt: at,
+			})
+	}
+	spend := func(code uuid.UUID, wrong int) domain.Append {
+		return about(domain.UserOf(id), &domain.EmailVerified{CodeID: code},
+			domain.SpendOneTimeCode{User: id, Kind: domain.PasswordResetCode, Code: code, Wrong: wrong})
+	}
+	count := func(code uuid.UUID, wrong int) domain.Append {
+		return about(domain.SessionsOf(id), &domain.SignInFailed{Count: 1, Cause: domain.FailedByOneTimeCode},
+			domain.CountWrongTry{User: id, Kind: domain.PasswordResetCode, Code: code, Wrong: wrong})
+	}
+	finds := func(text string, code uuid.UUID, kind domain.CodeKind, wrong int) {
+		w.t.Helper()
+		got, err := w.OneTimeCode(w.ctx(), w.Digest(text))
+		w.ok(err)
+		want := domain.OneTimeCode{
+			ID: code, Tenant: w.tenant, User: id, Kind: kind, Digest: w.Digest(text, "whole"), ExpiresAt: at,
+			Wrong: wrong,
+		}
+		if code == uuid.Nil {
+			want = domain.OneTimeCode{}
+		}
+		if got != want {
+			w.t.Errorf("found %+v, want %+v", got, want)
+		}
+	}
+	gone := uuid.Nil
+	var stale *domain.CodeStaleError
+
+	// One of each kind: the next replaces the former.
+	finds("a", gone, "", 0)
+	former, code, verification := newID(), newID(), newID()
+	w.mustAppend(issue(id, domain.PasswordResetCode, former, "a"))
+	w.mustAppend(issue(id, domain.EmailVerificationCode, verification, "b"))
+	finds("a", former, domain.PasswordResetCode, 0)
+	w.mustAppend(issue(id, domain.PasswordResetCode, code, "c"))
+	finds("a", gone, "", 0)
+	finds("b", verification, domain.EmailVerificationCode, 0)
+	finds("c", code, domain.PasswordResetCode, 0)
+
+	// No two begin alike.
+	refused(w, issue(other, domain.PasswordResetCode, newID(), "c"), &stale)
+	refused(w, issue(id, domain.SignInCode, newID(), "c"), &stale)
+
+	// Each try is judged on those before it.
+	refused(w, count(code, 1), &stale)
+	refused(w, count(former, 0), &stale)
+	w.mustAppend(count(code, 0))
+	refused(w, count(code, 0), &stale)
+	finds("c", code, domain.PasswordResetCode, 1)
+	refused(w, spend(code, 0), &stale)
+	refused(w, spend(former, 1), &stale)
+	astray := spend(code, 1)
+	astray.Tenant = elsewhere
+	refused(w, astray, &stale)
+	w.mustAppend(spend(code, 1))
+	finds("c", gone, "", 0)
+	refused(w, spend(code, 1), &stale)
+
+	// Whatever the user signs in with changes, the codes for what was before are gone.
+	finds("b", verification, domain.EmailVerificationCode, 0)
+	for text, change := range map[string]domain.SideWrite{
+		"e": domain.SetCredential{User: id, Email: "thandi@example.org", Verifier: "first"},
+		"f": domain.DeleteCredential{User: id},
+	} {
+		w.mustAppend(issue(id, domain.SignInCode, newID(), text))
+		w.mustAppend(w.sides(change))
+		finds(text, gone, "", 0)
+		finds("b", gone, "", 0)
+	}
 }
 
 func keepSessions(w *town) {

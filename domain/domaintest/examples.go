@@ -89,7 +89,7 @@ func userExamples() []domain.Event {
 			}),
 		},
 		&domain.UserRoleChanged{Role: domain.Change[domain.Role]{Old: domain.FieldWorker, New: domain.Manager}},
-		&domain.UserPasswordChanged{},
+		&domain.UserPasswordChanged{Cause: domain.CauseReset, CodeID: ID(0xd, 1)},
 		&domain.UserPasswordRehashed{},
 
 		&domain.UserDeactivated{Cause: domain.CauseConsentWithdrawn},
@@ -105,6 +105,11 @@ func userExamples() []domain.Event {
 				EvidenceReference: "box 6, affidavit 2",
 			}),
 		},
+
+		&domain.ResetCodeIssued{CodeIssue: codeIssue(ID(0xd, 1), domain.CodeByStaff)},
+		&domain.SignInCodeIssued{CodeIssue: codeIssue(ID(0xd, 2), domain.CodeByStaff)},
+		&domain.EmailVerificationBegun{CodeID: ID(0xd, 3), ExpiresAt: Clock("2026-03-06 08:15")},
+		&domain.EmailVerified{CodeID: ID(0xd, 3)},
 
 		&domain.UserErased{
 			Cause: domain.CauseRequest, RequestID: domain.RequestID{UUID: ID(0xa, 1)}, Keys: []uuid.UUID{Thandi().UUID},
@@ -137,9 +142,34 @@ func userExamples() []domain.Event {
 			}),
 		},
 
+		&domain.ResidentMerged{
+			From: Clerk(), Into: Thandi(), EvidenceSHA256: domain.WordingHash("scan of an ID card"),
+			Private: domain.Known(domain.MergeFacts{
+				Reason: "One meter, one ID card.", EvidenceReference: "box 6, card 3",
+			}),
+		},
+		&domain.ResidentUnmerged{
+			From: Clerk(), Into: Thandi(), EvidenceSHA256: domain.WordingHash("scan of two ID cards"),
+			Private: domain.Known(domain.MergeFacts{
+				Reason: "Mother and daughter of one name.", EvidenceReference: "box 6, card 4",
+			}),
+		},
+		&domain.AccountOpened{
+			CodeID: ID(0xd, 1), Email: domain.Known(domain.Change[string]{
+				Old: "thilidzi@example.co.za", New: "tn@example.co.za",
+			}),
+		},
+
 		&domain.TenantMismatch{Route: "GET /api/v1/users/me", Named: domain.TenantID{UUID: ID(0x1, 2)}, Count: 7},
 		&domain.AdminAdded{User: domain.UserID{UUID: ID(0x3, 1)}},
 		&domain.AdminRemoved{User: domain.UserID{UUID: ID(0x3, 1)}},
+	}
+}
+
+func codeIssue(code uuid.UUID, channel string) domain.CodeIssue {
+	return domain.CodeIssue{
+		CodeID: code, Channel: channel, ExpiresAt: Clock("2026-03-06 08:15"),
+		Private: domain.Known(domain.IdentityFacts{IdentityDocument: "ID card, number ending in 083"}),
 	}
 }
 
@@ -165,8 +195,12 @@ func consentExamples() []domain.Event {
 	refused.Wording, refused.SHA256 = NewsletterWordsZu, domain.WordingHash(NewsletterWordsZu)
 	refused.GivenAt = time.Date(2026, 3, 2, 8, 0, 0, 123456000, time.UTC)
 
+	from := &domain.CopyOf{Subject: Clerk(), Event: ID(0xe, 1), Position: 1204, Unstated: true}
+	granted := PaperGrant()
+	granted.Copy, refused.Copy = from, from
+
 	return []domain.Event{
-		PaperGrant(),
+		granted,
 		&domain.ConsentRefused{Decision: refused},
 		&domain.ConsentAnnulled{
 			ConsentID: Consent(1), Purpose: "newsletter", Entry: domain.DecisionEntry, Annuls: ID(0xc, 4),
@@ -177,7 +211,7 @@ func consentExamples() []domain.Event {
 		},
 		&domain.ConsentWithdrawn{
 			ConsentID: Consent(1), Purpose: "newsletter", GivenAt: Clock("2026-05-04 14:05"), RecordedBy: domain.BySelf,
-			Cause: domain.CauseAccountClosed, EvidenceSHA256: domain.WordingHash("scan of a letter"),
+			Cause: domain.CauseAccountClosed, EvidenceSHA256: domain.WordingHash("scan of a letter"), Copy: from,
 			Private: domain.Known(domain.WithdrawalFacts{
 				Reason: "My neighbour <Piet & Co> reads my post.", EvidenceReference: "box 5, letter 3",
 			}),

@@ -36,24 +36,24 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 		if d.Position, err = eventstore.Head(ctx, tx); err != nil {
 			return err
 		}
-
-		reads := []string{(*domain.PersonalDataRead)(nil).EventType()}
-		for _, find := range []struct {
-			into *[]domain.Recorded
-			q    eventstore.Query
-		}{
-			{&about, eventstore.Query{Subject: person}},
-			{&by, eventstore.Query{Actor: person}},
-			{&seen, eventstore.Query{Seen: person, Types: reads}},
-		} {
-			find.q.Tenant, find.q.UpTo = tenant, d.Position
-			if *find.into, err = r.reader.Find(ctx, tx, find.q); err != nil {
-				return err
-			}
+		if about, by, seen, err = r.allOf(ctx, tx, tenant, person, d.Position); err != nil {
+			return err
 		}
 
-		seen, err = r.coverage(tx, tenant, person).only(ctx, seen)
-		return err
+		// What is held in records that were merged into this one is about the same person.
+		for _, e := range about {
+			if e.Stream == domain.UserOf(person) {
+				d.Profile = d.Profile.Evolve(e)
+			}
+		}
+		for _, id := range d.Profile.Merged {
+			moreAbout, moreBy, moreSeen, err := r.allOf(ctx, tx, tenant, id, d.Position)
+			if err != nil {
+				return err
+			}
+			about, by, seen = append(about, moreAbout...), append(by, moreBy...), append(seen, moreSeen...)
+		}
+		return nil
 	})
 	if err != nil {
 		return Dossier{}, err
@@ -62,8 +62,6 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 	var decided, asked []domain.Recorded
 	for _, e := range about {
 		switch e.Stream {
-		case domain.UserOf(person):
-			d.Profile = d.Profile.Evolve(e)
 		case domain.ConsentsOf(person):
 			decided = append(decided, e)
 		case domain.RightsOf(person):
@@ -78,8 +76,32 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 			d.Reads = append(d.Reads, exposureEntry(e, person))
 		}
 	}
-	d.Activity = activity(person, append(withoutOtherReads(about, seen), by...))
+	d.Activity = activity(append([]domain.UserID{person}, d.Profile.Merged...),
+		append(withoutOtherReads(about, seen), by...))
 	return d, nil
+}
+
+// allOf finds what one record is about, what it did, and who can have seen it.
+func (r *Reports) allOf(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, person domain.UserID, upTo int64,
+) (about, by, seen []domain.Recorded, err error) {
+	reads := []string{(*domain.PersonalDataRead)(nil).EventType()}
+	for _, find := range []struct {
+		into *[]domain.Recorded
+		q    eventstore.Query
+	}{
+		{&about, eventstore.Query{Subject: person}},
+		{&by, eventstore.Query{Actor: person}},
+		{&seen, eventstore.Query{Seen: person, Types: reads}},
+	} {
+		find.q.Tenant, find.q.UpTo = tenant, upTo
+		if *find.into, err = r.reader.Find(ctx, tx, find.q); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+
+	seen, err = r.coverage(tx, tenant, person).only(ctx, seen)
+	return about, by, seen, err
 }
 
 // withoutOtherReads leaves out the reads of a person that are not in seen: the reads that
@@ -95,17 +117,17 @@ func withoutOtherReads(about, seen []domain.Recorded) []domain.Recorded {
 	})
 }
 
-func activity(person domain.UserID, events []domain.Recorded) []AuditEntry {
+func activity(person []domain.UserID, events []domain.Recorded) []AuditEntry {
 	slices.SortFunc(events, func(a, b domain.Recorded) int { return cmp.Compare(a.Position, b.Position) })
 	events = slices.CompactFunc(events, func(a, b domain.Recorded) bool { return a.Position == b.Position })
 
 	entries := make([]AuditEntry, 0, len(events))
 	for _, r := range events {
 		entry := auditEntry(r)
-		if entry.User != person {
+		if !slices.Contains(person, entry.User) {
 			entry.Origin = withheldOf(entry.Origin)
 		}
-		if entry.Subject != person {
+		if !slices.Contains(person, entry.Subject) {
 			entry.Changes = withholdChanges(entry.Changes)
 		}
 		entries = append(entries, entry)

@@ -10,12 +10,18 @@ set local role trust_owner;
 insert into trust.event_types (stream_type, event_type) values
     ('user', 'resident.recorded.v1'),
     ('user', 'resident.details_changed.v1'),
+    ('user', 'resident.merged.v1'),
+    ('user', 'resident.unmerged.v1'),
+    ('user', 'user.account_opened.v1'),
     ('consent', 'consent.annulled.v1');
 insert into trust.side_rules (kind, event_type) values
     ('create_key subject', 'resident.recorded.v1'),
     ('take_claim', 'resident.recorded.v1'),
     ('take_claim', 'resident.details_changed.v1'),
-    ('release_claim', 'resident.details_changed.v1');
+    ('release_claim', 'resident.details_changed.v1'),
+    ('take_claim', 'user.account_opened.v1'),
+    ('set_credential', 'user.account_opened.v1'),
+    ('spend_one_time_code', 'user.account_opened.v1');
 comment on column trust.claims.kind is 'email, external_id, municipality_code, municipality_name';
 
 do $$
@@ -27,7 +33,8 @@ begin
         select c.oid::regclass::text from pg_class c
         where c.relnamespace = 'trust'::regnamespace and c.relkind = 'r' and c.relname ~ '^users_v[0-9]+$'
     loop
-        execute format('alter table %s add column has_account boolean not null default true', version);
+        execute format('alter table %s add column has_account boolean not null default true, add column merged_into uuid', version);
+        execute format('comment on column %s.merged_into is ''the record of the same person that goes on in its place; null: none''', version);
         execute format('comment on column %s.has_account is ''can sign in, or could until it was closed''', version);
     end loop;
     execute format('create or replace view trust.users with (security_invoker = true) as select * from %s', live);
