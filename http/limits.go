@@ -22,6 +22,9 @@ type Limits struct {
 	LoginAddress    Limit // password checks from one address
 	RegisterEmail   Limit // registrations of one e-mail address
 	RegisterAddress Limit // registrations from one address: kiosks, carrier NAT
+	ResetEmail      Limit // letters with a code to one e-mail address
+	ResetAddress    Limit // requests for such a letter from one address
+	RedeemAddress   Limit // one-time codes tried from one address
 	Export          Limit // exports of one's own data
 	Erasure         Limit // erasures of oneself, with the right password
 	Account         Limit // everything else that one account does
@@ -39,6 +42,9 @@ func DefaultLimits() Limits {
 		LoginAddress:    Limit{30, time.Minute},
 		RegisterEmail:   Limit{3, time.Hour},
 		RegisterAddress: Limit{30, time.Hour},
+		ResetEmail:      Limit{3, time.Hour},
+		ResetAddress:    Limit{30, time.Hour},
+		RedeemAddress:   Limit{30, time.Minute},
 		Export:          Limit{5, time.Hour},
 		Erasure:         Limit{1, 24 * time.Hour},
 		Account:         Limit{60, time.Minute},
@@ -52,8 +58,8 @@ func DefaultLimits() Limits {
 // refuse everything.
 func (l Limits) whole() bool {
 	for _, one := range []Limit{
-		l.LoginAccount, l.LoginSlow, l.LoginAddress, l.RegisterEmail, l.RegisterAddress, l.Export, l.Erasure, l.Account,
-		l.SignedInAddress, l.Address, l.Assets,
+		l.LoginAccount, l.LoginSlow, l.LoginAddress, l.RegisterEmail, l.RegisterAddress, l.ResetEmail, l.ResetAddress,
+		l.RedeemAddress, l.Export, l.Erasure, l.Account, l.SignedInAddress, l.Address, l.Assets,
 	} {
 		if one.Count < 1 || one.Per <= 0 {
 			return false
@@ -85,6 +91,10 @@ const (
 	loginRate rate = "login"
 	// registerRate counts by address and by e-mail address.
 	registerRate rate = "register"
+	// resetRate counts by address and by e-mail address, of all letters with a code.
+	resetRate rate = "reset"
+	// redeemRate counts by address: a code that is nobody's is counted against nobody.
+	redeemRate rate = "redeem"
 )
 
 // gates are the limiters of one class: for addresses, for persons, and for those who are
@@ -107,6 +117,8 @@ func newGates(l Limits, on bool, now func() time.Time) map[rate]gates {
 			address: newLimiter(l.LoginAddress, now), person: newLimiter(l.LoginAccount, now),
 			slow: newLimiter(l.LoginSlow, now),
 		},
+		resetRate:    {address: newLimiter(l.ResetAddress, now), person: newLimiter(l.ResetEmail, now)},
+		redeemRate:   {address: newLimiter(l.RedeemAddress, now)},
 		registerRate: {address: newLimiter(l.RegisterAddress, now), person: newLimiter(l.RegisterEmail, now)},
 	}
 }

@@ -189,22 +189,14 @@ func (b *evidenceBody) evidence() *domain.Evidence {
 type signInCodeInput struct {
 	ID   string `path:"id"`
 	Body struct {
-		IdentityDocument string `json:"identity_document" doc:"Which document of theirs you have seen; not its number." example:"ID card"`
+		IdentityDocument string `json:"identity_document" says:"max=500" doc:"Which document of theirs you have seen; kept sealed." example:"ID card, number ending in 083"`
 	} `nameHint:"SignInCodeBody"`
-}
-
-type signInCodeOutput struct {
-	Position string `header:"Event-Position"`
-	Body     struct {
-		Code      *string `json:"code" nullable:"true" doc:"Shown once: null in the answer to a repeat." example:"7K3M-9QXA-2BHR-5TVW"`
-		ExpiresAt instant `json:"expires_at"`
-	} `nameHint:"SignInCode"`
 }
 
 // issueSignInCode hands out a code with which a recorded person gets an account.
 func (s *server) issueSignInCode(
 	ctx context.Context, call commands.Call, in *signInCodeInput,
-) (*signInCodeOutput, error) {
+) (*codeOutput, error) {
 	id, err := oneUserInput{in.ID}.user()
 	if err != nil {
 		return nil, err
@@ -217,12 +209,8 @@ func (s *server) issueSignInCode(
 		return nil, s.recordRefusal(ctx, call, err, "profile", id)
 	}
 
-	out := signInCodeOutput{Position: position(a.Position)}
-	out.Body.ExpiresAt = instant(a.Value.ExpiresAt)
-	if a.Value.Text != "" {
-		out.Body.Code = new(a.Value.Text.String())
-	}
-	return &out, nil
+	made := codeBody{Code: a.Value.Text.String(), ExpiresAt: instant(a.Value.ExpiresAt)}
+	return &codeOutput{Position: position(a.Position), Body: made}, nil
 }
 
 // externalIDAsked reads TYPE:VALUE, in the form in which it is claimed. Without it, the

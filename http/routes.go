@@ -138,6 +138,25 @@ func routes() []route {
 		},
 
 		{
+			id: "request_password_reset", method: "POST", path: api + "/auth/password-reset",
+			who: everyone, rate: resetRate, status: 202,
+			serve: on((*server).requestPasswordReset),
+			summary: "Have a code for a new password sent to your e-mail address; " +
+				"the answer is the same whether or not it has an account",
+			codes: []domain.Code{domain.CodeOverloaded},
+		},
+		{
+			id: "redeem_code", method: "POST", path: api + "/auth/redeem",
+			who: everyone, rate: redeemRate, status: 204,
+			serve:   on((*server).redeemCode),
+			summary: "Set a new password with a one-time code, or open an account with a sign-in code",
+			codes: []domain.Code{
+				domain.CodeCodeInvalid, domain.CodeConsentRequired, domain.CodeWordingMismatch, domain.CodeEmailTaken,
+				domain.CodeOverloaded,
+			},
+		},
+
+		{
 			id: "get_me", method: "GET", path: api + "/users/me",
 			who: self, rate: accountRate, waits: logItself, bare: true,
 			serve: on((*server).me), summary: "Your own account",
@@ -154,6 +173,13 @@ func routes() []route {
 			who: self, rate: accountRate, status: 204,
 			serve: on((*server).changePassword), summary: "Change your password; all other sessions end",
 			codes: []domain.Code{domain.CodePasswordWrong, domain.CodeOverloaded},
+		},
+		{
+			id: "verify_email", method: "POST", path: api + "/users/me/email/verify",
+			who: self, rate: accountRate,
+			serve:   on((*server).verifyEmail),
+			summary: "Without code: have one sent to your e-mail address; with it: prove that the address is yours",
+			codes:   []domain.Code{domain.CodeCodeInvalid, domain.CodeMailNotSetUp, domain.CodeOverloaded},
 		},
 		{
 			id: "set_up_totp", method: "POST", path: api + "/users/me/totp",
@@ -222,6 +248,17 @@ func routes() []route {
 			who: admins, rate: accountRate, versioned: true,
 			serve: on((*server).reactivateUser), summary: "Reactivate an account",
 			codes: []domain.Code{domain.CodeNotFound, domain.CodeConsentRequired, domain.CodeSubjectErased},
+		},
+		{
+			id: "issue_reset_code", method: "POST", path: api + "/users/{id}/reset-code",
+			who: staff, rate: accountRate, status: 201,
+			serve:   on((*server).issueResetCode),
+			summary: "Hand a code for a new password to somebody whose identity document you have seen",
+			codes: []domain.Code{
+				domain.CodeForbidden, domain.CodeNotFound, domain.CodeAccountInactive, domain.CodeNoSignIn,
+				domain.CodeSubjectErased,
+			},
+			statuses: map[domain.Code]int{domain.CodeAccountInactive: http.StatusConflict},
 		},
 		{
 			id: "recover_totp", method: "DELETE", path: api + "/users/{id}/totp",

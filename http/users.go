@@ -21,6 +21,7 @@ type userBody struct {
 	Role              domain.Role     `json:"role" enum:"citizen,field_worker,manager,admin,saps_liaison" example:"citizen"`
 	IsActive          bool            `json:"is_active" example:"true"`
 	HasAccount        bool            `json:"has_account" doc:"Whether there is an account to sign in with; false: staff recorded this person." example:"true"`
+	EmailVerifiedAt   *instant        `json:"email_verified_at" doc:"When its owner proved that the address is theirs; null: they have not, or it has changed since."`
 	CreatedAt         instant         `json:"created_at"`
 	UpdatedAt         instant         `json:"updated_at"`
 	MergedInto        *uuid.UUID      `json:"merged_into" nullable:"true" format:"uuid" doc:"The record of the same person that goes on in place of this one; null: none."`
@@ -34,7 +35,8 @@ func userOf(u domain.User) userBody {
 		ID: u.ID.UUID, TenantID: u.Tenant.UUID, MunicipalityCode: u.MunicipalityCode,
 		Email: orNull(u.Email), FullName: u.FullName, Phone: orNull(u.Phone), PreferredLanguage: u.PreferredLanguage,
 		Role: u.Role, IsActive: u.Active, HasAccount: u.Account && !u.Erased,
-		MergedInto: idOrNull(u.MergedInto.UUID), CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
+		EmailVerifiedAt: instantOrNull(u.EmailVerifiedAt), MergedInto: idOrNull(u.MergedInto.UUID),
+		CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
 	}
 }
 

@@ -28,6 +28,7 @@ type cli struct {
 	Admin struct {
 		Create    adminCreateCmd    `cmd:"" help:"Create an admin of a municipality, or of SALGA; safe to repeat."`
 		ResetTOTP adminResetTOTPCmd `cmd:"" name:"reset-totp" help:"Remove a lost second factor when no other admin can."`
+		ResetCode adminResetCodeCmd `cmd:"" name:"reset-code" help:"Make a code for a new password when nobody else can hand one over."`
 	} `cmd:"" help:"Manage admins."`
 	Keys struct {
 		Rotate keysRotateCmd `cmd:"" help:"Replace MASTER_KEY by NEW_MASTER_KEY; safe to repeat."`

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime"
 	"strconv"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/mail"
 	"github.com/salga-trust/engine/cmd/trust/internal/settings"
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/eventstore"
@@ -47,6 +49,9 @@ type opened struct {
 	store   *eventstore.Store
 	handler *commands.Handler
 	reports *reports.Reports
+
+	log    *slog.Logger // of a process that serves; nil: none
+	sender *mail.Sender // nil: it sends no mail
 }
 
 // check refuses a configuration that lacks something a command needs. It opens nothing.
@@ -152,21 +157,33 @@ func (o *opened) openLog(ctx context.Context) error {
 	}
 
 	o.store = store
-	o.handler = commands.New(store, commands.Config{Hashes: runtime.GOMAXPROCS(0), Sessions: o.config.RefreshTTL})
+	config := commands.Config{Hashes: runtime.GOMAXPROCS(0), Sessions: o.config.RefreshTTL, Log: o.log}
+	if o.log != nil && o.config.Mail != nil {
+		o.sender = mail.New(ctx, o.config.Mail, o.log)
+		config.Mail = o.sender.Send
+	}
+	o.handler = commands.New(store, config)
 	o.reports = reports.New(o.pool, o.reader)
 	return nil
 }
 
-// lastWords is how long a stopping process may take to record its counts: together with
-// stopPatience less than its grace.
+// lastWords is how long a stopping process may take to record its counts, and as long again
+// to send its letters: together with stopPatience less than its grace.
 const lastWords = 2 * time.Second
 
 func (o *opened) close(ctx context.Context) {
 	if o.handler != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 		defer cancel()
-		// While the log is away, the counts are lost.
+		// While the log is away, the counts are lost, and so are the codes that were asked
+		// for.
+		_, _ = o.handler.SendResetCodes(ctx, commands.Call{}, commands.SendResetCodes{})
 		_, _ = o.handler.RecordTallies(ctx, commands.Call{}, commands.RecordTallies{})
+	}
+	if o.sender != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		defer cancel()
+		o.sender.Close(ctx)
 	}
 
 	if o.store != nil {

@@ -38,6 +38,7 @@ func (serveCmd) Run(ctx context.Context, p *program) error {
 	}
 
 	log := newLogger(p.stderr, o.config, "serve")
+	o.log = log
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.config.HTTPAddr)
 	if err != nil {
 		return exit.Unreachable(err, "cannot listen on HTTP_ADDR; end what listens there, or set another address")

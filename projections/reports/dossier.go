@@ -73,12 +73,23 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 
 	for _, e := range seen {
 		if e.Actor != person {
-			d.Reads = append(d.Reads, exposureEntry(e, person))
+			d.Reads = append(d.Reads, exposureEntry(e, d.seenAs(e, person)))
 		}
 	}
 	d.Activity = activity(append([]domain.UserID{person}, d.Profile.Merged...),
 		append(withoutOtherReads(about, seen), by...))
 	return d, nil
+}
+
+// seenAs returns the record under which a read covered the person.
+func (d Dossier) seenAs(e domain.Recorded, person domain.UserID) domain.UserID {
+	read, is := e.Event.(*domain.PersonalDataRead)
+	for _, id := range d.Profile.Merged {
+		if is && slices.Contains(read.Subjects, id) {
+			return id
+		}
+	}
+	return person
 }
 
 // allOf finds what one record is about, what it did, and who can have seen it.

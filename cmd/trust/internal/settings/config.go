@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/salga-trust/engine/cmd/trust/internal/exit"
+	"github.com/salga-trust/engine/cmd/trust/internal/mail"
 	"github.com/salga-trust/engine/domain"
 )
 
@@ -41,6 +42,7 @@ type Config struct {
 	AccessTTL   time.Duration
 	RefreshTTL  time.Duration
 	RequireTOTP []domain.Role
+	Mail        *mail.Server // nil: this server sends none
 	RedisURL    string
 	RateLimit   bool
 	Limits      Limits
@@ -57,6 +59,7 @@ type Config struct {
 // meaning of each variable names.
 type Limits struct {
 	LoginAccount, LoginSlow, LoginAddress, RegisterEmail, RegisterAddress, Export, Erasure int
+	ResetEmail, ResetAddress, RedeemAddress                                                int
 	Account, SignedInAddress, Address, Assets                                              int
 }
 
@@ -65,7 +68,7 @@ type Limits struct {
 func Check(s Settings) (*Config, error) {
 	c := &Config{Settings: s, DataDir: s.DataDir}
 	for _, read := range []func(Settings) error{
-		c.readMode, c.readSecrets, c.readURLs, c.readHTTP, c.readLimits, c.readSizes,
+		c.readMode, c.readSecrets, c.readURLs, c.readMail, c.readHTTP, c.readLimits, c.readSizes,
 	} {
 		if err := read(s); err != nil {
 			return nil, err
@@ -157,6 +160,27 @@ func (c *Config) readURLs(s Settings) error {
 	return nil
 }
 
+func (c *Config) readMail(s Settings) (err error) {
+	address, from := s.Get("SMTP_URL"), s.Get("SMTP_FROM")
+	if address == "" {
+		return nil
+	}
+	if from == "" {
+		return exit.WrongUsage("SMTP_FROM is not set; with SMTP_URL, set it to the sender that letters name, such as " +
+			"Trust Engine <no-reply@salga.example>")
+	}
+
+	c.Mail, err = mail.Parse(address, from)
+	switch {
+	case err == nil:
+		return nil
+	case mail.IsAboutSender(err):
+		return exit.WrongUsage("SMTP_FROM is not one e-mail address, with or without a name; correct it")
+	default:
+		return exit.WrongUsage("SMTP_URL %s; correct it", err)
+	}
+}
+
 func (c *Config) readHTTP(s Settings) error {
 	c.HTTPAddr = s.Get("HTTP_ADDR")
 	_, port, err := net.SplitHostPort(c.HTTPAddr)
@@ -237,6 +261,9 @@ func (c *Config) readLimits(s Settings) error {
 		"RATE_LIMIT_LOGIN_ADDRESS":     &c.Limits.LoginAddress,
 		"RATE_LIMIT_REGISTER_EMAIL":    &c.Limits.RegisterEmail,
 		"RATE_LIMIT_REGISTER_ADDRESS":  &c.Limits.RegisterAddress,
+		"RATE_LIMIT_RESET_EMAIL":       &c.Limits.ResetEmail,
+		"RATE_LIMIT_RESET_ADDRESS":     &c.Limits.ResetAddress,
+		"RATE_LIMIT_REDEEM_ADDRESS":    &c.Limits.RedeemAddress,
 		"RATE_LIMIT_EXPORT":            &c.Limits.Export,
 		"RATE_LIMIT_ERASURE":           &c.Limits.Erasure,
 		"RATE_LIMIT_ACCOUNT":           &c.Limits.Account,

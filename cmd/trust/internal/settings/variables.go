@@ -66,6 +66,16 @@ func variables() []variable {
 		},
 
 		{
+			name: "SMTP_URL", secret: true,
+			meaning: "mail server for one-time codes, smtp://user:password@host:port or smtps://…; unset: none is " +
+				"sent, and staff hand them over",
+		},
+		{
+			name: "SMTP_FROM", meaning: "sender that these letters name, such as " +
+				"Trust Engine <no-reply@salga.example>; needed with SMTP_URL",
+		},
+
+		{
 			name:    "REDIS_URL",
 			meaning: "keeps rate limits for several API processes; unset: each keeps its own in memory",
 		},
@@ -81,6 +91,18 @@ func variables() []variable {
 		{name: "RATE_LIMIT_LOGIN_ADDRESS", fallback: "30", meaning: "password checks a minute for each address"},
 		{name: "RATE_LIMIT_REGISTER_EMAIL", fallback: "3", meaning: "registrations an hour for each e-mail address"},
 		{name: "RATE_LIMIT_REGISTER_ADDRESS", fallback: "30", meaning: "registrations an hour for each address"},
+		{
+			name: "RATE_LIMIT_RESET_EMAIL", fallback: "3",
+			meaning: "letters with a one-time code an hour for each e-mail address",
+		},
+		{
+			name: "RATE_LIMIT_RESET_ADDRESS", fallback: "30",
+			meaning: "requests for a code for a new password an hour for each address",
+		},
+		{
+			name: "RATE_LIMIT_REDEEM_ADDRESS", fallback: "30",
+			meaning: "one-time codes tried a minute for each address",
+		},
 		{name: "RATE_LIMIT_EXPORT", fallback: "5", meaning: "exports of their own data an hour for each account"},
 		{
 			name: "RATE_LIMIT_ERASURE", fallback: "1",
@@ -139,6 +161,7 @@ type Flags struct {
 	AccessTokenMinutes   string `name:"access-token-expire-minutes" group:"settings" placeholder:"N" help:"${ACCESS_TOKEN_EXPIRE_MINUTES}"`
 	RefreshTokenDays     string `name:"refresh-token-expire-days" group:"settings" placeholder:"N" help:"${REFRESH_TOKEN_EXPIRE_DAYS}"`
 	RequireTOTP          string `name:"require-totp" group:"settings" placeholder:"LIST" help:"${REQUIRE_TOTP}"`
+	SMTPFrom             string `name:"smtp-from" group:"settings" placeholder:"ADDRESS" help:"${SMTP_FROM}"`
 	RedisURL             string `name:"redis-url" group:"settings" placeholder:"URL" help:"${REDIS_URL}"`
 	RateLimit            string `name:"rate-limit" group:"settings" placeholder:"on|off" help:"${RATE_LIMIT}"`
 	LimitLoginAccount    string `name:"rate-limit-login-account" group:"settings" placeholder:"N" help:"${RATE_LIMIT_LOGIN_ACCOUNT}"`
@@ -146,6 +169,9 @@ type Flags struct {
 	LimitLoginAddress    string `name:"rate-limit-login-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_LOGIN_ADDRESS}"`
 	LimitRegisterEmail   string `name:"rate-limit-register-email" group:"settings" placeholder:"N" help:"${RATE_LIMIT_REGISTER_EMAIL}"`
 	LimitRegisterAddress string `name:"rate-limit-register-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_REGISTER_ADDRESS}"`
+	LimitResetEmail      string `name:"rate-limit-reset-email" group:"settings" placeholder:"N" help:"${RATE_LIMIT_RESET_EMAIL}"`
+	LimitResetAddress    string `name:"rate-limit-reset-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_RESET_ADDRESS}"`
+	LimitRedeemAddress   string `name:"rate-limit-redeem-address" group:"settings" placeholder:"N" help:"${RATE_LIMIT_REDEEM_ADDRESS}"`
 	LimitExport          string `name:"rate-limit-export" group:"settings" placeholder:"N" help:"${RATE_LIMIT_EXPORT}"`
 	LimitErasure         string `name:"rate-limit-erasure" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ERASURE}"`
 	LimitAccount         string `name:"rate-limit-account" group:"settings" placeholder:"N" help:"${RATE_LIMIT_ACCOUNT}"`
