@@ -2,14 +2,15 @@ package commands
 
 import (
 	"context"
+	"slices"
 
 	"github.com/salga-trust/engine/domain"
 )
 
-// MergeResidents asks to merge one record of a person into another, or to undo that.
+// MergeResidents asks to merge one record of a person into another.
 type MergeResidents struct {
 	From     domain.UserID    `json:"from"`
-	Into     domain.UserID    `json:"into,omitzero"` // not needed to undo
+	Into     domain.UserID    `json:"into"`
 	Reason   string           `json:"reason,omitempty"`
 	Evidence *domain.Evidence `json:"evidence,omitempty"`
 }
@@ -29,85 +30,89 @@ func (h *Handler) MergeResidents(
 		return Answer[domain.Resident]{}, err
 	}
 
-	return h.changeBoth(ctx, call, "resident.merge", c, func(ctx context.Context) (domain.UserID, error) {
-		return c.Into, nil
-	}, domain.MergeResidents.Decide)
+	wish := h.merging(c.Reason, c.Evidence)
+	r := request{name: "resident.merge", tenant: call.Tenant, scope: scopeOf(call), body: c}
+	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
+		from, into, err := h.files(ctx, call.Tenant, c.From, c.Into)
+		if err != nil {
+			return domain.Append{}, err
+		}
+		m, err := wish.Decide(from, into)
+		return mergeAppend(call.Tenant, from, into, m), err
+	})
+	return h.residentAnswer(ctx, call, c.Into, done, err)
+}
+
+// UnmergeResidents asks to undo a merge.
+type UnmergeResidents struct {
+	From     domain.UserID    `json:"from"` // the record that was merged away
+	Reason   string           `json:"reason,omitempty"`
+	Evidence *domain.Evidence `json:"evidence,omitempty"`
 }
 
 // UnmergeResidents takes a merge back, and returns the record that stands alone again.
 // Errors: validation_failed, forbidden, not_found, subject_erased, not_merged,
 // too_many_decisions; for a repeat idempotency_key_reused.
 func (h *Handler) UnmergeResidents(
-	ctx context.Context, call Call, c MergeResidents,
+	ctx context.Context, call Call, c UnmergeResidents,
 ) (Answer[domain.Resident], error) {
 	if err := call.demandOverseer("undo a merge"); err != nil {
 		return Answer[domain.Resident]{}, err
 	}
 
-	return h.changeBoth(ctx, call, "resident.unmerge", c, func(ctx context.Context) (domain.UserID, error) {
-		from, _, err := h.resident(ctx, call.Tenant, c.From)
-		if err == nil && !from.IsMerged() {
-			err = domain.Refuse(domain.CodeNotMerged, "This record is not merged into another.")
+	wish := h.merging(c.Reason, c.Evidence)
+	r := request{name: "resident.unmerge", tenant: call.Tenant, scope: scopeOf(call), body: c}
+	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
+		record, _, err := h.resident(ctx, call.Tenant, c.From)
+		if err != nil {
+			return domain.Append{}, err
 		}
-		return from.MergedInto, err
-	}, domain.MergeResidents.Undo)
+		if !record.IsMerged() {
+			return domain.Append{}, domain.Refuse(domain.CodeNotMerged, "This record is not merged into another.")
+		}
+
+		from, into, err := h.files(ctx, call.Tenant, c.From, record.MergedInto)
+		if err != nil {
+			return domain.Append{}, err
+		}
+		m, err := wish.Undo(from, into)
+		a := mergeAppend(call.Tenant, from, into, m)
+		slices.Reverse(a.Writes[:2]) // the answer shows the record whose stream is first
+		return a, err
+	})
+	return h.residentAnswer(ctx, call, c.From, done, err)
 }
 
-// changeBoth carries out a command on two records in one append, which fails if either
-// has moved.
-func (h *Handler) changeBoth(
-	ctx context.Context, call Call, name string, c MergeResidents,
-	into func(context.Context) (domain.UserID, error),
-	decide func(c domain.MergeResidents, from, into domain.File) (domain.Merge, error),
-) (Answer[domain.Resident], error) {
-	wish := domain.MergeResidents{
-		Reason: c.Reason, Evidence: c.Evidence,
+func (h *Handler) merging(reason string, evidence *domain.Evidence) domain.MergeResidents {
+	return domain.MergeResidents{
+		Reason: reason, Evidence: evidence,
 		NewID: func() domain.ConsentID { return domain.ConsentID{UUID: h.newID()} },
 	}
+}
 
-	r := request{name: name, tenant: call.Tenant, scope: scopeOf(call), body: c}
-	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
-		other, err := into(ctx)
-		if err != nil {
-			return domain.Append{}, err
-		}
-		from, err := h.file(ctx, call.Tenant, c.From)
-		if err != nil {
-			return domain.Append{}, err
-		}
-		to, err := h.file(ctx, call.Tenant, other)
-		if err != nil {
-			return domain.Append{}, err
-		}
+// mergeAppend returns the append that changes two records together, and fails if either
+// has moved.
+func mergeAppend(tenant domain.TenantID, from, into domain.File, m domain.Merge) domain.Append {
+	a := domain.Append{Tenant: tenant, Writes: []domain.Write{userWrite(into, m.Into), userWrite(from, m.From)}}
+	addConsents(&a, from, m.FromConsents)
+	addConsents(&a, into, m.IntoConsents)
 
-		m, err := decide(wish, from, to)
-		if err != nil {
-			return domain.Append{}, err
-		}
-
-		a := domain.Append{Tenant: call.Tenant}
-		// The stream that the answer shows comes first.
-		first, second := to, from
-		firstEvents, secondEvents := m.Into, m.From
-		if name == "resident.unmerge" {
-			first, second, firstEvents, secondEvents = from, to, m.From, m.Into
-		}
-		a.Writes = []domain.Write{userWrite(first, firstEvents), userWrite(second, secondEvents)}
-		addConsents(&a, from, m.FromConsents)
-		addConsents(&a, to, m.IntoConsents)
-		for _, f := range []domain.File{from, to} {
-			a.Expects = append(a.Expects, domain.Expectation{
-				Tenant: call.Tenant, Stream: domain.RightsOf(f.Resident.ID), Version: f.Rights.Version,
-			})
-		}
-		return a, nil
-	})
-
-	shown := c.Into
-	if name == "resident.unmerge" {
-		shown = c.From
+	for _, f := range []domain.File{from, into} {
+		a.Expects = append(a.Expects, domain.Expectation{
+			Tenant: tenant, Stream: domain.RightsOf(f.Resident.ID), Version: f.Rights.Version,
+		})
 	}
-	return h.residentAnswer(ctx, call, shown, done, err)
+	return a
+}
+
+func (h *Handler) files(
+	ctx context.Context, tenant domain.TenantID, fromID, intoID domain.UserID,
+) (from, into domain.File, err error) {
+	if from, err = h.file(ctx, tenant, fromID); err != nil {
+		return from, into, err
+	}
+	into, err = h.file(ctx, tenant, intoID)
+	return from, into, err
 }
 
 // file loads one record with everything that a merge rests on, opened: what is copied is

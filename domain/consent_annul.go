@@ -215,13 +215,16 @@ func (c AnnulConsent) may(user User, purpose string, history []Recorded, annulme
 	switch {
 	case allowed && !before && c.Evidence == nil:
 		return Refuse(CodeEvidenceRequired,
-			"After this, processing would be allowed that is not allowed now: that the entry was an error needs evidence.")
-	case before && !allowed && purpose == PlatformRegistrationCode && user.Account && user.Active && user.Role == Citizen:
+			"After this, processing would be allowed that is not allowed now: give evidence that the entry was an error.")
+	case before && !allowed && purpose == PlatformRegistrationCode && user.restsOnConsent():
 		return Refuse(CodeAccountRestsOn,
 			"This person's account rests on this consent: withdraw it, which closes the account.")
 	}
 	return nil
 }
+
+// restsOnConsent reports whether there is an account that needs a consent to stay open.
+func (u User) restsOnConsent() bool { return u.Account && u.Active && u.Role == Citizen }
 
 func (c AnnulConsent) event(consent Consent, entry Recorded) *ConsentAnnulled {
 	e := &ConsentAnnulled{ConsentID: c.ID, Purpose: consent.Purpose, Entry: c.Entry, Annuls: entry.EventID}

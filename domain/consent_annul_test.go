@@ -98,7 +98,8 @@ func TestATailWithAnnulmentsSaysWhatTheWholeHistorySays(t *testing.T) {
 			if !enough(newest) {
 				continue
 			}
-			if got, _ := domain.ConsentsFor(purpose, newest, at, known).InForce(purpose); !reflect.DeepEqual(got, want) {
+			got, _ := domain.ConsentsFor(purpose, newest, at, known).InForce(purpose)
+			if !reflect.DeepEqual(got, want) {
 				t.Fatalf("%d of %d events have %v in force, all have %v", len(newest), len(history), got, want)
 			}
 		}
@@ -158,11 +159,13 @@ func TestAnAnnulledGrantRevivesWhatItSuperseded(t *testing.T) {
 	history := withIDs(domaintest.History(consents(), domaintest.At("2026-03-01", granted(1)),
 		domaintest.At("2026-03-02", granted(2))))
 
-	after, _, err := annul(t, history, domain.AnnulConsent{ID: domaintest.Consent(2), Reason: "wrong person"}, domain.User{})
+	wrong := domain.AnnulConsent{ID: domaintest.Consent(2), Reason: "wrong person"}
+	after, _, err := annul(t, history, wrong, domain.User{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if in, _ := domain.ConsentsAt(after, time.Time{}, time.Time{}).InForce("newsletter"); in.ID != domaintest.Consent(1) {
+	in, _ := domain.ConsentsAt(after, time.Time{}, time.Time{}).InForce("newsletter")
+	if in.ID != domaintest.Consent(1) {
 		t.Errorf("in force is %s", in.ID)
 	}
 	then := domain.ConsentsAt(after, time.Time{}, domaintest.Clock("2026-03-02"))
@@ -244,14 +247,17 @@ func TestAnnulmentsThatCannotBe(t *testing.T) {
 	history := withIDs(domaintest.History(consents(), domaintest.At("2026-03-01", granted(1)),
 		domaintest.At("2026-03-02", withdrawn(1)), domaintest.At("2026-03-03", refused(2))))
 
+	consent := domaintest.Consent
 	for name, c := range map[string]struct {
 		annul domain.AnnulConsent
 		want  domain.Code
 	}{
-		"no reason":        {domain.AnnulConsent{ID: domaintest.Consent(1), Reason: " "}, domain.CodeInvalid},
-		"an unknown entry": {domain.AnnulConsent{ID: domaintest.Consent(1), Reason: "x", Entry: "all"}, domain.CodeInvalid},
-		"nobody's":         {domain.AnnulConsent{ID: domaintest.Consent(9), Reason: "x"}, domain.CodeNotFound},
-		"a refusal's no":   {domain.AnnulConsent{ID: domaintest.Consent(2), Reason: "x", Entry: domain.WithdrawalEntry}, domain.CodeNotGranted},
+		"no reason":        {domain.AnnulConsent{ID: consent(1), Reason: " "}, domain.CodeInvalid},
+		"an unknown entry": {domain.AnnulConsent{ID: consent(1), Reason: "x", Entry: "all"}, domain.CodeInvalid},
+		"nobody's":         {domain.AnnulConsent{ID: consent(9), Reason: "x"}, domain.CodeNotFound},
+		"a refusal's no": {
+			domain.AnnulConsent{ID: consent(2), Reason: "x", Entry: domain.WithdrawalEntry}, domain.CodeNotGranted,
+		},
 	} {
 		if _, _, err := annul(t, history, c.annul, domain.User{}); !errors.Is(err, domain.Refuse(c.want, "")) {
 			t.Errorf("%s: %v", name, err)

@@ -255,7 +255,9 @@ func move(
 		at := &CopyOf{
 			Subject: from.Resident.ID, Event: h.EventID, Position: h.place, Unstated: !h.stated,
 		}
-		annulment := &ConsentAnnulled{Purpose: purposeOf(h.Event), Entry: DecisionEntry, Annuls: h.EventID, Cause: cause}
+		annulment := &ConsentAnnulled{
+			Purpose: purposeOf(h.Event), Entry: DecisionEntry, Annuls: h.EventID, Cause: cause,
+		}
 
 		if d, is := decisionOf(h.Event); is {
 			annulment.ConsentID, annulment.MovedTo = d.ConsentID, newID()

@@ -171,7 +171,7 @@ func (s *server) unmergeResidents(ctx context.Context, call commands.Call, in *u
 		return nil, err
 	}
 
-	c := commands.MergeResidents{From: id}
+	c := commands.UnmergeResidents{From: id}
 	if in.Body != nil {
 		c.Reason, c.Evidence = in.Body.Reason, in.Body.Evidence.evidence()
 	}

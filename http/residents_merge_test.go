@@ -20,7 +20,8 @@ func (p *person) consentFor(subject, purpose string, consented bool, more ...str
 
 func (p *person) allowed(subject, purpose string, more ...string) bool {
 	p.w.t.Helper()
-	a := p.send("GET", "/api/v1/consents/check?purpose="+purpose+"&subject_id="+subject+strings.Join(more, ""), "").want(200)
+	query := "?purpose=" + purpose + "&subject_id=" + subject + strings.Join(more, "")
+	a := p.send("GET", "/api/v1/consents/check"+query, "").want(200)
 	return a.json["allowed"] == true
 }
 
@@ -72,8 +73,9 @@ func TestTwoRecordsOfOnePersonAreMergedAndParted(t *testing.T) {
 			t.Errorf("%s finds %v", query, found)
 		}
 	}
-	if a := clerk.walkIn("Thandi Dlamini", "0821234567", "7").wantProblem(409, domain.CodeExternalIDTaken); a.text("subject_id") != into {
-		t.Errorf("who has the meter: %s", a.raw)
+	taken := clerk.walkIn("Thandi Dlamini", "0821234567", "7").wantProblem(409, domain.CodeExternalIDTaken)
+	if taken.text("subject_id") != into {
+		t.Errorf("who has the meter: %s", taken.raw)
 	}
 
 	list := clerk.send("GET", "/api/v1/consents?subject_id="+from, "", "Min-Event-Position", w.head()).want(200).items()
@@ -140,10 +142,12 @@ func TestMergesThatAreRefused(t *testing.T) {
 		return officer.send("POST", residentsPath+"/"+from+"/merge", fmt.Sprintf(`{"into":%q}`, into))
 	}
 
-	clerk.send("POST", residentsPath+"/"+a+"/merge", fmt.Sprintf(`{"into":%q}`, b)).wantProblem(403, domain.CodeForbidden)
+	clerk.send("POST", residentsPath+"/"+a+"/merge", fmt.Sprintf(`{"into":%q}`, b)).
+		wantProblem(403, domain.CodeForbidden)
 	merge(a, a).wantProblem(422, domain.CodeInvalid)
 	absent := merge(a, uuid.NewString()).wantProblem(404, domain.CodeNotFound)
-	if other := merge(a, elsewhere).wantProblem(404, domain.CodeNotFound); other.text("detail") != absent.text("detail") {
+	other := merge(a, elsewhere).wantProblem(404, domain.CodeNotFound)
+	if other.text("detail") != absent.text("detail") {
 		t.Errorf("another municipality's person is not as absent: %s", other.raw)
 	}
 	merge(elsewhere, a).wantProblem(404, domain.CodeNotFound)
@@ -196,8 +200,9 @@ func TestAnAccountAddedLaterIsOfTheSamePerson(t *testing.T) {
 	id := clerk.walkIn("Thandi Dlamini", "0821234567", "7").want(201).text("id")
 	clerk.consentFor(id, "newsletter", true).want(201)
 
-	code := clerk.send("POST", residentsPath+"/"+id+"/sign-in", `{"identity_document":"ID card"}`).want(201).text("code")
-	clerk.send("POST", residentsPath+"/"+id+"/sign-in", `{"identity_document":" "}`).wantProblem(422, domain.CodeInvalid)
+	signIn := residentsPath + "/" + id + "/sign-in"
+	code := clerk.send("POST", signIn, `{"identity_document":"ID card"}`).want(201).text("code")
+	clerk.send("POST", signIn, `{"identity_document":" "}`).wantProblem(422, domain.CodeInvalid)
 
 	redeem := func(email, consent string) *answer {
 		t.Helper()
@@ -221,8 +226,7 @@ func TestAnAccountAddedLaterIsOfTheSamePerson(t *testing.T) {
 	if n := len(clerk.send("GET", "/api/v1/consents?subject_id="+id, "").want(200).items()); n != 2 {
 		t.Errorf("%d consents, want the one at the counter and the account's", n)
 	}
-	clerk.send("POST", residentsPath+"/"+id+"/sign-in", `{"identity_document":"ID card"}`).
-		wantProblem(409, domain.CodeHasAccount)
+	clerk.send("POST", signIn, `{"identity_document":"ID card"}`).wantProblem(409, domain.CodeHasAccount)
 }
 
 func TestAnEntryMadeInErrorIsAnnulled(t *testing.T) {

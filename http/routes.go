@@ -209,7 +209,7 @@ func routes() []route {
 			id: "list_users", method: "GET", path: api + "/users",
 			who: staff, rate: accountRate, waits: "users",
 			serve:   on((*server).users),
-			summary: "People of your municipality, newest first; field workers search by exact email, phone or external id",
+			summary: "People of your municipality, newest first; field workers search by exact email, phone, external id",
 			codes:   []domain.Code{domain.CodeInvalid},
 		},
 		{
@@ -302,7 +302,7 @@ func routes() []route {
 		},
 		{
 			id: "merge_residents", method: "POST", path: api + "/residents/{id}/merge",
-			who: overseers, rate: accountRate,
+			who: registrars, rate: accountRate,
 			serve:   on((*server).mergeResidents),
 			summary: "Merge this record into another of the same person; decisions count as one history from now on",
 			codes: []domain.Code{
@@ -312,7 +312,7 @@ func routes() []route {
 		},
 		{
 			id: "unmerge_residents", method: "POST", path: api + "/residents/{id}/unmerge",
-			who: overseers, rate: accountRate,
+			who: registrars, rate: accountRate,
 			serve:   on((*server).unmergeResidents),
 			summary: "Take a merge back: this record stands alone again",
 			codes: []domain.Code{
@@ -448,7 +448,8 @@ func routes() []route {
 			serve:   on((*server).withdrawConsent),
 			summary: "Withdraw a consent; doing so again changes nothing, unless given_at is earlier",
 			codes: []domain.Code{
-				domain.CodeForbidden, domain.CodeNotFound, domain.CodeNotGranted, domain.CodeAnnulled, domain.CodeGivenInFuture,
+				domain.CodeForbidden, domain.CodeNotFound, domain.CodeNotGranted, domain.CodeAnnulled,
+				domain.CodeGivenInFuture,
 				domain.CodeEvidenceRequired, domain.CodeLastAdmin, domain.CodeSubjectErased,
 			},
 		},
@@ -503,7 +504,8 @@ func routes() []route {
 			serve:   on((*server).lodgeRequest),
 			summary: "Request access, correction or erasure, or object (POPIA s11(3), s23, s24)",
 			codes: []domain.Code{
-				domain.CodeForbidden, domain.CodeNotFound, domain.CodeMerged, domain.CodeSubjectErased, domain.CodeTooManyOpen,
+				domain.CodeForbidden, domain.CodeNotFound, domain.CodeMerged, domain.CodeSubjectErased,
+				domain.CodeTooManyOpen,
 			},
 		},
 		{
@@ -553,7 +555,9 @@ func routes() []route {
 			id: "place_hold", method: "POST", path: api + "/data-rights/holds",
 			who: overseers, rate: accountRate, status: 201,
 			serve: on((*server).placeHold), summary: "Keep a person's data from being erased",
-			codes: []domain.Code{domain.CodeNotFound, domain.CodeMerged, domain.CodeSubjectErased, domain.CodeTooManyOpen},
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeMerged, domain.CodeSubjectErased, domain.CodeTooManyOpen,
+			},
 		},
 		{
 			id: "lift_hold", method: "POST", path: api + "/data-rights/holds/{id}/lift",

@@ -134,7 +134,9 @@ func usersTable() readTable[userRow] {
 				return unlessZero(r.State.EmailVerifiedAt)
 			}),
 			col("has_account", "boolean", func(r userRow) bool { return r.State.Account }),
-			col("merged_into", "uuid", func(r userRow) *[16]byte { return unlessZero([16]byte(r.State.MergedInto.UUID)) }),
+			col("merged_into", "uuid", func(r userRow) *[16]byte {
+				return unlessZero([16]byte(r.State.MergedInto.UUID))
+			}),
 		},
 	}
 }

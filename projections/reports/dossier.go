@@ -53,6 +53,7 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 			}
 			about, by, seen = append(about, moreAbout...), append(by, moreBy...), append(seen, moreSeen...)
 		}
+		seen = inOrder(seen)
 		return nil
 	})
 	if err != nil {
@@ -128,9 +129,14 @@ func withoutOtherReads(about, seen []domain.Recorded) []domain.Recorded {
 	})
 }
 
-func activity(person []domain.UserID, events []domain.Recorded) []AuditEntry {
+// inOrder returns events in the order of the log, each once.
+func inOrder(events []domain.Recorded) []domain.Recorded {
 	slices.SortFunc(events, func(a, b domain.Recorded) int { return cmp.Compare(a.Position, b.Position) })
-	events = slices.CompactFunc(events, func(a, b domain.Recorded) bool { return a.Position == b.Position })
+	return slices.CompactFunc(events, func(a, b domain.Recorded) bool { return a.Position == b.Position })
+}
+
+func activity(person []domain.UserID, events []domain.Recorded) []AuditEntry {
+	events = inOrder(events)
 
 	entries := make([]AuditEntry, 0, len(events))
 	for _, r := range events {
