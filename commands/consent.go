@@ -149,8 +149,9 @@ func (h *Handler) consents(
 	switch {
 	case !user.Exists():
 		return nil, 0, nil, domain.Refuse(domain.CodeNotFound, "There is no such person.")
-	case user.Erased:
-		return nil, 0, nil, domain.Refuse(domain.CodeSubjectErased, "This person's data was erased.")
+	}
+	if err := user.TakesCommands(); err != nil {
+		return nil, 0, nil, err
 	}
 
 	expects = []domain.Expectation{{Tenant: call.Tenant, Stream: person, Version: user.Version}}
@@ -241,6 +242,10 @@ func (h *Handler) closeAccount(
 		return err
 	}
 	user, admins := domain.Fold[domain.User](of(history, person)), domain.Fold[domain.Admins](of(history, staff))
+	if !user.Account { // and must have none when this is appended
+		a.Expects = append(a.Expects, domain.Expectation{Tenant: a.Tenant, Stream: person, Version: user.Version})
+		return nil
+	}
 
 	if !own {
 		if err := mayClose(call, user, left); err != nil {

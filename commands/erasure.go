@@ -75,7 +75,8 @@ func (h *Handler) erasure(
 		return domain.Append{}, err
 	}
 
-	user, asked := domain.Fold[domain.User](of(events, person)), domain.Fold[domain.Rights](of(events, rights))
+	resident, asked := domain.Fold[domain.Resident](of(events, person)), domain.Fold[domain.Rights](of(events, rights))
+	user := resident.User
 	if !user.Exists() {
 		return domain.Append{}, domain.Refuse(domain.CodeNotFound, "There is no such user.")
 	}
@@ -102,6 +103,7 @@ func (h *Handler) erasure(
 		},
 	}
 	a.Side = append(a.Side, releaseEmail(user)...)
+	a.Side = append(a.Side, releaseExternalIDs(a.Tenant, subject.UUID, resident.ExternalIDs)...)
 
 	history := of(events, consents)
 	if withdrawn := domain.WithdrawAll(history, subject != call.User); len(withdrawn) > 0 {
@@ -113,7 +115,36 @@ func (h *Handler) erasure(
 
 	keepOfficers(&a, user, erased)
 	endSessions(&a, subject)
-	return a, nil
+	return a, h.eraseMerged(ctx, &a, resident, erased)
+}
+
+// eraseMerged adds the erasure of the records that were merged into a person's: they are
+// of the same person. Everything decided there was copied, so no consent of theirs is in
+// force.
+func (h *Handler) eraseMerged(
+	ctx context.Context, a *domain.Append, person domain.Resident, erased []domain.Event,
+) error {
+	certificate, is := erased[0].(*domain.UserErased)
+	if !is {
+		return nil
+	}
+
+	for _, id := range person.Merged {
+		record, _, err := h.resident(ctx, a.Tenant, id)
+		if err != nil {
+			return err
+		}
+
+		own := *certificate
+		own.Keys, own.Cause = []uuid.UUID{id.UUID}, domain.CauseMerged
+		certificate.Keys = append(certificate.Keys, id.UUID)
+		a.Writes = append(a.Writes, domain.Write{
+			Stream: domain.UserOf(id), Expected: record.Version, Events: []domain.Event{&own},
+		})
+		a.Side = append(a.Side, domain.DestroySubjectKey{Subject: id}, domain.DeleteCredential{User: id})
+		a.Side = append(a.Side, releaseExternalIDs(a.Tenant, id.UUID, record.ExternalIDs)...)
+	}
+	return nil
 }
 
 // staffRecord turns the store's StaffRecordError into the refusal that clients know.
@@ -179,8 +210,13 @@ func ReapplyErasure(ctx context.Context, log RestoredLog, past domain.Recorded) 
 		return nil
 	}
 
+	// One erasure may cover several records of one person; here each has its own append.
+	id := past.AppendID
+	if erased.Cause == domain.CauseMerged {
+		id = uuid.NewSHA1(past.AppendID, past.Subject.UUID[:])
+	}
 	a := domain.Append{
-		ID: past.AppendID, Tenant: past.Tenant,
+		ID: id, Tenant: past.Tenant,
 		Metadata: domain.Metadata{ActorRole: domain.RoleSystem, Command: "restore"},
 		Writes:   []domain.Write{{Stream: person, Expected: user.Version, Events: []domain.Event{erased}}},
 		Side: []domain.SideWrite{

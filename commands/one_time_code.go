@@ -96,12 +96,16 @@ func (h *Handler) IssueResetCode(ctx context.Context, call Call, c IssueResetCod
 type RedeemCode struct {
 	Code     string `json:"-"`
 	Password string `json:"-"` // the new one
+	// Email and Consent are for a code that opens an account.
+	Email   string           `json:"email,omitempty"`
+	Consent *RegisterConsent `json:"consent,omitempty"`
 }
 
-// RedeemCode carries it out and uses the code up. A code that cannot be redeemed is
-// always the same code_invalid, whether it is wrong, spent, replaced, expired or tried
-// out, or its account or municipality is closed. Errors: validation_failed, code_invalid;
-// for a repeat idempotency_key_reused.
+// RedeemCode carries it out and uses the code up. A code that cannot be redeemed is always
+// the same code_invalid, whether it is wrong, spent, replaced, expired or tried out, or its
+// account or municipality is closed. A sign-in code opens an account, with the consent that
+// it rests on. Errors: validation_failed, code_invalid; for a sign-in code also
+// consent_required, wording_mismatch, email_taken; for a repeat idempotency_key_reused.
 func (h *Handler) RedeemCode(ctx context.Context, call Call, c RedeemCode) (Answer[struct{}], error) {
 	text := domain.ParseCodeText(c.Code)
 
@@ -115,18 +119,27 @@ func (h *Handler) RedeemCode(ctx context.Context, call Call, c RedeemCode) (Answ
 	}
 
 	scope := h.Store.Digest("redemption", string(text))
-	r := request{name: "user.redeem_code", scope: "redeem:" + hex.EncodeToString(scope[:])}
+	r := request{name: "user.redeem_code", body: c, scope: "redeem:" + hex.EncodeToString(scope[:])}
 	done, err := h.execute(ctx, call, r, func(ctx context.Context, call Call) (domain.Append, error) {
 		code, err := h.proveOneTimeCode(ctx, call, r.name, text, redeemable)
 		if err != nil {
 			return domain.Append{}, err
 		}
 
-		// A kind of code that is redeemed for something else gets its case here, its
-		// place in redeemable, and a row of trust.side_rules that lets
-		// spend_one_time_code stand beside the event that it makes.
+		// A kind of code that is redeemed for something else gets its case here, its place
+		// in redeemable, and a row of trust.side_rules that lets spend_one_time_code stand
+		// beside the event that it makes.
+		if code.Kind == domain.SignInCode {
+			return h.openFirstAccount(ctx, code, c)
+		}
+		if c.Email != "" || c.Consent != nil {
+			return domain.Append{}, onlyAPassword()
+		}
 		return h.resetPassword(ctx, code, c.Password)
 	})
+	if isClaimTaken(err, domain.EmailClaim) {
+		return Answer[struct{}]{}, emailTaken().Because(err)
+	}
 	if err != nil {
 		return Answer[struct{}]{}, err
 	}
@@ -146,7 +159,9 @@ func (h *Handler) RedeemCode(ctx context.Context, call Call, c RedeemCode) (Answ
 }
 
 // redeemable tells whether a code is for RedeemCode.
-func redeemable(code domain.OneTimeCode) bool { return code.Kind == domain.PasswordResetCode }
+func redeemable(code domain.OneTimeCode) bool {
+	return code.Kind == domain.PasswordResetCode || code.Kind == domain.SignInCode
+}
 
 // resetPassword replaces the password of an account and ends all its sessions. A second
 // factor stays: the next sign-in still needs it. Error: code_invalid.

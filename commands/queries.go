@@ -19,6 +19,26 @@ func (h *Handler) Me(ctx context.Context, call Call) (Answer[domain.User], error
 	return h.userNow(ctx, call.Tenant, call.User)
 }
 
+// Resident returns a person of a tenant as staff look after them, from the log. Error:
+// not_found.
+func (h *Handler) Resident(
+	ctx context.Context, tenant domain.TenantID, id domain.UserID,
+) (Answer[domain.Resident], error) {
+	resident, events, err := h.resident(ctx, tenant, id)
+	if err != nil {
+		return Answer[domain.Resident]{}, err
+	}
+	return Answer[domain.Resident]{Value: resident, Position: events[len(events)-1].Position, Stood: true}, nil
+}
+
+// FindResident returns the person of a tenant who has an external id.
+func (h *Handler) FindResident(
+	ctx context.Context, tenant domain.TenantID, x domain.ExternalID,
+) (id domain.UserID, found bool, err error) {
+	id.UUID, found, err = h.Store.Holder(ctx, x.Claim(tenant))
+	return id, found, err
+}
+
 // KnownPerson refuses an id that belongs to no person of a tenant. A person who was
 // erased is known. Error: not_found.
 func (h *Handler) KnownPerson(ctx context.Context, tenant domain.TenantID, id domain.UserID) error {
@@ -72,6 +92,11 @@ func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (
 	if len(of(events, person)) == 0 {
 		return Check{}, domain.Refuse(domain.CodeNotFound, "There is no such person.")
 	}
+	// A program may still know the person by a record that was merged into another.
+	if user := domain.Fold[domain.User](knownBy(c.KnownAt, upTo(head, of(events, person)))); user.IsMerged() {
+		c.Subject = user.MergedInto
+		return h.CheckConsent(ctx, call, c)
+	}
 
 	q := domain.Inquiry{
 		Purpose: code, At: c.At, KnownAt: c.KnownAt,
@@ -88,6 +113,13 @@ func (h *Handler) CheckConsent(ctx context.Context, call Call, c CheckConsent) (
 
 	check, err := q.Answer()
 	return Check{Check: check, Position: head}, err
+}
+
+// knownBy leaves out the events recorded after an instant; zero: none.
+func knownBy(instant time.Time, events []domain.Recorded) []domain.Recorded {
+	return slices.DeleteFunc(events, func(e domain.Recorded) bool {
+		return !instant.IsZero() && e.RecordedAt.After(instant)
+	})
 }
 
 // upTo leaves out the events after a position.

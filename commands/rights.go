@@ -29,8 +29,8 @@ func (h *Handler) LodgeRequest(ctx context.Context, call Call, c LodgeRequest) (
 	id := domain.RequestID{UUID: h.newID()}
 	wish := domain.LodgeRequest{ID: id, Kind: c.Kind, Details: c.Details, ByStaff: subject != call.User}
 	decide := func(user domain.User, r domain.Rights) (events []domain.Event, err error) {
-		if user.Erased {
-			return nil, subjectErased()
+		if err := user.TakesCommands(); err != nil {
+			return nil, err
 		}
 		id, events, err = r.Lodge(wish, call.User, h.now())
 		return events, err
@@ -124,8 +124,8 @@ func (h *Handler) PlaceHold(ctx context.Context, call Call, c PlaceHold) (Answer
 	id := domain.HoldID{UUID: h.newID()}
 	wish := domain.PlaceHold{ID: id, Reason: c.Reason}
 	decide := func(user domain.User, r domain.Rights) (events []domain.Event, err error) {
-		if user.Erased {
-			return nil, subjectErased()
+		if err := user.TakesCommands(); err != nil {
+			return nil, err
 		}
 		id, events, err = r.Place(wish, call.User)
 		return events, err

@@ -27,6 +27,7 @@ type (
 		Basis      Basis     `json:"basis"`
 		// EvidenceSHA256 is the hash of the scanned form, the recording or other proof.
 		EvidenceSHA256 string                  `json:"evidence_sha256,omitempty"`
+		Copy           *CopyOf                 `json:"copy,omitempty"` // nil: it was recorded here first
 		Private        Personal[DecisionFacts] `json:"-"`
 	}
 	// DecisionFacts may identify a person.
@@ -56,6 +57,7 @@ type (
 		Cause string `json:"cause,omitempty"`
 		// EvidenceSHA256 is the hash of the letter, the recording or other proof.
 		EvidenceSHA256 string                    `json:"evidence_sha256,omitempty"`
+		Copy           *CopyOf                   `json:"copy,omitempty"` // nil: it was recorded here first
 		Private        Personal[WithdrawalFacts] `json:"-"`
 	}
 	// WithdrawalFacts may identify a person.
@@ -144,6 +146,8 @@ type Consent struct {
 	GivenAt        time.Time
 	RecordedAt     time.Time
 	WithdrawnAt    time.Time // zero: not withdrawn
+	AnnulledAt     time.Time // since when it is known to count for nothing; zero: it counts
+	MovedTo        ConsentID // if it was annulled because it belongs to another record
 	Position       int64     // of the newest event about this record
 }
 

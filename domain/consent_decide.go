@@ -230,6 +230,8 @@ func (c WithdrawConsent) Decide(history []Recorded, now time.Time) ([]Event, err
 	switch {
 	case !ok:
 		return nil, Refuse(CodeNotFound, "There is no such consent.")
+	case !consent.AnnulledAt.IsZero():
+		return nil, isAnnulled(consent)
 	case !consent.Consented:
 		return nil, Refuse(CodeNotGranted, "This is a refusal: there is nothing to withdraw.")
 	case consent.GivenAt.After(now) && !c.GivenAt.After(now):

@@ -34,16 +34,28 @@ func ConsentsFor(purpose string, events []Recorded, at, knownAt time.Time) Conse
 // came in late: one person may have very many.
 func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose string) bool) Consents {
 	known := map[string][]held{} // by purpose
+	c := Consents{current: map[string]*Recorded{}}
+	var decided []int64 // position of the decision in each record
+
+	void := annulmentsIn(events, knownAt)
 	for i := range events {
 		e := &events[i]
-		if purpose := purposeOf(e.Event); purpose != "" && wanted(purpose) &&
-			(knownAt.IsZero() || !e.RecordedAt.After(knownAt)) {
-			known[purpose] = append(known[purpose], held{e, e.EffectiveAt})
+		purpose := purposeOf(e.Event)
+		if purpose == "" || !wanted(purpose) || !knownAt.IsZero() && e.RecordedAt.After(knownAt) {
+			continue
+		}
+
+		by := void.of(e)
+		if by == nil {
+			known[purpose] = append(known[purpose], hold(e))
+			continue
+		}
+		// What was annulled is shown, and counts for nothing.
+		if entry, is := annulled(e, by); is && (at.IsZero() || !e.EffectiveAt.After(at)) {
+			c.records, decided = append(c.records, entry), append(decided, e.Position)
 		}
 	}
 
-	c := Consents{current: map[string]*Recorded{}}
-	var decided []int64 // position of the decision in each record
 	for purpose, all := range known {
 		var open []int // which records are grants that still hold
 		for _, h := range inOrder(all) {
@@ -94,7 +106,17 @@ func (b byGivenAt) Swap(i, j int) {
 type held struct {
 	*Recorded
 
-	from time.Time
+	from   time.Time
+	place  int64 // among all that the person said: the position at which it was first recorded
+	stated bool  // whether somebody stated when it takes effect
+}
+
+func hold(e *Recorded) held {
+	h := held{e, e.EffectiveAt, e.Position, isStated(e.Event)}
+	if c := copyOf(e.Event); c != nil {
+		h.place, h.stated = c.Position, !c.Unstated
+	}
+	return h
 }
 
 // inOrder returns one person's decisions about one purpose in the order in which they
@@ -106,13 +128,13 @@ type held struct {
 // at the latest, and comes before it. If the log's clock never ran backwards there is no
 // such event, and sorting is all there is to do.
 func inOrder(events []held) []held {
-	slices.SortFunc(events, func(a, b held) int { return cmp.Compare(a.Position, b.Position) })
+	slices.SortFunc(events, func(a, b held) int { return cmp.Compare(a.place, b.place) })
 
 	byInstant := func(a, b held) int { return a.from.Compare(b.from) }
 
 	var latest time.Time
 	for i, e := range events {
-		if e.from.Before(latest) && !isStated(e.Event) {
+		if e.from.Before(latest) && !e.stated {
 			before := events[:i]
 			slices.SortStableFunc(before, byInstant)
 			for j := i - 1; j >= 0 && before[j].from.After(e.from); j-- {
@@ -206,7 +228,11 @@ func (c Consents) InForce(purpose string) (Consent, bool) {
 // Records.
 func (c Consents) AllInForce() (in []Consent) {
 	for _, r := range c.records {
-		if e, ok := c.current[r.Purpose].Event.(*ConsentGranted); ok && e.ConsentID == r.ID {
+		last := c.current[r.Purpose]
+		if last == nil { // every decision about it was annulled
+			continue
+		}
+		if e, ok := last.Event.(*ConsentGranted); ok && e.ConsentID == r.ID {
 			in = append(in, r)
 		}
 	}

@@ -472,7 +472,8 @@ func demandInvariants(t *rapid.T, c domain.Consents) {
 
 		// At most one: no other open grant is as new.
 		for _, r := range c.Records() {
-			if r.ID != in.ID && r.Purpose == p && r.Consented && !r.Withdrawn() && r.GivenAt.After(in.GivenAt) {
+			if r.ID != in.ID && r.Purpose == p && r.Consented && !r.Withdrawn() && r.AnnulledAt.IsZero() &&
+				r.GivenAt.After(in.GivenAt) {
 				t.Fatalf("%s: consent %s is newer than the one in force", p, r.ID)
 			}
 		}

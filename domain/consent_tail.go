@@ -44,9 +44,11 @@ func TailOf(subject UserID, id ConsentID) Tail {
 // does too, but after one it matters to a withdrawal whether a grant was still open.
 func settles(newest []Recorded, at, knownAt time.Time) bool {
 	var known []held
+	void := annulmentsIn(newest, knownAt) // an event is annulled by a later one only
 	for i := range newest {
-		if knownAt.IsZero() || !newest[i].RecordedAt.After(knownAt) {
-			known = append(known, held{&newest[i], newest[i].EffectiveAt})
+		counts := void.of(&newest[i]) == nil && purposeOf(newest[i].Event) != ""
+		if counts && (knownAt.IsZero() || !newest[i].RecordedAt.After(knownAt)) {
+			known = append(known, hold(&newest[i]))
 		}
 	}
 
@@ -56,7 +58,7 @@ func settles(newest []Recorded, at, knownAt time.Time) bool {
 			break
 		}
 
-		after := !h.from.Before(newest[0].RecordedAt)
+		after := !h.from.Before(newest[0].RecordedAt) && h.place == h.Position // a copy may come before what is older
 		switch h.Event.(type) {
 		case *ConsentGranted:
 			if after {

@@ -6,7 +6,7 @@ import "github.com/google/uuid"
 // s24(1)(b), s14(4)). It is the certificate of the erasure, named by the id of its
 // append; nothing in it identifies anybody.
 type UserErased struct {
-	Cause     string      `json:"cause"`               // BySelf, or CauseRequest
+	Cause     string      `json:"cause"`               // BySelf, CauseRequest or CauseMerged
 	RequestID RequestID   `json:"request_id,omitzero"` // the request that was fulfilled
 	Keys      []uuid.UUID `json:"keys"`                // ids of the keys that were destroyed
 	Destroyed []Remnant   `json:"destroyed"`

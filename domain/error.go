@@ -23,6 +23,14 @@ const (
 	CodeUnknownMunicipality  Code = "unknown_municipality"
 	CodeMunicipalityInactive Code = "municipality_inactive"
 	CodeEmailTaken           Code = "email_taken"
+	CodeExternalIDTaken      Code = "external_id_taken"
+	CodeHasAccount           Code = "has_account"
+	CodeNoAccount            Code = "no_account"
+	CodeMerged               Code = "subject_merged"
+	CodeNotMerged            Code = "not_merged"
+	CodeHasMerged            Code = "has_merged"
+	CodeRequestsOpen         Code = "requests_open"
+	CodeTooManyDecisions     Code = "too_many_decisions"
 	CodeCodeTaken            Code = "code_taken"
 	CodeNameTaken            Code = "name_taken"
 	CodeConsentRequired      Code = "consent_required"
@@ -34,6 +42,9 @@ const (
 	CodeAlreadyGranted       Code = "already_granted"
 	CodeInForce              Code = "in_force"
 	CodeNotGranted           Code = "not_granted"
+	CodeNotWithdrawn         Code = "not_withdrawn"
+	CodeAnnulled             Code = "annulled"
+	CodeAccountRestsOn       Code = "account_rests_on_consent"
 	CodeEvidenceRequired     Code = "evidence_required"
 	CodeCompetentPerson      Code = "competent_person_required"
 	CodeGivenInFuture        Code = "given_at_in_future"
@@ -117,8 +128,29 @@ func Refusals() map[Code]Refusal {
 
 		// Accounts and municipalities.
 		CodeEmailTaken: {ClassConflict, "An account with this e-mail address already exists in this municipality."},
-		CodeCodeTaken:  {ClassConflict, "Another municipality has this code."},
-		CodeNameTaken:  {ClassConflict, "Another municipality has this name."},
+		CodeExternalIDTaken: {
+			ClassConflict, "Another person of this municipality has this meter; see subject_id.",
+		},
+		CodeHasAccount: {
+			ClassConflict,
+			"This person has an account, and changes their own details; staff change only their external ids.",
+		},
+		CodeNoAccount: {ClassConflict, "This person has no account: staff recorded them."},
+		CodeMerged: {
+			ClassConflict, "This record was merged into another of the same person: use that one; see subject_id.",
+		},
+		CodeNotMerged: {ClassConflict, "This record is not merged into another."},
+		CodeHasMerged: {
+			ClassConflict, "Other records were merged into this one: merge the other way round, or undo that first.",
+		},
+		CodeRequestsOpen: {
+			ClassConflict, "This record has open requests or holds: close and lift them first.",
+		},
+		CodeTooManyDecisions: {
+			ClassConflict, "This record has more than 500 decisions: too many to merge.",
+		},
+		CodeCodeTaken: {ClassConflict, "Another municipality has this code."},
+		CodeNameTaken: {ClassConflict, "Another municipality has this name."},
 
 		// Purposes and consents.
 		CodeConsentRequired: {ClassInvalid, "An account needs consent to the purpose platform_registration."},
@@ -134,6 +166,11 @@ func Refusals() map[Code]Refusal {
 		CodeAlreadyGranted:  {ClassConflict, "A consent for this purpose under this notice is in force."},
 		CodeInForce:         {ClassConflict, "A consent for this purpose is in force: withdraw it instead."},
 		CodeNotGranted:      {ClassConflict, "This is a refusal: there is nothing to withdraw."},
+		CodeNotWithdrawn:    {ClassConflict, "This consent is not withdrawn."},
+		CodeAnnulled:        {ClassConflict, "This entry was annulled: it counts for nothing."},
+		CodeAccountRestsOn: {
+			ClassConflict, "This person's account rests on this consent: withdraw it, which closes the account.",
+		},
 		CodeEvidenceRequired: {
 			ClassInvalid,
 			"A decision given more than 5 minutes ago needs evidence, and a channel other than web.",
@@ -235,6 +272,9 @@ type Error struct {
 	// ConsentID is set where an existing consent is the reason (already_granted,
 	// in_force).
 	ConsentID ConsentID
+	// SubjectID is set where another record is the reason (external_id_taken,
+	// subject_merged).
+	SubjectID UserID
 	// Wait is how long the same command will be refused, where that is known.
 	Wait  time.Duration
 	cause error

@@ -40,6 +40,12 @@ func eventTypes() map[string]registration {
 
 		"user.erased.v1": registered[UserErased](UserStream, OpDelete, "users"),
 
+		"resident.recorded.v1":        registered[ResidentRecorded](UserStream, OpCreate, "users"),
+		"resident.details_changed.v1": registered[ResidentDetailsChanged](UserStream, OpUpdate, "users"),
+		"resident.merged.v1":          registered[ResidentMerged](UserStream, OpUpdate, "users"),
+		"resident.unmerged.v1":        registered[ResidentUnmerged](UserStream, OpUpdate, "users"),
+		"user.account_opened.v1":      registered[AccountOpened](UserStream, OpUpdate, "users"),
+
 		"admin.added.v1":     registered[AdminAdded](AdminsStream, OpCreate, "admins"),
 		"admin.removed.v1":   registered[AdminRemoved](AdminsStream, OpDelete, "admins"),
 		"officers.listed.v1": registered[OfficersListed](OfficersStream, OpUpdate, "officers"),
@@ -51,6 +57,7 @@ func eventTypes() map[string]registration {
 		"consent.granted.v1":   registered[ConsentGranted](ConsentStream, OpCreate, "consents"),
 		"consent.refused.v1":   registered[ConsentRefused](ConsentStream, OpCreate, "consents"),
 		"consent.withdrawn.v1": registered[ConsentWithdrawn](ConsentStream, OpUpdate, "consents"),
+		"consent.annulled.v1":  registered[ConsentAnnulled](ConsentStream, OpUpdate, "consents"),
 
 		"purpose.defined.v1":          registered[PurposeDefined](PurposeStream, OpCreate, "purposes"),
 		"purpose.notice_published.v1": registered[PurposeNoticePublished](PurposeStream, OpCreate, "notices"),

@@ -195,6 +195,8 @@ type Rights struct {
 // EvolveAll, copies it once for many events.
 func (s Rights) Evolve(r Recorded) Rights { return s.EvolveAll([]Recorded{r}) }
 
+func (q Request) isOpen() bool { return q.Status == RequestOpen }
+
 // EvolveAll returns the state after more events, in time that grows with their number and
 // not with its square.
 func (s Rights) EvolveAll(events []Recorded) Rights {

@@ -141,8 +141,10 @@ type User struct {
 	Email             string // as people read it: ShownEmail
 	FullName          string
 	Phone             string
+	Account           bool // can sign in, or could until it was closed; the rest are residents whom staff recorded
 	Active            bool
 	Erased            bool
+	MergedInto        UserID    // the record of the same person that goes on in its place; zero: none
 	EmailVerifiedAt   time.Time // of the address that it has now; zero: not verified
 	CreatedAt         time.Time
 	UpdatedAt         time.Time
@@ -164,8 +166,28 @@ func (u User) Evolve(r Recorded) User {
 		u = User{
 			ID: UserID{r.Stream.ID}, Tenant: r.Tenant, MunicipalityCode: e.MunicipalityCode, Role: e.Role,
 			PreferredLanguage: e.PreferredLanguage, Email: ShownEmail(person.Email), FullName: person.FullName,
+			Phone: person.Phone, Account: true, Active: true, Erased: e.Person.State() == Erased,
+			CreatedAt: r.RecordedAt,
+		}
+	case *ResidentRecorded:
+		person, _ := e.Person.Get()
+		u = User{
+			ID: UserID{r.Stream.ID}, Tenant: r.Tenant, MunicipalityCode: e.MunicipalityCode, Role: Citizen,
+			PreferredLanguage: e.PreferredLanguage, Email: ShownEmail(person.Email), FullName: person.FullName,
 			Phone: person.Phone, Active: true, Erased: e.Person.State() == Erased, CreatedAt: r.RecordedAt,
 		}
+	case *ResidentDetailsChanged:
+		u = u.withDetails(e)
+	case *ResidentMerged:
+		if e.From == u.ID {
+			u.MergedInto = e.Into
+		}
+	case *ResidentUnmerged:
+		if e.From == u.ID {
+			u.MergedInto = UserID{}
+		}
+	case *AccountOpened:
+		u = u.withAccount(e)
 	case *UserProfileChanged:
 		u = u.withProfile(e)
 	case *UserEmailChanged:
@@ -212,6 +234,26 @@ func (u User) withProfile(e *UserProfileChanged) User {
 		u.Phone = person.Phone.New
 	}
 
+	return u
+}
+
+func (u User) withDetails(e *ResidentDetailsChanged) User {
+	person, _ := e.Person.Get()
+	u = u.withProfile(&UserProfileChanged{
+		PreferredLanguage: e.PreferredLanguage,
+		Person:            Known(ProfileChanges{FullName: person.FullName, Phone: person.Phone}),
+	})
+	if person.Email != nil {
+		u.Email = ShownEmail(person.Email.New)
+	}
+	return u
+}
+
+func (u User) withAccount(e *AccountOpened) User {
+	u.Account = true
+	if email, open := e.Email.Get(); open {
+		u.Email = ShownEmail(email.New)
+	}
 	return u
 }
 
@@ -348,6 +390,11 @@ func (c ChangeProfile) validate() error {
 	return f.Err()
 }
 
+// NoAccount is the refusal of a command about an account that does not exist.
+func NoAccount() *Error {
+	return Refuse(CodeNoAccount, "This person has no account: staff recorded them.")
+}
+
 // Deactivate returns the event that closes the account, or nothing if it is closed.
 func (u User) Deactivate(cause string) []Event {
 	if !u.Active {
@@ -367,6 +414,8 @@ func (u User) Reactivate(cause string, consents Consents) ([]Event, error) {
 		return nil, Refuse(CodeSubjectErased, "This person's data was erased.")
 	case u.Active:
 		return nil, nil
+	case !u.Account:
+		return nil, NoAccount()
 	case !inForce && (u.Role == Citizen || cause == CauseConsentWithdrawn):
 		return nil, Refuse(CodeConsentRequired,
 			"The consent that this account rests on is not in force; it must be given again.")
@@ -400,6 +449,9 @@ func (u User) ChangeRole(role Role, consents Consents) ([]Event, error) {
 	}
 	if u.Role == role {
 		return nil, nil
+	}
+	if !u.Account {
+		return nil, NoAccount()
 	}
 	if _, inForce := consents.InForce(PlatformRegistrationCode); role == Citizen && !inForce {
 		return nil, Refuse(CodeConsentRequired,

@@ -22,6 +22,8 @@ type consentBody struct {
 	ConsentedAt        *instant        `json:"consented_at" nullable:"true" doc:"When the person said yes; null for a refusal." example:"2026-03-01T12:00:00.000000Z"`
 	Withdrawn          bool            `json:"withdrawn" example:"false"`
 	WithdrawnAt        *instant        `json:"withdrawn_at" nullable:"true"`
+	AnnulledAt         *instant        `json:"annulled_at" nullable:"true" doc:"Since when this entry is known to count for nothing; null: it counts."`
+	MovedTo            *uuid.UUID      `json:"moved_to" nullable:"true" format:"uuid" doc:"Its copy, if two records of one person were merged."`
 	Channel            domain.Channel  `json:"channel" enum:"web,counter,phone,whatsapp,ussd,paper"`
 	GivenAt            instant         `json:"given_at" doc:"When the person decided."`
 	RecordedAt         instant         `json:"recorded_at" doc:"When it was recorded."`
@@ -37,7 +39,8 @@ func consentOf(c domain.Consent) consentBody {
 	b := consentBody{
 		ID: c.ID.UUID, SubjectID: c.Subject.UUID, Purpose: c.Purpose, PurposeDescription: c.Wording,
 		Language: c.Language, Consented: c.Consented, Withdrawn: c.Withdrawn(),
-		WithdrawnAt: instantOrNull(c.WithdrawnAt), Channel: c.Channel, GivenAt: instant(c.GivenAt),
+		WithdrawnAt: instantOrNull(c.WithdrawnAt), AnnulledAt: instantOrNull(c.AnnulledAt),
+		MovedTo: idOrNull(c.MovedTo.UUID), Channel: c.Channel, GivenAt: instant(c.GivenAt),
 		RecordedAt: instant(c.RecordedAt), NoticeVersion: c.NoticeVersion, SHA256: c.SHA256, GivenBy: c.GivenBy,
 		RecordedBy: idOrNull(c.RecordedBy.UUID), EvidenceSHA256: orNull(c.EvidenceSHA256), Position: c.Position,
 	}
@@ -210,6 +213,33 @@ func (s *server) withdrawalRefused(ctx context.Context, call commands.Call, id d
 		return refusal // nobody has this consent
 	}
 	return s.recordRefusal(ctx, call, refusal, "consents", c.Subject)
+}
+
+type annulConsentInput struct {
+	ID   string `path:"id"`
+	Body struct {
+		Reason   string        `json:"reason" doc:"What the error was." example:"recorded on the wrong person"`
+		Entry    string        `json:"entry,omitempty" minLength:"1" says:"enum=decision|withdrawal" doc:"Default: the decision. withdrawal: the one in withdrawn_at."`
+		Evidence *evidenceBody `json:"evidence,omitempty" doc:"Needed if processing is allowed after this that is not allowed now."`
+	} `nameHint:"AnnulConsentBody"`
+}
+
+func (s *server) annulConsent(ctx context.Context, call commands.Call, in *annulConsentInput) (*consentChanged, error) {
+	id, err := namedID(in.ID)
+	if err != nil {
+		return nil, err
+	}
+
+	c := commands.AnnulConsent{
+		Consent: domain.ConsentID{UUID: id}, Entry: domain.Entry(in.Body.Entry), Reason: in.Body.Reason,
+	}
+	if e := in.Body.Evidence; e != nil {
+		c.Evidence = &domain.Evidence{SHA256: e.SHA256, Reference: e.Reference}
+	}
+
+	a, err := s.config.Commands.AnnulConsent(ctx, call, c)
+	err = s.withdrawalRefused(ctx, call, c.Consent, err)
+	return consentAnswer(a, recordUnchanged(ctx, s, call, a, err, "consents", subjectOfConsent))
 }
 
 func subjectOfConsent(c domain.Consent) domain.UserID { return c.Subject }

@@ -213,6 +213,8 @@ func csvColumns(of ConsentDocument) []csvColumn {
 		text("consented_at", func(r exportRow) string { return printed(r.ConsentedAt) }),
 		{"withdrawn", func(r exportRow) string { return strconv.FormatBool(r.Withdrawn) }},
 		text("withdrawn_at", func(r exportRow) string { return printed(r.WithdrawnAt) }),
+		text("annulled_at", func(r exportRow) string { return printed(r.AnnulledAt) }),
+		text("moved_to", func(r exportRow) string { return printed(r.MovedTo) }),
 		text("channel", func(r exportRow) string { return string(r.Channel) }),
 		text("given_at", func(r exportRow) string { return printed(&r.GivenAt) }),
 		text("recorded_at", func(r exportRow) string { return printed(&r.RecordedAt) }),

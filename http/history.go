@@ -37,8 +37,12 @@ type historyBody struct {
 	Personal          personalState        `json:"personal" example:"open"`
 	EvidenceReference *string              `json:"evidence_reference" doc:"Where the evidence is kept." example:"form 114"`
 	CompetentPerson   *competentPersonBody `json:"competent_person" doc:"Who decided for the subject (POPIA s35)."`
-	Reason            *string              `json:"reason" doc:"Reason of a withdrawal."`
-	Cause             *string              `json:"cause" enum:"account_closed" nullable:"true" doc:"For a withdrawal caused by closing the account; otherwise null."`
+	Reason            *string              `json:"reason" doc:"Reason of a withdrawal or an annulment."`
+	Cause             *string              `json:"cause" enum:"account_closed,merged,unmerged" nullable:"true" doc:"account_closed: a withdrawal caused by closing the account; merged, unmerged: an annulment that moved the entry to another record of the same person; otherwise null."`
+
+	Entry      *string    `json:"entry" enum:"decision,withdrawal" nullable:"true" doc:"What an annulment annuls; otherwise null."`
+	Annuls     *uuid.UUID `json:"annuls" nullable:"true" format:"uuid" doc:"The event that an annulment annuls; otherwise null."`
+	AnnulledAt *instant   `json:"annulled_at" nullable:"true" doc:"Since when this event is known to count for nothing; null: it counts."`
 }
 
 type competentPersonBody struct {
@@ -78,6 +82,7 @@ func historyOf(h reports.HistoryEntry) historyBody {
 
 		Personal: stateOf(h.Personal), EvidenceReference: orNull(h.EvidenceReference),
 		Reason: orNull(h.Reason), Cause: orNull(h.Cause),
+		Entry: orNull(string(h.Entry)), Annuls: idOrNull(h.Annuls), AnnulledAt: instantOrNull(h.AnnulledAt),
 	}
 	if h.NoticeVersion > 0 {
 		b.NoticeVersion = &h.NoticeVersion

@@ -108,7 +108,7 @@ type writer struct {
 func (w writer) municipality(code string) string { return cmp.Or(w.municipalities[code], code) }
 
 func (w writer) profile(u userBody) paperRecord {
-	if u.FullName == "" && u.Email == "" {
+	if u.FullName == "" {
 		return paperRecord{w.of("erased_person"), w.facts(
 			"reference", short8(u.ID), "municipality", u.MunicipalityCode, "created_at", w.when(u.CreatedAt),
 			"updated_at", w.when(u.UpdatedAt),
@@ -116,8 +116,9 @@ func (w writer) profile(u userBody) paperRecord {
 	}
 
 	return paperRecord{u.FullName, w.facts(
-		"email", u.Email, "phone", deref(u.Phone), "preferred_language", w.of(string(u.PreferredLanguage)),
+		"email", deref(u.Email), "phone", deref(u.Phone), "preferred_language", w.of(string(u.PreferredLanguage)),
 		"municipality", u.MunicipalityCode, "role", w.of(string(u.Role)), "is_active", w.yes(u.IsActive),
+		"has_account", w.yes(u.HasAccount), "external_ids", w.value("external_ids", u.ExternalIDs),
 		"created_at", w.when(u.CreatedAt), "updated_at", w.when(u.UpdatedAt), "reference", short8(u.ID),
 	)}
 }
@@ -129,7 +130,8 @@ func (w writer) consent(c consentBody) paperRecord {
 	}
 
 	facts := w.facts(
-		"decision", w.of(decision), "withdrawn_at", w.maybe(c.WithdrawnAt), "wording", c.PurposeDescription,
+		"decision", w.of(decision), "withdrawn_at", w.maybe(c.WithdrawnAt), "annulled_at", w.maybe(c.AnnulledAt),
+		"wording", c.PurposeDescription,
 	)
 	facts[len(facts)-1].Language = c.Language
 
@@ -255,7 +257,7 @@ func freeTexts() []string {
 	return []string{
 		"email", "full_name", "phone", "reason", "details", "note", "text", "wording", "evidence_reference", "name",
 		"relation", "authority", "sha256", "evidence_sha256", "route", "contact_email", "district_code", "retention",
-		"texts", "position", "identity_document",
+		"texts", "position", "identity_document", "value",
 	}
 }
 
@@ -265,7 +267,7 @@ func codeFields() []string {
 	return []string{
 		"role", "preferred_language", "language", "channel", "recorded_by", "given_by", "lodged_by", "basis", "kind",
 		"ground", "status", "cause", "scope", "destroyed", "kept", "fields", "operation", "table_name", "province",
-		"category",
+		"category", "type", "entry",
 	}
 }
 
@@ -324,9 +326,9 @@ func (w writer) within(field, name string, v any) string {
 	case field == "texts", field == "sha256":
 		return w.say(field, v)
 	// Of these, only whether they were given is known.
-	case field == "filter" && slices.Contains([]string{"q", "email", "phone"}, name):
+	case field == "filter" && slices.Contains([]string{"q", "email", "phone", "external_id"}, name):
 		return w.of("given")
-	case field == "filter" && name == "is_active":
+	case field == "filter" && (name == "is_active" || name == "has_account"):
 		return w.yes(v == "true")
 	default:
 		return w.say(name, v)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/salga-trust/engine/commands"
+	"github.com/salga-trust/engine/domain"
 )
 
 type passwordResetInput struct {
@@ -34,13 +35,25 @@ type redeemInput struct {
 	Body struct {
 		Code     string `json:"code" doc:"In any letter case, with or without hyphens and blanks." example:"the code that you were given"`
 		Password string `json:"password" says:"min=8;max=128" doc:"The new one." example:"staple of another battery"`
+		Email    string `json:"email,omitempty" says:"max=254" doc:"For a code from /residents/{id}/sign-in: the address to sign in with."`
+		Consent  *struct {
+			Purpose            string `json:"purpose" example:"platform_registration"`
+			PurposeDescription string `json:"purpose_description,omitempty" doc:"The wording that was shown; must match the registry."`
+			Language           string `json:"language" says:"enum=en|zu|af" example:"zu"`
+			Consented          bool   `json:"consented" example:"true"`
+		} `json:"consent,omitempty" doc:"For the same: to platform_registration, which every account rests on."`
 	} `nameHint:"RedeemBody"`
 }
 
 func (s *server) redeemCode(ctx context.Context, call commands.Call, in *redeemInput) (*nothingChanged, error) {
-	a, err := s.config.Commands.RedeemCode(ctx, call, commands.RedeemCode{
-		Code: in.Body.Code, Password: in.Body.Password,
-	})
+	wish := commands.RedeemCode{Code: in.Body.Code, Password: in.Body.Password, Email: in.Body.Email}
+	if c := in.Body.Consent; c != nil {
+		wish.Consent = &commands.RegisterConsent{
+			Purpose: c.Purpose, Description: c.PurposeDescription, Language: domain.Language(c.Language),
+			Consented: c.Consented,
+		}
+	}
+	a, err := s.config.Commands.RedeemCode(ctx, call, wish)
 	return &nothingChanged{Position: position(a.Position)}, err
 }
 

@@ -53,6 +53,7 @@ type cell struct {
 type thing struct {
 	user, email, consent, tenant, code, purpose string
 	request, hold, certificate                  string
+	resident                                    string // without an account
 }
 
 // targets are the owners of the things that a party asks for.
@@ -62,7 +63,7 @@ func targets() []string { return []string{"own", "same tenant", "other tenant", 
 func absent() thing {
 	return thing{
 		uuid.NewString(), "nobody@example.org", uuid.NewString(), uuid.NewString(), "NONE1", "no_such_purpose",
-		uuid.NewString(), uuid.NewString(), uuid.NewString(),
+		uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString(),
 	}
 }
 
@@ -75,6 +76,17 @@ func (c cell) request(about thing) (path, body string, names bool) {
 		body = fmt.Sprintf(`{"email":%q,"password":%q,"full_name":"Sipho Zulu","role":"field_worker",
 			"municipality_code":%q}`, fresh(), password, about.code)
 		return path, body, true
+	case "record_resident":
+		body = fmt.Sprintf(`{"full_name":"Sipho Zulu","external_ids":[{"type":"meter","value":%q}]}`, uuid.NewString())
+	case "change_resident":
+		body = fmt.Sprintf(`{"add_external_ids":[{"type":"meter","value":%q}]}`, uuid.NewString())
+	case "merge_residents":
+		body = fmt.Sprintf(`{"into":%q}`, about.user)
+	case "unmerge_residents":
+		// An absent record, or one beyond their reach, is not merged into another.
+		if c.about == about && c.Reaches[c.party] != "nothing" && c.sees() {
+			c.w.merge(about)
+		}
 	case "record_consent":
 		body = strings.Replace(body, "sms_alert", "newsletter", 1)
 	case "get_municipality":
@@ -133,7 +145,8 @@ func (c cell) request(about thing) (path, body string, names bool) {
 // new route of a known kind of thing needs no change here.
 func (c cell) aboutInPath(path string, about thing) (string, bool) {
 	things := map[string]string{
-		"users": about.user, "subjects": about.user, "municipalities": about.tenant, "consents": about.consent,
+		"users": about.user, "subjects": about.user, "residents": about.resident,
+		"municipalities": about.tenant, "consents": about.consent,
 		"requests": about.request, "holds": about.hold, "certificates": about.certificate,
 	}
 
@@ -462,7 +475,33 @@ func (k *cast) thing(code string, p *person, named func(kind string) bool) thing
 		must(k.w.t, err)
 		about.hold = hold.Value.ID.String()
 	}
+	if named("residents") {
+		about.resident = k.resident(code, p)
+	}
 	return about
+}
+
+// resident records a person without an account. SALGA has none: there it is the user.
+func (k *cast) resident(code string, p *person) string {
+	k.w.t.Helper()
+	if code == domain.PlatformCode {
+		return p.id
+	}
+	a, err := k.w.handler.RecordResident(k.w.t.Context(), commands.System(k.tenant(code)), commands.RecordResident{
+		FullName: "Sipho Zulu", Phone: "0821234567",
+	})
+	must(k.w.t, err)
+	return a.Value.ID.String()
+}
+
+// merge merges a thing's resident into its user.
+func (w *world) merge(about thing) {
+	w.t.Helper()
+	id := func(text string) domain.UserID { return domain.UserID{UUID: uuid.MustParse(text)} }
+	tenant := domain.TenantID{UUID: uuid.MustParse(about.tenant)}
+	_, err := w.handler.MergeResidents(w.t.Context(), commands.System(tenant),
+		commands.MergeResidents{From: id(about.resident), Into: id(about.user)})
+	must(w.t, err)
 }
 
 func (k *cast) municipality() string {

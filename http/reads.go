@@ -95,6 +95,9 @@ func revealing() []domain.Code {
 		domain.CodeAlreadyGranted, domain.CodeInForce, domain.CodeNotGranted, domain.CodeConsentRequired,
 		domain.CodeLastAdmin, domain.CodeRetentionHold, domain.CodeStaffRecordKept, domain.CodeRequestClosed,
 		domain.CodeTooManyOpen, domain.CodeSubjectErased, domain.CodeStale,
+		domain.CodeHasAccount, domain.CodeNoAccount, domain.CodeAnnulled, domain.CodeNotWithdrawn,
+		domain.CodeAccountRestsOn, domain.CodeMerged, domain.CodeNotMerged, domain.CodeHasMerged,
+		domain.CodeRequestsOpen, domain.CodeTooManyDecisions,
 	}
 }
 

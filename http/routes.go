@@ -149,8 +149,11 @@ func routes() []route {
 			id: "redeem_code", method: "POST", path: api + "/auth/redeem",
 			who: everyone, rate: redeemRate, status: 204,
 			serve:   on((*server).redeemCode),
-			summary: "Set a new password with a one-time code; all sessions end, a second factor stays",
-			codes:   []domain.Code{domain.CodeCodeInvalid, domain.CodeOverloaded},
+			summary: "Set a new password with a one-time code, or open an account with a sign-in code",
+			codes: []domain.Code{
+				domain.CodeCodeInvalid, domain.CodeConsentRequired, domain.CodeWordingMismatch, domain.CodeEmailTaken,
+				domain.CodeOverloaded,
+			},
 		},
 
 		{
@@ -206,7 +209,7 @@ func routes() []route {
 			id: "list_users", method: "GET", path: api + "/users",
 			who: staff, rate: accountRate, waits: "users",
 			serve:   on((*server).users),
-			summary: "Accounts of your municipality, newest first; field workers search by exact email or phone",
+			summary: "People of your municipality, newest first; field workers search by exact email, phone, external id",
 			codes:   []domain.Code{domain.CodeInvalid},
 		},
 		{
@@ -228,14 +231,17 @@ func routes() []route {
 			who: admins, rate: accountRate, versioned: true,
 			serve: on((*server).changeRole), summary: "Change the role of an account; the last admin stays admin",
 			codes: []domain.Code{
-				domain.CodeNotFound, domain.CodeLastAdmin, domain.CodeConsentRequired, domain.CodeSubjectErased,
+				domain.CodeNotFound, domain.CodeNoAccount, domain.CodeLastAdmin, domain.CodeConsentRequired,
+				domain.CodeSubjectErased,
 			},
 		},
 		{
 			id: "deactivate_user", method: "POST", path: api + "/users/{id}/deactivate",
 			who: admins, rate: accountRate, versioned: true,
 			serve: on((*server).deactivateUser), summary: "Deactivate an account; its sessions end",
-			codes: []domain.Code{domain.CodeNotFound, domain.CodeLastAdmin, domain.CodeSubjectErased},
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeNoAccount, domain.CodeLastAdmin, domain.CodeSubjectErased,
+			},
 		},
 		{
 			id: "reactivate_user", method: "POST", path: api + "/users/{id}/reactivate",
@@ -260,6 +266,58 @@ func routes() []route {
 			serve:   on((*server).recoverTOTP),
 			summary: "Remove the second factor of someone who has lost their authenticator; their sessions end",
 			codes:   []domain.Code{domain.CodeForbidden, domain.CodeNotFound, domain.CodeSubjectErased},
+		},
+
+		{
+			id: "record_resident", method: "POST", path: api + "/residents",
+			who: counter, rate: accountRate, status: 201,
+			serve:   on((*server).recordResident),
+			summary: "Record a person who has no account; needs no consent",
+			codes:   []domain.Code{domain.CodeExternalIDTaken, domain.CodeSubjectErased},
+		},
+		{
+			id: "get_resident", method: "GET", path: api + "/residents/{id}",
+			who: staff, rate: accountRate, waits: logItself,
+			serve: on((*server).resident), summary: "One person with their external ids",
+			codes: []domain.Code{domain.CodeNotFound},
+		},
+		{
+			id: "change_resident", method: "PATCH", path: api + "/residents/{id}",
+			who: counter, rate: accountRate, versioned: true,
+			serve:   on((*server).changeResident),
+			summary: "Correct a person's details; of someone with an account, only the external ids",
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeHasAccount, domain.CodeExternalIDTaken, domain.CodeSubjectErased,
+				domain.CodeMerged,
+			},
+		},
+		{
+			id: "issue_sign_in_code", method: "POST", path: api + "/residents/{id}/sign-in",
+			who: counter, rate: accountRate, status: 201,
+			serve:   on((*server).issueSignInCode),
+			summary: "Hand out a one-time code with which a recorded person gets an account",
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeHasAccount, domain.CodeMerged, domain.CodeSubjectErased,
+			},
+		},
+		{
+			id: "merge_residents", method: "POST", path: api + "/residents/{id}/merge",
+			who: registrars, rate: accountRate,
+			serve:   on((*server).mergeResidents),
+			summary: "Merge this record into another of the same person; decisions count as one history from now on",
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeHasAccount, domain.CodeMerged, domain.CodeHasMerged,
+				domain.CodeRequestsOpen, domain.CodeTooManyDecisions, domain.CodeSubjectErased,
+			},
+		},
+		{
+			id: "unmerge_residents", method: "POST", path: api + "/residents/{id}/unmerge",
+			who: registrars, rate: accountRate,
+			serve:   on((*server).unmergeResidents),
+			summary: "Take a merge back: this record stands alone again",
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeNotMerged, domain.CodeTooManyDecisions, domain.CodeSubjectErased,
+			},
 		},
 
 		{
@@ -359,7 +417,7 @@ func routes() []route {
 				domain.CodeForbidden, domain.CodeNotFound, domain.CodeUnknownPurpose, domain.CodePurposeNotConsent,
 				domain.CodeWordingMismatch, domain.CodeNoticeChanged, domain.CodeAlreadyGranted, domain.CodeInForce,
 				domain.CodeEvidenceRequired, domain.CodeCompetentPerson, domain.CodeGivenInFuture,
-				domain.CodeSubjectErased,
+				domain.CodeMerged, domain.CodeSubjectErased,
 			},
 		},
 		{
@@ -390,8 +448,19 @@ func routes() []route {
 			serve:   on((*server).withdrawConsent),
 			summary: "Withdraw a consent; doing so again changes nothing, unless given_at is earlier",
 			codes: []domain.Code{
-				domain.CodeForbidden, domain.CodeNotFound, domain.CodeNotGranted, domain.CodeGivenInFuture,
+				domain.CodeForbidden, domain.CodeNotFound, domain.CodeNotGranted, domain.CodeAnnulled,
+				domain.CodeGivenInFuture,
 				domain.CodeEvidenceRequired, domain.CodeLastAdmin, domain.CodeSubjectErased,
+			},
+		},
+		{
+			id: "annul_consent", method: "POST", path: api + "/consents/{id}/annul",
+			who: overseers, rate: accountRate,
+			serve:   on((*server).annulConsent),
+			summary: "Annul an entry made in error: as known from now on, it never counted",
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeNotGranted, domain.CodeNotWithdrawn, domain.CodeAnnulled,
+				domain.CodeEvidenceRequired, domain.CodeAccountRestsOn, domain.CodeSubjectErased,
 			},
 		},
 
@@ -435,7 +504,8 @@ func routes() []route {
 			serve:   on((*server).lodgeRequest),
 			summary: "Request access, correction or erasure, or object (POPIA s11(3), s23, s24)",
 			codes: []domain.Code{
-				domain.CodeForbidden, domain.CodeNotFound, domain.CodeSubjectErased, domain.CodeTooManyOpen,
+				domain.CodeForbidden, domain.CodeNotFound, domain.CodeMerged, domain.CodeSubjectErased,
+				domain.CodeTooManyOpen,
 			},
 		},
 		{
@@ -485,7 +555,9 @@ func routes() []route {
 			id: "place_hold", method: "POST", path: api + "/data-rights/holds",
 			who: overseers, rate: accountRate, status: 201,
 			serve: on((*server).placeHold), summary: "Keep a person's data from being erased",
-			codes: []domain.Code{domain.CodeNotFound, domain.CodeSubjectErased, domain.CodeTooManyOpen},
+			codes: []domain.Code{
+				domain.CodeNotFound, domain.CodeMerged, domain.CodeSubjectErased, domain.CodeTooManyOpen,
+			},
 		},
 		{
 			id: "lift_hold", method: "POST", path: api + "/data-rights/holds/{id}/lift",

@@ -9,28 +9,33 @@ import (
 	"github.com/salga-trust/engine/domain"
 )
 
-// userBody is an account in answers.
+// userBody is a person in answers, with an account or without.
 type userBody struct {
 	ID                uuid.UUID       `json:"id" format:"uuid"`
 	TenantID          uuid.UUID       `json:"tenant_id" format:"uuid"`
 	MunicipalityCode  string          `json:"municipality_code" example:"CPT"`
-	Email             string          `json:"email" example:"nomsa@example.org"`
+	Email             *string         `json:"email" nullable:"true" doc:"null: none." example:"nomsa@example.org"`
 	FullName          string          `json:"full_name" example:"Nomsa Dlamini"`
 	Phone             *string         `json:"phone" doc:"E.164; null: none." example:"+27821234567"`
 	PreferredLanguage domain.Language `json:"preferred_language" enum:"en,zu,af" example:"zu"`
 	Role              domain.Role     `json:"role" enum:"citizen,field_worker,manager,admin,saps_liaison" example:"citizen"`
 	IsActive          bool            `json:"is_active" example:"true"`
+	HasAccount        bool            `json:"has_account" doc:"Whether there is an account to sign in with; false: staff recorded this person." example:"true"`
 	EmailVerifiedAt   *instant        `json:"email_verified_at" doc:"When its owner proved that the address is theirs; null: they have not, or it has changed since."`
 	CreatedAt         instant         `json:"created_at"`
 	UpdatedAt         instant         `json:"updated_at"`
+	MergedInto        *uuid.UUID      `json:"merged_into" nullable:"true" format:"uuid" doc:"The record of the same person that goes on in place of this one; null: none."`
+	Merged            []uuid.UUID     `json:"merged,omitempty" doc:"The records that were merged into this one; left out in lists."`
 	SecondFactor      *bool           `json:"second_factor,omitempty" doc:"Whether sign-in needs an authenticator code; shown only for your own account." example:"false"`
+	ExternalIDs       []ExternalID    `json:"external_ids,omitempty" doc:"The numbers by which the municipality's other systems know this person; left out in lists."`
 }
 
 func userOf(u domain.User) userBody {
 	return userBody{
 		ID: u.ID.UUID, TenantID: u.Tenant.UUID, MunicipalityCode: u.MunicipalityCode,
-		Email: u.Email, FullName: u.FullName, Phone: orNull(u.Phone), PreferredLanguage: u.PreferredLanguage,
-		Role: u.Role, IsActive: u.Active, EmailVerifiedAt: instantOrNull(u.EmailVerifiedAt),
+		Email: orNull(u.Email), FullName: u.FullName, Phone: orNull(u.Phone), PreferredLanguage: u.PreferredLanguage,
+		Role: u.Role, IsActive: u.Active, HasAccount: u.Account && !u.Erased,
+		EmailVerifiedAt: instantOrNull(u.EmailVerifiedAt), MergedInto: idOrNull(u.MergedInto.UUID),
 		CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
 	}
 }
@@ -69,11 +74,11 @@ func (out *userChanged) own(call commands.Call) *userChanged {
 }
 
 func (s *server) me(ctx context.Context, call commands.Call, _ *struct{}) (*userOutput, error) {
-	a, err := s.config.Commands.Me(ctx, call)
+	a, err := s.config.Commands.Resident(ctx, call.Tenant, call.User)
 	if err != nil {
 		return nil, err
 	}
-	return &userOutput{ETag: etag(a.Value.Version), Body: userOf(a.Value).own(call)}, nil
+	return &userOutput{ETag: etag(a.Value.Version), Body: residentOf(a.Value).own(call)}, nil
 }
 
 type changeMeInput struct {

@@ -63,11 +63,19 @@ insert into trust.side_rules (kind, event_type) values
 
 -- Whoever answered a code that was sent to their address has it verified. Of nobody was that known before.
 do $$
+declare
+    live regclass := trust.live_version('users');
+    version text;
 begin
-    execute format('alter table %s add column email_verified_at timestamptz', trust.live_version('users'));
-    execute format('comment on column %s.email_verified_at is %L', trust.live_version('users'),
-        'when its owner proved that the address is theirs; null: they did not, or it is another since');
-    execute format('create or replace view trust.users with (security_invoker = true) as select * from %s', trust.live_version('users'));
+    for version in
+        select c.oid::regclass::text from pg_class c
+        where c.relnamespace = 'trust'::regnamespace and c.relkind = 'r' and c.relname ~ '^users_v[0-9]+$'
+    loop
+        execute format('alter table %s add column email_verified_at timestamptz', version);
+        execute format('comment on column %s.email_verified_at is %L', version,
+            'when its owner proved that the address is theirs; null: they did not, or it is another since');
+    end loop;
+    execute format('create or replace view trust.users with (security_invoker = true) as select * from %s', live);
 end
 $$;
 

@@ -34,8 +34,8 @@ func (p consents) Kinds() []domain.StreamType { return []domain.StreamType{p.sou
 // Apply implements Projection. Its work depends on the page alone, not on how much its
 // people decided before: a withdrawal changes the rows that it ends, and a decision
 // recorded late is folded with the withdrawals that take effect after it. Only where the
-// log was ahead of the clock do instants not tell the order; then the person's history is
-// folded whole.
+// log was ahead of the clock, or an entry was annulled, do instants not tell what counts;
+// then the person's history is folded whole.
 func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recorded, upTo int64) error {
 	whole, events, err := stampedAhead(ctx, tx, events, upTo)
 	if err != nil {
@@ -65,15 +65,16 @@ func (c consents) Apply(ctx context.Context, tx follow.Tx, events []domain.Recor
 }
 
 // stampedAhead finds the people of a page with an event that was recorded while the log
-// was ahead of the clock. It returns their whole histories, and the page's events of all
-// other people as rest. It matters only for events that take effect before they were
-// recorded.
+// was ahead of the clock, or with an annulment. It returns their whole histories, and the
+// page's events of all other people as rest. It matters only for annulments, and for
+// events that take effect before they were recorded.
 func stampedAhead(
 	ctx context.Context, tx follow.Tx, page []domain.Recorded, upTo int64,
 ) (whole, rest []domain.Recorded, err error) {
 	var early []domain.UserID
 	for _, e := range page {
-		if e.EffectiveAt.Before(e.RecordedAt) {
+		_, annuls := e.Event.(*domain.ConsentAnnulled)
+		if annuls || domain.IsCopy(e.Event) || e.EffectiveAt.Before(e.RecordedAt) {
 			early = append(early, domain.UserID{UUID: e.Stream.ID})
 		}
 	}
@@ -119,7 +120,8 @@ func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) 
 	const from = `
 		from unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[]) k (tenant, subject, purpose, since)
 		join %s t on t.tenant_id = k.tenant and t.subject_id = k.subject and t.purpose = k.purpose
-		where t.consented and t.decided < $5 and (t.withdrawn_at is null or t.withdrawn_at > k.since)`
+		where t.consented and t.decided < $5 and (t.withdrawn_at is null or t.withdrawn_at > k.since)
+			and t.annulled_at is null`
 
 	withdrawals := make(map[decisions][]domain.Recorded)
 	for _, e := range page {
@@ -241,6 +243,8 @@ func consentsTable() readTable[consentRow] {
 		col("withdrawn_at", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.WithdrawnAt) }),
 		col("decided", "bigint", func(r consentRow) int64 { return r.Decided }),
 		col("position", "bigint", func(r consentRow) int64 { return r.Position }),
+		col("annulled_at", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.AnnulledAt) }),
+		col("moved_to", "uuid", func(r consentRow) *[16]byte { return unlessZero([16]byte(r.MovedTo.UUID)) }),
 	}
 
 	return readTable[consentRow]{
@@ -260,11 +264,11 @@ func unlessZero[V comparable](v V) *V {
 
 func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 	var c consentRow
-	var recordedBy *uuid.UUID
-	var withdrawnAt *time.Time
+	var recordedBy, movedTo *uuid.UUID
+	var withdrawnAt, annulledAt *time.Time
 	err := r.Scan(&c.ID.UUID, &c.Tenant.UUID, &c.Subject.UUID, &c.Purpose, &c.NoticeVersion, &c.Wording, &c.SHA256,
 		&c.Language, &c.Consented, &c.Channel, &c.GivenBy, &recordedBy, &c.EvidenceSHA256, &c.GivenAt, &c.RecordedAt,
-		&withdrawnAt, &c.Decided, &c.Position)
+		&withdrawnAt, &c.Decided, &c.Position, &annulledAt, &movedTo)
 
 	c.GivenAt, c.RecordedAt = c.GivenAt.UTC(), c.RecordedAt.UTC()
 	if recordedBy != nil {
@@ -272,6 +276,12 @@ func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 	}
 	if withdrawnAt != nil {
 		c.WithdrawnAt = withdrawnAt.UTC()
+	}
+	if annulledAt != nil {
+		c.AnnulledAt = annulledAt.UTC()
+	}
+	if movedTo != nil {
+		c.MovedTo.UUID = *movedTo
 	}
 	return c, err
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/salga-trust/engine/domain"
@@ -78,13 +79,17 @@ func scanUser(r pgx.CollectableRow) (userRow, error) {
 	var u domain.User
 	var position int64
 	var verifiedAt *time.Time
+	var mergedInto *uuid.UUID
 	err := r.Scan(&u.ID.UUID, &u.Tenant.UUID, &u.MunicipalityCode, &u.Email, &u.FullName, &u.Phone,
 		&u.PreferredLanguage, &u.Role, &u.Active, &u.Erased, &u.CreatedAt, &u.UpdatedAt, &u.Version, &position,
-		&verifiedAt)
+		&verifiedAt, &u.Account, &mergedInto)
 
 	u.CreatedAt, u.UpdatedAt = u.CreatedAt.UTC(), u.UpdatedAt.UTC()
 	if verifiedAt != nil {
 		u.EmailVerifiedAt = verifiedAt.UTC()
+	}
+	if mergedInto != nil {
+		u.MergedInto.UUID = *mergedInto
 	}
 	return userRow{State: u, Version: u.Version, Position: position}, err
 }
@@ -128,6 +133,10 @@ func usersTable() readTable[userRow] {
 			col("email_verified_at", "timestamptz", func(r userRow) *time.Time {
 				return unlessZero(r.State.EmailVerifiedAt)
 			}),
+			col("has_account", "boolean", func(r userRow) bool { return r.State.Account }),
+			col("merged_into", "uuid", func(r userRow) *[16]byte {
+				return unlessZero([16]byte(r.State.MergedInto.UUID))
+			}),
 		},
 	}
 }
@@ -136,8 +145,10 @@ func usersTable() readTable[userRow] {
 // address as shown; Email and Phone must match in full. Each is brought into its stored
 // form first.
 type UserFilter struct {
+	ID              domain.UserID
 	Role            domain.Role
 	Active          *bool
+	Account         *bool
 	Q, Email, Phone string
 }
 
@@ -167,23 +178,35 @@ func (q *Queries) User(ctx context.Context, tenant domain.TenantID, id domain.Us
 	return r.State, err
 }
 
-// Users lists a tenant's users, newest first.
+// Users lists a tenant's users, newest first. What an exact filter finds of a record that
+// was merged into another leads to that one.
 func (q *Queries) Users(
 	ctx context.Context, tenant domain.TenantID, f UserFilter, page Page,
 ) (Listing[domain.User], error) {
-	w := pg.Where{Args: []any{tenant.UUID}}
+	exact := pg.Where{Args: []any{tenant.UUID}}
+	if !f.ID.IsZero() {
+		exact.And("u.id = %s", f.ID.UUID)
+	}
+	if f.Email != "" { // the table holds the address as shown or, from before addresses had one form, as given
+		spellings := "array(select lower(spelling) from unnest(%s::text[]) spelling)"
+		exact.And("u.email_folded = any ("+spellings+") and u.email_folded <> ''", domain.EmailSpellings(f.Email))
+	}
+	if f.Phone != "" {
+		exact.And("u.phone = %s and u.phone <> ''", domain.CanonicalPhone(f.Phone))
+	}
+
+	w := pg.Where{Args: exact.Args}
+	if exact.SQL() != "" {
+		w.And("u.id in (select id from found)")
+	}
+	if f.Account != nil {
+		w.And("u.has_account = %s", *f.Account)
+	}
 	if f.Role != "" {
 		w.And("u.role = %s", string(f.Role))
 	}
 	if f.Active != nil {
 		w.And("u.is_active = %s", *f.Active)
-	}
-	if f.Email != "" { // the table holds the address as shown or, from before addresses had one form, as given
-		spellings := "array(select lower(spelling) from unnest(%s::text[]) spelling)"
-		w.And("u.email_folded = any ("+spellings+") and u.email_folded <> ''", domain.EmailSpellings(f.Email))
-	}
-	if f.Phone != "" {
-		w.And("u.phone = %s and u.phone <> ''", domain.CanonicalPhone(f.Phone))
 	}
 	if f.Q = domain.TidyName(f.Q); f.Q != "" {
 		whole := w.Arg(domain.ShownEmail(domain.CanonicalEmail(f.Q))) // if it is an address
@@ -200,8 +223,9 @@ func (q *Queries) Users(
 
 	sql := `select ` + usersTable().list() + ` from trust.users u where u.tenant_id = $1` + w.SQL()
 	// Find first and sort then, or the planner walks all users in the order asked for.
-	if f.Email != "" || f.Phone != "" {
-		sql = `with u as materialized (` + sql + `) select * from u`
+	if exact.SQL() != "" {
+		sql = `with found as materialized (select coalesce(u.merged_into, u.id) id from trust.users u
+			where u.tenant_id = $1` + exact.SQL() + `), u as materialized (` + sql + `) select * from u`
 	}
 	sql += ` order by u.id desc limit ` + w.Arg(page.Fetch())
 

@@ -121,6 +121,45 @@ func userExamples() []domain.Event {
 			NoSecondPerson: true,
 		},
 
+		&domain.ResidentRecorded{
+			MunicipalityCode: "LIM343", PreferredLanguage: domain.Zulu,
+			Person: domain.Known(domain.ResidentFacts{
+				FullName: "Ṱhilidzi Ṋemavhola", Phone: "+27821234567", Email: "thilidzi@example.co.za",
+				ExternalIDs: []domain.ExternalID{{Type: domain.Meter, Value: "04123456789"}},
+			}),
+		},
+		&domain.ResidentDetailsChanged{
+			Fields: []string{
+				"full_name", "phone", "preferred_language", "email", "added_external_ids", "removed_external_ids",
+			},
+			PreferredLanguage: &domain.Change[domain.Language]{Old: domain.Zulu, New: domain.English},
+			Person: domain.Known(domain.ResidentChanges{
+				FullName:           &domain.Change[string]{Old: "Thilidzi Nemavhola", New: "Ṱhilidzi Ṋemavhola"},
+				Phone:              &domain.Change[string]{Old: "+27821234567", New: "+27731234567"},
+				Email:              &domain.Change[string]{Old: "thilidzi@example.co.za", New: "tn@example.co.za"},
+				AddedExternalIDs:   []domain.ExternalID{{Type: domain.MunicipalAccount, Value: "100200300"}},
+				RemovedExternalIDs: []domain.ExternalID{{Type: domain.Meter, Value: "04123456789"}},
+			}),
+		},
+
+		&domain.ResidentMerged{
+			From: Clerk(), Into: Thandi(), EvidenceSHA256: domain.WordingHash("scan of an ID card"),
+			Private: domain.Known(domain.MergeFacts{
+				Reason: "One meter, one ID card.", EvidenceReference: "box 6, card 3",
+			}),
+		},
+		&domain.ResidentUnmerged{
+			From: Clerk(), Into: Thandi(), EvidenceSHA256: domain.WordingHash("scan of two ID cards"),
+			Private: domain.Known(domain.MergeFacts{
+				Reason: "Mother and daughter of one name.", EvidenceReference: "box 6, card 4",
+			}),
+		},
+		&domain.AccountOpened{
+			CodeID: ID(0xd, 1), Email: domain.Known(domain.Change[string]{
+				Old: "thilidzi@example.co.za", New: "tn@example.co.za",
+			}),
+		},
+
 		&domain.TenantMismatch{Route: "GET /api/v1/users/me", Named: domain.TenantID{UUID: ID(0x1, 2)}, Count: 7},
 		&domain.AdminAdded{User: domain.UserID{UUID: ID(0x3, 1)}},
 		&domain.AdminRemoved{User: domain.UserID{UUID: ID(0x3, 1)}},
@@ -156,12 +195,23 @@ func consentExamples() []domain.Event {
 	refused.Wording, refused.SHA256 = NewsletterWordsZu, domain.WordingHash(NewsletterWordsZu)
 	refused.GivenAt = time.Date(2026, 3, 2, 8, 0, 0, 123456000, time.UTC)
 
+	from := &domain.CopyOf{Subject: Clerk(), Event: ID(0xe, 1), Position: 1204, Unstated: true}
+	granted := PaperGrant()
+	granted.Copy, refused.Copy = from, from
+
 	return []domain.Event{
-		PaperGrant(),
+		granted,
 		&domain.ConsentRefused{Decision: refused},
+		&domain.ConsentAnnulled{
+			ConsentID: Consent(1), Purpose: "newsletter", Entry: domain.DecisionEntry, Annuls: ID(0xc, 4),
+			Cause: domain.CauseMerged, MovedTo: Consent(3), EvidenceSHA256: domain.WordingHash("scan of a note"),
+			Private: domain.Known(domain.AnnulmentFacts{
+				Reason: "Meant for Thandi Nkosi of Imbali, not of Edendale.", EvidenceReference: "box 5, note 9",
+			}),
+		},
 		&domain.ConsentWithdrawn{
 			ConsentID: Consent(1), Purpose: "newsletter", GivenAt: Clock("2026-05-04 14:05"), RecordedBy: domain.BySelf,
-			Cause: domain.CauseAccountClosed, EvidenceSHA256: domain.WordingHash("scan of a letter"),
+			Cause: domain.CauseAccountClosed, EvidenceSHA256: domain.WordingHash("scan of a letter"), Copy: from,
 			Private: domain.Known(domain.WithdrawalFacts{
 				Reason: "My neighbour <Piet & Co> reads my post.", EvidenceReference: "box 5, letter 3",
 			}),

@@ -2,6 +2,7 @@ package reports
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -16,7 +17,10 @@ func (r *Reports) Certificates(
 	ctx context.Context, scope AuditScope, page projections.Page,
 ) (projections.Listing[uuid.UUID], error) {
 	events, err := r.newest(ctx, scope, eventstore.Query{Types: []string{(*domain.UserErased)(nil).EventType()}}, page)
-	return projections.List(events, err, page, func(e domain.Recorded) (uuid.UUID, string) {
+	list, err := projections.List(events, err, page, func(e domain.Recorded) (uuid.UUID, string) {
 		return e.AppendID, projections.PositionCursor(e.Position)
 	})
+	// One certificate may be of several records of one person.
+	list.Items = slices.Compact(list.Items)
+	return list, err
 }

@@ -15,7 +15,7 @@ import (
 // Dossier is everything that the log holds about one person, at one position (POPIA s23).
 type Dossier struct {
 	Position int64
-	Profile  domain.User
+	Profile  domain.Resident
 	Consents []domain.Consent // as they are now
 	Rights   domain.Rights    // their requests, and the holds on their data
 
@@ -36,24 +36,25 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 		if d.Position, err = eventstore.Head(ctx, tx); err != nil {
 			return err
 		}
-
-		reads := []string{(*domain.PersonalDataRead)(nil).EventType()}
-		for _, find := range []struct {
-			into *[]domain.Recorded
-			q    eventstore.Query
-		}{
-			{&about, eventstore.Query{Subject: person}},
-			{&by, eventstore.Query{Actor: person}},
-			{&seen, eventstore.Query{Seen: person, Types: reads}},
-		} {
-			find.q.Tenant, find.q.UpTo = tenant, d.Position
-			if *find.into, err = r.reader.Find(ctx, tx, find.q); err != nil {
-				return err
-			}
+		if about, by, seen, err = r.allOf(ctx, tx, tenant, person, d.Position); err != nil {
+			return err
 		}
 
-		seen, err = r.coverage(tx, tenant, person).only(ctx, seen)
-		return err
+		// What is held in records that were merged into this one is about the same person.
+		for _, e := range about {
+			if e.Stream == domain.UserOf(person) {
+				d.Profile = d.Profile.Evolve(e)
+			}
+		}
+		for _, id := range d.Profile.Merged {
+			moreAbout, moreBy, moreSeen, err := r.allOf(ctx, tx, tenant, id, d.Position)
+			if err != nil {
+				return err
+			}
+			about, by, seen = append(about, moreAbout...), append(by, moreBy...), append(seen, moreSeen...)
+		}
+		seen = inOrder(seen)
+		return nil
 	})
 	if err != nil {
 		return Dossier{}, err
@@ -62,8 +63,6 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 	var decided, asked []domain.Recorded
 	for _, e := range about {
 		switch e.Stream {
-		case domain.UserOf(person):
-			d.Profile = d.Profile.Evolve(e)
 		case domain.ConsentsOf(person):
 			decided = append(decided, e)
 		case domain.RightsOf(person):
@@ -75,11 +74,46 @@ func (r *Reports) Dossier(ctx context.Context, tenant domain.TenantID, person do
 
 	for _, e := range seen {
 		if e.Actor != person {
-			d.Reads = append(d.Reads, exposureEntry(e, person))
+			d.Reads = append(d.Reads, exposureEntry(e, d.seenAs(e, person)))
 		}
 	}
-	d.Activity = activity(person, append(withoutOtherReads(about, seen), by...))
+	d.Activity = activity(append([]domain.UserID{person}, d.Profile.Merged...),
+		append(withoutOtherReads(about, seen), by...))
 	return d, nil
+}
+
+// seenAs returns the record under which a read covered the person.
+func (d Dossier) seenAs(e domain.Recorded, person domain.UserID) domain.UserID {
+	read, is := e.Event.(*domain.PersonalDataRead)
+	for _, id := range d.Profile.Merged {
+		if is && slices.Contains(read.Subjects, id) {
+			return id
+		}
+	}
+	return person
+}
+
+// allOf finds what one record is about, what it did, and who can have seen it.
+func (r *Reports) allOf(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, person domain.UserID, upTo int64,
+) (about, by, seen []domain.Recorded, err error) {
+	reads := []string{(*domain.PersonalDataRead)(nil).EventType()}
+	for _, find := range []struct {
+		into *[]domain.Recorded
+		q    eventstore.Query
+	}{
+		{&about, eventstore.Query{Subject: person}},
+		{&by, eventstore.Query{Actor: person}},
+		{&seen, eventstore.Query{Seen: person, Types: reads}},
+	} {
+		find.q.Tenant, find.q.UpTo = tenant, upTo
+		if *find.into, err = r.reader.Find(ctx, tx, find.q); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+
+	seen, err = r.coverage(tx, tenant, person).only(ctx, seen)
+	return about, by, seen, err
 }
 
 // withoutOtherReads leaves out the reads of a person that are not in seen: the reads that
@@ -95,17 +129,22 @@ func withoutOtherReads(about, seen []domain.Recorded) []domain.Recorded {
 	})
 }
 
-func activity(person domain.UserID, events []domain.Recorded) []AuditEntry {
+// inOrder returns events in the order of the log, each once.
+func inOrder(events []domain.Recorded) []domain.Recorded {
 	slices.SortFunc(events, func(a, b domain.Recorded) int { return cmp.Compare(a.Position, b.Position) })
-	events = slices.CompactFunc(events, func(a, b domain.Recorded) bool { return a.Position == b.Position })
+	return slices.CompactFunc(events, func(a, b domain.Recorded) bool { return a.Position == b.Position })
+}
+
+func activity(person []domain.UserID, events []domain.Recorded) []AuditEntry {
+	events = inOrder(events)
 
 	entries := make([]AuditEntry, 0, len(events))
 	for _, r := range events {
 		entry := auditEntry(r)
-		if entry.User != person {
+		if !slices.Contains(person, entry.User) {
 			entry.Origin = withheldOf(entry.Origin)
 		}
-		if entry.Subject != person {
+		if !slices.Contains(person, entry.Subject) {
 			entry.Changes = withholdChanges(entry.Changes)
 		}
 		entries = append(entries, entry)

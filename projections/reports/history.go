@@ -3,6 +3,7 @@ package reports
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,7 +45,14 @@ type HistoryEntry struct {
 	CompetentPerson   *domain.CompetentPerson
 	Reason            string // of a withdrawal
 
-	Cause string // of a withdrawal: domain.CauseAccountClosed, or empty
+	Cause string // why an event followed from another one; empty: it did not
+
+	// Of an annulment: what it annuls, and the id of that event.
+	Entry  domain.Entry
+	Annuls uuid.UUID
+
+	// AnnulledAt is when this event was annulled, as known now; zero: it counts.
+	AnnulledAt time.Time
 }
 
 // History returns the consent events of one person of a tenant, oldest first. It is empty
@@ -65,13 +73,28 @@ func (r *Reports) History(
 		}
 	}
 
-	var events []domain.Recorded
+	annulling := eventstore.Query{
+		Tenant: tenant, Subject: subject, Types: []string{(*domain.ConsentAnnulled)(nil).EventType()}, Sealed: true,
+	}
+
+	var events, annulments []domain.Recorded
 	err := r.wholePerson(ctx, tenant, func(tx pgx.Tx) (err error) {
-		events, err = r.reader.Find(ctx, tx, q)
+		if events, err = r.reader.Find(ctx, tx, q); err == nil {
+			annulments, err = r.reader.Find(ctx, tx, annulling)
+		}
 		return err
 	})
+
+	annulled := make(map[uuid.UUID]time.Time, len(annulments))
+	for _, e := range slices.Backward(annulments) { // the first of two stands
+		if a, is := e.Event.(*domain.ConsentAnnulled); is {
+			annulled[a.Annuls] = e.RecordedAt
+		}
+	}
 	return projections.List(events, err, page, func(e domain.Recorded) (HistoryEntry, string) {
-		return historyEntry(e), projections.PositionCursor(e.Position)
+		h := historyEntry(e)
+		h.AnnulledAt = annulled[e.EventID]
+		return h, projections.PositionCursor(e.Position)
 	})
 }
 
@@ -91,6 +114,12 @@ func historyEntry(r domain.Recorded) HistoryEntry {
 		facts, _ := e.Private.Get()
 		h.Personal, h.Reason = e.Private.State(), facts.Reason
 		h.EvidenceSHA256, h.EvidenceReference, h.Cause = e.EvidenceSHA256, facts.EvidenceReference, e.Cause
+	case *domain.ConsentAnnulled:
+		h.ConsentID, h.Purpose, h.RecordedBy = e.ConsentID, e.Purpose, domain.ByStaff
+		facts, _ := e.Private.Get()
+		h.Personal, h.Reason = e.Private.State(), facts.Reason
+		h.EvidenceSHA256, h.EvidenceReference, h.Cause = e.EvidenceSHA256, facts.EvidenceReference, e.Cause
+		h.Entry, h.Annuls = e.Entry, e.Annuls
 	}
 
 	return h
@@ -110,6 +139,6 @@ func (h *HistoryEntry) decided(d domain.Decision) {
 func consentTypes() []string {
 	return []string{
 		(*domain.ConsentGranted)(nil).EventType(), (*domain.ConsentRefused)(nil).EventType(),
-		(*domain.ConsentWithdrawn)(nil).EventType(),
+		(*domain.ConsentWithdrawn)(nil).EventType(), (*domain.ConsentAnnulled)(nil).EventType(),
 	}
 }
