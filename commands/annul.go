@@ -17,13 +17,13 @@ type AnnulConsent struct {
 // AnnulConsent annuls the entry, as known from now on; annulling it again changes
 // nothing. Errors: validation_failed, forbidden, not_found, subject_erased, not_granted,
 // not_withdrawn, annulled, evidence_required, account_rests_on_consent.
-func (h *Handler) AnnulConsent(ctx context.Context, call Call, c AnnulConsent) (Answer[domain.Consent], error) {
+func (h *Handler) AnnulConsent(ctx context.Context, call Call, c AnnulConsent) (Answer[domain.Decided], error) {
 	if err := call.demandOverseer("annul entries"); err != nil {
-		return Answer[domain.Consent]{}, err
+		return Answer[domain.Decided]{}, err
 	}
 	subject, err := h.subjectOf(ctx, call, c.Consent)
 	if err != nil {
-		return Answer[domain.Consent]{}, err
+		return Answer[domain.Decided]{}, err
 	}
 
 	wish := domain.AnnulConsent{ID: c.Consent, Entry: c.Entry, Reason: c.Reason, Evidence: c.Evidence}
@@ -50,12 +50,16 @@ func (h *Handler) AnnulConsent(ctx context.Context, call Call, c AnnulConsent) (
 		return besideUser(call, user, domain.Write{Stream: tail.Stream, Expected: version, Events: decided}), nil
 	})
 	if err != nil {
-		return Answer[domain.Consent]{}, err
+		return Answer[domain.Decided]{}, err
 	}
 
 	if len(done.Events) == 0 {
 		consent, _ := domain.ConsentIn(history, c.Consent)
-		return Answer[domain.Consent]{Value: consent, Position: consent.Position, Stood: true}, nil
+		standing, err := h.Standing(ctx, call.Tenant, consent)
+		if err != nil {
+			return Answer[domain.Decided]{}, err
+		}
+		return Answer[domain.Decided]{Value: standing[0], Position: consent.Position, Stood: true}, nil
 	}
 	return h.consentAnswer(ctx, history, done)
 }

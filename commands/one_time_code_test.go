@@ -80,7 +80,7 @@ func (w *world) redeem(t *testing.T, code string) error {
 	return err
 }
 
-func (w *world) opens(t *testing.T, email, password string) bool {
+func (w *world) letsIn(t *testing.T, email, password string) bool {
 	t.Helper()
 	opens, err := w.Opens(t.Context(), commands.SignIn{Email: email, Password: password, MunicipalityCode: "CPT"})
 	ok(t, err)
@@ -118,7 +118,7 @@ func TestAHandedCodeSetsANewPasswordOnceAndEndsAllSessions(t *testing.T) {
 
 	code := w.resetCode(t, clerk, thandi.User)
 	ok(t, w.redeem(t, strings.ToLower(strings.ReplaceAll(code, "-", " "))))
-	if w.opens(t, "thandi@example.org", password) || !w.opens(t, "thandi@example.org", newPassword) {
+	if w.letsIn(t, "thandi@example.org", password) || !w.letsIn(t, "thandi@example.org", newPassword) {
 		t.Error("the password is not the new one")
 	}
 	_, err := w.Authenticate(t.Context(), thandi)
@@ -280,7 +280,7 @@ func TestOfTwoThatRedeemACodeAtOnceOneDoes(t *testing.T) {
 		if err != nil {
 			refused(t, err, domain.CodeCodeInvalid)
 		}
-		if w.opens(t, "thandi@example.org", passwords[i]) != (err == nil) {
+		if w.letsIn(t, "thandi@example.org", passwords[i]) != (err == nil) {
 			t.Errorf("%q: answered %v", passwords[i], err)
 		}
 	}
@@ -332,7 +332,7 @@ func TestACodeThatCannotBeRedeemedIsAlwaysTheSameRefusal(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		})
-		if w.opens(t, email, newPassword) {
+		if w.letsIn(t, email, newPassword) {
 			t.Errorf("%s: the password was changed", name)
 		}
 	}
@@ -516,7 +516,7 @@ func TestACodeForANewPasswordIsSentToWhoHasAnAccountAndNobodyElse(t *testing.T) 
 		t.Errorf("recorded as %+v", history[len(history)-1])
 	}
 	ok(t, w.redeem(t, letter.Code.String()))
-	if !w.opens(t, "thandi@example.org", newPassword) {
+	if !w.letsIn(t, "thandi@example.org", newPassword) {
 		t.Error("the new password does not open the account")
 	}
 

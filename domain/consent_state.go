@@ -40,7 +40,7 @@ func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose 
 	void := annulmentsIn(events, knownAt)
 	for i := range events {
 		e := &events[i]
-		purpose := purposeOf(e.Event)
+		purpose := PurposeNamed(e.Event)
 		if purpose == "" || !wanted(purpose) || !knownAt.IsZero() && e.RecordedAt.After(knownAt) {
 			continue
 		}
@@ -56,8 +56,17 @@ func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose 
 		}
 	}
 
+	decide := func(r Consent, since time.Time, newest *int) {
+		if *newest >= 0 {
+			c.records[*newest].SupersededAt = since
+		}
+		*newest = len(c.records)
+		c.records, decided = append(c.records, r), append(decided, r.Position)
+	}
+
 	for purpose, all := range known {
-		var open []int // which records are grants that still hold
+		var open []int // which records are grants that were not withdrawn
+		newest := -1   // the record of the newest decision
 		for _, h := range inOrder(all) {
 			if !at.IsZero() && h.from.After(at) {
 				break
@@ -66,12 +75,12 @@ func foldConsents(events []Recorded, at, knownAt time.Time, wanted func(purpose 
 			switch e := h.Event.(type) {
 			case *ConsentGranted:
 				open = append(open, len(c.records))
-				c.records, decided = append(c.records, record(h.Recorded, e.Decision, true)),
-					append(decided, h.Position)
+				granted := record(h.Recorded, e.Decision, true)
+				granted.ValidUntil = e.Until(h.EffectiveAt)
+				decide(granted, h.from, &newest)
 				c.current[purpose] = h.Recorded
 			case *ConsentRefused:
-				c.records, decided = append(c.records, record(h.Recorded, e.Decision, false)),
-					append(decided, h.Position)
+				decide(record(h.Recorded, e.Decision, false), h.from, &newest)
 				c.current[purpose] = h.Recorded
 			case *ConsentWithdrawn:
 				c.withdraw(open, purpose, h.Recorded)
@@ -167,9 +176,9 @@ func (c *Consents) withdraw(open []int, purpose string, r *Recorded) {
 	}
 }
 
-// purposeOf returns the purpose that an event of a consent stream is about, or "" for an
-// event of another stream.
-func purposeOf(e Event) string {
+// PurposeNamed returns the purpose that an event of a consent stream is about, or "" for
+// an event of another stream.
+func PurposeNamed(e Event) string {
 	switch e := e.(type) {
 	case *ConsentGranted:
 		return e.Purpose
@@ -203,8 +212,9 @@ func (c Consents) Record(id ConsentID) (Consent, bool) {
 	return c.records[i], true
 }
 
-// Check reports whether processing for a purpose is allowed, and the event that decides
-// it; if decided is false, nothing was ever decided.
+// Check reports whether the newest decision about a purpose is a grant that was not
+// withdrawn, and the event that decides it; if decided is false, nothing was ever
+// decided. Whether the grant still holds is for Terms to say: no event ends it.
 func (c Consents) Check(purpose string) (allowed bool, by Recorded, decided bool) {
 	last, decided := c.current[purpose]
 	if !decided {
@@ -214,7 +224,8 @@ func (c Consents) Check(purpose string) (allowed bool, by Recorded, decided bool
 	return allowed, *last, true
 }
 
-// InForce returns the grant in force for a purpose.
+// InForce returns the grant for a purpose that Check is about, whether or not it still
+// holds.
 func (c Consents) InForce(purpose string) (Consent, bool) {
 	_, by, _ := c.Check(purpose)
 	e, ok := by.Event.(*ConsentGranted)
@@ -224,8 +235,7 @@ func (c Consents) InForce(purpose string) (Consent, bool) {
 	return c.Record(e.ConsentID)
 }
 
-// AllInForce lists the grants in force, at most one for each purpose, in the order of
-// Records.
+// AllInForce lists what InForce returns for each purpose, in the order of Records.
 func (c Consents) AllInForce() (in []Consent) {
 	for _, r := range c.records {
 		last := c.current[r.Purpose]

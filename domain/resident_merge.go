@@ -241,7 +241,7 @@ func move(
 	var said []held
 	for i := range from.Consents {
 		r := &from.Consents[i]
-		if purposeOf(r.Event) == "" || void.of(r) != nil {
+		if PurposeNamed(r.Event) == "" || void.of(r) != nil {
 			continue
 		}
 		if copied, _ := which(*r); copied {
@@ -256,15 +256,15 @@ func move(
 			Subject: from.Resident.ID, Event: h.EventID, Position: h.place, Unstated: !h.stated,
 		}
 		annulment := &ConsentAnnulled{
-			Purpose: purposeOf(h.Event), Entry: DecisionEntry, Annuls: h.EventID, Cause: cause,
+			Purpose: PurposeNamed(h.Event), Entry: DecisionEntry, Annuls: h.EventID, Cause: cause,
 		}
 
 		if d, is := decisionOf(h.Event); is {
 			annulment.ConsentID, annulment.MovedTo = d.ConsentID, newID()
 			ids[d.ConsentID] = annulment.MovedTo
 			d.ConsentID, d.GivenAt, d.Copy = annulment.MovedTo, h.EffectiveAt, at
-			if _, granted := h.Event.(*ConsentGranted); granted {
-				m.copies = append(m.copies, &ConsentGranted{d})
+			if g, granted := h.Event.(*ConsentGranted); granted {
+				m.copies = append(m.copies, &ConsentGranted{Decision: d, ValidUntil: g.ValidUntil, ValidityDays: g.ValidityDays})
 			} else {
 				m.copies = append(m.copies, &ConsentRefused{d})
 			}

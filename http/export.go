@@ -16,9 +16,9 @@ import (
 )
 
 type exportInput struct {
-	AsOf     moment `query:"as_of" doc:"The state at this instant; default: at the end of what was known."`
+	AsOf     moment `query:"as_of" doc:"The state at this instant; default: now, named in the answer as the last instant at which anything changed."`
 	KnownAt  moment `query:"known_at" doc:"As known at this instant; default: now."`
-	Position int64  `query:"position" minimum:"1" doc:"As known at this position of an earlier answer: the same bytes again."`
+	Position int64  `query:"position" minimum:"1" doc:"As known at this position of an earlier answer; with its as_of, the same bytes again."`
 	Purpose  string `query:"purpose" doc:"Only consents to this purpose."`
 	Format   string `query:"format" enum:"json,csv,ndjson" default:"json"`
 }
@@ -37,17 +37,18 @@ const exportsAtOnce = 4
 // export streams the state of all consents of the tenant, replayed from events, in
 // constant memory.
 func (s *server) export(ctx context.Context, call commands.Call, in *exportInput) (*exportOutput, error) {
-	q := reports.ReplayQuery{At: in.AsOf.Time, Purpose: domain.CanonicalPurposeCode(in.Purpose)}
+	q := reports.ReplayQuery{Purpose: domain.CanonicalPurposeCode(in.Purpose)}
 	if q.Purpose != "" {
 		if err := s.config.Commands.KnownPurpose(ctx, call.Tenant, q.Purpose); err != nil {
 			return nil, err
 		}
 	}
 
-	var err error
-	if q.Position, err = s.config.Reports.Resolve(ctx, call.Tenant, in.KnownAt.Time, in.Position); err != nil {
+	about, err := s.config.Reports.Resolve(ctx, call.Tenant, in.AsOf.Time, in.KnownAt.Time, in.Position)
+	if err != nil {
 		return nil, err
 	}
+	q.Position, q.At = about.Position, about.At
 	municipality, err := s.config.Commands.CodeOf(ctx, call.Tenant)
 	if err != nil {
 		return nil, err
@@ -58,7 +59,7 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 		return nil, err // nothing was read
 	}
 	filter := map[string]string{
-		"purpose": q.Purpose, "as_of": printed(instantOrNull(in.AsOf.Time)),
+		"purpose": q.Purpose, "as_of": printed(instantOrNull(q.At)),
 		"position": position(q.Position),
 	}
 	if err := s.recordReadOfAll(ctx, call, "consents", filter); err != nil {
@@ -126,7 +127,7 @@ func (s *server) replay(
 		return err
 	}
 
-	err = s.config.Reports.Replay(ctx, call.Tenant, q, func(c domain.Consent) error { return x.Write(c, Revealed{}) })
+	err = s.config.Reports.Replay(ctx, call.Tenant, q, func(c domain.Decided) error { return x.Write(c, Revealed{}) })
 	if err != nil {
 		return err
 	}

@@ -138,7 +138,7 @@ func NewConsentExport(w io.Writer, of ConsentDocument) (*ConsentExport, error) {
 const exportBuffer = 32 << 10
 
 // Write adds one consent, and its subject if the document names people.
-func (x *ConsentExport) Write(c domain.Consent, person Revealed) error {
+func (x *ConsentExport) Write(c domain.Decided, person Revealed) error {
 	row := exportRow{consentBody: consentOf(c)}
 	if x.of.People {
 		row.Person = &person
@@ -213,6 +213,10 @@ func csvColumns(of ConsentDocument) []csvColumn {
 		text("consented_at", func(r exportRow) string { return printed(r.ConsentedAt) }),
 		{"withdrawn", func(r exportRow) string { return strconv.FormatBool(r.Withdrawn) }},
 		text("withdrawn_at", func(r exportRow) string { return printed(r.WithdrawnAt) }),
+		text("valid_until", func(r exportRow) string { return printed(r.ValidUntil) }),
+		text("lapses_at", func(r exportRow) string { return printed(r.LapsesAt) }),
+		text("status", func(r exportRow) string { return string(r.Status) }),
+		{"in_force", func(r exportRow) string { return strconv.FormatBool(r.InForce) }},
 		text("annulled_at", func(r exportRow) string { return printed(r.AnnulledAt) }),
 		text("moved_to", func(r exportRow) string { return printed(r.MovedTo) }),
 		text("channel", func(r exportRow) string { return string(r.Channel) }),

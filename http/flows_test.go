@@ -647,7 +647,7 @@ func TestWhoSeesWhoseConsents(t *testing.T) {
 	}
 
 	stranger.send("GET", one, "").wantProblem(404, domain.CodeNotFound)
-	stranger.send("GET", check, "").wantProblem(404, domain.CodeNotFound)
+	stranger.send("GET", check, "").wantCheck(false, domain.ReasonUnknownSubject)
 	absent := stranger.send("GET", "/api/v1/consents?subject_id="+uuid.NewString(), "").want(200)
 	if got := stranger.send("GET", list, "").want(200); got.raw != absent.raw || len(got.items()) != 0 {
 		t.Errorf("another tenant's subject is not like an absent one: %s", got.raw)

@@ -131,7 +131,7 @@ func (w writer) consent(c consentBody) paperRecord {
 
 	facts := w.facts(
 		"decision", w.of(decision), "withdrawn_at", w.maybe(c.WithdrawnAt), "annulled_at", w.maybe(c.AnnulledAt),
-		"wording", c.PurposeDescription,
+		"valid_until", w.maybe(c.ValidUntil), "lapses_at", w.maybe(c.LapsesAt), "wording", c.PurposeDescription,
 	)
 	facts[len(facts)-1].Language = c.Language
 

@@ -14,12 +14,12 @@ type passwordResetInput struct {
 	} `nameHint:"PasswordResetBody"`
 }
 
-// asked is an answer that says nothing: nothing has happened yet that could be told.
-type asked struct{}
+// accepted is an answer that says nothing: nothing has happened yet that could be told.
+type accepted struct{}
 
 func (s *server) requestPasswordReset(
 	ctx context.Context, call commands.Call, in *passwordResetInput,
-) (*asked, error) {
+) (*accepted, error) {
 	// Whether or not the address has an account, and in whichever municipality.
 	if err := s.pass(s.gates[resetRate].person, emailKey(in.Body.Email)); err != nil {
 		return nil, err
@@ -28,7 +28,7 @@ func (s *server) requestPasswordReset(
 	_, err := s.config.Commands.RequestPasswordReset(ctx, call, commands.RequestPasswordReset{
 		Email: in.Body.Email, MunicipalityCode: in.Body.MunicipalityCode,
 	})
-	return &asked{}, err
+	return &accepted{}, err
 }
 
 type redeemInput struct {

@@ -130,6 +130,9 @@ func refusals(r *route) []domain.Code {
 		codes = append(codes, codeTooLarge, codeUnsupportedMedia, domain.CodeInvalid, domain.CodeIdempotencyKeyReused,
 			domain.CodeBusy, domain.CodeOverloaded, domain.CodeOutcomeUnknown, domain.CodeClockDiffers)
 	}
+	if r.query {
+		codes = append(codes, codeTooLarge, codeUnsupportedMedia, domain.CodeInvalid, domain.CodeOverloaded)
+	}
 	if r.versioned {
 		codes = append(codes, domain.CodeStale)
 	}

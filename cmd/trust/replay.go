@@ -61,7 +61,7 @@ func (r replayCmd) Run(ctx context.Context, p *program) error {
 // not would look like one about somebody who never decided anything.
 func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.TenantID, q reports.ReplayQuery, err error) {
 	q = reports.ReplayQuery{
-		At: r.AsOf.Time, Subject: domain.UserID(r.Subject), Purpose: domain.CanonicalPurposeCode(string(r.Purpose)),
+		Subject: domain.UserID(r.Subject), Purpose: domain.CanonicalPurposeCode(string(r.Purpose)),
 	}
 
 	if tenant, err = o.handler.TenantOf(ctx, r.Tenant); err != nil {
@@ -78,7 +78,8 @@ func (r replayCmd) question(ctx context.Context, o *opened) (tenant domain.Tenan
 		}
 	}
 
-	q.Position, err = o.reports.Resolve(ctx, tenant, r.KnownAt.Time, int64(r.Position))
+	about, err := o.reports.Resolve(ctx, tenant, r.AsOf.Time, r.KnownAt.Time, int64(r.Position))
+	q.Position, q.At = about.Position, about.At
 	return tenant, q, err
 }
 
@@ -107,7 +108,7 @@ func (r replayCmd) record(ctx context.Context, o *opened, tenant domain.TenantID
 
 // consentWriter is a document of consents being written.
 type consentWriter interface {
-	Write(c domain.Consent, person apphttp.Revealed) error
+	Write(c domain.Decided, person apphttp.Revealed) error
 	Close() error
 }
 
@@ -149,14 +150,14 @@ func (r replayCmd) write(
 type batch struct {
 	out   consentWriter
 	names func([]domain.UserID) (map[domain.UserID]domain.User, error)
-	held  []domain.Consent
+	held  []domain.Decided
 }
 
 const batchSize = 500
 
 func nameless([]domain.UserID) (map[domain.UserID]domain.User, error) { return nil, nil }
 
-func (b *batch) add(c domain.Consent) error {
+func (b *batch) add(c domain.Decided) error {
 	if b.held = append(b.held, c); len(b.held) < batchSize {
 		return nil
 	}
@@ -204,7 +205,7 @@ type consentTable struct {
 const tableRow = "%-36s  %-20s  %-20s  %-24s  %-9s  %-20s  %-36s  %-2s  %6s  %s\n"
 
 // Write adds one line. The wording is the last column, because its length varies.
-func (t *consentTable) Write(c domain.Consent, person apphttp.Revealed) error {
+func (t *consentTable) Write(c domain.Decided, person apphttp.Revealed) error {
 	if t.count == 0 {
 		if err := t.row("SUBJECT", "GIVEN", "RECORDED", "PURPOSE", "DECISION", "WITHDRAWN", "RECORDED BY", "IN",
 			"NOTICE", "WORDING"); err != nil {
@@ -213,12 +214,9 @@ func (t *consentTable) Write(c domain.Consent, person apphttp.Revealed) error {
 	}
 
 	t.count++
-	decision, withdrawn, by, who := "refused", "", "an operator", c.Subject.String()
-	if c.Consented {
-		decision = "granted"
-	}
+	decision, withdrawn, by, who := c.Status, "", "an operator", c.Subject.String()
 	if c.Withdrawn() {
-		withdrawn = seconds(c.WithdrawnAt)
+		decision, withdrawn = domain.StatusGranted, seconds(c.WithdrawnAt)
 	}
 	if !c.RecordedBy.IsZero() {
 		by = c.RecordedBy.String()

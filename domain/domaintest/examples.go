@@ -197,6 +197,7 @@ func consentExamples() []domain.Event {
 
 	from := &domain.CopyOf{Subject: Clerk(), Event: ID(0xe, 1), Position: 1204, Unstated: true}
 	granted := PaperGrant()
+	granted.ValidUntil, granted.ValidityDays = Clock("2028-12-31 22:00"), 1461
 	granted.Copy, refused.Copy = from, from
 
 	return []domain.Event{
@@ -233,6 +234,7 @@ func purposeExamples() []domain.Event {
 		},
 		&domain.PurposeNoticePublished{
 			Code: "newsletter", Notice: 1, Texts: texts, SHA256: hashes, InUseSince: new(Clock("2025-11-03")),
+			Reconsent: Clock("2027-03-01"), ValidityDays: 1461,
 		},
 		&domain.PurposeRetired{Code: "newsletter"},
 	}

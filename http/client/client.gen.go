@@ -13,6 +13,23 @@ import (
 	"github.com/google/uuid"
 )
 
+// Defines values for AffectedBodyChannel.
+const (
+	AffectedBodyChannelCounter  AffectedBodyChannel = "counter"
+	AffectedBodyChannelPaper    AffectedBodyChannel = "paper"
+	AffectedBodyChannelPhone    AffectedBodyChannel = "phone"
+	AffectedBodyChannelUssd     AffectedBodyChannel = "ussd"
+	AffectedBodyChannelWeb      AffectedBodyChannel = "web"
+	AffectedBodyChannelWhatsapp AffectedBodyChannel = "whatsapp"
+)
+
+// Defines values for AffectedBodyLanguage.
+const (
+	AffectedBodyLanguageAf AffectedBodyLanguage = "af"
+	AffectedBodyLanguageEn AffectedBodyLanguage = "en"
+	AffectedBodyLanguageZu AffectedBodyLanguage = "zu"
+)
+
 // Defines values for AuditBodyOperation.
 const (
 	AuditBodyOperationCREATE AuditBodyOperation = "CREATE"
@@ -63,14 +80,30 @@ const (
 
 // Defines values for CheckReason.
 const (
+	CheckReasonExpired              CheckReason = "expired"
 	CheckReasonGranted              CheckReason = "granted"
 	CheckReasonLawfulWithoutConsent CheckReason = "lawful_without_consent"
 	CheckReasonNeverAsked           CheckReason = "never_asked"
 	CheckReasonNotYetGiven          CheckReason = "not_yet_given"
+	CheckReasonNoticeSuperseded     CheckReason = "notice_superseded"
 	CheckReasonPurposeRetired       CheckReason = "purpose_retired"
 	CheckReasonRefused              CheckReason = "refused"
 	CheckReasonUnknownSubject       CheckReason = "unknown_subject"
 	CheckReasonWithdrawn            CheckReason = "withdrawn"
+)
+
+// Defines values for CheckedBodyReason.
+const (
+	CheckedBodyReasonExpired              CheckedBodyReason = "expired"
+	CheckedBodyReasonGranted              CheckedBodyReason = "granted"
+	CheckedBodyReasonLawfulWithoutConsent CheckedBodyReason = "lawful_without_consent"
+	CheckedBodyReasonNeverAsked           CheckedBodyReason = "never_asked"
+	CheckedBodyReasonNotYetGiven          CheckedBodyReason = "not_yet_given"
+	CheckedBodyReasonNoticeSuperseded     CheckedBodyReason = "notice_superseded"
+	CheckedBodyReasonPurposeRetired       CheckedBodyReason = "purpose_retired"
+	CheckedBodyReasonRefused              CheckedBodyReason = "refused"
+	CheckedBodyReasonUnknownSubject       CheckedBodyReason = "unknown_subject"
+	CheckedBodyReasonWithdrawn            CheckedBodyReason = "withdrawn"
 )
 
 // Defines values for ConsentBodyChannel.
@@ -94,6 +127,15 @@ const (
 	ConsentBodyLanguageAf ConsentBodyLanguage = "af"
 	ConsentBodyLanguageEn ConsentBodyLanguage = "en"
 	ConsentBodyLanguageZu ConsentBodyLanguage = "zu"
+)
+
+// Defines values for ConsentBodyStatus.
+const (
+	ConsentBodyStatusExpired   ConsentBodyStatus = "expired"
+	ConsentBodyStatusGranted   ConsentBodyStatus = "granted"
+	ConsentBodyStatusLapsed    ConsentBodyStatus = "lapsed"
+	ConsentBodyStatusRefused   ConsentBodyStatus = "refused"
+	ConsentBodyStatusWithdrawn ConsentBodyStatus = "withdrawn"
 )
 
 // Defines values for CreateUserBodyPreferredLanguage.
@@ -424,6 +466,15 @@ const (
 	WithdrawnConsentBodyLanguageZu WithdrawnConsentBodyLanguage = "zu"
 )
 
+// Defines values for WithdrawnConsentBodyStatus.
+const (
+	WithdrawnConsentBodyStatusExpired   WithdrawnConsentBodyStatus = "expired"
+	WithdrawnConsentBodyStatusGranted   WithdrawnConsentBodyStatus = "granted"
+	WithdrawnConsentBodyStatusLapsed    WithdrawnConsentBodyStatus = "lapsed"
+	WithdrawnConsentBodyStatusRefused   WithdrawnConsentBodyStatus = "refused"
+	WithdrawnConsentBodyStatusWithdrawn WithdrawnConsentBodyStatus = "withdrawn"
+)
+
 // Defines values for AuditLogParamsOperation.
 const (
 	AuditLogParamsOperationCREATE AuditLogParamsOperation = "CREATE"
@@ -514,6 +565,38 @@ const (
 	ListUsersParamsIsActiveFalse ListUsersParamsIsActive = "false"
 	ListUsersParamsIsActiveTrue  ListUsersParamsIsActive = "true"
 )
+
+// AffectedBody defines model for AffectedBody.
+type AffectedBody struct {
+	// Channel On which they answered.
+	Channel AffectedBodyChannel `json:"channel"`
+
+	// ConsentID The consent that would lapse.
+	ConsentID uuid.UUID `json:"consent_id"`
+	GivenAt   time.Time `json:"given_at"`
+
+	// Language In which they were asked.
+	//
+	// Examples: zu
+	Language AffectedBodyLanguage `json:"language"`
+
+	// NoticeVersion The version that they agreed to.
+	//
+	// Examples: 1
+	NoticeVersion int64     `json:"notice_version"`
+	SubjectID     uuid.UUID `json:"subject_id"`
+
+	// ValidUntil From this instant on it no longer holds anyway; null: no end is known.
+	ValidUntil *time.Time `json:"valid_until"`
+}
+
+// AffectedBodyChannel On which they answered.
+type AffectedBodyChannel string
+
+// AffectedBodyLanguage In which they were asked.
+//
+// Examples: zu
+type AffectedBodyLanguage string
 
 // AuditBody defines model for AuditBody.
 type AuditBody struct {
@@ -682,22 +765,70 @@ type Check struct {
 	// Examples: 1042
 	Position int64 `json:"position"`
 
-	// Reason The first of these that applies. unknown_subject: the person was not known at known_at; not_yet_given: a consent takes effect after at.
+	// Reason The first of these that applies. unknown_subject: your municipality has no such person, or had none at known_at; expired: its own end has come; notice_superseded: a newer notice requires a new answer; not_yet_given: a consent takes effect after at. Later releases add reasons: let allowed decide.
 	//
 	// Examples: granted
 	Reason CheckReason `json:"reason"`
 
-	// ValidUntil When the consent expires; null: never.
+	// ValidUntil From this instant on a consent no longer holds, as far as is known: its own end or, if earlier, that set by a newer notice; null: no end is known, or there is no consent.
 	ValidUntil *time.Time `json:"valid_until"`
 }
 
 // CheckBasis The POPIA s11 ground of the purpose.
 type CheckBasis string
 
-// CheckReason The first of these that applies. unknown_subject: the person was not known at known_at; not_yet_given: a consent takes effect after at.
+// CheckReason The first of these that applies. unknown_subject: your municipality has no such person, or had none at known_at; expired: its own end has come; notice_superseded: a newer notice requires a new answer; not_yet_given: a consent takes effect after at. Later releases add reasons: let allowed decide.
 //
 // Examples: granted
 type CheckReason string
+
+// CheckConsentsBody defines model for CheckConsentsBody.
+type CheckConsentsBody struct {
+	// At Default: now.
+	At *time.Time `json:"at,omitempty"`
+
+	// KnownAt Default: now.
+	KnownAt *time.Time `json:"known_at,omitempty"`
+
+	// Purpose Examples: sms_alert
+	Purpose string `json:"purpose"`
+
+	// SubjectIds At most 1000 people. Somebody may be named twice.
+	//
+	// Examples: ["019c0000-0000-7000-8000-000000000001"]
+	SubjectIds []string `json:"subject_ids"`
+}
+
+// CheckedBody defines model for CheckedBody.
+type CheckedBody struct {
+	// Allowed Examples: true
+	Allowed bool `json:"allowed"`
+
+	// Reason As for one person.
+	//
+	// Examples: granted
+	Reason    CheckedBodyReason `json:"reason"`
+	SubjectID uuid.UUID         `json:"subject_id"`
+
+	// ValidUntil As for one person.
+	ValidUntil *time.Time `json:"valid_until"`
+}
+
+// CheckedBodyReason As for one person.
+//
+// Examples: granted
+type CheckedBodyReason string
+
+// Checks defines model for Checks.
+type Checks struct {
+	// Items One for each id, in the order given.
+	Items []CheckedBody `json:"items"`
+
+	// Position The log position that all answers are based on.
+	//
+	// Examples: 1042
+	Position int64 `json:"position"`
+}
 
 // CompetentPersonBody defines model for CompetentPersonBody.
 type CompetentPersonBody struct {
@@ -745,8 +876,16 @@ type ConsentBody struct {
 	GivenBy ConsentBodyGivenBy `json:"given_by"`
 	ID      uuid.UUID          `json:"id"`
 
+	// InForce true: this consent is what allows processing at that instant.
+	//
+	// Examples: true
+	InForce bool `json:"in_force"`
+
 	// Language Examples: zu
 	Language ConsentBodyLanguage `json:"language"`
+
+	// LapsesAt From this instant on it no longer holds, because a newer notice requires a new answer; null: none does.
+	LapsesAt *time.Time `json:"lapses_at"`
 
 	// NoticeVersion Examples: 1
 	NoticeVersion int64 `json:"notice_version"`
@@ -773,8 +912,16 @@ type ConsentBody struct {
 	// SHA256 SHA-256 of the wording shown.
 	//
 	// Examples: 73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e
-	SHA256    string    `json:"sha256"`
-	SubjectID uuid.UUID `json:"subject_id"`
+	SHA256 string `json:"sha256"`
+
+	// Status What has become of it by the instant asked about.
+	//
+	// Examples: granted
+	Status    ConsentBodyStatus `json:"status"`
+	SubjectID uuid.UUID         `json:"subject_id"`
+
+	// ValidUntil From this instant on it no longer holds, as was agreed; null: no end was agreed.
+	ValidUntil *time.Time `json:"valid_until"`
 
 	// Withdrawn Examples: false
 	Withdrawn   bool       `json:"withdrawn"`
@@ -789,6 +936,11 @@ type ConsentBodyGivenBy string
 
 // ConsentBodyLanguage Examples: zu
 type ConsentBodyLanguage string
+
+// ConsentBodyStatus What has become of it by the instant asked about.
+//
+// Examples: granted
+type ConsentBodyStatus string
 
 // CreateUserBody defines model for CreateUserBody.
 type CreateUserBody struct {
@@ -861,6 +1013,9 @@ type DefinePurposeBody struct {
 	//
 	// Examples: false
 	SpecialPersonalInformation bool `json:"special_personal_information"`
+
+	// ValidityDays How many days a consent holds; default: until it is withdrawn. The value in force when it was given counts.
+	ValidityDays *int64 `json:"validity_days,omitempty"`
 }
 
 // DefinePurposeBodyBasis Examples: consent
@@ -1061,6 +1216,9 @@ type HistoryBody struct {
 	// Language Examples: zu
 	Language *HistoryBodyLanguage `json:"language"`
 
+	// LapsesAt From this instant on a grant no longer holds, because a newer notice requires a new answer; null: none does.
+	LapsesAt *time.Time `json:"lapses_at"`
+
 	// NoticeVersion null for a withdrawal, as are the fields below up to evidence_sha256.
 	//
 	// Examples: 1
@@ -1095,6 +1253,9 @@ type HistoryBody struct {
 	//
 	// Examples: 73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e
 	SHA256 *string `json:"sha256"`
+
+	// ValidUntil From this instant on a grant no longer holds, as was agreed; null: no end was agreed.
+	ValidUntil *time.Time `json:"valid_until"`
 }
 
 // HistoryBodyCause For a withdrawal caused by closing the account; otherwise null.
@@ -1133,6 +1294,33 @@ type HoldBody struct {
 	// Reason null if erased.
 	Reason    *string   `json:"reason"`
 	SubjectID uuid.UUID `json:"subject_id"`
+}
+
+// ImpactBody defines model for ImpactBody.
+type ImpactBody struct {
+	// Count How many people would have to be asked again.
+	//
+	// Examples: 1
+	Count int64 `json:"count"`
+
+	// Items These people, in order of their ids.
+	Items []AffectedBody `json:"items"`
+
+	// Next Pass as after for the next page; null: this is the last.
+	Next *string `json:"next"`
+
+	// NoticeVersion The version asked about: consents under older ones would lapse.
+	//
+	// Examples: 2
+	NoticeVersion int64 `json:"notice_version"`
+
+	// Position The log position that the answer is based on.
+	//
+	// Examples: 1042
+	Position int64 `json:"position"`
+
+	// Purpose Examples: sms_alert
+	Purpose string `json:"purpose"`
 }
 
 // LiftHoldBody defines model for LiftHoldBody.
@@ -1369,6 +1557,9 @@ type NoticeBody struct {
 	// PublishedAt null: built in.
 	PublishedAt *time.Time `json:"published_at"`
 
+	// Reconsent When consents under older versions lapse; null: they do not.
+	Reconsent *time.Time `json:"reconsent"`
+
 	// SHA256 SHA-256 of each text's UTF-8 bytes, hexadecimal.
 	//
 	// Examples: {"af":"7abb6b08158307913f6b1584f1e7d1a02e25071291b0c233516b3ded27311e1f","en":"1c31e3af462d98d0d2af3cefc4abc7a34d63efa7ac23e4c65afb9065bc0b9dd4","zu":"73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e"}
@@ -1378,6 +1569,11 @@ type NoticeBody struct {
 	//
 	// Examples: {"af":"Om SMS-kennisgewings oor water- en kragonderbrekings aan u te stuur.","en":"To send you SMS alerts about water and electricity interruptions.","zu":"Ukukuthumelela izaziso ze-SMS mayelana nokuphazamiseka kwamanzi nogesi."}
 	Texts map[string]string `json:"texts"`
+
+	// ValidityDays How many days a consent under this version holds; null: until it is withdrawn.
+	//
+	// Examples: 730
+	ValidityDays *int64 `json:"validity_days"`
 
 	// Version Examples: 1
 	Version int64 `json:"version"`
@@ -1439,7 +1635,13 @@ type ProjectorState struct {
 type PublishNoticeBody struct {
 	// InUseSince When people were first shown this wording: not in the future, and not before the wording it replaces; default: now.
 	InUseSince *time.Time `json:"in_use_since,omitempty"`
-	Texts      TextsBody  `json:"texts"`
+
+	// Reconsent Consents under older versions lapse at this instant, which is not in the past; default: they stay.
+	Reconsent *time.Time `json:"reconsent,omitempty"`
+	Texts     TextsBody  `json:"texts"`
+
+	// ValidityDays How many days a consent under this version holds; 0: until it is withdrawn; default: as under the version before.
+	ValidityDays *int64 `json:"validity_days,omitempty"`
 }
 
 // PurposeBody defines model for PurposeBody.
@@ -1464,6 +1666,11 @@ type PurposeBody struct {
 	//
 	// Examples: false
 	SpecialPersonalInformation bool `json:"special_personal_information"`
+
+	// ValidityDays How many days a consent holds that is given now; null: until it is withdrawn.
+	//
+	// Examples: 730
+	ValidityDays *int64 `json:"validity_days"`
 }
 
 // PurposeBodyBasis defines model for PurposeBody.Basis.
@@ -1534,6 +1741,9 @@ type RecordConsentBody struct {
 
 	// SubjectID Another person of your municipality; staff only.
 	SubjectID *uuid.UUID `json:"subject_id,omitempty"`
+
+	// ValidUntil From this instant on a grant no longer holds; after given_at. It may have passed. If the purpose has validity_days, the earlier end counts.
+	ValidUntil *time.Time `json:"valid_until,omitempty"`
 }
 
 // RecordConsentBodyChannel Default: web.
@@ -1842,8 +2052,16 @@ type WithdrawnConsentBody struct {
 	GivenBy WithdrawnConsentBodyGivenBy `json:"given_by"`
 	ID      uuid.UUID                   `json:"id"`
 
+	// InForce true: this consent is what allows processing at that instant.
+	//
+	// Examples: true
+	InForce bool `json:"in_force"`
+
 	// Language Examples: zu
 	Language WithdrawnConsentBodyLanguage `json:"language"`
+
+	// LapsesAt From this instant on it no longer holds, because a newer notice requires a new answer; null: none does.
+	LapsesAt *time.Time `json:"lapses_at"`
 
 	// NoticeVersion Examples: 1
 	NoticeVersion int64 `json:"notice_version"`
@@ -1872,9 +2090,17 @@ type WithdrawnConsentBody struct {
 	// Examples: 73ddd2a0da691577a089bdafe694337a82a03ea8ed8d2270340d41a12b3da39e
 	SHA256 string `json:"sha256"`
 
+	// Status What has become of it by the instant asked about.
+	//
+	// Examples: granted
+	Status WithdrawnConsentBodyStatus `json:"status"`
+
 	// Staying If this closed the account: consents not given through it, which stay in force; staff can withdraw them. Otherwise null.
 	Staying   *[]ConsentBody `json:"staying"`
 	SubjectID uuid.UUID      `json:"subject_id"`
+
+	// ValidUntil From this instant on it no longer holds, as was agreed; null: no end was agreed.
+	ValidUntil *time.Time `json:"valid_until"`
 
 	// Withdrawn Examples: false
 	Withdrawn   bool       `json:"withdrawn"`
@@ -1889,6 +2115,11 @@ type WithdrawnConsentBodyGivenBy string
 
 // WithdrawnConsentBodyLanguage Examples: zu
 type WithdrawnConsentBodyLanguage string
+
+// WithdrawnConsentBodyStatus What has become of it by the instant asked about.
+//
+// Examples: granted
+type WithdrawnConsentBodyStatus string
 
 // AuditLogParams defines parameters for AuditLog.
 type AuditLogParams struct {
@@ -1966,13 +2197,13 @@ type RegisterParams struct {
 
 // ExportConsentsParams defines parameters for ExportConsents.
 type ExportConsentsParams struct {
-	// AsOf The state at this instant; default: at the end of what was known.
+	// AsOf The state at this instant; default: now, named in the answer as the last instant at which anything changed.
 	AsOf *time.Time `form:"as_of,omitempty" json:"as_of,omitempty"`
 
 	// KnownAt As known at this instant; default: now.
 	KnownAt *time.Time `form:"known_at,omitempty" json:"known_at,omitempty"`
 
-	// Position As known at this position of an earlier answer: the same bytes again.
+	// Position As known at this position of an earlier answer; with its as_of, the same bytes again.
 	Position *int64 `form:"position,omitempty" json:"position,omitempty"`
 
 	// Purpose Only consents to this purpose.
@@ -2011,6 +2242,27 @@ type ExposureParams struct {
 
 	// ActorID The account that read; give this or subject_id.
 	ActorID *uuid.UUID `form:"actor_id,omitempty" json:"actor_id,omitempty"`
+
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
+// PurposeImpactParams defines parameters for PurposeImpact.
+type PurposeImpactParams struct {
+	// Limit Maximum number of items.
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After next of the previous page; empty: from the start.
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// NoticeVersion The version that would require a new answer; default: the next one.
+	NoticeVersion *int64 `form:"notice_version,omitempty" json:"notice_version,omitempty"`
 
 	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
@@ -2085,6 +2337,18 @@ type CheckConsentParams struct {
 	// KnownAt Default: now.
 	KnownAt *time.Time `form:"known_at,omitempty" json:"known_at,omitempty"`
 
+	// XTenantID Optional; must be the tenant of your token.
+	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
+
+	// MinEventPosition Wait for this position to be visible: at most 2 s, then 503 read_model_behind. A position beyond the log's end: 422 unknown_position at once.
+	MinEventPosition *int64 `json:"Min-Event-Position,omitempty"`
+
+	// EventLog The log that your positions belong to. If the server has another log: 409 another_log, and nothing is done.
+	EventLog *uuid.UUID `json:"Event-Log,omitempty"`
+}
+
+// CheckConsentsParams defines parameters for CheckConsents.
+type CheckConsentsParams struct {
 	// XTenantID Optional; must be the tenant of your token.
 	XTenantID *uuid.UUID `json:"X-Tenant-ID,omitempty"`
 
@@ -2923,6 +3187,36 @@ func (c *Client) Exposure(ctx context.Context, params *ExposureParams) (*Answer[
 	return send[ListBodyExposureBody](ctx, c, r)
 }
 
+// PurposeImpact: Who would have to be asked again if the next notice of a purpose required it
+//
+// For: manager, admin.
+//
+//	GET /api/v1/compliance/purposes/{code}/impact
+func (c *Client) PurposeImpact(ctx context.Context, code string, params *PurposeImpactParams) (*Answer[ImpactBody], error) {
+	r := newRequest(http.MethodGet, fmt.Sprintf("/api/v1/compliance/purposes/%s/impact", url.PathEscape(text(code))))
+	if params != nil {
+		if params.Limit != nil {
+			r.query.Set("limit", text(*params.Limit))
+		}
+		if params.After != nil {
+			r.query.Set("after", text(*params.After))
+		}
+		if params.NoticeVersion != nil {
+			r.query.Set("notice_version", text(*params.NoticeVersion))
+		}
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[ImpactBody](ctx, c, r)
+}
+
 // SubjectHistory: Every consent event of one person, oldest first, in full
 //
 // For: manager, admin.
@@ -3031,6 +3325,28 @@ func (c *Client) CheckConsent(ctx context.Context, params *CheckConsentParams) (
 		}
 	}
 	return send[Check](ctx, c, r)
+}
+
+// CheckConsents: The same question about up to 1000 people, answered from one moment; it changes nothing
+//
+// For: field_worker, manager, admin.
+//
+//	POST /api/v1/consents/check
+func (c *Client) CheckConsents(ctx context.Context, body CheckConsentsBody, params *CheckConsentsParams) (*Answer[Checks], error) {
+	r := newRequest(http.MethodPost, "/api/v1/consents/check")
+	r.body = body
+	if params != nil {
+		if params.XTenantID != nil {
+			r.header.Set("X-Tenant-ID", text(*params.XTenantID))
+		}
+		if params.MinEventPosition != nil {
+			r.header.Set("Min-Event-Position", text(*params.MinEventPosition))
+		}
+		if params.EventLog != nil {
+			r.header.Set("Event-Log", text(*params.EventLog))
+		}
+	}
+	return send[Checks](ctx, c, r)
 }
 
 // GetConsent: One consent

@@ -3,6 +3,7 @@ package reports
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -37,6 +38,10 @@ type HistoryEntry struct {
 	Basis         domain.Basis
 
 	EvidenceSHA256 string
+
+	// Of a grant: from when it no longer holds, as was agreed, and when a newer wording
+	// ends it; zero: no end.
+	ValidUntil, LapsesAt time.Time
 
 	// Personal is the state of the fields below: Absent (there never were any), Open,
 	// Erased or Withheld.
@@ -78,10 +83,15 @@ func (r *Reports) History(
 	}
 
 	var events, annulments []domain.Recorded
+	var rules domain.Rules
 	err := r.wholePerson(ctx, tenant, func(tx pgx.Tx) (err error) {
-		if events, err = r.reader.Find(ctx, tx, q); err == nil {
-			annulments, err = r.reader.Find(ctx, tx, annulling)
+		if events, err = r.reader.Find(ctx, tx, q); err != nil {
+			return err
 		}
+		if annulments, err = r.reader.Find(ctx, tx, annulling); err != nil {
+			return err
+		}
+		rules, err = r.rules(ctx, tx, tenant, math.MaxInt64, domain.Clocks{Now: time.Now()})
 		return err
 	})
 
@@ -92,13 +102,13 @@ func (r *Reports) History(
 		}
 	}
 	return projections.List(events, err, page, func(e domain.Recorded) (HistoryEntry, string) {
-		h := historyEntry(e)
+		h := historyEntry(e, rules)
 		h.AnnulledAt = annulled[e.EventID]
 		return h, projections.PositionCursor(e.Position)
 	})
 }
 
-func historyEntry(r domain.Recorded) HistoryEntry {
+func historyEntry(r domain.Recorded, rules domain.Rules) HistoryEntry {
 	h := HistoryEntry{
 		Position: r.Position, EventID: r.EventID, EventType: r.Event.EventType(), RecordedAt: r.RecordedAt,
 		GivenAt: r.EffectiveAt, Actor: r.Actor, ActorRole: r.Metadata.ActorRole,
@@ -107,6 +117,8 @@ func historyEntry(r domain.Recorded) HistoryEntry {
 	switch e := r.Event.(type) {
 	case *domain.ConsentGranted:
 		h.decided(e.Decision)
+		h.ValidUntil = e.Until(r.EffectiveAt)
+		h.LapsesAt = rules.Terms(e.Purpose).LapseOf(e.NoticeVersion, e.SHA256, r.EffectiveAt).At
 	case *domain.ConsentRefused:
 		h.decided(e.Decision)
 	case *domain.ConsentWithdrawn:

@@ -2,6 +2,8 @@ package reports
 
 import (
 	"context"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,39 +21,159 @@ type ReplayQuery struct {
 	Subject  domain.UserID // of one person; zero: of all
 	Purpose  string        // for one purpose; empty: for all
 	Page     func()        // called after each page of events, even one without results; nil: not called
+
+	// Now is when what ends without an event is judged if At is zero; zero: now.
+	Now time.Time
+}
+
+// Moment names a state for ever: a position and an instant.
+type Moment struct {
+	Position int64
+	At       time.Time // zero: no bound
 }
 
 // replayPage is how many events a replay reads at once: with the longest wording about
 // ten megabytes.
 const replayPage = 500
 
-// Resolve returns the position that "as known at" means for a tenant's consents: the
-// position given or, if none is, that of the newest consent event recorded by knownAt
-// (zero: by now). So other events, such as the record of the question itself, do not
-// change the answer, and the same question has the same answer to the byte until somebody
-// decides something. Errors: validation_failed, unavailable.
+// Resolve returns the moment that a question about a tenant's consents is about. Its
+// position is the one given or, if none is, that of the newest event recorded by knownAt
+// (zero: by now) that consents depend on. Its instant is the one given or, if none is,
+// the newest at which anything changed: by such an event, or because a grant ended
+// without one. The state at that instant is the state now. So other events, such as the
+// record of the question itself, do not change the answer, and the same question has the
+// same answer to the byte until something about a consent changes.
+//
+// If the log is ahead of the clock, no instant stands for now, and none is returned.
+// Errors: validation_failed, unavailable.
 func (r *Reports) Resolve(
-	ctx context.Context, tenant domain.TenantID, knownAt time.Time, position int64,
-) (resolved int64, err error) {
+	ctx context.Context, tenant domain.TenantID, at, knownAt time.Time, position int64,
+) (m Moment, err error) {
 	err = r.asTenant(ctx, tenant, func(tx pgx.Tx) error {
-		if resolved, err = resolve(ctx, tx, knownAt, position); err != nil || position != 0 {
+		if m.Position, err = resolve(ctx, tx, knownAt, position); err != nil {
 			return err
 		}
 
-		newest, err := r.reader.Find(ctx, tx, eventstore.Query{
-			Tenant: tenant, Types: consentTypes(), UpTo: resolved, Newest: true, Limit: 1, Sealed: true,
-		})
-		switch {
-		case err != nil:
+		newest, err := r.newestChange(ctx, tx, tenant, m.Position)
+		if err != nil {
 			return err
-		case resolved == 0 || len(newest) == 0:
-			resolved = 1 // nothing was decided by then, so any position will do
-		default:
-			resolved = newest[0].Position
 		}
-		return nil
+		switch {
+		case position != 0:
+		case newest.Position == 0:
+			m.Position = 1 // nothing was decided by then, so any position will do
+		default:
+			m.Position = newest.Position
+		}
+
+		if m.At = at; m.At.IsZero() && newest.Position > 0 {
+			m.At, err = r.lastChange(ctx, tx, tenant, m.Position, newest.RecordedAt)
+		}
+		return err
 	})
-	return resolved, err
+	return m, err
+}
+
+// newestChange returns the newest event up to a position that consents depend on: a
+// decision, or something about a purpose that ends or closes consents.
+func (r *Reports) newestChange(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64,
+) (newest domain.EventRef, err error) {
+	decided, err := r.reader.Find(ctx, tx, eventstore.Query{
+		Tenant: tenant, Types: consentTypes(), UpTo: upTo, Newest: true, Limit: 1, Sealed: true,
+	})
+	if err != nil || upTo == 0 {
+		return newest, err
+	}
+	for _, e := range decided {
+		newest = e.Ref()
+	}
+
+	own, shared, err := r.purposes(ctx, tx, tenant, upTo)
+	for _, p := range slices.Concat(own, shared) {
+		changes := []domain.EventRef{p.Retirement}
+		if p.Basis != domain.ConsentBasis {
+			changes = append(changes, p.Definition)
+		}
+		for _, n := range p.Notices {
+			if !n.Reconsent.IsZero() {
+				changes = append(changes, n.Event)
+			}
+		}
+
+		for _, change := range changes {
+			if change.Position > newest.Position {
+				newest = change
+			}
+		}
+	}
+	return newest, err
+}
+
+// aheadBy is how far the log's clock may be ahead of ours without being wrong: no append
+// is accepted from a program whose clock differs by more.
+const aheadBy = 5 * time.Second
+
+// lastChange returns the newest instant up to now at which anything changed: that of the
+// newest event, or a later one at which a grant ended without an event. It returns zero
+// if the event lies in the future.
+func (r *Reports) lastChange(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64, last time.Time,
+) (time.Time, error) {
+	now := time.Now()
+	if last.After(now.Add(aheadBy)) {
+		return time.Time{}, nil
+	}
+	ended := func(at time.Time) {
+		if !at.After(now) && at.After(last) {
+			last = at
+		}
+	}
+
+	own, shared, err := r.purposes(ctx, tx, tenant, upTo)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, p := range slices.Concat(own, shared) {
+		for _, n := range p.Notices {
+			ended(n.Reconsent)
+		}
+	}
+	return last, r.reader.EachEnd(ctx, tx, tenant, upTo, ended)
+}
+
+// purposes returns a tenant's own purposes and the defaults as events up to a position
+// left them.
+func (r *Reports) purposes(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64,
+) (own, shared []domain.Purpose, err error) {
+	of := func(t domain.TenantID) ([]domain.Purpose, error) {
+		events, err := r.reader.InStreams(
+			ctx, tx, t, domain.PurposeStream, uuid.Nil, eventstore.Place{}, upTo, math.MaxInt32)
+		return domain.PurposesIn(events), err
+	}
+
+	if own, err = of(tenant); err != nil || tenant.IsPlatform() {
+		return own, nil, err
+	}
+
+	// The defaults are SALGA's, and everybody may read them.
+	platform := domain.PlatformTenant()
+	if err := asTenant(ctx, tx, platform); err != nil {
+		return nil, nil, err
+	}
+	if shared, err = of(platform); err != nil {
+		return nil, nil, err
+	}
+	return own, shared, asTenant(ctx, tx, tenant)
+}
+
+// rules returns what the purposes of a tenant demand, as known at a position.
+func (r *Reports) rules(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, upTo int64, clocks domain.Clocks,
+) (domain.Rules, error) {
+	own, shared, err := r.purposes(ctx, tx, tenant, upTo)
+	return domain.RulesOf(own, shared, clocks), err
 }
 
 // resolve returns the position that was given, or the one that an instant stands for.
@@ -84,21 +206,30 @@ func resolve(ctx context.Context, tx pgx.Tx, knownAt time.Time, position int64) 
 // rows in the same order for ever. An error of the function ends the replay and is
 // returned as it is. Error: unavailable.
 func (r *Reports) Replay(
-	ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error,
+	ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Decided) error,
 ) error {
 	return r.asTenant(ctx, tenant, func(tx pgx.Tx) error { return r.replay(ctx, tx, tenant, q, each) })
 }
 
 func (r *Reports) replay(
-	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error,
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, each func(domain.Decided) error,
 ) error {
+	clocks := domain.Clocks{At: q.At, Now: q.Now}
+	if clocks.Now.IsZero() {
+		clocks.Now = time.Now()
+	}
+	rules, err := r.rules(ctx, tx, tenant, q.Position, clocks)
+	if err != nil {
+		return err
+	}
+
 	var history []domain.Recorded // of one person
 	emit := func() error {
 		for _, c := range domain.ConsentsAt(history, q.At, time.Time{}).Records() {
 			if q.Purpose != "" && c.Purpose != q.Purpose {
 				continue
 			}
-			if err := each(c); err != nil {
+			if err := each(rules.Of(c)); err != nil {
 				return err
 			}
 		}
