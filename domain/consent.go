@@ -145,6 +145,8 @@ type Consent struct {
 	RecordedAt     time.Time
 	WithdrawnAt    time.Time // zero: not withdrawn
 	Position       int64     // of the newest event about this record
+	UpdatedAt      time.Time // when that event was recorded
+	UpdatedBy      UserID    // its actor
 }
 
 // Withdrawn reports whether the grant was taken back.

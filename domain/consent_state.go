@@ -138,7 +138,10 @@ func isStated(e Event) bool { return !EffectiveOf(e).IsZero() }
 func (c *Consents) withdraw(open []int, purpose string, r *Recorded) {
 	for _, i := range open {
 		rec := &c.records[i]
-		rec.WithdrawnAt, rec.Position = r.EffectiveAt, max(rec.Position, r.Position)
+		rec.WithdrawnAt = r.EffectiveAt
+		if r.Position > rec.Position { // otherwise the grant was recorded after its withdrawal
+			rec.Position, rec.UpdatedAt, rec.UpdatedBy = r.Position, r.RecordedAt, r.Actor
+		}
 	}
 	if len(open) > 0 {
 		c.current[purpose] = r
@@ -165,7 +168,7 @@ func record(r *Recorded, d Decision, consented bool) Consent {
 		ID: d.ConsentID, Subject: r.Subject, Tenant: r.Tenant, Purpose: d.Purpose, NoticeVersion: d.NoticeVersion,
 		Wording: d.Wording, SHA256: d.SHA256, Language: d.Language, Consented: consented, Channel: d.Channel,
 		GivenBy: d.GivenBy, RecordedBy: r.Actor, EvidenceSHA256: d.EvidenceSHA256, GivenAt: r.EffectiveAt,
-		RecordedAt: r.RecordedAt, Position: r.Position,
+		RecordedAt: r.RecordedAt, Position: r.Position, UpdatedAt: r.RecordedAt, UpdatedBy: r.Actor,
 	}
 }
 

@@ -131,7 +131,10 @@ type User struct {
 	Active            bool
 	Erased            bool
 	CreatedAt         time.Time
+	CreatedBy         UserID // the account that registered them, perhaps their own; zero: an operator
 	UpdatedAt         time.Time
+	UpdatedBy         UserID    // the account that changed them last; zero: an operator
+	ErasedAt          time.Time // zero: not erased
 	Version           int
 }
 
@@ -150,7 +153,8 @@ func (u User) Evolve(r Recorded) User {
 		u = User{
 			ID: UserID{r.Stream.ID}, Tenant: r.Tenant, MunicipalityCode: e.MunicipalityCode, Role: e.Role,
 			PreferredLanguage: e.PreferredLanguage, Email: ShownEmail(person.Email), FullName: person.FullName,
-			Phone: person.Phone, Active: true, Erased: e.Person.State() == Erased, CreatedAt: r.RecordedAt,
+			Phone: person.Phone, Active: true, Erased: e.Person.State() == Erased,
+			CreatedAt: r.RecordedAt, CreatedBy: r.Actor,
 		}
 	case *UserProfileChanged:
 		u = u.withProfile(e)
@@ -165,11 +169,21 @@ func (u User) Evolve(r Recorded) User {
 	case *UserReactivated:
 		u.Active = true
 	case *UserErased:
-		u.Active, u.Erased = false, true
-		u.Email, u.FullName, u.Phone = "", "", ""
+		u = u.withoutPerson(r.RecordedAt)
 	}
 
-	u.Version, u.UpdatedAt = r.Version, r.RecordedAt
+	u.Version, u.UpdatedAt, u.UpdatedBy = r.Version, r.RecordedAt, r.Actor
+	return u
+}
+
+// withoutPerson returns the state after an erasure. One that a restore repeats changes
+// nothing about when the person was erased.
+func (u User) withoutPerson(at time.Time) User {
+	u.Active, u.Erased = false, true
+	u.Email, u.FullName, u.Phone = "", "", ""
+	if u.ErasedAt.IsZero() {
+		u.ErasedAt = at
+	}
 	return u
 }
 

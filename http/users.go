@@ -21,7 +21,11 @@ type userBody struct {
 	Role              domain.Role     `json:"role" enum:"citizen,field_worker,manager,admin,saps_liaison" example:"citizen"`
 	IsActive          bool            `json:"is_active" example:"true"`
 	CreatedAt         instant         `json:"created_at"`
+	CreatedBy         *uuid.UUID      `json:"created_by" nullable:"true" format:"uuid" doc:"The account that registered this one, itself if self-registered; null: an operator."`
 	UpdatedAt         instant         `json:"updated_at"`
+	UpdatedBy         *uuid.UUID      `json:"updated_by" nullable:"true" format:"uuid" doc:"The account that made the newest change; null: an operator."`
+	IsDeleted         bool            `json:"is_deleted" doc:"Erased: nothing that identifies the person is left." example:"false"`
+	DeletedAt         *instant        `json:"deleted_at" nullable:"true" doc:"When it was erased."`
 	SecondFactor      *bool           `json:"second_factor,omitempty" doc:"Whether sign-in needs an authenticator code; shown only for your own account." example:"false"`
 }
 
@@ -29,7 +33,9 @@ func userOf(u domain.User) userBody {
 	return userBody{
 		ID: u.ID.UUID, TenantID: u.Tenant.UUID, MunicipalityCode: u.MunicipalityCode,
 		Email: u.Email, FullName: u.FullName, Phone: orNull(u.Phone), PreferredLanguage: u.PreferredLanguage,
-		Role: u.Role, IsActive: u.Active, CreatedAt: instant(u.CreatedAt), UpdatedAt: instant(u.UpdatedAt),
+		Role: u.Role, IsActive: u.Active, CreatedAt: instant(u.CreatedAt), CreatedBy: idOrNull(u.CreatedBy.UUID),
+		UpdatedAt: instant(u.UpdatedAt), UpdatedBy: idOrNull(u.UpdatedBy.UUID), IsDeleted: u.Erased,
+		DeletedAt: instantOrNull(u.ErasedAt),
 	}
 }
 

@@ -160,7 +160,8 @@ func (c consents) ended(ctx context.Context, tx pgx.Tx, page []domain.Recorded) 
 			continue
 		}
 
-		r.WithdrawnAt, r.Position = in[first].EffectiveAt, in[first].Position
+		by := in[first]
+		r.WithdrawnAt, r.Position, r.UpdatedAt, r.UpdatedBy = by.EffectiveAt, by.Position, by.RecordedAt, by.Actor
 		changed = append(changed, r)
 	}
 	return changed, nil
@@ -241,6 +242,8 @@ func consentsTable() readTable[consentRow] {
 		col("withdrawn_at", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.WithdrawnAt) }),
 		col("decided", "bigint", func(r consentRow) int64 { return r.Decided }),
 		col("position", "bigint", func(r consentRow) int64 { return r.Position }),
+		col("updated_at", "timestamptz", func(r consentRow) *time.Time { return unlessZero(r.UpdatedAt) }),
+		col("updated_by", "uuid", func(r consentRow) *[16]byte { return unlessZero([16]byte(r.UpdatedBy.UUID)) }),
 	}
 
 	return readTable[consentRow]{
@@ -249,30 +252,14 @@ func consentsTable() readTable[consentRow] {
 	}
 }
 
-// unlessZero returns nil for the zero value, which becomes null in the table.
-func unlessZero[V comparable](v V) *V {
-	var zero V
-	if v == zero {
-		return nil
-	}
-	return &v
-}
-
 func scanConsent(r pgx.CollectableRow) (consentRow, error) {
 	var c consentRow
-	var recordedBy *uuid.UUID
-	var withdrawnAt *time.Time
 	err := r.Scan(&c.ID.UUID, &c.Tenant.UUID, &c.Subject.UUID, &c.Purpose, &c.NoticeVersion, &c.Wording, &c.SHA256,
-		&c.Language, &c.Consented, &c.Channel, &c.GivenBy, &recordedBy, &c.EvidenceSHA256, &c.GivenAt, &c.RecordedAt,
-		&withdrawnAt, &c.Decided, &c.Position)
+		&c.Language, &c.Consented, &c.Channel, &c.GivenBy, (*orZeroID)(&c.RecordedBy.UUID), &c.EvidenceSHA256, &c.GivenAt,
+		&c.RecordedAt, (*orZeroTime)(&c.WithdrawnAt), &c.Decided, &c.Position, (*orZeroTime)(&c.UpdatedAt),
+		(*orZeroID)(&c.UpdatedBy.UUID))
 
 	c.GivenAt, c.RecordedAt = c.GivenAt.UTC(), c.RecordedAt.UTC()
-	if recordedBy != nil {
-		c.RecordedBy.UUID = *recordedBy
-	}
-	if withdrawnAt != nil {
-		c.WithdrawnAt = withdrawnAt.UTC()
-	}
 	return c, err
 }
 

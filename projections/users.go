@@ -77,7 +77,8 @@ func scanUser(r pgx.CollectableRow) (userRow, error) {
 	var u domain.User
 	var position int64
 	err := r.Scan(&u.ID.UUID, &u.Tenant.UUID, &u.MunicipalityCode, &u.Email, &u.FullName, &u.Phone,
-		&u.PreferredLanguage, &u.Role, &u.Active, &u.Erased, &u.CreatedAt, &u.UpdatedAt, &u.Version, &position)
+		&u.PreferredLanguage, &u.Role, &u.Active, &u.Erased, &u.CreatedAt, &u.UpdatedAt, &u.Version, &position,
+		(*orZeroID)(&u.CreatedBy.UUID), (*orZeroID)(&u.UpdatedBy.UUID), (*orZeroTime)(&u.ErasedAt))
 
 	u.CreatedAt, u.UpdatedAt = u.CreatedAt.UTC(), u.UpdatedAt.UTC()
 	return userRow{State: u, Version: u.Version, Position: position}, err
@@ -96,6 +97,7 @@ func (users) source() source {
 func stillNamed(want, have userRow) userRow {
 	s := &want.State
 	s.Email, s.FullName, s.Phone, s.Erased = have.State.Email, have.State.FullName, have.State.Phone, have.State.Erased
+	s.ErasedAt = have.State.ErasedAt
 	return want
 }
 
@@ -118,6 +120,9 @@ func usersTable() readTable[userRow] {
 			col("updated_at", "timestamptz", func(r userRow) time.Time { return r.State.UpdatedAt }),
 			col("version", "integer", func(r userRow) int32 { return int32(r.Version) }),
 			col("position", "bigint", func(r userRow) int64 { return r.Position }),
+			col("created_by", "uuid", func(r userRow) *[16]byte { return unlessZero([16]byte(r.State.CreatedBy.UUID)) }),
+			col("updated_by", "uuid", func(r userRow) *[16]byte { return unlessZero([16]byte(r.State.UpdatedBy.UUID)) }),
+			col("deleted_at", "timestamptz", func(r userRow) *time.Time { return unlessZero(r.State.ErasedAt) }),
 		},
 	}
 }
