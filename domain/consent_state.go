@@ -209,11 +209,17 @@ func (c Consents) InForce(purpose string) (Consent, bool) {
 // Records.
 func (c Consents) AllInForce() (in []Consent) {
 	for _, r := range c.records {
-		if e, ok := c.current[r.Purpose].Event.(*ConsentGranted); ok && e.ConsentID == r.ID {
+		if c.Holds(r) {
 			in = append(in, r)
 		}
 	}
 	return in
+}
+
+// Holds reports whether one of the records is the grant in force for its purpose.
+func (c Consents) Holds(r Consent) bool {
+	e, ok := c.current[r.Purpose].Event.(*ConsentGranted)
+	return ok && e.ConsentID == r.ID
 }
 
 // ConsentIn returns one decision as the subject's whole history leaves it.

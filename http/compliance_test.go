@@ -312,7 +312,7 @@ func TestACellIsNeverAFormula(t *testing.T) {
 			Format: apphttp.CSV, Municipality: "CPT", Position: 7, People: true,
 		})
 		must(t, err)
-		must(t, x.Write(domain.Consent{Wording: cell.text}, apphttp.Revealed{FullName: cell.text}))
+		must(t, x.Write(domain.Decided{Consent: domain.Consent{Wording: cell.text}}, apphttp.Revealed{FullName: cell.text}))
 		must(t, x.Close())
 
 		header, rows, _ := sheet(t, out.String())
@@ -530,7 +530,8 @@ func TestNobodyIsToldOfLooksThatCannotHaveCoveredThem(t *testing.T) {
 
 	for _, query := range []string{
 		"position=" + before, "purpose=library", "as_of=" + instant, "known_at=" + instant,
-		"as_of=" + instant + "&format=csv",
+		"as_of=" + instant + "&format=csv", "status=refused", "language=en", "channel=paper", "notice_version=2",
+		"given_to=" + instant, "subject_id=" + early.id,
 	} {
 		officer.send("GET", "/api/v1/compliance/consents?"+query, "").want(200)
 	}

@@ -12,15 +12,67 @@ import (
 
 	"github.com/salga-trust/engine/commands"
 	"github.com/salga-trust/engine/domain"
+	"github.com/salga-trust/engine/projections"
 	"github.com/salga-trust/engine/projections/reports"
 )
 
 type exportInput struct {
-	AsOf     moment `query:"as_of" doc:"The state at this instant; default: at the end of what was known."`
-	KnownAt  moment `query:"known_at" doc:"As known at this instant; default: now."`
-	Position int64  `query:"position" minimum:"1" doc:"As known at this position of an earlier answer: the same bytes again."`
-	Purpose  string `query:"purpose" doc:"Only consents to this purpose."`
-	Format   string `query:"format" enum:"json,csv,ndjson" default:"json"`
+	StateOfConsents
+	SubjectID string `query:"subject_id" format:"uuid" doc:"Only consents of this person."`
+	Format    string `query:"format" enum:"json,csv,ndjson" default:"json"`
+}
+
+// StateOfConsents holds the parameters of every question about the state of a
+// municipality's consents. It is exported for huma, see Paging.
+type StateOfConsents struct {
+	AsOf          moment `query:"as_of" doc:"The state at this instant; default: at the end of what was known."`
+	KnownAt       moment `query:"known_at" doc:"As known at this instant; default: now."`
+	Position      int64  `query:"position" minimum:"1" doc:"As known at this position of an earlier answer: the same bytes again."`
+	Purpose       string `query:"purpose" doc:"Only consents to this purpose."`
+	NoticeVersion int    `query:"notice_version" minimum:"1" doc:"Only decisions on this version of the wording."`
+	Status        string `query:"status" enum:"granted,refused,withdrawn" doc:"Only what had become this by then. A grant that a newer one superseded stays granted, but is not in_force."`
+	Channel       string `query:"channel" enum:"web,counter,phone,whatsapp,ussd,paper" doc:"Only decisions that came this way."`
+	Language      string `query:"language" enum:"en,zu,af" doc:"Only decisions on a wording in this language."`
+	GivenFrom     moment `query:"given_from" doc:"Only decisions given at this instant or later."`
+	GivenTo       moment `query:"given_to" doc:"Only decisions given before this instant."`
+}
+
+// question returns what is asked for, and the faults in it. Its position is still to be
+// resolved.
+func (in *StateOfConsents) question(f *domain.Faults) reports.ReplayQuery {
+	if in.Position != 0 && !in.KnownAt.IsZero() {
+		f.Add("position", "invalid", "Give position or known_at, not both.")
+	}
+
+	q := reports.ReplayQuery{At: in.AsOf.Time, ConsentFilter: projections.ConsentFilter{
+		Status: domain.Status(in.Status),
+		DecisionFilter: projections.DecisionFilter{
+			Purpose: tidied(f, "purpose", in.Purpose, domain.CanonicalPurposeCode), NoticeVersion: in.NoticeVersion,
+			Language: domain.Language(in.Language), Channel: domain.Channel(in.Channel),
+			GivenFrom: in.GivenFrom.Time, GivenTo: in.GivenTo.Time,
+		},
+	}}
+	q.Check(f)
+	return q
+}
+
+// resolve refuses a question about a purpose or a person that never was, which would
+// otherwise be answered as one about something that nobody decided. It returns the
+// position that the question is about.
+func (s *server) resolve(
+	ctx context.Context, call commands.Call, in *StateOfConsents, q reports.ReplayQuery,
+) (int64, error) {
+	if q.Purpose != "" {
+		if err := s.config.Commands.KnownPurpose(ctx, call.Tenant, q.Purpose); err != nil {
+			return 0, err
+		}
+	}
+	if !q.Subject.IsZero() {
+		if err := s.config.Commands.KnownPerson(ctx, call.Tenant, q.Subject); err != nil {
+			return 0, err
+		}
+	}
+	return s.config.Reports.Resolve(ctx, call.Tenant, in.KnownAt.Time, in.Position)
 }
 
 type exportOutput struct {
@@ -34,18 +86,18 @@ type exportOutput struct {
 // a snapshot while it streams.
 const exportsAtOnce = 4
 
-// export streams the state of all consents of the tenant, replayed from events, in
-// constant memory.
+// export streams the state of the tenant's consents, replayed from events, in constant
+// memory.
 func (s *server) export(ctx context.Context, call commands.Call, in *exportInput) (*exportOutput, error) {
-	q := reports.ReplayQuery{At: in.AsOf.Time, Purpose: domain.CanonicalPurposeCode(in.Purpose)}
-	if q.Purpose != "" {
-		if err := s.config.Commands.KnownPurpose(ctx, call.Tenant, q.Purpose); err != nil {
-			return nil, err
-		}
+	var f domain.Faults
+	q := in.question(&f)
+	q.Subject.UUID = optionalID(&f, "subject_id", in.SubjectID)
+	err := f.Err()
+	if err != nil {
+		return nil, err
 	}
 
-	var err error
-	if q.Position, err = s.config.Reports.Resolve(ctx, call.Tenant, in.KnownAt.Time, in.Position); err != nil {
+	if q.Position, err = s.resolve(ctx, call, &in.StateOfConsents, q); err != nil {
 		return nil, err
 	}
 	municipality, err := s.config.Commands.CodeOf(ctx, call.Tenant)
@@ -53,15 +105,11 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 		return nil, err
 	}
 
-	release, err := s.beginExport()
+	release, err := begin(s.exports, "exports")
 	if err != nil {
 		return nil, err // nothing was read
 	}
-	filter := map[string]string{
-		"purpose": q.Purpose, "as_of": printed(instantOrNull(in.AsOf.Time)),
-		"position": position(q.Position),
-	}
-	if err := s.recordReadOfAll(ctx, call, "consents", filter); err != nil {
+	if err := s.recordExport(ctx, call, q); err != nil {
 		release()
 		return nil, err
 	}
@@ -79,13 +127,22 @@ func (s *server) export(ctx context.Context, call commands.Call, in *exportInput
 	return out, nil
 }
 
-// beginExport lets one more export run, until it is released.
-func (s *server) beginExport() (release func(), err error) {
+// recordExport records a read of everybody whom the filter covers, or of the one person
+// asked about.
+func (s *server) recordExport(ctx context.Context, call commands.Call, q reports.ReplayQuery) error {
+	if q.Subject.IsZero() {
+		return s.recordReadOfAll(ctx, call, "consents", q.Named())
+	}
+	return s.recordRead(ctx, call, "consents", q.Named(), q.Subject)
+}
+
+// begin lets one more of its kind run, until it is released.
+func begin(running chan struct{}, kind string) (release func(), err error) {
 	select {
-	case s.exports <- struct{}{}:
-		return func() { <-s.exports }, nil
+	case running <- struct{}{}:
+		return func() { <-running }, nil
 	default:
-		return nil, domain.Refuse(domain.CodeOverloaded, "Too many exports are running; try again later.")
+		return nil, domain.Refuse(domain.CodeOverloaded, "Too many %s are running; try again later.", kind)
 	}
 }
 
@@ -126,7 +183,7 @@ func (s *server) replay(
 		return err
 	}
 
-	err = s.config.Reports.Replay(ctx, call.Tenant, q, func(c domain.Consent) error { return x.Write(c, Revealed{}) })
+	err = s.config.Reports.Replay(ctx, call.Tenant, q, func(r domain.Decided) error { return x.Write(r, Revealed{}) })
 	if err != nil {
 		return err
 	}

@@ -147,7 +147,7 @@ type paging struct {
 }
 
 func (p paging) Replay(
-	ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery, each func(domain.Consent) error,
+	ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery, each func(domain.Decided) error,
 ) error {
 	then := q.Page
 	q.Page = func() {
@@ -201,9 +201,11 @@ type replaying struct {
 }
 
 func (r replaying) Replay(
-	ctx context.Context, _ domain.TenantID, q reports.ReplayQuery, each func(domain.Consent) error,
+	ctx context.Context, _ domain.TenantID, q reports.ReplayQuery, each func(domain.Decided) error,
 ) error {
-	return r.replay(ctx, q, func() error { return each(domain.Consent{Wording: strings.Repeat("word ", 100)}) })
+	return r.replay(ctx, q, func() error {
+		return each(domain.Decided{Consent: domain.Consent{Wording: strings.Repeat("word ", 100)}})
+	})
 }
 
 // downloaded is an export as a client received it. An error means that it is incomplete.

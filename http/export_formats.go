@@ -42,7 +42,7 @@ func (f Format) mediaType() string {
 
 // schema describes the document to clients.
 func (f Format) schema() *huma.Schema {
-	consent := &huma.Schema{Ref: schemaPrefix + "ConsentBody"}
+	consent := &huma.Schema{Ref: schemaPrefix + exportedName}
 	whole := func(example int) *huma.Schema {
 		return &huma.Schema{Type: huma.TypeInteger, Format: "int64", Examples: []any{example}}
 	}
@@ -105,9 +105,22 @@ type Revealed struct {
 	Phone    string `json:"phone"`
 }
 
-// exportRow is one consent of an export.
+// ConsentBody is consentBody under an exported name, so that huma reads it where it is
+// embedded.
+type ConsentBody = consentBody
+
+// exportedConsent is one consent of an export, in the state of the instant asked about.
+type exportedConsent struct {
+	ConsentBody
+	Status  domain.Status `json:"status" enum:"granted,refused,withdrawn" doc:"What had become of it." example:"granted"`
+	InForce bool          `json:"in_force" doc:"It is the grant in force for its purpose." example:"true"`
+}
+
+const exportedName = "ExportedConsent"
+
+// exportRow is one line of an export.
 type exportRow struct {
-	consentBody
+	exportedConsent
 	Person *Revealed `json:"person,omitempty"`
 }
 
@@ -138,8 +151,8 @@ func NewConsentExport(w io.Writer, of ConsentDocument) (*ConsentExport, error) {
 const exportBuffer = 32 << 10
 
 // Write adds one consent, and its subject if the document names people.
-func (x *ConsentExport) Write(c domain.Consent, person Revealed) error {
-	row := exportRow{consentBody: consentOf(c)}
+func (x *ConsentExport) Write(r domain.Decided, person Revealed) error {
+	row := exportRow{exportedConsent: exportedConsent{consentOf(r.Consent), r.Status, r.InForce}}
 	if x.of.People {
 		row.Person = &person
 	}
@@ -225,6 +238,8 @@ func csvColumns(of ConsentDocument) []csvColumn {
 		text("updated_at", func(r exportRow) string { return printed(&r.UpdatedAt) }),
 		text("updated_by", func(r exportRow) string { return printed(r.UpdatedBy) }),
 		{"position", func(r exportRow) string { return position(r.Position) }},
+		text("status", func(r exportRow) string { return string(r.Status) }),
+		{"in_force", func(r exportRow) string { return strconv.FormatBool(r.InForce) }},
 	}
 
 	if of.People {

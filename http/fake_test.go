@@ -712,7 +712,7 @@ func (r *fakeReports) Resolve(ctx context.Context, _ domain.TenantID, _ time.Tim
 }
 
 func (r *fakeReports) Replay(
-	_ context.Context, tenant domain.TenantID, _ reports.ReplayQuery, each func(domain.Consent) error,
+	_ context.Context, tenant domain.TenantID, _ reports.ReplayQuery, each func(domain.Decided) error,
 ) error {
 	for _, c := range (&fakeQueries{store: r.store}).all(tenant) {
 		if between := r.between.Load(); between != nil {
@@ -720,11 +720,27 @@ func (r *fakeReports) Replay(
 				return err
 			}
 		}
-		if err := each(c); err != nil {
+		if err := each(domain.Consents{}.Decided(c)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *fakeReports) Summary(
+	ctx context.Context, tenant domain.TenantID, q reports.ReplayQuery, by []projections.Dimension,
+) ([]reports.Counted, error) {
+	counts := map[projections.ConsentGroup]int64{}
+	err := r.Replay(ctx, tenant, q, func(row domain.Decided) error {
+		counts[projections.GroupOf(row, by)]++
+		return nil
+	})
+
+	var counted []reports.Counted
+	for group, n := range counts {
+		counted = append(counted, reports.Counted{ConsentGroup: group, Count: n})
+	}
+	return counted, err
 }
 
 func (r *fakeReports) Exposure(

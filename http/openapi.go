@@ -197,6 +197,7 @@ func (s *server) describe() ([]byte, error) {
 
 	schemas.Schema(reflect.TypeFor[problem](), true, problemName)
 	schemas.Map()[problemName].Properties["code"].Enum = allCodes()
+	schemas.Schema(reflect.TypeFor[exportedConsent](), true, exportedName) // no operation shows it to huma
 	finish(schemas)
 
 	var faults []error

@@ -75,6 +75,14 @@ func damages(tenant domain.TenantID) []damage {
 			"update trust.consents_v1 set recorded_by = subject_id", 0, "consents", "RecordedBy differs",
 		},
 		{
+			"another creator", "update trust.users_v1 set created_by = tenant_id",
+			"update trust.users_v1 set created_by = id", 0, "users", "CreatedBy differs",
+		},
+		{
+			"nobody who changed it", "update trust.consents_v1 set updated_by = null",
+			"update trust.consents_v1 set updated_by = subject_id", 0, "consents", "UpdatedBy differs",
+		},
+		{
 			"a row too many", "insert into trust.municipalities_v1 select '" + stranger +
 				"', code, name, province, category, district_code, population, contact_email, is_active, " +
 				"created_at, updated_at, version, position from trust.municipalities_v1",
@@ -83,8 +91,10 @@ func damages(tenant domain.TenantID) []damage {
 		},
 		{
 			"a row too few", "create table trust.kept as select * from trust.users_v1; alter table trust.kept drop " +
-				"email_folded; delete from trust.users_v1",
-			"insert into trust.users_v1 select * from trust.kept", 0, "users", "is missing",
+				"email_folded, drop is_deleted; delete from trust.users_v1",
+			`insert into trust.users_v1 (id, tenant_id, municipality_code, email, full_name, phone, preferred_language,
+				role, is_active, is_erased, created_at, updated_at, version, position, created_by, updated_by, deleted_at)
+				select * from trust.kept`, 0, "users", "is missing",
 		},
 		{
 			"another decision of a person who decided", "insert into trust.consents_v1 select '" + stranger +

@@ -117,10 +117,16 @@ func (c *coverage) inReplay(ctx context.Context, read *domain.PersonalDataRead, 
 		return false, err
 	}
 
-	purpose := strings.ToLower(read.Filter["purpose"])
-	return slices.ContainsFunc(domain.ConsentsAt(events, at, time.Time{}).Records(), func(d domain.Consent) bool {
-		return purpose == "" || d.Purpose == purpose
-	}), nil
+	filter, understood := consentFilterOf(read.Filter)
+	if !understood {
+		return true, nil // from a release with other filters
+	}
+	covered := false
+	rowsOf(events, at, filter)(func(domain.Decided) bool {
+		covered = true
+		return false
+	})
+	return covered, nil
 }
 
 // replayed reads the position and the instant of a replay from the filter of its read.
@@ -223,7 +229,7 @@ func (c *coverage) stream(ctx context.Context, kind domain.StreamType) ([]domain
 		return events, nil
 	}
 
-	events, err := c.reader.InStreams(ctx, c.tx, c.tenant, kind, c.person.UUID, eventstore.Place{},
+	events, err := c.reader.InStreams(ctx, c.tx, c.tenant, kind, []uuid.UUID{c.person.UUID}, eventstore.Place{},
 		math.MaxInt64, math.MaxInt32)
 	if err == nil {
 		c.streams[kind] = events

@@ -2,6 +2,7 @@ package reports
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"github.com/google/uuid"
@@ -9,16 +10,18 @@ import (
 
 	"github.com/salga-trust/engine/domain"
 	"github.com/salga-trust/engine/eventstore"
+	"github.com/salga-trust/engine/projections"
 )
 
-// ReplayQuery says which state of a tenant's consents to replay: those in force at At, as
-// known at exactly one position.
+// ReplayQuery says which consents of a tenant to replay, and in which state: that in force
+// at At, as known at exactly one position.
 type ReplayQuery struct {
 	At       time.Time     // zero: at the end of what was known
 	Position int64         // known up to this position, which Resolve returned
 	Subject  domain.UserID // of one person; zero: of all
-	Purpose  string        // for one purpose; empty: for all
 	Page     func()        // called after each page of events, even one without results; nil: not called
+
+	projections.ConsentFilter
 }
 
 // replayPage is how many events a replay reads at once: with the longest wording about
@@ -77,28 +80,47 @@ func resolve(ctx context.Context, tx pgx.Tx, knownAt time.Time, position int64) 
 	return position, f.Err()
 }
 
-// Replay folds all consents of a tenant, including refused and withdrawn ones, and passes
-// each to a function: person by person in order of their ids, each person's in order of
-// (effective time, position). It reads nothing but events, opens nothing personal, and
-// holds one page and one person's events in memory. The same question yields the same
-// rows in the same order for ever. An error of the function ends the replay and is
-// returned as it is. Error: unavailable.
-func (r *Reports) Replay(
-	ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error,
-) error {
+// Replay folds a tenant's consents, including refused and withdrawn ones, and passes on
+// those that pass the filter: person by person in order of their ids, each person's in
+// order of (effective time, position). What it says comes from events alone, and it opens
+// nothing personal; if the filter is about decisions, the read table only tells whose
+// events to read. It holds one page and one person's events in memory. The same question
+// yields the same rows in the same order for ever. An error of the function ends the
+// replay and is returned as it is. Error: unavailable.
+func (r *Reports) Replay(ctx context.Context, tenant domain.TenantID, q ReplayQuery, each func(domain.Decided) error) error {
 	return r.asTenant(ctx, tenant, func(tx pgx.Tx) error { return r.replay(ctx, tx, tenant, q, each) })
 }
 
 func (r *Reports) replay(
-	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, each func(domain.Consent) error,
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, each func(domain.Decided) error,
+) error {
+	if !q.Subject.IsZero() {
+		return r.fold(ctx, tx, tenant, q, []uuid.UUID{q.Subject.UUID}, each)
+	}
+	if q.DecisionFilter.IsZero() {
+		return r.fold(ctx, tx, tenant, q, nil, each)
+	}
+
+	search, err := projections.SearchConsents(ctx, tx, tenant, q.Position)
+	if err != nil {
+		return err
+	}
+	if search == nil {
+		return r.fold(ctx, tx, tenant, q, nil, each)
+	}
+	return search.Subjects(ctx, q.DecisionFilter, replayPage, func(people []uuid.UUID) error {
+		return r.fold(ctx, tx, tenant, q, people, each)
+	})
+}
+
+// fold is Replay for some people, or for all if people is nil.
+func (r *Reports) fold(
+	ctx context.Context, tx pgx.Tx, tenant domain.TenantID, q ReplayQuery, people []uuid.UUID, each func(domain.Decided) error,
 ) error {
 	var history []domain.Recorded // of one person
 	emit := func() error {
-		for _, c := range domain.ConsentsAt(history, q.At, time.Time{}).Records() {
-			if q.Purpose != "" && c.Purpose != q.Purpose {
-				continue
-			}
-			if err := each(c); err != nil {
+		for d := range rowsOf(history, q.At, q.ConsentFilter) {
+			if err := each(d); err != nil {
 				return err
 			}
 		}
@@ -106,8 +128,7 @@ func (r *Reports) replay(
 	}
 
 	for behind := (eventstore.Place{}); ; {
-		page, err := r.reader.InStreams(
-			ctx, tx, tenant, domain.ConsentStream, q.Subject.UUID, behind, q.Position, replayPage)
+		page, err := r.reader.InStreams(ctx, tx, tenant, domain.ConsentStream, people, behind, q.Position, replayPage)
 		if err != nil {
 			return err
 		}
@@ -132,4 +153,24 @@ func (r *Reports) replay(
 			return emit()
 		}
 	}
+}
+
+// rowsOf folds one person's events, and yields the consents that pass a filter.
+func rowsOf(history []domain.Recorded, at time.Time, f projections.ConsentFilter) iter.Seq[domain.Decided] {
+	return func(yield func(domain.Decided) bool) {
+		held := consentsFor(f.Purpose, history, at)
+		for _, c := range held.Records() {
+			if d := held.Decided(c); f.Matches(d) && !yield(d) {
+				return
+			}
+		}
+	}
+}
+
+// consentsFor folds what is about a purpose, or everything if none is named.
+func consentsFor(purpose string, history []domain.Recorded, at time.Time) domain.Consents {
+	if purpose == "" {
+		return domain.ConsentsAt(history, at, time.Time{})
+	}
+	return domain.ConsentsFor(purpose, history, at, time.Time{})
 }

@@ -33,8 +33,8 @@ func replay(
 	position, err := r.Resolve(t.Context(), tenant, q.KnownAt, q.Position)
 	must(t, err)
 	q.Position = position
-	must(t, r.Replay(t.Context(), tenant, q.ReplayQuery, func(c domain.Consent) error {
-		rows = append(rows, c)
+	must(t, r.Replay(t.Context(), tenant, q.ReplayQuery, func(row domain.Decided) error {
+		rows = append(rows, row.Consent)
 		return nil
 	}))
 	return rows, position
@@ -222,7 +222,7 @@ func TestAReplayEndsWithItsReadersError(t *testing.T) {
 
 	full, calls := errors.New("the reader has gone"), 0
 	err := w.reports.Replay(t.Context(), w.tenant, reports.ReplayQuery{Position: w.head(t)},
-		func(domain.Consent) error {
+		func(domain.Decided) error {
 			calls++
 			return full
 		})
@@ -266,7 +266,7 @@ func TestAReplayRefusesPositionsThatAreNotThere(t *testing.T) {
 		}
 	}
 
-	none := func(domain.Consent) error { t.Error("a row"); return nil }
+	none := func(domain.Decided) error { t.Error("a row"); return nil }
 	if err := r.Replay(t.Context(), domain.TenantID{}, reports.ReplayQuery{Position: head}, none); err == nil {
 		t.Error("the zero tenant is replayed")
 	}

@@ -1,0 +1,34 @@
+-- additive
+--
+-- Consents are searched and counted in the read table, which holds one row a decision: an index says which people can match, another
+-- answers counts without a look at the rows. On the log there is only an index of what was recorded while its clock was ahead, which is
+-- nearly always empty, and costs an append no more than the comparison of two instants.
+set local role trust_owner;
+
+do $$
+declare
+    consents text := trust.live_version('consents')::text;
+    bare     text := (select relname from pg_class where oid = trust.live_version('consents'));
+begin
+    execute format('create index %I on %s (tenant_id, purpose, given_at)
+        include (subject_id, notice_version, language, channel, consented, withdrawn_at, decided)', bare || '_search_idx', consents);
+    execute format('comment on index trust.%I is ''who can have decided so; counts''', bare || '_search_idx');
+    execute format('create index %I on %s (tenant_id, given_at) include (subject_id, decided)', bare || '_given_idx', consents);
+    execute format('comment on index trust.%I is ''who can have decided at that time''', bare || '_given_idx');
+end
+$$;
+
+create index events_ahead_idx on trust.events (tenant_id, stream_id)
+where stream_type = 'consent' and effective_at < recorded_at and payload ->> 'given_at' is null;
+comment on index trust.events_ahead_idx is 'whose decisions were recorded while the log was ahead of the clock';
+
+---- create above / drop below ----
+
+drop index trust.events_ahead_idx;
+do $$
+declare
+    bare text := (select relname from pg_class where oid = trust.live_version('consents'));
+begin
+    execute format('drop index trust.%I, trust.%I', bare || '_search_idx', bare || '_given_idx');
+end
+$$;
