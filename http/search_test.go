@@ -32,7 +32,7 @@ func TestAnOfficerSearchesConsentsAndCountsThem(t *testing.T) {
 		`{"purpose":"newsletter","language":"zu","consented":true}`).want(201)
 	refuses := sipho.send("POST", "/api/v1/consents",
 		`{"purpose":"newsletter","language":"en","consented":false}`).want(201)
-	given := time.Now().Add(-72 * time.Hour).UTC()
+	given := time.Now().Add(-72 * time.Hour).UTC().Truncate(time.Microsecond)
 	onPaper := clerk.send("POST", "/api/v1/consents",
 		fmt.Sprintf(`{"subject_id":%q,"purpose":"newsletter","language":"af","consented":true,"channel":"paper",
 			"given_at":%q,"evidence":{"sha256":%q,"reference":"box 4"}}`,
